@@ -1,6 +1,7 @@
 """Entry point `python -m gpt COMMAND …`: dispatches to commands, maps errors and signals to exit codes.
 
-Each command is the `main(argv)` of a module, imported on first use.
+Each command is the `main` of a module, imported on first use. It takes the arguments after its name, raises
+TinyTensorErrors, and returns the exit code: 0, or that of the signal that stopped it.
 """
 
 import importlib

@@ -48,9 +48,6 @@ def shell_word(text: str) -> str:
     Args:
         text: the word; a newline in it needs the quotes $'…', which bash and zsh know.
 
-    Returns:
-        The text, quoted where necessary.
-
     Example:
         >>> print(shell_word("runs/it"), shell_word("To be"), shell_word("Answer:\n"))
         runs/it 'To be' $'Answer:\n'
@@ -62,11 +59,7 @@ def shell_word(text: str) -> str:
 
 
 def note(text: str) -> None:
-    """Print a note to standard error: where a command deviates from its arguments.
-
-    Args:
-        text: the deviation, and why.
-    """
+    """Print a note to standard error: where a command deviates from its arguments."""
     print(f"note: {plain(text)}", file=sys.stderr)
 
 
@@ -76,9 +69,6 @@ _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if
 
 def plain(text: str) -> str:
     r"""Escape control characters, so that a terminal shows them instead of interpreting them.
-
-    Args:
-        text: from a file, or from a model.
 
     Returns:
         The text with escapes for control characters other than newline and tab.

@@ -20,14 +20,7 @@ from gpt.weights.trained import load_model
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt demo`; fields can be given as for `train`.
-
-    Args:
-        argv: `--field=value …`.
-
-    Returns:
-        Exit code 0; 128 + the signal's number if it was stopped: 130 by Ctrl-C.
-    """
+    """The command `python -m gpt demo`; fields can be given as for `train`."""
     if any(word in ("-h", "--help") for word in argv):
         print(f"{__doc__}\n{describe_fields(*preset('demo'))}")
         return 0

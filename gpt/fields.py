@@ -40,9 +40,6 @@ def parse_overrides(argv: Sequence[str], *configs: *Ts) -> tuple[*Ts]:
         argv: command-line arguments, without the program name.
         configs: frozen dataclasses; a field belongs to the one that declares it.
 
-    Returns:
-        The configs in the same order, changed.
-
     Raises:
         ArgumentError: unknown or repeated field, value of a wrong type, positional argument, or a combination
             that a config rejects.
@@ -75,10 +72,6 @@ def parse_overrides(argv: Sequence[str], *configs: *Ts) -> tuple[*Ts]:
 
 def take_option(argv: Sequence[str], name: str) -> tuple[str | None, list[str]]:
     """Extract one `--name=value` or `--name value` from a command line.
-
-    Args:
-        argv: command-line arguments.
-        name: the option, without its dashes.
 
     Returns:
         The value, None if the option is absent, and the other arguments.
@@ -144,9 +137,6 @@ def describe_fields(*configs: object) -> str:
     Args:
         configs: dataclasses whose docstrings document their fields under `Args:`.
 
-    Returns:
-        Text for a `--help` page.
-
     Example:
         >>> from gpt.config import TrainConfig
         >>> "--max_steps=2000" in describe_fields(TrainConfig())
@@ -167,9 +157,6 @@ def describe_fields(*configs: object) -> str:
 
 def to_dict(config: object) -> dict[str, Any]:
     """Config as a dict of JSON values.
-
-    Args:
-        config: a dataclass of plain fields.
 
     Returns:
         One entry per field, in the order of the fields.
@@ -192,9 +179,6 @@ def from_dict(cls: type[T], values: object, *, source: str = "from_dict") -> T:
         cls: the dataclass.
         values: result of `json.loads`.
         source: name of the file, for error messages.
-
-    Returns:
-        The config.
 
     Raises:
         FormatError: not an object, unknown or missing field, wrong type, or a value that the config rejects.
@@ -253,10 +237,6 @@ def check_types(config: object) -> None:
 
 def closest(name: str, names: Iterable[str]) -> list[str]:
     """Up to three names that are close to a misspelled one.
-
-    Args:
-        name: the misspelled name.
-        names: the valid names.
 
     Returns:
         The closest first; empty if none is close.
@@ -486,10 +466,6 @@ _ELSEWHERE = {
 
 def advice(name: str, fields: Container[str]) -> str:
     """Replacement for a nanoGPT option; empty for any other name.
-
-    Args:
-        name: the option, without dashes.
-        fields: fields of the command.
 
     Example:
         >>> advice("max_iters", ["max_steps"])

@@ -20,9 +20,6 @@ class Preset:
 def preset(name: str) -> tuple[GPTConfig, TrainConfig]:
     """Configs of a preset.
 
-    Args:
-        name: a key of `PRESETS`.
-
     Returns:
         Model config and training config. A vocab_size of 0 is resolved by the tokenizer.
 
@@ -46,13 +43,6 @@ def preset(name: str) -> tuple[GPTConfig, TrainConfig]:
 
 def configs_from(argv: Sequence[str], default: str) -> tuple[GPTConfig, TrainConfig]:
     """Configs from `--preset=NAME` and `--field=value …` of a command line.
-
-    Args:
-        argv: arguments after the command.
-        default: preset if none is given.
-
-    Returns:
-        The preset's configs with the fields changed.
 
     Raises:
         ArgumentError: see `preset` and `parse_overrides`.
@@ -97,9 +87,6 @@ def _value(words: Sequence[str], name: str) -> str | None:
 
 def describe_presets() -> str:
     """Table of the presets, one per line.
-
-    Returns:
-        Text for a `--help` page.
 
     Example:
         >>> "gpt2-xl" in describe_presets()

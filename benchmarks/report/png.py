@@ -19,12 +19,7 @@ def available() -> bool:
 
 
 def write(chart: Chart, path: Path) -> None:
-    """Draw a chart to a file.
-
-    Args:
-        chart: the chart.
-        path: path of the .png file.
-    """
+    """Draw a chart to a file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

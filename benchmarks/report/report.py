@@ -66,11 +66,7 @@ def sections(reports: Mapping[str, Mapping[str, Any]]) -> list[Part]:
 
 
 def page_of(reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """Self-contained HTML page.
-
-    Args:
-        reports: reports by file name.
-    """
+    """Self-contained HTML page."""
     newest = max(reports.values(), key=_date)["machine"]
     made = []
     for part in sections(reports):

@@ -126,11 +126,10 @@ def one_seed(report: Report, both: dict[str, Process], plan: Plan, seed: int) ->
     found = {}
     for name, contestant in both.items():
         timed = sum(window[name].wall for window in result.rounds)
+        whole = timed * (plan.rounds + 1) / plan.rounds  # including the compared steps
         found[name] = {
             "validation_loss": round(contestant.check("validation loss"), 4),
-            "training_seconds": round(
-                timed * (plan.rounds + 1) / plan.rounds, 1
-            ),  # including the compared steps
+            "training_seconds": round(whole, 1),
         }
         report.findings[f"seed {seed}, {name}"] = found[name]
     return found

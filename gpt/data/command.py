@@ -18,9 +18,6 @@ from tinytensor.errors import ArgumentError
 def embedded_shakespeare() -> str:
     """Text of the embedded corpus: eight plays, 1,097,264 ASCII characters.
 
-    Returns:
-        text.
-
     Source: see gpt/text/README.md.
 
     Example:
@@ -31,17 +28,7 @@ def embedded_shakespeare() -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `python -m gpt data`.
-
-    Args:
-        argv: `prepare [FILE|FOLDER…] --out FOLDER`, `info FOLDER`, `--help`.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        ArgumentError: an unknown argument, or a file that cannot be read.
-        FormatError: a damaged file.
+    """The command `python -m gpt data prepare [FILE|FOLDER…] --out FOLDER`, or `… info FOLDER`.
 
     Example:
         >>> import tempfile

@@ -13,14 +13,11 @@ from tinytensor.files import PathLike, unreadable
 
 
 def hash_of_file(path: PathLike, who: str) -> str:
-    """SHA-256 of a file, read in chunks: about a second per GB.
+    """Hexadecimal SHA-256 of a file, read in chunks: about a second per GB.
 
     Args:
         path: the file.
         who: function or command that the user called, for errors.
-
-    Returns:
-        64 hexadecimal digits.
 
     Raises:
         ArgumentError: the file cannot be read.
@@ -33,13 +30,7 @@ def hash_of_file(path: PathLike, who: str) -> str:
 
 
 def hash_of_tokenizer(tokenizer: Tokenizer) -> str:
-    """SHA-256 of a tokenizer's saved file: equal for all tokenizers loaded from copies of it.
-
-    Args:
-        tokenizer: any tokenizer with `save`.
-
-    Returns:
-        64 hexadecimal digits.
+    """Hexadecimal SHA-256 of a tokenizer's saved file: equal for all tokenizers loaded from copies of it.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer
@@ -54,12 +45,6 @@ def hash_of_tokenizer(tokenizer: Tokenizer) -> str:
 
 def require_same(saved: Mapping[str, str], found: Mapping[str, str], command: str, folder: Path) -> None:
     """Raise if data or tokenizer differ from those of a saved run.
-
-    Args:
-        saved: name → hash, from the checkpoint.
-        found: name → hash, of the present files.
-        command: command that the user called.
-        folder: run directory.
 
     Raises:
         FormatError: one of the saved hashes differs, or is missing.

@@ -103,9 +103,6 @@ def read_texts(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> 
         paths: one or several UTF-8 text files, and folders.
         pattern: glob of the files in a folder, at any depth.
 
-    Returns:
-        iterator of texts.
-
     Raises:
         ArgumentError: a file that cannot be read, or no file at all.
         FormatError: a file that is not UTF-8.
@@ -123,13 +120,6 @@ def read_texts(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> 
 
 def describe_files(folder: PathLike, pattern: str = "*.txt") -> str:
     """One-sentence summary of the files of a folder that `prepare` reads and ignores.
-
-    Args:
-        folder: the folder.
-        pattern: as for `prepare`.
-
-    Returns:
-        A sentence.
 
     Example:
         >>> import tempfile

@@ -30,9 +30,6 @@ def number_words(n: int) -> str:
     Args:
         n: 0 … 999,999.
 
-    Returns:
-        Words.
-
     Example:
         >>> number_words(12), number_words(80_041), number_words(700_000)
         ('twelve', 'eighty thousand forty-one', 'seven hundred thousand')
@@ -67,11 +64,6 @@ TASKS: dict[str, tuple[Callable[[np.random.Generator], str], Callable[[str], str
 def toy_pairs(task: str, seed: int = 0, count: int = COUNT) -> list[Pair]:
     """Sample pairs of a toy task. Sources are unique, so held-out ones do not occur in training.
 
-    Args:
-        task: a key of `TASKS`.
-        seed: random seed.
-        count: number of pairs.
-
     Returns:
         (source, target), in random order.
 
@@ -93,9 +85,6 @@ def pairs_of(name: str, seed: int = 0) -> list[Pair]:
     Args:
         name: a key of `TASKS`, or a file of lines like {"source": "…", "target": "…"}.
         seed: random seed of a toy task.
-
-    Returns:
-        (source, target).
 
     Raises:
         ArgumentError, FormatError: the file cannot be read, or has another format.

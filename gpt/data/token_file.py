@@ -129,9 +129,6 @@ def open_split(folder: PathLike, split: str) -> TokenFile:
         folder: the folder.
         split: "train" or "val".
 
-    Returns:
-        TokenFile.
-
     Raises:
         ArgumentError: there is no such file.
         FormatError: the file is damaged.

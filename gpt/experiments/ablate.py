@@ -83,9 +83,6 @@ class Cell:
 def one_at_a_time(model: GPTConfig) -> list[str]:
     """Single changes of a model config to train; last, all changes of Llama together.
 
-    Args:
-        model: the base config.
-
     Returns:
         Texts like "position=rope"; a gated activation has a smaller n_inner, for equal parameters.
 
@@ -160,9 +157,6 @@ def _values(word: str) -> list[str]:
 def train_cell(cell: Cell) -> dict[str, Any]:
     """Train a variant, or resume it, or return its result if it is complete.
 
-    Args:
-        cell: the variant.
-
     Returns:
         variant, parameters, val_loss (nats per token, on the validation split), tokens_per_second (median of
         the log).
@@ -218,9 +212,6 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     Args:
         rows: results of `train_cell`, at least one; losses are compared with that of the first.
 
-    Returns:
-        The table.
-
     Example:
         >>> print(table([{"variant": "a", "parameters": 1000, "val_loss": 2.0, "tokens_per_second": 50.0}]))
         | variant | parameters | validation loss | to the first | tokens/s |
@@ -264,17 +255,7 @@ def _write(folder: Path, about: str, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt ablate`.
-
-    Args:
-        argv: fields of `train`, and those of AblateConfig.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        ArgumentError, Stopped: an unknown field, an invalid value, or see `train_cell`.
-    """
+    """The command `python -m gpt ablate`, with the fields of `train` and of AblateConfig."""
     if any(word in ("-h", "--help") for word in argv):
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{describe_fields(AblateConfig(), *_BEGIN)}")
         return 0

@@ -171,9 +171,6 @@ def fill(model: Encoder, tokenizer: Tokenizer, text: str, blank: str = "_") -> s
         text: each `blank` in it is one masked token.
         blank: marker of a gap.
 
-    Returns:
-        The text without gaps.
-
     Raises:
         ArgumentError: no gap, or a character unknown to the tokenizer.
         ShapeError: the text is longer than the context where it is limited.
@@ -231,17 +228,7 @@ class FillConfig:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt masked`.
-
-    Args:
-        argv: fields of `train`, or a run directory; and those of FillConfig.
-
-    Returns:
-        Exit code 0; 128 + the signal's number if training was stopped.
-
-    Raises:
-        ArgumentError: an unknown field, a text without a gap, or a character unknown to the tokenizer.
-    """
+    """The command `python -m gpt masked [RUN]`, with the fields of `train` and of FillConfig."""
     if any(word in ("-h", "--help") for word in argv):
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{describe_fields(FillConfig(), *_BEGIN)}")
         return 0

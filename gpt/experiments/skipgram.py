@@ -178,9 +178,6 @@ def train(ids: Array, vocab_size: int, config: SkipGramConfig, tell: Tell | None
         config: hyperparameters.
         tell: called after each epoch with its number, from 1, and its mean loss.
 
-    Returns:
-        the trained tables.
-
     Raises:
         ArgumentError: no pairs of words are left, or the loss is not finite.
     """
@@ -233,18 +230,7 @@ def _batches(
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt skipgram TEXT --out FOLDER`.
-
-    Args:
-        argv: the text, the folder and the fields of SkipGramConfig; `--help` lists them.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        ArgumentError: a field outside its domain, no such text, or a folder that exists already.
-        SaveError: the folder cannot be written.
-    """
+    """The command `python -m gpt skipgram TEXT --out FOLDER`, with the fields of SkipGramConfig."""
     if not argv or any(word in ("-h", "--help") for word in argv):
         print(_help())
         return 0

@@ -278,17 +278,7 @@ class TranslateConfig:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt translate`.
-
-    Args:
-        argv: fields of `train`, or a run directory; and those of TranslateConfig.
-
-    Returns:
-        Exit code 0; 128 + the signal's number if training was stopped.
-
-    Raises:
-        ArgumentError: an unknown field, or a character unknown to the tokenizer.
-    """
+    """The command `python -m gpt translate [RUN]`, with the fields of `train` and of TranslateConfig."""
     if any(word in ("-h", "--help") for word in argv):
         print(f"{__doc__}\n{describe_fields(TranslateConfig(), *_BEGIN)}")
         return 0

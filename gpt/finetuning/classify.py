@@ -249,18 +249,7 @@ def load_classifier(
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt classify RUN TEXT…`.
-
-    Args:
-        argv: the run directory and the texts; `--help` lists them.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        ArgumentError: an empty text, or a character unknown to the tokenizer.
-        FormatError: the run has no classifier.
-    """
+    """The command `python -m gpt classify RUN TEXT…`."""
     parser = Parser(
         prog="python -m gpt classify",
         description="Label texts by a run of finetune classify; a long text is judged by its end.",

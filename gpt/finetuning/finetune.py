@@ -154,9 +154,6 @@ def begin(name: str, argv: Sequence[str]) -> TuneRun:
         name: a key of `METHODS`.
         argv: `--field=value …`.
 
-    Returns:
-        The run before its next step.
-
     Raises:
         ArgumentError, FormatError: an unusable field, data file, weights or checkpoint.
     """
@@ -241,17 +238,7 @@ def _make_base() -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt finetune`.
-
-    Args:
-        argv: the method, then `--field=value …`; `--help` after a method lists its fields.
-
-    Returns:
-        Exit code 0; 128 + the signal's number if it was stopped.
-
-    Raises:
-        ArgumentError: an unknown method or field, or see `begin`.
-    """
+    """The command `python -m gpt finetune METHOD`; `--help` after a method lists its fields."""
     name, words = (argv[0] if argv else "--help"), list(argv[1:])
     if name in ("-h", "--help"):
         print(f"{__doc__}\nMethods:\n" + "\n".join(f"  {n:<10} {m.about}" for n, m in METHODS.items()))

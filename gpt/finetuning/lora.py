@@ -228,9 +228,6 @@ def load_adapters(model: nn.Module, folder: str | os.PathLike[str]) -> LoraConfi
         model: without adapters, changed in place.
         folder: output of `save_adapters`.
 
-    Returns:
-        Their config.
-
     Raises:
         ArgumentError, ShapeError: the adapters belong to another model.
         FormatError: a damaged file.

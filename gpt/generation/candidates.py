@@ -22,9 +22,6 @@ def to_numpy(x: tt.Tensor) -> Array:
     Args:
         x: a tensor without an autograd graph.
 
-    Returns:
-        Its values.
-
     Example:
         >>> to_numpy(tt.tensor([1.5], dtype=tt.bfloat16))
         array([1.5], dtype=float32)
@@ -35,13 +32,6 @@ def to_numpy(x: tt.Tensor) -> Array:
 
 def tokens_of(tokenizer: Tokenizer, ids: list[int]) -> tuple[str, ...]:
     """Text of each id decoded separately; a token that ends within a character shows U+FFFD.
-
-    Args:
-        tokenizer: what decodes.
-        ids: token ids.
-
-    Returns:
-        One text per id.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer

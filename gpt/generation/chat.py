@@ -112,12 +112,6 @@ class Conversation:
     def answer(self, message: str) -> Generator[str, None, None]:
         """Send a message, and stream the answer. Closing the iterator ends the answer.
 
-        Args:
-            message: message of the user.
-
-        Returns:
-            Iterator of chunks of the answer.
-
         Raises:
             ArgumentError: the message alone is longer than the context; it is discarded.
         """
@@ -168,9 +162,7 @@ class Conversation:
         del self._ids[begins[0] : begins[gone]], self.messages[: 2 * gone]
         self._begins = [begin - begins[gone] + begins[0] for begin in self._begins[gone:]]
         self.forgotten += 2 * gone
-        self._context = Context(
-            self._model, 1, self._size
-        )  # the positions of the others have changed: recompute
+        self._context = Context(self._model, 1, self._size)  # positions have changed: recompute
 
     def _message(self, role: str, text: str) -> list[int]:
         """Ids of a message with its delimiters; special tokens in its text are encoded as ordinary text."""
@@ -197,19 +189,7 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt chat MODEL`.
-
-    Args:
-        argv: the model, and fields as `--field=value`; `--help` lists them.
-
-    Returns:
-        Exit code 0, at the end of the input.
-
-    Raises:
-        ArgumentError: the model is not chat-tuned, or a field is outside its domain.
-        FormatError: there are no usable weights, or the input is not UTF-8.
-        MissingLibraryError: the package with the weights is not installed.
-    """
+    """The command `python -m gpt chat MODEL`."""
     if not argv or any(word in ("-h", "--help") for word in argv):
         print(_help())
         return 0

@@ -80,9 +80,6 @@ def explain(
         tokenizer: decodes the ids.
         top: number of tokens to list per stage.
 
-    Returns:
-        The explanation.
-
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> sampler, logits = Sampler(SamplingConfig(top_k=2), 3), np.log([0.5, 0.3, 0.2])
@@ -164,9 +161,6 @@ class ExplainingSampler(Sampler):
 
 def render(draw: Draw) -> str:
     """Explanation as lines of text.
-
-    Args:
-        draw: result of `explain`.
 
     Returns:
         The token, a line for the model and one for each filter, and the candidates.

@@ -92,9 +92,6 @@ def few_shots(
         query: the beginning of a line.
         answers: completions of that line.
 
-    Returns:
-        One result for each number of examples.
-
     Raises:
         ArgumentError: a text without tokens, or with characters unknown to the tokenizer.
         ShapeError: examples, query and answer are longer than the context.
@@ -163,14 +160,6 @@ def probability(model: GPT, tokenizer: Tokenizer, prompt: str, answer: str) -> f
 def render(shots: Sequence[Shot], examples: Sequence[str], answers: Sequence[str] = ()) -> str:
     r"""Results as a table.
 
-    Args:
-        shots: result of `few_shots`.
-        examples: the lines.
-        answers: the given answers.
-
-    Returns:
-        A line for each number of examples.
-
     Example:
         >>> shots = [Shot(0, "a:", " c", 0.5, (0.1,)), Shot(1, "x: y\na:", " b", 0.9, (0.9,))]
         >>> print(render(shots, ["x: y"], [" b"]))
@@ -199,17 +188,7 @@ def visible_line(text: str) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt incontext [MODEL]`.
-
-    Args:
-        argv: the model, and fields as `--field=value`; `--help` lists them.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        ArgumentError, FormatError, MissingLibraryError: the model cannot be read.
-    """
+    """The command `python -m gpt incontext [MODEL]`."""
     if any(word in ("-h", "--help") for word in argv):
         print(_help())
         return 0

@@ -177,18 +177,7 @@ def _written(
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt sample RUN`.
-
-    Args:
-        argv: the run directory or another model, and fields as `--field=value`; `--help` lists them.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        FormatError: there is no usable checkpoint.
-        ArgumentError: the model has no tokenizer, or a field is outside its domain.
-    """
+    """The command `python -m gpt sample RUN`."""
     if not argv or any(word in ("-h", "--help") for word in argv):
         print(_help())
         return 0

@@ -192,9 +192,6 @@ def typical(candidates: Candidates, mass: float) -> Candidates:
 def filters(config: SamplingConfig) -> list[tuple[str, Filter]]:
     """Filters of a config by name, in order.
 
-    Args:
-        config: sampling parameters.
-
     Returns:
         names and functions; always includes the temperature.
 

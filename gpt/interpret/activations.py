@@ -44,9 +44,6 @@ def look_inside(model: GPT, tokenizer: Tokenizer, text: str, *, attention: bool 
         text: at least one token, at most the context.
         attention: also record attention weights; computes the attention of each layer twice.
 
-    Returns:
-        The activations.
-
     Raises:
         ArgumentError: the text has no tokens, or a character unknown to the tokenizer.
         ShapeError: it is longer than the context.

@@ -71,9 +71,6 @@ def attention_maps(
         layer: index of one layer; None: all.
         head: index of one head; None: all.
 
-    Returns:
-        The maps, layer by layer.
-
     Raises:
         ArgumentError: the text has no tokens, or there is no such layer or head.
         ShapeError: the text is longer than the context.
@@ -105,9 +102,6 @@ def attention_maps(
 def attention_picture(maps: Sequence[AttentionMap]) -> str:
     """Maps as one SVG file.
 
-    Args:
-        maps: result of `attention_maps`.
-
     Returns:
         An SVG document with the maps below each other.
 
@@ -123,13 +117,6 @@ def attention_picture(maps: Sequence[AttentionMap]) -> str:
 
 def attention_page(maps: Sequence[AttentionMap], about: str = "") -> str:
     """Maps as an HTML page: heat maps and tables.
-
-    Args:
-        maps: result of `attention_maps`.
-        about: description of the model.
-
-    Returns:
-        A self-contained HTML document.
 
     Raises:
         ArgumentError: there are too many cells for a page.
@@ -188,12 +175,6 @@ def _not_too_many(maps: Sequence[AttentionMap]) -> Sequence[AttentionMap]:
 def render(maps: Sequence[AttentionMap]) -> str:
     """Maps as text: the highest weights of each token.
 
-    Args:
-        maps: result of `attention_maps`.
-
-    Returns:
-        A few lines for each map.
-
     Example:
         >>> print(render([AttentionMap(0, 0, ("a", "b"), np.array([[1, 0], [0.25, 0.75]]))]))
         layer 0, head 0   (0.41 bits)
@@ -210,19 +191,7 @@ def render(maps: Sequence[AttentionMap]) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt attention RUN TEXT`.
-
-    Args:
-        argv: the run directory, the text, and options; `--help` lists them.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        FormatError: the run has no usable checkpoint.
-        ArgumentError: an option is outside its domain.
-        SaveError: the file cannot be written.
-    """
+    """The command `python -m gpt attention RUN TEXT`."""
     args = _parser().parse_args(argv)
     kind = Path(args.out or "").suffix
     if args.out and kind not in (".svg", ".html"):

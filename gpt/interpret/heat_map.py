@@ -27,9 +27,6 @@ def heat_map(
         title: for the heading and for screen readers.
         most: value of the full color; default: the largest absolute value.
 
-    Returns:
-        One `svg` element.
-
     Example:
         >>> heat_map(np.eye(2), ["a", "b"], ["c", "d"], title="identity").count("<rect")
         5
@@ -94,12 +91,6 @@ def _px(number: float) -> str:
 
 def picture(maps: Sequence[Html]) -> str:
     """SVG document of several elements below each other.
-
-    Args:
-        maps: results of `heat_map`.
-
-    Returns:
-        An SVG document.
 
     Example:
         >>> picture([heat_map(np.eye(2), ["a", "b"], ["c", "d"], title="identity")])[:5]

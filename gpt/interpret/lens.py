@@ -135,13 +135,6 @@ def _words(top: Choices) -> str:
 def lens_page(lens: Lens, about: str = "") -> str:
     """HTML page of all positions: top token of each layer, colored by the probability of the prediction.
 
-    Args:
-        lens: result of `logit_lens`.
-        about: description of the model.
-
-    Returns:
-        A self-contained HTML document.
-
     Example:
         >>> top = (((("b", 0.5),),),)
         >>> lens = Lens(("a",), ("embedding",), ("b",), np.array([[0.5]]), np.array([[1]]), top)
@@ -184,19 +177,7 @@ def _cell(lens: Lens, i: int, j: int) -> Html:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt lens RUN TEXT`.
-
-    Args:
-        argv: the run directory, the text, and options; `--help` lists them.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        FormatError: the run has no usable checkpoint.
-        ArgumentError: an option is outside its domain.
-        SaveError: the file cannot be written.
-    """
+    """The command `python -m gpt lens RUN TEXT`."""
     args = _parser().parse_args(argv)
     if args.top < 1:
         raise tt.ArgumentError(f"lens: --top={args.top}", why="at least one token is listed", fix="--top=5")

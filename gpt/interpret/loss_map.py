@@ -83,9 +83,6 @@ def loss_map(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Lo
         text: at least two tokens.
         top: number of alternatives to keep.
 
-    Returns:
-        Losses of all tokens but the first.
-
     Raises:
         ArgumentError: fewer than two tokens, or a character unknown to the tokenizer.
 
@@ -136,9 +133,6 @@ def _windows(count: int, context: int) -> list[tuple[int, int]]:
 def render(result: LossMap) -> str:
     """The text in terminal colors, with a legend.
 
-    Args:
-        result: result of `loss_map`.
-
     Returns:
         Text with escape sequences; those in the text itself are escaped.
 
@@ -170,9 +164,6 @@ def _shown(token: str) -> str:
 def render_table(result: LossMap) -> str:
     """Table with a line per token.
 
-    Args:
-        result: result of `loss_map`.
-
     Returns:
         Token, loss, probability, rank and alternatives, without colors.
 
@@ -195,13 +186,6 @@ def render_table(result: LossMap) -> str:
 
 def loss_page(result: LossMap, about: str = "") -> str:
     """HTML page of the text; hovering a token, or focusing it with the Tab key, shows its values.
-
-    Args:
-        result: result of `loss_map`.
-        about: description of the model.
-
-    Returns:
-        A self-contained HTML document.
 
     Example:
         >>> "<script>" in loss_page(LossMap("a", (TokenLoss("<script>", 0.0, 1, ()),), 1.0))
@@ -243,19 +227,7 @@ def _table(result: LossMap) -> Html:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt loss-map RUN [TEXT]`.
-
-    Args:
-        argv: the run directory, the text (standard input if left out), and options; `--help` lists them.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        FormatError: the run has no usable checkpoint.
-        ArgumentError: the text is too short.
-        SaveError: the file cannot be written.
-    """
+    """The command `python -m gpt loss-map RUN [TEXT]`."""
     args = _parser().parse_args(argv)
     if args.top < 1:
         raise tt.ArgumentError(

@@ -138,9 +138,6 @@ def ask_analogies(embeddings: Embeddings) -> list[Score]:
     Args:
         embeddings: word vectors; candidates are the words of lower-case letters.
 
-    Returns:
-        A score per relation.
-
     Example:
         >>> e = Embeddings(["man", "woman", "king", "queen"], np.array([[1, 0], [1, 1], [3, 0], [3, 1.0]]))
         >>> ask_analogies(e)[0]
@@ -165,12 +162,6 @@ def _score(words: Embeddings, relation: str, asked: Iterable[Question]) -> Score
 def open_embeddings(path: str) -> Embeddings:
     """Load word vectors of a `skipgram` folder, or the token embedding of a model.
 
-    Args:
-        path: folder or file.
-
-    Returns:
-        embeddings.
-
     Raises:
         ArgumentError, FormatError: the path has neither.
     """
@@ -184,10 +175,6 @@ def open_embeddings(path: str) -> Embeddings:
 
 def render(scores: Sequence[Score], candidates: int) -> str:
     """Scores as a table.
-
-    Args:
-        scores: result of `ask_analogies`.
-        candidates: number of candidate answers.
 
     Returns:
         A line per relation, and a total.
@@ -213,18 +200,7 @@ _COUNTS = ("asked", "right", "among_five", "without_relation")
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt neighbours SOURCE [WORD]`.
-
-    Args:
-        argv: the source, words, and options; `--help` lists them.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        ArgumentError: no word, or one that has no vector.
-        FormatError: the source is damaged.
-    """
+    """The command `python -m gpt neighbours SOURCE [WORD]`."""
     args = _parser().parse_args(argv)
     if not (args.words or args.analogy or args.test):
         raise tt.ArgumentError(
@@ -278,9 +254,6 @@ RELATIONS = {
 
 def questions(relation: str) -> list[Question]:
     """All analogies of a relation.
-
-    Args:
-        relation: one of RELATIONS.
 
     Returns:
         (a, b, c, d): a is to b as c is to d.

@@ -216,12 +216,6 @@ def _head(config: GPTConfig) -> str:
 def render(result: Trace) -> str:
     """Trace as text.
 
-    Args:
-        result: result of `trace`.
-
-    Returns:
-        Text for a terminal.
-
     Example:
         >>> model = GPT(GPTConfig(vocab_size=2, block_size=4, n_layer=1, n_head=1, n_embd=4))
         >>> render(trace(model, CharTokenizer("ab"), "ab")).splitlines()[0]
@@ -268,19 +262,7 @@ def _row(label: str, numbers: Array) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt trace TEXT`.
-
-    Args:
-        argv: the text, `--run=MODEL` for a trained model, and `--html=FILE` for a page.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        FormatError: the run has no usable checkpoint.
-        ArgumentError: there is no such model, or it has no tokenizer.
-        SaveError: the page cannot be written.
-    """
+    """The command `python -m gpt trace TEXT`."""
     args = _parser().parse_args(argv)
     model, tokenizer, about = _model(args.run)
     result = trace(model, tokenizer, args.text, top=args.top)
@@ -334,9 +316,6 @@ def trace_page(result: Trace, tokenizer: Tokenizer, about: str = "") -> str:
         result: result of `gpt.interpret.trace.trace`.
         tokenizer: of the model; labels the columns of logits.
         about: description of the model.
-
-    Returns:
-        A self-contained HTML document.
 
     Example:
         >>> tokenizer = CharTokenizer("ab")

@@ -147,9 +147,7 @@ class MixtureOfExperts(nn.Module):
     def _through(self, x: tt.Tensor, chosen: tt.Tensor) -> tt.Tensor:
         """Apply to each token (n, C) each of its experts (n, k): (n, k, C)."""
         (n, k), E, experts = chosen.shape, self.router.out_features, chosen.reshape(-1)
-        if (
-            n * k <= E
-        ):  # few tokens, as in generation: the work is independent of the choice, so it can be captured
+        if n * k <= E:  # few tokens, as in generation: work independent of the choice, so it can be captured
             rows = tt.expand(x.unsqueeze(1), (n, k, x.shape[1])).reshape(n * k, x.shape[1])
             h = self.c_fc.of(experts, rows)
             gate = None if self.c_gate is None else self.c_gate.of(experts, rows)

@@ -23,9 +23,6 @@ BALANCE = 0.01  # weight of the load-balancing loss in training: Switch Transfor
 def norm(config: GPTConfig) -> nn.Module:
     """Normalization layer over the channels for a config.
 
-    Args:
-        config: kind, size, epsilon, bias.
-
     Example:
         >>> norm(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4, norm="rms_norm"))
         RMSNorm(eps=1e-05; weight (4,))  # 4 parameters
@@ -154,9 +151,8 @@ class GPT(nn.Module):
             x_BTC = x_BTC * self.token_scale
         places = None if cache is None else cache.claim(idx.shape[1])  # (T,)
         if self.config.positions_end:
-            table = (
-                self.wpe.weight if self.config.position == "learned" else self.positions
-            )  # (block_size, C)
+            learned = self.config.position == "learned"
+            table = self.wpe.weight if learned else self.positions  # (block_size, C)
             if places is None:
                 check_context(idx.shape[1], self.config.block_size)
                 x_BTC = x_BTC + table[: idx.shape[1]]

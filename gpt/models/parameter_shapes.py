@@ -11,9 +11,6 @@ CHARACTERS = 65  # vocabulary size assumed before the tokenizer exists: tinyshak
 def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
     """Shapes of all parameters by name, without allocating them.
 
-    Args:
-        model: the config.
-
     Returns:
         Name (as in GPT-2 files) → shape, in the order of the forward pass; matrices are stored (in, out). A
         tied head and a fixed position table are not listed.
@@ -40,10 +37,9 @@ def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
         shapes["wpe.weight"] = (T, C)
     block = _block_shapes(model)
     layers = {f"h.{i}.{name}": shape for i in range(model.n_layer) for name, shape in block.items()}
-    last = (
-        _norm_shapes(model, "ln_f") if model.norm_position == "pre" else {}
-    )  # a post-norm block already ends with a norm
-    shapes |= layers | last
+    shapes |= layers
+    if model.norm_position == "pre":  # a post-norm block already ends with a norm
+        shapes |= _norm_shapes(model, "ln_f")
     if not model.tied_head:
         shapes["lm_head.weight"] = (V, C)
     return shapes

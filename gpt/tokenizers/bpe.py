@@ -190,9 +190,6 @@ class BPETokenizer:
             allowed_special: special tokens that are encoded as their id where they occur in the text; "all":
                 all of them. Others are ordinary text, so that untrusted text cannot inject special tokens.
 
-        Returns:
-            ids.
-
         Raises:
             ArgumentError: a lone surrogate, a byte without a token, or an unknown name in `allowed_special`.
             DTypeError: not a str.
@@ -247,9 +244,6 @@ class BPETokenizer:
         Args:
             ids: integers in 0 … vocab_size - 1; special tokens decode to their text.
 
-        Returns:
-            text.
-
         Raises:
             ArgumentError: an id outside the vocabulary, or one that has no token.
             DTypeError: ids that are not integers.
@@ -266,9 +260,6 @@ class BPETokenizer:
 
         Args:
             ids: integers in 0 … vocab_size - 1; special tokens decode to the bytes of their text.
-
-        Returns:
-            bytes.
 
         Raises:
             ArgumentError: an id outside the vocabulary.

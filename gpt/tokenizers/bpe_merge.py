@@ -23,9 +23,6 @@ def merge(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
         ranks: pair → rank.
         made: rank → result of the merge.
 
-    Returns:
-        the merged tokens.
-
     Example:
         >>> merge([1, 2, 3, 1, 2], {(1, 2): 0, (4, 3): 1}, [4, 5])
         [5, 4]
@@ -35,14 +32,6 @@ def merge(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
 
 def merge_short(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
     """Merge in a list: O(n²), all inside `min`, `index` and slices. Modifies `ids`.
-
-    Args:
-        ids: tokens of one piece.
-        ranks: pair → rank.
-        made: rank → result of the merge.
-
-    Returns:
-        the merged tokens.
 
     Example:
         >>> merge_short([1, 2, 3, 1, 2], {(1, 2): 0, (4, 3): 1}, [4, 5])
@@ -66,14 +55,6 @@ def merge_short(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
 
 def merge_long(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
     """Merge in a linked list with a heap: O(n log n), for pieces of any length.
-
-    Args:
-        ids: tokens of one piece.
-        ranks: pair → rank.
-        made: rank → result of the merge.
-
-    Returns:
-        the merged tokens.
 
     Memory: about 150 bytes per token of the piece.
 

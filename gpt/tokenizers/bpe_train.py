@@ -31,9 +31,7 @@ class _Corpus:
         self.before = list(range(-1, len(self.ids) - 1))
         self.after = list(range(1, len(self.ids) + 1))
         self.counts: defaultdict[Pair, int] = defaultdict(int)
-        self.places: defaultdict[Pair, list[int]] = defaultdict(
-            list
-        )  # positions of the left token; may be stale
+        self.places: defaultdict[Pair, list[int]] = defaultdict(list)  # of the left token; may be stale
         for place, pair in enumerate(zip(self.ids, self.ids[1:])):
             if pair[0] >= 0 and pair[1] >= 0:
                 self.counts[pair] += self.weights[place]
@@ -79,9 +77,6 @@ def learn_merges(piece_counts: Mapping[bytes, int], vocab_size: int, min_count: 
         piece_counts: count of each piece of text; merges stay inside a piece.
         vocab_size: stop at so many tokens, the 256 bytes included.
         min_count: stop when no pair occurs at least so often.
-
-    Returns:
-        iterator of pairs of ids.
 
     Memory: about 150 bytes per byte of distinct pieces.
     Source: Sennrich, Haddow, Birch 2016, arXiv:1508.07909, algorithm 1, with incremental counts.

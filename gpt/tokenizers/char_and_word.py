@@ -52,9 +52,6 @@ class CharTokenizer:
         Args:
             texts: one text, or an iterable of texts.
 
-        Returns:
-            tokenizer.
-
         Raises:
             ArgumentError: no characters at all.
 
@@ -185,9 +182,6 @@ class WordTokenizer:
             texts: one text, or an iterable of texts.
             vocab_size: keep so many tokens, `<unk>` included; None keeps all.
 
-        Returns:
-            tokenizer.
-
         Raises:
             ArgumentError: vocab_size < 2.
 
@@ -219,9 +213,6 @@ class WordTokenizer:
         Args:
             text: any text; unknown words become 0.
 
-        Returns:
-            ids.
-
         Raises:
             DTypeError: not a str.
 
@@ -237,9 +228,6 @@ class WordTokenizer:
 
         Args:
             ids: integers in 0 … vocab_size - 1.
-
-        Returns:
-            text.
 
         Raises:
             ArgumentError: an id outside the vocabulary.

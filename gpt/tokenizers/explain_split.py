@@ -18,10 +18,6 @@ _SHOWN = 8  # merges shown per piece
 def merge_steps(tokenizer: BPETokenizer, piece: str) -> Iterator[tuple[int, list[bytes]]]:
     """Merges of one piece in order.
 
-    Args:
-        tokenizer: the tokenizer.
-        piece: a piece of pre-tokenized text.
-
     Yields:
         Rank of the merge (0 was learned first), and the tokens of the piece after it.
 
@@ -40,10 +36,6 @@ def merge_steps(tokenizer: BPETokenizer, piece: str) -> Iterator[tuple[int, list
 
 def render_split(tokenizer: Tokenizer, text: str) -> str:
     """Tokenization of a text, as lines.
-
-    Args:
-        tokenizer: any.
-        text: any.
 
     Returns:
         A summary line; then, for byte-level BPE, a line for each piece with its tokens, and one for each of

@@ -37,12 +37,6 @@ class SentencePieceTokenizer:
     def from_file(cls, path: PathLike) -> "SentencePieceTokenizer":
         """Read a `.model` file.
 
-        Args:
-            path: the file.
-
-        Returns:
-            tokenizer.
-
         Raises:
             ArgumentError: the file cannot be read.
             FormatError: not a SentencePiece model.
@@ -79,12 +73,6 @@ class SentencePieceTokenizer:
     def encode(self, text: str) -> list[int]:
         """Encode a text, without begin and end tokens.
 
-        Args:
-            text: any text.
-
-        Returns:
-            ids.
-
         Raises:
             DTypeError: not a str.
             ArgumentError: a lone surrogate.
@@ -98,9 +86,6 @@ class SentencePieceTokenizer:
 
         Args:
             ids: integers in 0 … vocab_size - 1.
-
-        Returns:
-            text.
 
         Raises:
             ArgumentError: an id outside the vocabulary.

@@ -102,9 +102,6 @@ def choose(name: str, texts: Texts) -> Tokenizer:
         name: "char" or "word", trained on the texts; otherwise the path of a saved tokenizer.
         texts: one text, or an iterable of texts; not read if `name` is a path.
 
-    Returns:
-        tokenizer.
-
     Raises:
         ArgumentError: the file cannot be read, or the texts are empty.
         FormatError: damaged, or a kind of tokenizer that would produce other ids here.
@@ -119,18 +116,7 @@ def choose(name: str, texts: Texts) -> Tokenizer:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `python -m gpt tokenizer`.
-
-    Args:
-        argv: `train FILE… --vocab-size N --out tokenizer.json`, `encode TOKENIZER [TEXT]`,
-            `decode TOKENIZER [ID…]`, `split TOKENIZER [TEXT]`, `info TOKENIZER [FILE…]`, `--help`.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        ArgumentError: an unknown argument, or a file that cannot be read.
-        FormatError: a damaged file.
+    """The command `python -m gpt tokenizer train|encode|decode|split|info`.
 
     Example:
         >>> import pathlib, tempfile

@@ -87,9 +87,6 @@ def score(
         tokenizer: to count the bytes of the text.
         batches: number of batches; 0: the whole text.
 
-    Returns:
-        The metrics.
-
     Raises:
         ArgumentError: fewer than two tokens, or batches below 0.
 
@@ -137,18 +134,7 @@ def _bytes_of(ids: npt.NDArray[np.int64], tokenizer: Tokenizer) -> int:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt eval RUN`.
-
-    Args:
-        argv: the run directory, and options; `--help` lists them.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        FormatError: there is no usable checkpoint.
-        ArgumentError: no text, or an option outside its domain.
-    """
+    """The command `python -m gpt eval RUN`."""
     parser = Parser(prog="python -m gpt eval", description="How well a trained model predicts a text.")
     parser.add_argument("run", help="run directory, for example runs/demo, or another model, such as smollm2")
     parser.add_argument(

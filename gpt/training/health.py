@@ -120,9 +120,6 @@ def health_table(line: Mapping[str, Any]) -> str:
     Args:
         line: with "step" and "health", the result of `HealthProbe.measure`.
 
-    Returns:
-        A table, one layer per line.
-
     Example:
         >>> part = {"part": "wte", "grad_norm": 0.5, "update_ratio": 1e-3}
         >>> print(health_table({"step": 7, "health": [part]}))
@@ -145,17 +142,7 @@ def health_table(line: Mapping[str, Any]) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt health RUN`.
-
-    Args:
-        argv: the run directory; `--step=N`, default the last step.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        ArgumentError: no such run, or its log has no diagnostics, or none of this step.
-    """
+    """The command `python -m gpt health RUN`."""
     parser = Parser(prog="python -m gpt health", description="How the parts of a model fare in training.")
     parser.add_argument("run", help="run directory, trained with --health_interval=N")
     parser.add_argument("--step", type=int, default=None, help="default: the last one in the log")

@@ -36,18 +36,13 @@ def optimizer_of(model: GPT, config: TrainConfig) -> Optimizer:
     if config.optimizer == "adamw":
         return AdamW(groups, lr=config.learning_rate, betas=betas)
     blocks = [(name, p) for name, p in model.named_parameters() if name.startswith(("h.", "encoder."))]
-    matrices = [
-        p for name, p in blocks if p.ndim >= 2 and name.endswith("weight")
-    ]  # stacked biases of experts are 2-d, too
+    # Stacked biases of experts are 2-d, too.
+    matrices = [p for name, p in blocks if p.ndim >= 2 and name.endswith("weight")]
     inside = {id(p) for p in matrices}
     others = [{**group, "params": [p for p in group["params"] if id(p) not in inside]} for group in groups]
-    muon = Muon(
-        matrices,
-        lr=config.learning_rate,
-        momentum=config.muon_momentum,
-        weight_decay=config.weight_decay,
-    )
-    return Joint(muon, AdamW([g for g in others if g["params"]], lr=config.learning_rate, betas=betas))
+    lr = config.learning_rate
+    muon = Muon(matrices, lr=lr, momentum=config.muon_momentum, weight_decay=config.weight_decay)
+    return Joint(muon, AdamW([g for g in others if g["params"]], lr=lr, betas=betas))
 
 
 class SpikeGuard:

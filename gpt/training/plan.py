@@ -91,9 +91,6 @@ class Plan:
     def table(self) -> str:
         """Estimate as text.
 
-        Returns:
-            Lines for a terminal.
-
         Example:
             >>> model, train = configs_from(["--preset=gpt2"], default="demo")
             >>> "124,439,808" in plan(model, train, flops_per_second=1e12).table()
@@ -123,9 +120,6 @@ def plan(
         train: for batch size, steps and accumulation.
         flops_per_second: speed of matrix products; None: measure that of large ones here, in a second.
         utilization: share of it that training reaches, in (0, 1].
-
-    Returns:
-        The plan.
 
     Raises:
         ArgumentError: vocab_size is 0, or a speed or share outside its domain.
@@ -180,16 +174,7 @@ def plan(
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `python -m gpt plan`.
-
-    Args:
-        argv: a run, or `--preset=NAME`; `--flops=1e12`, `--field=value …`, `--help`.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        ArgumentError: an unknown argument.
+    """The command `python -m gpt plan [RUN | --preset=NAME]`.
 
     Example:
         >>> main(["--preset=gpt3", "--flops=1e15"])  # doctest: +ELLIPSIS

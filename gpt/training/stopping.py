@@ -26,9 +26,6 @@ class Stopped(KeyboardInterrupt):
 def exit_code(signum: int) -> int:
     """Exit code of a program that a signal ended, as shells report it.
 
-    Args:
-        signum: number of the signal.
-
     Returns:
         128 + signum.
 
@@ -48,9 +45,6 @@ def asked_to_stop(ask: Callable[[int], None]) -> Iterator[None]:
 
     Args:
         ask: called with the number of the signal.
-
-    Returns:
-        context manager.
     """
     asked = False
 

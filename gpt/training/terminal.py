@@ -60,11 +60,7 @@ class Terminal:
             self._bar.set_postfix(self._beside, refresh=False)
 
     def move(self, step: int) -> None:
-        """Update the bar, if there is one.
-
-        Args:
-            step: the completed step.
-        """
+        """Update the bar, if there is one."""
         if self._bar is not None:
             with self._writing(sys.stderr):
                 self._bar.update(step - self._bar.n)

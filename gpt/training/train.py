@@ -196,11 +196,7 @@ class Trainer:
             return self._train()
 
     def ask_to_stop(self, signum: int) -> None:
-        """Request to save and stop after this step.
-
-        Args:
-            signum: number of the signal.
-        """
+        """Request to save and stop after this step."""
         self.stop_asked = signum
 
     @property
@@ -365,18 +361,7 @@ def describe(run: Run) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt train`.
-
-    Args:
-        argv: `--preset=NAME` and `--field=value …`; with `--init_from=resume --out_dir=RUN` the fields of the
-            run are the defaults.
-
-    Returns:
-        Exit code 0; 128 + the signal's number if it was stopped: 130 by Ctrl-C, 143 by SIGTERM.
-
-    Raises:
-        ArgumentError: an unknown field, or a value of a wrong type.
-    """
+    """The command `python -m gpt train`; `--init_from=resume --out_dir=RUN` starts from the run's fields."""
     if any(word in ("-h", "--help") for word in argv):
         fields = describe_fields(*preset("shakespeare-char-cpu"))
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{fields}")

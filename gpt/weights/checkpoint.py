@@ -26,9 +26,8 @@ from tinytensor.files import atomic_write, read_json
 _VERSION = 1
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 _FOLDER = re.compile(r"step_(?P<step>0|[1-9][0-9]{0,17})")
-_HIDDEN = re.compile(
-    rf"\.checkpoint-(?P<name>{_FOLDER.pattern})\.(?P<kind>tmp|old)"
-)  # being written, or replaced
+# Being written, or replaced.
+_HIDDEN = re.compile(rf"\.checkpoint-(?P<name>{_FOLDER.pattern})\.(?P<kind>tmp|old)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +69,6 @@ def save_checkpoint(
         state: JSON values.
         keep: number of checkpoints to keep up to this step; the best is kept in addition.
         best: whether this is the best one so far.
-
-    Returns:
-        The folder of the checkpoint.
 
     Raises:
         ArgumentError: a negative step, keep below 1, or a state that JSON cannot represent.
@@ -147,9 +143,6 @@ def newest_checkpoint(run_dir: str | os.PathLike[str], warn: Callable[[str], obj
         run_dir: run directory.
         warn: called with a message if it is not the latest.
 
-    Returns:
-        The checkpoint.
-
     Raises:
         FormatError: there is none; with the reason for the latest one.
 
@@ -183,13 +176,6 @@ def newest_checkpoint(run_dir: str | os.PathLike[str], warn: Callable[[str], obj
 def checkpoint_folder(run_dir: str | os.PathLike[str], which: str | int = "latest") -> Path:
     """Folder of a checkpoint, without reading it.
 
-    Args:
-        run_dir: run directory.
-        which: "latest", "best", or a step.
-
-    Returns:
-        The folder.
-
     Raises:
         ArgumentError: an invalid `which`.
         FormatError: the checkpoint is missing; the message lists the existing ones.
@@ -208,9 +194,6 @@ def checkpoint_folder(run_dir: str | os.PathLike[str], which: str | int = "lates
 
 def list_checkpoints(run_dir: str | os.PathLike[str]) -> list[int]:
     """Steps of all checkpoints.
-
-    Args:
-        run_dir: run directory.
 
     Returns:
         Steps in ascending order; empty if there is no such folder.
@@ -253,9 +236,6 @@ def prune_checkpoints(run_dir: str | os.PathLike[str], step: int, *, keep: int =
 def read_state(folder: Path) -> dict[str, Any]:
     """Training state of a checkpoint, without reading the weights; empty if it is not an object.
 
-    Args:
-        folder: folder of the checkpoint.
-
     Raises:
         ArgumentError: the file cannot be read.
         FormatError: not a JSON object.
@@ -273,11 +253,6 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 def require_kind(state: Mapping[str, Any], kind: str, folder: Path) -> None:
     """Raise for a model of another kind, whose weights may have the same names.
-
-    Args:
-        state: state of the checkpoint.
-        kind: expected class of the model.
-        folder: its folder, for the message.
 
     Raises:
         FormatError: the checkpoint has another kind of model.

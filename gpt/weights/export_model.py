@@ -10,19 +10,7 @@ from tinytensor.errors import ArgumentError
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt export RUN --out=PATH`.
-
-    Args:
-        argv: the run directory, and options; `--help` lists them.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        ArgumentError, FormatError: the run cannot be read, or the format does not support the model; nothing
-            is written.
-        SaveError: the target cannot be written.
-    """
+    """The command `python -m gpt export RUN --out=PATH`."""
     parser = Parser(
         prog="python -m gpt export",
         description="Write the model of a run for other programs. safetensors-hf: a folder that transformers "

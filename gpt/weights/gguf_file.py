@@ -33,9 +33,8 @@ _SIZES = {
 _CONTROL, _USER = 3, 4  # token types of special tokens
 _SPLITS = {"gpt-2": "gpt2", "default": "gpt2", "smollm": "smollm"}  # tokenizer.ggml.pre → our rule
 
-_MOST_ITEMS = (
-    1 << 22
-)  # in all arrays of the metadata; published files with tokens and merges have a third of it
+# Items in all arrays of the metadata; published files with tokens and merges have a third of it.
+_MOST_ITEMS = 1 << 22
 
 Opened = tuple[GPTConfig, Naming, Mapping[str, Stored], Callable[[], Tokenizer | None]]
 
@@ -243,9 +242,5 @@ def _tokenizer(values: _Values) -> Tokenizer | None:
             special,
             _SPLITS[cut],
         )
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-    ) as error:  # a character that is not a byte; merges of one or three
+    except (KeyError, ValueError, TypeError) as error:  # not a byte character; merges of one or three
         values.refuse(f"its tokenizer is damaged: {error!r}")

@@ -47,9 +47,6 @@ _LLAMA_KINDS = ("llama", "mistral", "qwen3")
 def naming_for(config: GPTConfig) -> tuple[str, Naming]:
     """Hugging Face architecture equivalent to a model.
 
-    Args:
-        config: the model.
-
     Returns:
         Its model_type, and the names of its tensors.
 
@@ -100,9 +97,6 @@ def config_from_hf(values: Mapping[str, Any], path: str, *, dropout: float = 0.0
         path: for error messages.
         dropout: of the result; that of the file, a training setting, is ignored.
 
-    Returns:
-        The equivalent config.
-
     Raises:
         FormatError: another architecture, a missing size, or an unsupported option.
 
@@ -134,9 +128,6 @@ def config_to_hf(
         config: the model.
         dtype: of the weights.
         separator: id of the token between documents, or None.
-
-    Returns:
-        JSON values.
 
     Raises:
         ArgumentError: no Hugging Face architecture is equivalent.

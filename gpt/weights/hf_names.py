@@ -156,10 +156,6 @@ class Place:
 def places(config: GPTConfig, naming: Naming) -> dict[str, Place]:
     """Location of every tensor of a model in a file.
 
-    Args:
-        config: the model.
-        naming: naming scheme of the file.
-
     Returns:
         Our name → location; the names of parts have no prefix.
 
@@ -175,10 +171,7 @@ def places(config: GPTConfig, naming: Naming) -> dict[str, Place]:
     for name, shape in parameter_shapes(config).items():
         parts = naming.theirs(name)
         together = len(parts) == 1
-        query, rest = (
-            config.n_embd,
-            (shape[-1] - config.n_embd) // 2,
-        )  # grouped-query attention has fewer keys
+        query, rest = config.n_embd, (shape[-1] - config.n_embd) // 2  # fewer keys with grouped queries
         widths = (shape[-1],) if together else (query, rest, rest)
         heads = (0,) * len(parts)
         if naming.interleaved and not together:

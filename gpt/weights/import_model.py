@@ -50,18 +50,7 @@ def write_run(model: GPT, tokenizer: Tokenizer | None, folder: PathLike, who: st
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt import PATH --out_dir=RUN`.
-
-    Args:
-        argv: the folder, file or hub name, and options; `--help` lists them.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        ArgumentError, FormatError: the model cannot be read; nothing is written.
-        SaveError: the run directory cannot be written.
-    """
+    """The command `python -m gpt import PATH --out_dir=RUN`."""
     parser = Parser(
         prog="python -m gpt import",
         description="Make a run directory of a model: of Hugging Face's safetensors (GPT-2, Llama), of GGUF, "

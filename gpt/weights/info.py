@@ -37,9 +37,6 @@ def inventory(tensors: Mapping[str, Stored], *, alike: bool = True) -> str:
         tensors: name → tensor, mapped.
         alike: whether to merge tensors that differ only in the index of their block into one line.
 
-    Returns:
-        Lines for a terminal.
-
     Example:
         >>> from gpt.weights.safetensors_file import Entry
         >>> from gpt.weights.weight_tensor import stored
@@ -62,14 +59,7 @@ def inventory(tensors: Mapping[str, Stored], *, alike: bool = True) -> str:
 
 
 def parameters(source: Source) -> str:
-    """Table of parameters by group, with unused tensors last.
-
-    Args:
-        source: an open model.
-
-    Returns:
-        Lines for a terminal.
-    """
+    """Table of parameters by group, with unused tensors last."""
     owners = _owners(source)
     counts: dict[str, list[int]] = {title: [0, 0] for title, _ in _GROUPS} | {"not used": [0, 0]}
     for name, tensor in source.tensors.items():
@@ -88,14 +78,7 @@ def parameters(source: Source) -> str:
 
 
 def projections(source: Source) -> str:
-    """Table of the query, key and value matrices of block 0: views of one matrix, or separate tensors.
-
-    Args:
-        source: an open model.
-
-    Returns:
-        Lines for a terminal.
-    """
+    """Table of the query, key and value matrices of block 0: views of one matrix, or separate tensors."""
     place = places(source.config, source.naming)["h.0.attn.c_attn.weight"]
     names = {source.naming.plain(name): name for name in source.tensors}
     if any(part not in names for part in place.parts):
@@ -127,17 +110,7 @@ def projections(source: Source) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt info PATH`.
-
-    Args:
-        argv: a run directory, folder, file or hub name, and options; `--help` lists them.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        ArgumentError, FormatError: the file does not exist, or is damaged.
-    """
+    """The command `python -m gpt info PATH`."""
     parser = Parser(
         prog="python -m gpt info",
         description="List the tensors of a model's file: names, shapes, strides, dtypes, bytes; parameters "

@@ -24,10 +24,6 @@ def runs_here() -> list[str]:
 def no_such_run(path: str, who: str) -> ArgumentError:
     """Error for a missing run, with a list of the existing ones.
 
-    Args:
-        path: the missing path.
-        who: function or command that the user called.
-
     Example:
         >>> no_such_run("runs/none", "sample").what
         "sample: there is no run 'runs/none'"
@@ -65,12 +61,6 @@ def run_of(origin: str) -> Path | None:
 def read_configs(run_dir: str | os.PathLike[str]) -> tuple[GPTConfig, TrainConfig]:
     """Configs of a run directory.
 
-    Args:
-        run_dir: run directory.
-
-    Returns:
-        model config, training config.
-
     Raises:
         ArgumentError, FormatError: there is no config.json, or it is damaged.
     """
@@ -98,9 +88,6 @@ def with_tokenizer_of(folder: Path, config: TrainConfig) -> TrainConfig:
 
 def require_origin(config: TrainConfig) -> None:
     """Check that `init_from` exists.
-
-    Args:
-        config: config of the run.
 
     Raises:
         ArgumentError: there is no run to resume, or no such weights.
@@ -130,9 +117,6 @@ def _no_origin(origin: str) -> str:
 
 def require_data(config: TrainConfig) -> None:
     """Check that the data and the tokenizer of a config exist.
-
-    Args:
-        config: config of the run.
 
     Raises:
         ArgumentError: one of them does not exist.

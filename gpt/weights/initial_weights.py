@@ -20,10 +20,6 @@ def load_weights(model: GPT, path: Path) -> None:
     """Copy weights into a model from a .safetensors file, a checkpoint folder, a run directory (its best), or
     a Hugging Face model folder.
 
-    Args:
-        model: a model of the same config.
-        path: file or folder.
-
     Raises:
         ArgumentError, ShapeError: names or shapes differ from the model's.
         FormatError: the file is damaged, or has a model of another kind.

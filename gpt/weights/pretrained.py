@@ -77,10 +77,8 @@ def from_pretrained(
             fix=f"use block_size={source.config.block_size} or less",
         )
     words = source.tokenizer() if tokenizer else None
-    if words is not None:
-        config.with_vocab_size(
-            words.vocab_size
-        )  # raises if the tokenizer has more ids than the embedding has rows
+    if words is not None:  # raises if the tokenizer has more ids than the embedding has rows
+        config.with_vocab_size(words.vocab_size)
     weights = source.weights()
     if "wpe.weight" in weights:
         weights["wpe.weight"] = weights["wpe.weight"][: config.block_size]

@@ -158,9 +158,7 @@ def write_safetensors(
     try:
         with replacement(path) as temporary:
             temporary.touch()
-            mode = (
-                temporary.stat().st_mode
-            )  # of the umask; the library creates files that only the owner can read
+            mode = temporary.stat().st_mode  # of the umask; the library's files are the owner's alone
             _serialize(entries, temporary, dict(metadata) if metadata else None)
             temporary.chmod(mode)
         sync_folder(path.parent)
@@ -174,9 +172,6 @@ def write_safetensors(
 
 def require_writer(who: str) -> None:
     """Raise early, before long work, if weight files cannot be written.
-
-    Args:
-        who: function or command that the user called.
 
     Raises:
         MissingLibraryError: the safetensors library is not installed.
@@ -194,9 +189,6 @@ def require_writer(who: str) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Flush a directory to disk, so that its file names survive a power failure (no-op on Windows).
-
-    Args:
-        folder: an existing folder.
 
     Raises:
         OSError: the folder cannot be opened.
@@ -242,12 +234,9 @@ def _mapped(path: Path, mode: Literal["r", "c"]) -> NDArray[np.uint8]:
         if path.stat().st_size < _LENGTH_BYTES:
             raise _broken(path, f"it has {path.stat().st_size} bytes; the length of the header alone takes 8")
         return np.memmap(path, np.uint8, mode=mode)
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # ValueError: a NUL in the path, or a file that shrinks concurrently
-        if isinstance(error, FormatError):
-            raise
+    except FormatError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or a file that shrinks
         raise FormatError(
             f"read_safetensors: {path} cannot be opened",
             why=str(error),

@@ -321,10 +321,7 @@ def _from_hub(name: str) -> Path:
         ) from None
     try:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=_HUB_FILES))
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # no network, no such name: errors of the library are of these types
+    except (OSError, ValueError) as error:  # no network, no such name
         raise ArgumentError(
             f"from_pretrained: {missing}, and the Hugging Face hub does not give it",
             why=str(error).splitlines()[0] if str(error) else type(error).__name__,

@@ -54,11 +54,6 @@ def load_model(
 def require_tokenizer(tokenizer: Tokenizer | None, who: str, path: str | os.PathLike[str]) -> Tokenizer:
     """The tokenizer; raises if it is None.
 
-    Args:
-        tokenizer: tokenizer of the model, or None.
-        who: command that the user called.
-        path: path of the model.
-
     Raises:
         ArgumentError: the tokenizer is None.
     """

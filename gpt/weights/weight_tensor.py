@@ -41,26 +41,12 @@ class Stored:
 
 
 def tensors_of(file: WeightFile) -> dict[str, Stored]:
-    """Tensors of a safetensors file.
-
-    Args:
-        file: result of `read_safetensors`.
-
-    Returns:
-        Name → tensor.
-    """
+    """Tensors of a safetensors file."""
     return {name: stored(entry, name) for name, entry in file.entries.items()}
 
 
 def stored(entry: Entry, name: str) -> Stored:
     """Tensor from an entry of a safetensors file.
-
-    Args:
-        entry: an entry of `read_safetensors`.
-        name: for error messages.
-
-    Returns:
-        The tensor.
 
     Example:
         >>> stored(Entry("BF16", np.array([0x3FC0], np.uint16)), "w").read().tolist()
@@ -71,10 +57,6 @@ def stored(entry: Entry, name: str) -> Stored:
 
 def as_float32(entry: Entry, name: str) -> NDArray[np.float32]:
     """Values of an entry as float32; the array itself if it is float32.
-
-    Args:
-        entry: the tensor.
-        name: for error messages.
 
     Returns:
         An array of the same shape.

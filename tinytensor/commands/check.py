@@ -22,14 +22,7 @@ FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
 def main(words: Sequence[str]) -> int:
-    """Check the named kernels or script.
-
-    Args:
-        words: command-line arguments.
-
-    Returns:
-        The exit code: 0, or 1 if a defect was found.
-    """
+    """Check the named kernels or script; returns 1 if a defect was found."""
     options = _options(list(words))
     if options.kernel.endswith(".py"):
         return _check_script(options.kernel, options.arguments, options.blocks)

@@ -14,18 +14,7 @@ from tinytensor.lab.html import write
 
 
 def main(words: Sequence[str]) -> int:
-    """Print the explanation, or write it to files.
-
-    Args:
-        words: command-line arguments.
-
-    Returns:
-        The exit code: 0.
-
-    Raises:
-        ArgumentError: the expression is not supported.
-        SaveError: a file cannot be written.
-    """
+    """Print the explanation, or write it to files."""
     options = _parser().parse_args(list(words))
     explanation = explain_expression(options.expression)
     if options.svg is not None:

@@ -25,14 +25,7 @@ CACHES = ("emulated", "nvrtc", "host", "sources")
 
 
 def main(words: Sequence[str]) -> int:
-    """Print the report.
-
-    Args:
-        words: command-line arguments: there are no options.
-
-    Returns:
-        The exit code: 0.
-    """
+    """Print the report."""
     argparse.ArgumentParser(
         prog="python -m tinytensor info", description="Versions, devices, compilers, caches and switches."
     ).parse_args(list(words))

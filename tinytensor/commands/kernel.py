@@ -21,14 +21,7 @@ DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "bool")
 
 
 def main(words: Sequence[str]) -> int:
-    """Show the kernels of one op.
-
-    Args:
-        words: command-line arguments.
-
-    Returns:
-        The exit code: 0, or 1 if the checked run found a defect.
-    """
+    """Show the kernels of one op; returns 1 if the checked run found a defect."""
     options = _parser().parse_args(list(words))
     shapes = [_shape(text) for text in options.shape or ["64,64"]]
     if len(shapes) == 1 and options.op in _PAIRS:

@@ -19,14 +19,7 @@ BOUNDS = {"float32": 2e-5, "float64": 1e-12, "float16": 1e-2, "bfloat16": 6e-2}
 
 
 def main(words: Sequence[str]) -> int:
-    """Compare the results and gradients of all exercises on each device with those of the CPU.
-
-    Args:
-        words: command-line arguments.
-
-    Returns:
-        The exit code: 0, or 1 if something differs.
-    """
+    """Compare all exercises and their gradients on each device with the CPU; returns 1 if any differs."""
     options = _parser().parse_args(list(words))
     devices = options.device or _devices()
     if not devices:

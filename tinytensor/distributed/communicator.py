@@ -85,9 +85,6 @@ class Communicator:
             x: contiguous; must not be read or written before the handle is complete.
             reduction: "sum", "mean", "max" or "min"; a mean is of floating-point numbers only.
 
-        Returns:
-            A handle.
-
         Raises:
             ShapeError, DTypeError, ArgumentError: x or the reduction is not supported.
         """
@@ -101,9 +98,6 @@ class Communicator:
             target: contiguous, n elements.
             source: contiguous, n * size elements; not modified.
             reduction: see `all_reduce`.
-
-        Returns:
-            A handle.
         """
         self._check("reduce_scatter", source, reduction)
         self._check_pair("reduce_scatter", target, source, target.numel * self.size, source.numel)
@@ -115,9 +109,6 @@ class Communicator:
         Args:
             target: contiguous, n * size elements.
             source: contiguous, n elements.
-
-        Returns:
-            A handle.
         """
         self._check("all_gather", source)
         self._check_pair("all_gather", target, source, target.numel, source.numel * self.size)
@@ -129,9 +120,6 @@ class Communicator:
         Args:
             x: contiguous; read on the root, written elsewhere.
             root: the rank to copy from.
-
-        Returns:
-            A handle.
 
         Raises:
             ArgumentError: there is no such rank.
@@ -154,9 +142,6 @@ class Communicator:
             text: the string on the root; ignored on other ranks.
             root: the rank to copy from.
             device: device on which this communicator transfers tensors.
-
-        Returns:
-            The text of the root.
         """
         mine = text.encode()
         length = tt.tensor([len(mine)], dtype=tt.int64, device=device)

@@ -85,9 +85,6 @@ class ShardedOptimizer(Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """The full state, as of the unsharded optimizer, so that any number of ranks can resume from it. All
         ranks must call this together.
-
-        Returns:
-            See Optimizer.
         """
         own = self.optimizer.state_dict()
         device = self._parameters()[0].device

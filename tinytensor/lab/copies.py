@@ -66,9 +66,6 @@ class CopyLog:
         Args:
             kind: one of "asked", "layout", "dtype", "device", "index", "join", "memory".
 
-        Returns:
-            Entries in chronological order.
-
         Raises:
             ArgumentError: there is no such kind.
         """
@@ -85,9 +82,6 @@ class CopyLog:
 
         Args:
             rows: maximum number of rows; the others are summed up.
-
-        Returns:
-            Lines of text.
 
         Raises:
             ArgumentError: rows is below 1.

@@ -58,9 +58,6 @@ def tag(name: str, *children: str, **attributes: str | float) -> Html:
         children: text, which is escaped, and Html, which is not.
         attributes: `class_` is class, and `data_tip` is data-tip.
 
-    Returns:
-        The element including its end tag.
-
     Example:
         >>> tag("b", "<script>", title='say "hi"')
         '<b title="say &quot;hi&quot;">&lt;script&gt;</b>'
@@ -96,13 +93,6 @@ def preformatted(text: str) -> Html:
 def skip_link(target: str, text: str) -> Html:
     """Link that skips many Tab stops; visible when focused.
 
-    Args:
-        target: "#" and the id of an element.
-        text: name of the target.
-
-    Returns:
-        A paragraph.
-
     Example:
         >>> skip_link("#words", "To the words")
         '<p class="skip"><a href="#words">To the words</a></p>'
@@ -112,9 +102,6 @@ def skip_link(target: str, text: str) -> Html:
 
 def visible(token: str) -> str:
     r"""A token as a label: spaces and line ends as symbols, unprintable characters as escapes.
-
-    Args:
-        token: any text.
 
     Returns:
         Text without control characters, which cannot affect the terminal or the text direction.
@@ -240,9 +227,6 @@ def page(title: str, *body: str, style: str = "", images: bool = False) -> str:
         body: text, which is escaped, and Html.
         style: additional CSS rules.
         images: whether the body contains images, as data URLs.
-
-    Returns:
-        An HTML document.
 
     Example:
         >>> print(page("a < b", tag("p", "c"))[:32])

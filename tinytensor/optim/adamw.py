@@ -99,10 +99,7 @@ class AdamW(Optimizer):
                     members.add(p, p in moving, number, step, options)
             for device, members in together.items():
                 members.write((self._together or {}).get(device), device)
-            self.state, self._together = (
-                state,
-                together,
-            )  # assigned at once, in case the step is interrupted
+            self.state, self._together = state, together  # at once, in case the step is interrupted
 
     def apply(self, scale: tt.Tensor | float | None = None) -> None:
         """Apply the step that `advance` prepared: on a device asynchronously, in one launch per dtype.

@@ -137,9 +137,6 @@ class Divergence:
         Args:
             rows: maximum number of rows.
 
-        Returns:
-            Lines of text.
-
         Raises:
             ArgumentError: rows is below 1.
         """

@@ -76,9 +76,6 @@ def compare(
         moved: results of the op on inputs perturbed by one ulp; called only if needed.
         elementwise: each element depends on one element of each input. Otherwise the change is at least its
             root mean square over all elements: a single element may be unchanged by chance.
-
-    Returns:
-        The worst element.
     """
     with np.errstate(all="ignore"):
         difference = _distance(actual, expected)

@@ -42,9 +42,6 @@ class Alias:
 def aliases_of(x: Tensor) -> tuple[Alias, ...]:
     """The live tensors on a storage.
 
-    Args:
-        x: one of these tensors.
-
     Returns:
         Tensors that are not views, each with its views: at least x, or the base of x.
 

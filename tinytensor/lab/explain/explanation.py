@@ -48,18 +48,11 @@ class Explanation:
         Args:
             width: width of the terminal, in characters.
             color: use ANSI colors.
-
-        Returns:
-            Lines of text.
         """
         return render(self.title, self.steps, self.aliases, width, color)
 
     def svg(self) -> str:
-        """SVG picture.
-
-        Returns:
-            An SVG document.
-        """
+        """SVG picture."""
         return explanation_picture(self.title, self.steps)
 
     def html(self) -> str:
@@ -175,14 +168,7 @@ def explain_expression(text: str) -> Explanation:
 
 
 def tensor_fragment(x: Tensor) -> Html:
-    """Notebook representation of a tensor; without values on a device, since reading them would synchronize.
-
-    Args:
-        x: any shape, dtype and device.
-
-    Returns:
-        One HTML element, with its style.
-    """
+    """Notebook representation of a tensor; on a device without values: reading them would synchronize."""
     storage = x.storage
     step = make_step("", "", _buffer_of(storage), x.layout, SMALL, storage if storage.device is cpu else None)
     return fragment(_title(x), (step,))

@@ -19,9 +19,6 @@ def summary(layout: Layout) -> str:
 def facts(step: LayoutStep) -> Iterator[tuple[str, str]]:
     """All facts about a step.
 
-    Args:
-        step: the layout, and its buffer.
-
     Returns:
         Pairs of topic and sentence.
     """

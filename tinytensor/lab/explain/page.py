@@ -13,9 +13,8 @@ from tinytensor.lab.explain.facts import facts, summary, tip_of_cell, tip_of_ele
 from tinytensor.lab.explain.steps import Block, Element, LayoutStep, bracketed
 from tinytensor.lab.html import Html, page, skip_link, tag
 
-CLASS = (
-    "tt-layout"  # around what lights up together; all rules begin with it, since a notebook has many others
-)
+# Around what lights up together; all rules begin with it, since a notebook has many others.
+CLASS = "tt-layout"
 CELLS_OF_LINE = 32
 
 _STYLE = """
@@ -73,9 +72,6 @@ def lit(steps: Iterable[LayoutStep], state: str, look: str) -> str:
         steps: the displayed steps.
         state: a pseudo-class, for example ":hover".
         look: CSS declarations.
-
-    Returns:
-        One rule.
     """
     marks = dict.fromkeys([mark(s, p) for s in steps for p in s.positions()])
     selectors = [f".{CLASS}:has(.{name}{state}) .{name}" for name in marks]
@@ -89,9 +85,6 @@ def fragment(title: str, steps: Sequence[LayoutStep], *words: Html) -> Html:
         title: the heading.
         steps: one for each call.
         words: sections below the figures; see `in_words`.
-
-    Returns:
-        One element with its own style.
     """
     last = steps[-1]
     about = f"{title}: {summary(last.layout)}  {last.buffer.dtype}  {last.buffer.device}"
@@ -115,9 +108,6 @@ def explanation_page(title: str, steps: Sequence[LayoutStep], aliases: Sequence[
         title: the heading.
         steps: one for each call; the last one is explained in full.
         aliases: live tensors on the buffer.
-
-    Returns:
-        A self-contained HTML document.
     """
     intro = (
         "The buffer is memory as it is: one flat row, here cut into cache lines. Colored cells are elements "

@@ -48,15 +48,7 @@ class _Canvas:
 
 
 def explanation_picture(title: str, steps: Sequence[LayoutStep]) -> str:
-    """SVG document of an explanation.
-
-    Args:
-        title: the heading.
-        steps: one for each call.
-
-    Returns:
-        An SVG document.
-    """
+    """SVG document of an explanation."""
     canvas = _Canvas()
     canvas.text("The stronger its color, the later an element comes in the tensor.")
     for number, step in enumerate(steps, 1):

@@ -192,9 +192,6 @@ def make_step(
         call, made, buffer, layout: see `LayoutStep`.
         limits: how much is shown.
         storage: source of the values; None does not read them.
-
-    Returns:
-        The step.
     """
     step = LayoutStep(
         call, made, buffer, layout, _blocks(layout, limits), _cells(buffer, layout, limits.cells), {}

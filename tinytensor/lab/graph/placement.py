@@ -44,9 +44,6 @@ def place(widths: Sequence[float], edges: Sequence[Edge]) -> Placed:
         widths: widths of the nodes, in pixels.
         edges: pairs (source, target); source < target.
 
-    Returns:
-        Layers and centers.
-
     Example:
         >>> placed = place([40.0, 40.0, 40.0], [(0, 2), (1, 2)])
         >>> placed.layer, placed.center[2] == sum(placed.center[:2]) / 2

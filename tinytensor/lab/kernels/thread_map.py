@@ -215,9 +215,6 @@ def bank_map(request: Request, title: str = "") -> Html:
     Args:
         request: a shared memory request.
         title: the heading.
-
-    Returns:
-        One `svg` element.
     """
     words: dict[int, int] = {}
     for lane, address in enumerate(request.addresses):

@@ -32,9 +32,6 @@ def trace_events(calls: Iterable[Call], spans: Iterable[Span], begun: float) -> 
     Args:
         calls, spans: the recorded calls and spans.
         begun: time origin of the file, in seconds of `time.perf_counter`.
-
-    Returns:
-        Dictionaries for JSON.
     """
     places = _Places()
     found = [

@@ -54,9 +54,6 @@ def measure_peaks(device: str = "cpu") -> Peaks:
     Args:
         device: "cpu" or a GPU.
 
-    Returns:
-        The peaks.
-
     Raises:
         ArgumentError: the device is emulated.
         DeviceError: the device is not available.

@@ -201,9 +201,6 @@ class Profile:
             device: only this device; None for all real ones. A table of `emulated` or `checked` shows the
                 time of the emulator, which says nothing about a GPU.
 
-        Returns:
-            Lines of text.
-
         Raises:
             ArgumentError: rows or per is below 1, there is no such grouping, or peaks of an emulator.
             DeviceError: there is no such device.

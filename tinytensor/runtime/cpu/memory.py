@@ -71,9 +71,7 @@ class Pool:
         self.returned: deque[Block] = deque()
         self._free: dict[int, list[Block]] = {}
         self._limbo: list[Block] = []
-        self._lock = (
-            threading.RLock()
-        )  # reentrant: the garbage collector may run a finalizer that allocates here
+        self._lock = threading.RLock()  # reentrant: the garbage collector may run a finalizer that allocates
 
     def alloc(self, nbytes: int) -> Block:
         """A block of at least nbytes."""
