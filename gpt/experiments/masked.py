@@ -81,7 +81,7 @@ def masked_scores(
     """Metrics of a model on masked tokens of a text, in consecutive blocks.
 
     Args:
-        model: in evaluation mode.
+        model: run in evaluation mode, which is restored afterwards.
         tokens: the text.
         mask: the id of the mask.
         vocab_size: number of ids of ordinary tokens.
@@ -95,8 +95,8 @@ def masked_scores(
     """
     generator = tt.Generator(seed)
     loss, right, counts = 0.0, 0, np.zeros(vocab_size, np.int64)
-    with tt.no_grad():
-        blocks = consecutive_blocks(tokens, model.config.block_size, batch_size)
+    blocks = consecutive_blocks(tokens, model.config.block_size, batch_size)
+    with model.evaluating():
         for block, _ in islice(blocks, batches or None):
             ids = tt.from_numpy(block).to(model.device)
             inputs, targets = hide(ids, mask, vocab_size, generator)
@@ -139,20 +139,18 @@ class MaskedRun(Run):
 
     def scores(self) -> dict[str, float]:
         """`masked_scores` on the validation split, or on its first `eval_batches`."""
+        model, config = self.shown, self.train_config
         assert self.val_tokens is not None
-        model, training = self.shown, self.shown.training
         assert isinstance(model, Encoder)
-        found = masked_scores(
-            model.eval(),
+        return masked_scores(
+            model,
             self.val_tokens,
             self.mask,
             vocab_size=self.mask,
-            batch_size=max(self.train_config.batch_size, 16),
-            batches=self.train_config.eval_batches,
-            seed=self.train_config.seed,
+            batch_size=max(config.batch_size, 16),
+            batches=config.eval_batches,
+            seed=config.seed,
         )
-        model.train(training)
-        return found
 
     def evaluate(self) -> float:
         """Loss on masked tokens of the validation split; logs the accuracy."""

@@ -185,20 +185,16 @@ class TranslateRun(Run):
 
     def evaluate(self) -> float:
         """Loss per token on held-out pairs; logs the exact-match accuracy."""
-        model, training, device = self.shown, self.shown.training, self.model.device
-        model.eval()
         total, count = 0.0, 0
-        with tt.no_grad():
+        with self.shown.evaluating():
             for first in range(0, self.evaluated, ROWS):
                 numbers = range(first, min(first + ROWS, self.evaluated))
                 arrays = self.held_out.arrays(numbers)
                 targets = int((arrays[1] >= 0).sum())
-                batch = [tt.from_numpy(x).to(device) for x in arrays]
-                total += self._loss(model, *batch).item() * targets
+                batch = [tt.from_numpy(x).to(self.model.device) for x in arrays]
+                total += self._loss(self.shown, *batch).item() * targets
                 count += targets
-        exact = self.exact()
-        model.train(training)
-        RunLog(self.folder).write(step=self.step, exact=round(exact, 4))
+        RunLog(self.folder).write(step=self.step, exact=round(self.exact(), 4))
         return total / count
 
     @property
@@ -218,11 +214,10 @@ class TranslateRun(Run):
 
     def translate(self, texts: Sequence[str]) -> list[str]:
         """Translations by the present model, in evaluation mode."""
-        model, training = self.shown, self.shown.training
+        model = self.shown
         assert isinstance(model, EncoderDecoder)
-        found = translate(model.eval(), self.tokenizer, texts)
-        model.train(training)
-        return found
+        with model.evaluating():
+            return translate(model, self.tokenizer, texts)
 
 
 class Translator(Trainer):

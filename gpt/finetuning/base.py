@@ -128,7 +128,7 @@ class Task(ABC):
 
     @abstractmethod
     def show(self) -> str:
-        """Held-out examples as text. Called in evaluation mode."""
+        """Held-out examples as text. Called in evaluation mode, under no_grad."""
 
     def keeps(self) -> dict[str, Any]:
         """JSON values needed to load the checkpoint."""
@@ -239,20 +239,13 @@ class TuneRun(Run):
 
     def metrics(self) -> dict[str, float]:
         """Metrics of the task on held-out examples."""
-        training = self.model.training
-        self.model.eval()
-        with tt.no_grad():
-            found = self.task.metrics()
-        self.model.train(training)
-        return found
+        with self.model.evaluating():
+            return self.task.metrics()
 
     def show(self) -> str:
         """Held-out examples of the task, as text."""
-        training = self.model.training
-        self.model.eval()
-        text = self.task.show()
-        self.model.train(training)
-        return text
+        with self.model.evaluating():
+            return self.task.show()
 
     def evaluate(self) -> float:
         """Loss on held-out examples; logs the other metrics."""

@@ -107,12 +107,9 @@ class Preferring(Task):
         self.examples, self.held_out = self._encoded(pairs), self._encoded(held_out)
         self.pairs = held_out
         self.order = LikeLengths([max(len(c[0]), len(r[0])) for c, r in self.examples], batch_size, seed)
-        training = model.training
-        model.eval()
-        with tt.no_grad():
+        with model.evaluating():
             self.reference = self._log_probs(self.examples)  # (N, 2)
             self.held_reference = self._log_probs(self.held_out)
-        model.train(training)
 
     def _encoded(self, pairs: Sequence[Mapping[str, str]]) -> list[tuple[tuple[Ints, Ints], ...]]:
         encode, found = self.tokenizer.encode, []
@@ -168,8 +165,7 @@ class Preferring(Task):
 
     def show(self) -> str:
         """First held-out pairs with their log-probabilities, as text."""
-        with tt.no_grad():
-            found = self._log_probs(self.held_out[:6])
+        found = self._log_probs(self.held_out[:6])
         return "\n".join(
             f"{pair['prompt']!r}: {chosen:.2f} {pair['chosen']!r}, {rejected:.2f} {pair['rejected']!r}"
             for pair, (chosen, rejected) in zip(self.pairs, found, strict=False)

@@ -73,16 +73,11 @@ def look_inside(model: GPT, tokenizer: Tokenizer, text: str, *, attention: bool 
     def attend(attn: Any, args: Any) -> None:
         weights.append(to_numpy(attn.forward_with_weights(args[0])[1][0]))
 
-    training = model.training
-    model.eval()
-    try:
-        with tt.no_grad(), ExitStack() as hooks:
-            hooks.enter_context(model.h[0].register_forward_pre_hook(before))
-            for block in model.h:
-                hooks.enter_context(block.register_forward_hook(after))
-                if attention:
-                    hooks.enter_context(block.attn.register_forward_pre_hook(attend))
-            logits = to_numpy(model(tt.tensor([ids], device=model.device))[0])
-    finally:
-        model.train(training)
+    with model.evaluating(), ExitStack() as hooks:
+        hooks.enter_context(model.h[0].register_forward_pre_hook(before))
+        for block in model.h:
+            hooks.enter_context(block.register_forward_hook(after))
+            if attention:
+                hooks.enter_context(block.attn.register_forward_pre_hook(attend))
+        logits = to_numpy(model(tt.tensor([ids], device=model.device))[0])
     return Inside(tuple(ids), tokens_of(tokenizer, ids), tuple(streams), tuple(weights), logits)

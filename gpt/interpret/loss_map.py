@@ -102,20 +102,15 @@ def loss_map(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Lo
         )
     tokens = tokens_of(tokenizer, ids)
     losses: list[TokenLoss] = []
-    training = model.training
-    model.eval()
-    try:
-        for start, end in _windows(len(ids) - 1, model.config.block_size):
-            with tt.no_grad():
-                logits = model(tt.tensor([ids[start:end]], device=model.device))[0]
-            new = log_softmax(to_numpy(logits))[len(losses) - start :]  # (tokens without a loss so far, V)
-            for row in new:
-                at = len(losses) + 1
-                own = row[ids[at]]
-                best = choices(row, tokenizer, top)
-                losses.append(TokenLoss(tokens[at], -float(own), 1 + int((row > own).sum()), best))
-    finally:
-        model.train(training)
+    for start, end in _windows(len(ids) - 1, model.config.block_size):
+        with model.evaluating():
+            logits = model(tt.tensor([ids[start:end]], device=model.device))[0]
+        new = log_softmax(to_numpy(logits))[len(losses) - start :]  # (tokens without a loss so far, V)
+        for row in new:
+            at = len(losses) + 1
+            own = row[ids[at]]
+            best = choices(row, tokenizer, top)
+            losses.append(TokenLoss(tokens[at], -float(own), 1 + int((row > own).sum()), best))
     return LossMap(tokens[0], tuple(losses), math.log(model.config.vocab_size))
 
 

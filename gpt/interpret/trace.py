@@ -98,13 +98,8 @@ def trace(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Trace
         raise tt.ArgumentError(
             "trace: the text has no tokens", why="a forward pass needs at least one", fix="give a word"
         )
-    training = model.training
-    model.eval()
-    try:
-        with tt.no_grad():
-            stations, logits = _follow(model, ids)
-    finally:
-        model.train(training)
+    with model.evaluating():
+        stations, logits = _follow(model, ids)
     p = next_probabilities(logits)
     stations.append(
         Station("probabilities of the next token", "softmax(logits of the last token)", p, ("V",))

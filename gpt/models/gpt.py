@@ -6,6 +6,8 @@ and feed_forward.py. The weights have GPT-2's names. Independent of training, fi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import sqrt
 from typing import Any
 
@@ -135,6 +137,17 @@ class GPT(nn.Module):
     def device(self) -> tt.Device:
         """Device of the weights; token ids must be on it."""
         return self.wte.weight.device
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Context in evaluation mode, without recording gradients; the mode before it is restored."""
+        training = self.training
+        self.eval()
+        try:
+            with tt.no_grad():
+                yield
+        finally:
+            self.train(training)
 
     def embed(self, idx: tt.Tensor, cache: KVCache | None = None) -> tt.Tensor:
         """Token embeddings (B, T, C) of ids (B, T), which follow those in the cache; plus position

@@ -105,23 +105,19 @@ def score(
         )
     T = min(model.config.block_size, len(tokens) - 1)
     losses, counts = np.zeros(T), np.zeros(T, np.int64)
-    right, text_bytes, training = 0, 0, model.training
-    model.eval()
+    right, text_bytes = 0, 0
     blocks = consecutive_blocks(tokens, model.config.block_size, batch_size)
     total = batches or -(-(len(tokens) - 1) // (batch_size * model.config.block_size))
-    try:
-        with tt.no_grad(), progress_bar("batches", total) as watched:
-            for inputs, targets in watched(islice(blocks, batches or None)):
-                ids, wanted = [tt.from_numpy(x).to(model.device) for x in (inputs, targets)]
-                logits = model(ids)  # (B, T, V)
-                lost = tt.cross_entropy(logits, wanted, reduction="none").astype(tt.float64).cpu().numpy()
-                right += int((logits.argmax(-1) == wanted).sum())
-                losses[: lost.shape[1]] += lost.sum(0)
-                counts[: lost.shape[1]] += len(lost)
-                if tokenizer is not None:
-                    text_bytes += _bytes_of(targets.reshape(-1), tokenizer)
-    finally:
-        model.train(training)
+    with model.evaluating(), progress_bar("batches", total) as watched:
+        for inputs, targets in watched(islice(blocks, batches or None)):
+            ids, wanted = [tt.from_numpy(x).to(model.device) for x in (inputs, targets)]
+            logits = model(ids)  # (B, T, V)
+            lost = tt.cross_entropy(logits, wanted, reduction="none").astype(tt.float64).cpu().numpy()
+            right += int((logits.argmax(-1) == wanted).sum())
+            losses[: lost.shape[1]] += lost.sum(0)
+            counts[: lost.shape[1]] += len(lost)
+            if tokenizer is not None:
+                text_bytes += _bytes_of(targets.reshape(-1), tokenizer)
     count = int(counts.sum())
     loss = float(losses.sum()) / count
     return Scores(loss, right / count, count, None if tokenizer is None else text_bytes, losses / counts)

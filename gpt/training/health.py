@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from math import log
 from typing import Any
 
@@ -76,18 +77,11 @@ class HealthProbe:
 def _look(model: GPT, ids: tt.Tensor) -> list[dict[str, float]]:
     """Attention entropy and share of dead units of each block."""
     found: list[dict[str, float]] = [{} for _ in model.h]
-    handles: list[Any] = []
-    training = model.training
-    model.eval()
-    try:
+    with model.evaluating(), ExitStack() as hooks:
         for look, block in zip(found, model.h, strict=True):
-            handles += _watch(look, block)
-        with tt.no_grad():
-            model(ids, last_only=True)
-    finally:
-        for handle in handles:
-            handle.remove()
-        model.train(training)
+            for hook in _watch(look, block):
+                hooks.enter_context(hook)
+        model(ids, last_only=True)
     return found
 
 

@@ -269,10 +269,9 @@ class Trainer:
         assert run.tokenizer is not None
         generator = tt.Generator(config.seed + run.step)
         prompt = run.tokenizer.encode(config.sample_prompt)
-        training = run.shown.training
-        ids = generate(run.shown.eval(), prompt, config.sample_tokens, generator=generator)
-        run.shown.train(training)
-        return run.tokenizer.decode(prompt + list(ids))
+        with run.shown.evaluating():
+            ids = list(generate(run.shown, prompt, config.sample_tokens, generator=generator))
+        return run.tokenizer.decode(prompt + ids)
 
     def speed(self, steps: int, seconds: float) -> dict[str, float]:
         """Tokens per second and model FLOPs utilization, for the log."""

@@ -30,17 +30,11 @@ def evaluate(model: GPT, tokens: Tokens, batch_size: int, batches: int = 0) -> f
         >>> 1.2 < evaluate(model, [0, 1, 2, 3] * 10, batch_size=2) < 1.6
         True
     """
-    training = model.training
-    model.eval()
     total, count = 0.0, 0
-    try:
-        with tt.no_grad():
-            blocks = consecutive_blocks(tokens, model.config.block_size, batch_size)
-            for inputs, targets in islice(blocks, batches or None):
-                ids, wanted = [tt.from_numpy(x).to(model.device) for x in (inputs, targets)]
-                loss = model.loss(ids, wanted).item()
-                total += loss * targets.size
-                count += targets.size
-    finally:
-        model.train(training)
+    blocks = consecutive_blocks(tokens, model.config.block_size, batch_size)
+    with model.evaluating():
+        for inputs, targets in islice(blocks, batches or None):
+            ids, wanted = [tt.from_numpy(x).to(model.device) for x in (inputs, targets)]
+            total += model.loss(ids, wanted).item() * targets.size
+            count += targets.size
     return total / count

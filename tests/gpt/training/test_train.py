@@ -294,3 +294,15 @@ def test_two_runs_do_not_share_a_folder(text, tmp_path):
     trainer.train()
     assert refused == [True, True]
     assert (tmp_path / "run" / "step_2").is_dir()
+
+
+def test_samples_are_drawn_without_dropout(text, tmp_path):
+    run = Run(*configs(text, tmp_path / "run", "--dropout=0.5", "--sample_prompt=The"))
+    trainer = Trainer(run, quiet=True)
+    run.model.train()
+    samples = set()
+    for seed in range(3):
+        tt.manual_seed(seed)  # dropout would draw from it
+        samples.add(trainer.sample())
+    assert len(samples) == 1
+    assert run.model.training
