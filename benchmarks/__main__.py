@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if options.command == "kernels_lab":
             return kernels_lab(options)
-        for report in commands.COMMANDS[options.command](options):
+        for report in commands.COMMANDS[options.command].run(options):
             print(report.table())
             print(f"\nwritten: {report.write(options.out)}\n", flush=True)
         if options.command == "quick":

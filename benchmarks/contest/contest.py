@@ -297,8 +297,6 @@ def table(report: Mapping[str, Any]) -> str:
         ratios = [ratio_text(result["ratio"][n]) if n in result["ratio"] else "–" for n in rivals]
         clean = f"{result['clean']}/{result['rounds']}" + (" noisy" if result["noisy"] else "")
         rows.append([result["case"], *times, *ratios, clean])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     about = report["machine"]
     libraries = ", ".join(f"{k} {v}" for k, v in about["libraries"].items() if v)
     commit = (about["commit"] or "no commit")[:10] + (" + changes" if about["dirty"] else "")
@@ -314,7 +312,18 @@ def table(report: Mapping[str, Any]) -> str:
     if any(w[3] is None for r in results for windows in r["windows"].values() for w in windows):
         head.append("this system does not tell what other processes take: disturbed rounds are not known")
     found = [f"{key}: {value_text(value)}" for key, value in report["findings"].items()]
-    return "\n".join([*head, "", *(line.rstrip() for line in lines), *([""] if found else []), *found])
+    return "\n".join([*head, "", *aligned(rows), *([""] if found else []), *found])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with the cells of the rows in columns, two spaces apart.
+
+    Example:
+        >>> aligned([["op", "ms"], ["softmax", "1"]])
+        ['op       ms', 'softmax  1']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def time_text(seconds: Mapping[str, float]) -> str:

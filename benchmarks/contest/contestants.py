@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -140,7 +140,7 @@ class Process:
     imports: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    def __enter__(self) -> Process:
         env = os.environ | {name: str(self.threads) for name in THREAD_VARIABLES} | self.environment
         env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])
         settings = json.dumps({"arguments": self.arguments, "pinned": self.pinned, "imports": self.imports})
@@ -148,15 +148,9 @@ class Process:
         self._process = subprocess.Popen(
             command, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-
-    def __enter__(self) -> Process:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the process."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with suppress(BrokenPipeError):  # a request that the process did not read
@@ -222,39 +216,43 @@ class Contender:
 
 
 @contextmanager
+def together(everyone: Mapping[str, Process]) -> Iterator[dict[str, Process]]:
+    """Start the processes of all contestants."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(process) for name, process in everyone.items()}
+
+
 def contestants(
-    ours: str,
-    peer: str,
+    module: str,
     *,
     alone: bool = False,
     more: Mapping[str, Contender] | None = None,
     arguments: Mapping[str, Any] | None = None,
     **options: Any,
-) -> Iterator[dict[str, Process]]:
+) -> AbstractContextManager[dict[str, Process]]:
     """Start tinytensor and, if installed, PyTorch, each in a separate process.
 
     Args:
-        ours, peer: suites, as "module:function".
+        module: module of the suites `ours` and `peer`.
         alone: without PyTorch.
         more: additional contestants by name.
         arguments: arguments of the suites.
         options: options of Process.
     """
     everyone = {"tinytensor": Contender(), "PyTorch": Contender(library="torch")} | dict(more or {})
-    with ExitStack() as stack:
-        yield {
-            name: stack.enter_context(
-                Process(
-                    c.suite or (ours if c.library == "tinytensor" else peer),
-                    arguments={**(arguments or {}), **c.mode},
-                    imports=(c.library,),
-                    environment=c.environment,
-                    **options,
-                )
+    return together(
+        {
+            name: Process(
+                c.suite or f"{module}:{'ours' if c.library == 'tinytensor' else 'peer'}",
+                arguments={**(arguments or {}), **c.mode},
+                imports=(c.library,),
+                environment=c.environment,
+                **options,
             )
             for name, c in everyone.items()
             if c.library == "tinytensor" or not (alone or not installed(c.library))
         }
+    )
 
 
 def serve(suite: str, settings: str) -> None:

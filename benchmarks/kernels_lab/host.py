@@ -14,6 +14,7 @@ from statistics import median
 import numpy as np
 
 import tinytensor as tt
+from benchmarks.contest.contest import aligned
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.contest.windows import group_for, measure
 from tinytensor.runtime.cpu.kernels import HostKernels
@@ -132,7 +133,5 @@ def table(ladder: HostLadder, found: Sequence[HostTiming]) -> str:
         spread = f"{(t.high - t.low) / t.seconds:.0%}"
         lesson = lessons.get(t.rung, f"with threads of its own; ours are {tt.get_num_threads()}")
         rows.append((t.rung, f"{t.seconds * 1e3:.2f}", spread, f"{t.gflops:.1f}", lesson))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(x.ljust(w) for x, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     m, n, k = ladder.large
-    return "\n".join([f"{ladder.name}: {ladder.question}, {m} x {k} x {n}", *lines])
+    return "\n".join([f"{ladder.name}: {ladder.question}, {m} x {k} x {n}", *aligned(rows)])

@@ -7,14 +7,16 @@ It does not predict times. Timing needs a GPU; emulated times are never reported
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
+from benchmarks.contest.contest import aligned
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.kernels_lab.ladders import Ladder, Rung, Sizes, Tensors
 
@@ -126,15 +128,24 @@ def time_rungs(ladder: Ladder, *, device: str = "cuda", rounds: int = 9, calls: 
         raise BenchmarkError(f"{device} is not timed: its seconds say nothing about a GPU")
     tensors, reference = inputs_of(ladder, ladder.large, device)
     errors = {r.title: error_of(r, r.run(tensors, ladder.large), reference) for r in ladder.rungs}
-    windows: dict[str, list[float]] = {rung.title: [] for rung in ladder.rungs}
+    runs = {rung.title: partial(rung.run, tensors, ladder.large) for rung in ladder.rungs}
+    return timings(runs, errors, device, rounds, calls)
+
+
+def timings(
+    runs: Mapping[str, Callable[[], Any]], errors: Mapping[str, float], device: str, rounds: int, calls: int
+) -> list[Timing]:
+    """Time versions that are warm in interleaved rounds, each of which another version begins."""
+    windows: dict[str, list[float]] = {title: [] for title in runs}
     for turn in range(rounds):
-        for rung in (*ladder.rungs[turn % len(ladder.rungs) :], *ladder.rungs[: turn % len(ladder.rungs)]):
+        first = turn % len(runs)
+        for title in [*runs][first:] + [*runs][:first]:
             tt.cuda.synchronize(device)
             start = time.perf_counter()
             for _ in range(calls):
-                rung.run(tensors, ladder.large)
+                runs[title]()
             tt.cuda.synchronize(device)
-            windows[rung.title].append((time.perf_counter() - start) / calls)
+            windows[title].append((time.perf_counter() - start) / calls)
     return [
         Timing(title, median(taken), *np.quantile(taken, (0.25, 0.75)).tolist(), errors[title])
         for title, taken in windows.items()
@@ -150,23 +161,10 @@ def table(ladder: Ladder, found: Sequence[Count | Timing]) -> str:
         rows = [_timed(ladder, t, lessons[t.rung]) for t in found if isinstance(t, Timing)]
     else:
         legend = COUNTED
-        head = (
-            "version",
-            "launches",
-            "moved / floor",
-            "used",
-            "sectors/request",
-            "bank ways",
-            "lanes",
-            "lesson",
-        )
+        columns = ("launches", "moved / floor", "used", "sectors/request", "bank ways", "lanes")
+        head = ("version", *columns, "lesson")
         rows = [_counted(c, lessons[c.rung]) for c in found if isinstance(c, Count)]
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    lines = [
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in (head, *rows)
-    ]
-    return "\n".join([f"{ladder.name}: {ladder.question}", *lines, *legend])
+    return "\n".join([f"{ladder.name}: {ladder.question}", *aligned([head, *rows]), *legend])
 
 
 def _counted(c: Count, lesson: str) -> tuple[str, ...]:

@@ -7,19 +7,19 @@ in which a copy in, a copy out and a kernel can run concurrently, but no two of 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
+from benchmarks.contest.contest import aligned
 from benchmarks.contest.contestants import BenchmarkError
+from benchmarks.kernels_lab.lab import Timing, timings
 from benchmarks.kernels_lab.timeline import Timeline
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.checked.lower_bounds import CARDS
@@ -256,37 +256,17 @@ def count(size: tuple[int, int] = SMALL) -> list[Overlap]:
 # ---- timing ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class OverlapTiming:
-    """GPU time of a version: median and quartiles of the rounds, in seconds."""
-
-    rung: str
-    seconds: float
-    low: float
-    high: float
-
-
-def time_rungs(*, device: str = "cuda", rounds: int = 9) -> list[OverlapTiming]:
+def time_rungs(*, device: str = "cuda", rounds: int = 9) -> list[Timing]:
     """Verify all versions on a GPU, then time them in interleaved rounds."""
     if device in ("emulated", "checked"):
         raise BenchmarkError(f"{device} is not timed: its seconds say nothing about a GPU")
-    check(device)
-    job = Job(device, *LARGE)
-    windows: dict[str, list[float]] = {rung.title: [] for rung in RUNGS}
-    for turn in range(rounds + 1):
-        for rung in (*RUNGS[turn % len(RUNGS) :], *RUNGS[: turn % len(RUNGS)]):
-            tt.cuda.synchronize(device)
-            start = time.perf_counter()
-            rung.run(job)
-            if turn:  # the first round warms up
-                windows[rung.title].append(time.perf_counter() - start)
-    return [
-        OverlapTiming(title, median(taken), *map(float, np.quantile(taken, (0.25, 0.75))))
-        for title, taken in windows.items()
-    ]
+    errors, job = check(device), Job(device, *LARGE)
+    for rung in RUNGS:
+        rung.run(job)  # warms up
+    return timings({rung.title: partial(rung.run, job) for rung in RUNGS}, errors, device, rounds, calls=1)
 
 
-def table(found: Sequence[Overlap | OverlapTiming]) -> str:
+def table(found: Sequence[Overlap | Timing]) -> str:
     """Text table of versions with lessons; for counts, followed by the modeled timelines."""
     lessons = {rung.title: rung.lesson for rung in RUNGS}
     first, counted = found[0].seconds, [row for row in found if isinstance(row, Overlap)]
@@ -299,8 +279,7 @@ def table(found: Sequence[Overlap | OverlapTiming]) -> str:
         else:
             cells += [ms, f"{(row.high - row.low) / row.seconds:.1%}"]
         rows.append((*cells, f"{first / row.seconds:.2f}", lessons[row.rung]))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(x.ljust(w) for x, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = aligned(rows)
     for row in counted:
         lines += [f"{row.rung}:", *row.drawing] if row.drawing else []
     return "\n".join([f"{LADDER}: {QUESTION}", *([MODEL] if counted else []), *lines])

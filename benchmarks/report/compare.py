@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.contest.contest import time_text
+from benchmarks.contest.contest import aligned, time_text
 from benchmarks.contest.contestants import BenchmarkError
 
 FLOOR = 0.05  # smaller changes are never reported
@@ -191,9 +191,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
             rows += _rows(cases[result["case"]], result, rest)
     if len(rows) == 1:
         raise BenchmarkError("compare: the two reports have no case in common")
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([*head, "", *(line.rstrip() for line in lines)])
+    return "\n".join([*head, "", *aligned(rows)])
 
 
 def counted(old: Any, new: Any, name: str = "") -> list[str]:

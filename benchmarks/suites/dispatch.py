@@ -164,40 +164,33 @@ def sized_ops(lib: Library, rng: np.random.Generator, size: int) -> dict[str, Ca
 
 def digits_step(lib: Library, rng: np.random.Generator) -> Case:
     """Training step of a digit classifier: forward, cross-entropy, backward, SGD."""
-    widths = [784, 128, 10]
     images = lib.tensor(rng.random((DIGITS, 784), dtype=np.float32))
     labels = lib.tensor(rng.integers(0, 10, DIGITS))
-    weights = [
-        rng.standard_normal((m, n), dtype=np.float32) / np.float32(m**0.5) for m, n in pairwise(widths)
-    ]
-    layers, optimizer = lib.mlp(weights)
-
-    def step() -> float:
-        loss = lib.cross_entropy(layers[1](layers[0](images).relu()), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return float(loss.item())
-
-    return Case(step, lambda: [step() for _ in range(MLP_STEPS)])
+    return _training(lib, rng, [784, 128, 10], images, lambda y: lib.cross_entropy(y, labels))
 
 
 def mlp_step(lib: Library, rng: np.random.Generator) -> Case:
     """Training step of a small classifier with hinge loss: forward, backward, SGD."""
-    widths = [2, HIDDEN, HIDDEN, 1]
     points = rng.standard_normal((SAMPLES, 2), dtype=np.float32)
     sides = np.where(points[:, :1] * points[:, 1:] > 0, 1, -1).astype(np.float32)  # (SAMPLES, 1)
+    inputs, targets = lib.tensor(points), lib.tensor(sides)
+    return _training(lib, rng, [2, HIDDEN, HIDDEN, 1], inputs, lambda y: (1 - targets * y).relu().mean())
+
+
+def _training(
+    lib: Library, rng: np.random.Generator, widths: list[int], inputs: Any, loss_of: Callable[[Any], Any]
+) -> Case:
+    """Training step of a network of linear layers with relu between them."""
     weights = [
         rng.standard_normal((m, n), dtype=np.float32) / np.float32(m**0.5) for m, n in pairwise(widths)
     ]
     layers, optimizer = lib.mlp(weights)
-    inputs, targets = lib.tensor(points), lib.tensor(sides)
 
     def step() -> float:
         x = inputs
         for layer in layers[:-1]:
             x = layer(x).relu()
-        loss = (1 - targets * layers[-1](x)).relu().mean()
+        loss = loss_of(layers[-1](x))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -215,8 +208,7 @@ def run(plan: Plan, *, alone: bool = False, only: str = "") -> Report:
         only: restrict to cases whose name contains this.
     """
     report = Report("dispatch", "PyTorch")
-    suites = "benchmarks.suites.dispatch:ours", "benchmarks.suites.dispatch:peer"
-    with contestants(*suites, alone=alone, pinned=True) as both:
+    with contestants(__name__, alone=alone, pinned=True) as both:
         cases = [name for name in both["tinytensor"].cases() if only in name]
         report.compete(both, plan, cases=cases)
     return report

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contest.contest import Plan, Report
-from benchmarks.contest.contestants import Case, Contender, Suite, contestants
+from benchmarks.contest.contestants import Case, Suite, contestants
 from benchmarks.suites import train
 from gpt.config import GPTConfig
 
@@ -22,9 +22,7 @@ SAMPLING: dict[str, dict[str, Any]] = {
     "greedy": {"temperature": 0},
     "top-k": {"temperature": 0.8, "top_k": 40},
 }
-SHAPES = tuple(train.SHAPES)
-VARIANTS = train.VARIANTS
-OTHERS = {"NumPy alone": Contender(environment={"TINYTENSOR_HOST_KERNELS": "off"})}
+OTHERS = {"NumPy alone": train.OTHERS["NumPy alone"]}
 
 
 def model_config(shape: str) -> GPTConfig:
@@ -88,7 +86,7 @@ def run(
     rounds: Plan,
     *,
     shapes: Sequence[str] = ("S", "M"),
-    variants: Sequence[str] = tuple(VARIANTS),
+    variants: Sequence[str] = tuple(train.VARIANTS),
     alone: bool = False,
     others: Sequence[str] = (),
 ) -> Report:
@@ -96,8 +94,8 @@ def run(
 
     Args:
         rounds: rounds and windows.
-        shapes: of SHAPES.
-        variants: keys of VARIANTS.
+        shapes: keys of train.SHAPES.
+        variants: keys of train.VARIANTS.
         alone: without PyTorch, even if it is installed.
         others: additional contestants, keys of OTHERS.
     """
@@ -106,12 +104,11 @@ def run(
     for variant in variants:
         for shape in shapes:
             with contestants(
-                "benchmarks.suites.generate:ours",
-                "benchmarks.suites.generate:peer",
+                __name__,
                 alone=alone,
                 more={name: OTHERS[name] for name in others},
                 arguments={"shape": shape},
-                **VARIANTS[variant],
+                **train.VARIANTS[variant],
             ) as both:
                 results = report.compete(both, agreeing, label=f"{shape}, {{}}, {variant}")
             for result in results:

@@ -7,7 +7,6 @@ preallocated memory. Each result is checked against float64 before it is timed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import sqrt
@@ -15,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contest.contest import Plan, Report, Result, number, ratio_text, value_text
-from benchmarks.contest.contestants import BenchmarkError, Case, Process, Suite, has_torch
+from benchmarks.contest.contest import Plan, Report, Result, aligned, number, ratio_text, value_text
+from benchmarks.contest.contestants import BenchmarkError, Case, Process, Suite, has_torch, together
 from benchmarks.suites.train import SHAPES, VARIANTS
 
 OURS, NUMPY, TORCH = "tinytensor", "NumPy", "PyTorch"
@@ -233,13 +232,11 @@ class ProductReport(Report):
             ratios = [ratio_text(vars(r.ratio(OURS, name))) for name in rivals]
             clean = f"{len(r.clean())}/{len(r.rounds)}" + (" noisy" if r.noisy else "")
             rows.append([r.case, *speed, *ratios, clean])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(c.ljust(width) for c, width in zip(row, widths, strict=True)) for row in rows]
         head = [
             f"{self.name}: {self.machine[key]}" if key == "cpu" else str(self.machine[key]) for key in SAID
         ]
         found = [f"{key}: {value_text(value)}" for key, value in self.findings.items()]
-        return "\n".join([", ".join(head), "", *(line.rstrip() for line in lines), "", *found])
+        return "\n".join([", ".join(head), "", *aligned(rows), "", *found])
 
 
 def run(
@@ -270,14 +267,12 @@ def run(
     for variant in variants:
         for shape in shapes:
             arguments = {"shape": shape, "dtype": dtype}
-            with ExitStack() as stack:
-                everyone = {
-                    name: stack.enter_context(
-                        Process(f"benchmarks.suites.matmul_cpu:{suite}", arguments, **VARIANTS[variant])
-                    )
-                    for name, suite in suites.items()
-                }
-                works = [work for work in products(shape) if only in work.name]
+            processes = {
+                name: Process(f"{__name__}:{suite}", arguments, **VARIANTS[variant])
+                for name, suite in suites.items()
+            }
+            works = [work for work in products(shape) if only in work.name]
+            with together(processes) as everyone:
                 for work in works:
                     report.compete(everyone, agreeing, cases=[str(work)], label=f"{dtype}, {variant}, {{}}")
             if works:

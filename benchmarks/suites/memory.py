@@ -117,9 +117,8 @@ def run(*, shapes: Sequence[str] = ("S", "M"), alone: bool = False) -> Report:
     """
     report = MemoryReport("memory", "PyTorch")
     rounding = Plan(rtol=ROUNDING["float32"])
-    suites = "benchmarks.suites.memory:ours", "benchmarks.suites.memory:peer"
     for shape in shapes:
-        with contestants(*suites, alone=alone, arguments={"shape": shape}, **VARIANTS["1 thread"]) as both:
+        with contestants(__name__, alone=alone, arguments={"shape": shape}, **VARIANTS["1 thread"]) as both:
             agree(shape, {name: process.check("steps") for name, process in both.items()}, rounding)
             for name, process in both.items():
                 memory = process.about()["memory_mib"]  # before the counting hooks keep more alive

@@ -107,8 +107,7 @@ def run(text: Path, *, seeds: int = 3, steps: int | None = None, threads: int = 
     losses: dict[str, list[float]] = {}
     for seed in range(train.seed, train.seed + seeds):
         arguments = {"text": str(text.resolve()), "seed": seed, "steps": steps}
-        suites = "benchmarks.suites.nanogpt_cpu:ours", "benchmarks.suites.nanogpt_cpu:peer"
-        with contestants(*suites, alone=not torch, arguments=arguments, threads=threads) as both:
+        with contestants(__name__, alone=not torch, arguments=arguments, threads=threads) as both:
             found = one_seed(report, both, plan, seed)
         for name, numbers in found.items():
             losses.setdefault(name, []).append(numbers["validation_loss"])

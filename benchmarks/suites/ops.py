@@ -8,7 +8,6 @@ elements from which the GPU is faster.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from math import exp, log
 from typing import Any
@@ -16,8 +15,8 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-from benchmarks.contest.contest import Plan, Report, number, time_text
-from benchmarks.contest.contestants import BenchmarkError, LazySuite, Process, Suite, installed
+from benchmarks.contest.contest import Plan, Report, aligned, number, time_text
+from benchmarks.contest.contestants import BenchmarkError, LazySuite, Process, Suite, installed, together
 from benchmarks.contest.probes import copy_rates, peaks
 from benchmarks.op_cases import LAYOUTS, QUICK, OpCase, catalogue, laid_out
 from benchmarks.op_cases.traffic_model import predicted, touched
@@ -270,16 +269,13 @@ def table(report: Mapping[str, Any]) -> str:
                 _crossover_text(findings, name),
             ]
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     about = report["machine"]
     above = [
         f"ops: {about['cpu']}, {about['cpus']} CPUs, {about['date']}, {(about['commit'] or 'none')[:10]}",
         *LEGEND,
         "" if "GPU" not in findings else f"CUDA, CuPy, PyTorch on CUDA: {findings['GPU']}",
     ]
-    return "\n".join(
-        above + ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-    )
+    return "\n".join([*above, *aligned(lines)])
 
 
 def layout_text(
@@ -334,19 +330,17 @@ def run(
     peak = peaks(report, threads, plan, pinned=pinned)["matmul_gflops"] * 1e9
     agreeing = replace(plan, rtol=1e-4, atol=1e-5)
     own = {KERNELS_OFF: {"TINYTENSOR_HOST_KERNELS": "off"}, "JAX": {"JAX_PLATFORMS": "cpu"}}
-    with ExitStack() as stack:
-        everyone = {
-            name: stack.enter_context(
-                Process(
-                    "benchmarks.suites.ops:suite",
-                    {"library": OURS if name == KERNELS_OFF else name},
-                    threads=threads,
-                    pinned=pinned,
-                    environment=own.get(name, {}),
-                )
-            )
-            for name in libraries(alone, others)
-        }
+    processes = {
+        name: Process(
+            f"{__name__}:suite",
+            {"library": OURS if name == KERNELS_OFF else name},
+            threads=threads,
+            pinned=pinned,
+            environment=own.get(name, {}),
+        )
+        for name in libraries(alone, others)
+    }
+    with together(processes) as everyone:
         for case, n, layout in works(cases, sizes, list(LAYOUTS)):
             here = {name: p for name, p in everyone.items() if takes_part(name, case, layout)}
             report.compete(here, agreeing, cases=[key(case, n, layout)])

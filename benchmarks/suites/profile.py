@@ -6,12 +6,11 @@ The step of `train`, op by op, under lab.profile; and the same step with one opt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 from benchmarks.contest.contest import Plan, Report, ratio_text
-from benchmarks.contest.contestants import Process, Suite
+from benchmarks.contest.contestants import Process, Suite, together
 from benchmarks.suites.train import VARIANTS, ours
 
 # Disabled optimizations: environment variables, or arguments of `suite`.
@@ -76,18 +75,13 @@ def run(plan: Plan, *, shapes: Sequence[str], variants: Sequence[str]) -> Report
     for variant in variants:
         options: dict[str, Any] = VARIANTS[variant]
         for shape in shapes:
-            with ExitStack() as stack:
-                everyone = {
-                    name: stack.enter_context(
-                        Process(
-                            "benchmarks.suites.profile:suite",
-                            {"shape": shape, **arguments},
-                            environment=environment,
-                            **options,
-                        )
-                    )
-                    for name, (environment, arguments) in WITHOUT.items()
-                }
+            processes = {
+                name: Process(
+                    f"{__name__}:suite", {"shape": shape, **arguments}, environment=environment, **options
+                )
+                for name, (environment, arguments) in WITHOUT.items()
+            }
+            with together(processes) as everyone:
                 (result,) = report.compete(everyone, plan, label=f"{{}}, {variant}")
             for name in list(WITHOUT)[1:]:
                 gained = ratio_text(vars(result.ratio("as it is", name)))

@@ -20,7 +20,6 @@ WRITE, READ = f"write {NEW} tokens", f"read {PROMPT} tokens"
 COUNTS = {WRITE: NEW, READ: PROMPT}
 # Tolerance of the logits (up to 30). In bfloat16 each of 30 layers rounds to 8 bits, in a different order.
 TOLERANCE = {"float32": 2e-3, "bfloat16": 1.0}
-VARIANTS = train.VARIANTS
 TEXT = "The history of mathematics deals with the origin of discoveries and the methods of the past. " * 20
 
 
@@ -66,7 +65,7 @@ def peer(dtype: str) -> Suite:
 def run(
     rounds: Plan,
     *,
-    variants: Sequence[str] = tuple(VARIANTS),
+    variants: Sequence[str] = tuple(train.VARIANTS),
     dtypes: Sequence[str] = ("float32",),
     alone: bool = False,
 ) -> Report:
@@ -74,7 +73,7 @@ def run(
 
     Args:
         rounds: rounds and windows.
-        variants: keys of VARIANTS.
+        variants: keys of train.VARIANTS.
         dtypes: dtypes of the weights, keys of TOLERANCE.
         alone: without PyTorch, even if it is installed.
     """
@@ -82,13 +81,8 @@ def run(
     for dtype in dtypes:
         agreeing = replace(rounds, rtol=0.0, atol=TOLERANCE[dtype])
         for variant in variants:
-            with contestants(
-                "benchmarks.suites.smollm2:ours",
-                "benchmarks.suites.smollm2:peer",
-                alone=alone,
-                arguments={"dtype": dtype},
-                **VARIANTS[variant],
-            ) as both:
+            arguments = {"dtype": dtype}
+            with contestants(__name__, alone=alone, arguments=arguments, **train.VARIANTS[variant]) as both:
                 results = report.compete(both, agreeing, label=f"{{}}, {dtype}, {variant}")
             for result, case in zip(results, COUNTS, strict=True):
                 for name in both:

@@ -8,21 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from benchmarks.contest.contest import Plan, Report
-from benchmarks.contest.contestants import (
-    BenchmarkError,
-    Case,
-    Contestant,
-    Process,
-    Suite,
-    installed,
-)
+from benchmarks.contest.contestants import BenchmarkError, Case, Process, Suite, installed, together
 from gpt import BPETokenizer, embedded_shakespeare
 from gpt.tokenizers.bpe_train import BYTE_TOKENS
 from gpt.tokenizers.pretokenize import pieces, printable
@@ -122,11 +114,11 @@ def ours(text: str, kilobytes: int, vocab_size: int) -> Suite:
 def plain(text: str, kilobytes: int, vocab_size: int) -> Suite:
     """Naive trainer."""
     corpus = text_of(text, kilobytes)
-    return {
-        "train": Case(
-            lambda: plain_merges(corpus, vocab_size), lambda: _numbers(plain_merges(corpus, vocab_size))
-        )
-    }
+
+    def train() -> Merges:
+        return plain_merges(corpus, vocab_size)
+
+    return {"train": Case(train, lambda: _numbers(train()))}
 
 
 def hugging_face(text: str, kilobytes: int, vocab_size: int) -> Suite:
@@ -222,15 +214,10 @@ def run(
     names = [OURS, PLAIN] + [name for name in (HF, TIKTOKEN) if installed(name) and not alone]
     arguments = {"text": text, "kilobytes": kilobytes, "vocab_size": vocab_size}
     off = {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
-    with ExitStack() as stack:
-        everyone: dict[str, Contestant] = {
-            name: stack.enter_context(
-                Process(
-                    f"benchmarks.suites.tokenizer:{SUITES[name]}", arguments, pinned=True, environment=off
-                )
-            )
-            for name in names
-        }
+    processes = {
+        name: Process(f"{__name__}:{SUITES[name]}", arguments, pinned=True, environment=off) for name in names
+    }
+    with together(processes) as everyone:
         for case, who in CASES.items():
             here = {n: everyone[n] for n in who if n in everyone}
             # a call of the naive trainer takes long; the check was the warm-up

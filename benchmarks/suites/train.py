@@ -163,8 +163,7 @@ def run(
         peak = peaks(report, plan=rounds, **options)
         for shape in shapes:
             with contestants(
-                "benchmarks.suites.train:ours",
-                "benchmarks.suites.train:peer",
+                __name__,
                 alone=alone,
                 more={name: OTHERS[name] for name in others},
                 arguments={"shape": shape, "dtype": dtype},

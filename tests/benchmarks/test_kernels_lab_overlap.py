@@ -97,6 +97,6 @@ def test_tables() -> None:
     counted = overlap.table(overlap.count((80, 1)))
     assert "a model, not a measurement" in counted
     assert "kernel" in counted
-    timed = overlap.table([overlap.OverlapTiming("pinned", 2e-3, 1.9e-3, 2.1e-3)])
+    timed = overlap.table([overlap.Timing("pinned", 2e-3, 1.9e-3, 2.1e-3, 0.0)])
     assert "10.0%" in timed
     assert "model" not in timed
