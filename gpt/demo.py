@@ -21,7 +21,7 @@ from gpt.weights.trained import load_model
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt demo`; fields can be given as for `train`."""
-    if any(word in ("-h", "--help") for word in argv):
+    if {"-h", "--help"} & set(argv):
         print(f"{__doc__}\n{describe_fields(*preset('demo'))}")
         return 0
     model_config, config = configs_from(argv, default="demo")

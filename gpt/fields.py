@@ -71,7 +71,7 @@ def parse_overrides(argv: Sequence[str], *configs: *Ts) -> tuple[*Ts]:
 
 
 def take_option(argv: Sequence[str], name: str) -> tuple[str | None, list[str]]:
-    """Extract one `--name=value` or `--name value` from a command line.
+    """Extract one `--name=value` or `--name value` from a command line; in names `-` equals `_`.
 
     Returns:
         The value, None if the option is absent, and the other arguments.
@@ -88,12 +88,13 @@ def take_option(argv: Sequence[str], name: str) -> tuple[str | None, list[str]]:
     words = list(argv)
     while words:
         word = words.pop(0)
-        if word == f"--{name}" and words and not words[0].startswith("--"):
-            found.append(words.pop(0))
-        elif word == f"--{name}" or word.startswith(f"--{name}="):
-            found.append(word.removeprefix(f"--{name}").removeprefix("="))
-        else:
+        typed, equals, text = word.partition("=")
+        if typed.replace("-", "_") != f"__{name}":
             rest.append(word)
+        elif not equals and words and not words[0].startswith("--"):
+            found.append(words.pop(0))
+        else:
+            found.append(text)
     if len(found) > 1 or "" in found:
         raise ArgumentError(
             f"--{name}: {'given twice' if len(found) > 1 else 'has no value'}",

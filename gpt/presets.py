@@ -73,16 +73,10 @@ def with_warmup(words: Sequence[str], most: int) -> list[str]:
         >>> with_warmup(["--max_steps=50", "--warmup-steps=9"], most=100)
         ['--max_steps=50', '--warmup-steps=9']
     """
-    steps, warmup = [_value(words, name) for name in ("max_steps", "warmup_steps")]
+    steps, warmup = [take_option(words, name)[0] for name in ("max_steps", "warmup_steps")]
     if steps is None or warmup is not None or not steps.isdecimal():
         return list(words)
     return [*words, f"--warmup_steps={min(most, int(steps) // 10)}"]
-
-
-def _value(words: Sequence[str], name: str) -> str | None:
-    """Value of a field on a command line, where its name may have dashes."""
-    found = [take_option(words, form)[0] for form in (name, name.replace("_", "-"))]
-    return next((value for value in found if value is not None), None)
 
 
 def describe_presets() -> str:
@@ -96,23 +90,11 @@ def describe_presets() -> str:
 
 
 # --- characters of Shakespeare --------------------------------------------------------------------------
-# nanoGPT's CPU recipe: README, "I only have a macbook"; published validation loss 1.88.
+# nanoGPT's CPU recipe, whose values are the defaults of TrainConfig: README, "I only have a macbook";
+# published validation loss 1.88.
 
 _CPU_MODEL = GPTConfig(vocab_size=0, block_size=64, n_layer=4, n_head=4, n_embd=128, bias=False)
-_CPU_TRAIN = TrainConfig(
-    out_dir="runs/shakespeare-char-cpu",
-    batch_size=12,
-    max_steps=2000,
-    learning_rate=1e-3,
-    min_learning_rate=1e-4,
-    warmup_steps=100,
-    schedule="cosine",
-    weight_decay=0.1,
-    beta1=0.9,
-    beta2=0.99,
-    grad_clip=1.0,
-    eval_interval=250,
-)
+_CPU_TRAIN = TrainConfig(out_dir="runs/shakespeare-char-cpu")
 
 _CHAR: dict[str, Preset] = {
     "demo": Preset(
@@ -148,12 +130,7 @@ _CHAR: dict[str, Preset] = {
     "shakespeare-char": Preset(
         "nanoGPT's GPU recipe: 10.7 M parameters, 5000 steps",
         GPTConfig(vocab_size=0, block_size=256, n_layer=6, n_head=6, n_embd=384, dropout=0.2, bias=False),
-        replace(
-            _CPU_TRAIN,
-            out_dir="runs/shakespeare-char",
-            batch_size=64,
-            max_steps=5000,
-        ),
+        replace(_CPU_TRAIN, out_dir="runs/shakespeare-char", batch_size=64, max_steps=5000),
     ),
 }
 
@@ -161,6 +138,13 @@ _CHAR: dict[str, Preset] = {
 # Sizes: Radford et al. 2019, table 2, with the heads of the released models. Training: nanoGPT's
 # config/train_gpt2.py on one machine (12 × 40 × 1024 = 491,520 tokens a step).
 
+_OPENWEBTEXT = TrainConfig(
+    data="data/openwebtext",
+    tokenizer="data/openwebtext/tokenizer.json",
+    beta2=0.95,
+    eval_interval=1000,
+    eval_batches=200,
+)
 _GPT2_SIZES = {
     "gpt2": (12, 12, 768, "124 M"),
     "gpt2-medium": (24, 16, 1024, "355 M"),
@@ -174,9 +158,8 @@ def _gpt2(name: str) -> Preset:
     return Preset(
         f"GPT-2 with {size} parameters",
         GPTConfig(50257, block_size=1024, n_layer=n_layer, n_head=n_head, n_embd=n_embd),
-        TrainConfig(
-            data="data/openwebtext",
-            tokenizer="data/openwebtext/tokenizer.json",
+        replace(
+            _OPENWEBTEXT,
             out_dir=f"runs/{name}",
             batch_size=12,
             gradient_accumulation_steps=40,
@@ -184,9 +167,6 @@ def _gpt2(name: str) -> Preset:
             learning_rate=6e-4,
             min_learning_rate=6e-5,
             warmup_steps=2000,
-            beta2=0.95,
-            eval_interval=1000,
-            eval_batches=200,
         ),
     )
 
@@ -215,9 +195,8 @@ def _gpt3(name: str) -> Preset:
     return Preset(
         f"GPT-3 with {name.partition('-')[2].upper() or '175B'} parameters (shape for `plan`)",
         GPTConfig(50257, block_size=2048, n_layer=n_layer, n_head=n_head, n_embd=n_embd),
-        TrainConfig(
-            data="data/openwebtext",
-            tokenizer="data/openwebtext/tokenizer.json",
+        replace(
+            _OPENWEBTEXT,
             out_dir=f"runs/{name}",
             batch_size=1,
             gradient_accumulation_steps=sequences,
@@ -226,9 +205,6 @@ def _gpt3(name: str) -> Preset:
             min_learning_rate=learning_rate / 10,
             warmup_steps=round(375e6 / tokens_per_step),
             decay_steps=round(260e9 / tokens_per_step),
-            beta2=0.95,
-            eval_interval=1000,
-            eval_batches=200,
         ),
     )
 

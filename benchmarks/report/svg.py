@@ -62,7 +62,7 @@ def bars(chart: Bars) -> Html:
     left = 2 * GAP + LETTER * max(map(len, chart.groups), default=0)
     most = max([v for row in chart.values.values() for v in row if v is not None], default=1.0) or 1.0
     scale = LENGTH / max(most, chart.mark or 0.0)
-    y, made = 40.0 + GAP + 16, [*_legend(names, 28.0)]
+    y, made = 40.0 + GAP + 16, [*_legend(names)]
     begun = y
     for i, group in enumerate(chart.groups):
         here = [(n, row[i], chart.labels[n][i]) for n, row in chart.values.items() if row[i] is not None]
@@ -106,7 +106,7 @@ def lines(chart: Lines) -> Html:
         return left + WIDTH * across, top + HEIGHT * (1 - up)
 
     names = list(chart.series)
-    made = [*_legend(names, 28.0)]
+    made = [*_legend(names)]
     for t in xs:
         x, bottom = place(t, ys[0])
         made.append(tag("line", x1=_px(x), y1=_px(top), x2=_px(x), y2=_px(bottom), class_="axis"))
@@ -147,7 +147,7 @@ def _pair(point: tuple[float, float]) -> str:
     return f"{point[0]:.4g}, {point[1]:.4g}"
 
 
-def _legend(names: Sequence[str], y: float) -> list[Html]:
+def _legend(names: Sequence[str], y: float = 28.0) -> list[Html]:
     made, x = [], float(GAP)
     for name in names:
         kind = f"s{color_of(name, names)}"

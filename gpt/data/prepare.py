@@ -64,7 +64,7 @@ def prepare(
         >>> len(train), len(val)
         (16, 2)
     """
-    files = _files(paths, pattern, "prepare")
+    files = _files(paths, pattern)
     documents = (text_chunks(file, "prepare") for file in files)
     return _write(documents, tokenizer, Path(out_dir), val_fraction, [file.name for file in files])
 
@@ -114,7 +114,7 @@ def read_texts(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> 
         >>> list(read_texts(folder))
         ['to be']
     """
-    for file in _files(paths, pattern, "prepare"):
+    for file in _files(paths, pattern):
         yield from text_chunks(file, "prepare")
 
 
@@ -130,7 +130,7 @@ def describe_files(folder: PathLike, pattern: str = "*.txt") -> str:
         a.txt, b.txt are read, and 1 other file (.py) is not; python -m gpt data prepare takes a --pattern
     """
     every = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
-    read = _files(folder, pattern, "prepare")
+    read = _files(folder, pattern)
     others = [path for path in every if path not in set(read)]
     names = [str(path.relative_to(folder)) for path in read]
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
@@ -146,7 +146,7 @@ def describe_files(folder: PathLike, pattern: str = "*.txt") -> str:
     )
 
 
-def _files(paths: PathLike | Sequence[PathLike], pattern: str, who: str) -> list[Path]:
+def _files(paths: PathLike | Sequence[PathLike], pattern: str) -> list[Path]:
     """List of files, with folders replaced by the files in them."""
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
     files: list[Path] = []
@@ -154,13 +154,13 @@ def _files(paths: PathLike | Sequence[PathLike], pattern: str, who: str) -> list
         inside = sorted(file for file in path.rglob(pattern) if file.is_file()) if path.is_dir() else [path]
         if not inside:
             raise ArgumentError(
-                f"{who}: no file in {str(path)!r} fits {pattern!r}",
+                f"prepare: no file in {str(path)!r} fits {pattern!r}",
                 why="in a folder, the files that match the pattern are read, at any depth",
                 fix='give another pattern: --pattern="*.md" on the command line, pattern="*.md" in Python',
             )
         files += inside
     if not files:
-        raise ArgumentError(f"{who}: no files", why="the list of paths is empty", fix="give a text file")
+        raise ArgumentError("prepare: no files", why="the list of paths is empty", fix="give a text file")
     return files
 
 

@@ -256,7 +256,7 @@ def _write(folder: Path, about: str, rows: Sequence[dict[str, Any]]) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt ablate`, with the fields of `train` and of AblateConfig."""
-    if any(word in ("-h", "--help") for word in argv):
+    if {"-h", "--help"} & set(argv):
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{describe_fields(AblateConfig(), *_BEGIN)}")
         return 0
     refuse_ranks(init(), "ablate")

@@ -227,7 +227,7 @@ class FillConfig:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt masked [RUN]`, with the fields of `train` and of FillConfig."""
-    if any(word in ("-h", "--help") for word in argv):
+    if {"-h", "--help"} & set(argv):
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{describe_fields(FillConfig(), *_BEGIN)}")
         return 0
     if argv and not argv[0].startswith("--"):

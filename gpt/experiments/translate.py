@@ -274,7 +274,7 @@ class TranslateConfig:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt translate [RUN]`, with the fields of `train` and of TranslateConfig."""
-    if any(word in ("-h", "--help") for word in argv):
+    if {"-h", "--help"} & set(argv):
         print(f"{__doc__}\n{describe_fields(TranslateConfig(), *_BEGIN)}")
         return 0
     if argv and not argv[0].startswith("--"):

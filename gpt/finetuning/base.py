@@ -18,7 +18,14 @@ import tinytensor as tt
 from gpt.config import TrainConfig
 from gpt.data.contents import require_same
 from gpt.fields import check_types, to_dict
-from gpt.finetuning.lora import LoraConfig, add_adapters, matches, merged_weights, save_adapters
+from gpt.finetuning.lora import (
+    LoraConfig,
+    add_adapters,
+    matches,
+    merged_weights,
+    save_adapters,
+    trainable_counts,
+)
 from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.tokenizers.base import Tokenizer
@@ -172,7 +179,7 @@ def choose_trained(
         add_adapters(model, lora, generator)
     for name, p in own.items():
         p.requires_grad_(matches(name, patterns))
-    return sum(p.numel for p in model.parameters() if p.requires_grad), model.num_parameters()
+    return trainable_counts(model)
 
 
 class TuneRun(Run):

@@ -28,7 +28,7 @@ from gpt.finetuning.dpo import FIELDS as DPO_FIELDS
 from gpt.finetuning.dpo import DpoConfig, Preferring
 from gpt.finetuning.instruct import FIELDS as INSTRUCT_FIELDS
 from gpt.finetuning.instruct import InstructConfig, Instructing
-from gpt.finetuning.lora import LoraConfig
+from gpt.finetuning.lora import LoraConfig, trainable_counts
 from gpt.finetuning.text_task import Reading
 from gpt.models.gpt import GPT
 from gpt.presets import configs_from, with_warmup
@@ -251,7 +251,7 @@ def main(argv: Sequence[str]) -> int:
             fix=f"did you mean {near[0]}?" if near else "see python -m gpt finetune --help",
         )
     method = METHODS[name]
-    if any(word in ("-h", "--help") for word in words):
+    if {"-h", "--help"} & set(words):
         print(f"finetune {name}: {method.about}\n--data: {method.data}\n")
         print(describe_fields(method.tune, method.lora, *method.own))
         return 0
@@ -262,7 +262,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(run: TuneRun) -> int:
     """Train, and print metrics and examples before and after."""
-    trained, whole = sum(p.numel for p in run.trained.values()), run.model.num_parameters()
+    trained, whole = trainable_counts(run.model)
     share = f"{trained:,} of {whole:,} ({trained / whole:.1%})"
     print(
         f"model  {share} parameters are trained; the optimizer state has {2 * trained:,} values", flush=True

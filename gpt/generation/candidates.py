@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,9 @@ import numpy.typing as npt
 
 import tinytensor as tt
 from gpt.tokenizers.base import Tokenizer
+from tinytensor.lab.html import visible
 
 Array = npt.NDArray[Any]
-
-
 Choices = tuple[tuple[str, float], ...]  # tokens and their probabilities, most likely first
 
 
@@ -59,24 +59,35 @@ def log_softmax(logits: Array) -> Array:
     return lengths
 
 
-def choices(log_p: Array, tokenizer: Tokenizer, count: int) -> Choices:
+def choices(p: Array, tokenizer: Tokenizer, count: int, ids: Array | None = None) -> Choices:
     """Most likely tokens with their probabilities.
 
     Args:
-        log_p: shape (V,), log-probabilities.
+        p: shape (n,), probabilities.
         tokenizer: decodes the ids; ids that pad the vocabulary are excluded.
         count: number of tokens.
+        ids: shape (n,), ids of the probabilities, in ascending order; default: 0, 1, 2, ….
 
     Returns:
         Texts and probabilities, most likely first; ties in the order of their ids.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer
-        >>> choices(np.log([0.2, 0.5, 0.3]), CharTokenizer("abc"), 2)
+        >>> choices(np.array([0.2, 0.5, 0.3]), CharTokenizer("abc"), 2)
         (('b', 0.5), ('c', 0.3))
     """
-    log_p = log_p[: tokenizer.vocab_size]
-    least = np.partition(log_p, -count)[-count] if count < len(log_p) else -np.inf
-    few = np.flatnonzero(log_p >= least)  # no need to sort the whole vocabulary
-    best = few[np.argsort(-log_p[few], kind="stable")][:count]
-    return tuple([(tokenizer.decode([int(i)]), float(np.exp(log_p[i]))) for i in best])
+    p = p[: tokenizer.vocab_size]
+    least = np.partition(p, -count)[-count] if count < len(p) else 0.0
+    few = np.flatnonzero(p >= least)  # no need to sort the whole vocabulary
+    best = few[np.argsort(-p[few], kind="stable")][:count]
+    return tuple([(tokenizer.decode([int(i if ids is None else ids[i])]), float(p[i])) for i in best])
+
+
+def in_words(choices: Sequence[tuple[str, float]]) -> str:
+    """Tokens and their probabilities on one line.
+
+    Example:
+        >>> in_words([(" the", 0.5), ("a", 0.25)])
+        '␣the 50.0%  a 25.0%'
+    """
+    return "  ".join([f"{visible(token)} {p:.1%}" for token, p in choices])

@@ -190,7 +190,7 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt chat MODEL`."""
-    if not argv or any(word in ("-h", "--help") for word in argv):
+    if not argv or {"-h", "--help"} & set(argv):
         print(_help())
         return 0
     name, words = take_word(argv, ChatConfig(), DEFAULT)

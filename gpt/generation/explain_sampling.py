@@ -9,16 +9,8 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.console import counted
-from gpt.generation.candidates import Choices
-from gpt.generation.sampling import (
-    Candidates,
-    Floats,
-    Past,
-    Sampler,
-    SamplingConfig,
-    Tokens,
-    softmax,
-)
+from gpt.generation.candidates import Choices, choices, in_words
+from gpt.generation.sampling import Candidates, Floats, Past, Sampler, SamplingConfig, softmax
 from gpt.tokenizers.base import Tokenizer
 from tinytensor.lab.html import visible
 
@@ -99,7 +91,7 @@ def explain(
                 name,
                 int(gone.sum()),
                 float(p[gone].sum()),
-                _likeliest(left.tokens[gone], p[gone], tokenizer, top),
+                choices(p[gone], tokenizer, top, left.tokens[gone]),
                 entropy_of(after),
             )
         )
@@ -109,10 +101,10 @@ def explain(
         float(p[left.tokens == token].sum()),
         float(model_p[whole.tokens == token].sum()),
         entropy_of(whole),
-        _likeliest(whole.tokens, model_p, tokenizer, top),
+        choices(model_p, tokenizer, top),
         tuple(stages),
         len(left.tokens),
-        _likeliest(left.tokens, p, tokenizer, top),
+        choices(p, tokenizer, top, left.tokens),
     )
 
 
@@ -121,12 +113,6 @@ def entropy_of(candidates: Candidates) -> float:
     p = softmax(candidates.logits)
     p = p[p > 0]
     return float(-(p * np.log2(p)).sum()) + 0.0  # no -0
-
-
-def _likeliest(tokens: Tokens, p: Floats, tokenizer: Tokenizer, count: int) -> Choices:
-    few = np.argpartition(-p, count)[:count] if count < len(p) else np.arange(len(p))
-    best = few[np.lexsort((few, -p[few]))]
-    return tuple([(tokenizer.decode([int(tokens[i])]), float(p[i])) for i in best])
 
 
 class ExplainingSampler(Sampler):
@@ -177,17 +163,13 @@ def render(draw: Draw) -> str:
     lines = [
         f"{visible(draw.token):<18}  {draw.probability:.1%} (the model gave it {draw.model_probability:.1%})"
     ]
-    lines.append(f"  {'model':<17} {draw.model_entropy:5.2f} bits   {_words(draw.model_choices)}")
+    lines.append(f"  {'model':<17} {draw.model_entropy:5.2f} bits   {in_words(draw.model_choices)}")
     for stage in draw.stages:
         lines.append(f"  {stage.name:<17} {stage.entropy:5.2f} bits   {_taken(stage)}")
-    return "\n".join([*lines, f"  {count:<17}  {_words(draw.candidates)}"])
+    return "\n".join([*lines, f"  {count:<17}  {in_words(draw.candidates)}"])
 
 
 def _taken(stage: Stage) -> str:
     if not stage.removed:
         return "took none"
-    return f"took {counted(stage.removed, 'token')} with {stage.mass:.1%}: {_words(stage.likeliest)}"
-
-
-def _words(choices: Choices) -> str:
-    return "  ".join([f"{visible(token)} {p:.1%}" for token, p in choices])
+    return f"took {counted(stage.removed, 'token')} with {stage.mass:.1%}: {in_words(stage.likeliest)}"

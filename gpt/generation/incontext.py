@@ -189,7 +189,7 @@ def visible_line(text: str) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt incontext [MODEL]`."""
-    if any(word in ("-h", "--help") for word in argv):
+    if {"-h", "--help"} & set(argv):
         print(_help())
         return 0
     name, words = take_word(argv, InContextConfig())

@@ -178,7 +178,7 @@ def _written(
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt sample RUN`."""
-    if not argv or any(word in ("-h", "--help") for word in argv):
+    if not argv or {"-h", "--help"} & set(argv):
         print(_help())
         return 0
     run, words = take_word(argv, SampleConfig(), DEFAULT)

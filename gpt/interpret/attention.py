@@ -9,13 +9,12 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import tinytensor as tt
 from gpt.console import Parser, counted
+from gpt.generation.candidates import Array
 from gpt.interpret.activations import look_inside
 from gpt.interpret.heat_map import heat_map, picture
 from gpt.models.gpt import GPT
@@ -23,7 +22,6 @@ from gpt.tokenizers.base import Tokenizer
 from gpt.weights.trained import open_model
 from tinytensor.lab.html import Html, page, tag, visible, write
 
-Array = npt.NDArray[Any]
 MOST_CELLS = 400_000  # about 50 MB of SVG, near the limit of browsers
 
 

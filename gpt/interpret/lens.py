@@ -9,21 +9,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import tinytensor as tt
 from gpt.console import Parser
-from gpt.generation.candidates import Choices, choices, log_softmax, to_numpy, tokens_of
+from gpt.generation.candidates import Array, Choices, choices, in_words, log_softmax, to_numpy, tokens_of
 from gpt.interpret.activations import look_inside
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.trained import open_model
 from tinytensor.lab.html import Html, heat, page, skip_link, tag, visible, write
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ def logit_lens(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> 
         own = log_p[places, answer]
         probability.append(np.exp(own))
         rank.append(1 + (log_p > own[:, None]).sum(-1))
-        best.append(tuple([choices(row, tokenizer, top) for row in log_p]))
+        best.append(tuple([choices(row, tokenizer, top) for row in np.exp(log_p)]))
     return Lens(
         inside.tokens,
         ("embedding", *[f"block {i}" for i in range(model.config.n_layer)]),
@@ -122,14 +118,9 @@ def render(lens: Lens, position: int) -> str:
     lines.append(f"{'layer':<9}  {p:>{width}}  {'rank':>5}  likeliest")
     for i, layer in enumerate(lens.layers):
         share = f"{lens.probability[i, at]:.1%}"
-        lines.append(
-            f"{layer:<9}  {share:>{width}}  {lens.rank[i, at]:>5}  {_words(lens.top[i][at])}".rstrip()
-        )
+        words = in_words(lens.top[i][at])
+        lines.append(f"{layer:<9}  {share:>{width}}  {lens.rank[i, at]:>5}  {words}".rstrip())
     return "\n".join(lines)
-
-
-def _words(top: Choices) -> str:
-    return "  ".join([f"{visible(token)} {p:.1%}" for token, p in top])
 
 
 def lens_page(lens: Lens, about: str = "") -> str:

@@ -13,9 +13,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 import tinytensor as tt
 from gpt.console import Parser, colored_output, counted
-from gpt.generation.candidates import Choices, choices, log_softmax, to_numpy, tokens_of
+from gpt.generation.candidates import Choices, choices, in_words, log_softmax, to_numpy, tokens_of
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.trained import open_model
@@ -109,7 +111,7 @@ def loss_map(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Lo
         for row in new:
             at = len(losses) + 1
             own = row[ids[at]]
-            best = choices(row, tokenizer, top)
+            best = choices(np.exp(row), tokenizer, top)
             losses.append(TokenLoss(tokens[at], -float(own), 1 + int((row > own).sum()), best))
     return LossMap(tokens[0], tuple(losses), math.log(model.config.vocab_size))
 
@@ -171,8 +173,8 @@ def render_table(result: LossMap) -> str:
     """
     lines = [f"{'token':<10}{'loss':>7} {'p':>7}  {'rank':>5}  likeliest"]
     for x in result.losses:
-        words = "  ".join([f"{visible(token)} {p:.1%}" for token, p in x.alternatives])
-        lines.append(f"{visible(x.token):<10}{x.loss:7.3f} {x.probability:7.1%}  {x.rank:>5}  {words}")
+        token, words = visible(x.token), in_words(x.alternatives)
+        lines.append(f"{token:<10}{x.loss:7.3f} {x.probability:7.1%}  {x.rank:>5}  {words}")
     return "\n".join([*lines, "", result.summary()])
 
 
@@ -214,10 +216,10 @@ def _table(result: LossMap) -> Html:
     names = ("token", "loss", "probability", "rank", "likeliest")
     rows = [tag("tr", *[tag("th", name, scope="col") for name in names])]
     for x in result.losses:
-        words = "  ".join([f"{visible(token)} {p:.1%}" for token, p in x.alternatives])
         numbers = [f"{x.loss:.3f}", f"{x.probability:.2%}", str(x.rank)]
         cells = [tag("td", n, class_="number") for n in numbers]
-        rows.append(tag("tr", tag("th", visible(x.token), scope="row"), *cells, tag("td", words)))
+        words = tag("td", in_words(x.alternatives))
+        rows.append(tag("tr", tag("th", visible(x.token), scope="row"), *cells, words))
     return tag("div", tag("table", *rows), class_="scroll")
 
 

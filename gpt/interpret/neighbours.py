@@ -11,22 +11,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import tinytensor as tt
 from gpt.console import Parser
 from gpt.fields import closest
-from gpt.generation.candidates import to_numpy
+from gpt.generation.candidates import Array, to_numpy
 from gpt.tokenizers.base import Tokenizer, every_text
 from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.weights.safetensors_file import read_safetensors
 from gpt.weights.trained import open_model
 from tinytensor.lab.html import visible
 
-Array = npt.NDArray[Any]
 Similar = list[tuple[str, float]]
 VECTORS = "vectors.safetensors"  # next to tokenizer.json in a folder of `skipgram`
 

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.console import Parser, counted
 from gpt.data.command import embedded_shakespeare
-from gpt.generation.candidates import to_numpy
+from gpt.generation.candidates import Array, Choices, choices, to_numpy, tokens_of
 from gpt.generation.sampling import next_probabilities
 from gpt.interpret.heat_map import heat_map
 from gpt.models.gpt import GPT, Block
@@ -29,7 +28,6 @@ from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.weights.trained import open_model
 from tinytensor.lab.html import Html, heat, page, tag, visible, write
 
-Array = npt.NDArray[Any]
 SHOWN = 6  # values per row, rows per table
 
 
@@ -64,7 +62,7 @@ class Trace:
     text: str
     tokens: tuple[str, ...]
     stations: tuple[Station, ...]
-    following: tuple[tuple[str, float], ...]
+    following: Choices
 
     def station(self, name: str) -> Station:
         """Step by name."""
@@ -104,13 +102,7 @@ def trace(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Trace
     stations.append(
         Station("probabilities of the next token", "softmax(logits of the last token)", p, ("V",))
     )
-    best = np.argsort(-p[: tokenizer.vocab_size], kind="stable")[:top]
-    return Trace(
-        text,
-        tuple([tokenizer.decode([i]) for i in ids]),
-        tuple(stations),
-        tuple([(tokenizer.decode([int(i)]), float(p[i])) for i in best]),
-    )
+    return Trace(text, tokens_of(tokenizer, ids), tuple(stations), choices(p, tokenizer, top))
 
 
 def _follow(model: GPT, ids: list[int]) -> tuple[list[Station], Array]:

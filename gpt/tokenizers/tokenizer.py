@@ -158,7 +158,7 @@ def _parser() -> Parser:
 
 
 def _train(args: argparse.Namespace) -> None:
-    texts = _texts(args.files, "train")
+    texts = (text for file in args.files for text in text_chunks(file, "train"))
     tokenizer: Tokenizer
     if args.kind != "bpe" and args.special:
         raise ArgumentError("train: --special", why="only bpe has special tokens", fix="leave --special out")
@@ -245,11 +245,6 @@ def _info(args: argparse.Namespace) -> None:
         ratio = f"{nbytes / tokens:.3f} bytes per token" if tokens else "empty"
         lost = f", {unknown:,} of them {UNKNOWN}" if unknown else ""
         print(f"{file}: {nbytes:,} bytes, {tokens:,} tokens{lost}, {ratio}")
-
-
-def _texts(files: Sequence[str], who: str) -> Iterator[str]:
-    for file in files:
-        yield from text_chunks(file, who)
 
 
 def _stdin() -> str:

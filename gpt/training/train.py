@@ -361,7 +361,7 @@ def describe(run: Run) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt train`; `--init_from=resume --out_dir=RUN` starts from the run's fields."""
-    if any(word in ("-h", "--help") for word in argv):
+    if {"-h", "--help"} & set(argv):
         fields = describe_fields(*preset("shakespeare-char-cpu"))
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{fields}")
         return 0

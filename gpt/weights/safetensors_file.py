@@ -153,7 +153,7 @@ def write_safetensors(
         'BF16'
     """
     path = Path(path)
-    _check_texts("write_safetensors", tensors, metadata or {})
+    _check_texts(tensors, metadata or {})
     entries = {name: _packed(name, tensor) for name, tensor in tensors.items()}
     try:
         with replacement(path) as temporary:
@@ -356,17 +356,19 @@ def _view(path: Path, span: _Span, body: NDArray[np.uint8]) -> Array:
 # --- writing ------------------------------------------------------------------------------------------
 
 
-def _check_texts(caller: str, tensors: Mapping[str, object], metadata: Mapping[str, str]) -> None:
+def _check_texts(tensors: Mapping[str, object], metadata: Mapping[str, str]) -> None:
     """Validate names and metadata before writing."""
     texts: tuple[object, ...] = (*tensors, *metadata, *metadata.values())
     for text in texts:
         if not isinstance(text, str) or not _is_utf8(text):
             raise FormatError(
-                f"{caller}: {text!r} is not a string", why="names and metadata are strings", fix="use str(…)"
+                f"write_safetensors: {text!r} is not a string",
+                why="names and metadata are strings",
+                fix="use str(…)",
             )
     if "__metadata__" in tensors:
         raise FormatError(
-            f"{caller}: a tensor is named '__metadata__'",
+            "write_safetensors: a tensor is named '__metadata__'",
             why="the format reserves this name for metadata",
             fix="choose another name",
         )

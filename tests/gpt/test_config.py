@@ -177,6 +177,7 @@ def test_any_command_line_gives_configs_or_an_explained_error(words):
 
 def test_take_option():
     assert take_option(["--preset", "tiny", "--seed=3"], "preset") == ("tiny", ["--seed=3"])
+    assert take_option(["--init-from=a", "x"], "init_from") == ("a", ["x"])  # as --init_from
     assert take_option(["--presets=1"], "preset") == (None, ["--presets=1"])
     for words in (["--preset"], ["--preset="], ["--preset=a", "--preset=b"], ["--preset", "--seed=1"]):
         with pytest.raises(ArgumentError, match="--preset"):

@@ -87,8 +87,8 @@ def test_looking_changes_neither_the_model_nor_its_mode():
 
 def test_the_likeliest_come_in_order_also_where_they_tie():
     log_p = np.log([0.1, 0.2, 0.2, 0.2, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05])
-    assert [token for token, _ in choices(log_p, OddTokenizer(), 2)] == TOKENS[1:3]
-    assert len(choices(log_p, OddTokenizer(), 99)) == 10
+    assert [token for token, _ in choices(np.exp(log_p), OddTokenizer(), 2)] == TOKENS[1:3]
+    assert len(choices(np.exp(log_p), OddTokenizer(), 99)) == 10
 
 
 def test_page_and_table_hold_the_numbers():
