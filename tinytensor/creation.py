@@ -68,17 +68,9 @@ def place_of(device: Any, what: str) -> Device:
     return place
 
 
-def _shape(args: tuple[Any, ...], shape: Any, what: str) -> tuple[int, ...]:
+def _shape(shape: Any, sizes: tuple[Any, ...], what: str) -> tuple[int, ...]:
     """Sizes given as f(2, 3), f((2, 3)) or f(shape=(2, 3))."""
-    if shape is not None:
-        if args:
-            raise ArgumentError(
-                f"{what}: sizes {shown(args)} and shape={shown(shape)}",
-                why="both specify the shape",
-                fix="omit one of them",
-            )
-        return check_shape(shape, what)
-    return check_shape(args[0] if len(args) == 1 and not isinstance(args[0], int) else args, what)
+    return check_shape((shape, *sizes) if sizes else shape, what)
 
 
 def stored(array: Array, dtype: DType, device: Device, what: str = "") -> Tensor:
@@ -432,13 +424,12 @@ def _borrow(x: Any, device: Device) -> Tensor:
 
 
 def empty(
-    *sizes: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    shape: Any = (), *sizes: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """An uninitialized tensor.
 
     Args:
-        sizes: sizes of the axes, one by one or as a tuple.
-        shape: the same by name, as in the array API: shape=(2, 3).
+        shape, sizes: sizes of the axes, as a tuple or one by one.
         dtype: default float32.
         device: where the bytes go; default "cpu".
         requires_grad: record what is computed from it.
@@ -456,7 +447,7 @@ def empty(
     """
     place = place_of(device, "empty")
     wanted = float32 if dtype is None else as_dtype(dtype, "empty")
-    made = empty_of(_shape(sizes, shape, "empty"), wanted, device=place)
+    made = empty_of(_shape(shape, sizes, "empty"), wanted, device=place)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -500,13 +491,12 @@ def full(
 
 
 def zeros(
-    *sizes: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    shape: Any = (), *sizes: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of zeros.
 
     Args:
-        sizes: sizes of the axes, one by one or as a tuple.
-        shape: the same by name, as in the array API: shape=(2, 3).
+        shape, sizes: sizes of the axes, as a tuple or one by one.
         dtype: default float32.
         device: where the bytes go; default "cpu".
         requires_grad: record what is computed from it.
@@ -524,17 +514,16 @@ def zeros(
     """
     place = place_of(device, "zeros")
     wanted = float32 if dtype is None else as_dtype(dtype, "zeros")
-    return full(_shape(sizes, shape, "zeros"), 0, dtype=wanted, device=place, requires_grad=requires_grad)
+    return full(_shape(shape, sizes, "zeros"), 0, dtype=wanted, device=place, requires_grad=requires_grad)
 
 
 def ones(
-    *sizes: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    shape: Any = (), *sizes: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of ones.
 
     Args:
-        sizes: sizes of the axes, one by one or as a tuple.
-        shape: the same by name, as in the array API: shape=(2, 3).
+        shape, sizes: sizes of the axes, as a tuple or one by one.
         dtype: default float32.
         device: where the bytes go; default "cpu".
         requires_grad: record what is computed from it.
@@ -552,7 +541,7 @@ def ones(
     """
     place = place_of(device, "ones")
     wanted = float32 if dtype is None else as_dtype(dtype, "ones")
-    return full(_shape(sizes, shape, "ones"), 1, dtype=wanted, device=place, requires_grad=requires_grad)
+    return full(_shape(shape, sizes, "ones"), 1, dtype=wanted, device=place, requires_grad=requires_grad)
 
 
 def _like(x: Tensor, dtype: Any) -> DType:

@@ -1,6 +1,7 @@
 """Memory shared with others: NumPy arrays of every stride, DLPack both ways, mapped files, the array API."""
 
 import gc
+import inspect
 import math
 
 import numpy as np
@@ -114,6 +115,30 @@ def test_the_array_api_finds_its_namespace():
     assert {"fft", "linalg"} <= set(dir(xp))  # extensions are found by their names
     with pytest.raises(tt.ArgumentError):
         x.__array_namespace__(api_version="1999.01")
+
+
+@pytest.mark.parametrize("kind", [None, "bool", "signed integer", "integral", "real floating", "numeric"])
+def test_the_array_api_lists_its_own_dtypes(kind):
+    ours, numpys = tt.__array_namespace_info__(), np.__array_namespace_info__()
+    assert {*ours.dtypes(kind=kind)} == {*numpys.dtypes(kind=kind)}
+
+
+def test_signatures_name_the_arguments_of_the_array_api():
+    for make in (tt.zeros, tt.ones, tt.empty):
+        assert next(iter(inspect.signature(make).parameters)) == "shape"
+        assert (
+            make(shape=(2, 3)).shape == make(2, 3).shape == make((2, 3)).shape == make([2, 3]).shape == (2, 3)
+        )
+        assert make(4).shape == make(shape=4).shape == (4,)
+        assert make().shape == make(()).shape == ()
+        with pytest.raises(TypeError):
+            make(2, shape=(3,))
+    assert {"stream", "max_version", "dl_device", "copy"} <= {
+        *inspect.signature(tt.Tensor.__dlpack__).parameters
+    }
+    x = tt.arange(3)
+    assert not np.shares_memory(np.from_dlpack(x, copy=True), x.numpy())
+    assert np.shares_memory(np.from_dlpack(x, copy=False), x.numpy())
 
 
 def test_one_element_formats_like_a_number():

@@ -46,9 +46,9 @@ class NamespaceInfo:
         }
 
     def dtypes(self, *, device: Any = None, kind: str | tuple[str, ...] | None = None) -> dict[str, DType]:
-        """DTypes by name, of one kind or all (16-bit floats are listed, although not in the standard)."""
+        """DTypes of the standard by name, of one kind or all; so the 16-bit floats are not listed."""
         _check(device)
-        return {d.name: d for d in dtypes.ALL if kind is None or isdtype(d, kind)}
+        return {d.name: d for d in dtypes.ALL if not d.narrow and (kind is None or isdtype(d, kind))}
 
     def devices(self) -> list[Device]:
         """The available devices."""

@@ -149,10 +149,13 @@ def _noted(array: Array, kind: str, why: str) -> Array:
     return array
 
 
-def dlpack(x: Tensor, **options: Any) -> Any:
+def dlpack(
+    x: Tensor, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+) -> Any:
     """`__dlpack__`: DLPack capsule on the same memory, for CPU and GPU tensors."""
-    if copies.listener is not None and options.get("copy"):
+    if copies.listener is not None and copy:
         copies.note("__dlpack__", "asked", x.nbytes, "DLPack asks for a copy")
+    options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
     if x.storage.device.type == "cuda":
         return _lent(x, "__dlpack__").__dlpack__(**options)
     return x.numpy().__dlpack__(**options)
