@@ -172,7 +172,7 @@ ROWS = [
     simple("trace", floats((2, 3, 4)), options={"offset": -1}, ops=("diagonal", "sum"), torch=None),
     simple("matmul", floats((2, 3, 4)), floats((4, 2))),
     simple("matrix_transpose", floats((2, 3, 4)), ops=("permute",), torch=None, contiguous=False),
-    simple("outer", floats((3,)), floats((4,)), ops=("matmul",), torch=None),
+    simple("outer", floats((3,)), floats((4,)), ops=("multiply",), torch=None),
     simple("tensordot", floats((3, 4)), floats((4, 2)), options={"axes": 1}, ops=("matmul",), torch=None),
     simple("vecdot", floats((3, 4)), floats((4,)), ops=("matmul",)),
 ]  # fmt: skip

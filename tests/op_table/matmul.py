@@ -66,6 +66,6 @@ ROWS = [
     linear("transposed, no bias", (5, 4), bias=False, transposed=True),
     linear("vector", (4, 5), bias=True, transposed=False, x=(4,)),
     linear("many rows", (2, 2), bias=True, transposed=False, x=(5, 14, 2)),
-    Row("outer", tt.outer, np.outer, (numbers((3,)), numbers((4,))), ops=("matmul",), dtypes=ARITHMETIC,
+    Row("outer", tt.outer, np.outer, (numbers((3,)), numbers((4,))), ops=("multiply",), dtypes=ARITHMETIC,
         torch="torch.outer", also=(((0,), (4,)),)),
 ]  # fmt: skip

@@ -222,6 +222,26 @@ def test_minus_zero_is_zero(dtype):
 
 
 @pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize(
+    ("shape", "sizes"), [((3,), (0,)), ((3, 2), (0,)), ((3, 2), (3, 0)), ((2, 3, 4), (0, 0))]
+)
+def test_a_mask_of_size_0_selects_nothing(shape, sizes, device):
+    x = tt.ones(shape, device=device, requires_grad=True)
+    mask = np.zeros(sizes, bool)
+    for ours in (mask, tt.tensor(mask, device=device)):
+        assert x[ours].shape == np.ones(shape)[mask].shape
+        x[ours].sum().backward()
+        y = x.detach().clone()
+        y[ours] = 5.0
+        assert (y == 1).all()
+    assert (x.grad == 0).all()
+    with pytest.raises(tt.IndexRangeError, match="a mask of shape"):
+        x[np.zeros((shape[0], 0, 0, 0)[: len(shape) + 1], bool)]
+    with pytest.raises(tt.IndexRangeError, match="a mask of shape"):
+        x[np.zeros(shape[0] - 1, bool)]
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0), (0, 0, 2), (0,)])
 def test_an_empty_mask_selects_nothing(shape, device):
     x = tt.zeros(shape, device=device, requires_grad=True)

@@ -172,3 +172,13 @@ def test_a_gradient_at_a_singular_matrix_names_it() -> None:
     x = SINGULAR.detach().requires_grad_()
     with pytest.raises(tt.ArgumentError, match="inv: matrix of shape"):
         tt.linalg.slogdet(x).logabsdet.backward()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+def test_outer_keeps_the_sign_of_zero(dtype):
+    a, b = np.array([0.0, -0.0, 1.0, np.inf], dtype), np.array([-1.0, -0.0, 2.0], dtype)
+    ours = tt.outer(tt.asarray(a), tt.asarray(b)).numpy()
+    with np.errstate(invalid="ignore"):
+        theirs = np.multiply.outer(a, b)
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(np.signbit(ours.real), np.signbit(theirs.real))

@@ -85,12 +85,14 @@ def _number(part: Any, shape: Shape, what: str, device: Device) -> Tensor:
 
 
 def check_mask(mask: Tensor, shape: Shape, axis: int, what: str) -> None:
-    """Raise IndexRangeError if a mask does not have the sizes of the axes that it masks."""
-    n = len(mask.layout.shape)
-    if mask.layout.shape != shape[axis : axis + n]:
+    """Raise IndexRangeError if a mask does not have the sizes of the axes that it masks; 0 fits any size."""
+    sizes = mask.layout.shape
+    masked = shape[axis : axis + len(sizes)]
+    fits = len(sizes) == len(masked) and all([a in (0, b) for a, b in zip(sizes, masked, strict=True)])
+    if not fits:
         raise IndexRangeError(
             f"{what}: a mask of shape {mask.layout.shape} at axis {axis} of a tensor of shape {shape}",
-            why=f"it must have the sizes of the axes that it masks, {shape[axis : axis + n]}",
+            why=f"it must have the sizes of the axes that it masks, {masked}",
             fix="compute the mask from the tensor itself, or reshape it",
         )
 

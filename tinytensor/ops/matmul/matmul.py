@@ -26,6 +26,7 @@ from tinytensor.kernels.rows import reshaped
 from tinytensor.layout import contiguous
 from tinytensor.op import Direct, Op, Params, Shapes, Spec, Specs, register, size
 from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.elementwise.arithmetic import multiply as times
 from tinytensor.ops.matmul.gemm import multiply, sum_columns
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.reductions.summing import column_sum
@@ -450,7 +451,7 @@ def outer(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         ShapeError: an operand is not a vector.
 
-    Accuracy: as `matmul`.
+    Accuracy: products of two numbers, each rounded once, with the sign of zero.
 
     Example:
         >>> tt.outer(tt.tensor([1.0, 2.0]), tt.tensor([3.0, 4.0])).tolist()
@@ -463,4 +464,4 @@ def outer(a: Tensor, b: Tensor) -> Tensor:
             why="both operands must be vectors",
             fix="flatten them with x.reshape(-1)",
         )
-    return product(unsqueeze(a, 1), unsqueeze(b, 0))
+    return times(unsqueeze(a, 1), unsqueeze(b, 0))
