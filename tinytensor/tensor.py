@@ -15,6 +15,7 @@ from tinytensor.errors import DeviceError, DTypeError, ShapeError
 from tinytensor.layout import MAX_INTERNED, SMALL, Layout, contiguous, ordered
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import NUMPY, Array
+from tinytensor.shapes import normalize_axis
 from tinytensor.storage import Storage, adopt, alloc, alloc_on, view_buffer
 
 __all__ = ["Tensor"]
@@ -111,14 +112,16 @@ class Tensor(Methods):
         return len(self.layout.shape)
 
     @property
-    def size(self) -> int:
-        """Number of elements (the array API's name for `numel`)."""
-        return self.layout.size
+    def size(self) -> Size:
+        """Number of elements, as in the array API; `x.size()` and `x.size(0)` are PyTorch's: the shape."""
+        size = Size(self.layout.size)
+        size.shape = self.layout.shape
+        return size
 
     @property
-    def numel(self) -> int:
-        """Number of elements."""
-        return self.layout.size
+    def numel(self) -> Numel:
+        """Number of elements; `x.numel()` is the same."""
+        return Numel(self.layout.size)
 
     @property
     def dtype(self) -> DType:
@@ -164,6 +167,26 @@ class Tensor(Methods):
         if not self.layout.shape:
             raise without_axes("len")
         return self.layout.shape[0]
+
+
+class Size(int):
+    """`x.size`, an integer for the array API and a method for PyTorch."""
+
+    shape: Shape
+
+    def __call__(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one axis."""
+        return self.shape if dim is None else self.shape[normalize_axis(dim, len(self.shape), "size")]
+
+
+class Numel(int):
+    """`x.numel`, an integer that PyTorch calls."""
+
+    __slots__ = ()
+
+    def __call__(self) -> int:
+        """The number itself."""
+        return int(self)
 
 
 class Meta:

@@ -1,19 +1,23 @@
 """Names and keywords of PyTorch: each is answered with one that is here."""
 
+import copy
 import enum
 import importlib
+import json
+import pickle
 import re
 import types
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tinytensor as tt
 from tinytensor import autograd
 from tinytensor.argument_checks import guarded
 from tinytensor.argument_errors import AUTOGRAD, FUNCTIONAL, FUNCTIONS, METHODS, MODULE, NN, OPTIM
-from tinytensor.errors import ArgumentError, DTypeError, MissingNameError
+from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError, MissingNameError
 
 x = tt.arange(6.0).reshape(2, 3)
 TABLES = {"x": (METHODS, x), "tt": (FUNCTIONS, tt), "nn": (NN, tt.nn), "optim": (OPTIM, tt.optim)}
@@ -225,9 +229,19 @@ def test_other_wrong_calls_stay_pythons_errors() -> None:
         tt.softmax()
 
 
-def test_a_count_of_elements_is_pythons_integer() -> None:
-    """A class of its own could answer `x.size()`, and would send `y / x.size` down a slower road."""
-    assert type(x.size) is type(x.numel) is int
+def test_a_count_of_elements_is_an_integer_that_can_be_called() -> None:
+    y = tt.ones(2, 3, 4)
+    assert isinstance(y.size, int)
+    assert isinstance(y.numel, int)
+    assert (y.size, y.numel, y.numel(), str(y.size)) == (24, 24, 24, "24")
+    assert json.dumps([y.size, y.numel]) == "[24, 24]"
+    assert (y.size(), y.size(0), y.size(-1), y.size(dim=1)) == ((2, 3, 4), 2, 4, 3)
+    assert (tt.ones(()).size(), tt.ones(()).size, tt.ones(()).numel()) == ((), 1, 1)
+    assert (y / y.size).dtype is tt.float32
+    assert np.zeros(y.size).shape == tt.zeros(y.numel).shape == y.reshape(y.size).shape == (24,)
+    assert copy.deepcopy(y.size) == pickle.loads(pickle.dumps(y.size)) == 24
+    with pytest.raises(IndexRangeError, match="size: axis 3"):
+        y.size(3)
 
 
 def test_an_enum_of_integers_is_a_number() -> None:

@@ -595,7 +595,7 @@ def numel(x: Tensor) -> int:
         >>> tt.numel(tt.ones(2, 3))
         6
     """
-    return x.size
+    return x.layout.size
 
 
 def rand_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -636,7 +636,7 @@ def dim(x: Tensor) -> int:
 
 def nelement(x: Tensor) -> int:
     """The number of elements, `x.size`."""
-    return x.size
+    return x.layout.size
 
 
 def element_size(x: Tensor) -> int:
