@@ -21,7 +21,7 @@ EXTRAS = {
     "nccl12": ["nvidia-nccl-cu12>=2.27.7,<3; sys_platform == 'linux'"],  # for several GPUs
     "nccl13": ["nvidia-nccl-cu13>=2.27.7,<3; sys_platform == 'linux'"],
     "compiler": ["ziglang>=0.13"],  # for device "emulated" where there is no g++ or clang++
-    "gpt": ["tqdm>=4.60", "safetensors>=0.7", "sentencepiece>=0.2", "gguf>=0.17"],
+    "gpt": ["tqdm>=4.60", "sentencepiece>=0.2", "gguf>=0.17"],
     "mpi": MPI,
     "plot": ["matplotlib>=3.8"],
     "dev": [
@@ -31,6 +31,7 @@ EXTRAS = {
         "pytest-xdist>=3.5",
         "hypothesis>=6.100",
         "regex>=2023.12",
+        "safetensors>=0.7",  # what the reader and the writer of weight files are compared with
         "ruff>=0.17.6,<0.18",  # another minor version may format differently
         "mypy>=2.4,<3",
         *[f"{name}; sys_platform != 'win32'" for name in MPI],

@@ -29,6 +29,7 @@ __all__ = [
     "read_json",
     "read_text",
     "replacement",
+    "sync_folder",
     "temporary_beside",
     "text_chunks",
     "unreadable",
@@ -200,6 +201,28 @@ def atomic_folder(path: PathLike, who: str) -> Iterator[Path]:
         raise unwritable(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a directory to disk, so that its file names survive a power failure (no-op on Windows).
+
+    Args:
+        folder: an existing folder.
+
+    Raises:
+        OSError: the folder cannot be opened.
+
+    Example:
+        >>> from tinytensor.files import sync_folder
+        >>> sync_folder(Path("."))
+    """
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def unwritable(path: PathLike, error: OSError) -> SaveError:

@@ -19,11 +19,11 @@ import tinytensor as tt
 from gpt.fields import check_types, describe_fields, parse_overrides, take_option, take_word
 from gpt.interpret.neighbours import VECTORS
 from gpt.tokenizers.char_and_word import WordTokenizer
-from gpt.weights.safetensors_file import require_writer, write_safetensors
 from tinytensor import nn
 from tinytensor.errors import ArgumentError
 from tinytensor.files import atomic_folder, read_text
 from tinytensor.optim import AdamW
+from tinytensor.safetensors_file import write_safetensors
 
 Array = npt.NDArray[Any]
 Tell = Callable[[int, float], None]
@@ -243,7 +243,6 @@ def main(argv: Sequence[str]) -> int:
             why="the command reads a text, and writes a folder",
             fix="python -m gpt skipgram TEXT --out=FOLDER",
         )
-    require_writer("skipgram")
     tokenizer, ids = words_of(read_text(text, "skipgram"), config.at_least)
     print(f"{len(ids):,} words of the text, {tokenizer.vocab_size - 1:,} different ones")
     with atomic_folder(out, "skipgram") as folder:

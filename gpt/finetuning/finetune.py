@@ -39,7 +39,6 @@ from gpt.training.stopping import Stopped, exit_code
 from gpt.training.train import files_of, train
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.pretrained import from_pretrained
-from gpt.weights.safetensors_file import require_writer
 from gpt.weights.trained import require_tokenizer
 from tinytensor.distributed import init
 from tinytensor.files import read_json, read_text
@@ -162,7 +161,6 @@ def begin(name: str, argv: Sequence[str]) -> TuneRun:
 
 def _configs(name: str, argv: Sequence[str]) -> tuple[tuple[Any, ...], bool]:
     """Configs of a command line, and whether it resumes a run."""
-    require_writer("finetune")
     refuse_ranks(init(), "finetune")
     method = METHODS[name]
     origin, words = take_option(list(argv), "init_from")

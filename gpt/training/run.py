@@ -42,12 +42,12 @@ from gpt.weights.checkpoint import (
 )
 from gpt.weights.init_from import require_data, require_origin
 from gpt.weights.initial_weights import load_weights
-from gpt.weights.safetensors_file import Array, require_writer
 from gpt.weights.sources import is_model_folder
 from gpt.weights.trained import CONFIG, TOKENIZER
 from tinytensor.distributed import Communicator, LocalCommunicator, ShardedOptimizer
 from tinytensor.files import atomic_write
 from tinytensor.optim import GradScaler
+from tinytensor.safetensors_file import Array
 
 _RAW = "weights."  # prefix of the raw weights next to the optimizer state, if the model saved is the average
 
@@ -106,7 +106,6 @@ class Run:
     ) -> None:
         self.train_config = train_config
         self.ranks = self.ranks if ranks is None else ranks
-        require_writer("train")
         tt.zeros(0, device=train_config.device)  # fail early if the device is not available
         self.folder = Path(train_config.out_dir)
         self.step = 0

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpt.weights.safetensors_file import Array, read_safetensors, sync_folder, write_safetensors
 from tinytensor.errors import ArgumentError, FormatError, SaveError, TinyTensorError
-from tinytensor.files import atomic_write, read_json
+from tinytensor.files import atomic_write, read_json, sync_folder
+from tinytensor.safetensors_file import Array, read_safetensors, write_safetensors
 
 _VERSION = 1
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"

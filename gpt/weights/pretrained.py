@@ -20,11 +20,11 @@ from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.hf_config import config_to_hf, naming_for
 from gpt.weights.hf_names import GPT2, OURS, Naming, places
-from gpt.weights.safetensors_file import Array, Entry, sync_folder, write_safetensors
 from gpt.weights.sources import CONFIG, METADATA, WEIGHTS, open_source
 from gpt.weights.weight_tensor import DTYPES, as_stored
-from tinytensor.files import atomic_folder
+from tinytensor.files import atomic_folder, sync_folder
 from tinytensor.nn import Parameter, init
+from tinytensor.safetensors_file import Array, Entry, write_safetensors
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 

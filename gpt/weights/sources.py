@@ -31,10 +31,10 @@ from gpt.weights.hf_config import config_from_hf
 from gpt.weights.hf_names import GPT2, LLAMA, OURS, Naming, Place, places
 from gpt.weights.init_from import existing_runs, near_run, no_such_run
 from gpt.weights.installed_models import is_package, weights_in
-from gpt.weights.safetensors_file import Array, read_safetensors
 from gpt.weights.weight_tensor import Stored, tensors_of
 from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError
 from tinytensor.files import read_json
+from tinytensor.safetensors_file import Array, read_safetensors
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 METADATA = "gpt_config"  # metadata key of the config in a single file of ours

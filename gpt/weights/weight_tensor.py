@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.weights.safetensors_file import Array, Entry, WeightFile
 from tinytensor.errors import DTypeError
+from tinytensor.safetensors_file import Array, Entry, WeightFile
 
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # our name → name in weight files
 

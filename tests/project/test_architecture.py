@@ -16,7 +16,7 @@ ENGINE = """
 errors
 config device argument_errors
 shapes dtypes files
-layout generator
+layout generator safetensors_file
 runtime
 storage
 tensor
@@ -84,6 +84,7 @@ GPT_MAY_IMPORT = {
     "tinytensor",
     "tinytensor.errors",
     "tinytensor.files",
+    "tinytensor.safetensors_file",
     "tinytensor.nn",
     "tinytensor.optim",
     "tinytensor.distributed",
@@ -97,7 +98,7 @@ LIBRARIES = {
     "gpt.weights.gguf_file": {"numpy", "gguf"},
     "gpt.tokenizers.sentencepiece_file": {"numpy", "sentencepiece"},
     "gpt.weights.sources": {"numpy", "huggingface_hub"},
-    "gpt": {"numpy", "tqdm", "regex", "safetensors", "matplotlib"},
+    "gpt": {"numpy", "tqdm", "regex", "matplotlib"},
 }
 # Layers and optimizers are written with the public names; handles of hooks and PyTorch's names besides.
 NN_MAY_IMPORT = {"tinytensor.api", "tinytensor.autograd.hooks", "tinytensor.argument_errors"}

@@ -13,9 +13,9 @@ from gpt.__main__ import main
 from gpt.finetuning.base import Tuner
 from gpt.finetuning.finetune import begin
 from gpt.weights.checkpoint import load_checkpoint
-from gpt.weights.safetensors_file import read_safetensors
 from tests.helpers.stopped import train_until
 from tests.helpers.tuned import base
+from tinytensor.safetensors_file import read_safetensors
 
 __all__ = ["base"]
 

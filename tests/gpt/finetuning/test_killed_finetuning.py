@@ -7,9 +7,9 @@ import gpt.finetuning.base as module
 from gpt.finetuning.base import Tuner
 from gpt.finetuning.finetune import begin
 from gpt.weights.checkpoint import load_checkpoint
-from gpt.weights.safetensors_file import read_safetensors
 from tests.gpt.weights.test_killed_saves import Killed, fail_at
 from tests.helpers.tuned import base
+from tinytensor.safetensors_file import read_safetensors
 
 __all__ = ["base"]
 

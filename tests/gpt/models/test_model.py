@@ -10,9 +10,9 @@ from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.models.positions import sinusoidal_positions
-from gpt.weights.safetensors_file import read_safetensors
 from tests.helpers.source import ROOT
 from tinytensor.optim import AdamW, clip_grad_norm_
+from tinytensor.safetensors_file import read_safetensors
 
 GOLDEN = ROOT / "tests" / "golden" / "gpt2_2layer.safetensors"
 TINY = GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=8)

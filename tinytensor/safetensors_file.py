@@ -1,4 +1,4 @@
-"""Safetensors files: a memory-mapping reader with full validation, and a writer through the library.
+"""Safetensors files: a reader with full validation, which maps the file or copies from it, and a writer.
 
 The format: 8 bytes, the length N of the header (little-endian); N bytes of JSON in UTF-8, beginning with `{`;
 then the data. The header maps each name to {"dtype", "shape", "data_offsets": [begin, end]}, counted from the
@@ -7,7 +7,6 @@ data without overlaps or holes. Such a file has no executable content, and a rea
 cannot read outside the file. Works on NumPy arrays, independent of tensors and models.
 """
 
-import importlib.util
 import json
 import math
 import os
@@ -15,13 +14,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinytensor.errors import DTypeError, FormatError, MissingLibraryError, SaveError
-from tinytensor.files import replacement
+from tinytensor.errors import DTypeError, FormatError, SaveError
+from tinytensor.files import PathLike, atomic_write, sync_folder
+
+__all__ = ["Array", "Entry", "WeightFile", "read_safetensors", "write_safetensors"]
 
 Array = NDArray[Any]
 
@@ -43,7 +44,6 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "C64": np.dtype("<c8"),
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items() if name != "BF16"}
-_LIBRARY_NAMES = {"BF16": "bfloat16", **{name: dtype.name for dtype, name in _NAMES.items()}}
 
 _LENGTH_BYTES = 8
 _MAX_HEADER = 100_000_000  # limit of the format
@@ -86,22 +86,23 @@ class WeightFile:
         return {name: entry.array for name, entry in self.entries.items()}
 
 
-def read_safetensors(path: str | os.PathLike[str], *, writable: bool = False) -> WeightFile:
-    """Open and validate a weight file, and memory-map its tensors without reading them.
+def read_safetensors(path: PathLike, *, writable: bool = False, mapped: bool = True) -> WeightFile:
+    """Open and validate a weight file; map its tensors into memory without reading them, or read them.
 
     Args:
         path: the file.
         writable: return writable arrays (copy-on-write; the file is not changed).
+        mapped: False reads the tensors, each into memory of its own.
 
     Returns:
-        The tensors as arrays on the mapped file, read-only unless writable, and the metadata.
+        The tensors as arrays, read-only unless writable, and the metadata.
 
     Raises:
         FormatError: no such file, or it violates the format.
 
-    Memory: only the header; pages are read on access. A tensor that is not aligned to its item size (the
-        format allows it, the library never writes it) is copied. The file must not be truncated while its
-        arrays are in use.
+    Memory: mapped, only the header; pages are read on access. A tensor that is not aligned to its item size
+        (the format allows it, the library never writes it) is copied. A mapped file must not be truncated
+        while its arrays are in use.
     Differs from: safetensors.numpy.load_file, which neither maps the file nor supports BF16.
     Source: the format's description in the README of huggingface/safetensors.
 
@@ -114,19 +115,21 @@ def read_safetensors(path: str | os.PathLike[str], *, writable: bool = False) ->
         ('F32', (2, 3), '7')
     """
     path = Path(path)
-    data = _mapped(path, "c" if writable else "r")
-    header, begin = _header(path, data)
-    metadata = _metadata(path, header.pop("__metadata__", {}))
-    body = data[begin:]
-    spans = sorted(
-        (_span(path, name, entry) for name, entry in header.items()), key=lambda s: (s.begin, s.end)
-    )
-    _check_cover(path, spans, body.size)
-    return WeightFile({span.name: Entry(span.dtype, _view(path, span, body)) for span in spans}, metadata)
+    try:
+        with open(path, "rb") as file:
+            return _contents(path, file, writable, mapped)
+    except FormatError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or a file that shrinks meanwhile
+        raise FormatError(
+            f"read_safetensors: {path} cannot be opened",
+            why=str(error),
+            fix="check the path of the weight file",
+        ) from None
 
 
 def write_safetensors(
-    path: str | os.PathLike[str],
+    path: PathLike,
     tensors: Mapping[str, Array | Entry],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
@@ -140,10 +143,9 @@ def write_safetensors(
     Raises:
         DTypeError: an array whose dtype has no name in the format.
         FormatError: a name or metadata that is not a string, or the name "__metadata__".
-        MissingLibraryError: the safetensors library is not installed.
         SaveError: the file cannot be written.
 
-    Memory: a copy of each array that is not contiguous and little-endian.
+    Memory: a copy of one array at a time, if it is not contiguous and little-endian.
 
     Example:
         >>> import tempfile
@@ -153,14 +155,16 @@ def write_safetensors(
         'BF16'
     """
     path = Path(path)
-    _check_texts(tensors, metadata or {})
-    entries = {name: _packed(name, tensor) for name, tensor in tensors.items()}
+    _check_texts("write_safetensors", tensors, metadata or {})
+    dtypes = {name: _checked_dtype(name, tensor) for name, tensor in tensors.items()}
+    arrays = {name: np.asarray(t.array if isinstance(t, Entry) else t) for name, t in tensors.items()}
+    # The largest elements first: so each tensor begins at a multiple of its item size, as the format advises.
+    order = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
     try:
-        with replacement(path) as temporary:
-            temporary.touch()
-            mode = temporary.stat().st_mode  # of the umask; the library's files are the owner's alone
-            _serialize(entries, temporary, dict(metadata) if metadata else None)
-            temporary.chmod(mode)
+        with atomic_write(path) as file:
+            file.write(_head({name: (dtypes[name], arrays[name]) for name in order}, metadata or {}))
+            for name in order:
+                _write(file, arrays[name])
         sync_folder(path.parent)
     except OSError as error:  # includes SaveError
         raise SaveError(
@@ -168,41 +172,6 @@ def write_safetensors(
             why=error.why if isinstance(error, SaveError) else str(error),
             fix="free some space or choose another folder; an earlier file of this name stays intact",
         ) from None
-
-
-def require_writer(who: str) -> None:
-    """Raise early, before long work, if weight files cannot be written.
-
-    Raises:
-        MissingLibraryError: the safetensors library is not installed.
-
-    Example:
-        >>> require_writer("example")
-    """
-    if importlib.util.find_spec("safetensors") is None:
-        raise MissingLibraryError(
-            f"{who}: the safetensors library is missing",
-            why="it is needed to write weight files, so no result could be saved",
-            fix='pip install ".[gpt]"',
-        )
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a directory to disk, so that its file names survive a power failure (no-op on Windows).
-
-    Raises:
-        OSError: the folder cannot be opened.
-
-    Example:
-        >>> sync_folder(Path("."))
-    """
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- reading ------------------------------------------------------------------------------------------
@@ -228,30 +197,39 @@ def _broken(path: Path, why: str) -> FormatError:
     )
 
 
-def _mapped(path: Path, mode: Literal["r", "c"]) -> NDArray[np.uint8]:
-    """Memory-map a file, read-only or copy-on-write."""
-    try:
-        if path.stat().st_size < _LENGTH_BYTES:
-            raise _broken(path, f"it has {path.stat().st_size} bytes; the length of the header alone takes 8")
-        return np.memmap(path, np.uint8, mode=mode)
-    except FormatError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or a file that shrinks
-        raise FormatError(
-            f"read_safetensors: {path} cannot be opened",
-            why=str(error),
-            fix="check the path of the weight file",
-        ) from None
+def _contents(path: Path, file: IO[bytes], writable: bool, mapped: bool) -> WeightFile:
+    """The tensors and the metadata of an open file."""
+    size = os.fstat(file.fileno()).st_size
+    header, begin = _header(path, file, size)
+    metadata = _metadata(path, header.pop("__metadata__", {}))
+    spans = sorted(
+        (_span(path, name, entry) for name, entry in header.items()), key=lambda s: (s.begin, s.end)
+    )
+    _check_cover(path, spans, size - begin)
+    if mapped:
+        body = np.memmap(file, np.uint8, "c" if writable else "r")[begin:]
+        arrays = [_view(span, body) for span in spans]
+    else:
+        file.seek(begin)
+        arrays = [_read(path, span, file, writable) for span in spans]
+    for span, array in zip(spans, arrays, strict=True):
+        if span.dtype == "BOOL" and array.size and array.view(np.uint8).max() > 1:
+            raise _broken(path, f"{span.name!r} is BOOL and has a byte that is neither 0 nor 1")
+    return WeightFile(
+        {s.name: Entry(s.dtype, array) for s, array in zip(spans, arrays, strict=True)}, metadata
+    )
 
 
-def _header(path: Path, data: NDArray[np.uint8]) -> tuple[dict[str, object], int]:
+def _header(path: Path, file: IO[bytes], size: int) -> tuple[dict[str, object], int]:
     """Parse the header; returns it and its end offset."""
-    length = int.from_bytes(data[:_LENGTH_BYTES].tobytes(), "little")
+    if size < _LENGTH_BYTES:
+        raise _broken(path, f"it has {size} bytes; the length of the header alone takes 8")
+    length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
     end = _LENGTH_BYTES + length
-    if length > _MAX_HEADER or end > data.size:
-        limit = min(_MAX_HEADER, data.size - _LENGTH_BYTES)
+    if length > _MAX_HEADER or end > size:
+        limit = min(_MAX_HEADER, size - _LENGTH_BYTES)
         raise _broken(path, f"the header claims {length} bytes; {limit} are possible")
-    raw = data[_LENGTH_BYTES:end].tobytes()
+    raw = file.read(length)
     if raw[:1] != b"{":
         raise _broken(path, "the header does not begin with '{'")
     try:
@@ -339,11 +317,9 @@ def _check_cover(path: Path, spans: list[_Span], size: int) -> None:
         raise _broken(path, f"the tensors take {filled} bytes of data, the file has {size}: {problem}")
 
 
-def _view(path: Path, span: _Span, body: NDArray[np.uint8]) -> Array:
+def _view(span: _Span, body: NDArray[np.uint8]) -> Array:
     """Array view of the bytes of one tensor; a copy if they are not aligned."""
     raw = body[span.begin : span.end]
-    if span.dtype == "BOOL" and raw.size and raw.max() > 1:
-        raise _broken(path, f"{span.name!r} is BOOL and has a byte that is neither 0 nor 1")
     # np.asarray drops the memmap class, not the mapping: the array's base keeps it open.
     array: Array = np.asarray(raw).view(_DTYPES[span.dtype]).reshape(span.shape)
     if not array.flags.aligned:
@@ -353,29 +329,36 @@ def _view(path: Path, span: _Span, body: NDArray[np.uint8]) -> Array:
     return array
 
 
+def _read(path: Path, span: _Span, file: IO[bytes], writable: bool) -> Array:
+    """Array of the next tensor in the file."""
+    array: Array = np.fromfile(file, _DTYPES[span.dtype], math.prod(span.shape))
+    if array.nbytes != span.end - span.begin:
+        raise _broken(path, f"{span.name!r} ends early: the file became shorter while it was read")
+    array.flags.writeable = writable
+    return array.reshape(span.shape)
+
+
 # --- writing ------------------------------------------------------------------------------------------
 
 
-def _check_texts(tensors: Mapping[str, object], metadata: Mapping[str, str]) -> None:
+def _check_texts(caller: str, tensors: Mapping[str, object], metadata: Mapping[str, str]) -> None:
     """Validate names and metadata before writing."""
     texts: tuple[object, ...] = (*tensors, *metadata, *metadata.values())
     for text in texts:
         if not isinstance(text, str) or not _is_utf8(text):
             raise FormatError(
-                f"write_safetensors: {text!r} is not a string",
-                why="names and metadata are strings",
-                fix="use str(…)",
+                f"{caller}: {text!r} is not a string", why="names and metadata are strings", fix="use str(…)"
             )
     if "__metadata__" in tensors:
         raise FormatError(
-            "write_safetensors: a tensor is named '__metadata__'",
+            f"{caller}: a tensor is named '__metadata__'",
             why="the format reserves this name for metadata",
             fix="choose another name",
         )
 
 
-def _packed(name: str, tensor: Array | Entry) -> Entry:
-    """Convert an array to its form in the file: contiguous, little-endian, with the name of its dtype."""
+def _checked_dtype(name: str, tensor: Array | Entry) -> str:
+    """Name of the dtype in the file; DTypeError if the format has none."""
     array = np.asarray(tensor.array if isinstance(tensor, Entry) else tensor)
     little = array.dtype.newbyteorder("<")
     dtype = tensor.dtype if isinstance(tensor, Entry) else _NAMES.get(little, "")
@@ -386,26 +369,23 @@ def _packed(name: str, tensor: Array | Entry) -> Entry:
             why=f"the format has {', '.join(_DTYPES)}; BF16 is written from its bits in uint16",
             fix=f'write {name}.astype("float32")',
         )
-    # ascontiguousarray makes a 0-d array 1-d.
-    return Entry(dtype, np.ascontiguousarray(array, little).reshape(array.shape))
+    return dtype
 
 
-def _serialize(entries: Mapping[str, Entry], path: Path, metadata: dict[str, str] | None) -> None:
-    """Write through the library; OSError on failure."""
-    require_writer("write_safetensors")
-    import safetensors
+def _head(arrays: Mapping[str, tuple[str, Array]], metadata: Mapping[str, str]) -> bytes:
+    """The length of the header and the header, whose spaces at the end align the data to 8 bytes."""
+    header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name, (dtype, array) in arrays.items():
+        begin, end = end, end + array.nbytes
+        header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": (begin, end)}
+    raw = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    raw += b" " * (-len(raw) % _LENGTH_BYTES)
+    return len(raw).to_bytes(_LENGTH_BYTES, "little") + raw
 
-    by_address = getattr(safetensors, "TensorSpec", None)  # since version 0.8, without a copy
-    specs: dict[str, Any] = {}
-    for name, entry in entries.items():
-        dtype, array = _LIBRARY_NAMES[entry.dtype], entry.array
-        if by_address is not None:
-            specs[name] = by_address(
-                dtype=dtype, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes
-            )
-        else:
-            specs[name] = {"dtype": dtype, "shape": array.shape, "data": array.tobytes()}
-    try:
-        safetensors.serialize_file(specs, str(path), metadata)
-    except safetensors.SafetensorError as error:
-        raise OSError(str(error)) from None
+
+def _write(file: IO[bytes], array: Array) -> None:
+    """Append the elements, row-major and little-endian."""
+    packed = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    if packed.size:
+        file.write(packed.reshape(-1).view(np.uint8).data)
