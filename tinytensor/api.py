@@ -31,6 +31,7 @@ from tinytensor.interop.array_api import *
 from tinytensor.interop.array_api import __array_api_version__ as __array_api_version__
 from tinytensor.interop.array_api import __array_namespace_info__ as __array_namespace_info__
 from tinytensor.interop.pytorch_names import *
+from tinytensor.interop.saving import *
 from tinytensor.layout import *
 from tinytensor.ops.attention.attention import *
 from tinytensor.ops.attention.cached_attention import *

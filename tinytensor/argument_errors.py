@@ -41,15 +41,12 @@ METHODS = {
     "uniform_": "tt.nn.init.uniform_(x)",
 }
 _NOT_YET = "not here yet: "
-_FILES = "tt.nn.Module.state_dict, and NumPy or safetensors to write it: see docs/from_pytorch.md"
 FUNCTIONS = {
     "FloatTensor": "tt.tensor(data, dtype=tt.float32)",
     "LongTensor": "tt.tensor(data, dtype=tt.int64)",
     "Size": "a tuple, as x.shape is",
     "compile": f"{_NOT_YET}fused ops such as tt.linear_gelu and tt.capture, which replays a step, save calls",
     "jit": f"{_NOT_YET}fused ops such as tt.linear_gelu and tt.capture, which replays a step, save calls",
-    "load": _FILES,
-    "save": _FILES,
     "set_default_dtype": "dtype=tt.float64 where a tensor is made, or model.to(tt.float64)",
     "vmap": f"{_NOT_YET}ops broadcast, so a batch is one more axis in front",
     "utils": "tt.optim.clip_grad_norm_, tt.checkpoint; batches are slices of a tensor",
@@ -107,9 +104,11 @@ _KEYWORDS = {
     "dims": ("axis", "axes"),
     "end": ("stop",),
     "exponent": ("b",),
+    "f": ("path",),
     "index": ("indices",),
     "keepdim": ("keepdims",),
     "m": ("n_cols",),
+    "map_location": ("device",),
     "mat2": ("b",),
     "n": ("n_rows",),
     "other": ("b",),

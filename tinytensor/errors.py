@@ -26,6 +26,7 @@ __all__ = [
     "IndexRangeError",
     "KernelError",
     "NumberRangeError",
+    "SaveError",
     "ShapeError",
     "TinyTensorError",
 ]
