@@ -285,6 +285,11 @@ WRONG: list[tuple[Call, type[Exception], str]] = [
     (lambda: tt.maximum(C, C), tt.DTypeError, "maximum: dtype complex64"),
     (lambda: tt.sigmoid(C), tt.DTypeError, "sigmoid: dtype complex64"),
     (lambda: C * leaf(1.0, 2.0), tt.GradError, "multiply: the result is complex"),
+    (lambda: leaf(1.0).astype(tt.complex64), tt.GradError, "cast: the result is complex"),
+    (lambda: tt.concat([C, leaf(1.0)]), tt.GradError, "cast: the result is complex"),
+    (lambda: C.clone().copy_(leaf(1.0, 2.0)), tt.GradError, "copy_: the target is complex"),
+    (lambda: C.clone().__setitem__(slice(1), leaf(1.0)), tt.GradError, "copy_: the target is complex"),
+    (lambda: C.clone().__setitem__([0], leaf(1.0)), tt.GradError, "cast: the result is complex"),
     (lambda: tt.imag(tt.ones(2)), tt.DTypeError, "imag: dtype float32"),
     (lambda: tt.real(1.0), tt.DTypeError, "real: no operand is a tensor"),  # type: ignore[arg-type]
     (

@@ -143,11 +143,10 @@ def _plan(op: type[Op], xs: Sequence[Any], params: dict[str, Any]) -> Plan:
     first = specs[0] if specs else None
     p.recorded = not op.writes and (op.visible > 1 or first is None or first.dtype.is_inexact)
     p.specs = p.compute = p.direct = None
-    p.complex = False
+    p.complex = any([spec is not None and spec.dtype.kind == "complex" for spec in specs])
     if issubclass(op, Elementwise):
         assert first is not None
         p.compute = op.compute_dtype(*given)
-        p.complex = first.dtype.kind == "complex"
         if any([isinstance(x, Spec) and x[:2] != first[:2] for x in given]):
             p.specs = tuple([x[:2] if isinstance(x, Spec) and x[:2] != first[:2] else None for x in given])
     everything = [spec for spec in (*specs, *given) if isinstance(spec, Spec)]

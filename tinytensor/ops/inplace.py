@@ -19,7 +19,7 @@ from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies, launch
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.checks import common_device
+from tinytensor.dispatch.checks import common_device, complex_history
 from tinytensor.dispatch.cpu import do
 from tinytensor.dispatch.elementwise import (
     Elementwise,
@@ -74,6 +74,8 @@ def check_target(x: Tensor, needs: bool, what: str) -> None:
         check_writeable(arr(x), what)
     if not needs:
         return
+    if x.storage.dtype.kind == "complex":
+        raise complex_history(what, "the target is complex")
     base = x._base
     if base is not None:
         if x._origin:

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.dispatch.checks import refuse_complex_history, wide
+from tinytensor.dispatch.checks import wide
 from tinytensor.errors import ArgumentError, ShapeError
 from tinytensor.op import Spec
 from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.tensor import Tensor
 
 NO_CONVERGENCE = {
     "problem": "has no result",
@@ -35,13 +34,6 @@ def matrices(what: str, x: Spec, square: bool = False) -> None:
             fix="tt.linalg.pinv, qr and svd take matrices of any shape",
         )
     wide(what, x)
-
-
-def real_history(what: str, *xs: Tensor) -> None:
-    """GradError for a complex tensor with history: the gradients here are those of real matrices."""
-    for x in xs:
-        if x.storage.dtype.kind == "complex":
-            refuse_complex_history(what, x)
 
 
 def lapack(what: str, call: Callable[[Array], Any], x: Array, problem: str, *, why: str, fix: str) -> Any:

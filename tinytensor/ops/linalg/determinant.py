@@ -15,7 +15,7 @@ from tinytensor.op import Op, Spec, Specs, of_matrices, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import multiply
 from tinytensor.ops.elementwise.comparison import equal
-from tinytensor.ops.linalg.checks import matrices, real_history
+from tinytensor.ops.linalg.checks import matrices
 from tinytensor.ops.linalg.solving import inv
 from tinytensor.ops.linalg.spectral import svd
 from tinytensor.ops.reductions.min_max import any
@@ -87,7 +87,6 @@ def det(x: Tensor) -> Tensor:
         >>> tt.linalg.det(tt.tensor([[2.0, 1.0], [0.0, 4.0]])).item()
         8.0
     """
-    real_history("det", x)
     return apply(Det, x)
 
 
@@ -148,5 +147,4 @@ def slogdet(x: Tensor) -> SlogdetResult:
         >>> sign.item(), logabsdet.item()
         (-1.0, 207.233)
     """
-    real_history("slogdet", x)
     return SlogdetResult(*apply_all(Slogdet, x))

@@ -16,7 +16,7 @@ from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.sign_and_complex import conj
 from tinytensor.ops.indexing.masking import tril
 from tinytensor.ops.joining.joining import concat
-from tinytensor.ops.linalg.checks import lapack, matrices, real_history
+from tinytensor.ops.linalg.checks import lapack, matrices
 from tinytensor.ops.linalg.solving import inv, solve
 from tinytensor.ops.matmul.matmul import product
 from tinytensor.ops.views.manipulation import matrix_transpose
@@ -89,7 +89,6 @@ def cholesky(x: Tensor, *, upper: bool = False) -> Tensor:
         >>> tt.linalg.cholesky(tt.tensor([[4.0, 2.0], [2.0, 10.0]])).tolist()
         [[2.0, 0.0], [1.0, 3.0]]
     """
-    real_history("cholesky", x)
     y = apply(Cholesky, x)
     return conj(matrix_transpose(y)) if upper else y
 
@@ -176,7 +175,6 @@ def qr(x: Tensor, *, mode: Literal["reduced", "complete"] = "reduced") -> QrResu
     if mode not in ("reduced", "complete"):
         raise ArgumentError(f"qr: mode {mode!r}", why="it is 'reduced' or 'complete'", fix="mode='reduced'")
     matrices("qr", Spec(x.layout.shape, x.storage.dtype))
-    real_history("qr", x)
     m, n = x.layout.shape[-2:]
     if m >= n:
         return QrResult(*apply_all(Qr, x, complete=mode == "complete"))

@@ -13,7 +13,7 @@ from tinytensor.dtypes import parts_of
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.op import Op, Params, Shapes, Spec, Specs, of_matrices, register, size
 from tinytensor.ops.elementwise.arithmetic import add, negative, subtract
-from tinytensor.ops.linalg.checks import NO_CONVERGENCE, lapack, matrices, real_history
+from tinytensor.ops.linalg.checks import NO_CONVERGENCE, lapack, matrices
 from tinytensor.ops.matmul.matmul import numeric, product
 from tinytensor.ops.views.manipulation import cast, detach, expand, matrix_transpose, squeeze, unsqueeze
 from tinytensor.runtime.cpu.arrays import Array
@@ -94,7 +94,6 @@ def solve(x1: Tensor, x2: Tensor) -> Tensor:
     """
     a, b = numeric("solve", x1, x2)
     matrices("solve", Spec(a.layout.shape, a.storage.dtype), square=True)
-    real_history("solve", a, b)
     vector = len(b.layout.shape) == 1
     if not b.layout.shape:
         raise ShapeError("solve: x2 has no axes", why="it is a vector or matrices", fix="x2.reshape(1)")
@@ -150,7 +149,6 @@ def inv(x: Tensor) -> Tensor:
         >>> tt.linalg.inv(tt.tensor([[2.0, 0.0], [0.0, 4.0]])).tolist()
         [[0.5, 0.0], [0.0, 0.25]]
     """
-    real_history("inv", x)
     return apply(Inv, x)
 
 
@@ -219,7 +217,6 @@ def pinv(x: Tensor, *, rtol: float | Tensor | None = None) -> Tensor:
         [[0.5, 0.0]]
     """
     matrices("pinv", Spec(x.layout.shape, x.storage.dtype))
-    real_history("pinv", x)
     return apply(Pinv, x, tolerances("pinv", x, rtol))
 
 

@@ -15,7 +15,7 @@ from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import parts_of
 from tinytensor.op import Op, Params, Shapes, Spec, Specs, of_matrices, register
 from tinytensor.ops.elementwise.arithmetic import add, divide, multiply, subtract
-from tinytensor.ops.linalg.checks import NO_CONVERGENCE, lapack, matrices, real_history
+from tinytensor.ops.linalg.checks import NO_CONVERGENCE, lapack, matrices
 from tinytensor.ops.matmul.matmul import product
 from tinytensor.ops.reductions.statistics import divide_or_zero
 from tinytensor.ops.views.manipulation import matrix_transpose, unsqueeze
@@ -110,7 +110,6 @@ def eigh(x: Tensor) -> EighResult:
         >>> tt.linalg.eigh(tt.tensor([[2.0, 1.0], [1.0, 2.0]])).eigenvalues.tolist()
         [1.0, 3.0]
     """
-    real_history("eigh", x)
     return EighResult(*apply_all(Eigh, x, vectors=True))
 
 
@@ -137,7 +136,6 @@ def eigvalsh(x: Tensor) -> Tensor:
         >>> tt.linalg.eigvalsh(tt.tensor([[2.0, 1.0], [1.0, 2.0]])).tolist()
         [1.0, 3.0]
     """
-    real_history("eigvalsh", x)
     return apply_all(Eigh, x, vectors=_recorded(x))[0]
 
 
@@ -257,7 +255,6 @@ def svd(x: Tensor, *, full_matrices: bool = True) -> SvdResult:
         >>> tt.linalg.svd(tt.tensor([[0.0, 2.0], [3.0, 0.0]])).S.tolist()
         [3.0, 2.0]
     """
-    real_history("svd", x)
     return SvdResult(*apply_all(Svd, x, full=bool(full_matrices), vectors=True))
 
 
@@ -284,5 +281,4 @@ def svdvals(x: Tensor) -> Tensor:
         >>> tt.linalg.svdvals(tt.tensor([[0.0, 2.0], [3.0, 0.0]])).tolist()
         [3.0, 2.0]
     """
-    real_history("svdvals", x)
     return apply_all(Svd, x, full=False, vectors=_recorded(x))[1]
