@@ -53,27 +53,16 @@ FUNCTIONS = {
 }
 NN = {
     **dict.fromkeys(
-        ("BatchNorm1d", "BatchNorm2d"), f"{_NOT_YET}tt.nn.LayerNorm and tt.nn.RMSNorm normalize each row"
+        ("Transformer", "TransformerDecoderLayer", "TransformerEncoderLayer"),
+        f"{_NOT_YET}a block is "
+        "tt.nn.LayerNorm, tt.nn.MultiHeadAttention and two tt.nn.Linear: see docs/guide/10_the_block.py",
     ),
-    **dict.fromkeys(
-        ("GRU", "LSTM", "RNN"),
-        f"{_NOT_YET}a step is tt.nn.Linear, tt.sigmoid and tt.tanh in a loop over time",
-    ),
-    "BCEWithLogitsLoss": "tt.bce_with_logits",
-    "Identity": "tt.nn.Sequential()",
-    "LogSoftmax": "tt.log_softmax(x, axis)",
-    "MaxPool1d": "tt.max_pool1d",
+    "BatchNorm3d": f"{_NOT_YET}tt.nn.BatchNorm1d of x.flatten(2)",
+    "Conv3d": f"{_NOT_YET}tt.nn.Conv1d and tt.nn.Conv2d",
     "MultiheadAttention": "tt.nn.MultiHeadAttention",
-    "NLLLoss": "tt.nll_loss",
-    "Softplus": "tt.softplus",
-    "utils": "tt.optim.clip_grad_norm_(parameters, max_norm)",
 }
 FUNCTIONAL = {
-    "batch_norm": f"{_NOT_YET}layer_norm, rms_norm and group_norm normalize each example",
-    "bilinear": 'tt.einsum("bi,oij,bj->bo", x1, weight, x2)',
     "ctc_loss": f"{_NOT_YET}tt.logaddexp sums over alignments, in a loop over time",
-    "gumbel_softmax": "tt.softmax(x - tt.log(-tt.log(tt.rand(*x.shape))), -1)",
-    "interpolate": f"{_NOT_YET}x.repeat(2, axis) for each axis of the image doubles it (mode nearest)",
     "multi_head_attention_forward": "tt.nn.MultiHeadAttention",
 }
 OPTIM = {

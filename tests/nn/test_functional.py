@@ -136,7 +136,6 @@ POOLING: dict[str, Callable[[tt.Tensor], Any]] = {
     "dilation": lambda x: F.max_pool2d(x, 2, dilation=2),
     "ceil_mode": lambda x: F.avg_pool1d(x, 2, ceil_mode=True),
     "return_indices": lambda x: F.max_pool1d(x, 2, return_indices=True),
-    "windows of different sizes": lambda x: F.adaptive_avg_pool2d(x, 3),
 }
 
 

@@ -30,7 +30,9 @@ transforms cuda
 interop display argument_checks
 methods
 api
-nn optim func linalg fft
+func linalg fft
+optim
+nn
 tinytensor
 distributed lab
 commands
@@ -101,7 +103,13 @@ LIBRARIES = {
     "gpt": {"numpy", "tqdm", "regex", "matplotlib"},
 }
 # Layers and optimizers are written with the public names; handles of hooks and PyTorch's names besides.
-NN_MAY_IMPORT = {"tinytensor.api", "tinytensor.autograd.hooks", "tinytensor.argument_errors"}
+NN_MAY_IMPORT = {
+    "tinytensor.api",
+    "tinytensor.autograd.hooks",
+    "tinytensor.argument_errors",
+    "tinytensor.linalg",
+    "tinytensor.optim",
+}
 # Commands start faster, and devices are looked for only when asked for.
 LATE_IMPORTS = {"tinytensor.__main__", "tinytensor.runtime"}
 
@@ -298,11 +306,8 @@ def named_in(module: Module) -> set[str]:
     return {name for name in known() if name in texts} if module.name.endswith("__main__") else set()
 
 
-ON_DEMAND = {"tinytensor.nn.functional"}  # tinytensor.nn loads it when it is first asked for
-
-
 def test_no_module_is_dead() -> None:
-    used = ON_DEMAND | {i.target for module in product() for i in imports(module) if i.target != module.name}
+    used = {i.target for module in product() for i in imports(module) if i.target != module.name}
     used |= {name for module in product() for name in named_in(module)}
     report(
         [

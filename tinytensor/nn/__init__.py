@@ -1,58 +1,217 @@
-"""Neural network modules, losses and initialization, built on the public functions of tinytensor."""
+"""Neural network modules, losses and initialization, built on the public functions of tinytensor.
 
-from importlib import import_module as _import_module
+Names, arguments and defaults are PyTorch's; docs/from_pytorch.md lists what differs.
+"""
+
 from typing import TYPE_CHECKING
 
 from tinytensor.argument_errors import NN as _NN
 from tinytensor.argument_errors import missing as _missing
-from tinytensor.nn import init
-from tinytensor.nn.activation import GELU, ReLU, Sigmoid, SiLU, Softmax, Tanh
+from tinytensor.nn import functional, init, utils
 from tinytensor.nn.attention import MultiHeadAttention
 from tinytensor.nn.container import ModuleDict, ModuleList, ParameterList, Sequential
-from tinytensor.nn.convolution import AvgPool2d, Conv1d, Conv2d, Flatten, MaxPool2d
-from tinytensor.nn.dropout import Dropout
+from tinytensor.nn.convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from tinytensor.nn.embedding import Embedding
-from tinytensor.nn.linear import Linear, LinearGelu
-from tinytensor.nn.loss import CrossEntropyLoss, MSELoss
+from tinytensor.nn.linear import Bilinear, Linear, LinearGelu, PReLU
 from tinytensor.nn.module import Module
-from tinytensor.nn.normalization import LayerNorm, RMSNorm
+from tinytensor.nn.normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    LayerNorm,
+    RMSNorm,
+)
 from tinytensor.nn.parameter import Parameter
+from tinytensor.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from tinytensor.nn.stateless.activation import (
+    CELU,
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softmax2d,
+    Softmin,
+    Softplus,
+    Softshrink,
+    Softsign,
+    Tanh,
+    Tanhshrink,
+    Threshold,
+)
+from tinytensor.nn.stateless.dropout import Dropout, Dropout1d, Dropout2d
+from tinytensor.nn.stateless.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CosineEmbeddingLoss,
+    CrossEntropyLoss,
+    GaussianNLLLoss,
+    HingeEmbeddingLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MarginRankingLoss,
+    MSELoss,
+    NLLLoss,
+    PoissonNLLLoss,
+    SmoothL1Loss,
+    SoftMarginLoss,
+    TripletMarginLoss,
+)
+from tinytensor.nn.stateless.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
+from tinytensor.nn.stateless.shape import (
+    CircularPad1d,
+    CircularPad2d,
+    ConstantPad1d,
+    ConstantPad2d,
+    CosineSimilarity,
+    Flatten,
+    Identity,
+    PairwiseDistance,
+    PixelShuffle,
+    PixelUnshuffle,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    Unflatten,
+    Unfold,
+    Upsample,
+    ZeroPad1d,
+    ZeroPad2d,
+)
 
 __all__ = [
+    "CELU",
+    "ELU",
     "GELU",
+    "GLU",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "SELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AvgPool1d",
     "AvgPool2d",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Bilinear",
+    "CircularPad1d",
+    "CircularPad2d",
+    "ConstantPad1d",
+    "ConstantPad2d",
     "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "CosineEmbeddingLoss",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
     "Embedding",
     "Flatten",
+    "GRUCell",
+    "GaussianNLLLoss",
+    "GroupNorm",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "HingeEmbeddingLoss",
+    "HuberLoss",
+    "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "KLDivLoss",
+    "L1Loss",
+    "LSTMCell",
     "LayerNorm",
+    "LeakyReLU",
     "Linear",
     "LinearGelu",
+    "LogSigmoid",
+    "LogSoftmax",
     "MSELoss",
+    "MarginRankingLoss",
+    "MaxPool1d",
     "MaxPool2d",
+    "Mish",
     "Module",
     "ModuleDict",
     "ModuleList",
     "MultiHeadAttention",
+    "NLLLoss",
+    "PReLU",
+    "PairwiseDistance",
     "Parameter",
     "ParameterList",
+    "PixelShuffle",
+    "PixelUnshuffle",
+    "PoissonNLLLoss",
     "RMSNorm",
+    "RNNCell",
     "ReLU",
+    "ReLU6",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
+    "SoftMarginLoss",
     "Softmax",
+    "Softmax2d",
+    "Softmin",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
     "Tanh",
+    "Tanhshrink",
+    "Threshold",
+    "TripletMarginLoss",
+    "Unflatten",
+    "Unfold",
+    "Upsample",
+    "ZeroPad1d",
+    "ZeroPad2d",
+    "functional",
     "init",
+    "utils",
 ]
 
-if TYPE_CHECKING:
-    from tinytensor.nn import functional as functional
-else:
+if not TYPE_CHECKING:
 
     def __getattr__(name):  # called only for missing names
-        if name == "functional":  # loaded when it is first asked for
-            return _import_module("tinytensor.nn.functional")
         _missing(__name__, _NN, name)

@@ -1,41 +1,41 @@
-"""Convolution, pooling and flatten modules."""
+"""Convolution modules, and those of the transposed matrices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import tinytensor.api as tt
+import tinytensor.nn.functional as F
 from tinytensor.nn import init
 from tinytensor.nn.checks import check_size
 from tinytensor.nn.module import Module
 from tinytensor.nn.parameter import Parameter
 
-__all__ = ["AvgPool2d", "Conv1d", "Conv2d", "Flatten", "MaxPool2d"]
+__all__ = ["Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"]
 
 Numbers = int | Sequence[int]
 
 
-class _Convolution(Module):
-    """Base class of Conv1d and Conv2d, for any number of spatial axes."""
+class _Kernels(Module):
+    """Base class of all convolutions, for any number of spatial axes: checks, and the initial weights."""
 
     weight: tt.Tensor
     bias: tt.Tensor | None
     axes: int
+    usual: ClassVar[dict[str, Any]]  # options and their defaults
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
         kernel_size: Numbers,
-        *,
-        stride: Numbers = 1,
-        padding: Numbers | str = 0,
-        dilation: Numbers = 1,
-        groups: int = 1,
-        bias: bool = True,
-        generator: tt.Generator | None = None,
+        groups: int,
+        bias: bool,
+        transposed: bool,
+        generator: tt.Generator | None,
+        **options: Any,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -48,22 +48,60 @@ class _Convolution(Module):
                 fix="groups=1, or channels that are multiples of groups",
             )
         kernel = _per_axis(name, "kernel_size", kernel_size, self.axes)
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        self.weight = Parameter(tt.empty(out_channels, in_channels // groups, *kernel))
+        self.kernel_size, self.options = kernel, {**options, "groups": groups}
+        first, second = (in_channels, out_channels) if transposed else (out_channels, in_channels)
+        self.weight = Parameter(tt.empty(first, second // groups, *kernel))
         bound = 1 / sqrt(init.fans(self.weight.shape)[0])
         init.uniform_(self.weight, -bound, bound, generator=generator)
         self.register_parameter("bias", Parameter(tt.empty(out_channels)) if bias else None)
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound, generator=generator)
 
-    def _options(self) -> dict[str, Any]:
-        names = ("stride", "padding", "dilation", "groups")
-        return {name: getattr(self, name) for name in names}
-
     def extra_repr(self) -> str:
         """The options that differ from their defaults."""
-        usual = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-        return ", ".join(f"{k}={v!r}" for k, v in self._options().items() if v != usual[k])
+        return ", ".join(f"{k}={v!r}" for k, v in self.options.items() if v != self.usual[k])
+
+
+class _Convolution(_Kernels):
+    """Base class of Conv1d and Conv2d."""
+
+    usual: ClassVar[dict[str, Any]] = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Numbers,
+        stride: Numbers = 1,
+        padding: Numbers | str = 0,
+        dilation: Numbers = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        *,
+        generator: tt.Generator | None = None,
+    ) -> None:
+        options = {"stride": stride, "padding": padding, "dilation": dilation}
+        super().__init__(in_channels, out_channels, kernel_size, groups, bias, False, generator, **options)
+        self.padding_mode = padding_mode
+
+    def forward(self, x: tt.Tensor) -> tt.Tensor:
+        """(B, C_in, ...) or (C_in, ...) → the same with C_out channels and other sizes."""
+        convolve, options = (F.conv1d, F.conv2d)[self.axes - 1], self.options
+        if self.padding_mode != "zeros":
+            x, options = F.pad(x, self._widths(), self.padding_mode), {**options, "padding": 0}
+        return convolve(x, self.weight, self.bias, **options)
+
+    def _widths(self) -> list[int]:
+        """What `pad` takes, from the last axis to the first."""
+        if self.options["padding"] == "same":
+            reach = [d * (k - 1) for k, d in zip(self.kernel_size, self._each("dilation"), strict=True)]
+            return [width for r in reach[::-1] for width in (r // 2, r - r // 2)]
+        return [n for n in self._each("padding")[::-1] for _ in range(2)]
+
+    def _each(self, name: str) -> list[int]:
+        value = 0 if self.options[name] == "valid" else self.options[name]
+        return [value] * self.axes if isinstance(value, int) else list(value)
 
 
 def _per_axis(layer: str, name: str, value: Numbers, axes: int) -> tuple[int, ...]:
@@ -90,6 +128,7 @@ class Conv1d(_Convolution):
         dilation: distance between the elements of a window.
         groups: number of independent channel groups.
         bias: whether to add a bias.
+        padding_mode: "zeros", "reflect", "replicate" or "circular".
         generator: random generator for the initial weights; default: the global one.
 
     Shapes:
@@ -111,10 +150,6 @@ class Conv1d(_Convolution):
 
     axes = 1
 
-    def forward(self, x: tt.Tensor) -> tt.Tensor:
-        """(B, C_in, L) → (B, C_out, L_out)."""
-        return tt.conv1d(x, self.weight, self.bias, **self._options())
-
 
 class Conv2d(_Convolution):
     """2-D convolution over images, see `tt.conv2d`.
@@ -128,6 +163,7 @@ class Conv2d(_Convolution):
         dilation: distance between the elements of a window.
         groups: number of independent channel groups.
         bias: whether to add a bias.
+        padding_mode: "zeros", "reflect", "replicate" or "circular".
         generator: random generator for the initial weights; default: the global one.
 
     Shapes:
@@ -146,93 +182,77 @@ class Conv2d(_Convolution):
 
     axes = 2
 
+
+class _Transposed(_Kernels):
+    """Base class of ConvTranspose1d and ConvTranspose2d."""
+
+    usual: ClassVar[dict[str, Any]] = {**_Convolution.usual, "output_padding": 0}
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Numbers,
+        stride: Numbers = 1,
+        padding: Numbers = 0,
+        output_padding: Numbers = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Numbers = 1,
+        *,
+        generator: tt.Generator | None = None,
+    ) -> None:
+        more: dict[str, Any] = {"padding": padding, "output_padding": output_padding, "dilation": dilation}
+        super().__init__(
+            in_channels, out_channels, kernel_size, groups, bias, True, generator, stride=stride, **more
+        )
+
     def forward(self, x: tt.Tensor) -> tt.Tensor:
-        """(B, C_in, H, W) → (B, C_out, Ho, Wo)."""
-        return tt.conv2d(x, self.weight, self.bias, **self._options())
+        """(B, C_in, ...) or (C_in, ...) → the same with C_out channels and other sizes."""
+        convolve = (F.conv_transpose1d, F.conv_transpose2d)[self.axes - 1]
+        return convolve(x, self.weight, self.bias, **self.options)
 
 
-class _Pool(Module):
-    """Base class of the pooling modules."""
+class ConvTranspose1d(_Transposed):
+    """The transpose of a convolution over sequences, which makes them longer: see `ConvTranspose2d`.
 
-    def __init__(self, kernel_size: Numbers, *, stride: Numbers | None = None, padding: Numbers = 0) -> None:
-        super().__init__()
-        self.kernel_size: Numbers = kernel_size
-        self.stride, self.padding = stride, padding
-        _per_axis(type(self).__name__, "kernel_size", kernel_size, 2)
+    Shapes:
+        x (B, C_in, L) → (B, C_out, (L - 1) * stride - 2 * padding + dilation * (K - 1) + output_padding + 1);
+        weight (C_in, C_out / groups, K), bias (C_out,).
 
-    def extra_repr(self) -> str:
-        """The options that are set."""
-        stride = "" if self.stride is None else f", stride={self.stride}"
-        padding = f", padding={self.padding}" if self.padding else ""
-        return f"kernel_size={self.kernel_size}{stride}{padding}"
+    Example:
+        >>> tt.nn.ConvTranspose1d(2, 4, 3, stride=2)(tt.ones(1, 2, 5)).shape
+        (1, 4, 11)
+    """
+
+    axes = 1
 
 
-class MaxPool2d(_Pool):
-    """2-D max pooling over the last two axes, see `tt.max_pool2d`.
+class ConvTranspose2d(_Transposed):
+    """The transpose of a convolution over images, which makes them larger.
 
     Args:
-        kernel_size: size of a window: one number, or (height, width), as for the next two.
-        stride: distance between windows; None is kernel_size.
-        padding: padding on all four sides with elements that are never the maximum.
+        in_channels: channels of the input, C_in.
+        out_channels: channels of the output, C_out.
+        kernel_size: one number, or (height, width): kh, kw.
+        stride: distance between two elements' places in the output; one number, or one for each axis.
+        padding: elements removed on all four sides.
+        output_padding: elements added below and on the right.
+        groups: number of independent channel groups.
+        bias: whether to add a bias.
+        dilation: distance between the elements of a window.
+        generator: random generator for the initial weights; default: the global one.
 
     Shapes:
-        x (..., H, W) → (..., Ho, Wo), Ho = (H + 2 * padding - kernel_size) // stride + 1 and Wo likewise.
+        x (B, C_in, H, W) → (B, C_out, Ho, Wo), Ho = (H - 1) * stride - 2 * padding + dilation * (kh - 1)
+        + output_padding + 1 and Wo likewise; weight (C_in, C_out / groups, kh, kw), bias (C_out,).
 
     Raises:
-        ArgumentError: kernel_size is not positive.
+        ArgumentError: a size is not positive, or the channels cannot be split into groups.
 
     Example:
-        >>> tt.nn.MaxPool2d(2)(tt.arange(16).reshape(1, 1, 4, 4)).tolist()
-        [[[[5, 7], [13, 15]]]]
+        >>> tt.nn.ConvTranspose2d(1, 4, 2, stride=2)(tt.ones(2, 1, 3, 3)).shape
+        (2, 4, 6, 6)
     """
 
-    def forward(self, x: tt.Tensor) -> tt.Tensor:
-        """(..., H, W) → (..., Ho, Wo)."""
-        return tt.max_pool2d(x, self.kernel_size, stride=self.stride, padding=self.padding)
-
-
-class AvgPool2d(_Pool):
-    """2-D average pooling over the last two axes, see `tt.avg_pool2d`.
-
-    Args:
-        kernel_size: size of a window: one number, or (height, width), as for the next two.
-        stride: distance between windows; None is kernel_size.
-        padding: zeros on all four sides, included in the mean.
-
-    Shapes:
-        x (..., H, W) → (..., Ho, Wo), Ho = (H + 2 * padding - kernel_size) // stride + 1 and Wo likewise.
-
-    Raises:
-        ArgumentError: kernel_size is not positive.
-
-    Example:
-        >>> tt.nn.AvgPool2d(2)(tt.tensor([[1.0, 2.0], [3.0, 6.0]])).tolist()
-        [[3.0]]
-    """
-
-    def forward(self, x: tt.Tensor) -> tt.Tensor:
-        """(..., H, W) → (..., Ho, Wo)."""
-        return tt.avg_pool2d(x, self.kernel_size, stride=self.stride, padding=self.padding)
-
-
-class Flatten(Module):
-    """Flatten all axes but the first, as between convolutions and a Linear.
-
-    Shapes:
-        x (B, ...) → (B, product of the others).
-
-    Example:
-        >>> tt.nn.Flatten()(tt.ones(2, 3, 4)).shape
-        (2, 12)
-    """
-
-    def forward(self, x: tt.Tensor) -> tt.Tensor:
-        """(B, ...) → (B, N)."""
-        if not x.ndim:
-            raise tt.ShapeError(
-                "Flatten: x has no axes", why="the first axis, the batch, is kept", fix="x.reshape(1, 1)"
-            )
-        size = 1
-        for n in x.shape[1:]:  # not -1: that is not defined for an empty batch
-            size *= n
-        return x.reshape(x.shape[0], size)
+    axes = 2

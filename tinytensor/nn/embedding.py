@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tinytensor.api as tt
+import tinytensor.nn.functional as F
 from tinytensor.nn import init
 from tinytensor.nn.checks import check_size
 from tinytensor.nn.module import Module
@@ -17,13 +18,14 @@ class Embedding(Module):
     Args:
         num_embeddings: V, number of rows.
         embedding_dim: C, size of a row.
+        padding_idx: a row, from the end if negative, that begins as 0 and gets no gradient.
         generator: random generator for the initial weights; default: the global one.
 
     Shapes:
         indices (...), integers below V → (..., C); weight (V, C), initially standard normal.
 
     Raises:
-        ArgumentError: a size is not positive.
+        ArgumentError: a size is not positive, or there is no row padding_idx.
 
     Example:
         >>> layer = tt.nn.Embedding(10, 3)
@@ -36,14 +38,46 @@ class Embedding(Module):
     weight: tt.Tensor
 
     def __init__(
-        self, num_embeddings: int, embedding_dim: int, *, generator: tt.Generator | None = None
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        *,
+        generator: tt.Generator | None = None,
     ) -> None:
         super().__init__()
         self.num_embeddings = check_size("Embedding", "num_embeddings", num_embeddings)
         self.embedding_dim = check_size("Embedding", "embedding_dim", embedding_dim)
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            raise tt.ArgumentError(
+                f"Embedding: padding_idx {padding_idx} of {num_embeddings} rows",
+                why="it is one of the rows",
+                fix="padding_idx=0",
+            )
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
         self.weight = Parameter(tt.empty(num_embeddings, embedding_dim))
         init.normal_(self.weight, generator=generator)
+        if self.padding_idx is not None:
+            init.zeros_(self.weight[self.padding_idx])
+
+    @classmethod
+    def from_pretrained(
+        cls, embeddings: tt.Tensor, freeze: bool = True, padding_idx: int | None = None
+    ) -> Embedding:
+        """An embedding with a copy of the matrix (V, C) as weight; freeze: without gradients."""
+        with init.skipped():
+            layer = cls(embeddings.shape[0], embeddings.shape[1], padding_idx)
+        with tt.no_grad():
+            layer.weight.copy_(embeddings)
+        layer.weight.requires_grad_(not freeze)
+        return layer
 
     def forward(self, indices: tt.Tensor) -> tt.Tensor:
         """(...) → (..., C)."""
-        return tt.embedding(self.weight, indices)
+        if self.padding_idx is None:
+            return tt.embedding(self.weight, indices)
+        return F.embedding(indices, self.weight, self.padding_idx)
+
+    def extra_repr(self) -> str:
+        """The padding row."""
+        return "" if self.padding_idx is None else f"padding_idx={self.padding_idx}"

@@ -7,7 +7,7 @@ here on axis 1. Late options are keywords, since PyTorch has obsolete arguments 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import tinytensor.api as tt
@@ -17,33 +17,49 @@ from tinytensor.argument_errors import FUNCTIONAL, FUNCTIONS, missing
 __all__ = [
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
     "avg_pool1d",
     "avg_pool2d",
+    "batch_norm",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "celu_",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
     "dropout",
+    "dropout1d",
+    "dropout2d",
     "elu",
+    "elu_",
     "embedding",
     "gaussian_nll_loss",
     "gelu",
     "glu",
     "group_norm",
+    "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hardtanh_",
     "hinge_embedding_loss",
     "huber_loss",
+    "instance_norm",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
+    "leaky_relu_",
     "linear",
     "log_softmax",
     "logsigmoid",
@@ -57,16 +73,22 @@ __all__ = [
     "one_hot",
     "pad",
     "pairwise_distance",
+    "pdist",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "poisson_nll_loss",
     "prelu",
     "relu",
     "relu6",
+    "relu_",
     "rms_norm",
     "scaled_dot_product_attention",
     "selu",
+    "selu_",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "softmin",
     "softplus",
@@ -75,6 +97,7 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "threshold_",
     "triplet_margin_loss",
     "unfold",
 ]
@@ -336,6 +359,21 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return value * tt.sigmoid(gate)
 
 
+def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function with inplace=True."""
+
+    def written(input: Tensor, *options: float) -> Tensor:
+        return function(input, *options, inplace=True)
+
+    written.__name__ = written.__qualname__ = f"{function.__name__}_"
+    written.__doc__ = f"`{function.__name__}` with inplace=True."
+    return written
+
+
+relu_, elu_, selu_, celu_ = _in_place(relu), _in_place(elu), _in_place(selu), _in_place(celu)
+leaky_relu_, hardtanh_, threshold_ = _in_place(leaky_relu), _in_place(hardtanh), _in_place(threshold)
+
+
 def _given_or_first(dim: int | None, ndim: int) -> int:
     """dim; where it is missing, the one that PyTorch (with a warning) takes."""
     return dim if dim is not None else 0 if ndim in (0, 1, 3) else 1
@@ -373,6 +411,26 @@ def softmin(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tens
     return softmax(-input, dim, dtype=dtype)
 
 
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """softmax((logits + noise) / tau): a sample of the distribution, differentiable (1611.01144, 1611.00712).
+
+    With hard it is one-hot, and has the gradient of the soft sample. eps is PyTorch's, and changes nothing.
+
+    Example:
+        >>> tt.nn.functional.gumbel_softmax(tt.zeros(2, 3), hard=True).sum(-1).tolist()
+        [1.0, 1.0]
+    """
+    noise = -tt.log(-tt.log1p(-tt.rand(*logits.shape, dtype=logits.dtype, device=logits.device)))
+    soft = tt.softmax((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    best = tt.argmax(soft, dim, True)
+    one = tt.scatter_add(tt.zeros_like(soft), best, tt.ones_like(best, dtype=soft.dtype), dim)
+    return one - soft.detach() + soft
+
+
 # ---- layers ------------------------------------------------------------------------------------------------
 
 
@@ -384,6 +442,17 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         [11.0]
     """
     return tt.linear(input, weight, bias, transposed=True)
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x1' A x2 + bias for each matrix A of weight (N, K1, K2): (..., K1), (..., K2) → (..., N).
+
+    Example:
+        >>> tt.nn.functional.bilinear(tt.ones(2), tt.ones(3), tt.ones(1, 2, 3)).tolist()
+        [6.0]
+    """
+    y = tt.einsum("...i,oij,...j->...o", input1, weight, input2)
+    return y if bias is None else y + bias
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
@@ -418,6 +487,29 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         [1.0, 1.0]
     """
     return _result(input, tt.dropout(input, p, training), inplace)
+
+
+def _channel_dropout(axes: int, name: str) -> Callable[..., Tensor]:
+    """Dropout of whole channels, which have so many axes."""
+
+    def function(
+        input: Tensor,
+        p: float = 0.5,
+        training: bool = True,
+        inplace: bool = False,
+        *,
+        generator: tt.Generator | None = None,
+    ) -> Tensor:
+        ones = tt.ones(*input.shape[:-axes], *[1] * axes, dtype=input.dtype, device=input.device)
+        kept = tt.dropout(ones, p, training, generator=generator)
+        return input if kept is ones else _result(input, input * kept, inplace)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Channels whole 0 with probability p, else x / (1 - p): (N, C, {axes} more axes)."
+    return function
+
+
+dropout1d, dropout2d = _channel_dropout(1, "dropout1d"), _channel_dropout(2, "dropout2d")
 
 
 def _rows(what: str, input: Tensor, normalized_shape: Numbers, *parameters: Tensor | None) -> list[Any]:
@@ -505,6 +597,85 @@ def group_norm(
     return y if bias is None else y + bias.reshape(columns)
 
 
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Each channel with mean 0 and variance 1 over the batch, times weight plus bias: (N, C, ...) → the same.
+
+    With training the statistics are those of the batch, which are added to the running ones in place, the
+    variance with n - 1; otherwise they are the running ones. All parameters have shape (C,).
+
+    Raises:
+        ArgumentError: one value per channel while training, or no running statistics otherwise.
+
+    Example:
+        >>> tt.nn.functional.batch_norm(tt.tensor([[1.0], [3.0]]), None, None, training=True).tolist()
+        [[-1.0], [1.0]]
+    """
+    axes, columns = (0, *range(2, input.ndim)), (-1, *[1] * (input.ndim - 2))
+    mean, variance = running_mean, running_var
+    if training:
+        n = math.prod([input.shape[axis] for axis in axes])
+        if n == 1:
+            raise tt.ArgumentError(
+                f"batch_norm: one value per channel in an input of shape {input.shape}",
+                why="the variance of one number is 0",
+                fix="a larger batch, or model.eval()",
+            )
+        mean, variance = input.mean(axes), input.var(axes)
+        with tt.no_grad():
+            for running, new in ((running_mean, mean), (running_var, variance * (n / max(n - 1, 1)))):
+                if running is not None:
+                    running.copy_(tt.lerp(running, new.astype(running.dtype, copy=False), momentum))
+    if mean is None or variance is None:
+        raise tt.ArgumentError(
+            "batch_norm: there are no running statistics", why="training is False", fix="training=True"
+        )
+    scale = tt.rsqrt(variance + eps) if weight is None else tt.rsqrt(variance + eps) * weight
+    y = (input - mean.reshape(columns)) * scale.reshape(columns)
+    return y if bias is None else y + bias.reshape(columns)
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """`batch_norm` of each example by itself: (N, C, ...) → the same; running statistics are means over N.
+
+    Raises:
+        ArgumentError: one position per channel, or no running statistics without use_input_stats.
+
+    Example:
+        >>> tt.nn.functional.instance_norm(tt.tensor([[[1.0, 3.0]], [[5.0, 9.0]]])).tolist()
+        [[[-1.0, 1.0]], [[-1.0, 1.0]]]
+    """
+    n, c = input.shape[:2]
+    given = (running_mean, running_var, weight, bias)
+    tiled: list[Any] = [None if t is None else tt.tile(t, n) for t in given]  # (N * C,)
+    rows = input.reshape(1, n * c, *input.shape[2:])
+    mean, variance, scale, shift = tiled
+    y = batch_norm(rows, mean, variance, scale, shift, use_input_stats, momentum, eps)
+    if use_input_stats:
+        with tt.no_grad():
+            for running, each in zip(given[:2], tiled, strict=False):
+                if running is not None and each is not None:
+                    running.copy_(each.reshape(n, c).mean(0))
+    return y.reshape(input.shape)
+
+
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x divided by its p-norm along dim, or by eps if that is larger.
 
@@ -536,6 +707,17 @@ def pairwise_distance(
         [5.0]
     """
     return tt.norm(x1 - x2 + eps, -1, keepdim, p)
+
+
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """p-norms of the differences of all pairs of rows: (N, D) → (N * (N - 1) / 2,).
+
+    Example:
+        >>> tt.nn.functional.pdist(tt.tensor([[0.0, 0.0], [3.0, 4.0]])).tolist()
+        [5.0]
+    """
+    i, j = tt.unbind(tt.triu_indices(len(input), len(input), 1).to(input.device))
+    return tt.norm(input[i] - input[j], -1, False, p)
 
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -700,6 +882,66 @@ def conv2d(
     return _batched(tt.conv2d, 2, input, weight, bias, stride, padding, dilation, groups)
 
 
+def _transposed(axes: int, input: Tensor, weight: Tensor, bias: Tensor | None, *options: Numbers) -> Tensor:
+    """A convolution of the input with zeros between its elements, by the mirrored kernels."""
+    if input.ndim == axes + 1:
+        return _transposed(axes, input.unsqueeze(0), weight, bias, *options).squeeze(0)
+    stride, padding, more, dilation = [[n] * axes if isinstance(n, int) else n for n in options[:4]]
+    groups = int(options[4])  # type: ignore[arg-type]  # a number
+    x = input
+    for axis, step in enumerate(stride, 2):
+        spread = pad(x.unsqueeze(axis + 1), [0, 0] * (x.ndim - axis - 1) + [0, step - 1])
+        x = tt.narrow(tt.flatten(spread, axis, axis + 1), axis, 0, (x.shape[axis] - 1) * step + 1)
+    reach = [d * (k - 1) for k, d in zip(weight.shape[2:], dilation, strict=True)]
+    widths = [(r - p, r - p + m) for r, p, m in zip(reach, padding, more, strict=True)]
+    x = pad(x, [width for pair in widths[::-1] for width in pair])
+    mirrored = tt.flip(weight, tuple(range(2, 2 + axes)))
+    kernels = tt.flatten(tt.unflatten(mirrored, 0, (groups, -1)).transpose(1, 2), 0, 1)
+    convolve: Callable[..., Tensor] = tt.conv1d if axes == 1 else tt.conv2d
+    return convolve(x, kernels, bias, dilation=dilation, groups=groups)
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Numbers = 1,
+    padding: Numbers = 0,
+    output_padding: Numbers = 0,
+    groups: int = 1,
+    dilation: Numbers = 1,
+) -> Tensor:
+    """The transpose of `conv1d` as a matrix: (N, C, L) or (C, L) with weight (C, C_out / groups, K).
+
+    Example:
+        >>> x, kernel = tt.tensor([[1.0, 2.0]]), tt.tensor([[[1.0, 1.0, 1.0]]])
+        >>> tt.nn.functional.conv_transpose1d(x, kernel, stride=2).tolist()
+        [[1.0, 1.0, 3.0, 2.0, 2.0]]
+    """
+    options = (stride, padding, output_padding, dilation, groups)
+    return _transposed(1, input, weight, bias, *options)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Numbers = 1,
+    padding: Numbers = 0,
+    output_padding: Numbers = 0,
+    groups: int = 1,
+    dilation: Numbers = 1,
+) -> Tensor:
+    """The transpose of `conv2d` as a matrix: (N, C, H, W) with weight (C, C_out / groups, kh, kw).
+
+    Example:
+        >>> tt.nn.functional.conv_transpose2d(tt.ones(1, 1, 1), tt.ones(1, 1, 2, 2)).tolist()
+        [[[1.0, 1.0], [1.0, 1.0]]]
+    """
+    options = (stride, padding, output_padding, dilation, groups)
+    return _transposed(2, input, weight, bias, *options)
+
+
 def max_pool1d(
     input: Tensor,
     kernel_size: Numbers,
@@ -795,44 +1037,176 @@ def avg_pool2d(
     return y / tt.avg_pool2d(tt.ones_like(input), kernel_size, stride=stride, padding=padding)
 
 
-def _window_for(what: str, size: int, wanted: int | None) -> int:
-    """The window that makes `size` elements `wanted`, without overlap; None keeps the size."""
-    if wanted is None or (wanted and size % wanted == 0):
-        return 1 if wanted is None else size // wanted
-    raise tt.ArgumentError(
-        f"{what}: {wanted} windows over {size} elements",
-        why="windows of different sizes are not here",
-        fix=f"an output_size that divides {size}",
-    )
+def _parts(size: int, wanted: int | None, like: Tensor) -> Tensor:
+    """Which elements each of `wanted` parts of an axis has: bool, shape (wanted, size)."""
+    count = size if wanted is None else wanted
+    part = tt.arange(count, device=like.device).unsqueeze(1)
+    at = tt.arange(size, device=like.device)
+    return (at >= part * size // count) & (at < -(-(part + 1) * size // count))
+
+
+def _adaptive(x: Tensor, sizes: Sequence[int | None], reduce: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """reduce(rows, parts) along each of the last axes."""
+    for axis, wanted in enumerate(sizes, -len(sizes)):
+        rows = tt.moveaxis(x, axis, -1)
+        x = tt.moveaxis(reduce(rows, _parts(rows.shape[-1], wanted, x)), -1, axis)
+    return x
+
+
+def _mean_of_parts(x: Tensor, parts: Tensor) -> Tensor:
+    """(..., size), (count, size) → (..., count)."""
+    return x @ (parts / parts.sum(1, keepdims=True)).astype(x.dtype).T
+
+
+def _max_of_parts(x: Tensor, parts: Tensor) -> Tensor:
+    """(..., size), (count, size) → (..., count)."""
+    return tt.where(parts, x.unsqueeze(-2), -math.inf).max(-1)
+
+
+def _sizes(output_size: int | Sequence[int | None], axes: int) -> Sequence[int | None]:
+    return [output_size] * axes if isinstance(output_size, int) else output_size
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int]) -> Tensor:
-    """The mean of each of output_size equal parts of the last axis.
-
-    Raises:
-        ArgumentError: the size of the axis is no multiple of output_size.
+    """The mean of each of output_size parts of the last axis, of equal size up to one element.
 
     Example:
         >>> tt.nn.functional.adaptive_avg_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
         [[3.0, 3.0]]
     """
-    (wanted,) = (output_size,) if isinstance(output_size, int) else output_size
-    return tt.avg_pool1d(input, _window_for("adaptive_avg_pool1d", input.shape[-1], wanted))
+    return _adaptive(input, _sizes(output_size, 1), _mean_of_parts)
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
-    """The mean of each of output_size = (height, width) equal parts of the last two axes.
-
-    Raises:
-        ArgumentError: the size of an axis is no multiple of its number of parts.
+    """The mean of each of output_size = (height, width) parts of the last two axes; None keeps the size.
 
     Example:
         >>> tt.nn.functional.adaptive_avg_pool2d(tt.arange(4.0).reshape(1, 2, 2), 1).tolist()
         [[[1.5]]]
     """
-    wanted = [output_size] * 2 if isinstance(output_size, int) else output_size
-    pairs = zip(input.shape[-2:], wanted, strict=True)
-    return tt.avg_pool2d(input, [_window_for("adaptive_avg_pool2d", n, w) for n, w in pairs])
+    return _adaptive(input, _sizes(output_size, 2), _mean_of_parts)
+
+
+def adaptive_max_pool1d(
+    input: Tensor, output_size: int | Sequence[int], return_indices: bool = False
+) -> Tensor:
+    """The largest element of each of output_size parts of the last axis, of equal size up to one element.
+
+    Raises:
+        ArgumentError: return_indices, which is not here.
+
+    Example:
+        >>> tt.nn.functional.adaptive_max_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
+        [[5.0, 4.0]]
+    """
+    _only("adaptive_max_pool1d", return_indices=return_indices)
+    return _adaptive(input, _sizes(output_size, 1), _max_of_parts)
+
+
+def adaptive_max_pool2d(
+    input: Tensor, output_size: int | Sequence[int | None], return_indices: bool = False
+) -> Tensor:
+    """The largest element of each of output_size = (height, width) parts of the last two axes.
+
+    Raises:
+        ArgumentError: return_indices, which is not here.
+
+    Example:
+        >>> tt.nn.functional.adaptive_max_pool2d(tt.arange(4.0).reshape(1, 2, 2), 1).tolist()
+        [[[3.0]]]
+    """
+    _only("adaptive_max_pool2d", return_indices=return_indices)
+    return _adaptive(input, _sizes(output_size, 2), _max_of_parts)
+
+
+def interpolate(
+    input: Tensor,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """Sequences (N, C, L) or images (N, C, H, W) of another size.
+
+    Args:
+        input: three or four axes; floating.
+        size: of the last axes, one number for all or one for each.
+        scale_factor: in place of size.
+        mode: "nearest" (the element at floor(i * scale)), "nearest-exact", "linear" or "bilinear".
+        align_corners: with "linear" and "bilinear": the outer elements keep their places.
+
+    Raises:
+        ArgumentError: another mode, or not one of size and scale_factor.
+
+    Example:
+        >>> tt.nn.functional.interpolate(tt.tensor([[[1.0, 3.0]]]), size=3, mode="linear").tolist()
+        [[[1.0, 2.0, 3.0]]]
+    """
+    axes = input.ndim - 2
+    if mode not in ("nearest", "nearest-exact", ("linear", "bilinear")[axes - 1]):
+        raise tt.ArgumentError(
+            f"interpolate: mode {mode!r} for shape {input.shape}",
+            why='the modes are "nearest", "nearest-exact", "linear" for three axes, "bilinear" for four',
+            fix='mode="nearest"',
+        )
+    if (size is None) == (scale_factor is None):
+        raise tt.ArgumentError(
+            "interpolate: not one of size and scale_factor", why="one gives the other", fix="scale_factor=2"
+        )
+    x = input
+    factors = scale_factor if isinstance(scale_factor, Sequence) else [scale_factor] * axes
+    wanted = size if isinstance(size, Sequence) else [size] * axes
+    for axis, n, m, factor in zip(range(2, 2 + axes), input.shape[2:], wanted, factors, strict=True):
+        count = int(n * factor) if m is None and factor is not None else m or 0
+        step = n / count if factor is None else 1 / factor
+        if align_corners and "linear" in mode:
+            step = (n - 1) / (count - 1) if count > 1 else 0.0
+        half = 0.0 if mode == "nearest" or align_corners else 0.5
+        at = (tt.arange(count, dtype=tt.float64) + half) * step  # places of the new elements among the old
+        at = at - half if "linear" in mode else at
+        if "linear" in mode:
+            distance = tt.abs(tt.clip(at, 0, n - 1).unsqueeze(1) - tt.arange(n))
+            weights = tt.clip(1 - distance, min=0).astype(x.dtype).to(x.device)  # (count, n)
+            x = tt.moveaxis(tt.moveaxis(x, axis, -1) @ weights.T, -1, axis)
+        else:
+            index = tt.clip(tt.floor(at), 0, n - 1).astype(tt.int64)
+            x = tt.take(x, index.to(x.device), axis)
+    return x
+
+
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """(..., C * r², H, W) → (..., C, H * r, W * r), r = upscale_factor.
+
+    Example:
+        >>> tt.nn.functional.pixel_shuffle(tt.arange(4).reshape(4, 1, 1), 2).tolist()
+        [[[0, 1], [2, 3]]]
+    """
+    r, (c, h, w) = upscale_factor, input.shape[-3:]
+    x = input.reshape(-1, c // r**2, r, r, h, w).permute(0, 1, 4, 2, 5, 3)
+    return x.reshape(*input.shape[:-3], c // r**2, h * r, w * r)
+
+
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """(..., C, H * r, W * r) → (..., C * r², H, W), r = downscale_factor.
+
+    Example:
+        >>> tt.nn.functional.pixel_unshuffle(tt.arange(4).reshape(1, 2, 2), 2).tolist()
+        [[[0]], [[1]], [[2]], [[3]]]
+    """
+    r, (c, h, w) = downscale_factor, input.shape[-3:]
+    x = input.reshape(-1, c, h // r, r, w // r, r).permute(0, 1, 3, 5, 2, 4)
+    return x.reshape(*input.shape[:-3], c * r**2, h // r, w // r)
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Channels of the groups in turn: (N, groups * k, ...) → the same (Zhang et al. 2017, arXiv:1707.01083).
+
+    Example:
+        >>> tt.nn.functional.channel_shuffle(tt.arange(4).reshape(1, 4), 2).tolist()
+        [[0, 2, 1, 3]]
+    """
+    n, c, *rest = input.shape
+    return input.reshape(n, groups, c // groups, *rest).transpose(1, 2).reshape(input.shape)
 
 
 def unfold(
@@ -1165,6 +1539,20 @@ def hinge_embedding_loss(
     """
     unlike = tt.where(target != 1, tt.clip(margin - input, min=0.0), 0.0)
     return _reduced("hinge_embedding_loss", unlike + tt.where(target != -1, input, 0.0), reduction)
+
+
+def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Mean of log(1 + exp(-target * x)), target 1 or -1, of equal shapes.
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    Example:
+        >>> tt.nn.functional.soft_margin_loss(tt.tensor([0.0, 1000.0]), tt.ones(2)).item()
+        0.3466
+    """
+    _same_shape("soft_margin_loss", input, target)
+    return _reduced("soft_margin_loss", tt.softplus(-target * input), reduction)
 
 
 def triplet_margin_loss(

@@ -13,13 +13,19 @@ from math import erf, prod, sqrt
 from typing import Literal
 
 import tinytensor.api as tt
+from tinytensor.linalg import qr
 
 __all__ = [
+    "calculate_gain",
+    "constant_",
+    "dirac_",
+    "eye_",
     "fans",
     "kaiming_normal_",
     "kaiming_uniform_",
     "normal_",
     "ones_",
+    "orthogonal_",
     "skipped",
     "trunc_normal_",
     "uniform_",
@@ -90,14 +96,97 @@ def ones_(tensor: tt.Tensor) -> tt.Tensor:
     return _fill(tensor, 1)
 
 
-def uniform_(
-    tensor: tt.Tensor, low: float = 0.0, high: float = 1.0, *, generator: Generator = None
-) -> tt.Tensor:
-    """Fill with samples of the uniform distribution on [low, high).
+def constant_(tensor: tt.Tensor, val: float) -> tt.Tensor:
+    """Fill with a number.
+
+    Args:
+        tensor: any shape; written to.
+        val: the number.
+
+    Returns:
+        tensor.
+
+    Example:
+        >>> tt.nn.init.constant_(tt.empty(2), 0.5).tolist()
+        [0.5, 0.5]
+    """
+    return _fill(tensor, val)
+
+
+def eye_(tensor: tt.Tensor) -> tt.Tensor:
+    """Fill a matrix with 1 on the diagonal and 0 elsewhere.
+
+    Args:
+        tensor: two axes; written to.
+
+    Returns:
+        tensor.
+
+    Example:
+        >>> tt.nn.init.eye_(tt.empty(2, 2)).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
+    return _fill(tensor, tt.eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
+
+
+def dirac_(tensor: tt.Tensor, groups: int = 1) -> tt.Tensor:
+    """Fill the kernels of a convolution so that each output channel is an input channel.
+
+    Args:
+        tensor: shape (C_out, C_in / groups, k, ...); written to.
+        groups: of the convolution; divides C_out.
+
+    Returns:
+        tensor.
+
+    Example:
+        >>> tt.nn.init.dirac_(tt.empty(1, 1, 3)).tolist()
+        [[[0.0, 1.0, 0.0]]]
+    """
+    kernels = tt.zeros(*tensor.shape, dtype=tensor.dtype)
+    middle = tuple([k // 2 for k in tensor.shape[2:]])
+    each = tensor.shape[0] // groups
+    for channel in range(min(each, tensor.shape[1]) * groups):
+        group, at = divmod(channel, min(each, tensor.shape[1]))
+        kernels[(group * each + at, at, *middle)] = 1
+    return _fill(tensor, kernels.to(tensor.device))
+
+
+def orthogonal_(tensor: tt.Tensor, gain: float = 1.0, generator: Generator = None) -> tt.Tensor:
+    """Fill with a random matrix whose rows, or columns if it has more rows, are orthonormal, times the gain.
+
+    Args:
+        tensor: at least two axes, of which the others form the columns; written to.
+        gain: a factor.
+        generator: random generator; default: the global one.
+
+    Returns:
+        tensor.
+
+    Raises:
+        ShapeError: the tensor has fewer than two axes.
+
+    Source: Saxe, McClelland, Ganguli 2013, arXiv:1312.6120.
+
+    Example:
+        >>> w = tt.nn.init.orthogonal_(tt.empty(2, 3))
+        >>> tt.allclose(w @ w.T, tt.eye(2), atol=1e-6)
+        True
+    """
+    fans(tensor.shape, "orthogonal_")
+    rows, columns = tensor.shape[0], prod(tensor.shape[1:])
+    drawn = tt.normal((max(rows, columns), min(rows, columns)), generator=generator)
+    q, r = qr(drawn)
+    q = q * tt.sign(tt.diagonal(r))  # so that all directions are equally likely
+    return _fill(tensor, (gain * (q if rows >= columns else q.T)).reshape(tensor.shape).to(tensor.device))
+
+
+def uniform_(tensor: tt.Tensor, a: float = 0.0, b: float = 1.0, generator: Generator = None) -> tt.Tensor:
+    """Fill with samples of the uniform distribution on [a, b).
 
     Args:
         tensor: any shape, floating; written to.
-        low, high: the bounds.
+        a, b: the bounds.
         generator: random generator; default: the global one.
 
     Returns:
@@ -110,13 +199,11 @@ def uniform_(
     """
     if _skipping.get():
         return tensor
-    drawn = tt.uniform(tensor.shape, low, high, dtype=tensor.dtype, device=tensor.device, generator=generator)
+    drawn = tt.uniform(tensor.shape, a, b, dtype=tensor.dtype, device=tensor.device, generator=generator)
     return _fill(tensor, drawn)
 
 
-def normal_(
-    tensor: tt.Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator = None
-) -> tt.Tensor:
+def normal_(tensor: tt.Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator = None) -> tt.Tensor:
     """Fill with samples of a normal distribution.
 
     Args:
@@ -145,17 +232,16 @@ def trunc_normal_(
     tensor: tt.Tensor,
     mean: float = 0.0,
     std: float = 1.0,
-    low: float = -2.0,
-    high: float = 2.0,
-    *,
+    a: float = -2.0,
+    b: float = 2.0,
     generator: Generator = None,
 ) -> tt.Tensor:
-    """Fill with samples of a normal distribution truncated to [low, high].
+    """Fill with samples of a normal distribution truncated to [a, b].
 
     Args:
         tensor: any shape, floating; written to.
         mean, std: parameters of the normal distribution before truncation.
-        low, high: the bounds, as values, not as multiples of std.
+        a, b: the bounds, as values, not as multiples of std.
         generator: random generator; default: the global one.
 
     Returns:
@@ -165,22 +251,22 @@ def trunc_normal_(
         ArgumentError: less than a thousandth of the distribution lies inside.
 
     Example:
-        >>> w = tt.nn.init.trunc_normal_(tt.empty(10_000), std=0.02, low=-0.04, high=0.04)
+        >>> w = tt.nn.init.trunc_normal_(tt.empty(10_000), std=0.02, a=-0.04, b=0.04)
         >>> bool((w.abs() <= 0.04).all())
         True
     """
-    inside = (erf((high - mean) / std / sqrt(2)) - erf((low - mean) / std / sqrt(2))) / 2 if std > 0 else 0.0
+    inside = (erf((b - mean) / std / sqrt(2)) - erf((a - mean) / std / sqrt(2))) / 2 if std > 0 else 0.0
     if not inside >= 1e-3:
         raise tt.ArgumentError(
-            f"trunc_normal_: mean {mean}, std {std}, from {low} to {high}",
+            f"trunc_normal_: mean {mean}, std {std}, from {a} to {b}",
             why=f"only a share of {max(inside, 0.0):.1g} lies inside, and samples outside are redrawn",
-            fix="low and high are values, not multiples of std: low=mean - 2 * std, high=mean + 2 * std",
+            fix="a and b are values, not multiples of std: a=mean - 2 * std, b=mean + 2 * std",
         )
     if _skipping.get():
         return tensor
     dtype, device = tensor.dtype, tensor.device
     values = tt.normal((tensor.numel,), mean, std, dtype=dtype, device=device, generator=generator)
-    while (bad := ((values < low) | (values > high)).nonzero()[0]).numel:
+    while (bad := ((values < a) | (values > b)).nonzero()[0]).numel:
         values[bad] = tt.normal(bad.shape, mean, std, dtype=dtype, device=device, generator=generator)
     return _fill(tensor, values.reshape(tensor.shape))
 
@@ -214,27 +300,59 @@ def fans(shape: tuple[int, ...], what: str = "init.fans") -> tuple[int, int]:
     return shape[1] * window, shape[0] * window
 
 
-def _kaiming_std(shape: tuple[int, ...], slope: float, mode: Mode, what: str) -> float:
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The factor of the standard deviation that the activation which follows asks for.
+
+    Args:
+        nonlinearity: "linear", "conv1d", "conv2d", "sigmoid" (1), "tanh" (5/3), "relu" (sqrt(2)),
+            "leaky_relu" (sqrt(2 / (1 + slope²))), "selu" (3/4).
+        param: the slope of "leaky_relu", default 0.01.
+
+    Raises:
+        ArgumentError: another activation.
+
+    Example:
+        >>> round(tt.nn.init.calculate_gain("relu"), 4)
+        1.4142
+    """
+    slope = 0.01 if param is None else param
+    gains = dict.fromkeys(("linear", "conv1d", "conv2d", "sigmoid"), 1.0)
+    gains |= {"tanh": 5 / 3, "relu": sqrt(2.0), "leaky_relu": sqrt(2.0 / (1 + slope**2)), "selu": 0.75}
+    if nonlinearity not in gains:
+        raise tt.ArgumentError(
+            f"calculate_gain: nonlinearity {nonlinearity!r}",
+            why=f"it is one of {', '.join(gains)}",
+            fix='"relu"',
+        )
+    return gains[nonlinearity]
+
+
+def _kaiming_std(shape: tuple[int, ...], a: float, mode: Mode, nonlinearity: str, what: str) -> float:
     if mode not in ("fan_in", "fan_out"):
         raise tt.ArgumentError(
             f"{what}: mode {mode!r}",
             why="the variance is preserved in forward (fan_in) or backward (fan_out)",
             fix='mode="fan_in"',
         )
-    return sqrt(2.0 / (1.0 + slope**2) / max(fans(shape, what)[mode == "fan_out"], 1))
+    return calculate_gain(nonlinearity, a) / sqrt(max(fans(shape, what)[mode == "fan_out"], 1))
 
 
 def kaiming_normal_(
-    tensor: tt.Tensor, slope: float = 0.0, mode: Mode = "fan_in", *, generator: Generator = None
+    tensor: tt.Tensor,
+    a: float = 0.0,
+    mode: Mode = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator = None,
 ) -> tt.Tensor:
     """Kaiming normal initialization: preserves the variance through layers followed by a ReLU.
 
-    std = sqrt(2 / ((1 + slope²) * fan))
+    std = gain / sqrt(fan), gain = sqrt(2 / (1 + a²)) for leaky_relu
 
     Args:
         tensor: at least two axes, floating; written to.
-        slope: slope of the activation for negative inputs; 0 for a ReLU, 1 for none.
+        a: slope of leaky_relu for negative inputs; 0 for a ReLU, 1 for none.
         mode: "fan_in" preserves the variance in the forward pass, "fan_out" in the backward pass.
+        nonlinearity: the activation that follows, see `calculate_gain`.
         generator: random generator; default: the global one.
 
     Returns:
@@ -250,22 +368,26 @@ def kaiming_normal_(
         >>> round(float(w.numpy().std()), 3)
         0.1
     """
-    return normal_(
-        tensor, std=_kaiming_std(tensor.shape, slope, mode, "kaiming_normal_"), generator=generator
-    )
+    std = _kaiming_std(tensor.shape, a, mode, nonlinearity, "kaiming_normal_")
+    return normal_(tensor, std=std, generator=generator)
 
 
 def kaiming_uniform_(
-    tensor: tt.Tensor, slope: float = 0.0, mode: Mode = "fan_in", *, generator: Generator = None
+    tensor: tt.Tensor,
+    a: float = 0.0,
+    mode: Mode = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator = None,
 ) -> tt.Tensor:
     """Kaiming uniform initialization: as `kaiming_normal_`, with a uniform distribution of equal variance.
 
-    bound = sqrt(3) * sqrt(2 / ((1 + slope²) * fan))
+    bound = sqrt(3) * gain / sqrt(fan)
 
     Args:
         tensor: at least two axes, floating; written to.
-        slope: slope of the activation for negative inputs; 0 for a ReLU, 1 for none.
+        a: slope of leaky_relu for negative inputs; 0 for a ReLU, 1 for none.
         mode: "fan_in" preserves the variance in the forward pass, "fan_out" in the backward pass.
+        nonlinearity: the activation that follows, see `calculate_gain`.
         generator: random generator; default: the global one.
 
     Returns:
@@ -274,7 +396,7 @@ def kaiming_uniform_(
     Raises:
         ShapeError: the tensor has fewer than two axes.
 
-    Source: He, Zhang, Ren, Sun 2015, arXiv:1502.01852, equations 10 and 15. With slope = sqrt(5) the bound is
+    Source: He, Zhang, Ren, Sun 2015, arXiv:1502.01852, equations 10 and 15. With a = sqrt(5) the bound is
         1 / sqrt(fan_in), LeCun et al. 1998, "Efficient BackProp", section 4.6: the default of Linear.
 
     Example:
@@ -282,11 +404,11 @@ def kaiming_uniform_(
         >>> bool((w.abs() <= 0.2).all())
         True
     """
-    bound = sqrt(3.0) * _kaiming_std(tensor.shape, slope, mode, "kaiming_uniform_")
+    bound = sqrt(3.0) * _kaiming_std(tensor.shape, a, mode, nonlinearity, "kaiming_uniform_")
     return uniform_(tensor, -bound, bound, generator=generator)
 
 
-def xavier_normal_(tensor: tt.Tensor, gain: float = 1.0, *, generator: Generator = None) -> tt.Tensor:
+def xavier_normal_(tensor: tt.Tensor, gain: float = 1.0, generator: Generator = None) -> tt.Tensor:
     """Xavier (Glorot) normal initialization: preserves the variance in forward and backward on average.
 
     std = gain * sqrt(2 / (fan_in + fan_out))
@@ -314,7 +436,7 @@ def xavier_normal_(tensor: tt.Tensor, gain: float = 1.0, *, generator: Generator
     return normal_(tensor, std=std, generator=generator)
 
 
-def xavier_uniform_(tensor: tt.Tensor, gain: float = 1.0, *, generator: Generator = None) -> tt.Tensor:
+def xavier_uniform_(tensor: tt.Tensor, gain: float = 1.0, generator: Generator = None) -> tt.Tensor:
     """Xavier (Glorot) uniform initialization: as `xavier_normal_`, with a uniform distribution.
 
     bound = gain * sqrt(6 / (fan_in + fan_out))

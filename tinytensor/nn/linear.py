@@ -1,16 +1,17 @@
-"""Linear, and LinearGelu, which fuses it with GELU."""
+"""Linear, LinearGelu, which fuses it with GELU, and Bilinear; PReLU, an activation with a weight."""
 
 from __future__ import annotations
 
 from math import sqrt
 
 import tinytensor.api as tt
+import tinytensor.nn.functional as F
 from tinytensor.nn import init
 from tinytensor.nn.checks import check_size
 from tinytensor.nn.module import Module
 from tinytensor.nn.parameter import Parameter
 
-__all__ = ["Linear", "LinearGelu"]
+__all__ = ["Bilinear", "Linear", "LinearGelu", "PReLU"]
 
 
 class Linear(Module):
@@ -104,3 +105,82 @@ class LinearGelu(Linear):
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(..., K) → (..., N)."""
         return tt.linear_gelu(x, self.weight, self.bias, approximate=self.approximate)
+
+
+class Bilinear(Module):
+    """y = x1' A x2 + bias, with a matrix A for each output.
+
+    Args:
+        in1_features: K1, size of the last axis of x1.
+        in2_features: K2, size of the last axis of x2.
+        out_features: N, size of the last axis of the output.
+        bias: whether to add a bias.
+        generator: random generator for the initial weights; default: the global one.
+
+    Shapes:
+        x1 (..., K1), x2 (..., K2) → (..., N); weight (N, K1, K2), bias (N,), initially from
+        U(-1/sqrt(K1), 1/sqrt(K1)).
+
+    Raises:
+        ArgumentError: a size is not positive.
+
+    Example:
+        >>> tt.nn.Bilinear(2, 3, 4)(tt.ones(5, 2), tt.ones(5, 3)).shape
+        (5, 4)
+    """
+
+    weight: tt.Tensor
+    bias: tt.Tensor | None
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        generator: tt.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = {"out_features": out_features, "in1_features": in1_features, "in2_features": in2_features}
+        shape = [check_size("Bilinear", name, size) for name, size in sizes.items()]
+        bound = 1 / sqrt(in1_features)
+        self.weight = Parameter(init.uniform_(tt.empty(shape), -bound, bound, generator))
+        self.register_parameter("bias", None)
+        if bias:
+            self.bias = Parameter(init.uniform_(tt.empty(out_features), -bound, bound, generator))
+
+    def forward(self, x1: tt.Tensor, x2: tt.Tensor) -> tt.Tensor:
+        """(..., K1) and (..., K2) → (..., N)."""
+        return F.bilinear(x1, x2, self.weight, self.bias)
+
+
+class PReLU(Module):
+    """x where it is positive, else weight * x.
+
+    Args:
+        num_parameters: 1, or the number of channels, on axis 1.
+        init: the initial weight.
+
+    Shapes:
+        x, any → the same; weight (num_parameters,).
+
+    Raises:
+        ArgumentError: num_parameters is not positive.
+
+    Source: He, Zhang, Ren, Sun 2015, arXiv:1502.01852.
+
+    Example:
+        >>> tt.nn.PReLU()(tt.tensor([-1.0, 2.0])).tolist()
+        [-0.25, 2.0]
+    """
+
+    weight: tt.Tensor
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
+        super().__init__()
+        self.weight = Parameter(tt.full((check_size("PReLU", "num_parameters", num_parameters),), init))
+
+    def forward(self, x: tt.Tensor) -> tt.Tensor:
+        """Any shape → the same."""
+        return F.prelu(x, self.weight)

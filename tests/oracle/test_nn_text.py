@@ -1,0 +1,288 @@
+"""Modules by the text that makes them in both libraries: state, results, gradients and initial weights."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.oracle
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(4, 6))
+PAIR, SIGNS = RNG.normal(size=(4, 6)), np.array([1, -1, 1, -1])
+SHARES, CLASSES = RNG.uniform(0.1, 0.9, size=(4, 6)), np.array([2, 0, 5, 1])
+IMAGE, SEQUENCE = RNG.normal(size=(2, 4, 6, 8)), RNG.normal(size=(5, 2, 3))
+IDS = np.array([[0, 3], [3, 6]])
+WEIGHT = "torch.arange(1.0, 7.0, dtype=torch.float64)"
+
+# The text of a module, and its inputs.
+# One module a line; the input is that above the lines.
+ON_X = """
+nn.ReLU()
+nn.ReLU6()
+nn.LeakyReLU()
+nn.LeakyReLU(0.2)
+nn.ELU(0.5)
+nn.SELU()
+nn.CELU(2.0)
+nn.GELU()
+nn.GELU('tanh')
+nn.SiLU()
+nn.Mish()
+nn.Softplus(2, 1)
+nn.Softsign()
+nn.Softshrink(0.3)
+nn.Hardshrink()
+nn.Tanhshrink()
+nn.Sigmoid()
+nn.Threshold(0.1, 20)
+nn.Hardtanh(-0.5, 0.7)
+nn.Hardsigmoid()
+nn.Hardswish()
+nn.LogSigmoid()
+nn.Tanh()
+nn.Softmax(1)
+nn.LogSoftmax(dim=0)
+nn.Softmin(1)
+nn.GLU()
+nn.PReLU()
+nn.PReLU(6, 0.1)
+nn.Identity(54, unused=True)
+nn.Flatten(0)
+nn.Dropout(0.0)
+nn.Unflatten(1, (2, 3))
+nn.LayerNorm(6)
+nn.LayerNorm((4, 6), elementwise_affine=False)
+nn.LayerNorm([6], 1e-3, True, False)
+nn.RMSNorm(6)
+nn.RMSNorm((4, 6), 1e-3)
+nn.BatchNorm1d(6)
+nn.BatchNorm1d(6, affine=False)
+nn.BatchNorm1d(6, momentum=None)
+nn.BatchNorm1d(6, track_running_stats=False)
+nn.BatchNorm1d(6).eval()
+nn.GroupNorm(2, 6)
+nn.GroupNorm(3, 6, 1e-3, False)
+"""
+ON_IMAGE = """
+nn.BatchNorm2d(4, 1e-3, 0.3)
+nn.InstanceNorm2d(4)
+nn.InstanceNorm2d(4, affine=True)
+nn.InstanceNorm2d(4, track_running_stats=True)
+nn.Softmax2d()
+nn.Dropout2d(0.4).eval()
+nn.InstanceNorm2d(4, track_running_stats=True).eval()
+nn.Unfold(2, stride=2)
+nn.Conv2d(4, 6, 3)
+nn.Conv2d(4, 6, 3, 2, 1)
+nn.Conv2d(4, 6, (3, 5), (1, 2), (0, 1), 1, 2, False)
+nn.Conv2d(4, 2, 3, padding='same', padding_mode='reflect')
+nn.Flatten(1, 2)
+nn.Conv2d(4, 2, 3, padding=(1, 2), padding_mode='circular')
+nn.ConvTranspose2d(4, 2, 3)
+nn.ConvTranspose2d(4, 6, (3, 2), 2, 1, 1, 2)
+nn.ConvTranspose2d(4, 2, 3, 3, dilation=2, bias=False)
+nn.MaxPool2d(2)
+nn.MaxPool2d(3, 2, 1)
+nn.AvgPool2d(2, 1)
+nn.AdaptiveAvgPool2d((3, None))
+nn.AvgPool2d(3, 2, 1, False, False)
+nn.AdaptiveAvgPool2d(4)
+nn.AdaptiveMaxPool2d((4, 3))
+nn.PixelShuffle(2)
+nn.PixelUnshuffle(2)
+nn.Upsample(scale_factor=2)
+nn.ZeroPad2d((1, 2, 0, 3))
+nn.Upsample((7, 5))
+nn.Upsample((7, 20), mode='nearest-exact')
+nn.Upsample(9, mode='bilinear')
+nn.Upsample(scale_factor=(0.5, 1.7), mode='bilinear')
+nn.ConstantPad2d(1, 7.0)
+nn.Upsample((3, 16), mode='bilinear', align_corners=True)
+nn.ReflectionPad2d(2)
+nn.ReplicationPad2d((1, 0, 2, 0))
+nn.CircularPad2d(1)
+"""
+ON_SEQUENCE = """
+nn.RNN(3, 4)
+nn.RNN(3, 4, 2, 'relu', bias=False)
+nn.RNN(3, 4, batch_first=True)
+nn.LSTM(3, 4)
+nn.LSTM(3, 4, 3, bidirectional=True)
+nn.LSTM(3, 4, bias=False, batch_first=True)
+nn.GRU(3, 4)
+nn.GRU(3, 4, 2, dropout=0.5, bidirectional=True).eval()
+nn.GRU(3, 4, bias=False)
+nn.Conv1d(2, 4, 2)
+nn.Conv1d(2, 4, 2, 1, 1, padding_mode='replicate')
+nn.MaxPool1d(2, 1)
+nn.ConvTranspose1d(2, 4, 3, stride=2, output_padding=1)
+nn.AvgPool1d(2)
+nn.ConstantPad1d(2, 5.0)
+nn.InstanceNorm1d(2)
+nn.BatchNorm1d(2)
+nn.AdaptiveAvgPool1d(2)
+nn.AdaptiveMaxPool1d(2)
+nn.ZeroPad1d(1)
+nn.ReflectionPad1d((2, 0))
+nn.ReplicationPad1d(1)
+nn.CircularPad1d(2)
+nn.Upsample(scale_factor=1.5)
+nn.Upsample(5, mode='linear')
+nn.Dropout1d(0.3).eval()
+"""
+
+# The text of a module, and its inputs.
+MODULES: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(ON_X.split("\n")[1:-1], (X,)),
+    **dict.fromkeys(ON_IMAGE.split("\n")[1:-1], (IMAGE,)),
+    **dict.fromkeys(ON_SEQUENCE.split("\n")[1:-1], (SEQUENCE,)),
+    "nn.LSTM(3, 4, 1)": (SEQUENCE, (RNG.normal(size=(1, 2, 4)), RNG.normal(size=(1, 2, 4)))),
+    "nn.GRU(3, 4, 1)": (SEQUENCE[:, 0], RNG.normal(size=(1, 4))),
+    "nn.LSTM(3, 4, bidirectional=True)": (SEQUENCE[:, 0],),
+    "nn.RNNCell(3, 4, nonlinearity='relu')": (SEQUENCE[0], RNG.normal(size=(2, 4))),
+    "nn.LSTMCell(3, 4)": (SEQUENCE[0], (RNG.normal(size=(2, 4)), RNG.normal(size=(2, 4)))),
+    "nn.GRUCell(3, 4, False)": (SEQUENCE[0, 0],),
+    "nn.RNNCell(3, 4)": (SEQUENCE[0],),
+    "nn.Embedding(7, 3)": (IDS,),
+    "nn.Embedding(7, 3, padding_idx=-4)": (IDS,),
+    "nn.Embedding.from_pretrained(torch.ones(7, 2), padding_idx=0)": (IDS,),
+    "nn.CosineSimilarity()": (X, PAIR),
+    "nn.PairwiseDistance(1)": (X, PAIR),
+    **{
+        f"nn.{loss}({options})": inputs
+        for loss, inputs, more in [
+            ("MSELoss", (X, PAIR), ["reduction='none'"]),
+            ("L1Loss", (X, PAIR), ["reduction='sum'"]),
+            ("SmoothL1Loss", (X, PAIR), ["beta=0.5"]),
+            ("HuberLoss", (X, PAIR), ["'sum', 0.5"]),
+            ("BCELoss", (SHARES, SHARES[::-1].copy()), [WEIGHT]),
+            ("BCEWithLogitsLoss", (X, SHARES), [WEIGHT, f"pos_weight={WEIGHT}"]),
+            ("CrossEntropyLoss", (X, CLASSES), [WEIGHT, "label_smoothing=0.1", "reduction='none'"]),
+            ("CrossEntropyLoss", (X, SHARES), ["label_smoothing=0.2, reduction='sum'"]),
+            ("NLLLoss", (X, CLASSES), [WEIGHT, "ignore_index=0, reduction='sum'"]),
+            ("KLDivLoss", (X, SHARES), ["reduction='batchmean'", "log_target=True"]),
+            ("CosineEmbeddingLoss", (X, PAIR, SIGNS), ["0.3"]),
+            ("MarginRankingLoss", (X[:, 0], PAIR[:, 0], SIGNS), ["0.3"]),
+            ("HingeEmbeddingLoss", (X[:, 0], SIGNS), ["0.7"]),
+            ("TripletMarginLoss", (X, PAIR, SHARES), ["0.5, swap=True"]),
+            ("GaussianNLLLoss", (X, PAIR, SHARES), ["full=True"]),
+            ("PoissonNLLLoss", (X, SHARES), ["False, True"]),
+            ("SoftMarginLoss", (X[:, 0], SIGNS), ["reduction='sum'"]),
+        ]
+        for options in ["", *more]
+    },
+}  # fmt: skip
+
+
+def made(text: str, ours: bool) -> Any:
+    """The module of a text, in float64."""
+    lib: Any = tt if ours else torch
+    module = eval(text, {"nn": lib.nn, "torch": lib})
+    return module.to(lib.float64)
+
+
+def tensors(inputs: Any, lib: Any) -> Any:
+    """Inputs as tensors; floating ones require gradients."""
+    if isinstance(inputs, tuple):
+        return tuple([tensors(x, lib) for x in inputs])
+    return lib.tensor(inputs, requires_grad=inputs.dtype == np.float64)
+
+
+def flat(value: Any) -> list[Any]:
+    return [t for v in value for t in flat(v)] if isinstance(value, tuple) else [value]
+
+
+def array(tensor: Any) -> Any:
+    return tensor.detach().numpy()
+
+
+def close(ours: Any, theirs: Any, what: str) -> None:
+    np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9, err_msg=what)
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch warns of odd but valid options
+@pytest.mark.parametrize("text", MODULES)
+def test_the_same_text_makes_the_same_module(text: str) -> None:
+    ours, theirs = made(text, ours=True), made(text, ours=False)
+    state = {name: t.numpy().copy() for name, t in theirs.state_dict().items()}
+    assert {n: t.shape for n, t in ours.state_dict().items()} == {n: t.shape for n, t in state.items()}
+    ours.load_state_dict(state)
+    mine, other = tensors(MODULES[text], tt), tensors(MODULES[text], torch)
+    ys, us = flat(ours(*mine)), flat(theirs(*other))
+    assert len(ys) == len(us)
+    rng = np.random.default_rng(1)
+    for y, u in zip(ys, us, strict=True):
+        close(array(y), array(u), "result")
+    if us[0].requires_grad:
+        weights = [rng.normal(size=tuple(u.shape)) for u in us]
+        tt.stack([(y * tt.tensor(w)).sum() for y, w in zip(ys, weights, strict=True)]).sum().backward()
+        sum([(u * torch.tensor(w)).sum() for u, w in zip(us, weights, strict=True)]).backward()
+        for x, t in zip(flat(mine), flat(other), strict=True):
+            if t.requires_grad and t.grad is not None:
+                close(array(x.grad), array(t.grad), "gradient of an input")
+    for (name, p), (_, q) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
+        if q.grad is not None:
+            close(array(p.grad), array(q.grad), name)
+    for (name, b), (other_name, c) in zip(ours.named_buffers(), theirs.named_buffers(), strict=True):
+        assert name == other_name
+        close(array(b), array(c), name)
+
+
+WEIGHTS = [
+    "nn.Linear(200, 300)",
+    "nn.Conv1d(20, 400, 9, groups=2)",
+    "nn.Conv2d(20, 400, 5)",
+    "nn.Embedding(300, 40)",
+    "nn.ConvTranspose2d(20, 400, 5)",
+    "nn.ConvTranspose1d(20, 400, 9)",
+    "nn.LSTM(50, 60, 2)",
+    "nn.GRUCell(90, 80)",
+    "nn.RNN(60, 400, bidirectional=True)",
+    "nn.Bilinear(20, 30, 400)",
+    "nn.PReLU(3)",
+    "nn.BatchNorm2d(5)",
+    "nn.GroupNorm(1, 4)",
+]
+
+
+@pytest.mark.parametrize("text", WEIGHTS)
+def test_initial_weights_have_the_same_distribution(text: str) -> None:
+    torch.manual_seed(0)
+    tt.manual_seed(0)
+    ours, theirs = ({n: array(t).ravel() for n, t in made(text, o).named_parameters()} for o in (True, False))
+    for name, w in theirs.items():
+        deciles = np.linspace(0.05, 0.95, 10)
+        few = 1 if w.size > 5000 else 10  # biases
+        size = max(w.std(), 1e-9)
+        np.testing.assert_allclose(
+            np.quantile(ours[name], deciles), np.quantile(w, deciles), atol=0.05 * few * size, err_msg=name
+        )
+        assert np.abs(ours[name]).max() <= 1.3 * np.abs(w).max(), name
+
+
+# Arguments that PyTorch has and we have not, but for some modules.
+LESS = {"size_average", "reduce", "device", "dtype", "generator"}
+ALSO_LESS = {
+    "Embedding": {"max_norm", "norm_type", "scale_grad_by_freq", "sparse", "_weight", "_freeze"},
+    "Hardtanh": {"min_value", "max_value"},
+    "ConvTranspose1d": {"padding_mode"},
+    "ConvTranspose2d": {"padding_mode"},
+    "Upsample": {"recompute_scale_factor"},
+}
+NAMES = sorted({text[3:].partition("(")[0].partition(".")[0] for text in MODULES})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arguments_have_the_names_order_and_defaults_of_pytorch(name: str) -> None:
+    less = LESS | ALSO_LESS.get(name, set())
+    ours, theirs = (inspect.signature(getattr(lib.nn, name)).parameters for lib in (tt, torch))
+    if "args" in theirs:
+        return  # the texts above call ours by position
+    mine, other = ({n: p.default for n, p in ps.items() if n not in less} for ps in (ours, theirs))
+    assert list(mine) == list(other)
+    assert all(mine[n] == default for n, default in other.items())

@@ -1,0 +1,1 @@
+"""Modules without parameters: each calls one function of `tinytensor.nn.functional`."""
