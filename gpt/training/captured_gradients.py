@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import tinytensor as tt
-from gpt.weights.safetensors_file import Array
+from tinytensor.safetensors_file import Array
 
 __all__ = ["CapturedGradients"]
 

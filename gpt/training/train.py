@@ -34,10 +34,10 @@ from gpt.training.terminal import Terminal
 from gpt.training.utilization import Utilization
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.init_from import read_configs, run_of, with_tokenizer_of
-from gpt.weights.safetensors_file import Array
 from gpt.weights.sources import is_model_folder, open_source
 from tinytensor.distributed import init
 from tinytensor.optim import clip_grad_norm_
+from tinytensor.safetensors_file import Array
 
 
 class Trainer:
