@@ -66,6 +66,8 @@ class Op:
         saves: inputs and outputs saved for backward; "x?w" saves x only if w needs a gradient.
         writes: inputs that the op modifies in place (optimizer steps); such an op has no gradient.
         may_reuse: output → input whose memory the output may reuse if nothing else references it.
+        formula: of an elementwise op, a C++ expression of the inputs {0}, {1}, {2} with the bits of its NumPy
+            code for floats: captured steps on the CPU become one generated loop; "" if there is none.
         contiguous: inputs that the CPU code needs C-contiguous (("*",): all); dispatch copies them if not.
         rows: inputs whose last axis must have stride 1; dispatch copies them if not.
         raw: the op moves elements without arithmetic, so 16-bit floats are not widened to float32.
@@ -99,6 +101,7 @@ class Op:
     saves: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[tuple[str, ...]] = ()
     may_reuse: ClassVar[dict[str, str]] = {}
+    formula: ClassVar[str] = ""
     contiguous: ClassVar[tuple[str, ...]] = ()
     rows: ClassVar[tuple[str, ...]] = ()
     raw: ClassVar[bool] = False

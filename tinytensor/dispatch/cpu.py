@@ -18,8 +18,18 @@ from tinytensor.dispatch.random_streams import moving
 from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import DType, float16
 from tinytensor.op import Direct, Op
-from tinytensor.runtime.cpu.arrays import LARGE, check_writeable, copy_into, dtype_of, fill, narrow, silent
+from tinytensor.runtime.cpu.arrays import (
+    LARGE,
+    Array,
+    check_writeable,
+    copy_into,
+    dtype_of,
+    fill,
+    narrow,
+    silent,
+)
 from tinytensor.runtime.cpu.chain import Step
+from tinytensor.runtime.cpu.fused import Formula, Life, formula_of
 from tinytensor.runtime.cpu.graph import HostGraph, capturing, graphs
 from tinytensor.storage import alloc, over
 from tinytensor.tensor import Tensor, arr, wrap
@@ -90,14 +100,22 @@ def run_plain(op: type[Op], places: Sequence[Any], arrays: Sequence[Any], params
     silent().run(op.cpu, *places, *arrays, **params)
 
 
-def do(function: Callable[..., object], *operands: Any, writes: Sequence[Tensor] = ()) -> None:
-    """Call a function of tensors and arrays that writes to tensors, or record the call during capture."""
+def do(
+    function: Callable[..., object],
+    *operands: Any,
+    writes: Sequence[Tensor] = (),
+    arrays: Sequence[Array] | None = None,
+    formula: Formula | None = None,
+) -> None:
+    """Call a function of tensors and arrays that writes to tensors, or record the call during capture;
+    `arrays` and `formula` are `operands` and `formula` of the step.
+    """
     graph = capturing() if graphs else None
     if graph is None:
         function(*operands)
     else:
         call = partial(function, *[held(x) for x in operands])
-        graph.add(Step(call), *[t.storage for t in writes])
+        graph.add(Step(call, arrays, None, formula), *[t.storage for t in writes])
 
 
 def held(x: Any) -> Any:
@@ -122,7 +140,9 @@ def note(
     """Record in the graph the work that `run`, or the function `direct`, would do now."""
     _check_writes(op, ins)
     written = [x.storage for name, x in zip(op.inputs, ins, strict=False) if name in op.writes]
-    graph.add(_step(op, [held(t) for t in outs], [held(x) for x in ins], params, dtype, direct), *written)
+    life = graph.life_of(outs[0].storage) if len(outs) == 1 and op.formula else None
+    step = _step(op, [held(t) for t in outs], [held(x) for x in ins], params, dtype, direct, life)
+    graph.add(step, *written)
 
 
 def _step(
@@ -132,6 +152,7 @@ def _step(
     params: dict[str, Any],
     dtype: DType | None,
     direct: Direct | None,
+    life: Life | None,
 ) -> Step:
     """The step of a captured op; its tensors are `held`."""
     tensors = [t for t in (*outs, *ins) if isinstance(t, Tensor)]
@@ -139,11 +160,12 @@ def _step(
     stored = [arr(x) if isinstance(x, Tensor) else x for x in ins]
     if direct is not None:
         return Step(lambda: np.copyto(places[0], direct(*stored)))
-    arrays, call = stored, None
+    arrays, call, formula = stored, None, None
     if issubclass(op, Elementwise) and dtype is not None:
         arrays = arrays_of(op, ins, dtype)
         if places[0].size < LARGE:
             call = partial(op.ufunc, *arrays, out=places[0])
+        formula = formula_of(op.formula, op.ufunc, places[0], arrays, life)
     moved = moving(params) if op.varying else None
     cast = any([isinstance(x, Tensor) and a is not b for x, a, b in zip(ins, arrays, stored, strict=True)])
     if cast or any([t.storage.dtype.narrow and not op.raw for t in tensors]):
@@ -152,7 +174,7 @@ def _step(
     if moved is not None:
         return Step(lambda: _run_any(op, places, arrays, moved()))
     operands = [a for a in (*places, *arrays) if a is not None]
-    return Step(lambda: _run_any(op, places, arrays, params), operands, call)
+    return Step(lambda: _run_any(op, places, arrays, params), operands, call, formula)
 
 
 def _ran_as_stored(

@@ -51,6 +51,7 @@ from tinytensor.runtime.cpu.arrays import (
     silent,
     widen,
 )
+from tinytensor.runtime.cpu.fused import Formula, formula_of
 from tinytensor.runtime.cpu.graph import graphs
 from tinytensor.shapes import broadcast_shapes
 from tinytensor.tensor import Tensor, arr
@@ -168,7 +169,8 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
                 apart = [item if item is x else apart_from(x, item, what) for item in items]
                 on_device(op, apart, view_of(x), have, op.untyped)
             else:
-                do(partial(_compute, op, have), x, *items, writes=(x,))
+                formula = _formula(op, x, items) if graphs else None
+                do(partial(_compute, op, have), x, *items, writes=(x,), formula=formula)
             return (x,)
 
         if watchers:
@@ -187,6 +189,17 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     store(x, value)
     rebase(x, value, what)
     return x
+
+
+def _formula(op: type[Elementwise], x: Tensor, items: Sequence[Any]) -> Formula | None:
+    """x = op(*items) as a formula, if no operand is cast."""
+    have = x.storage.dtype
+    if have.narrow or any(
+        [isinstance(i, Tensor) and i.storage.dtype is not have for i in items[op.untyped :]]
+    ):
+        return None
+    arrays = [convert(op.name + "_", item, have) for item in items]
+    return formula_of(op.formula, op.ufunc, arr(x), arrays, None)
 
 
 def _compute(op: type[Elementwise], have: DType, x: Tensor, *items: Any) -> None:

@@ -49,6 +49,18 @@ class CapturedGraph:
         """Number of kernels in the graph; on the CPU, of ops."""
         return self._work.launches
 
+    @property
+    def source(self) -> str:
+        """C++ source of the loops that are generated from elementwise ops, on the CPU; else "".
+
+        Example:
+            >>> x = tt.ones(100)
+            >>> graph = tt.capture(lambda: x * 2.0 + 1.0, device="cpu", warmup=0)
+            >>> [line.strip() for line in graph.source.splitlines() if " + " in line]
+            ['float v4 = v2 + v3;']
+        """
+        return self._work.source
+
     def record(self, fn: Callable[[], Any]) -> None:
         """Capture one call of fn, without executing its work."""
         with self._work.capture():
@@ -80,6 +92,8 @@ class CapturedGraph:
 
 class DeviceWork:
     """Captured kernels of a device, and their random streams."""
+
+    source = ""  # every kernel has a file
 
     def __init__(self, device: Device) -> None:
         self._runtime = runtime_of(device)
@@ -114,6 +128,11 @@ class HostWork:
     def __init__(self) -> None:
         self._graph = HostGraph()
         self._streams = HostStreams()
+
+    @property
+    def source(self) -> str:
+        """C++ source of the generated loops."""
+        return self._graph.source
 
     @property
     def launches(self) -> int:

@@ -11,8 +11,13 @@ import pytest
 import tinytensor as tt
 from tinytensor.runtime.cpu import chain
 from tinytensor.runtime.cpu import kernels as host_kernels
-from tinytensor.runtime.cpu.chain import Step, run_and_chain
+from tinytensor.runtime.cpu.chain import Step, chained, run_steps
 from tinytensor.runtime.cpu.kernels import HostKernels, watched
+
+
+def run_and_chain(steps: list[Step]) -> list[Callable[[], object]]:
+    return chained(steps, run_steps(steps))
+
 
 TEXT = """
 #include "array.h"
@@ -66,7 +71,7 @@ def test_a_chain_calls_kernels_with_their_arguments(kernels: HostKernels, python
         python_calls.append(3)
         w[:] = z + 1
 
-    again = run_and_chain([Step(first, (y, x)), Step(second, (z, y)), Step(third, None)])
+    again = run_and_chain([Step(first, (y, x)), Step(second, (z, y)), Step(third)])
     assert len(again) == 2
     for run in (1, 2):
         x += run
@@ -92,7 +97,7 @@ def test_a_chain_calls_kernels_with_their_arguments(kernels: HostKernels, python
         lambda k, y, x: k.affine(y, x.copy(), False, 0, 0, 1.0),  # a copy would be as old as the first run
         lambda k, y, x: k.affine(y, y, False, 0, 0, 1.0),  # x was looked at in another way
         lambda k, y, x: k.affine(y, -1 - x, False, 0, 0, 1.0),  # it did nothing
-        lambda k, y, x: k.total(y, x, [x]),
+        lambda k, y, x: k.total(y, x, [x.copy()]),
         lambda k, y, x: [k.affine(y, x, False, 1, 0, 1.0), k.affine(y, x, False, 2, 0, 1.0)],
         lambda k, y, x: np.add(y, x, out=y),
     ],
@@ -129,7 +134,7 @@ def replayed(fn: Callable[[], tt.Tensor]) -> tuple[tt.CapturedGraph, list[int]]:
     lengths: list[int] = []
     real = chain._chain
     with tt.no_grad(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chain, "_chain", lambda calls, runs: lengths.append(len(calls)) or real(calls, runs))
+        patch.setattr(chain, "_chain", lambda group: lengths.append(len(group)) or real(group))
         graph = tt.capture(fn, device="cpu", warmup=0)
         graph.replay()
     return graph, lengths

@@ -46,6 +46,7 @@ class Relu(Elementwise):
     inputs = ("x",)
     saves = ("y",)
     ufunc = staticmethod(_relu)
+    formula = "{0} > 0 || {0} != {0} ? {0} : 0"
     accepts = REAL_NUMERIC
     flops = 0.0
 
@@ -62,6 +63,7 @@ class ReluBackward(Elementwise):
     inputs = ("grad", "y")
     saves = ("y",)
     ufunc = staticmethod(_passed)
+    formula = "{1} <= 0 ? 0 : {0}"
     accepts = REAL_NUMERIC
     flops = 0.0
 

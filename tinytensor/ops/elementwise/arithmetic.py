@@ -46,6 +46,7 @@ from tinytensor.ops.elementwise.comparison import (
 from tinytensor.ops.inplace import copy_, inplace, store
 from tinytensor.ops.views.manipulation import cast, copied, sum_to
 from tinytensor.runtime.cpu.arrays import Array, dividing, narrow, silent, widen
+from tinytensor.runtime.cpu.fused import formula_of
 from tinytensor.runtime.cpu.graph import graphs
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.shapes import Shape
@@ -79,6 +80,7 @@ def flat(grad: Tensor) -> Tensor:
 class Add(Elementwise):
     inputs = ("a", "b")
     ufunc = np.add
+    formula = "{0} + {1}"
     flops = 1.0
 
     @staticmethod
@@ -95,6 +97,7 @@ class Add(Elementwise):
 class Subtract(Elementwise):
     inputs = ("a", "b")
     ufunc = np.subtract
+    formula = "{0} - {1}"
     accepts = NUMERIC
     flops = 1.0
 
@@ -110,6 +113,7 @@ class Multiply(Elementwise):
     inputs = ("a", "b")
     saves = ("a?b", "b?a")
     ufunc = np.multiply
+    formula = "{0} * {1}"
     flops = 1.0
 
     @staticmethod
@@ -128,6 +132,7 @@ class Divide(Elementwise):
     inputs = ("a", "b")
     saves = ("b", "a?b")
     ufunc = np.true_divide
+    formula = "{0} / {1}"
     result = "float"
     flops = 1.0
 
@@ -196,6 +201,7 @@ class Remainder(Elementwise):
 class Negative(Elementwise):
     inputs = ("x",)
     ufunc = np.negative
+    formula = "-{0}"
     accepts = NUMERIC
     flops = 0.0
 
@@ -209,6 +215,7 @@ class Negative(Elementwise):
 class Positive(Elementwise):
     inputs = ("x",)
     ufunc = np.positive
+    formula = "{0}"
     accepts = NUMERIC
     flops = 0.0
 
@@ -228,6 +235,7 @@ class Maximum(Elementwise):
     inputs = ("a", "b")
     saves = ("a", "b")
     ufunc = np.maximum
+    formula = "{0} > {1} || {0} != {0} ? {0} : {1}"
     accepts = REAL
     flops = 0.0
 
@@ -244,6 +252,7 @@ class Minimum(Elementwise):
     inputs = ("a", "b")
     saves = ("a", "b")
     ufunc = np.minimum
+    formula = "{0} < {1} || {0} != {0} ? {0} : {1}"
     accepts = REAL
     flops = 0.0
 
@@ -545,7 +554,9 @@ def _added(total: Tensor, grad: Tensor) -> Tensor:
         on_device(Add, (total, grad), view_of(total), dtype)
         return total
     if graphs:
-        do(partial(_add_arrays, dtype), arr(total), arr(grad), writes=(total,))
+        target, added = arr(total), arr(grad)
+        formula = formula_of(Add.formula, np.add, target, (target, added), None) if not dtype.narrow else None
+        do(partial(_add_arrays, dtype), target, added, writes=(total,), formula=formula)
     else:
         _add_arrays(dtype, arr(total), arr(grad))
     return total

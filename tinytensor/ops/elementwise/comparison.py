@@ -63,18 +63,21 @@ class Question(Elementwise):
 class Equal(Question):
     inputs = ("a", "b")
     ufunc = np.equal
+    formula = "{0} == {1}"
 
 
 @register
 class NotEqual(Question):
     inputs = ("a", "b")
     ufunc = np.not_equal
+    formula = "{0} != {1}"
 
 
 @register
 class Less(Question):
     inputs = ("a", "b")
     ufunc = np.less
+    formula = "{0} < {1}"
     accepts = REAL
 
 
@@ -82,6 +85,7 @@ class Less(Question):
 class LessEqual(Question):
     inputs = ("a", "b")
     ufunc = np.less_equal
+    formula = "{0} <= {1}"
     accepts = REAL
 
 
@@ -89,6 +93,7 @@ class LessEqual(Question):
 class Greater(Question):
     inputs = ("a", "b")
     ufunc = np.greater
+    formula = "{0} > {1}"
     accepts = REAL
 
 
@@ -96,6 +101,7 @@ class Greater(Question):
 class GreaterEqual(Question):
     inputs = ("a", "b")
     ufunc = np.greater_equal
+    formula = "{0} >= {1}"
     accepts = REAL
 
 
@@ -200,6 +206,7 @@ class Where(Elementwise):
     inputs = ("condition", "a", "b")
     saves = ("condition",)
     ufunc = staticmethod(choose)
+    formula = "{0} ? {1} : {2}"
     untyped = 1
     flops = 0.0
 

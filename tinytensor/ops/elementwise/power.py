@@ -139,6 +139,7 @@ class Square(Elementwise):
     inputs = ("x",)
     saves = ("x",)
     ufunc = np.square
+    formula = "{0} * {0}"
     accepts = NUMERIC
     flops = 1.0
 
@@ -153,6 +154,7 @@ class Reciprocal(Elementwise):
     inputs = ("x",)
     saves = ("y",)
     ufunc = np.reciprocal
+    formula = "1 / {0}"
     result = "float"
     flops = 1.0
     autocast = "wide"
@@ -168,6 +170,7 @@ class Sqrt(Elementwise):
     inputs = ("x",)
     saves = ("y",)
     ufunc = np.sqrt
+    formula = "root({0})"
     result = "float"
     flops = 1.0
 

@@ -30,6 +30,7 @@ class Abs(Elementwise):
     inputs = ("x",)
     saves = ("x",)
     ufunc = np.abs
+    formula = "absolute({0})"
     accepts = NUMERIC
     result = "real"
     flops = 0.0

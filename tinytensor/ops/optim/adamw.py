@@ -282,17 +282,20 @@ def _step(
         _step_on_device(launch_for(Adamw, device), params, grads, ms, vs, hyper, which, coupled)
         return
     written = (*params, *ms, *vs)
-    do(partial(_step_on_cpu, which, coupled), hyper, *params, *grads, *ms, *vs, writes=written)
+    rows, tensors = np.array(which, np.int64), (hyper, *params, *grads, *ms, *vs)
+    arrays = [rows, *[arr(x) for x in tensors]]
+    do(partial(_step_on_cpu, rows, coupled), *tensors, writes=written, arrays=arrays)
     if capturing() is not None:  # otherwise the step has done it
         for x in written:
             x.storage.bump(Adamw.name)
 
 
-def _step_on_cpu(which: Sequence[int], coupled: bool, hyper: Tensor, *tensors: Tensor) -> None:
-    n = len(which)
+def _step_on_cpu(rows: Array, coupled: bool, hyper: Tensor, *tensors: Tensor) -> None:
+    n = len(rows)
     params, grads, ms, vs = [tensors[i : i + n] for i in range(0, 4 * n, n)]
-    if _step_on_host(params, grads, ms, vs, hyper, which, coupled):
+    if _step_on_host(params, grads, ms, vs, hyper, rows, coupled):
         return
+    which = rows.tolist()
     numbers = arr(hyper).reshape(-1, HYPER)
     hypers = [from_array(np.ascontiguousarray(row), float32) for row in numbers]
     kinds = [row.tobytes() for row in numbers]
@@ -370,14 +373,14 @@ def _step_on_host(
     ms: Sequence[Tensor],
     vs: Sequence[Tensor],
     hyper: Tensor,
-    rows: Sequence[int],
+    rows: Array,
     coupled: bool,
 ) -> bool:
     """Step by one call of a C++ kernel; False if it does not support them."""
     if config.host_kernels == "off":
         return False
     p, g, m, v = ([arr(x) for x in column] for column in (params, grads, ms, vs))
-    if not Adamw.many(p, g, m, v, np.ascontiguousarray(arr(hyper)), np.array(rows, np.int64), coupled):
+    if not Adamw.many(p, g, m, v, np.ascontiguousarray(arr(hyper)), rows, coupled):
         return False
     for written in (params, ms, vs):
         for x in written:
@@ -510,7 +513,7 @@ def _norm_of_all(device: Device, tensors: Sequence[Tensor]) -> Tensor | None:
     if not SumOfSquares.many(arr(norm), arrays):
         return None
     if graphs:  # the kernel supports these operands, and replays call it again
-        do(SumOfSquares.many, arr(norm), arrays)
+        do(SumOfSquares.many, arr(norm), arrays, arrays=[arr(norm), *arrays])
     return norm
 
 

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tinytensor.errors import DeviceError
+from tinytensor.config import config
+from tinytensor.errors import DeviceError, KernelError
 from tinytensor.runtime.cpu.arrays import silent
-from tinytensor.runtime.cpu.chain import Step, run_and_chain
+from tinytensor.runtime.cpu.chain import Native, Step, chained, loops_of, run_steps
+from tinytensor.runtime.cpu.fused import Life, fuse, source_of
 from tinytensor.runtime.cpu.memory import Arena
 
 __all__ = ["HostGraph", "capturing", "graphs", "refuse"]
+
+
+LOOPS_FROM = 10  # the replay at which elementwise loops are generated and compiled, a second of work
 
 
 class HostGraph:
@@ -29,13 +36,19 @@ class HostGraph:
         ended: whether the capture has ended; the graph can be launched only then.
     """
 
-    __slots__ = ("_again", "_constants", "_noted", "_steps", "_thread", "_writes", "arena", "ended", "nodes")
+    __slots__ = (
+        *("_again", "_constants", "_natives", "_noted", "_replays", "_restores", "_steps", "_thread"),
+        *("_writes", "arena", "ended", "nodes"),
+    )
 
     def __init__(self) -> None:
         self.arena = Arena()
         self.nodes: list[Any] = []
+        self._restores: list[Callable[[], object]] = []  # of constants that steps overwrite; run first
         self._steps: list[Step] = []
         self._again: list[Callable[[], object]] = []  # the chained steps, made at the first launch
+        self._natives: dict[int, Native] = {}  # steps that are one C++ kernel
+        self._replays = 0
         self._constants: list[Any] = []  # storages filled at the capture, by no step
         self._noted: list[Any] = []  # storages written by the last steps
         self._writes: dict[int, Any] = {}  # by id: older storages that steps write, so that replays count
@@ -46,6 +59,11 @@ class HostGraph:
     def launches(self) -> int:
         """Number of steps."""
         return len(self._steps)
+
+    @property
+    def source(self) -> str:
+        """C++ source of the loops that elementwise steps become."""
+        return source_of(list(fuse([step.formula for step in self._steps]).values()))
 
     @property
     def is_ours(self) -> bool:
@@ -71,7 +89,11 @@ class HostGraph:
         self._constants = [each for each in self._constants if each is not constant]
         array = constant.buffer
         first = array.copy()
-        self._steps.insert(0, Step(lambda: np.copyto(array, first)))
+        self._restores.append(partial(np.copyto, array, first))
+
+    def life_of(self, storage: Any) -> Life:
+        """How long the storage of a result exists, counted in steps of the capture."""
+        return Life(storage, lambda: None if self.ended else len(self._steps))
 
     def note_constant(self, storage: Any) -> None:
         """Record that the storage was filled at the capture, by no step."""
@@ -108,9 +130,16 @@ class HostGraph:
         silent().run(self._run)
 
     def _run(self) -> None:
-        if not self._again:
-            self._again = run_and_chain(self._steps)
+        self._replays += 1
+        for restore in self._restores:
+            restore()
+        if self._replays == 1:
+            self._natives = run_steps(self._steps)
+            self._again = chained(self._steps, self._natives)
             return
+        if self._replays == LOOPS_FROM and config.host_kernels != "off":
+            with suppress(KernelError):  # without a compiler
+                self._again = chained(self._steps, self._natives | loops_of(self._steps))
         for run in self._again:
             run()
 

@@ -14,13 +14,13 @@ GCC_FLAGS = ("-fno-gnu-unique", "-static-libgcc")
 PART = "host"  # folder of the cache
 
 
-def load(path: Path, more: str = "") -> ctypes.CDLL:
-    """Load the library of a .cpp file, with the text `more` appended.
+def load(path: Path, more: str = "", flags: tuple[str, ...] = ()) -> ctypes.CDLL:
+    """Load the library of a .cpp file, with the text `more` appended, compiled with further flags.
 
     Raises:
         KernelError: there is no compiler, the source does not compile, or the library cannot be loaded.
     """
-    return load_library(_recipe(path, more), PART)
+    return load_library(_recipe(path, more, flags), PART)
 
 
 def make(files: dict[Path, str]) -> None:
@@ -32,13 +32,13 @@ def make(files: dict[Path, str]) -> None:
     make_libraries([_recipe(path, more) for path, more in files.items()], PART)
 
 
-def _recipe(path: Path, more: str) -> Recipe:
+def _recipe(path: Path, more: str, flags: tuple[str, ...] = ()) -> Recipe:
     folders = tuple(dict.fromkeys((path.parent, KERNELS, NATIVE)))
     return Recipe(
         path.stem,
         f'#include "{path.name}"\n{more}',
         folders,
-        FLAGS,
+        (*FLAGS, *flags),
         GCC_FLAGS,
         libraries=("-lpthread", "-lm"),
     )
