@@ -8,13 +8,14 @@ from tinytensor import func as func
 from tinytensor import linalg as linalg
 from tinytensor import nn as nn
 from tinytensor import optim as optim
+from tinytensor import utils as utils
 from tinytensor.api import *
 from tinytensor.argument_errors import FUNCTIONS as _FUNCTIONS
 from tinytensor.argument_errors import missing as _missing
 
 __version__ = "0.1.0"
 if not TYPE_CHECKING:  # type checkers follow the star import, and report a missing name themselves
-    __all__ = sorted([*_api.__all__, "fft", "func", "linalg", "nn", "optim"])
+    __all__ = sorted([*_api.__all__, "fft", "func", "linalg", "nn", "optim", "utils"])
 
     def __getattr__(name):  # called only for names that do not exist
         _missing(__name__, _FUNCTIONS, name)

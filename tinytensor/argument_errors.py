@@ -49,7 +49,6 @@ FUNCTIONS = {
     "jit": f"{_NOT_YET}fused ops such as tt.linear_gelu and tt.capture, which replays a step, save calls",
     "set_default_dtype": "dtype=tt.float64 where a tensor is made, or model.to(tt.float64)",
     "vmap": f"{_NOT_YET}ops broadcast, so a batch is one more axis in front",
-    "utils": "tt.optim.clip_grad_norm_, tt.checkpoint; batches are slices of a tensor",
 }
 NN = {
     **dict.fromkeys(

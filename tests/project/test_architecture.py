@@ -30,7 +30,7 @@ transforms cuda
 interop display argument_checks
 methods
 api
-func linalg fft
+func linalg fft utils
 optim
 nn
 tinytensor
@@ -214,7 +214,7 @@ def test_layers_and_optimizers_use_the_public_engine() -> None:
             f"{module.path}:{i.line}: {module.name} must not import {i.target} {i.name}"
             for module in product()
             for i in imports(module)
-            if (home := place(module.name)) in {("tinytensor", "nn"), ("tinytensor", "optim")}
+            if (home := place(module.name)) in {("tinytensor", name) for name in ("nn", "optim", "utils")}
             and ours(i.target)
             and i.target not in NN_MAY_IMPORT
             and place(i.target) != home
