@@ -18,7 +18,7 @@ from tinytensor.device import Device
 from tinytensor.dispatch.elementwise import reflected
 from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import BY_NAME
-from tinytensor.interop import array_api, conversion, copying, pytorch_names
+from tinytensor.interop import array_api, conversion, copying, numpy_protocols, pytorch_names
 from tinytensor.ops.elementwise import (
     activation,
     arithmetic,
@@ -383,6 +383,8 @@ class Methods:
     __array_namespace__ = array_api.array_namespace
     numpy = conversion.numpy
     __array__ = conversion.as_array
+    __array_ufunc__ = numpy_protocols.ufunc
+    __array_function__ = numpy_protocols.function
     __dlpack__ = conversion.dlpack
     __dlpack_device__ = conversion.dlpack_device
     __cuda_array_interface__ = property(conversion.cuda_array_interface)

@@ -79,7 +79,6 @@ class Tensor(Methods):
     _hooks: Any  # autograd.hooks.LeafHooks, once there is a hook
     _parameter: bool
 
-    __array_ufunc__ = None  # ndarray * tensor calls the reflected method, which raises a clear error
     __hash__ = object.__hash__
 
     def __init__(self, *_: object, **__: object) -> None:

@@ -133,12 +133,6 @@ def reflected(function: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Te
     """The reflected operator: a tensor on the right, another object on the left."""
 
     def operator(self: Tensor, other: Any) -> Tensor:
-        if isinstance(other, np.ndarray):
-            raise DTypeError(
-                f"{function.__name__}: a NumPy array of shape {other.shape} is combined with a tensor",
-                why="arrays are not converted to tensors implicitly",
-                fix="make it a tensor first: tt.asarray(array)",
-            )
         return function(other, self)
 
     return operator

@@ -1,0 +1,160 @@
+"""NumPy's functions of tensors: np.exp(x), np.multiply(x, y), np.concatenate([x, y]) or np.mean(x, axis=0).
+
+NumPy asks an argument that has `__array_ufunc__` or `__array_function__` to compute its functions. What has
+the same name and options here is computed by the op of this name: the result is a tensor, and gradients are
+recorded. Other functions, such as np.percentile, get arrays and return arrays.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from tinytensor.creation import asarray
+from tinytensor.device import cpu
+from tinytensor.errors import DeviceError, DTypeError
+from tinytensor.tensor import Tensor
+
+# Names that mean something else here, or give no tensor.
+_OTHERWISE = {"can_cast", "dot", "linspace", "result_type", "save", "select", "split", "transpose"}
+# NumPy's options under a name of ours, where the function here has no option of NumPy's name.
+_RENAMED = {
+    "a_max": "max",
+    "a_min": "min",
+    "axis": "dim",
+    "ddof": "correction",
+    "keepdims": "keepdim",
+    "x": "a",  # of where
+    "y": "b",
+}
+
+
+def ufunc(x: Tensor, function: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+    """`__array_ufunc__`: an elementwise function of NumPy, with a tensor among its inputs.
+
+    NumPy also computes `array + x` by it, as np.add(array, x), so arrays are refused here as in `x + array`.
+    """
+    ours = _table().get(function)
+    if ours is not None and method == "__call__" and not options:
+        if not all([_known(type(value)) for value in inputs]):
+            return NotImplemented
+        _check_devices(inputs, function)
+        return ours(*[_no_array(value, ours) for value in inputs])
+    name = f"np.{function.__name__}"
+    name += "" if method == "__call__" else f".{method}"
+    raise DTypeError(
+        f"{name}: not a function of tensors" + (f" with {', '.join(options)}" if options else ""),
+        why="tensors have the calls of NumPy's elementwise functions whose name is one of tinytensor's",
+        fix=f"{name}(np.asarray(x), …) computes on the memory of x, without gradients",
+    )
+
+
+def _no_array(value: Any, ours: Callable[..., Any]) -> Any:
+    """An operand that is no array. One without axes is a number: NumPy makes it of np.float32(1) < x."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if not value.shape:
+        return value[()]
+    raise DTypeError(
+        f"{ours.__name__}: a NumPy array of shape {value.shape} is combined with a tensor",
+        why="arrays are not converted to tensors implicitly",
+        fix="make it a tensor first: tt.asarray(array)",
+    )
+
+
+def function(
+    x: Tensor, function: Any, types: Iterable[type], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """`__array_function__`: any other function of NumPy, with a tensor among its arguments."""
+    if not all(_known(kind) for kind in types):
+        return NotImplemented
+    ours = _table().get(function)
+    found = None if ours is None else _arguments(function, ours, args, kwargs)
+    if ours is None or found is None:
+        arrays, named = _replaced((args, kwargs), Tensor, np.asarray)
+        return function._implementation(*arrays, **named)  # which does not ask again
+    operands, options = _replaced(found, np.ndarray, asarray)
+    _check_devices([*operands, *options.values()], function)
+    return ours(*operands, **options)
+
+
+def _known(kind: type) -> bool:
+    """Whether arguments of a type are known: no library has its own meaning of them."""
+    return (
+        kind in (Tensor, np.ndarray) or not hasattr(kind, "__array_ufunc__") or issubclass(kind, np.generic)
+    )
+
+
+@functools.cache
+def _table() -> dict[Any, Callable[..., Any]]:
+    """NumPy's functions, and those of the same names and meanings here."""
+    here = sys.modules["tinytensor"]
+    found: dict[Any, Callable[..., Any]] = {}
+    for module, theirs in ((here, np), (here.linalg, np.linalg), (here.fft, np.fft)):
+        for name in sorted(set(module.__all__) - _OTHERWISE):
+            other = getattr(theirs, name, None)
+            if isinstance(other, np.ufunc) or hasattr(other, "_implementation"):  # NumPy asks of these alone
+                found[other] = getattr(module, name)
+    found[np.transpose] = _transposed
+    return found
+
+
+def _transposed(a: Tensor, axes: Any = None) -> Tensor:
+    """np.transpose, which reverses all axes if it is given none."""
+    return a.T if axes is None else a.permute(axes)
+
+
+def _arguments(
+    theirs: Callable[..., Any], ours: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[list[Any], dict[str, Any]] | None:
+    """Operands, by position, and options, by name, of the same call here: what has no default in NumPy is an
+    operand. None if there is no such call.
+    """
+    signature, known = _signature(theirs), _signature(ours)
+    operands: list[Any] = []
+    options: dict[str, Any] = {}
+    for key, value in signature.bind(*args, **kwargs).arguments.items():
+        kind, default = signature.parameters[key].kind, signature.parameters[key].default
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            operands += value
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            options |= value
+        elif default is inspect.Parameter.empty:
+            operands.append(value)
+        elif value is not default and not (isinstance(value, int | str) and value == default):
+            options[key if key in known.parameters else _RENAMED.get(key, key)] = value
+    try:
+        known.bind(*operands, **options)
+    except TypeError:
+        return None
+    return operands, options
+
+
+_signature = functools.cache(inspect.signature)
+
+
+def _check_devices(operands: Iterable[Any], function: Callable[..., Any]) -> None:
+    for value in operands:
+        if isinstance(value, Tensor) and value.storage.device is not cpu:
+            name = function.__name__
+            raise DeviceError(
+                f"np.{name}: a tensor is on {value.storage.device}",
+                why="NumPy's functions compute on the CPU",
+                fix=f'tt.{_table()[function].__name__}(x) computes there; x.to("cpu") is a copy on the CPU',
+            )
+
+
+def _replaced(value: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
+    """Arguments with those of a type converted, also inside of lists, tuples and dicts."""
+    if isinstance(value, kind):
+        return convert(value)
+    if type(value) in (list, tuple):
+        return type(value)([_replaced(item, kind, convert) for item in value])
+    if type(value) is dict:
+        return {key: _replaced(item, kind, convert) for key, item in value.items()}
+    return value
