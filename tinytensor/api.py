@@ -30,7 +30,13 @@ from tinytensor.generator import *
 from tinytensor.interop.array_api import *
 from tinytensor.interop.array_api import __array_api_version__ as __array_api_version__
 from tinytensor.interop.array_api import __array_namespace_info__ as __array_namespace_info__
-from tinytensor.interop.pytorch_names import *
+from tinytensor.interop.pytorch import calls as _calls  # noqa: F401 - PyTorch's versions of some calls
+from tinytensor.interop.pytorch.elementwise import *
+from tinytensor.interop.pytorch.indexing import *
+from tinytensor.interop.pytorch.matrices import *
+from tinytensor.interop.pytorch.reductions import *
+from tinytensor.interop.pytorch.shapes import *
+from tinytensor.interop.pytorch.tensors import *
 from tinytensor.interop.saving import *
 from tinytensor.layout import *
 from tinytensor.ops.attention.attention import *
@@ -96,6 +102,6 @@ if not TYPE_CHECKING:  # type checkers follow the star imports
     )
     for _name in __all__:  # clear errors for wrong arguments: see argument_checks.py
         _thing = globals()[_name]
-        _made = _name in ("arange", "eye")  # which, unlike zeros, take no requires_grad
+        _made = _name in ("arange", "empty", "eye", "full", "ones", "zeros")
         if getattr(_thing, "__module__", "").startswith("tinytensor.ops.") or _made or _has_options(_thing):
             globals()[_name] = _guarded(_thing)

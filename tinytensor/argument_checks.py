@@ -18,7 +18,7 @@ from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 
-from tinytensor.argument_errors import in_our_words, other_keyword
+from tinytensor.argument_errors import PYTORCH, in_our_words, other_keyword
 from tinytensor.errors import DTypeError, NumberRangeError, TinyTensorError
 from tinytensor.runtime.cpu.memory import out_of_memory
 from tinytensor.tensor import is_tensor
@@ -35,18 +35,38 @@ def guarded(function: F) -> F:
     def checked(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except TinyTensorError:
-            raise
         except Exception as error:
-            words = in_our_words(function, args, kwargs) if kwargs and type(error) is TypeError else None
-            if words is None:
-                found = _explained(function, args, kwargs, error)
+            again = _understood(function, args, kwargs, error)
+            if again is None:
+                found = (
+                    None if isinstance(error, TinyTensorError) else _explained(function, args, kwargs, error)
+                )
                 if found is None:
                     raise
                 raise found from None
-        return checked(*words[0], **words[1])
+        return again()
 
     return checked  # type: ignore[return-value]  # wraps() keeps the signature
+
+
+def _understood(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], error: Exception
+) -> Callable[[], Any] | None:
+    """The call that PyTorch's people mean by one that failed; None if it is not theirs."""
+    theirs = PYTORCH.get(function.__name__)
+    if theirs is not None and not _takes(function, args, kwargs) and _takes(theirs, args, kwargs):
+        return functools.partial(theirs, *args, **kwargs)
+    words = in_our_words(function, args, kwargs) if kwargs and type(error) is TypeError else None
+    return None if words is None else functools.partial(guarded(function), *words[0], **words[1])
+
+
+def _takes(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether the arguments fit the signature, in number, names and kinds."""
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return misfit(function, args, kwargs) is None
 
 
 def _explained(

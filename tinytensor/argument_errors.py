@@ -23,6 +23,7 @@ __all__ = [
     "MODULE",
     "NN",
     "OPTIM",
+    "PYTORCH",
     "Elsewhere",
     "in_our_words",
     "missing",
@@ -35,10 +36,7 @@ METHODS = {
     "data_ptr": "x.numpy().ctypes.data on the CPU; x.shares_memory(y) compares",
     "detach_": "x.detach()",
     "grad_fn": "x.node",
-    "normal_": "tt.nn.init.normal_(x)",
-    "scatter_": "x[rows, index] = values, with an index tensor for each axis",
     "type": "x.astype(dtype), or x.dtype",
-    "uniform_": "tt.nn.init.uniform_(x)",
 }
 _NOT_YET = "not here yet: "
 FUNCTIONS = {
@@ -111,15 +109,17 @@ _KEYWORDS = {
 """PyTorch's keywords, and what they may be called here; `input` is the first argument, whatever its name."""
 
 
+PYTORCH: dict[str, Callable[..., Any]] = {}
+"""PyTorch's version of our functions, by their names, for calls that only its signature fits: such as
+max(dim=1). `interop/pytorch/calls.py` fills it.
+"""
+
+
 _MEANS_OTHERWISE: dict[str, Callable[[Mapping[str, Any]], bool]] = {
-    **dict.fromkeys(
-        ("equal", "linear", "max", "min", "nonzero", "pad", "repeat", "sort"), lambda given: True
-    ),
-    **dict.fromkeys(("std", "var"), lambda given: "correction" not in given),
+    **dict.fromkeys(("equal", "linear", "pad", "repeat"), lambda given: True),
     "gelu": lambda given: "approximate" not in given,
     "meshgrid": lambda given: "indexing" not in given,
     "multinomial": lambda given: "replacement" not in given,
-    "split": lambda given: not isinstance(given["sections_or_sizes"], list | tuple),
 }
 """Functions of which a call with PyTorch's keywords would give another result, given these arguments."""
 
@@ -245,12 +245,8 @@ def other_keyword(function: Callable[..., Any], given: Mapping[str, Any]) -> Arg
 
 
 _WHAT_DIFFERS = {
-    **dict.fromkeys(("max", "min"), "; here the result is the values alone, argmax has the indices"),
-    **dict.fromkeys(("std", "var"), "; with correction=1 it divides by n - 1, as PyTorch does"),
     **dict.fromkeys(("gelu", "linear", "pad"), "; tt.nn.functional has PyTorch's function"),
     "equal": "; here it compares element by element",
     "meshgrid": '; indexing="ij" is the default of PyTorch',
     "multinomial": "; here it draws with replacement",
-    "sort": "; here the result is the values alone, argsort has the indices",
-    "split": "; an integer is the number of parts here",
 }

@@ -146,16 +146,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
     ),
     "eye": (lambda: tt.eye(3, requires_grad=True), "argument requires_grad", "tt.eye(..., dtype"),
     "linspace": (lambda: tt.linspace(0, 1, 3, requires_grad=True), "argument requires_grad", "tt.linspace("),
-    "max": (
-        lambda: x.max(dim=1),
-        "max: there is no argument dim",
-        "write axis=1; here the result is the values",
-    ),
-    "min": (lambda: tt.min(x, dim=1, keepdim=True), "dim, keepdim", "write axis=1, keepdims=True; here"),
-    "sort": (lambda: x.sort(dim=0), "sort: there is no argument dim", "argsort has the indices"),
-    "std": (lambda: x.std(dim=1), "std: there is no argument dim", "with correction=1 it divides by n - 1"),
-    "var": (lambda: tt.var(input=x), "var: there is no argument input", "with correction=1"),
-    "split": (lambda: x.split(2, dim=0), "split: there is no argument dim", "is the number of parts"),
     "equal": (lambda: tt.equal(x, other=x), "equal: there is no argument other", "element by element"),
     "multinomial": (lambda: tt.multinomial(input=v, num_samples=1), "input", "with replacement"),
     "gelu": (lambda: tt.gelu(input=x), "gelu: there is no argument input", "tt.nn.functional has"),
@@ -208,9 +198,42 @@ def test_what_is_written_in_place_of_another_name_works() -> None:
     assert y.tolist() == [[8.0, 1.0, 7.0], [3.0, 9.0, 10.0]]  # y.scatter_(1, index, given)
 
 
-def test_an_axis_in_front_of_the_index() -> None:
-    with pytest.raises(ArgumentError, match=r"write x\.gather\(index, 1\)"):
-        x.gather(1, tt.tensor([[0], [1]]))  # type: ignore[arg-type]
+Y = np.array([[3.0, 1.0, 2.0], [4.0, 4.0, 0.0]])
+y = tt.tensor(Y)
+THEIRS: dict[str, tuple[Callable[[], Any], Any]] = {  # calls that fit PyTorch's signature alone
+    "max": (lambda: y.max(dim=1), (Y.max(1), Y.argmax(1))),
+    "min": (lambda: tt.min(y, dim=0, keepdim=True), (Y.min(0, keepdims=True), Y.argmin(0)[None])),
+    "larger": (lambda: tt.max(y, y * 0 + 2), (np.maximum(Y, 2),)),
+    "max of all": (lambda: tt.max(input=y), (4.0,)),
+    "sort": (lambda: y.sort(dim=1), (np.sort(Y, 1), np.argsort(Y, 1, kind="stable"))),
+    "sort, positions": (lambda: y.sort(0, True).values, (np.sort(Y, 0)[::-1],)),
+    "argsort": (lambda: y[:1].argsort(1, True), (np.array([[0, 2, 1]]),)),
+    "std": (lambda: y.std(dim=1), (Y.std(1, ddof=1),)),
+    "std, biased": (lambda: y.std(dim=1, unbiased=False), (Y.std(1),)),
+    "var": (lambda: tt.var(input=y), (Y.var(ddof=1),)),
+    "split": (lambda: y.split(2, dim=1), (Y[:, :2], Y[:, 2:])),
+    "gather": (lambda: y.gather(1, tt.tensor([[2], [0]])), (np.array([[2.0], [4.0]]),)),
+    "where": (lambda: tt.where(y > 3), np.nonzero(Y > 3)),
+    "rows": (lambda: y.nonzero(as_tuple=False), (np.argwhere(Y),)),
+    "alpha": (lambda: y.add(y, alpha=2), (3 * Y,)),
+    "alpha, in place": (lambda: y.clone().sub_(y, alpha=0.5), (Y / 2,)),
+    "randint": (lambda: tt.randint(1, (2, 3)), (np.zeros((2, 3), int),)),
+    "tile": (lambda: y.tile(2, 1), (np.tile(Y, (2, 1)),)),
+}
+
+
+@pytest.mark.parametrize("case", THEIRS)
+def test_a_call_that_only_pytorch_has_does_what_it_does_there(case: str) -> None:
+    call, want = THEIRS[case]
+    found = call()
+    for mine, other in zip((found,) if tt.is_tensor(found) else found, want, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), other)
+
+
+def test_a_call_that_fits_both_is_ours() -> None:
+    assert y.max(1).tolist() == Y.max(1).tolist()
+    assert y.std(1).tolist() == pytest.approx(Y.std(1).tolist())
+    assert y.topk(1).values.tolist() == y.topk(1)[0].tolist() == [[3.0], [4.0]]
 
 
 def test_the_operand_of_another_dtype_is_named() -> None:

@@ -21,21 +21,25 @@ def largest() -> None:
     assert X.max(1).tolist() == [3.0, 4.0]
     assert X.argmax(1).tolist() == [0, 0]
     assert X.min(1).tolist() == [1.0, 0.0]
+    values, indices = X.max(dim=1)  # type: ignore[call-arg]
+    assert (values.tolist(), indices.tolist()) == ([3.0, 4.0], [0, 0])
 
 
 def sort() -> None:
     assert X.sort().tolist() == [[1.0, 2.0, 3.0], [0.0, 4.0, 4.0]]
-    assert X.argsort().tolist()[0] == [1, 2, 0]
+    assert X.sort(dim=-1).indices.tolist() == X.argsort().tolist() == [[1, 2, 0], [2, 0, 1]]  # type: ignore[attr-defined]
 
 
 def spread() -> None:
     x = tt.tensor([1.0, 3.0])
     assert (x.var().item(), x.std().item()) == (1.0, 1.0)
+    assert x.var(dim=0).item() == 2.0  # type: ignore[call-arg]
     assert (x.var(correction=1).item(), x.std(correction=1).item()) == (2.0, pytest.approx(math.sqrt(2)))
 
 
 def split() -> None:
     assert [p.shape for p in tt.zeros(6).split(2)] == [(3,), (3,)]  # PyTorch: three of size 2
+    assert [p.shape for p in tt.zeros(6).split(2, dim=0)] == [(2,), (2,), (2,)]  # type: ignore[call-arg]
 
 
 def repeat() -> None:
@@ -159,7 +163,7 @@ def mixed_index() -> None:
 ROWS: dict[str, Callable[[], None]] = {
     "`x.max(1)`, `x.min(1)`": largest,
     "`x.sort()`": sort,
-    "`x.std()`, `x.var()`": spread,
+    "`x.std()`, `x.var(1)`": spread,
     "`x.split(2)`": split,
     "`x.repeat(2, 3)`": repeat,
     "`x.nonzero()`": nonzero,

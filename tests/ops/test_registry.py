@@ -177,12 +177,12 @@ def test_every_row_calls_a_public_function() -> None:
 
 
 def test_every_public_function_has_a_row() -> None:
-    named = {row.function for row in ROWS}
+    named = {row.function.rpartition(".")[2] for row in ROWS}  # tt.det is tt.linalg.det
     report(
         [
             f"{f.__module__}.{f.__name__}: no row of tests/op_table has the name {name}"
             for name, f in offered()
-            if name not in named and name not in NO_ROW
+            if name.rpartition(".")[2] not in named and name not in NO_ROW
         ]
     )
 

@@ -716,8 +716,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         >>> tt.nn.functional.pdist(tt.tensor([[0.0, 0.0], [3.0, 4.0]])).tolist()
         [5.0]
     """
-    i, j = tt.unbind(tt.triu_indices(len(input), len(input), 1).to(input.device))
-    return tt.norm(input[i] - input[j], -1, False, p)
+    return tt.pdist(input, p)
 
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}

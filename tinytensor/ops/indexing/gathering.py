@@ -7,14 +7,14 @@ import numpy as np
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import DType, as_dtype, bool_, int64
-from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
+from tinytensor.errors import DTypeError, IndexRangeError, ShapeError
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.indexing import gather_along
 from tinytensor.ops.indexing.index_keys import as_integers
 from tinytensor.ops.indexing.mask_select import true_indices
 from tinytensor.ops.indexing.selection import pick
-from tinytensor.ops.views.manipulation import broadcast_to, cast
+from tinytensor.ops.views.manipulation import broadcast_to, cast, reshape
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import as_int, broadcast_shapes, check_shape, normalize_axis
 from tinytensor.tensor import Tensor, is_tensor
@@ -63,25 +63,21 @@ def take(x: Tensor, indices: Tensor, axis: int | None = None) -> Tensor:
     Args:
         x: at least one axis.
         indices: integer tensor of any shape.
-        axis: the axis; optional if x has only one.
+        axis: the axis; None flattens x first.
 
     Returns:
         shape of x with the axis replaced by the shape of the indices. Differentiable in x.
 
     Raises:
-        ShapeError: the axis is out of range, or omitted though x has several.
-        IndexRangeError: an index is out of range.
+        IndexRangeError: the axis or an index is out of range.
 
     Example:
         >>> tt.take(tt.tensor([10, 20, 30]), tt.tensor([2, 0])).tolist()
         [30, 10]
     """
-    shape = x.layout.shape
-    if axis is None and len(shape) != 1:
-        raise ShapeError(
-            f"take: shape {shape} without an axis", why="it does not have exactly one axis", fix="pass axis="
-        )
-    at = normalize_axis(0 if axis is None else axis, len(shape), "take")
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
+    at = normalize_axis(axis, len(x.layout.shape), "take")
     return pick(x, [as_integers(indices, "take", x.storage.device)], (at,), "take")
 
 
@@ -97,22 +93,13 @@ def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
         shape of the index, dtype of x. Differentiable in x.
 
     Raises:
-        ArgumentError: the axis is passed before the index.
         ShapeError: the index does not fit x.
         IndexRangeError: an index is out of range.
-
-    Differs from: torch.gather only in the order of arguments.
 
     Example:
         >>> tt.gather(tt.tensor([[1, 2], [3, 4]]), tt.tensor([[1], [0]]), 1).tolist()
         [[2], [3]]
     """
-    if is_tensor(axis):
-        raise ArgumentError(
-            f"gather: the index is {index}",
-            why="the index tensor comes before the axis, as in tt.take_along_axis",
-            fix=f"write x.gather(index, {index})",
-        )
     at = normalize_axis(axis, len(x.layout.shape), "gather")
     return gather_along.gather(x, as_integers(index, "gather", x.storage.device), at, "gather")
 

@@ -30,7 +30,6 @@ __all__ = [
     "searchsorted",
     "sort",
     "topk",
-    "unique",
     "unique_all",
     "unique_counts",
     "unique_inverse",
@@ -282,7 +281,14 @@ def argsort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool
     return apply(Argsort, detach(x), axis=at, descending=descending, kind=kind)
 
 
-def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
+class ValuesIndices(NamedTuple):
+    """Elements of a tensor, and their positions on an axis."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> ValuesIndices:
     """The k largest (or smallest) elements of an axis, sorted, and their indices.
 
     Args:
@@ -311,7 +317,7 @@ def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> tuple[Tenso
     shape = x.layout.shape
     at, n = normalize_axis(axis, len(shape), "topk"), as_int(k, "topk", "k")
     found, indices = apply_all(Topk, x, k=n, axis=at, largest=largest, shape=shape)
-    return found, indices
+    return ValuesIndices(found, indices)
 
 
 def searchsorted(x1: Tensor, x2: Tensor, *, side: str = "left", sorter: Tensor | None = None) -> Tensor:
@@ -468,6 +474,3 @@ def unique_values(x: Tensor) -> Tensor:
         [3, 7]
     """
     return _elements(np.unique(values(x), equal_nan=False), x.storage.dtype, x.storage.device)
-
-
-unique = unique_values
