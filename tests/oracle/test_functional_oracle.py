@@ -238,6 +238,20 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
     "adaptive_avg_pool1d": (lambda F, x: F.adaptive_avg_pool1d(x, 4), (n(2, 3, 8),)),
     "adaptive_avg_pool2d": (lambda F, x: F.adaptive_avg_pool2d(x, (1, None)), (n(2, 3, 6, 7),)),
     "adaptive_avg_pool2d 1": (lambda F, x: F.adaptive_avg_pool2d(x, 1), (n(2, 3, 6, 7),)),
+    "bilinear": (lambda F, x, y, w, b: F.bilinear(x, y, w, b), (n(2, 3), n(2, 4), n(5, 3, 4), n(5))),
+    "channel_shuffle": (lambda F, x: F.channel_shuffle(x, 3), (n(2, 6, 2, 2),)),
+    "gumbel_softmax": (lambda F, x: F.gumbel_softmax(x * 1e6), (n(3, 4),)),  # so that the noise is nothing
+    "batch_norm": (
+        lambda F, x, m, v: F.batch_norm(x, m.detach(), v.detach(), momentum=0.2, training=True),
+        (n(4, 3, 2), n(3), p(3)),
+    ),
+    "hardtanh_": (lambda F, x: F.hardtanh_(x * 1, -0.3, 0.4), (n(3, 4),)),
+    "leaky_relu_": (lambda F, x: F.leaky_relu_(x * 1, 0.2), (n(3, 4),)),
+    "threshold_": (lambda F, x: F.threshold_(x * 1, 0.1, 3.0), (n(3, 4),)),
+    **{
+        name: (lambda F, x, name=name: getattr(F, name)(x * 1), (n(3, 4),))
+        for name in ("relu_", "elu_", "selu_", "celu_")
+    },
     "unfold": (lambda F, x: F.unfold(x, 3), (n(2, 3, 6, 7),)),
     "unfold options": (
         lambda F, x: F.unfold(x, (2, 3), dilation=(2, 1), padding=1, stride=(1, 2)),
@@ -373,7 +387,10 @@ def test_cross_entropy_with_all_options(
 def test_each_function_is_compared() -> None:
     compared = {name.split()[0] for name in (*ACTIVATIONS, *CALLS)}
     renamed = {"scaled_dot_product_attention", "binary_cross_entropy_with_logits"}
-    assert set(F.__all__) - compared == renamed
+    modules = {"interpolate", "instance_norm", "conv_transpose1d", "conv_transpose2d"}
+    modules |= {"pixel_shuffle", "pixel_unshuffle", "adaptive_max_pool1d", "adaptive_max_pool2d"}
+    modules |= {"soft_margin_loss", "pdist", "dropout1d", "dropout2d"}  # test_nn_text.py
+    assert set(F.__all__) - compared == renamed | modules
     assert all([hasattr(T, name) for name in F.__all__])
 
 
@@ -397,10 +414,22 @@ def test_the_arguments_are_those_of_pytorch() -> None:
         "max_pool1d",
         "max_pool2d",
         "linear",
+        "adaptive_max_pool1d",
+        "adaptive_max_pool2d",
+        "bilinear",
+        "channel_shuffle",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "pdist",
+        "pixel_shuffle",
+        "pixel_unshuffle",
+        "threshold_",
     }  # no signature to read
-    for name in set(F.__all__) - builtin:
+    for name in {name for name in F.__all__ if not name.endswith("_")} - builtin:
         theirs = list(inspect.signature(getattr(T, name)).parameters.values())
         for at, ours in enumerate(inspect.signature(getattr(F, name)).parameters.values()):
+            if ours.name == "generator":
+                continue
             if ours.kind is ours.KEYWORD_ONLY:
                 assert ours.name in [t.name for t in theirs], (name, ours.name)
             else:

@@ -1054,7 +1054,8 @@ def _adaptive(x: Tensor, sizes: Sequence[int | None], reduce: Callable[[Tensor, 
 
 def _mean_of_parts(x: Tensor, parts: Tensor) -> Tensor:
     """(..., size), (count, size) → (..., count)."""
-    return x @ (parts / parts.sum(1, keepdims=True)).astype(x.dtype).T
+    shares = parts.astype(x.dtype)
+    return x @ (shares / shares.sum(1, True)).T
 
 
 def _max_of_parts(x: Tensor, parts: Tensor) -> Tensor:
