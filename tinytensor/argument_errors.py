@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 METHODS = {
-    "data": "x.detach(); to change it in place: with tt.no_grad(): x -= step",
     "data_ptr": "x.numpy().ctypes.data on the CPU; x.shares_memory(y) compares",
     "detach_": "x.detach()",
     "grad_fn": "x.node",

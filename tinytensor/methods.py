@@ -678,6 +678,8 @@ class Methods:
     logical_or_ = written(comparison.logical_or)
     logical_xor_ = written(comparison.logical_xor)
 
+    data = property(tensors.data_of, tensors.set_data)
+
     @property
     def is_cuda(self: Tensor) -> bool:
         """Whether the tensor is on a GPU."""

@@ -143,6 +143,7 @@ def test_signatures_name_the_arguments_of_the_array_api():
 
 def test_one_element_formats_like_a_number():
     assert f"{tt.tensor(2.5):.2f}" == "2.50"
+    assert f"{tt.tensor(2.5)} {tt.tensor(3)}" == f"{np.array(2.5)} {np.array(3)}" == "2.5 3"
     assert f"{tt.tensor([1.0])}" == "tensor([1.])"
     with pytest.raises(tt.ShapeError):
         f"{tt.ones(2):.2f}"

@@ -197,6 +197,34 @@ def test_casts_to_the_same_dtype_are_free() -> None:
     assert i.long() is i
 
 
+def test_data_is_the_memory_without_the_history() -> None:
+    p = tt.tensor(X, requires_grad=True)
+    assert p.data.shares_memory(p)
+    assert not p.data.requires_grad
+    (p * p).sum().backward()
+    p.data -= 0.1 * p.grad  # SGD as people write it for PyTorch
+    np.testing.assert_allclose(p.detach().numpy(), X - 0.2 * X, rtol=1e-12)
+    assert p.is_leaf
+    memory = p.storage
+    p.data = p.data + 1.0
+    assert p.storage is memory
+    np.testing.assert_allclose(p.detach().numpy(), 0.8 * X + 1, rtol=1e-12)
+    p.data = p.data.T.contiguous().T  # other strides
+    p.data[0] = 7.0
+    np.testing.assert_allclose(p.detach().numpy()[0], 7.0)
+
+
+def test_a_write_through_data_is_seen_by_backward() -> None:
+    p = tt.tensor(X, requires_grad=True)
+    y = (p * p).sum()
+    p.data.zero_()
+    with pytest.raises(tt.GradError, match="overwritten"):
+        y.backward()
+    for value in (tt.ones(3), 1.0):
+        with pytest.raises(tt.ShapeError, match=r"data: .* is assigned to a tensor of shape \(2, 3\)"):
+            p.data = value  # type: ignore[assignment]
+
+
 WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "three axes": (lambda: b.t(), tt.ShapeError, "x.mT"),
     "behind the end": (lambda: x.narrow(1, 2, 2), tt.IndexRangeError, "2 positions from 2"),

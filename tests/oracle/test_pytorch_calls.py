@@ -230,6 +230,7 @@ torch.numel(x)
 x.size()
 x.size(0)
 x.size(dim=-1)
+x.data.mul(2)
 x.numel()
 x.element_size()
 x.itemsize
@@ -1091,7 +1092,6 @@ REFUSED = """
 x.repeat(2, 3)
 torch.equal(input=x, other=y)
 x.type(torch.float64)
-x.data
 x.grad_fn
 x.squeeze(1)
 torch.arange(end=5)
@@ -1164,6 +1164,7 @@ def gradients(text: str, ours: bool) -> list[Any]:
 
 # Where PyTorch refuses or warns of tensors that require gradients.
 NO_GRADIENT = lines("""
+x.data.mul(2)
 x // y
 x.numpy()
 float(s)

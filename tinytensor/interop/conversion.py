@@ -61,8 +61,8 @@ def as_complex(x: Tensor) -> complex:
 
 
 def formatted(x: Tensor, spec: str) -> str:
-    """`format(x, spec)`, as in f"{loss:.4f}", of a tensor with one element."""
-    return format(item(x), spec) if spec else repr(x)
+    """`format(x, spec)`: as in f"{loss:.4f}" of one element; f"{loss}" of shape () is the number."""
+    return format(item(x), spec) if spec or not x.layout.shape else repr(x)
 
 
 def as_index(x: Tensor) -> int:

@@ -20,13 +20,14 @@ from tinytensor.dtypes import (
     result_type,
     uint8,
 )
+from tinytensor.errors import ShapeError
 from tinytensor.ops.elementwise.comparison import where
 from tinytensor.ops.inplace import check_target, copy_, has_history
 from tinytensor.ops.random.random import normal, rand, randint, randn, uniform
 from tinytensor.ops.random.sampling import bernoulli, permutation
-from tinytensor.ops.views.manipulation import astype, clone, expand, reshape, sum_to, view_as_shape
+from tinytensor.ops.views.manipulation import astype, clone, detach, expand, reshape, sum_to, view_as_shape
 from tinytensor.shapes import normalize_axis
-from tinytensor.tensor import Tensor
+from tinytensor.tensor import Tensor, is_tensor
 
 __all__ = [
     "as_tensor",
@@ -232,6 +233,25 @@ def get_default_dtype() -> Any:
 
 
 # ---- methods alone -----------------------------------------------------------------------------------------
+
+
+def data_of(x: Tensor) -> Tensor:
+    """x without its history, in the same memory, `x.detach()`; assigning to it writes into that memory."""
+    return detach(x)
+
+
+def set_data(x: Tensor, value: Tensor) -> None:
+    """x.data = value: a copy into the memory of x, of the same shape; `x.data -= step` needs none."""
+    alias = detach(x)
+    if not is_tensor(value) or value.layout.shape != x.layout.shape:
+        raise ShapeError(
+            f"data: {f'shape {value.shape}' if is_tensor(value) else type(value).__name__} is assigned to a "
+            f"tensor of shape {x.layout.shape}",
+            why="the numbers are copied into the memory of the tensor",
+            fix="make a new tensor, such as nn.Parameter(value), and put it in its place",
+        )
+    if value.storage is not x.storage or value.layout != x.layout:
+        copy_(alias, detach(value))
 
 
 def dim(x: Tensor) -> int:
