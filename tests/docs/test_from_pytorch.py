@@ -70,10 +70,13 @@ def ties() -> None:
     assert square.grad.tolist() == [[[0.25, 0.25], [0.25, 0.25]]]
 
 
-def sizes() -> None:
-    assert X.size == 6
-    with pytest.raises(TypeError, match="not callable"):
-        X.size()  # type: ignore[operator]
+def data() -> None:
+    p = tt.ones(3, requires_grad=True)
+    loss = (p * p).sum()
+    assert p.data.shares_memory(p)
+    p.data.zero_()
+    with pytest.raises(tt.GradError, match="overwritten"):
+        loss.backward()
 
 
 def gelu() -> None:
@@ -170,7 +173,7 @@ ROWS: dict[str, Callable[[], None]] = {
     "`x.nonzero()`": nonzero,
     "`nn.Linear(a, b).weight`": weight,
     "`x.max(1)`, `max_pool2d(x, 2)` with ties": ties,
-    "`x.size`, `x.numel`": sizes,
+    "`x.data`": data,
     "`gelu(x)`": gelu,
     "`meshgrid(a, b)`": meshgrid,
     "`pad(x, (1, 2))`": pad,
