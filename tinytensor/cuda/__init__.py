@@ -1,7 +1,15 @@
 """`tt.cuda`: user-written CUDA kernels, streams, pinned memory, and the kernel checker."""
 
+from tinytensor.cuda.devices import (
+    device_count,
+    is_available,
+    is_bf16_supported,
+    manual_seed,
+    manual_seed_all,
+    synchronize,
+)
 from tinytensor.cuda.streams import Stream, copy_async, pinned
-from tinytensor.cuda.user_kernels import Kernel, check, is_available, kernel, pointer, synchronize
+from tinytensor.cuda.user_kernels import Kernel, check, kernel, pointer
 from tinytensor.runtime.checked.report import CheckReport
 
 __all__ = [
@@ -10,8 +18,12 @@ __all__ = [
     "Stream",
     "check",
     "copy_async",
+    "device_count",
     "is_available",
+    "is_bf16_supported",
     "kernel",
+    "manual_seed",
+    "manual_seed_all",
     "pinned",
     "pointer",
     "synchronize",

@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import Device, as_device, cpu
-from tinytensor.dispatch.bounds import raise_reported
 from tinytensor.dispatch.checks import common_device
 from tinytensor.dispatch.launch import view_of
 from tinytensor.dispatch.watch import watched
@@ -32,10 +31,8 @@ __all__ = [
     "CheckReport",
     "Kernel",
     "check",
-    "is_available",
     "kernel",
     "pointer",
-    "synchronize",
 ]
 
 
@@ -315,35 +312,3 @@ def check(*, blocks: int = 4) -> Iterator[CheckReport]:
     checked: Any = runtime_of(as_device("checked"))
     with checked.check(runtime_of(as_device("emulated")), blocks) as report:
         yield report
-
-
-def is_available() -> bool:
-    """Whether a GPU is available as device "cuda".
-
-    Example:
-        >>> tt.cuda.is_available() in (True, False)
-        True
-    """
-    try:
-        runtime_of(as_device("cuda"))
-    except DeviceError:
-        return False
-    return True
-
-
-def synchronize(device: Device | str = "cuda") -> None:
-    """Wait for all work of a device, and raise errors that its kernels reported.
-
-    Args:
-        device: "cuda", "cuda:1", "emulated" or "checked".
-
-    Raises:
-        DeviceError: the device is not available.
-        IndexRangeError: a kernel reported an index out of range.
-
-    Example:
-        >>> tt.cuda.synchronize("emulated")
-    """
-    runtime = runtime_of(as_device(device))
-    runtime.synchronize()
-    raise_reported(runtime)
