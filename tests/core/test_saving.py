@@ -152,6 +152,7 @@ def test_devices(path: Path) -> None:
     assert found["x"].tolist() == x.tolist()
     assert found["x"].shares_memory(found["again"])
     assert str(tt.load(path)["x"].device) == "cpu"
+    assert tt.equal(tt.load(path, weights_only=True)["x"], tt.load(path, weights_only=False)["x"]).all()
     with pytest.raises(tt.DeviceError, match="load"):
         tt.load(path, "nowhere")
 

@@ -169,6 +169,19 @@ def test_nested_switched_off_decorated_and_in_threads() -> None:
         tt.autocast(tt.float64)
 
 
+def test_a_device_type_casts_ops_on_such_devices_alone() -> None:
+    x = tt.ones(2, 2)
+    y = x.to("emulated")
+    with tt.autocast("cpu", tt.float16):
+        assert ((x @ x).dtype, (y @ y).dtype) == (tt.float16, tt.float32)
+    with tt.autocast(device_type="emulated", dtype=tt.bfloat16):
+        assert ((x @ x).dtype, (y @ y).dtype) == (tt.float32, tt.bfloat16)
+    assert tt.autocast("emulated")(lambda: ((x @ x).dtype, (y @ y).dtype))() == (tt.float32, tt.bfloat16)
+    assert (tt.autocast("cuda").dtype, tt.autocast("cuda:1").device_type) == (tt.float16, "cuda")
+    with pytest.raises(tt.DeviceError, match="there is no device 'gpu'"):
+        tt.autocast("gpu")
+
+
 def test_backward_inside_changes_nothing() -> None:
     w = tt.tensor(drawn(3, 3), requires_grad=True)
     loss = (w @ w).sum()

@@ -83,7 +83,9 @@ def save(obj: Any, path: PathLike) -> None:
         raise _renamed(error, "write_safetensors", "save") from None
 
 
-def load(path: PathLike, device: str | Device | None = None, *, mmap: bool = False) -> Any:
+def load(
+    path: PathLike, device: str | Device | None = None, *, mmap: bool = False, weights_only: bool = True
+) -> Any:
     """Read a file of `save`, or any safetensors file. No code of the file runs.
 
     Args:
@@ -91,6 +93,7 @@ def load(path: PathLike, device: str | Device | None = None, *, mmap: bool = Fal
         device: where the tensors go; default "cpu", wherever they were. PyTorch's `map_location`.
         mmap: True maps the file into memory and reads what is used when it is used; the tensors can be
             written to, and the file keeps its values. The file must not become shorter meanwhile.
+        weights_only: PyTorch's; changes nothing here, where no file has code.
 
     Returns:
         What was saved; the tensors of other safetensors files by name.

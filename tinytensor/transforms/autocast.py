@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from tinytensor.autograd.modes import Cast, casting, grad_enabled, using
+from tinytensor.device import as_device
 from tinytensor.dtypes import DType, bfloat16, float16, float32
 from tinytensor.errors import DTypeError
 from tinytensor.op import Precision
@@ -29,12 +30,15 @@ class autocast(using):  # noqa: N801 - a context manager and a decorator, named 
     range of float32 and needs none.
 
     Args:
-        dtype: `tt.bfloat16` or `tt.float16`.
+        device_type: "cpu", "cuda", …: cast the inputs of ops on such devices alone. May be left out, as in
+            `tt.autocast(tt.bfloat16)`: then it is all devices.
+        dtype: `tt.bfloat16` or `tt.float16`; default float16 for "cuda", as in PyTorch, else bfloat16.
         enabled: False disables autocast, also inside another autocast block.
         cache: round a parameter once, not at every use, until the context ends or it is modified.
 
     Raises:
         DTypeError: dtype is not a 16-bit float.
+        DeviceError: there is no such type of device.
 
     Example:
         >>> layer, x = tt.nn.Linear(3, 2), tt.ones(1, 3)
@@ -45,7 +49,19 @@ class autocast(using):  # noqa: N801 - a context manager and a decorator, named 
         (tinytensor.bfloat16, tinytensor.float32)
     """
 
-    def __init__(self, dtype: DType = bfloat16, *, enabled: bool = True, cache: bool = True) -> None:
+    def __init__(
+        self,
+        device_type: str | DType | None = None,
+        dtype: DType | None = None,
+        *,
+        enabled: bool = True,
+        cache: bool = True,
+    ) -> None:
+        if isinstance(device_type, DType):
+            device_type, dtype = None, device_type
+        self.device_type = None if device_type is None else as_device(device_type, "autocast").type
+        if dtype is None:
+            dtype = float16 if self.device_type == "cuda" else bfloat16
         if dtype not in (bfloat16, float16):
             raise DTypeError(
                 f"autocast: products in {dtype}",
@@ -57,14 +73,14 @@ class autocast(using):  # noqa: N801 - a context manager and a decorator, named 
 
     def inside(self) -> Cast | None:
         """The casting function inside the block, with an empty cache for each `with`."""
-        return _Casting(self.dtype, self.cache) if self.enabled else None
+        return _Casting(self.device_type, self.dtype, self.cache) if self.enabled else None
 
     def __call__(self, function: F) -> F:
         """Decorate: each call of `function` runs in this mode."""
 
         @functools.wraps(function)
         def in_mode(*args: Any, **kwargs: Any) -> Any:
-            with autocast(self.dtype, enabled=self.enabled, cache=self.cache):
+            with autocast(self.device_type, self.dtype, enabled=self.enabled, cache=self.cache):
                 return function(*args, **kwargs)
 
         return in_mode  # type: ignore[return-value]  # wraps() keeps the signature
@@ -84,12 +100,14 @@ def is_autocast_enabled() -> bool:
 class _Casting:
     """Casts the inputs of ops inside one `with` block, with a cache of rounded parameters."""
 
-    def __init__(self, dtype: DType, cache: bool) -> None:
-        self.dtype, self.cache = dtype, cache
+    def __init__(self, device_type: str | None, dtype: DType, cache: bool) -> None:
+        self.device_type, self.dtype, self.cache = device_type, dtype, cache
         self.known: dict[tuple[int, bool], tuple[Any, int, Any]] = {}  # (leaf, its version, rounded)
 
     def __call__(self, precision: Precision | None, ins: Sequence[Any]) -> Sequence[Any]:
         """The inputs that an op of this precision gets."""
+        if self.device_type and any([is_tensor(x) and x.device.type != self.device_type for x in ins]):
+            return ins
         if precision == "narrow":
             return [self._narrow(x) if is_tensor(x) else x for x in ins]
         if precision == "wide":
@@ -98,7 +116,7 @@ class _Casting:
 
     def afresh(self) -> _Casting:
         """A copy with an empty cache."""
-        return _Casting(self.dtype, self.cache)
+        return _Casting(self.device_type, self.dtype, self.cache)
 
     def _narrow(self, x: Any) -> Any:
         dtype = x.storage.dtype

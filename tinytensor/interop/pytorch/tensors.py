@@ -27,7 +27,7 @@ from tinytensor.ops.random.random import normal, rand, randint, randn, uniform
 from tinytensor.ops.random.sampling import bernoulli, permutation
 from tinytensor.ops.views.manipulation import astype, clone, detach, expand, reshape, sum_to, view_as_shape
 from tinytensor.shapes import normalize_axis
-from tinytensor.tensor import Tensor, is_tensor
+from tinytensor.tensor import Tensor
 
 __all__ = [
     "as_tensor",
@@ -243,10 +243,10 @@ def data_of(x: Tensor) -> Tensor:
 def set_data(x: Tensor, value: Tensor) -> None:
     """x.data = value: a copy into the memory of x, of the same shape; `x.data -= step` needs none."""
     alias = detach(x)
-    if not is_tensor(value) or value.layout.shape != x.layout.shape:
+    if not isinstance(value, Tensor) or value.layout.shape != x.layout.shape:
+        given = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
         raise ShapeError(
-            f"data: {f'shape {value.shape}' if is_tensor(value) else type(value).__name__} is assigned to a "
-            f"tensor of shape {x.layout.shape}",
+            f"data: {given} is assigned to a tensor of shape {x.layout.shape}",
             why="the numbers are copied into the memory of the tensor",
             fix="make a new tensor, such as nn.Parameter(value), and put it in its place",
         )
