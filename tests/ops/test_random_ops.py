@@ -88,6 +88,21 @@ def test_randint_in_every_dtype(dtype: str) -> None:
     np.testing.assert_array_equal(read(x), read(wide))
 
 
+def test_a_single_end_of_randint_is_high() -> None:
+    calls = [
+        lambda g: tt.randint(0, 5, (4, 3), generator=g),
+        lambda g: tt.randint(5, (4, 3), generator=g),
+        lambda g: tt.randint(5, [4, 3], generator=g),
+        lambda g: tt.randint(5, shape=(4, 3), generator=g),
+        lambda g: tt.randint(high=5, size=(4, 3), generator=g),
+    ]
+    drawn = [call(tt.Generator(3)).tolist() for call in calls]
+    assert drawn[1:] == drawn[:1] * 4
+    for ends in ((), (5,), (2, 5)):
+        with pytest.raises(tt.TinyTensorError, match="shape"):
+            tt.randint(*ends)
+
+
 def test_randint_refuses_what_the_dtype_cannot_hold() -> None:
     with pytest.raises(tt.ArgumentError, match="int8 has the range -128 to 127"):
         tt.randint(0, 129, (2,), dtype="int8")

@@ -332,9 +332,9 @@ def randn(
 
 
 def randint(
-    low: int,
-    high: int,
-    shape: Any,
+    low: Any = 0,
+    high: Any = None,
+    shape: Any = None,
     *,
     dtype: Any = None,
     device: Any = None,
@@ -343,7 +343,7 @@ def randint(
     """Samples from the uniform distribution on the integers low to high - 1.
 
     Args:
-        low, high: the ends; high is exclusive.
+        low, high: the ends; high is exclusive. A single one is high, as in PyTorch: `tt.randint(10, (2, 3))`.
         shape: sizes as a tuple or one integer.
         dtype: default int64.
         device: of the result; the values do not depend on it. Default "cpu".
@@ -361,6 +361,10 @@ def randint(
         >>> bool((x >= 0).all() & (x < 10).all())
         True
     """
+    if shape is None and isinstance(high, tuple | list):
+        low, high, shape = 0, low, high
+    elif high is None:
+        low, high = 0, low
     place = device_of(device, "randint")
     sizes = check_shape(shape, "randint")
     kind = int64 if dtype is None else as_dtype(dtype, "randint")
