@@ -240,7 +240,7 @@ def data_of(x: Tensor) -> Tensor:
     return detach(x)
 
 
-def set_data(x: Tensor, value: Tensor) -> None:
+def set_data(x: Tensor, value: Any) -> None:
     """x.data = value: a copy into the memory of x, of the same shape; `x.data -= step` needs none."""
     alias = detach(x)
     if not isinstance(value, Tensor) or value.layout.shape != x.layout.shape:
