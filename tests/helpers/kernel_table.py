@@ -17,7 +17,7 @@ import tinytensor as tt
 from tests.helpers.kernel_matrix import PROGRAM, Instance, instances, main_instances, stems
 from tests.helpers.source import ROOT
 from tinytensor.runtime.cuda import nvrtc
-from tinytensor.runtime.cuda.occupancy import Resources, markdown_table, occupancy
+from tinytensor.runtime.cuda.occupancy import Resources, occupancy
 from tinytensor.runtime.kernel_files import kernel_path
 
 SUMMARY = ROOT / "docs" / "kernel_resources.md"
@@ -84,6 +84,20 @@ def table(found: dict[Instance, Found], architectures: Sequence[int]) -> str:
         rows.append([f"{stem}.cu", kernel, len(members), _block(typical), *cells, most, stack])
     columns = ["file", "kernel", "instances", "block", *(f"sm_{a}" for a in architectures), "most", "stack"]
     return markdown_table(columns, rows)
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Markdown table; columns of numbers are right-aligned."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in (list(columns), *cells)) for i in range(len(columns))]
+    right = [bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
+
+    def line(row: Sequence[str]) -> str:
+        padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
+        return f"| {' | '.join(padded)} |"
+
+    rule = [("-" * (w - 1) + ":") if r else "-" * w for w, r in zip(widths, right, strict=True)]
+    return "\n".join([line(columns), line(rule), *map(line, cells)]) + "\n"
 
 
 def summary(found: dict[Instance, Found]) -> str:

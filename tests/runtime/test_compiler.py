@@ -72,7 +72,7 @@ def test_several_are_compiled_at_once(
     )
     both.chmod(0o755)
     monkeypatch.setenv("CXX", str(both))
-    monkeypatch.setattr(compiler, "_processors", lambda: 2)
+    monkeypatch.setattr(compiler, "logical_processors", lambda: 2)
     compiler._tell_once.cache_clear()
     make_libraries([recipe(1), recipe(2), recipe(text="undeclared x;")], "part")
     assert len(list((cache / "part").glob("*.so"))) == 2

@@ -8,6 +8,7 @@ An address is an integer; a reference to a `Buffer` keeps its bytes alive. Indep
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -17,12 +18,43 @@ from typing import Any, Protocol
 
 from tinytensor.device import Device
 from tinytensor.dtypes import DType
+from tinytensor.errors import DeviceError
 from tinytensor.runtime.cpu.arrays import Array
 
 TemplateArgument = DType | int | bool | str  # of an instance name; see `signature.instance`
 Argument = Any  # Buffer, anything with an integer `ptr`, None (a null pointer), a number, bytes (a struct)
 Dim = int | tuple[int, ...]  # grid or block: up to three sizes, x first
 Source = str | Path  # the stem of a file in `kernels/`, or the path of any other .cu file
+
+
+def three_sizes(sizes: Any) -> tuple[int, int, int]:
+    """A grid or block, padded to three axes. TypeError or ValueError unless it is one to three integers."""
+    if isinstance(sizes, int):
+        return sizes, 1, 1
+    if not isinstance(sizes, Sequence):
+        return operator.index(sizes), 1, 1
+    if not 1 <= len(sizes) <= 3:
+        raise ValueError
+    x, y, z = (*sizes, 1, 1)[:3]
+    return x, y, z
+
+
+def not_in_capture(device: Device, what: str) -> DeviceError:
+    """DeviceError for an operation that a captured graph cannot replay."""
+    return DeviceError(
+        f"{device}: {what} is not possible while a graph is captured",
+        why="nothing runs during capture, and a replay repeats device work only",
+        fix="do it before or after the captured function; let the function take and return tensors",
+    )
+
+
+def not_captured() -> DeviceError:
+    """DeviceError for the launch of a graph whose capture has not ended."""
+    return DeviceError(
+        "graph: it was not captured",
+        why="the block of `with runtime.capture() as graph` has not ended, or it failed",
+        fix="launch the graph after the block",
+    )
 
 
 class Buffer:

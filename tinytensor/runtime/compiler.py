@@ -227,7 +227,7 @@ def make_libraries(recipes: Sequence[Recipe], part: str) -> None:
 
     if len(missing) > 1:
         missing.sort(key=lambda recipe: -sum(map(len, contents(recipe))))
-        pool = ThreadPoolExecutor(_processors())
+        pool = ThreadPoolExecutor(logical_processors())
         try:
             for _ in pool.map(make, missing):
                 pass
@@ -239,7 +239,8 @@ def _target(recipe: Recipe, compiler: Compiler, part: str) -> Path:
     return cache_folder(part) / f"{recipe.name}-{fingerprint(recipe, compiler)}.so"
 
 
-def _processors() -> int:
+def logical_processors() -> int:
+    """Number of logical processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tinytensor import dtypes
@@ -99,6 +100,17 @@ def parse(text: str) -> dict[str, Signature]:
         signature = _read(text[start : match.start()], text, match.end())
         found[signature.name] = signature
     return found
+
+
+def signature_of(name: str, declared: Mapping[str, Signature], path: Path) -> Signature:
+    """Signature of a kernel of a file; KernelError if it is not among the declared ones."""
+    if name not in declared:
+        raise KernelError(
+            f"kernel {name}: {path.name} has no kernel of this name",
+            why=f"its kernels are {', '.join(sorted(declared)) or 'none'}",
+            fix="check the name, or declare it as __global__",
+        )
+    return declared[name]
 
 
 def _read(before: str, text: str, position: int) -> Signature:

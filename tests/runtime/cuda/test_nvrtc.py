@@ -8,15 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.kernel_table import markdown_table
 from tinytensor.errors import DeviceError, KernelError
 from tinytensor.runtime.cuda import nvrtc
-from tinytensor.runtime.cuda.occupancy import (
-    LIMITS,
-    Resources,
-    markdown_table,
-    occupancy,
-    resources_of,
-)
+from tinytensor.runtime.cuda.occupancy import LIMITS, Resources, occupancy, resources_of
 
 needs_nvrtc = pytest.mark.skipif(not nvrtc.available(), reason="NVRTC is not installed (extra [dev])")
 

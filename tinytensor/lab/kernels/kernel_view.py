@@ -24,7 +24,7 @@ from tinytensor.lab.kernels.source import Piece, caller_of, pieces_of, split_pla
 from tinytensor.lab.kernels.thread_map import NamedMemory, bank_map, thread_map
 from tinytensor.lab.patching import replaced
 from tinytensor.runtime import runtime_of
-from tinytensor.runtime.base import Dim
+from tinytensor.runtime.base import Dim, three_sizes
 from tinytensor.runtime.checked.counts import KernelCount, LineCount, LineWork, lines_of, work_of
 from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.checked.warp_requests import Request
@@ -341,15 +341,10 @@ def _launches() -> Iterator[list[_Launched]]:
     def call(kernel: EmulatedKernel, grid: Dim, block: Dim, args: Sequence[Any], shared: int = 0) -> None:
         plain(kernel, grid, block, args, shared)
         if threading.get_ident() == thread:
-            found.append(_Launched(kernel, _three(grid), _three(block), shared, args))
+            found.append(_Launched(kernel, three_sizes(grid), three_sizes(block), shared, args))
 
     with replaced([(EmulatedKernel, "__call__", call)]):
         yield found
-
-
-def _three(sizes: Dim) -> Sizes:
-    x, y, z = (sizes, 1, 1) if isinstance(sizes, int) else (*sizes, 1, 1)[:3]
-    return x, y, z
 
 
 def kernel(

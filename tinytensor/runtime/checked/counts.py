@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,8 +127,8 @@ class KernelCount:
     read_bytes: int = 0
     written_bytes: int = 0
     accesses: dict[AccessKey, list[int]] = field(default_factory=dict)
-    passes: dict[int, int] = field(default_factory=dict)
-    products: dict[tuple[Code, str], int] = field(default_factory=dict)
+    passes: Counter[int] = field(default_factory=Counter)
+    products: Counter[tuple[Code, str]] = field(default_factory=Counter)
     requests: list[Request] = field(default_factory=list)
 
     @property
@@ -181,10 +182,8 @@ class KernelCount:
             have = self.accesses.setdefault(key, [0] * len(numbers))
             for i, number in enumerate(numbers):
                 have[i] += number
-        for code, times in other.passes.items():
-            self.passes[code] = self.passes.get(code, 0) + times
-        for product, count in other.products.items():
-            self.products[product] = self.products.get(product, 0) + count
+        self.passes.update(other.passes)
+        self.products.update(other.products)
 
 
 def lines_of(kernels: Iterable[KernelCount]) -> list[LineCount]:
@@ -236,16 +235,15 @@ def read_accesses(text: str) -> dict[AccessKey, list[int]]:
     return found
 
 
-def read_work(text: str) -> tuple[dict[int, int], dict[tuple[Code, str], int]]:
+def read_work(text: str) -> tuple[Counter[int], Counter[tuple[Code, str]]]:
     """Parse the execution counts of basic blocks, and the operations of tensor cores."""
-    passes: dict[int, int] = {}
-    products: dict[tuple[Code, str], int] = {}
+    passes: Counter[int] = Counter()
+    products: Counter[tuple[Code, str]] = Counter()
     for row in text.splitlines():
         first, *rest = row.split("\t")
         if first in TENSOR_KINDS:
             code, file, line, count = rest
-            key = (code, file, line), TENSOR_KINDS[first]
-            products[key] = products.get(key, 0) + int(count)
+            products[(code, file, line), TENSOR_KINDS[first]] += int(count)
         else:
             passes[int(first, 16)] = int(rest[0])
     return passes, products

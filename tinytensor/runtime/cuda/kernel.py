@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinytensor.errors import KernelError
-from tinytensor.runtime.base import Argument, Dim
+from tinytensor.runtime.base import Argument, Dim, three_sizes
 from tinytensor.runtime.cuda.occupancy import Resources
 from tinytensor.runtime.signature import Packer
 
@@ -66,7 +66,7 @@ class CupyKernel:
             own = _Arguments(len(data), offsets)
         ctypes.memmove(own.start, data, len(data))
         runtime, driver = self._runtime, self._driver
-        sizes = (*_three(grid), *_three(block), shared)
+        sizes = (*three_sizes(grid), *three_sizes(block), shared)
         try:
             runtime.call(driver.launchKernel, self._function.ptr, *sizes, runtime.stream.ptr, own.address, 0)
         except driver.CUDADriverError as error:
@@ -104,11 +104,3 @@ class CupyKernel:
             fix="a grid has at most 2^31-1 x 65,535 x 65,535 blocks, a block 1,024 threads and 65,536 "
             'registers; re-run on device="checked"',
         )
-
-
-def _three(sizes: Dim) -> tuple[int, int, int]:
-    """x, y and z."""
-    if isinstance(sizes, int):
-        return sizes, 1, 1
-    x, y, z = (*sizes, 1, 1)[:3]
-    return x, y, z

@@ -155,12 +155,6 @@ class DevicePool:
             self._drain()
             return self.statistics
 
-    def reset_peak(self) -> None:
-        """Reset `peak` to the bytes in use now."""
-        with self._lock:
-            self._drain()
-            self.statistics.peak = self.statistics.live
-
     def release(self) -> int:
         """Free all cached blocks; returns the number of bytes."""
         with self._lock:

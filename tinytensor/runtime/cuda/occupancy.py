@@ -7,7 +7,7 @@ determine how many blocks are resident, not how fast they run.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -127,20 +127,3 @@ def occupancy(architecture: int, threads: int, registers: int, shared: int = 0) 
 
 def _up(n: int, unit: int) -> int:
     return -(-n // unit) * unit
-
-
-# ---- tables ------------------------------------------------------------------------------------------------
-
-
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Markdown table; columns of numbers are right-aligned."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in (list(columns), *cells)) for i in range(len(columns))]
-    right = [bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
-
-    def line(row: Sequence[str]) -> str:
-        padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
-        return f"| {' | '.join(padded)} |"
-
-    rule = [("-" * (w - 1) + ":") if r else "-" * w for w, r in zip(widths, right, strict=True)]
-    return "\n".join([line(columns), line(rule), *map(line, cells)]) + "\n"

@@ -10,25 +10,22 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinytensor.device import Device, as_device
-from tinytensor.dtypes import DType
 from tinytensor.errors import DeviceError, KernelError
-from tinytensor.runtime.base import Buffer, DeviceStatistics, Dim, Source, TemplateArgument
+from tinytensor.runtime.base import Buffer, DeviceStatistics, Dim, Source, TemplateArgument, not_in_capture
 from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.runtime.cuda import nvrtc
-from tinytensor.runtime.cuda.foreign_memory import Foreign, borrow, lend
+from tinytensor.runtime.cuda import foreign_memory, nvrtc
 from tinytensor.runtime.cuda.kernel import CupyKernel
 from tinytensor.runtime.cuda.memory_pool import Arena, DevicePool
 from tinytensor.runtime.cuda.occupancy import Resources
 from tinytensor.runtime.cuda.pinned_copies import Staging
 from tinytensor.runtime.cuda.stream import Graph, PerThread, StreamWork
 from tinytensor.runtime.emulated.kernels import locate
-from tinytensor.runtime.signature import Packer, Signature
+from tinytensor.runtime.signature import Packer, signature_of
 
 _OLDEST_CUPY = 14
 _OLDEST_GPU = 75
@@ -225,23 +222,10 @@ class CupyRuntime(StreamWork):
     def _wait_for_all(self) -> None:
         self.call(self._api.deviceSynchronize)
 
-    # ---- memory shared with other libraries
+    # ---- memory shared with other libraries: functions of a runtime, as methods
 
-    def borrow(self, obj: Any) -> Foreign:
-        """Memory of another library, without a copy; see `foreign_memory.borrow`."""
-        return borrow(self, obj)
-
-    def lend(
-        self,
-        buffer: Buffer,
-        dtype: DType,
-        shape: Sequence[int],
-        strides: Sequence[int],
-        offset: int,
-        owner: object = None,
-    ) -> Any:
-        """A buffer as a CuPy array, without a copy; see `foreign_memory.lend`."""
-        return lend(self, buffer, dtype, shape, strides, offset, owner)
+    borrow = foreign_memory.borrow
+    lend = foreign_memory.lend
 
     # ---- kernels
 
@@ -265,7 +249,7 @@ class CupyRuntime(StreamWork):
         path = locate(source)
         declared = nvrtc.signatures(path)
         packers = {
-            (source, name, arguments): Packer(_kernel_of(path, declared, name), arguments)
+            (source, name, arguments): Packer(signature_of(name, declared, path), arguments)
             for name, arguments in wanted
             if (source, name, arguments) not in self._kernels
         }
@@ -331,18 +315,4 @@ class CupyRuntime(StreamWork):
 
     def _refuse_in_capture(self, what: str) -> None:
         if self._graph is not None:
-            raise DeviceError(
-                f"{self.device}: {what} is not possible while a graph is captured",
-                why="nothing runs during capture, and a replay repeats device work only",
-                fix="do it before or after the captured function; let the function take and return tensors",
-            )
-
-
-def _kernel_of(path: Path, declared: dict[str, Signature], name: str) -> Signature:
-    if name not in declared:
-        raise KernelError(
-            f"kernel {name}: {path.name} has no kernel of this name",
-            why=f"its kernels are {', '.join(sorted(declared)) or 'none'}",
-            fix="check the name, or declare it as __global__",
-        )
-    return declared[name]
+            raise not_in_capture(self.device, what)

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.errors import DeviceError
-from tinytensor.runtime.base import DeviceStatistics
+from tinytensor.runtime.base import DeviceStatistics, not_captured
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cuda.memory_pool import Arena
 
@@ -164,11 +163,7 @@ class Graph:
         """Replay the graph on the current stream of this thread."""
         runtime = self._runtime
         if self.executable is None:
-            raise DeviceError(
-                "graph: it was not captured",
-                why="the block of `with runtime.capture() as graph` has not ended, or it failed",
-                fix="launch the graph after the block",
-            )
+            raise not_captured()
         runtime.call(self.executable.launch, runtime.stream)
         runtime.statistics.launch_calls += self.launches
         runtime.recent.append((f"graph of {self.launches} kernels", 0, 0))

@@ -29,7 +29,7 @@ from tinytensor.runtime.compiler import (
 )
 from tinytensor.runtime.kernel_cache import cache_folder, read_kept
 from tinytensor.runtime.kernel_files import KERNELS, kernel_files, kernel_path
-from tinytensor.runtime.signature import Packer, Signature, parse
+from tinytensor.runtime.signature import Packer, Signature, parse, signature_of
 
 EMULATOR = Path(__file__).parent / "emulator"
 # -O2 compiles small kernels as fast as -O1 and runs matrix products three times faster; -O3 compiles up to
@@ -167,13 +167,7 @@ class SourceFile:
 
     def signature(self, name: str) -> Signature:
         """Signature of a kernel; KernelError if the file has no such kernel."""
-        if name in self.signatures:
-            return self.signatures[name]
-        raise KernelError(
-            f"kernel {name}: {self.path.name} has no kernel of this name",
-            why=f"its kernels are {', '.join(sorted(self.signatures)) or 'none'}",
-            fix="check the name, or declare it as __global__",
-        )
+        return signature_of(name, self.signatures, self.path)
 
     def recipe(self, instances: Sequence[Packer]) -> Recipe:
         """Build recipe of a unit with these instances."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which has no stubs
 import contextlib
 import ctypes
-import operator
 import os
 import signal
 import struct
@@ -23,7 +22,7 @@ from typing import NoReturn, Protocol
 import numpy as np
 
 from tinytensor.device import Device, as_device
-from tinytensor.errors import DeviceError, KernelError
+from tinytensor.errors import KernelError
 from tinytensor.runtime.base import (
     Argument,
     Buffer,
@@ -31,7 +30,11 @@ from tinytensor.runtime.base import (
     Dim,
     Source,
     TemplateArgument,
+    not_captured,
+    not_in_capture,
+    three_sizes,
 )
+from tinytensor.runtime.compiler import logical_processors
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.emulated.guarded_memory import Arena, GuardedMemory
 from tinytensor.runtime.emulated.kernels import (
@@ -108,9 +111,7 @@ class EmulatedKernel:
         """Run all threads. KernelError for sizes that a GPU rejects, faults, deadlocks and failed asserts."""
         arguments, _ = self._packer.pack(args)
         try:
-            gx, gy, gz = (grid, 1, 1) if isinstance(grid, int) else _three(grid)
-            bx, by, bz = (block, 1, 1) if isinstance(block, int) else _three(block)
-            packed = HEADER.pack(gx, gy, gz, bx, by, bz, shared, 0) + arguments
+            packed = HEADER.pack(*three_sizes(grid), *three_sizes(block), shared, 0) + arguments
         except (struct.error, TypeError, ValueError):
             self._fail("grid and block are up to three sizes, shared is one", (grid, block, shared))
         graph = self._runtime.graph
@@ -166,16 +167,6 @@ class EmulatedKernel:
         )
 
 
-def _three(sizes: Dim) -> tuple[int, int, int]:
-    """Sizes padded to three axes. Raises TypeError or ValueError."""
-    if not isinstance(sizes, Sequence):
-        return operator.index(sizes), 1, 1
-    if not 1 <= len(sizes) <= 3:
-        raise ValueError
-    x, y, z = (*sizes, 1, 1)[:3]
-    return x, y, z
-
-
 def interruptible() -> bool:
     """Whether Ctrl-C raises KeyboardInterrupt in this thread. Otherwise the kernel runs to its end, and the
     handler after it.
@@ -198,7 +189,7 @@ def processors() -> int:
     asked = os.environ.get("TINYTENSOR_EMULATOR_WORKERS", "")
     if asked.isdigit():
         return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return logical_processors()
 
 
 class Watcher(Protocol):
@@ -382,11 +373,7 @@ class EmulatedRuntime:
 
     def _refuse_in_capture(self, what: str) -> None:
         if self.graph is not None:
-            raise DeviceError(
-                f"{self.device}: {what} is not possible while a graph is captured",
-                why="nothing runs during capture, and a replay repeats device work only",
-                fix="do it before or after the captured function; let the function take and return tensors",
-            )
+            raise not_in_capture(self.device, what)
 
     @contextlib.contextmanager
     def schedule(self, *, order: int = 0, workers: int | None = None) -> Iterator[None]:
@@ -428,11 +415,7 @@ class EmulatedGraph:
     def launch(self) -> None:
         """Replay all steps in order."""
         if not self.ended:
-            raise DeviceError(
-                "graph: it was not captured",
-                why="the block of `with runtime.capture() as graph` has not ended, or it failed",
-                fix="launch the graph after the block",
-            )
+            raise not_captured()
         for step in self._steps:
             step()
 
