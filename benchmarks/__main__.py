@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import tinytensor as tt
 from benchmarks import commands
@@ -24,26 +25,23 @@ def kernels_lab(options: argparse.Namespace) -> int:
     if options.ladder not in (*LADDERS, overlap.LADDER, *host.LADDERS, "all"):
         known = ", ".join([*LADDERS, overlap.LADDER, *host.LADDERS])
         raise BenchmarkError(f"kernels_lab: {options.ladder!r} is no ladder; choose from {known}, all")
-    report = Report("kernels_lab")
-    if options.ladder in host.LADDERS:
-        ladder_of_host = host.LADDERS[options.ladder]
-        timed = host.time_rungs(ladder_of_host)
-        report.findings[options.ladder] = {"timed": True, "rungs": [asdict(t) for t in timed]}
-        print(host.table(ladder_of_host, timed), end="\n\n")
-        print(f"written: {report.write(options.out)}")
-        return 0
-    if options.time and not tt.cuda.is_available():
+    on_host = options.ladder in host.LADDERS
+    if options.time and not on_host and not tt.cuda.is_available():
         raise BenchmarkError("kernels_lab: --time needs a GPU; without it, traffic is counted on any machine")
+    report = Report("kernels_lab")
     for name in [*LADDERS, overlap.LADDER] if options.ladder == "all" else [options.ladder]:
-        if name == overlap.LADDER:
-            streams = overlap.time_rungs() if options.time else overlap.count()
-            report.findings[name] = {"timed": options.time, "rungs": [asdict(row) for row in streams]}
-            print(overlap.table(streams), end="\n\n", flush=True)
-            continue
-        ladder = LADDERS[name]
-        found = lab.time_rungs(ladder) if options.time else lab.count(ladder)
-        report.findings[name] = {"timed": options.time, "rungs": lab.as_json(found)}
-        print(lab.table(ladder, found), end="\n\n", flush=True)
+        rungs: Sequence[Any]
+        if on_host:
+            rungs = host.time_rungs(host.LADDERS[name])
+            table = host.table(host.LADDERS[name], rungs)
+        elif name == overlap.LADDER:
+            rungs = overlap.time_rungs() if options.time else overlap.count()
+            table = overlap.table(rungs)
+        else:
+            rungs = lab.time_rungs(LADDERS[name]) if options.time else lab.count(LADDERS[name])
+            table = lab.table(LADDERS[name], rungs)
+        report.findings[name] = {"timed": options.time or on_host, "rungs": [asdict(row) for row in rungs]}
+        print(table, end="\n\n", flush=True)
     print(f"written: {report.write(options.out)}")
     return 0
 

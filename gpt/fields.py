@@ -457,7 +457,6 @@ _RENAMED = {
     "eval_iters": "eval_batches",
 }
 
-
 _ELSEWHERE = {
     "eval_only": "leave it out: a run is measured by python -m gpt eval RUN",
     "compile": "leave it out: kernels are compiled where there is a compiler",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from typing import Any
@@ -181,8 +181,3 @@ def _timed(ladder: Ladder, t: Timing, lesson: str) -> tuple[str, ...]:
         *(t.rung, f"{t.seconds * 1e3:.3f}", f"{(t.high - t.low) / t.seconds:.1%}"),
         *(f"{ladder.floor(ladder.large) / t.seconds / 1e9:.0f}", f"{flops:.0f}" if flops else "-", lesson),
     )
-
-
-def as_json(found: Sequence[Count | Timing]) -> list[dict[str, Any]]:
-    """Rows as dicts for a report."""
-    return [asdict(row) for row in found]

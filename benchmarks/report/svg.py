@@ -147,8 +147,8 @@ def _pair(point: tuple[float, float]) -> str:
     return f"{point[0]:.4g}, {point[1]:.4g}"
 
 
-def _legend(names: Sequence[str], y: float = 28.0) -> list[Html]:
-    made, x = [], float(GAP)
+def _legend(names: Sequence[str]) -> list[Html]:
+    made, x, y = [], float(GAP), 28.0
     for name in names:
         kind = f"s{color_of(name, names)}"
         made.append(tag("rect", x=_px(x), y=_px(y), width=10, height=10, class_=kind))

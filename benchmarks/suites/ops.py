@@ -278,9 +278,7 @@ def table(report: Mapping[str, Any]) -> str:
     return "\n".join([*above, *aligned(lines)])
 
 
-def layout_text(
-    name: str, layout: str, strided: Mapping[str, Any], copied: Mapping[str, Any], missing: str = "–"
-) -> str:
+def layout_text(name: str, layout: str, strided: Mapping[str, Any], copied: Mapping[str, Any]) -> str:
     """Time in a layout relative to contiguous inputs, and to copying first if known.
 
     Example:
@@ -288,7 +286,7 @@ def layout_text(
         '2.00 (0.90)'
     """
     if layout not in strided.get(name, {}):
-        return missing
+        return "–"
     beside = f" ({number(copied[name][layout])})" if layout in copied.get(name, {}) else ""
     return number(strided[name][layout]) + beside
 

@@ -236,7 +236,6 @@ def _parser() -> argparse.ArgumentParser:
 
 Question = tuple[str, str, str, str]  # a is to b as c is to d
 
-
 RELATIONS = {
     "man and woman": "man woman, king queen, father mother, son daughter, brother sister, husband wife, "
     "he she, his her, himself herself, bridegroom bride, prince princess, male female",

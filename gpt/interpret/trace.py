@@ -291,8 +291,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 SHOWN_ON_PAGE = 32  # rows and columns of a heat map; of a vocabulary, the most likely of the last token
-
-
 HEADS = 8  # heat maps of a step that has heads
 
 

@@ -7,8 +7,6 @@ from tinytensor.lab.html import DARK, LIGHT, Html, svg_style, tag
 FONT = "11px ui-monospace, monospace"
 HUES = 8  # distinguishable colors: classes hue0 … hue7
 _DEGREES = (24, 215, 140, 330, 55, 270, 185, 0)
-
-
 _SCOPE = "tt-picture"  # scope of all rules, since pages and notebooks have other content
 
 

@@ -31,8 +31,6 @@ def runtime_of(device: _Device) -> _Runtime:
 def started() -> dict[_Device, _Runtime]:
     """The runtimes in use, by device.
 
-    Args: none; it does not matter what shapes their tensors have.
-
     Example:
         >>> tt.Device("cpu") in started()
         False

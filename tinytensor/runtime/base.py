@@ -3,7 +3,7 @@
 Implementations: `emulated` (the kernels compiled for the CPU) and `cuda` (a GPU). CPU memory is in
 `cpu/memory.py`.
 
-An address is an integer; a reference to a `Buffer` keeps its bytes alive. Independent of shapes.
+An address is an integer; a reference to a `Buffer` keeps its bytes alive.
 """
 
 from __future__ import annotations

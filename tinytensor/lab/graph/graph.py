@@ -405,7 +405,6 @@ def _box(node: GraphNode, text: list[str], width: float, placed: Placed) -> Html
 
 _BOLD = {"font_weight": "bold"}
 
-
 _STYLE = (
     "svg a{text-decoration:none}tr:target{outline:2px solid var(--ink)}"
     "td pre{margin:0;white-space:pre-wrap;width:40rem}"

@@ -510,14 +510,8 @@ def _launch(one: _Launched, count: KernelCount, memory: list[NamedMemory]) -> Ke
 
 
 PICTURES = 6  # maximum lines of a kernel that are drawn
-
-
 IDEAL = 0.99  # used share of the transferred bytes; less is highlighted
-
-
 HEAD = ("", "accesses", "sectors/request", "used", "bank ways", "lanes", "FLOPs", "source")
-
-
 STYLE = "body{max-width:100rem}.code td{padding:0 .45rem;border-width:0 1px;line-height:1.35}"
 STYLE += ".code td:last-child{white-space:pre-wrap;min-width:30rem}"
 

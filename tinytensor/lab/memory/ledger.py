@@ -460,11 +460,7 @@ def _sizes(things: list[_Thing]) -> Sizes:
 
 
 COLORS = ("hue1", "hue0", "hue5", "hue2", "hue6", "box")  # classes of `svg.py`, by category
-
-
 LEFT, TOP, WIDTH, HEIGHT = 76, 56, 840, 300  # of the plot area
-
-
 ROW, COLUMN = 20, 240  # of the legend
 
 
@@ -484,8 +480,6 @@ def size_of(nbytes: int) -> str:
 
 
 Row = tuple[str, int, int, int]
-
-
 HEAD = ("now", "at the peak", "at most")
 
 

@@ -20,10 +20,7 @@ from tinytensor.runtime.cpu.library import NATIVE
 
 Array = npt.NDArray[Any]
 
-
 NUMPY: dict[DType, np.dtype[Any]] = {d: np.dtype(d.code) for d in dtypes.ALL}
-
-
 _FROM_NUMPY: dict[np.dtype[Any], DType] = {NUMPY[d]: d for d in dtypes.ALL if d is not dtypes.bfloat16}
 
 
@@ -38,8 +35,6 @@ def dtype_of(array: Array) -> DType:
 # time, since a context cannot be entered twice at once.
 _silent = Context()
 _silent.run(np.seterr, all="ignore")
-
-
 silent = _silent.copy
 
 
@@ -54,33 +49,18 @@ class _Quiet(threading.local):
 
 quiet = _Quiet()
 
-
 _strict = Context()  # invalid values raise FloatingPointError
 _strict.run(np.seterr, over="ignore", under="ignore", divide="ignore", invalid="raise")
-
-
 strict = _strict.copy
-
 
 _dividing = Context()  # divisions of integers by 0 raise FloatingPointError
 _dividing.run(np.seterr, over="ignore", under="ignore", divide="raise", invalid="ignore")
-
-
 dividing = _dividing.copy
 
-
 _copying = HostKernels(str(NATIVE / "copying.cpp"))
-
-
 _FEW_COPIED = 512  # elements; up to here NumPy is as fast as a C++ kernel
-
-
 _STRIP = 32  # columns
-
-
 LARGE = 1 << 15  # elements: larger arrays are processed in blocks
-
-
 _BLOCK = 1 << 18  # elements: copies of blocks fit in the L3 cache and are worth several threads
 
 
@@ -205,8 +185,6 @@ def _part(number: int, x: Any, ndim: int, at: tuple[Any, ...], dense: bool) -> A
 
 
 _kernels = HostKernels(str(NATIVE / "bfloat16.cpp"))
-
-
 _FEW = 64  # elements; up to here NumPy is as fast as a C++ kernel
 
 
@@ -268,8 +246,6 @@ def _sticky(numbers: Array) -> Array:
 
 
 _local = threading.local()  # one set per thread: NumPy releases the GIL inside a call
-
-
 _SCRATCH_LIMIT = 64 << 20  # bytes a thread may keep between calls
 
 

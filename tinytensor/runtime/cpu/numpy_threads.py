@@ -24,8 +24,6 @@ from tinytensor.runtime.cpu.threads import get_num_threads
 
 WORTH = 1 << 19  # elements: below, waking threads and GIL contention cost more than they save
 NAMES = ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads")
-
-
 Piece = TypeVar("Piece")
 
 

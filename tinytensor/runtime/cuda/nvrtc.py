@@ -28,7 +28,6 @@ from tinytensor.runtime.signature import Signature, parse
 # Compute capabilities times ten that kernels are tested for: Turing to Blackwell.
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 
-
 # Correctly rounded division and square root, no flush of subnormals: as on the CPU. No fast-math.
 OPTIONS = (
     "--std=c++17",

@@ -1,7 +1,6 @@
 """Runtime of the device `emulated`: .cu files compiled by the host compiler and run on the CPU.
 
-Synchronous: work is done when a call returns. Independent of shapes; `emulator/cuda_emu.h` documents the
-supported CUDA features.
+Synchronous: work is done when a call returns. `emulator/cuda_emu.h` documents the supported CUDA features.
 """
 
 from __future__ import annotations
