@@ -1,7 +1,5 @@
 """`python -m benchmarks COMMAND`: runs a benchmark, prints a table and writes it to benchmarks/results/."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Quick start: `python -m gpt demo` trains a small GPT on Shakespeare and samples from it."""
 
-from __future__ import annotations
-
 import math
 import shlex
 import time

@@ -4,8 +4,6 @@ Interleaving exposes all contestants to the same load of the machine; ratios are
 Independent of the benchmark.
 """
 
-from __future__ import annotations
-
 import datetime
 import json
 import re

@@ -3,8 +3,6 @@
 Emulated devices have no clock: they run on the CPU, so their times say nothing about a GPU.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from benchmarks.contest.contest import PRETENDED

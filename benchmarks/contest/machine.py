@@ -1,7 +1,5 @@
 """Description of the machine: processor, libraries, settings, commit and date."""
 
-from __future__ import annotations
-
 import ctypes
 import datetime
 import importlib.metadata

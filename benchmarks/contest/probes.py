@@ -3,8 +3,6 @@
 Other results are reported as shares of these measured peaks, not of data sheet values.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from benchmarks.contest.contest import Plan, Report

@@ -3,8 +3,6 @@
 Limited to this process, independent of contests. The load is read from /proc on Linux; elsewhere it is None.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable

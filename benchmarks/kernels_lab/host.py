@@ -3,8 +3,6 @@
 Unlike ladders of device kernels, these are timed on every machine, since they target the processor.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial

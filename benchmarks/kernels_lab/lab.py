@@ -4,8 +4,6 @@ Counting runs on the device `checked`: memory requests of each kernel, exact and
 It does not predict times. Timing needs a GPU; emulated times are never reported next to real ones.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A rung is a function that launches its kernels on device tensors and returns the
 are verified against NumPy before anything is counted or timed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache

@@ -5,8 +5,6 @@ operations (copies, launches, streams) are counted, and a timeline is computed f
 in which a copy in, a copy out and a kernel can run concurrently, but no two of one kind.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Timeline model of a GPU with concurrent copy-in, compute and copy-out engines."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 ENGINES = ("in", "kernel", "out")

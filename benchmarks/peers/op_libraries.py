@@ -1,7 +1,5 @@
 """Adapters of the libraries in the op benchmark: array creation, calls, gradients, synchronization."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any

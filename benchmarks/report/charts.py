@@ -1,7 +1,5 @@
 """Chart data classes, drawn by `svg.py` and `png.py`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, floor, log10

@@ -4,8 +4,6 @@ Two runs of one commit differ by more than the windows of one run do, through me
 the machine. The changes of the other libraries, whose code is the same in both reports, measure this noise.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

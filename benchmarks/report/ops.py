@@ -1,7 +1,5 @@
 """Page section of the op benchmark: times over sizes, roofline, layouts and GPU crossover."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import log
 from typing import Any

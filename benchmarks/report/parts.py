@@ -1,7 +1,5 @@
 """Page sections of all benchmarks: charts and tables from saved reports."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress

@@ -1,7 +1,5 @@
 """Charts as PNG files, drawn with matplotlib (extra [plot])."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`python -m benchmarks report`: one HTML page of the newest results of each benchmark, and picture files."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

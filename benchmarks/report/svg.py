@@ -1,7 +1,5 @@
 """Charts as SVG, for a page or as separate files, with values as tooltips on bars and points."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from math import log10
 

@@ -5,8 +5,6 @@ one element and with a thousand. Two small networks run a whole training step. E
 both libraries; the overhead of a Python function call (0.05 µs) is included.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple

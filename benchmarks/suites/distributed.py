@@ -5,8 +5,6 @@ be equal. Each round starts new processes (`mpiexec`), since idle ranks would sp
 gradients are sent after backward.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

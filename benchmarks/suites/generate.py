@@ -4,8 +4,6 @@ S, M and L are the models of the training benchmark, L with GPT-2's context of 1
 generates new tokens. Logits and greedy tokens must be equal before anything is timed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

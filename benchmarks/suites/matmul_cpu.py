@@ -4,8 +4,6 @@ Every product of a step (attention with full score matrices), with the transpose
 preallocated memory. Each result is checked against float64 before it is timed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -4,8 +4,6 @@
 resident peak is the maximum resident memory over several steps, minus that of the imports.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

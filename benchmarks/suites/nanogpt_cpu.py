@@ -5,8 +5,6 @@ consecutive blocks. PyTorch starts from the same weights and trains on the same 
 first steps must agree. Later ones cannot: rounding differences grow from step to step.
 """
 
-from __future__ import annotations
-
 import atexit
 import hashlib
 import tempfile

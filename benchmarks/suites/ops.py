@@ -5,8 +5,6 @@ at this machine's copy bandwidth, and strided to contiguous inputs; with a GPU, 
 elements from which the GPU is faster.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import exp, log

@@ -3,8 +3,6 @@
 The step of `train`, op by op, under lab.profile; and the same step with one optimization disabled at a time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

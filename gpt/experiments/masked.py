@@ -4,8 +4,6 @@ Masks random tokens of a text, and trains an encoder to predict them from both s
 with its fields; or, given a run, only fills the gaps of --text.
 """
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

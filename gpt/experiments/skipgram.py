@@ -4,8 +4,6 @@ The vector of a word is trained to have a large dot product with those of the wo
 with those of randomly sampled words.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

@@ -5,8 +5,6 @@ like {"source": "…", "target": "…"}. A tenth of the pairs is held out; the f
 accuracy on them. Trains like `train`, with its fields; or, given a run, only translates --text.
 """
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Independent of the tasks. A run directory has the layout of a training run, and `sample` reads it.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Trained in addition to the head, selected by name: nothing (frozen body), the last blocks, or all.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 from collections.abc import Mapping, Sequence

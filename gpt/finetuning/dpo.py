@@ -9,8 +9,6 @@ stays in memory.
 Source: Rafailov et al. 2023, arXiv:2305.18290, equation 7.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ reads. Without --init_from a small model is trained first; without --data exampl
 embedded Shakespeare, so that each method runs without preparation. Ctrl-C saves and prints how to resume.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Callable, Sequence

@@ -4,8 +4,6 @@ A record {instruction, input, output} is formatted by a template as a prompt, fo
 end token. Targets inside the prompt and padding are -100: they are excluded from the loss and its mean.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile

@@ -7,8 +7,6 @@ the optimizer state.
 Source: Hu et al. 2021, arXiv:2106.09685.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Fine-tuning on plain text: next-token prediction from pretrained weights."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Beam search: approximate search for the most likely continuations of a prompt."""
 
-from __future__ import annotations
-
 import heapq
 import math
 from collections.abc import Sequence

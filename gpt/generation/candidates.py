@@ -1,7 +1,5 @@
 """Log-softmax, and the most likely next tokens with their probabilities."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

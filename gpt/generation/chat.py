@@ -4,8 +4,6 @@ The model processes each message once: the cache has keys and values of the whol
 streamed; Ctrl-C ends one. If standard input is not a terminal, each line is a message.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence

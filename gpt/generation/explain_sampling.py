@@ -1,7 +1,5 @@
 """Explanation of a sampled token: model probability, effect of each filter, remaining candidates."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ The same query follows 0, 1, 2, … examples, and examples of another task: the 
 them, with unchanged weights. (Brown et al. 2020, arXiv:2005.14165.)
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile

@@ -1,7 +1,5 @@
 """Command `python -m gpt sample RUN`: sample texts from a trained model; --explain explains each token."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

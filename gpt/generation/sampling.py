@@ -6,8 +6,6 @@ penalty → top-k → temperature → top-p → min-p → typical → softmax �
 temperature before top-k, which keeps the same tokens; here only k values are divided.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Streaming detokenizer with stop strings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 
 import tinytensor as tt

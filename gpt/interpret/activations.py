@@ -3,8 +3,6 @@
 Hooks record the values while the model computes, so they are exact for all variants of the model.
 """
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any

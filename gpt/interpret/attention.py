@@ -3,8 +3,6 @@
 A map has a row per query token and a column per key token; the weights of a row sum to 1.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass

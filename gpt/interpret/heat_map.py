@@ -1,7 +1,5 @@
 """Heat maps of labeled matrices as SVG. Independent of models."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

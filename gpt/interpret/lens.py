@@ -4,8 +4,6 @@ The head is applied to the residual stream before the first block and after each
 prediction of the model; the rows above show in which layers it emerges.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Each token is colored by its loss, -ln of its probability: from no color at loss
 loss of a uniform distribution, ln V.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import os

@@ -4,8 +4,6 @@ Text → tokens → ids → embeddings + positions → blocks (attention, feed-f
 next token. `trace` returns the steps as data, `render` formats them as text, `trace_page` as HTML.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Shapes: B sequences, T tokens, C = n_embd channels, nh query heads and nkv key/v
 hs = C / nh channels.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import tinytensor as tt

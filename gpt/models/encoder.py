@@ -3,8 +3,6 @@
 Shapes: B sequences, T tokens, C = n_embd channels.
 """
 
-from __future__ import annotations
-
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.models.attention import SelfAttention

@@ -3,8 +3,6 @@
 Shapes: B sequences, T tokens, C = n_embd channels, F = n_inner hidden units, E experts.
 """
 
-from __future__ import annotations
-
 import tinytensor as tt
 from gpt.config import GPTConfig
 from tinytensor import nn

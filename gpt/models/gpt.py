@@ -4,8 +4,6 @@ Shapes: B sequences, T tokens, C = n_embd channels, V = vocab_size. The layers o
 and feed_forward.py. The weights have GPT-2's names. Independent of training, files and text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import sqrt

@@ -1,7 +1,5 @@
 """Names and shapes of all parameters of a model, from its config alone."""
 
-from __future__ import annotations
-
 from gpt.config import GPTConfig
 from tinytensor.errors import ArgumentError
 

@@ -1,7 +1,5 @@
 """Position encodings: sinusoidal embeddings, rotary embeddings (RoPE) and ALiBi slopes."""
 
-from __future__ import annotations
-
 from math import log, log2
 
 import numpy as np

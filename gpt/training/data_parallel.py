@@ -5,8 +5,6 @@ Each rank has a replica of the model; with `--device=cuda` each has a GPU, and g
 batch, and gradients are averaged during backward. Only rank 0 writes log, checkpoints and samples.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """Loss, accuracy and perplexity of a model on a text: `python -m gpt eval RUN [--data FILE]`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice

@@ -3,8 +3,6 @@
 `python -m gpt health RUN` prints them from the log of a run (trained with --health_interval=N).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from math import log

@@ -1,7 +1,5 @@
 """Learning rate schedule and optimizer of a TrainConfig, and SpikeGuard, which skips loss spikes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import inf, sqrt
 from operator import index

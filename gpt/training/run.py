@@ -4,8 +4,6 @@ A run directory has config.json, tokenizer.json, data/ (token files of a text), 
 (checkpoints), latest and best. Independent of the training loop.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """File lock of a run directory: one process at a time."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Iterator

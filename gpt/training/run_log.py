@@ -1,7 +1,5 @@
 """Log of a run: `log.jsonl`, one JSON object per line, and `loss.svg`, its plot."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os

@@ -1,7 +1,5 @@
 """Graceful stop of training on signals: Ctrl-C, SIGTERM, SIGHUP, SIGPIPE."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Console output of training: a progress bar on a terminal, otherwise lines. Survives broken streams."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

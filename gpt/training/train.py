@@ -4,8 +4,6 @@ Loop of forward, backward, clipping and step, with evaluation, log, samples and 
 SIGHUP and a closed output pipe stop it after the step: it saves and prints how to resume.
 """
 
-from __future__ import annotations
-
 import math
 import shlex
 import signal

@@ -1,7 +1,5 @@
 """Model FLOPs utilization (MFU) of training on the CPU, relative to the measured matmul peak."""
 
-from __future__ import annotations
-
 import math
 import time
 

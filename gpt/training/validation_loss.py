@@ -1,7 +1,5 @@
 """Mean loss over a split. Independent of training."""
 
-from __future__ import annotations
-
 from itertools import islice
 
 import tinytensor as tt

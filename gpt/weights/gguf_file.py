@@ -4,8 +4,6 @@ Quantised tensors are dequantised to float32 on reading. The tokenizer in the me
 converted to ours. Independent of the model.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path

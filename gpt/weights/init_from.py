@@ -1,7 +1,5 @@
 """Validation of init_from, data and tokenizer paths before loading."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import replace

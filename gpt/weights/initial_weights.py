@@ -1,7 +1,5 @@
 """Initialization of a model from the weights of another run or model."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Matrices with our layout in a safetensors file are not copied: the model uses th
 copy-on-write pages in training.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import replace

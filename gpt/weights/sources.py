@@ -3,8 +3,6 @@
 Nothing is unpickled: files that could execute code on loading are rejected.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

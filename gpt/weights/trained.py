@@ -1,7 +1,5 @@
 """Loading of trained models, with their tokenizer, from runs, folders, files and names."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

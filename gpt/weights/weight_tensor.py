@@ -1,7 +1,5 @@
 """Tensors of weight files, and conversion to and from float32. BF16 is held as uint16 bits in NumPy."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
