@@ -90,6 +90,7 @@ _KEYWORDS = {
     "end": ("stop",),
     "exponent": ("b",),
     "f": ("path",),
+    "in_axes": ("in_dims",),  # these two are JAX's
     "index": ("indices",),
     "keepdim": ("keepdims",),
     "m": ("n_cols",),
@@ -97,6 +98,7 @@ _KEYWORDS = {
     "mat2": ("b",),
     "n": ("n_rows",),
     "other": ("b",),
+    "out_axes": ("out_dims",),
     "p": ("ord",),
     "shifts": ("shift",),
     "size": ("shape", "sizes"),

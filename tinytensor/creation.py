@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tinytensor.autograd.levels import Batched
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch import copies
+from tinytensor.dispatch.batching import on_value
 from tinytensor.dispatch.cpu import do
 from tinytensor.dispatch.transfer import upload
 from tinytensor.dtypes import (
@@ -563,6 +565,8 @@ def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
         >>> tt.empty_like(tt.ones(2, 3)).shape
         (2, 3)
     """
+    if isinstance(x, Batched):
+        return on_value(empty_like, x, dtype=dtype, device=device)
     return empty(x.shape, dtype=_like(x, dtype), device=x.device if device is None else device)
 
 
@@ -581,7 +585,7 @@ def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
         >>> tt.zeros_like(tt.ones(2)).tolist()
         [0.0, 0.0]
     """
-    return full(x.shape, 0, dtype=_like(x, dtype), device=x.device if device is None else device)
+    return full_like(x, 0, dtype=dtype, device=device)
 
 
 def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -599,7 +603,7 @@ def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
         >>> tt.ones_like(tt.zeros(2)).tolist()
         [1.0, 1.0]
     """
-    return full(x.shape, 1, dtype=_like(x, dtype), device=x.device if device is None else device)
+    return full_like(x, 1, dtype=dtype, device=device)
 
 
 def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -618,6 +622,8 @@ def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = No
         >>> tt.full_like(tt.zeros(2), 3).tolist()
         [3.0, 3.0]
     """
+    if isinstance(x, Batched):
+        return on_value(full_like, x, fill_value, dtype=dtype, device=device)
     return full(x.shape, fill_value, dtype=_like(x, dtype), device=x.device if device is None else device)
 
 

@@ -9,6 +9,7 @@ TinyTensorError
 ├─ AllocationError (MemoryError)        out of memory
 ├─ DeviceError (RuntimeError)           missing or mixed devices
 ├─ GradError (RuntimeError)             no history, freed graph, overwritten saved tensor
+├─ TransformError (RuntimeError)        a function that tt.func cannot transform
 ├─ KernelError (RuntimeError)           compile or launch failure
 ├─ FormatError (ValueError)             broken or hostile files
 ├─ SaveError (OSError)                  a file could not be written
@@ -29,6 +30,7 @@ __all__ = [
     "SaveError",
     "ShapeError",
     "TinyTensorError",
+    "TransformError",
 ]
 
 
@@ -92,6 +94,10 @@ class DeviceError(TinyTensorError, RuntimeError):
 
 class GradError(TinyTensorError, RuntimeError):
     """A gradient cannot be computed: no history, a freed graph, or an overwritten saved tensor."""
+
+
+class TransformError(TinyTensorError, RuntimeError):
+    """A function cannot be transformed: it reads numbers of a batched tensor, or writes one elsewhere."""
 
 
 class KernelError(TinyTensorError, RuntimeError):

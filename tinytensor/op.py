@@ -77,6 +77,8 @@ class Op:
             shapes of outputs and inputs, and of the parameters; the end of this file defines what counts.
         autocast: how `tt.autocast` casts the inputs: "narrow" (to 16 bits), "wide" (to float32), None (not at
             all); after PyTorch's lists for CUDA ("Automatic Mixed Precision package", op reference).
+        vmap: the rule by which it runs on batched tensors, one of `dispatch/batching.py`, or a function of a
+            `Samples`; None: once per sample.
         dense: inputs that the CUDA kernels need C-contiguous (("*",): all); dispatch copies them if not.
 
     Static methods:
@@ -109,6 +111,7 @@ class Op:
     varying: ClassVar[tuple[str, ...]] = ()
     flops: ClassVar[float | Flops]
     autocast: ClassVar[Precision | None] = None
+    vmap: ClassVar[Callable[..., Any] | None] = None
 
     name: ClassVar[str]
     slots: ClassVar[dict[str, int]]

@@ -30,9 +30,10 @@ transforms cuda
 interop display argument_checks
 methods
 api
-func linalg fft utils
+linalg fft utils
 optim
 nn
+func
 tinytensor
 distributed lab
 commands

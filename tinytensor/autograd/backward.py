@@ -106,11 +106,11 @@ class Pass:
             box[key] = grad
         elif self.create:
             box[key] = self.algebra.add(old, grad)
-        elif key in self.owned:
+        elif key in self.owned and type(grad) is Tensor:
             self.algebra.add_into(old, grad)
         else:
-            box[key] = self.algebra.add(old, grad)
-            self.owned.add(key)
+            box[key] = total = self.algebra.add(old, grad)
+            (self.owned.add if type(total) is Tensor else self.owned.discard)(key)  # not a batched one
 
     def run(self) -> None:
         """Visit the nodes in topological order, each after all its consumers."""

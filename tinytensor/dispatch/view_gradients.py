@@ -19,6 +19,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs, Node
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import Samples, ViewOfSamples
 from tinytensor.dispatch.launch import (
     BLOCK,
     RANKS,
@@ -165,11 +166,29 @@ def _sum_through(launch: Launch, sums: View, layout: Layout, values: View | None
     launch("region_add", sums.dtype, rank, index, grid=blocks_for(sums.size, BLOCK), args=args)
 
 
+def _scatter_each(call: Samples) -> Tensor:
+    size, params = call.level.size, call.params["params"]
+    given = {"view_op": call.params["view_op"], "params": params, "shape_in": (size, *params["shape_in"])}
+    found: Tensor = call.run(*call.values(), view_op=ViewOfSamples, params=given)
+    return found
+
+
+def _in_frames(call: Samples) -> Tensor:
+    """The rule of ops between two layouts: sample after sample, each in a frame of its own."""
+    src, dst = call.params["src"], call.params["dst"]
+    low, high = _frame(src, dst)
+    size, step = call.level.size, high - low
+    frames = [Layout((size, *one.shape), (step, *one.strides), one.offset) for one in (src, dst)]
+    found: Tensor = call.run(*call.values(), src=frames[0], dst=frames[1])
+    return found
+
+
 @register
 class Scatter(Op):
     """The transpose of a view: scatter-add of the gradient into zeros of the base's shape."""
 
     inputs = ("grad",)
+    vmap = _scatter_each
     flops = 0.0
 
     @staticmethod
@@ -214,6 +233,7 @@ class Reframe(Op):
     """x, placed in memory by layout src, read through layout dst: a view's value of its modified base."""
 
     inputs = ("x",)
+    vmap = _in_frames
     flops = 0.0
 
     @staticmethod
@@ -251,6 +271,7 @@ class ReframeTranspose(Op):
     """grad, added into memory through layout dst and read back through layout src."""
 
     inputs = ("grad",)
+    vmap = _in_frames
     flops = per_input(1.0)
 
     @staticmethod
@@ -293,6 +314,7 @@ class Mask(Op):
     """x, placed in memory by layout src, with the elements of layout dst set to zero."""
 
     inputs = ("x",)
+    vmap = _in_frames
     flops = 0.0
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from tinytensor.autograd.levels import innermost
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.dispatch.record import edge_of, new_node
 from tinytensor.layout import Layout
@@ -68,6 +69,8 @@ def make_view(
     x: Tensor, layout: Layout, op: type[Op] | None, params: dict[str, Any] | None, origin: str | None = None
 ) -> Tensor:
     """View of x with any layout. `origin` is the reason why it may not be modified in grad mode, if any."""
+    if type(x) is not Tensor and (level := innermost((x,))) is not None:
+        return level.view(x, layout, op, params, origin)
     storage = x.storage
     base = x._base
     t = new(Tensor)

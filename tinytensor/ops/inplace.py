@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from tinytensor.autograd.backward import follow
+from tinytensor.autograd.levels import innermost
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies, launch
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import write
 from tinytensor.dispatch.checks import common_device, complex_history
 from tinytensor.dispatch.cpu import do
 from tinytensor.dispatch.elementwise import (
@@ -148,6 +150,8 @@ def in_place(op: type[Elementwise], formula: str) -> Callable[..., Tensor]:
 
 def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     what = op.name + "_"
+    if innermost((x, *others)) is not None:
+        return write(partial(_inplace, op), what, x, *others)
     needs = grad_enabled() and (
         has_history(x) or any([isinstance(o, Tensor) and requires(o) for o in others])
     )
@@ -324,6 +328,8 @@ def copy_(x: Tensor, value: Any) -> Tensor:
     if (kind is float or kind is int) and _filled(x, value):
         return x
     tensor = isinstance(value, Tensor)
+    if (kind is not Tensor or type(x) is not Tensor) and innermost((x, value)) is not None:
+        return write(copy_, "copy_", x, value)
     needs = x.storage.dtype.is_inexact and grad_enabled()
     needs = needs and (has_history(x) or (tensor and requires(value)))
     check_target(x, needs, "copy_")
@@ -359,8 +365,7 @@ def _filled(x: Tensor, value: float) -> bool:
         return False
     if x.storage.device is not cpu or graphs or watchers or (grad_enabled() and has_history(x)):
         return False
-    target = arr(x)
-    if not target.flags.writeable:
+    if type(x) is not Tensor or not (target := arr(x)).flags.writeable:
         return False
     target[...] = value
     x.storage.bump("copy_")

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from tinytensor.autograd.graph import Node
+from tinytensor.autograd.levels import Levels, active
 from tinytensor.autograd.modes import casting, grad_enabled, in_backward, using
 from tinytensor.autograd.scope import Scope
 from tinytensor.dispatch.record import observers
@@ -90,6 +91,7 @@ class Region(Watch):
         self.call = function, args, kwargs
         cast = casting()
         self.precision = nullcontext if cast is None else lambda: using(cast.afresh())
+        self.levels = active()
         self.random = default_generator.get_state() if preserve_rng else None
         self.tensors = list(_tensors((args, tuple(kwargs.values()))))
         self.versions = [t.storage.version for t in self.tensors]
@@ -155,7 +157,7 @@ class Region(Watch):
 
     def _record_again(self, again: Again) -> None:
         function, args, kwargs = self.call
-        with self.precision(), again:
+        with self.precision(), Levels(self.levels), again:
             function(*args, **kwargs)
 
 

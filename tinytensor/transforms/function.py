@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from tinytensor.autograd.backward import Saved, fetch_all
 from tinytensor.autograd.graph import Needs, Output, extra_of
 from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.levels import Batched, Level, batched, innermost
 from tinytensor.autograd.modes import grad_enabled, no_grad
 from tinytensor.creation import zeros
 from tinytensor.device import Device
+from tinytensor.dispatch.batching import lifted, moved, sample, stacked
 from tinytensor.dispatch.record import edge_of, new_node
 from tinytensor.dispatch.views import make_view
 from tinytensor.dtypes import DType
@@ -97,6 +99,13 @@ class Context:
         return ctx
 
 
+class VmapInfo(NamedTuple):
+    """What `Function.vmap` is told: the number of samples, and what random functions do."""
+
+    batch_size: int
+    randomness: str
+
+
 class Function:
     """Base class of custom operations: subclass it, write `forward` and `backward`, call `apply`.
 
@@ -104,6 +113,10 @@ class Function:
     tensor or a tuple of tensors. `backward(ctx, *grads)` gets one gradient per output (zeros if none arrived)
     and returns one per argument of forward: None if there is none, as for arguments that are not tensors.
     Tensor operations in backward can be differentiated again; tensors inside lists do not count as arguments.
+
+    Under `tt.func.vmap` forward and backward run once for each sample, unless the subclass has a rule,
+    `vmap(info, in_dims, *args)`, which gets the values with the batch at the axes `in_dims` (None: there is
+    none), and returns (outputs, out_dims); `info.batch_size` is the number of samples.
 
     An output that is an argument, or shares memory with one, is returned as a view of it, with this
     function's gradient; such an output cannot be modified in place while recording.
@@ -127,6 +140,7 @@ class Function:
 
     forward: ClassVar[Callable[..., Any]]
     backward: ClassVar[Callable[..., Any]]
+    vmap: ClassVar[Callable[..., Any]]  # not defined here: a rule of the subclass
     _op: ClassVar[type[Op]]
 
     def __init_subclass__(cls) -> None:
@@ -164,6 +178,8 @@ class Function:
                     why="a Function computes in forward and returns gradients in backward",
                     fix=f"add: @staticmethod def {method}(ctx, ...)",
                 )
+        if (level := innermost(args)) is not None:
+            return _for_samples(cls, level, args)
         record = grad_enabled()
         edges = tuple([edge_of(a) if record and is_tensor(a) else None for a in args])
         versions = [a.storage.version if is_tensor(a) else 0 for a in args]
@@ -178,6 +194,31 @@ class Function:
             _check_forward(cls, ctx, args, versions, raw)
             _record(cls, ctx, args, edges, raw, outs)
         return tuple(outs) if isinstance(result, tuple | list) else outs[0]
+
+
+def _for_samples(cls: type[Function], level: Level, args: Sequence[Any]) -> Any:
+    """`apply` inside of `vmap`: by the rule of the class, or once for each sample."""
+    mine = [isinstance(a, Batched) and a.level is level for a in args]
+    values = [a.value if is_one else a for a, is_one in zip(args, mine, strict=True)]
+    if hasattr(cls, "vmap"):
+        info = VmapInfo(level.size, level.randomness)
+        result, dims = cls.vmap(info, tuple([0 if is_one else None for is_one in mine]), *values)
+        if not isinstance(result, tuple):
+            return _sample_of(level, result, dims)
+        dims = dims if isinstance(dims, tuple) else (dims,) * len(result)
+        return tuple([_sample_of(level, t, dim) for t, dim in zip(result, dims, strict=True)])
+    results = [
+        cls.apply(*[sample(v, i) if is_one else v for v, is_one in zip(values, mine, strict=True)])
+        for i in range(level.size)
+    ]
+    if not isinstance(results[0], tuple):
+        return batched(stacked(results), level)
+    return tuple([batched(stacked(parts), level) for parts in zip(*results, strict=True)])
+
+
+def _sample_of(level: Level, result: Tensor, dim: int | None) -> Tensor:
+    """A result of `Function.vmap` as the tensor of one sample; `dim` is where it has the batch."""
+    return result if dim is None else batched(moved(result, dim % len(result.layout.shape), 0), level)
 
 
 def _outputs(cls: type[Function], result: Any) -> list[Tensor]:
@@ -275,6 +316,8 @@ def _backward(
         zeros(shape, dtype=dtype, device=device) if g is None else g
         for g, (shape, dtype, device) in zip(grads, context._outs, strict=True)
     ]
+    if (level := innermost(given)) is not None:  # user code may not be vectorized: it may use NumPy
+        return _backward_of_samples(cls, context, given, saved, needs, level)
     result = cls.backward(context._in_backward(saved, needs), *given)
     back = list(result) if isinstance(result, tuple | list) else [result]
     n = len(context._specs)
@@ -290,6 +333,23 @@ def _backward(
         _check_gradient(f"{cls.__name__}.backward: gradient {i}", g, spec, need)
         for i, (g, spec, need) in enumerate(zip(back, context._specs, needs, strict=True))
     ]
+
+
+def _backward_of_samples(
+    cls: type[Function],
+    context: Context,
+    given: Sequence[Any],
+    saved: Saved | None,
+    needs: Needs,
+    level: Level,
+) -> Sequence[Tensor | None]:
+    """The gradients for a batch of output gradients, one by one."""
+    values = [lifted(g, level) for g in given]
+    rows = [
+        _backward(cls, context, tuple([sample(v, i) for v in values]), saved, needs)
+        for i in range(level.size)
+    ]
+    return [None if row[0] is None else batched(stacked(row), level) for row in zip(*rows, strict=True)]
 
 
 def _check_gradient(what: str, g: Any, spec: Any, need: bool) -> Tensor | None:

@@ -12,10 +12,12 @@ from tinytensor.autograd import hooks
 from tinytensor.autograd.backward import retain
 from tinytensor.autograd.graph import Node, Output, extra_of
 from tinytensor.autograd.hooks import LeafHooks, Removable, replaced
+from tinytensor.autograd.levels import Batched, Level, innermost
+from tinytensor.dispatch.batching import lifted, lowered
 from tinytensor.dispatch.record import edge_of, requires
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import float32
-from tinytensor.errors import DeviceError, DTypeError, GradError, ShapeError
+from tinytensor.errors import DeviceError, DTypeError, GradError, ShapeError, TransformError
 from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 from tinytensor.ops.views.manipulation import cast
 from tinytensor.runtime.cpu.arrays import NUMPY
@@ -85,6 +87,12 @@ def backward(
         >>> x.grad.item()
         6.0
     """
+    if innermost((x, gradient)) is not None:
+        raise TransformError(
+            "backward: inside of vmap",
+            why=".grad of a leaf has room for one gradient, and there is one for each sample",
+            fix="use tt.func.grad inside of vmap, or call backward on what vmap returns",
+        )
     edge = edge_of(x)
     if edge is None:
         raise GradError(
@@ -151,6 +159,9 @@ def grad(
                     why="nothing was recorded for it",
                     fix="make the inputs with requires_grad=True, outside tt.no_grad()",
                 )
+    if (level := innermost((*outs, *ins))) is not None:
+        given = {"retain_graph": retain_graph, "create_graph": create_graph, "allow_unused": allow_unused}
+        return _grad_of_samples(level, outs, ins, starts, given)
     roots = [(edge_of(o), start_gradient(o, s, "grad")) for o, s in zip(outs, starts, strict=True)]
     keep = create_graph if retain_graph is None else retain_graph
     found = autograd.run(roots, ALGEBRA, wanted=[edge_of(x) for x in ins], retain=keep, create=create_graph)
@@ -162,6 +173,25 @@ def grad(
                 fix="leave the input out, or pass allow_unused=True to get None",
             )
     return tuple(found)
+
+
+def _grad_of_samples(
+    level: Level, outs: Sequence[Tensor], ins: Sequence[Tensor], starts: Sequence[Any], given: Any
+) -> tuple[Tensor | None, ...]:
+    """`grad` inside of `vmap`: of the values, in which no sample depends on another."""
+    if any([not isinstance(x, Batched) or x.level is not level for x in ins]):
+        raise TransformError(
+            "grad: inside of vmap, with respect to a tensor that all samples share",
+            why="each sample has a gradient of its own, but recording began before they were told apart",
+            fix="use tt.func.grad, vjp or jvp inside of vmap: their variables are those of one sample",
+        )
+    pairs = [
+        (o.value, lifted(start_gradient(o, s, "grad"), level))
+        for o, s in zip(outs, starts, strict=True)
+        if isinstance(o, Batched) and o.level is level
+    ]
+    found = grad([o for o, _ in pairs], [x.value for x in ins], [s for _, s in pairs], **given)  # type: ignore[attr-defined]
+    return tuple([None if g is None else lowered(g, level) for g in found])
 
 
 def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removable:

@@ -16,6 +16,7 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.device import cpu
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, elementwise
 from tinytensor.dtypes import accumulator
@@ -104,6 +105,7 @@ class Gated(Op):
     """x times a gate. Optionally saves the derivative at each x, so that backward is one multiplication."""
 
     inputs = ("x",)
+    vmap = together
     outputs = ("y", "slope")
     saves = ("x", "slope")
     contiguous = ("*",)
@@ -143,6 +145,7 @@ class GatedBackward(Op):
     """dx = grad * slope, in the memory of slope where allowed. Without slope, it is computed from x."""
 
     inputs = ("grad", "x", "slope")
+    vmap = together
     outputs = ("dx",)
     saves = ("grad", "x")
     may_reuse: ClassVar[dict[str, str]] = {"dx": "slope"}

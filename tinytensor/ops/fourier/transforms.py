@@ -13,6 +13,7 @@ import numpy as np
 
 from tinytensor.device import cpu
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.checks import floating, refuse_complex_history, wide, without_kernel
 from tinytensor.dtypes import DType, complex64, complex128, float32, float64, parts_of
 from tinytensor.errors import ArgumentError, ShapeError
@@ -54,6 +55,7 @@ def _replaced(shape: Shape, sizes: Shape, axes: Shape, half: bool = False) -> Sh
 @register
 class Fftn(Op):
     inputs = ("x",)
+    vmap = together
     flops = _flops(5.0)
 
     @staticmethod
@@ -68,6 +70,7 @@ class Fftn(Op):
 @register
 class Rfftn(Op):
     inputs = ("x",)
+    vmap = together
     flops = _flops(2.5)
 
     @staticmethod
@@ -82,6 +85,7 @@ class Rfftn(Op):
 @register
 class Irfftn(Op):
     inputs = ("x",)
+    vmap = together
     flops = _flops(2.5)
 
     @staticmethod

@@ -10,6 +10,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import int64
 from tinytensor.errors import ShapeError
@@ -54,6 +55,7 @@ class Gather(Op):
     """y[i, j] = x[index[i, j], j] for axis 0, and so on."""
 
     inputs = ("x", "index")
+    vmap = together
     saves = ("index",)
     raw = True
     flops = 0.0
@@ -92,6 +94,7 @@ class GatherTranspose(Op):
     """Deterministic scatter-add into zeros, the adjoint of `gather`: adds in a fixed order."""
 
     inputs = ("grad", "index")
+    vmap = together
     saves = ("index",)
     flops = per_input(1.0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import DType, as_dtype, bool_, int64
 from tinytensor.errors import DTypeError, IndexRangeError, ShapeError
@@ -27,6 +28,7 @@ class OneHot(Op):
     """A 1 at each index, 0 elsewhere."""
 
     inputs = ("index",)
+    vmap = together
     dense = ("index",)
     flops = 0.0
 

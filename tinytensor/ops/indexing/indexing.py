@@ -18,10 +18,12 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.levels import innermost
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import write_each
 from tinytensor.dispatch.checks import common_device
 from tinytensor.dispatch.launch import (
     BLOCK,
@@ -260,6 +262,9 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     if not axes:
         copy_(v, value)
         return
+    if innermost((v, value, mask, *indices)) is not None:
+        write_each(setitem, "setitem", x, key, value)
+        return
     places = places_on(indices, axes, v.layout.shape, "index") if mask is None else true_places(mask)
     dtype = x.storage.dtype
     shape = selection(v.layout.shape, axes, places.layout.shape)[0]
@@ -302,6 +307,8 @@ def _write_masked(x: Tensor, key: Any, value: Any) -> bool:
     Returns False if it does not apply: the shape of value may depend on their number.
     """
     if not is_tensor(key) or key.storage.dtype is not bool_ or not key.layout.shape:
+        return False
+    if innermost((x, key, value)) is not None:
         return False
     shape, rest = x.layout.shape, len(x.layout.shape) - len(key.layout.shape)
     if key.layout.shape != shape[: len(key.layout.shape)]:

@@ -10,6 +10,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import bool_, promote
 from tinytensor.errors import DTypeError, ShapeError
@@ -28,6 +29,7 @@ class Triangle(Op):
     """Matrices with zeros above (lower) or below (upper) the k-th diagonal."""
 
     inputs = ("x",)
+    vmap = together
     raw = True
     flops = 0.0
 

@@ -17,6 +17,7 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import broadcasting
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import DType, float32, int64, uint32
 from tinytensor.errors import IndexRangeError
@@ -64,6 +65,7 @@ class Places(Op):
     """Flat, row-major indices from broadcast index tensors, on the axes that these index."""
 
     inputs = ("index",)  # one per axis
+    vmap = broadcasting
     outputs = ("places",)
     flops = 0.0
 

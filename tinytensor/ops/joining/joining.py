@@ -11,9 +11,11 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs, Output
 from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.levels import Batched
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import Samples, lowered, together
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.record import edge_of, new_node
 from tinytensor.dispatch.transfer import constant, values
@@ -57,6 +59,14 @@ def _part(array: Array | None, shape: Shape, dtype: np.dtype[Any]) -> Array:
     return np.broadcast_to(np.zeros((), dtype), shape) if array is None else array.reshape(shape)
 
 
+def _join_each(call: Samples) -> Tensor:
+    size, params = call.level.size, dict(call.params)
+    params["axis"] += 1
+    params["shapes"] = tuple([(size, *shape) for shape in params["shapes"]])
+    found: Tensor = call.run(*call.values(), **params)
+    return found
+
+
 @register
 class Join(Op):
     """Parts concatenated along an axis.
@@ -66,6 +76,7 @@ class Join(Op):
     """
 
     inputs = ("part",)
+    vmap = _join_each
     raw = True
     flops = 0.0
 
@@ -154,6 +165,7 @@ class Repeat(Op):
     """
 
     inputs = ("x",)
+    vmap = together
     raw = True
     flops = 0.0
 
@@ -196,6 +208,7 @@ class Roll(Op):
     """Elements shifted cyclically along axes."""
 
     inputs = ("x",)
+    vmap = together
     raw = True
     flops = 0.0
 
@@ -670,6 +683,8 @@ def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
 
 def _parts(x: Tensor, sizes: Shape, axis: int, *, drop: bool) -> tuple[Tensor, ...]:
     """Consecutive slices of an axis as views that share one autograd node."""
+    if isinstance(x, Batched):
+        return tuple([lowered(part, x.level) for part in _parts(x.value, sizes, axis + 1, drop=drop)])
     edge = edge_of(x) if grad_enabled() and x.storage.dtype.is_inexact else None
     outs: list[Tensor] = []
     start = 0

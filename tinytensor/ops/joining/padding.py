@@ -11,6 +11,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import Samples
 from tinytensor.dispatch.elementwise import (
     NUMBERS,
     convert,
@@ -34,11 +35,18 @@ __all__ = ["pad"]
 Widths = tuple[tuple[int, int], ...]  # (before, after) per axis
 
 
+def _pad_each(call: Samples) -> Tensor:
+    widths = ((0, 0), *call.params["widths"])
+    found: Tensor = call.run(*call.values(), widths=widths, value=call.params["value"])
+    return found
+
+
 @register
 class Pad(Op):
     """x padded with a constant."""
 
     inputs = ("x",)
+    vmap = _pad_each
     flops = 0.0
 
     @staticmethod

@@ -10,6 +10,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
+from tinytensor.dispatch.batching import together
 from tinytensor.dtypes import parts_of
 from tinytensor.op import Op, Spec, Specs, of_matrices, register
 from tinytensor.ops.double_backward import partial_vjp
@@ -37,6 +38,7 @@ def _for_matrices(x: Tensor) -> Tensor:
 @register
 class Det(Op):
     inputs = ("x",)
+    vmap = together
     saves = ("x", "y")
     flops = _flops
 
@@ -100,6 +102,7 @@ class SlogdetResult(NamedTuple):
 @register
 class Slogdet(Op):
     inputs = ("x",)
+    vmap = together
     outputs = ("sign", "logabsdet")
     visible = 2
     saves = ("x",)

@@ -10,6 +10,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
+from tinytensor.dispatch.batching import together
 from tinytensor.errors import ArgumentError, GradError
 from tinytensor.op import Op, Spec, Specs, of_matrices, register
 from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
@@ -36,6 +37,7 @@ class Cholesky(Op):
     """The lower triangular y for which y @ y.mT = x; reads the lower triangle of x."""
 
     inputs = ("x",)
+    vmap = together
     saves = ("y",)
     flops = of_matrices(lambda m, n: n**3 / 3)
 
@@ -105,6 +107,7 @@ class Qr(Op):
     """x = q @ r, with q square (`complete`) or of the shape of x, which has no more columns than rows."""
 
     inputs = ("x",)
+    vmap = together
     outputs = ("q", "r")
     visible = 2
     saves = ("q", "r")

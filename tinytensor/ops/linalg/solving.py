@@ -8,6 +8,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import Samples, aligned, together
 from tinytensor.dispatch.checks import same_dtype
 from tinytensor.dtypes import parts_of
 from tinytensor.errors import DTypeError, ShapeError
@@ -34,6 +35,7 @@ class Solve(Op):
     """The y for which a @ y = b; both have the same leading axes."""
 
     inputs = ("a", "b")
+    vmap = together
     saves = ("a", "y?a")
 
     @staticmethod
@@ -108,6 +110,7 @@ def solve(x1: Tensor, x2: Tensor) -> Tensor:
 @register
 class Inv(Op):
     inputs = ("x",)
+    vmap = together
     saves = ("y",)
     flops = of_matrices(lambda m, n: 2.0 * n**3)
 
@@ -152,9 +155,16 @@ def inv(x: Tensor) -> Tensor:
     return apply(Inv, x)
 
 
+def _pinv_each(call: Samples) -> Tensor:
+    x, rtol = call.values()
+    found: Tensor = call.run(x, aligned(rtol, len(x.layout.shape) - 3))
+    return found
+
+
 @register
 class Pinv(Op):
     inputs = ("x", "rtol")
+    vmap = _pinv_each
     saves = ("x", "y")
     flops = of_matrices(lambda m, n: 22.0 * m * n * min(m, n))
 

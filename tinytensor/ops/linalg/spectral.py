@@ -11,6 +11,7 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.dispatch.apply import apply_all
+from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import parts_of
 from tinytensor.op import Op, Params, Shapes, Spec, Specs, of_matrices, register
@@ -50,6 +51,7 @@ class Eigh(Op):
     """Eigenvalues w and, with `vectors`, eigenvectors v; reads the lower triangle of x."""
 
     inputs = ("x",)
+    vmap = together
     outputs = ("w", "v")
     visible = 2
     saves = ("w", "v")
@@ -155,6 +157,7 @@ class Svd(Op):
     """Singular values s, and with `vectors` u and vh, which are square if `full`."""
 
     inputs = ("x",)
+    vmap = together
     outputs = ("u", "s", "vh")
     visible = 3
     saves = ("u", "s", "vh")

@@ -17,6 +17,7 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.config import config
 from tinytensor.dispatch.apply import apply, apply_all
+from tinytensor.dispatch.batching import Samples, aligned, composed
 from tinytensor.dispatch.checks import same_dtype
 from tinytensor.dispatch.cpu import run_plain
 from tinytensor.dispatch.launch import Launch, View
@@ -26,11 +27,12 @@ from tinytensor.kernels.rows import reshaped
 from tinytensor.layout import contiguous
 from tinytensor.op import Direct, Op, Params, Shapes, Spec, Specs, register, size
 from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.elementwise.arithmetic import multiply as times
 from tinytensor.ops.matmul.gemm import multiply, sum_columns
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.reductions.summing import column_sum
-from tinytensor.ops.views.manipulation import cast, reshape, unsqueeze
+from tinytensor.ops.views.manipulation import cast, matrix_transpose, reshape, unsqueeze
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.shapes import Shape, broadcast_shapes
@@ -45,11 +47,19 @@ def _t(a: Array, flag: bool) -> Array:
     return a.swapaxes(-1, -2) if flag else a
 
 
+def _matmul_each(call: Samples) -> Tensor:
+    pairs = list(zip(call.xs, call.batched, strict=True))
+    ndim = max([len(x.layout.shape) - is_batched for x, is_batched in pairs])
+    a, b = [aligned(x, ndim) if is_batched else x for x, is_batched in pairs]
+    return product(a, b, **call.params)
+
+
 @register
 class Matmul(Op):
     """(..., M, K) @ (..., K, N); `ta`, `tb` read an operand with its last two axes swapped."""
 
     inputs = ("a", "b")
+    vmap = _matmul_each
     saves = ("a?b", "b?a")
     autocast = "narrow"
 
@@ -132,9 +142,8 @@ def product(a: Tensor, b: Tensor, ta: bool = False, tb: bool = False) -> Tensor:
     """a @ b of tensors with at least two axes and one dtype, each possibly transposed."""
     out = apply(Matmul, a, b, ta=ta, tb=tb)
     la, lb = a.layout, b.layout
-    if (
-        out._edge is not None and la.shape[:-2] != lb.shape[:-2]
-    ):  # a batch axis was broadcast: sum its gradient
+    if out._edge is not None and la.shape[:-2] != lb.shape[:-2] and type(out) is Tensor:
+        # a batch axis was broadcast: sum its gradient
         out._edge.specs = ((la.shape, a.storage.dtype), (lb.shape, b.storage.dtype))
     return out
 
@@ -222,11 +231,23 @@ def linear_flops(outs: Shapes, ins: Shapes, params: Params) -> float:
     return (2.0 * x[-1] + (bias is not None)) * size(outs[0])
 
 
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, transposed: bool) -> Tensor:
+    """Linear in unfused ops, of which each may be batched."""
+    y = matmul(x, matrix_transpose(weight) if transposed else weight)
+    return y if bias is None else add(y, bias)
+
+
+def _linear_each(call: Samples) -> Any:
+    shared = call.batched == [True, False, False]  # then more rows are enough
+    return call.run(*call.xs, **call.params) if shared else composed(_linear)(call)
+
+
 @register
 class Linear(Op):
     """y = x @ weight + bias with weight (K, N), or, with `transposed`, weight (N, K)."""
 
     inputs = ("x", "weight", "bias")
+    vmap = _linear_each
     saves = ("x?weight", "weight?x")
     dense = ("bias",)
     flops = linear_flops
@@ -317,6 +338,7 @@ class LinearBackward(Op):
     outputs = ("dx", "dweight", "dbias")
     visible = 3
     saves = ("grad", "x", "weight")
+    vmap = composed(lambda *xs, **params: _linear_backward(*xs, **params))
 
     @staticmethod
     def flops(outs: Shapes, ins: Shapes, params: Params) -> float:

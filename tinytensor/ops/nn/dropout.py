@@ -10,6 +10,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import sampling
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.errors import ArgumentError, DTypeError
@@ -106,5 +107,11 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generat
             why="it is a tt.Generator",
             fix="tt.Generator(seed)",
         )
+    return _dropped(x, float(p), source)
+
+
+@sampling(0)
+def _dropped(x: Tensor, p: float, source: Generator) -> Tensor:
+    """Dropout of checked arguments."""
     offset = source.advance(blocks_needed(x.layout.size, 1))
-    return apply(Dropout, x, p=float(p), seed=source.seed, offset=offset)
+    return apply(Dropout, x, p=p, seed=source.seed, offset=offset)

@@ -10,6 +10,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks, team
@@ -54,6 +55,7 @@ def _launch(launch: Launch, part: str, logarithm: bool, y: View, *inputs: View, 
 @register
 class Softmax(Op):
     inputs = ("x",)
+    vmap = together
     saves = ("y",)
     dense = ("x",)
     contiguous = ("*",)
@@ -99,6 +101,7 @@ class SoftmaxBackward(Op):
     """dx = y * (grad - sum(grad * y))."""
 
     inputs = ("grad", "y")
+    vmap = together
     outputs = ("dx",)
     saves = ("grad", "y")
     dense = ("*",)
@@ -143,6 +146,7 @@ def _softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
 @register
 class LogSoftmax(Op):
     inputs = ("x",)
+    vmap = together
     saves = ("y",)
     dense = ("x",)
     contiguous = ("*",)
@@ -187,6 +191,7 @@ class LogSoftmaxBackward(Op):
     """dx = grad - exp(y) * sum(grad)."""
 
     inputs = ("grad", "y")
+    vmap = together
     outputs = ("dx",)
     saves = ("grad", "y")
     dense = ("*",)

@@ -14,6 +14,7 @@ import numpy as np
 
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import sampling
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import DType, as_dtype, finfo, float16, float32, float64, iinfo, int64
 from tinytensor.errors import ArgumentError, DTypeError
@@ -178,6 +179,13 @@ def device_of(device: Any, what: str) -> Device:
     return cpu if device is None else as_device(device, what)
 
 
+@sampling(0)
+def _drawn(shape: Shape, op: type[Op], g: Generator, words: int, **params: Any) -> Tensor:
+    """Samples of a random op, `words` Philox words each, from the next bits of a generator."""
+    offset = g.advance(philox.blocks_needed(prod(shape), words))
+    return apply(op, shape=shape, seed=g.seed, offset=offset, **params)
+
+
 def uniform(
     shape: Any,
     low: float = 0.0,
@@ -222,10 +230,7 @@ def uniform(
             fix=f"2 * tt.uniform(shape, {low / 2}, {high / 2})",
         )
     g = generator_of(generator, "uniform")
-    offset = g.advance(philox.blocks_needed(prod(sizes), words))
-    return apply(
-        Uniform, device=place, shape=sizes, dtype=kind, low=low, high=high, seed=g.seed, offset=offset
-    )
+    return _drawn(sizes, Uniform, g, words, device=place, dtype=kind, low=low, high=high)
 
 
 def normal(
@@ -269,10 +274,7 @@ def normal(
             f"normal: std is {std}", why="a standard deviation is not negative", fix=f"std={-std}"
         )
     g = generator_of(generator, "normal")
-    offset = g.advance(philox.blocks_needed(prod(sizes), words))
-    return apply(
-        Normal, device=place, shape=sizes, dtype=kind, mean=mean, std=std, seed=g.seed, offset=offset
-    )
+    return _drawn(sizes, Normal, g, words, device=place, dtype=kind, mean=mean, std=std)
 
 
 def rand(
@@ -387,7 +389,4 @@ def randint(
             fix="choose a wider dtype, for example dtype=tt.int64",
         )
     g = generator_of(generator, "randint")
-    offset = g.advance(philox.blocks_needed(prod(sizes), 2))
-    return apply(
-        Randint, device=place, shape=sizes, dtype=kind, low=first, high=last, seed=g.seed, offset=offset
-    )
+    return _drawn(sizes, Randint, g, 2, device=place, dtype=kind, low=first, high=last)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.device import cpu
+from tinytensor.device import Device, cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import sampling
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import bool_, float64, int8, int32, int64, uint64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
@@ -198,9 +199,12 @@ def permutation(n: int, *, device: Any = None, generator: Generator | None = Non
     """
     place = device_of(device, "permutation")
     (count,) = check_shape((as_int(n, "permutation", "n"),), "permutation")
-    g = generator_of(generator, "permutation")
-    offset = g.advance(philox.blocks_needed(count, 2))
-    return apply(Permutation, device=place, n=count, seed=g.seed, offset=offset)
+    return _permuted(count, place, generator_of(generator, "permutation"))
+
+
+@sampling()
+def _permuted(n: int, device: Device, g: Generator) -> Tensor:
+    return apply(Permutation, device=device, n=n, seed=g.seed, offset=g.advance(philox.blocks_needed(n, 2)))
 
 
 def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
@@ -221,8 +225,12 @@ def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
         >>> tt.bernoulli(tt.tensor([0.0, 1.0])).tolist()
         [False, True]
     """
+    return _trials(p, generator_of(generator, "bernoulli"))
+
+
+@sampling(0)
+def _trials(p: Tensor, g: Generator) -> Tensor:
     _probabilities(p, "bernoulli", at_most_one=True)
-    g = generator_of(generator, "bernoulli")
     return apply(Bernoulli, p.detach(), seed=g.seed, offset=g.advance(philox.blocks_needed(p.layout.size, 1)))
 
 
@@ -276,6 +284,11 @@ def multinomial(
         >>> tt.multinomial(tt.tensor([0.0, 3.0, 0.0]), 2).tolist()
         [1, 1]
     """
+    return _indices(p, num_samples, replacement, generator_of(generator, "multinomial"))
+
+
+@sampling()
+def _indices(p: Tensor, num_samples: int, replacement: bool, g: Generator) -> Tensor:
     if is_tensor(p) and not p.layout.shape:
         raise ShapeError("multinomial: p has no axes", why="it is a row of weights", fix="p.reshape(1)")
     _probabilities(p, "multinomial", at_most_one=False)
@@ -290,7 +303,6 @@ def multinomial(
             raise _too_few(least, count)
     elif rows and count and p.layout.size == 0:
         raise _too_few(0, count)
-    g = generator_of(generator, "multinomial")
     n = rows * (count if replacement else p.layout.shape[-1])
     offset = g.advance(philox.blocks_needed(n, 2))
     return apply(

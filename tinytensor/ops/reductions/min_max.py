@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import Samples, together
 from tinytensor.dispatch.launch import Launch, View, elementwise
 from tinytensor.dtypes import accumulator, bool_, int64
 from tinytensor.errors import DTypeError, ShapeError
@@ -26,7 +28,7 @@ from tinytensor.ops.reductions.summing import (
     reduced_shape,
     short_rows,
 )
-from tinytensor.ops.views.manipulation import detach
+from tinytensor.ops.views.manipulation import detach, reshape
 from tinytensor.runtime.cpu.arrays import Array, blocks, copy_into, scratch
 from tinytensor.shapes import Shape, normalize_axis
 from tinytensor.tensor import Tensor
@@ -64,6 +66,7 @@ class Extreme(Op):
     """Base class of max and min; ties share the gradient evenly."""
 
     inputs = ("x",)
+    vmap = together
     saves = ("x", "y")
     ufunc: ClassVar[np.ufunc]
     flops = 0.0
@@ -124,6 +127,7 @@ class TieShare(Op):
     """1/n at the n elements of x that equal the extreme y, 0 at the others; nan counts as equal to nan."""
 
     inputs = ("x", "y")
+    vmap = together
     outputs = ("share",)
     dense = ("y",)
     flops = 0.0
@@ -211,10 +215,20 @@ def min(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
 # ---- indices -----------------------------------------------------------------------------------------------
 
 
+def _places_each(call: Samples) -> Any:
+    if call.params["axis"] is not None:
+        return together(call)
+    (x,), keepdims = call.values(), call.params["keepdims"]
+    size, *shape = x.layout.shape
+    found = call.run(reshape(x, (size, prod(shape))), axis=1, keepdims=False)
+    return reshape(found, (size, *(1,) * len(shape) * keepdims))
+
+
 class Place(Op):
     """Base class of argmax and argmin: the first of ties, or the first nan."""
 
     inputs = ("x",)
+    vmap = _places_each
     function: ClassVar[Any]
     flops = 0.0
 
@@ -305,6 +319,7 @@ class Truth(Op):
     """Base class of any and all; nan counts as nonzero."""
 
     inputs = ("x",)
+    vmap = together
     ufunc: ClassVar[np.ufunc]
     flops = 0.0
 
@@ -334,6 +349,7 @@ class AllTrue(Truth):
 @register
 class CountNonzero(Op):
     inputs = ("x",)
+    vmap = together
     flops = 0.0
 
     @staticmethod

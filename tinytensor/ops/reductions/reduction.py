@@ -14,6 +14,7 @@ from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dispatch.record import edge_of, record
 from tinytensor.dtypes import as_dtype
@@ -60,7 +61,7 @@ def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
     """
     kept = reduced_shape(shape, axes, True)
     layout = contiguous(shape)
-    if layout.size > SMALL or grad.storage.device is not cpu or graphs:
+    if layout.size > SMALL or grad.storage.device is not cpu or graphs or type(grad) is not Tensor:
         return expand(reshape(grad, kept), shape)
     a = arr(grad)
     if copies.listener is not None:
@@ -92,6 +93,7 @@ class Spread(Op):
 @register
 class Sum(Op):
     inputs = ("x",)
+    vmap = together
     flops = per_input(1.0)
     autocast = "wide"
 
@@ -122,6 +124,7 @@ class Sum(Op):
 @register
 class Mean(Op):
     inputs = ("x",)
+    vmap = together
     flops = per_input(1.0)
     autocast = "wide"
 
@@ -217,6 +220,7 @@ def mean(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
 @register
 class Prod(Op):
     inputs = ("x",)
+    vmap = together
     saves = ("x",)
     flops = per_input(1.0)
     autocast = "wide"

@@ -10,6 +10,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, accumulator, as_dtype, bool_
 from tinytensor.errors import DTypeError, ShapeError
@@ -47,6 +48,7 @@ class CumulativeSum(Op):
     """y[i] = x[0] + … + x[i]; in reverse, y[i] = x[i] + … + x[n-1]."""
 
     inputs = ("x",)
+    vmap = together
     flops = per_input(1.0)
     autocast = "wide"
 
@@ -81,6 +83,7 @@ class CumulativeProd(Op):
     """
 
     inputs = ("x",)
+    vmap = together
     saves = ("x", "y")
     flops = per_input(1.0)
     autocast = "wide"
@@ -111,6 +114,7 @@ class Recurrence(Op):
     """s[i] = a[i] s[i-1] + b[i], with s[-1] = 0: log n passes over pairs, as in a parallel prefix sum."""
 
     inputs = ("a", "b")
+    vmap = together
     outputs = ("s",)
     saves = ("a", "s?a")
     flops = 2.0

@@ -11,6 +11,7 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.device import Device
 from tinytensor.dispatch.apply import apply, apply_all
+from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dispatch.transfer import constant, values
 from tinytensor.dtypes import DType, float32, int64, promote
@@ -68,6 +69,7 @@ def _check_order(what: str, dtype: DType, shape: Shape) -> None:
 @register
 class Sort(Op):
     inputs = ("x",)
+    vmap = together
     outputs = ("y", "order")
     saves = ("order",)
     flops = 0.0
@@ -122,6 +124,7 @@ class Sort(Op):
 @register
 class Argsort(Op):
     inputs = ("x",)
+    vmap = together
     outputs = ("order",)
     flops = 0.0
 
@@ -144,6 +147,7 @@ class Topk(Op):
     """The k largest or smallest elements: a partition finds them in linear time, then they are sorted."""
 
     inputs = ("x",)
+    vmap = together
     outputs = ("values", "indices")
     visible = 2
     saves = ("indices",)

@@ -15,6 +15,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.elementwise import (
     Elementwise,
@@ -140,6 +141,7 @@ def _slope(x: Tensor, g: Tensor, axes: Axes, scale: float) -> Tensor:
 @register
 class Var(Op):
     inputs = ("x",)
+    vmap = together
     saves = ("x",)
     flops = per_input(4.0)
 
@@ -179,6 +181,7 @@ class Var(Op):
 @register
 class Std(Op):
     inputs = ("x",)
+    vmap = together
     saves = ("x", "y")
     flops = per_input(4.0)
 
@@ -281,6 +284,7 @@ def std(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
 @register
 class Logsumexp(Op):
     inputs = ("x",)
+    vmap = together
     saves = ("x",)
     flops = per_input(3.0)
     autocast = "wide"
@@ -359,6 +363,7 @@ class VectorNorm(Op):
     """(Σ |x|**p)**(1/p) for a finite p other than 0."""
 
     inputs = ("x",)
+    vmap = together
     outputs = ("y",)
     saves = ("x", "y")
     flops = per_input(2.0)

@@ -7,8 +7,10 @@ from typing import Any
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.levels import Batched
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import Device, as_device, cpu
+from tinytensor.dispatch.batching import on_value
 from tinytensor.dispatch.record import edge_of, record
 from tinytensor.dispatch.transfer import copy_between_gpus, download, upload
 from tinytensor.errors import ArgumentError
@@ -35,6 +37,8 @@ def transfer(x: Tensor, device: Device) -> Tensor:
     source = x.storage.device
     if source is device:
         return x
+    if isinstance(x, Batched):
+        return on_value(transfer, x, device)
     if source.type == device.type == "cuda":
         t = copy_between_gpus(x, device)
     else:

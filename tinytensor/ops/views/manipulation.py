@@ -15,10 +15,12 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.levels import Batched
 from tinytensor.config import config
 from tinytensor.device import as_device, cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import Samples, on_value, together
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.views import ViewOp, all_ints, known_view, make_view, remember, view
 from tinytensor.dtypes import DType, as_dtype
@@ -105,11 +107,19 @@ class Expand(ViewOp):
         return (sum_to(_g(grads), shape_in),)
 
 
+def _sum_each(call: Samples) -> Tensor:
+    (x,), shape = call.values(), call.params["shape"]
+    whole = x.layout.shape
+    kept = (whole[0], *(1,) * (len(whole) - 1 - len(shape)), *shape)
+    return reshape(sum_to(x, kept), (whole[0], *shape))
+
+
 @register
 class SumTo(Op):
     """Sum over the axes that `expand` repeated: the adjoint of Expand."""
 
     inputs = ("x",)
+    vmap = _sum_each
     flops = per_input(1.0)
 
     @staticmethod
@@ -161,6 +171,7 @@ class Copy(Op):
     """Copy into new, C-contiguous memory."""
 
     inputs = ("x",)
+    vmap = together
     raw = True
     flops = 0.0
 
@@ -187,6 +198,7 @@ class Cast(Op):
     """Cast to another dtype, rounded once, to nearest."""
 
     inputs = ("x",)
+    vmap = together
     raw = True
     flops = 0.0
 
@@ -335,7 +347,7 @@ def detach(x: Tensor) -> Tensor:
         >>> x.detach().requires_grad
         False
     """
-    return same_memory(x)
+    return on_value(detach, x) if isinstance(x, Batched) else same_memory(x)
 
 
 def alias(x: Tensor) -> Tensor:

@@ -12,7 +12,9 @@ from typing import Any
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.levels import Batched
 from tinytensor.autograd.modes import grad_enabled
+from tinytensor.dispatch.batching import on_value
 from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.view_gradients import reframe_node, scatter
 from tinytensor.dispatch.views import ViewOp, known_view, make_view, remember, view
@@ -169,6 +171,14 @@ def windows(x: Tensor, sizes: Shape, steps: Shape, dilations: Shape) -> Tensor:
     return view(Windows, x, sizes=sizes, steps=steps, dilations=dilations)
 
 
+def _as_strided_each(value: Tensor, layout: Layout) -> Tensor:
+    """`as_strided` of each sample, whose layout is that of sample 0."""
+    batch = value.layout
+    return as_strided(
+        value, (batch.shape[0], *layout.shape), (batch.strides[0], *layout.strides), layout.offset
+    )
+
+
 def as_strided(
     x: Tensor, shape: int | Sequence[int], strides: Sequence[int], offset: int | None = None
 ) -> Tensor:
@@ -194,6 +204,8 @@ def as_strided(
     layout = Layout.as_strided(
         check_shape(shape, "as_strided"), tuple([as_int(s, "as_strided", "a stride") for s in strides]), start
     )
+    if isinstance(x, Batched):
+        return on_value(_as_strided_each, x, layout)
     layout.validate(x.storage.size, "as_strided")
     t = make_view(x, layout, None, None)
     root = x if x._base is None else x._base  # the view may reach outside x, but not outside its base

@@ -1,8 +1,4 @@
-"""Function transforms: gradients, Jacobians and directional derivatives of functions of tensors.
-
-A transform takes a function and returns one, so transforms nest: `grad(grad(f))`, `jacfwd(jacrev(f))`. Names
-and results are those of `torch.func`. Arguments and results are tensors, or tuples, lists and dicts of them.
-"""
+"""Gradients, and products with the Jacobian: `grad`, `vjp`, `jvp`, `hvp`."""
 
 from __future__ import annotations
 
@@ -12,14 +8,14 @@ from contextvars import ContextVar
 from typing import Any
 
 import tinytensor.api as tt
+from tinytensor.autograd.levels import active
 from tinytensor.autograd.scope import Scope
+from tinytensor.dispatch.batching import everywhere
 from tinytensor.errors import ArgumentError, DTypeError, GradError, ShapeError
+from tinytensor.func.trees import Tree, filled, leaves, mapped
 from tinytensor.tensor import Tensor
 
-__all__ = ["grad", "hessian", "hvp", "jacfwd", "jacrev", "jvp", "value_and_grad", "vjp"]
-
 Function = Callable[..., Any]
-Tree = Any  # a tensor, or a tuple, list or dict of trees; other objects are constants
 Argnums = int | tuple[int, ...]
 
 _depth: ContextVar[int] = ContextVar("tinytensor_transforms", default=0)
@@ -35,38 +31,10 @@ class _Running(Scope):
         return _depth.get() + 1
 
 
-# ---- trees -------------------------------------------------------------------------------------------------
-
-
-def _map(function: Callable[[Tensor], Any], tree: Tree) -> Tree:
-    """The tree with function(x) in place of each tensor x."""
-    if isinstance(tree, Tensor):
-        return function(tree)
-    if isinstance(tree, dict):
-        return {key: _map(function, value) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        parts = [_map(function, part) for part in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-    return tree
-
-
-def _leaves(tree: Tree) -> list[Tensor]:
-    """The tensors of a tree, in order."""
-    found: list[Tensor] = []
-    _map(found.append, tree)
-    return found
-
-
-def _filled(tree: Tree, values: Sequence[Any]) -> Tree:
-    """The tree with these values in place of its tensors."""
-    left = iter(values)
-    return _map(lambda _: next(left), tree)
-
-
 # ---- a recorded call ---------------------------------------------------------------------------------------
 
 
-class _Call:
+class Call:
     """A recorded call of a function on fresh variables.
 
     Attributes:
@@ -94,11 +62,11 @@ class _Call:
                     why="argnums are positions of arguments",
                     fix="argnums=0 is the first one",
                 )
-            given += _leaves(args[n])
-            inside[n] = _map(lambda x: _variable(what, x), args[n])
+            given += leaves(args[n])
+            inside[n] = mapped(lambda x: _variable(what, x), args[n])
         self.create = _depth.get() > 0 or any([x.requires_grad for x in given])
         self.trees = [inside[n] for n in argnums]
-        self.inputs = _leaves(self.trees)
+        self.inputs = leaves(self.trees)
         with _Running(), tt.enable_grad():
             self.result = function(*inside, **(kwargs or {}))
         self.aux = None
@@ -110,11 +78,12 @@ class _Call:
                     fix="return y, aux",
                 )
             self.result, self.aux = self.result
-        self.outputs = _leaves(self.result)
+        self.outputs = leaves(self.result)
 
-    def pull(self, cotangents: Sequence[Tensor], create: bool, retain: bool = True) -> list[Tensor]:
-        """Product of cotangents (one per output) with the Jacobian, one per input."""
-        pairs = [(y, c) for y, c in zip(self.outputs, cotangents, strict=True) if y.requires_grad]
+    def pull(self, cotangents: Sequence[Tensor | None], create: bool, retain: bool = True) -> list[Tensor]:
+        """Product of cotangents (one per output; None: 0) with the Jacobian, one per input."""
+        given = zip(self.outputs, cotangents, strict=True)
+        pairs = [(y, c) for y, c in given if c is not None and y.requires_grad]
         found: Sequence[Tensor | None] = [None] * len(self.inputs)
         if pairs and self.inputs:
             ys, starts = zip(*pairs, strict=True)
@@ -127,13 +96,13 @@ class _Call:
         """Cotangents, and the products with them, recorded: linear functions of the cotangents, whose own
         backward pass multiplies tangents by the Jacobian.
         """
-        cotangents = [tt.zeros_like(y).requires_grad_() for y in self.outputs]
+        cotangents = [everywhere(tt.zeros_like(y), active()).requires_grad_() for y in self.outputs]
         with tt.enable_grad():
             return cotangents, self.pull(cotangents, create=True)
 
     def shown(self, tree: Tree) -> Tree:
         """Results for the caller: without history, unless it is needed."""
-        return tree if self.create else _map(lambda x: x.detach(), tree)
+        return tree if self.create else mapped(lambda x: x.detach(), tree)
 
 
 def _variable(what: str, x: Tensor) -> Tensor:
@@ -144,12 +113,16 @@ def _variable(what: str, x: Tensor) -> Tensor:
             why="only floating tensors have derivatives",
             fix="cast it: x.astype(tt.float32), or leave it out of argnums",
         )
+    x = everywhere(x, active())  # so that each sample of a vmap has its own gradient
     return x.reshape(x.shape) if x.requires_grad else x.detach().requires_grad_()
 
 
-def _push(cotangents: list[Tensor], products: list[Tensor], tangents: Sequence[Tensor], create: bool) -> Any:
-    """Products of the Jacobian with tangents, one per output, from `_Call.linear`."""
-    pairs = [(p, t) for p, t in zip(products, tangents, strict=True) if p.requires_grad]
+def push(
+    cotangents: list[Tensor], products: list[Tensor], tangents: Sequence[Tensor | None], create: bool
+) -> list[Tensor]:
+    """Products of the Jacobian with tangents (None: 0), one per output, from `Call.linear`."""
+    given = zip(products, tangents, strict=True)
+    pairs = [(p, t) for p, t in given if t is not None and p.requires_grad]
     found: Sequence[Tensor | None] = [None] * len(cotangents)
     if pairs and cotangents:
         ps, ts = zip(*pairs, strict=True)
@@ -157,7 +130,8 @@ def _push(cotangents: list[Tensor], products: list[Tensor], tangents: Sequence[T
     return [tt.zeros_like(c) if g is None else g for c, g in zip(cotangents, found, strict=True)]
 
 
-def _positions(argnums: Argnums) -> tuple[int, ...]:
+def positions(argnums: Argnums) -> tuple[int, ...]:
+    """The arguments to differentiate, as a tuple."""
     return (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
 
@@ -199,7 +173,7 @@ def value_and_grad(function: Function, argnums: Argnums = 0, has_aux: bool = Fal
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        call = _Call("grad", function, args, _positions(argnums), has_aux, kwargs)
+        call = Call("grad", function, args, positions(argnums), has_aux, kwargs)
         if not (isinstance(call.result, Tensor) and call.result.size == 1):
             got = call.result.shape if isinstance(call.result, Tensor) else type(call.result).__name__
             raise GradError(
@@ -209,7 +183,7 @@ def value_and_grad(function: Function, argnums: Argnums = 0, has_aux: bool = Fal
             )
         one = tt.ones_like(call.result)
         found = call.pull([one], create=call.create, retain=call.create)
-        grads = _filled(call.trees, found)
+        grads = filled(call.trees, found)
         value = call.shown(call.result)
         return (value, call.shown(call.aux)) if has_aux else value, (
             grads[0] if isinstance(argnums, int) else tuple(grads)
@@ -221,7 +195,11 @@ def value_and_grad(function: Function, argnums: Argnums = 0, has_aux: bool = Fal
 def grad(function: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
     """A function that returns the gradients of `function`; with `has_aux`, (gradients, aux).
 
-    Args, raises: as for `value_and_grad`.
+    Args:
+        function, argnums, has_aux: as for `value_and_grad`.
+
+    Raises:
+        as `value_and_grad`.
 
     Example:
         >>> tt.func.grad(tt.func.grad(lambda x: x**3))(tt.tensor(2.0)).item()
@@ -260,13 +238,13 @@ def vjp(function: Function, *primals: Tree, has_aux: bool = False) -> tuple[Any,
         >>> pull(tt.tensor([1.0, 10.0]))[0].tolist()
         [2.0, 40.0]
     """
-    call = _Call("vjp", function, primals, range(len(primals)), has_aux)
+    call = Call("vjp", function, primals, range(len(primals)), has_aux)
 
     def pull(cotangent: Tree) -> tuple[Any, ...]:
-        given = _leaves(cotangent)
+        given = leaves(cotangent)
         _check_shapes("vjp", "cotangent", given, call.outputs)
         create = call.create or _depth.get() > 0 or any([c.requires_grad for c in given])
-        return tuple(_filled(call.trees, call.pull(given, create)))
+        return tuple(filled(call.trees, call.pull(given, create)))
 
     result = call.shown(call.result)
     return (result, pull, call.shown(call.aux)) if has_aux else (result, pull)
@@ -298,11 +276,11 @@ def jvp(
         >>> slope.item()
         2.0
     """
-    call = _Call("jvp", function, primals, range(len(primals)), has_aux)
-    given = _leaves(list(tangents))
+    call = Call("jvp", function, primals, range(len(primals)), has_aux)
+    given = leaves(list(tangents))
     _check_shapes("jvp", "tangent", given, call.inputs)
     create = call.create or any([t.requires_grad for t in given])
-    product = _filled(call.result, _push(*call.linear(), given, create))
+    product = filled(call.result, push(*call.linear(), given, create))
     result = call.shown(call.result)
     return (result, product, call.shown(call.aux)) if has_aux else (result, product)
 
@@ -331,101 +309,3 @@ def hvp(function: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -
     both = value_and_grad(function, tuple(range(len(primals))))
     (value, _), (_, products) = jvp(both, primals, tangents)
     return value, products
-
-
-# ---- Jacobians ---------------------------------------------------------------------------------------------
-
-
-def jacrev(function: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
-    """A function that returns the Jacobian of `function`, by one backward pass per element of the result.
-
-    Args:
-        argnums: position(s) of the arguments to differentiate.
-        has_aux: the function returns (result, aux).
-
-    Returns:
-        A function of the same arguments. For a result of shape S and an argument of shape T the Jacobian has
-        shape (*S, *T); for structures, the structure of the result with those of the arguments in it.
-
-    Raises:
-        as `value_and_grad`, for any shape of the result.
-
-    Example:
-        >>> tt.func.jacrev(lambda x: x * x)(tt.tensor([1.0, 3.0])).tolist()
-        [[2.0, 0.0], [0.0, 6.0]]
-    """
-    return _jacobian("jacrev", _by_rows, function, argnums, has_aux)
-
-
-def jacfwd(function: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
-    """A function that returns the Jacobian of `function`, by one pass per element of the arguments.
-
-    Args, returns, raises: as for `jacrev`, which is faster for results that are smaller than the arguments.
-
-    Example:
-        >>> tt.func.jacfwd(tt.func.jacrev(lambda x: (x**3).sum()))(tt.tensor([1.0, 2.0])).tolist()
-        [[6.0, 0.0], [0.0, 12.0]]
-    """
-    return _jacobian("jacfwd", _by_columns, function, argnums, has_aux)
-
-
-def hessian(function: Function, argnums: Argnums = 0) -> Function:
-    """A function that returns the Hessian of a scalar function: `jacfwd(jacrev(function))`.
-
-    Example:
-        >>> tt.func.hessian(lambda x: x[0] * x[1])(tt.tensor([2.0, 3.0])).tolist()
-        [[0.0, 1.0], [1.0, 0.0]]
-    """
-    return jacfwd(jacrev(function, argnums), argnums)
-
-
-def _jacobian(
-    what: str, blocks: Callable[[_Call], Any], function: Function, argnums: Argnums, aux: bool
-) -> Function:
-    @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        call = _Call(what, function, args, _positions(argnums), aux, kwargs)
-        table = blocks(call)  # for each output, one block per input
-        rows = [_filled(call.trees, row) for row in table]
-        found = _filled(call.result, [row[0] if isinstance(argnums, int) else tuple(row) for row in rows])
-        return (found, call.shown(call.aux)) if aux else found
-
-    return run
-
-
-def _units(x: Tensor) -> list[Tensor]:
-    """One tensor like x for each of its elements: 1 there, 0 elsewhere."""
-    return [row.reshape(x.shape) for row in tt.eye(x.size, dtype=x.dtype, device=x.device)] if x.size else []
-
-
-def _by_rows(call: _Call) -> list[list[Tensor]]:
-    table = []
-    for k, y in enumerate(call.outputs):
-        rows = []
-        for unit in _units(y):
-            cotangents = [unit if i == k else tt.zeros_like(z) for i, z in enumerate(call.outputs)]
-            rows.append(call.pull(cotangents, call.create))
-        blocks = [_stacked([row[i] for row in rows], x) for i, x in enumerate(call.inputs)]
-        table.append([b.reshape(*y.shape, *x.shape) for b, x in zip(blocks, call.inputs, strict=True)])
-    return table
-
-
-def _by_columns(call: _Call) -> list[list[Tensor]]:
-    cotangents, products = call.linear()
-    table: list[list[Tensor]] = [[] for _ in call.outputs]
-    for k, x in enumerate(call.inputs):
-        columns = []
-        for unit in _units(x):
-            tangents = [unit if i == k else tt.zeros_like(z) for i, z in enumerate(call.inputs)]
-            columns.append(_push(cotangents, products, tangents, call.create))
-        for row, y, i in zip(table, call.outputs, range(len(call.outputs)), strict=True):
-            block = _stacked([column[i] for column in columns], y)  # (x.size, *y.shape)
-            axes = (*range(1, block.ndim), 0)
-            row.append(block.permute(axes).reshape(*y.shape, *x.shape))
-    return table
-
-
-def _stacked(parts: Sequence[Tensor], like: Tensor) -> Tensor:
-    if parts:
-        return tt.stack(parts)
-    return tt.zeros(0, *like.shape, dtype=like.dtype, device=like.device)

@@ -1,0 +1,103 @@
+"""Every row of the op table under `tt.func.vmap`: values and gradients against a loop over the samples.
+
+All inputs batched, each of them alone, and the batch as another axis of a strided tensor.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.layouts import LAYOUTS, read
+from tests.op_table import ROWS, Row
+from tests.op_table.row import as_tuple
+from tinytensor.errors import TransformError
+
+SIZE = 3
+Dims = tuple[int | None, ...]
+Array = np.ndarray[Any, Any]
+
+# What raises: results whose shape depends on elements, and optimizer steps and caches, which write elsewhere.
+REFUSED = {
+    *("nonzero", "unique", "unique_all", "unique_counts", "unique_inverse", "unique_values"),
+    *("adamw_hyper", "adamw_step", "cached_self_attention", "grad_norm", "scale_all_", "zero_all_"),
+}
+
+
+def patterns(row: Row) -> list[Dims]:
+    """The axis of the batch in each input; None: shared."""
+    n = len(row.inputs)
+    alone = [tuple([0 if i == k else None for i in range(n)]) for k in range(n)] if n > 1 else []
+    last = tuple([-1 if i % 2 == 0 else min(1, len(x.shape)) for i, x in enumerate(row.inputs)])
+    return [(0,) * n, last, *alone]
+
+
+def cases() -> list[Any]:
+    found = []
+    for row in ROWS:
+        for dims in patterns(row):
+            name = "-".join("shared" if d is None else str(d) for d in dims)
+            found.append(pytest.param(row, dims, id=f"{row.name}-{name}"))
+    return found
+
+
+def drawn(row: Row, dims: Dims, dtype: str) -> tuple[list[tt.Tensor], list[list[tt.Tensor]]]:
+    """(the batched inputs, the inputs of each sample)."""
+    rng = row.rng()
+    values = [[x.sample(rng, dtype) for x in row.inputs] for _ in range(SIZE)]
+    batches, samples = [], []
+    for i, (x, dim) in enumerate(zip(row.inputs, dims, strict=True)):
+        kind = x.dtype(dtype)
+        if dim is None:
+            batches.append(tt.tensor(values[0][i], dtype=kind))
+            samples.append([batches[i]] * SIZE)
+            continue
+        whole = np.stack([v[i] for v in values], dim)
+        layout = "packed" if dim == 0 else "transposed" if whole.ndim > 1 else "step"
+        batches.append(LAYOUTS[layout].make(whole, kind))
+        samples.append([tt.tensor(v[i], dtype=kind) for v in values])
+    return batches, [list(one) for one in zip(*samples, strict=True)]
+
+
+def close(row: Row, found: tt.Tensor, wanted: list[Array]) -> None:
+    expected = np.stack(wanted)
+    assert found.shape == expected.shape
+    if expected.dtype.kind in "fc":
+        size = np.abs(expected[np.isfinite(expected)]).max(initial=1.0)
+        np.testing.assert_allclose(read(found), expected, rtol=1e-9 * row.tol, atol=1e-11 * row.tol * size)
+    else:
+        np.testing.assert_array_equal(read(found), expected)
+
+
+@pytest.mark.parametrize(("row", "dims"), cases())
+def test_values(row: Row, dims: Dims) -> None:
+    dtype = "float64" if "float64" in row.dtypes else row.dtypes[0]
+    batches, samples = drawn(row, dims, dtype)
+    call = lambda *xs: as_tuple(row.call(*xs))  # noqa: E731
+    if row.function in REFUSED or (row.function == "setitem" and dims[0] is None):
+        with pytest.raises(TransformError):
+            tt.func.vmap(call, dims)(*batches)
+        return
+    wanted = [[read(y) for y in call(*one)] for one in samples]
+    found = tt.func.vmap(call, dims, randomness="same")(*batches)  # dropout, of a fresh generator
+    assert len(found) == len(wanted[0])
+    for y, values in zip(found, zip(*wanted, strict=True), strict=True):
+        close(row, y, list(values))
+
+
+@pytest.mark.parametrize(("row", "dims"), [case for case in cases() if case.values[0].grad])
+def test_gradients(row: Row, dims: Dims) -> None:
+    batches, samples = drawn(row, dims, "float64")
+    which = tuple(row.differentiable())
+
+    def loss(*xs: tt.Tensor) -> tt.Tensor:
+        ys = [y for y in as_tuple(row.call(*xs)) if y.dtype.is_floating]
+        rng = np.random.default_rng(1)
+        return sum((y * tt.tensor(rng.uniform(-1, 1, y.shape))).sum() for y in ys)  # type: ignore[return-value]
+
+    slopes = tt.func.grad(loss, which)
+    wanted = [[read(g) for g in slopes(*one)] for one in samples]
+    found = tt.func.vmap(slopes, dims, randomness="same")(*batches)
+    for g, values in zip(found, zip(*wanted, strict=True), strict=True):
+        close(row, g, list(values))

@@ -1,0 +1,384 @@
+"""`tt.func.vmap` beside the op table: nesting, transforms, randomness, writes, modules and errors."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tinytensor.errors import ArgumentError, DTypeError, ShapeError, TransformError
+from tinytensor.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state, vjp, vmap
+
+RNG = np.random.default_rng(0)
+W = tt.tensor(RNG.normal(size=(3, 2)))
+X = tt.tensor(RNG.normal(size=(5, 3)))
+Y = tt.tensor(RNG.normal(size=(5, 2)))
+
+
+def loss(w: tt.Tensor, x: tt.Tensor, y: tt.Tensor) -> tt.Tensor:
+    return ((tt.tanh(x @ w) - y) ** 2).sum()
+
+
+def loop(function: Any, *batches: tt.Tensor) -> np.ndarray:
+    return np.stack([function(*[b[i] for b in batches]).numpy() for i in range(len(batches[0]))])
+
+
+def near(found: tt.Tensor, wanted: np.ndarray) -> None:
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found.detach().numpy(), wanted, rtol=1e-12, atol=1e-13)
+
+
+# ---- axes and trees ----------------------------------------------------------------------------------------
+
+
+def test_axes_of_arguments_and_results() -> None:
+    f = lambda x, y: (x @ W, y * 2)  # noqa: E731
+    a, b = vmap(f, in_dims=(1, -1), out_dims=(-1, 0))(X.T, Y.T)
+    near(a, (X.numpy() @ W.numpy()).T)
+    near(b, Y.numpy() * 2)
+    near(vmap(lambda x: x.sum(), in_axes=1, out_axes=0)(X), X.numpy().sum(0))
+
+
+def test_trees_and_constants() -> None:
+    f = lambda p, scale: {"y": p["x"] * scale + p["b"], "rest": [p["b"]]}  # noqa: E731
+    out = vmap(f, in_dims=({"x": 0, "b": None}, None), out_dims={"y": 1, "rest": None})(
+        {"x": X, "b": tt.ones(3, dtype=tt.float64)}, 3.0
+    )
+    near(out["y"], X.numpy().T * 3 + 1)
+    assert out["rest"][0].shape == (3,)
+
+
+def test_a_result_without_the_batch_is_repeated() -> None:
+    near(vmap(lambda x: tt.ones(2, dtype=tt.float64))(X), np.ones((5, 2)))
+
+
+def test_keyword_arguments_are_shared() -> None:
+    near(vmap(lambda x, *, y: x * y)(X, y=X[0]), X.numpy() * X.numpy()[0])
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, 9])
+def test_chunks(chunk: int) -> None:
+    near(vmap(lambda x: x @ W, out_dims=1, chunk_size=chunk)(X), (X.numpy() @ W.numpy()).T)
+
+
+def test_nested() -> None:
+    outer = vmap(vmap(lambda a, b: a @ b, in_dims=(None, 0)), in_dims=(0, None))
+    near(outer(X, X), X.numpy() @ X.numpy().T)
+    three = vmap(vmap(vmap(lambda x, y: x * y + x, (0, None)), (None, 0)), (0, None))
+    x, y = X.reshape(5, 3), Y
+    wanted = np.array([[[a * c + a for a in row] for c in Y.numpy().ravel()] for row in X.numpy()])
+    near(three(x, y.reshape(-1)), wanted)
+
+
+def test_views_of_a_sample_are_views_of_the_batch() -> None:
+    def f(x: tt.Tensor) -> tt.Tensor:
+        y = x.reshape(3, 4)
+        y[1:, ::2] = 0.0
+        y.T[0] += 1.0
+        return x
+
+    x = tt.tensor(RNG.normal(size=(2, 12)))
+    wanted = x.numpy().copy()
+    for one in wanted.reshape(2, 3, 4):
+        one[1:, ::2] = 0
+        one.T[0] += 1
+    found = vmap(f)(x)
+    near(found, wanted)
+    near(x, wanted)  # the argument was written, too
+
+
+def test_empty_batch() -> None:
+    assert vmap(lambda x: (x @ W).exp())(X[:0]).shape == (0, 2)
+    assert vmap(lambda x: tt.searchsorted(x, x))(X[:0]).shape == (0, 3)
+
+
+# ---- with other transforms ---------------------------------------------------------------------------------
+
+
+def test_gradients_of_each_sample() -> None:
+    near(vmap(grad(loss), (None, 0, 0))(W, X, Y), loop(lambda x, y: grad(loss)(W, x, y), X, Y))
+
+
+def test_gradient_of_a_batch() -> None:
+    whole = grad(lambda w: vmap(loss, (None, 0, 0))(w, X, Y).sum())(W)
+    near(whole, loop(lambda x, y: grad(loss)(W, x, y), X, Y).sum(0))
+
+
+def test_leaves_outside_get_their_gradient_by_backward() -> None:
+    w = W.detach().requires_grad_()
+    vmap(loss, (None, 0, 0))(w, X, Y).sum().backward()
+    assert w.grad is not None
+    near(w.grad, loop(lambda x, y: grad(loss)(W, x, y), X, Y).sum(0))
+
+
+f3 = lambda x: tt.sin(x).sum() * x**3  # noqa: E731
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        jacrev(f3),
+        jacfwd(f3),
+        hessian(lambda x: f3(x).sum()),
+        jacrev(jacrev(f3)),
+        jacfwd(jacrev(f3)),
+        grad(lambda x: jacrev(f3)(x).sum()),
+        lambda x: jvp(f3, (x,), (tt.cos(x),))[1],
+        lambda x: vjp(f3, x)[1](tt.cos(x))[0],
+        lambda x: jacrev(lambda z: vmap(tt.exp)(z) * z)(x),
+        lambda x: tt.checkpoint(lambda z: tt.tanh(z) * z, x),
+        grad(lambda x: tt.checkpoint(lambda z: (tt.tanh(z) * z).sum(), x)),
+        jacrev(lambda x: tt.checkpoint(lambda z: tt.tanh(z) * z, x)),
+    ],
+    ids=str,
+)
+def test_inside(of: Any) -> None:
+    near(vmap(of)(X), loop(of, X))
+
+
+@pytest.mark.parametrize("transform", [jacrev, jacfwd])
+def test_around(transform: Any) -> None:
+    f = lambda x: vmap(lambda row: tt.softmax(row) @ W)(x)  # noqa: E731
+    plain = lambda x: tt.softmax(x) @ W  # noqa: E731
+    near(transform(f)(X), transform(plain)(X).numpy())
+    near(transform(transform(f))(X), transform(transform(plain))(X).numpy())
+    near(
+        transform(lambda x: f(tt.checkpoint(f, x) @ W.T))(X),
+        transform(lambda x: plain(plain(x) @ W.T))(X).numpy(),
+    )
+
+
+def test_a_checkpoint_inside_is_recomputed_after_vmap_has_returned() -> None:
+    w = W.detach().requires_grad_()
+    each = vmap(lambda x: tt.checkpoint(lambda z: tt.tanh(z @ w) ** 2 * x.sum(), x))(X)
+    each.sum().backward()
+    assert w.grad is not None
+    wanted = grad(lambda w: (tt.tanh(X @ w) ** 2 * X.sum(1, keepdims=True)).sum())(W)
+    near(w.grad, wanted.numpy())
+
+
+def test_autocast() -> None:
+    x, w = X.astype(tt.float32), W.astype(tt.float32)
+    with tt.autocast(tt.bfloat16):
+        found = vmap(lambda one: one @ w)(x)
+        wanted = x @ w
+    assert found.dtype is tt.bfloat16
+    np.testing.assert_array_equal(found.astype(tt.float32).numpy(), wanted.astype(tt.float32).numpy())
+
+
+class Cube(tt.Function):
+    @staticmethod
+    def forward(ctx: Any, x: tt.Tensor) -> tt.Tensor:
+        ctx.save_for_backward(x)
+        return tt.tensor(x.detach().numpy() ** 3)
+
+    @staticmethod
+    def backward(ctx: Any, g: tt.Tensor) -> tt.Tensor:
+        (x,) = ctx.saved_tensors
+        return g * 3 * x * x
+
+
+class CubeWithRule(Cube):
+    calls = 0
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, x: tt.Tensor) -> Any:
+        assert (info.batch_size, info.randomness, in_dims) == (5, "error", (0,))
+        CubeWithRule.calls += 1
+        return Cube.apply(x), 0
+
+
+@pytest.mark.parametrize("cls", [Cube, CubeWithRule])
+def test_functions_of_the_user(cls: Any) -> None:
+    near(vmap(cls.apply)(X), X.numpy() ** 3)
+    near(vmap(grad(lambda x: cls.apply(x).sum()))(X), 3 * X.numpy() ** 2)
+    near(grad(lambda x: vmap(cls.apply)(x).sum())(X), 3 * X.numpy() ** 2)
+    near(jacrev(Cube.apply)(X[0]), np.diag(3 * X.numpy()[0] ** 2))
+
+
+def test_the_rule_of_a_function_is_called_once() -> None:
+    before = CubeWithRule.calls
+    vmap(CubeWithRule.apply)(X)
+    assert CubeWithRule.calls == before + 1
+
+
+# ---- random numbers ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda x: tt.rand(4),
+        lambda x: tt.randint(0, 1000, (4,)),
+        lambda x: tt.permutation(50),
+        lambda x: tt.bernoulli(x * 0 + 0.5),
+        lambda x: tt.multinomial(x.exp(), 20),
+        lambda x: tt.dropout(tt.ones(40), 0.5),
+        lambda x: tt.dropout(x.sum() * 0 + tt.ones(40), 0.5),
+    ],
+)
+def test_randomness(draw: Any) -> None:
+    x = tt.ones(3, 40)
+    with pytest.raises(TransformError, match="random"):
+        vmap(draw)(x)
+    different = vmap(draw, randomness="different")(x).tolist()
+    assert different[0] != different[1] != different[2]
+    same = vmap(draw, randomness="same")(x).tolist()
+    assert same[0] == same[1] == same[2]
+
+
+def test_different_draws_are_those_of_one_call() -> None:
+    tt.manual_seed(3)
+    found = vmap(vmap(lambda x: tt.randn(2), randomness="different"), randomness="different")(tt.ones(4, 5))
+    tt.manual_seed(3)
+    np.testing.assert_array_equal(found.numpy(), tt.randn(4, 5, 2).numpy())
+
+
+def test_dropout_that_does_nothing_is_not_random() -> None:
+    near(vmap(lambda x: tt.dropout(x, 0.5, training=False))(X), X.numpy())
+
+
+# ---- modules -----------------------------------------------------------------------------------------------
+
+
+def test_gradients_of_each_sample_of_a_module() -> None:
+    model = tt.nn.Sequential(tt.nn.Linear(3, 4), tt.nn.GELU(), tt.nn.LayerNorm(4), tt.nn.Linear(4, 2))
+    x, y = X.astype(tt.float32), Y.astype(tt.float32)
+    params = {name: p.detach() for name, p in model.named_parameters()}
+
+    def one(params: Any, x: tt.Tensor, y: tt.Tensor) -> tt.Tensor:
+        return ((functional_call(model, params, (x,)) - y) ** 2).sum()
+
+    each = vmap(grad(one), in_dims=(None, 0, 0))(params, x, y)
+    for i in range(5):
+        model.zero_grad()
+        ((model(x[i]) - y[i]) ** 2).sum().backward()
+        for name, p in model.named_parameters():
+            assert p.grad is not None
+            np.testing.assert_allclose(each[name][i].numpy(), p.grad.numpy(), rtol=2e-4, atol=1e-5)
+
+
+def test_ensembles() -> None:
+    models = [tt.nn.Linear(3, 2) for _ in range(4)]
+    params, buffers = stack_module_state(models)
+    assert not buffers
+    assert all(p.requires_grad for p in params.values())
+    x = X.astype(tt.float32)
+    found = vmap(lambda p, x: functional_call(models[0], p, x), in_dims=(0, None))(params, x)
+    for y, model in zip(found, models, strict=True):
+        np.testing.assert_allclose(y.detach().numpy(), model(x).detach().numpy(), rtol=1e-6)
+    found.sum().backward()
+    assert params["weight"].grad is not None
+
+
+def test_a_functional_call_leaves_the_module_as_it_was() -> None:
+    model = tt.nn.Linear(3, 2)
+    own = model.weight
+    with pytest.raises(ZeroDivisionError):
+        functional_call(model, {"weight": own * 2}, kwargs={"x": 1 / 0})
+    assert model.weight is own
+    with pytest.raises(ArgumentError, match="wait"):
+        functional_call(model, {"wait": own}, X)
+    tied = tt.nn.Sequential(tt.nn.Linear(3, 3), tt.nn.Linear(3, 3))
+    tied[1].weight = tied[0].weight
+    zero = {"0.weight": tt.zeros(3, 3), "0.bias": tt.zeros(3), "1.bias": tt.zeros(3)}
+    assert functional_call(tied, zero, tt.ones(1, 3)).tolist() == [[0.0, 0.0, 0.0]]
+
+
+# ---- errors ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        lambda x: x.sum().item(),
+        lambda x: x if x.sum() > 0 else -x,
+        lambda x: x.numpy(),
+        lambda x: x.tolist(),
+        lambda x: float(x[0]),
+        lambda x: x[x > 0],
+        lambda x: tt.nonzero(x),
+        lambda x: range(x[0].astype(tt.int64)),
+        lambda x: np.asarray(x),
+        lambda x: x.storage.buffer,
+    ],
+)
+def test_elements_of_a_sample_cannot_be_read(reads: Any) -> None:
+    with pytest.raises(TransformError, match="elements"):
+        vmap(reads)(X)
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        lambda t, x: t.copy_(x),
+        lambda t, x: t.__iadd__(x),
+        lambda t, x: t.__setitem__(0, x[0]),
+        lambda t, x: t.__setitem__(tt.tensor([0, 1]), x[:2]),
+        lambda t, x: t.__setitem__((x * 0).astype(tt.int64), 1.0),
+    ],
+)
+def test_a_shared_tensor_cannot_be_written(writes: Any) -> None:
+    target = tt.zeros(3, dtype=tt.float64)
+    with pytest.raises(TransformError, match="not batched"):
+        vmap(lambda x: writes(target, x))(X)
+    assert target.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_target_like_a_sample_can_be_written() -> None:
+    def f(x: tt.Tensor) -> tt.Tensor:
+        y = tt.zeros_like(x)
+        y[1:] = x[:-1]
+        y[tt.tensor([0])] = x[2]
+        return y
+
+    near(vmap(f)(X), np.roll(X.numpy(), 1, 1))
+    near(vmap(grad(lambda x: (f(x) ** 2).sum()))(X), 2 * X.numpy())
+
+
+def test_a_batched_tensor_outside() -> None:
+    kept: list[tt.Tensor] = []
+    vmap(lambda x: kept.append(x) or x)(X)
+    assert "batched" in repr(kept[0])
+    for use in (
+        lambda t: t + 1,
+        lambda t: t.T,
+        lambda t: t.exp(),
+        lambda t: t.copy_(0.0),
+        lambda t: t.detach(),
+    ):
+        with pytest.raises(TransformError, match="returned"):
+            use(kept[0])
+
+
+def test_backward_inside() -> None:
+    w = W.detach().requires_grad_()
+    with pytest.raises(TransformError, match="backward"):
+        vmap(lambda x: (x @ w).sum().backward())(X)
+    with pytest.raises(TransformError, match="share"):
+        vmap(lambda x: tt.grad((x @ w).sum(), w)[0])(X)
+
+
+def test_arguments() -> None:
+    with pytest.raises(ShapeError, match="5, 3"):
+        vmap(lambda x, y: x)(X, X.T)
+    with pytest.raises(ArgumentError, match="no argument"):
+        vmap(lambda x: x, in_dims=None)(X)
+    with pytest.raises(ShapeError, match="axis 2"):
+        vmap(lambda x: x, in_dims=2)(X)
+    with pytest.raises(ArgumentError, match="in_dims"):
+        vmap(lambda x, y: x, in_dims=(0,))(X, X)
+    with pytest.raises(ArgumentError, match="out_dims"):
+        vmap(lambda x: (x, x), out_dims=(0, 0, 0))(X)
+    with pytest.raises(ArgumentError, match="differs"):
+        vmap(lambda x: x, out_dims=None)(X)
+    with pytest.raises(ArgumentError, match="float"):
+        vmap(lambda x: 1.0)(X)
+    with pytest.raises(ArgumentError, match="randomness"):
+        vmap(lambda x: x, randomness="some")
+    with pytest.raises(ArgumentError, match="chunk_size"):
+        vmap(lambda x: x, chunk_size=0)
+    with pytest.raises(DTypeError):
+        vmap(lambda x: x + "a")(X)
+    with pytest.raises(ArgumentError, match="cannot be stacked"):
+        stack_module_state([tt.nn.Linear(2, 3), tt.nn.Linear(3, 2)])

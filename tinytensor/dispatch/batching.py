@@ -1,0 +1,339 @@
+"""How ops, views and in-place writes run on batched tensors: the rules that `Op.vmap` may be.
+
+A rule gets a `Samples`: the call, with values whose first axis is the batch. It runs ordinary ops on them,
+which are recorded as usual, and may be batched at a level further out.
+Ops without a rule run once for each sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar
+
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.levels import Batched, Level, Levels, active, batched, innermost
+from tinytensor.dispatch.apply import run_op
+from tinytensor.dispatch.elementwise import Elementwise
+from tinytensor.dispatch.views import ViewOp, make_view, view
+from tinytensor.errors import TransformError
+from tinytensor.generator import Generator, default_generator
+from tinytensor.layout import Layout
+from tinytensor.op import Op, Shape, Spec, register, registry
+from tinytensor.tensor import Tensor, empty
+
+# ---- values ------------------------------------------------------------------------------------------------
+
+
+def lifted(x: Tensor, level: Level) -> Tensor:
+    """The value of x at a level, the batch as first axis; if x has none there, a view that repeats it."""
+    if not isinstance(x, Batched) or x.level.number < level.number:
+        have, shape = x.layout, (level.size, *x.layout.shape)
+        layout = Layout(shape, (0, *have.strides), have.offset)
+        return make_view(x, layout, registry["expand"], {"shape": shape, "shape_in": have.shape})
+    if x.level is level:
+        return x.value
+    return batched(moved(lifted(x.value, level), 0, 1), x.level)  # x has an inner batch, too
+
+
+def lowered(value: Tensor, level: Level) -> Tensor:
+    """The batched tensor of a value: the inverse of `lifted`."""
+    if isinstance(value, Batched) and value.level.number > level.number:
+        return batched(lowered(moved(value.value, 1, 0), level), value.level)
+    return batched(value, level)
+
+
+def everywhere(x: Tensor, levels: Sequence[Level]) -> Tensor:
+    """x, batched at each of the levels; the last is the innermost."""
+    if not levels:
+        return x
+    *outer, level = levels
+    if isinstance(x, Batched) and x.level is level:
+        return batched(everywhere(x.value, outer), level)
+    return batched(lifted(everywhere(x, outer), level), level)
+
+
+def moved(x: Tensor, source: int, target: int) -> Tensor:
+    """x with one axis moved: a view."""
+    order = [a for a in range(len(x.layout.shape)) if a != source]
+    order.insert(target, source)
+    return x if source == target else view(registry["permute"], x, axes=tuple(order))  # type: ignore[arg-type]
+
+
+def aligned(value: Tensor, ndim: int) -> Tensor:
+    """A value whose samples have at least `ndim` axes: new ones of size 1 behind the batch."""
+    have = value.layout
+    missing = ndim + 1 - len(have.shape)
+    if missing <= 0:
+        return value
+    shape = (have.shape[0], *(1,) * missing, *have.shape[1:])
+    layout = Layout(shape, (have.strides[0], *(0,) * missing, *have.strides[1:]), have.offset)
+    return make_view(value, layout, registry["reshape"], {"shape": shape, "shape_in": have.shape})
+
+
+def sample(value: Tensor, i: int) -> Tensor:
+    """Sample i of a value: a view."""
+    return view(registry["index"], value, key=(i,))  # type: ignore[arg-type]
+
+
+def stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Samples as one value."""
+    shape = (1, *parts[0].layout.shape)
+    dtype = parts[0].storage.dtype
+    found: Tensor = run_op(
+        registry["join"], *parts, axis=0, shapes=(shape,) * len(parts), dtype=dtype, drop=True
+    )
+    return found
+
+
+def on_value(function: Callable[..., Tensor], x: Batched, *args: Any, **options: Any) -> Tensor:
+    """The batched tensor whose value is function(value of x, …)."""
+    innermost((x,))  # raises if the vmap has ended
+    return lowered(function(x.value, *args, **options), x.level)
+
+
+# ---- calls -------------------------------------------------------------------------------------------------
+
+
+class Samples:
+    """One call of an op on batched operands.
+
+    Attributes:
+        op, params: what is called.
+        level: the innermost level of the operands, which the rule is about.
+        given: the operands as the op was called.
+        xs: the same with the values of those that are batched at this level.
+        batched: which are.
+    """
+
+    __slots__ = ("batched", "given", "level", "op", "params", "xs")
+
+    def __init__(self, level: Level, op: type[Op], given: Sequence[Any], params: dict[str, Any]) -> None:
+        self.level, self.op, self.given, self.params = level, op, given, params
+        self.batched = [isinstance(x, Batched) and x.level is level for x in given]
+        self.xs = [x.value if is_one else x for x, is_one in zip(given, self.batched, strict=True)]
+
+    def values(self) -> list[Any]:
+        """The operands, all with the batch as first axis; numbers and None as they are."""
+        return [lifted(x, self.level) if isinstance(x, Tensor) else x for x in self.given]
+
+    def run(self, *xs: Any, **params: Any) -> Any:
+        """The op on values."""
+        return run_op(self.op, *xs, **params)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+Rule = Callable[[Samples], Any]  # returns the value of each visible output
+
+
+class Batch(Level):
+    """A level whose tensors are batched."""
+
+    __slots__ = ()
+
+    def call(self, op: type[Op], xs: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Run an op whose innermost batched operand is of this level."""
+        if op.writes:
+            raise not_written(op.name)
+        rule = op.vmap or (broadcasting if issubclass(op, Elementwise) else one_by_one)
+        outs = rule(Samples(self, op, xs, params))
+        if op.visible == 1:
+            return batched(outs, self)
+        return tuple([None if t is None else batched(t, self) for t in outs])
+
+    def view(
+        self, x: Batched, layout: Layout, op: type[Op] | None, params: Any, origin: str | None
+    ) -> Tensor:
+        """`make_view` of a sample."""
+        whole = x.value.layout
+        found = Layout((self.size, *layout.shape), (whole.strides[0], *layout.strides), layout.offset)
+        if op is None:
+            return batched(make_view(x.value, found, None, None, origin), self)
+        given = {"view_op": op, "params": params, "shape_in": whole.shape}
+        return batched(make_view(x.value, found, ViewOfSamples, given, origin), self)
+
+
+def not_written(what: str) -> TransformError:
+    """The error of a write whose target has no place for all samples."""
+    return TransformError(
+        f"{what}: a batched value would be written into a tensor that is not batched",
+        why="the tensor has room for one sample, and the function runs for all samples at once",
+        fix="make the target from a batched tensor, as tt.zeros_like(x), or use an op that is not in place",
+    )
+
+
+def write(function: Callable[..., Any], what: str, x: Tensor, *others: Any) -> Tensor:
+    """An in-place function of elements, function(x, *others), on batched operands; returns x."""
+    level = max([t.level for t in (x, *others) if isinstance(t, Batched)], key=lambda level: level.number)
+    if not isinstance(x, Batched) or x.level is not level:
+        raise not_written(what)
+    ndim = len(x.layout.shape)
+    values = [aligned(t.value, ndim) if isinstance(t, Batched) and t.level is level else t for t in others]
+    function(x.value, *values)
+    return x
+
+
+def write_each(function: Callable[..., Any], what: str, x: Tensor, *others: Any) -> None:
+    """An in-place function on batched operands, sample by sample."""
+    level = max([t.level for t in (x, *others) if isinstance(t, Batched)], key=lambda level: level.number)
+    if not isinstance(x, Batched) or x.level is not level:
+        raise not_written(what)
+    for i in range(level.size):
+        function(sample(x.value, i), *[_of_sample(t, level, i) for t in others])
+
+
+def _of_sample(x: Any, level: Level, i: int) -> Any:
+    """Sample i of what is batched at a level, also in a tuple; other objects as they are."""
+    if isinstance(x, tuple):
+        return tuple([_of_sample(part, level, i) for part in x])
+    return sample(lifted(x, level), i) if isinstance(x, Batched) else x
+
+
+# ---- random functions --------------------------------------------------------------------------------------
+
+
+def sampling(place: int | None = None) -> Callable[[F], F]:
+    """Decorator of a function that draws random numbers: inside of `vmap` it does what `randomness` says.
+
+    Args:
+        place: the argument that decides the shape of the samples, a shape or a tensor, so that one call can
+            draw for all; None: a call for each.
+    """
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def run(*args: Any, **options: Any) -> Any:
+            return _sampled(run, place, args, options) if active() else function(*args, **options)
+
+        return run  # type: ignore[return-value]  # wraps() keeps the signature
+
+    return decorate
+
+
+def _sampled(function: Callable[..., Any], place: int | None, args: Any, options: dict[str, Any]) -> Any:
+    *outer, level = active()
+    if level.randomness == "error":
+        raise TransformError(
+            "vmap: the function draws random numbers",
+            why="each sample may get its own, or all the same: you decide",
+            fix='vmap(…, randomness="different"), or "same"',
+        )
+    batches = any([isinstance(x, Batched) and x.level is level for x in (*args, *options.values())])
+    with Levels(tuple(outer)):
+        if level.randomness == "same":
+            if not batches:
+                return function(*args, **options)
+            found = [g for g in (*args, *options.values()) if isinstance(g, Generator)]
+            generator = found[0] if found else default_generator
+            state = generator.get_state()
+        elif place is not None and place < len(args):
+            shape = args[place]
+            if isinstance(shape, Tensor):
+                whole: Any = lifted(shape, level)
+            else:
+                whole = (level.size, *(shape if isinstance(shape, tuple | list) else (shape,)))
+            return batched(function(*args[:place], whole, *args[place + 1 :], **options), level)
+        parts = []
+        for i in range(level.size):
+            if level.randomness == "same":
+                generator.set_state(state)
+            given = {name: _of_sample(x, level, i) for name, x in options.items()}
+            parts.append(function(*[_of_sample(x, level, i) for x in args], **given))
+        return batched(stacked(parts), level)
+
+
+# ---- rules -------------------------------------------------------------------------------------------------
+
+
+def one_by_one(call: Samples) -> Any:
+    """The op once for each sample, and the results stacked: right for every op."""
+    level, op = call.level, call.op
+    if level.size == 0:
+        specs = op.infer(
+            *[None if x is None else Spec(x.layout.shape, x.storage.dtype) for x in call.given], **call.params
+        )
+        device = next(x.storage.device for x in call.given if isinstance(x, Batched))
+        none = [
+            None if s is None else empty((0, *s.shape), s.dtype, device=device) for s in specs[: op.visible]
+        ]
+        return none[0] if op.visible == 1 else none
+    pairs = list(zip(call.xs, call.batched, strict=True))
+    results = [
+        call.run(*[sample(x, i) if b else x for x, b in pairs], **call.params) for i in range(level.size)
+    ]
+    if op.visible == 1:
+        return stacked(results)
+    return [None if parts[0] is None else stacked(parts) for parts in zip(*results, strict=True)]
+
+
+def broadcasting(call: Samples) -> Any:
+    """Operands that broadcast: those that are batched get as many axes as the others."""
+    pairs = list(zip(call.xs, call.batched, strict=True))
+    ndim = max([len(x.layout.shape) - b for x, b in pairs if isinstance(x, Tensor)])
+    return call.run(*[aligned(x, ndim) if b else x for x, b in pairs], **call.params)
+
+
+_AXES = {"axes", "axis", "new"}
+_SHAPES = {"apart", "shape", "shape_in"}
+
+
+def together(call: Samples) -> Any:
+    """All samples at once: parameters that are axes count one more, those that are shapes get the batch."""
+    return call.run(*call.values(), **shifted(call.params, call.level.size))
+
+
+def shifted(params: dict[str, Any], size: int) -> dict[str, Any]:
+    """Parameters for values in place of samples."""
+    return {name: _shifted(name, value, size) for name, value in params.items()}
+
+
+def _shifted(name: str, value: Any, size: int) -> Any:
+    if name in _AXES:
+        return value + 1 if isinstance(value, int) else tuple([a + 1 for a in value])
+    return (size, *value) if name in _SHAPES else value
+
+
+def composed(plain: Callable[..., Any]) -> Rule:
+    """The rule of an op that is a formula of other ops: plain(*inputs, **params), which have theirs."""
+
+    def rule(call: Samples) -> Any:
+        found = plain(*call.given, **call.params)
+        if call.op.visible == 1:
+            return lifted(found[0] if isinstance(found, tuple) else found, call.level)
+        return [None if t is None else lifted(t, call.level) for t in found]
+
+    return rule
+
+
+# ---- views -------------------------------------------------------------------------------------------------
+
+
+@register
+class ViewOfSamples(ViewOp):
+    """The same view of each sample of a value."""
+
+    @staticmethod
+    def layout(x: Layout, *, view_op: type[ViewOp], params: dict[str, Any], shape_in: Shape) -> Layout:
+        """The layout of the view of sample 0, and the batch."""
+        one = view_op.layout(Layout(x.shape[1:], x.strides[1:], x.offset), **params)
+        return Layout((x.shape[0], *one.shape), (x.strides[0], *one.strides), one.offset)
+
+    @staticmethod
+    def backward(
+        grads: Grads,
+        saved: Saved,
+        needs: Needs,
+        *,
+        view_op: type[ViewOp],
+        params: dict[str, Any],
+        shape_in: Shape,
+    ) -> Grads:
+        """dx = the gradient of the view, of each sample."""
+        if grads[0] is None:
+            return (None,)
+        level = Batch(shape_in[0])
+        with Levels((*active(), level)):
+            (one,) = view_op.backward((batched(grads[0], level),), saved, needs, **params)
+            return (None if one is None else lifted(one, level),)
