@@ -101,3 +101,31 @@ def test_gradients(row: Row, dims: Dims) -> None:
     found = tt.func.vmap(slopes, dims, randomness="same")(*batches)
     for g, values in zip(found, zip(*wanted, strict=True), strict=True):
         close(row, g, list(values))
+
+
+EMPTY = {"getitem:bools", "getitem:empty index"}
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.grad and row.name not in EMPTY], ids=lambda row: row.name
+)
+def test_jacobians(row: Row) -> None:
+    """Backward passes of batches of cotangents, and of tangents, through nodes that are not batched."""
+    inputs = [tt.tensor(v, dtype=x.dtype("float64")) for v, x in zip(row.sample("float64"), row.inputs)]
+    at = row.differentiable()[0]
+
+    def call(x: tt.Tensor) -> tt.Tensor:
+        ys = as_tuple(row.call(*[x if i == at else other for i, other in enumerate(inputs)]))
+        return next(y for y in ys if y.dtype.is_floating)
+
+    y, pull = tt.func.vjp(call, inputs[at])
+    some = np.linspace(0, y.size - 1, min(y.size, 4)).astype(int)
+    rows = [read(pull(tt.tensor(np.eye(1, y.size, i).reshape(y.shape)))[0]).ravel() for i in some]
+    jacobian = tt.func.jacrev(call)(inputs[at])
+    assert jacobian.shape == (*y.shape, *inputs[at].shape)
+    found = read(jacobian).reshape(y.size, -1)
+    np.testing.assert_allclose(found[some], np.stack(rows), rtol=1e-9 * row.tol, atol=1e-11 * row.tol)
+    if row.second:
+        forward = read(tt.func.jacfwd(call)(inputs[at])).reshape(y.size, -1)
+        size = np.abs(found).max(initial=1.0)
+        np.testing.assert_allclose(forward, found, rtol=1e-7 * row.tol, atol=1e-9 * row.tol * size)

@@ -258,6 +258,35 @@ def test_gradients_of_each_sample_of_a_module() -> None:
             np.testing.assert_allclose(each[name][i].numpy(), p.grad.numpy(), rtol=2e-4, atol=1e-5)
 
 
+def test_gradients_of_each_sample_of_a_gpt_block() -> None:
+    nn = tt.nn
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(tt.randn(7, 8) * 0.1)
+            self.norm, self.final = nn.LayerNorm(8), nn.RMSNorm(8)
+            self.qkv, self.out = nn.Linear(8, 24), nn.Linear(8, 8)
+
+        def forward(self, tokens: tt.Tensor, targets: tt.Tensor) -> tt.Tensor:
+            x = tt.embedding(self.table, tokens)
+            x = x + self.out(tt.causal_self_attention(self.qkv(self.norm(x)), 2))
+            x = x + tt.linear_gelu(self.final(x), self.out.weight)
+            return tt.cross_entropy(tt.linear(x, self.table, transposed=True), targets)
+
+    model = Block()
+    tokens, targets = tt.randint(0, 7, (3, 1, 5)), tt.randint(0, 7, (3, 1, 5))
+    params = {name: p.detach() for name, p in model.named_parameters()}
+    one = lambda params, *data: functional_call(model, params, data)  # noqa: E731
+    each = vmap(grad(one), in_dims=(None, 0, 0))(params, tokens, targets)
+    for i in range(3):
+        model.zero_grad()
+        model(tokens[i], targets[i]).backward()
+        for name, p in model.named_parameters():
+            assert p.grad is not None
+            np.testing.assert_allclose(each[name][i].numpy(), p.grad.numpy(), rtol=1e-3, atol=1e-6)
+
+
 def test_ensembles() -> None:
     models = [tt.nn.Linear(3, 2) for _ in range(4)]
     params, buffers = stack_module_state(models)
@@ -323,6 +352,15 @@ def test_a_shared_tensor_cannot_be_written(writes: Any) -> None:
     with pytest.raises(TransformError, match="not batched"):
         vmap(lambda x: writes(target, x))(X)
     assert target.tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("wrong", [-1, 4])
+def test_an_index_outside_of_its_own_sample_raises(wrong: int) -> None:
+    tables, index = tt.ones(2, 4, 3), tt.tensor([[0, 1], [3, wrong]])
+    with pytest.raises(IndexError):
+        vmap(tt.embedding)(tables, index)
+    with pytest.raises(IndexError):
+        vmap(lambda x, i: x[i])(tables, index * 5)
 
 
 def test_a_target_like_a_sample_can_be_written() -> None:

@@ -10,6 +10,7 @@ from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch.apply import apply, apply_all
+from tinytensor.dispatch.batching import Samples, lifted, one_by_one
 from tinytensor.dispatch.checks import floating, same_dtype
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dispatch.record import requires
@@ -21,7 +22,7 @@ from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_blocks
 from tinytensor.ops.attention.reference import for_all_heads, plain_attention, sum_of_groups
 from tinytensor.ops.double_backward import partial_vjp
-from tinytensor.ops.views.manipulation import cast, reshape
+from tinytensor.ops.views.manipulation import cast, expand, reshape
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.shapes import Shape, broadcast_shapes
@@ -103,11 +104,34 @@ def heads(**views: View) -> dict[str, attention_tiles.Heads]:
     return {name: attention_tiles.Heads(view.ptr, view.strides) for name, view in views.items()}
 
 
+def merged(value: Tensor) -> Tensor:
+    """(samples, B, …) as (samples * B, …)."""
+    samples, B, *rest = value.layout.shape
+    return reshape(value, (samples * B, *rest))
+
+
+def _attention_each(call: Samples) -> Any:
+    if call.batched[4]:
+        return one_by_one(call)  # slopes are those of heads, for the whole batch
+    size, (q, k, v, *_), mask = call.level.size, call.values(), call.xs[3]
+    B = q.layout.shape[1]
+    if call.batched[3]:
+        mask = merged(expand(mask, (size, B, *mask.layout.shape[2:])))
+    elif mask is not None and mask.layout.shape[0] > 1:
+        mask = merged(lifted(mask, call.level))
+    given = {name: call.params[name] for name in ("causal", "scale", "window")}
+    y = scaled_dot_product_attention(
+        merged(q), merged(k), merged(v), mask=mask, slopes=call.given[4], **given
+    )
+    return reshape(y, (size, B, *y.layout.shape[1:]))
+
+
 @register
 class Attention(Op):
     """Hidden outputs for backward: the scores if they are few, else one logsumexp per row."""
 
     inputs = ("q", "k", "v", "mask", "slopes")
+    vmap = _attention_each
     rows = ("q", "k", "v")
     outputs = ("y", "kept", "inv", "lse")
     saves = ("q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import Samples
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.errors import ShapeError
@@ -22,6 +23,7 @@ from tinytensor.ops.attention.attention import (
     attention_flops,
     kept_scores,
     kernels,
+    merged,
     row_caches,
     scaled_dot_product_attention,
 )
@@ -81,11 +83,18 @@ def _head(qkv: Shape | None, n_head: int) -> Shape:
     return (B, n_head, T, C3 // 3 // n_head)
 
 
+def _self_attention_each(call: Samples) -> Any:
+    (qkv,), size = call.xs, call.level.size
+    y = causal_self_attention(merged(qkv), call.params["n_head"])
+    return reshape(y, (size, -1, *y.layout.shape[1:]))
+
+
 @register
 class CausalSelfAttention(Op):
     """Hidden outputs: as in Attention."""
 
     inputs = ("qkv",)
+    vmap = _self_attention_each
     rows = ("qkv",)
     outputs = ("y", "kept", "inv", "lse")
     saves = ("qkv", "y", "kept", "inv", "lse")

@@ -228,7 +228,8 @@ def gate_on_host(y: Array, slope: Array | None, x: Array, bias: Array | None, ga
     return kernels.gelu_forward(y, slope, x, bias, PLACES[gate])
 
 
-def _gated(x: Tensor, gate: str) -> Tensor:
+def gated(x: Tensor, gate: str) -> Tensor:
+    """gate(x)."""
     return apply(Gated, x, gate=gate, keeps_slope=x.storage.device is cpu)
 
 
@@ -271,7 +272,7 @@ def gelu(x: Tensor, approximate: str = "tanh") -> Tensor:
         [-0.1588, 0.0, 0.8412]
     """
     need_tensors("gelu", x)
-    return _gated(x, gelu_gate("gelu", approximate))
+    return gated(x, gelu_gate("gelu", approximate))
 
 
 def silu(x: Tensor) -> Tensor:
@@ -296,4 +297,4 @@ def silu(x: Tensor) -> Tensor:
         [0.0, 0.7311]
     """
     need_tensors("silu", x)
-    return _gated(x, "silu")
+    return gated(x, "silu")

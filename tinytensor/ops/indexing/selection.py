@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,9 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import broadcasting
+from tinytensor.dispatch.batching import Samples, aligned, broadcasting, moved, one_by_one, shifted
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
+from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import DType, float32, int64, uint32
 from tinytensor.errors import IndexRangeError
 from tinytensor.kernels.rows import reshaped
@@ -177,11 +179,25 @@ def picked_first(y: Array, at: int, n: int) -> Array:
     return y if at == 0 else np.moveaxis(y, range(at, at + n), range(n))
 
 
+def _shared_places(call: Samples) -> Any:
+    """The rule of a selection, or its adjoint, if all samples share the places."""
+    if call.batched[1]:
+        return one_by_one(call)
+    (x, places), axes = call.xs, call.params["axes"]
+    k = len(places.layout.shape)
+    apart = axes != tuple(range(axes[0], axes[0] + len(axes)))  # then the picked axes come first
+    if apart and call.op is SelectTranspose:
+        x = moved(x, 0, k)
+    found = call.run(x, places, **shifted(call.params, call.level.size))
+    return moved(found, k, 0) if apart and call.op is Select else found
+
+
 @register
 class Select(Op):
     """The elements of x at flat indices of the given axes."""
 
     inputs = ("x", "places")
+    vmap = _shared_places
     saves = ("places",)
     raw = True
     dense = ("places",)
@@ -227,11 +243,25 @@ def _launch_read(launch: Launch, y: View, x: View, places: View, axes: Axes) -> 
     launch("select_forward", y.as_bits().dtype, rank, selected, index, grid=grid, args=args)
 
 
+def _pick_each(call: Samples) -> Any:
+    axes, (x, *indices) = call.params["axes"], call.values()
+    k = max([len(i.layout.shape) for i in indices]) - 1  # picked axes of one sample
+    size, what = call.level.size, call.params["what"]
+    samples = constant(np.arange(size).reshape(-1, *(1,) * k), int64, x.storage.device)
+    found = pick(x, [samples, *[aligned(i, k) for i in indices]], (0, *[a + 1 for a in axes]), what)
+    for _ in range(
+        k if (at := picked_at(axes)) else 0
+    ):  # (samples, picked, rest) → (samples, rest, picked, rest)
+        found = moved(found, 1, k + at)
+    return found
+
+
 @register
 class Pick(Op):
     """The elements of x at index tensors, one for each of the given axes."""
 
     inputs = ("x", "index")  # one index per axis
+    vmap = _pick_each
     outputs = ("y", "places")
     saves = ("places",)
     raw = True
@@ -298,6 +328,7 @@ class SelectTranspose(Op):
     """Deterministic scatter-add into zeros of x's shape, the adjoint of `Select`: adds in a fixed order."""
 
     inputs = ("grad", "places")
+    vmap = _shared_places
     saves = ("places",)
     dense = ("grad", "places")
     flops = per_input(1.0)

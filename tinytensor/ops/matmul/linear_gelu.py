@@ -15,6 +15,7 @@ from tinytensor.autograd.modes import grad_enabled
 from tinytensor.config import config
 from tinytensor.device import cpu
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import composed
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import accumulator
@@ -26,6 +27,7 @@ from tinytensor.ops.elementwise.gelu import (
     PLACES,
     gate_array,
     gate_on_host,
+    gated,
     gated_gradient,
     gated_gradient_by_ops,
     gelu_gate,
@@ -41,11 +43,19 @@ from tinytensor.tensor import Tensor
 __all__ = ["linear_gelu"]
 
 
+def _linear_gelu(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, gate: str, transposed: bool, keeps: str
+) -> Tensor:
+    """LinearGelu in two ops, of which each may be batched."""
+    return gated(linear(x, weight, bias, transposed=transposed), gate)
+
+
 @register
 class LinearGelu(Op):
     """Hidden output if backward may follow: the gate's slope on the CPU, its input on a device."""
 
     inputs = ("x", "weight", "bias")
+    vmap = composed(_linear_gelu)
     outputs = ("y", "before", "slope")
     saves = ("x", "weight", "bias", "before", "slope")
     dense = ("bias",)

@@ -12,7 +12,12 @@ from tinytensor.dtypes import int64
 from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError
 from tinytensor.kernels.rows import reshaped
 from tinytensor.op import Spec
+from tinytensor.ops.elementwise.arithmetic import divide
+from tinytensor.ops.elementwise.comparison import not_equal
+from tinytensor.ops.reductions.reduction import sum
+from tinytensor.ops.views.manipulation import cast
 from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.tensor import Tensor
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -35,6 +40,14 @@ def check_reduction(what: str, reduction: str) -> None:
             why=f"it is one of {', '.join(map(repr, REDUCTIONS))}",
             fix='leave it out for the mean, or pass reduction="none" for one loss per position',
         )
+
+
+def reduced(losses: Tensor, targets: Tensor, ignore_index: int, reduction: str) -> Tensor:
+    """The sum of losses of rows, or the mean over those whose target is not ignored."""
+    total = sum(losses)
+    if reduction == "sum":
+        return total
+    return divide(total, sum(cast(not_equal(targets, ignore_index), losses.storage.dtype)))
 
 
 def flat_indices(what: str, name: str, indices: Array, size: int, ignore: int | None = None) -> Array:

@@ -6,7 +6,7 @@ no other reference to them exists.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import Samples, composed, lifted, together
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for, write
 from tinytensor.dispatch.transfer import constant
@@ -30,6 +31,7 @@ from tinytensor.ops.nn.class_targets import (
     check_reduction,
     flat_indices,
     on_device,
+    reduced,
 )
 from tinytensor.ops.nn.softmax import softmax
 from tinytensor.ops.reductions.reduction import sum
@@ -59,6 +61,14 @@ def _row_weights(counted: Array, reduction: str) -> Array:
     return weights
 
 
+def _cross_entropy_each(call: Samples) -> Any:
+    if call.params["reduction"] == "none":
+        return together(call)
+    losses = apply(CrossEntropy, *call.given, **{**call.params, "reduction": "none"})
+    found = reduced(losses, call.given[1], call.params["ignore_index"], call.params["reduction"])
+    return lifted(found, call.level)
+
+
 @register
 class CrossEntropy(Op):
     """Hidden outputs, per row: the maximum, and log(sum(exp(x - maximum))). Both are kept, since their sum,
@@ -66,6 +76,7 @@ class CrossEntropy(Op):
     """
 
     inputs = ("logits", "targets")
+    vmap = _cross_entropy_each
     outputs = ("loss", "top", "log")
     saves = ("logits", "targets", "top", "log")
     dense = ("logits",)
@@ -194,6 +205,11 @@ class CrossEntropyBackward(Op):
     """dlogits = (softmax(logits) - smoothed one-hot of the target) * the row's weight * grad."""
 
     inputs = ("grad", "logits", "targets", "top", "log")
+    vmap = composed(
+        lambda grad, logits, targets, top, log, **given: _cross_entropy_backward(
+            grad, logits, targets=targets, **given
+        )
+    )
     outputs = ("dlogits",)
     saves = ("grad", "logits", "targets")
     dense = ("grad", "logits", "top", "log")

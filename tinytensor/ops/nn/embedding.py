@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import Samples, lifted
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for
+from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import int64
 from tinytensor.errors import ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, reshaped
 from tinytensor.op import Op, Spec, Specs, per_input, register
+from tinytensor.ops.elementwise.arithmetic import add
+from tinytensor.ops.elementwise.comparison import less, where
+from tinytensor.ops.indexing.selection import pick
 from tinytensor.ops.nn.class_targets import as_int64, check_integers, flat_indices, on_device
+from tinytensor.ops.views.manipulation import reshape
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
@@ -25,11 +33,32 @@ kernels = HostKernels("embedding", common=True)
 MOST_OWNED = 4096  # most table rows per block of the backward kernel, see embedding.cu
 
 
+def _embedding_each(call: Samples) -> Any:
+    weight, indices = call.xs
+    if not call.batched[0]:
+        return call.run(weight, indices, **call.params)
+    samples, V, _ = weight.layout.shape
+    indices = lifted(call.given[1], call.level)
+    behind = (1,) * (len(indices.layout.shape) - 1)
+    tables = constant(np.arange(samples).reshape(-1, *behind), int64, indices.storage.device)
+    # in a pick negative numbers count from the end: V is out of range, too
+    return pick(weight, [tables, where(less(indices, 0), V, indices)], (0, 1), "embedding")
+
+
+def _embedding_backward_each(call: Samples) -> Any:
+    (grad, indices), rows, size = call.values(), call.params["rows"], call.level.size
+    behind = (1,) * (len(indices.layout.shape) - 1)
+    starts = constant(np.arange(0, size * rows, rows).reshape(-1, *behind), int64, grad.storage.device)
+    found = call.run(grad, add(starts, indices), rows=size * rows)
+    return reshape(found, (size, rows, found.layout.shape[-1]))
+
+
 @register
 class Embedding(Op):
     """Linear in the weight; EmbeddingBackward is its transpose."""
 
     inputs = ("weight", "indices")
+    vmap = _embedding_each
     saves = ("indices",)
     dense = ("weight",)
     contiguous = ("weight",)
@@ -79,6 +108,7 @@ class EmbeddingBackward(Op):
     """dweight[r] = sum of grad over the positions with index r, sorted by index and added in order."""
 
     inputs = ("grad", "indices")
+    vmap = _embedding_backward_each
     outputs = ("dweight",)
     saves = ("indices",)
     dense = ("grad",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
+from tinytensor.dispatch.batching import Samples, composed
 from tinytensor.dispatch.checks import floating, same_dtype
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import DType, accumulator
@@ -57,11 +59,24 @@ def backward_plan(launch: Launch, count: int, width: int, dtype: DType) -> tuple
     return vectors, min(blocks_for(count, rows), blocks), (threads, rows)
 
 
+def _layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *, eps: float) -> Tensor:
+    """LayerNorm whose weight is applied by ops of its own, of which each may be batched."""
+    y = apply(LayerNorm, x, None, None, eps=eps)
+    y = y if weight is None else multiply(y, weight)
+    return y if bias is None else add(y, bias)
+
+
+def _layer_norm_each(call: Samples) -> Any:
+    shared = not any(call.batched[1:])
+    return call.run(*call.xs, **call.params) if shared else composed(_layer_norm)(call)
+
+
 @register
 class LayerNorm(Op):
     """Hidden outputs: mean and 1 / standard deviation of each row."""
 
     inputs = ("x", "weight", "bias")
+    vmap = _layer_norm_each
     outputs = ("y", "mean", "rstd")
     saves = ("x", "weight", "mean", "rstd")
     dense = ("*",)
@@ -153,6 +168,9 @@ class LayerNormBackward(Op):
     """
 
     inputs = ("grad", "x", "weight", "mean", "rstd")
+    vmap = composed(
+        lambda grad, x, weight, mean, rstd, **given: _layer_norm_backward(grad, x, weight, **given)
+    )
     outputs = ("dx", "dweight", "dbias")
     visible = 3
     saves = ("grad", "x", "weight")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tinytensor.autograd.backward import Saved
@@ -9,6 +11,7 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import inputs_of
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import Samples, lifted, together
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for, write
 from tinytensor.dtypes import accumulator, float64
@@ -22,6 +25,7 @@ from tinytensor.ops.nn.class_targets import (
     check_reduction,
     flat_indices,
     on_device,
+    reduced,
 )
 from tinytensor.ops.reductions.reduction import mean, sum
 from tinytensor.runtime.cpu.arrays import Array
@@ -42,11 +46,20 @@ def _pick(targets: Array, classes: int, ignore_index: int) -> tuple[Array, Array
     return np.flatnonzero(counted), labels[counted], counted
 
 
+def _nll_each(call: Samples) -> Any:
+    if call.params["reduction"] == "none":
+        return together(call)
+    losses = apply(NllLoss, *call.given, **{**call.params, "reduction": "none"})
+    found = reduced(losses, call.given[1], call.params["ignore_index"], call.params["reduction"])
+    return lifted(found, call.level)
+
+
 @register
 class NllLoss(Op):
     """Linear in log_probs; NllLossBackward is its transpose."""
 
     inputs = ("log_probs", "targets")
+    vmap = _nll_each
     outputs = ("loss",)
     saves = ("targets",)
     dense = ("log_probs",)

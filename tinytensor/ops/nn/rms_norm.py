@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
+from tinytensor.dispatch.batching import Samples, composed
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import accumulator
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks, team
@@ -29,11 +31,23 @@ __all__ = ["rms_norm"]
 kernels = HostKernels("rms_norm")
 
 
+def _rms_norm(x: Tensor, weight: Tensor | None, *, eps: float) -> Tensor:
+    """RmsNorm whose weight is applied by ops of its own, of which each may be batched."""
+    y = apply(RmsNorm, x, None, eps=eps)
+    return y if weight is None else multiply(y, weight)
+
+
+def _rms_norm_each(call: Samples) -> Any:
+    shared = not any(call.batched[1:])
+    return call.run(*call.xs, **call.params) if shared else composed(_rms_norm)(call)
+
+
 @register
 class RmsNorm(Op):
     """Hidden output: 1 / root mean square of each row."""
 
     inputs = ("x", "weight")
+    vmap = _rms_norm_each
     outputs = ("y", "rrms")
     saves = ("x", "weight", "rrms")
     dense = ("*",)
@@ -87,6 +101,7 @@ class RmsNormBackward(Op):
     """
 
     inputs = ("grad", "x", "weight", "rrms")
+    vmap = composed(lambda grad, x, weight, rrms, **given: _rms_norm_backward(grad, x, weight, **given))
     outputs = ("dx", "dweight")
     visible = 2
     saves = ("grad", "x", "weight")

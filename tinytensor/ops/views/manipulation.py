@@ -347,7 +347,9 @@ def detach(x: Tensor) -> Tensor:
         >>> x.detach().requires_grad
         False
     """
-    return on_value(detach, x) if isinstance(x, Batched) else same_memory(x)
+    if type(x) is not Tensor and isinstance(x, Batched):
+        return on_value(detach, x)
+    return same_memory(x)
 
 
 def alias(x: Tensor) -> Tensor:
