@@ -1,5 +1,6 @@
 """`tt.func.vmap` beside the op table: nesting, transforms, randomness, writes, modules and errors."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -130,7 +131,7 @@ f3 = lambda x: tt.sin(x).sum() * x**3  # noqa: E731
         grad(lambda x: tt.checkpoint(lambda z: (tt.tanh(z) * z).sum(), x)),
         jacrev(lambda x: tt.checkpoint(lambda z: tt.tanh(z) * z, x)),
     ],
-    ids=str,
+    ids=itertools.count(),
 )
 def test_inside(of: Any) -> None:
     near(vmap(of)(X), loop(of, X))
@@ -331,6 +332,7 @@ def test_a_functional_call_leaves_the_module_as_it_was() -> None:
         lambda x: np.asarray(x),
         lambda x: x.storage.buffer,
     ],
+    ids=itertools.count(),
 )
 def test_elements_of_a_sample_cannot_be_read(reads: Any) -> None:
     with pytest.raises(TransformError, match="elements"):
@@ -346,6 +348,7 @@ def test_elements_of_a_sample_cannot_be_read(reads: Any) -> None:
         lambda t, x: t.__setitem__(tt.tensor([0, 1]), x[:2]),
         lambda t, x: t.__setitem__((x * 0).astype(tt.int64), 1.0),
     ],
+    ids=itertools.count(),
 )
 def test_a_shared_tensor_cannot_be_written(writes: Any) -> None:
     target = tt.zeros(3, dtype=tt.float64)
