@@ -22,6 +22,11 @@ from tinytensor.tensor import Tensor
 
 # Names that mean something else here, or give no tensor.
 _OTHERWISE = {"can_cast", "dot", "linspace", "result_type", "save", "select", "split", "transpose"}
+# Of the functions with PyTorch's meaning, those that mean the same in NumPy.
+_SAME_IN_PYTORCH = {
+    *("amax", "amin", "argwhere", "cumprod", "cumsum", "diff", "hstack", "nan_to_num", "ravel", "swapaxes"),
+    *("trace", "unique", "vstack"),
+}
 # NumPy's options under a name of ours, where the function here has no option of NumPy's name.
 _RENAMED = {
     "a_max": "max",
@@ -97,9 +102,12 @@ def _table() -> dict[Any, Callable[..., Any]]:
     found: dict[Any, Callable[..., Any]] = {}
     for module, theirs in ((here, np), (here.linalg, np.linalg), (here.fft, np.fft)):
         for name in sorted(set(module.__all__) - _OTHERWISE):
-            other = getattr(theirs, name, None)
+            other, ours = getattr(theirs, name, None), getattr(module, name)
+            of_pytorch = getattr(ours, "__module__", "").startswith("tinytensor.interop.pytorch")
+            if of_pytorch and name not in _SAME_IN_PYTORCH:
+                continue
             if isinstance(other, np.ufunc) or hasattr(other, "_implementation"):  # NumPy asks of these alone
-                found[other] = getattr(module, name)
+                found[other] = ours
     found[np.transpose] = _transposed
     return found
 
