@@ -84,9 +84,9 @@ def test_the_values_are_those_of_numpy(call: str) -> None:
 
 # Without a call above: they follow one that has it, or are arguments and results of the array API.
 FOLLOWING = """
-argmin broadcast_arrays cumulative_prod empty_like fix imag matrix_transpose ones_like unique_all unique_counts
-unique_inverse unique_values cholesky cross det eigh eigvalsh matrix_norm matrix_power matrix_rank qr slogdet
-svdvals vecdot fftn hfft ifftn ifftshift ihfft irfft irfftn rfftn
+argmin broadcast_arrays cumulative_prod empty_like fix imag matrix_transpose ones_like unique_all
+unique_counts unique_inverse unique_values cholesky cross det eigh eigvalsh matrix_norm matrix_power
+matrix_rank qr slogdet svdvals vecdot fftn hfft ifftn ifftshift ihfft irfft irfftn rfftn
 """
 
 
