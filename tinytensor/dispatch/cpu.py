@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from tinytensor.dispatch import copies
 from tinytensor.dispatch.elementwise import Elementwise, arrays_of
 from tinytensor.dispatch.random_streams import moving
 from tinytensor.dispatch.transfer import widened
-from tinytensor.dtypes import DType, float16
+from tinytensor.dtypes import DType, float16, float32
+from tinytensor.layout import SMALL
 from tinytensor.op import Direct, Op
 from tinytensor.runtime.cpu.arrays import (
     LARGE,
@@ -47,12 +49,13 @@ def run(
 
     `arrays` are the inputs as they are stored; `dtype` is that in which an elementwise op computes.
     """
+    scratch: list[Any] = []  # storages of float32 copies: from the pool, whose pages are in memory
     if issubclass(op, Elementwise) and dtype is not None:
         arrays = arrays_of(op, ins, dtype)
     elif any([x is not None and x.storage.dtype.narrow for x in ins]):
         if _ran_as_stored(op, outs, ins, arrays, params):
             return
-        arrays = [_wide(op, x) for x in ins]
+        arrays = [_wide(op, x, scratch) for x in ins]
     if op.writes:
         _check_writes(op, ins)
     places: list[Any] = []
@@ -62,7 +65,7 @@ def run(
             places.append(None)
         elif t.storage.dtype.narrow and not op.raw:
             narrowed = True
-            places.append(np.empty(t.layout.shape, np.float32))
+            places.append(_scratch(t.layout.shape, scratch))
         else:
             places.append(arr(t) if t._array is None else t._array)
     if config.debug:
@@ -192,11 +195,20 @@ def _ran_as_stored(
     return op.host_bf16(*places, *arrays, **params)
 
 
-def _wide(op: type[Op], x: Any) -> Any:
-    if x is None:
-        return None
-    dtype = x.storage.dtype
-    return widened(op.name, arr(x), dtype) if dtype.narrow and not op.raw else arr(x)
+def _wide(op: type[Op], x: Any, scratch: list[Any]) -> Any:
+    """The array of an operand, or a copy of 16-bit floats in float32."""
+    if x is None or op.raw or not x.storage.dtype.narrow:
+        return None if x is None else arr(x)
+    return widened(op.name, arr(x), x.storage.dtype, _scratch(x.layout.shape, scratch))
+
+
+def _scratch(shape: tuple[int, ...], kept: list[Any]) -> Array:
+    """Uninitialized float32 array, as long as its storage is kept."""
+    if prod(shape) <= SMALL:
+        return np.empty(shape, np.float32)
+    array, storage = alloc(shape, float32)
+    kept.append(storage)
+    return array
 
 
 def _copied(op: type[Op], arrays: Sequence[Any]) -> dict[int, Any]:

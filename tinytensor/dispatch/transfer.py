@@ -80,12 +80,12 @@ def values(t: Tensor) -> Array:
     return widened("values", arr(t), dtype) if dtype.narrow else arr(t)
 
 
-def widened(op: str, array: Array, dtype: DType) -> Array:
-    """Stored 16-bit floats converted to float32."""
+def widened(op: str, array: Array, dtype: DType, out: Array | None = None) -> Array:
+    """Stored 16-bit floats converted to float32, in `out` or a new array."""
     if copies.listener is not None:
         copies.note(op, "dtype", 2 * array.nbytes, f"{dtype} is computed in float32")
     try:
-        return widen(array, dtype)
+        return widen(array, dtype, out)
     except (MemoryError, ValueError) as error:
         if (missing := without_memory(op, error, array.size)) is None:
             raise

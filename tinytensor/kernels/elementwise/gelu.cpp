@@ -1,5 +1,6 @@
 // C++ gelu and silu, x times a smooth gate: formulas in ops/elementwise/gelu.py.
 #include "array.h"
+#include "bfloat16.h"
 #include "gelu.h"
 #include "rows.h"
 
@@ -55,6 +56,21 @@ HOST_KERNEL bool gelu_backward(Array dx, Array grad, Array slope) {
         each_vector(end - begin, [&](Index i, auto lanes) {
             store(out + begin + i, load(g + begin + i, lanes) * load(s + begin + i, lanes), lanes);
         });
+    });
+    return true;
+}
+
+// The same with dx and grad in bfloat16.
+HOST_KERNEL bool gelu_backward_bf16(Array dx, Array grad, Array slope) {
+    using Half = unsigned short;
+    if (!dense<Half>(dx, grad) || !dense<float>(slope)) return false;
+    const Half* g = grad.data<Half>();
+    const float* s = slope.data<float>();
+    Half* out = dx.data<Half>();
+    parallel_for(dx.size(), GRAIN, [&](Index begin, Index end) {
+#pragma GCC ivdep
+        for (Index i = begin; i < end; i++)
+            out[i] = narrow_of(wide_of(g[i]) * s[i]);
     });
     return true;
 }

@@ -169,6 +169,10 @@ class GatedBackward(Op):
         return kernels.gelu_backward(dx, grad, slope)
 
     @staticmethod
+    def host_bf16(dx: Array, grad: Array, x: Array, slope: Array, *, gate: str) -> bool:
+        return kernels.gelu_backward_bf16(dx, grad, slope)
+
+    @staticmethod
     def cuda(launch: Launch, dx: View, grad: View, x: View, slope: None, *, gate: str) -> None:
         functor = f"{FUNCTORS[gate]}Backward"
         elementwise(launch.runtime, launch.stem, functor, dx, (grad, x), x.dtype, x.dtype)

@@ -188,9 +188,9 @@ _kernels = HostKernels(str(NATIVE / "bfloat16.cpp"))
 _FEW = 64  # elements; up to here NumPy is as fast as a C++ kernel
 
 
-def widen(raw: Array, dtype: DType) -> Array:
-    """Stored 16-bit floats converted to a C-contiguous float32 array."""
-    result: Array = np.empty(raw.shape, np.float32)
+def widen(raw: Array, dtype: DType, out: Array | None = None) -> Array:
+    """Stored 16-bit floats converted to a C-contiguous float32 array, `out` or a new one."""
+    result: Array = np.empty(raw.shape, np.float32) if out is None else out
     if dtype is not dtypes.bfloat16:
         fill(_copied, result, raw)
     elif raw.size > _FEW:
