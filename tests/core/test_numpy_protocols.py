@@ -14,38 +14,45 @@ A = np.arange(1.0, 7.0).reshape(2, 3) - 2.5
 # Calls with the same text for arrays and tensors, and the type of their result.
 TENSORS = """
 np.exp(x) | np.add(x, 2) | np.add(x, x) | np.float32(2) * x | np.float64(2) ** x | np.int64(3) - x
-np.float32(1) < x | np.float64(1) == x | np.array(2.0) * x | np.negative(x) | np.abs(x)
+np.float32(1) < x | np.float64(1) == x | np.array(2.0) * x | np.negative(x) | np.unique(x) | np.abs(x)
 np.maximum(x, 3) | np.matmul(x, x.T) | np.isnan(x) | np.logical_and(x > 1, x < 2) | np.floor_divide(x, 2)
-np.power(x, 2) | np.sign(x) | np.concatenate([x, x]) | np.concatenate([x, a], axis=1)
-np.concat((a, x), 1) | np.stack([x, a], -1) | np.vstack([x, x]) | np.hstack((x, x))
-np.where(x > 2, x, 0.0) | np.where(a > 2, x, a) | np.mean(x, axis=0) | np.mean(x, 0, None, None)
-np.sum(x) | np.sum(x, 0) | np.sum(x, axis=(0, 1)) | np.sum(x, dtype=np.float32) | np.prod(x, 1)
-np.std(x, axis=0, ddof=1) | np.var(x, 0, correction=1) | np.max(x, axis=1, keepdims=True) | np.amax(x, 0)
+np.power(x, 2) | np.sign(x) | np.concatenate([x, x]) | np.stack([x, x], -1)
+np.vstack([x, x]) | np.hstack((x, x))
+np.where(x > 2, x, 0.0) | np.mean(x, axis=0) | np.mean(x, 0, None, None) | np.sum(x) | np.sum(x, 0)
+np.sum(x, axis=(0, 1)) | np.sum(x, dtype=np.float32) | np.prod(x, 1) | np.prod(x) | np.std(x, axis=0, ddof=1)
+np.var(x, 0, correction=1) | np.max(x, axis=1, keepdims=True) | np.amax(x, 0)
 np.amin(x, axis=1, keepdims=True) | np.min(x) | np.any(x > 3, axis=0) | np.all(x > 0)
 np.argmax(x, axis=1) | np.count_nonzero(x > 2) | np.clip(x, 2, 4) | np.clip(x, a_min=2, a_max=4)
 np.clip(x, min=0) | np.transpose(x) | np.transpose(x, (1, 0)) | np.permute_dims(x, (1, 0))
 np.reshape(x, (3, 2)) | np.reshape(x, -1) | np.tile(x, 2) | np.tile(x, (2, 1)) | np.repeat(x, 2)
 np.repeat(x, 2, axis=1) | np.roll(x, 1) | np.roll(x, 1, axis=1) | np.pad(x, 1) | np.pad(x, (1, 2))
-np.pad(x, ((1, 0), (0, 2)), constant_values=3) | np.sort(x, axis=0) | np.argsort(x) | np.unique(x)
+np.pad(x, ((1, 0), (0, 2)), constant_values=3) | np.sort(x, axis=0) | np.argsort(x)
 np.diff(x) | np.diff(x, 1, 0) | np.cumsum(x, axis=1) | np.cumulative_sum(x, axis=0) | np.cumprod(x, 1)
-np.trace(x) | np.prod(x)
-np.diagonal(x) | np.outer(x[0], x[1]) | np.einsum("ij,kj", x, a) | np.tensordot(x, x, 2)
-np.nonzero(x > 2) | np.take(x, [0, 2], axis=1) | np.take(x, np.array([0, 2]), 1)
-np.take_along_axis(x, np.array([[0], [1]]), 1) | np.argwhere(x > 2) | np.round(x) | np.nan_to_num(x)
-np.nan_to_num(x, nan=2.0) | np.isclose(x, a) | np.zeros_like(x) | np.full_like(x, 3)
-np.meshgrid(x[0], x[1]) | np.broadcast_to(x[0], (4, 3)) | np.expand_dims(x, 0) | np.squeeze(x[:1])
-np.moveaxis(x, 0, 1) | np.swapaxes(x, 0, 1) | np.flip(x) | np.flip(x, 0) | np.ravel(x) | np.tril(x)
-np.triu(x, 1) | np.searchsorted(x[0], x[1]) | np.astype(x, np.int32) | np.unstack(x) | np.real(x)
+np.trace(x) | np.prod(x) | np.diagonal(x) | np.outer(x[0], x[1]) | np.tensordot(x, x, 2)
+np.nonzero(x > 2) | np.take(x, [0, 2], axis=1) | np.argwhere(x > 2) | np.round(x) | np.nan_to_num(x)
+np.nan_to_num(x, nan=2.0) | np.zeros_like(x) | np.full_like(x, 3) | np.meshgrid(x[0], x[1])
+np.broadcast_to(x[0], (4, 3)) | np.expand_dims(x, 0) | np.squeeze(x[:1]) | np.moveaxis(x, 0, 1)
+np.swapaxes(x, 0, 1) | np.flip(x) | np.flip(x, 0) | np.ravel(x) | np.tril(x) | np.triu(x, 1)
+np.searchsorted(x[0], x[1]) | np.astype(x, np.int32) | np.unstack(x) | np.real(x)
 np.linalg.inv(x[:, :2]) | np.linalg.svd(x)[1] | np.linalg.solve(x[:, :2], x[:, 2]) | np.linalg.pinv(x)
+np.angle(x) | np.atleast_1d(x[0, 0]) | np.column_stack((x, x)) | np.diag(x)
+np.dstack([x, x]) | np.fliplr(x) | np.flipud(x) | np.inner(x, x) | np.isneginf(x) | np.isposinf(x)
+np.kron(x, x) | np.rot90(x) | np.rot90(x, 2) | np.sinc(x) | np.atleast_2d(x[0]) | np.fmax(x, -x)
+np.fmod(x, 2) | np.exp2(x) | np.deg2rad(x) | np.rad2deg(x) | np.fmin(x, -x) | np.float_power(abs(x), 2)
+np.ldexp(x, 2) | np.logaddexp2(x, x) | np.gcd(np.astype(x, int), 2) | np.hypot(x, 2) | np.copysign(x, -1)
 np.linalg.vector_norm(x) | np.fft.fft(x) | np.fft.rfft(x, axis=0) | np.fft.ifft(x, norm="ortho")
-np.fft.fftshift(x)
+np.fft.fftshift(x) | np.isclose(x, x + 1e-9) | np.einsum("ij,kj", x, x) | np.concat((x, x), 1)
+np.take_along_axis(x, np.argsort(x), 1) | np.where(x > 2, x, -x)
 """
 ARRAYS = """
 np.where(x > 2) | np.reshape(x, (3, 2), order="F") | np.sort(x, kind="stable") | np.split(x, [1], axis=1)
 np.dot(x, x.T) | np.round(x, 1) | np.percentile(x, 50) | np.median(x) | np.linalg.norm(x) | np.copy(x)
-np.atleast_2d(x) | np.histogram(x) | np.average(x) | np.block([x, x]) | np.linspace(0, x[0], 3)
-np.ptp(x) | np.interp(x, [0, 1], [2, 4]) | np.mean(x, where=x > 0) | np.mean(x, dtype=np.float64)
-np.cov(x) | np.insert(x, 0, 1)
+np.histogram(x) | np.average(x) | np.block([x, x]) | np.linspace(0, x[0], 3)
+np.ptp(x) | np.diag(x[0], 1)
+np.interp(x, [0, 1], [2, 4]) | np.mean(x, where=x > 0) | np.mean(x, dtype=np.float64)
+np.cov(x) | np.insert(x, 0, 1) | np.concatenate([x, a], axis=1) | np.where(a > 2, x, a)
+np.take(x, np.array([0, 2]), 1) | np.einsum("ij,kj", x, a) | np.isclose(x, a) | np.stack([x, a], -1)
+np.concat((a, x), 1) | np.take_along_axis(x, np.array([[0], [1]]), 1) | np.broadcast_arrays(x, a[0], 2)
 """
 NEITHER = """
 np.shape(x) | np.ndim(x) | np.size(x) | np.allclose(x, a) | np.allclose(x, a, 1e-3)
@@ -84,9 +91,9 @@ def test_the_values_are_those_of_numpy(call: str) -> None:
 
 # Without a call above: they follow one that has it, or are arguments and results of the array API.
 FOLLOWING = """
-argmin broadcast_arrays cumulative_prod empty_like fix imag matrix_transpose ones_like unique_all
-unique_counts unique_inverse unique_values cholesky cross det eigh eigvalsh matrix_norm matrix_power
-matrix_rank qr slogdet svdvals vecdot fftn hfft ifftn ifftshift ihfft irfft irfftn rfftn
+argmin broadcast_arrays cumulative_prod empty_like imag matrix_transpose ones_like unique_all unique_counts
+unique_inverse unique_values cholesky cross det eigh eigvalsh matrix_norm matrix_power matrix_rank qr slogdet
+svdvals vecdot fix fftn hfft ifftn ifftshift ihfft irfft irfftn rfftn
 """
 
 

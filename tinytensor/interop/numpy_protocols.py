@@ -1,8 +1,9 @@
 """NumPy's functions of tensors: np.exp(x), np.multiply(x, y), np.concatenate([x, y]) or np.mean(x, axis=0).
 
-NumPy asks an argument that has `__array_ufunc__` or `__array_function__` to compute its functions. What has
-the same name and options here is computed by the op of this name: the result is a tensor, and gradients are
-recorded. Other functions, such as np.percentile, get arrays and return arrays.
+NumPy asks an argument that has `__array_ufunc__` or `__array_function__` to compute its functions. A call
+whose operands are tensors and numbers, and whose function and options have the same names here, is computed
+by the op of this name: the result is a tensor, and gradients are recorded. In other calls, such as
+np.percentile(x, 50) or np.concatenate([array, x]), NumPy computes with arrays and returns arrays.
 """
 
 from __future__ import annotations
@@ -15,17 +16,40 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.creation import asarray
 from tinytensor.device import cpu
 from tinytensor.errors import DeviceError, DTypeError
 from tinytensor.tensor import Tensor
 
 # Names that mean something else here, or give no tensor.
 _OTHERWISE = {"can_cast", "dot", "linspace", "result_type", "save", "select", "split", "transpose"}
-# Of the functions with PyTorch's meaning, those that mean the same in NumPy.
-_SAME_IN_PYTORCH = {
-    *("amax", "amin", "argwhere", "cumprod", "cumsum", "diff", "hstack", "nan_to_num", "ravel", "swapaxes"),
-    *("trace", "unique", "vstack"),
+# PyTorch's functions may mean something else than NumPy's of the same name (median); these mean the same.
+_PYTORCH = "tinytensor.interop.pytorch."
+_AS_IN_NUMPY = {
+    *(
+        "amax",
+        "amin",
+        "angle",
+        "argwhere",
+        "atleast_1d",
+        "atleast_2d",
+        "column_stack",
+        "diag",
+        "dstack",
+        "fliplr",
+    ),
+    *(
+        "flipud",
+        "hstack",
+        "inner",
+        "isneginf",
+        "isposinf",
+        "kron",
+        "nan_to_num",
+        "ravel",
+        "rot90",
+        "sinc",
+        "vstack",
+    ),
 }
 # NumPy's options under a name of ours, where the function here has no option of NumPy's name.
 _RENAMED = {
@@ -80,10 +104,10 @@ def function(
         return NotImplemented
     ours = _table().get(function)
     found = None if ours is None else _arguments(function, ours, args, kwargs)
-    if ours is None or found is None:
-        arrays, named = _replaced((args, kwargs), Tensor, np.asarray)
+    if ours is None or found is None or _has_array(found):
+        arrays, named = _with_arrays((args, kwargs))
         return function._implementation(*arrays, **named)  # which does not ask again
-    operands, options = _replaced(found, np.ndarray, asarray)
+    operands, options = found
     _check_devices([*operands, *options.values()], function)
     return ours(*operands, **options)
 
@@ -102,11 +126,9 @@ def _table() -> dict[Any, Callable[..., Any]]:
     found: dict[Any, Callable[..., Any]] = {}
     for module, theirs in ((here, np), (here.linalg, np.linalg), (here.fft, np.fft)):
         for name in sorted(set(module.__all__) - _OTHERWISE):
-            other, ours = getattr(theirs, name, None), getattr(module, name)
-            of_pytorch = getattr(ours, "__module__", "").startswith("tinytensor.interop.pytorch")
-            if of_pytorch and name not in _SAME_IN_PYTORCH:
-                continue
-            if isinstance(other, np.ufunc) or hasattr(other, "_implementation"):  # NumPy asks of these alone
+            ours, other = getattr(module, name), getattr(theirs, name, None)
+            alike = not getattr(ours, "__module__", "").startswith(_PYTORCH) or name in _AS_IN_NUMPY
+            if isinstance(other, np.ufunc) or (alike and hasattr(other, "_implementation")):
                 found[other] = ours
     found[np.transpose] = _transposed
     return found
@@ -157,12 +179,21 @@ def _check_devices(operands: Iterable[Any], function: Callable[..., Any]) -> Non
             )
 
 
-def _replaced(value: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
-    """Arguments with those of a type converted, also inside of lists, tuples and dicts."""
-    if isinstance(value, kind):
-        return convert(value)
+def _has_array(value: Any) -> bool:
+    """Whether an argument is an array, or None, which NumPy takes for one, or has one inside."""
+    if isinstance(value, list | tuple):
+        return any([_has_array(item) for item in value])
+    if isinstance(value, dict):
+        return _has_array([*value.values()])
+    return value is None or isinstance(value, np.ndarray)
+
+
+def _with_arrays(value: Any) -> Any:
+    """Arguments with arrays for tensors, also inside of lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        return np.asarray(value)
     if type(value) in (list, tuple):
-        return type(value)([_replaced(item, kind, convert) for item in value])
+        return type(value)([_with_arrays(item) for item in value])
     if type(value) is dict:
-        return {key: _replaced(item, kind, convert) for key, item in value.items()}
+        return {key: _with_arrays(item) for key, item in value.items()}
     return value
