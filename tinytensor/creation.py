@@ -37,6 +37,7 @@ from tinytensor.ops.inplace import store
 from tinytensor.ops.views.device_transfer import transfer
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import NUMPY, Array, dtype_of, narrow, silent
+from tinytensor.runtime.cpu.dlpack import Borrowed
 from tinytensor.runtime.cpu.memory import allocating
 from tinytensor.shapes import as_int, check_shape
 from tinytensor.storage import borrow, wrap_foreign
@@ -117,6 +118,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     """
     place = place_of(device, "tensor")
     wanted = None if dtype is None else as_dtype(dtype, "tensor")
+    data = _shared_bfloat16(data)
     if isinstance(data, Tensor):
         if data.dtype.kind == "complex" and wanted is not None and wanted.kind != "complex":
             raise DTypeError(
@@ -246,6 +248,7 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
         [7.0, 0.0, 0.0]
     """
     place = place_of(device, "asarray")
+    obj = _shared_bfloat16(obj)
     wanted = None if dtype is None else as_dtype(dtype, "asarray")
     moves = device is not None and place is not (obj.device if isinstance(obj, Tensor) else cpu)
     if moves:
@@ -278,6 +281,14 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
             raise _needs_copy(f"a cast from {array.dtype} to {wanted or 'a dtype of ours'}")
         return tensor(array, dtype=dtype)
     return shared
+
+
+def _shared_bfloat16(data: Any) -> Any:
+    """Data of other libraries in bfloat16 as a tensor on their memory: NumPy does not read them."""
+    if isinstance(data, Tensor) or not str(getattr(data, "dtype", "")).endswith("bfloat16"):
+        return data
+    numpy = isinstance(data, (np.ndarray, np.generic))
+    return from_numpy(np.asarray(data)) if numpy else from_dlpack(data)
 
 
 def _is_buffer(obj: Any) -> bool:
@@ -338,8 +349,8 @@ def from_numpy(array: Array) -> Tensor:
             fix="tt.tensor(data)",
         )
     _refuse_mask(array, "from_numpy")
-    if array.dtype.name == "bfloat16":
-        return _wrap_array(array.view(np.uint16), bfloat16)
+    narrow = array.dtype.name == "bfloat16"  # of ml_dtypes
+    array = array.view(np.uint16) if narrow else array
     if array.dtype.kind not in "biufc" or not array.dtype.isnative or array.dtype.itemsize > 16:
         raise DTypeError(
             f"from_numpy: dtype {array.dtype} cannot be shared",
@@ -352,7 +363,7 @@ def from_numpy(array: Array) -> Tensor:
             why="strides of a tensor count whole, aligned elements",
             fix="pass np.ascontiguousarray(array)",
         )
-    return _wrap_array(array, dtype_of(array))
+    return _wrap_array(array, bfloat16 if narrow else dtype_of(array))
 
 
 def _wrap_array(array: Array, dtype: DType) -> Tensor:
@@ -397,14 +408,15 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
             fix="tt.tensor(x)",
         )
     try:
-        array = np.from_dlpack(x)
+        array = np.from_dlpack(borrowed := Borrowed(x))
     except (BufferError, RuntimeError, ValueError, TypeError) as error:
         raise ArgumentError(
             f"from_dlpack: the memory cannot be shared ({error})",
             why="it is on another device, requires grad, or has a dtype that NumPy does not support",
             fix="move it to the CPU and detach it there first",
         ) from None
-    return transfer(tensor(array) if copy else from_numpy(array), place)
+    shared = _wrap_array(array, bfloat16) if borrowed.bfloat16 else from_numpy(array)
+    return transfer(tensor(shared) if copy else shared, place)
 
 
 def _gpu_of(x: Any) -> Device | None:

@@ -205,8 +205,9 @@ def wrap_foreign(array: Array, dtype: DType) -> tuple[Storage, tuple[int, ...], 
     if array.size == 0:
         return adopt(np.empty(0, array.dtype), dtype), (0,) * array.ndim, 0
     back = [size > 1 and stride < 0 for size, stride in zip(array.shape, array.strides, strict=True)]
-    # flip axes with negative strides: the array then begins at its lowest address
-    forward = array[tuple(slice(None, None, -1) if b else slice(None) for b in back)]
+    # Flip axes with negative strides: the array then begins at its lowest address. The ellipsis makes a view,
+    # also of an array without axes, and not its number.
+    forward = array[(*[slice(None, None, -1) if b else slice(None) for b in back], ...)]
     steps = [(n - 1) * s // item for n, s in zip(forward.shape, forward.strides, strict=True) if n > 1]
     flat = np.lib.stride_tricks.as_strided(
         forward, (1 + sum(steps),), (item,), writeable=array.flags.writeable

@@ -29,6 +29,15 @@ def test_any_strided_array_is_shared_and_written_through(by, transposed, start):
     np.testing.assert_array_equal(t.numpy(), array)
 
 
+def test_an_array_without_axes_is_shared():
+    array = np.array(1.0)
+    for take in (tt.from_numpy, tt.asarray, tt.from_dlpack):
+        t = take(array)
+        t += 1
+        assert t.shares_memory(tt.from_numpy(array))
+    assert array == 4
+
+
 def test_broadcast_arrays_are_shared_and_cannot_be_written():
     t = tt.from_numpy(np.broadcast_to(np.arange(3.0), (4, 3)))
     assert t.strides == (0, 1)
@@ -62,6 +71,18 @@ def test_dlpack_goes_both_ways():
     assert t.__dlpack_device__() == (1, 0)
     with pytest.raises(tt.GradError):
         np.from_dlpack(tt.ones(2, requires_grad=True))
+
+
+def test_bfloat16_goes_through_dlpack():  # and to PyTorch: tests/oracle/test_other_libraries.py
+    x = tt.tensor([[1.0, -2.5], [0.0, 3e38]], dtype=tt.bfloat16)
+    for view in (x, x.T, x[::-1, 1]):
+        for take in (tt.from_dlpack, tt.asarray):
+            found = take(view)
+            assert (found.dtype, found.tolist()) == (tt.bfloat16, view.tolist())
+            assert found.shares_memory(x)
+    assert not tt.from_dlpack(x, copy=True).shares_memory(x)
+    with pytest.raises(tt.GradError, match="__dlpack__"):
+        tt.ones(2, dtype=tt.bfloat16, requires_grad=True).__dlpack__()
 
 
 def test_a_capsule_keeps_its_block():

@@ -11,6 +11,7 @@ from tinytensor.dtypes import bfloat16
 from tinytensor.errors import DeviceError, DTypeError, GradError, ShapeError
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.runtime.cpu.dlpack import lend_bfloat16
 from tinytensor.runtime.cpu.graph import refuse
 from tinytensor.runtime.cpu.memory import out_of_memory
 from tinytensor.tensor import Tensor, arr
@@ -111,16 +112,24 @@ def numpy(x: Tensor) -> Array:
         >>> tt.arange(3).numpy()
         array([0, 1, 2])
     """
+    array = _readable(x, "numpy")
+    return array.view(_ml_bfloat16()) if x.dtype is bfloat16 else array
+
+
+def _readable(x: Tensor, what: str) -> Array:
+    """The elements in the stored dtype, for a library that does not record what it does with them."""
+    _refuse_recorded(x, what)
+    _on_cpu(x, what)
+    return arr(x)
+
+
+def _refuse_recorded(x: Tensor, what: str) -> None:
     if x.requires_grad:
         raise GradError(
-            f"numpy: the tensor of shape {x.shape} requires grad",
-            why="NumPy operations on it would not be recorded",
-            fix="call x.detach().numpy()",
+            f"{what}: the tensor of shape {x.shape} requires grad",
+            why="operations of another library on it would not be recorded",
+            fix="call x.detach().numpy()" if what == "numpy" else "call x.detach() first",
         )
-    _on_cpu(x, "numpy")
-    if x.dtype is bfloat16:
-        return arr(x).view(_ml_bfloat16())
-    return arr(x)
 
 
 def _on_cpu(x: Tensor, what: str) -> None:
@@ -158,7 +167,8 @@ def dlpack(
     options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
     if x.storage.device.type == "cuda":
         return _lent(x, "__dlpack__").__dlpack__(**options)
-    return x.numpy().__dlpack__(**options)
+    capsule = _readable(x, "__dlpack__").__dlpack__(**options)
+    return lend_bfloat16(capsule) if x.dtype is bfloat16 else capsule
 
 
 def cuda_array_interface(x: Tensor) -> dict[str, Any]:
@@ -171,12 +181,7 @@ def cuda_array_interface(x: Tensor) -> dict[str, Any]:
 
 def _lent(x: Tensor, what: str) -> Any:
     """CuPy array on the same memory as a GPU tensor."""
-    if x.requires_grad:
-        raise GradError(
-            f"{what}: the tensor of shape {x.shape} requires grad",
-            why="operations of another library on it would not be recorded",
-            fix="call x.detach() first",
-        )
+    _refuse_recorded(x, what)
     runtime: Any = runtime_of(x.storage.device)
     layout, storage = x.layout, x.storage
     with runtime.stream:
