@@ -38,7 +38,10 @@ EXTRAS = {
         # 66 MB; there are none for macOS, where the tests that need them are skipped
         *[f"{name}; sys_platform != 'darwin'" for name in (*NVRTC, "nvidia-cuda-nvdisasm>=13,<14")],
     ],
-    "oracle": ["torch>=2.6", "transformers>=4.48", "tiktoken>=0.9"],
+    "oracle": [
+        *["torch>=2.6", "transformers>=4.48", "tiktoken>=0.9"],
+        *["einops>=0.8", "joblib>=1.4", "ml_dtypes>=0.5", "pandas>=2.2"],
+    ],
     "docs": ["jupytext>=1.16", "nbclient>=0.10", "nbconvert>=7.16", "ipykernel>=6.29"],
     "rivals": ["jax", "tinygrad"],  # for `python -m benchmarks train --others "JAX,tinygrad"`
 }

@@ -12,8 +12,10 @@ from tinytensor import utils as utils
 from tinytensor.api import *
 from tinytensor.argument_errors import FUNCTIONS as _FUNCTIONS
 from tinytensor.argument_errors import missing as _missing
+from tinytensor.interop.einops_backend import offer as _offer
 
 __version__ = "0.1.0"
+_offer()
 if not TYPE_CHECKING:  # type checkers follow the star import, and report a missing name themselves
     __all__ = sorted([*_api.__all__, "fft", "func", "linalg", "nn", "optim", "utils"])
 

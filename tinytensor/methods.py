@@ -385,7 +385,9 @@ class Methods:
     __contains__ = conversion.contains
     __iter__ = joining.iterate
     __array_namespace__ = array_api.array_namespace
-    numpy = conversion.numpy
+    numpy = to_numpy = (
+        conversion.numpy
+    )  # to_numpy: what matplotlib asks for, else hist(x) takes rows for columns
     __array__ = conversion.as_array
     __array_ufunc__ = numpy_protocols.ufunc
     __array_function__ = numpy_protocols.function

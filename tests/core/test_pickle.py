@@ -3,6 +3,7 @@
 import copy
 import multiprocessing
 import pickle
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,42 @@ def test_other_processes_get_values() -> None:
         assert repr(found) == repr(thing) or found.tolist() == thing.tolist()
     queue.close()
     queue.join_thread()
+
+
+def trained(model: Net, x: tt.Tensor) -> dict[str, tt.Tensor]:
+    """Gradients, by ops that run in several threads."""
+    tt.set_num_threads(2)
+    (model.eval()(x) @ tt.ones(3, 2)).sum().backward()
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    "pool",
+    [
+        *[m for m in multiprocessing.get_all_start_methods() if m == "fork"],
+        "spawn",
+        "threads",
+    ],
+)
+def test_pools_compute_after_threads_have_run(pool: str) -> None:
+    """A forked process has none of the threads of its parent, which must not be waited for."""
+    before = tt.get_num_threads()
+    x = tt.randn(20_000, 2)
+    try:
+        expected = trained(model := Net(), x)
+        twin = again(model)
+        if pool == "threads":
+            executor: Any = ThreadPoolExecutor(2)
+        else:
+            executor = ProcessPoolExecutor(2, multiprocessing.get_context(pool))
+        with executor:
+            results = [executor.submit(trained, again(twin), x) for _ in range(3)]
+            for result in results:
+                for name, grad in result.result(timeout=60).items():
+                    np.testing.assert_allclose(arr(grad), arr(expected[name]), rtol=1e-4, atol=1e-3)
+    finally:
+        tt.set_num_threads(before)
 
 
 def test_a_generator_goes_on() -> None:
