@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import tinytensor as tt
 from tests.helpers.source import ROOT
 from tinytensor.errors import DTypeError, FormatError, SaveError
 from tinytensor.safetensors_file import Entry, read_safetensors, write_safetensors
@@ -249,6 +250,15 @@ def test_correct_corners_are_accepted(tmp_path):
 def test_a_path_that_is_no_file(tmp_path, name):
     with pytest.raises(FormatError, match="read_safetensors"):
         read_safetensors(f"{tmp_path}/{name}")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FormatError, match="a device or a pipe"):
+        read_safetensors(tmp_path / "pipe")
+    with pytest.raises(FormatError, match=r"load: .*pipe"):
+        tt.load(tmp_path / "pipe")
 
 
 @given(st.binary(max_size=200), st.booleans())

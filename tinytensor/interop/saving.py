@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import OrderedDict
 from typing import Any, TypeVar
 
@@ -309,11 +310,10 @@ _FORMATS = {
 
 def _foreign(path: PathLike) -> FormatError | None:
     """The error for a file of a known other format, by its first bytes."""
-    try:
-        with open(path, "rb") as file:
-            begin = file.read(8)
-    except (OSError, ValueError):
+    if not os.path.isfile(path):
         return None
+    with open(path, "rb") as file:
+        begin = file.read(8)
     for mark, (what, fix) in _FORMATS.items():
         if begin.startswith(mark):
             return FormatError(
