@@ -181,3 +181,13 @@ def test_matplotlib() -> None:
     axes.axhline(x[0, 1])
     axes.boxplot(x)
     figure.canvas.draw()
+
+
+def test_datasets_of_hugging_face() -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = {"x": [[1.0, 2.0], [3.0, 4.0]], "y": [0, 1]}
+    dataset = datasets.Dataset.from_dict(rows).with_format("numpy")
+    (batch,) = tt.utils.data.DataLoader(dataset, batch_size=2)
+    assert {name: column.tolist() for name, column in batch.items()} == rows
+    made = datasets.Dataset.from_dict({"x": np.asarray(batch["x"]), "y": np.asarray(batch["y"])})
+    assert made.with_format(None)[:] == rows

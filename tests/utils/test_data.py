@@ -145,7 +145,7 @@ def test_default_collate() -> None:
     assert type(batch["pair"]) is Pair
     assert batch["pair"].x.dtype is tt.int16
     assert batch["pair"].x.tolist() == [[0, 0], [1, 1], [2, 2]]
-    assert batch["pair"].name == ["0", "1", "2"]
+    assert batch["pair"].name == ("0", "1", "2")
     ones, halves, truths = batch["t"]
     assert (ones.shape, ones.dtype) == ((3, 1), tt.float32)
     assert (halves.tolist(), halves.dtype) == ([0.0, 0.5, 1.0], tt.float64)

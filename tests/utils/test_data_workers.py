@@ -167,7 +167,7 @@ def test_worker_init_fn_decides_the_seeds() -> None:
     loader: DataLoader[Any] = DataLoader(Told(), 1, num_workers=2, worker_init_fn=seeded)
     streams = [np.random.RandomState(number) for number in range(2)]
     for n, (name, drawn) in enumerate(loader):
-        assert name == [f"{n % 2} of 2"]
+        assert name == (f"{n % 2} of 2",)
         assert drawn.item() == streams[n % 2].rand()
 
 

@@ -17,8 +17,8 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
     Args:
         batch: at least one sample. Tensors and arrays (…) of one shape become a tensor (N, …), and numbers a
-            tensor (N,): floats of float64, integers of int64. Texts stay a list. Dicts, tuples and lists are
-            joined inside: a dict (a named tuple, a list) of batches.
+            tensor (N,): floats of float64, integers of int64. Texts stay as they are. Dicts, tuples and lists
+            are joined inside: a dict (a named tuple, a list) of batches.
 
     Returns:
         The batch.
@@ -47,7 +47,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, bool | int | np.generic):
         return tt.tensor(batch)
     if isinstance(first, str | bytes):
-        return list(batch)
+        return batch
     if isinstance(first, Mapping):
         return _like(first, {key: default_collate(_column(batch, key)) for key in first})
     if isinstance(first, Sequence):
@@ -93,7 +93,7 @@ def default_convert(sample: Any) -> Any:
         sample: arrays (…) and NumPy's numbers, in dicts, tuples and lists; all else stays what it is.
 
     Returns:
-        The same structure.
+        The same structure, with lists for tuples, as in a batch.
 
     Example:
         >>> tt.utils.data.default_convert({"x": np.ones(2), "name": "one"})
@@ -106,7 +106,7 @@ def default_convert(sample: Any) -> Any:
     if isinstance(sample, tuple) and hasattr(sample, "_fields"):
         return type(sample)(*[default_convert(item) for item in sample])
     if isinstance(sample, tuple | list):
-        return type(sample)([default_convert(item) for item in sample])
+        return [default_convert(item) for item in sample]
     return sample
 
 

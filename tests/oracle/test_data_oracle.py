@@ -1,0 +1,125 @@
+"""tt.utils.data beside torch.utils.data: programs give the same batches, and fail for the same options."""
+
+from collections import namedtuple
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinytensor as tt
+
+torch = pytest.importorskip("torch")
+LIBRARIES: tuple[Any, Any] = (tt, torch)
+
+Pair = namedtuple("Pair", "x y")
+
+
+def plain(value: Any) -> Any:
+    """Tensors as dtype and numbers, in the same structure."""
+    if isinstance(value, tt.Tensor | torch.Tensor):
+        return str(value.dtype).rpartition(".")[2], value.tolist()
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value).__name__, [plain(item) for item in value]
+    return value
+
+
+SAMPLES = [
+    1,
+    0.5,
+    True,
+    "text",
+    b"bytes",
+    np.float32(2),
+    np.ones((2, 1), np.int16),
+    (1, 2.0),
+    [1, [2, "a"]],
+    {"a": 1, "b": {"c": (0.5, "x")}},
+    Pair(1, np.zeros(2)),
+    None,
+    {1, 2},
+]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=repr)
+def test_collating_and_converting(sample: Any) -> None:
+    for name in ("default_collate", "default_convert"):
+        found = []
+        for library in LIBRARIES:
+            argument = [sample, sample] if name == "default_collate" else sample
+            try:
+                found.append(plain(getattr(library.utils.data, name)(argument)))
+            except TypeError:
+                found.append("TypeError")
+        assert found[0] == found[1]
+
+
+@given(
+    st.integers(0, 13),
+    st.sampled_from([None, 1, 2, 3, 20]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_batches(n: int, size: int | None, drop_last: bool, stream: bool) -> None:
+    drop_last = drop_last and size is not None
+    found = []
+    for library in LIBRARIES:
+        data = library.utils.data
+
+        class Stream(data.IterableDataset):  # type: ignore[name-defined, misc]
+            def __len__(self) -> int:
+                return n
+
+            def __iter__(self) -> Any:
+                return iter(range(n))
+
+        loader = data.DataLoader(Stream() if stream else range(n), size, drop_last=drop_last)
+        found.append((len(loader), [plain(batch) for batch in loader]))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "[len(p) for p in data.random_split(range(n), [n - 2, 2])]",
+        "[len(p) for p in data.random_split(range(n), [0.5, 0.25, 0.25])]",
+        "[len(p) for p in data.random_split(range(n), [0.3, 0.3, 0.4])]",
+        "[data.ConcatDataset([range(3), range(10, 10 + n)])[i] for i in (0, 2, 3, -1, -n)]",
+        "list(data.Subset(range(n), [2, 0]))",
+        "list(data.BatchSampler(data.SequentialSampler(range(n)), 3, True))",
+        "len(data.BatchSampler(data.SequentialSampler(range(n)), 3, False))",
+        "sorted(data.RandomSampler(range(n)))",
+        "len(list(data.RandomSampler(range(n), num_samples=2 * n + 1)))",
+        "len(data.RandomSampler(range(n), True, 3))",
+        "list(data.WeightedRandomSampler([0.0, 1.0], 4))",
+        "[len(b) for b in data.DataLoader(range(n), sampler=[3, 1, 2], batch_size=2)]",
+        "[plain(b) for b in data.DataLoader(range(n), batch_sampler=[[3], [1, 2]])]",
+        "[plain(b) for b in data.DataLoader(range(n), None, sampler=[3, 1])]",
+        "len(data.DataLoader(range(n), batch_sampler=[[3], [1, 2]]))",
+        "[plain(b) for b in data.DataLoader(data.TensorDataset(library.ones(n), library.ones(n, 2)), 4)]",
+        "data.DataLoader(range(n), shuffle=True, sampler=[1])",
+        "data.DataLoader(range(n), batch_sampler=[[1]], batch_size=2)",
+        "data.DataLoader(range(n), batch_sampler=[[1]], drop_last=True)",
+        "data.DataLoader(range(n), None, drop_last=True)",
+        "data.DataLoader(range(n), prefetch_factor=2)",
+        "data.DataLoader(range(n), persistent_workers=True)",
+        "data.DataLoader(range(n), num_workers=-1)",
+        "data.DataLoader(range(n), 0)",
+        "data.DataLoader(range(n), num_workers=1, timeout=-1)",
+        "data.TensorDataset(library.ones(2), library.ones(3))[0]",
+        "data.random_split(range(n), [1, 2])",
+        "[plain(b) for b in data.DataLoader([library.ones(2), library.ones(3)], 2)]",
+    ],
+)
+def test_programs(program: str) -> None:
+    found = []
+    for library in LIBRARIES:
+        names = {"data": library.utils.data, "library": library, "plain": plain, "n": 8}
+        try:
+            found.append(eval(program, names))
+        except (ValueError, RuntimeError, AssertionError):
+            found.append("refused")
+    assert found[0] == found[1]
