@@ -12,8 +12,8 @@ import numpy.typing as npt
 from gpt.data.token_file import TokenFile, check_range
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 
-IntArray = npt.NDArray[np.int64]
-Batch = tuple[IntArray, IntArray]  # inputs and targets, both (B, T)
+Ints = npt.NDArray[np.int64]
+Batch = tuple[Ints, Ints]  # inputs and targets, both (B, T)
 Mode = Literal["random", "consecutive", "stride"]
 Tokens = TokenFile | npt.NDArray[np.integer] | Sequence[int]
 

@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from gpt.data.batches import Ints
 from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import PathLike, read_text
 
 IGNORED = -100  # target excluded from the loss
-Ints = npt.NDArray[np.int64]
 T = TypeVar("T")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from gpt.data.batches import IntArray
+from gpt.data.batches import Ints
 from gpt.data.jsonl_examples import IGNORED, LikeLengths, padded, read_records
 from gpt.tokenizers.base import Tokenizer
 from tinytensor.errors import ArgumentError
@@ -107,7 +107,7 @@ def checksum(pairs: Sequence[Pair]) -> str:
     return hashlib.sha256(json.dumps(list(pairs)).encode("ascii")).hexdigest()
 
 
-class PairBatches(Iterator[tuple[IntArray, ...]]):
+class PairBatches(Iterator[tuple[Ints, ...]]):
     """Infinite iterator of length-bucketed batches: (inputs, targets, source, lengths).
 
     Inputs (B, T) are the mark and the target text, targets (B, T) the target text and the mark; targets are
@@ -167,16 +167,16 @@ class PairBatches(Iterator[tuple[IntArray, ...]]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __next__(self) -> tuple[IntArray, ...]:
+    def __next__(self) -> tuple[Ints, ...]:
         batch = self.batch(self.step)
         self.step += 1
         return batch
 
-    def batch(self, step: int) -> tuple[IntArray, ...]:
+    def batch(self, step: int) -> tuple[Ints, ...]:
         """Inputs, targets, source and lengths of a step."""
         return self.arrays(self.order.batch(step).tolist())
 
-    def arrays(self, numbers: Sequence[int]) -> tuple[IntArray, ...]:
+    def arrays(self, numbers: Sequence[int]) -> tuple[Ints, ...]:
         """Inputs, targets, source and lengths of the given pairs."""
         sources, targets = zip(*[self.pairs[i] for i in numbers], strict=True)
         behind = [[self.mark, *ids[:-1]] for ids in targets]

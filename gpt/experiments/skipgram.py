@@ -8,10 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import tinytensor as tt
 from gpt.fields import check_types, describe_fields, parse_overrides, take_option, take_word
@@ -21,9 +19,8 @@ from tinytensor import nn
 from tinytensor.errors import ArgumentError
 from tinytensor.files import atomic_folder, read_text
 from tinytensor.optim import AdamW
-from tinytensor.safetensors_file import write_safetensors
+from tinytensor.safetensors_file import Array, write_safetensors
 
-Array = npt.NDArray[Any]
 Tell = Callable[[int, float], None]
 WORD = re.compile(r"[^\W\d_]+")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 import tinytensor as tt
 from gpt.config import TrainConfig
@@ -32,8 +31,7 @@ from gpt.training.run_log import RunLog
 from gpt.training.train import Trainer
 from gpt.weights.checkpoint import load_checkpoint, reading_state, save_checkpoint
 from tinytensor.optim import AdamW, GradScaler
-
-AnyArray = npt.NDArray[Any]
+from tinytensor.safetensors_file import Array
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ class Task(ABC):
     seen: Mapping[str, float] = {}
 
     @abstractmethod
-    def batch(self, step: int) -> tuple[AnyArray, ...]:
+    def batch(self, step: int) -> tuple[Array, ...]:
         """Arrays of a batch, a function of its step alone; the first are token ids (B, T)."""
 
     @abstractmethod
@@ -230,7 +228,7 @@ class TuneRun(Run):
             with reading_state(self.folder):
                 self._go_on()
 
-    def next_batch(self) -> tuple[AnyArray, ...]:
+    def next_batch(self) -> tuple[Array, ...]:
         """Arrays of the next batch; counts batches and tokens."""
         batch = self.task.batch(self.batch_number)
         self.batch_number += 1
@@ -316,7 +314,7 @@ class TuneRun(Run):
         tt.default_generator.set_state(checkpoint.state["generator"])
 
 
-def trained_weights(arrays: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+def trained_weights(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Trained weights of a fine-tuning run by name, from the optimizer arrays of a checkpoint."""
     return {k.removeprefix("trained."): a for k, a in arrays.items() if k.startswith("trained.")}
 

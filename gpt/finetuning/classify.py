@@ -3,7 +3,6 @@
 Trained in addition to the head, selected by name: nothing (frozen body), the last blocks, or all.
 """
 
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +13,18 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.console import Parser
-from gpt.data.jsonl_examples import Ints, LikeLengths, padded
+from gpt.data.batches import Ints
+from gpt.data.jsonl_examples import LikeLengths, padded
 from gpt.fields import check_types
-from gpt.finetuning.base import AnyArray, Task, trained_weights
+from gpt.finetuning.base import Task, trained_weights
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.checkpoint import load_checkpoint
 from gpt.weights.init_from import existing_runs
 from gpt.weights.trained import load_model
 from tinytensor import nn
+from tinytensor.files import PathLike
+from tinytensor.safetensors_file import Array
 
 FIELDS: dict[str, str | None] = {"text": None, "label": None}
 
@@ -85,7 +87,7 @@ class Classifier:
         logits: tt.Tensor = self.model.score(pooled)
         return logits
 
-    def probabilities(self, texts: Sequence[str], tokenizer: Tokenizer) -> AnyArray:
+    def probabilities(self, texts: Sequence[str], tokenizer: Tokenizer) -> Array:
         """Probabilities of the labels, (N, K); texts longer than the context are truncated to their end."""
         found = []
         with tt.no_grad():
@@ -156,7 +158,7 @@ class Classifying(Task):
             )
         return np.array([known[r["label"]] for r in records], np.int64)
 
-    def batch(self, step: int) -> tuple[AnyArray, ...]:
+    def batch(self, step: int) -> tuple[Array, ...]:
         """Ids (B, T), lengths (B,) and labels (B,)."""
         numbers = self.order.batch(step)
         rows = [self.texts[i] for i in numbers]
@@ -167,7 +169,7 @@ class Classifying(Task):
         ids, lengths, labels = batch
         return tt.cross_entropy(self.classifier(ids, lengths), labels)
 
-    def logits(self) -> AnyArray:
+    def logits(self) -> Array:
         """Logits of the held-out texts, (N, K)."""
         with tt.no_grad():
             parts = [
@@ -211,9 +213,7 @@ def confusion_table(labels: Sequence[str], confusion: Ints) -> str:
     return "\n".join([head, *rows])
 
 
-def load_classifier(
-    run_dir: str | os.PathLike[str], which: str | int = "best"
-) -> tuple[Classifier, Tokenizer]:
+def load_classifier(run_dir: PathLike, which: str | int = "best") -> tuple[Classifier, Tokenizer]:
     """Load the classifier of a run directory, in evaluation mode, and its tokenizer.
 
     Args:

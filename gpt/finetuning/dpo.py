@@ -15,11 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 
 import tinytensor as tt
-from gpt.data.jsonl_examples import IGNORED, Ints, LikeLengths, completion, padded
+from gpt.data.batches import Ints
+from gpt.data.jsonl_examples import IGNORED, LikeLengths, completion, padded
 from gpt.fields import check_types
-from gpt.finetuning.base import AnyArray, Task
+from gpt.finetuning.base import Task
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
+from tinytensor.safetensors_file import Array
 
 FIELDS: dict[str, str | None] = {"prompt": None, "chosen": None, "rejected": None}
 
@@ -129,7 +131,7 @@ class Preferring(Task):
             found.append(both)
         return found
 
-    def _log_probs(self, examples: Sequence[tuple[tuple[Ints, Ints], ...]]) -> AnyArray:
+    def _log_probs(self, examples: Sequence[tuple[tuple[Ints, Ints], ...]]) -> Array:
         """Log-probabilities of chosen and rejected completions, (N, 2)."""
         found = []
         for first in range(0, len(examples), self.batch_size):
@@ -138,7 +140,7 @@ class Preferring(Task):
             found.append(completion_log_probs(self.model, *ids).cpu().numpy().reshape(2, -1).T)
         return np.concatenate(found)
 
-    def batch(self, step: int) -> tuple[AnyArray, ...]:
+    def batch(self, step: int) -> tuple[Array, ...]:
         """Inputs and targets (2B, T), chosen first, and log-probabilities under the reference (2B,)."""
         numbers = self.order.batch(step)
         inputs, targets = _stacked([self.examples[i] for i in numbers])
@@ -170,7 +172,7 @@ class Preferring(Task):
         )
 
 
-def _numbers(rewards: AnyArray) -> dict[str, float]:
+def _numbers(rewards: Array) -> dict[str, float]:
     """Mean chosen and rejected reward, margin and accuracy, from rewards (2, B)."""
     chosen, rejected = rewards
     return {

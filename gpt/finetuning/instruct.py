@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import tinytensor as tt
 from gpt.console import shell_word
-from gpt.data.jsonl_examples import IGNORED, Ints, LikeLengths, completion, padded
+from gpt.data.batches import Ints
+from gpt.data.jsonl_examples import IGNORED, LikeLengths, completion, padded
 from gpt.fields import check_types
 from gpt.finetuning.base import Task
 from gpt.generation.generate import generate

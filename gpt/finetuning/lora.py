@@ -8,7 +8,6 @@ Source: Hu et al. 2021, arXiv:2106.09685.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -20,7 +19,7 @@ import numpy as np
 import tinytensor as tt
 from gpt.fields import check_types, from_dict, to_dict
 from tinytensor import nn
-from tinytensor.files import atomic_write, read_json
+from tinytensor.files import PathLike, atomic_write, read_json
 from tinytensor.safetensors_file import Array, read_safetensors, write_safetensors
 
 WEIGHTS, SETTINGS = "adapters.safetensors", "adapters.json"
@@ -197,7 +196,7 @@ def trainable_counts(model: nn.Module) -> tuple[int, int]:
     return sum(p.numel for p in model.parameters() if p.requires_grad), model.num_parameters()
 
 
-def save_adapters(model: nn.Module, config: LoraConfig, folder: str | os.PathLike[str]) -> Path:
+def save_adapters(model: nn.Module, config: LoraConfig, folder: PathLike) -> Path:
     """Write the matrices A and B, and their config.
 
     Args:
@@ -219,7 +218,7 @@ def save_adapters(model: nn.Module, config: LoraConfig, folder: str | os.PathLik
     return folder / WEIGHTS
 
 
-def load_adapters(model: nn.Module, folder: str | os.PathLike[str]) -> LoraConfig:
+def load_adapters(model: nn.Module, folder: PathLike) -> LoraConfig:
     """Add the adapters of a folder to the base model that they were trained on.
 
     Args:

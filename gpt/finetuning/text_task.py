@@ -6,11 +6,12 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.data.batches import Batches
-from gpt.finetuning.base import AnyArray, Task
+from gpt.finetuning.base import Task
 from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.training.validation_loss import evaluate
+from tinytensor.safetensors_file import Array
 
 
 class Reading(Task):
@@ -37,7 +38,7 @@ class Reading(Task):
         self.batches = Batches(whole[:cut], batch_size, size, seed=seed, vocab_size=vocabulary)
         self.held_out = whole[cut:]
 
-    def batch(self, step: int) -> tuple[AnyArray, ...]:
+    def batch(self, step: int) -> tuple[Array, ...]:
         """Inputs and targets, (B, T) each."""
         return self.batches.batch(step)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 import tinytensor as tt
-from gpt.generation.generate import Context, Floats
-from gpt.generation.sampling import softmax
+from gpt.generation.generate import Context
+from gpt.generation.sampling import Floats, softmax
 from gpt.models.gpt import GPT
 
 _STRONGEST = 10  # maximum |length_penalty|; much more would overflow a float

@@ -6,15 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 import tinytensor as tt
-from gpt.generation.sampling import Past, Sampler, SamplingConfig
+from gpt.generation.sampling import Floats, Past, Sampler, SamplingConfig
 from gpt.models.gpt import GPT
 from gpt.models.kv_cache import KVCache
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 def generate(

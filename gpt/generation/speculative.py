@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 import tinytensor as tt
-from gpt.generation.generate import Context, Floats, Reader, cache_for, on_host
-from gpt.generation.sampling import Past, Sampler, draw
+from gpt.generation.generate import Context, Reader, cache_for, on_host
+from gpt.generation.sampling import Floats, Past, Sampler, draw
 from gpt.models.gpt import GPT
 
 

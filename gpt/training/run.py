@@ -16,7 +16,7 @@ import numpy as np
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
 from gpt.console import note
-from gpt.data.batches import Batches, IntArray
+from gpt.data.batches import Batches, Ints
 from gpt.data.command import embedded_shakespeare
 from gpt.data.contents import hash_of_tokenizer, require_same
 from gpt.data.prepare import describe_files, prepare, prepare_text, read_texts
@@ -53,10 +53,10 @@ _RAW = "weights."  # prefix of the raw weights next to the optimizer state, if t
 class BatchSource(Protocol):
     """Protocol of infinite batches, each a function of its step: arrays with a row per example."""
 
-    def __next__(self) -> tuple[IntArray, ...]:
+    def __next__(self) -> tuple[Ints, ...]:
         """Next batch."""
 
-    def batch(self, step: int) -> tuple[IntArray, ...]:
+    def batch(self, step: int) -> tuple[Ints, ...]:
         """Batch of a step."""
 
     def state_dict(self) -> dict[str, int | str]:

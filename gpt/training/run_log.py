@@ -2,14 +2,13 @@
 
 import importlib.util
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gpt.console import note
 from tinytensor.errors import SaveError
-from tinytensor.files import atomic_write, unwritable
+from tinytensor.files import PathLike, atomic_write, unwritable
 
 
 class RunLog:
@@ -101,7 +100,7 @@ def summary(values: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-def truncate_log(path: str | os.PathLike[str], step: int) -> int:
+def truncate_log(path: PathLike, step: int) -> int:
     r"""Drop the lines of a log after a step, before a run resumes there.
 
     A last line without a newline, left by a killed process, is dropped too. So are lines that are not JSON

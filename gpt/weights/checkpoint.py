@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tinytensor.errors import ArgumentError, FormatError, SaveError, TinyTensorError
-from tinytensor.files import atomic_write, read_json, sync_folder
+from tinytensor.files import PathLike, atomic_write, read_json, sync_folder
 from tinytensor.safetensors_file import Array, read_safetensors, write_safetensors
 
 _VERSION = 1
@@ -50,7 +50,7 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    run_dir: str | os.PathLike[str],
+    run_dir: PathLike,
     step: int,
     weights: Mapping[str, Array],
     optimizer: Mapping[str, Array],
@@ -107,7 +107,7 @@ def save_checkpoint(
     return folder
 
 
-def load_checkpoint(run_dir: str | os.PathLike[str], which: str | int = "latest") -> Checkpoint:
+def load_checkpoint(run_dir: PathLike, which: str | int = "latest") -> Checkpoint:
     """Load a checkpoint, and verify its checksums.
 
     Args:
@@ -136,7 +136,7 @@ def load_checkpoint(run_dir: str | os.PathLike[str], which: str | int = "latest"
         return _read(_folder_of(run_dir, step), step)
 
 
-def newest_checkpoint(run_dir: str | os.PathLike[str], warn: Callable[[str], object]) -> Checkpoint:
+def newest_checkpoint(run_dir: PathLike, warn: Callable[[str], object]) -> Checkpoint:
     """Load the latest checkpoint, or the newest one before it that is not damaged.
 
     Args:
@@ -173,7 +173,7 @@ def newest_checkpoint(run_dir: str | os.PathLike[str], warn: Callable[[str], obj
         raise
 
 
-def checkpoint_folder(run_dir: str | os.PathLike[str], which: str | int = "latest") -> Path:
+def checkpoint_folder(run_dir: PathLike, which: str | int = "latest") -> Path:
     """Folder of a checkpoint, without reading it.
 
     Raises:
@@ -192,7 +192,7 @@ def checkpoint_folder(run_dir: str | os.PathLike[str], which: str | int = "lates
         return _folder_of(run_dir, _step_of(run_dir, which))
 
 
-def list_checkpoints(run_dir: str | os.PathLike[str]) -> list[int]:
+def list_checkpoints(run_dir: PathLike) -> list[int]:
     """Steps of all checkpoints.
 
     Returns:
@@ -210,7 +210,7 @@ def list_checkpoints(run_dir: str | os.PathLike[str]) -> list[int]:
     return sorted(int(step) for step, name in found.items() if _is_checkpoint(Path(run_dir, name)))
 
 
-def prune_checkpoints(run_dir: str | os.PathLike[str], step: int, *, keep: int = 2) -> None:
+def prune_checkpoints(run_dir: PathLike, step: int, *, keep: int = 2) -> None:
     """Remove what a killed save left: its temporary folders, and the old checkpoints that it had to remove.
 
     Args:

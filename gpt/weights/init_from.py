@@ -1,6 +1,5 @@
 """Validation of init_from, data and tokenizer paths before loading."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from gpt.config import GPTConfig, TrainConfig
 from gpt.fields import closest, from_dict
 from gpt.weights.checkpoint import list_checkpoints
 from tinytensor.errors import ArgumentError, FormatError
-from tinytensor.files import read_json
+from tinytensor.files import PathLike, read_json
 
 RUNS = Path("runs")  # default parent folder of runs
 
@@ -56,7 +55,7 @@ def run_of(origin: str) -> Path | None:
     return folders[0] if folders and list_checkpoints(folders[0]) else None
 
 
-def read_configs(run_dir: str | os.PathLike[str]) -> tuple[GPTConfig, TrainConfig]:
+def read_configs(run_dir: PathLike) -> tuple[GPTConfig, TrainConfig]:
     """Configs of a run directory.
 
     Raises:

@@ -5,7 +5,6 @@ copy-on-write pages in training.
 """
 
 import json
-import os
 from dataclasses import replace
 from typing import Literal
 
@@ -20,7 +19,7 @@ from gpt.weights.hf_config import config_to_hf, naming_for
 from gpt.weights.hf_names import GPT2, OURS, Naming, places
 from gpt.weights.sources import CONFIG, METADATA, WEIGHTS, open_source
 from gpt.weights.weight_tensor import DTYPES, as_stored
-from tinytensor.files import atomic_folder, sync_folder
+from tinytensor.files import PathLike, atomic_folder, sync_folder
 from tinytensor.nn import Parameter, init
 from tinytensor.safetensors_file import Array, Entry, write_safetensors
 
@@ -28,7 +27,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 def from_pretrained(
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
     block_size: int = 0,
     dropout: float = 0.0,
@@ -85,7 +84,7 @@ def from_pretrained(
 
 def save_pretrained(
     model: GPT,
-    folder: str | os.PathLike[str],
+    folder: PathLike,
     tokenizer: Tokenizer | None = None,
     *,
     dtype: Dtype = "float32",
@@ -123,7 +122,7 @@ def save_pretrained(
         sync_folder(new)
 
 
-def save_single(model: GPT, path: str | os.PathLike[str], *, dtype: Dtype = "float32") -> None:
+def save_single(model: GPT, path: PathLike, *, dtype: Dtype = "float32") -> None:
     """Save a model of any variant to one file, with our names and its config in the metadata.
 
     Args:

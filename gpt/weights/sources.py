@@ -31,7 +31,7 @@ from gpt.weights.init_from import existing_runs, near_run, no_such_run
 from gpt.weights.installed_models import is_package, weights_in
 from gpt.weights.weight_tensor import Stored, tensors_of
 from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError
-from tinytensor.files import read_json
+from tinytensor.files import PathLike, read_json
 from tinytensor.safetensors_file import Array, read_safetensors
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -144,7 +144,7 @@ class Source:
         raise FormatError(f"{self.path} does not hold the weights of its model", why=why, fix=fix)
 
 
-def open_source(path: str | os.PathLike[str], *, writable: bool = False) -> Source:
+def open_source(path: PathLike, *, writable: bool = False) -> Source:
     """Open a folder, a file or a hub name: read the config, and map the tensors.
 
     Args:

@@ -1,6 +1,5 @@
 """Loading of trained models, with their tokenizer, from runs, folders, files and names."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,13 @@ from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.weights.checkpoint import load_checkpoint, require_kind
 from gpt.weights.init_from import no_such_run
 from gpt.weights.pretrained import from_pretrained
+from tinytensor.files import PathLike
 
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 
 
 def load_model(
-    run_dir: str | os.PathLike[str], which: str | int = "best", kind: type[GPT] = GPT
+    run_dir: PathLike, which: str | int = "best", kind: type[GPT] = GPT
 ) -> tuple[GPT, Tokenizer | None]:
     """Load the model of a run directory, in evaluation mode, and its tokenizer.
 
@@ -49,7 +49,7 @@ def load_model(
     return model.eval(), load_tokenizer(saved) if saved.is_file() else None
 
 
-def require_tokenizer(tokenizer: Tokenizer | None, who: str, path: str | os.PathLike[str]) -> Tokenizer:
+def require_tokenizer(tokenizer: Tokenizer | None, who: str, path: PathLike) -> Tokenizer:
     """The tokenizer; raises if it is None.
 
     Raises:
