@@ -9,7 +9,9 @@ import tinytensor as tt
 
 X = tt.ones(2, 3, 4)
 INDEX = tt.zeros(2, 3, 4, dtype=tt.int64)
-NAMES = ("axis", "axes", "axis1", "source", "dim", "start_dim")
+NAMES = ("axis", "axes", "axis1", "dim", "start_dim")
+MOVES = ["moveaxis", "movedim"]  # whose axes are source and destination
+PLACES = tt.arange(2)
 # functions that take more than x and the axis
 CALLS: dict[str, Callable[[int], object]] = {
     "amax": lambda axis: tt.amax(X, axis),
@@ -18,18 +20,34 @@ CALLS: dict[str, Callable[[int], object]] = {
     "chunk": lambda axis: tt.chunk(X, 2, axis),
     "concat": lambda axis: tt.concat([X, X], axis),
     "concatenate": lambda axis: tt.concatenate([X, X], axis),
+    "cross": lambda axis: tt.cross(X, X, axis),
     "diagonal": lambda axis: tt.diagonal(X, 0, axis, 1),
     "flatten": lambda axis: tt.flatten(X, axis),
     "gather": lambda axis: tt.gather(X, INDEX, axis),
     "index_select": lambda axis: tt.index_select(X, axis, tt.arange(2)),
+    "index_add": lambda axis: tt.index_add(X, axis, PLACES, X[:, :2]),
+    "index_copy": lambda axis: tt.index_copy(X, axis, PLACES, X[:, :2]),
+    "index_fill": lambda axis: tt.index_fill(X, axis, PLACES, 0.0),
+    "index_reduce": lambda axis: tt.index_reduce(X, axis, PLACES, X[:, :2], "amax"),
+    "kthvalue": lambda axis: tt.kthvalue(X, 1, axis),
     "moveaxis": lambda axis: tt.moveaxis(X, axis, 0),
     "movedim": lambda axis: tt.movedim(X, axis, 0),
     "narrow": lambda axis: tt.narrow(X, axis, 0, 1),
     "permute": lambda axis: tt.permute(X, 0, 1, axis),
     "permute_dims": lambda axis: tt.permute_dims(X, (0, 1, axis)),
+    "nanquantile": lambda axis: tt.nanquantile(X, 0.5, axis),
+    "quantile": lambda axis: tt.quantile(X, 0.5, axis),
+    "renorm": lambda axis: tt.renorm(X, 2, axis, 1.0),
     "repeat": lambda axis: tt.repeat(X, 2, axis),
     "repeat_interleave": lambda axis: tt.repeat_interleave(X, 2, axis),
     "roll": lambda axis: tt.roll(X, 1, axis),
+    "scatter": lambda axis: tt.scatter(X, axis, INDEX, X),
+    "scatter_reduce": lambda axis: tt.scatter_reduce(X, axis, INDEX, X, "amax"),
+    "select_scatter": lambda axis: tt.select_scatter(X, X[0], axis, 0),
+    "slice_scatter": lambda axis: tt.slice_scatter(X, X, axis),
+    "split_with_sizes": lambda axis: tt.split_with_sizes(X, [1, 1], axis),
+    "take_along_dim": lambda axis: tt.take_along_dim(X, INDEX, axis),
+    "tensor_split": lambda axis: tt.tensor_split(X, 2, axis),
     "scatter_add": lambda axis: tt.scatter_add(X, INDEX, X, axis),
     "select": lambda axis: tt.select(X, axis, 0),
     "split": lambda axis: tt.split(X, 2, axis),
@@ -51,7 +69,15 @@ CALLS: dict[str, Callable[[int], object]] = {
 def _takes_axis() -> list[str]:
     functions = {name: getattr(tt, name) for name in tt.__all__}
     functions = {name: f for name, f in functions.items() if inspect.isfunction(f)}
-    return [name for name, f in functions.items() if any(p in inspect.signature(f).parameters for p in NAMES)]
+    return MOVES + [
+        name for name, f in functions.items() if any(p in inspect.signature(f).parameters for p in NAMES)
+    ]
+
+
+def _by_keyword(name: str, axis: int) -> object:
+    function = getattr(tt, name)
+    word = next(p for p in NAMES if p in inspect.signature(function).parameters)
+    return function(X, **{word: axis})
 
 
 def test_the_table_is_of_use() -> None:
@@ -62,7 +88,7 @@ def test_the_table_is_of_use() -> None:
 @pytest.mark.parametrize("axis", [4, -5, 2**70])
 @pytest.mark.parametrize("name", _takes_axis())
 def test_an_axis_out_of_range_is_an_index_error(name: str, axis: int) -> None:
-    call = CALLS.get(name, lambda axis: getattr(tt, name)(X, axis=axis))
+    call = CALLS.get(name, lambda axis: _by_keyword(name, axis))
     with pytest.raises(tt.IndexRangeError, match=f"^{name}: axis {axis}|: axis .* out of range") as caught:
         call(axis)
     assert isinstance(caught.value, IndexError)

@@ -16,6 +16,7 @@ from tinytensor.ops.matmul.matmul import matmul, outer
 from tinytensor.ops.reductions.statistics import vector_norm
 from tinytensor.ops.views.manipulation import reshape
 from tinytensor.ops.views.slicing import diagonal
+from tinytensor.shapes import normalize_axis
 from tinytensor.tensor import Tensor
 
 __all__ = [
@@ -197,9 +198,8 @@ def cross(x: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
         >>> tt.cross(tt.tensor([1, 0, 0]), tt.tensor([0, 1, 0])).tolist()
         [0, 0, 1]
     """
-    return _cross(
-        x, other, axis=x.shape.index(3) if dim is None and 3 in x.shape else -1 if dim is None else dim
-    )
+    first = x.shape.index(3) if 3 in x.shape else -1
+    return _cross(x, other, axis=first if dim is None else normalize_axis(dim, x.ndim, "cross"))
 
 
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:

@@ -25,6 +25,7 @@ from tinytensor.ops.reductions.sorting import (
 )
 from tinytensor.ops.reductions.statistics import std, var, vector_norm
 from tinytensor.ops.views.manipulation import moveaxis
+from tinytensor.shapes import normalize_axis
 from tinytensor.tensor import Tensor, is_tensor
 
 __all__ = [
@@ -261,10 +262,9 @@ def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ValuesI
         >>> tt.kthvalue(tt.tensor([7, 5, 6]), 2)
         ValuesIndices(values=tensor(6), indices=tensor(2))
     """
-    if not 1 <= k <= x.shape[dim]:
-        raise ArgumentError(
-            f"kthvalue: k={k} of {x.shape[dim]} elements", why="they count from 1", fix=f"k={x.shape[dim]}"
-        )
+    n = x.shape[normalize_axis(dim, x.ndim, "kthvalue")]
+    if not 1 <= k <= n:
+        raise ArgumentError(f"kthvalue: k={k} of {n} elements", why="they count from 1", fix=f"k={n}")
     return _picked(x, argsort(x, dim), k - 1, dim, keepdim)
 
 
@@ -373,7 +373,8 @@ def nanquantile(
 
 def _prefixes(combine: Any, x: Tensor, dim: int) -> Tensor:
     """combine(x[0], ..., x[i]) at each i of an axis, in log2(n) steps (Hillis, Steele 1986)."""
-    n, reach = x.shape[dim], 1
+    dim, reach = normalize_axis(dim, x.ndim, "scan"), 1
+    n = x.shape[dim]
     while reach < n:
         first, rest = x.narrow(dim, 0, reach), x.narrow(dim, reach, n - reach)
         x = concat([first, combine(x.narrow(dim, 0, n - reach), rest)], dim)
@@ -397,8 +398,8 @@ def logcumsumexp(x: Tensor, dim: int) -> Tensor:
 
 def _running(combine: Any, x: Tensor, dim: int) -> ValuesIndices:
     """The running extreme, and its last position."""
-    best = _prefixes(combine, x.detach(), dim)
-    places = arange(x.shape[dim], device=x.device).reshape(-1, *[1] * (x.ndim - 1 - dim % x.ndim))
+    best, at = _prefixes(combine, x.detach(), dim), normalize_axis(dim, x.ndim, "scan")
+    places = arange(x.shape[at], device=x.device).reshape(-1, *[1] * (x.ndim - 1 - at))
     hit = (x == best) | isnan(x)
     indices = _prefixes(maximum, where(hit, places, 0), dim)
     return ValuesIndices(take_along_axis(x, indices, dim), indices)
@@ -468,11 +469,11 @@ def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1.0,
 
 
 def _trapezoids(y: Tensor, x: Tensor | None, dx: float, dim: int) -> Tensor:
+    dim = normalize_axis(dim, y.ndim, "trapezoid")
     n = y.shape[dim]
-    if x is not None and x.ndim == 1 < y.ndim:
-        x = x.reshape(-1, *[1] * (y.ndim - 1 - dim % y.ndim))
-    at = dim if x is None or x.ndim == y.ndim else 0
-    widths = dx if x is None else x.narrow(at, 1, n - 1) - x.narrow(at, 0, n - 1)
+    if x is not None and x.ndim == 1:
+        x = x.reshape(*[1] * dim, -1, *[1] * (y.ndim - 1 - dim))
+    widths = dx if x is None else x.narrow(dim, 1, n - 1) - x.narrow(dim, 0, n - 1)
     return (y.narrow(dim, 1, n - 1) + y.narrow(dim, 0, n - 1)) * widths / 2
 
 
@@ -544,7 +545,8 @@ def renorm(x: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
         >>> tt.renorm(tt.tensor([[3.0, 4.0], [0.3, 0.4]]), 2, 0, 1.0).tolist()
         [[0.6, 0.8], [0.3, 0.4]]
     """
-    norms = vector_norm(x, [axis for axis in range(x.ndim) if axis != dim % x.ndim], True, p)
+    at = normalize_axis(dim, x.ndim, "renorm")
+    norms = vector_norm(x, [axis for axis in range(x.ndim) if axis != at], True, p)
     return x * where(norms > maxnorm, maxnorm / (norms + 1e-7), 1.0)
 
 
@@ -647,8 +649,9 @@ def unique(
     """
     key = x
     if dim is not None:  # number the slices, column by column: equal numbers are equal slices
-        key = x.new_zeros(x.shape[dim], dtype="int64")
-        for column in moveaxis(x, dim, 0).reshape(x.shape[dim], -1).unbind(1):
+        n = x.shape[normalize_axis(dim, x.ndim, "unique")]
+        key = x.new_zeros(n, dtype="int64")
+        for column in moveaxis(x, dim, 0).reshape(n, -1).unbind(1):
             values, _, inverse, _ = unique_all(column)
             key = unique_all(key * values.size + inverse).inverse_indices
     values, first, inverse, counts = unique_all(key)
