@@ -232,6 +232,21 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "sizes": (lambda: b.unflatten(2, (3, 2)), tt.ShapeError, "unflatten"),
     "mode": (lambda: x.div(2, rounding_mode="up"), tt.ArgumentError, "rounding_mode 'up'"),
     "a list": (lambda: tt.amax([1.0], 0), tt.DTypeError, "tt.asarray"),
+    "shares": (lambda: x.quantile(1.5), tt.ArgumentError, "shares 1.5"),
+    "a share of integers": (lambda: i.quantile(0.5), tt.ArgumentError, "dtype int64"),
+    "divisors": (lambda: tt.gcd(x, y), tt.DTypeError, "divisors are integers"),
+    "slices": (lambda: x.index_add(1, k, y), tt.ShapeError, "each index has one slice"),
+    "reduction": (lambda: x.scatter_reduce(1, k[None], y, "max"), tt.ArgumentError, "reduce 'max'"),
+    "rank": (lambda: x.kthvalue(4), tt.ArgumentError, "k=4 of 3 elements"),
+    "diagonals": (lambda: tt.diag(b), tt.ShapeError, "diag: shape"),
+    "parts": (lambda: x.tensor_split(0), tt.ArgumentError, "0 parts"),
+    "turns": (lambda: x.rot90(1, (0, 0)), tt.ArgumentError, "rot90: axes"),
+    "a leaf": (
+        lambda: tt.ones(2, requires_grad=True).lerp_(tt.ones(2), 0.5),
+        tt.GradError,
+        "lerp_: the target is a leaf",
+    ),
+    "integers": (lambda: i.clone().sin_(), tt.DTypeError, "sin_: a result of dtype float32"),
 }
 
 

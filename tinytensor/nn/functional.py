@@ -1064,7 +1064,12 @@ def _max_of_parts(x: Tensor, parts: Tensor) -> Tensor:
 
 
 def _sizes(output_size: int | Sequence[int | None], axes: int) -> Sequence[int | None]:
-    return [output_size] * axes if isinstance(output_size, int) else output_size
+    sizes = [output_size] * axes if isinstance(output_size, int) else list(output_size)
+    if len(sizes) != axes:
+        raise tt.ArgumentError(
+            f"adaptive pooling: output_size {tuple(sizes)}", why=f"it has {axes} numbers", fix="output_size=1"
+        )
+    return sizes
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int]) -> Tensor:
@@ -1158,6 +1163,12 @@ def interpolate(
     wanted = size if isinstance(size, Sequence) else [size] * axes
     for axis, n, m, factor in zip(range(2, 2 + axes), input.shape[2:], wanted, factors, strict=True):
         count = int(n * factor) if m is None and factor is not None else m or 0
+        if count < 1:
+            raise tt.ArgumentError(
+                f"interpolate: an axis of size {n} becomes {count}",
+                why="it has elements",
+                fix="scale_factor=2",
+            )
         step = n / count if factor is None else 1 / factor
         if align_corners and "linear" in mode:
             step = (n - 1) / (count - 1) if count > 1 else 0.0

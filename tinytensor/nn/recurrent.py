@@ -235,7 +235,7 @@ class _Layers(_Recurrent):
             The last layer's h of all steps (L, N, directions * H), in the order of x, and the last state.
         """
         self._check_width(x, (2, 3))
-        given = hx if hx is None or self.states > 1 else (hx,)
+        given = hx if hx is None or self.states > 1 or isinstance(hx, tuple) else (hx,)
         if x.ndim == 2:
             given = None if given is None else tuple([s.unsqueeze(1) for s in given])
             y, last = self._run(x.unsqueeze(1), given)
@@ -250,10 +250,10 @@ class _Layers(_Recurrent):
         count = sum([len(suffixes) for suffixes in self.suffixes])
         shape = (count, x.shape[1], self.hidden_size)
         start = self._start(x, *shape) if start is None else start
-        if any([s.shape != shape for s in start]):
+        if len(start) != self.states or any([s.shape != shape for s in start]):
             raise tt.ShapeError(
-                f"{type(self).__name__}: the first state has shape {start[0].shape}",
-                why=f"it is (layers * directions, N, H) = {shape} here",
+                f"{type(self).__name__}: the first state has shapes {[s.shape for s in start]}",
+                why=f"it has {self.states}, (layers * directions, N, H) = {shape} here",
                 fix="leave it out to start at 0",
             )
         last: list[State] = []

@@ -11,6 +11,7 @@ from typing import Any
 
 from tinytensor.argument_errors import PYTORCH
 from tinytensor.dispatch.elementwise import Operand
+from tinytensor.errors import ArgumentError
 from tinytensor.interop.pytorch.indexing import argwhere, corner
 from tinytensor.ops.elementwise.arithmetic import add as _add
 from tinytensor.ops.elementwise.arithmetic import maximum, minimum, multiply
@@ -29,6 +30,7 @@ from tinytensor.ops.reductions.sorting import argsort as _argsort
 from tinytensor.ops.reductions.statistics import std as _std
 from tinytensor.ops.reductions.statistics import var as _var
 from tinytensor.ops.views.manipulation import squeeze
+from tinytensor.shapes import normalize_axis
 from tinytensor.tensor import Tensor, is_tensor
 
 
@@ -95,7 +97,9 @@ def var(
 @_named
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int) -> tuple[Tensor, ...]:
     """Parts of a size, the last one perhaps smaller, or of several sizes."""
-    size, n = split_size_or_sections, tensor.shape[dim]
+    size, n = split_size_or_sections, tensor.shape[normalize_axis(dim, tensor.ndim, "split")]
+    if isinstance(size, int) and size < 1:
+        raise ArgumentError(f"split: parts of size {size}", why="a part has elements", fix="a size above 0")
     sizes = [builtins.min(size, n - at) for at in range(0, n, size)] if isinstance(size, int) else list(size)
     return _split(tensor, sizes, dim)
 

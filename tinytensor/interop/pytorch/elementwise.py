@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tinytensor.creation import full_like, zeros_like
+from tinytensor.creation import asarray, full_like, zeros_like
 from tinytensor.dispatch.elementwise import Operand
 from tinytensor.dtypes import bool_, finfo, float64
-from tinytensor.errors import ArgumentError
+from tinytensor.errors import ArgumentError, DTypeError
 from tinytensor.ops.elementwise.arithmetic import (
     add,
     clip,
@@ -335,6 +335,8 @@ def gcd(x: Tensor, other: Tensor) -> Tensor:
         [6, 9]
     """
     a, b = x + other * 0, other + x * 0
+    if a.dtype.kind not in ("int", "uint"):
+        raise DTypeError(f"gcd: a tensor of dtype {a.dtype}", why="divisors are integers", fix="x.long()")
     while (more := b != 0).any():
         a, b = where(more, b, a), where(more, remainder(a, where(more, b, 1)), 0)
     return abs(a)
@@ -396,7 +398,7 @@ def sinc(x: Tensor) -> Tensor:
     return where(x == 0, 1.0, angle.sin() / angle)
 
 
-def xlogy(x: Operand, other: Operand) -> Tensor:
+def xlogy(x: Tensor | float, other: Tensor | float) -> Tensor:
     """x * log(other), and 0 where x is 0, unless other is nan.
 
     Args:
@@ -406,7 +408,7 @@ def xlogy(x: Operand, other: Operand) -> Tensor:
         >>> tt.xlogy(tt.tensor([0.0, 2.0]), tt.tensor([0.0, 1.0])).tolist()
         [0.0, 0.0]
     """
-    factor: Tensor = x if is_tensor(x) else full_like(other, x)
+    factor: Tensor = x if is_tensor(x) else full_like(asarray(other), x)
     zero = (factor == 0) & ~isnan(other) if is_tensor(other) else factor == 0
     return factor * where(zero, 1.0, other).log()
 

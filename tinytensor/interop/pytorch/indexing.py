@@ -8,7 +8,7 @@ from typing import Any
 
 from tinytensor.creation import arange, full_like, ones, ones_like
 from tinytensor.dtypes import iinfo
-from tinytensor.errors import ArgumentError
+from tinytensor.errors import ArgumentError, ShapeError
 from tinytensor.ops.elementwise.comparison import where
 from tinytensor.ops.indexing.gathering import nonzero, take, take_along_axis
 from tinytensor.ops.indexing.gathering import scatter_add as _scatter_add
@@ -210,7 +210,9 @@ def scatter_reduce(
         return y / terms if x.dtype.is_floating else y // terms
     at = normalize_axis(dim, x.ndim, "scatter_reduce")
     columns = arange(x.shape[at], device=x.device).reshape(-1, *[1] * (x.ndim - at))
-    hit = index.unsqueeze(at) == columns  # (..., n, m, ...): whether value m goes to element n
+    hit = (
+        where(index < 0, index + x.shape[at], index).unsqueeze(at) == columns
+    )  # (..., n, m, ...): whether value m goes to element n
     own = _corner_of_axes(x, index, at).unsqueeze(at + 1)
     keep = ones_like(own, dtype="bool") if include_self else ~hit.any(at + 1, True)
     values = concat([own, src.unsqueeze(at).expand(hit.shape)], at + 1)
@@ -231,6 +233,12 @@ def _corner_of_axes(x: Tensor, index: Tensor, at: int) -> Tensor:
 def _expanded(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A vector of positions on an axis as an index of the shape of source."""
     at = normalize_axis(dim, x.ndim, "index")
+    if index.ndim > 1 or source.ndim != x.ndim or source.shape[at] != index.size:
+        raise ShapeError(
+            f"index_add: index of shape {index.shape} and slices of shape {source.shape} on axis {at}",
+            why="each index has one slice",
+            fix="an index of shape (n,), and a source of size n on the axis",
+        )
     return index.reshape(-1, *[1] * (x.ndim - 1 - at)).expand(source.shape)
 
 

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from tinytensor.creation import zeros
+from tinytensor.errors import ShapeError
 from tinytensor.interop.pytorch.indexing import triu_indices
 from tinytensor.ops.elementwise.arithmetic import add, multiply
 from tinytensor.ops.linalg.determinant import det, slogdet
@@ -124,6 +125,9 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
         >>> tt.chain_matmul(tt.ones(2, 3), tt.ones(3, 4), tt.ones(4, 1)).tolist()
         [[12.0], [12.0]]
     """
+    if not matrices or any([x.ndim != 2 for x in matrices]):
+        shapes = [x.shape for x in matrices]
+        raise ShapeError(f"chain_matmul: shapes {shapes}", why="it takes matrices", fix="x.unsqueeze(0)")
     sizes = [matrices[0].shape[0], *[x.shape[1] for x in matrices]]
 
     @cache
@@ -261,6 +265,8 @@ def diag(x: Tensor, diagonal: int = 0) -> Tensor:
         >>> tt.diag(tt.tensor([1, 2])).tolist(), tt.diag(tt.tensor([[1, 2], [3, 4]])).tolist()
         ([[1, 0], [0, 2]], [1, 4])
     """
+    if not 0 < x.ndim < 3:
+        raise ShapeError(f"diag: shape {x.shape}", why="it is a vector or a matrix", fix="tt.diagonal(x)")
     return diag_embed(x, diagonal) if x.ndim == 1 else x.diagonal(diagonal)
 
 

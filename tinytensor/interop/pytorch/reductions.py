@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tinytensor.creation import arange, full_like, tensor
-from tinytensor.errors import ArgumentError
+from tinytensor.errors import ArgumentError, ShapeError
 from tinytensor.ops.elementwise.arithmetic import maximum, minimum
 from tinytensor.ops.elementwise.comparison import equal, isnan, not_equal, where
 from tinytensor.ops.elementwise.exponential import logaddexp
@@ -315,7 +315,7 @@ def quantile(
         interpolation: between two elements: "linear", "lower", "higher", "midpoint" or "nearest".
 
     Raises:
-        ArgumentError: another interpolation.
+        ArgumentError: another interpolation, q outside [0, 1], or a dtype that is not floating.
 
     Example:
         >>> tt.quantile(tt.tensor([4.0, 1.0, 3.0]), 0.25).item()
@@ -339,7 +339,7 @@ def nanquantile(
         interpolation: between two elements: "linear", "lower", "higher", "midpoint" or "nearest".
 
     Raises:
-        ArgumentError: another interpolation.
+        ArgumentError: another interpolation, q outside [0, 1], or a dtype that is not floating.
 
     Example:
         >>> tt.nanquantile(tt.tensor([4.0, math.nan, 3.0]), 0.5).item()
@@ -347,7 +347,13 @@ def nanquantile(
     """
     kept = (1,) * x.ndim if dim is None else (*x.shape[:dim], 1, *x.shape[dim:][1:])
     rows = sort(x.reshape(1, -1) if dim is None else moveaxis(x, dim, -1))  # (..., n), nan last
-    q = q if is_tensor(q) else tensor(q, dtype=x.dtype, device=x.device)
+    q = q if is_tensor(q) else tensor(q, dtype=x.dtype if x.dtype.is_floating else None, device=x.device)
+    if not x.dtype.is_floating or not ((q >= 0) & (q <= 1)).all():
+        raise ArgumentError(
+            f"quantile: shares {q.tolist()} of a tensor of dtype {x.dtype}",
+            why="shares are from 0 to 1, and lie between elements, so these are floating",
+            fix="tt.quantile(x.float(), 0.5)",
+        )
     at = q.reshape(-1) * maximum(sum(~isnan(rows), -1, True) - 1, 0).astype(x.dtype)  # (..., Q)
     low, high = at.floor(), at.ceil()
     below, above = [take_along_axis(rows, n.astype("int64"), -1) for n in (low, high)]
@@ -373,6 +379,8 @@ def nanquantile(
 
 def _prefixes(combine: Any, x: Tensor, dim: int) -> Tensor:
     """combine(x[0], ..., x[i]) at each i of an axis, in log2(n) steps (Hillis, Steele 1986)."""
+    if not x.ndim:
+        return x
     dim, reach = normalize_axis(dim, x.ndim, "scan"), 1
     n = x.shape[dim]
     while reach < n:
@@ -398,6 +406,8 @@ def logcumsumexp(x: Tensor, dim: int) -> Tensor:
 
 def _running(combine: Any, x: Tensor, dim: int) -> ValuesIndices:
     """The running extreme, and its last position."""
+    if not x.ndim:
+        return ValuesIndices(x, x.new_zeros((), dtype="int64"))
     best, at = _prefixes(combine, x.detach(), dim), normalize_axis(dim, x.ndim, "scan")
     places = arange(x.shape[at], device=x.device).reshape(-1, *[1] * (x.ndim - 1 - at))
     hit = (x == best) | isnan(x)
@@ -494,6 +504,8 @@ def cov(x: Tensor, *, correction: int = 1) -> Tensor:
         >>> tt.cov(tt.tensor([[1.0, 3.0], [0.0, 4.0]])).tolist()
         [[2.0, 4.0], [4.0, 8.0]]
     """
+    if not 0 < x.ndim < 3:
+        raise ShapeError(f"cov: shape {x.shape}", why="it is (variables, observations)", fix="x.flatten(1)")
     rows = x.reshape(-1, x.shape[-1])
     away = rows - rows.mean(-1, True)
     y = away @ away.T / (x.shape[-1] - correction)
@@ -651,7 +663,7 @@ def unique(
     if dim is not None:  # number the slices, column by column: equal numbers are equal slices
         n = x.shape[normalize_axis(dim, x.ndim, "unique")]
         key = x.new_zeros(n, dtype="int64")
-        for column in moveaxis(x, dim, 0).reshape(n, -1).unbind(1):
+        for column in moveaxis(x, dim, 0).reshape(n, x.size // n if n else 0).unbind(1):
             values, _, inverse, _ = unique_all(column)
             key = unique_all(key * values.size + inverse).inverse_indices
     values, first, inverse, counts = unique_all(key)

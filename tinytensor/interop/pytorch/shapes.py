@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tinytensor.creation import arange, tensor, zeros
-from tinytensor.errors import IndexRangeError, ShapeError
+from tinytensor.creation import arange, asarray, tensor, zeros
+from tinytensor.errors import ArgumentError, IndexRangeError, ShapeError
 from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.joining.joining import broadcast_arrays, concat, meshgrid, repeat, split, stack
 from tinytensor.ops.views.manipulation import flip, moveaxis, reshape, transpose
@@ -254,9 +254,10 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
 
 def _each(tensors: tuple[Any, ...], function: Any) -> Any:
     """A function of one tensor, or of each of several."""
-    several = len(tensors) > 1 or not is_tensor(tensors[0])
-    found = tuple([function(x) for x in (tensors if len(tensors) > 1 else tensors[0])]) if several else None
-    return function(tensors[0]) if found is None else found
+    if len(tensors) == 1 and isinstance(tensors[0], list | tuple):
+        return tuple([function(asarray(x)) for x in tensors[0]])
+    found = tuple([function(asarray(x)) for x in tensors])
+    return found[0] if len(found) == 1 else found
 
 
 def atleast_1d(*tensors: Any) -> Any:
@@ -316,6 +317,8 @@ def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Ten
     n = x.shape[normalize_axis(dim, x.ndim, "tensor_split")]
     if isinstance(given, int):
         parts = given
+        if parts < 1:
+            raise ArgumentError(f"tensor_split: {parts} parts", why="there is at least one", fix="1")
         given = [i * (n // parts) + min(i, n % parts) for i in range(1, parts)]
     ends = [slice(i, n).indices(n)[0] for i in (0, *given)] + [n]
     return tuple([narrow(x, dim, a, max(b - a, 0)) for a, b in itertools.pairwise(ends)])
@@ -416,7 +419,9 @@ def rot90(x: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
         >>> tt.rot90(tt.tensor([[1, 2], [3, 4]])).tolist()
         [[2, 4], [1, 3]]
     """
-    a, b = dims
+    a, b = (normalize_axis(dim, x.ndim, "rot90") for dim in dims)
+    if a == b:
+        raise ArgumentError(f"rot90: axes {dims}", why="it turns one axis to another", fix="(0, 1)")
     if k % 2 == 0:
         return flip(x, (a, b)) if k % 4 else getitem(x, ...)
     return flip(transpose(x, a, b), a if k % 4 == 1 else b)
@@ -445,7 +450,7 @@ def block_diag(*tensors: Tensor) -> Tensor:
         >>> tt.block_diag(tt.tensor([[1, 2]]), tt.tensor(3)).tolist()
         [[1, 2, 0], [0, 0, 3]]
     """
-    blocks = [atleast_2d(x) for x in tensors]
+    blocks = [atleast_2d(x) for x in tensors] or [zeros(0, 0)]
     rows, columns = (list(itertools.accumulate([b.shape[i] for b in blocks], initial=0)) for i in (0, 1))
     y = zeros(rows[-1], columns[-1], dtype=blocks[0].dtype, device=blocks[0].device)
     for block, row, column in zip(blocks, rows, columns):
@@ -513,5 +518,5 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
         >>> tt.vander(tt.tensor([2, 3]), 3).tolist()
         [[4, 2, 1], [9, 3, 1]]
     """
-    powers = arange(x.size if N is None else N, device=x.device)
+    powers = arange(x.shape[-1] if N is None else N, device=x.device)
     return x.unsqueeze(-1) ** (powers if increasing else flip(powers, 0))
