@@ -396,6 +396,11 @@ def test_backward_inside() -> None:
     w = W.detach().requires_grad_()
     with pytest.raises(TransformError, match="backward"):
         vmap(lambda x: (x @ w).sum().backward())(X)
+    for hook in (lambda x: (x @ w).register_hook(print), lambda x: (x @ w).retain_grad()):
+        with pytest.raises(TransformError, match="inside of vmap"):
+            vmap(hook)(X)
+    with pytest.raises(TransformError, match="empty"):
+        vmap(Cube.apply)(X[:0])
     with pytest.raises(TransformError, match="share"):
         vmap(lambda x: tt.grad((x @ w).sum(), w)[0])(X)
 

@@ -80,6 +80,12 @@ def sample(value: Tensor, i: int) -> Tensor:
 
 def stacked(parts: Sequence[Tensor]) -> Tensor:
     """Samples as one value."""
+    if not parts:
+        raise TransformError(
+            "vmap: the batch is empty",
+            why="a function inside runs once for each sample, and no result shows its shape",
+            fix="pass at least one sample",
+        )
     shape = (1, *parts[0].layout.shape)
     dtype = parts[0].storage.dtype
     found: Tensor = run_op(
@@ -164,24 +170,29 @@ def not_written(what: str) -> TransformError:
     )
 
 
+def _target(what: str, x: Tensor, *others: Any) -> Batched:
+    """The target of a write, if it is batched wherever the other operands are."""
+    parts = [part for t in others for part in (t if isinstance(t, tuple) else (t,))]
+    if isinstance(x, Batched) and x.level is innermost((x, *parts)):
+        return x
+    raise not_written(what)
+
+
 def write(function: Callable[..., Any], what: str, x: Tensor, *others: Any) -> Tensor:
     """An in-place function of elements, function(x, *others), on batched operands; returns x."""
-    level = max([t.level for t in (x, *others) if isinstance(t, Batched)], key=lambda level: level.number)
-    if not isinstance(x, Batched) or x.level is not level:
-        raise not_written(what)
-    ndim = len(x.layout.shape)
-    values = [aligned(t.value, ndim) if isinstance(t, Batched) and t.level is level else t for t in others]
-    function(x.value, *values)
+    target, ndim = _target(what, x, *others), len(x.layout.shape)
+    values = [
+        aligned(t.value, ndim) if isinstance(t, Batched) and t.level is target.level else t for t in others
+    ]
+    function(target.value, *values)
     return x
 
 
 def write_each(function: Callable[..., Any], what: str, x: Tensor, *others: Any) -> None:
     """An in-place function on batched operands, sample by sample."""
-    level = max([t.level for t in (x, *others) if isinstance(t, Batched)], key=lambda level: level.number)
-    if not isinstance(x, Batched) or x.level is not level:
-        raise not_written(what)
-    for i in range(level.size):
-        function(sample(x.value, i), *[_of_sample(t, level, i) for t in others])
+    target = _target(what, x, *others)
+    for i in range(target.level.size):
+        function(sample(target.value, i), *[_of_sample(t, target.level, i) for t in others])
 
 
 def _of_sample(x: Any, level: Level, i: int) -> Any:

@@ -211,7 +211,7 @@ def _for_samples(cls: type[Function], level: Level, args: Sequence[Any]) -> Any:
         cls.apply(*[sample(v, i) if is_one else v for v, is_one in zip(values, mine, strict=True)])
         for i in range(level.size)
     ]
-    if not isinstance(results[0], tuple):
+    if not results or not isinstance(results[0], tuple):
         return batched(stacked(results), level)
     return tuple([batched(stacked(parts), level) for parts in zip(*results, strict=True)])
 

@@ -62,6 +62,16 @@ def check_gradient(what: str, gradient: Any, x: Tensor) -> None:
         )
 
 
+def _not_batched(what: str, *xs: Tensor | None) -> None:
+    """Raise TransformError inside of `vmap`, where a tensor has a gradient for each sample."""
+    if innermost(xs) is not None:
+        raise TransformError(
+            f"{what}: inside of vmap",
+            why="a tensor has one .grad and one list of hooks, and there is a gradient for each sample",
+            fix="use tt.func.grad inside of vmap, or call backward on what vmap returns",
+        )
+
+
 def backward(
     x: Tensor, gradient: Tensor | None = None, *, retain_graph: bool = False, create_graph: bool = False
 ) -> None:
@@ -87,12 +97,7 @@ def backward(
         >>> x.grad.item()
         6.0
     """
-    if innermost((x, gradient)) is not None:
-        raise TransformError(
-            "backward: inside of vmap",
-            why=".grad of a leaf has room for one gradient, and there is one for each sample",
-            fix="use tt.func.grad inside of vmap, or call backward on what vmap returns",
-        )
+    _not_batched("backward", x, gradient)
     edge = edge_of(x)
     if edge is None:
         raise GradError(
@@ -210,6 +215,7 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removab
         >>> x.grad.tolist()
         [10.0, 10.0]
     """
+    _not_batched("register_hook", x)
     edge = edge_of(x)
     if edge is None:
         raise GradError(
@@ -276,6 +282,7 @@ def retain_grad(x: Tensor) -> None:
         >>> y.grad.tolist()
         [4.0, 4.0]
     """
+    _not_batched("retain_grad", x)
     edge = edge_of(x)
     if edge is None:
         raise GradError(

@@ -180,6 +180,8 @@ class GatedBackward(Op):
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, gate: str) -> Grads:
         """Gradients of dx = grad * dy/dx, by differentiating an unfused reference."""
+        if not needs[1]:
+            return gated_gradient_by_ops(grads[0], saved.x, gate), None, None
         # the saved slope is not recorded, so it is recomputed from x here
         return (*partial_vjp(_gated_backward, (saved.grad, saved.x), grads, needs[:2], gate=gate), None)
 

@@ -414,6 +414,8 @@ class LinearBackward(Op):
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, transposed: bool, needs_bias: bool) -> Grads:
         """Double backward of dx = grad @ weight.T, dweight = x.T @ grad and dbias, through unfused ops."""
+        if not (needs[1] or needs[2]):
+            return _linear_forward(grads, saved.x, saved.weight, transposed), None, None
         ins = (saved.grad, saved.x, saved.weight)
         return partial_vjp(_linear_backward, ins, grads, needs, transposed=transposed, needs_bias=needs_bias)
 
@@ -432,6 +434,16 @@ def _linear_backward(
         x2 = reshape(x, (g.layout.shape[0], x.layout.shape[-1]))
         dweight = product(g, x2, True) if transposed else product(x2, g, True)
     return dx, dweight, sum(g, 0) if needs_bias else None
+
+
+def _linear_forward(grads: Grads, x: Tensor | None, weight: Tensor | None, transposed: bool) -> Tensor | None:
+    """The transpose of LinearBackward as a function of grad: the product rule of x @ weight + bias."""
+    dx, dweight, dbias = grads
+    y = None if dx is None or weight is None else linear(dx, weight, transposed=transposed)
+    if dweight is None or x is None:
+        return dbias if y is None else y if dbias is None else add(y, dbias)
+    other = linear(x, dweight, dbias, transposed=transposed)
+    return other if y is None else add(y, other)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, transposed: bool = False) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from math import prod
 from typing import Any
 
@@ -23,6 +24,7 @@ from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.power import pow
 from tinytensor.ops.reductions.reduction import mean, sum
 from tinytensor.ops.reductions.summing import RUN, column_sum, row_sum
+from tinytensor.ops.views.manipulation import expand
 from tinytensor.runtime.cpu.arrays import Array, scratch
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
@@ -271,6 +273,8 @@ class LayerNormBackward(Op):
     def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, wanted: Needs) -> Grads:
         """Double backward of dx = rstd * (d - average(d) - h * average(d * h)), dweight and dbias."""
         inputs = (saved.grad, saved.x, saved.weight)
+        if not any(needs[1:]):
+            return _layer_norm_forward(grads, *inputs[1:], eps), *(None,) * 4
         found = partial_vjp(_layer_norm_backward, inputs, grads, needs[:3], eps=eps, wanted=wanted)
         return (*found, None, None)
 
@@ -288,6 +292,19 @@ def _layer_norm_backward(
     dx = multiply(subtract(flat, multiply(h, mean(multiply(d, h), -1, True))), rstd)
     dweight = sum(multiply(grad, h), leading) if wanted[1] else None
     return dx if wanted[0] else None, dweight, sum(grad, leading) if wanted[2] else None
+
+
+def _layer_norm_forward(grads: Grads, x: Tensor, weight: Tensor | None, eps: float) -> Tensor | None:
+    """The transpose of LayerNormBackward as a function of grad."""
+    dx, dweight, dbias = grads
+    if dx is not None:
+        (dx, *_) = _layer_norm_backward(dx, x, None, eps=eps, wanted=(True, False, False))
+    parts = [
+        dx if dx is None or weight is None else multiply(dx, weight),
+        None if dweight is None else multiply(apply(LayerNorm, x, None, None, eps=eps), dweight),
+        None if dbias is None else expand(dbias, x.layout.shape),
+    ]
+    return reduce(add, [part for part in parts if part is not None])
 
 
 def layer_norm(

@@ -135,6 +135,8 @@ class SoftmaxBackward(Op):
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
         """Double backward of dx = y * (grad - sum(grad * y)), through unfused ops."""
+        if not needs[1]:  # the Jacobian of softmax is symmetric
+            return apply(SoftmaxBackward, grads[0], saved.y, axis=axis), None
         return partial_vjp(_softmax_backward, (saved.grad, saved.y), grads, needs, axis=axis)
 
 
@@ -226,6 +228,9 @@ class LogSoftmaxBackward(Op):
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
         """Double backward of dx = grad - exp(y) * sum(grad), through unfused ops."""
+        if not needs[1]:
+            mean = sum(multiply(grads[0], exp(saved.y)), axis, True)
+            return subtract(grads[0], mean), None
         return partial_vjp(_log_softmax_backward, (saved.grad, saved.y), grads, needs, axis=axis)
 
 
