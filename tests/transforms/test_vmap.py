@@ -373,6 +373,13 @@ def test_a_target_like_a_sample_can_be_written() -> None:
         y[tt.tensor([0])] = x[2]
         return y
 
+    def g(x: tt.Tensor) -> tt.Tensor:
+        parts = [x.new_zeros(3), x.new_full((3,), 2.0), x.new_ones((3,))]
+        for part in parts:
+            part += x
+        return parts[0] + parts[1] + parts[2] + x.new_tensor([1.0, 2.0, 3.0])
+
+    near(vmap(g)(X), 3 * X.numpy() + [4.0, 5.0, 6.0])
     near(vmap(f)(X), np.roll(X.numpy(), 1, 1))
     near(vmap(grad(lambda x: (f(x) ** 2).sum()))(X), 2 * X.numpy())
 

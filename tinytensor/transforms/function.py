@@ -116,7 +116,8 @@ class Function:
 
     Under `tt.func.vmap` forward and backward run once for each sample, unless the subclass has a rule,
     `vmap(info, in_dims, *args)`, which gets the values with the batch at the axes `in_dims` (None: there is
-    none), and returns (outputs, out_dims); `info.batch_size` is the number of samples.
+    none), and returns (outputs, out_dims); `info.batch_size` is the number of samples. `tt.func.jvp` needs no
+    rule: it differentiates backward.
 
     An output that is an argument, or shares memory with one, is returned as a view of it, with this
     function's gradient; such an output cannot be modified in place while recording.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tinytensor.autograd.levels import Batched
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.creation import asarray, empty, full, linspace, ones, tensor, zeros
+from tinytensor.dispatch.batching import on_value
 from tinytensor.dispatch.elementwise import Operand
 from tinytensor.dtypes import (
     bfloat16,
@@ -349,24 +351,32 @@ def new_tensor(x: Tensor, data: Any, *, dtype: Any = None, device: Any = None) -
     return tensor(data, dtype=dtype or x.dtype, device=device or x.device)
 
 
+def _made(make: Callable[..., Tensor], x: Tensor, size: Any, dtype: Any, device: Any) -> Tensor:
+    """make(size) like x; of a batched x one for each sample, which can be written into."""
+    sizes = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
+    if isinstance(x, Batched):
+        return on_value(lambda value: _made(make, value, (x.level.size, *sizes), dtype, device), x)
+    return make(sizes, dtype=dtype or x.dtype, device=device or x.device)
+
+
 def new_empty(x: Tensor, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`tt.empty(*size)`, with the dtype and the device of x unless others are given."""
-    return empty(*size, dtype=dtype or x.dtype, device=device or x.device)
+    return _made(empty, x, size, dtype, device)
 
 
 def new_zeros(x: Tensor, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`tt.zeros(*size)`, with the dtype and the device of x unless others are given."""
-    return zeros(*size, dtype=dtype or x.dtype, device=device or x.device)
+    return _made(zeros, x, size, dtype, device)
 
 
 def new_ones(x: Tensor, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`tt.ones(*size)`, with the dtype and the device of x unless others are given."""
-    return ones(*size, dtype=dtype or x.dtype, device=device or x.device)
+    return _made(ones, x, size, dtype, device)
 
 
 def new_full(x: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """`tt.full(size, fill_value)`, with the dtype and the device of x unless others are given."""
-    return full(size, fill_value, dtype=dtype or x.dtype, device=device or x.device)
+    return _made(lambda sizes, **like: full(sizes, fill_value, **like), x, (size,), dtype, device)
 
 
 # ---- in-place methods --------------------------------------------------------------------------------------
