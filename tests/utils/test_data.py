@@ -1,5 +1,6 @@
 """Datasets, samplers, batches and the loader in one process; `test_data_workers.py` has the processes."""
 
+import functools
 import itertools
 from collections import namedtuple
 from typing import Any
@@ -291,5 +292,43 @@ def test_errors_of_ones_own() -> None:
         list(DataLoader(range(3), sampler=type("Mine", (Sampler,), {})()))
     with pytest.raises(IndexError):
         list(DataLoader([1], sampler=[3]))
-    with pytest.raises(TypeError, match="pin_memory"):
-        DataLoader([1], pin_memory=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="colour"):
+        DataLoader([1], colour="red")  # type: ignore[call-arg]
+
+
+def test_an_order_without_end_is_drawn_as_it_is_used() -> None:
+    endless = RandomSampler(range(5), replacement=True, num_samples=10**15, generator=tt.Generator(1))
+    assert len(endless) == 10**15
+    drawn = list(itertools.islice(endless, 5000))
+    assert set(drawn) == set(range(5))
+    pieces = [drawn[:1024], drawn[1024:2048]]
+    assert pieces[0] != pieces[1]
+    again = RandomSampler(range(5), replacement=True, num_samples=3000, generator=tt.Generator(1))
+    order = []
+    for number in again:
+        tt.rand(3)  # what a dataset draws meanwhile changes nothing
+        order.append(number)
+    assert order == drawn[:3000]
+
+
+def test_pinned_batches_are_copies_in_page_locked_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    Pair = namedtuple("Pair", "x names")
+    data = [
+        {"pair": Pair(tt.full((2,), float(i), dtype=tt.bfloat16), "ab"[i]), "rest": [i]} for i in range(2)
+    ]
+
+    def batch() -> Any:
+        (found,) = DataLoader(data, batch_size=2, pin_memory=True)
+        return found
+
+    plain = batch()  # there is no GPU
+    monkeypatch.setattr(tt.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(tt.cuda, "pinned", functools.partial(tt.cuda.pinned, device="emulated"))
+    found = batch()
+    assert isinstance(found["pair"], Pair)
+    assert found["pair"].names == plain["pair"].names == ["a", "b"]
+    for x, y in ((found["pair"].x, plain["pair"].x), (found["rest"][0], plain["rest"][0])):
+        assert (x.dtype, x.tolist()) == (y.dtype, y.tolist())
+        tt.cuda.copy_async(tt.empty_like(x, device="emulated"), x)  # which takes pinned memory alone
+        with pytest.raises(tt.ArgumentError):
+            tt.cuda.copy_async(tt.empty_like(y, device="emulated"), y)

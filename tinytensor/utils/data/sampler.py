@@ -55,6 +55,9 @@ class SequentialSampler(Sampler[int]):
         return iter(range(len(self.data_source)))
 
 
+_PIECE = 1024  # samples drawn at once
+
+
 class RandomSampler(Sampler[int]):
     """Samples in a random order, another one in each epoch.
 
@@ -97,10 +100,15 @@ class RandomSampler(Sampler[int]):
         n, wanted = len(self.data_source), self.num_samples
         if not n:
             return iter(())
-        if self.replacement:
-            drawn: list[int] = tt.randint(0, n, (wanted,), generator=self.generator).tolist()
-            return iter(drawn)
-        return islice(self._rounds(n), wanted)
+        return islice(self._draws(n) if self.replacement else self._rounds(n), wanted)
+
+    def _draws(self, n: int) -> Iterator[int]:
+        # by pieces, since num_samples may be a number that no memory holds; and from a stream of its own, so
+        # that they do not depend on what a dataset draws meanwhile
+        seed = int(tt.randint(0, 2**62, (1,), generator=self.generator).item())
+        stream = tt.Generator(seed)
+        while True:
+            yield from tt.randint(0, n, (_PIECE,), generator=stream).tolist()
 
     def _rounds(self, n: int) -> Iterator[int]:
         while True:
