@@ -1,5 +1,6 @@
 """Layers against plain NumPy, and the statistics of their initial values."""
 
+import functools
 import inspect
 import math
 
@@ -480,3 +481,30 @@ def test_gradients_reach_every_parameter_of_every_layer():
             assert p.grad is not None, name
             assert p.grad.shape == p.shape
             assert bool((p.grad != 0).any()), name
+
+
+@pytest.mark.parametrize(
+    ("make", "x"),
+    [
+        (functools.partial(nn.Linear, 3, 4), tt.ones(2, 3)),
+        (functools.partial(nn.LinearGelu, 3, 4), tt.ones(2, 3)),
+        (functools.partial(nn.Embedding, 5, 4, padding_idx=1), tt.tensor([1, 2])),
+        (functools.partial(nn.LayerNorm, 3), tt.tensor([[1.0, 2.0, 4.0]])),
+        (functools.partial(nn.RMSNorm, 3), tt.tensor([[1.0, 2.0, 4.0]])),
+    ],
+)
+def test_modules_are_made_in_a_dtype_and_on_a_device(make, x):
+    tt.manual_seed(3)
+    usual = make()
+    tt.manual_seed(3)
+    made = make(device="emulated", dtype=tt.bfloat16)
+    assert [name for name, _ in made.named_parameters()] == [name for name, _ in usual.named_parameters()]
+    for p, q in zip(made.parameters(), usual.parameters(), strict=True):
+        assert (p.dtype, p.device.type) == (tt.bfloat16, "emulated")
+        assert p.requires_grad
+        assert p.is_leaf
+        assert p.tolist() == q.astype(tt.bfloat16).tolist()
+    x = x.to("emulated", tt.bfloat16) if x.dtype.is_floating else x.to("emulated")
+    assert made(x).dtype is tt.bfloat16
+    with pytest.raises(tt.DTypeError, match="floating"):
+        make(dtype=tt.int32)

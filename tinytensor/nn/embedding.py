@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tinytensor.api as tt
 import tinytensor.nn.functional as F
 from tinytensor.nn import init
@@ -19,6 +21,7 @@ class Embedding(Module):
         num_embeddings: V, number of rows.
         embedding_dim: C, size of a row.
         padding_idx: a row, from the end if negative, that begins as 0 and gets no gradient.
+        device, dtype: of the weights; default the CPU and float32.
         generator: random generator for the initial weights; default: the global one.
 
     Shapes:
@@ -43,6 +46,8 @@ class Embedding(Module):
         embedding_dim: int,
         padding_idx: int | None = None,
         *,
+        device: Any = None,
+        dtype: Any = None,
         generator: tt.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -59,6 +64,7 @@ class Embedding(Module):
         init.normal_(self.weight, generator=generator)
         if self.padding_idx is not None:
             init.zeros_(self.weight[self.padding_idx])
+        self.to(device, dtype)
 
     @classmethod
     def from_pretrained(

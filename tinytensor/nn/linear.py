@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
+from typing import Any
 
 import tinytensor.api as tt
 import tinytensor.nn.functional as F
@@ -23,6 +24,7 @@ class Linear(Module):
         in_features: K, size of the last axis of the input.
         out_features: N, size of the last axis of the output.
         bias: whether to add a bias.
+        device, dtype: of the weights; default the CPU and float32.
         generator: random generator for the initial weights; default: the global one.
 
     Shapes:
@@ -50,6 +52,8 @@ class Linear(Module):
         in_features: int,
         out_features: int,
         bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
         *,
         generator: tt.Generator | None = None,
     ) -> None:
@@ -62,6 +66,7 @@ class Linear(Module):
         self.register_parameter("bias", Parameter(tt.empty(out_features)) if bias else None)
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound, generator=generator)
+        self.to(device, dtype)
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(..., K) → (..., N)."""
@@ -75,6 +80,7 @@ class LinearGelu(Linear):
         in_features: K, size of the last axis of the input.
         out_features: N, size of the last axis of the output.
         bias: whether to add a bias.
+        device, dtype: of the weights; default the CPU and float32.
         approximate: "tanh" or "none", the formula of `tt.gelu`.
         generator: random generator for the initial weights, which are those of Linear.
 
@@ -95,11 +101,13 @@ class LinearGelu(Linear):
         in_features: int,
         out_features: int,
         bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
         *,
         approximate: str = "tanh",
         generator: tt.Generator | None = None,
     ) -> None:
-        super().__init__(in_features, out_features, bias, generator=generator)
+        super().__init__(in_features, out_features, bias, device, dtype, generator=generator)
         self.approximate = approximate
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tinytensor.api as tt
 import tinytensor.nn.functional as F
@@ -52,6 +52,7 @@ class LayerNorm(_Norm):
         eps: added to the variance.
         elementwise_affine: whether to have weight and bias.
         bias: whether to add a bias; False as in nanoGPT's bias-free GPT.
+        device, dtype: of the weights; default the CPU and float32.
 
     Shapes:
         x (..., C) → (..., C); weight (C,), initially 1, bias (C,), initially 0.
@@ -76,10 +77,13 @@ class LayerNorm(_Norm):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         self.normalized_shape, self.eps = self._last_axes(normalized_shape), eps
         self._parameters_of(self.normalized_shape, elementwise_affine, elementwise_affine and bias)
+        self.to(device, dtype)
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(..., C) → (..., C)."""
@@ -97,6 +101,7 @@ class RMSNorm(_Norm):
         normalized_shape: C, the size of the last axis, or the sizes of the last axes.
         eps: added to the mean square; None is that of the dtype, 1.2e-7 for float32.
         elementwise_affine: whether to have a weight.
+        device, dtype: of the weights; default the CPU and float32.
 
     Shapes:
         x (..., C) → (..., C); weight (C,), initially 1.
@@ -116,10 +121,13 @@ class RMSNorm(_Norm):
         normalized_shape: int | Sequence[int],
         eps: float | None = None,
         elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         self.normalized_shape, self.eps = self._last_axes(normalized_shape), eps
         self._parameters_of(self.normalized_shape, elementwise_affine, False)
+        self.to(device, dtype)
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(..., C) → (..., C)."""
