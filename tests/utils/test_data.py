@@ -326,7 +326,7 @@ def test_pinned_batches_are_copies_in_page_locked_memory(monkeypatch: pytest.Mon
     monkeypatch.setattr(tt.cuda, "pinned", functools.partial(tt.cuda.pinned, device="emulated"))
     found = batch()
     assert isinstance(found["pair"], Pair)
-    assert found["pair"].names == plain["pair"].names == ["a", "b"]
+    assert list(found["pair"].names) == list(plain["pair"].names) == ["a", "b"]
     for x, y in ((found["pair"].x, plain["pair"].x), (found["rest"][0], plain["rest"][0])):
         assert (x.dtype, x.tolist()) == (y.dtype, y.tolist())
         tt.cuda.copy_async(tt.empty_like(x, device="emulated"), x)  # which takes pinned memory alone
