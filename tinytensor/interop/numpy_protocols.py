@@ -48,6 +48,7 @@ _AS_IN_NUMPY = {
         "ravel",
         "rot90",
         "sinc",
+        "unique",
         "vstack",
     ),
 }
