@@ -243,7 +243,7 @@ class Command(NamedTuple):
 
 
 _OUT: Options = {"--out": {"type": Path, "default": RESULTS, "help": "folder of the reports"}}
-_LIBRARIES = "contestants, comma-separated: NumPy alone, torch.compile, JAX, tinygrad"
+_LIBRARIES = "contestants, comma-separated: captured, NumPy alone, torch.compile, JAX, tinygrad"
 COMMANDS = {
     # In a separate folder, ignored by git: committed results come from the longer commands.
     "quick": Command(

@@ -27,6 +27,7 @@ class Library(NamedTuple):
     softmax: Callable[[Any], Any]
     cross_entropy: Callable[[Any, Any], Any]
     mlp: Callable[[list[np.ndarray]], tuple[Any, Any]]  # weights (in, out) → layers, optimizer
+    captured: Callable[[Callable[[], Any]], Callable[[], Any]]  # a training step, replayed as a graph
 
 
 def ours() -> Suite:
@@ -43,8 +44,30 @@ def ours() -> Suite:
         return layers, optim.SGD([p for layer in layers for p in layer.parameters()], lr=LEARNING_RATE)
 
     return small_ops(
-        Library(tt.tensor, tt.no_grad, tt.linear, lambda x: tt.softmax(x, axis=-1), tt.cross_entropy, mlp)
+        Library(
+            *(tt.tensor, tt.no_grad, tt.linear, lambda x: tt.softmax(x, axis=-1), tt.cross_entropy, mlp),
+            captured,
+        )
     )
+
+
+def captured(step: Callable[[], Any]) -> Callable[[], Any]:
+    """A training step: the first call is eager, the second one is captured, and the graph replayed."""
+    import tinytensor as tt
+
+    replay: Any = None
+    calls = 0
+
+    def run() -> Any:
+        nonlocal replay, calls
+        calls += 1
+        if calls == 1:
+            return step()
+        if replay is None:
+            replay = tt.capture(step, device="cpu", warmup=0).replay
+        return replay()
+
+    return run
 
 
 def peer() -> Suite:
@@ -65,7 +88,8 @@ def peer() -> Suite:
         return functional.linear(x, weight, bias)
 
     lib = Library(
-        torch.tensor, torch.no_grad, linear, lambda x: torch.softmax(x, dim=-1), functional.cross_entropy, mlp
+        *(torch.tensor, torch.no_grad, linear, lambda x: torch.softmax(x, dim=-1), functional.cross_entropy),
+        *(mlp, lambda step: step),  # PyTorch captures steps on GPUs alone
     )
     return small_ops(lib, transposed=True)
 
@@ -126,10 +150,12 @@ def small_ops(lib: Library, *, transposed: bool = False) -> Suite:
     for size in SIZES:
         calls |= sized_ops(lib, rng, size)
     suite = {name: Case(call, lambda call=call: call().tolist()) for name, call in calls.items()}
-    return suite | {
-        f"MLP 2-{HIDDEN}-{HIDDEN}-1, {SAMPLES} samples, SGD step": mlp_step(lib, rng),
-        f"MLP 784-128-10, {DIGITS} samples, SGD step": digits_step(lib, rng),
-    }
+    for way in ("", ", captured"):
+        suite |= {
+            f"MLP 2-{HIDDEN}-{HIDDEN}-1, {SAMPLES} samples, SGD step{way}": mlp_step(lib, rng, bool(way)),
+            f"MLP 784-128-10, {DIGITS} samples, SGD step{way}": digits_step(lib, rng, bool(way)),
+        }
+    return suite
 
 
 def sized_ops(lib: Library, rng: np.random.Generator, size: int) -> dict[str, Callable[[], Any]]:
@@ -160,23 +186,29 @@ def sized_ops(lib: Library, rng: np.random.Generator, size: int) -> dict[str, Ca
     return {f"{name}, {size} element{'s' * (size > 1)}": call for name, call in calls.items()}
 
 
-def digits_step(lib: Library, rng: np.random.Generator) -> Case:
+def digits_step(lib: Library, rng: np.random.Generator, captured: bool) -> Case:
     """Training step of a digit classifier: forward, cross-entropy, backward, SGD."""
     images = lib.tensor(rng.random((DIGITS, 784), dtype=np.float32))
     labels = lib.tensor(rng.integers(0, 10, DIGITS))
-    return _training(lib, rng, [784, 128, 10], images, lambda y: lib.cross_entropy(y, labels))
+    return _training(lib, rng, [784, 128, 10], images, lambda y: lib.cross_entropy(y, labels), captured)
 
 
-def mlp_step(lib: Library, rng: np.random.Generator) -> Case:
+def mlp_step(lib: Library, rng: np.random.Generator, captured: bool) -> Case:
     """Training step of a small classifier with hinge loss: forward, backward, SGD."""
     points = rng.standard_normal((SAMPLES, 2), dtype=np.float32)
     sides = np.where(points[:, :1] * points[:, 1:] > 0, 1, -1).astype(np.float32)  # (SAMPLES, 1)
     inputs, targets = lib.tensor(points), lib.tensor(sides)
-    return _training(lib, rng, [2, HIDDEN, HIDDEN, 1], inputs, lambda y: (1 - targets * y).relu().mean())
+    widths = [2, HIDDEN, HIDDEN, 1]
+    return _training(lib, rng, widths, inputs, lambda y: (1 - targets * y).relu().mean(), captured)
 
 
 def _training(
-    lib: Library, rng: np.random.Generator, widths: list[int], inputs: Any, loss_of: Callable[[Any], Any]
+    lib: Library,
+    rng: np.random.Generator,
+    widths: list[int],
+    inputs: Any,
+    loss_of: Callable[[Any], Any],
+    captured: bool,
 ) -> Case:
     """Training step of a network of linear layers with relu between them."""
     weights = [
@@ -184,7 +216,7 @@ def _training(
     ]
     layers, optimizer = lib.mlp(weights)
 
-    def step() -> float:
+    def step() -> Any:
         x = inputs
         for layer in layers[:-1]:
             x = layer(x).relu()
@@ -192,9 +224,10 @@ def _training(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return float(loss.item())
+        return loss
 
-    return Case(step, lambda: [step() for _ in range(MLP_STEPS)])
+    run = lib.captured(step) if captured else step
+    return Case(lambda: float(run().item()), lambda: [float(run().item()) for _ in range(MLP_STEPS)])
 
 
 def run(plan: Plan, *, alone: bool = False, only: str = "") -> Report:

@@ -21,7 +21,7 @@ from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.presets import preset
 from gpt.training.plan import plan
-from tinytensor.optim import AdamW, clip_grad_norm_
+from tinytensor.optim import AdamW, clip_scale
 
 SHAPES: dict[str, tuple[dict[str, Any], int]] = {
     "S": ({"n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 64, "vocab_size": 65}, 12),
@@ -31,6 +31,7 @@ SHAPES: dict[str, tuple[dict[str, Any], int]] = {
 VARIANTS = {"2 threads": {"threads": 2}, "1 thread": {"threads": 1, "pinned": True}}
 COMPILED = "torch.compile"
 OTHERS = {
+    "captured": Contender(mode={"captured": True}),
     "NumPy alone": Contender(environment={"TINYTENSOR_HOST_KERNELS": "off"}),
     COMPILED: Contender(mode={"compiled": True}, library="torch"),
     "JAX": Contender(library="jax", suite="benchmarks.suites.train:jax_peer"),
@@ -77,22 +78,32 @@ def trainer(shape: str) -> tuple[GPT, AdamW, Batches, TrainConfig]:
     return model, optimizer, batches(config, train), train
 
 
-def ours(shape: str, dtype: str = "float32") -> Suite:
-    """Step with tinytensor, as in gpt.training.train; bfloat16: under autocast."""
+def ours(shape: str, dtype: str = "float32", captured: bool = False) -> Suite:
+    """Step with tinytensor, eager or replayed as a graph (tt.capture); bfloat16: under autocast."""
     model, optimizer, source, train = trainer(shape)
+    inputs, targets = [tt.tensor(array) for array in source.batch(0)]
+    graph: Any = None
+    steps = 0
 
-    def step() -> float:
-        inputs, targets = next(source)
+    def step() -> tt.Tensor:
         optimizer.zero_grad()
         with tt.autocast(tt.bfloat16, enabled=dtype == "bfloat16"):
-            loss = model.loss(tt.from_numpy(inputs), tt.from_numpy(targets))
+            loss: tt.Tensor = model.loss(inputs, targets)
         loss.backward()
-        value = float(loss.item())
-        clip_grad_norm_(model.parameters(), train.grad_clip)
-        optimizer.step()
-        return value
+        _, scale = clip_scale(model.parameters(), train.grad_clip)
+        optimizer.step(scale)
+        return loss
 
-    return _stepping(shape, step)
+    def next_step() -> float:
+        nonlocal graph, steps
+        for tensor, array in zip((inputs, targets), next(source), strict=True):
+            tensor.copy_(tt.from_numpy(array))
+        steps += 1
+        if captured and steps == 2:
+            graph = tt.capture(step, device="cpu", warmup=0)
+        return float((step() if graph is None else graph.replay()).item())
+
+    return _stepping(shape, next_step)
 
 
 def peer(shape: str, dtype: str = "float32", compiled: bool = False) -> Suite:
@@ -172,6 +183,9 @@ def run(
             for name in (name for name in both if name not in ("tinytensor", "PyTorch", "NumPy alone")):
                 ratio = result.ratio("tinytensor", name)
                 report.findings[f"{shape}, {label}, tinytensor : {name}"] = ratio_text(asdict(ratio))
+                if name == "captured" and "PyTorch" in both:
+                    ratio = result.ratio(name, "PyTorch")
+                    report.findings[f"{shape}, {label}, {name} : PyTorch"] = ratio_text(asdict(ratio))
             for name in both:
                 report.findings[f"{shape}, {label}, {name}"] = derived(
                     shape, result.times(name).median, peak["matmul_gflops"]
