@@ -27,7 +27,7 @@ VIEW = "moves no data: its cost is that of the engine, which `dispatch` measures
 HISTORY = "the history of a write or of parts: its gradients are other ops"
 NOT_TIMED = {
     **dict.fromkeys(["alias", "diagonal", "expand", "flip", "index", "permute", "reshape", "unfold"], VIEW),
-    **dict.fromkeys(["spread", "windows"], VIEW),
+    **dict.fromkeys(["spread", "view_of_samples", "windows"], VIEW),
     **dict.fromkeys(["assign", "split"], HISTORY),
     "transfer": "copies between devices: the column of CUDA with copies has them",
 }

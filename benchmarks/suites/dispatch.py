@@ -150,6 +150,12 @@ def small_ops(lib: Library, *, transposed: bool = False) -> Suite:
     for size in SIZES:
         calls |= sized_ops(lib, rng, size)
     suite = {name: Case(call, lambda call=call: call().tolist()) for name, call in calls.items()}
+    return suite | training_steps(lib, rng)
+
+
+def training_steps(lib: Library, rng: np.random.Generator) -> Suite:
+    """Steps of two small networks, eager and captured."""
+    suite: dict[str, Case] = {}
     for way in ("", ", captured"):
         suite |= {
             f"MLP 2-{HIDDEN}-{HIDDEN}-1, {SAMPLES} samples, SGD step{way}": mlp_step(lib, rng, bool(way)),

@@ -143,27 +143,29 @@ class _Together:
         self.params: list[tt.Tensor] = []
         self.rows: list[int] = []
         self.hyper: tt.Tensor
-        self._numbers: list[tt.Tensor] = []  # distinct rows
-        self._made: dict[tuple[int, int], int] = {}  # (group, step) → index among them
-        self._places: list[int] = []  # index for each parameter
+        self._runs: list[tuple[tuple[int, int], int, dict[str, Any]]] = []  # equal rows: what, first, options
+        self._count = 0
 
     def add(self, p: tt.Tensor, moves: bool, group: int, step: int, options: dict[str, Any]) -> None:
         """Add a parameter."""
-        place = self._made.setdefault((group, step), len(self._numbers))
-        if place == len(self._numbers):
-            self._numbers.append(tt.adamw_hyper(step=step, **options))
+        if not self._runs or self._runs[-1][0] != (group, step):
+            self._runs.append(((group, step), self._count, options))
         if moves:
             self.params.append(p)
-            self.rows.append(len(self._places))
-        self._places.append(place)
+            self.rows.append(self._count)
+        self._count += 1
 
     def write(self, before: _Together | None, device: tt.Device) -> None:
         """Write `hyper`, into the previous step's memory if it fits."""
-        numbers = tt.stack(self._numbers)[tt.tensor(self._places)]
-        if before is None or before.hyper.shape != numbers.shape:
+        old = None if before is None or len(before.hyper) != self._count else before.hyper
+        numbers = old if old is not None and device.type == "cpu" else tt.empty(self._count, 10)
+        ends = [*[first for _, first, _ in self._runs[1:]], self._count]
+        for ((_, step), first, options), end in zip(self._runs, ends, strict=True):
+            numbers[first:end].copy_(tt.adamw_hyper(step=step, **options))
+        if old is None:
             self.hyper = numbers.to(device)
         else:
-            self.hyper = before.hyper.copy_(numbers)
+            self.hyper = numbers if numbers is old else old.copy_(numbers)
 
 
 class Adam(AdamW):
