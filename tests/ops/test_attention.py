@@ -167,3 +167,12 @@ def test_scores_of_16_bit_operands_are_float32(dtype: tt.DType, how: str, device
     np.testing.assert_array_equal(found.numpy(), run(device, dtype).numpy())
     error = np.abs(found.numpy() - exact)
     assert (error <= 0.51 * float(tt.finfo(dtype).eps) * np.abs(exact) + 1e-5).all()
+
+
+def test_weights_and_gradients_of_more_queries_than_keys() -> None:
+    values = [normal(1, 2, n, 4, seed=n) for n in (5, 3, 3)]
+    expected, shares = attention(*[x.astype(np.float64) for x in values], np.ones((5, 3), bool))
+    q, k, v = (leaf(x) for x in values)
+    y, weights = tt.scaled_dot_product_attention(q, k, v, need_weights=True)
+    np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(weights.detach().numpy(), shares, rtol=1e-5, atol=1e-6)

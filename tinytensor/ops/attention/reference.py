@@ -102,7 +102,8 @@ def sum_of_groups(x: Tensor, shared: int) -> Tensor:
 
 def _distances(Tq: int, Tk: int, device: Device) -> Tensor:
     """Distance from each query back to each key, (Tq, Tk), aligned at the end."""
-    ones = empty((Tk,), int64, device=device)
+    ones = empty((Tq if Tq > Tk else Tk,), int64, device=device)
     store(ones, 1)
     places = cumulative_sum(ones)  # computed on the device, so that it can be captured
-    return subtract(reshape(places[Tk - Tq :], (Tq, 1)), places)
+    queries = places[Tk - Tq :] if Tq <= Tk else subtract(places, Tq - Tk)
+    return subtract(reshape(queries, (Tq, 1)), places[:Tk])
