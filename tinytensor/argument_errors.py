@@ -49,13 +49,12 @@ FUNCTIONS = {
 }
 NN = {
     **dict.fromkeys(
-        ("Transformer", "TransformerDecoderLayer", "TransformerEncoderLayer"),
+        ("Transformer", "TransformerDecoder", "TransformerDecoderLayer"),
         f"{_NOT_YET}a block is "
         "tt.nn.LayerNorm, tt.nn.MultiHeadAttention and two tt.nn.Linear: see docs/guide/10_the_block.py",
     ),
     "BatchNorm3d": f"{_NOT_YET}tt.nn.BatchNorm1d of x.flatten(2)",
     "Conv3d": f"{_NOT_YET}tt.nn.Conv1d and tt.nn.Conv2d",
-    "MultiheadAttention": "tt.nn.MultiHeadAttention",
 }
 FUNCTIONAL = {
     "ctc_loss": f"{_NOT_YET}tt.logaddexp sums over alignments, in a loop over time",

@@ -458,6 +458,19 @@ def test_attention_refuses_wrong_shapes(call, text):
         call(nn.MultiHeadAttention(8, 2))
 
 
+def test_padding_of_keys_changes_nothing():
+    layer = nn.MultiheadAttention(8, 2, batch_first=True)
+    x, padding = tt.randn(2, 4, 8), tt.tensor([[False, False, True, True]] * 2)
+    y, weights = layer(x, x, x, key_padding_mask=padding)
+    short, _ = layer(x, x[:, :2], x[:, :2])
+    np.testing.assert_allclose(y.detach().numpy(), short.detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert not weights[..., 2:].any()
+    causal, _ = layer(x, x, x, is_causal=True)
+    np.testing.assert_allclose(
+        causal[:, :1].detach().numpy(), layer(*[x[:, :1]] * 3)[0].detach().numpy(), 1e-5
+    )
+
+
 # ---- together ----------------------------------------------------------------------------------------------
 
 

@@ -38,6 +38,9 @@ def compare(ours: nn.Module, theirs: Any, *inputs: Array) -> None:
     mine = [tt.tensor(a, requires_grad=f) for a, f in zip(inputs, floating, strict=True)]
     other = [torch.tensor(a, requires_grad=f) for a, f in zip(inputs, floating, strict=True)]
     y, want = ours(*mine), theirs(*other)
+    if isinstance(want, tuple):  # attention and its weights
+        np.testing.assert_allclose(y[1].detach().numpy(), want[1].detach().numpy(), rtol=1e-9, atol=1e-11)
+        y, want = y[0], want[0]
     np.testing.assert_allclose(y.detach().numpy(), want.detach().numpy(), rtol=1e-9, atol=1e-11)
     if not want.requires_grad:
         return
@@ -71,6 +74,48 @@ def compare(ours: nn.Module, theirs: Any, *inputs: Array) -> None:
 )
 def test_layers(ours, theirs, inputs):
     compare(ours(), theirs(torch.nn), *inputs)
+
+
+Q, KV, ONE = normal(4, 2, 8), normal(5, 2, 8), normal(4, 8)
+LAYER = "nn.TransformerEncoderLayer(8, 2, 16, 0.1"
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch says when its fast path does not apply
+@pytest.mark.parametrize(
+    ("text", "inputs"),
+    [
+        ("nn.MultiheadAttention(8, 2)", (Q, KV, KV)),
+        ("nn.MultiheadAttention(8, 2, bias=False)", (ONE, ONE, ONE)),
+        ("nn.MultiheadAttention(8, 4, 0.3, batch_first=True).eval()", (KV, KV, KV)),
+        (LAYER + ").eval()", (Q,)),
+        (LAYER + ", 'gelu', norm_first=True, batch_first=True).eval()", (Q,)),
+        (LAYER + ", bias=False).eval()", (ONE,)),
+        ("nn.TransformerEncoder(" + LAYER + "), 2, norm=nn.LayerNorm(8)).eval()", (Q,)),
+    ],
+)
+def test_transformers(text, inputs):
+    compare(eval(text, {"nn": nn}), eval(text, {"nn": torch.nn}), *inputs)
+
+
+MASKS = [
+    {"attn_mask": np.triu(np.ones((4, 5), bool), 2)},
+    {"attn_mask": normal(4, 5)},
+    {"attn_mask": RNG.random((4, 4, 5)) < 0.3, "average_attn_weights": False},
+    {"key_padding_mask": np.array([[False] * 4 + [True], [False] * 5])},
+    {"key_padding_mask": np.array([[0.0] * 4 + [-np.inf], [0.0] * 5]), "attn_mask": normal(8 // 2, 4, 5)},
+]
+
+
+@pytest.mark.parametrize("options", MASKS)
+def test_masks_exclude_as_in_pytorch(options):
+    ours, theirs = nn.MultiheadAttention(8, 2).to(tt.float64), torch.nn.MultiheadAttention(8, 2).double()
+    ours.load_state_dict(state_of(theirs))
+    found = []
+    for lib, module in ((tt, ours), (torch, theirs)):
+        given = {k: lib.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+        found.append([t.detach().numpy() for t in module(*[lib.tensor(a) for a in (Q, KV, KV)], **given)])
+    for mine, other in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -1,0 +1,275 @@
+"""PyTorch's MultiheadAttention, TransformerEncoderLayer and TransformerEncoder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import tinytensor.api as tt
+import tinytensor.nn.functional as F
+from tinytensor.nn import init
+from tinytensor.nn.checks import check_share, check_size
+from tinytensor.nn.container import ModuleList
+from tinytensor.nn.linear import Linear
+from tinytensor.nn.module import Module
+from tinytensor.nn.normalization import LayerNorm
+from tinytensor.nn.parameter import Parameter
+from tinytensor.nn.stateless.dropout import Dropout
+
+__all__ = ["MultiheadAttention", "TransformerEncoder", "TransformerEncoderLayer"]
+
+
+class MultiheadAttention(Module):
+    """Multi-head attention with PyTorch's arguments: a mask excludes where it is True, the batch is axis 1.
+
+    `MultiHeadAttention` has masks that include, the batch first, and a Linear for each projection.
+
+    Args:
+        embed_dim: C, channels of input and output.
+        num_heads: H; each head has C / H channels.
+        dropout: probability of dropping a weight while training.
+        bias: whether the linear maps have a bias.
+        batch_first: whether the batch is axis 0.
+        generator: random generator for the initial weights and dropout; default: the global one.
+
+    Shapes:
+        query (Tq, N, C), key and value (Tk, N, C), all without N for one sequence → (Tq, N, C);
+        in_proj_weight (3 * C, C), in_proj_bias (3 * C,), out_proj: a Linear, whose weight is the transpose
+        of PyTorch's.
+
+    Raises:
+        ArgumentError: a size is not positive, or C is no multiple of H.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.
+
+    Example:
+        >>> y, weights = tt.nn.MultiheadAttention(8, 2)(*[tt.ones(3, 1, 8)] * 3)
+        >>> y.shape, weights.shape
+        ((3, 1, 8), (1, 3, 3))
+    """
+
+    in_proj_weight: tt.Tensor
+    in_proj_bias: tt.Tensor | None
+    out_proj: Linear
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        *,
+        batch_first: bool = False,
+        generator: tt.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.embed_dim = check_size("MultiheadAttention", "embed_dim", embed_dim)
+        self.num_heads = check_size("MultiheadAttention", "num_heads", num_heads)
+        if embed_dim % num_heads:
+            raise tt.ArgumentError(
+                f"MultiheadAttention: {num_heads} heads of {embed_dim} channels",
+                why="each head has the same number of channels",
+                fix="num_heads that divides embed_dim",
+            )
+        self.dropout = check_share("MultiheadAttention", "dropout", dropout)
+        self.batch_first, self.generator = batch_first, generator
+        self.in_proj_weight = Parameter(
+            init.xavier_uniform_(tt.empty(3 * embed_dim, embed_dim), 1.0, generator)
+        )
+        self.register_parameter("in_proj_bias", Parameter(tt.zeros(3 * embed_dim)) if bias else None)
+        self.out_proj = Linear(embed_dim, embed_dim, bias, generator=generator)
+        if self.out_proj.bias is not None:
+            init.zeros_(self.out_proj.bias)
+
+    def forward(
+        self,
+        query: tt.Tensor,
+        key: tt.Tensor,
+        value: tt.Tensor,
+        key_padding_mask: tt.Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: tt.Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[tt.Tensor, tt.Tensor | None]:
+        """Attend from the queries to the keys.
+
+        Args:
+            query, key, value: see the class.
+            key_padding_mask: (N, Tk): True, or -inf, for keys that are padding.
+            need_weights: whether to return the weights.
+            attn_mask: (Tq, Tk) or (N * H, Tq, Tk): True where a query may not attend, or added to the scores.
+            average_attn_weights: over the heads: (N, Tq, Tk), not (N, H, Tq, Tk).
+            is_causal: no attention to later keys.
+
+        Returns:
+            The result and the weights, or None for these.
+
+        Raises:
+            ShapeError: the shapes do not fit.
+        """
+        if query.ndim == 2:
+            padding = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
+            at = 0 if self.batch_first else 1
+            q, k, v = [x.unsqueeze(at) for x in (query, key, value)]
+            y, weights = self.forward(
+                q, k, v, padding, need_weights, attn_mask, average_attn_weights, is_causal
+            )
+            return y.squeeze(at), None if weights is None else weights.squeeze(0)
+        biases = [None] * 3 if self.in_proj_bias is None else tt.split(self.in_proj_bias, 3)
+        matrices = tt.split(self.in_proj_weight, 3)
+        q, k, v = [
+            self._heads(F.linear(x if self.batch_first else x.transpose(0, 1), w, b))
+            for x, w, b in zip((query, key, value), matrices, biases, strict=True)
+        ]
+        mask = self._mask(q, k, key_padding_mask, attn_mask, is_causal)
+        dropout = self.dropout if self.training else 0.0
+        options: Any = {"dropout": dropout, "need_weights": need_weights, "generator": self.generator}
+        found: Any = tt.scaled_dot_product_attention(q, k, v, mask=mask, **options)
+        y, weights = found if need_weights else (found, None)
+        y = self.out_proj(tt.flatten(y.transpose(1, 2), 2))  # (N, Tq, C)
+        if weights is not None and average_attn_weights:
+            weights = weights.mean(1)
+        return y if self.batch_first else y.transpose(0, 1), weights
+
+    def _heads(self, x: tt.Tensor) -> tt.Tensor:
+        """(N, T, C) → (N, H, T, C / H)."""
+        return tt.unflatten(x, 2, (self.num_heads, -1)).transpose(1, 2)
+
+    def _mask(
+        self, q: tt.Tensor, k: tt.Tensor, padding: tt.Tensor | None, given: tt.Tensor | None, causal: bool
+    ) -> tt.Tensor | None:
+        """What is added to the scores (N, H, Tq, Tk), or None."""
+        shape = (q.shape[2], k.shape[2])
+        masks = (
+            []
+            if given is None
+            else [given if given.ndim == 2 else tt.unflatten(given, 0, (-1, self.num_heads))]
+        )
+        if padding is not None:
+            masks.append(padding.unsqueeze(1).unsqueeze(1))  # (N, 1, 1, Tk)
+        if causal and given is None:
+            masks.append(tt.triu(tt.ones(*shape, dtype=tt.bool, device=q.device), 1))
+        total = None
+        for mask in masks:
+            added = tt.where(mask, -math.inf, 0.0).astype(q.dtype) if mask.dtype is tt.bool else mask
+            total = added if total is None else total + added
+        return total
+
+    def extra_repr(self) -> str:
+        """Heads."""
+        return f"num_heads={self.num_heads}"
+
+
+class TransformerEncoderLayer(Module):
+    """Self-attention and a network of two layers, each added to its input and normalized.
+
+    Args:
+        d_model: C, channels of input and output.
+        nhead: heads of the attention.
+        dim_feedforward: size between the two layers.
+        dropout: probability of dropping while training.
+        activation: "relu", "gelu" or a function, between the two layers.
+        layer_norm_eps: eps of the norms.
+        batch_first: whether the batch is axis 0.
+        norm_first: whether to normalize before attention and network, as GPT-2, not after the additions.
+        bias: whether linear maps and norms have biases.
+
+    Shapes:
+        src (T, N, C), or (T, C) → the same.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.1.
+
+    Example:
+        >>> tt.nn.TransformerEncoderLayer(8, 2, 16)(tt.ones(3, 1, 8)).shape
+        (3, 1, 8)
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str | Callable[[tt.Tensor], tt.Tensor] = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        named: dict[str, Callable[[tt.Tensor], tt.Tensor]] = {"relu": F.relu, "gelu": F.gelu}
+        if isinstance(activation, str) and activation not in named:
+            raise tt.ArgumentError(
+                f"TransformerEncoderLayer: activation {activation!r}",
+                why='it is "relu", "gelu" or a function',
+                fix='activation="relu"',
+            )
+        self.activation = named[activation] if isinstance(activation, str) else activation
+        self.norm_first = norm_first
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
+        self.linear1 = Linear(d_model, dim_feedforward, bias)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias)
+        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.dropout1, self.dropout2 = Dropout(dropout), Dropout(dropout)
+
+    def forward(
+        self,
+        src: tt.Tensor,
+        src_mask: tt.Tensor | None = None,
+        src_key_padding_mask: tt.Tensor | None = None,
+        is_causal: bool = False,
+    ) -> Any:
+        """The same shape; masks as in MultiheadAttention."""
+
+        def attend(x: tt.Tensor) -> Any:
+            options: Any = {"attn_mask": src_mask, "need_weights": False, "is_causal": is_causal}
+            return self.dropout1(self.self_attn(x, x, x, src_key_padding_mask, **options)[0])
+
+        def feed(x: tt.Tensor) -> Any:
+            return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+
+        if self.norm_first:
+            x = src + attend(self.norm1(src))
+            return x + feed(self.norm2(x))
+        x = self.norm1(src + attend(src))
+        return self.norm2(x + feed(x))
+
+
+class TransformerEncoder(Module):
+    """Copies of a layer, one after the other.
+
+    Args:
+        encoder_layer: the layer, which is copied with its weights.
+        num_layers: the number of copies.
+        norm: a module that the result goes through.
+
+    Shapes:
+        src (T, N, C) → the same.
+
+    Example:
+        >>> layer = tt.nn.TransformerEncoderLayer(8, 2, 16)
+        >>> tt.nn.TransformerEncoder(layer, 3)(tt.ones(3, 1, 8)).shape
+        (3, 1, 8)
+    """
+
+    def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
+        super().__init__()
+        self.layers = ModuleList([deepcopy(encoder_layer) for _ in range(num_layers)])
+        self.norm = norm
+
+    def forward(
+        self,
+        src: tt.Tensor,
+        mask: tt.Tensor | None = None,
+        src_key_padding_mask: tt.Tensor | None = None,
+        is_causal: bool | None = None,
+    ) -> Any:
+        """The same shape; masks as in MultiheadAttention."""
+        for layer in self.layers:
+            src = layer(src, mask, src_key_padding_mask, bool(is_causal))
+        return src if self.norm is None else self.norm(src)
