@@ -471,6 +471,29 @@ def test_padding_of_keys_changes_nothing():
     )
 
 
+PLACED = [
+    lambda **at: nn.Conv2d(1, 2, 3, **at),
+    lambda **at: nn.ConvTranspose1d(1, 2, 3, **at),
+    lambda **at: nn.LSTM(2, 3, **at),
+    lambda **at: nn.RNN(2, 3, **at),
+    lambda **at: nn.GRUCell(2, 3, **at),
+    lambda **at: nn.RNNCell(2, 3, **at),
+    lambda **at: nn.BatchNorm2d(2, **at),
+    lambda **at: nn.InstanceNorm1d(2, affine=True, **at),
+    lambda **at: nn.GroupNorm(1, 2, **at),
+    lambda **at: nn.Bilinear(2, 3, 4, **at),
+    lambda **at: nn.PReLU(**at),
+    lambda **at: nn.TransformerEncoderLayer(4, 2, 8, **at),
+]
+
+
+@pytest.mark.parametrize("make", PLACED)
+def test_layers_are_made_in_a_dtype_on_a_device(make):
+    layer = make(device="emulated", dtype=tt.float64)
+    for t in (*layer.parameters(), *[b for b in layer.buffers() if b.dtype.is_floating]):
+        assert (str(t.device), t.dtype) == ("emulated", tt.float64)
+
+
 # ---- together ----------------------------------------------------------------------------------------------
 
 

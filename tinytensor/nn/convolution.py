@@ -34,6 +34,7 @@ class _Kernels(Module):
         groups: int,
         bias: bool,
         transposed: bool,
+        place: tuple[Any, Any],
         generator: tt.Generator | None,
         **options: Any,
     ) -> None:
@@ -56,6 +57,7 @@ class _Kernels(Module):
         self.register_parameter("bias", Parameter(tt.empty(out_channels)) if bias else None)
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound, generator=generator)
+        self.to(*place)
 
     def extra_repr(self) -> str:
         """The options that differ from their defaults."""
@@ -79,10 +81,14 @@ class _Convolution(_Kernels):
         bias: bool = True,
         padding_mode: str = "zeros",
         *,
+        device: Any = None,
+        dtype: Any = None,
         generator: tt.Generator | None = None,
     ) -> None:
         options = {"stride": stride, "padding": padding, "dilation": dilation}
-        super().__init__(in_channels, out_channels, kernel_size, groups, bias, False, generator, **options)
+        super().__init__(
+            in_channels, out_channels, kernel_size, groups, bias, False, (device, dtype), generator, **options
+        )
         self.padding_mode = padding_mode
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
@@ -129,6 +135,7 @@ class Conv1d(_Convolution):
         groups: number of independent channel groups.
         bias: whether to add a bias.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
+        device, dtype: of the weights; default the CPU and float32.
         generator: random generator for the initial weights; default: the global one.
 
     Shapes:
@@ -164,6 +171,7 @@ class Conv2d(_Convolution):
         groups: number of independent channel groups.
         bias: whether to add a bias.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
+        device, dtype: of the weights; default the CPU and float32.
         generator: random generator for the initial weights; default: the global one.
 
     Shapes:
@@ -200,11 +208,22 @@ class _Transposed(_Kernels):
         bias: bool = True,
         dilation: Numbers = 1,
         *,
+        device: Any = None,
+        dtype: Any = None,
         generator: tt.Generator | None = None,
     ) -> None:
         more: dict[str, Any] = {"padding": padding, "output_padding": output_padding, "dilation": dilation}
         super().__init__(
-            in_channels, out_channels, kernel_size, groups, bias, True, generator, stride=stride, **more
+            in_channels,
+            out_channels,
+            kernel_size,
+            groups,
+            bias,
+            True,
+            (device, dtype),
+            generator,
+            stride=stride,
+            **more,
         )
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
@@ -241,6 +260,7 @@ class ConvTranspose2d(_Transposed):
         groups: number of independent channel groups.
         bias: whether to add a bias.
         dilation: distance between the elements of a window.
+        device, dtype: of the weights; default the CPU and float32.
         generator: random generator for the initial weights; default: the global one.
 
     Shapes:

@@ -123,6 +123,7 @@ class Bilinear(Module):
         in2_features: K2, size of the last axis of x2.
         out_features: N, size of the last axis of the output.
         bias: whether to add a bias.
+        device, dtype: of the weights; default the CPU and float32.
         generator: random generator for the initial weights; default: the global one.
 
     Shapes:
@@ -147,6 +148,8 @@ class Bilinear(Module):
         out_features: int,
         bias: bool = True,
         *,
+        device: Any = None,
+        dtype: Any = None,
         generator: tt.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -157,6 +160,7 @@ class Bilinear(Module):
         self.register_parameter("bias", None)
         if bias:
             self.bias = Parameter(init.uniform_(tt.empty(out_features), -bound, bound, generator))
+        self.to(device, dtype)
 
     def forward(self, x1: tt.Tensor, x2: tt.Tensor) -> tt.Tensor:
         """(..., K1) and (..., K2) → (..., N)."""
@@ -169,6 +173,7 @@ class PReLU(Module):
     Args:
         num_parameters: 1, or the number of channels, on axis 1.
         init: the initial weight.
+        device, dtype: of the weight; default the CPU and float32.
 
     Shapes:
         x, any → the same; weight (num_parameters,).
@@ -185,9 +190,12 @@ class PReLU(Module):
 
     weight: tt.Tensor
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
+    def __init__(
+        self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None
+    ) -> None:
         super().__init__()
         self.weight = Parameter(tt.full((check_size("PReLU", "num_parameters", num_parameters),), init))
+        self.to(device, dtype)
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """Any shape → the same."""

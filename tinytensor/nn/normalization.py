@@ -144,6 +144,7 @@ class GroupNorm(_Norm):
         num_channels: C.
         eps: added to the variance.
         affine: whether to have weight and bias.
+        device, dtype: of the weights; default the CPU and float32.
         bias: whether to add a bias, if affine.
 
     Shapes:
@@ -162,7 +163,15 @@ class GroupNorm(_Norm):
     eps: float
 
     def __init__(
-        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, bias: bool = True
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_groups = check_size("GroupNorm", "num_groups", num_groups)
@@ -175,6 +184,7 @@ class GroupNorm(_Norm):
             )
         self.eps = eps
         self._parameters_of((num_channels,), affine, affine and bias)
+        self.to(device, dtype)
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(N, C, ...) → the same."""
@@ -202,6 +212,8 @@ class _ByChannel(_Norm):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
         *,
         bias: bool = True,
     ) -> None:
@@ -212,6 +224,7 @@ class _ByChannel(_Norm):
         zeros, ones, count = tt.zeros(num_features), tt.ones(num_features), tt.tensor(0)
         for name, start in (("running_mean", zeros), ("running_var", ones), ("num_batches_tracked", count)):
             self.register_buffer(name, start if track_running_stats else None)
+        self.to(device, dtype)
 
     def _check(self, x: tt.Tensor, channels: int) -> None:
         if x.ndim not in self.ranks or x.shape[channels] != self.num_features:
@@ -235,6 +248,7 @@ class BatchNorm1d(_ByChannel):
         eps: added to the variance.
         momentum: weight of the new batch in the running averages; None: all batches weigh the same.
         affine: whether to have weight and bias.
+        device, dtype: of the weights; default the CPU and float32.
         bias: whether to add a bias, if affine.
         track_running_stats: False uses the statistics of the batch in evaluation, too.
 
@@ -287,6 +301,7 @@ class InstanceNorm1d(_ByChannel):
         eps: added to the variance.
         momentum: weight of the new batch in the running averages.
         affine: whether to have weight and bias, one for each channel.
+        device, dtype: of the weights; default the CPU and float32.
         bias: whether to add a bias, if affine.
         track_running_stats: keep running averages over examples, which evaluation uses.
 
@@ -314,10 +329,13 @@ class InstanceNorm1d(_ByChannel):
         momentum: float = 0.1,
         affine: bool = False,
         track_running_stats: bool = False,
+        device: Any = None,
+        dtype: Any = None,
         *,
         bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias=bias)
+        options = (affine, track_running_stats, device, dtype)
+        super().__init__(num_features, eps, momentum, *options, bias=bias)
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """The same shape."""

@@ -100,10 +100,18 @@ class _Cell(_Recurrent):
     """Base class of the cells."""
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, *, generator: tt.Generator | None = None
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        device: Any = None,
+        dtype: Any = None,
+        generator: tt.Generator | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias)
         self._add("", input_size, generator)
+        self.to(device, dtype)
 
     def forward(self, x: tt.Tensor, hx: Any = None) -> Any:
         """One step: x (N, input_size) or (input_size,), state (N, H) or (H,) → the next state."""
@@ -123,6 +131,7 @@ class RNNCell(_Cell):
         hidden_size: H, size of the state.
         bias: whether to have biases.
         nonlinearity: "tanh" or "relu".
+        device, dtype: of the weights; default the CPU and float32.
         generator: random generator for the initial weights; default: the global one.
 
     Shapes:
@@ -144,9 +153,11 @@ class RNNCell(_Cell):
         bias: bool = True,
         nonlinearity: Literal["tanh", "relu"] = "tanh",
         *,
+        device: Any = None,
+        dtype: Any = None,
         generator: tt.Generator | None = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, generator=generator)
+        super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype, generator=generator)
         self._set_nonlinearity(nonlinearity)
 
 
@@ -157,6 +168,7 @@ class LSTMCell(_Cell):
         input_size: size of an input.
         hidden_size: H, size of the state.
         bias: whether to have biases.
+        device, dtype: of the weights; default the CPU and float32.
         generator: random generator for the initial weights; default: the global one.
 
     Shapes:
@@ -182,6 +194,7 @@ class GRUCell(_Cell):
         input_size: size of an input.
         hidden_size: H, size of the state.
         bias: whether to have biases.
+        device, dtype: of the weights; default the CPU and float32.
         generator: random generator for the initial weights; default: the global one.
 
     Shapes:
@@ -210,6 +223,8 @@ class _Layers(_Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        device: Any = None,
+        dtype: Any = None,
         generator: tt.Generator | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias)
@@ -223,6 +238,7 @@ class _Layers(_Recurrent):
         for layer, suffixes in enumerate(self.suffixes):
             for suffix in suffixes:
                 self._add(suffix, len(suffixes) * hidden_size if layer else input_size, generator)
+        self.to(device, dtype)
 
     def forward(self, x: tt.Tensor, hx: Any = None) -> Any:
         """All steps of a sequence.
@@ -301,6 +317,7 @@ class RNN(_Layers):
         batch_first: whether the batch is axis 0, not 1, of inputs and outputs (not of states).
         dropout: probability of dropping an output of a layer but the last, while training.
         bidirectional: a second pass from the end, whose states are joined to those of the first.
+        device, dtype: of the weights; default the CPU and float32.
         generator: random generator for initial weights and dropout; default: the global one.
 
     Shapes:
@@ -331,10 +348,13 @@ class RNN(_Layers):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        device: Any = None,
+        dtype: Any = None,
         generator: tt.Generator | None = None,
     ) -> None:
         options = (num_layers, bias, batch_first, dropout, bidirectional)
-        super().__init__(input_size, hidden_size, *options, generator=generator)
+        place: Any = {"device": device, "dtype": dtype}
+        super().__init__(input_size, hidden_size, *options, **place, generator=generator)
         self._set_nonlinearity(nonlinearity)
 
 

@@ -32,6 +32,7 @@ class MultiheadAttention(Module):
         dropout: probability of dropping a weight while training.
         bias: whether the linear maps have a bias.
         batch_first: whether the batch is axis 0.
+        device, dtype: of the weights; default the CPU and float32.
         generator: random generator for the initial weights and dropout; default: the global one.
 
     Shapes:
@@ -62,6 +63,8 @@ class MultiheadAttention(Module):
         bias: bool = True,
         *,
         batch_first: bool = False,
+        device: Any = None,
+        dtype: Any = None,
         generator: tt.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -82,6 +85,7 @@ class MultiheadAttention(Module):
         self.out_proj = Linear(embed_dim, embed_dim, bias, generator=generator)
         if self.out_proj.bias is not None:
             init.zeros_(self.out_proj.bias)
+        self.to(device, dtype)
 
     def forward(
         self,
@@ -176,6 +180,7 @@ class TransformerEncoderLayer(Module):
         batch_first: whether the batch is axis 0.
         norm_first: whether to normalize before attention and network, as GPT-2, not after the additions.
         bias: whether linear maps and norms have biases.
+        device, dtype: of the weights; default the CPU and float32.
 
     Shapes:
         src (T, N, C), or (T, C) → the same.
@@ -198,6 +203,8 @@ class TransformerEncoderLayer(Module):
         batch_first: bool = False,
         norm_first: bool = False,
         bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         named: dict[str, Callable[[tt.Tensor], tt.Tensor]] = {"relu": F.relu, "gelu": F.gelu}
@@ -216,6 +223,7 @@ class TransformerEncoderLayer(Module):
         self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
         self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
         self.dropout1, self.dropout2 = Dropout(dropout), Dropout(dropout)
+        self.to(device, dtype)
 
     def forward(
         self,
