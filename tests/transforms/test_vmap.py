@@ -357,6 +357,25 @@ def test_a_shared_tensor_cannot_be_written(writes: Any) -> None:
     assert target.tolist() == [0.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: x.sin_(),
+        lambda x: x.clamp_(0.0, 1.0),
+        lambda x: x.masked_fill_(x > 0, 0.5),
+        lambda x: x.scatter_add_(0, (x > 0).astype(tt.int64), x * 2),
+        lambda x: x.fill_(2.0),
+        lambda x: x.addcmul_(x * 2, x + 1),
+        lambda x: x.copy_(x.flip()),
+    ],
+)
+def test_methods_in_place(write: Any) -> None:
+    f = lambda x: write(x * 1.0)  # noqa: E731
+    near(vmap(f)(X), loop(f, X))
+    slope = grad(lambda x: (write(x * 1.0) * x).sum())
+    near(vmap(slope)(X), loop(slope, X))
+
+
 @pytest.mark.parametrize("wrong", [-1, 4])
 def test_an_index_outside_of_its_own_sample_raises(wrong: int) -> None:
     tables, index = tt.ones(2, 4, 3), tt.tensor([[0, 1], [3, wrong]])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinytensor.autograd.backward import follow
-from tinytensor.autograd.levels import innermost
+from tinytensor.autograd.levels import Batched, innermost
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies, launch
@@ -67,6 +67,8 @@ def has_history(x: Tensor) -> bool:
 
 def check_target(x: Tensor, needs: bool, what: str) -> None:
     """Raise if x cannot be written in place: it overlaps itself, is read-only, or autograd forbids it."""
+    if isinstance(x, Batched):
+        x = x.value
     if x.layout.overlaps():
         raise GradError(
             f"{what}: the target of shape {x.layout.shape} and strides {x.layout.strides} overlaps itself",
