@@ -87,8 +87,8 @@ def make_view(
             if edge is not None and op is not None and storage.dtype.is_inexact:
                 t._edge = new_node(op, (edge,), params, layout)
                 t._requires = True
-        if base is not None and origin is None:
-            t._origin = x._origin
+            if base is not None and origin is None:
+                t._origin = x._origin
     else:
         t._origin = "under no_grad"
     return t
