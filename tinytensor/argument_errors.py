@@ -17,6 +17,7 @@ from tinytensor.errors import ArgumentError, MissingNameError
 
 __all__ = [
     "AUTOGRAD",
+    "DATA",
     "FUNCTIONAL",
     "FUNCTIONS",
     "METHODS",
@@ -24,6 +25,7 @@ __all__ = [
     "NN",
     "OPTIM",
     "PYTORCH",
+    "UTILS",
     "Elsewhere",
     "in_our_words",
     "missing",
@@ -70,6 +72,15 @@ AUTOGRAD = {
     "functional": "tt.grad",
     "grad": "tt.grad",
     "gradcheck": "tt.gradcheck",
+}
+UTILS = {
+    "checkpoint": "tt.checkpoint",
+}
+DATA = {
+    "ChainDataset": "yield from one; yield from other, in __iter__ of a tt.utils.data.IterableDataset",
+    "DistributedSampler": "tt.utils.data.Subset(dataset, range(rank, len(dataset), ranks))",
+    "StackDataset": "tt.utils.data.TensorDataset, or a dataset whose __getitem__ returns a tuple",
+    "SubsetRandomSampler": "shuffle=True of tt.utils.data.Subset(dataset, indices)",
 }
 MODULE = {
     **{device: f'm.to("{device}")' for device in ("cuda", "cpu")},

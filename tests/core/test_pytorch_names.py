@@ -16,13 +16,24 @@ import pytest
 import tinytensor as tt
 from tinytensor import autograd
 from tinytensor.argument_checks import guarded
-from tinytensor.argument_errors import AUTOGRAD, FUNCTIONAL, FUNCTIONS, METHODS, MODULE, NN, OPTIM
+from tinytensor.argument_errors import (
+    AUTOGRAD,
+    DATA,
+    FUNCTIONAL,
+    FUNCTIONS,
+    METHODS,
+    MODULE,
+    NN,
+    OPTIM,
+    UTILS,
+)
 from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError, MissingNameError
 
 x = tt.arange(6.0).reshape(2, 3)
 TABLES = {"x": (METHODS, x), "tt": (FUNCTIONS, tt), "nn": (NN, tt.nn), "optim": (OPTIM, tt.optim)}
 m = tt.nn.Linear(3, 2)
 TABLES |= {"autograd": (AUTOGRAD, autograd), "m": (MODULE, m)}
+TABLES |= {"utils": (UTILS, tt.utils), "data": (DATA, tt.utils.data)}
 NAMES = [(where, name) for where, (table, _) in TABLES.items() for name in table]
 
 
