@@ -13,11 +13,11 @@ leaves words of its last block unused; so two calls never share a block. All sum
 `ops/random/philox.py` computes the words and converts them to elements.
 """
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import SupportsIndex
 
 from tinytensor.errors import ArgumentError, FormatError
+from tinytensor.forks import GENERATORS, lock_for_forks
 from tinytensor.shapes import as_int
 
 __all__ = ["Generator", "default_generator", "initial_seed", "manual_seed"]
@@ -27,6 +27,7 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)  # for words 0 and 2 of the counter
 WEYL = (0x9E3779B9, 0xBB67AE85)  # added to the two halves of the key after each round
 ROUNDS = 10
 _LOW = 0xFFFFFFFF
+_lock = lock_for_forks(GENERATORS)  # of the states of all generators
 
 
 class Generator:
@@ -46,10 +47,9 @@ class Generator:
         (0, 3, Generator(seed=7, offset=4))
     """
 
-    __slots__ = ("_lock", "_offset", "_seed")
+    __slots__ = ("_offset", "_seed")
 
     def __init__(self, seed: SupportsIndex = 0) -> None:
-        self._lock = threading.Lock()
         self._seed = _reduce("Generator", seed)
         self._offset = 0
 
@@ -83,7 +83,7 @@ class Generator:
             True
         """
         reduced = _reduce("Generator.manual_seed", seed)
-        with self._lock:
+        with _lock:
             self._seed, self._offset = reduced, 0
         return self
 
@@ -112,7 +112,7 @@ class Generator:
                 why="a stream only advances: going back would repeat random numbers",
                 fix="restore an earlier position with generator.set_state(state)",
             )
-        with self._lock:
+        with _lock:
             before = self._offset
             self._offset = (before + count) % _MODULUS
         for observe in tuple(observers):
@@ -144,7 +144,7 @@ class Generator:
             >>> tt.Generator(7).get_state()
             {'seed': 7, 'offset': 0}
         """
-        with self._lock:
+        with _lock:
             return {"seed": self._seed, "offset": self._offset}
 
     def set_state(self, state: object) -> None:
@@ -169,7 +169,7 @@ class Generator:
         for name, value in state.items():
             if type(value) is not int or not 0 <= value < _MODULUS:
                 raise _bad_state(f"{name} is {str(value)[:40]}")
-        with self._lock:
+        with _lock:
             self._seed, self._offset = state["seed"], state["offset"]
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ FUNCTION_LINES, LINE_LENGTH = 60, 110
 # those on lines above its own, and from itself; imports for the type checker count.
 ENGINE = """
 errors
-config device argument_errors
+config device argument_errors forks
 shapes dtypes files
 layout generator safetensors_file
 runtime

@@ -6,7 +6,6 @@ Independent of concrete ops and of NumPy; `graph.py` defines nodes and edges.
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,6 +26,7 @@ from tinytensor.autograd.graph import (
 from tinytensor.autograd.hooks import Grads, replaced_all, run_tensor_hooks
 from tinytensor.autograd.modes import grad_enabled, in_backward
 from tinytensor.errors import GradError
+from tinytensor.forks import ACCUMULATION, lock_for_forks
 from tinytensor.tensor import Tensor, wrap
 
 __all__ = ["Node"]
@@ -308,7 +308,7 @@ def follow(t: Tensor, old: Edge) -> None:
         retain(t)
 
 
-_accumulating = threading.RLock()  # concurrent passes may share a leaf
+_accumulating = lock_for_forks(ACCUMULATION)  # concurrent passes may share a leaf
 
 
 def _sum(leaf: Tensor, grad: Tensor, copy: bool, algebra: Algebra) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -22,6 +22,7 @@ import numpy as np
 
 from tinytensor.config import config
 from tinytensor.errors import KernelError
+from tinytensor.forks import HOST_KERNELS, lock_for_forks
 from tinytensor.runtime.cpu.library import load, make
 from tinytensor.runtime.cpu.threads import THREADS, pool_address
 from tinytensor.runtime.kernel_files import kernel_path
@@ -39,7 +40,7 @@ _TYPES: dict[str, Any] = {
     "Index": ctypes.c_longlong,
     "double": ctypes.c_double,
 }
-_lock = threading.RLock()
+_lock = lock_for_forks(HOST_KERNELS)
 _told: set[str] = set()  # messages already logged
 _all: WeakSet[HostKernels] = WeakSet()
 

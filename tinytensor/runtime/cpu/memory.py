@@ -9,7 +9,6 @@ every NumPy view of a block has the block's bytes as its `.base`, so `sys.getref
 from __future__ import annotations
 
 import sys
-import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinytensor.errors import AllocationError, TinyTensorError
+from tinytensor.forks import MEMORY, lock_for_forks
 from tinytensor.runtime.cpu.arrays import Array
 
 # ---- the pool ----------------------------------------------------------------------------------------------
@@ -57,6 +57,9 @@ def _others_see(block: Block) -> bool:
     return sys.getrefcount(block.bytes) > _ALONE
 
 
+_lock = lock_for_forks(MEMORY)  # reentrant: the garbage collector may run a finalizer that allocates
+
+
 class Pool:
     """Caching allocator of 64-byte aligned blocks, which are reused when nothing references them.
 
@@ -71,12 +74,11 @@ class Pool:
         self.returned: deque[Block] = deque()
         self._free: dict[int, list[Block]] = {}
         self._limbo: list[Block] = []
-        self._lock = threading.RLock()  # reentrant: the garbage collector may run a finalizer that allocates
 
     def alloc(self, nbytes: int) -> Block:
         """A block of at least nbytes."""
         size_class = _size_class(nbytes)
-        with self._lock:
+        with _lock:
             if self.returned or self._limbo:
                 self._drain()
             stats = self.statistics
@@ -129,19 +131,19 @@ class Pool:
 
     def settle(self) -> PoolStatistics:
         """Process the returned blocks and return the statistics."""
-        with self._lock:
+        with _lock:
             self._drain()
             return self.statistics
 
     def reset_peak(self) -> None:
         """Reset `peak` to the bytes in use now."""
-        with self._lock:
+        with _lock:
             self._drain()
             self.statistics.peak = self.statistics.live
 
     def release(self) -> int:
         """Free all cached blocks; returns the number of bytes."""
-        with self._lock:
+        with _lock:
             self._drain()
             given = self.statistics.cached
             self._free.clear()
