@@ -1,5 +1,6 @@
 """PyTorch's names of functions and methods against NumPy: tests/oracle/test_pytorch_calls.py asks PyTorch."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -195,6 +196,14 @@ def test_casts_to_the_same_dtype_are_free() -> None:
     assert x.double() is x
     assert x.to(tt.double) is x
     assert i.long() is i
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1, None])
+def test_median_along_an_axis_is_numpys(axis: int | None) -> None:
+    for keep in (False, True):
+        ours = tt.median(b, axis=axis, keepdims=keep)
+        np.testing.assert_allclose(ours.numpy(), np.median(B, axis=axis, keepdims=keep), rtol=1e-12)
+    assert math.isnan(n.median(axis=None).item())
 
 
 def test_data_is_the_memory_without_the_history() -> None:

@@ -85,7 +85,7 @@ ROWS = [
     ),
     Row(
         "diff:twice",
-        lambda x, a, b: tt.diff(x, n=2, prepend=a, append=b),
+        lambda x, a, b: tt.diff(x, 2, prepend=a, append=b),
         lambda x, a, b: np.diff(x, n=2, prepend=a, append=b),
         (floats((2, 4)), floats((2, 1)), floats((2, 2))),
         ops=("index", "subtract", "join"),

@@ -153,8 +153,8 @@ def test_nothing_is_selected_from_an_empty_giant() -> None:
 def test_differences_of_nothing_end() -> None:
     x = tt.arange(4)
     assert [tt.diff(x, n=n).shape for n in (0, 1, 3, 4, 5, 2**62)] == [(4,), (3,), (1,), (0,), (0,), (0,)]
-    assert tt.diff(tt.ones(1).expand(0, 2**40), 1, 2**39).shape == (0, 2**39)
-    assert tt.diff(tt.ones(2, 3), 0, 2**31 - 1, prepend=tt.ones(1, 3)).shape == (0, 3)
+    assert tt.diff(tt.ones(1).expand(0, 2**40), 2**39, 1).shape == (0, 2**39)
+    assert tt.diff(tt.ones(2, 3), 2**31 - 1, 0, prepend=tt.ones(1, 3)).shape == (0, 3)
 
 
 @pytest.mark.parametrize("device", ["cpu", "emulated"])

@@ -208,13 +208,16 @@ def _middle(x: Tensor, dim: int | None, keepdim: bool, skip: bool) -> Any:
     )
 
 
-def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The median, the lower one of two; nan if an element is.
+def median(
+    x: Tensor, dim: int | None = None, keepdim: bool = False, *, axis: Any = ..., keepdims: bool = False
+) -> Any:
+    """The median, the lower one of two; nan if an element is. With `axis` as in NumPy, the mean of the two.
 
     Args:
         x: any shape; not complex.
         dim: the axis; None is all of them.
         keepdim: keep it, with size 1.
+        axis, keepdims: the same in NumPy's call, of a floating x.
 
     Returns:
         A tensor; with dim a tuple (values, indices).
@@ -224,7 +227,11 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         2
         >>> tt.median(tt.tensor([[3, 1, 2]]), dim=1).indices.tolist()
         [2]
+        >>> tt.median(tt.tensor([4.0, 1.0, 3.0, 2.0]), axis=0).item()
+        2.5
     """
+    if axis is not ...:
+        return quantile(x, 0.5, axis, keepdims)
     return _middle(x, dim, keepdim, skip=False)
 
 

@@ -253,14 +253,14 @@ def cumulative_prod(
 
 
 def diff(
-    x: Tensor, axis: int = -1, n: int = 1, *, prepend: Tensor | None = None, append: Tensor | None = None
+    x: Tensor, n: int = 1, axis: int = -1, *, prepend: Tensor | None = None, append: Tensor | None = None
 ) -> Tensor:
     """n-th differences of adjacent elements along an axis: y[i] = x[i+1] - x[i].
 
     Args:
         x: at least one axis; not bool.
-        axis: the axis.
         n: the order of the difference; 0 returns x.
+        axis: the axis.
         prepend, append: tensors to concatenate before and after x along the axis first.
 
     Returns:
