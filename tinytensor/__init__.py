@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tinytensor import api as _api
+from tinytensor import backends as backends
 from tinytensor import fft as fft
 from tinytensor import func as func
 from tinytensor import linalg as linalg
@@ -17,7 +18,7 @@ from tinytensor.interop.einops_backend import offer as _offer
 __version__ = "0.1.0"
 _offer()
 if not TYPE_CHECKING:  # type checkers follow the star import, and report a missing name themselves
-    __all__ = sorted([*_api.__all__, "fft", "func", "linalg", "nn", "optim", "utils"])
+    __all__ = sorted([*_api.__all__, "backends", "fft", "func", "linalg", "nn", "optim", "utils"])
 
     def __getattr__(name):  # called only for names that do not exist
         _missing(__name__, _FUNCTIONS, name)

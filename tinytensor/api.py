@@ -16,6 +16,7 @@ from tinytensor.config import *
 from tinytensor.creation import *
 from tinytensor.device import *
 from tinytensor.device import Device as _Device
+from tinytensor.display import *
 from tinytensor.dtypes import *
 from tinytensor.dtypes import bool_ as _bool
 from tinytensor.dtypes import float16 as _half

@@ -17,6 +17,7 @@ from tinytensor.errors import ArgumentError, MissingNameError
 
 __all__ = [
     "AUTOGRAD",
+    "BACKENDS",
     "DATA",
     "FUNCTIONAL",
     "FUNCTIONS",
@@ -40,6 +41,7 @@ METHODS = {
     "type": "x.astype(dtype), or x.dtype",
 }
 _NOT_YET = "not here yet: "
+_EXACT = "nothing: products of float32 are computed in float32"
 FUNCTIONS = {
     "FloatTensor": "tt.tensor(data, dtype=tt.float32)",
     "LongTensor": "tt.tensor(data, dtype=tt.int64)",
@@ -47,6 +49,7 @@ FUNCTIONS = {
     "compile": f"{_NOT_YET}fused ops such as tt.linear_gelu and tt.capture, which replays a step, save calls",
     "jit": f"{_NOT_YET}fused ops such as tt.linear_gelu and tt.capture, which replays a step, save calls",
     "set_default_dtype": "dtype=tt.float64 where a tensor is made, or model.to(tt.float64)",
+    "set_float32_matmul_precision": _EXACT,
     "vmap": f"{_NOT_YET}ops broadcast, so a batch is one more axis in front",
 }
 NN = {
@@ -66,12 +69,8 @@ OPTIM = {
     "lr_scheduler": "tt.optim.schedule",
 }
 AUTOGRAD = {
-    "Function": "tt.Function",
     "Variable": "tt.tensor(data, requires_grad=True)",
-    "detect_anomaly": "tt.detect_anomaly",
-    "functional": "tt.grad",
-    "grad": "tt.grad",
-    "gradcheck": "tt.gradcheck",
+    "functional": "tt.func",
 }
 UTILS = {
     "checkpoint": "tt.checkpoint",
@@ -82,6 +81,7 @@ DATA = {
     "StackDataset": "tt.utils.data.TensorDataset, or a dataset whose __getitem__ returns a tuple",
     "SubsetRandomSampler": "shuffle=True of tt.utils.data.Subset(dataset, indices)",
 }
+BACKENDS = dict.fromkeys(("cuda", "cudnn"), _EXACT)
 MODULE = {
     **{device: f'm.to("{device}")' for device in ("cuda", "cpu")},
     **{word: f"m.to(tt.{word})" for word in ("bfloat16", "double", "float", "half")},

@@ -5,6 +5,7 @@ Diagrams come from `lab`, which is imported on first use, so that training progr
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,23 +14,73 @@ import numpy as np
 from tinytensor.device import cpu
 from tinytensor.dispatch.record import requires
 from tinytensor.dispatch.transfer import values
-from tinytensor.errors import GradError
+from tinytensor.errors import ArgumentError, GradError
 from tinytensor.layout import Layout
 from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.shapes import as_int
 from tinytensor.tensor import Tensor, wrap
 from tinytensor.transforms.gradients import node_of
+
+__all__ = ["set_printoptions"]
 
 if TYPE_CHECKING:
     from tinytensor.lab.explain.explanation import Explanation
 
 
-_SHOWN = 50  # tensors with at most this many elements are printed in full
+@dataclass(slots=True)
+class _Options:
+    precision: int = 4
+    threshold: int = 50  # tensors with at most this many elements are printed in full
+    edgeitems: int = 3
+    linewidth: int = 75
+    sci_mode: bool = False
+
+
+_shown = _Options()
+
+
+def set_printoptions(
+    precision: int | None = None,
+    threshold: int | None = None,
+    edgeitems: int | None = None,
+    linewidth: int | None = None,
+    sci_mode: bool | None = None,
+) -> None:
+    """How tensors are printed from now on; what is None stays as it is.
+
+    Args:
+        precision: digits behind the point; at first 4.
+        threshold: elements of the largest tensor of which all are printed; at first 50.
+        edgeitems: elements printed at both ends of the axes of larger tensors; at first 3.
+        linewidth: characters in a line; at first 75.
+        sci_mode: print every float with an exponent; at first False: none.
+
+    Raises:
+        ArgumentError: a number is negative.
+
+    Example:
+        >>> tt.set_printoptions(precision=2)
+        >>> tt.tensor([0.12345])
+        tensor([0.12])
+        >>> tt.set_printoptions(precision=4)
+    """
+    numbers = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
+    given = {name: as_int(n, "set_printoptions", name) for name, n in numbers.items() if n is not None}
+    for name, n in given.items():
+        if n < 0:
+            raise ArgumentError(f"set_printoptions: {name} is {n}", why="it is a count", fix="0 or more")
+    for name, n in given.items():
+        setattr(_shown, name, n)
+    _shown.sci_mode = _shown.sci_mode if sci_mode is None else bool(sci_mode)
 
 
 def represent(t: Tensor) -> str:
     """String representation: the elements (both ends of long axes) and non-default attributes."""
-    cut = 0 if t.layout.size > _SHOWN else _SHOWN
-    with np.printoptions(threshold=cut, edgeitems=3, precision=4, suppress=True):
+    o = _shown
+    cut = 0 if t.layout.size > o.threshold else t.layout.size
+    form: Any = {"float_kind": lambda x: f"{x:.{o.precision}e}"} if o.sci_mode else None
+    width = {"edgeitems": o.edgeitems, "precision": o.precision, "linewidth": o.linewidth}
+    with np.printoptions(threshold=cut, suppress=True, formatter=form, **width):  # type: ignore[arg-type]
         body = np.array2string(_ends(t), separator=", ", prefix="tensor(")
     parts = [body]
     if t.layout.size == 0:
@@ -44,19 +95,19 @@ def represent(t: Tensor) -> str:
 
 
 def _ends(t: Tensor) -> Array:
-    """The elements to print; for a large tensor only the first and last four of each long axis, and no others
-    are read: an axis of length n is viewed as (2, 4), with stride n - 4 between the two groups.
+    """The elements to print; for a large tensor only the first and last k of each long axis, one more than
+    are shown, and no others are read: an axis of length n is viewed as (2, k), n - k steps apart.
     """
-    layout = t.layout
-    if layout.size <= _SHOWN or len(layout.shape) > 32:
+    layout, k = t.layout, _shown.edgeitems + 1
+    if layout.size <= _shown.threshold or len(layout.shape) > 32:
         return values(t)
     shape: list[int] = []
     strides: list[int] = []
     for n, step in zip(layout.shape, layout.strides, strict=True):
-        shape += [2, 4] if n > 8 else [n]
-        strides += [(n - 4) * step, step] if n > 8 else [step]
+        shape += [2, k] if n > 2 * k else [n]
+        strides += [(n - k) * step, step] if n > 2 * k else [step]
     ends = Layout.as_strided(shape, strides, layout.offset)
-    return values(wrap(None, ends, t.storage)).reshape([min(n, 8) for n in layout.shape])
+    return values(wrap(None, ends, t.storage)).reshape([min(n, 2 * k) for n in layout.shape])
 
 
 def _place_in_graph(t: Tensor) -> str:

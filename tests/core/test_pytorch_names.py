@@ -18,6 +18,7 @@ from tinytensor import autograd
 from tinytensor.argument_checks import guarded
 from tinytensor.argument_errors import (
     AUTOGRAD,
+    BACKENDS,
     DATA,
     FUNCTIONAL,
     FUNCTIONS,
@@ -32,7 +33,7 @@ from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError, Missin
 x = tt.arange(6.0).reshape(2, 3)
 TABLES = {"x": (METHODS, x), "tt": (FUNCTIONS, tt), "nn": (NN, tt.nn), "optim": (OPTIM, tt.optim)}
 m = tt.nn.Linear(3, 2)
-TABLES |= {"autograd": (AUTOGRAD, autograd), "m": (MODULE, m)}
+TABLES |= {"autograd": (AUTOGRAD, autograd), "m": (MODULE, m), "backends": (BACKENDS, tt.backends)}
 TABLES |= {"utils": (UTILS, tt.utils), "data": (DATA, tt.utils.data)}
 NAMES = [(where, name) for where, (table, _) in TABLES.items() for name in table]
 
@@ -276,6 +277,15 @@ def test_a_count_of_elements_is_an_integer_that_can_be_called() -> None:
     assert copy.deepcopy(y.size) == pickle.loads(pickle.dumps(y.size)) == 24
     with pytest.raises(IndexRangeError, match="size: axis 3"):
         y.size(3)
+
+
+def test_names_of_autograd_and_backends() -> None:
+    for name in ("Function", "detect_anomaly", "grad", "gradcheck", "gradgradcheck"):
+        assert getattr(autograd, name) is getattr(tt, name)
+    assert not tt.backends.mps.is_available()
+    assert not tt.backends.mps.is_built()
+    with pytest.raises(MissingNameError, match="in float32"):
+        tt.backends.cuda.matmul.allow_tf32 = True
 
 
 def test_an_enum_of_integers_is_a_number() -> None:

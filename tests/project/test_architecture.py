@@ -30,7 +30,7 @@ transforms cuda
 interop display argument_checks
 methods
 api
-linalg fft utils
+linalg fft utils backends
 optim
 nn
 func
