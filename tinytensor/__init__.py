@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from tinytensor import api as _api
-from tinytensor import backends as backends
 from tinytensor import fft as fft
 from tinytensor import func as func
 from tinytensor import linalg as linalg
@@ -14,6 +13,7 @@ from tinytensor.api import *
 from tinytensor.argument_errors import FUNCTIONS as _FUNCTIONS
 from tinytensor.argument_errors import missing as _missing
 from tinytensor.interop.einops_backend import offer as _offer
+from tinytensor.interop.pytorch import backends as backends
 
 __version__ = "0.1.0"
 _offer()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import SupportsIndex
 
 from tinytensor.errors import ArgumentError, FormatError
-from tinytensor.forks import GENERATORS, lock_for_forks
+from tinytensor.runtime.forks import GENERATORS, lock_for_forks
 from tinytensor.shapes import as_int
 
 __all__ = ["Generator", "default_generator", "initial_seed", "manual_seed"]

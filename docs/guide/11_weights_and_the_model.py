@@ -23,7 +23,7 @@ from gpt.presets import preset
 from gpt.weights.info import inventory
 from gpt.weights.pretrained import from_pretrained, save_single
 from gpt.weights.weight_tensor import tensors_of
-from tinytensor.safetensors_file import read_safetensors
+from tinytensor.interop.safetensors_file import read_safetensors
 
 exercises = Exercises("11_weights_and_the_model")
 

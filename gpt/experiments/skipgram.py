@@ -18,8 +18,8 @@ from gpt.tokenizers.char_and_word import WordTokenizer
 from tinytensor import nn
 from tinytensor.errors import ArgumentError
 from tinytensor.files import atomic_folder, read_text
+from tinytensor.interop.safetensors_file import Array, write_safetensors
 from tinytensor.optim import AdamW
-from tinytensor.safetensors_file import Array, write_safetensors
 
 Tell = Callable[[int, float], None]
 WORD = re.compile(r"[^\W\d_]+")

@@ -30,8 +30,8 @@ from gpt.training.run import Run, join_state, split_state
 from gpt.training.run_log import RunLog
 from gpt.training.train import Trainer
 from gpt.weights.checkpoint import load_checkpoint, reading_state, save_checkpoint
+from tinytensor.interop.safetensors_file import Array
 from tinytensor.optim import AdamW, GradScaler
-from tinytensor.safetensors_file import Array
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from gpt.weights.init_from import existing_runs
 from gpt.weights.trained import load_model
 from tinytensor import nn
 from tinytensor.files import PathLike
-from tinytensor.safetensors_file import Array
+from tinytensor.interop.safetensors_file import Array
 
 FIELDS: dict[str, str | None] = {"text": None, "label": None}
 

@@ -21,7 +21,7 @@ from gpt.fields import check_types
 from gpt.finetuning.base import Task
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
-from tinytensor.safetensors_file import Array
+from tinytensor.interop.safetensors_file import Array
 
 FIELDS: dict[str, str | None] = {"prompt": None, "chosen": None, "rejected": None}
 

@@ -20,7 +20,7 @@ import tinytensor as tt
 from gpt.fields import check_types, from_dict, to_dict
 from tinytensor import nn
 from tinytensor.files import PathLike, atomic_write, read_json
-from tinytensor.safetensors_file import Array, read_safetensors, write_safetensors
+from tinytensor.interop.safetensors_file import Array, read_safetensors, write_safetensors
 
 WEIGHTS, SETTINGS = "adapters.safetensors", "adapters.json"
 THIN = (".lora_a", ".lora_b")  # name suffixes of the adapters

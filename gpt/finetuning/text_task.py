@@ -11,7 +11,7 @@ from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.training.validation_loss import evaluate
-from tinytensor.safetensors_file import Array
+from tinytensor.interop.safetensors_file import Array
 
 
 class Reading(Task):

@@ -21,8 +21,8 @@ from gpt.generation.candidates import Array, to_numpy
 from gpt.tokenizers.base import Tokenizer, every_text
 from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.weights.trained import open_model
+from tinytensor.interop.safetensors_file import read_safetensors
 from tinytensor.lab.html import visible
-from tinytensor.safetensors_file import read_safetensors
 
 Similar = list[tuple[str, float]]
 VECTORS = "vectors.safetensors"  # next to tokenizer.json in a folder of `skipgram`

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import tinytensor as tt
-from tinytensor.safetensors_file import Array
+from tinytensor.interop.safetensors_file import Array
 
 __all__ = ["CapturedGradients"]
 

@@ -20,7 +20,7 @@ from gpt.config import TrainConfig
 from gpt.training.run import Run
 from gpt.training.run_log import RunLog
 from tinytensor.distributed import Communicator, DataParallel, init
-from tinytensor.safetensors_file import Array
+from tinytensor.interop.safetensors_file import Array
 
 _STRIDE = 0x9E3779B97F4A7C15  # between the seeds of ranks: odd, and far from small seeds
 

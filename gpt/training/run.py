@@ -44,8 +44,8 @@ from gpt.weights.sources import is_model_folder
 from gpt.weights.trained import CONFIG, TOKENIZER
 from tinytensor.distributed import Communicator, LocalCommunicator, ShardedOptimizer
 from tinytensor.files import atomic_write
+from tinytensor.interop.safetensors_file import Array
 from tinytensor.optim import GradScaler
-from tinytensor.safetensors_file import Array
 
 _RAW = "weights."  # prefix of the raw weights next to the optimizer state, if the model saved is the average
 

@@ -34,8 +34,8 @@ from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.init_from import read_configs, run_of, with_tokenizer_of
 from gpt.weights.sources import is_model_folder, open_source
 from tinytensor.distributed import init
+from tinytensor.interop.safetensors_file import Array
 from tinytensor.optim import clip_grad_norm_
-from tinytensor.safetensors_file import Array
 
 
 class Trainer:

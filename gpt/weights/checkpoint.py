@@ -21,7 +21,7 @@ from typing import Any
 
 from tinytensor.errors import ArgumentError, FormatError, SaveError, TinyTensorError
 from tinytensor.files import PathLike, atomic_write, read_json, sync_folder
-from tinytensor.safetensors_file import Array, read_safetensors, write_safetensors
+from tinytensor.interop.safetensors_file import Array, read_safetensors, write_safetensors
 
 _VERSION = 1
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gpt.config import GPTConfig
 from gpt.models.parameter_shapes import parameter_shapes
-from tinytensor.safetensors_file import Array
+from tinytensor.interop.safetensors_file import Array
 
 _IN_BLOCK = re.compile(r"h\.(\d+)\.(.+)\.(weight|bias)")
 

@@ -17,7 +17,7 @@ from gpt.fields import to_dict
 from gpt.weights.hf_names import Place, places
 from gpt.weights.sources import Source, open_source
 from gpt.weights.weight_tensor import Stored, tensors_of
-from tinytensor.safetensors_file import read_safetensors
+from tinytensor.interop.safetensors_file import read_safetensors
 
 _BLOCK = re.compile(r"(?<![\w.])((?:transformer\.|model\.)?(?:h|layers|blk))\.\d+\.")
 _GROUPS = [  # by prefix of our name, without the block
@@ -38,7 +38,7 @@ def inventory(tensors: Mapping[str, Stored], *, alike: bool = True) -> str:
         alike: whether to merge tensors that differ only in the index of their block into one line.
 
     Example:
-        >>> from tinytensor.safetensors_file import Entry
+        >>> from tinytensor.interop.safetensors_file import Entry
         >>> from gpt.weights.weight_tensor import stored
         >>> tensors = {f"h.{n}.w": stored(Entry("F32", np.ones((2, 3), np.float32)), "w") for n in range(4)}
         >>> print(inventory(tensors))

@@ -11,7 +11,7 @@ from gpt.fields import to_dict
 from gpt.models.gpt import GPT
 from gpt.weights.checkpoint import load_checkpoint, read_state, require_kind
 from gpt.weights.sources import is_model_folder, open_source
-from tinytensor.safetensors_file import Array, read_safetensors
+from tinytensor.interop.safetensors_file import Array, read_safetensors
 
 
 def load_weights(model: GPT, path: Path) -> None:

@@ -20,8 +20,8 @@ from gpt.weights.hf_names import GPT2, OURS, Naming, places
 from gpt.weights.sources import CONFIG, METADATA, WEIGHTS, open_source
 from gpt.weights.weight_tensor import DTYPES, as_stored
 from tinytensor.files import PathLike, atomic_folder, sync_folder
+from tinytensor.interop.safetensors_file import Array, Entry, write_safetensors
 from tinytensor.nn import Parameter, init
-from tinytensor.safetensors_file import Array, Entry, write_safetensors
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 

@@ -32,7 +32,7 @@ from gpt.weights.installed_models import is_package, weights_in
 from gpt.weights.weight_tensor import Stored, tensors_of
 from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError
 from tinytensor.files import PathLike, read_json
-from tinytensor.safetensors_file import Array, read_safetensors
+from tinytensor.interop.safetensors_file import Array, read_safetensors
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 METADATA = "gpt_config"  # metadata key of the config in a single file of ours

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinytensor.errors import DTypeError
-from tinytensor.safetensors_file import Array, Entry, WeightFile
+from tinytensor.interop.safetensors_file import Array, Entry, WeightFile
 
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # our name → name in weight files
 

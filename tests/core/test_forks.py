@@ -7,7 +7,7 @@ import time
 import pytest
 
 import tinytensor as tt
-from tinytensor import forks
+from tinytensor.runtime import forks
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),

@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 import tinytensor as tt
 from tests.helpers.source import ROOT
 from tinytensor.errors import DTypeError, FormatError, SaveError
-from tinytensor.safetensors_file import Entry, read_safetensors, write_safetensors
+from tinytensor.interop.safetensors_file import Entry, read_safetensors, write_safetensors
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "c8"]
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(lambda n: n != "__metadata__")
@@ -372,7 +372,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
         import resource, sys
         import numpy as np
         from tinytensor.errors import SaveError
-        from tinytensor.safetensors_file import write_safetensors
+        from tinytensor.interop.safetensors_file import write_safetensors
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
         try:
             write_safetensors(sys.argv[1], {"w": np.zeros(5_000)})

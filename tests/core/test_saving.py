@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 import tinytensor as tt
 from tinytensor import nn
 from tinytensor.dtypes import ALL
+from tinytensor.interop.safetensors_file import read_safetensors, write_safetensors
 from tinytensor.optim import SGD, AdamW
-from tinytensor.safetensors_file import read_safetensors, write_safetensors
 
 numbers = st.integers() | st.floats() | st.complex_numbers() | st.booleans()
 texts = st.text(st.characters(), max_size=5)  # half surrogate pairs, too

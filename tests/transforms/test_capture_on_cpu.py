@@ -194,7 +194,7 @@ X = tt.ones(4)
         (lambda: (X + 1).tolist(), "reading a result"),
         (lambda: (X + 1).numpy(), "numpy"),
         (lambda: np.asarray(X), "numpy"),
-        (lambda: np.from_dlpack(X), "numpy"),
+        (lambda: np.from_dlpack(X), "dlpack"),
         (lambda: X[X > 0], "depends on data"),
         (lambda: tt.nonzero(X), "depends on data"),
         (lambda: X.to("emulated"), "a copy to a device"),

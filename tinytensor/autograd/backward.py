@@ -26,7 +26,7 @@ from tinytensor.autograd.graph import (
 from tinytensor.autograd.hooks import Grads, replaced_all, run_tensor_hooks
 from tinytensor.autograd.modes import grad_enabled, in_backward
 from tinytensor.errors import GradError
-from tinytensor.forks import ACCUMULATION, lock_for_forks
+from tinytensor.runtime.forks import ACCUMULATION, lock_for_forks
 from tinytensor.tensor import Tensor, wrap
 
 __all__ = ["Node"]

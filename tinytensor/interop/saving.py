@@ -22,11 +22,11 @@ from tinytensor.device import Device, cpu
 from tinytensor.dtypes import BY_NAME, DType, bfloat16, complex128
 from tinytensor.errors import ArgumentError, DTypeError, FormatError, SaveError, TinyTensorError
 from tinytensor.files import PathLike
+from tinytensor.interop.safetensors_file import Entry, WeightFile, read_safetensors, write_safetensors
 from tinytensor.layout import Layout
 from tinytensor.ops.views.device_transfer import present, transfer
 from tinytensor.ops.views.manipulation import detach
 from tinytensor.runtime.cpu.arrays import Array, dtype_of
-from tinytensor.safetensors_file import Entry, WeightFile, read_safetensors, write_safetensors
 from tinytensor.storage import Storage
 from tinytensor.tensor import Tensor, arr, from_array, is_tensor, same_memory
 

@@ -15,7 +15,7 @@ from gpt.finetuning.finetune import begin
 from gpt.weights.checkpoint import load_checkpoint
 from tests.helpers.stopped import train_until
 from tests.helpers.tuned import base
-from tinytensor.safetensors_file import read_safetensors
+from tinytensor.interop.safetensors_file import read_safetensors
 
 __all__ = ["base"]
 

@@ -22,8 +22,8 @@ from gpt.finetuning.lora import (
 )
 from gpt.models.gpt import GPT
 from tinytensor import nn
+from tinytensor.interop.safetensors_file import read_safetensors
 from tinytensor.optim import AdamW
-from tinytensor.safetensors_file import read_safetensors
 
 SHAPE = {"vocab_size": 11, "block_size": 12, "n_layer": 2, "n_head": 2, "n_embd": 16}
 VARIANTS = [

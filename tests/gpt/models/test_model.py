@@ -11,8 +11,8 @@ from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.models.positions import sinusoidal_positions
 from tests.helpers.source import ROOT
+from tinytensor.interop.safetensors_file import read_safetensors
 from tinytensor.optim import AdamW, clip_grad_norm_
-from tinytensor.safetensors_file import read_safetensors
 
 GOLDEN = ROOT / "tests" / "golden" / "gpt2_2layer.safetensors"
 TINY = GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=8)

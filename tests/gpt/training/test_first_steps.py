@@ -20,7 +20,7 @@ from gpt.tokenizers.bpe import BPETokenizer
 from gpt.training.run import Run
 from gpt.training.train import configs_of, train
 from gpt.weights.pretrained import from_pretrained, save_pretrained
-from tinytensor.safetensors_file import write_safetensors
+from tinytensor.interop.safetensors_file import write_safetensors
 
 
 @pytest.fixture(scope="module")

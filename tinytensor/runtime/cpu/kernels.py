@@ -22,9 +22,9 @@ import numpy as np
 
 from tinytensor.config import config
 from tinytensor.errors import KernelError
-from tinytensor.forks import HOST_KERNELS, lock_for_forks
 from tinytensor.runtime.cpu.library import load, make
 from tinytensor.runtime.cpu.threads import THREADS, pool_address
+from tinytensor.runtime.forks import HOST_KERNELS, lock_for_forks
 from tinytensor.runtime.kernel_files import kernel_path
 
 logger = logging.getLogger(__name__)

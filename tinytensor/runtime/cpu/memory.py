@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinytensor.errors import AllocationError, TinyTensorError
-from tinytensor.forks import MEMORY, lock_for_forks
 from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.runtime.forks import MEMORY, lock_for_forks
 
 # ---- the pool ----------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ def lock_for_forks(level: int) -> Any:
     """A reentrant lock that is held by nobody else while this process forks; one for each level.
 
     Example:
-        >>> from tinytensor.forks import MEMORY, lock_for_forks
+        >>> from tinytensor.runtime.forks import MEMORY, lock_for_forks
         >>> lock_for_forks(MEMORY) is lock_for_forks(MEMORY)
         True
     """
