@@ -53,9 +53,10 @@ HOST_KERNEL bool cross_entropy_forward(Array loss, Array top, Array log, Array l
             float most = largest_of(x, width);
             auto share = [&](Index i, auto lanes) { return exponential(load(x + i, lanes) - most); };
             float rest = logf(sum_of(width, share));
-            if (tops && logs) tops[row] = most, logs[row] = rest;
             Index label = labels.at[row];
-            losses[row] = label == ignore ? 0 : loss_of(x, width, label, most, rest, (float)smoothing);
+            bool ignored = label == ignore;
+            if (tops && logs) tops[row] = ignored ? 0 : most, logs[row] = ignored ? 0 : rest;
+            losses[row] = ignored ? 0 : loss_of(x, width, label, most, rest, (float)smoothing);
         }
     });
     if (per_row) return true;

@@ -88,7 +88,7 @@ def compare(
             bound = last * scale + smallest + FACTOR * np.sqrt(max(terms, 1.0)) * unit * scale
             if (difference > bound).any():
                 bound = bound + FACTOR * np.sqrt(max(terms, 1.0)) * _change(expected, moved(), elementwise)
-    return _worst(output, actual, expected, difference, bound)
+        return _worst(output, actual, expected, difference, bound)
 
 
 def _distance(actual: Array, expected: Array) -> npt.NDArray[np.float64]:

@@ -116,6 +116,11 @@ def true_indices(mask: Tensor) -> list[Tensor]:
 # ---- elements ----------------------------------------------------------------------------------------------
 
 
+def _marked(bits: Array) -> Array:
+    """Flat indices of the marked elements; tools also run the NumPy code on bits that a device has packed."""
+    return np.flatnonzero(bits if bits.dtype == bool else np.unpackbits(bits, bitorder="little"))
+
+
 @register
 class Compress(Op):
     """The elements of x that are marked, in row-major order."""
@@ -132,7 +137,7 @@ class Compress(Op):
     @staticmethod
     def cpu(y: Array, x: Array, bits: Array, starts: None, *, count: int, shape: Shape) -> None:
         note_picked(y)
-        np.take(reshaped(x, -1), np.flatnonzero(bits), out=y, mode="clip")  # faster than x[bits]
+        np.take(reshaped(x, -1), _marked(bits), out=y, mode="clip")  # faster than x[bits]
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, bits: View, starts: View, *, count: int, shape: Shape) -> None:
@@ -167,7 +172,7 @@ class CompressTranspose(Op):
     @staticmethod
     def cpu(y: Array, grad: Array, bits: Array, starts: None, *, count: int, shape: Shape) -> None:
         y[...] = 0
-        y.reshape(-1)[np.flatnonzero(bits)] = grad
+        y.reshape(-1)[_marked(bits)] = grad
 
     @staticmethod
     def cuda(

@@ -129,6 +129,7 @@ class CrossEntropy(Op):
                 rows[r] *= 1.0 - label_smoothing
                 rows[r] += label_smoothing * (logs[r] - average)
         if top is not None and log is not None:
+            tops[~counted] = logs[~counted] = 0  # backward reads none of these
             top[...], log[...] = tops.reshape(top.shape), logs.reshape(log.shape)
         rows[~counted] = 0
         if reduction == "none":
