@@ -20,8 +20,8 @@ PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 PYTEST := $(ONE_THREAD) TINYTENSOR_NUM_THREADS=1 .venv/bin/python -m pytest -q $(PARALLEL)
 PYTEST_ORACLE := $(ONE_THREAD) TINYTENSOR_NUM_THREADS=1 .venv-oracle/bin/python -m pytest -q $(PARALLEL)
 
-# What a new op needs: a row, a kernel, a documented function; `flops`, `autocast`; where its inputs are other than
-# matrices also a case of the benchmarks, and a call for a new .cu file.
+# What a new op needs: a row, a kernel, a documented function; `flops`, `autocast`; and where its inputs are other than
+# matrices of one shape, `large` and `timed` in its row.
 COMPLETE := tests/ops/test_registry.py tests/lab/test_profiler_devices.py::test_every_op_has_a_formula \
 	tests/transforms/test_autocast.py::test_ops_are_cast_as_in_pytorch \
 	tests/benchmarks/test_ops.py::test_every_op_has_a_case_or_a_reason \

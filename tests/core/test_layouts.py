@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.layouts import LAYOUTS, read
-from tests.op_table.row import ALL, rounded
+from tinytensor.op_table.row import ALL, rounded
 
 SHAPES = [(3, 4), (2, 1, 3), (5,), (), (0, 3), (1, 1)]
 

@@ -1,9 +1,9 @@
 """How a row of the op table is run on a device: its tensors are moved there, called, differentiated."""
 
 import tinytensor as tt
-from tests.op_table import Row
-from tests.op_table.row import as_tuple
 from tinytensor.layout import contiguous
+from tinytensor.op_table import Row
+from tinytensor.op_table.row import as_tuple
 from tinytensor.tensor import wrap
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinytensor as tt
-from tests.op_table.row import Row, rounded
+from tinytensor.op_table.row import Row, rounded
 from tinytensor.tensor import arr
 
 Array = np.ndarray[Any, Any]
@@ -92,8 +92,6 @@ NAMES = (*LAYOUTS, MIXED)
 
 def choose(row: Row, values: list[Array], layout: str) -> list[str]:
     """The layout of each input: the one asked for where it fits, else packed."""
-    if row.packed_only:
-        return ["packed"] * len(values)
     cycle = list(LAYOUTS)
     wanted = [cycle[(i + 1) % len(cycle)] if layout == MIXED else layout for i in range(len(values))]
     return [

@@ -22,7 +22,7 @@ from tests.helpers.on_emulated import (
     launches,
     normal,
 )
-from tests.op_table.attention import past
+from tinytensor.op_table.attention.attention import past
 from tinytensor.ops.attention import launch
 
 FULL = os.environ.get("TINYTENSOR_FULL") == "1"

@@ -84,7 +84,7 @@ def test_every_kernel_is_launched() -> None:
             reached = (stem, name) in launched if name in own else name in everywhere
             if not reached:
                 problems.append(f"{stem}.cu: no row of the op table launches {name}")
-    fix = "add a row to tests/op_table, or a call to `more` in tests/helpers/kernel_matrix.py"
+    fix = "add a row to tinytensor/op_table, or a call to `more` in tests/helpers/kernel_matrix.py"
     assert not problems, "\n".join(dict.fromkeys(problems)) + f"\n{fix}"
 
 

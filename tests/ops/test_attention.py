@@ -7,7 +7,7 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.fused import Array, leaf, normal, peak
-from tests.op_table.attention import attention, past
+from tinytensor.op_table.attention.attention import attention, past
 from tinytensor.ops.attention import attention as attention_module
 
 RNG = np.random.default_rng

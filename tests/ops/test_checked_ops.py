@@ -33,5 +33,5 @@ def test_every_kernel_is_watched() -> None:
         for name in signatures(stem):
             if not ((stem, name) in watched if name in own else name in anywhere):
                 missing.append(f"{name} of {stem}.cu")
-    fix = "add a row to tests/op_table, or a call to `larger` in tests/helpers/watched_calls.py"
+    fix = "add a row to tinytensor/op_table, or a call to `larger` in tests/helpers/watched_calls.py"
     assert not missing, f"no call of tests/helpers/watched_calls.py launches {', '.join(missing)}; {fix}"

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinytensor as tt
-from tests.op_table.convolution import convolve, pool
 from tinytensor.dispatch.view_gradients import strided
 from tinytensor.layout import Layout
+from tinytensor.op_table.matmul.convolution import convolve, pool
 
 
 def tensors(*shapes, seed=0):

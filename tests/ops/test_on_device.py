@@ -16,12 +16,12 @@ import tinytensor as tt
 from tests.helpers.drivers import gradients, outputs, placed
 from tests.helpers.layouts import layouts_of, prepared, read, tensors
 from tests.helpers.tolerance import assert_close, tolerance
-from tests.op_table import ROWS as ALL_ROWS
-from tests.op_table import Row
-from tests.op_table.row import COMPLEX, FLOATS, as_tuple, for_the_cpu, silent
 from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dispatch.views import ViewOp
 from tinytensor.op import registry
+from tinytensor.op_table import ROWS as ALL_ROWS
+from tinytensor.op_table import Row
+from tinytensor.op_table.row import COMPLEX, FLOATS, as_tuple, for_the_cpu, silent
 
 FULL = os.environ.get("TINYTENSOR_FULL") == "1"
 Array = np.ndarray[Any, Any]
@@ -46,7 +46,7 @@ def debug() -> Iterator[None]:
 
 def value_cases() -> list[Any]:
     found = []
-    for at, row in enumerate(ROWS):
+    for at, row in enumerate(row for row in ROWS if row.has_reference):
         layouts = layouts_of(row)
         dtypes = [d for d in row.dtypes if d not in COMPLEX]
         for i, dtype in enumerate(dtypes):
@@ -73,12 +73,11 @@ def test_value(row: Row, dtype: str, layout: str, device: str) -> None:
     assert [str(y.device) for y in results] == [device] * len(results)
     largest = max([v.size for v in values], default=1)
     for k, (y, reference) in enumerate(zip(results, references, strict=True)):
-        terms = largest if row.terms is None else row.terms
         assert_close(
             read(y.cpu()),
             reference,
             y.dtype.name,
-            terms,
+            largest,
             row.roundings,
             factor=row.tol,
             message=f"output {k}",

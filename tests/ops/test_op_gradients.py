@@ -15,8 +15,8 @@ import pytest
 import tinytensor as tt
 from tests.helpers.layouts import layouts_of, prepared, read, tensors
 from tests.helpers.tolerance import tolerance
-from tests.op_table import ROWS, Row
-from tests.op_table.row import FLOATS, as_tuple
+from tinytensor.op_table import ROWS, Row
+from tinytensor.op_table.row import FLOATS, as_tuple
 
 FULL = os.environ.get("TINYTENSOR_FULL") == "1"
 CHECKED = [row for row in ROWS if row.grad]

@@ -7,8 +7,8 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.layouts import layouts_of, prepared, tensors
-from tests.op_table import ROWS, Row
-from tests.op_table.row import as_tuple
+from tinytensor.op_table import ROWS, Row
+from tinytensor.op_table.row import as_tuple
 
 STEP = 1e-6
 CASES = [

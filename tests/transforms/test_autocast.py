@@ -10,8 +10,8 @@ import pytest
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
-from tests.op_table.row import rounded
 from tinytensor.op import registry
+from tinytensor.op_table.row import rounded
 from tinytensor.optim import SGD, GradScaler
 
 # PyTorch's lists for CUDA ("Automatic Mixed Precision package", op reference), in its names.

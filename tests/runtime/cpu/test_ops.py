@@ -8,9 +8,9 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.fused import Array, leaf, normal
-from tests.op_table import ROWS
-from tests.op_table.row import as_tuple
 from tinytensor.op import registry
+from tinytensor.op_table import ROWS
+from tinytensor.op_table.row import as_tuple
 from tinytensor.runtime.cpu.arrays import narrow, widen
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.runtime.kernel_files import kernel_files

@@ -1,0 +1,1 @@
+"""Rows of reductions, scans and sorts."""
