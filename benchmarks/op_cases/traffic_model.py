@@ -71,7 +71,7 @@ def predicted(nbytes: int, flops: float, rates: Mapping[int, float], flops_per_s
 
     Args:
         nbytes: bytes touched by all operands and results.
-        flops: operations of matrix products; those of other ops are hidden behind memory accesses.
+        flops: its floating-point operations.
         rates: see `bandwidth`.
         flops_per_second: rate of a matrix product.
 

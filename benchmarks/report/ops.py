@@ -139,7 +139,7 @@ def ops_part(report: Saved) -> Part:
         heading("All ops, by elements of the largest input"),
         paragraph(
             "Predicted is what copying as many bytes takes (whole cache lines of inputs, and the results), "
-            "or the operations of a matrix product at the measured peak, whichever is longer."
+            "or its floating-point operations at the measured peak of a matrix product, whichever is longer."
         ),
         all_times(report, times),
     ]

@@ -16,9 +16,11 @@ import tinytensor as tt
 from benchmarks.contest.contest import Plan, Report, aligned, number, time_text
 from benchmarks.contest.contestants import BenchmarkError, LazySuite, Process, Suite, installed, together
 from benchmarks.contest.probes import copy_rates, peaks
-from benchmarks.op_cases import LAYOUTS, QUICK, OpCase, catalogue, laid_out
+from benchmarks.op_cases import LAYOUTS, QUICK, OpCase, catalogue, is_square, laid_out
 from benchmarks.op_cases.traffic_model import predicted, touched
-from benchmarks.peers.op_libraries import LIBRARIES, case_of
+from benchmarks.peers.op_libraries import LIBRARIES, Engine, case_of
+from tinytensor import lab
+from tinytensor.op_table.row import as_tuple
 
 SIZES = (1 << 10, 1 << 16, 1 << 20, 1 << 22)  # elements of the largest input: square numbers
 LAYOUT_SIZE = 1 << 20
@@ -31,7 +33,7 @@ LEGEND = (
     "a number: time of tinytensor for so many elements, median [quartiles]; all other columns: for the most",
     ": NumPy …: time of the other / time of tinytensor; above 1, tinytensor is faster",
     ": NumPy alone: the same for tinytensor without its C++ kernels",
-    ": predicted: time of tinytensor / time to copy as many bytes, or for a product's operations at the peak",
+    ": predicted: time of tinytensor / time to copy as many bytes, or for its operations at the peak",
     "transposed …: time for such inputs / time for contiguous ones (/ time to copy them first and compute)",
     "GPU from: number of elements from which the GPU is faster",
 )
@@ -76,11 +78,11 @@ def suite(library: str) -> Suite:
 def takes_part(library: str, case: OpCase, layout: str) -> bool:
     """Whether a library supports a case: its call, gradients, layouts, in-place writes."""
     if library in (TORCH, TORCH_CUDA):
-        return case.torch is not None
+        return case.in_torch
     if library in (NUMPY, "CuPy"):
-        return case.numpy is not None
+        return case.numpy(np) is not None
     if library == "JAX":  # JAX arrays have one layout and are immutable
-        return case.numpy is not None and layout == "contiguous" and not case.writes
+        return case.numpy(np) is not None and layout == "contiguous" and not case.row.writes
     return not (library == COPIES and case.backward)
 
 
@@ -146,7 +148,7 @@ def copied_first(times: Mapping[str, Mapping[str, Mapping[int, float]]]) -> dict
     copies = times.get("clone", {})
     found: dict[str, dict[str, float]] = {}
     for name, by_layout in times.items():
-        squares = sum([x.ndim == 2 and x.shape[0] == x.shape[1] for x in catalogue()[name].draw(_RNG, 256)])
+        squares = sum([is_square(x) for x in catalogue()[name].inputs(256)])
         for layout, at in by_layout.items():
             for n in [n for n in at if layout != "contiguous" and n in copies.get(layout, {})]:
                 first = by_layout["contiguous"][n] + squares * copies[layout][n]
@@ -154,18 +156,17 @@ def copied_first(times: Mapping[str, Mapping[str, Mapping[int, float]]]) -> dict
     return found
 
 
-_RNG = np.random.default_rng(0)
-
-
-def moved_bytes(case: OpCase, n: int, layout: str) -> int:
-    """Minimum bytes of a call: the cache lines of all inputs, and the results."""
-    if case.nbytes is not None:
-        return case.nbytes(n)
+def work(case: OpCase, n: int, layout: str) -> tuple[int, float]:
+    """Minimum bytes of a call, the cache lines of all inputs and the results; and its FLOPs."""
     inputs = laid_out(case, n, layout, tt.tensor, tt)
     read = sum(touched(x.shape, x.strides, x.itemsize) for x in inputs)
-    y = case.ours(*inputs)
-    written = sum(part.nbytes for part in (y if isinstance(y, tuple | list) else [y]))
-    return written + (2 if case.backward else 1) * read  # backward writes a gradient for each input
+    results = as_tuple(case.row.call(*inputs))  # with what it overwrites
+    written = sum(part.nbytes for part in results)
+    call = Engine().call(case, case.ours(), inputs)
+    with lab.profile() as profile:
+        call()
+    nbytes = written + (2 if case.backward else 1) * read  # backward writes a gradient for each input
+    return nbytes, sum(one.flops or 0.0 for one in profile.calls)
 
 
 class OpsReport(Report):
@@ -194,14 +195,14 @@ class OpsReport(Report):
     def conclude(self, rates: Mapping[int, float], flops_per_second: float) -> None:
         """Add the derived results to the findings."""
         ours = self.seconds(OURS)
-        work = {r.case: (moved_bytes(c, n, at), c.flops(n)) for r, c, n, at in self._cases()}
+        done = {r.case: work(c, n, at) for r, c, n, at in self._cases()}
         self.findings["predicted seconds"] = {
             row: float(f"{predicted(nbytes, flops, rates, flops_per_second):.4g}")
-            for row, (nbytes, flops) in work.items()
+            for row, (nbytes, flops) in done.items()
         }
-        # ops other than products count as one operation per element
+        # ops that compute nothing count as one operation per element
         self.findings["bytes and operations"] = {
-            r.case: [work[r.case][0], work[r.case][1] or n]
+            r.case: [done[r.case][0], done[r.case][1] or n]
             for r, _, n, at in self._cases()
             if at == "contiguous"
         }
