@@ -1,21 +1,24 @@
-"""Cases of the traffic benchmark: memory-bound ops and data movement.
+"""Cases of the traffic benchmark: rows of the op table for memory-bound ops and data movement.
 
 The floor of a case is one read of each needed byte and one write of each byte of the results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
+from benchmarks.op_cases import drawn
+from tinytensor.op_table import ROWS
+from tinytensor.op_table.row import Shape, as_tuple
 
-__all__ = ["GROUPS", "Case", "Draw", "cases", "optimizer_cases"]
+__all__ = ["COUNTED", "Case", "Counted", "optimizer_cases", "without_rows"]
 
-ROWS, COLUMNS, TOKENS = 64, 1024, 128
+LENGTHS = {"r": 64, "c": 1024}  # rows and columns
 DEVICE = "emulated"
 FROM_CACHE = "each row reads weight and bias again, from the cache"
 APART = "elements that lie apart take a sector of 32 bytes each"
@@ -40,208 +43,129 @@ class Case:
     most: float = 1.1
 
 
-class Draw:
-    """Generates reproducible random tensors of one dtype on the device.
+def each_once(*moved: tt.Tensor) -> int:
+    """The bytes of all inputs and results."""
+    return sum([x.nbytes for x in moved])
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A row of the op table whose traffic is counted.
 
     Attributes:
-        dtype: dtype of the floats.
+        name: name of the case; that of gradients ends with " backward".
+        row: name of the row.
+        floor: the floor, from the inputs and the results.
+        reason, most: see `Case`.
+        lengths: of letters in `Row.large` that are not those of LENGTHS.
+        shapes: of the inputs, if they are not those of `Row.large`.
     """
 
-    def __init__(self, dtype: tt.DType) -> None:
-        self.dtype, self._rng = dtype, np.random.default_rng(0)
+    name: str
+    row: str
+    floor: Callable[..., int] = each_once
+    reason: str = ""
+    most: float = 1.1
+    lengths: dict[str, int] | None = None
+    shapes: Sequence[Shape] = ()
 
-    def normal(self, *shape: int) -> tt.Tensor:
-        """Normally distributed floats."""
-        return tt.tensor(self._rng.normal(size=shape), dtype=self.dtype, device=DEVICE)
+    def case(self, dtype: str) -> Case:
+        """The case with inputs of a dtype."""
+        row = next(row for row in ROWS if row.name == self.row)
+        lengths = LENGTHS | (self.lengths or {})
+        row = row.reshaped(tuple(self.shapes)) if self.shapes else row.enlarged(lengths.__getitem__)
+        named = [x.dtype(row.main_dtype(dtype)) for x in row.inputs]
+        values = drawn(row, "float32")
+        inputs = [tt.tensor(v, dtype=d, device=DEVICE) for v, d in zip(values, named, strict=True)]
+        backward = self.name.endswith(" backward")
+        leaves = [x.requires_grad_() for x in inputs if backward and x.dtype.is_floating]
+        y = row.call(*inputs)
+        start = tt.ones_like(y) if backward else None
 
-    def leaf(self, *shape: int) -> tt.Tensor:
-        """Floats that require grad."""
-        return self.normal(*shape).requires_grad_()
+        def call() -> Any:
+            return tt.grad(y, leaves, start, retain_graph=True) if backward else row.call(*inputs)
 
-    def below(self, high: int, *shape: int) -> tt.Tensor:
-        """Indices below `high`."""
-        return tt.tensor(self._rng.integers(0, high, shape), device=DEVICE)
-
-    def distinct(self, rows: int, high: int, count: int) -> tt.Tensor:
-        """Rows of `count` different indices."""
-        found = [self._rng.permutation(high)[:count] for _ in range(rows)]
-        return tt.tensor(np.array(found), device=DEVICE)
-
-    def mask(self, *shape: int) -> tt.Tensor:
-        """Random mask, half of it true."""
-        return tt.tensor(self._rng.random(shape) < 0.5, device=DEVICE)
-
-
-def _backward(y: tt.Tensor, grad: tt.Tensor, *leaves: tt.Tensor) -> Callable[[], Any]:
-    return lambda: tt.grad(y, list(leaves), grad if grad.shape == y.shape else None, retain_graph=True)
+        return Case(self.name, call, self.floor(*inputs, *as_tuple(y)), self.reason, self.most)
 
 
-def elementwise(draw: Draw) -> list[Case]:
-    """Elementwise cases."""
-    x, y, w = draw.normal(ROWS, COLUMNS), draw.normal(ROWS, COLUMNS), draw.normal(COLUMNS)
-    mask, leaf = draw.mask(ROWS, COLUMNS), draw.leaf(ROWS, COLUMNS)
-    n, m, size = x.nbytes, mask.nbytes, x.size
-    other = tt.float32 if draw.dtype is not tt.float32 else tt.bfloat16
-    gelu = tt.gelu(leaf)
+MANY = {"r": 256}  # with few rows, the partial sums of the blocks would be significant
+TOKENS = {"k": 256, "r": 128}
+SHORT = {"r": 512, "c": 128}
+HALF = [(64, 1024), (64, 512), (64, 512)]
+COUNTED = [
+    # elementwise
+    Counted("x + y", "add"),
+    Counted("x * 2.0", "multiply:scalar"),
+    Counted("x + bias", "add:row", reason="each row reads the bias again, from the cache"),
+    Counted("where", "where"),
+    Counted("masked fill", "masked_fill"),
+    Counted("gelu", "gelu"),
+    Counted("gelu backward", "gelu", lambda x, y: 3 * x.nbytes),
+    Counted("dropout", "dropout"),
+    # copies
+    Counted("x.T.contiguous()", "contiguous"),
+    Counted("x[:, ::-1].contiguous()", "flip:copy"),
+    Counted("concat of columns", "concat:columns"),
+    Counted("tril", "tril", lambda x, y: y.nbytes + x.nbytes * 65 // 128, shapes=[(16, 64, 64)]),
+    # sums and extrema
+    Counted("sum of rows", "sum:last"),
+    Counted("sum of columns", "sum:first"),
+    Counted("sum", "sum"),
+    Counted("max of rows", "max:axis"),
+    Counted("argmax of rows", "argmax:rows"),
+    Counted("var of rows", "var:rows"),
+    Counted("softmax", "softmax"),
+    Counted("softmax backward", "softmax", lambda x, y: 3 * x.nbytes),
+    Counted("cross-entropy", "cross_entropy"),
+    Counted("cross-entropy backward", "cross_entropy", lambda x, t, y: 2 * x.nbytes),
+    # norms
+    Counted("layer norm", "layer_norm", reason=FROM_CACHE, lengths=MANY),
+    Counted("layer norm backward", "layer_norm", lambda x, w, b, y: 3 * (x.nbytes + w.nbytes), FROM_CACHE,
+            lengths=MANY),
+    Counted("rms norm", "rms_norm", reason=FROM_CACHE, lengths=MANY),
+    Counted("rms norm backward", "rms_norm", lambda x, w, y: 3 * x.nbytes + 2 * w.nbytes, FROM_CACHE,
+            lengths=MANY),
+    # selections: no element is read twice
+    Counted("embedding", "embedding:once", lambda x, i, y: i.nbytes + 2 * y.nbytes, lengths=TOKENS),
+    Counted("embedding backward", "embedding:once", lengths=TOKENS),
+    Counted("gather", "gather:rows", reason=APART),
+    Counted("gather backward", "gather:rows"),
+    Counted("x[i]", "getitem:rows"),
+    Counted("x[i, j]", "getitem:elements", lambda x, i, j, y: i.nbytes + j.nbytes + 2 * y.nbytes, APART,
+            shapes=HALF),
+    Counted("x[i, j] backward", "getitem:elements", lambda x, i, j, y: x.nbytes + y.nbytes + i.nbytes,
+            "places are sorted first, so that sums have one order", 9.5, shapes=HALF),
+    Counted("x[mask]", "getitem:elements by mask", lambda x, m, y: m.nbytes + 2 * y.nbytes, APART),
+    Counted("x[mask] backward", "getitem:elements by mask", lambda x, m, y: x.nbytes + x.size // 8 + y.nbytes,
+            "what 32 neighbors read begins and ends within sectors"),
+    Counted("one-hot", "one_hot:square", reason="each warp reads the index of its row, from the cache"),
+    # scans and sorts of rows
+    Counted("cumulative sum", "cumulative_sum"),
+    Counted("sort of short rows", "sort", lengths=SHORT,
+            reason="elements are picked by their sorted places, from the cache"),
+    Counted("argsort of short rows", "argsort:distinct", lengths=SHORT),
+    Counted("top 8 of rows", "topk:8", reason="few results of a row take whole sectors"),
+    # random numbers
+    Counted("rand", "rand", lambda x, y: y.nbytes),
+    Counted("randn", "randn", lambda x, y: y.nbytes),
+    Counted("multinomial", "multinomial"),
+    Counted("multinomial, no index twice", "multinomial:once"),
+    # attention, which moves q, k, v and y once
+    Counted("attention", "scaled_dot_product_attention:square", shapes=[(2, 2, 256, 64)] * 3,
+            reason="each tile of queries reads the keys and values again, from the cache"),
+]  # fmt: skip
+
+
+def without_rows(dtype: str) -> list[Case]:
+    """Cases of a cast to another width, and of tensors without inputs."""
+    shape = LENGTHS["r"], LENGTHS["c"]
+    like: Any = {"dtype": dtype, "device": DEVICE}
+    x, other = tt.ones(*shape, **like), tt.float32 if dtype != "float32" else tt.bfloat16
     return [
-        Case("x + y", lambda: x + y, 3 * n),
-        Case("x * 2.0", lambda: x * 2.0, 2 * n),
-        Case("x + bias", lambda: x + w, 2 * n + w.nbytes, "each row reads the bias again, from the cache"),
-        Case("where", lambda: tt.where(mask, x, y), m + 3 * n),
-        Case("masked fill", lambda: x.masked_fill(mask, 0.0), m + 2 * n),
-        Case("cast", lambda: x.astype(other), n + size * other.itemsize),
-        Case("gelu", lambda: tt.gelu(x), 2 * n),
-        Case("gelu backward", _backward(gelu, y, leaf), 3 * n),
-        Case("dropout", lambda: tt.dropout(x, 0.1), 2 * n),
+        Case("cast", lambda: x.astype(other), x.nbytes + x.size * other.itemsize),
+        Case("zeros", lambda: tt.zeros(*shape, **like), x.nbytes),
+        Case("full", lambda: tt.full(shape, 2.5, **like), x.nbytes),
     ]
-
-
-def moved(draw: Draw) -> list[Case]:
-    """Cases of copies."""
-    x, y = draw.normal(ROWS, COLUMNS), draw.normal(ROWS, COLUMNS)
-    n, side = x.nbytes, ROWS
-    square = draw.normal(16, side, side)
-    half = square.nbytes * (side + 1) // (2 * side)
-    return [
-        Case("x.T.contiguous()", lambda: x.T.contiguous(), 2 * n),
-        Case("x[:, ::-1].contiguous()", lambda: x[:, ::-1].contiguous(), 2 * n),
-        Case("concat of columns", lambda: tt.concat([x, y], axis=1), 4 * n),
-        Case("tril", lambda: tt.tril(square), half + square.nbytes),
-        Case("zeros", lambda: tt.zeros(ROWS, COLUMNS, dtype=draw.dtype, device=DEVICE), n),
-        Case("full", lambda: tt.full((ROWS, COLUMNS), 2.5, dtype=draw.dtype, device=DEVICE), n),
-    ]
-
-
-def reduced(draw: Draw) -> list[Case]:
-    """Cases of sums and extrema."""
-    x, grad, leaf = draw.normal(ROWS, COLUMNS), draw.normal(ROWS, COLUMNS), draw.leaf(ROWS, COLUMNS)
-    n, classes = x.nbytes, draw.below(COLUMNS, ROWS)
-    softmax, loss = tt.softmax(leaf), tt.cross_entropy(leaf, classes)
-    return [
-        Case("sum of rows", lambda: x.sum(axis=1), n),
-        Case("sum of columns", lambda: x.sum(axis=0), n),
-        Case("sum", lambda: x.sum(), n),
-        Case("max of rows", lambda: x.max(axis=1), n),
-        Case("argmax of rows", lambda: x.argmax(axis=1), n),
-        Case("var of rows", lambda: x.var(axis=1), n),
-        Case("softmax", lambda: tt.softmax(x), 2 * n),
-        Case("softmax backward", _backward(softmax, grad, leaf), 3 * n),
-        Case("cross-entropy", lambda: tt.cross_entropy(x, classes), n),
-        Case("cross-entropy backward", _backward(loss, x, leaf), 2 * n),
-    ]
-
-
-def normalized(draw: Draw) -> list[Case]:
-    """Cases of row normalization."""
-    many = 4 * ROWS  # with few rows, the partial sums of the blocks would be significant
-    x, grad = draw.normal(many, COLUMNS), draw.normal(many, COLUMNS)
-    w, b = draw.normal(COLUMNS), draw.normal(COLUMNS)
-    leaf, weight, bias = draw.leaf(many, COLUMNS), draw.leaf(COLUMNS), draw.leaf(COLUMNS)
-    layer, rms = tt.layer_norm(leaf, weight, bias), tt.rms_norm(leaf, weight)
-    n, v = x.nbytes, w.nbytes
-    return [
-        Case("layer norm", lambda: tt.layer_norm(x, w, b), 2 * (n + v), FROM_CACHE),
-        Case("layer norm backward", _backward(layer, grad, leaf, weight, bias), 3 * (n + v), FROM_CACHE),
-        Case("rms norm", lambda: tt.rms_norm(x, w), 2 * n + v, FROM_CACHE),
-        Case("rms norm backward", _backward(rms, grad, leaf, weight), 3 * n + 2 * v, FROM_CACHE),
-    ]
-
-
-def embedded(draw: Draw) -> list[Case]:
-    """Cases of embedding lookups; no row is read twice."""
-    table, grad = draw.leaf(2 * TOKENS, COLUMNS), draw.normal(TOKENS, COLUMNS)
-    tokens = draw.distinct(1, 2 * TOKENS, TOKENS)[0]
-    found = tt.embedding(table, tokens)
-    n, t = grad.nbytes, tokens.nbytes
-    return [
-        Case("embedding", lambda: tt.embedding(table.detach(), tokens), 2 * n + t),
-        Case("embedding backward", _backward(found, grad, table), n + t + table.nbytes),
-    ]
-
-
-def selected(draw: Draw) -> list[Case]:
-    """Cases of indexing and masking; no element is read twice."""
-    x, leaf, grad = draw.normal(ROWS, COLUMNS), draw.leaf(ROWS, COLUMNS), draw.normal(ROWS, COLUMNS)
-    n, s, size = x.nbytes, x.itemsize, x.size
-    rows, along = draw.distinct(1, ROWS, ROWS)[0], draw.distinct(ROWS, COLUMNS, COLUMNS)
-    places, mask, few = draw.distinct(1, size, size // 2)[0], draw.mask(ROWS, COLUMNS), draw.below(64, ROWS)
-    i, j = places // COLUMNS, places % COLUMNS
-    picked, pairs, masked = leaf.gather(along, 1), leaf[i, j], leaf[mask]
-    pair_grad, masked_grad = draw.normal(*pairs.shape), draw.normal(*masked.shape)
-    once = "each warp reads the index of its row, from the cache"
-    in_order = "places are sorted first, so that sums have one order"
-    return [
-        Case("gather", lambda: x.gather(along, 1), 2 * n + along.nbytes, APART),
-        Case("gather backward", _backward(picked, grad, leaf), 2 * n + along.nbytes),
-        Case("x[i]", lambda: x[rows], 2 * n + rows.nbytes),
-        Case("x[i, j]", lambda: x[i, j], 2 * s * i.size + 2 * i.nbytes, APART),
-        Case("x[i, j] backward", _backward(pairs, pair_grad, leaf), n + (s + 8) * i.size, in_order, 9.5),
-        Case("x[mask]", lambda: x[mask], mask.nbytes + 2 * masked_grad.nbytes, APART),
-        Case(
-            "x[mask] backward",
-            _backward(masked, masked_grad, leaf),
-            size // 8 + masked_grad.nbytes + n,
-            "what 32 neighbors read begins and ends within sectors",
-        ),
-        Case("one-hot", lambda: tt.one_hot(few, 64), few.nbytes + 64 * 8 * few.size, once),
-    ]
-
-
-def scanned(draw: Draw) -> list[Case]:
-    """Cases of scans and sorts along rows."""
-    x, short = draw.normal(ROWS, COLUMNS), draw.normal(ROWS * 8, COLUMNS // 8)
-    n, order = x.nbytes, 8 * x.size
-    return [
-        Case("cumulative sum", lambda: x.cumulative_sum(axis=1), 2 * n),
-        Case(
-            "sort of short rows",
-            lambda: short.sort(axis=1),
-            2 * n,
-            "elements are picked by their sorted places, from the cache",
-        ),
-        Case("argsort of short rows", lambda: short.argsort(axis=1), n + order),
-        Case(
-            "top 8 of rows",
-            lambda: x.topk(8),
-            n + 8 * ROWS * (x.itemsize + 8),
-            "few results of a row take whole sectors",
-        ),
-    ]
-
-
-def drawn(draw: Draw) -> list[Case]:
-    """Cases of random sampling."""
-    p = tt.softmax(draw.normal(ROWS, COLUMNS))
-    n, results = p.nbytes, 8 * ROWS
-    like: Any = {"dtype": draw.dtype, "device": DEVICE}
-    return [
-        Case("rand", lambda: tt.rand(ROWS, COLUMNS, **like), n),
-        Case("randn", lambda: tt.randn(ROWS, COLUMNS, **like), n),
-        Case("multinomial", lambda: tt.multinomial(p, 1), n + results),
-        Case("multinomial, no index twice", lambda: tt.multinomial(p, 8, False), n + 8 * results),
-    ]
-
-
-def attended(draw: Draw) -> list[Case]:
-    """Cases of flash attention, whose floor moves q, k, v and y once."""
-    q, k, v = (draw.normal(2, 2, 256, 64) for _ in "qkv")
-    reason = "each tile of queries reads the keys and values again, from the cache"
-    return [
-        Case(
-            "attention",
-            lambda: tt.scaled_dot_product_attention(q, k, v, causal=True),
-            4 * q.nbytes,
-            reason,
-        ),
-    ]
-
-
-GROUPS = (elementwise, moved, reduced, normalized, embedded, selected, scanned, drawn, attended)
-
-
-def cases(dtype: tt.DType) -> list[Case]:
-    """All cases of one dtype."""
-    return [case for group in GROUPS for case in group(Draw(dtype))]
 
 
 def optimizer_cases() -> list[Case]:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 import tinytensor as tt
 from benchmarks.contest.contest import Report
 from benchmarks.contest.contestants import BenchmarkError
-from benchmarks.op_cases.traffic import Case, cases, optimizer_cases
+from benchmarks.op_cases.traffic import COUNTED, Case, optimizer_cases, without_rows
 
 DTYPES = ("float32", "bfloat16")
 
@@ -67,8 +67,9 @@ def count(case: Case, dtype: str) -> Traffic:
 def run() -> Report:
     """Count all cases, in float32 and bfloat16."""
     report = Report("kernel_traffic")
-    rows = [count(c, d) for d in DTYPES for c in cases(getattr(tt, d))]
-    rows += [count(c, "float32") for c in optimizer_cases()]
+    rows = [count(counted.case(d), d) for d in DTYPES for counted in COUNTED]
+    rows += [count(case, d) for d in DTYPES for case in without_rows(d)]
+    rows += [count(case, "float32") for case in optimizer_cases()]
     report.findings["rows"] = [asdict(row) | {"least": row.least, "most": row.most} for row in rows]
     return report
 
