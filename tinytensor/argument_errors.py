@@ -66,7 +66,7 @@ FUNCTIONAL = {
     "multi_head_attention_forward": "tt.nn.MultiHeadAttention",
 }
 OPTIM = {
-    "lr_scheduler": "tt.optim.schedule",
+    "swa_utils": "w += (p - w) * 0.001 for each parameter p and its average w, under tt.no_grad()",
 }
 AUTOGRAD = {
     "Variable": "tt.tensor(data, requires_grad=True)",

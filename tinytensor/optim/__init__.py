@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from tinytensor.argument_errors import OPTIM as _OPTIM
 from tinytensor.argument_errors import missing as _missing
-from tinytensor.optim import schedule
+from tinytensor.optim import lr_scheduler, schedule
 from tinytensor.optim.adamw import Adam, AdamW
 from tinytensor.optim.clip import clip_grad_norm_, clip_scale
 from tinytensor.optim.grad_scaler import GradScaler
@@ -27,6 +27,7 @@ __all__ = [
     "Scheduler",
     "clip_grad_norm_",
     "clip_scale",
+    "lr_scheduler",
     "orthogonalize",
     "schedule",
 ]

@@ -1,0 +1,443 @@
+"""Learning rate schedules with PyTorch's names: `scheduler.step()` after each step, or epoch, of training.
+
+`tt.optim.schedule` has schedules with warmup that are functions of the step, without state.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from math import cos, inf, pi
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import tinytensor.api as tt
+from tinytensor.optim.optimizer import Optimizer
+
+__all__ = [
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "ExponentialLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "PolynomialLR",
+    "ReduceLROnPlateau",
+    "SequentialLR",
+    "StepLR",
+]
+
+# The rates of groups before their first scheduler, from which all schedulers of an optimizer start.
+_initial: WeakKeyDictionary[Optimizer, list[float]] = WeakKeyDictionary()
+
+
+def _initial_rates(optimizer: Optimizer) -> list[float]:
+    rates = _initial.setdefault(optimizer, [])
+    rates += [group["lr"] for group in optimizer.param_groups[len(rates) :]]
+    return list(rates)
+
+
+def _at_least_one(name: str, **counts: int) -> None:
+    for option, count in counts.items():
+        if count < 1:
+            raise tt.ArgumentError(
+                f"{name}: {option} is {count}",
+                why="it is a number of steps, at least 1",
+                fix=f"{option}=10",
+            )
+
+
+class LRScheduler:
+    """Base class: the learning rate of each group is a function of its initial rate and of the step.
+
+    Args:
+        optimizer: its rates are set to those of step 0 at once.
+
+    Attributes:
+        last_epoch: the step, from 0; the number of calls of `step`.
+        base_lrs: the initial rate of each group.
+
+    Example:
+        >>> class Halving(tt.optim.lr_scheduler.LRScheduler):
+        ...     def rate(self, base, step, group):
+        ...         return base * 0.5**step
+        >>> scheduler = Halving(tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=0.5))
+        >>> scheduler.step()
+        >>> scheduler.get_last_lr()
+        [0.25]
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.base_lrs = _initial_rates(optimizer)
+        self.last_epoch = 0
+        self._set()
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        """The learning rate of a group with the initial rate `base` at a step; defined by subclasses."""
+        raise tt.ArgumentError(
+            f"{type(self).__name__}: the scheduler has no rate",
+            why="step() asks for that of each group",
+            fix=f"define rate(self, base, step, group) in {type(self).__name__}",
+        )
+
+    def _set(self) -> None:
+        for i, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_lrs, strict=True)):
+            group["lr"] = self.rate(base, self.last_epoch, i)
+
+    def step(self) -> None:
+        """Set the rates of the next step."""
+        self.last_epoch += 1
+        self._set()
+
+    def get_last_lr(self) -> list[float]:
+        """The learning rate of each group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The step and the initial rates: numbers, for `tt.save` or JSON."""
+        return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue at the step of a `state_dict`, which sets the rates."""
+        self.last_epoch, self.base_lrs = state["last_epoch"], list(state["base_lrs"])
+        self._set()
+
+
+class LambdaLR(LRScheduler):
+    """The initial rate times a function of the step.
+
+    Args:
+        optimizer: its rates are set.
+        lr_lambda: step → factor; or one for each group.
+
+    Example:
+        >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=1.0)
+        >>> scheduler = tt.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (step + 1))
+        >>> scheduler.step()
+        >>> scheduler.get_last_lr()
+        [0.5]
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]]
+    ) -> None:
+        count = len(optimizer.param_groups)
+        self.lr_lambdas = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
+        if len(self.lr_lambdas) != count:
+            raise tt.ArgumentError(
+                f"LambdaLR: {len(self.lr_lambdas)} functions for {count} groups",
+                why="each group has one",
+                fix="give one function for all, or one for each",
+            )
+        super().__init__(optimizer)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        """base * lr_lambda(step)."""
+        return base * self.lr_lambdas[group](step)
+
+
+class StepLR(LRScheduler):
+    """The rate times gamma after every step_size steps.
+
+    Args:
+        optimizer: its rates are set.
+        step_size: steps between two changes.
+        gamma: the factor.
+    """
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        _at_least_one("StepLR", step_size=step_size)
+        self.step_size, self.gamma = step_size, gamma
+        super().__init__(optimizer)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        """base * gamma**(step // step_size)."""
+        return base * self.gamma ** (step // self.step_size)
+
+
+class MultiStepLR(LRScheduler):
+    """The rate times gamma at each of some steps.
+
+    Args:
+        optimizer: its rates are set.
+        milestones: the steps.
+        gamma: the factor.
+    """
+
+    def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
+        self.milestones, self.gamma = sorted(milestones), gamma
+        super().__init__(optimizer)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        """base * gamma to the number of milestones that are reached."""
+        return base * self.gamma ** bisect_right(self.milestones, step)
+
+
+class ConstantLR(LRScheduler):
+    """The rate times a factor for the first steps, then the initial one.
+
+    Args:
+        optimizer: its rates are set.
+        factor: of the first steps.
+        total_iters: how many these are.
+    """
+
+    def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5) -> None:
+        self.factor, self.total_iters = factor, total_iters
+        super().__init__(optimizer)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        """base * factor, and base from step total_iters on."""
+        return base * self.factor if step < self.total_iters else base
+
+
+class LinearLR(LRScheduler):
+    """The initial rate times a factor that changes linearly: a warmup.
+
+    Args:
+        optimizer: its rates are set.
+        start_factor: that of step 0.
+        end_factor: that of step total_iters, and of all later ones.
+        total_iters: the step at which it ends.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+    ) -> None:
+        _at_least_one("LinearLR", total_iters=total_iters)
+        self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
+        super().__init__(optimizer)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        """Linear in the step, up to total_iters."""
+        share = min(step, self.total_iters) / self.total_iters
+        return base * (self.start_factor + (self.end_factor - self.start_factor) * share)
+
+
+class ExponentialLR(LRScheduler):
+    """The rate times gamma at every step.
+
+    Args:
+        optimizer: its rates are set.
+        gamma: the factor.
+    """
+
+    def __init__(self, optimizer: Optimizer, gamma: float) -> None:
+        self.gamma = gamma
+        super().__init__(optimizer)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        """base * gamma**step."""
+        return base * self.gamma**step
+
+
+class PolynomialLR(LRScheduler):
+    """The rate falls to 0 as a power of the steps that are left.
+
+    Args:
+        optimizer: its rates are set.
+        total_iters: the step at which it is 0.
+        power: the exponent; 1 is a line.
+    """
+
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0) -> None:
+        _at_least_one("PolynomialLR", total_iters=total_iters)
+        self.total_iters, self.power = total_iters, power
+        super().__init__(optimizer)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        """base * (1 - step / total_iters)**power."""
+        return float(base * (1 - min(step, self.total_iters) / self.total_iters) ** self.power)
+
+
+class CosineAnnealingLR(LRScheduler):
+    """The rate falls along half a cosine; after T_max steps it rises again.
+
+    Args:
+        optimizer: its rates are set.
+        T_max: steps from the initial rate to eta_min.
+        eta_min: the least rate.
+
+    Source: Loshchilov, Hutter 2017, arXiv:1608.03983, without restarts.
+
+    Example:
+        >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=1.0)
+        >>> scheduler = tt.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=2)
+        >>> scheduler.step()
+        >>> [round(lr, 6) for lr in scheduler.get_last_lr()]
+        [0.5]
+    """
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+        _at_least_one("CosineAnnealingLR", T_max=T_max)
+        self.T_max, self.eta_min = T_max, eta_min
+        super().__init__(optimizer)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        """eta_min + (base - eta_min) * (1 + cos(pi * step / T_max)) / 2."""
+        return self.eta_min + (base - self.eta_min) * (1 + cos(pi * step / self.T_max)) / 2
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """The rate falls along half a cosine, and starts again from the initial one.
+
+    Args:
+        optimizer: its rates are set.
+        T_0: steps until the first restart.
+        T_mult: factor of the steps from one restart to the next.
+        eta_min: the least rate.
+
+    Source: Loshchilov, Hutter 2017, arXiv:1608.03983.
+    """
+
+    def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> None:
+        _at_least_one("CosineAnnealingWarmRestarts", T_0=T_0, T_mult=T_mult)
+        self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
+        super().__init__(optimizer)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        """Half a cosine from the last restart on."""
+        length = self.T_0
+        if self.T_mult == 1:
+            step %= length
+        while step >= length:
+            step -= length
+            length *= self.T_mult
+        return self.eta_min + (base - self.eta_min) * (1 + cos(pi * step / length)) / 2
+
+
+class SequentialLR(LRScheduler):
+    """One scheduler after another: a warmup, then a decay.
+
+    Args:
+        optimizer: its rates are set.
+        schedulers: of this optimizer.
+        milestones: the step at which each scheduler but the first begins, at its step 0.
+
+    Example:
+        >>> schedules = tt.optim.lr_scheduler
+        >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=1.0)
+        >>> warmup = schedules.LinearLR(optimizer, 0.5, total_iters=2)
+        >>> decay = schedules.ExponentialLR(optimizer, 0.5)
+        >>> both, rates = schedules.SequentialLR(optimizer, [warmup, decay], [2]), []
+        >>> for _ in range(4):
+        ...     rates += both.get_last_lr()
+        ...     both.step()
+        >>> rates
+        [0.5, 0.75, 1.0, 0.5]
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]
+    ) -> None:
+        if len(milestones) != len(schedulers) - 1 or any([s.optimizer is not optimizer for s in schedulers]):
+            raise tt.ArgumentError(
+                f"SequentialLR: {len(schedulers)} schedulers and {len(milestones)} milestones",
+                why="each scheduler but the first begins at one, and all are of this optimizer",
+                fix="SequentialLR(optimizer, [warmup, decay], [100])",
+            )
+        self.schedulers, self.milestones = list(schedulers), list(milestones)
+        super().__init__(optimizer)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        """The rate of the scheduler of this step."""
+        at = bisect_right(self.milestones, step)
+        return self.schedulers[at].rate(base, step - (self.milestones[at - 1] if at else 0), group)
+
+
+class ReduceLROnPlateau:
+    """The rate times a factor whenever a number, such as the validation loss, has stopped improving.
+
+    Args:
+        optimizer: its rates are set.
+        mode: "min" if smaller is better, "max" if larger is.
+        factor: of the rate, below 1.
+        patience: steps without an improvement that are waited for.
+        threshold: the least change that is an improvement: a share of the best number, or with threshold_mode
+            "abs" a difference.
+        threshold_mode: "rel" or "abs".
+        cooldown: steps after a reduction in which nothing is counted.
+        min_lr: the least rate.
+        eps: smaller changes of the rate are left out.
+
+    Raises:
+        ArgumentError: an option is not one of these.
+
+    Example:
+        >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=1.0)
+        >>> scheduler = tt.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=1)
+        >>> for loss in (3.0, 2.0, 2.0, 2.0):
+        ...     scheduler.step(loss)
+        >>> scheduler.get_last_lr()
+        [0.1]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+        eps: float = 1e-8,
+    ) -> None:
+        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs") or not factor < 1:
+            raise tt.ArgumentError(
+                f"ReduceLROnPlateau: mode {mode!r}, threshold_mode {threshold_mode!r}, factor {factor}",
+                why='the modes are "min" and "max", "rel" and "abs", and the factor is below 1',
+                fix='ReduceLROnPlateau(optimizer, "min", 0.1)',
+            )
+        self.optimizer, self.factor, self.patience = optimizer, factor, patience
+        self.sign, self.threshold, self.relative = (
+            1 if mode == "min" else -1,
+            threshold,
+            threshold_mode == "rel",
+        )
+        self.cooldown, self.min_lr, self.eps = cooldown, min_lr, eps
+        self.best, self.num_bad_epochs, self.cooldown_counter, self.last_epoch = inf * self.sign, 0, 0, 0
+
+    def _improves(self, value: float) -> bool:
+        if self.best == inf * self.sign:
+            return value * self.sign < inf
+        margin = self.threshold * (self.best if self.relative else 1.0)
+        return value * self.sign < self.best * self.sign - margin
+
+    def step(self, metrics: float | tt.Tensor) -> None:
+        """Count a number, and reduce the rates if it is one bad number too many."""
+        value = float(metrics)
+        self.last_epoch += 1
+        if self._improves(value):
+            self.best, self.num_bad_epochs = value, 0
+        else:
+            self.num_bad_epochs += 1
+        if self.cooldown_counter > 0:
+            self.cooldown_counter, self.num_bad_epochs = self.cooldown_counter - 1, 0
+        if self.num_bad_epochs > self.patience:
+            for group in self.optimizer.param_groups:
+                lower = max(group["lr"] * self.factor, self.min_lr)
+                group["lr"] = lower if group["lr"] - lower > self.eps else group["lr"]
+            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
+
+    def get_last_lr(self) -> list[float]:
+        """The learning rate of each group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was counted: numbers, for `tt.save`."""
+        names = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue with the numbers of a `state_dict`; the rates are in that of the optimizer."""
+        for name in self.state_dict():
+            setattr(self, name, state[name])
