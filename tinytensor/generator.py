@@ -61,6 +61,10 @@ class Generator:
         """The seed, 0 <= seed < 2**64."""
         return self._seed
 
+    def initial_seed(self) -> int:
+        """The seed, by PyTorch's name."""
+        return self._seed
+
     @property
     def offset(self) -> int:
         """The number of blocks used so far, modulo 2**64."""

@@ -29,11 +29,23 @@ def test_bfloat16_is_a_question_of_the_architecture(
     assert tt.cuda.is_bf16_supported() is multiplies
 
 
+def test_cached_memory_of_gpus_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    runtimes = {
+        tt.Device(name): SimpleNamespace(release=lambda name=name: asked.append(name))
+        for name in ("cuda", "emulated", "cuda:1")
+    }
+    monkeypatch.setattr(devices, "started", lambda: runtimes)
+    tt.cuda.empty_cache()
+    assert asked == ["cuda", "cuda:1"]
+
+
 def test_a_seed_of_the_gpus_is_that_of_the_cpu() -> None:
     drawn = []
     for seed in (tt.manual_seed, tt.cuda.manual_seed, tt.cuda.manual_seed_all):
         seed(11)
         drawn.append(tt.rand(5).tolist())
     assert drawn[0] == drawn[1] == drawn[2]
+    assert tt.Generator(7).initial_seed() == 7
     with pytest.raises(tt.DTypeError):
         tt.cuda.manual_seed(1.5)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import tinytensor as tt
 from tests.helpers.layouts import read
 
 NAMES = """cholesky cross det diagonal eigh eigvalsh inv matmul matrix_norm matrix_power matrix_rank
-matrix_transpose outer pinv qr slogdet solve svd svdvals tensordot trace vecdot vector_norm"""
+matrix_transpose norm outer pinv qr slogdet solve svd svdvals tensordot trace vecdot vector_norm"""
 SINGULAR = tt.tensor([[1.0, 2.0], [2.0, 4.0]])
 SQUARE = tt.tensor([[2.0, 1.0], [1.0, 3.0]])
 BAD = tt.stack([SQUARE, SINGULAR, SQUARE])
@@ -176,3 +176,24 @@ def test_outer_keeps_the_sign_of_zero(dtype):
         theirs = np.multiply.outer(a, b)
     np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(np.signbit(ours.real), np.signbit(theirs.real))
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "calls"),
+    [
+        ((5,), [{}, {"ord": 1}, {"ord": np.inf}, {"ord": 3, "axis": -1}]),
+        ((4, 3), [{}, {"ord": 2}, {"ord": "nuc"}, {"ord": -1}, {"axis": 0}, {"ord": "fro", "axis": (1, 0)}]),
+        ((2, 4, 3), [{}, {"axis": 1, "ord": 0}, {"axis": (0, 2), "ord": np.inf}, {"axis": (2, 1), "ord": 1}]),
+    ],
+)
+def test_norm_is_numpys(shape: tuple[int, ...], calls: list[dict[str, Any]], keepdims: bool) -> None:
+    x = drawn(*shape)
+    for call in calls:
+        theirs = np.linalg.norm(read(x), keepdims=keepdims, **call)
+        ours = tt.linalg.norm(x, keepdims=keepdims, **call)
+        assert ours.shape == np.shape(theirs)
+        np.testing.assert_allclose(read(ours), theirs, rtol=1e-12)
+    if len(shape) == 3:
+        with pytest.raises(tt.ShapeError, match="over 3 axes"):
+            tt.linalg.norm(x, 2)

@@ -2,6 +2,7 @@
 
 from tinytensor.cuda.devices import (
     device_count,
+    empty_cache,
     is_available,
     is_bf16_supported,
     manual_seed,
@@ -19,6 +20,7 @@ __all__ = [
     "check",
     "copy_async",
     "device_count",
+    "empty_cache",
     "is_available",
     "is_bf16_supported",
     "kernel",

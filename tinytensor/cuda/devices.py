@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 from tinytensor.device import Device, as_device
 from tinytensor.dispatch.bounds import raise_reported
 from tinytensor.errors import DeviceError
 from tinytensor.generator import manual_seed as seed_default
-from tinytensor.runtime import runtime_of
+from tinytensor.runtime import runtime_of, started
 from tinytensor.runtime.cuda import runtime as gpu
 
 __all__ = [
     "device_count",
+    "empty_cache",
     "is_available",
     "is_bf16_supported",
     "manual_seed",
@@ -66,6 +67,18 @@ def device_count() -> int:
         return gpu.device_count()
     except DeviceError:
         return 0
+
+
+def empty_cache() -> None:
+    """Give the memory of GPUs that no tensor uses back to the driver, for other programs.
+
+    Example:
+        >>> tt.cuda.empty_cache()
+    """
+    for device, runtime in started().items():
+        if device.type == "cuda":
+            pool: Any = runtime
+            pool.release()
 
 
 def is_bf16_supported() -> bool:

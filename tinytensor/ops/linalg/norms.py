@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+from tinytensor.errors import ShapeError
 from tinytensor.op import Spec
 from tinytensor.ops.elementwise.arithmetic import multiply
 from tinytensor.ops.elementwise.comparison import greater
@@ -16,10 +17,11 @@ from tinytensor.ops.linalg.spectral import svdvals
 from tinytensor.ops.reductions import statistics
 from tinytensor.ops.reductions.min_max import count_nonzero, max, min, nonempty_input
 from tinytensor.ops.reductions.reduction import sum
-from tinytensor.ops.views.manipulation import unsqueeze
+from tinytensor.ops.views.manipulation import moveaxis, unsqueeze
+from tinytensor.shapes import normalize_axes
 from tinytensor.tensor import Tensor
 
-__all__ = ["matrix_norm", "matrix_rank", "vector_norm"]
+__all__ = ["matrix_norm", "matrix_rank", "norm", "vector_norm"]
 
 
 def _lengths(what: str, x: Tensor) -> Tensor:
@@ -86,6 +88,53 @@ def matrix_norm(x: Tensor, *, keepdims: bool = False, ord: float | Literal["fro"
         nonempty_input("matrix_norm", s.layout.shape, (len(s.layout.shape) - 1,))
         y = max(s, axis=-1) if ord == 2 else min(s, axis=-1)
     return unsqueeze(unsqueeze(y, -1), -1) if keepdims else y
+
+
+def _with_axes(y: Tensor, axes: Sequence[int]) -> Tensor:
+    for axis in axes:
+        y = unsqueeze(y, axis)
+    return y
+
+
+def norm(
+    x: Tensor,
+    ord: float | Literal["fro", "nuc"] | None = None,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """Norm of vectors or matrices, as `numpy.linalg.norm` and `torch.linalg.norm` call it.
+
+    Args:
+        x: any shape, floating or complex.
+        ord: see `vector_norm` and `matrix_norm`; None is the root of the sum of squares, over any axes.
+        axis: the axis of vectors, or the two of matrices; None is all axes: with ord at most two.
+        keepdims: keep the reduced axes with size 1.
+
+    Returns:
+        x without these axes, real.
+
+    Raises:
+        ShapeError: there is ord, and the axes are neither one nor two.
+        ArgumentError: ord is not one of these.
+
+    Example:
+        >>> x = tt.tensor([[3.0, 0.0], [4.0, 0.0]])
+        >>> tt.linalg.norm(x).item(), tt.linalg.norm(x, axis=0).tolist(), tt.linalg.norm(x, "nuc").item()
+        (5.0, [5.0, 0.0], 5.0)
+    """
+    rank = len(x.layout.shape)
+    axes = normalize_axes(axis, rank, "norm")
+    if ord is None or len(axes) == 1:
+        order = 2 if ord is None else ord
+        return vector_norm(x, axis=None if axis is None else axes, keepdims=keepdims, ord=order)  # type: ignore[arg-type]
+    if len(axes) != 2:
+        raise ShapeError(
+            f"norm: ord {ord!r} over {len(axes)} axes of shape {x.layout.shape}",
+            why="vectors have one axis and matrices two",
+            fix="axis=-1, or axis=(-2, -1)",
+        )
+    y = matrix_norm(moveaxis(x, axes, (-2, -1)), ord=ord)
+    return _with_axes(y, sorted(axes)) if keepdims else y
 
 
 def matrix_rank(x: Tensor, *, rtol: float | Tensor | None = None) -> Tensor:
