@@ -336,3 +336,12 @@ def test_limits_of_the_wrong_kind_name_the_other_function():
     for wrong in (finfo, iinfo):
         with pytest.raises(DTypeError, match="info: bool"):
             wrong(bool_)
+
+
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.4.0", reason="NumPy asks since 2.4")
+def test_numpy_takes_our_dtypes() -> None:
+    for dtype in ALL:
+        if dtype is not bfloat16:
+            assert np.dtype(dtype) == np.zeros(2, dtype=dtype).dtype == np.dtype(dtype.name)
+    with pytest.raises(TypeError, match="bfloat16"):
+        np.zeros(2, dtype=bfloat16)

@@ -24,6 +24,16 @@ NUMPY: dict[DType, np.dtype[Any]] = {d: np.dtype(d.code) for d in dtypes.ALL}
 _FROM_NUMPY: dict[np.dtype[Any], DType] = {NUMPY[d]: d for d in dtypes.ALL if d is not dtypes.bfloat16}
 
 
+def _for_numpy(dtype: DType) -> np.dtype[Any]:
+    """np.dtype(tt.float32), which NumPy asks for since 2.4: so `np.zeros(3, dtype=x.dtype)` works."""
+    if dtype is dtypes.bfloat16:
+        raise AttributeError("NumPy has no bfloat16")
+    return NUMPY[dtype]
+
+
+DType.__numpy_dtype__ = property(_for_numpy)  # type: ignore[attr-defined]  # not in dtypes.py: no NumPy there
+
+
 def dtype_of(array: Array) -> DType:
     """The DType that is stored as the dtype of this array (uint16 is uint16)."""
     found = _FROM_NUMPY.get(array.dtype)
