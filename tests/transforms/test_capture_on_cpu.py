@@ -184,6 +184,7 @@ def test_casting_in_a_captured_step() -> None:
 
 
 X = tt.ones(4)
+DOUBLE = replayed(lambda: X * 2.0)
 
 
 @pytest.mark.parametrize(
@@ -201,6 +202,7 @@ X = tt.ones(4)
         (lambda: X * tt.default_generator.random(), "random"),
         (lambda: X.storage.bump("something unknown"), "the write of something unknown"),
         (lambda: tt.capture(lambda: X + 1, device="cpu", warmup=0), "capturing"),
+        (DOUBLE.replay, "replaying a graph"),
     ],
 )
 def test_what_cannot_be_replayed_is_refused(fn: Any, words: str) -> None:
@@ -216,6 +218,17 @@ def test_a_captured_function_without_work_is_refused() -> None:
         replayed(lambda: X.T)
     with pytest.raises(tt.ArgumentError, match="warmup"):
         tt.capture(lambda: X + 1.0, warmup=0)
+
+
+def test_a_replay_that_raised_is_done_again() -> None:
+    """The first replay prepares the later ones, which must not be empty if it fails."""
+    x, at = tt.tensor([1.0, 2.0, 3.0]), tt.tensor([5])
+    graph = replayed(lambda: tt.take(x, at) + 1.0)
+    for _ in range(2):
+        with pytest.raises(tt.errors.IndexRangeError):
+            graph.replay()
+    at.copy_(2)
+    assert graph.replay().tolist() == [4.0]
 
 
 def test_a_graph_that_failed_cannot_be_replayed() -> None:

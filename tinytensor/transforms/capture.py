@@ -79,7 +79,11 @@ class CapturedGraph:
 
         Returns:
             The outputs: the same tensors each time, with new values.
+
+        Raises:
+            DeviceError: this thread is capturing work of the CPU.
         """
+        refuse("replaying a graph")
         for fn in self._prologue:
             fn()
         watched("graph", self.device, (), None, self._replayed)

@@ -46,7 +46,7 @@ class HostGraph:
         self.nodes: list[Any] = []
         self._restores: list[Callable[[], object]] = []  # of constants that steps overwrite; run first
         self._steps: list[Step] = []
-        self._again: list[Callable[[], object]] = []  # the chained steps, made at the first launch
+        self._again: list[Callable[[], object]] = []  # the chained steps, made by the first replay
         self._natives: dict[int, Native] = {}  # steps that are one C++ kernel
         self._replays = 0
         self._constants: list[Any] = []  # storages filled at the capture, by no step
@@ -130,13 +130,14 @@ class HostGraph:
         silent().run(self._run)
 
     def _run(self) -> None:
-        self._replays += 1
         for restore in self._restores:
             restore()
-        if self._replays == 1:
-            self._natives = run_steps(self._steps)
+        if not self._again:
+            self._natives = run_steps(self._steps)  # may raise: the next replay is then the first
             self._again = chained(self._steps, self._natives)
+            self._replays = 1
             return
+        self._replays += 1
         if self._replays == LOOPS_FROM and config.host_kernels != "off":
             with suppress(KernelError):  # without a compiler
                 self._again = chained(self._steps, self._natives | loops_of(self._steps))
