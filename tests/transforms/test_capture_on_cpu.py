@@ -403,6 +403,33 @@ def test_random_numbers_of_replays_are_those_of_calls() -> None:
     assert [[t.tolist() for t in graph.replay()] for _ in range(3)] == expected
 
 
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_states_of_generators_that_a_graph_cannot_tell_are_refused(device: str) -> None:
+    def twins() -> tuple[tt.Tensor, tt.Tensor]:
+        return tt.rand(3, generator=a, device=device), tt.rand(3, generator=b, device=device)
+
+    def again() -> tt.Tensor:
+        state = a.get_state()
+        x = tt.rand(3, generator=a, device=device)
+        a.set_state(state)  # each call draws the same numbers; replays would go on
+        return x
+
+    a, b = tt.Generator(5), tt.Generator(5)
+    with pytest.raises(DeviceError, match="same state as another generator"):
+        tt.capture(twins, device=device, warmup=0)
+    with pytest.raises(DeviceError, match="set to another state"):
+        tt.capture(again, device=device, warmup=0)
+    assert a.get_state() == b.get_state() == {"seed": 5, "offset": 0}
+
+
+def test_a_draw_of_nothing_comes_before_others() -> None:
+    tt.manual_seed(4)
+    expected = [tt.rand(3).tolist() for _ in range(3)]
+    tt.manual_seed(4)
+    graph = replayed(lambda: (tt.rand(0), tt.rand(3)))
+    assert [graph.replay()[1].tolist() for _ in range(3)] == expected
+
+
 def test_whether_this_thread_captures() -> None:
     found: list[bool] = []
 

@@ -77,15 +77,18 @@ class Streams:
         _capturing.append(self)
         return self
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         _capturing.remove(self)
         random.observers.remove(self._observe)
-        for generator, before in zip(self._generators, self._before, strict=True):
+        for generator, before, count in zip(self._generators, self._before, self._drawn, strict=True):
+            after, end = generator.get_state(), (before["offset"] + count) % (1 << 64)
             generator.set_state(before)
+            if kind is None and after != {**before, "offset": end}:
+                raise _was_set(generator)
 
     def _observe(self, generator: Generator, before: int, count: int) -> None:
         """Called by `Generator.advance`."""
-        if not self.is_ours:
+        if not (self.is_ours and count):
             return
         if generator not in self._generators:
             if len(self._generators) == _MAX_GENERATORS:
@@ -99,14 +102,16 @@ class Streams:
             self._drawn.append(0)
         slot = self._generators.index(generator)
         start = self._before[slot]
-        if (generator.seed, before) in self.draws:
-            return  # a checkpoint draws the samples of its forward pass again
-        if generator.seed != start["seed"] or before != (start["offset"] + self._drawn[slot]) % (1 << 64):
+        if (known := self.draws.get((generator.seed, before))) is not None:
+            if known[0] == slot:
+                return  # a checkpoint draws the samples of its forward pass again
             raise DeviceError(
-                f"capture: {generator} was set to another state while a graph was captured",
-                why="a replay continues from the current state of the generator; a graph cannot reset it",
-                fix="seed the generator before the capture",
+                f"capture: {generator} is in the same state as another generator of the graph",
+                why="a graph tells generators apart by seed and offset",
+                fix="seed them differently before the capture",
             )
+        if generator.seed != start["seed"] or before != (start["offset"] + self._drawn[slot]) % (1 << 64):
+            raise _was_set(generator)
         self.draws[start["seed"], before] = slot, self._drawn[slot]
         self._drawn[slot] += count
 
@@ -164,3 +169,11 @@ class HostStreams(Streams):
 
 
 _capturing: list[Streams] = []
+
+
+def _was_set(generator: Generator) -> DeviceError:
+    return DeviceError(
+        f"capture: {generator} was set to another state while a graph was captured",
+        why="a replay continues from the current state of the generator; a graph cannot reset it",
+        fix="seed the generator before the capture",
+    )
