@@ -87,7 +87,7 @@ ELEMENTWISE = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_elementwise_ops_block_by_block(layout, name, monkeypatch) -> None:
     """Blocks of 500 numbers, rows and columns cut in the middle."""
-    monkeypatch.setattr(arrays, "_LARGE", 100)
+    monkeypatch.setattr(arrays, "LARGE", 100)
     monkeypatch.setattr(arrays, "_BLOCK", 500)
     monkeypatch.setattr(arrays, "_FEW_COPIED", 8)
     x, y = LAYOUTS[layout](A), tt.tensor(A[::-1].copy())
@@ -101,7 +101,7 @@ def test_elementwise_ops_block_by_block(layout, name, monkeypatch) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_operands_of_one_layout_and_targets_of_another(layout, monkeypatch) -> None:
-    monkeypatch.setattr(arrays, "_LARGE", 100)
+    monkeypatch.setattr(arrays, "LARGE", 100)
     monkeypatch.setattr(arrays, "_BLOCK", 500)
     x, y = LAYOUTS[layout](A), LAYOUTS[layout](A[::-1])
     expected = x.numpy() - y.numpy()
@@ -113,7 +113,7 @@ def test_operands_of_one_layout_and_targets_of_another(layout, monkeypatch) -> N
 
 
 def test_a_target_that_is_its_own_operand_in_another_order(monkeypatch) -> None:
-    monkeypatch.setattr(arrays, "_LARGE", 100)
+    monkeypatch.setattr(arrays, "LARGE", 100)
     monkeypatch.setattr(arrays, "_BLOCK", 500)
     square = normal(40, 40)
     x = tt.tensor(square)
@@ -127,7 +127,7 @@ def test_a_target_that_is_its_own_operand_in_another_order(monkeypatch) -> None:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_16_bit_floats_widen_and_round_in_any_layout(layout, dtype, monkeypatch) -> None:
-    monkeypatch.setattr(arrays, "_LARGE", 100)
+    monkeypatch.setattr(arrays, "LARGE", 100)
     monkeypatch.setattr(arrays, "_BLOCK", 500)
     wide = LAYOUTS[layout](A)
     narrow = wide.astype(dtype)
