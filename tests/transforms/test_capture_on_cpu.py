@@ -242,6 +242,29 @@ def test_a_graph_that_failed_cannot_be_replayed() -> None:
     assert (X * 2.0).tolist() == [2.0] * 4
 
 
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_a_replay_sets_the_gradients_that_the_function_sets(device: str) -> None:
+    """Several graphs share parameters; the gradients are those of the one that ran last."""
+
+    def step(x: tt.Tensor, weight: tt.Tensor) -> None:
+        v.grad = w.grad = None
+        (weight * x).sum().backward()
+
+    x, v, w = [tt.ones(2, device=device, requires_grad=i > 0) for i in range(3)]
+    y = tt.full((3, 2), 2.0, device=device)
+    first = tt.capture(lambda: step(x, w), device=device)
+    second = tt.capture(lambda: step(y, v), device=device)
+    for _ in range(2):
+        first.replay()
+        assert (v.grad, w.grad.tolist()) == (None, [1.0, 1.0])
+        second.replay()
+        assert (v.grad.tolist(), w.grad) == ([6.0, 6.0], None)
+    w.grad = tt.ones(2, device=device)
+    with pytest.raises(DeviceError):
+        tt.capture(lambda: (step(x, w), w.grad.tolist()), device=device, warmup=0)
+    assert w.grad.tolist() == [1.0, 1.0], "a capture that failed has computed no other"
+
+
 # ---- training steps ----------------------------------------------------------------------------------------
 
 
@@ -360,6 +383,17 @@ def test_a_replay_counts_as_a_write() -> None:
     graph.replay()
     with pytest.raises(tt.GradError, match="overwritten by a replay"):
         loss.backward()
+
+
+@pytest.mark.parametrize("n", [4, 10_000])
+def test_a_replay_counts_as_a_write_to_its_results(n: int) -> None:
+    w, x = tt.ones(n, requires_grad=True), tt.ones(n)
+    graph = replayed(lambda: (x * 2.0, tt.zeros(n).copy_(x)))
+    for y in graph.replay():
+        loss = (w * y).sum()
+        graph.replay()
+        with pytest.raises(tt.GradError, match="overwritten by a replay"):
+            loss.backward()
 
 
 def test_a_tensor_made_from_numbers_is_made_again_by_each_replay() -> None:

@@ -235,7 +235,7 @@ class Pass:
         """Add the leaves' gradients to their `.grad`, after the whole pass has succeeded."""
         self._accumulate(tuple(self.leaves))
         for t, g in self.kept:
-            t._grad = g if t._grad is None else self.algebra.add(t._grad, g)
+            set_grad(t, g if t._grad is None else self.algebra.add(t._grad, g))
 
     def _accumulate(self, keys: Sequence[int]) -> None:
         """Add the gradients of some leaves, all or none, and call their post-accumulate hooks."""
@@ -251,7 +251,7 @@ class Pass:
             ]
             for leaf, grad, into in sums:
                 if into is None:
-                    leaf._grad = grad
+                    set_grad(leaf, grad)
                 else:
                     self.algebra.add_into(into, grad)
         for key in keys:
@@ -308,6 +308,14 @@ def follow(t: Tensor, old: Edge) -> None:
         retain(t)
 
 
+def set_grad(t: Tensor, grad: Tensor | None) -> None:
+    """t.grad = grad, which captures observe."""
+    for observe in tuple(grad_observers):
+        observe(t)
+    t._grad = grad
+
+
+grad_observers: list[Callable[[Tensor], None]] = []
 _accumulating = lock_for_forks(ACCUMULATION)  # concurrent passes may share a leaf
 
 

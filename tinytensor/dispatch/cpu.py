@@ -145,6 +145,9 @@ def note(
     written = [x.storage for name, x in zip(op.inputs, ins, strict=False) if name in op.writes]
     life = graph.life_of(outs[0].storage) if len(outs) == 1 and op.formula else None
     step = _step(op, [held(t) for t in outs], [held(x) for x in ins], params, dtype, direct, life)
+    for t in outs:
+        if t is not None:
+            graph.note_result(t.storage)
     graph.add(step, *written)
 
 

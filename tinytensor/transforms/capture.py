@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tinytensor.autograd.backward import end_history
+from tinytensor.autograd.backward import end_history, grad_observers
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch import bounds
 from tinytensor.dispatch.random_streams import DeviceStreams, HostStreams
@@ -15,6 +16,7 @@ from tinytensor.dispatch.watch import watched
 from tinytensor.errors import ArgumentError, DeviceError
 from tinytensor.runtime import runtime_of, started
 from tinytensor.runtime.cpu.graph import HostGraph, refuse
+from tinytensor.tensor import Tensor
 
 __all__ = ["CapturedGraph", "before_replay", "capture", "is_capturing"]
 
@@ -43,6 +45,7 @@ class CapturedGraph:
         self.outputs: Any = None
         self._work = HostWork() if device is cpu else DeviceWork(device)
         self._prologue: list[Callable[[], object]] = []
+        self._grads: dict[weakref.ref[Tensor], Tensor | None] = {}  # that fn sets
 
     @property
     def launches(self) -> int:
@@ -63,12 +66,28 @@ class CapturedGraph:
 
     def record(self, fn: Callable[[], Any]) -> None:
         """Capture one call of fn, without executing its work."""
-        with self._work.capture():
-            _capturing.append(self)
-            try:
-                self.outputs = fn()
-            finally:
-                _capturing.remove(self)
+        try:
+            with self._work.capture():
+                _capturing.append(self)
+                grad_observers.append(self._observe)
+                try:
+                    self.outputs = fn()
+                finally:
+                    grad_observers.remove(self._observe)
+                    _capturing.remove(self)
+        except BaseException:
+            self._set_grads()  # nothing has computed the new ones
+            raise
+        self._grads = {ref: t._grad for ref in self._grads if (t := ref()) is not None}
+
+    def _observe(self, t: Tensor) -> None:
+        if self.thread == threading.get_ident():
+            self._grads.setdefault(weakref.ref(t), t._grad)
+
+    def _set_grads(self) -> None:
+        for ref, grad in self._grads.items():
+            if (t := ref()) is not None:
+                t._grad = grad
 
     def add_prologue(self, fn: Callable[[], object]) -> None:
         """Register a host function that runs before each replay."""
@@ -91,6 +110,7 @@ class CapturedGraph:
 
     def _replayed(self) -> Sequence[Any]:
         self._work.replay()
+        self._set_grads()
         return ()
 
 
@@ -212,8 +232,8 @@ def capture(fn: Callable[[], Any], *, device: Device | str | None = None, warmup
     overhead, which exceeds the time of small kernels. Bits are those of the same calls without a graph.
 
     Whatever the function recorded for autograd ends with the capture: call `backward` inside. Tensors that it
-    makes (results, `.grad`) are overwritten by each replay; a tensor made from Python data is filled again. A
-    generator made inside continues its stream.
+    makes (results, `.grad`) are overwritten by each replay, and a `.grad` that it sets is set again; a tensor
+    made from Python data is filled again. A generator made inside continues its stream.
 
     Args:
         fn: no arguments; its tensors, of any shapes, are on one device.

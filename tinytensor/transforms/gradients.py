@@ -9,7 +9,7 @@ import numpy as np
 
 from tinytensor.autograd import backward as autograd
 from tinytensor.autograd import hooks
-from tinytensor.autograd.backward import retain
+from tinytensor.autograd.backward import retain, set_grad
 from tinytensor.autograd.graph import Node, Output, extra_of
 from tinytensor.autograd.hooks import LeafHooks, Removable, replaced
 from tinytensor.autograd.levels import Batched, Level, innermost
@@ -337,4 +337,4 @@ def set_gradient(x: Tensor, new: Tensor | None) -> None:
                 why="backward accumulates in the dtype of the tensor",
                 fix=f"x.grad = gradient.astype(tt.{x.dtype})",
             )
-    x._grad = new
+    set_grad(x, new)

@@ -7,6 +7,7 @@ cannot be replayed raises DeviceError: reading a result, and writes that are not
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -38,7 +39,7 @@ class HostGraph:
 
     __slots__ = (
         *("_again", "_constants", "_natives", "_noted", "_replays", "_restores", "_steps", "_thread"),
-        *("_writes", "arena", "ended", "nodes"),
+        *("_results", "_writes", "arena", "ended", "nodes"),
     )
 
     def __init__(self) -> None:
@@ -52,6 +53,7 @@ class HostGraph:
         self._constants: list[Any] = []  # storages filled at the capture, by no step
         self._noted: list[Any] = []  # storages written by the last steps
         self._writes: dict[int, Any] = {}  # by id: older storages that steps write, so that replays count
+        self._results: list[Callable[[], Any]] = []  # weak references to storages that the graph makes
         self._thread = threading.get_ident()  # the capturing thread
         self.ended = False
 
@@ -75,7 +77,9 @@ class HostGraph:
         for storage in written:
             if any([storage is constant for constant in self._constants]):
                 self._restore(storage)
-            if getattr(storage, "arena", None) is not self.arena:
+            if getattr(storage, "arena", None) is self.arena:
+                self.note_result(storage)
+            else:
                 self._writes[id(storage)] = storage
         self._steps.append(step)
         self._noted += written
@@ -83,6 +87,10 @@ class HostGraph:
     def note_write(self, storage: Any) -> None:
         """Record that the next step writes to memory of the graph."""
         self._noted.append(storage)
+
+    def note_result(self, storage: Any) -> None:
+        """Record a storage that the graph makes, so that a replay counts as a write if it is in use then."""
+        self._results.append(weakref.ref(storage))
 
     def _restore(self, constant: Any) -> None:
         """Each replay begins with the values that a tensor made from Python's numbers has at first."""
@@ -116,6 +124,7 @@ class HostGraph:
         graphs.remove(self)
         self.ended = kind is None
         self._constants, self._noted = [], []
+        self._results = list({ref: None for ref in self._results if ref() is not None})
 
     def launch(self) -> None:
         """Run all steps in order."""
@@ -125,8 +134,9 @@ class HostGraph:
                 why="the capture has not ended, or it failed",
                 fix="launch the graph afterwards",
             )
-        for storage in self._writes.values():
-            storage.bump("a replay")
+        for storage in (*self._writes.values(), *[ref() for ref in self._results]):
+            if storage is not None:
+                storage.bump("a replay")
         silent().run(self._run)
 
     def _run(self) -> None:
