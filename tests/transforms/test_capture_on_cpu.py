@@ -321,6 +321,49 @@ def test_a_captured_training_step_has_the_bits_of_an_eager_one(
     assert outcomes[0] == outcomes[1]
 
 
+@pytest.mark.parametrize("place", ["first", "last", "outside"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_gradients_may_be_dropped_anywhere(name: str, place: str) -> None:
+    """A captured step moves the parameters that have a gradient in it, and no others."""
+    outcomes = []
+    for captured in (False, True):
+        w, unused = tt.full((3,), 2.0, requires_grad=True), tt.ones(2, requires_grad=True)
+        optimizer = OPTIMIZERS[name]([w, unused])
+
+        def step(optimizer: Any = optimizer, w: tt.Tensor = w) -> None:
+            if place == "first":
+                optimizer.zero_grad()
+            w.square().sum().backward()
+            optimizer.step()
+            if place == "last":
+                optimizer.zero_grad()
+
+        unused.square().sum().backward()
+        step()
+        optimizer.zero_grad()
+        run, found = tt.capture(step, device="cpu", warmup=0).replay if captured else step, []
+        for _ in range(4):
+            run()
+            found.append((w.tolist(), unused.tolist(), None if w.grad is None else w.grad.tolist()))
+            if place == "outside":
+                optimizer.zero_grad()
+        states = [
+            [v if isinstance(v, int) else v.tolist() for v in s.values()] for s in optimizer.state.values()
+        ]
+        outcomes.append((found, states))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("name", ["momentum", "AdamW", "RMSprop"])
+def test_a_first_step_is_not_captured(name: str) -> None:
+    """It makes states, which each replay would make again."""
+    _, _, step = perceptron(OPTIMIZERS[name])
+    with pytest.raises(DeviceError, match="the first step of a parameter"):
+        tt.capture(step, device="cpu", warmup=0)
+    step()
+    tt.capture(step, device="cpu", warmup=0).replay()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_captured_step_of_a_transformer(dtype: str) -> None:
     from gpt.config import GPTConfig

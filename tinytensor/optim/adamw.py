@@ -72,7 +72,11 @@ class AdamW(Optimizer):
         Raises:
             ArgumentError: an option was changed to an invalid value.
         """
-        tt.before_replay(self.advance)
+        moving = self._with_gradients()
+        if tt.is_capturing():
+            for p in moving:
+                self.started(p)  # raises if this is the first step
+        tt.before_replay(lambda: self._advance(moving))
         self.apply(scale)
 
     def advance(self) -> None:
@@ -84,8 +88,16 @@ class AdamW(Optimizer):
         Raises:
             ArgumentError: see `step`.
         """
+        self._advance(self._with_gradients())
+
+    def _with_gradients(self) -> set[tt.Tensor]:
+        return {p for p in self._parameters() if p.grad is not None}
+
+    def _advance(self, moving: set[tt.Tensor]) -> None:
+        """`advance` for these parameters: before a replay, those that had a gradient at the capture."""
         with tt.no_grad():
-            moving = {p for params, _ in self.ready() for p in params}
+            for group in self.param_groups:
+                self._check_group(group)
             state = dict(self.state)
             together: dict[tt.Device, _Together] = {}
             for number, group in enumerate(self.param_groups):
@@ -96,7 +108,7 @@ class AdamW(Optimizer):
                         state[p] = {**kept, "step": kept["step"] + 1}
                     step = state[p]["step"] if p in state else 1
                     members = together.get(p.device) or together.setdefault(p.device, _Together())
-                    members.add(p, p in moving, number, step, options)
+                    members.add(p, number, step, options)
             for device, members in together.items():
                 members.write((self._together or {}).get(device), device)
             self.state, self._together = state, together  # at once, in case the step is interrupted
@@ -121,45 +133,39 @@ class AdamW(Optimizer):
             for members in self._together.values():
                 if scale is not None:
                     members.hyper[:, -1].copy_(scale)
-                states = [self.state[p] for p in members.params]
-                grads: list[Any] = [p.grad for p in members.params]
+                moving = [(p, row) for row, p in enumerate(members.params) if p.grad is not None]
+                params, rows = [p for p, _ in moving], [row for _, row in moving]
+                states = [self.started(p) for p in params]
+                grads: list[Any] = [p.grad for p in params]
                 ms, vs = [s["m"] for s in states], [s["v"] for s in states]
-                tt.adamw_step(
-                    members.params, grads, ms, vs, members.hyper, rows=members.rows, coupled=self.coupled
-                )
+                tt.adamw_step(params, grads, ms, vs, members.hyper, rows=rows, coupled=self.coupled)
 
 
 class _Together:
     """Parameters of one device that are updated in one call, with the hyperparameters of their step.
 
     Attributes:
-        params: parameters that have a gradient.
-        rows: row of `hyper` for each parameter.
-        hyper: shape (R, 10), on the device: a row for each parameter, whether or not it has a gradient, so
-            that the rows and the address in a captured graph stay valid.
+        params: all of them, whether or not they have a gradient, so that the rows and the address in a
+            captured graph stay valid.
+        hyper: shape (R, 10), on the device: a row for each parameter.
     """
 
     def __init__(self) -> None:
         self.params: list[tt.Tensor] = []
-        self.rows: list[int] = []
         self.hyper: tt.Tensor
         self._runs: list[tuple[tuple[int, int], int, dict[str, Any]]] = []  # equal rows: what, first, options
-        self._count = 0
 
-    def add(self, p: tt.Tensor, moves: bool, group: int, step: int, options: dict[str, Any]) -> None:
+    def add(self, p: tt.Tensor, group: int, step: int, options: dict[str, Any]) -> None:
         """Add a parameter."""
         if not self._runs or self._runs[-1][0] != (group, step):
-            self._runs.append(((group, step), self._count, options))
-        if moves:
-            self.params.append(p)
-            self.rows.append(self._count)
-        self._count += 1
+            self._runs.append(((group, step), len(self.params), options))
+        self.params.append(p)
 
     def write(self, before: _Together | None, device: tt.Device) -> None:
         """Write `hyper`, into the previous step's memory if it fits."""
-        old = None if before is None or len(before.hyper) != self._count else before.hyper
-        numbers = old if old is not None and device.type == "cpu" else tt.empty(self._count, 10)
-        ends = [*[first for _, first, _ in self._runs[1:]], self._count]
+        old = None if before is None or len(before.hyper) != len(self.params) else before.hyper
+        numbers = old if old is not None and device.type == "cpu" else tt.empty(len(self.params), 10)
+        ends = [*[first for _, first, _ in self._runs[1:]], len(self.params)]
         for ((_, step), first, options), end in zip(self._runs, ends, strict=True):
             numbers[first:end].copy_(tt.adamw_hyper(step=step, **options))
         if old is None:

@@ -196,7 +196,16 @@ class Optimizer:
     def fresh(self, p: tt.Tensor) -> dict[str, Any]:
         """Initial state of a parameter. Assign it to `state` only when it is complete, so that a step
         interrupted by Ctrl-C leaves all of it or nothing.
+
+        Raises:
+            DeviceError: during a capture, whose replays would each start with it.
         """
+        if tt.is_capturing():
+            raise tt.DeviceError(
+                f"{self._name}: the first step of a parameter of shape {p.shape} is captured",
+                why="its state would be made again by each replay",
+                fix="do a step before the capture: tt.capture(step, warmup=1)",
+            )
         counts = {"step": 0} if self.counts else {}
         zeros = {n: tt.zeros(p.shape, dtype=wide(p.dtype), device=p.device) for n in self.buffers}
         return {**counts, **zeros}
