@@ -183,6 +183,18 @@ def test_casting_in_a_captured_step() -> None:
     assert graph.replay().tolist() == [[7.0, 7.0]] * 2
 
 
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_rounded_parameters_of_a_capture_and_of_others_are_apart(device: str) -> None:
+    x, w = tt.ones(2, 3, device=device), tt.ones(3, 2, device=device, requires_grad=True)
+    for warmup in (0, 1):
+        with tt.autocast(tt.bfloat16):
+            graph = tt.capture(lambda: tt.linear(x, w).sum(), device=device, warmup=warmup)
+            for value in (2.0, 3.0):
+                with tt.no_grad():
+                    w.copy_(value)
+                assert graph.replay().item() == tt.linear(x, w).sum().item() == value * 12
+
+
 X = tt.ones(4)
 DOUBLE = replayed(lambda: X * 2.0)
 

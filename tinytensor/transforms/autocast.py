@@ -13,6 +13,7 @@ from tinytensor.errors import DTypeError
 from tinytensor.op import Precision
 from tinytensor.ops.views.manipulation import cast
 from tinytensor.tensor import is_tensor
+from tinytensor.transforms.capture import current
 
 __all__ = ["autocast", "is_autocast_enabled"]
 
@@ -102,7 +103,8 @@ class _Casting:
 
     def __init__(self, device_type: str | None, dtype: DType, cache: bool) -> None:
         self.device_type, self.dtype, self.cache = device_type, dtype, cache
-        self.known: dict[tuple[int, bool], tuple[Any, int, Any]] = {}  # (leaf, its version, rounded)
+        # (leaf, its version, the capture that computes what follows, if any, rounded)
+        self.known: dict[tuple[int, bool], tuple[Any, int, Any, Any]] = {}
 
     def __call__(self, precision: Precision | None, ins: Sequence[Any]) -> Sequence[Any]:
         """The inputs that an op of this precision gets."""
@@ -125,9 +127,9 @@ class _Casting:
         if not self.cache or x._edge is not None or not x._requires:
             return cast(x, self.dtype)
         key = id(x), grad_enabled()
-        found = self.known.get(key)
-        if found is not None and found[0] is x and found[1] == x.storage.version:
-            return found[2]
+        found, graph = self.known.get(key), current()
+        if found is not None and found[0] is x and found[1] == x.storage.version and found[2] is graph:
+            return found[3]
         rounded = cast(x, self.dtype)
-        self.known[key] = x, x.storage.version, rounded
+        self.known[key] = x, x.storage.version, graph, rounded
         return rounded

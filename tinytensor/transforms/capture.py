@@ -18,7 +18,7 @@ from tinytensor.runtime import runtime_of, started
 from tinytensor.runtime.cpu.graph import HostGraph, refuse
 from tinytensor.tensor import Tensor
 
-__all__ = ["CapturedGraph", "before_replay", "capture", "is_capturing"]
+__all__ = ["CapturedGraph", "before_replay", "capture", "current", "is_capturing"]
 
 _capturing: list[CapturedGraph] = []
 
@@ -187,7 +187,7 @@ def is_capturing() -> bool:
         >>> tt.is_capturing()
         False
     """
-    return _current() is not None
+    return current() is not None
 
 
 def before_replay(fn: Callable[[], object]) -> None:
@@ -205,13 +205,13 @@ def before_replay(fn: Callable[[], object]) -> None:
         >>> count
         [1]
     """
-    if (graph := _current()) is not None:
+    if (graph := current()) is not None:
         graph.add_prologue(fn)
     else:
         fn()
 
 
-def _current() -> CapturedGraph | None:
+def current() -> CapturedGraph | None:
     """The graph that this thread is capturing, or None."""
     mine = [graph for graph in _capturing if graph.thread == threading.get_ident()]
     return mine[-1] if mine else None
