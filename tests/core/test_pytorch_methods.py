@@ -1,6 +1,7 @@
 """PyTorch's names of functions and methods against NumPy: tests/oracle/test_pytorch_calls.py asks PyTorch."""
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -192,6 +193,67 @@ def test_other_names(name: str) -> None:
     np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-6)
 
 
+def test_the_ends_of_lerp_are_exact() -> None:
+    a, b = tt.tensor([1e8, 1.0]), tt.tensor([1.0, 1e8])
+    for one in (1, tt.ones(2)):
+        assert a.lerp(b, one).tolist() == b.tolist()
+        assert a.lerp(b, 0 * one).tolist() == a.tolist()
+
+
+def test_integers_keep_their_digits() -> None:
+    big = tt.tensor([2**53 + 1, 2])
+    assert tt.nansum(big).item() == 2**53 + 3
+    small = tt.tensor([100, 100, 90], dtype=tt.int8)
+    assert tt.trapezoid(small).item() == 195.0
+    assert tt.cumulative_trapezoid(small).tolist() == [100.0, 195.0]
+    assert np.isnan(tt.logit(tt.tensor([3], dtype=tt.uint8)).item())
+    index, src = tt.tensor([0, 0]), tt.tensor([4, 6], dtype=tt.int32)
+    y = tt.zeros(1, dtype=tt.int32).scatter_reduce(0, index, src, "mean")
+    assert (y.tolist(), y.dtype) == ([3], tt.int32)
+    power = tt.float_power(tt.tensor([1 + 1j]), 2)
+    np.testing.assert_allclose(power.numpy(), [2j], atol=1e-15)
+    assert power.dtype is tt.complex128
+
+
+@pytest.mark.parametrize("op", ["__ifloordiv__", "__imod__", "clamp_max_"])
+def test_wide_integers_into_narrow_ones(op: str) -> None:
+    a, c = np.array([200, 200, 7], dtype=np.uint8), np.array([300, -3, 2])
+    wanted = {"__ifloordiv__": a // c, "__imod__": a % c, "clamp_max_": np.minimum(a, c)}[op]
+    found = getattr(tt.tensor(a), op)(tt.tensor(c))
+    assert found.tolist() == wanted.astype(np.uint8).tolist()
+    with pytest.raises(tt.ArgumentError, match="negative integer"):
+        tt.tensor(a).__ipow__(tt.tensor(c))
+
+
+def test_angles_of_real_numbers() -> None:
+    a = tt.tensor([-0.0, 0.0, -2.0, 3.0, np.nan], dtype=tt.float64, requires_grad=True)
+    y = tt.angle(a)
+    np.testing.assert_array_equal(y.detach().numpy(), [0, 0, np.pi, 0, np.nan])
+    y[:4].sum().backward()
+    assert a.grad is not None
+    assert a.grad.tolist() == [0.0] * 5
+
+
+def test_shapes_of_small_results() -> None:
+    one, row = tt.tensor(3.0), tt.tensor([[1.0, 2.0, 4.0]])
+    assert [t.shape for t in tt.median(one, 0, True)] == [(), ()]
+    np.testing.assert_allclose(tt.cov(row).item(), np.cov(row.numpy()))
+    assert tt.cov(row).shape == tt.corrcoef(row).shape == ()
+    assert tt.take_along_dim(row, tt.tensor([[2], [0]])).tolist() == [4.0, 1.0]
+
+
+def test_the_diagonal_of_many_axes() -> None:
+    cube = tt.zeros(2, 2, 2).fill_diagonal_(1)
+    assert [i.tolist() for i in cube.nonzero()] == [[0, 1]] * 3
+
+
+def test_keywords_of_methods_in_place() -> None:
+    a = tt.tensor([-3.0, 5.0])
+    assert a.div_(2, rounding_mode="trunc").tolist() == [-1.0, 2.0]
+    assert a.cumsum_(dim=0).tolist() == [-1.0, 1.0]
+    assert a.cumprod_(dim=0).tolist() == [-1.0, -1.0]
+
+
 def test_casts_to_the_same_dtype_are_free() -> None:
     assert x.double() is x
     assert x.to(tt.double) is x
@@ -245,6 +307,35 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a share of integers": (lambda: i.quantile(0.5), tt.ArgumentError, "dtype int64"),
     "divisors": (lambda: tt.gcd(x, y), tt.DTypeError, "divisors are integers"),
     "slices": (lambda: x.index_add(1, k, y), tt.ShapeError, "each index has one slice"),
+    "short slices": (lambda: x.index_add(1, k, y[:1, :2]), tt.ShapeError, "each index has one slice"),
+    "slices to copy": (lambda: x.index_copy(0, k[1:], y[:1, :1]), tt.ShapeError, "each index has one slice"),
+    "too few values": (
+        lambda: x.scatter(1, i * 0, y[:1]),
+        tt.ShapeError,
+        "(1, 3) for an index of shape (2, 3)",
+    ),
+    "too few values to put": (lambda: x.put(k, v[:1]), tt.ShapeError, "(1,) for an index of shape (2,)"),
+    "too few values for a mask": (lambda: x.masked_scatter(m, v[:1]), tt.ShapeError, "1 values for 3 places"),
+    "a mask of integers": (lambda: x.masked_select(m.long()), tt.DTypeError, "a mask is bool"),
+    "a row to write": (lambda: x.select_scatter(v[:1], 0, 1), tt.ShapeError, "the view of shape (3,)"),
+    "a slice to write": (
+        lambda: x.slice_scatter(y[:, :1], 1, 0, 2),
+        tt.ShapeError,
+        "the view of shape (2, 2)",
+    ),
+    "a diagonal to write": (lambda: x.diagonal_scatter(v[:1]), tt.ShapeError, "the view of shape (2,)"),
+    "negative counts": (lambda: tt.bincount(i[0]), tt.ArgumentError, "the number -7"),
+    "bins without ends": (lambda: tt.histc(n, 3), tt.ArgumentError, "3 bins from nan to nan"),
+    "no bins": (lambda: tt.histc(x, 0), tt.ArgumentError, "0 bins"),
+    "ends in the wrong order": (lambda: tt.histc(x, 3, 1, 0), tt.ArgumentError, "from 1 to 0"),
+    "uneven parts": (lambda: tt.hsplit(x, 2), tt.ShapeError, "an axis of size 3 in 2 parts"),
+    "a rate": (lambda: tt.zeros(2).exponential_(-1.0), tt.ArgumentError, "lambd is -1.0"),
+    "no diagonal": (lambda: tt.zeros(2, 3, 2).fill_diagonal_(1), tt.ShapeError, "fill_diagonal_: shape"),
+    "a smaller result": (
+        lambda: tt.zeros(2, 2, 2).addmm_(tt.eye(2), tt.eye(2), beta=0),
+        tt.ShapeError,
+        "keeps its shape",
+    ),
     "reduction": (lambda: x.scatter_reduce(1, k[None], y, "max"), tt.ArgumentError, "reduce 'max'"),
     "rank": (lambda: x.kthvalue(4), tt.ArgumentError, "k=4 of 3 elements"),
     "diagonals": (lambda: tt.diag(b), tt.ShapeError, "diag: shape"),
@@ -262,5 +353,5 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_arguments(case: str) -> None:
     call, kind, message = WRONG[case]
-    with pytest.raises(kind, match=message.replace("(", r"\(")):
+    with pytest.raises(kind, match=re.escape(message)):
         call()

@@ -166,8 +166,13 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
             why="a target that is written in place cannot grow",
             fix="use the out-of-place operator: x = x + y",
         )
-    _check_kind(what, have, result_dtype(op, dtypes, kinds))
+    got = result_dtype(op, dtypes, kinds)
+    _check_kind(what, have, got)
     device = common_device(what, (x, *others))
+    if not needs and have.rank == got.rank == 1 and got is not have:  # 200 // 300 in uint8 is not 200 // 44
+        store(x, apply(op, x, *others))
+        x.storage.bump(what)
+        return x
     if not needs:
 
         def run() -> Sequence[Any]:

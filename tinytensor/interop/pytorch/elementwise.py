@@ -7,7 +7,7 @@ from typing import Any
 
 from tinytensor.creation import asarray, full_like, zeros_like
 from tinytensor.dispatch.elementwise import Operand
-from tinytensor.dtypes import bool_, finfo, float64
+from tinytensor.dtypes import bool_, complex128, finfo, float32, float64
 from tinytensor.errors import ArgumentError, DTypeError
 from tinytensor.ops.elementwise.arithmetic import (
     add,
@@ -175,7 +175,11 @@ def lerp(x: Tensor, end: Tensor, weight: Operand) -> Tensor:
         >>> tt.lerp(tt.tensor([0.0, 10.0]), tt.tensor([10.0, 20.0]), 0.25).tolist()
         [2.5, 12.5]
     """
-    return add(x, multiply(weight, subtract(end, x)))
+    step = subtract(end, x)
+    if not is_tensor(weight):
+        return add(x, multiply(weight, step)) if weight < 0.5 else subtract(end, multiply(1 - weight, step))
+    nearest = where(less(weight, 0.5), x, end)  # from which rounding leaves both ends as they are
+    return add(nearest, multiply(where(less(weight, 0.5), weight, subtract(weight, 1)), step))
 
 
 def _times(factor: Any, x: Tensor) -> Tensor:
@@ -242,7 +246,7 @@ def exp2(x: Tensor) -> Tensor:
 
 
 def float_power(x: Tensor, exponent: Operand) -> Tensor:
-    """x to a power, in float64.
+    """x to a power, in float64; of complex numbers in complex128.
 
     Args:
         x: any shape.
@@ -252,7 +256,11 @@ def float_power(x: Tensor, exponent: Operand) -> Tensor:
         >>> tt.float_power(tt.tensor([2, 3]), -1).dtype
         tinytensor.float64
     """
-    return pow(astype(x, float64), exponent if not is_tensor(exponent) else astype(exponent, float64))
+    is_complex = isinstance(exponent, complex) or "complex" in [
+        y.dtype.kind for y in (x, exponent) if isinstance(y, Tensor)
+    ]
+    dtype = complex128 if is_complex else float64
+    return pow(astype(x, dtype), astype(exponent, dtype) if isinstance(exponent, Tensor) else exponent)
 
 
 def ldexp(x: Tensor, other: Tensor) -> Tensor:
@@ -380,6 +388,7 @@ def logit(x: Tensor, eps: float | None = None) -> Tensor:
         >>> tt.logit(tt.tensor([0.5, 0.0]), eps=0.25).tolist()
         [0.0, -1.0986]
     """
+    x = x if x.dtype.is_floating else astype(x, float32)
     x = x if eps is None else clip(x, eps, 1 - eps)
     return x.log() - (-x).log1p()
 
@@ -450,7 +459,7 @@ def angle(x: Tensor) -> Tensor:
         [1.5708, 3.1416]
     """
     is_complex = x.dtype.kind == "complex"
-    return atan2(x.imag, x.real) if is_complex else atan2(zeros_like(x), x.detach())
+    return atan2(x.imag, x.real) if is_complex else where(isnan(x), x, where(x < 0, math.pi, zeros_like(x)))
 
 
 def isposinf(x: Tensor) -> Tensor:

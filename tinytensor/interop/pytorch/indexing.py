@@ -7,8 +7,8 @@ from math import inf
 from typing import Any
 
 from tinytensor.creation import arange, full_like, ones, ones_like
-from tinytensor.dtypes import iinfo
-from tinytensor.errors import ArgumentError, ShapeError
+from tinytensor.dtypes import bool_, iinfo
+from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.ops.elementwise.comparison import where
 from tinytensor.ops.indexing.gathering import nonzero, take, take_along_axis
 from tinytensor.ops.indexing.gathering import scatter_add as _scatter_add
@@ -72,8 +72,14 @@ def masked_select(x: Tensor, mask: Tensor) -> Tensor:
         >>> tt.masked_select(tt.tensor([[1, 2], [3, 4]]), tt.tensor([True, False])).tolist()
         [1, 3]
     """
+    _check_mask("masked_select", mask)
     x, mask = broadcast_arrays(x, mask)
     return getitem(x, mask)
+
+
+def _check_mask(what: str, mask: Tensor) -> None:
+    if mask.dtype is not bool_:
+        raise DTypeError(f"{what}: a mask of dtype {mask.dtype}", why="a mask is bool", fix="mask.bool()")
 
 
 def argwhere(x: Tensor) -> Tensor:
@@ -129,10 +135,21 @@ def _along(x: Tensor, dim: int, key: Any) -> tuple[Any, ...]:
 
 
 def _with(x: Tensor, view: Callable[[Tensor], Tensor], value: Any) -> Tensor:
-    """A copy of x in which a view of it has another value."""
+    """A copy of x in which a view of it has another value, of its shape."""
     y = clone(x)
-    view(y).copy_(value)
+    part = view(y)
+    _same_shape("the view", part, value)
+    part.copy_(value)
     return y
+
+
+def _same_shape(what: str, x: Tensor, value: Tensor) -> None:
+    if x.shape != value.shape:
+        raise ShapeError(
+            f"scatter: values of shape {value.shape} for {what} of shape {x.shape}",
+            why="each position has one value",
+            fix="expand the values: value.expand(…)",
+        )
 
 
 def scatter(
@@ -169,6 +186,8 @@ def scatter(
 
 def corner(x: Tensor, like: Tensor) -> Tensor:
     """The first elements of each axis, as many as another tensor has."""
+    if x.ndim != like.ndim or any([n < m for n, m in zip(x.shape, like.shape, strict=True)]):
+        _same_shape("an index", like, x)
     return getitem(x, tuple([slice(n) for n in like.shape]))
 
 
@@ -207,7 +226,7 @@ def scatter_reduce(
         if reduce == "sum":
             return y
         terms = (counts + include_self).clip(min=1)
-        return y / terms if x.dtype.is_floating else y // terms
+        return y / terms if x.dtype.is_floating else (y // terms).astype(x.dtype)
     at = normalize_axis(dim, x.ndim, "scatter_reduce")
     columns = arange(x.shape[at], device=x.device).reshape(-1, *[1] * (x.ndim - at))
     hit = (
@@ -233,11 +252,12 @@ def _corner_of_axes(x: Tensor, index: Tensor, at: int) -> Tensor:
 def _expanded(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A vector of positions on an axis as an index of the shape of source."""
     at = normalize_axis(dim, x.ndim, "index")
-    if index.ndim > 1 or source.ndim != x.ndim or source.shape[at] != index.size:
+    if index.ndim > 1 or source.shape != (*x.shape[:at], index.size, *x.shape[at + 1 :]):
         raise ShapeError(
-            f"index_add: index of shape {index.shape} and slices of shape {source.shape} on axis {at}",
+            f"index_add: index of shape {index.shape} and slices of shape {source.shape} on axis {at} of "
+            f"shape {x.shape}",
             why="each index has one slice",
-            fix="an index of shape (n,), and a source of size n on the axis",
+            fix="an index of shape (n,), and a source of the shape of x with n on the axis",
         )
     return index.reshape(-1, *[1] * (x.ndim - 1 - at)).expand(source.shape)
 
@@ -292,6 +312,7 @@ def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
         >>> tt.index_copy(tt.zeros(3), 0, tt.tensor([2, 0]), tt.tensor([5.0, 6.0])).tolist()
         [6.0, 0.0, 5.0]
     """
+    _expanded(x, dim, index, source)
     return index_put(x, _along(x, dim, index), source)
 
 
@@ -348,6 +369,7 @@ def put(x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> T
         >>> tt.put(tt.zeros(2, 2), tt.tensor([3]), tt.tensor([5.0])).tolist()
         [[0.0, 0.0], [0.0, 5.0]]
     """
+    _same_shape("an index", index, source)
     return reshape(index_put(reshape(x, (-1,)), (index,), source, accumulate), x.shape)
 
 
@@ -359,13 +381,24 @@ def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         mask: bool; broadcasts with x.
         source: at least as many elements as the mask has True.
 
+    Raises:
+        ShapeError: it has fewer.
+
     Example:
         >>> mask = tt.tensor([True, False, True])
         >>> tt.masked_scatter(tt.zeros(3), mask, tt.tensor([5.0, 6.0, 7.0])).tolist()
         [5.0, 0.0, 6.0]
     """
+    _check_mask("masked_scatter", mask)
     x, mask = broadcast_arrays(x, mask)
-    return index_put(x, (mask,), reshape(source, (-1,))[: int(mask.sum())])
+    count = int(mask.sum())
+    if source.size < count:
+        raise ShapeError(
+            f"masked_scatter: {source.size} values for {count} places",
+            why="each place where the mask is True has a value of its own",
+            fix="x.masked_fill(mask, value) writes one value everywhere",
+        )
+    return index_put(x, (mask,), reshape(source, (-1,))[:count])
 
 
 def select_scatter(x: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
@@ -418,7 +451,7 @@ def diagonal_scatter(x: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim
 
 
 def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """`take_along_axis`; without an axis of the flattened x.
+    """`take_along_axis`; without an axis of the flattened x, by flattened indices.
 
     Args:
         x: at least one axis.
@@ -429,7 +462,11 @@ def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor
         >>> tt.take_along_dim(tt.tensor([[3, 1], [5, 9]]), tt.tensor([3, 0])).tolist()
         [9, 3]
     """
-    return take(reshape(x, (-1,)), indices, 0) if dim is None else take_along_axis(x, indices, dim)
+    return (
+        take(reshape(x, (-1,)), reshape(indices, (-1,)), 0)
+        if dim is None
+        else take_along_axis(x, indices, dim)
+    )
 
 
 def unravel_index(indices: Tensor, shape: Sequence[int]) -> tuple[Tensor, ...]:

@@ -131,7 +131,7 @@ def nansum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = No
         >>> tt.nansum(tt.tensor([1.0, math.nan, 2.0])).item()
         3.0
     """
-    return sum(where(isnan(x), 0.0, x), dim, keepdim, dtype=dtype)
+    return sum(where(isnan(x), 0.0, x) if x.dtype.is_inexact else x, dim, keepdim, dtype=dtype)
 
 
 def nanmean(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
@@ -199,7 +199,8 @@ def _picked(x: Tensor, order: Tensor, rank: Any, dim: int, keepdim: bool) -> Val
 def _middle(x: Tensor, dim: int | None, keepdim: bool, skip: bool) -> Any:
     if dim is None:
         return _middle(x.reshape(-1), 0, False, skip).values
-    x = x if x.shape else x.reshape(1)
+    if not x.shape:
+        return ValuesIndices(x, x.new_zeros((), dtype="int64"))
     order, bad = argsort(x, dim), isnan(x)  # nan comes last
     count = sum(~bad, dim, True) if skip else full_like(sum(bad, dim, True), x.shape[dim])
     rank = maximum((count - 1) // 2, 0)
@@ -491,7 +492,7 @@ def _trapezoids(y: Tensor, x: Tensor | None, dx: float, dim: int) -> Tensor:
     if x is not None and x.ndim == 1:
         x = x.reshape(*[1] * dim, -1, *[1] * (y.ndim - 1 - dim))
     widths = dx if x is None else x.narrow(dim, 1, n - 1) - x.narrow(dim, 0, n - 1)
-    return (y.narrow(dim, 1, n - 1) + y.narrow(dim, 0, n - 1)) * widths / 2
+    return (y.narrow(dim, 1, n - 1) / 2 + y.narrow(dim, 0, n - 1) / 2) * widths  # integers do not overflow
 
 
 # ---- statistics --------------------------------------------------------------------------------------------
@@ -505,7 +506,7 @@ def cov(x: Tensor, *, correction: int = 1) -> Tensor:
         correction: taken from the number of observations.
 
     Returns:
-        shape (variables, variables), or ().
+        shape (variables, variables); () for one variable.
 
     Example:
         >>> tt.cov(tt.tensor([[1.0, 3.0], [0.0, 4.0]])).tolist()
@@ -516,7 +517,7 @@ def cov(x: Tensor, *, correction: int = 1) -> Tensor:
     rows = x.reshape(-1, x.shape[-1])
     away = rows - rows.mean(-1, True)
     y = away @ away.T / (x.shape[-1] - correction)
-    return y if x.ndim > 1 else y.reshape(())
+    return y if len(y) != 1 else y.reshape(())
 
 
 def corrcoef(x: Tensor) -> Tensor:
@@ -526,15 +527,17 @@ def corrcoef(x: Tensor) -> Tensor:
         x: shape (variables, observations), or (observations,).
 
     Returns:
-        shape (variables, variables), or ().
+        shape (variables, variables); () for one variable.
 
     Example:
         >>> tt.corrcoef(tt.tensor([[1.0, 3.0], [4.0, 0.0]])).tolist()
         [[1.0, -1.0], [-1.0, 1.0]]
     """
     y = cov(x)
-    deviation = y.diagonal().sqrt() if x.ndim > 1 else y.sqrt()
-    return (y / deviation.unsqueeze(-1) / deviation).clip(-1, 1) if x.ndim > 1 else y / y
+    if not y.ndim:
+        return y / y
+    deviation = y.diagonal().sqrt()
+    return (y / deviation.unsqueeze(-1) / deviation).clip(-1, 1)
 
 
 def dist(x: Tensor, other: Tensor, p: float = 2) -> Tensor:
@@ -581,6 +584,10 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
         >>> tt.bincount(tt.tensor([1, 3, 1])).tolist()
         [0, 2, 0, 1]
     """
+    if x.size and int(min(x)) < 0:
+        raise ArgumentError(
+            f"bincount: the number {int(min(x))}", why="they are at least 0", fix="x - x.min()"
+        )
     size = (int(max(x)) + 1 if x.size else 0, minlength)
     counted = x.new_ones(x.shape, dtype="int64") if weights is None else weights
     return scatter_add(counted.new_zeros(size[size[0] < size[1]]), x, counted, 0)
@@ -594,11 +601,20 @@ def histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
         bins: the number of bins, of equal width.
         min, max: the ends; both 0 are the least and the largest element.
 
+    Raises:
+        ArgumentError: no bins, or ends that are not finite or not in order.
+
     Example:
         >>> tt.histc(tt.tensor([1.0, 2.0, 1.5, 9.0]), 2, 1, 3).tolist()
         [2.0, 1.0]
     """
     low, high = (float(x.min()), float(x.max())) if min == max == 0 and x.size else (min, max)
+    if bins < 1 or not -math.inf < low <= high < math.inf:
+        raise ArgumentError(
+            f"histc: {bins} bins from {low} to {high}",
+            why="there is at least one, between finite ends in ascending order",
+            fix="give min and max: tt.histc(x, 100, 0, 1)",
+        )
     low, high = (low - 1, high + 1) if low == high else (low, high)
     inside = x[(x >= low) & (x <= high)]
     place = ((inside - low) * (bins / (high - low))).floor().astype("int64").clip(0, bins - 1)

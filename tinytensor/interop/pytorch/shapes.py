@@ -324,8 +324,20 @@ def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Ten
     return tuple([narrow(x, dim, a, max(b - a, 0)) for a, b in itertools.pairwise(ends)])
 
 
+def _split_evenly(x: Tensor, given: Any, dim: int) -> tuple[Tensor, ...]:
+    """`tensor_split`, whose number of parts must divide the axis."""
+    n = x.shape[normalize_axis(dim, x.ndim, "split")]
+    if isinstance(given, int) and given > 0 and n % given:
+        raise ShapeError(
+            f"split: an axis of size {n} in {given} parts",
+            why="the parts have equal sizes",
+            fix=f"tt.tensor_split(x, {given}, {dim}) makes them equal up to 1",
+        )
+    return tensor_split(x, given, dim)
+
+
 def hsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """`tensor_split` along axis 1; of a vector along its only axis.
+    """`tensor_split` in equal parts along axis 1; of a vector along its only axis.
 
     Args:
         x: at least one axis.
@@ -335,11 +347,11 @@ def hsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
         >>> [y.shape for y in tt.hsplit(tt.zeros(2, 4), 2)]
         [(2, 2), (2, 2)]
     """
-    return tensor_split(x, indices_or_sections, 0 if x.ndim == 1 else 1)
+    return _split_evenly(x, indices_or_sections, 0 if x.ndim == 1 else 1)
 
 
 def vsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """`tensor_split` along axis 0.
+    """`tensor_split` in equal parts along axis 0.
 
     Args:
         x: at least two axes.
@@ -349,11 +361,11 @@ def vsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
         >>> [y.shape for y in tt.vsplit(tt.zeros(2, 4), 2)]
         [(1, 4), (1, 4)]
     """
-    return tensor_split(x, indices_or_sections, 0)
+    return _split_evenly(x, indices_or_sections, 0)
 
 
 def dsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """`tensor_split` along axis 2.
+    """`tensor_split` in equal parts along axis 2.
 
     Args:
         x: at least three axes.
@@ -363,7 +375,7 @@ def dsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
         >>> [y.shape for y in tt.dsplit(tt.zeros(1, 2, 4), 2)]
         [(1, 2, 2), (1, 2, 2)]
     """
-    return tensor_split(x, indices_or_sections, 2)
+    return _split_evenly(x, indices_or_sections, 2)
 
 
 def split_with_sizes(x: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:

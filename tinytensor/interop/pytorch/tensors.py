@@ -22,7 +22,7 @@ from tinytensor.dtypes import (
     result_type,
     uint8,
 )
-from tinytensor.errors import ShapeError
+from tinytensor.errors import ArgumentError, ShapeError
 from tinytensor.ops.elementwise.comparison import where
 from tinytensor.ops.inplace import check_target, copy_, has_history
 from tinytensor.ops.random.random import normal, rand, randint, randn, uniform
@@ -386,13 +386,21 @@ def written(function: Callable[..., Tensor], name: str = "") -> Callable[..., Te
     """The in-place method of a function: x = function(x, ...), in the memory of x; returns x.
 
     Differentiable: where a gradient is recorded, the function gets a copy of x, since backward may need it.
+    A result of another shape is an error: x is not filled with copies of it.
     """
     name = name or function.__name__ + "_"
 
     def method(x: Tensor, *args: Any, **options: Any) -> Tensor:
         recorded = grad_enabled() and has_history(x)
         check_target(x, recorded, name)
-        return copy_(x, function(clone(x) if recorded else x, *args, **options))
+        y = function(clone(x) if recorded else x, *args, **options)
+        if y.shape != x.shape:
+            raise ShapeError(
+                f"{name}: the result of shape {y.shape} does not fit into the target of shape {x.shape}",
+                why="a target that is written in place keeps its shape",
+                fix=f"use {name[:-1]}, which is not in place",
+            )
+        return copy_(x, y)
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"x = {name[:-1]}(x, ...), in the memory of x; returns x."
@@ -400,8 +408,17 @@ def written(function: Callable[..., Tensor], name: str = "") -> Callable[..., Te
 
 
 def fill_diagonal_(x: Tensor, fill_value: complex) -> Tensor:
-    """Write a number on the main diagonal of a matrix; returns x."""
-    copy_(x.diagonal(), fill_value)
+    """Write a number at [i, i, …] of a matrix, or of a tensor of more axes and one size; returns x."""
+    if x.ndim < 2 or (x.ndim > 2 and len(set(x.shape)) > 1):
+        raise ShapeError(
+            f"fill_diagonal_: shape {x.shape}",
+            why="a diagonal needs at least two axes, and more of them only of one size",
+            fix="x.diagonal().fill_(value) fills that of each matrix",
+        )
+    y = x
+    while y.ndim > 1:
+        y = y.diagonal()
+    copy_(y, fill_value)
     return x
 
 
@@ -423,6 +440,8 @@ def bernoulli_(x: Tensor, p: float = 0.5, *, generator: Any = None) -> Tensor:
 
 def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
     """Fill x with random numbers of the density lambd * exp(-lambd * x); returns x."""
+    if not lambd > 0:
+        raise ArgumentError(f"exponential_: lambd is {lambd}", why="it is a rate", fix="lambd=1.0")
     drawn = uniform(x.shape, dtype=x.dtype, device=x.device, generator=generator)
     return copy_(x, (-drawn).log1p() / -lambd)
 
