@@ -89,6 +89,8 @@ class Generator:
         reduced = _reduce("Generator.manual_seed", seed)
         with _lock:
             self._seed, self._offset = reduced, 0
+        for observe in tuple(observers):
+            observe(self, 0, -1)
         return self
 
     def advance(self, n_blocks: SupportsIndex) -> int:

@@ -87,9 +87,11 @@ class Streams:
                 raise _was_set(generator)
 
     def _observe(self, generator: Generator, before: int, count: int) -> None:
-        """Called by `Generator.advance`."""
+        """Called by `Generator.advance`, and by `manual_seed` with the count -1."""
         if not (self.is_ours and count):
             return
+        if count < 0:
+            raise _was_set(generator)
         if generator not in self._generators:
             if len(self._generators) == _MAX_GENERATORS:
                 raise DeviceError(

@@ -32,7 +32,7 @@ from tinytensor.ops.elementwise.arithmetic import multiply as times
 from tinytensor.ops.matmul.gemm import multiply, sum_columns
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.reductions.summing import column_sum
-from tinytensor.ops.views.manipulation import cast, matrix_transpose, reshape, unsqueeze
+from tinytensor.ops.views.manipulation import cast, expand, matrix_transpose, reshape, unsqueeze
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.shapes import Shape, broadcast_shapes
@@ -415,7 +415,7 @@ class LinearBackward(Op):
     def backward(grads: Grads, saved: Saved, needs: Needs, *, transposed: bool, needs_bias: bool) -> Grads:
         """Double backward of dx = grad @ weight.T, dweight = x.T @ grad and dbias, through unfused ops."""
         if not (needs[1] or needs[2]):
-            return _linear_forward(grads, saved.x, saved.weight, transposed), None, None
+            return _linear_forward(grads, saved.grad, saved.x, saved.weight, transposed), None, None
         ins = (saved.grad, saved.x, saved.weight)
         return partial_vjp(_linear_backward, ins, grads, needs, transposed=transposed, needs_bias=needs_bias)
 
@@ -436,12 +436,16 @@ def _linear_backward(
     return dx, dweight, sum(g, 0) if needs_bias else None
 
 
-def _linear_forward(grads: Grads, x: Tensor | None, weight: Tensor | None, transposed: bool) -> Tensor | None:
+def _linear_forward(
+    grads: Grads, grad: Tensor, x: Tensor | None, weight: Tensor | None, transposed: bool
+) -> Tensor | None:
     """The transpose of LinearBackward as a function of grad: the product rule of x @ weight + bias."""
     dx, dweight, dbias = grads
     y = None if dx is None or weight is None else linear(dx, weight, transposed=transposed)
     if dweight is None or x is None:
-        return dbias if y is None else y if dbias is None else add(y, dbias)
+        if y is None:
+            return None if dbias is None else expand(dbias, grad.layout.shape)
+        return y if dbias is None else add(y, dbias)
     other = linear(x, dweight, dbias, transposed=transposed)
     return other if y is None else add(y, other)
 
