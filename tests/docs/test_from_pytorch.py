@@ -59,6 +59,14 @@ def weight() -> None:
     assert nn.Linear(2, 5).weight.shape == (2, 5)
 
 
+def initial_weights() -> None:
+    table = nn.init.kaiming_uniform_(tt.empty(1, 600))  # fan_in 1: bound sqrt(6)
+    assert 2.3 < table.abs().max().item() < math.sqrt(6)
+    rnn = nn.LSTM(1, 150).weight_ih_l0  # (600, 1): fan_in 1, too
+    nn.init.kaiming_uniform_(rnn, layout="out, in")
+    assert 2.3 < rnn.abs().max().item() < math.sqrt(6)
+
+
 def ties() -> None:
     x = X.clone().requires_grad_()
     x.max(1).sum().backward()
@@ -172,6 +180,7 @@ ROWS: dict[str, Callable[[], None]] = {
     "`x.repeat(2, 3)`": repeat,
     "`x.nonzero()`": nonzero,
     "`nn.Linear(a, b).weight`": weight,
+    "`nn.init.kaiming_uniform_(w)`, `kaiming_normal_`, w a matrix": initial_weights,
     "`x.max(1)`, `max_pool2d(x, 2)` with ties": ties,
     "`x.data`": data,
     "`gelu(x)`": gelu,

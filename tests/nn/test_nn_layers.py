@@ -90,7 +90,10 @@ def test_skipped_fills_nothing_and_draws_nothing():
 
 def test_fans_of_matrices_and_windows():
     assert nn.init.fans((6, 8)) == (6, 8)
-    assert nn.init.fans((8, 6, 3)) == (18, 24)
+    assert nn.init.fans((6, 8), layout="out, in") == (8, 6)
+    assert nn.init.fans((8, 6, 3)) == nn.init.fans((8, 6, 3), layout="out, in") == (18, 24)
+    with pytest.raises(tt.ArgumentError, match="fans: layout 'io'"):
+        nn.init.fans((6, 8), layout="io")  # type: ignore[arg-type]
     with pytest.raises(tt.ShapeError, match="kaiming_normal_: shape"):
         nn.init.kaiming_normal_(tt.zeros(3))
 

@@ -1,7 +1,9 @@
 """Weight initialization. Each function fills a tensor in place, without recording, and returns it.
 
 fan_in is the number of terms summed per output, fan_out that per input in the backward pass. They follow from
-the shape: (in, out) for a matrix, as Linear stores it, and (out, in, k, …) for a convolution.
+the shape: (in, out) for a matrix, as Linear stores it, and (out, in, k, …) for a convolution. For a matrix of
+(out, in), such as weight_ih_l0 of LSTM, in_proj_weight of MultiheadAttention and the weight of F.linear,
+`kaiming_normal_` and `kaiming_uniform_` take layout="out, in"; the others treat both axes alike.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ __all__ = [
 
 Generator = tt.Generator | None
 Mode = Literal["fan_in", "fan_out"]
+Layout = Literal["in, out", "out, in"]
 
 _skipping: ContextVar[bool] = ContextVar("tinytensor_init_skipping", default=False)
 
@@ -271,23 +274,34 @@ def trunc_normal_(
     return _fill(tensor, values.reshape(tensor.shape))
 
 
-def fans(shape: tuple[int, ...], what: str = "init.fans") -> tuple[int, int]:
+def fans(shape: tuple[int, ...], what: str = "init.fans", *, layout: Layout = "in, out") -> tuple[int, int]:
     """fan_in and fan_out of a weight: (in, out) for two axes, (out, in, k, …) for more.
 
     Args:
         shape: shape of the weight; at least two axes.
         what: name of the caller, for the message.
+        layout: the axes of a matrix: "in, out" as in Linear, or "out, in" as in LSTM and F.linear. A weight
+            of more axes is always (out, in, k, …).
 
     Returns:
         (fan_in, fan_out).
 
     Raises:
         ShapeError: the shape has fewer than two axes.
+        ArgumentError: another layout.
 
     Example:
         >>> tt.nn.init.fans((768, 3072)), tt.nn.init.fans((16, 3, 5, 5))
         ((768, 3072), (75, 400))
+        >>> tt.nn.init.fans(tt.nn.LSTM(10, 20).weight_ih_l0.shape, layout="out, in")
+        (10, 80)
     """
+    if layout not in ("in, out", "out, in"):
+        raise tt.ArgumentError(
+            f"{what}: layout {layout!r}",
+            why='a matrix is stored as "in, out", for x @ w, or as "out, in", for x @ w.T',
+            fix='layout="out, in"',
+        )
     if len(shape) < 2:
         raise tt.ShapeError(
             f"{what}: shape {shape} has no fan-in",
@@ -295,7 +309,7 @@ def fans(shape: tuple[int, ...], what: str = "init.fans") -> tuple[int, int]:
             fix="biases and scales are filled with zeros_ or ones_",
         )
     if len(shape) == 2:
-        return shape[0], shape[1]
+        return (shape[0], shape[1]) if layout == "in, out" else (shape[1], shape[0])
     window = prod(shape[2:])
     return shape[1] * window, shape[0] * window
 
@@ -327,14 +341,17 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return gains[nonlinearity]
 
 
-def _kaiming_std(shape: tuple[int, ...], a: float, mode: Mode, nonlinearity: str, what: str) -> float:
+def _kaiming_std(
+    shape: tuple[int, ...], a: float, mode: Mode, nonlinearity: str, layout: Layout, what: str
+) -> float:
     if mode not in ("fan_in", "fan_out"):
         raise tt.ArgumentError(
             f"{what}: mode {mode!r}",
             why="the variance is preserved in forward (fan_in) or backward (fan_out)",
             fix='mode="fan_in"',
         )
-    return calculate_gain(nonlinearity, a) / sqrt(max(fans(shape, what)[mode == "fan_out"], 1))
+    fan = fans(shape, what, layout=layout)[mode == "fan_out"]
+    return calculate_gain(nonlinearity, a) / sqrt(max(fan, 1))
 
 
 def kaiming_normal_(
@@ -343,6 +360,8 @@ def kaiming_normal_(
     mode: Mode = "fan_in",
     nonlinearity: str = "leaky_relu",
     generator: Generator = None,
+    *,
+    layout: Layout = "in, out",
 ) -> tt.Tensor:
     """Kaiming normal initialization: preserves the variance through layers followed by a ReLU.
 
@@ -354,12 +373,14 @@ def kaiming_normal_(
         mode: "fan_in" preserves the variance in the forward pass, "fan_out" in the backward pass.
         nonlinearity: the activation that follows, see `calculate_gain`.
         generator: random generator; default: the global one.
+        layout: "out, in" for a matrix of F.linear, LSTM, … (PyTorch's layout), see `fans`.
 
     Returns:
         tensor.
 
     Raises:
         ShapeError: the tensor has fewer than two axes.
+        ArgumentError: another mode, nonlinearity or layout.
 
     Source: He, Zhang, Ren, Sun 2015, arXiv:1502.01852, equations 10 and 15.
 
@@ -368,7 +389,7 @@ def kaiming_normal_(
         >>> round(float(w.numpy().std()), 3)
         0.1
     """
-    std = _kaiming_std(tensor.shape, a, mode, nonlinearity, "kaiming_normal_")
+    std = _kaiming_std(tensor.shape, a, mode, nonlinearity, layout, "kaiming_normal_")
     return normal_(tensor, std=std, generator=generator)
 
 
@@ -378,6 +399,8 @@ def kaiming_uniform_(
     mode: Mode = "fan_in",
     nonlinearity: str = "leaky_relu",
     generator: Generator = None,
+    *,
+    layout: Layout = "in, out",
 ) -> tt.Tensor:
     """Kaiming uniform initialization: as `kaiming_normal_`, with a uniform distribution of equal variance.
 
@@ -389,12 +412,14 @@ def kaiming_uniform_(
         mode: "fan_in" preserves the variance in the forward pass, "fan_out" in the backward pass.
         nonlinearity: the activation that follows, see `calculate_gain`.
         generator: random generator; default: the global one.
+        layout: "out, in" for a matrix of F.linear, LSTM, … (PyTorch's layout), see `fans`.
 
     Returns:
         tensor.
 
     Raises:
         ShapeError: the tensor has fewer than two axes.
+        ArgumentError: another mode, nonlinearity or layout.
 
     Source: He, Zhang, Ren, Sun 2015, arXiv:1502.01852, equations 10 and 15. With a = sqrt(5) the bound is
         1 / sqrt(fan_in), LeCun et al. 1998, "Efficient BackProp", section 4.6: the default of Linear.
@@ -404,7 +429,7 @@ def kaiming_uniform_(
         >>> bool((w.abs() <= 0.2).all())
         True
     """
-    bound = sqrt(3.0) * _kaiming_std(tensor.shape, a, mode, nonlinearity, "kaiming_uniform_")
+    bound = sqrt(3.0) * _kaiming_std(tensor.shape, a, mode, nonlinearity, layout, "kaiming_uniform_")
     return uniform_(tensor, -bound, bound, generator=generator)
 
 
