@@ -3,7 +3,8 @@
 NumPy asks an argument that has `__array_ufunc__` or `__array_function__` to compute its functions. A call
 whose operands are tensors and numbers, and whose function and options have the same names here, is computed
 by the op of this name: the result is a tensor, and gradients are recorded. In other calls, such as
-np.percentile(x, 50) or np.concatenate([array, x]), NumPy computes with arrays and returns arrays.
+np.percentile(x, 50), np.cbrt(x) or np.concatenate([array, x]), NumPy computes with arrays and returns arrays.
+Elementwise functions refuse arrays among their operands, as operators do.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from tinytensor.device import cpu
 from tinytensor.errors import DeviceError, DTypeError
+from tinytensor.ops.reductions.scan import cumulative_prod, cumulative_sum
 from tinytensor.tensor import Tensor
 
 # Names that mean something else here, or give no tensor.
@@ -26,8 +28,8 @@ _OTHERWISE = {"can_cast", "dot", "linspace", "result_type", "save", "select", "s
 _PYTORCH = "tinytensor.interop.pytorch."
 _AS_IN_NUMPY = {
     *("amax", "amin", "angle", "argwhere", "atleast_1d", "atleast_2d", "column_stack", "diag", "dstack"),
-    *("fliplr", "flipud", "hstack", "inner", "isneginf", "isposinf", "kron", "nan_to_num", "ravel", "rot90"),
-    *("sinc", "unique", "vstack"),
+    *("fliplr", "flipud", "hstack", "inner", "isneginf", "isposinf", "kron", "nan_to_num", "nanmean"),
+    *("nansum", "ravel", "rot90", "sinc", "unique", "vstack"),
 }
 # NumPy's options under a name of ours, where the function here has no option of NumPy's name.
 _RENAMED = {
@@ -46,29 +48,43 @@ def ufunc(x: Tensor, function: np.ufunc, method: str, *inputs: Any, **options: A
 
     NumPy also computes `array + x` by it, as np.add(array, x), so arrays are refused here as in `x + array`.
     """
+    if not all([_known(type(value)) for value in inputs]):
+        return NotImplemented
+    name = f"np.{function.__name__}" + ("" if method == "__call__" else f".{method}")
+    _check_out(name, inputs, options.get("out", ()))
+    operands = [_no_array(value, name) for value in inputs]
     ours = _table().get(function)
     if ours is not None and method == "__call__" and not options:
-        if not all([_known(type(value)) for value in inputs]):
-            return NotImplemented
         _check_devices(inputs, function)
-        return ours(*[_no_array(value, ours) for value in inputs])
-    name = f"np.{function.__name__}"
-    name += "" if method == "__call__" else f".{method}"
-    raise DTypeError(
-        f"{name}: not a function of tensors" + (f" with {', '.join(options)}" if options else ""),
-        why="tensors have the calls of NumPy's elementwise functions whose name is one of tinytensor's",
-        fix=f"{name}(np.asarray(x), …) computes on the memory of x, without gradients",
-    )
+        return ours(*operands)
+    arrays, named = _with_arrays((operands, options))
+    return getattr(function, method)(*arrays, **named)
 
 
-def _no_array(value: Any, ours: Callable[..., Any]) -> Any:
+def _check_out(name: str, inputs: tuple[Any, ...], out: tuple[Any, ...]) -> None:
+    """Raise DTypeError for `array += x`, and for a tensor as `out`: autograd would not see the write."""
+    if any([value is array for value in inputs for array in out if isinstance(array, np.ndarray)]):
+        raise DTypeError(
+            f"{name}: a tensor would change a NumPy array in place, as in `a += x`",
+            why="operators do not mix arrays and tensors",
+            fix="a += x.numpy(), or a = tt.asarray(a) + x",
+        )
+    if any([isinstance(value, Tensor) for value in out]):
+        raise DTypeError(
+            f"{name}: out is a tensor",
+            why="autograd would not see that NumPy writes to it",
+            fix=f"x.copy_({name}(…))",
+        )
+
+
+def _no_array(value: Any, name: str) -> Any:
     """An operand that is no array. One without axes is a number: NumPy makes it of np.float32(1) < x."""
     if not isinstance(value, np.ndarray):
         return value
     if not value.shape:
         return value[()]
     raise DTypeError(
-        f"{ours.__name__}: a NumPy array of shape {value.shape} is combined with a tensor",
+        f"{name}: a NumPy array of shape {value.shape} is combined with a tensor",
         why="arrays are not converted to tensors implicitly",
         fix="make it a tensor first: tt.asarray(array)",
     )
@@ -92,9 +108,7 @@ def function(
 
 def _known(kind: type) -> bool:
     """Whether arguments of a type are known: no library has its own meaning of them."""
-    return (
-        kind in (Tensor, np.ndarray) or not hasattr(kind, "__array_ufunc__") or issubclass(kind, np.generic)
-    )
+    return kind is np.ndarray or issubclass(kind, Tensor | np.generic) or not hasattr(kind, "__array_ufunc__")
 
 
 @functools.cache
@@ -109,12 +123,24 @@ def _table() -> dict[Any, Callable[..., Any]]:
             if isinstance(other, np.ufunc) or (alike and hasattr(other, "_implementation")):
                 found[other] = ours
     found[np.transpose] = _transposed
+    found[np.cumsum] = cumsum
+    found[np.cumprod] = cumprod
     return found
 
 
 def _transposed(a: Tensor, axes: Any = None) -> Tensor:
     """np.transpose, which reverses all axes if it is given none."""
     return a.T if axes is None else a.permute(axes)
+
+
+def cumsum(a: Tensor, axis: int | None = None, dtype: Any = None) -> Tensor:
+    """np.cumsum, which flattens a tensor if it is given no axis."""
+    return cumulative_sum(a.reshape(-1) if axis is None else a, axis=axis, dtype=dtype)
+
+
+def cumprod(a: Tensor, axis: int | None = None, dtype: Any = None) -> Tensor:
+    """np.cumprod, as np.cumsum."""
+    return cumulative_prod(a.reshape(-1) if axis is None else a, axis=axis, dtype=dtype)
 
 
 def _arguments(
