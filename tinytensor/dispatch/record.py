@@ -101,8 +101,6 @@ def record(
 ) -> Node:
     """Record one node for `outs` (tensors, including hidden outputs); `ins` may contain Python numbers."""
     node = new(Node)
-    if graphs and (graph := capturing()) is not None:
-        graph.nodes.append(weakref.ref(node))
     node.op = op
     node.parents = edges
     node.params = params
@@ -118,6 +116,8 @@ def record(
             (t.storage, t.layout, t._array, t.storage.version, t._meta) if isinstance(t, Tensor) else t
         )
     node.saved = saved
+    if graphs and (graph := capturing()) is not None:
+        graph.nodes.append(weakref.ref(node))
     if op.visible == 1:
         t = outs[0]
         node.layout = t.layout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tinytensor.autograd.backward import end_history, grad_observers
@@ -18,7 +18,7 @@ from tinytensor.runtime import runtime_of, started
 from tinytensor.runtime.cpu.graph import HostGraph, refuse
 from tinytensor.tensor import Tensor
 
-__all__ = ["CapturedGraph", "before_replay", "capture", "current", "is_capturing"]
+__all__ = ["CapturedGraph", "before_replay", "capture", "is_capturing"]
 
 _capturing: list[CapturedGraph] = []
 
@@ -43,6 +43,7 @@ class CapturedGraph:
         self.device = device
         self.thread = threading.get_ident()
         self.outputs: Any = None
+        self._records = False
         self._work = HostWork() if device is cpu else DeviceWork(device)
         self._prologue: list[Callable[[], object]] = []
         self._grads: dict[weakref.ref[Tensor], Tensor | None] = {}  # that fn sets
@@ -68,20 +69,27 @@ class CapturedGraph:
         """Capture one call of fn, without executing its work."""
         try:
             with self._work.capture():
+                self._records = True
                 _capturing.append(self)
                 grad_observers.append(self._observe)
-                try:
-                    self.outputs = fn()
-                finally:
-                    grad_observers.remove(self._observe)
-                    _capturing.remove(self)
+                self.outputs = fn()
         except BaseException:
             self._set_grads()  # nothing has computed the new ones
             raise
+        finally:
+            self._records = False  # first: a Ctrl-C here must not leave the thread capturing
+            for each, mine in ((grad_observers, self._observe), (_capturing, self)):
+                with suppress(ValueError):  # interrupted before it was there
+                    each.remove(mine)
         self._grads = {ref: t._grad for ref in self._grads if (t := ref()) is not None}
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this thread is capturing the graph."""
+        return self._records and self.thread == threading.get_ident()
+
     def _observe(self, t: Tensor) -> None:
-        if self.thread == threading.get_ident():
+        if self.is_ours:
             self._grads.setdefault(weakref.ref(t), t._grad)
 
     def _set_grads(self) -> None:
@@ -166,13 +174,17 @@ class HostWork:
     @contextmanager
     def capture(self) -> Iterator[None]:
         """Record the work of the block without executing it."""
-        with self._graph, self._streams:
-            try:
-                yield
-                if self._streams.unread:
-                    refuse("drawing random numbers in Python")
-            finally:
-                end_history(self._graph.nodes)
+        try:
+            with self._graph, self._streams:
+                try:
+                    yield
+                    if self._streams.unread:
+                        refuse("drawing random numbers in Python")
+                finally:
+                    end_history(self._graph.nodes)
+        finally:
+            self._streams.leave()  # again, for a Ctrl-C within the lines that enter or leave
+            self._graph.leave()
 
     def replay(self) -> None:
         """Execute the recorded work, with new random numbers."""
@@ -213,7 +225,7 @@ def before_replay(fn: Callable[[], object]) -> None:
 
 def current() -> CapturedGraph | None:
     """The graph that this thread is capturing, or None."""
-    mine = [graph for graph in _capturing if graph.thread == threading.get_ident()]
+    mine = [graph for graph in _capturing if graph.is_ours]
     return mine[-1] if mine else None
 
 
