@@ -16,6 +16,7 @@ from tests.helpers.layouts import prepared, tensors
 from tinytensor.errors import DeviceError
 from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import as_tuple
+from tinytensor.runtime.cpu import chain
 from tinytensor.runtime.cpu.memory import pool
 
 # Rows whose results have sizes that depend on data, or which read numbers of theirs on the host.
@@ -264,6 +265,17 @@ def test_a_capture_may_be_interrupted_anywhere() -> None:
 
 
 BOUNDARIES = ("transforms/capture.py", "cpu/graph.py", "random_streams.py", "contextlib.py")
+
+
+def test_kernels_may_be_in_the_cache_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses() -> None:
+        raise tt.errors.KernelError("no compiler", why="a test", fix="none")
+
+    monkeypatch.setattr(chain, "_replay", refuses)
+    x = tt.ones(5000)
+    graph = replayed(lambda: x.softmax(-1).exp() + 1.0)
+    expected = (x.softmax(-1).exp() + 1.0).tolist()
+    assert [graph.replay().tolist() for _ in range(12)] == [expected] * 12
 
 
 def test_a_replay_that_raised_is_done_again() -> None:

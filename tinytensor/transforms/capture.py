@@ -78,9 +78,10 @@ class CapturedGraph:
             raise
         finally:
             self._records = False  # first: a Ctrl-C here must not leave the thread capturing
-            for each, mine in ((grad_observers, self._observe), (_capturing, self)):
-                with suppress(ValueError):  # interrupted before it was there
-                    each.remove(mine)
+            with suppress(ValueError):  # interrupted before it was there
+                grad_observers.remove(self._observe)
+            with suppress(ValueError):
+                _capturing.remove(self)
         self._grads = {ref: t._grad for ref in self._grads if (t := ref()) is not None}
 
     @property

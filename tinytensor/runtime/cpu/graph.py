@@ -149,7 +149,11 @@ class HostGraph:
             restore()
         if not self._again:
             self._natives = run_steps(self._steps)  # may raise: the next replay is then the first
-            self._again = chained(self._steps, self._natives)
+            try:
+                self._again = chained(self._steps, self._natives)
+            except KernelError:  # kernels are in the cache, but there is no compiler for the chain
+                self._natives = {}
+                self._again = chained(self._steps, self._natives)
             self._replays = 1
             return
         self._replays += 1
