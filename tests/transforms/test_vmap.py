@@ -376,6 +376,56 @@ def test_methods_in_place(write: Any) -> None:
     near(vmap(slope)(X), loop(slope, X))
 
 
+def test_a_gradient_that_is_asked_for_inside_is_asked_for_there_alone() -> None:
+    def f(x: tt.Tensor) -> tt.Tensor:
+        x.requires_grad_()
+        return tt.grad((x**3).sum(), x)[0]
+
+    for axis in (0, 1):
+        x = X.detach()
+        np.testing.assert_allclose(vmap(f, in_dims=axis, out_dims=axis)(x).numpy(), 3 * x.numpy() ** 2)
+        assert not x.requires_grad
+
+
+def test_functions_of_numpy_inside() -> None:
+    near(vmap(lambda x: np.exp(x) + np.sum(x))(X), X.exp() + X.sum(1, keepdims=True))
+    near(vmap(lambda x: np.float64(2.0) * x)(X), X * 2)
+
+
+V, J = tt.tensor(np.arange(6.0).reshape(2, 3)), tt.tensor([[2, 0, 1], [1, 2, 0]])
+ROOM = tt.arange(12.0).astype(tt.float64).reshape(4, 3)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x, i: tt.diag(x, 1),
+        lambda x, i: tt.diag_embed(x.reshape(3, 1), -1),
+        lambda x, i: tt.block_diag(tt.ones(1, 2, dtype=tt.float64), x[:2]),
+        lambda x, i: tt.scatter(ROOM, 0, i[None], x[None]),
+        lambda x, i: tt.scatter(ROOM, 1, i[None], 7.0),
+        lambda x, i: tt.index_copy(ROOM, 0, i[:1], x[None]),
+        lambda x, i: tt.index_fill(ROOM, 1, i[:2], 7.0),
+        lambda x, i: tt.select_scatter(ROOM, x, 0, 1),
+        lambda x, i: tt.slice_scatter(ROOM, x[:2].reshape(1, 2).expand(4, 2), 1, 0, 2),
+        lambda x, i: tt.scatter_reduce(ROOM, 0, i[None], x[None], "amax"),
+    ],
+)
+def test_written_copies_of_what_is_shared(write: Any) -> None:
+    wanted = np.stack([write(V[i], J[i]).numpy() for i in range(2)])
+    np.testing.assert_allclose(vmap(write)(V, J).numpy(), wanted)
+    nested = vmap(vmap(write, in_dims=(None, 0)), in_dims=(0, None))(V, J)
+    for i, j in ((0, 1), (1, 0)):
+        np.testing.assert_allclose(nested[i, j].numpy(), write(V[i], J[j]).numpy())
+
+
+@pytest.mark.parametrize("triangle", [tt.tril, tt.triu])
+def test_what_one_sample_does_not_fit_raises(triangle: Any) -> None:
+    for batch in (V, V[:0]):
+        with pytest.raises(tt.ShapeError, match="no last two axes"):
+            vmap(triangle)(batch)
+
+
 @pytest.mark.parametrize("wrong", [-1, 4])
 def test_an_index_outside_of_its_own_sample_raises(wrong: int) -> None:
     tables, index = tt.ones(2, 4, 3), tt.tensor([[0, 1], [3, wrong]])

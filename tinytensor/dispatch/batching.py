@@ -55,6 +55,16 @@ def everywhere(x: Tensor, levels: Sequence[Level]) -> Tensor:
     return batched(lifted(everywhere(x, outer), level), level)
 
 
+def room_for(x: Tensor, *others: Any) -> Tensor:
+    """x for each sample of the others, too: they can be written into a copy of it."""
+    levels: set[Level] = set()
+    for t in (x, *others):
+        while isinstance(t, Batched):
+            levels.add(t.level)
+            t = t.value
+    return everywhere(x, sorted(levels, key=lambda level: level.number))
+
+
 def moved(x: Tensor, source: int, target: int) -> Tensor:
     """x with one axis moved: a view."""
     order = [a for a in range(len(x.layout.shape)) if a != source]
@@ -124,6 +134,11 @@ class Samples:
     def values(self) -> list[Any]:
         """The operands, all with the batch as first axis; numbers and None as they are."""
         return [lifted(x, self.level) if isinstance(x, Tensor) else x for x in self.given]
+
+    def infer(self) -> Any:
+        """The shapes and dtypes of the results for one sample; raises if the call is wrong."""
+        specs = [Spec(x.layout.shape, x.storage.dtype) if isinstance(x, Tensor) else None for x in self.given]
+        return self.op.infer(*specs, **self.params)
 
     def run(self, *xs: Any, **params: Any) -> Any:
         """The op on values."""
@@ -262,9 +277,7 @@ def one_by_one(call: Samples) -> Any:
     """The op once for each sample, and the results stacked: right for every op."""
     level, op = call.level, call.op
     if level.size == 0:
-        specs = op.infer(
-            *[None if x is None else Spec(x.layout.shape, x.storage.dtype) for x in call.given], **call.params
-        )
+        specs = call.infer()
         device = next(x.storage.device for x in call.given if isinstance(x, Batched))
         none = [
             None if s is None else empty((0, *s.shape), s.dtype, device=device) for s in specs[: op.visible]
@@ -292,6 +305,7 @@ _SHAPES = {"apart", "shape", "shape_in"}
 
 def together(call: Samples) -> Any:
     """All samples at once: parameters that are axes count one more, those that are shapes get the batch."""
+    call.infer()  # since values may fit where samples do not
     return call.run(*call.values(), **shifted(call.params, call.level.size))
 
 

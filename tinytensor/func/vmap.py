@@ -133,7 +133,7 @@ def _run(
     level = Batch(size, randomness)
 
     def inside(x: Tensor, dim: int | None) -> Tensor:
-        return x if dim is None else lowered(x if part == slice(None) else x[part], level)
+        return x if dim is None else lowered(x[part], level)  # a view: x stays as it is, without a gradient
 
     with Levels((*active(), level)):
         result = function(*mapped(inside, fronts, dims), **kwargs)

@@ -108,7 +108,11 @@ def function(
 
 def _known(kind: type) -> bool:
     """Whether arguments of a type are known: no library has its own meaning of them."""
-    return kind is np.ndarray or issubclass(kind, Tensor | np.generic) or not hasattr(kind, "__array_ufunc__")
+    return (
+        kind is np.ndarray
+        or issubclass(kind, Tensor | np.generic)  # a Tensor may be one sample of a vmap
+        or not hasattr(kind, "__array_ufunc__")
+    )
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from math import inf
 from typing import Any
 
 from tinytensor.creation import arange, full_like, ones, ones_like
+from tinytensor.dispatch.batching import room_for
 from tinytensor.dtypes import bool_, iinfo
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.ops.elementwise.comparison import where
@@ -136,7 +137,7 @@ def _along(x: Tensor, dim: int, key: Any) -> tuple[Any, ...]:
 
 def _with(x: Tensor, view: Callable[[Tensor], Tensor], value: Any) -> Tensor:
     """A copy of x in which a view of it has another value, of its shape."""
-    y = clone(x)
+    y = clone(room_for(x, value))
     part = view(y)
     _same_shape("the view", part, value)
     part.copy_(value)
@@ -176,7 +177,7 @@ def scatter(
     if reduce is not None:
         values = src if is_tensor(src) else full_like(index, src, dtype=x.dtype)
         return scatter_reduce(x, dim, index, values, {"add": "sum", "multiply": "prod"}.get(reduce, reduce))
-    y, at = clone(x), normalize_axis(dim, x.ndim, "scatter")
+    y, at = clone(room_for(x, index, src)), normalize_axis(dim, x.ndim, "scatter")
     places = [
         arange(n, device=x.device).reshape(-1, *[1] * (x.ndim - 1 - i)) for i, n in enumerate(index.shape)
     ]
@@ -351,7 +352,7 @@ def index_put(x: Tensor, indices: Sequence[Any], values: Any, accumulate: bool =
         added = values if is_tensor(values) else full_like(places, values, dtype=x.dtype)
         added = added.broadcast_to(places.shape).reshape(-1)
         return reshape(_scatter_add(reshape(x, (-1,)), places.reshape(-1), added, 0), x.shape)
-    y = clone(x)
+    y = clone(room_for(x, *indices, values))
     y[tuple(indices)] = values
     return y
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from tinytensor.creation import zeros
 from tinytensor.errors import ShapeError
 from tinytensor.interop.pytorch.indexing import triu_indices
 from tinytensor.ops.elementwise.arithmetic import add, multiply
@@ -297,6 +296,6 @@ def diag_embed(x: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Te
         [[[0, 1, 0], [0, 0, 2], [0, 0, 0]]]
     """
     n = x.shape[-1] + abs(offset)
-    y = zeros(*x.shape[:-1], n, n, dtype=x.dtype, device=x.device)
+    y = x.new_zeros(*x.shape[:-1], n, n)
     diagonal(y, offset, -2, -1).copy_(x)
     return y.movedim((-2, -1), (dim1, dim2))

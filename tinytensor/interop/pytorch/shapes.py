@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinytensor.creation import arange, asarray, tensor, zeros
+from tinytensor.dispatch.batching import room_for
 from tinytensor.errors import ArgumentError, IndexRangeError, ShapeError
 from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.joining.joining import broadcast_arrays, concat, meshgrid, repeat, split, stack
-from tinytensor.ops.views.manipulation import flip, moveaxis, reshape, transpose
+from tinytensor.ops.views.manipulation import clone, flip, moveaxis, reshape, transpose
 from tinytensor.shapes import broadcast_shapes as _broadcast
 from tinytensor.shapes import normalize_axis, resolve_shape
 from tinytensor.tensor import Tensor, is_tensor
@@ -464,7 +465,7 @@ def block_diag(*tensors: Tensor) -> Tensor:
     """
     blocks = [atleast_2d(x) for x in tensors] or [zeros(0, 0)]
     rows, columns = (list(itertools.accumulate([b.shape[i] for b in blocks], initial=0)) for i in (0, 1))
-    y = zeros(rows[-1], columns[-1], dtype=blocks[0].dtype, device=blocks[0].device)
+    y = clone(room_for(blocks[0].new_zeros(rows[-1], columns[-1]), *blocks))
     for block, row, column in zip(blocks, rows, columns):
         y[row : row + block.shape[0], column : column + block.shape[1]] = block
     return y
