@@ -91,6 +91,20 @@ def test_pad_counts_from_the_last_axis() -> None:
     padded = np.pad(x, ((3, 4), (1, 2)))
     np.testing.assert_array_equal(F.pad(tt.tensor(x), (1, 2, 3, 4)).numpy(), padded)
     np.testing.assert_array_equal(F.pad(tt.tensor(x), (-1, 1)).numpy(), np.pad(x, ((0, 0), (0, 1)))[:, 1:])
+    mirrored = np.pad(x, ((0, 0), (2, 0)), "reflect")[:, :-1]
+    np.testing.assert_array_equal(F.pad(tt.tensor(x), (2, -1), mode="reflect").numpy(), mirrored)
+
+
+def test_volumes_of_another_size() -> None:
+    x = RNG.normal(size=(1, 1, 2, 3, 4))
+    near = F.interpolate(tt.tensor(x), scale_factor=2).numpy()
+    np.testing.assert_array_equal(near, x.repeat(2, 2).repeat(2, 3).repeat(2, 4))
+    corners = F.interpolate(tt.tensor(x), size=(3, 5, 7), mode="trilinear", align_corners=True).numpy()
+    np.testing.assert_allclose(corners[..., ::2, ::2, ::2], x)
+    np.testing.assert_allclose(corners[..., 1, :, :], (corners[..., 0, :, :] + corners[..., 2, :, :]) / 2)
+    for shape, mode in (((2, 3), "nearest"), ((1, 1, 2, 3), "trilinear"), ((1, 1, 1, 2, 2, 2), "nearest")):
+        with pytest.raises(tt.ArgumentError, match="three to five axes"):
+            F.interpolate(tt.ones(*shape), 2, mode=mode)
 
 
 def test_norms_of_several_axes() -> None:

@@ -178,6 +178,12 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
     "pad two axes": (lambda F, x: F.pad(x, (1, 0, 2, 3), value=0.5), (n(2, 2, 3),)),
     "pad and crop": (lambda F, x: F.pad(x, (-1, 2, 1, -2), "constant", 1.0), (n(4, 3),)),
     "pad reflect": (lambda F, x: F.pad(x, (2, 1), mode="reflect"), (n(2, 3, 4),)),
+    "pad reflect and crop": (lambda F, x: F.pad(x, (2, -1, -1, 2), mode="reflect"), (n(2, 3, 3, 4),)),
+    "interpolate volumes": (lambda F, x: F.interpolate(x, size=(2, 5, 3)), (n(2, 1, 3, 4, 2),)),
+    "interpolate trilinear": (
+        lambda F, x: F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False),
+        (n(2, 1, 3, 4, 2),),
+    ),
     "pad replicate": (lambda F, x: F.pad(x, (2, 1, 1, 3), mode="replicate"), (n(2, 3, 4),)),
     "pad circular": (lambda F, x: F.pad(x, (2, 1), mode="circular"), (n(2, 3, 4),)),
     "attention": (
@@ -387,7 +393,7 @@ def test_cross_entropy_with_all_options(
 def test_each_function_is_compared() -> None:
     compared = {name.split()[0] for name in (*ACTIVATIONS, *CALLS)}
     renamed = {"scaled_dot_product_attention", "binary_cross_entropy_with_logits"}
-    modules = {"interpolate", "instance_norm", "conv_transpose1d", "conv_transpose2d"}
+    modules = {"instance_norm", "conv_transpose1d", "conv_transpose2d"}
     modules |= {"pixel_shuffle", "pixel_unshuffle", "adaptive_max_pool1d", "adaptive_max_pool2d"}
     modules |= {"soft_margin_loss", "pdist", "dropout1d", "dropout2d"}  # test_nn_text.py
     assert set(F.__all__) - compared == renamed | modules

@@ -276,6 +276,7 @@ def test_two_iterations_at_once() -> None:
         ({"multiprocessing_context": "spawn"}, "multiprocessing_context with num_workers=0"),
         ({"num_workers": -1}, "num_workers is -1"),
         ({"num_workers": 1, "timeout": -1}, "timeout is -1"),
+        ({"num_workers": 1, "timeout": float("nan")}, "timeout is nan"),
         ({"num_workers": 1, "prefetch_factor": 0}, "prefetch_factor is 0"),
         ({"dataset": Count(2), "shuffle": True}, "shuffle of an IterableDataset"),
         ({"dataset": Count(2), "sampler": [0]}, "sampler of an IterableDataset"),

@@ -755,9 +755,14 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             why="they are pairs (before, after), from the last axis to the first, and remove what is there",
             fix="for example (1, 1) for the last axis, (1, 1, 2, 2) for the last two",
         )
-    kept = tuple([slice(max(-b, 0), n - max(-a, 0)) for n, (b, a) in zip(input.shape, pairs)])
     widths = [(max(b, 0), max(a, 0)) for b, a in pairs]
-    return tt.pad(input[kept], widths, _MODES[mode], 0 if value is None else value)
+
+    def cropped(x: Tensor) -> Tensor:
+        return x[tuple([slice(max(-b, 0), n - max(-a, 0)) for n, (b, a) in zip(x.shape, pairs)])]
+
+    if mode == "reflect":  # which mirrors what is removed at the other end, too
+        return cropped(tt.pad(input, widths, mode))
+    return tt.pad(cropped(input), widths, _MODES[mode], 0 if value is None else value)
 
 
 def _both_masks(mask: Tensor, seen: Tensor) -> Tensor:
@@ -1131,27 +1136,30 @@ def interpolate(
     mode: str = "nearest",
     align_corners: bool | None = None,
 ) -> Tensor:
-    """Sequences (N, C, L) or images (N, C, H, W) of another size.
+    """Sequences (N, C, L), images (N, C, H, W) or volumes (N, C, D, H, W) of another size.
 
     Args:
-        input: three or four axes; floating.
+        input: three to five axes; floating.
         size: of the last axes, one number for all or one for each.
         scale_factor: in place of size.
-        mode: "nearest" (the element at floor(i * scale)), "nearest-exact", "linear" or "bilinear".
-        align_corners: with "linear" and "bilinear": the outer elements keep their places.
+        mode: "nearest" (the element at floor(i * scale)), "nearest-exact", or "linear", "bilinear" or
+            "trilinear", by the number of axes.
+        align_corners: with "linear" and so on: the outer elements keep their places.
 
     Raises:
-        ArgumentError: another mode, or not one of size and scale_factor.
+        ArgumentError: another mode or number of axes, or not one of size and scale_factor.
 
     Example:
         >>> tt.nn.functional.interpolate(tt.tensor([[[1.0, 3.0]]]), size=3, mode="linear").tolist()
         [[[1.0, 2.0, 3.0]]]
     """
     axes = input.ndim - 2
-    if mode not in ("nearest", "nearest-exact", ("linear", "bilinear")[axes - 1]):
+    linear = {1: "linear", 2: "bilinear", 3: "trilinear"}
+    if axes not in linear or mode not in ("nearest", "nearest-exact", linear[axes]):
         raise tt.ArgumentError(
             f"interpolate: mode {mode!r} for shape {input.shape}",
-            why='the modes are "nearest", "nearest-exact", "linear" for three axes, "bilinear" for four',
+            why='it takes three to five axes; the modes are "nearest", "nearest-exact", and for three axes '
+            '"linear", for four "bilinear", for five "trilinear"',
             fix='mode="nearest"',
         )
     if (size is None) == (scale_factor is None):

@@ -100,7 +100,7 @@ class PixelUnshuffle(Stateless):
 
 
 class Upsample(Stateless):
-    """Images or sequences of another size: (N, C, H, W) → (N, C, *size). See `nn.functional.interpolate`.
+    """Images, sequences or volumes of another size: (N, C, H, W) → (N, C, *size), see `interpolate`.
 
     Example:
         >>> tt.nn.Upsample(scale_factor=2)(tt.tensor([[[1.0, 2.0]]])).tolist()
@@ -109,7 +109,7 @@ class Upsample(Stateless):
 
     size: Numbers | None = None
     scale_factor: float | Sequence[float] | None = None
-    mode: Literal["nearest", "nearest-exact", "linear", "bilinear"] = "nearest"
+    mode: Literal["nearest", "nearest-exact", "linear", "bilinear", "trilinear"] = "nearest"
     align_corners: bool | None = None
     function = staticmethod(F.interpolate)
 

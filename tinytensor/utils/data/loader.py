@@ -107,7 +107,7 @@ class DataLoader(Generic[T_co]):
         self._workers: Workers | None = None
 
     def _check_workers(self, prefetch_factor: int | None) -> None:
-        if self.timeout < 0:
+        if not self.timeout >= 0:  # nor nan
             raise tt.ArgumentError(
                 f"DataLoader: timeout is {self.timeout}", why="it is in seconds", fix="0 or more"
             )
