@@ -21,8 +21,10 @@ def largest() -> None:
     assert X.max(1).tolist() == [3.0, 4.0]
     assert X.argmax(1).tolist() == [0, 0]
     assert X.min(1).tolist() == [1.0, 0.0]
-    values, indices = X.max(dim=1)  # type: ignore[call-arg]
-    assert (values.tolist(), indices.tolist()) == ([3.0, 4.0], [0, 0])
+    for values, indices in (X.max(dim=1), tt.max(X, dim=1)):  # type: ignore[call-arg]
+        assert (values.tolist(), indices.tolist()) == ([3.0, 4.0], [0, 0])
+    with pytest.raises(ValueError, match="too many values"):
+        _, _ = tt.max(X.T, 1)
 
 
 def sort() -> None:
@@ -56,7 +58,15 @@ def nonzero() -> None:
 
 
 def weight() -> None:
-    assert nn.Linear(2, 5).weight.shape == (2, 5)
+    lin, x = nn.Linear(2, 5), tt.ones(3, 2)
+    assert lin.weight.shape == (2, 5)
+    assert tt.allclose(F.linear(x, lin.weight.T, lin.bias), lin(x))
+    with pytest.raises(tt.ShapeError, match=r"lin\(x\), or F\.linear\(x, lin\.weight\.T, lin\.bias\)"):
+        F.linear(x, lin.weight, lin.bias)
+    with pytest.raises(tt.ShapeError, match=r"lin\(x\)"):
+        F.linear(x, lin.weight)
+    with pytest.raises(tt.ShapeError, match="check the sizes"):
+        F.linear(tt.ones(3, 4), lin.weight)
 
 
 def initial_weights() -> None:
@@ -173,7 +183,7 @@ def mixed_index() -> None:
 
 
 ROWS: dict[str, Callable[[], None]] = {
-    "`x.max(1)`, `x.min(1)`": largest,
+    "`x.max(1)`, `x.min(1)`, `torch.max(x, 1)`": largest,
     "`x.sort()`": sort,
     "`x.std()`, `x.var(1)`": spread,
     "`x.split(2)`": split,

@@ -70,6 +70,15 @@ def test_a_parameter_keeps_its_place_when_it_is_assigned_again():
     assert [n for n, _ in layer.named_parameters()] == ["weight", "bias"]
 
 
+def test_a_transposed_parameter_is_refused():
+    table, head = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
+    with pytest.raises(tt.ShapeError, match=r"Embedding.weight: the parameter was \(5, 3\), .* is \(3, 5\)"):
+        table.weight = head.weight
+    assert table.weight.shape == (5, 3)
+    table.weight = nn.Parameter(table.weight[:2])  # a shorter table
+    assert table.weight.shape == (2, 3)
+
+
 def test_attributes_move_between_kinds():
     m = nn.Module()
     m.x = 1

@@ -85,6 +85,7 @@ class Module:
                 fix="call super().__init__() first",
             )
         if is_parameter(value):
+            self._refuse_turned(name, value)
             self._file("_parameters", name, value)
         elif isinstance(value, Module):
             self._refuse_cycle(name, value)
@@ -135,6 +136,19 @@ class Module:
         if own:
             object.__delattr__(self, name)
         return bool(kinds) or own
+
+    def _refuse_turned(self, name: str, value: tt.Tensor) -> None:
+        """A matrix of (in, out) in place of one of (out, in): the weight of a Linear as that of an Embedding.
+
+        Other shapes are allowed, since programs cut or extend tables that way.
+        """
+        old = self._parameters.get(name)
+        if old is not None and old.ndim == 2 and old.shape != value.shape == old.shape[::-1]:
+            raise tt.ShapeError(
+                f"{type(self).__name__}.{name}: the parameter was {old.shape}, the new one is {value.shape}",
+                why="it is the transpose: Linear stores (in, out), Embedding (rows, columns)",
+                fix="to tie a head to an embedding, compute F.linear(x, embedding.weight) without a Linear",
+            )
 
     def _refuse_cycle(self, name: str, module: Module) -> None:
         if any([below is self for _, below in module._places()]):

@@ -297,11 +297,14 @@ def linear_spec(what: str, x: Spec, weight: Spec, bias: Spec | None, transposed:
         )
     k, n = weight.shape[::-1] if transposed else weight.shape
     if not x.shape or x.shape[-1] != k or (bias is not None and bias.shape != (n,)):
+        turned = transposed and x.shape[-1:] == weight.shape[:1] and bias in (None, Spec((k,), dtype))
         raise ShapeError(
             f"{what}: x {x.shape}, weight {weight.shape}{' (transposed)' if transposed else ''} and bias "
             f"{None if bias is None else bias.shape} do not fit",
             why=f"the last axis of x must have size {k}, and the bias the shape ({n},)",
-            fix="check the sizes of the layer; weight is (in, out), or (out, in) with transposed=True",
+            fix="an nn.Linear has (in, out): call lin(x), or F.linear(x, lin.weight.T, lin.bias)"
+            if turned
+            else "check the sizes of the layer; weight is (in, out), or (out, in) with transposed=True",
         )
     return Spec((*x.shape[:-1], n), dtype)
 
