@@ -18,12 +18,17 @@ from tinytensor.errors import ArgumentError, MissingNameError
 __all__ = [
     "AUTOGRAD",
     "BACKENDS",
+    "CUDA",
     "DATA",
+    "FFT",
+    "FUNC",
     "FUNCTIONAL",
     "FUNCTIONS",
+    "LINALG",
     "METHODS",
     "MODULE",
     "NN",
+    "NN_UTILS",
     "OPTIM",
     "PYTORCH",
     "UTILS",
@@ -38,27 +43,51 @@ METHODS = {
     "data_ptr": "x.numpy().ctypes.data on the CPU; x.shares_memory(y) compares",
     "detach_": "x.detach()",
     "grad_fn": "x.node",
+    "pin_memory": "tt.cuda.pinned(*x.shape, dtype=x.dtype).copy_(x), or tt.utils.data.DataLoader with "
+    "pin_memory=True",
+    "share_memory_": "tt.asarray(array), the array of NumPy in multiprocessing.shared_memory",
     "type": "x.astype(dtype), or x.dtype",
 }
 _NOT_YET = "not here yet: "
 _EXACT = "nothing: products of float32 are computed in float32"
+_AMP = "tt.autocast, and tt.optim.GradScaler for float16"
+_MEMORY = "from tinytensor import lab; with lab.memory() as ledger: ..."
+_INFO = "python -m tinytensor info, in a shell"
 FUNCTIONS = {
+    **{name: f"tt.linalg.{name}" for name in ("cholesky", "qr", "svd")},
+    "DataLoader": "tt.utils.data.DataLoader",
     "FloatTensor": "tt.tensor(data, dtype=tt.float32)",
     "LongTensor": "tt.tensor(data, dtype=tt.int64)",
     "Size": "a tuple, as x.shape is",
+    "amp": _AMP,
     "compile": f"{_NOT_YET}fused ops such as tt.linear_gelu and tt.capture, which replays a step, save calls",
+    "distributions": f"{_NOT_YET}tt.normal, tt.multinomial and tt.bernoulli draw, tt.log_softmax has "
+    "log-probabilities",
+    "dtype": "tt.DType",
     "jit": f"{_NOT_YET}fused ops such as tt.linear_gelu and tt.capture, which replays a step, save calls",
+    "lstsq": "tt.linalg.pinv(A) @ b",
+    "multiprocessing": "multiprocessing of Python, which sends copies of tensors",
+    "profiler": "from tinytensor import lab; with lab.profile() as profile: ...",
+    "random": "tt.manual_seed, tt.default_generator",
+    "set_default_device": 'device="cuda" where a tensor is made, and model.to("cuda")',
     "set_default_dtype": "dtype=tt.float64 where a tensor is made, or model.to(tt.float64)",
     "set_float32_matmul_precision": _EXACT,
-    "vmap": f"{_NOT_YET}ops broadcast, so a batch is one more axis in front",
+    "solve": "tt.linalg.solve",
+    "vmap": "tt.func.vmap",
 }
 NN = {
     **dict.fromkeys(
         ("Transformer", "TransformerDecoder", "TransformerDecoderLayer"),
-        f"{_NOT_YET}a block is "
-        "tt.nn.LayerNorm, tt.nn.MultiHeadAttention and two tt.nn.Linear: see docs/guide/10_the_block.py",
+        f"{_NOT_YET}tt.nn.TransformerEncoder is the encoder; a block of a decoder is tt.nn.LayerNorm, "
+        "tt.nn.MultiHeadAttention and tt.nn.Linear: see docs/guide/10_the_block.py",
     ),
+    **dict.fromkeys(
+        ("DataParallel", "parallel"),
+        "from tinytensor.distributed import DataParallel, for several processes",
+    ),
+    **dict.fromkeys(("LazyConv2d", "LazyLinear"), "tt.nn.Linear or tt.nn.Conv2d, with the number of inputs"),
     "BatchNorm3d": f"{_NOT_YET}tt.nn.BatchNorm1d of x.flatten(2)",
+    "CTCLoss": f"{_NOT_YET}tt.logaddexp sums over alignments, in a loop over time",
     "Conv3d": f"{_NOT_YET}tt.nn.Conv1d and tt.nn.Conv2d",
 }
 FUNCTIONAL = {
@@ -66,14 +95,51 @@ FUNCTIONAL = {
     "multi_head_attention_forward": "tt.nn.MultiHeadAttention",
 }
 OPTIM = {
+    **dict.fromkeys(
+        ("ASGD", "Adadelta", "Adagrad", "Adamax", "NAdam", "RAdam", "Rprop"),
+        f"{_NOT_YET}tt.optim.Adam, tt.optim.RMSprop and others; tt.optim.Optimizer is the base of one's own",
+    ),
+    "LBFGS": f"{_NOT_YET}scipy.optimize.minimize takes tt.func.value_and_grad, with numbers of NumPy",
     "swa_utils": "w += (p - w) * 0.001 for each parameter p and its average w, under tt.no_grad()",
 }
 AUTOGRAD = {
     "Variable": "tt.tensor(data, requires_grad=True)",
     "functional": "tt.func",
+    "no_grad": "tt.no_grad",
+    "profiler": "from tinytensor import lab; with lab.profile() as profile: ...",
+    "set_detect_anomaly": "with tt.detect_anomaly(): ...",
+}
+CUDA = {
+    **dict.fromkeys(
+        ("max_memory_allocated", "memory_allocated", "memory_reserved", "reset_peak_memory_stats"), _MEMORY
+    ),
+    **dict.fromkeys(("get_device_name", "get_device_properties", "get_device_capability"), _INFO),
+    **dict.fromkeys(("set_device", "current_device"), 'x.to("cuda:1"); each tensor knows its x.device'),
+    "Event": f"{_NOT_YET}tt.cuda.synchronize before a clock of Python is read",
+    "amp": _AMP,
+}
+FFT = {
+    **{f"{name}2": f"tt.fft.{name}n(x, axes=(-2, -1))" for name in ("fft", "ifft", "rfft", "irfft")},
+}
+FUNC = {
+    "linearize": "tt.func.jvp",
+    "make_functional": "tt.func.functional_call",
+}
+LINALG = {
+    **dict.fromkeys(
+        ("eig", "eigvals"),
+        f"{_NOT_YET}tt.linalg.eigh and tt.linalg.eigvalsh take symmetric matrices; numpy.linalg takes others",
+    ),
+    "lstsq": "tt.linalg.pinv(A) @ b",
+    "multi_dot": "a @ b @ c",
+    "solve_triangular": "tt.linalg.solve",
+}
+NN_UTILS = {
+    "rnn": f"{_NOT_YET}tt.nn.LSTM takes sequences of one length; tt.nn.functional.pad lengthens them",
 }
 UTILS = {
     "checkpoint": "tt.checkpoint",
+    "tensorboard": "from tensorboardX import SummaryWriter",
 }
 DATA = {
     "ChainDataset": "yield from one; yield from other, in __iter__ of a tt.utils.data.IterableDataset",
@@ -81,10 +147,10 @@ DATA = {
     "StackDataset": "tt.utils.data.TensorDataset, or a dataset whose __getitem__ returns a tuple",
     "SubsetRandomSampler": "shuffle=True of tt.utils.data.Subset(dataset, indices)",
 }
-BACKENDS = dict.fromkeys(("cuda", "cudnn"), _EXACT)
+BACKENDS = {
+    "cudnn": "nothing: there is no cuDNN here, and no choice between its kernels",
+}
 MODULE = {
-    **{device: f'm.to("{device}")' for device in ("cuda", "cpu")},
-    **{word: f"m.to(tt.{word})" for word in ("bfloat16", "double", "float", "half")},
     "add_module": "setattr(m, name, module), or m.name = module",
     "get_parameter": "dict(m.named_parameters())[name]",
     "register_module": "setattr(m, name, module), or m.name = module",
@@ -196,7 +262,7 @@ def missing(module: str, names: Mapping[str, str], name: str) -> NoReturn:
     """Raise for a missing attribute of a package (in its `__getattr__`), with the name here if known, or a
     similar one.
     """
-    short = module.replace("tinytensor", "tt")
+    short = module.replace("tinytensor.interop.pytorch", "tt").replace("tinytensor", "tt")
     if name in names:
         raise named_otherwise(f"{short}.{name}", names[name])
     public = [] if name.startswith("_") else getattr(sys.modules[module], "__all__", [])

@@ -19,21 +19,28 @@ from tinytensor.argument_checks import guarded
 from tinytensor.argument_errors import (
     AUTOGRAD,
     BACKENDS,
+    CUDA,
     DATA,
+    FFT,
+    FUNC,
     FUNCTIONAL,
     FUNCTIONS,
+    LINALG,
     METHODS,
     MODULE,
     NN,
+    NN_UTILS,
     OPTIM,
     UTILS,
 )
-from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError, MissingNameError
+from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError, MissingNameError, ShapeError
 
 x = tt.arange(6.0).reshape(2, 3)
 TABLES = {"x": (METHODS, x), "tt": (FUNCTIONS, tt), "nn": (NN, tt.nn), "optim": (OPTIM, tt.optim)}
 m = tt.nn.Linear(3, 2)
 TABLES |= {"autograd": (AUTOGRAD, autograd), "m": (MODULE, m), "backends": (BACKENDS, tt.backends)}
+TABLES |= {"cuda": (CUDA, tt.cuda), "fft": (FFT, tt.fft), "func": (FUNC, tt.func)}
+TABLES |= {"linalg": (LINALG, tt.linalg), "nn.utils": (NN_UTILS, tt.nn.utils)}
 TABLES |= {"utils": (UTILS, tt.utils), "data": (DATA, tt.utils.data)}
 NAMES = [(where, name) for where, (table, _) in TABLES.items() for name in table]
 
@@ -60,6 +67,10 @@ def test_what_is_nowhere_stays_pythons_error() -> None:
 @pytest.mark.parametrize(("owner", "name", "fix"), [
     (tt, "tensr", "did you mean tt.tensor?"), (tt.nn, "Linaer", "did you mean tt.nn.Linear?"),
     (tt.optim, "AdmaW", "did you mean tt.optim.AdamW?"),
+    (tt.optim, "StepLR", "write tt.optim.lr_scheduler.StepLR"),
+    (tt.nn.init, "xavier_normal", "did you mean tt.nn.init.xavier_normal_?"),
+    (tt.optim.lr_scheduler, "StepRL", "did you mean tt.optim.lr_scheduler.StepLR?"),
+    (tt.linalg, "choleski", "did you mean tt.linalg.cholesky?"),
 ])  # fmt: skip
 def test_a_misspelled_name_is_answered_with_a_similar_one(owner: object, name: str, fix: str) -> None:
     with pytest.raises(MissingNameError, match=re.escape(fix)):
@@ -284,8 +295,31 @@ def test_names_of_autograd_and_backends() -> None:
         assert getattr(autograd, name) is getattr(tt, name)
     assert not tt.backends.mps.is_available()
     assert not tt.backends.mps.is_built()
-    with pytest.raises(MissingNameError, match="in float32"):
+    tt.backends.cuda.matmul.allow_tf32 = False
+    with pytest.raises(ArgumentError, match="in float32"):
         tt.backends.cuda.matmul.allow_tf32 = True
+    assert tt.backends.cuda.matmul.allow_tf32 is False
+    with pytest.raises(MissingNameError, match=r"tt\.backends\.cudnn: .*"):
+        tt.backends.cudnn.benchmark = True
+
+
+def test_a_module_is_cast_and_moved_by_pytorchs_names() -> None:
+    module = tt.nn.Linear(3, 2)
+    assert [getattr(module, name)().weight.dtype for name in ("half", "bfloat16", "double", "float")] == [
+        tt.float16,
+        tt.bfloat16,
+        tt.float64,
+        tt.float32,
+    ]
+    assert str(module.cuda("emulated").weight.device) == "emulated"
+    assert str(module.cpu().weight.device) == "cpu"
+
+
+def test_calls_with_pytorchs_meaning_are_told_ours() -> None:
+    with pytest.raises(ShapeError, match=r"x\.split\(4, dim=0\)"):
+        tt.zeros(6).split(4)
+    with pytest.raises(IndexRangeError, match=r"x\.tile\(\(2, 3\)\)"):
+        x.repeat(2, 3)
 
 
 def test_an_enum_of_integers_is_a_number() -> None:

@@ -1,5 +1,9 @@
 """`tt.cuda`: user-written CUDA kernels, streams, pinned memory, and the kernel checker."""
 
+from typing import TYPE_CHECKING
+
+from tinytensor.argument_errors import CUDA as _CUDA
+from tinytensor.argument_errors import missing as _missing
 from tinytensor.cuda.devices import (
     device_count,
     empty_cache,
@@ -30,3 +34,8 @@ __all__ = [
     "pointer",
     "synchronize",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):  # called only for missing names
+        _missing(__name__, _CUDA, name)

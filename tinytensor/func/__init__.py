@@ -4,6 +4,10 @@ A transform takes a function and returns one, so transforms nest: `grad(grad(f))
 results are those of `torch.func`. Arguments and results are tensors, or tuples, lists and dicts of them.
 """
 
+from typing import TYPE_CHECKING
+
+from tinytensor.argument_errors import FUNC as _FUNC
+from tinytensor.argument_errors import missing as _missing
 from tinytensor.func.derivatives import grad as grad
 from tinytensor.func.derivatives import hvp as hvp
 from tinytensor.func.derivatives import jvp as jvp
@@ -29,3 +33,8 @@ __all__ = [
     "vjp",
     "vmap",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):  # called only for missing names
+        _missing(__name__, _FUNC, name)

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import erf, prod, sqrt
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tinytensor.api as tt
+from tinytensor.argument_errors import missing as _missing
 from tinytensor.linalg import qr
 
 __all__ = [
@@ -487,3 +488,9 @@ def xavier_uniform_(tensor: tt.Tensor, gain: float = 1.0, generator: Generator =
     """
     bound = gain * sqrt(6.0 / max(sum(fans(tensor.shape, "xavier_uniform_")), 1))
     return uniform_(tensor, -bound, bound, generator=generator)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):  # called only for missing names
+        _missing(__name__, {}, name)

@@ -296,6 +296,30 @@ class Module:
                 self._to(one)
         return self
 
+    def cpu(self) -> Self:
+        """`to("cpu")`."""
+        return self.to("cpu")
+
+    def cuda(self, device: Any = "cuda") -> Self:
+        """`to("cuda")`, or to another GPU."""
+        return self.to(device=device)
+
+    def half(self) -> Self:
+        """`to(tt.float16)`."""
+        return self.to(tt.float16)
+
+    def bfloat16(self) -> Self:
+        """`to(tt.bfloat16)`."""
+        return self.to(tt.bfloat16)
+
+    def float(self) -> Self:
+        """`to(tt.float32)`."""
+        return self.to(tt.float32)
+
+    def double(self) -> Self:
+        """`to(tt.float64)`."""
+        return self.to(tt.float64)
+
     def _to(self, target: Any) -> None:
         dtype = getattr(tt, target, None) if isinstance(target, str) else target
         casts = isinstance(dtype, tt.DType)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import tinytensor.api as tt
+from tinytensor.argument_errors import NN_UTILS as _NN_UTILS
+from tinytensor.argument_errors import missing as _missing
 from tinytensor.optim import clip_grad_norm_
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
@@ -70,3 +73,9 @@ def vector_to_parameters(vec: tt.Tensor, parameters: Iterable[tt.Tensor]) -> Non
     with tt.no_grad():
         for p, part in zip(into, tt.split(vec, sizes), strict=True):
             p.copy_(part.reshape(p.shape))
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):  # called only for missing names
+        _missing(__name__, _NN_UTILS, name)

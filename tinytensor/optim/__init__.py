@@ -35,4 +35,4 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name):  # called only for missing names
-        _missing(__name__, _OPTIM, name)
+        _missing(__name__, _OPTIM | {s: f"tt.optim.lr_scheduler.{s}" for s in lr_scheduler.__all__}, name)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from math import cos, inf, pi
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import tinytensor.api as tt
+from tinytensor.argument_errors import missing as _missing
 from tinytensor.optim.optimizer import Optimizer
 
 __all__ = [
@@ -441,3 +442,9 @@ class ReduceLROnPlateau:
         """Continue with the numbers of a `state_dict`; the rates are in that of the optimizer."""
         for name in self.state_dict():
             setattr(self, name, state[name])
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):  # called only for missing names
+        _missing(__name__, {}, name)

@@ -21,7 +21,7 @@ from tinytensor.dispatch.record import edge_of, new_node
 from tinytensor.dispatch.transfer import constant, values
 from tinytensor.dispatch.views import make_view
 from tinytensor.dtypes import DType, int64, promote
-from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from tinytensor.layout import Layout, contiguous_strides
 from tinytensor.op import Direct, Op, Spec, Specs, register
 from tinytensor.ops.indexing.gathering import take
@@ -375,7 +375,14 @@ def repeat(x: Tensor, repeats: int | Tensor, axis: int | None = None) -> Tensor:
     if axis is None:
         x, axis = reshape(x, -1), 0
     shape = x.layout.shape
-    at = normalize_axis(axis, len(shape), "repeat")
+    try:
+        at = normalize_axis(axis, len(shape), "repeat")
+    except IndexRangeError as error:
+        raise IndexRangeError(
+            error.what,
+            why=f"{error.why}; repeat(count, axis) repeats each element",
+            fix=f"to repeat the whole tensor, as in PyTorch: x.tile(({repeats}, {axis}))",
+        ) from None
     if is_tensor(repeats):
         return _repeat_each(x, repeats, at)
     n = as_int(repeats, "repeat", "a number of repeats")
@@ -616,7 +623,7 @@ def split(x: Tensor, sections_or_sizes: int | Sequence[int], axis: int = 0) -> t
             raise ShapeError(
                 f"split: axis {at} of size {n} in shape {x.layout.shape} into {count} equal parts",
                 why="the size is not divisible by the number of parts",
-                fix="pass the sizes of the parts as a list, or use chunk()",
+                fix=f"x.split({count}, dim={at}) has parts of size {count}; or pass their sizes, or chunk()",
             )
         check_shape((count, n // count), "split")
         sizes = (n // count,) * count
