@@ -131,7 +131,7 @@ def test_the_memory_comes_back() -> None:
 )
 def test_what_cannot_be_replayed_is_refused(fn: Any, word: str) -> None:
     x = tt.ones(4, device=DEVICE)
-    with pytest.raises(tt.DeviceError, match=word):
+    with pytest.raises(tt.DeviceError, match=rf"{word}(?s:.*)after replay\(\); tt\.where instead of if"):
         tt.capture(lambda: fn(x), device=DEVICE)
     assert (x + 1.0).tolist() == [2.0] * 4, "the device works as before"
 
@@ -144,6 +144,23 @@ def test_a_graph_belongs_to_one_device() -> None:
         tt.capture(lambda: (y + 1.0, z + 1.0))
     with pytest.raises(tt.ArgumentError, match="warmup"):
         tt.capture(lambda: x + 1.0, warmup=0)
+
+
+def test_arguments_of_graphs_are_refused() -> None:
+    x = tt.ones(4, device=DEVICE)
+    with pytest.raises(tt.ArgumentError, match=r"takes no arguments(?s:.*)lambda: fn\(x\)"):
+        tt.capture(tt.exp, x)
+    graph = tt.capture(lambda: x + 1.0, device=DEVICE)
+    for call in (lambda: graph(), lambda: graph(x), lambda: graph(x=x)):
+        with pytest.raises(tt.ArgumentError, match=r"x\.copy_\(batch\)(?s:.*)graph\.replay\(\)"):
+            call()
+
+
+def test_a_graph_is_shown_with_its_outputs() -> None:
+    x = tt.ones(2, 3, device=DEVICE)
+    graph = tt.capture(lambda: {"sum": x.sum(), "all": (x * 2.0, [x[0]], None, 3)}, warmup=1)
+    outputs = "{'sum': (), 'all': [(2, 3), [(3,)], None, int]}"
+    assert repr(graph) == f"CapturedGraph(device={DEVICE}, launches={graph.launches}, outputs={outputs})"
 
 
 def test_indices_are_checked_at_replay() -> None:

@@ -171,7 +171,7 @@ def _step(
         arrays = arrays_of(op, ins, dtype)
         if places[0].size < LARGE:
             call = partial(op.ufunc, *arrays, out=places[0])
-        formula = formula_of(op.formula, op.ufunc, places[0], arrays, life)
+        formula = formula_of(op.formula, op.ufunc, places[0], arrays, life, op.name)
     moved = moving(params) if op.varying else None
     cast = any([isinstance(x, Tensor) and a is not b for x, a, b in zip(ins, arrays, stored, strict=True)])
     if cast or any([t.storage.dtype.narrow and not op.raw for t in tensors]):

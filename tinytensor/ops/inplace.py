@@ -210,7 +210,7 @@ def _formula(op: type[Elementwise], x: Tensor, items: Sequence[Any]) -> Formula 
     ):
         return None
     arrays = [convert(op.name + "_", item, have) for item in items]
-    return formula_of(op.formula, op.ufunc, arr(x), arrays, None)
+    return formula_of(op.formula, op.ufunc, arr(x), arrays, None, op.name)
 
 
 def _compute(op: type[Elementwise], have: DType, x: Tensor, *items: Any) -> None:

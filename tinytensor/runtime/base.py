@@ -44,7 +44,7 @@ def not_in_capture(device: Device, what: str) -> DeviceError:
     return DeviceError(
         f"{device}: {what} is not possible while a graph is captured",
         why="nothing runs during capture, and a replay repeats device work only",
-        fix="do it before or after the captured function; let the function take and return tensors",
+        fix="read results after replay(); tt.where instead of if; do all else before or after the function",
     )
 
 

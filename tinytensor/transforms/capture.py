@@ -6,7 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from tinytensor.autograd.backward import end_history, grad_observers
 from tinytensor.device import Device, as_device, cpu
@@ -55,7 +55,10 @@ class CapturedGraph:
 
     @property
     def source(self) -> str:
-        """C++ source of the loops that are generated from elementwise ops, on the CPU; else "".
+        """C++ source of the loops generated from elementwise ops, each below a line that names its ops.
+
+        Generated when it is asked for; compiled at the tenth replay. Empty ("") if there is none: on devices,
+        and where no op of the function is elementwise with a C++ formula.
 
         Example:
             >>> x = tt.ones(100)
@@ -64,6 +67,19 @@ class CapturedGraph:
             ['float v4 = v2 + v3;']
         """
         return self._work.source
+
+    def __repr__(self) -> str:
+        return (
+            f"CapturedGraph(device={self.device}, launches={self.launches}, outputs={_shapes(self.outputs)})"
+        )
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        """Raise ArgumentError: `replay()` runs the graph, and takes no arguments."""
+        raise ArgumentError(
+            "graph: it was called",
+            why="a graph takes no arguments: it reads the tensors that the function read at the capture",
+            fix="x.copy_(batch) writes new values into such a tensor; then graph.replay()",
+        )
 
     def record(self, fn: Callable[[], Any]) -> None:
         """Capture one call of fn, without executing its work."""
@@ -230,7 +246,9 @@ def current() -> CapturedGraph | None:
     return mine[-1] if mine else None
 
 
-def capture(fn: Callable[[], Any], *, device: Device | str | None = None, warmup: int = 2) -> CapturedGraph:
+def capture(
+    fn: Callable[[], Any], *arguments: object, device: Device | str | None = None, warmup: int = 2
+) -> CapturedGraph:
     """Capture the work of a function as a graph, to be replayed with low overhead.
 
     The function is called `warmup` times as usual (to compile kernels and create optimizer states), and once
@@ -250,6 +268,7 @@ def capture(fn: Callable[[], Any], *, device: Device | str | None = None, warmup
 
     Args:
         fn: no arguments; its tensors, of any shapes, are on one device.
+        arguments: none; others raise.
         device: the device; default: the one on which fn launched kernels during warmup, else the CPU.
         warmup: number of calls before the capture; 0 for a function that has run before.
 
@@ -259,7 +278,7 @@ def capture(fn: Callable[[], Any], *, device: Device | str | None = None, warmup
     Raises:
         DeviceError: fn computes nothing, runs on several devices, or contains operations that cannot be
             replayed.
-        ArgumentError: warmup is below 0, or 0 without a device.
+        ArgumentError: warmup is below 0, or 0 without a device; or fn is given arguments.
 
     Example:
         >>> w = tt.ones(3, device="emulated", requires_grad=True)
@@ -274,6 +293,12 @@ def capture(fn: Callable[[], Any], *, device: Device | str | None = None, warmup
         >>> w.tolist()
         [0.0, 0.0, 0.0]
     """
+    if arguments:
+        raise ArgumentError(
+            f"capture: {len(arguments)} more than the function",
+            why="a captured function takes no arguments: a graph reads the same tensors at each replay",
+            fix="tt.capture(lambda: fn(x)); before each replay x.copy_(batch)",
+        )
     if warmup < (1 if device is None else 0):
         raise ArgumentError(
             f"capture: warmup is {warmup}",
@@ -292,6 +317,17 @@ def capture(fn: Callable[[], Any], *, device: Device | str | None = None, warmup
             fix="move the tensors of the function to that device, and return from it without reading them",
         )
     return graph
+
+
+def _shapes(outputs: Any) -> str:
+    """The outputs of a graph, with their shapes for tensors."""
+    if isinstance(outputs, Tensor):
+        return str(outputs.shape)
+    if isinstance(outputs, list | tuple):
+        return f"[{', '.join(map(_shapes, outputs))}]"
+    if isinstance(outputs, dict):
+        return f"{{{', '.join([f'{key!r}: {_shapes(value)}' for key, value in outputs.items()])}}}"
+    return "None" if outputs is None else type(outputs).__name__
 
 
 def _launches() -> dict[Device, int]:

@@ -59,9 +59,20 @@ def test_every_formula_has_the_bits_of_numpy(dtype: Any) -> None:
 
 def test_a_wrong_formula_is_noticed() -> None:
     a = np.ones(3, np.float32)
-    wrong = formula_of("{0} + {1} * 1.0000001f", np.add, a.copy(), [a, a], None)
-    zeros = formula_of("{0} > 0 ? {0} : -{0}", np.abs, a.copy(), [a], None)  # -0.0 for 0.0
+    wrong = formula_of("{0} + {1} * 1.0000001f", np.add, a.copy(), [a, a], None, "wrong")
+    zeros = formula_of("{0} > 0 ? {0} : -{0}", np.abs, a.copy(), [a], None, "zeros")  # -0.0 for 0.0
     assert fuse([wrong]) == fuse([zeros]) == {}
+
+
+def test_loops_begin_with_the_names_of_their_ops() -> None:
+    x, y = tt.ones(8), tt.ones(3)
+    graph = tt.capture(lambda: ((x * 2.0 - x).relu(), y.sqrt()), device="cpu", warmup=0)
+    lines = graph.source.splitlines()
+    assert [line for line in lines if line.startswith("//")] == ["// multiply, subtract, relu", "// sqrt"]
+    assert all(
+        [lines[i + 1].startswith("static void") for i, line in enumerate(lines) if line.startswith("//")]
+    )
+    assert tt.capture(lambda: x.exp(), device="cpu", warmup=0).source == ""
 
 
 def test_layouts_and_broadcasting() -> None:

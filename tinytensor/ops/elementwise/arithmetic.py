@@ -555,7 +555,9 @@ def _added(total: Tensor, grad: Tensor) -> Tensor:
         return total
     if graphs:
         target, added = arr(total), arr(grad)
-        formula = formula_of(Add.formula, np.add, target, (target, added), None) if not dtype.narrow else None
+        formula = (
+            None if dtype.narrow else formula_of(Add.formula, np.add, target, (target, added), None, Add.name)
+        )
         do(partial(_add_arrays, dtype), target, added, writes=(total,), formula=formula)
     else:
         _add_arrays(dtype, arr(total), arr(grad))

@@ -51,6 +51,7 @@ class Formula(NamedTuple):
         y: the result.
         operands: arrays that broadcast to the shape of y.
         life: of the result; None for memory that existed before the step.
+        name: of the op.
     """
 
     expression: str
@@ -58,6 +59,7 @@ class Formula(NamedTuple):
     y: Array
     operands: tuple[Array, ...]
     life: Life | None
+    name: str
 
 
 class Loops(NamedTuple):
@@ -77,7 +79,12 @@ class Loops(NamedTuple):
 
 
 def formula_of(
-    expression: str, ufunc: Callable[..., Any], y: Array, operands: Sequence[Any], life: Life | None
+    expression: str,
+    ufunc: Callable[..., Any],
+    y: Array,
+    operands: Sequence[Any],
+    life: Life | None,
+    name: str,
 ) -> Formula | None:
     """The formula of a step; None if dtypes or layouts do not fit."""
     arrays = tuple([np.asarray(x) for x in operands])
@@ -88,7 +95,7 @@ def formula_of(
         return None  # strided memory is read in strips
     if any([_conflict(_slot(y, y.shape), y, _slot(a, y.shape), a) for a in arrays]):
         return None
-    return Formula(expression, ufunc, y, arrays, life)
+    return Formula(expression, ufunc, y, arrays, life, name)
 
 
 def fuse(formulas: Sequence[Formula | None]) -> dict[int, Loops]:
@@ -222,7 +229,8 @@ def _loop(pointers: _Pointers, group: Sequence[Formula], end: int, name: str) ->
             stores.pop(y, None)  # no later step reads it
     body, call = _nest(shape, [*lines, *stores.values()], ", ".join([f"{name}(begin, end", *used]) + ");")
     head = f"static void {name}({', '.join(['Index begin, Index end', *used.values()])}) {{"
-    return _Function("\n".join([head, *[f"    {line}" for line in once], *body, "}"]), call)
+    ops = f"// {', '.join([formula.name for formula in group])}"
+    return _Function("\n".join([ops, head, *[f"    {line}" for line in once], *body, "}"]), call)
 
 
 def _collapsed(
@@ -313,4 +321,4 @@ def _example(key: _Key) -> Formula:
     rng = np.random.default_rng(0)
     a, b = [np.concatenate([x.reshape(-1), rng.standard_normal(745)]) for x in pairs]
     operands = tuple([x.astype(kind) for x, kind in zip((a, b, b[::-1]), kinds, strict=False)])
-    return Formula(expression, ufunc, np.empty(a.shape, result), operands, None)
+    return Formula(expression, ufunc, np.empty(a.shape, result), operands, None, "")

@@ -185,5 +185,5 @@ def _impossible(what: str) -> DeviceError:
     return DeviceError(
         f"cpu: {what} is not possible while a graph is captured",
         why="nothing runs during a capture; a replay repeats what ops compute",
-        fix="do it before or after the captured function; let the function take and return tensors",
+        fix="read results after replay(); tt.where instead of if; do all else before or after the function",
     )
