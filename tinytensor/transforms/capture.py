@@ -241,7 +241,12 @@ def before_replay(fn: Callable[[], object]) -> None:
 
 
 def current() -> CapturedGraph | None:
-    """The graph that this thread is capturing, or None."""
+    """The graph that this thread is capturing, or None.
+
+    Example:
+        >>> current() is None
+        True
+    """
     mine = [graph for graph in _capturing if graph.is_ours]
     return mine[-1] if mine else None
 
