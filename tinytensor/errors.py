@@ -12,6 +12,7 @@ TinyTensorError
 ├─ TransformError (RuntimeError)        a function that tt.func cannot transform
 ├─ KernelError (RuntimeError)           compile or launch failure
 ├─ FormatError (ValueError)             broken or hostile files
+│  └─ MissingFileError (FileNotFoundError)  a file of tensors that does not exist
 ├─ SaveError (OSError)                  a file could not be written
 ├─ MissingLibraryError (ImportError)    an optional library is not installed
 └─ MissingNameError (AttributeError)    a name that is another one here, or misspelled
@@ -26,6 +27,7 @@ __all__ = [
     "GradError",
     "IndexRangeError",
     "KernelError",
+    "MissingFileError",
     "NumberRangeError",
     "SaveError",
     "ShapeError",
@@ -106,6 +108,10 @@ class KernelError(TinyTensorError, RuntimeError):
 
 class FormatError(TinyTensorError, ValueError):
     """A file is corrupt or not of the expected format."""
+
+
+class MissingFileError(FormatError, FileNotFoundError):
+    """A file of tensors does not exist."""
 
 
 class SaveError(TinyTensorError, OSError):

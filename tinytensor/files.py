@@ -227,6 +227,13 @@ def sync_folder(folder: Path) -> None:
 
 def unwritable(path: PathLike, error: OSError) -> SaveError:
     """The error for a file that cannot be written."""
+    folder = Path(os.path.realpath(path)).parent
+    if isinstance(error, FileNotFoundError) and not folder.exists():
+        return SaveError(
+            f"cannot write {str(path)!r}",
+            why=f"the folder {str(folder)!r} does not exist",
+            fix=f"make it: os.makedirs({str(folder)!r})",
+        )
     return SaveError(
         f"cannot write {str(path)!r}",
         why=error.strerror or str(error),

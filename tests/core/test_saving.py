@@ -1,6 +1,7 @@
 """`tt.save` and `tt.load`: what was saved comes back, other libraries read it, damaged files are refused."""
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -316,6 +317,32 @@ def test_a_damaged_file_is_refused(path: Path) -> None:
         tt.load(path)
     with pytest.raises(tt.FormatError, match=r"^load: "):
         tt.load(path.parent)
+
+
+def test_a_missing_file_is_also_a_file_not_found(path: Path) -> None:
+    for kind in (FileNotFoundError, tt.MissingFileError, tt.FormatError):
+        with pytest.raises(kind, match=r"^load: (?s:.*)No such file"):
+            tt.load(path)
+    with pytest.raises(tt.FormatError) as caught:
+        tt.load(path.parent)
+    assert not isinstance(caught.value, FileNotFoundError)
+    error = pickle.loads(pickle.dumps(tt.MissingFileError("a", why="b", fix="c")))
+    assert type(error) is tt.MissingFileError
+    assert str(error) == "a\n  why: b\n  fix: c"
+
+
+def test_a_missing_folder_is_named(path: Path) -> None:
+    folder = str(path.parent / "no")
+    with pytest.raises(tt.SaveError) as caught:
+        tt.save(tt.ones(2), f"{folder}/state")
+    assert caught.value.why == f"the folder {folder!r} does not exist"
+    assert f"os.makedirs({folder!r})" in caught.value.fix
+
+
+@pytest.mark.parametrize("call", [lambda buffer: tt.save(tt.ones(2), buffer), tt.load])
+def test_buffers_are_refused(call: Any) -> None:
+    with pytest.raises(tt.DTypeError, match=r"a path is expected, not BytesIO(?s:.*)pickle\.dump"):
+        call(io.BytesIO())
 
 
 @given(st.data())

@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinytensor.errors import DTypeError, FormatError, SaveError
+from tinytensor.errors import DTypeError, FormatError, MissingFileError, SaveError
 from tinytensor.files import PathLike, atomic_write, sync_folder
 
 __all__ = ["Array", "Entry", "WeightFile", "read_safetensors", "write_safetensors"]
@@ -98,7 +98,8 @@ def read_safetensors(path: PathLike, *, writable: bool = False, mapped: bool = T
         The tensors as arrays, read-only unless writable, and the metadata.
 
     Raises:
-        FormatError: no such file, or it violates the format.
+        MissingFileError: no such file.
+        FormatError: it violates the format.
 
     Memory: mapped, only the header; pages are read on access. A tensor that is not aligned to its item size
         (the format allows it, the library never writes it) is copied. A mapped file must not be truncated
@@ -123,7 +124,7 @@ def read_safetensors(path: PathLike, *, writable: bool = False, mapped: bool = T
     except FormatError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or a file that shrinks meanwhile
-        raise FormatError(
+        raise (MissingFileError if isinstance(error, FileNotFoundError) else FormatError)(
             f"read_safetensors: {path} cannot be opened",
             why=str(error),
             fix="check the path of the weight file",
@@ -172,7 +173,8 @@ def write_safetensors(
         raise SaveError(
             f"write_safetensors: {path} could not be written",
             why=error.why if isinstance(error, SaveError) else str(error),
-            fix="free some space or choose another folder; an earlier file of this name stays intact",
+            fix=f"{error.fix if isinstance(error, SaveError) else 'free some space'}; "
+            "an earlier file of this name stays intact",
         ) from None
 
 

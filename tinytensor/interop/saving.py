@@ -48,7 +48,7 @@ def save(obj: Any, path: PathLike) -> None:
         path: the file, a safetensors file. It is replaced when all is written, so it is never half of one.
 
     Raises:
-        DTypeError: something else, such as a module or a NumPy array.
+        DTypeError: something else, such as a module or a NumPy array; or `path` is no path.
         ArgumentError: lists that contain themselves, or an integer of thousands of digits.
         SaveError: the file cannot be written.
 
@@ -67,6 +67,7 @@ def save(obj: Any, path: PathLike) -> None:
         >>> state["step"], model.load_state_dict(state["model"])
         (7, ([], []))
     """
+    _check_path(path, "save")
     tensors = _Tensors()
     try:
         tree = json.dumps(tensors.encoded(obj, ""))
@@ -100,7 +101,9 @@ def load(
         What was saved; the tensors of other safetensors files by name.
 
     Raises:
-        FormatError: no such file, a damaged one, or one of another format, such as PyTorch's pickles.
+        MissingFileError: no such file; a FormatError, and a FileNotFoundError.
+        FormatError: a damaged file, or one of another format, such as PyTorch's pickles.
+        DTypeError: `path` is no path.
         DeviceError: the device is not available.
 
     Example:
@@ -110,6 +113,7 @@ def load(
         >>> tt.load(path)
         (tensor([0, 1, 2]), {'lr': 0.1})
     """
+    _check_path(path, "load")
     place = cpu if device is None else present(device, "load")
     try:
         file = read_safetensors(path, writable=True, mapped=mmap)
@@ -127,6 +131,15 @@ def load(
     if unused := file.entries.keys() - {name for name, *_ in tree.made}:
         raise tree.broken(f"{min(unused)!r} is in the file, and not in the tree")
     return obj
+
+
+def _check_path(path: object, who: str) -> None:
+    if not isinstance(path, str | os.PathLike):
+        raise DTypeError(
+            f"{who}: a path is expected, not {type(path).__name__}",
+            why="files are replaced as a whole, and mapped into memory, by their path",
+            fix="give a path; pickle.dump and pickle.load take open files and buffers, and tensors",
+        )
 
 
 class _Tensors:
