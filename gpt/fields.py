@@ -457,6 +457,11 @@ _RENAMED = {
     "eval_iters": "eval_batches",
 }
 
+_OTHER_NAMES = {  # of people and other programs
+    **dict.fromkeys(("context", "context_length", "context_size", "n_ctx", "n_positions"), "block_size"),
+    **dict.fromkeys(("tokens", "max_tokens", "num_tokens", "n_tokens"), "max_new_tokens"),
+}
+
 _ELSEWHERE = {
     "eval_only": "leave it out: a run is measured by python -m gpt eval RUN",
     "compile": "leave it out: kernels are compiled where there is a compiler",
@@ -465,11 +470,15 @@ _ELSEWHERE = {
 
 
 def advice(name: str, fields: Container[str]) -> str:
-    """Replacement for a nanoGPT option; empty for any other name.
+    """Replacement for an option of nanoGPT, or for another usual name; empty for any other.
 
     Example:
         >>> advice("max_iters", ["max_steps"])
         "nanoGPT's max_iters is --max_steps"
+        >>> advice("context", ["block_size"])
+        'did you mean --block_size?'
     """
+    if (meant := _OTHER_NAMES.get(name)) in fields:
+        return f"did you mean --{meant}?"
     ours = _RENAMED.get(name)
     return f"nanoGPT's {name} is --{ours}" if ours in fields else _ELSEWHERE.get(name, "")

@@ -226,7 +226,7 @@ def _batches(
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt skipgram TEXT --out FOLDER`, with the fields of SkipGramConfig."""
-    if not argv or {"-h", "--help"} & set(argv):
+    if {"-h", "--help"} & set(argv):
         print(_help())
         return 0
     out, rest = take_option(argv, "out")

@@ -188,14 +188,16 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt chat MODEL`."""
-    if not argv or {"-h", "--help"} & set(argv):
+    if {"-h", "--help"} & set(argv):
         print(_help())
         return 0
     name, words = take_word(argv, ChatConfig(), DEFAULT)
     config, sampling = parse_overrides(words, ChatConfig(), DEFAULT)
     if not name:
         raise tt.ArgumentError(
-            "chat: no model", why="it is the argument without dashes", fix="python -m gpt chat smollm2"
+            "chat: MODEL is missing",
+            why="it is the argument without dashes",
+            fix="python -m gpt chat smollm2; --help lists all",
         )
     model, tokenizer = open_model(name)
     talk = Conversation(model, tokenizer, config, Sampler(sampling, tokenizer.vocab_size))

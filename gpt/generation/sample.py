@@ -176,14 +176,16 @@ def _written(
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt sample RUN`."""
-    if not argv or {"-h", "--help"} & set(argv):
+    if {"-h", "--help"} & set(argv):
         print(_help())
         return 0
     run, words = take_word(argv, SampleConfig(), DEFAULT)
     config, sampling = parse_overrides(words, SampleConfig(), DEFAULT)
     if not run:
         raise tt.ArgumentError(
-            "sample: no model", why="it is the argument without dashes", fix="python -m gpt sample runs/demo"
+            "sample: MODEL is missing",
+            why="it is the argument without dashes",
+            fix="python -m gpt sample runs/demo; --help lists all",
         )
     model, tokenizer = _load(run, config.checkpoint)
     if config.beams:

@@ -144,7 +144,7 @@ def test_the_model_may_stand_anywhere(place, capsys):
     [
         (["sample", "--out_dir=runs/demo"], "python -m gpt COMMAND runs/demo"),
         (["sample", "runs/demo", "--start=To"], "nanoGPT's start is --prompt"),
-        (["sample", "--prompt=To"], "sample: no model"),
+        (["sample", "--prompt=To"], "sample: MODEL is missing"),
         (["train", "config/train_shakespeare_char.py"], "--preset=shakespeare-char"),
         (["train", "--max_iters=5"], "--max_steps"),
         (["train", "--warmup_iters=5"], "--warmup_steps"),
