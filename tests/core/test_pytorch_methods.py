@@ -247,6 +247,41 @@ def test_the_diagonal_of_many_axes() -> None:
     assert [i.tolist() for i in cube.nonzero()] == [[0, 1]] * 3
 
 
+def test_operands_of_methods_in_place_keep_their_gradients() -> None:
+    low = tt.tensor([2.0, 0.5], requires_grad=True)
+    tt.ones(2).clamp_min_(low).sum().backward()  # backward asks for the ones, too
+    assert low.grad is not None
+    assert low.grad.tolist() == [1.0, 0.0]
+    a = tt.tensor([1.0, 3.0], requires_grad=True)
+    b = a * 1.0
+    (b.fmod_(b.flip()) * tt.tensor([2.0, 5.0])).sum().backward()  # 1 % 3 and 3 % 1
+    assert a.grad is not None
+    assert a.grad.tolist() == [2.0 - 3 * 5.0, 5.0]
+
+
+def test_slopes_of_fmod_where_nothing_remains() -> None:
+    a = tt.tensor([3.0, -3.0, 0.0, -2.5], requires_grad=True)
+    b = tt.tensor([1.0, 1.0, 2.0, 2.0], requires_grad=True)
+    y = tt.fmod(a, b)
+    np.testing.assert_array_equal(y.detach().numpy(), np.fmod(a.detach().numpy(), b.detach().numpy()))
+    y.sum().backward()
+    assert a.grad is not None
+    assert b.grad is not None
+    assert (a.grad.tolist(), b.grad.tolist()) == ([1.0] * 4, [-3.0, 3.0, 0.0, 1.0])  # 1 and -trunc(a / b)
+
+
+def test_slopes_of_xlogy_at_zero() -> None:
+    a = tt.zeros(4, dtype=tt.float64).requires_grad_()
+    b = tt.tensor([4.0, 0.0, math.inf, -1.0], dtype=tt.float64)
+    y = tt.xlogy(a, b)
+    assert y.tolist() == [0.0] * 4
+    y.sum().backward()
+    assert a.grad is not None
+    np.testing.assert_allclose(a.grad.numpy(), [math.log(4), 0, 0, 0])
+    assert tt.xlogy(tt.zeros(1), 0.0).item() == 0.0
+    assert math.isnan(tt.xlogy(tt.zeros(1), math.nan).item())
+
+
 def test_keywords_of_methods_in_place() -> None:
     a = tt.tensor([-3.0, 5.0])
     assert a.div_(2, rounding_mode="trunc").tolist() == [-1.0, 2.0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tinytensor.creation import asarray, full_like, zeros_like
+from tinytensor.creation import asarray, full_like, ones_like, zeros_like
 from tinytensor.dispatch.elementwise import Operand
 from tinytensor.dtypes import bool_, complex128, finfo, float32, float64
 from tinytensor.errors import ArgumentError, DTypeError
@@ -302,7 +302,8 @@ def fmod(x: Tensor, other: Operand) -> Tensor:
     """
     rest = remainder(x, other)
     if rest.dtype.is_floating:
-        return copysign(remainder(abs(x), abs(other) if is_tensor(other) else math.fabs(other)), x)
+        sign = copysign(ones_like(x), x)
+        return sign * remainder(sign * x, abs(other) if is_tensor(other) else math.fabs(other))
     return where((rest != 0) & ((rest < 0) != (x < 0)), rest - other, rest)
 
 
@@ -418,7 +419,9 @@ def xlogy(x: Tensor | float, other: Tensor | float) -> Tensor:
         [0.0, 0.0]
     """
     factor: Tensor = x if is_tensor(x) else full_like(asarray(other), x)
-    zero = (factor == 0) & ~isnan(other) if is_tensor(other) else factor == 0
+    places = asarray(other)
+    # only where log is not finite: elsewhere it is the slope at x = 0
+    zero = (factor == 0) & ((places <= 0) | isinf(places))
     return factor * where(zero, 1.0, other).log()
 
 

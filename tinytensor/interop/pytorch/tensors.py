@@ -385,15 +385,23 @@ def new_full(x: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, device
 def written(function: Callable[..., Tensor], name: str = "") -> Callable[..., Tensor]:
     """The in-place method of a function: x = function(x, ...), in the memory of x; returns x.
 
-    Differentiable: where a gradient is recorded, the function gets a copy of x, since backward may need it.
+    Differentiable: where a gradient is recorded, the function gets copies of x and of what shares its memory,
+    since backward may need them.
     A result of another shape is an error: x is not filled with copies of it.
     """
     name = name or function.__name__ + "_"
 
     def method(x: Tensor, *args: Any, **options: Any) -> Tensor:
-        recorded = grad_enabled() and has_history(x)
-        check_target(x, recorded, name)
-        y = function(clone(x) if recorded else x, *args, **options)
+        check_target(x, grad_enabled() and has_history(x), name)
+        given = (x, *args)
+        tensors = [t for t in (*given, *options.values()) if isinstance(t, Tensor)]
+        if grad_enabled() and any([has_history(t) for t in tensors]):
+
+            def kept(t: Any) -> Any:
+                return clone(t) if isinstance(t, Tensor) and t.storage is x.storage else t
+
+            given, options = tuple(map(kept, given)), {key: kept(t) for key, t in options.items()}
+        y = function(*given, **options)
         if y.shape != x.shape:
             raise ShapeError(
                 f"{name}: the result of shape {y.shape} does not fit into the target of shape {x.shape}",
