@@ -241,6 +241,34 @@ def test_mse_loss(reduction):
 # ---- over the batch, and over time -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("call", "fix"),
+    [
+        (lambda: tt.nn.functional.embedding(tt.zeros(5, 2), tt.tensor([1, 2])), "indices first"),
+        (lambda: tt.embedding(tt.tensor([1, 2]), tt.zeros(5, 2)), "tt.embedding(table, indices)"),
+        (lambda: tt.nn.functional.cross_entropy(tt.zeros(4, 3), tt.zeros(4)), "targets.long()"),
+        (lambda: nn.Conv2d(3, 4, 3)(tt.zeros(2, 8, 9, 3)), "x is (N, C, H, W): tt.moveaxis(x, -1, -3)"),
+        (lambda: nn.Conv2d(3, 4, 3)(tt.zeros(8, 9, 3)), "x is (N, C, H, W): tt.moveaxis(x, -1, -3)"),
+        (lambda: nn.Conv1d(3, 4, 3)(tt.zeros(2, 9, 3)), "tt.moveaxis(x, -1, -2)"),
+        (lambda: nn.LSTM(3, 4)(tt.zeros(5, 1, 7)), "LSTM(input_size=7, ...)"),
+        (lambda: nn.LSTM(1, 4)(tt.zeros(5, 7)), "x.unsqueeze(-1)"),
+        (lambda: tt.func.vmap(nn.BatchNorm1d(3))(tt.zeros(5, 4, 3)), "model.eval()"),
+    ],
+)
+def test_a_frequent_mistake_is_explained(call, fix):
+    with pytest.raises(tt.TinyTensorError) as caught:
+        call()
+    assert fix in caught.value.fix
+
+
+def test_what_the_fixes_say_works():
+    assert nn.Conv2d(3, 4, 3)(tt.moveaxis(tt.zeros(2, 8, 9, 3), -1, -3)).shape == (2, 4, 6, 7)
+    assert nn.Conv2d(3, 4, 3)(tt.moveaxis(tt.zeros(8, 9, 3), -1, -3)).shape == (4, 6, 7)
+    assert tt.func.vmap(nn.BatchNorm1d(3).eval())(tt.zeros(5, 4, 3)).shape == (5, 4, 3)
+    layer = nn.BatchNorm1d(3, track_running_stats=False)
+    assert tt.func.vmap(layer)(tt.zeros(5, 4, 3)).shape == (5, 4, 3)
+
+
 def test_batch_norm_keeps_running_statistics():
     x, layer = np.random.default_rng(0).normal(2.0, 3.0, size=(8, 3, 5)), nn.BatchNorm1d(3).to(tt.float64)
     mean, variance = x.mean((0, 2)), x.var((0, 2), ddof=1)

@@ -333,3 +333,14 @@ def test_pinned_batches_are_copies_in_page_locked_memory(monkeypatch: pytest.Mon
         tt.cuda.copy_async(tt.empty_like(x, device="emulated"), x)  # which takes pinned memory alone
         with pytest.raises(tt.ArgumentError):
             tt.cuda.copy_async(tt.empty_like(y, device="emulated"), y)
+
+
+def test_an_order_of_samples_without_a_number_is_refused_at_once() -> None:
+    class Endless:
+        def __getitem__(self, index: int) -> int:
+            return index
+
+    for make in (lambda: DataLoader(Endless(), shuffle=True), lambda: RandomSampler(Endless())):  # type: ignore[arg-type]
+        with pytest.raises(tt.DTypeError, match="Endless has no __len__"):
+            make()
+    assert len(RandomSampler(Endless(), num_samples=3)) == 3  # type: ignore[arg-type]

@@ -597,6 +597,19 @@ def group_norm(
     return y if bias is None else y + bias.reshape(columns)
 
 
+def _average(running: Tensor, new: Tensor, momentum: float) -> None:
+    """Move running statistics towards new ones, in place."""
+    try:
+        with tt.no_grad():
+            running.copy_(tt.lerp(running, new, momentum))
+    except tt.TransformError as error:
+        raise tt.TransformError(
+            "batch_norm: the running statistics would be written for each sample of vmap",
+            why="they are one tensor, which all samples share",
+            fix="model.eval() before, or nn.BatchNorm1d(..., track_running_stats=False)",
+        ) from error
+
+
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -630,10 +643,9 @@ def batch_norm(
                 fix="a larger batch, or model.eval()",
             )
         mean, variance = input.mean(axes), input.var(axes)
-        with tt.no_grad():
-            for running, new in ((running_mean, mean), (running_var, variance * (n / max(n - 1, 1)))):
-                if running is not None:
-                    running.copy_(tt.lerp(running, new.astype(running.dtype, copy=False), momentum))
+        for running, new in ((running_mean, mean), (running_var, variance * (n / max(n - 1, 1)))):
+            if running is not None:
+                _average(running, new.astype(running.dtype, copy=False), momentum)
     if mean is None or variance is None:
         raise tt.ArgumentError(
             "batch_norm: there are no running statistics", why="training is False", fix="training=True"
@@ -1341,6 +1353,7 @@ def cross_entropy(
 
     Raises:
         ShapeError: the shapes do not fit.
+        DTypeError: floating targets in the shape of classes.
         IndexRangeError: a target is not a class.
 
     Example:
@@ -1367,6 +1380,12 @@ def _cross_entropy_of_shares(
     rows: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float
 ) -> Tensor:
     """cross_entropy of logits (N, ..., C) with probabilities (N, C, ...)."""
+    if target.shape == rows.shape[:-1] != rows.shape:
+        raise tt.DTypeError(
+            f"cross_entropy: targets of shape {target.shape} and dtype {target.dtype}",
+            why="classes are integers; floating targets are probabilities, in the shape of the input",
+            fix="targets.long()",
+        )
     shares = _classes_last(target)  # (N, ..., C)
     _same_shape("cross_entropy", rows, shares)
     shares = shares * (1 - label_smoothing) + label_smoothing / shares.shape[-1]

@@ -88,7 +88,9 @@ class _Recurrent(Module):
             raise tt.ShapeError(
                 f"{type(self).__name__}: the input has shape {x.shape}",
                 why=f"it has {ranks[0]} or {ranks[1]} axes, the last of size input_size = {self.input_size}",
-                fix="x.unsqueeze(-1) if each step is one number",
+                fix="x.unsqueeze(-1) if each step is one number"
+                if self.input_size == 1 or x.ndim not in ranks
+                else f"{type(self).__name__}(input_size={x.shape[-1]}, ...) for this x",
             )
 
     def extra_repr(self) -> str:

@@ -114,7 +114,9 @@ def _check_channels(what: str, x: Shape, weight: Shape, bias: Shape | None, grou
             f"{what}: x of shape {x} and weight of shape {weight} with groups={groups}",
             why=f"weight's second size times groups must be x's number of channels, {x[1]}, and groups must "
             f"divide the number of output channels, {weight[0]}",
-            fix="give weight the shape (C_out, C_in // groups, …)",
+            fix=f"x is (N, C, {axes}): tt.moveaxis(x, -1, -{n + 1}) puts channels before the image"
+            if x[-1] == weight[1] * groups
+            else "give weight the shape (C_out, C_in // groups, …)",
         )
     if bias is not None and bias != weight[:1]:
         raise ShapeError(

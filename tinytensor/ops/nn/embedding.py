@@ -15,7 +15,7 @@ from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import int64
-from tinytensor.errors import ShapeError
+from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, reshaped
 from tinytensor.op import Op, Spec, Specs, per_input, register
 from tinytensor.ops.elementwise.arithmetic import add
@@ -67,6 +67,12 @@ class Embedding(Op):
 
     @staticmethod
     def infer(weight: Spec, indices: Spec, *, rows: int) -> Specs:
+        if indices.dtype.is_floating and weight.dtype.kind in ("int", "uint"):
+            raise DTypeError(
+                f"embedding: the table has dtype {weight.dtype}, and the indices {indices.dtype}",
+                why="the two are the other way round: indices are integers",
+                fix="indices first: F.embedding(indices, table); but tt.embedding(table, indices)",
+            )
         floating("embedding", weight)
         check_integers("embedding", "indices", indices)
         if weight.ndim != 2:

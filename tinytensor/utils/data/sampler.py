@@ -70,6 +70,7 @@ class RandomSampler(Sampler[int]):
 
     Raises:
         ArgumentError: num_samples is negative.
+        DTypeError: the dataset has no length, and num_samples is not given.
 
     Example:
         >>> sorted(tt.utils.data.RandomSampler("abc"))
@@ -85,6 +86,12 @@ class RandomSampler(Sampler[int]):
     ) -> None:
         self.data_source = data_source
         self.replacement = replacement
+        if num_samples is None and not hasattr(data_source, "__len__"):
+            raise tt.DTypeError(
+                f"RandomSampler: a {type(data_source).__name__} has no __len__",
+                why="a random order is one of all samples, whose number has to be known",
+                fix="add def __len__(self) to the dataset, or leave out shuffle=True",
+            )
         self._num_samples = None if num_samples is None else count(num_samples, "RandomSampler: num_samples")
         self.generator = generator
 
