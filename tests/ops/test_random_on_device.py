@@ -234,9 +234,13 @@ def test_a_replay_continues_where_the_generator_stands() -> None:
 
 def test_seeding_inside_of_a_capture_is_refused() -> None:
     g = tt.Generator(9)
-    with pytest.raises(tt.DeviceError, match="another state"), DeviceStreams(emulated()):
-        g.advance(1)
+    streams = DeviceStreams(emulated())
+    streams.__enter__()
+    g.advance(1)
+    with pytest.raises(tt.DeviceError, match="another state"):
         g.manual_seed(9)
+    with pytest.raises(tt.DeviceError, match="another state"):
+        streams.__exit__(None)
 
 
 def test_more_generators_than_a_graph_has_room_for() -> None:
