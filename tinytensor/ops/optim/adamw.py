@@ -242,6 +242,8 @@ def adamw_step(
         )
     need_tensors("adamw_step", *params, *grads, *ms, *vs, hyper)
     which = _checked_rows(hyper, len(params)) if rows is None else _checked_rows(hyper, len(params), rows)
+    if not params:
+        return
     device = common_device("adamw_step", (*params, *grads, *ms, *vs, hyper))
     one = Spec((HYPER,), hyper.storage.dtype)
     for p, g, m, v in zip(params, grads, ms, vs, strict=True):
