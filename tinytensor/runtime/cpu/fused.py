@@ -29,15 +29,19 @@ _Slot = tuple[
 
 
 class Life:
-    """How long the storage of a step's result exists: `end` is the number of steps when it goes, or None."""
+    """How long the storage of a step's result exists: `end` is the number of steps when it goes, or None.
+
+    `clock` has the number of steps so far, and None after the capture. It is not the graph, which would then
+    refer to itself, and keep its memory until the garbage collector runs.
+    """
 
     __slots__ = ("_ref", "end")
 
-    def __init__(self, storage: Any, now: Callable[[], int | None]) -> None:
+    def __init__(self, storage: Any, clock: list[int | None]) -> None:
         self.end: int | None = None
 
         def gone(_: object) -> None:
-            self.end = now()
+            self.end = clock[0]
 
         self._ref = weakref.ref(storage, gone)
 

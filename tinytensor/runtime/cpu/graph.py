@@ -38,7 +38,17 @@ class HostGraph:
     """
 
     __slots__ = (
-        *("_again", "_constants", "_natives", "_noted", "_replays", "_restores", "_steps", "_thread"),
+        *(
+            "_again",
+            "_clock",
+            "_constants",
+            "_natives",
+            "_noted",
+            "_replays",
+            "_restores",
+            "_steps",
+            "_thread",
+        ),
         *("_results", "_writes", "arena", "ended", "nodes"),
     )
 
@@ -47,6 +57,7 @@ class HostGraph:
         self.nodes: list[Any] = []
         self._restores: list[Callable[[], object]] = []  # of constants that steps overwrite; run first
         self._steps: list[Step] = []
+        self._clock: list[int | None] = [0]  # number of steps, while the capture lasts
         self._again: list[Callable[[], object]] = []  # the chained steps, made by the first replay
         self._natives: dict[int, Native] = {}  # steps that are one C++ kernel
         self._replays = 0
@@ -82,6 +93,7 @@ class HostGraph:
             else:
                 self._writes[id(storage)] = storage
         self._steps.append(step)
+        self._clock[0] = len(self._steps)
         self._noted += written
 
     def note_write(self, storage: Any) -> None:
@@ -101,7 +113,7 @@ class HostGraph:
 
     def life_of(self, storage: Any) -> Life:
         """How long the storage of a result exists, counted in steps of the capture."""
-        return Life(storage, lambda: None if self.ended else len(self._steps))
+        return Life(storage, self._clock)
 
     def note_constant(self, storage: Any) -> None:
         """Record that the storage was filled at the capture, by no step."""
@@ -123,6 +135,7 @@ class HostGraph:
     def __exit__(self, kind: object, *_: object) -> None:
         self.leave()
         self.ended = kind is None
+        self._clock[0] = None
         self._constants, self._noted = [], []
         self._results = list({ref: None for ref in self._results if ref() is not None})
 
