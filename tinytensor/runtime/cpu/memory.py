@@ -25,7 +25,9 @@ from tinytensor.runtime.forks import MEMORY, lock_for_forks
 
 @dataclass(slots=True)
 class PoolStatistics:
-    """Pool statistics, in bytes, except for the numbers of calls. `live`: blocks in use by storages."""
+    """Pool statistics, in bytes, except for the numbers of calls. `live`: blocks in use by storages;
+    `graphs`: blocks of captured graphs.
+    """
 
     live: int = 0
     peak: int = 0
@@ -34,6 +36,7 @@ class PoolStatistics:
     reused_calls: int = 0
     escaped_calls: int = 0
     released: int = 0
+    graphs: int = 0
 
 
 class Block:
@@ -72,6 +75,7 @@ class Pool:
     def __init__(self) -> None:
         self.statistics = PoolStatistics()
         self.returned: deque[Block] = deque()
+        self.returned_by_graphs: deque[Block] = deque()
         self._free: dict[int, list[Block]] = {}
         self._limbo: list[Block] = []
 
@@ -79,7 +83,7 @@ class Pool:
         """A block of at least nbytes."""
         size_class = _size_class(nbytes)
         with _lock:
-            if self.returned or self._limbo:
+            if self.returned or self._limbo or self.returned_by_graphs:
                 self._drain()
             stats = self.statistics
             free = self._free.get(size_class)
@@ -94,6 +98,14 @@ class Pool:
             stats.live += nbytes
             if stats.live > stats.peak:
                 stats.peak = stats.live
+        return block
+
+    def alloc_for_graph(self, nbytes: int) -> Block:
+        """A block of at least nbytes, counted as memory of graphs."""
+        with _lock:
+            block = self.alloc(nbytes)
+            self.statistics.live -= nbytes
+            self.statistics.graphs += nbytes
         return block
 
     def _fresh(self, size_class: int) -> Block:
@@ -120,10 +132,17 @@ class Pool:
         while self.returned:
             block = self.returned.popleft()
             self.statistics.live -= block.nbytes
-            if _others_see(block):
-                self._limbo.append(block)
-            else:
-                self._keep(block)
+            self._take_back(block)
+        while self.returned_by_graphs:
+            block = self.returned_by_graphs.popleft()
+            self.statistics.graphs -= block.nbytes
+            self._take_back(block)
+
+    def _take_back(self, block: Block) -> None:
+        if _others_see(block):
+            self._limbo.append(block)
+        else:
+            self._keep(block)
 
     def _keep(self, block: Block) -> None:
         self._free.setdefault(block.size_class, []).append(block)
@@ -172,12 +191,12 @@ class Arena:
         free = self._free.get(_size_class(nbytes))
         if free:
             return free.pop()
-        block = pool.alloc(nbytes)
+        block = pool.alloc_for_graph(nbytes)
         self._blocks.append(block)
         return block
 
     def __del__(self) -> None:
-        pool.returned.extend(self._blocks)
+        pool.returned_by_graphs.extend(self._blocks)
 
 
 def _measure_alone() -> int:
