@@ -23,7 +23,7 @@ from tinytensor.lab.memory.checkpoint_savings import Recomputed, Recorded, Sizes
 from tinytensor.lab.svg import px, svg
 from tinytensor.nn import Module
 from tinytensor.optim import Optimizer
-from tinytensor.storage import BorrowedStorage, Storage
+from tinytensor.storage import BorrowedStorage, GraphStorage, Storage
 from tinytensor.tensor import Tensor, is_tensor
 from tinytensor.transforms.checkpoint import Dropped, Region
 
@@ -311,7 +311,7 @@ class Ledger:
     def _look(self, found: Storage) -> tuple[int, bool] | None:
         """Bytes of a storage, and whether the pool allocated them; None if it is not counted."""
         kind = type(found)
-        if found.device is not self.device or kind is BorrowedStorage:
+        if found.device is not self.device or kind in (BorrowedStorage, GraphStorage):
             return None
         if kind is Storage and found.buffer.base is not None:  # external memory, or part of an arena
             return None
