@@ -188,7 +188,7 @@ def adopt(array: Array, dtype: DType) -> Storage:
 
 
 def over(array: Array, dtype: DType) -> Storage:
-    """Storage over memory that somebody else owns, and that the array keeps alive."""
+    """Storage over memory that it does not own; the array keeps it alive."""
     storage = _new(Storage)
     storage.buffer = array
     storage.dtype = dtype

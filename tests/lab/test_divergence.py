@@ -72,7 +72,7 @@ def test_no_kernel_of_the_engine_is_blamed(exercise: str) -> None:
 
 
 def test_masks_and_ignored_targets_are_compared() -> None:
-    """A device packs the bits of a mask; nobody reads what is kept of a row whose target is ignored."""
+    """A device packs the bits of a mask; what it keeps of a row whose target is ignored is never read."""
 
     def program(device: str) -> list[tt.Tensor]:
         x = (tt.arange(30, dtype=tt.float32, device=device).reshape(5, 6) * 0.1 - 1.0).requires_grad_()

@@ -117,7 +117,7 @@ def read_safetensors(path: PathLike, *, writable: bool = False, mapped: bool = T
     """
     path = Path(path)
     try:
-        if path.exists() and not path.is_file():  # opening a pipe would wait for somebody to write to it
+        if path.exists() and not path.is_file():  # opening a pipe would block until a writer opens it
             raise _broken(path, "it is a folder, a device or a pipe")
         with open(path, "rb") as file:
             return _contents(path, file, writable, mapped)

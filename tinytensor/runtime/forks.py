@@ -19,7 +19,7 @@ _locks: dict[int, Any] = {}
 
 
 def lock_for_forks(level: int) -> Any:
-    """A reentrant lock that is held by nobody else while this process forks; one for each level.
+    """A reentrant lock that no other thread holds while this process forks; one for each level.
 
     Example:
         >>> from tinytensor.runtime.forks import MEMORY, lock_for_forks

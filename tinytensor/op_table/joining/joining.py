@@ -29,7 +29,7 @@ ROWS = [
         also=(((), ()), ((0, 2), (0, 2))), large="r c, r c"),
     Row("stack:last", (X, X), lambda xp, a, b: xp.stack([a, b], axis=-1), torch=True, ops=("join",),
         dtypes=ALL),
-    # the gradients of parts that nobody used are missing, and count as zeros
+    # gradients of unused parts are missing, and count as zeros
     Row("split:some", (numbers((4, 2)),), lambda xp, x: xp.split(x, [1, 2, 1])[1] * 2, lambda x: x[1:3] * 2,
         ops=("split", "join")),
     Row("unbind:some", (numbers((4, 2)),), lambda xp, x: xp.unbind(x, 1)[1] * 2, lambda x: x[:, 1] * 2,

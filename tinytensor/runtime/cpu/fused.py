@@ -23,9 +23,8 @@ __all__ = ["Formula", "Life", "Loops", "formula_of", "fuse", "source_of"]
 
 _TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double", np.dtype(bool): "bool"}
 _GRAIN = 32_768  # elements that a thread takes at a time
-_Slot = tuple[
-    int, tuple[int, ...], np.dtype[Any]
-]  # address, strides, dtype: the same elements in the same order
+# Address, strides and dtype of an array in a loop: equal ones have the same elements in the same order.
+_Slot = tuple[int, tuple[int, ...], np.dtype[Any]]
 
 
 class Life:
