@@ -206,8 +206,8 @@ class TrainConfig:
             (stride: a sliding window).
         batch_stride: tokens between the starts of windows; for batch_order=stride only.
         gradient_accumulation_steps: forward and backward passes per optimizer step.
-        capture: record forward and backward passes once, and replay them without Python between kernels
-            (tt.capture): on one rank of the CPU, without gradient accumulation and float16.
+        capture: record a step once, and replay it without Python between kernels (tt.capture): on one rank,
+            without float16. Steps that measure health run eagerly.
         checkpoint_blocks: activation checkpointing over groups of so many blocks: recompute activations in
             backward; less memory, a third more work; 0: off.
         shard_optimizer: with several ranks (mpiexec), shard the optimizer state: each rank keeps that of its

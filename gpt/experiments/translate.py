@@ -30,6 +30,7 @@ from gpt.training.stopping import exit_code
 from gpt.training.train import Trainer, configs_of, files_of, train
 from gpt.weights.trained import load_model, require_tokenizer
 from tinytensor.distributed import Communicator
+from tinytensor.interop.safetensors_file import Array
 
 ROWS = 250  # texts per batch
 _BEGIN = (
@@ -232,11 +233,11 @@ class Translator(Trainer):
         super().__init__(run, quiet=quiet)
         self.translated, self.tokens = run, 0
 
-    def next_loss(self) -> tt.Tensor:
-        """Loss of the next batch, with its autograd graph."""
-        loss = super().next_loss()
-        self.tokens += self.ids.numel
-        return loss
+    def next_batch(self) -> Sequence[Array]:
+        """Arrays of the next batch."""
+        batch = super().next_batch()
+        self.tokens += batch[0].size
+        return batch
 
     def sample(self) -> str:
         """First held-out texts and their translations."""

@@ -4,7 +4,7 @@ Independent of the tasks. A run directory has the layout of a training run, and 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -337,10 +337,13 @@ class Tuner(Trainer):
         """One optimizer step; returns its log values."""
         return {**super().step(), **self.tuned.task.seen}
 
-    def next_loss(self) -> tt.Tensor:
-        """Loss of the next batch, with its autograd graph."""
-        self.ids, *others = [tt.from_numpy(x).to(self.config.device) for x in self.tuned.next_batch()]
-        return self.tuned.task.loss(self.ids, *others)
+    def next_batch(self) -> Sequence[Array]:
+        """Arrays of the next batch."""
+        return self.tuned.next_batch()
+
+    def loss(self, *batch: tt.Tensor) -> tt.Tensor:
+        """Loss of a batch, with its autograd graph."""
+        return self.tuned.task.loss(*batch)
 
     def speed(self, steps: int, seconds: float) -> dict[str, float]:
         """Tokens per second, padding included: batches have different lengths."""

@@ -89,16 +89,15 @@ class Team:
         """Context of a backward pass: no communication if more accumulation steps follow."""
         return self._parallel.accumulating() if more and self._parallel is not None else nullcontext()
 
-    def end_of_backward(self, loss: float, stop: bool) -> float:
+    def end_of_backward(self, loss: tt.Tensor, stop: bool) -> tt.Tensor:
         """Wait for the averaged gradients; returns the mean loss, and shares requests to stop."""
         if self._parallel is None:
             return loss
-        said = tt.tensor([loss, float(stop)], dtype=tt.float64, device=self._device)
+        said = tt.tensor([float(loss), float(stop)], dtype=tt.float64, device=self._device)
         self._parallel.synchronize()
         self.ranks.all_reduce(said, "mean").wait()
-        mean, stopping = said.tolist()
-        self._stop = stopping > 0
-        return float(mean)
+        self._stop = said[1].item() > 0
+        return said[0]
 
     def stops(self, asked: bool) -> bool:
         """Whether to stop before the next step: as agreed in the last one; `asked` for a single rank."""

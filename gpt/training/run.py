@@ -146,6 +146,7 @@ class Run:
         if train_config.ema_decay:
             self.average = self.kind(self.model_config, tt.Generator(0)).to(train_config.device)
             self.average.load_state_dict(self.model.state_dict())
+            self.share = tt.tensor(0.0, device=train_config.device)  # of the weights in the average
         self.scaler = GradScaler(enabled=train_config.dtype == "float16")
         self.batches = self.make_batches()
         if resumed is not None:
@@ -247,10 +248,13 @@ class Run:
         """
         if self.average is None:
             return
-        share = 1 - min(self.train_config.ema_decay, (1 + self.step) / (10 + self.step))
         with tt.no_grad():
+            tt.before_replay(lambda: self.share.copy_(self._share_of_step()))
             for mean, p in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                mean += (p - mean) * share
+                mean += (p - mean) * self.share
+
+    def _share_of_step(self) -> float:
+        return 1 - min(self.train_config.ema_decay, (1 + self.step) / (10 + self.step))
 
     def configs(self) -> dict[str, Any]:
         """JSON values of config.json."""

@@ -19,7 +19,7 @@ from gpt.console import counted
 from gpt.fields import describe_fields, parse_overrides, take_option
 from gpt.generation.generate import generate
 from gpt.presets import describe_presets, preset, with_warmup
-from gpt.training.captured_gradients import CapturedGradients
+from gpt.training.captured_step import CapturedStep
 from gpt.training.data_parallel import Team, each_on_its_device, ends_all, first_one_first
 from gpt.training.health import HealthProbe, health_table
 from gpt.training.optimizer_setup import schedule_of
@@ -35,7 +35,7 @@ from gpt.weights.init_from import read_configs, run_of, with_tokenizer_of
 from gpt.weights.sources import is_model_folder, open_source
 from tinytensor.distributed import init
 from tinytensor.interop.safetensors_file import Array
-from tinytensor.optim import clip_grad_norm_
+from tinytensor.optim import clip_scale
 
 
 class Trainer:
@@ -74,32 +74,46 @@ class Trainer:
         self.sampled = ""  # last sample shown
         self.health: dict[str, Any] | None = None  # last diagnostics, as in the log
         self.first_batch = run.batches.batch(0) if self.config.overfit_one_batch else None
-        self.captured = CapturedGradients(self._backward) if self.captures and captures(run) else None
+        # whether the host decides, from the loss and the norm of the gradient, if a step is taken
+        self.decides = run.spikes is not None or run.scaler.enabled or self.team.size > 1
+        self.captured: CapturedStep | None = None
+        if self.captures and captures(run):
+            self.captured = CapturedStep(self._gradients if self.decides else self._whole, self.config.device)
+        self._unread: list[tuple[int, tt.Tensor]] = []  # steps since the last read, and their `_gradients`
 
     # ---- one step ---------------------------------------------------------------------------------------
 
     def step(self) -> dict[str, float | None]:
-        """One optimizer step over `gradient_accumulation_steps` batches; returns its log values."""
+        """One optimizer step over `gradient_accumulation_steps` batches; returns its log values.
+
+        On a device the host does not wait for it: loss and norm are read at the steps that are logged.
+        """
         run, config = self.run, self.config
         lr = self.lr.lr_at(run.step)
         for group in run.optimizer.param_groups:
             group["lr"] = lr
-        loss = self._gradients()
-        run.scaler.unscale_(run.optimizer)
-        looking = config.health_interval and (run.step + 1) % config.health_interval == 0
-        probe = HealthProbe(run.model) if looking else None  # before the gradients are clipped
-        norm = float(clip_grad_norm_(run.model.parameters(), config.grad_clip or math.inf))
-        self._check_finite("loss", loss)
-        if not run.scaler.enabled or run.scaler.get_scale() < 1:  # else the scaler skips the step
-            self._check_finite("norm of the gradient", norm)
-        accident = run.spikes is not None and math.isfinite(norm) and not run.spikes.accepts(loss, norm)
-        if not accident:
-            run.scaler.step(run.optimizer)
-        run.scaler.update()
-        run.follow()
+        batches = [array for _ in range(config.gradient_accumulation_steps) for array in self.next_batch()]
+        looking = bool(config.health_interval) and (run.step + 1) % config.health_interval == 0
+        at_once = not self.decides and not looking
+        if self.captured is None or looking:
+            work = self._whole if at_once else self._gradients
+            found = work(*[tt.from_numpy(array).to(config.device) for array in batches])
+        else:
+            found = self._replay(self.captured, batches)
+        self._unread.append((run.step, found))
+        probe, accident = HealthProbe(run.model) if looking else None, False
+        if not at_once:
+            loss, norm = self.read()
+            accident = run.spikes is not None and math.isfinite(norm) and not run.spikes.accepts(loss, norm)
+            self._update(None if accident else found[2])
         run.step += 1
         if accident:
             self._report_accident(loss, norm)
+        if at_once:
+            logged = run.step % config.log_interval == 0 or run.step == config.max_steps
+            if config.device != "cpu" and not logged:
+                return {"step": run.step, "lr": lr}
+            loss, norm = self.read()
         if probe is not None and math.isfinite(norm):
             self._report_health(probe)
         numbers = {
@@ -110,33 +124,66 @@ class Trainer:
         }
         return numbers if run.spikes is None else {**numbers, "skipped": run.spikes.skipped}
 
-    def _gradients(self) -> float:
-        """Forward and backward passes of one step on all ranks; returns the mean loss."""
-        if self.captured is not None:
-            captured, value = self.captured, self.captured(self.next_batch())
-            self.ids = captured.inputs[0]
-            if captured.refusal:
-                self.terminal.say(f"steps are not captured: {captured.refusal}")
-                self.captured = None
-            return value
-        self.run.optimizer.zero_grad()
-        parts, total = self.config.gradient_accumulation_steps, 0.0
-        divisor = parts / self.team.share
-        for part in range(parts):
-            with self.precision():
-                loss = self.next_loss()
-            with self.team.accumulating(part + 1 < parts):
-                self.run.scaler.scale(loss / divisor if divisor != 1 else loss).backward()
-            total += loss.item() / divisor
-        return self.team.end_of_backward(total, bool(self.stop_asked))
+    def _replay(self, captured: CapturedStep, batches: Sequence[Array]) -> tt.Tensor:
+        """A step by its graph, or, where it cannot be captured, eagerly from now on."""
+        found = captured(batches)
+        if captured.refusal:
+            self.terminal.say(f"steps are not captured: {captured.refusal}")
+            self.captured = None
+        return found if self.config.device == "cpu" or self.decides else found.clone()
 
-    def _backward(self, *batch: tt.Tensor) -> tt.Tensor:
-        """Loss of a batch; its gradients replace those of the last one."""
-        self.run.optimizer.zero_grad()
-        with self.precision():
-            loss: tt.Tensor = self.run.loss(*batch)
-        loss.backward()
-        return loss
+    def _whole(self, *batches: tt.Tensor) -> tt.Tensor:
+        """Gradients and update; returns the result of `_gradients`."""
+        found = self._gradients(*batches)
+        self._update(found[2])
+        return found
+
+    def _gradients(self, *batches: tt.Tensor) -> tt.Tensor:
+        """Forward and backward passes of one step on all ranks.
+
+        Returns:
+            shape (3,): the mean loss, the norm of the gradient, and the factor that clips it.
+        """
+        run, parts = self.run, self.config.gradient_accumulation_steps
+        run.optimizer.zero_grad()
+        divisor, width = parts / self.team.share, len(batches) // parts
+        losses = []
+        for part in range(parts):
+            batch = batches[part * width : (part + 1) * width]
+            with self.precision():
+                loss = self.loss(*batch)
+            loss = loss / divisor if divisor != 1 else loss
+            with self.team.accumulating(part + 1 < parts):
+                run.scaler.scale(loss).backward()
+            losses.append(loss.detach())
+        self.ids = batch[0]
+        total = self.team.end_of_backward(sum(losses[1:], losses[0]), bool(self.stop_asked))
+        run.scaler.unscale_(run.optimizer)
+        norm, factor = clip_scale(run.model.parameters(), self.config.grad_clip or math.inf)
+        return tt.stack([total.astype(norm.dtype), norm, factor])
+
+    def _update(self, factor: tt.Tensor | None) -> None:
+        """Optimizer step with gradients multiplied by factor; with None, the step is left out."""
+        run = self.run
+        if factor is not None:
+            run.scaler.step(run.optimizer, factor)
+        run.scaler.update()
+        run.follow()
+
+    def read(self) -> tuple[float, float]:
+        """Loss and norm of the last step, after a check of all steps since the last read.
+
+        Raises:
+            ArgumentError: a loss or norm is not finite.
+        """
+        unread, self._unread = self._unread, []
+        for step, values in zip(
+            [step for step, _ in unread], tt.stack([x for _, x in unread]).tolist(), strict=True
+        ):
+            self._check_finite("loss", values[0], step)
+            if not self.run.scaler.enabled or self.run.scaler.get_scale() < 1:  # else the scaler skips it
+                self._check_finite("norm of the gradient", values[1], step)
+        return values[0], values[1]
 
     def _report_accident(self, loss: float, norm: float) -> None:
         step = self.run.step
@@ -153,19 +200,17 @@ class Trainer:
         """Arrays of the next batch: the rows of this rank."""
         return self.team.rows(self.first_batch or next(self.run.batches))
 
-    def next_loss(self) -> tt.Tensor:
-        """Loss of the next batch, with its autograd graph."""
-        self.ids, *others = [tt.from_numpy(x).to(self.config.device) for x in self.next_batch()]
-        loss: tt.Tensor = self.run.loss(self.ids, *others)
-        return loss
+    def loss(self, *batch: tt.Tensor) -> tt.Tensor:
+        """Loss of a batch, with its autograd graph."""
+        return self.run.loss(*batch)
 
     def precision(self) -> tt.autocast:
         """Autocast context for the config's dtype."""
         dtype = tt.float16 if self.config.dtype == "float16" else tt.bfloat16
         return tt.autocast(dtype, enabled=self.config.dtype != "float32")
 
-    def _check_finite(self, name: str, value: float) -> None:
-        """Raise ArgumentError for NaN or infinity, before it reaches the weights or a checkpoint."""
+    def _check_finite(self, name: str, value: float, step: int) -> None:
+        """Raise ArgumentError for NaN or infinity, before it reaches a checkpoint."""
         if math.isfinite(value):
             return
         steps = list_checkpoints(self.run.folder)
@@ -175,14 +220,14 @@ class Trainer:
             f"--init_from={self.run.folder}/step_N --out_dir=NEW"
         )
         raise tt.ArgumentError(
-            f"train: the {name} is {value} at step {self.run.step}",
+            f"train: the {name} is {value} at step {step}",
             why=f"the run has diverged; {saved}",
             fix=f"lower --learning_rate{go_on if steps else ', and start again'}",
         )
 
     def _save(self, *, best: bool = False) -> None:
         weights = [p.detach() for p in self.run.model.parameters()]
-        self._check_finite("norm of the weights", float(tt.grad_norm(weights)))
+        self._check_finite("norm of the weights", float(tt.grad_norm(weights)), self.run.step)
         self.team.check_equal()
         self.run.save(best=best)
 
@@ -226,6 +271,8 @@ class Trainer:
                 self._between()
                 begun += time.perf_counter() - before  # exclude the time between steps
             if self._stops and run.step < config.max_steps:
+                if self._unread:
+                    self.read()
                 run.stopped_by = self.stop_asked or signal.SIGINT  # requested on another rank
                 self._save()
                 self.terminal.say(
@@ -244,11 +291,14 @@ class Trainer:
         last = run.step == config.max_steps
         evaluating = last or (config.eval_interval and run.step % config.eval_interval == 0)
         saving = evaluating or (config.checkpoint_interval and run.step % config.checkpoint_interval == 0)
+        sampling = config.sample_interval and run.step % config.sample_interval == 0 and self.team.leads
+        if self._unread and (saving or sampling):
+            self.read()
         best = False
         if evaluating and run.has_validation:
             with self.precision():
                 val_loss = run.evaluate()
-            self._check_finite("validation loss", val_loss)
+            self._check_finite("validation loss", val_loss, run.step)
             best = run.best_loss is None or val_loss < run.best_loss
             run.best_loss = val_loss if best else run.best_loss
             self.log.write(step=run.step, val_loss=val_loss)
@@ -256,7 +306,6 @@ class Trainer:
         if saving:
             self._save(best=best)
             self.log.draw()
-        sampling = config.sample_interval and run.step % config.sample_interval == 0 and self.team.leads
         if sampling and run.tokenizer is not None:
             self.sampled = self.sample()
             self.terminal.say(f"--- sample at step {run.step} ---\n{self.sampled}\n---")
@@ -323,13 +372,7 @@ def train(
 def captures(run: Run) -> bool:
     """Whether the steps of a run are captured: see `TrainConfig.capture`."""
     config = run.train_config
-    return (
-        config.capture
-        and config.device == "cpu"
-        and run.ranks.size == 1
-        and config.gradient_accumulation_steps == 1
-        and config.dtype != "float16"
-    )
+    return config.capture and run.ranks.size == 1 and config.dtype != "float16"
 
 
 def files_of(folder: Path) -> list[str]:

@@ -58,8 +58,11 @@ class ShardedOptimizer(Optimizer):
             fix="add it to the optimizer before it is sharded",
         )
 
-    def step(self) -> None:
+    def step(self, scale: tt.Tensor | float | None = None) -> None:
         """Update the parameters of this rank that have a gradient, and receive the others from their ranks.
+
+        Args:
+            scale: factor of all gradients, see Optimizer.
 
         Raises:
             ArgumentError: see Optimizer.
@@ -73,7 +76,7 @@ class ShardedOptimizer(Optimizer):
             p.grad = None
         try:
             if len(others) < len(moved):
-                self.optimizer.step()
+                self.optimizer.step(scale)
         finally:
             for p, grad in others:
                 p.grad = grad

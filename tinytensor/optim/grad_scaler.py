@@ -100,8 +100,12 @@ class GradScaler:
         """Whether these gradients are unscaled; not if that was in a step that never reached `update`."""
         return id(optimizer) in self._unscaled and self._unscaled[id(optimizer)][1] == optimizer.dropped
 
-    def step(self, optimizer: Optimizer) -> bool:
+    def step(self, optimizer: Optimizer, scale: tt.Tensor | float | None = None) -> bool:
         """Unscale the gradients if necessary, and step the optimizer unless one of them overflowed.
+
+        Args:
+            optimizer: the optimizer.
+            scale: argument of its step.
 
         Returns:
             Whether the step was taken.
@@ -111,7 +115,7 @@ class GradScaler:
                 self.unscale_(optimizer)
             if not self._unscaled[id(optimizer)][0]:
                 return False
-        optimizer.step()
+        optimizer.step() if scale is None else optimizer.step(scale)
         return True
 
     def update(self) -> None:

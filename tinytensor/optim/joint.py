@@ -57,15 +57,18 @@ class Joint(Optimizer):
             fix="create a new Joint from parts that have the group",
         )
 
-    def step(self) -> None:
+    def step(self, scale: tt.Tensor | float | None = None) -> None:
         """Update every parameter that has a gradient, part by part.
+
+        Args:
+            scale: factor of all gradients, see Optimizer.
 
         Raises:
             ArgumentError: see Optimizer; then no parameter has changed.
         """
         self.ready()
         for part in self.parts:
-            part.step()
+            part.step(scale)
 
     def ready(self) -> list[tuple[list[tt.Tensor], Group]]:
         """Parameters that have a gradient, with their group; raises the same errors as `step`."""

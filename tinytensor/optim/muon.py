@@ -127,7 +127,7 @@ class Muon(Optimizer):
             size = ADAMW_SIZE * sqrt(max(p.shape[-2:]))
 
             def formula(P: tt.Tensor, X: tt.Tensor, lr: Any = lr, size: float = size) -> None:
-                P *= 1 - lr * decay
-                P -= X * (lr * size)
+                P -= P * decay * lr  # so: equal bits whether lr is a number or, in a captured step, a tensor
+                P -= X * size * lr
 
             move(p, orthogonalize(ahead, group["steps"]), formula=formula)

@@ -158,14 +158,22 @@ class Optimizer:
 
     # ---- steps ------------------------------------------------------------------------------------------
 
-    def step(self) -> None:
+    def step(self, scale: tt.Tensor | float | None = None) -> None:
         """Update every parameter that has a gradient, in place.
+
+        Args:
+            scale: factor of all gradients, such as the second result of `clip_scale`: a number, or a 0-d
+                tensor on their device, which is not read back. They are multiplied in place.
 
         Raises:
             ArgumentError: an option was changed to an invalid value.
         """
         with tt.no_grad():
-            for params, group in self.ready():
+            ready = self.ready()
+            if scale is not None:
+                grads: list[Any] = [p.grad for params, _ in ready for p in params]
+                tt.scale_all_(grads, scale)
+            for params, group in ready:
                 self.update(params, group)
 
     def ready(self) -> list[tuple[list[tt.Tensor], Group]]:

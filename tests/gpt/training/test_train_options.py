@@ -277,8 +277,8 @@ def test_an_accident_moves_nothing_and_is_logged(tmp_path):
     words = ("--spike_deviations=8", "--spike_window=5", "--max_steps=12", "--log_interval=1")
     run = Run(*configs(tmp_path / "run", *words, "--capture=False"))
     trainer = Trainer(run, quiet=True)
-    step, next_loss, moved = trainer.step, trainer.next_loss, []
-    trainer.next_loss = lambda: next_loss() * (100.0 if run.step == 8 else 1.0)
+    step, loss, moved = trainer.step, trainer.loss, []
+    trainer.loss = lambda *batch: loss(*batch) * (100.0 if run.step == 8 else 1.0)
 
     def step_and_compare():
         before = weights(run.model)["wte.weight"].copy()
@@ -294,11 +294,21 @@ def test_an_accident_moves_nothing_and_is_logged(tmp_path):
     assert [line["skipped"] for line in lines if "loss" in line] == [0] * 8 + [1] * 4
 
 
-@pytest.mark.parametrize("words", [(), ("--dropout=0.2", "--checkpoint_blocks=1"), ("--dtype=bfloat16",)])
-def test_captured_steps_have_the_bits_of_eager_ones(tmp_path, words):
+CAPTURED = (
+    (),
+    ("--dropout=0.2", "--checkpoint_blocks=1"),
+    ("--dtype=bfloat16",),
+    ("--gradient_accumulation_steps=2", "--ema_decay=0.9"),
+    ("--optimizer=muon",),
+)
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize("words", CAPTURED, ids=" ".join)
+def test_captured_steps_have_the_bits_of_eager_ones(tmp_path, words, device):
     found = []
     for capture in (True, False):
-        more = ("--max_steps=8", "--log_interval=1", f"--capture={capture}", *words)
+        more = ("--max_steps=8", "--log_interval=2", f"--capture={capture}", f"--device={device}", *words)
         run = Run(*configs(tmp_path / str(capture), *more))
         trainer = Trainer(run, quiet=True)
         trainer.train()
@@ -306,8 +316,23 @@ def test_captured_steps_have_the_bits_of_eager_ones(tmp_path, words):
         if trainer.captured is not None:
             assert trainer.captured.graphs == 1
         lines = [(x["loss"], x["grad_norm"]) for x in RunLog(run.folder).read() if "loss" in x]
-        found.append((lines, {name: array.tobytes() for name, array in weights(run.model).items()}))
+        assert len(lines) == 4
+        found.append((lines, {name: p.cpu().numpy().tobytes() for name, p in run.model.state_dict().items()}))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("capture", [True, False])
+def test_on_a_device_a_step_reads_nothing_and_a_loss_that_diverged_is_named_later(tmp_path, capture):
+    words = ("--max_steps=20", "--log_interval=10", "--device=emulated", f"--capture={capture}")
+    run = Run(*configs(tmp_path / "run", *words))
+    trainer = Trainer(run, quiet=True)
+    for _ in range(4):
+        assert trainer.step().keys() == {"step", "lr"}
+    trainer.loss = lambda *batch: run.loss(*batch) * float("inf")
+    trainer.captured = None
+    with pytest.raises(tt.ArgumentError, match="the loss is inf at step 4"):
+        trainer.train()
+    assert not list(run.folder.glob("step_*"))
 
 
 def test_a_loss_that_reads_numbers_is_not_captured(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Loss and gradients of training batches by replays of captured graphs."""
+"""Training steps by replays of captured graphs."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from collections.abc import Callable, Sequence
 import tinytensor as tt
 from tinytensor.interop.safetensors_file import Array
 
-__all__ = ["CapturedGradients"]
+__all__ = ["CapturedStep"]
 
 MOST = 4  # graphs, one for each shape of batches
 
 
-class CapturedGradients:
-    """Loss and gradients of batches, with the bits of eager steps and without Python between kernels.
+class CapturedStep:
+    """Steps on batches, with the bits of eager ones and without Python between kernels.
 
-    The first batch of a shape runs eagerly, which compiles kernels; the second one is captured. Batches of
-    further shapes than four run eagerly.
+    The first batch of a shape runs eagerly, which compiles kernels and makes the state of the optimizer; the
+    second one is captured. A replay copies the batch into the tensors that the graph reads, on a device
+    without waiting for it. Batches of further shapes than four run eagerly.
 
     Args:
-        compute: drops all gradients, computes the loss of the tensors of a batch, runs backward and returns
-            the loss.
+        compute: a step on the tensors of a batch: drops all gradients, computes the loss, runs backward, and
+            may update parameters. It returns a tensor.
+        device: of the tensors.
 
     Attributes:
         inputs: tensors of the last batch.
@@ -33,15 +35,16 @@ class CapturedGradients:
         ...     loss = (w * x).sum()
         ...     loss.backward()
         ...     return loss
-        >>> gradients = CapturedGradients(compute)
-        >>> for step in range(3):
-        ...     loss = gradients([np.full(2, step, np.float32)])
-        >>> loss, w.grad.tolist(), gradients.graphs
+        >>> step = CapturedStep(compute)
+        >>> for value in range(3):
+        ...     loss = step([np.full(2, value, np.float32)])
+        >>> loss.item(), w.grad.tolist(), step.graphs
         (4.0, [2.0, 2.0], 1)
     """
 
-    def __init__(self, compute: Callable[..., tt.Tensor]) -> None:
+    def __init__(self, compute: Callable[..., tt.Tensor], device: str = "cpu") -> None:
         self._compute = compute
+        self._device = device
         self._graphs: dict[object, tuple[list[tt.Tensor], tt.CapturedGraph] | None] = {}
         self.inputs: list[tt.Tensor] = []
         self.refusal = ""
@@ -51,8 +54,8 @@ class CapturedGradients:
         """Number of captured graphs."""
         return sum(graph is not None for graph in self._graphs.values())
 
-    def __call__(self, batch: Sequence[Array]) -> float:
-        """Loss of a batch; the gradients are in `.grad`."""
+    def __call__(self, batch: Sequence[Array]) -> tt.Tensor:
+        """What the step returns for a batch; a replay overwrites the result of the one before."""
         key = tuple([(array.shape, array.dtype) for array in batch])
         if key in self._graphs and not self.refusal:
             found = self._graphs[key] or self._capture(key, batch)
@@ -60,18 +63,19 @@ class CapturedGradients:
                 self.inputs, graph = found
                 for x, array in zip(self.inputs, batch, strict=True):
                     x.copy_(tt.from_numpy(array))
-                return float(graph.replay())
+                result: tt.Tensor = graph.replay()
+                return result
         elif len(self._graphs) < MOST:
             self._graphs[key] = None
-        self.inputs = [tt.from_numpy(array) for array in batch]
-        return float(self._compute(*self.inputs))
+        self.inputs = [tt.from_numpy(array).to(self._device) for array in batch]
+        return self._compute(*self.inputs)
 
     def _capture(
         self, key: object, batch: Sequence[Array]
     ) -> tuple[list[tt.Tensor], tt.CapturedGraph] | None:
-        inputs = [tt.tensor(array) for array in batch]
+        inputs = [tt.tensor(array, device=self._device) for array in batch]
         try:
-            graph = tt.capture(lambda: self._compute(*inputs), device="cpu", warmup=0)
+            graph = tt.capture(lambda: self._compute(*inputs), device=self._device, warmup=0)
         except tt.DeviceError as error:
             self.refusal = str(error).splitlines()[0]
             return None
