@@ -24,8 +24,7 @@ def test_the_engines_clock_counts_what_the_gpu_counts(lazy: str) -> None:
 
 
 def test_the_clock_of_cupy_counts_in_its_own_stream(cupy: FakeCupy) -> None:
-    stream = cupy.cuda.Stream(null=False, non_blocking=True)
-    cupy.cuda.get_current_stream = lambda: stream
+    stream = cupy.get_current_stream()
     done: list[int] = []
     local = Local({"work": Case(lambda: stream.add(lambda: done.append(1)), None, "cuda", CupyClock(cupy))})
     window = local.window("work", calls=3)

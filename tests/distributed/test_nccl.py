@@ -14,6 +14,7 @@ from tests.distributed.test_distributed import assert_same, data_of, train
 from tests.helpers.cupy_fixtures import install, needs_nvrtc
 from tests.helpers.fake_cupy import FakeCupy
 from tests.helpers.fake_nccl import FakeNccl
+from tests.helpers.fake_streams import FAULT
 from tinytensor import distributed
 from tinytensor.device import as_device
 from tinytensor.dispatch import launch
@@ -233,6 +234,14 @@ def test_a_connection_that_breaks_is_not_waited_for(nccl: FakeNccl) -> None:
             ranks.all_reduce(x)
 
     on_gpus(2, work)
+
+
+def test_a_kernel_that_fails_is_not_waited_for(nccl: FakeNccl) -> None:
+    ranks = distributed.init("nccl")
+    handle = ranks.all_reduce(tt.ones(3, device=ranks.device))
+    nccl.fake.fault = FAULT  # NCCL itself sees nothing of it
+    with pytest.raises(tt.KernelError, match="IllegalAddress"):
+        handle.wait()
 
 
 def test_a_rank_that_raises_ends_all(nccl: FakeNccl) -> None:

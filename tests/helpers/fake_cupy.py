@@ -1,8 +1,8 @@
 """A CuPy without a GPU: the part of it that `CupyRuntime` calls, over host memory.
 
-Streams are lazy: work waits in a queue until somebody waits for it, so whoever relies on work being done when
-a call returns reads old bytes. Kernels that NVRTC compiled run on the emulator. What CUDA refuses is refused:
-copies from memory that is not pinned, work for another device than the current one, waiting while capturing.
+Streams are lazy (fake_streams.py), so whoever relies on work being done when a call returns reads old bytes.
+Kernels that NVRTC compiled run on the emulator. What CUDA refuses is refused: copies from memory that is not
+pinned, work for another device than the current one, waiting while capturing.
 """
 
 from __future__ import annotations
@@ -18,28 +18,23 @@ from typing import Any
 
 import numpy as np
 
+from tests.helpers import fake_arrays
+from tests.helpers.fake_streams import (
+    CAPTURE,
+    LEGACY,
+    VALUE,
+    CUDADriverError,
+    CUDARuntimeError,
+    Event,
+    Stream,
+    Work,
+    elapsed,
+    query,
+)
 from tinytensor.device import as_device
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.emulated.runtime import HEADER
-
-Work = Callable[[], None]
-HANDLE, MEMORY, VALUE, CAPTURE = 400, 2, 1, 900  # statuses
-NAMES = {400: "InvalidResourceHandle", 2: "MemoryAllocation", 1: "InvalidValue", 700: "IllegalAddress"}
-
-
-class CUDAError(RuntimeError):
-    def __init__(self, status: int) -> None:
-        self.status = status
-        super().__init__(f"cudaError{NAMES.get(status, status)}")
-
-
-class CUDARuntimeError(CUDAError):
-    pass
-
-
-class CUDADriverError(CUDAError):
-    pass
 
 
 class OutOfMemoryError(MemoryError):
@@ -73,83 +68,6 @@ class Pointer:
         weakref.finalize(self.held, region.free).atexit = False
 
 
-class Stream:
-    def __init__(self, fake: FakeCupy, ptr: int, device: int) -> None:
-        self.fake, self.ptr, self.device_id = fake, ptr, device
-        self.queue: list[Work] = []
-        self.done = 0  # how many were run
-        self.captured: list[Work] | None = None
-
-    def add(self, work: Work) -> None:
-        if self.fake.here.device != self.device_id:
-            raise CUDARuntimeError(HANDLE)
-        (self.queue if self.captured is None else self.captured).append(work)
-
-    def run(self, until: int) -> None:
-        while self.done < until:
-            self.done += 1
-            self.queue[self.done - 1]()
-
-    def synchronize(self) -> None:
-        if self.captured is not None:
-            raise CUDARuntimeError(CAPTURE)
-        self.run(len(self.queue))
-
-    def wait_event(self, event: Event) -> None:
-        self.add(Event.again(event))
-
-    def begin_capture(self) -> None:
-        self.captured = []
-
-    def end_capture(self) -> Graph:
-        captured, self.captured = self.captured, None
-        if self.fake.broken_capture:
-            raise CUDARuntimeError(CAPTURE)
-        assert captured is not None
-        return Graph(captured)
-
-    def __enter__(self) -> Stream:
-        if self.fake.here.device != self.device_id:
-            raise RuntimeError("the stream belongs to another device")
-        self.fake.here.streams.append(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.fake.here.streams.pop()
-
-
-class Graph:
-    def __init__(self, work: list[Work]) -> None:
-        self.work = work
-
-    def launch(self, stream: Stream) -> None:
-        for work in self.work:
-            stream.add(work)
-
-
-class Event:
-    def __init__(self, fake: FakeCupy) -> None:
-        self.fake = fake
-        self.mark: tuple[Stream | None, int] = None, 0
-
-    done = property(lambda self: self.mark[0] is None or self.mark[0].done >= self.mark[1])
-
-    def record(self, stream: Stream) -> None:
-        if stream.device_id != self.fake.here.device:
-            raise CUDARuntimeError(HANDLE)
-        self.mark = stream, len(stream.queue)
-
-    def synchronize(self) -> None:
-        stream, until = self.mark
-        if stream is not None:
-            stream.run(until)
-
-    def again(self) -> Work:
-        """What waits for the mark as it stands now."""
-        stream, until = self.mark
-        return lambda: stream.run(until) if stream else None
-
-
 class Function:
     """A kernel: `run` gets sizes, shared memory and the packed arguments."""
 
@@ -164,7 +82,7 @@ class Here(threading.local):
     context = False
 
     def __init__(self) -> None:
-        self.streams: list[Stream] = []
+        self.entered: dict[int, list[Stream]] = {}  # the current stream of each device is the last
 
 
 class FakeCupy:
@@ -183,7 +101,11 @@ class FakeCupy:
         self.here = Here()
         self.regions: list[Region] = []
         self.freed: list[int] = []
-        self.streams: dict[int, Stream] = {}
+        self.fault = 0  # status that every call reports after a kernel has failed
+        self.streams: Any = weakref.WeakValueDictionary()  # by handle
+        self.orphans: list[Work] = []  # of streams that were destroyed with work in flight
+        self.events: Any = weakref.WeakValueDictionary()
+        self.legacy = [Stream(self, 0, device) for device in range(len(gpus))]
         self.compiled: dict[str, tuple[Path, str, tuple[int, ...]]] = {}  # symbol → file, instance, sizes
         self.functions: dict[int, Function] = {}
         self.launches: list[tuple[str, tuple[int, ...], int]] = []
@@ -212,6 +134,7 @@ class FakeCupy:
             memcpyAsync=self._copy,
             memcpyPeerAsync=self._copy_peer,
             memsetAsync=self._memset,
+            eventQuery=lambda ptr: query(self, ptr),
         )
 
     def _cuda(self) -> SimpleNamespace:
@@ -226,22 +149,31 @@ class FakeCupy:
             driver=driver,
             function=SimpleNamespace(Module=lambda: Module(self)),
             Stream=self._stream,
-            Event=lambda block=False, disable_timing=False: Event(self),
-            get_elapsed_time=lambda first, last: 2.5,
+            Event=lambda block=False, disable_timing=False: Event(self, disable_timing),
+            get_elapsed_time=elapsed,
+            get_current_stream=self.get_current_stream,
             Device=lambda index: Current(self, index),
             alloc=self._alloc,
             alloc_pinned_memory=self._pinned,
-            UnownedMemory=lambda ptr, nbytes, owner, device: SimpleNamespace(ptr=ptr, owner=owner),
+            UnownedMemory=lambda ptr, nbytes, owner, device: SimpleNamespace(
+                ptr=ptr, owner=owner, device_id=device
+            ),
             MemoryPointer=lambda mem, offset: SimpleNamespace(ptr=mem.ptr + offset, mem=mem),
         )
 
-    @staticmethod
-    def from_dlpack(array: Any) -> Any:
-        return array
+    # ---- arrays
 
-    @staticmethod
-    def ndarray(shape: Any, dtype: Any, memptr: Any, strides: Any) -> SimpleNamespace:
-        return SimpleNamespace(shape=shape, dtype=dtype, pointer=memptr, strides=strides)
+    def ndarray(self, shape: Any, dtype: Any, memptr: Any, strides: Any) -> fake_arrays.Array:
+        return fake_arrays.Array(self, shape, dtype, memptr, strides)
+
+    def array(self, values: Any) -> fake_arrays.Array:
+        return fake_arrays.array(self, values)
+
+    def asarray(self, obj: Any) -> Any:
+        return fake_arrays.asarray(self, obj)
+
+    def from_dlpack(self, obj: Any) -> Any:
+        return fake_arrays.from_dlpack(self, obj)
 
     # ---- devices and streams
 
@@ -259,14 +191,32 @@ class FakeCupy:
         return self.capacity - self._used(self.here.device), self.capacity
 
     def _wait_for_all(self) -> None:
-        for stream in self.streams.values():
+        for stream in [*self.legacy, *list(self.streams.values())]:
             if stream.device_id == self.here.device:
                 stream.synchronize()
+        while self.orphans:
+            self.orphans.pop(0)()
+
+    def look(self) -> None:
+        """What each call of CUDA does first."""
+        if self.fault:
+            raise CUDARuntimeError(self.fault)
 
     def _stream(self, null: bool, non_blocking: bool) -> Stream:
         assert (null, non_blocking) == (False, True)
-        made = Stream(self, 0x100 + len(self.streams), self.here.device)
-        return self.streams.setdefault(made.ptr, made)
+        free = next(ptr for ptr in range(0x100, 0x10000) if ptr not in self.streams)
+        self.streams[free] = made = Stream(self, free, self.here.device)
+        return made
+
+    def stream_at(self, ptr: int) -> Stream:
+        """The stream with this handle: 0 and 1 are the default stream of the current device."""
+        found: Stream = self.legacy[self.here.device] if ptr in (0, LEGACY) else self.streams[ptr]
+        return found
+
+    def get_current_stream(self) -> Stream:
+        """CuPy's current stream of this thread, on the current device."""
+        device = self.here.device
+        return [self.legacy[device], *self.here.entered.get(device, [])][-1]
 
     # ---- memory
 
@@ -274,7 +224,6 @@ class FakeCupy:
         return sum(region.nbytes for region in self.regions if region.device_id == device)
 
     def _alloc(self, nbytes: int) -> Pointer:
-        assert self.here.streams, "CuPy's pool must know the stream"
         device = self.here.device
         if self._used(device) + nbytes > self.capacity:
             raise OutOfMemoryError(nbytes)
@@ -302,18 +251,18 @@ class FakeCupy:
         device = self.here.device
         self.check(target, nbytes, -1 if kind == 2 else device)
         self.check(source, nbytes, -1 if kind == 1 else device)
-        if self.streams[stream].captured is not None and kind == 2:
+        if self.stream_at(stream).captured is not None and kind == 2:
             raise CUDARuntimeError(CAPTURE)
-        self.streams[stream].add(lambda: ctypes.memmove(target, source, nbytes) and None)
+        self.stream_at(stream).add(lambda: ctypes.memmove(target, source, nbytes) and None)
 
     def _copy_peer(self, target: int, to: int, source: int, of: int, nbytes: int, stream: int) -> None:
         self.check(target, nbytes, to)
         self.check(source, nbytes, of)
-        self.streams[stream].add(lambda: ctypes.memmove(target, source, nbytes) and None)
+        self.stream_at(stream).add(lambda: ctypes.memmove(target, source, nbytes) and None)
 
     def _memset(self, ptr: int, value: int, nbytes: int, stream: int) -> None:
         self.check(ptr, nbytes, self.here.device)
-        self.streams[stream].add(lambda: ctypes.memset(ptr, value, nbytes) and None)
+        self.stream_at(stream).add(lambda: ctypes.memset(ptr, value, nbytes) and None)
 
     # ---- kernels
 
@@ -350,7 +299,7 @@ class FakeCupy:
             raise CUDADriverError(VALUE)
         found = self.functions[function]
         self.launches.append((found.name, tuple(sizes), shared))
-        self.streams[stream].add(found.run(tuple(sizes), shared, address))
+        self.stream_at(stream).add(found.run(tuple(sizes), shared, address))
 
     def _grant(self, function: int, attribute: int, nbytes: int) -> None:
         assert function in self.functions

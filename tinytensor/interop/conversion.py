@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tinytensor.device import cpu
@@ -166,7 +168,8 @@ def dlpack(
         copies.note("__dlpack__", "asked", x.nbytes, "DLPack asks for a copy")
     options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
     if x.storage.device.type == "cuda":
-        return _lent(x, "__dlpack__").__dlpack__(**options)
+        with _lent(x, "__dlpack__") as array:
+            return array.__dlpack__(**options)
     capsule = _readable(x, "__dlpack__").__dlpack__(**options)
     return lend_bfloat16(capsule) if x.dtype is bfloat16 else capsule
 
@@ -175,17 +178,19 @@ def cuda_array_interface(x: Tensor) -> dict[str, Any]:
     """`__cuda_array_interface__` of a GPU tensor; AttributeError on other devices, so `hasattr` is False."""
     if x.storage.device.type != "cuda":
         raise AttributeError("__cuda_array_interface__: the tensor is not on a GPU")
-    interface: dict[str, Any] = _lent(x, "__cuda_array_interface__").__cuda_array_interface__
+    with _lent(x, "__cuda_array_interface__") as array:
+        interface: dict[str, Any] = array.__cuda_array_interface__
     return interface
 
 
-def _lent(x: Tensor, what: str) -> Any:
-    """CuPy array on the same memory as a GPU tensor."""
+@contextmanager
+def _lent(x: Tensor, what: str) -> Iterator[Any]:
+    """Context manager: CuPy array on the same memory as a GPU tensor, whose consumers wait for our stream."""
     _refuse_recorded(x, what)
     runtime: Any = runtime_of(x.storage.device)
     layout, storage = x.layout, x.storage
-    with runtime.stream:
-        return runtime.lend(
+    with runtime.current():
+        yield runtime.lend(
             storage.buffer, storage.dtype, layout.shape, layout.strides, layout.offset, storage
         )
 

@@ -15,7 +15,8 @@ import pytest
 import tinytensor as tt
 from tests.helpers import cupy_fixtures
 from tests.helpers.cupy_fixtures import get, install, needs_nvrtc, put
-from tests.helpers.fake_cupy import MEMORY, CUDARuntimeError, FakeCupy
+from tests.helpers.fake_cupy import FakeCupy
+from tests.helpers.fake_streams import MEMORY, CUDARuntimeError
 from tinytensor.device import as_device
 from tinytensor.dispatch import launch
 from tinytensor.dtypes import float32, int32

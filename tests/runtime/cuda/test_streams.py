@@ -1,21 +1,20 @@
-"""Streams, events, captured graphs and shared memory of a GPU, over a CuPy that pretends and on a GPU."""
+"""Streams, events and captured graphs of a GPU, over a CuPy that pretends and on a GPU."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.helpers import cupy_fixtures
-from tests.helpers.cupy_fixtures import Array, get, install, needs_nvrtc, put
+from tests.helpers.cupy_fixtures import get, install, needs_nvrtc, put
 from tests.helpers.fake_cupy import FakeCupy
+from tests.helpers.fake_streams import FAULT
 from tinytensor.device import as_device
-from tinytensor.dtypes import float32
-from tinytensor.errors import DeviceError, DTypeError, KernelError
+from tinytensor.errors import DeviceError, KernelError
 from tinytensor.runtime.base import Buffer
 from tinytensor.runtime.cuda.runtime import CupyRuntime
 
@@ -36,6 +35,13 @@ def test_events_mark_what_was_queued(pretended: CupyRuntime) -> None:
     region = (ctypes.c_ubyte * 16).from_address(buffer.ptr)
     assert list(region) == [1] * 16  # the second memset still waits
     assert last.seconds_since(first) == 0.0025
+
+
+def test_an_event_after_a_fault_is_an_error_not_a_wait(pretended: CupyRuntime, cupy: FakeCupy) -> None:
+    mark = pretended.event()
+    cupy.fault = FAULT  # an illegal address, which no query of an event raises
+    with pytest.raises(KernelError, match="IllegalAddress"):
+        assert not mark.done
 
 
 def test_another_stream_is_ordered_with_our_own(pretended: CupyRuntime, cupy: FakeCupy) -> None:
@@ -159,58 +165,3 @@ def test_a_graph_is_launched_after_its_block(runtime: CupyRuntime) -> None:
     with runtime.capture() as graph, pytest.raises(DeviceError, match="it was not captured"):
         graph.launch()
     graph.launch()
-
-
-# ---- other libraries ---------------------------------------------------------------------------------------
-
-
-class Shared:
-    """An array of CuPy, as far as `borrow` reads it."""
-
-    def __init__(self, array: Array, device: int = 0) -> None:
-        self.array, self.shape, self.strides, self.dtype = array, array.shape, array.strides, array.dtype
-        self.size, self.device = array.size, SimpleNamespace(id=device)
-        self.data = SimpleNamespace(ptr=array.ctypes.data)
-
-    def __dlpack__(self) -> None:
-        """Only asked for."""
-
-
-def test_memory_of_others_is_read_where_it_lies(pretended: CupyRuntime, cupy: FakeCupy) -> None:
-    base = np.arange(60, dtype=np.float32).reshape(5, 12)
-    array = Shared(base[::-1, 2:8:3])
-    found = pretended.borrow(array)
-    assert (found.dtype, found.shape, found.strides) == (float32, (5, 2), (-12, 3))
-    # Read back by hand: the buffer begins at the lowest address, `offset` is the first element.
-    nbytes = found.buffer.nbytes
-    flat = np.frombuffer(ctypes.string_at(found.buffer.ptr, nbytes), np.float32)
-    read = [[flat[found.offset - 12 * i + 3 * j] for j in range(2)] for i in range(5)]
-    assert read == base[::-1, 2:8:3].tolist()
-    assert found.buffer.owner is array
-    pretended.returned.append(found.buffer)
-    assert pretended.settle().live == 0  # not ours: dropped, not pooled
-
-
-@pytest.mark.parametrize(
-    ("obj", "error", "message"),
-    [
-        (object(), DeviceError, "object has no GPU memory to share"),
-        (Shared(np.zeros(3), device=1), DeviceError, "its memory is on cuda:1, not on cuda"),
-        (Shared(np.zeros(3, np.complex64)), DTypeError, "complex64"),
-        (Shared(np.zeros(4, "f4,i1")["f0"]), DTypeError, r"strides of \(5,\) bytes"),
-    ],
-)
-def test_memory_that_cannot_be_shared(
-    obj: object, error: type[Exception], message: str, pretended: CupyRuntime
-) -> None:
-    with pytest.raises(error, match=message):
-        pretended.borrow(obj)
-
-
-def test_memory_is_lent_as_an_array_of_cupy(pretended: CupyRuntime, cupy: FakeCupy) -> None:
-    buffer = pretended.alloc(4 * 12)
-    array = pretended.lend(buffer, float32, (2, 3), (4, 1), 5)
-    assert array.shape == (2, 3)
-    assert array.strides == (16, 4)
-    assert array.pointer.ptr == buffer.ptr + 20
-    assert array.pointer.mem.owner is buffer

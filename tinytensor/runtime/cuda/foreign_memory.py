@@ -1,12 +1,14 @@
 """Zero-copy exchange of GPU memory with other libraries, by DLPack and `__cuda_array_interface__`.
 
-Both go through a CuPy array, which implements the protocols and orders the streams.
+Both go through a CuPy array, which implements the protocols, and orders other libraries behind CuPy's own
+current stream: so the stream of the engine must be current in CuPy while it is asked (`current`).
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,15 +32,26 @@ class Foreign:
     offset: int
 
 
+@contextmanager
+def current(runtime: Any) -> Iterator[None]:
+    """Context manager: this GPU and this thread's stream are the current ones of CuPy, too."""
+    with runtime.cupy.cuda.Device(runtime.index), runtime.stream:
+        yield
+
+
 def borrow(runtime: Any, obj: Any) -> Foreign:
     """Memory of an object with `__dlpack__` or `__cuda_array_interface__`, which the buffer keeps alive.
+    Later work of this thread's stream runs after the work that its library has queued.
 
     Raises:
-        DeviceError: it is not on this GPU, or has no such method.
+        DeviceError: it is not on this GPU, or has no such method; or a graph is being captured.
         DTypeError: its dtype is not supported by kernels.
     """
+    runtime._refuse_in_capture("sharing memory with another library")
     cupy = runtime.cupy
-    with cupy.cuda.Device(runtime.index), runtime.stream:
+    with cupy.cuda.Device(runtime.index):  # arrays of CuPy do not wait for the stream that is current here
+        runtime.order(None, cupy.cuda.get_current_stream())
+    with runtime.current():
         if hasattr(obj, "__dlpack__"):
             array = cupy.from_dlpack(obj)
         elif hasattr(obj, "__cuda_array_interface__"):
@@ -82,9 +95,13 @@ def lend(
 ) -> Any:
     """A CuPy array over a buffer, which keeps the owner alive; strides and offset are in elements.
 
-    It has `__dlpack__` and `__cuda_array_interface__`. CuPy runs on its own current stream: make that wait
-    for `runtime.stream`, or run under `with runtime.stream`.
+    It has `__dlpack__` and `__cuda_array_interface__`. Use it under `with runtime.current()`.
+
+    Raises:
+        DTypeError: bfloat16, and ml_dtypes is not installed.
+        DeviceError: a graph is being captured.
     """
+    runtime._refuse_in_capture("sharing memory with another library")
     cupy = runtime.cupy
     kind = _bfloat16() if dtype is dtypes.bfloat16 else NUMPY[dtype]
     memory = cupy.cuda.UnownedMemory(buffer.ptr, buffer.nbytes, owner or buffer, runtime.index)

@@ -1,7 +1,8 @@
 """CUDA runtime: memory, copies and launches through CuPy's bindings, kernels compiled by `nvrtc`.
 
 All work of a thread goes to one stream that does not synchronize with CUDA's default stream; every call
-passes it explicitly, so CuPy's current stream does not matter. CuPy is imported on first use of a GPU.
+passes it explicitly, so CuPy's current stream matters to shared memory alone. CuPy is imported on first use
+of a GPU.
 """
 
 from __future__ import annotations
@@ -224,6 +225,7 @@ class CupyRuntime(StreamWork):
 
     # ---- memory shared with other libraries: functions of a runtime, as methods
 
+    current = foreign_memory.current
     borrow = foreign_memory.borrow
     lend = foreign_memory.lend
 

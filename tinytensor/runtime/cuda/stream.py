@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from tinytensor.errors import KernelError
 from tinytensor.runtime.base import DeviceStatistics, not_captured
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cuda.memory_pool import Arena
+
+_NOT_READY = 600  # cudaErrorNotReady
 
 
 class PerThread(threading.local):
@@ -38,8 +41,14 @@ class Event:
 
     @property
     def done(self) -> bool:
-        """Whether all work before the event is done."""
-        return bool(self._runtime.call(lambda: self.handle.done))
+        """Whether all work before the event is done. KernelError if a kernel has failed, which CuPy's own
+        `Event.done` takes for "not yet", for ever.
+        """
+        api = self._runtime.cupy.cuda.runtime
+        status = self._runtime.call(api.eventQuery, self.handle.ptr)
+        if status not in (0, _NOT_READY):
+            raise self._runtime.failed(api.CUDARuntimeError(status))
+        return bool(status == 0)
 
     def wait(self) -> None:
         """Block the host until all work before the event is done."""
@@ -62,6 +71,7 @@ class StreamWork:
     _thread: PerThread
     _in_flight: deque[tuple[Event, object]]  # copies in flight, and the objects they keep alive
     _refuse_in_capture: Callable[[str], None]
+    failed: Callable[[Exception], KernelError]
 
     def event(self) -> Event:
         """Record an event after the work that this thread has queued so far."""

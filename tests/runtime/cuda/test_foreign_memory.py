@@ -1,0 +1,135 @@
+"""Memory shared with other libraries: where it lies, and who waits for whom, over a CuPy that pretends.
+
+CuPy orders a consumer behind CuPy's own current stream, and the streams of the engine do not wait for the
+default stream, so whoever is ordered behind nothing reads bytes that are not there yet.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers import cupy_fixtures
+from tests.helpers.cupy_fixtures import Array, install, needs_nvrtc
+from tests.helpers.fake_cupy import FakeCupy
+from tinytensor.device import as_device
+from tinytensor.dispatch import launch
+from tinytensor.dtypes import float32
+from tinytensor.errors import DeviceError, DTypeError
+from tinytensor.runtime import _runtimes as runtimes
+from tinytensor.runtime.cuda.runtime import CupyRuntime
+
+cupy, pretended, lazy = cupy_fixtures.cupy, cupy_fixtures.pretended, cupy_fixtures.lazy  # fixtures
+
+
+# ---- who waits for whom ------------------------------------------------------------------------------------
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("protocol", ["from_dlpack", "asarray"])
+def test_a_consumer_reads_what_our_kernels_wrote(lazy: str, cupy: FakeCupy, protocol: str) -> None:
+    x = tt.arange(6, dtype=tt.float32, device=lazy) * 2.0  # no kernel has run yet
+    array = getattr(cupy, protocol)(x)
+    assert array.get().tolist() == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+
+
+@needs_nvrtc
+def test_a_consumer_with_a_stream_of_its_own_is_ordered(lazy: str, cupy: FakeCupy) -> None:
+    x = tt.ones(3, device=lazy) + 1.0
+    with cupy.cuda.Stream(False, True):
+        assert cupy.from_dlpack(x).get().tolist() == [2.0, 2.0, 2.0]
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("default", [True, False])
+def test_we_read_what_cupy_wrote(lazy: str, cupy: FakeCupy, default: bool) -> None:
+    with cupy.get_current_stream() if default else cupy.cuda.Stream(False, True):
+        array = cupy.array(np.arange(6, dtype=np.float32))  # in CuPy's current stream, not done yet
+        x = tt.from_dlpack(array)
+    assert (x + 1.0).tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+
+
+@needs_nvrtc
+def test_memory_of_another_gpu_than_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = install(FakeCupy(gpus=("90", "90")), monkeypatch)
+    second = as_device("cuda:1")
+    monkeypatch.setitem(runtimes, second, CupyRuntime(second))
+    monkeypatch.setattr(launch, "_launches", {})
+    x = tt.ones(3, device=second) * 3.0
+    array = fake.from_dlpack(x)
+    assert tt.from_dlpack(array).tolist() == [3.0, 3.0, 3.0]
+    assert x.__cuda_array_interface__["stream"] == runtimes[second].stream.ptr  # type: ignore[attr-defined]
+    with fake.cuda.Device(1):
+        assert array.get().tolist() == [3.0, 3.0, 3.0]
+    assert fake.here.device == 0
+
+
+def test_nothing_is_shared_while_a_graph_is_captured(lazy: str, cupy: FakeCupy) -> None:
+    x, array = tt.zeros(3, device=lazy), cupy.array(np.zeros(3, np.float32))
+    with runtimes[as_device(lazy)].capture():
+        for share in (lambda: cupy.from_dlpack(x), lambda: tt.from_dlpack(array)):
+            with pytest.raises(DeviceError, match="another library is not possible while a graph"):
+                share()
+
+
+# ---- where it lies -----------------------------------------------------------------------------------------
+
+
+class Shared:
+    """An array of CuPy, as far as `borrow` reads it."""
+
+    def __init__(self, array: Array, device: int = 0) -> None:
+        self.array, self.shape, self.strides, self.dtype = array, array.shape, array.strides, array.dtype
+        self.size, self.device = array.size, SimpleNamespace(id=device)
+        self.data = SimpleNamespace(ptr=array.ctypes.data)
+
+    def __dlpack__(self, **_: Any) -> Shared:
+        return self
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+
+def test_memory_of_others_is_read_where_it_lies(pretended: CupyRuntime, cupy: FakeCupy) -> None:
+    base = np.arange(60, dtype=np.float32).reshape(5, 12)
+    array = Shared(base[::-1, 2:8:3])
+    found = pretended.borrow(array)
+    assert (found.dtype, found.shape, found.strides) == (float32, (5, 2), (-12, 3))
+    # Read back by hand: the buffer begins at the lowest address, `offset` is the first element.
+    nbytes = found.buffer.nbytes
+    flat = np.frombuffer(ctypes.string_at(found.buffer.ptr, nbytes), np.float32)
+    read = [[flat[found.offset - 12 * i + 3 * j] for j in range(2)] for i in range(5)]
+    assert read == base[::-1, 2:8:3].tolist()
+    assert found.buffer.owner is array
+    pretended.returned.append(found.buffer)
+    assert pretended.settle().live == 0  # not ours: dropped, not pooled
+
+
+@pytest.mark.parametrize(
+    ("obj", "error", "message"),
+    [
+        (object(), DeviceError, "object has no GPU memory to share"),
+        (Shared(np.zeros(3), device=1), DeviceError, "its memory is on cuda:1, not on cuda"),
+        (Shared(np.zeros(3, np.complex64)), DTypeError, "complex64"),
+        (Shared(np.zeros(4, "f4,i1")["f0"]), DTypeError, r"strides of \(5,\) bytes"),
+    ],
+)
+def test_memory_that_cannot_be_shared(
+    obj: object, error: type[Exception], message: str, pretended: CupyRuntime
+) -> None:
+    with pytest.raises(error, match=message):
+        pretended.borrow(obj)
+
+
+def test_memory_is_lent_as_an_array_of_cupy(pretended: CupyRuntime, cupy: FakeCupy) -> None:
+    buffer = pretended.alloc(4 * 12)
+    array = pretended.lend(buffer, float32, (2, 3), (4, 1), 5)
+    assert array.shape == (2, 3)
+    assert array.strides == (16, 4)
+    assert array.data.ptr == buffer.ptr + 20
+    assert array.data.mem.owner is buffer
