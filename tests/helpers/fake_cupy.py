@@ -350,7 +350,9 @@ def packed_at(address: int, sizes: list[int]) -> bytes:
     """The arguments behind an array of addresses, as the emulator takes them."""
     packed = b""
     for start, size in zip((ctypes.c_void_p * len(sizes)).from_address(address), sizes, strict=True):
-        packed += bytes(-len(packed) % (16 if size < 0 else size)) + ctypes.string_at(start, abs(size))
+        align = size if size > 0 else 128 if size % 128 == 0 else 16
+        assert start % align == 0
+        packed += bytes(-len(packed) % align) + ctypes.string_at(start, abs(size))
     return packed
 
 

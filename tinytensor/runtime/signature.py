@@ -42,6 +42,7 @@ ALIASES = {
     **{"size_t": "unsigned long long", "ptrdiff_t": "long long"},
 }
 WORDS = {"unsigned", "signed", "char", "short", "int", "long", "float", "double", "bool"}
+ALIGN = 128  # of structs whose size is a multiple of it
 QUALIFIERS = re.compile(r"\b(?:const|volatile|__restrict__|__restrict|__grid_constant__)\b")
 
 
@@ -272,7 +273,8 @@ def accumulator(kind: str) -> str:
 class Packer:
     """Packs the arguments of one instance of a kernel.
 
-    Each argument is aligned to its size, a struct to 16.
+    Each argument is aligned to its size, a struct to 16; or to 128 if its size is a multiple of that, as a
+    tensor map of TMA.
 
     Attributes:
         name: name of the instance, such as layer_norm_forward<float>.
@@ -447,7 +449,7 @@ def layout(kinds: tuple[str, ...], struct_sizes: tuple[int, ...]) -> tuple[struc
     for kind in kinds:
         form = f"{next(sizes)}s" if kind == STRUCT else FORMATS[kind]
         size = struct.calcsize("<" + form)
-        pad = -offset % (16 if kind == STRUCT else size)
+        pad = -offset % (size if kind != STRUCT else ALIGN if size % ALIGN == 0 else 16)
         text += f"{pad}x{form}" if pad else form
         offsets.append(offset + pad)
         offset += pad + size

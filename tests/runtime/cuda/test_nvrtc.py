@@ -236,6 +236,41 @@ def test_targets(architecture: int, target: str, monkeypatch: pytest.MonkeyPatch
     assert nvrtc.target_for(architecture) == target
 
 
+HOPPER = """// target: sm_90a
+struct alignas(64) TensorMap { char bytes[128]; };
+__global__ void fence(float* y, const __grid_constant__ TensorMap map, int n) {
+    asm volatile("wgmma.fence.sync.aligned;");  // sm_90 alone refuses it
+    y[0] = map.bytes[n];
+}
+"""
+
+
+def test_a_file_for_one_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvrtc, "supported", lambda: (75, 80, 90, 100))
+    file = tmp_path / "hopper.cu"
+    file.write_text(HOPPER)
+    assert nvrtc.target_for(90, file) == "sm_90a"
+    for architecture in (80, 100):
+        with pytest.raises(KernelError, match=r"hopper.cu: is not for sm_[\s\S]*target: sm_90a"):
+            nvrtc.target_for(architecture, file)
+    file.write_text(HOPPER.replace("//", "// no"))
+    assert nvrtc.target_for(90, file) == "sm_90"
+
+
+@needs_nvrtc
+def test_it_is_compiled_with_what_others_do_not_have(source: Path) -> None:
+    source.write_text(HOPPER)
+    found = nvrtc.build(source, ["fence"], "sm_90")
+    assert found.target == "sm_90a"
+    assert found.parameters == {"fence": (8, 128, 4)}
+    assert b".target sm_90a" in nvrtc.build(source, ["fence"], "compute_90").image
+    with pytest.raises(KernelError, match="is not for sm_100"):
+        nvrtc.build(source, ["fence"], "sm_100")
+    source.write_text(HOPPER.partition("\n")[2])
+    with pytest.raises(KernelError, match="wgmma"):
+        nvrtc.build(source, ["fence"], "sm_90")
+
+
 def test_a_gpu_older_than_nvrtc_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvrtc, "supported", lambda: (75, 80))
     monkeypatch.setattr(nvrtc, "version", lambda: (13, 5))

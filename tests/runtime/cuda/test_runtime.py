@@ -196,6 +196,20 @@ def test_arguments_arrive_as_the_kernel_declares_them(runtime: CupyRuntime, sour
 
 
 @needs_nvrtc
+def test_a_tensor_map_lies_at_a_multiple_of_its_size(pretended: CupyRuntime, tmp_path: Path) -> None:
+    file = tmp_path / "map.cu"
+    file.write_text(
+        "struct alignas(64) TensorMap { unsigned char bytes[128]; };\n"
+        "__global__ void sum(int* y, int n, const __grid_constant__ TensorMap map, short last) {\n"
+        "    for (int i = 0; i < n; i++) y[0] += map.bytes[i] + last;\n"
+        "}\n"
+    )
+    y = put(pretended, np.zeros(1, np.int32))
+    pretended.kernel(file, "sum")(1, 1, (y, 128, bytes(range(128)), 1))  # the fake looks at the addresses
+    assert get(pretended, y, np.zeros(1, np.int32)).item() == 127 * 64 + 128
+
+
+@needs_nvrtc
 def test_instances_compiled_together_are_there(pretended: CupyRuntime, source: Path, cupy: FakeCupy) -> None:
     pretended.kernel(source, "fill", together=[("scale", (float32,)), ("scale", (int32,))])
     compiled = dict(cupy.compiled)
@@ -258,7 +272,7 @@ def test_a_kernel_that_fails_later_is_among_those_named(
 def test_a_driver_that_cannot_load_the_code(
     pretended: CupyRuntime, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nvrtc, "target_for", lambda architecture: "compute_90")  # the fake loads no PTX
+    monkeypatch.setattr(nvrtc, "target_for", lambda *_: "compute_90")  # the fake loads no PTX
     with pytest.raises(KernelError, match=r"does not load the code for compute_90[\s\S]*update the driver"):
         pretended.kernel(source, "fill")
 

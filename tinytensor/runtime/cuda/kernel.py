@@ -13,7 +13,7 @@ from typing import Any
 from tinytensor.errors import KernelError
 from tinytensor.runtime.base import Argument, Dim, three_sizes
 from tinytensor.runtime.cuda.occupancy import Resources
-from tinytensor.runtime.signature import Packer
+from tinytensor.runtime.signature import ALIGN, Packer
 
 _FREE_SHARED = 48 << 10  # bytes of dynamic shared memory allowed by default
 # Errors of this launch; all others come from an earlier kernel.
@@ -30,8 +30,8 @@ class _Arguments:
     __slots__ = ("address", "offsets", "pointers", "start", "values")
 
     def __init__(self, nbytes: int, offsets: tuple[int, ...]) -> None:
-        self.values = ctypes.create_string_buffer(max(nbytes, 1))
-        self.start = ctypes.addressof(self.values)
+        self.values = ctypes.create_string_buffer(nbytes + ALIGN)
+        self.start = -(-ctypes.addressof(self.values) // ALIGN) * ALIGN
         self.offsets = offsets
         self.pointers = (ctypes.c_void_p * (len(offsets) + 1))(*[self.start + at for at in offsets])
         self.address = ctypes.addressof(self.pointers)

@@ -14,7 +14,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -153,17 +153,24 @@ def supported() -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
-def target_for(architecture: int) -> str:
+def target_for(architecture: int, path: Path | None = None) -> str:
     """Compile target for a GPU: its own architecture, an older one of its family (whose code it runs), or PTX
     of the newest supported one, which the driver compiles.
 
     Args:
         architecture: compute capability times ten.
+        path: the .cu file; one with the line `// target: sm_90a` uses instructions of that architecture
+            alone, and is compiled for "sm_90a".
+
+    Raises:
+        DeviceError: NVRTC is too new for the GPU, or is not installed.
+        KernelError: the file is for another architecture.
     """
     known = supported()
     family = [number for number in known if number // 10 == architecture // 10 and number <= architecture]
     if family:
-        return f"sm_{family[-1]}"
+        target = f"sm_{family[-1]}"
+        return target if path is None else _specific(path.read_text(encoding="utf-8"), path, target)
     older = [number for number in known if number < architecture]
     if not older:
         raise DeviceError(
@@ -173,6 +180,24 @@ def target_for(architecture: int) -> str:
             fix="install an older CUDA: pip install .[gpu12]" if version()[0] > 12 else "use a newer GPU",
         )
     return f"compute_{older[-1]}"
+
+
+_TARGET = re.compile(r"^// target: sm_(\d+)a$", re.MULTILINE)
+
+
+def _specific(text: str, path: Path, target: str) -> str:
+    """The target of a file: with an "a" if the file says that it is for this architecture alone."""
+    own = _TARGET.search(text)
+    kind, _, number = target.partition("_")
+    if own is None or number == f"{own[1]}a":
+        return target
+    if number != own[1]:
+        raise KernelError(
+            f"{path.name}: is not for {target}",
+            why=f"its line `{own[0]}` says that it uses instructions that other architectures do not have",
+            fix=f"launch its kernels only where runtime.architecture == {own[1]}",
+        )
+    return f"{kind}_{number}a"
 
 
 def _check(name: str, *arguments: object) -> None:
@@ -198,9 +223,9 @@ def signatures(path: Path) -> dict[str, Signature]:
     return found
 
 
-def _recipe(path: Path, flags: Sequence[str] = ()) -> Recipe:
+def _recipe(path: Path) -> Recipe:
     folders = dict.fromkeys((path.parent, KERNELS))
-    return Recipe(path.stem, path.read_text(encoding="utf-8"), tuple(folders), tuple(flags))
+    return Recipe(path.stem, path.read_text(encoding="utf-8"), tuple(folders))
 
 
 def build(path: Path, instances: Iterable[str], target: str) -> Compiled:
@@ -209,16 +234,18 @@ def build(path: Path, instances: Iterable[str], target: str) -> Compiled:
     Args:
         path: the .cu file.
         instances: names such as softmax_forward<float>; others are not compiled.
-        target: "sm_90" for a cubin, "compute_90" for PTX.
+        target: "sm_90" for a cubin, "compute_90" for PTX; see `target_for`, whose "a" is appended here, too.
 
     Raises:
-        KernelError: it does not compile; with file, line and NVRTC's output.
+        KernelError: it does not compile, with file, line and NVRTC's output; or it is for other GPUs.
         DeviceError: NVRTC is not installed.
     """
     names = sorted(set(instances))
     include = dict.fromkeys((path.parent, KERNELS, toolkit().include))
+    recipe = _recipe(path)
+    target = _specific(recipe.text, path, target)
     options = [*OPTIONS, f"--gpu-architecture={target}", *(f"--include-path={folder}" for folder in include)]
-    recipe = _recipe(path, (str(path), *options, *names))
+    recipe = replace(recipe, flags=(str(path), *options, *names))
     key = fingerprint(recipe, Compiler(("nvrtc",), repr(version())))
     file = cache_folder("nvrtc") / f"{path.stem}-{target}-{key}"
     found = _read(file)

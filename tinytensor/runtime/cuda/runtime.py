@@ -19,7 +19,7 @@ from tinytensor.device import Device, as_device
 from tinytensor.errors import DeviceError, KernelError
 from tinytensor.runtime.base import Buffer, DeviceStatistics, Dim, Source, TemplateArgument, not_in_capture
 from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.runtime.cuda import foreign_memory, nvrtc
+from tinytensor.runtime.cuda import foreign_memory, nvrtc, tensor_map
 from tinytensor.runtime.cuda.kernel import CupyKernel
 from tinytensor.runtime.cuda.memory_pool import Arena, DevicePool
 from tinytensor.runtime.cuda.occupancy import Resources
@@ -231,6 +231,8 @@ class CupyRuntime(StreamWork):
 
     # ---- kernels
 
+    tensor_map = staticmethod(tensor_map.encode)  # an argument of kernels, for TMA
+
     def kernel(
         self,
         source: Source,
@@ -255,7 +257,7 @@ class CupyRuntime(StreamWork):
             for name, arguments in wanted
             if (source, name, arguments) not in self._kernels
         }
-        target = nvrtc.target_for(self.architecture)
+        target = nvrtc.target_for(self.architecture, path)
         compiled = nvrtc.build(path, [packer.name for packer in packers.values()], target)
         module = self.cupy.cuda.function.Module()
         try:

@@ -26,7 +26,7 @@ struct Job {
     unsigned grid[3], block[3], index[3];
     bool alone;                      // no other worker runs blocks of this launch: atomics may be plain
     unsigned char* dynamic_shared;   // its end is followed by a guard page
-    const unsigned char* arguments;  // packed, each at a multiple of its size (structs: of 16)
+    const unsigned char* arguments;  // packed, each at a multiple of its size (structs: of 16, or 128)
 };
 
 // Runs the threads first..last-1 of a block one after another until one of them has waited at a barrier or in

@@ -40,7 +40,8 @@ struct Instance<F> {
     static constexpr unsigned place(unsigned wanted) {
         unsigned offset = 0;
         for (unsigned i = 0;; offset += parameters[i++].size) {
-            unsigned step = parameters[i].is_struct ? 16 : parameters[i].size;
+            unsigned step = parameters[i].size;  // see Packer of signature.py
+            if (parameters[i].is_struct) step = step % 128 ? 16 : 128;
             if (i < count) offset = (offset + step - 1) / step * step;
             if (i == wanted) return offset;
         }
