@@ -57,6 +57,7 @@ __main__
 """
 BENCHMARKS = """
 contest
+dry_gpu
 op_cases
 peers
 kernels_lab

@@ -1,0 +1,23 @@
+"""A GPU that answers every call and computes nothing, to count what the engine asks of a card.
+
+The real `CupyRuntime` runs on it, over a stand-in for CuPy, so a training step of GPT-2 on "cuda" takes a
+fraction of a second on any machine. What it counts is what a card would be asked for: launches, copies, waits
+of the host, allocations, compilations, captures and replays. It says nothing about results (all are zeros) or
+time.
+
+The counts of eight training steps are in `tests/benchmarks/dry_steps.json`, and a test compares them. After a
+change that alters them on purpose, write them again, and commit the difference with the change, as its proof:
+
+    python -m tests.helpers.dry_steps
+
+From Python, in a process that has not used CuPy:
+
+    from benchmarks.dry_gpu.gpu import install
+    gpu = install()                    # from now on `import cupy` gives the stand-in
+    import tinytensor as tt
+    x = tt.ones(1024, device="cuda")
+    with gpu.counting() as counted:
+        x + x
+    counted.totals()["launches"]       # 1
+    counted.kernels()                  # {"elementwise_contiguous<Add, float, float, float, 2, int>": 1}
+"""

@@ -1,0 +1,114 @@
+"""`install`: `import cupy` gives a stand-in whose calls are counted and do nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contest.contestants import BenchmarkError
+from benchmarks.dry_gpu.record import Event, Launch, Record
+from benchmarks.dry_gpu.stand_in import StandIn
+from tinytensor.runtime import started
+from tinytensor.runtime.cuda import nvrtc
+from tinytensor.runtime.cuda.kernel import CupyKernel
+from tinytensor.runtime.cuda.occupancy import Resources
+from tinytensor.runtime.signature import Packer
+
+# Bytes, FLOPs and alignment of a launch of this instance with these arguments, as in `traffic.measure`.
+Measure = Callable[[str, Sequence[Any]], tuple[float, float, bool]]
+
+
+class DryGpu:
+    """The installed GPU; made by `install`.
+
+    Attributes:
+        cupy: the stand-in.
+        measure: measures each launch; None: their bytes and FLOPs are 0.
+        resources: instance → its registers and shared memory, where kernels are compiled.
+        arguments: of the launch that is being made.
+    """
+
+    def __init__(self, cupy: StandIn) -> None:
+        self.cupy = cupy
+        self.measure: Measure | None = None
+        self.resources: dict[str, Resources] = {}
+        self.arguments: Sequence[Any] = ()
+        cupy.describe = self._describe
+
+    @contextmanager
+    def counting(self) -> Iterator[Record]:
+        """Context manager: counts what is asked for in the block. Blocks may be nested."""
+        record, outer, memory = Record(), self.cupy.listener, self.cupy.memory
+
+        def listen(event: Event) -> None:
+            record.events.append(event)
+            if outer is not None:
+                outer(event)
+
+        before, memory.peak = memory.peak, memory.held
+        self.cupy.listener = listen
+        try:
+            yield record
+        finally:
+            self.cupy.listener = outer
+            record.peak, record.held = memory.peak, memory.held
+            memory.peak = max(before, memory.peak)
+
+    def _describe(self, name: str, grid: Any, block: Any, shared: int) -> Launch:
+        nbytes, flops, aligned = (
+            (0.0, 0.0, True) if self.measure is None else self.measure(name, self.arguments)
+        )
+        used = self.resources.get(name, Resources())
+        return Launch(name, grid, block, shared, nbytes, flops, aligned, used.registers, used.shared)
+
+
+def install(
+    architecture: int = 90, multiprocessors: int = 132, capacity: int = 80 << 30, *, compiled: bool = False
+) -> DryGpu:
+    """Let `import cupy` give a GPU that computes nothing, for the rest of this process; by default an H100.
+
+    Args:
+        architecture: compute capability of the GPU, times ten.
+        multiprocessors: their number.
+        capacity: bytes of its memory.
+        compiled: compile the kernels with NVRTC, to know their registers; otherwise nothing is compiled.
+
+    Raises:
+        BenchmarkError: the process has imported CuPy, or uses a GPU.
+    """
+    if "cupy" in sys.modules or any(device.type == "cuda" for device in started()):
+        raise BenchmarkError("dry_gpu: this process has imported CuPy; install the dry GPU in a new process")
+    gpu = DryGpu(StandIn(architecture, multiprocessors, capacity))
+    sys.modules["cupy"] = gpu.cupy
+    _count_compilations(gpu, compiled)
+    launch = CupyKernel.__call__
+
+    def watched(kernel: CupyKernel, grid: Any, block: Any, args: Sequence[Any], shared: int = 0) -> None:
+        gpu.arguments = args
+        launch(kernel, grid, block, args, shared)
+
+    CupyKernel.__call__ = watched
+    return gpu
+
+
+def _count_compilations(gpu: DryGpu, compiled: bool) -> None:
+    """Replace `nvrtc.build` by one that counts, and compiles only if wanted."""
+    compile_them = nvrtc.build
+
+    def build(path: Path, instances: Sequence[str], target: str) -> nvrtc.Compiled:
+        names = sorted(set(instances))
+        gpu.cupy.note(Event("compilation", len(names)), None)
+        if not compiled:
+            return nvrtc.Compiled(target, b"", {name: name for name in names}, dict.fromkeys(names, ()), "")
+        found = compile_them(path, names, target)
+        gpu.cupy.names |= {symbol: name for name, symbol in found.symbols.items()}
+        gpu.resources |= found.resources
+        return found
+
+    nvrtc.build = build
+    if not compiled:
+        nvrtc.target_for = lambda architecture: f"sm_{architecture}"
+        Packer.check_sizes = lambda *_: None  # the sizes of structs are known to the compiler alone

@@ -1,0 +1,143 @@
+"""What the engine asks of a GPU, counted on one that computes nothing."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from benchmarks.contest.contestants import BenchmarkError
+from benchmarks.dry_gpu import gpu as dry
+from benchmarks.dry_gpu.memory import Memory, OutOfMemoryError
+from tests.helpers.dry_steps import FILE, name_of
+from tests.helpers.source import ROOT
+
+WRITE = "python -m tests.helpers.dry_steps"
+
+
+def in_a_process(*command: str) -> str:
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_training_steps_ask_what_is_written_down() -> None:
+    """Fails when a change alters launches, copies, waits, allocations or compilations of a step."""
+    found = in_a_process("-m", "tests.helpers.dry_steps", "--print")
+    expected = FILE.read_text(encoding="utf-8")
+    changed = "\n".join(difflib.unified_diff(expected.splitlines(), found.splitlines(), "written", "found"))
+    assert found == expected, f"\n{changed}\nif this is what the change is for: {WRITE}, and commit the file"
+
+
+@pytest.fixture(scope="module")
+def written() -> dict[str, Any]:
+    counts: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+    return counts
+
+
+@pytest.mark.parametrize("shape", ["shakespeare", "gpt2"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_replay_executes_the_kernels_of_the_eager_step(written: Any, shape: str, dtype: str) -> None:
+    eager, captured = [written[name_of(shape, dtype, graph)] for graph in (False, True)]
+    assert captured["kernels"] == eager["kernels"]
+    assert sum(eager["kernels"].values()) == eager["step"]["launches"] == captured["step"]["launches"]
+    assert (eager["step"]["launch_calls"], eager["step"]["replays"]) == (eager["step"]["launches"], 0)
+    assert (captured["step"]["launch_calls"], captured["step"]["replays"]) == (0, 1)
+
+
+@pytest.mark.parametrize("shape", ["shakespeare", "gpt2"])
+def test_steps_allocate_and_compile_nothing_after_the_first(written: Any, shape: str) -> None:
+    for dtype in ("float32", "bfloat16"):
+        for captured in (False, True):
+            step = written[name_of(shape, dtype, captured)]["step"]
+            assert (step["allocations"], step["pinned"], step["compilations"]) == (0, 0, 0)
+
+
+ADDITION = """
+import numpy as np
+from benchmarks.dry_gpu.gpu import install
+gpu = install(capacity=1 << 34)
+import tinytensor as tt
+with gpu.counting() as upload:
+    x = tt.from_numpy(np.arange(1024, dtype=np.float32)).to("cuda")
+with gpu.counting() as outer:
+    with gpu.counting() as add:
+        y = x + x
+    with gpu.counting() as back:
+        same = (x.to("cpu").numpy() == np.arange(1024)).all()
+        zeros = y.sum().item()
+with gpu.counting() as graph:
+    step = tt.capture(lambda: y.copy_(x * x), device="cuda", warmup=1)
+    for _ in range(3):
+        step.replay()
+    tt.cuda.synchronize()
+large = tt.empty(3 << 30, dtype=tt.float32, device="cuda")  # 12 GiB, which nothing backs
+rows = open("/proc/self/status").read().split()
+try:
+    tt.empty(1 << 30, dtype=tt.float32, device="cuda")
+    refused = ""
+except tt.AllocationError as error:
+    refused = str(error)
+import json
+print(json.dumps({
+    "upload": upload.totals(), "add": add.totals(), "kernels": add.kernels(), "back": back.totals(),
+    "outer": outer.totals(), "same": bool(same), "zeros": zeros, "graph": graph.totals(),
+    "launches": step.launches, "kib": int(rows[rows.index("VmRSS:") + 1]), "refused": refused,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def addition() -> dict[str, Any]:
+    counts: dict[str, Any] = json.loads(in_a_process("-c", ADDITION))
+    return counts
+
+
+def test_an_addition(addition: Any) -> None:
+    upload, add, back = addition["upload"], addition["add"], addition["back"]
+    assert (upload["h2d"], upload["h2d_bytes"], upload["launches"]) == (1, 4096, 0)
+    assert (add["launches"], add["compilations"], add["h2d"], add["waits"]) == (1, 1, 0, 0)
+    assert add["allocated_bytes"] == 4096
+    assert [name.split("<")[0] for name in addition["kernels"]] == ["elementwise_contiguous"]
+    assert (back["d2h"], back["d2h_bytes"], back["waits"]) == (2, 4096 + 4, 2)
+    assert addition["outer"]["launches"] == add["launches"] + back["launches"]
+
+
+def test_copies_are_carried_out_and_kernels_are_not(addition: Any) -> None:
+    assert addition["same"]
+    assert addition["zeros"] == 0
+
+
+def test_a_graph_counts_what_its_replays_execute(addition: Any) -> None:
+    graph, launches = addition["graph"], addition["launches"]
+    assert launches == 1
+    assert (graph["captures"], graph["replays"]) == (1, 3)
+    assert (graph["launch_calls"], graph["launches"]) == (launches, 4 * launches)
+    assert graph["d2d"] == 4
+    assert graph["waits"] == 1
+
+
+def test_memory_is_address_space_alone(addition: Any) -> None:
+    assert addition["kib"] < 1 << 20
+    assert "out of memory" in addition["refused"]
+
+
+def test_blocks_do_not_overlap() -> None:
+    memory = Memory(1 << 20)
+    first, second = memory.alloc(1000), memory.alloc(1)
+    assert second >= first + 1000
+    assert (memory.held, memory.peak) == (1024 + 512, 1024 + 512)
+    memory.free(first, 1000)
+    assert memory.alloc(1024) == first
+    with pytest.raises(OutOfMemoryError):
+        memory.alloc(1 << 20)
+
+
+def test_it_is_installed_in_a_new_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", object())
+    with pytest.raises(BenchmarkError, match="new process"):
+        dry.install()
