@@ -135,6 +135,23 @@ def quick(options: Given) -> list[Report]:
     ]
 
 
+def dry(options: Given) -> str:
+    """Count one training step on a GPU that computes nothing, and return its table."""
+    from benchmarks.dry_gpu import steps, table
+    from benchmarks.dry_gpu.gpu import install
+
+    for name, known in (("shape", steps.SHAPES), ("dtype", steps.DTYPES)):
+        if getattr(options, name) not in known:
+            given = getattr(options, name)
+            raise BenchmarkError(f"dry: {given} is unknown; {name} is one of {', '.join(known)}")
+    shape = steps.SHAPES[options.shape]
+    gpu = install(compiled=options.roof)
+    gpu.measuring = True
+    counted = steps.count(gpu, shape, options.dtype, captured=options.captured)
+    title = f"{shape.about}, {options.dtype}, {'captured' if options.captured else 'eager'}"
+    return table.report(counted, shape, title, modeled=options.roof)
+
+
 def report(folder: Path, files: list[Path]) -> list[Path]:
     """Write the page and its pictures; returns the files written."""
     from benchmarks.report import report as pages
@@ -225,6 +242,12 @@ _LADDER: Options = {
     "ladder": {"nargs": "?", "default": "all", "help": "one ladder, or all (%(default)s)"},
     "--time": {"action": "store_true", "help": "time on the GPU in place of counting"},
 }
+_DRY: Options = {
+    "shape": {"nargs": "?", "default": "gpt2", "help": "gpt2 or shakespeare (%(default)s)"},
+    **_dtype("or bfloat16, under autocast"),
+    "--captured": {"action": "store_true", "help": "replay the step as a graph"},
+    "--roof": {"action": "store_true", "help": "add the time by a model of an H100; compiles the kernels"},
+}
 _FILES: Options = {
     "files": {"nargs": "*", "type": Path, "help": "these files (the newest of each benchmark in --out)"}
 }
@@ -235,11 +258,14 @@ _TWO: Options = {
 
 
 class Command(NamedTuple):
-    """A command: its line in the help, its options, and what runs; `__main__` runs those without."""
+    """A command: its line in the help, its options, and what runs; `__main__` runs those without. `writes`:
+    whether it writes a report to a folder, `--out`.
+    """
 
     about: str
     options: Options
     run: Callable[[Given], list[Report]] | None = None
+    writes: bool = True
 
 
 _OUT: Options = {"--out": {"type": Path, "default": RESULTS, "help": "folder of the reports"}}
@@ -300,7 +326,8 @@ COMMANDS = {
         distributed,
     ),
     "report": Command("one HTML page of the newest results, and its pictures", _FILES),
-    "compare": Command("two reports: what changed by more than the noise", _TWO),
+    "dry": Command("what a training step asks of a GPU, counted without one", _DRY, writes=False),
+    "compare": Command("two reports: what changed by more than the noise", _TWO, writes=False),
 }
 
 
@@ -310,6 +337,6 @@ def parser(about: str) -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         sub = commands.add_parser(name, help=command.about)
-        for argument, how in (command.options if name == "compare" else _OUT | command.options).items():
+        for argument, how in ((_OUT if command.writes else {}) | command.options).items():
             sub.add_argument(argument, **how)
     return top

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,12 @@ from typing import Any
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.dry_gpu.record import Event, Launch, Record
 from benchmarks.dry_gpu.stand_in import StandIn
+from benchmarks.dry_gpu.traffic import Measured, measure
 from tinytensor.runtime import started
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.cuda.kernel import CupyKernel
 from tinytensor.runtime.cuda.occupancy import Resources
 from tinytensor.runtime.signature import Packer
-
-# Bytes, FLOPs and alignment of a launch of this instance with these arguments, as in `traffic.measure`.
-Measure = Callable[[str, Sequence[Any]], tuple[float, float, bool]]
 
 
 class DryGpu:
@@ -26,16 +24,16 @@ class DryGpu:
 
     Attributes:
         cupy: the stand-in.
-        measure: measures each launch; None: their bytes and FLOPs are 0.
+        measuring: whether the bytes and FLOPs of each launch are measured.
         resources: instance → its registers and shared memory, where kernels are compiled.
-        arguments: of the launch that is being made.
+        launching: kernel and arguments of the launch that is being made.
     """
 
     def __init__(self, cupy: StandIn) -> None:
         self.cupy = cupy
-        self.measure: Measure | None = None
+        self.measuring = False
         self.resources: dict[str, Resources] = {}
-        self.arguments: Sequence[Any] = ()
+        self.launching: tuple[CupyKernel, Sequence[Any]]
         cupy.describe = self._describe
 
     @contextmanager
@@ -58,11 +56,8 @@ class DryGpu:
             memory.peak = max(before, memory.peak)
 
     def _describe(self, name: str, grid: Any, block: Any, shared: int) -> Launch:
-        nbytes, flops, aligned = (
-            (0.0, 0.0, True) if self.measure is None else self.measure(name, self.arguments)
-        )
-        used = self.resources.get(name, Resources())
-        return Launch(name, grid, block, shared, nbytes, flops, aligned, used.registers, used.shared)
+        measured = measure(*self.launching) if self.measuring else Measured(0.0)
+        return Launch(name, grid, block, shared, measured, self.resources.get(name, Resources()))
 
 
 def install(
@@ -77,17 +72,21 @@ def install(
         compiled: compile the kernels with NVRTC, to know their registers; otherwise nothing is compiled.
 
     Raises:
-        BenchmarkError: the process has imported CuPy, or uses a GPU.
+        BenchmarkError: the process has imported CuPy, or uses a GPU; NVRTC is needed and not installed.
     """
     if "cupy" in sys.modules or any(device.type == "cuda" for device in started()):
         raise BenchmarkError("dry_gpu: this process has imported CuPy; install the dry GPU in a new process")
+    if compiled and not nvrtc.available():
+        raise BenchmarkError(
+            "dry_gpu: NVRTC compiles the kernels, and is not installed: pip install '.[gpu13]'"
+        )
     gpu = DryGpu(StandIn(architecture, multiprocessors, capacity))
     sys.modules["cupy"] = gpu.cupy
     _count_compilations(gpu, compiled)
     launch = CupyKernel.__call__
 
     def watched(kernel: CupyKernel, grid: Any, block: Any, args: Sequence[Any], shared: int = 0) -> None:
-        gpu.arguments = args
+        gpu.launching = kernel, args
         launch(kernel, grid, block, args, shared)
 
     CupyKernel.__call__ = watched

@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from benchmarks.dry_gpu.traffic import Measured
+from tinytensor.runtime.cuda.occupancy import Resources
+
 # Fields of `totals`. Launches, copies and fills are those that the device executes, those of replayed graphs
 # included; the others are calls of the host.
 TOTALS = (
@@ -24,6 +27,9 @@ TOTALS = (
 )
 
 
+_NOTHING, _UNKNOWN = Measured(0.0), Resources()
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """One launch of a kernel.
@@ -32,20 +38,16 @@ class Launch:
         name: the instance, such as `layer_norm_forward<float>`.
         grid, block: three sizes each.
         shared: bytes of dynamic shared memory.
-        nbytes, flops: what it moves and computes; see `traffic.py`.
-        aligned: whether all rows that it reads begin at multiples of 16 bytes.
-        registers, static: of a thread, and bytes of shared memory of a block; 0 if it was not compiled.
+        measured: bytes and FLOPs, if they are measured.
+        resources: registers and static shared memory, if it is compiled.
     """
 
     name: str
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
     shared: int
-    nbytes: float = 0.0
-    flops: float = 0.0
-    aligned: bool = True
-    registers: int = 0
-    static: int = 0
+    measured: Measured = _NOTHING
+    resources: Resources = _UNKNOWN
 
     @property
     def kernel(self) -> str:

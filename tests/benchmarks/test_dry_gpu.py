@@ -10,11 +10,20 @@ from typing import Any
 
 import pytest
 
+from benchmarks.__main__ import main
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.dry_gpu import gpu as dry
+from benchmarks.dry_gpu import roof
 from benchmarks.dry_gpu.memory import Memory, OutOfMemoryError
+from benchmarks.dry_gpu.record import Launch
+from benchmarks.dry_gpu.steps import SHAPES
+from benchmarks.dry_gpu.table import families, heaviest
+from benchmarks.dry_gpu.traffic import Measured
+from gpt.config import TrainConfig
+from gpt.training.plan import plan
 from tests.helpers.dry_steps import FILE, name_of
 from tests.helpers.source import ROOT
+from tinytensor.runtime.cuda.occupancy import Resources
 
 WRITE = "python -m tests.helpers.dry_steps"
 
@@ -55,6 +64,21 @@ def test_steps_allocate_and_compile_nothing_after_the_first(written: Any, shape:
         for captured in (False, True):
             step = written[name_of(shape, dtype, captured)]["step"]
             assert (step["allocations"], step["pinned"], step["compilations"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("shape", "fused"), [("shakespeare", False), ("gpt2", True)])
+def test_flops_are_those_of_the_plan(written: Any, shape: str, fused: bool) -> None:
+    """`gpt plan` counts products by the sizes of the model, with attention over the whole context."""
+    case = SHAPES[shape]
+    costs = plan(case.config, TrainConfig(), flops_per_second=1.0)
+    layers, width, context = case.config.n_layer, case.config.n_embd, case.config.block_size
+    pairs = case.batch * context**2 * width * layers
+    whole = case.tokens * (costs.forward_flops_per_token + costs.backward_flops_per_token)
+    expected = whole + 15 * costs.total_parameters  # AdamW's, and those of the norm
+    if fused:  # each pair of positions up to the diagonal: two products forward, seven backward
+        expected += 9 * pairs * (context + 1) / context - 12 * pairs
+    found = written[name_of(shape, "float32", False)]["step"]["megaflops"]
+    assert found == pytest.approx(expected / 1e6, rel=1e-6)
 
 
 ADDITION = """
@@ -141,3 +165,50 @@ def test_it_is_installed_in_a_new_process_alone(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "cupy", object())
     with pytest.raises(BenchmarkError, match="new process"):
         dry.install()
+
+
+# ---- the model of a card -----------------------------------------------------------------------------------
+
+
+def launch(blocks: int, **measured: Any) -> Launch:
+    """One of the tensor-core kernel: 256 threads of 128 registers, so two blocks on a multiprocessor."""
+    name = "matmul_tensor_cores<__nv_bfloat16, __nv_bfloat16, 128, 128, 64, 32, true, true, Plain>"
+    of = Measured(**{"nbytes": 1.0, "flops": 1e12, "inner": 4096, **measured})
+    return Launch(name, (blocks, 1, 1), (256, 1, 1), 0, of, Resources(registers=128, shared=49_152))
+
+
+def test_waves_of_blocks() -> None:
+    """Two blocks on each of 132 multiprocessors are a full wave; one block more needs half a rate alone."""
+    assert roof.resident(launch(1)) == 2
+    assert roof.share_of_rate(launch(264), 512) == 1.0
+    assert roof.share_of_rate(launch(132), 512) == 0.5  # eight warps where sixteen are needed
+    assert roof.share_of_rate(launch(265), 512) == pytest.approx(265 / 132 / 4)
+    assert roof.share_of_rate(launch(66), 512) == 0.25
+    assert roof.share_of_rate(launch(264), 2048) == 0.25
+
+
+def test_a_launch_takes_the_longer_of_memory_and_arithmetic() -> None:
+    start, memory, tensor = [roof.ASSUMPTIONS[n].value for n in ("start", "memory", "tensor cores")]
+    bound = roof.time_of(launch(264, nbytes=3e9, flops=0.0))
+    assert bound.seconds == pytest.approx(start + 3e9 / memory)
+    bound = roof.time_of(launch(264))
+    assert bound.seconds == pytest.approx(start + 1e12 / tensor * (4096 + 128) / 4096)
+    slower = roof.time_of(launch(264, aligned=False))
+    assert slower.compute == pytest.approx(bound.compute / 0.35)
+    assert roof.seconds([launch(264)] * 3) == pytest.approx(3 * bound.seconds)
+
+
+def test_the_command_says_that_its_times_are_a_model() -> None:
+    printed = in_a_process("-m", "benchmarks", "dry", "shakespeare")
+    assert "matrix products" in printed
+    assert "ms" not in printed.split()
+    (head, *rows) = families([launch(264), launch(1)], modeled=True)
+    assert "ms (model)" in head
+    assert rows
+    assert all("(model)" in row for row in rows)
+    assert all("(model)" in row for row in heaviest([launch(264)])[1:])
+
+
+def test_the_command_names_what_it_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dry", "gpt9"]) == 2
+    assert "gpt9 is unknown; shape is one of shakespeare, gpt2" in capsys.readouterr().err

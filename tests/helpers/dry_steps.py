@@ -43,12 +43,18 @@ def name_of(shape: str, dtype: str, captured: bool) -> str:
 def counted(case: tuple[str, str, bool]) -> dict[str, dict[str, int]]:
     """Counts of the start, of one step, and its launches by kernel."""
     shape, dtype, captured = case
-    found = count(install(), SHAPES[shape], dtype, captured=captured)
-    start, step = found.start.totals(), found.step.totals()
-    kernels = Counter(launch.kernel for launch in found.step.launches)
+    gpu = install()
+    gpu.measuring = True
+    found = count(gpu, SHAPES[shape], dtype, captured=captured)
+    start, step, launches = found.start.totals(), found.step.totals(), found.step.launches
+    kernels = Counter(launch.kernel for launch in launches)
+    moved = {
+        "moved_megabytes": round(sum(launch.measured.nbytes for launch in launches) / 1e6),
+        "megaflops": round(sum(launch.measured.flops for launch in launches) / 1e6),
+    }
     return {
         "start": {name: start[name] for name in START},
-        "step": {name: step[name] for name in STEP},
+        "step": {name: step[name] for name in STEP} | moved,
         "kernels": dict(sorted(kernels.items())),
     }
 

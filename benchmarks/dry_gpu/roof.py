@@ -1,0 +1,153 @@
+"""A model of the time of each launch on an H100: no measurement, and no card has confirmed it.
+
+    time = start + max(bytes / rate of the memory, FLOPs / rate of the units)
+
+The rates are what such kernels reach on that card, not its peaks; ASSUMPTIONS has each with its source. A
+rate falls where too few threads are resident to hide the latency, by the occupancy of the compiled kernel,
+and where the last wave of blocks leaves multiprocessors idle. Inputs are assumed to be in memory, not in the
+L2 cache, and clocks not to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.dry_gpu.record import Launch
+from tinytensor.runtime.cuda.occupancy import occupancy
+
+ARCHITECTURE, MULTIPROCESSORS = 90, 132
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """One number of the model, and where it is from."""
+
+    value: float
+    unit: str
+    source: str
+
+    def cells(self) -> list[str]:
+        """Value, unit and source as text."""
+        return [f"{self.value:.4g}", self.unit, self.source]
+
+
+_TILES = "estimate from the instructions of the compiled kernel"
+ASSUMPTIONS = {
+    "memory": Assumption(
+        3.0e12,
+        "B/s",
+        "copy of a large tensor, measured by others (Dao-AILab/quack, hadamard_roofline: 3.00-3.03)",
+    ),
+    "threads that keep the memory busy": Assumption(
+        430,
+        "per multiprocessor",
+        "Little's law: 3.0e12 B/s for 600 ns are 13.6 KB in flight on each; a thread has two vectors of 16",
+    ),
+    "start": Assumption(
+        1.3e-6,
+        "s",
+        "gap between kernels of a graph, measured by others (Hazy Research, no bubbles: about 1.3 µs)",
+    ),
+    "tensor cores": Assumption(
+        340e12,
+        "FLOP/s",
+        "16 bits, mma.sync: a step of a 128 × 128 × 16 tile moves 32.8 KB through shared memory: 256 cycles"
+        " of 128 bytes, so 474e12 at most; of such bounds kernels reach about 70%",
+    ),
+    "tensor cores, TF32": Assumption(150e12, "FLOP/s", f"{_TILES}: it rounds each operand in each warp"),
+    "float32": Assumption(48e12, "FLOP/s", "cuBLAS reaches 47e12 to 52e12 of 67e12 (others' measurements)"),
+    "float64": Assumption(25e12, "FLOP/s", "three quarters of the data sheet's 34e12, as for float32"),
+    "prologue of a product": Assumption(
+        128, "elements of the inner axis", "time to fill the stages and to write the tile"
+    ),
+    "warps that keep tensor cores busy": Assumption(
+        16, "per multiprocessor", "two blocks of eight; one of them waits at the barrier of each step"
+    ),
+    "unaligned reads of a product": Assumption(
+        0.35, "of the rate", f"{_TILES}: eight loads of two bytes in the place of one of sixteen"
+    ),
+    "attention forward": Assumption(
+        220e12,
+        "FLOP/s",
+        "FlashAttention-2 reaches 229e12 for causal heads of 64 at T 1024 (FlashAttention-3's paper)",
+    ),
+    "attention backward": Assumption(160e12, "FLOP/s", f"FlashAttention-2 reaches about 238e12; {_TILES}"),
+    "attention in float32": Assumption(20e12, "FLOP/s", _TILES),
+}
+
+
+def _value(name: str) -> float:
+    return ASSUMPTIONS[name].value
+
+
+@dataclass(frozen=True)
+class Time:
+    """The modeled time of one launch, in seconds.
+
+    Attributes:
+        memory, compute: of its bytes and of its FLOPs alone.
+    """
+
+    memory: float
+    compute: float
+
+    @property
+    def seconds(self) -> float:
+        """The time from the end of the kernel before it."""
+        return _value("start") + max(self.memory, self.compute)
+
+
+def resident(launch: Launch) -> int:
+    """Blocks of a launch that a multiprocessor holds at once, at least one."""
+    used = launch.resources
+    blocks = occupancy(ARCHITECTURE, launch.threads, used.registers, used.shared + launch.shared).blocks
+    return max(1, blocks)
+
+
+def share_of_rate(launch: Launch, threads: float) -> float:
+    """Share of the full rate that a launch reaches, if so many threads on a multiprocessor are needed for it.
+
+    The multiprocessor with the most blocks determines the time. It executes them in groups of those that are
+    resident together; the last group has fewer, and so a lower rate.
+    """
+    most, together = -(-launch.blocks // MULTIPROCESSORS), resident(launch)
+    whole, last = divmod(most, together)
+    full = min(1.0, together * launch.threads / threads)
+    rest = min(1.0, last * launch.threads / threads)
+    time = whole * together / full + (last / rest if last else 0.0)
+    return launch.blocks / MULTIPROCESSORS / time
+
+
+def compute_rate(launch: Launch) -> float:
+    """FLOPs per second of a launch that is not limited by memory."""
+    kernel, name, warps = launch.kernel, launch.name, 32.0
+    share = share_of_rate(launch, warps * _value("warps that keep tensor cores busy"))
+    if kernel.startswith("attention"):
+        if "bfloat16" not in name and "half" not in name:
+            return _value("attention in float32") * share_of_rate(launch, 8 * warps)
+        which = "forward" if "forward" in kernel else "backward"
+        return _value(f"attention {which}") * share_of_rate(launch, 8 * warps)
+    if not kernel.startswith("matmul"):
+        return _value("float32") * share_of_rate(launch, 8 * warps)
+    if kernel == "matmul_tensor_cores":
+        narrow = "bfloat16" in name or "half" in name
+        rate = _value("tensor cores" if narrow else "tensor cores, TF32") * share
+    else:
+        rate = _value("float64" if "double" in name else "float32") * share_of_rate(launch, 8 * warps)
+    inner = max(launch.measured.inner, 1)
+    rate *= inner / (inner + _value("prologue of a product"))
+    return rate if launch.measured.aligned else rate * _value("unaligned reads of a product")
+
+
+def time_of(launch: Launch) -> Time:
+    """The modeled time of a launch whose bytes and FLOPs are measured."""
+    busy = share_of_rate(launch, _value("threads that keep the memory busy"))
+    memory = launch.measured.nbytes / (_value("memory") * min(1.0, busy))
+    flops = launch.measured.flops
+    return Time(memory, flops / compute_rate(launch) if flops else 0.0)
+
+
+def seconds(launches: Sequence[Launch]) -> float:
+    """The modeled time of launches, one after another."""
+    return sum(time_of(launch).seconds for launch in launches)
