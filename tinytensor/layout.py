@@ -17,6 +17,10 @@ __all__ = ["Layout"]
 SMALL = 4096  # elements; NumPy allocates the memory of smaller results, and ops take shorter paths
 EXACT_OVERLAP = 65_536  # elements; above, `overlaps` does not enumerate
 MAX_INTERNED = 10_000  # layouts
+LONG_ROW, ROW_UNIT = (
+    512,
+    64,
+)  # elements: of rows that may have a gap after them, and what it rounds them up to
 
 
 class Layout:
@@ -358,6 +362,22 @@ def ordered(shape: Shape, order: Sequence[int]) -> Layout:
     for axis, step in zip(order, steps, strict=True):
         strides[axis] = step
     return Layout(check_shape(shape, "ordered"), tuple(strides), 0)
+
+
+def with_aligned_rows(shape: Shape, itemsize: int) -> Layout:
+    """C-contiguous layout, but with a gap after each row (the last axis) where long rows would otherwise
+    begin at addresses that are no multiple of 16 bytes, as vector accesses need them.
+
+    Example:
+        >>> with_aligned_rows((2, 1001), 2).strides, with_aligned_rows((2, 1008), 2).strides
+        ((1024, 1), (1008, 1))
+    """
+    rows, row = prod(shape[:-1]), shape[-1] if shape else 0
+    if rows < 2 or row < LONG_ROW or row * itemsize % 16 == 0:
+        return contiguous(shape)
+    step = -(-row // ROW_UNIT) * ROW_UNIT
+    strides = [step * s for s in contiguous_strides(shape[:-1])]
+    return Layout(check_shape(shape, "with_aligned_rows"), (*strides, 1), 0)
 
 
 # -- errors that several methods raise -----------------------------------------------------------------------

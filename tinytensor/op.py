@@ -41,11 +41,17 @@ Precision = Literal["narrow", "wide"]
 
 
 class Spec(NamedTuple):
-    """Shape and dtype of one input or output, and optionally the memory order of its axes."""
+    """Shape and dtype of one input or output, and optionally how an output lies in memory.
+
+    Attributes:
+        order: its axes in memory order, slowest first.
+        aligned: on a device its rows begin at aligned addresses: see `layout.with_aligned_rows`.
+    """
 
     shape: Shape
     dtype: DType
     order: Shape | None = None
+    aligned: bool = False
 
     @property
     def ndim(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from tinytensor.device import Device, cpu
 from tinytensor.dtypes import DType
 from tinytensor.errors import DeviceError, DTypeError, ShapeError
-from tinytensor.layout import MAX_INTERNED, SMALL, Layout, contiguous, ordered
+from tinytensor.layout import MAX_INTERNED, SMALL, Layout, contiguous
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import NUMPY, Array
 from tinytensor.shapes import normalize_axis
@@ -291,15 +291,16 @@ def arr(t: Tensor) -> Array:
     return array
 
 
-def empty(shape: Shape, dtype: DType, order: Shape | None = None, device: Device = cpu) -> Tensor:
-    """Uninitialized tensor; `order` lists the axes in memory order, slowest first."""
-    layout = contiguous(shape) if order is None else ordered(shape, order)
+def empty(shape: Shape, dtype: DType, device: Device = cpu, layout: Layout | None = None) -> Tensor:
+    """Uninitialized tensor, C-contiguous or of another layout of this shape, which has offset 0."""
+    if layout is None:
+        layout = contiguous(shape)
     if device is not cpu:
-        return wrap(None, layout, alloc_on(runtime_of(device), layout.size, dtype))
-    if order is None and layout.size <= SMALL:
+        return wrap(None, layout, alloc_on(runtime_of(device), layout.extent[1] + 1, dtype))
+    if layout.is_contiguous and layout.size <= SMALL:
         return small(layout, dtype)
     array, storage = alloc(shape, dtype)
-    return wrap(array if order is None else None, layout, storage)
+    return wrap(array if layout.is_contiguous else None, layout, storage)
 
 
 def small(layout: Layout, dtype: DType) -> Tensor:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from tinytensor.autograd.scope import Scope
+from tinytensor.dtypes import DType
 from tinytensor.op import Precision
 
 __all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]
@@ -154,10 +155,19 @@ def _in_backward(create: bool, retain: bool, function: Callable[[], T]) -> T:
 
 
 class Cast(Protocol):
-    """A function that casts the inputs of ops."""
+    """A function that casts the inputs of ops.
+
+    Attributes:
+        dtype: the 16-bit dtype of products.
+    """
+
+    dtype: DType
 
     def __call__(self, precision: Precision | None, ins: Sequence[Any]) -> Sequence[Any]:
         """Cast the inputs of an op with this `Op.autocast`."""
+
+    def covers(self, x: Any) -> bool:
+        """Whether ops on the device of the tensor x are cast."""
 
     def afresh(self) -> Cast:
         """A copy with an empty cache."""
@@ -173,6 +183,12 @@ def inputs_of(precision: Precision, *ins: Any) -> Sequence[Any]:
     """The inputs of a composite op, cast if casting is active."""
     cast = _cast.get()
     return ins if cast is None else cast(precision, ins)
+
+
+def autocast_dtype(x: Any) -> DType | None:
+    """The 16-bit dtype of products on the device of the tensor x if casting is active there, else None."""
+    cast = _cast.get()
+    return None if cast is None or not cast.covers(x) else cast.dtype
 
 
 class using(Scope):  # noqa: N801

@@ -7,29 +7,27 @@ from typing import Any
 
 from tinytensor.autograd.backward import ATTACHED
 from tinytensor.dtypes import DType
+from tinytensor.layout import Layout
 from tinytensor.runtime.cpu.arrays import NUMPY
 from tinytensor.storage import DeviceStorage, GraphStorage, PooledStorage, alloc
 from tinytensor.tensor import Tensor
 
 
-def reusable(x: Tensor, shape: tuple[int, ...], dtype: DType) -> bool:
-    """Whether a result of this shape and dtype may reuse x's memory: same size, no other references."""
+def reusable(x: Tensor, layout: Layout, dtype: DType) -> bool:
+    """Whether a result of this layout and dtype may reuse x's memory: same size, no other references."""
     s = x.storage
+    if (
+        getattr(x, "_origin", None) is not ATTACHED
+        or x.layout != layout
+        or layout.extent[1] + 1 != s.size
+        or s.dtype is not dtype
+        or sys.getrefcount(s) > _HELD_TWICE
+    ):
+        return False
     if type(s) is DeviceStorage or type(s) is GraphStorage:  # whose steps run in order
-        return (
-            getattr(x, "_origin", None) is ATTACHED
-            and x.layout.is_contiguous
-            and x.layout.size == s.size
-            and (x.layout.shape, s.dtype) == (shape, dtype)
-            and sys.getrefcount(s) <= _HELD_TWICE
-        )
+        return True
     return (
         type(s) is PooledStorage
-        and getattr(x, "_origin", None) is ATTACHED
-        and x.layout.is_contiguous
-        and x.layout.size == s.size
-        and (x.layout.shape, s.dtype) == (shape, dtype)
-        and sys.getrefcount(s) <= _HELD_TWICE
         and sys.getrefcount(s.block.bytes) <= _ONE_VIEW
         and sys.getrefcount(s.buffer) <= _ONE_ARRAY
     )

@@ -30,7 +30,7 @@ from tinytensor.dispatch.record import edges_of, record
 from tinytensor.dispatch.watch import watched, watchers
 from tinytensor.errors import AllocationError
 from tinytensor.layout import SMALL
-from tinytensor.op import Op, Spec
+from tinytensor.op import Op
 from tinytensor.runtime.cpu.arrays import quiet
 from tinytensor.runtime.cpu.graph import capturing, graphs
 from tinytensor.runtime.cpu.memory import out_of_memory, without_memory
@@ -190,9 +190,9 @@ def _output(op: type[Op], k: int, xs: Sequence[Any], result: Result, device: Dev
     if device is cpu and spec.order is None and layout.size <= SMALL:
         t = small(layout, spec.dtype)
     else:
-        reused = _reused(op, k, xs, spec) if op.may_reuse and not retaining() else None
+        reused = _reused(op, k, xs, result) if op.may_reuse and not retaining() else None
         try:
-            t = empty(*spec, device) if reused is None else reused
+            t = empty(spec.shape, spec.dtype, device, layout) if reused is None else reused
         except AllocationError:
             if device is not cpu:
                 raise
@@ -232,13 +232,13 @@ def _compute(
             raise missing from None
 
 
-def _reused(op: type[Op], k: int, xs: Sequence[Any], spec: Spec) -> Tensor | None:
+def _reused(op: type[Op], k: int, xs: Sequence[Any], result: Result) -> Tensor | None:
     """Tensor over the memory of the input that output k may reuse, if nothing else references that memory."""
     name = op.may_reuse.get(op.outputs[k])
     if name is None:
         return None
     x = xs[op.inputs.index(name)]
-    if x is None or not reusable(x, spec.shape, spec.dtype):
+    if x is None or not reusable(x, result.layout, result.spec.dtype):
         return None
     if graphs and (graph := capturing()) is not None:
         graph.note_write(x.storage)  # by the step of this op

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from tinytensor import dtypes
@@ -170,6 +171,18 @@ class Launch:
             need = "the kernel reads it as one block"
             copies.hidden(op, operand, view.shape, view.strides, view.nbytes, need)
         return self.packed(view, wanted)
+
+    def rows(self, view: View, *, op: str = "", operand: str = "an operand") -> View:
+        """(..., C) as (rows, C), whose rows may have gaps between them; a copy unless the strides allow it.
+
+        Raises:
+            ShapeError: the strides require a copy, and `tt.config.strict_layout` is on.
+        """
+        shape = (prod(view.shape[:-1]), view.shape[-1])
+        found = view.layout.reshape(shape)
+        if found is None or (found.strides[1] != 1 and found.size):
+            view, found = self.dense(view, op=op, operand=operand), contiguous(shape)
+        return view.read_through(found)
 
     def packed(self, view: View, dtype: DType) -> View:
         """A C-contiguous copy of the View in a dtype."""

@@ -13,7 +13,7 @@ from tinytensor.dispatch.checks import common_device
 from tinytensor.dispatch.elementwise import NUMBERS, Elementwise
 from tinytensor.dtypes import DType
 from tinytensor.errors import DTypeError
-from tinytensor.layout import SMALL, Layout, contiguous, ordered
+from tinytensor.layout import SMALL, Layout, contiguous, ordered, with_aligned_rows
 from tinytensor.op import Direct, Op, Spec
 from tinytensor.tensor import Meta, Tensor, interned, meta_of
 
@@ -162,5 +162,8 @@ def _plan(op: type[Op], xs: Sequence[Any], params: dict[str, Any]) -> Plan:
 
 
 def _result(spec: Spec, device: Device) -> Result:
-    layout = contiguous(spec.shape) if spec.order is None else ordered(spec.shape, spec.order)
+    if spec.aligned and device is not cpu:
+        layout = with_aligned_rows(spec.shape, spec.dtype.itemsize)
+    else:
+        layout = contiguous(spec.shape) if spec.order is None else ordered(spec.shape, spec.order)
     return Result(spec, layout, interned(layout, spec.dtype, device))

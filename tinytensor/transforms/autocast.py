@@ -108,13 +108,17 @@ class _Casting:
 
     def __call__(self, precision: Precision | None, ins: Sequence[Any]) -> Sequence[Any]:
         """The inputs that an op of this precision gets."""
-        if self.device_type and any([is_tensor(x) and x.device.type != self.device_type for x in ins]):
+        if self.device_type and any([is_tensor(x) and not self.covers(x) for x in ins]):
             return ins
         if precision == "narrow":
             return [self._narrow(x) if is_tensor(x) else x for x in ins]
         if precision == "wide":
             return [cast(x, float32) if is_tensor(x) and x.storage.dtype.narrow else x for x in ins]
         return ins
+
+    def covers(self, x: Any) -> bool:
+        """Whether ops on the device of the tensor x are cast."""
+        return self.device_type is None or x.storage.device.type == self.device_type
 
     def afresh(self) -> _Casting:
         """A copy with an empty cache."""

@@ -261,7 +261,7 @@ __global__ void matmul_row_by_columns(
 
 // ---- parts -----------------------------------------------------------------------------------------------
 
-// W neighbors of y, the first of which is element i.
+// W neighbors of y, the first of which is element i. The parts have no gaps.
 template <int W, class T, class Gate>
 __device__ __forceinline__ void add_parts(
     const Output<T, Gate>& out, const acc_t<T>* parts, const T* bias, const Product& p, long long i) {
@@ -273,7 +273,7 @@ __device__ __forceinline__ void add_parts(
         for (int j = 0; j < W; j++) sums[j] += static_cast<total_t<T>>(v.at[j]);
     }
     const long long row = i / p.columns;
-    write_sums(out.from(row * p.columns), bias, p, 0, static_cast<int>(i - row * p.columns), sums);
+    write_sums(out.from(row * p.y_row), bias, p, 0, static_cast<int>(i - row * p.columns), sums);
 }
 
 template <class T, class Gate>

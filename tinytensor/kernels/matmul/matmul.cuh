@@ -2,21 +2,22 @@
 // (bias, gate, store).
 //
 // y = gate(a @ b + bias) for every index of the batch axes: a is rows × inner, b is inner × columns, y is
-// C-contiguous; bias and gate are optional. The operands are read through their strides; each matrix has one
-// stride of 1. So a transposed operand needs no copy, and an operand that is broadcast along the batch has
-// stride 0 there.
+// C-contiguous but for a gap after each row; bias and gate are optional. The operands are read through their
+// strides; each matrix has one stride of 1. So a transposed operand needs no copy, and an operand that is
+// broadcast along the batch has stride 0 there.
 //
 // Grid: one axis. Tiles of y come first, 8 tiles down by all tiles across, so that blocks that run together
 // share operands in the L2 cache; then the parts into which `inner` is cut; then the batch.
 #pragma once
 #include "elementwise/gelu.cuh"
 
-// By value. In Python: struct.Struct("@8i13q").
+// By value. In Python: struct.Struct("@8i14q").
 struct Product {
     int rows, columns, inner;
     int part, parts;  // length of a part of `inner` (of the last one: at most that), and how many there are
     int batch[3];     // sizes of the batch axes except the first, which is not needed
-    long long size;   // of y, in elements
+    long long size;   // of y, in elements, without the gaps
+    long long y_row;  // from row to row of y: at least columns
     long long a_row, a_inner, b_inner, b_column;  // strides, in elements
     long long a_batch[4], b_batch[4];
 };
@@ -34,7 +35,7 @@ __device__ __forceinline__ Place place_of_matrix(const Product& p, unsigned matr
     const unsigned part = matrix % p.parts, batch = matrix / p.parts;
     at.first = static_cast<int>(part) * p.part;
     at.last = p.inner - at.first < p.part ? p.inner : at.first + p.part;
-    at.y = part * p.size + static_cast<long long>(batch) * p.rows * p.columns;
+    at.y = part * p.size + static_cast<long long>(batch) * p.rows * p.y_row;
     at.a = at.b = 0;
     unsigned index = batch;
 #pragma unroll
@@ -90,7 +91,7 @@ template <int W, class R, class Gate>
 __device__ __forceinline__ void write_neighbors(
     const Output<R, Gate>& out, const Product& p, int row, int column, const Vec<R, W>& z) {
     if (row >= p.rows) return;
-    const long long at = static_cast<long long>(row) * p.columns + column;
+    const long long at = static_cast<long long>(row) * p.y_row + column;
     if constexpr (same<Gate, Plain>) {
         write_inside(out.y + at, p.columns - column, z);
     } else {

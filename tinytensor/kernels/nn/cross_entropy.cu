@@ -1,4 +1,5 @@
-// Cross-entropy of logits (count, width) with class targets, forward and backward.
+// Cross-entropy of logits (count, width) with class targets, forward and backward. Rows may have a gap after
+// them: `row`, and `drow` for the gradient, are the distances from row to row, in elements.
 // Mapping: rows.cuh; one block reduces the losses of all rows.
 // Traffic: forward reads the logits once, with the online maximum and the rescaled sum of exponentials per
 // thread; smoothing takes a second pass. Backward reads the logits once and writes the gradient once, which
@@ -15,7 +16,7 @@
 template <class T>
 __global__ void __launch_bounds__(512, 1) cross_entropy_forward(
     acc_t<T>* losses, acc_t<T>* tops, acc_t<T>* logs, const T* logits, const long long* targets,
-    long long count, int width, long long ignore, double smoothing, Bounds classes) {
+    long long count, int width, long long row, long long ignore, double smoothing, Bounds classes) {
     using A = acc_t<T>;
     constexpr int W = rows::neighbors<T>;
     for (long long r = rows::first(); r < count; r += rows::step()) {
@@ -27,10 +28,10 @@ __global__ void __launch_bounds__(512, 1) cross_entropy_forward(
             if (tops != nullptr) tops[r] = logs[r] = 0;
             continue;
         }
-        const T* x = logits + r * width;
-        auto row = rows::pieces_of(x, width);
+        const T* x = logits + r * row;
+        auto pieces = rows::pieces_of(x, width);
         A top = lowest<A>(), total = 0;
-        row.walk([&](const Vec<T>(&part)[1], int, int column) {
+        pieces.walk([&](const Vec<T>(&part)[1], int, int column) {
             A here = top;
 #pragma unroll
             for (int e = 0; e < W; e++) {
@@ -51,7 +52,7 @@ __global__ void __launch_bounds__(512, 1) cross_entropy_forward(
         if (smoothing != 0) {
             const A share = static_cast<A>(smoothing);
             A below = 0;
-            row.walk([&](const Vec<T>(&part)[1], int, int column) {
+            pieces.walk([&](const Vec<T>(&part)[1], int, int column) {
 #pragma unroll
                 for (int e = 0; e < W; e++) {
                     if (rows::inside(column + e, width)) below += to_acc(part[0].at[e]) - highest_of_all;
@@ -86,11 +87,11 @@ __global__ void cross_entropy_backward_factor(
 // dlogits = (exp(x - top - log) - smoothing / width - (1 - smoothing at the target)) * factor * grad; 0 where
 // the target is `ignore`, nan where it is no valid class. factor may be null; grad has one element, or one
 // per row.
-template <class T>
+template <class T, class G>
 __global__ void __launch_bounds__(512, 1) cross_entropy_backward(
-    T* dlogits, const T* grad, const T* logits, const long long* targets, const acc_t<T>* tops,
-    const acc_t<T>* logs, const double* factor, long long count, int width, bool grad_per_row,
-    long long ignore, double smoothing) {
+    T* dlogits, const G* grad, const T* logits, const long long* targets, const acc_t<T>* tops,
+    const acc_t<T>* logs, const double* factor, long long count, int width, long long row, long long drow,
+    bool grad_per_row, long long ignore, double smoothing) {
     using A = acc_t<T>;
     constexpr int W = rows::neighbors<T>;
     const A share = static_cast<A>(smoothing);
@@ -100,8 +101,8 @@ __global__ void __launch_bounds__(512, 1) cross_entropy_backward(
         const A top = tops[r], log = logs[r], rest = share / width, hit = 1 - share;
         A scale = to_acc(grad[grad_per_row ? r : 0]);
         if (factor != nullptr) scale *= static_cast<A>(*factor);
-        auto row = rows::pieces_of(logits + r * width, width);
-        row.walk([&](const Vec<T>(&part)[1], int, int column) {
+        auto pieces = rows::pieces_of(logits + r * row, width);
+        pieces.walk([&](const Vec<T>(&part)[1], int, int column) {
             Vec<T> out;
 #pragma unroll
             for (int e = 0; e < W; e++) {
@@ -109,7 +110,7 @@ __global__ void __launch_bounds__(512, 1) cross_entropy_backward(
                 const A d = (column + e == target ? p - hit : p) * scale;
                 out.at[e] = from_acc<T>(ignored ? A(0) : bad ? nan<A>() : d);
             }
-            rows::write(dlogits + r * width, column, width, out);
+            rows::write(dlogits + r * drow, column, width, out);
         });
     }
 }

@@ -28,10 +28,7 @@ LARGEST = (1 << 31) - 1024  # rows, columns or inner elements: kernels count the
 
 
 class Product(NamedTuple):
-    """y = a @ b per batch index: a is rows × inner, b is inner × columns, y is C-contiguous.
-
-    Strides are counted in elements.
-    """
+    """y = a @ b per batch index: a is rows × inner, b is inner × columns. Strides are counted in elements."""
 
     rows: int
     columns: int
@@ -52,19 +49,21 @@ class Product(NamedTuple):
             *sizes, self.b_column, self.b_inner, self.a_inner, self.a_row, self.b_batch, self.a_batch
         )
 
-    def packed(self, part: int, parts: int) -> bytes:
-        """`Product` of matmul.cuh as bytes, with `inner` cut into `parts` parts of length `part`."""
+    def packed(self, part: int, parts: int, y_row: int) -> bytes:
+        """`Product` of matmul.cuh as bytes, with `inner` cut into `parts` parts of length `part`, and rows of
+        y that begin every `y_row` elements.
+        """
         missing = BATCH_AXES - len(self.batch)
         sizes, zeros = (1,) * missing + self.batch, (0,) * missing
         return _FORM.pack(
             *(self.rows, self.columns, self.inner, part, parts, *sizes[1:]),
-            self.matrices * self.rows * self.columns,
+            *(self.matrices * self.rows * self.columns, y_row),
             *(self.a_row, self.a_inner, self.b_inner, self.b_column),
             *(*zeros, *self.a_batch, *zeros, *self.b_batch),
         )
 
 
-_FORM = struct.Struct("@8i13q")
+_FORM = struct.Struct("@8i14q")
 
 
 def product_of(a: Layout, b: Layout, ta: bool, tb: bool) -> Product:
@@ -241,7 +240,8 @@ class Plan(NamedTuple):
     p: Product
     turned: bool  # computes the transposed product: the kernel gets the second operand first
     choice: Choice
-    packed: bytes
+    packed: bytes  # for the kernel that writes y
+    in_parts: bytes  # for the kernel that writes parts
     grid: int
     target: DType  # dtype that the first kernel writes
 
@@ -267,9 +267,10 @@ def multiply(
 
     Args:
         launch: the launch of any op.
-        y: (..., M, N), C-contiguous; may have another shape with as many elements.
+        y: (..., M, N), C-contiguous, or with a gap after each row; if contiguous, it may have another shape
+            with as many elements. Its dtype may be float32 where that of the operands is 16-bit.
         gate: a functor of kernels/elementwise/gelu.cuh, or PLAIN.
-        before: optional second output, receives a @ b + bias; as many elements as y.
+        before: optional second output, receives a @ b + bias; has the layout of y.
         a, b: (..., M, K) and (..., K, N), or with these two axes swapped if `ta` or `tb` is set.
             Leading axes broadcast. Any strides; if neither of the last two is 1, the operand is copied.
         bias: (N,), C-contiguous.
@@ -278,7 +279,20 @@ def multiply(
     if y.layout.size == 0:
         return
     vendor = config.matmul == "vendor"
-    key = launch.runtime, a.layout, b.layout, ta, tb, y.dtype, bias is None, vendor, config.tf32
+    y_row = 0 if y.is_contiguous else y.strides[-2]
+    key = (
+        launch.runtime,
+        a.layout,
+        b.layout,
+        ta,
+        tb,
+        a.dtype,
+        y.dtype,
+        y_row,
+        bias is None,
+        vendor,
+        config.tf32,
+    )
     plan = _plans.get(key)
     if plan is None:
         p = product_of(a.layout, b.layout, ta, tb)
@@ -290,10 +304,10 @@ def multiply(
         # Compute a column of y as a row of its transpose.
         turned = p.columns == 1 and p.rows > 1 and bias is None and not vendor
         p = p.turned() if turned else p
-        plan = _plans[key] = plan_of(p, y.dtype, choose(p, y.dtype, launch.runtime), turned)
+        plan = _plans[key] = plan_of(p, y.dtype, choose(p, a.dtype, launch.runtime), turned, y_row)
     if vendor:
         z = y if before is None else before
-        _multiply_by_vendor(launch, plan.p, z, a, b, bias)
+        _multiply_by_vendor(launch, plan.p, z, y_row, a, b, bias)
         if gate != PLAIN:
             elementwise(launch.runtime, "gelu", gate, y, (z,), y.dtype, y.dtype)
         return
@@ -328,8 +342,8 @@ def _copied(launch: Launch, v: View) -> View:
     return launch.packed(v, v.dtype)
 
 
-def plan_of(p: Product, dtype: DType, choice: Choice, turned: bool = False) -> Plan:
-    """Launch parameters of the chosen kernel for a product of this dtype."""
+def plan_of(p: Product, dtype: DType, choice: Choice, turned: bool = False, y_row: int = 0) -> Plan:
+    """Launch parameters of the chosen kernel for a product of this dtype; `y_row` is 0 without gaps."""
     if max(p.rows, p.columns, p.inner) > LARGEST:
         raise ShapeError(
             f"matmul: a product of {p.rows} × {p.inner} by {p.inner} × {p.columns} elements",
@@ -341,7 +355,8 @@ def plan_of(p: Product, dtype: DType, choice: Choice, turned: bool = False) -> P
     part = -(-inner // (64 * choice.parts)) * 64 if choice.parts > 1 else inner
     parts = -(-inner // part)
     target = float32 if parts > 1 and dtype.narrow else dtype
-    return Plan(p, turned, choice._replace(parts=parts), p.packed(part, parts), choice.grid * parts, target)
+    packed, in_parts = [p.packed(part, parts, row) for row in (y_row or p.columns, p.columns)]
+    return Plan(p, turned, choice._replace(parts=parts), packed, in_parts, choice.grid * parts, target)
 
 
 def start(
@@ -352,13 +367,13 @@ def start(
     choice, runtime = plan.choice, launch.runtime
     in_parts = choice.parts > 1
     template = (plan.target, *choice.template, PLAIN if in_parts else gate)
-    together = _training(y.dtype) if choice.kernel == "matmul_tiles" else ()
+    together = _training(choice.template[0]) if choice.kernel == "matmul_tiles" else ()
     kernel = runtime.kernel(choice.file, choice.kernel, *template, together=together)
     if not in_parts:
         kernel(plan.grid, choice.block, (y, before, a, b, bias, plan.packed))
         return
     sums = launch.scratch((choice.parts, y.layout.size), plan.target)
-    kernel(plan.grid, choice.block, (sums, None, a, b, None, plan.packed))
+    kernel(plan.grid, choice.block, (sums, None, a, b, None, plan.in_parts))
     add = runtime.kernel("matmul", "matmul_sum", y.dtype, gate)
     add(blocks_for(y.layout.size, 1024), 256, (y, before, sums, bias, plan.packed))
 
@@ -372,11 +387,13 @@ def sum_columns(launch: Launch, y: View, x: View) -> None:
         x = _copied(launch, x)
     (m, n), row = x.shape, x.strides[0]
     p = Product(1, n, m, 1, (), 0, 1, row if m > 1 else 0, 1, (), ())
-    plan = plan_of(p, y.dtype, _row_by_columns(p, y.dtype, launch.runtime.multiprocessors))
+    plan = plan_of(p, y.dtype, _row_by_columns(p, x.dtype, launch.runtime.multiprocessors))
     start(launch, plan, y, (None, x, None))
 
 
-def _multiply_by_vendor(launch: Launch, p: Product, y: View, a: View, b: View, bias: View | None) -> None:
+def _multiply_by_vendor(
+    launch: Launch, p: Product, y: View, y_row: int, a: View, b: View, bias: View | None
+) -> None:
     """Matrix product through cuBLAS: for comparison; not allowed during graph capture."""
     runtime: Any = launch.runtime
     if runtime.device.type != "cuda":
@@ -385,9 +402,9 @@ def _multiply_by_vendor(launch: Launch, p: Product, y: View, a: View, b: View, b
             why="cuBLAS runs on GPUs alone, and there is no silent fallback to another library",
             fix='tt.config.matmul = "auto"',
         )
-    if y.dtype not in cublas.TYPES:
+    if a.dtype not in cublas.TYPES:
         raise DTypeError(
-            f'matmul: tt.config.matmul is "vendor", and the operands have dtype {y.dtype}',
+            f'matmul: tt.config.matmul is "vendor", and the operands have dtype {a.dtype}',
             why=f"cuBLAS multiplies {', '.join(map(str, cublas.TYPES))}",
             fix='tt.config.matmul = "auto"',
         )
@@ -396,4 +413,5 @@ def _multiply_by_vendor(launch: Launch, p: Product, y: View, a: View, b: View, b
     left = cublas.Operand(a.ptr, p.a_inner != 1, p.a_row if p.a_inner == 1 else p.a_inner, p.a_batch)
     right = cublas.Operand(b.ptr, p.b_inner == 1, p.b_column if p.b_inner == 1 else p.b_inner, p.b_batch)
     sizes = p.rows, p.columns, p.inner
-    cublas.multiply(runtime, y.dtype, sizes, p.batch, y.ptr, left, right, bias is not None, config.tf32)
+    out = cublas.Result(y.ptr, y.dtype, y_row or p.columns)
+    cublas.multiply(runtime, a.dtype, sizes, p.batch, out, left, right, bias is not None, config.tf32)

@@ -255,7 +255,7 @@ class Linear(Op):
 
     @staticmethod
     def infer(x: Spec, weight: Spec, bias: Spec | None, *, transposed: bool) -> Specs:
-        return (linear_spec("linear", x, weight, bias, transposed),)
+        return (linear_spec("linear", x, weight, bias, transposed)._replace(aligned=True),)
 
     @staticmethod
     def cpu(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.modes import autocast_dtype
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, composed, lifted, together
 from tinytensor.dispatch.checks import floating
@@ -72,21 +73,26 @@ def _cross_entropy_each(call: Samples) -> Any:
 @register
 class CrossEntropy(Op):
     """Hidden outputs, per row: the maximum, and log(sum(exp(x - maximum))). Both are kept, since their sum,
-    the logsumexp, loses the digits of the smaller one if logits are large.
+    the logsumexp, loses the digits of the smaller one if logits are large. If `wide`, the loss of 16-bit
+    logits is not rounded to their dtype.
     """
 
     inputs = ("logits", "targets")
     vmap = _cross_entropy_each
     outputs = ("loss", "top", "log")
     saves = ("logits", "targets", "top", "log")
-    dense = ("logits",)
     contiguous = ("logits",)
     flops = per_input(3.0)
-    autocast = "wide"
 
     @staticmethod
     def infer(
-        logits: Spec, targets: Spec, *, ignore_index: int, label_smoothing: float, reduction: str
+        logits: Spec,
+        targets: Spec,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+        wide: bool,
     ) -> Specs:
         floating("cross_entropy", logits)
         check_integers("cross_entropy", "targets", targets)
@@ -98,7 +104,7 @@ class CrossEntropy(Op):
             )
         shape = targets.shape if reduction == "none" else ()
         rows = Spec(targets.shape, accumulator(logits.dtype))
-        return Spec(shape, logits.dtype), rows, rows
+        return Spec(shape, rows.dtype if wide else logits.dtype), rows, rows
 
     @staticmethod
     def cpu(
@@ -111,6 +117,7 @@ class CrossEntropy(Op):
         ignore_index: int,
         label_smoothing: float,
         reduction: str,
+        wide: bool,
     ) -> None:
         x = as_rows(logits)  # (N, V)
         labels, counted = _labels(targets, x.shape[1], ignore_index)
@@ -149,6 +156,7 @@ class CrossEntropy(Op):
         ignore_index: int,
         label_smoothing: float,
         reduction: str,
+        wide: bool,
     ) -> bool:
         sums = reduction == "none", reduction == "mean"
         labels = as_int64(targets)
@@ -168,18 +176,20 @@ class CrossEntropy(Op):
         ignore_index: int,
         label_smoothing: float,
         reduction: str,
+        wide: bool,
     ) -> None:
         dtype, width, count = logits.dtype, logits.shape[-1], targets.size
         labels, bounds = on_device(launch, "cross_entropy", "targets", targets, width, ignore_index)
         losses = launch.scratch(targets.shape, accumulator(dtype))
-        block = team(width, dtype)
-        args = (losses, top, log, logits, labels, count, width, ignore_index, label_smoothing, bounds)
+        block, x = team(width, dtype), launch.rows(logits, op="cross_entropy", operand="the logits")
+        numbers = (count, width, x.strides[0], ignore_index, label_smoothing, bounds)
+        args = (losses, top, log, x, labels, *numbers)
         launch("cross_entropy_forward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
         if reduction == "none":
             write(launch.runtime, loss, losses)
         else:
             total = (loss, losses, labels, count, ignore_index, reduction == "mean")
-            launch("cross_entropy_forward_reduce", dtype, grid=1, block=one_block(count), args=total)
+            launch("cross_entropy_forward_reduce", loss.dtype, grid=1, block=one_block(count), args=total)
 
     @staticmethod
     def backward(
@@ -190,6 +200,7 @@ class CrossEntropy(Op):
         ignore_index: int,
         label_smoothing: float,
         reduction: str,
+        wide: bool,
     ) -> Grads:
         params = {
             "ignore_index": ignore_index,
@@ -213,7 +224,7 @@ class CrossEntropyBackward(Op):
     )
     outputs = ("dlogits",)
     saves = ("grad", "logits", "targets")
-    dense = ("grad", "logits", "top", "log")
+    dense = ("grad", "top", "log")
     may_reuse: ClassVar[dict[str, str]] = {"dlogits": "logits"}
     contiguous = ("grad", "logits", "top", "log")
     flops = 3.0
@@ -230,7 +241,7 @@ class CrossEntropyBackward(Op):
         label_smoothing: float,
         reduction: str,
     ) -> Specs:
-        return (logits,)
+        return (logits._replace(aligned=True),)
 
     @staticmethod
     def cpu(
@@ -300,21 +311,17 @@ class CrossEntropyBackward(Op):
             number = (factor, labels, count, ignore_index)
             launch("cross_entropy_backward_factor", grid=1, block=one_block(count), args=number)
         block, per_row = team(width, dtype), reduction == "none"
-        args = (
-            dlogits,
-            grad,
-            logits,
-            labels,
-            top,
-            log,
-            factor,
-            count,
-            width,
-            per_row,
-            ignore_index,
-            label_smoothing,
+        x, dx = launch.rows(logits, op="cross_entropy", operand="the logits"), launch.rows(dlogits)
+        numbers = (count, width, x.strides[0], dx.strides[0], per_row, ignore_index, label_smoothing)
+        args = (dx, grad, x, labels, top, log, factor, *numbers)
+        launch(
+            "cross_entropy_backward",
+            dtype,
+            grad.dtype,
+            grid=blocks_for(count, block[1]),
+            block=block,
+            args=args,
         )
-        launch("cross_entropy_backward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
 
     @staticmethod
     def backward(
@@ -349,7 +356,7 @@ def _cross_entropy_backward(
     label_smoothing: float,
     reduction: str,
 ) -> tuple[Tensor]:
-    """CrossEntropyBackward in unfused ops, for double backward."""
+    """CrossEntropyBackward in unfused ops, for double backward; grad may be wider than the logits."""
     width, dtype = logits.layout.shape[-1], logits.storage.dtype
     classes = constant(np.arange(width), int64, logits.storage.device)
     hit = cast(equal(unsqueeze(cast(targets, int64), -1), classes), accumulator(dtype))  # (..., V)
@@ -358,7 +365,8 @@ def _cross_entropy_backward(
     if reduction == "mean":
         factor = divide(factor, maximum(sum(factor), 1.0))
     g = unsqueeze(grad, -1) if reduction == "none" else grad
-    return (multiply(subtract(softmax(logits), target), multiply(unsqueeze(cast(factor, dtype), -1), g)),)
+    weights = multiply(unsqueeze(cast(factor, g.storage.dtype), -1), g)
+    return (cast(multiply(subtract(softmax(logits), target), weights), dtype),)
 
 
 def cross_entropy(
@@ -382,7 +390,7 @@ def cross_entropy(
         reduction: "mean" over the positions that are not ignored (nan if there are none), "sum", or "none".
 
     Returns:
-        shape (), or (...) with reduction="none"; dtype of logits.
+        shape (), or (...) with reduction="none"; dtype of logits, float32 in an autocast block.
 
     Raises:
         ShapeError: the shapes do not fit.
@@ -416,4 +424,5 @@ def cross_entropy(
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
         reduction=reduction,
+        wide=autocast_dtype(logits) is not None and logits.storage.dtype.narrow,
     )

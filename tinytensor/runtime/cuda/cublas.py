@@ -22,18 +22,26 @@ class Operand(NamedTuple):
     batch: tuple[int, ...]  # stride from matrix to matrix along each batch axis
 
 
+class Result(NamedTuple):
+    """Where the product goes: C-contiguous matrices but for a gap after each row, one after the other."""
+
+    ptr: int
+    dtype: DType
+    step: int  # from row to row, in elements
+
+
 def multiply(
     runtime: Any,
     dtype: DType,
     sizes: tuple[int, int, int],
     batch: tuple[int, ...],
-    y: int,
+    y: Result,
     a: Operand,
     b: Operand,
     accumulate: bool,
     tf32: bool,
 ) -> None:
-    """y = a @ b, or y += a @ b, for every index of the batch axes; y is C-contiguous.
+    """y = a @ b, or y += a @ b, for every index of the batch axes, of operands of this dtype.
 
     cuBLAS is column-major, so it computes the transposed product, of b and a in this order.
 
@@ -43,6 +51,7 @@ def multiply(
     runtime._refuse_in_capture("a product by cuBLAS")
     rows, columns, inner = sizes
     kind, item = TYPES[dtype], dtype.itemsize
+    matrix = rows * y.step
     number = ctypes.c_double if dtype is float64 else ctypes.c_float
     one, beta = number(1.0), number(float(accumulate))
     compute = _DOUBLE if dtype is float64 else _FLOAT_BY_TF32 if tf32 and dtype is float32 else _FLOAT
@@ -54,11 +63,11 @@ def multiply(
         for number_of_call, index in enumerate(product(*map(range, outer))):
             a_at = sum(i * step for i, step in zip(index, a_outer, strict=True))
             b_at = sum(i * step for i, step in zip(index, b_outer, strict=True))
-            y_at = number_of_call * matrices * rows * columns
+            y_at = number_of_call * matrices * matrix * y.dtype.itemsize
             cuda.cublas.gemmStridedBatchedEx(
                 *(handle, int(b.transposed), int(a.transposed), columns, rows, inner, ctypes.addressof(one)),
                 *(b.ptr + b_at * item, kind, max(b.step, inner if b.transposed else columns), b_step),
                 *(a.ptr + a_at * item, kind, max(a.step, rows if a.transposed else inner), a_step),
-                *(ctypes.addressof(beta), y + y_at * item, kind, columns, rows * columns),
+                *(ctypes.addressof(beta), y.ptr + y_at, TYPES[y.dtype], y.step, matrix),
                 *(matrices, compute, _DEFAULT),
             )
