@@ -9,7 +9,8 @@ from tinytensor.autograd.modes import inputs_of, using
 from tinytensor.device import Device
 from tinytensor.dtypes import accumulator, bool_, finfo, int64
 from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
-from tinytensor.ops.elementwise.comparison import greater, greater_equal, less, logical_and, where
+from tinytensor.ops.elementwise.comparison import greater, logical_and, where
+from tinytensor.ops.indexing.masking import tril, triu
 from tinytensor.ops.inplace import store
 from tinytensor.ops.matmul.matmul import product
 from tinytensor.ops.nn.dropout import dropout as drop
@@ -63,21 +64,17 @@ def _attend(
     dtype = q.storage.dtype
     q, k, v = [cast(for_all_heads(x, H), accumulator(dtype)) for x in (q, k, v)]
     s = multiply(product(q, k, False, True), scale)  # (B, H, Tq, Tk)
-    distances = _distances(Tq, Tk, q.storage.device)
     if slopes is not None:
-        falls = multiply(reshape(cast(slopes, s.storage.dtype), (H, 1, 1)), cast(distances, s.storage.dtype))
-        s = subtract(s, falls)
+        distances = cast(_distances(Tq, Tk, q.storage.device), s.storage.dtype)
+        s = subtract(s, multiply(reshape(cast(slopes, s.storage.dtype), (H, 1, 1)), distances))
     allowed = None
     if mask is not None:
         allowed = mask if mask.storage.dtype is bool_ else greater(mask, -math.inf)
         if mask.storage.dtype is not bool_:
             s = add(s, where(allowed, cast(mask, s.storage.dtype), 0.0))
     if causal:
-        past = greater_equal(distances, 0)
-        allowed = past if allowed is None else logical_and(allowed, past)
-    if window:
-        near = less(distances, window)
-        allowed = near if allowed is None else logical_and(allowed, near)
+        seen = _seen(Tq, Tk, window, q.storage.device)
+        allowed = seen if allowed is None else logical_and(allowed, seen)
     if allowed is not None:  # the lowest number instead of -inf: a fully masked row must not give nan
         s = where(allowed, s, finfo(s.storage.dtype).min)
     w = softmax(s)
@@ -98,6 +95,14 @@ def sum_of_groups(x: Tensor, shared: int) -> Tensor:
     """The adjoint of `for_all_heads`: sums (B, H, Tk, D) over groups of heads to (B, shared, Tk, D)."""
     B, H, Tk, D = x.layout.shape
     return x if shared == H else sum(reshape(x, (B, shared, H // shared, Tk, D)), 2)
+
+
+def _seen(Tq: int, Tk: int, window: int, device: Device) -> Tensor:
+    """Whether each query attends to each key, (Tq, Tk), bool: the last `window` keys, or with 0 all."""
+    seen = empty((Tq, Tk), bool_, device=device)
+    store(seen, True)
+    seen = tril(seen, Tk - Tq)
+    return triu(seen, Tk - Tq + 1 - window) if window else seen
 
 
 def _distances(Tq: int, Tk: int, device: Device) -> Tensor:
