@@ -1,4 +1,5 @@
-"""The machine code of kernels: wide loads and stores, tensor cores, and nothing in local memory.
+"""The machine code of kernels: wide loads and stores, tensor cores, short loops of copies, and nothing in
+local memory.
 
 Read with nvdisasm, NVIDIA's disassembler; skipped where it is not installed.
 """
@@ -34,15 +35,21 @@ pytestmark = pytest.mark.skipif(
 OPCODE = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
 
 
-def opcodes(file: Path, names: list[str], architecture: int, folder: Path) -> dict[str, Counter[str]]:
-    """How often each instruction occurs in each instance."""
+def code(file: Path, names: list[str], architecture: int, folder: Path) -> dict[str, str]:
+    """The machine code of each instance, as text."""
     compiled = nvrtc.build(file, names, f"sm_{architecture}")
     cubin = folder / "kernels.cubin"
     cubin.write_bytes(compiled.image)
     command = [str(disassembler()), "--print-code", str(cubin)]
     text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     sections = dict(re.findall(r"^\.text\.(\w+):\n(.*?)(?=^\.text\.|\Z)", text, re.MULTILINE | re.DOTALL))
-    return {name: Counter(OPCODE.findall(sections[symbol])) for name, symbol in compiled.symbols.items()}
+    return {name: sections[symbol] for name, symbol in compiled.symbols.items()}
+
+
+def opcodes(file: Path, names: list[str], architecture: int, folder: Path) -> dict[str, Counter[str]]:
+    """How often each instruction occurs in each instance."""
+    found = code(file, names, architecture, folder)
+    return {name: Counter(OPCODE.findall(text)) for name, text in found.items()}
 
 
 def count(found: Counter[str], *parts: str) -> int:
@@ -115,3 +122,38 @@ def test_products_of_tiles_run_on_tensor_cores(architecture: int, tmp_path: Path
     else:
         assert count(half, "HMMA", "1688", "F32") == 2
         assert not count(half, "LDGSTS")
+
+
+TILES = """
+#include "attention/attention_mma.cuh"
+extern __shared__ unsigned char smem[];
+template <class T, int HS, int N, int THREADS>
+__global__ void __launch_bounds__(THREADS, 1) tiles(const T* k, const T* v, Problem p) {
+    const Place place = place_of<N>(p.keys, p.heads, false);
+    Tiles<N, HS, THREADS, T> keys({k, p.k, place, p.keys, p.size}, 0);
+    Tiles<N, HS, THREADS, T> values({v, p.v, place, p.keys, p.size}, 0);
+    for (int j = 0, stage = 0; j < p.keys; j += N, stage ^= 1) {
+        T* const to = reinterpret_cast<T*>(smem) + stage * N * pitch<HS>;
+        keys.next(to);
+        values.next(to + 2 * N * pitch<HS>);
+        tt_mma::cp_async_commit();
+    }
+}
+"""
+
+
+@pytest.mark.parametrize("architecture", [80, 90, 120])
+def test_attention_copies_16_bytes_with_at_most_8_instructions(architecture: int, tmp_path: Path) -> None:
+    """Everything in the blocks of code that copy, the step to the next tile included."""
+    file = tmp_path / "tiles.cu"
+    file.write_text(TILES)
+    sizes = [(64, 64, 128), (64, 128, 256), (128, 32, 128)]  # of heads, rows and threads
+    names = [f"tiles<__nv_bfloat16, {size}, {rows}, {threads}>" for size, rows, threads in sizes]
+    found = code(file, names, architecture, tmp_path)
+    for name, (size, rows, threads) in zip(names, sizes, strict=True):
+        blocks = [OPCODE.findall(block) for block in re.split(r"^\.L_\w+:", found[name], flags=re.MULTILINE)]
+        copying = [Counter(block) for block in blocks if any(op.startswith("LDGSTS") for op in block)]
+        assert len(copying) == 2  # keys, values
+        for block in copying:
+            assert count(block, "LDGSTS", "128") == rows * size // 8 // threads
+            assert block.total() <= 8 * count(block, "LDGSTS")

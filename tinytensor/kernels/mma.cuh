@@ -94,7 +94,7 @@ __device__ __forceinline__ void cp_async16(void* shared, const void* global) {
                  ::"r"(shared_address(shared)), "l"(global) : "memory");
 }
 
-// Copies `bytes` bytes, 0 to 16, and fills the remainder with zeros. The address must be valid even for 0.
+// Copies `bytes` bytes, 0 to 16, and fills the remainder with zeros; for 0 the address is not read.
 __device__ __forceinline__ void cp_async16_zfill(void* shared, const void* global, int bytes) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                  ::"r"(shared_address(shared)), "l"(global), "r"(bytes) : "memory");

@@ -66,6 +66,7 @@ template <class T, int HS, int ROWS, int KEYS>
 __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward(
     T* y, float* lse, const T* q, const T* k, const T* v, const void* mask, Problem p) {
     constexpr int M = HS > 64 ? 1 : 2, N = KEYS / 8, C = HS / 8, P = pitch<HS>;
+    constexpr int THREADS = ROWS * (HS > 64 ? 2 : 1);
     constexpr bool KEPT = HS <= 128;             // the queries, in registers
     T* const keys = reinterpret_cast<T*>(smem);  // 2 of (KEYS, P)
     T* const values = keys + 2 * KEYS * P;       // 2 of (KEYS, P)
@@ -74,13 +75,14 @@ __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward
     const Place place = place_of<ROWS>(p.queries, p.heads, true);
     const Rows<const T> q_rows(q, p.q, place, p.queries, p.size), k_rows(k, p.k, place, p.keys, p.size),
         v_rows(v, p.v, place, p.keys, p.value_size);
-    const auto fetch = [&](int j0, int stage) {
-        load_tile<KEYS, HS>(keys + stage * KEYS * P, k_rows, j0);
-        load_tile<KEYS, HS>(values + stage * KEYS * P, v_rows, j0);
+    Tiles<KEYS, HS, THREADS, T> k_tiles(k_rows, 0), v_tiles(v_rows, 0);
+    const auto fetch = [&](int stage) {
+        k_tiles.next(keys + stage * KEYS * P);
+        v_tiles.next(values + stage * KEYS * P);
         tt_mma::cp_async_commit();
     };
-    load_tile<ROWS, HS>(queries, q_rows, place.first);
-    fetch(0, 0);
+    Tiles<ROWS, HS, THREADS, T>(q_rows, place.first).next(queries);
+    fetch(0);
     tt_mma::cp_async_wait<0>();
     __syncthreads();
     unsigned kept[KEPT ? HS / 16 : 1][M][4];
@@ -101,7 +103,7 @@ __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward
     for (int j0 = 0, stage = 0; j0 < end; j0 += KEYS, stage ^= 1) {
         tt_mma::cp_async_wait<0>();
         __syncthreads();  // this tile has arrived, and the last one is no longer read
-        if (j0 + KEYS < end) fetch(j0 + KEYS, stage ^ 1);
+        if (j0 + KEYS < end) fetch(stage ^ 1);
         const int count = min(KEYS, warp_end - j0);  // keys visible to the warp
         if (count <= 0) continue;
         float s[M][N][4];
@@ -182,14 +184,15 @@ __global__ void __launch_bounds__(ROWS * 2, 1) attention_backward_queries(
     const Rows<const T> q_rows(q, p.q, place, p.queries, p.size), k_rows(k, p.k, place, p.keys, p.size),
         v_rows(v, p.v, place, p.keys, p.value_size), g_rows(grad, p.grad, place, p.queries, p.value_size),
         y_rows(y, p.y, place, p.queries, p.value_size);
-    const auto fetch = [&](int j0, int stage) {
-        load_tile<KEYS, HS>(keys + stage * KEYS * P, k_rows, j0);
-        load_tile<KEYS, HS>(values + stage * KEYS * P, v_rows, j0);
+    Tiles<KEYS, HS, ROWS * 2, T> k_tiles(k_rows, 0), v_tiles(v_rows, 0);
+    const auto fetch = [&](int stage) {
+        k_tiles.next(keys + stage * KEYS * P);
+        v_tiles.next(values + stage * KEYS * P);
         tt_mma::cp_async_commit();
     };
-    load_tile<ROWS, HS>(queries, q_rows, place.first);
-    load_tile<ROWS, HS>(grads, g_rows, place.first);
-    fetch(0, 0);
+    Tiles<ROWS, HS, ROWS * 2, T>(q_rows, place.first).next(queries);
+    Tiles<ROWS, HS, ROWS * 2, T>(g_rows, place.first).next(grads);
+    fetch(0);
     tt_mma::cp_async_wait<0>();
     __syncthreads();
 
@@ -220,7 +223,7 @@ __global__ void __launch_bounds__(ROWS * 2, 1) attention_backward_queries(
     for (int j0 = 0, stage = 0; j0 < end; j0 += KEYS, stage ^= 1) {
         tt_mma::cp_async_wait<0>();
         __syncthreads();  // this tile has arrived, and the last one is no longer read
-        if (j0 + KEYS < end) fetch(j0 + KEYS, stage ^ 1);
+        if (j0 + KEYS < end) fetch(stage ^ 1);
         const int count = min(KEYS, warp_end - j0);  // keys visible to the warp
         if (count <= 0) continue;
         float s[1][N][4], ds[1][N][4];
@@ -266,9 +269,11 @@ __global__ void __launch_bounds__(ROWS * 2, 1) attention_backward_keys(
     const Place place = place_of<ROWS>(p.keys, p.heads, false);
     const Rows<const T> q_rows(q, p.q, place, p.queries, p.size), k_rows(k, p.k, place, p.keys, p.size),
         v_rows(v, p.v, place, p.keys, p.value_size), g_rows(grad, p.grad, place, p.queries, p.value_size);
+    const int start = max(place.first - p.reach, 0) / QUERIES * QUERIES;
+    Tiles<QUERIES, HS, ROWS * 2, T> q_tiles(q_rows, start), g_tiles(g_rows, start);
     const auto fetch = [&](int i0, int stage) {
-        load_tile<QUERIES, HS>(queries + stage * QUERIES * P, q_rows, i0);
-        load_tile<QUERIES, HS>(grads + stage * QUERIES * P, g_rows, i0);
+        q_tiles.next(queries + stage * QUERIES * P);
+        g_tiles.next(grads + stage * QUERIES * P);
         tt_mma::cp_async_commit();
         for (int n = threadIdx.x; n < QUERIES; n += blockDim.x) {
             const bool inside = i0 + n < p.queries;
@@ -277,10 +282,9 @@ __global__ void __launch_bounds__(ROWS * 2, 1) attention_backward_keys(
             means[stage * QUERIES + n] = inside ? delta[at] : 0.0f;
         }
     };
-    load_tile<ROWS, HS>(keys, k_rows, place.first);
-    load_tile<ROWS, HS>(values, v_rows, place.first);
+    Tiles<ROWS, HS, ROWS * 2, T>(k_rows, place.first).next(keys);
+    Tiles<ROWS, HS, ROWS * 2, T>(v_rows, place.first).next(values);
     tt_mma::cp_async_commit();  // without any query no fetch commits it
-    const int start = max(place.first - p.reach, 0) / QUERIES * QUERIES;
     if (p.queries > 0) fetch(start, 0);
 
     const int warp_j = place.first + row, column = blockIdx.y * (8 * C);

@@ -8,21 +8,42 @@
 // Rows of HS elements have stride HS + 8, so that 8 rows of 16 bytes are in different banks.
 template <int HS> constexpr int pitch = HS + 8;
 
-// Copies N rows to shared memory, zeros beyond the ends. Asynchronous if rows are aligned to 16 bytes.
-template <int N, int HS, class T>
-__device__ __forceinline__ void load_tile(T* to, const Rows<const T>& rows, int first) {
-    for (int i = threadIdx.x; i < N * (HS / 8); i += blockDim.x) {
-        const int n = i / (HS / 8), d = i % (HS / 8) * 8;
-        T* const place = to + n * pitch<HS> + d;
-        if (rows.vectors) {
-            const int inside = first + n < rows.count ? min(max(rows.size - d, 0), 8) : 0;
-            const T* const from = inside > 0 ? rows.first + (first + n) * rows.row + d : rows.first;
-            tt_mma::cp_async16_zfill(place, from, inside * static_cast<int>(sizeof(T)));
-        } else {
-            store<8>(place, load_row<8>(rows, first + n, d));
-        }
+// Reads rows from `first` on into shared memory, N at a time, zeros beyond the ends. Each of the THREADS threads
+// of the block copies the same 8 columns of every STEP-th row; asynchronously, where rows are aligned to 16 bytes:
+// then a copy takes a comparison, an addition and the copy itself.
+template <int N, int HS, int THREADS, class T> struct Tiles {
+    static constexpr int VECTORS = HS / 8, STEP = THREADS / VECTORS;
+    static_assert(THREADS % VECTORS == 0 && N % STEP == 0, "all threads copy as many vectors");
+    const Rows<const T> rows;
+    const bool whole;  // vectors
+    const T* from;
+    int left;  // rows from this thread's on
+    int place;
+
+    __device__ __forceinline__ Tiles(const Rows<const T>& rows, int first)
+        : rows(rows), whole(rows.vectors && rows.size % 8 == 0) {
+        const int n = threadIdx.x / VECTORS, d = threadIdx.x % VECTORS * 8;
+        from = rows.first + (first + n) * rows.row + d;
+        left = d < rows.size ? rows.count - first - n : 0;
+        place = n * pitch<HS> + d;
     }
-}
+
+    __device__ __forceinline__ void next(T* to) {
+        to += place;
+        if (whole) {
+#pragma unroll
+            for (int i = 0; i < N; i += STEP, from += STEP * rows.row) {
+                tt_mma::cp_async16_zfill(to + i * pitch<HS>, from, i < left ? 16 : 0);
+            }
+        } else {
+#pragma unroll 1
+            for (int i = 0; i < N; i += STEP) {
+                store<8>(to + i * pitch<HS>, load_row<8>(rows, rows.count - left + i, place % pitch<HS>));
+            }
+        }
+        left -= N;
+    }
+};
 
 // The left operand of a product: 16 rows and columns of a tile.
 template <int HS, class T> __device__ __forceinline__ void load_left(unsigned (&a)[4], const T* tile) {
