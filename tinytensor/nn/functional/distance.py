@@ -1,0 +1,46 @@
+"""Distances and similarities of vectors."""
+
+from __future__ import annotations
+
+import tinytensor.api as tt
+from tinytensor.api import Tensor
+from tinytensor.nn.functional.normalization import normalize
+
+__all__ = [
+    "cosine_similarity",
+    "pairwise_distance",
+    "pdist",
+]
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """Cosine of the angle between x1 and x2 along dim, which is reduced; norms are at least eps.
+
+    Example:
+        >>> tt.nn.functional.cosine_similarity(tt.tensor([3.0, 4.0]), tt.tensor([1.0, 0.0]), dim=0).item()
+        0.6
+    """
+    x1, x2 = tt.broadcast_arrays(x1, x2)
+    return (normalize(x1, 2.0, dim, eps) * normalize(x2, 2.0, dim, eps)).sum(dim)
+
+
+def pairwise_distance(
+    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Tensor:
+    """p-norm of x1 - x2 + eps along the last axis, which is reduced.
+
+    Example:
+        >>> tt.nn.functional.pairwise_distance(tt.zeros(1, 2), tt.tensor([[3.0, 4.0]])).tolist()
+        [5.0]
+    """
+    return tt.norm(x1 - x2 + eps, -1, keepdim, p)
+
+
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """p-norms of the differences of all pairs of rows: (N, D) → (N * (N - 1) / 2,).
+
+    Example:
+        >>> tt.nn.functional.pdist(tt.tensor([[0.0, 0.0], [3.0, 4.0]])).tolist()
+        [5.0]
+    """
+    return tt.pdist(input, p)
