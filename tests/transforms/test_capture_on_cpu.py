@@ -171,6 +171,42 @@ def test_other_threads_compute_as_always() -> None:
     assert graph.replay().tolist() == [3.0] * 3
 
 
+def test_two_threads_do_not_replay_a_graph_at_once() -> None:
+    x, began, go_on, found = tt.ones(3), threading.Event(), threading.Event(), []
+
+    def wait() -> None:
+        began.set()
+        assert go_on.wait(60)
+
+    def step() -> tt.Tensor:
+        tt.before_replay(wait)
+        return x * 3.0
+
+    graph = replayed(step)
+    other = threading.Thread(target=lambda: found.append(graph.replay().tolist()))
+    other.start()
+    assert began.wait(60)
+    with pytest.raises(DeviceError, match="replayed already"):
+        graph.replay()
+    go_on.set()
+    other.join()
+    assert found == [[3.0] * 3]
+    assert graph.replay().tolist() == [3.0] * 3
+
+
+def test_a_graph_does_not_replay_itself() -> None:
+    graphs: list[tt.CapturedGraph] = []
+
+    def step() -> tt.Tensor:
+        tt.before_replay(lambda: graphs[0].replay())
+        return X + 1.0
+
+    graphs.append(replayed(step))
+    for _ in range(2):  # the error leaves nothing behind
+        with pytest.raises(DeviceError, match="replayed already"):
+            graphs[0].replay()
+
+
 def test_without_a_device_it_is_where_the_function_works() -> None:
     x, y = tt.ones(2), tt.ones(2, device="emulated")
     with tt.no_grad():

@@ -46,6 +46,7 @@ class CapturedGraph:
         self._records = False
         self._work = HostWork() if device is cpu else DeviceWork(device)
         self._prologue: list[Callable[[], object]] = []
+        self._replaying = threading.Lock()
         self._grads: dict[weakref.ref[Tensor], Tensor | None] = {}  # that fn sets
 
     @property
@@ -125,12 +126,22 @@ class CapturedGraph:
             The outputs: the same tensors each time, with new values.
 
         Raises:
-            DeviceError: this thread is capturing work of the CPU.
+            DeviceError: this thread is capturing work of the CPU, or the graph is being replayed already, by
+                another thread or a function of `before_replay`.
         """
         refuse("replaying a graph")
-        for fn in self._prologue:
-            fn()
-        watched("graph", self.device, (), None, self._replayed)
+        if not self._replaying.acquire(blocking=False):
+            raise DeviceError(
+                "graph: it is being replayed already",
+                why="all replays of a graph write to the same memory, so two at once would mix their results",
+                fix="capture a graph for each thread, or hold a lock while you replay it and read outputs",
+            )
+        try:
+            for fn in self._prologue:
+                fn()
+            watched("graph", self.device, (), None, self._replayed)
+        finally:
+            self._replaying.release()
         return self.outputs
 
     def _replayed(self) -> Sequence[Any]:
