@@ -109,5 +109,5 @@ def _count_compilations(gpu: DryGpu, compiled: bool) -> None:
 
     nvrtc.build = build
     if not compiled:
-        nvrtc.target_for = lambda architecture: f"sm_{architecture}"
+        nvrtc.target_for = lambda architecture, path=None: f"sm_{architecture}"
         Packer.check_sizes = lambda *_: None  # the sizes of structs are known to the compiler alone

@@ -15,6 +15,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from tinytensor.dispatch.launch import View
+from tinytensor.ops.matmul.gemm import PRODUCT
 
 SIZE = {
     **dict.fromkeys(("double", "long long", "unsigned long long"), 8),
@@ -86,14 +87,11 @@ def _elementwise(base: str, template: list[str], named: Named) -> Measured:
     return Measured(nbytes)
 
 
-_PRODUCT = struct.Struct("@8i13q")
-
-
 def _product(base: str, template: list[str], named: Named) -> Measured:
     """The `Product` of matmul.cuh."""
-    rows, columns, inner, part, _, *_, size, a_row, a_inner, b_inner, b_column = _PRODUCT.unpack(named["p"])[
-        :13
-    ]
+    fields = PRODUCT.unpack(named["p"])
+    rows, columns, inner, part = fields[:4]
+    size, _, a_row, a_inner, b_inner, b_column = fields[8:14]
     nbytes = touched(named)
     if base == "matmul_sum" or named["a"] is None:  # sums of parts, and of columns
         return Measured(nbytes)

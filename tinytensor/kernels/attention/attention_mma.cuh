@@ -8,9 +8,9 @@
 // Rows of HS elements have stride HS + 8, so that 8 rows of 16 bytes are in different banks.
 template <int HS> constexpr int pitch = HS + 8;
 
-// Reads rows from `first` on into shared memory, N at a time, zeros beyond the ends. Each of the THREADS threads
-// of the block copies the same 8 columns of every STEP-th row; asynchronously, where rows are aligned to 16 bytes:
-// then a copy takes a comparison, an addition and the copy itself.
+// Reads rows from `first` on into shared memory, N at a time, zeros beyond the ends. Each of the THREADS
+// threads of the block copies the same 8 columns of every STEP-th row; asynchronously, where rows are aligned
+// to 16 bytes: then a copy takes a comparison, an addition and the copy itself.
 template <int N, int HS, int THREADS, class T> struct Tiles {
     static constexpr int VECTORS = HS / 8, STEP = THREADS / VECTORS;
     static_assert(THREADS % VECTORS == 0 && N % STEP == 0, "all threads copy as many vectors");

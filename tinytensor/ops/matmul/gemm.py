@@ -55,7 +55,7 @@ class Product(NamedTuple):
         """
         missing = BATCH_AXES - len(self.batch)
         sizes, zeros = (1,) * missing + self.batch, (0,) * missing
-        return _FORM.pack(
+        return PRODUCT.pack(
             *(self.rows, self.columns, self.inner, part, parts, *sizes[1:]),
             *(self.matrices * self.rows * self.columns, y_row),
             *(self.a_row, self.a_inner, self.b_inner, self.b_column),
@@ -63,7 +63,7 @@ class Product(NamedTuple):
         )
 
 
-_FORM = struct.Struct("@8i14q")
+PRODUCT = struct.Struct("@8i14q")  # of matmul.cuh
 
 
 def product_of(a: Layout, b: Layout, ta: bool, tb: bool) -> Product:
