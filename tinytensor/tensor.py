@@ -113,9 +113,7 @@ class Tensor(Methods):
     @property
     def size(self) -> Size:
         """Number of elements, as in the array API; `x.size()` and `x.size(0)` are PyTorch's: the shape."""
-        size = Size(self.layout.size)
-        size.shape = self.layout.shape
-        return size
+        return _sizes.get(self.layout.shape) or _size_of(self.layout)
 
     @property
     def numel(self) -> Numel:
@@ -176,6 +174,18 @@ class Size(int):
     def __call__(self, dim: int | None = None) -> Any:
         """The shape, or the size of one axis."""
         return self.shape if dim is None else self.shape[normalize_axis(dim, len(self.shape), "size")]
+
+
+_sizes: dict[Shape, Size] = {}  # by shape: to look one up takes a third of the time that making it takes
+
+
+def _size_of(layout: Layout) -> Size:
+    """The Size of a layout, kept."""
+    if len(_sizes) >= MAX_INTERNED:
+        _sizes.clear()
+    size = _sizes[layout.shape] = Size(layout.size)
+    size.shape = layout.shape
+    return size
 
 
 class Numel(int):

@@ -162,6 +162,18 @@ def test_numbers_of_numpy_and_of_subclasses() -> None:
     assert np.signbit((-0.0 * tt.ones(80, 80)).numpy()).all()
 
 
+def test_the_size_of_a_tensor_is_a_number_like_others() -> None:
+    x = tt.full((2, 3), 12.0)
+    for function in (lambda n: x / n, lambda n: n / x, lambda n: x * n, lambda n: n - x):
+        want, planned = function(6), [op.planned for op in registry.values()]
+        got = function(x.size)
+        assert got.tolist() == want.tolist()
+        assert got.dtype is want.dtype
+        assert [op.planned for op in registry.values()] == planned, "it takes the plan of the integer"
+    assert x.size is tt.ones(2, 3).size, "kept by shape"
+    assert (x.size(), x.size(1), tt.ones(3, 2).size(1), tt.ones(0, 2).size()) == ((2, 3), 3, 2, (0, 2))
+
+
 def test_an_interrupt_leaves_the_rules_of_division() -> None:
     i = tt.tensor([4, 6])
     assert (i // 2).tolist() == [2, 3]

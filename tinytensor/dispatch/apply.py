@@ -35,7 +35,7 @@ from tinytensor.runtime.cpu.arrays import quiet
 from tinytensor.runtime.cpu.graph import capturing, graphs
 from tinytensor.runtime.cpu.memory import out_of_memory, without_memory
 from tinytensor.storage import Storage
-from tinytensor.tensor import Tensor, arr, empty, meta_of, new, same_memory, small
+from tinytensor.tensor import Size, Tensor, arr, empty, meta_of, new, same_memory, small
 
 
 def run_op(op: type[Op], *xs: Any, **params: Any) -> Any:
@@ -107,6 +107,8 @@ def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
     gets numbers as they are: such ops of numbers use `apply`.
     """
     ta, tb = type(a) is Tensor, type(b) is Tensor
+    if not (ta and tb):
+        a, b = int(a) if type(a) is Size else a, int(b) if type(b) is Size else b
     try:
         first = (a._meta or meta_of(a)) if ta else type(a)
         plan = op.plans[first][(b._meta or meta_of(b)) if tb else type(b)][()]
