@@ -10,6 +10,7 @@ from tinytensor.lab.explain.explanation import (
 )
 from tinytensor.lab.graph.backward_steps import BackwardStep, backward_steps
 from tinytensor.lab.graph.graph import Graph, GraphNode, SavedTensor, graph
+from tinytensor.lab.kernels.generated_loops import GeneratedLoops
 from tinytensor.lab.kernels.kernel_view import KernelLaunch, Kernels, kernel
 from tinytensor.lab.memory.checkpoint_savings import Recomputed
 from tinytensor.lab.memory.ledger import Ledger, Point, Usage
@@ -23,6 +24,7 @@ __all__ = [
     "CopyLog",
     "Divergence",
     "Explanation",
+    "GeneratedLoops",
     "Graph",
     "GraphNode",
     "KernelLaunch",

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import tinytensor as tt
 from tinytensor.errors import ArgumentError, DeviceError, KernelError
 from tinytensor.lab.html import Html, heat, page, preformatted, tag
+from tinytensor.lab.kernels.generated_loops import GeneratedLoops, loops_of
 from tinytensor.lab.kernels.source import Piece, caller_of, pieces_of, split_place
 from tinytensor.lab.kernels.thread_map import NamedMemory, bank_map, thread_map
 from tinytensor.lab.patching import replaced
@@ -347,14 +348,20 @@ def _launches() -> Iterator[list[_Launched]]:
         yield found
 
 
+@overload
+def kernel(op: tt.CapturedGraph) -> GeneratedLoops: ...
+@overload
 def kernel(
     op: str | Callable[..., Any], *args: Any, backward: bool = False, blocks: int = 4, **params: Any
-) -> Kernels:
-    """Run an op once on the emulator under checks and return its kernels.
+) -> Kernels: ...
+def kernel(
+    op: Any, *args: Any, backward: bool = False, blocks: int = 4, **params: Any
+) -> Kernels | GeneratedLoops:
+    """Run an op once on the emulator under checks and return its kernels; or the loops of a captured graph.
 
     Args:
         op: the name of a public function ("softmax"), any function of tensors, or a user kernel
-            `k[grid, block]` of `tt.cuda.kernel`.
+            `k[grid, block]` of `tt.cuda.kernel`. Or a graph of `tt.capture` on the CPU, alone: nothing runs.
         args: its arguments; tensors of any shapes on any device are copied to `emulated` with their strides.
         backward: include the kernels of the gradient of the summed results with respect to all floating
             arguments.
@@ -363,11 +370,11 @@ def kernel(
 
     Returns:
         The kernels. The kernels that an op launches may depend on the architecture, here that of the emulator
-        (sm_80).
+        (sm_80). Of a graph, the C++ loops that are generated from its elementwise ops.
 
     Raises:
         ArgumentError: there is no such op, it launches no kernel, it has no gradient although backward is
-            set, or blocks is not a positive integer.
+            set, or blocks is not a positive integer; a graph has no loops.
         KernelError: there is no C++ compiler, or a kernel fails.
 
     Example:
@@ -378,7 +385,12 @@ def kernel(
         >>> load = next(line for line in k[0].lines if line.way == "load")
         >>> load.sectors_per_request, load.efficiency
         (8.0, 1.0)
+        >>> x = tt.ones(100)
+        >>> lab.kernel(tt.capture(lambda: x * 2.0 + 1.0, device="cpu", warmup=0))[0].splitlines()[0]
+        '// multiply, add'
     """
+    if isinstance(op, tt.CapturedGraph) and not (args or params or backward):
+        return loops_of(op)
     name, function = _function(op)
     tensors = [_moved(a) for a in args]
     params = {key: _moved(a) for key, a in params.items()}
