@@ -1,8 +1,10 @@
 """tinytensor: a tensor engine that a person can see through."""
 
+import sys as _sys
 from typing import TYPE_CHECKING
 
 from tinytensor import api as _api
+from tinytensor import autograd as _autograd
 from tinytensor import fft as fft
 from tinytensor import func as func
 from tinytensor import linalg as linalg
@@ -13,10 +15,18 @@ from tinytensor.api import *
 from tinytensor.argument_errors import FUNCTIONS as _FUNCTIONS
 from tinytensor.argument_errors import missing as _missing
 from tinytensor.interop.einops_backend import offer as _offer
+from tinytensor.interop.namespaces import namespaces as _namespaces
 from tinytensor.interop.pytorch import backends as backends
 
 __version__ = "0.1.0"
 _offer()
+_namespaces.update({"tinytensor": _sys.modules[__name__], "linalg": linalg, "fft": fft})
+vars(_autograd).update(  # tt.autograd.Function is PyTorch's name of tt.Function
+    {
+        name: getattr(_api, name)
+        for name in ("Function", "detect_anomaly", "grad", "gradcheck", "gradgradcheck")
+    }
+)
 if not TYPE_CHECKING:  # type checkers follow the star import, and report a missing name themselves
     __all__ = sorted([*_api.__all__, "backends", "fft", "func", "linalg", "nn", "optim", "utils"])
 

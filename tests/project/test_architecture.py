@@ -304,6 +304,21 @@ def test_the_engine_imports_itself_at_the_top_of_files() -> None:
     )
 
 
+def test_modules_are_not_looked_up_by_their_names() -> None:
+    """`sys.modules["tinytensor"]` would be an import that no other test sees."""
+    report(
+        [
+            f"{module.path}:{node.lineno}: import {node.slice.value}, or let the upper layer hand it down"
+            for module in product()
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.Subscript)
+            and ast.unparse(node.value).endswith("sys.modules")
+            and isinstance(node.slice, ast.Constant)
+            and ours(node.slice.value)
+        ]
+    )
+
+
 def named_in(module: Module) -> set[str]:
     """Modules that a command line names in a string, to import them only when asked for."""
     texts = {node.value for node in ast.walk(module.tree) if isinstance(node, ast.Constant)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +10,7 @@ from tinytensor import dtypes
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dtypes import DType, isdtype
 from tinytensor.errors import ArgumentError
+from tinytensor.interop.namespaces import namespaces
 
 __all__ = ["e", "inf", "nan", "newaxis", "pi"]
 
@@ -81,4 +81,4 @@ def array_namespace(x: object, *, api_version: str | None = None) -> ModuleType:
             why=f"this namespace implements {__array_api_version__}",
             fix="leave the version out",
         )
-    return sys.modules["tinytensor"]
+    return namespaces["tinytensor"]

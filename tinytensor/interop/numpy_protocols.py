@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from tinytensor.device import cpu
 from tinytensor.errors import DeviceError, DTypeError
+from tinytensor.interop.namespaces import namespaces
 from tinytensor.ops.reductions.scan import cumulative_prod, cumulative_sum
 from tinytensor.tensor import Tensor
 
@@ -118,9 +118,9 @@ def _known(kind: type) -> bool:
 @functools.cache
 def _table() -> dict[Any, Callable[..., Any]]:
     """NumPy's functions, and those of the same names and meanings here."""
-    here = sys.modules["tinytensor"]
     found: dict[Any, Callable[..., Any]] = {}
-    for module, theirs in ((here, np), (here.linalg, np.linalg), (here.fft, np.fft)):
+    for place, theirs in (("tinytensor", np), ("linalg", np.linalg), ("fft", np.fft)):
+        module = namespaces[place]
         for name in sorted(set(module.__all__) - _OTHERWISE):
             ours, other = getattr(module, name), getattr(theirs, name, None)
             alike = not getattr(ours, "__module__", "").startswith(_PYTORCH) or name in _AS_IN_NUMPY
