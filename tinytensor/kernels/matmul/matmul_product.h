@@ -159,11 +159,21 @@ class Strips {
     void pack_together(Index strip) {
         constexpr Index SOME = 16 * E::GROUP * E::STEPS;
         const Index size = E::ROWS_ALONE ? STRIP_SIZE<E> : STRIP_STEP<E> * units;
-        for (Index k = 0; k < depth; k += SOME)
-            for (Index i = 0; i < least(end - strip, STRIPS_TOGETHER); i++)
+        const Range some = {strip, least(end, strip + STRIPS_TOGETHER)};
+        for (Index k = 0; k < depth; k += SOME) {
+            if (p.a.row == 1) prefetch(some, {k + SOME, least(depth, k + 2 * SOME)});
+            for (Index i = 0; i < some.end - strip; i++)
                 Packing<E>::columns(source(strip + i, k), p.a.row, p.a.column,
                                     row(strip + i + 1) - row(strip + i), least(depth - k, SOME),
                                     memory + i * size + k / E::GROUP * (E::ROWS_ALONE ? 1 : STRIP_STEP<E>));
+        }
+    }
+
+    // Steps are too far apart in memory for the hardware prefetcher.
+    void prefetch(Range strips, Range steps) const {
+        const Index rows = row(strips.end) - row(strips.begin), line = 64 / sizeof(Number);
+        for (Index k = steps.begin; k < steps.end; k++)
+            for (Index i = 0; i < rows; i += line) __builtin_prefetch(source(strips.begin, k) + i);
     }
 };
 
