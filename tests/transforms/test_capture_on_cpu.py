@@ -14,8 +14,10 @@ import pytest
 import tinytensor as tt
 from tests.helpers.layouts import prepared, tensors
 from tinytensor.errors import DeviceError
+from tinytensor.op import registry
 from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import as_tuple
+from tinytensor.ops.matmul.matmul import kernels
 from tinytensor.runtime.cpu import chain
 from tinytensor.runtime.cpu.memory import pool
 
@@ -487,6 +489,18 @@ def test_a_captured_step_of_a_transformer(dtype: str) -> None:
             losses.append(run().item())
         outcomes.append((losses, [p.tolist() for p in model.parameters()]))
     assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.skipif(not kernels.usable(), reason="needs a C++ compiler")
+def test_a_product_of_bfloat16_is_replayed_without_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight = tt.ones(4, 8, dtype=tt.bfloat16), tt.full((8, 2), 0.5, dtype=tt.bfloat16)
+    graph = replayed(lambda: tt.linear(x, weight))
+    assert graph.replay().tolist() == [[4.0, 4.0]] * 4  # the first replay finds the kernels
+    monkeypatch.setattr(registry["linear"], "host_bf16", None)
+    monkeypatch.setattr(registry["linear"], "host", None)
+    monkeypatch.setattr(registry["linear"], "cpu", None)
+    x.copy_(3.0)
+    assert graph.replay().tolist() == [[12.0, 12.0]] * 4
 
 
 def test_a_captured_step_reuses_the_memory_of_its_intermediate_results() -> None:

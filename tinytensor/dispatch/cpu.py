@@ -174,12 +174,12 @@ def _step(
         formula = formula_of(op.formula, op.ufunc, places[0], arrays, life, op.name)
     moved = moving(params) if op.varying else None
     cast = any([isinstance(x, Tensor) and a is not b for x, a, b in zip(ins, arrays, stored, strict=True)])
+    operands = None if moved else [a for a in (*places, *arrays) if a is not None]
     if cast or any([t.storage.dtype.narrow and not op.raw for t in tensors]):
-        # operands are cast at each replay
-        return Step(lambda: run(op, outs, ins, list(stored), moved() if moved else params, dtype))
+        # operands are cast at each replay, unless a kernel takes them as they are stored
+        return Step(lambda: run(op, outs, ins, list(stored), moved() if moved else params, dtype), operands)
     if moved is not None:
         return Step(lambda: _run_any(op, places, arrays, moved()))
-    operands = [a for a in (*places, *arrays) if a is not None]
     return Step(lambda: _run_any(op, places, arrays, params), operands, call, formula)
 
 

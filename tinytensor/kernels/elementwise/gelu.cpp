@@ -1,5 +1,4 @@
 // C++ gelu and silu, x times a smooth gate: formulas in ops/elementwise/gelu.py.
-#include "array.h"
 #include "bfloat16.h"
 #include "gelu.h"
 #include "rows.h"
@@ -35,6 +34,20 @@ void forward(Array y, Array slope, Array x, Array bias) {
     });
 }
 
+template <class T>
+bool backward(const Array& dx, const Array& grad, const Array& slope) {
+    if (!dense<T>(dx, grad) || !dense<float>(slope)) return false;
+    parallel_for(dx.size(), GRAIN, [&](Index begin, Index end) {
+        const T* g = grad.data<T>() + begin;
+        const float* s = slope.data<float>() + begin;
+        T* out = dx.data<T>() + begin;
+        each_vector(end - begin, [&](Index i, auto lanes) {
+            store(out + i, load(g + i, lanes) * load(s + i, lanes), lanes);
+        });
+    });
+    return true;
+}
+
 }  // namespace
 
 // y = gate(x + bias); y may alias x. `function` is the index of the gate in FUNCTORS of
@@ -49,28 +62,10 @@ HOST_KERNEL bool gelu_forward(Array y, Array slope, Array x, Array bias, int fun
 
 // dx = grad * slope; dx may alias either of them.
 HOST_KERNEL bool gelu_backward(Array dx, Array grad, Array slope) {
-    if (!dense<float>(dx, grad, slope)) return false;
-    const float *g = grad.data<float>(), *s = slope.data<float>();
-    float* out = dx.data<float>();
-    parallel_for(dx.size(), GRAIN, [&](Index begin, Index end) {
-        each_vector(end - begin, [&](Index i, auto lanes) {
-            store(out + begin + i, load(g + begin + i, lanes) * load(s + begin + i, lanes), lanes);
-        });
-    });
-    return true;
+    return backward<float>(dx, grad, slope);
 }
 
 // The same with dx and grad in bfloat16.
 HOST_KERNEL bool gelu_backward_bf16(Array dx, Array grad, Array slope) {
-    using Half = unsigned short;
-    if (!dense<Half>(dx, grad) || !dense<float>(slope)) return false;
-    const Half* g = grad.data<Half>();
-    const float* s = slope.data<float>();
-    Half* out = dx.data<Half>();
-    parallel_for(dx.size(), GRAIN, [&](Index begin, Index end) {
-#pragma GCC ivdep
-        for (Index i = begin; i < end; i++)
-            out[i] = narrow_of(wide_of(g[i]) * s[i]);
-    });
-    return true;
+    return backward<Bf16>(dx, grad, slope);
 }

@@ -1,11 +1,10 @@
-// Vector types of the C++ matrix products, in addition to vector.h: float64 and bfloat16 vectors, the number
-// of vector registers, and a small transpose.
+// Vector types of the C++ matrix products, in addition to vector.h and bfloat16.h: float64 vectors, the
+// number of vector registers, and a small transpose.
 //
 // Everything else is plain C++ on the vector types of GCC and clang. The instruction set is known at compile
 // time, since compilation happens on the machine that runs the code.
 #pragma once
-#include "array.h"
-#include "vector.h"
+#include "bfloat16.h"
 
 #define INLINE inline __attribute__((always_inline))
 #if defined(__clang__)
@@ -67,25 +66,8 @@ INLINE double total(Doubles v) {
     return sum;
 }
 
-// bfloat16: the upper half of a float32.
-struct Bf16 {
-    unsigned short bits;
-};
-template <>
-constexpr bool is_type<Bf16>(int number) {
-    return number == 4;  // NumPy's uint16, in which the engine stores bfloat16
-}
-typedef unsigned short Halves __attribute__((vector_size(2 * LANES)));
-typedef unsigned Words __attribute__((vector_size(4 * LANES)));
-
 INLINE float value(float x) { return x; }
 INLINE double value(double x) { return x; }
-INLINE float value(Bf16 x) {
-    const unsigned bits = (unsigned)x.bits << 16;
-    float wide;
-    memcpy(&wide, &bits, sizeof wide);
-    return wide;
-}
 template <class N>
 INLINE N number(int x) {
     return (N)x;
@@ -96,30 +78,6 @@ INLINE Bf16 number<Bf16>(int x) {  // exact for small numbers
     unsigned bits;
     memcpy(&bits, &wide, sizeof bits);
     return {(unsigned short)(bits >> 16)};
-}
-INLINE Floats load(const Bf16* p, Whole = {}) {
-    Halves half;
-    memcpy(&half, p, sizeof half);
-    return (Floats)(__builtin_convertvector(half, Words) << 16);
-}
-INLINE Floats load(const Bf16* p, Part part) {
-    Halves half = {};
-    memcpy(&half, p, part.count * sizeof(Bf16));
-    return (Floats)(__builtin_convertvector(half, Words) << 16);
-}
-// Rounds to nearest, ties to even; nan stays nan.
-INLINE Halves narrowed(Floats v) {
-    const Words bits = (Words)v;
-    const Words up = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
-    return __builtin_convertvector((Words)(v == v ? (Ints)up : (Ints)Words{} + 0x7FC0), Halves);
-}
-INLINE void store(Bf16* p, Floats v, Whole = {}) {
-    const Halves half = narrowed(v);
-    memcpy(p, &half, sizeof half);
-}
-INLINE void store(Bf16* p, Floats v, Part part) {
-    const Halves half = narrowed(v);
-    memcpy(p, &half, part.count * sizeof(Bf16));
 }
 
 // body(i, lanes) for each vector of n numbers of type T.

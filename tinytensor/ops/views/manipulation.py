@@ -23,7 +23,7 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, on_value, together
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.views import ViewOp, all_ints, known_view, make_view, remember, view
-from tinytensor.dtypes import DType, as_dtype
+from tinytensor.dtypes import DType, as_dtype, float32
 from tinytensor.errors import ShapeError, TinyTensorError
 from tinytensor.kernels.reduction import launch_reduction
 from tinytensor.layout import Layout
@@ -208,6 +208,9 @@ class Cast(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, *, dtype: DType, source: DType) -> None:
+        if source.narrow and dtype is float32:
+            widen(x, source, y)
+            return
         wide = widen(x, source) if source.narrow else x
         if source.kind == "complex" and dtype.kind not in ("complex", "bool"):
             wide = wide.real

@@ -5,28 +5,21 @@ namespace {
 
 constexpr Index GRAIN = 65536;
 
+template <class To, class From>
+bool convert(const Array& target, const Array& source) {
+    if (!dense<To>(target) || !dense<From>(source) || target.size() != source.size()) return false;
+    parallel_for(source.size(), GRAIN, [&](Index begin, Index end) {
+        const From* from = source.data<From>() + begin;
+        To* to = target.data<To>() + begin;
+        each_vector(end - begin, [&](Index i, auto lanes) { store(to + i, load(from + i, lanes), lanes); });
+    });
+    return true;
+}
+
 }  // namespace
 
 // wide = raw, exactly.
-HOST_KERNEL bool widen(Array wide, Array raw) {
-    if (!dense<float>(wide) || !dense<unsigned short>(raw) || wide.size() != raw.size()) return false;
-    parallel_for(raw.size(), GRAIN, [&](Index begin, Index end) {
-        const unsigned short* from = raw.data<unsigned short>();
-        float* to = wide.data<float>();
-        for (Index i = begin; i < end; i++)
-            to[i] = wide_of(from[i]);
-    });
-    return true;
-}
+HOST_KERNEL bool widen(Array wide, Array raw) { return convert<float, Bf16>(wide, raw); }
 
 // raw = wide, rounded.
-HOST_KERNEL bool narrow(Array raw, Array wide) {
-    if (!dense<unsigned short>(raw) || !dense<float>(wide) || raw.size() != wide.size()) return false;
-    parallel_for(raw.size(), GRAIN, [&](Index begin, Index end) {
-        const float* from = wide.data<float>();
-        unsigned short* to = raw.data<unsigned short>();
-        for (Index i = begin; i < end; i++)
-            to[i] = narrow_of(from[i]);
-    });
-    return true;
-}
+HOST_KERNEL bool narrow(Array raw, Array wide) { return convert<Bf16, float>(raw, wide); }
