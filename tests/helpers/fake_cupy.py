@@ -12,6 +12,7 @@ import re
 import threading
 import weakref
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from tests.helpers import fake_arrays
 from tests.helpers.fake_streams import (
     CAPTURE,
     LEGACY,
+    MEMORY,
     VALUE,
     CUDADriverError,
     CUDARuntimeError,
@@ -50,9 +52,19 @@ class Region:
         self.nbytes, self.device_id, self.fake = nbytes, device, fake
         fake.regions.append(self)
 
-    def free(self) -> None:
+    def cut(self, nbytes: int) -> Region | None:
+        """Make it smaller; what is left over."""
+        rest = copy(self)
+        rest.ptr, rest.nbytes = self.ptr + nbytes, self.nbytes - nbytes
+        self.nbytes = nbytes
+        return rest if rest.nbytes else None
+
+    def free(self, *, to: list[Region] | None = None) -> None:
+        """Give the memory back to CuPy: `to` is the free list of the stream that it was allocated on."""
         self.fake.regions.remove(self)
         self.fake.freed.append(self.nbytes)
+        if to is not None:
+            to.append(self)
 
 
 class Pointer:
@@ -62,10 +74,10 @@ class Pointer:
     garbage collector does not track arrays.
     """
 
-    def __init__(self, region: Region) -> None:
+    def __init__(self, region: Region, free: Callable[[], None]) -> None:
         self.mem, self.ptr = region, region.ptr
         self.held = np.empty(0)
-        weakref.finalize(self.held, region.free).atexit = False
+        weakref.finalize(self.held, free).atexit = False
 
 
 class Function:
@@ -100,7 +112,10 @@ class FakeCupy:
         self.gpus, self.capacity, self.driver_version = gpus, capacity, 13000
         self.here = Here()
         self.regions: list[Region] = []
-        self.freed: list[int] = []
+        self.freed: list[int] = []  # bytes of each block that CuPy got back
+        self.cached: dict[tuple[int, int], list[Region]] = {}  # CuPy's free blocks of a device and stream
+        self.mallocs: list[int] = []  # bytes of each cudaMalloc
+        self.early = 0  # how often memory was freed by cudaFree while work was queued
         self.fault = 0  # status that every call reports after a kernel has failed
         self.streams: Any = weakref.WeakValueDictionary()  # by handle
         self.orphans: list[Work] = []  # of streams that were destroyed with work in flight
@@ -114,7 +129,7 @@ class FakeCupy:
         self.broken_capture = False
         self.runtime = self._runtime()
         self.cuda = self._cuda()
-        self.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=int)
+        self.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=self._free_all)
 
     def _runtime(self) -> SimpleNamespace:
         return SimpleNamespace(
@@ -154,6 +169,7 @@ class FakeCupy:
             get_current_stream=self.get_current_stream,
             Device=lambda index: Current(self, index),
             alloc=self._alloc,
+            Memory=self._exact,
             alloc_pinned_memory=self._pinned,
             UnownedMemory=lambda ptr, nbytes, owner, device: SimpleNamespace(
                 ptr=ptr, owner=owner, device_id=device
@@ -221,13 +237,53 @@ class FakeCupy:
     # ---- memory
 
     def _used(self, device: int) -> int:
-        return sum(region.nbytes for region in self.regions if region.device_id == device)
+        cached = [region for (at, _), free in self.cached.items() if at == device for region in free]
+        live = [region for region in self.regions if region.device_id == device]
+        return sum(region.nbytes for region in live + cached)
 
     def _alloc(self, nbytes: int) -> Pointer:
+        """A free block of the current stream, or a part of it; else by cudaMalloc."""
+        device = self.here.device
+        free = self.cached.setdefault((device, self.get_current_stream().ptr), [])
+        fits = sorted((region for region in free if region.nbytes >= nbytes), key=lambda r: r.nbytes)
+        if fits:
+            region = fits[0]
+            free.remove(region)
+            if rest := region.cut(nbytes):
+                free.append(rest)
+            self.regions.append(region)
+        else:
+            if self._used(device) + nbytes > self.capacity:
+                self._free_all()
+            if self._used(device) + nbytes > self.capacity:
+                raise OutOfMemoryError(nbytes)
+            self.mallocs.append(nbytes)
+            region = Region(self, nbytes, device)
+        return Pointer(region, lambda: region.free(to=free))
+
+    def _free_all(self) -> None:
+        """`free_all_blocks`: of the current device alone. Frees nothing while a graph is captured."""
+        device = self.here.device
+        if any(s.captured is not None for s in list(self.streams.values()) if s.device_id == device):
+            raise CUDARuntimeError(CAPTURE)
+        for at, free in self.cached.items():
+            if at[0] == device:
+                free.clear()
+
+    def _exact(self, nbytes: int) -> Pointer:
+        """`cupy.cuda.Memory`: cudaMalloc of so many bytes, freed by cudaFree."""
         device = self.here.device
         if self._used(device) + nbytes > self.capacity:
-            raise OutOfMemoryError(nbytes)
-        return Pointer(Region(self, nbytes, device))
+            raise CUDARuntimeError(MEMORY)
+        self.mallocs.append(nbytes)
+        region = Region(self, nbytes, device)
+
+        def free() -> None:
+            region.free()
+            self.early += any(s.done < len(s.queue) for s in list(self.streams.values()))
+            self.orphans.append(lambda: region.data and None)  # work that is queued may still write there
+
+        return Pointer(region, free)
 
     def _pinned(self, nbytes: int) -> Any:
         region = Region(self, nbytes, -1)

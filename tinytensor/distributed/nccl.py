@@ -142,7 +142,7 @@ class NcclCommunicator(Communicator):
         try:
             with _explained(operation, self._nccl):
                 self._queue(operation, source, target)
-            handle = NcclHandle(self, operation, runtime.event())
+            handle = NcclHandle(self, operation, runtime.mark())
         finally:
             runtime.leave()
         self._running.append(handle)

@@ -20,7 +20,7 @@ from tests.helpers.fake_streams import MEMORY, CUDARuntimeError
 from tinytensor.device import as_device
 from tinytensor.dispatch import launch
 from tinytensor.dtypes import float32, int32
-from tinytensor.errors import AllocationError, DeviceError, KernelError
+from tinytensor.errors import AllocationError, ArgumentError, DeviceError, KernelError
 from tinytensor.runtime import _runtimes as runtimes
 from tinytensor.runtime.base import Runtime
 from tinytensor.runtime.cuda import nvrtc
@@ -178,6 +178,71 @@ def test_release_gives_cupy_its_memory_back(pretended: CupyRuntime, cupy: FakeCu
     assert pretended.settle().cached == 1536
     assert pretended.release() == 1536
     assert sorted(cupy.freed) == [512, 1024]
+
+
+def test_release_frees_the_memory_of_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = install(FakeCupy(gpus=("90", "90"), capacity=4096), monkeypatch)
+    first, second = CupyRuntime(as_device("cuda:0")), CupyRuntime(as_device("cuda:1"))
+    for runtime in (first, second):
+        runtime.returned.append(runtime.alloc(512))
+    assert second.release() == 512
+    assert fake.here.device == 0
+    with fake.cuda.Device(1):
+        assert fake.runtime.memGetInfo() == (4096, 4096)
+    assert fake.runtime.memGetInfo() == (4096 - 512, 4096)
+
+
+# ---- without a pool ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exact(cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> CupyRuntime:
+    monkeypatch.setenv("TINYTENSOR_POOL", "off")
+    return CupyRuntime(as_device("cuda"))
+
+
+def test_without_a_pool_each_buffer_has_its_own_memory(exact: CupyRuntime, cupy: FakeCupy) -> None:
+    buffer, empty = exact.alloc(100), exact.alloc(0)
+    assert cupy.mallocs == [100, 1]  # cudaMalloc, by the byte
+    with pytest.raises(KernelError, match="InvalidValue"):
+        exact.memset(buffer.ptr, 0, 101)  # what compute-sanitizer sees in a kernel
+    exact.memset(buffer.ptr, 0, 100)
+    exact.returned.extend([buffer, empty])
+    del buffer, empty
+    assert exact.settle().cached == 0
+    assert cupy.freed == [100, 1]
+    assert cupy.early == 0  # the memset was waited for
+    assert exact.alloc(100).nbytes == 100
+    assert exact.statistics.reused_calls == 0
+
+
+def test_without_a_pool_a_graph_keeps_its_memory(exact: CupyRuntime, cupy: FakeCupy) -> None:
+    before = exact.alloc(64)
+    with exact.capture() as graph:
+        scratch = exact.alloc(64)
+        exact.memset(scratch.ptr, 3, 64)
+        exact.returned.extend([scratch, before])
+    del scratch, before
+    exact.settle()
+    assert cupy.freed == []
+    graph.launch()
+    del graph
+    gc.collect()
+    exact.settle()
+    assert (cupy.freed, cupy.early) == ([64, 64], 0)
+
+
+def test_without_a_pool_memory_runs_out_with_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYTENSOR_POOL", "off")
+    install(FakeCupy(capacity=1000), monkeypatch)
+    with pytest.raises(AllocationError, match="1,001 bytes are not available"):
+        CupyRuntime(as_device("cuda")).alloc(1001)
+
+
+def test_a_wrong_value_is_refused(cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYTENSOR_POOL", "no")
+    with pytest.raises(ArgumentError, match=r"TINYTENSOR_POOL=no: it is on or off[\s\S]*compute-sanitizer"):
+        CupyRuntime(as_device("cuda"))
 
 
 # ---- kernels -----------------------------------------------------------------------------------------------

@@ -141,6 +141,52 @@ def test_what_a_graph_copies_from_the_host_is_a_constant(runtime: CupyRuntime) -
     assert np.array_equal(get(runtime, out, data), expected)
 
 
+def test_a_graph_takes_the_memory_that_warm_up_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = install(FakeCupy(capacity=4 << 20), monkeypatch)
+    runtime = CupyRuntime(as_device("cuda"))
+    runtime.returned.append(runtime.alloc(3 << 20))
+    before = list(fake.mallocs)
+    with runtime.capture() as graph:
+        kept = runtime.alloc(3 << 20)
+    assert graph.arena.nbytes == kept.nbytes == 3 << 20
+    assert fake.mallocs == before  # no cudaMalloc while capturing
+
+
+def test_memory_of_a_graph_is_free_when_its_last_replay_is_done(pretended: CupyRuntime) -> None:
+    with pretended.capture() as graph:
+        scratch = pretended.alloc(64)
+        pretended.memset(scratch.ptr, 7, 64)
+    ptr = scratch.ptr
+    pretended.returned.append(scratch)
+    other = pretended.make_stream()
+    pretended.enter(other)
+    graph.launch()  # on another stream than the one that the memory is for
+    pretended.leave()
+    del graph, scratch
+    gc.collect()
+    data = np.arange(64, dtype=np.uint8)
+    again = put(pretended, data)
+    assert again.ptr == ptr
+    pretended.synchronize()
+    pretended.wait(other)
+    assert np.array_equal(get(pretended, again, data), data)
+
+
+def test_events_without_a_time_are_used_again(pretended: CupyRuntime, cupy: FakeCupy) -> None:
+    first = pretended.mark()
+    ptr = first.handle.ptr
+    with pytest.raises(KernelError, match="InvalidResourceHandle"):
+        pretended.mark().seconds_since(first)
+    del first
+    assert pretended.mark().handle.ptr == ptr
+    other = pretended.make_stream()
+    pretended.order(other, None)
+    made = len(cupy.events)
+    for _ in range(5):
+        pretended.order(other, None)
+    assert len(cupy.events) == made
+
+
 def test_a_broken_capture_leaves_the_runtime_whole(pretended: CupyRuntime, cupy: FakeCupy) -> None:
     lent: list[Buffer] = []
 

@@ -7,13 +7,14 @@ that allocates memory.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tinytensor.errors import AllocationError
+from tinytensor.errors import AllocationError, ArgumentError
 from tinytensor.runtime.base import Buffer, DeviceStatistics, Runtime
 
 Fresh = Callable[[int], tuple[int, Any]]  # bytes → address, owner; MemoryError if out of memory
@@ -39,12 +40,13 @@ class Block:
 class Arena:
     """The memory of one captured graph. A graph uses fixed addresses, so blocks allocated during capture are
     reserved for it as long as it lives; other blocks that are freed during capture are kept, too.
-    `constants` is host memory that the graph copies from.
+    `constants` is host memory that the graph copies from, `last` the event after its last replay.
     """
 
-    __slots__ = ("blocks", "constants", "free", "kept")
+    __slots__ = ("blocks", "constants", "free", "kept", "last")
 
     def __init__(self) -> None:
+        self.last: Any = None
         self.blocks: list[Block] = []
         self.free: dict[tuple[int, int], list[Block]] = {}
         self.kept: list[Block] = []
@@ -66,6 +68,8 @@ class DevicePool:
         wait: waits for all work of the device.
     """
 
+    rounded = staticmethod(size_class)  # the bytes of a block
+
     def __init__(
         self, runtime: Runtime, fresh: Fresh, describe: Callable[[], str], wait: Callable[[], None]
     ) -> None:
@@ -79,7 +83,7 @@ class DevicePool:
 
     def alloc(self, nbytes: int, stream: int) -> Buffer:
         """A buffer of `nbytes` bytes for work on this stream."""
-        wanted = size_class(nbytes)
+        wanted = self.rounded(nbytes)
         with self._lock:
             if self.returned or self.retired:
                 self._drain()
@@ -137,8 +141,8 @@ class DevicePool:
                 self._keep(block)
         while self.retired and self._arena is None:
             arena = self.retired.popleft()
-            if arena.constants:  # the last replay may still read them
-                self._wait()
+            if arena.last is not None:  # the last replay may have run on another stream than the blocks
+                arena.last.wait()
             for block in arena.blocks:
                 block.arena = None
             for block in (*arena.kept, *(b for blocks in arena.free.values() for b in blocks)):
@@ -178,3 +182,38 @@ class DevicePool:
             with self._lock:
                 self._drain()
                 self._arena = None
+
+
+class ExactPool(DevicePool):
+    """Allocates each buffer by itself, in its exact size, and frees it when it is returned: slow, but
+    compute-sanitizer sees accesses beyond the end of a buffer, and to buffers that were freed.
+    """
+
+    @staticmethod
+    def rounded(nbytes: int) -> int:
+        """The bytes of a block: at least 1."""
+        return max(nbytes, 1)
+
+    def _drain(self) -> None:
+        if self.returned and self._arena is None:
+            self._wait()  # work that is queued may still use them
+        super()._drain()
+
+    def _keep(self, block: Block) -> None:
+        block.memory = None
+
+
+def pooling() -> bool:
+    """Whether freed memory is kept for later buffers: unless the environment variable TINYTENSOR_POOL is off.
+
+    Raises:
+        ArgumentError: it is neither "on" nor "off".
+    """
+    asked = os.environ.get("TINYTENSOR_POOL") or "on"
+    if asked not in ("on", "off"):
+        raise ArgumentError(
+            f"TINYTENSOR_POOL={asked}: it is on or off",
+            why="the environment variable turns the pool of GPU memory off",
+            fix="TINYTENSOR_POOL=off allocates each buffer by itself, for compute-sanitizer; or unset it",
+        )
+    return asked == "on"

@@ -21,7 +21,7 @@ from tinytensor.runtime.base import Buffer, DeviceStatistics, Dim, Source, Templ
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cuda import foreign_memory, nvrtc, tensor_map
 from tinytensor.runtime.cuda.kernel import CupyKernel
-from tinytensor.runtime.cuda.memory_pool import Arena, DevicePool
+from tinytensor.runtime.cuda.memory_pool import Arena, DevicePool, ExactPool, pooling
 from tinytensor.runtime.cuda.occupancy import Resources
 from tinytensor.runtime.cuda.pinned_copies import Staging
 from tinytensor.runtime.cuda.stream import Graph, PerThread, StreamWork
@@ -106,13 +106,15 @@ class CupyRuntime(StreamWork):
         self.recent: deque[tuple[str, Dim, Dim]] = deque(maxlen=4)  # launches, for messages
         self.main = self.call(self.cupy.cuda.Stream, False, True)  # null=False, non_blocking=True
         self._thread = PerThread(self)
-        self._pool = DevicePool(self, self._fresh, self._describe, self._wait_for_all)
+        self._exact = not pooling()
+        pool = ExactPool if self._exact else DevicePool
+        self._pool = pool(self, self._fresh, self._describe, self._wait_for_all)
         self.statistics, self.returned = self._pool.statistics, self._pool.returned
         self._staging = Staging(self.call, self.cupy.cuda)
         self._kernels: dict[object, CupyKernel] = {}
         self._lock = threading.Lock()
         self._graph: Graph | None = None  # the graph being captured
-        self._in_flight = deque()
+        self._in_flight, self._events = deque(), []
 
     def __repr__(self) -> str:
         return f"CupyRuntime({self.device}, sm_{self.architecture}, {self.multiprocessors} multiprocessors)"
@@ -149,11 +151,13 @@ class CupyRuntime(StreamWork):
         return self._pool.alloc(nbytes, self._thread.stream.ptr)
 
     def _fresh(self, nbytes: int) -> tuple[int, Any]:
-        """Allocate from CuPy's pool, on the current stream, since it has free lists per stream, too."""
+        """Allocate from CuPy's pool, on the current stream, since it has free lists per stream, too; without
+        pools by cudaMalloc.
+        """
         cuda, api = self.cupy.cuda, self._api
-        with cuda.Device(self.index), self._thread.stream:
+        with self.current():
             try:
-                memory = cuda.alloc(nbytes)
+                memory = (cuda.Memory if self._exact else cuda.alloc)(nbytes)
             except api.CUDARuntimeError as error:
                 if error.status != _OUT_OF_MEMORY:
                     raise self.failed(error) from None
@@ -171,7 +175,7 @@ class CupyRuntime(StreamWork):
     def release(self) -> int:
         """Free all cached blocks, and those of CuPy's pool; returns the number of bytes of this pool."""
         given = self._pool.release()
-        self.cupy.get_default_memory_pool().free_all_blocks()
+        self.call(self.cupy.get_default_memory_pool().free_all_blocks)
         return given
 
     # ---- copies
@@ -203,10 +207,10 @@ class CupyRuntime(StreamWork):
         """Copy from another GPU, after the work queued there, and before work queued there later."""
         self._refuse_in_capture("copying from another GPU")
         stream = self._thread.stream
-        ready = other.event()
+        ready = other.mark()
         self.call(stream.wait_event, ready.handle)
         self.call(self._api.memcpyPeerAsync, target, self.index, source, other.index, nbytes, stream.ptr)
-        done = self.event()
+        done = self.mark()
         other.call(other._thread.stream.wait_event, done.handle)
 
     def memset(self, ptr: int, value: int, nbytes: int) -> None:
@@ -289,6 +293,7 @@ class CupyRuntime(StreamWork):
                 the first use of a kernel.
         """
         self._refuse_in_capture("capturing")
+        self._pool.release()  # to CuPy's pool, from which the graph takes it: its arena has no other blocks
         stream = self._thread.stream
         graph = Graph(self)
         with self._pool.arena() as graph.arena:

@@ -31,13 +31,18 @@ class Event:
     """An event: a marker in a stream.
 
     Attributes:
-        handle: the event of CuPy.
+        handle: the event of CuPy, which goes to `home` on deletion: streams that wait for it are not
+            concerned, since they wait for what it marked at the call.
     """
 
-    __slots__ = ("_runtime", "handle")
+    __slots__ = ("_home", "_runtime", "handle")
 
-    def __init__(self, runtime: StreamWork, handle: Any) -> None:
-        self._runtime, self.handle = runtime, handle
+    def __init__(self, runtime: StreamWork, handle: Any, home: list[Any] | None = None) -> None:
+        self._runtime, self.handle, self._home = runtime, handle, home
+
+    def __del__(self) -> None:
+        if self._home is not None:
+            self._home.append(self.handle)
 
     @property
     def done(self) -> bool:
@@ -69,18 +74,24 @@ class StreamWork:
     call: Callable[..., Any]
     _api: Any
     _thread: PerThread
+    _events: list[Any]  # idle events of CuPy, without times
     _in_flight: deque[tuple[Event, object]]  # copies in flight, and the objects they keep alive
     _refuse_in_capture: Callable[[str], None]
     failed: Callable[[Exception], KernelError]
 
     def event(self) -> Event:
-        """Record an event after the work that this thread has queued so far."""
-        return self._mark(self._thread.stream)
-
-    def _mark(self, stream: Any) -> Event:
+        """Record an event with a time, after the work that this thread has queued so far."""
         handle = self.call(self.cupy.cuda.Event)
-        self.call(handle.record, stream)
+        self.call(handle.record, self._thread.stream)
         return Event(self, handle)
+
+    def mark(self, stream: Any = None) -> Event:
+        """Record an event without a time, which costs less, in a stream; None: this thread's stream."""
+        idle = self._events
+        handle = idle.pop() if idle else self.call(self.cupy.cuda.Event, False, True)  # disable_timing=True
+        event = Event(self, handle, idle)  # which puts it back
+        self.call(handle.record, stream or self._thread.stream)
+        return event
 
     @property
     def stream(self) -> Any:
@@ -121,9 +132,8 @@ class StreamWork:
 
     def order(self, later: Any | None, earlier: Any | None) -> None:
         """Make later work of one stream wait for queued work of another; None: this thread's stream."""
-        own = self._thread.stream
-        mark = self._mark(own if earlier is None else earlier)
-        self.call((own if later is None else later).wait_event, mark.handle)
+        mark = self.mark(earlier)
+        self.call((later or self._thread.stream).wait_event, mark.handle)
 
     def wait(self, stream: Any) -> None:
         """Block the host until all work of a stream is done."""
@@ -149,7 +159,7 @@ class StreamWork:
         self._refuse_in_capture("a copy from or to pinned memory")
         self.call(self._api.memcpyAsync, target, source, nbytes, kind, self._thread.stream.ptr)
         waiting = self._in_flight
-        waiting.append((self.event(), keep))
+        waiting.append((self.mark(), keep))
         while waiting and waiting[0][0].done:
             waiting.popleft()
 
@@ -175,6 +185,7 @@ class Graph:
         if self.executable is None:
             raise not_captured()
         runtime.call(self.executable.launch, runtime.stream)
+        self.arena.last = runtime.mark()  # replays of one graph run in order, on any stream
         runtime.statistics.launch_calls += self.launches
         runtime.recent.append((f"graph of {self.launches} kernels", 0, 0))
 
