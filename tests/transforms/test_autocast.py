@@ -1,5 +1,6 @@
 """autocast: which ops run in which dtype, what reaches the parameters; GradScaler."""
 
+import gc
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
+from tests.helpers.on_emulated import launches
 from tinytensor.op import registry
 from tinytensor.op_table.row import rounded
 from tinytensor.optim import SGD, GradScaler
@@ -169,6 +171,88 @@ def _casts(x: tt.Tensor) -> list[Any]:
     assert last is not None
     before = last.parents[0]
     return [last.parents[1], before.parents[1]]
+
+
+def test_gradients_of_parameters_are_not_rounded_on_devices() -> None:
+    """Products of 16-bit numbers are exact in float32, so the sums have its errors alone."""
+    x, g = [rounded(drawn(*s, seed=i), "bfloat16") for i, s in enumerate([(50, 7), (50, 3)])]
+    for layer in (tt.linear, lambda x, w, b: tt.linear(x, w.mT, b, transposed=True)):
+        w, b = tt.tensor(drawn(7, 3), device="emulated"), tt.tensor(drawn(3), device="emulated")
+        w.requires_grad_(True), b.requires_grad_(True)
+        with tt.autocast(tt.bfloat16):
+            y = layer(tt.tensor(x.astype(np.float32), device="emulated"), w, b)
+        y.backward(tt.tensor(g.astype(np.float32), device="emulated").astype(tt.bfloat16))
+        assert w.grad is not None
+        assert b.grad is not None
+        np.testing.assert_allclose(w.grad.cpu().numpy(), x.T @ g, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(b.grad.cpu().numpy(), g.sum(0), rtol=1e-5, atol=1e-5)
+
+
+def test_a_narrow_bias_gets_a_narrow_gradient() -> None:
+    w = tt.ones(4, 2, device="emulated", requires_grad=True)
+    b = tt.zeros(2, dtype=tt.bfloat16, device="emulated", requires_grad=True)
+    with tt.autocast(tt.bfloat16):
+        tt.linear(tt.ones(3, 4, device="emulated"), w, b).sum().backward()
+    assert w.grad is not None
+    assert b.grad is not None
+    assert (w.grad.dtype, b.grad.dtype) == (tt.float32, tt.bfloat16)
+    assert (w.grad.tolist(), b.grad.tolist()) == ([[3.0, 3.0]] * 4, [3.0, 3.0])
+
+
+def test_a_parameter_of_several_products_gets_the_sum() -> None:
+    """Some of its gradients are float32, some are not."""
+    w = tt.tensor(drawn(3, 3), device="emulated", requires_grad=True)
+    x = tt.tensor(drawn(4, 3, seed=1), device="emulated")
+    found = []
+    for enabled in (False, True):
+        w.grad = None
+        with tt.autocast(tt.bfloat16, enabled=enabled):
+            y = tt.linear(x @ w, w) @ w + tt.linear(x, w.mT, transposed=True)
+        y.astype(tt.float32).sum().backward()
+        assert w.grad is not None
+        assert w.grad.dtype is tt.float32
+        found.append(w.grad.cpu().numpy())
+    np.testing.assert_allclose(found[1], found[0], rtol=0.05, atol=0.15)
+
+
+def _products(weights: list[tt.Tensor]) -> tt.Tensor:
+    """The rounded product of weights on a device."""
+    with tt.autocast(tt.bfloat16):
+        y = tt.ones(1, 2, device="emulated")
+        for w in weights:
+            y = tt.linear(y, w)
+    return y
+
+
+def test_parameters_are_rounded_together_on_devices() -> None:
+    first, second = (
+        [tt.full((2, 2), 1.0 + i, device="emulated").requires_grad_(True) for i in range(4)] for _ in range(2)
+    )
+    counts = []
+    for _ in range(2):
+        counts.append(launches(lambda: _products(first)))
+        _products(second)
+    assert counts == [10, 7]  # ones, their cast, 4 products, and 4 casts or 1
+    with tt.no_grad():
+        first[2].copy_(first[2] * 0.5)
+    assert _products(first).tolist() == [[12.0 * 16] * 2]
+    first[3].requires_grad_(False)  # so it is not kept
+    assert launches(lambda: _products(first)) == 8
+    del first[0]
+    gc.collect()
+    assert _products(first).tolist() == [[12.0 * 8] * 2]
+    first.insert(1, second[0])
+    assert _products(first).tolist() == [[12.0 * 16] * 2]
+
+
+def test_a_captured_block_rounds_again() -> None:
+    weights = [tt.full((2, 2), 1.0 + i, device="emulated").requires_grad_(True) for i in range(3)]
+    graph = tt.capture(lambda: _products(weights), device="emulated")
+    for factor in (1.0, 2.0):
+        with tt.no_grad():
+            weights[1].copy_(weights[1] * factor)
+        y: Any = graph.replay()
+        assert y.tolist() == [[6.0 * 8 * factor] * 2]
 
 
 def test_nested_switched_off_decorated_and_in_threads() -> None:

@@ -377,6 +377,11 @@ class Saved:
         return _fetch(node, i, node.op.sources[i][0], name)
 
 
+def edge_to(saved: Saved, i: int) -> Edge:
+    """Where the gradient of input i of a node goes."""
+    return saved._node.parents[i]
+
+
 def fetch_all(saved: Saved | None, plan: Sequence[int | None]) -> tuple[Any, ...]:
     """All saved tensors of a node; `plan` has the source of each, as in `Op.sources`, or None for no edge."""
     if saved is None:

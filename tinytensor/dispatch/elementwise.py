@@ -214,16 +214,19 @@ def convert(what: str, x: Any, dtype: DType) -> Any:
 
 
 def on_device(op: type[Op], items: Sequence[Any], out: View, dtype: DType, untyped: int = 0) -> None:
-    """out = op(*items) with the CUDA functor named like the op, computed in this dtype; others are cast."""
+    """out = op(*items) with the CUDA functor named like the op, computed in this dtype; others are cast, but
+    for 16-bit floats beside float32, which kernels of two operands read as they are.
+    """
     device = out.storage.device
     launch = launching.launch_for(op, device)
+    mixed = dtype is float32 and len(items) == 2 and not untyped
     if dtype.narrow and any([isinstance(x, Tensor) and x.storage.dtype.rank == 1 for x in items]):
         dtype = float32  # integers would be rounded, or become inf
     operands: list[View | bytes] = []
     for i, x in enumerate(items):
         if not isinstance(x, Tensor):
             operands.append(number(op.name, x, dtype))
-        elif i < untyped or x.storage.dtype is dtype:
+        elif i < untyped or x.storage.dtype is dtype or (mixed and x.storage.dtype.narrow):
             operands.append(view_of(x))
         else:
             operands.append(launch.dense(view_of(x), dtype, op=op.name))
@@ -232,8 +235,9 @@ def on_device(op: type[Op], items: Sequence[Any], out: View, dtype: DType, untyp
         check(launch, operands, dtype)
         if device.type != "cuda":
             raise_reported(launch.runtime)
-    first = operands[0].dtype if untyped and isinstance(operands[0], View) else dtype
-    launching.elementwise(launch.runtime, launch.stem, op.__name__, out, operands, dtype, first)
+    first = operands[0].dtype if isinstance(operands[0], View) else dtype
+    rest = operands[1].dtype if mixed and isinstance(operands[1], View) else dtype
+    launching.elementwise(launch.runtime, launch.stem, op.__name__, out, operands, rest, first)
 
 
 def number(what: str, x: Scalar, dtype: DType) -> bytes:

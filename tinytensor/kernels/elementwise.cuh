@@ -5,7 +5,8 @@
 //
 // A functor takes and returns values in the compute type: `template <class A> A operator()(A a, A b) const`.
 // F functor; R, C, T stored types of the result, of operand 0 and of the other operands (C differs from T in
-// `Where` alone); N number of operands; ND number of axes; I type of an offset: int, or long long.
+// `Where`, and where float32 meets 16-bit floats); N number of operands; ND number of axes; I type of an
+// offset: int, or long long.
 // In place: the result may alias one operand exactly; a thread reads its elements before it writes them.
 #pragma once
 #include "common.cuh"

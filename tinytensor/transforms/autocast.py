@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from tinytensor.autograd.modes import Cast, casting, grad_enabled, using
-from tinytensor.device import as_device
+from tinytensor.device import as_device, cpu
 from tinytensor.dtypes import DType, bfloat16, float16, float32
 from tinytensor.errors import DTypeError
 from tinytensor.op import Precision
+from tinytensor.ops.optim.multi_tensor import cast_all
 from tinytensor.ops.views.manipulation import cast
 from tinytensor.tensor import is_tensor
 from tinytensor.transforms.capture import current
@@ -105,6 +107,7 @@ class _Casting:
         self.device_type, self.dtype, self.cache = device_type, dtype, cache
         # (leaf, its version, the capture that computes what follows, if any, rounded)
         self.known: dict[tuple[int, bool], tuple[Any, int, Any, Any]] = {}
+        self.group: list[weakref.ref[Any]] | None = None  # the leaves of this block
 
     def __call__(self, precision: Precision | None, ins: Sequence[Any]) -> Sequence[Any]:
         """The inputs that an op of this precision gets."""
@@ -134,6 +137,35 @@ class _Casting:
         found, graph = self.known.get(key), current()
         if found is not None and found[0] is x and found[1] == x.storage.version and found[2] is graph:
             return found[3]
-        rounded = cast(x, self.dtype)
-        self.known[key] = x, x.storage.version, graph, rounded
-        return rounded
+        leaves = self._together(x)
+        for leaf, rounded in zip(leaves, cast_all(leaves, self.dtype), strict=True):
+            self.known[id(leaf), grad_enabled()] = leaf, leaf.storage.version, graph, rounded
+        return self.known[key][3]
+
+    def _together(self, x: Any) -> list[Any]:
+        """The leaves to round now, x among them. On a device a launch costs more than the rounding of a small
+        one: there, all that were rounded in the last block that began with x, such as the last training step.
+        """
+        if x.storage.device is cpu:
+            return [x]
+        if self.group is None:
+            if len(_groups) >= _MOST_GROUPS:
+                _groups.clear()
+            self.group = _groups.setdefault(id(x), [])
+            leaves = [leaf for ref in self.group if (leaf := ref()) is not None and _alike(leaf, x)]
+            if leaves and leaves[0] is x:
+                return leaves
+            self.group[:] = [weakref.ref(x)]  # of another leaf, which had this id
+        elif not any([ref() is x for ref in self.group]):
+            self.group.append(weakref.ref(x))
+        return [x]
+
+
+_groups: dict[int, list[weakref.ref[Any]]] = {}  # by the id of the first leaf
+_MOST_GROUPS = 64
+
+
+def _alike(leaf: Any, x: Any) -> bool:
+    """Whether a leaf can be rounded together with x."""
+    s, t = leaf.storage, x.storage
+    return leaf._requires and leaf._edge is None and s.dtype is t.dtype and s.device is t.device

@@ -170,7 +170,7 @@ class LinearGelu(Op):
         else:
             before = grads[0] if saved.before is None else saved.before  # not read if there is a slope
             grad = gated_gradient(grads[0], before, saved.slope, gate)
-        return linear_gradients(grad, x, weight, needs, transposed)
+        return linear_gradients(grad, saved, x, weight, needs, transposed)
 
 
 def linear_gelu(

@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.backward import Saved, edge_to
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.modes import grad_enabled
 from tinytensor.config import config
+from tinytensor.device import cpu
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import Samples, aligned, composed
 from tinytensor.dispatch.checks import same_dtype
 from tinytensor.dispatch.cpu import run_plain
 from tinytensor.dispatch.launch import Launch, View
-from tinytensor.dtypes import promote
+from tinytensor.dtypes import accumulator, float32, promote
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.rows import reshaped
 from tinytensor.layout import contiguous
@@ -32,7 +34,7 @@ from tinytensor.ops.elementwise.arithmetic import multiply as times
 from tinytensor.ops.matmul.gemm import multiply, sum_columns
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.reductions.summing import column_sum
-from tinytensor.ops.views.manipulation import cast, expand, matrix_transpose, reshape, unsqueeze
+from tinytensor.ops.views.manipulation import cast, cast_from, expand, matrix_transpose, reshape, unsqueeze
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.shapes import Shape, broadcast_shapes
@@ -281,7 +283,7 @@ class Linear(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, transposed: bool) -> Grads:
-        return linear_gradients(grads[0], saved.x, saved.weight, needs, transposed)
+        return linear_gradients(grads[0], saved, saved.x, saved.weight, needs, transposed)
 
 
 def linear_spec(what: str, x: Spec, weight: Spec, bias: Spec | None, transposed: bool) -> Spec:
@@ -309,11 +311,21 @@ def linear_spec(what: str, x: Spec, weight: Spec, bias: Spec | None, transposed:
     return Spec((*x.shape[:-1], n), dtype)
 
 
-def linear_gradients(grad: Tensor, x: Tensor, weight: Tensor, needs: Needs, transposed: bool) -> Grads:
-    """Gradients of an affine map, None where not needed; `needs` is in the order of x, weight and bias."""
+def linear_gradients(
+    grad: Tensor, saved: Saved, x: Tensor, weight: Tensor, needs: Needs, transposed: bool
+) -> Grads:
+    """Gradients of an affine map, None where not needed; `needs` is in the order of x, weight and bias.
+
+    A device sums in float32. If weight and bias were cast from float32, as in an autocast block, their
+    gradients stay so: rounding them would cost digits, and a cast of each.
+    """
     needs_bias = len(needs) > 2 and needs[2]
     operands = x if needs[1] else None, weight if needs[0] else None  # unneeded gradients are not computed
-    return apply_all(LinearBackward, grad, *operands, transposed=transposed, needs_bias=needs_bias)
+    wide = grad.storage.device is not cpu and grad.storage.dtype.narrow and not grad_enabled()
+    wide = wide and all(
+        [cast_from(edge_to(saved, i)) is float32 for i in (1, 2) if needs[i : i + 1] == (True,)]
+    )
+    return apply_all(LinearBackward, grad, *operands, transposed=transposed, needs_bias=needs_bias, wide=wide)
 
 
 def _rows(a: Array) -> Array:
@@ -334,7 +346,7 @@ def _row_view(launch: Launch, v: View) -> View:
 @register
 class LinearBackward(Op):
     """dx = grad @ weight.T, dweight = x.T @ grad, dbias = the sum of grad over rows; with `transposed`, those
-    of weight.T. A gradient whose operand is None is not computed.
+    of weight.T. A gradient whose operand is None is not computed. If `wide`, dweight and dbias are float32.
     """
 
     inputs = ("grad", "x", "weight")
@@ -353,15 +365,16 @@ class LinearBackward(Op):
 
     @staticmethod
     def infer(
-        grad: Spec, x: Spec | None, weight: Spec | None, *, transposed: bool, needs_bias: bool
+        grad: Spec, x: Spec | None, weight: Spec | None, *, transposed: bool, needs_bias: bool, wide: bool
     ) -> Specs:
         n, dtype = grad.shape[-1], grad.dtype
+        total = accumulator(dtype) if wide else dtype
         dx = dweight = None
         if weight is not None:
             dx = Spec((*grad.shape[:-1], weight.shape[1 if transposed else 0]), dtype)
         if x is not None:
-            dweight = Spec((n, x.shape[-1]) if transposed else (x.shape[-1], n), dtype)
-        return dx, dweight, Spec((n,), dtype) if needs_bias else None
+            dweight = Spec((n, x.shape[-1]) if transposed else (x.shape[-1], n), total)
+        return dx, dweight, Spec((n,), total) if needs_bias else None
 
     @staticmethod
     def cpu(
@@ -374,6 +387,7 @@ class LinearBackward(Op):
         *,
         transposed: bool,
         needs_bias: bool,
+        wide: bool,
     ) -> None:
         g = _rows(grad)  # (rows, N)
         if dx is not None and weight is not None:
@@ -384,13 +398,13 @@ class LinearBackward(Op):
             column_sum(g, out=dbias)
 
     @staticmethod
-    def host(*arrays: Array | None, transposed: bool, needs_bias: bool) -> bool:
+    def host(*arrays: Array | None, transposed: bool, needs_bias: bool, wide: bool) -> bool:
         who = config.matmul
         return who != "vendor" and kernels.linear_backward(*arrays, transposed, who == "own")
 
     @staticmethod
-    def host_bf16(*arrays: Array | None, transposed: bool, needs_bias: bool) -> bool:
-        return config.matmul != "vendor" and kernels.linear_backward_bf16(*arrays, transposed)
+    def host_bf16(*arrays: Array | None, transposed: bool, needs_bias: bool, wide: bool) -> bool:
+        return config.matmul != "vendor" and not wide and kernels.linear_backward_bf16(*arrays, transposed)
 
     @staticmethod
     def cuda(
@@ -404,6 +418,7 @@ class LinearBackward(Op):
         *,
         transposed: bool,
         needs_bias: bool,
+        wide: bool,
     ) -> None:
         g = _row_view(launch, grad)  # (rows, N)
         if dx is not None and weight is not None:
@@ -415,7 +430,9 @@ class LinearBackward(Op):
             sum_columns(launch, dbias, g)
 
     @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, transposed: bool, needs_bias: bool) -> Grads:
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, transposed: bool, needs_bias: bool, wide: bool
+    ) -> Grads:
         """Double backward of dx = grad @ weight.T, dweight = x.T @ grad and dbias, through unfused ops."""
         if not (needs[1] or needs[2]):
             return _linear_forward(grads, saved.grad, saved.x, saved.weight, transposed), None, None
@@ -424,9 +441,15 @@ class LinearBackward(Op):
 
 
 def _linear_backward(
-    grad: Tensor, x: Tensor | None, weight: Tensor | None, *, transposed: bool, needs_bias: bool
+    grad: Tensor,
+    x: Tensor | None,
+    weight: Tensor | None,
+    *,
+    transposed: bool,
+    needs_bias: bool,
+    wide: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """LinearBackward in unfused ops, for double backward."""
+    """LinearBackward in unfused ops, for double backward, which follows only if not `wide`."""
     n = grad.layout.shape[-1]
     g = reshape(grad, (grad.layout.size // n if n else 0, n))
     dx = dweight = None

@@ -1,4 +1,4 @@
-"""Multi-tensor launches through a device table of addresses (multi_tensor.cuh); scale_all_ and zero_all_."""
+"""Multi-tensor launches through a device table of addresses (multi_tensor.cuh): scaling, zeroing, casts."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ import numpy as np
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.config import config
 from tinytensor.device import cpu
+from tinytensor.dispatch import copies
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.cpu import do
 from tinytensor.dispatch.launch import Launch, View, view_of
 from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import constant
-from tinytensor.dtypes import DType, float64, int32, int64
+from tinytensor.dispatch.watch import watched
+from tinytensor.dtypes import DType, float32, float64, int32, int64
 from tinytensor.errors import GradError, ShapeError
 from tinytensor.kernels.rows import need_tensors
 from tinytensor.op import Spec
 from tinytensor.ops.inplace import check_target, copy_
-from tinytensor.ops.views.manipulation import cast
+from tinytensor.ops.views.manipulation import cast, record_cast
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.tensor import Tensor, arr, is_tensor
+from tinytensor.tensor import Tensor, arr, empty, is_tensor
 
 __all__ = ["scale_all_", "zero_all_"]
 
@@ -239,3 +241,29 @@ def _scale(launch: Launch, members: list[Tensor], factor: View | None) -> None:
     table = table_of(launch, tuple([t.layout.size for t in members]), [addresses(members)])
     args = (table.entries, table.chunks, factor)
     launch("scale_many", members[0].storage.dtype, grid=table.blocks, args=args)
+
+
+def cast_all(tensors: Sequence[Tensor], dtype: DType) -> list[Tensor]:
+    """`cast` of many tensors: in one launch if they are contiguous float32 tensors on a device."""
+    device = tensors[0].storage.device
+    same = all([x.storage.device is device and x.storage.dtype is float32 for x in tensors])
+    if device is cpu or len(tensors) == 1 or not same or not all([x.layout.is_contiguous for x in tensors]):
+        return [cast(x, dtype) for x in tensors]
+    if copies.listener is not None:
+        nbytes = sum([x.layout.size * dtype.itemsize for x in tensors])
+        copies.note("cast", "dtype", nbytes, f"{len(tensors)} tensors become {dtype}")
+    made = [empty(x.layout.shape, dtype, device) for x in tensors]
+    launch = Launch(runtime_of(device), "multi_tensor")
+
+    def run() -> Sequence[Tensor]:
+        table = table_of(
+            launch, tuple([x.layout.size for x in tensors]), [addresses(tensors), addresses(made)]
+        )
+        launch("cast_many", float32, dtype, grid=table.blocks, args=(table.entries, table.chunks))
+        return made
+
+    watched("cast", device, tensors, {"dtype": dtype, "source": float32}, run)
+    if grad_enabled():
+        for x, y in zip(tensors, made, strict=True):
+            record_cast(x, y)
+    return made

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.graph import Needs, Node
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched
 from tinytensor.config import config
@@ -22,6 +22,7 @@ from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, on_value, together
 from tinytensor.dispatch.launch import Launch, View, write
+from tinytensor.dispatch.record import edges_of, record
 from tinytensor.dispatch.views import ViewOp, all_ints, known_view, make_view, remember, view
 from tinytensor.dtypes import DType, as_dtype, float32
 from tinytensor.errors import ShapeError, TinyTensorError
@@ -250,6 +251,19 @@ def cast(x: Tensor, dtype: DType) -> Tensor:
     if copies.listener is not None:
         copies.note("cast", "dtype", x.layout.size * dtype.itemsize, f"{source} becomes {dtype}")
     return apply(Cast, x, dtype=dtype, source=source)
+
+
+def record_cast(x: Tensor, y: Tensor) -> None:
+    """Record that y, which other code has computed, is x in another dtype."""
+    edges = edges_of((x,))
+    if edges is not None:
+        record(Cast, (x,), edges, (y,), {"dtype": y.storage.dtype, "source": x.storage.dtype})
+
+
+def cast_from(edge: Any) -> DType | None:
+    """The dtype that the tensor with this edge was cast from; None if it is no result of a cast."""
+    made = isinstance(edge, Node) and edge.op is Cast and edge.params
+    return made["source"] if made else None
 
 
 def astype(x: Tensor, dtype: Any, *, copy: bool = True, device: Any = None) -> Tensor:
