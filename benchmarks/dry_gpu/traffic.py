@@ -148,6 +148,7 @@ RULES: dict[str, Callable[[str, list[str], Named], Measured]] = {
     "attention_": _attention,
     "adamw": _many(lambda size: 3 * size + 4 * max(size, 4), 13.0),  # of means in float32
     "sum_of_squares_many": _many(lambda size: size, 2.0),
+    "cast_many": _many(lambda size: size + 2, 0.0),  # to 16 bits
     "scale_many": _many(lambda size: 2 * size, 1.0),
     "embedding_forward": _gathered,
     "region_add": _region_add,
@@ -158,7 +159,7 @@ RULES: dict[str, Callable[[str, list[str], Named], Measured]] = {
 FAMILIES = (
     ("matrix products", r"matmul_"),
     ("attention", r"attention_|cached_attention"),
-    ("casts", r"elementwise_\w+<Cast, |copy_"),
+    ("casts", r"elementwise_\w+<Cast, |cast_many|copy_"),
     ("elementwise", r"elementwise_"),
     ("dropout", r"dropout_"),
     ("norms", r"layer_norm|rms_norm"),

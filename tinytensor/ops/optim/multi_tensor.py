@@ -63,6 +63,8 @@ def table_of(
     sizes: tuple[int, ...],
     columns: Sequence[tuple[int, ...]],
     groups: tuple[int, ...] | None = None,
+    *,
+    kept: bool = True,
 ) -> Table:
     """Table of tensors, or of pairs, triples or quadruples of tensors of one shape; cached.
 
@@ -74,6 +76,7 @@ def table_of(
         sizes: numbers of elements.
         columns: up to four times the addresses of contiguous tensors.
         groups: one integer per entry, passed to the kernel.
+        kept: False for results of the launch, which are elsewhere at the next call.
     """
     if launch.runtime.capturing:
         return _written(launch, sizes, columns, groups, _shared_out(launch, sizes))
@@ -88,7 +91,8 @@ def table_of(
         if len(_tables) >= _MAX_TABLES:
             del _tables[next(iter(_tables))]
         found = _written(launch, sizes, columns, groups, chunks)
-    _tables[key] = found
+    if kept:
+        _tables[key] = found
     return found
 
 
@@ -244,10 +248,12 @@ def _scale(launch: Launch, members: list[Tensor], factor: View | None) -> None:
 
 
 def cast_all(tensors: Sequence[Tensor], dtype: DType) -> list[Tensor]:
-    """`cast` of many tensors: in one launch if they are contiguous float32 tensors on a device."""
+    """`cast` of many tensors: in one launch if they are contiguous float32 tensors on a device. A single one
+    is cast by the same kernel, so that the first step of a training run loads it for a captured second one.
+    """
     device = tensors[0].storage.device
     same = all([x.storage.device is device and x.storage.dtype is float32 for x in tensors])
-    if device is cpu or len(tensors) == 1 or not same or not all([x.layout.is_contiguous for x in tensors]):
+    if device is cpu or not same or not all([x.layout.is_contiguous for x in tensors]):
         return [cast(x, dtype) for x in tensors]
     if copies.listener is not None:
         nbytes = sum([x.layout.size * dtype.itemsize for x in tensors])
@@ -256,9 +262,8 @@ def cast_all(tensors: Sequence[Tensor], dtype: DType) -> list[Tensor]:
     launch = Launch(runtime_of(device), "multi_tensor")
 
     def run() -> Sequence[Tensor]:
-        table = table_of(
-            launch, tuple([x.layout.size for x in tensors]), [addresses(tensors), addresses(made)]
-        )
+        sizes = tuple([x.layout.size for x in tensors])
+        table = table_of(launch, sizes, [addresses(tensors), addresses(made)], kept=False)
         launch("cast_many", float32, dtype, grid=table.blocks, args=(table.entries, table.chunks))
         return made
 
