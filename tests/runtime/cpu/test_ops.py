@@ -315,3 +315,32 @@ def test_bfloat16_has_the_bits_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None
         assert widen(raw[0].T, tt.bfloat16).T.tobytes() == back[0]
     assert np.array_equal(*raw)
     assert back[0] == back[1]
+
+
+@pytest.mark.parametrize("name", ["gelu", "causal_self_attention", "attention", "attention_causal"])
+@pytest.mark.parametrize("rows", [700, 3])  # few queries are computed one by one
+def test_kernels_of_bfloat16_round_those_of_float32(
+    name: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, shapes, op = CALLS[name]
+    *outer, count, width = shapes[0]
+    inputs = [
+        normal(*shape, seed=i) for i, shape in enumerate([(*outer, min(rows, count), width), *shapes[1:]])
+    ]
+
+    def results() -> list[Any]:
+        xs = [tt.tensor(x).astype(tt.bfloat16).requires_grad_() for x in inputs]
+        y = call(*xs)
+        grad = tt.tensor(normal(*y.shape, seed=9)).astype(tt.bfloat16)
+        return [t.tolist() for t in (y, *tt.grad([y], xs, [grad]))]
+
+    ops = [each for each in (registry[op], registry[f"{op}_backward"]) if each.host_bf16]
+    stored = results()
+    with monkeypatch.context() as patch:
+        for each in ops:
+            patch.setattr(each, "host", None)  # NumPy would compute other bits
+        assert results() == stored
+    for each in ops:
+        monkeypatch.setattr(each, "host_bf16", None)
+    assert ops
+    assert results() == stored

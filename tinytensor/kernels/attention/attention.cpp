@@ -3,9 +3,10 @@
 // Queries are processed in blocks of 64, with the queries in the lanes of vectors: the score of key j and
 // query i is at [j][i]. So the maximum score of each query, the sum of its exponentials and the causal mask
 // need no cross-lane operations. Fully masked vectors of queries are skipped. Forward stores the logsumexp of
-// each row, from which backward recomputes the scores.
-#include "array.h"
+// each row, from which backward recomputes the scores. bfloat16 is computed in float32, in copies of one head
+// at a time, which stay in the cache.
 #include "attention_tile.h"
+#include "bfloat16.h"
 #include "scratch.h"
 #include <math.h>
 
@@ -21,11 +22,51 @@ struct Rows {  // of one head
     float* at(Index i) const { return data + i * step; }
 };
 
-struct Heads {  // q, k, v, y or a gradient: (B, H, T, D), strides in elements, the last one 1
-    float* data;
-    Index batch, head, row;
-    Rows of(Index b, Index h) const { return {data + b * batch + h * head, row}; }
+struct Span {
+    Index begin, end;
 };
+
+struct Head {  // its rows as they are stored
+    void* data;
+    Index step;
+    bool half;  // bfloat16
+    Bf16* half_at(Index i) const { return (Bf16*)data + i * step; }
+};
+
+struct Heads {  // q, k, v, y or a gradient: (B, H, T, D), strides in elements, the last one 1
+    char* data;
+    Index batch, head, row;
+    bool half;
+    Head of(Index b, Index h) const {
+        return {data + (b * batch + h * head) * (Index)(half ? sizeof(Bf16) : sizeof(float)), row, half};
+    }
+};
+
+// Some rows of a head in float32, to be written: in place, or in a copy, which takes its part of `memory`.
+Rows results(const Head& head, Span rows, Index width, float** memory) {
+    if (!head.half) return {(float*)head.data, head.step};
+    float* copy = *memory;
+    *memory += (rows.end - rows.begin) * width;
+    return {copy - rows.begin * width, width};
+}
+
+// The same, to be read.
+Rows operand(const Head& head, Span rows, Index width, float** memory) {
+    Rows found = results(head, rows, width, memory);
+    for (Index i = rows.begin; head.half && i < rows.end; i++)
+        each_vector(width, [&](Index c, auto lanes) {
+            store(found.at(i) + c, load(head.half_at(i) + c, lanes), lanes);
+        });
+    return found;
+}
+
+// Rounds the copy, if there is one.
+void finish(const Head& head, Span rows, Index width, const Rows& found) {
+    for (Index i = rows.begin; head.half && i < rows.end; i++)
+        each_vector(width, [&](Index c, auto lanes) {
+            store(head.half_at(i) + c, load(found.at(i) + c, lanes), lanes);
+        });
+}
 
 struct Problem {
     Index B, H, Tq, Tk, D, Dv;
@@ -245,7 +286,8 @@ bool run_forward(const Problem& p, Heads y, float* lse, Heads q, Heads k, Heads 
     bool failed = false;
     Index count = blocks(p), work = count ? p.Tq * p.Tk * (p.D + p.Dv) / count + 1 : 1;  // of a block
     parallel_for(p.B * p.H * count, (LEAST_WORK + work - 1) / work, [&](Index begin, Index end) {
-        Scratch memory((p.D + p.Tk + ROWS) * QUERIES + ROWS);
+        const Index copies = q.half ? (p.D + p.Dv) * (p.Tk + QUERIES) : 0;
+        Scratch memory((p.D + p.Tk + ROWS) * QUERIES + ROWS + copies);
         if (!memory) {
             failed = true;
             return;
@@ -253,12 +295,16 @@ bool run_forward(const Problem& p, Heads y, float* lse, Heads q, Heads k, Heads 
         for (Index part = begin; part < end; part++) {
             Index head = part / count, b = head / p.H, h = head % p.H;
             Block block(p, count - 1 - part % count);  // the longest first
-            Rows queries = q.of(b, h), results = y.of(b, h);
-            Rows keys = k.of(b, h / p.shared), values = v.of(b, h / p.shared);
-            float* logs = lse ? lse + head * p.Tq : nullptr;
-            if (block.count > FEW) forward(p, block, queries, keys, values, results, logs, memory.data());
+            const Span mine = {block.first, block.first + block.count}, seen = {0, block.end};
+            float *logs = lse ? lse + head * p.Tq : nullptr, *free = memory.data();
+            Rows queries = operand(q.of(b, h), mine, p.D, &free);
+            Rows keys = operand(k.of(b, h / p.shared), seen, p.D, &free);
+            Rows values = operand(v.of(b, h / p.shared), seen, p.Dv, &free);
+            Rows found = results(y.of(b, h), mine, p.Dv, &free);
+            if (block.count > FEW) forward(p, block, queries, keys, values, found, logs, free);
             for (Index i = 0; i < block.count && block.count <= FEW; i++)
-                forward_one(p, block, i, queries, keys, values, results, logs, memory.data());
+                forward_one(p, block, i, queries, keys, values, found, logs, free);
+            finish(y.of(b, h), mine, p.Dv, found);
         }
     });
     return !failed;
@@ -274,31 +320,53 @@ bool run_backward(const Problem& p, Heads dq, Heads dk, Heads dv, Heads grad, He
     bool failed = false;
     run_parts(p.B * p.H, [&](Index head) {
         Index b = head / p.H, h = head % p.H;
-        Scratch memory((p.D + p.Dv + 2 * (KEYS + ROWS)) * QUERIES + ROWS);
+        const Index copies = q.half ? 2 * (p.D + p.Dv) * (p.Tq + p.Tk) : 0;
+        Scratch memory((p.D + p.Dv + 2 * (KEYS + ROWS)) * QUERIES + ROWS + copies);
         if (!memory) {
             failed = true;
             return;
         }
-        clear(dk.of(b, h), p.Tk, p.D);
-        clear(dv.of(b, h), p.Tk, p.Dv);
-        for (Index number = 0; number < blocks(p); number++) {
-            backward(p, Block(p, number), dq.of(b, h), dk.of(b, h), dv.of(b, h), grad.of(b, h), q.of(b, h),
-                     k.of(b, h / p.shared), v.of(b, h / p.shared), y.of(b, h), lse + head * p.Tq,
-                     memory.data());
-        }
+        const Span queries = {0, p.Tq}, keys = {0, p.Tk};
+        float* free = memory.data();
+        Rows to_q = results(dq.of(b, h), queries, p.D, &free), to_k = results(dk.of(b, h), keys, p.D, &free);
+        Rows to_v = results(dv.of(b, h), keys, p.Dv, &free);
+        Rows of_q = operand(q.of(b, h), queries, p.D, &free);
+        Rows of_k = operand(k.of(b, h / p.shared), keys, p.D, &free);
+        Rows of_v = operand(v.of(b, h / p.shared), keys, p.Dv, &free);
+        Rows of_y = operand(y.of(b, h), queries, p.Dv, &free);
+        Rows g = operand(grad.of(b, h), queries, p.Dv, &free);
+        clear(to_k, p.Tk, p.D);
+        clear(to_v, p.Tk, p.Dv);
+        for (Index number = 0; number < blocks(p); number++)
+            backward(p, Block(p, number), to_q, to_k, to_v, g, of_q, of_k, of_v, of_y, lse + head * p.Tq,
+                     free);
+        finish(dq.of(b, h), queries, p.D, to_q);
+        finish(dk.of(b, h), keys, p.D, to_k);
+        finish(dv.of(b, h), keys, p.Dv, to_v);
     });
     return !failed;
 }
 
-// Whether the elements of a head are contiguous.
-bool readable(const Array& a) { return a.is<float>() && (a.stride(-1) == sizeof(float) || a.shape(-1) == 1); }
+Index size_of(const Array& a) { return a.is<Bf16>() ? sizeof(Bf16) : sizeof(float); }
 
-Index step(const Array& a, int axis) { return a.stride(axis) / (Index)sizeof(float); }
+// Whether the arrays have one type, and the elements of a head are contiguous.
+template <class... Arrays>
+bool readable(const Array& first, const Arrays&... others) {
+    auto fits = [&](const Array& a) {
+        return first.is<Bf16>() == a.is<Bf16>() && (a.is<Bf16>() || a.is<float>()) &&
+               (a.stride(-1) == size_of(a) || a.shape(-1) == 1);
+    };
+    return fits(first) && (fits(others) && ...);
+}
 
-Heads heads(const Array& a) { return {a.data<float>(), step(a, 0), step(a, 1), step(a, 2)}; }  // (B, H, T, D)
+Index step(const Array& a, int axis) { return a.stride(axis) / size_of(a); }
+
+Heads heads(const Array& a) {  // (B, H, T, D)
+    return {a.data<char>(), step(a, 0), step(a, 1), step(a, 2), a.is<Bf16>()};
+}
 
 Heads heads(const Array& a, Index D, Index first = 0) {  // (B, T, heads side by side), from head `first` on
-    return {a.data<float>() + first * D, step(a, 0), D, step(a, 1)};
+    return {a.data<char>() + first * D * size_of(a), step(a, 0), D, step(a, 1), a.is<Bf16>()};
 }
 
 Problem problem(const Array& q, const Array& k, const Array& v, bool causal, double scale) {
@@ -315,24 +383,21 @@ Problem packed(const Array& qkv, Index H, double scale) {
 }  // namespace
 
 HOST_KERNEL bool attention_forward(Array y, Array lse, Array q, Array k, Array v, bool causal, double scale) {
-    if (!readable(y) || !readable(q) || !readable(k) || !readable(v) || !dense<float>(lse)) return false;
+    if (!readable(y, q, k, v) || !dense<float>(lse)) return false;
     return run_forward(problem(q, k, v, causal, scale), heads(y), lse.data_or_null<float>(), heads(q),
                        heads(k), heads(v));
 }
 
 HOST_KERNEL bool attention_backward(Array dq, Array dk, Array dv, Array grad, Array q, Array k, Array v,
                                     Array y, Array lse, bool causal, double scale) {
-    if (!readable(dq) || !readable(dk) || !readable(dv) || !readable(grad) || !readable(q) || !readable(k) ||
-        !readable(v) || !readable(y) || !dense<float>(lse)) {
-        return false;
-    }
+    if (!readable(dq, dk, dv, grad, q, k, v, y) || !dense<float>(lse)) return false;
     return run_backward(problem(q, k, v, causal, scale), heads(dq), heads(dk), heads(dv), heads(grad),
                         heads(q), heads(k), heads(v), heads(y), lse.data<float>());
 }
 
 // The same for q, k and v of all heads packed in one array (B, T, 3 H D).
 HOST_KERNEL bool attention_packed_forward(Array y, Array lse, Array qkv, Index H, double scale) {
-    if (!readable(y) || !readable(qkv) || !dense<float>(lse)) return false;
+    if (!readable(y, qkv) || !dense<float>(lse)) return false;
     Problem p = packed(qkv, H, scale);
     return run_forward(p, heads(y, p.D), lse.data_or_null<float>(), heads(qkv, p.D), heads(qkv, p.D, H),
                        heads(qkv, p.D, 2 * H));
@@ -340,8 +405,7 @@ HOST_KERNEL bool attention_packed_forward(Array y, Array lse, Array qkv, Index H
 
 HOST_KERNEL bool attention_packed_backward(Array dqkv, Array grad, Array qkv, Array y, Array lse, Index H,
                                            double scale) {
-    if (!readable(dqkv) || !readable(grad) || !readable(qkv) || !readable(y) || !dense<float>(lse))
-        return false;
+    if (!readable(dqkv, grad, qkv, y) || !dense<float>(lse)) return false;
     Problem p = packed(qkv, H, scale);
     return run_backward(p, heads(dqkv, p.D), heads(dqkv, p.D, H), heads(dqkv, p.D, 2 * H), heads(grad, p.D),
                         heads(qkv, p.D), heads(qkv, p.D, H), heads(qkv, p.D, 2 * H), heads(y, p.D),

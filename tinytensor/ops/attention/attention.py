@@ -178,6 +178,8 @@ class Attention(Op):
         plain = kept is None and mask is None and slopes is None and not window
         return plain and kernels.attention_forward(y, lse, q, k, v, causal, scale)
 
+    host_bf16 = host
+
     @staticmethod
     def cuda(
         launch: Launch,
@@ -261,6 +263,8 @@ class AttentionBackward(Op):
     ) -> bool:
         plain = lse is not None and mask is None and slopes is None and not window
         return plain and kernels.attention_backward(dq, dk, dv, grad, q, k, v, y, lse, causal, scale)
+
+    host_bf16 = host
 
     @staticmethod
     def cuda(

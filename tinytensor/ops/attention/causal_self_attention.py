@@ -140,6 +140,8 @@ class CausalSelfAttention(Op):
         scale = _scale(qkv.shape, n_head)
         return kept is None and kernels.attention_packed_forward(y, lse, qkv, n_head, scale)
 
+    host_bf16 = host
+
     @staticmethod
     def cuda(
         launch: Launch,
@@ -214,6 +216,8 @@ class CausalSelfAttentionBackward(Op):
     ) -> bool:
         scale = _scale(qkv.shape, n_head)
         return lse is not None and kernels.attention_packed_backward(dqkv, grad, qkv, y, lse, n_head, scale)
+
+    host_bf16 = host
 
     @staticmethod
     def cuda(
