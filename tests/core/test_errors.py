@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers import cupy_fixtures
 from tinytensor import nn, optim
 
+no_gpu = cupy_fixtures.no_gpu  # fixture
 f = tt.ones
 INF = float("inf")
 
@@ -353,7 +355,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_wrong_calls_say_what_why_and_fix(name):
+def test_wrong_calls_say_what_why_and_fix(name, no_gpu):
     call, error, word = CALLS[name]
     with pytest.raises(error) as caught:
         call()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -157,13 +158,29 @@ def test_an_operation_waits_for_what_it_sends_and_for_nothing_else(nccl: FakeNcc
         queued = len(main.queue)
         z = x + 1.0
         assert not handle.done()
-        handle.wait()
+        ranks._stream.synchronize()
         assert handle.done()
         # The GPU did what lies before the operation; what was queued behind it has not begun.
         assert main.done <= queued < len(main.queue)
         return y.tolist(), z.tolist()
 
     assert on_gpus(2, work) == [([6.0, 3.0], [2.0, 1.0]), ([6.0, 3.0], [2.0, 2.0])]
+
+
+@needs_nvrtc
+def test_the_host_does_not_wait(nccl: FakeNccl) -> None:
+    def work(ranks: NcclCommunicator) -> Any:
+        main: Any = runtimes[ranks.device].stream  # type: ignore[attr-defined]
+        x = tt.tensor([1.0, float(ranks.rank)], device=ranks.device)
+        handle = ranks.all_reduce(x)
+        before = main.done
+        handle.wait()
+        y = x * 2.0  # after the operation
+        assert main.done == before
+        assert not handle.done()
+        return y.tolist()
+
+    assert on_gpus(2, work) == [[4.0, 2.0]] * 2
 
 
 def test_tensors_live_until_they_have_travelled(nccl: FakeNccl) -> None:
@@ -175,6 +192,8 @@ def test_tensors_live_until_they_have_travelled(nccl: FakeNccl) -> None:
         other = tt.empty(1000, device=ranks.device)
         assert view_of(other).ptr != ptr
         ranks.all_reduce(other).wait()
+        tt.cuda.synchronize(ranks.device)
+        ranks.let_go()
         assert view_of(tt.empty(1000, device=ranks.device)).ptr == ptr
 
     on_gpus(2, work)
@@ -192,7 +211,8 @@ def test_a_bucket_has_arrived_before_backward_ends(nccl: FakeNccl) -> None:
             handle = parallel.buckets[0].handle
             assert handle is not None
             handle.wait()
-            seen.append((handle.done(), first.weight.grad is None, last.bias.grad.cpu().tolist()))
+            mean = last.bias.grad.cpu().tolist()
+            seen.append((handle.done(), first.weight.grad is None, mean))
 
         hidden = first(tt.tensor(data_of(ranks.rank).reshape(2, 6), device=device))
         hidden.register_hook(look)
@@ -236,6 +256,14 @@ def test_a_connection_that_breaks_is_not_waited_for(nccl: FakeNccl) -> None:
     on_gpus(2, work)
 
 
+def test_a_status_without_a_name(nccl: FakeNccl) -> None:
+    ranks = distributed.init("nccl")
+    handle = ranks.all_reduce(tt.ones(3, device=ranks.device))
+    nccl.broken = 7
+    with pytest.raises(CommunicationError, match="NCCL has failed: status 7"):
+        handle.wait()
+
+
 def test_a_kernel_that_fails_is_not_waited_for(nccl: FakeNccl) -> None:
     ranks = distributed.init("nccl")
     handle = ranks.all_reduce(tt.ones(3, device=ranks.device))
@@ -276,6 +304,30 @@ def test_a_rank_without_a_gpu_is_not_waited_for(nccl: FakeNccl) -> None:
     run_local(2, work)
     assert "9 ranks on this machine" in said[1]
     assert "another rank cannot use its GPU" in said[0]
+
+
+@needs_nvrtc
+def test_a_rank_has_a_context_on_its_own_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = install(FakeCupy(gpus=("90", "90")), monkeypatch)
+    fake.cuda.nccl = FakeNccl(fake)
+    monkeypatch.setitem(sys.modules, "cupy.cuda", fake.cuda)
+    monkeypatch.delitem(runtimes, as_device("cuda:1"), raising=False)
+    monkeypatch.setattr(launch, "_launches", {})
+    host = LocalCommunicator()
+    host.local_rank, host.local_size = 1, 2
+    ranks = NcclCommunicator(host)
+
+    def work() -> None:
+        x = tt.ones(3, device=ranks.device) + 1.0
+        ranks.all_reduce(x).wait()
+        assert x.tolist() == [2.0] * 3
+
+    work()
+    thread = threading.Thread(target=work)  # CUDA starts each thread on GPU 0
+    thread.start()
+    thread.join()
+    assert fake.contexts == {1}
+    monkeypatch.delitem(runtimes, as_device("cuda:1"))
 
 
 def test_two_ranks_with_one_gpu(nccl: FakeNccl) -> None:

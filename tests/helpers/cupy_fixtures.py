@@ -55,6 +55,13 @@ def install(fake: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> FakeCupy:
 
 
 @pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no CuPy, also on a machine with a GPU."""
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.delitem(runtimes, as_device("cuda"), raising=False)
+
+
+@pytest.fixture
 def pretended(cupy: FakeCupy) -> CupyRuntime:
     return CupyRuntime(as_device("cuda"))
 

@@ -8,6 +8,7 @@ pinned, work for another device than the current one, waiting while capturing.
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 import threading
 import weakref
@@ -24,6 +25,7 @@ from tests.helpers.fake_streams import (
     CAPTURE,
     LEGACY,
     MEMORY,
+    OUT_OF_RESOURCES,
     VALUE,
     CUDADriverError,
     CUDARuntimeError,
@@ -36,7 +38,10 @@ from tests.helpers.fake_streams import (
 from tinytensor.device import as_device
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cuda import nvrtc
+from tinytensor.runtime.cuda.occupancy import Resources
 from tinytensor.runtime.emulated.runtime import HEADER
+
+FREE_SHARED = 48 << 10  # bytes of shared memory, static and dynamic, that a kernel has without asking
 
 
 class OutOfMemoryError(MemoryError):
@@ -83,8 +88,24 @@ class Pointer:
 class Function:
     """A kernel: `run` gets sizes, shared memory and the packed arguments."""
 
-    def __init__(self, name: str, ptr: int, run: Callable[[tuple[int, ...], int, int], Work]) -> None:
-        self.name, self.ptr, self.run = name, ptr, run
+    def __init__(
+        self, name: str, ptr: int, run: Callable[[tuple[int, ...], int, int], Work], used: Resources
+    ) -> None:
+        self.name, self.ptr, self.run, self.used = name, ptr, run, used
+        self.dynamic = FREE_SHARED - used.shared  # bytes that a launch may ask for
+
+    def check(self, sizes: tuple[int, ...], shared: int) -> None:
+        """Refuse what the driver refuses."""
+        grid, block = sizes[:3], sizes[3:]
+        threads = math.prod(block)
+        if shared > self.dynamic or min(sizes) < 1 or threads > 1024:
+            raise CUDADriverError(VALUE)
+        most = (2**31 - 1, 65_535, 65_535, 1024, 1024, 64)
+        if any(n > limit for n, limit in zip((*grid, *block), most, strict=True)):
+            raise CUDADriverError(VALUE)
+        warps, per_warp = -(-threads // 32), -(-self.used.registers * 32 // 256) * 256
+        if warps * per_warp > 65_536:
+            raise CUDADriverError(OUT_OF_RESOURCES)
 
 
 class Here(threading.local):
@@ -109,7 +130,9 @@ class FakeCupy:
     __version__ = "14.2.0"
 
     def __init__(self, gpus: tuple[str, ...] = ("90",), capacity: int = 1 << 40) -> None:
-        self.gpus, self.capacity, self.driver_version = gpus, capacity, 13000
+        self.gpus, self.capacity = gpus, capacity
+        self.driver_version = self.cuda_version = 13000
+        self.contexts: set[int] = set()  # of devices: memory on each, for as long as the process lives
         self.here = Here()
         self.regions: list[Region] = []
         self.freed: list[int] = []  # bytes of each block that CuPy got back
@@ -121,10 +144,10 @@ class FakeCupy:
         self.orphans: list[Work] = []  # of streams that were destroyed with work in flight
         self.events: Any = weakref.WeakValueDictionary()
         self.legacy = [Stream(self, 0, device) for device in range(len(gpus))]
-        self.compiled: dict[str, tuple[Path, str, tuple[int, ...]]] = {}  # symbol → file, instance, sizes
+        self.compiled: dict[str, tuple[Path, str, tuple[int, ...], Resources]] = {}  # by symbol
         self.functions: dict[int, Function] = {}
         self.launches: list[tuple[str, tuple[int, ...], int]] = []
-        self.granted: list[int] = []
+        self.granted: list[int] = []  # bytes, in the order that they were asked for
         self.refuse_launch: int | None = None  # status of the next launch
         self.broken_capture = False
         self.runtime = self._runtime()
@@ -140,10 +163,11 @@ class FakeCupy:
             memcpyDeviceToHost=2,
             memcpyDeviceToDevice=3,
             driverGetVersion=lambda: self.driver_version,
+            runtimeGetVersion=lambda: self.cuda_version,
             getDeviceCount=self._count,
             getDevice=lambda: self.here.device,
             setDevice=self._set_device,
-            deviceGetAttribute=lambda attribute, device: 132,
+            deviceGetAttribute=self._attribute,
             memGetInfo=self._memory,
             deviceSynchronize=self._wait_for_all,
             memcpyAsync=self._copy,
@@ -194,16 +218,25 @@ class FakeCupy:
     # ---- devices and streams
 
     def _count(self) -> int:
+        if self.driver_version // 1000 < self.cuda_version // 1000:
+            raise CUDARuntimeError(35)
         if not self.gpus:
             raise CUDARuntimeError(100)
         return len(self.gpus)
 
+    def _attribute(self, attribute: int, device: int) -> int:
+        major, minor = divmod(int(self.gpus[device]), 10)
+        return {16: 132, 75: major, 76: minor}[attribute]
+
     def _set_device(self, index: int) -> None:
+        """`setDevice`: since CUDA 12 it makes a context on the device."""
         assert 0 <= index < len(self.gpus)
         self.here.device = index
+        self.contexts.add(index)
 
     def _memory(self) -> tuple[int, int]:
         self.here.context = True
+        self.contexts.add(self.here.device)
         return self.capacity - self._used(self.here.device), self.capacity
 
     def _wait_for_all(self) -> None:
@@ -326,10 +359,11 @@ class FakeCupy:
         """Which instance a symbol of a cubin is, so that the emulator can run it."""
         for instance, symbol in compiled.symbols.items():
             assert symbol.encode() in compiled.image
-            self.compiled[symbol] = path, instance, compiled.parameters[instance]
+            used = compiled.resources.get(instance, Resources())
+            self.compiled[symbol] = path, instance, compiled.parameters[instance], used
 
     def function(self, symbol: str) -> Function:
-        path, instance, sizes = self.compiled[symbol]
+        path, instance, sizes, used = self.compiled[symbol]
         name, _, arguments = instance.partition("<")
         parts = re.split(r",\s*(?![^<]*>)", arguments.removesuffix(">")) if arguments else []
         kernel: Any = runtime_of(as_device("emulated")).kernel(path, name, *parts)
@@ -340,28 +374,30 @@ class FakeCupy:
             packed = HEADER.pack(*sizes, shared, 0) + packed_at(address, parameters)
             return lambda: failed(kernel._core.launch(kernel._handle, packed, False))
 
-        found = Function(instance, 0x1000 + len(self.functions), prepare)
+        found = Function(instance, 0x1000 + len(self.functions), prepare, used)
         self.functions[found.ptr] = found
         return found
 
     def _launch(self, function: int, *numbers: int) -> None:
         *sizes, shared, stream, address, extra = numbers
         assert extra == 0
+        if not all(0 <= n < 1 << 32 for n in (*sizes, shared)):
+            raise OverflowError("value too large to convert to unsigned int")  # Cython's
         assert self.here.context, "no call made a context in this thread"
         if self.refuse_launch is not None:
             status, self.refuse_launch = self.refuse_launch, None
             raise CUDADriverError(status)
-        if shared > max([48 << 10, *self.granted]):
-            raise CUDADriverError(VALUE)
         found = self.functions[function]
+        found.check(tuple(sizes), shared)
         self.launches.append((found.name, tuple(sizes), shared))
         self.stream_at(stream).add(found.run(tuple(sizes), shared, address))
 
     def _grant(self, function: int, attribute: int, nbytes: int) -> None:
-        assert function in self.functions
         assert attribute == 8
-        if nbytes > 227 << 10:
+        found = self.functions[function]
+        if found.used.shared + nbytes > 227 << 10:
             raise CUDADriverError(VALUE)
+        found.dynamic = nbytes
         self.granted.append(nbytes)
 
 
@@ -370,16 +406,24 @@ class Current:
 
     def __init__(self, fake: FakeCupy, index: int) -> None:
         self.fake, self.id = fake, index
-        self.compute_capability = fake.gpus[index]
         self.before: list[int] = []
+
+    @property
+    def compute_capability(self) -> str:
+        with self:
+            return self.fake.gpus[self.id]
 
     def __enter__(self) -> Current:
         self.before.append(self.fake.here.device)
-        self.fake.here.device = self.id
+        self._switch(self.id)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.fake.here.device = self.before.pop()
+        self._switch(self.before.pop())
+
+    def _switch(self, index: int) -> None:
+        if index != self.fake.here.device:
+            self.fake.runtime.setDevice(index)
 
 
 class Module:

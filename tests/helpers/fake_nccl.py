@@ -1,8 +1,8 @@
 """An NCCL without GPUs: the part of `cupy.cuda.nccl` that is called, over the host memory of a `FakeCupy`.
 
 An operation waits in its stream like all work there; when it is run, it meets those of the other ranks and
-really reduces. Time passes when somebody looks for errors: then the streams of the communicator run. What
-NCCL refuses is refused: a GPU that two ranks want, memory or a stream of another GPU, an unknown dtype.
+really reduces. What NCCL refuses is refused: a GPU that two ranks want, memory or a stream of another GPU, an
+unknown dtype.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ SUM, MAX, MIN, AVG = 0, 2, 3, 4
 class NcclError(RuntimeError):
     def __init__(self, status: int) -> None:
         self.status = status
-        names = {4: "INVALID_ARGUMENT", 5: "INVALID_USAGE", 6: "REMOTE_ERROR"}
+        names = {4: "INVALID_ARGUMENT", 5: "INVALID_USAGE", 6: "REMOTE_ERROR"}  # CuPy's have no 7, either
         super().__init__(f"NCCL_ERROR_{names[status]}")
 
 
@@ -83,7 +82,6 @@ class Comm:
         self.size, self.code, self.rank = size, code, rank
         self.device = self.fake.here.device
         self.number = 0
-        self.streams: set[int] = set()
         self.aborted = False
         if len(set(nccl.meet((code, 0), rank, size, self.device))) < size:
             raise NcclError(5)
@@ -122,9 +120,6 @@ class Comm:
     def check_async_error(self) -> None:
         if self.nccl.broken:
             raise NcclError(self.nccl.broken)
-        with suppress(CUDARuntimeError):  # a fault of another kernel is none of NCCL's
-            for stream in self.streams:
-                self.fake.stream_at(stream).synchronize()
 
     def abort(self) -> None:
         self.aborted = True
@@ -145,7 +140,6 @@ class Comm:
             self.fake.check(ptr, nbytes, self.device)
         self.number += 1
         number = self.number
-        self.streams.add(stream)
         self.nccl.calls.append((self.rank, words[0], words[1], len(self.fake.launches)))
 
         def work() -> None:

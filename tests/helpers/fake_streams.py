@@ -11,6 +11,7 @@ from typing import Any
 
 Work = Callable[[], None]
 HANDLE, MEMORY, VALUE, CAPTURE, FAULT, NOT_READY = 400, 2, 1, 900, 700, 600  # statuses
+OUT_OF_RESOURCES = 701
 NAMES = {400: "InvalidResourceHandle", 2: "MemoryAllocation", 1: "InvalidValue", 700: "IllegalAddress"}
 NAMES |= {35: "InsufficientDriver", 701: "LaunchOutOfResources"}
 LEGACY = 1  # the handle of the default stream, in protocols that refuse 0

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers import cupy_fixtures
 from tinytensor import nn
+
+no_gpu = cupy_fixtures.no_gpu  # fixture
 
 
 class Tied(nn.Module):
@@ -262,7 +265,7 @@ def test_to_wants_a_floating_dtype(target):
         nn.Linear(1, 1).to(target)
 
 
-def test_to_wants_a_device_that_exists():
+def test_to_wants_a_device_that_exists(no_gpu):
     with pytest.raises(tt.DeviceError):
         nn.Linear(1, 1).to("cuda")
 

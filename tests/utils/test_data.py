@@ -322,7 +322,8 @@ def test_pinned_batches_are_copies_in_page_locked_memory(monkeypatch: pytest.Mon
         (found,) = DataLoader(data, batch_size=2, pin_memory=True)
         return found
 
-    plain = batch()  # there is no GPU
+    monkeypatch.setattr(tt.cuda, "is_available", lambda: False)
+    plain = batch()
     monkeypatch.setattr(tt.cuda, "is_available", lambda: True)
     monkeypatch.setattr(tt.cuda, "pinned", functools.partial(tt.cuda.pinned, device="emulated"))
     found = batch()

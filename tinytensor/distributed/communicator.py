@@ -27,7 +27,9 @@ class Handle(Protocol):
         ...
 
     def wait(self) -> None:
-        """Wait for completion; raises CommunicationError if the operation failed."""
+        """Wait for completion: the host for operations on CPU tensors, later work of the thread's stream on
+        GPUs. Raises CommunicationError if the operation failed.
+        """
         ...
 
 

@@ -75,7 +75,8 @@ class DataParallel:
 
     Attributes:
         bytes_sent: total bytes of gradients sent by each rank.
-        seconds_waited: total time that `synchronize` waited: communication not overlapped with backward.
+        seconds_waited: total time that the host waited in `synchronize`: communication not overlapped with
+            backward. On GPUs the host does not wait.
 
     Raises:
         CommunicationError: the ranks have different models.

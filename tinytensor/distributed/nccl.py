@@ -2,12 +2,11 @@
 
 The ranks are those of a host communicator, which sets up the connection, transfers CPU tensors, and
 terminates the ranks. NCCL operations run on a separate GPU stream, after all work that the thread has queued
-so far, and concurrently with later work.
+so far, and concurrently with later work. Waiting for one makes later work of the thread wait, not the host.
 """
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections import deque
 from collections.abc import Iterator
@@ -18,9 +17,8 @@ import tinytensor as tt
 from tinytensor.dispatch.launch import view_of
 from tinytensor.distributed.communicator import CommunicationError, Communicator, Handle, Operation
 from tinytensor.runtime import runtime_of
-from tinytensor.runtime.cuda.runtime import device_count
+from tinytensor.runtime.cuda.runtime import device_count, make_current
 
-_PAUSE = 2e-5  # seconds between two polls while waiting
 _NAMES = {"sum": "NCCL_SUM", "mean": "NCCL_AVG", "max": "NCCL_MAX", "min": "NCCL_MIN"}
 
 
@@ -61,10 +59,14 @@ class NcclHandle:
         return bool(self._mark.done)
 
     def wait(self) -> None:
-        """Poll the operation and the connection until it is done; raises if a rank is lost."""
-        while not self._mark.done:
-            self._owner.look(self.operation)
-            time.sleep(_PAUSE)
+        """Make later work of this thread's stream wait for the operation; the host goes on.
+
+        Raises:
+            CommunicationError: the connection is lost; not if that happens later, when `mpiexec` ends all
+                ranks, or the next operation raises.
+        """
+        self._owner.look(self.operation)
+        self._owner.follow(self._mark)
         self._owner.let_go()
 
 
@@ -104,7 +106,10 @@ class NcclCommunicator(Communicator):
     def _prepare(self) -> str:
         """Select the GPU and load NCCL; returns the unique id of rank 0."""
         self.device = _own_gpu(self._host)
-        self._runtime: Any = runtime_of(self.device)
+        make_current(self.device.index)
+        runtime: Any = runtime_of(self.device)
+        runtime.stays = True
+        self._runtime = runtime
         self._stream = self._runtime.make_stream()
         self._nccl = _nccl()
         with _explained("init", self._nccl):
@@ -189,6 +194,10 @@ class NcclCommunicator(Communicator):
             call(self._comm.abort)  # else its kernels would occupy the GPU forever
             raise
 
+    def follow(self, mark: Any) -> None:
+        """Make later work of this thread's stream wait for an event."""
+        self._runtime.call(self._runtime.stream.wait_event, mark.handle)
+
     def let_go(self) -> None:
         """Release the tensors of completed operations."""
         while self._running and self._running[0].done():
@@ -208,9 +217,10 @@ def _explained(what: object, nccl: Any) -> Iterator[None]:
     """Context manager that converts NCCL errors to CommunicationError."""
     try:
         yield
-    except nccl.NcclError as error:
+    except (nccl.NcclError, KeyError) as error:  # CuPy has no name for some statuses
+        name = f"status {error}" if isinstance(error, KeyError) else error
         raise CommunicationError(
-            f"{what}: NCCL has failed: {error}",
+            f"{what}: NCCL has failed: {name}",
             why="a rank has ended or has the same GPU as another, or the connection is lost",
             fix="see the errors of the other ranks; NCCL_DEBUG=WARN makes NCCL log more",
         ) from error

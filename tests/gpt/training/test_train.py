@@ -23,7 +23,10 @@ from gpt.training.run_log import RunLog
 from gpt.training.train import Trainer, main, train
 from gpt.training.validation_loss import evaluate
 from gpt.weights.trained import load_model
+from tests.helpers import cupy_fixtures
 from tests.helpers.stopped import train_until
+
+no_gpu = cupy_fixtures.no_gpu  # fixture
 
 TEXT = (
     "The cat sat on the mat. The dog ran in the park. The cat and dog played together. They became friends. "
@@ -169,7 +172,7 @@ def test_the_whole_validation_split_counts_once(text, tmp_path):
     ("--laerning_rate=1", tt.ArgumentError), ("--init_from=/no/such", tt.TinyTensorError),
     ("--n_head=3", tt.ArgumentError), ("--device=tpu", tt.TinyTensorError), ("--device=cuda", tt.DeviceError),
 ])  # fmt: skip
-def test_wrong_words_say_so(text, tmp_path, word, error):
+def test_wrong_words_say_so(text, tmp_path, word, error, no_gpu):
     words = ["--preset=tiny", f"--data={text}", f"--out_dir={tmp_path / 'run'}", "--max_steps=2"]
     words = [w for w in words if w.split("=")[0] != word.split("=")[0]]
     with pytest.raises(error):

@@ -62,10 +62,10 @@ def cublas() -> Cublas:
 def launch(cublas: Cublas, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A Launch on a GPU that has host memory and cuBLAS, and nothing else."""
     monkeypatch.setattr(tt.config, "matmul", "vendor")
-    cuda = SimpleNamespace(Device=lambda index: nullcontext(), get_cublas_handle=lambda: 7, cublas=cublas)
+    cuda = SimpleNamespace(get_cublas_handle=lambda: 7, cublas=cublas)
     runtime: Any = type("Runtime", (), {})()
     runtime.device = SimpleNamespace(type="cuda")
-    runtime.cupy, runtime.index, runtime.stream = SimpleNamespace(cuda=cuda), 0, nullcontext()
+    runtime.cupy, runtime.current = SimpleNamespace(cuda=cuda), nullcontext
     runtime.multiprocessors, runtime.architecture = 132, 90
     runtime._refuse_in_capture = lambda what: None
     monkeypatch.setattr(gemm, "write", fill)

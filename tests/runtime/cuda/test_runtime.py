@@ -58,6 +58,32 @@ def test_without_a_driver_or_gpu_the_error_points_to_the_emulator(monkeypatch: p
 
 
 @pytest.mark.parametrize(
+    ("cuda", "driver", "why", "fix"),
+    [
+        (13000, 12040, "the driver is for CUDA 12.4, and this CuPy for CUDA 13", r"\[gpu12\]"),
+        (12090, 11080, "the driver is for CUDA 11.8, and this CuPy for CUDA 12", "525 or newer"),
+    ],
+)
+def test_a_driver_that_is_too_old_is_not_called_absent(
+    cuda: int, driver: int, why: str, fix: str, cupy: FakeCupy
+) -> None:
+    cupy.cuda_version, cupy.driver_version = cuda, driver
+    with pytest.raises(DeviceError, match=fix) as raised:
+        device_count()
+    assert raised.value.what == "device cuda: the NVIDIA driver is too old"
+    assert raised.value.why == why
+    assert "emulated" in raised.value.fix
+
+
+def test_no_context_is_made_on_another_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = install(FakeCupy(gpus=("90", "90")), monkeypatch)
+    fake.runtime.setDevice(1)
+    runtime = CupyRuntime(as_device("cuda:1"))
+    put(runtime, np.zeros(3))
+    assert fake.contexts == {1}
+
+
+@pytest.mark.parametrize(
     ("gpus", "name", "why"),
     [
         (("90",), "cuda:1", "this machine has 1 GPU, counted from 0"),
@@ -280,7 +306,7 @@ def test_instances_compiled_together_are_there(pretended: CupyRuntime, source: P
     compiled = dict(cupy.compiled)
     pretended.kernel(source, "scale", int32)
     assert cupy.compiled == compiled
-    assert {instance for _, instance, _ in compiled.values()} == {"fill", "scale<float>", "scale<int>"}
+    assert {instance for _, instance, *_ in compiled.values()} == {"fill", "scale<float>", "scale<int>"}
 
 
 @needs_nvrtc
@@ -288,6 +314,10 @@ def test_sizes_of_a_launch(pretended: CupyRuntime, source: Path, cupy: FakeCupy)
     y = pretended.alloc(4 * 64)
     fill = pretended.kernel(source, "fill")
     fill((2, 1), 32, (y, 5), shared=32)
+    with pytest.raises(KernelError, match=r"fill: cuda refuses grid -1"):
+        fill(-1, 32, (y, 5))
+    with pytest.raises(KernelError, match="refuses grid 4294967296"):
+        fill(1 << 32, 32, (y, 5))
     fill(1, (8, 1, 1), (y, 6), shared=60_000)  # more than 48 KB must be asked for
     fill(1, 8, (y, 7), shared=50_000)  # and is asked for once
     assert cupy.launches == [
@@ -297,6 +327,49 @@ def test_sizes_of_a_launch(pretended: CupyRuntime, source: Path, cupy: FakeCupy)
     ]
     assert cupy.granted == [60_000]
     assert get(pretended, y, np.zeros(64, np.int32)).tolist() == [7] * 8 + [5] * 56
+
+
+@needs_nvrtc
+def test_static_and_dynamic_memory_count_together(pretended: CupyRuntime, tmp_path: Path) -> None:
+    file = tmp_path / "both.cu"
+    file.write_text(
+        "__global__ void both(int* y) {\n"
+        "    __shared__ int own[5000];\n"
+        "    extern __shared__ int more[];\n"
+        "    own[threadIdx.x] = 1, more[threadIdx.x] = 2;\n"
+        "    __syncthreads();\n"
+        "    y[threadIdx.x] = own[31 - threadIdx.x] + more[31 - threadIdx.x];\n"
+        "}\n"
+    )
+    y = pretended.alloc(4 * 32)
+    both = pretended.kernel(file, "both")
+    assert both.resources.shared == 20_000
+    both(1, 32, (y,), shared=40_000)  # each is less than 48 KB
+    assert get(pretended, y, np.zeros(32, np.int32)).tolist() == [3] * 32
+
+
+@needs_nvrtc
+@pytest.mark.parametrize(("grid", "block"), [((1, 70_000), 32), (1, 2048), (1, (1, 1, 65)), (0, 32), (1, 0)])
+def test_sizes_that_no_gpu_has(pretended: CupyRuntime, source: Path, grid: Any, block: Any) -> None:
+    with pytest.raises(KernelError, match="fill: cuda refuses grid"):
+        pretended.kernel(source, "fill")(grid, block, (pretended.alloc(64), 1))
+
+
+@needs_nvrtc
+def test_a_block_with_more_registers_than_there_are(pretended: CupyRuntime, tmp_path: Path) -> None:
+    file = tmp_path / "wide.cu"
+    sums = " ".join(f"a{i} = a{i} * a{(i + 7) % 90} + x[i * {i}];" for i in range(90))
+    file.write_text(
+        "__global__ void wide(float* y, const float* x, int n) {\n"
+        f"    float {', '.join(f'a{i} = x[{i}]' for i in range(90))};\n"
+        f"    for (int i = 0; i < n; i++) {{ {sums} }}\n"
+        f"    y[threadIdx.x] = {' + '.join(f'a{i}' for i in range(90))};\n"
+        "}\n"
+    )
+    wide = pretended.kernel(file, "wide")
+    assert wide.resources.registers > 64
+    with pytest.raises(KernelError, match=r"OutOfResources; the kernel uses \d+ registers per thread"):
+        wide(1, 1024, (pretended.alloc(4096), pretended.alloc(4096), 0))
 
 
 @needs_nvrtc

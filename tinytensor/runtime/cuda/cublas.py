@@ -58,7 +58,7 @@ def multiply(
     *outer, matrices = batch or (1,)
     (*a_outer, a_step), (*b_outer, b_step) = a.batch or (0,), b.batch or (0,)
     cuda = runtime.cupy.cuda
-    with cuda.Device(runtime.index), runtime.stream:
+    with runtime.current():
         handle = cuda.get_cublas_handle()
         for number_of_call, index in enumerate(product(*map(range, outer))):
             a_at = sum(i * step for i, step in zip(index, a_outer, strict=True))

@@ -35,7 +35,8 @@ class Foreign:
 @contextmanager
 def current(runtime: Any) -> Iterator[None]:
     """Context manager: this GPU and this thread's stream are the current ones of CuPy, too."""
-    with runtime.cupy.cuda.Device(runtime.index), runtime.stream:
+    stream = runtime.stream  # first: see `CupyRuntime.stays`
+    with runtime.cupy.cuda.Device(runtime.index), stream:
         yield
 
 

@@ -15,7 +15,7 @@ from tinytensor.runtime.base import Argument, Dim, three_sizes
 from tinytensor.runtime.cuda.occupancy import Resources
 from tinytensor.runtime.signature import ALIGN, Packer
 
-_FREE_SHARED = 48 << 10  # bytes of dynamic shared memory allowed by default
+_FREE_SHARED = 48 << 10  # bytes of shared memory, static and dynamic, allowed by default
 # Errors of this launch; all others come from an earlier kernel.
 _REFUSALS = {
     1: "CUDA_ERROR_INVALID_VALUE",
@@ -50,7 +50,7 @@ class CupyKernel:
         self.resources = resources
         self._runtime, self._packer, self._function = runtime, packer, function
         self._driver = runtime.cupy.cuda.driver
-        self._granted = _FREE_SHARED
+        self._granted = _FREE_SHARED - resources.shared
         self._free: list[_Arguments] = []  # a pool: a thread takes one and puts it back
 
     def __call__(self, grid: Dim, block: Dim, args: Sequence[Argument], shared: int = 0) -> None:
@@ -69,7 +69,7 @@ class CupyKernel:
         sizes = (*three_sizes(grid), *three_sizes(block), shared)
         try:
             runtime.call(driver.launchKernel, self._function.ptr, *sizes, runtime.stream.ptr, own.address, 0)
-        except driver.CUDADriverError as error:
+        except (driver.CUDADriverError, OverflowError) as error:  # sizes beyond 32 bits overflow in CuPy
             raise self._refused(error, grid, block, shared) from None
         self._free.append(own)
         runtime.statistics.launch_calls += 1
@@ -91,7 +91,7 @@ class CupyKernel:
         self._granted = shared
 
     def _refused(self, error: Exception, grid: Dim, block: Dim, shared: int) -> KernelError:
-        status = getattr(error, "status", None)
+        status = getattr(error, "status", 1)
         if status not in _REFUSALS:
             failed: KernelError = self._runtime.failed(error)
             return failed

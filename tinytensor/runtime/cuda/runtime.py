@@ -30,7 +30,9 @@ from tinytensor.runtime.signature import Packer, signature_of
 
 _OLDEST_CUPY = 14
 _OLDEST_GPU = 75
-_OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
+_OUT_OF_MEMORY, _OLD_DRIVER = 2, 35  # cudaErrorMemoryAllocation, cudaErrorInsufficientDriver
+_MAJOR, _MINOR = 75, 76  # cudaDevAttrComputeCapabilityMajor and Minor
+_OLDEST_DRIVER = {12: "525", 13: "580"}
 
 
 def _cupy() -> Any:
@@ -67,6 +69,8 @@ def device_count() -> int:
         try:
             count = api.getDeviceCount()
         except api.CUDARuntimeError as error:
+            if error.status == _OLD_DRIVER:
+                raise _old_driver(api) from None
             why = str(error)
     if count == 0:
         raise DeviceError(
@@ -77,8 +81,29 @@ def device_count() -> int:
     return int(count)
 
 
+def _old_driver(api: Any) -> DeviceError:
+    driver, cuda = api.driverGetVersion(), api.runtimeGetVersion() // 1000
+    older = 'pip uninstall the CuPy for CUDA 13 and pip install ".[gpu12]"; or ' if cuda > 12 else ""
+    return DeviceError(
+        "device cuda: the NVIDIA driver is too old",
+        why=f"the driver is for CUDA {driver // 1000}.{driver % 1000 // 10}, and this CuPy for CUDA {cuda}",
+        fix=f"{older}update the driver to {_OLDEST_DRIVER.get(cuda, 'the newest')} or newer; "
+        'device="emulated" runs the same kernels on the CPU',
+    )
+
+
+def make_current(index: int) -> None:
+    """Make a GPU the current one of CUDA in this thread; DeviceError if CuPy cannot be used."""
+    _cupy().cuda.runtime.setDevice(index)
+
+
 class CupyRuntime(StreamWork):
-    """Runtime of one GPU; implements `base.Runtime`."""
+    """Runtime of one GPU; implements `base.Runtime`.
+
+    Attributes:
+        stays: calls leave this GPU current, for a process that uses no other. Else they restore the one that
+            was, on which CUDA takes about 0.5 GB then; each thread begins with GPU 0.
+    """
 
     def __init__(self, device: Device) -> None:
         self.cupy = _cupy()
@@ -92,8 +117,9 @@ class CupyRuntime(StreamWork):
             )
         self.device = device
         self.index = device.index
-        gpu = self.cupy.cuda.Device(device.index)
-        self.architecture = int(gpu.compute_capability)
+        self.stays = False
+        major, minor = (self._api.deviceGetAttribute(name, self.index) for name in (_MAJOR, _MINOR))
+        self.architecture = int(10 * major + minor)
         if self.architecture < _OLDEST_GPU:
             raise DeviceError(
                 f"device {device} has compute capability {self.architecture / 10}",
@@ -130,7 +156,7 @@ class CupyRuntime(StreamWork):
         except api.CUDARuntimeError as error:
             raise self.failed(error) from None
         finally:
-            if before != self.index:
+            if before != self.index and not self.stays:
                 api.setDevice(before)
 
     def failed(self, error: Exception) -> KernelError:
