@@ -85,6 +85,8 @@ class Op:
             all); after PyTorch's lists for CUDA ("Automatic Mixed Precision package", op reference).
         vmap: the rule by which it runs on batched tensors, one of `dispatch/batching.py`, or a function of a
             `Samples`; None: once per sample.
+        jvp: the rule by which tangents pass from inputs to outputs, one of `dispatch/forward.py`, or a
+            function of a `Tangents`; None: by the backward pass, twice.
         dense: inputs that the CUDA kernels need C-contiguous (("*",): all); dispatch copies them if not.
 
     Static methods:
@@ -118,6 +120,7 @@ class Op:
     flops: ClassVar[float | Flops]
     autocast: ClassVar[Precision | None] = None
     vmap: ClassVar[Callable[..., Any] | None] = None
+    jvp: ClassVar[Callable[..., Any] | None] = None
 
     name: ClassVar[str]
     slots: ClassVar[dict[str, int]]

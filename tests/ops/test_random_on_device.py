@@ -11,9 +11,9 @@ import tinytensor as tt
 from tests.helpers.kernel_calls import emulated
 from tests.helpers.layouts import bits, read
 from tinytensor.dispatch.launch import Launch, view_of
-from tinytensor.dispatch.random_streams import DeviceStreams
 from tinytensor.nn import init
 from tinytensor.ops.random import philox
+from tinytensor.random_streams import DeviceStreams
 
 DEVICE = "emulated"
 SIZES = (0, 1, 2, 3, 7, 1023, 40_001)

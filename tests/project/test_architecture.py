@@ -19,6 +19,7 @@ shapes dtypes files
 layout
 runtime
 generator
+random_streams
 storage
 tensor
 op

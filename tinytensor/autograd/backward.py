@@ -364,17 +364,19 @@ _FRESH_TENSOR, _FRESH_STORAGE = _measure_fresh()
 
 
 class Saved:
-    """Saved tensors of a node, by name. Each access checks the version and reattaches the edge."""
+    """Saved tensors of a node, by name. Each access checks the version and reattaches the edge, unless the
+    `history` of the tensors is not asked for.
+    """
 
-    __slots__ = ("_node",)
+    __slots__ = ("_history", "_node")
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, history: bool = True) -> None:
+        self._node, self._history = node, history
 
     def __getattr__(self, name: str) -> Any:
         node = self._node
         i = node.op.slots[name]
-        return _fetch(node, i, node.op.sources[i][0], name)
+        return _fetch(node, i, node.op.sources[i][0] if self._history else None, name)
 
 
 def edge_to(saved: Saved, i: int) -> Edge:
@@ -386,8 +388,10 @@ def fetch_all(saved: Saved | None, plan: Sequence[int | None]) -> tuple[Any, ...
     """All saved tensors of a node; `plan` has the source of each, as in `Op.sources`, or None for no edge."""
     if saved is None:
         return ()
-    node = saved._node
-    return tuple([_fetch(node, i, where, f"saved_tensors[{i}]") for i, where in enumerate(plan)])
+    node, history = saved._node, saved._history
+    return tuple(
+        [_fetch(node, i, where if history else None, f"saved_tensors[{i}]") for i, where in enumerate(plan)]
+    )
 
 
 def _fetch(node: Node, i: int, where: int | None, name: str) -> Any:

@@ -14,7 +14,7 @@ from tinytensor.autograd.hooks import Extra, Grads, Removable
 from tinytensor.dtypes import DType
 from tinytensor.layout import Layout
 from tinytensor.op import Op
-from tinytensor.tensor import Tensor
+from tinytensor.tensor import Meta, Tensor
 
 __all__ = ["Node"]
 
@@ -32,20 +32,21 @@ class Node:
         params: keyword arguments of the op, or None.
         specs: per input, the (shape, dtype) to which its gradient must be summed and cast; None if none needs
             that.
-        layout: layout of the visible output if there is exactly one, else None.
+        result: metadata of the visible output if there is exactly one, else None; of a view its layout, since
+            dtype and device are those of its input.
         outs: (shape, dtype) of the visible outputs if there are several (None for one not computed), else
             None.
         extra: hooks and the forward trace, or None.
     """
 
-    __slots__ = ("__weakref__", "extra", "layout", "op", "outs", "params", "parents", "saved", "specs")
+    __slots__ = ("__weakref__", "extra", "op", "outs", "params", "parents", "result", "saved", "specs")
 
     op: type[Op]
     parents: tuple[Edge, ...]
     saved: Any
     params: dict[str, Any] | None
     specs: Sequence[tuple[tuple[int, ...], DType] | None] | None
-    layout: Layout | None
+    result: Meta | Layout | None
     outs: tuple[tuple[tuple[int, ...], DType] | None, ...] | None
     extra: Extra | None
 
@@ -151,8 +152,8 @@ def count_edges(roots: Iterable[Node]) -> tuple[dict[Node, int], dict[int, int]]
     return count, waiting
 
 
-def leads_to(roots: Iterable[Node], count: dict[Node, int], keys: set[Any]) -> set[Node]:
-    """Nodes from which one of the requested edges (`keys`) is reachable."""
+def leads_to(roots: Iterable[Node], count: dict[Node, int], keys: set[Any]) -> dict[Node, None]:
+    """Nodes from which one of the requested edges (`keys`) is reachable, each after those that it uses."""
     left, order = dict(count), []
     ready = [n for n in dict.fromkeys(roots) if count[n] == 0]
     while ready:
@@ -164,10 +165,10 @@ def leads_to(roots: Iterable[Node], count: dict[Node, int], keys: set[Any]) -> s
                 left[parent] -= 1
                 if not left[parent]:
                     ready.append(parent)
-    good: set[Node] = set()
+    good: dict[Node, None] = {}
     for node in reversed(order):
         for p in node.parents:
             if p is not None and (key_of(p) in keys or node_of(p) in good):
-                good.add(node)
+                good[node] = None
                 break
     return good

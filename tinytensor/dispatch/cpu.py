@@ -15,11 +15,11 @@ import numpy as np
 from tinytensor.config import config
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.elementwise import Elementwise, arrays_of
-from tinytensor.dispatch.random_streams import moving
 from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import DType, float16, float32
 from tinytensor.layout import SMALL
 from tinytensor.op import Direct, Op
+from tinytensor.random_streams import moving
 from tinytensor.runtime.cpu.arrays import (
     LARGE,
     Array,

@@ -16,11 +16,11 @@ from tinytensor.device import Device
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.bounds import Describe, bounds, raise_reported
 from tinytensor.dispatch.checks import without_kernel
-from tinytensor.dispatch.random_streams import stream
 from tinytensor.dtypes import DType
 from tinytensor.errors import ShapeError
 from tinytensor.layout import Layout, contiguous
 from tinytensor.op import Op
+from tinytensor.random_streams import stream
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.base import Argument, Dim, Kernel, Runtime, TemplateArgument
 from tinytensor.storage import alloc_on

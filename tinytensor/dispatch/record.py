@@ -12,7 +12,7 @@ from tinytensor.errors import GradError
 from tinytensor.layout import Layout
 from tinytensor.op import Op, registry
 from tinytensor.runtime.cpu.graph import capturing, graphs
-from tinytensor.tensor import Tensor, new
+from tinytensor.tensor import Meta, Tensor, meta_of, new
 
 
 def edge_of(t: Tensor) -> Any:
@@ -42,7 +42,7 @@ def new_node(
     op: type[Op],
     parents: tuple[Any, ...],
     params: dict[str, Any] | None,
-    layout: Layout | None,
+    result: Meta | Layout | None,
     saved: Any = (),
     outs: Any = None,
 ) -> Node:
@@ -51,7 +51,7 @@ def new_node(
     node.op = op
     node.parents = parents
     node.params = params
-    node.layout = layout
+    node.result = result
     node.saved = saved
     node.outs = outs
     node.specs = node.extra = None
@@ -120,12 +120,12 @@ def record(
         graph.nodes.append(weakref.ref(node))
     if op.visible == 1:
         t = outs[0]
-        node.layout = t.layout
+        node.result = t._meta or meta_of(t)
         t._edge = node
         t._requires = True
     else:
         visible = outs[: op.visible]
-        node.layout = None
+        node.result = None
         node.outs = tuple([None if o is None else (o.layout.shape, o.storage.dtype) for o in visible])
         for i, o in enumerate(visible):
             if o is not None and o.storage.dtype.is_inexact:

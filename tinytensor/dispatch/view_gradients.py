@@ -20,6 +20,7 @@ from tinytensor.autograd.graph import Needs, Node
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, ViewOfSamples
+from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import (
     BLOCK,
     RANKS,
@@ -189,6 +190,7 @@ class Scatter(Op):
 
     inputs = ("grad",)
     vmap = _scatter_each
+    jvp = same_op
     flops = 0.0
 
     @staticmethod
@@ -234,6 +236,7 @@ class Reframe(Op):
 
     inputs = ("x",)
     vmap = _in_frames
+    jvp = same_op
     flops = 0.0
 
     @staticmethod
@@ -272,6 +275,7 @@ class ReframeTranspose(Op):
 
     inputs = ("grad",)
     vmap = _in_frames
+    jvp = same_op
     flops = per_input(1.0)
 
     @staticmethod
@@ -315,6 +319,7 @@ class Mask(Op):
 
     inputs = ("x",)
     vmap = _in_frames
+    jvp = same_op
     flops = 0.0
 
     @staticmethod

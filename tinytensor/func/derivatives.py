@@ -14,6 +14,7 @@ from tinytensor.dispatch.batching import everywhere
 from tinytensor.errors import ArgumentError, DTypeError, GradError, ShapeError
 from tinytensor.func.trees import Tree, filled, leaves, mapped
 from tinytensor.tensor import Tensor
+from tinytensor.transforms.gradients import pushed
 
 Function = Callable[..., Any]
 Argnums = int | tuple[int, ...]
@@ -92,13 +93,14 @@ class Call:
             )
         return [tt.zeros_like(x) if g is None else g for x, g in zip(self.inputs, found, strict=True)]
 
-    def linear(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Cotangents, and the products with them, recorded: linear functions of the cotangents, whose own
-        backward pass multiplies tangents by the Jacobian.
-        """
-        cotangents = [everywhere(tt.zeros_like(y), active()).requires_grad_() for y in self.outputs]
-        with tt.enable_grad():
-            return cotangents, self.pull(cotangents, create=True)
+    def push(self, tangents: Sequence[Tensor | None], create: bool, retain: bool = True) -> list[Tensor]:
+        """Product of the Jacobian with tangents (one per input; None: 0), one per output."""
+        ends = [y for y in self.outputs if y.requires_grad]
+        found = iter(
+            pushed(ends, self.inputs, tangents, create, retain) if self.inputs else [None] * len(ends)
+        )
+        products = [next(found) if y.requires_grad else None for y in self.outputs]
+        return [tt.zeros_like(y) if p is None else p for y, p in zip(self.outputs, products, strict=True)]
 
     def shown(self, tree: Tree) -> Tree:
         """Results for the caller: without history, unless it is needed."""
@@ -115,19 +117,6 @@ def _variable(what: str, x: Tensor) -> Tensor:
         )
     x = everywhere(x, active())  # so that each sample of a vmap has its own gradient
     return x.reshape(x.shape) if x.requires_grad else x.detach().requires_grad_()
-
-
-def push(
-    cotangents: list[Tensor], products: list[Tensor], tangents: Sequence[Tensor | None], create: bool
-) -> list[Tensor]:
-    """Products of the Jacobian with tangents (None: 0), one per output, from `Call.linear`."""
-    given = zip(products, tangents, strict=True)
-    pairs = [(p, t) for p, t in given if t is not None and p.requires_grad]
-    found: Sequence[Tensor | None] = [None] * len(cotangents)
-    if pairs and cotangents:
-        ps, ts = zip(*pairs, strict=True)
-        found = tt.grad(ps, cotangents, ts, create_graph=create, retain_graph=True, allow_unused=True)
-    return [tt.zeros_like(c) if g is None else g for c, g in zip(cotangents, found, strict=True)]
 
 
 def positions(argnums: Argnums) -> tuple[int, ...]:
@@ -267,9 +256,7 @@ def jvp(
         ShapeError: a tangent has another shape than its primal.
         DTypeError: a primal has a tensor that is not floating.
 
-    Memory: that of a recorded backward pass. It multiplies cotangents by the Jacobian; its own backward pass
-        multiplies tangents by it.
-    Source: Townsend 2017, "A new trick for calculating Jacobian vector products".
+    Memory: what the function records for a backward pass; each op frees its part as its tangent is computed.
 
     Example:
         >>> y, slope = tt.func.jvp(tt.sin, (tt.tensor(0.0),), (tt.tensor(2.0),))
@@ -280,7 +267,9 @@ def jvp(
     given = leaves(list(tangents))
     _check_shapes("jvp", "tangent", given, call.inputs)
     create = call.create or any([t.requires_grad for t in given])
-    product = filled(call.result, push(*call.linear(), given, create))
+    found = call.push(given, create, retain=create)
+    own = [p.clone() if any([p.storage is t.storage for t in given]) else p for p in found]
+    product = filled(call.result, own)  # in no memory of the tangents
     result = call.shown(call.result)
     return (result, product, call.shown(call.aux)) if has_aux else (result, product)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tinytensor.api as tt
-from tinytensor.func.derivatives import Argnums, Call, Function, positions, push
+from tinytensor.func.derivatives import Argnums, Call, Function, positions
 from tinytensor.func.trees import filled
 from tinytensor.func.vmap import vmap
 from tinytensor.tensor import Tensor
@@ -116,13 +116,12 @@ def _by_rows(call: Call, chunk_size: int | None) -> Blocks:
 
 
 def _by_columns(call: Call, chunk_size: int | None) -> Blocks:
-    cotangents, products = call.linear()
     table: Blocks = [[] for _ in call.outputs]
     for k, x in enumerate(call.inputs):
 
         def column(unit: Tensor, k: int = k) -> list[Tensor]:
             tangents = [unit if i == k else None for i in range(len(call.inputs))]
-            return push(cotangents, products, tangents, call.create)
+            return call.push(tangents, call.create)
 
         blocks = vmap(column, out_dims=-1, chunk_size=chunk_size)(_basis(x))
         for row, y, block in zip(table, call.outputs, blocks, strict=True):

@@ -1,4 +1,4 @@
-"""Double backward of fused ops, by differentiating an unfused reference of their backward."""
+"""Derivatives of fused ops, and of their backward ops, by those of unfused references."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tinytensor.autograd import backward
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import enable_grad, grad_enabled
+from tinytensor.dispatch.forward import Found, Rule, Tangents, push
 from tinytensor.dispatch.record import edge_of
 from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 from tinytensor.ops.views.manipulation import alias, detach
@@ -43,6 +44,28 @@ def partial_vjp(
     asked = [e for e in wanted if e is not None]
     found = iter(backward.run(roots, ALGEBRA, wanted=asked, retain=create, create=create))
     return tuple([None if e is None else next(found) for e in wanted])
+
+
+def through(plain: Callable[..., Sequence[Tensor | None]]) -> Rule:
+    """The rule by which the tangents of a fused op pass through the ops of its unfused reference,
+    plain(*inputs that it saves, **params).
+    """
+
+    def rule(call: Tangents) -> Found:
+        op, saved, create = call.node.op, call.saved, grad_enabled()
+        inputs: list[Any] = [getattr(saved, name) if name in op.slots else None for name in op.inputs]
+        xs: list[Any] = []
+        with enable_grad():
+            for x, t, name in zip(inputs, call.given, op.inputs, strict=True):
+                if name in op.slots:
+                    xs.append(x if t is None else alias(x) if create and x._requires else _leaf(x))
+            outs = plain(*xs, **call.params)
+        given = [t for t, name in zip(call.given, op.inputs, strict=True) if name in op.slots]
+        pairs = [(edge_of(x), t) for x, t in zip(xs, given, strict=True) if t is not None]
+        ends = [None if y is None else edge_of(y) for y in outs]
+        return push(ends, [e for e, _ in pairs], [t for _, t in pairs], call.algebra)
+
+    return rule
 
 
 def _kept(x: Tensor, create: bool) -> Tensor:

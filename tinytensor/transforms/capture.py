@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 from tinytensor.autograd.backward import end_history, grad_observers
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch import bounds
-from tinytensor.dispatch.random_streams import DeviceStreams, HostStreams
 from tinytensor.dispatch.watch import watched
 from tinytensor.errors import ArgumentError, DeviceError
+from tinytensor.random_streams import DeviceStreams, HostStreams
 from tinytensor.runtime import runtime_of, started
 from tinytensor.runtime.cpu.graph import HostGraph, refuse
 from tinytensor.tensor import Tensor

@@ -1,26 +1,29 @@
-"""`Function`: user-defined operations with a custom gradient."""
+"""`Function`: user-defined operations with a custom gradient, and a custom tangent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+from tinytensor.autograd import backward as autograd
 from tinytensor.autograd.backward import Saved, fetch_all
 from tinytensor.autograd.graph import Needs, Output, extra_of
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched, Level, batched, innermost
-from tinytensor.autograd.modes import grad_enabled, no_grad
+from tinytensor.autograd.modes import enable_grad, grad_enabled, no_grad
 from tinytensor.creation import zeros
 from tinytensor.device import Device
 from tinytensor.dispatch.batching import lifted, moved, sample, stacked
+from tinytensor.dispatch.forward import Found, Tangents
 from tinytensor.dispatch.record import edge_of, new_node
 from tinytensor.dispatch.views import make_view
 from tinytensor.dtypes import DType
 from tinytensor.errors import DeviceError, DTypeError, GradError
 from tinytensor.op import Op
+from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 from tinytensor.ops.views.manipulation import astype
 from tinytensor.shapes import Shape
-from tinytensor.tensor import Tensor, is_tensor, same_memory
+from tinytensor.tensor import Tensor, is_tensor, meta_of, same_memory
 
 __all__ = ["Function"]
 
@@ -28,10 +31,11 @@ _ORIGIN = "inside a custom Function, whose gradient an in-place write would bypa
 
 
 class Context:
-    """Context shared by `forward` and `backward` of one call; any attribute can be set on it.
+    """Context shared by `forward`, `backward` and `jvp` of one call; any attribute can be set on it.
 
     Attributes:
-        needs_input_grad: per argument, whether its gradient is needed; in backward: in this pass.
+        needs_input_grad: per argument, whether its gradient is needed; in backward: in this pass; in jvp:
+            whether it has a tangent.
 
     Attributes set by forward are stored unchanged: use `save_for_backward` for tensors, so that in-place
     writes are detected, outputs create no reference cycle, and second derivatives are correct.
@@ -41,8 +45,11 @@ class Context:
         "__dict__",
         "__weakref__",
         "_fixed",
+        "_forward",
         "_kept",
         "_outs",
+        "_part",
+        "_parts",
         "_plan",
         "_saved",
         "_specs",
@@ -51,11 +58,14 @@ class Context:
 
     needs_input_grad: tuple[bool, ...]
     _kept: tuple[Tensor | None, ...]  # during forward: arguments of save_for_backward
-    _fixed: tuple[Tensor, ...]  # during forward: non-differentiable outputs
+    _forward: tuple[Tensor | None, ...] | None  # the same of save_for_forward
+    _fixed: tuple[Any, ...]  # during forward: non-differentiable outputs; then: whether each output is
     _specs: tuple[tuple[Shape, DType, Device] | None, ...]  # of the arguments; None: not a tensor
     _outs: tuple[tuple[Shape, DType, Device], ...]  # of the outputs
     _plan: tuple[int | None, ...]  # source of each saved tensor, as in Op.plan
-    _saved: Saved | None  # during backward only: it references the node, and that the first Context
+    _parts: tuple[slice, slice]  # which of the saved tensors are those of backward, and of jvp
+    _part: slice  # in backward and jvp only: one of them
+    _saved: Saved | None  # in backward and jvp only: it references the node, and that the first Context
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Save inputs, outputs or intermediate tensors (or None) for `backward`, as `ctx.saved_tensors`.
@@ -63,14 +73,17 @@ class Context:
         Raises:
             DTypeError: an argument is neither a tensor nor None.
         """
-        for i, t in enumerate(tensors):
-            if t is not None and not is_tensor(t):
-                raise DTypeError(
-                    f"save_for_backward: argument {i} is a {type(t).__name__}",
-                    why="only tensors have a version and a graph edge to track",
-                    fix="set other values as attributes: ctx.value = value",
-                )
+        _need_tensors("save_for_backward", tensors)
         self._kept = tensors
+
+    def save_for_forward(self, *tensors: Tensor | None) -> None:
+        """Save tensors for `jvp`, as `ctx.saved_tensors` there; without it they are those saved for backward.
+
+        Raises:
+            DTypeError: an argument is neither a tensor nor None.
+        """
+        _need_tensors("save_for_forward", tensors)
+        self._forward = tensors
 
     def mark_non_differentiable(self, *outputs: Tensor) -> None:
         """Mark outputs, in forward, as having no gradient; integer outputs never have one."""
@@ -78,25 +91,37 @@ class Context:
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
-        """The arguments of `save_for_backward`, each with its autograd history.
+        """The arguments of `save_for_backward`, or in `jvp` those of `save_for_forward`, with their history.
 
         Raises:
-            GradError: outside backward, after the graph was freed, or if one was overwritten since.
+            GradError: outside backward and jvp, after the graph was freed, or if one was overwritten since.
         """
         if not hasattr(self, "_plan"):
             raise GradError(
-                "saved_tensors: read outside backward",
-                why="saved tensors are attached to the graph when backward runs",
+                "saved_tensors: read outside backward and jvp",
+                why="saved tensors are attached to the graph when backward or jvp runs",
                 fix="in forward use the tensors themselves",
             )
-        return fetch_all(self._saved, self._plan)
+        return fetch_all(self._saved, self._plan)[self._part]
 
-    def _in_backward(self, saved: Saved | None, needs: Needs) -> Context:
-        """Copy of this context for one backward pass: shares the attributes, without keeping the graph."""
+    def _inside(self, saved: Saved | None, needs: Needs, part: slice) -> Context:
+        """Copy of this context for one call of backward or jvp, with a part of the saved tensors: shares the
+        attributes, without keeping the graph.
+        """
         ctx = Context()
         ctx.__dict__ = self.__dict__
-        ctx._plan, ctx._saved, ctx.needs_input_grad = self._plan, saved, needs
+        ctx._plan, ctx._saved, ctx.needs_input_grad, ctx._part = self._plan, saved, needs, part
         return ctx
+
+
+def _need_tensors(what: str, tensors: Sequence[Any]) -> None:
+    for i, t in enumerate(tensors):
+        if t is not None and not is_tensor(t):
+            raise DTypeError(
+                f"{what}: argument {i} is a {type(t).__name__}",
+                why="only tensors have a version and a graph edge to track",
+                fix="set other values as attributes: ctx.value = value",
+            )
 
 
 class VmapInfo(NamedTuple):
@@ -114,10 +139,16 @@ class Function:
     and returns one per argument of forward: None if there is none, as for arguments that are not tensors.
     Tensor operations in backward can be differentiated again; tensors inside lists do not count as arguments.
 
-    Under `tt.func.vmap` forward and backward run once for each sample, unless the subclass has a rule,
+    `jvp(ctx, *tangents)`, if there is one, is what `tt.func.jvp`, `jacfwd`, `hvp` and `hessian` use: it gets
+    a tangent per argument (zeros if there is none, None for what is not a floating tensor) and returns one
+    per output of forward (None for one without a gradient). Tensor operations in it can be differentiated.
+
+    One of backward and jvp may be missing: each is derived from the other, which is then made of tensor
+    operations. If backward returns gradients without history, second derivatives are derived from jvp, too.
+
+    Under `tt.func.vmap` forward, backward and jvp run once for each sample, unless the subclass has a rule,
     `vmap(info, in_dims, *args)`, which gets the values with the batch at the axes `in_dims` (None: there is
-    none), and returns (outputs, out_dims); `info.batch_size` is the number of samples. `tt.func.jvp` needs no
-    rule: it differentiates backward.
+    none), and returns (outputs, out_dims); `info.batch_size` is the number of samples.
 
     An output that is an argument, or shares memory with one, is returned as a view of it, with this
     function's gradient; such an output cannot be modified in place while recording.
@@ -141,14 +172,20 @@ class Function:
 
     forward: ClassVar[Callable[..., Any]]
     backward: ClassVar[Callable[..., Any]]
-    vmap: ClassVar[Callable[..., Any]]  # not defined here: a rule of the subclass
+    jvp: ClassVar[Callable[..., Any]]  # these two are not defined here: rules of the subclass
+    vmap: ClassVar[Callable[..., Any]]
     _op: ClassVar[type[Op]]
 
     def __init_subclass__(cls) -> None:
         def backward(grads: Grads, saved: Saved, needs: Needs, *, context: Context) -> Sequence[Any]:
             return _backward(cls, context, grads, saved, needs)
 
+        def jvp(call: Tangents) -> Found:
+            return _tangents(cls, call)
+
         of_op = {"backward": staticmethod(backward), "name": cls.__name__, "function": cls}
+        if hasattr(cls, "jvp"):
+            of_op["jvp"] = staticmethod(jvp)
         cls._op = type(cls.__name__, (Op,), of_op)
 
     def __init__(self) -> None:
@@ -169,11 +206,12 @@ class Function:
             The outputs of forward; they require grad if an argument does.
 
         Raises:
-            GradError: forward or backward is missing, wrote to an argument, or stored an output as attribute.
+            GradError: forward is missing, or both backward and jvp; forward wrote to an argument, or stored
+                an output as attribute.
             DTypeError: forward returned other objects than tensors.
         """
         for method in ("forward", "backward"):
-            if not hasattr(cls, method):
+            if not hasattr(cls, method) and (method == "forward" or not hasattr(cls, "jvp")):
                 raise GradError(
                     f"{cls.__name__}.apply: there is no {method}",
                     why="a Function computes in forward and returns gradients in backward",
@@ -187,6 +225,7 @@ class Function:
         ctx = Context()
         ctx.needs_input_grad = tuple([e is not None for e in edges])
         ctx._kept = ctx._fixed = ()
+        ctx._forward = None
         with no_grad():
             result = cls.forward(ctx, *args)
         raw = _outputs(cls, result)
@@ -292,16 +331,18 @@ def _record(
     if all(fixed):
         return
     places = [*enumerate(args), *[(~i, o) for i, o in enumerate(raw)]]
-    ctx._plan = tuple([next((at for at, x in places if x is t), None) for t in ctx._kept])
+    n, kept = len(ctx._kept), (*ctx._kept, *(ctx._forward or ()))
+    ctx._parts = slice(0, n), slice(0, n) if ctx._forward is None else slice(n, None)
+    ctx._plan = tuple([next((at for at, x in places if x is t), None) for t in kept])
     saved = [
-        None if t is None else (t.storage, t.layout, t._array, t.storage.version, t._meta) for t in ctx._kept
+        None if t is None else (t.storage, t.layout, t._array, t.storage.version, t._meta) for t in kept
     ]  # as in dispatch.record
     ctx._specs = tuple([(a.shape, a.dtype, a.device) if is_tensor(a) else None for a in args])
-    ctx._kept = ctx._fixed = ()
+    ctx._kept, ctx._forward, ctx._fixed = (), None, tuple(fixed)
     ctx._outs = tuple([(o.shape, o.dtype, o.device) for o in raw])
     several = tuple([(o.shape, o.dtype) for o in raw]) if len(raw) > 1 else None
-    layout = raw[0].layout if several is None else None
-    node = new_node(cls._op, edges, {"context": ctx}, layout, saved, several)
+    result = meta_of(raw[0]) if several is None else None
+    node = new_node(cls._op, edges, {"context": ctx}, result, saved, several)
     extra_of(node)  # as with hooks: user code gets the gradients
     for i, (t, without) in enumerate(zip(outs, fixed, strict=True)):
         if not without:
@@ -313,13 +354,12 @@ def _backward(
     cls: type[Function], context: Context, grads: Grads, saved: Saved | None, needs: Needs
 ) -> Sequence[Tensor | None]:
     """Call the user's backward with all gradients, and check its results."""
-    given = [
-        zeros(shape, dtype=dtype, device=device) if g is None else g
-        for g, (shape, dtype, device) in zip(grads, context._outs, strict=True)
-    ]
+    given = [_zeros(spec) if g is None else g for g, spec in zip(grads, context._outs, strict=True)]
     if (level := innermost(given)) is not None:  # user code may not be vectorized: it may use NumPy
         return _backward_of_samples(cls, context, given, saved, needs, level)
-    result = cls.backward(context._in_backward(saved, needs), *given)
+    if not hasattr(cls, "backward"):
+        return _transposed(cls, context, given, saved, needs)
+    result = cls.backward(context._inside(saved, needs, context._parts[0]), *given)
     back = list(result) if isinstance(result, tuple | list) else [result]
     n = len(context._specs)
     if all([g is None for g in back[n:]]):  # for default arguments that were not passed
@@ -330,10 +370,34 @@ def _backward(
             why="each argument after ctx needs one; None if there is none",
             fix="return " + ", ".join([f"grad_{i}" for i in range(n)]),
         )
-    return [
+    found = [
         _check_gradient(f"{cls.__name__}.backward: gradient {i}", g, spec, need)
         for i, (g, spec, need) in enumerate(zip(back, context._specs, needs, strict=True))
     ]
+    once = grad_enabled() and not any([g is not None and g.requires_grad for g in found])
+    return _transposed(cls, context, given, saved, needs) if once and hasattr(cls, "jvp") else found
+
+
+def _transposed(
+    cls: type[Function], context: Context, given: Sequence[Tensor], saved: Saved | None, needs: Needs
+) -> Sequence[Tensor | None]:
+    """The gradients by the user's jvp: linear in the tangents, so its backward pass is its transpose."""
+    create = grad_enabled()
+    with enable_grad():
+        tangents = [
+            None if spec is None or not spec[1].is_floating else _zeros(spec, need)
+            for spec, need in zip(context._specs, needs, strict=True)
+        ]
+        outs = _call_jvp(cls, context, saved, needs, tangents)
+    pairs = [(edge_of(y), g) for y, g in zip(outs, given, strict=True) if y is not None]
+    wanted = [t for t, need in zip(tangents, needs, strict=True) if need]
+    roots = [(edge, g) for edge, g in pairs if edge is not None]
+    found = iter(autograd.run(roots, ALGEBRA, wanted=wanted, retain=True, create=create))
+    return [next(found) if need else None for need in needs]
+
+
+def _zeros(spec: tuple[Shape, DType, Device], need: bool = False) -> Tensor:
+    return zeros(spec[0], dtype=spec[1], device=spec[2], requires_grad=need)
 
 
 def _backward_of_samples(
@@ -363,29 +427,95 @@ def _check_gradient(what: str, g: Any, spec: Any, need: bool) -> Tensor | None:
         )
     if g is None or not need:
         return None
+    return _like(
+        what, g, spec, "argument", f"sum over axes that forward repeated, or .expand{spec[0]} others"
+    )
+
+
+def _like(what: str, g: Any, spec: Any, of: str, fix: str) -> Tensor:
+    """A result of the user's for an argument or output of this shape, dtype and device: checked and cast."""
     shape, dtype, device = spec
     if not is_tensor(g):
         raise GradError(
             f"{what} is a {type(g).__name__}",
-            why=f"the gradient of a tensor of shape {shape} is a tensor",
-            fix="return tt.asarray(grad), or None",
+            why=f"what belongs to an {of} of shape {shape} is a tensor",
+            fix="return tt.asarray(value)",
         )
     if g.shape != shape:
-        raise GradError(
-            f"{what} has shape {g.shape}, its argument {shape}",
-            why="a gradient has the shape of its argument",
-            fix=f"sum over axes that forward repeated, or .expand{shape} axes that it summed",
-        )
+        raise GradError(f"{what} has shape {g.shape}, its {of} {shape}", why="the shapes are equal", fix=fix)
     if g.device is not device:
         raise DeviceError(
             f"{what} of shape {g.shape} is on {g.device}",
-            why=f"its argument is on {device}, and tensors are never copied between devices implicitly",
-            fix=f"return grad.to({str(device)!r})",
+            why=f"its {of} is on {device}, and tensors are never copied between devices implicitly",
+            fix=f"return value.to({str(device)!r})",
         )
     if not g.dtype.is_floating:
         raise GradError(
             f"{what} has dtype {g.dtype}",
-            why=f"the gradient of a tensor of dtype {dtype} is floating",
-            fix=f"return grad.astype(tt.{dtype})",
+            why=f"what belongs to an {of} of dtype {dtype} is floating",
+            fix=f"return value.astype(tt.{dtype})",
         )
     return astype(g, dtype, copy=False)
+
+
+# ---- tangents ----------------------------------------------------------------------------------------------
+
+
+def _tangents(cls: type[Function], call: Tangents) -> Found:
+    """The tangents of the outputs, by the user's jvp."""
+    context = call.params["context"]
+    given = [
+        _zeros(spec) if t is None and spec is not None and spec[1].is_floating else t
+        for t, spec in zip(call.given, context._specs, strict=True)
+    ]
+    if (level := innermost(given)) is not None:  # user code may not be vectorized: it may use NumPy
+        values = [None if t is None else lifted(t, level) for t in given]
+        rows = []
+        for i in range(level.size):
+            row = [None if v is None else sample(v, i) for v in values]
+            rows.append(_tangents(cls, Tangents(call.node, row, call.algebra)))
+        return [None if row[0] is None else batched(stacked(row), level) for row in zip(*rows, strict=True)]
+    return _call_jvp(cls, context, call.saved, call.needs, given)
+
+
+def _call_jvp(
+    cls: type[Function],
+    context: Context,
+    saved: Saved | None,
+    needs: Needs,
+    tangents: Sequence[Tensor | None],
+) -> Found:
+    """Call the user's jvp with all tangents, and check its results."""
+    result = cls.jvp(context._inside(saved, needs, context._parts[1]), *tangents)
+    found = list(result) if isinstance(result, tuple | list) else [result]
+    if len(found) != len(context._outs):
+        raise GradError(
+            f"{cls.__name__}.jvp: {len(found)} tangents for {len(context._outs)} outputs of forward",
+            why="each output needs one; None if it has no gradient",
+            fix="return " + ", ".join([f"tangent_{i}" for i in range(len(context._outs))]),
+        )
+    return [
+        _check_tangent(f"{cls.__name__}.jvp: tangent {i}", t, spec, fixed)
+        for i, (t, spec, fixed) in enumerate(zip(found, context._outs, context._fixed, strict=True))
+    ]
+
+
+def _check_tangent(what: str, t: Any, spec: Any, fixed: bool) -> Tensor | None:
+    """One tangent, checked and cast to the output's dtype; None for an output without a gradient."""
+    if fixed and t is not None:
+        raise GradError(
+            f"{what} is a {type(t).__name__}",
+            why="the output has no gradient: it is not floating, or marked as not differentiable",
+            fix="return None in its place",
+        )
+    if not fixed and t is None:
+        raise GradError(
+            f"{what} is None",
+            why=f"the output of shape {spec[0]} has a gradient, so it has a tangent",
+            fix="return tt.zeros_like(output), or in forward call ctx.mark_non_differentiable(output)",
+        )
+    return (
+        None
+        if t is None
+        else _like(what, t, spec, "output", "compute the derivative of what forward returns")
+    )

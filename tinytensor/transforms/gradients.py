@@ -13,7 +13,9 @@ from tinytensor.autograd.backward import retain, set_grad
 from tinytensor.autograd.graph import Node, Output, extra_of
 from tinytensor.autograd.hooks import LeafHooks, Removable, replaced
 from tinytensor.autograd.levels import Batched, Level, innermost
+from tinytensor.autograd.modes import in_backward
 from tinytensor.dispatch.batching import lifted, lowered
+from tinytensor.dispatch.forward import push
 from tinytensor.dispatch.record import edge_of, requires
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import float32
@@ -197,6 +199,36 @@ def _grad_of_samples(
     ]
     found = grad([o for o, _ in pairs], [x.value for x in ins], [s for _, s in pairs], **given)  # type: ignore[attr-defined]
     return tuple([None if g is None else lowered(g, level) for g in found])
+
+
+def pushed(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    tangents: Sequence[Tensor | None],
+    create: bool,
+    retain: bool,
+) -> list[Tensor | None]:
+    """The tangents of outputs, from those of inputs, by a forward pass over the recorded graph.
+
+    Args:
+        outputs, inputs: require grad; the inputs are leaves or intermediate results.
+        tangents: one per input, of its shape; None is 0.
+        create: record the pass, so that the tangents can be differentiated.
+        retain: keep what the graph has saved.
+
+    Returns:
+        One tangent per output; None is 0.
+    """
+    if (level := innermost((*outputs, *inputs))) is not None:
+        values = [x.value if isinstance(x, Batched) and x.level is level else x for x in (*outputs, *inputs)]
+        given = [None if t is None else lifted(t, level) for t in tangents]
+        found = pushed(values[: len(outputs)], values[len(outputs) :], given, create, retain)
+        return [None if t is None else lowered(t, level) for t in found]
+    given = [
+        None if t is None else start_gradient(x, t, "jvp") for x, t in zip(inputs, tangents, strict=True)
+    ]
+    edges = [edge_of(y) for y in outputs], [edge_of(x) for x in inputs]
+    return list(in_backward(create, True, push, *edges, given, ALGEBRA, retain))
 
 
 def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removable:

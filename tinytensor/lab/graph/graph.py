@@ -164,7 +164,7 @@ class _Reader:
         if node.outs is not None:
             shapes = tuple([None if o is None else o[0] for o in node.outs])
         else:
-            shapes = (None if node.layout is None else node.layout.shape,)
+            shapes = (None if node.result is None else node.result.shape,)
         state = "freed" if node.saved is FREED else "recorded"
         state = "recomputed" if isinstance(node.saved, Dropped) else state
         return GraphNode(

@@ -21,7 +21,7 @@ from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_blocks
 from tinytensor.ops.attention.reference import for_all_heads, plain_attention, sum_of_groups
-from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.views.manipulation import cast, expand, reshape
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
@@ -132,6 +132,7 @@ class Attention(Op):
 
     inputs = ("q", "k", "v", "mask", "slopes")
     vmap = _attention_each
+    jvp = through(lambda *xs, keep, **given: _plain_result(*xs, **given))
     rows = ("q", "k", "v")
     outputs = ("y", "kept", "inv", "lse")
     saves = ("q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
@@ -220,6 +221,7 @@ class AttentionBackward(Op):
     """
 
     inputs = ("grad", "q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
+    jvp = through(lambda *xs, **given: _attention_backward(*xs, **given))
     rows = ("grad", "q", "k", "v")
     outputs = ("dq", "dk", "dv")
     visible = 3
@@ -295,26 +297,25 @@ class AttentionBackward(Op):
         grads: Grads, saved: Saved, needs: Needs, *, causal: bool, scale: float, window: int
     ) -> Grads:
         """Double backward of dq = scale * dS @ k, dk = scale * dS.T @ q and dv = P.T @ grad."""
-        inputs = (saved.grad, saved.q, saved.k, saved.v)
-        params = {
-            "mask": saved.mask,
-            "slopes": saved.slopes,
-            "causal": causal,
-            "scale": scale,
-            "window": window,
-        }
-        return (*partial_vjp(_attention_backward, inputs, grads, needs[:4], **params), *[None] * 6)
+        inputs = (saved.grad, saved.q, saved.k, saved.v, saved.mask, saved.slopes)
+        params = {"causal": causal, "scale": scale, "window": window}
+        needed = (*needs[:4], False, False)
+        return (*partial_vjp(_attention_backward, inputs, grads, needed, **params), *[None] * 4)
 
 
-def _attention_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, **params: Any) -> Grads:
+def _attention_backward(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, slopes: Tensor | None, **params: Any
+) -> Grads:
     """AttentionBackward in unfused ops, for double backward."""
-    every, H = (True, True, True), q.layout.shape[1]
-    inputs = (q, for_all_heads(k, H), for_all_heads(v, H))
-    return partial_vjp(_plain_result, inputs, (grad,), every, **params)
+    needs, H = (True, True, True, False, False), q.layout.shape[1]
+    inputs = (q, for_all_heads(k, H), for_all_heads(v, H), mask, slopes)
+    return partial_vjp(_plain_result, inputs, (grad,), needs, **params)[:3]
 
 
-def _plain_result(q: Tensor, k: Tensor, v: Tensor, **params: Any) -> tuple[Tensor]:
-    return (plain_attention(q, k, v, **params)[0],)
+def _plain_result(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, slopes: Tensor | None, **params: Any
+) -> tuple[Tensor]:
+    return (plain_attention(q, k, v, mask=mask, slopes=slopes, **params)[0],)
 
 
 def check_attention(what: str, qkv: list[Spec], mask: Spec | None, causal: bool) -> None:

@@ -28,7 +28,7 @@ from tinytensor.ops.attention.attention import (
     scaled_dot_product_attention,
 )
 from tinytensor.ops.attention.reference import plain_attention
-from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.joining.joining import split
 from tinytensor.ops.views.manipulation import permute, reshape
 from tinytensor.runtime.cpu.arrays import Array
@@ -95,6 +95,7 @@ class CausalSelfAttention(Op):
 
     inputs = ("qkv",)
     vmap = _self_attention_each
+    jvp = through(lambda qkv, *, keep, **given: _plain_packed(qkv, **given))
     rows = ("qkv",)
     outputs = ("y", "kept", "inv", "lse")
     saves = ("qkv", "y", "kept", "inv", "lse")
@@ -170,6 +171,7 @@ class CausalSelfAttentionBackward(Op):
     """
 
     inputs = ("grad", "qkv", "y", "kept", "inv", "lse")
+    jvp = through(lambda grad, qkv, **given: _packed_backward(grad, qkv, **given))
     rows = ("grad", "qkv")
     outputs = ("dqkv",)
     saves = ("grad", "qkv")

@@ -18,12 +18,13 @@ from tinytensor.device import cpu
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.checks import floating
+from tinytensor.dispatch.forward import symmetric
 from tinytensor.dispatch.launch import Launch, View, elementwise
 from tinytensor.dtypes import accumulator
 from tinytensor.errors import ArgumentError
 from tinytensor.kernels.rows import flat_blocks, need_tensors, reshaped
 from tinytensor.op import Op, Params, Shapes, Spec, Specs, register, size
-from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import add, clip, multiply, negative
 from tinytensor.ops.elementwise.exponential import erf, erf_array, exp, sigmoid, tanh
 from tinytensor.runtime.cpu.arrays import Array, scratch
@@ -106,6 +107,7 @@ class Gated(Op):
 
     inputs = ("x",)
     vmap = together
+    jvp = symmetric
     outputs = ("y", "slope")
     saves = ("x", "slope")
     contiguous = ("*",)
@@ -145,6 +147,7 @@ class GatedBackward(Op):
     """dx = grad * slope, in the memory of slope where allowed. Without slope, it is computed from x."""
 
     inputs = ("grad", "x", "slope")
+    jvp = through(lambda grad, x, **given: _gated_backward(grad, x, **given))
     vmap = together
     outputs = ("dx",)
     saves = ("grad", "x")

@@ -11,6 +11,7 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import together
+from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import int64
 from tinytensor.errors import ShapeError
@@ -56,6 +57,7 @@ class Gather(Op):
 
     inputs = ("x", "index")
     vmap = together
+    jvp = same_op
     saves = ("index",)
     raw = True
     flops = 0.0
@@ -95,6 +97,7 @@ class GatherTranspose(Op):
 
     inputs = ("grad", "index")
     vmap = together
+    jvp = same_op
     saves = ("index",)
     flops = per_input(1.0)
 

@@ -18,6 +18,7 @@ from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, dense, index_type, view_of
 from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import values
@@ -126,6 +127,7 @@ class Compress(Op):
     """The elements of x that are marked, in row-major order."""
 
     inputs = ("x", "bits", "starts")
+    jvp = same_op
     saves = ("bits", "starts")
     raw = True
     flops = 0.0
@@ -160,6 +162,7 @@ class CompressTranspose(Op):
     """Zeros with the elements of grad at the marked positions: the adjoint of `Compress`."""
 
     inputs = ("grad", "bits", "starts")
+    jvp = same_op
     saves = ("bits", "starts")
     dense = ("grad",)
     raw = True

@@ -11,6 +11,7 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import together
+from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import bool_, promote
 from tinytensor.errors import DTypeError, ShapeError
@@ -30,6 +31,7 @@ class Triangle(Op):
 
     inputs = ("x",)
     vmap = together
+    jvp = same_op
     raw = True
     flops = 0.0
 

@@ -19,6 +19,7 @@ from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, aligned, broadcasting, moved, one_by_one, shifted
+from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import DType, float32, int64, uint32
@@ -198,6 +199,7 @@ class Select(Op):
 
     inputs = ("x", "places")
     vmap = _shared_places
+    jvp = same_op
     saves = ("places",)
     raw = True
     dense = ("places",)
@@ -329,6 +331,7 @@ class SelectTranspose(Op):
 
     inputs = ("grad", "places")
     vmap = _shared_places
+    jvp = same_op
     saves = ("places",)
     dense = ("grad", "places")
     flops = per_input(1.0)

@@ -16,6 +16,7 @@ from tinytensor.autograd.modes import grad_enabled
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, lowered, together
+from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.record import edge_of, new_node
 from tinytensor.dispatch.transfer import constant, values
@@ -77,6 +78,7 @@ class Join(Op):
 
     inputs = ("part",)
     vmap = _join_each
+    jvp = same_op
     raw = True
     flops = 0.0
 
@@ -166,6 +168,7 @@ class Repeat(Op):
 
     inputs = ("x",)
     vmap = together
+    jvp = same_op
     raw = True
     flops = 0.0
 
@@ -209,6 +212,7 @@ class Roll(Op):
 
     inputs = ("x",)
     vmap = together
+    jvp = same_op
     raw = True
     flops = 0.0
 

@@ -17,6 +17,7 @@ from tinytensor.dispatch.elementwise import (
     convert,
     number,
 )
+from tinytensor.dispatch.forward import Found, Tangents
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import DType, int64, promote
@@ -41,12 +42,18 @@ def _pad_each(call: Samples) -> Tensor:
     return found
 
 
+def _pad_tangent(call: Tangents) -> Found:
+    """The tangent, padded with zeros: the constant does not change."""
+    return [apply(Pad, call.one, **{**call.params, "value": 0})]
+
+
 @register
 class Pad(Op):
     """x padded with a constant."""
 
     inputs = ("x",)
     vmap = _pad_each
+    jvp = _pad_tangent
     flops = 0.0
 
     @staticmethod

@@ -17,6 +17,7 @@ from tinytensor.device import cpu
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import composed
 from tinytensor.dispatch.checks import floating
+from tinytensor.dispatch.forward import Found, Tangents
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import accumulator
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
@@ -35,7 +36,7 @@ from tinytensor.ops.elementwise.gelu import (
 from tinytensor.ops.elementwise.gelu import kernels as gates
 from tinytensor.ops.matmul.gemm import multiply
 from tinytensor.ops.matmul.matmul import kernels as products
-from tinytensor.ops.matmul.matmul import linear, linear_flops, linear_gradients, linear_spec
+from tinytensor.ops.matmul.matmul import linear, linear_flops, linear_gradients, linear_spec, linear_tangent
 from tinytensor.runtime.cpu.arrays import Array, silent
 from tinytensor.runtime.cpu.numpy_threads import in_ranks
 from tinytensor.tensor import Tensor
@@ -50,12 +51,20 @@ def _linear_gelu(
     return gated(linear(x, weight, bias, transposed=transposed), gate)
 
 
+def _linear_gelu_tangent(call: Tangents) -> Found:
+    """With z = x @ weight + bias: dy = dz * gelu'(z)."""
+    (dz,) = linear_tangent(call)
+    assert dz is not None
+    return [_times_slope(dz, call.saved, call.params["gate"], call.params["transposed"])]
+
+
 @register
 class LinearGelu(Op):
     """Hidden output if backward may follow: the gate's slope on the CPU, its input on a device."""
 
     inputs = ("x", "weight", "bias")
     vmap = composed(_linear_gelu)
+    jvp = _linear_gelu_tangent
     outputs = ("y", "before", "slope")
     saves = ("x", "weight", "bias", "before", "slope")
     dense = ("bias",)
@@ -163,14 +172,17 @@ class LinearGelu(Op):
         """With z = x @ weight + bias and dz = grad * gelu'(z): dx = dz @ weight.T, dweight = x.T @ dz, dbias
         = the sum of dz over rows.
         """
-        x, weight = saved.x, saved.weight
-        if grad_enabled():  # the saved tensors have no history
-            z = linear(x, weight, saved.bias, transposed=transposed)
-            grad = gated_gradient_by_ops(grads[0], z, gate)
-        else:
-            before = grads[0] if saved.before is None else saved.before  # not read if there is a slope
-            grad = gated_gradient(grads[0], before, saved.slope, gate)
-        return linear_gradients(grad, saved, x, weight, needs, transposed)
+        grad = _times_slope(grads[0], saved, gate, transposed)
+        return linear_gradients(grad, saved, saved.x, saved.weight, needs, transposed)
+
+
+def _times_slope(grad: Tensor, saved: Saved, gate: str, transposed: bool) -> Tensor:
+    """grad times the derivative of the gate."""
+    if grad_enabled():  # the hidden outputs have no history
+        z = linear(saved.x, saved.weight, saved.bias, transposed=transposed)
+        return gated_gradient_by_ops(grad, z, gate)
+    before = grad if saved.before is None else saved.before  # not read if there is a slope
+    return gated_gradient(grad, before, saved.slope, gate)
 
 
 def linear_gelu(

@@ -22,13 +22,14 @@ from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import Samples, aligned, composed
 from tinytensor.dispatch.checks import same_dtype
 from tinytensor.dispatch.cpu import run_plain
+from tinytensor.dispatch.forward import Found, Tangents, product_rule
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import accumulator, float32, promote
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.rows import reshaped
 from tinytensor.layout import contiguous
 from tinytensor.op import Direct, Op, Params, Shapes, Spec, Specs, register, size
-from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.elementwise.arithmetic import multiply as times
 from tinytensor.ops.matmul.gemm import multiply, sum_columns
@@ -62,6 +63,7 @@ class Matmul(Op):
 
     inputs = ("a", "b")
     vmap = _matmul_each
+    jvp = product_rule
     saves = ("a?b", "b?a")
     autocast = "narrow"
 
@@ -244,12 +246,25 @@ def _linear_each(call: Samples) -> Any:
     return call.run(*call.xs, **call.params) if shared else composed(_linear)(call)
 
 
+def linear_tangent(call: Tangents) -> Found:
+    """dy = dx @ weight + x @ dweight + dbias."""
+    (dx, dweight, dbias), saved, transposed = call.given, call.saved, call.params["transposed"]
+    ((shape, _),) = call.outputs()  # type: ignore[misc]  # it is computed
+    parts = [
+        None if dx is None else linear(dx, saved.weight, transposed=transposed),
+        None if dweight is None else linear(saved.x, dweight, transposed=transposed),
+        None if dbias is None else expand(dbias, shape),
+    ]
+    return call.total([part for part in parts if part is not None])
+
+
 @register
 class Linear(Op):
     """y = x @ weight + bias with weight (K, N), or, with `transposed`, weight (N, K)."""
 
     inputs = ("x", "weight", "bias")
     vmap = _linear_each
+    jvp = linear_tangent
     saves = ("x?weight", "weight?x")
     dense = ("bias",)
     flops = linear_flops
@@ -350,6 +365,7 @@ class LinearBackward(Op):
     """
 
     inputs = ("grad", "x", "weight")
+    jvp = through(lambda *xs, **given: _linear_backward(*xs, **given))
     outputs = ("dx", "dweight", "dbias")
     visible = 3
     saves = ("grad", "x", "weight")

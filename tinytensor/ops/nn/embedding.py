@@ -12,6 +12,7 @@ from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, lifted
 from tinytensor.dispatch.checks import floating
+from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import int64
@@ -59,6 +60,7 @@ class Embedding(Op):
 
     inputs = ("weight", "indices")
     vmap = _embedding_each
+    jvp = same_op
     saves = ("indices",)
     dense = ("weight",)
     contiguous = ("weight",)
@@ -115,6 +117,7 @@ class EmbeddingBackward(Op):
 
     inputs = ("grad", "indices")
     vmap = _embedding_backward_each
+    jvp = same_op
     outputs = ("dweight",)
     saves = ("indices",)
     dense = ("grad",)

@@ -14,12 +14,13 @@ from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import Samples, composed
 from tinytensor.dispatch.checks import floating, same_dtype
+from tinytensor.dispatch.forward import Found, Tangents
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.errors import ShapeError
 from tinytensor.kernels.rows import as_rows, held, need_tensors, row_blocks, team
 from tinytensor.op import Op, Spec, Specs, norm, norm_backward, register
-from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.power import pow
 from tinytensor.ops.reductions.reduction import mean, sum
@@ -73,12 +74,19 @@ def _layer_norm_each(call: Samples) -> Any:
     return call.run(*call.xs, **call.params) if shared else composed(_layer_norm)(call)
 
 
+def _layer_norm_tangent(call: Tangents) -> Found:
+    """The tangent of the result: the transpose of the gradient."""
+    grads: Any = call.given
+    return [_layer_norm_forward(grads, call.saved.x, call.saved.weight, call.params["eps"])]
+
+
 @register
 class LayerNorm(Op):
     """Hidden outputs: mean and 1 / standard deviation of each row."""
 
     inputs = ("x", "weight", "bias")
     vmap = _layer_norm_each
+    jvp = _layer_norm_tangent
     outputs = ("y", "mean", "rstd")
     saves = ("x", "weight", "mean", "rstd")
     dense = ("*",)
@@ -170,6 +178,7 @@ class LayerNormBackward(Op):
     """
 
     inputs = ("grad", "x", "weight", "mean", "rstd")
+    jvp = through(lambda *xs, **given: _layer_norm_backward(*xs, **given))
     vmap = composed(
         lambda grad, x, weight, mean, rstd, **given: _layer_norm_backward(grad, x, weight, **given)
     )

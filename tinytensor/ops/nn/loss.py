@@ -13,6 +13,7 @@ from tinytensor.autograd.modes import inputs_of
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, lifted, together
 from tinytensor.dispatch.checks import floating
+from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import Launch, View, blocks_for, write
 from tinytensor.dtypes import accumulator, float64
 from tinytensor.errors import ShapeError
@@ -60,6 +61,7 @@ class NllLoss(Op):
 
     inputs = ("log_probs", "targets")
     vmap = _nll_each
+    jvp = same_op
     outputs = ("loss",)
     saves = ("targets",)
     dense = ("log_probs",)

@@ -12,11 +12,12 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import Samples, composed
+from tinytensor.dispatch.forward import Found, Tangents
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import accumulator
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks, team
 from tinytensor.op import Op, Spec, Specs, norm, norm_backward, register
-from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.power import pow
 from tinytensor.ops.nn.layer_norm import backward_plan, check_norm
@@ -42,12 +43,25 @@ def _rms_norm_each(call: Samples) -> Any:
     return call.run(*call.xs, **call.params) if shared else composed(_rms_norm)(call)
 
 
+def _rms_norm_tangent(call: Tangents) -> Found:
+    """The tangent of the result: the transpose of the gradient."""
+    (dx, dweight), x, weight, eps = call.given, call.saved.x, call.saved.weight, call.params["eps"]
+    if dx is not None:
+        dx, _ = _rms_norm_backward(dx, x, None, eps=eps, wanted=(True, False))
+    parts = [
+        dx if dx is None or weight is None else multiply(dx, weight),
+        None if dweight is None else multiply(apply(RmsNorm, x, None, eps=eps), dweight),
+    ]
+    return call.total([part for part in parts if part is not None])
+
+
 @register
 class RmsNorm(Op):
     """Hidden output: 1 / root mean square of each row."""
 
     inputs = ("x", "weight")
     vmap = _rms_norm_each
+    jvp = _rms_norm_tangent
     outputs = ("y", "rrms")
     saves = ("x", "weight", "rrms")
     dense = ("*",)
@@ -101,6 +115,7 @@ class RmsNormBackward(Op):
     """
 
     inputs = ("grad", "x", "weight", "rrms")
+    jvp = through(lambda *xs, **given: _rms_norm_backward(*xs, **given))
     vmap = composed(lambda grad, x, weight, rrms, **given: _rms_norm_backward(grad, x, weight, **given))
     outputs = ("dx", "dweight")
     visible = 2

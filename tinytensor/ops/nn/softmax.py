@@ -12,6 +12,7 @@ from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.checks import floating
+from tinytensor.dispatch.forward import Found, Tangents, symmetric
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks, team
 from tinytensor.op import Op, Spec, Specs, register
@@ -56,6 +57,7 @@ def _launch(launch: Launch, part: str, logarithm: bool, y: View, *inputs: View, 
 class Softmax(Op):
     inputs = ("x",)
     vmap = together
+    jvp = symmetric
     saves = ("y",)
     dense = ("x",)
     contiguous = ("*",)
@@ -145,10 +147,16 @@ def _softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
     return (multiply(y, subtract(grad, sum(multiply(grad, y), axis, True))),)
 
 
+def _log_softmax_tangent(call: Tangents) -> Found:
+    """dy = dx - sum(exp(y) * dx)."""
+    return [subtract(call.one, sum(multiply(exp(call.saved.y), call.one), call.params["axis"], True))]
+
+
 @register
 class LogSoftmax(Op):
     inputs = ("x",)
     vmap = together
+    jvp = _log_softmax_tangent
     saves = ("y",)
     dense = ("x",)
     contiguous = ("*",)

@@ -15,6 +15,7 @@ from tinytensor.device import cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import together
+from tinytensor.dispatch.forward import Found, Tangents, same_op
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dispatch.record import edge_of, record
 from tinytensor.dtypes import as_dtype
@@ -74,11 +75,17 @@ def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
     return t
 
 
+def _spread_tangent(call: Tangents) -> Found:
+    ((shape, _),) = call.outputs()  # type: ignore[misc]  # it is computed
+    return [expand(reshape(call.one, call.params["kept"]), shape)]
+
+
 @register
 class Spread(Op):
     """Autograd node of `spread`; never executed."""
 
     inputs = ("grad",)
+    jvp = _spread_tangent
     flops = 0.0
 
     @staticmethod
@@ -94,6 +101,7 @@ class Spread(Op):
 class Sum(Op):
     inputs = ("x",)
     vmap = together
+    jvp = same_op
     flops = per_input(1.0)
     autocast = "wide"
 
@@ -125,6 +133,7 @@ class Sum(Op):
 class Mean(Op):
     inputs = ("x",)
     vmap = together
+    jvp = same_op
     flops = per_input(1.0)
     autocast = "wide"
 

@@ -11,6 +11,7 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import together
+from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, accumulator, as_dtype, bool_
 from tinytensor.errors import DTypeError, ShapeError
@@ -49,6 +50,7 @@ class CumulativeSum(Op):
 
     inputs = ("x",)
     vmap = together
+    jvp = same_op
     flops = per_input(1.0)
     autocast = "wide"
 

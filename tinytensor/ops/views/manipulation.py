@@ -21,6 +21,7 @@ from tinytensor.device import as_device, cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, on_value, together
+from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.record import edges_of, record
 from tinytensor.dispatch.views import ViewOp, all_ints, known_view, make_view, remember, view
@@ -121,6 +122,7 @@ class SumTo(Op):
 
     inputs = ("x",)
     vmap = _sum_each
+    jvp = same_op
     flops = per_input(1.0)
 
     @staticmethod
@@ -173,6 +175,7 @@ class Copy(Op):
 
     inputs = ("x",)
     vmap = together
+    jvp = same_op
     raw = True
     flops = 0.0
 
@@ -200,6 +203,7 @@ class Cast(Op):
 
     inputs = ("x",)
     vmap = together
+    jvp = same_op
     raw = True
     flops = 0.0
 
