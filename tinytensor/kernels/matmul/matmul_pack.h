@@ -15,7 +15,7 @@ INLINE Index rounded_up(Index n, Index to) { return pieces(n, to) * to; }
 
 // ---- per-thread memory, kept between products: fresh pages would cost more than a small product -----------
 
-enum Use { STRIPS, PANELS, SUMS, SLIM_SUMS, NARROWED, BIAS, USES };
+enum Use { STRIPS, STRIP_SUMS, PANELS, SUMS, SLIM_SUMS, NARROWED, BIAS, USES };
 
 struct Kept {
     void* data[USES];

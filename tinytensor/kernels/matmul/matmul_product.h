@@ -12,13 +12,14 @@
 #pragma once
 #include "matmul_pack.h"
 
-// The epilogue of each row of y, or of a part of it, once its sums are complete and still in the cache.
+// The epilogue of some columns of a row of y, from `column` on, once their sums are complete and still in the
+// cache.
 template <class T>
 struct Finish {
-    void (*apply)(const void* context, T* y, Index columns);
+    void (*apply)(const void* context, T* sums, Index row, Index column, Index columns);
     const void* context;
-    void operator()(T* y, Index columns) const {
-        if (apply) apply(context, y, columns);
+    void operator()(T* sums, Index row, Index column, Index columns) const {
+        if (apply) apply(context, sums, row, column, columns);
     }
 };
 
@@ -36,7 +37,7 @@ struct Product {
     using Sum = typename E::Sum;
     Index rows, columns, depth;
     Factor<typename E::Number> a, b;
-    Sum* y;
+    Sum* y;  // nullptr: the epilogue stores the results; only if `is_at_once`
     Index y_row;
     const Sum* start;  // y itself (to accumulate), a bias (start_row 0), or nullptr: zeros
     Index start_row;
@@ -53,6 +54,9 @@ constexpr Index STRIPS_IN_PLACE = 6;    // b is not packed if so few strips use 
 constexpr Index COLUMNS_IN_PLACE = 64;  // a stored in columns is not packed for so few columns of b
 constexpr Index STRIPS_TOGETHER = 8;    // so many strips of an a stored in columns are packed together
 constexpr Index LEAST_PART = 1 << 20;   // multiply-adds: some 10 microseconds
+
+template <class E>
+constexpr Index MOST_STEPS = E::UNITS * E::GROUP;  // of a block
 
 template <class E>
 Index units_of(Index depth) {
@@ -183,13 +187,15 @@ void part(Block<E>& block, Range strips, Range panels, Index first) {
     const Product<E>& p = block.p;
     const bool starts = block.first_step == 0, ends = block.first_step + block.depth >= p.depth;
     const Index across = panels.end - panels.begin, units = units_of<E>(block.depth);
+    const Index y_row = p.y ? p.y_row : block.columns;
+    Sum* sums_of_a_strip = p.y ? nullptr : kept<Sum>(STRIP_SUMS, E::STRIP * block.columns);
     Strips<E> of_a(block, strips.end);
     E::begin();
     for (Index s = strips.begin; s < strips.end; s++) {
         const Strip<E> strip = of_a.get(s, s - strips.begin);
         const Tile<E> full = tile_for<E, 2>(strip.rows, strip.in_rows);
         const Tile<E> half = tile_for<E, 1>(strip.rows, strip.in_rows);
-        Sum* rows = p.y + strip.row * p.y_row + block.first_column;
+        Sum* rows = p.y ? p.y + strip.row * y_row + block.first_column : sums_of_a_strip;
         for (Index j = 0; j < across; j++) {
             const Index n = panels.begin + (j + first) % across, column = n * PANEL<E>;
             Index b_step;
@@ -197,14 +203,15 @@ void part(Block<E>& block, Range strips, Range panels, Index first) {
             const Sum* start = rows + column;
             if (starts)
                 start = p.start ? p.start + strip.row * p.start_row + block.first_column + column : nullptr;
-            const Index start_row = starts ? p.start_row : p.y_row, width = block.width(n);
+            const Index start_row = starts ? p.start_row : y_row, width = block.width(n);
             const bool wide = width > LANES_OF<E>;
             const int tail = int(width - (wide ? LANES_OF<E> : 0));
-            (wide ? full : half)(strip.rows, units, strip.a, strip.a_step, b, b_step, rows + column, p.y_row,
+            (wide ? full : half)(strip.rows, units, strip.a, strip.a_step, b, b_step, rows + column, y_row,
                                  start, start_row, tail);
         }
         const Index begin = panels.begin * PANEL<E>, end = least(panels.end * PANEL<E>, block.columns);
-        for (Index i = 0; ends && i < strip.rows; i++) p.finish(rows + i * p.y_row + begin, end - begin);
+        for (Index i = 0; ends && i < strip.rows; i++)
+            p.finish(rows + i * y_row + begin, strip.row + i, block.first_column + begin, end - begin);
     }
     E::end();
 }
@@ -216,7 +223,7 @@ void fill_with_start(const Product<E>& p) {
     for (Index i = 0; i < p.rows; i++) {
         typename E::Sum* y = p.y + i * p.y_row;
         for (Index j = 0; j < p.columns; j++) y[j] = p.start ? p.start[i * p.start_row + j] : 0;
-        p.finish(y, p.columns);
+        p.finish(y, i, 0, p.columns);
     }
 }
 
@@ -241,7 +248,7 @@ inline Grid grid_of(Index products, Index strips, Index panels, bool broad) {
 template <class E>
 void multiply(const Product<E>& p) {
     if (p.depth == 0) return fill_with_start(p);
-    constexpr Index MOST = E::UNITS * E::GROUP, EVEN = most(4, E::GROUP * E::STEPS);
+    constexpr Index MOST = MOST_STEPS<E>, EVEN = most(4, E::GROUP * E::STEPS);
     const Index depth = rounded_up(pieces(p.depth, pieces(p.depth, MOST)), EVEN), units = units_of<E>(depth);
     const Index room = BLOCK_BYTES / (units * PANEL<E> * (Index)sizeof(typename E::Unit));
     const Index all = pieces(p.columns, PANEL<E>), fit = most(1, least(room, MOST_PANELS));

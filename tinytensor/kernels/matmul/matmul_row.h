@@ -83,6 +83,6 @@ void multiply_row(Product<E> p) {
         const Range some = share(grains, n, parts);
         const Range columns = {some.begin * COLUMN_GRAIN, least(some.end * COLUMN_GRAIN, p.columns)};
         by_rows ? row_by_rows(p, columns) : row_by_columns(p, columns);
-        p.finish(p.y + columns.begin, columns.end - columns.begin);
+        p.finish(p.y + columns.begin, 0, columns.begin, columns.end - columns.begin);
     });
 }

@@ -43,7 +43,7 @@ void multiply_deep(const Product<E>& p, Index count) {
             for (Index n = 0; n < count; n++) sum += load(sums + n * size + i * p.columns + j, lanes);
             store(y + j, sum, lanes);
         });
-        p.finish(y, p.columns);
+        p.finish(y, i, 0, p.columns);
     }
 }
 
@@ -86,7 +86,7 @@ void multiply_slim(const Product<E>& p) {
             Sum* y = p.y + (begin + i) * p.y_row;
             for (Index j = 0; j < p.columns; j++)
                 y[j] = sums[j * some.rows + i] + (p.start ? p.start[(begin + i) * p.start_row + j] : 0);
-            p.finish(y, p.columns);
+            p.finish(y, begin + i, 0, p.columns);
         }
     }
 }
@@ -122,34 +122,38 @@ void compute(Product<E> p, const Output<typename E::Sum>& out) {
     p.y_row = out.row;
     if constexpr (sizeof(typename E::Sum) == sizeof(float))
         if (out.gate)
-            p.finish = {[](const void* context, float* y, Index columns) {
+            p.finish = {[](const void* context, float* y, Index row, Index column, Index columns) {
                             const auto& to = *(const Output<float>*)context;
-                            to.gate(y, to.slope ? to.slope + (y - to.y) : nullptr, columns);
+                            to.gate(y, to.slope ? to.slope + row * to.row + column : nullptr, columns);
                         },
                         &out};
     compute(p);
 }
 
-// 16-bit results: sums are kept in float32, for as many rows and columns at a time as fit into the cache, and
-// each row is rounded when it is complete.
-struct Narrowing {
-    const float* sums;
-    Index row;
-    Output<Bf16> out;
+// 16-bit results: sums in float32 are rounded as soon as a row is complete.
+inline void narrow_row(const void* context, float* sums, Index row, Index column, Index columns) {
+    const auto& to = *(const Output<Bf16>*)context;
+    const Index at = row * to.row + column;
+    if (to.gate) to.gate(sums, to.slope ? to.slope + at : nullptr, columns);
+    each_vector(columns, [&](Index j, auto lanes) { store(to.y + at + j, load(sums + j, lanes), lanes); });
+}
 
-    static void apply(const void* context, float* y, Index columns) {
-        const auto& to = *(const Narrowing*)context;
-        const Index place = y - to.sums, at = place / to.row * to.out.row + place % to.row;
-        if (to.out.gate) to.out.gate(y, to.out.slope ? to.out.slope + at : nullptr, columns);
-        each_lanes<float>(columns,
-                          [&](Index j, auto lanes) { store(to.out.y + at + j, load(y + j, lanes), lanes); });
-    }
-};
+// Whether the sums of a strip are complete before those of the next one begin.
+template <class E>
+bool is_at_once(const Product<E>& p) {
+    return p.depth && p.depth <= MOST_STEPS<E> && !is_slim(p) && !is_row(p);
+}
+
+// Other sums are kept in memory, for as many rows and columns at a time as fit into the cache.
 constexpr Index NARROWED_ROWS = 4096, NARROWED_SUMS = 1 << 20;
 
 template <class E>
 void compute(const Product<E>& p, const Output<Bf16>& out) {
     if (p.rows == 0 || p.columns == 0) return;
+    Product<E> some = p;
+    some.y = nullptr;
+    some.finish = {narrow_row, &out};
+    if (is_at_once(p)) return compute(some);
     const Index rows = least(p.rows, NARROWED_ROWS), room = most(8, NARROWED_SUMS / rows / PANEL<E>);
     const Index columns = least(p.columns, room * PANEL<E>);
     // One column is computed as a row, but its elements are not adjacent where those of the result are
@@ -158,18 +162,16 @@ void compute(const Product<E>& p, const Output<Bf16>& out) {
     float* sums = kept<float>(NARROWED, rows * most(2, columns));
     for (Index i = 0; i < p.rows; i += rows)
         for (Index j = 0; j < p.columns; j += columns) {
-            Product<E> some = p;
             some.rows = least(rows, p.rows - i);
             some.columns = least(columns, p.columns - j);
-            some.a.data += i * p.a.row;
-            some.b.data += j * p.b.column;
+            some.a.data = p.a.data + i * p.a.row;
+            some.b.data = p.b.data + j * p.b.column;
             some.start = p.start ? p.start + j : nullptr;
             some.y = sums;
             some.y_row = row_of(some.columns);
             const Index at = i * out.row + j;
-            const Narrowing context = {
-                sums, some.y_row, {out.y + at, out.row, out.gate, out.slope ? out.slope + at : nullptr}};
-            some.finish = {Narrowing::apply, &context};
+            const Output<Bf16> here = {out.y + at, out.row, out.gate, out.slope ? out.slope + at : nullptr};
+            some.finish.context = &here;
             compute(some);
         }
 }
