@@ -18,6 +18,9 @@ MPI = ["mpi4py>=4", "mpich>=4"]  # the wheel of mpich brings mpiexec; there is n
 EXTRAS = {
     "gpu12": ["cupy-cuda12x>=14", "nvidia-cuda-nvrtc-cu12>=12.8", "nvidia-cuda-runtime-cu12>=12.8"],
     "gpu13": ["cupy-cuda13x>=14", *NVRTC],
+    # cuBLAS and the other libraries of CUDA: for tt.config.matmul = "vendor"
+    "vendor12": ["cupy-cuda12x[ctk]>=14"],
+    "vendor13": ["cupy-cuda13x[ctk]>=14"],
     "nccl12": ["nvidia-nccl-cu12>=2.27.7,<3; sys_platform == 'linux'"],  # for several GPUs
     "nccl13": ["nvidia-nccl-cu13>=2.27.7,<3; sys_platform == 'linux'"],
     "compiler": ["ziglang>=0.13"],  # for device "emulated" where there is no g++ or clang++

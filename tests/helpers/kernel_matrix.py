@@ -60,6 +60,7 @@ def more(dtype: str, device: str) -> Iterator[Callable[[], object]]:
         yield partial(_pick_many, new(50, 8).requires_grad_())
         yield partial(_gather_long, new(2, 4096).requires_grad_())
         yield partial(_step_of_a_gpt, dtype, device)
+        yield partial(_large_blocks, new(5000, 20).requires_grad_(), new(2, 20_000).requires_grad_())
         for size in (32, 64, 128, 256):
             yield partial(_attend, new(1, 100, 3 * size).requires_grad_())
             yield partial(_attend, new(1, 10, 3 * size).requires_grad_())
@@ -85,6 +86,23 @@ def _pick_many(x: tt.Tensor) -> None:
 def _gather_long(x: tt.Tensor) -> None:
     """Rows that are too long for one block to add up a gradient."""
     x.gather(tt.zeros(2, 3, dtype=tt.int64, device=x.device), 1).sum().backward()
+
+
+def _large_blocks(rows: tt.Tensor, columns: tt.Tensor) -> None:
+    """Reductions of one block of 1,024 threads, and rows and lines of blocks of 512."""
+    for x in (rows, columns):
+        targets = tt.zeros(len(x), dtype=tt.int64, device=x.device)
+        tt.cross_entropy(x, targets).backward()
+        tt.nll_loss(x, targets).backward()
+    tt.softmax(rows, axis=0).sum().backward()
+    large = tt.empty(3000 * 8192, dtype=rows.dtype, device=rows.device)
+    tt.optim.clip_grad_norm_([_with_grad(large)], 1.0)
+
+
+def _with_grad(x: tt.Tensor) -> tt.Tensor:
+    leaf = x.detach().requires_grad_()
+    leaf.grad = x
+    return leaf
 
 
 def _attend(qkv: tt.Tensor) -> None:

@@ -23,7 +23,7 @@ from tests.helpers.kernel_matrix import (
 )
 from tests.helpers.kernel_table import everything, summary, table
 from tinytensor.runtime.cuda import nvrtc
-from tinytensor.runtime.kernel_files import kernel_path
+from tinytensor.runtime.kernel_files import KERNELS, kernel_path
 from tinytensor.runtime.signature import STRUCT, parse
 
 FULL = os.environ.get("TINYTENSOR_FULL") == "1"
@@ -86,6 +86,25 @@ def test_every_kernel_is_launched() -> None:
                 problems.append(f"{stem}.cu: no row of the op table launches {name}")
     fix = "add a row to tinytensor/op_table, or a call to `more` in tests/helpers/kernel_matrix.py"
     assert not problems, "\n".join(dict.fromkeys(problems)) + f"\n{fix}"
+
+
+def test_large_blocks_are_announced_to_the_compiler() -> None:
+    """Without bounds, a thread may get more registers than so many can have: the launch is refused."""
+    problems = [
+        f"{stem}.cu: {name} is launched with {max(launched.blocks)} threads: give it __launch_bounds__"
+        for (stem, name, _), launched in recorded(THOROUGH).items()
+        if max(launched.blocks) > 256 and signatures(stem)[name].bounds is None
+    ]
+    assert not problems, "\n".join(dict.fromkeys(problems))
+
+
+def test_dynamic_shared_memory_is_aligned() -> None:
+    """NVRTC aligns it to 16 by itself, other compilers need not do so; vectors and copies are of 16 bytes."""
+    texts = {path: path.read_text(encoding="utf-8") for path in KERNELS.rglob("*.cu*")}
+    lines = {(path.name, line) for path, text in texts.items() for line in text.splitlines()}
+    dynamic = {(name, line.strip()) for name, line in lines if re.search(r"extern\s+__shared__", line)}
+    assert dynamic
+    assert not [found for found in dynamic if "__align__(16)" not in found[1]]
 
 
 def test_the_table_has_a_row_for_each_kernel() -> None:

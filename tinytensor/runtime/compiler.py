@@ -173,11 +173,11 @@ def contents(recipe: Recipe) -> Iterator[str]:
             break
 
 
-def fingerprint(recipe: Recipe, compiler: Compiler) -> str:
-    """Hash of all dependencies of a library."""
+def fingerprint(recipe: Recipe, compiler: Compiler, *, native: bool = True) -> str:
+    """Hash of all dependencies of a library; `native`: it is for the processor of this machine."""
     hashed = hashlib.sha256()
     parts = (*contents(recipe), *recipe.flags, *recipe.gcc_flags, *recipe.clang_flags, *recipe.libraries)
-    for part in (*parts, compiler.identity, _processor(), sys.platform, "sealed"):
+    for part in (*parts, compiler.identity, _processor() if native else "", sys.platform, "sealed"):
         hashed.update(part.encode())
         hashed.update(b"\0")
     return hashed.hexdigest()[:24]

@@ -26,7 +26,7 @@ if sys.platform != "win32":
 logger = logging.getLogger(__name__)
 
 DAY = 24 * 3600.0  # seconds
-UNUSED = 60 * DAY  # unused libraries are removed after this time
+UNUSED = 60 * DAY  # unused files are removed after this time
 TOLD, PATIENCE = 10.0, 120.0  # seconds of waiting for a lock: until a message, until it is ignored
 
 
@@ -215,7 +215,7 @@ def _wait(handle: int, path: Path) -> None:
 
 @cache
 def _clean(folder: Path) -> None:
-    """Remove, once per process, temporary files of killed compilers, and unused libraries."""
+    """Remove, once per process, temporary files of killed compilers, and what was not used for long."""
     for path in folder.iterdir():
         with contextlib.suppress(OSError):
             age = time.time() - path.lstat().st_mtime
@@ -224,5 +224,5 @@ def _clean(folder: Path) -> None:
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink()
-            elif path.suffix == ".so" and (age > UNUSED or not path.exists()):
+            elif age > UNUSED or not path.exists():
                 path.unlink()

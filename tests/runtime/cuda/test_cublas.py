@@ -105,6 +105,16 @@ CASES = [
 ]
 
 
+def test_without_cublas_the_error_says_what_to_install(launch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise ImportError('Failure finding "libcublasLt.so.13"')
+
+    monkeypatch.setattr(launch.runtime.cupy.cuda, "get_cublas_handle", missing)
+    a = normal(2, 2)
+    with pytest.raises(tt.DeviceError, match=r"cuBLAS[\s\S]*libcublasLt[\s\S]*vendor13"):
+        gemm.multiply(launch, view(np.empty_like(a)), view(a), view(a))
+
+
 @pytest.mark.parametrize("case", range(len(CASES)))
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
 def test_values(case: int, dtype: Any, launch: Any, cublas: Cublas) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.fake_cupy import FakeCupy
 from tests.helpers.kernel_table import markdown_table
 from tinytensor.errors import DeviceError, KernelError
+from tinytensor.runtime import compiler, kernel_cache
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.cuda.occupancy import LIMITS, Resources, occupancy, resources_of
 
@@ -183,16 +187,14 @@ def test_an_error_has_file_line_and_words(
 
 def test_without_nvrtc_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvrtc, "_places", lambda: iter([(Path("nowhere"), Path("nowhere"))]))
-    nvrtc.toolkit.cache_clear()
-    nvrtc._library.cache_clear()
+    nvrtc._toolkit.cache_clear()
     try:
         assert not nvrtc.available()
         with pytest.raises(DeviceError, match=r"NVRTC.*was not found[\s\S]*\[gpu13\]"):
             nvrtc.toolkit()
     finally:
         monkeypatch.undo()
-        nvrtc.toolkit.cache_clear()
-        nvrtc._library.cache_clear()
+        nvrtc._toolkit.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -207,6 +209,13 @@ def test_without_nvrtc_the_error_says_what_to_install(monkeypatch: pytest.Monkey
             ],
             "nvidia/cuda_nvrtc/lib",
         ),
+        (
+            [
+                "conda/targets/sbsa-linux/lib/libnvrtc.so.13",
+                "conda/targets/sbsa-linux/include/cuda_fp16.h",
+            ],
+            "conda/targets/sbsa-linux/lib",
+        ),
         (["cuda/lib64/libnvrtc.so", "cuda/lib64/libnvrtc.so.13", "cuda/include/cuda_fp16.h"], "cuda/lib64"),
     ],
 )
@@ -219,12 +228,60 @@ def test_nvrtc_is_found_where_nvidia_puts_it(
     monkeypatch.setattr(nvrtc, "_wheels", lambda: [str(tmp_path / "nvidia")])
     monkeypatch.setenv("CUDA_PATH", str(tmp_path / "cuda"))
     monkeypatch.setattr(nvrtc.sys, "platform", "linux")
-    nvrtc.toolkit.cache_clear()
+    monkeypatch.delenv("CONDA_PREFIX", raising=False)
+    if folders[0].startswith("conda"):
+        monkeypatch.setenv("CONDA_PREFIX", str(tmp_path / "conda"))
+    nvrtc._toolkit.cache_clear()
     try:
         assert nvrtc.toolkit().library == tmp_path / folders[0]
     finally:
         monkeypatch.undo()
-        nvrtc.toolkit.cache_clear()
+        nvrtc._toolkit.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("cuda", "chosen"), [(12090, "cuda_nvrtc"), (13000, "cu13"), (11080, "cu13"), (None, "cu13")]
+)
+def test_nvrtc_is_of_the_cuda_that_cupy_is_for(
+    cuda: int | None, chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cu13/lib/libnvrtc.so.13", "cu13/include/cuda_fp16.h", "cuda_nvrtc/lib/libnvrtc.so.12"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "cuda_runtime" / "include").mkdir(parents=True)
+    (tmp_path / "cuda_runtime" / "include" / "cuda_fp16.h").touch()
+    monkeypatch.setattr(nvrtc, "_wheels", lambda: [str(tmp_path)])
+    monkeypatch.setattr(nvrtc.sys, "platform", "linux")
+    fake = FakeCupy()
+    fake.cuda_version = cuda or 0
+    monkeypatch.setitem(nvrtc.sys.modules, "cupy", fake if cuda else None)
+    nvrtc._toolkit.cache_clear()
+    try:
+        assert nvrtc.toolkit().library.parent == tmp_path / chosen / "lib"
+    finally:
+        nvrtc._toolkit.cache_clear()
+
+
+@needs_nvrtc
+def test_a_cubin_is_the_same_on_each_processor(
+    source: Path, compilations: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvrtc.build(source, ["reverse"], "sm_80")
+    monkeypatch.setattr(compiler, "_processor", lambda: "another")
+    nvrtc.build(source, ["reverse"], "sm_80")
+    assert compilations == ["sm_80"]
+
+
+@needs_nvrtc
+def test_cubins_that_nobody_uses_go(source: Path, tmp_path: Path) -> None:
+    nvrtc.build(source, ["reverse"], "sm_80")
+    (old,) = (tmp_path / "cache" / "nvrtc").iterdir()
+    then = time.time() - 100 * kernel_cache.DAY
+    os.utime(old, (then, then))
+    kernel_cache._clean.cache_clear()
+    nvrtc.build(source, ["reverse"], "sm_90")
+    (left,) = (tmp_path / "cache" / "nvrtc").iterdir()
+    assert "sm_90" in left.name
 
 
 @pytest.mark.parametrize(

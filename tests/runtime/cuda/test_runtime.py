@@ -131,6 +131,17 @@ def test_the_source_of_a_copy_may_be_overwritten_at_once(runtime: CupyRuntime) -
     assert not get(runtime, other, data).any()
 
 
+def test_small_copies_do_not_wait_for_the_step_before(runtime: CupyRuntime) -> None:
+    data = [np.full(100, i, np.uint8) for i in range(20)]
+    buffers = [put(runtime, values) for values in data[:8]]
+    stream = runtime.stream
+    if hasattr(stream, "queue"):  # pretended: nothing had to be done for them
+        assert stream.done == 0
+    buffers += [put(runtime, values) for values in data[8:]]
+    for buffer, values in zip(buffers, data, strict=True):
+        assert np.array_equal(get(runtime, buffer, values), values)
+
+
 def test_copies_and_memset_follow_each_other(runtime: CupyRuntime) -> None:
     data = np.arange(64, dtype=np.uint8)
     a, b = put(runtime, data), runtime.alloc(64)
@@ -401,6 +412,8 @@ def test_a_kernel_that_fails_later_is_among_those_named(
     assert raised.value.what == "cuda: cudaErrorIllegalAddress"
     assert raised.value.why.endswith("the last launches were fill (grid 1, block 32)")
     assert 'device="checked"' in raised.value.fix
+    assert "CUDA_LAUNCH_BLOCKING=1" in raised.value.fix
+    cupy.fault = 0
     cupy.refuse_launch = 700
     with pytest.raises(KernelError, match=r"started before has failed"):
         fill(1, 32, (0, 1), shared=32)

@@ -58,6 +58,31 @@ def test_another_stream_is_ordered_with_our_own(pretended: CupyRuntime, cupy: Fa
     assert pretended.alloc(100).ptr != own.ptr  # it is free for its own stream alone
 
 
+def test_a_stream_that_is_dropped_is_not_replaced_by_one_with_its_handle(pretended: CupyRuntime) -> None:
+    stream = pretended.make_stream()
+    pretended.enter(stream)
+    buffer = pretended.alloc(64)
+    pretended.memset(buffer.ptr, 1, 64)  # not done yet, and nobody waits for it
+    pretended.returned.append(buffer)
+    pretended.leave()
+    del stream, buffer
+    gc.collect()
+    data = np.arange(64, dtype=np.uint8)
+    other = pretended.make_stream()
+    pretended.enter(other)
+    again = put(pretended, data)
+    pretended.wait(other)
+    pretended.leave()
+    pretended._wait_for_all()
+    assert np.array_equal(get(pretended, again, data), data)
+
+
+def test_streams_are_shared_beyond_their_number(pretended: CupyRuntime) -> None:
+    made = [pretended.make_stream() for _ in range(70)]
+    assert len({stream.ptr for stream in made}) == 32
+    assert made[:6] == made[32:38] == made[64:]
+
+
 def test_gpus_copy_from_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = install(FakeCupy(gpus=("90", "86")), monkeypatch)
     one, two = CupyRuntime(as_device("cuda:0")), CupyRuntime(as_device("cuda:1"))

@@ -12,7 +12,7 @@
 // Specification: ops/attention/numpy_blocks.py. 16-bit floats: attention_mma.cu.
 #include "attention_tile.cuh"
 
-extern __shared__ unsigned char smem[];
+extern __shared__ __align__(16) unsigned char smem[];
 
 // ---- forward ---------------------------------------------------------------------------------------------
 

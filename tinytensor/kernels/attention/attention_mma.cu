@@ -9,7 +9,7 @@
 // Source: Dao 2023, arXiv:2307.08691. Specification: ops/attention/numpy_blocks.py.
 #include "attention_mma.cuh"
 
-extern __shared__ unsigned char smem[];
+extern __shared__ __align__(16) unsigned char smem[];
 
 // ---- forward ---------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ __global__ void gather_transpose_rows(
     T* y, const T* grad, const X* index, Walk<3, ND, I> walk, I count, int size, int picks, I y_step,
     I grad_step, I index_step, Bounds bounds, int together, int tile, bool across) {
     using C = counter<I>;
-    extern __shared__ unsigned char smem[];
+    extern __shared__ __align__(16) unsigned char smem[];
     unsigned long long* items = reinterpret_cast<unsigned long long*>(smem);  // (position, pick number)
     sum_t<T>* sums = reinterpret_cast<sum_t<T>*>(items + together * tile);
     T* values = reinterpret_cast<T*>(sums + together * size);

@@ -220,7 +220,7 @@ __global__ void matmul_row_by_lines(
 // b is contiguous along columns. 8 lanes of 4 columns times up to 128 groups, each of which takes every n-th
 // inner element. Without `a` all its elements are 1: the column sums of b.
 template <class R, class T, class Gate>
-__global__ void matmul_row_by_columns(
+__global__ void __launch_bounds__(1024) matmul_row_by_columns(
     R* y, R* before, const T* a, const T* b, const T* bias, Product p) {
     constexpr int LANES = 8, WIDTH = 4 * LANES, MOST = 128;
     __shared__ __align__(32) total_t<T> found[MOST][WIDTH];

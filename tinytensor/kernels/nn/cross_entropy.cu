@@ -72,13 +72,13 @@ __global__ void __launch_bounds__(512, 1) cross_entropy_forward(
 
 // One block.
 template <class T>
-__global__ void cross_entropy_forward_reduce(
+__global__ void __launch_bounds__(1024) cross_entropy_forward_reduce(
     T* loss, const acc_t<T>* rows, const long long* targets, long long count, long long ignore, bool mean) {
     losses::reduce(loss, rows, targets, count, ignore, mean);
 }
 
 // One block. factor = 1 / the number of rows that are not ignored.
-__global__ void cross_entropy_backward_factor(
+__global__ void __launch_bounds__(1024) cross_entropy_backward_factor(
     double* factor, const long long* targets, long long count, long long ignore) {
     const long long number = losses::counted(targets, count, ignore);
     if (thread_rank() == 0) *factor = 1.0 / static_cast<double>(number > 0 ? number : 1);

@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(256, 1) layer_norm_backward(
 
 // blockIdx.y: 0 for dweight, 1 for dbias.
 template <class T>
-__global__ void layer_norm_backward_columns(
+__global__ void __launch_bounds__(512) layer_norm_backward_columns(
     T* dweight, T* dbias, const acc_t<T>* weight_sums, const acc_t<T>* bias_sums, int count, int width) {
     if (blockIdx.y == 0 && dweight != nullptr) norms::add_up(dweight, weight_sums, count, width);
     if (blockIdx.y == 1 && dbias != nullptr) norms::add_up(dbias, bias_sums, count, width);

@@ -22,13 +22,13 @@ __global__ void nll_loss_forward(
 
 // One block.
 template <class T>
-__global__ void nll_loss_forward_reduce(
+__global__ void __launch_bounds__(1024) nll_loss_forward_reduce(
     T* loss, const acc_t<T>* rows, const long long* targets, long long count, long long ignore, bool mean) {
     losses::reduce(loss, rows, targets, count, ignore, mean);
 }
 
 // One block. factor = 1 / the number of rows that are not ignored: inf if there are none.
-__global__ void nll_loss_backward_factor(
+__global__ void __launch_bounds__(1024) nll_loss_backward_factor(
     double* factor, const long long* targets, long long count, long long ignore) {
     const long long number = losses::counted(targets, count, ignore);
     if (thread_rank() == 0) *factor = 1.0 / static_cast<double>(number);
@@ -36,7 +36,7 @@ __global__ void nll_loss_backward_factor(
 
 // factor may be null; grad has one element, or one per row.
 template <class T>
-__global__ void nll_loss_backward(
+__global__ void __launch_bounds__(512) nll_loss_backward(
     T* dlog_probs, const T* grad, const long long* targets, const double* factor, long long count, int width,
     bool grad_per_row, long long ignore) {
     using A = acc_t<T>;

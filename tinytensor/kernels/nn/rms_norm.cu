@@ -16,6 +16,7 @@ __global__ void __launch_bounds__(256, 1) rms_norm_backward(
 }
 
 template <class T>
-__global__ void rms_norm_backward_columns(T* dweight, const acc_t<T>* weight_sums, int count, int width) {
+__global__ void __launch_bounds__(512)
+    rms_norm_backward_columns(T* dweight, const acc_t<T>* weight_sums, int count, int width) {
     norms::add_up(dweight, weight_sums, count, width);
 }

@@ -91,7 +91,8 @@ template <class F, class A> __device__ A over_y(A value) {
 }
 
 template <class T, bool LOG>
-__global__ void softmax_forward_lines(T* y, const T* x, long long count, int width, long long inner) {
+__global__ void __launch_bounds__(512)
+    softmax_forward_lines(T* y, const T* x, long long count, int width, long long inner) {
     using A = acc_t<T>;
     for (long long q0 = static_cast<long long>(blockIdx.x) * blockDim.x; q0 < count;
          q0 += static_cast<long long>(gridDim.x) * blockDim.x) {
@@ -115,7 +116,7 @@ __global__ void softmax_forward_lines(T* y, const T* x, long long count, int wid
 }
 
 template <class T, bool LOG>
-__global__ void softmax_backward_lines(
+__global__ void __launch_bounds__(512) softmax_backward_lines(
     T* dx, const T* grad, const T* y, long long count, int width, long long inner) {
     using A = acc_t<T>;
     for (long long q0 = static_cast<long long>(blockIdx.x) * blockDim.x; q0 < count;

@@ -98,7 +98,9 @@ template <class T> __global__ void sum_of_squares(double* sums, const T* x, long
 }
 
 // total = the sum of count sums, or its square root. One block.
-template <class R> __global__ void sum_of_squares_total(R* total, const double* sums, int count, bool root) {
+template <class R>
+__global__ void __launch_bounds__(1024)
+    sum_of_squares_total(R* total, const double* sums, int count, bool root) {
     double own = 0;
     for (int i = threadIdx.x; i < count; i += blockDim.x) own += sums[i];
     const double sum = block_sum(own);

@@ -225,7 +225,7 @@ __global__ void multinomial_race(
     long long* y, Pair* to, const Pair* from, const T* p, const int* exponents, Stream stream, Bounds fine,
     Bounds enough, long long count, long long n, long long kept, int tile, int tiles, int keep) {
     using C = counter<long long>;
-    extern __shared__ unsigned char smem[];
+    extern __shared__ __align__(16) unsigned char smem[];
     constexpr unsigned long long never = ~0ULL;  // the key of nan
     const auto read = [&](C row, C i) -> Pair {
         if (from != nullptr) return from[row * n + i];

@@ -26,7 +26,7 @@ __global__ void sort_tiles(
     int tile, int tiles, int keep, bool descending) {
     using Item = item_t<T>;
     using C = counter<I>;
-    extern __shared__ unsigned char smem[];
+    extern __shared__ __align__(16) unsigned char smem[];
     const Item last = item(~sort_key_t<T>(0), ~0U);  // sorts last
     const auto read = [&](C row, C i) -> Item {
         if (from != nullptr) return static_cast<const Item*>(from)[row * n + i];
@@ -70,7 +70,7 @@ __global__ void sort_merge(Item* to, const Item* from, I n, I run, int blocks) {
     using C = counter<I>;
     constexpr int EACH = 4;
     __shared__ C splits[2];
-    extern __shared__ unsigned char smem[];
+    extern __shared__ __align__(16) unsigned char smem[];
     Item* items = reinterpret_cast<Item*>(smem);
     const C size = n, tile = blockDim.x * EACH;
     const C row = blockIdx.x / blocks * size, start = blockIdx.x % blocks * tile;

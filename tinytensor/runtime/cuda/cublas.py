@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from tinytensor.dtypes import DType, bfloat16, float16, float32, float64
+from tinytensor.errors import DeviceError
 
 TYPES = {float16: 2, bfloat16: 14, float32: 0, float64: 1}  # cudaDataType
 _FLOAT, _FLOAT_BY_TF32, _DOUBLE = 68, 77, 70  # cublasComputeType_t
@@ -46,7 +47,7 @@ def multiply(
     cuBLAS is column-major, so it computes the transposed product, of b and a in this order.
 
     Raises:
-        DeviceError: a graph is being captured, which CuPy's cuBLAS does not support.
+        DeviceError: a graph is being captured, which CuPy's cuBLAS does not support; or cuBLAS is missing.
     """
     runtime._refuse_in_capture("a product by cuBLAS")
     rows, columns, inner = sizes
@@ -59,7 +60,7 @@ def multiply(
     (*a_outer, a_step), (*b_outer, b_step) = a.batch or (0,), b.batch or (0,)
     cuda = runtime.cupy.cuda
     with runtime.current():
-        handle = cuda.get_cublas_handle()
+        handle = _handle(runtime, cuda)
         for number_of_call, index in enumerate(product(*map(range, outer))):
             a_at = sum(i * step for i, step in zip(index, a_outer, strict=True))
             b_at = sum(i * step for i, step in zip(index, b_outer, strict=True))
@@ -71,3 +72,15 @@ def multiply(
                 *(ctypes.addressof(beta), y.ptr + y_at, TYPES[y.dtype], y.step, matrix),
                 *(matrices, compute, _DEFAULT),
             )
+
+
+def _handle(runtime: Any, cuda: Any) -> Any:
+    try:
+        return cuda.get_cublas_handle()
+    except ImportError as error:
+        raise DeviceError(
+            f"{runtime.device}: cuBLAS, which multiplies matrices in config.matmul = 'vendor', is missing",
+            why=str(error),
+            fix='pip install ".[vendor13]", or ".[vendor12]" beside the CuPy for CUDA 12; or '
+            'tt.config.matmul = "own"',
+        ) from None

@@ -89,26 +89,47 @@ def _places() -> Iterator[tuple[Path, Path]]:
             yield root / "bin" / "x86_64", root / "include"
         for folder in ("lib", "bin"):  # CUDA 12
             yield wheels / "cuda_nvrtc" / folder, wheels / "cuda_runtime" / "include"
+    if conda := os.environ.get("CONDA_PREFIX"):
+        for root in (*sorted(Path(conda, "targets").glob("*")), Path(conda)):
+            yield root / "lib", root / "include"
     for home in (os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda"):
         if home:
             for folder in ("lib64", "lib", "bin"):
                 yield Path(home, folder), Path(home, "include")
 
 
-@cache
 def toolkit() -> Toolkit:
-    """The first NVRTC with headers; DeviceError if there is none."""
+    """An NVRTC with headers; DeviceError if there is none. Where CuPy is in use, that of the CUDA which CuPy
+    was built for, since a driver may refuse the code of a newer one; else the first.
+    """
+    cupy = sys.modules.get("cupy")
+    return _toolkit(cupy.cuda.runtime.runtimeGetVersion() // 1000 if cupy else 0)
+
+
+@cache
+def _toolkit(wanted: int) -> Toolkit:
     pattern = "nvrtc64_*_0.dll" if sys.platform == "win32" else "libnvrtc.so*"
+    found: list[Toolkit] = []
     for folder, include in _places():
         libraries = sorted(folder.glob(pattern), key=lambda path: len(path.name))
         if libraries and (include / "cuda_fp16.h").exists():
-            return Toolkit(libraries[0], include)
+            found.append(Toolkit(libraries[0], include))
+            if any(_major(library) == wanted for library in libraries):
+                return found[-1]
+    if found:
+        return found[0]
     raise DeviceError(
         "NVRTC, the compiler for GPU kernels, was not found",
         why="it is part of NVIDIA's Python wheels and of CUDA installations; none was found "
-        "(searched site-packages/nvidia, CUDA_PATH, CUDA_HOME, /usr/local/cuda)",
+        "(searched site-packages/nvidia, CONDA_PREFIX, CUDA_PATH, CUDA_HOME, /usr/local/cuda)",
         fix='pip install ".[gpu13]" (driver 580 or newer), or ".[gpu12]"',
     )
+
+
+def _major(library: Path) -> int:
+    """The CUDA of a library such as libnvrtc.so.12 or nvrtc64_120_0.dll; 0 if its name does not say."""
+    number = re.search(r"\.so\.(\d+)|nvrtc64_(\d+)\d_0", library.resolve().name)
+    return int(number[1] or number[2]) if number else 0
 
 
 def available() -> bool:
@@ -120,9 +141,12 @@ def available() -> bool:
     return True
 
 
-@cache
 def _library() -> ctypes.CDLL:
-    path = toolkit().library
+    return _loaded(toolkit().library)
+
+
+@cache
+def _loaded(path: Path) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
@@ -135,7 +159,6 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-@cache
 def version() -> tuple[int, int]:
     """Version of NVRTC, such as (13, 5)."""
     major, minor = ctypes.c_int(), ctypes.c_int()
@@ -143,7 +166,6 @@ def version() -> tuple[int, int]:
     return major.value, minor.value
 
 
-@cache
 def supported() -> tuple[int, ...]:
     """The architectures that this NVRTC supports, ascending."""
     count = ctypes.c_int()
@@ -246,7 +268,7 @@ def build(path: Path, instances: Iterable[str], target: str) -> Compiled:
     target = _specific(recipe.text, path, target)
     options = [*OPTIONS, f"--gpu-architecture={target}", *(f"--include-path={folder}" for folder in include)]
     recipe = replace(recipe, flags=(str(path), *options, *names))
-    key = fingerprint(recipe, Compiler(("nvrtc",), repr(version())))
+    key = fingerprint(recipe, Compiler(("nvrtc",), repr(version())), native=False)
     file = cache_folder("nvrtc") / f"{path.stem}-{target}-{key}"
     found = _read(file)
     if found is None:

@@ -1,12 +1,15 @@
 """Copies between host and GPU through pinned staging buffers.
 
 Double buffering: while the GPU copies one buffer, the host fills or empties the other. NumPy arrays are in
-pageable memory, from which a copy would be slower and would block the host.
+pageable memory, from which a copy would be slower and would block the host. Small copies have more buffers:
+those of a training step (ids, numbers of the optimizer) then need not wait until the GPU has done the step
+before.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +17,8 @@ import numpy as np
 
 from tinytensor.runtime.cpu.arrays import Array
 
-_SIZE = 4 << 20  # bytes of one buffer
+_LARGE = 2, 4 << 20  # number of buffers, and bytes of one
+_SMALL = 16, 64 << 10
 
 
 class _Slot:
@@ -22,10 +26,10 @@ class _Slot:
 
     __slots__ = ("bytes", "event", "memory", "ptr")
 
-    def __init__(self, cuda: Any) -> None:
-        self.memory = cuda.alloc_pinned_memory(_SIZE)
+    def __init__(self, cuda: Any, size: int) -> None:
+        self.memory = cuda.alloc_pinned_memory(size)
         self.ptr: int = self.memory.ptr
-        self.bytes: Array = np.frombuffer(self.memory, np.uint8, _SIZE)
+        self.bytes: Array = np.frombuffer(self.memory, np.uint8, size)
         self.event = cuda.Event(False, True)  # block=False, disable_timing=True
 
 
@@ -39,15 +43,15 @@ class Staging:
 
     def __init__(self, call: Callable[..., Any], cuda: Any) -> None:
         self._call, self._cuda, self._api = call, cuda, cuda.runtime
-        self._slots: list[_Slot] = []
-        self._turn = 0
+        self._slots: dict[tuple[int, int], deque[_Slot]] = {}  # the next one is the first
         self._lock = threading.Lock()  # one copy at a time: they would share one bus
 
     def send(self, ptr: int, source: Array, stream: Any) -> None:
         """Copy host to device; the source may be overwritten when this returns."""
         with self._lock:
-            for start in range(0, source.size, _SIZE):
-                slot, part = self._next(), source[start : start + _SIZE]
+            kind = _LARGE if source.size > _SMALL[1] else _SMALL
+            for start in range(0, source.size, kind[1]):
+                slot, part = self._next(kind), source[start : start + kind[1]]
                 slot.bytes[: part.size] = part
                 self._copy(ptr + start, slot.ptr, part.size, self._api.memcpyHostToDevice, slot, stream)
 
@@ -73,8 +77,9 @@ class Staging:
     def _parts(self, target: Array, ptr: int, stream: Any) -> Iterator[tuple[_Slot, Array]]:
         """Pipeline the copy in parts: start each before waiting for the previous one."""
         ahead: tuple[_Slot, Array] | None = None
-        for start in range(0, target.size, _SIZE):
-            slot, part = self._next(), target[start : start + _SIZE]
+        kind = _LARGE if target.size > _SMALL[1] else _SMALL
+        for start in range(0, target.size, kind[1]):
+            slot, part = self._next(kind), target[start : start + kind[1]]
             self._copy(slot.ptr, ptr + start, part.size, self._api.memcpyDeviceToHost, slot, stream)
             if ahead:
                 yield ahead
@@ -82,12 +87,14 @@ class Staging:
         if ahead:
             yield ahead
 
-    def _next(self) -> _Slot:
-        """The next buffer, after its last copy is done."""
-        if not self._slots:
-            self._slots = [self._call(_Slot, self._cuda) for _ in range(2)]
-        self._turn = 1 - self._turn
-        slot = self._slots[self._turn]
+    def _next(self, kind: tuple[int, int]) -> _Slot:
+        """The next buffer of a kind, after its last copy is done."""
+        slots = self._slots.get(kind)
+        if slots is None:
+            count, size = kind
+            slots = self._slots[kind] = deque(self._call(_Slot, self._cuda, size) for _ in range(count))
+        slots.rotate(-1)
+        slot = slots[0]
         self._call(slot.event.synchronize)
         return slot
 

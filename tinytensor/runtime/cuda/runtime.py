@@ -140,7 +140,7 @@ class CupyRuntime(StreamWork):
         self._kernels: dict[object, CupyKernel] = {}
         self._lock = threading.Lock()
         self._graph: Graph | None = None  # the graph being captured
-        self._in_flight, self._events = deque(), []
+        self._in_flight, self._streams, self._events = deque(), deque(), []
 
     def __repr__(self) -> str:
         return f"CupyRuntime({self.device}, sm_{self.architecture}, {self.multiprocessors} multiprocessors)"
@@ -166,8 +166,9 @@ class CupyRuntime(StreamWork):
             f"{self.device}: {error}",
             why="a kernel that was started before has failed, or CUDA itself; the last launches were "
             f"{started or 'none'}",
-            fix='run it on device="checked", which reports file and line; after an illegal address this '
-            "process cannot use the GPU any more",
+            fix='run it on device="checked", which reports file and line, or with CUDA_LAUNCH_BLOCKING=1, '
+            "which raises at the launch that failed; after an illegal address this process cannot use the "
+            "GPU any more",
         )
 
     # ---- memory

@@ -15,6 +15,7 @@ from tinytensor.runtime.base import DeviceStatistics, not_captured
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cuda.memory_pool import Arena
 
+_STREAMS = 32  # of a device; further ones share them, as in PyTorch
 _NOT_READY = 600  # cudaErrorNotReady
 
 
@@ -74,6 +75,7 @@ class StreamWork:
     call: Callable[..., Any]
     _api: Any
     _thread: PerThread
+    _streams: deque[Any]
     _events: list[Any]  # idle events of CuPy, without times
     _in_flight: deque[tuple[Event, object]]  # copies in flight, and the objects they keep alive
     _refuse_in_capture: Callable[[str], None]
@@ -116,8 +118,16 @@ class StreamWork:
             self.order(None, stream)
 
     def make_stream(self) -> Any:
-        """Create a stream."""
-        return self.call(self.cupy.cuda.Stream, False, True)  # null=False, non_blocking=True
+        """A stream: the first 32 are created, then they are given out in turns. None is ever destroyed, since
+        its handle could be given to a new stream, to which the pool would give memory that the old one still
+        writes.
+        """
+        made = self._streams
+        if len(made) < _STREAMS:
+            made.append(self.call(self.cupy.cuda.Stream, False, True))  # null=False, non_blocking=True
+        else:
+            made.rotate(-1)
+        return made[-1]
 
     def enter(self, stream: Any) -> None:
         """Make a stream current in this thread, after the work queued so far on its stream."""
