@@ -53,7 +53,12 @@ class Block:
     def __init__(self, memory: Memory, nbytes: int) -> None:
         self._memory, self.size = memory, nbytes
         self.ptr = memory.alloc(nbytes)
-        self.mem, self.device_id = self, 0
+        self.device_id = 0
+
+    @property
+    def mem(self) -> Block:
+        """The memory; a property, because a cycle would be freed by the garbage collector alone."""
+        return self
 
     def __del__(self) -> None:
         if hasattr(self, "ptr"):

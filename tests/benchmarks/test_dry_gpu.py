@@ -81,6 +81,13 @@ def test_flops_are_those_of_the_plan(written: Any, shape: str, fused: bool) -> N
     assert found == pytest.approx(expected / 1e6, rel=1e-6)
 
 
+@pytest.mark.parametrize("shape", ["shakespeare", "gpt2"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_graph_holds_no_more_memory_than_eager_steps(written: Any, shape: str, dtype: str) -> None:
+    eager, captured = [written[name_of(shape, dtype, graph)]["start"] for graph in (False, True)]
+    assert captured["peak_bytes"] < 1.1 * eager["peak_bytes"]
+
+
 ADDITION = """
 import numpy as np
 from benchmarks.dry_gpu.gpu import install
