@@ -152,6 +152,18 @@ def dry(options: Given) -> str:
     return table.report(counted, shape, title, modeled=options.roof)
 
 
+def first_day(options: Given) -> str:
+    """Run the steps of a first day on a GPU, or name the calls that do; returns what to print."""
+    from benchmarks.first_day import run, steps
+
+    if options.calls:
+        groups = steps.calls(options.only or list(steps.STEPS))
+        rehearse = " --rehearse" if options.rehearse else ""
+        command = f"python -m benchmarks first_day {options.folder}{rehearse} --only"
+        return "\n".join(f"{command} {' '.join(group)}" for group in groups)
+    return f"written: {run.run(options.folder, options.only, rehearse=options.rehearse)}"
+
+
 def report(folder: Path, files: list[Path]) -> list[Path]:
     """Write the page and its pictures; returns the files written."""
     from benchmarks.report import report as pages
@@ -248,6 +260,12 @@ _DRY: Options = {
     "--captured": {"action": "store_true", "help": "replay the step as a graph"},
     "--roof": {"action": "store_true", "help": "add the time by a model of an H100; compiles the kernels"},
 }
+_FIRST_DAY: Options = {
+    "folder": {"type": Path, "metavar": "OUT", "help": "folder of the findings; those in it stay"},
+    "--only": {"nargs": "+", "default": [], "metavar": "STEP", "help": "these steps, in place of all"},
+    "--calls": {"action": "store_true", "help": "print calls of at most ten minutes, in place of running"},
+    "--rehearse": {"action": "store_true", "help": "without a GPU: on the dry GPU, and on emulated"},
+}
 _FILES: Options = {
     "files": {"nargs": "*", "type": Path, "help": "these files (the newest of each benchmark in --out)"}
 }
@@ -327,6 +345,9 @@ COMMANDS = {
     ),
     "report": Command("one HTML page of the newest results, and its pictures", _FILES),
     "dry": Command("what a training step asks of a GPU, counted without one", _DRY, writes=False),
+    "first_day": Command(
+        "all that only a GPU can tell: nine steps, at most 45 minutes", _FIRST_DAY, writes=False
+    ),
     "compare": Command("two reports: what changed by more than the noise", _TWO, writes=False),
 }
 

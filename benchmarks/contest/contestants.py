@@ -159,6 +159,12 @@ class Process:
         if self._process.wait() < 0:
             raise BenchmarkError(f"{self.suite}: the process was killed")
 
+    def ended(self) -> bool:
+        """Whether the process has ended; waits a moment for one that is about to."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.5)
+        return self._process.poll() is not None
+
     def _ask(self, method: str, **arguments: Any) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -63,6 +63,7 @@ op_cases
 peers
 kernels_lab
 suites
+first_day
 report
 commands
 benchmarks
