@@ -10,9 +10,11 @@ L2 cache, and clocks not to change.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.dry_gpu.record import Launch
 from tinytensor.runtime.cuda.occupancy import occupancy
 
@@ -49,11 +51,18 @@ ASSUMPTIONS = {
         "s",
         "gap between kernels of a graph, measured by others (Hazy Research, no bubbles: about 1.3 µs)",
     ),
-    "tensor cores": Assumption(
-        340e12,
-        "FLOP/s",
-        "16 bits, mma.sync: a step of a 128 × 128 × 16 tile moves 32.8 KB through shared memory: 256 cycles"
-        " of 128 bytes, so 474e12 at most; of such bounds kernels reach about 70%",
+    "tensor cores": Assumption(989e12, "FLOP/s", "data sheet, 16 bits, dense"),
+    "tensor cores by mma.sync": Assumption(
+        0.64, "of that", "measured by others (waynehacking8/blackwell-tensorcore-kernels: 494 of 757)"
+    ),
+    "share of the bound of a tile": Assumption(
+        0.68,
+        "",
+        "estimate; the bound is mma.sync's rate, or that of shared memory, 128 bytes a cycle: warps read "
+        "their rows and columns of each step, and the block writes its own",
+    ),
+    "tensor cores by wgmma": Assumption(
+        600e12, "FLOP/s", "fast.cu: 489 to 808 at 8192³; cuBLAS 555 at 2048³ (measured by others)"
     ),
     "tensor cores, TF32": Assumption(150e12, "FLOP/s", f"{_TILES}: it rounds each operand in each warp"),
     "float32": Assumption(48e12, "FLOP/s", "cuBLAS reaches 47e12 to 52e12 of 67e12 (others' measurements)"),
@@ -121,23 +130,42 @@ def share_of_rate(launch: Launch, threads: float) -> float:
 
 def compute_rate(launch: Launch) -> float:
     """FLOPs per second of a launch that is not limited by memory."""
-    kernel, name, warps = launch.kernel, launch.name, 32.0
-    share = share_of_rate(launch, warps * _value("warps that keep tensor cores busy"))
+    kernel, narrow = launch.kernel, "bfloat16" in launch.name or "half" in launch.name
+    plain = share_of_rate(launch, 256)
     if kernel.startswith("attention"):
-        if "bfloat16" not in name and "half" not in name:
-            return _value("attention in float32") * share_of_rate(launch, 8 * warps)
-        which = "forward" if "forward" in kernel else "backward"
-        return _value(f"attention {which}") * share_of_rate(launch, 8 * warps)
+        which = ("forward" if "forward" in kernel else "backward") if narrow else "in float32"
+        return _value(f"attention {which}") * plain
     if not kernel.startswith("matmul"):
-        return _value("float32") * share_of_rate(launch, 8 * warps)
-    if kernel == "matmul_tensor_cores":
-        narrow = "bfloat16" in name or "half" in name
-        rate = _value("tensor cores" if narrow else "tensor cores, TF32") * share
+        return _value("float32") * plain
+    if kernel.startswith("matmul_tensor_cores"):
+        rate = tile_rate(launch.name) if narrow else _value("tensor cores, TF32")
+        rate *= share_of_rate(launch, 32 * _value("warps that keep tensor cores busy"))
+    elif "wgmma" in kernel:
+        rate = _value("tensor cores by wgmma") * share_of_rate(launch, 128)
+    elif kernel.startswith(("matmul_tiles", "matmul_row")):
+        rate = _value("float64" if "double" in launch.name else "float32") * plain
     else:
-        rate = _value("float64" if "double" in name else "float32") * share_of_rate(launch, 8 * warps)
+        raise BenchmarkError(f"roof: there is no rate for the kernel {kernel}; see compute_rate")
     inner = max(launch.measured.inner, 1)
     rate *= inner / (inner + _value("prologue of a product"))
     return rate if launch.measured.aligned else rate * _value("unaligned reads of a product")
+
+
+def tile_rate(name: str) -> float:
+    """Rate of `matmul_tensor_cores` in 16 bits by its tiles: those of a block, and of a warp in it.
+
+    Example:
+        >>> round(tile_rate("m<T, T, 128, 128, 64, 32, true>") / 1e12)
+        336
+        >>> round(tile_rate("m<T, T, 128, 256, 64, 64, true>") / 1e12)
+        430
+    """
+    rows, columns, warp_rows, warp_columns = map(int, re.findall(r"\b\d+\b", name.partition("<")[2])[:4])
+    warps = rows * columns / (warp_rows * warp_columns)
+    moved = 32 * (warps * (warp_rows + warp_columns) + rows + columns)  # bytes of 16 inner elements
+    tensor = rows * columns * 16 / 2048  # cycles at the peak
+    cycles = max(moved / 128, tensor / _value("tensor cores by mma.sync"))
+    return _value("share of the bound of a tile") * _value("tensor cores") * tensor / cycles
 
 
 def time_of(launch: Launch) -> Time:

@@ -6,6 +6,7 @@ import difflib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -195,7 +196,8 @@ def test_waves_of_blocks() -> None:
 
 
 def test_a_launch_takes_the_longer_of_memory_and_arithmetic() -> None:
-    start, memory, tensor = [roof.ASSUMPTIONS[n].value for n in ("start", "memory", "tensor cores")]
+    start, memory = [roof.ASSUMPTIONS[name].value for name in ("start", "memory")]
+    tensor = 0.68 * 989e12 / 2  # 256 cycles of shared memory for 128 of the tensor cores
     bound = roof.time_of(launch(264, nbytes=3e9, flops=0.0))
     assert bound.seconds == pytest.approx(start + 3e9 / memory)
     bound = roof.time_of(launch(264))
@@ -203,6 +205,20 @@ def test_a_launch_takes_the_longer_of_memory_and_arithmetic() -> None:
     slower = roof.time_of(launch(264, aligned=False))
     assert slower.compute == pytest.approx(bound.compute / 0.35)
     assert roof.seconds([launch(264)] * 3) == pytest.approx(3 * bound.seconds)
+
+
+def test_larger_tiles_read_less_often() -> None:
+    """A warp of 64 × 64 reads half as much of shared memory as one of 64 × 32: then mma.sync is the limit."""
+    small, large = [roof.tile_rate(f"m<T, T, {tiles}>") for tiles in ("128, 128, 64, 32", "128, 256, 64, 64")]
+    assert small == pytest.approx(0.68 * 989e12 * 128 / 256)
+    assert large == pytest.approx(0.68 * 989e12 * 0.64)
+
+
+def test_a_product_without_a_known_rate_is_refused() -> None:
+    with pytest.raises(BenchmarkError, match="no rate for the kernel matmul_new"):
+        roof.compute_rate(replace(launch(1), name="matmul_new<float>"))
+    fast = roof.compute_rate(replace(launch(132), name="matmul_wgmma<__nv_bfloat16>"))
+    assert fast > roof.compute_rate(launch(132))
 
 
 def test_the_command_says_that_its_times_are_a_model() -> None:
