@@ -214,6 +214,8 @@ class StandIn(ModuleType):
             streamSynchronize=lambda ptr: self._stream(ptr).synchronize(),
             eventQuery=lambda ptr: 0,
             streamQuery=lambda ptr: 0,
+            profilerStart=lambda: None,
+            profilerStop=lambda: None,
             memcpyAsync=self._copy,
             memsetAsync=self._fill,
         )

@@ -61,16 +61,19 @@ def run(day: Day) -> None:
         captured = train(day.device, dtype, steps, captured=True)
         _row(day, f"{steps} steps, {dtype}, captured and eager", first == captured, captured[-1])
     _random(day)
-    if day.rehearsal == DRY or not day.has(20, "the comparison with another device"):
-        return
-    other = "emulated" if day.device == "cuda" else "cpu"
+    for other in ("cpu", "emulated"):
+        if day.rehearsal != DRY and other != day.device and day.has(20, f"the comparison with {other}"):
+            _compare(day, other)
+
+
+def _compare(day: Day, other: str) -> None:
+    """Losses on this device and on another one, without dropout."""
     for dtype, most in TOLERANCE.items():
         ours, theirs = [train(where, dtype, 3, dropout=0.0)[:-1] for where in (day.device, other)]
         off = max(abs(a - b) / abs(b) for a, b in zip(ours, theirs, strict=True))
-        day.row(
-            "losses of 3 steps", dtype=dtype, devices=f"{day.device}, {other}", difference=f"{off:.1e}",
-            verdict="within the tolerance" if off <= most else "DIFFERENT",
-        )  # fmt: skip
+        verdict = "within the tolerance" if off <= most else "DIFFERENT"
+        about = {"difference": f"{off:.1e}", "verdict": verdict}
+        day.row("losses of 3 steps", dtype=dtype, devices=f"{day.device}, {other}", **about)
 
 
 def _random(day: Day) -> None:

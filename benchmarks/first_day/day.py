@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.contest.contestants import ROOT
 
+PATH = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 DRY, EMULATED = "dry", "emulated"  # rehearsals: on the GPU that computes nothing, and on the emulator
 GRACE = 5.0  # seconds before its limit at which a step stops to begin work
 
@@ -90,7 +91,7 @@ class Day:
             environment: more variables.
         """
         limit = max(1.0, self.left() if most is None else min(most, self.left()))
-        env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+        env = os.environ | {"PYTHONPATH": PATH} | environment
         process = subprocess.Popen(
             command, cwd=ROOT, env=env, text=True, errors="replace", start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.contest import machine
 from benchmarks.contest.contestants import ROOT, BenchmarkError
 from benchmarks.first_day import page
-from benchmarks.first_day.day import DRY, EMULATED, end, last_lines
+from benchmarks.first_day.day import DRY, EMULATED, PATH, end, last_lines
 from benchmarks.first_day.steps import STEPS
 
 
@@ -66,7 +66,7 @@ def one(folder: Path, name: str, rehearsal: str) -> dict[str, Any]:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.first_day.steps", *words],
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | {"PYTHONPATH": PATH},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
