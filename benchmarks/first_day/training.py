@@ -117,13 +117,22 @@ def _theirs(config: GPTConfig, batch: int, dtype: str, mode: str, device: str) -
     return step
 
 
+def case_name(model: str, dtype: str) -> str:
+    """Name of the case of a training step."""
+    return f"a step of {model} in {dtype}"
+
+
 def suite(model: str, dtype: str, library: str, mode: str, device: str, rehearsal: str) -> Suite:
     """Suite of one engine with one case, a training step."""
     prepare(rehearsal)
     make = _ours if library == "tinytensor" else _theirs
     step = make(*config_of(model, bool(rehearsal)), dtype, mode, device)
     clock = clock_of(library, device, rehearsal)
-    return {"step": Case(step, lambda: [float(step().item()) for _ in range(AGREEING)], device, clock)}
+    return {
+        case_name(model, dtype): Case(
+            step, lambda: [float(step().item()) for _ in range(AGREEING)], device, clock
+        )
+    }
 
 
 def run(day: Day) -> None:
@@ -146,13 +155,13 @@ def _steps(day: Day, model: str, dtype: str) -> None:
     flops = tokens * (costs.forward_flops_per_token + costs.backward_flops_per_token)
     for pair in (("captured", "torch.compile"), ("eager", "PyTorch")):  # four at once would fill a GPU
         suites = {n: (f"{__name__}:suite", {"model": model, "dtype": dtype, **ENGINES[n]}) for n in pair}
-        for found in compete(day, suites, [Entry("step", pair, TOLERANCE[dtype])]):
+        for found in compete(day, suites, [Entry(case_name(model, dtype), pair, TOLERANCE[dtype])]):
             for name in pair:
                 spent = found.seconds.get(name)
                 per, share = (None, None) if spent is None else (tokens / spent, flops / spent / PEAK)
                 about = {"seconds": spent, "tokens_per_second": per, "of_peak": share}
                 day.row("training steps", model=model, dtype=dtype, engine=name, **about)
-            day.say(f"losses of {AGREEING} steps, {model}, {dtype}, {' and '.join(pair)}: {found.results}")
+            day.say(f"losses of {found.case}, {AGREEING} times, {' and '.join(pair)}: {found.results}")
 
 
 # ---- generation --------------------------------------------------------------------------------------------
@@ -196,7 +205,7 @@ def _trainer(day: Day) -> None:
     with tempfile.TemporaryDirectory() as folder:
         cache = {} if day.small else {"TINYTENSOR_CACHE": str(Path(folder, "cache"))}
         for state in ("empty", "full"):
-            if not day.has(20, f"the trainer with an {state} cache"):
+            if not day.has(20, f"the trainer, with its cache {state}"):
                 return
             words = [
                 f"--preset={name}",
