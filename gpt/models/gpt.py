@@ -27,9 +27,10 @@ def norm(config: GPTConfig) -> nn.Module:
         >>> norm(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4, norm="rms_norm"))
         RMSNorm(eps=1e-05; weight (4,))  # 4 parameters
     """
+    narrow = config.norm_position == "pre"  # read by products alone; after a sum it is the residual stream
     if config.norm == "rms_norm":
-        return nn.RMSNorm(config.n_embd, eps=config.norm_eps)
-    return nn.LayerNorm(config.n_embd, eps=config.norm_eps, bias=config.bias)
+        return nn.RMSNorm(config.n_embd, eps=config.norm_eps, narrow=narrow)
+    return nn.LayerNorm(config.n_embd, eps=config.norm_eps, bias=config.bias, narrow=narrow)
 
 
 class Block(nn.Module):

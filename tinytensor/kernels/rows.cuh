@@ -30,13 +30,12 @@ __device__ __forceinline__ bool inside(int column, int width) {
 }
 
 // The vector that begins at a column; a null row is all `fill`. Columns outside the row give `fill`.
-template <class T>
-__device__ __forceinline__ Vec<T> read(const T* row, int column, int width, float fill = 0) {
-    constexpr int W = neighbors<T>;
+template <class T, int W = neighbors<T>>
+__device__ __forceinline__ Vec<T, W> read(const T* row, int column, int width, float fill = 0) {
     if (row != nullptr && column >= 0 && column <= width - W && is_aligned<W>(row + column)) {
         return load<W>(row + column);
     }
-    Vec<T> v;
+    Vec<T, W> v;
 #pragma unroll
     for (int e = 0; e < W; e++) {
         v.at[e] = row != nullptr && inside(column + e, width) ? row[column + e] : from_acc<T>(fill);
@@ -44,8 +43,8 @@ __device__ __forceinline__ Vec<T> read(const T* row, int column, int width, floa
     return v;
 }
 
-template <class T> __device__ __forceinline__ void write(T* row, int column, int width, const Vec<T>& v) {
-    constexpr int W = neighbors<T>;
+template <int W, class T>
+__device__ __forceinline__ void write(T* row, int column, int width, const Vec<T, W>& v) {
     if (column >= 0 && column <= width - W && is_aligned<W>(row + column)) {
         store<W>(row + column, v);
         return;
@@ -103,6 +102,31 @@ template <class T, int N, int V = vectors<T>> struct Pieces {
         }
     }
 };
+
+// A row that begins and ends at the boundaries of vectors, and of which each of TEAM threads holds at most V:
+// f(number of the vector, column where it begins) for all of this thread.
+template <class T, int V, int TEAM, class F> __device__ __forceinline__ void each_vector(int width, F f) {
+#pragma unroll
+    for (int v = 0; v < V; v++) {
+        const int column = (v * TEAM + static_cast<int>(threadIdx.x)) * neighbors<T>;
+        if (column < width) f(v, column);
+    }
+}
+
+// A vector of such a row, or V times `fill` if it is null.
+template <class T> __device__ __forceinline__ Vec<T> load_or(const T* row, int column, float fill) {
+    if (row != nullptr) return load<neighbors<T>>(row + column);
+    Vec<T> v;
+#pragma unroll
+    for (int e = 0; e < neighbors<T>; e++) v.at[e] = from_acc<T>(fill);
+    return v;
+}
+
+// Reduction over a team whose size is known to the compiler.
+template <int TEAM, class A> __device__ __forceinline__ A sum_of_team(A x) {
+    if constexpr (TEAM == 32) return warp_sum(x);
+    else return block_sum(x);
+}
 
 template <class T>
 __device__ __forceinline__ Pieces<T, 1> pieces_of(const T* row, int width) {

@@ -28,6 +28,11 @@ class _Norm(Module):
     weight: tt.Tensor | None
     bias: tt.Tensor | None
     eps: float | None
+    narrow: bool = False
+
+    def _dtype_for(self, x: tt.Tensor) -> tt.DType | None:
+        """Dtype of the result; None for that of x."""
+        return tt.get_autocast_dtype(x.device) if self.narrow and not x.dtype.itemsize > 4 else None
 
     def _parameters_of(self, shape: Sequence[int], weight: bool, bias: bool) -> None:
         self.register_parameter("weight", Parameter(tt.ones(*shape)) if weight else None)
@@ -53,6 +58,8 @@ class LayerNorm(_Norm):
         elementwise_affine: whether to have weight and bias.
         bias: whether to add a bias; False as in nanoGPT's bias-free GPT.
         device, dtype: of the weights; default the CPU and float32.
+        narrow: in an autocast block the result has its 16-bit dtype, to which the products that read it would
+            round it; else float32.
 
     Shapes:
         x (..., C) → (..., C); weight (C,), initially 1, bias (C,), initially 0.
@@ -79,16 +86,18 @@ class LayerNorm(_Norm):
         bias: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        narrow: bool = False,
     ) -> None:
         super().__init__()
-        self.normalized_shape, self.eps = self._last_axes(normalized_shape), eps
+        self.normalized_shape, self.eps, self.narrow = self._last_axes(normalized_shape), eps, narrow
         self._parameters_of(self.normalized_shape, elementwise_affine, elementwise_affine and bias)
         self.to(device, dtype)
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(..., C) → (..., C)."""
         if len(self.normalized_shape) == 1 and self.weight is not None:  # whose size the op checks
-            return tt.layer_norm(x, self.weight, self.bias, eps=self.eps)
+            return tt.layer_norm(x, self.weight, self.bias, eps=self.eps, dtype=self._dtype_for(x))
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
@@ -102,6 +111,8 @@ class RMSNorm(_Norm):
         eps: added to the mean square; None is that of the dtype, 1.2e-7 for float32.
         elementwise_affine: whether to have a weight.
         device, dtype: of the weights; default the CPU and float32.
+        narrow: in an autocast block the result has its 16-bit dtype, to which the products that read it would
+            round it; else float32.
 
     Shapes:
         x (..., C) → (..., C); weight (C,), initially 1.
@@ -123,16 +134,18 @@ class RMSNorm(_Norm):
         elementwise_affine: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        narrow: bool = False,
     ) -> None:
         super().__init__()
-        self.normalized_shape, self.eps = self._last_axes(normalized_shape), eps
+        self.normalized_shape, self.eps, self.narrow = self._last_axes(normalized_shape), eps, narrow
         self._parameters_of(self.normalized_shape, elementwise_affine, False)
         self.to(device, dtype)
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(..., C) → (..., C)."""
         if len(self.normalized_shape) == 1 and self.weight is not None and self.eps is not None:
-            return tt.rms_norm(x, self.weight, eps=self.eps)
+            return tt.rms_norm(x, self.weight, eps=self.eps, dtype=self._dtype_for(x))
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from tinytensor.autograd.modes import Cast, casting, grad_enabled, using
-from tinytensor.device import as_device, cpu
+from tinytensor.device import Device, as_device, cpu
 from tinytensor.dtypes import DType, bfloat16, float16, float32
 from tinytensor.errors import DTypeError
 from tinytensor.op import Precision
@@ -17,7 +17,7 @@ from tinytensor.ops.views.manipulation import cast
 from tinytensor.tensor import is_tensor
 from tinytensor.transforms.capture import current
 
-__all__ = ["autocast", "is_autocast_enabled"]
+__all__ = ["autocast", "get_autocast_dtype", "is_autocast_enabled"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -98,6 +98,26 @@ def is_autocast_enabled() -> bool:
         True
     """
     return casting() is not None
+
+
+def get_autocast_dtype(device_type: str | Device) -> DType | None:
+    """The 16-bit dtype of products on such devices if autocast is active for them in this thread, else None.
+
+    Args:
+        device_type: "cpu", "cuda", …, or a device.
+
+    Differs from: torch.get_autocast_dtype, which does not depend on whether autocast is active.
+
+    Example:
+        >>> with tt.autocast("cpu"):
+        ...     tt.get_autocast_dtype("cpu"), tt.get_autocast_dtype("cuda")
+        (tinytensor.bfloat16, None)
+    """
+    cast: Any = casting()
+    if cast is None or cast.device_type not in (None, as_device(device_type, "get_autocast_dtype").type):
+        return None
+    dtype: DType = cast.dtype
+    return dtype
 
 
 class _Casting:

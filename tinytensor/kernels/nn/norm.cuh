@@ -3,7 +3,10 @@
 // registers; the teams of a block add theirs in shared memory, and a second kernel adds the sums of the
 // blocks, all in fixed order.
 // Traffic: forward reads x once and writes y once; backward reads grad and x once, writes dx once, and
-// 2 sums per column and block.
+// 2 sums per column and block. The kernels with a sum read and write as many numbers more as it has operands.
+// Rows that begin at aligned addresses and fit into the registers of their team, V vectors of each thread,
+// have kernels of their own, `of_whole_rows`: without bounds and second reads they need a quarter of the
+// instructions.
 // Specification: tinytensor/ops/nn/layer_norm.py and rms_norm.py. The variance is the mean square of the
 // centered row, computed from registers, so a large mean costs no digits.
 #pragma once
@@ -13,9 +16,9 @@ namespace norms {
 
 // y = (x - mean) * scale * weight + bias with scale = 1 / sqrt(mean of (x - mean)^2 + eps). Without centering
 // the mean is 0. weight and bias may be null; so may means and scales, which are then not stored.
-template <class T, bool centered>
+template <class T, class R, bool centered>
 __device__ __forceinline__ void forward(
-    T* y, acc_t<T>* means, acc_t<T>* scales, const T* x, const T* weight, const T* bias, long long count,
+    R* y, acc_t<T>* means, acc_t<T>* scales, const T* x, const T* weight, const T* bias, long long count,
     int width, double eps) {
     using A = acc_t<T>;
     constexpr int W = rows::neighbors<T>;
@@ -39,11 +42,11 @@ __device__ __forceinline__ void forward(
         const A scale = 1 / A(sqrt(rows::team_sum(squares) / width + A(eps)));
         row.walk([&](const Vec<T>(&part)[1], int, int column) {
             const Vec<T> w = rows::read(weight, column, width, 1), b = rows::read(bias, column, width);
-            Vec<T> out;
+            Vec<R, W> out;
 #pragma unroll
             for (int e = 0; e < W; e++) {
                 const A h = (to_acc(part[0].at[e]) - mean) * scale;
-                out.at[e] = from_acc<T>(h * to_acc(w.at[e]) + to_acc(b.at[e]));
+                out.at[e] = from_acc<R>(h * to_acc(w.at[e]) + to_acc(b.at[e]));
             }
             rows::write(y + r * width, column, width, out);
         });
@@ -151,6 +154,134 @@ __device__ __forceinline__ void backward(
     if (in_registers && weight_sums != nullptr) write_sums(weight_sums, weights, row, width);
     if (in_registers && bias_sums != nullptr) write_sums(bias_sums, biases, row, width);
 }
+
+// ---- rows that their team holds in registers --------------------------------------------------------------
+
+// As `forward`, and before it, unless y is null, total = x + y takes the place of x.
+template <class T, class R, int V, int TEAM, bool centered>
+__device__ __forceinline__ void forward_of_whole_rows(
+    R* out, acc_t<T>* means, acc_t<T>* scales, T* total, const T* x, const R* y, const T* weight,
+    const T* bias, long long count, int width, double eps) {
+    using A = acc_t<T>;
+    constexpr int W = rows::neighbors<T>;
+    for (long long r = rows::first(); r < count; r += rows::step()) {
+        const long long begin = r * width;
+        A s[V][W], mean = 0, squares = 0;
+        rows::each_vector<T, V, TEAM>(width, [&](int v, int column) {
+            Vec<T, W> part = load<W>(x + begin + column);
+            if (y != nullptr) {
+                const Vec<R, W> more = load<W>(y + begin + column);
+#pragma unroll
+                for (int e = 0; e < W; e++) part.at[e] = from_acc<T>(to_acc(part.at[e]) + to_acc(more.at[e]));
+                store<W>(total + begin + column, part);
+            }
+#pragma unroll
+            for (int e = 0; e < W; e++) {
+                s[v][e] = to_acc(part.at[e]);
+                mean += s[v][e];
+            }
+        });
+        mean = centered ? rows::sum_of_team<TEAM>(mean) / width : A(0);
+        rows::each_vector<T, V, TEAM>(width, [&](int v, int) {
+#pragma unroll
+            for (int e = 0; e < W; e++) squares += (s[v][e] - mean) * (s[v][e] - mean);
+        });
+        const A scale = 1 / A(sqrt(rows::sum_of_team<TEAM>(squares) / width + A(eps)));
+        rows::each_vector<T, V, TEAM>(width, [&](int v, int column) {
+            const Vec<T> w = rows::load_or(weight, column, 1), b = rows::load_or(bias, column, 0);
+            Vec<R, W> part;
+#pragma unroll
+            for (int e = 0; e < W; e++) {
+                part.at[e] = from_acc<R>((s[v][e] - mean) * scale * to_acc(w.at[e]) + to_acc(b.at[e]));
+            }
+            store<W>(out + begin + column, part);
+        });
+        if (threadIdx.x == 0 && scales != nullptr) {
+            scales[r] = scale;
+            if constexpr (centered) means[r] = mean;
+        }
+    }
+}
+
+// sums[column] for this block = the sums of its teams, of which a warp has the same columns in each; all
+// threads must take part.
+template <class T, int V, int TEAM>
+__device__ __forceinline__ void write_sums(acc_t<T>* sums, const Sums<T, V>& own, int width) {
+    constexpr int W = rows::neighbors<T>;
+    __shared__ acc_t<T> shared[32 * V * W];  // of teams that are warps
+    for (int team = 0; team < static_cast<int>(blockDim.y); team++) {
+        if (static_cast<int>(threadIdx.y) == team) {
+            const bool last = team + 1 == static_cast<int>(blockDim.y);
+            rows::each_vector<T, V, TEAM>(width, [&](int v, int column) {
+#pragma unroll
+                for (int e = 0; e < W; e++) {
+                    const int c = column + e;
+                    const acc_t<T> sum = team == 0 ? own.at[v][e] : shared[c] + own.at[v][e];
+                    if (last) sums[c] = sum;
+                    else shared[c] = sum;
+                }
+            });
+        }
+        __syncthreads();
+    }
+}
+
+// As `backward`; dx also has `more` added, unless that is null, and is stored in dy, too, rounded to G,
+// unless that is null.
+template <class T, class G, int V, int TEAM, bool centered>
+__device__ __forceinline__ void backward_of_whole_rows(
+    T* dx, G* dy, acc_t<T>* weight_sums, acc_t<T>* bias_sums, const G* grad, const T* more, const T* x,
+    const T* weight, const acc_t<T>* means, const acc_t<T>* scales, long long count, int width) {
+    using A = acc_t<T>;
+    constexpr int W = rows::neighbors<T>;
+    Sums<T, V> weights = {}, biases = {};
+    for (long long r = rows::first(); r < count; r += rows::step()) {
+        const long long begin = r * width;
+        const A mean = centered ? means[r] : A(0), scale = scales[r];
+        A h[V][W], d[V][W], sum = 0, slope = 0;
+        rows::each_vector<T, V, TEAM>(width, [&](int v, int column) {
+            const Vec<T> part = load<W>(x + begin + column), w = rows::load_or(weight, column, 1);
+            const Vec<G, W> g = load<W>(grad + begin + column);
+#pragma unroll
+            for (int e = 0; e < W; e++) {
+                const A here = to_acc(g.at[e]);
+                h[v][e] = (to_acc(part.at[e]) - mean) * scale;
+                d[v][e] = here * to_acc(w.at[e]);
+                sum += d[v][e];
+                slope += d[v][e] * h[v][e];
+                weights.at[v][e] += here * h[v][e];
+                if constexpr (centered) biases.at[v][e] += here;
+            }
+        });
+        if (dx == nullptr) continue;
+        sum = centered ? rows::sum_of_team<TEAM>(sum) / width : A(0);
+        slope = rows::sum_of_team<TEAM>(slope) / width;
+        rows::each_vector<T, V, TEAM>(width, [&](int v, int column) {
+            Vec<T> out;
+            if (more != nullptr) out = load<W>(more + begin + column);
+            Vec<G, W> rounded;
+#pragma unroll
+            for (int e = 0; e < W; e++) {
+                const A own = (d[v][e] - sum - h[v][e] * slope) * scale;
+                out.at[e] = from_acc<T>(more == nullptr ? own : to_acc(out.at[e]) + own);
+                rounded.at[e] = from_acc<G>(to_acc(out.at[e]));
+            }
+            store<W>(dx + begin + column, out);
+            if (dy != nullptr) store<W>(dy + begin + column, rounded);
+        });
+    }
+    const long long own = static_cast<long long>(blockIdx.x) * width;
+    if (weight_sums != nullptr) write_sums<T, V, TEAM>(weight_sums + own, weights, width);
+    if (centered && bias_sums != nullptr) write_sums<T, V, TEAM>(bias_sums + own, biases, width);
+}
+
+// Threads of a block of backward_of_whole_rows, and how many blocks run at once: with 16 numbers in each of
+// its four arrays a thread is content with 128 registers, with 32 it needs 168.
+template <int TEAM> constexpr int threads = TEAM > 128 ? TEAM : 128;
+template <class T, int V, int TEAM>
+constexpr int at_once = (sizeof(acc_t<T>) * V * rows::neighbors<T> <= 64 ? 512 : 384) / threads<TEAM>;
+
+// ---- sums over rows ---------------------------------------------------------------------------------------
 
 // out[column] = the sum of sums[:, column], shape (count, width): threads x are columns, threads y take rows.
 template <class T>

@@ -1,22 +1,43 @@
 // RMS norm over the last axis, forward and backward.
-// Mapping, traffic, specification: norm.cuh.
+// Mapping, traffic, specification: norm.cuh. The parameters are those of layer_norm.cu; there is no mean and
+// no bias, so those that belong to them are null.
 #include "norm.cuh"
 
-template <class T>
+template <class T, class R>
 __global__ void __launch_bounds__(512, 1) rms_norm_forward(
-    T* y, acc_t<T>* rrms, const T* x, const T* weight, long long count, int width, double eps) {
-    norms::forward<T, false>(y, nullptr, rrms, x, weight, nullptr, count, width, eps);
+    R* y, acc_t<T>* mean, acc_t<T>* rrms, const T* x, const T* weight, const T* bias, long long count,
+    int width, double eps) {
+    norms::forward<T, R, false>(y, mean, rrms, x, weight, bias, count, width, eps);
+}
+
+template <class T, class R, int V, int TEAM>
+__global__ void __launch_bounds__(256, 2) rms_norm_forward_of_whole_rows(
+    R* out, acc_t<T>* mean, acc_t<T>* rrms, T* total, const T* x, const R* y, const T* weight, const T* bias,
+    long long count, int width, double eps) {
+    norms::forward_of_whole_rows<T, R, V, TEAM, false>(
+        out, mean, rrms, total, x, y, weight, bias, count, width, eps);
+}
+
+template <class T, class G, int V, int TEAM>
+__global__ void __launch_bounds__(norms::threads<TEAM>, norms::at_once<T, V, TEAM>)
+    rms_norm_backward_of_whole_rows(
+    T* dx, G* dy, acc_t<T>* weight_sums, acc_t<T>* bias_sums, const G* grad, const T* more, const T* x,
+    const T* weight, const acc_t<T>* mean, const acc_t<T>* rrms, long long count, int width) {
+    norms::backward_of_whole_rows<T, G, V, TEAM, false>(
+        dx, dy, weight_sums, bias_sums, grad, more, x, weight, mean, rrms, count, width);
 }
 
 template <class T, int V>
 __global__ void __launch_bounds__(256, 1) rms_norm_backward(
-    T* dx, acc_t<T>* weight_sums, const T* grad, const T* x, const T* weight, const acc_t<T>* rrms,
-    long long count, int width) {
-    norms::backward<T, V, false>(dx, weight_sums, nullptr, grad, x, weight, nullptr, rrms, count, width);
+    T* dx, acc_t<T>* weight_sums, acc_t<T>* bias_sums, const T* grad, const T* x, const T* weight,
+    const acc_t<T>* mean, const acc_t<T>* rrms, long long count, int width) {
+    norms::backward<T, V, false>(dx, weight_sums, bias_sums, grad, x, weight, mean, rrms, count, width);
 }
 
+// blockIdx.y: 0 for dweight, 1 for dbias.
 template <class T>
-__global__ void __launch_bounds__(512)
-    rms_norm_backward_columns(T* dweight, const acc_t<T>* weight_sums, int count, int width) {
-    norms::add_up(dweight, weight_sums, count, width);
+__global__ void __launch_bounds__(512) rms_norm_backward_columns(
+    T* dweight, T* dbias, const acc_t<T>* weight_sums, const acc_t<T>* bias_sums, int count, int width) {
+    if (blockIdx.y == 0 && dweight != nullptr) norms::add_up(dweight, weight_sums, count, width);
+    if (blockIdx.y == 1 && dbias != nullptr) norms::add_up(dbias, bias_sums, count, width);
 }

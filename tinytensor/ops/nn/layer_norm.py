@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import reduce
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,17 +14,18 @@ from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import Samples, composed
 from tinytensor.dispatch.checks import floating, same_dtype
 from tinytensor.dispatch.forward import Found, Tangents
-from tinytensor.dispatch.launch import Launch, View, blocks_for
+from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.errors import ShapeError
-from tinytensor.kernels.rows import as_rows, held, need_tensors, row_blocks, team
+from tinytensor.kernels import norms
+from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
 from tinytensor.op import Op, Spec, Specs, norm, norm_backward, register
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.power import pow
 from tinytensor.ops.reductions.reduction import mean, sum
 from tinytensor.ops.reductions.summing import RUN, column_sum, row_sum
-from tinytensor.ops.views.manipulation import expand
+from tinytensor.ops.views.manipulation import cast, expand
 from tinytensor.runtime.cpu.arrays import Array, scratch
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
@@ -48,25 +48,14 @@ def check_norm(what: str, x: Spec, **vectors: Spec | None) -> None:
             )
 
 
-def backward_plan(launch: Launch, count: int, width: int, dtype: DType) -> tuple[int, int, tuple[int, int]]:
-    """(vectors per thread, grid, block) for a backward kernel of norm.cuh. A block sums its columns over many
-    rows, so the grid has as many blocks as run at once: registers limit a multiprocessor to about 256
-    threads with all vectors, 384 with half of them.
-    """
-    threads, rows = team(width, dtype, at_most=256)
-    rows = min(rows, 4)
-    vectors, at_once = held(dtype) * dtype.itemsize // 16, 256
-    if 2 * width <= 32 * held(dtype):
-        vectors, at_once = vectors // 2, 384
-    blocks = launch.runtime.multiprocessors * (at_once // (threads * rows))
-    return vectors, min(blocks_for(count, rows), blocks), (threads, rows)
-
-
-def _layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *, eps: float) -> Tensor:
+def _layer_norm(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, *, eps: float, dtype: DType | None
+) -> Tensor:
     """LayerNorm whose weight is applied by ops of its own, of which each may be batched."""
-    y = apply(LayerNorm, x, None, None, eps=eps)
+    y = apply(LayerNorm, x, None, None, eps=eps, dtype=None)
     y = y if weight is None else multiply(y, weight)
-    return y if bias is None else add(y, bias)
+    y = y if bias is None else add(y, bias)
+    return y if dtype is None else cast(y, dtype)
 
 
 def _layer_norm_each(call: Samples) -> Any:
@@ -95,10 +84,10 @@ class LayerNorm(Op):
     autocast = "wide"
 
     @staticmethod
-    def infer(x: Spec, weight: Spec | None, bias: Spec | None, *, eps: float) -> Specs:
+    def infer(x: Spec, weight: Spec | None, bias: Spec | None, *, eps: float, dtype: DType | None) -> Specs:
         check_norm("layer_norm", x, weight=weight, bias=bias)
         row = Spec(x.shape[:-1], accumulator(x.dtype))
-        return x, row, row
+        return Spec(x.shape, dtype or x.dtype), row, row
 
     @staticmethod
     def cpu(
@@ -110,6 +99,7 @@ class LayerNorm(Op):
         bias: Array | None,
         *,
         eps: float,
+        dtype: DType | None,
     ) -> None:
         x, y = as_rows(x), as_rows(y)
         rows, width = x.shape
@@ -143,6 +133,7 @@ class LayerNorm(Op):
         bias: Array | None,
         *,
         eps: float,
+        dtype: DType | None,
     ) -> bool:
         return kernels.layer_norm_forward(y, mean, rstd, x, weight, bias, eps)
 
@@ -157,16 +148,14 @@ class LayerNorm(Op):
         bias: View | None,
         *,
         eps: float,
+        dtype: DType | None,
     ) -> None:
         if not y.size and mean is None:
             return
-        width = x.shape[-1]
-        count, block = prod(x.shape[:-1]), team(width, x.dtype)
-        args = (y, mean, rstd, x, weight, bias, count, width, eps)
-        launch("layer_norm_forward", x.dtype, grid=blocks_for(count, block[1]), block=block, args=args)
+        norms.forward(launch, "layer_norm", y, mean, rstd, x, weight, bias, eps)
 
     @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float) -> Grads:
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, dtype: DType | None) -> Grads:
         x, weight, mean, rstd = saved.x, saved.weight, saved.mean, saved.rstd
         return apply_all(LayerNormBackward, grads[0], x, weight, mean, rstd, eps=eps, wanted=needs)
 
@@ -267,16 +256,7 @@ class LayerNormBackward(Op):
         eps: float,
         wanted: Needs,
     ) -> None:
-        count, width, dtype = mean.size, x.shape[-1], x.dtype
-        vectors, grid, block = backward_plan(launch, count, width, dtype)
-        shape, wide = (grid, width), accumulator(dtype)  # (blocks, C)
-        weight_sums = None if dweight is None else launch.scratch(shape, wide)
-        bias_sums = None if dbias is None else launch.scratch(shape, wide)
-        args = (dx, weight_sums, bias_sums, grad, x, weight, mean, rstd, count, width)
-        launch("layer_norm_backward", dtype, vectors, grid=grid, block=block, args=args)
-        columns = (blocks_for(width, 32), 2)
-        sums = (dweight, dbias, weight_sums, bias_sums, grid, width)
-        launch("layer_norm_backward_columns", dtype, grid=columns, block=(32, 16), args=sums)
+        norms.backward(launch, "layer_norm", dx, dweight, dbias, grad, x, weight, mean, rstd)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, wanted: Needs) -> Grads:
@@ -310,14 +290,19 @@ def _layer_norm_forward(grads: Grads, x: Tensor, weight: Tensor | None, eps: flo
         (dx, *_) = _layer_norm_backward(dx, x, None, eps=eps, wanted=(True, False, False))
     parts = [
         dx if dx is None or weight is None else multiply(dx, weight),
-        None if dweight is None else multiply(apply(LayerNorm, x, None, None, eps=eps), dweight),
+        None if dweight is None else multiply(apply(LayerNorm, x, None, None, eps=eps, dtype=None), dweight),
         None if dbias is None else expand(dbias, x.layout.shape),
     ]
     return reduce(add, [part for part in parts if part is not None])
 
 
 def layer_norm(
-    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *, eps: float = 1e-5
+    x: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *,
+    eps: float = 1e-5,
+    dtype: DType | None = None,
 ) -> Tensor:
     """Normalize each row to mean 0 and variance 1, then scale and shift by learned weight and bias.
 
@@ -328,9 +313,10 @@ def layer_norm(
         weight: shape (C,), or None for 1.
         bias: shape (C,), or None for 0.
         eps: added to the variance.
+        dtype: of the result, which is rounded once; default that of x, float32 in an autocast block.
 
     Returns:
-        shape and dtype of x.
+        shape of x.
 
     Raises:
         ShapeError: x has no axis, or weight or bias is not of shape (C,).
@@ -347,4 +333,4 @@ def layer_norm(
         [-1.2247, 0.0, 1.2247]
     """
     need_tensors("layer_norm", x, weight, bias)
-    return apply(LayerNorm, x, weight, bias, eps=eps)
+    return apply(LayerNorm, x, weight, bias, eps=eps, dtype=dtype)

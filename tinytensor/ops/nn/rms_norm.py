@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,18 @@ from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import Samples, composed
 from tinytensor.dispatch.forward import Found, Tangents
-from tinytensor.dispatch.launch import Launch, View, blocks_for
-from tinytensor.dtypes import accumulator
-from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks, team
+from tinytensor.dispatch.launch import Launch, View
+from tinytensor.dtypes import DType, accumulator
+from tinytensor.kernels import norms
+from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
 from tinytensor.op import Op, Spec, Specs, norm, norm_backward, register
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.power import pow
-from tinytensor.ops.nn.layer_norm import backward_plan, check_norm
+from tinytensor.ops.nn.layer_norm import check_norm
 from tinytensor.ops.reductions.reduction import mean, sum
 from tinytensor.ops.reductions.summing import RUN
+from tinytensor.ops.views.manipulation import cast
 from tinytensor.runtime.cpu.arrays import Array, scratch
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
@@ -32,10 +33,11 @@ __all__ = ["rms_norm"]
 kernels = HostKernels("rms_norm")
 
 
-def _rms_norm(x: Tensor, weight: Tensor | None, *, eps: float) -> Tensor:
+def _rms_norm(x: Tensor, weight: Tensor | None, *, eps: float, dtype: DType | None) -> Tensor:
     """RmsNorm whose weight is applied by ops of its own, of which each may be batched."""
-    y = apply(RmsNorm, x, None, eps=eps)
-    return y if weight is None else multiply(y, weight)
+    y = apply(RmsNorm, x, None, eps=eps, dtype=None)
+    y = y if weight is None else multiply(y, weight)
+    return y if dtype is None else cast(y, dtype)
 
 
 def _rms_norm_each(call: Samples) -> Any:
@@ -70,12 +72,14 @@ class RmsNorm(Op):
     autocast = "wide"
 
     @staticmethod
-    def infer(x: Spec, weight: Spec | None, *, eps: float) -> Specs:
+    def infer(x: Spec, weight: Spec | None, *, eps: float, dtype: DType | None) -> Specs:
         check_norm("rms_norm", x, weight=weight)
-        return x, Spec(x.shape[:-1], accumulator(x.dtype))
+        return Spec(x.shape, dtype or x.dtype), Spec(x.shape[:-1], accumulator(x.dtype))
 
     @staticmethod
-    def cpu(y: Array, rrms: Array | None, x: Array, weight: Array | None, *, eps: float) -> None:
+    def cpu(
+        y: Array, rrms: Array | None, x: Array, weight: Array | None, *, eps: float, dtype: DType | None
+    ) -> None:
         x, y = as_rows(x), as_rows(y)
         kept = None if rrms is None else rrms.reshape(-1)
         for r in row_blocks(*x.shape):
@@ -91,20 +95,28 @@ class RmsNorm(Op):
                 kept[r] = s
 
     @staticmethod
-    def host(y: Array, rrms: Array | None, x: Array, weight: Array | None, *, eps: float) -> bool:
+    def host(
+        y: Array, rrms: Array | None, x: Array, weight: Array | None, *, eps: float, dtype: DType | None
+    ) -> bool:
         return kernels.rms_norm_forward(y, rrms, x, weight, eps)
 
     @staticmethod
-    def cuda(launch: Launch, y: View, rrms: View | None, x: View, weight: View | None, *, eps: float) -> None:
+    def cuda(
+        launch: Launch,
+        y: View,
+        rrms: View | None,
+        x: View,
+        weight: View | None,
+        *,
+        eps: float,
+        dtype: DType | None,
+    ) -> None:
         if not y.size and rrms is None:
             return
-        width = x.shape[-1]
-        count, block = prod(x.shape[:-1]), team(width, x.dtype)
-        args = (y, rrms, x, weight, count, width, eps)
-        launch("rms_norm_forward", x.dtype, grid=blocks_for(count, block[1]), block=block, args=args)
+        norms.forward(launch, "rms_norm", y, None, rrms, x, weight, None, eps)
 
     @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float) -> Grads:
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, dtype: DType | None) -> Grads:
         return apply_all(RmsNormBackward, grads[0], saved.x, saved.weight, saved.rrms, eps=eps, wanted=needs)
 
 
@@ -186,15 +198,7 @@ class RmsNormBackward(Op):
         eps: float,
         wanted: Needs,
     ) -> None:
-        count, width, dtype = rrms.size, x.shape[-1], x.dtype
-        vectors, grid, block = backward_plan(launch, count, width, dtype)
-        sums = None if dweight is None else launch.scratch((grid, width), accumulator(dtype))  # (blocks, C)
-        args = (dx, sums, grad, x, weight, rrms, count, width)
-        launch("rms_norm_backward", dtype, vectors, grid=grid, block=block, args=args)
-        if dweight is not None:
-            columns = blocks_for(width, 32)
-            totals = (dweight, sums, grid, width)
-            launch("rms_norm_backward_columns", dtype, grid=columns, block=(32, 16), args=totals)
+        norms.backward(launch, "rms_norm", dx, dweight, None, grad, x, weight, None, rrms)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, wanted: Needs) -> Grads:
@@ -218,7 +222,9 @@ def _rms_norm_backward(
     return dx if wanted[0] else None, sum(multiply(grad, h), leading) if wanted[1] else None
 
 
-def rms_norm(x: Tensor, weight: Tensor | None = None, *, eps: float = 1e-6) -> Tensor:
+def rms_norm(
+    x: Tensor, weight: Tensor | None = None, *, eps: float = 1e-6, dtype: DType | None = None
+) -> Tensor:
     """Scale each row to root mean square 1, then by a learned weight.
 
     y = x / sqrt(mean of x * x over the last axis + eps) * weight
@@ -227,9 +233,10 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, *, eps: float = 1e-6) -> T
         x: shape (..., C); floating.
         weight: shape (C,), or None for 1.
         eps: added to the mean square.
+        dtype: of the result, which is rounded once; default that of x, float32 in an autocast block.
 
     Returns:
-        shape and dtype of x.
+        shape of x.
 
     Raises:
         ShapeError: x has no axis, or weight is not of shape (C,).
@@ -245,4 +252,4 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, *, eps: float = 1e-6) -> T
         [0.8485, 1.1314]
     """
     need_tensors("rms_norm", x, weight)
-    return apply(RmsNorm, x, weight, eps=eps)
+    return apply(RmsNorm, x, weight, eps=eps, dtype=dtype)

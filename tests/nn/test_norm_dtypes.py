@@ -1,0 +1,81 @@
+"""Norms whose result and gradient are narrower than x: rounded once, on the CPU and on devices."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.on_emulated import launches
+from tinytensor import nn
+
+Norm = Callable[..., tt.Tensor]
+
+
+def drawn(*shape: int, seed: int = 0) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def leaves(width: int, place: str, rms: bool) -> list[tt.Tensor]:
+    shapes = [(2, 5, width), (width,), (width,)][: 2 if rms else 3]
+    return [tt.tensor(drawn(*s, seed=i), device=place).requires_grad_(True) for i, s in enumerate(shapes)]
+
+
+@pytest.mark.parametrize("place", ["cpu", "emulated", "checked"])
+@pytest.mark.parametrize("width", [24, 130, 1, 768, 2048])  # whole vectors or not, one warp for a row or more
+@pytest.mark.parametrize("norm", [tt.layer_norm, tt.rms_norm])
+def test_results_are_rounded_once(norm: Norm, width: int, place: str) -> None:
+    given = leaves(width, place, norm is tt.rms_norm)
+    wide = norm(*given, eps=1e-4)
+    narrow = norm(*given, eps=1e-4, dtype=tt.bfloat16)
+    assert narrow.dtype is tt.bfloat16
+    np.testing.assert_allclose(narrow.cpu().tolist(), wide.cpu().astype(tt.bfloat16).tolist(), rtol=2**-7)
+    slope = tt.tensor(drawn(2, 5, width, seed=9), device=place).astype(tt.bfloat16)
+    found = tt.grad(narrow, given, slope)
+    expected = tt.grad(wide, given, slope.astype(tt.float32))
+    for actual, wanted in zip(found, expected, strict=True):
+        assert actual.dtype is tt.float32
+        np.testing.assert_allclose(actual.cpu().numpy(), wanted.cpu().numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", ["cpu", "emulated"])
+@pytest.mark.parametrize("norm", [tt.layer_norm, tt.rms_norm])
+def test_second_derivatives(norm: Norm, place: str) -> None:
+    found = []
+    for dtype in (None, tt.bfloat16):
+        given = leaves(8, place, norm is tt.rms_norm)
+        y = norm(*given, eps=1e-4, dtype=dtype).astype(tt.float32)
+        (first,) = tt.grad((y * y).sum(), given[:1], create_graph=True)
+        (second,) = tt.grad((first * first).sum(), given[:1])
+        found.append(second.cpu().numpy())
+    np.testing.assert_allclose(found[1], found[0], rtol=0.1, atol=0.02 * np.abs(found[0]).max())
+
+
+@pytest.mark.parametrize("place", ["cpu", "emulated"])
+@pytest.mark.parametrize("layer", [nn.LayerNorm, nn.RMSNorm])
+def test_layers_round_in_autocast_if_asked(layer: Any, place: str) -> None:
+    x = tt.tensor(drawn(3, 8), device=place)
+    plain, narrow = layer(8, eps=1e-5).to(place), layer(8, eps=1e-5, narrow=True).to(place)
+    assert plain(x).dtype is narrow(x).dtype is tt.float32
+    with tt.autocast(tt.bfloat16):
+        assert plain(x).dtype is tt.float32
+        assert narrow(x).dtype is tt.bfloat16
+        assert narrow(x.astype(tt.bfloat16)).dtype is tt.bfloat16
+    with tt.autocast("cuda", tt.bfloat16):
+        assert narrow(x).dtype is tt.float32
+
+
+def test_a_product_reads_a_norm_without_a_cast() -> None:
+    x = tt.tensor(drawn(3, 8), device="emulated")
+    norm, product = nn.LayerNorm(8, narrow=True).to("emulated"), nn.Linear(8, 8, bias=False).to("emulated")
+    with tt.autocast(tt.bfloat16), tt.no_grad():
+        assert launches(lambda: product(norm(x))) == 3  # the norm, the rounded weight, the product
+
+
+def test_dtypes_of_autocast() -> None:
+    assert tt.get_autocast_dtype("cpu") is None
+    with tt.autocast(tt.float16):
+        assert tt.get_autocast_dtype("cpu") is tt.get_autocast_dtype(tt.Device("emulated")) is tt.float16
+        with tt.autocast(enabled=False):
+            assert tt.get_autocast_dtype("cpu") is None

@@ -1,0 +1,139 @@
+"""Launches of the kernels of norm.cuh: layer norm and RMS norm, which has no mean and no bias."""
+
+from __future__ import annotations
+
+from math import prod
+
+from tinytensor.dispatch.launch import Launch, View, blocks_for, elementwise, write
+from tinytensor.dtypes import DType, accumulator
+from tinytensor.kernels.rows import held, team
+
+
+def forward(
+    launch: Launch,
+    kernel: str,
+    out: View,
+    mean: View | None,
+    scale: View | None,
+    x: View,
+    weight: View | None,
+    bias: View | None,
+    eps: float,
+    *,
+    y: View | None = None,
+    total: View | None = None,
+) -> None:
+    """out = norm(x), or with y, norm(total) with total = x + y.
+
+    Args:
+        launch: the launch of any op.
+        kernel: "layer_norm" or "rms_norm", also the file.
+        out: shape (..., C), as x, y and total; y and out have one dtype.
+        mean, scale: what backward needs, shape (...), or None.
+        x, total: shape (..., C).
+        weight, bias: shape (C,), or None.
+        eps: added to the variance, or to the mean square.
+    """
+    width, dtype = x.shape[-1], x.dtype
+    count, numbers = prod(x.shape[:-1]), (width, eps)
+    vectors, threads = whole_rows(width, dtype, out, x, weight, bias, y, total)
+    if vectors:
+        block, types = (threads, 8 if threads == 32 else 1), (dtype, out.dtype, vectors, threads)
+        args = (out, mean, scale, total, x, y, weight, bias, count, *numbers)
+        grid = blocks_for(count, block[1])
+        launch(f"{kernel}_forward_of_whole_rows", *types, grid=grid, block=block, args=args, file=kernel)
+        return
+    if y is not None and total is not None:
+        elementwise(launch.runtime, "arithmetic", "Add", total, (x, y), y.dtype, dtype)
+        x = total
+    block = team(width, dtype)
+    rest = (out, mean, scale, x, weight, bias, count, *numbers)
+    grid = blocks_for(count, block[1])
+    launch(f"{kernel}_forward", dtype, out.dtype, grid=grid, block=block, args=rest, file=kernel)
+
+
+def backward(
+    launch: Launch,
+    kernel: str,
+    dx: View | None,
+    dweight: View | None,
+    dbias: View | None,
+    grad: View,
+    x: View,
+    weight: View | None,
+    mean: View | None,
+    scale: View,
+    *,
+    more: View | None = None,
+    dy: View | None = None,
+) -> None:
+    """Gradients of norm(x) in two launches: rows, and columns of their sums.
+
+    Args:
+        launch: the launch of any op.
+        kernel: "layer_norm" or "rms_norm", also the file.
+        dx, dweight, dbias: the results, or None.
+        grad: of the result; shape (..., C), any floating dtype.
+        x, weight, mean, scale: inputs of the forward kernel, and what it found.
+        more: shape of x, added to dx, or None.
+        dy: receives dx in the dtype of grad, or None.
+    """
+    count, width, dtype = scale.size, x.shape[-1], x.dtype
+    vectors, threads = whole_rows(width, dtype, dx, grad, x, weight, more, dy)
+    if vectors:
+        # as many threads as run at once: see `at_once` of norm.cuh
+        at_once = 512 if vectors * 16 // dtype.itemsize * accumulator(dtype).itemsize <= 64 else 384
+        block = threads, 4 if threads == 32 else 1
+        grid = min(
+            blocks_for(count, block[1]), launch.runtime.multiprocessors * (at_once // (threads * block[1]))
+        )
+    else:
+        grad = launch.dense(grad, dtype, op=kernel, operand="the gradient")
+        vectors, grid, block = _plan(launch, count, width, dtype)
+        threads = 0
+    shape, wide = (grid, width), accumulator(dtype)  # (blocks, C)
+    weight_sums = None if dweight is None else launch.scratch(shape, wide)
+    bias_sums = None if dbias is None else launch.scratch(shape, wide)
+    inputs = (x, weight, mean, scale, count, width)
+    if threads:
+        types = (dtype, grad.dtype, vectors, threads)
+        args = (dx, dy, weight_sums, bias_sums, grad, more, *inputs)
+        launch(f"{kernel}_backward_of_whole_rows", *types, grid=grid, block=block, args=args, file=kernel)
+    else:
+        rest = (dx, weight_sums, bias_sums, grad, *inputs)
+        launch(f"{kernel}_backward", dtype, vectors, grid=grid, block=block, args=rest, file=kernel)
+        if dx is not None and more is not None:
+            elementwise(launch.runtime, "arithmetic", "Add", dx, (dx, more), dtype, dtype)
+        if dx is not None and dy is not None:
+            write(launch.runtime, dy, dx)
+    if dweight is not None or dbias is not None:
+        sums = (dweight, dbias, weight_sums, bias_sums, grid, width)
+        columns = (blocks_for(width, 32), 1 if dbias is None else 2)
+        name = f"{kernel}_backward_columns"
+        launch(name, dtype, grid=columns, block=(32, 16), args=sums, file=kernel)
+
+
+def whole_rows(width: int, dtype: DType, *operands: View | None) -> tuple[int, int]:
+    """(vectors, threads) for the kernels of whole rows, template arguments V and TEAM; zeros if rows of the
+    operands do not begin at aligned addresses, or are too long.
+    """
+    neighbors = 16 // dtype.itemsize
+    if not width or width % neighbors or any([v is not None and v.ptr % 16 for v in operands]):
+        return 0, 0
+    threads = team(width, dtype, at_most=256)[0]
+    needed, most = -(-width // (threads * neighbors)), held(dtype) // neighbors
+    return (next(v for v in (1, 2, 3, 4, 6, 8) if v >= needed), threads) if needed <= most else (0, 0)
+
+
+def _plan(launch: Launch, count: int, width: int, dtype: DType) -> tuple[int, int, tuple[int, int]]:
+    """(vectors per thread, grid, block) for other rows. A block sums its columns over many rows, so the grid
+    has as many blocks as run at once: registers limit a multiprocessor to about 256 threads with all vectors,
+    384 with half of them.
+    """
+    threads, rows = team(width, dtype, at_most=256)
+    rows = min(rows, 4)
+    vectors, at_once = held(dtype) * dtype.itemsize // 16, 256
+    if 2 * width <= 32 * held(dtype):
+        vectors, at_once = vectors // 2, 384
+    blocks = launch.runtime.multiprocessors * (at_once // (threads * rows))
+    return vectors, min(blocks_for(count, rows), blocks), (threads, rows)
