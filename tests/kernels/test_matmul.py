@@ -25,6 +25,7 @@ from tinytensor.ops.matmul import gemm
 from tinytensor.ops.matmul.gemm import (
     ORDINARY,
     TENSOR_CORES,
+    TURING,
     Choice,
     Product,
     Tile,
@@ -73,12 +74,11 @@ def by_tile(
     tile: Tile, a: tt.Tensor, b: tt.Tensor, bias: tt.Tensor | None = None, parts: int = 1
 ) -> tt.Tensor:
     p = product_of(a.layout, b.layout, False, False)
-    template: tuple[Any, ...] = (a.dtype, tile.rows, tile.columns, *tile.shape)
-    file, kernel = "matmul", "matmul_tiles"
-    if tile in TENSOR_CORES:
-        template = (*template, p.a_inner == 1, p.b_inner == 1)
-        file, kernel = "matmul_mma", "matmul_tensor_cores"
-    return run(Choice(file, kernel, template, tile_count(p, tile), tile.threads, parts), p, a, b, bias)
+    if tile in TENSOR_CORES + TURING:
+        return run(gemm.by_tensor_cores(p, a.dtype, tile, parts), p, a, b, bias)
+    template = (a.dtype, tile.rows, tile.columns, *tile.shape)
+    choice = Choice("matmul", "matmul_tiles", template, tile_count(p, tile), tile.threads, parts)
+    return run(choice, p, a, b, bias)
 
 
 def sizes(tile: Tile, depth: int) -> list[tuple[int, int, int]]:
@@ -135,9 +135,10 @@ def tf32(x: tt.Tensor) -> Array:
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_tensor_cores(dtype: str, ta: bool, tb: bool) -> None:
     depth = 64 // tt.ones(1, dtype=dtype).itemsize
-    for tile in TENSOR_CORES if dtype != "bfloat16" else TENSOR_CORES[1:]:
-        for m, n, k in sizes(tile, depth):
-            for lead, gap in ((0, 0), (1, 0), (8, 8)) if m < 2 * tile.rows else ((0, 0),):
+    tiles = {"float16": TURING, "bfloat16": TENSOR_CORES[:2], "float32": TENSOR_CORES[1:]}[dtype]
+    for tile in tiles:
+        for m, n, k in (*sizes(tile, depth), (tile.rows + 5, tile.columns + 8, 10 * depth + 3)):
+            for lead, gap in ((0, 0), (1, 0), (8, 8)) if k <= 2 * depth else ((0, 0), (8, 8)):
                 a = matrix(m, k, dtype, transposed=ta, lead=lead, gap=gap)
                 b = matrix(k, n, dtype, transposed=tb, gap=gap)
                 bias = device(normal(n), dtype, lead=lead)
@@ -176,7 +177,7 @@ def test_tf32_is_asked_for_and_rounds_to_nearest() -> None:
 def test_parts_of_the_inner_axis_are_added_up(dtype: str, columns: int) -> None:
     a, b = matrix(40, 500, dtype, transposed=True), matrix(500, columns, dtype)
     bias = matrix(1, columns, dtype)[0]
-    tile = TENSOR_CORES[1] if dtype == "bfloat16" else ORDINARY[1]
+    tile = TENSOR_CORES[-1] if dtype == "bfloat16" else ORDINARY[1]
     for parts in (2, 3, 7):
         y, z = by_tile(tile, a, b, parts=parts), by_tile(tile, a, b, bias, parts)
         if a.dtype.is_inexact:
@@ -189,8 +190,7 @@ def test_parts_of_the_inner_axis_are_added_up(dtype: str, columns: int) -> None:
 
 def test_tiles_and_parts_are_chosen_by_shape() -> None:
     def chosen(m: int, n: int, k: int, multiprocessors: int) -> tuple[int, int]:
-        p = Product(m, n, k, 1, (), k, 1, n, 1, (), ())
-        tile, parts = cut(ORDINARY, p, multiprocessors)
+        tile, parts = cut(ORDINARY, plain(m, n, k), multiprocessors)
         return tile.rows, parts
 
     assert chosen(32768, 3072, 768, 132) == (128, 1)
@@ -200,6 +200,36 @@ def test_tiles_and_parts_are_chosen_by_shape() -> None:
     assert parts * 36 >= 132
     assert chosen(128, 64, 64, 2) == (64, 1)
     assert chosen(40, 40, 300, 132)[1] == 1  # a second launch would take longer than it saves
+
+
+def plain(m: int, n: int, k: int) -> Product:
+    return Product(m, n, k, 1, (), k, 1, n, 1, (), ())
+
+
+def test_the_last_round_of_blocks_is_nearly_full() -> None:
+    """Products of GPT-2 with 16,384 tokens, and gradients of weights: an H100, an A100, an RTX 4090."""
+    for multiprocessors in (132, 108, 128):
+        for c in (384, 768):
+            for n, k in ((3 * c, c), (c, c), (4 * c, c), (c, 4 * c)):
+                for p in (plain(16384, n, k), plain(n, k, 16384)):
+                    tile, parts = cut(TENSOR_CORES, p, multiprocessors)
+                    blocks, slots = tile_count(p, tile) * parts, tile.resident * multiprocessors
+                    assert tile.rows >= 128
+                    assert blocks / (-(-blocks // slots) * slots) > (0.47 if tile.resident > 1 else 0.8)
+
+
+def test_large_tiles_read_shared_memory_less_often() -> None:
+    """Bytes for each multiplication: 2/3 of those of the tile before Ampere, whose warps are half as wide."""
+
+    def traffic(tile: Tile) -> float:
+        warp = tile.shape[0] * tile.shape[1]
+        lines = tile.rows + tile.columns + (tile.shape[0] + tile.shape[1]) * tile.rows * tile.columns // warp
+        return lines / (tile.rows * tile.columns)
+
+    assert traffic(TENSOR_CORES[0]) < 0.69 * traffic(TURING[0])
+    assert TENSOR_CORES[0].rate == gemm.MULTIPLICATIONS  # so that tensor cores are the limit
+    assert all(tile.shared <= 99 << 10 for tile in TENSOR_CORES)
+    assert all(tile.shared * tile.resident <= 64 << 10 for tile in TURING)
 
 
 # ---- one row -----------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tinytensor.dtypes import DType, bfloat16, float16, float32, float64
+from tinytensor.ops.matmul.gemm import PLAIN, TENSOR_CORES
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.kernel_files import kernel_path
 from tinytensor.runtime.signature import instance
@@ -35,9 +36,9 @@ pytestmark = pytest.mark.skipif(
 OPCODE = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
 
 
-def code(file: Path, names: list[str], architecture: int, folder: Path) -> dict[str, str]:
-    """The machine code of each instance, as text."""
-    compiled = nvrtc.build(file, names, f"sm_{architecture}")
+def code(file: Path, names: list[str], target: str, folder: Path) -> dict[str, str]:
+    """The disassembled code of each instance."""
+    compiled = nvrtc.build(file, names, target)
     cubin = folder / "kernels.cubin"
     cubin.write_bytes(compiled.image)
     command = [str(disassembler()), "--print-code", str(cubin)]
@@ -48,8 +49,22 @@ def code(file: Path, names: list[str], architecture: int, folder: Path) -> dict[
 
 def opcodes(file: Path, names: list[str], architecture: int, folder: Path) -> dict[str, Counter[str]]:
     """How often each instruction occurs in each instance."""
-    found = code(file, names, architecture, folder)
+    found = code(file, names, f"sm_{architecture}", folder)
     return {name: Counter(OPCODE.findall(text)) for name, text in found.items()}
+
+
+def loops(text: str) -> list[Counter[str]]:
+    """The instructions of each loop, from its label to the branch back; without modifiers."""
+    found, labels, ops = [], dict[str, int](), list[str]()
+    for line in text.split("\n"):
+        if label := re.match(r"^\s*(\.L_x_\d+):", line):
+            labels[label[1]] = len(ops)
+        elif op := OPCODE.match(line):
+            ops.append(op[1].split(".")[0])
+            back = re.search(r"\.L_x_\d+", line) if ops[-1] == "BRA" else None
+            if back and back[0] in labels:
+                found.append(Counter(ops[labels[back[0]] :]))
+    return found
 
 
 def count(found: Counter[str], *parts: str) -> int:
@@ -149,7 +164,7 @@ def test_attention_copies_16_bytes_with_at_most_8_instructions(architecture: int
     file.write_text(TILES)
     sizes = [(64, 64, 128), (64, 128, 256), (128, 32, 128)]  # of heads, rows and threads
     names = [f"tiles<__nv_bfloat16, {size}, {rows}, {threads}>" for size, rows, threads in sizes]
-    found = code(file, names, architecture, tmp_path)
+    found = code(file, names, f"sm_{architecture}", tmp_path)
     for name, (size, rows, threads) in zip(names, sizes, strict=True):
         blocks = [OPCODE.findall(block) for block in re.split(r"^\.L_\w+:", found[name], flags=re.MULTILINE)]
         copying = [Counter(block) for block in blocks if any(op.startswith("LDGSTS") for op in block)]
@@ -157,3 +172,28 @@ def test_attention_copies_16_bytes_with_at_most_8_instructions(architecture: int
         for block in copying:
             assert count(block, "LDGSTS", "128") == rows * size // 8 // threads
             assert block.total() <= 8 * count(block, "LDGSTS")
+
+
+@pytest.mark.parametrize(("architecture", "dtype"), [(80, bfloat16), (90, bfloat16), (80, float32)], ids=str)
+def test_the_loop_of_matrix_products(architecture: int, dtype: DType, tmp_path: Path) -> None:
+    """Four slabs of 128 × 256 tiles with warps of 64 × 64, the operands contiguous along `inner`.
+
+    A slab has 64 products of a warp, the 16 reads of their operands, and 6 copies in a thread. Of the
+    rest, 24 instructions wait for copies and threads, 12 advance the addresses of the copies. In TF32 two more round
+    each register.
+    """
+    tile = TENSOR_CORES[0]
+    name = instance(
+        "matmul_tensor_cores",
+        (dtype, dtype, tile.rows, tile.columns, *tile.shape, True, True, PLAIN),
+    )
+    file = kernel_path("matmul_mma", ".cu")
+    text = code(file, [name], f"sm_{architecture}", tmp_path)[name]
+    loop = max(loops(text), key=lambda found: found["HMMA"])
+    stages = tile.shape[-1]
+    assert (loop["HMMA"], loop["LDSM"], loop["LDGSTS"]) == (64 * stages, 16 * stages, 6 * stages)
+    rest = loop.total() - loop["HMMA"] - loop["LDSM"] - loop["LDGSTS"]
+    rounding = 2 * 64 * stages if dtype is float32 else 0
+    assert rest - rounding <= 0.12 * (loop.total() - rounding)
+    resources = nvrtc.build(file, [name], f"sm_{architecture}").resources[name]
+    assert resources.spill_stores == resources.stack == 0

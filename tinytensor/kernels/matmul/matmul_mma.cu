@@ -1,20 +1,24 @@
 // Matrix products on tensor cores: float16, bfloat16, and float32 in TF32.
 //
 // A block computes a tile of y. It iterates along `inner`, 64 bytes of each line at a time: while one slab of
-// each operand is multiplied from shared memory, the next two are being copied there (cp.async). A warp keeps
-// WM × WN sums in registers.
+// each operand is multiplied from shared memory, the next STAGES - 1 are being copied there (cp.async). A warp
+// keeps WM × WN sums in registers. For each step of 16 inner elements it reads WM lines of a and WN of b, so
+// the larger its part of the tile, the less it reads for each product.
 //
 // A slab has the same layout in shared as in global memory, in rows of 16-byte chunks: 4 chunks for each line
 // if the operand is contiguous along `inner`, else all lines for each inner element. Chunks are swizzled
 // within their row, by XOR with the row number, so that the 8 rows of an ldmatrix are in different banks.
-// If memory is not aligned to 16 bytes, chunks are assembled element by element.
+//
+// Two loops do the same work. The first one, unrolled over the stages, copies whole slabs of aligned memory
+// and nothing else: a thread keeps the addresses of its chunks. The second one has the last slabs, and all
+// slabs of an operand that is not aligned to 16 bytes: its chunks are assembled element by element. Lines out
+// of bounds are copies of one in bounds, since their sums are not stored.
 // Traffic: a once per tile across, b once per tile down, y once; 2 * rows * columns * inner operations.
 // Numerics: 16-bit products are exact, TF32 rounds each operand to 11 bits; sums are kept in float.
 // Specification: ops/matmul/matmul.py. Layout after NVIDIA, CUTLASS 2, "Efficient GEMM in CUDA".
 #include "matmul.cuh"
 #include "mma.cuh"
 
-constexpr int STAGES = 3;       // slabs in shared memory
 constexpr int LINE_CHUNKS = 4;  // of 16 bytes, of each line in a slab
 template <class T> constexpr int chunk = 16 / sizeof(T);  // elements of a chunk
 
@@ -26,19 +30,36 @@ __device__ __forceinline__ unsigned rounded_to_tf32(unsigned bits) {
 
 // The slab of one operand: LINES lines (rows of a, columns of b); ALONG: it is contiguous along `inner`.
 template <class T, int LINES, bool ALONG, int THREADS> struct Slab {
-    static constexpr int CHUNKS = LINES * LINE_CHUNKS;
+    static constexpr int CHUNKS = LINES * LINE_CHUNKS, MINE = CHUNKS / THREADS;
     static constexpr int ROW = ALONG ? LINE_CHUNKS : LINES / chunk<T>;  // chunks of a row in shared memory
+    static constexpr int DEPTH = LINE_CHUNKS * chunk<T>;                // inner elements
     static_assert(CHUNKS % THREADS == 0 && THREADS % ROW == 0, "a thread moves whole chunks of one column");
     using Memory = uint4[CHUNKS];
 
-    const T* next;  // first chunk of this thread in the next slab
-    int lines;      // lines in bounds, from the first line of the tile
+    const T* next[ALONG ? MINE : 1];  // chunks of this thread in the next slab, or the first of them
+    long long row_step;               // of global memory
+    int lines;                        // lines in bounds, from the first line of the tile
     bool aligned;
 
-    __device__ __forceinline__ Slab(const T* tile, long long row_step, int lines) : lines(lines) {
-        next = tile + threadIdx.x / ROW * row_step + threadIdx.x % ROW * chunk<T>;
+    __device__ __forceinline__ Slab(const T* tile, long long row_step, int lines)
+        : row_step(row_step), lines(lines) {
+        if constexpr (ALONG) {
+#pragma unroll
+            for (int v = 0; v < MINE; v++) {
+                next[v] = tile + (row(v) < lines ? row(v) : lines - 1) * row_step + column() * chunk<T>;
+            }
+        } else {
+            next[0] = tile + row(0) * row_step + (column() * chunk<T> < lines ? column() * chunk<T> : 0);
+        }
         aligned = is_aligned<chunk<T>>(tile) && row_step % chunk<T> == 0;
     }
+
+    __device__ __forceinline__ const T* from(int v) const {
+        return ALONG ? next[v] : next[0] + v * (THREADS / ROW) * row_step;
+    }
+
+    static __device__ __forceinline__ int row(int v) { return threadIdx.x / ROW + v * (THREADS / ROW); }
+    static __device__ __forceinline__ int column() { return threadIdx.x % ROW; }
 
     // The position of chunk c of row r.
     static __device__ __forceinline__ int place(int r, int c) {
@@ -47,35 +68,47 @@ template <class T, int LINES, bool ALONG, int THREADS> struct Slab {
         else return r * ROW + (c ^ (r % 4 * 2));
     }
 
-    // Starts copying the next slab, of which `left` inner elements are in bounds; the others become zeros. An
-    // address must be valid even if none of its 16 bytes is copied: `operand`, rounded down, is used then.
-    __device__ __forceinline__ void fetch(Memory& to, int left, long long row_step, const T* operand) {
-        const int c = threadIdx.x % ROW;
-        const bool inside = aligned && lines >= LINES && left >= LINE_CHUNKS * chunk<T>;
+    // Whether `copy` may be called: no chunk is unaligned or partly out of bounds.
+    __device__ __forceinline__ bool has_whole_chunks() const {
+        return aligned && (ALONG || lines >= LINES || lines % chunk<T> == 0);
+    }
+
+    // Starts copying the next slab, all inner elements of which are in bounds.
+    __device__ __forceinline__ void copy(Memory& to) {
 #pragma unroll
-        for (int v = 0; v < CHUNKS / THREADS; v++) {
-            const int r = threadIdx.x / ROW + v * (THREADS / ROW);
-            if (inside) {  // the common case, in few instructions
-                tt_mma::cp_async16(&to[place(r, c)], next + v * (THREADS / ROW) * row_step);
-                continue;
-            }
-            const int down = lines - (ALONG ? r : c * chunk<T>), deep = left - (ALONG ? c * chunk<T> : r);
-            const int fit = down <= 0 || deep <= 0 ? 0 : ALONG ? deep : down;
-            const T* from = next + v * (THREADS / ROW) * row_step;
-            uint4* chunk_place = &to[place(r, c)];
+        for (int v = 0; v < MINE; v++) {
+            tt_mma::cp_async16(&to[place(row(v), column())], next[ALONG ? v : 0]);
+            if constexpr (!ALONG) next[0] += THREADS / ROW * row_step;  // after the last one: the next slab
+        }
+        if constexpr (ALONG) advance();
+    }
+
+    // The same for any slab, of which `left` inner elements are in bounds; the others become zeros. An
+    // address must be valid even if none of its 16 bytes is copied: `operand`, rounded down, is used then.
+    __device__ __forceinline__ void fetch(Memory& to, int left, const T* operand) {
+        const int c = column(), here = lines - c * chunk<T>;
+#pragma unroll
+        for (int v = 0; v < MINE; v++) {
+            const int fit = ALONG ? left - c * chunk<T> : row(v) >= left ? 0 : here > 0 ? here : chunk<T>;
+            uint4* chunk_place = &to[place(row(v), c)];
             if (aligned) {
-                const int bytes = fit >= chunk<T> ? 16 : fit * static_cast<int>(sizeof(T));
+                const int bytes = fit <= 0 ? 0 : fit >= chunk<T> ? 16 : fit * static_cast<int>(sizeof(T));
                 const unsigned long long nothing = reinterpret_cast<unsigned long long>(operand) & ~15ULL;
-                tt_mma::cp_async16_zfill(
-                    chunk_place, fit > 0 ? from : reinterpret_cast<const T*>(nothing), bytes);
+                const T* source = bytes > 0 ? from(v) : reinterpret_cast<const T*>(nothing);
+                tt_mma::cp_async16_zfill(chunk_place, source, bytes);
             } else {
                 Vec<T, chunk<T>> x;
 #pragma unroll
-                for (int j = 0; j < chunk<T>; j++) x.at[j] = j < fit ? from[j] : T(0.0f);
+                for (int j = 0; j < chunk<T>; j++) x.at[j] = j < fit ? from(v)[j] : T(0.0f);
                 store<chunk<T>>(reinterpret_cast<T*>(chunk_place), x);
             }
         }
-        next += ALONG ? LINE_CHUNKS * chunk<T> : LINE_CHUNKS * chunk<T> * row_step;
+        advance();
+    }
+
+    __device__ __forceinline__ void advance() {
+#pragma unroll
+        for (int v = 0; v < (ALONG ? MINE : 1); v++) next[v] += ALONG ? DEPTH : DEPTH * row_step;
     }
 
     // Loads the registers of a warp for 16 lines and 32 bytes along `inner`: the matrix A of a product, or,
@@ -150,10 +183,39 @@ __device__ __forceinline__ void write_tile(
     }
 }
 
-// Registers for 512 threads on a multiprocessor; TF32 with both operands transposed needs more of them.
-template <class R, class T, int BM, int BN, int WM, int WN, bool A_ALONG, bool B_ALONG, class Gate>
+// The sums of a warp, plus its products of one slab.
+template <class T, int WM, int WN, class Left, class Right>
+__device__ __forceinline__ void multiply_slab(
+    float (&sums)[WM / 16][WN / 8][4], const typename Left::Memory& left,
+    const typename Right::Memory& right, int row, int column) {
+#pragma unroll
+    for (int step = 0; step < LINE_CHUNKS / 2; step++) {
+        unsigned v[WN / 16][4];
+#pragma unroll
+        for (int j = 0; j < WN / 16; j++) Right::template read<false>(v[j], right, column + j * 16, step);
+#pragma unroll
+        for (int i = 0; i < WM / 16; i++) {
+            unsigned u[4];
+            Left::template read<true>(u, left, row + i * 16, step);
+#pragma unroll
+            for (int j = 0; j < WN / 16; j++) {
+                const unsigned first[2] = {v[j][0], v[j][1]}, second[2] = {v[j][2], v[j][3]};
+                multiply<T>(sums[i][2 * j], u, first);
+                multiply<T>(sums[i][2 * j + 1], u, second);
+            }
+        }
+    }
+}
+
+// Blocks that a multiprocessor has registers for: of 256 threads with many sums each, of 384 with few.
+template <int WM, int WN, int THREADS> constexpr int resident = (WM * WN >= 2048 ? 256 : 384) / THREADS;
+
+extern __shared__ __align__(128) unsigned char smem[];
+
+template <
+    class R, class T, int BM, int BN, int WM, int WN, int STAGES, bool A_ALONG, bool B_ALONG, class Gate>
 __global__ void __launch_bounds__(
-    BM / WM * (BN / WN) * 32, sizeof(T) == 4 && !A_ALONG && B_ALONG ? 1 : 512 / (BM / WM * (BN / WN) * 32))
+    BM / WM * (BN / WN) * 32, resident<WM, WN, BM / WM * (BN / WN) * 32>)
     matmul_tensor_cores(R* y, R* before, const T* a, const T* b, const T* bias, Product p) {
     constexpr int THREADS = BM / WM * (BN / WN) * 32, DEPTH = LINE_CHUNKS * chunk<T>;
     using Left = Slab<T, BM, A_ALONG, THREADS>;
@@ -162,49 +224,54 @@ __global__ void __launch_bounds__(
         typename Left::Memory left;
         typename Right::Memory right;
     };
-    __shared__ __align__(128) Stage stages[STAGES];
-    static_assert(BM * (BN + 8) * 2 <= sizeof(stages), "write_tile gathers the tile here");
+    Stage* stages = reinterpret_cast<Stage*>(smem);
+    static_assert(BM * (BN + 8) * 2 <= STAGES * sizeof(Stage), "write_tile gathers the tile here");
 
     const Place at = place_of_tile<BM, BN>(p);
-    const long long a_step = A_ALONG ? p.a_row : p.a_inner, b_step = B_ALONG ? p.b_column : p.b_inner;
-    Left left(a + at.a + at.row * p.a_row + at.first * p.a_inner, a_step, p.rows - at.row);
-    Right right(b + at.b + at.column * p.b_column + at.first * p.b_inner, b_step, p.columns - at.column);
+    const T* a_tile = a + at.a + at.row * p.a_row + at.first * p.a_inner;
+    const T* b_tile = b + at.b + at.column * p.b_column + at.first * p.b_inner;
+    Left left(a_tile, A_ALONG ? p.a_row : p.a_inner, p.rows - at.row);
+    Right right(b_tile, B_ALONG ? p.b_column : p.b_inner, p.columns - at.column);
     const int warp = threadIdx.x / 32, row = warp % (BM / WM) * WM, column = warp / (BM / WM) * WN;
 
     float sums[WM / 16][WN / 8][4] = {};
+    const int all = at.last - at.first;
 #pragma unroll
     for (int s = 0; s < STAGES - 1; s++) {
-        left.fetch(stages[s].left, at.last - at.first - s * DEPTH, a_step, a);
-        right.fetch(stages[s].right, at.last - at.first - s * DEPTH, b_step, b);
+        left.fetch(stages[s].left, all - s * DEPTH, a);
+        right.fetch(stages[s].right, all - s * DEPTH, b);
         tt_mma::cp_async_commit();
     }
-    int now = 0;
-    for (int rest = at.last - at.first; rest > 0; rest -= DEPTH) {
-        tt_mma::cp_async_wait<STAGES - 2>();
-        __syncthreads();  // this slab has arrived, and the previous one may be overwritten
-        const int next = now == 0 ? STAGES - 1 : now - 1;
+    int done = 0;
+    if (left.has_whole_chunks() && right.has_whole_chunks()) {
+        // Each iteration copies the slab STAGES - 1 ahead, which must be whole.
+#pragma unroll 1
+        for (; all - done >= (2 * STAGES - 1) * DEPTH; done += STAGES * DEPTH) {
 #pragma unroll
-        for (int step = 0; step < LINE_CHUNKS / 2; step++) {
-            unsigned v[WN / 16][4];
-#pragma unroll
-            for (int j = 0; j < WN / 16; j++) {
-                Right::template read<false>(v[j], stages[now].right, column + j * 16, step);
-            }
-#pragma unroll
-            for (int i = 0; i < WM / 16; i++) {
-                unsigned u[4];
-                Left::template read<true>(u, stages[now].left, row + i * 16, step);
-#pragma unroll
-                for (int j = 0; j < WN / 16; j++) {
-                    const unsigned first[2] = {v[j][0], v[j][1]}, second[2] = {v[j][2], v[j][3]};
-                    multiply<T>(sums[i][2 * j], u, first);
-                    multiply<T>(sums[i][2 * j + 1], u, second);
-                }
+            for (int now = 0; now < STAGES; now++) {
+                tt_mma::cp_async_wait<STAGES - 2>();
+                __syncthreads();  // this slab has arrived, and the previous one may be overwritten
+                Stage& next = stages[(now + STAGES - 1) % STAGES];
+                left.copy(next.left);
+                right.copy(next.right);
+                tt_mma::cp_async_commit();
+                multiply_slab<T, WM, WN, Left, Right>(sums, stages[now].left, stages[now].right, row, column);
             }
         }
-        left.fetch(stages[next].left, rest - (STAGES - 1) * DEPTH, a_step, a);
-        right.fetch(stages[next].right, rest - (STAGES - 1) * DEPTH, b_step, b);
+    }
+    // Addresses anew: kept through the first loop, those for single elements would be registers more.
+    const long long ahead = done + (STAGES - 1) * DEPTH;
+    left = Left(a_tile + ahead * p.a_inner, left.row_step, left.lines);
+    right = Right(b_tile + ahead * p.b_inner, right.row_step, right.lines);
+#pragma unroll 1
+    for (int now = 0; done < all; done += DEPTH) {
+        tt_mma::cp_async_wait<STAGES - 2>();
+        __syncthreads();
+        Stage& next = stages[now == 0 ? STAGES - 1 : now - 1];
+        left.fetch(next.left, all - done - (STAGES - 1) * DEPTH, a);
+        right.fetch(next.right, all - done - (STAGES - 1) * DEPTH, b);
         tt_mma::cp_async_commit();
+        multiply_slab<T, WM, WN, Left, Right>(sums, stages[now].left, stages[now].right, row, column);
         now = now == STAGES - 1 ? 0 : now + 1;
     }
     tt_mma::cp_async_wait<0>();
@@ -212,6 +279,6 @@ __global__ void __launch_bounds__(
     // Of the tile; at.row and at.column would occupy registers until here.
     const int row0 = p.rows - left.lines, column0 = p.columns - right.lines;
     const Output<R, Gate> out = {y, before};
-    R* staged = reinterpret_cast<R*>(stages);
+    R* staged = reinterpret_cast<R*>(smem);
     write_tile<BM, BN, WM, WN, THREADS>(out.from(at.y), bias, p, row0, column0, sums, staged);
 }

@@ -114,46 +114,85 @@ class Tile(NamedTuple):
     columns: int
     shape: tuple[int, ...]  # more template arguments of the kernel
     threads: int
-    speed: float  # estimate for one multiprocessor, relative to 128 × 128 tiles on CUDA cores
+    rate: float  # multiplications per cycle of a multiprocessor full of such blocks
+    resident: int  # blocks of which it is full
+    shared: int = 0  # bytes of dynamic shared memory
 
 
 # A large tile reads its operands less often; a small one has fewer idle threads at the edges, and keeps more
 # multiprocessors busy. For 64, 32 or 16 multiplications a thread reads 16, 12 or 8 values from shared memory.
 ORDINARY = (
-    Tile(128, 128, (8, 8, 8), 256, 1.0),
-    Tile(64, 64, (16, 4, 8), 128, 0.8),
-    Tile(32, 32, (16, 4, 4), 64, 0.5),
+    Tile(128, 128, (8, 8, 8), 256, 128.0, 2),
+    Tile(64, 64, (16, 4, 8), 128, 102.0, 4),
+    Tile(32, 32, (16, 4, 4), 64, 64.0, 8),
 )
-TENSOR_CORES = (Tile(128, 128, (64, 32), 256, 8.0), Tile(64, 64, (32, 32), 128, 5.0))
 
-# Estimated times, in multiplications of one multiprocessor at speed 1 (128 a cycle).
-BEGIN_AND_END = 64  # prologue and epilogue of a tile, in inner elements
-SECOND_LAUNCH = 400_000  # 2 µs
-ADD_PART = 80  # write and read one sum: 8 bytes, at 13 bytes a cycle
+# What a multiprocessor does in a cycle at most, by data sheets and published measurements.
+MULTIPLICATIONS = 1300  # of 16-bit floats by `mma` on an H100; 1024 on an A100, 512 on consumer GPUs
+SHARED_BYTES = 128  # read or written
+L2_BYTES = 32  # read
+LINE = 64  # bytes of each line (row of a, column of b) in a stage of matmul_mma.cu: 32 inner elements
+
+
+def tensor_tile(rows: int, columns: int, warp: tuple[int, int], stages: int, resident: int) -> Tile:
+    """A tile of matmul_mma.cu; its rate is limited by tensor cores, shared memory or the L2 cache.
+
+    Every warp reads the lines of its part of the tile from shared memory; the lines of the tile come from the
+    L2 cache and are written there.
+    """
+    warps = rows // warp[0] * columns // warp[1]
+    from_l2, work = (rows + columns) * LINE, rows * columns * LINE // 2
+    in_shared = from_l2 + warps * sum(warp) * LINE
+    rate = min(MULTIPLICATIONS, work * SHARED_BYTES / in_shared, work * L2_BYTES / from_l2)
+    return Tile(rows, columns, (*warp, stages), warps * 32, rate, resident, stages * from_l2)
+
+
+# Since compute capability 8.0: 96 KiB of the 99 that a block can have on every GPU, in 4 stages, or 48 in 3.
+TENSOR_CORES = (
+    tensor_tile(128, 256, (64, 64), 4, resident=1),
+    tensor_tile(256, 128, (64, 64), 4, resident=1),
+    tensor_tile(128, 128, (64, 64), 3, resident=2),
+    tensor_tile(64, 64, (32, 32), 3, resident=3),
+)
+TURING = (tensor_tile(128, 128, (64, 32), 3, resident=1), tensor_tile(64, 64, (32, 32), 3, resident=2))
+
+# The model of a GPU: it runs blocks in rounds, each of as many as are resident. Times are in cycles.
+BEGIN_AND_END = 128  # prologue and epilogue of a tile, in inner elements; other resident blocks hide a share
+SECOND_LAUNCH = 3_000  # 2 µs
+ADD_PART = 0.6  # write and read one sum: 8 bytes, at 13 bytes a cycle
 SHORTEST_PART = 256  # inner elements
 
 
 def cut(tiles: Sequence[Tile], p: Product, multiprocessors: int) -> tuple[Tile, int]:
     """The tile and the number of parts of `inner` (split-K) with the least estimated time.
 
-    Every multiprocessor computes one tile after another. With fewer tiles than multiprocessors, as for the
-    gradient of a weight, `inner` is split, and a second kernel adds up the parts.
+    With fewer tiles than multiprocessors, as for the gradient of a weight, or with a last round of a few
+    tiles, `inner` is split, and a second kernel adds up the parts, in their order.
     """
     best, least = (tiles[-1], 1), float("inf")
     for tile in tiles:
-        blocks = tile_count(p, tile)
+        blocks, slots = tile_count(p, tile), tile.resident * multiprocessors
         parts = 1
-        while parts == 1 or (parts * blocks < 4 * multiprocessors and parts * SHORTEST_PART <= p.inner):
-            rounds = -(-blocks * parts // multiprocessors)
-            depth = -(-p.inner // parts) + BEGIN_AND_END
-            time = rounds * depth * tile.rows * tile.columns / tile.speed
+        while parts == 1 or (parts * blocks < 4 * slots and parts * SHORTEST_PART <= p.inner):
+            depth = -(-p.inner // parts) + BEGIN_AND_END / tile.resident
+            alone = depth * tile.rows * tile.columns / tile.rate  # a block by itself, at the full rate
+            time = alone * _rounds(blocks * parts, tile.resident, multiprocessors)
             if parts > 1:
                 sums = p.matrices * p.rows * p.columns * parts
                 time += SECOND_LAUNCH + sums * ADD_PART / multiprocessors
             if time < least:
                 best, least = (tile, parts), time
-            parts += 1 if parts < 4 else parts // 2
+            parts += 1 + parts // 8
     return best
+
+
+def _rounds(blocks: int, resident: int, multiprocessors: int) -> float:
+    """Time to run blocks, in times of one block by itself. A multiprocessor that is not full is slower than
+    in proportion: one of two resident blocks runs at 3/4 of the full rate, one of three at 2/3.
+    """
+    full, left = divmod(blocks, resident * multiprocessors)
+    last = -(-left // multiprocessors)  # blocks of the busiest multiprocessor in the last round
+    return full * resident + last * 2 * resident / (last + resident)
 
 
 def tile_count(p: Product, tile: Tile) -> int:
@@ -180,6 +219,7 @@ class Choice(NamedTuple):
     grid: int  # for one part
     block: int
     parts: int = 1
+    shared: int = 0  # bytes of dynamic shared memory
 
 
 def choose(p: Product, dtype: DType, runtime: Runtime) -> Choice:
@@ -188,13 +228,19 @@ def choose(p: Product, dtype: DType, runtime: Runtime) -> Choice:
         by = _row_by_lines if p.b_inner == 1 else _row_by_columns
         return by(p, dtype, runtime.multiprocessors)
     if _has_tensor_cores(dtype, runtime.architecture):
-        tile, parts = cut(TENSOR_CORES, p, runtime.multiprocessors)
-        template = (dtype, tile.rows, tile.columns, *tile.shape, p.a_inner == 1, p.b_inner == 1)
-        return Choice("matmul_mma", "matmul_tensor_cores", template, tile_count(p, tile), tile.threads, parts)
+        on_tensor_cores = TENSOR_CORES if runtime.architecture >= 80 else TURING
+        return by_tensor_cores(p, dtype, *cut(on_tensor_cores, p, runtime.multiprocessors))
     tiles = ORDINARY if dtype.itemsize <= 4 else ORDINARY[1:]  # 64 sums of 8 bytes would fill the registers
     tile, parts = cut(tiles, p, runtime.multiprocessors)
     template = (dtype, tile.rows, tile.columns, *tile.shape)
     return Choice("matmul", "matmul_tiles", template, tile_count(p, tile), tile.threads, parts)
+
+
+def by_tensor_cores(p: Product, dtype: DType, tile: Tile, parts: int) -> Choice:
+    """The kernel of matmul_mma.cu with this tile."""
+    template = (dtype, tile.rows, tile.columns, *tile.shape, p.a_inner == 1, p.b_inner == 1)
+    grid = tile_count(p, tile)
+    return Choice("matmul_mma", "matmul_tensor_cores", template, grid, tile.threads, parts, tile.shared)
 
 
 def _has_tensor_cores(dtype: DType, architecture: int) -> bool:
@@ -370,10 +416,10 @@ def start(
     together = _training(choice.template[0]) if choice.kernel == "matmul_tiles" else ()
     kernel = runtime.kernel(choice.file, choice.kernel, *template, together=together)
     if not in_parts:
-        kernel(plan.grid, choice.block, (y, before, a, b, bias, plan.packed))
+        kernel(plan.grid, choice.block, (y, before, a, b, bias, plan.packed), choice.shared)
         return
     sums = launch.scratch((choice.parts, y.layout.size), plan.target)
-    kernel(plan.grid, choice.block, (sums, None, a, b, None, plan.in_parts))
+    kernel(plan.grid, choice.block, (sums, None, a, b, None, plan.in_parts), choice.shared)
     add = runtime.kernel("matmul", "matmul_sum", y.dtype, gate)
     add(blocks_for(y.layout.size, 1024), 256, (y, before, sums, bias, plan.packed))
 
