@@ -201,6 +201,8 @@ class TrainConfig:
             GPU per rank.
         dtype: of matrix products and attention; weights and sums stay in float32
             (tt.autocast). float16 scales the loss, and skips steps that overflow.
+        tf32: multiply float32 matrices on tensor cores, which round each factor to 11 bits
+            (tt.config.tf32): on a GPU several times faster than float32.
         batch_size: sequences per forward pass.
         batch_order: sampling of windows: random positions, consecutive, or one every batch_stride tokens
             (stride: a sliding window).
@@ -258,6 +260,7 @@ class TrainConfig:
     seed: int = 1337
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    tf32: bool = False
     batch_size: int = 12
     batch_order: Literal["random", "consecutive", "stride"] = "random"
     batch_stride: int = 0
@@ -313,6 +316,12 @@ class TrainConfig:
             f"TrainConfig: batch_stride={self.batch_stride} with batch_order={self.batch_order}",
             why="a sliding window needs a stride, and the other orders have none",
             fix="use --batch_order=stride --batch_stride=1, or leave batch_stride out",
+        )
+        _require(
+            not self.tf32 or self.device != "cpu",
+            "TrainConfig: tf32 with device=cpu",
+            why="TF32 is a format of the tensor cores of GPUs; the CPU multiplies in float32",
+            fix="leave tf32 out, or use --device=cuda",
         )
         self._check_schedule()
 

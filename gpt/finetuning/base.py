@@ -47,6 +47,7 @@ class TuneConfig:
         seed: random seed of batches, new weights, dropout and samples.
         device: device of the tensors: cpu, cuda, cuda:1, emulated, checked.
         dtype: of matrix products: float32, bfloat16, float16.
+        tf32: multiply float32 matrices on the tensor cores of a GPU, with 11 bits of each factor.
         block_size: a shorter context than the model's, for short texts; 0: the model's.
         batch_size: examples per forward pass.
         gradient_accumulation_steps: forward and backward passes per optimizer step.
@@ -77,6 +78,7 @@ class TuneConfig:
     seed: int = 1337
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    tf32: bool = False
     block_size: int = 0
     batch_size: int = 16
     gradient_accumulation_steps: int = 1

@@ -235,8 +235,13 @@ class Trainer:
 
     def train(self) -> Run:
         """Train to `max_steps` or until asked to stop; returns the run, with its last checkpoint saved."""
-        with alone_in(self.run.folder, self.run.command) if self.team.leads else nullcontext():
-            return self._train()
+        before = tt.config.tf32
+        tt.config.tf32 = before or self.config.tf32
+        try:
+            with alone_in(self.run.folder, self.run.command) if self.team.leads else nullcontext():
+                return self._train()
+        finally:
+            tt.config.tf32 = before
 
     def ask_to_stop(self, signum: int) -> None:
         """Request to save and stop after this step."""
@@ -391,6 +396,7 @@ def describe(run: Run) -> str:
         f"run    steps {run.step} to {config.max_steps}, "
         f"{counted(config.sequences_per_step, 'sequence')} a step, seed {config.seed}, into {run.folder}\n"
         f"device {config.device}, products in {config.dtype}"
+        + (", those of float32 in TF32" if config.tf32 else "")
         + (", captured steps" if captures(run) else "")
         + (
             f", {run.ranks.size} ranks of {counted(tt.get_num_threads(), 'thread')}"

@@ -290,15 +290,18 @@ def test_a_count_of_elements_is_an_integer_that_can_be_called() -> None:
         y.size(3)
 
 
-def test_names_of_autograd_and_backends() -> None:
+def test_names_of_autograd_and_backends(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("Function", "detect_anomaly", "grad", "gradcheck", "gradgradcheck"):
         assert getattr(autograd, name) is getattr(tt, name)
     assert not tt.backends.mps.is_available()
     assert not tt.backends.mps.is_built()
     tt.backends.cuda.matmul.allow_tf32 = False
-    with pytest.raises(ArgumentError, match="in float32"):
-        tt.backends.cuda.matmul.allow_tf32 = True
-    assert tt.backends.cuda.matmul.allow_tf32 is False
+    monkeypatch.setattr(tt.config, "tf32", False)
+    tt.backends.cuda.matmul.allow_tf32 = True
+    assert tt.config.tf32 is True
+    with pytest.raises(ArgumentError, match="tf32"):
+        tt.backends.cuda.matmul.allow_tf32 = 1
+    assert tt.backends.cuda.matmul.allow_tf32 is True
     with pytest.raises(MissingNameError, match=r"tt\.backends\.cudnn: .*"):
         tt.backends.cudnn.benchmark = True
 

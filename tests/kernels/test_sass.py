@@ -179,8 +179,8 @@ def test_the_loop_of_matrix_products(architecture: int, dtype: DType, tmp_path: 
     """Four slabs of 128 × 256 tiles with warps of 64 × 64, the operands contiguous along `inner`.
 
     A slab has 64 products of a warp, the 16 reads of their operands, and 6 copies in a thread. Of the
-    rest, 24 instructions wait for copies and threads, 12 advance the addresses of the copies. In TF32 two more round
-    each register.
+    rest, 24 instructions wait for copies and threads, 12 advance the addresses of the copies. In TF32 two
+    more round each register.
     """
     tile = TENSOR_CORES[0]
     name = instance(

@@ -49,6 +49,17 @@ def weights(run):
     return {n: p.numpy() for n, p in run.model.state_dict().items()}
 
 
+def test_tf32_holds_while_it_trains(text, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Trainer, "_train", lambda self: seen.append(tt.config.tf32))
+    for words in (("--tf32", "--device=emulated"), ()):
+        train(*configs(text, tmp_path / "run", *words), quiet=True)
+    assert seen == [True, False]
+    assert tt.config.tf32 is False
+    with pytest.raises(tt.ArgumentError, match="tf32 with device=cpu"):
+        configs(text, tmp_path / "run", "--tf32")
+
+
 def test_it_learns_and_leaves_its_files(text, tmp_path):
     words = ("--max_steps=60", "--eval_interval=30", "--learning_rate=3e-3", "--min_learning_rate=1e-3")
     run = train(*configs(text, tmp_path / "run", *words), quiet=True)

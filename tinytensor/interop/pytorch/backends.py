@@ -4,29 +4,24 @@ from typing import TYPE_CHECKING
 
 from tinytensor.argument_errors import BACKENDS as _BACKENDS
 from tinytensor.argument_errors import missing as _missing
-from tinytensor.errors import ArgumentError as _ArgumentError
+from tinytensor.config import config as _config
 
 __all__ = ["cuda", "mps"]
 
 
 class _Matmul:
-    """How products of float32 are computed: in float32."""
+    """How products of float32 are computed on devices."""
 
     __slots__ = ()
 
     @property
     def allow_tf32(self) -> bool:
-        """False; True is an error."""
-        return False
+        """`tt.config.tf32`."""
+        return _config.tf32
 
     @allow_tf32.setter
     def allow_tf32(self, on: bool) -> None:
-        if on:
-            raise _ArgumentError(
-                "tt.backends.cuda.matmul.allow_tf32 = True",
-                why="products of float32 are computed in float32: no kernel here rounds them to TF32",
-                fix="leave the line out; tt.autocast computes products in 16 bits",
-            )
+        _config.tf32 = on
 
 
 class cuda:  # noqa: N801 - the name of a module in PyTorch

@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(
     __shared__ __align__(32) typename Left::Tile lefts[2];
     __shared__ __align__(32) typename Right::Tile rights[2];
 
-    const Place at = place_of_tile<BM, BN>(p);
+    const Place at = place_of_tile<BM, BN>(p, blockIdx.x);
     Left left(a + at.a + at.row * p.a_row, p.a_row, p.a_inner, p.rows - at.row);
     Right right(b + at.b + at.column * p.b_column, p.b_column, p.b_inner, p.columns - at.column);
     left.next += at.first * p.a_inner;

@@ -28,11 +28,13 @@ struct Place {
     int first, last;  // range of inner elements that it sums
     long long a, b;   // offsets of the matrices of its batch index
     long long y;      // likewise in y, or in the sums of the parts
+    int matrix;       // batch index, of all axes together
 };
 
 __device__ __forceinline__ Place place_of_matrix(const Product& p, unsigned matrix) {
     Place at;
     const unsigned part = matrix % p.parts, batch = matrix / p.parts;
+    at.matrix = static_cast<int>(batch);
     at.first = static_cast<int>(part) * p.part;
     at.last = p.inner - at.first < p.part ? p.inner : at.first + p.part;
     at.y = part * p.size + static_cast<long long>(batch) * p.rows * p.y_row;
@@ -49,11 +51,12 @@ __device__ __forceinline__ Place place_of_matrix(const Product& p, unsigned matr
     return at;
 }
 
-template <int ROWS, int COLUMNS> __device__ __forceinline__ Place place_of_tile(const Product& p) {
+template <int ROWS, int COLUMNS>
+__device__ __forceinline__ Place place_of_tile(const Product& p, unsigned index) {
     constexpr int GROUP = 8;
     const int down = (p.rows - 1) / ROWS + 1, across = (p.columns - 1) / COLUMNS + 1;
-    const unsigned tiles = static_cast<unsigned>(down) * across, matrix = blockIdx.x / tiles;
-    const int tile = static_cast<int>(blockIdx.x - matrix * tiles);
+    const unsigned tiles = static_cast<unsigned>(down) * across, matrix = index / tiles;
+    const int tile = static_cast<int>(index - matrix * tiles);
     Place at = place_of_matrix(p, matrix);
     const int group = tile / (GROUP * across), within = tile - group * GROUP * across;
     const int height = down - group * GROUP < GROUP ? down - group * GROUP : GROUP;

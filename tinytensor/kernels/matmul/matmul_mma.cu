@@ -1,9 +1,9 @@
 // Matrix products on tensor cores: float16, bfloat16, and float32 in TF32.
 //
 // A block computes a tile of y. It iterates along `inner`, 64 bytes of each line at a time: while one slab of
-// each operand is multiplied from shared memory, the next STAGES - 1 are being copied there (cp.async). A warp
-// keeps WM × WN sums in registers. For each step of 16 inner elements it reads WM lines of a and WN of b, so
-// the larger its part of the tile, the less it reads for each product.
+// each operand is multiplied from shared memory, the next STAGES - 1 are being copied there (cp.async). A
+// warp keeps WM × WN sums in registers. For each step of 16 inner elements it reads WM lines of a and WN of
+// b, so the larger its part of the tile, the less it reads for each product.
 //
 // A slab has the same layout in shared as in global memory, in rows of 16-byte chunks: 4 chunks for each line
 // if the operand is contiguous along `inner`, else all lines for each inner element. Chunks are swizzled
@@ -227,7 +227,7 @@ __global__ void __launch_bounds__(
     Stage* stages = reinterpret_cast<Stage*>(smem);
     static_assert(BM * (BN + 8) * 2 <= STAGES * sizeof(Stage), "write_tile gathers the tile here");
 
-    const Place at = place_of_tile<BM, BN>(p);
+    const Place at = place_of_tile<BM, BN>(p, blockIdx.x);
     const T* a_tile = a + at.a + at.row * p.a_row + at.first * p.a_inner;
     const T* b_tile = b + at.b + at.column * p.b_column + at.first * p.b_inner;
     Left left(a_tile, A_ALONG ? p.a_row : p.a_inner, p.rows - at.row);
