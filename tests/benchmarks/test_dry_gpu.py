@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,6 +88,32 @@ def test_flops_are_those_of_the_plan(written: Any, shape: str, fused: bool) -> N
 def test_a_graph_holds_no_more_memory_than_eager_steps(written: Any, shape: str, dtype: str) -> None:
     eager, captured = [written[name_of(shape, dtype, graph)]["start"] for graph in (False, True)]
     assert captured["peak_bytes"] < 1.1 * eager["peak_bytes"]
+
+
+TRAINER = """
+import sys
+from pathlib import Path
+from benchmarks.dry_gpu.gpu import install
+gpu = install()
+from gpt.presets import configs_from
+from gpt.training.run import Run
+from gpt.training.train import Trainer
+words = ["--preset=tiny", "--device=cuda", "--max_steps=40", "--log_interval=20", f"--out_dir={sys.argv[1]}"]
+trainer = Trainer(Run(*configs_from(words, default="tiny")), quiet=True)
+for number in range(1, 20):
+    with gpu.counting() as counted:
+        trainer.step()
+    totals = counted.totals()
+    if number > 2:
+        assert (totals["replays"], totals["launch_calls"], totals["d2h"]) == (1, 0, 0), totals
+with gpu.counting() as counted:
+    trainer.step()
+assert counted.totals()["d2h"] > 0
+"""
+
+
+def test_steps_of_the_trainer_are_replays_that_read_nothing_until_one_is_logged(tmp_path: Path) -> None:
+    in_a_process("-c", TRAINER, str(tmp_path / "run"))
 
 
 ADDITION = """
