@@ -87,6 +87,8 @@ class Op:
             `Samples`; None: once per sample.
         jvp: the rule by which tangents pass from inputs to outputs, one of `dispatch/forward.py`, or a
             function of a `Tangents`; None: by the backward pass, twice.
+        library: it has no kernel; on devices, `cpu` computes it on arrays that share their memory: by NumPy
+            on emulated ones, by CuPy on GPUs (cuSOLVER and cuBLAS).
         dense: inputs that the CUDA kernels need C-contiguous (("*",): all); dispatch copies them if not.
 
     Static methods:
@@ -115,6 +117,7 @@ class Op:
     contiguous: ClassVar[tuple[str, ...]] = ()
     rows: ClassVar[tuple[str, ...]] = ()
     raw: ClassVar[bool] = False
+    library: ClassVar[bool] = False
     dense: ClassVar[tuple[str, ...]] = ()
     varying: ClassVar[tuple[str, ...]] = ()
     flops: ClassVar[float | Flops]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> FakeCupy:
 def install(fake: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> FakeCupy:
     """Let `import cupy` give the fake, and tell it what NVRTC compiles."""
     monkeypatch.setitem(sys.modules, "cupy", fake)
+    monkeypatch.setitem(sys.modules, "cupyx", SimpleNamespace(errstate=fake.errstate))
     build = nvrtc.build
 
     def watched(path: Path, instances: list[str], target: str) -> nvrtc.Compiled:

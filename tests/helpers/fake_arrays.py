@@ -32,6 +32,23 @@ class Array:
         raw = (ctypes.c_ubyte * (above - below + self.dtype.itemsize)).from_address(self.data.ptr + below)
         return np.ndarray(self.shape, self.dtype, raw, -below, self.strides)
 
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """A function of NumPy that CuPy has, too: computed in the current stream, and waited for."""
+        if function.__name__ in self.fake.missing:
+            return NotImplemented
+        assert self.fake.strict, "CuPy would return NaN where there is no result"
+        found = function(*[x.get() if isinstance(x, Array) else x for x in args], **kwargs)
+        if isinstance(found, tuple):
+            return tuple(array(self.fake, x) for x in found)
+        return array(self.fake, found)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        assert key is ...
+        self.fake.get_current_stream().add(lambda: np.copyto(self.host(), value.host()))
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.get()[key]  # for messages alone
+
     def fill(self, value: float) -> None:
         self.fake.get_current_stream().add(lambda: self.host().fill(value))
 

@@ -12,7 +12,8 @@ import math
 import re
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from types import SimpleNamespace
@@ -150,6 +151,8 @@ class FakeCupy:
         self.granted: list[int] = []  # bytes, in the order that they were asked for
         self.refuse_launch: int | None = None  # status of the next launch
         self.broken_capture = False
+        self.missing = ["svdvals"]  # functions of NumPy that CuPy does not have
+        self.strict = False  # cupyx.errstate(linalg="raise")
         self.runtime = self._runtime()
         self.cuda = self._cuda()
         self.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=self._free_all)
@@ -214,6 +217,13 @@ class FakeCupy:
 
     def from_dlpack(self, obj: Any) -> Any:
         return fake_arrays.from_dlpack(self, obj)
+
+    @contextmanager
+    def errstate(self, *, linalg: str) -> Iterator[None]:
+        """`cupyx.errstate`."""
+        self.strict = linalg == "raise"
+        yield
+        self.strict = False
 
     # ---- devices and streams
 

@@ -28,7 +28,7 @@ Every op of the engine, and what tests try of it. Made from the registry and the
   *each*: a loop over the samples; *refused*: it writes into tensors that all samples share; *random*: as
   `randomness` says; –: it is only recorded, never run.
 - **devices**: NumPy is the specification; C++: a kernel of the host, too; CUDA: a kernel that runs on `cuda`,
-  `emulated` and `checked`.
+  `emulated` and `checked`; cuSOLVER: there is none, and CuPy computes it on `cuda`, NumPy on the other two.
 
 | op | dtypes | layouts | backward | twice | jvp | vmap | devices |
 | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -61,7 +61,9 @@ def vmap(op: type[Op]) -> str:
 def devices(op: type[Op]) -> str:
     """Where an op runs."""
     kernel = issubclass(op, ViewOp | Elementwise) or (hasattr(op, "cuda") and not for_the_cpu(op))
-    return ", ".join(["NumPy", *["C++"] * (op.host is not None), *["CUDA"] * kernel])
+    return ", ".join(
+        ["NumPy", *["C++"] * (op.host is not None), *["CUDA"] * kernel, *["cuSOLVER"] * op.library]
+    )
 
 
 def line(name: str, op: type[Op]) -> str:

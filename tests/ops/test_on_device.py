@@ -25,7 +25,7 @@ from tinytensor.op_table.row import COMPLEX, FLOATS, as_tuple, for_the_cpu, sile
 
 FULL = os.environ.get("TINYTENSOR_FULL") == "1"
 Array = np.ndarray[Any, Any]
-ROWS = [row for row in ALL_ROWS if row.on_devices()]
+ROWS = [row for row in ALL_ROWS if row.on_devices() or row.by_library()]
 
 
 def devices() -> list[Any]:

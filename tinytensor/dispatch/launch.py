@@ -226,7 +226,12 @@ def run(
     """Compute the outputs (tensors or None) with the op's CUDA kernels."""
     cuda = getattr(op, "cuda", None)
     if cuda is None:
-        raise without_kernel(op.name, device)
+        if not op.library:
+            raise without_kernel(op.name, device)
+        runtime = runtime_of(device)
+        with runtime.library(op.name):
+            op.cpu(*[_lent(runtime, t) for t in (*outs, *ins)], **params)
+        return
     launch = launch_for(op, device)
     places = [None if t is None else View(t.storage, t.layout) for t in outs]
     views = [None if t is None else View(t.storage, t.layout) for t in ins]
@@ -238,6 +243,15 @@ def run(
     cuda(launch, *places, *views, **params)
     if device.type != "cuda":  # synchronous: raise reported errors now
         raise_reported(launch.runtime)
+
+
+def _lent(runtime: Runtime, t: Tensor | None) -> Any:
+    """An array on the memory of a tensor."""
+    if t is None:
+        return None
+    layout, storage = t.layout, t.storage
+    buffer, dtype = storage.buffer, storage.dtype
+    return runtime.lend(buffer, dtype, layout.shape, layout.strides, layout.offset, storage)
 
 
 # ---- elementwise -------------------------------------------------------------------------------------------

@@ -325,6 +325,11 @@ class Row:
         """Whether all its ops have kernels for devices."""
         return not any(name in registry and for_the_cpu(registry[name]) for name in self.ops or ())
 
+    def by_library(self) -> bool:
+        """Whether its ops without kernels are computed on devices by a library."""
+        ops = [registry[name] for name in self.ops or () if name in registry]
+        return all(op.library or not for_the_cpu(op) for op in ops)
+
     def differentiable(self) -> list[int]:
         """Positions of the inputs that have a gradient."""
         return [i for i, x in enumerate(self.inputs) if x.kind in ("float", "number", "wide")]
@@ -336,7 +341,9 @@ def both(name: str) -> tuple[str, str]:
 
 
 def for_the_cpu(op: type[Op]) -> bool:
-    """Whether an op has NumPy code and no kernel: linear algebra and Fourier transforms."""
+    """Whether an op has NumPy code and no kernel: linear algebra and Fourier transforms. The former are
+    computed on devices by a library (`Op.library`).
+    """
     return op.__module__.startswith(("tinytensor.ops.linalg.", "tinytensor.ops.fourier."))
 
 

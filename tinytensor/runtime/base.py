@@ -148,6 +148,22 @@ class Runtime(Protocol):
         longer than compiling one instance. KernelError with the compiler's output if it does not compile.
         """
 
+    def library(self, what: str) -> AbstractContextManager[None]:
+        """Context manager for NumPy's functions on arrays of `lend`: NumPy calls CuPy's for those of a GPU.
+        DeviceError if a graph is being captured, a library is missing, or has no such function.
+        """
+
+    def lend(
+        self,
+        buffer: Buffer,
+        dtype: DType,
+        shape: Sequence[int],
+        strides: Sequence[int],
+        offset: int,
+        owner: object = None,
+    ) -> Any:
+        """An array over a buffer, which keeps the owner alive; strides and offset are in elements."""
+
     def synchronize(self) -> None:
         """Wait for all work."""
 

@@ -77,6 +77,40 @@ def test_nothing_is_shared_while_a_graph_is_captured(lazy: str, cupy: FakeCupy) 
                 share()
 
 
+# ---- functions of CuPy -------------------------------------------------------------------------------------
+
+
+@needs_nvrtc
+def test_linear_algebra_waits_for_our_kernels_and_they_for_it(lazy: str, cupy: FakeCupy) -> None:
+    x = (tt.eye(3, device=lazy) * 2.0 + tt.tensor([[0.0, 1.0, 0.0]] * 3).to(lazy)).requires_grad_()
+    y = tt.linalg.inv(x) + 1.0
+    other = tt.linalg.svdvals(x.detach())
+    y.sum().backward()
+    host = x.detach().cpu().numpy().astype(float)
+    inverse = np.linalg.inv(host)
+    np.testing.assert_allclose(y.detach().cpu().numpy(), inverse + 1, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(x.grad.cpu().numpy(), -inverse.T @ np.ones((3, 3)) @ inverse.T, rtol=1e-5)
+    np.testing.assert_allclose(other.cpu().numpy(), np.linalg.svdvals(host), rtol=1e-5)
+
+
+def test_what_cupy_cannot_compute_is_said(lazy: str, cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = tt.zeros(2, 2, device=lazy)
+    with pytest.raises(tt.ArgumentError, match=r"inv: matrix of shape .* is singular"):
+        tt.linalg.inv(x)
+    cupy.missing.append("qr")
+    with pytest.raises(DeviceError, match=r"qr: CuPy 14.2.0 cannot compute it on cuda[\s\S]*linalg.qr"):
+        tt.linalg.qr(x)
+    with runtimes[as_device(lazy)].capture(), pytest.raises(DeviceError, match="det is not possible while"):
+        tt.linalg.det(x)
+
+    def missing(*_: object) -> None:
+        raise ImportError("libcusolver.so.12")
+
+    monkeypatch.setattr(cupy, "ndarray", missing)
+    with pytest.raises(DeviceError, match=r"a library of CUDA is missing on cuda[\s\S]*vendor13"):
+        tt.linalg.det(x)
+
+
 # ---- where it lies -----------------------------------------------------------------------------------------
 
 

@@ -38,6 +38,7 @@ def _for_matrices(x: Tensor) -> Tensor:
 @register
 class Det(Op):
     inputs = ("x",)
+    library = True
     vmap = together
     saves = ("x", "y")
     flops = _flops
@@ -79,10 +80,11 @@ def det(x: Tensor) -> Tensor:
     Raises:
         ShapeError: the matrices are not square.
         DTypeError: the dtype has 16 bits, or is no floating one.
-        DeviceError: x is not on the CPU.
+        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Memory: saves x and the result for backward.
-    Accuracy: by LU with partial pivoting, in float64. A gradient at singular matrices is exact, too.
+    Accuracy: by LU with partial pivoting, in float64; on a GPU in the dtype of x. A gradient at
+        singular matrices is exact, too.
     Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
 
     Example:
@@ -102,6 +104,7 @@ class SlogdetResult(NamedTuple):
 @register
 class Slogdet(Op):
     inputs = ("x",)
+    library = True
     vmap = together
     outputs = ("sign", "logabsdet")
     visible = 2
@@ -139,10 +142,10 @@ def slogdet(x: Tensor) -> SlogdetResult:
         ShapeError: the matrices are not square.
         DTypeError: the dtype has 16 bits, or is no floating one.
         ArgumentError: in backward, a matrix is singular.
-        DeviceError: x is not on the CPU.
+        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Memory: saves x for backward.
-    Accuracy: by LU with partial pivoting, in float64.
+    Accuracy: by LU with partial pivoting, in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
 
     Example:

@@ -37,6 +37,7 @@ class Cholesky(Op):
     """The lower triangular y for which y @ y.mT = x; reads the lower triangle of x."""
 
     inputs = ("x",)
+    library = True
     vmap = together
     saves = ("y",)
     flops = of_matrices(lambda m, n: n**3 / 3)
@@ -81,10 +82,10 @@ def cholesky(x: Tensor, *, upper: bool = False) -> Tensor:
         ShapeError: the matrices are not square.
         DTypeError: the dtype has 16 bits, or is no floating one.
         ArgumentError: a matrix is not positive definite.
-        DeviceError: x is not on the CPU.
+        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Memory: saves the result for backward.
-    Accuracy: computed in float64.
+    Accuracy: computed in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Murray 2016, arXiv:1602.07527.
 
     Example:
@@ -107,6 +108,7 @@ class Qr(Op):
     """x = q @ r, with q square (`complete`) or of the shape of x, which has no more columns than rows."""
 
     inputs = ("x",)
+    library = True
     vmap = together
     outputs = ("q", "r")
     visible = 2
@@ -163,10 +165,10 @@ def qr(x: Tensor, *, mode: Literal["reduced", "complete"] = "reduced") -> QrResu
         DTypeError: the dtype has 16 bits, or is no floating one.
         ArgumentError: another mode; in backward, the first K columns are linearly dependent.
         GradError: in backward, mode is "complete" and M > N: the last columns of Q have no derivative.
-        DeviceError: x is not on the CPU.
+        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Memory: saves both results for backward.
-    Accuracy: computed in float64.
+    Accuracy: computed in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Walter, Lehmann, Lamour 2012, "On evaluating higher-order derivatives of
         the QR decomposition"; Seeger et al. 2017, arXiv:1710.08717, have it for LQ.
 

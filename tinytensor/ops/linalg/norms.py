@@ -72,7 +72,7 @@ def matrix_norm(x: Tensor, *, keepdims: bool = False, ord: float | Literal["fro"
         ShapeError: x has fewer than two axes, or a maximum or minimum is over empty axes.
         DTypeError: x is neither floating nor complex; or it has 16 bits, and ord is 2, -2 or "nuc".
         ArgumentError: ord is not one of these.
-        DeviceError: ord is 2, -2 or "nuc", and x is not on the CPU.
+        DeviceError: ord is 2, -2 or "nuc", x is on a GPU, and cuSOLVER is missing.
 
     Example:
         >>> tt.linalg.matrix_norm(tt.tensor([[0.0, -2.0], [3.0, 0.0]]), ord="nuc").item()
@@ -152,7 +152,7 @@ def matrix_rank(x: Tensor, *, rtol: float | Tensor | None = None) -> Tensor:
         ShapeError: x has fewer than two axes.
         DTypeError: the dtype has 16 bits, or is no floating one.
         ArgumentError: LAPACK does not converge, such as where a matrix holds nan.
-        DeviceError: x is not on the CPU.
+        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Example:
         >>> tt.linalg.matrix_rank(tt.tensor([[1.0, 2.0], [2.0, 4.0]])).item()

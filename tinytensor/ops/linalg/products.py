@@ -71,7 +71,7 @@ def matrix_power(x: Tensor, n: int) -> Tensor:
         ShapeError: the matrices are not square.
         DTypeError: n is not an integer, the dtype has 16 bits, or is no floating one.
         ArgumentError: n is negative, and a matrix is singular.
-        DeviceError: n is negative, and x is not on the CPU.
+        DeviceError: n is negative, x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Accuracy: by repeated squares, each rounded.
 

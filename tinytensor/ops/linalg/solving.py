@@ -16,6 +16,7 @@ from tinytensor.op import Op, Params, Shapes, Spec, Specs, of_matrices, register
 from tinytensor.ops.elementwise.arithmetic import add, negative, subtract
 from tinytensor.ops.linalg.checks import NO_CONVERGENCE, lapack, matrices
 from tinytensor.ops.matmul.matmul import numeric, product
+from tinytensor.ops.views.device_transfer import transfer
 from tinytensor.ops.views.manipulation import cast, detach, expand, matrix_transpose, squeeze, unsqueeze
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import broadcast_shapes
@@ -35,6 +36,7 @@ class Solve(Op):
     """The y for which a @ y = b; both have the same leading axes."""
 
     inputs = ("a", "b")
+    library = True
     vmap = together
     saves = ("a", "y?a")
 
@@ -84,10 +86,10 @@ def solve(x1: Tensor, x2: Tensor) -> Tensor:
         ShapeError: x1 is not square, the sizes differ, or the leading axes do not broadcast.
         DTypeError: the dtype has 16 bits, or is no floating one.
         ArgumentError: a matrix is singular.
-        DeviceError: the tensors are not on the CPU.
+        DeviceError: they are on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Memory: saves x1 and the result for backward.
-    Accuracy: by LU with partial pivoting, in float64.
+    Accuracy: by LU with partial pivoting, in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
 
     Example:
@@ -110,6 +112,7 @@ def solve(x1: Tensor, x2: Tensor) -> Tensor:
 @register
 class Inv(Op):
     inputs = ("x",)
+    library = True
     vmap = together
     saves = ("y",)
     flops = of_matrices(lambda m, n: 2.0 * n**3)
@@ -142,10 +145,10 @@ def inv(x: Tensor) -> Tensor:
         ShapeError: the matrices are not square.
         DTypeError: the dtype has 16 bits, or is no floating one.
         ArgumentError: a matrix is singular.
-        DeviceError: x is not on the CPU.
+        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Memory: saves the result for backward.
-    Accuracy: computed in float64.
+    Accuracy: computed in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
 
     Example:
@@ -164,6 +167,7 @@ def _pinv_each(call: Samples) -> Tensor:
 @register
 class Pinv(Op):
     inputs = ("x", "rtol")
+    library = True
     vmap = _pinv_each
     saves = ("x", "y")
     flops = of_matrices(lambda m, n: 22.0 * m * n * min(m, n))
@@ -215,10 +219,10 @@ def pinv(x: Tensor, *, rtol: float | Tensor | None = None) -> Tensor:
         ShapeError: x has fewer than two axes, or rtol does not broadcast.
         DTypeError: the dtype has 16 bits, or is no floating one.
         ArgumentError: LAPACK does not converge, such as where a matrix holds nan.
-        DeviceError: x is not on the CPU.
+        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Memory: saves x and the result for backward.
-    Accuracy: by singular values, in float64.
+    Accuracy: by singular values, in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Golub, Pereyra 1973, "The differentiation of pseudo-inverses and nonlinear
         least squares problems whose variables separate".
 
@@ -243,4 +247,4 @@ def tolerances(what: str, x: Tensor, rtol: float | Tensor | None) -> Tensor:
         return cast(detach(rtol), parts)
     if rtol is None:
         rtol = max(x.layout.shape[-2:]) * float(np.finfo(parts.name).eps)
-    return from_array(np.asarray(rtol, parts.name), parts)
+    return transfer(from_array(np.asarray(rtol, parts.name), parts), x.storage.device)

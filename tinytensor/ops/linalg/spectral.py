@@ -51,6 +51,7 @@ class Eigh(Op):
     """Eigenvalues w and, with `vectors`, eigenvectors v; reads the lower triangle of x."""
 
     inputs = ("x",)
+    library = True
     vmap = together
     outputs = ("w", "v")
     visible = 2
@@ -102,10 +103,11 @@ def eigh(x: Tensor) -> EighResult:
         ShapeError: the matrices are not square.
         DTypeError: the dtype has 16 bits, or is no floating one.
         ArgumentError: LAPACK does not converge, such as where a matrix holds nan.
-        DeviceError: x is not on the CPU.
+        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Memory: saves the results for backward.
-    Accuracy: computed in float64. The gradient of eigenvectors loses digits where eigenvalues are near.
+    Accuracy: computed in float64; on a GPU in the dtype of x. The gradient of eigenvectors loses
+        digits where eigenvalues are near.
     Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
 
     Example:
@@ -128,10 +130,10 @@ def eigvalsh(x: Tensor) -> Tensor:
         ShapeError: the matrices are not square.
         DTypeError: the dtype has 16 bits, or is no floating one.
         ArgumentError: LAPACK does not converge, such as where a matrix holds nan.
-        DeviceError: x is not on the CPU.
+        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Memory: where a gradient is needed, computes the eigenvectors and saves them.
-    Accuracy: computed in float64.
+    Accuracy: computed in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
 
     Example:
@@ -157,6 +159,7 @@ class Svd(Op):
     """Singular values s, and with `vectors` u and vh, which are square if `full`."""
 
     inputs = ("x",)
+    library = True
     vmap = together
     outputs = ("u", "s", "vh")
     visible = 3
@@ -181,7 +184,7 @@ class Svd(Op):
     @staticmethod
     def cpu(u: Array | None, s: Array, vh: Array | None, x: Array, *, full: bool, vectors: bool) -> None:
         if u is None or vh is None:
-            s[...] = lapack("svdvals", np.linalg.svdvals, x, **NO_CONVERGENCE)
+            s[...] = lapack("svdvals", lambda a: np.linalg.svd(a, compute_uv=False), x, **NO_CONVERGENCE)
         else:
             u[...], s[...], vh[...] = lapack("svd", lambda a: np.linalg.svd(a, full), x, **NO_CONVERGENCE)
 
@@ -247,11 +250,11 @@ def svd(x: Tensor, *, full_matrices: bool = True) -> SvdResult:
         ShapeError: x has fewer than two axes.
         DTypeError: the dtype has 16 bits, or is no floating one.
         ArgumentError: LAPACK does not converge, such as where a matrix holds nan.
-        DeviceError: x is not on the CPU.
+        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Memory: saves the results for backward.
-    Accuracy: computed in float64. The gradient of the vectors loses digits where singular values are near
-        each other, or near 0 in a matrix that is not square.
+    Accuracy: computed in float64; on a GPU in the dtype of x. The gradient of the vectors loses
+        digits where singular values are near each other, or near 0 in a matrix that is not square.
     Source: the gradient is that of Townsend 2016, "Differentiating the singular value decomposition".
 
     Example:
@@ -274,10 +277,10 @@ def svdvals(x: Tensor) -> Tensor:
         ShapeError: x has fewer than two axes.
         DTypeError: the dtype has 16 bits, or is no floating one.
         ArgumentError: LAPACK does not converge, such as where a matrix holds nan.
-        DeviceError: x is not on the CPU.
+        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Memory: where a gradient is needed, computes the singular vectors and saves them.
-    Accuracy: computed in float64.
+    Accuracy: computed in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Townsend 2016, "Differentiating the singular value decomposition".
 
     Example:

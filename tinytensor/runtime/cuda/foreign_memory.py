@@ -40,6 +40,36 @@ def current(runtime: Any) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def library(runtime: Any, what: str) -> Iterator[None]:
+    """Context manager for NumPy's functions on arrays of `lend`: CuPy computes them, by cuSOLVER and cuBLAS,
+    in this thread's stream.
+
+    Raises:
+        DeviceError: a graph is being captured, a library is missing, or CuPy has no such function.
+        LinAlgError: there is no result, as in NumPy.
+    """
+    runtime._refuse_in_capture(what)
+    errors = importlib.import_module("cupyx").errstate(linalg="raise")  # else matrices of NaN
+    try:
+        with runtime.current(), errors:
+            yield
+    except ImportError as error:
+        raise DeviceError(
+            f"{what}: a library of CUDA is missing on {runtime.device}",
+            why=str(error),
+            fix='pip install ".[vendor13]", or ".[vendor12]" beside the CuPy for CUDA 12; or x.to("cpu")',
+        ) from None
+    except TypeError as error:
+        if "no implementation found" not in str(error):  # NumPy's words: CuPy does not have it
+            raise
+        raise DeviceError(
+            f"{what}: CuPy {runtime.cupy.__version__} cannot compute it on {runtime.device}",
+            why=str(error),
+            fix='copy the inputs: x.to("cpu")',
+        ) from None
+
+
 def borrow(runtime: Any, obj: Any) -> Foreign:
     """Memory of an object with `__dlpack__` or `__cuda_array_interface__`, which the buffer keeps alive.
     Later work of this thread's stream runs after the work that its library has queued.

@@ -257,6 +257,7 @@ class CupyRuntime(StreamWork):
     # ---- memory shared with other libraries: functions of a runtime, as methods
 
     current = foreign_memory.current
+    library = foreign_memory.library
     borrow = foreign_memory.borrow
     lend = foreign_memory.lend
 

@@ -21,6 +21,7 @@ from typing import NoReturn, Protocol
 import numpy as np
 
 from tinytensor.device import Device, as_device
+from tinytensor.dtypes import DType
 from tinytensor.errors import KernelError
 from tinytensor.runtime.base import (
     Argument,
@@ -34,7 +35,7 @@ from tinytensor.runtime.base import (
     three_sizes,
 )
 from tinytensor.runtime.compiler import logical_processors
-from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.runtime.cpu.arrays import NUMPY, Array
 from tinytensor.runtime.emulated.guarded_memory import Arena, GuardedMemory
 from tinytensor.runtime.emulated.kernels import (
     FAST,
@@ -305,6 +306,28 @@ class EmulatedRuntime:
             library = library_of(file, packer, others)
             made = self._kernels[key] = self.kernel_class(self, file, packer, arguments, library)
             return made
+
+    @contextlib.contextmanager
+    def library(self, what: str) -> Iterator[None]:
+        """Context manager for NumPy's functions on arrays of `lend`."""
+        self._refuse_in_capture(what)
+        yield
+
+    def lend(
+        self,
+        buffer: Buffer,
+        dtype: DType,
+        shape: Sequence[int],
+        strides: Sequence[int],
+        offset: int,
+        owner: object = None,
+    ) -> Array:
+        """A NumPy array over a buffer, which may be written to."""
+        if self.watcher is not None:
+            self.watcher.written(buffer.ptr, buffer.nbytes)
+        raw = memoryview((ctypes.c_ubyte * buffer.nbytes).from_address(buffer.ptr))
+        steps = [step * dtype.itemsize for step in strides]
+        return np.ndarray(tuple(shape), NUMPY[dtype], raw, offset * dtype.itemsize, steps)
 
     def synchronize(self) -> None:
         """Do nothing: work is synchronous."""
