@@ -55,6 +55,9 @@ def more(dtype: str, device: str) -> Iterator[Callable[[], object]]:
         yield partial(tt.matmul, new(rows, inner), new(inner, columns))
         yield partial(tt.matmul, new(rows, inner), new(columns, inner).T)
         yield partial(tt.matmul, new(inner, rows).T, new(inner, columns))
+    if dtype in ("float16", "bfloat16"):
+        weights = tt.empty(8, 8, device=device, requires_grad=True)
+        yield partial(_multiply_in_16_bits, weights, dtype)
     if dtype in FLOATS:
         yield partial(tt.multinomial, new(2, 3000), 600, replacement=False)
         yield partial(_pick_many, new(50, 8).requires_grad_())
@@ -76,6 +79,11 @@ def _step_of_a_gpt(dtype: str, device: str) -> None:
     loss.backward()
     tt.optim.clip_grad_norm_(list(model.parameters()), 1.0)
     optimizer.step()
+
+
+def _multiply_in_16_bits(weights: tt.Tensor, dtype: str) -> None:
+    with tt.autocast(getattr(tt, dtype)):
+        tt.matmul(weights.detach(), weights)
 
 
 def _pick_many(x: tt.Tensor) -> None:
