@@ -7,7 +7,7 @@ and tests can say which kernels the calls leave out.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import cast
@@ -318,6 +318,16 @@ def prepare(call: Call, device: str) -> None:
     for stem, wanted in plans()[call.name].instances.items():
         for one in wanted:
             compiled(stem, units(stem)[one], device)
+
+
+def prepare_all(calls: Iterable[Call], device: str) -> None:
+    """Compile what other calls need, the instances of each file at once."""
+    found: dict[str, set[Instance]] = {}
+    for call in calls:
+        for stem, wanted in _recorded(call).instances.items():
+            found.setdefault(stem, set()).update(wanted)
+    for stem, instances in found.items():
+        compiled(stem, tuple(sorted(instances, key=str)), device)
 
 
 def watch(call: Call) -> tuple[list[Finding], Kernels]:
