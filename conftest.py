@@ -1,5 +1,6 @@
 """Rules for everything that pytest runs here, doctests included: names, time limit, no network, full size."""
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -57,6 +58,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+def pytest_collection_finish() -> None:
+    """Hide what collecting left behind, which is much, from searches for garbage or for tensors."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def all_objects() -> Iterator[None]:
+    """Let the garbage collector list tensors at the top of test files, too."""
+    gc.unfreeze()
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

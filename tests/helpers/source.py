@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,11 +37,11 @@ class Module:
         return self.path.name == "__init__.py"
 
     def functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-        return (n for n in ast.walk(self.tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+        return (n for n in statements(self.tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
 
     def lines(self) -> int:
         """Lines of the file; docstrings are not counted."""
-        holders = (n for n in ast.walk(self.tree) if isinstance(n, Definition | ast.Module))
+        holders = (n for n in statements(self.tree) if isinstance(n, Definition | ast.Module))
         return len(self.text.splitlines()) - sum(docstring_lines(node) for node in holders)
 
     def imports(self, known: set[str], *, with_types: bool = False) -> list[Import]:
@@ -67,7 +67,7 @@ class Module:
                     target, name = (inner, "") if inner in known else (base, alias.name)
                     found.append(Import(target, name, node.lineno, late))
             late = late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            todo += [(child, late) for child in ast.iter_child_nodes(node)]
+            todo += [(child, late) for child in inside(node)]
         return found
 
     def _absolute(self, node: ast.ImportFrom) -> str:
@@ -76,6 +76,20 @@ class Module:
         up = node.level - 1 if self.is_package else node.level
         parts = self.name.split(".")
         return ".".join(parts[: len(parts) - up] + ([node.module] if node.module else []))
+
+
+def inside(node: ast.AST) -> list[ast.AST]:
+    """The statements directly inside of a statement; expressions, which are most of a tree, have none."""
+    blocks = (ast.stmt, ast.excepthandler, ast.match_case)
+    return [child for child in ast.iter_child_nodes(node) if isinstance(child, blocks)]
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all statements inside of it."""
+    todo = [node]
+    while todo:
+        todo += inside(found := todo.pop())
+        yield found
 
 
 def docstring_lines(node: ast.AST) -> int:
@@ -92,17 +106,21 @@ def docstring_lines(node: ast.AST) -> int:
 
 def function_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Lines from `def` to the end; docstrings, those of inner functions too, are not counted."""
-    inner = (n for n in ast.walk(node) if isinstance(n, Definition))
+    inner = (n for n in statements(node) if isinstance(n, Definition))
     return (node.end_lineno or node.lineno) - node.lineno + 1 - sum(docstring_lines(n) for n in inner)
 
 
 def modules(*packages: str) -> list[Module]:
     """All modules of these packages, in the order of their paths."""
+    return [module for package in packages for module in _modules(package)]
+
+
+@cache
+def _modules(package: str) -> list[Module]:
     found = []
-    for package in packages:
-        for file in sorted((ROOT / package).rglob("*.py")):
-            path = file.relative_to(ROOT)
-            parts = path.with_suffix("").parts
-            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            found.append(Module(name, path, file.read_text(encoding="utf-8")))
+    for file in sorted((ROOT / package).rglob("*.py")):
+        path = file.relative_to(ROOT)
+        parts = path.with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found.append(Module(name, path, file.read_text(encoding="utf-8")))
     return found

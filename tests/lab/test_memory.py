@@ -203,6 +203,7 @@ def test_prediction_counts_a_storage_once() -> None:
 # ---- against the pool and the collector
 
 
+@pytest.mark.usefixtures("all_objects")
 def test_any_program_adds_up_to_the_byte() -> None:
     """After each of 200 random operations, and at each node, it has what pool and collector have."""
     draw = random.Random(0)
@@ -298,6 +299,7 @@ def test_only_one_ledger_at_a_time() -> None:
     assert len(failed) == 1
 
 
+@pytest.mark.usefixtures("all_objects")
 def test_threads_are_counted_together() -> None:
     def work():
         w = tt.ones(40, 40, requires_grad=True)

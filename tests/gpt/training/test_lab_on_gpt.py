@@ -76,6 +76,7 @@ def adopted():
     return sum(s.nbytes for s in gc.get_objects() if type(s) is Storage and s.buffer.base is None)
 
 
+@pytest.mark.usefixtures("all_objects")
 def test_the_ledger_is_the_pools_to_the_byte_at_every_node() -> None:
     x = tt.ones(10_000)
     graph = tt.capture(lambda: x * 2.0, device="cpu", warmup=0)  # its memory is counted apart
