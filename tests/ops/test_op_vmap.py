@@ -137,3 +137,23 @@ def test_jacobians(row: Row) -> None:
         forward = read(tt.func.jacfwd(call)(inputs[at])).reshape(y.size, -1)
         size = np.abs(found).max(initial=1.0)
         np.testing.assert_allclose(forward, found, rtol=1e-7 * row.tol, atol=1e-9 * row.tol * size)
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS if row.grad])
+def test_gradients_of_a_batch_of_cotangents(row: Row) -> None:
+    """The backward ops are batched in the gradient alone, as in `jacrev`."""
+    _, samples = drawn(row, (0,) * len(row.inputs), "float64")
+    inputs, which = samples[0], row.differentiable()
+
+    def call(*chosen: tt.Tensor) -> list[tt.Tensor]:
+        given = dict(zip(which, chosen, strict=True))
+        ys = as_tuple(row.call(*[given.get(i, x) for i, x in enumerate(inputs)]))
+        return [y for y in ys if y.dtype.is_floating]
+
+    ys, pull = tt.func.vjp(call, *[inputs[i] for i in which])
+    rng = np.random.default_rng(2)
+    cotangents = [tt.tensor(rng.uniform(-1, 1, (SIZE, *y.shape))) for y in ys]
+    wanted = [[read(g) for g in pull([c[i] for c in cotangents])] for i in range(SIZE)]
+    found = tt.func.vmap(lambda *given: pull(list(given)))(*cotangents)
+    for g, values in zip(found, zip(*wanted, strict=True), strict=True):
+        close(row, g, list(values))

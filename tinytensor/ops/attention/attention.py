@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.levels import Batched
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch.apply import apply, apply_all
@@ -113,17 +114,39 @@ def merged(value: Tensor) -> Tensor:
 def _attention_each(call: Samples) -> Any:
     if call.batched[4]:
         return one_by_one(call)  # slopes are those of heads, for the whole batch
-    size, (q, k, v, *_), mask = call.level.size, call.values(), call.xs[3]
-    B = q.layout.shape[1]
-    if call.batched[3]:
+    q, k, v = [merged(x) for x in call.values()[:3]]
+    return _parted(call, scaled_dot_product_attention(q, k, v, **_options(call, 3)))
+
+
+def _attention_backward_each(call: Samples) -> Any:
+    """By the gradient of all samples as one batch: what the op has saved does not fit together."""
+    if call.batched[5] or any([isinstance(x, Batched) for x in call.xs]):
+        return one_by_one(call)
+    grad, q, k, v = [merged(x) for x in call.values()[:4]]
+    H = q.layout.shape[1]
+    options = _options(call, 4)
+
+    def plain(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor]:
+        return (scaled_dot_product_attention(q, k, v, **options),)
+
+    inputs = (q, for_all_heads(k, H), for_all_heads(v, H))
+    return [_parted(call, dx) for dx in partial_vjp(plain, inputs, (grad,), (True, True, True))]
+
+
+def _options(call: Samples, at: int) -> dict[str, Any]:
+    """The options of attention for all samples as one batch; input `at` is the mask, the next the slopes."""
+    size, mask, B = call.level.size, call.xs[at], call.given[0].layout.shape[0]
+    if call.batched[at]:
         mask = merged(expand(mask, (size, B, *mask.layout.shape[2:])))
     elif mask is not None and mask.layout.shape[0] > 1:
         mask = merged(lifted(mask, call.level))
     given = {name: call.params[name] for name in ("causal", "scale", "window")}
-    y = scaled_dot_product_attention(
-        merged(q), merged(k), merged(v), mask=mask, slopes=call.given[4], **given
-    )
-    return reshape(y, (size, B, *y.layout.shape[1:]))
+    return {"mask": mask, "slopes": call.given[at + 1], **given}
+
+
+def _parted(call: Samples, y: Tensor) -> Tensor:
+    """(samples * B, …) as (samples, B, …)."""
+    return reshape(y, (call.level.size, -1, *y.layout.shape[1:]))
 
 
 @register
@@ -221,6 +244,7 @@ class AttentionBackward(Op):
     """
 
     inputs = ("grad", "q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
+    vmap = _attention_backward_each
     jvp = through(lambda *xs, **given: _attention_backward(*xs, **given))
     rows = ("grad", "q", "k", "v")
     outputs = ("dq", "dk", "dv")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.levels import Batched
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples
+from tinytensor.dispatch.batching import Samples, one_by_one
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.errors import ShapeError
@@ -87,6 +88,19 @@ def _self_attention_each(call: Samples) -> Any:
     (qkv,), size = call.xs, call.level.size
     y = causal_self_attention(merged(qkv), call.params["n_head"])
     return reshape(y, (size, -1, *y.layout.shape[1:]))
+
+
+def _self_attention_backward_each(call: Samples) -> Any:
+    """By the gradient of all samples as one batch: what the op has saved does not fit together."""
+    if any([isinstance(x, Batched) for x in call.xs]):
+        return one_by_one(call)
+    grad, qkv = [merged(x) for x in call.values()[:2]]
+
+    def plain(qkv: Tensor) -> tuple[Tensor]:
+        return (causal_self_attention(qkv, call.params["n_head"]),)
+
+    (dqkv,) = partial_vjp(plain, (qkv,), (grad,), (True,))
+    return reshape(dqkv, (call.level.size, -1, *dqkv.layout.shape[1:]))
 
 
 @register
@@ -171,6 +185,7 @@ class CausalSelfAttentionBackward(Op):
     """
 
     inputs = ("grad", "qkv", "y", "kept", "inv", "lse")
+    vmap = _self_attention_backward_each
     jvp = through(lambda grad, qkv, **given: _packed_backward(grad, qkv, **given))
     rows = ("grad", "qkv")
     outputs = ("dqkv",)

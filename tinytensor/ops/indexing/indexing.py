@@ -23,7 +23,7 @@ from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import write_each
+from tinytensor.dispatch.batching import Samples, lifted, write_each
 from tinytensor.dispatch.checks import common_device
 from tinytensor.dispatch.launch import (
     BLOCK,
@@ -48,12 +48,15 @@ from tinytensor.ops.indexing.selection import (
     pick,
     picked_at,
     picked_first,
+    picks_in_front,
     place_steps,
+    places_of_samples,
     places_on,
     rest_steps,
     select,
     selected_axes,
     selection,
+    with_samples,
 )
 from tinytensor.ops.inplace import (
     apart_from,
@@ -76,11 +79,23 @@ Axes = tuple[int, ...]
 # ---- put: the last write wins -----------------------------------------------------------------------------
 
 
+def _put_each(call: Samples) -> Any:
+    """The samples are one more indexed axis."""
+    call.infer()
+    x, value, places = call.given
+    axes, k = call.params["axes"], len(places.layout.shape)
+    shape, at = selection(x.layout.shape, axes, places.layout.shape)
+    value = picks_in_front(broadcast_to(value, shape), at, k)
+    places = places_of_samples(call, 2, prod([x.layout.shape[a] for a in axes]))
+    return call.run(lifted(x, call.level), lifted(value, call.level), places, axes=with_samples(axes))
+
+
 @register
 class Put(Op):
     """A copy of x with value written at flat indices; of repeated indices the last write wins."""
 
     inputs = ("x", "value", "places")
+    vmap = _put_each
     saves = ("places",)
     raw = True
     dense = ("places",)
@@ -125,11 +140,18 @@ def _note_put(y: Array | View) -> None:
         copies.note("", "memory", y.nbytes, "backward may need x as it was before the write")
 
 
+def _kept_each(call: Samples) -> Any:
+    """Each sample has flat indices of its own."""
+    n = call.params["size"]
+    return call.run(places_of_samples(call, 0, n), size=call.level.size * n)
+
+
 @register
 class Kept(Op):
     """Whether each write is the last one to its flat index."""
 
     inputs = ("places",)
+    vmap = _kept_each
     dense = ("places",)
     flops = 0.0
 

@@ -7,7 +7,8 @@ a device one bit per element, and the counts. So neither selection nor gradient 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import Samples
 from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, dense, index_type, view_of
 from tinytensor.dispatch.record import edge_of
@@ -28,7 +30,8 @@ from tinytensor.kernels.rows import reshaped
 from tinytensor.kernels.walk import walk
 from tinytensor.layout import Layout
 from tinytensor.op import Op, Spec, Specs, per_input, register
-from tinytensor.ops.indexing.selection import note_picked
+from tinytensor.ops.indexing.selection import note_picked, select, select_transpose
+from tinytensor.ops.views.manipulation import reshape
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.graph import refuse
@@ -86,12 +89,18 @@ def true_places(mask: Tensor) -> Tensor:
     if device is cpu:
         refuse(_BY_DATA)
         return from_array(np.flatnonzero(arr(mask)).astype(np.int64, copy=False), int64)
-    bits, starts, count = marks_of(mask)
-    places = empty((count,), int64, device=device)
-    if starts is not None and count:
-        launch = Launch(runtime_of(device), "mask_select")
+    return _marked_places(*marks_of(mask), n)
+
+
+def _marked_places(bits: Tensor, starts: Tensor | None, count: int, n: int) -> Tensor:
+    """Flat indices of the marked ones of n elements."""
+    if starts is None:
+        return from_array(np.flatnonzero(arr(bits)).astype(np.int64, copy=False), int64)
+    places = empty((count,), int64, device=bits.storage.device)
+    if count:
+        launch = Launch(runtime_of(bits.storage.device), "mask_select")
         args = (view_of(places), view_of(starts), view_of(bits), n)
-        kind = index_type(view_of(mask))
+        kind = "int" if n < 1 << 31 else "long long"
         launch("nonzero_write", kind, grid=-(-n // _STRETCH), block=BLOCK, args=args)
     return places
 
@@ -122,11 +131,22 @@ def _marked(bits: Array) -> Array:
     return np.flatnonzero(bits if bits.dtype == bool else np.unpackbits(bits, bitorder="little"))
 
 
+def _compress_each(call: Samples) -> Any:
+    """By flat indices of the marked elements, which all samples share: nobody can read a mask of one."""
+    x, bits, starts = call.xs
+    size, shape, count = call.level.size, call.params["shape"], call.params["count"]
+    places = _marked_places(bits, starts, count, prod(shape))
+    if call.op is Compress:
+        return select(reshape(x, (size, prod(shape))), places, (1,))
+    return reshape(select_transpose(x, places, (1,), (size, prod(shape))), (size, *shape))
+
+
 @register
 class Compress(Op):
     """The elements of x that are marked, in row-major order."""
 
     inputs = ("x", "bits", "starts")
+    vmap = _compress_each
     jvp = same_op
     saves = ("bits", "starts")
     raw = True
@@ -162,6 +182,7 @@ class CompressTranspose(Op):
     """Zeros with the elements of grad at the marked positions: the adjoint of `Compress`."""
 
     inputs = ("grad", "bits", "starts")
+    vmap = _compress_each
     jvp = same_op
     saves = ("bits", "starts")
     dense = ("grad",)

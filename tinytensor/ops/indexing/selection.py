@@ -18,7 +18,15 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples, aligned, broadcasting, moved, one_by_one, shifted
+from tinytensor.dispatch.batching import (
+    Samples,
+    aligned,
+    broadcasting,
+    lifted,
+    lowered,
+    moved,
+    shifted,
+)
 from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dispatch.transfer import constant
@@ -30,6 +38,8 @@ from tinytensor.kernels.walk import axes as axes_struct
 from tinytensor.kernels.walk import walk
 from tinytensor.layout import Layout, contiguous_strides
 from tinytensor.op import Op, Spec, Specs, per_input, register
+from tinytensor.ops.elementwise.arithmetic import add
+from tinytensor.ops.views.manipulation import permute, reshape
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape, broadcast_shapes
 from tinytensor.tensor import Tensor
@@ -180,10 +190,46 @@ def picked_first(y: Array, at: int, n: int) -> Array:
     return y if at == 0 else np.moveaxis(y, range(at, at + n), range(n))
 
 
-def _shared_places(call: Samples) -> Any:
-    """The rule of a selection, or its adjoint, if all samples share the places."""
+def places_of_samples(call: Samples, at: int, n: int) -> Tensor:
+    """Input `at` of a call, flat indices below n in each sample, as flat indices below the number of samples
+    times n.
+    """
+    places = lifted(call.given[at], call.level)
+    starts = constant(np.arange(call.level.size) * n, int64, places.storage.device)
+    return add(places, reshape(starts, (-1, *(1,) * (len(places.layout.shape) - 1))))
+
+
+def with_samples(axes: Axes) -> Axes:
+    """The axes of a sample and, in front, that of the samples."""
+    return (0, *[a + 1 for a in axes])
+
+
+def picks_in_front(x: Tensor, at: int, n: int, *, back: bool = False) -> Tensor:
+    """`picked_first` of a tensor; or `back`: its inverse."""
+    order = list(range(len(x.layout.shape)))
+    order = [*order[at : at + n], *order[:at], *order[at + n :]]
+    if back:
+        order = [order.index(a) for a in range(len(order))]
+    return permute(x, tuple(order))
+
+
+def _own_places(call: Samples) -> Any:
+    """The rule of a selection, or its adjoint, if each sample has places: the samples are an indexed axis."""
+    x, axes, shape = call.given[0], call.params["axes"], call.params["shape_in"]
+    k, at = len(call.given[1].layout.shape), picked_at(axes)
+    places = places_of_samples(call, 1, prod([shape[a] for a in axes]))
+    given = {"axes": with_samples(axes), "shape_in": (call.level.size, *shape)}
+    if call.op is SelectTranspose:
+        return call.run(lifted(picks_in_front(x, at, k), call.level), places, **given)
+    found = lowered(call.run(lifted(x, call.level), places, **given), call.level)
+    return lifted(picks_in_front(found, at, k, back=True), call.level)
+
+
+def _select_each(call: Samples) -> Any:
+    """The rule of a selection, or its adjoint."""
+    call.infer()
     if call.batched[1]:
-        return one_by_one(call)
+        return _own_places(call)
     (x, places), axes = call.xs, call.params["axes"]
     k = len(places.layout.shape)
     apart = axes != tuple(range(axes[0], axes[0] + len(axes)))  # then the picked axes come first
@@ -198,7 +244,7 @@ class Select(Op):
     """The elements of x at flat indices of the given axes."""
 
     inputs = ("x", "places")
-    vmap = _shared_places
+    vmap = _select_each
     jvp = same_op
     saves = ("places",)
     raw = True
@@ -330,7 +376,7 @@ class SelectTranspose(Op):
     """Deterministic scatter-add into zeros of x's shape, the adjoint of `Select`: adds in a fixed order."""
 
     inputs = ("grad", "places")
-    vmap = _shared_places
+    vmap = _select_each
     jvp = same_op
     saves = ("places",)
     dense = ("grad", "places")

@@ -19,7 +19,8 @@ from tinytensor.dtypes import accumulator, float64
 from tinytensor.errors import ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, one_block, team
 from tinytensor.op import Op, Spec, Specs, register
-from tinytensor.ops.elementwise.arithmetic import multiply, subtract
+from tinytensor.ops.elementwise.arithmetic import divide, multiply, subtract
+from tinytensor.ops.elementwise.comparison import not_equal
 from tinytensor.ops.elementwise.exponential import softplus
 from tinytensor.ops.nn.class_targets import (
     check_integers,
@@ -29,6 +30,7 @@ from tinytensor.ops.nn.class_targets import (
     reduced,
 )
 from tinytensor.ops.reductions.reduction import mean, sum
+from tinytensor.ops.views.manipulation import cast, expand, reshape
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape
 from tinytensor.tensor import Tensor
@@ -125,9 +127,22 @@ class NllLoss(Op):
         return apply(NllLossBackward, grads[0], saved.targets, **params), None
 
 
+def _nll_backward_each(call: Samples) -> Any:
+    """By the gradients of single losses: a mean divides them by the number of targets of its sample."""
+    if call.params["reduction"] == "none":
+        return together(call)
+    grad, targets = call.given
+    if call.params["reduction"] == "mean":
+        counted = not_equal(targets, call.params["ignore_index"])
+        grad = divide(grad, sum(cast(counted, grad.storage.dtype)))
+    grads = expand(reshape(grad, (1,) * len(targets.layout.shape)), targets.layout.shape)
+    return lifted(apply(NllLossBackward, grads, targets, **{**call.params, "reduction": "none"}), call.level)
+
+
 @register
 class NllLossBackward(Op):
     inputs = ("grad", "targets")
+    vmap = _nll_backward_each
     outputs = ("dlog_probs",)
     saves = ("targets",)
     dense = ("grad",)

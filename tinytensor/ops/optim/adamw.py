@@ -21,6 +21,7 @@ from tinytensor.config import config
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply, apply_all
+from tinytensor.dispatch.batching import composed
 from tinytensor.dispatch.checks import common_device, floating
 from tinytensor.dispatch.cpu import do
 from tinytensor.dispatch.launch import Launch, View, blocks_for, launch_for, view_of
@@ -33,9 +34,10 @@ from tinytensor.kernels.rows import flat_blocks, need_tensors, one_block, reshap
 from tinytensor.layout import Layout
 from tinytensor.op import Op, Spec, Specs, per_input, register
 from tinytensor.ops.elementwise.arithmetic import add, multiply
-from tinytensor.ops.elementwise.power import sqrt
+from tinytensor.ops.elementwise.power import sqrt, square
 from tinytensor.ops.inplace import store
 from tinytensor.ops.optim.multi_tensor import CHUNK, addresses, by_dtype, table_of
+from tinytensor.ops.reductions import reduction
 from tinytensor.ops.views.manipulation import cast, copied
 from tinytensor.runtime.cpu.arrays import Array, check_writeable, scratch, silent
 from tinytensor.runtime.cpu.graph import capturing, graphs
@@ -428,6 +430,7 @@ class SumOfSquares(Op):
     """Sum of squares of all elements, in float32 or wider."""
 
     inputs = ("x",)
+    vmap = composed(lambda x: reduction.sum(square(cast(x, accumulator(x.storage.dtype)))))
     saves = ("x",)
     dense = ("x",)
     flops = per_input(2.0)

@@ -11,17 +11,28 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.device import Device
 from tinytensor.dispatch.apply import apply, apply_all
-from tinytensor.dispatch.batching import together
+from tinytensor.dispatch.batching import composed, together
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dispatch.transfer import constant, values
 from tinytensor.dtypes import DType, float32, int64, promote
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.kernels.sorting import launch_sort
 from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.elementwise.arithmetic import add, minimum, subtract
+from tinytensor.ops.elementwise.comparison import (
+    isnan,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    where,
+)
 from tinytensor.ops.indexing.gather_along import gather_transpose
+from tinytensor.ops.indexing.gathering import gather
 from tinytensor.ops.indexing.index_keys import as_index
 from tinytensor.ops.indexing.selection import pick
-from tinytensor.ops.views.manipulation import cast, detach
+from tinytensor.ops.views.manipulation import cast, detach, reshape
 from tinytensor.runtime.cpu.arrays import Array, copy_into
 from tinytensor.shapes import Shape, as_int, normalize_axis
 from tinytensor.tensor import Tensor
@@ -206,9 +217,24 @@ class Topk(Op):
         return (None if grads[0] is None else _put_back(grads[0], saved.indices, axis, shape),)
 
 
+def _by_bisection(x1: Tensor, x2: Tensor, *, side: Literal["left", "right"]) -> Tensor:
+    """searchsorted by other ops: the places grow by powers of two."""
+    (n,), flat = x1.layout.shape, reshape(x2, (-1,))
+    places = constant(np.zeros(flat.layout.shape, np.int64), int64, flat.storage.device)
+    for step in [1 << i for i in reversed(range(n.bit_length()))]:
+        further = add(places, step)
+        last = gather(x1, subtract(minimum(further, n), 1), 0)
+        precedes = less(last, flat) if side == "left" else less_equal(last, flat)
+        unlike = logical_and(isnan(flat), logical_not(isnan(last))) if side == "left" else isnan(flat)
+        precedes = logical_or(precedes, unlike)  # nan is the largest number
+        places = where(logical_and(less_equal(further, n), precedes), further, places)
+    return reshape(places, x2.layout.shape)
+
+
 @register
 class Searchsorted(Op):
     inputs = ("x1", "x2")
+    vmap = composed(_by_bisection)
     outputs = ("places",)
     dense = ("x1", "x2")
     flops = 0.0
