@@ -52,7 +52,7 @@ def run(
     scratch: list[Any] = []  # storages of float32 copies: from the pool, whose pages are in memory
     if issubclass(op, Elementwise) and dtype is not None:
         arrays = arrays_of(op, ins, dtype)
-    elif any([x is not None and x.storage.dtype.narrow for x in ins]):
+    elif any([t is not None and t.storage.dtype.narrow for t in (*outs, *ins)]):
         if _ran_as_stored(op, outs, ins, arrays, params):
             return
         arrays = [_wide(op, x, scratch) for x in ins]
@@ -189,7 +189,7 @@ def _ran_as_stored(
     """Run the C++ kernel for stored bfloat16; False if it does not handle the case."""
     if config.host_kernels == "off" or op.host_bf16 is None:
         return False
-    if any([x is not None and x.storage.dtype is float16 for x in ins]):
+    if any([t is not None and t.storage.dtype is float16 for t in (*outs, *ins)]):
         return False
     places = [None if t is None else arr(t) for t in outs]
     if config.debug:

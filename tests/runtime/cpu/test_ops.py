@@ -317,7 +317,10 @@ def test_bfloat16_has_the_bits_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None
     assert back[0] == back[1]
 
 
-@pytest.mark.parametrize("name", ["gelu", "causal_self_attention", "attention", "attention_causal"])
+STORED = ["gelu", "causal_self_attention", "attention", "attention_causal", "layer_norm", "rms_norm"]
+
+
+@pytest.mark.parametrize("name", STORED)
 @pytest.mark.parametrize("rows", [700, 3])  # few queries are computed one by one
 def test_kernels_of_bfloat16_round_those_of_float32(
     name: str, rows: int, monkeypatch: pytest.MonkeyPatch
@@ -329,8 +332,9 @@ def test_kernels_of_bfloat16_round_those_of_float32(
     ]
 
     def results() -> list[Any]:
-        xs = [tt.tensor(x).astype(tt.bfloat16).requires_grad_() for x in inputs]
-        y = call(*xs)
+        mixed = {"dtype": tt.bfloat16} if "norm" in name else {}  # norms read float32
+        xs = [tt.tensor(x).astype(tt.float32 if mixed else tt.bfloat16).requires_grad_() for x in inputs]
+        y = call(*xs, **mixed)
         grad = tt.tensor(normal(*y.shape, seed=9)).astype(tt.bfloat16)
         return [t.tolist() for t in (y, *tt.grad([y], xs, [grad]))]
 
@@ -343,4 +347,7 @@ def test_kernels_of_bfloat16_round_those_of_float32(
     for each in ops:
         monkeypatch.setattr(each, "host_bf16", None)
     assert ops
-    assert results() == stored
+    if "norm" in name:  # the compiler contracts sums of products in other places
+        agree([np.array(t) for t in results()], [np.array(t) for t in stored])
+    else:
+        assert results() == stored

@@ -1,18 +1,23 @@
 // C++ layer norm over rows, forward and backward. Formulas and names are those of ops/nn/layer_norm.py.
-#include "array.h"
+// The result of forward and the gradient of backward may be bfloat16.
+#include "bfloat16.h"
 #include "rows.h"
 #include <math.h>
 
-HOST_KERNEL bool layer_norm_forward(Array y, Array mean, Array rstd, Array x, Array weight, Array bias,
-                                    double eps) {
-    if (!dense<float>(y, mean, rstd, x, weight, bias)) return false;
+namespace {
+
+template <class T>
+bool forward(const Array& y, const Array& mean, const Array& rstd, const Array& x, const Array& weight,
+             const Array& bias, double eps) {
+    if (!dense<T>(y) || !dense<float>(mean, rstd, x, weight, bias)) return false;
     Index width = x.shape(-1), rows = width ? x.size() / width : 0;
     float *means = mean.data_or_null<float>(), *rstds = rstd.data_or_null<float>();
     const float *w = weight.data_or_null<float>(), *b = bias.data_or_null<float>();
     auto some = [&](Index row, auto number) {
         constexpr int R = number.value;
         const float* in = x.data<float>() + row * width;
-        float *out = y.data<float>() + row * width, m[R], s[R];
+        T* out = y.data<T>() + row * width;
+        float m[R], s[R];
         Floats sum[R] = {}, square[R] = {};
         each_vector(width, [&](Index i, auto lanes) {
             for (int r = 0; r < R; r++)
@@ -41,9 +46,10 @@ HOST_KERNEL bool layer_norm_forward(Array y, Array mean, Array rstd, Array x, Ar
     return true;
 }
 
-HOST_KERNEL bool layer_norm_backward(Array dx, Array dweight, Array dbias, Array grad, Array x, Array weight,
-                                     Array mean, Array rstd) {
-    if (!dense<float>(dx, dweight, dbias, grad, x, weight, mean, rstd)) return false;
+template <class T>
+bool backward(const Array& dx, const Array& dweight, const Array& dbias, const Array& grad,
+              const Array& x, const Array& weight, const Array& mean, const Array& rstd) {
+    if (!dense<T>(grad) || !dense<float>(dx, dweight, dbias, x, weight, mean, rstd)) return false;
     Index width = x.shape(-1), rows = width ? x.size() / width : 0;
     float* d = dx.data_or_null<float>();
     const float* w = weight.data_or_null<float>();
@@ -52,7 +58,8 @@ HOST_KERNEL bool layer_norm_backward(Array dx, Array dweight, Array dbias, Array
     if (!weights || !biases) return false;
     auto some = [&](Index row, auto number) {
         constexpr int R = number.value;
-        const float *g = grad.data<float>() + row * width, *in = x.data<float>() + row * width;
+        const T* g = grad.data<T>() + row * width;
+        const float* in = x.data<float>() + row * width;
         const float *m = mean.data<float>() + row, *s = rstd.data<float>() + row;
         float *to_weight = weights.of(row), *to_bias = biases.of(row), flat[R], slope[R];
         Floats flats[R] = {}, slopes[R] = {};
@@ -84,4 +91,18 @@ HOST_KERNEL bool layer_norm_backward(Array dx, Array dweight, Array dbias, Array
     weights.add_up();
     biases.add_up();
     return true;
+}
+
+}  // namespace
+
+HOST_KERNEL bool layer_norm_forward(Array y, Array mean, Array rstd, Array x, Array weight, Array bias,
+                                    double eps) {
+    return y.is<Bf16>() ? forward<Bf16>(y, mean, rstd, x, weight, bias, eps)
+                        : forward<float>(y, mean, rstd, x, weight, bias, eps);
+}
+
+HOST_KERNEL bool layer_norm_backward(Array dx, Array dweight, Array dbias, Array grad, Array x, Array weight,
+                                     Array mean, Array rstd) {
+    return grad.is<Bf16>() ? backward<Bf16>(dx, dweight, dbias, grad, x, weight, mean, rstd)
+                           : backward<float>(dx, dweight, dbias, grad, x, weight, mean, rstd);
 }

@@ -1,17 +1,22 @@
 // C++ RMS norm over rows, forward and backward. Formulas and names are those of ops/nn/rms_norm.py.
-#include "array.h"
+// The result of forward and the gradient of backward may be bfloat16.
+#include "bfloat16.h"
 #include "rows.h"
 #include <math.h>
 
-HOST_KERNEL bool rms_norm_forward(Array y, Array rrms, Array x, Array weight, double eps) {
-    if (!dense<float>(y, rrms, x, weight)) return false;
+namespace {
+
+template <class T>
+bool forward(const Array& y, const Array& rrms, const Array& x, const Array& weight, double eps) {
+    if (!dense<T>(y) || !dense<float>(rrms, x, weight)) return false;
     Index width = x.shape(-1), rows = width ? x.size() / width : 0;
     float* kept = rrms.data_or_null<float>();
     const float* w = weight.data_or_null<float>();
     auto some = [&](Index row, auto number) {
         constexpr int R = number.value;
         const float* in = x.data<float>() + row * width;
-        float *out = y.data<float>() + row * width, s[R];
+        T* out = y.data<T>() + row * width;
+        float s[R];
         Floats square[R] = {};
         each_vector(width, [&](Index i, auto lanes) {
             for (int r = 0; r < R; r++) {
@@ -33,8 +38,10 @@ HOST_KERNEL bool rms_norm_forward(Array y, Array rrms, Array x, Array weight, do
     return true;
 }
 
-HOST_KERNEL bool rms_norm_backward(Array dx, Array dweight, Array grad, Array x, Array weight, Array rrms) {
-    if (!dense<float>(dx, dweight, grad, x, weight, rrms)) return false;
+template <class T>
+bool backward(const Array& dx, const Array& dweight, const Array& grad, const Array& x,
+              const Array& weight, const Array& rrms) {
+    if (!dense<T>(grad) || !dense<float>(dx, dweight, x, weight, rrms)) return false;
     Index width = x.shape(-1), rows = width ? x.size() / width : 0;
     float* d = dx.data_or_null<float>();
     const float* w = weight.data_or_null<float>();
@@ -42,7 +49,8 @@ HOST_KERNEL bool rms_norm_backward(Array dx, Array dweight, Array grad, Array x,
     if (!weights) return false;
     auto some = [&](Index row, auto number) {
         constexpr int R = number.value;
-        const float *g = grad.data<float>() + row * width, *in = x.data<float>() + row * width;
+        const T* g = grad.data<T>() + row * width;
+        const float* in = x.data<float>() + row * width;
         const float* s = rrms.data<float>() + row;
         float *to_weight = weights.of(row), slope[R];
         Floats slopes[R] = {};
@@ -66,4 +74,15 @@ HOST_KERNEL bool rms_norm_backward(Array dx, Array dweight, Array grad, Array x,
     parallel_for(rows, weights.grain, [&](Index begin, Index end) { by_fours(begin, end, some); });
     weights.add_up();
     return true;
+}
+
+}  // namespace
+
+HOST_KERNEL bool rms_norm_forward(Array y, Array rrms, Array x, Array weight, double eps) {
+    return y.is<Bf16>() ? forward<Bf16>(y, rrms, x, weight, eps) : forward<float>(y, rrms, x, weight, eps);
+}
+
+HOST_KERNEL bool rms_norm_backward(Array dx, Array dweight, Array grad, Array x, Array weight, Array rrms) {
+    return grad.is<Bf16>() ? backward<Bf16>(dx, dweight, grad, x, weight, rrms)
+                           : backward<float>(dx, dweight, grad, x, weight, rrms);
 }

@@ -137,6 +137,8 @@ class LayerNorm(Op):
     ) -> bool:
         return kernels.layer_norm_forward(y, mean, rstd, x, weight, bias, eps)
 
+    host_bf16 = host
+
     @staticmethod
     def cuda(
         launch: Launch,
@@ -240,6 +242,8 @@ class LayerNormBackward(Op):
         wanted: Needs,
     ) -> bool:
         return kernels.layer_norm_backward(dx, dweight, dbias, grad, x, weight, mean, rstd)
+
+    host_bf16 = host
 
     @staticmethod
     def cuda(

@@ -100,6 +100,8 @@ class RmsNorm(Op):
     ) -> bool:
         return kernels.rms_norm_forward(y, rrms, x, weight, eps)
 
+    host_bf16 = host
+
     @staticmethod
     def cuda(
         launch: Launch,
@@ -184,6 +186,8 @@ class RmsNormBackward(Op):
         wanted: Needs,
     ) -> bool:
         return kernels.rms_norm_backward(dx, dweight, grad, x, weight, rrms)
+
+    host_bf16 = host
 
     @staticmethod
     def cuda(
