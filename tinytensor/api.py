@@ -62,6 +62,7 @@ from tinytensor.ops.matmul.convolution import *
 from tinytensor.ops.matmul.einsum import *
 from tinytensor.ops.matmul.linear_gelu import *
 from tinytensor.ops.matmul.matmul import *
+from tinytensor.ops.nn.add_norm import *
 from tinytensor.ops.nn.cross_entropy import *
 from tinytensor.ops.nn.dropout import *
 from tinytensor.ops.nn.embedding import *

@@ -162,7 +162,7 @@ FAMILIES = (
     ("casts", r"elementwise_\w+<Cast, |cast_many|copy_"),
     ("elementwise", r"elementwise_"),
     ("dropout", r"dropout_"),
-    ("norms", r"layer_norm|rms_norm"),
+    ("norms", r"layer_norm|rms_norm|add_norm"),
     ("softmax and loss", r"softmax|cross_entropy|nll_"),
     ("embedding", r"embedding_|region_add"),
     ("optimizer and clipping", r"adamw|sum_of_squares|scale_many"),

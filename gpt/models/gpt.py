@@ -63,8 +63,12 @@ class Block(nn.Module):
 
     def forward(self, x_BTC: tt.Tensor, cache: KVCache | None = None, layer: int = 0) -> tt.Tensor:
         """(B, T, C) → (B, T, C)."""
-        x_BTC = self.add(x_BTC, self.ln_1, self.attn, cache, layer)
-        return self.add(x_BTC, self.ln_2, self.mlp)
+        if not self.pre_norm:
+            return self.add(self.add(x_BTC, self.ln_1, self.attn, cache, layer), self.ln_2, self.mlp)
+        y_BTC = self.attn(self.ln_1(x_BTC), cache, layer)
+        x_BTC, h_BTC = self.ln_2.add(x_BTC, y_BTC)  # x + y, and its norm
+        z_BTC: tt.Tensor = x_BTC + self.mlp(h_BTC)
+        return z_BTC
 
     def add(self, x_BTC: tt.Tensor, norm: nn.Module, part: nn.Module, *more: Any) -> tt.Tensor:
         """Residual connection around a sublayer with its norm, (B, T, C); `more` goes to the sublayer."""

@@ -79,3 +79,59 @@ def test_dtypes_of_autocast() -> None:
         assert tt.get_autocast_dtype("cpu") is tt.get_autocast_dtype(tt.Device("emulated")) is tt.float16
         with tt.autocast(enabled=False):
             assert tt.get_autocast_dtype("cpu") is None
+
+
+# ---- a sum and its norm ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["cpu", "emulated", "checked"])
+@pytest.mark.parametrize("width", [24, 130, 768])  # rows of whole vectors, or not
+@pytest.mark.parametrize("dtype", [tt.float32, tt.bfloat16], ids=str)
+@pytest.mark.parametrize("rms", [False, True])
+def test_a_sum_and_its_norm_are_those_of_two_ops(rms: bool, dtype: tt.DType, width: int, place: str) -> None:
+    found = []
+    for fused in (True, False):
+        x, *vectors = leaves(width, place, rms)
+        y = tt.tensor(drawn(2, 5, width, seed=7), device=place).astype(dtype).detach().requires_grad_(True)
+        if fused:
+            total, normed = (tt.add_rms_norm if rms else tt.add_layer_norm)(x, y, *vectors, eps=1e-4)
+        else:
+            total = x + y
+            normed = (tt.rms_norm if rms else tt.layer_norm)(total, *vectors, eps=1e-4, dtype=dtype)
+        assert (total.dtype, normed.dtype) == (tt.float32, dtype)
+        slopes = [tt.tensor(drawn(2, 5, width, seed=i), device=place) for i in (8, 9)]
+        outs = [(total, slopes[0]), (normed, slopes[1].astype(dtype))]
+        given = [x, y, *vectors]
+        for used in (outs, outs[:1], outs[1:]):  # both results reach the loss, or one
+            roots, grads = zip(*used, strict=True)
+            wanted = tt.grad(list(roots), given, list(grads), retain_graph=True, allow_unused=True)
+            found.append([total, normed, *[g for g in wanted if g is not None]])
+    for one, two in zip(found[:3], found[3:], strict=True):
+        for a, b in zip(one, two, strict=True):
+            assert a.dtype is b.dtype
+            bound = 2**-7 if a.dtype is tt.bfloat16 else 1e-5
+            a, b = [t.detach().cpu().astype(tt.float32).numpy() for t in (a, b)]
+            np.testing.assert_allclose(a, b, rtol=bound, atol=bound * 0.5)
+
+
+def test_launches_of_a_sum_and_its_norm() -> None:
+    x, *vectors = leaves(768, "emulated", False)
+    y = tt.tensor(drawn(2, 5, 768), device="emulated").astype(tt.bfloat16).detach().requires_grad_(True)
+    results: list[tt.Tensor] = []
+    assert launches(lambda: results.extend(tt.add_layer_norm(x, y, *vectors))) == 1
+    total, normed = results
+    slopes = [tt.ones_like(total.detach()), tt.ones_like(normed.detach())]
+    backward = lambda: tt.grad([total, normed], [x, y, *vectors], slopes)  # noqa: E731
+    assert launches(backward) == 2  # rows, and the columns of their sums
+
+
+def test_other_dtypes_and_shapes_are_two_ops() -> None:
+    x = tt.ones(3, 4, dtype=tt.bfloat16)
+    total, normed = tt.add_layer_norm(x, tt.ones(4))
+    assert (total.shape, total.dtype, normed.dtype) == ((3, 4), tt.float32, tt.float32)
+    total, normed = tt.add_layer_norm(x, x)
+    assert (total.dtype, normed.dtype) == (tt.bfloat16, tt.bfloat16)
+    with pytest.raises(tt.ShapeError, match="add"):
+        tt.add_layer_norm(tt.ones(3, 4), tt.ones(3, 5))
+    with pytest.raises(tt.ShapeError, match="add_rms_norm"):
+        tt.add_rms_norm(tt.ones(3, 4), tt.ones(3, 4), tt.ones(5))

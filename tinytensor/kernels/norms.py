@@ -7,6 +7,7 @@ from math import prod
 from tinytensor.dispatch.launch import Launch, View, blocks_for, elementwise, write
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.kernels.rows import held, team
+from tinytensor.runtime.base import Argument
 
 
 def forward(
@@ -39,17 +40,22 @@ def forward(
     vectors, threads = whole_rows(width, dtype, out, x, weight, bias, y, total)
     if vectors:
         block, types = (threads, 8 if threads == 32 else 1), (dtype, out.dtype, vectors, threads)
-        args = (out, mean, scale, total, x, y, weight, bias, count, *numbers)
-        grid = blocks_for(count, block[1])
-        launch(f"{kernel}_forward_of_whole_rows", *types, grid=grid, block=block, args=args, file=kernel)
+        grid, rest = blocks_for(count, block[1]), (weight, bias, count, *numbers)
+        if y is None:
+            args: tuple[Argument, ...] = (out, mean, scale, x, *rest)
+            name = f"{kernel}_forward_of_whole_rows"
+            launch(name, *types, grid=grid, block=block, args=args, file=kernel)
+        else:
+            args, centered = (out, mean, scale, total, x, y, *rest), kernel == "layer_norm"
+            launch("add_norm_forward", *types, centered, grid=grid, block=block, args=args, file="add_norm")
         return
     if y is not None and total is not None:
         elementwise(launch.runtime, "arithmetic", "Add", total, (x, y), y.dtype, dtype)
         x = total
     block = team(width, dtype)
-    rest = (out, mean, scale, x, weight, bias, count, *numbers)
+    args = (out, mean, scale, x, weight, bias, count, *numbers)
     grid = blocks_for(count, block[1])
-    launch(f"{kernel}_forward", dtype, out.dtype, grid=grid, block=block, args=rest, file=kernel)
+    launch(f"{kernel}_forward", dtype, out.dtype, grid=grid, block=block, args=args, file=kernel)
 
 
 def backward(
@@ -95,13 +101,16 @@ def backward(
     weight_sums = None if dweight is None else launch.scratch(shape, wide)
     bias_sums = None if dbias is None else launch.scratch(shape, wide)
     inputs = (x, weight, mean, scale, count, width)
-    if threads:
-        types = (dtype, grad.dtype, vectors, threads)
+    args: tuple[Argument, ...] = (dx, weight_sums, bias_sums, grad, *inputs)
+    if threads and (more is not None or dy is not None):
+        types, centered = (dtype, grad.dtype, vectors, threads), kernel == "layer_norm"
         args = (dx, dy, weight_sums, bias_sums, grad, more, *inputs)
-        launch(f"{kernel}_backward_of_whole_rows", *types, grid=grid, block=block, args=args, file=kernel)
+        launch("add_norm_backward", *types, centered, grid=grid, block=block, args=args, file="add_norm")
+    elif threads:
+        types, name = (dtype, grad.dtype, vectors, threads), f"{kernel}_backward_of_whole_rows"
+        launch(name, *types, grid=grid, block=block, args=args, file=kernel)
     else:
-        rest = (dx, weight_sums, bias_sums, grad, *inputs)
-        launch(f"{kernel}_backward", dtype, vectors, grid=grid, block=block, args=rest, file=kernel)
+        launch(f"{kernel}_backward", dtype, vectors, grid=grid, block=block, args=args, file=kernel)
         if dx is not None and more is not None:
             elementwise(launch.runtime, "arithmetic", "Add", dx, (dx, more), dtype, dtype)
         if dx is not None and dy is not None:

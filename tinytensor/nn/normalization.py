@@ -100,6 +100,13 @@ class LayerNorm(_Norm):
             return tt.layer_norm(x, self.weight, self.bias, eps=self.eps, dtype=self._dtype_for(x))
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
+    def add(self, x: tt.Tensor, y: tt.Tensor) -> tuple[tt.Tensor, tt.Tensor]:
+        """x + y, and its norm in the dtype of y: a residual connection before this layer, in one pass."""
+        if len(self.normalized_shape) == 1 and self.weight is not None:
+            return tt.add_layer_norm(x, y, self.weight, self.bias, eps=self.eps)
+        total = x + y
+        return total, self.forward(total).astype(y.dtype)
+
 
 class RMSNorm(_Norm):
     """Root mean square normalization over the last axes, with a learned scale.
@@ -147,6 +154,13 @@ class RMSNorm(_Norm):
         if len(self.normalized_shape) == 1 and self.weight is not None and self.eps is not None:
             return tt.rms_norm(x, self.weight, eps=self.eps, dtype=self._dtype_for(x))
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def add(self, x: tt.Tensor, y: tt.Tensor) -> tuple[tt.Tensor, tt.Tensor]:
+        """x + y, and its norm in the dtype of y: a residual connection before this layer, in one pass."""
+        if len(self.normalized_shape) == 1 and self.weight is not None and self.eps is not None:
+            return tt.add_rms_norm(x, y, self.weight, eps=self.eps)
+        total = x + y
+        return total, self.forward(total).astype(y.dtype)
 
 
 class GroupNorm(_Norm):

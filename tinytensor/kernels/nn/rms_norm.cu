@@ -12,19 +12,21 @@ __global__ void __launch_bounds__(512, 1) rms_norm_forward(
 
 template <class T, class R, int V, int TEAM>
 __global__ void __launch_bounds__(256, 2) rms_norm_forward_of_whole_rows(
-    R* out, acc_t<T>* mean, acc_t<T>* rrms, T* total, const T* x, const R* y, const T* weight, const T* bias,
-    long long count, int width, double eps) {
+    R* y, acc_t<T>* mean, acc_t<T>* rrms, const T* x, const T* weight, const T* bias, long long count,
+    int width, double eps) {
     norms::forward_of_whole_rows<T, R, V, TEAM, false>(
-        out, mean, rrms, total, x, y, weight, bias, count, width, eps);
+        y, mean, rrms, static_cast<T*>(nullptr), x, static_cast<const R*>(nullptr), weight, bias, count,
+        width, eps);
 }
 
 template <class T, class G, int V, int TEAM>
 __global__ void __launch_bounds__(norms::threads<TEAM>, norms::at_once<T, V, TEAM>)
     rms_norm_backward_of_whole_rows(
-    T* dx, G* dy, acc_t<T>* weight_sums, acc_t<T>* bias_sums, const G* grad, const T* more, const T* x,
-    const T* weight, const acc_t<T>* mean, const acc_t<T>* rrms, long long count, int width) {
+        T* dx, acc_t<T>* weight_sums, acc_t<T>* bias_sums, const G* grad, const T* x, const T* weight,
+        const acc_t<T>* mean, const acc_t<T>* rrms, long long count, int width) {
     norms::backward_of_whole_rows<T, G, V, TEAM, false>(
-        dx, dy, weight_sums, bias_sums, grad, more, x, weight, mean, rrms, count, width);
+        dx, static_cast<G*>(nullptr), weight_sums, bias_sums, grad, static_cast<const T*>(nullptr), x, weight,
+        mean, rrms, count, width);
 }
 
 template <class T, int V>

@@ -169,9 +169,9 @@ class LayerNormBackward(Op):
     """
 
     inputs = ("grad", "x", "weight", "mean", "rstd")
-    jvp = through(lambda *xs, **given: _layer_norm_backward(*xs, **given))
+    jvp = through(lambda *xs, **given: layer_norm_backward_by_ops(*xs, **given))
     vmap = composed(
-        lambda grad, x, weight, mean, rstd, **given: _layer_norm_backward(grad, x, weight, **given)
+        lambda grad, x, weight, mean, rstd, **given: layer_norm_backward_by_ops(grad, x, weight, **given)
     )
     outputs = ("dx", "dweight", "dbias")
     visible = 3
@@ -268,11 +268,14 @@ class LayerNormBackward(Op):
         inputs = (saved.grad, saved.x, saved.weight)
         if not any(needs[1:]):
             return _layer_norm_forward(grads, *inputs[1:], eps), *(None,) * 4
-        found = partial_vjp(_layer_norm_backward, inputs, grads, needs[:3], eps=eps, wanted=wanted)
+        found = partial_vjp(layer_norm_backward_by_ops, inputs, grads, needs[:3], eps=eps, wanted=wanted)
         return (*found, None, None)
 
 
-def _layer_norm_backward(
+layer_norm_rows, layer_norm_backward_rows = LayerNorm.cpu, LayerNormBackward.cpu
+
+
+def layer_norm_backward_by_ops(
     grad: Tensor, x: Tensor, weight: Tensor | None, *, eps: float, wanted: Needs
 ) -> tuple[Tensor | None, ...]:
     """LayerNormBackward in unfused ops, for double backward."""
@@ -291,7 +294,7 @@ def _layer_norm_forward(grads: Grads, x: Tensor, weight: Tensor | None, eps: flo
     """The transpose of LayerNormBackward as a function of grad."""
     dx, dweight, dbias = grads
     if dx is not None:
-        (dx, *_) = _layer_norm_backward(dx, x, None, eps=eps, wanted=(True, False, False))
+        (dx, *_) = layer_norm_backward_by_ops(dx, x, None, eps=eps, wanted=(True, False, False))
     parts = [
         dx if dx is None or weight is None else multiply(dx, weight),
         None if dweight is None else multiply(apply(LayerNorm, x, None, None, eps=eps, dtype=None), dweight),

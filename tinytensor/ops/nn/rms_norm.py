@@ -49,7 +49,7 @@ def _rms_norm_tangent(call: Tangents) -> Found:
     """The tangent of the result: the transpose of the gradient."""
     (dx, dweight), x, weight, eps = call.given, call.saved.x, call.saved.weight, call.params["eps"]
     if dx is not None:
-        dx, _ = _rms_norm_backward(dx, x, None, eps=eps, wanted=(True, False))
+        dx, _ = rms_norm_backward_by_ops(dx, x, None, eps=eps, wanted=(True, False))
     parts = [
         dx if dx is None or weight is None else multiply(dx, weight),
         None if dweight is None else multiply(apply(RmsNorm, x, None, eps=eps), dweight),
@@ -129,8 +129,8 @@ class RmsNormBackward(Op):
     """
 
     inputs = ("grad", "x", "weight", "rrms")
-    jvp = through(lambda *xs, **given: _rms_norm_backward(*xs, **given))
-    vmap = composed(lambda grad, x, weight, rrms, **given: _rms_norm_backward(grad, x, weight, **given))
+    jvp = through(lambda *xs, **given: rms_norm_backward_by_ops(*xs, **given))
+    vmap = composed(lambda grad, x, weight, rrms, **given: rms_norm_backward_by_ops(grad, x, weight, **given))
     outputs = ("dx", "dweight")
     visible = 2
     saves = ("grad", "x", "weight")
@@ -209,12 +209,15 @@ class RmsNormBackward(Op):
         """Double backward of dx = rrms * (d - h * average(d * h)) and dweight, through unfused ops."""
         inputs = (saved.grad, saved.x, saved.weight)
         return (
-            *partial_vjp(_rms_norm_backward, inputs, grads, needs[:3], eps=eps, wanted=wanted),
+            *partial_vjp(rms_norm_backward_by_ops, inputs, grads, needs[:3], eps=eps, wanted=wanted),
             None,
         )
 
 
-def _rms_norm_backward(
+rms_norm_rows, rms_norm_backward_rows = RmsNorm.cpu, RmsNormBackward.cpu
+
+
+def rms_norm_backward_by_ops(
     grad: Tensor, x: Tensor, weight: Tensor | None, *, eps: float, wanted: Needs
 ) -> tuple[Tensor | None, ...]:
     """RmsNormBackward in unfused ops, for double backward."""
