@@ -15,6 +15,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from tinytensor.dispatch.launch import View
+from tinytensor.ops.attention.launch import PROBLEM
 from tinytensor.ops.matmul.gemm import PRODUCT
 
 SIZE = {
@@ -104,16 +105,17 @@ def _product(base: str, template: list[str], named: Named) -> Measured:
     return Measured(nbytes, 2.0 * rows * columns * inner * matrices, aligned, part)
 
 
-_PROBLEM = struct.Struct("@36qd8i")
 # Times that a kernel reads or writes all queries (or as much), all keys; products per pair of them.
-_ATTENTION = {"forward": (2, 2, 2), "backward_queries": (4, 2, 3), "backward_keys": (2, 4, 4)}
+_ATTENTION = {"forward": (2, 2, 2), "delta": (2, 0, 0), "backward": (3, 4, 5), "add_parts": (1, 0, 0)}
 
 
 def _attention(base: str, template: list[str], named: Named) -> Measured:
     """The `Problem` of attention.cuh; causal: only pairs that are visible count."""
-    *_, queries, keys, size, value_size, reach, _, _ = _PROBLEM.unpack(named["p"])
-    statistics = next(v for name, v in named.items() if name in ("lse", "delta"))
-    heads = 1 if statistics is None else statistics.size // queries
+    *_, queries, keys, size, value_size, reach, _, _ = PROBLEM.unpack_from(named["p"])
+    caches = [named[name] for name in ("lse", "delta", "sums") if named.get(name) is not None]
+    heads = 1
+    if caches:  # (B, H, T) or (B H, parts, T, size)
+        heads = caches[0].size // queries if caches[0].ndim == 3 else caches[0].shape[0]
     visible = sum(min(keys, max(0, i + reach + 1)) for i in range(queries))
     of_queries, of_keys, products = _ATTENTION[base.removeprefix("attention_")]
     width = (size + value_size) / 2

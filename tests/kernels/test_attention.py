@@ -245,6 +245,32 @@ def test_orders_of_threads_change_no_bit(dtype: str) -> None:
     bits_in_all_orders(lambda: run(*given, causal=True))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "size"), [("float32", 16), ("float64", 16), ("bfloat16", 64), ("float16", 128)]
+)
+@pytest.mark.parametrize("case", [Case(150, 170, 16, 16, causal=True), Case(70, 300, 16, 12, mask="bool")])
+def test_parts_of_a_head(case: Case, dtype: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several blocks share the keys of a head; the sums of their parts are added in order."""
+    case = case._replace(size=size, value_size=size - 4)
+    given, mask = operands(case, dtype), mask_of(case, dtype)
+    expected = exact(*[host(x) for x in given], case, None if mask is None else mask.cpu().numpy())
+    for count in (1, 2, 3):
+        monkeypatch.setattr(launch, "parts", lambda heads, tiles, blocks, nbytes, n=count: min(n, tiles))
+        found = run(*given, mask=mask, causal=case.causal)
+        for actual, wanted in zip(found, expected, strict=True):
+            close(actual, wanted, dtype, FACTOR[dtype])
+    bits_in_all_orders(lambda: run(*given, mask=mask, causal=case.causal))
+
+
+def test_how_many_parts() -> None:
+    """As many as keep the blocks busy, but no more memory than SUMS, and no part that gains little."""
+    assert launch.parts(192, 1, 132, 1 << 20) == 1
+    assert launch.parts(768, 8, 132, 1 << 20) == 1  # enough heads
+    assert launch.parts(192, 8, 132, 48 << 20) == 2  # 2 rounds of 8 tiles, or 3 rounds of 4
+    assert launch.parts(12, 8, 132, 3 << 20) == 8
+    assert launch.parts(1, 256, 132, 8 << 20) == 32  # a long context: memory is the limit
+
+
 def test_memory_grows_with_rows_not_with_scores() -> None:
     T = 600
     q = tt.zeros(1, 1, T, 16, device=DEVICE)

@@ -1,12 +1,13 @@
 // Fused attention, forward and backward, for float and double: y = softmax(scale * q k' + mask) v, without an
 //   array of Tq x Tk.
-// Mapping: a block takes ROWS rows of one head. In attention_forward and attention_backward_queries they are
-//   queries, and the block iterates over the keys; in attention_backward_keys they are keys, and it iterates
-//   over the queries: so no two blocks add to one element. Fully masked tiles are skipped. Inside a block:
-//   attention_tile.cuh.
+// Mapping: in attention_forward a block takes ROWS queries of one head and iterates over the keys. In
+//   attention_backward it takes every p.parts-th tile of KEYS keys of one head, and for each iterates over
+//   the queries: so no two blocks add to one element. dk and dv of a tile are in registers; dq is added up in
+//   memory, tile after tile, in one array for each part; attention_add_parts adds those. Fully masked tiles
+//   are skipped. Inside a block: attention_tile.cuh.
 // Traffic: forward reads q once, k and v once for each block that attends to them, and writes y. Backward
-//   reads the rows of a block once, and the operands that it iterates over once for each block. Per unmasked
-//   score, with head size D: 4 D flop in forward, 14 D in backward.
+//   reads k and v once, and q, grad and the sums of dq once for each tile of keys. Per unmasked score, with
+//   head size D: 4 D flop in forward, 10 D in backward.
 // Numerics: forward keeps the running maximum score of each row, and rescales its sums when it grows.
 // Source: Milakov, Gimelshein 2018, arXiv:1805.02867; Dao 2023, arXiv:2307.08691.
 // Specification: ops/attention/numpy_blocks.py. 16-bit floats: attention_mma.cu.
@@ -43,7 +44,7 @@ template <class T, int R, int C> struct Sums {
     }
 };
 
-template <class T, int HS, int ROWS, int KEYS>
+template <class T, int HS, int ROWS, int KEYS, bool GENERAL>
 __global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) attention_forward(
     T* y, T* lse, const T* q, const T* k, const T* v, const void* mask, Problem p) {
     constexpr int R = rows_at_once<T, HS>, J = KEYS / LANES, C = HS / LANES, V = neighbors<T, HS>;
@@ -72,7 +73,7 @@ __global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) atte
         load_tile<KEYS, HS, HS, false>(values, v_rows, j0, T(1));
         __syncthreads();
         Pack<T, R> s[J];
-        if (count > 0) multiply_rows<HS, ROWS, PK>(s, queries + row, keys + lane * PK);
+        if (count > 0) multiply_rows<ROWS, PK>(s, queries + row, keys + lane * PK, HS);
         __syncthreads();  // weights overwrite the keys
         if (count <= 0) continue;
         Pack<T, R> highest = filled<R>(-infinity<T>());
@@ -82,7 +83,8 @@ __global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) atte
             if (LANES * j >= count) break;
             UNROLLED
             for (int r = 0; r < R; r++) {
-                if (hidden) s[j].at[r] = masked<T>(s[j].at[r], p, place, mask, i + r, j0 + lane + LANES * j);
+                T& score = s[j].at[r];
+                if (hidden) score = masked<T, GENERAL>(score, p, place, mask, i + r, j0 + lane + LANES * j);
             }
             highest = maximum(s[j], highest);
         }
@@ -106,7 +108,7 @@ __global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) atte
     Pack<T, R> inverse;
     UNROLLED
     for (int r = 0; r < R; r++) {
-        const bool blind = total.at[r] == 0 && p.mask_kind != 0;  // a fully masked query gives 0
+        const bool blind = GENERAL && total.at[r] == 0;  // a fully masked query gives 0
         inverse.at[r] = blind ? T(0) : 1 / total.at[r];
         if (lse != nullptr && lane == 0 && i + r < p.queries) {
             const T sum = (base.at[r] + log2(total.at[r])) * T(LN_2);
@@ -118,139 +120,97 @@ __global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) atte
 
 // ---- backward --------------------------------------------------------------------------------------------
 
-// With P = softmax, dP = grad v' and delta = rowsum(grad * y), which is written for attention_backward_keys:
-// dS = P * (dP - delta), dq = scale dS k.
-template <class T, int HS, int ROWS, int KEYS>
-__global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) attention_backward_queries(
-    T* dq, T* delta, const T* grad, const T* q, const T* k, const T* v, const void* mask, const T* y,
-    const T* lse, Problem p) {
-    constexpr int R = rows_at_once<T, HS>, J = KEYS / LANES, C = HS / LANES, V = neighbors<T, HS>;
-    constexpr int PK = HS + vector_width<T>, PW = ROWS + vector_width<T>;
-    T* const queries = reinterpret_cast<T*>(smem);  // (HS, ROWS): transposed
-    T* const grads = queries + HS * ROWS;           // (HS, ROWS): transposed
-    T* const keys = grads + HS * ROWS;              // (KEYS, PK)
-    T* const values = keys + KEYS * PK;             // (KEYS, PK)
-    const int lane = threadIdx.x % LANES, row = threadIdx.x / LANES * R;
-    T* const weights = values + KEYS * PK + row;  // (KEYS, PW)
-    const Place place = place_of<ROWS>(p.queries, p.heads, true);
-    const Rows<const T> q_rows(q, p.q, place, p.queries, p.size), k_rows(k, p.k, place, p.keys, p.size),
-        v_rows(v, p.v, place, p.keys, p.value_size), g_rows(grad, p.grad, place, p.queries, p.value_size),
-        y_rows(y, p.y, place, p.queries, p.value_size);
-    load_tile<ROWS, HS, ROWS, true>(queries, q_rows, place.first, T(p.scale * LOG2_E));
-    load_tile<ROWS, HS, ROWS, true>(grads, g_rows, place.first, T(1));
-    __syncthreads();
-
-    const int i = place.first + row, warp_i = place.first + threadIdx.x / 32 * (2 * R);
-    Pack<T, R> log_sum = filled<R>(infinity<T>()), mean = filled<R>(T(0));
-    UNROLLED
-    for (int r = 0; r < R; r++) {
-        if (i + r >= p.queries) break;
-        log_sum.at[r] = lse[number_of(p, place, i + r)] * T(LOG2_E);
-        for (int d = lane; d < p.value_size; d += LANES) {
-            mean.at[r] += grads[d * ROWS + row + r] * y_rows.first[(i + r) * y_rows.row + d * y_rows.column];
-        }
-    }
-    mean = across_lanes<false, PW>(mean, weights, lane);
-    UNROLLED
-    for (int r = 0; r < R; r++) {
-        if (lane == 0 && i + r < p.queries) delta[number_of(p, place, i + r)] = mean.at[r];
-    }
-
-    const int end = keys_seen(p, place.first + ROWS);
-    const int warp_end = warp_i < p.queries ? keys_seen(p, warp_i + 2 * R) : 0;
-    Pack<T, R> sum[C];
-    clear(sum);
-    for (int j0 = 0; j0 < end; j0 += KEYS) {
-        __syncthreads();  // the last tile is no longer read
-        load_tile<KEYS, HS, PK, false>(keys, k_rows, j0, T(1));
-        load_tile<KEYS, HS, PK, false>(values, v_rows, j0, T(1));
-        __syncthreads();
-        const int count = min(KEYS, warp_end - j0);  // keys visible to the warp
-        if (count <= 0) continue;
-        Pack<T, R> s[J], ds[J];
-        multiply_rows<HS, ROWS, PK>(s, queries + row, keys + lane * PK);
-        multiply_rows<HS, ROWS, PK>(ds, grads + row, values + lane * PK);
-        const bool hidden = has_hidden(p, warp_i, j0 + KEYS);
-        UNROLLED
-        for (int j = 0; j < J; j++) {
-            if (LANES * j >= count) break;
-            UNROLLED
-            for (int r = 0; r < R; r++) {
-                if (hidden) s[j].at[r] = masked<T>(s[j].at[r], p, place, mask, i + r, j0 + lane + LANES * j);
-                s[j].at[r] = exp2(s[j].at[r] - log_sum.at[r]);
-            }
-            store_pack(weights + (lane + LANES * j) * PW, s[j] * (ds[j] - mean));
-        }
-        __syncwarp();
-        add_weighted<HS, PW, PK>(sum, weights, keys + lane * V, 0, count);
-    }
-    const Rows<T> to(dq, p.dq, place, p.queries, p.size);
-    store_rows<HS>(to, i, lane, sum, filled<R>(T(p.scale)));
-}
-
-// dv = P' grad, dk = scale dS' q.
-template <class T, int HS, int ROWS, int QUERIES>
-__global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) attention_backward_keys(
-    T* dk, T* dv, const T* grad, const T* q, const T* k, const T* v, const void* mask, const T* lse,
-    const T* delta, Problem p) {
+// With P = softmax and dP = grad v': dv = P' grad, dS = P * (dP - delta), dk = scale dS' q, dq = scale dS k;
+// delta from attention_delta. For dq, a thread has R columns of every LANES-th query.
+template <class T, int HS, int KEYS, int QUERIES, bool GENERAL>
+__global__ void __launch_bounds__(KEYS * sizeof(T) / (HS > 128 ? 1 : 2), 1) attention_backward(
+    T* dq, T* dk, T* dv, T* sums, const T* grad, const T* q, const T* k, const T* v, const void* mask,
+    const T* lse, const T* delta, Problem p) {
     constexpr int R = rows_at_once<T, HS>, J = QUERIES / LANES, C = HS / LANES, V = neighbors<T, HS>;
-    constexpr int PQ = HS + vector_width<T>, PW = ROWS + vector_width<T>;
-    T* const keys = reinterpret_cast<T*>(smem);  // (HS, ROWS): transposed
-    T* const values = keys + HS * ROWS;          // (HS, ROWS): transposed
-    T* const queries = values + HS * ROWS;       // (QUERIES, PQ)
-    T* const grads = queries + QUERIES * PQ;     // (QUERIES, PQ)
-    T* const log_sums = grads + QUERIES * PQ;    // (QUERIES)
+    constexpr int PR = HS + vector_width<T>, PW = KEYS + vector_width<T>, GROUPS = KEYS / R;
+    T* const keys = reinterpret_cast<T*>(smem);  // (HS, KEYS): transposed
+    T* const values = keys + HS * KEYS;          // (HS, KEYS): transposed
+    T* const key_rows = values + HS * KEYS;      // (KEYS, PR)
+    T* const queries = key_rows + KEYS * PR;     // (QUERIES, PR)
+    T* const grads = queries + QUERIES * PR;     // (QUERIES, PR)
+    T* const log_sums = grads + QUERIES * PR;    // (QUERIES)
     T* const means = log_sums + QUERIES;         // (QUERIES)
+    T* const all_weights = means + QUERIES;      // (QUERIES, PW): P, then dS
     const int lane = threadIdx.x % LANES, row = threadIdx.x / LANES * R;
-    T* const weights = means + QUERIES + row;  // (QUERIES, PW)
-    const Place place = place_of<ROWS>(p.keys, p.heads, false);
+    T* const weights = all_weights + row;
+    const Place place = part_of(p);
     const Rows<const T> q_rows(q, p.q, place, p.queries, p.size), k_rows(k, p.k, place, p.keys, p.size),
         v_rows(v, p.v, place, p.keys, p.value_size), g_rows(grad, p.grad, place, p.queries, p.value_size);
-    load_tile<ROWS, HS, ROWS, true>(keys, k_rows, place.first, T(1));
-    load_tile<ROWS, HS, ROWS, true>(values, v_rows, place.first, T(1));
+    const Rows<T> dq_rows(dq, p.dq, place, p.queries, p.size), dk_rows(dk, p.dk, place, p.keys, p.size),
+        dv_rows(dv, p.dv, place, p.keys, p.value_size);
+    sums += sums_of<HS>(p, place);
 
-    const int j = place.first + row, warp_j = place.first + threadIdx.x / 32 * (2 * R);
-    Pack<T, R> k_sum[C], v_sum[C];
-    clear(k_sum);
-    clear(v_sum);
-    const int start = max(place.first - p.reach, 0) / QUERIES * QUERIES;
-    for (int i0 = start; i0 < p.queries; i0 += QUERIES) {
-        __syncthreads();  // the last tile is no longer read
-        load_tile<QUERIES, HS, PQ, false>(queries, q_rows, i0, T(p.scale * LOG2_E));
-        load_tile<QUERIES, HS, PQ, false>(grads, g_rows, i0, T(1));
-        for (int n = threadIdx.x; n < QUERIES; n += blockDim.x) {
-            const bool inside = i0 + n < p.queries;
-            log_sums[n] = inside ? lse[number_of(p, place, i0 + n)] * T(LOG2_E) : infinity<T>();
-            means[n] = inside ? delta[number_of(p, place, i0 + n)] : T(0);
-        }
-        __syncthreads();
-        const int begin = max(warp_j - p.reach - i0, 0), end = min(QUERIES, p.queries - i0);
-        if (warp_j >= p.keys || begin >= end) continue;  // none of these queries attends to keys of the warp
-        Pack<T, R> s[J], ds[J];
-        multiply_rows<HS, ROWS, PQ>(s, keys + row, queries + lane * PQ);
-        multiply_rows<HS, ROWS, PQ>(ds, values + row, grads + lane * PQ);
-        const bool hidden = has_hidden(p, i0, warp_j + 2 * R);
-        UNROLLED
-        for (int n = 0; n < J; n++) {
-            if (LANES * n >= end || LANES * (n + 1) <= begin) continue;
-            const int column = lane + LANES * n;
-            UNROLLED
-            for (int r = 0; r < R; r++) {
-                if (hidden) s[n].at[r] = masked<T>(s[n].at[r], p, place, mask, i0 + column, j + r);
-                s[n].at[r] = exp2(s[n].at[r] - log_sums[column]);
+    for (int j0 = place.first * KEYS; j0 < p.keys; j0 += p.parts * KEYS) {
+        const int start = first_query<QUERIES>(p, j0), j = j0 + row;
+        const int warp_j = j0 + threadIdx.x / 32 * (2 * R);
+        const bool begun = j0 >= p.parts * KEYS;  // earlier keys of this part have left sums
+        // from these queries on, later keys need the sums
+        const int later = j0 + KEYS < p.keys ? first_query<QUERIES>(p, j0 + KEYS) : p.queries;
+        __syncthreads();  // the last keys are no longer read
+        load_tile<KEYS, HS, KEYS, true>(keys, k_rows, j0, T(1));
+        load_tile<KEYS, HS, KEYS, true>(values, v_rows, j0, T(1));
+        load_tile<KEYS, HS, PR, false>(key_rows, k_rows, j0, T(1));
+        Pack<T, R> k_sum[C], v_sum[C];
+        clear(k_sum);
+        clear(v_sum);
+        for (int i0 = start; i0 < p.queries; i0 += QUERIES) {
+            __syncthreads();  // the last tile and dS are no longer read
+            load_tile<QUERIES, HS, PR, false>(queries, q_rows, i0, T(p.scale * LOG2_E));
+            load_tile<QUERIES, HS, PR, false>(grads, g_rows, i0, T(1));
+            for (int n = threadIdx.x; n < QUERIES; n += blockDim.x) {
+                const bool inside = i0 + n < p.queries;
+                log_sums[n] = inside ? lse[number_of(p, place, i0 + n)] * T(LOG2_E) : infinity<T>();
+                means[n] = inside ? delta[number_of(p, place, i0 + n)] : T(0);
             }
-            store_pack(weights + column * PW, s[n]);
-            ds[n] = s[n] * (ds[n] - filled<R>(means[column]));
+            __syncthreads();
+            const int begin = max(warp_j - p.reach - i0, 0), end = min(QUERIES, p.queries - i0);
+            if (warp_j < p.keys && begin < end) {  // some of these queries attend to keys of the warp
+                Pack<T, R> s[J], ds[J];
+                multiply_rows<KEYS, PR>(s, keys + row, queries + lane * PR, HS);
+                multiply_rows<KEYS, PR>(ds, values + row, grads + lane * PR, HS);
+                const bool hidden = has_hidden(p, i0, warp_j + 2 * R);
+                UNROLLED
+                for (int n = 0; n < J; n++) {
+                    const int column = lane + LANES * n;
+                    UNROLLED
+                    for (int r = 0; r < R; r++) {
+                        T& score = s[n].at[r];
+                        if (hidden) score = masked<T, GENERAL>(score, p, place, mask, i0 + column, j + r);
+                        score = exp2(score - log_sums[column]);
+                    }
+                    store_pack(weights + column * PW, s[n]);
+                    ds[n] = s[n] * (ds[n] - filled<R>(means[column]));
+                }
+                __syncwarp();
+                add_weighted<HS, PW, PR>(v_sum, weights, grads + lane * V, begin, end);
+                __syncwarp();
+                UNROLLED
+                for (int n = 0; n < J; n++) store_pack(weights + (lane + LANES * n) * PW, ds[n]);
+                __syncwarp();
+                add_weighted<HS, PW, PR>(k_sum, weights, queries + lane * V, begin, end);
+            }
+            __syncthreads();  // dS is complete, up to the last keys that any of these queries sees
+            const int count = (min(KEYS, keys_seen(p, i0 + QUERIES) - j0) + 2 * R - 1) / (2 * R) * (2 * R);
+            for (int d = row; d < HS; d += GROUPS * R) {
+                Pack<T, R> sum[J];
+                multiply_rows<PR, PW>(sum, key_rows + d, all_weights + lane * PW, count);
+                UNROLLED
+                for (int n = 0; n < J; n++) {
+                    const int i = i0 + lane + LANES * n;
+                    if (i >= p.queries) break;
+                    T* const at = sums + static_cast<long long>(i) * HS + d;
+                    if (begun) sum[n] = load_pack<R>(at) + sum[n];
+                    if (p.parts > 1 || i0 >= later) store_pack(at, sum[n]);
+                    else store_pack(dq_rows, i, d, sum[n] * filled<R>(T(p.scale)));
+                }
+            }
         }
-        __syncwarp();
-        add_weighted<HS, PW, PQ>(v_sum, weights, grads + lane * V, begin, end);
-        __syncwarp();
-        UNROLLED
-        for (int n = 0; n < J; n++) store_pack(weights + (lane + LANES * n) * PW, ds[n]);
-        __syncwarp();
-        add_weighted<HS, PW, PQ>(k_sum, weights, queries + lane * V, begin, end);
+        store_rows<HS>(dk_rows, j, lane, k_sum, filled<R>(T(LN_2)));  // of its factors, q has scale * log2(e)
+        store_rows<HS>(dv_rows, j, lane, v_sum, filled<R>(T(1)));
     }
-    const Rows<T> dk_rows(dk, p.dk, place, p.keys, p.size), dv_rows(dv, p.dv, place, p.keys, p.value_size);
-    store_rows<HS>(dk_rows, j, lane, k_sum, filled<R>(T(LN_2)));  // of its factors, q holds scale * log2(e)
-    store_rows<HS>(dv_rows, j, lane, v_sum, filled<R>(T(1)));
 }

@@ -19,10 +19,10 @@ struct Problem {
     int size, value_size;  // D of q and k, of v
     int reach;             // query i attends to the keys up to i + reach
     int mask_kind;         // 0: none, 1: bool, 2: additive, of the type of q
-    int unused;
+    int parts;             // backward: blocks that share the keys of a head
 };
 
-// The work of a block: one head, rows from `first` on.
+// The work of a block: one head, rows (or tiles of keys) from `first` on.
 struct Place {
     int batch, head, first;
 };
@@ -32,6 +32,12 @@ struct Place {
 template <int ROWS> __device__ __forceinline__ Place place_of(int rows, int heads, bool last_first) {
     const int tiles = (rows + ROWS - 1) / ROWS, n = blockIdx.x / tiles, tile = blockIdx.x % tiles;
     return {n / heads, n % heads, (last_first ? tiles - 1 - tile : tile) * ROWS};
+}
+
+// In backward: of the tiles of keys of one head every p.parts-th. The parts of a head are neighbors.
+__device__ __forceinline__ Place part_of(const Problem& p) {
+    const int n = blockIdx.x / p.parts;
+    return {n / p.heads, n % p.heads, static_cast<int>(blockIdx.x % p.parts)};
 }
 
 // Index of query i in arrays with one value per query.
@@ -87,19 +93,88 @@ __device__ __forceinline__ int keys_seen(const Problem& p, int last) {
     return min(p.keys, min(last, p.queries) + p.reach);
 }
 
+// The first tile of queries of which any sees key j.
+template <int QUERIES> __device__ __forceinline__ int first_query(const Problem& p, int j) {
+    return max(j - p.reach, 0) / QUERIES * QUERIES;
+}
+
 // Whether a query from `i` on may not attend to all keys before `j_end`, or there is a mask.
 __device__ __forceinline__ bool has_hidden(const Problem& p, int i, int j_end) {
     return p.mask_kind != 0 || j_end > p.keys || j_end > i + p.reach + 1;
 }
 
-// The score of query i and key j after masks; -inf where i does not attend to j.
+// Where the mask has query i and key j.
+__device__ __forceinline__ long long mask_at(const Problem& p, const Place& place, int i, int j) {
+    return place.batch * p.mask.batch + place.head * p.mask.head + i * p.mask.row + j * p.mask.column;
+}
+
+// The score at a place of the mask, after it.
 template <class T, class A>
+__device__ __forceinline__ A masked(A score, const Problem& p, const void* mask, long long at) {
+    if (p.mask_kind == 0) return score;
+    if (p.mask_kind == 1) return static_cast<const bool*>(mask)[at] ? score : -infinity<A>();
+    return score + to_acc(static_cast<const T*>(mask)[at]) * A(LOG2_E);
+}
+
+// The score of query i and key j after the masks; -inf where i does not attend to j.
+template <class T, bool GENERAL, class A>
 __device__ __forceinline__ A masked(
     A score, const Problem& p, const Place& place, const void* mask, int i, int j) {
     if (i >= p.queries || j >= p.keys || j > i + p.reach) return -infinity<A>();
-    if (p.mask_kind == 0) return score;
-    const long long at =
-        place.batch * p.mask.batch + place.head * p.mask.head + i * p.mask.row + j * p.mask.column;
-    if (p.mask_kind == 1) return static_cast<const bool*>(mask)[at] ? score : -infinity<A>();
-    return score + to_acc(static_cast<const T*>(mask)[at]) * A(LOG2_E);
+    return GENERAL ? masked<T>(score, p, mask, mask_at(p, place, i, j)) : score;
+}
+
+// ---- backward: before and after the scores ----------------------------------------------------------------
+
+// delta = rowsum(grad * y). Mapping: DELTA_LANES threads for each query.
+constexpr int DELTA_LANES = 8;
+
+template <class T>
+__global__ void __launch_bounds__(256) attention_delta(
+    acc_t<T>* delta, const T* grad, const T* y, Problem p) {
+    constexpr int W = 16 / sizeof(T);
+    const int tiles = (p.queries + 256 / DELTA_LANES - 1) / (256 / DELTA_LANES);
+    const int head = blockIdx.x / tiles, lane = threadIdx.x % DELTA_LANES;
+    const int i = blockIdx.x % tiles * (256 / DELTA_LANES) + threadIdx.x / DELTA_LANES;
+    const Place place = {head / p.heads, head % p.heads, 0};
+    const Rows<const T> g_rows(grad, p.grad, place, p.queries, p.value_size),
+        y_rows(y, p.y, place, p.queries, p.value_size);
+    acc_t<T> sum = 0;
+    for (int d = lane * W; d < p.value_size; d += DELTA_LANES * W) {
+        const Vec<T, W> a = load_row<W>(g_rows, i, d), b = load_row<W>(y_rows, i, d);
+#pragma unroll
+        for (int e = 0; e < W; e++) sum += to_acc(a.at[e]) * to_acc(b.at[e]);
+    }
+#pragma unroll
+    for (int step = DELTA_LANES / 2; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffU, sum, step);
+    if (lane == 0 && i < p.queries) delta[number_of(p, place, i)] = sum;
+}
+
+// Where a part of a head has its sums of dq / scale: (batch, head, part, query, HS).
+template <int HS> __device__ __forceinline__ long long sums_of(const Problem& p, const Place& place) {
+    const long long part = static_cast<long long>(place.batch * p.heads + place.head) * p.parts + place.first;
+    return part * p.queries * HS;
+}
+
+// dq = scale * the sums of all parts, in order; a part has none for queries that see none of its keys.
+// Mapping: a thread has 16 bytes of a row of dq.
+template <class T, int HS, int KEYS, int QUERIES>
+__global__ void __launch_bounds__(256) attention_add_parts(T* dq, const acc_t<T>* sums, Problem p) {
+    constexpr int W = 16 / sizeof(T), VECTORS = HS / W, ROWS = 256 / VECTORS;
+    const int tiles = (p.queries + ROWS - 1) / ROWS, head = blockIdx.x / tiles;
+    const int i = blockIdx.x % tiles * ROWS + threadIdx.x / VECTORS, d = threadIdx.x % VECTORS * W;
+    const Place place = {head / p.heads, head % p.heads, 0};
+    if (i >= p.queries || d >= p.size) return;
+    const acc_t<T>* from = sums + sums_of<HS>(p, place) + static_cast<long long>(i) * HS + d;
+    acc_t<T> sum[W] = {};
+    for (int part = 0; part < p.parts; part++, from += static_cast<long long>(p.queries) * HS) {
+        if (i < first_query<QUERIES>(p, part * KEYS)) break;
+        const Vec<acc_t<T>, W> x = *reinterpret_cast<const Vec<acc_t<T>, W>*>(from);
+#pragma unroll
+        for (int e = 0; e < W; e++) sum[e] += x.at[e];
+    }
+    Vec<T, W> x;
+#pragma unroll
+    for (int e = 0; e < W; e++) x.at[e] = from_acc<T>(sum[e] * static_cast<acc_t<T>>(p.scale));
+    store_row(Rows<T>(dq, p.dq, place, p.queries, p.size), i, d, x);
 }

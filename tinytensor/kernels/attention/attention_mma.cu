@@ -62,7 +62,7 @@ template <int M, int C> struct Sums {
     }
 };
 
-template <class T, int HS, int ROWS, int KEYS>
+template <class T, int HS, int ROWS, int KEYS, bool GENERAL>
 __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward(
     T* y, float* lse, const T* q, const T* k, const T* v, const void* mask, Problem p) {
     constexpr int M = HS > 64 ? 1 : 2, N = KEYS / 8, C = HS / 8, P = pitch<HS>;
@@ -75,13 +75,13 @@ __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward
     const Place place = place_of<ROWS>(p.queries, p.heads, true);
     const Rows<const T> q_rows(q, p.q, place, p.queries, p.size), k_rows(k, p.k, place, p.keys, p.size),
         v_rows(v, p.v, place, p.keys, p.value_size);
-    Tiles<KEYS, HS, THREADS, T> k_tiles(k_rows, 0), v_tiles(v_rows, 0);
+    Tiles<KEYS, HS, THREADS, GENERAL, T> k_tiles(k_rows, 0), v_tiles(v_rows, 0);
     const auto fetch = [&](int stage) {
         k_tiles.next(keys + stage * KEYS * P);
         v_tiles.next(values + stage * KEYS * P);
         tt_mma::cp_async_commit();
     };
-    Tiles<ROWS, HS, THREADS, T>(q_rows, place.first).next(queries);
+    Tiles<ROWS, HS, THREADS, GENERAL, T>(q_rows, place.first).next(queries);
     fetch(0);
     tt_mma::cp_async_wait<0>();
     __syncthreads();
@@ -120,20 +120,19 @@ __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward
                 add_products<HS, true>(s, left, columns, count);
             }
         }
-        const bool hidden = has_hidden(p, i0, j0 + KEYS);
-        if (hidden || !late) {
+        if (!late) {
 #pragma unroll
             for (int m = 0; m < M; m++) {
 #pragma unroll
                 for (int n = 0; n < N; n++) {
 #pragma unroll
-                    for (int e = 0; e < 4; e++) {
-                        const int i = i0 + 16 * m + g + e / 2 * 8, j = j0 + 8 * n + 2 * t + e % 2;
-                        if (!late) s[m][n][e] *= scale;
-                        if (hidden) s[m][n][e] = masked<T>(s[m][n][e], p, place, mask, i, j);
-                    }
+                    for (int e = 0; e < 4; e++) s[m][n][e] *= scale;
                 }
             }
+        }
+        if (has_hidden(p, i0, j0 + KEYS)) {
+#pragma unroll
+            for (int m = 0; m < M; m++) hide<T, GENERAL>(s[m], p, place, mask, i0 + 16 * m, j0);
         }
         sums.weigh(s, factor);
 #pragma unroll
@@ -153,7 +152,7 @@ __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             const float total = lanes_sum(sums.total[m][h]);
-            const bool blind = total == 0.0f && p.mask_kind != 0;  // a fully masked query gives 0
+            const bool blind = GENERAL && total == 0.0f;  // a fully masked query gives 0
             inverse[h] = blind ? 0.0f : 1.0f / total;
             const int i = i0 + 16 * m + g + 8 * h;
             if (lse != nullptr && t == 0 && i < p.queries) {
@@ -168,177 +167,157 @@ __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward
 
 // ---- backward --------------------------------------------------------------------------------------------
 
-// With P = softmax, dP = grad v' and delta = rowsum(grad * y), which is written for attention_backward_keys:
-// dS = P * (dP - delta), dq = scale dS k.
-template <class T, int HS, int ROWS, int KEYS>
-__global__ void __launch_bounds__(ROWS * 2, 1) attention_backward_queries(
-    T* dq, float* delta, const T* grad, const T* q, const T* k, const T* v, const void* mask, const T* y,
-    const float* lse, Problem p) {
-    constexpr int N = KEYS / 8, C = HS / 8, P = pitch<HS>;
-    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, row = threadIdx.x / 32 * 16;
-    T* const keys = reinterpret_cast<T*>(smem);  // 2 of (KEYS, P)
-    T* const values = keys + 2 * KEYS * P;       // 2 of (KEYS, P)
-    T* const queries = values + 2 * KEYS * P;    // (ROWS, P)
-    T* const grads = queries + ROWS * P;         // (ROWS, P)
-    const Place place = place_of<ROWS>(p.queries, p.heads, true);
-    const Rows<const T> q_rows(q, p.q, place, p.queries, p.size), k_rows(k, p.k, place, p.keys, p.size),
-        v_rows(v, p.v, place, p.keys, p.value_size), g_rows(grad, p.grad, place, p.queries, p.value_size),
-        y_rows(y, p.y, place, p.queries, p.value_size);
-    Tiles<KEYS, HS, ROWS * 2, T> k_tiles(k_rows, 0), v_tiles(v_rows, 0);
-    const auto fetch = [&](int stage) {
-        k_tiles.next(keys + stage * KEYS * P);
-        v_tiles.next(values + stage * KEYS * P);
-        tt_mma::cp_async_commit();
-    };
-    Tiles<ROWS, HS, ROWS * 2, T>(q_rows, place.first).next(queries);
-    Tiles<ROWS, HS, ROWS * 2, T>(g_rows, place.first).next(grads);
-    fetch(0);
-    tt_mma::cp_async_wait<0>();
-    __syncthreads();
-
-    const int i0 = place.first + row;
-    float log_sum[2], mean[2];
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        const int i = i0 + g + 8 * h;
-        float sum = 0.0f;
-        for (int d = 8 * t; d < p.value_size; d += 32) {
-            const Vec<T, 8> a = load<8>(grads + (row + g + 8 * h) * P + d), b = load_row<8>(y_rows, i, d);
-#pragma unroll
-            for (int e = 0; e < 8; e++) sum += to_acc(a.at[e]) * to_acc(b.at[e]);
-        }
-        mean[h] = lanes_sum(sum);
-        log_sum[h] = infinity<float>();
-        if (i < p.queries) {
-            log_sum[h] = lse[number_of(p, place, i)] * static_cast<float>(LOG2_E);
-            if (t == 0) delta[number_of(p, place, i)] = mean[h];
-        }
-    }
-
-    const int end = keys_seen(p, place.first + ROWS);
-    const int warp_end = i0 < p.queries ? keys_seen(p, i0 + 16) : 0;
-    const float scale = static_cast<float>(p.scale * LOG2_E);
-    float sum[1][C][4];
-    clear(sum);
-    for (int j0 = 0, stage = 0; j0 < end; j0 += KEYS, stage ^= 1) {
-        tt_mma::cp_async_wait<0>();
-        __syncthreads();  // this tile has arrived, and the last one is no longer read
-        if (j0 + KEYS < end) fetch(stage ^ 1);
-        const int count = min(KEYS, warp_end - j0);  // keys visible to the warp
-        if (count <= 0) continue;
-        float s[1][N][4], ds[1][N][4];
-        multiply_rows<HS>(s, queries + row * P, keys + stage * KEYS * P, count);
-        multiply_rows<HS>(ds, grads + row * P, values + stage * KEYS * P, count);
-        const bool hidden = has_hidden(p, i0, j0 + KEYS);
-#pragma unroll
-        for (int n = 0; n < N; n++) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const int i = i0 + g + e / 2 * 8, j = j0 + 8 * n + 2 * t + e % 2;
-                float score = s[0][n][e] * scale;
-                if (hidden) score = masked<T>(score, p, place, mask, i, j);
-                ds[0][n][e] = tt_mma::exp2_approx(score - log_sum[e / 2]) * (ds[0][n][e] - mean[e / 2]);
-            }
-        }
-#pragma unroll
-        for (int n = 0; n < N; n += 2) {
-            if (8 * n >= count) break;
-            unsigned left[1][4];
-            round_left<T>(left[0], ds[0], n);
-            add_products<HS, false>(sum, left, keys + (stage * KEYS + 8 * n) * P);
-        }
-    }
-    const Rows<T> to(dq, p.dq, place, p.queries, p.size);
-    const float factor = static_cast<float>(p.scale);
-    store_rows<HS>(to, i0, 0, queries + row * P, sum[0], factor, factor);
-}
-
-// dv = P' grad, dk = scale dS' q. For large heads, two blocks take half of the columns of dk and dv each.
-template <class T, int HS, int ROWS, int QUERIES>
-__global__ void __launch_bounds__(ROWS * 2, 1) attention_backward_keys(
-    T* dk, T* dv, const T* grad, const T* q, const T* k, const T* v, const void* mask, const float* lse,
-    const float* delta, Problem p) {
-    constexpr int N = QUERIES / 8, C = (HS > 128 ? 128 : HS) / 8, P = pitch<HS>;
-    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, row = threadIdx.x / 32 * 16;
+// With P = softmax and dP = grad v': dv = P' grad, dS = P * (dP - delta), dk = scale dS' q, dq = scale dS k;
+// delta from attention_delta. A warp has 16 keys: P' and dS' are its left operands in place. For dq, dS goes
+// through shared memory, and a warp takes some of the rows and columns of each tile. For large heads, two
+// blocks take half of the columns of dq, dk and dv each.
+template <class T, int HS, int KEYS, int QUERIES, bool GENERAL>
+__global__ void __launch_bounds__(KEYS * 2, 1) attention_backward(
+    T* dq, T* dk, T* dv, float* sums, const T* grad, const T* q, const T* k, const T* v, const void* mask,
+    const float* lse, const float* delta, Problem p) {
+    constexpr int THREADS = KEYS * 2, N = QUERIES / 8, C = (HS > 128 ? 128 : HS) / 8, P = pitch<HS>;
+    constexpr int DOWN = KEYS < QUERIES ? KEYS / 16 : QUERIES / 16, ACROSS = KEYS / 16 / DOWN;  // warps
+    constexpr int M = QUERIES / 16 / DOWN, ALL = C / ACROSS, CQ = ALL > 4 ? 4 : ALL, PS = QUERIES + 8;
+    constexpr bool EARLY = C <= 8;                                        // else registers do not suffice
     T* const queries = reinterpret_cast<T*>(smem);                        // 2 of (QUERIES, P)
     T* const grads = queries + 2 * QUERIES * P;                           // 2 of (QUERIES, P)
-    T* const keys = grads + 2 * QUERIES * P;                              // (ROWS, P)
-    T* const values = keys + ROWS * P;                                    // (ROWS, P)
-    float* const log_sums = reinterpret_cast<float*>(values + ROWS * P);  // 2 of (QUERIES)
+    T* const keys = grads + 2 * QUERIES * P;                              // (KEYS, P)
+    T* const values = keys + KEYS * P;                                    // (KEYS, P)
+    T* const slopes = values + KEYS * P;                                  // (KEYS, PS): dS'
+    float* const log_sums = reinterpret_cast<float*>(slopes + KEYS * PS);  // 2 of (QUERIES)
     float* const means = log_sums + 2 * QUERIES;                          // 2 of (QUERIES)
-    const Place place = place_of<ROWS>(p.keys, p.heads, false);
-    const Rows<const T> q_rows(q, p.q, place, p.queries, p.size), k_rows(k, p.k, place, p.keys, p.size),
-        v_rows(v, p.v, place, p.keys, p.value_size), g_rows(grad, p.grad, place, p.queries, p.value_size);
-    const int start = max(place.first - p.reach, 0) / QUERIES * QUERIES;
-    Tiles<QUERIES, HS, ROWS * 2, T> q_tiles(q_rows, start), g_tiles(g_rows, start);
-    const auto fetch = [&](int i0, int stage) {
-        q_tiles.next(queries + stage * QUERIES * P);
-        g_tiles.next(grads + stage * QUERIES * P);
-        tt_mma::cp_async_commit();
-        for (int n = threadIdx.x; n < QUERIES; n += blockDim.x) {
-            const bool inside = i0 + n < p.queries;
-            const long long at = inside ? number_of(p, place, i0 + n) : 0;
-            log_sums[stage * QUERIES + n] = inside ? lse[at] * static_cast<float>(LOG2_E) : infinity<float>();
-            means[stage * QUERIES + n] = inside ? delta[at] : 0.0f;
-        }
-    };
-    Tiles<ROWS, HS, ROWS * 2, T>(k_rows, place.first).next(keys);
-    Tiles<ROWS, HS, ROWS * 2, T>(v_rows, place.first).next(values);
-    tt_mma::cp_async_commit();  // without any query no fetch commits it
-    if (p.queries > 0) fetch(start, 0);
+    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, warp = threadIdx.x / 32, row = warp * 16;
+    const int half = blockIdx.y * (8 * C);  // first column
+    const int q_row = warp % DOWN * (16 * M), q_column = half + warp / DOWN * (8 * ALL);
+    const Place place = part_of(p);
+    const Rows<const T> q_rows(q, p.q, place, p.queries, p.size),
+        g_rows(grad, p.grad, place, p.queries, p.value_size);
+    const float scale = static_cast<float>(p.scale * LOG2_E), factor = static_cast<float>(p.scale);
+    sums += sums_of<HS>(p, place);
 
-    const int warp_j = place.first + row, column = blockIdx.y * (8 * C);
-    const float scale = static_cast<float>(p.scale * LOG2_E);
-    float k_sum[1][C][4], v_sum[1][C][4];
-    clear(k_sum);
-    clear(v_sum);
-    for (int i0 = start, stage = 0; i0 < p.queries; i0 += QUERIES, stage ^= 1) {
+    for (int j0 = place.first * KEYS; j0 < p.keys; j0 += p.parts * KEYS) {
+        const int start = first_query<QUERIES>(p, j0), warp_j = j0 + row;
+        const bool begun = j0 >= p.parts * KEYS;  // earlier keys of this part have left sums
+        // from these queries on, later keys need the sums
+        const int later = j0 + KEYS < p.keys ? first_query<QUERIES>(p, j0 + KEYS) : p.queries;
+        Tiles<QUERIES, HS, THREADS, GENERAL, T> q_tiles(q_rows, start), g_tiles(g_rows, start);
+        const auto fetch = [&](int i0, int stage) {
+            q_tiles.next(queries + stage * QUERIES * P);
+            g_tiles.next(grads + stage * QUERIES * P);
+            tt_mma::cp_async_commit();
+            for (int n = threadIdx.x; n < QUERIES; n += THREADS) {
+                const bool inside = i0 + n < p.queries;
+                const long long at = number_of(p, place, inside ? i0 + n : 0);
+                const int here = stage * QUERIES + n;
+                log_sums[here] = inside ? lse[at] * static_cast<float>(LOG2_E) : infinity<float>();
+                means[here] = inside ? delta[at] : 0.0f;
+            }
+        };
+        __syncthreads();  // the last keys are no longer read
+        Tiles<KEYS, HS, THREADS, GENERAL, T>({k, p.k, place, p.keys, p.size}, j0).next(keys);
+        Tiles<KEYS, HS, THREADS, GENERAL, T>({v, p.v, place, p.keys, p.value_size}, j0).next(values);
+        tt_mma::cp_async_commit();  // without any query no fetch commits it
+        if (start < p.queries) fetch(start, 0);
+
+        float k_sum[1][C][4], v_sum[1][C][4];
+        clear(k_sum);
+        clear(v_sum);
+        for (int i0 = start, stage = 0; i0 < p.queries; i0 += QUERIES, stage ^= 1) {
+            tt_mma::cp_async_wait<0>();
+            __syncthreads();  // this tile has arrived, and the last one and dS are no longer read
+            if (i0 + QUERIES < p.queries) fetch(i0 + QUERIES, stage ^ 1);
+            T *const q_tile = queries + stage * QUERIES * P, *const g_tile = grads + stage * QUERIES * P;
+            float q_sum[M][CQ][4];
+            const auto exchange = [&](int column, bool back) {  // with the sums in memory
+#pragma unroll
+                for (int m = 0; m < M; m++) {
+#pragma unroll
+                    for (int h = 0; h < 2; h++) {
+                        const int i = i0 + q_row + 16 * m + g + 8 * h;
+                        if (i >= p.queries) continue;
+                        float* const at = sums + static_cast<long long>(i) * HS + column + 2 * t;
+#pragma unroll
+                        for (int c = 0; c < CQ; c++) {
+                            float* const pair = &q_sum[m][c][2 * h];
+                            if (back) {
+                                store<2>(at + 8 * c, {pair[0], pair[1]});
+                            } else {
+                                const Vec<float, 2> x = load<2>(at + 8 * c);
+                                pair[0] = x.at[0], pair[1] = x.at[1];
+                            }
+                        }
+                    }
+                }
+            };
+            if (EARLY) clear(q_sum);
+            if (EARLY && begun) exchange(q_column, false);
+
+            const int begin = max(warp_j - p.reach - i0, 0), end = min(QUERIES, p.queries - i0);
+            if (warp_j < p.keys && begin < end) {  // some of these queries attend to keys of the warp
+                float s[1][N][4], ds[1][N][4];
+                multiply_rows<HS>(s, keys + row * P, q_tile, end);
+                weigh<T, GENERAL>(s[0], p, place, mask, i0, warp_j, scale, log_sums + stage * QUERIES);
+#pragma unroll
+                for (int n = 0; n < N; n += 2) {
+                    if (8 * n >= end || 8 * n + 16 <= begin) continue;
+                    unsigned left[1][4];
+                    round_left<T>(left[0], s[0], n);
+                    add_products<HS, false>(v_sum, left, g_tile + 8 * n * P + half);
+                }
+                multiply_rows<HS>(ds, values + row * P, g_tile, end);
+#pragma unroll
+                for (int n = 0; n < N; n++) {
+                    const Vec<float, 2> mean = load<2>(means + stage * QUERIES + 8 * n + 2 * t);
+#pragma unroll
+                    for (int e = 0; e < 4; e++) ds[0][n][e] = s[0][n][e] * (ds[0][n][e] - mean.at[e % 2]);
+                }
+#pragma unroll
+                for (int n = 0; n < N; n += 2) {
+                    unsigned left[1][4];
+                    round_left<T>(left[0], ds[0], n);
+                    unsigned* const to = reinterpret_cast<unsigned*>(slopes + (row + g) * PS + 8 * n + 2 * t);
+                    to[0] = left[0][0], to[4] = left[0][2];
+                    to[4 * PS] = left[0][1], to[4 * PS + 4] = left[0][3];
+                    if (8 * n >= end || 8 * n + 16 <= begin) continue;
+                    add_products<HS, false>(k_sum, left, q_tile + 8 * n * P + half);
+                }
+            }
+            __syncthreads();  // dS is complete, and this tile is no longer read
+
+            const int count = min(KEYS, keys_seen(p, i0 + QUERIES) - j0);  // keys that any query sees
+#pragma unroll 1
+            for (int column = q_column; column < q_column + 8 * ALL; column += 8 * CQ) {
+                if (!EARLY || column > q_column) {
+                    clear(q_sum);
+                    if (begun) exchange(column, false);
+                }
+#pragma unroll 1
+                for (int n = 0; n < count; n += 16) {
+                    unsigned left[M][4];
+#pragma unroll
+                    for (int m = 0; m < M; m++) {
+                        const T* const at = slopes + (n + lane / 16 * 8 + lane % 8) * PS + q_row + 16 * m;
+                        tt_mma::ldmatrix<4, true>(left[m], at + lane / 8 % 2 * 8);
+                    }
+                    add_products<HS, false>(q_sum, left, keys + n * P + column);
+                }
+                if (p.parts > 1 || i0 >= later) {
+                    exchange(column, true);
+                    continue;
+                }
+#pragma unroll
+                for (int m = 0; m < M; m++) {
+                    const Rows<T> to(dq, p.dq, place, p.queries, p.size);
+                    T* const room = q_tile + (q_row + 16 * m) * P + column - half;
+                    store_rows<HS>(to, i0 + q_row + 16 * m, column, room, q_sum[m], factor, factor);
+                }
+            }
+        }
         tt_mma::cp_async_wait<0>();
-        __syncthreads();  // this tile has arrived, and the last one is no longer read
-        if (i0 + QUERIES < p.queries) fetch(i0 + QUERIES, stage ^ 1);
-        const int begin = max(warp_j - p.reach - i0, 0), end = min(QUERIES, p.queries - i0);
-        if (warp_j >= p.keys || begin >= end) continue;  // none of these queries attends to keys of the warp
-        const T *const q_tile = queries + stage * QUERIES * P, *const g_tile = grads + stage * QUERIES * P;
-        float s[1][N][4], ds[1][N][4];
-        multiply_rows<HS>(s, keys + row * P, q_tile, end);
-        const bool hidden = has_hidden(p, i0, warp_j + 16);
-#pragma unroll
-        for (int n = 0; n < N; n++) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const int i = 8 * n + 2 * t + e % 2, j = warp_j + g + e / 2 * 8;
-                float score = s[0][n][e] * scale;
-                if (hidden) score = masked<T>(score, p, place, mask, i0 + i, j);
-                s[0][n][e] = tt_mma::exp2_approx(score - log_sums[stage * QUERIES + i]);
-            }
-        }
-#pragma unroll
-        for (int n = 0; n < N; n += 2) {
-            if (8 * n >= end || 8 * n + 16 <= begin) continue;
-            unsigned left[1][4];
-            round_left<T>(left[0], s[0], n);
-            add_products<HS, false>(v_sum, left, g_tile + 8 * n * P + column);
-        }
-        multiply_rows<HS>(ds, values + row * P, g_tile, end);
-#pragma unroll
-        for (int n = 0; n < N; n++) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                ds[0][n][e] = s[0][n][e] * (ds[0][n][e] - means[stage * QUERIES + 8 * n + 2 * t + e % 2]);
-            }
-        }
-#pragma unroll
-        for (int n = 0; n < N; n += 2) {
-            if (8 * n >= end || 8 * n + 16 <= begin) continue;
-            unsigned left[1][4];
-            round_left<T>(left[0], ds[0], n);
-            add_products<HS, false>(k_sum, left, q_tile + 8 * n * P + column);
-        }
+        __syncthreads();  // the keys are no longer read; without any query, they have not been waited for
+        const Rows<T> dk_rows(dk, p.dk, place, p.keys, p.size);
+        const Rows<T> dv_rows(dv, p.dv, place, p.keys, p.value_size);
+        store_rows<HS>(dk_rows, warp_j, half, keys + row * P, k_sum[0], factor, factor);
+        store_rows<HS>(dv_rows, warp_j, half, values + row * P, v_sum[0], 1.0f, 1.0f);
     }
-    tt_mma::cp_async_wait<0>();
-    __syncthreads();  // without any query, the copies have not been waited for
-    const Rows<T> dk_rows(dk, p.dk, place, p.keys, p.size), dv_rows(dv, p.dv, place, p.keys, p.value_size);
-    const float factor = static_cast<float>(p.scale);
-    store_rows<HS>(dk_rows, warp_j, column, keys + row * P, k_sum[0], factor, factor);
-    store_rows<HS>(dv_rows, warp_j, column, values + row * P, v_sum[0], 1.0f, 1.0f);
 }

@@ -9,28 +9,29 @@
 template <int HS> constexpr int pitch = HS + 8;
 
 // Reads rows from `first` on into shared memory, N at a time, zeros beyond the ends. Each of the THREADS
-// threads of the block copies the same 8 columns of every STEP-th row; asynchronously, where rows are aligned
-// to 16 bytes: then a copy takes a comparison, an addition and the copy itself.
-template <int N, int HS, int THREADS, class T> struct Tiles {
+// threads of the block reads the same 8 columns of every STEP-th row. If rows are multiples of 16 bytes, at
+// aligned addresses, as they are unless GENERAL, copies are asynchronous, and take a comparison, an addition
+// and the copy itself.
+template <int N, int HS, int THREADS, bool GENERAL, class T> struct Tiles {
     static constexpr int VECTORS = HS / 8, STEP = THREADS / VECTORS;
-    static_assert(THREADS % VECTORS == 0 && N % STEP == 0, "all threads copy as many vectors");
+    static_assert(THREADS % VECTORS == 0 && N % STEP == 0, "all threads read as many vectors");
     const Rows<const T> rows;
-    const bool whole;  // vectors
+    const bool aligned;
     const T* from;
-    int left;  // rows from this thread's on
-    int place;
+    int left, column, place;  // rows from this thread's on; where it writes
 
     __device__ __forceinline__ Tiles(const Rows<const T>& rows, int first)
-        : rows(rows), whole(rows.vectors && rows.size % 8 == 0) {
-        const int n = threadIdx.x / VECTORS, d = threadIdx.x % VECTORS * 8;
-        from = rows.first + (first + n) * rows.row + d;
-        left = d < rows.size ? rows.count - first - n : 0;
-        place = n * pitch<HS> + d;
+        : rows(rows), aligned(!GENERAL || (rows.vectors && rows.size % 8 == 0)) {
+        const int n = threadIdx.x / VECTORS;
+        column = threadIdx.x % VECTORS * 8;
+        from = rows.first + (first + n) * rows.row + column;
+        left = column < rows.size ? rows.count - first - n : 0;
+        place = n * pitch<HS> + column;
     }
 
     __device__ __forceinline__ void next(T* to) {
         to += place;
-        if (whole) {
+        if (aligned) {
 #pragma unroll
             for (int i = 0; i < N; i += STEP, from += STEP * rows.row) {
                 tt_mma::cp_async16_zfill(to + i * pitch<HS>, from, i < left ? 16 : 0);
@@ -38,7 +39,7 @@ template <int N, int HS, int THREADS, class T> struct Tiles {
         } else {
 #pragma unroll 1
             for (int i = 0; i < N; i += STEP) {
-                store<8>(to + i * pitch<HS>, load_row<8>(rows, rows.count - left + i, place % pitch<HS>));
+                store<8>(to + i * pitch<HS>, load_row<8>(rows, rows.count - left + i, column));
             }
         }
         left -= N;
@@ -110,6 +111,66 @@ __device__ __forceinline__ void multiply_rows(float (&s)[1][N][4], const T* a, c
         unsigned left[1][4];
         load_left<HS>(left[0], a + d);
         add_products<HS, true>(s, left, b + d, count);
+    }
+}
+
+// Applies the masks to scores: 16 queries from i0 on down, keys from j0 on across.
+template <class T, bool GENERAL, int N>
+__device__ __forceinline__ void hide(
+    float (&s)[N][4], const Problem& p, const Place& place, const void* mask, int i0, int j0) {
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, j = j0 + 2 * t;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const int i = i0 + g + 8 * h, last = i < p.queries ? min(i + p.reach, p.keys - 1) - j : -1;
+        const long long at = GENERAL && p.mask_kind != 0 ? mask_at(p, place, i, j) : 0;
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+#pragma unroll
+            for (int e = 0; e < 2; e++) {
+                float& score = s[n][2 * h + e];
+                if (8 * n + e > last) score = -infinity<float>();
+                else if (GENERAL) score = masked<T>(score, p, mask, at + (8 * n + e) * p.mask.column);
+            }
+        }
+    }
+}
+
+// Turns scores into weights, exp2(scale * score - log sum), 0 where masked: 16 keys from j0 on down, queries
+// from i0 on across.
+template <class T, bool GENERAL, int N>
+__device__ __forceinline__ void weigh(
+    float (&s)[N][4], const Problem& p, const Place& place, const void* mask, int i0, int j0, float scale,
+    const float* log_sums) {
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, i = i0 + 2 * t, j = j0 + g;
+    if (GENERAL && p.mask_kind != 0) {
+        const long long at = mask_at(p, place, i, j);
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const int down = 8 * n + e % 2, across = e / 2 * 8;
+                s[n][e] *= scale;
+                if (i + down >= p.queries || j + across >= p.keys) continue;
+                s[n][e] = masked<T>(s[n][e], p, mask, at + down * p.mask.row + across * p.mask.column);
+            }
+        }
+        scale = 1.0f;
+    }
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        const Vec<float, 2> log_sum = load<2>(log_sums + 8 * n + 2 * t);
+#pragma unroll
+        for (int e = 0; e < 4; e++) s[n][e] = tt_mma::exp2_approx(s[n][e] * scale - log_sum.at[e % 2]);
+    }
+    if (!has_hidden(p, i0, j0 + 16)) return;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const int first = j + 8 * h < p.keys ? j + 8 * h - p.reach - i : 8 * N;  // query that sees the key
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+#pragma unroll
+            for (int e = 0; e < 2; e++) s[n][2 * h + e] = 8 * n + e < first ? 0.0f : s[n][2 * h + e];
+        }
     }
 }
 

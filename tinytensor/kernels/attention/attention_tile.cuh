@@ -37,12 +37,12 @@ template <int C, int R, class T> __device__ __forceinline__ void clear(Pack<T, R
     for (int c = 0; c < C; c++) sum[c] = filled<R>(T(0));
 }
 
-// s[j], row r = sum over d of a(d, r) b(LANES j, d)
-template <int HS, int PA, int PB, int J, int R, class T>
-__device__ __forceinline__ void multiply_rows(Pack<T, R> (&s)[J], const T* a, const T* b) {
+// s[j], row r = sum over d < depth of a(d, r) b(LANES j, d)
+template <int PA, int PB, int J, int R, class T>
+__device__ __forceinline__ void multiply_rows(Pack<T, R> (&s)[J], const T* a, const T* b, int depth) {
     constexpr int W = vector_width<T>;
     clear(s);
-    for (int d = 0; d < HS; d += W) {
+    for (int d = 0; d < depth; d += W) {
         Vec<T, W> x[J];
         UNROLLED
         for (int j = 0; j < J; j++) x[j] = load<W>(b + LANES * j * PB + d);
@@ -90,6 +90,19 @@ __device__ __forceinline__ void store_rows(
             for (int v = 0; v < V; v++) x.at[v] = sum[c + v].at[r] * factor.at[r];
             store_row(to, n + r, LANES * c + lane * V, x);
         }
+    }
+}
+
+// Stores columns d to d + R - 1 of row n.
+template <int R, class T>
+__device__ __forceinline__ void store_pack(const Rows<T>& to, int n, int d, const Pack<T, R>& x) {
+    constexpr int W = vector_width<T>;
+    UNROLLED
+    for (int i = 0; i < R; i += W) {
+        Vec<T, W> part;
+        UNROLLED
+        for (int w = 0; w < W; w++) part.at[w] = x.at[i + w];
+        store_row(to, n, d + i, part);
     }
 }
 

@@ -14,23 +14,34 @@ from tinytensor.device import Device, cpu
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, bfloat16, bool_
 from tinytensor.runtime import runtime_of
+from tinytensor.runtime.base import Argument, TemplateArgument
 
 SIZES = (16, 32, 64, 128, 256)  # head sizes of the kernels; others are padded with zeros
-# (rows of a block, columns of a step), by the bytes of an element and the head size. With more rows the
-# columns are read less often; registers and shared memory set the limit.
+# (queries of a block, keys of a step), by the bytes of an element and the head size. With more queries the
+# keys are read less often; registers and shared memory set the limit.
 FORWARD = {
     2: {16: (128, 64), 32: (128, 64), 64: (128, 64), 128: (64, 32), 256: (64, 16)},
     4: {16: (64, 64), 32: (64, 64), 64: (64, 64), 128: (64, 32), 256: (32, 16)},
     8: {16: (32, 32), 32: (32, 32), 64: (32, 32), 128: (32, 16), 256: (16, 16)},
 }
+# (keys of a step, queries of a step inside of it)
 BACKWARD = {
-    2: {16: (64, 64), 32: (64, 64), 64: (64, 64), 128: (64, 32), 256: (32, 16)},
+    2: {16: (64, 64), 32: (128, 64), 64: (128, 64), 128: (64, 32), 256: (32, 16)},
     4: {16: (64, 64), 32: (64, 32), 64: (64, 32), 128: (32, 32), 256: (16, 16)},
-    8: {16: (32, 32), 32: (32, 32), 64: (32, 16), 128: (16, 16), 256: (8, 16)},
+    8: {16: (32, 32), 32: (32, 32), 64: (32, 16), 128: (16, 16), 256: (4, 16)},
+}
+# The same before compute capability 8.0, for SMALL shared memory
+BACKWARD_SMALL = {
+    2: {16: (64, 64), 32: (64, 32), 64: (64, 32), 128: (64, 16), 256: (32, 16)},
+    4: {**BACKWARD[4], 64: (32, 32)},
+    8: {**BACKWARD[8], 64: (16, 16)},
 }
 SHORT = 32  # up to this many queries and keys, smaller tiles leave fewer threads idle
 SMALL = 65_536  # bytes of shared memory of a block before compute capability 8.0; at least 99 KiB since
-_PROBLEM = struct.Struct("@36qd8i")  # Problem in attention.cuh
+BLOCK = 256  # threads of the kernels before and after the scores
+DELTA_LANES = 8  # threads that share a query in attention_delta
+SUMS = 1 << 28  # bytes that parts of a head may take for sums of dq, if there is more than one
+PROBLEM = struct.Struct("@36qd8i")  # Problem in attention.cuh
 _NOWHERE = (0, 0, 0, 0)
 
 
@@ -39,6 +50,12 @@ class Heads(NamedTuple):
 
     ptr: int
     steps: tuple[int, ...]
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether rows of 16-bit floats begin at multiples of 16 bytes."""
+        *rows, column = self.steps
+        return self.ptr % 16 == 0 and column == 1 and not any([step % 8 for step in rows])
 
 
 class Problem(NamedTuple):
@@ -61,10 +78,11 @@ class Problem(NamedTuple):
     causal: bool
     scale: float
 
-    def instances(self) -> tuple[Instance, Instance]:
-        """Launch parameters of the forward and the backward kernels."""
+    def instances(self, architecture: int, special: bool = False) -> tuple[Instance, Instance]:
+        """Launch parameters of the forward and the backward kernel: see `instances`."""
         short = max(self.queries, self.keys) <= SHORT
-        return instances(self.dtype.itemsize, max(self.size, self.value_size), short)
+        size = max(self.size, self.value_size)
+        return instances(self.dtype.itemsize, size, short, architecture < 80, special)
 
 
 class Instance(NamedTuple):
@@ -78,30 +96,60 @@ class Instance(NamedTuple):
 
 
 @lru_cache(256)
-def instances(itemsize: int, size: int, short: bool) -> tuple[Instance, Instance]:
-    """Launch parameters of the forward and the backward kernels.
+def instances(
+    itemsize: int, size: int, short: bool, old: bool = False, special: bool = False
+) -> tuple[Instance, Instance]:
+    """Launch parameters of the forward and the backward kernel.
 
     Args:
         itemsize: bytes of an element.
         size: of the heads.
         short: whether there are at most SHORT queries and keys.
+        old: whether a block has SMALL shared memory.
+        special: whether the kernels are GENERAL: see `_is_general`.
     """
     n = next(filled for filled in SIZES if filled >= size)
     most = SHORT if short else 1 << 30
     rows, columns = [min(i, most) for i in FORWARD[itemsize][n]]
-    b_rows, b_columns = [min(i, most) for i in BACKWARD[itemsize][n]]
+    keys, queries = [min(i, most) for i in (BACKWARD_SMALL if old else BACKWARD)[itemsize][n]]
     if itemsize == 2:
+        if special:  # it has fewer registers
+            columns = 32 if n == 64 else columns
+            queries = 16 if n == 128 else queries
         pitch = n + 8
         per_warp = 32 if n <= 64 else 16
         forward = Instance(n, rows, columns, rows // per_warp * 32, 2 * pitch * (rows + 4 * columns))
-        shared = 2 * pitch * (2 * b_rows + 4 * b_columns) + 16 * b_columns
-        return forward, Instance(n, b_rows, b_columns, b_rows // 16 * 32, shared)
+        shared = 2 * pitch * (2 * keys + 4 * queries) + 2 * keys * (queries + 8) + 16 * queries
+        return forward, Instance(n, keys, queries, keys * 2, shared)
     pad = 16 // itemsize
     together = (32 if n <= 128 else 16) // itemsize  # rows that 16 threads share
     shared = n * rows + columns * n + columns * (max(n, rows) + pad)
     forward = Instance(n, rows, columns, rows // together * 16, itemsize * shared)
-    shared = 2 * n * b_rows + 2 * b_columns * (n + pad + 1) + b_columns * (b_rows + pad)
-    return forward, Instance(n, b_rows, b_columns, b_rows // together * 16, itemsize * shared)
+    shared = 2 * n * keys + keys * (n + pad) + 2 * queries * (n + pad + 1) + queries * (keys + pad)
+    return forward, Instance(n, keys, queries, keys // together * 16, itemsize * shared)
+
+
+@lru_cache(1024)
+def parts(heads: int, tiles: int, blocks: int, nbytes: int) -> int:
+    """Among how many blocks to divide the tiles of keys of a head in backward.
+
+    Each part of a head has sums of dq of its own, which a second launch adds in order: so the result does not
+    depend on which block comes first, but more parts take more memory and time. The smallest number of parts
+    whose time is near the least.
+
+    Args:
+        heads: of all examples.
+        tiles: of keys, of one head.
+        blocks: that run at the same time.
+        nbytes: of the sums of one part of all heads.
+    """
+
+    def time(n: int) -> float:  # in tiles; to add the sums of a part costs about half a tile
+        return -(-heads * n // blocks) * -(-tiles // n) + (0.5 * heads * n / blocks if n > 1 else 0.0)
+
+    numbers = [n for n in range(1, min(tiles, blocks) + 1) if n == 1 or n * nbytes <= SUMS]
+    least = min(time(n) for n in numbers)
+    return next(n for n in numbers if time(n) <= 1.1 * least)
 
 
 def fit(device: Device, dtype: DType, size: int) -> bool:
@@ -113,7 +161,9 @@ def fit(device: Device, dtype: DType, size: int) -> bool:
     if runtime_of(device).architecture >= 80:
         return True
     # Without bfloat16 tensor cores a tile in registers does not pay: it spills.
-    return dtype is not bfloat16 and all(s.shared <= SMALL for s in instances(dtype.itemsize, size, False))
+    return dtype is not bfloat16 and all(
+        s.shared <= SMALL for s in instances(dtype.itemsize, size, False, True)
+    )
 
 
 def forward(
@@ -128,30 +178,75 @@ def forward(
         lse: (B, H, Tq), or None if there is no backward.
         mask: four axes, broadcasts to (B, H, Tq, Tk).
     """
-    instance, _ = problem.instances()
+    general = _is_general(problem, at, mask)
+    instance, back = problem.instances(launch.runtime.architecture, general)
+    blocks = problem.batch * problem.heads * -(-problem.queries // instance.rows)
+    if not blocks:
+        return
+    dtype = problem.dtype
+    together: list[tuple[str, tuple[TemplateArgument, ...]]] = []
+    if lse is not None:  # backward will follow: compile its kernels in the same compiler run
+        tiles = (dtype, back.size, back.rows, back.columns)
+        together += [("attention_delta", (dtype,)), ("attention_add_parts", tiles)]
+        together.append(("attention_backward", (*tiles, general)))
+    types = (dtype, instance.size, instance.rows, instance.columns)
+    kernel = launch.runtime.kernel(_file(problem), "attention_forward", *types, general, together=together)
     operands = (at["q"].ptr, at["k"].ptr, at["v"].ptr, mask)
     args = (at["y"].ptr, lse, *operands, _told(problem, at, mask))
-    _launch(launch, "attention_forward", problem, instance, problem.queries, args, lse is not None)
+    kernel(blocks, instance.threads, args, instance.shared)
 
 
 def backward(launch: Launch, problem: Problem, at: Mapping[str, Heads], lse: View, mask: View | None) -> None:
-    """Gradients of the queries, then of the keys and values, in two kernels without atomics.
+    """Gradients of queries, keys and values, without atomics: two launches, or three if heads have parts.
 
     Args:
         launch, problem, lse, mask: as in forward.
         at: addresses and strides of dq, dk, dv, grad, q, k, v and y.
     """
-    _, instance = problem.instances()
+    general = _is_general(problem, at, mask)
+    _, instance = problem.instances(launch.runtime.architecture, general)
+    dtype, heads, file = problem.dtype, problem.batch * problem.heads, _file(problem)
+    tiles = -(-problem.keys // instance.rows)
+    nbytes = heads * problem.queries * instance.size * lse.itemsize
+    n = parts(heads, tiles, launch.runtime.multiprocessors, nbytes) if heads and tiles else 1
+    told = _told(problem, at, mask, n)
     delta = launch.scratch(lse.shape, lse.dtype)  # (B, H, Tq)
-    told = _told(problem, at, mask)
+    sums = launch.scratch((heads, n, problem.queries, instance.size), lse.dtype) if tiles > 1 else None
+
+    per_block = BLOCK // DELTA_LANES
+    args: tuple[Argument, ...] = (delta, at["grad"].ptr, at["y"].ptr, told)
+    grid = heads * -(-problem.queries // per_block)
+    launch("attention_delta", dtype, grid=grid, block=BLOCK, args=args, file=file)
+
+    types = (dtype, instance.size, instance.rows, instance.columns)
     operands = (at["grad"].ptr, at["q"].ptr, at["k"].ptr, at["v"].ptr, mask)
-    first = (at["dq"].ptr, delta, *operands, at["y"].ptr, lse, told)
-    _launch(launch, "attention_backward_queries", problem, instance, problem.queries, first)
-    second = (at["dk"].ptr, at["dv"].ptr, *operands, lse, delta, told)
-    _launch(launch, "attention_backward_keys", problem, instance, problem.keys, second)
+    args = (at["dq"].ptr, at["dk"].ptr, at["dv"].ptr, sums, *operands, lse, delta, told)
+    halves = 2 if dtype.itemsize == 2 and instance.size > 128 else 1
+    kernel = launch.runtime.kernel(file, "attention_backward", *types, general)
+    if heads and tiles:
+        kernel((heads * n, halves), instance.threads, args, instance.shared)
+
+    if n > 1:
+        per_block = BLOCK // (instance.size * dtype.itemsize // 16)
+        grid = heads * -(-problem.queries // per_block)
+        args = (at["dq"].ptr, sums, told)
+        launch("attention_add_parts", *types, grid=grid, block=BLOCK, args=args, file=file)
 
 
-def _told(problem: Problem, at: Mapping[str, Heads], mask: View | None) -> bytes:
+def _file(problem: Problem) -> str:
+    return "attention_mma" if problem.dtype.itemsize == 2 else "attention"
+
+
+def _is_general(problem: Problem, at: Mapping[str, Heads], mask: View | None) -> bool:
+    """The template argument GENERAL: there is a mask, or 16-bit rows that are not multiples of 16 bytes."""
+    if mask is not None or problem.dtype.itemsize > 2:
+        return mask is not None
+    read = [at[name] for name in ("q", "k", "v", "grad") if name in at]
+    sizes = problem.size % 8 or problem.value_size % 8
+    return bool(sizes) or not all([x.is_aligned for x in read])
+
+
+def _told(problem: Problem, at: Mapping[str, Heads], mask: View | None, parts: int = 1) -> bytes:
     """The packed struct that all attention kernels take."""
     p = problem
     steps = {name: heads.steps for name, heads in at.items()}
@@ -162,32 +257,5 @@ def _told(problem: Problem, at: Mapping[str, Heads], mask: View | None) -> bytes
     names = ("q", "k", "v", "mask", "y", "grad", "dq", "dk", "dv")
     places = [step for name in names for step in steps.get(name, _NOWHERE)]
     reach = p.keys - p.queries if p.causal else p.keys - 1
-    sizes = (p.heads, p.queries, p.keys, p.size, p.value_size, reach, kind, 0)
-    return _PROBLEM.pack(*places, p.scale, *sizes)
-
-
-def _launch(
-    launch: Launch,
-    name: str,
-    problem: Problem,
-    instance: Instance,
-    rows: int,
-    args: tuple[object, ...],
-    recorded: bool = False,
-) -> None:
-    """Launch a kernel; if backward will follow (`recorded`), compile its kernels in the same compiler run."""
-    grid = problem.batch * problem.heads * -(-rows // instance.rows)
-    if not grid:
-        return
-    dtype = problem.dtype
-    together = []
-    if recorded:
-        _, back = problem.instances()
-        for other in ("attention_backward_queries", "attention_backward_keys"):
-            together.append((other, (dtype, back.size, back.rows, back.columns)))
-    file = "attention_mma" if dtype.itemsize == 2 else "attention"
-    kernel = launch.runtime.kernel(
-        file, name, dtype, instance.size, instance.rows, instance.columns, together=together
-    )
-    halves = 2 if dtype.itemsize == 2 and instance.size > 128 and name == "attention_backward_keys" else 1
-    kernel((grid, halves), instance.threads, args, instance.shared)
+    sizes = (p.heads, p.queries, p.keys, p.size, p.value_size, reach, kind, parts)
+    return PROBLEM.pack(*places, p.scale, *sizes)
