@@ -147,6 +147,13 @@ def test_tensor_cores(dtype: str, ta: bool, tb: bool) -> None:
                 close(by_tile(tile, a, b, bias), expected + host(bias), dtype, 4)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_last_tile_of_one_line_ends_with_the_buffer(dtype: str) -> None:
+    """Rows of an odd number of elements: nothing behind the last one is read."""
+    a, b = device(normal(128, 65), dtype), device(normal(128, 48, seed=1), dtype)
+    close(a.mT @ b, host(a).T @ host(b), dtype)
+
+
 def test_tf32_is_asked_for_and_rounds_to_nearest() -> None:
     a, b = device(normal(70, 80)), device(normal(80, 70, seed=1))
     plain = host(a @ b)

@@ -89,7 +89,7 @@ template <class T, int LINES, bool ALONG, int THREADS> struct Slab {
         const int c = column(), here = lines - c * chunk<T>;
 #pragma unroll
         for (int v = 0; v < MINE; v++) {
-            const int fit = ALONG ? left - c * chunk<T> : row(v) >= left ? 0 : here > 0 ? here : chunk<T>;
+            const int fit = ALONG ? left - c * chunk<T> : row(v) >= left ? 0 : here > 0 ? here : lines;
             uint4* chunk_place = &to[place(row(v), c)];
             if (aligned) {
                 const int bytes = fit <= 0 ? 0 : fit >= chunk<T> ? 16 : fit * static_cast<int>(sizeof(T));
