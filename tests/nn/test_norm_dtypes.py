@@ -135,3 +135,13 @@ def test_other_dtypes_and_shapes_are_two_ops() -> None:
         tt.add_layer_norm(tt.ones(3, 4), tt.ones(3, 5))
     with pytest.raises(tt.ShapeError, match="add_rms_norm"):
         tt.add_rms_norm(tt.ones(3, 4), tt.ones(3, 4), tt.ones(5))
+
+
+@pytest.mark.parametrize("norm", [tt.layer_norm, tt.rms_norm])
+def test_tangents_have_the_dtype_of_the_result(norm: Norm) -> None:
+    given = tuple(t.detach() for t in leaves(8, "cpu", norm is tt.rms_norm))
+    slopes = tuple(tt.tensor(drawn(*t.shape, seed=5)) for t in given)
+    _, wide = tt.func.jvp(lambda *xs: norm(*xs, eps=1e-4), given, slopes)
+    _, narrow = tt.func.jvp(lambda *xs: norm(*xs, eps=1e-4, dtype=tt.bfloat16), given, slopes)
+    assert narrow.dtype is tt.bfloat16
+    np.testing.assert_allclose(narrow.tolist(), wide.astype(tt.bfloat16).tolist(), rtol=2**-7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,6 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
-from tinytensor.autograd.modes import grad_enabled
 from tinytensor.dispatch.apply import apply_all
 from tinytensor.dispatch.batching import composed
 from tinytensor.dispatch.launch import Launch, View
@@ -17,6 +17,7 @@ from tinytensor.dtypes import DType, accumulator, float32
 from tinytensor.kernels import norms
 from tinytensor.kernels.rows import need_tensors
 from tinytensor.op import Op, Params, Shapes, Spec, Specs, norm_backward, register, size
+from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.elementwise.arithmetic import kernels as sums
 from tinytensor.ops.nn.layer_norm import (
@@ -160,44 +161,22 @@ class AddNorm(Op):
         more, grad = grads
         if grad is None:
             return more, None if more is None else cast(more, dtype), None, None
-        run = _backward_by_ops if grad_enabled() else _backward
+        inputs = (more, grad, saved.total, saved.weight, saved.mean, saved.scale)
         wanted = (True, *needs[2:])
-        dx, dy, dweight, dbias = run(
-            more,
-            grad,
-            saved.total,
-            saved.weight,
-            saved.mean,
-            saved.scale,
-            eps=eps,
-            centered=centered,
-            wanted=wanted,
-        )
+        dx, dy, dweight, dbias = _backward(*inputs, eps=eps, centered=centered, wanted=wanted)
         return dx, dx if dy is None else dy, dweight, dbias
 
 
-def _backward(more: Tensor | None, grad: Tensor, *xs: Tensor | None, **params: object) -> Grads:
-    return apply_all(AddNormBackward, more, grad, *xs, **params)
+def _backward(*inputs: Any, **params: Any) -> Grads:
+    return apply_all(AddNormBackward, *inputs, **params)
 
 
 def _backward_by_ops(
-    more: Tensor | None,
-    grad: Tensor,
-    total: Tensor,
-    weight: Tensor | None,
-    mean: Tensor | None,
-    scale: Tensor,
-    *,
-    eps: float,
-    centered: bool,
-    wanted: Needs,
+    more: Tensor | None, grad: Tensor, total: Tensor, weight: Tensor | None, *statistics: Any, **given: Any
 ) -> tuple[Tensor | None, ...]:
-    """AddNormBackward in ops of its own."""
-    wide = cast(grad, total.storage.dtype)
-    found = (layer_norm_backward_by_ops if centered else rms_norm_backward_by_ops)(
-        wide, total, weight, eps=eps, wanted=wanted
-    )
-    dx, dweight, *dbias = found
+    """AddNormBackward in ops of its own, which do not read the statistics."""
+    backward = layer_norm_backward_by_ops if given.pop("centered") else rms_norm_backward_by_ops
+    dx, dweight, *dbias = backward(cast(grad, total.storage.dtype), total, weight, **given)
     assert dx is not None
     dx = dx if more is None else add(more, dx)
     return dx, cast(dx, grad.storage.dtype), dweight, dbias[0] if dbias else None
@@ -211,6 +190,7 @@ class AddNormBackward(Op):
     vmap = composed(_backward_by_ops)
     outputs = ("dx", "dy", "dweight", "dbias")
     visible = 4
+    saves = ("grad", "total", "weight")
     dense = ("*",)
     contiguous = ("*",)
     flops = norm_backward(11.0, 1.5)
@@ -260,6 +240,16 @@ class AddNormBackward(Op):
         norms.backward(
             launch, _name(centered), dx, dweight, dbias, grad, total, weight, mean, scale, more=more, dy=dy
         )
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, **params: Any) -> Grads:
+        """Double backward of the gradient of the norm; what is added to it passes on."""
+        ddx, ddy, *_ = grads
+        inputs = (saved.grad, saved.total, saved.weight)
+        found = partial_vjp(partial(_backward_by_ops, None), inputs, grads, needs[1:4], **params)
+        wide = None if ddy is None else cast(ddy, saved.total.storage.dtype)
+        more = wide if ddx is None else ddx if wide is None else add(ddx, wide)
+        return more, *found, None, None
 
 
 def _finish(dx: Array, dy: Array | None, more: Array | None) -> None:

@@ -66,7 +66,8 @@ def _layer_norm_each(call: Samples) -> Any:
 def _layer_norm_tangent(call: Tangents) -> Found:
     """The tangent of the result: the transpose of the gradient."""
     grads: Any = call.given
-    return [_layer_norm_forward(grads, call.saved.x, call.saved.weight, call.params["eps"])]
+    found = _layer_norm_forward(grads, call.saved.x, call.saved.weight, call.params["eps"])
+    return [None if found is None else cast(found, call.params["dtype"] or found.storage.dtype)]
 
 
 @register

@@ -52,9 +52,10 @@ def _rms_norm_tangent(call: Tangents) -> Found:
         dx, _ = rms_norm_backward_by_ops(dx, x, None, eps=eps, wanted=(True, False))
     parts = [
         dx if dx is None or weight is None else multiply(dx, weight),
-        None if dweight is None else multiply(apply(RmsNorm, x, None, eps=eps), dweight),
+        None if dweight is None else multiply(apply(RmsNorm, x, None, eps=eps, dtype=None), dweight),
     ]
-    return call.total([part for part in parts if part is not None])
+    (found,) = call.total([part for part in parts if part is not None])
+    return [None if found is None else cast(found, call.params["dtype"] or found.storage.dtype)]
 
 
 @register
