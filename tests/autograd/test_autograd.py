@@ -360,3 +360,21 @@ def test_second_derivatives_through_a_saved_output_and_through_two_leaves():
     np.testing.assert_allclose(gx.item(), 3 * 2**2, rtol=1e-6)
     np.testing.assert_allclose(yy.item(), 8 * log**2, rtol=1e-6)
     np.testing.assert_allclose(mixed.item(), 4 * (3 * log + 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+@pytest.mark.parametrize("dtype", [tt.bfloat16, tt.float16, tt.float32])
+@pytest.mark.parametrize("other", [tt.bfloat16, tt.float16, tt.float32])
+def test_a_sum_of_gradients_keeps_its_dtype(shape, dtype, other):
+    total, grad = tt.full(shape, 2.0, dtype=dtype), tt.full(shape, 0.5, dtype=other)
+    ALGEBRA.add_into(total, grad)
+    assert total.dtype is dtype
+    assert np.all(total.astype(tt.float32).numpy() == 2.5)
+
+
+def test_a_narrow_number_through_a_checkpoint_gets_wide_gradients():
+    w = tt.tensor(2.0, dtype=tt.bfloat16, requires_grad=True)
+    for count in (1, 2):
+        y = tt.checkpoint(lambda w: (w * tt.ones(3)).sum() + w.astype(tt.float32) * w, w)
+        (y + w + (w * tt.ones(2)).sum()).backward()
+        assert (w.grad.item(), w.grad.dtype) == (10.0 * count, tt.bfloat16)

@@ -307,3 +307,12 @@ def test_a_gradient_that_nobody_else_holds_is_taken_over_without_a_copy(monkeypa
     monkeypatch.setattr(ALGEBRA, "clone", lambda grad: pytest.fail("copied"))
     (w @ x).sum().backward()
     assert seen == [w.grad.nbytes]
+
+
+def test_a_hook_gives_no_gradient_where_there_is_none():
+    x = tt.tensor(2.0, dtype=tt.bfloat16, requires_grad=True)
+    y = tt.where(tt.tensor([True, False]), x, 1.0)
+    y.node.register_hook(lambda ins, outs: tuple([tt.ones(2) if g is None else g for g in ins]))
+    with raises("returned a gradient at position 0, where there is none"):
+        y.sum().backward()
+    assert x.grad is None

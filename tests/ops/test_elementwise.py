@@ -182,6 +182,17 @@ def test_second_derivatives_at_kinks_are_finite(call: Call, values: tuple[float,
         assert all(np.isfinite(g.numpy()).all() for g in second if g is not None)
 
 
+@pytest.mark.parametrize("number", [0, 1.5, INF, -INF])
+def test_logaddexp_of_a_tensor_and_a_number(number) -> None:
+    for turned in (False, True):
+        a, b = leaf(0.5, -1.0, INF), tt.full((3,), float(number), dtype=tt.float64)
+        y = tt.logaddexp(number, a) if turned else tt.logaddexp(a, number)
+        wanted = tt.logaddexp(a, b)
+        assert y.tolist() == wanted.tolist()
+        slopes = [tt.grad(z.sum(), a)[0].numpy() for z in (y, wanted)]
+        np.testing.assert_allclose(*slopes, rtol=1e-12)
+
+
 def test_logaddexp_bends_where_operands_are_equal() -> None:
     a, b = leaf(1.0), leaf(1.0)
     (first,) = tt.grad(tt.logaddexp(a, b), [a], [tt.ones(1, dtype=tt.float64)], create_graph=True)

@@ -394,3 +394,14 @@ def test_wrong_use_of_the_scaler() -> None:
         scaler.unscale_(optimizer)
     with pytest.raises(tt.ArgumentError, match=r"growth_factor=0\.5"):
         GradScaler(growth_factor=0.5)
+
+
+def test_attention_takes_operands_of_both_precisions() -> None:
+    q = tt.randn(1, 2, 3, 4)
+    with tt.autocast(tt.bfloat16):
+        y = tt.scaled_dot_product_attention(q, q.astype(tt.bfloat16), q)
+        same = tt.scaled_dot_product_attention(q, q, q)
+    assert y.dtype is tt.bfloat16
+    assert y.tolist() == same.tolist()
+    with pytest.raises(tt.DTypeError, match="have dtypes"):
+        tt.scaled_dot_product_attention(q, q.astype(tt.bfloat16), q)

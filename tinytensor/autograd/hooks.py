@@ -97,6 +97,11 @@ def replaced_all(what: str, grads: Grads, new: Any) -> Grads:
             why=f"it replaces a tuple of {len(grads)}",
             fix="return a tuple with a tensor or None for each, or nothing",
         )
-    return tuple(
-        [n if n is None or g is None else replaced(what, g, n) for g, n in zip(grads, new, strict=True)]
-    )
+    for i, (g, n) in enumerate(zip(grads, new, strict=True)):
+        if g is None and n is not None:
+            raise GradError(
+                f"{what}: the hook returned a gradient at position {i}, where there is none",
+                why="nothing says which shape and dtype it has, or it is not needed",
+                fix="return None in its place",
+            )
+    return tuple([None if n is None else replaced(what, g, n) for g, n in zip(grads, new, strict=True)])

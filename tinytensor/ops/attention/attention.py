@@ -8,7 +8,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched
-from tinytensor.autograd.modes import grad_enabled
+from tinytensor.autograd.modes import grad_enabled, inputs_of
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import Samples, lifted, one_by_one
@@ -501,6 +501,7 @@ def scaled_dot_product_attention(
     """
     what = "scaled_dot_product_attention"
     need_tensors(what, q, k, v, mask, slopes)
+    q, k, v, mask, slopes = inputs_of("narrow", q, k, v, mask, slopes)
     checked = [Spec(x.layout.shape, x.storage.dtype) for x in (q, k, v)]
     mask_spec = None if mask is None else Spec(mask.layout.shape, mask.storage.dtype)
     check_attention(what, checked, mask_spec, causal)

@@ -539,7 +539,8 @@ def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> T
 
 
 def add_into(total: Tensor, grad: Tensor) -> None:
-    """total += grad, not recorded; grad may be strided, total does not overlap itself."""
+    """total += grad, not recorded and in the dtype of total, which does not overlap itself as grad may."""
+    grad = cast(grad, total.storage.dtype)
     if watchers:
         watched("add", total.storage.device, (total, grad), {}, lambda: (_added(total, grad),))
     else:

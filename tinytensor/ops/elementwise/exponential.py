@@ -130,7 +130,8 @@ class Logaddexp(Elementwise):
         (grad,) = grads
         a, b = saved.a, saved.b
         # Equal infinities get half of the gradient each, as equal operands do; their difference would be nan.
-        share = sigmoid(where(logical_and(equal(a, b), isinf(b)), 0.0, subtract(a, b)))
+        one = b if isinstance(b, Tensor) else a  # the other may be a number
+        share = sigmoid(where(logical_and(equal(a, b), isinf(one)), 0.0, subtract(a, b)))
         return (
             multiply(grad, share) if needs[0] else None,
             multiply(grad, subtract(1.0, share)) if needs[1] else None,
