@@ -142,3 +142,13 @@ def test_together_with_checkpoint_autocast_and_modules() -> None:
 def test_wrong_calls(call: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize("norm", [tt.layer_norm, tt.rms_norm])
+def test_tangents_have_the_dtype_of_what_they_belong_to(norm) -> None:
+    x, t, w = tt.tensor([[0.5, -1.0, 2.0]]), tt.tensor([[1.0, 0.5, -0.25]]), tt.tensor([1.0, 2.0, 3.0])
+    f = lambda x, w: norm(x, w, dtype=tt.bfloat16)  # noqa: E731
+    y, product = func.jvp(f, (x, w), (t, w))
+    wide = func.jvp(norm, (x, w), (t, w))[1]
+    assert (y.dtype, product.dtype) == (tt.bfloat16, tt.bfloat16)
+    np.testing.assert_allclose(product.astype(tt.float32).numpy(), wide.numpy(), rtol=2e-2)

@@ -101,9 +101,11 @@ def push(
                 if not left[key_of(p)]:
                     known.pop(key_of(p), None)
         if node not in known and any([t is not None for t in given]):
-            found = rule_of(node.op)(Tangents(node, given, algebra))
-            keys = [node] if node.outs is None else [(node, i) for i in range(len(node.outs))]
-            known.update({key: t for key, t in zip(keys, found, strict=True) if t is not None})
+            call = Tangents(node, given, algebra)
+            found = zip(rule_of(node.op)(call), call.outputs(), strict=True)
+            for i, (t, spec) in enumerate(found):
+                if t is not None and spec is not None:
+                    known[node if node.outs is None else (node, i)] = algebra.fit(t, *spec)
         if not retain and node.saved:
             node.saved = FREED
     return [known.get(key_of(e)) for e in outs]
