@@ -77,21 +77,14 @@ FUNCTIONS = {
 }
 NN = {
     **dict.fromkeys(
-        ("Transformer", "TransformerDecoder", "TransformerDecoderLayer"),
-        f"{_NOT_YET}tt.nn.TransformerEncoder is the encoder; a block of a decoder is tt.nn.LayerNorm, "
-        "tt.nn.MultiHeadAttention and tt.nn.Linear: see docs/guide/10_the_block.py",
-    ),
-    **dict.fromkeys(
         ("DataParallel", "parallel"),
         "from tinytensor.distributed import DataParallel, for several processes",
     ),
     **dict.fromkeys(("LazyConv2d", "LazyLinear"), "tt.nn.Linear or tt.nn.Conv2d, with the number of inputs"),
     "BatchNorm3d": f"{_NOT_YET}tt.nn.BatchNorm1d of x.flatten(2)",
-    "CTCLoss": f"{_NOT_YET}tt.logaddexp sums over alignments, in a loop over time",
     "Conv3d": f"{_NOT_YET}tt.nn.Conv1d and tt.nn.Conv2d",
 }
 FUNCTIONAL = {
-    "ctc_loss": f"{_NOT_YET}tt.logaddexp sums over alignments, in a loop over time",
     "multi_head_attention_forward": "tt.nn.MultiHeadAttention",
 }
 OPTIM = {

@@ -1,5 +1,6 @@
 """tt.nn.functional against the formulas of its docstrings, in NumPy."""
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -134,6 +135,47 @@ def test_windows_are_columns() -> None:
     x = np.arange(12.0).reshape(1, 1, 3, 4)
     columns = [x[0, 0, r : r + 2, c : c + 2].reshape(-1) for r in range(2) for c in range(3)]
     np.testing.assert_array_equal(F.unfold(tt.tensor(x), 2)[0].numpy(), np.stack(columns, 1))
+
+
+def test_columns_add_up_to_images() -> None:
+    """fold is the transpose of unfold: the sums of products are equal."""
+    options: dict[str, Any] = {"kernel_size": (2, 3), "dilation": (1, 2), "padding": (1, 0), "stride": 2}
+    x, y = RNG.normal(size=(2, 3, 5, 8)), RNG.normal(size=(2, 18, 6))
+    columns, images = F.unfold(tt.tensor(x), **options), F.fold(tt.tensor(y), (5, 8), **options)
+    assert images.shape == x.shape
+    assert (columns.numpy() * y).sum() == pytest.approx((images.numpy() * x).sum())
+    with pytest.raises(tt.ShapeError, match="6 windows"):
+        F.fold(tt.ones(18, 7), (5, 8), **options)
+
+
+def of_alignments(log_probs: Array, target: list[int], blank: int) -> float:
+    """The loss by definition: over all labels of all steps that shrink to the target."""
+    total = 0.0
+    for labels in itertools.product(range(log_probs.shape[1]), repeat=len(log_probs)):
+        if [label for label, _ in itertools.groupby(labels) if label != blank] == target:
+            total += math.exp(sum(log_probs[step, label] for step, label in enumerate(labels)))
+    return -math.log(total) if total else math.inf
+
+
+@pytest.mark.parametrize("target", [[], [1], [1, 1], [2, 0], [1, 1, 0], [0, 0, 0, 0]])
+def test_ctc_is_the_sum_over_alignments(target: list[int]) -> None:
+    log_probs = np.log(RNG.dirichlet(np.ones(4), 5))
+    targets = tt.tensor([*target, -7, -7], dtype=tt.int64)  # padding is not looked at
+    found = F.ctc_loss(tt.tensor(log_probs), targets, [5], [len(target)], blank=3, reduction="sum")
+    assert found.item() == pytest.approx(of_alignments(log_probs, target, 3))
+    shorter = F.ctc_loss(tt.tensor(log_probs), targets, [2], [len(target)], blank=3, reduction="sum")
+    assert shorter.item() == pytest.approx(of_alignments(log_probs[:2], target, 3))
+
+
+def test_ctc_says_which_lengths_do_not_fit() -> None:
+    x, targets = tt.zeros(4, 2, 3), tt.ones(2, 2, dtype=tt.int64)
+    for lengths in ([5, 4], [2, 2]), ([4, 4], [3, 1]), ([4], [2, 2]), ([4, 4], [-1, 2]):
+        with pytest.raises(tt.ShapeError, match="lengths"):
+            F.ctc_loss(x, targets, *lengths)
+    with pytest.raises(tt.IndexRangeError, match="blank 3"):
+        F.ctc_loss(x, targets, [4, 4], [2, 2], blank=3)
+    with pytest.raises(tt.IndexRangeError):
+        F.ctc_loss(x, targets * 3, [4, 4], [2, 2])
 
 
 def test_in_place_has_the_gradient_or_an_error() -> None:

@@ -514,6 +514,7 @@ PLACED = [
     lambda **at: nn.Bilinear(2, 3, 4, **at),
     lambda **at: nn.PReLU(**at),
     lambda **at: nn.TransformerEncoderLayer(4, 2, 8, **at),
+    lambda **at: nn.Transformer(4, 2, 1, 1, 8, **at),
 ]
 
 

@@ -130,7 +130,14 @@ def test_activations_in_place(name: str) -> None:
 
 # ---- layers and losses -------------------------------------------------------------------------------------
 
+
+def ctc(F: Any, x: Any, *given: Any, **options: Any) -> Any:
+    """Of logits: the gradient in the log-probabilities, which PyTorch gives, is that in the logits."""
+    return F.ctc_loss(F.log_softmax(x, -1), *given, **options)
+
+
 MASK = np.array([[True, False, True, True], [True, True, False, True], [True, True, True, True]])
+CTC, CTC_TARGETS = n(7, 3, 4), np.array([[1, 1, 2], [3, 1, 1], [2, 2, 3]])
 IGNORED = np.array([0, 2, -100, 1])
 TIMES = np.array([[0, 2, -100], [1, 1, 0]])
 
@@ -262,6 +269,25 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
     "unfold options": (
         lambda F, x: F.unfold(x, (2, 3), dilation=(2, 1), padding=1, stride=(1, 2)),
         (n(3, 6, 7),),
+    ),
+    "fold": (lambda F, x: F.fold(x, (6, 7), 3), (n(2, 27, 20),)),
+    "fold options": (
+        lambda F, x: F.fold(x, (6, 7), (2, 3), dilation=(2, 1), padding=1, stride=(1, 2)),
+        (n(18, 24),),
+    ),
+    "ctc_loss": (lambda F, x, t: ctc(F, x, t, [7, 5, 7], [3, 2, 0]), (CTC, CTC_TARGETS)),
+    "ctc_loss sum, blank": (
+        lambda F, x, t: ctc(F, x, t % 3, [7, 5, 7], [3, 2, 0], blank=3, reduction="sum"),
+        (CTC, CTC_TARGETS),
+    ),
+    "ctc_loss flat targets": (
+        lambda F, x, t: ctc(F, x, t, [7, 5, 7], [3, 2, 1], reduction="none"),
+        (CTC, CTC_TARGETS.reshape(-1)[:6]),
+    ),
+    "ctc_loss of one": (lambda F, x, t: ctc(F, x, t, [7], [3]), (CTC[:, 0], CTC_TARGETS[0])),
+    "ctc_loss too long": (
+        lambda F, x, t: ctc(F, x, t, [7, 1, 2], [3, 2, 2], reduction="none", zero_infinity=True),
+        (CTC, CTC_TARGETS),
     ),
     "nll_loss": (lambda F, x, t: F.nll_loss(x, t), (n(4, 3), IGNORED)),
     "nll_loss weight": (

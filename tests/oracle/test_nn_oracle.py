@@ -78,6 +78,7 @@ def test_layers(ours, theirs, inputs):
 
 Q, KV, ONE = normal(4, 2, 8), normal(5, 2, 8), normal(4, 8)
 LAYER = "nn.TransformerEncoderLayer(8, 2, 16, 0.1"
+DECODER = "nn.TransformerDecoderLayer(8, 2, 16, 0.1"
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch says when its fast path does not apply
@@ -91,10 +92,32 @@ LAYER = "nn.TransformerEncoderLayer(8, 2, 16, 0.1"
         (LAYER + ", 'gelu', norm_first=True, batch_first=True).eval()", (Q,)),
         (LAYER + ", bias=False).eval()", (ONE,)),
         ("nn.TransformerEncoder(" + LAYER + "), 2, norm=nn.LayerNorm(8)).eval()", (Q,)),
+        (DECODER + ").eval()", (Q, KV)),
+        (DECODER + ", 'gelu', norm_first=True, batch_first=True, bias=False).eval()", (KV, KV)),
+        ("nn.TransformerDecoder(" + DECODER + "), 2, norm=nn.LayerNorm(8)).eval()", (Q, KV)),
+        ("nn.Transformer(8, 2, 2, 2, 16).eval()", (KV, Q)),
+        ("nn.Transformer(8, 4, 1, 2, 16, norm_first=True, batch_first=True, bias=False).eval()", (Q, Q)),
     ],
 )
 def test_transformers(text, inputs):
     compare(eval(text, {"nn": nn}), eval(text, {"nn": torch.nn}), *inputs)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_masks_of_a_transformer():
+    theirs = torch.nn.Transformer(8, 2, 1, 1, 16).double().eval()
+    ours = nn.Transformer(8, 2, 1, 1, 16).to(tt.float64).eval()
+    ours.load_state_dict(state_of(theirs))
+    padding, memory = np.array([[False] * 4 + [True], [False] * 5]), RNG.random((4, 5)) < 0.3
+    masks = {"src_key_padding_mask": padding, "memory_key_padding_mask": padding, "memory_mask": memory}
+    squares, found = [], []
+    for lib, layers, model in ((tt, nn, ours), (torch, torch.nn, theirs)):
+        square = layers.Transformer.generate_square_subsequent_mask(4)
+        given = {"tgt_mask": square < 0, **{name: lib.tensor(mask) for name, mask in masks.items()}}
+        squares.append(square.numpy())
+        found.append(model(lib.tensor(KV), lib.tensor(Q), **given).detach().numpy())
+    np.testing.assert_array_equal(*squares)
+    np.testing.assert_allclose(*found, rtol=1e-9, atol=1e-11)
 
 
 MASKS = [

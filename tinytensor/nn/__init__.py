@@ -59,6 +59,7 @@ from tinytensor.nn.stateless.loss import (
     BCEWithLogitsLoss,
     CosineEmbeddingLoss,
     CrossEntropyLoss,
+    CTCLoss,
     GaussianNLLLoss,
     HingeEmbeddingLoss,
     HuberLoss,
@@ -89,6 +90,7 @@ from tinytensor.nn.stateless.shape import (
     ConstantPad2d,
     CosineSimilarity,
     Flatten,
+    Fold,
     Identity,
     PairwiseDistance,
     PixelShuffle,
@@ -103,7 +105,14 @@ from tinytensor.nn.stateless.shape import (
     ZeroPad1d,
     ZeroPad2d,
 )
-from tinytensor.nn.transformer import MultiheadAttention, TransformerEncoder, TransformerEncoderLayer
+from tinytensor.nn.transformer import (
+    MultiheadAttention,
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "CELU",
@@ -125,6 +134,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "Bilinear",
+    "CTCLoss",
     "CircularPad1d",
     "CircularPad2d",
     "ConstantPad1d",
@@ -141,6 +151,7 @@ __all__ = [
     "Dropout2d",
     "Embedding",
     "Flatten",
+    "Fold",
     "GRUCell",
     "GaussianNLLLoss",
     "GroupNorm",
@@ -202,6 +213,9 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "TripletMarginLoss",

@@ -1,4 +1,4 @@
-"""PyTorch's MultiheadAttention, TransformerEncoderLayer and TransformerEncoder."""
+"""PyTorch's MultiheadAttention, and its Transformer of an encoder and a decoder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ from tinytensor.nn.normalization import LayerNorm
 from tinytensor.nn.parameter import Parameter
 from tinytensor.nn.stateless.dropout import Dropout
 
-__all__ = ["MultiheadAttention", "TransformerEncoder", "TransformerEncoderLayer"]
+__all__ = [
+    "MultiheadAttention",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
+]
+
+Activation = str | Callable[[tt.Tensor], tt.Tensor]
 
 
 class MultiheadAttention(Module):
@@ -167,6 +176,20 @@ class MultiheadAttention(Module):
         return f"num_heads={self.num_heads}"
 
 
+def _activation(layer: str, given: Activation) -> Callable[[tt.Tensor], tt.Tensor]:
+    """The function that an argument names, or is."""
+    if not isinstance(given, str):
+        return given
+    named: dict[str, Callable[[tt.Tensor], tt.Tensor]] = {"relu": F.relu, "gelu": F.gelu}
+    if given not in named:
+        raise tt.ArgumentError(
+            f"{layer}: activation {given!r}",
+            why='it is "relu", "gelu" or a function',
+            fix='activation="relu"',
+        )
+    return named[given]
+
+
 class TransformerEncoderLayer(Module):
     """Self-attention and a network of two layers, each added to its input and normalized.
 
@@ -198,7 +221,7 @@ class TransformerEncoderLayer(Module):
         nhead: int,
         dim_feedforward: int = 2048,
         dropout: float = 0.1,
-        activation: str | Callable[[tt.Tensor], tt.Tensor] = "relu",
+        activation: Activation = "relu",
         layer_norm_eps: float = 1e-5,
         batch_first: bool = False,
         norm_first: bool = False,
@@ -207,14 +230,7 @@ class TransformerEncoderLayer(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        named: dict[str, Callable[[tt.Tensor], tt.Tensor]] = {"relu": F.relu, "gelu": F.gelu}
-        if isinstance(activation, str) and activation not in named:
-            raise tt.ArgumentError(
-                f"TransformerEncoderLayer: activation {activation!r}",
-                why='it is "relu", "gelu" or a function',
-                fix='activation="relu"',
-            )
-        self.activation = named[activation] if isinstance(activation, str) else activation
+        self.activation = _activation("TransformerEncoderLayer", activation)
         self.norm_first = norm_first
         self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
         self.linear1 = Linear(d_model, dim_feedforward, bias)
@@ -281,3 +297,229 @@ class TransformerEncoder(Module):
         for layer in self.layers:
             src = layer(src, mask, src_key_padding_mask, bool(is_causal))
         return src if self.norm is None else self.norm(src)
+
+
+class TransformerDecoderLayer(Module):
+    """Self-attention, attention to a memory, and a network; each is added to its input, and normalized.
+
+    Args:
+        d_model: C, channels of input and output.
+        nhead: heads of the attentions.
+        dim_feedforward: size between the two layers.
+        dropout: probability of dropping while training.
+        activation: "relu", "gelu" or a function, between the two layers.
+        layer_norm_eps: eps of the norms.
+        batch_first: whether the batch is axis 0.
+        norm_first: whether to normalize before attentions and network, not after the additions.
+        bias: whether linear maps and norms have biases.
+        device, dtype: of the weights; default the CPU and float32.
+
+    Shapes:
+        tgt (T, N, C) and memory (S, N, C), or both without N → the shape of tgt.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.1.
+
+    Example:
+        >>> tt.nn.TransformerDecoderLayer(8, 2, 16)(tt.ones(3, 1, 8), tt.ones(5, 1, 8)).shape
+        (3, 1, 8)
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.activation = _activation("TransformerDecoderLayer", activation)
+        self.norm_first = norm_first
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
+        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
+        self.linear1 = Linear(d_model, dim_feedforward, bias)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias)
+        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.norm3 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.dropout1, self.dropout2, self.dropout3 = Dropout(dropout), Dropout(dropout), Dropout(dropout)
+        self.to(device, dtype)
+
+    def forward(
+        self,
+        tgt: tt.Tensor,
+        memory: tt.Tensor,
+        tgt_mask: tt.Tensor | None = None,
+        memory_mask: tt.Tensor | None = None,
+        tgt_key_padding_mask: tt.Tensor | None = None,
+        memory_key_padding_mask: tt.Tensor | None = None,
+        tgt_is_causal: bool = False,
+        memory_is_causal: bool = False,
+    ) -> Any:
+        """The shape of tgt; masks as in MultiheadAttention."""
+
+        def attend(x: tt.Tensor) -> Any:
+            options: Any = {"attn_mask": tgt_mask, "need_weights": False, "is_causal": tgt_is_causal}
+            return self.dropout1(self.self_attn(x, x, x, tgt_key_padding_mask, **options)[0])
+
+        def attend_to_memory(x: tt.Tensor) -> Any:
+            options: Any = {"attn_mask": memory_mask, "need_weights": False, "is_causal": memory_is_causal}
+            y = self.multihead_attn(x, memory, memory, memory_key_padding_mask, **options)[0]
+            return self.dropout2(y)
+
+        def feed(x: tt.Tensor) -> Any:
+            return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+
+        if self.norm_first:
+            x = tgt + attend(self.norm1(tgt))
+            x = x + attend_to_memory(self.norm2(x))
+            return x + feed(self.norm3(x))
+        x = self.norm1(tgt + attend(tgt))
+        x = self.norm2(x + attend_to_memory(x))
+        return self.norm3(x + feed(x))
+
+
+class TransformerDecoder(Module):
+    """Copies of a layer, one after the other, each of which attends to the same memory.
+
+    Args:
+        decoder_layer: the layer, which is copied with its weights.
+        num_layers: the number of copies.
+        norm: a module that the result goes through.
+
+    Shapes:
+        tgt (T, N, C), memory (S, N, C) → the shape of tgt.
+
+    Example:
+        >>> layer = tt.nn.TransformerDecoderLayer(8, 2, 16)
+        >>> tt.nn.TransformerDecoder(layer, 3)(tt.ones(3, 1, 8), tt.ones(5, 1, 8)).shape
+        (3, 1, 8)
+    """
+
+    def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
+        super().__init__()
+        self.layers = ModuleList([deepcopy(decoder_layer) for _ in range(num_layers)])
+        self.norm = norm
+
+    def forward(
+        self,
+        tgt: tt.Tensor,
+        memory: tt.Tensor,
+        tgt_mask: tt.Tensor | None = None,
+        memory_mask: tt.Tensor | None = None,
+        tgt_key_padding_mask: tt.Tensor | None = None,
+        memory_key_padding_mask: tt.Tensor | None = None,
+        tgt_is_causal: bool | None = None,
+        memory_is_causal: bool = False,
+    ) -> Any:
+        """The shape of tgt; masks as in MultiheadAttention."""
+        masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
+        for layer in self.layers:
+            tgt = layer(tgt, memory, *masks, bool(tgt_is_causal), memory_is_causal)
+        return tgt if self.norm is None else self.norm(tgt)
+
+
+class Transformer(Module):
+    """An encoder, and a decoder that attends to its result.
+
+    Args:
+        d_model: C, channels of input and output.
+        nhead: heads of each attention.
+        num_encoder_layers, num_decoder_layers: numbers of layers.
+        dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias: of each layer.
+        custom_encoder, custom_decoder: modules in place of these.
+        device, dtype: of the weights; default the CPU and float32.
+
+    Shapes:
+        src (S, N, C), tgt (T, N, C), or both without N → the shape of tgt.
+
+    Raises:
+        ShapeError: src and tgt differ in their batch or have other channels.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762.
+
+    Example:
+        >>> model = tt.nn.Transformer(8, 2, 1, 1, 16)
+        >>> mask = tt.nn.Transformer.generate_square_subsequent_mask(3)
+        >>> model(tt.ones(5, 1, 8), tt.ones(3, 1, 8), tgt_mask=mask).shape
+        (3, 1, 8)
+    """
+
+    def __init__(
+        self,
+        d_model: int = 512,
+        nhead: int = 8,
+        num_encoder_layers: int = 6,
+        num_decoder_layers: int = 6,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = "relu",
+        custom_encoder: Module | None = None,
+        custom_decoder: Module | None = None,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        sizes: Any = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps)
+        sizes = (*sizes, batch_first, norm_first, bias)
+        norms = [LayerNorm(d_model, layer_norm_eps, bias=bias) for _ in range(2)]
+        self.encoder = custom_encoder or TransformerEncoder(
+            TransformerEncoderLayer(*sizes), num_encoder_layers, norms[0]
+        )
+        self.decoder = custom_decoder or TransformerDecoder(
+            TransformerDecoderLayer(*sizes), num_decoder_layers, norms[1]
+        )
+        self.d_model, self.nhead, self.batch_first = d_model, nhead, batch_first
+        for p in self.parameters():
+            if p.ndim > 1:
+                init.xavier_uniform_(p)
+        self.to(device, dtype)
+
+    def forward(
+        self,
+        src: tt.Tensor,
+        tgt: tt.Tensor,
+        src_mask: tt.Tensor | None = None,
+        tgt_mask: tt.Tensor | None = None,
+        memory_mask: tt.Tensor | None = None,
+        src_key_padding_mask: tt.Tensor | None = None,
+        tgt_key_padding_mask: tt.Tensor | None = None,
+        memory_key_padding_mask: tt.Tensor | None = None,
+        src_is_causal: bool | None = None,
+        tgt_is_causal: bool | None = None,
+        memory_is_causal: bool = False,
+    ) -> Any:
+        """The shape of tgt; masks as in MultiheadAttention."""
+        batch = 0 if self.batch_first else 1
+        batches = [x.shape[batch] for x in (src, tgt) if x.ndim == 3]
+        if src.ndim != tgt.ndim or len(set(batches)) > 1 or {src.shape[-1], tgt.shape[-1]} != {self.d_model}:
+            raise tt.ShapeError(
+                f"Transformer: src has shape {src.shape}, tgt {tgt.shape}",
+                why=f"both have the same batch, on axis {batch}, and {self.d_model} channels",
+                fix="src (S, N, C), tgt (T, N, C); with batch_first=True (N, S, C) and (N, T, C)",
+            )
+        memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
+        padding = (tgt_key_padding_mask, memory_key_padding_mask)
+        return self.decoder(tgt, memory, tgt_mask, memory_mask, *padding, tgt_is_causal, memory_is_causal)
+
+    @staticmethod
+    def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> tt.Tensor:
+        """(sz, sz), to be added to scores: -inf for later keys, else 0.
+
+        Example:
+            >>> tt.nn.Transformer.generate_square_subsequent_mask(2).tolist()
+            [[0.0, -inf], [0.0, 0.0]]
+        """
+        later = tt.triu(tt.ones(sz, sz, dtype=tt.bool, device=device), 1)
+        return tt.where(later, -math.inf, 0.0).astype(tt.float32 if dtype is None else dtype)

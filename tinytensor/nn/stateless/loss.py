@@ -15,6 +15,7 @@ from tinytensor.nn.stateless.base import Stateless
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CTCLoss",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "GaussianNLLLoss",
@@ -56,6 +57,15 @@ class BCEWithLogitsLoss(Stateless):
     reduction: Reduction = "mean"
     pos_weight: tt.Tensor | None = None
     function = staticmethod(F.binary_cross_entropy_with_logits)
+
+
+class CTCLoss(Stateless):
+    """Minus the log-probability of targets, over all alignments: log_probs (T, N, C), targets (N, S) → ()."""
+
+    blank: int = 0
+    reduction: Reduction = "mean"
+    zero_infinity: bool = False
+    function = staticmethod(F.ctc_loss)
 
 
 class CosineEmbeddingLoss(Stateless):

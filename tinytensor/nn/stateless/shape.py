@@ -17,6 +17,7 @@ __all__ = [
     "ConstantPad2d",
     "CosineSimilarity",
     "Flatten",
+    "Fold",
     "Identity",
     "PairwiseDistance",
     "PixelShuffle",
@@ -83,6 +84,17 @@ class Unfold(Stateless):
     padding: Numbers = 0
     stride: Numbers = 1
     function = staticmethod(F.unfold)
+
+
+class Fold(Stateless):
+    """Columns added up as windows of images: (N, C * kh * kw, number of windows) → (N, C, *output_size)."""
+
+    output_size: Numbers
+    kernel_size: Numbers
+    dilation: Numbers = 1
+    padding: Numbers = 0
+    stride: Numbers = 1
+    function = staticmethod(F.fold)
 
 
 class PixelShuffle(Stateless):
