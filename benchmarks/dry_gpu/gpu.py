@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.contest.contestants import BenchmarkError
@@ -13,7 +14,7 @@ from benchmarks.dry_gpu.record import Event, Launch, Record
 from benchmarks.dry_gpu.stand_in import StandIn
 from benchmarks.dry_gpu.traffic import Measured, measure
 from tinytensor.runtime import started
-from tinytensor.runtime.cuda import nvrtc
+from tinytensor.runtime.cuda import nvrtc, tensor_map
 from tinytensor.runtime.cuda.kernel import CupyKernel
 from tinytensor.runtime.cuda.occupancy import Resources
 from tinytensor.runtime.signature import Packer
@@ -94,7 +95,7 @@ def install(
 
 
 def _count_compilations(gpu: DryGpu, compiled: bool) -> None:
-    """Replace `nvrtc.build` by one that counts, and compiles only if wanted."""
+    """Replace `nvrtc.build` by one that counts, and compiles only if wanted; nothing encodes tensor maps."""
     compile_them = nvrtc.build
 
     def build(path: Path, instances: Sequence[str], target: str) -> nvrtc.Compiled:
@@ -108,6 +109,7 @@ def _count_compilations(gpu: DryGpu, compiled: bool) -> None:
         return found
 
     nvrtc.build = build
+    tensor_map._driver = lambda: SimpleNamespace(cuTensorMapEncodeTiled=lambda *_: 0)
     if not compiled:
         nvrtc.target_for = lambda architecture, path=None: f"sm_{architecture}"
         Packer.check_sizes = lambda *_: None  # the sizes of structs are known to the compiler alone

@@ -140,7 +140,7 @@ def compute_rate(launch: Launch) -> float:
     if kernel.startswith("matmul_tensor_cores"):
         rate = tile_rate(launch.name) if narrow else _value("tensor cores, TF32")
         rate *= share_of_rate(launch, 32 * _value("warps that keep tensor cores busy"))
-    elif "wgmma" in kernel:
+    elif kernel == "matmul_hopper":
         rate = _value("tensor cores by wgmma") * share_of_rate(launch, 128)
     elif kernel.startswith(("matmul_tiles", "matmul_row")):
         rate = _value("float64" if "double" in launch.name else "float32") * plain

@@ -97,6 +97,10 @@ def _product(base: str, template: list[str], named: Named) -> Measured:
     if base == "matmul_sum" or named["a"] is None:  # sums of parts, and of columns
         return Measured(nbytes)
     matrices = size // (rows * columns)
+    if base == "matmul_hopper":  # tensor maps of the operands
+        lines = [n * (matrices if named[many] else 1) for n, many in ((rows, "many_a"), (columns, "many_b"))]
+        nbytes += sum(lines) * inner * SIZE[template[1]]
+        return Measured(nbytes, 2.0 * rows * columns * inner * matrices, True, part)
     pitches = []
     for name, line, step in (("a", a_row, a_inner), ("b", b_column, b_inner)):
         v = named[name]

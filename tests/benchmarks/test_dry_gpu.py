@@ -244,7 +244,7 @@ def test_larger_tiles_read_less_often() -> None:
 def test_a_product_without_a_known_rate_is_refused() -> None:
     with pytest.raises(BenchmarkError, match="no rate for the kernel matmul_new"):
         roof.compute_rate(replace(launch(1), name="matmul_new<float>"))
-    fast = roof.compute_rate(replace(launch(132), name="matmul_wgmma<__nv_bfloat16>"))
+    fast = roof.compute_rate(replace(launch(132), name="matmul_hopper<__nv_bfloat16>"))
     assert fast > roof.compute_rate(launch(132))
 
 

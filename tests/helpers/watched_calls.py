@@ -19,8 +19,10 @@ from tests.helpers.drivers import gradients, outputs, placed
 from tests.helpers.kernel_matrix import Arguments, recording
 from tests.helpers.layouts import layouts_of, prepared, tensors
 from tests.helpers.on_emulated import normal
+from tinytensor.dispatch.launch import Launch, view_of
 from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import COMPLEX, FLOATS
+from tinytensor.ops.matmul import gemm
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.emulated.runtime import EmulatedRuntime
@@ -182,6 +184,19 @@ def multiplied_in_tf32(device: str) -> Tensors:
         tt.config.tf32 = before
 
 
+def multiplied_by_warpgroups(device: str) -> Tensors:
+    """The kernel of compute capability 9.0, which the emulated devices do not choose."""
+    a, b = drawn(device, "bfloat16", 72, 304), drawn(device, "bfloat16", 304, 272, seed=1)
+    results = []
+    for x in (a, a.T.contiguous().T):
+        p = gemm.product_of(x.layout, b.layout, False, False)
+        plan = gemm.plan_of(p, x.dtype, gemm.by_warpgroups(p, x.dtype, 1))
+        results.append(tt.empty(72, 272, dtype=x.dtype, device=device))
+        launch = Launch(runtime_of(x.device), "matmul")
+        gemm.start(launch, plan, view_of(results[-1]), (view_of(x), view_of(b), None))
+    return results
+
+
 def attended(size: int, dtype: str, device: str) -> Tensors:
     """Several tiles of queries and keys with ragged edges, with and without a mask; no query; a short one."""
     attention = tt.scaled_dot_product_attention
@@ -250,6 +265,7 @@ def larger() -> Iterator[Call]:
         for dtype in every.get(name, FLOATS) if FULL else dtypes:
             yield Call(f"larger {name}-{dtype}", partial(run, dtype))
     yield Call("larger matmul-tf32", multiplied_in_tf32)
+    yield Call("larger matmul-hopper", multiplied_by_warpgroups)
 
 
 CALLS = [*of_rows(), *larger()]

@@ -164,6 +164,13 @@ class Runtime(Protocol):
     ) -> Any:
         """An array over a buffer, which keeps the owner alive; strides and offset are in elements."""
 
+    def tensor_map(
+        self, ptr: int, dtype: DType, shape: Sequence[int], strides: Sequence[int], box: Sequence[int]
+    ) -> bytes:
+        """The tensor map of a tensor, an argument of kernels for compute capability 9.0: see
+        `runtime/cuda/tensor_map.py`.
+        """
+
     def synchronize(self) -> None:
         """Wait for all work."""
 

@@ -130,7 +130,7 @@ ORDINARY = (
 # What a multiprocessor does in a cycle at most, by data sheets and published measurements.
 MULTIPLICATIONS = 1300  # of 16-bit floats by `mma` on an H100; 1024 on an A100, 512 on consumer GPUs
 SHARED_BYTES = 128  # read or written
-L2_BYTES = 32  # read
+L2_BYTES = 40  # read
 LINE = 64  # bytes of each line (row of a, column of b) in a stage of matmul_mma.cu: 32 inner elements
 
 
@@ -155,6 +155,10 @@ TENSOR_CORES = (
     tensor_tile(64, 64, (32, 32), 3, resident=3),
 )
 TURING = (tensor_tile(128, 128, (64, 32), 3, resident=1), tensor_tile(64, 64, (32, 32), 3, resident=2))
+
+# Of compute capability 9.0 alone: matmul_sm90.cu. wgmma reads each operand from shared memory once for a
+# warpgroup; 4 stages of 128 bytes of each line, and 16 × 72 elements gathered by each of 8 warps.
+HOPPER = Tile(128, 256, (), 384, 1700.0, 1, 4 * (128 + 256) * 2 * LINE + 8 * 16 * 72 * 2 + 64 + 1008)
 
 # The model of a GPU: it runs blocks in rounds, each of as many as are resident. Times are in cycles.
 BEGIN_AND_END = 128  # prologue and epilogue of a tile, in inner elements; other resident blocks hide a share
@@ -222,14 +226,22 @@ class Choice(NamedTuple):
     shared: int = 0  # bytes of dynamic shared memory
 
 
-def choose(p: Product, dtype: DType, runtime: Runtime) -> Choice:
-    """The kernel with the least estimated time for a product on a device."""
+def choose(p: Product, dtype: DType, runtime: Runtime, boxes: bool = False) -> Choice:
+    """The kernel with the least estimated time for a product on a device.
+
+    `boxes`: whether the addresses of the operands are multiples of 16, which TMA needs.
+    """
     if p.rows == 1:
         by = _row_by_lines if p.b_inner == 1 else _row_by_columns
         return by(p, dtype, runtime.multiprocessors)
     if _has_tensor_cores(dtype, runtime.architecture):
-        on_tensor_cores = TENSOR_CORES if runtime.architecture >= 80 else TURING
-        return by_tensor_cores(p, dtype, *cut(on_tensor_cores, p, runtime.multiprocessors))
+        on_tensor_cores: Sequence[Tile] = TENSOR_CORES if runtime.architecture >= 80 else TURING
+        if runtime.architecture == 90 and boxes and fits_boxes(p, dtype):
+            on_tensor_cores = (HOPPER, *TENSOR_CORES)
+        tile, parts = cut(on_tensor_cores, p, runtime.multiprocessors)
+        if tile is HOPPER:
+            return by_warpgroups(p, dtype, parts)
+        return by_tensor_cores(p, dtype, tile, parts)
     tiles = ORDINARY if dtype.itemsize <= 4 else ORDINARY[1:]  # 64 sums of 8 bytes would fill the registers
     tile, parts = cut(tiles, p, runtime.multiprocessors)
     template = (dtype, tile.rows, tile.columns, *tile.shape)
@@ -241,6 +253,39 @@ def by_tensor_cores(p: Product, dtype: DType, tile: Tile, parts: int) -> Choice:
     template = (dtype, tile.rows, tile.columns, *tile.shape, p.a_inner == 1, p.b_inner == 1)
     grid = tile_count(p, tile)
     return Choice("matmul_mma", "matmul_tensor_cores", template, grid, tile.threads, parts, tile.shared)
+
+
+def by_warpgroups(p: Product, dtype: DType, parts: int) -> Choice:
+    """The kernel of matmul_sm90.cu; `grid` is the number of tiles, of which a block computes several."""
+    template = (dtype, p.a_inner == 1, p.b_inner == 1)
+    grid, file, kernel = tile_count(p, HOPPER), "matmul_sm90", "matmul_hopper"
+    return Choice(file, kernel, template, grid, HOPPER.threads, parts, HOPPER.shared)
+
+
+def fits_boxes(p: Product, dtype: DType) -> bool:
+    """Whether TMA can copy the operands: lines begin at multiples of 16 bytes, and there is at most one batch
+    axis.
+    """
+    steps = [p.a_row if p.a_inner == 1 else p.a_inner, p.b_column if p.b_inner == 1 else p.b_inner]
+    fine = all(step > 0 and step % 8 == 0 for step in steps)
+    batch = all(step >= 0 and step % 8 == 0 for step in (*p.a_batch, *p.b_batch))
+    return dtype.narrow and p.inner > 0 and len(p.batch) <= 1 and fine and batch
+
+
+def operand_maps(runtime: Runtime, p: Product, dtype: DType, a: int, b: int) -> tuple[bytes, bytes]:
+    """The tensor maps of the operands at these addresses: (batch, lines, inner), or (batch, inner, lines)."""
+    maps = []
+    for ptr, lines, line, step, batch, tile in (
+        (a, p.rows, p.a_row, p.a_inner, p.a_batch, HOPPER.rows),
+        (b, p.columns, p.b_column, p.b_inner, p.b_batch, HOPPER.columns),
+    ):
+        matrices = p.matrices if batch and batch[0] else 1
+        along = step == 1
+        shape = (matrices, lines, p.inner) if along else (matrices, p.inner, lines)
+        pitch = line if along else step
+        strides = (batch[0] if matrices > 1 else pitch, pitch, 1)
+        maps.append(runtime.tensor_map(ptr, dtype, shape, strides, (1, tile if along else 64, 64)))
+    return maps[0], maps[1]
 
 
 def _has_tensor_cores(dtype: DType, architecture: int) -> bool:
@@ -326,7 +371,9 @@ def multiply(
         return
     vendor = config.matmul == "vendor"
     y_row = 0 if y.is_contiguous else y.strides[-2]
+    boxes = a.ptr % 16 == b.ptr % 16 == 0
     key = (
+        boxes,
         launch.runtime,
         a.layout,
         b.layout,
@@ -350,7 +397,7 @@ def multiply(
         # Compute a column of y as a row of its transpose.
         turned = p.columns == 1 and p.rows > 1 and bias is None and not vendor
         p = p.turned() if turned else p
-        plan = _plans[key] = plan_of(p, y.dtype, choose(p, a.dtype, launch.runtime), turned, y_row)
+        plan = _plans[key] = plan_of(p, y.dtype, choose(p, a.dtype, launch.runtime, boxes), turned, y_row)
     if vendor:
         z = y if before is None else before
         _multiply_by_vendor(launch, plan.p, z, y_row, a, b, bias)
@@ -415,11 +462,23 @@ def start(
     template = (plan.target, *choice.template, PLAIN if in_parts else gate)
     together = _training(choice.template[0]) if choice.kernel == "matmul_tiles" else ()
     kernel = runtime.kernel(choice.file, choice.kernel, *template, together=together)
+
+    def run(target: View, before: View | None, bias: View | None, packed: bytes) -> None:
+        grid = plan.grid
+        args: list[Any] = [target, before, a, b, bias, packed]
+        if choice.kernel == "matmul_hopper":  # blocks that stay, and take one tile after another
+            assert a is not None
+            grid = min(grid, runtime.multiprocessors)
+            maps = operand_maps(runtime, plan.p, choice.template[0], a.ptr, b.ptr)
+            many = [bool(batch and batch[0]) for batch in (plan.p.a_batch, plan.p.b_batch)]
+            args = [target, before, bias, packed, plan.grid, *many, *maps]
+        kernel(grid, choice.block, args, choice.shared)
+
     if not in_parts:
-        kernel(plan.grid, choice.block, (y, before, a, b, bias, plan.packed), choice.shared)
+        run(y, before, bias, plan.packed)
         return
     sums = launch.scratch((choice.parts, y.layout.size), plan.target)
-    kernel(plan.grid, choice.block, (sums, None, a, b, None, plan.in_parts), choice.shared)
+    run(sums, None, None, plan.in_parts)
     add = runtime.kernel("matmul", "matmul_sum", y.dtype, gate)
     add(blocks_for(y.layout.size, 1024), 256, (y, before, sums, bias, plan.packed))
 

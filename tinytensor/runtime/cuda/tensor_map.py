@@ -53,7 +53,7 @@ def encode(
         DeviceError: there is no driver, or it is older than CUDA 12.
         KernelError: the driver refuses it.
     """
-    _check(ptr, dtype, shape, strides, box, swizzle, promotion)
+    check(ptr, dtype, shape, strides, box, swizzle, promotion)
     rank = len(shape)
     steps = [step * dtype.itemsize for step in strides[:-1]]
     found = ctypes.create_string_buffer(NBYTES + NBYTES)
@@ -93,15 +93,16 @@ def _driver() -> Any:
     return library
 
 
-def _check(
+def check(
     ptr: int,
     dtype: DType,
     shape: Sequence[int],
     strides: Sequence[int],
     box: Sequence[int],
     swizzle: int,
-    promotion: int,
+    promotion: int = 0,
 ) -> None:
+    """Raise ArgumentError unless TMA can copy such boxes of such a tensor; see `encode`."""
     size = dtype.itemsize
     row = box[-1] * size if box else 0
     wrong = {

@@ -36,6 +36,7 @@ from tinytensor.runtime.base import (
 )
 from tinytensor.runtime.compiler import logical_processors
 from tinytensor.runtime.cpu.arrays import NUMPY, Array
+from tinytensor.runtime.cuda.tensor_map import check
 from tinytensor.runtime.emulated.guarded_memory import Arena, GuardedMemory
 from tinytensor.runtime.emulated.kernels import (
     FAST,
@@ -51,6 +52,7 @@ from tinytensor.runtime.signature import Packer
 
 THRESHOLD = 300e-6  # seconds of work that justify waking other threads
 
+BOX_MAP = struct.Struct("<5Q13I36x")  # struct BoxMap of core.h
 HEADER = struct.Struct("<8I")  # grid, block, shared, one unused: struct Packed of launches.h
 DONE, REFUSED, FAULT, INTERRUPTED = 0, 1, 2, 4
 
@@ -328,6 +330,25 @@ class EmulatedRuntime:
         raw = memoryview((ctypes.c_ubyte * buffer.nbytes).from_address(buffer.ptr))
         steps = [step * dtype.itemsize for step in strides]
         return np.ndarray(tuple(shape), NUMPY[dtype], raw, offset * dtype.itemsize, steps)
+
+    def tensor_map(
+        self,
+        ptr: int,
+        dtype: DType,
+        shape: Sequence[int],
+        strides: Sequence[int],
+        box: Sequence[int],
+        *,
+        swizzle: int = 128,
+        promotion: int = 128,
+    ) -> bytes:
+        """The tensor map of a tensor, as the emulator reads it; see `runtime/cuda/tensor_map.py`."""
+        check(ptr, dtype, shape, strides, box, swizzle, promotion)
+        rank, size = len(shape), dtype.itemsize
+        pad = [0] * (5 - rank)
+        steps = [step * size for step in reversed(strides[:-1])]
+        sizes, counts = [*reversed(shape), *pad], [*reversed(box), *pad]
+        return BOX_MAP.pack(ptr, *steps, *pad, *sizes, *counts, rank, size, swizzle)
 
     def synchronize(self) -> None:
         """Do nothing: work is synchronous."""

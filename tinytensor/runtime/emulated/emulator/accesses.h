@@ -105,6 +105,7 @@ static void check_words(Worker& w, const Access& a, Shadow& shadow, const char* 
         const bool is_first_touch = word.write_phase < first_of_launch && word.read_phase < first_of_launch;
         if (b && needs_value(a.way) && is_first_touch) read_bytes += granule;
         if (b && !reads(a.way) && word.write_phase < first_of_launch) written_bytes += granule;
+        if (a.way == READ_BY_PRODUCT) continue;
         if (reads(a.way)) remember_read(w, a, word);
         else remember_write(w, a, word);
     }
@@ -117,7 +118,7 @@ static void check_shared(Worker& w, Access& a, Shadow& shadow, const char* at, b
     a.space = SHARED;
     a.since = first_of_block;
     if (aligned) check_alignment(w, a);
-    if (counting && a.way != BEGIN_COPY)
+    if (counting && a.way != BEGIN_COPY && a.way != READ_BY_PRODUCT)
         count_access(w, a.number, SHARED, a.address, a.size, motion_of(a.way));
     check_words(w, a, shadow, at, nullptr);
 }

@@ -5,3 +5,5 @@
 #include "launches.h"
 
 #include "accesses.h"
+#include "asynchronous.h"
+#include "asynchronous_checks.h"

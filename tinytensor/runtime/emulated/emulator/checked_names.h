@@ -8,6 +8,14 @@
 #define tt_emu_reduce tt_checked_reduce
 #define tt_emu_ldmatrix tt_checked_ldmatrix
 #define tt_emu_mma tt_checked_mma
+#define tt_emu_shared_address tt_checked_shared_address
+#define tt_emu_phase_init tt_checked_phase_init
+#define tt_emu_phase_arrive tt_checked_phase_arrive
+#define tt_emu_phase_wait tt_checked_phase_wait
+#define tt_emu_copy_box tt_checked_copy_box
+#define tt_emu_product tt_checked_product
+#define tt_emu_products_commit tt_checked_products_commit
+#define tt_emu_products_wait tt_checked_products_wait
 #define tt_emu_assert tt_checked_assert
 #define tt_emu_trap tt_checked_trap
 #define tt_emu_printf tt_checked_printf

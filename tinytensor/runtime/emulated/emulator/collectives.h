@@ -38,6 +38,11 @@ struct Product {
     const float* c;
 };
 
+struct WarpProduct {
+    const Matrices* matrices;
+    unsigned thread;
+};
+
 template <class Operand, class F>
 static void each(unsigned lanes, Wait* wait, F f) {
     for (; lanes; lanes &= lanes - 1) f(lowest(lanes), *(Operand*)wait[lowest(lanes)].operand);
@@ -143,6 +148,19 @@ static void multiply(unsigned lanes, Wait* wait) {
     });
 }
 
+// The lanes of a warp give the same matrices; each thread multiplies when it waits (asynchronous.h).
+static void begin_products(Worker& w, unsigned warp) {
+    const Wait* wait = w.wait[warp];
+    const Matrices& first = *((const WarpProduct*)wait[0].operand)->matrices;
+    for (unsigned i = 1; i < LANES; i++) {
+        const Matrices& other = *((const WarpProduct*)wait[i].operand)->matrices;
+        if (other.at[0] == first.at[0] && other.at[1] == first.at[1] && other.add == first.add) continue;
+        const Site site = w.site[warp * LANES + i];
+        fail(w, "%s gives wgmma at %s:%d other matrices than lane 0 of its warp",
+             Name(w, warp * LANES + i).text, site.file, site.line);
+    }
+}
+
 // ---- meeting ----------------------------------------------------------------------------------------------
 
 static void check_agreement(Worker& w, unsigned warp, unsigned lanes) {
@@ -165,13 +183,15 @@ static void check_agreement(Worker& w, unsigned warp, unsigned lanes) {
 }
 
 static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes) {
-    static void (*const answers[])(unsigned, Wait*) = {nullptr, shuffle,     vote,    match,
-                                                       reduce,  load_matrix, multiply};
+    static void (*const answers[])(unsigned, Wait*) = {nullptr,     shuffle,  vote,    match,  reduce,
+                                                       load_matrix, multiply, nullptr, nullptr};
     if (!lanes) return;
     check_agreement(w, warp, lanes);
     int kind = w.wait[warp][lowest(lanes)].kind;
     TT_CHECK(if (kind == SYNC) { Whole whole(w); meet_in_warp(warp, lanes); })
     TT_CHECK(if (kind == LDMATRIX) read_rows(w, warp);)
+    if (kind == WGMMA) begin_products(w, warp);
+    TT_CHECK(if (kind == WGMMA) read_matrices(w, warp);)
     if (answers[kind]) answers[kind](lanes, w.wait[warp]);
 }
 
@@ -258,7 +278,10 @@ TT_API void tt_emu_ldmatrix(Worker* w, unsigned self, unsigned* registers, int c
 
 TT_API void tt_emu_mma(Worker* w, unsigned self, Matrix kind, float* d, const unsigned* a, const unsigned* b,
                        const float* c, Site site) {
-    TT_CHECK({ Whole whole(*w); count_product(kind, site); })
+    TT_CHECK({
+        Whole whole(*w);
+        count_product(kind, site, 2 * 16 * 8 * (kind == Matrix::tf32 ? 8 : 16) / LANES);
+    })
     Product operand = {kind, d, a, b, c};
     meet(*w, self, ~0u, MMA, &operand, site);
 }

@@ -2,3 +2,5 @@
 // warp operations (collectives.h), faults, and launches on several workers. Needs no C++ library.
 #include "collectives.h"
 #include "launches.h"
+
+#include "asynchronous.h"

@@ -49,6 +49,20 @@ struct Kernel {  // exported by a unit, one for each instance
 enum class Reduce : int { add, smallest, largest, smallest_unsigned, largest_unsigned, both, either, one };
 enum class Matrix : int { half, bfloat16, tf32 };
 
+struct Matrices {  // of a product of a warpgroup: descriptors of a and b, in shared memory
+    Matrix kind;
+    unsigned long long at[2];
+    bool across[2];  // whether lines run across
+    bool add;
+};
+
+// A tensor map, packed by tensor_map in emulated/runtime.py; the innermost axis first.
+struct BoxMap {
+    unsigned long long address, steps[4];  // steps in bytes, of all axes but the first
+    unsigned sizes[5], box[5], rank, itemsize, swizzle, unused[9];
+};
+static_assert(sizeof(BoxMap) == 128, "as on the hardware");
+
 struct Site {  // a source location in a .cu file
     const char* file;
     int line;
@@ -70,6 +84,17 @@ TT_API void tt_emu_ldmatrix(tt_emu::Worker*, unsigned self, unsigned* registers,
                             const void* row, tt_emu::Site);
 TT_API void tt_emu_mma(tt_emu::Worker*, unsigned self, tt_emu::Matrix, float* d, const unsigned* a,
                        const unsigned* b, const float* c, tt_emu::Site);
+
+// On compute capability 9.0: barriers that count arrivals and bytes, copies of boxes, products of warpgroups.
+TT_API unsigned tt_emu_shared_address(tt_emu::Worker*, const void* p);
+TT_API void tt_emu_phase_init(tt_emu::Worker*, unsigned self, void* barrier, unsigned count, tt_emu::Site);
+TT_API void tt_emu_phase_arrive(tt_emu::Worker*, unsigned self, void* barrier, unsigned bytes, tt_emu::Site);
+TT_API void tt_emu_phase_wait(tt_emu::Worker*, unsigned self, void* barrier, unsigned parity, tt_emu::Site);
+TT_API void tt_emu_copy_box(tt_emu::Worker*, unsigned self, void* to, const void* map, const int* corner,
+                            void* barrier, tt_emu::Site);
+TT_API void tt_emu_product(tt_emu::Worker*, unsigned self, float* d, const tt_emu::Matrices&, tt_emu::Site);
+TT_API void tt_emu_products_commit(tt_emu::Worker*, unsigned self);
+TT_API void tt_emu_products_wait(tt_emu::Worker*, unsigned self, unsigned left, tt_emu::Site);
 
 // These two do not return.
 TT_API void tt_emu_assert(tt_emu::Worker*, unsigned self, const char* condition, tt_emu::Site);

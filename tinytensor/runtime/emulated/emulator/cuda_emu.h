@@ -92,4 +92,5 @@ struct Pause {
 #include "half.h"
 #include "atomics.h"
 #include "mma.h"
+#include "hopper.h"
 #include "launch.h"

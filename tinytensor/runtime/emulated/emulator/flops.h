@@ -21,10 +21,10 @@ struct Products {
 };
 static List<Products> products;
 
-static void count_product(Matrix kind, Site site) {
+// `each`: operations of one thread.
+static void count_product(Matrix kind, Site site, unsigned each) {
     if (!counting) return;
     const uint16_t place = number_of({nullptr, site});
-    const unsigned each = (kind == Matrix::tf32 ? 2 * 16 * 8 * 8 : 2 * 16 * 8 * 16) / LANES;
     for (Products& p : products)
         if (p.kind == kind && p.place == place) {
             p.running += each;

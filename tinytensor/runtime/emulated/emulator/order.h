@@ -26,11 +26,34 @@ static const Begun& block_in(uint64_t then) {
     return begun[low];
 }
 
+// ---- between warps, by barriers that count arrivals (asynchronous_checks.h)
+
+// The latest clock of each thread that happened before what a thread does now.
+static uint32_t heard[MOST_THREADS][MOST_THREADS];
+static bool has_met;  // whether any was heard of in this launch
+
+static bool was_heard(unsigned me, unsigned thread, uint32_t clock) {
+    return clock && heard[me][thread] >= clock;
+}
+
+static void share_heard(unsigned warp, unsigned lanes) {
+    for (unsigned t = 0; t < MOST_THREADS; t++) {
+        uint32_t latest = 0;
+        for (unsigned left = lanes; left; left &= left - 1) {
+            const uint32_t clock = heard[warp * LANES + lowest(left)][t];
+            if (clock > latest) latest = clock;
+        }
+        for (unsigned left = lanes; left; left &= left - 1) heard[warp * LANES + lowest(left)][t] = latest;
+    }
+}
+
 // ---- within a warp: vector clocks of the lanes
 
 static uint32_t seen[MOST_THREADS][LANES];
 
 static void reset_clocks() {
+    if (has_met) memset(heard, 0, sizeof heard);
+    has_met = false;
     memset(seen, 0, sizeof seen);
     for (unsigned t = 0; t < MOST_THREADS; t++) seen[t][t % LANES] = 1;
 }
@@ -47,6 +70,7 @@ static void pass_warp_barrier(unsigned warp, unsigned lanes) {
         memcpy(mine, latest, sizeof latest);
         mine[lowest(left)]++;
     }
+    if (has_met) share_heard(warp, lanes);
 }
 
 // ---- between blocks
@@ -112,7 +136,8 @@ static bool is_ordered(const Worker& w, uint64_t since, uint64_t then, unsigned 
     if (then < first_of_block) return was_released(w, then, thread);
     if (then != phase) return true;
     const unsigned me = w.current;
-    return thread == me || (thread / LANES == me / LANES && seen[me][thread % LANES] >= clock);
+    if (thread == me) return true;
+    return thread / LANES == me / LANES ? seen[me][thread % LANES] >= clock : was_heard(me, thread, clock);
 }
 
 }  // namespace tt_emu

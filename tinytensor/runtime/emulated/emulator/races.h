@@ -10,10 +10,11 @@
 namespace tt_emu {
 
 // A warp reads a matrix collectively: later accesses of its lanes happen after the reads of all of them.
-enum Way : int { READ, WRITE, ATOMIC, READ_TOGETHER, BEGIN_COPY, END_COPY };
-static const char* const way_names[] = {"read", "write", "atomic operation", "read", "asynchronous copy",
-                                        "asynchronous copy"};
-static bool reads(Way way) { return way == READ || way == READ_TOGETHER; }
+// The reads of a product are remembered until it is over (asynchronous_checks.h), not here.
+enum Way : int { READ, WRITE, ATOMIC, READ_TOGETHER, BEGIN_COPY, END_COPY, READ_BY_PRODUCT };
+static const char* const way_names[] = {
+    "read", "write", "atomic operation", "read", "asynchronous copy", "asynchronous copy", "product"};
+static bool reads(Way way) { return way == READ || way == READ_TOGETHER || way == READ_BY_PRODUCT; }
 static bool needs_value(Way way) { return reads(way) || way == ATOMIC; }
 
 struct Access {  // the current access
@@ -36,7 +37,7 @@ static unsigned reader_in_the_way(const Worker& w, const Access& a, const Word& 
         return was_released(w, word.read_phase, reader) ? MOST_THREADS : reader;
     if (word.read_phase != phase) return MOST_THREADS;
     if (word.several) return reader / LANES == me / LANES ? word.read_lanes : reader;
-    if (reader / LANES != me / LANES) return reader;
+    if (reader / LANES != me / LANES) return was_heard(me, reader, word.read_clock) ? MOST_THREADS : reader;
     for (unsigned left = word.read_lanes & ~(1u << me % LANES); left; left &= left - 1)
         if (seen[me][lowest(left)] < word.read_clock) return me / LANES * LANES + lowest(left);
     return MOST_THREADS;
@@ -108,15 +109,19 @@ static bool check_word(const Worker& w, const Access& a, const Word& word) {
 // ---- the life of a block ----------------------------------------------------------------------------------
 
 static void forget_copies();
+static void begin_asynchronous_block();
+static void end_asynchronous_block(Worker& w);
 
 static void begin_checked_block(Worker& w) {
     first_of_block = ++phase;
     begun.add({phase, block_number(w)});
     forget_copies();
+    begin_asynchronous_block();
     begin_counting();
 }
 
-static void end_checked_block(Worker&) {
+static void end_checked_block(Worker& w) {
+    end_asynchronous_block(w);
     if (counting) keep_costs(), keep_work();
     counting = false;
 }

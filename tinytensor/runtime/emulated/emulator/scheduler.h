@@ -18,9 +18,9 @@ namespace tt_emu {
 
 constexpr unsigned MOST_THREADS = 1024, LANES = 32, WARPS = 32;
 
-enum Kind : int { SYNC, SHUFFLE, VOTE, MATCH, REDUCE, LDMATRIX, MMA };
-static const char* const kind_names[] = {"__syncwarp", "a shuffle", "a vote", "a match", "a reduction",
-                                         "ldmatrix",   "mma"};
+enum Kind : int { SYNC, SHUFFLE, VOTE, MATCH, REDUCE, LDMATRIX, MMA, WGMMA, WGMMA_WAIT };
+static const char* const kind_names[] = {"__syncwarp", "a shuffle", "a vote", "a match",        "a reduction",
+                                         "ldmatrix",   "mma",       "wgmma",  "wgmma.wait_group"};
 
 struct Wait {  // what a lane published before it began to wait for its warp
     Kind kind;
@@ -49,6 +49,7 @@ struct Worker {
     Wait wait[WARPS][LANES];
     Site site[MOST_THREADS];  // where each thread waits
 
+    struct Asynchronous* asynchronous;  // asynchronous.h; null before the first such work
     Stacks stacks;
     unsigned char* shared_end;  // where the dynamic shared memory ends
     int stack_of[MOST_THREADS];
@@ -68,13 +69,16 @@ struct Worker {
 extern "C" void tt_emu_enter_fiber();
 static Worker& running_worker();
 static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes);
+static void forget_asynchronous(Worker& w);
+static bool awaits_phase(const Worker& w, unsigned thread);
 #ifdef TT_CHECKED  // races.h
 static void begin_checked_block(Worker& w);
 static void end_checked_block(Worker& w);
 static void pass_barrier();
 static void meet_in_warp(unsigned warp, unsigned lanes);
 static void read_rows(Worker& w, unsigned warp);
-static void count_product(Matrix kind, Site site);
+static void read_matrices(Worker& w, unsigned warp);
+static void count_product(Matrix kind, Site site, unsigned operations);
 #endif
 
 static bool interrupted;  // whether the user interrupted the launch
@@ -188,6 +192,7 @@ static inline void begin_run(Worker& w, unsigned thread) {
 
 // The operation that a thread waits in.
 static const char* operation(const Worker& w, unsigned t) {
+    if (awaits_phase(w, t)) return "a phase of a barrier";
     bool in_block = w.waiting[t / LANES] >> (t % LANES) & 1;
     return in_block ? "__syncthreads" : kind_names[w.wait[t / LANES][t % LANES].kind];
 }
@@ -321,6 +326,7 @@ void tt_emu_enter_fiber() {
 
 static void run_block(Worker& w) {
     TT_CHECK(begin_checked_block(w);)
+    forget_asynchronous(w);
     w.live = w.threads;
     w.arrived = w.counted = 0;
     w.warps_ready = w.warps == WARPS ? ~0u : (1u << w.warps) - 1;

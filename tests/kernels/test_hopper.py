@@ -1,0 +1,198 @@
+"""Products by the kernel for compute capability 9.0, in emulation: bits of its twin in matmul_mma.cu, no
+findings of the checker, and findings where a barrier or a wait is wrong. Its machine code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.on_emulated import Array, bits_in_all_orders, close, normal
+from tests.kernels import test_sass
+from tinytensor.device import as_device
+from tinytensor.dispatch.launch import Launch, view_of
+from tinytensor.dtypes import DType, bfloat16, float16, float32
+from tinytensor.ops.matmul import gemm
+from tinytensor.ops.matmul.gemm import PLAIN, Choice, Product
+from tinytensor.runtime import runtime_of
+from tinytensor.runtime.cuda import nvrtc
+from tinytensor.runtime.kernel_files import kernel_path
+from tinytensor.runtime.signature import instance
+
+FILE = kernel_path("matmul_sm90", ".cu")
+TWIN = gemm.TENSOR_CORES[-1]
+
+
+def matrix(device: str, dtype: str, *shape: int, transposed: bool = False, pad: int = 0) -> tt.Tensor:
+    """Random numbers; lines begin at multiples of 16 bytes, with NaN in between."""
+    *batch, rows, columns = (*shape[:-2], shape[-1], shape[-2]) if transposed else shape
+    values = np.full((*batch, rows, -(-columns // 8) * 8 + pad), np.nan)
+    values[..., :columns] = normal(*batch, rows, columns, seed=rows + columns)
+    x = tt.tensor(values).astype(getattr(tt, dtype)).to(device)[..., :columns]
+    return x.mT if transposed else x
+
+
+def numbers(x: tt.Tensor) -> Array:
+    return np.array(x.cpu().astype(tt.float64).numpy())
+
+
+def run(
+    make: Callable[[Product, DType], Choice],
+    x: tt.Tensor,
+    w: tt.Tensor,
+    bias: tt.Tensor | None = None,
+    gate: str = PLAIN,
+) -> tt.Tensor:
+    runtime = runtime_of(x.device)
+    p = gemm.product_of(x.layout, w.layout, False, False)
+    assert gemm.fits_boxes(p, x.dtype)
+    y = tt.full((*x.shape[:-2], x.shape[-2], w.shape[-1]), float("nan"), dtype=x.dtype, device=x.device)
+    operands = view_of(x), view_of(w), None if bias is None else view_of(bias)
+    gemm.start(
+        Launch(runtime, "matmul"), gemm.plan_of(p, x.dtype, make(p, x.dtype)), view_of(y), operands, gate
+    )
+    return y
+
+
+def by_warpgroups(p: Product, dtype: DType) -> Choice:
+    return gemm.by_warpgroups(p, dtype, 1)
+
+
+def by_twin(p: Product, dtype: DType) -> Choice:
+    return gemm.by_tensor_cores(p, dtype, TWIN, 1)
+
+
+@pytest.mark.parametrize("tb", [False, True])
+@pytest.mark.parametrize("ta", [False, True])
+def test_bits_of_the_twin(ta: bool, tb: bool) -> None:
+    """One tile and several for each block; slabs that are not full; fewer slabs than stages, and more."""
+    for dtype, (m, n, k) in (
+        ("bfloat16", (128, 256, 64)),
+        ("float16", (300, 270, 331)),
+        ("bfloat16", (7, 9, 5)),
+    ):
+        x, w = (matrix("emulated", dtype, *s, transposed=t) for s, t in (((m, k), ta), ((k, n), tb)))
+        y = run(by_warpgroups, x, w)
+        close(y, numbers(x) @ numbers(w), dtype, 4)
+        np.testing.assert_array_equal(numbers(y), numbers(run(by_twin, x, w)))
+
+
+def test_parts_bias_gate_and_batches() -> None:
+    x, w = matrix("emulated", "bfloat16", 40, 600), matrix("emulated", "bfloat16", 600, 72, pad=8)
+    bias = tt.tensor(normal(72)).astype(tt.bfloat16).to("emulated")
+    parts = run(lambda p, dtype: gemm.by_warpgroups(p, dtype, 3), x, w, bias)
+    close(parts, numbers(x) @ numbers(w) + numbers(bias), "bfloat16", 4)
+    gated = run(by_warpgroups, x, w, bias, "GeluTanh")
+    np.testing.assert_array_equal(numbers(gated), numbers(run(by_twin, x, w, bias, "GeluTanh")))
+    batch = matrix("emulated", "bfloat16", 3, 130, 24)
+    for other in (matrix("emulated", "bfloat16", 3, 24, 16), matrix("emulated", "bfloat16", 24, 16)[None]):
+        wide = other.expand(3, 24, 16)
+        close(run(by_warpgroups, batch, wide), numbers(batch) @ numbers(wide), "bfloat16", 4)
+
+
+def test_any_order_of_threads() -> None:
+    x, w = matrix("emulated", "bfloat16", 140, 450), matrix("emulated", "bfloat16", 450, 16)
+    bits_in_all_orders(lambda: run(by_warpgroups, x, w))
+
+
+def test_the_choice_of_the_kernel() -> None:
+    """On compute capability 9.0 alone, and where lines begin at multiples of 16 bytes."""
+
+    def chosen(architecture: int, dtype: DType = bfloat16, pitch: int = 768, boxes: bool = True) -> str:
+        p = Product(16384, 3072, 768, 1, (), pitch, 1, 3072, 1, (), ())
+        gpu: Any = type("GPU", (), {"multiprocessors": 132, "architecture": architecture})
+        return gemm.choose(p, dtype, gpu, boxes).kernel
+
+    assert chosen(90) == chosen(90, float16) == "matmul_hopper"
+    others = [chosen(80), chosen(100), chosen(90, pitch=769), chosen(90, boxes=False)]
+    assert others == ["matmul_tensor_cores"] * 4
+    assert chosen(90, float32) == "matmul_tiles"
+
+
+# ---- the checker -------------------------------------------------------------------------------------------
+
+
+def findings(source: str, maps: dict[str, int], k: int = 450) -> tuple[list[Any], bool]:
+    """What the checker finds, and whether the result is that of the twin."""
+    x, w = matrix("checked", "bfloat16", 20, k), matrix("checked", "bfloat16", k, 40, transposed=True)
+    runtime: Any = runtime_of(as_device("checked"))
+    with pytest.MonkeyPatch.context() as patch, tt.cuda.check() as report:
+        encode = type(runtime).tensor_map
+        patch.setattr(runtime, "tensor_map", lambda *given: encode(runtime, *given, **maps), raising=False)
+        y = run(lambda p, dtype: by_warpgroups(p, dtype)._replace(file=source), x, w)
+    return list(report.findings), np.array_equal(numbers(y), numbers(run(by_twin, x, w)))
+
+
+def test_it_has_no_findings() -> None:
+    for k in (64, 450):
+        assert findings("matmul_sm90", {}, k) == ([], True)
+
+
+WAIT = "barrier_wait(&memory.full[ring.stage], ring.parity);"
+EXPECT = "expect(full, sizeof(Stage))"
+MUTANTS = {  # what is replaced, by what, and the first finding
+    "the phase of a wait is off by one": (WAIT, WAIT.replace("parity)", "parity ^ 1)"), "uninitialized"),
+    "no wait for an empty stage": (
+        "barrier_wait(&memory.empty[ring.stage], ring.parity ^ 1);",
+        "",
+        "launch failed",  # one arrival too many in a phase of `full`
+    ),
+    "no wait for the products of a stage that is given back": ("products_wait<1>();", "", "shared race"),
+    "a stage is given back one step too early": ("products_wait<1>();", "products_wait<2>();", "shared race"),
+    "bytes are missing": (EXPECT, "expect(full, sizeof(stage.a))", "unfinished copy"),
+    "bytes are too many": (EXPECT, "expect(full, sizeof(Stage) + 16)", "deadlock"),
+    "no last wait": ("products_wait<0>();", "", "unfinished product"),
+    "an arrival is missing": (
+        "barrier_init(&memory.empty[s], CONSUMERS)",
+        "barrier_init(&memory.empty[s], CONSUMERS + 1)",
+        "deadlock",
+    ),
+    "groups of lines are elsewhere": (
+        "matrix_at(at + step * 32, 1024, 0)",
+        "matrix_at(at + step * 32, 2048, 0)",
+        "unfinished copy",
+    ),
+    "no barrier between gathering and storing": ("__syncwarp();\n#pragma", "\n#pragma", "uninitialized"),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_what_is_wrong_is_found(mutant: str, tmp_path: Path) -> None:
+    before, after, kind = MUTANTS[mutant]
+    text = FILE.read_text(encoding="utf-8").replace('"matmul.cuh"', '"matmul/matmul.cuh"')
+    assert text.count(before) == 1
+    file = tmp_path / "mutant.cu"
+    file.write_text(text.replace(before, after), encoding="utf-8")
+    found, _ = findings(str(file), {})
+    assert found[0].kind.startswith(kind)
+
+
+def test_another_swizzle_gives_other_values() -> None:
+    assert findings("matmul_sm90", {"swizzle": 0}) == ([], False)
+
+
+# ---- machine code ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(
+    test_sass.disassembler() is None or not nvrtc.available(), reason="NVRTC or nvdisasm is not installed"
+)
+@pytest.mark.parametrize("along", [True, False])
+def test_machine_code(along: bool, tmp_path: Path) -> None:
+    name = instance("matmul_hopper", (bfloat16, bfloat16, along, along, PLAIN))
+    text = test_sass.code(FILE, [name], "sm_90", tmp_path)[name]
+    compiled = nvrtc.build(FILE, [name], "sm_90")
+    used = compiled.resources[name]
+    assert used.stack == used.spill_stores == 0
+    assert used.registers == 168  # of 384 threads; then 40 of the first warpgroup, 232 of the others
+    assert "serialized" not in compiled.log  # products that wait for one another
+    for opcode in ("UTMALDG.3D", "HGMMA.64x256x16.F32.BF16", "SYNCS.ARRIVE", "USETMAXREG"):
+        assert opcode in text
+    loop = max(test_sass.loops(text), key=lambda found: found["HGMMA"] / found.total())
+    assert loop["HGMMA"] % 4 == 0
+    assert loop["LDS"] == loop["STS"] == loop["LDSM"] == 0

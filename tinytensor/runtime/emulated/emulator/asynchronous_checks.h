@@ -1,0 +1,180 @@
+// Checks of asynchronous work: copies of boxes are delayed, and their writes, like the reads of products,
+// must be ordered by barriers with what came before.
+#pragma once
+#include "accesses.h"
+
+namespace tt_emu {
+
+// ---- what a barrier orders: clocks of all threads, as their arrivals released them
+
+struct Meeting {
+    const Phase* at;
+    uint32_t running[MOST_THREADS], over[MOST_THREADS];  // released in the running phase, in earlier ones
+};
+static List<Meeting*> meetings;
+
+static Meeting& meeting_at(const Phase* at) {
+    for (Meeting* m : meetings)
+        if (m->at == at) return *m;
+    Meeting* m = (Meeting*)calloc(1, sizeof(Meeting));
+    if (!m) abort();
+    m->at = at;
+    return *meetings.add(m);
+}
+
+static void later(uint32_t& clock, uint32_t other) {
+    if (other > clock) clock = other;
+}
+
+// All accesses of a thread up to now happen before the end of the phase.
+static void release_phase(Worker& w, unsigned thread, const Phase* at) {
+    Whole whole(w);
+    Meeting& m = meeting_at(at);
+    for (unsigned t = 0; t < w.threads; t++) later(m.running[t], heard[thread][t]);
+    for (unsigned i = 0; i < LANES; i++) later(m.running[thread / LANES * LANES + i], seen[thread][i]);
+    seen[thread][thread % LANES]++;
+}
+
+static void end_phase(const Phase* at) {
+    Meeting& m = meeting_at(at);
+    for (unsigned t = 0; t < MOST_THREADS; t++) {
+        later(m.over[t], m.running[t]);
+        m.running[t] = 0;
+    }
+}
+
+static void acquire_phase(Worker& w, unsigned thread, const Phase* at) {
+    Whole whole(w);
+    has_met = true;
+    Meeting& m = meeting_at(at);
+    for (unsigned t = 0; t < w.threads; t++) later(heard[thread][t], m.over[t]);
+    for (unsigned i = 0; i < LANES; i++)
+        if (i != thread % LANES) later(seen[thread][i], m.over[thread / LANES * LANES + i]);
+}
+
+// ---- products: what their warps read, and until when
+
+struct Reading {
+    const char *start, *end;
+    unsigned thread, group;
+    uint32_t clock;  // of the thread when it had waited for the product; NEVER before
+    Place place;
+};
+constexpr uint32_t NEVER = ~0u;
+static List<Reading> readings;
+
+static void read_lines(Worker& w, const Matrices& m, int which, unsigned first, unsigned count, Place place) {
+    Reading reading = {nullptr, nullptr, w.current, asynchronous_of(w).groups[w.current], NEVER, place};
+    const bool across = m.across[which];
+    for (unsigned line = first; line < first + count; line += across ? 8 : 1)
+        for (unsigned inner = 0; inner < 16; inner += across ? 1 : 8) {
+            const char* at = element_at(w, m.at[which], across, line, inner);
+            access(at, 16, READ_BY_PRODUCT, place);
+            if (!reading.start || at < reading.start) reading.start = at;
+            if (at + 16 > reading.end) reading.end = at + 16;
+        }
+    Whole whole(w);
+    readings.add(reading);
+}
+
+// The lanes of a warp have converged in wgmma: it reads 16 rows of a, and all columns of b.
+static void read_matrices(Worker& w, unsigned warp) {
+    const unsigned running = w.current;
+    w.current = warp * LANES;
+    const Matrices& m = *((const WarpProduct*)w.wait[warp][0].operand)->matrices;
+    const Place place = {nullptr, w.site[w.current]};
+    check_matrices(w, m, place.site);
+    read_lines(w, m, 0, warp % 4 * 16, 16, place);
+    read_lines(w, m, 1, 0, 256, place);
+    w.current = running;
+}
+
+static void end_reading(Worker& w, unsigned thread, unsigned left) {
+    for (Reading& r : readings)
+        if (r.thread == thread && r.clock == NEVER && r.group + left < asynchronous_of(w).groups[thread])
+            r.clock = seen[thread][thread % LANES];
+}
+
+// ---- copies of boxes
+
+struct Box {
+    char* to;
+    BoxMap map;
+    int at[3];
+    Phase* phase;
+    unsigned thread;
+    Place place;
+};
+static List<Box> boxes;  // not yet copied, in the order of their starts
+
+static void access_box(const Box& box, Way way) {
+    each_row(box.to, box.map, box.at, [&](char* row, unsigned, const char* from, unsigned bytes) {
+        if (way == END_COPY) access(from, bytes, READ, box.place, false);
+        for (unsigned i = 0; i < box.map.box[0] * box.map.itemsize; i += 16)
+            access(swizzled(row + i, box.map.swizzle), 16, way, box.place);
+    });
+}
+
+static void begin_copy(Worker& w, unsigned thread, char* to, const BoxMap& map, const int (&at)[3],
+                       Phase* phase, Site site) {
+    const Box box = {to, map, {at[0], at[1], at[2]}, phase, thread, {nullptr, site}};
+    const char* end = to + map.box[0] * map.box[1] * map.box[2] * map.itemsize;
+    access_box(box, BEGIN_COPY);
+    Whole whole(w);
+    size_t kept = 0;
+    for (const Reading& r : readings) {
+        const bool apart = r.end <= to || r.start >= end;
+        if (!apart && (r.clock == NEVER || heard[thread][r.thread] < r.clock))
+            found("shared race", box.place, r.place,
+                  "asynchronous copy to dynamic shared memory by %s, which a product of %s may still read",
+                  Who(w).text, Who(w, ::tt_emu::phase, r.thread).text);
+        if (apart || r.clock == NEVER) readings[kept++] = r;
+    }
+    readings.count = kept;
+    boxes.add(box);
+    for (unsigned t = 0; t < w.threads; t++)
+        if (asynchronous_of(w).awaited[t] == phase) return finish_copies(w, *phase, phase->parity);
+}
+
+// Copies what is under way to a barrier, until the phase with this parity is over.
+static void finish_copies(Worker& w, Phase& phase, unsigned parity) {
+    const unsigned running = w.current;
+    for (size_t i = 0; i < boxes.count && phase.parity == parity;) {
+        if (boxes[i].phase != &phase) {
+            i++;
+            continue;
+        }
+        const Box box = boxes[i];
+        for (size_t j = i + 1; j < boxes.count; j++) boxes[j - 1] = boxes[j];
+        boxes.count--;
+        w.current = box.thread;
+        access_box(box, END_COPY);
+        copy_box(box.to, box.map, box.at);
+        uint32_t& clock = seen[box.thread][box.thread % LANES];
+        later(meeting_at(&phase).running[box.thread], clock++);  // of its writes alone
+        count_bytes(w, phase, box.map);
+    }
+    w.current = running;
+}
+
+// ---- the life of a block
+
+static void begin_asynchronous_block() {
+    for (Meeting* m : meetings) free((void*)m);
+    meetings.clear();
+    readings.clear();
+    boxes.clear();
+}
+
+static void end_asynchronous_block(Worker& w) {
+    if (!w.asynchronous || w.failed) return;
+    for (unsigned t = 0; t < w.threads; t++)
+        if (w.asynchronous->flying[t])
+            found("unfinished product", {nullptr, w.site[t]}, {},
+                  "%s ends before it has waited for its products", Who(w, phase, t).text);
+    for (const Box& box : boxes)
+        found("unfinished copy", box.place, {}, "%s starts a copy, for whose bytes nothing waits",
+              Who(w, phase, box.thread).text);
+}
+
+}  // namespace tt_emu

@@ -1,0 +1,54 @@
+// Barriers that count bytes, copies of boxes, products of warpgroups: the emulator's implementation of
+// kernels/hopper.cuh. The core has the work.
+#pragma once
+
+namespace tt_hopper {
+
+using Barrier = unsigned long long;
+
+TT_INLINE unsigned shared_address(const void* p) { return tt_emu_shared_address(tt_emu::worker, p); }
+
+TT_INLINE void barrier_init(Barrier* barrier, unsigned count, TT_SITE) {
+    tt_emu::Pause pause;
+    tt_emu_phase_init(tt_emu::worker, tt_emu::self(), barrier, count, TT_HERE);
+}
+TT_INLINE void barrier_init_fence() {}
+TT_INLINE void barrier_arrive_and_expect(Barrier* barrier, unsigned bytes, TT_SITE) {
+    tt_emu::Pause pause;
+    tt_emu_phase_arrive(tt_emu::worker, tt_emu::self(), barrier, bytes, TT_HERE);
+}
+TT_INLINE void barrier_arrive(Barrier* barrier, TT_SITE) {
+    barrier_arrive_and_expect(barrier, 0, file, line);
+}
+TT_INLINE void barrier_wait(Barrier* barrier, unsigned parity, TT_SITE) {
+    tt_emu::Pause pause;
+    tt_emu_phase_wait(tt_emu::worker, tt_emu::self(), barrier, parity, TT_HERE);
+}
+
+TT_INLINE void copy_box(void* shared, const void* map, int x, int y, int z, Barrier* barrier, TT_SITE) {
+    tt_emu::Pause pause;
+    const int at[3] = {x, y, z};
+    tt_emu_copy_box(tt_emu::worker, tt_emu::self(), shared, map, at, barrier, TT_HERE);
+}
+TT_INLINE void prefetch_map(const void*) {}
+
+TT_INLINE void products_begin() {}
+TT_INLINE void products_commit() { tt_emu_products_commit(tt_emu::worker, tt_emu::self()); }
+template <int N>
+TT_INLINE void products_wait(TT_SITE) {
+    tt_emu::Pause pause;
+    tt_emu_products_wait(tt_emu::worker, tt_emu::self(), N, TT_HERE);
+}
+template <class E, bool A_ACROSS, bool B_ACROSS>
+TT_INLINE void m64n256k16(float (&d)[128], unsigned long long a, unsigned long long b, bool add, TT_SITE) {
+    tt_emu::Pause pause;
+    const tt_emu::Matrices matrices = {tt_mma::Element<E>::kind, {a, b}, {A_ACROSS, B_ACROSS}, add};
+    tt_emu_product(tt_emu::worker, tt_emu::self(), d, matrices, TT_HERE);
+}
+
+template <int N>
+TT_INLINE void give_registers() {}
+template <int N>
+TT_INLINE void take_registers() {}
+
+}  // namespace tt_hopper
