@@ -1,5 +1,6 @@
 """Corners of elementwise ops: infinities, kinks, operators, in-place writes, dtypes, errors."""
 
+import itertools
 import math
 import operator
 import threading
@@ -10,6 +11,10 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.elementwise import Elementwise
+from tinytensor.op import registry
+from tinytensor.tensor import arr
 
 INF, NAN = math.inf, math.nan
 DTYPES = [tt.float64, tt.float32, tt.float16, tt.bfloat16]
@@ -360,3 +365,15 @@ def test_large_operands_that_lie_across_are_read_in_strips(order: tuple[int, ...
     ):
         assert actual.is_contiguous()
         assert actual.numpy().tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize(
+    "op", [op for op in registry.values() if issubclass(op, Elementwise) and len(op.inputs) > 1]
+)
+def test_small_operands_broadcast(op: type[Elementwise]) -> None:
+    """A function of arrays must return the shape that the plan has promised."""
+    for shapes in itertools.product([(), (1,), (3,), (2, 1)], repeat=len(op.inputs)):
+        xs = [tt.ones(*shape, dtype=tt.float32 if "float" in op.accepts else tt.int32) for shape in shapes]
+        xs[: op.untyped] = [x.astype(tt.bool) for x in xs[: op.untyped]]
+        for _ in range(2):  # the second call finds the plan
+            assert arr(apply(op, *xs)).shape == np.broadcast_shapes(*shapes)

@@ -35,7 +35,8 @@ def _relu(x: Array, out: Any = None, order: Any = "K") -> Any:
 
 def _passed(grad: Array, y: Array, out: Any = None, order: Any = "K") -> Any:
     """grad where not y <= 0, else 0, with the signature of a ufunc."""
-    result = out if isinstance(out, np.ndarray) else np.empty(y.shape, grad.dtype)
+    shape = y.shape if y.shape == grad.shape else np.broadcast_shapes(grad.shape, y.shape)
+    result = out if isinstance(out, np.ndarray) else np.empty(shape, grad.dtype)
     if config.host_kernels == "off" or not ReluBackward.host(result, grad, y):
         choose(np.less_equal(y, 0), grad.dtype.type(0), grad, out=result)
     return result
