@@ -64,14 +64,15 @@ def run_row(row: Row, dtype: str, layout: str, device: str) -> Tensors:
 
 
 def of_rows() -> Iterator[Call]:
-    """Every row in one dtype and one layout, some in further ones; with FULL in all."""
+    """Every row in one dtype, packed and mixed; every third one in another dtype, too; with FULL in all."""
     for at, row in enumerate(row for row in ROWS if row.on_devices()):
         dtypes = [d for d in row.dtypes if d not in COMPLEX]
         main = "float32" if "float32" in dtypes else dtypes[0] if dtypes else ""
         for dtype in dtypes:
             for layout in layouts_of(row):
                 sampled = dtype == main and layout in ("packed", "mixed")
-                sampled = sampled or (layout == "packed" and dtype == dtypes[at % len(dtypes)])
+                further = at % 3 == 0 and dtype == dtypes[at // 3 % len(dtypes)]
+                sampled = sampled or (layout == "packed" and further)
                 if FULL or sampled:
                     yield Call(f"{row.name}-{dtype}-{layout}", partial(run_row, row, dtype, layout))
 
@@ -125,6 +126,18 @@ def normalized(dtype: str, device: str) -> Tensors:
     return results + with_gradients(lambda x: tt.softmax(x, 0), drawn(device, dtype, 70, 5))
 
 
+def normalized_whole(dtype: str, device: str) -> Tensors:
+    """Rows that threads hold in whole vectors."""
+    x, weight = drawn(device, dtype, 70, 256), drawn(device, dtype, 256, seed=1)
+    return [*with_gradients(tt.layer_norm, x, weight, weight), *with_gradients(tt.rms_norm, x, weight)]
+
+
+def rounded(dtype: str, device: str) -> Tensors:
+    """Parameters that autocast rounds."""
+    with tt.autocast(getattr(tt, dtype)):
+        return with_gradients(tt.matmul, drawn(device, "float32", 5, 7), drawn(device, "float32", 7, 9))
+
+
 def raised(dtype: str, device: str) -> Tensors:
     """Integers to the power of integers: negative exponents are looked for first."""
     x = drawn(device, dtype, 3, 4)
@@ -162,9 +175,10 @@ def transposed(dtype: str, device: str) -> Tensors:
 
 
 def multiplied(dtype: str, device: str) -> Tensors:
-    """Products no size of which is a multiple of a tile; parts of a long inner axis; one row."""
+    """Products no size of which is a multiple of a tile; parts of a long inner axis; few rows, or one."""
     results = []
-    for rows, inner, columns in [(37, 45, 70), (135, 21, 131), (20, 600, 30), (1, 4201, 5), (1, 77, 300)]:
+    sizes = [(37, 45, 70), (135, 21, 131), (20, 600, 30), (5, 7, 9), (1, 4201, 5), (1, 77, 300)]
+    for rows, inner, columns in sizes:
         a, b = drawn(device, dtype, rows, inner), drawn(device, dtype, inner, columns, seed=1)
         results += [a @ b, a @ b.T.contiguous().T, a.T.contiguous().T @ b]
     batch = drawn(device, dtype, 3, 1, 17, 9), drawn(device, dtype, 2, 9, 33, seed=1)
@@ -242,6 +256,8 @@ def larger() -> Iterator[Call]:
         *[(n, partial(reduced, n), ("float32",)) for n in ("sum", "max", "argmin", "any", "var")],
         *[(n, partial(scanned, n), ("float32",)) for n in ("cumulative_sum", "cumulative_prod")],
         ("rows", normalized, ("float32", "bfloat16")),
+        ("whole rows", normalized_whole, ("float32",)),
+        ("autocast", rounded, ("bfloat16",)),
         ("mask", found_by_mask, ("float32",)),
         ("sort", sorted_in_tiles, ("float32", "int64")),
         ("getitem", picked_often, ("float32",)),
@@ -256,6 +272,7 @@ def larger() -> Iterator[Call]:
         ("gpt", trained, ("float32", "bfloat16")),
     ]
     every: dict[str, tuple[str, ...]] = {
+        "autocast": ("float16", "bfloat16"),
         "powers": ("int64", "int32", "int16", "int8", "uint8"),
         "sort": (*FLOATS, "int64", "int16", "uint8"),
         "contiguous": ("float64", "float32", "float16", "uint8"),
