@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from math import prod
-from typing import Any
+from typing import Any, NoReturn
 
 import tinytensor as tt
 from gpt.config import GPTConfig
@@ -21,7 +21,7 @@ from tests.helpers.drivers import placed
 from tests.helpers.layouts import layouts_of, prepared, tensors
 from tinytensor.device import Device, as_device
 from tinytensor.dispatch import bounds, launch
-from tinytensor.errors import TinyTensorError
+from tinytensor.errors import DeviceError, TinyTensorError
 from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import COMPLEX, FLOATS, as_tuple
 from tinytensor.runtime import _runtimes as runtimes
@@ -172,6 +172,9 @@ class Recorder:
         with suppress(TinyTensorError):
             job()
         return self._asked
+
+    def library(self, what: str) -> NoReturn:
+        raise DeviceError(f"{what}: no library", why="memory is nowhere", fix="launch kernels")
 
     def alloc(self, nbytes: int) -> Buffer:
         self._end += (nbytes + 511) // 512 * 512
