@@ -28,6 +28,14 @@ __device__ __forceinline__ unsigned rounded_to_tf32(unsigned bits) {
     return fabsf(__uint_as_float(bits)) < infinity<float>() ? bits + 0x1000U : bits;
 }
 
+// Slabs in the body of the first loop. Before sm_80, where copies and products of bfloat16 take many
+// instructions, more than one would take minutes to compile.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+template <int STAGES> constexpr int at_once = 1;
+#else
+template <int STAGES> constexpr int at_once = STAGES;
+#endif
+
 // The slab of one operand: LINES lines (rows of a, columns of b); ALONG: it is contiguous along `inner`.
 template <class T, int LINES, bool ALONG, int THREADS> struct Slab {
     static constexpr int CHUNKS = LINES * LINE_CHUNKS, MINE = CHUNKS / THREADS;
@@ -245,9 +253,10 @@ __global__ void __launch_bounds__(
     int done = 0;
     if (left.has_whole_chunks() && right.has_whole_chunks()) {
         // Each iteration copies the slab STAGES - 1 ahead, which must be whole.
+        constexpr int UNROLLED = at_once<STAGES>;
 #pragma unroll 1
         for (; all - done >= (2 * STAGES - 1) * DEPTH; done += STAGES * DEPTH) {
-#pragma unroll
+#pragma unroll UNROLLED
             for (int now = 0; now < STAGES; now++) {
                 tt_mma::cp_async_wait<STAGES - 2>();
                 __syncthreads();  // this slab has arrived, and the previous one may be overwritten
