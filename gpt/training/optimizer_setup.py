@@ -82,7 +82,7 @@ class SpikeGuard:
         if len(values) < self.window:
             return inf
         mean = sum(values) / len(values)
-        return mean + self.deviations * sqrt(sum([(v - mean) ** 2 for v in values]) / len(values))
+        return mean + self.deviations * sqrt(sum([(v - mean) * (v - mean) for v in values]) / len(values))
 
     def state_dict(self) -> dict[str, Any]:
         """State as JSON values."""
