@@ -115,7 +115,7 @@ _ATTENTION = {"forward": (2, 2, 2), "delta": (2, 0, 0), "backward": (3, 4, 5), "
 
 def _attention(base: str, template: list[str], named: Named) -> Measured:
     """The `Problem` of attention.cuh; causal: only pairs that are visible count."""
-    *_, queries, keys, size, value_size, reach, _, _ = PROBLEM.unpack_from(named["p"])
+    _, queries, keys, size, value_size, reach, *_ = PROBLEM.unpack_from(named["p"])[38:]
     caches = [named[name] for name in ("lse", "delta", "sums") if named.get(name) is not None]
     heads = 1
     if caches:  # (B, H, T) or (B H, parts, T, size)

@@ -68,8 +68,8 @@ def test_steps_allocate_and_compile_nothing_after_the_first(written: Any, shape:
             assert (step["allocations"], step["pinned"], step["compilations"]) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(("shape", "fused"), [("shakespeare", False), ("gpt2", True)])
-def test_flops_are_those_of_the_plan(written: Any, shape: str, fused: bool) -> None:
+@pytest.mark.parametrize("shape", ["shakespeare", "gpt2"])
+def test_flops_are_those_of_the_plan(written: Any, shape: str) -> None:
     """`gpt plan` counts products by the sizes of the model, with attention over the whole context."""
     case = SHAPES[shape]
     costs = plan(case.config, TrainConfig(), flops_per_second=1.0)
@@ -77,8 +77,8 @@ def test_flops_are_those_of_the_plan(written: Any, shape: str, fused: bool) -> N
     pairs = case.batch * context**2 * width * layers
     whole = case.tokens * (costs.forward_flops_per_token + costs.backward_flops_per_token)
     expected = whole + 15 * costs.total_parameters  # AdamW's, and those of the norm
-    if fused:  # each pair of positions up to the diagonal: two products forward, five backward
-        expected += 7 * pairs * (context + 1) / context - 12 * pairs
+    # each pair of positions up to the diagonal: two products forward, five backward
+    expected += 7 * pairs * (context + 1) / context - 12 * pairs
     found = written[name_of(shape, "float32", False)]["step"]["megaflops"]
     assert found == pytest.approx(expected / 1e6, rel=1e-6)
 

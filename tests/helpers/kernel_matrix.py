@@ -67,6 +67,7 @@ def more(dtype: str, device: str) -> Iterator[Callable[[], object]]:
         for size in (32, 64, 128, 256):
             yield partial(_attend, new(1, 100, 3 * size).requires_grad_())
             yield partial(_attend, new(1, 10, 3 * size).requires_grad_())
+        yield partial(_attend, new(1, 100, 3 * 128).requires_grad_(), 0.1)
 
 
 def _step_of_a_gpt(dtype: str, device: str) -> None:
@@ -113,9 +114,10 @@ def _with_grad(x: tt.Tensor) -> tt.Tensor:
     return leaf
 
 
-def _attend(qkv: tt.Tensor) -> None:
+def _attend(qkv: tt.Tensor, dropout: float = 0.0) -> None:
     """Attention of one head, and its gradient."""
-    tt.causal_self_attention(qkv, 1).sum().backward()
+    y = tt.causal_self_attention(qkv, 1, dropout=dropout)
+    y.backward(tt.empty_like(y))
 
 
 # ---- recording ---------------------------------------------------------------------------------------------

@@ -218,9 +218,10 @@ def attended(size: int, dtype: str, device: str) -> Tensors:
     mask = drawn(device, "float32", 37, 70, seed=3) > -0.5
     results = with_gradients(partial(attention, mask=mask), q, k, v)
     results += with_gradients(attention, q[:, :, :0], k, v)
-    for tokens in (69, 5):
+    for tokens, dropout in ((69, 0.2), (69, 0.0), (5, 0.0)):
         qkv = drawn(device, dtype, 1, tokens, 3 * size)
-        results += with_gradients(lambda x: tt.causal_self_attention(x, 1), qkv)
+        packed = partial(tt.causal_self_attention, n_head=1, dropout=dropout)
+        results += with_gradients(lambda x, packed=packed: packed(x, generator=tt.Generator(7)), qkv)
     return results
 
 

@@ -7,6 +7,7 @@
 // at a time, which stay in the cache.
 #include "attention_tile.h"
 #include "bfloat16.h"
+#include "philox.h"
 #include "scratch.h"
 #include <math.h>
 
@@ -68,11 +69,28 @@ void finish(const Head& head, Span rows, Index width, const Rows& found) {
         });
 }
 
+// Of weights: word j % 4 of block j / 4 of a query is that of key j; the blocks of all queries, (B, H, Tq),
+// follow each other.
+struct Dropout {
+    bool on;
+    float kept;  // factor of the weights that are kept
+    Word threshold;
+    Position seed, offset;
+    Dropout(double p, Index seed, Index offset)
+        : on(p > 0),
+          kept(p < 1 ? (float)(1 / (1 - p)) : 0),
+          threshold((Word)ceil(p * (1 << 24))),
+          seed((Position)seed),
+          offset((Position)offset) {}
+    float share(Word word) const { return is_below(word, threshold) ? 0.0f : kept; }
+};
+
 struct Problem {
     Index B, H, Tq, Tk, D, Dv;
     Index shared;  // query heads per head of keys and values
     bool causal;
     float scale;
+    Dropout dropout;
 };
 
 // Some queries of one head.
@@ -81,13 +99,17 @@ struct Block {
     Index vectors;       // number of vectors of the queries
     Index shift;         // its query i attends to the keys up to i + shift
     Index end;           // number of keys visible to its last query
+    Index each;          // Philox blocks of a query, for dropout
+    Position samples;    // those of its first query
 
-    Block(const Problem& p, Index number) {
+    Block(const Problem& p, Index head, Index number) {
         first = number * QUERIES;
         count = p.Tq - first < QUERIES ? p.Tq - first : QUERIES;
         vectors = (count + LANES - 1) / LANES;
         shift = p.causal ? first + p.Tk - p.Tq : p.Tk;
         end = p.causal ? shift + count : p.Tk;
+        each = (p.Tk + 3) / 4;
+        samples = p.dropout.offset + (Position)(head * p.Tq + first) * (Position)each;
     }
     Index sees(Index j) const { return j > shift ? j - shift : 0; }  // the first query that attends to key j
     Index until(Index i) const {
@@ -148,6 +170,16 @@ INLINE Floats seen(const Block& block, Index j, Index v, Floats numbers) {
     return lane >= (int)first ? numbers : all(-INFINITY);
 }
 
+// Dropout's factors of the weights of all queries of a block for the keys j to j + 3; j is a multiple of 4.
+void draw(const Dropout& dropout, const Block& block, Index j, float* shares) {
+    static_assert(TOGETHER == QUERIES, "one Philox block for each query");
+    Word words[4][TOGETHER];
+    philox(words, dropout.seed, block.samples + (Position)j / 4, (Position)block.each);
+    for (int w = 0; w < 4; w++)
+        for (int i = 0; i < QUERIES; i++)
+            shares[w * QUERIES + i] = dropout.share(words[w][i]);
+}
+
 void forward(const Problem& p, const Block& block, Rows q, Rows k, Rows v, Rows y, float* lse,
              float* memory) {
     float *turned = memory, *weights = turned + p.D * QUERIES;
@@ -160,12 +192,14 @@ void forward(const Problem& p, const Block& block, Rows q, Rows k, Rows v, Rows 
         top[v] = larger(s, top[v]);
         store(weights + j * QUERIES + v * LANES, s);
     });
+    float shares[4 * QUERIES];
     for (Index j = 0; j < block.end; j++) {
         float* row = weights + j * QUERIES;
+        if (p.dropout.on && j % 4 == 0) draw(p.dropout, block, j, shares);
         for (Index v = block.sees(j / ROWS * ROWS) / LANES; v < block.vectors; v++) {
             Floats e = exponential(load(row + v * LANES) - top[v]);
             sum[v] += e;
-            store(row + v * LANES, e);
+            store(row + v * LANES, p.dropout.on ? e * load(shares + j % 4 * QUERIES + v * LANES) : e);
         }
     }
     float inverse[QUERIES + ROWS] = {};
@@ -206,6 +240,12 @@ void forward_one(const Problem& p, const Block& block, Index i, Rows q, Rows k, 
         return e;
     });
     if (lse) lse[block.first + i] = logf(sum) + top;
+    for (Index j = 0; p.dropout.on && j < keys; j += 4 * TOGETHER) {
+        Word words[4][TOGETHER];
+        philox(words, p.dropout.seed, block.samples + (Position)(i * block.each + j / 4), 1);
+        for (Index n = 0; n < 4 * TOGETHER && j + n < keys; n++)
+            weights[j + n] *= p.dropout.share(words[n % 4][n / 4]);
+    }
     by_columns(p.Dv, [&](Index c, auto number, auto last) {
         constexpr int V = decltype(number)::value;
         Floats result[V] = {};
@@ -244,6 +284,7 @@ void backward(const Problem& p, const Block& block, Rows dq, Rows dk, Rows dv, R
               Rows v, Rows y, const float* lse, float* memory) {
     float *turned = memory, *turned_grad = turned + p.D * QUERIES;
     float *weights = turned_grad + p.Dv * QUERIES, *slopes = weights + (KEYS + ROWS) * QUERIES;
+    float* shares = slopes + (KEYS + ROWS) * QUERIES;
     float logs[QUERIES], average[QUERIES] = {};
     turn(turned, q, block, p.D, p.scale);
     turn(turned_grad, grad, block, p.Dv, 1);
@@ -260,10 +301,15 @@ void backward(const Problem& p, const Block& block, Rows dq, Rows dk, Rows dv, R
         products(block, k, turned, p.D, begin, end, weights, [&](Index j, Index v, Floats s) {
             store(weights + place(j, v), exponential(seen(block, j, v, s - load(logs + v * LANES))));
         });
+        for (Index j = begin; p.dropout.on && j < end; j += 4)
+            draw(p.dropout, block, j, shares + (j - begin) * QUERIES);
         products(block, v, turned_grad, p.Dv, begin, end, slopes, [&](Index j, Index v, Floats d) {
+            if (p.dropout.on) d *= load(shares + place(j, v));
             Floats centered = d - load(average + v * LANES);
             store(slopes + place(j, v), load(weights + place(j, v)) * centered * p.scale);
         });
+        for (Index at = 0; p.dropout.on && at < (end - begin) * QUERIES; at += LANES)
+            store(weights + at, load(weights + at) * load(shares + at));
         add_up(block, dv, weights, grad, p.Dv, begin, end);
         add_up(block, dk, slopes, q, p.D, begin, end);
         for (Index i = 0; i < block.count; i += ROWS) {
@@ -294,7 +340,7 @@ bool run_forward(const Problem& p, Heads y, float* lse, Heads q, Heads k, Heads 
         }
         for (Index part = begin; part < end; part++) {
             Index head = part / count, b = head / p.H, h = head % p.H;
-            Block block(p, count - 1 - part % count);  // the longest first
+            Block block(p, head, count - 1 - part % count);  // the longest first
             const Span mine = {block.first, block.first + block.count}, seen = {0, block.end};
             float *logs = lse ? lse + head * p.Tq : nullptr, *free = memory.data();
             Rows queries = operand(q.of(b, h), mine, p.D, &free);
@@ -321,7 +367,8 @@ bool run_backward(const Problem& p, Heads dq, Heads dk, Heads dv, Heads grad, He
     run_parts(p.B * p.H, [&](Index head) {
         Index b = head / p.H, h = head % p.H;
         const Index copies = q.half ? 2 * (p.D + p.Dv) * (p.Tq + p.Tk) : 0;
-        Scratch memory((p.D + p.Dv + 2 * (KEYS + ROWS)) * QUERIES + ROWS + copies);
+        const Index arrays = p.dropout.on ? 3 : 2;
+        Scratch memory((p.D + p.Dv + arrays * (KEYS + ROWS)) * QUERIES + ROWS + copies);
         if (!memory) {
             failed = true;
             return;
@@ -338,8 +385,8 @@ bool run_backward(const Problem& p, Heads dq, Heads dk, Heads dv, Heads grad, He
         clear(to_k, p.Tk, p.D);
         clear(to_v, p.Tk, p.Dv);
         for (Index number = 0; number < blocks(p); number++)
-            backward(p, Block(p, number), to_q, to_k, to_v, g, of_q, of_k, of_v, of_y, lse + head * p.Tq,
-                     free);
+            backward(p, Block(p, head, number), to_q, to_k, to_v, g, of_q, of_k, of_v, of_y,
+                     lse + head * p.Tq, free);
         finish(dq.of(b, h), queries, p.D, to_q);
         finish(dk.of(b, h), keys, p.D, to_k);
         finish(dv.of(b, h), keys, p.Dv, to_v);
@@ -369,44 +416,49 @@ Heads heads(const Array& a, Index D, Index first = 0) {  // (B, T, heads side by
     return {a.data<char>() + first * D * size_of(a), step(a, 0), D, step(a, 1), a.is<Bf16>()};
 }
 
-Problem problem(const Array& q, const Array& k, const Array& v, bool causal, double scale) {
+Problem problem(const Array& q, const Array& k, const Array& v, bool causal, double scale,
+                const Dropout& dropout) {
     Index shared = k.shape(1) ? q.shape(1) / k.shape(1) : 1;
     return {q.shape(0), q.shape(1), q.shape(2), k.shape(2), q.shape(3), v.shape(3), shared,
-            causal,     (float)scale};
+            causal,     (float)scale, dropout};
 }
 
-Problem packed(const Array& qkv, Index H, double scale) {
+Problem packed(const Array& qkv, Index H, double scale, const Dropout& dropout) {
     Index T = qkv.shape(1), D = qkv.shape(2) / 3 / H;
-    return {qkv.shape(0), H, T, T, D, D, 1, true, (float)scale};
+    return {qkv.shape(0), H, T, T, D, D, 1, true, (float)scale, dropout};
 }
 
 }  // namespace
 
-HOST_KERNEL bool attention_forward(Array y, Array lse, Array q, Array k, Array v, bool causal, double scale) {
+HOST_KERNEL bool attention_forward(Array y, Array lse, Array q, Array k, Array v, bool causal, double scale,
+                                   double dropout, Index seed, Index offset) {
     if (!readable(y, q, k, v) || !dense<float>(lse)) return false;
-    return run_forward(problem(q, k, v, causal, scale), heads(y), lse.data_or_null<float>(), heads(q),
-                       heads(k), heads(v));
+    Problem p = problem(q, k, v, causal, scale, {dropout, seed, offset});
+    return run_forward(p, heads(y), lse.data_or_null<float>(), heads(q), heads(k), heads(v));
 }
 
 HOST_KERNEL bool attention_backward(Array dq, Array dk, Array dv, Array grad, Array q, Array k, Array v,
-                                    Array y, Array lse, bool causal, double scale) {
+                                    Array y, Array lse, bool causal, double scale, double dropout, Index seed,
+                                    Index offset) {
     if (!readable(dq, dk, dv, grad, q, k, v, y) || !dense<float>(lse)) return false;
-    return run_backward(problem(q, k, v, causal, scale), heads(dq), heads(dk), heads(dv), heads(grad),
-                        heads(q), heads(k), heads(v), heads(y), lse.data<float>());
+    Problem p = problem(q, k, v, causal, scale, {dropout, seed, offset});
+    return run_backward(p, heads(dq), heads(dk), heads(dv), heads(grad), heads(q), heads(k), heads(v),
+                        heads(y), lse.data<float>());
 }
 
 // The same for q, k and v of all heads packed in one array (B, T, 3 H D).
-HOST_KERNEL bool attention_packed_forward(Array y, Array lse, Array qkv, Index H, double scale) {
+HOST_KERNEL bool attention_packed_forward(Array y, Array lse, Array qkv, Index H, double scale,
+                                          double dropout, Index seed, Index offset) {
     if (!readable(y, qkv) || !dense<float>(lse)) return false;
-    Problem p = packed(qkv, H, scale);
+    Problem p = packed(qkv, H, scale, {dropout, seed, offset});
     return run_forward(p, heads(y, p.D), lse.data_or_null<float>(), heads(qkv, p.D), heads(qkv, p.D, H),
                        heads(qkv, p.D, 2 * H));
 }
 
 HOST_KERNEL bool attention_packed_backward(Array dqkv, Array grad, Array qkv, Array y, Array lse, Index H,
-                                           double scale) {
+                                           double scale, double dropout, Index seed, Index offset) {
     if (!readable(dqkv, grad, qkv, y) || !dense<float>(lse)) return false;
-    Problem p = packed(qkv, H, scale);
+    Problem p = packed(qkv, H, scale, {dropout, seed, offset});
     return run_backward(p, heads(dqkv, p.D), heads(dqkv, p.D, H), heads(dqkv, p.D, 2 * H), heads(grad, p.D),
                         heads(qkv, p.D), heads(qkv, p.D, H), heads(qkv, p.D, 2 * H), heads(y, p.D),
                         lse.data<float>());

@@ -44,7 +44,7 @@ template <class T, int R, int C> struct Sums {
     }
 };
 
-template <class T, int HS, int ROWS, int KEYS, bool GENERAL>
+template <class T, int HS, int ROWS, int KEYS, bool GENERAL, bool DROPPING>
 __global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) attention_forward(
     T* y, T* lse, const T* q, const T* k, const T* v, const void* mask, Problem p) {
     constexpr int R = rows_at_once<T, HS>, J = KEYS / LANES, C = HS / LANES, V = neighbors<T, HS>;
@@ -62,6 +62,7 @@ __global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) atte
     const int i = place.first + row, warp_i = place.first + threadIdx.x / 32 * (2 * R);
     const int end = keys_seen(p, place.first + ROWS);
     const int warp_end = warp_i < p.queries ? keys_seen(p, warp_i + 2 * R) : 0;
+    const Dropout dropout(p, place);
     Sums<T, R, C> sums;
     clear(sums.values);
     sums.top = filled<R>(-infinity<T>());
@@ -97,6 +98,7 @@ __global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) atte
             UNROLLED
             for (int r = 0; r < R; r++) s[j].at[r] = exp2(s[j].at[r]);
             sums.total = sums.total + s[j];
+            if (DROPPING) s[j] = where_kept(s[j], kept_of_queries<R>(dropout, i, j0 + lane + LANES * j));
             store_pack(weights + (lane + LANES * j) * PW, s[j]);
         }
         __syncwarp();
@@ -109,7 +111,7 @@ __global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) atte
     UNROLLED
     for (int r = 0; r < R; r++) {
         const bool blind = GENERAL && total.at[r] == 0;  // a fully masked query gives 0
-        inverse.at[r] = blind ? T(0) : 1 / total.at[r];
+        inverse.at[r] = blind ? T(0) : T(DROPPING ? p.kept : 1.0) / total.at[r];
         if (lse != nullptr && lane == 0 && i + r < p.queries) {
             const T sum = (base.at[r] + log2(total.at[r])) * T(LN_2);
             lse[number_of(p, place, i + r)] = blind ? infinity<T>() : sum;
@@ -122,7 +124,7 @@ __global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) atte
 
 // With P = softmax and dP = grad v': dv = P' grad, dS = P * (dP - delta), dk = scale dS' q, dq = scale dS k;
 // delta from attention_delta. For dq, a thread has R columns of every LANES-th query.
-template <class T, int HS, int KEYS, int QUERIES, bool GENERAL>
+template <class T, int HS, int KEYS, int QUERIES, bool GENERAL, bool DROPPING>
 __global__ void __launch_bounds__(KEYS * sizeof(T) / (HS > 128 ? 1 : 2), 1) attention_backward(
     T* dq, T* dk, T* dv, T* sums, const T* grad, const T* q, const T* k, const T* v, const void* mask,
     const T* lse, const T* delta, Problem p) {
@@ -143,6 +145,8 @@ __global__ void __launch_bounds__(KEYS * sizeof(T) / (HS > 128 ? 1 : 2), 1) atte
         v_rows(v, p.v, place, p.keys, p.value_size), g_rows(grad, p.grad, place, p.queries, p.value_size);
     const Rows<T> dq_rows(dq, p.dq, place, p.queries, p.size), dk_rows(dk, p.dk, place, p.keys, p.size),
         dv_rows(dv, p.dv, place, p.keys, p.value_size);
+    const Dropout dropout(p, place);
+    const T kept_factor = T(DROPPING ? p.kept : 1.0);
     sums += sums_of<HS>(p, place);
 
     for (int j0 = place.first * KEYS; j0 < p.keys; j0 += p.parts * KEYS) {
@@ -183,7 +187,9 @@ __global__ void __launch_bounds__(KEYS * sizeof(T) / (HS > 128 ? 1 : 2), 1) atte
                         if (hidden) score = masked<T, GENERAL>(score, p, place, mask, i0 + column, j + r);
                         score = exp2(score - log_sums[column]);
                     }
-                    store_pack(weights + column * PW, s[n]);
+                    const unsigned kept = DROPPING ? kept_of_keys<R>(dropout, i0 + column, j) : 0;
+                    store_pack(weights + column * PW, DROPPING ? where_kept(s[n], kept) : s[n]);
+                    if (DROPPING) ds[n] = where_kept(ds[n] * filled<R>(kept_factor), kept);
                     ds[n] = s[n] * (ds[n] - filled<R>(means[column]));
                 }
                 __syncwarp();
@@ -211,6 +217,6 @@ __global__ void __launch_bounds__(KEYS * sizeof(T) / (HS > 128 ? 1 : 2), 1) atte
             }
         }
         store_rows<HS>(dk_rows, j, lane, k_sum, filled<R>(T(LN_2)));  // of its factors, q has scale * log2(e)
-        store_rows<HS>(dv_rows, j, lane, v_sum, filled<R>(T(1)));
+        store_rows<HS>(dv_rows, j, lane, v_sum, filled<R>(kept_factor));
     }
 }

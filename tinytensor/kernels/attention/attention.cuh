@@ -1,7 +1,7 @@
 // Shared code of the attention kernels: operand layout, block scheduling and masks.
 // Scores are in units of log2, so that exp2 makes weights of them: ((q . k) * scale + mask) * log2(e).
 #pragma once
-#include "common.cuh"
+#include "stream.cuh"
 
 constexpr double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
 
@@ -10,16 +10,19 @@ struct Steps {
     long long batch, head, row, column;
 };
 
-// By value, without padding; in Python struct.Struct("@36qd8i").
+// By value, without padding; in Python struct.Struct("@36q2d8iIi"), and the bytes of a Stream.
 struct Problem {
     Steps q, k, v, mask, y, grad, dq, dk, dv;
-    double scale;
+    double scale, kept;    // kept: dropout's factor of the weights that it keeps
     int heads;             // H
     int queries, keys;     // Tq, Tk
     int size, value_size;  // D of q and k, of v
     int reach;             // query i attends to the keys up to i + reach
     int mask_kind;         // 0: none, 1: bool, 2: additive, of the type of q
     int parts;             // backward: blocks that share the keys of a head
+    unsigned threshold;    // of dropout: see philox::is_below
+    int unused;
+    Stream stream;  // of dropout
 };
 
 // The work of a block: one head, rows (or tiles of keys) from `first` on.
@@ -44,6 +47,35 @@ __device__ __forceinline__ Place part_of(const Problem& p) {
 __device__ __forceinline__ long long number_of(const Problem& p, const Place& place, int i) {
     return static_cast<long long>(place.batch * p.heads + place.head) * p.queries + i;
 }
+
+// The weights of one head that dropout keeps. Word j % 4 of block j / 4 of a query is that of key j; the
+// blocks of the queries of all heads follow each other. Lanes that share blocks draw one each.
+struct Dropout {
+    unsigned long long seed, first;
+    int blocks;
+    unsigned threshold;
+
+    __device__ __forceinline__ Dropout(const Problem& p, const Place& place) {
+        const unsigned long long* const state = p.stream.state;
+        seed = state == nullptr ? p.stream.seed : state[0];
+        blocks = (p.keys + 3) / 4;
+        first = (state == nullptr ? 0 : state[1]) + p.stream.offset +
+                static_cast<unsigned long long>(number_of(p, place, 0)) * blocks;
+        threshold = p.threshold;
+    }
+
+    // Bit e: whether the weight of query i and key 4 block + e is kept.
+    __device__ __forceinline__ unsigned draw(int i, int block) const {
+        const unsigned long long at = static_cast<unsigned long long>(i) * blocks + block;
+        const philox::Words words = philox::words(seed, first + at);
+        unsigned bits = 0;
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            bits |= static_cast<unsigned>(!philox::is_below(words.at[e], threshold)) << e;
+        }
+        return bits;
+    }
+};
 
 // One head of an operand: `count` rows of `size` elements.
 template <class T> struct Rows {

@@ -62,7 +62,7 @@ template <int M, int C> struct Sums {
     }
 };
 
-template <class T, int HS, int ROWS, int KEYS, bool GENERAL>
+template <class T, int HS, int ROWS, int KEYS, bool GENERAL, bool DROPPING>
 __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward(
     T* y, float* lse, const T* q, const T* k, const T* v, const void* mask, Problem p) {
     constexpr int M = HS > 64 ? 1 : 2, N = KEYS / 8, C = HS / 8, P = pitch<HS>;
@@ -98,6 +98,7 @@ __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward
     const float scale = static_cast<float>(p.scale * LOG2_E);
     const bool late = p.scale > 0 && p.mask_kind != 2;
     const float factor = late ? scale : 1.0f;
+    const Dropout dropout(p, place);
     Sums<M, C> sums;
     sums.start();
     for (int j0 = 0, stage = 0; j0 < end; j0 += KEYS, stage ^= 1) {
@@ -136,6 +137,15 @@ __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward
         }
         sums.weigh(s, factor);
 #pragma unroll
+        for (int m = 0; DROPPING && m < M; m++) {
+            const unsigned kept = kept_across<N>(dropout, i0 + 16 * m, j0, count);
+#pragma unroll
+            for (int n = 0; n < N; n++) {
+#pragma unroll
+                for (int x = 0; x < 4; x++) s[m][n][x] = if_kept<true>(kept, 4 * n + x, s[m][n][x]);
+            }
+        }
+#pragma unroll
         for (int n = 0; n < N; n += 2) {
             if (8 * n >= count) break;
             unsigned left[M][4];
@@ -153,7 +163,7 @@ __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward
         for (int h = 0; h < 2; h++) {
             const float total = lanes_sum(sums.total[m][h]);
             const bool blind = GENERAL && total == 0.0f;  // a fully masked query gives 0
-            inverse[h] = blind ? 0.0f : 1.0f / total;
+            inverse[h] = blind ? 0.0f : (DROPPING ? static_cast<float>(p.kept) : 1.0f) / total;
             const int i = i0 + 16 * m + g + 8 * h;
             if (lse != nullptr && t == 0 && i < p.queries) {
                 const float sum = (sums.base(m, h, factor) + log2f(total)) * static_cast<float>(LN_2);
@@ -171,7 +181,7 @@ __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward
 // delta from attention_delta. A warp has 16 keys: P' and dS' are its left operands in place. For dq, dS goes
 // through shared memory, and a warp takes some of the rows and columns of each tile. For large heads, two
 // blocks take half of the columns of dq, dk and dv each.
-template <class T, int HS, int KEYS, int QUERIES, bool GENERAL>
+template <class T, int HS, int KEYS, int QUERIES, bool GENERAL, bool DROPPING>
 __global__ void __launch_bounds__(KEYS * 2, 1) attention_backward(
     T* dq, T* dk, T* dv, float* sums, const T* grad, const T* q, const T* k, const T* v, const void* mask,
     const float* lse, const float* delta, Problem p) {
@@ -193,6 +203,8 @@ __global__ void __launch_bounds__(KEYS * 2, 1) attention_backward(
     const Rows<const T> q_rows(q, p.q, place, p.queries, p.size),
         g_rows(grad, p.grad, place, p.queries, p.value_size);
     const float scale = static_cast<float>(p.scale * LOG2_E), factor = static_cast<float>(p.scale);
+    const float kept_factor = DROPPING ? static_cast<float>(p.kept) : 1.0f;
+    const Dropout dropout(p, place);
     sums += sums_of<HS>(p, place);
 
     for (int j0 = place.first * KEYS; j0 < p.keys; j0 += p.parts * KEYS) {
@@ -257,11 +269,18 @@ __global__ void __launch_bounds__(KEYS * 2, 1) attention_backward(
                 float s[1][N][4], ds[1][N][4];
                 multiply_rows<HS>(s, keys + row * P, q_tile, end);
                 weigh<T, GENERAL>(s[0], p, place, mask, i0, warp_j, scale, log_sums + stage * QUERIES);
+                const unsigned kept = DROPPING ? kept_down<N>(dropout, i0, warp_j) : 0;
 #pragma unroll
                 for (int n = 0; n < N; n += 2) {
                     if (8 * n >= end || 8 * n + 16 <= begin) continue;
+                    float dropped[2][4];
+#pragma unroll
+                    for (int x = 0; x < 8; x++) {
+                        const float weight = s[0][n + x / 4][x % 4];
+                        dropped[x / 4][x % 4] = if_kept<DROPPING>(kept, 4 * n + x, weight);
+                    }
                     unsigned left[1][4];
-                    round_left<T>(left[0], s[0], n);
+                    round_left<T>(left[0], dropped, 0);
                     add_products<HS, false>(v_sum, left, g_tile + 8 * n * P + half);
                 }
                 multiply_rows<HS>(ds, values + row * P, g_tile, end);
@@ -269,7 +288,10 @@ __global__ void __launch_bounds__(KEYS * 2, 1) attention_backward(
                 for (int n = 0; n < N; n++) {
                     const Vec<float, 2> mean = load<2>(means + stage * QUERIES + 8 * n + 2 * t);
 #pragma unroll
-                    for (int e = 0; e < 4; e++) ds[0][n][e] = s[0][n][e] * (ds[0][n][e] - mean.at[e % 2]);
+                    for (int x = 0; x < 4; x++) {
+                        const float slope = if_kept<DROPPING>(kept, 4 * n + x, ds[0][n][x] * kept_factor);
+                        ds[0][n][x] = s[0][n][x] * (slope - mean.at[x % 2]);
+                    }
                 }
 #pragma unroll
                 for (int n = 0; n < N; n += 2) {
@@ -318,6 +340,6 @@ __global__ void __launch_bounds__(KEYS * 2, 1) attention_backward(
         const Rows<T> dk_rows(dk, p.dk, place, p.keys, p.size);
         const Rows<T> dv_rows(dv, p.dv, place, p.keys, p.value_size);
         store_rows<HS>(dk_rows, warp_j, half, keys + row * P, k_sum[0], factor, factor);
-        store_rows<HS>(dv_rows, warp_j, half, values + row * P, v_sum[0], 1.0f, 1.0f);
+        store_rows<HS>(dv_rows, warp_j, half, values + row * P, v_sum[0], kept_factor, kept_factor);
     }
 }

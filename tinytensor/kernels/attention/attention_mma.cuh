@@ -174,6 +174,46 @@ __device__ __forceinline__ void weigh(
     }
 }
 
+// Bit 4 n + x: whether dropout keeps the weight that is s[n][x] in `hide`. Of the 4 blocks of the rows g and
+// g + 8 of a product, each of the 4 lanes draws one.
+template <int N>
+__device__ __forceinline__ unsigned kept_across(const Dropout& dropout, int i0, int j0, int count) {
+    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    unsigned own = 0, kept = 0;
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        if (8 * n < count) own |= dropout.draw(i0 + g + t / 2 * 8, j0 / 4 + 2 * n + t % 2) << 4 * n;
+    }
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const unsigned bits = __shfl_sync(0xffffffffU, own, lane - t + t / 2 + 2 * h) >> t % 2 * 2;
+        kept |= (bits & 0x33333333U) << 2 * h;
+    }
+    return kept;
+}
+
+// The same for s[n][x] in `weigh`: the lanes of 4 neighboring keys share the blocks of two queries.
+template <int N>
+__device__ __forceinline__ unsigned kept_down(const Dropout& dropout, int i0, int j0) {
+    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    unsigned own = 0, kept = 0;
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        own |= dropout.draw(i0 + 8 * n + 2 * t + g % 2, j0 / 4 + g / 4 + g / 2 % 2 * 2) << 4 * n;
+    }
+#pragma unroll
+    for (int x = 0; x < 4; x++) {
+        const unsigned bits = __shfl_sync(0xffffffffU, own, (g / 4 * 4 + x % 2 + x / 2 * 2) * 4 + t) >> g % 4;
+        kept |= (bits & 0x11111111U) << x;
+    }
+    return kept;
+}
+
+// x if the bit is set, else 0.
+template <bool DROPPING> __device__ __forceinline__ float if_kept(unsigned kept, int bit, float x) {
+    return !DROPPING || (kept >> bit & 1) != 0 ? x : 0.0f;
+}
+
 // Over the 4 lanes that share rows.
 __device__ __forceinline__ float lanes_sum(float x) {
     x += __shfl_xor_sync(0xffffffffU, x, 1);

@@ -93,6 +93,38 @@ __device__ __forceinline__ void store_rows(
     }
 }
 
+// Bit r: whether dropout keeps the weight of query i + r and key j. 4 neighboring lanes have 4 neighboring
+// keys, those of one block, and the same rows: of the blocks of 4 rows, each lane draws one.
+template <int R> __device__ __forceinline__ unsigned kept_of_queries(const Dropout& dropout, int i, int j) {
+    const int lane = threadIdx.x % 32, own_row = lane % 4;
+    unsigned kept = 0;
+    UNROLLED
+    for (int r = 0; r < R; r += 4) {
+        const unsigned own = dropout.draw(i + r + own_row, j / 4);
+        UNROLLED
+        for (int k = 0; k < 4 && k < R; k++) {
+            const unsigned bits = __shfl_sync(0xffffffffU, own, lane - own_row + k);
+            kept |= (bits >> own_row & 1) << (r + k);
+        }
+    }
+    return kept;
+}
+
+// Bit r: the same for query i and key j + r.
+template <int R> __device__ __forceinline__ unsigned kept_of_keys(const Dropout& dropout, int i, int j) {
+    unsigned kept = 0;
+    UNROLLED
+    for (int r = 0; r < R; r += 4) kept |= dropout.draw(i, (j + r) / 4) << r;
+    return R < 4 ? kept >> j % 4 : kept;
+}
+
+// x where the bit is set, elsewhere 0.
+template <int R, class T> __device__ __forceinline__ Pack<T, R> where_kept(Pack<T, R> x, unsigned kept) {
+    UNROLLED
+    for (int r = 0; r < R; r++) x.at[r] = kept >> r & 1 ? x.at[r] : T(0);
+    return x;
+}
+
 // Stores columns d to d + R - 1 of row n.
 template <int R, class T>
 __device__ __forceinline__ void store_pack(const Rows<T>& to, int n, int d, const Pack<T, R>& x) {

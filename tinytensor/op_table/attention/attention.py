@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tinytensor.op_table.row import Call, Row, bools, both, floats
+from tinytensor.ops.random import philox
 
 OPS = ("attention", "attention_backward")
 PACKED = ("causal_self_attention", "causal_self_attention_backward")
@@ -31,6 +32,19 @@ def causal_self_attention(x: Any, n_head: int) -> Any:
     B, T, C = x.shape[0], x.shape[1], x.shape[2] // 3
     q, k, v = (a.reshape(B, T, n_head, C // n_head).swapaxes(1, 2) for a in np.split(x, 3, -1))
     return attention(q, k, v, past(q, k))[0].swapaxes(1, 2).reshape(B, T, C)
+
+
+def dropping(xp: Any, q: Any, k: Any, v: Any) -> Any:
+    return xp.scaled_dot_product_attention(q, k, v, dropout=0.3, generator=xp.Generator(7))
+
+
+def dropped(q: Any, k: Any, v: Any) -> Any:
+    """Each query has whole blocks of 4 random words, one word for each key."""
+    weights = attention(q, k, v)[1]
+    *rows, keys = weights.shape
+    u = np.empty((*rows, keys + -keys % 4), np.float32)
+    philox.uniform_float32(7, 0, u)
+    return np.where(u[..., :keys] >= 0.3, weights / 0.7, 0.0) @ v
 
 
 def causal_in_torch(torch: Any, q: Any, k: Any, v: Any) -> Any:
@@ -85,6 +99,8 @@ ROWS = [
         (Q, K, V, floats((2, 1, 4, 6))), ops=()),
     row(":weights", lambda q, k, v: attention(q, k, v, past(q, k)), {**CAUSAL, "need_weights": True}, ops=(),
         tol=8.0),  # rounded after each op
+    Row("scaled_dot_product_attention:dropout", (Q, K, V), dropping, dropped, ops=OPS, random=True,
+        contiguous=False, roundings=2, also=(((2, 3, 70, 20), (2, 3, 130, 20), (2, 3, 130, 20)),)),
     Row("causal_self_attention", (floats((2, 5, 12)),), lambda xp, x: xp.causal_self_attention(x, 2),
         lambda x: causal_self_attention(x, 2), ops=PACKED, roundings=2,
         also=(((1, 1, 6),), ((0, 2, 6),), ((2, 0, 6),), ((1, 130, 12),)), large="2 t 144"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from functools import partial
+from typing import Any, Literal, overload
 
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
@@ -11,18 +12,27 @@ from tinytensor.autograd.levels import Batched
 from tinytensor.autograd.modes import grad_enabled, inputs_of
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch.apply import apply, apply_all
-from tinytensor.dispatch.batching import Samples, lifted, one_by_one
+from tinytensor.dispatch.batching import Samples, lifted, one_by_one, sampling
 from tinytensor.dispatch.checks import floating, same_dtype
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import DType, accumulator, bool_, float32
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.generator import Generator
 from tinytensor.kernels.rows import need_tensors
 from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_blocks
-from tinytensor.ops.attention.reference import for_all_heads, plain_attention, sum_of_groups
+from tinytensor.ops.attention.reference import (
+    blocks_of,
+    draw_and_drop,
+    for_all_heads,
+    plain_attention,
+    redrawn,
+    sum_of_groups,
+)
 from tinytensor.ops.double_backward import partial_vjp, through
+from tinytensor.ops.nn.dropout import source_of
 from tinytensor.ops.views.manipulation import cast, expand, reshape
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
@@ -30,9 +40,6 @@ from tinytensor.shapes import Shape, broadcast_shapes
 from tinytensor.tensor import Tensor
 
 __all__ = ["scaled_dot_product_attention"]
-
-if TYPE_CHECKING:
-    from tinytensor.generator import Generator
 
 kernels = HostKernels("attention", common=True)
 KEEP = 1 << 22  # scores (16 MiB of float32): up to here forward keeps them, else backward recomputes them
@@ -94,10 +101,13 @@ def attention_backward_flops(outs: Shapes, ins: Shapes, params: Params) -> float
     return pairs * (6.0 * D + 4.0 * Dv + EXPONENTS + 2.0)
 
 
-def problem(q: View, k: View, v: View, *, causal: bool, scale: float) -> attention_tiles.Problem:
+def problem(
+    q: View, k: View, v: View, causal: bool, scale: float, dropout: float, stream: bytes
+) -> attention_tiles.Problem:
     """Sizes and options of the kernels."""
     B, H, Tq, D = q.shape
-    return attention_tiles.Problem(q.dtype, B, H, Tq, k.shape[2], D, v.shape[3], causal, scale)
+    sizes = (B, H, Tq, k.shape[2], D, v.shape[3])
+    return attention_tiles.Problem(q.dtype, *sizes, causal, scale, dropout, stream)
 
 
 def heads(**views: View) -> dict[str, attention_tiles.Heads]:
@@ -112,6 +122,7 @@ def merged(value: Tensor) -> Tensor:
 
 
 def _attention_each(call: Samples) -> Any:
+<<<<<<< HEAD
     if call.batched[4]:
         return one_by_one(call)  # slopes are those of heads, for the whole batch
     q, k, v = [merged(x) for x in call.values()[:3]]
@@ -137,6 +148,13 @@ def _options(call: Samples, at: int) -> dict[str, Any]:
     """The options of attention for all samples as one batch; input `at` is the mask, the next the slopes."""
     size, mask, B = call.level.size, call.xs[at], call.given[0].layout.shape[0]
     if call.batched[at]:
+=======
+    if call.batched[4] or call.params["dropout"]:  # slopes and samples are those of the whole batch
+        return one_by_one(call)
+    size, (q, k, v, *_), mask = call.level.size, call.values(), call.xs[3]
+    B = q.layout.shape[1]
+    if call.batched[3]:
+>>>>>>> 9cca408 (Dropout of attention weights is a part of the fused ops, on every device)
         mask = merged(expand(mask, (size, B, *mask.layout.shape[2:])))
     elif mask is not None and mask.layout.shape[0] > 1:
         mask = merged(lifted(mask, call.level))
@@ -154,6 +172,7 @@ class Attention(Op):
     """Hidden outputs for backward: the scores if they are few, else one logsumexp per row."""
 
     inputs = ("q", "k", "v", "mask", "slopes")
+    varying = ("seed", "offset")
     vmap = _attention_each
     jvp = through(lambda *xs, keep, **given: _plain_result(*xs, **given))
     rows = ("q", "k", "v")
@@ -173,14 +192,17 @@ class Attention(Op):
         causal: bool,
         scale: float,
         window: int,
+        dropout: float,
+        seed: int,
+        offset: int,
         keep: int,
     ) -> Specs:
         y = Spec((*q.shape[:3], v.shape[3]), q.dtype, INTERLEAVED)
         return y, *row_caches(q.shape[:2], q.shape[2], q, keep=keep)
 
     @staticmethod
-    def cpu(*arrays: Any, causal: bool, scale: float, window: int, keep: int) -> None:
-        numpy_blocks.forward(*arrays, causal=causal, scale=scale, window=window)
+    def cpu(*arrays: Any, keep: int, **params: Any) -> None:
+        numpy_blocks.forward(*arrays, **params)
 
     @staticmethod
     def host(
@@ -197,10 +219,13 @@ class Attention(Op):
         causal: bool,
         scale: float,
         window: int,
+        dropout: float,
+        seed: int,
+        offset: int,
         keep: int,
     ) -> bool:
         plain = kept is None and mask is None and slopes is None and not window
-        return plain and kernels.attention_forward(y, lse, q, k, v, causal, scale)
+        return plain and kernels.attention_forward(y, lse, q, k, v, causal, scale, dropout, seed, offset)
 
     host_bf16 = host
 
@@ -220,18 +245,21 @@ class Attention(Op):
         causal: bool,
         scale: float,
         window: int,
+        dropout: float,
+        seed: int,
+        offset: int,
         keep: int,
     ) -> None:
         at = heads(y=y, q=q, k=k, v=v)
-        attention_tiles.forward(launch, problem(q, k, v, causal=causal, scale=scale), at, lse, mask)
+        stream = launch.stream(seed, offset) if dropout else b""
+        what = problem(q, k, v, causal, scale, dropout, stream)
+        attention_tiles.forward(launch, what, at, lse, mask)
 
     @staticmethod
-    def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, causal: bool, scale: float, window: int, keep: int
-    ) -> Grads:
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, keep: int, **params: Any) -> Grads:
         masks, rows = (saved.mask, saved.slopes), (saved.y, saved.kept, saved.inv, saved.lse)
         ins = (saved.q, saved.k, saved.v, *masks, *rows)
-        dq, dk, dv = apply_all(AttentionBackward, grads[0], *ins, causal=causal, scale=scale, window=window)
+        dq, dk, dv = apply_all(AttentionBackward, grads[0], *ins, **params)
         shared = saved.k.layout.shape[1]
         return dq, sum_of_groups(dk, shared), sum_of_groups(dv, shared), None, None
 
@@ -244,7 +272,11 @@ class AttentionBackward(Op):
     """
 
     inputs = ("grad", "q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
+<<<<<<< HEAD
     vmap = _attention_backward_each
+=======
+    varying = ("seed", "offset")
+>>>>>>> 9cca408 (Dropout of attention weights is a part of the fused ops, on every device)
     jvp = through(lambda *xs, **given: _attention_backward(*xs, **given))
     rows = ("grad", "q", "k", "v")
     outputs = ("dq", "dk", "dv")
@@ -262,6 +294,9 @@ class AttentionBackward(Op):
         causal: bool,
         scale: float,
         window: int,
+        dropout: float,
+        seed: int,
+        offset: int,
     ) -> Specs:
         return tuple([Spec((*q.shape[:2], *x.shape[2:]), x.dtype, INTERLEAVED) for x in (q, k, v)])
 
@@ -286,9 +321,13 @@ class AttentionBackward(Op):
         causal: bool,
         scale: float,
         window: int,
+        dropout: float,
+        seed: int,
+        offset: int,
     ) -> bool:
         plain = lse is not None and mask is None and slopes is None and not window
-        return plain and kernels.attention_backward(dq, dk, dv, grad, q, k, v, y, lse, causal, scale)
+        ins = (grad, q, k, v, y, lse, causal, scale, dropout, seed, offset)
+        return plain and kernels.attention_backward(dq, dk, dv, *ins)
 
     host_bf16 = host
 
@@ -312,17 +351,19 @@ class AttentionBackward(Op):
         causal: bool,
         scale: float,
         window: int,
+        dropout: float,
+        seed: int,
+        offset: int,
     ) -> None:
         at = heads(dq=dq, dk=dk, dv=dv, grad=grad, q=q, k=k, v=v, y=y)
-        attention_tiles.backward(launch, problem(q, k, v, causal=causal, scale=scale), at, lse, mask)
+        stream = launch.stream(seed, offset) if dropout else b""
+        what = problem(q, k, v, causal, scale, dropout, stream)
+        attention_tiles.backward(launch, what, at, lse, mask)
 
     @staticmethod
-    def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, causal: bool, scale: float, window: int
-    ) -> Grads:
+    def backward(grads: Grads, saved: Saved, needs: Needs, **params: Any) -> Grads:
         """Double backward of dq = scale * dS @ k, dk = scale * dS.T @ q and dv = P.T @ grad."""
         inputs = (saved.grad, saved.q, saved.k, saved.v, saved.mask, saved.slopes)
-        params = {"causal": causal, "scale": scale, "window": window}
         needed = (*needs[:4], False, False)
         return (*partial_vjp(_attention_backward, inputs, grads, needed, **params), *[None] * 4)
 
@@ -337,9 +378,19 @@ def _attention_backward(
 
 
 def _plain_result(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, slopes: Tensor | None, **params: Any
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    slopes: Tensor | None,
+    *,
+    dropout: float,
+    seed: int,
+    offset: int,
+    **params: Any,
 ) -> tuple[Tensor]:
-    return (plain_attention(q, k, v, mask=mask, slopes=slopes, **params)[0],)
+    drop = redrawn(dropout, seed, offset)
+    return (plain_attention(q, k, v, mask=mask, slopes=slopes, drop=drop, **params)[0],)
 
 
 def check_attention(what: str, qkv: list[Spec], mask: Spec | None, causal: bool) -> None:
@@ -484,7 +535,8 @@ def scaled_dot_product_attention(
 
     Memory: keeps q, k, v, y, and for backward one value per query, from which it recomputes the scores:
         memory grows with Tq + Tk, not with Tq * Tk. The NumPy code keeps up to 2**22 exponentials of scores
-        instead. With dropout, need_weights, or a mask that requires grad, all scores are in memory.
+        instead. With need_weights, or a mask that requires grad, all scores are in memory. No mask of dropout
+        is kept: backward draws it again.
     Accuracy: large scores are safe: where they could overflow, the row maximum is subtracted. 16-bit
         floats are computed in float32. A score s is rounded by up to 6e-8 |s|, and so is the logsumexp that
         backward uses: gradients have a relative error of about 1e-7 |s|, 5e-4 for scores of 10,000.
@@ -514,21 +566,29 @@ def scaled_dot_product_attention(
     learned = grad_enabled() and any([x is not None and requires(x) for x in (mask, slopes)])
     too_large = not attention_tiles.fit(device, q.storage.dtype, max(D, Dv))
     rare = device is not cpu and (window or slopes is not None or k.layout.shape[1] != H)
-    if dropout or need_weights or learned or too_large or rare:
-        y, weights = plain_attention(
-            q,
-            k,
-            v,
-            mask=mask,
-            causal=causal,
-            scale=scale,
-            window=window,
-            slopes=slopes,
-            dropout=dropout,
-            generator=generator,
-        )
+    source = source_of(what, dropout, generator)
+    sight: dict[str, Any] = {"causal": causal, "scale": scale, "window": window}
+    if need_weights or learned or too_large or rare:
+        drop = None if source is None else partial(draw_and_drop, p=float(dropout), generator=source)
+        y, weights = plain_attention(q, k, v, mask=mask, slopes=slopes, drop=drop, **sight)
         return (y, cast(weights, y.storage.dtype)) if need_weights else y
     masked = any([mask is not None, slopes is not None, window])
     batch = (device, q.storage.dtype, (B, H))
     keep = kept_scores(*batch, Tq, Tk, causal=causal, masked=masked, window=window)
-    return apply(Attention, q, k, v, mask, slopes, causal=causal, scale=scale, window=window, keep=keep)
+    inputs = (q, k, v, mask, slopes)
+    if source is None:
+        return apply(Attention, *inputs, dropout=0.0, **NO_SAMPLES, keep=keep, **sight)
+    return _dropping(*inputs, source, dropout=float(dropout), keep=keep, **sight)
+
+
+NO_SAMPLES = {"seed": -1, "offset": 0}
+
+
+@sampling()
+def _dropping(
+    q: Tensor, k: Tensor, v: Tensor, mask: Any, slopes: Any, source: Generator, **params: Any
+) -> Tensor:
+    """Attention with dropout; its samples are drawn here, for each sample of a vmap."""
+    B, H, Tq, _ = q.layout.shape
+    offset = source.advance(blocks_of(B * H * Tq, k.layout.shape[2]))
+    return apply(Attention, q, k, v, mask, slopes, seed=source.seed, offset=offset, **params)

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched
 from tinytensor.dispatch.apply import apply
+<<<<<<< HEAD
 from tinytensor.dispatch.batching import Samples, one_by_one
+=======
+from tinytensor.dispatch.batching import Samples, one_by_one, sampling
+>>>>>>> 9cca408 (Dropout of attention weights is a part of the fused ops, on every device)
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.errors import ShapeError
+from tinytensor.generator import Generator
 from tinytensor.kernels.rows import need_tensors
 from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_blocks
 from tinytensor.ops.attention.attention import (
+    NO_SAMPLES,
     attention_backward_flops,
     attention_flops,
     kept_scores,
@@ -28,18 +35,16 @@ from tinytensor.ops.attention.attention import (
     row_caches,
     scaled_dot_product_attention,
 )
-from tinytensor.ops.attention.reference import plain_attention
+from tinytensor.ops.attention.reference import blocks_of, draw_and_drop, plain_attention, redrawn
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.joining.joining import split
+from tinytensor.ops.nn.dropout import source_of
 from tinytensor.ops.views.manipulation import permute, reshape
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape
 from tinytensor.tensor import Tensor
 
 __all__ = ["causal_self_attention"]
-
-if TYPE_CHECKING:
-    from tinytensor.generator import Generator
 
 
 def heads_of(a: Array, n_head: int) -> Array:
@@ -69,10 +74,10 @@ def places(a: View, names: Sequence[str], n_head: int) -> dict[str, attention_ti
     }
 
 
-def _problem(qkv: View, n_head: int) -> attention_tiles.Problem:
+def _problem(qkv: View, n_head: int, dropout: float, stream: bytes) -> attention_tiles.Problem:
     B, T, C3 = qkv.shape
-    D = C3 // 3 // n_head
-    return attention_tiles.Problem(qkv.dtype, B, n_head, T, T, D, D, True, _scale(qkv.shape, n_head))
+    sizes = (B, n_head, T, T, C3 // 3 // n_head, C3 // 3 // n_head)
+    return attention_tiles.Problem(qkv.dtype, *sizes, True, _scale(qkv.shape, n_head), dropout, stream)
 
 
 def _scale(shape: Shape, n_head: int) -> float:
@@ -85,6 +90,8 @@ def _head(qkv: Shape | None, n_head: int) -> Shape:
 
 
 def _self_attention_each(call: Samples) -> Any:
+    if call.params["dropout"]:  # its samples are those of the whole batch
+        return one_by_one(call)
     (qkv,), size = call.xs, call.level.size
     y = causal_self_attention(merged(qkv), call.params["n_head"])
     return reshape(y, (size, -1, *y.layout.shape[1:]))
@@ -108,8 +115,9 @@ class CausalSelfAttention(Op):
     """Hidden outputs: as in Attention."""
 
     inputs = ("qkv",)
+    varying = ("seed", "offset")
     vmap = _self_attention_each
-    jvp = through(lambda qkv, *, keep, **given: _plain_packed(qkv, **given))
+    jvp = through(lambda qkv, *, keep, **given: _plain_again(qkv, **given))
     rows = ("qkv",)
     outputs = ("y", "kept", "inv", "lse")
     saves = ("qkv", "y", "kept", "inv", "lse")
@@ -121,7 +129,7 @@ class CausalSelfAttention(Op):
         return attention_flops(outs, (head, head, head), {"causal": True})
 
     @staticmethod
-    def infer(qkv: Spec, *, n_head: int, keep: int) -> Specs:
+    def infer(qkv: Spec, *, n_head: int, dropout: float, seed: int, offset: int, keep: int) -> Specs:
         floating("causal_self_attention", qkv)
         B, T, C3 = qkv.shape
         return Spec((B, T, C3 // 3), qkv.dtype), *row_caches((B, n_head), T, qkv, keep=keep)
@@ -135,11 +143,21 @@ class CausalSelfAttention(Op):
         qkv: Array,
         *,
         n_head: int,
+        dropout: float,
+        seed: int,
+        offset: int,
         keep: int,
     ) -> None:
         q, k, v = qkv_of(qkv, n_head)
         scale = _scale(qkv.shape, n_head)
-        numpy_blocks.forward(heads_of(y, n_head), kept, inv, lse, q, k, v, None, causal=True, scale=scale)
+        sight: dict[str, Any] = {
+            "causal": True,
+            "scale": scale,
+            "dropout": dropout,
+            "seed": seed,
+            "offset": offset,
+        }
+        numpy_blocks.forward(heads_of(y, n_head), kept, inv, lse, q, k, v, None, **sight)
 
     @staticmethod
     def host(
@@ -150,10 +168,14 @@ class CausalSelfAttention(Op):
         qkv: Array,
         *,
         n_head: int,
+        dropout: float,
+        seed: int,
+        offset: int,
         keep: int,
     ) -> bool:
         scale = _scale(qkv.shape, n_head)
-        return kept is None and kernels.attention_packed_forward(y, lse, qkv, n_head, scale)
+        params = (n_head, scale, dropout, seed, offset)
+        return kept is None and kernels.attention_packed_forward(y, lse, qkv, *params)
 
     host_bf16 = host
 
@@ -167,15 +189,19 @@ class CausalSelfAttention(Op):
         qkv: View,
         *,
         n_head: int,
+        dropout: float,
+        seed: int,
+        offset: int,
         keep: int,
     ) -> None:
         at = {**places(y, ["y"], n_head), **places(qkv, ["q", "k", "v"], n_head)}
-        attention_tiles.forward(launch, _problem(qkv, n_head), at, lse, None)
+        stream = launch.stream(seed, offset) if dropout else b""
+        attention_tiles.forward(launch, _problem(qkv, n_head, dropout, stream), at, lse, None)
 
     @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, n_head: int, keep: int) -> Grads:
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, keep: int, **params: Any) -> Grads:
         ins = (saved.qkv, saved.y, saved.kept, saved.inv, saved.lse)
-        return (apply(CausalSelfAttentionBackward, grads[0], *ins, n_head=n_head),)
+        return (apply(CausalSelfAttentionBackward, grads[0], *ins, **params),)
 
 
 @register
@@ -185,7 +211,11 @@ class CausalSelfAttentionBackward(Op):
     """
 
     inputs = ("grad", "qkv", "y", "kept", "inv", "lse")
+<<<<<<< HEAD
     vmap = _self_attention_backward_each
+=======
+    varying = ("seed", "offset")
+>>>>>>> 9cca408 (Dropout of attention weights is a part of the fused ops, on every device)
     jvp = through(lambda grad, qkv, **given: _packed_backward(grad, qkv, **given))
     rows = ("grad", "qkv")
     outputs = ("dqkv",)
@@ -197,7 +227,9 @@ class CausalSelfAttentionBackward(Op):
         return attention_backward_flops(outs, (None, head, head, head), {"causal": True})
 
     @staticmethod
-    def infer(grad: Spec, qkv: Spec, *_: Spec | None, n_head: int) -> Specs:
+    def infer(
+        grad: Spec, qkv: Spec, *_: Spec | None, n_head: int, dropout: float, seed: int, offset: int
+    ) -> Specs:
         return (qkv,)
 
     @staticmethod
@@ -211,13 +243,22 @@ class CausalSelfAttentionBackward(Op):
         lse: Array | None,
         *,
         n_head: int,
+        dropout: float,
+        seed: int,
+        offset: int,
     ) -> None:
         g, y = heads_of(grad, n_head), heads_of(y, n_head)
         q, k, v = qkv_of(qkv, n_head)
         scale = _scale(qkv.shape, n_head)
-        numpy_blocks.backward(
-            *qkv_of(dqkv, n_head), g, q, k, v, None, None, y, kept, inv, lse, causal=True, scale=scale
-        )
+        sight: dict[str, Any] = {
+            "causal": True,
+            "scale": scale,
+            "dropout": dropout,
+            "seed": seed,
+            "offset": offset,
+        }
+        dq, dk, dv = qkv_of(dqkv, n_head)
+        numpy_blocks.backward(dq, dk, dv, g, q, k, v, None, None, y, kept, inv, lse, **sight)
 
     @staticmethod
     def host(
@@ -230,9 +271,13 @@ class CausalSelfAttentionBackward(Op):
         lse: Array | None,
         *,
         n_head: int,
+        dropout: float,
+        seed: int,
+        offset: int,
     ) -> bool:
         scale = _scale(qkv.shape, n_head)
-        return lse is not None and kernels.attention_packed_backward(dqkv, grad, qkv, y, lse, n_head, scale)
+        params = (n_head, scale, dropout, seed, offset)
+        return lse is not None and kernels.attention_packed_backward(dqkv, grad, qkv, y, lse, *params)
 
     host_bf16 = host
 
@@ -248,33 +293,39 @@ class CausalSelfAttentionBackward(Op):
         lse: View,
         *,
         n_head: int,
+        dropout: float,
+        seed: int,
+        offset: int,
     ) -> None:
         at = {**places(grad, ["grad"], n_head), **places(y, ["y"], n_head)}
         at |= places(dqkv, ["dq", "dk", "dv"], n_head) | places(qkv, ["q", "k", "v"], n_head)
-        attention_tiles.backward(launch, _problem(qkv, n_head), at, lse, None)
+        stream = launch.stream(seed, offset) if dropout else b""
+        attention_tiles.backward(launch, _problem(qkv, n_head, dropout, stream), at, lse, None)
 
     @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, n_head: int) -> Grads:
+    def backward(grads: Grads, saved: Saved, needs: Needs, **params: Any) -> Grads:
         """Double backward of dq = scale * dS @ k, dk = scale * dS.T @ q and dv = P.T @ grad."""
         inputs = (saved.grad, saved.qkv)
-        return (*partial_vjp(_packed_backward, inputs, grads, needs[:2], n_head=n_head), *[None] * 4)
+        return (*partial_vjp(_packed_backward, inputs, grads, needs[:2], **params), *[None] * 4)
 
 
-def _packed_backward(grad: Tensor, qkv: Tensor, *, n_head: int) -> Grads:
+def _packed_backward(grad: Tensor, qkv: Tensor, **params: Any) -> Grads:
     """CausalSelfAttentionBackward in unfused ops, for double backward."""
-    return partial_vjp(_plain_packed, (qkv,), (grad,), (True,), n_head=n_head)
+    return partial_vjp(_plain_again, (qkv,), (grad,), (True,), **params)
 
 
-def _plain_packed(
-    qkv: Tensor, *, n_head: int, dropout: float = 0.0, generator: Generator | None = None
-) -> tuple[Tensor]:
+def _plain_again(qkv: Tensor, *, n_head: int, dropout: float, seed: int, offset: int) -> tuple[Tensor]:
+    """CausalSelfAttention in unfused ops."""
+    return (_plain_packed(qkv, n_head, redrawn(dropout, seed, offset)),)
+
+
+def _plain_packed(qkv: Tensor, n_head: int, drop: Callable[[Tensor], Tensor] | None) -> Tensor:
     """causal_self_attention in unfused ops."""
     B, T, C3 = qkv.layout.shape
     heads = [permute(reshape(a, (B, T, n_head, C3 // 3 // n_head)), (0, 2, 1, 3)) for a in split(qkv, 3, -1)]
-    y, _ = plain_attention(
-        *heads, mask=None, causal=True, scale=_scale((B, T, C3), n_head), dropout=dropout, generator=generator
-    )
-    return (reshape(permute(y, (0, 2, 1, 3)), (B, T, C3 // 3)),)
+    scale = _scale((B, T, C3), n_head)
+    y, _ = plain_attention(*heads, mask=None, causal=True, scale=scale, drop=drop)
+    return reshape(permute(y, (0, 2, 1, 3)), (B, T, C3 // 3))
 
 
 def causal_self_attention(
@@ -310,7 +361,7 @@ def causal_self_attention(
         DTypeError: qkv or the slopes are not floating.
         ArgumentError: window is negative.
 
-    Memory: as scaled_dot_product_attention; with dropout all scores are in memory.
+    Memory: as scaled_dot_product_attention.
 
     Example:
         >>> tt.causal_self_attention(tt.ones(1, 2, 12), 2).shape
@@ -338,8 +389,19 @@ def causal_self_attention(
             generator=generator,
         )
         return reshape(permute(y, (0, 2, 1, 3)), (B, T, width // every * n_head))
-    device, (B, T, _) = qkv.storage.device, shape
-    if dropout or not attention_tiles.fit(device, qkv.storage.dtype, shape[2] // every):
-        return _plain_packed(qkv, n_head=n_head, dropout=dropout, generator=generator)[0]
+    source = source_of("causal_self_attention", dropout, generator)
+    if not attention_tiles.fit(device, qkv.storage.dtype, shape[2] // every):
+        drop = None if source is None else partial(draw_and_drop, p=float(dropout), generator=source)
+        return _plain_packed(qkv, n_head, drop)
     keep = kept_scores(device, qkv.storage.dtype, (B, n_head), T, T, causal=True)
-    return apply(CausalSelfAttention, qkv, n_head=n_head, keep=keep)
+    if source is None:
+        return apply(CausalSelfAttention, qkv, n_head=n_head, dropout=0.0, **NO_SAMPLES, keep=keep)
+    return _dropping(qkv, source, n_head=n_head, dropout=float(dropout), keep=keep)
+
+
+@sampling()
+def _dropping(qkv: Tensor, source: Generator, *, n_head: int, **params: Any) -> Tensor:
+    """Attention with dropout; its samples are drawn here, for each sample of a vmap."""
+    B, T, _ = qkv.layout.shape
+    offset = source.advance(blocks_of(B * n_head * T, T))
+    return apply(CausalSelfAttention, qkv, n_head=n_head, seed=source.seed, offset=offset, **params)

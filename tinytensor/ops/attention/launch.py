@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from functools import lru_cache
+from math import ceil
 from typing import NamedTuple
 
 from tinytensor.device import Device, cpu
@@ -41,7 +42,8 @@ SMALL = 65_536  # bytes of shared memory of a block before compute capability 8.
 BLOCK = 256  # threads of the kernels before and after the scores
 DELTA_LANES = 8  # threads that share a query in attention_delta
 SUMS = 1 << 28  # bytes that parts of a head may take for sums of dq, if there is more than one
-PROBLEM = struct.Struct("@36qd8i")  # Problem in attention.cuh
+PROBLEM = struct.Struct("@36q2d8iIi")  # Problem in attention.cuh, without its Stream
+_NO_STREAM = bytes(24)
 _NOWHERE = (0, 0, 0, 0)
 
 
@@ -65,7 +67,8 @@ class Problem(NamedTuple):
         dtype: of all operands except a bool mask.
         batch, heads, queries, keys: B, H, Tq, Tk.
         size, value_size: D of the queries and keys, and of the values.
-        causal, scale: as in scaled_dot_product_attention.
+        causal, scale, dropout: as in scaled_dot_product_attention.
+        stream: of dropout, from `Launch.stream`.
     """
 
     dtype: DType
@@ -77,6 +80,8 @@ class Problem(NamedTuple):
     value_size: int
     causal: bool
     scale: float
+    dropout: float = 0.0
+    stream: bytes = b""
 
     def instances(self, architecture: int, special: bool = False) -> tuple[Instance, Instance]:
         """Launch parameters of the forward and the backward kernel: see `instances`."""
@@ -169,7 +174,7 @@ def fit(device: Device, dtype: DType, size: int) -> bool:
 def forward(
     launch: Launch, problem: Problem, at: Mapping[str, Heads], lse: View | None, mask: View | None
 ) -> None:
-    """y = softmax(scale * q k' + mask) v, and the logsumexp of each row.
+    """y = dropout(softmax(scale * q k' + mask)) v, and the logsumexp of each row.
 
     Args:
         launch: the launch of the op.
@@ -179,6 +184,7 @@ def forward(
         mask: four axes, broadcasts to (B, H, Tq, Tk).
     """
     general = _is_general(problem, at, mask)
+    options = general, problem.dropout > 0.0
     instance, back = problem.instances(launch.runtime.architecture, general)
     blocks = problem.batch * problem.heads * -(-problem.queries // instance.rows)
     if not blocks:
@@ -188,9 +194,9 @@ def forward(
     if lse is not None:  # backward will follow: compile its kernels in the same compiler run
         tiles = (dtype, back.size, back.rows, back.columns)
         together += [("attention_delta", (dtype,)), ("attention_add_parts", tiles)]
-        together.append(("attention_backward", (*tiles, general)))
+        together.append(("attention_backward", (*tiles, *options)))
     types = (dtype, instance.size, instance.rows, instance.columns)
-    kernel = launch.runtime.kernel(_file(problem), "attention_forward", *types, general, together=together)
+    kernel = launch.runtime.kernel(_file(problem), "attention_forward", *types, *options, together=together)
     operands = (at["q"].ptr, at["k"].ptr, at["v"].ptr, mask)
     args = (at["y"].ptr, lse, *operands, _told(problem, at, mask))
     kernel(blocks, instance.threads, args, instance.shared)
@@ -222,7 +228,7 @@ def backward(launch: Launch, problem: Problem, at: Mapping[str, Heads], lse: Vie
     operands = (at["grad"].ptr, at["q"].ptr, at["k"].ptr, at["v"].ptr, mask)
     args = (at["dq"].ptr, at["dk"].ptr, at["dv"].ptr, sums, *operands, lse, delta, told)
     halves = 2 if dtype.itemsize == 2 and instance.size > 128 else 1
-    kernel = launch.runtime.kernel(file, "attention_backward", *types, general)
+    kernel = launch.runtime.kernel(file, "attention_backward", *types, general, problem.dropout > 0.0)
     if heads and tiles:
         kernel((heads * n, halves), instance.threads, args, instance.shared)
 
@@ -258,4 +264,7 @@ def _told(problem: Problem, at: Mapping[str, Heads], mask: View | None, parts: i
     places = [step for name in names for step in steps.get(name, _NOWHERE)]
     reach = p.keys - p.queries if p.causal else p.keys - 1
     sizes = (p.heads, p.queries, p.keys, p.size, p.value_size, reach, kind, parts)
-    return PROBLEM.pack(*places, p.scale, *sizes)
+    kept = 1.0 / (1.0 - p.dropout) if p.dropout < 1.0 else 0.0
+    return PROBLEM.pack(*places, p.scale, kept, *sizes, ceil(p.dropout * (1 << 24)), 0) + (
+        p.stream or _NO_STREAM
+    )

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinytensor.ops.random.philox import blocks_needed, dropout_keep
 from tinytensor.runtime.cpu.arrays import Array, scratch
 from tinytensor.runtime.cpu.numpy_threads import in_ranks
 
@@ -165,8 +166,13 @@ def forward(
     causal: bool,
     scale: float,
     window: int = 0,
+    dropout: float = 0.0,
+    seed: int = -1,
+    offset: int = 0,
 ) -> None:
-    """y = softmax(scale * q k' + mask - slopes * distances) v; also fills kept, inv and lse unless None."""
+    """y = dropout(softmax(scale * q k' + mask - slopes * distances)) v; also fills kept, inv and lse unless
+    None.
+    """
     B, H, Tq, _ = q.shape
 
     def group(pieces: tuple[Piece, ...]) -> None:
@@ -191,6 +197,9 @@ def forward(
             if mask is not None:
                 s[s == 0] = np.inf  # a fully masked row gives 0
             out = y[b, h, i:j]
+            if dropout:
+                shares = _shares(e, piece, q.shape[:3], k.shape[2], dropout, seed, offset)
+                e = np.multiply(e, shares, out=shares)
             np.matmul(e, values[:, :, begin:end], out=out)
             r = np.reciprocal(s, out=scratch("attention.r", s.shape, s.dtype))
             out *= r[..., None]
@@ -201,6 +210,22 @@ def forward(
                 lse[b, h, i:j] = s if top is None else s + top
 
     in_ranks(group, plan(B, H, Tq, k.shape[2], causal, window), B * H * Tq * k.shape[2])
+
+
+def _shares(
+    e: Array, piece: Piece, shape: tuple[int, ...], keys: int, p: float, seed: int, offset: int
+) -> Array:
+    """Dropout's factors of the weights of a block: 0 or 1 / (1 - p). Word j % 4 of block j // 4 of a query is
+    that of key j; the blocks of all queries, (B, H, Tq), follow each other.
+    """
+    shares = scratch("attention.shares", e.shape, e.dtype)
+    each, factor = blocks_needed(keys, 1), e.dtype.type(1.0 / (1.0 - p) if p < 1.0 else 0.0)
+    (_, H, queries), n = shape, piece.j - piece.i
+    for b, h in np.ndindex(e.shape[:2]):
+        first = (((piece.b.start + b) * H + piece.h.start + h) * queries + piece.i) * each
+        kept = dropout_keep(seed, (offset + first) % (1 << 64), p, 4 * n * each)
+        np.multiply(kept.reshape(n, 4 * each)[:, piece.begin : piece.end], factor, out=shares[b, h])
+    return shares
 
 
 def _is_moderate(e: Array) -> bool:
@@ -226,10 +251,14 @@ def backward(
     causal: bool,
     scale: float,
     window: int = 0,
+    dropout: float = 0.0,
+    seed: int = -1,
+    offset: int = 0,
 ) -> None:
     """With P = softmax, dP = grad v' and dS = P * (dP - rowsum(grad * y)): dq = scale dS k, dk = scale dS' q,
     dv = P' grad. With kept E instead of P, 1 / rowsum(E) goes into grad once.
-    dk and dv are per query head, also if heads share keys.
+    dk and dv are per query head, also if heads share keys. Dropout D: dv = (D * P)' grad, and D * dP in place
+    of dP.
     """
     B, H, Tq, _ = q.shape
     for gradient in (dk, dv):
@@ -253,8 +282,13 @@ def backward(
                 g = np.multiply(g, inv[b, h, i:j, None], out=scratch("attention.g", g.shape, g.dtype))
             ds = scratch("attention.ds", e.shape, e.dtype)
             np.matmul(g, values[:, :, begin:end].swapaxes(-1, -2), out=ds)
+            if dropout:
+                shares = _shares(e, piece, q.shape[:3], k.shape[2], dropout, seed, offset)
+                ds *= shares
             ds -= np.vecdot(g, y[b, h, i:j])[..., None]
             ds *= e
+            if dropout:
+                e = np.multiply(e, shares, out=shares)
             np.matmul(ds, keys[:, :, begin:end], out=dq[b, h, i:j])
             dq[b, h, i:j] *= scale
             _accumulate(dk[b, h], ds, queries[:, :, i:j], begin, first=j == Tq)

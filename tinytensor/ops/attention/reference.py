@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
 
 from tinytensor.autograd.modes import inputs_of, using
 from tinytensor.device import Device
+from tinytensor.dispatch.batching import sampling
 from tinytensor.dtypes import accumulator, bool_, finfo, int64
+from tinytensor.generator import Generator
 from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.comparison import greater, logical_and, where
 from tinytensor.ops.indexing.masking import tril, triu
 from tinytensor.ops.inplace import store
+from tinytensor.ops.joining.padding import pad
 from tinytensor.ops.matmul.matmul import product
-from tinytensor.ops.nn.dropout import dropout as drop
+from tinytensor.ops.nn.dropout import dropped
 from tinytensor.ops.nn.softmax import softmax
+from tinytensor.ops.random.philox import blocks_needed
 from tinytensor.ops.reductions.min_max import any as any_of
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.reductions.scan import cumulative_sum
 from tinytensor.ops.views.manipulation import cast, expand, reshape
 from tinytensor.tensor import Tensor, empty
 
-if TYPE_CHECKING:
-    from tinytensor.generator import Generator
+Drop = Callable[[Tensor], Tensor]
 
 
 def plain_attention(
@@ -35,8 +39,7 @@ def plain_attention(
     scale: float,
     window: int = 0,
     slopes: Tensor | None = None,
-    dropout: float = 0.0,
-    generator: Generator | None = None,
+    drop: Drop | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(y, weights) by unfused ops, with all scores in memory; differentiable in the mask and slopes, too.
 
@@ -44,7 +47,7 @@ def plain_attention(
     """
     q, k, v, mask, slopes = inputs_of("narrow", q, k, v, mask, slopes)
     with using(None):
-        return _attend(q, k, v, mask, causal, scale, window, slopes, dropout, generator)
+        return _attend(q, k, v, mask, causal, scale, window, slopes, drop)
 
 
 def _attend(
@@ -56,8 +59,7 @@ def _attend(
     scale: float,
     window: int,
     slopes: Tensor | None,
-    dropout: float,
-    generator: Generator | None,
+    drop: Drop | None,
 ) -> tuple[Tensor, Tensor]:
     """Attention of operands that already have the dtype of the computation."""
     (H, Tq), Tk = q.layout.shape[1:3], k.layout.shape[2]
@@ -80,7 +82,32 @@ def _attend(
     w = softmax(s)
     if allowed is not None and mask is not None:
         w = multiply(w, cast(any_of(allowed, -1, keepdims=True), w.storage.dtype))
-    return cast(product(drop(w, dropout, generator=generator), v), dtype), w
+    return cast(product(w if drop is None else drop(w), v), dtype), w
+
+
+def blocks_of(queries: int, keys: int) -> int:
+    """Number of Philox blocks from which dropout draws for so many queries: each begins a block."""
+    return queries * blocks_needed(keys, 1)
+
+
+def redrawn(dropout: float, seed: int, offset: int) -> Drop | None:
+    """The dropout of a fused op, for its unfused reference; None if it drops nothing."""
+    return partial(_rows_dropped, p=dropout, seed=seed, offset=offset) if dropout else None
+
+
+@sampling(0)
+def draw_and_drop(w: Tensor, p: float, generator: Generator) -> Tensor:
+    """Dropout of weights (..., Tq, Tk), by the bits that the fused ops draw."""
+    *others, keys = w.layout.shape
+    return _rows_dropped(w, p, generator.seed, generator.advance(blocks_of(math.prod(others), keys)))
+
+
+def _rows_dropped(w: Tensor, p: float, seed: int, offset: int) -> Tensor:
+    keys = w.layout.shape[-1]
+    if keys % 4 == 0:
+        return dropped(w, p, seed, offset)
+    filled = pad(w, ((0, 0),) * (len(w.layout.shape) - 1) + ((0, -keys % 4),))
+    return dropped(filled, p, seed, offset)[..., :keys]
 
 
 def for_all_heads(x: Tensor, H: int) -> Tensor:

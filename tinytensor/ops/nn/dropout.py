@@ -96,22 +96,33 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generat
         True
     """
     need_tensors("dropout", x)
+    source = source_of("dropout", p, generator if training else None)
+    return _dropped(x, float(p), source) if training and source is not None else x
+
+
+def source_of(what: str, p: float, generator: Generator | None) -> Generator | None:
+    """The generator that dropout of a function draws from; None if it drops nothing. Checks both."""
     if not 0.0 <= p <= 1.0:
-        raise ArgumentError(f"dropout: p is {p}", why="p is a probability", fix="choose 0 <= p <= 1")
-    if not training or p == 0.0:
-        return x
+        raise ArgumentError(f"{what}: p is {p}", why="p is a probability", fix="choose 0 <= p <= 1")
+    if p == 0.0:
+        return None
     source = default_generator if generator is None else generator
     if not isinstance(source, Generator):
         raise DTypeError(
-            f"dropout: generator is a {type(source).__name__}",
+            f"{what}: generator is a {type(source).__name__}",
             why="it is a tt.Generator",
             fix="tt.Generator(seed)",
         )
-    return _dropped(x, float(p), source)
+    return source
 
 
 @sampling(0)
 def _dropped(x: Tensor, p: float, source: Generator) -> Tensor:
     """Dropout of checked arguments."""
     offset = source.advance(blocks_needed(x.layout.size, 1))
-    return apply(Dropout, x, p=p, seed=source.seed, offset=offset)
+    return dropped(x, p, source.seed, offset)
+
+
+def dropped(x: Tensor, p: float, seed: int, offset: int) -> Tensor:
+    """Dropout by the Philox blocks of a seed from an offset on."""
+    return apply(Dropout, x, p=p, seed=seed, offset=offset)
