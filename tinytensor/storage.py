@@ -104,11 +104,23 @@ class GraphStorage(Storage):
 
 
 class DeviceStorage(Storage):
-    """A storage on a device other than the CPU; frees its buffer on deletion."""
+    """A storage on a device other than the CPU; frees its buffer on deletion.
+
+    Attributes:
+        captures: functions of the captures under way, called with each storage that is made or written.
+    """
 
     __slots__ = ()
 
+    captures: ClassVar[list[Callable[[Storage], None]]] = []
+
     buffer: Buffer
+
+    def bump(self, why: str) -> None:
+        """Count an in-place write, by the op named `why`; in a capture, one at each replay, too."""
+        super().bump(why)
+        for note in self.captures:
+            note(self)
 
     @property
     def size(self) -> int:
@@ -154,6 +166,8 @@ def alloc_on(runtime: Runtime, size: int, dtype: DType) -> DeviceStorage:
     storage.dtype = dtype
     storage.device = runtime.device
     storage.version = 0
+    for note in DeviceStorage.captures:
+        note(storage)
     return storage
 
 

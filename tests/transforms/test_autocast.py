@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.helpers.on_emulated import launches
 from tinytensor.op import registry
 from tinytensor.op_table.row import rounded
 from tinytensor.optim import SGD, GradScaler
+from tinytensor.transforms.autocast import _groups
 
 # PyTorch's lists for CUDA ("Automatic Mixed Precision package", op reference), in its names.
 PYTORCH = {
@@ -255,6 +257,56 @@ def test_a_captured_block_rounds_again() -> None:
         assert y.tolist() == [[6.0 * 8 * factor] * 2]
 
 
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_a_replay_that_writes_a_parameter_ends_its_rounded_copy(device: str) -> None:
+    w = tt.ones(2, 2, device=device, requires_grad=True)
+
+    def double() -> tt.Tensor:
+        with tt.no_grad():
+            return w.mul_(2.0).sum()
+
+    graph = tt.capture(double, device=device, warmup=1)
+    with tt.autocast(tt.bfloat16):
+        for value in (2.0, 4.0, 8.0):
+            assert (w @ w).tolist() == [[2 * value**2] * 2] * 2
+            graph.replay()
+
+
+def test_leaves_that_died_are_not_remembered() -> None:
+    first = tt.ones(2, 2, device="emulated", requires_grad=True)
+    for _ in range(9):
+        _products([first, tt.ones(2, 2, device="emulated", requires_grad=True)])
+        gc.collect()
+    assert len(_groups[id(first)]) <= 2
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_vmap_of_grad_rounds_the_parameter_of_each_sample(device: str) -> None:
+    w, x = tt.tensor(drawn(3, 4, 4)).to(device), tt.tensor(drawn(3, 2, 4, seed=1)).to(device)
+
+    def loss(w: tt.Tensor, x: tt.Tensor) -> tt.Tensor:
+        with tt.autocast(tt.bfloat16):
+            return (x @ w).sum()
+
+    for _ in range(2):
+        wanted = [tt.func.grad(loss)(w[i], x[i]).tolist() for i in range(3)]
+        assert tt.func.vmap(tt.func.grad(loss))(w, x).tolist() == wanted
+
+
+def test_a_graph_keeps_what_it_rounds_together_with_its_parameters() -> None:
+    weights = [tt.ones(2, 2, device="emulated", requires_grad=True) for _ in range(2)]
+    _products(weights)
+    graph = tt.capture(lambda: _products(weights[:1]), device="emulated", warmup=0)
+    last = weakref.ref(weights.pop())
+    gc.collect()
+    y: Any = graph.replay()
+    assert y.tolist() == [[2.0] * 2]
+    assert last() is not None
+    del graph
+    gc.collect()
+    assert last() is None
+
+
 def test_nested_switched_off_decorated_and_in_threads() -> None:
     x = tt.ones(2, 2)
     with tt.autocast(tt.float16):
@@ -300,17 +352,19 @@ def test_backward_inside_changes_nothing() -> None:
     np.testing.assert_array_equal(w.grad.numpy(), outside)
 
 
-def test_a_checkpoint_runs_again_in_the_same_precision() -> None:
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_a_checkpoint_runs_again_in_the_same_precision(device: str) -> None:
     found = []
     for how in (lambda f, x: f(x), tt.checkpoint):
-        layer = tt.nn.Linear(6, 6, generator=tt.Generator(3))
-        x = tt.tensor(drawn(4, 6))
-        with tt.autocast(tt.bfloat16):
-            y = how(lambda z, layer=layer: tt.tanh(layer(layer(z))), x)
-        (y * y).sum().backward()
-        assert layer.weight.grad is not None
-        found.append(layer.weight.grad.numpy())
-    np.testing.assert_array_equal(*found)
+        begin, first, second = [tt.nn.Linear(6, 6, generator=tt.Generator(i)).to(device) for i in range(3)]
+        x = tt.tensor(drawn(4, 6)).to(device)
+        for _ in range(3):  # from the second one on, a device rounds all parameters in one launch
+            with tt.autocast(tt.bfloat16):
+                y = how(lambda z, f=first, g=second: tt.tanh(f(g(f(z)))), begin(x))
+            (y * y).sum().backward()
+        parameters = [p for layer in (begin, first, second) for p in layer.parameters()]
+        found.append([p.grad.tolist() for p in parameters if p.grad is not None])
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("device", ["cpu", "emulated"])

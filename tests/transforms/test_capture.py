@@ -105,6 +105,23 @@ def test_outputs_keep_their_memory_apart() -> None:
     assert [o[0].item() for o in others] == [float(i) for i in range(20)]
 
 
+def test_a_replay_counts_as_a_write_to_what_it_writes_and_makes() -> None:
+    w, x = tt.ones(4, device="emulated", requires_grad=True), tt.ones(4, device="emulated")
+
+    def double() -> tt.Tensor:
+        with tt.no_grad():
+            return w.mul_(2.0) + x
+
+    graph = tt.capture(double, device="emulated", warmup=1)
+    y: Any = graph.replay()
+    version = x.version
+    for loss in ((w * w).sum(), (w * y).sum()):
+        graph.replay()
+        with pytest.raises(tt.GradError, match="overwritten by a replay"):
+            loss.backward()
+    assert x.version == version  # only read
+
+
 def test_the_memory_comes_back() -> None:
     runtime: Any = runtime_of(tt.Device(DEVICE))
     x = tt.ones(3000, device=DEVICE)

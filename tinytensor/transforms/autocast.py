@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from tinytensor.autograd.levels import Batched
 from tinytensor.autograd.modes import Cast, casting, grad_enabled, using
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dtypes import DType, bfloat16, float16, float32
@@ -121,10 +122,15 @@ def get_autocast_dtype(device_type: str | Device) -> DType | None:
 
 
 class _Casting:
-    """Casts the inputs of ops inside one `with` block, with a cache of rounded parameters."""
+    """Casts the inputs of ops inside one `with` block, with a cache of rounded parameters.
 
-    def __init__(self, device_type: str | None, dtype: DType, cache: bool) -> None:
-        self.device_type, self.dtype, self.cache = device_type, dtype, cache
+    Args:
+        device_type, dtype, cache: see `autocast`.
+        alone: round each parameter where it is used first, so that two runs of a function record the same.
+    """
+
+    def __init__(self, device_type: str | None, dtype: DType, cache: bool, alone: bool = False) -> None:
+        self.device_type, self.dtype, self.cache, self.alone = device_type, dtype, cache, alone
         # (leaf, its version, the capture that computes what follows, if any, rounded)
         self.known: dict[tuple[int, bool], tuple[Any, int, Any, Any]] = {}
         self.group: list[weakref.ref[Any]] | None = None  # the leaves of this block
@@ -144,8 +150,8 @@ class _Casting:
         return self.device_type is None or x.storage.device.type == self.device_type
 
     def afresh(self) -> _Casting:
-        """A copy with an empty cache."""
-        return _Casting(self.device_type, self.dtype, self.cache)
+        """A copy with an empty cache, for a function that will run twice."""
+        return _Casting(self.device_type, self.dtype, self.cache, alone=True)
 
     def _narrow(self, x: Any) -> Any:
         dtype = x.storage.dtype
@@ -157,25 +163,30 @@ class _Casting:
         found, graph = self.known.get(key), current()
         if found is not None and found[0] is x and found[1] == x.storage.version and found[2] is graph:
             return found[3]
-        leaves = self._together(x)
-        for leaf, rounded in zip(leaves, cast_all(leaves, self.dtype), strict=True):
+        if self.alone or x.storage.device is cpu or isinstance(x, Batched):
+            leaves, copies = [x], [cast(x, self.dtype)]
+        else:
+            leaves = self._together(x)
+            copies = cast_all(leaves, self.dtype)
+            if graph is not None:
+                graph.kept += leaves  # which its function may not use itself
+        for leaf, rounded in zip(leaves, copies, strict=True):
             self.known[id(leaf), grad_enabled()] = leaf, leaf.storage.version, graph, rounded
         return self.known[key][3]
 
     def _together(self, x: Any) -> list[Any]:
-        """The leaves to round now, x among them. On a device a launch costs more than the rounding of a small
-        one: there, all that were rounded in the last block that began with x, such as the last training step.
+        """The leaves of a device to round now, x among them: all that were rounded in blocks that began with
+        x, such as the last training step. A launch costs more than the rounding of a small one.
         """
-        if x.storage.device is cpu:
-            return [x]
         if self.group is None:
             if len(_groups) >= _MOST_GROUPS:
                 _groups.clear()
             self.group = _groups.setdefault(id(x), [])
-            leaves = [leaf for ref in self.group if (leaf := ref()) is not None and _alike(leaf, x)]
-            if leaves and leaves[0] is x:
-                return leaves
-            self.group[:] = [weakref.ref(x)]  # of another leaf, which had this id
+            alive = [leaf for ref in self.group if (leaf := ref()) is not None]
+            begins = bool(alive) and alive[0] is x  # else it is of another leaf, which had this id
+            self.group[:] = map(weakref.ref, alive if begins else [x])
+            if begins:
+                return [leaf for leaf in alive if _alike(leaf, x)]
         elif not any([ref() is x for ref in self.group]):
             self.group.append(weakref.ref(x))
         return [x]

@@ -16,6 +16,7 @@ from tinytensor.errors import ArgumentError, DeviceError
 from tinytensor.random_streams import DeviceStreams, HostStreams
 from tinytensor.runtime import runtime_of, started
 from tinytensor.runtime.cpu.graph import HostGraph, refuse
+from tinytensor.storage import DeviceStorage, Storage
 from tinytensor.tensor import Tensor
 
 __all__ = ["CapturedGraph", "before_replay", "capture", "is_capturing"]
@@ -30,6 +31,7 @@ class CapturedGraph:
         outputs: the return value of the function: tensors of any shapes, overwritten by each replay.
         launches: number of kernels in the graph.
         thread: the thread that captures it.
+        kept: tensors that live as long as the graph.
 
     Example:
         >>> x = tt.ones(2, device="emulated")
@@ -43,6 +45,7 @@ class CapturedGraph:
         self.device = device
         self.thread = threading.get_ident()
         self.outputs: Any = None
+        self.kept: list[Tensor] = []
         self._records = False
         self._work = HostWork() if device is cpu else DeviceWork(device)
         self._prologue: list[Callable[[], object]] = []
@@ -151,7 +154,7 @@ class CapturedGraph:
 
 
 class DeviceWork:
-    """Captured kernels of a device, and their random streams."""
+    """Captured kernels of a device, their random streams, and the storages that they write."""
 
     source = ""  # every kernel has a file
 
@@ -160,6 +163,8 @@ class DeviceWork:
         self._streams = DeviceStreams(self._runtime)
         self._graph: Any = None
         self._checks_bounds = False
+        self._thread = threading.get_ident()
+        self._written: dict[weakref.ref[Storage], None] = {}  # memory that the graph writes
 
     @property
     def launches(self) -> int:
@@ -170,12 +175,25 @@ class DeviceWork:
     @contextmanager
     def capture(self) -> Iterator[None]:
         """Record the launches of the block without executing them."""
-        with self._runtime.capture() as self._graph, self._streams:
-            yield
+        try:
+            with self._runtime.capture() as self._graph, self._streams:
+                DeviceStorage.captures.append(self._note)
+                yield
+        finally:
+            with suppress(ValueError):  # interrupted before it was there
+                DeviceStorage.captures.remove(self._note)
+        self._written = {ref: None for ref in self._written if ref() is not None}
         self._checks_bounds = bounds.is_expected(self._runtime)
+
+    def _note(self, storage: Storage) -> None:
+        if threading.get_ident() == self._thread and storage.device is self._runtime.device:
+            self._written[weakref.ref(storage)] = None
 
     def replay(self) -> None:
         """Launch the graph, with new random numbers."""
+        for ref in self._written:
+            if (storage := ref()) is not None:
+                storage.bump("a replay")
         self._streams.begin()
         self._graph.launch()
         if self._checks_bounds:
