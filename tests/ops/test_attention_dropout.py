@@ -182,6 +182,20 @@ def test_vmap_draws_for_each_sample_or_once() -> None:
         np.testing.assert_allclose(y.numpy(), dropping(x).numpy(), atol=1e-6)
 
 
+def test_gradients_of_batched_results_have_the_mask_of_the_results() -> None:
+    x = leaf(normal(1, 6, 12))
+    y = tt.causal_self_attention(x, 2, dropout=0.4, generator=tt.Generator(3))
+    grads = tt.tensor(normal(3, 1, 6, 4, seed=1))
+
+    def pulled(grad: tt.Tensor) -> tt.Tensor:
+        (dx,) = tt.grad(y, [x], grad, retain_graph=True)
+        assert dx is not None
+        return dx
+
+    found = tt.func.vmap(pulled)(grads).numpy()
+    np.testing.assert_allclose(found, np.stack([pulled(grad).numpy() for grad in grads]), atol=1e-6)
+
+
 def test_memory_with_dropout_grows_with_the_context_not_with_its_square() -> None:
     T = 2048
     x = leaf(normal(1, T, 48))

@@ -122,16 +122,15 @@ def merged(value: Tensor) -> Tensor:
 
 
 def _attention_each(call: Samples) -> Any:
-<<<<<<< HEAD
-    if call.batched[4]:
-        return one_by_one(call)  # slopes are those of heads, for the whole batch
+    if call.batched[4] or call.params["dropout"]:
+        return one_by_one(call)  # slopes and samples are those of the whole batch
     q, k, v = [merged(x) for x in call.values()[:3]]
     return _parted(call, scaled_dot_product_attention(q, k, v, **_options(call, 3)))
 
 
 def _attention_backward_each(call: Samples) -> Any:
     """By the gradient of all samples as one batch: what the op has saved does not fit together."""
-    if call.batched[5] or any([isinstance(x, Batched) for x in call.xs]):
+    if call.batched[5] or call.params["dropout"] or any([isinstance(x, Batched) for x in call.xs]):
         return one_by_one(call)
     grad, q, k, v = [merged(x) for x in call.values()[:4]]
     H = q.layout.shape[1]
@@ -148,13 +147,6 @@ def _options(call: Samples, at: int) -> dict[str, Any]:
     """The options of attention for all samples as one batch; input `at` is the mask, the next the slopes."""
     size, mask, B = call.level.size, call.xs[at], call.given[0].layout.shape[0]
     if call.batched[at]:
-=======
-    if call.batched[4] or call.params["dropout"]:  # slopes and samples are those of the whole batch
-        return one_by_one(call)
-    size, (q, k, v, *_), mask = call.level.size, call.values(), call.xs[3]
-    B = q.layout.shape[1]
-    if call.batched[3]:
->>>>>>> 9cca408 (Dropout of attention weights is a part of the fused ops, on every device)
         mask = merged(expand(mask, (size, B, *mask.layout.shape[2:])))
     elif mask is not None and mask.layout.shape[0] > 1:
         mask = merged(lifted(mask, call.level))
@@ -272,11 +264,8 @@ class AttentionBackward(Op):
     """
 
     inputs = ("grad", "q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
-<<<<<<< HEAD
     vmap = _attention_backward_each
-=======
     varying = ("seed", "offset")
->>>>>>> 9cca408 (Dropout of attention weights is a part of the fused ops, on every device)
     jvp = through(lambda *xs, **given: _attention_backward(*xs, **given))
     rows = ("grad", "q", "k", "v")
     outputs = ("dq", "dk", "dv")

@@ -12,11 +12,7 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched
 from tinytensor.dispatch.apply import apply
-<<<<<<< HEAD
-from tinytensor.dispatch.batching import Samples, one_by_one
-=======
 from tinytensor.dispatch.batching import Samples, one_by_one, sampling
->>>>>>> 9cca408 (Dropout of attention weights is a part of the fused ops, on every device)
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.errors import ShapeError
@@ -99,7 +95,7 @@ def _self_attention_each(call: Samples) -> Any:
 
 def _self_attention_backward_each(call: Samples) -> Any:
     """By the gradient of all samples as one batch: what the op has saved does not fit together."""
-    if any([isinstance(x, Batched) for x in call.xs]):
+    if call.params["dropout"] or any([isinstance(x, Batched) for x in call.xs]):
         return one_by_one(call)
     grad, qkv = [merged(x) for x in call.values()[:2]]
 
@@ -211,11 +207,8 @@ class CausalSelfAttentionBackward(Op):
     """
 
     inputs = ("grad", "qkv", "y", "kept", "inv", "lse")
-<<<<<<< HEAD
     vmap = _self_attention_backward_each
-=======
     varying = ("seed", "offset")
->>>>>>> 9cca408 (Dropout of attention weights is a part of the fused ops, on every device)
     jvp = through(lambda grad, qkv, **given: _packed_backward(grad, qkv, **given))
     rows = ("grad", "qkv")
     outputs = ("dqkv",)
