@@ -77,9 +77,10 @@ class Engine(Library):
 
     def gradients(self, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
         leaves = [x.requires_grad_() for x in inputs if x.dtype.is_floating]
-        y = function(*inputs)
-        grad = self.made(upstream(y.shape))
-        return lambda: tt.grad(y, leaves, grad, retain_graph=True)
+        found = function(*inputs)
+        outs = found if isinstance(found, tuple) else (found,)
+        grads = [self.made(upstream(y.shape)) for y in outs]
+        return lambda: tt.grad(outs, leaves, grads, retain_graph=True)
 
     def call(self, case: OpCase, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
         if not self.copies:
@@ -116,9 +117,10 @@ class Torch(Library):
 
     def gradients(self, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
         leaves = [x.requires_grad_() for x in inputs if x.is_floating_point()]
-        y = function(*inputs)
-        grad = self.made(upstream(y.shape))
-        return lambda: self.module.autograd.grad(y, leaves, grad, retain_graph=True)
+        found = function(*inputs)
+        outs = found if isinstance(found, tuple) else (found,)
+        grads = [self.made(upstream(y.shape)) for y in outs]
+        return lambda: self.module.autograd.grad(outs, leaves, grads, retain_graph=True)
 
 
 class Jax(Library):

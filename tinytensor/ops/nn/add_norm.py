@@ -243,7 +243,7 @@ class AddNormBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, **params: Any) -> Grads:
-        """Double backward of the gradient of the norm; what is added to it passes on."""
+        """Double backward of dx = more + rstd * (d - average(d) - h * average(d * h)), dweight and dbias."""
         ddx, ddy, *_ = grads
         inputs = (saved.grad, saved.total, saved.weight)
         found = partial_vjp(partial(_backward_by_ops, None), inputs, grads, needs[1:4], **params)
