@@ -70,8 +70,11 @@ ASSUMPTIONS = {
     "prologue of a product": Assumption(
         128, "elements of the inner axis", "time to fill the stages and to write the tile"
     ),
-    "warps that keep tensor cores busy": Assumption(
-        16, "per multiprocessor", "two blocks of eight; one of them waits at the barrier of each step"
+    "sums that keep tensor cores busy": Assumption(
+        32768,
+        "in registers, per multiprocessor",
+        "products of a warp for different sums do not wait for each other; two blocks of 8 warps of 64 × 32, "
+        "or one of 64 × 64, as CUTLASS has on an A100",
     ),
     "unaligned reads of a product": Assumption(
         0.35, "of the rate", f"{_TILES}: eight loads of two bytes in the place of one of sixteen"
@@ -120,12 +123,13 @@ def share_of_rate(launch: Launch, threads: float) -> float:
     The multiprocessor with the most blocks determines the time. It executes them in groups of those that are
     resident together; the last group has fewer, and so a lower rate.
     """
-    most, together = -(-launch.blocks // MULTIPROCESSORS), resident(launch)
+    blocks = launch.measured.tiles or launch.blocks
+    most, together = -(-blocks // MULTIPROCESSORS), resident(launch)
     whole, last = divmod(most, together)
     full = min(1.0, together * launch.threads / threads)
     rest = min(1.0, last * launch.threads / threads)
     time = whole * together / full + (last / rest if last else 0.0)
-    return launch.blocks / MULTIPROCESSORS / time
+    return blocks / MULTIPROCESSORS / time
 
 
 def compute_rate(launch: Launch) -> float:
@@ -139,7 +143,7 @@ def compute_rate(launch: Launch) -> float:
         return _value("float32") * plain
     if kernel.startswith("matmul_tensor_cores"):
         rate = tile_rate(launch.name) if narrow else _value("tensor cores, TF32")
-        rate *= share_of_rate(launch, 32 * _value("warps that keep tensor cores busy"))
+        rate *= share_of_rate(launch, threads_for_tensor_cores(launch.name))
     elif kernel == "matmul_hopper":
         rate = _value("tensor cores by wgmma") * share_of_rate(launch, 128)
     elif kernel.startswith(("matmul_tiles", "matmul_row")):
@@ -147,7 +151,7 @@ def compute_rate(launch: Launch) -> float:
     else:
         raise BenchmarkError(f"roof: there is no rate for the kernel {kernel}; see compute_rate")
     inner = max(launch.measured.inner, 1)
-    rate *= inner / (inner + _value("prologue of a product"))
+    rate *= launch.measured.filled * inner / (inner + _value("prologue of a product"))
     return rate if launch.measured.aligned else rate * _value("unaligned reads of a product")
 
 
@@ -160,12 +164,28 @@ def tile_rate(name: str) -> float:
         >>> round(tile_rate("m<T, T, 128, 256, 64, 64, true>") / 1e12)
         430
     """
-    rows, columns, warp_rows, warp_columns = map(int, re.findall(r"\b\d+\b", name.partition("<")[2])[:4])
+    rows, columns, warp_rows, warp_columns = tiles_of(name)
     warps = rows * columns / (warp_rows * warp_columns)
     moved = 32 * (warps * (warp_rows + warp_columns) + rows + columns)  # bytes of 16 inner elements
     tensor = rows * columns * 16 / 2048  # cycles at the peak
     cycles = max(moved / 128, tensor / _value("tensor cores by mma.sync"))
     return _value("share of the bound of a tile") * _value("tensor cores") * tensor / cycles
+
+
+def threads_for_tensor_cores(name: str) -> float:
+    """Threads on a multiprocessor whose warps have enough sums in registers.
+
+    Example:
+        >>> threads_for_tensor_cores("m<T, T, 128, 128, 64, 32, true>")
+        512.0
+    """
+    *_, warp_rows, warp_columns = tiles_of(name)
+    return 32 * _value("sums that keep tensor cores busy") / (warp_rows * warp_columns)
+
+
+def tiles_of(name: str) -> list[int]:
+    """Rows and columns of the tile of a block of `matmul_tensor_cores`, and of a warp."""
+    return [int(word) for word in re.findall(r"\b\d+\b", name.partition("<")[2])[:4]]
 
 
 def time_of(launch: Launch) -> Time:

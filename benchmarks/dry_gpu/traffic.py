@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from tinytensor.dispatch.launch import View
 from tinytensor.ops.attention.launch import PROBLEM
-from tinytensor.ops.matmul.gemm import PRODUCT
+from tinytensor.ops.matmul.gemm import HOPPER, PRODUCT
 
 SIZE = {
     **dict.fromkeys(("double", "long long", "unsigned long long"), 8),
@@ -34,12 +34,16 @@ class Measured(NamedTuple):
         aligned: whether the rows of all matrices that a product reads begin at multiples of 16 bytes; others
             are read element by element.
         inner: length of the sums of a matrix product, in one block.
+        tiles: of a kernel whose blocks compute several, one after another; otherwise 0.
+        filled: share of the elements of all tiles that are in the result.
     """
 
     nbytes: float
     flops: float = 0.0
     aligned: bool = True
     inner: int = 0
+    tiles: int = 0
+    filled: float = 1.0
 
 
 Named = Mapping[str, Any]  # arguments by the names of the kernel's parameters
@@ -91,7 +95,7 @@ def _elementwise(base: str, template: list[str], named: Named) -> Measured:
 def _product(base: str, template: list[str], named: Named) -> Measured:
     """The `Product` of matmul.cuh."""
     fields = PRODUCT.unpack(named["p"])
-    rows, columns, inner, part = fields[:4]
+    rows, columns, inner, part, parts = fields[:5]
     size, _, a_row, a_inner, b_inner, b_column = fields[8:14]
     nbytes = touched(named)
     if base == "matmul_sum" or named["a"] is None:  # sums of parts, and of columns
@@ -100,7 +104,10 @@ def _product(base: str, template: list[str], named: Named) -> Measured:
     if base == "matmul_hopper":  # tensor maps of the operands
         lines = [n * (matrices if named[many] else 1) for n, many in ((rows, "many_a"), (columns, "many_b"))]
         nbytes += sum(lines) * inner * SIZE[template[1]]
-        return Measured(nbytes, 2.0 * rows * columns * inner * matrices, True, part)
+        tiles = -(-rows // HOPPER.rows) * -(-columns // HOPPER.columns)
+        filled = rows * columns / (tiles * HOPPER.rows * HOPPER.columns)
+        count = tiles * matrices * parts
+        return Measured(nbytes, 2.0 * rows * columns * inner * matrices, True, part, count, filled)
     pitches = []
     for name, line, step in (("a", a_row, a_inner), ("b", b_column, b_inner)):
         v = named[name]
