@@ -31,12 +31,14 @@ def _exercises() -> dict[str, list[Row]]:
     """For each .cu file, without ending, the rows with large inputs that list an op of it, or are in the
     module of its name.
     """
-    found: dict[str, list[Row]] = {name.removesuffix("_mma"): [] for name in kernel_files(".cu")}
+    # matmul_mma.cu and matmul_sm90.cu have other kernels for the op of matmul.cu.
+    stems = [name.removesuffix("_mma").removesuffix("_sm90") for name in kernel_files(".cu")]
+    found: dict[str, list[Row]] = {stem: [] for stem in stems}
     for family, rows in FAMILIES.items():
         for row in rows:
             modules = [registry[op].__module__ for op in row.ops or () if op in registry]
-            stems = [module.rpartition(".")[2] for module in [family, *modules]]
-            files = {KERNELS_OF_OTHERS.get(stem, stem) for stem in stems}
+            names = [module.rpartition(".")[2] for module in [family, *modules]]
+            files = {KERNELS_OF_OTHERS.get(name, name) for name in names}
             if row.large and row.on_devices() and row.main_dtype() not in COMPLEX:
                 for file in files & found.keys():
                     found[file].append(row.enlarged(LENGTHS.__getitem__))
