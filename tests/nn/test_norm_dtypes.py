@@ -145,3 +145,12 @@ def test_tangents_have_the_dtype_of_the_result(norm: Norm) -> None:
     _, narrow = tt.func.jvp(lambda *xs: norm(*xs, eps=1e-4, dtype=tt.bfloat16), given, slopes)
     assert narrow.dtype is tt.bfloat16
     np.testing.assert_allclose(narrow.tolist(), wide.astype(tt.bfloat16).tolist(), rtol=2**-7)
+
+
+@pytest.mark.parametrize("norm", [tt.add_layer_norm, tt.add_rms_norm])
+def test_a_sum_with_integers_is_refused(norm: Any) -> None:
+    """The norm has the dtype of y: as integers it would be cut to 0, 1 and -1."""
+    x = tt.ones(2, 3)
+    for operands in ((x, x.astype(tt.int32)), (x.astype(tt.int32), x), (x, x > 0)):
+        with pytest.raises(tt.DTypeError, match="a floating dtype is needed"):
+            norm(*operands)

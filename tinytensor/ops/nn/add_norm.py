@@ -12,6 +12,7 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply_all
 from tinytensor.dispatch.batching import composed
+from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, accumulator, float32
 from tinytensor.kernels import norms
@@ -268,6 +269,8 @@ def _add_norm(
     # a 16-bit sum is rounded before the norm reads it, or, in an autocast block, widened
     fits = dtype.is_floating and not dtype.narrow and (other is dtype or (dtype is float32 and other.narrow))
     if not fits or x.layout.shape != y.layout.shape:
+        for t in (x, y):
+            floating(f"add_{_name(centered)}", Spec(t.layout.shape, t.storage.dtype))
         return _by_ops(x, y, weight, bias, eps=eps, centered=centered, dtype=other)
     total, normed = apply_all(AddNorm, x, y, weight, bias, eps=eps, centered=centered, dtype=other)
     return total, normed
