@@ -28,6 +28,7 @@ from tinytensor.ops.elementwise import (
     bitwise,
     comparison,
     exponential,
+    gamma,
     power,
     rounding,
     sign_and_complex,
@@ -121,8 +122,15 @@ class Methods:
     sigmoid = exponential.sigmoid
     softplus = exponential.softplus
     erf = exponential.erf
+    erfc = exponential.erfc
     exp_ = in_place(exponential.Exp, "exp(x)")
     tanh_ = in_place(exponential.Tanh, "tanh(x)")
+
+    # elementwise/gamma
+    lgamma = gamma.lgamma
+    digamma = gamma.digamma
+    lgamma_ = in_place(gamma.Lgamma, "lgamma(x)")
+    digamma_ = in_place(gamma.Digamma, "digamma(x)")
 
     # elementwise/trigonometric
     sin = trigonometric.sin
@@ -606,6 +614,7 @@ class Methods:
     cosh_ = in_place(trigonometric.Cosh, "cosh(x)")
     divide_ = true_divide_ = in_place(arithmetic.Divide, "x / y")
     erf_ = in_place(exponential.Erf, "erf(x)")
+    erfc_ = in_place(exponential.Erfc, "erfc(x)")
     expm1_ = in_place(exponential.Expm1, "exp(x) - 1")
     fix_ = trunc_ = in_place(rounding.Trunc, "trunc(x)")
     floor_ = in_place(rounding.Floor, "floor(x)")

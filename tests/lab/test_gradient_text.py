@@ -11,7 +11,7 @@ from tinytensor.op import registry
 
 FORMULA = re.compile(r"\b(d[a-z_]+)(?:\[\S*\])? = ")
 SIMPLE = (
-    "abs acos add asin asinh atan atan2 atanh cos cosh divide erf exp expm1 hypot log log10 log1p log2 "
+    "abs acos add asin asinh atan atan2 atanh cos cosh divide erf erfc exp expm1 hypot log log10 log1p log2 "
     "logaddexp multiply negative pow reciprocal remainder rsqrt sigmoid sin sinh softplus sqrt square "
     "subtract tan tanh"
 )

@@ -129,6 +129,15 @@ def steps(fill: Step) -> Callable[..., Array]:
     return staticmethod(ufunc)
 
 
+def in_double(function: Callable[[Array], Array]) -> Step:
+    """A step, for `steps`, that computes in float64, whatever the dtype of x."""
+
+    def fill(x: Array, out: Array) -> None:
+        out[...] = function(x.astype(np.float64))
+
+    return fill
+
+
 def reflected(function: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor]:
     """The reflected operator: a tensor on the right, another object on the left."""
 

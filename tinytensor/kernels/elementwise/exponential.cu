@@ -56,3 +56,7 @@ struct Softplus {
 struct Erf {
     template <class A> __device__ A operator()(A x) const { return erf(x); }
 };
+
+struct Erfc {
+    template <class A> __device__ A operator()(A x) const { return erfc(x); }
+};

@@ -8,6 +8,7 @@ from tinytensor.op_table.row import COMPLEX, INTS, Array, Row, floats, numbers, 
 
 MATRIX = (3, 4)
 ERF = np.vectorize(math.erf, otypes=[np.float64])
+ERFC = np.vectorize(math.erfc, otypes=[np.float64])
 ALSO = (((),), ((0, 3),), ((3, 9000),))  # the last one is longer than a block
 
 
@@ -32,6 +33,7 @@ ROWS = [
     Row("softplus", (floats(MATRIX, -6, 6),), numpy=softplus, torch="torch.nn.functional.softplus",
         also=ALSO),
     Row("erf", (floats(MATRIX, -3, 3),), numpy=ERF, torch=True, also=ALSO),
+    Row("erfc", (floats(MATRIX, -3, 3),), numpy=ERFC, torch=True, also=ALSO),
     *[  # integers and bools become float32; complex numbers where NumPy has them
         Row(f"{name}:numbers", (numbers(MATRIX, 0, 2),), numpy=lambda x, f=reference: f(whole(x)),
             dtypes=(*INTS, "bool", *kinds), grad=False)
@@ -39,7 +41,7 @@ ROWS = [
             ("exp", np.exp, COMPLEX), ("expm1", np.expm1, COMPLEX), ("log", np.log, COMPLEX),
             ("log1p", np.log1p, COMPLEX), ("log2", np.log2, COMPLEX), ("log10", np.log10, COMPLEX),
             ("tanh", np.tanh, COMPLEX), ("sigmoid", sigmoid, ()), ("erf", ERF, ()),
-            ("softplus", softplus, ()),
+            ("softplus", softplus, ()), ("erfc", ERFC, ()),
         ]
     ],
 ]  # fmt: skip
