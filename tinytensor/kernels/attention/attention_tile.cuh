@@ -42,6 +42,7 @@ template <int PA, int PB, int J, int R, class T>
 __device__ __forceinline__ void multiply_rows(Pack<T, R> (&s)[J], const T* a, const T* b, int depth) {
     constexpr int W = vector_width<T>;
     clear(s);
+#pragma unroll 1  // a round has enough products, and more of them take registers
     for (int d = 0; d < depth; d += W) {
         Vec<T, W> x[J];
         UNROLLED
