@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command-line arguments; those of this process if None. Without any, the commands are listed.
 
     Returns:
-        Exit code 0; 2 if results disagree or a file cannot be used.
+        Exit code 0; 2 if results disagree or a file cannot be used; 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     options = parser(__doc__).parse_args(words or ["--help"])
@@ -81,6 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BenchmarkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -1,6 +1,7 @@
 """Benchmark commands: their options, and the functions that turn options into reports."""
 
 import argparse
+import shlex
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from math import isqrt
@@ -159,7 +160,7 @@ def first_day(options: Given) -> str:
     if options.calls:
         groups = steps.calls(options.only or list(steps.STEPS))
         rehearse = " --rehearse" if options.rehearse else ""
-        command = f"python -m benchmarks first_day {options.folder}{rehearse} --only"
+        command = f"python -m benchmarks first_day {shlex.quote(str(options.folder))}{rehearse} --only"
         return "\n".join(f"{command} {' '.join(group)}" for group in groups)
     return f"written: {run.run(options.folder, options.only, rehearse=options.rehearse)}"
 

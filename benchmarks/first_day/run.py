@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from benchmarks.contest.contestants import ROOT, BenchmarkError
 from benchmarks.first_day import page
 from benchmarks.first_day.day import DRY, EMULATED, PATH, end, last_lines
 from benchmarks.first_day.steps import STEPS
+from tinytensor.files import atomic_write
 
 
 def run(folder: Path, only: Sequence[str] = (), *, rehearse: bool = False) -> Path:
@@ -30,28 +33,59 @@ def run(folder: Path, only: Sequence[str] = (), *, rehearse: bool = False) -> Pa
         Path of the page.
 
     Raises:
-        BenchmarkError: there is no such step, or rehearsals and real results would be mixed.
+        BenchmarkError: there is no such step, no GPU, or no such folder, or rehearsals and real results
+            would be mixed.
     """
     unknown = [name for name in only if name not in STEPS]
     if unknown:
         raise BenchmarkError(f"first_day: {unknown[0]} is no step; steps are {', '.join(STEPS)}")
-    folder.mkdir(parents=True, exist_ok=True)
     book = folder / "first_day.json"
-    found: dict[str, Any] = {"rehearsal": rehearse, "steps": {}}
-    if book.exists():
-        found = json.loads(book.read_text(encoding="utf-8"))
-        if found["rehearsal"] != rehearse:
-            raise BenchmarkError(
-                f"first_day: {folder} has {'a rehearsal' if not rehearse else 'results of a GPU'}"
-            )
-    for name in [name for name in STEPS if name in only or not only]:
-        found["steps"][name] = {
-            where: one(folder, name, where) for where in ((DRY, EMULATED) if rehearse else ("",))
-        }
-        found |= {"machine": machine.describe()}
-        book.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        (folder / "first_day.md").write_text(page.page(found), encoding="utf-8")
+    found = _read(book) if book.exists() else {"rehearsal": rehearse, "steps": {}}
+    if found["rehearsal"] != rehearse:
+        raise BenchmarkError(
+            f"first_day: {folder} has {'a rehearsal' if not rehearse else 'results of a GPU'}"
+        )
+    if not rehearse and set(only) != {"machine"} and not _has_gpu():
+        raise BenchmarkError(
+            "first_day: there is no GPU that tinytensor can use; --only machine says what is here, "
+            "--rehearse runs all steps without one"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchmarkError(f"first_day: the folder {folder} cannot be made: {error.strerror}") from None
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that its step is ended, too
+    try:
+        for name in [name for name in STEPS if name in only or not only]:
+            places = (DRY, EMULATED) if rehearse else ("",)
+            found["steps"][name] = {where: one(folder, name, where) for where in places}
+            found |= {"machine": machine.describe()}
+            with atomic_write(book) as file:
+                file.write(json.dumps(found, indent=1).encode() + b"\n")
+            (folder / "first_day.md").write_text(page.page(found), encoding="utf-8")
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return folder / "first_day.md"
+
+
+def _read(book: Path) -> dict[str, Any]:
+    """What earlier calls have found."""
+    with suppress(OSError, ValueError):
+        found = json.loads(book.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and {"rehearsal", "steps"} <= set(found):
+            return found
+    raise BenchmarkError(f"first_day: {book} is not readable as findings; remove it, or name another folder")
+
+
+def _has_gpu() -> bool:
+    """Whether steps will find a GPU. Asked in a process of its own: this one must not hold it."""
+    ask = "import sys, tinytensor as tt; sys.exit(not tt.cuda.is_available())"
+    return (
+        subprocess.run(
+            [sys.executable, "-c", ask], cwd=ROOT, env=os.environ | {"PYTHONPATH": PATH}
+        ).returncode
+        == 0
+    )
 
 
 def one(folder: Path, name: str, rehearsal: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -82,6 +83,44 @@ def test_an_unknown_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["first_day", str(tmp_path / "out"), "--only", "kernel"]) == 2
     assert "kernel is no step; steps are machine, selftest" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(tt.cuda.is_available(), reason="with a GPU, steps would run")
+def test_without_a_gpu_nothing_begins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["first_day", str(tmp_path / "out")]) == 2
+    assert "there is no GPU" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ['{"rehears', "[]", "\0"])
+def test_a_damaged_file_of_findings_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    (tmp_path / "first_day.json").write_text(text, encoding="utf-8")
+    assert main(["first_day", str(tmp_path), "--rehearse"]) == 2
+    assert "is not readable as findings" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert main(["first_day", str(tmp_path / "file"), "--rehearse"]) == 2
+    assert "cannot be made" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(run, "run", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    assert main(["first_day", "OUT", "--rehearse"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_call_that_is_ended_ends_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`one` ends its process on any exception; SIGTERM alone would leave it behind."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(run, "one", lambda *_: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit, match="ended"):
+        run.run(tmp_path, ["bits"], rehearse=True)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_step_ends_at_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
