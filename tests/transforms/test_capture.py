@@ -1,6 +1,7 @@
 """Captured steps: the values of replays, random numbers, optimizers, memory, and what is refused."""
 
 import gc
+import threading
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,26 @@ def test_a_graph_belongs_to_one_device() -> None:
         tt.capture(lambda: (y + 1.0, z + 1.0))
     with pytest.raises(tt.ArgumentError, match="warmup"):
         tt.capture(lambda: x + 1.0, warmup=0)
+
+
+def test_two_threads_cannot_capture_on_a_device_at_once() -> None:
+    x = tt.ones(4, device=DEVICE)
+    refused = []
+
+    def other() -> None:
+        with pytest.raises(tt.DeviceError, match="another thread is capturing"):
+            tt.capture(lambda: x * 3.0, device=DEVICE, warmup=0)
+        refused.append(True)
+
+    def both() -> tt.Tensor:
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        return x * 2.0
+
+    assert tt.capture(both, device=DEVICE, warmup=0).replay().tolist() == [2.0] * 4
+    assert refused == [True]
+    assert tt.capture(lambda: x * 3.0, device=DEVICE, warmup=0).replay().tolist() == [3.0] * 4
 
 
 def test_arguments_of_graphs_are_refused() -> None:

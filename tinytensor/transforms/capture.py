@@ -6,7 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from tinytensor.autograd.backward import end_history, grad_observers
 from tinytensor.device import Device, as_device, cpu
@@ -157,6 +157,7 @@ class DeviceWork:
     """Captured kernels of a device, their random streams, and the storages that they write."""
 
     source = ""  # every kernel has a file
+    _under_way: ClassVar[dict[Device, DeviceWork]] = {}  # captures, one at a time on each device
 
     def __init__(self, device: Device) -> None:
         self._runtime = runtime_of(device)
@@ -176,10 +177,19 @@ class DeviceWork:
     def capture(self) -> Iterator[None]:
         """Record the launches of the block without executing them."""
         try:
+            first = self._under_way.setdefault(self._runtime.device, self)
+            if first._thread != self._thread:
+                raise DeviceError(
+                    f"{self._runtime.device}: another thread is capturing a graph",
+                    why="a capture takes the work and the memory of a device: two at once would mix theirs",
+                    fix="capture one after the other, under a lock",
+                )
             with self._runtime.capture() as self._graph, self._streams:
                 DeviceStorage.captures.append(self._note)
                 yield
         finally:
+            if self._under_way.get(self._runtime.device) is self:
+                del self._under_way[self._runtime.device]
             with suppress(ValueError):  # interrupted before it was there
                 DeviceStorage.captures.remove(self._note)
         self._written = {ref: None for ref in self._written if ref() is not None}
@@ -291,7 +301,7 @@ def capture(
     data. Inputs that change from step to step must be tensors made before: write into them (`x.copy_(batch)`)
     between replays; they must live as long as the graph. Random numbers continue as if the function were
     called. Nothing may be read back inside (`item`, `tolist`, boolean masks, whose result has a
-    data-dependent size).
+    data-dependent size). No other thread may use a device during a capture.
 
     On the CPU a graph is a list of calls of kernels and NumPy functions on fixed arrays, without the dispatch
     overhead, which exceeds the time of small kernels. Bits are those of the same calls without a graph.
@@ -311,7 +321,7 @@ def capture(
 
     Raises:
         DeviceError: fn computes nothing, runs on several devices, or contains operations that cannot be
-            replayed.
+            replayed; or another thread is capturing work of the device.
         ArgumentError: warmup is below 0, or 0 without a device; or fn is given arguments.
 
     Example:
