@@ -139,7 +139,7 @@ class Context:
         model: in evaluation mode.
         rows: B, number of texts.
         tokens: their final length; capacity of the cache, limited to the context.
-        use_cache: use a KV cache; the logits are the same without.
+        use_cache: use a KV cache, if the device has kernels for it; the logits are the same without.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -151,7 +151,7 @@ class Context:
 
     def __init__(self, model: GPT, rows: int, tokens: int, *, use_cache: bool = True) -> None:
         self._model, self._size = model, model.config.block_size
-        self._cache = cache_for(model, rows, tokens) if use_cache else None
+        self._cache = cache_for(model, rows, tokens) if use_cache and _has_kernels(model) else None
         self._read = Reader(model, self._cache)
         self._begin = 0  # start of the next input
 
@@ -179,6 +179,13 @@ class Context:
         """Replace text i by a copy of text rows[i]."""
         if self._cache is not None:
             self._cache.choose(rows)
+
+
+def _has_kernels(model: GPT) -> bool:
+    """Whether the model's device has attention with a KV cache: a GPU has plain attention alone."""
+    config = model.config
+    plain = config.kv_heads == config.n_head and not config.sliding_window and config.position != "alibi"
+    return plain or model.device.type == "cpu"
 
 
 def cache_for(model: GPT, rows: int, tokens: int, *, keep: bool = False) -> KVCache:

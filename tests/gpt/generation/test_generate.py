@@ -200,6 +200,19 @@ def test_every_variant_of_the_model(variant):
             assert found == alone
 
 
+@pytest.mark.parametrize(
+    "variant", [{"position": "alibi"}, {"n_head": 4, "n_kv_head": 2}, {"sliding_window": 3}, {}], ids=str
+)
+def test_a_device_generates_what_the_cpu_generates(variant):
+    """Also where its attention has no kernels for a KV cache."""
+    config = GPTConfig(
+        **{"vocab_size": 11, "block_size": 8, "n_layer": 1, "n_head": 2, "n_embd": 16, **variant}
+    )
+    model = GPT(config, tt.Generator(3)).eval()
+    wanted = list(generate(model, [1, 2, 3], 9, temperature=0))
+    assert list(generate(model.to("emulated"), [1, 2, 3], 9, temperature=0)) == wanted
+
+
 def test_rotations_of_a_narrow_model_are_exact():
     """bfloat16 has 8 bits: cosines may be rounded to it, but neither positions beyond 256 nor angles."""
     config = replace(SMALL, position="rope", block_size=600, n_layer=1)
