@@ -222,3 +222,9 @@ def test_before_replay_runs_now_and_before_each_replay() -> None:
     graph.replay()
     graph.replay()
     assert len(calls) == 3
+
+
+def test_results_on_another_device_are_refused() -> None:
+    x, e = tt.ones(2), tt.ones(2, device="emulated")
+    with pytest.raises(tt.DeviceError, match=r"a result of shape \(2,\) is on cpu, the graph on emulated"):
+        tt.capture(lambda: {"ours": e * 2, "other": [x * 2]})

@@ -205,3 +205,50 @@ def test_what_was_overwritten_is_an_error():
         func.jvp(overwritten, (x,), (t,))
     with raises("save_for_forward: argument 0 is a int", tt.DTypeError):
         made(lambda ctx, dx: dx, lambda ctx, x: ctx.save_for_forward(3)).apply(x)
+
+
+class BackwardByNumPy(tt.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return tt.tensor(2 * x.detach().numpy() * grad.detach().numpy())
+
+
+class JvpByNumPy(tt.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_forward(x)
+        return x * x
+
+    @staticmethod
+    def jvp(ctx, t):
+        (x,) = ctx.saved_tensors
+        return tt.tensor(2 * x.detach().numpy() * t.detach().numpy())
+
+
+class Constant(tt.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return tt.ones_like(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return tt.zeros_like(grad)
+
+
+def test_a_rule_is_not_derived_from_one_that_leaves_tensor_operations():
+    x = tt.ones(2)
+    with pytest.raises(tt.GradError, match=r"there is no jvp, and backward returned .* without a history"):
+        tt.func.jvp(BackwardByNumPy.apply, (x,), (x,))
+    with pytest.raises(tt.GradError, match=r"there is no backward, and jvp returned .* without a history"):
+        tt.func.grad(lambda x: JvpByNumPy.apply(x).sum())(x)
+    w = tt.ones(2, requires_grad=True)
+    with pytest.raises(tt.GradError, match="write backward, too"):
+        JvpByNumPy.apply(w).sum().backward()
+    _, tangent = tt.func.jvp(Constant.apply, (x,), (x,))
+    assert tangent.tolist() == [0.0, 0.0]

@@ -134,13 +134,17 @@ def twice(call: Tangents) -> Found:
     if len(specs) == 1 and specs[0] is not None and prod(specs[0][0]) == 1:
         return _by_gradient(call, *specs[0])
     saved, create = call.saved, grad_enabled()
+    check = getattr(call.node.op, "check_history", None)  # of a user's Function
     with enable_grad():
-        cotangents = [None if s is None or not s[1].is_floating else _constant(call, 0.0, *s) for s in specs]
+        cotangents = [None if s is None or not s[1].is_floating else _constant(call, 1.0, *s) for s in specs]
         for c in cotangents:
             if c is not None:
                 c._requires = True
         products = call.node.op.backward(tuple(cotangents), saved, call.needs, **call.params)
         pairs = [(p, t) for p, t in zip(products, call.given, strict=False) if not (p is None or t is None)]
+        if check is not None:
+            for p, _ in pairs:
+                check(p)
         fits = [(call.algebra.fit(p, t.layout.shape, t.storage.dtype), t) for p, t in pairs]
         roots = [(edge, t) for p, t in fits if (edge := edge_of(p)) is not None]
     wanted = [c for c in cotangents if c is not None]

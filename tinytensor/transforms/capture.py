@@ -360,7 +360,23 @@ def capture(
             why="a graph contains the work of one device",
             fix="move the tensors of the function to that device, and return from it without reading them",
         )
+    for t in _tensors(graph.outputs):
+        if t.device is not graph.device:
+            raise DeviceError(
+                f"capture: a result of shape {t.shape} is on {t.device}, the graph on {graph.device}",
+                why="a graph contains the work of one device, so replays would leave that result as it is",
+                fix="move all tensors of the function to one device",
+            )
     return graph
+
+
+def _tensors(outputs: Any) -> Iterator[Tensor]:
+    """The tensors in the outputs of a graph."""
+    if isinstance(outputs, Tensor):
+        yield outputs
+    elif isinstance(outputs, list | tuple | dict):
+        for part in outputs.values() if isinstance(outputs, dict) else outputs:
+            yield from _tensors(part)
 
 
 def _shapes(outputs: Any) -> str:

@@ -11,7 +11,7 @@ from tinytensor.autograd.graph import Needs, Output, extra_of
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched, Level, batched, innermost
 from tinytensor.autograd.modes import enable_grad, grad_enabled, no_grad
-from tinytensor.creation import zeros
+from tinytensor.creation import ones, zeros
 from tinytensor.device import Device
 from tinytensor.dispatch.batching import lifted, moved, sample, stacked
 from tinytensor.dispatch.forward import Found, Tangents
@@ -24,6 +24,7 @@ from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 from tinytensor.ops.views.manipulation import astype
 from tinytensor.shapes import Shape
 from tinytensor.tensor import Tensor, is_tensor, meta_of, same_memory
+from tinytensor.transforms.capture import is_capturing
 
 __all__ = ["Function"]
 
@@ -144,7 +145,8 @@ class Function:
     per output of forward (None for one without a gradient). Tensor operations in it can be differentiated.
 
     One of backward and jvp may be missing: each is derived from the other, which is then made of tensor
-    operations. If backward returns gradients without history, second derivatives are derived from jvp, too.
+    operations (GradError if it is not). If backward returns gradients without history, because it uses NumPy
+    or a kernel, second derivatives are derived from jvp, or, without it, are 0 as those of a constant.
 
     Under `tt.func.vmap` forward, backward and jvp run once for each sample, unless the subclass has a rule,
     `vmap(info, in_dims, *args)`, which gets the values with the batch at the axes `in_dims` (None: there is
@@ -183,7 +185,11 @@ class Function:
         def jvp(call: Tangents) -> Found:
             return _tangents(cls, call)
 
+        def check_history(gradient: Tensor) -> None:
+            _check_history(gradient, cls.__name__, "jvp", "backward")
+
         of_op = {"backward": staticmethod(backward), "name": cls.__name__, "function": cls}
+        of_op["check_history"] = staticmethod(check_history)
         if hasattr(cls, "jvp"):
             of_op["jvp"] = staticmethod(jvp)
         cls._op = type(cls.__name__, (Op,), of_op)
@@ -385,10 +391,13 @@ def _transposed(
     create = grad_enabled()
     with enable_grad():
         tangents = [
-            None if spec is None or not spec[1].is_floating else _zeros(spec, need)
+            None if spec is None or not spec[1].is_floating else _ones(spec) if need else _zeros(spec)
             for spec, need in zip(context._specs, needs, strict=True)
         ]
         outs = _call_jvp(cls, context, saved, needs, tangents)
+    for y in outs:
+        if y is not None:
+            _check_history(y, cls.__name__, "backward", "jvp")
     pairs = [(edge_of(y), g) for y, g in zip(outs, given, strict=True) if y is not None]
     wanted = [t for t, need in zip(tangents, needs, strict=True) if need]
     roots = [(edge, g) for edge, g in pairs if edge is not None]
@@ -396,8 +405,24 @@ def _transposed(
     return [next(found) if need else None for need in needs]
 
 
-def _zeros(spec: tuple[Shape, DType, Device], need: bool = False) -> Tensor:
-    return zeros(spec[0], dtype=spec[1], device=spec[2], requires_grad=need)
+def _zeros(spec: tuple[Shape, DType, Device]) -> Tensor:
+    return zeros(spec[0], dtype=spec[1], device=spec[2])
+
+
+def _ones(spec: tuple[Shape, DType, Device]) -> Tensor:
+    return ones(spec[0], dtype=spec[1], device=spec[2], requires_grad=True)
+
+
+def _check_history(y: Tensor, name: str, missing: str, other: str) -> None:
+    """Raise GradError for a result that has no history and is not 0, where what it is linear in is 1."""
+    if edge_of(y) is not None or is_capturing() or innermost((y,)) is not None:
+        return
+    if (y != 0).cpu().numpy().any():
+        raise GradError(
+            f"{name}: there is no {missing}, and {other} returned a tensor {y.shape} without a history",
+            why=f"{missing} is derived from the tensor operations of {other}; NumPy and kernels are none",
+            fix=f"write {missing}, too, or compute {other} with tensor operations",
+        )
 
 
 def _backward_of_samples(
