@@ -49,7 +49,6 @@ METHODS = {
     "type": "x.astype(dtype), or x.dtype",
 }
 _NOT_YET = "not here yet: "
-_EXACT = "nothing: products of float32 are computed in float32"
 _AMP = "tt.autocast, and tt.optim.GradScaler for float16"
 _MEMORY = "from tinytensor import lab; with lab.memory() as ledger: ..."
 _INFO = "python -m tinytensor info, in a shell"
@@ -65,13 +64,14 @@ FUNCTIONS = {
     "log-probabilities",
     "dtype": "tt.DType",
     "jit": f"{_NOT_YET}fused ops such as tt.linear_gelu and tt.capture, which replays a step, save calls",
+    "jvp": "tt.func.jvp",
     "lstsq": "tt.linalg.pinv(A) @ b",
     "multiprocessing": "multiprocessing of Python, which sends copies of tensors",
     "profiler": "from tinytensor import lab; with lab.profile() as profile: ...",
     "random": "tt.manual_seed, tt.default_generator",
     "set_default_device": 'device="cuda" where a tensor is made, and model.to("cuda")',
     "set_default_dtype": "dtype=tt.float64 where a tensor is made, or model.to(tt.float64)",
-    "set_float32_matmul_precision": _EXACT,
+    "set_float32_matmul_precision": "tt.config.tf32 = True, for products of float32 in TF32 on a device",
     "solve": "tt.linalg.solve",
     "vmap": "tt.func.vmap",
 }
@@ -97,19 +97,23 @@ OPTIM = {
 }
 AUTOGRAD = {
     "Variable": "tt.tensor(data, requires_grad=True)",
+    "forward_ad": "tt.func.jvp",
     "functional": "tt.func",
     "no_grad": "tt.no_grad",
     "profiler": "from tinytensor import lab; with lab.profile() as profile: ...",
     "set_detect_anomaly": "with tt.detect_anomaly(): ...",
 }
+_CAPTURE = 'step = tt.capture(function, device="cuda"), then step.replay()'
 CUDA = {
     **dict.fromkeys(
         ("max_memory_allocated", "memory_allocated", "memory_reserved", "reset_peak_memory_stats"), _MEMORY
     ),
     **dict.fromkeys(("get_device_name", "get_device_properties", "get_device_capability"), _INFO),
     **dict.fromkeys(("set_device", "current_device"), 'x.to("cuda:1"); each tensor knows its x.device'),
+    "CUDAGraph": _CAPTURE,
     "Event": f"{_NOT_YET}tt.cuda.synchronize before a clock of Python is read",
     "amp": _AMP,
+    "graph": _CAPTURE,
 }
 FFT = {
     **{f"{name}2": f"tt.fft.{name}n(x, axes=(-2, -1))" for name in ("fft", "ifft", "rfft", "irfft")},

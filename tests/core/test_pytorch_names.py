@@ -70,6 +70,8 @@ def test_what_is_nowhere_stays_pythons_error() -> None:
     (tt.optim, "StepLR", "write tt.optim.lr_scheduler.StepLR"),
     (tt.nn.init, "xavier_normal", "did you mean tt.nn.init.xavier_normal_?"),
     (tt.optim.lr_scheduler, "StepRL", "did you mean tt.optim.lr_scheduler.StepLR?"),
+    (tt, "set_float32_matmul_precision", "write tt.config.tf32 = True"),
+    (tt.autograd, "forward_ad", "write tt.func.jvp"), (tt.cuda, "graph", "step = tt.capture("),
     (tt.linalg, "choleski", "did you mean tt.linalg.cholesky?"),
 ])  # fmt: skip
 def test_a_misspelled_name_is_answered_with_a_similar_one(owner: object, name: str, fix: str) -> None:
