@@ -136,6 +136,8 @@ def test_together_with_checkpoint_autocast_and_modules() -> None:
         (lambda: func.grad(curved)(tt.arange(3)), DTypeError, "int64"),
         (lambda: func.jvp(curved, (X,), (tt.ones(2),)), ShapeError, "tangent"),
         (lambda: func.jvp(curved, (X,), ()), ShapeError, "tangent"),
+        (lambda: func.jvp(curved, X, (X,)), ArgumentError, "jvp: primals of type Tensor"),  # type: ignore[arg-type]
+        (lambda: func.hvp(curved, (X,), X), ArgumentError, "hvp: tangents of type Tensor"),  # type: ignore[arg-type]
         (lambda: func.vjp(curved, X)[1](tt.ones(3)), ShapeError, "cotangent"),
     ],
 )

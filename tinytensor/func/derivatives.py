@@ -239,6 +239,16 @@ def vjp(function: Function, *primals: Tree, has_aux: bool = False) -> tuple[Any,
     return (result, pull, call.shown(call.aux)) if has_aux else (result, pull)
 
 
+def _check_tuples(what: str, primals: object, tangents: object) -> None:
+    for name, given in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(given, tuple | list):
+            raise ArgumentError(
+                f"{what}: {name} of type {type(given).__name__}",
+                why="primals and tangents are tuples, with one value per argument of the function",
+                fix=f"{what}(f, (x,), (v,)) for a function of one argument",
+            )
+
+
 def jvp(
     function: Function, primals: Sequence[Tree], tangents: Sequence[Tree], has_aux: bool = False
 ) -> tuple[Any, ...]:
@@ -253,6 +263,7 @@ def jvp(
         (result, product), or (result, product, aux); the product has the structure of the result.
 
     Raises:
+        ArgumentError: primals or tangents are not a tuple.
         ShapeError: a tangent has another shape than its primal.
         DTypeError: a primal has a tensor that is not floating.
 
@@ -263,6 +274,7 @@ def jvp(
         >>> slope.item()
         2.0
     """
+    _check_tuples("jvp", primals, tangents)
     call = Call("jvp", function, primals, range(len(primals)), has_aux)
     given = leaves(list(tangents))
     _check_shapes("jvp", "tangent", given, call.inputs)
@@ -286,6 +298,7 @@ def hvp(function: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -
         (value, products): one product per primal, as a tuple.
 
     Raises:
+        ArgumentError: primals or tangents are not a tuple.
         GradError: the result has not one element.
         ShapeError: a tangent has another shape than its primal.
 
@@ -295,6 +308,7 @@ def hvp(function: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -
         >>> product.tolist()
         [6.0, 0.0]
     """
+    _check_tuples("hvp", primals, tangents)
     both = value_and_grad(function, tuple(range(len(primals))))
     (value, _), (_, products) = jvp(both, primals, tangents)
     return value, products
