@@ -109,6 +109,8 @@ def test_a_script_that_ends_itself(tmp_path: Path, capsys: pytest.CaptureFixture
     [
         (["chekc"], "info, explain, check, selftest"),
         (["check", "sofmax"], "no kernel 'sofmax'"),
+        (["check", "sofmax"], "did you mean softmax?"),
+        (["check", "softmax_forwad"], "did you mean softmax_forward?"),
         (["check", "softmax", "more"], "only a script"),
         (["check", "softmax", "--blocks", "2", "more"], "only a script"),
         (["check", "missing.py"], "check the path"),

@@ -7,6 +7,8 @@ import runpy
 import sys
 import traceback
 from collections.abc import Sequence
+from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 
 import tinytensor as tt
@@ -88,13 +90,15 @@ def _found(name: str) -> dict[str, str]:
     stem = name.removesuffix(".cu").removesuffix(MMA)
     if stem in EXERCISES:
         return {stem: ""}
-    files = [file for file in kernel_files(".cu").values() if name in signatures(file)]
-    if found := {file.stem.removesuffix(MMA): name for file in files}:
+    kernels = {file: signatures(file) for file in kernel_files(".cu").values()}
+    if found := {file.stem.removesuffix(MMA): name for file in kernels if name in kernels[file]}:
         return found
+    near = get_close_matches(name, {*EXERCISES, *chain(*kernels.values())}, n=1)
     raise ArgumentError(
         f"check: there is no kernel {name!r}",
         why=f"the files are {', '.join(EXERCISES)}",
-        fix="name one of them, a kernel in one of them, all, or a script that ends in .py",
+        fix=(f"did you mean {near[0]}? " if near else "")
+        + "name one of them, a kernel in one of them, all, or a script that ends in .py",
     )
 
 
