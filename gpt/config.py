@@ -321,7 +321,7 @@ class TrainConfig:
             not self.tf32 or self.device != "cpu",
             "TrainConfig: tf32 with device=cpu",
             why="TF32 is a format of the tensor cores of GPUs; the CPU multiplies in float32",
-            fix="leave tf32 out, or use --device=cuda",
+            fix="leave tf32 out, or use --device=cuda or emulated",
         )
         self._check_schedule()
 

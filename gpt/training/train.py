@@ -385,6 +385,13 @@ def files_of(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
 
 
+def _products(config: TrainConfig) -> str:
+    """The format of matrix products, in words."""
+    if not config.tf32:
+        return config.dtype
+    return "TF32" if config.dtype == "float32" else f"{config.dtype}, those of float32 in TF32"
+
+
 def describe(run: Run) -> str:
     """Summary of a run in four lines."""
     model, config = run.model_config, run.train_config
@@ -395,8 +402,7 @@ def describe(run: Run) -> str:
         f"data   {run.describe_data()}\n"
         f"run    steps {run.step} to {config.max_steps}, "
         f"{counted(config.sequences_per_step, 'sequence')} a step, seed {config.seed}, into {run.folder}\n"
-        f"device {config.device}, products in {config.dtype}"
-        + (", those of float32 in TF32" if config.tf32 else "")
+        f"device {config.device}, products in {_products(config)}"
         + (", captured steps" if captures(run) else "")
         + (
             f", {run.ranks.size} ranks of {counted(tt.get_num_threads(), 'thread')}"

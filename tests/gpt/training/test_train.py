@@ -20,7 +20,7 @@ from gpt.models.gpt import GPT
 from gpt.presets import configs_from
 from gpt.training.run import Run
 from gpt.training.run_log import RunLog
-from gpt.training.train import Trainer, main, train
+from gpt.training.train import Trainer, describe, main, train
 from gpt.training.validation_loss import evaluate
 from gpt.weights.trained import load_model
 from tests.helpers import cupy_fixtures
@@ -58,6 +58,16 @@ def test_tf32_holds_while_it_trains(text, tmp_path, monkeypatch):
     assert tt.config.tf32 is False
     with pytest.raises(tt.ArgumentError, match="tf32 with device=cpu"):
         configs(text, tmp_path / "run", "--tf32")
+
+
+@pytest.mark.parametrize(("words", "products"), [
+    ((), "float32"),
+    (("--tf32",), "TF32"),
+    (("--tf32", "--dtype=bfloat16"), "bfloat16, those of float32 in TF32"),
+])  # fmt: skip
+def test_it_says_how_products_are_computed(text, tmp_path, words, products):
+    run = Run(*configs(text, tmp_path / "run", "--device=emulated", "--capture=false", *words))
+    assert describe(run).splitlines()[-1] == f"device emulated, products in {products}"
 
 
 def test_it_learns_and_leaves_its_files(text, tmp_path):
