@@ -1,6 +1,7 @@
 """`python -m benchmarks COMMAND`: runs a benchmark, prints a table and writes it to benchmarks/results/."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -51,39 +52,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command-line arguments; those of this process if None. Without any, the commands are listed.
 
     Returns:
-        Exit code 0; 2 if results disagree or a file cannot be used; 130 after Ctrl-C.
+        Exit code 0; 1 if the reader of standard output is gone; 2 if results disagree or a file cannot be
+        used; 130 after Ctrl-C.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    options = parser(__doc__).parse_args(words or ["--help"])
     try:
-        if options.command == "compare":
-            for old, new in compare.pairs(options.old, options.new):
-                print(compare.compare(compare.load(old), compare.load(new)), end="\n\n")
-            return 0
-        if options.command in ("dry", "first_day"):
-            print((commands.dry if options.command == "dry" else commands.first_day)(options))
-            return 0
-        if options.command == "report":
-            print("\n".join(f"written: {path}" for path in commands.report(options.out, options.files)))
-            return 0
-        if options.command == "kernel_traffic":
-            counted = traffic.run()
-            print(traffic.table(counted))
-            print(f"\nwritten: {counted.write(options.out)}")
-            return 0
-        if options.command == "kernels_lab":
-            return kernels_lab(options)
-        for report in commands.COMMANDS[options.command].run(options):
-            print(report.table())
-            print(f"\nwritten: {report.write(options.out)}\n", flush=True)
-        if options.command == "quick":
-            print(f"written: {commands.report(options.out, [])[0]}")
+        try:
+            return _run(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            print(end="", flush=True)  # raises if standard output is closed, also after --help
+    except BrokenPipeError:  # `… | head` closed the pipe; flushing it at exit would fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except BenchmarkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _run(words: list[str]) -> int:
+    options = parser(__doc__).parse_args(words or ["--help"])
+    if options.command == "compare":
+        for old, new in compare.pairs(options.old, options.new):
+            print(compare.compare(compare.load(old), compare.load(new)), end="\n\n")
+        return 0
+    if options.command in ("dry", "first_day"):
+        print((commands.dry if options.command == "dry" else commands.first_day)(options))
+        return 0
+    if options.command == "report":
+        print("\n".join(f"written: {path}" for path in commands.report(options.out, options.files)))
+        return 0
+    if options.command == "kernel_traffic":
+        counted = traffic.run()
+        print(traffic.table(counted))
+        print(f"\nwritten: {counted.write(options.out)}")
+        return 0
+    if options.command == "kernels_lab":
+        return kernels_lab(options)
+    for report in commands.COMMANDS[options.command].run(options):
+        print(report.table())
+        print(f"\nwritten: {report.write(options.out)}\n", flush=True)
+    if options.command == "quick":
+        print(f"written: {commands.report(options.out, [])[0]}")
     return 0
 
 

@@ -34,7 +34,7 @@ def selftest(day: Day) -> None:
         for line in bad[:20]:
             day.say(f"{dtype}: {line}")
         if done.code not in (0, 1):
-            day.say(f"{dtype}: ended with {done.code}: {last_lines(done.output)}")
+            day.say(f"{dtype}: ended {done.ended}: {last_lines(done.output)}")
             blamed = day.run(command, day.left() / 2, CUDA_LAUNCH_BLOCKING="1")
             day.say(f"{dtype} with CUDA_LAUNCH_BLOCKING=1: {last_lines(blamed.output, 6)}")
 
@@ -60,7 +60,7 @@ def _pytest(day: Day, mark: str, where: list[str], seconds: float) -> None:
         words = ["-q", "-m", mark, *workers, f"--junitxml={file}", "-p", "no:cacheprovider", *where]
         done = day.run(day.python("pytest", *words), seconds)
         if not file.exists():
-            day.say(f"tests marked {mark!r} ended with {done.code}: {last_lines(done.output)}")
+            day.say(f"tests marked {mark!r} ended {done.ended}: {last_lines(done.output)}")
             return
         suite = ElementTree.parse(file).getroot().find("testsuite")
     assert suite is not None
@@ -103,9 +103,8 @@ def sanitizer(day: Day) -> None:
         share = day.left() / max(1, min(len(TOOLS), len(wanted)) - i)
         done = day.run([program, "--tool", tool, "--print-limit", "20", *check], share, TINYTENSOR_POOL="off")
         summary = SUMMARY.findall(done.output)
-        ended = "at its limit" if done.code is None else f"with {done.code}"
         good = len(re.findall(r": good$", done.output, re.MULTILINE))
-        about = {"good_files": good, "summary": "; ".join(summary), "ended": ended}
+        about = {"good_files": good, "summary": "; ".join(summary), "ended": done.ended}
         day.row("compute-sanitizer", tool=tool, dtype=dtype, **about)
         for line in list(dict.fromkeys(REPORT.findall(done.output)))[:10]:
             day.say(f"{tool}: {line}")

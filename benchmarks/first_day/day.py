@@ -28,6 +28,11 @@ class Finished:
     code: int | None
     output: str
 
+    @property
+    def ended(self) -> str:
+        """How it ended, after the word "ended"."""
+        return "at its limit" if self.code is None else f"with exit code {self.code}"
+
 
 class Day:
     """One run of one step.

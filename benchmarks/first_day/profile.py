@@ -42,7 +42,7 @@ def run(day: Day) -> None:
         words = ["count", shape, dtype, str(file), *map(str, card)]
         counted = day.run([sys.executable, "-m", MODULE, *words])
         if counted.code != 0:
-            day.say(f"counting ended with {counted.code}: {last_lines(counted.output)}")
+            day.say(f"counting ended {counted.ended}: {last_lines(counted.output)}")
             return
         launches: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
     _rows(day, launches, _measured(day, shape, dtype, len(launches)))
@@ -53,7 +53,7 @@ def _measured(day: Day, shape: str, dtype: str, count: int) -> list[dict[str, fl
     program = find_tool("ncu")
     if day.small:
         done = day.run(day.python(MODULE, "step", shape, dtype))
-        day.say(f"the step that ncu would profile ended with exit code {done.code}")
+        day.say(f"the step that ncu would profile ended {done.ended}")
     if program is None or day.small:
         missing = "ncu is missing (Nsight Compute, of the CUDA toolkit)"
         day.say(f"{missing if program is None else 'ncu needs a GPU'}: our counts stand alone")

@@ -95,7 +95,8 @@ def one(folder: Path, name: str, rehearsal: str) -> dict[str, Any]:
     findings.write_text("", encoding="utf-8")
     words = [name, str(findings.resolve()), rehearsal, str(step.seconds)]
     begun = time.monotonic()
-    print(f"{label}: at most {step.seconds} s", end="", flush=True)
+    terminal = sys.stdout.isatty()  # where one line replaces the other
+    print(f"{label}: at most {step.seconds} s", end="" if terminal else "\n", flush=True)
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.first_day.steps", *words],
@@ -119,7 +120,8 @@ def one(folder: Path, name: str, rehearsal: str) -> dict[str, Any]:
     said = log.read_text(encoding="utf-8", errors="replace")
     why = "" if status == "done" else last_lines(said)
     spent = round(time.monotonic() - begun, 1)
-    print(f"\r{label}: {status}, {spent} s\033[K", flush=True)
+    line = f"{label}: {status}, {spent} s"
+    print(f"\r{line}\033[K" if terminal else line, flush=True)
     lines = findings.read_text(encoding="utf-8").splitlines()
     findings.unlink()
     return {"status": status, "why": why, "seconds": spent, "findings": [json.loads(line) for line in lines]}

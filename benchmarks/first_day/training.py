@@ -176,7 +176,7 @@ def _generation(day: Day, model: str) -> None:
     )
     lines = [line for line in done.output.splitlines() if line.startswith("{")]
     if done.code != 0 or not lines:
-        day.say(f"generation with {model} ended with {done.code}: {last_lines(done.output)}")
+        day.say(f"generation with {model} ended {done.ended}: {last_lines(done.output)}")
     for line in lines:
         found = json.loads(line)
         day.row("generation", model=model, how=found["how"], tokens_per_second=day.time(found["rate"]))
@@ -217,7 +217,7 @@ def _trainer(day: Day) -> None:
             done = day.run(day.python("gpt", "train", *words), **cache)
             log = Path(folder, state, "log.jsonl")
             if done.code != 0 or not log.exists():
-                day.say(f"gpt train ended with {done.code}: {last_lines(done.output)}")
+                day.say(f"gpt train ended {done.ended}: {last_lines(done.output)}")
                 return
             lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
             rates = [line["tokens_per_second"] for line in lines if "tokens_per_second" in line]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +23,7 @@ from benchmarks.first_day.day import DRY, EMULATED, Day
 from benchmarks.first_day.kernels import Work, works
 from gpt.config import TrainConfig
 from gpt.training.plan import plan
+from tests.helpers.source import ROOT
 
 
 @pytest.fixture
@@ -44,10 +47,13 @@ def said(day: Day) -> str:
 # ---- the whole ---------------------------------------------------------------------------------------------
 
 
-def test_a_short_rehearsal(tmp_path: Path) -> None:
+def test_a_short_rehearsal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two of the nine steps, on both stand-ins; the second call adds to what the first has found."""
     assert main(["first_day", str(tmp_path), "--rehearse", "--only", "peaks"]) == 0
     assert main(["first_day", str(tmp_path), "--rehearse", "--only", "sanitizer"]) == 0
+    lines = capsys.readouterr().out
+    assert "peaks-dry: done" in lines
+    assert not {"\r", "\033"} & set(lines)  # those are for terminals
     found = json.loads((tmp_path / "first_day.json").read_text(encoding="utf-8"))
     assert set(found["steps"]) == {"peaks", "sanitizer"}
     for step in found["steps"].values():
@@ -105,6 +111,16 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path, capsys: pytest
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert main(["first_day", str(tmp_path / "file"), "--rehearse"]) == 2
     assert "cannot be made" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_a_pipe_whose_reader_is_gone_ends_it_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "benchmarks", "first_day", "OUT", "--calls"]
+    done = subprocess.run(words, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, timeout=100)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_ctrl_c_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,7 +197,7 @@ def test_what_compute_sanitizer_says(day: Day, tmp_path: Path, monkeypatch: pyte
     tools = [(row["tool"], row["dtype"]) for row in checks]
     assert tools[:4] == [(tool, "float32") for tool in ("memcheck", "racecheck", "initcheck", "synccheck")]
     assert checks[0]["summary"] == "2 errors (pool off)"
-    assert (checks[0]["ended"], checks[1]["ended"]) == ("with 9", "with 0")
+    assert (checks[0]["ended"], checks[1]["ended"]) == ("with exit code 9", "with exit code 0")
     assert checks[0]["good_files"] == 2
     assert checks[1]["summary"] == "0 hazards displayed (0 errors, 0 warnings)"
     assert said(day).splitlines()[0] == "memcheck: Invalid __global__ read of size 4 bytes"
