@@ -227,7 +227,7 @@ def _others(which: str) -> Options:
 
 
 def _dtype(about: str, name: str = "--dtype", default: str = "float32") -> Options:
-    return {name: {"default": default, "help": f"{about} (%(default)s)"}}
+    return {name: {"default": default, "help": f"{about} (default: %(default)s)"}}
 
 
 _ALONE: Options = {"--alone": {"action": "store_true", "help": "without PyTorch, also where it is installed"}}
@@ -256,8 +256,12 @@ _LADDER: Options = {
     "--time": {"action": "store_true", "help": "time on the GPU in place of counting"},
 }
 _DRY: Options = {
-    "shape": {"nargs": "?", "default": "gpt2", "help": "gpt2 or shakespeare (%(default)s)"},
-    **_dtype("or bfloat16, under autocast"),
+    "shape": {
+        "nargs": "?",
+        "default": "gpt2",
+        "help": "the model: gpt2 or shakespeare (default: %(default)s)",
+    },
+    **_dtype("float32, or bfloat16 under autocast"),
     "--captured": {"action": "store_true", "help": "replay the step as a graph"},
     "--roof": {"action": "store_true", "help": "add the time by a model of an H100; compiles the kernels"},
 }
@@ -301,7 +305,10 @@ COMMANDS = {
     ),
     "train": Command(
         "one training step of a GPT",
-        _contest() | _step("S,M", "2,1", 1.0) | _others(_LIBRARIES) | _dtype("or bfloat16, under autocast"),
+        _contest()
+        | _step("S,M", "2,1", 1.0)
+        | _others(_LIBRARIES)
+        | _dtype("float32, or bfloat16 under autocast"),
         train,
     ),
     "profile": Command(
@@ -317,7 +324,7 @@ COMMANDS = {
     "nanogpt-cpu": Command("nanoGPT's CPU recipe, trained to the end", _RECIPE, nanogpt_cpu),
     "matmul_cpu": Command(
         "matrix products of a training step, on the CPU",
-        _contest() | _step("S,M,L", "1,2", 0.05) | _dtype("or bfloat16") | _only("products"),
+        _contest() | _step("S,M,L", "1,2", 0.05) | _dtype("float32 or bfloat16") | _only("products"),
         matmul_cpu,
     ),
     "kernels_lab": Command("ladders of kernels: traffic counted, or timed on a GPU", _LADDER),

@@ -8,7 +8,7 @@ import datetime
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
@@ -313,15 +313,18 @@ def table(report: Mapping[str, Any]) -> str:
     return "\n".join([*head, "", *aligned(rows), *([""] if found else []), *found])
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with the cells of the rows in columns, two spaces apart.
+def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:
+    """Lines with the cells of the rows in columns, two spaces apart; those of `right` end together.
 
     Example:
         >>> aligned([["op", "ms"], ["softmax", "1"]])
         ['op       ms', 'softmax  1']
+        >>> aligned([["op", "ms"], ["softmax", "1"]], right=[1])
+        ['op       ms', 'softmax   1']
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    put = [str.rjust if i in right else str.ljust for i in range(len(widths))]
+    return ["  ".join(f(c, w) for f, c, w in zip(put, row, widths, strict=True)).rstrip() for row in rows]
 
 
 def time_text(seconds: Mapping[str, float]) -> str:

@@ -21,6 +21,9 @@ from tinytensor.runtime.cuda.occupancy import occupancy
 ARCHITECTURE, MULTIPROCESSORS = 90, 132
 
 
+_SHOWN = {"B/s": (1e12, "TB/s"), "FLOP/s": (1e12, "TFLOP/s"), "s": (1e-6, "µs")}  # units of the tables
+
+
 @dataclass(frozen=True)
 class Assumption:
     """One number of the model, and where it is from."""
@@ -31,7 +34,8 @@ class Assumption:
 
     def cells(self) -> list[str]:
         """Value, unit and source as text."""
-        return [f"{self.value:.4g}", self.unit, self.source]
+        scale, unit = _SHOWN.get(self.unit, (1.0, self.unit))
+        return [f"{self.value / scale:.5g}", unit, self.source]
 
 
 _TILES = "estimate from the instructions of the compiled kernel"
@@ -44,7 +48,7 @@ ASSUMPTIONS = {
     "threads that keep the memory busy": Assumption(
         430,
         "per multiprocessor",
-        "Little's law: 3.0e12 B/s for 600 ns are 13.6 KB in flight on each; a thread has two vectors of 16",
+        "Little's law: 3.0 TB/s for 600 ns are 13.6 KB in flight on each; a thread has two vectors of 16",
     ),
     "start": Assumption(
         1.3e-6,
@@ -65,8 +69,8 @@ ASSUMPTIONS = {
         600e12, "FLOP/s", "fast.cu: 489 to 808 at 8192³; cuBLAS 555 at 2048³ (measured by others)"
     ),
     "tensor cores, TF32": Assumption(150e12, "FLOP/s", f"{_TILES}: it rounds each operand in each warp"),
-    "float32": Assumption(48e12, "FLOP/s", "cuBLAS reaches 47e12 to 52e12 of 67e12 (others' measurements)"),
-    "float64": Assumption(25e12, "FLOP/s", "three quarters of the data sheet's 34e12, as for float32"),
+    "float32": Assumption(48e12, "FLOP/s", "cuBLAS reaches 47 to 52 of 67 (others' measurements)"),
+    "float64": Assumption(25e12, "FLOP/s", "three quarters of the data sheet's 34, as for float32"),
     "prologue of a product": Assumption(
         128, "elements of the inner axis", "time to fill the stages and to write the tile"
     ),
@@ -82,9 +86,9 @@ ASSUMPTIONS = {
     "attention forward": Assumption(
         220e12,
         "FLOP/s",
-        "FlashAttention-2 reaches 229e12 for causal heads of 64 at T 1024 (FlashAttention-3's paper)",
+        "FlashAttention-2 reaches 229 for causal heads of 64 at T 1024 (FlashAttention-3's paper)",
     ),
-    "attention backward": Assumption(160e12, "FLOP/s", f"FlashAttention-2 reaches about 238e12; {_TILES}"),
+    "attention backward": Assumption(160e12, "FLOP/s", f"FlashAttention-2 reaches about 238; {_TILES}"),
     "attention in float32": Assumption(20e12, "FLOP/s", _TILES),
 }
 

@@ -15,7 +15,7 @@ MODEL = "(model)"
 
 def families(launches: Sequence[Launch], *, modeled: bool) -> list[str]:
     """Launches, bytes and FLOPs by family; with `modeled` also the time by the model of `roof.py`."""
-    rows = [["", "launches", "GB", "GFLOP", *(["ms (model)", "of the step"] if modeled else [])]]
+    rows = [["", "launches", "GB", "GFLOP", *(["ms (model)", "of the step (model)", ""] if modeled else [])]]
     whole = roof.seconds(launches) if modeled else 0.0
     groups = [(name, [x for x in launches if family(x.name) == name]) for name, _ in FAMILIES]
     for name, members in [*groups, ("sum", list(launches))]:
@@ -25,9 +25,9 @@ def families(launches: Sequence[Launch], *, modeled: bool) -> list[str]:
         row = [name, str(len(members)), f"{gigabytes:.2f}", f"{_flops(members) / 1e9:,.0f}"]
         if modeled:
             spent = roof.seconds(members)
-            row += [f"{spent * 1e3:.2f} {MODEL}", f"{spent / whole:.0%} {MODEL}"]
+            row += [f"{spent * 1e3:.2f}", f"{spent / whole:.0%}", MODEL if name == "sum" else ""]
         rows.append(row)
-    return aligned(rows)
+    return aligned(rows, right=range(1, 6))
 
 
 def _flops(launches: Sequence[Launch]) -> float:
@@ -40,23 +40,38 @@ def heaviest(launches: Sequence[Launch], count: int = 12) -> list[str]:
     for launch in launches:
         inner = f" inner {launch.measured.inner}" if launch.measured.inner else ""
         groups.setdefault(f"{launch.name}{inner}, {launch.blocks} blocks", []).append(launch)
-    rows = [["heaviest kernels", "launches", "ms (model)", "limited by", "of its rate"]]
+    rows = [["heaviest kernels", "launches", "ms (model)", "limited by", "rate (model)", ""]]
     for name, members in sorted(groups.items(), key=lambda item: -roof.seconds(item[1]))[:count]:
         time = roof.time_of(members[0])
         limit = "memory" if time.memory >= time.compute else "arithmetic"
         flops, nbytes = members[0].measured.flops, members[0].measured.nbytes
-        rate = f"{flops / time.compute / 1e12:.0f} TFLOP/s" if limit == "arithmetic" else ""
-        rate = rate or f"{nbytes / max(time.memory, 1e-12) / 1e12:.2f} TB/s"
-        rows.append([name, str(len(members)), f"{roof.seconds(members) * 1e3:.2f} {MODEL}", limit, rate])
-    return aligned(rows)
+        rate = [f"{flops / time.compute / 1e12:.0f}", "TFLOP/s"] if limit == "arithmetic" else []
+        rate = rate or [f"{nbytes / max(time.memory, 1e-12) / 1e12:.2f}", "TB/s"]
+        rows.append([name, str(len(members)), f"{roof.seconds(members) * 1e3:.2f}", limit, *rate])
+    return aligned(rows, right=(1, 2, 4))
+
+
+def _launches(launches: int, called: int, replays: int) -> str:
+    """How many, and who asked for them.
+
+    Example:
+        >>> _launches(480, 0, 1)
+        '480, by 1 replay of a graph'
+        >>> _launches(1480, 1000, 2)
+        '1,480: 1,000 by the host, 480 by 2 replays of a graph'
+    """
+    graph = f"{replays:,} replay{'' if replays == 1 else 's'} of a graph"
+    if called in (0, launches):
+        return f"{launches:,}, by {'the host' if called else graph}"
+    return f"{launches:,}: {called:,} by the host, {launches - called:,} by {graph}"
 
 
 def calls(record: Record) -> list[str]:
     """What the host asks for: copies, waits, allocations."""
-    t = {name: f"{number:,}" for name, number in record.totals().items()}
-    called, replays = t["launch_calls"], t["replays"]
+    totals = record.totals()
+    t = {name: f"{number:,}" for name, number in totals.items()}
     return [
-        f"  launches {t['launches']}, {called} of them by the host, others by {replays} replays",
+        f"  launches {_launches(totals['launches'], totals['launch_calls'], totals['replays'])}",
         f"  copies to the device {t['h2d']} ({t['h2d_bytes']} bytes), to the host {t['d2h']} "
         f"({t['d2h_bytes']} bytes), on the device {t['d2d']} ({t['d2d_bytes']} bytes); fills {t['memset']}",
         f"  waits of the host {t['waits']}, events {t['events']}, captures {t['captures']}",
@@ -72,6 +87,7 @@ def report(counted: Counted, shape: Shape, title: str, *, modeled: bool) -> str:
     lines = [title, "", "counted: one step after the first three", *families(launches, modeled=modeled), ""]
     if modeled:
         spent = roof.seconds(launches)
+        assumed = [[name, *about.cells()] for name, about in roof.ASSUMPTIONS.items()]
         lines += [
             f"{shape.tokens / spent:,.0f} tokens/s {MODEL}: {shape.tokens:,} tokens in {spent * 1e3:.1f} ms "
             f"{MODEL}, if the host is never late",
@@ -79,7 +95,7 @@ def report(counted: Counted, shape: Shape, title: str, *, modeled: bool) -> str:
             *heaviest(launches),
             "",
             "(model): no card has confirmed it; for an H100 SXM with 132 multiprocessors it assumes",
-            *aligned([["", "value", "", "source"], *[[n, *a.cells()] for n, a in roof.ASSUMPTIONS.items()]]),
+            *aligned([["", "value", "", "source"], *assumed], right=[1]),
             "",
         ]
     lines += ["one step asks for", *calls(counted.step)]
