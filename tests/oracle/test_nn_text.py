@@ -265,7 +265,7 @@ def test_initial_weights_have_the_same_distribution(text: str) -> None:
         assert np.abs(ours[name]).max() <= 1.3 * np.abs(w).max(), name
 
 
-# Arguments that PyTorch has and we have not, but for some modules.
+# Arguments that one of the two libraries lacks, in all modules and in some.
 LESS = {"size_average", "reduce", "device", "dtype", "generator"}
 ALSO_LESS = {
     "Embedding": {"max_norm", "norm_type", "scale_grad_by_freq", "sparse", "_weight", "_freeze"},
@@ -273,6 +273,8 @@ ALSO_LESS = {
     "ConvTranspose1d": {"padding_mode"},
     "ConvTranspose2d": {"padding_mode"},
     "Upsample": {"recompute_scale_factor"},
+    "LayerNorm": {"narrow"},
+    "RMSNorm": {"narrow"},
 }
 NAMES = sorted({text[3:].partition("(")[0].partition(".")[0] for text in MODULES})
 

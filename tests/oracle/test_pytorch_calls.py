@@ -1127,7 +1127,6 @@ F.cross_entropy(x, k, None, None, -100)
 F.mse_loss(x, v)
 F.l1_loss(x, y, None, None, "sum")
 F.local_response_norm(b, 2)
-F.fold(b, 2, 1)
 """
 
 
