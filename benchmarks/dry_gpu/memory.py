@@ -1,4 +1,4 @@
-"""Device memory that takes address space alone: pages that nobody writes are never backed."""
+"""Device memory that takes address space alone: pages that are not written are never backed."""
 
 from __future__ import annotations
 

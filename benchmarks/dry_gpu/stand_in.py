@@ -158,7 +158,7 @@ class StandIn(ModuleType):
         capacity: bytes of memory.
 
     Attributes:
-        listener: gets each event; None: nobody counts.
+        listener: gets each event; None: events are not counted.
         captured: events of the graph that is being captured; None: no capture.
         names: symbol in a compiled image → instance.
         describe: makes a Launch of a name, grid, block and bytes of shared memory.

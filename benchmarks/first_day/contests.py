@@ -144,7 +144,7 @@ def _one(day: Day, contestants: Mapping[str, Process], entry: Entry) -> Result:
     alone = len(contestants) == 1
     results = "not compared" if alone else f"agree: {', '.join(contestants)}"
     if not contestants:
-        return Result(entry.case, "nobody is here", {})
+        return Result(entry.case, "no contestant is installed", {})
     try:
         if day.rehearsal == EMULATED:
             agree(entry.case, {name: c.check(entry.case) for name, c in contestants.items()}, plan)

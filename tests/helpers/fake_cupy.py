@@ -1,6 +1,6 @@
 """A CuPy without a GPU: the part of it that `CupyRuntime` calls, over host memory.
 
-Streams are lazy (fake_streams.py), so whoever relies on work being done when a call returns reads old bytes.
+Streams are lazy (fake_streams.py), so code that takes work for done when a call returns reads old bytes.
 Kernels that NVRTC compiled run on the emulator. What CUDA refuses is refused: copies from memory that is not
 pinned, work for another device than the current one, waiting while capturing.
 """

@@ -1,6 +1,6 @@
 """Streams, events and graphs of the CuPy without a GPU (fake_cupy.py), and the errors of CUDA.
 
-Streams are lazy: work waits in a queue until somebody waits for it. After a kernel has failed, each call of
+Streams are lazy: work stays in a queue until a call waits for it. After a kernel has failed, each call of
 CUDA fails, as on a GPU, but for `eventQuery`, which returns the status.
 """
 

@@ -1,7 +1,7 @@
 """Memory shared with other libraries: where it lies, and who waits for whom, over a CuPy that pretends.
 
 CuPy orders a consumer behind CuPy's own current stream, and the streams of the engine do not wait for the
-default stream, so whoever is ordered behind nothing reads bytes that are not there yet.
+default stream, so a reader that waits for no stream reads bytes that are not there yet.
 """
 
 from __future__ import annotations

@@ -273,7 +273,7 @@ def test_a_cubin_is_the_same_on_each_processor(
 
 
 @needs_nvrtc
-def test_cubins_that_nobody_uses_go(source: Path, tmp_path: Path) -> None:
+def test_unused_cubins_are_deleted(source: Path, tmp_path: Path) -> None:
     nvrtc.build(source, ["reverse"], "sm_80")
     (old,) = (tmp_path / "cache" / "nvrtc").iterdir()
     then = time.time() - 100 * kernel_cache.DAY

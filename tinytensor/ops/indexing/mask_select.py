@@ -132,7 +132,7 @@ def _marked(bits: Array) -> Array:
 
 
 def _compress_each(call: Samples) -> Any:
-    """By flat indices of the marked elements, which all samples share: nobody can read a mask of one."""
+    """By flat indices of the marked elements, which all samples share: the mask of one cannot be read."""
     x, bits, starts = call.xs
     size, shape, count = call.level.size, call.params["shape"], call.params["count"]
     places = _marked_places(bits, starts, count, prod(shape))
