@@ -1,6 +1,7 @@
 """`python -m benchmarks COMMAND`: runs a benchmark, prints a table and writes it to benchmarks/results/."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -40,9 +41,19 @@ def kernels_lab(options: argparse.Namespace) -> int:
             rungs = lab.time_rungs(LADDERS[name]) if options.time else lab.count(LADDERS[name])
             table = lab.table(LADDERS[name], rungs)
         report.findings[name] = {"timed": options.time or on_host, "rungs": [asdict(row) for row in rungs]}
-        print(table, end="\n\n", flush=True)
-    print(f"written: {report.write(options.out)}")
+        if not options.json:
+            print(table, end="\n\n", flush=True)
+    _finish(report, options, "")
     return 0
+
+
+def _finish(report: Report, options: argparse.Namespace, table: str) -> None:
+    """Write a report to its file, and print its table and the path, or its JSON object."""
+    path = report.write(options.out)
+    if options.json:
+        print(json.dumps(report.to_dict()), flush=True)
+    else:
+        print(f"{table}\n\nwritten: {path}\n".lstrip("\n"), flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,16 +96,15 @@ def _run(words: list[str]) -> int:
         return 0
     if options.command == "kernel_traffic":
         counted = traffic.run()
-        print(traffic.table(counted))
-        print(f"\nwritten: {counted.write(options.out)}")
+        _finish(counted, options, traffic.table(counted))
         return 0
     if options.command == "kernels_lab":
         return kernels_lab(options)
     for report in commands.COMMANDS[options.command].run(options):
-        print(report.table())
-        print(f"\nwritten: {report.write(options.out)}\n", flush=True)
+        _finish(report, options, report.table())
     if options.command == "quick":
-        print(f"written: {commands.report(options.out, [])[0]}")
+        page = commands.report(options.out, [])[0]
+        print(end="" if options.json else f"written: {page}\n")
     return 0
 
 

@@ -282,7 +282,7 @@ _TWO: Options = {
 
 class Command(NamedTuple):
     """A command: its line in the help, its options, and what runs; `__main__` runs those without. `writes`:
-    whether it writes a report to a folder, `--out`.
+    whether it writes a report to a folder, `--out`; `--json` prints the same object.
     """
 
     about: str
@@ -291,7 +291,13 @@ class Command(NamedTuple):
     writes: bool = True
 
 
-_OUT: Options = {"--out": {"type": Path, "default": RESULTS, "help": "folder of the reports"}}
+_OUT: Options = {
+    "--out": {"type": Path, "default": RESULTS, "help": "folder of the reports"},
+    "--json": {
+        "action": "store_true",
+        "help": "print the reports as JSON, one on a line, in place of tables",
+    },
+}
 _LIBRARIES = "contestants, comma-separated: captured, NumPy alone, torch.compile, JAX, tinygrad"
 COMMANDS = {
     # In a separate folder, ignored by git: committed results come from the longer commands.
@@ -351,7 +357,11 @@ COMMANDS = {
         _rounds(5, 5) | _shapes_of("S,M") | _RANKS,
         distributed,
     ),
-    "report": Command("one HTML page of the newest results, and its pictures", _FILES),
+    "report": Command(
+        "one HTML page of the newest results, and its pictures",
+        _FILES | {"--out": _OUT["--out"]},
+        writes=False,
+    ),
     "dry": Command("what a training step asks of a GPU, counted without one", _DRY, writes=False),
     "first_day": Command(
         "all that only a GPU can tell: nine steps, at most 45 minutes", _FIRST_DAY, writes=False

@@ -50,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_PIPE
     except TinyTensorError as error:
         print(f"error: {error}", file=sys.stderr)
+        if "--json" in words:
+            from tinytensor.commands.json_output import error_fields, write_json
+
+            write_json(words[0], error=error_fields(error))
         return EXIT_ERROR
     except OSError as error:
         print(

@@ -1,9 +1,11 @@
 """`python -m tinytensor …`: what the commands print, and their exit codes."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +50,48 @@ def test_exercises_ask_for_gradients() -> None:
         "rounding",
         "sampling",
     }
+
+
+def said_as_json(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    """The one object on the one line that a command prints."""
+    main([*words, "--json"])
+    (line,) = capsys.readouterr().out.splitlines()
+    said: dict[str, Any] = json.loads(line)
+    assert said["schema"] == 1
+    assert said["command"] == words[0]
+    return said
+
+
+def test_check_as_json_has_the_findings_and_counters_of_the_report(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    script = tmp_path / "race.py"
+    script.write_text("print('a word of the script')\n" + RACE)
+    said = said_as_json(capsys, "check", "masking")["reports"]["masking"]
+    assert said["findings"] == []
+    assert said["launches"] > 0
+    line = said["kernels"][0]["lines"][0]
+    assert line["place"].startswith("masking.cu:")
+    assert line["sectors"] <= line["requests"] * 4
+    main(["check", "--json", str(script), ""])
+    report = json.loads(capsys.readouterr().out)["reports"][str(script)]
+    assert "shared race" in [finding["kind"] for finding in report["findings"]]
+
+
+def test_other_commands_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = said_as_json(capsys, "explain", "arange(12).reshape(3, 4).T")["steps"]
+    assert [step["made"] for step in steps] == ["new buffer", "view", "view"]
+    assert (steps[-1]["shape"], steps[-1]["strides"]) == ([4, 3], [1, 4])
+    (kernel,) = said_as_json(capsys, "kernel", "tril", "--shape", "4,4")["kernels"]
+    assert kernel["file"] == "masking.cu"
+    assert kernel["read_bytes"] == 4 * 10
+    assert {row["name"]: row["text"] for row in said_as_json(capsys, "info")["rows"]}["checked"]
+
+
+def test_an_error_as_json_says_how_to_fix_it(capsys: pytest.CaptureFixture[str]) -> None:
+    error = said_as_json(capsys, "check", "sofmax")["error"]
+    assert error["type"] == "ArgumentError"
+    assert "did you mean softmax?" in error["fix"]
 
 
 def test_check_prints_what_each_line_costs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,12 +7,14 @@ import runpy
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
 
 import tinytensor as tt
 from tinytensor.commands.exercises import EXERCISES, run
+from tinytensor.commands.json_output import report_fields, write_json
 from tinytensor.errors import ArgumentError
 from tinytensor.runtime.checked.counts import KernelCount
 from tinytensor.runtime.checked.report import CheckReport
@@ -27,7 +29,7 @@ def main(words: Sequence[str]) -> int:
     """Check the named kernels or script; returns 1 if a defect was found."""
     options = _options(list(words))
     if options.kernel.endswith(".py"):
-        return _check_script(options.kernel, options.arguments, options.blocks)
+        return _check_script(options.kernel, options.arguments, options.blocks, options.json)
     if options.arguments:
         raise ArgumentError(
             f"check: {options.arguments} behind {options.kernel}",
@@ -37,7 +39,7 @@ def main(words: Sequence[str]) -> int:
     whole = options.kernel == "all"
     wanted = dict.fromkeys(EXERCISES, "") if whole else _found(options.kernel)
     dtype = options.dtype or ("bfloat16" if options.kernel.endswith(MMA) else "float32")
-    findings = 0
+    findings, reports = 0, {}
     for exercise, kernel in wanted.items():
         with tt.cuda.check(blocks=options.blocks) as report:
             for row in EXERCISES[exercise]:
@@ -45,9 +47,12 @@ def main(words: Sequence[str]) -> int:
         if kernel:
             report = _only(report, kernel)
         findings += len(report.findings)
-        if report.kernels:
+        reports[exercise] = report
+        if report.kernels and not options.json:
             print(_summary(exercise, report) if whole else report, flush=True)
-    if whole:
+    if options.json:
+        write_json("check", reports={name: report_fields(report) for name, report in reports.items()})
+    elif whole:
         print(f"\n{len(wanted)} exercises, {findings} finding{'' if findings == 1 else 's'}")
     return 1 if findings else 0
 
@@ -82,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--blocks", type=int, default=4, help="blocks of each launch that are counted (default: 4)"
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
     return parser
 
 
@@ -138,8 +144,8 @@ def _launches(times: int) -> str:
     return f"{times:>4} launch{'  ' if times == 1 else 'es'}"
 
 
-def _check_script(path: str, arguments: Sequence[str], blocks: int) -> int:
-    """Run a script as `__main__` under the checker."""
+def _check_script(path: str, arguments: Sequence[str], blocks: int, as_json: bool) -> int:
+    """Run a script as `__main__` under the checker; with `as_json`, what it prints goes to standard error."""
     if not Path(path).is_file():
         raise ArgumentError(
             f"check: {path} does not exist", why="a name that ends in .py is a script", fix="check the path"
@@ -148,7 +154,8 @@ def _check_script(path: str, arguments: Sequence[str], blocks: int) -> int:
     sys.argv, sys.path[0] = [path, *arguments], str(Path(path).resolve().parent)
     code = 0
     try:
-        with tt.cuda.check(blocks=blocks) as report:
+        output = redirect_stdout(sys.stderr) if as_json else nullcontext()
+        with output, tt.cuda.check(blocks=blocks) as report:
             runpy.run_path(path, run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -157,5 +164,8 @@ def _check_script(path: str, arguments: Sequence[str], blocks: int) -> int:
         code = 1
     finally:
         sys.argv, sys.path[:] = before
-        print(report)
+        if as_json:
+            write_json("check", reports={path: report_fields(report)})
+        else:
+            print(report)
     return code or (1 if report.findings else 0)

@@ -7,9 +7,12 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from typing import Any
 
+from tinytensor.commands.json_output import write_json
 from tinytensor.lab.explain.explanation import explain_expression
 from tinytensor.lab.explain.expression import MAKERS, METHODS, PROPERTIES
+from tinytensor.lab.explain.steps import LETTERS, LayoutStep
 from tinytensor.lab.html import write
 
 
@@ -17,6 +20,9 @@ def main(words: Sequence[str]) -> int:
     """Print the explanation, or write it to files."""
     options = _parser().parse_args(list(words))
     explanation = explain_expression(options.expression)
+    if options.json:
+        write_json("explain", steps=[_fields(step) for step in explanation.steps])
+        return 0
     if options.svg is not None:
         write(options.svg, explanation.svg())
         print(f"wrote {options.svg}")
@@ -32,6 +38,23 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
+def _fields(step: LayoutStep) -> dict[str, Any]:
+    """Fields of one call: its effect, and the layout of its result."""
+    layout = step.layout
+    return {
+        "call": step.call,
+        "made": step.made,
+        "buffer": step.buffer.number,
+        "buffer_size": step.buffer.size,
+        "dtype": step.buffer.dtype.name,
+        "shape": layout.shape,
+        "strides": layout.strides,
+        "offset": layout.offset,
+        "contiguous": layout.is_contiguous,
+        "position": step.formula(LETTERS[: len(layout.shape)]),
+    }
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tinytensor explain",
@@ -43,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--html", metavar="FILE", help="write a page instead: point at an element to see its place"
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
     parser.add_argument(
         "--color",
         choices=["auto", "always", "never"],

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 import tinytensor as tt
+from tinytensor.commands.json_output import write_json
 from tinytensor.device import as_device
 from tinytensor.errors import TinyTensorError
 from tinytensor.runtime import runtime_of
@@ -26,9 +27,13 @@ CACHES = ("emulated", "nvrtc", "host", "sources")
 
 def main(words: Sequence[str]) -> int:
     """Print the report."""
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m tinytensor info", description="Versions, devices, compilers, caches and switches."
-    ).parse_args(list(words))
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
+    if parser.parse_args(list(words)).json:
+        write_json("info", rows=[{"name": name, "text": text} for name, text in _rows()])
+        return 0
     for name, text in _rows():
         print(f"{name:<12} {text}")
     return 0

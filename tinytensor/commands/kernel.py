@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from math import prod
+from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
-from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.commands.json_output import kernel_fields, write_json
+from tinytensor.errors import ArgumentError, DeviceError, DTypeError, KernelError, ShapeError
 from tinytensor.lab.html import write
 from tinytensor.lab.kernels.kernel_view import Kernels, kernel
 from tinytensor.op import registry
@@ -36,7 +39,10 @@ def main(words: Sequence[str]) -> int:
             fix="give --shape once for each operand, or pass what the op needs in Python: "
             f"lab.kernel({options.op!r}, …)",
         ) from None
-    _show(found, options.html, options.arch)
+    if options.json:
+        write_json("kernel", op=options.op, **_fields(found, options.arch))
+    else:
+        _show(found, options.html, options.arch)
     return 1 if found.findings else 0
 
 
@@ -50,6 +56,19 @@ def _show(found: Kernels, path: str | None, architecture: int) -> None:
         return
     write(path, found.html(architecture))
     print(f"wrote {path}")
+
+
+def _fields(found: Kernels, architecture: int) -> dict[str, Any]:
+    """Fields of the JSON object: findings, and each kernel with its source file and registers."""
+    kernels = []
+    for launch in found:
+        try:
+            resources: dict[str, int] | None = asdict(launch.resources(architecture))
+        except (DeviceError, KernelError):  # NVRTC is not installed, or does not know this architecture
+            resources = None
+        fields = kernel_fields(launch.count)
+        kernels.append({**fields, "file": launch.file.name, f"sm_{architecture}": resources})
+    return {"findings": [asdict(finding) for finding in found.findings], "kernels": kernels}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "--arch", type=int, choices=sorted(LIMITS), default=90, help="whose registers are shown (default: 90)"
     )
     parser.add_argument("--html", metavar="FILE", help="write a page with pictures in place of text")
+    parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
     return parser
 
 

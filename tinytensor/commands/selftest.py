@@ -10,7 +10,8 @@ import numpy as np
 
 import tinytensor as tt
 from tinytensor.commands.exercises import EXERCISES, run
-from tinytensor.errors import KernelError, TinyTensorError
+from tinytensor.commands.json_output import write_json
+from tinytensor.errors import DeviceError, KernelError, TinyTensorError
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.compiler import find_compiler
 
@@ -23,22 +24,29 @@ def main(words: Sequence[str]) -> int:
     options = _parser().parse_args(list(words))
     devices = options.device or _devices()
     if not devices:
-        print("nothing to compare: there is no GPU, and no C++ compiler for the device emulated")
-        return 1
+        raise DeviceError(
+            "selftest: there is no device to compare",
+            why="there is no GPU, and no C++ compiler for the device emulated",
+            fix="install g++ or clang++, or pip install ziglang",
+        )
     for device in devices:
         runtime_of(tt.Device(device))  # raises with the reason if it is not available
-    failures = 0
+    results: list[dict[str, str]] = []
     for device in devices:
         for dtype in options.dtype or ("float32",):
             start, failed = time.perf_counter(), 0
             for name in EXERCISES:
                 said = _compared(name, device, dtype)
                 failed += bool(said)
-                print(f"{device} {dtype} {name}: {said or 'good'}", flush=True)
+                results.append({"device": device, "dtype": dtype, "kernels": name, "failure": said})
+                if not options.json:
+                    print(f"{device} {dtype} {name}: {said or 'good'}", flush=True)
             seconds = time.perf_counter() - start
-            print(f"{device} {dtype}: {len(EXERCISES) - failed} good, {failed} failed, {seconds:.1f} s\n")
-            failures += failed
-    return 1 if failures else 0
+            if not options.json:
+                print(f"{device} {dtype}: {len(EXERCISES) - failed} good, {failed} failed, {seconds:.1f} s\n")
+    if options.json:
+        write_json("selftest", results=results)
+    return 1 if any(result["failure"] for result in results) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         help="cuda, cuda:1, emulated, checked (default: emulated, and cuda if there is one)",
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
     parser.add_argument("--dtype", action="append", choices=BOUNDS, help="of the inputs (default: float32)")
     return parser
 

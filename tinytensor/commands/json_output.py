@@ -1,0 +1,69 @@
+"""JSON output of the commands (`--json`): one object on one line of standard output.
+
+`docs/json_output.md` describes the objects. `SCHEMA` grows when a field is renamed, removed or changes its
+meaning; new fields may be added without a new version.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from tinytensor.errors import TinyTensorError
+from tinytensor.runtime.checked.counts import KernelCount, lines_of, work_of
+from tinytensor.runtime.checked.lower_bounds import bounds_of
+from tinytensor.runtime.checked.report import CheckReport
+
+SCHEMA = 1
+
+
+def write_json(command: str, **fields: Any) -> None:
+    """Print the object of a command: its schema version and name, then the fields."""
+    print(json.dumps({"schema": SCHEMA, "command": command, **fields}), flush=True)
+
+
+def error_fields(error: TinyTensorError) -> dict[str, Any]:
+    """Fields of an error: what happened, why, and how to fix it."""
+    return {"type": type(error).__name__, "what": error.what, "why": error.why, "fix": error.fix}
+
+
+def report_fields(report: CheckReport) -> dict[str, Any]:
+    """Fields of a checked run: findings, and counters by kernel and source line."""
+    return {
+        "launches": report.launches,
+        "findings": [asdict(finding) for finding in report.findings],
+        "kernels": [kernel_fields(kernel) for kernel in report.kernels],
+    }
+
+
+def kernel_fields(count: KernelCount) -> dict[str, Any]:
+    """Fields of one kernel and launch configuration."""
+    lines = [
+        {
+            **{key: value for key, value in asdict(line).items() if key != "kernel"},
+            "sectors_per_request": line.sectors_per_request if line.space == "global" else None,
+            "efficiency": line.efficiency if line.space == "global" else None,
+            "bank_conflict_ways": None if line.space == "global" else line.bank_conflict_ways,
+            "active_lanes": line.active_lanes,
+        }
+        for line in lines_of([count])
+    ]
+    bounds = [{"card": b.card.name, "seconds": b.seconds, "limit": b.limit} for b in bounds_of(count)]
+    work = work_of([count])
+    return {
+        "kernel": count.kernel,
+        "grid": count.grid,
+        "block": count.block,
+        "shared_bytes": count.shared,
+        "launches": count.times,
+        "blocks": count.blocks,
+        "counted_blocks": count.counted,
+        "read_bytes": count.read_bytes,
+        "written_bytes": count.written_bytes,
+        "moved_bytes": count.moved_bytes,
+        "flops": count.flops,
+        "lower_bounds": bounds,
+        "lines": lines,
+        "flops_by_line": None if work is None else {w.place: w.flops for w in work},
+    }
