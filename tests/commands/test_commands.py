@@ -78,6 +78,47 @@ def test_check_as_json_has_the_findings_and_counters_of_the_report(
     assert "shared race" in [finding["kind"] for finding in report["findings"]]
 
 
+AXPY = """
+__global__ void axpy(float* y, const float* x, float a, int n) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i <= n) y[i] += a * x[i];
+}
+template <class T, int N> __global__ void fill(T* y) { y[threadIdx.x] = N; }
+"""
+
+
+def test_check_launches_kernels_of_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "axpy.cu"
+    file.write_text(AXPY)
+    said = said_as_json(
+        capsys, "check", str(file), "--launch", "axpy[4, 256](zeros(1000), ones(1000), -2.0, 1000)"
+    )
+    (finding,) = said["reports"][str(file)]["findings"]
+    assert (finding["kind"], finding["place"]) == ("out of bounds", "axpy.cu:4")
+    assert said["tensors"]["y"] == {"shape": [1000], "dtype": "float32", "first": [-2.0] * 16}
+    assert main(["check", str(file), "--launch", "fill<float, -3>[1, 4](empty(4))"]) == 0
+    assert "y = [-3.0, -3.0, -3.0, -3.0]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("launches", "words"),
+    [
+        ([], "--launch"),
+        (["axpy(1)"], "is no launch"),
+        (["axpy[4](zeros(3), 1)"], "is not a launch configuration"),
+        (["axpy[1, 2](zeros(3), open('x'), 1.0, 2)"], "is not a function that makes a tensor"),
+        (["nope[1, 2](zeros(3))"], "the source has the kernels axpy, fill"),
+    ],
+)
+def test_check_explains_what_is_no_launch(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, launches: list[str], words: str
+) -> None:
+    file = tmp_path / "axpy.cu"
+    file.write_text(AXPY)
+    assert main(["check", str(file), *[word for text in launches for word in ("--launch", text)]]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_other_commands_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     steps = said_as_json(capsys, "explain", "arange(12).reshape(3, 4).T")["steps"]
     assert [step["made"] for step in steps] == ["new buffer", "view", "view"]

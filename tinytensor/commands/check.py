@@ -15,12 +15,14 @@ from pathlib import Path
 import tinytensor as tt
 from tinytensor.commands.exercises import EXERCISES, run
 from tinytensor.commands.json_output import report_fields, write_json
+from tinytensor.commands.launch_expression import EXAMPLE, parse_launch, required
 from tinytensor.errors import ArgumentError
 from tinytensor.runtime.checked.counts import KernelCount
 from tinytensor.runtime.checked.report import CheckReport
 from tinytensor.runtime.cuda.nvrtc import signatures
 from tinytensor.runtime.kernel_files import kernel_files
 
+SHOWN = 16  # elements of each tensor after a launch
 MMA = "_mma"  # suffix of the files that use tensor cores
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 
@@ -30,6 +32,8 @@ def main(words: Sequence[str]) -> int:
     options = _options(list(words))
     if options.kernel.endswith(".py"):
         return _check_script(options.kernel, options.arguments, options.blocks, options.json)
+    if options.kernel.endswith(".cu") and Path(options.kernel).is_file():
+        return _check_launches(options)
     if options.arguments:
         raise ArgumentError(
             f"check: {options.arguments} behind {options.kernel}",
@@ -74,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "kernel",
-        help="a kernel (softmax_forward), a file of tinytensor/kernels (softmax), all, or a script (my.py) "
-        'that uses device "emulated" or "checked"',
+        help="a kernel (softmax_forward), a file of tinytensor/kernels (softmax), all, a script (my.py) "
+        'that uses device "emulated" or "checked", or a file of yours (my.cu) with --launch',
     )
     script = parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
     script.required = False  # else an error names it among what is missing
@@ -83,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
         "--dtype",
         choices=FLOATS,
         help=f"of the inputs (default: float32; for files that end in {MMA} bfloat16)",
+    )
+    parser.add_argument(
+        "--launch",
+        action="append",
+        metavar="LAUNCH",
+        help=f"launch a kernel of your .cu file, for example {EXAMPLE}; may be repeated",
     )
     parser.add_argument(
         "--blocks", type=int, default=4, help="blocks of each launch that are counted (default: 4)"
@@ -142,6 +152,26 @@ def _summary(exercise: str, report: CheckReport) -> str:
 
 def _launches(times: int) -> str:
     return f"{times:>4} launch{'  ' if times == 1 else 'es'}"
+
+
+def _check_launches(options: argparse.Namespace) -> int:
+    """Check launches of the kernels of a .cu file."""
+    tensors: dict[str, tt.Tensor] = {}
+    with tt.cuda.check(blocks=options.blocks) as report:
+        for text in required(options.kernel, options.launch):
+            tensors |= parse_launch(Path(options.kernel), text).run()
+    values = {name: x.detach().cpu() for name, x in tensors.items()}
+    if options.json:
+        fields = {
+            name: {"shape": x.shape, "dtype": x.dtype.name, "first": x.reshape(-1)[:SHOWN].tolist()}
+            for name, x in values.items()
+        }
+        write_json("check", reports={options.kernel: report_fields(report)}, tensors=fields)
+    else:
+        print(report)
+        for name, x in values.items():
+            print(f"{name} = {x.reshape(-1)[:SHOWN].tolist()}{' …' if x.size > SHOWN else ''}")
+    return 1 if report.findings else 0
 
 
 def _check_script(path: str, arguments: Sequence[str], blocks: int, as_json: bool) -> int:

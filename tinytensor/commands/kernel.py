@@ -6,12 +6,14 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
 from tinytensor.commands.json_output import kernel_fields, write_json
+from tinytensor.commands.launch_expression import EXAMPLE, parse_launch, required
 from tinytensor.errors import ArgumentError, DeviceError, DTypeError, KernelError, ShapeError
 from tinytensor.lab.html import write
 from tinytensor.lab.kernels.kernel_view import Kernels, kernel
@@ -26,6 +28,11 @@ DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "bool")
 def main(words: Sequence[str]) -> int:
     """Show the kernels of one op; returns 1 if the checked run found a defect."""
     options = _parser().parse_args(list(words))
+    if options.op.endswith(".cu"):
+        if len(required(options.op, options.launch)) > 1:
+            raise ArgumentError("kernel: --launch twice", why="it shows one launch", fix="give one --launch")
+        launch = parse_launch(Path(options.op), options.launch[0])
+        return _show(kernel(launch.launcher, *launch.arguments), options)
     shapes = [_shape(text) for text in options.shape or ["64,64"]]
     if len(shapes) == 1 and options.op in _PAIRS:
         shapes *= 2
@@ -39,23 +46,23 @@ def main(words: Sequence[str]) -> int:
             fix="give --shape once for each operand, or pass what the op needs in Python: "
             f"lab.kernel({options.op!r}, …)",
         ) from None
-    if options.json:
-        write_json("kernel", op=options.op, **_fields(found, options.arch))
-    else:
-        _show(found, options.html, options.arch)
-    return 1 if found.findings else 0
+    return _show(found, options)
 
 
 # Public functions of two tensors, for which one --shape is enough.
 _PAIRS = frozenset(name for name, op in registry.items() if len(op.inputs) == 2 and name in dir(tt))
 
 
-def _show(found: Kernels, path: str | None, architecture: int) -> None:
-    if path is None:
-        print(found.text(architecture))
-        return
-    write(path, found.html(architecture))
-    print(f"wrote {path}")
+def _show(found: Kernels, options: argparse.Namespace) -> int:
+    """Print the kernels, or write their page; returns the exit code."""
+    if options.json:
+        write_json("kernel", op=options.op, **_fields(found, options.arch))
+    elif options.html is None:
+        print(found.text(options.arch))
+    else:
+        write(options.html, found.html(options.arch))
+        print(f"wrote {options.html}")
+    return 1 if found.findings else 0
 
 
 def _fields(found: Kernels, architecture: int) -> dict[str, Any]:
@@ -77,7 +84,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Source, launch, registers, PTX and memory accesses of the kernels that an op launches. "
         "The op runs on the emulator under checks: needs a C++ compiler, but no GPU.",
     )
-    parser.add_argument("op", help="a public function of tinytensor, such as softmax or matmul")
+    parser.add_argument(
+        "op", help="a public function of tinytensor, such as softmax or matmul, or a file of yours (my.cu)"
+    )
+    parser.add_argument(
+        "--launch", action="append", metavar="LAUNCH", help=f"of a kernel of your file, for example {EXAMPLE}"
+    )
     parser.add_argument(
         "--shape", action="append", help="of an operand, such as 64,128; once for each (default: 64,64)"
     )

@@ -157,11 +157,11 @@ def _arguments(call: ast.Call) -> tuple[list[Any], dict[str, Any]]:
     for keyword in call.keywords:
         if keyword.arg not in WORDS:
             raise _no_such(keyword.arg or "**", "an argument", WORDS)
-        words[keyword.arg] = _literal(keyword.value)
-    return [_literal(argument) for argument in call.args], words
+        words[keyword.arg] = literal(keyword.value)
+    return [literal(argument) for argument in call.args], words
 
 
-def _literal(node: ast.expr) -> Any:
+def literal(node: ast.expr) -> Any:
     """A number, None, a dtype, or a tuple or list of these."""
     if isinstance(node, ast.Constant):
         if isinstance(node.value, bool | int | float | complex | None):
@@ -169,11 +169,11 @@ def _literal(node: ast.expr) -> Any:
         if isinstance(node.value, str):
             return as_dtype(node.value, "explain")
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        value = _literal(node.operand)
+        value = literal(node.operand)
         if isinstance(value, int | float | complex) and not isinstance(value, bool):
             return -value
     elif isinstance(node, ast.Tuple | ast.List):
-        items = [_literal(item) for item in node.elts]
+        items = [literal(item) for item in node.elts]
         return tuple(items) if isinstance(node, ast.Tuple) else items
     elif isinstance(node, ast.Name) and node.id in BY_NAME:
         return BY_NAME[node.id]
@@ -188,7 +188,7 @@ def _key(node: ast.expr) -> Any:
         return tuple([_key(part) for part in node.elts])
     if isinstance(node, ast.Slice):
         bounds = (node.lower, node.upper, node.step)
-        return slice(*[None if bound is None else _literal(bound) for bound in bounds])
+        return slice(*[None if bound is None else literal(bound) for bound in bounds])
     if isinstance(node, ast.Constant) and node.value is Ellipsis:
         return Ellipsis
     if isinstance(node, ast.List):
@@ -197,7 +197,7 @@ def _key(node: ast.expr) -> Any:
             "a list of indices picks and copies; explain shows views of one buffer",
             "use a slice, for example [0:4:2]",
         )
-    value = _literal(node)
+    value = literal(node)
     if value is None or type(value) is int:
         return value
     raise _unknown(node)

@@ -1,0 +1,91 @@
+"""Launches written on the command line: `axpy[4, 256](zeros(1000), randn(1000), 2.0, 1000)`.
+
+Tensors are made by expressions as in `python -m tinytensor explain`; nothing is evaluated as Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tinytensor as tt
+from tinytensor.cuda.user_kernels import Launcher
+from tinytensor.errors import ArgumentError
+from tinytensor.lab.explain import expression
+
+EXAMPLE = '"axpy[4, 256](zeros(1000), randn(1000), 2.0, 1000)"'
+_LAUNCH = re.compile(r"\s*(\w+)\s*(?:<([^<>]*)>)?\s*(\[.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A launch on `emulated`: the kernel with grid and block, and its arguments."""
+
+    launcher: Launcher
+    arguments: list[Any]
+
+    def run(self) -> dict[str, tt.Tensor]:
+        """Launch it; returns the tensors by the kernel's parameter names."""
+        self.launcher(*self.arguments)
+        names = [parameter.name for parameter in self.launcher.kernel.signature.parameters]
+        given = [getattr(a, "tensor", a) for a in self.arguments]
+        return {name: a for name, a in zip(names, given, strict=True) if isinstance(a, tt.Tensor)}
+
+
+def parse_launch(source: Path, text: str) -> Launch:
+    """Read the launch of a kernel of a .cu file.
+
+    Args:
+        source: the file.
+        text: `name[grid, block](arguments)`, with bytes of dynamic shared memory as a third number in
+            brackets, and template arguments as in C++ behind the name. An argument is a number, None, or an
+            expression that makes a tensor; the kernel gets the address of its first element, so for a view
+            pass strides, too.
+
+    Raises:
+        ArgumentError: the text is no launch.
+        KernelError: there is no such kernel.
+    """
+    found = _LAUNCH.fullmatch(text)
+    match found and _expression(f"_{found[3]}"):
+        case ast.Call(func=ast.Subscript(slice=sizes), args=arguments, keywords=[]) if found:
+            words = [word.strip() for word in found[2].split(",")] if found[2] else []
+            template = [int(word) if word.lstrip("-").isdigit() else word for word in words]
+            kernel = tt.cuda.kernel(source, found[1], *template)
+            return Launch(kernel[expression.literal(sizes)], [_argument(node) for node in arguments])
+    raise ArgumentError(
+        f"{text!r} is no launch",
+        why="it must be the name of a kernel, [grid, block] and (arguments)",
+        fix=f"--launch {EXAMPLE}",
+    )
+
+
+def _expression(text: str) -> ast.expr | None:
+    """The syntax tree of an expression; None if it is none."""
+    try:
+        return ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return None
+
+
+def _argument(node: ast.expr) -> Any:
+    """A number or None; a tensor on `emulated`, or a pointer to a view."""
+    if isinstance(node, ast.Constant | ast.UnaryOp):
+        return expression.literal(node)
+    x = expression.run(ast.unparse(node))[-1][1]
+    on_device = x.to("emulated")
+    return on_device if x.is_contiguous() else tt.cuda.pointer(on_device)
+
+
+def required(source: str, launches: list[str] | None) -> list[str]:
+    """The launches given for a .cu file; ArgumentError if there are none."""
+    if not launches:
+        raise ArgumentError(
+            f"{source} without a launch",
+            why="which threads run, and on which tensors, is not in the file",
+            fix=f"--launch {EXAMPLE}",
+        )
+    return launches
