@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 NVRTC = ["nvidia-cuda-nvrtc>=13,<14", "nvidia-cuda-runtime>=13,<14"]
 
 MPI = ["mpi4py>=4", "mpich>=4"]  # the wheel of mpich brings mpiexec; there is none for Windows
+MCP = "mcp>=2"  # for `python -m tinytensor mcp`: tools for coding agents
 
 EXTRAS = {
     "gpu12": ["cupy-cuda12x>=14", "nvidia-cuda-nvrtc-cu12>=12.8", "nvidia-cuda-runtime-cu12>=12.8"],
@@ -25,6 +26,7 @@ EXTRAS = {
     "nccl13": ["nvidia-nccl-cu13>=2.27.7,<3; sys_platform == 'linux'"],
     "compiler": ["ziglang>=0.13"],  # for device "emulated" where there is no g++ or clang++
     "gpt": ["tqdm>=4.60", "sentencepiece>=0.2", "gguf>=0.17"],
+    "mcp": [MCP],
     "mpi": MPI,
     "plot": ["matplotlib>=3.8"],
     "dev": [
@@ -43,7 +45,7 @@ EXTRAS = {
     ],
     "oracle": [
         *["torch>=2.6", "transformers>=4.48", "tiktoken>=0.9"],
-        *["einops>=0.8", "joblib>=1.4", "ml_dtypes>=0.5", "pandas>=2.2"],
+        *["einops>=0.8", "joblib>=1.4", "ml_dtypes>=0.5", "pandas>=2.2", MCP],
     ],
     "docs": ["jupytext>=1.16", "nbclient>=0.10", "nbconvert>=7.16", "ipykernel>=6.29"],
     "rivals": ["jax", "tinygrad"],  # for `python -m benchmarks train --others "JAX,tinygrad"`

@@ -19,6 +19,7 @@ COMMANDS = {
     "check": ("tinytensor.commands.check", "kernels, or a script, with every access watched and counted"),
     "selftest": ("tinytensor.commands.selftest", "every kernel on every device, compared with NumPy"),
     "kernel": ("tinytensor.commands.kernel", "the kernels behind an op: source, registers, memory accesses"),
+    "mcp": ("tinytensor.commands.mcp", "these commands as tools for coding agents"),
 }
 
 

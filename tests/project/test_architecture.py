@@ -103,6 +103,7 @@ LIBRARIES = {
     "tinytensor.runtime.cuda.runtime": {"numpy", "cupy"},
     "tinytensor.distributed.nccl": {"numpy", "cupy"},
     "tinytensor.distributed.mpi": {"numpy", "mpi4py"},
+    "tinytensor.commands.mcp": {"mcp"},
     "gpt.weights.gguf_file": {"numpy", "gguf"},
     "gpt.tokenizers.sentencepiece_file": {"numpy", "sentencepiece"},
     "gpt.weights.sources": {"numpy", "huggingface_hub"},

@@ -1,0 +1,49 @@
+"""The tools that `python -m tinytensor mcp` serves; tests/oracle/test_mcp.py asks a real client."""
+
+import importlib.util
+
+import pytest
+
+from tinytensor.commands import mcp
+from tinytensor.errors import MissingLibraryError
+
+SHIFT = (
+    "__global__ void shift(float* y, const float* x, int n) { if (threadIdx.x < n) y[threadIdx.x] = x[OFF]; }"
+)
+
+
+def test_check_kernel_finds_what_a_mended_kernel_has_not() -> None:
+    launches = ["shift[1, 32](zeros(8), arange(8, dtype=float32), 8)"]
+    wrong = mcp.check_kernel(SHIFT.replace("OFF", "threadIdx.x + 1"), launches)
+    assert wrong["exit_code"] == 1
+    (report,) = wrong["reports"].values()
+    assert [finding["kind"] for finding in report["findings"]] == ["out of bounds"]
+    right = mcp.check_kernel(SHIFT.replace("OFF", "threadIdx.x"), launches)
+    assert right["exit_code"] == 0
+    assert right["tensors"]["y"]["first"] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+
+
+def test_what_does_not_compile_is_an_error_with_its_line() -> None:
+    said = mcp.check_kernel(SHIFT.replace("OFF", "nothing"), ["shift[1, 32](zeros(8), zeros(8), 8)"])
+    assert said["exit_code"] == 2
+    assert "kernel.cu:1" in said["error"]["why"]
+
+
+def test_other_tools() -> None:
+    assert mcp.explain_layout("zeros(2, 3).T")["steps"][-1]["strides"] == [1, 3]
+    said = mcp.check_script("import tinytensor as tt\nprint('hello')\ntt.ones(4, device='emulated') + 1")
+    assert (said["exit_code"], said["stderr"].splitlines()[-1]) == (0, "hello")
+    (kernel,) = mcp.explain_kernel(SHIFT.replace("OFF", "0"), "shift[1, 32](zeros(8), ones(8), 8)")["kernels"]
+    assert (kernel["written_bytes"], kernel["read_bytes"]) == (32, 4)
+
+
+def test_a_command_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcp, "SECONDS", 2)
+    said = mcp.check_script("while True: pass")
+    assert said["error"]["what"] == "it did not end within 2 s"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mcp") is not None, reason="the package mcp is installed")
+def test_without_the_package_the_error_names_the_extra() -> None:
+    with pytest.raises(MissingLibraryError, match=r"tinytensor\[mcp\]"):
+        mcp.server()

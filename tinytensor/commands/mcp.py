@@ -1,0 +1,166 @@
+"""`python -m tinytensor mcp`: the commands as tools for coding agents, by the Model Context Protocol.
+
+Each tool runs one command with `--json` in a process of its own, so a kernel without end, or a crash, ends
+that process and not the server. The objects are those of `docs/json_output.md`, with the `exit_code`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tinytensor as tt
+from tinytensor.errors import MissingLibraryError
+
+SECONDS = 120  # for one tool; a kernel that takes longer in the emulator has probably no end
+INSTRUCTIONS = """Write CUDA C++ kernels without a GPU: the emulator runs every thread on the CPU, and the
+checker finds races, invalid addresses, reads of unwritten memory and divergent barriers, and counts memory
+sectors, bank conflicts, active lanes and FLOPs of each source line. Write a kernel, call check_kernel with
+small shapes, mend the first finding, repeat until there is none; then compare the counters with what the
+kernel must move at least."""
+
+
+def check_kernel(source: str, launches: list[str]) -> dict[str, Any]:
+    """Run kernels of a CUDA source on the emulator with every memory access checked.
+
+    Args:
+        source: CUDA C++ text with the kernels, without host code.
+        launches: launches in order, such as "axpy[4, 256](zeros(1000), randn(1000), 2.0, 1000)": kernel,
+            [grid, block] or [grid, block, bytes of dynamic shared memory] with tuples for more dimensions,
+            arguments. Tensors: zeros, ones, full, empty, arange, randn, rand, eye, linspace, tensor, with
+            dtype=.
+
+    Returns:
+        Findings with file:line, counters of each source line, and the first elements of each tensor.
+    """
+    return _on_file("kernel.cu", source, "check", *_each("--launch", launches))
+
+
+def explain_kernel(source: str, launch: str, architecture: int = 90) -> dict[str, Any]:
+    """Compile a kernel for a GPU and run one launch of it on the emulator: registers, spills, memory traffic.
+
+    Args:
+        source: CUDA C++ text with the kernel.
+        launch: as in check_kernel.
+        architecture: compute capability times ten, for registers and spills.
+
+    Returns:
+        Registers, shared memory, stack and spills (null without NVRTC), findings and counters.
+    """
+    return _on_file("kernel.cu", source, "kernel", "--launch", launch, "--arch", str(architecture))
+
+
+def check_script(script: str) -> dict[str, Any]:
+    """Run a Python script that launches kernels (`tt.cuda.kernel`) with every memory access checked.
+
+    Args:
+        script: Python text; tensors on device="emulated".
+
+    Returns:
+        Findings and counters of all launches; what the script prints is in `stderr`.
+    """
+    return _on_file("script.py", script, "check")
+
+
+def check_engine(name: str) -> dict[str, Any]:
+    """Check kernels of tinytensor itself on small inputs.
+
+    Args:
+        name: a file of tinytensor/kernels such as "softmax", one kernel in it, or "all" (a minute when cold).
+    """
+    return _command("check", name)
+
+
+def explain_layout(expression: str) -> dict[str, Any]:
+    """Shape, strides, offset and buffer after each call of a tensor expression.
+
+    Args:
+        expression: such as "arange(12).reshape(3, 4).T[1:, ::2]".
+    """
+    return _command("explain", expression)
+
+
+def explain_op(op: str, shapes: list[str]) -> dict[str, Any]:
+    """The kernels that an op of tinytensor launches: files, registers, memory traffic of each line.
+
+    Args:
+        op: a public function such as "softmax" or "matmul".
+        shapes: of its operands, such as ["64,128", "128,32"].
+    """
+    return _command("kernel", op, *_each("--shape", shapes))
+
+
+TOOLS = (check_kernel, explain_kernel, check_script, check_engine, explain_layout, explain_op)
+
+
+def main(words: Sequence[str]) -> int:
+    """Serve the tools on standard input and output until the client closes them."""
+    argparse.ArgumentParser(
+        prog="python -m tinytensor mcp",
+        description="Serve the commands as tools for coding agents, by the Model Context Protocol over "
+        "standard input and output. check_script runs Python code of the agent with your permissions.",
+    ).parse_args(list(words))
+    server().run("stdio")
+    return 0
+
+
+def server() -> Any:
+    """The server, an `MCPServer` of the package `mcp`, with a tool for each function of TOOLS.
+
+    Raises:
+        MissingLibraryError: the package is not installed.
+    """
+    try:
+        from mcp.server.mcpserver import MCPServer
+    except ImportError:
+        raise MissingLibraryError(
+            "mcp: the package mcp is not installed",
+            why="it speaks the Model Context Protocol; version 2 or newer is needed",
+            fix='pip install "tinytensor[mcp]", or pip install "mcp>=2"',
+        ) from None
+    made = MCPServer("tinytensor", instructions=INSTRUCTIONS, version=tt.__version__)
+    for tool in TOOLS:
+        made.tool()(tool)
+    return made
+
+
+# ---- running a command -------------------------------------------------------------------------------------
+
+
+def _on_file(name: str, text: str, command: str, *words: str) -> dict[str, Any]:
+    """The object of a command on a temporary file with this text."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, name)
+        file.write_text(text, encoding="utf-8")
+        return _command(command, str(file), *words)
+
+
+def _command(*words: str) -> dict[str, Any]:
+    """The object that a command prints, with its exit code, and the end of its standard error."""
+    command = [sys.executable, "-m", "tinytensor", words[0], "--json", *words[1:]]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return {"command": words[0], "error": {"what": f"it did not end within {SECONDS} s"}}
+    lines = done.stdout.splitlines()
+    said: dict[str, Any] = (
+        json.loads(lines[-1]) if lines else {"command": words[0], "error": {"what": "it crashed"}}
+    )
+    return {**said, "exit_code": done.returncode, "stderr": done.stderr[-2000:]}
+
+
+def _each(option: str, values: Sequence[str]) -> list[str]:
+    return [word for value in values for word in (option, value)]
