@@ -65,7 +65,7 @@ setup(
     package_data={
         "tinytensor": ["py.typed"],
         "tinytensor.kernels": ["**/*.cu", "**/*.cuh", "**/*.h", "**/*.cpp", "README.md"],
-        "tinytensor.runtime": ["**/*.h", "**/*.cpp"],
+        "tinytensor.runtime": ["**/*.h", "**/*.cpp", "headers/*", "emulated/emulator/include/**/*"],
         "gpt": ["py.typed", "text/*"],
     },
     zip_safe=False,

@@ -42,6 +42,9 @@ SPELLINGS = {
     ),
     "__global__ void __attribute__((noinline)) k(acc_t<float> *x) {}": "k(acc_t<float>* x)",
     "namespace a { __global__ void k(int n) {} }": "k(int n)",
+    "typedef float real;\n#define P float*\n__global__ void k(real* x, P y, uint z[], long n = 3) {}": (
+        "k(float* x, float* y, uint* z, long n)"
+    ),
 }
 
 
@@ -79,9 +82,7 @@ def test_launch_bounds(bounds: str, expected: str | None, place: str) -> None:
     assert parse(text)["k"].bounds == expected
 
 
-@pytest.mark.parametrize(
-    "parameter", ["int& n", "float (*x)[4]", "int x[3]", "long n", "unsigned long n", "long int n"]
-)
+@pytest.mark.parametrize("parameter", ["int& n", "float (*x)[4]"])
 def test_parameters_that_cannot_be_passed(parameter: str) -> None:
     with pytest.raises(KernelError, match=r"kernel k: the parameter .* cannot be passed"):
         parse(f"__global__ void k({parameter}) {{}}")

@@ -23,6 +23,7 @@ from tinytensor.ops.inplace import check_target, has_history
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.base import TemplateArgument
 from tinytensor.runtime.checked.report import CheckReport
+from tinytensor.runtime.cuda_source import device_text, merged
 from tinytensor.runtime.kernel_cache import cache_folder, write_private
 from tinytensor.runtime.signature import CPP, Signature, canonical, parse, spelled
 from tinytensor.tensor import Tensor, is_tensor
@@ -245,7 +246,7 @@ def kernel(source: str | Path, name: str | None = None, *template: TemplateArgum
     """
     is_path = isinstance(source, Path) or (source.endswith(".cu") and "\n" not in source)
     try:
-        found = parse(Path(source).read_text(encoding="utf-8") if is_path else str(source))
+        found = parse(merged(Path(source), str)[0] if is_path else device_text(str(source)))
     except OSError as error:
         raise KernelError(
             f"kernel: {source} cannot be read ({error.strerror})",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +20,7 @@ from tinytensor import dtypes
 from tinytensor.dtypes import DType
 from tinytensor.errors import KernelError
 from tinytensor.runtime.base import Argument, TemplateArgument
+from tinytensor.runtime.cuda_source import active, type_names
 
 CPP = {
     **{dtypes.bool_: "bool", dtypes.float16: "__half", dtypes.bfloat16: "__nv_bfloat16"},
@@ -39,7 +40,11 @@ FORMATS = {
 INTEGERS = {kind for kind, letter in FORMATS.items() if letter in "bBhHiIqQ"} - {POINTER, "__nv_bfloat16"}
 ALIASES = {
     **{"half": "__half", "nv_bfloat16": "__nv_bfloat16"},
-    **{"size_t": "unsigned long long", "ptrdiff_t": "long long"},
+    **{"size_t": "unsigned long long", "ptrdiff_t": "long long", "ulong": "unsigned long long"},
+    **{"uchar": "unsigned char", "ushort": "unsigned short", "uint": "unsigned"},
+    **{"int8_t": "signed char", "int16_t": "short", "int32_t": "int", "int64_t": "long long"},
+    **{"uint8_t": "unsigned char", "uint16_t": "unsigned short", "uint32_t": "unsigned"},
+    "uint64_t": "unsigned long long",
 }
 WORDS = {"unsigned", "signed", "char", "short", "int", "long", "float", "double", "bool"}
 ALIGN = 128  # of structs whose size is a multiple of it
@@ -57,10 +62,11 @@ class TemplateParameter:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One kernel parameter, with its type as written in the source."""
+    """One kernel parameter, with its type as written in the source, and its default argument."""
 
     type: str
     name: str
+    default: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +75,31 @@ class Signature:
 
     Attributes:
         bounds: first argument of `__launch_bounds__`, an expression of the template parameters; or None.
+        scope: the namespaces around it, such as "a::b::".
+        overloaded: whether there are kernels of this name with other parameters.
     """
 
     name: str
     template: tuple[TemplateParameter, ...]
     parameters: tuple[Parameter, ...]
     bounds: str | None = None
+    scope: str = ""
+    overloaded: bool = False
 
     def __str__(self) -> str:
         template = ", ".join(f"{p.kind} {p.name}".strip() for p in self.template)
         parameters = ", ".join(f"{p.type} {p.name}".strip() for p in self.parameters)
         return (f"template <{template}> " if self.template else "") + f"{self.name}({parameters})"
+
+    @property
+    def types(self) -> str:
+        """The types of its parameters, which tell overloaded kernels apart."""
+        return ", ".join(p.type for p in self.parameters)
+
+    def instance(self, arguments: Sequence[TemplateArgument] = ()) -> str:
+        """The C++ expression of the kernel with these template arguments."""
+        name = instance(self.scope + self.name, arguments)
+        return f"static_cast<void (*)({self.types})>({name})" if self.overloaded else name
 
 
 # ---- reading declarations ----------------------------------------------------------------------------------
@@ -91,16 +111,43 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 _PAIRS = {"(": ")", "[": "]", "<": ">", "{": "}"}
 
 
+@lru_cache(maxsize=64)
 def parse(text: str) -> dict[str, Signature]:
-    """Signatures of all kernels in a .cu text, by name. KernelError for invalid declarations."""
-    text = _COMMENT.sub(lambda m: '""' if m[1] and m[1][0] == '"' else m[1] or " ", text)
+    """Signatures of all kernels in a .cu text, by name; of overloaded ones by name and types, such as
+    "scale(float*, int)". KernelError for invalid declarations.
+    """
+    names = type_names(text)
+    text = active(_COMMENT.sub(lambda m: '""' if m[1] and m[1][0] == '"' else m[1] or " ", text))
     text = _DIRECTIVE.sub("", text)
-    found: dict[str, Signature] = {}
+    found: dict[str, dict[str, Signature]] = {}
     for match in _KERNEL.finditer(text):
         start = max(text.rfind(mark, 0, match.start()) for mark in ";{}") + 1
-        signature = _read(text[start : match.start()], text, match.end())
-        found[signature.name] = signature
-    return found
+        before = text[start : match.start()]
+        if re.search(r"\btemplate\s*(?:<\s*>|[^<\s])|\btemplate\s*$", before):
+            continue  # a specialization or an instantiation of a kernel that is declared elsewhere
+        signature = _read(before, text, match.end(), names)
+        signature = replace(signature, scope=_scope(text[:start]))
+        found.setdefault(signature.name, {}).setdefault(signature.types, signature)
+    kernels: dict[str, Signature] = {}
+    for name, kinds in found.items():
+        if len(kinds) == 1:
+            kernels |= {name: next(iter(kinds.values()))}
+        else:
+            kernels |= {f"{name}({types})": replace(one, overloaded=True) for types, one in kinds.items()}
+    return kernels
+
+
+def _scope(before: str) -> str:
+    """The namespaces that are open after a text."""
+    if "namespace" not in before:
+        return ""
+    opened: list[str] = []
+    for match in re.finditer(r"(?:\bnamespace\b\s*([\w:]*)\s*)?\{|\}", before):
+        if match[0] != "}":
+            opened.append(f"{match[1]}::" if match[1] else "")
+        elif opened:
+            opened.pop()
+    return "".join(opened)
 
 
 def signature_of(name: str, declared: Mapping[str, Signature], path: Path) -> Signature:
@@ -114,8 +161,10 @@ def signature_of(name: str, declared: Mapping[str, Signature], path: Path) -> Si
     return declared[name]
 
 
-def _read(before: str, text: str, position: int) -> Signature:
-    """Parse one declaration: `before` is the text before `__global__`, the rest starts at `position`."""
+def _read(before: str, text: str, position: int, names: Mapping[str, str]) -> Signature:
+    """Parse one declaration: `before` is the text before `__global__`, the rest starts at `position`; `names`
+    are other names of types.
+    """
     template: tuple[TemplateParameter, ...] = ()
     if match := re.search(r"\btemplate\s*<", before):
         inside, _ = _enclosed(before, match.end() - 1)
@@ -132,7 +181,8 @@ def _read(before: str, text: str, position: int) -> Signature:
         elif opening and word not in {"__attribute__", "__maxnreg__"}:
             inside, _ = _enclosed(text, opening.end() - 1)
             parameters = [] if inside.strip() in {"", "void"} else _split(inside)
-            return Signature(word, template, tuple(_parameter(p, word) for p in parameters), bounds)
+            known = {name: kind for name, kind in names.items() if name not in {p.name for p in template}}
+            return Signature(word, template, tuple(_parameter(p, word, known) for p in parameters), bounds)
         elif opening:
             _, position = _enclosed(text, opening.end() - 1)
     raise KernelError(
@@ -193,20 +243,25 @@ def _template_parameter(text: str) -> TemplateParameter:
     return TemplateParameter("class" if kind == "typename" else kind, name, default or None)
 
 
-def _parameter(text: str, kernel: str) -> Parameter:
+def _parameter(text: str, kernel: str, names: Mapping[str, str]) -> Parameter:
+    text, _, default = (part.strip() for part in text.partition("="))
+    # An array is a pointer to its elements.
+    text = re.sub(r"(\w+)\s*\[[^\]]*\]$", r"* \1", re.sub(r"\b__restrict__\b|\b__restrict\b", " ", text))
     declared = " ".join(QUALIFIERS.sub(lambda m: m[0] if m[0] == "const" else " ", text).split())
     match = re.fullmatch(r"(.*[\s*>])([A-Za-z_]\w*)", declared)
     kind, name = match.groups() if match and match[2] not in WORDS else (declared, "")
+    for _ in range(4):  # of other names, too
+        kind = re.sub(r"(?<![\w:])[A-Za-z_]\w*(?![\w:])", lambda m: names.get(m[0], m[0]), kind)
+    kind = " ".join(QUALIFIERS.sub(lambda m: m[0] if m[0] == "const" else " ", kind).split())
     kind = re.sub(r"\s*\*\s*", "*", re.sub(r"\s*([<>,])\s*", r"\1", kind)).replace(",", ", ").strip()
-    kind = re.sub(r"\*\s*const$", "*", kind)
-    if not kind or re.search(r"[&()\[\]]|\blong\b(?! *long)(?<!long long)", kind):
+    kind = re.sub(r"\bstd::(?=u?int\d+_t\b|size_t\b)", "", re.sub(r"\*\s*const$", "*", kind))
+    if not kind or re.search(r"[&()\[\]]", kind):
         raise KernelError(
             f"kernel {kernel}: the parameter {declared!r} cannot be passed",
-            why="a parameter is a pointer, a number, a template type or a struct by value; long differs "
-            "between systems",
+            why="a parameter is a pointer, a number, a template type or a struct by value",
             fix="write T*, int, long long, unsigned, float, double, bool, or a struct",
         )
-    return Parameter(kind, name)
+    return Parameter(kind, name, default or None)
 
 
 # ---- instances ---------------------------------------------------------------------------------------------
@@ -286,7 +341,7 @@ class Packer:
 
     def __init__(self, signature: Signature, arguments: Sequence[TemplateArgument] = ()) -> None:
         self.signature = signature
-        self.name = instance(signature.name, arguments)
+        self.name = signature.instance(arguments)
         self.kinds = self._substituted([spelled(a) for a in arguments])
         self._convert: list[tuple[int, Callable[[Any], Any]]] = [
             (i, CONVERT[kind]) for i, kind in enumerate(self.kinds) if kind in CONVERT

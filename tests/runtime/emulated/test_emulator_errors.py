@@ -177,12 +177,9 @@ def test_launch_bounds() -> None:
             run(kernel("bounded_by", n), 1, most + 1, zeros(most + 1))
 
 
-# ---- sources that NVRTC refuses ----------------------------------------------------------------------------
+# ---- sources that do not compile --------------------------------------------------------------------------
 
 MISTAKES = {
-    "float x = INFINITY;": "INFINITY",
-    "float x = NAN;": "NAN",
-    "uint32_t x = 1;": "uint32_t",
     "int x = std::max(1, 2);": "std",
     "int x = undeclared;": "undeclared",
     "__half x = 1.0f, y = x * x;": r"operator ?'?\*",
@@ -195,11 +192,6 @@ def test_mistakes_are_shown_by_file_and_line(tmp_path: Path, line: str, named: s
     with pytest.raises(KernelError, match="mistake does not compile") as caught:
         compiled(tmp_path / "mistake.cu", f"\n// é\n__global__ void k() {{\n  {line}\n}}\n", ("k", ()))
     assert re.search(rf"mistake\.cu:4:\d+: error: .*{named}", str(caught.value))
-
-
-def test_standard_headers_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(KernelError, match=r"standard\.cu"):
-        compiled(tmp_path / "standard.cu", "#include <cmath>\n__global__ void k() {}\n", ("k", ()))
 
 
 SPIN = """

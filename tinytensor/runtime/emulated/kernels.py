@@ -27,11 +27,14 @@ from tinytensor.runtime.compiler import (
     load_library,
     shared_library,
 )
+from tinytensor.runtime.cuda_source import merged
 from tinytensor.runtime.kernel_cache import cache_folder, read_kept
 from tinytensor.runtime.kernel_files import KERNELS, kernel_files, kernel_path
 from tinytensor.runtime.signature import Packer, Signature, parse, signature_of
 
 EMULATOR = Path(__file__).parent / "emulator"
+# Headers of CUDA and of the standard library, which a kernel may include.
+HEADERS = (EMULATOR / "include", Path(__file__).parents[1] / "headers")
 # -O2 compiles small kernels as fast as -O1 and runs matrix products three times faster; -O3 compiles up to
 # twice as long for little gain.
 # Large local arrays must not skip the guard page of a stack.
@@ -66,12 +69,14 @@ LOADED_NOW = ("-Wl,-undefined,dynamic_lookup",) if sys.platform == "darwin" else
 
 # A variable in global memory: `__device__` without a parenthesis before the end, the value or the size.
 _VARIABLE = re.compile(r"\b__device__\b(?![^;={}()\[]*\boperator\b)[^;={}()\[]*[;=\[]")
-_LOCAL_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"[^\n]*$')
-_ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once\b")
 _UNROLL = re.compile(r"^([ \t]*)#[ \t]*pragma[ \t]+unroll\b[ \t]*\(?(\w*)\)?[ \t]*$")
 _DYNAMIC = re.compile(
-    r"\bextern\s+__shared__\s+(?:__align__\s*\([^)]*\)\s*|alignas\s*\([^)]*\)\s*)?([\w:<>\s]*?[\w>])\s+(\w+)\s*\[\s*\]"
+    r"\bextern\s+(?:__shared__\s+)?(?P<before>(?:(?:volatile|const|__align__\s*\([^)]*\)|alignas\s*\([^)]*\))\s*)*)"
+    r"(?P<type>[\w:<>,\s]*?[\w>])\s+(?P<after>(?:__align__\s*\([^)]*\)|alignas\s*\([^)]*\))\s*)?"
+    r"(?P<name>\w+)\s*\[\s*\]"
 )
+# A variable of a block or of constant memory is static already.
+_STATIC = re.compile(r"\bstatic(\s+(?:const\s+)?(?:__shared__|__constant__)\b)|\b(__shared__\s+)static\b")
 
 
 def locate(source: Source) -> Path:
@@ -175,7 +180,7 @@ class SourceFile:
         return Recipe(
             name=self.path.stem,
             text=f'#include "cuda_emu.h"\n{self.text}\n#line 1 "instances"\n{exports}',
-            folders=(EMULATOR,),
+            folders=(EMULATOR, *HEADERS),
             flags=(*self.build.flags, *_extra_flags(), *LOADED_NOW),
             gcc_flags=self.build.gcc_flags,
             clang_flags=self.build.clang_flags,
@@ -202,43 +207,34 @@ def _export(packer: Packer) -> str:
         text = (
             f"template <{template}> struct {name}_bound {{ static constexpr unsigned value = ({bound}); }};\n"
         )
-        bound = packer.name.replace(signature.name, f"{name}_bound", 1) + "::value"
+        bound = f"{name}_bound<{packer.name.partition('<')[2]}::value"
     return f"{text}TT_EXPORT({name}, ({bound}), {packer.name})\n"
 
 
 def read(path: Path, build: Build = FAST) -> SourceFile:
     """Read a .cu file and its includes."""
-    modified: dict[Path, int] = {}
-    lines = _lines(path, modified)
-    return SourceFile(path, "\n".join(lines), modified, build)
-
-
-def _lines(path: Path, seen: dict[Path, int]) -> list[str]:
-    """The lines of a file, with #include lines replaced by the files, each file once."""
-    seen[path.resolve()] = path.stat().st_mtime_ns
     # File names only, so that a copy of the folder has the same hash; a debugger needs the full path.
-    shown = str(path.resolve()) if any(flag.startswith("-g") for flag in _extra_flags()) else path.name
-    lines = [f'#line 1 "{shown}"']
-    for number, line in enumerate(_rewritten(path.read_text(encoding="utf-8")).split("\n"), 1):
-        match = _LOCAL_INCLUDE.match(line)
-        included = _found(path, match[1]) if match else None
-        if included is not None:
-            lines += [] if included.resolve() in seen else _lines(included, seen)
-            lines.append(f'#line {number + 1} "{shown}"')
-        else:
-            lines.append("" if _ONCE.match(line) else line)
-    return lines
-
-
-def _found(path: Path, name: str) -> Path | None:
-    """Path of an included file: next to the .cu file, or in the kernels of the package."""
-    return next((place for place in (path.parent / name, KERNELS / name) if place.is_file()), None)
+    full = any(flag.startswith("-g") for flag in _extra_flags())
+    text, modified = merged(path, lambda file: str(file.resolve()) if full else file.name, _rewritten)
+    return SourceFile(path, text, modified, build)
 
 
 def _rewritten(text: str) -> str:
-    """Apply the two source changes that macros cannot make; line numbers are preserved."""
-    text = _DYNAMIC.sub(lambda m: f"TT_DYNAMIC_SHARED({m[1]}, {m[2]})" + "\n" * m[0].count("\n"), text)
+    """Apply the source changes that macros cannot make; line numbers are preserved."""
+    text = _DYNAMIC.sub(_dynamic, text)
+    text = _STATIC.sub(lambda m: m[1] or m[2], text)
     return "\n".join(_UNROLL.sub(r"\1TT_UNROLL(\2)", line) for line in text.split("\n"))
+
+
+def _dynamic(declared: re.Match[str]) -> str:
+    """Dynamic shared memory, `extern __shared__ float s[]` or `extern float __shared__ s[]`, in our words."""
+    if "__shared__" not in declared[0]:
+        return declared[0]
+    kind = " ".join(re.sub(r"\b__shared__\b", " ", declared["type"]).split())
+    volatile = "volatile " if "volatile" in declared["before"] else ""
+    return f"TT_DYNAMIC_SHARED(TT_TYPE({volatile}{kind}), {declared['name']})" + "\n" * declared[0].count(
+        "\n"
+    )
 
 
 def library_of(source: SourceFile, wanted: Packer, together: Sequence[Packer]) -> Path:

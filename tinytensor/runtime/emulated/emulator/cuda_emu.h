@@ -1,11 +1,15 @@
 // CUDA C++ as plain C++17: definitions that replace NVRTC's built-in names.
 //
 // Included before the text of the file, in which two constructs are rewritten: `extern __shared__` (see
-// below) and `#pragma unroll`. Names that NVRTC lacks are not declared: no INFINITY, no uint32_t, no std.
+// below) and `#pragma unroll`.
 #pragma once
 #include "core.h"
 
 #define TT_EMULATED 1
+#define __CUDACC__ 1
+#define __CUDA_ARCH__ 800  // compute capability 8.0, whose instructions the emulator has
+#define __CUDACC_VER_MAJOR__ 13
+#define __CUDACC_VER_MINOR__ 0
 
 #define __global__ inline  // unused kernels are not compiled
 #define __device__
@@ -32,6 +36,7 @@
 // `extern __shared__ T name[];` becomes this: memory whose end, at the size of the launch, is followed by a
 // guard page.
 #define TT_DYNAMIC_SHARED(T, name) static T* const& name = reinterpret_cast<T* const&>(tt_emu::dynamic_shared)
+#define TT_TYPE(...) __VA_ARGS__  // a type with commas as one argument
 
 // `#pragma unroll N` becomes this.
 #define TT_UNROLL(N)
@@ -54,6 +59,7 @@ TT_WATCHED(memset, int)
 #undef TT_WATCHED
 #endif
 
+#include "names.h"
 #include "vector_types.h"
 
 TT_PRIVATE static uint3 threadIdx, blockIdx;
@@ -91,6 +97,6 @@ struct Pause {
 #include "maths.h"
 #include "half.h"
 #include "atomics.h"
-#include "mma.h"
+#include "tensor_cores.h"
 #include "hopper.h"
 #include "launch.h"

@@ -91,6 +91,6 @@ struct Instance<F> {
 
 #define TT_EXPORT(SYMBOL, BOUND, ...)                                          \
     TT_API const tt_emu::Kernel SYMBOL;                                        \
-    const tt_emu::Kernel SYMBOL = {tt_emu::Instance<&__VA_ARGS__>::run,        \
-                                   tt_emu::Instance<&__VA_ARGS__>::parameters, \
-                                   tt_emu::Instance<&__VA_ARGS__>::count, BOUND};
+    const tt_emu::Kernel SYMBOL = {tt_emu::Instance<__VA_ARGS__>::run,         \
+                                   tt_emu::Instance<__VA_ARGS__>::parameters,  \
+                                   tt_emu::Instance<__VA_ARGS__>::count, BOUND};

@@ -1,0 +1,269 @@
+"""The text of a .cu file for device compilation: with its included files, without the code of the host.
+
+A compiler for kernels alone has no `std::vector`, `main` or `<<<…>>>`. In a file that has such code, what
+device code cannot use is left out: functions without `__device__` or `__global__`, variables of the host,
+and headers that only the host needs. Line numbers stay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from tinytensor.runtime.kernel_files import KERNELS
+
+_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">\n]+)[">][^\n]*$')
+_ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once\b")
+_HOST_CODE = re.compile(r"<<<|\bmain\s*\(|\bcuda[A-Z]\w+\s*\(|\bstd::(?:vector|string|cout|cerr)\b")
+# Headers that only host code needs.
+_HOST_HEADERS = re.compile(
+    r"(?:vector|string|iostream|fstream|sstream|iomanip|chrono|random|memory|map|set|unordered_map|list|deque|"
+    r"queue|stack|thread|mutex|future|exception|stdexcept|cerrno|errno\.h|unistd\.h|sys/.*|getopt\.h|omp\.h|"
+    r"signal\.h|dirent\.h|filesystem|iterator|bitset|condition_variable|cstdarg|stdarg\.h|optional|ostream|"
+    r"(?:cublas|cudnn|cufft|curand|cusolver|cusparse|nv|nccl|mpi|helper_|cuda_profiler|cudaProfiler)\w*\.h|"
+    r"curand\.h|cuda_gl_interop\.h|rendercheck_\w+\.h|nvtx3/.*|windows\.h|[A-Z]+/.*\.h|exception\.h)"
+)
+_COMMENT = re.compile(r"//(?:\\\n|[^\n])*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL)
+_DIRECTIVE = re.compile(r"^[ \t]*#(?:\\\n|[^\n])*", re.MULTILINE)
+_DEVICE = r"__device__|__global__|__constant__|__shared__|__managed__"
+_SCOPE = re.compile(r"\s*(?:(?:inline\s+)?namespace\b[\w:\s]*|extern\s+\"\s*\")$")
+_TYPE = re.compile(r"\b(?:struct|class|union|enum)\b[^()=]*$")
+_KEPT = re.compile(
+    rf"\b(?:{_DEVICE}|constexpr|const|typedef|using|static_assert|template|struct|class|union|enum|namespace|"
+    r"friend|asm|__align__|alignas)\b"
+)
+_HOST_ONLY = re.compile(
+    r"\bcuda[A-Z]\w+|<<<|\bstd::(?:vector|string|map|function|ofstream|cout|cerr)\b|\bthrow\b"
+)
+
+
+# ---- reading -----------------------------------------------------------------------------------------------
+
+
+def merged(
+    path: Path, shown: Callable[[Path], str], change: Callable[[str], str] = str
+) -> tuple[str, dict[Path, int]]:
+    """The text of a file with its local includes, each once, and the modification times of these files.
+
+    Args:
+        path: the .cu file.
+        shown: the name of a file in messages.
+        change: applied to the text of each file; keeps its lines.
+    """
+    modified: dict[Path, int] = {}
+    text = "\n".join(_lines(path, modified, shown, change))
+    return device_text(text), modified
+
+
+def _lines(
+    path: Path, seen: dict[Path, int], shown: Callable[[Path], str], change: Callable[[str], str]
+) -> list[str]:
+    """The lines of a file, with #include lines replaced by the files."""
+    seen[path.resolve()] = path.stat().st_mtime_ns
+    lines = [f'#line 1 "{shown(path)}"']
+    for number, line in enumerate(change(path.read_text(encoding="utf-8")).split("\n"), 1):
+        match = _INCLUDE.match(line)
+        included = _found(path, match[2]) if match and match[1] == '"' else None
+        if included is not None:
+            lines += [] if included.resolve() in seen else _lines(included, seen, shown, change)
+            lines.append(f'#line {number + 1} "{shown(path)}"')
+        else:
+            host = match and _HOST_HEADERS.fullmatch(match[2])
+            lines.append("" if host or _ONCE.match(line) else line)
+    return lines
+
+
+def _found(path: Path, name: str) -> Path | None:
+    """Path of an included file: next to the .cu file, or in the kernels of the package."""
+    return next((place for place in (path.parent / name, KERNELS / name) if place.is_file()), None)
+
+
+# ---- the code of the host ----------------------------------------------------------------------------------
+
+
+def has_host_code(text: str) -> bool:
+    """Whether a text has code of the host: main, a launch, calls of the runtime."""
+    return _HOST_CODE.search(bare(text)) is not None
+
+
+@lru_cache(maxsize=64)
+def device_text(text: str) -> str:
+    """The text without host code, with the same lines; unchanged if it has none."""
+    masked = bare(text)
+    if not _HOST_CODE.search(masked):
+        return text
+    seen = _blank_directives(active(masked))
+    device = re.compile(rf"\b(?:{_DEVICE}|constexpr|{'|'.join(_device_macros(masked)) or _DEVICE})\b")
+    parts, kept_to = [], 0
+    for start, end in _host_parts(seen, device):
+        parts += [text[kept_to:start], _blanked(text[start:end])]
+        kept_to = end
+    return "".join((*parts, text[kept_to:]))
+
+
+def bare(text: str) -> str:
+    """The text with blanks for comments, and for what strings say; positions stay."""
+
+    def blank(match: re.Match[str]) -> str:
+        inside = match[0]
+        quoted = inside[0] in "\"'"
+        blanks = re.sub(r"[^\n]", " ", inside)
+        return inside[0] + blanks[1:-1] + inside[0] if quoted else blanks
+
+    # `#include "name"` is no string to blank, but a name that does not matter here.
+    return _COMMENT.sub(blank, text)
+
+
+def _blank_directives(text: str) -> str:
+    return _DIRECTIVE.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text)
+
+
+def _blanked(text: str) -> str:
+    """Blanks for all lines but directives."""
+    parts, kept = [], 0
+    for match in _DIRECTIVE.finditer(text):
+        parts += [re.sub(r"[^\n]", " ", text[kept : match.start()]), match[0]]
+        kept = match.end()
+    return "".join((*parts, re.sub(r"[^\n]", " ", text[kept:])))
+
+
+def _device_macros(text: str) -> list[str]:
+    """Macros that stand for __device__ or __global__."""
+    found: list[str] = []
+    for match in _MACRO.finditer(text):
+        if re.search(rf"\b(?:{'|'.join((*found, '__device__', '__global__'))})\b", match[2]):
+            found.append(match[1])
+    return found
+
+
+def _host_parts(text: str, device: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+    """Start and end of each declaration of the host, in the scopes of namespaces."""
+    start = at = 0
+    while match := re.compile(r"[;{}(]").search(text, at):
+        c, at = match[0], match.end()
+        head = text[start : match.start()]
+        if c == "(":
+            at = _closing(text, match.start())
+        elif c == "}" or (c == "{" and _SCOPE.search(head)):
+            start = at
+        elif c == ";":
+            kept = _KEPT.search(head) and not ("(" in head and _is_declaration(head))
+            if head.strip() and not kept and not device.search(head):
+                yield start, at
+            start = at
+        else:
+            at = _closing(text, match.start())
+            if _TYPE.search(re.sub(r"\btemplate\s*<[^{}]*?>\s*(?=struct|class|union)", "", head)):
+                end = text.find(";", at) + 1 or len(text)
+                inside = text[match.end() : at]
+                if _HOST_ONLY.search(inside) and not device.search(inside):
+                    yield start, end
+                at = start = end
+            elif "(" in head and not re.search(r"=\s*$|\bconst\s+\w+\s*$", head):
+                if not device.search(head):
+                    yield start, at
+                start = at
+
+
+def _is_declaration(head: str) -> bool:
+    """Whether the text before a semicolon declares a function of the host."""
+    return not re.search(r"\b(?:typedef|using|static_assert|__launch_bounds__|constexpr)\b|=", head)
+
+
+def _closing(text: str, start: int) -> int:
+    """The position after the bracket that closes the one at `start`."""
+    depth = 0
+    opening = text[start]
+    closing = {"(": ")", "{": "}"}[opening]
+    for match in re.compile(rf"[{re.escape(opening + closing)}]").finditer(text, start):
+        depth += 1 if match[0] == opening else -1
+        if depth == 0:
+            return match.end()
+    return len(text)
+
+
+# ---- conditions of the preprocessor ------------------------------------------------------------------------
+
+# Their values depend on the compiler, so both branches count.
+_OPEN = re.compile(
+    r"\b(?:__CUDA_ARCH__|__CUDACC_RTC__|TT_EMULATED|TT_CHECKED|_WIN32|_MSC_VER|__cplusplus|CUDART_VERSION|"
+    r"CUDA_VERSION|__CUDACC_VER_\w+|__has_include)\b"
+)
+_PART = re.compile(
+    r"^[ \t]*#[ \t]*(if|ifdef|ifndef|elif|else|endif|define|undef)\b[ \t]*((?:\\\n|[^\n])*)", re.MULTILINE
+)
+_MACRO = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)(?:\([^)]*\))?((?:\\\n|[^\n])*)", re.MULTILINE)
+
+
+@lru_cache(maxsize=64)
+def active(text: str) -> str:
+    """The text with blanks for what conditions of the preprocessor leave out, where that is known."""
+    macros: dict[str, str] = {"__CUDACC__": "1"}
+    states: list[bool | None] = []  # of each open condition: None, unknown
+    taken: list[bool] = []  # whether a former branch was surely taken
+    parts, at = [], 0
+    for match in _PART.finditer(text):
+        chunk = text[at : match.start()]
+        parts.append(re.sub(r"[^\n]", " ", chunk) if False in states else chunk)
+        parts.append(match[0])
+        at = match.end()
+        word, rest = match[1], match[2].replace("\\\n", " ").strip()
+        if word in ("define", "undef"):
+            if False not in states:
+                _define(word, rest, macros)
+        elif word in ("if", "ifdef", "ifndef"):
+            value = _value(
+                {"if": rest, "ifdef": f"defined({rest})", "ifndef": f"!defined({rest})"}[word], macros
+            )
+            states.append(value)
+            taken.append(value is True)
+        elif states and word in ("elif", "else"):
+            value = True if word == "else" else _value(rest, macros)
+            states[-1] = False if taken[-1] else None if states[-1] is None else value
+            taken[-1] |= value is True
+        elif states:
+            states.pop()
+            taken.pop()
+    return "".join((*parts, text[at:]))
+
+
+def _define(word: str, rest: str, macros: dict[str, str]) -> None:
+    if match := re.match(r"(\w+)(\([^)]*\))?\s*(.*)", rest, re.DOTALL):
+        if word == "undef":
+            macros.pop(match[1], None)
+        else:
+            macros[match[1]] = "?" if match[2] else match[3]
+
+
+def _value(expression: str, macros: dict[str, str]) -> bool | None:
+    """Value of a condition; None if it depends on the compiler."""
+    if _OPEN.search(expression):
+        return None
+    text = re.sub(r"\bdefined\s*\(?\s*(\w+)\s*\)?", lambda m: " 1 " if m[1] in macros else " 0 ", expression)
+    for _ in range(10):
+        text = re.sub(r"\b[A-Za-z_]\w*\b", lambda m: f"({macros.get(m[0], '0') or '0'})", text)
+    text = re.sub(r"\b(\d+|0x[0-9a-fA-F]+)[uUlL]*\b", r"\1", text)
+    text = re.sub(r"!(?!=)", " not ", text.replace("&&", " and ").replace("||", " or "))
+    if not re.fullmatch(r"(?:[\d\s()<>=!+\-*/%&|^]|0x[0-9a-fA-F]+|and|or|not)+", text):
+        return None
+    try:
+        return bool(eval(text, {"__builtins__": {}}))  # digits and operators alone
+    except (SyntaxError, ZeroDivisionError, TypeError):
+        return None
+
+
+# ---- names of types ----------------------------------------------------------------------------------------
+
+_TYPEDEF = re.compile(r"\btypedef\s+([\w:\s*]+?[\s*])(\w+)\s*;")
+_USING = re.compile(r"\busing\s+(\w+)\s*=\s*([\w:\s*]+?)\s*;")
+_DEFINE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)[ \t]+([A-Za-z_][\w \t*]*?)[ \t]*$", re.MULTILINE)
+
+
+def type_names(text: str) -> dict[str, str]:
+    """Other names of types in a text, by typedef, using and #define: name → what it stands for."""
+    text = active(bare(text))
+    found = {m[1]: m[2] for m in _DEFINE.finditer(text)}
+    found |= {m[2]: m[1].strip() for m in _TYPEDEF.finditer(text)}
+    return found | {m[1]: m[2] for m in _USING.finditer(text)}

@@ -1,0 +1,10 @@
+// The CUDA runtime's header: what kernels need of it. Whole programs (TT_PROGRAM), whose host code runs, too,
+// get the functions of the host from `host_api.h`.
+#pragma once
+#include "cuda_emu.h"
+#include "library.h"
+#define CUDART_VERSION 13000
+#define CUDA_VERSION 13000
+#ifdef TT_PROGRAM
+#include "host_api.h"
+#endif
