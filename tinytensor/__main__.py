@@ -17,6 +17,7 @@ COMMANDS = {
     "info": ("tinytensor.commands.info", "versions, devices, compilers, caches and switches"),
     "explain": ("tinytensor.commands.explain", "how a tensor lies in memory, call by call"),
     "check": ("tinytensor.commands.check", "kernels, or a script, with every access watched and counted"),
+    "run": ("tinytensor.commands.run", "a CUDA program, compiled and run on the CPU"),
     "selftest": ("tinytensor.commands.selftest", "every kernel on every device, compared with NumPy"),
     "kernel": ("tinytensor.commands.kernel", "the kernels behind an op: source, registers, memory accesses"),
     "mcp": ("tinytensor.commands.mcp", "these commands as tools for coding agents"),
@@ -107,6 +108,7 @@ examples
   python -m tinytensor check softmax
   python -m tinytensor check all
   python -m tinytensor check my_script.py
+  python -m tinytensor run vector_add.cu --check
   python -m tinytensor selftest --device cuda
 
 python -m tinytensor COMMAND --help explains a command."""

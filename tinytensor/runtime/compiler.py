@@ -308,14 +308,14 @@ def _build(recipe: Recipe, compiler: Compiler, target: Path) -> None:
         if done.returncode or not built.exists():
             raise KernelError(
                 f"compiler: {recipe.name} does not compile",
-                why=_shortened(done.stderr or f"the compiler exited with {done.returncode} without output"),
+                why=shortened(done.stderr or f"the compiler exited with {done.returncode} without output"),
                 fix="correct the lines that the compiler names",
             )
         logger.debug("compiled %s in %.2f s", target.name, time.perf_counter() - start)
         write_kept(target, built.read_bytes())
 
 
-def _shortened(said: str) -> str:
+def shortened(said: str) -> str:
     """Output of the compiler, shortened, from shortly before the first error."""
     lines = [line for line in said.strip().splitlines() if "In file included" not in line]
     first = max(next((i for i, line in enumerate(lines) if "error" in line), 0) - 4, 0)

@@ -11,6 +11,8 @@ from pathlib import Path
 Code = tuple[str, str, str]  # code location: offset in the unit (hexadecimal, "0" for none), file, line
 
 _known: dict[tuple[Path, int], str] = {}
+_ENDINGS = (".h", ".hpp", ".inl", ".cpp", ".cc", ".cxx")  # of whole programs
+_FOLDERS_OF_OTHERS = ("/emulator/", "/usr/", "/include/c++/")
 _FRAME = re.compile(r"([^\s/]+):(\d+)")
 
 
@@ -30,7 +32,7 @@ def resolve(library: Path, offsets: Iterable[int]) -> dict[int, str]:
     offsets = list(offsets)
     missing = [o for o in offsets if (library, o) not in _known]
     if missing:
-        found = _ask(library, missing)
+        found = frames(library, missing)
         for offset in missing:
             own = found.get(offset, [])
             inside = len(own) > 1 and own[0].partition(":")[0].endswith(".cuh")
@@ -53,7 +55,7 @@ def _tool() -> str | None:
     return shutil.which("addr2line") or shutil.which("llvm-addr2line")
 
 
-def _ask(library: Path, offsets: list[int]) -> dict[int, list[str]]:
+def frames(library: Path, offsets: list[int]) -> dict[int, list[str]]:
     """Inline call stack in kernel files of each instruction, the innermost line first."""
     tool = _tool()
     if tool is None:
@@ -70,6 +72,13 @@ def _ask(library: Path, offsets: list[int]) -> dict[int, list[str]]:
     for line in said.splitlines():
         if line.startswith("0x"):
             own = found[int(line, 16)] = []
-        elif (frame := _FRAME.search(line)) and frame[1].endswith((".cu", ".cuh")):
+        elif (frame := _FRAME.search(line)) and _is_written(frame[1], line):
             own.append(f"{frame[1]}:{frame[2]}")
     return found
+
+
+def _is_written(name: str, path: str) -> bool:
+    """Whether a file belongs to the kernels or the program, not to the emulator or to the system."""
+    if name.endswith((".cu", ".cuh")):
+        return True
+    return name.endswith(_ENDINGS) and not any(folder in path for folder in _FOLDERS_OF_OTHERS)

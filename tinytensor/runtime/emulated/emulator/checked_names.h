@@ -21,6 +21,7 @@
 #define tt_emu_printf tt_checked_printf
 #define tt_emu_load tt_checked_load
 #define tt_emu_parameter tt_checked_parameter
+#define tt_emu_adopt tt_checked_adopt
 #define tt_emu_keep_alone tt_checked_keep_alone
 #define tt_emu_launch tt_checked_launch
 #define tt_emu_report tt_checked_report

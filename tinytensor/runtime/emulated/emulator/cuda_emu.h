@@ -11,13 +11,18 @@
 #define __CUDACC_VER_MAJOR__ 13
 #define __CUDACC_VER_MINOR__ 0
 
+#ifdef TT_PROGRAM  // a whole program: host code, too; see host/program_launch.h for __shared__
+#define __global__
+#define __constant__
+#else
 #define __global__ inline  // unused kernels are not compiled
-#define __device__
-#define __host__
 #define __constant__ static
 #define __shared__ static
-#define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
+#endif
+#define __device__
+#define __host__
+#define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 #define __grid_constant__
@@ -32,6 +37,13 @@
 #define TT_PRIVATE
 #endif
 #define TT_INLINE TT_NOSAN static inline
+
+// Of each worker: in a program all workers run the same code, else each has a copy of the unit.
+#if defined(TT_PROGRAM) && !defined(TT_CHECKED)
+#define TT_OWN static __thread
+#else
+#define TT_OWN TT_PRIVATE static
+#endif
 
 // `extern __shared__ T name[];` becomes this: memory whose end, at the size of the launch, is followed by a
 // guard page.
@@ -62,17 +74,17 @@ TT_WATCHED(memset, int)
 #include "names.h"
 #include "vector_types.h"
 
-TT_PRIVATE static uint3 threadIdx, blockIdx;
-TT_PRIVATE static dim3 blockDim, gridDim;
+TT_OWN uint3 threadIdx, blockIdx;
+TT_OWN dim3 blockDim, gridDim;
 static constexpr int warpSize = 32;
 
 namespace tt_emu {
 // State of the running thread and block. Its address is never exported, so the compiler knows that pointers
 // of a kernel do not alias it. Each operation that may run other threads saves and restores threadIdx.
-TT_PRIVATE static Worker* worker;
-TT_PRIVATE static unsigned char* dynamic_shared;
-TT_PRIVATE static bool alone;
-TT_PRIVATE static bool waited;  // the running thread has been in the scheduler
+TT_OWN Worker* worker;
+TT_OWN unsigned char* dynamic_shared;
+TT_OWN bool alone;
+TT_OWN bool waited;  // the running thread has been in the scheduler
 
 TT_INLINE unsigned self() { return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z); }
 

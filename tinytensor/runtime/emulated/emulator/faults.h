@@ -34,7 +34,6 @@ static __thread const void* report_address;
 
 static Worker& running_worker() { return *here; }
 
-#ifdef TT_CHECKED
 static const void* faulty_code;  // the instruction of the last fault
 
 static const void* code_of(void* context) {
@@ -47,7 +46,6 @@ static const void* code_of(void* context) {
     return nullptr;
 #endif
 }
-#endif
 
 static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 constexpr int SIGNALS = sizeof signals / sizeof *signals;
@@ -85,7 +83,7 @@ static bool catch_interrupts() {
     return sigaction(SIGINT, &ours, nullptr) == 0;
 }
 
-static void on_fault(int signal, siginfo_t* info, [[maybe_unused]] void* context) {
+static void on_fault(int signal, siginfo_t* info, void* context) {
     Worker* w = here;
     if (info->si_code <= 0 && is_worker_thread()) {  // from interrupt_workers, perhaps of an earlier launch
         if (w) leave_if_interrupted(*w);
@@ -96,7 +94,7 @@ static void on_fault(int signal, siginfo_t* info, [[maybe_unused]] void* context
         w->fault = signal;
         w->fault_code = info->si_code;
         w->fault_address = info->si_addr;
-        TT_CHECK(faulty_code = code_of(context);)
+        faulty_code = code_of(context);
         leave_block(*w);
     }
     for (int i = 0; i < SIGNALS; i++)  // not of a kernel: restore the previous handler, and let it repeat

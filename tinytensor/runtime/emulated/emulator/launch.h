@@ -19,6 +19,35 @@ struct IsHalf<__nv_bfloat16> {
 template <class T>
 constexpr bool is_struct = __is_class(T) && !IsHalf<T>::value;
 
+// Runs threads of a block one after another until one of them has waited; see Run of core.h. The arguments are
+// copies whose address is not taken, so stores of the kernel cannot alias them.
+template <class F, class... A>
+TT_NOSAN static unsigned run_threads(unsigned first, unsigned last, F function, A... arguments) {
+    const unsigned width = blockDim.x, height = blockDim.y;
+    unsigned x = first % width, y = first / width % height, z = first / width / height;
+    for (unsigned t = first; t < last; x = 0) {
+        const unsigned end = last - t < width - x ? x + (last - t) : width;
+        for (; x < end; x++, t++) {
+            threadIdx = {x, y, z};
+            function(arguments...);
+            if (waited) return t;
+        }
+        if (++y == height) y = 0, z++;
+    }
+    return last;
+}
+
+// Makes the variables of the unit those of a block.
+TT_NOSAN static void enter(const Job& job) {
+    worker = job.worker;
+    alone = job.alone;
+    dynamic_shared = job.dynamic_shared;
+    waited = false;
+    gridDim = dim3(job.grid[0], job.grid[1], job.grid[2]);
+    blockDim = dim3(job.block[0], job.block[1], job.block[2]);
+    blockIdx = {job.index[0], job.index[1], job.index[2]};
+}
+
 template <unsigned... I>
 struct Indices {};
 template <unsigned N, unsigned... I>
@@ -54,35 +83,17 @@ struct Instance<F> {
         return value;
     }
 
-    // The arguments are copies whose address is not taken, so stores of the kernel cannot alias them.
-    TT_NOSAN static unsigned threads(unsigned first, unsigned last, A... arguments) {
-        const unsigned width = blockDim.x, height = blockDim.y;
-        unsigned x = first % width, y = first / width % height, z = first / width / height;
-        for (unsigned t = first; t < last; x = 0) {
-            const unsigned end = last - t < width - x ? x + (last - t) : width;
-            for (; x < end; x++, t++) {
-                threadIdx = {x, y, z};
-                F(arguments...);
-                if (waited) return t;
-            }
-            if (++y == height) y = 0, z++;
-        }
-        return last;
-    }
-
     template <unsigned... I>
     TT_NOSAN static unsigned call(const unsigned char* from, unsigned first, unsigned last, Indices<I...>) {
-        return threads(first, last, load<A>(from + place(I))...);
+        return run_threads(first, last, Call(), load<A>(from + place(I))...);
     }
 
+    struct Call {
+        TT_NOSAN __attribute__((always_inline)) void operator()(A... arguments) const { F(arguments...); }
+    };
+
     TT_NOSAN static unsigned run(const Job& job, unsigned first, unsigned last) {
-        worker = job.worker;
-        alone = job.alone;
-        dynamic_shared = job.dynamic_shared;
-        waited = false;
-        gridDim = dim3(job.grid[0], job.grid[1], job.grid[2]);
-        blockDim = dim3(job.block[0], job.block[1], job.block[2]);
-        blockIdx = {job.index[0], job.index[1], job.index[2]};
+        enter(job);
         return call(job.arguments, first, last, typename Count<count>::type());
     }
 };

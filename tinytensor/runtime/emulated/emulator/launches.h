@@ -136,6 +136,15 @@ TT_API Loaded* tt_emu_load(const char* path, const char* symbol) {
     return loaded;
 }
 
+// A kernel of the program that is linked to the core.
+TT_API Loaded* tt_emu_adopt(const Kernel* kernel) {
+    Loaded* loaded = (Loaded*)calloc(1, sizeof(Loaded));
+    if (!loaded) return nullptr;
+    loaded->copies[0] = kernel;
+    loaded->count = 1;
+    return loaded;
+}
+
 // Size of parameter i, negative for a struct; 0 beyond the last one.
 TT_API int tt_emu_parameter(const Loaded* kernel, unsigned i) {
     const Kernel& k = *kernel->copies[0];

@@ -6,6 +6,7 @@
 
 // ---- the C library ----------------------------------------------------------------------------------------
 
+#ifndef TT_PROGRAM  // whose host code includes its headers
 #define TT_MATH1(NAME)               \
     extern "C" double NAME(double);  \
     extern "C" float NAME##f(float); \
@@ -44,6 +45,7 @@ TT_INLINE int ilogb(float x) { return ilogbf(x); }
 TT_INLINE double scalbn(double x, int n) { return ldexp(x, n); }
 TT_INLINE float scalbnf(float x, int n) { return ldexpf(x, n); }
 TT_INLINE float scalbn(float x, int n) { return ldexpf(x, n); }
+#endif
 
 TT_INLINE double rsqrt(double x) { return 1.0 / sqrt(x); }
 TT_INLINE float rsqrtf(float x) { return 1.0f / sqrtf(x); }
@@ -51,13 +53,16 @@ TT_INLINE float rsqrt(float x) { return rsqrtf(x); }
 TT_INLINE double rcbrt(double x) { return 1.0 / cbrt(x); }
 TT_INLINE float rcbrtf(float x) { return 1.0f / cbrtf(x); }
 TT_INLINE float rcbrt(float x) { return rcbrtf(x); }
+#ifndef TT_PROGRAM
 TT_INLINE double exp10(double x) { return pow(10.0, x); }
 TT_INLINE float exp10f(float x) { return powf(10.0f, x); }
-TT_INLINE float exp10(float x) { return exp10f(x); }
 TT_INLINE void sincos(double x, double* s, double* c) { *s = sin(x), *c = cos(x); }
 TT_INLINE void sincosf(float x, float* s, float* c) { *s = sinf(x), *c = cosf(x); }
+#endif
+TT_INLINE float exp10(float x) { return exp10f(x); }
 TT_INLINE void sincos(float x, float* s, float* c) { sincosf(x, s, c); }
 
+#ifndef TT_PROGRAM
 #define TT_PREDICATE(NAME)                                        \
     TT_INLINE bool NAME(double x) { return __builtin_##NAME(x); } \
     TT_INLINE bool NAME(float x) { return __builtin_##NAME(x); }
@@ -69,6 +74,7 @@ TT_INLINE long long abs(long long x) { return x < 0 ? -x : x; }
 TT_INLINE long long llabs(long long x) { return x < 0 ? -x : x; }
 TT_INLINE float abs(float x) { return fabsf(x); }
 TT_INLINE double abs(double x) { return fabs(x); }
+#endif
 
 // As in CUDA: NaN is ignored if one operand is a number; integers of mixed types are compared as unsigned.
 TT_INLINE float min(float a, float b) { return fminf(a, b); }
@@ -103,6 +109,18 @@ TT_INLINE double rounded(double x) { asm("" : "+w"(x)); return x; }
 #endif
 }  // namespace tt_emu
 
+#ifdef TT_PROGRAM  // the C library declares functions of these names
+#define __expf tt_fast_expf
+#define __exp10f tt_fast_exp10f
+#define __logf tt_fast_logf
+#define __log2f tt_fast_log2f
+#define __log10f tt_fast_log10f
+#define __sinf tt_fast_sinf
+#define __cosf tt_fast_cosf
+#define __tanf tt_fast_tanf
+#define __sincosf tt_fast_sincosf
+#define __powf tt_fast_powf
+#endif
 TT_INLINE float __expf(float x) { return expf(x); }
 TT_INLINE float __exp10f(float x) { return exp10f(x); }
 TT_INLINE float __logf(float x) { return logf(x); }
@@ -155,10 +173,12 @@ TT_TO_INTEGER(double, double, unsigned, uint)
 TT_TO_INTEGER(double, double, long long, ll)
 TT_TO_INTEGER(double, double, unsigned long long, ull)
 #undef TT_TO_INTEGER
+#ifndef TT_PROGRAM
 TT_INLINE long long llrint(double x) { return __double2ll_rn(x); }
 TT_INLINE long long llrintf(float x) { return __float2ll_rn(x); }
 TT_INLINE long long llround(double x) { return tt_emu::saturated<long long>(round(x)); }
 TT_INLINE long long llroundf(float x) { return tt_emu::saturated<long long>(roundf(x)); }
+#endif
 TT_INLINE float __int2float_rn(int x) { return (float)x; }
 TT_INLINE float __uint2float_rn(unsigned x) { return (float)x; }
 TT_INLINE float __ll2float_rn(long long x) { return (float)x; }

@@ -124,6 +124,13 @@ TT_INLINE void __threadfence_block() { __atomic_signal_fence(__ATOMIC_SEQ_CST); 
 TT_INLINE void __threadfence_system() { __threadfence(); }
 TT_INLINE void __trap(TT_SITE) { tt_emu_trap(tt_emu::worker, tt_emu::self(), TT_HERE); }
 
+#ifdef TT_PROGRAM  // printf is that of the C library
+static void tt_program_assert(const char* condition, const char* file, int line, const char* function) {
+    if (tt_in_kernel()) tt_emu_assert(tt_emu::worker, tt_emu::self(), condition, tt_emu::Site{file, line});
+    fprintf(stderr, "%s:%d: %s: Assertion `%s' failed.\n", file, line, function, condition);
+    abort();
+}
+#else
 #define printf(...) tt_emu_printf(__VA_ARGS__)
 #ifdef NDEBUG
 #define assert(condition) ((void)0)
@@ -132,4 +139,5 @@ TT_INLINE void __trap(TT_SITE) { tt_emu_trap(tt_emu::worker, tt_emu::self(), TT_
     ((condition)          \
          ? (void)0        \
          : tt_emu_assert(tt_emu::worker, tt_emu::self(), #condition, tt_emu::Site{__FILE__, __LINE__}))
+#endif
 #endif

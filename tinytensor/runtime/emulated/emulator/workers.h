@@ -18,7 +18,7 @@ struct Unit {  // one compiled file
 };
 
 struct Loaded {  // one kernel of one unit
-    Unit* unit;
+    Unit* unit;            // null in a program
     char* symbol;
     const Kernel* copies[MOST_WORKERS];
     unsigned count;
@@ -137,6 +137,10 @@ static bool equip(Loaded& kernel, unsigned number) {
     if (number > pool.threads) {
         if (!start_thread(number)) return false;
         pool.threads = number;
+    }
+    if (!kernel.unit) {  // of a program: one code for all workers
+        kernel.copies[number] = kernel.copies[0];
+        return true;
     }
     Unit& unit = *kernel.unit;
     if (number >= unit.count) unit.copies[number] = load_copy(unit, number), unit.count = number + 1;

@@ -1,0 +1,130 @@
+"""`python -m tinytensor run`: compiles a CUDA program for the CPU and runs it on the emulator."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tinytensor.errors import ArgumentError
+from tinytensor.runtime.checked.counts import KernelCount
+from tinytensor.runtime.checked.findings import Finding
+from tinytensor.runtime.programs.build import SOURCES, CompilerOptions, build_program
+from tinytensor.runtime.programs.execution import ProgramRun, run_program
+
+JSON_VERSION = 1
+FOUND = 1  # exit code for findings of a program that itself exits with 0
+
+
+def main(words: Sequence[str]) -> int:
+    """Compile and run a program; returns its exit code, or 1 if the check found a defect."""
+    options, sources, arguments = _options(list(words))
+    compiler = CompilerOptions(tuple(map(Path, options.I)), _flags(options), tuple(options.l))
+    with tempfile.TemporaryDirectory(prefix="tinytensor-") as folder:
+        program = build_program(sources, Path(folder), check=options.check, options=compiler)
+        tell = None if options.json else _tell
+        run = run_program(
+            program, arguments, sources, check=options.check, capture=options.json, tell=tell
+        )
+        if options.json:
+            print(json.dumps(_as_json(run, options.check), indent=1))
+        elif options.check:
+            print(run.report if options.counts else _summary(run))
+    return run.code or (FOUND if options.check and run.report.findings else 0)
+
+
+def _options(words: list[str]) -> tuple[argparse.Namespace, list[Path], list[str]]:
+    """Parse the command line: options, the source files, then the arguments of the program."""
+    parser = _parser()
+    first = next((i for i, word in enumerate(words) if word.endswith(SOURCES)), len(words))
+    last = first
+    while last < len(words) and words[last].endswith(SOURCES):
+        last += 1
+    sources, behind = [Path(word) for word in words[first:last]], words[last:]
+    own = [word for word in behind if word in OWN] if "--" not in behind else []
+    arguments = behind[1:] if behind[:1] == ["--"] else [word for word in behind if word not in OWN]
+    options = parser.parse_args([*words[:first], *own])
+    if not sources:
+        raise ArgumentError(
+            "run: there is no source file",
+            why=f"a source ends in {', '.join(SOURCES)}",
+            fix="python -m tinytensor run program.cu arguments",
+        )
+    for source in sources:
+        if not source.is_file():
+            raise ArgumentError(f"run: {source} does not exist", why="it is to be compiled", fix="check the path")
+    return options, sources, arguments
+
+
+OWN = ("--check", "--json", "--counts")
+
+
+def _flags(options: argparse.Namespace) -> tuple[str, ...]:
+    flags = [f"-D{name}" for name in options.D]
+    return (*flags, *([f"-std={options.std}"] if options.std else []))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tinytensor run",
+        usage="%(prog)s [options] program.cu [more.cu more.cpp …] [--check] [--json] [--] [arguments …]",
+        description="Compiles a CUDA program with the host compiler and runs its kernels on the emulator: no GPU, "
+        "no CUDA toolkit. Files that end in .cu, .cpp, .cc or .cxx are its sources; what follows them are the "
+        "arguments of the program, except for --check, --json and --counts (behind -- they are arguments, too).",
+    )
+    parser.add_argument("--check", action="store_true", help="check every access of every kernel")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, with the program's output")
+    parser.add_argument("--counts", action="store_true", help="with --check: what each line costs")
+    parser.add_argument("-I", action="append", default=[], metavar="FOLDER", help="where headers are")
+    parser.add_argument("-D", action="append", default=[], metavar="NAME=VALUE", help="define a macro")
+    parser.add_argument("-l", action="append", default=[], metavar="LIBRARY", help="link a library of the host")
+    parser.add_argument("-std", metavar="STANDARD", help="of C++ (default: c++17)")
+    return parser
+
+
+def _tell(finding: Finding) -> None:
+    """Print a finding at once, between the lines that the program prints."""
+    kernel = f"kernel {finding.kernel}: " if finding.kernel else ""
+    print(f"tinytensor: {kernel}{finding}", file=sys.stderr, flush=True)
+
+
+def _summary(run: ProgramRun) -> str:
+    launches, findings = run.report.launches, len(run.report.findings)
+    return (
+        f"{launches:,} launch{'' if launches == 1 else 'es'} checked, "
+        f"{findings:,} finding{'' if findings == 1 else 's'}"
+    )
+
+
+def _as_json(run: ProgramRun, check: bool) -> dict[str, object]:
+    """The object that --json prints; docs/cuda_programs.md describes it."""
+    return {
+        "version": JSON_VERSION,
+        "exit_code": run.code,
+        "checked": check,
+        "output": run.output,
+        "findings": [
+            {"kind": f.kind, "kernel": f.kernel, "place": f.place, "other": f.other, "text": f.text, "count": f.count}
+            for f in run.report.findings
+        ],
+        "launches": [_launch_as_json(count) for count in run.report.kernels],
+    }
+
+
+def _launch_as_json(count: KernelCount) -> dict[str, object]:
+    return {
+        "kernel": count.kernel,
+        "grid": count.grid,
+        "block": count.block,
+        "shared_bytes": count.shared,
+        "launches": count.times,
+        "blocks": count.blocks,
+        "blocks_counted": count.counted,
+        "bytes_read": count.read_bytes,
+        "bytes_written": count.written_bytes,
+        "bytes_moved": count.moved_bytes,
+        "flops": count.flops,
+    }

@@ -1,0 +1,150 @@
+// The pretended device, errors, attributes of functions.
+#pragma once
+#include "launching.h"
+
+namespace tt_program {
+
+constexpr int MULTIPROCESSORS = 8, THREADS = 2048, BLOCKS = 32;
+constexpr size_t SHARED = 48 << 10, SHARED_OF_MULTIPROCESSOR = 228 << 10;
+
+static cudaDeviceProp properties() {
+    cudaDeviceProp p = {};
+    snprintf(p.name, sizeof p.name, "tinytensor emulated GPU (CPU)");
+    p.totalGlobalMem = total_bytes();
+    p.sharedMemPerBlock = SHARED;
+    p.sharedMemPerBlockOptin = tt_emu::MOST_SHARED;
+    p.sharedMemPerMultiprocessor = SHARED_OF_MULTIPROCESSOR;
+    p.reservedSharedMemPerBlock = 1024;
+    p.regsPerBlock = p.regsPerMultiprocessor = 65536;
+    p.warpSize = 32;
+    p.memPitch = 0x7fffffff;
+    p.maxThreadsPerBlock = 1024;
+    p.maxThreadsDim[0] = p.maxThreadsDim[1] = 1024, p.maxThreadsDim[2] = 64;
+    p.maxGridSize[0] = 0x7fffffff, p.maxGridSize[1] = p.maxGridSize[2] = 65535;
+    p.clockRate = 1000000;
+    p.totalConstMem = 65536;
+    p.major = 8, p.minor = 0;
+    p.textureAlignment = p.surfaceAlignment = 512, p.texturePitchAlignment = 32;
+    p.multiProcessorCount = MULTIPROCESSORS;
+    p.canMapHostMemory = p.concurrentKernels = p.deviceOverlap = p.asyncEngineCount = p.unifiedAddressing = 1;
+    p.memoryClockRate = 1000000, p.memoryBusWidth = 256, p.l2CacheSize = 4 << 20;
+    p.maxThreadsPerMultiProcessor = THREADS, p.maxBlocksPerMultiProcessor = BLOCKS;
+    p.streamPrioritiesSupported = p.globalL1CacheSupported = p.localL1CacheSupported = 1;
+    p.managedMemory = p.concurrentManagedAccess = p.computePreemptionSupported = 1;
+    p.cooperativeLaunch = p.hostRegisterSupported = p.memoryPoolsSupported = 1;
+    p.singleToDoublePrecisionPerfRatio = 2;
+    return p;
+}
+
+static cudaError_t check_device(const char* name, int device, TT_SITE) {
+    if (device == 0) return cudaSuccess;
+    return failed(cudaErrorInvalidDevice, name, file, line, "there is one device, 0");
+}
+
+}  // namespace tt_program
+
+TT_HOST cudaError_t cudaGetLastError() {
+    const cudaError_t error = sticky_error ? sticky_error : tt_program::last_error;
+    tt_program::last_error = cudaSuccess;
+    return error;
+}
+TT_HOST cudaError_t cudaPeekAtLastError() { return sticky_error ? sticky_error : tt_program::last_error; }
+TT_HOST const char* cudaGetErrorString(cudaError_t error) {
+#define TT_TEXT(NUMBER, NAME, TEXT) if (error == NUMBER) return TEXT;
+    TT_CUDA_ERRORS(TT_TEXT)
+    return "unrecognized error code";
+}
+TT_HOST const char* cudaGetErrorName(cudaError_t error) {
+#define TT_NAME(NUMBER, NAME, TEXT) if (error == NUMBER) return #NAME;
+    TT_CUDA_ERRORS(TT_NAME)
+    return "unrecognized error code";
+}
+
+TT_HOST cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
+TT_HOST cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+TT_HOST cudaError_t cudaSetDevice(int device, TT_SITE) {
+    return tt_program::check_device("cudaSetDevice", device, file, line);
+}
+TT_HOST cudaError_t cudaGetDeviceProperties(cudaDeviceProp* to, int device, TT_SITE) {
+    *to = tt_program::properties();
+    return tt_program::check_device("cudaGetDeviceProperties", device, file, line);
+}
+TT_HOST cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int device, TT_SITE) {
+    const cudaDeviceProp p = tt_program::properties();
+    const struct { cudaDeviceAttr which; size_t value; } known[] = {
+        {cudaDevAttrMaxThreadsPerBlock, 1024},
+        {cudaDevAttrMaxBlockDimX, 1024},
+        {cudaDevAttrMaxBlockDimY, 1024},
+        {cudaDevAttrMaxBlockDimZ, 64},
+        {cudaDevAttrMaxGridDimX, 0x7fffffff},
+        {cudaDevAttrMaxGridDimY, 65535},
+        {cudaDevAttrMaxGridDimZ, 65535},
+        {cudaDevAttrMaxSharedMemoryPerBlock, p.sharedMemPerBlock},
+        {cudaDevAttrTotalConstantMemory, p.totalConstMem},
+        {cudaDevAttrWarpSize, 32},
+        {cudaDevAttrMaxPitch, p.memPitch},
+        {cudaDevAttrMaxRegistersPerBlock, (size_t)p.regsPerBlock},
+        {cudaDevAttrClockRate, (size_t)p.clockRate},
+        {cudaDevAttrMultiProcessorCount, (size_t)p.multiProcessorCount},
+        {cudaDevAttrCanMapHostMemory, 1},
+        {cudaDevAttrConcurrentKernels, 1},
+        {cudaDevAttrMemoryClockRate, (size_t)p.memoryClockRate},
+        {cudaDevAttrGlobalMemoryBusWidth, (size_t)p.memoryBusWidth},
+        {cudaDevAttrL2CacheSize, (size_t)p.l2CacheSize},
+        {cudaDevAttrMaxThreadsPerMultiProcessor, (size_t)p.maxThreadsPerMultiProcessor},
+        {cudaDevAttrAsyncEngineCount, 1},
+        {cudaDevAttrUnifiedAddressing, 1},
+        {cudaDevAttrComputeCapabilityMajor, (size_t)p.major},
+        {cudaDevAttrComputeCapabilityMinor, (size_t)p.minor},
+        {cudaDevAttrStreamPrioritiesSupported, 1},
+        {cudaDevAttrMaxSharedMemoryPerMultiprocessor, p.sharedMemPerMultiprocessor},
+        {cudaDevAttrMaxRegistersPerMultiprocessor, (size_t)p.regsPerMultiprocessor},
+        {cudaDevAttrManagedMemory, 1},
+        {cudaDevAttrConcurrentManagedAccess, 1},
+        {cudaDevAttrCooperativeLaunch, 1},
+        {cudaDevAttrMaxSharedMemoryPerBlockOptin, p.sharedMemPerBlockOptin},
+        {cudaDevAttrMaxBlocksPerMultiprocessor, (size_t)p.maxBlocksPerMultiProcessor},
+        {cudaDevAttrMemoryPoolsSupported, 1},
+    };
+    *value = 0;
+    for (const auto& k : known)
+        if (k.which == which) *value = (int)k.value;
+    return tt_program::check_device("cudaDeviceGetAttribute", device, file, line);
+}
+TT_HOST cudaError_t cudaDeviceSynchronize(TT_SITE) { return sticky_error; }
+TT_HOST cudaError_t cudaDeviceReset(TT_SITE) {
+    std::lock_guard<std::recursive_mutex> guard(tt_program::lock);
+    while (!tt_program::blocks.empty()) tt_program::release(tt_program::blocks.begin());
+    sticky_error = tt_program::last_error = cudaSuccess;
+    return cudaSuccess;
+}
+TT_HOST cudaError_t cudaDriverGetVersion(int* version) { return *version = 13000, cudaSuccess; }
+TT_HOST cudaError_t cudaRuntimeGetVersion(int* version) { return *version = 13000, cudaSuccess; }
+TT_HOST cudaError_t cudaDeviceSetLimit(cudaLimit, size_t) { return cudaSuccess; }
+TT_HOST cudaError_t cudaDeviceGetLimit(size_t* value, cudaLimit) { return *value = 120 << 10, cudaSuccess; }
+TT_HOST cudaError_t cudaDeviceCanAccessPeer(int* can, int, int) { return *can = 0, cudaSuccess; }
+TT_HOST cudaError_t cudaDeviceEnablePeerAccess(int, unsigned, TT_SITE) {
+    return failed(cudaErrorInvalidDevice, "cudaDeviceEnablePeerAccess", file, line, "there is one device, 0");
+}
+
+TT_HOST cudaError_t tt_set_function_attribute(const void*, cudaFuncAttribute which, int value, TT_SITE) {
+    if (which != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
+    if (value < 0 || (size_t)value > tt_emu::MOST_SHARED)
+        return failed(cudaErrorInvalidValue, "cudaFuncSetAttribute", file, line,
+                      std::to_string(value) + " bytes of shared memory; the most are " +
+                          std::to_string(tt_emu::MOST_SHARED));
+    if ((size_t)value > tt_program::allowed_shared) tt_program::allowed_shared = (size_t)value;
+    return cudaSuccess;
+}
+TT_HOST cudaError_t tt_get_function_attributes(cudaFuncAttributes* to, const void*, TT_SITE) {
+    *to = {0, 0, 0, 1024, 32, 80, 80, 0, (int)tt_program::allowed_shared, -1};
+    return cudaSuccess;
+}
+TT_HOST cudaError_t tt_occupancy(int* blocks, int threads, size_t shared, TT_SITE) {
+    if (threads < 1) return failed(cudaErrorInvalidValue, "cudaOccupancy…", file, line, "a block has no threads");
+    const size_t by_threads = tt_program::THREADS / ((size_t)(threads + 31) / 32 * 32);
+    const size_t by_shared = tt_program::SHARED_OF_MULTIPROCESSOR / (shared + 1024);
+    *blocks = (int)std::min({by_threads, by_shared, (size_t)tt_program::BLOCKS});
+    if (threads > 1024) *blocks = 0;
+    return cudaSuccess;
+}

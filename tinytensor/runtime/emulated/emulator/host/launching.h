@@ -1,0 +1,139 @@
+// Launches of kernels.
+#pragma once
+#include "submission.h"
+
+namespace tt_program {
+
+struct Where {
+    const char *name, *file;
+    int line;
+};
+struct Configuration {  // as in program_launch.h
+    Where where;
+    dim3 grid, block;
+    size_t shared;
+    cudaStream_t stream;
+    bool cooperative;
+};
+struct Argument {
+    int position;
+    const void* value;
+};
+using Keep = std::shared_ptr<void> (*)(const void*);
+
+static size_t allowed_shared = 48 << 10;  // of dynamic shared memory; cudaFuncSetAttribute raises it
+
+struct Header {
+    tt_emu::Packed packed;
+    const void* call;
+};
+
+#ifdef TT_CHECKED
+static std::string text_of(size_t (*print)(char*, size_t)) {
+    std::string text(1 << 14, 0);
+    size_t used;
+    while ((used = print(&text[0], text.size())) >= text.size()) text.resize(2 * used);
+    text.resize(used);
+    return text;
+}
+#endif
+
+// The pointers among the arguments: position, start of the buffer, offset in it.
+static std::string buffers_of(const std::vector<Argument>& pointers) {
+    std::string text;
+    for (const Argument& a : pointers) {
+        const auto at = block_near(a.value);
+        if (at == blocks.end()) continue;
+        text += std::to_string(a.position) + ":" + std::to_string((size_t)at->first) + ":" +
+                std::to_string((const char*)a.value - at->first) + " ";
+    }
+    return text;
+}
+
+static cudaError_t error_of(int result, const std::string& said) {
+    if (result == tt_emu::REFUSED) return cudaErrorInvalidConfiguration;
+    if (said.find("assertion `") != said.npos) return cudaErrorAssert;
+    if (said.find("misaligned") != said.npos) return cudaErrorMisalignedAddress;
+    if (said.find("stack overflow") != said.npos) return cudaErrorHardwareStackError;
+    const bool address = said.find("illegal memory access") != said.npos || said.find("out of bounds") != said.npos;
+    return address ? cudaErrorIllegalAddress : cudaErrorLaunchFailure;
+}
+
+static void report_launch(const Configuration& c, int result, const std::string& said, const void* address,
+                          const std::vector<Argument>& pointers) {
+    Record record("launch");
+    record << c.where.name << c.where.file << c.where.line;
+    record << c.grid.x << c.grid.y << c.grid.z << c.block.x << c.block.y << c.block.z << c.shared;
+    record << result << said << buffers_of(pointers);
+    const auto block = address ? block_near(address) : blocks.end();
+    if (block == blocks.end()) record << "" << "";
+    else record << ((const char*)address - block->first) << block->second.bytes;
+#ifdef TT_CHECKED
+    uint64_t totals[5];
+    tt_checked_totals(totals);
+    const size_t code = tt_checked_faulty_code();
+    record << code;
+    for (uint64_t total : totals) record << total;
+    record << text_of(tt_checked_findings) << text_of(tt_checked_lines) << text_of(tt_checked_work);
+#else
+    record << tt_emu::faulty_code;
+#endif
+}
+
+// Pointers to ordinary memory of the host, which a GPU cannot read.
+static std::string host_pointer(const std::vector<Argument>& pointers) {
+    for (const Argument& a : pointers) {
+        if (!a.value || block_near(a.value) != blocks.end() || block_at(a.value) != blocks.end()) continue;
+        if (program().holds(a.value)) continue;
+        void* page = (void*)((size_t)a.value & ~(PAGE - 1));
+        unsigned char present;
+        if (mincore(page, 1, &present) == 0)
+            return "illegal memory access: argument " + std::to_string(a.position + 1) +
+                   " is a pointer to memory of the host; copy the data with cudaMemcpy, or use cudaMallocManaged";
+    }
+    return "";
+}
+
+static cudaError_t run(const Configuration& c, const tt_emu::Kernel& kernel, tt_emu::Loaded** loaded, const void* call,
+                       const std::vector<Argument>& pointers) {
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    if (sticky_error) return sticky_error;
+    if (!*loaded) *loaded = tt_emu_adopt(&kernel);
+    Opened opened;
+    Header header = {{{c.grid.x, c.grid.y, c.grid.z}, {c.block.x, c.block.y, c.block.z}, (unsigned)c.shared, 0}, call};
+    std::string said = host_pointer(pointers);
+    int result = said.empty() ? tt_emu::DONE : tt_emu::FAULT;
+    const void* address = nullptr;
+    TT_CHECK(tt_checked_begin(*loaded, header.packed.shared);)
+    if (said.empty() && c.shared > allowed_shared && c.shared <= tt_emu::MOST_SHARED) {
+        result = tt_emu::REFUSED;
+        said = std::to_string(c.shared) + " bytes of dynamic shared memory: more than 48 KiB take a call of "
+               "cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes)";
+    } else if (said.empty()) {
+        result = tt_emu_launch(*loaded, &header, 0);
+        if (result != tt_emu::DONE) said = tt_emu_report(), address = tt_emu_report_address();
+    }
+#ifdef TT_CHECKED
+    report_launch(c, result, said, address, pointers);
+#else
+    if (result != tt_emu::DONE) report_launch(c, result, said, address, pointers);
+#endif
+    if (result == tt_emu::DONE) return cudaSuccess;
+    const cudaError_t error = error_of(result, said);
+    if (result != tt_emu::REFUSED) sticky_error = error;
+    return error;
+}
+
+}  // namespace tt_program
+
+TT_HOST cudaError_t tt_launch(const tt_program::Configuration& c, const tt_emu::Kernel& kernel, tt_emu::Loaded** loaded,
+                              const void* call, tt_program::Keep keep, const tt_program::Argument* pointers, int count) {
+    const std::vector<tt_program::Argument> given(pointers, pointers + count);
+    if ((size_t)c.stream > 2 && tt_program::is_stream(c.stream) && c.stream->capturing) {
+        const std::shared_ptr<void> kept = keep(call);
+        return tt_program::submit(c.stream, [=, &kernel] { return run(c, kernel, loaded, kept.get(), given); });
+    }
+    return tt_program::submit(c.stream, [&] { return run(c, kernel, loaded, call, given); });
+}
+
+TT_HOST bool tt_in_kernel() { return tt_emu::here && tt_emu::here->guarded; }

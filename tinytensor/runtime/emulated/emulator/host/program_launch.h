@@ -1,0 +1,127 @@
+// Launches of a whole program. The translation of `k<<<grid, block>>>(x, n)` is
+//     TT_LAUNCH((k), grid, block).with(x, n).run([=](auto... a) { k(a...); })
+// so that the compiler resolves overloads and template arguments of k by the types of the arguments.
+// The macros are in translation.h.
+#pragma once
+#include <memory>
+#include <tuple>
+#include <utility>
+
+namespace tt_emu {
+struct Loaded;
+}
+
+namespace tt_program {
+
+struct Where {
+    const char *name, *file;
+    int line;
+};
+
+struct Configuration {
+    Where where;
+    dim3 grid, block;
+    size_t shared;
+    cudaStream_t stream;
+    bool cooperative;
+};
+
+struct Argument {  // a pointer among the arguments, by its position
+    int position;
+    const void* value;
+};
+
+using Keep = std::shared_ptr<void> (*)(const void*);
+
+}  // namespace tt_program
+
+extern "C" __attribute__((visibility("default")))
+cudaError_t tt_launch(const tt_program::Configuration&, const tt_emu::Kernel&, tt_emu::Loaded**, const void* call,
+                      tt_program::Keep keep, const tt_program::Argument*, int count);
+
+namespace tt_program {
+
+// What the threads call, with copies of the arguments.
+template <class F, class... A>
+struct Call {
+    F function;
+    std::tuple<A...> arguments;
+
+    template <size_t... I>
+    TT_NOSAN static unsigned run(const Call& call, unsigned first, unsigned last, std::index_sequence<I...>) {
+        return tt_emu::run_threads(first, last, call.function, A(std::get<I>(call.arguments))...);
+    }
+    TT_NOSAN static unsigned run(const tt_emu::Job& job, unsigned first, unsigned last) {
+        tt_emu::enter(job);
+        return run(**(const Call* const*)job.arguments, first, last, std::index_sequence_for<A...>());
+    }
+    static std::shared_ptr<void> keep(const void* call) { return std::make_shared<Call>(*(const Call*)call); }
+
+    static constexpr tt_emu::Parameter parameter = {sizeof(void*), false};
+    static constexpr tt_emu::Kernel kernel = {run, &parameter, 1, 0};
+};
+
+template <class T>
+void note_pointer(Argument*, int&, int, const T&) {}
+template <class T>
+void note_pointer(Argument* to, int& count, int position, T* value) {
+    if (count < 32) to[count++] = {position, (const void*)value};
+}
+
+template <class... A>
+struct Ready {
+    Configuration configuration;
+    std::tuple<A...> arguments;
+
+    template <class F>
+    void run(F function) {
+        static tt_emu::Loaded* loaded;
+        Argument pointers[32];
+        int count = 0, position = 0;
+        std::apply([&](const A&... a) { (note_pointer(pointers, count, position++, a), ...); }, arguments);
+        using This = Call<F, A...>;
+#ifdef TT_CHECKED  // where the checked core ignores reads: they are not those of a kernel
+        alignas(128) TT_PRIVATE static unsigned char room[sizeof(This)];
+        This& call = *new (room) This{function, arguments};
+#else
+        const This call = {function, arguments};
+#endif
+        tt_launch(configuration, This::kernel, &loaded, &call, This::keep, pointers, count);
+    }
+};
+
+struct Launch {
+    Configuration configuration;
+
+    Launch(const Where& where, dim3 grid, dim3 block, size_t shared = 0, cudaStream_t stream = nullptr)
+        : configuration{where, grid, block, shared, stream, false} {}
+
+    template <class... A>
+    Ready<A...> with(A... arguments) const {
+        return {configuration, std::tuple<A...>(arguments...)};
+    }
+};
+
+// The arguments of cudaLaunchKernel: addresses of the values.
+template <class... P, size_t... I>
+static inline cudaError_t launch_addresses(Configuration configuration, void (*f)(P...), void** arguments,
+                                           std::index_sequence<I...>) {
+    Ready<std::remove_cv_t<P>...>{configuration, {*(std::remove_cv_t<P>*)arguments[I]...}}.run(
+        [=](auto... a) { f(a...); });
+    return cudaPeekAtLastError();
+}
+
+}  // namespace tt_program
+
+template <class... P>
+static inline cudaError_t cudaLaunchKernel(void (*f)(P...), dim3 grid, dim3 block, void** arguments,
+                                           size_t shared = 0, cudaStream_t stream = nullptr, TT_SITE) {
+    return tt_program::launch_addresses({{"kernel", file, line}, grid, block, shared, stream, false}, f, arguments,
+                                        std::index_sequence_for<P...>());
+}
+template <class... P>
+static inline cudaError_t cudaLaunchCooperativeKernel(void (*f)(P...), dim3 grid, dim3 block, void** arguments,
+                                                      size_t shared = 0, cudaStream_t stream = nullptr, TT_SITE) {
+    return tt_program::launch_addresses({{"kernel", file, line}, grid, block, shared, stream, true}, f, arguments,
+                                        std::index_sequence_for<P...>());
+}

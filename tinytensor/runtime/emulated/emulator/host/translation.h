@@ -1,0 +1,17 @@
+// Macros of translated programs, read with the text that was preprocessed and then translated.
+#pragma once
+
+#ifdef TT_CHECKED
+#define TT_SHARED static  // one worker; the checked core finds shared variables among the static ones
+#else
+#define TT_SHARED thread_local  // each worker has its own
+#endif
+
+// `extern __shared__ T name[];` in a function, and outside of one.
+#define TT_DYNAMIC(NAME, ...) __VA_ARGS__* const NAME = (__VA_ARGS__*)tt_emu::dynamic_shared
+#define TT_DYNAMIC_FILE(NAME, ...) \
+    static const struct { operator __VA_ARGS__*() const { return (__VA_ARGS__*)tt_emu::dynamic_shared; } } NAME = {}
+
+#define TT_LAUNCH(KERNEL, ...) \
+    tt_program::Launch({TT_TEXT KERNEL, __builtin_FILE(), __builtin_LINE()}, __VA_ARGS__)
+#define TT_TEXT(...) #__VA_ARGS__

@@ -1,0 +1,138 @@
+"""Builds a CUDA program as an executable: preprocess, translate, compile, and link to the emulator's core."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tinytensor.errors import KernelError
+from tinytensor.runtime.compiler import (
+    Compiler,
+    Recipe,
+    find_compiler,
+    logical_processors,
+    shared_library,
+    shortened,
+)
+from tinytensor.runtime.emulated.kernels import (
+    CLANG_WATCHED_FLAGS,
+    CORE_FLAGS,
+    EMULATOR,
+    GCC_WATCHED_FLAGS,
+    Build,
+    FAST,
+    WATCHED,
+)
+from tinytensor.runtime.programs.translation import translated
+
+__all__ = ["CompilerOptions", "build_program"]
+
+HOST = EMULATOR / "host"
+# Host code uses exceptions, type information and static objects; the rest is as in kernels.
+PROGRAM_FLAGS = (
+    *("-fwrapv", "-fno-strict-aliasing", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
+    *("-fno-stack-protector", "-U_FORTIFY_SOURCE", "-fno-delete-null-pointer-checks", "-w", "-fPIE"),
+    *("-march=native", "-fstack-clash-protection", "-DTT_PROGRAM", "-gline-tables-only"),
+)
+SOURCES = (".cu", ".cpp", ".cc", ".cxx")
+
+
+@dataclass(frozen=True, slots=True)
+class CompilerOptions:
+    """Options of the command line for the compiler.
+
+    Attributes:
+        folders: of `-I`.
+        flags: others that are passed on, such as -DN=4 or -std=c++20.
+        libraries: of `-l`.
+    """
+
+    folders: tuple[Path, ...] = ()
+    flags: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    compiler: Compiler
+    options: CompilerOptions
+    build: Build
+    folder: Path
+    objects: list[Path] = field(default_factory=list)
+
+
+def core_of_programs(build: Build) -> Path:
+    """The library of the core and the host API, compiled once per machine."""
+    text = f'#include "{build.core}"\n#include "host/runtime.cpp"\n'
+    gcc = ("-fno-ipa-ra",)
+    name = f"program_{Path(build.core).stem}"
+    recipe = Recipe(name, text, (EMULATOR, HOST), build.core_flags, gcc, libraries=("-lpthread", "-ldl", "-lm"))
+    return shared_library(recipe, build.part)
+
+
+def build_program(
+    sources: Sequence[Path], folder: Path, *, check: bool = False, options: CompilerOptions | None = None
+) -> Path:
+    """Compile a CUDA program to an executable that runs its kernels on the emulator.
+
+    Args:
+        sources: its source files: .cu, and .cpp, .cc or .cxx for host code alone.
+        folder: where the executable is written.
+        check: whether every access of its kernels is checked.
+        options: of the compiler.
+
+    Returns:
+        The path of the executable.
+
+    Raises:
+        KernelError: there is no compiler, or a source does not compile, with the output of the compiler.
+    """
+    build = WATCHED if check else FAST
+    compiler = find_compiler()
+    core = core_of_programs(build)
+    task = _Task(compiler, options or CompilerOptions(), build, folder)
+    with ThreadPoolExecutor(logical_processors()) as pool:
+        objects = list(pool.map(lambda pair: _compile(task, *pair), enumerate(sources)))
+    program = folder / sources[0].stem
+    libraries = [f"-l{name}" for name in task.options.libraries]
+    command = [*compiler.command, "-pie", *map(str, objects), str(core)]
+    _run([*command, "-o", str(program), *libraries, "-lpthread", "-ldl", "-lm"], sources[0])
+    return program
+
+
+def _compile(task: _Task, number: int, source: Path) -> Path:
+    """Compile one source file; returns the object file."""
+    options, build = task.options, task.build
+    flags = ["-std=c++17", "-O1" if build is WATCHED else "-O2", *PROGRAM_FLAGS, *options.flags]
+    if build is WATCHED:
+        flags += ["-DTT_CHECKED", "-fno-omit-frame-pointer"]
+        own = build.gcc_flags if task.compiler.is_gcc else build.clang_flags
+        flags += [flag for flag in own]
+    if task.compiler.is_gcc:
+        flags = ["-g1" if flag == "-gline-tables-only" else flag for flag in flags]
+    folders = [f"-I{path}" for path in (HOST, EMULATOR, *options.folders)]
+    first = ["-include", "program.h"] if source.suffix == ".cu" else []
+    # The compiler reads a name with its path, which messages show.
+    preprocess = [*task.compiler.command, "-E", "-x", "c++", *flags, *folders, *first, str(source)]
+    text = translated(_run(preprocess, source))
+    target = task.folder / f"{number}.o"
+    # Not as preprocessed text: it has the macros of the translation.
+    again = [flag for flag in flags if not flag.startswith(("-D", "-U")) or flag == "-DTT_CHECKED"]
+    macros = ["-include", str(HOST / "translation.h")]
+    compile_it = [*task.compiler.command, "-c", "-x", "c++", *again, *macros, "-", "-o", str(target)]
+    _run(compile_it, source, text)
+    return target
+
+
+def _run(command: list[str], source: Path, text: str | None = None) -> str:
+    done = subprocess.run(command, input=text, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        raise KernelError(
+            f"program: {source} does not compile",
+            why=shortened(done.stderr or f"the compiler exited with {done.returncode} without output"),
+            fix="correct the lines that the compiler names; docs/cuda_programs.md lists what is supported",
+        )
+    return done.stdout

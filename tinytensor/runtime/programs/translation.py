@@ -1,0 +1,184 @@
+"""Translation of preprocessed CUDA C++ to C++: launches, and variables in shared memory.
+
+The preprocessor has already expanded macros and removed comments, so that a launch in a macro is an ordinary
+launch here; its line markers stay, so that messages name the lines of the source.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tinytensor.errors import KernelError
+
+__all__ = ["translated"]
+
+_STRING = r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\''
+_RAW = r'\bR"(?P<mark>[^(\s]*)\(.*?\)(?P=mark)"'
+_WHAT = re.compile(
+    rf"{_RAW}|{_STRING}|(?P<launch><<<)|(?P<dynamic>\bextern\b[^;(){{}}]*?\b__shared__\b)|"
+    r"(?P<shared>\b__shared__\b)|(?P<call>\bcuda(?:LaunchKernel|LaunchCooperativeKernel)\s*\()",
+    re.DOTALL,
+)
+_ALIGNED = r"(?:__attribute__\s*\(\([^;]*?\)\)|alignas\s*\([^)]*\))"
+_DYNAMIC = re.compile(
+    rf"(?:(?:static|volatile|extern|__shared__|{_ALIGNED})\s*)*(?P<type>[\w:<>,\s]*?[\w>])\s*"
+    rf"(?:{_ALIGNED}\s*)?(?P<name>\b\w+)\s*\[\s*\]\s*(?:{_ALIGNED}\s*)?;"
+)
+_VOID_CAST = re.compile(r"\s*\(\s*(?:const\s+)?void\s*(?:const\s*)?\*\s*\)")
+_WORD = re.compile(r"[A-Za-z_]\w*$")
+_JOINED = ("::", ".", "->")
+_OPEN, _CLOSE = "([{", ")]}"
+_MARKER = re.compile(r'^#(?: |line )\s*(\d+)(?: "((?:\\.|[^"\\])*)")?', re.MULTILINE)
+
+
+def translated(text: str) -> str:
+    """C++ for a preprocessed CUDA C++ text; it has the same lines.
+
+    Raises:
+        KernelError: a launch is not complete.
+
+    Example:
+        >>> translated("k<4><<<1, n>>>(a, b);").partition(".with")[0]
+        'TT_LAUNCH((k<4>), 1, n)'
+    """
+    parts: list[str] = []
+    at = 0
+    while (match := _WHAT.search(text, at)) is not None:
+        start = match.start()
+        parts.append(text[at:start])
+        at = match.end()
+        if match["launch"]:
+            before = "".join(parts[-2:])  # a launch is preceded by its kernel, in the text before it
+            del parts[-2:]
+            begin = _start_of_kernel(before)
+            launch, at = _launch(text, start, before[begin:])
+            parts += [before[:begin], launch]
+        elif match["dynamic"]:
+            declared, at = _dynamic(text, start)
+            parts.append(declared)
+        elif match["shared"]:
+            parts.append("TT_SHARED")
+        elif match["call"]:
+            cast = _VOID_CAST.match(text, at)  # else the types of the kernel's parameters would be lost
+            parts.append(match[0])
+            at = cast.end() if cast else at
+        else:
+            parts.append(match[0])
+    parts.append(text[at:])
+    return "".join(parts)
+
+
+def _launch(text: str, at: int, kernel: str) -> tuple[str, int]:
+    """The translation of a launch, and where it ends; `at`: of the `<<<`."""
+    closing = _matching(text, at + 3, ">>>")
+    opening = closing + 3
+    while opening < len(text) and text[opening].isspace():
+        opening += 1
+    if not kernel.strip() or closing < 0 or text[opening : opening + 1] != "(":
+        raise KernelError(
+            f"program: {_place(text, at)}: this launch is not complete",
+            why="a launch is kernel<<<grid, block>>>(arguments)",
+            fix="add what is missing",
+        )
+    end = _matching(text, opening + 1, ")")
+    name = kernel.rstrip()
+    space = kernel[len(name) :] + text[closing + 3 : opening]
+    configuration, arguments = text[at + 3 : closing], text[opening + 1 : end]
+    arguments = re.sub(r"\b(__null|NULL)\b", "nullptr", arguments)
+    one_line = " ".join(name.split())
+    call = f"[=](auto... tt_arguments) {{ {one_line}(tt_arguments...); }}"
+    return f"TT_LAUNCH(({name}), {configuration}).with({space}{arguments}).run({call})", end + 1
+
+
+def _matching(text: str, at: int, wanted: str) -> int:
+    """Position of `wanted` outside of brackets and strings, from a position on; -1 if there is none."""
+    depth = 0
+    strings = re.compile(_STRING)
+    while at < len(text):
+        character = text[at]
+        if depth == 0 and text.startswith(wanted, at):
+            return at
+        if character in "\"'" and (string := strings.match(text, at)) is not None:
+            at = string.end()
+            continue
+        depth += (character in _OPEN) - (character in _CLOSE)
+        if depth < 0 or (character == ";" and depth == 0):
+            return -1
+        at += 1
+    return -1
+
+
+def _start_of_kernel(before: str) -> int:
+    """Where the expression begins that ends the text: a name with scopes, template arguments, members."""
+    at = len(before)
+    while True:
+        at = len(before[:at].rstrip())
+        if before[:at].endswith(">"):
+            at = len(before[: _opening(before, at, "<", ">")].rstrip())
+        while before[:at].endswith((")", "]")):
+            bracket = before[at - 1]
+            at = len(before[: _opening(before, at, _OPEN[_CLOSE.index(bracket)], bracket)].rstrip())
+        word = _WORD.search(before, max(0, at - 200), at)
+        if word is not None:
+            at = word.start()
+        left = before[max(0, at - 200) : at].rstrip()
+        joint = next((joint for joint in _JOINED if left.endswith(joint)), None)
+        if joint is None:
+            return at
+        at -= len(before[max(0, at - 200) : at]) - len(left) + len(joint)
+        if joint == "::" and not re.search(r"[\w>]\s*$", before[max(0, at - 200) : at]):
+            return at
+
+
+def _opening(text: str, at: int, opening: str, closing: str) -> int:
+    """Position of the bracket that the one before `at` closes; for < and >, those in parentheses do not count."""
+    depth = inside = 0
+    while at > 0:
+        at -= 1
+        character = text[at]
+        if opening == "<" and character in "()":
+            inside += 1 if character == ")" else -1
+        elif not inside and character == closing and text[at - 1 : at + 1] != "->":
+            depth += 1
+        elif not inside and character == opening:
+            depth -= 1
+            if depth == 0:
+                return at
+    return 0
+
+
+def _dynamic(text: str, at: int) -> tuple[str, int]:
+    """The declaration of dynamic shared memory, by its scope, and where it ends."""
+    match = _DYNAMIC.match(text, at)
+    if match is None:
+        return "extern TT_SHARED", text.index("__shared__", at) + len("__shared__")
+    macro = "TT_DYNAMIC_FILE" if _in_no_function(text, at) else "TT_DYNAMIC"
+    kind = " ".join(match["type"].split())
+    volatile = "volatile " if "volatile" in text[at : match.start("name")] and "volatile" not in kind else ""
+    lines = "\n" * match[0].count("\n")
+    return f"{macro}({match['name']}, {volatile}{kind});{lines}", match.end()
+
+
+def _in_no_function(text: str, at: int) -> bool:
+    """Whether a position is outside of functions: only namespaces enclose it."""
+    depth = 0
+    for i in range(at - 1, -1, -1):
+        if text[i] == "}":
+            depth += 1
+        elif text[i] == "{":
+            depth -= 1
+            if depth < 0:
+                depth = 0
+                if not re.search(r'(\bnamespace\b[\w:\s]*|\bextern\s+"C"\s*)$', text[max(0, i - 200) : i]):
+                    return False
+        elif text[i] == "\n" and depth == 0 and _MARKER.match(text, i + 1) and "/include/" in text[i : i + 99]:
+            return True
+    return True
+
+
+def _place(text: str, at: int) -> str:
+    """file:line of a position in a preprocessed text."""
+    file, line, start = "", 1, 0
+    for match in _MARKER.finditer(text, 0, at):
+        file, line, start = match[2] or file, int(match[1]), match.end() + 1
+    return f"{file}:{line + text.count(chr(10), start, at)}"
