@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from tinytensor.__main__ import main
 from tinytensor.commands import selftest
 from tinytensor.commands.exercises import EXERCISES, run
 from tinytensor.op_table.row import Row, floats
+from tinytensor.runtime.cuda.nvrtc import signatures
+from tinytensor.runtime.kernel_files import kernel_files
 
 RACE = """
 import sys
@@ -141,6 +144,24 @@ def test_check_prints_what_each_line_costs(capsys: pytest.CaptureFixture[str]) -
     assert "0 findings" in said
     assert "triangle_forward" in said
     assert "masking.cu:" in said
+
+
+def test_check_all_launches_every_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+    """By name: a kernel of a header that several files include counts once."""
+    assert main(["check", "all", "--blocks", "0"]) == 0
+    shown = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
+    kernels = {name for path in kernel_files(".cu").values() for name in signatures(path)}
+    missing = kernels - shown
+    assert not missing, f"add calls to tinytensor/commands/larger_calls.py that launch {sorted(missing)}"
+
+
+@pytest.mark.parametrize("file", ["softmax", "layer_norm", "loss"])
+def test_check_of_a_file_has_rows_that_several_warps_share(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that a barrier which is missing in the reduction of a block would be found."""
+    assert main(["check", file]) == 0
+    assert re.search(r"reduce\.cuh:\d+ .*shared store", capsys.readouterr().out)
 
 
 def test_check_of_one_kernel_is_about_that_one(capsys: pytest.CaptureFixture[str]) -> None:

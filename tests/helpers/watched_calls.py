@@ -18,11 +18,9 @@ from gpt.models.gpt import GPT
 from tests.helpers.drivers import gradients, outputs, placed
 from tests.helpers.kernel_matrix import Arguments, recording
 from tests.helpers.layouts import layouts_of, prepared, tensors
-from tests.helpers.on_emulated import normal
-from tinytensor.dispatch.launch import Launch, view_of
+from tinytensor.commands.larger_calls import LARGER, Tensors
 from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import COMPLEX, FLOATS
-from tinytensor.ops.matmul import gemm
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.emulated.runtime import EmulatedRuntime
@@ -30,7 +28,6 @@ from tinytensor.runtime.signature import instance
 
 FULL = os.environ.get("TINYTENSOR_FULL") == "1"
 UNIT = 40  # instances that are compiled at once
-Tensors = list[tt.Tensor]
 
 
 def emulator(device: str) -> EmulatedRuntime:
@@ -80,162 +77,6 @@ def of_rows() -> Iterator[Call]:
 # ---- what is larger ----------------------------------------------------------------------------------------
 
 
-def drawn(device: str, dtype: str, *shape: int, seed: int = 0) -> tt.Tensor:
-    """Normal numbers; those of integers lie between -50 and 50, or 0 and 50."""
-    values = normal(*shape, seed=seed)
-    if dtype not in FLOATS:
-        values = (values * 20).round().clip(0 if dtype.startswith("uint") else -50, 50)
-    return tt.tensor(values).astype(dtype).to(device)
-
-
-def with_gradients(call: Callable[..., tt.Tensor], *inputs: tt.Tensor) -> Tensors:
-    """The result of a call, and the gradients of all inputs."""
-    leaves = [x.detach().requires_grad_() for x in inputs]
-    y = call(*leaves)
-    grad = drawn(str(y.device), y.dtype.name, *y.shape, seed=9)
-    return [y, *[g for g in tt.grad(y, leaves, grad) if g is not None]]
-
-
-def reduced(name: str, dtype: str, device: str) -> Tensors:
-    """Several blocks for one row, and for columns."""
-    call = getattr(tt, name)
-    return [call(drawn(device, dtype, 8201)), call(drawn(device, dtype, 9001, 3), axis=0)]
-
-
-def scanned(name: str, dtype: str, device: str) -> Tensors:
-    """Several chunks of a line: along memory, and across."""
-    call, size = getattr(tt, name), 0.01
-    along, across = drawn(device, dtype, 8201), drawn(device, dtype, 301, 3)
-    if name == "cumulative_prod":  # of numbers near 1
-        along, across = along * size + 1.0, across * size + 1.0
-    return [*with_gradients(call, along), *with_gradients(partial(call, axis=0), across)]
-
-
-def normalized(dtype: str, device: str) -> Tensors:
-    """Rows that several warps share, with and without room for them in registers; columns."""
-    results = []
-    for shape in [(3, 2101), (1, 16_501)]:
-        x, weight = drawn(device, dtype, *shape), drawn(device, dtype, shape[1], seed=1)
-        results += [*with_gradients(tt.softmax, x), *with_gradients(tt.log_softmax, x)]
-        results += [
-            *with_gradients(tt.layer_norm, x, weight, weight),
-            *with_gradients(tt.rms_norm, x, weight),
-        ]
-        classes = tt.arange(shape[0], device=device) * 700
-        results += with_gradients(lambda x, classes=classes: tt.cross_entropy(x, classes), x)
-    return results + with_gradients(lambda x: tt.softmax(x, 0), drawn(device, dtype, 70, 5))
-
-
-def normalized_whole(dtype: str, device: str) -> Tensors:
-    """Rows that threads hold in whole vectors."""
-    x, weight = drawn(device, dtype, 70, 256), drawn(device, dtype, 256, seed=1)
-    return [*with_gradients(tt.layer_norm, x, weight, weight), *with_gradients(tt.rms_norm, x, weight)]
-
-
-def rounded(dtype: str, device: str) -> Tensors:
-    """Parameters that autocast rounds."""
-    with tt.autocast(getattr(tt, dtype)):
-        return with_gradients(tt.matmul, drawn(device, "float32", 5, 7), drawn(device, "float32", 7, 9))
-
-
-def raised(dtype: str, device: str) -> Tensors:
-    """Integers to the power of integers: negative exponents are looked for first."""
-    x = drawn(device, dtype, 3, 4)
-    return [x ** tt.abs(x)]
-
-
-def found_by_mask(dtype: str, device: str) -> Tensors:
-    """More elements than one block counts."""
-    x = drawn(device, dtype, 9001)
-    return [*tt.nonzero(x > 1.0), *with_gradients(lambda x: x[x > 1.0], x)]
-
-
-def sorted_in_tiles(dtype: str, device: str) -> Tensors:
-    """More than one block can sort."""
-    x = drawn(device, dtype, 2, 2501)
-    return [tt.sort(x), tt.argsort(x, descending=True), *tt.topk(x, 5), tt.sort(x.T, axis=0)]
-
-
-def picked_often(dtype: str, device: str) -> Tensors:
-    """So many picks of one row that its gradient is added up in chunks."""
-    picks = tt.arange(150, device=device) // 70
-    return with_gradients(lambda x: x[picks], drawn(device, dtype, 5, 8))
-
-
-def gathered(dtype: str, device: str) -> Tensors:
-    """A gradient along an axis that no block holds at once."""
-    index = tt.arange(3 * 2500, device=device).reshape(3, 2500) * 7 % 9001
-    return with_gradients(lambda x: tt.take_along_axis(x, index, 1), drawn(device, dtype, 3, 9001))
-
-
-def transposed(dtype: str, device: str) -> Tensors:
-    """Tiles with ragged edges."""
-    x = drawn(device, dtype, 2, 37, 3, 45)
-    return [x.mT.contiguous(), x.transpose(1, 3).contiguous(), drawn(device, dtype, 70, 9).T.contiguous()]
-
-
-def multiplied(dtype: str, device: str) -> Tensors:
-    """Products no size of which is a multiple of a tile; parts of a long inner axis; few rows, or one."""
-    results = []
-    sizes = [(37, 45, 70), (135, 21, 131), (20, 600, 30), (5, 7, 9), (1, 4201, 5), (1, 77, 300)]
-    for rows, inner, columns in sizes:
-        a, b = drawn(device, dtype, rows, inner), drawn(device, dtype, inner, columns, seed=1)
-        results += [a @ b, a @ b.T.contiguous().T, a.T.contiguous().T @ b]
-    batch = drawn(device, dtype, 3, 1, 17, 9), drawn(device, dtype, 2, 9, 33, seed=1)
-    results.append(batch[0] @ batch[1])
-    if dtype in FLOATS:
-        weight, bias = drawn(device, dtype, 45, 70, seed=1), drawn(device, dtype, 70, seed=2)
-        results += with_gradients(tt.linear, drawn(device, dtype, 37, 45), weight, bias)
-    return results
-
-
-def multiplied_in_tf32(device: str) -> Tensors:
-    """float32 on tensor cores."""
-    before, tt.config.tf32 = tt.config.tf32, True
-    try:
-        return multiplied("float32", device)
-    finally:
-        tt.config.tf32 = before
-
-
-def multiplied_by_warpgroups(device: str) -> Tensors:
-    """The kernel of compute capability 9.0, which the emulated devices do not choose."""
-    a, b = drawn(device, "bfloat16", 72, 304), drawn(device, "bfloat16", 304, 272, seed=1)
-    results = []
-    for x in (a, a.T.contiguous().T):
-        p = gemm.product_of(x.layout, b.layout, False, False)
-        plan = gemm.plan_of(p, x.dtype, gemm.by_warpgroups(p, x.dtype, 1))
-        results.append(tt.empty(72, 272, dtype=x.dtype, device=device))
-        launch = Launch(runtime_of(x.device), "matmul")
-        gemm.start(launch, plan, view_of(results[-1]), (view_of(x), view_of(b), None))
-    return results
-
-
-def attended(size: int, dtype: str, device: str) -> Tensors:
-    """Several tiles of queries and keys with ragged edges, with and without a mask; no query; a short one."""
-    attention = tt.scaled_dot_product_attention
-    q, k, v = (drawn(device, dtype, 1, 1, n, size, seed=i) for i, n in enumerate((37, 70, 70)))
-    mask = drawn(device, "float32", 37, 70, seed=3) > -0.5
-    results = with_gradients(partial(attention, mask=mask), q, k, v)
-    results += with_gradients(attention, q[:, :, :0], k, v)
-    for tokens, dropout in ((69, 0.2), (69, 0.0), (5, 0.0)):
-        qkv = drawn(device, dtype, 1, tokens, 3 * size)
-        packed = partial(tt.causal_self_attention, n_head=1, dropout=dropout)
-        results += with_gradients(lambda x, packed=packed: packed(x, generator=tt.Generator(7)), qkv)
-    return results
-
-
-def drawn_at_random(dtype: str, device: str) -> Tensors:
-    """Draws with blocks that are not full, and from more classes than one block holds."""
-    generator, p = tt.Generator(7), tt.abs(drawn(device, dtype, 2, 2100)).clip(0.1, 0.9)
-    return [
-        tt.rand(1003, dtype=dtype, device=device, generator=generator),
-        tt.randn(1003, dtype=dtype, device=device, generator=generator),
-        tt.multinomial(p, 600, replacement=True, generator=generator),
-        *[tt.multinomial(p, n, replacement=False, generator=generator) for n in (5, 600)],
-    ]
-
-
 def trained(dtype: str, device: str) -> Tensors:
     """One step of a small GPT: the loss, and the parameters after it."""
     tt.manual_seed(3)
@@ -253,37 +94,18 @@ def trained(dtype: str, device: str) -> Tensors:
 
 def larger() -> Iterator[Call]:
     """What launches the kernels that small tensors do not need."""
-    calls: list[tuple[str, Callable[..., Tensors], tuple[str, ...]]] = [
-        *[(n, partial(reduced, n), ("float32",)) for n in ("sum", "max", "argmin", "any", "var")],
-        *[(n, partial(scanned, n), ("float32",)) for n in ("cumulative_sum", "cumulative_prod")],
-        ("rows", normalized, ("float32", "bfloat16")),
-        ("whole rows", normalized_whole, ("float32",)),
-        ("autocast", rounded, ("bfloat16",)),
-        ("mask", found_by_mask, ("float32",)),
-        ("sort", sorted_in_tiles, ("float32", "int64")),
-        ("getitem", picked_often, ("float32",)),
-        ("gather", gathered, ("float32",)),
-        ("contiguous", transposed, ("float32", "uint8")),
-        ("matmul", multiplied, ("float32", "float16", "bfloat16", "float64", "int32")),
-        ("attention of 16", partial(attended, 16), ("float32", "bfloat16")),
-        ("attention of 64", partial(attended, 60), ("float32", "float16")),
-        ("attention of 128", partial(attended, 100), ("bfloat16",)),
-        ("powers", raised, ("int64",)),
-        ("random", drawn_at_random, ("float32", "float64")),
-        ("gpt", trained, ("float32", "bfloat16")),
-    ]
     every: dict[str, tuple[str, ...]] = {
-        "autocast": ("float16", "bfloat16"),
         "powers": ("int64", "int32", "int16", "int8", "uint8"),
         "sort": (*FLOATS, "int64", "int16", "uint8"),
         "contiguous": ("float64", "float32", "float16", "uint8"),
         "matmul": (*FLOATS, "int64", "int32", "int16", "int8", "uint8"),
+        **dict.fromkeys(("optimizer", "autocast", "matmul in tf32", "matmul by warpgroups", "add_norm"), ()),
     }
-    for name, run, dtypes in calls:
-        for dtype in every.get(name, FLOATS) if FULL else dtypes:
-            yield Call(f"larger {name}-{dtype}", partial(run, dtype))
-    yield Call("larger matmul-tf32", multiplied_in_tf32)
-    yield Call("larger matmul-hopper", multiplied_by_warpgroups)
+    for call in LARGER:
+        for dtype in (every.get(call.name, FLOATS) if FULL else ()) or call.dtypes:
+            yield Call(f"larger {call.name}-{dtype}", partial(call.run, dtype))
+    for dtype in FLOATS if FULL else ("float32", "bfloat16"):
+        yield Call(f"larger gpt-{dtype}", partial(trained, dtype))
 
 
 CALLS = [*of_rows(), *larger()]

@@ -59,6 +59,7 @@ SMALL = [
     Case(40, 50, 16, 16, mask="bool", scale=0.0),
 ]
 LARGE = [
+    Case(64, 78, 16, 16, causal=True),  # tiles whose last key no query but the last may see
     Case(150, 150, 64, 64, causal=True),
     Case(70, 100, 40, 64, causal=True, mask="number"),
     Case(67, 67, 32, 32),

@@ -250,6 +250,18 @@ def test_embedding(case: str) -> None:
         close(dw, want, dtype, 1 if dtype == "bfloat16" else 4)
 
 
+def test_a_warp_lists_no_more_positions_than_its_list_takes() -> None:
+    """The first warp has 513 positions of one row: one more than that. The next one has 20."""
+    ids = np.ones(8 * 513, np.int64)
+    ids[: 513 + 20] = 0
+    w = device(normal(2, 8)).requires_grad_()
+    with tt.cuda.check(blocks=0) as report:
+        y = tt.embedding(w, tt.tensor(ids).to(DEVICE))
+        (dw,) = tt.grad(y.sum(), [w])
+    assert not report.findings, str(report)
+    np.testing.assert_array_equal(host(dw), np.bincount(ids)[:, None] * np.ones((2, 8)))
+
+
 # ---- dropout, gelu -----------------------------------------------------------------------------------------
 
 

@@ -125,6 +125,17 @@ def test_gather_from_more_than_a_block() -> None:
     same(tt.one_hot(on_device(index[0]), 41), np.eye(41, dtype=np.int64)[index[0]])
 
 
+@pytest.mark.parametrize("picks", [31, 32, 33])
+def test_as_many_picks_as_shared_memory_has_room_for(picks: int) -> None:
+    rng = np.random.default_rng(6)
+    index = rng.integers(0, 40, (70, picks))
+    leaf = on_device(rng.standard_normal((70, 40)).astype(np.float32)).requires_grad_()
+    with tt.cuda.check(blocks=0) as report:
+        (found,) = tt.grad(tt.take_along_axis(leaf, on_device(index), 1).sum(), [leaf])
+    assert not report.findings, str(report)
+    same(found, [np.bincount(row, minlength=40) for row in index])
+
+
 # ---- sums of gradients -------------------------------------------------------------------------------------
 
 

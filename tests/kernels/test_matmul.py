@@ -267,6 +267,16 @@ def test_one_row(dtype: str, transposed: bool) -> None:
                         np.testing.assert_array_equal(y.cpu().numpy(), exact(a, b) + bias.cpu().numpy())
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+def test_one_row_is_summed_up_in_float32(transposed: bool) -> None:
+    """The sum is rounded once, to the nearest bfloat16."""
+    rng = np.random.default_rng(3)
+    a = device(rng.uniform(0.5, 1.0, (1, 4099)), "bfloat16")
+    b = device(rng.uniform(0.5, 1.0, (33, 4099) if transposed else (4099, 33)), "bfloat16")
+    b = b.mT if transposed else b
+    np.testing.assert_allclose(host(a @ b), exact(a, b), rtol=1.01 * 2.0**-8)
+
+
 def test_one_row_is_read_by_as_many_threads_as_it_takes() -> None:
     def chosen(n: int, k: int, transposed: bool) -> Choice:
         b = (1, k) if transposed else (n, 1)

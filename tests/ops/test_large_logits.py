@@ -52,6 +52,15 @@ def test_cross_entropy(width: int, smoothing: float, device: str) -> None:
 
 
 @pytest.mark.parametrize("width", [3, 5000])
+def test_rows_of_large_negative_numbers(width: int, device: str) -> None:
+    """The greatest of them is none of the numbers that a reduction begins with."""
+    x = np.full((2, width), -1000.0)
+    x[1] -= FAR
+    found = tt.softmax(tt.tensor(x, dtype=tt.float32, device=device)).to("cpu").numpy()
+    np.testing.assert_allclose(found, 1 / width, rtol=3e-6)
+
+
+@pytest.mark.parametrize("width", [3, 5000])
 def test_log_softmax_and_softmax(width: int, device: str) -> None:
     x = eighths(2, width)
     p = np.exp(x) / np.exp(x).sum(1, keepdims=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import tinytensor as tt
 from tinytensor.commands.exercises import EXERCISES, run
 from tinytensor.commands.json_output import report_fields, write_json
+from tinytensor.commands.larger_calls import Larger, larger_of
 from tinytensor.commands.launch_expression import EXAMPLE, parse_launch, required
 from tinytensor.errors import ArgumentError
 from tinytensor.runtime.checked.counts import KernelCount
@@ -48,6 +49,9 @@ def main(words: Sequence[str]) -> int:
         with tt.cuda.check(blocks=options.blocks) as report:
             for row in EXERCISES[exercise]:
                 run(row, "emulated", dtype)
+            for call in larger_of(exercise):
+                for own in _dtypes(call, options.kernel, options.dtype):
+                    call.run(own, "emulated")
         if kernel:
             report = _only(report, kernel)
         findings += len(report.findings)
@@ -59,6 +63,15 @@ def main(words: Sequence[str]) -> int:
     elif whole:
         print(f"\n{len(wanted)} exercises, {findings} finding{'' if findings == 1 else 's'}")
     return 1 if findings else 0
+
+
+def _dtypes(call: Larger, kernel: str, wanted: str | None) -> Sequence[str]:
+    """The dtypes of a larger call: the one that was asked for, or its own; in 16 bits for a file of tensor
+    cores.
+    """
+    if wanted:
+        return [wanted] if call.dtypes[0] in FLOATS else call.dtypes
+    return [d for d in call.dtypes if d not in FLOATS[:2]] if kernel.endswith(MMA) else call.dtypes
 
 
 def _options(words: list[str]) -> argparse.Namespace:
