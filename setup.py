@@ -66,6 +66,7 @@ setup(
         "tinytensor": ["py.typed"],
         "tinytensor.kernels": ["**/*.cu", "**/*.cuh", "**/*.h", "**/*.cpp", "README.md"],
         "tinytensor.runtime": ["**/*.h", "**/*.cpp", "headers/*", "emulated/emulator/include/**/*"],
+        "tinytensor.puzzles": ["start/*.cu"],
         "gpt": ["py.typed", "text/*"],
     },
     zip_safe=False,

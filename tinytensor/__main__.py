@@ -21,6 +21,12 @@ COMMANDS = {
     "selftest": ("tinytensor.commands.selftest", "every kernel on every device, compared with NumPy"),
     "kernel": ("tinytensor.commands.kernel", "the kernels behind an op: source, registers, memory accesses"),
     "mcp": ("tinytensor.commands.mcp", "these commands as tools for coding agents"),
+    "puzzles": (
+        "tinytensor.commands.puzzles",
+        "puzzles about CUDA kernels, which need no GPU; your progress",
+    ),
+    "puzzle": ("tinytensor.commands.puzzles", "puzzle N: its text, and the file to fill in"),
+    "judge": ("tinytensor.commands.judge", "a kernel of yours, against a puzzle or an op"),
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import tinytensor as tt
+from tests.helpers.source import ROOT
 from tinytensor.__main__ import main
 from tinytensor.commands import selftest
 from tinytensor.commands.exercises import EXERCISES, run
@@ -291,3 +292,71 @@ def test_a_file_that_cannot_be_read_without_a_standard_output(
     monkeypatch.setattr(sys, "stdout", None)
     assert main(["check", "script.py"]) == 2
     assert "error: check: [Errno 13] Permission denied: 'script.py'" in capsys.readouterr().err
+
+
+# ---- puzzles and judge; tests/puzzles has the puzzles themselves
+
+MAP = "// launch: grid n / 64, block 64\n__global__ void map(float* y, const float* x) { BODY }\n"
+RIGHT = "const int i = blockIdx.x * 64 + threadIdx.x; y[i] = 2 * x[i] + 1;"
+
+
+def judged(folder: Path, body: str, *words: str) -> int:
+    path = folder / "01_map.cu"
+    path.write_text(MAP.replace("BODY", body), encoding="utf-8")
+    return main(["judge", str(path), *words])
+
+
+def test_a_puzzle_from_its_text_to_its_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = ["--folder", str(tmp_path)]
+    assert main(["puzzle", "1", *folder]) == 0
+    assert "Compute y = 2 x + 1" in capsys.readouterr().out
+    start = (tmp_path / "01_map.cu").read_text(encoding="utf-8")
+    assert judged(tmp_path, "y[threadIdx.x] = 0;", "--puzzle", "1") == 1
+    said = capsys.readouterr().out
+    assert "not solved" in said
+    assert "y[0] = 0, expected" in said
+    assert judged(tmp_path, RIGHT, "--puzzle", "1") == 0
+    assert "solved, score 100" in capsys.readouterr().out
+    assert main(["puzzle", "1", *folder]) == 0
+    assert (tmp_path / "01_map.cu").read_text(encoding="utf-8") != start, "what a learner wrote stays"
+    assert json.loads((tmp_path / "progress.json").read_text(encoding="utf-8")) == {
+        "puzzles": {"map": {"solved": True, "score": 100, "tries": 2}}
+    }
+    capsys.readouterr()
+    assert main(["puzzles", *folder]) == 0
+    assert "Map                                solved, score 100" in capsys.readouterr().out
+    assert main(["puzzle", "1", "--hint", "1"]) == 0
+    assert "blockIdx.x" in capsys.readouterr().out
+
+
+def test_the_judge_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = judged(tmp_path, RIGHT.replace("+ 1", "+ threadIdx.y"), "--puzzle", "1", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert (code, found["command"], found["solved"], found["reasons"]) == (1, "judge", False, ["wrong"])
+    assert (found["wrong"][0]["output"], found["wrong"][0]["index"]) == ("y", [0])
+    assert judged(tmp_path, RIGHT, "--puzzle", "1", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["cost"]["moved"] == found["cost"]["floor"] == 2 * 4 * 2048
+    (kernel,) = found["report"]["kernels"]
+    assert {line["way"]: line["sectors"] for line in kernel["lines"]} == {"load": 256, "store": 256}
+    documented = (ROOT / "docs" / "json_output.md").read_text(encoding="utf-8")
+    keys = (found.keys() | found["cost"].keys()) - {"schema", "command"}
+    assert not [key for key in keys if f"`{key}`" not in documented]
+    assert judged(tmp_path, "y[0] = nothing;", "--puzzle", "1", "--json") == 2
+    assert "nothing" in json.loads(capsys.readouterr().out)["error"]["why"]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["puzzle", "0"], "numbers 1 to"),
+        (["puzzles", "--hint", "1"], "hints belong to a puzzle"),
+        (["judge", "no.cu", "--puzzle", "1"], "no.cu"),
+        (["judge", "no.cu", "--op", "sofmax"], "did you mean softmax?"),
+        (["judge", "no.cu", "--op", "rand"], "random"),
+        (["judge", "no.py", "--op", "softmax"], "not a .cu file"),
+    ],
+)
+def test_what_cannot_be_judged(words: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert named in capsys.readouterr().err

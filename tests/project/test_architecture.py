@@ -39,6 +39,7 @@ func
 tinytensor
 distributed lab
 op_table
+puzzles
 commands
 __main__
 """

@@ -425,7 +425,7 @@ class EmulatedRuntime:
         A kernel whose result depends on the order lacks a barrier. `workers`, if given, is the number of
         operating system threads of every launch. For tests: it applies to the whole process.
         """
-        core = the_core()
+        core = self.core
         core.set_order(order)
         if workers is not None:
             core.set_workers(workers, 0.0)
@@ -433,7 +433,8 @@ class EmulatedRuntime:
             yield
         finally:
             core.set_order(0)
-            core.set_workers(processors(), THRESHOLD)
+            if workers is not None:
+                core.set_workers(processors(), THRESHOLD)
 
 
 class EmulatedGraph:

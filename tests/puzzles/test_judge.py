@@ -1,0 +1,179 @@
+"""The judge: launch lines, arguments by name, findings, limits, time; any kernel against any op."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import tinytensor as tt
+from tinytensor.errors import ArgumentError, KernelError
+from tinytensor.puzzles import references
+from tinytensor.puzzles.chapters import PUZZLES
+from tinytensor.puzzles.judge import judge
+from tinytensor.puzzles.op_problem import problem_of
+from tinytensor.puzzles.problem import Limits
+from tinytensor.puzzles.program import evaluate, read
+from tinytensor.puzzles.verdict import Cost, Verdict
+
+NUMBERS = {p.name: number for number, p in enumerate(PUZZLES, 1)}
+SOFTMAX = """
+#include "common.cuh"
+// launch: grid rows, block 32
+template <class T> __global__ void my_softmax(T* out, const T* in, int columns) {
+    const T* x = in + (long long)blockIdx.x * columns;
+    float top = -infinity<float>(), sum = 0;
+    for (int i = threadIdx.x; i < columns; i += 32) top = fmaxf(top, to_acc(x[i]));
+    for (int s = 16; s; s /= 2) top = fmaxf(top, __shfl_xor_sync(~0u, top, s));
+    for (int i = threadIdx.x; i < columns; i += 32) sum += expf(to_acc(x[i]) - top);
+    for (int s = 16; s; s /= 2) sum += __shfl_xor_sync(~0u, sum, s);
+    for (int i = threadIdx.x; i < columns; i += 32) {
+        out[(long long)blockIdx.x * columns + i] = from_acc<T>(expf(to_acc(x[i]) - top) / sum);
+    }
+}
+"""
+PARTIAL = """
+// scratch: float partial[(x_size + 63) / 64]
+// launch: grid (x_size + 63) / 64, block 64
+__global__ void first(float* partial, const float* x, int x_size) {
+    float sum = 0;
+    const int end = min(x_size, blockIdx.x * 64 + 64);
+    for (int i = blockIdx.x * 64; i < end; i++) sum += x[i];
+    if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+// launch: grid 1, block 1
+__global__ void second(float* y, const float* partial, int x_size) {
+    *y = 0;
+    for (int i = 0; i < (x_size + 63) / 64; i++) *y += partial[i];
+}
+"""
+
+
+def program(folder: Path, source: str):
+    path = folder / "mine.cu"
+    path.write_text(source, encoding="utf-8")
+    return read(path)
+
+
+def zip_kernel(body: str, launch: str = "grid (n + 255) / 256, block 256") -> str:
+    return f"""
+// launch: {launch}
+__global__ void zip(float* z, const float* x, const float* y, float a, int n) {{
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    {body}
+}}"""
+
+
+def test_a_kernel_against_an_op(tmp_path: Path) -> None:
+    problem = problem_of("softmax")
+    found = judge(program(tmp_path, SOFTMAX), problem)
+    assert found.solved, str(found)
+    assert found.cost
+    assert 1.9 < found.cost.traffic < 2.1, "read three times, written once"
+    found = judge(program(tmp_path, SOFTMAX.replace("- top) / sum", "- top)")), problem)
+    assert found.reasons == ["wrong"]
+    assert found.wrong[0].output == "y"
+    assert judge(program(tmp_path, PARTIAL), problem_of("sum")).solved
+
+
+def test_an_op_of_several_inputs_by_name(tmp_path: Path) -> None:
+    source = """
+// launch: grid (rows + 31) / 32, block 32
+__global__ void norm(float* y, const float* x, const float* w, const float* bias, int rows, int columns) {
+    const int r = blockIdx.x * 32 + threadIdx.x;
+    if (r >= rows) return;
+    const float* row = x + r * columns;
+    float mean = 0, variance = 0;
+    for (int i = 0; i < columns; i++) mean += row[i] / columns;
+    for (int i = 0; i < columns; i++) variance += (row[i] - mean) * (row[i] - mean) / columns;
+    for (int i = 0; i < columns; i++) {
+        y[r * columns + i] = (row[i] - mean) / sqrtf(variance + 1e-5f) * w[i] + bias[i];
+    }
+}"""
+    found = judge(program(tmp_path, source), problem_of("layer_norm"))
+    assert found.solved, str(found)
+    with pytest.raises(ArgumentError, match=r"int width(.|\n)*rows, columns"):
+        judge(program(tmp_path, source.replace("columns", "width")), problem_of("layer_norm"))
+
+
+def test_strides_ask_for_views(tmp_path: Path) -> None:
+    source = zip_kernel("if (i < n) z[i] = a * x[i * x_stride_0] + y[i];").replace(
+        "int n", "int n, int x_stride_0"
+    )
+    found = judge(program(tmp_path, source), PUZZLES[2].problem(3))
+    assert found.solved, str(found)
+    found = judge(program(tmp_path, source.replace("i * x_stride_0", "i")), PUZZLES[2].problem(3))
+    assert {w.layout for w in found.wrong} & {"step", "reversed", "sliced"}
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("if (i < n) z[i] = a * x[i] + y[i] + z[i] * 0;", "uninitialized global read"),
+        ("if (i < n) z[0] = a * x[i] + y[i];", "global race"),
+        ("z[i] = a * x[i] + y[i];", "out of bounds"),
+        ("if (i < n) { __syncthreads(); z[i] = a * x[i] + y[i]; }", ""),
+    ],
+)
+def test_findings_refuse_a_kernel(body: str, reason: str, tmp_path: Path) -> None:
+    found = judge(program(tmp_path, zip_kernel(body)), PUZZLES[2].problem(3))
+    assert (reason in found.reasons) or (not reason and found.solved), str(found)
+
+
+def test_a_loop_without_end_is_ended(tmp_path: Path) -> None:
+    source = zip_kernel("volatile int on = 1; while (on) { } if (i < n) z[i] = 0;")
+    found = judge(program(tmp_path, source), PUZZLES[2].problem(3), seconds=1.0)
+    assert found.reasons == ["time limit"]
+
+
+def test_the_score_and_the_limits() -> None:
+    cost = Cost("n=1", floor=100, moved=200, requests=10, lanes=160, wavefronts=6, ideal=3, most_requests=9)
+    assert cost.score == round(100 / 2 / 2 / 2)
+    assert cost.missed(Limits(traffic=1.9, ways=1.9, lanes=17)) == ["traffic", "ways", "lanes", "requests"]
+    assert replace(cost, most_requests=None).missed(Limits(traffic=2.0, ways=2.0, lanes=16)) == []
+    assert Verdict("one", Limits(), cost=replace(cost, most_requests=None)).solved
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("// launch: grid 1, block 1\n", "0 kernels"),
+        ("__global__ void f(float* y) {}", "0 launch lines"),
+        ("// launch: grid 1\n__global__ void f(float* y) {}", "`launch: grid 1`"),
+        (
+            "// launch: grid 1, block 1\n// scratch: float a\n__global__ void f(float* z) {}",
+            "scratch: float a",
+        ),
+        ("// launch: grid q, block 1\n__global__ void f(float* z) {}", "no such name: 'q'"),
+        ("// launch: grid n / 0, block 1\n__global__ void f(float* z) {}", "by zero"),
+        ("// launch: grid n ** n, block 1\n__global__ void f(float* z) {}", "no integer expression"),
+        ("// launch: grid 1, block 1\n__global__ void f(float* z, float b) {}", "float b"),
+    ],
+)
+def test_files_that_do_not_fit(source: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"judge") as error:
+        judge(program(tmp_path, source), PUZZLES[2].problem(3))
+    assert said in str(error.value)
+
+
+def test_a_source_that_does_not_compile(tmp_path: Path) -> None:
+    with pytest.raises(KernelError, match="nothing"):
+        judge(program(tmp_path, zip_kernel("z[i] = nothing;")), PUZZLES[2].problem(3))
+
+
+def test_a_launch_of_the_puzzle_cannot_be_changed(tmp_path: Path) -> None:
+    number = NUMBERS["grid_stride"]
+    source = PUZZLES[number - 1].start(number).read_text(encoding="utf-8").replace("grid 2", "grid 4")
+    with pytest.raises(ArgumentError, match="changes the launch"):
+        judge(program(tmp_path, source), PUZZLES[number - 1].problem(number))
+
+
+def test_sizes_are_integers_as_in_c() -> None:
+    assert evaluate("(n + 255) / 256", {"n": 257}) == (2,)
+    assert evaluate("-n % 4 + max(1, n - 9)", {"n": 3}) == (2,)
+
+
+def test_references_agree_with_the_engine() -> None:
+    """The references of puzzles are formulas of NumPy; ours come from kernels that other tests compare."""
+    x = tt.randn(5, 7, generator=tt.Generator(1))
+    assert abs(references.softmax(x.numpy()) - tt.softmax(x).numpy()).max() < 1e-6
+    assert abs(references.normalized(x.numpy()) - tt.layer_norm(x).numpy()).max() < 1e-5

@@ -1,0 +1,52 @@
+"""Every puzzle: its solution passes, its start file does not, and three wrong solutions are refused for the
+right reason.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.puzzles.wrong import first_steps
+from tinytensor.puzzles.chapters import PUZZLES
+from tinytensor.puzzles.judge import judge
+from tinytensor.puzzles.program import read
+from tinytensor.puzzles.puzzle import START, Puzzle
+
+SOLUTIONS = Path(__file__).parent / "solutions"
+MUTANTS = {name: edits for module in (first_steps,) for name, edits in module.MUTANTS.items()}
+NUMBERED = [pytest.param(number, p, id=p.name) for number, p in enumerate(PUZZLES, 1)]
+WRONG = [
+    pytest.param(number, p, i, id=f"{p.name}-{i}", marks=[] if i == number % 3 else [pytest.mark.slow])
+    for number, p in enumerate(PUZZLES, 1)
+    for i in range(3)
+]
+
+
+def test_every_puzzle_has_its_files_and_mutants() -> None:
+    names = [p.start(number).name for number, p in enumerate(PUZZLES, 1)]
+    assert sorted(f.name for f in START.iterdir()) == names
+    assert sorted(f.name for f in SOLUTIONS.iterdir()) == names
+    assert MUTANTS.keys() == {p.name for p in PUZZLES}
+    assert all(len(edits) == 3 for edits in MUTANTS.values())
+    assert all(len(p.hints) == 2 and all(p.hints) for p in PUZZLES)
+
+
+@pytest.mark.parametrize(("number", "p"), NUMBERED)
+def test_the_solution_solves_it_and_the_start_file_does_not(number: int, p: Puzzle) -> None:
+    verdict = judge(read(SOLUTIONS / p.start(number).name), p.problem(number))
+    assert verdict.solved, str(verdict)
+    assert verdict.score > 0
+    assert not judge(read(p.start(number)), p.problem(number)).solved
+
+
+@pytest.mark.parametrize(("number", "p", "i"), WRONG)
+def test_wrong_solutions_are_refused_for_the_right_reason(
+    number: int, p: Puzzle, i: int, tmp_path: Path
+) -> None:
+    old, new, reason = MUTANTS[p.name][i]
+    source = (SOLUTIONS / p.start(number).name).read_text(encoding="utf-8")
+    assert source.count(old) == 1, old
+    path = tmp_path / p.start(number).name
+    path.write_text(source.replace(old, new), encoding="utf-8")
+    verdict = judge(read(path), p.problem(number))
+    assert reason in verdict.reasons, str(verdict)

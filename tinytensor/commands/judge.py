@@ -1,0 +1,74 @@
+"""`python -m tinytensor judge`: judges a kernel against a puzzle or an op."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tinytensor.commands.json_output import report_fields, write_json
+from tinytensor.puzzles import progress
+from tinytensor.puzzles.chapters import PUZZLES, puzzle
+from tinytensor.puzzles.judge import judge
+from tinytensor.puzzles.op_problem import problem_of
+from tinytensor.puzzles.program import read
+from tinytensor.puzzles.verdict import Verdict
+from tinytensor.runtime.checked.report import CheckReport
+
+
+def main(words: Sequence[str]) -> int:
+    """Judge a file; returns 0 if it is solved, 1 if not, 2 if it does not compile or fit."""
+    options = _parser().parse_args(list(words))
+    path = Path(options.file)
+    chosen = None if options.puzzle is None else puzzle(options.puzzle)
+    problem = problem_of(options.op) if chosen is None else chosen.problem(PUZZLES.index(chosen) + 1)
+    verdict = judge(read(path), problem)
+    if chosen is not None:
+        progress.record(path.parent, chosen.name, solved=verdict.solved, score=verdict.score)
+    if options.json:
+        write_json("judge", **verdict_fields(verdict))
+    else:
+        print(verdict)
+    return 0 if verdict.solved else 1
+
+
+def verdict_fields(verdict: Verdict) -> dict[str, Any]:
+    """Fields of a judgment, for JSON; `docs/json_output.md` describes them."""
+    cost, rates = verdict.cost, ("traffic", "bank_ways", "active_lanes")
+    wrong = [asdict(w) | {"expected": _number(w.expected), "got": _number(w.got)} for w in verdict.wrong]
+    return {
+        "title": verdict.title,
+        "solved": verdict.solved,
+        "score": verdict.score,
+        "reasons": verdict.reasons,
+        "runs": verdict.runs,
+        "wrong": wrong,
+        "findings": [asdict(finding) for finding in verdict.findings],
+        "cost": asdict(cost) | {name: getattr(cost, name) for name in rates} if cost else None,
+        "limits": asdict(verdict.limits),
+        "report": report_fields(verdict.report or CheckReport()),
+    }
+
+
+def _number(x: float) -> float | str:
+    """JSON has no nan and no infinity: text in their place."""
+    return x if math.isfinite(x) else str(x)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tinytensor judge",
+        description="Run the kernels of a file on many shapes, with every access checked: compares results, "
+        "finds races and invalid accesses, counts memory traffic. Needs a C++ compiler, but no GPU. Comments "
+        "in the file say how kernels are launched: see docs/puzzles.md.",
+        epilog="exit code: 0 solved, 1 not solved, 2 the file does not compile or does not fit",
+    )
+    parser.add_argument("file", help="a .cu file")
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--puzzle", type=int, metavar="N", help="number of the puzzle that it solves")
+    task.add_argument("--op", metavar="NAME", help="op that it computes, such as softmax")
+    parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
+    return parser

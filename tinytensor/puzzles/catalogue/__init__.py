@@ -1,0 +1,1 @@
+"""The puzzles, a module for each chapter."""

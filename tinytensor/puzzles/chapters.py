@@ -1,0 +1,37 @@
+"""All puzzles, by chapter; their numbers are their places."""
+
+from __future__ import annotations
+
+from tinytensor.errors import ArgumentError
+from tinytensor.puzzles.catalogue import first_steps
+from tinytensor.puzzles.puzzle import Puzzle
+
+__all__ = ["CHAPTERS", "PUZZLES", "puzzle"]
+
+CHAPTERS: dict[str, tuple[Puzzle, ...]] = {"First steps": first_steps.PUZZLES}
+PUZZLES: tuple[Puzzle, ...] = tuple(p for puzzles in CHAPTERS.values() for p in puzzles)
+
+
+def puzzle(number: int) -> Puzzle:
+    """The puzzle of a number.
+
+    Args:
+        number: from 1.
+
+    Returns:
+        The puzzle.
+
+    Raises:
+        ArgumentError: there is none of this number.
+
+    Example:
+        >>> puzzle(1).title
+        'Map'
+    """
+    if not 1 <= number <= len(PUZZLES):
+        raise ArgumentError(
+            f"puzzle: there is no puzzle {number}",
+            why=f"they have the numbers 1 to {len(PUZZLES)}",
+            fix="python -m tinytensor puzzles lists them",
+        )
+    return PUZZLES[number - 1]

@@ -1,0 +1,185 @@
+"""Runs a program on the cases of a problem, with every access checked, and says whether it solves it.
+
+Each case runs in several orders of blocks and threads. Then the memory accesses of a larger case are counted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+import tinytensor as tt
+from tinytensor.dtypes import as_dtype
+from tinytensor.errors import ArgumentError
+from tinytensor.puzzles.arguments import LAYOUTS, Arguments, launch
+from tinytensor.puzzles.problem import TOLERANCES, Array, Case, Problem
+from tinytensor.puzzles.program import Program, dtype_of, evaluate
+from tinytensor.puzzles.verdict import Cost, Verdict, Wrong
+from tinytensor.runtime import runtime_of
+from tinytensor.runtime.checked.findings import Finding
+from tinytensor.runtime.checked.report import CheckReport
+
+ORDERS = {0: "forwards", 1: "backwards", 12345: "shuffled"}  # of blocks, and of the threads of a block
+SECONDS = 60.0
+ALL = 1 << 30  # blocks
+
+
+def judge(program: Program, problem: Problem, *, seconds: float = SECONDS) -> Verdict:
+    """Judge a program.
+
+    Args:
+        program: what is judged.
+        problem: what it must compute, of which shapes.
+        seconds: a program that takes longer is not solved.
+
+    Returns:
+        The verdict; its cost is None if a result is wrong or the checker found a defect.
+
+    Raises:
+        ArgumentError: parameters, launch lines or dtypes do not fit the problem.
+        KernelError: the source does not compile.
+    """
+    _refuse_other_launches(program, problem)
+    dtypes = _dtypes(program, problem)
+    verdict = Verdict(problem.title, problem.limits)
+    verdict.missing = [word for word in problem.needs if word not in program.code]
+    try:
+        with _time_limit(seconds):
+            for dtype in dtypes:
+                for i, case in enumerate(problem.cases(dtype)):
+                    _compare(verdict, program, problem, case, LAYOUTS[i % len(LAYOUTS)])
+            if not verdict.wrong and not verdict.findings:
+                _measure(verdict, program, problem, problem.measured(dtypes[0]))
+    except TimeoutError:
+        why = f"it still ran after {seconds:g} s: does a loop end for all threads?"
+        verdict.add([Finding("time limit", "", "", "", why)])
+    return verdict
+
+
+def _compare(verdict: Verdict, program: Program, problem: Problem, case: Case, layout: str) -> None:
+    """Run a case in each order, or until one of them is wrong."""
+    for order, name in ORDERS.items():
+        found, report, layout = run(program, problem, case, layout, order=order)
+        verdict.runs += 1
+        verdict.add(report.findings)
+        wrong = [
+            w
+            for output, (expected, dtype) in case.outputs.items()
+            if (w := _first_wrong(output, found[output], expected, _tolerance(dtype, problem)))
+        ]
+        if wrong:
+            output, index, expected, got, count, size = wrong[0]
+            verdict.wrong.append(Wrong(str(case), layout, name, output, index, expected, got, count, size))
+        if wrong or report.findings:
+            return
+
+
+def run(
+    program: Program, problem: Problem, case: Case, layout: str, *, order: int = 0, blocks: int = 0
+) -> tuple[dict[str, Array], CheckReport, str]:
+    """Results, report of the checker, and the layout that was used; `blocks` of each launch are counted."""
+    arguments = Arguments(program, problem, case, layout)
+    checked = runtime_of(tt.Device("checked"))
+    with checked.schedule(order=order), tt.cuda.check(blocks=blocks) as report:  # type: ignore[attr-defined]
+        arguments.allocate()
+        for step in program.steps:
+            launch(arguments, step, [case.dtype] if step.kernel.template else [])
+            if report.findings:
+                break
+    results = {}
+    for name in case.outputs:
+        x = arguments.tensors[name].cpu()
+        wide = x.astype(tt.float64) if x.dtype.name in TOLERANCES else x
+        results[name] = np.asarray(wide.numpy())
+    return results, report, arguments.layout
+
+
+def _tolerance(dtype: tt.DType, problem: Problem) -> float:
+    return TOLERANCES.get(dtype.name, 0.0) * problem.tolerance
+
+
+def _first_wrong(
+    output: str, got: Array, expected: Array, tolerance: float
+) -> tuple[str, tuple[int, ...], float, float, int, int] | None:
+    with np.errstate(all="ignore"):
+        near = tolerance > 0 and np.abs(got - expected) <= tolerance * (1 + np.abs(expected))
+        good = near | (got == expected) | ((got != got) & (expected != expected))
+    if good.all():
+        return None
+    index = tuple(int(i) for i in np.argwhere(~good)[0])
+    return output, index, float(expected[index]), float(got[index]), int((~good).sum()), good.size
+
+
+def _measure(verdict: Verdict, program: Program, problem: Problem, case: Case) -> None:
+    """Count the accesses of a case, in contiguous tensors."""
+    _, report, _ = run(program, problem, case, "packed", blocks=ALL)
+    verdict.add(report.findings)
+    lines, most = report.lines, problem.limits.requests
+    verdict.report = report
+    verdict.cost = Cost(
+        case=str(case),
+        floor=case.floor,
+        moved=report.global_bytes,
+        requests=sum(line.requests for line in lines),
+        lanes=sum(line.lanes for line in lines),
+        wavefronts=sum(line.wavefronts for line in lines),
+        ideal=sum(line.ideal for line in lines),
+        most_requests=None if most is None else evaluate(most, case.sizes)[0],
+    )
+
+
+def _dtypes(program: Program, problem: Problem) -> list[tt.DType]:
+    """Dtypes to run in: all of the problem for templates, else that of the first pointer of its floats."""
+    if program.is_template or len(problem.dtypes) == 1:
+        return [as_dtype(name) for name in problem.dtypes]
+    for step in program.steps:
+        for p in step.kernel.parameters:
+            kind = p.type.replace("const", "").replace("*", "").strip()
+            dtype = dtype_of(kind, program, tt.float32)
+            if p.type.endswith("*") and dtype is not None and dtype.name in problem.dtypes:
+                return [dtype]
+    raise ArgumentError(
+        f"judge: {program.path.name}: no kernel has a pointer to {', '.join(problem.dtypes)}",
+        why="these are the dtypes of the problem",
+        fix="write template <class T> __global__ void …, or float for T",
+    )
+
+
+def _refuse_other_launches(program: Program, problem: Problem) -> None:
+    if problem.launches is None:
+        return
+    launches = tuple((step.grid, step.block) for step in program.steps)
+    if launches != problem.launches:
+        grid, block = problem.launches[0]
+        raise ArgumentError(
+            f"judge: {program.path.name} changes the launch",
+            why=f"{problem.title} asks for a kernel that is right for the given one",
+            fix=f"// launch: grid {grid}, block {block}",
+        )
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in a block that takes longer: end the kernel as Ctrl-C does."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if late.is_set():
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()

@@ -1,0 +1,173 @@
+"""What the judge says: wrong elements, findings, costs, the score; as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tinytensor.puzzles.problem import Limits
+from tinytensor.runtime.checked.findings import Finding
+from tinytensor.runtime.checked.report import CheckReport
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """The first wrong element of an output in one run.
+
+    Attributes:
+        case: sizes and dtype; layout: of the tensors whose strides the kernel takes; order: of the threads.
+        output, index: the element; expected, got: what it should be and is.
+        count, size: number of wrong elements, and of all.
+    """
+
+    case: str
+    layout: str
+    order: str
+    output: str
+    index: tuple[int, ...]
+    expected: float
+    got: float
+    count: int
+    size: int
+
+    def __str__(self) -> str:
+        where = f"{self.output}[{', '.join(map(str, self.index))}]"
+        run = ", ".join(
+            [self.case, *[w for w in (self.layout, self.order) if w not in ("packed", "forwards")]]
+        )
+        return (
+            f"{where} = {self.got:.7g}, expected {self.expected:.7g} "
+            f"({self.count:,} of {self.size:,} elements differ; {run})"
+        )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the measured case costs: counts, the same on every machine.
+
+    Attributes:
+        case: sizes and dtype.
+        floor, moved: the least bytes of global memory, and those that were moved, 32 for each sector.
+        requests: requests of warps, global and shared; lanes: active lanes of all these.
+        wavefronts, ideal: passes of shared memory, and without bank conflicts.
+        most_requests: limit of `requests`; None: none.
+    """
+
+    case: str
+    floor: int
+    moved: int
+    requests: int
+    lanes: int
+    wavefronts: int
+    ideal: int
+    most_requests: int | None
+
+    @property
+    def traffic(self) -> float:
+        """Moved bytes as a multiple of the floor."""
+        return self.moved / self.floor if self.floor else 1.0
+
+    @property
+    def bank_ways(self) -> float:
+        """Mean bank-conflict ways; 1 without conflicts, or without shared memory."""
+        return self.wavefronts / self.ideal if self.ideal else 1.0
+
+    @property
+    def active_lanes(self) -> float:
+        """Mean active lanes of a request, of 32."""
+        return self.lanes / self.requests if self.requests else 32.0
+
+    @property
+    def score(self) -> int:
+        """100, times the share of the floor in the moved bytes, times 1 / ways, times the share of active
+        lanes.
+        """
+        return round(100 / max(self.traffic, 1.0) / self.bank_ways * self.active_lanes / 32)
+
+    def missed(self, limits: Limits) -> list[str]:
+        """Names of the limits that it misses, as in `Limits`."""
+        most = {"traffic": self.traffic, "ways": self.bank_ways}
+        missed = [name for name, have in most.items() if have > (getattr(limits, name) or have) + 5e-3]
+        if limits.lanes is not None and self.active_lanes < limits.lanes:
+            missed.append("lanes")
+        if self.most_requests is not None and self.requests > self.most_requests:
+            missed.append("requests")
+        return missed
+
+
+@dataclass
+class Verdict:
+    """Judgment of one program.
+
+    Attributes:
+        title: the puzzle or op.
+        limits: of the cost.
+        runs: number of runs that were compared.
+        wrong: the first wrong element of each run that has one.
+        findings: defects that the checker found, each once.
+        missing: words that the puzzle needs, and the source lacks.
+        cost: of the measured case; None if something before is wrong.
+        report: counters of each line in the measured case.
+    """
+
+    title: str
+    limits: Limits
+    runs: int = 0
+    wrong: list[Wrong] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    cost: Cost | None = None
+    report: CheckReport | None = None
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it is not solved: "wrong", the kinds of findings, "needs …", missed limits; [] if it is."""
+        found = ["wrong"] if self.wrong else []
+        found += dict.fromkeys(f.kind for f in self.findings)
+        found += [f"needs {word}" for word in self.missing]
+        return found + (self.cost.missed(self.limits) if self.cost else [])
+
+    @property
+    def solved(self) -> bool:
+        """Whether it is right, without findings, and within the limits."""
+        return not self.reasons
+
+    @property
+    def score(self) -> int:
+        """Score of the cost, 0 to 100; 0 if it is not right."""
+        return self.cost.score if self.cost else 0
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Add findings at places that are not known yet."""
+        known = {(f.kind, f.place, f.other) for f in self.findings}
+        for f in findings:
+            if (f.kind, f.place, f.other) not in known:
+                known.add((f.kind, f.place, f.other))
+                self.findings.append(f)
+
+    def __str__(self) -> str:
+        said = f"{self.title}: " + (f"solved, score {self.score}" if self.solved else "not solved")
+        parts = [said, f"  runs      {self.runs}, of which {len(self.wrong)} wrong"]
+        parts += [f"  wrong     {w}" for w in self.wrong[:3]]
+        parts += [f"  finding   {f}" for f in self.findings]
+        parts += [
+            f"  missing   the source has no {word}, which this puzzle is about" for word in self.missing
+        ]
+        return "\n".join([*parts, *(self._costs(self.cost) if self.cost else [])])
+
+    def _costs(self, cost: Cost) -> list[str]:
+        limits, missed = self.limits, cost.missed(self.limits)
+
+        def row(name: str, said: str, limit: object, form: str = "at most {}") -> str:
+            asked = f" ({form.format(limit)}" + (": MISSED)" if name in missed else ")")
+            return f"  {name:<9} {said}" + ("" if limit is None else asked)
+
+        moved = f"{cost.traffic:.2f} of the least: {cost.moved:,} of {cost.floor:,} bytes; {cost.case}"
+        rows = [
+            row("traffic", moved, limits.traffic),
+            row("ways", f"{cost.bank_ways:.2f} of bank conflicts", limits.ways),
+            row("lanes", f"{cost.active_lanes:.1f} of 32 active", limits.lanes, "at least {}"),
+            row("requests", f"{cost.requests:,} of warps", cost.most_requests),
+        ]
+        table = str(self.report).splitlines()[1:] if self.report else []
+        return [*rows, f"  score     {self.score}", *[f"  {line}".rstrip() for line in table]]
