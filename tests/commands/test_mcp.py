@@ -32,7 +32,8 @@ def test_what_does_not_compile_is_an_error_with_its_line() -> None:
 def test_other_tools() -> None:
     assert mcp.explain_layout("zeros(2, 3).T")["steps"][-1]["strides"] == [1, 3]
     said = mcp.check_script("import tinytensor as tt\nprint('hello')\ntt.ones(4, device='emulated') + 1")
-    assert (said["exit_code"], said["stderr"].splitlines()[-1]) == (0, "hello")
+    assert said["exit_code"] == 0
+    assert "hello" in said["stderr"].splitlines()
     (kernel,) = mcp.explain_kernel(SHIFT.replace("OFF", "0"), "shift[1, 32](zeros(8), ones(8), 8)")["kernels"]
     assert (kernel["written_bytes"], kernel["read_bytes"]) == (32, 4)
 
