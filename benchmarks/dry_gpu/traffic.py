@@ -128,7 +128,7 @@ def _attention(base: str, template: list[str], named: Named) -> Measured:
     if caches:  # (B, H, T) or (B H, parts, T, size)
         heads = caches[0].size // queries if caches[0].ndim == 3 else caches[0].shape[0]
     visible = sum(min(keys, max(0, i + reach + 1)) for i in range(queries))
-    of_queries, of_keys, products = _ATTENTION[base.removeprefix("attention_")]
+    of_queries, of_keys, products = _ATTENTION[base.removeprefix("attention_").removesuffix("_hopper")]
     width = (size + value_size) / 2
     nbytes = heads * width * SIZE[template[0]] * (of_queries * queries + of_keys * keys) + touched(named)
     return Measured(nbytes, 2.0 * heads * visible * width * products)

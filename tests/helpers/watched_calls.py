@@ -99,7 +99,8 @@ def larger() -> Iterator[Call]:
         "sort": (*FLOATS, "int64", "int16", "uint8"),
         "contiguous": ("float64", "float32", "float16", "uint8"),
         "matmul": (*FLOATS, "int64", "int32", "int16", "int8", "uint8"),
-        **dict.fromkeys(("optimizer", "autocast", "matmul in tf32", "matmul by warpgroups", "add_norm"), ()),
+        **dict.fromkeys(("optimizer", "autocast", "matmul in tf32", "add_norm"), ()),
+        **dict.fromkeys(("matmul by warpgroups", "attention by warpgroups"), ()),
     }
     for call in LARGER:
         for dtype in (every.get(call.name, FLOATS) if FULL else ()) or call.dtypes:

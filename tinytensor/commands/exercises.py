@@ -31,7 +31,7 @@ def _exercises() -> dict[str, list[Row]]:
     """For each .cu file, without ending, the rows with large inputs that list an op of it, or are in the
     module of its name.
     """
-    # matmul_mma.cu and matmul_sm90.cu have other kernels for the op of matmul.cu.
+    # matmul_mma.cu and matmul_sm90.cu have other kernels for the op of matmul.cu, those of attention, too.
     stems = [name.removesuffix("_mma").removesuffix("_sm90") for name in kernel_files(".cu")]
     found: dict[str, list[Row]] = {stem: [] for stem in stems}
     for family, rows in FAMILIES.items():

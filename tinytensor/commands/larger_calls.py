@@ -14,6 +14,8 @@ import numpy as np
 import tinytensor as tt
 from tinytensor.dispatch.launch import Launch, view_of
 from tinytensor.op_table.row import FLOATS
+from tinytensor.ops.attention import launch as attention_tiles
+from tinytensor.ops.attention.attention import heads, problem
 from tinytensor.ops.matmul import gemm
 from tinytensor.runtime import runtime_of
 
@@ -219,6 +221,21 @@ def attended(size: int, dtype: str, device: str) -> Tensors:
     return results
 
 
+def attended_by_warpgroups(dtype: str, device: str) -> Tensors:
+    """Forward by the kernel of compute capability 9.0, which the emulated devices do not choose."""
+    results = []
+    for size, dropout in ((64, 0.0), (64, 0.2), (128, 0.0), (128, 0.2)):
+        q, k, v = [view_of(drawn(device, dtype, 1, 1, 150, size, seed=i)) for i in range(3)]
+        results.append(tt.empty(1, 1, 150, size, dtype=dtype, device=device))
+        at = heads(y=view_of(results[-1]), q=q, k=k, v=v)
+        launch = Launch(runtime_of(results[-1].device), "attention")
+        what = problem(q, k, v, True, size**-0.5, dropout, launch.stream(7, 0))
+        instance = attention_tiles.hopper(what, at, None)
+        assert instance
+        attention_tiles.forward_by_warpgroups(launch, what, instance, at, None)
+    return results
+
+
 def rounded(dtype: str, device: str) -> Tensors:
     """Parameters that autocast rounds."""
     with tt.autocast(getattr(tt, dtype)):
@@ -265,6 +282,7 @@ LARGER = [
     Larger("attention of 16", ("attention",), partial(attended, 16), ("float32", "bfloat16")),
     Larger("attention of 64", ("attention",), partial(attended, 60), ("float32", "float16")),
     Larger("attention of 128", ("attention",), partial(attended, 100), ("bfloat16",)),
+    Larger("attention by warpgroups", ("attention",), attended_by_warpgroups, MMA),
     Larger("autocast", ("multi_tensor",), rounded, ("bfloat16",)),
     Larger("optimizer", ("adamw", "multi_tensor"), stepped),
 ]

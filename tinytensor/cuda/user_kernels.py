@@ -285,7 +285,8 @@ def check(*, blocks: int = 4) -> Iterator[CheckReport]:
 
     Detects: "out of bounds" (of buffers, of arrays whose size the compiler knows), "misaligned
     access", "uninitialized shared read", "uninitialized global read", "shared race", "global race",
-    "unfinished copy" (an access to the target of an asynchronous copy before waiting for it),
+    "unfinished copy" (an access to the target of an asynchronous copy before waiting for it), of `wgmma` an
+    "unfinished product", "product without fence" and "register race" (a written operand before the wait),
     "divergent barrier", "divergent warp operation", "wrong mask", "deadlock", "failed assertion", "trap",
     "division by zero", and "launch failed" for others. A launch ends at an access that a GPU could not
     execute, and when its threads cannot continue; after other findings it continues. A failed launch does not

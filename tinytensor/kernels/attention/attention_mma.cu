@@ -13,55 +13,6 @@ extern __shared__ __align__(16) unsigned char smem[];
 
 // ---- forward ---------------------------------------------------------------------------------------------
 
-// Of M times 16 rows: the running maximum score, and sums of exp2(factor * score - base) and of its products
-// with the values; [h]: row g + 8 h.
-template <int M, int C> struct Sums {
-    float values[M][C][4], top[M][2], total[M][2];
-
-    __device__ __forceinline__ void start() {
-        clear(values);
-#pragma unroll
-        for (int m = 0; m < M; m++) {
-            top[m][0] = top[m][1] = -infinity<float>();
-            total[m][0] = total[m][1] = 0.0f;
-        }
-    }
-
-    // The maximum score times factor, or 0 if all keys so far are masked.
-    __device__ __forceinline__ float base(int m, int h, float factor) const {
-        return top[m][h] == -infinity<float>() ? 0.0f : top[m][h] * factor;
-    }
-
-    // Turns scores into weights and sums them.
-    template <int N> __device__ __forceinline__ void weigh(float (&s)[M][N][4], float factor) {
-#pragma unroll
-        for (int m = 0; m < M; m++) {
-#pragma unroll
-            for (int h = 0; h < 2; h++) {
-                float highest = top[m][h];
-#pragma unroll
-                for (int n = 0; n < N; n++) {
-                    highest = fmaxf(highest, fmaxf(s[m][n][2 * h], s[m][n][2 * h + 1]));
-                }
-                const float before = top[m][h];
-                top[m][h] = lanes_max(highest);
-                const float now = base(m, h, factor), shrink = tt_mma::exp2_approx(before * factor - now);
-                total[m][h] *= shrink;
-#pragma unroll
-                for (int c = 0; c < C; c++) values[m][c][2 * h] *= shrink, values[m][c][2 * h + 1] *= shrink;
-#pragma unroll
-                for (int n = 0; n < N; n++) {
-#pragma unroll
-                    for (int e = 2 * h; e < 2 * h + 2; e++) {
-                        s[m][n][e] = tt_mma::exp2_approx(s[m][n][e] * factor - now);
-                        total[m][h] += s[m][n][e];
-                    }
-                }
-            }
-        }
-    }
-};
-
 template <class T, int HS, int ROWS, int KEYS, bool GENERAL, bool DROPPING>
 __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward(
     T* y, float* lse, const T* q, const T* k, const T* v, const void* mask, Problem p) {

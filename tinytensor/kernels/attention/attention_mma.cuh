@@ -225,6 +225,57 @@ __device__ __forceinline__ float lanes_max(float x) {
     return fmaxf(x, __shfl_xor_sync(0xffffffffU, x, 2));
 }
 
+// Of M times 16 rows: the running maximum score, and sums of exp2(factor * score - base) and of its products
+// with the values; [h]: row g + 8 h.
+template <int M, int C> struct Sums {
+    float values[M][C][4], top[M][2], total[M][2];
+
+    __device__ __forceinline__ void start() {
+        clear(values);
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+            top[m][0] = top[m][1] = -infinity<float>();
+            total[m][0] = total[m][1] = 0.0f;
+        }
+    }
+
+    // The maximum score times factor, or 0 if all keys so far are masked. Rounded: a maximum that stays the
+    // same shrinks nothing.
+    __device__ __forceinline__ float base(int m, int h, float factor) const {
+        return top[m][h] == -infinity<float>() ? 0.0f : product(top[m][h], factor);
+    }
+
+    // Turns scores into weights and sums them.
+    template <int N> __device__ __forceinline__ void weigh(float (&s)[M][N][4], float factor) {
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                float highest = top[m][h];
+#pragma unroll
+                for (int n = 0; n < N; n++) {
+                    highest = fmaxf(highest, fmaxf(s[m][n][2 * h], s[m][n][2 * h + 1]));
+                }
+                const float before = top[m][h];
+                top[m][h] = lanes_max(highest);
+                const float now = base(m, h, factor);
+                const float shrink = tt_mma::exp2_approx(product(before, factor) - now);
+                total[m][h] *= shrink;
+#pragma unroll
+                for (int c = 0; c < C; c++) values[m][c][2 * h] *= shrink, values[m][c][2 * h + 1] *= shrink;
+#pragma unroll
+                for (int n = 0; n < N; n++) {
+#pragma unroll
+                    for (int e = 2 * h; e < 2 * h + 2; e++) {
+                        s[m][n][e] = tt_mma::exp2_approx(s[m][n][e] * factor - now);
+                        total[m][h] += s[m][n][e];
+                    }
+                }
+            }
+        }
+    }
+};
+
 // Stores 16 rows of a result from row n on, times `upper` (rows 0 to 7) or `lower`, through 16 rows of shared
 // memory of the warp; its columns begin at `column`.
 template <int HS, int C, class T>

@@ -1,6 +1,7 @@
 """Launches of the attention kernels on a device: tile sizes, shared memory, and packed arguments.
 
-The kernels are in kernels/attention/attention.cu, for 16-bit floats in attention_mma.cu next to it.
+The kernels are in kernels/attention/attention.cu, for 16-bit floats in attention_mma.cu next to it; on
+compute capability 9.0 forward is in attention_sm90.cu.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tinytensor.device import Device, cpu
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, bfloat16, bool_
 from tinytensor.runtime import runtime_of
-from tinytensor.runtime.base import Argument, TemplateArgument
+from tinytensor.runtime.base import Argument, Runtime, TemplateArgument
 
 SIZES = (16, 32, 64, 128, 256)  # head sizes of the kernels; others are padded with zeros
 # (queries of a block, keys of a step), by the bytes of an element and the head size. With more queries the
@@ -134,6 +135,44 @@ def instances(
     return forward, Instance(n, keys, queries, keys // together * 16, itemsize * shared)
 
 
+def _by_warpgroups(n: int, stages: int) -> Instance:
+    """Of attention_sm90.cu: 128 queries, a ring of n keys or values each, 8 warps that gather, barriers."""
+    shared = 2 * (128 * n + stages * n * n + 8 * 16 * (n + 8)) + 8 * (1 + 2 * stages)
+    return Instance(n, 128, n, 384, shared + 1008)  # it begins at a multiple of 1024
+
+
+# Of compute capability 9.0 alone, by the padded head size.
+HOPPER = {64: _by_warpgroups(64, 6), 128: _by_warpgroups(128, 4)}
+
+
+def hopper(problem: Problem, at: Mapping[str, Heads], mask: View | None) -> Instance | None:
+    """Launch parameters of the kernel of attention_sm90.cu; None if attention_mma.cu has to compute forward.
+
+    It takes heads whose padded size is in HOPPER, more than SHORT queries or keys, a positive scale and no
+    mask. TMA has to copy the operands: rows begin at multiples of 16 bytes, no axis is broadcast or reversed.
+    """
+    p = problem
+    padded = next((n for n in SIZES if n >= max(p.size, p.value_size)), 0)
+    fits = padded in HOPPER and min(p.size, p.value_size) > 0 and max(p.queries, p.keys) > SHORT
+    if not fits or p.dtype.itemsize > 2 or p.scale <= 0 or _is_general(p, at, mask):
+        return None
+    steps = [step for name in "qkv" for step in _box_steps(p, at[name])]
+    return HOPPER[padded] if min(steps) > 0 else None
+
+
+def _box_steps(problem: Problem, operand: Heads) -> tuple[int, int, int]:
+    """Strides of batch, heads and rows for a tensor map; those of a single example or head are not used."""
+    batch, head, row, _ = operand.steps
+    return batch if problem.batch > 1 else row, head if problem.heads > 1 else row, row
+
+
+def _box_map(runtime: Runtime, problem: Problem, operand: Heads, lines: int, size: int, tile: int) -> bytes:
+    """The tensor map of an operand (B, H, lines, size), for boxes of 64 columns of `tile` rows of a head."""
+    shape = (problem.batch, problem.heads, lines, size)
+    strides = (*_box_steps(problem, operand), 1)
+    return runtime.tensor_map(operand.ptr, problem.dtype, shape, strides, (1, 1, tile, 64))
+
+
 @lru_cache(1024)
 def parts(heads: int, tiles: int, blocks: int, nbytes: int) -> int:
     """Among how many blocks to divide the tiles of keys of a head in backward.
@@ -183,23 +222,54 @@ def forward(
         lse: (B, H, Tq), or None if there is no backward.
         mask: four axes, broadcasts to (B, H, Tq, Tk).
     """
+    by_warpgroups = hopper(problem, at, mask) if launch.runtime.architecture == 90 else None
+    if by_warpgroups:
+        return forward_by_warpgroups(launch, problem, by_warpgroups, at, lse)
     general = _is_general(problem, at, mask)
     options = general, problem.dropout > 0.0
-    instance, back = problem.instances(launch.runtime.architecture, general)
+    instance, _ = problem.instances(launch.runtime.architecture, general)
     blocks = problem.batch * problem.heads * -(-problem.queries // instance.rows)
     if not blocks:
         return
     dtype = problem.dtype
-    together: list[tuple[str, tuple[TemplateArgument, ...]]] = []
-    if lse is not None:  # backward will follow: compile its kernels in the same compiler run
-        tiles = (dtype, back.size, back.rows, back.columns)
-        together += [("attention_delta", (dtype,)), ("attention_add_parts", tiles)]
-        together.append(("attention_backward", (*tiles, *options)))
+    # Backward will follow: compile its kernels in the same compiler run.
+    together = [] if lse is None else _backward_kernels(launch, problem, general)
     types = (dtype, instance.size, instance.rows, instance.columns)
     kernel = launch.runtime.kernel(_file(problem), "attention_forward", *types, *options, together=together)
     operands = (at["q"].ptr, at["k"].ptr, at["v"].ptr, mask)
     args = (at["y"].ptr, lse, *operands, _told(problem, at, mask))
     kernel(blocks, instance.threads, args, instance.shared)
+
+
+def forward_by_warpgroups(
+    launch: Launch, problem: Problem, instance: Instance, at: Mapping[str, Heads], lse: View | None
+) -> None:
+    """`forward` by the kernel of attention_sm90.cu; `instance` is from `hopper`."""
+    p, runtime = problem, launch.runtime
+    blocks = p.batch * p.heads * -(-p.queries // instance.rows)
+    if not blocks:
+        return
+    maps = [
+        _box_map(runtime, p, at[name], lines, size, tile)
+        for name, lines, size, tile in (
+            ("q", p.queries, p.size, instance.rows),
+            ("k", p.keys, p.size, instance.columns),
+            ("v", p.keys, p.value_size, instance.columns),
+        )
+    ]
+    types = (p.dtype, instance.size, p.dropout > 0.0)
+    kernel = runtime.kernel("attention_sm90", "attention_forward_hopper", *types)
+    kernel(blocks, instance.threads, (at["y"].ptr, lse, _told(p, at, None), *maps), instance.shared)
+
+
+def _backward_kernels(
+    launch: Launch, problem: Problem, general: bool
+) -> list[tuple[str, tuple[TemplateArgument, ...]]]:
+    """The instances that `backward` launches."""
+    dtype, (_, back) = problem.dtype, problem.instances(launch.runtime.architecture, general)
+    tiles = (dtype, back.size, back.rows, back.columns)
+    delta, add = ("attention_delta", (dtype,)), ("attention_add_parts", tiles)
+    return [delta, add, ("attention_backward", (*tiles, general, problem.dropout > 0.0))]
 
 
 def backward(launch: Launch, problem: Problem, at: Mapping[str, Heads], lse: View, mask: View | None) -> None:
@@ -222,7 +292,9 @@ def backward(launch: Launch, problem: Problem, at: Mapping[str, Heads], lse: Vie
     per_block = BLOCK // DELTA_LANES
     args: tuple[Argument, ...] = (delta, at["grad"].ptr, at["y"].ptr, told)
     grid = heads * -(-problem.queries // per_block)
-    launch("attention_delta", dtype, grid=grid, block=BLOCK, args=args, file=file)
+    if grid:
+        together = _backward_kernels(launch, problem, general)
+        launch.runtime.kernel(file, "attention_delta", dtype, together=together)(grid, BLOCK, args)
 
     types = (dtype, instance.size, instance.rows, instance.columns)
     operands = (at["grad"].ptr, at["q"].ptr, at["k"].ptr, at["v"].ptr, mask)

@@ -84,9 +84,27 @@ static void read_matrices(Worker& w, unsigned warp) {
     const Matrices& m = *((const WarpProduct*)w.wait[warp][0].operand)->matrices;
     const Place place = {nullptr, w.site[w.current]};
     check_matrices(w, m, place.site);
-    read_lines(w, m, 0, warp % 4 * 16, 16, place);
-    read_lines(w, m, 1, 0, 256, place);
+    if (!m.left) read_lines(w, m, 0, warp % 4 * 16, 16, place);
+    read_lines(w, m, 1, 0, m.columns, place);
     w.current = running;
+}
+
+// The first product after a wait follows a fence: registers may have been accessed in between.
+static void check_begun(Worker& w, unsigned thread, Site site) {
+    if (asynchronous_of(w).begun[thread]) return;
+    Whole whole(w);
+    found("product without fence", {nullptr, site}, {},
+          "%s has not called products_begin since its last wait: the product may read registers too early",
+          Who(w, phase, thread).text);
+}
+
+// Registers of a hold until the end of the product what they held at its start.
+static void check_left(Worker& w, unsigned thread, const Flying& product) {
+    if (!product.matrices.left || !memcmp(product.left, product.matrices.left, sizeof product.left)) return;
+    Whole whole(w);
+    found("register race", {nullptr, product.site}, {},
+          "%s has written registers that are the left operand of a product, before it waits for the product",
+          Who(w, phase, thread).text);
 }
 
 static void end_reading(Worker& w, unsigned thread, unsigned left) {
@@ -100,7 +118,7 @@ static void end_reading(Worker& w, unsigned thread, unsigned left) {
 struct Box {
     char* to;
     BoxMap map;
-    int at[3];
+    int at[4];
     Phase* phase;
     unsigned thread;
     Place place;
@@ -115,10 +133,10 @@ static void access_box(const Box& box, Way way) {
     });
 }
 
-static void begin_copy(Worker& w, unsigned thread, char* to, const BoxMap& map, const int (&at)[3],
+static void begin_copy(Worker& w, unsigned thread, char* to, const BoxMap& map, const int (&at)[4],
                        Phase* phase, Site site) {
-    const Box box = {to, map, {at[0], at[1], at[2]}, phase, thread, {nullptr, site}};
-    const char* end = to + map.box[0] * map.box[1] * map.box[2] * map.itemsize;
+    const Box box = {to, map, {at[0], at[1], at[2], at[3]}, phase, thread, {nullptr, site}};
+    const char* end = to + bytes_of(map);
     access_box(box, BEGIN_COPY);
     Whole whole(w);
     size_t kept = 0;

@@ -148,13 +148,16 @@ static void multiply(unsigned lanes, Wait* wait) {
     });
 }
 
-// The lanes of a warp give the same matrices; each thread multiplies when it waits (asynchronous.h).
+// The lanes of a warp give the same matrices, and multiply when they wait together (asynchronous.h).
+static void finish_products(Worker& w, unsigned warp);
 static void begin_products(Worker& w, unsigned warp) {
     const Wait* wait = w.wait[warp];
     const Matrices& first = *((const WarpProduct*)wait[0].operand)->matrices;
     for (unsigned i = 1; i < LANES; i++) {
         const Matrices& other = *((const WarpProduct*)wait[i].operand)->matrices;
-        if (other.at[0] == first.at[0] && other.at[1] == first.at[1] && other.add == first.add) continue;
+        if (other.at[0] == first.at[0] && other.at[1] == first.at[1] && other.add == first.add &&
+            !other.left == !first.left)
+            continue;
         const Site site = w.site[warp * LANES + i];
         fail(w, "%s gives wgmma at %s:%d other matrices than lane 0 of its warp",
              Name(w, warp * LANES + i).text, site.file, site.line);
@@ -191,6 +194,7 @@ static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes) {
     TT_CHECK(if (kind == SYNC) { Whole whole(w); meet_in_warp(warp, lanes); })
     TT_CHECK(if (kind == LDMATRIX) read_rows(w, warp);)
     if (kind == WGMMA) begin_products(w, warp);
+    if (kind == WGMMA_WAIT) finish_products(w, warp);
     TT_CHECK(if (kind == WGMMA) read_matrices(w, warp);)
     if (answers[kind]) answers[kind](lanes, w.wait[warp]);
 }

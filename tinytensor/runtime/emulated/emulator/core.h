@@ -51,9 +51,11 @@ enum class Matrix : int { half, bfloat16, tf32 };
 
 struct Matrices {  // of a product of a warpgroup: descriptors of a and b, in shared memory
     Matrix kind;
+    unsigned columns;  // of b
     unsigned long long at[2];
     bool across[2];  // whether lines run across
     bool add;
+    const unsigned* left;  // the 4 registers of a, or null if it is in shared memory
 };
 
 // A tensor map, packed by tensor_map in emulated/runtime.py; the innermost axis first.
@@ -90,8 +92,9 @@ TT_API unsigned tt_emu_shared_address(tt_emu::Worker*, const void* p);
 TT_API void tt_emu_phase_init(tt_emu::Worker*, unsigned self, void* barrier, unsigned count, tt_emu::Site);
 TT_API void tt_emu_phase_arrive(tt_emu::Worker*, unsigned self, void* barrier, unsigned bytes, tt_emu::Site);
 TT_API void tt_emu_phase_wait(tt_emu::Worker*, unsigned self, void* barrier, unsigned parity, tt_emu::Site);
-TT_API void tt_emu_copy_box(tt_emu::Worker*, unsigned self, void* to, const void* map, const int* corner,
-                            void* barrier, tt_emu::Site);
+TT_API void tt_emu_copy_box(tt_emu::Worker*, unsigned self, void* to, const void* map, unsigned rank,
+                            const int* corner, void* barrier, tt_emu::Site);
+TT_API void tt_emu_products_begin(tt_emu::Worker*, unsigned self);
 TT_API void tt_emu_product(tt_emu::Worker*, unsigned self, float* d, const tt_emu::Matrices&, tt_emu::Site);
 TT_API void tt_emu_products_commit(tt_emu::Worker*, unsigned self);
 TT_API void tt_emu_products_wait(tt_emu::Worker*, unsigned self, unsigned left, tt_emu::Site);

@@ -27,12 +27,18 @@ TT_INLINE void barrier_wait(Barrier* barrier, unsigned parity, TT_SITE) {
 
 TT_INLINE void copy_box(void* shared, const void* map, int x, int y, int z, Barrier* barrier, TT_SITE) {
     tt_emu::Pause pause;
-    const int at[3] = {x, y, z};
-    tt_emu_copy_box(tt_emu::worker, tt_emu::self(), shared, map, at, barrier, TT_HERE);
+    const int at[4] = {x, y, z, 0};
+    tt_emu_copy_box(tt_emu::worker, tt_emu::self(), shared, map, 3, at, barrier, TT_HERE);
+}
+TT_INLINE void copy_box(void* shared, const void* map, int x, int y, int z, int w, Barrier* barrier,
+                        TT_SITE) {
+    tt_emu::Pause pause;
+    const int at[4] = {x, y, z, w};
+    tt_emu_copy_box(tt_emu::worker, tt_emu::self(), shared, map, 4, at, barrier, TT_HERE);
 }
 TT_INLINE void prefetch_map(const void*) {}
 
-TT_INLINE void products_begin() {}
+TT_INLINE void products_begin() { tt_emu_products_begin(tt_emu::worker, tt_emu::self()); }
 TT_INLINE void products_commit() { tt_emu_products_commit(tt_emu::worker, tt_emu::self()); }
 template <int N>
 TT_INLINE void products_wait(TT_SITE) {
@@ -42,8 +48,24 @@ TT_INLINE void products_wait(TT_SITE) {
 template <class E, bool A_ACROSS, bool B_ACROSS>
 TT_INLINE void m64n256k16(float (&d)[128], unsigned long long a, unsigned long long b, bool add, TT_SITE) {
     tt_emu::Pause pause;
-    const tt_emu::Matrices matrices = {tt_mma::Element<E>::kind, {a, b}, {A_ACROSS, B_ACROSS}, add};
+    const tt_emu::Matrices matrices = {
+        tt_mma::Element<E>::kind, 256, {a, b}, {A_ACROSS, B_ACROSS}, add, nullptr};
     tt_emu_product(tt_emu::worker, tt_emu::self(), d, matrices, TT_HERE);
+}
+template <class E, bool B_ACROSS, int C>
+TT_INLINE void m64k16(float (&d)[C][4], unsigned long long a, unsigned long long b, bool add, TT_SITE) {
+    static_assert(C == 8 || C == 16, "b has 64 or 128 columns");
+    tt_emu::Pause pause;
+    const tt_emu::Matrices matrices = {
+        tt_mma::Element<E>::kind, 8 * C, {a, b}, {false, B_ACROSS}, add, nullptr};
+    tt_emu_product(tt_emu::worker, tt_emu::self(), d[0], matrices, TT_HERE);
+}
+template <class E, bool B_ACROSS, int C>
+TT_INLINE void m64k16(float (&d)[C][4], const unsigned (&a)[4], unsigned long long b, bool add, TT_SITE) {
+    static_assert(C == 8 || C == 16, "b has 64 or 128 columns");
+    tt_emu::Pause pause;
+    const tt_emu::Matrices matrices = {tt_mma::Element<E>::kind, 8 * C, {0, b}, {false, B_ACROSS}, add, a};
+    tt_emu_product(tt_emu::worker, tt_emu::self(), d[0], matrices, TT_HERE);
 }
 
 template <int N>
