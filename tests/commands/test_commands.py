@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,14 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.source import ROOT
+from tests.helpers.watched_calls import Call, prepare_all
 from tinytensor.__main__ import main
 from tinytensor.commands import selftest
 from tinytensor.commands.exercises import EXERCISES, run
+from tinytensor.commands.larger_calls import larger_of
 from tinytensor.op_table.row import Row, floats
-from tinytensor.runtime.cuda.nvrtc import signatures
 from tinytensor.runtime.kernel_files import kernel_files
+from tinytensor.runtime.signature import parse
 
 RACE = """
 import sys
@@ -147,12 +151,20 @@ def test_check_prints_what_each_line_costs(capsys: pytest.CaptureFixture[str]) -
     assert "masking.cu:" in said
 
 
-def test_check_all_launches_every_kernel(capsys: pytest.CaptureFixture[str]) -> None:
-    """By name: a kernel of a header that several files include counts once."""
-    assert main(["check", "all", "--blocks", "0"]) == 0
-    shown = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
-    kernels = {name for path in kernel_files(".cu").values() for name in signatures(path)}
-    missing = kernels - shown
+@pytest.mark.parametrize("file", EXERCISES)
+def test_check_launches_every_kernel_of_a_file(file: str) -> None:
+    """And so `check all` every one. A kernel of a header counts with the files of its name."""
+    rows = [
+        Call("", lambda device, row=row: [*chain(*run(row, device, "float32"))]) for row in EXERCISES[file]
+    ]
+    larger = [Call("", partial(call.run, dtype)) for call in larger_of(file) for dtype in call.dtypes]
+    prepare_all([*rows, *larger], "checked")  # much faster than one by one
+    with tt.cuda.check(blocks=0) as report:
+        assert main(["check", file, "--blocks", "0"]) == 0
+    launched = {kernel.kernel.partition("<")[0] for kernel in report.kernels}
+    paths = [path for stem, path in kernel_files(".cu").items() if stem.partition("_mma")[0] == file]
+    paths += [path for stem, path in kernel_files(".cu").items() if stem == f"{file}_sm90"]
+    missing = {name for path in paths for name in parse(path.read_text(encoding="utf-8"))} - launched
     assert not missing, f"add calls to tinytensor/commands/larger_calls.py that launch {sorted(missing)}"
 
 

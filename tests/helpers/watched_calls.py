@@ -92,18 +92,30 @@ def trained(dtype: str, device: str) -> Tensors:
     return [loss, *params]
 
 
+ROWS_OF_BLOCKS = ("softmax", "losses", "layer_norm", "rms_norm")
+MORE: dict[str, tuple[str, ...]] = {  # dtypes that `check` leaves out
+    **dict.fromkeys(ROWS_OF_BLOCKS, ("bfloat16",)),
+    "sort": ("int64",),
+    "contiguous": ("uint8",),
+    "matmul": ("float16", "float64", "int32"),
+    "attention of 16": ("bfloat16",),
+    "attention of 64": ("float32", "float16"),
+}
+ALL: dict[str, tuple[str, ...]] = {
+    "powers": ("int64", "int32", "int16", "int8", "uint8"),
+    "sort": (*FLOATS, "int64", "int16", "uint8"),
+    "contiguous": ("float64", "float32", "float16", "uint8"),
+    "matmul": (*FLOATS, "int64", "int32", "int16", "int8", "uint8"),
+    **dict.fromkeys(("optimizer", "autocast", "matmul in tf32", "matmul by warpgroups", "add_norm"), ()),
+    "attention by warpgroups": (),
+}
+
+
 def larger() -> Iterator[Call]:
     """What launches the kernels that small tensors do not need."""
-    every: dict[str, tuple[str, ...]] = {
-        "powers": ("int64", "int32", "int16", "int8", "uint8"),
-        "sort": (*FLOATS, "int64", "int16", "uint8"),
-        "contiguous": ("float64", "float32", "float16", "uint8"),
-        "matmul": (*FLOATS, "int64", "int32", "int16", "int8", "uint8"),
-        **dict.fromkeys(("optimizer", "autocast", "matmul in tf32", "add_norm"), ()),
-        **dict.fromkeys(("matmul by warpgroups", "attention by warpgroups"), ()),
-    }
     for call in LARGER:
-        for dtype in (every.get(call.name, FLOATS) if FULL else ()) or call.dtypes:
+        light = (*call.dtypes, *MORE.get(call.name, ()))
+        for dtype in (ALL.get(call.name, FLOATS) if FULL else ()) or light:
             yield Call(f"larger {call.name}-{dtype}", partial(call.run, dtype))
     for dtype in FLOATS if FULL else ("float32", "bfloat16"):
         yield Call(f"larger gpt-{dtype}", partial(trained, dtype))

@@ -255,7 +255,6 @@ def stepped(dtype: str, device: str) -> Tensors:
     return [p.detach() for p in params]
 
 
-WIDE, MMA = ("float32", "bfloat16"), ("float16", "bfloat16")
 LARGER = [
     *[
         Larger(n, ("reduction", "statistics")[n == "var" :], partial(reduced, n))
@@ -263,24 +262,24 @@ LARGER = [
     ],
     *[Larger(n, ("min_max",), partial(reduced, n)) for n in ("max", "argmin")],
     *[Larger(n, ("scan",), partial(scanned, n)) for n in ("cumulative_sum", "cumulative_prod")],
-    Larger("softmax", ("softmax",), softmaxes, WIDE),
-    Larger("losses", ("cross_entropy", "loss"), losses, WIDE),
-    Larger("layer_norm", ("layer_norm",), partial(normed, tt.layer_norm, 2), WIDE),
-    Larger("rms_norm", ("rms_norm",), partial(normed, tt.rms_norm, 1), WIDE),
+    Larger("softmax", ("softmax",), softmaxes),
+    Larger("losses", ("cross_entropy", "loss"), losses),
+    Larger("layer_norm", ("layer_norm",), partial(normed, tt.layer_norm, 2)),
+    Larger("rms_norm", ("rms_norm",), partial(normed, tt.rms_norm, 1)),
     Larger("add_norm", ("add_norm",), added_and_normed),
     Larger("powers", ("power",), raised, ("int64",)),
     Larger("mask", ("mask_select",), found_by_mask),
-    Larger("sort", ("sorting",), sorted_in_tiles, ("float32", "int64")),
+    Larger("sort", ("sorting",), sorted_in_tiles),
     Larger("getitem", ("selection", "indexing"), picked_often),
     Larger("embedding", ("embedding",), looked_up),
     Larger("gather", ("gather_along",), gathered),
-    Larger("contiguous", ("manipulation",), transposed, ("float32", "uint8")),
+    Larger("contiguous", ("manipulation",), transposed),
     Larger("random", ("random", "sampling"), drawn_at_random, ("float32", "float64")),
-    Larger("matmul", ("matmul",), multiplied, ("float32", "float64", *MMA, "int32")),
+    Larger("matmul", ("matmul",), multiplied, ("float32", "bfloat16")),
     Larger("matmul in tf32", ("matmul",), multiplied_in_tf32),
     Larger("matmul by warpgroups", ("matmul",), multiplied_by_warpgroups, ("bfloat16",)),
-    Larger("attention of 16", ("attention",), partial(attended, 16), ("float32", "bfloat16")),
-    Larger("attention of 64", ("attention",), partial(attended, 60), ("float32", "float16")),
+    Larger("attention of 16", ("attention",), partial(attended, 16)),
+    Larger("attention of 64", ("attention",), partial(attended, 60), ("bfloat16",)),
     Larger("attention of 128", ("attention",), partial(attended, 100), ("bfloat16",)),
     Larger("attention by warpgroups", ("attention",), attended_by_warpgroups, MMA),
     Larger("autocast", ("multi_tensor",), rounded, ("bfloat16",)),
