@@ -127,7 +127,7 @@ def test_a_loop_without_end_is_ended(tmp_path: Path) -> None:
 
 def test_the_score_and_the_limits() -> None:
     cost = Cost("n=1", floor=100, moved=200, requests=10, lanes=160, wavefronts=6, ideal=3, most_requests=9)
-    assert cost.score == round(100 / 2 / 2 / 2)
+    assert cost.score == round(100 / 2 / 2)
     assert cost.missed(Limits(traffic=1.9, ways=1.9, lanes=17)) == ["traffic", "ways", "lanes", "requests"]
     assert replace(cost, most_requests=None).missed(Limits(traffic=2.0, ways=2.0, lanes=16)) == []
     assert Verdict("one", Limits(), cost=replace(cost, most_requests=None)).solved

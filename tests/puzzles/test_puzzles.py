@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.puzzles.wrong import first_steps
+from tests.puzzles.wrong import first_steps, reductions, shared_memory
 from tinytensor.puzzles.chapters import PUZZLES
 from tinytensor.puzzles.judge import judge
 from tinytensor.puzzles.program import read
 from tinytensor.puzzles.puzzle import START, Puzzle
 
 SOLUTIONS = Path(__file__).parent / "solutions"
-MUTANTS = {name: edits for module in (first_steps,) for name, edits in module.MUTANTS.items()}
+CHAPTERS = (first_steps, shared_memory, reductions)
+MUTANTS = {name: edits for module in CHAPTERS for name, edits in module.MUTANTS.items()}
 NUMBERED = [pytest.param(number, p, id=p.name) for number, p in enumerate(PUZZLES, 1)]
 WRONG = [
     pytest.param(number, p, i, id=f"{p.name}-{i}", marks=[] if i == number % 3 else [pytest.mark.slow])

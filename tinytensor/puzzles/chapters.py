@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from tinytensor.errors import ArgumentError
-from tinytensor.puzzles.catalogue import first_steps
+from tinytensor.puzzles.catalogue import first_steps, reductions, shared_memory
 from tinytensor.puzzles.puzzle import Puzzle
 
 __all__ = ["CHAPTERS", "PUZZLES", "puzzle"]
 
-CHAPTERS: dict[str, tuple[Puzzle, ...]] = {"First steps": first_steps.PUZZLES}
+CHAPTERS: dict[str, tuple[Puzzle, ...]] = {
+    "First steps": first_steps.PUZZLES,
+    "Shared memory": shared_memory.PUZZLES,
+    "Reductions": reductions.PUZZLES,
+}
 PUZZLES: tuple[Puzzle, ...] = tuple(p for puzzles in CHAPTERS.values() for p in puzzles)
 
 

@@ -79,10 +79,8 @@ class Cost:
 
     @property
     def score(self) -> int:
-        """100, times the share of the floor in the moved bytes, times 1 / ways, times the share of active
-        lanes.
-        """
-        return round(100 / max(self.traffic, 1.0) / self.bank_ways * self.active_lanes / 32)
+        """100 · floor / moved / ways. Lanes have no part in it: one that writes for all is no fault."""
+        return round(100 / max(self.traffic, 1.0) / self.bank_ways)
 
     def missed(self, limits: Limits) -> list[str]:
         """Names of the limits that it misses, as in `Limits`."""

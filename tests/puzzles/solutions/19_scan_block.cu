@@ -1,0 +1,13 @@
+// launch: grid m, block 256
+__global__ void scan_block(float* y, const float* x, int n) {
+    __shared__ float s[256];
+    const int t = threadIdx.x, i = blockIdx.x * n + t;
+    s[t] = t < n ? x[i] : 0.0f;
+    for (int k = 1; k < 256; k *= 2) {
+        __syncthreads();
+        const float before = t >= k ? s[t - k] : 0.0f;
+        __syncthreads();
+        s[t] += before;
+    }
+    if (t < n) y[i] = s[t];
+}
