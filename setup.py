@@ -65,6 +65,7 @@ setup(
     package_data={
         "tinytensor": ["py.typed"],
         "tinytensor.kernels": ["**/*.cu", "**/*.cuh", "**/*.h", "**/*.cpp", "README.md"],
+        "tinytensor.lab": ["**/*.js", "**/*.css"],
         "tinytensor.runtime": ["**/*.h", "**/*.cpp", "headers/*", "emulated/emulator/include/**/*"],
         "tinytensor.puzzles": ["start/*.cu"],
         "gpt": ["py.typed", "text/*"],

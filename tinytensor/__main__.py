@@ -18,6 +18,7 @@ COMMANDS = {
     "explain": ("tinytensor.commands.explain", "how a tensor lies in memory, call by call"),
     "check": ("tinytensor.commands.check", "kernels, or a script, with every access watched and counted"),
     "run": ("tinytensor.commands.run", "a CUDA program, compiled and run on the CPU"),
+    "replay": ("tinytensor.commands.replay", "kernels, or a script, step by step, on a page"),
     "selftest": ("tinytensor.commands.selftest", "every kernel on every device, compared with NumPy"),
     "kernel": ("tinytensor.commands.kernel", "the kernels behind an op: source, registers, memory accesses"),
     "mcp": ("tinytensor.commands.mcp", "these commands as tools for coding agents"),
@@ -115,6 +116,7 @@ examples
   python -m tinytensor check all
   python -m tinytensor check my_script.py
   python -m tinytensor run vector_add.cu --check
+  python -m tinytensor replay softmax_forward
   python -m tinytensor selftest --device cuda
 
 python -m tinytensor COMMAND --help explains a command."""

@@ -226,7 +226,7 @@ def test_a_script_that_ends_itself(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["chekc"], "info, explain, check, run, selftest"),
+        (["chekc"], "info, explain, check"),
         (["check", "sofmax"], "no kernel 'sofmax'"),
         (["check", "sofmax"], "did you mean softmax?"),
         (["check", "softmax_forwad"], "did you mean softmax_forward?"),

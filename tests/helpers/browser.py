@@ -11,6 +11,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+KEYS = {"Tab": 9, "PageUp": 33, "PageDown": 34, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe")
@@ -96,9 +97,18 @@ class Browser:
         )
         self._ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
+    def wait(self, condition: str) -> None:
+        """Wait until an expression of JavaScript holds."""
+        while not self.run(condition):
+            pass
+
     def press_tab(self) -> None:
         """Go to the next thing that the keyboard reaches."""
-        key = {"key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}
+        self.press("Tab")
+
+    def press(self, name: str) -> None:
+        """Press and release a key, by its name in JavaScript."""
+        key = {"key": name, "code": name, "windowsVirtualKeyCode": KEYS[name]}
         for kind in ("keyDown", "keyUp"):
             self._ask("Input.dispatchKeyEvent", type=kind, **key)
 

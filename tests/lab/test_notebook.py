@@ -105,7 +105,7 @@ def test_a_buffer_that_begins_within_a_cache_line_says_so():
     assert "buffer 0: 8 elements of 4 bytes, the first one 12 bytes into a cache line" in captions
 
 
-@pytest.mark.parametrize("name", ["flame", "roofline", "graph", "ledger", "explanation", "threads"])
+@pytest.mark.parametrize("name", ["flame", "roofline", "graph", "ledger", "explanation"])
 def test_each_picture_is_a_document_when_written(name, tmp_path):
     made = {
         "flame": lambda: profile().flame(),
@@ -113,7 +113,6 @@ def test_each_picture_is_a_document_when_written(name, tmp_path):
         "graph": lambda: lab.graph(loss()).svg(),
         "ledger": lambda: ledger().svg(),
         "explanation": lambda: tt.zeros(2, 3).T.explain().svg(),
-        "threads": lambda: (k := lab.kernel("exp", tt.ones(40))[0]).threads(k.lines[0].place),
     }[name]()
     path = tmp_path / "a.svg"
     write(path, made)

@@ -32,7 +32,7 @@ def main(words: Sequence[str]) -> int:
     """Check the named kernels or script; returns 1 if a defect was found."""
     options = _options(list(words))
     if options.kernel.endswith(".py"):
-        return _check_script(options.kernel, options.arguments, options.blocks, options.json)
+        return _check_script(options)
     if options.kernel.endswith(".cu") and Path(options.kernel).is_file():
         return _check_launches(options)
     if options.arguments:
@@ -42,11 +42,17 @@ def main(words: Sequence[str]) -> int:
             fix=f"python -m tinytensor check {options.kernel} [options]",
         )
     whole = options.kernel == "all"
+    if whole and options.html:
+        raise ArgumentError(
+            "check: all with --html",
+            why="a page shows the kernels of one file",
+            fix="name the file, or a kernel",
+        )
     wanted = dict.fromkeys(EXERCISES, "") if whole else _found(options.kernel)
     dtype = options.dtype or ("bfloat16" if options.kernel.endswith(MMA) else "float32")
     findings, reports = 0, {}
     for exercise, kernel in wanted.items():
-        with tt.cuda.check(blocks=options.blocks) as report:
+        with tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
             for row in EXERCISES[exercise]:
                 run(row, "emulated", dtype)
             for call in larger_of(exercise):
@@ -62,6 +68,7 @@ def main(words: Sequence[str]) -> int:
         write_json("check", reports={name: report_fields(report) for name, report in reports.items()})
     elif whole:
         print(f"\n{len(wanted)} exercises, {findings} finding{'' if findings == 1 else 's'}")
+    _write_page(options, report)
     return 1 if findings else 0
 
 
@@ -79,7 +86,8 @@ def _options(words: list[str]) -> argparse.Namespace:
     options = _parser().parse_args(words)
     behind = options.arguments
     if not options.kernel.endswith(".py") and behind and behind[0].startswith("-"):
-        return _parser().parse_args([*behind, *words[: -len(behind)]])
+        at = len(words) - len(behind) - 1  # of the kernel
+        return _parser().parse_args([*words[:at], *behind, words[at]])
     return options
 
 
@@ -88,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tinytensor check",
         description="Run kernels with every access checked: invalid accesses, races, barriers; and report "
         "the memory cost of each source line. Needs a C++ compiler, but no GPU.",
+        epilog="`replay` is `check --blocks 1 --html replay.html`.",
     )
     parser.add_argument(
         "kernel",
@@ -109,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--blocks", type=int, default=4, help="blocks of each launch that are counted (default: 4)"
+    )
+    parser.add_argument(
+        "--html", metavar="FILE", help="also write a page that replays the counted blocks step by step"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
     return parser
@@ -170,7 +182,7 @@ def _launches(times: int) -> str:
 def _check_launches(options: argparse.Namespace) -> int:
     """Check launches of the kernels of a .cu file."""
     tensors: dict[str, tt.Tensor] = {}
-    with tt.cuda.check(blocks=options.blocks) as report:
+    with tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
         for text in required(options.kernel, options.launch):
             tensors |= parse_launch(Path(options.kernel), text).run()
     values = {name: x.detach().cpu() for name, x in tensors.items()}
@@ -184,21 +196,30 @@ def _check_launches(options: argparse.Namespace) -> int:
         print(report)
         for name, x in values.items():
             print(f"{name} = {x.reshape(-1)[:SHOWN].tolist()}{' …' if x.size > SHOWN else ''}")
+    _write_page(options, report)
     return 1 if report.findings else 0
 
 
-def _check_script(path: str, arguments: Sequence[str], blocks: int, as_json: bool) -> int:
-    """Run a script as `__main__` under the checker; with `as_json`, what it prints goes to standard error."""
+def _write_page(options: argparse.Namespace, report: CheckReport) -> None:
+    """Write the replay, if one was asked for."""
+    if options.html:
+        report.replay(options.html)
+        print(f"wrote {options.html}", file=sys.stderr if options.json else sys.stdout)
+
+
+def _check_script(options: argparse.Namespace) -> int:
+    """Run a script as `__main__` under the checker; with --json, what it prints goes to standard error."""
+    path, as_json = options.kernel, options.json
     if not Path(path).is_file():
         raise ArgumentError(
             f"check: {path} does not exist", why="a name that ends in .py is a script", fix="check the path"
         )
     before = sys.argv, list(sys.path)
-    sys.argv, sys.path[0] = [path, *arguments], str(Path(path).resolve().parent)
+    sys.argv, sys.path[0] = [path, *options.arguments], str(Path(path).resolve().parent)
     code = 0
     try:
         output = redirect_stdout(sys.stderr) if as_json else nullcontext()
-        with output, tt.cuda.check(blocks=blocks) as report:
+        with output, tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
             runpy.run_path(path, run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -211,4 +232,5 @@ def _check_script(path: str, arguments: Sequence[str], blocks: int, as_json: boo
             write_json("check", reports={path: report_fields(report)})
         else:
             print(report)
+    _write_page(options, report)
     return code or (1 if report.findings else 0)

@@ -281,7 +281,7 @@ LARGER = [
     Larger("attention of 16", ("attention",), partial(attended, 16)),
     Larger("attention of 64", ("attention",), partial(attended, 60), ("bfloat16",)),
     Larger("attention of 128", ("attention",), partial(attended, 100), ("bfloat16",)),
-    Larger("attention by warpgroups", ("attention",), attended_by_warpgroups, MMA),
+    Larger("attention by warpgroups", ("attention",), attended_by_warpgroups, ("float16", "bfloat16")),
     Larger("autocast", ("multi_tensor",), rounded, ("bfloat16",)),
     Larger("optimizer", ("adamw", "multi_tensor"), stepped),
 ]

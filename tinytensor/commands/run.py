@@ -26,9 +26,7 @@ def main(words: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="tinytensor-") as folder:
         program = build_program(sources, Path(folder), check=options.check, options=compiler)
         tell = None if options.json else _tell
-        run = run_program(
-            program, arguments, sources, check=options.check, capture=options.json, tell=tell
-        )
+        run = run_program(program, arguments, sources, check=options.check, capture=options.json, tell=tell)
         if options.json:
             print(json.dumps(_as_json(run, options.check), indent=1))
         elif options.check:
@@ -55,7 +53,9 @@ def _options(words: list[str]) -> tuple[argparse.Namespace, list[Path], list[str
         )
     for source in sources:
         if not source.is_file():
-            raise ArgumentError(f"run: {source} does not exist", why="it is to be compiled", fix="check the path")
+            raise ArgumentError(
+                f"run: {source} does not exist", why="it is to be compiled", fix="check the path"
+            )
     return options, sources, arguments
 
 
@@ -76,11 +76,15 @@ def _parser() -> argparse.ArgumentParser:
         "arguments of the program, except for --check, --json and --counts (behind -- they are arguments, too).",
     )
     parser.add_argument("--check", action="store_true", help="check every access of every kernel")
-    parser.add_argument("--json", action="store_true", help="print one JSON object, with the program's output")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object, with the program's output"
+    )
     parser.add_argument("--counts", action="store_true", help="with --check: what each line costs")
     parser.add_argument("-I", action="append", default=[], metavar="FOLDER", help="where headers are")
     parser.add_argument("-D", action="append", default=[], metavar="NAME=VALUE", help="define a macro")
-    parser.add_argument("-l", action="append", default=[], metavar="LIBRARY", help="link a library of the host")
+    parser.add_argument(
+        "-l", action="append", default=[], metavar="LIBRARY", help="link a library of the host"
+    )
     parser.add_argument("-std", metavar="STANDARD", help="of C++ (default: c++17)")
     return parser
 
@@ -107,7 +111,14 @@ def _as_json(run: ProgramRun, check: bool) -> dict[str, object]:
         "checked": check,
         "output": run.output,
         "findings": [
-            {"kind": f.kind, "kernel": f.kernel, "place": f.place, "other": f.other, "text": f.text, "count": f.count}
+            {
+                "kind": f.kind,
+                "kernel": f.kernel,
+                "place": f.place,
+                "other": f.other,
+                "text": f.text,
+                "count": f.count,
+            }
             for f in run.report.findings
         ],
         "launches": [_launch_as_json(count) for count in run.report.kernels],

@@ -279,7 +279,7 @@ def _file_of(text: str, name: str) -> Path:
 
 
 @contextmanager
-def check(*, blocks: int = 4) -> Iterator[CheckReport]:
+def check(*, blocks: int = 4, record: bool = False) -> Iterator[CheckReport]:
     """Check every memory access of the kernels that run inside, in any thread, on `emulated` and `checked`,
     and count the accesses of each source line. For small shapes: about seventy times slower than `emulated`.
 
@@ -299,6 +299,8 @@ def check(*, blocks: int = 4) -> Iterator[CheckReport]:
     Args:
         blocks: number of blocks of each launch whose accesses are counted; findings are reported for all
             blocks.
+        record: keep each access of these blocks with its value, 65,536 of a launch at most, for
+            `report.replay("page.html")`.
 
     Returns:
         The report, filled while the block runs; print it, or read `findings` and `lines`. Checks may be
@@ -312,5 +314,5 @@ def check(*, blocks: int = 4) -> Iterator[CheckReport]:
         ([], 1)
     """
     checked: Any = runtime_of(as_device("checked"))
-    with checked.check(runtime_of(as_device("emulated")), blocks) as report:
+    with checked.check(runtime_of(as_device("emulated")), blocks, record) as report:
         yield report

@@ -11,7 +11,8 @@ from tinytensor.lab.explain.explanation import (
 from tinytensor.lab.graph.backward_steps import BackwardStep, backward_steps
 from tinytensor.lab.graph.graph import Graph, GraphNode, SavedTensor, graph
 from tinytensor.lab.kernels.generated_loops import GeneratedLoops
-from tinytensor.lab.kernels.kernel_view import KernelLaunch, Kernels, kernel
+from tinytensor.lab.kernels.kernel_view import Kernels, kernel
+from tinytensor.lab.kernels.launch import KernelLaunch
 from tinytensor.lab.memory.checkpoint_savings import Recomputed
 from tinytensor.lab.memory.ledger import Ledger, Point, Usage
 from tinytensor.lab.memory.storage_events import memory

@@ -1,13 +1,18 @@
 """HTML building blocks: escaped markup, a style for light and dark mode, tooltips on hover and focus.
 
-A page is one file without scripts, and its content security policy forbids every request, so a token may be
-`<script>`. Independent of models.
+A page is one file, and its content security policy forbids every request and every script but its own, so a
+token may be `<script>`. Independent of models.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
+import json
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tinytensor.files import PathLike, atomic_write
 
@@ -66,7 +71,7 @@ def tag(name: str, *children: str, **attributes: str | float) -> Html:
         f'{key.rstrip("_").replace("_", "-")}="{_escape(str(value))}"' for key, value in attributes.items()
     ]
     inside = "".join([c if isinstance(c, Html) else _escape(c) for c in children])
-    return Html(f"<{' '.join(words)}>{inside}</{name}>")
+    return Html(f"<{' '.join(words)}>" + ("" if name == "input" else f"{inside}</{name}>"))
 
 
 def _escape(text: str) -> str:
@@ -214,12 +219,75 @@ span.heat{border-radius:.2em;padding:.15em 0}
   border-radius:.4rem;font:14px/1.4 ui-monospace,monospace;white-space:pre-wrap;text-align:left}
 .skip{margin:0;height:0;overflow:hidden}.skip:focus-within{height:auto;margin-bottom:1rem}
 section,details{margin-top:1rem}ol{columns:16rem}
+.tabs>.view{display:none}.tabs>.view>h2:first-child{margin-top:1rem}
+.tabs>label{display:inline-block;padding:.3rem .8rem;border-bottom:3px solid var(--line);cursor:pointer}
+.tabs>input{position:absolute;opacity:0}.tabs>:checked+label{border-color:var(--ink);font-weight:600}
+.tabs>:focus-visible+label{outline:2px solid var(--minus)}
 a{color:inherit}summary{cursor:pointer}:focus-visible{outline:2px solid var(--minus)}
 """
 )
 
 
-def page(title: str, *body: str, style: str = "", images: bool = False) -> str:
+@dataclass(frozen=True)
+class View:
+    """One view of a page: all of it, or a tab.
+
+    Attributes:
+        title: its heading.
+        body: text, which is escaped, and Html.
+        style: additional CSS rules.
+        data: what the script reads, by the id of its element.
+        script: JavaScript, at most once on a page.
+    """
+
+    title: str
+    body: tuple[str, ...]
+    style: str = ""
+    data: Mapping[str, object] = field(default_factory=dict)
+    script: str = ""
+
+    def html(self) -> str:
+        """Self-contained page of this view alone."""
+        return view_page(self.title, self.body, self.style, self.data, self.script)
+
+
+def tabs(title: str, *views: View) -> str:
+    """Self-contained page with a tab for each view; the arrow keys go from one to the next.
+
+    Args:
+        title: the heading.
+        views: what the tabs show.
+
+    Example:
+        >>> "Second</label>" in tabs("Both", View("First", ("1",)), View("Second", ("2",)))
+        True
+    """
+    parts: list[Html] = []
+    for i, view in enumerate(views):
+        checked = {"checked": ""} if not i else {}
+        parts += [tag("input", type="radio", name_="tab", id=f"tab-{i}", class_="tab", **checked)]
+        parts += [tag("label", view.title, for_=f"tab-{i}")]
+    parts += [tag("section", tag("h2", view.title), *view.body, class_="view") for view in views]
+    shown = ",".join([f"#tab-{i}:checked~.view:nth-of-type({i + 1})" for i in range(len(views))])
+    style = "".join(dict.fromkeys(view.style for view in views)) + f"{shown}{{display:block}}"
+    data = {key: value for view in views for key, value in view.data.items()}
+    scripts = dict.fromkeys(view.script for view in views)
+    return view_page(title, (tag("div", *parts, class_="tabs"),), style, data, "".join(scripts))
+
+
+def view_page(title: str, body: Sequence[str], style: str, data: Mapping[str, object], script: str) -> str:
+    """Self-contained page with data for a script; its policy allows no other script, and no request."""
+    texts = [json.dumps(value, separators=(",", ":")).replace("<", "\\u003c") for value in data.values()]
+    ends = [
+        Html(f'<script type="application/json" id="{_escape(name)}">{text}</script>')
+        for name, text in zip(data, texts, strict=True)
+    ]
+    if script:
+        ends.append(Html(f"<script>{script}</script>"))
+    return page(title, *body, *ends, style=style, script=script)
+
+
+def page(title: str, *body: str, style: str = "", images: bool = False, script: str = "") -> str:
     """Self-contained HTML page.
 
     Args:
@@ -227,6 +295,7 @@ def page(title: str, *body: str, style: str = "", images: bool = False) -> str:
         body: text, which is escaped, and Html.
         style: additional CSS rules.
         images: whether the body contains images, as data URLs.
+        script: the script that the body contains, if there is one.
 
     Example:
         >>> print(page("a < b", tag("p", "c"))[:32])
@@ -234,6 +303,9 @@ def page(title: str, *body: str, style: str = "", images: bool = False) -> str:
         <html lang="en">
     """
     policy = f"default-src 'none'; style-src 'unsafe-inline'{'; img-src data:' if images else ''}"
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy += f"; script-src 'sha256-{digest}'"
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinytensor.runtime.checked.flops import KINDS, operations_of
+from tinytensor.runtime.checked.recording import Recording
 from tinytensor.runtime.checked.source_lines import Code, places_of, resolve
-from tinytensor.runtime.checked.warp_requests import Request
+from tinytensor.runtime.emulated.runtime import EmulatedKernel
 
 AccessKey = tuple[Code, str, str, int]  # code location, then space, way and bytes per lane, as in LineCount
 TENSOR_KINDS = {"float16": "half", "bfloat16": "half", "tf32": "tf32"}
@@ -104,6 +105,7 @@ class KernelCount:
         kernel: the instance.
         grid, block, shared: the configuration.
         library: the compiled unit.
+        launched: the instance, with its source, signature and template arguments.
         times: number of launches.
         blocks: number of blocks of all these launches.
         counted: blocks whose accesses and operations were counted.
@@ -112,7 +114,8 @@ class KernelCount:
         accesses: counters by code location in the unit.
         passes: number of executions of each basic block.
         products: operations of tensor cores, by code location and kind.
-        requests: requests of the first blocks of the first launch, if the check keeps them.
+        recording: of the counted blocks of the first launch, or of the first one with findings, if the check
+            records.
     """
 
     kernel: str
@@ -120,6 +123,7 @@ class KernelCount:
     block: tuple[int, int, int]
     shared: int
     library: Path
+    launched: EmulatedKernel
     times: int = 0
     blocks: int = 0
     counted: int = 0
@@ -129,7 +133,7 @@ class KernelCount:
     accesses: dict[AccessKey, list[int]] = field(default_factory=dict)
     passes: Counter[int] = field(default_factory=Counter)
     products: Counter[tuple[Code, str]] = field(default_factory=Counter)
-    requests: list[Request] = field(default_factory=list)
+    recording: Recording | None = None
 
     @property
     def bytes(self) -> int:
@@ -184,6 +188,10 @@ class KernelCount:
                 have[i] += number
         self.passes.update(other.passes)
         self.products.update(other.products)
+        if other.recording and (
+            not self.recording or (other.recording.findings and not self.recording.findings)
+        ):
+            self.recording = other.recording
 
 
 def lines_of(kernels: Iterable[KernelCount]) -> list[LineCount]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tinytensor.dtypes import DType
 from tinytensor.runtime.checked.source_lines import Code, places_of
 
 
@@ -23,6 +24,7 @@ class Finding:
         other: file:line of the conflicting access; "" if there is none.
         text: details, with block and thread.
         count: number of occurrences.
+        at: number of recorded events up to the first occurrence, itself included.
     """
 
     kind: str
@@ -31,6 +33,7 @@ class Finding:
     other: str
     text: str
     count: int = 1
+    at: int = 0
 
     def __str__(self) -> str:
         at = f"{self.place} and {self.other}" if self.other not in ("", self.place) else self.place
@@ -40,10 +43,18 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A pointer argument: its name, and its offset in bytes from the start of its buffer."""
+    """A pointer argument.
+
+    Attributes:
+        name: name of the parameter.
+        offset: bytes from the start of its buffer.
+        dtype, shape: of the tensor; None if the argument is only an address, () if it is not contiguous.
+    """
 
     name: str
     offset: int
+    dtype: DType | None = None
+    shape: tuple[int, ...] = ()
 
 
 _A_BUFFER = re.compile(r"byte (-?\d+) of a buffer|\ba buffer \+ (\d+) bytes")
@@ -51,14 +62,14 @@ _A_BUFFER = re.compile(r"byte (-?\d+) of a buffer|\ba buffer \+ (\d+) bytes")
 
 def read_findings(text: str, kernel: str, library: Path, names: dict[int, Named]) -> list[Finding]:
     """Parse the findings that the core printed; `names`: pointer arguments by buffer address."""
-    rows = [row.split("\t", 9) for row in text.splitlines()]
-    places = places_of(library, {code for row in rows for code in (_code(row, 3), _code(row, 6))})
+    rows = [row.split("\t", 10) for row in text.splitlines()]
+    places = places_of(library, {code for row in rows for code in (_code(row, 4), _code(row, 7))})
     found = []
     for row in rows:
-        name = names.get(int(row[2], 16))
-        words = row[9] if name is None else _A_BUFFER.sub(partial(_renamed, name), row[9], count=1)
-        place, other = places[_code(row, 3)], places[_code(row, 6)]
-        found.append(Finding(row[0], kernel, place, other, words, int(row[1])))
+        name = names.get(int(row[3], 16))
+        words = row[10] if name is None else _A_BUFFER.sub(partial(_renamed, name), row[10], count=1)
+        place, other = places[_code(row, 4)], places[_code(row, 7)]
+        found.append(Finding(row[0], kernel, place, other, words, int(row[1]), int(row[2])))
     return found
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
 
 from tinytensor.runtime.checked.counts import (
     KernelCount,
@@ -59,6 +61,19 @@ class CheckReport:
                 known.add(launch)
                 return
         self.kernels.append(launch)
+
+    def replay(self, path: str | Path) -> None:
+        """Write a page that replays the recorded blocks step by step: which thread reads and writes which
+        element, by which line, between which barriers, and the two accesses of each race.
+
+        Args:
+            path: of the page, one self-contained HTML file.
+
+        Raises:
+            ArgumentError: nothing was recorded: `tt.cuda.check(record=True)` does.
+            SaveError: the file cannot be written.
+        """
+        import_module("tinytensor.lab.kernels.kernel_view").write_replay(self, path)
 
     def __str__(self) -> str:
         launches, findings = _number(self.launches, "launch", "es"), _number(len(self.findings), "finding")

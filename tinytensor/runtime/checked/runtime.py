@@ -14,15 +14,16 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from typing import Any
 
 from tinytensor.device import as_device
 from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.runtime.base import Argument, Buffer, Dim
 from tinytensor.runtime.checked.counts import KernelCount, read_accesses, read_work
 from tinytensor.runtime.checked.findings import Finding, Named, read_failure, read_findings
+from tinytensor.runtime.checked.recording import read_recording
 from tinytensor.runtime.checked.report import CheckReport
 from tinytensor.runtime.checked.source_lines import places_of
-from tinytensor.runtime.checked.warp_requests import read_requests
 from tinytensor.runtime.emulated.kernels import WATCHED
 from tinytensor.runtime.emulated.runtime import HEADER, Core, EmulatedKernel, EmulatedRuntime
 
@@ -41,13 +42,13 @@ class CheckedCore(Core):
         self.move = self._function("move", pointer, pointer, size)
         self.begin = self._function("begin", pointer, unsigned)
         self.count_blocks = self._function("count_blocks", unsigned)
-        self.keep_blocks = self._function("keep_blocks", unsigned)
+        self.record_blocks = self._function("record_blocks", unsigned)
         self._totals = self._function("totals", pointer)
         self.faulty_code = self._function("faulty_code")
         self.findings = self._function("findings", ctypes.c_char_p, size)
         self.lines = self._function("lines", ctypes.c_char_p, size)
         self.work = self._function("work", ctypes.c_char_p, size)
-        self.requests = self._function("requests", ctypes.c_char_p, size)
+        self.record = self._function("record", ctypes.c_char_p, size)
         self._room = ctypes.create_string_buffer(1 << 16)
 
     def _function(self, name: str, *types: type) -> Callable[..., int]:
@@ -97,9 +98,13 @@ class CheckedKernel(EmulatedKernel):
                 super().start(packed, sizes, args)
             except KernelError as error:
                 failure = error
-            found = self._findings(failure, args)
+            names = self._names(args)
+            found = self._findings(failure, names)
             if runtime.checks:
                 count = self._counts(packed)
+                if runtime.records:
+                    text = core.text(core.record)
+                    count.recording = read_recording(text, self.library, names, found)
                 for check in runtime.checks:
                     check.report.add(found, count)
             elif found:
@@ -110,8 +115,8 @@ class CheckedKernel(EmulatedKernel):
                     fix="correct the line; `with tt.cuda.check() as report` collects all findings",
                 ) from None
 
-    def _findings(self, failure: KernelError | None, args: Sequence[Argument]) -> list[Finding]:
-        core, names = self._core, self._names(args)
+    def _findings(self, failure: KernelError | None, names: dict[int, Named]) -> list[Finding]:
+        core = self._core
         found = read_findings(core.text(core.findings), self.name, self.library, names)
         if failure is not None and not core.totals()[REFUSED]:  # else it is among the findings
             code = f"{core.faulty_code():x}", "", ""
@@ -121,30 +126,33 @@ class CheckedKernel(EmulatedKernel):
     def _names(self, args: Sequence[Argument]) -> dict[int, Named]:
         """Buffers of the pointer arguments, by address."""
         names: dict[int, Named] = {}
+        tensors: dict[object, Any] = {getattr(a, "ptr", None): a for a in args}
         for name, at in self._packer.pointers(args) if args else ():
             start = self._runtime.start_of(at)
             if start is not None:
-                names.setdefault(start, Named(name, at - start))
+                dtype, shape = getattr(tensors.get(at), "dtype", None), ()
+                if getattr(tensors.get(at), "is_contiguous", False):
+                    shape = tensors[at].shape
+                names.setdefault(start, Named(name, at - start, dtype, shape))
         return names
 
     def _counts(self, packed: bytes) -> KernelCount:
         core = self._core
         gx, gy, gz, bx, by, bz, shared, _ = HEADER.unpack_from(packed)
-        count = KernelCount(self.name, (gx, gy, gz), (bx, by, bz), shared, self.library)
+        count = KernelCount(self.name, (gx, gy, gz), (bx, by, bz), shared, self.library, self)
         count.times, count.blocks = 1, gx * gy * gz
         count.counted, cut, count.read_bytes, count.written_bytes, _ = core.totals()
         count.cut = bool(cut)
         count.accesses = read_accesses(core.text(core.lines))
         count.passes, count.products = read_work(core.text(core.work))
-        count.requests = read_requests(core.text(core.requests), self.library)
         return count
 
 
 class Check:
     """One active `tt.cuda.check`."""
 
-    def __init__(self, blocks: int, keep: int) -> None:
-        self.blocks, self.keep = blocks, keep
+    def __init__(self, blocks: int, record: bool) -> None:
+        self.blocks, self.record = blocks, record
         self.report = CheckReport()
 
 
@@ -153,6 +161,7 @@ class CheckedRuntime(EmulatedRuntime):
 
     Attributes:
         checks: active checks, of any thread: findings are added to their reports, or raised if there is none.
+        records: number of blocks of each launch that are recorded.
     """
 
     build = WATCHED
@@ -163,6 +172,7 @@ class CheckedRuntime(EmulatedRuntime):
         super().__init__()
         self.device = as_device("checked")
         self.checks: list[Check] = []
+        self.records = 0
         self.watching = self._lock
         self.watcher = self
         self._guest: EmulatedRuntime | None = None
@@ -225,9 +235,9 @@ class CheckedRuntime(EmulatedRuntime):
     # ---- checks
 
     @contextlib.contextmanager
-    def check(self, guest: EmulatedRuntime, blocks: int, keep: int = 0) -> Iterator[CheckReport]:
+    def check(self, guest: EmulatedRuntime, blocks: int, record: bool = False) -> Iterator[CheckReport]:
         """Collect findings, also of kernels of the emulated device, which run here during the check. The
-        first `blocks` blocks of each launch are counted; of the first `keep` of these each request is stored.
+        first `blocks` blocks of each launch are counted, and recorded on demand.
         """
         if type(blocks) is not int or not 0 <= blocks < 1 << 31:
             raise ArgumentError(
@@ -235,7 +245,7 @@ class CheckedRuntime(EmulatedRuntime):
                 why="the number of counted blocks of each launch must be an integer, at least 0",
                 fix="blocks=4",
             )
-        check = Check(blocks, keep)
+        check = Check(blocks, record)
         with self.watching:
             self.checks.append(check)
             self._follow_checks(guest)
@@ -255,7 +265,8 @@ class CheckedRuntime(EmulatedRuntime):
         guest.instead = self._run_for_guest if self.checks else None
         guest.watcher = self if self.checks else None
         self.core.count_blocks(max((check.blocks for check in self.checks), default=0))
-        self.core.keep_blocks(max((check.keep for check in self.checks), default=0))
+        self.records = max((check.blocks for check in self.checks if check.record), default=0)
+        self.core.record_blocks(self.records)
 
     def _run_for_guest(
         self, kernel: EmulatedKernel, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument]

@@ -18,13 +18,10 @@ from tinytensor.runtime.compiler import (
     shortened,
 )
 from tinytensor.runtime.emulated.kernels import (
-    CLANG_WATCHED_FLAGS,
-    CORE_FLAGS,
     EMULATOR,
-    GCC_WATCHED_FLAGS,
-    Build,
     FAST,
     WATCHED,
+    Build,
 )
 from tinytensor.runtime.programs.translation import translated
 
@@ -69,7 +66,9 @@ def core_of_programs(build: Build) -> Path:
     text = f'#include "{build.core}"\n#include "host/runtime.cpp"\n'
     gcc = ("-fno-ipa-ra",)
     name = f"program_{Path(build.core).stem}"
-    recipe = Recipe(name, text, (EMULATOR, HOST), build.core_flags, gcc, libraries=("-lpthread", "-ldl", "-lm"))
+    recipe = Recipe(
+        name, text, (EMULATOR, HOST), build.core_flags, gcc, libraries=("-lpthread", "-ldl", "-lm")
+    )
     return shared_library(recipe, build.part)
 
 

@@ -72,7 +72,9 @@ def run_program(
     # To a file, since a full pipe would stop the program while its reports are read.
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(tempfile.TemporaryFile("w+", errors="replace")) if capture else None
-        process = subprocess.Popen([str(program), *arguments], pass_fds=[writer], env=environment, stdout=output)
+        process = subprocess.Popen(
+            [str(program), *arguments], pass_fds=[writer], env=environment, stdout=output
+        )
         os.close(writer)
         while True:
             try:
@@ -123,8 +125,15 @@ class _Records:
             found = [self._host_access(fields)]
         elif kind == "error" and self.check:
             function, name, file, line, why = fields
-            found = [Finding("CUDA error", function, _place(file, line), "", f"{function} returned {name}"
-                             + (f": {why}" if why else ""))]
+            found = [
+                Finding(
+                    "CUDA error",
+                    function,
+                    _place(file, line),
+                    "",
+                    f"{function} returned {name}" + (f": {why}" if why else ""),
+                )
+            ]
         elif kind == "leak":
             size, of, file, line = fields
             what = f"{int(size):,} bytes of {KINDS[int(of)]} were never freed"
@@ -135,7 +144,9 @@ class _Records:
         return found
 
     def _launch(self, fields: list[str]) -> tuple[list[Finding], KernelCount | None]:
-        name, file, line, gx, gy, gz, bx, by, bz, shared, result, said, pointers, offset, size, code = fields[:16]
+        name, file, line, gx, gy, gz, bx, by, bz, shared, result, said, pointers, offset, size, code = fields[
+            :16
+        ]
         launched = _place(file, line)
         if offset:
             past = int(offset) - int(size)
@@ -198,5 +209,10 @@ def _at_launch(finding: Finding, launched: str) -> Finding:
     """A finding whose place is unknown gets that of the launch."""
     place = finding.place or launched
     return Finding(
-        finding.kind, finding.kernel, place, finding.other, f"{finding.text} , launched at {launched}", finding.count
+        finding.kind,
+        finding.kernel,
+        place,
+        finding.other,
+        f"{finding.text} , launched at {launched}",
+        finding.count,
     )

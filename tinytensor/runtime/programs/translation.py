@@ -171,7 +171,9 @@ def _in_no_function(text: str, at: int) -> bool:
                 depth = 0
                 if not re.search(r'(\bnamespace\b[\w:\s]*|\bextern\s+"C"\s*)$', text[max(0, i - 200) : i]):
                     return False
-        elif text[i] == "\n" and depth == 0 and _MARKER.match(text, i + 1) and "/include/" in text[i : i + 99]:
+        elif (
+            text[i] == "\n" and depth == 0 and _MARKER.match(text, i + 1) and "/include/" in text[i : i + 99]
+        ):
             return True
     return True
 

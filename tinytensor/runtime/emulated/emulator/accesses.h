@@ -114,12 +114,18 @@ static void check_words(Worker& w, const Access& a, Shadow& shadow, const char* 
 
 static Motion motion_of(Way way) { return way == ATOMIC ? UPDATE : reads(way) ? LOAD : STORE; }
 
+static void record(const Worker& w, const Access& a) {
+    if (a.way == BEGIN_COPY || a.way == READ_BY_PRODUCT) return;
+    record_access(w, motion_of(a.way), a.number, a.space, a.address, a.size, a.name, a.address - a.offset);
+}
+
 static void check_shared(Worker& w, Access& a, Shadow& shadow, const char* at, bool aligned) {
     a.space = SHARED;
     a.since = first_of_block;
     if (aligned) check_alignment(w, a);
     if (counting && a.way != BEGIN_COPY && a.way != READ_BY_PRODUCT)
         count_access(w, a.number, SHARED, a.address, a.size, motion_of(a.way));
+    if (recording) record(w, a);
     check_words(w, a, shadow, at, nullptr);
 }
 
@@ -150,6 +156,7 @@ static void check_global(Worker& w, Access& a, bool aligned) {
     if (counting) count_access(w, a.number, GLOBAL, a.address, a.size, motion_of(a.way));
     if (a.way == ATOMIC) meet_at_flag(w.current, a.address);
     b->shadow.bytes = b->size();
+    if (recording) record(w, a);
     check_words(w, a, b->shadow, b->start, b);
 }
 
@@ -255,6 +262,7 @@ TT_API void tt_checked_begin(const tt_emu::Loaded* kernel, unsigned shared) {
     forget_flags();
     forget_lines();
     forget_places();
+    forget_events();
     if (shadow_bytes > KEPT_SHADOW) drop_shadows();
     const size_t size = (size_t)(image.shared_end - image.shared_start) + 16;
     if (size > static_shadow.bytes) static_shadow.drop();

@@ -5,9 +5,14 @@
 // transfers sectors of 32 bytes; shared memory has 32 banks of 4 bytes, and serves the words of each bank
 // sequentially. The accesses of the source are counted: a compiler may merge neighbors.
 #pragma once
-#include "requests.h"
+#include "findings.h"
 
 namespace tt_emu {
+
+struct Request {
+    unsigned lanes;
+    uint64_t address[LANES];
+};
 
 struct Costs {
     uint64_t requests, lanes, bytes, sectors, wavefronts, ideal;
@@ -125,8 +130,6 @@ static void flush(unsigned first, unsigned last) {
                 line->running.lanes += (unsigned)__builtin_popcount(request.lanes);
                 if (line->space == GLOBAL) count_global(*line, request);
                 else count_shared(*line, request);
-                keep_request({line->place, line->space, line->motion, line->size,
-                              (unsigned)counted_blocks, warp, request});
             }
             if (line->made[warp].count) forget_requests(*line, warp);
         }
@@ -155,7 +158,6 @@ static void forget_lines() {
         free((void*)line);
     }
     lines.clear();
-    kept.clear();
     counted_blocks = waiting = read_bytes = written_bytes = 0;
     counting = cut = false;
 }

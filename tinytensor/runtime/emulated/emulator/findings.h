@@ -1,6 +1,6 @@
 // Findings of the checker: kind, source location, thread. Equal findings are counted, not repeated.
 #pragma once
-#include "order.h"
+#include "record.h"
 
 namespace tt_emu {
 
@@ -9,6 +9,7 @@ struct Finding {
     Place place, other;
     const char* buffer;  // the accessed buffer; null for shared memory
     uint64_t count;
+    size_t at;  // number of events that were recorded before it was found
     char text[400];
 };
 
@@ -42,7 +43,7 @@ __attribute__((format(printf, 4, 5))) static void found(const char* kind, Place 
         return;
     }
     if (findings.count == MOST_FINDINGS) return;
-    Finding finding = {kind, place, other, touched, 1, {}};
+    Finding finding = {kind, place, other, touched, 1, events.count, {}};
     va_list values;
     va_start(values, format);
     vsnprintf(finding.text, sizeof finding.text, format, values);
@@ -70,10 +71,29 @@ TT_API size_t tt_checked_findings(char* to, size_t room) {
     using namespace tt_emu;
     Text text = {to, room, 0};
     for (const Finding& f : findings) {
-        text.add("%s\t%llu\t%zx", f.kind, (unsigned long long)f.count, (size_t)f.buffer);
+        text.add("%s\t%llu\t%zu\t%zx", f.kind, (unsigned long long)f.count, f.at, (size_t)f.buffer);
         print_place(text, f.place);
         print_place(text, f.other);
         text.add("\t%s\n", f.text);
+    }
+    return text.used;
+}
+
+// Writes what was recorded of the last launch: what, block, thread, location, size; of an access also its
+// memory and its value.
+TT_API size_t tt_checked_record(char* to, size_t room) {
+    using namespace tt_emu;
+    Text text = {to, room, 0};
+    for (const Event& e : events) {
+        const uint64_t block = begun[e.block].block;
+        text.add("%s\t%llu\t%u", e.what, (unsigned long long)block, e.thread);
+        print_place(text, places[e.place]);
+        text.add("\t%u", e.size);
+        const Memory& m = memories[e.memory];
+        if (e.address)
+            text.add("\t%s\t%s\t%zx\t%td\t%llx\t%llx", space_names[m.space], m.name, (size_t)m.start,
+                     e.address - m.start, (unsigned long long)e.value[0], (unsigned long long)e.value[1]);
+        text.add("\n");
     }
     return text.used;
 }

@@ -118,15 +118,18 @@ static void begin_checked_block(Worker& w) {
     forget_copies();
     begin_asynchronous_block();
     begin_counting();
+    begin_recording();
 }
 
 static void end_checked_block(Worker& w) {
     end_asynchronous_block(w);
     if (counting) keep_costs(), keep_work();
     counting = false;
+    end_recording();
 }
 
 static void pass_barrier() {
+    if (recording) record_barrier(*here);
     phase++;
     if (counting) flush(0, WARPS);
 }

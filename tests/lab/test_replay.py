@@ -1,0 +1,329 @@
+"""The replay of a checked run: its steps against sources and counters, its page in a browser."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.browser import CHROMIUM, Browser
+from tests.helpers.pages import parse
+from tests.helpers.source import ROOT
+from tinytensor.__main__ import main
+from tinytensor.cuda import CheckReport
+from tinytensor.errors import ArgumentError
+from tinytensor.lab.kernels.kernel_view import kernels_of
+from tinytensor.lab.replay.steps import Step, merged, steps_of
+from tinytensor.runtime.checked.recording import MOST_EVENTS, Recording
+
+BLOCK_SUM = """
+__global__ void block_sum(float* y, const float* x) {
+    __shared__ float s[64];
+    const int t = threadIdx.x;
+    s[t] = x[blockIdx.x * 64 + t];
+    for (int step = 32; step > 0; step /= 2) {
+        BARRIER
+        if (t < step) s[t] += s[t + step];
+    }
+    if (t == 0) y[blockIdx.x] = s[0];
+}
+"""
+RIGHT, WRONG = BLOCK_SUM.replace("BARRIER", "__syncthreads();"), BLOCK_SUM.replace("BARRIER", "")
+X = np.arange(1, 129, dtype=np.float32)
+
+
+def run(source: str, grid: int = 2, block: int = 64, blocks: int = 4, n: int = 128) -> CheckReport:
+    x, y = tt.tensor(X[:n]).to("emulated"), tt.empty(128, device="emulated")
+    with tt.cuda.check(blocks=blocks, record=True) as report:
+        tt.cuda.kernel(source)[grid, block](y, x)
+    return report
+
+
+def recording_of(report: CheckReport) -> Recording:
+    (count,) = report.kernels
+    assert count.recording is not None
+    return count.recording
+
+
+def data_of(report: CheckReport) -> list[dict[str, Any]]:
+    document = parse(kernels_of("a test", report).html(None))
+    (element,) = document.all("script", id="replay-data")
+    found: list[dict[str, Any]] = json.loads(element.text)
+    return found
+
+
+def line(step: Step) -> int:
+    return int(step.place.rpartition(":")[2])
+
+
+# ---- steps -------------------------------------------------------------------------------------------------
+
+
+def test_the_steps_of_a_sum_are_those_of_its_source() -> None:
+    recording = recording_of(run(RIGHT))
+    assert recording.blocks == [0, 1]
+    steps = steps_of(recording.events, 0)
+    # Two warps load and store; six rounds behind a barrier each: two loads and a store of warp 0.
+    first = [("load", 5), ("store", 5)] * 2
+    rounds = [("barrier", 7), ("load", 8), ("load", 8), ("store", 8)] * 6
+    assert [(s.what, line(s)) for s in steps] == [*first, *rounds, ("load", 10), ("store", 10)]
+    active = [len(s.events) for s in steps if s.what == "store" and line(s) == 8]
+    assert active == [32, 16, 8, 4, 2, 1]
+    assert [s.size for s in steps if s.what == "barrier"] == [64] * 6
+
+
+def test_each_thread_touches_what_its_indices_say() -> None:
+    recording = recording_of(run(RIGHT))
+    for block in (0, 1):
+        sums = X[64 * block : 64 * block + 64].copy()
+        for step in steps_of(recording.events, block):
+            for thread, number in step.events.items():
+                event = recording.events[number]
+                if event.memory is None:
+                    continue
+                value = np.frombuffer(event.value, np.float32)[0]
+                index, name = event.offset // 4, event.memory.name
+                if line(step) == 5:
+                    assert index == (64 * block + thread if name == "x" else thread)
+                    assert value == X[64 * block + thread]
+                elif line(step) == 8 and step.what == "store":
+                    sums[thread] = value
+                    assert index == thread
+                elif line(step) == 8:
+                    assert index == thread or value == sums[index]
+        assert sums[0] == X[64 * block : 64 * block + 64].sum()
+
+
+def test_requests_are_those_that_the_counters_count() -> None:
+    with tt.cuda.check(blocks=2, record=True) as report:
+        x = tt.rand(4, 70, device="emulated")
+        tt.softmax(x @ tt.rand(70, 45, device="emulated")).sum(0)
+    for count in report.kernels:
+        assert count.recording is not None
+        assert not count.recording.is_cut
+        found: dict[tuple[str, str, int], list[int]] = {}
+        for block in count.recording.blocks:
+            for step in steps_of(count.recording.events, block):
+                if step.memory:
+                    numbers = found.setdefault((step.memory.space, step.what, step.size), [0, 0])
+                    numbers[0] += 1
+                    numbers[1] += len(step.events)
+        expected: dict[tuple[str, str, int], list[int]] = {}
+        for (_, space, way, size), numbers in count.accesses.items():
+            have = expected.setdefault((space, way, size), [0, 0])
+            have[0] += numbers[0]
+            have[1] += numbers[1]
+        assert found == expected, count.kernel
+
+
+def test_lanes_of_branches_have_one_order() -> None:
+    assert merged(["ab", "acb", "d"]) == ["a", "c", "b", "d"]
+    assert merged([]) == []
+
+
+def test_warp_operations_are_steps() -> None:
+    source = """
+    __global__ void sum(float* y, const float* x) {
+        float v = x[threadIdx.x];
+        for (int d = 16; d > 0; d /= 2) v += __shfl_xor_sync(0xffffffff, v, d);
+        __syncwarp();
+        if (threadIdx.x == 0) y[0] = v;
+    }"""
+    recording = recording_of(run(source, 1, 32))
+    steps = steps_of(recording.events, 0)
+    assert [s.what for s in steps] == ["load", *["a shuffle"] * 5, "__syncwarp", "store"]
+    assert {s.size for s in steps[1:7]} == {0xFFFFFFFF}
+
+
+def test_what_is_not_recorded_costs_no_memory() -> None:
+    x = tt.ones(64, device="emulated")
+    with tt.cuda.check() as report:
+        x + 1.0
+    assert report.kernels[0].recording is None
+    with pytest.raises(ArgumentError, match=r"nothing was recorded[^Z]*check\(record=True\)"):
+        report.replay("never.html")
+
+
+def test_a_long_recording_ends_at_its_limit() -> None:
+    source = """
+    __global__ void many(float* y, const float* x) {
+        for (int i = 0; i < 1500; i++) ((volatile float*)y)[threadIdx.x] = i;
+    }"""
+    report = run(source, 1, 64)
+    recording = recording_of(report)
+    assert len(recording.events) == MOST_EVENTS
+    assert recording.is_cut
+    (data,) = data_of(report)
+    assert "Only 65,536 events of a launch are recorded" in data["cut"]
+
+
+def test_the_first_launch_with_a_finding_is_kept() -> None:
+    k = tt.cuda.kernel("__global__ void late(float* y, int bug) { y[bug ? 0 : threadIdx.x] = 1; }")
+    y = tt.zeros(64, device="emulated")
+    with tt.cuda.check(record=True) as report:
+        for bug in (0, 0, 1, 1):
+            k[1, 64](y, bug)
+    recording = recording_of(report)
+    assert [f.kind for f in recording.findings] == ["global race"]
+    assert {event.offset for event in recording.events} == {0}
+
+
+# ---- data of the page --------------------------------------------------------------------------------------
+
+
+def test_a_race_shows_its_two_accesses() -> None:
+    report = run(WRONG)
+    recording = recording_of(report)
+    (data,) = data_of(report)
+    races = {(f.place, f.other): found for f, found in zip(recording.findings, data["findings"], strict=True)}
+    seen = 0
+    for (place, other), found in races.items():
+        if not other:
+            continue
+        first, second = [recording.events[number] for _, number in found["events"]]
+        assert (first.place, second.place) == (other, place)
+        assert first.thread != second.thread
+        assert first.overlaps(second)
+        assert "store" in (first.what, second.what)
+        assert f"thread ({first.thread}, 0, 0)" in found["text"]
+        assert f"thread ({second.thread}, 0, 0)" in found["text"]
+        seen += 1
+    assert seen >= 2
+
+
+def test_a_race_of_two_blocks_shows_both() -> None:
+    report = run("__global__ void all(float* y, const float* x) { y[0] = threadIdx.x; }", 2, 1)
+    (data,) = data_of(report)
+    (finding,) = data["findings"]
+    assert [block for block, _ in finding["events"]] == [0, 1]
+
+
+def test_lines_know_what_they_stand_under() -> None:
+    (data,) = data_of(run(RIGHT))
+    under = {place["at"].rpartition(":")[2]: place["under"] for place in data["places"]}
+    assert under["8"] == [
+        "if (t < step) s[t] += s[t + step]; (line 8)",
+        "for (int step = 32; step > 0; step /= 2) (line 6)",
+    ]
+    assert under["5"] == []
+
+
+def test_memory_is_named_as_in_the_source() -> None:
+    source = """
+    __global__ void copy(float* y, const float* x) {
+        __shared__ double tile[2][32];
+        extern __shared__ int more[];
+        tile[0][threadIdx.x] = x[threadIdx.x];
+        more[threadIdx.x] = 7;
+        y[threadIdx.x] = tile[0][threadIdx.x] + more[threadIdx.x];
+    }"""
+    x, y = tt.tensor(X[:32]).reshape(4, 8).to("emulated"), tt.empty(32, device="emulated")
+    with tt.cuda.check(record=True) as report:
+        tt.cuda.kernel(source)[1, 32, 128](y, x)
+    (data,) = data_of(report)
+    named = {m["name"]: (m["space"], m["type"], m["item"], m["shape"]) for m in data["memories"]}
+    assert named == {
+        "x": ("global", "float", 4, [4, 8]),
+        "y": ("global", "float", 4, [32]),
+        "tile": ("shared", "double", 8, [2, 32]),
+        "more": ("shared", "int", 4, []),
+    }
+    (step,) = [s for s in data["blocks"][0]["steps"] if s[0] == "store" and s[5:6] == [len(named) - 3]]
+    assert step
+
+
+def test_a_view_has_no_shape_of_its_own() -> None:
+    k = tt.cuda.kernel("__global__ void f(float* y, const float* x) { y[threadIdx.x] = x[2 * threadIdx.x]; }")
+    x = tt.tensor(X[:64]).reshape(32, 2).to("emulated")[:, 1]
+    with tt.cuda.check(record=True) as report:
+        k[1, 32](tt.empty(32, device="emulated"), tt.cuda.pointer(x))
+    (data,) = data_of(report)
+    (memory,) = [m for m in data["memories"] if m["name"] == "x"]
+    assert memory["shape"] == []
+    load = data["blocks"][0]["steps"][0]
+    assert (load[7], load[8][:3]) == ([None, 0, 8], [2, 4, 6])  # from the pointer on
+
+
+def test_two_runs_give_one_page() -> None:
+    texts = {kernels_of("a test", run(RIGHT)).html(None) for _ in range(2)}
+    assert len(texts) == 1
+
+
+# ---- the page ----------------------------------------------------------------------------------------------
+
+NOW = "document.getElementById('replay-now').textContent"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
+def test_a_browser_steps_through_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    run(RIGHT).replay(path)
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(path, 1280)
+        count = "document.getElementById('replay-count').textContent"
+        assert browser.run(count) == "step 1 of 30"
+        assert "Warp 0 R loads 4 bytes per lane, global x[0] … x[31]" in browser.run(NOW)
+        assert "4 sectors of 32 bytes, 100% of them used" in browser.run(NOW)
+        for key, step in (("ArrowRight", 2), ("End", 30), ("ArrowLeft", 29), ("Home", 1), ("PageDown", 5)):
+            browser.press(key)
+            assert browser.run(count) == f"step {step} of 30"
+        assert "Barrier of the block, line 7: 64 threads meet" in browser.run(NOW)
+        shown = "document.querySelectorAll('#replay-threads b.meets').length"
+        assert browser.run(shown) == 64
+        browser.run("location.hash = '#step=14&cell=s[5]'")
+        browser.wait("document.getElementById('replay-count').textContent.startsWith('step 15')")
+        assert "8 of 32 lanes are active" in browser.run(NOW)
+        assert "24 inactive: lanes 8–31 do next: barrier, line 7" in browser.run(NOW)
+        assert "if (t < step)" in browser.run(NOW)
+        active = "[...document.querySelectorAll('#replay-threads b.load')].map(b => b.dataset.thread)"
+        assert browser.run(active) == [str(t) for t in range(8)]
+        cells = "[...document.querySelectorAll('#replay-memory b.load')].map(b => b.dataset.cell)"
+        assert sorted(browser.run(cells), key=len) == [
+            *[f"s[{i}]" for i in (8, 9)],
+            *[f"s[{i}]" for i in range(10, 16)],
+        ]
+        rows = "[...document.querySelectorAll('#replay-details tr')].slice(1).map(r => r.textContent)"
+        assert "thread 5" in browser.run(rows)[0]
+        marked = "document.querySelector('.code tr.now').dataset.line"
+        assert re.fullmatch(r"block_sum_\w+\.cu:8", browser.run(marked))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_jumps_to_a_race(tmp_path: Path, width: int) -> None:
+    path = tmp_path / "a.html"
+    report = run(WRONG)
+    report.replay(path)
+    number = next(i for i, f in enumerate(report.findings) if f.kind == "shared race")
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(path, width)
+        browser.run(f"document.querySelector('[data-finding=\"{number}\"]').click()")
+        assert "Finding: shared race. ① step" in browser.run(NOW)
+        flagged = "[...document.querySelectorAll('#replay-threads b.flagged')].map(b => b.dataset.thread)"
+        assert len(browser.run(flagged)) == 2
+        assert browser.run("document.querySelectorAll('#replay-memory b.flagged').length") == 1
+        assert browser.run("document.documentElement.scrollWidth") <= width
+
+
+def test_the_command_writes_a_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "triangle.html"
+    assert main(["replay", "triangle_forward", "--html", str(path)]) == 0
+    assert f"wrote {path}" in capsys.readouterr().out
+    parse(path.read_text(encoding="utf-8"))
+    script = tmp_path / "race.py"
+    script.write_text(
+        "import tinytensor as tt\n"
+        "k = tt.cuda.kernel('__global__ void race(float* y) { y[0] = threadIdx.x; }')\n"
+        "k[1, 64](tt.empty(1, device='emulated'))\n"
+    )
+    assert main(["replay", "--html", str(path), str(script)]) == 1
+    assert "global race" in parse(path.read_text(encoding="utf-8")).text
+    assert main(["replay", "sofmax"]) == 2
+    assert "did you mean softmax?" in capsys.readouterr().err
+
+
+def test_the_viewer_is_packaged() -> None:
+    assert '"**/*.js"' in (ROOT / "setup.py").read_text()

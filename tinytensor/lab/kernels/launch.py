@@ -1,0 +1,217 @@
+"""A kernel that was launched under checks: source, counts, registers, PTX."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from tinytensor.errors import ArgumentError, DeviceError, KernelError
+from tinytensor.lab.html import preformatted
+from tinytensor.lab.kernels.source import Piece, pieces_of, split_place
+from tinytensor.runtime.checked.counts import KernelCount, LineCount, LineWork, lines_of, work_of
+from tinytensor.runtime.cuda import nvrtc
+from tinytensor.runtime.cuda.occupancy import LIMITS, Occupancy, Resources, occupancy
+from tinytensor.runtime.signature import Signature, spelled
+
+ARCHITECTURE = 90  # default architecture for registers and PTX
+Sizes = tuple[int, int, int]
+
+
+@dataclass
+class KernelLaunch:
+    """The launches of a kernel with one configuration.
+
+    Attributes:
+        count: counters of the checked run, and its recording.
+        together: the instances of the same file that were launched: compiled at once, since starting a
+            compiler costs more than an instance.
+    """
+
+    count: KernelCount = field(repr=False)
+    together: list[str] = field(default_factory=list, repr=False)
+
+    @property
+    def instance(self) -> str:
+        """Name with template arguments."""
+        return self.count.kernel
+
+    @property
+    def grid(self) -> Sizes:
+        """Number of blocks, x first."""
+        return self.count.grid
+
+    @property
+    def block(self) -> Sizes:
+        """Number of threads of a block, x first."""
+        return self.count.block
+
+    @property
+    def shared(self) -> int:
+        """Bytes of dynamic shared memory."""
+        return self.count.shared
+
+    @property
+    def times(self) -> int:
+        """Number of launches with this configuration."""
+        return self.count.times
+
+    @property
+    def file(self) -> Path:
+        """The .cu file."""
+        return self.count.launched.source.path
+
+    @cached_property
+    def signature(self) -> Signature:
+        """Declaration."""
+        return self.count.launched.source.signature(self.instance.partition("<")[0])
+
+    @cached_property
+    def template(self) -> dict[str, str]:
+        """Template parameter → argument, in C++ spelling."""
+        given = [spelled(a) for a in self.count.launched.arguments]
+        names = [p.name or f"argument {i}" for i, p in enumerate(self.signature.template)]
+        defaults = [p.default or "" for p in self.signature.template]
+        return dict(zip(names, [*given, *defaults[len(given) :]], strict=True))
+
+    @cached_property
+    def lines(self) -> list[LineCount]:
+        """Memory accesses of each source line: sectors per request, bank conflicts, active lanes."""
+        return lines_of([self.count])
+
+    @cached_property
+    def work(self) -> list[LineWork]:
+        """Floating-point operations of each source line; empty if they cannot be counted."""
+        return work_of([self.count]) or []
+
+    @cached_property
+    def source(self) -> list[Piece]:
+        """Source chunks: the kernel, functors, and header functions in which it accesses memory."""
+        places = [line.place for line in self.lines] + [line.place for line in self.work]
+        if self.count.recording:
+            places += dict.fromkeys([event.place for event in self.count.recording.events])
+        return pieces_of(self.file, self.signature.name, self.template.values(), places)
+
+    def ptx(self, architecture: int = ARCHITECTURE) -> str:
+        """PTX of this kernel, compiled by NVRTC.
+
+        Args:
+            architecture: compute capability times ten.
+
+        Returns:
+            The entry of this kernel in the PTX of its file.
+
+        Raises:
+            DeviceError: NVRTC is not installed.
+            KernelError: it does not compile for this architecture.
+        """
+        compiled = self._compiled(f"compute_{architecture}")
+        text = compiled.image.decode().rstrip("\0")
+        symbol = re.escape(compiled.symbols[self.instance])
+        target = re.search(r"^\.version.*?^\.address_size \d+$", text, re.DOTALL | re.MULTILINE)
+        entry = re.search(rf"^[^\n]*\.entry {symbol}\(.*?^\}}$", text, re.DOTALL | re.MULTILINE)
+        return "\n\n".join([found[0] for found in (target, entry) if found])
+
+    def _compiled(self, target: str) -> nvrtc.Compiled:
+        return nvrtc.build(self.file, self.together or [self.instance], target)
+
+    def resources(self, architecture: int = ARCHITECTURE) -> Resources:
+        """Registers, shared memory, stack and spills; arguments and errors as for `ptx`."""
+        return self._compiled(f"sm_{architecture}").resources[self.instance]
+
+    def occupancy(self, architecture: int = ARCHITECTURE) -> Occupancy:
+        """Occupancy: resident blocks per multiprocessor; arguments and errors as for `ptx`.
+
+        Raises:
+            ArgumentError: the limits of this architecture are not known.
+
+        Source: NVIDIA's cuda_occupancy.h, through `runtime/cuda/occupancy.py`.
+        """
+        if architecture not in LIMITS:
+            raise ArgumentError(
+                f"occupancy: architecture {architecture}",
+                why=f"limits are known for {', '.join(map(str, LIMITS))}",
+                fix=f"occupancy({ARCHITECTURE})",
+            )
+        used = self.resources(architecture)
+        threads = self.block[0] * self.block[1] * self.block[2]
+        return occupancy(architecture, threads, used.registers, used.shared + self.shared)
+
+    def text(self, architecture: int = ARCHITECTURE) -> str:
+        """Facts, and source annotated with counts; arguments as for `facts`."""
+        return "\n".join([*self.facts(architecture), "", *self._listing()])
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return preformatted(str(self))
+
+    def facts(self, architecture: int = ARCHITECTURE) -> list[str]:
+        """Launch, template arguments, registers and occupancy, as lines of text.
+
+        Args:
+            architecture: architecture for registers; compute capability times ten.
+        """
+        where = self.source[0] if self.source else None
+        lines = f":{where.first}–{where.last}" if where else ""
+        template = ", ".join(f"{name} = {value}" for name, value in self.template.items())
+        return [
+            self.instance,
+            f"  source    {where.file.name if where else self.file.name}{lines}"
+            + (f", instantiated by {self.file.name}" if where and where.file != self.file else ""),
+            f"  launch    grid {_sizes(self.grid)}, block {_sizes(self.block)}, {self.shared:,} bytes of "
+            f"dynamic shared memory, {self.times} time{'s' * (self.times != 1)}",
+            *([f"  template  {template}"] if template else []),
+            *[f"  {text}" for text in self._needs(architecture)],
+            f"  traffic   {'together ' * (self.times > 1)}{self.count.read_bytes:,} bytes read and "
+            f"{self.count.written_bytes:,} written, each once; {self.count.counted} of {self.count.blocks} "
+            f"block{'s' * (self.count.blocks != 1)} counted",
+        ]
+
+    def _needs(self, architecture: int) -> list[str]:
+        try:
+            used, fits = self.resources(architecture), self.occupancy(architecture)
+        except (DeviceError, KernelError) as error:
+            return [f"sm_{architecture}     {str(error).splitlines()[0]}"]
+        return [
+            f"sm_{architecture}     {used.registers} registers, {used.shared:,} bytes of static shared "
+            f"memory, {used.stack} bytes of stack, {used.spill_stores + used.spill_loads} bytes of spills",
+            f"          occupancy {fits.share:.0%}: {fits.blocks} blocks on a multiprocessor, limited by "
+            f"{fits.limiter} (formula: NVIDIA's cuda_occupancy.h)",
+        ]
+
+    def notes(self) -> dict[tuple[str, int], list[str]]:
+        """Annotations of source lines, by file and line."""
+        found: dict[tuple[str, int], list[str]] = {}
+        for line in self.lines:
+            cost = (
+                f"{line.sectors_per_request:.2f} sectors/request, {line.efficiency:.0%} used"
+                if line.space == "global"
+                else f"{line.bank_conflict_ways:.2f} bank ways"
+            )
+            inner, _, caller = line.place.partition(" from ")
+            text = f"{line.space} {line.way} {line.size} B: {cost}"
+            if caller:
+                found.setdefault(split_place(caller), []).append(f"{text}, in {inner}")
+                text += f", from {caller}"
+            found.setdefault(split_place(inner), []).append(text)
+        for work in self.work:
+            found.setdefault(split_place(work.place), []).append(f"{work.flops:,} FLOPs")
+        return found
+
+    def _listing(self) -> list[str]:
+        notes, text = self.notes(), []
+        for piece in self.source:
+            text.append(f"{piece.file.name}, {piece.what}")
+            for number, line in enumerate(piece.lines, piece.first):
+                about = "; ".join(dict.fromkeys(notes.get((piece.file.name, number), [])))
+                text.append(f"{number:>5} | {line}" + (f"    ← {about}" if about else ""))
+            text.append("")
+        return text
+
+
+def _sizes(sizes: Sizes) -> str:
+    return str(sizes[0]) if sizes[1:] == (1, 1) else str(sizes)

@@ -1,0 +1,259 @@
+"""Data of the replay of a launch, for the script of the page: steps, memory, source locations, findings."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tinytensor.lab.replay.steps import Step, steps_of
+from tinytensor.runtime.checked.findings import Finding
+from tinytensor.runtime.checked.recording import MOST_EVENTS, Event, Memory, Recording
+from tinytensor.runtime.signature import CPP, FORMATS, canonical
+
+MOST_SHARED = 232448  # bytes, of one block
+ROW = 128  # bytes: a cache line of global memory, and one word of each bank of shared memory
+_SHARED = re.compile(
+    r"\b__shared__\s+(?:__align__\s*\([^)]*\)|alignas\s*\([^)]*\))?\s*([\w:<>]+)\s+(\w+)\s*((?:\[[^\]]*\]\s*)*);"
+)
+_CONTROL = re.compile(r"\b(if|for|while|switch)\b.*|\belse\b")
+_PLACE = re.compile(r"([^\s:]+):(\d+)")
+
+
+class Source:
+    """Lines of the files of a kernel, and what they declare.
+
+    Args:
+        files: path of each file, by name; the first one is that of the kernel.
+        template: template parameter → argument.
+    """
+
+    def __init__(self, files: Mapping[str, Path], template: Mapping[str, str]) -> None:
+        self.file = next(iter(files))
+        self._lines = {n: p.read_text(encoding="utf-8").splitlines() for n, p in files.items()}
+        self._shared: dict[str, tuple[str, list[int]]] = {}
+        self._dynamic: list[str] = []
+        for lines in self._lines.values():
+            for kind, name, sizes in _SHARED.findall("\n".join(lines)):
+                shape = [int(n) if n.isdigit() else 0 for n in re.findall(r"\[\s*([^\]]*?)\s*\]", sizes)]
+                self._shared[name] = canonical(template.get(kind, kind)), shape if all(shape) else []
+                self._dynamic += [name] * (sizes.replace(" ", "") == "[]")
+
+    def declared(self, memory: Memory) -> tuple[str, str, list[int]]:
+        """Name, element type and shape of a memory; "" and [] if they are unknown."""
+        name = memory.name
+        if name == "dynamic shared memory" and len(set(self._dynamic)) == 1:
+            name = self._dynamic[0]
+        if memory.space == "shared":
+            return name, *self._shared.get(name, ("", []))
+        return name, CPP[memory.dtype] if memory.dtype else "", list(memory.shape)
+
+    def under(self, place: str) -> list[str]:
+        """The conditions and loops around file:line, the innermost first: by indentation."""
+        match = _PLACE.match(place)
+        lines = self._lines.get(match[1], []) if match else []
+        number = int(match[2]) if match else 0
+        if not 0 < number <= len(lines):
+            return []
+        own, found = lines[number - 1], []
+        if control := _CONTROL.match(own.lstrip()):
+            found.append(f"{control[0].strip()} (line {number})")
+        indent = _indent(own)
+        for i in range(number - 1, 0, -1):
+            line = lines[i - 1]
+            if not line.strip() or _indent(line) >= indent:
+                continue
+            indent = _indent(line)
+            if control := _CONTROL.search(line.split("//")[0]):
+                found.append(f"{control[0].strip().rstrip('{').strip()} (line {i})")
+            if not indent:
+                break
+        return found
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def replay_data(
+    recording: Recording, name: str, grid: Sequence[int], block: Sequence[int], source: Source, most: int
+) -> dict[str, Any]:
+    """Data of one launch, for JSON.
+
+    Args:
+        recording: what was recorded of it.
+        name: the instance.
+        grid, block: sizes.
+        source: of the kernel.
+        most: number of events; later steps are left out.
+
+    Returns:
+        Numbers and text. Memory is a list; a step has the number of its memory and place, and for each active
+        thread the offset, the values and the number of the event in the recording.
+    """
+    memories = list(dict.fromkeys([e.memory for e in recording.events if e.memory]))
+    places = list(dict.fromkeys([e.place for e in recording.events]))
+    kinds = [_kind(m, source, recording.events, _first_bank(m, memories)) for m in memories]
+    blocks, left_out = [], 0
+    for index in recording.blocks:
+        packed: list[list[Any]] = []
+        for step in steps_of(recording.events, index):
+            most -= len(step.events)
+            left_out += most < 0
+            if most >= 0 or not packed:
+                packed.append(_step(step, recording.events, memories, places, kinds))
+        blocks.append({"index": index, "steps": packed})
+    return {
+        "name": name,
+        "file": source.file,
+        "grid": list(grid),
+        "block": list(block),
+        "cut": _cut(recording, left_out),
+        "memories": kinds,
+        "places": [{"at": place, "under": source.under(place)} for place in places],
+        "blocks": blocks,
+        "findings": [_finding(f, recording.events, recording.blocks, block) for f in recording.findings],
+    }
+
+
+def _cut(recording: Recording, left_out: int) -> str:
+    """What is missing, as a sentence."""
+    full = f"Only {MOST_EVENTS:,} events of a launch are recorded: later ones are missing. "
+    short = f"{left_out:,} later steps are left out to keep the page small."
+    return full * recording.is_cut + short * bool(left_out)
+
+
+def _first_bank(memory: Memory, memories: Sequence[Memory]) -> int:
+    """Address of the first bank: on a GPU shared memory begins there; for global memory 0."""
+    if memory.space == "global":
+        return 0
+    return min(
+        [m.start for m in memories if m.space == "shared" and abs(m.start - memory.start) < MOST_SHARED]
+    )
+
+
+def _kind(memory: Memory, source: Source, events: Sequence[Event], base: int) -> dict[str, Any]:
+    """Name, element type and alignment of a memory; the smallest access is an element of an unknown type."""
+    name, kind, shape = source.declared(memory)
+    sizes = {e.size for e in events if e.memory == memory}
+    if kind in FORMATS:
+        item = struct.calcsize("<" + FORMATS[kind])
+    else:
+        kind, item = "", min(min(sizes), 8)
+    return {
+        "name": name,
+        "space": memory.space,
+        "type": kind,
+        "item": item,
+        "shape": shape,
+        "align": (memory.start - base) % ROW,
+    }
+
+
+def _step(
+    step: Step,
+    events: Sequence[Event],
+    memories: list[Memory],
+    places: list[str],
+    kinds: list[dict[str, Any]],
+) -> list[Any]:
+    threads = sorted(step.events)
+    place = places.index(step.place)
+    if step.memory is None:
+        return [
+            step.what,
+            place,
+            -1 if step.warp is None else step.warp,
+            step.size,
+            min(step.events.values()),
+        ]
+    memory = memories.index(step.memory)
+    own = [events[step.events[t]] for t in threads]
+    mask = sum(1 << t % 32 for t in threads)
+    values = [v for e in own for v in _values(e, kinds[memory])]
+    offsets = [e.offset + (e.memory.start - step.memory.start if e.memory else 0) for e in own]
+    numbers = [step.events[t] for t in threads]
+    return [
+        step.what,
+        place,
+        step.warp,
+        step.size,
+        _short(numbers),
+        memory,
+        mask,
+        _short(offsets),
+        _same(values),
+    ]
+
+
+def _short(numbers: list[int]) -> list[Any]:
+    """An arithmetic progression as null, its start and its difference."""
+    if len(numbers) > 3 and len({b - a for a, b in pairwise(numbers)}) == 1:
+        return [None, numbers[0], numbers[1] - numbers[0]]
+    return numbers
+
+
+def _same(values: list[Any]) -> list[Any]:
+    """Equal values as null and one of them."""
+    return [None, values[0]] if len(values) > 2 and len(set(values)) == 1 else values
+
+
+def _values(event: Event, kind: dict[str, Any]) -> list[float | str]:
+    """Values of the elements of an access; of an unknown type as hexadecimal digits."""
+    item = kind["item"]
+    parts = [event.value[i : i + item] for i in range(0, len(event.value), item)]
+    return [_value(part, kind["type"]) for part in parts if len(part) == item]
+
+
+def _value(part: bytes, kind: str) -> float | str:
+    if kind == "__nv_bfloat16":
+        part, kind = b"\0\0" + part, "float"
+    if not kind:
+        return part[::-1].hex()
+    (value,) = struct.unpack("<" + FORMATS[kind], part)
+    if isinstance(value, float):
+        short = float(f"{value:.5g}")
+        return (
+            int(short)
+            if short.is_integer() and abs(short) < 1e15
+            else short
+            if short - short == 0
+            else str(short)
+        )
+    return int(value)
+
+
+def _finding(
+    finding: Finding, events: Sequence[Event], blocks: list[int], block: Sequence[int]
+) -> dict[str, Any]:
+    """A finding with the events that it is about: the one at which it was found, and the one before in
+    conflict with it.
+    """
+    second = finding.at - 1
+    found = {"kind": finding.kind, "text": str(finding)}
+    is_there = 0 <= second < len(events) and events[second].place == finding.place
+    first = _conflicting(finding, events, second, block) if is_there else None
+    numbers = [n for n in (first, second if is_there else None) if n is not None]
+    return {**found, "events": [[blocks.index(events[n].block), n] for n in numbers]}
+
+
+def _conflicting(finding: Finding, events: Sequence[Event], second: int, block: Sequence[int]) -> int | None:
+    """The latest earlier access of the same bytes, by the thread that the finding names."""
+    if not finding.other:
+        return None
+    x, y = block[:2]
+    before = finding.text.partition(" by ")[2].partition(" by ")[2]
+    for number in range(second - 1, -1, -1):
+        event = events[number]
+        t = event.thread
+        if (
+            event.place == finding.other
+            and (event.block, t) != (events[second].block, events[second].thread)
+            and event.overlaps(events[second])
+            and f"thread ({t % x}, {t // x % y}, {t // x // y})" in before
+        ):
+            return number
+    return None

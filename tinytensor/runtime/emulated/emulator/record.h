@@ -1,0 +1,93 @@
+// Recording for a replay: the accesses of the first blocks in the order of the run, with their values, and
+// the barriers and warp operations between them. Off unless the host asks for blocks.
+#pragma once
+#include "order.h"
+
+namespace tt_emu {
+
+enum Space : int { GLOBAL, SHARED };
+enum Motion : int { LOAD, STORE, UPDATE };  // the last one by an atomic operation
+static const char* const space_names[] = {"global", "shared"};
+static const char* const motion_names[] = {"load", "store", "atomic"};
+
+struct Memory {  // a shared variable, or a buffer
+    const char* start;
+    Space space;
+    char name[48];
+};
+
+struct Event {
+    const char* what;  // a motion, "barrier", or a warp operation
+    uint16_t thread, place, memory;
+    unsigned block;      // in the order of the run
+    unsigned size;       // bytes of an access; lanes of a warp operation, threads at a barrier
+    const char* address;
+    uint64_t value[2];  // of an access, afterwards
+};
+
+constexpr size_t MOST_EVENTS = 1 << 16;  // of a launch
+static List<Event> events;
+static List<Memory> memories;
+static unsigned blocks_to_record;
+static bool recording;
+static bool settling;  // whether the last event is an access whose value is not known yet
+
+// Reads the value of the last access: a write has been executed when the next event comes.
+static void settle() {
+    if (!settling) return;
+    Event& last = events[events.count - 1];
+    memcpy(last.value, last.address, last.size < 16 ? last.size : 16);
+    settling = false;
+}
+
+static void add_event(const char* what, unsigned thread, uint16_t place, uint16_t memory, unsigned size,
+                      const char* address) {
+    if (events.count == MOST_EVENTS) recording = false;
+    settle();
+    if (!recording) return;
+    events.add({what, (uint16_t)thread, place, memory, (unsigned)begun.count - 1, size, address, {}});
+}
+
+static void record_access(const Worker& w, Motion motion, uint16_t place, Space space, const char* address,
+                          unsigned size, const char* name, const char* start) {
+    size_t i = 0;
+    while (i < memories.count && (memories[i].start != start || memories[i].space != space)) i++;
+    if (i == memories.count) {
+        Memory memory = {start, space, {}};
+        snprintf(memory.name, sizeof memory.name, "%s", name);
+        memories.add(memory);
+    }
+    add_event(motion_names[motion], w.current, place, (uint16_t)i, size, address);
+    settling = recording;
+}
+
+static void record_barrier(const Worker& w) {
+    const Place at = {nullptr, w.site[w.first_arrived]};
+    add_event("barrier", w.first_arrived, number_of(at), 0, w.arrived, nullptr);
+}
+
+static void record_warp(Worker& w, unsigned warp, unsigned lanes) {
+    if (!recording) return;
+    Whole whole(w);
+    const unsigned thread = warp * LANES + lowest(lanes);
+    const Place at = {nullptr, w.site[thread]};
+    add_event(kind_names[w.wait[warp][lowest(lanes)].kind], thread, number_of(at), 0, lanes, nullptr);
+}
+
+static void begin_recording() { recording = begun.count <= blocks_to_record && events.count < MOST_EVENTS; }
+
+static void end_recording() {
+    settle();
+    recording = false;
+}
+
+static void forget_events() {
+    events.clear();
+    memories.clear();
+    recording = settling = false;
+}
+
+}  // namespace tt_emu
+
+// Number of blocks of a launch that are recorded; 0 for none.
+TT_API void tt_checked_record_blocks(unsigned blocks) { tt_emu::blocks_to_record = blocks; }
