@@ -10,6 +10,7 @@ from typing import Any
 import tinytensor as tt
 from gpt.generation.candidates import Array, to_numpy, tokens_of
 from gpt.models.gpt import GPT
+from gpt.models.residual import Residual
 from gpt.tokenizers.base import Tokenizer
 from tinytensor import nn
 
@@ -63,10 +64,10 @@ def look_inside(model: GPT, tokenizer: Tokenizer, text: str, *, attention: bool 
     weights: list[Array] = []
 
     def before(block: nn.Module, args: Any) -> None:
-        streams.append(to_numpy(args[0][0]))
+        streams.append(to_numpy(args[0].total()[0]))
 
-    def after(block: nn.Module, args: Any, result: tt.Tensor) -> None:
-        streams.append(to_numpy(result[0]))
+    def after(block: nn.Module, args: Any, result: Residual) -> None:
+        streams.append(to_numpy(result.total()[0]))
 
     def attend(attn: Any, args: Any) -> None:
         weights.append(to_numpy(attn.forward_with_weights(args[0])[1][0]))

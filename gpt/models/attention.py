@@ -112,5 +112,5 @@ class CausalSelfAttention(SelfAttention):
             )  # (B, T, C)
         else:
             y = cache.attend(layer, qkv, self.slopes)  # (B, T, C)
-        y = self.c_proj(y)
-        return tt.dropout(y, p, training=True) if p else y
+        merged: tt.Tensor = self.c_proj(y)
+        return merged

@@ -8,6 +8,7 @@ from gpt.config import GPTConfig
 from gpt.models.attention import SelfAttention
 from gpt.models.gpt import GPT, Block
 from gpt.models.kv_cache import KVCache
+from gpt.models.residual import Stream
 
 
 def real_tokens(lengths: tt.Tensor, count: int) -> tt.Tensor:
@@ -55,8 +56,7 @@ class TwoWayAttention(SelfAttention):
     def forward(self, x_BTC: tt.Tensor, seen: tt.Tensor | None = None) -> tt.Tensor:
         """(B, T, C) → (B, T, C); attends to the tokens where `seen`, (B, 1, 1, T), is True."""
         p = self.config.dropout if self.training else 0.0
-        y = self.merge(tt.scaled_dot_product_attention(*self.heads(x_BTC), mask=seen, dropout=p))
-        return tt.dropout(y, p, training=True) if p else y
+        return self.merge(tt.scaled_dot_product_attention(*self.heads(x_BTC), mask=seen, dropout=p))
 
 
 class EncoderBlock(Block):
@@ -74,8 +74,8 @@ class EncoderBlock(Block):
     attention = TwoWayAttention
 
     def forward(
-        self, x_BTC: tt.Tensor, cache: KVCache | None = None, layer: int = 0, seen: tt.Tensor | None = None
-    ) -> tt.Tensor:
+        self, x_BTC: Stream, cache: KVCache | None = None, layer: int = 0, seen: tt.Tensor | None = None
+    ) -> Stream:
         """(B, T, C) → (B, T, C); attends to the tokens where `seen`, (B, 1, 1, T), is True."""
         if cache is not None:
             raise tt.ArgumentError(
@@ -83,8 +83,7 @@ class EncoderBlock(Block):
                 why="attention is bidirectional, so no state is final before the text is complete",
                 fix="pass the whole text at once",
             )
-        x_BTC = self.add(x_BTC, self.ln_1, self.attn, seen)
-        return self.add(x_BTC, self.ln_2, self.mlp)
+        return self.through(x_BTC, (self.ln_1, self.attn, seen), (self.ln_2, self.mlp))
 
 
 class Encoder(GPT):

@@ -13,6 +13,7 @@ from gpt.config import GPTConfig
 from gpt.models.encoder import EncoderBlock, real_tokens
 from gpt.models.gpt import GPT, Block, norm
 from gpt.models.kv_cache import KVCache
+from gpt.models.residual import Stream
 from tinytensor import nn
 
 
@@ -76,8 +77,8 @@ class CrossAttention(nn.Module):
         q = self.c_q(x_BTC).reshape(B, T, self.config.n_head, self.config.head_size).transpose(1, 2)
         q = q if self.q_norm is None else self.q_norm(q).astype(k.dtype)  # (B, nh, T, hs)
         y = tt.scaled_dot_product_attention(q, k, v, mask=seen, dropout=p)
-        y = self.c_proj(y.permute(0, 2, 1, 3).reshape(B, T, C))
-        return tt.dropout(y, p, training=True) if p else y
+        merged: tt.Tensor = self.c_proj(y.permute(0, 2, 1, 3).reshape(B, T, C))
+        return merged
 
 
 class DecoderBlock(Block):
@@ -93,12 +94,11 @@ class DecoderBlock(Block):
         self.cross = CrossAttention(config)
 
     def forward(
-        self, x_BTC: tt.Tensor, cache: KVCache | None = None, layer: int = 0, memory: Memory | None = None
-    ) -> tt.Tensor:
+        self, x_BTC: Stream, cache: KVCache | None = None, layer: int = 0, memory: Memory | None = None
+    ) -> Stream:
         """(B, T, C) → (B, T, C)."""
-        x_BTC = self.add(x_BTC, self.ln_1, self.attn, cache, layer)
-        x_BTC = self.add(x_BTC, self.ln_cross, self.cross, memory)
-        return self.add(x_BTC, self.ln_2, self.mlp)
+        attention = (self.ln_1, self.attn, cache, layer)
+        return self.through(x_BTC, attention, (self.ln_cross, self.cross, memory), (self.ln_2, self.mlp))
 
 
 class EncoderDecoder(GPT):
@@ -161,7 +161,7 @@ class EncoderDecoder(GPT):
             x_BSC = self.ln_encoder(x_BSC)
         self.memory = [block.cross.remember(x_BSC, seen) for block in self.h]
 
-    def through(self, x_BTC: tt.Tensor, cache: KVCache | None, first: int, end: int) -> tt.Tensor:
+    def through(self, x_BTC: Stream, cache: KVCache | None, first: int, end: int) -> Stream:
         """Apply the blocks from `first` to before `end` to the residual stream (B, T, C)."""
         if not self.memory:
             raise tt.ArgumentError(

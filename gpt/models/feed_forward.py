@@ -22,7 +22,7 @@ class MLP(nn.Module):
     """Feed-forward layer: y = activation(x W_1 + b_1) W_2 + b_2; swiglu: (silu(x W_g) * (x W_1)) W_2.
 
     Args:
-        config: sizes, activation, bias and dropout.
+        config: sizes, activation and bias.
 
     Source: swiglu: Shazeer 2020, arXiv:2002.05202; relu2: So et al. 2021, arXiv:2109.08668.
 
@@ -34,7 +34,7 @@ class MLP(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.activation, self.dropout = config.activation, config.dropout
+        self.activation = config.activation
         C, F, bias = config.n_embd, config.inner_size, config.bias
         self.fused = config.activation in ("gelu", "gelu_erf")  # product and activation in one op
         formula = "tanh" if config.activation == "gelu" else "none"
@@ -52,7 +52,7 @@ class MLP(nn.Module):
         elif not self.fused:
             h = activate(h, self.activation)
         y: tt.Tensor = self.c_proj(h)
-        return tt.dropout(y, self.dropout, training=True) if self.training and self.dropout else y
+        return y
 
 
 class Experts(nn.Module):
@@ -100,7 +100,7 @@ class MixtureOfExperts(nn.Module):
     y = sum over the chosen of softmax(scores of the chosen) * expert(x). With equal experts it is one layer.
 
     Args:
-        config: sizes, activation, bias and dropout; n_expert experts, n_expert_active per token.
+        config: sizes, activation and bias; n_expert experts, n_expert_active per token.
 
     Attributes:
         balance: load-balancing loss of the last call, E Σ share_e probability_e: the share of choices of
@@ -118,7 +118,7 @@ class MixtureOfExperts(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.activation, self.dropout, self.active = config.activation, config.dropout, config.n_expert_active
+        self.activation, self.active = config.activation, config.n_expert_active
         E, C, F, bias = config.n_expert, config.n_embd, config.inner_size, config.bias
         self.router = nn.Linear(C, E, bias=False)
         self.c_fc = Experts(E, C, F, bias)
@@ -133,8 +133,8 @@ class MixtureOfExperts(nn.Module):
         best, chosen = tt.topk(scores, self.active)  # (n, k) each
         self.balance = self._balance(scores, chosen)
         y = self._through(x, chosen)  # (n, k, C)
-        y = (tt.softmax(best).unsqueeze(-1) * y).sum(axis=1).reshape(x_BTC.shape)
-        return tt.dropout(y, self.dropout, training=True) if self.training and self.dropout else y
+        y = (tt.softmax(best).unsqueeze(-1) * y).sum(axis=1)
+        return y.reshape(x_BTC.shape)
 
     def _balance(self, scores: tt.Tensor, chosen: tt.Tensor) -> tt.Tensor:
         E = scores.shape[-1]

@@ -15,6 +15,7 @@ from gpt.models.attention import CausalSelfAttention, SelfAttention
 from gpt.models.feed_forward import MLP, MixtureOfExperts
 from gpt.models.kv_cache import KVCache, check_context
 from gpt.models.positions import sinusoidal_positions
+from gpt.models.residual import Residual, Stream, residual
 from tinytensor import nn
 
 BALANCE = 0.01  # weight of the load-balancing loss in training: Switch Transformer, section 2.2
@@ -55,25 +56,27 @@ class Block(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.pre_norm = config.norm_position == "pre"
+        self.pre_norm, self.dropout = config.norm_position == "pre", config.dropout
         self.ln_1 = norm(config)
         self.attn = self.attention(config)
         self.ln_2 = norm(config)
         self.mlp = MixtureOfExperts(config) if config.n_expert else MLP(config)
 
-    def forward(self, x_BTC: tt.Tensor, cache: KVCache | None = None, layer: int = 0) -> tt.Tensor:
-        """(B, T, C) → (B, T, C)."""
-        if not self.pre_norm:
-            return self.add(self.add(x_BTC, self.ln_1, self.attn, cache, layer), self.ln_2, self.mlp)
-        y_BTC = self.attn(self.ln_1(x_BTC), cache, layer)
-        x_BTC, h_BTC = self.ln_2.add(x_BTC, y_BTC)  # x + y, and its norm
-        z_BTC: tt.Tensor = x_BTC + self.mlp(h_BTC)
-        return z_BTC
+    def forward(self, x_BTC: Stream, cache: KVCache | None = None, layer: int = 0) -> Stream:
+        """(B, T, C) → (B, T, C); a Residual becomes one, a tensor a tensor."""
+        return self.through(x_BTC, (self.ln_1, self.attn, cache, layer), (self.ln_2, self.mlp))
 
-    def add(self, x_BTC: tt.Tensor, norm: nn.Module, part: nn.Module, *more: Any) -> tt.Tensor:
-        """Residual connection around a sublayer with its norm, (B, T, C); `more` goes to the sublayer."""
-        y: tt.Tensor = x_BTC + part(norm(x_BTC), *more) if self.pre_norm else norm(x_BTC + part(x_BTC, *more))
-        return y
+    def through(self, x_BTC: Stream, *sublayers: tuple[Any, ...]) -> Stream:
+        """Apply sublayers, each with its residual connection: (norm, sublayer, more arguments of it)."""
+        stream, p = residual(x_BTC), self.dropout if self.training else 0.0
+        for norm, sublayer, *more in sublayers:
+            if self.pre_norm:  # x + sublayer(norm(x))
+                x, h = stream.normed(norm)
+                stream = Residual(x, sublayer(h, *more), p)
+            else:  # norm(x + sublayer(x))
+                x = stream.total()
+                stream = Residual(norm(Residual(x, sublayer(x, *more), p).total()))
+        return stream.like(x_BTC)
 
 
 class GPT(nn.Module):
@@ -178,10 +181,10 @@ class GPT(nn.Module):
             x_BTC = tt.dropout(x_BTC, self.config.dropout, training=True)
         return x_BTC
 
-    def head(self, x_BTC: tt.Tensor) -> tt.Tensor:
+    def head(self, x_BTC: tt.Tensor | Residual) -> tt.Tensor:
         """Logits (B, T, V) of the residual stream (B, T, C)."""
-        if self.config.norm_position == "pre":
-            x_BTC = self.ln_f(x_BTC)
+        stream = residual(x_BTC)
+        x_BTC = stream.normed(self.ln_f)[1] if self.config.norm_position == "pre" else stream.total()
         weight = self.wte.weight if self.config.tied_head else self.lm_head.weight  # (V, C)
         logits = tt.linear(x_BTC, weight, transposed=True)
         cap = self.config.logit_soft_cap
@@ -205,16 +208,17 @@ class GPT(nn.Module):
         if cache is not None and idx.ndim == 2 and len(sizes := cache.pieces(idx.shape[1])) > 1:
             found = [self(piece, cache, last_only=last_only) for piece in idx.split(sizes, 1)]
             return found[-1] if last_only else tt.concat(found, axis=1)
-        x_BTC = self.embed(idx, cache)
+        stream = Residual(self.embed(idx, cache))
         together, L = self.checkpoint_blocks, len(self.h)
         if together and cache is None:
             for first in range(0, L, together):
-                x_BTC = tt.checkpoint(self.through, x_BTC, cache, first, first + together)
+                x_BTC = tt.checkpoint(self.through, stream.total(), cache, first, first + together)
+                stream = Residual(x_BTC)
         else:
-            x_BTC = self.through(x_BTC, cache, 0, L)
-        return self.head(x_BTC[:, -1:] if last_only else x_BTC)
+            stream = self.through(stream, cache, 0, L)
+        return self.head(stream.total()[:, -1:] if last_only else stream)
 
-    def through(self, x_BTC: tt.Tensor, cache: KVCache | None, first: int, end: int) -> tt.Tensor:
+    def through(self, x_BTC: Stream, cache: KVCache | None, first: int, end: int) -> Stream:
         """Apply the blocks from `first` to before `end` to the residual stream (B, T, C)."""
         for layer, block in list(enumerate(self.h))[first:end]:
             x_BTC = block(x_BTC, cache, layer)

@@ -9,6 +9,7 @@ import pytest
 import tinytensor as tt
 from tests.helpers.on_emulated import launches
 from tinytensor import nn
+from tinytensor.ops.random.philox import uniform_float32
 
 Norm = Callable[..., tt.Tensor]
 
@@ -154,3 +155,73 @@ def test_a_sum_with_integers_is_refused(norm: Any) -> None:
     for operands in ((x, x.astype(tt.int32)), (x.astype(tt.int32), x), (x, x > 0)):
         with pytest.raises(tt.DTypeError, match="a floating dtype is needed"):
             norm(*operands)
+
+
+# ---- with dropout ------------------------------------------------------------------------------------------
+
+
+def summed(norm: Any, x: tt.Tensor, y: tt.Tensor, seed: int = 3) -> tuple[tt.Tensor, tt.Tensor]:
+    total, normed = norm(x, y, eps=1e-4, dropout=0.25, generator=tt.Generator(seed))
+    return total, normed
+
+
+@pytest.mark.parametrize("place", ["cpu", "emulated", "checked"])
+@pytest.mark.parametrize("width", [24, 130, 768])
+@pytest.mark.parametrize("dtype", [tt.float32, tt.bfloat16], ids=str)
+@pytest.mark.parametrize("rms", [False, True])
+def test_dropout_in_a_sum_is_that_of_dropout(rms: bool, dtype: tt.DType, width: int, place: str) -> None:
+    """The sum has the bits of NumPy's dropout and sum on every device; the gradient has the same mask."""
+    x = tt.tensor(drawn(2, 5, width), device=place).requires_grad_(True)
+    y = tt.tensor(drawn(2, 5, width, seed=1)).astype(dtype)
+    wide = y.astype(tt.float32).numpy()
+    y = y.to(place).detach().requires_grad_(True)
+    total, normed = summed(tt.add_rms_norm if rms else tt.add_layer_norm, x, y)
+    bits = np.empty(wide.shape, np.float32)
+    uniform_float32(3, 0, bits)
+    factor = np.where(bits < 0.25, np.float32(0), np.float32(1 / 0.75))
+    np.testing.assert_array_equal(total.detach().cpu().numpy(), x.detach().cpu().numpy() + wide * factor)
+    two = (tt.rms_norm if rms else tt.layer_norm)(total, eps=1e-4)
+    bound = 2**-7 if dtype is tt.bfloat16 else 1e-5
+    found, expected = [t.detach().cpu().astype(tt.float32).numpy() for t in (normed, two)]
+    np.testing.assert_allclose(found, expected, rtol=bound, atol=bound)
+    slope = tt.tensor(drawn(2, 5, width, seed=9), device=place)
+    for outs in ([total, normed], [total], [normed]):
+        grads = [slope.astype(out.dtype) for out in outs]
+        dx, dy = [g.cpu() for g in tt.grad(outs, [x, y], grads, retain_graph=True)]
+        assert (dx.dtype, dy.dtype) == (tt.float32, dtype)
+        passed = tt.tensor(dx.numpy() * factor).astype(dtype)
+        np.testing.assert_array_equal(dy.astype(tt.float32).numpy(), passed.astype(tt.float32).numpy())
+
+
+@pytest.mark.parametrize("place", ["cpu", "emulated"])
+def test_a_captured_sum_drops_others_in_each_replay(place: str) -> None:
+    x, y = [tt.tensor(drawn(3, 16, seed=i), device=place).requires_grad_(True) for i in range(2)]
+
+    def step(generator: tt.Generator) -> tt.Tensor:
+        total, normed = tt.add_layer_norm(x, y, dropout=0.5, generator=generator)
+        return tt.concat(tt.grad([total, normed], [x, y], [x.detach(), y.detach()]))
+
+    eager, other = tt.Generator(5), tt.Generator(5)
+    graph = tt.capture(lambda: step(other), device=place, warmup=0)
+    found = [graph.replay().cpu().tolist() for _ in range(3)]
+    assert found == [step(eager).cpu().tolist() for _ in range(3)]
+    assert found[0] != found[1]
+
+
+def test_dropout_in_a_sum_of_each_sample() -> None:
+    x, y = tt.zeros(4, 8), tt.ones(4, 8)
+    total, _ = tt.func.vmap(lambda x, y: summed(tt.add_layer_norm, x, y), randomness="different")(x, y)
+    assert len({str(row) for row in total.tolist()}) > 1
+    assert set(total.reshape(-1).tolist()) == {0.0, tt.tensor(1 / 0.75).item()}
+    with pytest.raises(tt.ArgumentError, match="add_layer_norm: p is"):
+        tt.add_layer_norm(x, y, dropout=1.5)
+
+
+@pytest.mark.parametrize("layer", [nn.LayerNorm, nn.RMSNorm])
+def test_hooks_of_a_norm_see_the_sum(layer: Any) -> None:
+    norm, seen = layer(4, eps=1e-5), []
+    plain = norm.add(tt.ones(2, 4), tt.arange(4.0).expand((2, 4)))[1]
+    with norm.register_forward_pre_hook(lambda module, args: seen.append(args[0].tolist())):
+        hooked = norm.add(tt.ones(2, 4), tt.arange(4.0).expand((2, 4)))[1]
+    assert seen == [[[1.0, 2.0, 3.0, 4.0]] * 2]
+    assert hooked.tolist() == plain.tolist()

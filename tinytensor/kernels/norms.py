@@ -6,8 +6,11 @@ from math import prod
 
 from tinytensor.dispatch.launch import Launch, View, blocks_for, elementwise, write
 from tinytensor.dtypes import DType, accumulator
+from tinytensor.kernels.dropout import Drop, add_dropped
 from tinytensor.kernels.rows import held, team
-from tinytensor.runtime.base import Argument
+from tinytensor.runtime.base import Argument, TemplateArgument
+
+NO_DROP = Drop()
 
 
 def forward(
@@ -23,8 +26,9 @@ def forward(
     *,
     y: View | None = None,
     total: View | None = None,
+    drop: Drop = NO_DROP,
 ) -> None:
-    """out = norm(x), or with y, norm(total) with total = x + y.
+    """out = norm(x), or with y, norm(total) with total = x + y, or x + dropout(y).
 
     Args:
         launch: the launch of any op.
@@ -34,23 +38,29 @@ def forward(
         x, total: shape (..., C).
         weight, bias: shape (C,), or None.
         eps: added to the variance, or to the mean square.
+        drop: dropout of y.
     """
     width, dtype = x.shape[-1], x.dtype
     count, numbers = prod(x.shape[:-1]), (width, eps)
     vectors, threads = whole_rows(width, dtype, out, x, weight, bias, y, total)
     if vectors:
-        block, types = (threads, 8 if threads == 32 else 1), (dtype, out.dtype, vectors, threads)
+        block = (threads, 8 if threads == 32 else 1)
+        types: tuple[TemplateArgument, ...] = (dtype, out.dtype, vectors, threads)
         grid, rest = blocks_for(count, block[1]), (weight, bias, count, *numbers)
         if y is None:
             args: tuple[Argument, ...] = (out, mean, scale, x, *rest)
             name = f"{kernel}_forward_of_whole_rows"
             launch(name, *types, grid=grid, block=block, args=args, file=kernel)
         else:
-            args, centered = (out, mean, scale, total, x, y, *rest), kernel == "layer_norm"
-            launch("add_norm_forward", *types, centered, grid=grid, block=block, args=args, file="add_norm")
+            args = (out, mean, scale, total, x, y, *rest, *drop.arguments(launch))
+            types = (*types, kernel == "layer_norm", drop.p > 0)
+            launch("add_norm_forward", *types, grid=grid, block=block, args=args, file="add_norm")
         return
     if y is not None and total is not None:
-        elementwise(launch.runtime, "arithmetic", "Add", total, (x, y), y.dtype, dtype)
+        if drop.p:
+            add_dropped(launch, total, x, y, drop)
+        else:
+            elementwise(launch.runtime, "arithmetic", "Add", total, (x, y), y.dtype, dtype)
         x = total
     block = team(width, dtype)
     args = (out, mean, scale, x, weight, bias, count, *numbers)
@@ -72,6 +82,7 @@ def backward(
     *,
     more: View | None = None,
     dy: View | None = None,
+    drop: Drop = NO_DROP,
 ) -> None:
     """Gradients of norm(x) in two launches: rows, and columns of their sums.
 
@@ -82,7 +93,8 @@ def backward(
         grad: of the result; shape (..., C), any floating dtype.
         x, weight, mean, scale: inputs of the forward kernel, and what it found.
         more: shape of x, added to dx, or None.
-        dy: receives dx in the dtype of grad, or None.
+        dy: receives dx in the dtype of grad, or its dropout, or None.
+        drop: dropout of dy.
     """
     count, width, dtype = scale.size, x.shape[-1], x.dtype
     vectors, threads = whole_rows(width, dtype, dx, grad, x, weight, more, dy)
@@ -103,17 +115,19 @@ def backward(
     inputs = (x, weight, mean, scale, count, width)
     args: tuple[Argument, ...] = (dx, weight_sums, bias_sums, grad, *inputs)
     if threads and (more is not None or dy is not None):
-        types, centered = (dtype, grad.dtype, vectors, threads), kernel == "layer_norm"
-        args = (dx, dy, weight_sums, bias_sums, grad, more, *inputs)
-        launch("add_norm_backward", *types, centered, grid=grid, block=block, args=args, file="add_norm")
+        types = (dtype, grad.dtype, vectors, threads, kernel == "layer_norm", drop.p > 0)
+        args = (dx, dy, weight_sums, bias_sums, grad, more, *inputs, *drop.arguments(launch))
+        launch("add_norm_backward", *types, grid=grid, block=block, args=args, file="add_norm")
     elif threads:
-        types, name = (dtype, grad.dtype, vectors, threads), f"{kernel}_backward_of_whole_rows"
-        launch(name, *types, grid=grid, block=block, args=args, file=kernel)
+        name = f"{kernel}_backward_of_whole_rows"
+        launch(name, dtype, grad.dtype, vectors, threads, grid=grid, block=block, args=args, file=kernel)
     else:
         launch(f"{kernel}_backward", dtype, vectors, grid=grid, block=block, args=args, file=kernel)
         if dx is not None and more is not None:
             elementwise(launch.runtime, "arithmetic", "Add", dx, (dx, more), dtype, dtype)
-        if dx is not None and dy is not None:
+        if dx is not None and dy is not None and drop.p:
+            add_dropped(launch, dy, None, dx, drop)
+        elif dx is not None and dy is not None:
             write(launch.runtime, dy, dx)
     if dweight is not None or dbias is not None:
         sums = (dweight, dbias, weight_sums, bias_sums, grid, width)

@@ -17,6 +17,28 @@ struct Stream {
     }
 };
 
+// Dropout: what the elements of a sample are multiplied by, 0 with the probability threshold / 2**24, else
+// `scale`. In Python: kernels/dropout.py.
+template <class A> struct Dropping {
+    unsigned threshold;
+    A scale;
+    Stream stream;
+
+    // x times that, for W neighbors, the first of which is element i of the sample, a multiple of W.
+    template <int W> __device__ __forceinline__ void apply(A (&x)[W], long long i) const {
+        static_assert(W == 2 || W % 4 == 0, "a Philox block has the bits for 4 elements");
+#pragma unroll
+        for (int k = 0; k < W; k += 4) {
+            const philox::Words words = stream.words((i + k) / 4);
+#pragma unroll
+            for (int e = 0; e < 4 && k + e < W; e++) {
+                const unsigned word = W == 2 ? words.word(static_cast<int>(i % 4) + e) : words.at[e];
+                x[k + e] = product(x[k + e], philox::is_below(word, threshold) ? A(0) : scale);
+            }
+        }
+    }
+};
+
 // Fill the n elements of y with F of one word each, or, if F::pairs, of two words. y is aligned to 16 bytes.
 template <class T, class F, class I>
 __device__ __forceinline__ void fill(T* y, const Stream& stream, I n, const F& make) {

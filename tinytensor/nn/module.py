@@ -178,6 +178,11 @@ class Module:
         if not persistent:
             self._transient.add(name)
 
+    @property
+    def hooked(self) -> bool:
+        """Whether calls run hooks."""
+        return bool(self._pre_hooks or self._hooks)
+
     def register_forward_hook(self, hook: Hook) -> Removable:
         """Call `hook(module, args, result)` after forward; a return value not None replaces `result`.
 

@@ -42,6 +42,10 @@ class _Norm(Module):
         sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         return tuple([check_size(type(self).__name__, "normalized_shape", size) for size in sizes])
 
+    def _is_one_op(self) -> bool:
+        """Whether `add` is: there is one axis and a weight, and no hook wants to see the sum."""
+        return len(self.normalized_shape) == 1 and self.weight is not None and not self.hooked
+
     def extra_repr(self) -> str:
         """The eps."""
         return "" if self.eps is None else f"eps={self.eps:g}"
@@ -100,12 +104,12 @@ class LayerNorm(_Norm):
             return tt.layer_norm(x, self.weight, self.bias, eps=self.eps, dtype=self._dtype_for(x))
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
-    def add(self, x: tt.Tensor, y: tt.Tensor) -> tuple[tt.Tensor, tt.Tensor]:
-        """x + y, and its norm in the dtype of y: a residual connection before this layer, in one pass."""
-        if len(self.normalized_shape) == 1 and self.weight is not None:
-            return tt.add_layer_norm(x, y, self.weight, self.bias, eps=self.eps)
-        total = x + y
-        return total, self.forward(total).astype(y.dtype)
+    def add(self, x: tt.Tensor, y: tt.Tensor, dropout: float = 0.0) -> tuple[tt.Tensor, tt.Tensor]:
+        """x + dropout(y), and its norm in the dtype of y: a residual connection and this layer in one."""
+        if self._is_one_op():
+            return tt.add_layer_norm(x, y, self.weight, self.bias, eps=self.eps, dropout=dropout)
+        total = x + (tt.dropout(y, dropout) if dropout else y)
+        return total, self(total).astype(y.dtype)
 
 
 class RMSNorm(_Norm):
@@ -155,12 +159,17 @@ class RMSNorm(_Norm):
             return tt.rms_norm(x, self.weight, eps=self.eps, dtype=self._dtype_for(x))
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
-    def add(self, x: tt.Tensor, y: tt.Tensor) -> tuple[tt.Tensor, tt.Tensor]:
-        """x + y, and its norm in the dtype of y: a residual connection before this layer, in one pass."""
-        if len(self.normalized_shape) == 1 and self.weight is not None and self.eps is not None:
-            return tt.add_rms_norm(x, y, self.weight, eps=self.eps)
-        total = x + y
-        return total, self.forward(total).astype(y.dtype)
+    def add(self, x: tt.Tensor, y: tt.Tensor, dropout: float = 0.0) -> tuple[tt.Tensor, tt.Tensor]:
+        """x + dropout(y), and its norm in the dtype of y: a residual connection and this layer in one."""
+        if (
+            self.eps is not None
+            and self.weight is not None
+            and len(self.normalized_shape) == 1
+            and not self.hooked
+        ):
+            return tt.add_rms_norm(x, y, self.weight, eps=self.eps, dropout=dropout)
+        total = x + (tt.dropout(y, dropout) if dropout else y)
+        return total, self(total).astype(y.dtype)
 
 
 class GroupNorm(_Norm):

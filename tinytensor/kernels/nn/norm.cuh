@@ -11,6 +11,7 @@
 // centered row, computed from registers, so a large mean costs no digits.
 #pragma once
 #include "rows.cuh"
+#include "stream.cuh"
 
 namespace norms {
 
@@ -157,11 +158,12 @@ __device__ __forceinline__ void backward(
 
 // ---- rows that their team holds in registers --------------------------------------------------------------
 
-// As `forward`, and before it, unless y is null, total = x + y takes the place of x.
-template <class T, class R, int V, int TEAM, bool centered>
+// As `forward`, and before it, unless y is null, total = x + y takes the place of x; if it drops,
+// x + dropout(y).
+template <class T, class R, int V, int TEAM, bool centered, bool drops = false>
 __device__ __forceinline__ void forward_of_whole_rows(
     R* out, acc_t<T>* means, acc_t<T>* scales, T* total, const T* x, const R* y, const T* weight,
-    const T* bias, long long count, int width, double eps) {
+    const T* bias, long long count, int width, double eps, const Dropping<acc_t<T>>& dropout = {}) {
     using A = acc_t<T>;
     constexpr int W = rows::neighbors<T>;
     for (long long r = rows::first(); r < count; r += rows::step()) {
@@ -171,8 +173,12 @@ __device__ __forceinline__ void forward_of_whole_rows(
             Vec<T, W> part = load<W>(x + begin + column);
             if (y != nullptr) {
                 const Vec<R, W> more = load<W>(y + begin + column);
+                A added[W];
 #pragma unroll
-                for (int e = 0; e < W; e++) part.at[e] = from_acc<T>(to_acc(part.at[e]) + to_acc(more.at[e]));
+                for (int e = 0; e < W; e++) added[e] = to_acc(more.at[e]);
+                if constexpr (drops) dropout.apply(added, begin + column);
+#pragma unroll
+                for (int e = 0; e < W; e++) part.at[e] = from_acc<T>(to_acc(part.at[e]) + added[e]);
                 store<W>(total + begin + column, part);
             }
 #pragma unroll
@@ -227,11 +233,12 @@ __device__ __forceinline__ void write_sums(acc_t<T>* sums, const Sums<T, V>& own
 }
 
 // As `backward`; dx also has `more` added, unless that is null, and is stored in dy, too, rounded to G,
-// unless that is null.
-template <class T, class G, int V, int TEAM, bool centered>
+// unless that is null; if it drops, its dropout.
+template <class T, class G, int V, int TEAM, bool centered, bool drops = false>
 __device__ __forceinline__ void backward_of_whole_rows(
     T* dx, G* dy, acc_t<T>* weight_sums, acc_t<T>* bias_sums, const G* grad, const T* more, const T* x,
-    const T* weight, const acc_t<T>* means, const acc_t<T>* scales, long long count, int width) {
+    const T* weight, const acc_t<T>* means, const acc_t<T>* scales, long long count, int width,
+    const Dropping<acc_t<T>>& dropout = {}) {
     using A = acc_t<T>;
     constexpr int W = rows::neighbors<T>;
     Sums<T, V> weights = {}, biases = {};
@@ -259,15 +266,20 @@ __device__ __forceinline__ void backward_of_whole_rows(
         rows::each_vector<T, V, TEAM>(width, [&](int v, int column) {
             Vec<T> out;
             if (more != nullptr) out = load<W>(more + begin + column);
-            Vec<G, W> rounded;
+            A passed[W];
 #pragma unroll
             for (int e = 0; e < W; e++) {
                 const A own = (d[v][e] - sum - h[v][e] * slope) * scale;
                 out.at[e] = from_acc<T>(more == nullptr ? own : to_acc(out.at[e]) + own);
-                rounded.at[e] = from_acc<G>(to_acc(out.at[e]));
+                passed[e] = to_acc(out.at[e]);
             }
             store<W>(dx + begin + column, out);
-            if (dy != nullptr) store<W>(dy + begin + column, rounded);
+            if (dy == nullptr) return;
+            if constexpr (drops) dropout.apply(passed, begin + column);
+            Vec<G, W> rounded;
+#pragma unroll
+            for (int e = 0; e < W; e++) rounded.at[e] = from_acc<G>(passed[e]);
+            store<W>(dy + begin + column, rounded);
         });
     }
     const long long own = static_cast<long long>(blockIdx.x) * width;

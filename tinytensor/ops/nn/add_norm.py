@@ -1,4 +1,6 @@
-"""add_layer_norm and add_rms_norm: a residual sum and the norm that reads it, in one pass over memory."""
+"""add_layer_norm and add_rms_norm: a residual sum, with dropout, and the norm that reads it, in one pass over
+memory.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +12,22 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.levels import active
 from tinytensor.dispatch.apply import apply_all
 from tinytensor.dispatch.batching import composed
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, accumulator, float32
+from tinytensor.generator import Generator
 from tinytensor.kernels import norms
+from tinytensor.kernels.dropout import Drop
 from tinytensor.kernels.rows import need_tensors
 from tinytensor.op import Op, Params, Shapes, Spec, Specs, norm_backward, register, size
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.elementwise.arithmetic import kernels as sums
+from tinytensor.ops.nn.dropout import drop_array, dropped, source_of
+from tinytensor.ops.nn.dropout import dropout as drawn
 from tinytensor.ops.nn.layer_norm import (
     check_norm,
     layer_norm,
@@ -36,6 +43,7 @@ from tinytensor.ops.nn.rms_norm import (
     rms_norm_backward_rows,
     rms_norm_rows,
 )
+from tinytensor.ops.random.philox import blocks_needed
 from tinytensor.ops.views.manipulation import cast
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.tensor import Tensor
@@ -52,6 +60,14 @@ def _sum(out: Array, a: Array, b: Array) -> None:
         np.add(a, b, out=out)
 
 
+def _drop(out: Array, x: Array, drop: dict[str, Any]) -> Array:
+    """dropout(x), computed in `out`, or x itself if nothing is dropped."""
+    if not drop["p"]:
+        return x
+    drop_array(out, x, **drop)
+    return out
+
+
 def _by_ops(
     x: Tensor,
     y: Tensor,
@@ -61,9 +77,10 @@ def _by_ops(
     eps: float,
     centered: bool,
     dtype: DType,
+    **drop: Any,
 ) -> tuple[Tensor, Tensor]:
-    """AddNorm in two ops, of which each may be batched."""
-    total = add(x, y)
+    """AddNorm in ops of its own, of which each may be batched."""
+    total = add(x, _passed(y, dtype, **drop))
     normed = layer_norm(total, weight, bias, eps=eps) if centered else rms_norm(total, weight, eps=eps)
     return total, cast(normed, dtype)
 
@@ -74,14 +91,15 @@ def _flops(outs: Shapes, ins: Shapes, params: Params) -> float:
 
 @register
 class AddNorm(Op):
-    """total = x + y, and its layer norm, or RMS norm unless `centered`, in `dtype`, that of y. Hidden
-    outputs: mean and 1 / standard deviation (or root mean square) of each row.
+    """total = x + dropout(y), and its layer norm, or RMS norm unless `centered`, in `dtype`, that of y.
+    Hidden outputs: mean and 1 / standard deviation (or root mean square) of each row.
     """
 
     inputs = ("x", "y", "weight", "bias")
     vmap = composed(_by_ops)
     outputs = ("total", "normed", "mean", "scale")
     visible = 2
+    varying = ("seed", "offset")
     saves = ("total", "weight", "mean", "scale")
     dense = ("*",)
     contiguous = ("*",)
@@ -89,7 +107,15 @@ class AddNorm(Op):
 
     @staticmethod
     def infer(
-        x: Spec, y: Spec, weight: Spec | None, bias: Spec | None, *, eps: float, centered: bool, dtype: DType
+        x: Spec,
+        y: Spec,
+        weight: Spec | None,
+        bias: Spec | None,
+        *,
+        eps: float,
+        centered: bool,
+        dtype: DType,
+        **drop: Any,
     ) -> Specs:
         check_norm(f"add_{_name(centered)}", x, weight=weight, bias=bias)
         row = Spec(x.shape[:-1], accumulator(x.dtype))
@@ -109,8 +135,9 @@ class AddNorm(Op):
         eps: float,
         centered: bool,
         dtype: DType,
+        **drop: Any,
     ) -> None:
-        np.add(x, y, out=total)
+        np.add(x, _drop(total, y, drop), out=total)
         if centered:
             layer_norm_rows(normed, mean, scale, total, weight, bias, eps=eps, dtype=None)
         else:
@@ -130,8 +157,9 @@ class AddNorm(Op):
         eps: float,
         centered: bool,
         dtype: DType,
+        **drop: Any,
     ) -> bool:
-        _sum(total, x, y)
+        _sum(total, x, _drop(total, y, drop))
         if centered:
             return centered_kernels.layer_norm_forward(normed, mean, scale, total, weight, bias, eps)
         return plain_kernels.rms_norm_forward(normed, scale, total, weight, eps)
@@ -151,20 +179,22 @@ class AddNorm(Op):
         eps: float,
         centered: bool,
         dtype: DType,
+        **drop: Any,
     ) -> None:
-        norms.forward(launch, _name(centered), normed, mean, scale, x, weight, bias, eps, y=y, total=total)
+        operands = (normed, mean, scale, x, weight, bias)
+        norms.forward(launch, _name(centered), *operands, eps, y=y, total=total, drop=Drop(**drop))
 
     @staticmethod
     def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, eps: float, centered: bool, dtype: DType
+        grads: Grads, saved: Saved, needs: Needs, *, eps: float, centered: bool, dtype: DType, **drop: Any
     ) -> Grads:
-        """dx = dtotal + the gradient of the norm, dy the same in the dtype of y."""
+        """dx = dtotal + the gradient of the norm; dy = dropout(dx), by the mask of y, in the dtype of y."""
         more, grad = grads
         if grad is None:
-            return more, None if more is None else cast(more, dtype), None, None
+            return more, None if more is None else _passed(more, dtype, **drop), None, None
         inputs = (more, grad, saved.total, saved.weight, saved.mean, saved.scale)
         wanted = (True, *needs[2:])
-        dx, dy, dweight, dbias = _backward(*inputs, eps=eps, centered=centered, wanted=wanted)
+        dx, dy, dweight, dbias = _backward(*inputs, eps=eps, centered=centered, wanted=wanted, **drop)
         return dx, dx if dy is None else dy, dweight, dbias
 
 
@@ -172,25 +202,40 @@ def _backward(*inputs: Any, **params: Any) -> Grads:
     return apply_all(AddNormBackward, *inputs, **params)
 
 
+def _passed(x: Tensor, dtype: DType, *, p: float, seed: int, offset: int) -> Tensor:
+    """dropout(x) in a dtype; its own transpose, too."""
+    return cast(dropped(x, p, seed, offset) if p else x, dtype)
+
+
 def _backward_by_ops(
-    more: Tensor | None, grad: Tensor, total: Tensor, weight: Tensor | None, *statistics: Any, **given: Any
+    more: Tensor | None,
+    grad: Tensor,
+    total: Tensor,
+    weight: Tensor | None,
+    *statistics: Any,
+    p: float,
+    seed: int,
+    offset: int,
+    **given: Any,
 ) -> tuple[Tensor | None, ...]:
     """AddNormBackward in ops of its own, which do not read the statistics."""
     backward = layer_norm_backward_by_ops if given.pop("centered") else rms_norm_backward_by_ops
     dx, dweight, *dbias = backward(cast(grad, total.storage.dtype), total, weight, **given)
     assert dx is not None
     dx = dx if more is None else add(more, dx)
-    return dx, cast(dx, grad.storage.dtype), dweight, dbias[0] if dbias else None
+    dy = _passed(dx, grad.storage.dtype, p=p, seed=seed, offset=offset)
+    return dx, dy, dweight, dbias[0] if dbias else None
 
 
 @register
 class AddNormBackward(Op):
-    """dx = more + the gradient of a norm; dy, if grad has another dtype, is dx in that."""
+    """dx = more + the gradient of a norm; dy = dropout(dx) in the dtype of grad, unless that is dx itself."""
 
     inputs = ("more", "grad", "total", "weight", "mean", "scale")
     vmap = composed(_backward_by_ops)
     outputs = ("dx", "dy", "dweight", "dbias")
     visible = 4
+    varying = ("seed", "offset")
     saves = ("grad", "total", "weight")
     dense = ("*",)
     contiguous = ("*",)
@@ -208,23 +253,24 @@ class AddNormBackward(Op):
         eps: float,
         centered: bool,
         wanted: Needs,
+        **drop: Any,
     ) -> Specs:
         vector = Spec(total.shape[-1:], total.dtype)
         of_weight, of_bias = [vector if w else None for w in wanted[1:]]
-        return total, None if grad.dtype is total.dtype else grad, of_weight, of_bias
+        return total, None if grad.dtype is total.dtype and not drop["p"] else grad, of_weight, of_bias
 
     @staticmethod
-    def cpu(*arrays: Any, eps: float, centered: bool, wanted: Needs) -> None:
+    def cpu(*arrays: Any, eps: float, centered: bool, wanted: Needs, **drop: Any) -> None:
         dx, dy, dweight, dbias, more, grad, total, weight, mean, scale = arrays
         given = (grad, total, weight)
         if centered:
             layer_norm_backward_rows(dx, dweight, dbias, *given, mean, scale, eps=eps, wanted=wanted)
         else:
             rms_norm_backward_rows(dx, dweight, *given, scale, eps=eps, wanted=wanted)
-        _finish(dx, dy, more)
+        _finish(dx, dy, more, drop)
 
     @staticmethod
-    def host(*arrays: Any, eps: float, centered: bool, wanted: Needs) -> bool:
+    def host(*arrays: Any, eps: float, centered: bool, wanted: Needs, **drop: Any) -> bool:
         dx, dy, dweight, dbias, more, *given, mean, scale = arrays
         done = (
             centered_kernels.layer_norm_backward(dx, dweight, dbias, *given, mean, scale)
@@ -232,15 +278,14 @@ class AddNormBackward(Op):
             else plain_kernels.rms_norm_backward(dx, dweight, *given, scale)
         )
         if done:
-            _finish(dx, dy, more)
+            _finish(dx, dy, more, drop)
         return done
 
     @staticmethod
-    def cuda(launch: Launch, *views: Any, eps: float, centered: bool, wanted: Needs) -> None:
+    def cuda(launch: Launch, *views: Any, eps: float, centered: bool, wanted: Needs, **drop: Any) -> None:
         dx, dy, dweight, dbias, more, grad, total, weight, mean, scale = views
-        norms.backward(
-            launch, _name(centered), dx, dweight, dbias, grad, total, weight, mean, scale, more=more, dy=dy
-        )
+        operands = (dx, dweight, dbias, grad, total, weight, mean, scale)
+        norms.backward(launch, _name(centered), *operands, more=more, dy=dy, drop=Drop(**drop))
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, **params: Any) -> Grads:
@@ -248,38 +293,64 @@ class AddNormBackward(Op):
         ddx, ddy, *_ = grads
         inputs = (saved.grad, saved.total, saved.weight)
         found = partial_vjp(partial(_backward_by_ops, None), inputs, grads, needs[1:4], **params)
-        wide = None if ddy is None else cast(ddy, saved.total.storage.dtype)
+        drop = {name: params[name] for name in Drop._fields}
+        wide = None if ddy is None else _passed(ddy, saved.total.storage.dtype, **drop)
         more = wide if ddx is None else ddx if wide is None else add(ddx, wide)
         return more, *found, None, None
 
 
-def _finish(dx: Array, dy: Array | None, more: Array | None) -> None:
-    """Add what else arrives at the sum, and copy the result."""
+def _finish(dx: Array, dy: Array | None, more: Array | None, drop: dict[str, Any]) -> None:
+    """Add what else arrives at the sum, and copy the result, or its dropout."""
     if more is not None:
         _sum(dx, dx, more)
-    if dy is not None:
+    if dy is not None and _drop(dy, dx, drop) is dx:
         np.copyto(dy, dx)
 
 
 def _add_norm(
-    x: Tensor, y: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, centered: bool
+    x: Tensor,
+    y: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    centered: bool,
+    p: float,
+    generator: Generator | None,
 ) -> tuple[Tensor, Tensor]:
-    need_tensors(f"add_{_name(centered)}", x, y, weight, bias)
+    what = f"add_{_name(centered)}"
+    need_tensors(what, x, y, weight, bias)
+    source = source_of(what, p, generator)
     dtype, other = x.storage.dtype, y.storage.dtype
     # a 16-bit sum is rounded before the norm reads it, or, in an autocast block, widened
     fits = dtype.is_floating and not dtype.narrow and (other is dtype or (dtype is float32 and other.narrow))
-    if not fits or x.layout.shape != y.layout.shape:
+    fits = fits and x.layout.shape == y.layout.shape
+    if not fits:
         for t in (x, y):
-            floating(f"add_{_name(centered)}", Spec(t.layout.shape, t.storage.dtype))
-        return _by_ops(x, y, weight, bias, eps=eps, centered=centered, dtype=other)
-    total, normed = apply_all(AddNorm, x, y, weight, bias, eps=eps, centered=centered, dtype=other)
+            floating(what, Spec(t.layout.shape, t.storage.dtype))
+    drop = Drop()
+    if source is not None:
+        if not fits or active():  # inside of vmap, the samples of dropout are drawn for each sample
+            y = drawn(y, p, generator=source)
+        else:
+            drop = Drop(float(p), source.seed, source.advance(blocks_needed(y.layout.size, 1)))
+    given = {"eps": eps, "centered": centered, "dtype": other, **drop._asdict()}
+    if not fits:
+        return _by_ops(x, y, weight, bias, **given)
+    total, normed = apply_all(AddNorm, x, y, weight, bias, **given)
     return total, normed
 
 
 def add_layer_norm(
-    x: Tensor, y: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *, eps: float = 1e-5
+    x: Tensor,
+    y: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *,
+    eps: float = 1e-5,
+    dropout: float = 0.0,
+    generator: Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """x + y, and layer_norm(x + y), in one pass: a residual connection and the norm of the next sublayer.
+    """x + dropout(y), and its layer norm, in one pass: a residual connection and the norm after it.
 
     Args:
         x: shape (..., C); floating: the residual stream.
@@ -287,46 +358,57 @@ def add_layer_norm(
         weight: shape (C,), or None for 1.
         bias: shape (C,), or None for 0.
         eps: added to the variance.
+        dropout: probability of dropping an element of y, as `dropout`; 0 outside training.
+        generator: of the dropout; default the global one.
 
     Returns:
         The sum, in the promoted dtype, and its norm, in the dtype of y: rounded once, if that is narrower.
 
     Raises:
+        ArgumentError: dropout is outside [0, 1].
         ShapeError: x has no axis, the shapes do not fit, or weight or bias is not of shape (C,).
         DTypeError: the dtypes differ in another way, or are not floating.
 
-    Memory: keeps the sum, y, and two values per row.
+    Memory: keeps the sum, and two values per row; the mask of the dropout is drawn again.
 
     Example:
         >>> total, normed = tt.add_layer_norm(tt.tensor([1.0, 2.0]), tt.tensor([1.0, 4.0]), eps=0.0)
         >>> total.tolist(), normed.tolist()
         ([2.0, 6.0], [-1.0, 1.0])
     """
-    return _add_norm(x, y, weight, bias, eps, True)
+    return _add_norm(x, y, weight, bias, eps, True, dropout, generator)
 
 
 def add_rms_norm(
-    x: Tensor, y: Tensor, weight: Tensor | None = None, *, eps: float = 1e-6
+    x: Tensor,
+    y: Tensor,
+    weight: Tensor | None = None,
+    *,
+    eps: float = 1e-6,
+    dropout: float = 0.0,
+    generator: Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """x + y, and rms_norm(x + y), in one pass: as add_layer_norm.
+    """x + dropout(y), and its RMS norm, in one pass: as add_layer_norm.
 
     Args:
         x, y: shape (..., C); as for add_layer_norm.
         weight: shape (C,), or None for 1.
         eps: added to the mean square.
+        dropout, generator: as for add_layer_norm.
 
     Returns:
         The sum, in the promoted dtype, and its norm, in the dtype of y.
 
     Raises:
+        ArgumentError: dropout is outside [0, 1].
         ShapeError: x has no axis, the shapes do not fit, or weight is not of shape (C,).
         DTypeError: the dtypes differ in another way, or are not floating.
 
-    Memory: keeps the sum, y, and one value per row.
+    Memory: keeps the sum, and one value per row; the mask of the dropout is drawn again.
 
     Example:
         >>> total, normed = tt.add_rms_norm(tt.tensor([1.0, 2.0]), tt.tensor([2.0, 2.0]))
         >>> total.tolist(), normed.tolist()
         ([3.0, 4.0], [0.8485, 1.1314])
     """
-    return _add_norm(x, y, weight, None, eps, False)
+    return _add_norm(x, y, weight, None, eps, False, dropout, generator)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,10 @@ from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import sampling
 from tinytensor.dispatch.checks import floating
-from tinytensor.dispatch.launch import Launch, View, blocks_for
+from tinytensor.dispatch.launch import Launch, View
 from tinytensor.errors import ArgumentError, DTypeError
 from tinytensor.generator import Generator, default_generator
+from tinytensor.kernels.dropout import Drop, add_dropped, odds
 from tinytensor.kernels.rows import need_tensors, reshaped
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.random.philox import blocks_needed, dropout_keep
@@ -55,14 +56,11 @@ class Dropout(Op):
 
     @staticmethod
     def host(y: Array, x: Array, *, p: float, seed: int, offset: int) -> bool:
-        scale = 1.0 / (1.0 - p) if p < 1.0 else 0.0
-        return kernels.dropout_forward(y, x, ceil(p * (1 << 24)), scale, seed, offset)
+        return kernels.dropout_forward(y, x, *odds(p), seed, offset)
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, p: float, seed: int, offset: int) -> None:
-        scale = 1.0 / (1.0 - p) if p < 1.0 else 0.0
-        args = (y, x, x.size, ceil(p * (1 << 24)), scale, launch.stream(seed, offset))
-        launch("dropout_forward", x.dtype, grid=blocks_for(x.size, 256 * 8), args=args)
+        add_dropped(launch, y, None, x, Drop(p, seed, offset))
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, p: float, seed: int, offset: int) -> Grads:
@@ -126,3 +124,9 @@ def _dropped(x: Tensor, p: float, source: Generator) -> Tensor:
 def dropped(x: Tensor, p: float, seed: int, offset: int) -> Tensor:
     """Dropout by the Philox blocks of a seed from an offset on."""
     return apply(Dropout, x, p=p, seed=seed, offset=offset)
+
+
+def drop_array(y: Array, x: Array, **given: Any) -> None:
+    """y = dropout(x) of arrays, by p, seed and offset."""
+    if not Dropout.host(y, x, **given):
+        Dropout.cpu(y, x, **given)
