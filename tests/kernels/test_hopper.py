@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.helpers.on_emulated import Array, bits_in_all_orders, close, normal
+from tests.helpers.on_emulated import Array, bits_in_all_orders, close, launches, normal
 from tests.kernels import test_sass
 from tinytensor.device import as_device
 from tinytensor.dispatch.launch import Launch, view_of
@@ -47,15 +47,18 @@ def run(
     w: tt.Tensor,
     bias: tt.Tensor | None = None,
     gate: str = PLAIN,
+    column_sums: tt.Tensor | None = None,
 ) -> tt.Tensor:
     runtime = runtime_of(x.device)
     p = gemm.product_of(x.layout, w.layout, False, False)
     assert gemm.fits_boxes(p, x.dtype)
     y = tt.full((*x.shape[:-2], x.shape[-2], w.shape[-1]), float("nan"), dtype=x.dtype, device=x.device)
     operands = view_of(x), view_of(w), None if bias is None else view_of(bias)
-    gemm.start(
-        Launch(runtime, "matmul"), gemm.plan_of(p, x.dtype, make(p, x.dtype)), view_of(y), operands, gate
+    plan, sums = (
+        gemm.plan_of(p, x.dtype, make(p, x.dtype)),
+        None if column_sums is None else view_of(column_sums),
     )
+    gemm.start(Launch(runtime, "matmul"), plan, view_of(y), operands, gate, column_sums=sums)
     return y
 
 
@@ -95,9 +98,58 @@ def test_parts_bias_gate_and_batches() -> None:
         close(run(by_warpgroups, batch, wide), numbers(batch) @ numbers(wide), "bfloat16", 4)
 
 
+def with_sums(
+    x: tt.Tensor, w: tt.Tensor, parts: int = 1, source: str = "matmul_sm90"
+) -> tuple[tt.Tensor, tt.Tensor]:
+    sums = tt.full((w.shape[1],), float("nan"), dtype=w.dtype, device=w.device)
+
+    def make(p: Product, dtype: DType) -> Choice:
+        return gemm.by_warpgroups(p, dtype, parts)._replace(file=source)
+
+    return run(make, x, w, column_sums=sums), sums
+
+
+@pytest.mark.parametrize("device", ["emulated", "checked"])
+def test_sums_of_columns(device: str) -> None:
+    """Of several tiles across and down, of parts, and of slabs that are not full."""
+    for dtype, (m, n, k), parts in (
+        ("bfloat16", (300, 270, 331), 1),
+        ("float16", (20, 600, 700), 3),
+        ("bfloat16", (7, 9, 5), 1),
+    ):
+        x, w = matrix(device, dtype, m, k, transposed=True), matrix(device, dtype, k, n)
+        with tt.cuda.check() as report:
+            y, sums = with_sums(x, w, parts)
+        assert list(report.findings) == []
+        close(sums, numbers(w).sum(0), dtype, 4)
+        np.testing.assert_array_equal(numbers(y), numbers(with_sums(x, w, parts)[0]))
+        close(y, numbers(x) @ numbers(w), dtype, 4)
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_the_gradient_of_a_bias_takes_no_launch(wide: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_of(as_device("emulated")), "architecture", 90, raising=False)
+    x, w = matrix("emulated", "bfloat16", 513, 104), matrix("emulated", "bfloat16", 104, 264)
+    leaves = [t.float() if wide else t.detach() for t in (w, tt.zeros(264, dtype=w.dtype, device=w.device))]
+    given = [t.requires_grad_() for t in (x, *leaves)]
+    slope = matrix("emulated", "bfloat16", 513, 264)
+    counts = []
+    for bias in (given[2], None):
+        with tt.autocast(tt.bfloat16, enabled=wide):
+            y = tt.linear(given[0], given[1], bias)
+        grads: list[tt.Tensor] = []
+        wanted = given if bias is not None else given[:2]
+        counts.append(launches(lambda y=y, w=wanted, g=grads: g.extend(tt.grad(y, w, slope))))
+        if bias is not None:
+            assert grads[2].dtype is bias.dtype
+            close(grads[2], numbers(slope).sum(0), "bfloat16", 4)
+    assert counts[0] == counts[1]
+
+
 def test_any_order_of_threads() -> None:
     x, w = matrix("emulated", "bfloat16", 140, 450), matrix("emulated", "bfloat16", 450, 16)
     bits_in_all_orders(lambda: run(by_warpgroups, x, w))
+    bits_in_all_orders(lambda: with_sums(x, w)[1])
 
 
 def test_the_choice_of_the_kernel() -> None:
@@ -133,7 +185,7 @@ def test_it_has_no_findings() -> None:
         assert findings("matmul_sm90", {}, k) == ([], True)
 
 
-WAIT = "barrier_wait(&memory.full[ring.stage], ring.parity);"
+WAIT = "barrier_wait(&memory.full[ring.stage], ring.parity);\n                products_begin"
 EXPECT = "expect(full, sizeof(Stage))"
 MUTANTS = {  # what is replaced, by what, and the first finding
     "the phase of a wait is off by one": (WAIT, WAIT.replace("parity)", "parity ^ 1)"), "uninitialized"),
@@ -148,8 +200,8 @@ MUTANTS = {  # what is replaced, by what, and the first finding
     "bytes are too many": (EXPECT, "expect(full, sizeof(Stage) + 16)", "deadlock"),
     "no last wait": ("products_wait<0>();", "", "unfinished product"),
     "an arrival is missing": (
-        "barrier_init(&memory.empty[s], CONSUMERS)",
-        "barrier_init(&memory.empty[s], CONSUMERS + 1)",
+        "nullptr ? CONSUMERS :",
+        "nullptr ? CONSUMERS + 1 :",
         "deadlock",
     ),
     "groups of lines are elsewhere": (
@@ -161,15 +213,35 @@ MUTANTS = {  # what is replaced, by what, and the first finding
 }
 
 
+def mutated(before: str, after: str, folder: Path) -> str:
+    text = FILE.read_text(encoding="utf-8").replace('"matmul.cuh"', '"matmul/matmul.cuh"')
+    assert text.count(before) == 1
+    file = folder / "mutant.cu"
+    file.write_text(text.replace(before, after), encoding="utf-8")
+    return str(file)
+
+
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_what_is_wrong_is_found(mutant: str, tmp_path: Path) -> None:
     before, after, kind = MUTANTS[mutant]
-    text = FILE.read_text(encoding="utf-8").replace('"matmul.cuh"', '"matmul/matmul.cuh"')
-    assert text.count(before) == 1
-    file = tmp_path / "mutant.cu"
-    file.write_text(text.replace(before, after), encoding="utf-8")
-    found, _ = findings(str(file), {})
+    found, _ = findings(mutated(before, after, tmp_path), {})
     assert found[0].kind.startswith(kind)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("ring.parity);\n            if (at.row == 0)", "ring.parity ^ 1);\n            if (at.row == 0)"),
+        ("__syncwarp();\n            }\n            if (lane == 0)", "}\n            if (lane == 0)"),
+        ("CONSUMERS : CONSUMERS + SUMMERS", "CONSUMERS : CONSUMERS + 1"),
+    ],
+    ids=["phase of the wait", "lanes that still read", "arrivals that are not counted"],
+)
+def test_what_is_wrong_in_sums_of_columns_is_found(before: str, after: str, tmp_path: Path) -> None:
+    x, w = matrix("checked", "bfloat16", 20, 450), matrix("checked", "bfloat16", 450, 40)
+    with tt.cuda.check() as report:
+        with_sums(x, w, source=mutated(before, after, tmp_path))
+    assert report.findings
 
 
 def test_another_swizzle_gives_other_values() -> None:
@@ -189,7 +261,7 @@ def test_machine_code(along: bool, tmp_path: Path) -> None:
     compiled = nvrtc.build(FILE, [name], "sm_90")
     used = compiled.resources[name]
     assert used.stack == used.spill_stores == 0
-    assert used.registers == 168  # of 384 threads; then 40 of the first warpgroup, 232 of the others
+    assert used.registers == 168  # of 384 threads; then 72 of the first warpgroup, 216 of the others
     assert "serialized" not in compiled.log  # products that wait for one another
     for opcode in ("UTMALDG.3D", "HGMMA.64x256x16.F32.BF16", "SYNCS.ARRIVE", "USETMAXREG"):
         assert opcode in text

@@ -9,7 +9,7 @@
 // matmul_row_by_lines, matmul_row_by_columns: one row times a matrix that is read once. If it is
 // contiguous along `inner`, 8 threads or a whole block sum an element of y; if it is contiguous along
 // columns, a block sums 32 neighbors.
-// matmul_sum: adds up the split-K parts. Reads them once, writes y once.
+// matmul_sum: adds up the split-K parts, and those of column sums. Reads them once, writes y once.
 //
 // Sums of 16-bit floats are kept in float; integers wrap around. The order of additions depends on the shapes
 // and on the number of multiprocessors alone, so results are deterministic.
@@ -277,9 +277,18 @@ __device__ __forceinline__ void add_parts(
 }
 
 template <class T, class Gate>
-__global__ void matmul_sum(T* y, T* before, const acc_t<T>* parts, const T* bias, Product p) {
+__global__ void matmul_sum(
+    T* y, T* before, T* column_sums, const acc_t<T>* parts, const acc_t<T>* sum_parts, const T* bias,
+    Product p) {
     const Output<T, Gate> out = {y, before};
     const long long first = grid_start<long long>(), step = grid_step<long long>();
+    for (long long i = first; column_sums != nullptr && i < p.columns; i += step) {
+        total_t<T> sum = 0;
+        for (int part = 0; part < p.parts; part++) {
+            sum += static_cast<total_t<T>>(sum_parts[static_cast<long long>(part) * p.columns + i]);
+        }
+        column_sums[i] = from_acc<T>(static_cast<acc_t<T>>(sum));
+    }
     if (p.columns % 4 == 0) {
         for (long long v = first; v < p.size / 4; v += step) add_parts<4>(out, parts, bias, p, v * 4);
     } else {

@@ -5,7 +5,8 @@
 // thread of the first warpgroup copies slabs of 64 inner elements into a ring of stages (TMA); the others,
 // with half of the rows each, multiply them from there (wgmma). `full` of a stage counts the bytes that have
 // arrived, `empty` the warps that have read them: so copies run ahead, also into the next tile, while sums
-// are stored.
+// are stored. On request two more warps, which would be idle, add up the columns of b from the stages: the
+// gradient of a bias costs no traffic beside that of its weight.
 //
 // An operand that is contiguous along `inner` lies in a stage in lines of 64 inner elements; otherwise in
 // blocks of 64 lines, with 64 rows of 64 neighbors. Both are swizzled by 128 bytes, by TMA and by wgmma.
@@ -20,6 +21,7 @@ using namespace tt_hopper;
 
 constexpr int ROWS = 128, COLUMNS = 256, DEPTH = 64, STAGES = 4;
 constexpr int HALF = ROWS / 2, CONSUMERS = 8;  // rows of a warpgroup; warps that multiply
+constexpr int SUMMERS = 2;                     // warps 1 and 2, which add up columns
 constexpr int PART = 64, PITCH = PART + 8;     // columns that a warp gathers at a time
 
 struct Stage {
@@ -66,6 +68,56 @@ __device__ __forceinline__ unsigned long long lines_at(const unsigned short* sla
     return ALONG ? matrix_at(at + step * 32, 1024, 0) : matrix_at(at + step * 16 * 128, 1024, 64 * 128);
 }
 
+// The sums of the columns of b over the tiles of this block, for one of the warps that add them up; tiles in
+// the first row of y suffice. Eight lanes read a row of 64 neighbors, four rows at a time.
+template <class R, class T>
+__device__ __forceinline__ void sum_columns(
+    R* column_sums, Memory& memory, const Product& p, unsigned tiles, int rank) {
+    constexpr int BLOCKS = COLUMNS / 64 / SUMMERS;
+    const int lane = threadIdx.x % 32, chunk = lane % 8;
+    Ring ring;
+    for (unsigned tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+        const Place at = place_of_tile<ROWS, COLUMNS>(p, tile);
+        float sums[BLOCKS][8] = {};
+        for (int k = at.first; k < at.last; k += DEPTH) {
+            barrier_wait(&memory.full[ring.stage], ring.parity);
+            if (at.row == 0) {
+                const T* slab = reinterpret_cast<const T*>(memory.stages[ring.stage].b);
+#pragma unroll
+                for (int i = 0; i < BLOCKS; i++) {
+#pragma unroll 1
+                    for (int row = lane / 8; row < DEPTH; row += 16) {  // rows beyond the matrix are 0
+                        Vec<T, 8> v[4];
+#pragma unroll
+                        for (int j = 0; j < 4; j++) {
+                            const int r = row + j * 4, block = (i * SUMMERS + rank) * DEPTH;
+                            v[j] = load<8>(slab + (block + r) * 64 + (chunk ^ r % 8) * 8);
+                        }
+#pragma unroll
+                        for (int e = 0; e < 32; e++) sums[i][e % 8] += to_acc(v[e / 8].at[e % 8]);
+                    }
+                }
+                __syncwarp();
+            }
+            if (lane == 0) barrier_arrive(&memory.empty[ring.stage]);
+            ring.advance();
+        }
+        if (at.row != 0) continue;
+        R* to = column_sums + static_cast<long long>(at.first / p.part) * p.columns;
+#pragma unroll
+        for (int i = 0; i < BLOCKS; i++) {
+#pragma unroll
+            for (int e = 0; e < 8; e++) {
+                float sum = sums[i][e];
+                sum += __shfl_xor_sync(0xffffffffU, sum, 8);
+                sum += __shfl_xor_sync(0xffffffffU, sum, 16);
+                const int column = at.column + (i * SUMMERS + rank) * 64 + chunk * 8 + e;
+                if (lane < 8 && column < p.columns) to[column] = from_acc<R>(sum);
+            }
+        }
+    }
+}
+
 // Stores the sums of a warp: 16 rows. 16-bit elements are gathered to vectors, 64 columns at a time.
 template <class R, class Gate, class T>
 __device__ __forceinline__ void write_rows(
@@ -106,24 +158,30 @@ __device__ __forceinline__ void write_rows(
     }
 }
 
+// `column_sums`: of one matrix b that is contiguous across `inner`, a row for each part; or null.
 // `tiles`: of y, times parts, times matrices. `many_a`, `many_b`: whether an operand has a matrix for each.
 template <class R, class T, bool A_ALONG, bool B_ALONG, class Gate>
 __global__ void __launch_bounds__(384, 1) matmul_hopper(
-    R* y, R* before, const T* bias, Product p, unsigned tiles, bool many_a, bool many_b,
+    R* y, R* before, R* column_sums, const T* bias, Product p, unsigned tiles, bool many_a, bool many_b,
     const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b) {
     Memory& memory = *reinterpret_cast<Memory*>(smem + (-shared_address(smem) & 1023));  // as swizzles need
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     if (threadIdx.x == 0) {
         for (int s = 0; s < STAGES; s++) {
             barrier_init(&memory.full[s], 1);
-            barrier_init(&memory.empty[s], CONSUMERS);
+            barrier_init(&memory.empty[s], column_sums == nullptr ? CONSUMERS : CONSUMERS + SUMMERS);
         }
         barrier_init_fence();
     }
     __syncthreads();
     Ring ring;
     if (warp < 4) {
-        give_registers<40>();
+        give_registers<72>();
+        if constexpr (!B_ALONG) {
+            if (column_sums != nullptr && warp > 0 && warp <= SUMMERS) {
+                sum_columns<R, T>(column_sums, memory, p, tiles, warp - 1);
+            }
+        }
         if (threadIdx.x != 0) return;
         prefetch_map(&a);
         prefetch_map(&b);
@@ -140,7 +198,7 @@ __global__ void __launch_bounds__(384, 1) matmul_hopper(
             }
         }
     } else {
-        take_registers<232>();
+        take_registers<216>();
         const int half = warp / 4 - 1;
         for (unsigned tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
             const Place at = place_of_tile<ROWS, COLUMNS>(p, tile);

@@ -353,6 +353,7 @@ def multiply(
     tb: bool = False,
     gate: str = PLAIN,
     before: View | None = None,
+    column_sums: View | None = None,
 ) -> None:
     """y = gate(a @ b + bias).
 
@@ -365,39 +366,35 @@ def multiply(
         a, b: (..., M, K) and (..., K, N), or with these two axes swapped if `ta` or `tb` is set.
             Leading axes broadcast. Any strides; if neither of the last two is 1, the operand is copied.
         bias: (N,), C-contiguous.
+        column_sums: optional third output, receives the sums of the columns of b (K, N), in the dtype of y.
     """
     need_real("matmul", a)
     if y.layout.size == 0:
+        if column_sums is not None:
+            sum_columns(launch, column_sums, b)
         return
     vendor = config.matmul == "vendor"
     y_row = 0 if y.is_contiguous else y.strides[-2]
     boxes = a.ptr % 16 == b.ptr % 16 == 0
-    key = (
-        boxes,
-        launch.runtime,
-        a.layout,
-        b.layout,
-        ta,
-        tb,
-        a.dtype,
-        y.dtype,
-        y_row,
-        bias is None,
-        vendor,
-        config.tf32,
-    )
+    operands = (a.layout, b.layout, ta, tb, a.dtype, boxes)
+    key = (launch.runtime, operands, y.dtype, y_row, bias is None, vendor, config.tf32)
     plan = _plans.get(key)
     if plan is None:
         p = product_of(a.layout, b.layout, ta, tb)
         dense_a, dense_b = _readable(launch, p, a, b, blas=vendor)
         if dense_a is not a or dense_b is not b:
-            return multiply(launch, y, dense_a, dense_b, bias, ta=ta, tb=tb, gate=gate, before=before)
+            given: dict[str, Any] = {"gate": gate, "before": before, "column_sums": column_sums}
+            return multiply(launch, y, dense_a, dense_b, bias, ta=ta, tb=tb, **given)
         if len(_plans) >= _MAX_PLANS:
             _plans.clear()
         # Compute a column of y as a row of its transpose.
         turned = p.columns == 1 and p.rows > 1 and bias is None and not vendor
         p = p.turned() if turned else p
         plan = _plans[key] = plan_of(p, y.dtype, choose(p, a.dtype, launch.runtime, boxes), turned, y_row)
+    fused = not vendor and plan.choice.kernel == "matmul_hopper" and not plan.choice.template[2]
+    if column_sums is not None and not fused:
+        sum_columns(launch, column_sums, b)
+        column_sums = None
     if vendor:
         z = y if before is None else before
         _multiply_by_vendor(launch, plan.p, z, y_row, a, b, bias)
@@ -406,7 +403,7 @@ def multiply(
         return
     if plan.turned:
         a, b = b, a
-    start(launch, plan, y, (a, b, bias), gate, before)
+    start(launch, plan, y, (a, b, bias), gate, before, column_sums)
 
 
 def _readable(launch: Launch, p: Product, a: View, b: View, *, blas: bool) -> tuple[View, View]:
@@ -453,9 +450,17 @@ def plan_of(p: Product, dtype: DType, choice: Choice, turned: bool = False, y_ro
 
 
 def start(
-    launch: Launch, plan: Plan, y: View, operands: Operands, gate: str = PLAIN, before: View | None = None
+    launch: Launch,
+    plan: Plan,
+    y: View,
+    operands: Operands,
+    gate: str = PLAIN,
+    before: View | None = None,
+    column_sums: View | None = None,
 ) -> None:
-    """Launch the kernel of a plan, and the kernel that adds up the parts if `inner` is split."""
+    """Launch the kernel of a plan, and the kernel that adds up the parts if `inner` is split. Column sums are
+    those of matmul_hopper alone.
+    """
     a, b, bias = operands
     choice, runtime = plan.choice, launch.runtime
     in_parts = choice.parts > 1
@@ -463,7 +468,7 @@ def start(
     together = _training(choice.template[0]) if choice.kernel == "matmul_tiles" else ()
     kernel = runtime.kernel(choice.file, choice.kernel, *template, together=together)
 
-    def run(target: View, before: View | None, bias: View | None, packed: bytes) -> None:
+    def run(target: View, before: View | None, sums: View | None, bias: View | None, packed: bytes) -> None:
         grid = plan.grid
         args: list[Any] = [target, before, a, b, bias, packed]
         if choice.kernel == "matmul_hopper":  # blocks that stay, and take one tile after another
@@ -471,16 +476,18 @@ def start(
             grid = min(grid, runtime.multiprocessors)
             maps = operand_maps(runtime, plan.p, choice.template[0], a.ptr, b.ptr)
             many = [bool(batch and batch[0]) for batch in (plan.p.a_batch, plan.p.b_batch)]
-            args = [target, before, bias, packed, plan.grid, *many, *maps]
+            args = [target, before, sums, bias, packed, plan.grid, *many, *maps]
         kernel(grid, choice.block, args, choice.shared)
 
     if not in_parts:
-        run(y, before, bias, plan.packed)
+        run(y, before, column_sums, bias, plan.packed)
         return
-    sums = launch.scratch((choice.parts, y.layout.size), plan.target)
-    run(sums, None, None, plan.in_parts)
+    parts = launch.scratch((choice.parts, y.layout.size), plan.target)
+    of_columns = None if column_sums is None else launch.scratch((choice.parts, plan.p.columns), plan.target)
+    run(parts, None, of_columns, None, plan.in_parts)
     add = runtime.kernel("matmul", "matmul_sum", y.dtype, gate)
-    add(blocks_for(y.layout.size, 1024), 256, (y, before, sums, bias, plan.packed))
+    args = (y, before, column_sums, parts, of_columns, bias, plan.packed)
+    add(blocks_for(y.layout.size, 1024), 256, args)
 
 
 def sum_columns(launch: Launch, y: View, x: View) -> None:

@@ -441,7 +441,10 @@ class LinearBackward(Op):
             multiply(launch, dx, g, weight, tb=not transposed)
         if dweight is not None and x is not None:
             x = _row_view(launch, x)  # (rows, K)
-            multiply(launch, dweight, *((g, x) if transposed else (x, g)), ta=True)
+            if not transposed:
+                multiply(launch, dweight, x, g, ta=True, column_sums=dbias)
+                return
+            multiply(launch, dweight, g, x, ta=True)
         if dbias is not None:
             sum_columns(launch, dbias, g)
 
