@@ -72,7 +72,9 @@ def run(case: Case, qkv: list[tt.Tensor], by_warpgroups: bool = True) -> list[tt
         assert chosen is not None
         launch.forward_by_warpgroups(start, p, chosen, at, view_of(lse))
     else:
-        launch.forward(start, p, at, view_of(lse), None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(launch, "hopper", lambda *given: None)
+            launch.forward(start, p, at, view_of(lse), None)
     return [y, lse]
 
 
@@ -100,6 +102,12 @@ def near(case: Case, qkv: list[tt.Tensor], found: list[tt.Tensor]) -> None:
         close(found[0], y, case.dtype, 2)
 
 
+def near_the_twin(case: Case, qkv: list[tt.Tensor], found: list[tt.Tensor]) -> None:
+    y, lse = run(case, qkv, by_warpgroups=False)
+    close(found[0], host(y), case.dtype, 2)
+    close(found[1], host(lse))
+
+
 # ---- values ------------------------------------------------------------------------------------------------
 
 CASES = [
@@ -119,24 +127,21 @@ def test_bits_of_the_twin(case: Case) -> None:
     same_bits(found, run(case, qkv, by_warpgroups=False))
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        Case("bfloat16", 300, 300, 128, 128, causal=True),
-        Case("float16", 70, 450, 104, 72, heads=2),
-        Case("bfloat16", 130, 290, 128, 128, causal=True, dropout=0.4),
-    ],
-)
+LARGE_HEADS = [
+    Case("bfloat16", 300, 300, 128, 128, causal=True),
+    Case("float16", 70, 450, 104, 72, heads=2),
+    Case("bfloat16", 130, 290, 128, 128, causal=True, dropout=0.4),
+]
+
+
+@pytest.mark.parametrize("case", LARGE_HEADS)
 def test_large_heads(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bits of the twin with as many keys in a tile; with dropout, that has too many for its mask."""
     qkv = operands(case)
     found = run(case, qkv)
     near(case, qkv, found)
     if case.dropout:
-        y, lse = run(case, qkv, by_warpgroups=False)
-        close(found[0], host(y), case.dtype, 2)
-        close(found[1], host(lse))
-        return
+        return near_the_twin(case, qkv, found)
     monkeypatch.setitem(launch.FORWARD[2], 128, (64, 128))
     launch.instances.cache_clear()
     same_bits(found, run(case, qkv, by_warpgroups=False))
@@ -191,6 +196,17 @@ def test_training_on_compute_capability_9(dropout: float, monkeypatch: pytest.Mo
     monkeypatch.setattr(RUNTIME, "architecture", 90)
     same_bits(results(), expected)
     assert launched == ["attention_forward_hopper", "attention_delta", "attention_backward"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", [*CASES, *LARGE_HEADS])
+def test_on_a_gpu(case: Case) -> None:
+    if runtime_of(as_device("cuda")).architecture != 90:
+        pytest.skip("the kernel is for compute capability 9.0")
+    qkv = operands(case, "cuda")
+    found = run(case, qkv)
+    near(case, qkv, found)
+    near_the_twin(case, qkv, found)
 
 
 # ---- the choice of the kernel ------------------------------------------------------------------------------
