@@ -91,8 +91,8 @@ ASSUMPTIONS = {
     "attention forward by wgmma": Assumption(
         233e12,
         "FLOP/s",
-        "FlashAttention-3 reaches 265 for causal heads of 64 at T 1024 (its paper); times 582 / 661, what is "
-        "left there without overlap of softmax and products in a warpgroup",
+        "FlashAttention-3 reaches 265 for causal heads of 64 at T 1024, 371 at 2048 (its paper); 265 times "
+        "582 / 661, what is left there without overlap of softmax and products in a warpgroup",
     ),
     "attention backward": Assumption(160e12, "FLOP/s", f"FlashAttention-2 reaches about 238; {_TILES}"),
     "attention in float32": Assumption(20e12, "FLOP/s", _TILES),

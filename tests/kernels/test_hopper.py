@@ -198,6 +198,7 @@ MUTANTS = {  # what is replaced, by what, and the first finding
     "a stage is given back one step too early": ("products_wait<1>();", "products_wait<2>();", "shared race"),
     "bytes are missing": (EXPECT, "expect(full, sizeof(stage.a))", "unfinished copy"),
     "bytes are too many": (EXPECT, "expect(full, sizeof(Stage) + 16)", "deadlock"),
+    "no fence": ("products_begin();", "", "product without fence"),
     "no last wait": ("products_wait<0>();", "", "unfinished product"),
     "an arrival is missing": (
         "nullptr ? CONSUMERS :",

@@ -25,6 +25,18 @@ __device__ __forceinline__ unsigned long long matrix_at(unsigned address, unsign
            static_cast<unsigned long long>(group >> 4) << 32 | 1ULL << 62;
 }
 
+// In a ring of stages, the one that comes next, and the parity of its phase.
+template <int STAGES> struct Ring {
+    int stage = 0;
+    unsigned parity = 0;
+    __device__ __forceinline__ void advance() {
+        if (++stage == STAGES) {
+            stage = 0;
+            parity ^= 1;
+        }
+    }
+};
+
 #ifndef TT_EMULATED
 __device__ __forceinline__ unsigned shared_address(const void* p) {
     return static_cast<unsigned>(__cvta_generic_to_shared(p));

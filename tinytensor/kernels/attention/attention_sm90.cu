@@ -22,30 +22,15 @@ using namespace tt_hopper;
 
 constexpr int ROWS = 128, HALF = ROWS / 2, CONSUMERS = 8;  // queries; of a warpgroup; warps that multiply
 
-template <int HS> constexpr int keys_of_tile = HS;           // scores are as wide as results
-template <int HS> constexpr int stages = HS > 64 ? 4 : 6;    // of keys or values
-template <int HS> constexpr int resident = HS > 64 ? 1 : 2;  // blocks of a multiprocessor
-
 template <class T, int HS> struct Memory {
+    static constexpr int KEYS = HS, STAGES = HS > 64 ? 4 : 6;  // of a tile; tiles of keys or values
     T queries[ROWS * HS];
-    T stages[::stages<HS>][keys_of_tile<HS> * HS];
+    T stages[STAGES][KEYS * HS];
     T gathered[CONSUMERS][16 * pitch<HS>];
-    Barrier arrived, full[::stages<HS>], empty[::stages<HS>];
+    Barrier arrived, full[STAGES], empty[STAGES];
 };
 
 extern __shared__ __align__(1024) unsigned char smem[];
-
-// The stage that comes next, and the parity of its phase.
-template <int STAGES> struct Ring {
-    int stage = 0;
-    unsigned parity = 0;
-    __device__ __forceinline__ void advance() {
-        if (++stage == STAGES) {
-            stage = 0;
-            parity ^= 1;
-        }
-    }
-};
 
 // Copies LINES rows of a head from `first` on, in blocks of 64 columns.
 template <int LINES, int HS, class T>
@@ -72,11 +57,11 @@ __device__ __forceinline__ unsigned long long columns_at(const T* tile, int firs
 }
 
 template <class T, int HS, bool DROPPING>
-__global__ void __launch_bounds__(384, resident<HS>) attention_forward_hopper(
+__global__ void __launch_bounds__(384, HS > 64 ? 1 : 2) attention_forward_hopper(
     T* y, float* lse, Problem p, const __grid_constant__ TensorMap q, const __grid_constant__ TensorMap k,
     const __grid_constant__ TensorMap v) {
-    constexpr int KEYS = keys_of_tile<HS>, N = KEYS / 8, C = HS / 8, STAGES = stages<HS>;
     using Parts = Memory<T, HS>;
+    constexpr int KEYS = Parts::KEYS, N = KEYS / 8, C = HS / 8, STAGES = Parts::STAGES;
     Parts& memory = *reinterpret_cast<Parts*>(smem + (-shared_address(smem) & 1023));  // as swizzles need
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     if (threadIdx.x == 0) {

@@ -35,18 +35,6 @@ struct Memory {
 
 extern __shared__ __align__(1024) unsigned char smem[];
 
-// The stage that comes next, and the parity of its phase.
-struct Ring {
-    int stage = 0;
-    unsigned parity = 0;
-    __device__ __forceinline__ void advance() {
-        if (++stage == STAGES) {
-            stage = 0;
-            parity ^= 1;
-        }
-    }
-};
-
 // Copies the slab from inner element k on of LINES lines from `line` on.
 template <bool ALONG, int LINES>
 __device__ __forceinline__ void copy_slab(
@@ -174,7 +162,7 @@ __global__ void __launch_bounds__(384, 1) matmul_hopper(
         barrier_init_fence();
     }
     __syncthreads();
-    Ring ring;
+    Ring<STAGES> ring;
     if (warp < 4) {
         give_registers<72>();
         if constexpr (!B_ALONG) {
