@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinytensor.errors import ArgumentError
-from tinytensor.puzzles.catalogue import first_steps, reductions, shared_memory
+from tinytensor.puzzles.catalogue import first_steps, matrix_products, reductions, shared_memory, warps
 from tinytensor.puzzles.puzzle import Puzzle
 
 __all__ = ["CHAPTERS", "PUZZLES", "puzzle"]
@@ -12,6 +12,8 @@ CHAPTERS: dict[str, tuple[Puzzle, ...]] = {
     "First steps": first_steps.PUZZLES,
     "Shared memory": shared_memory.PUZZLES,
     "Reductions": reductions.PUZZLES,
+    "Warps and counts": warps.PUZZLES,
+    "Matrix products": matrix_products.PUZZLES,
 }
 PUZZLES: tuple[Puzzle, ...] = tuple(p for puzzles in CHAPTERS.values() for p in puzzles)
 
