@@ -6,14 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.puzzles.wrong import first_steps, matrix_products, reductions, shared_memory, warps
+from tests.puzzles.wrong import (
+    backward_passes,
+    first_steps,
+    matrix_products,
+    networks,
+    reductions,
+    shared_memory,
+    warps,
+)
 from tinytensor.puzzles.chapters import PUZZLES
 from tinytensor.puzzles.judge import judge
 from tinytensor.puzzles.program import read
 from tinytensor.puzzles.puzzle import START, Puzzle
 
 SOLUTIONS = Path(__file__).parent / "solutions"
-CHAPTERS = (first_steps, shared_memory, reductions, warps, matrix_products)
+CHAPTERS = (first_steps, shared_memory, reductions, warps, matrix_products, networks, backward_passes)
 MUTANTS = {name: edits for module in CHAPTERS for name, edits in module.MUTANTS.items()}
 NUMBERED = [pytest.param(number, p, id=p.name) for number, p in enumerate(PUZZLES, 1)]
 WRONG = [

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from tinytensor.errors import ArgumentError
-from tinytensor.puzzles.catalogue import first_steps, matrix_products, reductions, shared_memory, warps
+from tinytensor.puzzles.catalogue import (
+    backward_passes,
+    first_steps,
+    matrix_products,
+    networks,
+    reductions,
+    shared_memory,
+    warps,
+)
 from tinytensor.puzzles.puzzle import Puzzle
 
 __all__ = ["CHAPTERS", "PUZZLES", "puzzle"]
@@ -14,6 +22,8 @@ CHAPTERS: dict[str, tuple[Puzzle, ...]] = {
     "Reductions": reductions.PUZZLES,
     "Warps and counts": warps.PUZZLES,
     "Matrix products": matrix_products.PUZZLES,
+    "Networks": networks.PUZZLES,
+    "Backward passes": backward_passes.PUZZLES,
 }
 PUZZLES: tuple[Puzzle, ...] = tuple(p for puzzles in CHAPTERS.values() for p in puzzles)
 

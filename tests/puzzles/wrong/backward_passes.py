@@ -1,0 +1,19 @@
+"""Wrong solutions of the chapter: see first_steps.py."""
+
+MUTANTS = {
+    "softmax_backward": [
+        ("y[i] * (dy[i] - sum)", "y[i] * dy[i] - sum", "wrong"),
+        ("sum += dy[i] * y[i]", "sum += dy[i]", "wrong"),
+        ("i < n; i += 32) sum", "i <= n; i += 32) sum", "out of bounds"),
+    ],
+    "layer_norm_backward": [
+        ("- h[first + i] * product", "- product", "wrong"),
+        ("if (c >= n) return;", "", "out of bounds"),
+        ("dy[r * n + c] * h[r * n + c]", "dy[r * n + c]", "wrong"),
+    ],
+    "gelu_backward": [
+        ("(1 + 3 * 0.044715f * v * v)", "(1 + 0.044715f * v * v)", "wrong"),
+        ("k = 0.7978845608f", "k = 0.79f", "wrong"),
+        ("if (i >= n) return;", "if (i > n) return;", "out of bounds"),
+    ],
+}  # fmt: skip
