@@ -2,12 +2,17 @@
 right reason.
 """
 
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+from tests.helpers import puzzle_pages
+from tests.helpers.puzzle_pages import PAGE, PICTURES, SOLUTIONS
 from tests.puzzles.wrong import (
     backward_passes,
+    bugs,
     first_steps,
     matrix_products,
     networks,
@@ -20,8 +25,8 @@ from tinytensor.puzzles.judge import judge
 from tinytensor.puzzles.program import read
 from tinytensor.puzzles.puzzle import START, Puzzle
 
-SOLUTIONS = Path(__file__).parent / "solutions"
-CHAPTERS = (first_steps, shared_memory, reductions, warps, matrix_products, networks, backward_passes)
+REPAIR = "python -m tests.helpers.puzzle_pages"
+CHAPTERS = (first_steps, shared_memory, reductions, warps, matrix_products, networks, backward_passes, bugs)
 MUTANTS = {name: edits for module in CHAPTERS for name, edits in module.MUTANTS.items()}
 NUMBERED = [pytest.param(number, p, id=p.name) for number, p in enumerate(PUZZLES, 1)]
 WRONG = [
@@ -40,11 +45,25 @@ def test_every_puzzle_has_its_files_and_mutants() -> None:
     assert all(len(p.hints) == 2 and all(p.hints) for p in PUZZLES)
 
 
+def test_the_table_and_the_pictures_are_those_of_the_puzzles() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    (found,) = puzzle_pages.TABLE.findall(page)
+    scores = [int(line.split("|")[-2]) for line in found.splitlines() if re.match(r"\| \d", line)]
+    assert found == puzzle_pages.table(scores), REPAIR
+    assert len(scores) == len(PUZZLES)
+    expected = puzzle_pages.pictures()
+    assert {path: path.read_text(encoding="utf-8") for path in PICTURES.iterdir()} == expected, REPAIR
+    assert all(ElementTree.fromstring(text).tag.endswith("svg") for text in expected.values())
+
+
 @pytest.mark.parametrize(("number", "p"), NUMBERED)
 def test_the_solution_solves_it_and_the_start_file_does_not(number: int, p: Puzzle) -> None:
     verdict = judge(read(SOLUTIONS / p.start(number).name), p.problem(number))
     assert verdict.solved, str(verdict)
-    assert verdict.score > 0
+    (row,) = [
+        line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {number} |")
+    ]
+    assert row.endswith(f"| {verdict.score} |"), REPAIR
     assert not judge(read(p.start(number)), p.problem(number)).solved
 
 

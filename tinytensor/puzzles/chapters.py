@@ -5,6 +5,7 @@ from __future__ import annotations
 from tinytensor.errors import ArgumentError
 from tinytensor.puzzles.catalogue import (
     backward_passes,
+    bugs,
     first_steps,
     matrix_products,
     networks,
@@ -24,6 +25,7 @@ CHAPTERS: dict[str, tuple[Puzzle, ...]] = {
     "Matrix products": matrix_products.PUZZLES,
     "Networks": networks.PUZZLES,
     "Backward passes": backward_passes.PUZZLES,
+    "Find the bug": bugs.PUZZLES,
 }
 PUZZLES: tuple[Puzzle, ...] = tuple(p for puzzles in CHAPTERS.values() for p in puzzles)
 

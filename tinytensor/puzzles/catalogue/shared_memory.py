@@ -136,9 +136,9 @@ PUZZLES = (
         limits=Limits(traffic=1.0, ways=1.0, lanes=31),
         needs=("__shared__",),
         picture="""
-        bank: 0 1 2 3 / 0 1 2 3 / 0 1 2 3
-        = a tile with an unused column, u (4 banks here): columns go through all banks
-        : 0 1 2 u / 3 0 1 u / 2 3 0 u""",
+        bank: 0 1 2 3 / 0 1 2 3 / 0 1 2 3 / 0 1 2 3
+        = and with an unused column, u: a column of the tile goes through all banks (4 of them here)
+        bank: 0 1 2 3 u / 1 2 3 0 u / 2 3 0 1 u / 3 0 1 2 u""",
         hints=(
             "Only the declaration of the tile changes.",
             "__shared__ float tile[32][33];",
