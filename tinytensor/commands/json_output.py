@@ -32,7 +32,10 @@ def report_fields(report: CheckReport) -> dict[str, Any]:
     """Fields of a checked run: findings, and counters by kernel and source line."""
     return {
         "launches": report.launches,
-        "findings": [asdict(finding) for finding in report.findings],
+        "findings": [
+            {key: value for key, value in asdict(finding).items() if key != "at"}
+            for finding in report.findings
+        ],
         "kernels": [kernel_fields(kernel) for kernel in report.kernels],
     }
 

@@ -80,7 +80,7 @@ class Kernels:
 
 def kernels_of(name: str, report: CheckReport) -> Kernels:
     """The kernels of a report; `name`: of what launched them."""
-    launches = [KernelLaunch(count) for count in report.kernels]
+    launches = [KernelLaunch(count, count.launched) for count in report.kernels if count.launched]
     for launch in launches:
         launch.together = sorted({one.instance for one in launches if one.file == launch.file})
     return Kernels(name, launches, report.findings)

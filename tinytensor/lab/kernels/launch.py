@@ -13,6 +13,7 @@ from tinytensor.lab.kernels.source import Piece, pieces_of, split_place
 from tinytensor.runtime.checked.counts import KernelCount, LineCount, LineWork, lines_of, work_of
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.cuda.occupancy import LIMITS, Occupancy, Resources, occupancy
+from tinytensor.runtime.emulated.runtime import EmulatedKernel
 from tinytensor.runtime.signature import Signature, spelled
 
 ARCHITECTURE = 90  # default architecture for registers and PTX
@@ -25,11 +26,13 @@ class KernelLaunch:
 
     Attributes:
         count: counters of the checked run, and its recording.
+        kernel: the instance.
         together: the instances of the same file that were launched: compiled at once, since starting a
             compiler costs more than an instance.
     """
 
     count: KernelCount = field(repr=False)
+    kernel: EmulatedKernel = field(repr=False)
     together: list[str] = field(default_factory=list, repr=False)
 
     @property
@@ -60,17 +63,17 @@ class KernelLaunch:
     @property
     def file(self) -> Path:
         """The .cu file."""
-        return self.count.launched.source.path
+        return self.kernel.source.path
 
     @cached_property
     def signature(self) -> Signature:
         """Declaration."""
-        return self.count.launched.source.signature(self.instance.partition("<")[0])
+        return self.kernel.source.signature(self.instance.partition("<")[0])
 
     @cached_property
     def template(self) -> dict[str, str]:
         """Template parameter → argument, in C++ spelling."""
-        given = [spelled(a) for a in self.count.launched.arguments]
+        given = [spelled(a) for a in self.kernel.arguments]
         names = [p.name or f"argument {i}" for i, p in enumerate(self.signature.template)]
         defaults = [p.default or "" for p in self.signature.template]
         return dict(zip(names, [*given, *defaults[len(given) :]], strict=True))

@@ -105,7 +105,7 @@ class KernelCount:
         kernel: the instance.
         grid, block, shared: the configuration.
         library: the compiled unit.
-        launched: the instance, with its source, signature and template arguments.
+        launched: the instance, with its source, signature and template arguments; None of a CUDA program.
         times: number of launches.
         blocks: number of blocks of all these launches.
         counted: blocks whose accesses and operations were counted.
@@ -123,7 +123,7 @@ class KernelCount:
     block: tuple[int, int, int]
     shared: int
     library: Path
-    launched: EmulatedKernel
+    launched: EmulatedKernel | None = None
     times: int = 0
     blocks: int = 0
     counted: int = 0
