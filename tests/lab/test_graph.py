@@ -340,6 +340,49 @@ def test_lines_are_known_in_anomaly_mode() -> None:
     assert re.search(r"test_graph\.py:\d+$", lab.graph(y).nodes[-1].where)
 
 
+# ---- values and gradients
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_values_and_gradients_are_those_of_a_pass(device) -> None:
+    x, y, z = (tt.tensor(v, device=device, requires_grad=True) for v in (2.0, -3.0, 10.0))
+    e = x * y
+    d = e + z
+    f = tt.tanh(d)
+    nodes = {n.name: n for n in lab.graph(f, names={"x": x, "y": y, "z": z}, values=True).nodes}
+    slope = 1 - np.tanh(4.0) ** 2
+    expected = {"x": (2, -3 * slope), "y": (-3, 2 * slope), "z": (10, slope)}
+    expected |= {"multiply": (-6, slope), "add": (4, slope), "tanh": (np.tanh(4.0), 1)}
+    assert nodes.keys() == expected.keys()
+    for name, (value, grad) in expected.items():
+        assert float(nodes[name].value) == pytest.approx(value, rel=1e-3), name
+        assert float(nodes[name].grad) == pytest.approx(grad, rel=1e-3), name
+    assert x.grad is None
+    f.backward()
+    after = {n.name: n for n in lab.graph(f, names={"x": x, "y": y, "z": z}, values=True).nodes}
+    assert (after["x"].grad, after["add"].grad) == (nodes["x"].grad, "")
+    assert "value 10" in lab.graph(f, values=True).svg()
+
+
+def test_values_that_nothing_holds_are_not_shown() -> None:
+    w = tt.ones(8, requires_grad=True)
+    nodes = lab.graph((w + 1.0).sum(), values=True).nodes
+    assert [(n.name, n.value) for n in nodes] == [("leaf", "1 … 1, mean 1"), ("add", ""), ("sum", "16")]
+    y = w * 3.0
+    z = y * y
+    del y
+    assert [n.value for n in lab.graph(z.sum(), values=True).nodes] == [
+        "1 … 1, mean 1",
+        "3 … 3, mean 3",
+        "9 … 9, mean 9",
+        "72",
+    ]
+    with pytest.raises(GradError, match="values of 2 outputs"):
+        lab.graph(z.sum(), z.sum(), values=True)
+    with pytest.raises(GradError, match="needs a gradient"):
+        lab.graph(z, values=True)
+
+
 # ---- pictures
 
 

@@ -10,6 +10,7 @@ import tinytensor as tt
 from tests.helpers.browser import CHROMIUM, Browser
 from tests.helpers.pages import parse
 from tinytensor import lab
+from tinytensor.errors import ArgumentError
 from tinytensor.lab.html import Html, page, write
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -135,3 +136,32 @@ def test_a_browser_draws_a_graph_in_a_notebook_and_in_a_file(tmp_path):
         for name in ("a.html", "a.svg"):
             browser.open(tmp_path / name)
             assert browser.run(FILL) == ["none", "rgb(27, 29, 34)"], name
+
+
+def test_one_page_has_a_tab_for_each_thing():
+    with tt.cuda.check(record=True) as report:
+        tt.ones(40, device="emulated") + 1.0
+    things = [tt.zeros(2, 3).T.explain(), lab.graph(loss()), ledger(), profile(), report]
+    page = parse(lab.page(*things, title="All"))
+    labels = [label.text for label in page.all("label") if label.attributes.get("for", "").startswith("tab-")]
+    views = [s for s in page.all("section") if s.attributes.get("class") == "view"]
+    assert [view.all("h2")[0].text for view in views] == labels
+    assert len(labels) == len(things)
+    for words in ([], [report, report], [lab.kernel("exp", tt.ones(3)), report]):
+        with pytest.raises(ArgumentError, match="at most one replay"):
+            lab.page(*words)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
+def test_an_address_opens_the_tab_of_the_replay(tmp_path):
+    with tt.cuda.check(record=True) as report:
+        tt.ones(40, device="emulated") + 1.0
+    write(tmp_path / "a.html", lab.page(lab.graph(loss()), report))
+    seen = "[...document.querySelectorAll('.view')].map(v => v.checkVisibility())"
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(tmp_path / "a.html")
+        assert browser.run(seen) == [True, False]
+        browser.run("document.getElementById('tab-1').click()")
+        assert browser.run(seen) == [False, True]
+        browser.run("document.getElementById('tab-0').click(), location.hash = '#step=0&x'")
+        browser.wait("document.getElementById('tab-1').checked")

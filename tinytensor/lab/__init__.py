@@ -11,7 +11,7 @@ from tinytensor.lab.explain.explanation import (
 from tinytensor.lab.graph.backward_steps import BackwardStep, backward_steps
 from tinytensor.lab.graph.graph import Graph, GraphNode, SavedTensor, graph
 from tinytensor.lab.kernels.generated_loops import GeneratedLoops
-from tinytensor.lab.kernels.kernel_view import Kernels, kernel
+from tinytensor.lab.kernels.kernel_view import Kernels, kernel, page
 from tinytensor.lab.kernels.launch import KernelLaunch
 from tinytensor.lab.memory.checkpoint_savings import Recomputed
 from tinytensor.lab.memory.ledger import Ledger, Point, Usage
@@ -47,6 +47,7 @@ __all__ = [
     "kernel",
     "measure_peaks",
     "memory",
+    "page",
     "profile",
     "trace_copies",
 ]

@@ -11,11 +11,11 @@ from tinytensor.dtypes import as_dtype
 from tinytensor.errors import ShapeError
 from tinytensor.lab.explain import expression
 from tinytensor.lab.explain.aliases import Alias, aliases_of
-from tinytensor.lab.explain.page import explanation_page, fragment, in_words
+from tinytensor.lab.explain.page import explanation_view, fragment, in_words
 from tinytensor.lab.explain.picture import explanation_picture
 from tinytensor.lab.explain.steps import FULL, LINE, SMALL, Buffer, LayoutStep, make_step
 from tinytensor.lab.explain.text import render
-from tinytensor.lab.html import Html
+from tinytensor.lab.html import Html, View
 from tinytensor.layout import Layout
 from tinytensor.shapes import MAX_SIZE
 from tinytensor.storage import Storage
@@ -61,7 +61,11 @@ class Explanation:
         Returns:
             A self-contained HTML document without scripts.
         """
-        return explanation_page(self.title, self.steps, self.aliases)
+        return self.view().html()
+
+    def view(self) -> View:
+        """View for `lab.page`."""
+        return explanation_view(self.title, self.steps, self.aliases)
 
     def __repr__(self) -> str:
         return self.text()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from tinytensor.lab.explain.aliases import Alias
 from tinytensor.lab.explain.facts import facts, summary, tip_of_cell, tip_of_element
 from tinytensor.lab.explain.steps import Block, Element, LayoutStep, bracketed
-from tinytensor.lab.html import Html, page, skip_link, tag
+from tinytensor.lab.html import Html, View, skip_link, tag
 
 # Around what lights up together; all rules begin with it, since a notebook has many others.
 CLASS = "tt-layout"
@@ -101,8 +101,8 @@ def in_words(steps: Sequence[LayoutStep], aliases: Sequence[Alias]) -> tuple[Htm
     return _facts(steps[-1]), _tree(aliases)
 
 
-def explanation_page(title: str, steps: Sequence[LayoutStep], aliases: Sequence[Alias]) -> str:
-    """HTML page of an explanation.
+def explanation_view(title: str, steps: Sequence[LayoutStep], aliases: Sequence[Alias]) -> View:
+    """View of an explanation.
 
     Args:
         title: the heading.
@@ -115,15 +115,14 @@ def explanation_page(title: str, steps: Sequence[LayoutStep], aliases: Sequence[
         "with the Tab key, and its place lights up, in every step that reads the same buffer; a cell lights "
         "up its elements. A thick line begins a GPU's sector."
     )
-    return page(
-        title,
+    body = (
         tag("p", intro),
         skip_link("#facts", "To the facts"),
         _lighting(steps, *[_section(number, step) for number, step in enumerate(steps, 1)]),
         tag("h2", "In words", id="facts"),
         *in_words(steps, aliases),
-        style=_PAGE_STYLE,
     )
+    return View(title, body, _PAGE_STYLE)
 
 
 def _lighting(steps: Sequence[LayoutStep], *children: Html) -> Html:

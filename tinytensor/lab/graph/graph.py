@@ -8,8 +8,8 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,8 +18,9 @@ from tinytensor.autograd.graph import Node, Output
 from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dispatch.record import edge_of
 from tinytensor.errors import DTypeError, GradError
+from tinytensor.lab.graph.numbers import gradients_of, values_of
 from tinytensor.lab.graph.placement import Placed, place
-from tinytensor.lab.html import Html, page, tag
+from tinytensor.lab.html import Html, View, tag
 from tinytensor.lab.memory.ledger import size_of
 from tinytensor.lab.svg import px, svg
 from tinytensor.op import Op, registry
@@ -62,6 +63,8 @@ class GraphNode:
             saved tensors.
         gradient: the formula of its gradients, or the code that computes them.
         where: file and line of the call, if `tt.detect_anomaly` was on.
+        value: its value, as a short text; "" if it was not asked for, or is not known any more.
+        grad: the gradient of the output with respect to it; "" if it was not asked for.
     """
 
     number: int
@@ -72,6 +75,8 @@ class GraphNode:
     state: str = "recorded"
     gradient: str = ""
     where: str = ""
+    value: str = ""
+    grad: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -119,7 +124,11 @@ class Graph:
 
     def html(self) -> str:
         """Self-contained HTML page with picture, saved tensors and gradient formulas."""
-        return graph_page(self)
+        return self.view().html()
+
+    def view(self) -> View:
+        """View for `lab.page`."""
+        return graph_view(self)
 
     def __str__(self) -> str:
         return self.table()
@@ -139,6 +148,7 @@ class _Reader:
     counted: set[int] = field(default_factory=set)  # ids of storages
     regions: set[int] = field(default_factory=set)  # ids of checkpointed calls
     texts: dict[int, str] = field(default_factory=dict)  # of gradients, by id of the op
+    things: list[Any] = field(default_factory=list)  # the nodes and leaves themselves
 
     def read(self, root: Any) -> int:
         """Number of the node at an edge; iterative, since chains may be long."""
@@ -152,6 +162,7 @@ class _Reader:
                 stack += [(_behind(p), False) for p in reversed(thing.parents) if p is not None]
                 continue
             self.numbers[id(thing)] = len(self.nodes)
+            self.things.append(thing)
             self.nodes.append(self._node(thing) if type(thing) is Node else self._leaf(thing))
         return self.numbers[id(_behind(root))]
 
@@ -228,21 +239,25 @@ def saved_name(node: Node, at: int) -> str:
     return names[at] if at < len(names) else f"saved_tensors[{at}]"
 
 
-def graph(*outputs: Tensor, names: Mapping[str, Tensor] | None = None) -> Graph:
+def graph(*outputs: Tensor, names: Mapping[str, Tensor] | None = None, values: bool = False) -> Graph:
     """Snapshot the autograd graph: nodes, shapes, saved tensors and gradient formulas.
 
-    Runs nothing and changes nothing. Supports graphs of gradients (`create_graph=True`), checkpoints, views,
-    in-place writes and tensors on devices.
+    Changes nothing, and runs nothing without `values`. Supports graphs of gradients (`create_graph=True`),
+    checkpoints, views, in-place writes and tensors on devices.
 
     Args:
         outputs: tensors that require grad.
         names: names of leaves, such as `dict(model.named_parameters())`.
+        values: show values, and the gradients of the only output, of one element. Intermediate values are
+            known if a tensor or a node still holds them. The gradients take a backward pass, which changes no
+            `.grad`; after `backward()`, only those of the leaves are known.
 
     Returns:
         A Graph, which holds no tensors.
 
     Raises:
-        GradError: an output does not require grad.
+        GradError: an output does not require grad; with values, there are several outputs, or one of several
+            elements.
         DTypeError: an output is not a tensor.
 
     Example:
@@ -254,6 +269,8 @@ def graph(*outputs: Tensor, names: Mapping[str, Tensor] | None = None) -> Graph:
            1 multiply                 (3,)                              0  a ← 0, b ← 0
            2 sum                      ()                                0  x ← 1
              in all                                                     0
+        >>> [(n.name, n.value, n.grad) for n in lab.graph((w * w).sum(), names={"w": w}, values=True).nodes]
+        [('w', '[1, 1, 1]', '[2, 2, 2]'), ('multiply', '', '[1, 1, 1]'), ('sum', '3', '1')]
     """
     reader = _Reader({id(t): name for name, t in (names or {}).items()})
     found = []
@@ -272,7 +289,23 @@ def graph(*outputs: Tensor, names: Mapping[str, Tensor] | None = None) -> Graph:
                 fix="make an input with requires_grad=True, outside tt.no_grad()",
             )
         found.append(reader.read(edge))
+    if values:
+        reader.nodes = _with_numbers(reader, outputs)
     return Graph(tuple(reader.nodes), tuple(found))
+
+
+def _with_numbers(reader: _Reader, outputs: Sequence[Tensor]) -> list[GraphNode]:
+    if len(outputs) != 1:
+        raise GradError(
+            f"graph: values of {len(outputs)} outputs",
+            why="gradients are those of one number",
+            fix="lab.graph(loss, values=True)",
+        )
+    values, grads = values_of(reader.things), gradients_of(outputs[0], reader.things)
+    return [
+        replace(node, value=values.get(id(thing), ""), grad=grads.get(id(thing), ""))
+        for node, thing in zip(reader.nodes, reader.things, strict=True)
+    ]
 
 
 BROADCAST = "Each is summed over the axes along which its input was broadcast."
@@ -320,18 +353,19 @@ def _text(op: type[Op]) -> str:
     return textwrap.dedent("\n".join(source.splitlines()[function.body[0].lineno - 1 :])).strip()
 
 
-TOP, ROW, BOX, LETTER = 32, 92, 50, 7.0  # of the picture, a layer, a node and a character, in pixels
+TOP, GAP, LINE, LETTER = 32, 42, 14, 7.0  # of the picture, between layers, a line and a character, in pixels
 
 
 def _lines(node: GraphNode) -> list[str]:
     """Text lines in the box of a node."""
     shapes = ", ".join([str(s) for s in node.shapes if s is not None])
+    numbers = [f"value {node.value}"] * bool(node.value) + [f"grad {node.grad}"] * bool(node.grad)
     if node.state == "leaf":
-        return [node.name, shapes]
+        return [node.name, shapes, *numbers]
     kept = f"saves {size_of(node.nbytes)}" if node.nbytes else "saves nothing" + " new" * bool(node.saved)
     if node.state != "recorded":
         kept = f"{node.state}, {kept}" if node.nbytes else node.state
-    return [node.name, shapes, kept]
+    return [node.name, shapes, *numbers, kept]
 
 
 def dot_text(graph: Graph) -> str:
@@ -357,37 +391,38 @@ def graph_picture(graph: Graph, *, links: bool = False) -> Html:
     widths = [max(map(len, text)) * LETTER + 18 for text in texts]
     edges = [(source, node.number) for node in graph.nodes for _, source, _ in node.inputs]
     placed = place(widths, edges)
-    shapes = [_curve(placed, edge) for edge in placed.routes]
+    box_height = 8 + LINE * max([3, *map(len, texts)])
+    shapes = [_curve(placed, edge, box_height) for edge in placed.routes]
     for node, text, width in zip(graph.nodes, texts, widths, strict=True):
-        box = _box(node, text, width, placed)
+        box = _box(node, text, width, placed, box_height)
         shapes.append(tag("a", box, href=f"#node{node.number}") if links else box)
-    height = TOP + ROW * (max(placed.layer, default=0) + 1) - (ROW - BOX) + 10
+    height = TOP + (box_height + GAP) * (max(placed.layer, default=0) + 1) - GAP + 10
     title = f"{len(graph.nodes)} nodes, {size_of(graph.nbytes)} saved for backward"
     return svg(title, placed.width + 20, height, *shapes)
 
 
-def _curve(placed: Placed, edge: tuple[int, int]) -> Html:
+def _curve(placed: Placed, edge: tuple[int, int], height: int) -> Html:
     """Curve of an edge from the bottom of a box, through its routing points, to the top of another."""
     first, last = [placed.layer[node] for node in edge]
     route = placed.routes[edge]
-    y = TOP + ROW * first + BOX
+    y = TOP + (height + GAP) * first + height
     path = f"M{px(10 + route[0])} {px(y)}"
     layers = range(first + 1, last + 1) if len(route) > 2 else (last,)
     for step, (x, to) in zip(layers, pairwise(route), strict=True):
-        end = TOP + ROW * step
+        end = TOP + (height + GAP) * step
         bend = (end - y) / 2
         path += f"C{px(10 + x)} {px(y + bend)} {px(10 + to)} {px(end - bend)} {px(10 + to)} {px(end)}"
         y = end
         if step < last:  # straight past the boxes of a layer
-            y += BOX
+            y += height
             path += f"V{px(y)}"
     return tag("path", class_="edge", stroke_opacity=0.5, d=path)
 
 
-def _box(node: GraphNode, text: list[str], width: float, placed: Placed) -> Html:
-    x, y = 10 + placed.center[node.number], TOP + ROW * placed.layer[node.number]
+def _box(node: GraphNode, text: list[str], width: float, placed: Placed, height: int) -> Html:
+    x, y = 10 + placed.center[node.number], TOP + (height + GAP) * placed.layer[node.number]
     rows = [
-        tag("text", line, x=px(x), y=px(y + 15 + 14 * i), text_anchor="middle", **({} if i else _BOLD))
+        tag("text", line, x=px(x), y=px(y + 15 + LINE * i), text_anchor="middle", **({} if i else _BOLD))
         for i, line in enumerate(text)
     ]
     frame = tag(
@@ -395,7 +430,7 @@ def _box(node: GraphNode, text: list[str], width: float, placed: Placed) -> Html
         x=px(x - width / 2),
         y=px(y),
         width=px(width),
-        height=BOX,
+        height=height,
         rx=12 if node.state == "leaf" else 2,
         class_="box" if node.state == "leaf" else "frame",
     )
@@ -411,23 +446,28 @@ _STYLE = (
 )
 
 
-def graph_page(graph: Graph) -> str:
-    """HTML page with the picture, and the saved tensors and gradient formula of each node."""
+def graph_view(graph: Graph) -> View:
+    """View with the picture, and the saved tensors and gradient formula of each node."""
     text = (
         "Forward runs from top to bottom, gradients flow upwards. A box leads to its row below. Bytes of a "
         "storage that several nodes keep count at the first of them; leaves, which would be there anyway, do "
         "not."
     )
-    head = ("", "op", "shape", "inputs", "saved for backward", "gradient")
+    head = (
+        "",
+        "op",
+        "shape",
+        "value",
+        "gradient",
+        "inputs",
+        "saved for backward",
+        "formula of the gradients",
+    )
     rows = [tag("tr", *[tag("th", word, scope="col") for word in head])]
     rows += [_row(node) for node in graph.nodes]
-    return page(
-        f"The graph behind {len(graph.outputs)} tensor{'s' * (len(graph.outputs) > 1)}",
-        tag("p", text),
-        tag("div", graph_picture(graph, links=True), class_="scroll"),
-        tag("div", tag("table", *rows), class_="scroll"),
-        style=_STYLE,
-    )
+    title = f"The graph behind {len(graph.outputs)} tensor{'s' * (len(graph.outputs) > 1)}"
+    picture = tag("div", graph_picture(graph, links=True), class_="scroll")
+    return View(title, (tag("p", text), picture, tag("div", tag("table", *rows), class_="scroll")), _STYLE)
 
 
 def _row(node: GraphNode) -> Html:
@@ -437,7 +477,7 @@ def _row(node: GraphNode) -> Html:
         for s in node.saved
     ]
     state = saved if node.state == "recorded" else [*saved, node.state]
-    cells = [node.name, ", ".join(map(str, node.shapes)), inputs, "\n".join(state)]
+    cells = [node.name, ", ".join(map(str, node.shapes)), node.value, node.grad, inputs, "\n".join(state)]
     where = [node.where] if node.where else []
     return tag(
         "tr",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import tinytensor as tt
 from tinytensor.errors import ArgumentError
-from tinytensor.lab.html import page, preformatted, tag
+from tinytensor.lab.html import View, preformatted, tag
 
 
 @dataclass(repr=False)
@@ -44,10 +44,14 @@ class GeneratedLoops:
 
     def html(self) -> str:
         """Self-contained HTML page: the source of each loop, below the names of its ops."""
+        return self.view().html()
+
+    def view(self) -> View:
+        """View for `lab.page`."""
         intro = "C++ generated from the captured elementwise ops; compiled at the tenth replay."
         parts = [loop.partition("\n") for loop in self]
         body = [x for head, _, code in parts for x in (tag("h2", head.strip("/ ")), preformatted(code))]
-        return page("Loops of a captured graph", tag("p", intro), *body)
+        return View("Loops of a captured graph", (tag("p", intro), *body))
 
 
 def loops_of(graph: tt.CapturedGraph) -> GeneratedLoops:

@@ -11,17 +11,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
 import tinytensor as tt
 from tinytensor.errors import ArgumentError
 from tinytensor.files import PathLike
-from tinytensor.lab.html import View, preformatted, write
+from tinytensor.lab.html import View, preformatted, tabs, write
 from tinytensor.lab.kernels.generated_loops import GeneratedLoops, loops_of
 from tinytensor.lab.kernels.launch import ARCHITECTURE, KernelLaunch
 from tinytensor.lab.kernels.page import kernels_view
 from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.checked.report import CheckReport
+
+
+class Viewed(Protocol):
+    """What has a view."""
+
+    def view(self) -> View:
+        """The view."""
 
 
 @dataclass(repr=False)
@@ -86,15 +93,54 @@ def kernels_of(name: str, report: CheckReport) -> Kernels:
     return Kernels(name, launches, report.findings)
 
 
-def write_replay(report: CheckReport, path: PathLike, name: str = "a checked run") -> None:
-    """Write the replay of a report; see `CheckReport.replay`."""
+def replay_of(report: CheckReport) -> View:
+    """View of what a report recorded; see `CheckReport.replay`."""
     if not any(count.recording for count in report.kernels):
         raise ArgumentError(
             "replay: nothing was recorded",
             why="a check records on demand, and only while kernels are launched inside of it",
             fix="with tt.cuda.check(record=True) as report: ...",
         )
-    write(path, kernels_of(name, report).html(None))
+    launches = kernels_of("", report).launches
+    names = list(dict.fromkeys([launch.signature.name for launch in launches]))
+    title = f"Replay of {', '.join(names[:3])}{' and others' * (len(names) > 3)}"
+    return kernels_view(title, launches, None)
+
+
+def write_replay(report: CheckReport, path: PathLike) -> None:
+    """Write the replay of a report."""
+    write(path, replay_of(report).html())
+
+
+def page(*things: Viewed | CheckReport, title: str = "Looking inside") -> str:
+    """Self-contained HTML page with a tab for each thing.
+
+    Args:
+        things: results of `x.explain()`, `lab.graph`, `lab.memory`, `lab.profile` and `lab.kernel`, and
+            reports of `tt.cuda.check(record=True)`, at most one of the last two, as their replay has one
+            address.
+        title: the heading.
+
+    Returns:
+        A page for `lab.html.write`.
+
+    Raises:
+        ArgumentError: there is nothing to show, two replays, or a report without a recording.
+
+    Example:
+        >>> from tinytensor import lab
+        >>> x = tt.ones(2, 3, requires_grad=True)
+        >>> "tensor, requires_grad=True</label>" in lab.page(x.explain(), lab.graph(x.sum()))
+        True
+    """
+    views = [replay_of(thing) if isinstance(thing, CheckReport) else thing.view() for thing in things]
+    if not views or sum(bool(view.script) for view in views) > 1:
+        raise ArgumentError(
+            f"page: {len(views)} things",
+            why="a page has one tab or more, and at most one replay: its position is the address of the page",
+            fix="lab.page(x.explain(), lab.graph(loss), report)",
+        )
+    return tabs(title, *views)
 
 
 # ---- running the op ----------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import Any
 
 from tinytensor.autograd.graph import Node
 from tinytensor.device import Device
-from tinytensor.lab.html import Html, page, tag
+from tinytensor.lab.html import Html, View, tag
 from tinytensor.lab.memory.checkpoint_savings import Recomputed, Recorded, Sizes, predict
 from tinytensor.lab.svg import px, svg
 from tinytensor.nn import Module
@@ -209,7 +209,11 @@ class Ledger:
 
     def html(self) -> str:
         """Self-contained HTML page with picture and tables; `lab.html.write` saves it."""
-        return memory_page(self)
+        return self.view().html()
+
+    def view(self) -> View:
+        """View for `lab.page`."""
+        return memory_view(self)
 
     def __str__(self) -> str:
         return self.table()
@@ -560,17 +564,17 @@ def _upright(share: float, label: str, y: float) -> list[Html]:
     return [line, tag("text", label, x=px(x + shift), y=y, text_anchor=anchor)]
 
 
-def memory_page(ledger: Ledger) -> str:
-    """HTML page with the picture and the tables."""
+def memory_view(ledger: Ledger) -> View:
+    """View with the picture and the tables."""
     text = (
         "Each point is the moment after a storage was created. Tensors saved for backward are held by nodes "
         "of the graph; parameters, gradients and optimizer state always count as such."
     )
-    body = [tag("p", text), tag("div", memory_picture(ledger), class_="scroll")]
+    body: list[str] = [tag("p", text), tag("div", memory_picture(ledger), class_="scroll")]
     body.append(_table(f"bytes on {ledger.device}", _rows(ledger)))
     if saved := _saved_rows(ledger):
         body.append(_table("saved for backward, by op; at most: when that was most", saved))
-    return page("Memory of a block of code", *body, style="table{margin-bottom:1rem}")
+    return View("Memory of a block of code", tuple(body), "table{margin-bottom:1rem}")
 
 
 def _table(caption: str, rows: Sequence[Row]) -> Html:

@@ -17,7 +17,7 @@ from time import perf_counter
 from tinytensor.device import as_device
 from tinytensor.errors import ArgumentError
 from tinytensor.files import PathLike
-from tinytensor.lab.html import Html, page, preformatted, tag
+from tinytensor.lab.html import Html, View, preformatted, tag
 from tinytensor.lab.patching import opener
 from tinytensor.lab.profiler.calls import EMULATED, Call, Span
 from tinytensor.lab.profiler.chrome_trace import write_trace
@@ -305,6 +305,10 @@ class Profile:
 
     def html(self) -> str:
         """Self-contained HTML page with tables, flame graphs and rooflines."""
+        return self.view().html()
+
+    def view(self) -> View:
+        """View for `lab.page`."""
         body: list[str] = []
         for device in self.devices:
             apart = device in EMULATED
@@ -314,7 +318,7 @@ class Profile:
                 body.append(tag("div", self.flame(by, device), class_="scroll"))
             if not apart:
                 body.append(tag("div", self.roofline(device), class_="scroll"))
-        return page("Where the time went", *body)
+        return View("Where the time went", tuple(body))
 
 
 # ---- rows of the table -------------------------------------------------------------------------------------

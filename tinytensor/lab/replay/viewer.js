@@ -418,7 +418,8 @@ function show() {
 const start = {...state};
 
 function read() {
-  const given = new URLSearchParams(location.hash.slice(1));
+  const given = new URLSearchParams(location.hash.slice(1)), view = at("root").closest(".view");
+  if (view && given.has("step")) view.parentElement.querySelectorAll(".tab")[[...view.parentElement.querySelectorAll(".view")].indexOf(view)].checked = true;
   for (const key of Object.keys(state)) {
     const text = given.get(key);
     state[key] = text === null ? start[key] : typeof start[key] === "number" ? parseInt(text, 10) || 0 : text;
@@ -508,5 +509,5 @@ for (const name of ["order", "show"]) at(name).addEventListener("change", e => c
 at("slider").addEventListener("input", e => go(+e.target.value));
 at("find").addEventListener("change", e => change({cell: e.target.value.trim().replace(/\s*\[\s*/g, "[").replace(/\s*\]/g, "]")}));
 addEventListener("hashchange", read);
-addEventListener("resize", show);
+new ResizeObserver(timeline).observe(at("timeline"));
 read();
