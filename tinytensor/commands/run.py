@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tinytensor.commands.json_output import report_fields, write_json
 from tinytensor.errors import ArgumentError
-from tinytensor.runtime.checked.counts import KernelCount
 from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.programs.build import SOURCES, CompilerOptions, build_program
 from tinytensor.runtime.programs.execution import ProgramRun, run_program
 
-JSON_VERSION = 1
 FOUND = 1  # exit code for findings of a program that itself exits with 0
 
 
@@ -28,7 +26,8 @@ def main(words: Sequence[str]) -> int:
         tell = None if options.json else _tell
         run = run_program(program, arguments, sources, check=options.check, capture=options.json, tell=tell)
         if options.json:
-            print(json.dumps(_as_json(run, options.check), indent=1))
+            fields = {"exit_code": run.code, "checked": options.check, "output": run.output}
+            write_json("run", **fields, report=report_fields(run.report))
         elif options.check:
             print(run.report if options.counts else _summary(run))
     return run.code or (FOUND if options.check and run.report.findings else 0)
@@ -101,41 +100,3 @@ def _summary(run: ProgramRun) -> str:
         f"{launches:,} launch{'' if launches == 1 else 'es'} checked, "
         f"{findings:,} finding{'' if findings == 1 else 's'}"
     )
-
-
-def _as_json(run: ProgramRun, check: bool) -> dict[str, object]:
-    """The object that --json prints; docs/cuda_programs.md describes it."""
-    return {
-        "version": JSON_VERSION,
-        "exit_code": run.code,
-        "checked": check,
-        "output": run.output,
-        "findings": [
-            {
-                "kind": f.kind,
-                "kernel": f.kernel,
-                "place": f.place,
-                "other": f.other,
-                "text": f.text,
-                "count": f.count,
-            }
-            for f in run.report.findings
-        ],
-        "launches": [_launch_as_json(count) for count in run.report.kernels],
-    }
-
-
-def _launch_as_json(count: KernelCount) -> dict[str, object]:
-    return {
-        "kernel": count.kernel,
-        "grid": count.grid,
-        "block": count.block,
-        "shared_bytes": count.shared,
-        "launches": count.times,
-        "blocks": count.blocks,
-        "blocks_counted": count.counted,
-        "bytes_read": count.read_bytes,
-        "bytes_written": count.written_bytes,
-        "bytes_moved": count.moved_bytes,
-        "flops": count.flops,
-    }

@@ -18,10 +18,13 @@ from tinytensor.runtime.compiler import (
     shortened,
 )
 from tinytensor.runtime.emulated.kernels import (
+    CLANG_WATCHED_FLAGS,
+    CORE_FLAGS,
     EMULATOR,
+    GCC_WATCHED_FLAGS,
+    Build,
     FAST,
     WATCHED,
-    Build,
 )
 from tinytensor.runtime.programs.translation import translated
 
@@ -112,8 +115,10 @@ def _compile(task: _Task, number: int, source: Path) -> Path:
         flags += [flag for flag in own]
     if task.compiler.is_gcc:
         flags = ["-g1" if flag == "-gline-tables-only" else flag for flag in flags]
-    folders = [f"-I{path}" for path in (HOST, EMULATOR, *options.folders)]
-    first = ["-include", "program.h"] if source.suffix == ".cu" else []
+    folders = [
+        f"-I{path}" for path in (HOST, HOST / "samples", EMULATOR / "include", EMULATOR, *options.folders)
+    ]
+    first = ["-include", "cuda_runtime.h"] if source.suffix == ".cu" else []
     # The compiler reads a name with its path, which messages show.
     preprocess = [*task.compiler.command, "-E", "-x", "c++", *flags, *folders, *first, str(source)]
     text = translated(_run(preprocess, source))

@@ -3,6 +3,9 @@
 // Included before the text of the file, in which two constructs are rewritten: `extern __shared__` (see
 // below) and `#pragma unroll`.
 #pragma once
+#ifdef TT_PROGRAM
+#include "host/standard_headers.h"
+#endif
 #include "core.h"
 
 #define TT_EMULATED 1
@@ -71,7 +74,9 @@ TT_WATCHED(memset, int)
 #undef TT_WATCHED
 #endif
 
+#ifndef TT_PROGRAM  // else the headers of the compiler have them
 #include "names.h"
+#endif
 #include "vector_types.h"
 
 TT_OWN uint3 threadIdx, blockIdx;

@@ -22,6 +22,8 @@ TT_HOST const char* cudaGetErrorName(cudaError_t);
 #include "launching.h"
 #include "streams.h"
 #include "devices.h"
+#include "linear_algebra.h"
+#include "random_numbers.h"
 #ifdef TT_CHECKED
 #include "sanitizer.h"
 #endif

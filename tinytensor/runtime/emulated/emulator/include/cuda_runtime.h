@@ -2,9 +2,11 @@
 // get the functions of the host from `host_api.h`.
 #pragma once
 #include "cuda_emu.h"
+#ifndef TT_PROGRAM
 #include "library.h"
+#endif
 #define CUDART_VERSION 13000
 #define CUDA_VERSION 13000
 #ifdef TT_PROGRAM
-#include "host_api.h"
+#include "host/host_api.h"
 #endif

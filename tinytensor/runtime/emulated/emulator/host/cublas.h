@@ -1,0 +1,3 @@
+// The handle API of cuBLAS is in cublas_v2.h.
+#pragma once
+#include "cublas_v2.h"
