@@ -63,7 +63,7 @@ __device__ __forceinline__ void sum_columns(
     R* column_sums, Memory& memory, const Product& p, unsigned tiles, int rank) {
     constexpr int BLOCKS = COLUMNS / 64 / SUMMERS;
     const int lane = threadIdx.x % 32, chunk = lane % 8;
-    Ring ring;
+    Ring<STAGES> ring;
     for (unsigned tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         const Place at = place_of_tile<ROWS, COLUMNS>(p, tile);
         float sums[BLOCKS][8] = {};
