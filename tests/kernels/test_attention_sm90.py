@@ -386,4 +386,4 @@ def test_machine_code(dtype: Any, tmp_path: Path) -> None:
             assert opcode in code[name]
         loops = [found for found in test_sass.loops(code[name]) if found["HGMMA"] == 2 * size // 16]
         loop = min(loops, key=lambda found: found.total())  # a tile of keys and of values
-        assert loop["LDS"] == loop["STS"] == loop["LDSM"] == loop["LDL"] == 0
+        assert loop["LDS"] == loop["STS"] == loop["LDSM"] == loop["LDL"] == loop["R2UR"] == 0

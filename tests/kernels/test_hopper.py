@@ -268,4 +268,4 @@ def test_machine_code(along: bool, tmp_path: Path) -> None:
         assert opcode in text
     loop = max(test_sass.loops(text), key=lambda found: found["HGMMA"] / found.total())
     assert loop["HGMMA"] % 4 == 0
-    assert loop["LDS"] == loop["STS"] == loop["LDSM"] == 0
+    assert loop["LDS"] == loop["STS"] == loop["LDSM"] == loop["R2UR"] == 0

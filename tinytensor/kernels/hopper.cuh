@@ -25,6 +25,10 @@ __device__ __forceinline__ unsigned long long matrix_at(unsigned address, unsign
            static_cast<unsigned long long>(group >> 4) << 32 | 1ULL << 62;
 }
 
+// The number of the running warp. From a shuffle, so that the compiler knows that its lanes do not diverge,
+// and has what follows from it in uniform registers, where wgmma reads the places of matrices.
+__device__ __forceinline__ int warp_number() { return __shfl_sync(0xffffffffU, threadIdx.x / 32, 0); }
+
 // In a ring of stages, the one that comes next, and the parity of its phase.
 template <int STAGES> struct Ring {
     int stage = 0;

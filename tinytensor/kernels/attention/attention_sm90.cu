@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(384, HS > 64 ? 1 : 2) attention_forward_hopper
     using Parts = Memory<T, HS>;
     constexpr int KEYS = Parts::KEYS, N = KEYS / 8, C = HS / 8, STAGES = Parts::STAGES;
     Parts& memory = *reinterpret_cast<Parts*>(smem + (-shared_address(smem) & 1023));  // as swizzles need
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int warp = warp_number(), lane = threadIdx.x % 32;
     if (threadIdx.x == 0) {
         barrier_init(&memory.arrived, 1);
         for (int s = 0; s < STAGES; s++) {

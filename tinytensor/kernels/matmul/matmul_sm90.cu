@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(384, 1) matmul_hopper(
     R* y, R* before, R* column_sums, const T* bias, Product p, unsigned tiles, bool many_a, bool many_b,
     const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b) {
     Memory& memory = *reinterpret_cast<Memory*>(smem + (-shared_address(smem) & 1023));  // as swizzles need
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int warp = warp_number(), lane = threadIdx.x % 32;
     if (threadIdx.x == 0) {
         for (int s = 0; s < STAGES; s++) {
             barrier_init(&memory.full[s], 1);
