@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from tinytensor.dispatch.launch import View
 from tinytensor.ops.attention.launch import PROBLEM
-from tinytensor.ops.matmul.gemm import HOPPER, PRODUCT
+from tinytensor.ops.matmul.gemm import PRODUCT
 
 SIZE = {
     **dict.fromkeys(("double", "long long", "unsigned long long"), 8),
@@ -104,8 +104,9 @@ def _product(base: str, template: list[str], named: Named) -> Measured:
     if base == "matmul_hopper":  # tensor maps of the operands
         lines = [n * (matrices if named[many] else 1) for n, many in ((rows, "many_a"), (columns, "many_b"))]
         nbytes += sum(lines) * inner * SIZE[template[1]]
-        tiles = -(-rows // HOPPER.rows) * -(-columns // HOPPER.columns)
-        filled = rows * columns / (tiles * HOPPER.rows * HOPPER.columns)
+        across = int(template[2])
+        tiles = -(-rows // 128) * -(-columns // across)
+        filled = rows * columns / (tiles * 128 * across)
         count = tiles * matrices * parts
         return Measured(nbytes, 2.0 * rows * columns * inner * matrices, True, part, count, filled)
     pitches = []

@@ -66,6 +66,10 @@ def by_warpgroups(p: Product, dtype: DType) -> Choice:
     return gemm.by_warpgroups(p, dtype, 1)
 
 
+def by_narrow_tiles(p: Product, dtype: DType) -> Choice:
+    return gemm.by_warpgroups(p, dtype, 1, gemm.HOPPER[1])
+
+
 def by_twin(p: Product, dtype: DType) -> Choice:
     return gemm.by_tensor_cores(p, dtype, TWIN, 1)
 
@@ -82,7 +86,8 @@ def test_bits_of_the_twin(ta: bool, tb: bool) -> None:
         x, w = (matrix("emulated", dtype, *s, transposed=t) for s, t in (((m, k), ta), ((k, n), tb)))
         y = run(by_warpgroups, x, w)
         close(y, numbers(x) @ numbers(w), dtype, 4)
-        np.testing.assert_array_equal(numbers(y), numbers(run(by_twin, x, w)))
+        for other in (by_narrow_tiles, by_twin):
+            np.testing.assert_array_equal(numbers(y), numbers(run(other, x, w)))
 
 
 def test_parts_bias_gate_and_batches() -> None:
@@ -99,18 +104,19 @@ def test_parts_bias_gate_and_batches() -> None:
 
 
 def with_sums(
-    x: tt.Tensor, w: tt.Tensor, parts: int = 1, source: str = "matmul_sm90"
+    x: tt.Tensor, w: tt.Tensor, parts: int = 1, tile: int = 0, source: str = "matmul_sm90"
 ) -> tuple[tt.Tensor, tt.Tensor]:
     sums = tt.full((w.shape[1],), float("nan"), dtype=w.dtype, device=w.device)
 
     def make(p: Product, dtype: DType) -> Choice:
-        return gemm.by_warpgroups(p, dtype, parts)._replace(file=source)
+        return gemm.by_warpgroups(p, dtype, parts, gemm.HOPPER[tile])._replace(file=source)
 
     return run(make, x, w, column_sums=sums), sums
 
 
+@pytest.mark.parametrize("tile", [0, 1])
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_sums_of_columns(device: str) -> None:
+def test_sums_of_columns(device: str, tile: int) -> None:
     """Of several tiles across and down, of parts, and of slabs that are not full."""
     for dtype, (m, n, k), parts in (
         ("bfloat16", (300, 270, 331), 1),
@@ -119,10 +125,9 @@ def test_sums_of_columns(device: str) -> None:
     ):
         x, w = matrix(device, dtype, m, k, transposed=True), matrix(device, dtype, k, n)
         with tt.cuda.check() as report:
-            y, sums = with_sums(x, w, parts)
+            y, sums = with_sums(x, w, parts, tile)
         assert list(report.findings) == []
         close(sums, numbers(w).sum(0), dtype, 4)
-        np.testing.assert_array_equal(numbers(y), numbers(with_sums(x, w, parts)[0]))
         close(y, numbers(x) @ numbers(w), dtype, 4)
 
 
@@ -166,6 +171,16 @@ def test_the_choice_of_the_kernel() -> None:
     assert chosen(90, float32) == "matmul_tiles"
 
 
+def test_the_tile_fits_the_columns() -> None:
+    """768 columns are 3 tiles of 256, 384 are 2 of 192."""
+    gpu: Any = type("GPU", (), {"multiprocessors": 132, "architecture": 90})
+    tiles = []
+    for columns in (768, 384):
+        p = Product(16384, columns, 1536, 1, (), 1536, 1, columns, 1, (), ())
+        tiles.append(gemm.choose(p, bfloat16, gpu, True).template[1])
+    assert tiles == [256, 192]
+
+
 # ---- the checker -------------------------------------------------------------------------------------------
 
 
@@ -186,7 +201,7 @@ def test_it_has_no_findings() -> None:
 
 
 WAIT = "barrier_wait(&memory.full[ring.stage], ring.parity);\n                products_begin"
-EXPECT = "expect(full, sizeof(Stage))"
+EXPECT = "expect(full, sizeof(Slabs))"
 MUTANTS = {  # what is replaced, by what, and the first finding
     "the phase of a wait is off by one": (WAIT, WAIT.replace("parity)", "parity ^ 1)"), "uninitialized"),
     "no wait for an empty stage": (
@@ -197,7 +212,7 @@ MUTANTS = {  # what is replaced, by what, and the first finding
     "no wait for the products of a stage that is given back": ("products_wait<1>();", "", "shared race"),
     "a stage is given back one step too early": ("products_wait<1>();", "products_wait<2>();", "shared race"),
     "bytes are missing": (EXPECT, "expect(full, sizeof(stage.a))", "unfinished copy"),
-    "bytes are too many": (EXPECT, "expect(full, sizeof(Stage) + 16)", "deadlock"),
+    "bytes are too many": (EXPECT, "expect(full, sizeof(Slabs) + 16)", "deadlock"),
     "no fence": ("products_begin();", "", "product without fence"),
     "no last wait": ("products_wait<0>();", "", "unfinished product"),
     "an arrival is missing": (
@@ -255,16 +270,17 @@ def test_another_swizzle_gives_other_values() -> None:
 @pytest.mark.skipif(
     test_sass.disassembler() is None or not nvrtc.available(), reason="NVRTC or nvdisasm is not installed"
 )
+@pytest.mark.parametrize("columns", [256, 192])
 @pytest.mark.parametrize("along", [True, False])
-def test_machine_code(along: bool, tmp_path: Path) -> None:
-    name = instance("matmul_hopper", (bfloat16, bfloat16, along, along, PLAIN))
+def test_machine_code(along: bool, columns: int, tmp_path: Path) -> None:
+    name = instance("matmul_hopper", (bfloat16, bfloat16, columns, along, along, PLAIN))
     text = test_sass.code(FILE, [name], "sm_90", tmp_path)[name]
     compiled = nvrtc.build(FILE, [name], "sm_90")
     used = compiled.resources[name]
     assert used.stack == used.spill_stores == 0
     assert used.registers == 168  # of 384 threads; then 72 of the first warpgroup, 216 of the others
     assert "serialized" not in compiled.log  # products that wait for one another
-    for opcode in ("UTMALDG.3D", "HGMMA.64x256x16.F32.BF16", "SYNCS.ARRIVE", "USETMAXREG"):
+    for opcode in ("UTMALDG.3D", f"HGMMA.64x{columns}x16.F32.BF16", "SYNCS.ARRIVE", "USETMAXREG"):
         assert opcode in text
     loop = max(test_sass.loops(text), key=lambda found: found["HGMMA"] / found.total())
     assert loop["HGMMA"] % 4 == 0

@@ -120,7 +120,7 @@ template <int N> __device__ __forceinline__ void products_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
 }
 
-// The numbers and the operands of 32, 64 and 128 registers.
+// The numbers and the operands of 32, 64, 96 and 128 registers.
 #define TT_R32 \
     "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24," \
     "%25,%26,%27,%28,%29,%30,%31"
@@ -128,15 +128,18 @@ template <int N> __device__ __forceinline__ void products_wait() {
     TT_R32 "," \
     "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53," \
     "%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
-#define TT_R128 \
+#define TT_R96 \
     TT_R64 "," \
     "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85," \
-    "%86,%87,%88,%89,%90,%91,%92,%93,%94,%95,%96,%97,%98,%99,%100,%101,%102,%103,%104,%105," \
-    "%106,%107,%108,%109,%110,%111,%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123," \
-    "%124,%125,%126,%127"
+    "%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
+#define TT_R128 \
+    TT_R96 "," \
+    "%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111,%112,%113," \
+    "%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
 #define TT_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define TT_D16(i) TT_D4(i), TT_D4(i + 4), TT_D4(i + 8), TT_D4(i + 12)
 #define TT_D64(i) TT_D16(i), TT_D16(i + 16), TT_D16(i + 32), TT_D16(i + 48)
+#define TT_D96 TT_D64(0), TT_D16(64), TT_D16(80)
 #define TT_D128 TT_D64(0), TT_D64(64)
 #define TT_S4(i) "+f"(d[i][0]), "+f"(d[i][1]), "+f"(d[i][2]), "+f"(d[i][3])
 #define TT_S16(i) TT_S4(i), TT_S4(i + 1), TT_S4(i + 2), TT_S4(i + 3)
@@ -153,13 +156,20 @@ template <int N> __device__ __forceinline__ void products_wait() {
         asm volatile(TT_WGMMA(SHAPE, "f16", REGISTERS, ADD, FACTORS) : SUMS : __VA_ARGS__);               \
     else asm volatile(TT_WGMMA(SHAPE, "bf16", REGISTERS, ADD, FACTORS) : SUMS : __VA_ARGS__)
 
-// d = a b, plus d if `add`: a 64 × 16, b 16 × 256, of __half or __nv_bfloat16, where `matrix_at` says. The
-// lines of a are its rows, or its columns if A_ACROSS; those of b its columns, or its rows if B_ACROSS.
-template <class E, bool A_ACROSS, bool B_ACROSS>
-__device__ __forceinline__ void m64n256k16(
-    float (&d)[128], unsigned long long a, unsigned long long b, bool add) {
-    TT_MULTIPLY("m64n256k16", TT_R128, "%130", "%128, %129, p, 1, 1, %131, %132", TT_D128,
-                "l"(a), "l"(b), "r"(static_cast<int>(add)), "n"(A_ACROSS), "n"(B_ACROSS));
+// d = a b, plus d if `add`: a 64 × 16, b 16 × 2 D, D = 96 or 128, of __half or __nv_bfloat16, where
+// `matrix_at` says. The lines of a are its rows, or its columns if A_ACROSS; those of b its columns, or its
+// rows if B_ACROSS.
+template <class E, bool A_ACROSS, bool B_ACROSS, int D>
+__device__ __forceinline__ void m64k16(
+    float (&d)[D], unsigned long long a, unsigned long long b, bool add) {
+    static_assert(D == 96 || D == 128, "b has 192 or 256 columns");
+    if constexpr (D == 96) {
+        TT_MULTIPLY("m64n192k16", TT_R96, "%98", "%96, %97, p, 1, 1, %99, %100", TT_D96, "l"(a), "l"(b),
+                    "r"(static_cast<int>(add)), "n"(A_ACROSS), "n"(B_ACROSS));
+    } else {
+        TT_MULTIPLY("m64n256k16", TT_R128, "%130", "%128, %129, p, 1, 1, %131, %132", TT_D128, "l"(a),
+                    "l"(b), "r"(static_cast<int>(add)), "n"(A_ACROSS), "n"(B_ACROSS));
+    }
 }
 
 // The same for b 16 × 8 C, C = 8 or 16; the lines of a are its rows. A warp reads its rows of a alone.

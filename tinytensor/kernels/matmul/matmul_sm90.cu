@@ -1,4 +1,5 @@
-// Matrix products on the tensor cores of Hopper: float16 and bfloat16, in tiles of 128 × 256.
+// Matrix products on the tensor cores of Hopper: float16 and bfloat16, in tiles of 128 × 256
+// or 128 × 192.
 // target: sm_90a
 //
 // A block of three warpgroups stays on its multiprocessor and computes one tile of y after another. One
@@ -19,16 +20,16 @@
 
 using namespace tt_hopper;
 
-constexpr int ROWS = 128, COLUMNS = 256, DEPTH = 64, STAGES = 4;
+constexpr int ROWS = 128, DEPTH = 64, STAGES = 4;
 constexpr int HALF = ROWS / 2, CONSUMERS = 8;  // rows of a warpgroup; warps that multiply
 constexpr int SUMMERS = 2;                     // warps 1 and 2, which add up columns
 constexpr int PART = 64, PITCH = PART + 8;     // columns that a warp gathers at a time
 
-struct Stage {
+template <int COLUMNS> struct Stage {
     unsigned short a[ROWS * DEPTH], b[COLUMNS * DEPTH];
 };
-struct Memory {
-    Stage stages[STAGES];
+template <int COLUMNS> struct Memory {
+    Stage<COLUMNS> stages[STAGES];
     unsigned short gathered[CONSUMERS][16 * PITCH];
     Barrier full[STAGES], empty[STAGES];
 };
@@ -58,10 +59,10 @@ __device__ __forceinline__ unsigned long long lines_at(const unsigned short* sla
 
 // The sums of the columns of b over the tiles of this block, for one of the warps that add them up; tiles in
 // the first row of y suffice. Eight lanes read a row of 64 neighbors, four rows at a time.
-template <class R, class T>
+template <class R, class T, int COLUMNS>
 __device__ __forceinline__ void sum_columns(
-    R* column_sums, Memory& memory, const Product& p, unsigned tiles, int rank) {
-    constexpr int BLOCKS = COLUMNS / 64 / SUMMERS;
+    R* column_sums, Memory<COLUMNS>& memory, const Product& p, unsigned tiles, int rank) {
+    constexpr int BLOCKS = (COLUMNS / 64 + SUMMERS - 1) / SUMMERS;
     const int lane = threadIdx.x % 32, chunk = lane % 8;
     Ring<STAGES> ring;
     for (unsigned tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
@@ -73,13 +74,15 @@ __device__ __forceinline__ void sum_columns(
                 const T* slab = reinterpret_cast<const T*>(memory.stages[ring.stage].b);
 #pragma unroll
                 for (int i = 0; i < BLOCKS; i++) {
+                    const int block = i * SUMMERS + rank;
+                    if (block >= COLUMNS / 64) break;
 #pragma unroll 1
                     for (int row = lane / 8; row < DEPTH; row += 16) {  // rows beyond the matrix are 0
                         Vec<T, 8> v[4];
 #pragma unroll
                         for (int j = 0; j < 4; j++) {
-                            const int r = row + j * 4, block = (i * SUMMERS + rank) * DEPTH;
-                            v[j] = load<8>(slab + (block + r) * 64 + (chunk ^ r % 8) * 8);
+                            const int r = row + j * 4;
+                            v[j] = load<8>(slab + (block * DEPTH + r) * 64 + (chunk ^ r % 8) * 8);
                         }
 #pragma unroll
                         for (int e = 0; e < 32; e++) sums[i][e % 8] += to_acc(v[e / 8].at[e % 8]);
@@ -99,18 +102,19 @@ __device__ __forceinline__ void sum_columns(
                 float sum = sums[i][e];
                 sum += __shfl_xor_sync(0xffffffffU, sum, 8);
                 sum += __shfl_xor_sync(0xffffffffU, sum, 16);
-                const int column = at.column + (i * SUMMERS + rank) * 64 + chunk * 8 + e;
-                if (lane < 8 && column < p.columns) to[column] = from_acc<R>(sum);
+                const int within = (i * SUMMERS + rank) * 64 + chunk * 8 + e, column = at.column + within;
+                if (lane < 8 && within < COLUMNS && column < p.columns) to[column] = from_acc<R>(sum);
             }
         }
     }
 }
 
 // Stores the sums of a warp: 16 rows. 16-bit elements are gathered to vectors, 64 columns at a time.
-template <class R, class Gate, class T>
+template <class R, class Gate, class T, int D>
 __device__ __forceinline__ void write_rows(
     const Output<R, Gate>& out, const T* bias, const Product& p, int row0, int column0,
-    const float (&sums)[128], unsigned short* memory) {
+    const float (&sums)[D], unsigned short* memory) {
+    constexpr int COLUMNS = 2 * D;
     const int lane = threadIdx.x % 32;
     if constexpr (is_narrow<R>) {
         R* gathered = reinterpret_cast<R*>(memory);
@@ -139,7 +143,7 @@ __device__ __forceinline__ void write_rows(
         }
     } else {
 #pragma unroll
-        for (int i = 0; i < 64; i++) {
+        for (int i = 0; i < COLUMNS / 4; i++) {
             const float pair[2] = {sums[2 * i], sums[2 * i + 1]};
             write_sums(out, bias, p, row0 + lane / 4 + i % 2 * 8, column0 + i / 2 * 8 + lane % 4 * 2, pair);
         }
@@ -148,11 +152,13 @@ __device__ __forceinline__ void write_rows(
 
 // `column_sums`: of one matrix b that is contiguous across `inner`, a row for each part; or null.
 // `tiles`: of y, times parts, times matrices. `many_a`, `many_b`: whether an operand has a matrix for each.
-template <class R, class T, bool A_ALONG, bool B_ALONG, class Gate>
+template <class R, class T, int COLUMNS, bool A_ALONG, bool B_ALONG, class Gate>
 __global__ void __launch_bounds__(384, 1) matmul_hopper(
     R* y, R* before, R* column_sums, const T* bias, Product p, unsigned tiles, bool many_a, bool many_b,
     const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b) {
-    Memory& memory = *reinterpret_cast<Memory*>(smem + (-shared_address(smem) & 1023));  // as swizzles need
+    using Slabs = Stage<COLUMNS>;
+    const unsigned begin = -shared_address(smem) & 1023;  // as swizzles need
+    Memory<COLUMNS>& memory = *reinterpret_cast<Memory<COLUMNS>*>(smem + begin);
     const int warp = warp_number(), lane = threadIdx.x % 32;
     if (threadIdx.x == 0) {
         for (int s = 0; s < STAGES; s++) {
@@ -167,7 +173,7 @@ __global__ void __launch_bounds__(384, 1) matmul_hopper(
         give_registers<72>();
         if constexpr (!B_ALONG) {
             if (column_sums != nullptr && warp > 0 && warp <= SUMMERS) {
-                sum_columns<R, T>(column_sums, memory, p, tiles, warp - 1);
+                sum_columns<R, T, COLUMNS>(column_sums, memory, p, tiles, warp - 1);
             }
         }
         if (threadIdx.x != 0) return;
@@ -176,10 +182,10 @@ __global__ void __launch_bounds__(384, 1) matmul_hopper(
         for (unsigned tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
             const Place at = place_of_tile<ROWS, COLUMNS>(p, tile);
             for (int k = at.first; k < at.last; k += DEPTH) {
-                Stage& stage = memory.stages[ring.stage];
+                Slabs& stage = memory.stages[ring.stage];
                 Barrier* full = &memory.full[ring.stage];
                 barrier_wait(&memory.empty[ring.stage], ring.parity ^ 1);
-                barrier_arrive_and_expect(full, sizeof(Stage));
+                barrier_arrive_and_expect(full, sizeof(Slabs));
                 copy_slab<A_ALONG, ROWS>(stage.a, &a, at.row, k, many_a ? at.matrix : 0, full);
                 copy_slab<B_ALONG, COLUMNS>(stage.b, &b, at.column, k, many_b ? at.matrix : 0, full);
                 ring.advance();
@@ -190,17 +196,17 @@ __global__ void __launch_bounds__(384, 1) matmul_hopper(
         const int half = warp / 4 - 1;
         for (unsigned tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
             const Place at = place_of_tile<ROWS, COLUMNS>(p, tile);
-            float sums[128];
+            float sums[COLUMNS / 2];
             int before_stage = -1;  // the stage that is being read
             for (int k = at.first; k < at.last; k += DEPTH) {
-                const Stage& stage = memory.stages[ring.stage];
+                const Slabs& stage = memory.stages[ring.stage];
                 barrier_wait(&memory.full[ring.stage], ring.parity);
                 products_begin();
 #pragma unroll
                 for (int step = 0; step < DEPTH / 16; step++) {
                     const unsigned long long left = lines_at<A_ALONG>(stage.a, half * HALF, step);
                     const unsigned long long right = lines_at<B_ALONG>(stage.b, 0, step);
-                    m64n256k16<T, !A_ALONG, !B_ALONG>(sums, left, right, k > at.first || step > 0);
+                    m64k16<T, !A_ALONG, !B_ALONG>(sums, left, right, k > at.first || step > 0);
                 }
                 products_commit();
                 products_wait<1>();  // of the stage before

@@ -156,9 +156,17 @@ TENSOR_CORES = (
 )
 TURING = (tensor_tile(128, 128, (64, 32), 3, resident=1), tensor_tile(64, 64, (32, 32), 3, resident=2))
 
-# Of compute capability 9.0 alone: matmul_sm90.cu. wgmma reads each operand from shared memory once for a
-# warpgroup; 4 stages of 128 bytes of each line, and 16 × 72 elements gathered by each of 8 warps.
-HOPPER = Tile(128, 256, (), 384, 1700.0, 1, 4 * (128 + 256) * 2 * LINE + 8 * 16 * 72 * 2 + 64 + 1008)
+
+def hopper_tile(columns: int) -> Tile:
+    """A tile of matmul_sm90.cu; its rate is limited by the L2 cache, as wgmma reads shared memory once for 64
+    rows. It has 4 stages of 128 bytes of each line, and 16 × 72 elements gathered by each of 8 warps.
+    """
+    rate = 128 * columns * LINE / 2 * L2_BYTES / ((128 + columns) * LINE)
+    shared = 4 * (128 + columns) * 2 * LINE + 8 * 16 * 72 * 2 + 64 + 1008
+    return Tile(128, columns, (columns,), 384, rate, 1, shared)
+
+
+HOPPER = (hopper_tile(256), hopper_tile(192))  # of compute capability 9.0 alone
 
 # The model of a GPU: it runs blocks in rounds, each of as many as are resident. Times are in cycles.
 BEGIN_AND_END = 128  # prologue and epilogue of a tile, in inner elements; other resident blocks hide a share
@@ -237,10 +245,10 @@ def choose(p: Product, dtype: DType, runtime: Runtime, boxes: bool = False) -> C
     if _has_tensor_cores(dtype, runtime.architecture):
         on_tensor_cores: Sequence[Tile] = TENSOR_CORES if runtime.architecture >= 80 else TURING
         if runtime.architecture == 90 and boxes and fits_boxes(p, dtype):
-            on_tensor_cores = (HOPPER, *TENSOR_CORES)
+            on_tensor_cores = (*HOPPER, *TENSOR_CORES)
         tile, parts = cut(on_tensor_cores, p, runtime.multiprocessors)
-        if tile is HOPPER:
-            return by_warpgroups(p, dtype, parts)
+        if tile in HOPPER:
+            return by_warpgroups(p, dtype, parts, tile)
         return by_tensor_cores(p, dtype, tile, parts)
     tiles = ORDINARY if dtype.itemsize <= 4 else ORDINARY[1:]  # 64 sums of 8 bytes would fill the registers
     tile, parts = cut(tiles, p, runtime.multiprocessors)
@@ -255,11 +263,11 @@ def by_tensor_cores(p: Product, dtype: DType, tile: Tile, parts: int) -> Choice:
     return Choice("matmul_mma", "matmul_tensor_cores", template, grid, tile.threads, parts, tile.shared)
 
 
-def by_warpgroups(p: Product, dtype: DType, parts: int) -> Choice:
+def by_warpgroups(p: Product, dtype: DType, parts: int, tile: Tile = HOPPER[0]) -> Choice:
     """The kernel of matmul_sm90.cu; `grid` is the number of tiles, of which a block computes several."""
-    template = (dtype, p.a_inner == 1, p.b_inner == 1)
-    grid, file, kernel = tile_count(p, HOPPER), "matmul_sm90", "matmul_hopper"
-    return Choice(file, kernel, template, grid, HOPPER.threads, parts, HOPPER.shared)
+    template = (dtype, *tile.shape, p.a_inner == 1, p.b_inner == 1)
+    grid, file, kernel = tile_count(p, tile), "matmul_sm90", "matmul_hopper"
+    return Choice(file, kernel, template, grid, tile.threads, parts, tile.shared)
 
 
 def fits_boxes(p: Product, dtype: DType) -> bool:
@@ -272,12 +280,16 @@ def fits_boxes(p: Product, dtype: DType) -> bool:
     return dtype.narrow and p.inner > 0 and len(p.batch) <= 1 and fine and batch
 
 
-def operand_maps(runtime: Runtime, p: Product, dtype: DType, a: int, b: int) -> tuple[bytes, bytes]:
-    """The tensor maps of the operands at these addresses: (batch, lines, inner), or (batch, inner, lines)."""
+def operand_maps(
+    runtime: Runtime, p: Product, dtype: DType, columns: int, a: int, b: int
+) -> tuple[bytes, bytes]:
+    """The tensor maps of the operands at these addresses, (batch, lines, inner) or (batch, inner, lines), for
+    tiles with so many columns.
+    """
     maps = []
     for ptr, lines, line, step, batch, tile in (
-        (a, p.rows, p.a_row, p.a_inner, p.a_batch, HOPPER.rows),
-        (b, p.columns, p.b_column, p.b_inner, p.b_batch, HOPPER.columns),
+        (a, p.rows, p.a_row, p.a_inner, p.a_batch, 128),
+        (b, p.columns, p.b_column, p.b_inner, p.b_batch, columns),
     ):
         matrices = p.matrices if batch and batch[0] else 1
         along = step == 1
@@ -391,7 +403,7 @@ def multiply(
         turned = p.columns == 1 and p.rows > 1 and bias is None and not vendor
         p = p.turned() if turned else p
         plan = _plans[key] = plan_of(p, y.dtype, choose(p, a.dtype, launch.runtime, boxes), turned, y_row)
-    fused = not vendor and plan.choice.kernel == "matmul_hopper" and not plan.choice.template[2]
+    fused = not vendor and plan.choice.kernel == "matmul_hopper" and not plan.choice.template[3]
     if column_sums is not None and not fused:
         sum_columns(launch, column_sums, b)
         column_sums = None
@@ -474,7 +486,8 @@ def start(
         if choice.kernel == "matmul_hopper":  # blocks that stay, and take one tile after another
             assert a is not None
             grid = min(grid, runtime.multiprocessors)
-            maps = operand_maps(runtime, plan.p, choice.template[0], a.ptr, b.ptr)
+            dtype, columns, *_ = choice.template
+            maps = operand_maps(runtime, plan.p, dtype, columns, a.ptr, b.ptr)
             many = [bool(batch and batch[0]) for batch in (plan.p.a_batch, plan.p.b_batch)]
             args = [target, before, sums, bias, packed, plan.grid, *many, *maps]
         kernel(grid, choice.block, args, choice.shared)

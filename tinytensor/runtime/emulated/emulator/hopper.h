@@ -45,11 +45,12 @@ TT_INLINE void products_wait(TT_SITE) {
     tt_emu::Pause pause;
     tt_emu_products_wait(tt_emu::worker, tt_emu::self(), N, TT_HERE);
 }
-template <class E, bool A_ACROSS, bool B_ACROSS>
-TT_INLINE void m64n256k16(float (&d)[128], unsigned long long a, unsigned long long b, bool add, TT_SITE) {
+template <class E, bool A_ACROSS, bool B_ACROSS, int D>
+TT_INLINE void m64k16(float (&d)[D], unsigned long long a, unsigned long long b, bool add, TT_SITE) {
+    static_assert(D == 96 || D == 128, "b has 192 or 256 columns");
     tt_emu::Pause pause;
     const tt_emu::Matrices matrices = {
-        tt_mma::Element<E>::kind, 256, {a, b}, {A_ACROSS, B_ACROSS}, add, nullptr};
+        tt_mma::Element<E>::kind, 2 * D, {a, b}, {A_ACROSS, B_ACROSS}, add, nullptr};
     tt_emu_product(tt_emu::worker, tt_emu::self(), d, matrices, TT_HERE);
 }
 template <class E, bool B_ACROSS, int C>
