@@ -30,7 +30,9 @@ class Residual(NamedTuple):
         """The stream as one tensor, (B, T, C)."""
         if self.y is None:
             return self.x
-        return self.x + (tt.dropout(self.y, self.dropout) if self.dropout else self.y)
+        if not self.dropout:
+            return self.x + self.y
+        return self.x + tt.dropout(self.y.astype(self.x.dtype), self.dropout)  # rounded once, as by a norm
 
     def normed(self, norm: Any) -> tuple[tt.Tensor, tt.Tensor]:
         """The stream as one tensor, and its norm by a layer, (B, T, C) each."""

@@ -108,7 +108,7 @@ class LayerNorm(_Norm):
         """x + dropout(y), and its norm in the dtype of y: a residual connection and this layer in one."""
         if self._is_one_op():
             return tt.add_layer_norm(x, y, self.weight, self.bias, eps=self.eps, dropout=dropout)
-        total = x + (tt.dropout(y, dropout) if dropout else y)
+        total = x + (tt.dropout(y.astype(x.dtype), dropout) if dropout else y)
         return total, self(total).astype(y.dtype)
 
 
@@ -168,7 +168,7 @@ class RMSNorm(_Norm):
             and not self.hooked
         ):
             return tt.add_rms_norm(x, y, self.weight, eps=self.eps, dropout=dropout)
-        total = x + (tt.dropout(y, dropout) if dropout else y)
+        total = x + (tt.dropout(y.astype(x.dtype), dropout) if dropout else y)
         return total, self(total).astype(y.dtype)
 
 

@@ -10,6 +10,7 @@ from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.models.positions import sinusoidal_positions
+from gpt.models.residual import Residual
 from tests.helpers.source import ROOT
 from tinytensor.interop.safetensors_file import read_safetensors
 from tinytensor.optim import AdamW, clip_grad_norm_
@@ -97,6 +98,34 @@ def test_a_new_model_guesses_evenly():
     stds = {n: p.detach().numpy().std() for n, p in model.named_parameters() if p.ndim == 2}
     for name, std in stds.items():
         assert std == pytest.approx(0.02 / np.sqrt(8) if "c_proj" in name else 0.02, rel=0.1), name
+
+
+@pytest.mark.parametrize("options", [{}, {"norm_position": "post"}, {"norm": "rms_norm"}], ids=str)
+def test_blocks_in_groups_have_the_same_loss(options):
+    """In a group norms compute the residual sums and their dropout, at its end a sum does: the same bits."""
+    ids, losses, grads = tt.tensor([[1, 2, 3, 4], [4, 3, 2, 1]]), [], []
+    for together in (0, 1, 2):
+        tt.manual_seed(7)
+        model = GPT(GPTConfig(**{**TINY.__dict__, "n_layer": 3, "dropout": 0.3, **options}), tt.Generator(1))
+        model.checkpoint_blocks = together
+        with tt.autocast(tt.bfloat16):
+            loss = model.train().loss(ids, ids)
+        loss.backward()
+        losses.append(loss.item())
+        grads.append(np.concatenate([p.grad.numpy().reshape(-1) for p in model.parameters()]))
+    assert losses[0] == losses[1] == losses[2]
+    for other in grads[1:]:
+        np.testing.assert_allclose(other, grads[0], rtol=1e-4, atol=1e-7)
+
+
+def test_a_block_takes_and_returns_a_tensor_or_a_sum():
+    block, x = GPT(TINY, tt.Generator(1)).eval().h[0], tt.randn(1, 4, TINY.n_embd)
+    y = tt.randn(*x.shape)
+    with tt.no_grad():
+        whole, parts = block(x + y), block(Residual(x, y))
+    assert type(whole) is tt.Tensor
+    assert parts.y is not None
+    np.testing.assert_allclose(parts.total().numpy(), whole.numpy(), rtol=1e-6, atol=1e-6)
 
 
 def test_dropout_acts_in_training_only_and_is_reproducible():
