@@ -11,6 +11,7 @@ from tinytensor.puzzles.judge import judge
 from tinytensor.puzzles.picture import as_svg
 from tinytensor.puzzles.problem import Limits
 from tinytensor.puzzles.program import read
+from tinytensor.puzzles.python_puzzle import PythonPuzzle
 
 PAGE = ROOT / "docs" / "puzzles.md"
 PICTURES = ROOT / "docs" / "pictures" / "puzzles"
@@ -33,25 +34,26 @@ def table(scores: list[int]) -> str:
         lines.append(f"| | **{chapter}** | | | |")
         for p in puzzles:
             number += 1
-            title = f"[{p.title}](pictures/puzzles/{p.start(number).stem}.svg)"
+            title = f"[{p.title}](pictures/puzzles/{Path(p.file_name(number)).stem}.svg)"
             signature = p.signature.replace("...", "…")
-            lines.append(
-                f"| {number} | {title} | `{signature}` | {limits_of(p.limits)} | {scores[number - 1]} |"
-            )
+            limits = p.kind if isinstance(p, PythonPuzzle) else limits_of(p.limits)
+            lines.append(f"| {number} | {title} | `{signature}` | {limits} | {scores[number - 1]} |")
     return "\n".join(lines) + "\n"
 
 
 def pictures() -> dict[Path, str]:
     """The pictures by their paths."""
     return {
-        PICTURES / f"{p.start(number).stem}.svg": as_svg(f"{number}. {p.title}", p.picture) + "\n"
+        PICTURES / f"{Path(p.file_name(number)).stem}.svg": as_svg(f"{number}. {p.title}", p.picture) + "\n"
         for number, p in enumerate(PUZZLES, 1)
     }
 
 
 def main() -> None:
     scores = [
-        judge(read(SOLUTIONS / p.start(number).name), p.problem(number)).score
+        100
+        if isinstance(p, PythonPuzzle)
+        else judge(read(SOLUTIONS / p.file_name(number)), p.problem(number)).score
         for number, p in enumerate(PUZZLES, 1)
     ]
     page = PAGE.read_text(encoding="utf-8")

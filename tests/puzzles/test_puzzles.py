@@ -24,23 +24,25 @@ from tinytensor.puzzles.chapters import PUZZLES
 from tinytensor.puzzles.judge import judge
 from tinytensor.puzzles.program import read
 from tinytensor.puzzles.puzzle import START, Puzzle
+from tinytensor.puzzles.python_puzzle import PythonPuzzle
 
 REPAIR = "python -m tests.helpers.puzzle_pages"
 CHAPTERS = (first_steps, shared_memory, reductions, warps, matrix_products, networks, backward_passes, bugs)
 MUTANTS = {name: edits for module in CHAPTERS for name, edits in module.MUTANTS.items()}
-NUMBERED = [pytest.param(number, p, id=p.name) for number, p in enumerate(PUZZLES, 1)]
+KERNELS = {number: p for number, p in enumerate(PUZZLES, 1) if not isinstance(p, PythonPuzzle)}
+NUMBERED = [pytest.param(number, p, id=p.name) for number, p in KERNELS.items()]
 WRONG = [
     pytest.param(number, p, i, id=f"{p.name}-{i}", marks=[] if i == number % 3 else [pytest.mark.slow])
-    for number, p in enumerate(PUZZLES, 1)
+    for number, p in KERNELS.items()
     for i in range(3)
 ]
 
 
 def test_every_puzzle_has_its_files_and_mutants() -> None:
-    names = [p.start(number).name for number, p in enumerate(PUZZLES, 1)]
+    names = [p.file_name(number) for number, p in KERNELS.items()]
     assert sorted(f.name for f in START.iterdir()) == names
     assert sorted(f.name for f in SOLUTIONS.iterdir()) == names
-    assert MUTANTS.keys() == {p.name for p in PUZZLES}
+    assert MUTANTS.keys() == {p.name for p in KERNELS.values()}
     assert all(len(edits) == 3 for edits in MUTANTS.values())
     assert all(len(p.hints) == 2 and all(p.hints) for p in PUZZLES)
 
@@ -58,7 +60,7 @@ def test_the_table_and_the_pictures_are_those_of_the_puzzles() -> None:
 
 @pytest.mark.parametrize(("number", "p"), NUMBERED)
 def test_the_solution_solves_it_and_the_start_file_does_not(number: int, p: Puzzle) -> None:
-    verdict = judge(read(SOLUTIONS / p.start(number).name), p.problem(number))
+    verdict = judge(read(SOLUTIONS / p.file_name(number)), p.problem(number))
     assert verdict.solved, str(verdict)
     (row,) = [
         line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {number} |")
@@ -72,9 +74,9 @@ def test_wrong_solutions_are_refused_for_the_right_reason(
     number: int, p: Puzzle, i: int, tmp_path: Path
 ) -> None:
     old, new, reason = MUTANTS[p.name][i]
-    source = (SOLUTIONS / p.start(number).name).read_text(encoding="utf-8")
+    source = (SOLUTIONS / p.file_name(number)).read_text(encoding="utf-8")
     assert source.count(old) == 1, old
-    path = tmp_path / p.start(number).name
+    path = tmp_path / p.file_name(number)
     path.write_text(source.replace(old, new), encoding="utf-8")
     verdict = judge(read(path), p.problem(number))
     assert reason in verdict.reasons, str(verdict)

@@ -11,10 +11,12 @@ from typing import Any
 
 from tinytensor.commands.json_output import report_fields, write_json
 from tinytensor.puzzles import progress
-from tinytensor.puzzles.chapters import PUZZLES, puzzle
+from tinytensor.puzzles.chapters import puzzle
 from tinytensor.puzzles.judge import judge
 from tinytensor.puzzles.op_problem import problem_of
 from tinytensor.puzzles.program import read
+from tinytensor.puzzles.python_judge import judge_python
+from tinytensor.puzzles.python_puzzle import PythonPuzzle
 from tinytensor.puzzles.verdict import Verdict
 from tinytensor.runtime.checked.report import CheckReport
 
@@ -24,8 +26,11 @@ def main(words: Sequence[str]) -> int:
     options = _parser().parse_args(list(words))
     path = Path(options.file)
     chosen = None if options.puzzle is None else puzzle(options.puzzle)
-    problem = problem_of(options.op) if chosen is None else chosen.problem(PUZZLES.index(chosen) + 1)
-    verdict = judge(read(path), problem)
+    if isinstance(chosen, PythonPuzzle):
+        verdict = judge_python(path, chosen, options.puzzle)
+    else:
+        problem = problem_of(options.op) if chosen is None else chosen.problem(options.puzzle)
+        verdict = judge(read(path), problem)
     if chosen is not None:
         progress.record(path.parent, chosen.name, solved=verdict.solved, score=verdict.score)
     if options.json:
@@ -66,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "in the file say how kernels are launched: see docs/puzzles.md.",
         epilog="exit code: 0 solved, 1 not solved, 2 the file does not compile or does not fit",
     )
-    parser.add_argument("file", help="a .cu file")
+    parser.add_argument("file", help="a .cu file, or for some puzzles a .py file")
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument("--puzzle", type=int, metavar="N", help="number of the puzzle that it solves")
     task.add_argument("--op", metavar="NAME", help="op that it computes, such as softmax")

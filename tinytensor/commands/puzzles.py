@@ -13,6 +13,7 @@ from tinytensor.puzzles import progress
 from tinytensor.puzzles.chapters import CHAPTERS, PUZZLES, puzzle
 from tinytensor.puzzles.picture import as_text
 from tinytensor.puzzles.puzzle import Puzzle
+from tinytensor.puzzles.python_puzzle import PythonPuzzle
 
 WIDTH = 100
 
@@ -66,12 +67,12 @@ def _list(folder: Path) -> str:
 
 
 def _page(p: Puzzle, number: int, folder: Path) -> str:
-    path = folder / p.start(number).name
+    path = folder / p.file_name(number)
     exists = path.exists()
     if not exists:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
-            file.write(p.start(number).read_bytes())
+            file.write(p.start_text(number).encode())
     paragraphs = [textwrap.fill(" ".join(part.split()), WIDTH) for part in p.text.strip().split("\n\n")]
     rest = f"{'is there already' if exists else 'is there to fill in'}. Then:"
     return "\n\n".join(
@@ -99,5 +100,6 @@ def describe(p: Puzzle) -> str:
         ("requests", f"at most {limits.requests}" if limits.requests else ""),
         ("needs", ", ".join(p.needs)),
         ("launch", "as in the file" if p.fixed else ""),
+        *([("rules", p.rules)] if isinstance(p, PythonPuzzle) else []),
     ]
     return "\n".join(f"  {name:<9} {text}" for name, text in said if text)

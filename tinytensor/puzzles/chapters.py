@@ -5,12 +5,15 @@ from __future__ import annotations
 from tinytensor.errors import ArgumentError
 from tinytensor.puzzles.catalogue import (
     backward_passes,
+    broadcasting,
     bugs,
     first_steps,
+    gradients,
     matrix_products,
     networks,
     reductions,
     shared_memory,
+    strides,
     warps,
 )
 from tinytensor.puzzles.puzzle import Puzzle
@@ -26,6 +29,9 @@ CHAPTERS: dict[str, tuple[Puzzle, ...]] = {
     "Networks": networks.PUZZLES,
     "Backward passes": backward_passes.PUZZLES,
     "Find the bug": bugs.PUZZLES,
+    "Strides": strides.PUZZLES,
+    "Broadcasting": broadcasting.PUZZLES,
+    "Gradients": gradients.PUZZLES,
 }
 PUZZLES: tuple[Puzzle, ...] = tuple(p for puzzles in CHAPTERS.values() for p in puzzles)
 

@@ -49,15 +49,14 @@ def judge(program: Program, problem: Problem, *, seconds: float = SECONDS) -> Ve
     verdict = Verdict(problem.title, problem.limits)
     verdict.missing = [word for word in problem.needs if word not in program.code]
     try:
-        with _time_limit(seconds):
+        with time_limit(seconds):
             for dtype in dtypes:
                 for i, case in enumerate(problem.cases(dtype)):
                     _compare(verdict, program, problem, case, LAYOUTS[i % len(LAYOUTS)])
             if not verdict.wrong and not verdict.findings:
                 _measure(verdict, program, problem, problem.measured(dtypes[0]))
-    except TimeoutError:
-        why = f"it still ran after {seconds:g} s: does a loop end for all threads?"
-        verdict.add([Finding("time limit", "", "", "", why)])
+    except TimeoutError as error:
+        verdict.add([Finding("time limit", "", "", "", str(error))])
     return verdict
 
 
@@ -70,11 +69,13 @@ def _compare(verdict: Verdict, program: Program, problem: Problem, case: Case, l
         wrong = [
             w
             for output, (expected, dtype) in case.outputs.items()
-            if (w := _first_wrong(output, found[output], expected, _tolerance(dtype, problem)))
+            if (
+                w := first_wrong(
+                    found[output], expected, _tolerance(dtype, problem), output, case, layout, name
+                )
+            )
         ]
-        if wrong:
-            output, index, expected, got, count, size = wrong[0]
-            verdict.wrong.append(Wrong(str(case), layout, name, output, index, expected, got, count, size))
+        verdict.wrong += wrong[:1]
         if wrong or report.findings:
             return
 
@@ -103,16 +104,18 @@ def _tolerance(dtype: tt.DType, problem: Problem) -> float:
     return TOLERANCES.get(dtype.name, 0.0) * problem.tolerance
 
 
-def _first_wrong(
-    output: str, got: Array, expected: Array, tolerance: float
-) -> tuple[str, tuple[int, ...], float, float, int, int] | None:
+def first_wrong(
+    got: Array, expected: Array, tolerance: float, output: str, case: Case, layout: str, order: str
+) -> Wrong | None:
+    """The first element that differs by more than the tolerance; the other arguments describe the run."""
     with np.errstate(all="ignore"):
         near = tolerance > 0 and np.abs(got - expected) <= tolerance * (1 + np.abs(expected))
         good = near | (got == expected) | ((got != got) & (expected != expected))
     if good.all():
         return None
     index = tuple(int(i) for i in np.argwhere(~good)[0])
-    return output, index, float(expected[index]), float(got[index]), int((~good).sum()), good.size
+    values = float(expected[index]), float(got[index])
+    return Wrong(str(case), layout, order, output, index, *values, int((~good).sum()), good.size)
 
 
 def _measure(verdict: Verdict, program: Program, problem: Problem, case: Case) -> None:
@@ -164,8 +167,12 @@ def _refuse_other_launches(program: Program, problem: Problem) -> None:
 
 
 @contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in a block that takes longer: end the kernel as Ctrl-C does."""
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in a block that takes longer: end the kernel as Ctrl-C does.
+
+    Args:
+        seconds: the limit.
+    """
     late = threading.Event()
 
     def end() -> None:
@@ -179,7 +186,8 @@ def _time_limit(seconds: float) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if late.is_set():
-            raise TimeoutError from None
+            why = f"it still ran after {seconds:g} s: does a loop not end?"
+            raise TimeoutError(why) from None
         raise
     finally:
         timer.cancel()

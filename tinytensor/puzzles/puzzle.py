@@ -40,6 +40,8 @@ def tensors_of(text: str) -> tuple[Tensor, ...]:
         ['x', 'index']
     """
     found = []
+    if not text.strip():
+        return ()
     for part in re.split(r",(?![^\[]*\])", text):
         match = _TENSOR.fullmatch(part)
         if match is None:
@@ -49,9 +51,9 @@ def tensors_of(text: str) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Puzzle:
-    """One puzzle; its start file is `start/NN_name.cu`.
+    """One puzzle about kernels; its start file is `start/NN_name.cu`.
 
     Attributes:
         name, title: of the file, and for people.
@@ -81,7 +83,7 @@ class Puzzle:
     reference: str
     sizes: str
     cases: tuple[tuple[int, ...], ...]
-    measured: tuple[int, ...]
+    measured: tuple[int, ...] = ()
     picture: str
     hints: tuple[str, str]
     limits: Limits = field(default_factory=Limits)
@@ -112,17 +114,20 @@ class Puzzle:
             for t in (*self.outputs, *self.inputs)
         }
         inputs = {t.name: self._drawn(t, dtype, shapes[t.name], sizes, rng) for t in self.inputs}
-        arrays = {name: drawn.copy() for name, (drawn, _) in inputs.items()}
-        names = {"np": np, **vars(references), **arrays, **self.numbers, **sizes}
-        with np.errstate(all="ignore"):
-            found = eval(self.reference, names)
-        results = found if isinstance(found, tuple) else (found,)
+        results = self.results({name: drawn for name, (drawn, _) in inputs.items()}, sizes)
         outputs = {
             t.name: (np.broadcast_to(y, shapes[t.name]), as_dtype(t.dtype or dtype))
             for t, y in zip(self.outputs, results, strict=True)
         }
         floor = evaluate(self.floor, sizes)[0] if self.floor else least_bytes(inputs, outputs)
         return Case(dtype, sizes, self.numbers, inputs, outputs, floor)
+
+    def results(self, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> tuple[Array, ...]:
+        """What the reference makes of inputs."""
+        copies = {name: values.copy() for name, values in arrays.items()}
+        with np.errstate(all="ignore"):
+            found = eval(self.reference, {"np": np, **vars(references), **copies, **self.numbers, **sizes})
+        return found if isinstance(found, tuple) else (found,)
 
     def _drawn(
         self,
@@ -160,6 +165,14 @@ class Puzzle:
             tolerance=self.tolerance,
         )
 
+    def file_name(self, number: int) -> str:
+        """Name of the learner's file."""
+        return f"{number:02d}_{self.name}.cu"
+
     def start(self, number: int) -> Path:
         """Path of the file that the learner begins with."""
-        return START / f"{number:02d}_{self.name}.cu"
+        return START / self.file_name(number)
+
+    def start_text(self, number: int) -> str:
+        """What the learner begins with."""
+        return self.start(number).read_text(encoding="utf-8")

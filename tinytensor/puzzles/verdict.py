@@ -106,6 +106,7 @@ class Verdict:
         missing: words that the puzzle needs, and the source lacks.
         cost: of the measured case; None if something before is wrong.
         report: counters of each line in the measured case.
+        counted: whether there is a cost; else the score is 100 or 0.
     """
 
     title: str
@@ -116,6 +117,7 @@ class Verdict:
     missing: list[str] = field(default_factory=list)
     cost: Cost | None = None
     report: CheckReport | None = None
+    counted: bool = True
 
     @property
     def reasons(self) -> list[str]:
@@ -133,7 +135,7 @@ class Verdict:
     @property
     def score(self) -> int:
         """Score of the cost, 0 to 100; 0 if it is not right."""
-        return self.cost.score if self.cost else 0
+        return self.cost.score if self.cost else 100 * (self.solved and not self.counted)
 
     def add(self, findings: Iterable[Finding]) -> None:
         """Add findings at places that are not known yet."""

@@ -1,0 +1,68 @@
+"""Puzzles in Python: solutions pass, the start does not, wrong ones are refused for the right reason."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.puzzles.python_solutions import SOLUTIONS
+from tinytensor.errors import ArgumentError
+from tinytensor.puzzles.chapters import PUZZLES
+from tinytensor.puzzles.python_judge import judge_python
+from tinytensor.puzzles.python_puzzle import PythonPuzzle
+from tinytensor.puzzles.verdict import Verdict
+
+PYTHON = [
+    pytest.param(number, p, id=p.name) for number, p in enumerate(PUZZLES, 1) if isinstance(p, PythonPuzzle)
+]
+
+
+def judged(folder: Path, number: int, p: PythonPuzzle, body: str, **more: float) -> Verdict:
+    start = p.start_text(number)
+    path = folder / p.file_name(number)
+    path.write_text(start[: start.rindex("    return")] + f"    {body}\n", encoding="utf-8")
+    return judge_python(path, p, number, **more)
+
+
+def test_all_of_them_have_solutions() -> None:
+    assert SOLUTIONS.keys() == {param.values[1].name for param in PYTHON}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("number", "p"), PYTHON)
+def test_solutions_pass_and_wrong_ones_do_not(number: int, p: PythonPuzzle, tmp_path: Path) -> None:
+    solution, *wrong = SOLUTIONS[p.name]
+    verdict = judged(tmp_path, number, p, solution)
+    assert verdict.solved, str(verdict)
+    assert verdict.score == 100
+    path = tmp_path / p.file_name(number)
+    path.write_text(p.start_text(number), encoding="utf-8")
+    assert not judge_python(path, p, number).solved
+    assert len(wrong) == 3
+    for body, reason in wrong:
+        verdict = judged(tmp_path, number, p, body)
+        assert reason in verdict.reasons, f"{body}: {verdict}"
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def backward(:", "no Python"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("x = 1", "no function backward"),
+        ("def backward(dy, q, z): return dy", "parameter 'q'"),
+    ],
+)
+def test_files_that_do_not_fit(source: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(source, encoding="utf-8")
+    number = next(i for i, p in enumerate(PUZZLES, 1) if p.name == "product_gradient")
+    p = PUZZLES[number - 1]
+    assert isinstance(p, PythonPuzzle)
+    with pytest.raises(ArgumentError, match=said):
+        judge_python(path, p, number)
+
+
+def test_a_function_without_end_is_ended(tmp_path: Path) -> None:
+    number = next(i for i, p in enumerate(PUZZLES, 1) if p.name == "exp_gradient")
+    p = PUZZLES[number - 1]
+    assert isinstance(p, PythonPuzzle)
+    assert judged(tmp_path, number, p, "while True: pass", seconds=0.5).reasons == ["time limit"]

@@ -1,0 +1,174 @@
+"""Judges a Python function against a puzzle: values by NumPy, gradients by finite differences."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import runpy
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinytensor as tt
+from tinytensor.errors import ArgumentError
+from tinytensor.files import read_text
+from tinytensor.puzzles.judge import SECONDS, first_wrong, time_limit
+from tinytensor.puzzles.problem import TOLERANCES, Array, Case, Limits
+from tinytensor.puzzles.python_puzzle import AUTOGRAD, CALLS, GRADIENT, VIEW, PythonPuzzle
+from tinytensor.puzzles.verdict import Verdict
+from tinytensor.runtime.checked.findings import Finding
+
+METADATA = {"shape", "size", "ndim", "dtype"}
+STEP, TOLERANCE = 1e-5, 1e-6  # of finite differences in float64
+
+
+def judge_python(path: Path, p: PythonPuzzle, number: int, *, seconds: float = SECONDS) -> Verdict:
+    """Judge a file.
+
+    Args:
+        path: a .py file with the function of the puzzle.
+        p: the puzzle.
+        number: of the puzzle.
+        seconds: a function that takes longer is not solved.
+
+    Returns:
+        The verdict. Findings are "copy", "not allowed", "exception", "wrong shape" and "time limit".
+
+    Raises:
+        ArgumentError: the file has no such function, or a syntax error.
+    """
+    verdict = Verdict(f"puzzle {number}, {p.title}", Limits(), counted=False)
+    tree = _parsed(path)
+    verdict.add(_broken_rules(path, tree, p))
+    try:
+        with time_limit(seconds), tt.no_grad():
+            function = _loaded(path, p)
+            for sizes in p.cases:
+                _compare(verdict, path, function, p, p.case(tt.float64, sizes))
+    except TimeoutError as error:
+        verdict.add([Finding("time limit", "", "", "", str(error))])
+    return verdict
+
+
+def _parsed(path: Path) -> ast.Module:
+    try:
+        return ast.parse(read_text(path, "judge"))
+    except SyntaxError as error:
+        raise ArgumentError(
+            f"judge: {path.name}:{error.lineno}: {error.msg}", why="it is no Python", fix="correct the line"
+        ) from None
+
+
+def _loaded(path: Path, p: PythonPuzzle) -> Callable[..., Any]:
+    try:
+        found = runpy.run_path(str(path)).get(p.function)
+    except Exception as error:  # of the learner's file
+        raise ArgumentError(
+            f"judge: {path.name} cannot be imported",
+            why=f"{type(error).__name__}: {error}",
+            fix="correct it",
+        ) from error
+    if not inspect.isfunction(found):
+        raise ArgumentError(
+            f"judge: {path.name} has no function {p.function}",
+            why="the judge calls it by its name",
+            fix=p.start_text(0).partition("\n\n\n")[2].partition("\n")[0],
+        )
+    return found
+
+
+def _broken_rules(path: Path, tree: ast.Module, p: PythonPuzzle) -> list[Finding]:
+    """What the puzzle does not allow in the source."""
+
+    def finding(line: int, why: str) -> Finding:
+        return Finding("not allowed", p.function, f"{path.name}:{line}", "", why)
+
+    if p.kind == GRADIENT:
+        used = [(n.lineno, n.attr) for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
+        return [finding(line, f"{name} is autograd") for line, name in used if name in AUTOGRAD]
+    found, allowed = [], CALLS[p.kind] | METADATA
+    for f in ast.walk(tree):
+        if not isinstance(f, ast.FunctionDef) or f.name != p.function:
+            continue
+        body = f.body[1:] if ast.get_docstring(f) else f.body
+        if len(body) != 1 or not isinstance(body[0], ast.Return):
+            found.append(finding(f.lineno, "the function is more than one `return …`"))
+        nodes: list[ast.expr] = [n.func for n in ast.walk(f) if isinstance(n, ast.Call)]
+        nodes += [n for n in ast.walk(f) if isinstance(n, ast.Attribute)]
+        for node in dict.fromkeys(nodes):
+            name = ast.unparse(node).rpartition(".")[2]
+            if name not in allowed:
+                found.append(finding(node.lineno, f"{name}; allowed are {', '.join(sorted(allowed))}"))
+    return found
+
+
+def _compare(verdict: Verdict, path: Path, function: Callable[..., Any], p: PythonPuzzle, case: Case) -> None:
+    """Call the function on one case, and compare what it returns."""
+    tensors = {name: tt.tensor(values, dtype=dtype) for name, (values, dtype) in case.inputs.items()}
+    expected = {name: values for name, (values, _) in case.outputs.items()}
+    values: dict[str, Any] = {**case.sizes, **tensors}
+    if p.kind == GRADIENT:
+        ((_, y),) = expected.items()
+        dy = np.asarray(np.random.default_rng(7).uniform(-1, 1, y.shape))
+        values["dy"], expected = tt.tensor(dy), _gradients(p, case, dy)
+    wanted = inspect.signature(function).parameters
+    if unknown := [name for name in wanted if name not in values]:
+        raise ArgumentError(
+            f"judge: {p.function} has a parameter {unknown[0]!r}",
+            why=f"parameters are matched by name: {', '.join(values)}",
+            fix="rename it",
+        )
+    verdict.runs += 1
+    try:
+        got = function(**{name: values[name] for name in wanted})
+    except Exception as error:  # of the learner's function
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        place = f"{path.name}:{lines[-1]}" if lines else path.name
+        said = f"{type(error).__name__}: {error} ({case})"
+        verdict.add([Finding("exception", p.function, place, "", said)])
+        return
+    results = got if isinstance(got, tuple) else (got,)
+    if len(results) != len(expected):
+        text = f"it returns {len(results)} results, not {', '.join(expected)}"
+        verdict.add([Finding("wrong shape", p.function, "", "", text)])
+        return
+    for (name, y), result in zip(expected.items(), results, strict=True):
+        _compare_one(verdict, p, case, name, y, result)
+    source = next(iter(tensors.values()), None)
+    if p.kind == VIEW and source is not None and not (tt.is_tensor(got) and got.shares_memory(source)):
+        verdict.add([Finding("copy", p.function, "", "", "the result does not share the memory of x")])
+
+
+def _compare_one(
+    verdict: Verdict, p: PythonPuzzle, case: Case, name: str, expected: Array, result: Any
+) -> None:
+    array = np.asarray(result.numpy() if tt.is_tensor(result) else result, dtype=np.float64)
+    if array.shape != expected.shape:
+        text = f"{name} has shape {array.shape}, expected {expected.shape} ({case})"
+        verdict.add([Finding("wrong shape", p.function, "", "", text)])
+        return
+    tolerance = TOLERANCE if p.kind == GRADIENT else TOLERANCES["float64"]
+    if wrong := first_wrong(array, expected, tolerance, name, case, "packed", "forwards"):
+        verdict.wrong.append(wrong)
+
+
+def _gradients(p: PythonPuzzle, case: Case, dy: Array) -> dict[str, Array]:
+    """Central differences of sum(dy * y) by each element of the floating inputs."""
+    arrays = {name: values.copy() for name, (values, _) in case.inputs.items()}
+    found = {}
+    for name, x in arrays.items():
+        if x.dtype.kind != "f":
+            continue
+        slopes = np.zeros_like(x)
+        for i in np.ndindex(x.shape):
+            at, sums = x[i], []
+            for step in (STEP, -STEP):
+                x[i] = at + step
+                sums.append(float((dy * p.results(arrays, case.sizes)[0]).sum()))
+            x[i] = at
+            slopes[i] = (sums[0] - sums[1]) / (2 * STEP)
+        found[f"d{name}"] = slopes
+    return found
