@@ -45,7 +45,8 @@ def kernels_view(title: str, launches: Sequence[KernelLaunch], architecture: int
 def _data(launch: KernelLaunch, most: int) -> dict[str, object]:
     assert launch.count.recording is not None
     files = {path.name: path for path in read(launch.file).modified}
-    source = Source(files, launch.template)
+    parameters = {p.name: p.type for p in launch.signature.parameters}
+    source = Source(files, launch.template, parameters)
     return replay_data(launch.count.recording, launch.instance, launch.grid, launch.block, source, most)
 
 

@@ -12,12 +12,12 @@ from typing import Any
 from tinytensor.lab.replay.steps import Step, steps_of
 from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.checked.recording import MOST_EVENTS, Event, Memory, Recording
-from tinytensor.runtime.signature import CPP, FORMATS, canonical
+from tinytensor.runtime.signature import CPP, FORMATS, QUALIFIERS, canonical
 
 MOST_SHARED = 232448  # bytes, of one block
 ROW = 128  # bytes: a cache line of global memory, and one word of each bank of shared memory
 _SHARED = re.compile(
-    r"\b__shared__\s+(?:__align__\s*\([^)]*\)|alignas\s*\([^)]*\))?\s*([\w:<>]+)\s+(\w+)\s*((?:\[[^\]]*\]\s*)*);"
+    r"\b__shared__\s+(?:__align__\s*\([^)]*\)|alignas\s*\([^)]*\))?\s*([\w:<>\s]+?)\s+(\w+)\s*((?:\[[^\]]*\]\s*)*);"
 )
 _CONTROL = re.compile(r"\b(if|for|while|switch)\b.*|\belse\b")
 _PLACE = re.compile(r"([^\s:]+):(\d+)")
@@ -29,9 +29,19 @@ class Source:
     Args:
         files: path of each file, by name; the first one is that of the kernel.
         template: template parameter → argument.
+        parameters: parameter of the kernel → type, as in the declaration.
     """
 
-    def __init__(self, files: Mapping[str, Path], template: Mapping[str, str]) -> None:
+    def __init__(
+        self, files: Mapping[str, Path], template: Mapping[str, str], parameters: Mapping[str, str]
+    ) -> None:
+        def spelled(kind: str) -> str:
+            return canonical(template.get(kind, kind))
+
+        self._parameters = {
+            name: spelled(QUALIFIERS.sub("", kind).strip("* ")) for name, kind in parameters.items()
+        }
+        self._types = [canonical(kind) for kind in template.values()] + list(self._parameters.values())
         self.file = next(iter(files))
         self._lines = {n: p.read_text(encoding="utf-8").splitlines() for n, p in files.items()}
         self._shared: dict[str, tuple[str, list[int]]] = {}
@@ -39,7 +49,7 @@ class Source:
         for lines in self._lines.values():
             for kind, name, sizes in _SHARED.findall("\n".join(lines)):
                 shape = [int(n) if n.isdigit() else 0 for n in re.findall(r"\[\s*([^\]]*?)\s*\]", sizes)]
-                self._shared[name] = canonical(template.get(kind, kind)), shape if all(shape) else []
+                self._shared[name] = spelled(kind), shape if all(shape) else []
                 self._dynamic += [name] * (sizes.replace(" ", "") == "[]")
 
     def declared(self, memory: Memory) -> tuple[str, str, list[int]]:
@@ -49,7 +59,12 @@ class Source:
             name = self._dynamic[0]
         if memory.space == "shared":
             return name, *self._shared.get(name, ("", []))
-        return name, CPP[memory.dtype] if memory.dtype else "", list(memory.shape)
+        kind = CPP[memory.dtype] if memory.dtype else self._parameters.get(name, "")
+        return name, kind, list(memory.shape)
+
+    def guess(self, size: int) -> str:
+        """A type of this size among those of the kernel, for bytes that it casts; "" if there is none."""
+        return next((k for k in self._types if k in FORMATS and struct.calcsize(FORMATS[k]) == size), "")
 
     def under(self, place: str) -> list[str]:
         """The conditions and loops around file:line, the innermost first: by indentation."""
@@ -138,11 +153,11 @@ def _first_bank(memory: Memory, memories: Sequence[Memory]) -> int:
 def _kind(memory: Memory, source: Source, events: Sequence[Event], base: int) -> dict[str, Any]:
     """Name, element type and alignment of a memory; the smallest access is an element of an unknown type."""
     name, kind, shape = source.declared(memory)
-    sizes = {e.size for e in events if e.memory == memory}
-    if kind in FORMATS:
-        item = struct.calcsize("<" + FORMATS[kind])
-    else:
-        kind, item = "", min(min(sizes), 8)
+    least = min([e.size for e in events if e.memory == memory])
+    item = struct.calcsize("<" + FORMATS[kind]) if kind in FORMATS else 0
+    if not item or (item < least and item == 1):  # bytes, which the kernel casts
+        item = min(least, 8)
+        kind = source.guess(item)
     return {
         "name": name,
         "space": memory.space,

@@ -14,6 +14,11 @@ const plural = (n, noun, many = noun + "s") => `${n} ${n === 1 ? noun : many}`;
 const expanded = (list, count) => list[0] !== null ? list :
   list.length === 3 ? Array.from({length: count}, (_, i) => list[1] + i * list[2]) : Array(count).fill(list[1]);
 
+// A value in three characters or a few more: -2, .25, 1e5.
+const brief = value => typeof value !== "number" ? value ?? "" :
+  Number.isInteger(value) ? Math.abs(value) > 999 ? value.toExponential(0).replace("+", "") : value :
+  String(+value.toPrecision(2)).replace(/^(-?)0\./, "$1.");
+
 // Numbers as ranges: 0–15, 20.
 function ranges(numbers) {
   const parts = [];
@@ -84,6 +89,7 @@ const threadName = t => {
   const [x, y] = launch.block;
   return launch.block[1] * launch.block[2] === 1 ? `${t}` : `${t} = (${t % x}, ${Math.floor(t / x) % y}, ${Math.floor(t / x / y)})`;
 };
+const threadsOf = list => `${list.length > 1 ? "threads" : "thread"} ${ranges(list)}`;
 const line = place => launch.places[place].at.replace(/ from .*/, "");
 const lineNumber = place => line(place).startsWith(`${launch.file}:`) ? `line ${line(place).replace(/.*:/, "")}` : line(place);
 
@@ -261,8 +267,8 @@ function cell(memory, number, element, step, threads, moved, flag) {
   const before = known.filter(a => a.number <= state.step), last = before.at(-1);
   const wrote = before.some(a => a.what !== "load"), name = elementName(number, element);
   const kind = threads ? step.what : wrote ? "written" : last ? "was-read" : "later";
-  const text = flag ?? (state.show === "value" ? last?.value ?? "" : threads ? threads.length > 1 ? `${threads[0]}+` : threads[0] : "");
-  const title = `${name}${last ? ` = ${last.value}` : ""}${threads ? `; threads ${ranges(threads)}: ${LETTERS[step.what]}` : ""}`;
+  const text = flag ?? (state.show === "value" ? brief(last?.value) : threads ? threads.length > 1 ? `${threads[0]}+` : threads[0] : "");
+  const title = `${name}${last ? ` = ${last.value}` : ""}${threads ? `; ${threadsOf(threads)}: ${LETTERS[step.what]}` : ""}`;
   return `<b class="${kind}${begins}${flag ? " flagged" : ""}${name === state.cell ? " chosen" : ""}" data-cell="${escaped(name)}" title="${escaped(title)}">${escaped(text)}</b>`;
 }
 
@@ -273,7 +279,7 @@ function words(step) {
   if (step.what === "barrier") {
     parts.push(`<strong>Barrier</strong> of the block, ${lineNumber(step.place)}: ${plural(step.size, "thread")} meet. What they did before, all see after it.`);
   } else if (step.memory === undefined) {
-    parts.push(`Warp ${step.warp}: <strong>${escaped(step.what)}</strong>, ${lineNumber(step.place)}, by ${plural(step.lanes.length, "lane")} (threads ${ranges(step.lanes)}).`);
+    parts.push(`Warp ${step.warp}: <strong>${escaped(step.what)}</strong>, ${lineNumber(step.place)}, by ${plural(step.lanes.length, "lane")} (${threadsOf(step.lanes)}).`);
   } else {
     parts.push(`${request(step)}${cost(step)}`, origin(step));
   }
@@ -302,7 +308,7 @@ function cost(step) {
   const {counts, passes, parts} = banksOf(step), most = Math.max(...counts);
   const busy = counts.flatMap((n, i) => n === most ? [i] : []);
   return `<strong>${plural(passes, "pass", "passes")}</strong> over the banks, ${parts} without conflicts` +
-    (passes > parts ? `: bank ${ranges(busy)} ${busy.length > 1 ? "have" : "has"} ${most} words, served one after another.` : ".");
+    (passes > parts ? `: ${busy.length > 1 ? "banks" : "bank"} ${ranges(busy)} ${busy.length > 1 ? "have" : "has"} ${most} words, served one after another.` : ".");
 }
 
 // Who wrote what is read.
@@ -317,10 +323,11 @@ function origin(step) {
     writers.set(key, {...last, threads: [...writers.get(key)?.threads ?? [], last.thread]});
   }));
   const texts = [...writers.values()].slice(0, 4).map(w =>
-    `threads ${ranges(unique(w.threads))} at <a href="#" data-step="${w.number}">step ${w.number + 1}</a> (${lineNumber(w.place)})`);
+    `${threadsOf(unique(w.threads))} at <a href="#" data-step="${w.number}">step ${w.number + 1}</a> (${lineNumber(w.place)})`);
   if (writers.size > 4) texts.push(`${writers.size - 4} other steps`);
-  if (none) texts.push(`${texts.length ? `for ${none} elements ` : ""}nothing in this block before`);
-  return `Written by ${texts.join("; ")}.`;
+  const nobody = launch.memories[step.memory].space === "shared" ? "nobody wrote before: uninitialized" : "no thread of this block wrote before";
+  if (!texts.length) return `What ${nobody}.`;
+  return `Written by ${texts.join("; ")}${none ? `; ${plural(none, "element")} ${nobody}` : ""}.`;
 }
 
 // Lanes of the warp that do not take part, by what they do next.
@@ -391,12 +398,9 @@ function source(step) {
   const [inner, outer] = launch.places[step.place].at.split(" from ");
   const row = place => place && document.querySelector(`[data-launch="${state.launch}"] tr[data-line="${CSS.escape(place)}"]`);
   row(outer)?.classList.add("calls");
-  const now = row(inner);
-  if (!now) return;
-  now.classList.add("now");
-  const pane = now.closest(".source");
-  const top = now.offsetTop - pane.clientHeight / 2;
-  pane.scrollTop = Math.max(top, 0);
+  row(inner)?.classList.add("now");
+  const kernel = row(outer) ?? row(inner), pane = kernel?.closest(".source");
+  if (pane) pane.scrollTop += kernel.getBoundingClientRect().top - pane.getBoundingClientRect().top - pane.clientHeight / 2;
 }
 
 // ---- state
