@@ -108,6 +108,9 @@ def relative(report: Saved, title: str) -> Bars:
     return Bars(title, unit, [r["case"] for r in results], values, labels, mark=1.0)
 
 
+_HEAD = ("case", "contestant", "median [quartiles]")
+
+
 def of_contestants(report: Saved) -> Html:
     """Table with a row for each case and contestant: time, ratio and findings."""
     found = report["findings"]
@@ -129,8 +132,11 @@ def of_contestants(report: Saved) -> Html:
             cells = [value_text(own[key]) if own.get(key) is not None else "" for key in extra]
             clean = f"{r['clean']}/{r['rounds']}" + (" noisy" if r["noisy"] else "")
             rows.append([r["case"], name, time_text(seconds), beside, *cells, clean])
+    if not any(row[3] for row in rows):  # nothing to compare with
+        rows = [[*row[:3], *row[4:]] for row in rows]
+        return data_table([*_HEAD, *(key.replace("_", " ") for key in extra), "clean rounds"], rows)
     peer = report["peer"]
-    head = ["case", "contestant", "median [quartiles]", f"speed, {peer} = 1" if peer else "speed"]
+    head = [*_HEAD, f"speed, {peer} = 1" if peer else "speed"]
     return data_table([*head, *(key.replace("_", " ") for key in extra), "clean rounds"], rows)
 
 

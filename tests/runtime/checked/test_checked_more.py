@@ -90,3 +90,10 @@ __global__ void count(int* y, const int* x, int same) {
         assert atomics["shared"].bank_conflict_ways == ways
         assert atomics["global"].sectors_per_request == 4.0
         assert sum(y.tolist()) == 32
+
+
+def test_a_report_quotes_the_lines_of_a_finding() -> None:
+    k = tt.cuda.kernel("__global__ void race(float* y) {\n    y[0] = threadIdx.x;\n}")
+    with tt.cuda.check() as report:
+        k[1, 64](tt.empty(1, device="emulated"))
+    assert "\n    2 | y[0] = threadIdx.x;\n" in str(report)

@@ -85,10 +85,9 @@ function choose() {
 
 // ---- names
 
-const threadName = t => {
-  const [x, y] = launch.block;
-  return launch.block[1] * launch.block[2] === 1 ? `${t}` : `${t} = (${t % x}, ${Math.floor(t / x) % y}, ${Math.floor(t / x / y)})`;
-};
+const sizes = list => list[1] * list[2] === 1 ? list[0] : `(${list.join(", ")})`;
+const inGrid = (n, [x, y, z]) => y * z === 1 ? `${n}` : `${n} = (${n % x}, ${Math.floor(n / x) % y}, ${Math.floor(n / x / y)})`;
+const threadName = t => inGrid(t, launch.block);
 const threadsOf = list => `${list.length > 1 ? "threads" : "thread"} ${ranges(list)}`;
 const line = place => launch.places[place].at.replace(/ from .*/, "");
 const lineNumber = place => line(place).startsWith(`${launch.file}:`) ? `line ${line(place).replace(/.*:/, "")}` : line(place);
@@ -137,12 +136,12 @@ function controls() {
     at(name).value = value;
   };
   select("launch", launches.map((l, i) => `${i + 1}  ${l.name}`), state.launch);
-  select("block", launch.blocks.map(b => `block ${b.index}`), state.block);
+  select("block", launch.blocks.map(b => `block ${inGrid(b.index, launch.grid)}`), state.block);
   at("order").value = state.order;
   at("show").value = state.show;
   at("slider").max = steps.length - 1;
   document.querySelectorAll("[data-launch]").forEach(e => e.hidden = e.dataset.launch !== String(state.launch));
-  at("cut").textContent = launch.cut;
+  at("cut").textContent = `grid ${sizes(launch.grid)}, block ${sizes(launch.block)}. ${launch.cut}`;
   at("findings").innerHTML = launch.findings.map((f, i) =>
     `<li><button data-finding="${i}" aria-pressed="${i === state.finding}">${escaped(f.text)}</button></li>`).join("");
   at("findings").parentElement.hidden = !launch.findings.length;
@@ -325,9 +324,9 @@ function origin(step) {
   const texts = [...writers.values()].slice(0, 4).map(w =>
     `${threadsOf(unique(w.threads))} at <a href="#" data-step="${w.number}">step ${w.number + 1}</a> (${lineNumber(w.place)})`);
   if (writers.size > 4) texts.push(`${writers.size - 4} other steps`);
-  const nobody = launch.memories[step.memory].space === "shared" ? "nobody wrote before: uninitialized" : "no thread of this block wrote before";
-  if (!texts.length) return `What ${nobody}.`;
-  return `Written by ${texts.join("; ")}${none ? `; ${plural(none, "element")} ${nobody}` : ""}.`;
+  const nobody = launch.memories[step.memory].space === "shared" ? ": uninitialized" : "";
+  if (!texts.length) return `No thread of this block wrote it before${nobody}.`;
+  return `Written by ${texts.join("; ")}${none ? `; ${plural(none, "element")} by no thread of this block${nobody}` : ""}.`;
 }
 
 // Lanes of the warp that do not take part, by what they do next.
@@ -345,7 +344,8 @@ function idle(step) {
   }
   for (const [next, lanes] of groups) {
     const s = steps[next];
-    const does = s ? `do next: ${s.what}, ${lineNumber(s.place)} (<a href="#" data-step="${next}">step ${next + 1}</a>)` : "do nothing more in this block";
+    const ended = s?.what === "barrier" && s.size < threadCount() ? ", or have ended" : "";
+    const does = s ? `do next: ${s.what}, ${lineNumber(s.place)} (<a href="#" data-step="${next}">step ${next + 1}</a>)${ended}` : "do nothing more in this block";
     parts.push(`lanes ${ranges(lanes)} ${does}`);
   }
   const {under} = launch.places[step.place];
@@ -374,7 +374,8 @@ function details() {
   const thread = /^thread (\d+)$/.exec(state.cell);
   let rows = [];
   if (thread) {
-    steps.forEach((s, number) => s.lanes.forEach((t, i) => {
+    steps.forEach((s, number) => s.what === "barrier" && s.size === threadCount() ?
+      rows.push({number, what: s.what, place: s.place, name: "", value: ""}) : s.lanes.forEach((t, i) => {
       if (t !== +thread[1]) return;
       const cells = s.memory === undefined ? [""] : elements(s, i);
       rows.push({number, what: s.what, place: s.place, name: s.memory === undefined ? "" : elementName(s.memory, cells[0]) + (cells.length > 1 ? "…" : ""), value: s.values?.[i].join(" ") ?? ""});
@@ -390,7 +391,7 @@ function details() {
   at("details").innerHTML = !state.cell ? "" : `<h3>${escaped(state.cell)}</h3>` + (rows.length ?
     `<table><tr><th>step</th><th>${thread ? "element" : "by"}</th><th>what</th><th>value</th><th>where</th></tr>${body}</table>` +
     (rows.length > most ? `<p class="soft">${plural(rows.length, "row")}; those near this step are shown</p>` : "") :
-    "<p>This block does not touch it. Write <code>s[5]</code> or <code>thread 3</code>.</p>");
+    `<p>This block does not touch it. Names are like <code>${escaped(elementName(0, [...history[0].keys()][0] ?? 0))}</code> and <code>thread 3</code>; another block may.</p>`);
 }
 
 function source(step) {
@@ -474,6 +475,7 @@ function wall(direction) {
 }
 
 function play() {
+  if (!playing && state.step === steps.length - 1) go(0);
   playing = playing ? clearInterval(playing) : setInterval(() => state.step + 1 < steps.length ? go(state.step + 1) : play(), 250);
   at("play").textContent = playing ? "❚❚ stop" : "▶ play";
   at("play").setAttribute("aria-pressed", Boolean(playing));

@@ -77,11 +77,29 @@ class CheckReport:
 
     def __str__(self) -> str:
         launches, findings = _number(self.launches, "launch", "es"), _number(len(self.findings), "finding")
-        parts = [f"{launches}, {findings}", *[f"  {finding}" for finding in self.findings]]
+        parts = [f"{launches}, {findings}"]
+        for finding in self.findings:
+            parts += [f"  {finding}", *[f"    {line}" for line in self._quoted(finding)]]
         for kernel in self.kernels:
             if kernel.counted:
                 parts += ["", *_described(kernel)]
         return "\n".join(parts)
+
+    def _quoted(self, finding: Finding) -> list[str]:
+        """The source lines of a finding, with their numbers."""
+        files = {
+            path.name: path
+            for count in self.kernels
+            if count.launched and count.kernel == finding.kernel
+            for path in count.launched.source.modified
+        }
+        found: dict[str, None] = {}
+        for place in (finding.place, finding.other):
+            name, _, number = place.partition(" ")[0].rpartition(":")
+            if name in files and number.isdigit():
+                line = files[name].read_text(encoding="utf-8").splitlines()[int(number) - 1]
+                found[f"{number} | {line.strip()}"] = None
+        return list(found)
 
 
 def _number(n: int, noun: str, plural: str = "s") -> str:
