@@ -17,6 +17,7 @@ def _style(colors: dict[str, str], light: str) -> str:
     return "".join(
         [f".{_SCOPE} .{name}{{fill:{color}}}" for name, color in fills.items()]
         + [f".{_SCOPE} .{name}{{fill:none;stroke:{color}}}" for name, color in lines.items()]
+        + [f".{_SCOPE} .halo{{stroke:{colors['paper']};stroke-width:3px;paint-order:stroke}}"]
     )
 
 
