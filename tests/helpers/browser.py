@@ -11,7 +11,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-KEYS = {"Tab": 9, "PageUp": 33, "PageDown": 34, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}
+KEYS = {"Tab": 9, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe")
@@ -107,8 +107,9 @@ class Browser:
         self.press("Tab")
 
     def press(self, name: str) -> None:
-        """Press and release a key, by its name in JavaScript."""
-        key = {"key": name, "code": name, "windowsVirtualKeyCode": KEYS[name]}
+        """Press and release a key, by its name in JavaScript, which may follow "Shift+"."""
+        shifted, _, name = name.rpartition("+")
+        key = {"key": name, "code": name, "windowsVirtualKeyCode": KEYS[name], "modifiers": 8 * bool(shifted)}
         for kind in ("keyDown", "keyUp"):
             self._ask("Input.dispatchKeyEvent", type=kind, **key)
 

@@ -267,7 +267,13 @@ def test_a_browser_steps_through_it(tmp_path: Path) -> None:
         assert browser.run(count) == "step 1 of 30"
         assert "Warp 0 R loads 4 bytes per lane, global x[0] … x[31]" in browser.run(NOW)
         assert "4 sectors of 32 bytes, 100% of them used" in browser.run(NOW)
-        for key, step in (("ArrowRight", 2), ("End", 30), ("ArrowLeft", 29), ("Home", 1), ("PageDown", 5)):
+        for key, step in (
+            ("ArrowRight", 2),
+            ("End", 30),
+            ("ArrowLeft", 29),
+            ("Home", 1),
+            ("Shift+ArrowRight", 5),
+        ):
             browser.press(key)
             assert browser.run(count) == f"step {step} of 30"
         assert "Barrier of the block, line 7: 64 threads meet" in browser.run(NOW)
@@ -327,3 +333,30 @@ def test_the_command_writes_a_replay(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_the_viewer_is_packaged() -> None:
     assert '"**/*.js"' in (ROOT / "setup.py").read_text()
+
+
+def test_the_judge_writes_the_replay_of_a_failing_run(tmp_path: Path) -> None:
+    source, page = tmp_path / "map.cu", tmp_path / "judged.html"
+    for body, is_finding in (("y[i] = x[i];", False), ("y[i] = 2 * y[i] + 1;", True)):
+        source.write_text(
+            "// launch: grid n / 64, block 64\n__global__ void map(float* y, const float* x) {\n"
+            f"    const int i = blockIdx.x * blockDim.x + threadIdx.x;\n    {body}\n}}\n"
+        )
+        assert main(["judge", str(source), "--puzzle", "1", "--html", str(page)]) == 1
+        (element,) = parse(page.read_text(encoding="utf-8")).all("script", id="replay-data")
+        (data,) = json.loads(element.text)
+        assert data["file"] == "map.cu"
+        assert bool(data["findings"]) == is_finding
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
+def test_a_notebook_shows_the_replay_in_a_frame(tmp_path: Path) -> None:
+    path = tmp_path / "notebook.html"
+    path.write_text(f"<!doctype html><body>{run(RIGHT)._repr_html_()}</body>", encoding="utf-8")
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(path)
+        inside = "document.querySelector('iframe').contentDocument"
+        browser.wait(f"{inside}.getElementById('replay-count').textContent == 'step 1 of 30'")
+        browser.run(f"{inside}.getElementById('replay-next').click()")
+        assert browser.run(f"{inside}.getElementById('replay-count').textContent") == "step 2 of 30"
+    assert "launch" in tt.cuda.CheckReport()._repr_html_()

@@ -12,6 +12,7 @@ from typing import Any
 
 from tinytensor.errors import TinyTensorError
 from tinytensor.runtime.checked.counts import KernelCount, lines_of, work_of
+from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.checked.lower_bounds import bounds_of
 from tinytensor.runtime.checked.report import CheckReport
 
@@ -32,12 +33,14 @@ def report_fields(report: CheckReport) -> dict[str, Any]:
     """Fields of a checked run: findings, and counters by kernel and source line."""
     return {
         "launches": report.launches,
-        "findings": [
-            {key: value for key, value in asdict(finding).items() if key != "at"}
-            for finding in report.findings
-        ],
+        "findings": [finding_fields(finding) for finding in report.findings],
         "kernels": [kernel_fields(kernel) for kernel in report.kernels],
     }
+
+
+def finding_fields(finding: Finding) -> dict[str, Any]:
+    """Fields of a finding, but for its number in a recording."""
+    return {key: value for key, value in asdict(finding).items() if key != "at"}
 
 
 def kernel_fields(count: KernelCount) -> dict[str, Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tinytensor.commands.json_output import report_fields, write_json
+from tinytensor.commands.json_output import finding_fields, report_fields, write_json
+from tinytensor.errors import ArgumentError
 from tinytensor.puzzles import progress
 from tinytensor.puzzles.chapters import puzzle
 from tinytensor.puzzles.judge import judge
@@ -27,16 +29,25 @@ def main(words: Sequence[str]) -> int:
     path = Path(options.file)
     chosen = None if options.puzzle is None else puzzle(options.puzzle)
     if isinstance(chosen, PythonPuzzle):
+        if options.html:
+            raise ArgumentError(
+                "judge: --html for a puzzle in Python",
+                why="the page replays CUDA kernels, and this puzzle launches none",
+                fix="leave it out",
+            )
         verdict = judge_python(path, chosen, options.puzzle)
     else:
         problem = problem_of(options.op) if chosen is None else chosen.problem(options.puzzle)
-        verdict = judge(read(path), problem)
+        verdict = judge(read(path), problem, record=bool(options.html))
     if chosen is not None:
         progress.record(path.parent, chosen.name, solved=verdict.solved, score=verdict.score)
     if options.json:
         write_json("judge", **verdict_fields(verdict))
     else:
         print(verdict)
+    if verdict.recorded is not None:
+        verdict.recorded.replay(options.html)
+        print(f"wrote {options.html}", file=sys.stderr if options.json else sys.stdout)
     return 0 if verdict.solved else 1
 
 
@@ -51,7 +62,7 @@ def verdict_fields(verdict: Verdict) -> dict[str, Any]:
         "reasons": verdict.reasons,
         "runs": verdict.runs,
         "wrong": wrong,
-        "findings": [asdict(finding) for finding in verdict.findings],
+        "findings": [finding_fields(finding) for finding in verdict.findings],
         "cost": asdict(cost) | {name: getattr(cost, name) for name in rates} if cost else None,
         "limits": asdict(verdict.limits),
         "report": report_fields(verdict.report or CheckReport()),
@@ -75,5 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument("--puzzle", type=int, metavar="N", help="number of the puzzle that it solves")
     task.add_argument("--op", metavar="NAME", help="op that it computes, such as softmax")
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write a page that replays the first run that fails, or the measured one",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
     return parser

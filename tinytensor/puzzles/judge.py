@@ -29,13 +29,14 @@ SECONDS = 60.0
 ALL = 1 << 30  # blocks
 
 
-def judge(program: Program, problem: Problem, *, seconds: float = SECONDS) -> Verdict:
+def judge(program: Program, problem: Problem, *, seconds: float = SECONDS, record: bool = False) -> Verdict:
     """Judge a program.
 
     Args:
         program: what is judged.
         problem: what it must compute, of which shapes.
         seconds: a program that takes longer is not solved.
+        record: record the first run that fails, or the measured one, for a replay.
 
     Returns:
         The verdict; its cost is None if a result is wrong or the checker found a defect.
@@ -52,15 +53,17 @@ def judge(program: Program, problem: Problem, *, seconds: float = SECONDS) -> Ve
         with time_limit(seconds):
             for dtype in dtypes:
                 for i, case in enumerate(problem.cases(dtype)):
-                    _compare(verdict, program, problem, case, LAYOUTS[i % len(LAYOUTS)])
+                    _compare(verdict, program, problem, case, LAYOUTS[i % len(LAYOUTS)], record)
             if not verdict.wrong and not verdict.findings:
-                _measure(verdict, program, problem, problem.measured(dtypes[0]))
+                _measure(verdict, program, problem, problem.measured(dtypes[0]), record)
     except TimeoutError as error:
         verdict.add([Finding("time limit", "", "", "", str(error))])
     return verdict
 
 
-def _compare(verdict: Verdict, program: Program, problem: Problem, case: Case, layout: str) -> None:
+def _compare(
+    verdict: Verdict, program: Program, problem: Problem, case: Case, layout: str, record: bool
+) -> None:
     """Run a case in each order, or until one of them is wrong."""
     for order, name in ORDERS.items():
         found, report, layout = run(program, problem, case, layout, order=order)
@@ -77,16 +80,29 @@ def _compare(verdict: Verdict, program: Program, problem: Problem, case: Case, l
         ]
         verdict.wrong += wrong[:1]
         if wrong or report.findings:
+            if record and verdict.recorded is None:
+                _, verdict.recorded, _ = run(
+                    program, problem, case, layout, order=order, blocks=4, record=True
+                )
             return
 
 
 def run(
-    program: Program, problem: Problem, case: Case, layout: str, *, order: int = 0, blocks: int = 0
+    program: Program,
+    problem: Problem,
+    case: Case,
+    layout: str,
+    *,
+    order: int = 0,
+    blocks: int = 0,
+    record: bool = False,
 ) -> tuple[dict[str, Array], CheckReport, str]:
-    """Results, report of the checker, and the layout that was used; `blocks` of each launch are counted."""
+    """Results, report of the checker, and the layout that was used; `blocks` of each launch are counted, and
+    recorded on demand.
+    """
     arguments = Arguments(program, problem, case, layout)
     checked = runtime_of(tt.Device("checked"))
-    with checked.schedule(order=order), tt.cuda.check(blocks=blocks) as report:  # type: ignore[attr-defined]
+    with checked.schedule(order=order), tt.cuda.check(blocks=blocks, record=record) as report:  # type: ignore[attr-defined]
         arguments.allocate()
         for step in program.steps:
             launch(arguments, step, [case.dtype] if step.kernel.template else [])
@@ -118,9 +134,10 @@ def first_wrong(
     return Wrong(str(case), layout, order, output, index, *values, int((~good).sum()), good.size)
 
 
-def _measure(verdict: Verdict, program: Program, problem: Problem, case: Case) -> None:
+def _measure(verdict: Verdict, program: Program, problem: Problem, case: Case, record: bool) -> None:
     """Count the accesses of a case, in contiguous tensors."""
-    _, report, _ = run(program, problem, case, "packed", blocks=ALL)
+    _, report, _ = run(program, problem, case, "packed", blocks=ALL, record=record)
+    verdict.recorded = report if record else None
     verdict.add(report.findings)
     lines, most = report.lines, problem.limits.requests
     verdict.report = report

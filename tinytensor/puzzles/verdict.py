@@ -107,6 +107,7 @@ class Verdict:
         cost: of the measured case; None if something before is wrong.
         report: counters of each line in the measured case.
         counted: whether there is a cost; else the score is 100 or 0.
+        recorded: report of the run to replay, if the judge records.
     """
 
     title: str
@@ -118,6 +119,7 @@ class Verdict:
     cost: Cost | None = None
     report: CheckReport | None = None
     counted: bool = True
+    recorded: CheckReport | None = None
 
     @property
     def reasons(self) -> list[str]:

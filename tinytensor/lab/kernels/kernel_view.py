@@ -16,7 +16,7 @@ from typing import Any, Protocol, overload
 import tinytensor as tt
 from tinytensor.errors import ArgumentError
 from tinytensor.files import PathLike
-from tinytensor.lab.html import View, preformatted, tabs, write
+from tinytensor.lab.html import Html, View, preformatted, tabs, tag, write
 from tinytensor.lab.kernels.generated_loops import GeneratedLoops, loops_of
 from tinytensor.lab.kernels.launch import ARCHITECTURE, KernelLaunch
 from tinytensor.lab.kernels.page import kernels_view
@@ -110,6 +110,12 @@ def replay_of(report: CheckReport) -> View:
 def write_replay(report: CheckReport, path: PathLike) -> None:
     """Write the replay of a report."""
     write(path, replay_of(report).html())
+
+
+def frame(report: CheckReport) -> Html:
+    """The replay of a report as a frame, for a notebook."""
+    look = "width:100%;height:60rem;border:0"
+    return tag("iframe", srcdoc=replay_of(report).html(), style=look, title="replay")
 
 
 def page(*things: Viewed | CheckReport, title: str = "Looking inside") -> str:

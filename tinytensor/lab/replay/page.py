@@ -11,11 +11,11 @@ from tinytensor.lab.html import Html, View, tag
 
 _BUTTONS = (
     ("first", "|◀", "first step (Home)"),
-    ("before", "◀▌", "the barrier before (Page Up)"),
+    ("before", "◀▌", "the barrier before (shift and left arrow)"),
     ("back", "◀", "one step back (left arrow)"),
     ("play", "▶ play", "play and stop (space)"),
     ("next", "▶", "one step on (right arrow)"),
-    ("after", "▐▶", "the next barrier (Page Down)"),
+    ("after", "▐▶", "the next barrier (shift and right arrow)"),
     ("last", "▶|", "last step (End)"),
 )
 _LEGEND = (

@@ -417,7 +417,8 @@ function show() {
   details();
   source(step);
   const hash = ["launch", "block", "order", "step", "finding", "cell", "show"].filter(k => String(state[k]) !== String(start[k]) || k === "step");
-  window.history.replaceState(null, "", `#${hash.map(k => `${k}=${encodeURIComponent(state[k])}`).join("&")}`);
+  if (location.protocol !== "about:")  // a frame of a notebook has no address
+    window.history.replaceState(null, "", `#${hash.map(k => `${k}=${encodeURIComponent(state[k])}`).join("&")}`);
 }
 
 const start = {...state};
@@ -485,15 +486,17 @@ const ACTIONS = {
   first: () => go(0), back: () => go(state.step - 1), play, next: () => go(state.step + 1), last: () => go(steps.length - 1),
   before: () => wall(-1), after: () => wall(1),
 };
-const KEYS = {Home: "first", End: "last", ArrowLeft: "back", ArrowRight: "next", PageUp: "before", PageDown: "after", " ": "play"};
+const KEYS = {Home: "first", End: "last", ArrowLeft: "back", ArrowRight: "next", " ": "play"};
+const SHIFTED = {ArrowLeft: "before", ArrowRight: "after"};
 
 document.addEventListener("keydown", event => {
   const {tagName, type} = event.target;
   if (event.ctrlKey || event.altKey || event.metaKey || tagName === "SELECT" || type === "text" || type === "radio") return;
-  if (!(event.key in KEYS) || event.key === " " && ["BUTTON", "A", "SUMMARY"].includes(tagName)) return;
+  const action = event.shiftKey ? SHIFTED[event.key] : KEYS[event.key];
+  if (!action || event.key === " " && ["BUTTON", "A", "SUMMARY"].includes(tagName)) return;
   if (!at("root").checkVisibility()) return;
   event.preventDefault();
-  ACTIONS[KEYS[event.key]]();
+  ACTIONS[action]();
 });
 document.addEventListener("click", event => {
   const element = event.target.closest("[data-action],[data-step],[data-finding],[data-cell],[data-thread],#replay-timeline");

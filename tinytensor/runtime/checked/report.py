@@ -19,7 +19,7 @@ from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.checked.lower_bounds import bounds_of
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class CheckReport:
     """Findings and counters of one check.
 
@@ -74,6 +74,17 @@ class CheckReport:
             SaveError: the file cannot be written.
         """
         import_module("tinytensor.lab.kernels.kernel_view").write_replay(self, path)
+
+    def __repr__(self) -> str:
+        launches, findings = _number(self.launches, "launch", "es"), _number(len(self.findings), "finding")
+        return f"checked run: {launches}, {findings}; print it for its counters"
+
+    def _repr_html_(self) -> str:
+        """Notebook representation: the replay, if there is one, or the text."""
+        view = import_module("tinytensor.lab.kernels.kernel_view")
+        return str(
+            view.frame(self) if any(k.recording for k in self.kernels) else view.preformatted(str(self))
+        )
 
     def __str__(self) -> str:
         launches, findings = _number(self.launches, "launch", "es"), _number(len(self.findings), "finding")
