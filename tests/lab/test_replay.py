@@ -17,6 +17,8 @@ from tinytensor.cuda import CheckReport
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.kernels.kernel_view import kernels_of
 from tinytensor.lab.replay.steps import Step, merged, steps_of
+from tinytensor.puzzles.chapters import PUZZLES
+from tinytensor.puzzles.python_puzzle import PythonPuzzle
 from tinytensor.runtime.checked.recording import MOST_EVENTS, Recording
 
 BLOCK_SUM = """
@@ -347,6 +349,8 @@ def test_the_judge_writes_the_replay_of_a_failing_run(tmp_path: Path) -> None:
         (data,) = json.loads(element.text)
         assert data["file"] == "map.cu"
         assert bool(data["findings"]) == is_finding
+    python = next(i for i, p in enumerate(PUZZLES, 1) if isinstance(p, PythonPuzzle))
+    assert main(["judge", str(source), "--puzzle", str(python), "--html", str(page)]) == 2
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")

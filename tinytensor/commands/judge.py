@@ -31,9 +31,9 @@ def main(words: Sequence[str]) -> int:
     if isinstance(chosen, PythonPuzzle):
         if options.html:
             raise ArgumentError(
-                "judge: --html for a puzzle in Python",
-                why="the page replays CUDA kernels, and this puzzle launches none",
-                fix="leave it out",
+                f"judge: --html of puzzle {options.puzzle}",
+                why="a replay shows a kernel, and this puzzle is solved in Python",
+                fix="leave --html out",
             )
         verdict = judge_python(path, chosen, options.puzzle)
     else:
@@ -45,7 +45,9 @@ def main(words: Sequence[str]) -> int:
         write_json("judge", **verdict_fields(verdict))
     else:
         print(verdict)
-    if verdict.recorded is not None:
+    if options.html and verdict.recorded is None:
+        print("no page: no run came to its end", file=sys.stderr)
+    elif verdict.recorded is not None:
         verdict.recorded.replay(options.html)
         print(f"wrote {options.html}", file=sys.stderr if options.json else sys.stdout)
     return 0 if verdict.solved else 1
