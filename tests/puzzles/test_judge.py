@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 import tinytensor as tt
+from tinytensor.dtypes import as_dtype
 from tinytensor.errors import ArgumentError, KernelError
+from tinytensor.op_table import ROWS, Row
 from tinytensor.puzzles import references
 from tinytensor.puzzles.chapters import PUZZLES
 from tinytensor.puzzles.judge import judge
@@ -93,6 +95,18 @@ __global__ void norm(float* y, const float* x, const float* w, const float* bias
     assert found.solved, str(found)
     with pytest.raises(ArgumentError, match=r"int width(.|\n)*rows, columns"):
         judge(program(tmp_path, source.replace("columns", "width")), problem_of("layer_norm"))
+
+
+@pytest.mark.parametrize("row", ROWS[::9], ids=lambda row: row.name)
+def test_rows_of_ops_become_problems(row: Row) -> None:
+    try:
+        problem = problem_of(row.name)
+    except ArgumentError:
+        assert row.random or row.writes or "complex" in row.main_dtype() or not row.has_reference
+        return
+    assert not set(problem.inputs) & set(problem.outputs)
+    cases = [*problem.cases(as_dtype(problem.dtypes[0])), problem.measured(as_dtype(problem.dtypes[0]))]
+    assert all(tuple(case.outputs) == problem.outputs and case.floor >= 0 for case in cases)
 
 
 def test_strides_ask_for_views(tmp_path: Path) -> None:

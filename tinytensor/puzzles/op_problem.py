@@ -21,7 +21,7 @@ from tinytensor.puzzles.problem import Case, Problem, least_bytes
 _LETTERS = "rcknbhtsdyx"
 LENGTHS = (
     dict(zip(_LETTERS, (37, 70, 45, 150, 2, 2, 40, 45, 24, 9, 11), strict=True)),
-    dict(zip(_LETTERS, (5, 1, 3, 33, 1, 3, 7, 9, 8, 4, 5), strict=True)),
+    dict(zip(_LETTERS, (12, 34, 20, 33, 1, 3, 7, 9, 8, 7, 8), strict=True)),
 )
 MEASURED = dict(zip(_LETTERS, (64, 256, 64, 4096, 2, 2, 64, 64, 32, 32, 32), strict=True))
 MOST = 100_000  # elements of an input
@@ -109,5 +109,9 @@ def _names(row: Row, results: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
         inputs = tuple(inspect.signature(function).parameters) if function else ()
     if len(inputs) < len(row.inputs):
         inputs = tuple(f"x{i}" for i in range(len(row.inputs)))
+    inputs = inputs[: len(row.inputs)]
     outputs = op.outputs[:results] if op is not None and len(op.outputs) >= results else ()
-    return inputs[: len(row.inputs)], outputs or tuple(f"y{i}" if i else "y" for i in range(results))
+    if len(outputs) < results or set(inputs) & set(outputs):
+        first = "out" if "y" in inputs else "y"
+        outputs = tuple(f"{first}{i}" if i else first for i in range(results))
+    return inputs, outputs
