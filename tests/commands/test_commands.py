@@ -336,7 +336,11 @@ def test_a_puzzle_from_its_text_to_its_score(tmp_path: Path, capsys: pytest.Capt
     }
     capsys.readouterr()
     assert main(["puzzles", *folder]) == 0
-    assert "Map                                solved, score 100" in capsys.readouterr().out
+    assert "Map                                        solved, score 100" in capsys.readouterr().out
+    (listed, *rest) = said_as_json(capsys, "puzzles", *folder)["puzzles"]
+    assert (listed["name"], listed["solved"], listed["tries"]) == ("map", True, 2)
+    assert not any(entry["solved"] for entry in rest)
+    assert said_as_json(capsys, "puzzle", "1", *folder)["file"] == str(tmp_path / "01_map.cu")
     assert main(["puzzle", "1", "--hint", "1"]) == 0
     assert "blockIdx.x" in capsys.readouterr().out
 

@@ -38,6 +38,17 @@ def test_other_tools() -> None:
     assert (kernel["written_bytes"], kernel["read_bytes"]) == (32, 4)
 
 
+def test_a_kernel_is_judged_against_an_op() -> None:
+    source = (
+        "// launch: grid (n + 63) / 64, block 64\n__global__ void f(float* y, const float* x, int n) { BODY }"
+    )
+    body = "int i = blockIdx.x * 64 + threadIdx.x; if (i < n) y[i] = fmaxf(x[i], 0.0f);"
+    said = mcp.judge_kernel(source.replace("BODY", body), "relu")
+    assert (said["exit_code"], said["solved"]) == (0, True)
+    said = mcp.judge_kernel(source.replace("BODY", body.replace("0.0f", "0.1f")), "relu")
+    assert (said["exit_code"], said["reasons"]) == (1, ["wrong"])
+
+
 def test_a_command_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mcp, "SECONDS", 2)
     said = mcp.check_script("while True: pass")

@@ -68,6 +68,18 @@ def check_script(script: str) -> dict[str, Any]:
     return _on_file("script.py", script, "check")
 
 
+def judge_kernel(source: str, op: str) -> dict[str, Any]:
+    """Judge kernels against an op of tinytensor: results on many shapes, findings, memory traffic, a score.
+
+    Args:
+        source: CUDA C++ text. A comment before each kernel says how it is launched, "// launch: grid
+            (n + 255) / 256, block 256"; parameters are matched by name: the tensors of the op, n, rows,
+            columns, x_shape_0, x_stride_0; an error lists all names.
+        op: such as "softmax".
+    """
+    return _on_file("kernel.cu", source, "judge", "--op", op)
+
+
 def check_engine(name: str) -> dict[str, Any]:
     """Check kernels of tinytensor itself on small inputs.
 
@@ -96,7 +108,7 @@ def explain_op(op: str, shapes: list[str]) -> dict[str, Any]:
     return _command("kernel", op, *_each("--shape", shapes))
 
 
-TOOLS = (check_kernel, explain_kernel, check_script, check_engine, explain_layout, explain_op)
+TOOLS = (check_kernel, explain_kernel, check_script, judge_kernel, check_engine, explain_layout, explain_op)
 
 
 def main(words: Sequence[str]) -> int:

@@ -6,11 +6,13 @@ import argparse
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from tinytensor.commands.json_output import write_json
 from tinytensor.errors import ArgumentError
 from tinytensor.files import atomic_write
 from tinytensor.puzzles import progress
-from tinytensor.puzzles.chapters import CHAPTERS, PUZZLES, puzzle
+from tinytensor.puzzles.chapters import CHAPTERS, puzzle
 from tinytensor.puzzles.picture import as_text
 from tinytensor.puzzles.puzzle import Puzzle
 from tinytensor.puzzles.python_puzzle import PythonPuzzle
@@ -29,10 +31,21 @@ def main(words: Sequence[str]) -> int:
                 why="hints belong to a puzzle",
                 fix="python -m tinytensor puzzle 1 --hint 1",
             )
-        print(_list(folder))
+        if options.json:
+            write_json("puzzles", puzzles=_entries(folder))
+        else:
+            print(_list(folder))
         return 0
     chosen = puzzle(options.number)
-    print(chosen.hints[options.hint - 1] if options.hint else _page(chosen, options.number, folder))
+    if options.hint:
+        said = {"hint": chosen.hints[options.hint - 1]}
+    else:
+        path, is_new = _written(chosen, options.number, folder)
+        said = {"text": _page(chosen, options.number, path, is_new), "file": str(path)}
+    if options.json:
+        write_json("puzzle", number=options.number, title=chosen.title, **said)
+    else:
+        print(said.get("hint") or said["text"])
     return 0
 
 
@@ -47,34 +60,49 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--folder", default="puzzles", help="of your solutions and progress.json (default: puzzles)"
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
     return parser
 
 
+def _entries(folder: Path) -> list[dict[str, Any]]:
+    """All puzzles with their chapters and the learner's progress."""
+    known = progress.load(folder)
+    chapters = [(chapter, p) for chapter, puzzles in CHAPTERS.items() for p in puzzles]
+    return [
+        {"number": number, "chapter": chapter, "name": p.name, "title": p.title}
+        | known.get(p.name, progress.Entry(solved=False, score=0, tries=0))
+        for number, (chapter, p) in enumerate(chapters, 1)
+    ]
+
+
 def _list(folder: Path) -> str:
-    entries = progress.load(folder)
-    parts, number = [], 0
-    for chapter, puzzles in CHAPTERS.items():
-        parts += ["", chapter]
-        for p in puzzles:
-            number += 1
-            entry = entries.get(p.name)
-            state = "" if entry is None else f"solved, score {entry['score']}" if entry["solved"] else "tried"
-            parts.append(f"  {number:>2}  {p.title:<34} {state}".rstrip())
-    solved = sum(p.name in entries and entries[p.name]["solved"] for p in PUZZLES)
+    entries, parts, chapter = _entries(folder), [], ""
+    for e in entries:
+        if e["chapter"] != chapter:
+            chapter = e["chapter"]
+            parts += ["", chapter]
+        state = f"solved, score {e['score']}" if e["solved"] else "tried" if e["tries"] else ""
+        parts.append(f"  {e['number']:>2}  {e['title']:<42} {state}".rstrip())
+    solved = sum(e["solved"] for e in entries)
     return "\n".join(
-        [f"{solved} of {len(PUZZLES)} puzzles solved", *parts, "", "python -m tinytensor puzzle N shows one"]
+        [f"{solved} of {len(entries)} puzzles solved", *parts, "", "python -m tinytensor puzzle N shows one"]
     )
 
 
-def _page(p: Puzzle, number: int, folder: Path) -> str:
+def _written(p: Puzzle, number: int, folder: Path) -> tuple[Path, bool]:
+    """Path of the learner's file, and whether it was written now: one that exists stays."""
     path = folder / p.file_name(number)
-    exists = path.exists()
-    if not exists:
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as file:
-            file.write(p.start_text(number).encode())
+    if path.exists():
+        return path, False
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        file.write(p.start_text(number).encode())
+    return path, True
+
+
+def _page(p: Puzzle, number: int, path: Path, is_new: bool) -> str:
     paragraphs = [textwrap.fill(" ".join(part.split()), WIDTH) for part in p.text.strip().split("\n\n")]
-    rest = f"{'is there already' if exists else 'is there to fill in'}. Then:"
+    rest = f"{'is there to fill in' if is_new else 'is there already'}. Then:"
     return "\n\n".join(
         [
             f"Puzzle {number}: {p.title}",
