@@ -1,7 +1,8 @@
 """GPT model: embeddings, transformer blocks, and head. Read from top to bottom.
 
 Shapes: B sequences, T tokens, C = n_embd channels, V = vocab_size. The layers of a block are in attention.py
-and feed_forward.py. The weights have GPT-2's names. Independent of training, files and text.
+and feed_forward.py, the stream between them is in residual.py. The weights have GPT-2's names. Independent of
+training, files and text.
 """
 
 from collections.abc import Iterator
@@ -69,13 +70,13 @@ class Block(nn.Module):
     def through(self, x_BTC: Stream, *sublayers: tuple[Any, ...]) -> Stream:
         """Apply sublayers, each with its residual connection: (norm, sublayer, more arguments of it)."""
         stream, p = residual(x_BTC), self.dropout if self.training else 0.0
-        for norm, sublayer, *more in sublayers:
+        for ln, sublayer, *more in sublayers:
             if self.pre_norm:  # x + sublayer(norm(x))
-                x, h = stream.normed(norm)
+                x, h = stream.normed(ln)
                 stream = Residual(x, sublayer(h, *more), p)
             else:  # norm(x + sublayer(x))
                 x = stream.total()
-                stream = Residual(norm(Residual(x, sublayer(x, *more), p).total()))
+                stream = Residual(ln(Residual(x, sublayer(x, *more), p).total()))
         return stream.like(x_BTC)
 
 
