@@ -25,7 +25,7 @@ from tinytensor.runtime.kernel_files import kernel_path
 from tinytensor.runtime.signature import instance
 
 FILE = kernel_path("matmul_sm90", ".cu")
-TWIN = gemm.TENSOR_CORES[-1]
+TWIN = gemm.tensor_tiles(90)[-1]
 
 
 def matrix(device: str, dtype: str, *shape: int, transposed: bool = False, pad: int = 0) -> tt.Tensor:

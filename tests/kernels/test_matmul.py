@@ -24,17 +24,18 @@ from tinytensor.dispatch.launch import Launch, view_of
 from tinytensor.ops.matmul import gemm
 from tinytensor.ops.matmul.gemm import (
     ORDINARY,
-    TENSOR_CORES,
-    TURING,
     Choice,
     Product,
     Tile,
     cut,
     product_of,
+    tensor_tiles,
     tile_count,
 )
+from tinytensor.runtime.cuda.occupancy import LIMITS
 
 LAUNCH = Launch(RUNTIME, "matmul")
+TENSOR_CORES, TURING = tensor_tiles(80), tensor_tiles(75)
 
 
 @pytest.fixture(autouse=True)
@@ -235,8 +236,18 @@ def test_large_tiles_read_shared_memory_less_often() -> None:
 
     assert traffic(TENSOR_CORES[0]) < 0.69 * traffic(TURING[0])
     assert TENSOR_CORES[0].rate == gemm.MULTIPLICATIONS  # so that tensor cores are the limit
-    assert all(tile.shared <= 99 << 10 for tile in TENSOR_CORES)
-    assert all(tile.shared * tile.resident <= 64 << 10 for tile in TURING)
+    by_wgmma = 128 + 256 + 2 * (64 + 256)  # lines: each of two warpgroups reads 64 of a and 256 of b
+    assert by_wgmma / (128 * 256) == traffic(TURING[0]) / 2
+
+
+@pytest.mark.parametrize("architecture", LIMITS)
+def test_tiles_fit_into_shared_memory(architecture: int) -> None:
+    limits = LIMITS[architecture]
+    for tile in tensor_tiles(architecture):
+        assert 2 <= tile.shape[-1] <= 3
+        assert tile.resident * (tile.shared + limits.reserved) <= limits.shared
+    large = tensor_tiles(architecture)[0]
+    assert large.shape[-1] == (3 if limits.shared > 160 << 10 else 2)  # a third stage where there is memory
 
 
 # ---- one row -----------------------------------------------------------------------------------------------

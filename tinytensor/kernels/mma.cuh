@@ -48,6 +48,17 @@ __device__ __forceinline__ void ldmatrix(unsigned (&r)[N], const void* row) {
     }
 }
 
+// x, kept in a register: the compiler does not compute it again where it is used.
+__device__ __forceinline__ int kept(int x) {
+    asm volatile("" : "+r"(x));
+    return x;
+}
+
+// Likewise the address of something in shared memory.
+__device__ __forceinline__ const unsigned char* kept_shared(const unsigned char* p) {
+    return static_cast<const unsigned char*>(__cvta_shared_to_generic(kept(shared_address(p))));
+}
+
 // 2^x in one instruction, to 2 units in the last place; 0 below 2^-126.
 __device__ __forceinline__ float exp2_approx(float x) {
     float y;

@@ -1,26 +1,36 @@
 // Matrix products on tensor cores: float16, bfloat16, and float32 in TF32.
 //
-// A block computes a tile of y. It iterates along `inner`, 64 bytes of each line at a time: while one slab of
-// each operand is multiplied from shared memory, the next STAGES - 1 are being copied there (cp.async). A
-// warp keeps WM × WN sums in registers. For each step of 16 inner elements it reads WM lines of a and WN of
+// A block computes a tile of y. It iterates along `inner`, 128 bytes of each line at a time: while one slab
+// of each operand is multiplied from shared memory, the next STAGES - 1 are being copied there (cp.async). A
+// warp keeps WM × WN sums in registers. For each step of 32 bytes of a line it reads WM lines of a and WN of
 // b, so the larger its part of the tile, the less it reads for each product.
 //
-// A slab has the same layout in shared as in global memory, in rows of 16-byte chunks: 4 chunks for each line
+// A slab has the same layout in shared as in global memory, in rows of 16-byte chunks: 8 chunks for each line
 // if the operand is contiguous along `inner`, else all lines for each inner element. Chunks are swizzled
 // within their row, by XOR with the row number, so that the 8 rows of an ldmatrix are in different banks.
 //
 // Two loops do the same work. The first one, unrolled over the stages, copies whole slabs of aligned memory
-// and nothing else: a thread keeps the addresses of its chunks. The second one has the last slabs, and all
-// slabs of an operand that is not aligned to 16 bytes: its chunks are assembled element by element. Lines out
-// of bounds are copies of one in bounds, since their sums are not stored.
+// and nothing else: each address is a register plus a constant. The second one has the last slabs, and all
+// slabs of an operand that is not aligned to 16 bytes (its chunks are assembled element by element), or has
+// fewer lines than the tile and is not contiguous along `inner`. Lines out of bounds are copies of one in
+// bounds, or zeros: their sums are not stored.
 // Traffic: a once per tile across, b once per tile down, y once; 2 * rows * columns * inner operations.
 // Numerics: 16-bit products are exact, TF32 rounds each operand to 11 bits; sums are kept in float.
 // Specification: ops/matmul/matmul.py. Layout after NVIDIA, CUTLASS 2, "Efficient GEMM in CUDA".
 #include "matmul.cuh"
 #include "mma.cuh"
 
-constexpr int LINE_CHUNKS = 4;  // of 16 bytes, of each line in a slab
-template <class T> constexpr int chunk = 16 / sizeof(T);  // elements of a chunk
+constexpr int LINE_CHUNKS = 8;  // of 16 bytes, of each line in a slab
+template <class T> constexpr int chunk = 16 / sizeof(T);          // elements of a chunk
+template <class T> constexpr int depth = LINE_CHUNKS * chunk<T>;  // inner elements of a slab
+
+// Slabs in the body of the first loop. Before sm_80, where copies and products of bfloat16 take many
+// instructions, more than one would take minutes to compile.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+template <int SLABS> constexpr int at_once = 1;
+#else
+template <int SLABS> constexpr int at_once = SLABS;
+#endif
 
 // Tensor cores ignore the last 13 bits. Adding half of the last bit used turns this into rounding, ties away
 // from zero. Infinities are unchanged, and a nan must not become a zero.
@@ -28,118 +38,149 @@ __device__ __forceinline__ unsigned rounded_to_tf32(unsigned bits) {
     return fabsf(__uint_as_float(bits)) < infinity<float>() ? bits + 0x1000U : bits;
 }
 
-// Slabs in the body of the first loop. Before sm_80, where copies and products of bfloat16 take many
-// instructions, more than one would take minutes to compile.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-template <int STAGES> constexpr int at_once = 1;
-#else
-template <int STAGES> constexpr int at_once = STAGES;
-#endif
-
 // The slab of one operand: LINES lines (rows of a, columns of b); ALONG: it is contiguous along `inner`.
 template <class T, int LINES, bool ALONG, int THREADS> struct Slab {
-    static constexpr int CHUNKS = LINES * LINE_CHUNKS, MINE = CHUNKS / THREADS;
-    static constexpr int ROW = ALONG ? LINE_CHUNKS : LINES / chunk<T>;  // chunks of a row in shared memory
-    static constexpr int DEPTH = LINE_CHUNKS * chunk<T>;                // inner elements
-    static_assert(CHUNKS % THREADS == 0 && THREADS % ROW == 0, "a thread moves whole chunks of one column");
+    static constexpr int CHUNKS = LINES * LINE_CHUNKS, DEPTH = depth<T>;
+    static constexpr int ROW = ALONG ? LINE_CHUNKS : LINES / chunk<T>;  // chunks of a row
+    static constexpr bool BY_WORD = !ALONG && sizeof(T) == 4;           // ldmatrix transposes 16 bits alone
     using Memory = uint4[CHUNKS];
 
-    const T* next[ALONG ? MINE : 1];  // chunks of this thread in the next slab, or the first of them
-    long long row_step;               // of global memory
-    int lines;                        // lines in bounds, from the first line of the tile
-    bool aligned;
+    // 4 threads (8, if there are few rows) copy a row: a thread has ROWS × COLUMNS chunks, so far apart.
+    static constexpr int COLUMN_APART = CHUNKS / ROW < THREADS / 4 ? 8 : 4;
+    static constexpr int ROW_APART = THREADS / COLUMN_APART;
+    static constexpr int ROWS = CHUNKS / ROW / ROW_APART, COLUMNS = ROW / COLUMN_APART;
+    static_assert(ROWS * ROW_APART * ROW == CHUNKS && ROW % 8 == 0, "a thread copies whole chunks");
 
-    __device__ __forceinline__ Slab(const T* tile, long long row_step, int lines)
-        : row_step(row_step), lines(lines) {
-        if constexpr (ALONG) {
+    const T* next[ROWS];     // the first chunk of this thread in each of its rows of the next slab
+    int targets[2];          // where its first chunk goes, and the one 4 further, in bytes
+    int step;                // from one inner element to the next, in global memory
+    int lines;               // lines in bounds, from the first line of the tile
+    bool aligned, is_whole;  // whether chunks are aligned; whether `copy` may be called
+
+    __device__ __forceinline__ Slab(const T* tile, long long row_step, long long step, int lines)
+        : step(static_cast<int>(step)), lines(lines) {
 #pragma unroll
-            for (int v = 0; v < MINE; v++) {
-                next[v] = tile + (row(v) < lines ? row(v) : lines - 1) * row_step + column() * chunk<T>;
-            }
-        } else {
-            next[0] = tile + row(0) * row_step + (column() * chunk<T> < lines ? column() * chunk<T> : 0);
+        for (int i = 0; i < ROWS; i++) {
+            const int r = row(i);
+            next[i] = tile + (ALONG && r >= lines ? lines - 1 : r) * row_step + column(0) * chunk<T>;
         }
+#pragma unroll
+        for (int j = 0; j < 2; j++) targets[j] = tt_mma::kept(place(row(0), column(0) + 4 * j));
         aligned = is_aligned<chunk<T>>(tile) && row_step % chunk<T> == 0;
+        is_whole = aligned && (ALONG || (lines >= LINES && this->step == step));
     }
 
-    __device__ __forceinline__ const T* from(int v) const {
-        return ALONG ? next[v] : next[0] + v * (THREADS / ROW) * row_step;
+    // 8 threads write to shared memory together: in one row, or 4 in each of two rows whose chunks are then
+    // in different banks.
+    static __device__ __forceinline__ int row(int i) {
+        const int lane = threadIdx.x % 32, other = lane / 4 % 2;
+        const int within = BY_WORD ? other * 2 + lane / 8 % 2 + lane / 16 * 4 : other * 4 + lane / 8;
+        return (COLUMN_APART == 8 ? threadIdx.x / 8 : threadIdx.x / 32 * 8 + within) + i * ROW_APART;
+    }
+    static __device__ __forceinline__ int column(int j) {
+        return threadIdx.x % COLUMN_APART + j * COLUMN_APART;
     }
 
-    static __device__ __forceinline__ int row(int v) { return threadIdx.x / ROW + v * (THREADS / ROW); }
-    static __device__ __forceinline__ int column() { return threadIdx.x % ROW; }
-
-    // The position of chunk c of row r.
+    // The position of chunk c of row r in shared memory, in bytes.
     static __device__ __forceinline__ int place(int r, int c) {
-        if constexpr (ALONG) return r * ROW + (c ^ (r / 2 % 4));
-        else if constexpr (sizeof(T) == 2) return r * ROW + (c ^ (r % 8));
-        else return r * ROW + (c ^ (r % 4 * 2));
+        return (r * ROW + (c ^ (BY_WORD ? r % 4 * 2 : r % 8))) * 16;
     }
 
-    // Whether `copy` may be called: no chunk is unaligned or partly out of bounds.
-    __device__ __forceinline__ bool has_whole_chunks() const {
-        return aligned && (ALONG || lines >= LINES || lines % chunk<T> == 0);
+    // That of chunk j in row i of this thread: the last bits of row(i) and row(0) are the same.
+    __device__ __forceinline__ T* target(Memory& to, int i, int j) const {
+        const int c = j * COLUMN_APART, offset = targets[c / 4 % 2] + (i * ROW_APART * ROW + c / 8 * 8) * 16;
+        return reinterpret_cast<T*>(reinterpret_cast<unsigned char*>(to) + offset);
     }
 
-    // Starts copying the next slab, all inner elements of which are in bounds.
-    __device__ __forceinline__ void copy(Memory& to) {
+    // Starts copying slab `ahead` behind the next one; all its inner elements are in bounds.
+    __device__ __forceinline__ void copy(Memory& to, int ahead) {
 #pragma unroll
-        for (int v = 0; v < MINE; v++) {
-            tt_mma::cp_async16(&to[place(row(v), column())], next[ALONG ? v : 0]);
-            if constexpr (!ALONG) next[0] += THREADS / ROW * row_step;  // after the last one: the next slab
-        }
-        if constexpr (ALONG) advance();
-    }
-
-    // The same for any slab, of which `left` inner elements are in bounds; the others become zeros. An
-    // address must be valid even if none of its 16 bytes is copied: `operand`, rounded down, is used then.
-    __device__ __forceinline__ void fetch(Memory& to, int left, const T* operand) {
-        const int c = column(), here = lines - c * chunk<T>;
+        for (int i = 0; i < ROWS; i++) {
 #pragma unroll
-        for (int v = 0; v < MINE; v++) {
-            const int fit = ALONG ? left - c * chunk<T> : row(v) >= left ? 0 : here > 0 ? here : lines;
-            uint4* chunk_place = &to[place(row(v), c)];
-            if (aligned) {
-                const int bytes = fit <= 0 ? 0 : fit >= chunk<T> ? 16 : fit * static_cast<int>(sizeof(T));
-                const unsigned long long nothing = reinterpret_cast<unsigned long long>(operand) & ~15ULL;
-                const T* source = bytes > 0 ? from(v) : reinterpret_cast<const T*>(nothing);
-                tt_mma::cp_async16_zfill(chunk_place, source, bytes);
-            } else {
-                Vec<T, chunk<T>> x;
-#pragma unroll
-                for (int j = 0; j < chunk<T>; j++) x.at[j] = j < fit ? from(v)[j] : T(0.0f);
-                store<chunk<T>>(reinterpret_cast<T*>(chunk_place), x);
+            for (int j = 0; j < COLUMNS; j++) {
+                const T* from = next[i] + j * COLUMN_APART * chunk<T> + (ALONG ? ahead * DEPTH : 0);
+                tt_mma::cp_async16(target(to, i, j), from);
             }
         }
-        advance();
+        if constexpr (!ALONG) advance(1);
     }
 
-    __device__ __forceinline__ void advance() {
+    // After `copy` of so many slabs.
+    __device__ __forceinline__ void copied(int slabs) {
+        if constexpr (ALONG) advance(slabs);
+    }
+
+    // One instruction for each pointer, since `step` has 32 bits.
+    __device__ __forceinline__ void advance(int slabs) {
 #pragma unroll
-        for (int v = 0; v < (ALONG ? MINE : 1); v++) next[v] += ALONG ? DEPTH : DEPTH * row_step;
+        for (int i = 0; i < ROWS; i++) {
+            next[i] += static_cast<long long>(tt_mma::kept(step)) * (slabs * DEPTH);
+        }
     }
 
-    // Loads the registers of a warp for 16 lines and 32 bytes along `inner`: the matrix A of a product, or,
-    // with the inner two registers swapped, the matrices B of two products, of 8 lines each.
+    // Starts copying any slab, of which `left` inner elements are in bounds; the others become zeros. An
+    // address must be valid even if none of its 16 bytes is copied: `operand`, rounded down, is used then.
+    __device__ __forceinline__ void fetch(Memory& to, int left, const T* operand, long long step) {
+#pragma unroll
+        for (int i = 0; i < ROWS; i++) {
+#pragma unroll
+            for (int j = 0; j < COLUMNS; j++) {
+                const int here = (ALONG ? left : lines) - column(j) * chunk<T>;
+                const int fit = !ALONG && row(i) >= left ? 0 : here;
+                const T* from = next[i] + j * COLUMN_APART * chunk<T>;
+                if (aligned) {
+                    const int bytes = fit <= 0 ? 0 : fit >= chunk<T> ? 16 : fit * static_cast<int>(sizeof(T));
+                    const unsigned long long nothing = reinterpret_cast<unsigned long long>(operand) & ~15ULL;
+                    const T* source = bytes > 0 ? from : reinterpret_cast<const T*>(nothing);
+                    tt_mma::cp_async16_zfill(target(to, i, j), source, bytes);
+                } else {
+                    Vec<T> x;
+#pragma unroll
+                    for (int e = 0; e < chunk<T>; e++) x.at[e] = e < fit ? from[e] : T(0.0f);
+                    store<chunk<T>>(target(to, i, j), x);
+                }
+            }
+            next[i] += step * DEPTH;
+        }
+    }
+
+    // Where this lane reads the part of its warp, which begins at `line`, in the first slab; see `read`.
     template <bool IS_A>
-    static __device__ __forceinline__ void read(unsigned (&r)[4], const Memory& from, int line, int step) {
+    static __device__ __forceinline__ void find(const unsigned char* (&at)[4], const Memory& slab, int line) {
         const int lane = threadIdx.x % 32;
         const int eight = IS_A ? lane / 8 % 2 : lane / 16, half = IS_A ? lane / 16 : lane / 8 % 2;
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            int offset;
+            if constexpr (ALONG) offset = place(line + eight * 8 + lane % 8, i * 2 + half);
+            else if constexpr (BY_WORD) offset = place(lane % 4, line / 4 + i * 2 + lane / 16);
+            else offset = place(half * 8 + lane % 8, line / 8 + i * 2 + eight);
+            if constexpr (BY_WORD) offset += lane / 4 % 4 * 4;
+            at[i] = tt_mma::kept_shared(reinterpret_cast<const unsigned char*>(slab) + offset);
+        }
+    }
+
+    // Loads the registers of a warp for 16 lines, number i, and 32 bytes along `inner`: the matrix A of a
+    // product, or, with the inner two registers swapped, the matrices B of two products, of 8 lines each.
+    // `stage`: from the first slab to this one, in bytes.
+    template <bool IS_A>
+    static __device__ __forceinline__ void read(
+        unsigned (&r)[4], const unsigned char* const (&at)[4], int stage, int i, int step) {
         if constexpr (ALONG) {
-            tt_mma::ldmatrix<4>(r, &from[place(line + eight * 8 + lane % 8, step * 2 + half)]);
-        } else if constexpr (sizeof(T) == 2) {
-            tt_mma::ldmatrix<4, true>(r, &from[place(step * 16 + half * 8 + lane % 8, line / 8 + eight)]);
+            tt_mma::ldmatrix<4>(r, at[step] + (stage + i * 16 * ROW * 16));
+        } else if constexpr (!BY_WORD) {
+            tt_mma::ldmatrix<4, true>(r, at[i] + (stage + step * 16 * ROW * 16));
         } else {
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const int inner = step * 8 + (IS_A ? i / 2 : i % 2) * 4 + lane % 4;
-                const int at = line + (IS_A ? i % 2 : i / 2) * 8 + lane / 4;
-                r[i] = reinterpret_cast<const unsigned*>(&from[place(inner, at / 4)])[at % 4];
+            for (int q = 0; q < 4; q++) {
+                const int eight = IS_A ? q % 2 : q / 2, half = IS_A ? q / 2 : q % 2;
+                const int offset = stage + i / 2 * 128 + (step * 8 + half * 4) * ROW * 16;
+                r[q] = *reinterpret_cast<const unsigned*>(at[i % 2 * 2 + eight] + offset);
             }
         }
         if constexpr (sizeof(T) == 4) {
 #pragma unroll
-            for (int i = 0; i < 4; i++) r[i] = rounded_to_tf32(r[i]);
+            for (int q = 0; q < 4; q++) r[q] = rounded_to_tf32(r[q]);
         }
     }
 };
@@ -194,17 +235,17 @@ __device__ __forceinline__ void write_tile(
 // The sums of a warp, plus its products of one slab.
 template <class T, int WM, int WN, class Left, class Right>
 __device__ __forceinline__ void multiply_slab(
-    float (&sums)[WM / 16][WN / 8][4], const typename Left::Memory& left,
-    const typename Right::Memory& right, int row, int column) {
+    float (&sums)[WM / 16][WN / 8][4], const unsigned char* const (&left_at)[4],
+    const unsigned char* const (&right_at)[4], int stage) {
 #pragma unroll
     for (int step = 0; step < LINE_CHUNKS / 2; step++) {
         unsigned v[WN / 16][4];
 #pragma unroll
-        for (int j = 0; j < WN / 16; j++) Right::template read<false>(v[j], right, column + j * 16, step);
+        for (int j = 0; j < WN / 16; j++) Right::template read<false>(v[j], right_at, stage, j, step);
 #pragma unroll
         for (int i = 0; i < WM / 16; i++) {
             unsigned u[4];
-            Left::template read<true>(u, left, row + i * 16, step);
+            Left::template read<true>(u, left_at, stage, i, step);
 #pragma unroll
             for (int j = 0; j < WN / 16; j++) {
                 const unsigned first[2] = {v[j][0], v[j][1]}, second[2] = {v[j][2], v[j][3]};
@@ -225,7 +266,7 @@ template <
 __global__ void __launch_bounds__(
     BM / WM * (BN / WN) * 32, resident<WM, WN, BM / WM * (BN / WN) * 32>)
     matmul_tensor_cores(R* y, R* before, const T* a, const T* b, const T* bias, Product p) {
-    constexpr int THREADS = BM / WM * (BN / WN) * 32, DEPTH = LINE_CHUNKS * chunk<T>;
+    constexpr int THREADS = BM / WM * (BN / WN) * 32, DEPTH = depth<T>;
     using Left = Slab<T, BM, A_ALONG, THREADS>;
     using Right = Slab<T, BN, B_ALONG, THREADS>;
     struct Stage {
@@ -238,49 +279,58 @@ __global__ void __launch_bounds__(
     const Place at = place_of_tile<BM, BN>(p, blockIdx.x);
     const T* a_tile = a + at.a + at.row * p.a_row + at.first * p.a_inner;
     const T* b_tile = b + at.b + at.column * p.b_column + at.first * p.b_inner;
-    Left left(a_tile, A_ALONG ? p.a_row : p.a_inner, p.rows - at.row);
-    Right right(b_tile, B_ALONG ? p.b_column : p.b_inner, p.columns - at.column);
-    const int warp = threadIdx.x / 32, row = warp % (BM / WM) * WM, column = warp / (BM / WM) * WN;
+    Left left(a_tile, A_ALONG ? p.a_row : p.a_inner, p.a_inner, p.rows - at.row);
+    Right right(b_tile, B_ALONG ? p.b_column : p.b_inner, p.b_inner, p.columns - at.column);
+    const int warp = threadIdx.x / 32;
+    const unsigned char *left_at[4], *right_at[4];
+    Left::template find<true>(left_at, stages[0].left, warp % (BM / WM) * WM);
+    Right::template find<false>(right_at, stages[0].right, warp / (BM / WM) * WN);
 
     float sums[WM / 16][WN / 8][4] = {};
     const int all = at.last - at.first;
 #pragma unroll
     for (int s = 0; s < STAGES - 1; s++) {
-        left.fetch(stages[s].left, all - s * DEPTH, a);
-        right.fetch(stages[s].right, all - s * DEPTH, b);
+        left.fetch(stages[s].left, all - s * DEPTH, a, p.a_inner);
+        right.fetch(stages[s].right, all - s * DEPTH, b, p.b_inner);
         tt_mma::cp_async_commit();
     }
     int done = 0;
-    if (left.has_whole_chunks() && right.has_whole_chunks()) {
-        // Each iteration copies the slab STAGES - 1 ahead, which must be whole.
-        constexpr int UNROLLED = at_once<STAGES>;
+    if (left.is_whole && right.is_whole) {
+        // Each slab is multiplied while the one STAGES - 1 ahead, which must be whole, is copied.
+        constexpr int SLABS = 2 * STAGES, UNROLLED = at_once<SLABS>;
 #pragma unroll 1
-        for (; all - done >= (2 * STAGES - 1) * DEPTH; done += STAGES * DEPTH) {
+        for (; all - done >= (SLABS + STAGES - 1) * DEPTH; done += SLABS * DEPTH) {
 #pragma unroll UNROLLED
-            for (int now = 0; now < STAGES; now++) {
+            for (int s = 0; s < SLABS; s++) {
                 tt_mma::cp_async_wait<STAGES - 2>();
                 __syncthreads();  // this slab has arrived, and the previous one may be overwritten
-                Stage& next = stages[(now + STAGES - 1) % STAGES];
-                left.copy(next.left);
-                right.copy(next.right);
+                const int now = s % STAGES * static_cast<int>(sizeof(Stage));
+                Stage& next = stages[(s + STAGES - 1) % STAGES];
+                left.copy(next.left, s);
+                right.copy(next.right, s);
                 tt_mma::cp_async_commit();
-                multiply_slab<T, WM, WN, Left, Right>(sums, stages[now].left, stages[now].right, row, column);
+                multiply_slab<T, WM, WN, Left, Right>(sums, left_at, right_at, now);
             }
+            left.copied(SLABS);
+            right.copied(SLABS);
         }
     }
     // Addresses anew: kept through the first loop, those for single elements would be registers more.
     const long long ahead = done + (STAGES - 1) * DEPTH;
-    left = Left(a_tile + ahead * p.a_inner, left.row_step, left.lines);
-    right = Right(b_tile + ahead * p.b_inner, right.row_step, right.lines);
+    left = Left(a_tile + ahead * p.a_inner, A_ALONG ? p.a_row : p.a_inner, p.a_inner, left.lines);
+    right = Right(b_tile + ahead * p.b_inner, B_ALONG ? p.b_column : p.b_inner, p.b_inner, right.lines);
 #pragma unroll 1
     for (int now = 0; done < all; done += DEPTH) {
         tt_mma::cp_async_wait<STAGES - 2>();
         __syncthreads();
         Stage& next = stages[now == 0 ? STAGES - 1 : now - 1];
-        left.fetch(next.left, all - done - (STAGES - 1) * DEPTH, a);
-        right.fetch(next.right, all - done - (STAGES - 1) * DEPTH, b);
+        const int more = all - done - (STAGES - 1) * DEPTH;  // inner elements of the slab to copy
+        if (more > 0) {
+            left.fetch(next.left, more, a, p.a_inner);
+            right.fetch(next.right, more, b, p.b_inner);
+        }
         tt_mma::cp_async_commit();
-        multiply_slab<T, WM, WN, Left, Right>(sums, stages[now].left, stages[now].right, row, column);
+        multiply_slab<T, WM, WN, Left, Right>(sums, left_at, right_at, now * static_cast<int>(sizeof(Stage)));
         now = now == STAGES - 1 ? 0 : now + 1;
     }
     tt_mma::cp_async_wait<0>();

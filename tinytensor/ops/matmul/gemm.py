@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from tinytensor.config import config
@@ -19,6 +20,7 @@ from tinytensor.kernels.reduction import need_real
 from tinytensor.layout import Layout
 from tinytensor.runtime.base import Runtime
 from tinytensor.runtime.cuda import cublas
+from tinytensor.runtime.cuda.occupancy import LIMITS
 from tinytensor.shapes import Shape, broadcast_shapes
 
 # ---- sizes and strides -------------------------------------------------------------------------------------
@@ -131,30 +133,39 @@ ORDINARY = (
 MULTIPLICATIONS = 1300  # of 16-bit floats by `mma` on an H100; 1024 on an A100, 512 on consumer GPUs
 SHARED_BYTES = 128  # read or written
 L2_BYTES = 40  # read
-LINE = 64  # bytes of each line (row of a, column of b) in a stage of matmul_mma.cu: 32 inner elements
+LINE = 128  # bytes of each line (row of a, column of b) in a stage of matmul_mma.cu: 64 inner elements
 
 
-def tensor_tile(rows: int, columns: int, warp: tuple[int, int], stages: int, resident: int) -> Tile:
+def tensor_tile(rows: int, columns: int, warp: tuple[int, int], resident: int, architecture: int) -> Tile:
     """A tile of matmul_mma.cu; its rate is limited by tensor cores, shared memory or the L2 cache.
 
     Every warp reads the lines of its part of the tile from shared memory; the lines of the tile come from the
-    L2 cache and are written there.
+    L2 cache and are written there. Where memory is left, a third stage gives copies more time.
     """
     warps = rows // warp[0] * columns // warp[1]
     from_l2, work = (rows + columns) * LINE, rows * columns * LINE // 2
     in_shared = from_l2 + warps * sum(warp) * LINE
     rate = min(MULTIPLICATIONS, work * SHARED_BYTES / in_shared, work * L2_BYTES / from_l2)
-    return Tile(rows, columns, (*warp, stages), warps * 32, rate, resident, stages * from_l2)
+    limits = LIMITS[max(known for known in LIMITS if known <= architecture)]
+    fit = min(resident, limits.shared // (2 * from_l2 + limits.reserved))
+    rate *= (fit + resident) / (2 * resident)  # as in `_rounds`
+    stages = 3 if limits.shared >= fit * (3 * from_l2 + limits.reserved) else 2
+    return Tile(rows, columns, (*warp, stages), warps * 32, rate, fit, stages * from_l2)
 
 
-# Since compute capability 8.0: 96 KiB of the 99 that a block can have on every GPU, in 4 stages, or 48 in 3.
-TENSOR_CORES = (
-    tensor_tile(128, 256, (64, 64), 4, resident=1),
-    tensor_tile(256, 128, (64, 64), 4, resident=1),
-    tensor_tile(128, 128, (64, 64), 3, resident=2),
-    tensor_tile(64, 64, (32, 32), 3, resident=3),
-)
-TURING = (tensor_tile(128, 128, (64, 32), 3, resident=1), tensor_tile(64, 64, (32, 32), 3, resident=2))
+@cache
+def tensor_tiles(architecture: int) -> tuple[Tile, ...]:
+    """The tiles of matmul_mma.cu for GPUs of this compute capability (times ten)."""
+    if architecture < 80:  # where more instructions leave fewer registers
+        shapes = [(128, 128, (64, 32), 1), (64, 64, (32, 32), 2)]
+    else:
+        shapes = [
+            (128, 256, (64, 64), 1),
+            (256, 128, (64, 64), 1),
+            (128, 128, (64, 64), 2),
+            (64, 64, (32, 32), 3),
+        ]
+    return tuple(tensor_tile(*shape, architecture) for shape in shapes)
 
 
 def hopper_tile(columns: int) -> Tile:
@@ -162,7 +173,7 @@ def hopper_tile(columns: int) -> Tile:
     rows. It has 4 stages of 128 bytes of each line, and 16 × 72 elements gathered by each of 8 warps.
     """
     rate = 128 * columns * LINE / 2 * L2_BYTES / ((128 + columns) * LINE)
-    shared = 4 * (128 + columns) * 2 * LINE + 8 * 16 * 72 * 2 + 64 + 1008
+    shared = 4 * (128 + columns) * LINE + 8 * 16 * 72 * 2 + 64 + 1008
     return Tile(128, columns, (columns,), 384, rate, 1, shared)
 
 
@@ -243,9 +254,9 @@ def choose(p: Product, dtype: DType, runtime: Runtime, boxes: bool = False) -> C
         by = _row_by_lines if p.b_inner == 1 else _row_by_columns
         return by(p, dtype, runtime.multiprocessors)
     if _has_tensor_cores(dtype, runtime.architecture):
-        on_tensor_cores: Sequence[Tile] = TENSOR_CORES if runtime.architecture >= 80 else TURING
+        on_tensor_cores = tensor_tiles(runtime.architecture)
         if runtime.architecture == 90 and boxes and fits_boxes(p, dtype):
-            on_tensor_cores = (*HOPPER, *TENSOR_CORES)
+            on_tensor_cores = (*HOPPER, *on_tensor_cores)
         tile, parts = cut(on_tensor_cores, p, runtime.multiprocessors)
         if tile in HOPPER:
             return by_warpgroups(p, dtype, parts, tile)

@@ -39,6 +39,8 @@ TT_INLINE void m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsigne
 }
 
 TT_INLINE float exp2_approx(float x) { return exp2f(x); }
+TT_INLINE int kept(int x) { return x; }
+TT_INLINE const unsigned char* kept_shared(const unsigned char* p) { return p; }
 
 #ifdef TT_CHECKED
 // The matching wait executes the copies: earlier reads get no data.
