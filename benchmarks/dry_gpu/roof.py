@@ -68,7 +68,13 @@ ASSUMPTIONS = {
     "tensor cores by wgmma": Assumption(
         600e12, "FLOP/s", "fast.cu: 489 to 808 at 8192³; cuBLAS 555 at 2048³ (measured by others)"
     ),
-    "tensor cores, TF32": Assumption(150e12, "FLOP/s", f"{_TILES}: it rounds each operand in each warp"),
+    "products in TF32": Assumption(
+        0.5,
+        "of the rate in 16 bits",
+        "data sheet; 128 bytes of a line are half as many elements. Rounding in each warp is not the limit: "
+        "a slab takes a warp 437 to 533 instructions, so two warps take their scheduler 870 to 1,070 cycles; "
+        "the products take 1,650 by mma.sync",
+    ),
     "float32": Assumption(48e12, "FLOP/s", "cuBLAS reaches 47 to 52 of 67 (others' measurements)"),
     "float64": Assumption(25e12, "FLOP/s", "three quarters of the data sheet's 34, as for float32"),
     "prologue of a product": Assumption(
@@ -154,7 +160,7 @@ def compute_rate(launch: Launch) -> float:
     if not kernel.startswith("matmul"):
         return _value("float32") * plain
     if kernel.startswith("matmul_tensor_cores"):
-        rate = tile_rate(launch.name) if narrow else _value("tensor cores, TF32")
+        rate = tile_rate(launch.name) * (1.0 if narrow else _value("products in TF32"))
         rate *= share_of_rate(launch, threads_for_tensor_cores(launch.name))
     elif kernel == "matmul_hopper":
         rate = _value("tensor cores by wgmma") * share_of_rate(launch, 128)
