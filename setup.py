@@ -66,7 +66,7 @@ setup(
         "tinytensor": ["py.typed"],
         "tinytensor.kernels": ["**/*.cu", "**/*.cuh", "**/*.h", "**/*.cpp", "README.md"],
         "tinytensor.lab": ["**/*.js", "**/*.css"],
-        "tinytensor.runtime": ["**/*.h", "**/*.cpp", "headers/*", "emulated/emulator/include/**/*"],
+        "tinytensor.runtime": ["**/*.h", "**/*.cpp", "headers/**/*", "emulated/emulator/include/**/*"],
         "tinytensor.puzzles": ["start/*.cu"],
         "gpt": ["py.typed", "text/*"],
     },

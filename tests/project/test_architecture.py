@@ -62,7 +62,7 @@ contest
 dry_gpu
 op_cases
 peers
-kernels_lab
+kernels_lab public_kernels
 suites
 first_day
 report

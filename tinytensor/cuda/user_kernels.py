@@ -25,7 +25,7 @@ from tinytensor.runtime.base import TemplateArgument
 from tinytensor.runtime.checked.report import CheckReport
 from tinytensor.runtime.cuda_source import device_text, merged
 from tinytensor.runtime.kernel_cache import cache_folder, write_private
-from tinytensor.runtime.signature import CPP, Signature, canonical, parse, spelled
+from tinytensor.runtime.signature import CPP, Parameter, Signature, canonical, parse, spelled
 from tinytensor.tensor import Tensor, is_tensor
 
 __all__ = [
@@ -137,6 +137,7 @@ class Launcher:
     def __call__(self, *arguments: Any) -> None:
         """Launch the kernel, in order with the other work on the same device."""
         k, name = self.kernel, f"kernel {self.kernel.signature.name}"
+        arguments = (*arguments, *_defaults(k.signature.parameters[len(arguments) :]))
         tensors = [a for a in arguments if is_tensor(a)]
         device = common_device(name, tensors)
         views = [a.view for a in arguments if isinstance(a, Pointer)]
@@ -159,7 +160,7 @@ class Launcher:
                     check_target(target, grad_enabled() and has_history(target), name)
                     written.append(target)
         packed = [view_of(a) if is_tensor(a) else a.view if isinstance(a, Pointer) else a for a in arguments]
-        instance = runtime_of(device).kernel(k.source, k.signature.name, *k.template)
+        instance = runtime_of(device).kernel(k.source, k.signature.key, *k.template)
 
         def run() -> Sequence[Any]:
             instance(self.grid, self.block, packed, self.shared)
@@ -168,6 +169,23 @@ class Launcher:
         watched(k.signature.name, device, [getattr(a, "tensor", a) for a in arguments], None, run)
         for x in written:
             x.storage.bump(name)
+
+
+def _defaults(left: Sequence[Parameter]) -> tuple[Any, ...]:
+    """The default arguments of the parameters that were not given; empty if one of them has none."""
+    known = {"true": True, "false": False, "nullptr": None, "NULL": None}
+    values: list[Any] = []
+    for parameter in left:
+        text = parameter.default or ""
+        if text in known:
+            values.append(known[text])
+        elif re.fullmatch(r"-?\d+", text):
+            values.append(int(text))
+        elif re.fullmatch(r"-?(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?f?", text):
+            values.append(float(text.rstrip("f")))
+        else:
+            return ()
+    return tuple(values)
 
 
 def _element(kind: str, signature: Signature, template: Sequence[TemplateArgument]) -> tuple[str, bool]:

@@ -1,5 +1,5 @@
 // Tensor cores (mma, ldmatrix), asynchronous copies (cp.async), fast exp2; PTX is here and in hopper.cuh
-// alone. The emulator has its own implementation (mma.h).
+// alone. The emulator has its own implementation (tensor_cores.h).
 // Mapping: one warp, all 32 lanes, holds matrices in registers, element (row, column), with g = lane / 4, t =
 // lane % 4:
 //   A, 16 bits  a[0] (g, 2t)  a[1] (g + 8, 2t)  a[2] (g, 2t + 8)  a[3] (g + 8, 2t + 8), and their neighbors

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from tinytensor.runtime.kernel_files import KERNELS
 
+# Headers of the C and C++ standard libraries, as far as kernels use them.
+HEADERS = Path(__file__).parent / "headers"
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">\n]+)[">][^\n]*$')
 _ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once\b")
 _HOST_CODE = re.compile(r"<<<|\bmain\s*\(|\bcuda[A-Z]\w+\s*\(|\bstd::(?:vector|string|cout|cerr)\b")
@@ -23,19 +25,29 @@ _HOST_HEADERS = re.compile(
     r"queue|stack|thread|mutex|future|exception|stdexcept|cerrno|errno\.h|unistd\.h|sys/.*|getopt\.h|omp\.h|"
     r"signal\.h|dirent\.h|filesystem|iterator|bitset|condition_variable|cstdarg|stdarg\.h|optional|ostream|"
     r"(?:cublas|cudnn|cufft|curand|cusolver|cusparse|nv|nccl|mpi|helper_|cuda_profiler|cudaProfiler)\w*\.h|"
-    r"curand\.h|cuda_gl_interop\.h|rendercheck_\w+\.h|nvtx3/.*|windows\.h|[A-Z]+/.*\.h|exception\.h)"
+    r"curand\.h|cuda_gl_interop\.h|rendercheck_\w+\.h|nvtx3/.*|windows\.h|[A-Z]+/.*\.h|exception\.h|thrust/.*|boost/.*|vulkan/.*|cudaEGL\.h|DirectXMath\.h|D3D\w+\.h|pthread\.h|typeinfo|malloc\.h|cuda\.h)"
 )
 _COMMENT = re.compile(r"//(?:\\\n|[^\n])*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL)
 _DIRECTIVE = re.compile(r"^[ \t]*#(?:\\\n|[^\n])*", re.MULTILINE)
-_DEVICE = r"__device__|__global__|__constant__|__shared__|__managed__"
+_DEVICE = r"__device__|__global__|__constant__|__shared__|__managed__|TT_DYNAMIC_SHARED"
 _SCOPE = re.compile(r"\s*(?:(?:inline\s+)?namespace\b[\w:\s]*|extern\s+\"\s*\")$")
 _TYPE = re.compile(r"\b(?:struct|class|union|enum)\b[^()=]*$")
 _KEPT = re.compile(
     rf"\b(?:{_DEVICE}|constexpr|const|typedef|using|static_assert|template|struct|class|union|enum|namespace|"
     r"friend|asm|__align__|alignas)\b"
 )
-_HOST_ONLY = re.compile(
-    r"\bcuda[A-Z]\w+|<<<|\bstd::(?:vector|string|map|function|ofstream|cout|cerr)\b|\bthrow\b"
+_HOST_TYPES = re.compile(
+    r"\b(?:cuda(?!Texture|Surface)[A-Z]|nccl|pthread_)\w*t\b|\bthrust::|\bvector\s*<|\bstd::(?:vector|string|map|function|deque|list)\b"
+)
+# A pointer that is no constant itself, or an array of constants.
+_HOST_CONSTANT = re.compile(r"\s*(?:(?:static|extern|inline)\s+)*const\b[^=(]*[*\[]")
+# Names of std that headers/library.h does not have.
+_HOST_USING = re.compile(
+    r"\busing\s+(?:namespace\s+std::chrono|std::(?!(?:min|max|swap|clamp|pair|array|numeric_limits|sqrt|f?abs|"
+    r"exp|log|pow|size_t|u?int\d+_t|is_\w+|enable_if\w*|conditional\w*)\b))"
+)
+_ATTRIBUTE = re.compile(
+    r"\b(?:alignas|__align__|__attribute__|__launch_bounds__)\s*\((?:[^()]|\([^()]*\))*\)"
 )
 
 
@@ -63,21 +75,24 @@ def _lines(
     """The lines of a file, with #include lines replaced by the files."""
     seen[path.resolve()] = path.stat().st_mtime_ns
     lines = [f'#line 1 "{shown(path)}"']
-    for number, line in enumerate(change(path.read_text(encoding="utf-8")).split("\n"), 1):
+    for number, line in enumerate(change(path.read_text(encoding="utf-8", errors="replace")).split("\n"), 1):
         match = _INCLUDE.match(line)
-        included = _found(path, match[2]) if match and match[1] == '"' else None
+        included = _found(path, match[2], match[1]) if match else None
         if included is not None:
             lines += [] if included.resolve() in seen else _lines(included, seen, shown, change)
             lines.append(f'#line {number + 1} "{shown(path)}"')
         else:
-            host = match and _HOST_HEADERS.fullmatch(match[2])
-            lines.append("" if host or _ONCE.match(line) else line)
+            name = match[2] if match else ""
+            host = _HOST_HEADERS.fullmatch(name)
+            device = "#include <cuda_bf16.h>" if name.startswith("cublas") else ""
+            lines.append(device if host or _ONCE.match(line) else line)
     return lines
 
 
-def _found(path: Path, name: str) -> Path | None:
+def _found(path: Path, name: str, quote: str) -> Path | None:
     """Path of an included file: next to the .cu file, or in the kernels of the package."""
-    return next((place for place in (path.parent / name, KERNELS / name) if place.is_file()), None)
+    places = (path.parent / name, KERNELS / name) if quote == '"' else (path.parent / name,)
+    return next((place for place in places if place.is_file()), None)
 
 
 # ---- the code of the host ----------------------------------------------------------------------------------
@@ -138,32 +153,45 @@ def _device_macros(text: str) -> list[str]:
     return found
 
 
-def _host_parts(text: str, device: re.Pattern[str]) -> Iterator[tuple[int, int]]:
-    """Start and end of each declaration of the host, in the scopes of namespaces."""
-    start = at = 0
+def _host_parts(
+    text: str, device: re.Pattern[str], at: int = 0, members: bool = False
+) -> Iterator[tuple[int, int]]:
+    """Start and end of each declaration of the host, in the scopes of namespaces; `members`: of a class, from
+    the position behind its brace, where variables and declarations stay.
+    """
+    start = at
     while match := re.compile(r"[;{}(]").search(text, at):
         c, at = match[0], match.end()
         head = text[start : match.start()]
         if c == "(":
             at = _closing(text, match.start())
+        elif c == "}" and members:
+            return
         elif c == "}" or (c == "{" and _SCOPE.search(head)):
             start = at
         elif c == ";":
             kept = _KEPT.search(head) and not ("(" in head and _is_declaration(head))
-            if head.strip() and not kept and not device.search(head):
+            kept = kept and not _HOST_CONSTANT.match(head) and not re.match(r"\s*extern\b", head)
+            host = not kept or _HOST_USING.search(head) or _HOST_TYPES.search(head)
+            if head.strip() and not members and not device.search(head) and host:
                 yield start, at
             start = at
         else:
             at = _closing(text, match.start())
-            if _TYPE.search(re.sub(r"\btemplate\s*<[^{}]*?>\s*(?=struct|class|union)", "", head)):
+            if _TYPE.search(
+                _ATTRIBUTE.sub(" ", re.sub(r"\btemplate\s*<[^{}]*?>\s*(?=struct|class|union)", "", head))
+            ):
                 end = text.find(";", at) + 1 or len(text)
                 inside = text[match.end() : at]
-                if _HOST_ONLY.search(inside) and not device.search(inside):
+                if _HOST_TYPES.search(inside) and not device.search(inside):
                     yield start, end
+                else:
+                    yield from _host_parts(text[:at], device, match.end(), True)
                 at = start = end
             elif "(" in head and not re.search(r"=\s*$|\bconst\s+\w+\s*$", head):
+                label = re.match(r"\s*(?:(?:public|private|protected)\s*:\s*)+", head) if members else None
                 if not device.search(head):
-                    yield start, at
+                    yield start + (label.end() if label else 0), at
                 start = at
 
 

@@ -44,7 +44,9 @@ ALIASES = {
     **{"uchar": "unsigned char", "ushort": "unsigned short", "uint": "unsigned"},
     **{"int8_t": "signed char", "int16_t": "short", "int32_t": "int", "int64_t": "long long"},
     **{"uint8_t": "unsigned char", "uint16_t": "unsigned short", "uint32_t": "unsigned"},
-    "uint64_t": "unsigned long long",
+    **{"uint64_t": "unsigned long long", "cudaTextureObject_t": "unsigned long long"},
+    "CUtexObject": "unsigned long long",
+    "cudaSurfaceObject_t": "unsigned long long",
 }
 WORDS = {"unsigned", "signed", "char", "short", "int", "long", "float", "double", "bool"}
 ALIGN = 128  # of structs whose size is a multiple of it
@@ -92,6 +94,11 @@ class Signature:
         return (f"template <{template}> " if self.template else "") + f"{self.name}({parameters})"
 
     @property
+    def key(self) -> str:
+        """What names it among the kernels of its file."""
+        return f"{self.name}({self.types})" if self.overloaded else self.name
+
+    @property
     def types(self) -> str:
         """The types of its parameters, which tell overloaded kernels apart."""
         return ", ".join(p.type for p in self.parameters)
@@ -99,6 +106,8 @@ class Signature:
     def instance(self, arguments: Sequence[TemplateArgument] = ()) -> str:
         """The C++ expression of the kernel with these template arguments."""
         name = instance(self.scope + self.name, arguments)
+        if self.template and not arguments:  # all by default
+            name += "<>"
         return f"static_cast<void (*)({self.types})>({name})" if self.overloaded else name
 
 
@@ -250,6 +259,8 @@ def _parameter(text: str, kernel: str, names: Mapping[str, str]) -> Parameter:
     declared = " ".join(QUALIFIERS.sub(lambda m: m[0] if m[0] == "const" else " ", text).split())
     match = re.fullmatch(r"(.*[\s*>])([A-Za-z_]\w*)", declared)
     kind, name = match.groups() if match and match[2] not in WORDS else (declared, "")
+    if not QUALIFIERS.sub("", kind).strip():  # const T, without a name
+        kind, name = declared, ""
     for _ in range(4):  # of other names, too
         kind = re.sub(r"(?<![\w:])[A-Za-z_]\w*(?![\w:])", lambda m: names.get(m[0], m[0]), kind)
     kind = " ".join(QUALIFIERS.sub(lambda m: m[0] if m[0] == "const" else " ", kind).split())

@@ -21,6 +21,7 @@ from pathlib import Path
 from tinytensor.errors import DeviceError, KernelError
 from tinytensor.runtime.compiler import Compiler, Recipe, contents, fingerprint
 from tinytensor.runtime.cuda.occupancy import Resources, resources_of
+from tinytensor.runtime.cuda_source import HEADERS, merged
 from tinytensor.runtime.kernel_cache import cache_folder, read_kept, write_kept
 from tinytensor.runtime.kernel_files import KERNELS
 from tinytensor.runtime.signature import Signature, parse
@@ -246,8 +247,10 @@ def signatures(path: Path) -> dict[str, Signature]:
 
 
 def _recipe(path: Path) -> Recipe:
-    folders = dict.fromkeys((path.parent, KERNELS))
-    return Recipe(path.stem, path.read_text(encoding="utf-8"), tuple(folders))
+    """The text to compile, and the folders of its headers; files of users without the code of the host."""
+    if path.is_relative_to(KERNELS):
+        return Recipe(path.stem, path.read_text(encoding="utf-8"), (path.parent, KERNELS))
+    return Recipe(path.stem, f'#include "names.h"\n{merged(path, str)[0]}', (path.parent, KERNELS, HEADERS))
 
 
 def build(path: Path, instances: Iterable[str], target: str) -> Compiled:
@@ -263,8 +266,8 @@ def build(path: Path, instances: Iterable[str], target: str) -> Compiled:
         DeviceError: NVRTC is not installed.
     """
     names = sorted(set(instances))
-    include = dict.fromkeys((path.parent, KERNELS, toolkit().include))
     recipe = _recipe(path)
+    include = dict.fromkeys((*recipe.folders[:2], toolkit().include, *recipe.folders[2:]))
     target = _specific(recipe.text, path, target)
     options = [*OPTIONS, f"--gpu-architecture={target}", *(f"--include-path={folder}" for folder in include)]
     recipe = replace(recipe, flags=(str(path), *options, *names))

@@ -27,14 +27,16 @@ from tinytensor.runtime.compiler import (
     load_library,
     shared_library,
 )
-from tinytensor.runtime.cuda_source import merged
+from tinytensor.runtime.cuda_source import HEADERS, merged
+from tinytensor.runtime.emulated.missing import explained
+from tinytensor.runtime.emulated.ptx import translated
 from tinytensor.runtime.kernel_cache import cache_folder, read_kept
 from tinytensor.runtime.kernel_files import KERNELS, kernel_files, kernel_path
 from tinytensor.runtime.signature import Packer, Signature, parse, signature_of
 
 EMULATOR = Path(__file__).parent / "emulator"
 # Headers of CUDA and of the standard library, which a kernel may include.
-HEADERS = (EMULATOR / "include", Path(__file__).parents[1] / "headers")
+INCLUDED = (EMULATOR / "include", HEADERS)
 # -O2 compiles small kernels as fast as -O1 and runs matrix products three times faster; -O3 compiles up to
 # twice as long for little gain.
 # Large local arrays must not skip the guard page of a stack.
@@ -73,8 +75,9 @@ _UNROLL = re.compile(r"^([ \t]*)#[ \t]*pragma[ \t]+unroll\b[ \t]*\(?(\w*)\)?[ \t
 _DYNAMIC = re.compile(
     r"\bextern\s+(?:__shared__\s+)?(?P<before>(?:(?:volatile|const|__align__\s*\([^)]*\)|alignas\s*\([^)]*\))\s*)*)"
     r"(?P<type>[\w:<>,\s]*?[\w>])\s+(?P<after>(?:__align__\s*\([^)]*\)|alignas\s*\([^)]*\))\s*)?"
-    r"(?P<name>\w+)\s*\[\s*\]"
+    r"(?P<name>\w+)\s*\[\s*\](?P<rows>(?:\s*\[[^\]]*\])*)"
 )
+_ALIGNED = re.compile(r"\b(__shared__|__device__|__constant__)\s+alignas\b")
 # A variable of a block or of constant memory is static already.
 _STATIC = re.compile(r"\bstatic(\s+(?:const\s+)?(?:__shared__|__constant__)\b)|\b(__shared__\s+)static\b")
 
@@ -180,7 +183,7 @@ class SourceFile:
         return Recipe(
             name=self.path.stem,
             text=f'#include "cuda_emu.h"\n{self.text}\n#line 1 "instances"\n{exports}',
-            folders=(EMULATOR, *HEADERS),
+            folders=(EMULATOR, *INCLUDED),
             flags=(*self.build.flags, *_extra_flags(), *LOADED_NOW),
             gcc_flags=self.build.gcc_flags,
             clang_flags=self.build.clang_flags,
@@ -203,7 +206,9 @@ def _export(packer: Packer) -> str:
     bound = signature.bounds or "0"
     text = ""
     if signature.template and signature.bounds:
-        template = ", ".join(f"{p.kind} {p.name}" for p in signature.template)
+        template = ", ".join(
+            f"{p.kind} {p.name}" + (f" = {p.default}" if p.default else "") for p in signature.template
+        )
         text = (
             f"template <{template}> struct {name}_bound {{ static constexpr unsigned value = ({bound}); }};\n"
         )
@@ -222,6 +227,8 @@ def read(path: Path, build: Build = FAST) -> SourceFile:
 def _rewritten(text: str) -> str:
     """Apply the source changes that macros cannot make; line numbers are preserved."""
     text = _DYNAMIC.sub(_dynamic, text)
+    text = translated(text)
+    text = _ALIGNED.sub(r"\1 __align__", text)
     text = _STATIC.sub(lambda m: m[1] or m[2], text)
     return "\n".join(_UNROLL.sub(r"\1TT_UNROLL(\2)", line) for line in text.split("\n"))
 
@@ -232,9 +239,11 @@ def _dynamic(declared: re.Match[str]) -> str:
         return declared[0]
     kind = " ".join(re.sub(r"\b__shared__\b", " ", declared["type"]).split())
     volatile = "volatile " if "volatile" in declared["before"] else ""
-    return f"TT_DYNAMIC_SHARED(TT_TYPE({volatile}{kind}), {declared['name']})" + "\n" * declared[0].count(
-        "\n"
-    )
+    name, rows, lines = declared["name"], declared["rows"], "\n" * declared[0].count("\n")
+    if not rows:
+        return f"TT_DYNAMIC_SHARED(TT_TYPE({volatile}{kind}), {name}){lines}"
+    row = f"tt_row_of_{name}"
+    return f"typedef {volatile}{kind} {row} {rows}; TT_DYNAMIC_SHARED({row}, {name}){lines}"
 
 
 def library_of(source: SourceFile, wanted: Packer, together: Sequence[Packer]) -> Path:
@@ -246,7 +255,10 @@ def library_of(source: SourceFile, wanted: Packer, together: Sequence[Packer]) -
         return place
     missing = {p.name: p for p in (wanted, *together) if p is wanted or read_kept(places[p.name]) is None}
     recipe = source.recipe([missing[name] for name in sorted(missing)])
-    unit = shared_library(recipe, source.build.part)
+    try:
+        unit = shared_library(recipe, source.build.part)
+    except KernelError as error:
+        raise explained(error, source.path, wanted.signature.name) from None
     for name in missing:
         _link(places[name], unit)
     return unit

@@ -2,6 +2,8 @@
 // For the emulator and for NVRTC, which have no standard library.
 #pragma once
 
+namespace std {}
+
 typedef unsigned char uchar;
 typedef unsigned short ushort;
 typedef unsigned int uint;
@@ -81,10 +83,13 @@ typedef uint64_t uintmax_t;
 #define DBL_EPSILON 2.2204460492503131e-16
 #endif
 #ifndef INFINITY
+#ifdef __CUDACC_RTC__  // whose compiler has no __builtin_huge_valf
+#define INFINITY __int_as_float(0x7f800000)
+#define NAN __int_as_float(0x7fffffff)
+#else
 #define INFINITY __builtin_huge_valf()
-#endif
-#ifndef NAN
 #define NAN __builtin_nanf("")
+#endif
 #endif
 #ifndef HUGE_VALF
 #define HUGE_VALF INFINITY

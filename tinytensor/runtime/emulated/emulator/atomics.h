@@ -70,6 +70,17 @@ TT_INLINE __nv_bfloat162 atomicAdd(__nv_bfloat162* at, __nv_bfloat162 value, TT_
     return {atomicAdd(&at->x, value.x, file, line), atomicAdd(&at->y, value.y, file, line)};
 }
 
+// Atomic for the block, or for the whole system: at least as much as asked.
+#define TT_SCOPES(NAME)                                                                              \
+    template <class T, class... V> TT_INLINE auto NAME##_block(T* at, V... given) { return NAME(at,  \
+            (T)given...); }                                                                          \
+    template <class T, class... V> TT_INLINE auto NAME##_system(T* at, V... given) { return NAME(at, \
+            (T)given...); }
+TT_SCOPES(atomicAdd) TT_SCOPES(atomicSub) TT_SCOPES(atomicExch) TT_SCOPES(atomicMin) TT_SCOPES(atomicMax)
+TT_SCOPES(atomicAnd) TT_SCOPES(atomicOr) TT_SCOPES(atomicXor) TT_SCOPES(atomicInc) TT_SCOPES(atomicDec)
+TT_SCOPES(atomicCAS)
+#undef TT_SCOPES
+
 #define TT_LOAD(NAME) \
     template <class T> static inline T NAME(const T* at) { return *at; }
 #define TT_STORE(NAME) \

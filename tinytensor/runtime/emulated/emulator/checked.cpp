@@ -7,3 +7,5 @@
 #include "accesses.h"
 #include "asynchronous.h"
 #include "asynchronous_checks.h"
+#include "gathering.h"
+#include "grid.h"

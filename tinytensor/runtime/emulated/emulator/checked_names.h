@@ -16,6 +16,11 @@
 #define tt_emu_product tt_checked_product
 #define tt_emu_products_commit tt_checked_products_commit
 #define tt_emu_products_wait tt_checked_products_wait
+#define tt_emu_activemask tt_checked_activemask
+#define tt_emu_yield tt_checked_yield
+#define tt_emu_numbered_barrier tt_checked_numbered_barrier
+#define tt_emu_grid_barrier tt_checked_grid_barrier
+#define tt_emu_together tt_checked_together
 #define tt_emu_assert tt_checked_assert
 #define tt_emu_trap tt_checked_trap
 #define tt_emu_printf tt_checked_printf

@@ -38,6 +38,10 @@ struct Product {
     const float* c;
 };
 
+struct Together {
+    void (*f)(void**);
+    void* operand;
+};
 struct WarpProduct {
     const Matrices* matrices;
     unsigned thread;
@@ -148,6 +152,12 @@ static void multiply(unsigned lanes, Wait* wait) {
     });
 }
 
+static void together(unsigned, Wait* wait) {
+    void* operands[LANES];
+    each<Together>(~0u, wait, [&](unsigned i, Together& lane) { operands[i] = lane.operand; });
+    ((Together*)wait[0].operand)->f(operands);
+}
+
 // The lanes of a warp give the same matrices, and multiply when they wait together (asynchronous.h).
 static void finish_products(Worker& w, unsigned warp);
 static void begin_products(Worker& w, unsigned warp) {
@@ -187,7 +197,7 @@ static void check_agreement(Worker& w, unsigned warp, unsigned lanes) {
 
 static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes) {
     static void (*const answers[])(unsigned, Wait*) = {nullptr,     shuffle,  vote,    match,  reduce,
-                                                       load_matrix, multiply, nullptr, nullptr};
+                                                       load_matrix, multiply, nullptr, nullptr, together};
     if (!lanes) return;
     check_agreement(w, warp, lanes);
     int kind = w.wait[warp][lowest(lanes)].kind;
@@ -289,6 +299,11 @@ TT_API void tt_emu_mma(Worker* w, unsigned self, Matrix kind, float* d, const un
     })
     Product operand = {kind, d, a, b, c};
     meet(*w, self, ~0u, MMA, &operand, site);
+}
+
+TT_API void tt_emu_together(Worker* w, unsigned self, void (*f)(void**), void* operand, Site site) {
+    Together own = {f, operand};
+    meet(*w, self, ~0u, WMMA, &own, site);
 }
 
 TT_API void tt_emu_assert(Worker* w, unsigned self, const char* condition, Site site) {

@@ -4,3 +4,5 @@
 #include "launches.h"
 
 #include "asynchronous.h"
+#include "gathering.h"
+#include "grid.h"

@@ -87,6 +87,14 @@ TT_API void tt_emu_ldmatrix(tt_emu::Worker*, unsigned self, unsigned* registers,
 TT_API void tt_emu_mma(tt_emu::Worker*, unsigned self, tt_emu::Matrix, float* d, const unsigned* a,
                        const unsigned* b, const float* c, tt_emu::Site);
 
+// Calls f with the operands of all 32 lanes, once all are here.
+TT_API void tt_emu_together(tt_emu::Worker*, unsigned self, void (*f)(void**), void* operand, tt_emu::Site);
+TT_API unsigned tt_emu_activemask(tt_emu::Worker*, unsigned self, tt_emu::Site);
+TT_API void tt_emu_numbered_barrier(tt_emu::Worker*, unsigned self, unsigned number, unsigned count,
+                                    int waits, tt_emu::Site);
+TT_API void tt_emu_grid_barrier(tt_emu::Worker*, unsigned self, tt_emu::Site);
+TT_API void tt_emu_yield(tt_emu::Worker*, unsigned self, tt_emu::Site);
+
 // On compute capability 9.0: barriers that count arrivals and bytes, copies of boxes, products of warpgroups.
 TT_API unsigned tt_emu_shared_address(tt_emu::Worker*, const void* p);
 TT_API void tt_emu_phase_init(tt_emu::Worker*, unsigned self, void* barrier, unsigned count, tt_emu::Site);

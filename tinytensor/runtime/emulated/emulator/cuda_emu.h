@@ -13,6 +13,8 @@
 #define __CUDA_ARCH__ 800  // compute capability 8.0, whose instructions the emulator has
 #define __CUDACC_VER_MAJOR__ 13
 #define __CUDACC_VER_MINOR__ 0
+#define CUDART_VERSION 13000
+#define CUDA_VERSION 13000
 
 #ifdef TT_PROGRAM  // a whole program: host code, too; see host/program_launch.h for __shared__
 #define __global__
@@ -112,8 +114,13 @@ struct Pause {
 #include "warp.h"
 #include "half_bits.h"
 #include "maths.h"
+#include "intrinsics.h"
 #include "half.h"
+#include "half_functions.h"
 #include "atomics.h"
+#include "device_memory.h"
 #include "tensor_cores.h"
 #include "hopper.h"
+#include "ptx.h"
+#include "textures.h"
 #include "launch.h"

@@ -1,5 +1,5 @@
-// float16 and bfloat16, rounding to nearest, ties to even. Conversions only: arithmetic on them does not
-// compile, since kernels compute in acc_t<T>.
+// float16 and bfloat16, rounding to nearest, ties to even. Each operation computes in float and rounds once:
+// with 24 bits the second rounding of a sum, product, quotient or root never differs from a single one.
 //
 // Functions that read a number in memory (`this`, a reference) are compiled with the checks of a kernel, so
 // that the access is instrumented; g++ does not instrument passing a number by value.
@@ -20,10 +20,36 @@
         TT_NOSAN T(unsigned long long i) : T((double)i) {}                         \
         operator float() const { return tt_emu::DECODE(__x); }                     \
         explicit operator bool() const { return (__x & 0x7fff) != 0; }             \
-        friend T operator+(T, T) = delete;                                         \
-        friend T operator-(T, T) = delete;                                         \
-        friend T operator*(T, T) = delete;                                         \
-        friend T operator/(T, T) = delete;                                         \
+        friend T operator+(const T& a, const T& b) {                               \
+            return float(a) + float(b);                                            \
+        }                                                                          \
+        friend T operator-(const T& a, const T& b) {                               \
+            return float(a) - float(b);                                            \
+        }                                                                          \
+        friend T operator*(const T& a, const T& b) {                               \
+            return float(a) * float(b);                                            \
+        }                                                                          \
+        friend T operator/(const T& a, const T& b) {                               \
+            return float(a) / float(b);                                            \
+        }                                                                          \
+        T& operator+=(const T& b) { return *this = *this + b; }                    \
+        T& operator-=(const T& b) { return *this = *this - b; }                    \
+        T& operator*=(const T& b) { return *this = *this * b; }                    \
+        T& operator/=(const T& b) { return *this = *this / b; }                    \
+        T operator+() const { return *this; }                                      \
+        T operator-() const { return tt_emu::bits<T>((unsigned short)(__x ^ 0x8000)); }\
+        T& operator++() { return *this = float(*this) + 1.0f; }                    \
+        T operator++(int) {                                                        \
+            T old = *this;                                                         \
+            ++*this;                                                               \
+            return old;                                                            \
+        }                                                                          \
+        T& operator--() { return *this = float(*this) - 1.0f; }                    \
+        T operator--(int) {                                                        \
+            T old = *this;                                                         \
+            --*this;                                                               \
+            return old;                                                            \
+        }                                                                          \
         friend bool operator==(const T& a, const T& b) {                           \
             return float(a) == float(b);                                           \
         }                                                                          \
@@ -45,6 +71,8 @@
     };                                                                             \
     struct alignas(4) T##_pair {                                                   \
         T x, y;                                                                    \
+        T##_pair() = default;                                                      \
+        TT_NOSAN T##_pair(T x, T y) : x(x), y(y) {}                                \
     };
 TT_HALF(__half, half_bits, half_value)
 TT_HALF(__nv_bfloat16, bfloat16_bits, bfloat16_value)
@@ -73,7 +101,6 @@ typedef __nv_bfloat16_pair nv_bfloat162;
     TT_INLINE T2 __floats2##NAME2##_rn(float x, float y) { return {T(x), T(y)}; }   \
     TT_INLINE T2 __float22##NAME2##_rn(float2 x) { return {T(x.x), T(x.y)}; }       \
     TT_INLINE T2 make_##NAME2(T x, T y) { return {x, y}; }                          \
-    TT_READS bool __hisnan(const T& x) { return isnan(float(x)); }                  \
     TT_READS float __low2float(const T2& x) { return float(x.x); }                  \
     TT_READS float __high2float(const T2& x) { return float(x.y); }
 TT_CONVERSIONS(__half, __half2, half, half2)

@@ -43,6 +43,8 @@ static unsigned useful_workers(Launch& launch) {
     return count;
 }
 
+static int run_grid(Launch& launch);  // grid.h
+
 static int run_launch(Launch& launch) {
     Worker& w = *workers[0];
     Loaded& kernel = *launch.kernel;
@@ -53,6 +55,7 @@ static int run_launch(Launch& launch) {
         here = &w;
         if (kernel.block_seconds == 0) {  // estimate the total time from one block
             run_index(w, launch, launch.next++);
+            if (w.suspended && !w.failed) return run_grid(launch);
             kernel.block_seconds = now() - start;
             launch.workers = w.failed ? 1 : useful_workers(launch);
         }

@@ -16,11 +16,26 @@
 
 namespace tt_emu {
 
-constexpr unsigned MOST_THREADS = 1024, LANES = 32, WARPS = 32;
+constexpr unsigned MOST_THREADS = 1024, LANES = 32, WARPS = 32, NUMBERED = 16;
 
-enum Kind : int { SYNC, SHUFFLE, VOTE, MATCH, REDUCE, LDMATRIX, MMA, WGMMA, WGMMA_WAIT };
-static const char* const kind_names[] = {"__syncwarp", "a shuffle", "a vote", "a match",        "a reduction",
-                                         "ldmatrix",   "mma",       "wgmma",  "wgmma.wait_group"};
+enum Kind : int {
+    SYNC,
+    SHUFFLE,
+    VOTE,
+    MATCH,
+    REDUCE,
+    LDMATRIX,
+    MMA,
+    WGMMA,
+    WGMMA_WAIT,
+    WMMA,
+    GATHER,
+    NUMBER,
+    GRID
+};
+static const char* const kind_names[] = {
+    "__syncwarp", "a shuffle", "a vote",           "a match",  "a reduction",  "ldmatrix",           "mma",
+    "wgmma",      "wgmma.wait_group", "mma_sync", "__activemask", "a numbered barrier", "grid.sync()"};
 
 struct Wait {  // what a lane published before it began to wait for its warp
     Kind kind;
@@ -45,8 +60,15 @@ struct Worker {
     unsigned first_arrived;              // the first thread to arrive
     int result_counted, result_arrived;  // of the last completed barrier
 
+    unsigned in_grid, at_grid[WARPS];  // threads that wait for the grid
+    bool suspended;                    // all live threads do; grid.h
+
     unsigned in_warp[WARPS];  // lanes that wait for their warp
     Wait wait[WARPS][LANES];
+    unsigned gathering[WARPS];  // lanes that ask for the mask of those that are active with them
+    struct {
+        unsigned arrived, waiting[WARPS];
+    } numbered[NUMBERED];  // barriers with numbers
     Site site[MOST_THREADS];  // where each thread waits
 
     struct Asynchronous* asynchronous;  // asynchronous.h; null before the first such work
@@ -71,6 +93,8 @@ static Worker& running_worker();
 static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes);
 static void forget_asynchronous(Worker& w);
 static bool awaits_phase(const Worker& w, unsigned thread);
+static void release_gathered(Worker& w, unsigned warp);  // gathering.h
+static void forget_gathered(Worker& w);
 #ifdef TT_CHECKED  // races.h
 static void begin_checked_block(Worker& w);
 static void end_checked_block(Worker& w);
@@ -220,10 +244,12 @@ static bool same_place(const Worker& w, unsigned a, unsigned b) {
 
 // Blocks the running thread: runs others, and returns when this one is ready.
 static __attribute__((noinline)) void pause(Worker& w, unsigned self) {
+    if (w.gathering[self / LANES]) release_gathered(w, self / LANES);
     int next = pick(w);
     if (next < 0) report_deadlock(w);
     unsigned t = (unsigned)next;
     make_busy(w, t);
+    if (t == self) return;
     if (has_begun(w, t)) {
         w.current = t;
     } else {
@@ -274,6 +300,7 @@ static void end_threads(Worker& w, unsigned first, unsigned last) {
         if (!w.ready[warp]) w.warps_ready &= ~(1u << warp);
         while (w.in_warp[warp] && release_lanes(w, warp)) {
         }
+        if (w.gathering[warp]) release_gathered(w, warp);
     }
     w.live -= last - first;
 }
@@ -308,7 +335,8 @@ void tt_emu_enter_fiber() {
         if (w.live && w.arrived == w.live) release_block(w);
         int next = pick(w);
         if (next < 0) {
-            if (w.live) report_deadlock(w);
+            w.suspended = w.live && w.in_grid == w.live;
+            if (w.live && !w.suspended) report_deadlock(w);
             w.stacks.give(stack);
             leave_block(w);
         }
@@ -328,13 +356,15 @@ void tt_emu_enter_fiber() {
 static void run_block(Worker& w) {
     TT_CHECK(begin_checked_block(w);)
     forget_asynchronous(w);
+    forget_gathered(w);
     w.live = w.threads;
-    w.arrived = w.counted = 0;
+    w.arrived = w.counted = w.in_grid = 0;
+    w.suspended = false;
     w.warps_ready = w.warps == WARPS ? ~0u : (1u << w.warps) - 1;
     for (unsigned warp = 0; warp < w.warps; warp++) {
         unsigned left = w.threads - warp * LANES;
         w.ready[warp] = left >= LANES ? ~0u : (1u << left) - 1;
-        w.waiting[warp] = w.finished[warp] = w.started[warp] = w.in_warp[warp] = 0;
+        w.waiting[warp] = w.finished[warp] = w.started[warp] = w.in_warp[warp] = w.at_grid[warp] = 0;
     }
     unsigned t = w.order ? pick_in_other_order(w) : 0;
     make_busy(w, t);

@@ -47,29 +47,50 @@ TT_INLINE void __syncwarp(unsigned mask = 0xffffffffu, TT_SITE) {
     tt_emu_sync_warp(tt_emu::worker, tt_emu::self(), mask, TT_HERE);
 }
 
+namespace tt_emu {
+// Values of any size, in parts of 8 bytes.
 template <class T>
-TT_INLINE T __shfl_sync(unsigned mask, T value, int source, int width = 32, TT_SITE) {
-    int lane = tt_emu::lane();
-    return tt_emu::shuffle(mask, value, (lane & ~(width - 1)) | (source & (width - 1)), TT_HERE);
+TT_INLINE T shuffle_any(unsigned mask, T value, int source, Site site) {
+    if constexpr (sizeof(T) <= 8) {
+        return shuffle(mask, value, source, site);
+    } else {
+        unsigned long long parts[(sizeof(T) + 7) / 8] = {};
+        __builtin_memcpy(parts, &value, sizeof(T));
+        for (auto& part : parts) part = shuffle(mask, part, source, site);
+        __builtin_memcpy((void*)&value, parts, sizeof(T));
+        return value;
+    }
 }
+template <class T>
+TT_INLINE T shfl_any(unsigned mask, T value, int source, int width, Site site) {
+    return shuffle_any(mask, value, (lane() & ~(width - 1)) | (source & (width - 1)), site);
+}
+template <class T>
+TT_INLINE T shfl_xor_any(unsigned mask, T value, int lanes, int width, Site site) {
+    const int source = lane() ^ lanes, last = lane() | (width - 1);
+    return shuffle_any(mask, value, source > last || source > 31 ? lane() : source, site);
+}
+template <class T>
+TT_INLINE T shfl_down_any(unsigned mask, T value, unsigned delta, int width, Site site) {
+    const bool inside = (lane() & (width - 1)) + delta < (unsigned)width;
+    return shuffle_any(mask, value, inside ? lane() + (int)delta : lane(), site);
+}
+template <class T>
+TT_INLINE T shfl_up_any(unsigned mask, T value, unsigned delta, int width, Site site) {
+    const bool inside = (unsigned)(lane() & (width - 1)) >= delta;
+    return shuffle_any(mask, value, inside ? lane() - (int)delta : lane(), site);
+}
+}  // namespace tt_emu
+
 // Lanes of a later segment must not be read; those of an earlier one may, as on the hardware.
-template <class T>
-TT_INLINE T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 32, TT_SITE) {
-    int lane = tt_emu::lane(), source = lane ^ lanes, last = lane | (width - 1);
-    return tt_emu::shuffle(mask, value, source > last || source > 31 ? lane : source, TT_HERE);
-}
-template <class T>
-TT_INLINE T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, TT_SITE) {
-    int lane = tt_emu::lane();
-    bool inside = (lane & (width - 1)) + delta < (unsigned)width;
-    return tt_emu::shuffle(mask, value, inside ? lane + (int)delta : lane, TT_HERE);
-}
-template <class T>
-TT_INLINE T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, TT_SITE) {
-    int lane = tt_emu::lane();
-    bool inside = (unsigned)(lane & (width - 1)) >= delta;
-    return tt_emu::shuffle(mask, value, inside ? lane - (int)delta : lane, TT_HERE);
-}
+#define TT_SHUFFLE(NAME, KIND)                                                                        \
+    template <class T>                                                                                \
+    TT_INLINE T __##NAME##_sync(unsigned mask, T value, KIND with, int width = 32, TT_SITE) {         \
+        static_assert(sizeof(T) <= 8, "a shuffle moves at most 8 bytes");                             \
+        return tt_emu::NAME##_any(mask, value, with, width, TT_HERE);                                 \
+    }
+TT_SHUFFLE(shfl, int) TT_SHUFFLE(shfl_xor, int) TT_SHUFFLE(shfl_down, unsigned) TT_SHUFFLE(shfl_up, unsigned)
+#undef TT_SHUFFLE
 
 TT_INLINE unsigned __ballot_sync(unsigned mask, int predicate, TT_SITE) {
     tt_emu::Pause pause;
@@ -97,6 +118,12 @@ TT_INLINE unsigned __match_all_sync(unsigned mask, T value, int* all, TT_SITE) {
     return *all ? mask : 0;
 }
 
+// The lanes of the warp that have come here and run no further; see gathering.h.
+TT_INLINE unsigned __activemask(TT_SITE) {
+    tt_emu::Pause pause;
+    return tt_emu_activemask(tt_emu::worker, tt_emu::self(), TT_HERE);
+}
+
 #define TT_REDUCE(NAME, T, OPERATION)                                                            \
     TT_INLINE T NAME(unsigned mask, T value, TT_SITE) {                                          \
         tt_emu::Pause pause;                                                                     \
@@ -113,6 +140,25 @@ TT_REDUCE(__reduce_and_sync, unsigned, both)
 TT_REDUCE(__reduce_or_sync, unsigned, either)
 TT_REDUCE(__reduce_xor_sync, unsigned, one)
 #undef TT_REDUCE
+
+// ---- time: a count of calls, since the time of the emulator says nothing about a GPU ----------------------
+
+namespace tt_emu {
+TT_PRIVATE static unsigned long long ticks;
+TT_INLINE void yield(Site site) {
+    Pause pause;
+    tt_emu_yield(worker, self(), site);
+}
+}  // namespace tt_emu
+
+// Each call counts one tick and lets other threads run, so a thread may wait in a loop for others.
+TT_INLINE long long clock64(TT_SITE) {
+    tt_emu::yield(TT_HERE);
+    return (long long)++tt_emu::ticks;
+}
+TT_INLINE long clock(TT_SITE) { return (long)clock64(file, line); }
+TT_INLINE void __nanosleep(unsigned, TT_SITE) { clock64(file, line); }
+typedef long clock_t;
 
 // ---- order of memory, ends of a thread --------------------------------------------------------------------
 

@@ -5,8 +5,6 @@
 #ifndef TT_PROGRAM
 #include "library.h"
 #endif
-#define CUDART_VERSION 13000
-#define CUDA_VERSION 13000
 #ifdef TT_PROGRAM
 #include "host/host_api.h"
 #endif

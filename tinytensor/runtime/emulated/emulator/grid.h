@@ -1,0 +1,120 @@
+// Barriers of the whole grid: all blocks of the launch are resident, one worker each, on one operating system
+// thread. A block that waits is left, the next one runs; when all wait, all go on.
+//
+// Variables in shared memory are static data of the unit, so each block has a copy of them while it waits.
+#pragma once
+#include "image.h"
+
+namespace tt_emu {
+
+constexpr unsigned MOST_RESIDENT = 256;
+
+struct Resident {
+    Worker* worker;
+    char* shared;  // the shared variables, while another block runs
+    bool ended;
+};
+static Resident residents[MOST_RESIDENT];
+
+// Calls f with each variable in shared memory, and its place in a copy. Returns the size of a copy.
+template <class F>
+static size_t each_shared(F f) {
+    size_t at = 0;
+    for (const Variable& v : image.variables)
+        if (v.shared) f((char*)v.start, at, (size_t)(v.end - v.start)), at += (size_t)(v.end - v.start);
+    return at;
+}
+
+static void resume_block(Worker& w) {
+    for (unsigned warp = 0; warp < w.warps; warp++) {
+        make_ready(w, warp, w.at_grid[warp]);
+        w.at_grid[warp] = 0;
+    }
+    w.in_grid = 0;
+    w.suspended = false;
+    w.current = w.threads - 1;
+    const unsigned t = (unsigned)pick(w);
+    make_busy(w, t);
+    w.current = t;
+    w.run(w.job, 0, 0);  // sets the variables of the unit
+    w.guarded = true;
+    switch_stack(&w.main_stack, w.saved[t]);
+    if (w.failed) w.stacks.reset();
+}
+
+static bool make_resident(Launch& launch, unsigned i) {
+    Resident& r = residents[i];
+    if (i == 0) r.worker = workers[0];
+    if (!r.worker) r.worker = (Worker*)calloc(1, sizeof(Worker));
+    free(r.shared);
+    r.shared = (char*)calloc(1, each_shared([](char*, size_t, size_t) {}) + 1);
+    r.ended = false;
+    if (!r.worker || !r.shared || !prepare(*r.worker)) return false;
+    if (i) prepare_launch(*r.worker, launch, *launch.kernel->copies[0]);
+    return true;
+}
+
+// Runs a block until it ends or waits for the others; false if it failed.
+static bool run_resident(Launch& launch, unsigned i) {
+    Resident& r = residents[i];
+    Worker& w = *r.worker;
+    here = &w;
+    each_shared([&](char* variable, size_t at, size_t size) { memcpy(variable, r.shared + at, size); });
+    if (w.suspended)
+        resume_block(w);
+    else
+        run_index(w, launch, i);
+    each_shared([&](char* variable, size_t at, size_t size) { memcpy(r.shared + at, variable, size); });
+    r.ended = !w.suspended;
+    return !w.failed;
+}
+
+// A launch of which the first block waits for the others already.
+static int run_grid(Launch& launch) {
+    const unsigned n = (unsigned)launch.blocks;
+    if (launch.blocks > MOST_RESIDENT)
+        return refuse("grid.sync() with %llu blocks; at most %u can wait for each other",
+                      (unsigned long long)launch.blocks, MOST_RESIDENT),
+               (int)REFUSED;
+    look_at(*launch.kernel->copies[0]);
+    for (unsigned i = 0; i < n; i++)
+        if (!make_resident(launch, i)) return refuse("there is no memory for %u blocks", n), (int)REFUSED;
+    each_shared(
+        [&](char* variable, size_t at, size_t size) { memcpy(residents[0].shared + at, variable, size); });
+    for (unsigned left = n, first = 1; left; first = 0) {
+        for (unsigned i = first; i < n; i++)
+            if (!residents[i].ended && !run_resident(launch, i))
+                return describe_failure(*residents[i].worker);
+        left = 0;
+        for (unsigned i = 0; i < n; i++) left += !residents[i].ended;
+        if (left && left < n) {
+            unsigned waits = 0;
+            while (residents[waits].ended) waits++;
+            return refuse("deadlock: block %u waits in grid.sync() for a block that has ended", waits),
+                   (int)FAILED;
+        }
+    }
+    return DONE;
+}
+
+}  // namespace tt_emu
+
+TT_API void tt_emu_grid_barrier(Worker* worker, unsigned self, Site site) {
+    Worker& w = *worker;
+    const unsigned* grid = w.job.grid;
+    if ((unsigned long long)grid[0] * grid[1] * grid[2] == 1) {
+        tt_emu_barrier(worker, self, 0, nullptr, site);
+        return;
+    }
+    enter(w, self, site);
+#ifdef TT_CHECKED
+    fail(w, "grid.sync() at %s:%d: checks run one block after another; without them (on `emulated`) it works",
+         site.file, site.line);
+#endif
+    w.wait[self / LANES][self % LANES] = {GRID, 0, nullptr};
+    w.at_grid[self / LANES] |= 1u << self % LANES;
+    if (++w.in_grid < w.live) return pause(w, self);
+    w.suspended = true;
+    w.guarded = false;
+    switch_stack(&w.saved[self], w.main_stack);
+}

@@ -1,0 +1,272 @@
+// Intrinsics beyond those of maths.h: other roundings, packed bytes and 16-bit integers, rarer functions.
+#pragma once
+
+// ---- rounding ---------------------------------------------------------------------------------------------
+
+namespace tt_emu {
+// The exact result lies on one side of the rounded one. `error` is (exact - rounded), of the right sign.
+template <class T>
+TT_INLINE T next_up(T x) {
+    return nextafter(x, (T)__builtin_huge_val());
+}
+template <class T>
+TT_INLINE T next_down(T x) {
+    return nextafter(x, -(T)__builtin_huge_val());
+}
+template <class T>
+TT_INLINE T directed(char way, T x, T error) {
+    if (error != error || error == 0) return x;
+    if (way == 'u') return error > 0 ? next_up(x) : x;
+    if (way == 'd') return error < 0 ? next_down(x) : x;
+    return x > 0 ? (error < 0 ? next_down(x) : x) : (error > 0 ? next_up(x) : x);  // towards zero
+}
+TT_INLINE float narrowed(char way, double exact) {  // a double that the result of two floats fits into
+    const float x = (float)exact;
+    if (x - x == 0) return directed(way, x, (float)(exact > x) - (float)(exact < x));
+    if (exact - exact != 0 || way == (x > 0 ? 'u' : 'd')) return x;
+    return x > 0 ? 3.402823466e+38f : -3.402823466e+38f;  // too large, and not rounded away from zero
+}
+template <class T>
+TT_INLINE T sum_error(T a, T b, T s) {
+    const T t = rounded(s - a);
+    return rounded(rounded(a - rounded(s - t)) + rounded(b - t));
+}
+}  // namespace tt_emu
+
+#define TT_DIRECTED(MODE, WAY)                                                                              \
+    TT_INLINE float __fadd_##MODE(float x, float y) {                                                       \
+        const float s = tt_emu::rounded(x + y);                                                             \
+        return tt_emu::directed(WAY, s, tt_emu::sum_error(x, y, s));                                        \
+    }                                                                                                       \
+    TT_INLINE float __fsub_##MODE(float x, float y) { return __fadd_##MODE(x, -y); }                        \
+    TT_INLINE float __fmul_##MODE(float x, float y) { return tt_emu::narrowed(WAY, (double)x * y); }        \
+    TT_INLINE float __fdiv_##MODE(float x, float y) {                                                       \
+        const float q = tt_emu::rounded(x / y), rest = fmaf(-q, y, x);                                      \
+        return tt_emu::directed(WAY, q, y < 0 ? -rest : rest);                                              \
+    }                                                                                                       \
+    TT_INLINE float __frcp_##MODE(float x) { return __fdiv_##MODE(1.0f, x); }                               \
+    TT_INLINE float __fsqrt_##MODE(float x) {                                                               \
+        const float q = tt_emu::rounded(sqrtf(x));                                                          \
+        return tt_emu::directed(WAY, q, fmaf(-q, q, x));                                                    \
+    }                                                                                                       \
+    TT_INLINE float __fmaf_##MODE(float x, float y, float z) {                                              \
+        const double p = (double)x * y, s = tt_emu::rounded(p + z), e = tt_emu::sum_error(p, (double)z, s); \
+        const float f = (float)s;                                                                           \
+        const double left = (s - f) + e;                                                                    \
+        return f - f != 0 ? f : tt_emu::directed(WAY, f, (float)(left > 0) - (float)(left < 0));            \
+    }                                                                                                       \
+    TT_INLINE double __dadd_##MODE(double x, double y) {                                                    \
+        const double s = tt_emu::rounded(x + y);                                                            \
+        return tt_emu::directed(WAY, s, tt_emu::sum_error(x, y, s));                                        \
+    }                                                                                                       \
+    TT_INLINE double __dsub_##MODE(double x, double y) { return __dadd_##MODE(x, -y); }                     \
+    TT_INLINE double __dmul_##MODE(double x, double y) {                                                    \
+        const double p = tt_emu::rounded(x * y);                                                            \
+        return tt_emu::directed(WAY, p, fma(x, y, -p));                                                     \
+    }                                                                                                       \
+    TT_INLINE double __ddiv_##MODE(double x, double y) {                                                    \
+        const double q = tt_emu::rounded(x / y), rest = fma(-q, y, x);                                      \
+        return tt_emu::directed(WAY, q, y < 0 ? -rest : rest);                                              \
+    }                                                                                                       \
+    TT_INLINE double __drcp_##MODE(double x) { return __ddiv_##MODE(1.0, x); }                              \
+    TT_INLINE double __dsqrt_##MODE(double x) {                                                             \
+        const double q = tt_emu::rounded(sqrt(x));                                                          \
+        return tt_emu::directed(WAY, q, fma(-q, q, x));                                                     \
+    }                                                                                                       \
+    TT_INLINE float __double2float_##MODE(double x) { return tt_emu::narrowed(WAY, x); }                    \
+    TT_INLINE float __int2float_##MODE(int x) { return tt_emu::narrowed(WAY, x); }                          \
+    TT_INLINE float __uint2float_##MODE(unsigned x) { return tt_emu::narrowed(WAY, x); }
+TT_DIRECTED(rz, 'z')
+TT_DIRECTED(ru, 'u') TT_DIRECTED(rd, 'd')
+#undef TT_DIRECTED
+
+    // ---- rarer functions
+    // --------------------------------------------------------------------------------------
+
+    extern "C" double j0(double),
+    j1(double), y0(double), y1(double), jn(int, double), yn(int, double);
+extern "C" float j0f(float), j1f(float), y0f(float), y1f(float), jnf(int, float), ynf(int, float);
+extern "C" double remquo(double, double, int*);
+extern "C" float remquof(float, float, int*);
+
+TT_INLINE double nan(const char*) { return __builtin_nan(""); }
+TT_INLINE float nanf(const char*) { return __builtin_nanf(""); }
+TT_INLINE double sinpi(double x) {
+    const double r = remainder(x, 2.0);
+    return r == trunc(r)    ? copysign(0.0, x)
+           : fabs(r) == 0.5 ? copysign(1.0, r)
+                            : sin(3.14159265358979323846 * r);
+}
+TT_INLINE double cospi(double x) {
+    const double r = fabs(remainder(x, 2.0));
+    return r == 0.5 ? 0.0 : cos(3.14159265358979323846 * r);
+}
+TT_INLINE double normcdf(double x) { return 0.5 * erfc(-x * 0.70710678118654752440); }
+TT_INLINE double erfcx(double x) {
+    if (x < 25) return exp(x * x) * erfc(x);
+    const double r = 1 / (x * x);
+    return 0.56418958354775628695 / x * (1 - r * (0.5 - r * (0.75 - r * 1.875)));
+}
+TT_INLINE double normcdfinv(double p) {  // halving, then Newton's steps
+    if (!(p > 0 && p < 1))
+        return p == 0 ? -__builtin_huge_val() : p == 1 ? __builtin_huge_val() : __builtin_nan("");
+    double low = -39, high = 39;
+    for (int i = 0; i < 64; i++) (normcdf(0.5 * (low + high)) < p ? low : high) = 0.5 * (low + high);
+    return 0.5 * (low + high);
+}
+TT_INLINE double erfinv(double x) { return normcdfinv(0.5 * (x + 1)) * 0.70710678118654752440; }
+TT_INLINE double erfcinv(double x) { return -normcdfinv(0.5 * x) * 0.70710678118654752440; }
+TT_INLINE double rhypot(double x, double y) { return 1 / hypot(x, y); }
+TT_INLINE double norm3d(double x, double y, double z) { return hypot(hypot(x, y), z); }
+TT_INLINE double rnorm3d(double x, double y, double z) { return 1 / norm3d(x, y, z); }
+TT_INLINE double norm4d(double x, double y, double z, double w) { return hypot(norm3d(x, y, z), w); }
+TT_INLINE double rnorm4d(double x, double y, double z, double w) { return 1 / norm4d(x, y, z, w); }
+TT_INLINE void sincospi(double x, double* s, double* c) { *s = sinpi(x), *c = cospi(x); }
+
+#define TT_FLOAT1(NAME) \
+    TT_INLINE float NAME##f(float x) { return (float)NAME((double)x); }
+TT_FLOAT1(sinpi)
+TT_FLOAT1(cospi) TT_FLOAT1(normcdf) TT_FLOAT1(erfcx) TT_FLOAT1(normcdfinv) TT_FLOAT1(erfinv)
+    TT_FLOAT1(erfcinv)
+#undef TT_FLOAT1
+        TT_INLINE float rhypotf(float x, float y) {
+    return (float)rhypot(x, y);
+}
+TT_INLINE float norm3df(float x, float y, float z) { return (float)norm3d(x, y, z); }
+TT_INLINE float rnorm3df(float x, float y, float z) { return (float)rnorm3d(x, y, z); }
+TT_INLINE float norm4df(float x, float y, float z, float w) { return (float)norm4d(x, y, z, w); }
+TT_INLINE float rnorm4df(float x, float y, float z, float w) { return (float)rnorm4d(x, y, z, w); }
+TT_INLINE void sincospif(float x, float* s, float* c) { *s = sinpif(x), *c = cospif(x); }
+TT_INLINE long lrint(double x) { return (long)llrint(x); }
+TT_INLINE long lrintf(float x) { return (long)llrintf(x); }
+TT_INLINE long lround(double x) { return (long)llround(x); }
+TT_INLINE long lroundf(float x) { return (long)llroundf(x); }
+TT_INLINE double scalbln(double x, long n) { return ldexp(x, (int)n); }
+TT_INLINE int __isnan(double x) { return isnan(x); }
+TT_INLINE int __isnanf(float x) { return isnan(x); }
+TT_INLINE int __isinf(double x) { return isinf(x); }
+TT_INLINE int __isinff(float x) { return isinf(x); }
+TT_INLINE int __finite(double x) { return isfinite(x); }
+TT_INLINE int __finitef(float x) { return isfinite(x); }
+TT_INLINE int __signbit(double x) { return signbit(x); }
+TT_INLINE int __signbitf(float x) { return signbit(x); }
+TT_INLINE long labs(long x) { return x < 0 ? -x : x; }
+TT_INLINE long abs(long x) { return labs(x); }
+TT_INLINE long min(long a, long b) { return a < b ? a : b; }
+TT_INLINE long max(long a, long b) { return a > b ? a : b; }
+TT_INLINE unsigned long min(unsigned long a, unsigned long b) { return a < b ? a : b; }
+TT_INLINE unsigned long max(unsigned long a, unsigned long b) { return a > b ? a : b; }
+TT_INLINE unsigned umin(unsigned a, unsigned b) { return a < b ? a : b; }
+TT_INLINE unsigned umax(unsigned a, unsigned b) { return a > b ? a : b; }
+TT_INLINE long long llmin(long long a, long long b) { return a < b ? a : b; }
+TT_INLINE long long llmax(long long a, long long b) { return a > b ? a : b; }
+TT_INLINE unsigned long long ullmin(unsigned long long a, unsigned long long b) { return a < b ? a : b; }
+TT_INLINE unsigned long long ullmax(unsigned long long a, unsigned long long b) { return a > b ? a : b; }
+
+// ---- integers ---------------------------------------------------------------------------------------------
+
+TT_INLINE unsigned __umul24(unsigned x, unsigned y) { return (x & 0xffffffu) * (y & 0xffffffu); }
+TT_INLINE int mul24(int x, int y) { return __mul24(x, y); }
+TT_INLINE unsigned umul24(unsigned x, unsigned y) { return __umul24(x, y); }
+TT_INLINE unsigned __sad(int x, int y, unsigned z) { return z + (x > y ? (unsigned)x - y : (unsigned)y - x); }
+TT_INLINE unsigned __usad(unsigned x, unsigned y, unsigned z) { return z + (x > y ? x - y : y - x); }
+TT_INLINE int __hadd(int x, int y) { return (int)(((long long)x + y) >> 1); }
+TT_INLINE int __rhadd(int x, int y) { return (int)(((long long)x + y + 1) >> 1); }
+TT_INLINE unsigned __uhadd(unsigned x, unsigned y) { return (unsigned)(((unsigned long long)x + y) >> 1); }
+TT_INLINE unsigned __urhadd(unsigned x, unsigned y) {
+    return (unsigned)(((unsigned long long)x + y + 1) >> 1);
+}
+TT_INLINE unsigned __funnelshift_lc(unsigned low, unsigned high, unsigned shift) {
+    return shift >= 32 ? low : __funnelshift_l(low, high, shift);
+}
+TT_INLINE unsigned __funnelshift_rc(unsigned low, unsigned high, unsigned shift) {
+    return shift >= 32 ? high : __funnelshift_r(low, high, shift);
+}
+TT_INLINE unsigned __fns(unsigned mask, unsigned base, int offset) {  // the offset-th set bit from base
+    if (offset == 0) return mask >> base & 1 ? base : ~0u;
+    for (int i = (int)base, left = offset < 0 ? -offset : offset; i >= 0 && i < 32; i += offset < 0 ? -1 : 1)
+        if (mask >> i & 1 && --left == 0) return (unsigned)i;
+    return ~0u;
+}
+
+namespace tt_emu {
+// Calls f with the lanes of packed integers, and packs what it returns.
+template <class E, class F>
+TT_INLINE unsigned each_lane(unsigned a, unsigned b, F f) {
+    constexpr int bits = 8 * sizeof(E);
+    unsigned result = 0;
+    for (int i = 0; i < 32; i += bits)
+        result |= ((unsigned)f((E)(a >> i), (E)(b >> i)) & (bits == 8 ? 0xffu : 0xffffu)) << i;
+    return result;
+}
+TT_INLINE int clamped(int x, int low, int high) { return x < low ? low : x > high ? high : x; }
+}  // namespace tt_emu
+
+#define TT_PACKED(NAME, E, RESULT)                                                         \
+    TT_INLINE unsigned NAME(unsigned a, unsigned b) {                                      \
+        return tt_emu::each_lane<E>(a, b, [](int x, int y) { return (void)y, (RESULT); }); \
+    }
+#define TT_PACKED_BOTH(N, S, U, BITS)                                                                        \
+    TT_PACKED(__vadd##N, S, x + y)                                                                           \
+    TT_PACKED(__vsub##N, S, x - y) TT_PACKED(                                                                \
+        __vaddss##N, S, tt_emu::clamped(x + y, -(1 << (BITS - 1)), (1 << (BITS - 1)) - 1))                   \
+        TT_PACKED(__vsubss##N, S, tt_emu::clamped(x - y, -(1 << (BITS - 1)), (1 << (BITS - 1)) - 1))         \
+            TT_PACKED(__vaddus##N, U, tt_emu::clamped(x + y, 0, (1 << BITS) - 1)) TT_PACKED(                 \
+                __vsubus##N, U, tt_emu::clamped(x - y, 0, (1 << BITS) - 1))                                  \
+                TT_PACKED(__vmaxs##N, S, x > y ? x : y) TT_PACKED(__vmaxu##N, U, x > y ? x : y) TT_PACKED(   \
+                    __vmins##N, S, x < y ? x : y) TT_PACKED(__vminu##N, U, x < y ? x : y)                    \
+                    TT_PACKED(__vabsdiffs##N, S, x > y ? x - y : y - x) TT_PACKED(                           \
+                        __vabsdiffu##N, U, x > y ? x - y : y - x) TT_PACKED(__vavgu##N, U, (x + y + 1) >> 1) \
+                        TT_PACKED(__vavgs##N, S, (x + y + ((x + y) >= 0)) >> 1) TT_PACKED(                   \
+                            __vhaddu##N, U, (x + y) >> 1) TT_PACKED(__vcmpeq##N, U, x == y ? -1 : 0)         \
+                            TT_PACKED(__vcmpne##N, U, x != y ? -1 : 0) TT_PACKED(                            \
+                                __vcmpgts##N, S, x > y ? -1 : 0) TT_PACKED(__vcmpgtu##N, U, x > y ? -1 : 0)  \
+                                TT_PACKED(__vcmpges##N, S, x >= y ? -1 : 0)                                  \
+                                    TT_PACKED(__vcmpgeu##N, U, x >= y ? -1 : 0)                              \
+                                        TT_PACKED(__vcmplts##N, S, x < y ? -1 : 0)                           \
+                                            TT_PACKED(__vcmpltu##N, U, x < y ? -1 : 0)                       \
+                                                TT_PACKED(__vcmples##N, S, x <= y ? -1 : 0)                  \
+                                                    TT_PACKED(__vcmpleu##N, U, x <= y ? -1 : 0)              \
+                                                        TT_PACKED(__vseteq##N, U, x == y)                    \
+                                                            TT_PACKED(__vsetne##N, U, x != y)                \
+                                                                TT_PACKED(__vsetgtu##N, U, x > y)            \
+                                                                    TT_PACKED(__vsetgts##N, S, x > y)        \
+                                                                        TT_INLINE unsigned                   \
+                                                                        __vabs##N(unsigned a) {              \
+        return tt_emu::each_lane<S>(a, a, [](int x, int) { return x < 0 ? -x : x; });                        \
+    }                                                                                                        \
+    TT_INLINE unsigned __vneg##N(unsigned a) {                                                               \
+        return tt_emu::each_lane<S>(a, a, [](int x, int) { return -x; });                                    \
+    }
+TT_PACKED_BOTH(4, signed char, unsigned char, 8)
+TT_PACKED_BOTH(2, short, unsigned short, 16)
+#undef TT_PACKED_BOTH
+#undef TT_PACKED
+    TT_INLINE unsigned __vsadu4(unsigned a, unsigned b) {
+    const unsigned d = __vabsdiffu4(a, b);
+    return (d & 255) + (d >> 8 & 255) + (d >> 16 & 255) + (d >> 24);
+}
+
+namespace tt_emu {
+template <class A, class B, class R>
+TT_INLINE R dot4(unsigned a, unsigned b, R sum) {
+    for (int i = 0; i < 32; i += 8) sum += (R)((int)(A)(a >> i) * (int)(B)(b >> i));
+    return sum;
+}
+}  // namespace tt_emu
+TT_INLINE int __dp4a(int a, int b, int c) {
+    return tt_emu::dot4<signed char, signed char>((unsigned)a, (unsigned)b, c);
+}
+TT_INLINE unsigned __dp4a(unsigned a, unsigned b, unsigned c) {
+    return tt_emu::dot4<unsigned char, unsigned char>(a, b, c);
+}
+TT_INLINE int __dp4a(char4 a, char4 b, int c) {
+    return __dp4a(tt_emu::bits<int>(a), tt_emu::bits<int>(b), c);
+}
+TT_INLINE unsigned __dp4a(uchar4 a, uchar4 b, unsigned c) {
+    return __dp4a(tt_emu::bits<unsigned>(a), tt_emu::bits<unsigned>(b), c);
+}
+TT_INLINE int __dp2a_lo(int a, int b, int c) {
+    return c + (short)a * (signed char)b + (a >> 16) * (signed char)(b >> 8);
+}
+TT_INLINE int __dp2a_hi(int a, int b, int c) { return __dp2a_lo(a, b >> 16, c); }
