@@ -180,7 +180,6 @@ def test_launch_bounds() -> None:
 # ---- sources that do not compile --------------------------------------------------------------------------
 
 MISTAKES = {
-    "int x = std::max(1, 2);": "std",
     "int x = undeclared;": "undeclared",
     "long long x = 0; atomicAdd(&x, 1ll);": "(long long|atomicAdd)",
 }

@@ -250,7 +250,7 @@ def _recipe(path: Path) -> Recipe:
     """The text to compile, and the folders of its headers; files of users without the code of the host."""
     if path.is_relative_to(KERNELS):
         return Recipe(path.stem, path.read_text(encoding="utf-8"), (path.parent, KERNELS))
-    return Recipe(path.stem, f'#include "names.h"\n{merged(path, str)[0]}', (path.parent, KERNELS, HEADERS))
+    return Recipe(path.stem, f'#include "library.h"\n{merged(path, str)[0]}', (path.parent, KERNELS, HEADERS))
 
 
 def build(path: Path, instances: Iterable[str], target: str) -> Compiled:

@@ -1,6 +1,11 @@
 // The part of the C++ standard library that kernels use: limits, traits, minima, numbers of types, arrays.
 // For the emulator and for NVRTC; `cuda::std` is the same.
 #pragma once
+#ifdef TT_PROGRAM  // a whole program has the library of the compiler
+namespace cuda {
+namespace std = ::std;
+}
+#else
 #include "names.h"
 
 #define TT_STD __host__ __device__ constexpr
@@ -348,3 +353,4 @@ namespace std = ::std;
 }
 #endif
 #undef TT_STD
+#endif

@@ -17,14 +17,12 @@ from tinytensor.runtime.compiler import (
     shared_library,
     shortened,
 )
+from tinytensor.runtime.cuda_source import HEADERS
 from tinytensor.runtime.emulated.kernels import (
-    CLANG_WATCHED_FLAGS,
-    CORE_FLAGS,
     EMULATOR,
-    GCC_WATCHED_FLAGS,
-    Build,
     FAST,
     WATCHED,
+    Build,
 )
 from tinytensor.runtime.programs.translation import translated
 
@@ -118,6 +116,7 @@ def _compile(task: _Task, number: int, source: Path) -> Path:
     folders = [
         f"-I{path}" for path in (HOST, HOST / "samples", EMULATOR / "include", EMULATOR, *options.folders)
     ]
+    folders.append(f"-idirafter{HEADERS}")  # cuda/atomic and others, after those of the compiler
     first = ["-include", "cuda_runtime.h"] if source.suffix == ".cu" else []
     # The compiler reads a name with its path, which messages show.
     preprocess = [*task.compiler.command, "-E", "-x", "c++", *flags, *folders, *first, str(source)]

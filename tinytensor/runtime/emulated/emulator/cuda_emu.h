@@ -124,3 +124,5 @@ struct Pause {
 #include "ptx.h"
 #include "textures.h"
 #include "launch.h"
+
+#include "library.h"

@@ -1,6 +1,7 @@
 // Functions of memory that kernels call: copies of bytes, allocation, addresses of shared memory, hints.
 #pragma once
 
+#ifndef TT_PROGRAM
 extern "C" {
 void* malloc(size_t);
 void free(void*);
@@ -12,8 +13,9 @@ void* memset(void*, int, size_t);
 int memcmp(const void*, const void*, size_t);
 size_t strlen(const char*);
 }
+#endif
 
-#ifdef TT_CHECKED  // byte by byte, so that each access is checked
+#if defined(TT_CHECKED) && !defined(TT_PROGRAM)  // byte by byte, so that each access is checked
 static inline void* tt_memcpy(void* to, const void* from, size_t n) {
     for (size_t i = 0; i < n; i++) ((volatile char*)to)[i] = ((const volatile char*)from)[i];
     return to;

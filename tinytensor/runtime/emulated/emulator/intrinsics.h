@@ -83,7 +83,21 @@ TT_DIRECTED(ru, 'u') TT_DIRECTED(rd, 'd')
     // ---- rarer functions
     // --------------------------------------------------------------------------------------
 
-    extern "C" double j0(double),
+    #ifdef TT_PROGRAM  // the C library declares functions of these names
+#define sinpi tt_sinpi
+#define cospi tt_cospi
+#define sinpif tt_sinpif
+#define cospif tt_cospif
+#define __isnan tt_isnan
+#define __isnanf tt_isnanf
+#define __isinf tt_isinf
+#define __isinff tt_isinff
+#define __finite tt_finite
+#define __finitef tt_finitef
+#define __signbit tt_signbit
+#define __signbitf tt_signbitf
+#else
+extern "C" double j0(double),
     j1(double), y0(double), y1(double), jn(int, double), yn(int, double);
 extern "C" float j0f(float), j1f(float), y0f(float), y1f(float), jnf(int, float), ynf(int, float);
 extern "C" double remquo(double, double, int*);
@@ -91,6 +105,7 @@ extern "C" float remquof(float, float, int*);
 
 TT_INLINE double nan(const char*) { return __builtin_nan(""); }
 TT_INLINE float nanf(const char*) { return __builtin_nanf(""); }
+#endif
 TT_INLINE double sinpi(double x) {
     const double r = remainder(x, 2.0);
     return r == trunc(r)    ? copysign(0.0, x)
@@ -137,11 +152,13 @@ TT_INLINE float rnorm3df(float x, float y, float z) { return (float)rnorm3d(x, y
 TT_INLINE float norm4df(float x, float y, float z, float w) { return (float)norm4d(x, y, z, w); }
 TT_INLINE float rnorm4df(float x, float y, float z, float w) { return (float)rnorm4d(x, y, z, w); }
 TT_INLINE void sincospif(float x, float* s, float* c) { *s = sinpif(x), *c = cospif(x); }
+#ifndef TT_PROGRAM
 TT_INLINE long lrint(double x) { return (long)llrint(x); }
 TT_INLINE long lrintf(float x) { return (long)llrintf(x); }
 TT_INLINE long lround(double x) { return (long)llround(x); }
 TT_INLINE long lroundf(float x) { return (long)llroundf(x); }
 TT_INLINE double scalbln(double x, long n) { return ldexp(x, (int)n); }
+#endif
 TT_INLINE int __isnan(double x) { return isnan(x); }
 TT_INLINE int __isnanf(float x) { return isnan(x); }
 TT_INLINE int __isinf(double x) { return isinf(x); }
@@ -150,8 +167,10 @@ TT_INLINE int __finite(double x) { return isfinite(x); }
 TT_INLINE int __finitef(float x) { return isfinite(x); }
 TT_INLINE int __signbit(double x) { return signbit(x); }
 TT_INLINE int __signbitf(float x) { return signbit(x); }
+#ifndef TT_PROGRAM
 TT_INLINE long labs(long x) { return x < 0 ? -x : x; }
 TT_INLINE long abs(long x) { return labs(x); }
+#endif
 TT_INLINE long min(long a, long b) { return a < b ? a : b; }
 TT_INLINE long max(long a, long b) { return a > b ? a : b; }
 TT_INLINE unsigned long min(unsigned long a, unsigned long b) { return a < b ? a : b; }

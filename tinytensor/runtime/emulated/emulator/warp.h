@@ -156,9 +156,11 @@ TT_INLINE long long clock64(TT_SITE) {
     tt_emu::yield(TT_HERE);
     return (long long)++tt_emu::ticks;
 }
-TT_INLINE long clock(TT_SITE) { return (long)clock64(file, line); }
 TT_INLINE void __nanosleep(unsigned, TT_SITE) { clock64(file, line); }
+#ifndef TT_PROGRAM
+TT_INLINE long clock(TT_SITE) { return (long)clock64(file, line); }
 typedef long clock_t;
+#endif
 
 // ---- order of memory, ends of a thread --------------------------------------------------------------------
 

@@ -2,9 +2,6 @@
 // get the functions of the host from `host_api.h`.
 #pragma once
 #include "cuda_emu.h"
-#ifndef TT_PROGRAM
-#include "library.h"
-#endif
 #ifdef TT_PROGRAM
 #include "host/host_api.h"
 #endif
