@@ -60,6 +60,7 @@ __main__
 BENCHMARKS = """
 contest
 dry_gpu
+public_programs
 op_cases
 peers
 kernels_lab public_kernels

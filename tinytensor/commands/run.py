@@ -62,7 +62,7 @@ OWN = ("--check", "--json", "--counts")
 
 
 def _flags(options: argparse.Namespace) -> tuple[str, ...]:
-    flags = [f"-D{name}" for name in options.D]
+    flags = [f"-D{name}" for name in options.D] + [f"-f{name}" for name in options.f]
     return (*flags, *([f"-std={options.std}"] if options.std else []))
 
 
@@ -70,9 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tinytensor run",
         usage="%(prog)s [options] program.cu [more.cu more.cpp …] [--check] [--json] [--] [arguments …]",
-        description="Compiles a CUDA program with the host compiler and runs its kernels on the emulator: no GPU, "
-        "no CUDA toolkit. Files that end in .cu, .cpp, .cc or .cxx are its sources; what follows them are the "
-        "arguments of the program, except for --check, --json and --counts (behind -- they are arguments, too).",
+        description="Compiles a CUDA program with the host compiler and runs its kernels on the emulator: no "
+        "GPU, no CUDA toolkit. Files that end in .cu, .cpp, .cc or .cxx are its sources; what follows them "
+        "are arguments of the program, except for --check, --json and --counts (behind -- they are, too).",
     )
     parser.add_argument("--check", action="store_true", help="check every access of every kernel")
     parser.add_argument(
@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-l", action="append", default=[], metavar="LIBRARY", help="link a library of the host"
     )
+    parser.add_argument("-f", action="append", default=[], metavar="FLAG", help="such as -fopenmp")
     parser.add_argument("-std", metavar="STANDARD", help="of C++ (default: c++17)")
     return parser
 

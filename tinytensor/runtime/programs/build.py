@@ -99,7 +99,10 @@ def build_program(
     program = folder / sources[0].stem
     libraries = [f"-l{name}" for name in task.options.libraries]
     command = [*compiler.command, "-pie", *map(str, objects), str(core)]
-    _run([*command, "-o", str(program), *libraries, "-lpthread", "-ldl", "-lm"], sources[0])
+    _run(
+        [*command, "-o", str(program), *libraries, *task.options.flags, "-lpthread", "-ldl", "-lm"],
+        sources[0],
+    )
     return program
 
 
@@ -110,7 +113,7 @@ def _compile(task: _Task, number: int, source: Path) -> Path:
     if build is WATCHED:
         flags += ["-DTT_CHECKED", "-fno-omit-frame-pointer"]
         own = build.gcc_flags if task.compiler.is_gcc else build.clang_flags
-        flags += [flag for flag in own]
+        flags += own
     if task.compiler.is_gcc:
         flags = ["-g1" if flag == "-gline-tables-only" else flag for flag in flags]
     folders = [

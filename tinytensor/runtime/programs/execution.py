@@ -193,8 +193,8 @@ class _Records:
         offset, size, kind, file, line = block
         buffer = f"a buffer of {int(size):,} bytes of {KINDS[int(kind)]} at {_place(file, line)}"
         what = (
-            f"host code accesses byte {int(offset):,} of {buffer}: memory of the device; copy it with cudaMemcpy, "
-            "or allocate it with cudaMallocManaged"
+            f"host code accesses byte {int(offset):,} of {buffer}: memory of the device; copy it with "
+            "cudaMemcpy, or allocate it with cudaMallocManaged"
             if kind == "0" and 0 <= int(offset) < int(size)
             else f"host code accesses byte {int(offset):,} of {buffer}"
         )
@@ -213,6 +213,6 @@ def _at_launch(finding: Finding, launched: str) -> Finding:
         finding.kernel,
         place,
         finding.other,
-        f"{finding.text} , launched at {launched}",
+        f"{finding.text}, launched at {launched}",
         finding.count,
     )

@@ -16,7 +16,8 @@ _STRING = r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\''
 _RAW = r'\bR"(?P<mark>[^(\s]*)\(.*?\)(?P=mark)"'
 _WHAT = re.compile(
     rf"{_RAW}|{_STRING}|(?P<launch><<<)|(?P<dynamic>\bextern\b[^;(){{}}]*?\b__shared__\b)|"
-    r"(?P<shared>\b__shared__\b)|(?P<call>\bcuda(?:LaunchKernel|LaunchCooperativeKernel)\s*\()",
+    r"(?P<shared>\b(?:static\s+)?__shared__\b(?:\s+static\b)?)|(?P<noinline>(?<!\()\b__noinline__\b(?!\s*[,)]))|"
+    r"(?P<call>\bcuda(?:LaunchKernel|LaunchCooperativeKernel)\s*\()",
     re.DOTALL,
 )
 _ALIGNED = r"(?:__attribute__\s*\(\([^;]*?\)\)|alignas\s*\([^)]*\))"
@@ -58,6 +59,8 @@ def translated(text: str) -> str:
             parts.append(declared)
         elif match["shared"]:
             parts.append("TT_SHARED")
+        elif match["noinline"]:  # not as a macro: the headers of the compiler have it in attributes
+            parts.append("__attribute__((noinline))")
         elif match["call"]:
             cast = _VOID_CAST.match(text, at)  # else the types of the kernel's parameters would be lost
             parts.append(match[0])
@@ -126,12 +129,12 @@ def _start_of_kernel(before: str) -> int:
         if joint is None:
             return at
         at -= len(before[max(0, at - 200) : at]) - len(left) + len(joint)
-        if joint == "::" and not re.search(r"[\w>]\s*$", before[max(0, at - 200) : at]):
+        if joint == "::" and not re.search(r"[\w>]$", before[max(0, at - 200) : at]):
             return at
 
 
 def _opening(text: str, at: int, opening: str, closing: str) -> int:
-    """Position of the bracket that the one before `at` closes; for < and >, those in parentheses do not count."""
+    """Position of the bracket that the one before `at` closes; < and > in parentheses do not count."""
     depth = inside = 0
     while at > 0:
         at -= 1

@@ -17,7 +17,7 @@
 #define CUDA_VERSION 13000
 
 #ifdef TT_PROGRAM  // a whole program: host code, too; see host/program_launch.h for __shared__
-#define __global__
+#define __global__ __attribute__((noinline))  // so that a fault is on a line of the kernel
 #define __constant__
 #else
 #define __global__ inline  // unused kernels are not compiled

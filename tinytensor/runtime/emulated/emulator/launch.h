@@ -19,8 +19,8 @@ struct IsHalf<__nv_bfloat16> {
 template <class T>
 constexpr bool is_struct = __is_class(T) && !IsHalf<T>::value;
 
-// Runs threads of a block one after another until one of them has waited; see Run of core.h. The arguments are
-// copies whose address is not taken, so stores of the kernel cannot alias them.
+// Runs threads of a block one after another until one of them has waited; see Run of core.h. The arguments
+// are copies whose address is not taken, so stores of the kernel cannot alias them.
 template <class F, class... A>
 TT_NOSAN static unsigned run_threads(unsigned first, unsigned last, F function, A... arguments) {
     const unsigned width = blockDim.x, height = blockDim.y;

@@ -173,11 +173,13 @@ TT_INLINE void __threadfence_system() { __threadfence(); }
 TT_INLINE void __trap(TT_SITE) { tt_emu_trap(tt_emu::worker, tt_emu::self(), TT_HERE); }
 
 #ifdef TT_PROGRAM  // printf is that of the C library
+extern "C" bool tt_in_kernel();
+extern "C" void tt_failed_assert(const char*, const char*, int, const char*);
 static void tt_program_assert(const char* condition, const char* file, int line, const char* function) {
     if (tt_in_kernel()) tt_emu_assert(tt_emu::worker, tt_emu::self(), condition, tt_emu::Site{file, line});
-    fprintf(stderr, "%s:%d: %s: Assertion `%s' failed.\n", file, line, function, condition);
-    abort();
+    tt_failed_assert(condition, file, line, function);
 }
+#include "host/assert.h"
 #else
 #define printf(...) tt_emu_printf(__VA_ARGS__)
 #ifdef NDEBUG

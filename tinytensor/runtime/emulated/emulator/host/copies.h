@@ -16,7 +16,8 @@ static std::string hexadecimal(const void* p) {
 // Whether memory of the device is at an address.
 static bool of_device(const void* p) {
     const auto at = block_at(p);
-    return at != blocks.end() ? at->second.kind < Memory::pinned : program().holds(p) && sticky_error == cudaSuccess;
+    return at != blocks.end() ? at->second.kind < MemoryKind::pinned
+                              : program().holds(p) && sticky_error == cudaSuccess;
 }
 
 // Why these bytes may not be copied or filled; "" if they may. `device`: they must be memory of the device.
@@ -26,20 +27,25 @@ static std::string refusal(const void* p, size_t bytes, bool device) {
         if (!device || program().holds(p)) return "";
         const auto near = block_near(p);
         return hexadecimal(p) + " is not in memory of the device" +
-               (near == blocks.end() ? "" : ", but next to a buffer of " + std::to_string(near->second.bytes) + " bytes");
+               (near == blocks.end()
+                    ? ""
+                    : ", but next to a buffer of " + std::to_string(near->second.bytes) + " bytes");
     }
     const size_t offset = (size_t)((const char*)p - at->first), room = at->second.bytes - offset;
     if (bytes > room)
-        return std::to_string(bytes) + " bytes, where " + std::to_string(room) + " are left in a buffer of " +
-               std::to_string(at->second.bytes) + " bytes";
-    if (!device && at->second.kind == Memory::device) return hexadecimal(p) + " is memory of the device, not of the host";
+        return std::to_string(bytes) + " bytes, where " + std::to_string(room) +
+               " are left in a buffer of " + std::to_string(at->second.bytes) + " bytes";
+    if (!device && at->second.kind == MemoryKind::device)
+        return hexadecimal(p) + " is memory of the device, not of the host";
     return "";
 }
 
-static void note_written([[maybe_unused]] void* to, [[maybe_unused]] const void* from, [[maybe_unused]] size_t bytes) {
+static void note_written([[maybe_unused]] void* to, [[maybe_unused]] const void* from,
+                         [[maybe_unused]] size_t bytes) {
     TT_CHECK({
         const auto at = from ? block_at(from) : blocks.end();
-        if (at != blocks.end() && at->second.kind == Memory::device) tt_checked_move((char*)to, (const char*)from, bytes);
+        if (at != blocks.end() && at->second.kind == MemoryKind::device)
+            tt_checked_move((char*)to, (const char*)from, bytes);
         else tt_checked_fill((char*)to, bytes);
     })
 }
@@ -51,7 +57,8 @@ struct Rows {  // a copy of several rows, or of one
     size_t from_pitch, width, height;
 };
 
-static cudaError_t copy(const char* name, const Rows& r, cudaMemcpyKind kind, cudaStream_t stream, TT_SITE) {
+static cudaError_t copy(const char* name, const Rows& r, cudaMemcpyKind kind, cudaStream_t stream,
+                        TT_SITE) {
     std::lock_guard<std::recursive_mutex> guard(lock);
     if (sticky_error) return sticky_error;
     if (r.width == 0 || r.height == 0) return cudaSuccess;
@@ -100,7 +107,7 @@ static cudaError_t fill(const char* name, void* to, size_t pitch, int value, siz
     });
 }
 
-static cudaError_t make(const char* name, void** p, size_t bytes, Memory kind, TT_SITE) {
+static cudaError_t make(const char* name, void** p, size_t bytes, MemoryKind kind, TT_SITE) {
     std::lock_guard<std::recursive_mutex> guard(lock);
     if (sticky_error) return sticky_error;
     if (!p) return failed(cudaErrorInvalidValue, name, file, line, "the first argument is a null pointer");
@@ -118,65 +125,72 @@ static cudaError_t drop(const char* name, void* p, bool of_host, TT_SITE) {
     if (sticky_error) return sticky_error;
     if (!p) return cudaSuccess;
     const auto at = blocks.find((const char*)p);
-    if (at == blocks.end() || (at->second.kind == Memory::pinned) != of_host)
-        return failed(cudaErrorInvalidValue, name, file, line,
-                      hexadecimal(p) + (at == blocks.end() ? " is not the start of a buffer, or was freed already"
-                                                           : std::string(" is a buffer of ") + kind_names[(int)at->second.kind]));
+    if (at == blocks.end() || (at->second.kind == MemoryKind::pinned) != of_host)
+        return failed(
+            cudaErrorInvalidValue, name, file, line,
+            hexadecimal(p) + (at == blocks.end()
+                                  ? " is not the start of a buffer, or was freed already"
+                                  : std::string(" is a buffer of ") + kind_names[(int)at->second.kind]));
     release(at);
     return cudaSuccess;
 }
 
 }  // namespace tt_program
 
-
-using tt_program::Memory;
+using tt_program::MemoryKind;
 
 TT_HOST cudaError_t cudaMalloc(void** p, size_t bytes, TT_SITE) {
-    return tt_program::make("cudaMalloc", p, bytes, Memory::device, file, line);
+    return tt_program::make("cudaMalloc", p, bytes, MemoryKind::device, file, line);
 }
 TT_HOST cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t, TT_SITE) {
-    return tt_program::make("cudaMallocAsync", p, bytes, Memory::device, file, line);
+    return tt_program::make("cudaMallocAsync", p, bytes, MemoryKind::device, file, line);
 }
 TT_HOST cudaError_t cudaMallocManaged(void** p, size_t bytes, unsigned, TT_SITE) {
-    return tt_program::make("cudaMallocManaged", p, bytes, Memory::managed, file, line);
+    return tt_program::make("cudaMallocManaged", p, bytes, MemoryKind::managed, file, line);
 }
 TT_HOST cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned, TT_SITE) {
-    return tt_program::make("cudaHostAlloc", p, bytes, Memory::pinned, file, line);
+    return tt_program::make("cudaHostAlloc", p, bytes, MemoryKind::pinned, file, line);
 }
 TT_HOST cudaError_t cudaMallocPitch(void** p, size_t* pitch, size_t width, size_t height, TT_SITE) {
     *pitch = (width + 511) / 512 * 512;
-    return tt_program::make("cudaMallocPitch", p, *pitch * height, Memory::device, file, line);
+    return tt_program::make("cudaMallocPitch", p, *pitch * height, MemoryKind::device, file, line);
 }
 TT_HOST cudaError_t cudaMalloc3D(cudaPitchedPtr* p, cudaExtent extent, TT_SITE) {
     p->pitch = (extent.width + 511) / 512 * 512;
     p->xsize = extent.width, p->ysize = extent.height;
-    return tt_program::make("cudaMalloc3D", &p->ptr, p->pitch * extent.height * extent.depth, Memory::device, file, line);
+    return tt_program::make("cudaMalloc3D", &p->ptr, p->pitch * extent.height * extent.depth,
+                            MemoryKind::device, file, line);
 }
-TT_HOST cudaError_t cudaFree(void* p, TT_SITE) { return tt_program::drop("cudaFree", p, false, file, line); }
+TT_HOST cudaError_t cudaFree(void* p, TT_SITE) {
+    return tt_program::drop("cudaFree", p, false, file, line);
+}
 TT_HOST cudaError_t cudaFreeAsync(void* p, cudaStream_t, TT_SITE) {
     return tt_program::drop("cudaFreeAsync", p, false, file, line);
 }
-TT_HOST cudaError_t cudaFreeHost(void* p, TT_SITE) { return tt_program::drop("cudaFreeHost", p, true, file, line); }
+TT_HOST cudaError_t cudaFreeHost(void* p, TT_SITE) {
+    return tt_program::drop("cudaFreeHost", p, true, file, line);
+}
 
 TT_HOST cudaError_t cudaHostRegister(void* p, size_t bytes, unsigned, TT_SITE) {
     std::lock_guard<std::recursive_mutex> guard(tt_program::lock);
     if (!p || !bytes || tt_program::block_at(p) != tt_program::blocks.end())
-        return tt_program::failed(cudaErrorInvalidValue, "cudaHostRegister", file, line, "no memory of the host");
-    tt_program::blocks[(const char*)p] = {bytes, Memory::registered, nullptr, 0, file, line};
+        return tt_program::failed(cudaErrorInvalidValue, "cudaHostRegister", file, line,
+                                  "no memory of the host");
+    tt_program::blocks[(const char*)p] = {bytes, MemoryKind::registered, nullptr, 0, file, line};
     TT_CHECK(tt_checked_watch((const char*)p, bytes, 1);)
     return cudaSuccess;
 }
 TT_HOST cudaError_t cudaHostUnregister(void* p, TT_SITE) {
     std::lock_guard<std::recursive_mutex> guard(tt_program::lock);
     const auto at = tt_program::blocks.find((const char*)p);
-    if (at == tt_program::blocks.end() || at->second.kind != Memory::registered)
+    if (at == tt_program::blocks.end() || at->second.kind != MemoryKind::registered)
         return tt_program::failed(cudaErrorHostMemoryNotRegistered, "cudaHostUnregister", file, line, "");
     tt_program::release(at);
     return cudaSuccess;
 }
 TT_HOST cudaError_t cudaHostGetDevicePointer(void** device, void* host, unsigned, TT_SITE) {
     const auto at = tt_program::block_at(host);
-    if (at == tt_program::blocks.end() || at->second.kind == Memory::device)
+    if (at == tt_program::blocks.end() || at->second.kind == MemoryKind::device)
         return tt_program::failed(cudaErrorInvalidValue, "cudaHostGetDevicePointer", file, line,
                                   "neither of cudaHostAlloc nor registered");
     *device = host;
@@ -202,21 +216,23 @@ TT_HOST cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* to, const vo
 TT_HOST cudaError_t cudaMemcpy(void* to, const void* from, size_t n, cudaMemcpyKind kind, TT_SITE) {
     return tt_program::copy("cudaMemcpy", {to, n, from, n, n, 1}, kind, nullptr, file, line);
 }
-TT_HOST cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t n, cudaMemcpyKind kind, cudaStream_t stream,
-                                    TT_SITE) {
+TT_HOST cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t n, cudaMemcpyKind kind,
+                                    cudaStream_t stream, TT_SITE) {
     return tt_program::copy("cudaMemcpyAsync", {to, n, from, n, n, 1}, kind, stream, file, line);
 }
-TT_HOST cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
-                                 size_t height, cudaMemcpyKind kind, TT_SITE) {
-    return tt_program::copy("cudaMemcpy2D", {to, to_pitch, from, from_pitch, width, height}, kind, nullptr, file, line);
+TT_HOST cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, size_t from_pitch,
+                                 size_t width, size_t height, cudaMemcpyKind kind, TT_SITE) {
+    return tt_program::copy("cudaMemcpy2D", {to, to_pitch, from, from_pitch, width, height}, kind, nullptr,
+                            file, line);
 }
-TT_HOST cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
-                                      size_t height, cudaMemcpyKind kind, cudaStream_t stream, TT_SITE) {
-    return tt_program::copy("cudaMemcpy2DAsync", {to, to_pitch, from, from_pitch, width, height}, kind, stream, file,
-                            line);
+TT_HOST cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
+                                      size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t stream,
+                                      TT_SITE) {
+    return tt_program::copy("cudaMemcpy2DAsync", {to, to_pitch, from, from_pitch, width, height}, kind,
+                            stream, file, line);
 }
-TT_HOST cudaError_t tt_copy_symbol(void* symbol, size_t size, void* host, size_t n, size_t offset, bool write,
-                                   cudaMemcpyKind kind, cudaStream_t stream, TT_SITE) {
+TT_HOST cudaError_t tt_copy_symbol(void* symbol, size_t size, void* host, size_t n, size_t offset,
+                                   bool write, cudaMemcpyKind kind, cudaStream_t stream, TT_SITE) {
     const char* name = write ? "cudaMemcpyToSymbol" : "cudaMemcpyFromSymbol";
     if (offset + n > size)
         return tt_program::failed(cudaErrorInvalidValue, name, file, line,

@@ -35,11 +35,15 @@ enum cublasComputeType_t {
     CUBLAS_COMPUTE_32F_FAST_16BF = 75,
     CUBLAS_COMPUTE_32F_FAST_TF32 = 77
 };
-enum cublasGemmAlgo_t { CUBLAS_GEMM_DFALT = -1, CUBLAS_GEMM_DEFAULT = -1, CUBLAS_GEMM_DEFAULT_TENSOR_OP = 99 };
+enum cublasGemmAlgo_t {
+    CUBLAS_GEMM_DFALT = -1,
+    CUBLAS_GEMM_DEFAULT = -1,
+    CUBLAS_GEMM_DEFAULT_TENSOR_OP = 99
+};
 typedef cudaDataType cublasDataType_t;
 
-// One product for all functions: strides in elements, `scale` the type of alpha and beta. If `listed`, a, b and c
-// are arrays of pointers, in memory of the device.
+// One product for all functions: strides in elements, `scale` the type of alpha and beta. If `listed`, a, b
+// and c are arrays of pointers, in memory of the device.
 struct tt_Product {
     cublasOperation_t across_a, across_b;
     int m, n, k;

@@ -18,9 +18,15 @@ TT_HOST const char* cublasGetStatusName(cublasStatus_t);
 #define cublasGetStream cublasGetStream_v2
 #define cublasSetPointerMode cublasSetPointerMode_v2
 // The emulator has one arithmetic, with float32 sums (float64 for double), and needs no workspace.
-static inline cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t) { return CUBLAS_STATUS_SUCCESS; }
-static inline cublasStatus_t cublasSetWorkspace(cublasHandle_t, void*, size_t) { return CUBLAS_STATUS_SUCCESS; }
-static inline cublasStatus_t cublasGetVersion(cublasHandle_t, int* v) { return *v = 130000, CUBLAS_STATUS_SUCCESS; }
+static inline cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t) {
+    return CUBLAS_STATUS_SUCCESS;
+}
+static inline cublasStatus_t cublasSetWorkspace(cublasHandle_t, void*, size_t) {
+    return CUBLAS_STATUS_SUCCESS;
+}
+static inline cublasStatus_t cublasGetVersion(cublasHandle_t, int* v) {
+    return *v = 130000, CUBLAS_STATUS_SUCCESS;
+}
 
 TT_HOST cublasStatus_t tt_gemm(cublasHandle_t, const tt_Product&, TT_SITE);
 
@@ -30,26 +36,29 @@ static inline cudaDataType tt_scale_type(cublasComputeType_t compute) {
                                                                                      : CUDA_R_32F;
 }
 
-#define TT_GEMM(LETTER, T, TYPE)                                                                                    \
-    static inline cublasStatus_t cublas##LETTER##gemm(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, \
-                                                      int m, int n, int k, const T* alpha, const T* a, int lda,     \
-                                                      const T* b, int ldb, const T* beta, T* c, int ldc, TT_SITE) { \
-        return tt_gemm(h, {ta, tb, m, n, k, alpha, a, TYPE, lda, 0, b, TYPE, ldb, 0, beta, c, TYPE, ldc, 0, 1,      \
-                           TYPE, false}, file, line);                                                               \
-    }                                                                                                               \
-    static inline cublasStatus_t cublas##LETTER##gemmStridedBatched(                                                \
-        cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k, const T* alpha,          \
-        const T* a, int lda, long long sa, const T* b, int ldb, long long sb, const T* beta, T* c, int ldc,         \
-        long long sc, int batch, TT_SITE) {                                                                         \
-        return tt_gemm(h, {ta, tb, m, n, k, alpha, a, TYPE, lda, sa, b, TYPE, ldb, sb, beta, c, TYPE, ldc, sc,      \
-                           batch, TYPE, false}, file, line);                                                        \
-    }                                                                                                               \
-    static inline cublasStatus_t cublas##LETTER##gemmBatched(                                                       \
-        cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k, const T* alpha,          \
-        const T* const a[], int lda, const T* const b[], int ldb, const T* beta, T* const c[], int ldc, int batch,  \
-        TT_SITE) {                                                                                                  \
-        return tt_gemm(h, {ta, tb, m, n, k, alpha, a, TYPE, lda, 0, b, TYPE, ldb, 0, beta, (void*)c, TYPE, ldc, 0,  \
-                           batch, TYPE, true}, file, line);                                                         \
+#define TT_GEMM(LETTER, T, TYPE)                                                                           \
+    static inline cublasStatus_t cublas##LETTER##gemm(                                                     \
+        cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k, const T* alpha, \
+        const T* a, int lda, const T* b, int ldb, const T* beta, T* c, int ldc, TT_SITE) {                 \
+        return tt_gemm(h, {ta,   tb,  m, n,    k, alpha, a,   TYPE, lda, 0,    b,                          \
+                           TYPE, ldb, 0, beta, c, TYPE,  ldc, 0,    1,   TYPE, false},                     \
+                       file, line);                                                                        \
+    }                                                                                                      \
+    static inline cublasStatus_t cublas##LETTER##gemmStridedBatched(                                       \
+        cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k, const T* alpha, \
+        const T* a, int lda, long long sa, const T* b, int ldb, long long sb, const T* beta, T* c,         \
+        int ldc, long long sc, int batch, TT_SITE) {                                                       \
+        return tt_gemm(h, {ta,   tb,  m,  n,    k, alpha, a,   TYPE, lda,   sa,   b,                       \
+                           TYPE, ldb, sb, beta, c, TYPE,  ldc, sc,   batch, TYPE, false},                  \
+                       file, line);                                                                        \
+    }                                                                                                      \
+    static inline cublasStatus_t cublas##LETTER##gemmBatched(                                              \
+        cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k, const T* alpha, \
+        const T* const a[], int lda, const T* const b[], int ldb, const T* beta, T* const c[], int ldc,    \
+        int batch, TT_SITE) {                                                                              \
+        return tt_gemm(h, {ta,   tb,  m, n,    k,        alpha, a,   TYPE, lda,   0,    b,                 \
+                           TYPE, ldb, 0, beta, (void*)c, TYPE,  ldc, 0,    batch, TYPE, true},             \
+                       file, line);                                                                        \
     }
 TT_GEMM(S, float, CUDA_R_32F)
 TT_GEMM(D, double, CUDA_R_64F)
@@ -57,49 +66,62 @@ TT_GEMM(H, __half, CUDA_R_16F)
 #undef TT_GEMM
 
 static inline cublasStatus_t cublasGemmStridedBatchedEx(
-    cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k, const void* alpha, const void* a,
-    cudaDataType a_type, int lda, long long sa, const void* b, cudaDataType b_type, int ldb, long long sb,
-    const void* beta, void* c, cudaDataType c_type, int ldc, long long sc, int batch, cublasComputeType_t compute,
-    cublasGemmAlgo_t, TT_SITE) {
-    return tt_gemm(h, {ta, tb, m, n, k, alpha, a, a_type, lda, sa, b, b_type, ldb, sb, beta, c, c_type, ldc, sc, batch,
-                       tt_scale_type(compute), false}, file, line);
+    cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k, const void* alpha,
+    const void* a, cudaDataType a_type, int lda, long long sa, const void* b, cudaDataType b_type, int ldb,
+    long long sb, const void* beta, void* c, cudaDataType c_type, int ldc, long long sc, int batch,
+    cublasComputeType_t compute, cublasGemmAlgo_t, TT_SITE) {
+    return tt_gemm(h, {ta,     tb,  m,      n,   k,      alpha, a,
+                       a_type, lda, sa,     b,   b_type, ldb,   sb,
+                       beta,   c,   c_type, ldc, sc,     batch, tt_scale_type(compute),
+                       false},
+                   file, line);
 }
-static inline cublasStatus_t cublasGemmEx(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n,
-                                          int k, const void* alpha, const void* a, cudaDataType a_type, int lda,
-                                          const void* b, cudaDataType b_type, int ldb, const void* beta, void* c,
-                                          cudaDataType c_type, int ldc, cublasComputeType_t compute, cublasGemmAlgo_t,
-                                          TT_SITE) {
-    return tt_gemm(h, {ta, tb, m, n, k, alpha, a, a_type, lda, 0, b, b_type, ldb, 0, beta, c, c_type, ldc, 0, 1,
-                       tt_scale_type(compute), false}, file, line);
+static inline cublasStatus_t cublasGemmEx(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb,
+                                          int m, int n, int k, const void* alpha, const void* a,
+                                          cudaDataType a_type, int lda, const void* b, cudaDataType b_type,
+                                          int ldb, const void* beta, void* c, cudaDataType c_type, int ldc,
+                                          cublasComputeType_t compute, cublasGemmAlgo_t, TT_SITE) {
+    return tt_gemm(h, {ta,     tb,  m,      n,   k,      alpha, a,
+                       a_type, lda, 0,      b,   b_type, ldb,   0,
+                       beta,   c,   c_type, ldc, 0,      1,     tt_scale_type(compute),
+                       false},
+                   file, line);
 }
-static inline cublasStatus_t cublasGemmEx(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n,
-                                          int k, const void* alpha, const void* a, cudaDataType a_type, int lda,
-                                          const void* b, cudaDataType b_type, int ldb, const void* beta, void* c,
-                                          cudaDataType c_type, int ldc, cudaDataType compute, cublasGemmAlgo_t, TT_SITE) {
-    return tt_gemm(h, {ta, tb, m, n, k, alpha, a, a_type, lda, 0, b, b_type, ldb, 0, beta, c, c_type, ldc, 0, 1,
-                       compute, false}, file, line);
+static inline cublasStatus_t cublasGemmEx(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb,
+                                          int m, int n, int k, const void* alpha, const void* a,
+                                          cudaDataType a_type, int lda, const void* b, cudaDataType b_type,
+                                          int ldb, const void* beta, void* c, cudaDataType c_type, int ldc,
+                                          cudaDataType compute, cublasGemmAlgo_t, TT_SITE) {
+    return tt_gemm(h, {ta,     tb,  m, n,    k, alpha,  a,   a_type, lda, 0,       b,
+                       b_type, ldb, 0, beta, c, c_type, ldc, 0,      1,   compute, false},
+                   file, line);
 }
 
 // Vectors, by their type: T is float or double.
-#define TT_VECTOR_FUNCTIONS(LETTER, T)                                                                                \
-    TT_HOST cublasStatus_t cublas##LETTER##gemv_v2(cublasHandle_t, cublasOperation_t, int m, int n, const T* alpha,   \
-                                                   const T* a, int lda, const T* x, int incx, const T* beta, T* y,    \
-                                                   int incy, TT_SITE);                                                \
-    TT_HOST cublasStatus_t cublas##LETTER##ger_v2(cublasHandle_t, int m, int n, const T* alpha, const T* x, int incx, \
-                                                  const T* y, int incy, T* a, int lda, TT_SITE);                      \
-    TT_HOST cublasStatus_t cublas##LETTER##axpy_v2(cublasHandle_t, int n, const T* alpha, const T* x, int incx, T* y, \
-                                                   int incy, TT_SITE);                                                \
-    TT_HOST cublasStatus_t cublas##LETTER##scal_v2(cublasHandle_t, int n, const T* alpha, T* x, int incx, TT_SITE);   \
-    TT_HOST cublasStatus_t cublas##LETTER##copy_v2(cublasHandle_t, int n, const T* x, int incx, T* y, int incy,       \
-                                                   TT_SITE);                                                          \
-    TT_HOST cublasStatus_t cublas##LETTER##dot_v2(cublasHandle_t, int n, const T* x, int incx, const T* y, int incy,  \
-                                                  T* result, TT_SITE);                                                \
-    TT_HOST cublasStatus_t cublas##LETTER##nrm2_v2(cublasHandle_t, int n, const T* x, int incx, T* result, TT_SITE);  \
-    TT_HOST cublasStatus_t cublas##LETTER##asum_v2(cublasHandle_t, int n, const T* x, int incx, T* result, TT_SITE);
+#define TT_VECTOR_FUNCTIONS(LETTER, T)                                                                     \
+    TT_HOST cublasStatus_t cublas##LETTER##gemv_v2(cublasHandle_t, cublasOperation_t, int m, int n,        \
+                                                   const T* alpha, const T* a, int lda, const T* x,        \
+                                                   int incx, const T* beta, T* y, int incy, TT_SITE);      \
+    TT_HOST cublasStatus_t cublas##LETTER##ger_v2(cublasHandle_t, int m, int n, const T* alpha,            \
+                                                  const T* x, int incx, const T* y, int incy, T* a,        \
+                                                  int lda, TT_SITE);                                       \
+    TT_HOST cublasStatus_t cublas##LETTER##axpy_v2(cublasHandle_t, int n, const T* alpha, const T* x,      \
+                                                   int incx, T* y, int incy, TT_SITE);                     \
+    TT_HOST cublasStatus_t cublas##LETTER##scal_v2(cublasHandle_t, int n, const T* alpha, T* x, int incx,  \
+                                                   TT_SITE);                                               \
+    TT_HOST cublasStatus_t cublas##LETTER##copy_v2(cublasHandle_t, int n, const T* x, int incx, T* y,      \
+                                                   int incy, TT_SITE);                                     \
+    TT_HOST cublasStatus_t cublas##LETTER##dot_v2(cublasHandle_t, int n, const T* x, int incx, const T* y, \
+                                                  int incy, T* result, TT_SITE);                           \
+    TT_HOST cublasStatus_t cublas##LETTER##nrm2_v2(cublasHandle_t, int n, const T* x, int incx, T* result, \
+                                                   TT_SITE);                                               \
+    TT_HOST cublasStatus_t cublas##LETTER##asum_v2(cublasHandle_t, int n, const T* x, int incx, T* result, \
+                                                   TT_SITE);
 TT_VECTOR_FUNCTIONS(S, float)
 TT_VECTOR_FUNCTIONS(D, double)
 #undef TT_VECTOR_FUNCTIONS
-TT_HOST cublasStatus_t cublasIsamax_v2(cublasHandle_t, int n, const float* x, int incx, int* result, TT_SITE);
+TT_HOST cublasStatus_t cublasIsamax_v2(cublasHandle_t, int n, const float* x, int incx, int* result,
+                                       TT_SITE);
 #define cublasSgemv cublasSgemv_v2
 #define cublasDgemv cublasDgemv_v2
 #define cublasSger cublasSger_v2
@@ -121,20 +143,22 @@ TT_HOST cublasStatus_t cublasIsamax_v2(cublasHandle_t, int n, const float* x, in
 static inline cublasStatus_t tt_as_status(cudaError_t error) {
     return error ? CUBLAS_STATUS_MAPPING_ERROR : CUBLAS_STATUS_SUCCESS;
 }
-static inline cublasStatus_t cublasSetMatrix(int rows, int columns, int size, const void* a, int lda, void* b, int ldb,
-                                             TT_SITE) {
-    return tt_as_status(cudaMemcpy2D(b, (size_t)ldb * size, a, (size_t)lda * size, (size_t)rows * size, columns,
-                                     cudaMemcpyHostToDevice, file, line));
+static inline cublasStatus_t cublasSetMatrix(int rows, int columns, int size, const void* a, int lda,
+                                             void* b, int ldb, TT_SITE) {
+    return tt_as_status(cudaMemcpy2D(b, (size_t)ldb * size, a, (size_t)lda * size, (size_t)rows * size,
+                                     columns, cudaMemcpyHostToDevice, file, line));
 }
-static inline cublasStatus_t cublasGetMatrix(int rows, int columns, int size, const void* a, int lda, void* b, int ldb,
-                                             TT_SITE) {
-    return tt_as_status(cudaMemcpy2D(b, (size_t)ldb * size, a, (size_t)lda * size, (size_t)rows * size, columns,
-                                     cudaMemcpyDeviceToHost, file, line));
+static inline cublasStatus_t cublasGetMatrix(int rows, int columns, int size, const void* a, int lda,
+                                             void* b, int ldb, TT_SITE) {
+    return tt_as_status(cudaMemcpy2D(b, (size_t)ldb * size, a, (size_t)lda * size, (size_t)rows * size,
+                                     columns, cudaMemcpyDeviceToHost, file, line));
 }
-static inline cublasStatus_t cublasSetVector(int n, int size, const void* x, int incx, void* y, int incy, TT_SITE) {
+static inline cublasStatus_t cublasSetVector(int n, int size, const void* x, int incx, void* y, int incy,
+                                             TT_SITE) {
     return cublasSetMatrix(1, n, size, x, incx, y, incy, file, line);
 }
-static inline cublasStatus_t cublasGetVector(int n, int size, const void* x, int incx, void* y, int incy, TT_SITE) {
+static inline cublasStatus_t cublasGetVector(int n, int size, const void* x, int incx, void* y, int incy,
+                                             TT_SITE) {
     return cublasGetMatrix(1, n, size, x, incx, y, incy, file, line);
 }
 #undef TT_HOST

@@ -13,11 +13,12 @@ TT_HOST curandStatus_t curandSetGeneratorOffset(curandGenerator_t, unsigned long
 TT_HOST curandStatus_t curandGenerate(curandGenerator_t, unsigned* to, size_t n, TT_SITE);
 TT_HOST curandStatus_t curandGenerateUniform(curandGenerator_t, float* to, size_t n, TT_SITE);
 TT_HOST curandStatus_t curandGenerateUniformDouble(curandGenerator_t, double* to, size_t n, TT_SITE);
-TT_HOST curandStatus_t curandGenerateNormal(curandGenerator_t, float* to, size_t n, float mean, float deviation, TT_SITE);
+TT_HOST curandStatus_t curandGenerateNormal(curandGenerator_t, float* to, size_t n, float mean,
+                                            float deviation, TT_SITE);
 TT_HOST curandStatus_t curandGenerateNormalDouble(curandGenerator_t, double* to, size_t n, double mean,
                                                   double deviation, TT_SITE);
-TT_HOST curandStatus_t curandGenerateLogNormal(curandGenerator_t, float* to, size_t n, float mean, float deviation,
-                                               TT_SITE);
+TT_HOST curandStatus_t curandGenerateLogNormal(curandGenerator_t, float* to, size_t n, float mean,
+                                               float deviation, TT_SITE);
 #undef TT_HOST
 static inline curandStatus_t curandCreateGenerator(curandGenerator_t* g, curandRngType_t) {
     return tt_make_generator(g, false);
@@ -25,7 +26,9 @@ static inline curandStatus_t curandCreateGenerator(curandGenerator_t* g, curandR
 static inline curandStatus_t curandCreateGeneratorHost(curandGenerator_t* g, curandRngType_t) {
     return tt_make_generator(g, true);
 }
-static inline curandStatus_t curandSetStream(curandGenerator_t, cudaStream_t) { return CURAND_STATUS_SUCCESS; }
+static inline curandStatus_t curandSetStream(curandGenerator_t, cudaStream_t) {
+    return CURAND_STATUS_SUCCESS;
+}
 static inline curandStatus_t curandSetGeneratorOrdering(curandGenerator_t, curandOrdering_t) {
     return CURAND_STATUS_SUCCESS;
 }

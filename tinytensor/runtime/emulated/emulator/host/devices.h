@@ -26,7 +26,8 @@ static cudaDeviceProp properties() {
     p.major = 8, p.minor = 0;
     p.textureAlignment = p.surfaceAlignment = 512, p.texturePitchAlignment = 32;
     p.multiProcessorCount = MULTIPROCESSORS;
-    p.canMapHostMemory = p.concurrentKernels = p.deviceOverlap = p.asyncEngineCount = p.unifiedAddressing = 1;
+    p.canMapHostMemory = p.concurrentKernels = p.deviceOverlap = p.asyncEngineCount = p.unifiedAddressing =
+        1;
     p.memoryClockRate = 1000000, p.memoryBusWidth = 256, p.l2CacheSize = 4 << 20;
     p.maxThreadsPerMultiProcessor = THREADS, p.maxBlocksPerMultiProcessor = BLOCKS;
     p.streamPrioritiesSupported = p.globalL1CacheSupported = p.localL1CacheSupported = 1;
@@ -50,12 +51,14 @@ TT_HOST cudaError_t cudaGetLastError() {
 }
 TT_HOST cudaError_t cudaPeekAtLastError() { return sticky_error ? sticky_error : tt_program::last_error; }
 TT_HOST const char* cudaGetErrorString(cudaError_t error) {
-#define TT_TEXT(NUMBER, NAME, TEXT) if (error == NUMBER) return TEXT;
+#define TT_TEXT(NUMBER, NAME, TEXT) \
+    if (error == NUMBER) return TEXT;
     TT_CUDA_ERRORS(TT_TEXT)
     return "unrecognized error code";
 }
 TT_HOST const char* cudaGetErrorName(cudaError_t error) {
-#define TT_NAME(NUMBER, NAME, TEXT) if (error == NUMBER) return #NAME;
+#define TT_NAME(NUMBER, NAME, TEXT) \
+    if (error == NUMBER) return #NAME;
     TT_CUDA_ERRORS(TT_NAME)
     return "unrecognized error code";
 }
@@ -71,7 +74,10 @@ TT_HOST cudaError_t cudaGetDeviceProperties(cudaDeviceProp* to, int device, TT_S
 }
 TT_HOST cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int device, TT_SITE) {
     const cudaDeviceProp p = tt_program::properties();
-    const struct { cudaDeviceAttr which; size_t value; } known[] = {
+    const struct {
+        cudaDeviceAttr which;
+        size_t value;
+    } known[] = {
         {cudaDevAttrMaxThreadsPerBlock, 1024},
         {cudaDevAttrMaxBlockDimX, 1024},
         {cudaDevAttrMaxBlockDimY, 1024},
@@ -124,7 +130,8 @@ TT_HOST cudaError_t cudaDeviceSetLimit(cudaLimit, size_t) { return cudaSuccess; 
 TT_HOST cudaError_t cudaDeviceGetLimit(size_t* value, cudaLimit) { return *value = 120 << 10, cudaSuccess; }
 TT_HOST cudaError_t cudaDeviceCanAccessPeer(int* can, int, int) { return *can = 0, cudaSuccess; }
 TT_HOST cudaError_t cudaDeviceEnablePeerAccess(int, unsigned, TT_SITE) {
-    return failed(cudaErrorInvalidDevice, "cudaDeviceEnablePeerAccess", file, line, "there is one device, 0");
+    return failed(cudaErrorInvalidDevice, "cudaDeviceEnablePeerAccess", file, line,
+                  "there is one device, 0");
 }
 
 TT_HOST cudaError_t tt_set_function_attribute(const void*, cudaFuncAttribute which, int value, TT_SITE) {
@@ -141,7 +148,8 @@ TT_HOST cudaError_t tt_get_function_attributes(cudaFuncAttributes* to, const voi
     return cudaSuccess;
 }
 TT_HOST cudaError_t tt_occupancy(int* blocks, int threads, size_t shared, TT_SITE) {
-    if (threads < 1) return failed(cudaErrorInvalidValue, "cudaOccupancy…", file, line, "a block has no threads");
+    if (threads < 1)
+        return failed(cudaErrorInvalidValue, "cudaOccupancy…", file, line, "a block has no threads");
     const size_t by_threads = tt_program::THREADS / ((size_t)(threads + 31) / 32 * 32);
     const size_t by_shared = tt_program::SHARED_OF_MULTIPROCESSOR / (shared + 1024);
     *blocks = (int)std::min({by_threads, by_shared, (size_t)tt_program::BLOCKS});

@@ -13,7 +13,8 @@
 
 TT_HOST cudaError_t cudaMalloc(void** p, size_t bytes, TT_SITE);
 TT_HOST cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t, TT_SITE);
-TT_HOST cudaError_t cudaMallocManaged(void** p, size_t bytes, unsigned flags = cudaMemAttachGlobal, TT_SITE);
+TT_HOST cudaError_t cudaMallocManaged(void** p, size_t bytes, unsigned flags = cudaMemAttachGlobal,
+                                      TT_SITE);
 TT_HOST cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned flags, TT_SITE);
 TT_HOST cudaError_t cudaMallocPitch(void** p, size_t* pitch, size_t width, size_t height, TT_SITE);
 TT_HOST cudaError_t cudaMalloc3D(cudaPitchedPtr* p, cudaExtent extent, TT_SITE);
@@ -27,20 +28,20 @@ TT_HOST cudaError_t cudaMemGetInfo(size_t* available, size_t* total, TT_SITE);
 TT_HOST cudaError_t cudaPointerGetAttributes(cudaPointerAttributes*, const void* p, TT_SITE);
 
 TT_HOST cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind, TT_SITE);
-TT_HOST cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind = cudaMemcpyDefault,
-                                    cudaStream_t = nullptr, TT_SITE);
+TT_HOST cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes,
+                                    cudaMemcpyKind = cudaMemcpyDefault, cudaStream_t = nullptr, TT_SITE);
 TT_HOST cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
                                       size_t width, size_t height, cudaMemcpyKind, cudaStream_t = nullptr,
                                       TT_SITE);
-TT_HOST cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
-                                 size_t height, cudaMemcpyKind, TT_SITE);
+TT_HOST cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, size_t from_pitch,
+                                 size_t width, size_t height, cudaMemcpyKind, TT_SITE);
 TT_HOST cudaError_t cudaMemset(void* to, int value, size_t bytes, TT_SITE);
 TT_HOST cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t = nullptr, TT_SITE);
 TT_HOST cudaError_t cudaMemset2D(void* to, size_t pitch, int value, size_t width, size_t height, TT_SITE);
 TT_HOST cudaError_t cudaMemset2DAsync(void* to, size_t pitch, int value, size_t width, size_t height,
                                       cudaStream_t = nullptr, TT_SITE);
-TT_HOST cudaError_t tt_copy_symbol(void* symbol, size_t size, void* host, size_t bytes, size_t offset, bool write,
-                                   cudaMemcpyKind, cudaStream_t, TT_SITE);
+TT_HOST cudaError_t tt_copy_symbol(void* symbol, size_t size, void* host, size_t bytes, size_t offset,
+                                   bool write, cudaMemcpyKind, cudaStream_t, TT_SITE);
 
 template <class T>
 static inline cudaError_t cudaMalloc(T** p, size_t bytes, TT_SITE) {
@@ -51,7 +52,8 @@ static inline cudaError_t cudaMallocAsync(T** p, size_t bytes, cudaStream_t stre
     return cudaMallocAsync((void**)(void*)p, bytes, stream, file, line);
 }
 template <class T>
-static inline cudaError_t cudaMallocManaged(T** p, size_t bytes, unsigned flags = cudaMemAttachGlobal, TT_SITE) {
+static inline cudaError_t cudaMallocManaged(T** p, size_t bytes, unsigned flags = cudaMemAttachGlobal,
+                                            TT_SITE) {
     return cudaMallocManaged((void**)(void*)p, bytes, flags, file, line);
 }
 template <class T>
@@ -71,14 +73,18 @@ static inline cudaError_t cudaHostGetDevicePointer(T** device, void* host, unsig
     return cudaHostGetDevicePointer((void**)(void*)device, host, flags, file, line);
 }
 template <class T>
-static inline cudaError_t cudaMemcpyToSymbol(const T& symbol, const void* from, size_t bytes, size_t offset = 0,
+static inline cudaError_t cudaMemcpyToSymbol(const T& symbol, const void* from, size_t bytes,
+                                             size_t offset = 0,
                                              cudaMemcpyKind kind = cudaMemcpyHostToDevice, TT_SITE) {
-    return tt_copy_symbol((void*)&symbol, sizeof(T), (void*)from, bytes, offset, true, kind, nullptr, file, line);
+    return tt_copy_symbol((void*)&symbol, sizeof(T), (void*)from, bytes, offset, true, kind, nullptr, file,
+                          line);
 }
 template <class T>
-static inline cudaError_t cudaMemcpyToSymbolAsync(const T& symbol, const void* from, size_t bytes, size_t offset,
-                                                  cudaMemcpyKind kind, cudaStream_t stream = nullptr, TT_SITE) {
-    return tt_copy_symbol((void*)&symbol, sizeof(T), (void*)from, bytes, offset, true, kind, stream, file, line);
+static inline cudaError_t cudaMemcpyToSymbolAsync(const T& symbol, const void* from, size_t bytes,
+                                                  size_t offset, cudaMemcpyKind kind,
+                                                  cudaStream_t stream = nullptr, TT_SITE) {
+    return tt_copy_symbol((void*)&symbol, sizeof(T), (void*)from, bytes, offset, true, kind, stream, file,
+                          line);
 }
 template <class T>
 static inline cudaError_t cudaMemcpyFromSymbol(void* to, const T& symbol, size_t bytes, size_t offset = 0,
@@ -87,7 +93,8 @@ static inline cudaError_t cudaMemcpyFromSymbol(void* to, const T& symbol, size_t
 }
 template <class T>
 static inline cudaError_t cudaMemcpyFromSymbolAsync(void* to, const T& symbol, size_t bytes, size_t offset,
-                                                    cudaMemcpyKind kind, cudaStream_t stream = nullptr, TT_SITE) {
+                                                    cudaMemcpyKind kind, cudaStream_t stream = nullptr,
+                                                    TT_SITE) {
     return tt_copy_symbol((void*)&symbol, sizeof(T), to, bytes, offset, false, kind, stream, file, line);
 }
 template <class T>
@@ -101,14 +108,23 @@ static inline cudaError_t cudaGetSymbolSize(size_t* bytes, const T&) {
     return cudaSuccess;
 }
 // Hints, without effect on memory that is shared with the host.
-static inline cudaError_t cudaMemPrefetchAsync(const void*, size_t, int, cudaStream_t = nullptr) { return cudaSuccess; }
-static inline cudaError_t cudaMemAdvise(const void*, size_t, cudaMemoryAdvise, int) { return cudaSuccess; }
-static inline cudaError_t cudaStreamAttachMemAsync(cudaStream_t, void*, size_t = 0, unsigned = cudaMemAttachSingle) {
+static inline cudaError_t cudaMemPrefetchAsync(const void*, size_t, int, cudaStream_t = nullptr) {
     return cudaSuccess;
 }
-static inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) { return *pool = nullptr, cudaSuccess; }
-static inline cudaError_t cudaDeviceGetMemPool(cudaMemPool_t* pool, int) { return *pool = nullptr, cudaSuccess; }
-static inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
+static inline cudaError_t cudaMemAdvise(const void*, size_t, cudaMemoryAdvise, int) { return cudaSuccess; }
+static inline cudaError_t cudaStreamAttachMemAsync(cudaStream_t, void*, size_t = 0,
+                                                   unsigned = cudaMemAttachSingle) {
+    return cudaSuccess;
+}
+static inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
+    return *pool = nullptr, cudaSuccess;
+}
+static inline cudaError_t cudaDeviceGetMemPool(cudaMemPool_t* pool, int) {
+    return *pool = nullptr, cudaSuccess;
+}
+static inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
+    return cudaSuccess;
+}
 static inline cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
 
 // ---- errors
@@ -142,7 +158,9 @@ static inline cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* grea
     *least = 0, *greatest = -5;
     return cudaSuccess;
 }
-static inline cudaError_t cudaChooseDevice(int* device, const cudaDeviceProp*) { return *device = 0, cudaSuccess; }
+static inline cudaError_t cudaChooseDevice(int* device, const cudaDeviceProp*) {
+    return *device = 0, cudaSuccess;
+}
 static inline cudaError_t cudaProfilerStart() { return cudaSuccess; }
 static inline cudaError_t cudaProfilerStop() { return cudaSuccess; }
 
@@ -153,7 +171,8 @@ TT_HOST cudaError_t cudaStreamDestroy(cudaStream_t, TT_SITE);
 TT_HOST cudaError_t cudaStreamSynchronize(cudaStream_t, TT_SITE);
 TT_HOST cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned flags = 0, TT_SITE);
 TT_HOST cudaError_t cudaLaunchHostFunc(cudaStream_t, cudaHostFn_t, void* data, TT_SITE);
-TT_HOST cudaError_t cudaStreamAddCallback(cudaStream_t, cudaStreamCallback_t, void* data, unsigned flags, TT_SITE);
+TT_HOST cudaError_t cudaStreamAddCallback(cudaStream_t, cudaStreamCallback_t, void* data, unsigned flags,
+                                          TT_SITE);
 TT_HOST cudaError_t cudaStreamGetPriority(cudaStream_t, int* priority);
 TT_HOST cudaError_t cudaStreamGetFlags(cudaStream_t, unsigned* flags);
 TT_HOST cudaError_t cudaEventCreateWithFlags(cudaEvent_t*, unsigned flags, TT_SITE);
@@ -165,7 +184,8 @@ TT_HOST cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start,
 TT_HOST cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode, TT_SITE);
 TT_HOST cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t*, TT_SITE);
 TT_HOST cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus*, TT_SITE);
-TT_HOST cudaError_t cudaGraphInstantiate(cudaGraphExec_t*, cudaGraph_t, unsigned long long flags = 0, TT_SITE);
+TT_HOST cudaError_t cudaGraphInstantiate(cudaGraphExec_t*, cudaGraph_t, unsigned long long flags = 0,
+                                         TT_SITE);
 TT_HOST cudaError_t cudaGraphLaunch(cudaGraphExec_t, cudaStream_t, TT_SITE);
 TT_HOST cudaError_t cudaGraphDestroy(cudaGraph_t);
 TT_HOST cudaError_t cudaGraphExecDestroy(cudaGraphExec_t);
@@ -175,11 +195,14 @@ static inline cudaError_t cudaStreamCreate(cudaStream_t* s, TT_SITE) {
 static inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned flags, TT_SITE) {
     return cudaStreamCreateWithPriority(s, flags, 0, file, line);
 }
-static inline cudaError_t cudaStreamQuery(cudaStream_t s, TT_SITE) { return cudaStreamSynchronize(s, file, line); }
+static inline cudaError_t cudaStreamQuery(cudaStream_t s, TT_SITE) {
+    return cudaStreamSynchronize(s, file, line);
+}
 static inline cudaError_t cudaEventCreate(cudaEvent_t* e, unsigned flags = 0, TT_SITE) {
     return cudaEventCreateWithFlags(e, flags, file, line);
 }
-static inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* e, cudaGraph_t g, decltype(nullptr), char*, size_t) {
+static inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* e, cudaGraph_t g, decltype(nullptr), char*,
+                                               size_t) {
     return cudaGraphInstantiate(e, g);
 }
 static inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* e, cudaGraph_t g, int, void*, int) {
@@ -200,17 +223,22 @@ static inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* to, F* f, TT
     return tt_get_function_attributes(to, (const void*)f, file, line);
 }
 template <class F>
-static inline cudaError_t cudaFuncSetCacheConfig(F*, cudaFuncCache) { return cudaSuccess; }
+static inline cudaError_t cudaFuncSetCacheConfig(F*, cudaFuncCache) {
+    return cudaSuccess;
+}
 template <class F>
-static inline cudaError_t cudaFuncSetSharedMemConfig(F*, cudaSharedMemConfig) { return cudaSuccess; }
+static inline cudaError_t cudaFuncSetSharedMemConfig(F*, cudaSharedMemConfig) {
+    return cudaSuccess;
+}
 template <class F>
-static inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, F*, int threads, size_t shared,
-                                                                        TT_SITE) {
+static inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, F*, int threads,
+                                                                        size_t shared, TT_SITE) {
     return tt_occupancy(blocks, threads, shared, file, line);
 }
 template <class F>
-static inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, F*, int threads,
-                                                                                 size_t shared, unsigned, TT_SITE) {
+static inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, F*,
+                                                                                 int threads, size_t shared,
+                                                                                 unsigned, TT_SITE) {
     return tt_occupancy(blocks, threads, shared, file, line);
 }
 // The largest block gives the fewest blocks that fill the device: the emulator needs no registers.
@@ -232,8 +260,8 @@ static inline cudaError_t cudaOccupancyMaxPotentialBlockSize(int* grid, int* blo
     return tt_best_block(grid, block, [=](int) { return shared; }, limit);
 }
 template <class F, class Size>
-static inline cudaError_t cudaOccupancyMaxPotentialBlockSizeVariableSMem(int* grid, int* block, F, Size shared,
-                                                                         int limit = 0) {
+static inline cudaError_t cudaOccupancyMaxPotentialBlockSizeVariableSMem(int* grid, int* block, F,
+                                                                         Size shared, int limit = 0) {
     return tt_best_block(grid, block, [=](int threads) { return (size_t)shared(threads); }, limit);
 }
 #undef TT_HOST

@@ -55,7 +55,8 @@ static cudaError_t error_of(int result, const std::string& said) {
     if (said.find("assertion `") != said.npos) return cudaErrorAssert;
     if (said.find("misaligned") != said.npos) return cudaErrorMisalignedAddress;
     if (said.find("stack overflow") != said.npos) return cudaErrorHardwareStackError;
-    const bool address = said.find("illegal memory access") != said.npos || said.find("out of bounds") != said.npos;
+    const bool address =
+        said.find("illegal memory access") != said.npos || said.find("out of bounds") != said.npos;
     return address ? cudaErrorIllegalAddress : cudaErrorLaunchFailure;
 }
 
@@ -89,25 +90,28 @@ static std::string host_pointer(const std::vector<Argument>& pointers) {
         unsigned char present;
         if (mincore(page, 1, &present) == 0)
             return "illegal memory access: argument " + std::to_string(a.position + 1) +
-                   " is a pointer to memory of the host; copy the data with cudaMemcpy, or use cudaMallocManaged";
+                   " is a pointer to memory of the host; copy the data with cudaMemcpy, or use "
+                   "cudaMallocManaged";
     }
     return "";
 }
 
-static cudaError_t run(const Configuration& c, const tt_emu::Kernel& kernel, tt_emu::Loaded** loaded, const void* call,
-                       const std::vector<Argument>& pointers) {
+static cudaError_t run(const Configuration& c, const tt_emu::Kernel& kernel, tt_emu::Loaded** loaded,
+                       const void* call, const std::vector<Argument>& pointers) {
     std::lock_guard<std::recursive_mutex> guard(lock);
     if (sticky_error) return sticky_error;
     if (!*loaded) *loaded = tt_emu_adopt(&kernel);
     Opened opened;
-    Header header = {{{c.grid.x, c.grid.y, c.grid.z}, {c.block.x, c.block.y, c.block.z}, (unsigned)c.shared, 0}, call};
+    Header header = {
+        {{c.grid.x, c.grid.y, c.grid.z}, {c.block.x, c.block.y, c.block.z}, (unsigned)c.shared, 0}, call};
     std::string said = host_pointer(pointers);
     int result = said.empty() ? tt_emu::DONE : tt_emu::FAULT;
     const void* address = nullptr;
     TT_CHECK(tt_checked_begin(*loaded, header.packed.shared);)
     if (said.empty() && c.shared > allowed_shared && c.shared <= tt_emu::MOST_SHARED) {
         result = tt_emu::REFUSED;
-        said = std::to_string(c.shared) + " bytes of dynamic shared memory: more than 48 KiB take a call of "
+        said = std::to_string(c.shared) +
+               " bytes of dynamic shared memory: more than 48 KiB take a call of "
                "cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes)";
     } else if (said.empty()) {
         result = tt_emu_launch(*loaded, &header, 0);
@@ -126,14 +130,21 @@ static cudaError_t run(const Configuration& c, const tt_emu::Kernel& kernel, tt_
 
 }  // namespace tt_program
 
-TT_HOST cudaError_t tt_launch(const tt_program::Configuration& c, const tt_emu::Kernel& kernel, tt_emu::Loaded** loaded,
-                              const void* call, tt_program::Keep keep, const tt_program::Argument* pointers, int count) {
+TT_HOST cudaError_t tt_launch(const tt_program::Configuration& c, const tt_emu::Kernel& kernel,
+                              tt_emu::Loaded** loaded, const void* call, tt_program::Keep keep,
+                              const tt_program::Argument* pointers, int count) {
     const std::vector<tt_program::Argument> given(pointers, pointers + count);
     if ((size_t)c.stream > 2 && tt_program::is_stream(c.stream) && c.stream->capturing) {
         const std::shared_ptr<void> kept = keep(call);
-        return tt_program::submit(c.stream, [=, &kernel] { return run(c, kernel, loaded, kept.get(), given); });
+        return tt_program::submit(c.stream,
+                                  [=, &kernel] { return run(c, kernel, loaded, kept.get(), given); });
     }
     return tt_program::submit(c.stream, [&] { return run(c, kernel, loaded, call, given); });
 }
 
+TT_HOST void tt_failed_assert(const char* condition, const char* file, int line, const char* function) {
+    fflush(stdout);
+    fprintf(stderr, "%s:%d: %s: Assertion `%s' failed.\n", file, line, function, condition);
+    abort();
+}
 TT_HOST bool tt_in_kernel() { return tt_emu::here && tt_emu::here->guarded; }

@@ -12,7 +12,9 @@ struct cublasContext {
 
 namespace tt_program {
 
-static size_t size_of(cudaDataType type) { return type == CUDA_R_64F ? 8 : type == CUDA_R_32F || type == CUDA_R_32I ? 4 : 2; }
+static size_t size_of(cudaDataType type) {
+    return type == CUDA_R_64F ? 8 : type == CUDA_R_32F || type == CUDA_R_32I ? 4 : 2;
+}
 
 static bool is_known(cudaDataType type) {
     return type == CUDA_R_32F || type == CUDA_R_64F || type == CUDA_R_16F || type == CUDA_R_16BF;
@@ -20,29 +22,42 @@ static bool is_known(cudaDataType type) {
 
 static double element(const void* p, size_t i, cudaDataType type) {
     switch (type) {
-    case CUDA_R_64F: return ((const double*)p)[i];
-    case CUDA_R_16F: return tt_emu::half_value(((const unsigned short*)p)[i]);
-    case CUDA_R_16BF: return tt_emu::bfloat16_value(((const unsigned short*)p)[i]);
-    default: return ((const float*)p)[i];
+        case CUDA_R_64F:
+            return ((const double*)p)[i];
+        case CUDA_R_16F:
+            return tt_emu::half_value(((const unsigned short*)p)[i]);
+        case CUDA_R_16BF:
+            return tt_emu::bfloat16_value(((const unsigned short*)p)[i]);
+        default:
+            return ((const float*)p)[i];
     }
 }
 
 static void set_element(void* p, size_t i, cudaDataType type, double value) {
     switch (type) {
-    case CUDA_R_64F: ((double*)p)[i] = value; break;
-    case CUDA_R_16F: ((unsigned short*)p)[i] = tt_emu::half_bits((float)value); break;
-    case CUDA_R_16BF: ((unsigned short*)p)[i] = tt_emu::bfloat16_bits((float)value); break;
-    default: ((float*)p)[i] = (float)value;
+        case CUDA_R_64F:
+            ((double*)p)[i] = value;
+            break;
+        case CUDA_R_16F:
+            ((unsigned short*)p)[i] = tt_emu::half_bits((float)value);
+            break;
+        case CUDA_R_16BF:
+            ((unsigned short*)p)[i] = tt_emu::bfloat16_bits((float)value);
+            break;
+        default:
+            ((float*)p)[i] = (float)value;
     }
 }
 
 // op(a), `rows` × `columns`, as columns of T without gaps.
 template <class T>
-static std::vector<T> packed(const void* a, cudaDataType type, long long ld, bool across, int rows, int columns) {
+static std::vector<T> packed(const void* a, cudaDataType type, long long ld, bool across, int rows,
+                             int columns) {
     std::vector<T> to((size_t)rows * columns);
     for (int j = 0; j < columns; j++)
         for (int i = 0; i < rows; i++)
-            to[(size_t)j * rows + i] = (T)element(a, across ? (size_t)i * ld + j : (size_t)j * ld + i, type);
+            to[(size_t)j * rows + i] =
+                (T)element(a, across ? (size_t)i * ld + j : (size_t)j * ld + i, type);
     return to;
 }
 
@@ -70,7 +85,8 @@ static void product(const tt_Product& p, const void* a, const void* b, void* c, 
             const double before = beta != 0 ? beta * element(c, at, p.c_type) : 0;
             set_element(c, at, p.c_type, alpha * sums[i] + before);
         }
-        note_written((char*)c + (size_t)j * p.ldc * size_of(p.c_type), nullptr, (size_t)p.m * size_of(p.c_type));
+        note_written((char*)c + (size_t)j * p.ldc * size_of(p.c_type), nullptr,
+                     (size_t)p.m * size_of(p.c_type));
     }
 }
 
@@ -80,10 +96,12 @@ static cublasStatus_t refused(const char* name, TT_SITE, const std::string& why)
     return CUBLAS_STATUS_INVALID_VALUE;
 }
 
-static std::string wrong_matrix(const char* name, const void* p, cudaDataType type, long long ld, long long rows,
-                                long long columns) {
-    if (!is_known(type)) return std::string(name) + " has an element type that the emulator does not compute";
-    if (rows < 0 || columns < 0 || ld < std::max(rows, 1LL)) return std::string("the leading dimension of ") + name + " is less than its rows";
+static std::string wrong_matrix(const char* name, const void* p, cudaDataType type, long long ld,
+                                long long rows, long long columns) {
+    if (!is_known(type))
+        return std::string(name) + " has an element type that the emulator does not compute";
+    if (rows < 0 || columns < 0 || ld < std::max(rows, 1LL))
+        return std::string("the leading dimension of ") + name + " is less than its rows";
     if (!rows || !columns) return "";
     const std::string why = refusal(p, (size_t)((columns - 1) * ld + rows) * size_of(type), true);
     return why.empty() ? why : std::string(name) + ": " + why;
@@ -99,7 +117,8 @@ static Matrices matrices_of(const tt_Product& p, int batch) {
     const auto moved = [=](const void* at, long long stride, cudaDataType type) {
         return (char*)at + stride * batch * (long long)size_of(type);
     };
-    return {moved(p.a, p.stride_a, p.a_type), moved(p.b, p.stride_b, p.b_type), moved(p.c, p.stride_c, p.c_type)};
+    return {moved(p.a, p.stride_a, p.a_type), moved(p.b, p.stride_b, p.b_type),
+            moved(p.c, p.stride_c, p.c_type)};
 }
 
 static std::string wrong_matrices(const tt_Product& p, const Matrices& m) {
@@ -165,22 +184,35 @@ static void finish(const tt_LtDescription& what, void* d, const tt_LtLayout& lay
 
 }  // namespace tt_program
 
-TT_HOST cublasStatus_t cublasCreate_v2(cublasHandle_t* h) { return *h = new cublasContext{}, CUBLAS_STATUS_SUCCESS; }
+TT_HOST cublasStatus_t cublasCreate_v2(cublasHandle_t* h) {
+    return *h = new cublasContext{}, CUBLAS_STATUS_SUCCESS;
+}
 TT_HOST cublasStatus_t cublasDestroy_v2(cublasHandle_t h) { return delete h, CUBLAS_STATUS_SUCCESS; }
-TT_HOST cublasStatus_t cublasSetStream_v2(cublasHandle_t h, cudaStream_t s) { return h->stream = s, CUBLAS_STATUS_SUCCESS; }
-TT_HOST cublasStatus_t cublasGetStream_v2(cublasHandle_t h, cudaStream_t* s) { return *s = h->stream, CUBLAS_STATUS_SUCCESS; }
+TT_HOST cublasStatus_t cublasSetStream_v2(cublasHandle_t h, cudaStream_t s) {
+    return h->stream = s, CUBLAS_STATUS_SUCCESS;
+}
+TT_HOST cublasStatus_t cublasGetStream_v2(cublasHandle_t h, cudaStream_t* s) {
+    return *s = h->stream, CUBLAS_STATUS_SUCCESS;
+}
 TT_HOST cublasStatus_t cublasSetPointerMode_v2(cublasHandle_t h, cublasPointerMode_t mode) {
     return h->device_scalars = mode == CUBLAS_POINTER_MODE_DEVICE, CUBLAS_STATUS_SUCCESS;
 }
 TT_HOST const char* cublasGetStatusName(cublasStatus_t status) {
     switch (status) {
-    case CUBLAS_STATUS_SUCCESS: return "CUBLAS_STATUS_SUCCESS";
-    case CUBLAS_STATUS_NOT_INITIALIZED: return "CUBLAS_STATUS_NOT_INITIALIZED";
-    case CUBLAS_STATUS_INVALID_VALUE: return "CUBLAS_STATUS_INVALID_VALUE";
-    case CUBLAS_STATUS_MAPPING_ERROR: return "CUBLAS_STATUS_MAPPING_ERROR";
-    case CUBLAS_STATUS_EXECUTION_FAILED: return "CUBLAS_STATUS_EXECUTION_FAILED";
-    case CUBLAS_STATUS_NOT_SUPPORTED: return "CUBLAS_STATUS_NOT_SUPPORTED";
-    default: return "CUBLAS_STATUS_INTERNAL_ERROR";
+        case CUBLAS_STATUS_SUCCESS:
+            return "CUBLAS_STATUS_SUCCESS";
+        case CUBLAS_STATUS_NOT_INITIALIZED:
+            return "CUBLAS_STATUS_NOT_INITIALIZED";
+        case CUBLAS_STATUS_INVALID_VALUE:
+            return "CUBLAS_STATUS_INVALID_VALUE";
+        case CUBLAS_STATUS_MAPPING_ERROR:
+            return "CUBLAS_STATUS_MAPPING_ERROR";
+        case CUBLAS_STATUS_EXECUTION_FAILED:
+            return "CUBLAS_STATUS_EXECUTION_FAILED";
+        case CUBLAS_STATUS_NOT_SUPPORTED:
+            return "CUBLAS_STATUS_NOT_SUPPORTED";
+        default:
+            return "CUBLAS_STATUS_INTERNAL_ERROR";
     }
 }
 TT_HOST const char* cublasGetStatusString(cublasStatus_t status) { return cublasGetStatusName(status); }
@@ -188,40 +220,64 @@ TT_HOST cublasStatus_t tt_gemm(cublasHandle_t h, const tt_Product& p, TT_SITE) {
     return tt_program::gemm(h, p, file, line);
 }
 
-TT_HOST cublasStatus_t tt_lt_matmul(cublasHandle_t h, const tt_LtDescription& what, const void* alpha, const void* a,
-                                    const tt_LtLayout& al, const void* b, const tt_LtLayout& bl, const void* beta,
-                                    const void* c, void* d, const tt_LtLayout& dl, TT_SITE) {
+TT_HOST cublasStatus_t tt_lt_matmul(cublasHandle_t h, const tt_LtDescription& what, const void* alpha,
+                                    const void* a, const tt_LtLayout& al, const void* b,
+                                    const tt_LtLayout& bl, const void* beta, const void* c, void* d,
+                                    const tt_LtLayout& dl, TT_SITE) {
     if (c != d || what.epilogue == CUBLASLT_EPILOGUE_BGRADB) return CUBLAS_STATUS_NOT_SUPPORTED;
     const int k = (int)(what.across_a == CUBLAS_OP_N ? al.columns : al.rows);
-    tt_Product p = {what.across_a, what.across_b, (int)dl.rows, (int)dl.columns, k, alpha, a, al.type, al.ld, al.stride,
-                    b, bl.type, bl.ld, bl.stride, beta, d, dl.type, dl.ld, dl.stride, dl.batch, what.scale, false};
+    tt_Product p = {what.across_a,
+                    what.across_b,
+                    (int)dl.rows,
+                    (int)dl.columns,
+                    k,
+                    alpha,
+                    a,
+                    al.type,
+                    al.ld,
+                    al.stride,
+                    b,
+                    bl.type,
+                    bl.ld,
+                    bl.stride,
+                    beta,
+                    d,
+                    dl.type,
+                    dl.ld,
+                    dl.stride,
+                    dl.batch,
+                    what.scale,
+                    false};
     const cublasStatus_t status = tt_program::gemm(h, p, file, line);
     if (status || what.epilogue == CUBLASLT_EPILOGUE_DEFAULT) return status;
     std::lock_guard<std::recursive_mutex> guard(tt_program::lock);
     tt_program::Opened opened;
     for (int batch = 0; batch < dl.batch; batch++)
-        tt_program::finish(what, (char*)d + batch * dl.stride * (long long)tt_program::size_of(dl.type), dl);
+        tt_program::finish(what, (char*)d + batch * dl.stride * (long long)tt_program::size_of(dl.type),
+                           dl);
     return status;
 }
 
 namespace tt_program {
 
-// Runs a function of vectors if its handle and its vectors are right; each: name, pointer, elements, bytes of one.
+// Runs a function of vectors if its handle and its vectors are right; each: name, pointer, elements, bytes
+// of one.
 struct Vector {
     const char* name;
     const void* p;
     long long n, step;
 };
 template <class T, class F>
-static cublasStatus_t with_vectors(const char* name, cublasHandle_t h, std::initializer_list<Vector> vectors, TT_SITE,
-                                   F work) {
+static cublasStatus_t with_vectors(const char* name, cublasHandle_t h,
+                                   std::initializer_list<Vector> vectors, TT_SITE, F work) {
     if (!h) return CUBLAS_STATUS_NOT_INITIALIZED;
     std::lock_guard<std::recursive_mutex> guard(lock);
     if (sticky_error) return CUBLAS_STATUS_EXECUTION_FAILED;
     if ((size_t)h->stream > 2 && h->stream->capturing) return CUBLAS_STATUS_NOT_SUPPORTED;
     for (const Vector& v : vectors) {
         if (v.n < 1) continue;
-        const std::string why = refusal(v.p, (size_t)((v.n - 1) * (v.step < 0 ? -v.step : v.step) + 1) * sizeof(T), true);
+        const std::string why =
+            refusal(v.p, (size_t)((v.n - 1) * (v.step < 0 ? -v.step : v.step) + 1) * sizeof(T), true);
         if (!why.empty()) return refused(name, file, line, std::string(v.name) + ": " + why);
     }
     Opened opened;
@@ -237,96 +293,111 @@ static void put(T* p, T value) {
 
 // A vector with a negative step begins at its end.
 template <class T>
-static T* first(T* p, int n, int step) { return step < 0 ? p - (long long)(n - 1) * step : p; }
+static T* first(T* p, int n, int step) {
+    return step < 0 ? p - (long long)(n - 1) * step : p;
+}
 
 }  // namespace tt_program
 
-#define TT_VECTOR_FUNCTIONS(LETTER, T, TYPE)                                                                          \
-    TT_HOST cublasStatus_t cublas##LETTER##gemv_v2(cublasHandle_t h, cublasOperation_t op, int m, int n,              \
-                                                   const T* alpha, const T* a, int lda, const T* x, int incx,         \
-                                                   const T* beta, T* y, int incy, TT_SITE) {                          \
-        const bool across = op != CUBLAS_OP_N;                                                                        \
-        const int rows = across ? n : m, columns = across ? m : n;                                                    \
-        return tt_program::with_vectors<T>(                                                                           \
-            "cublas" #LETTER "gemv", h, {{"a", a, (long long)lda * (n - 1) + m, 1}, {"x", x, columns, incx},          \
-                                         {"y", y, rows, incy}}, file, line, [&] {                                     \
-                const T *from = tt_program::first(x, columns, incx);                                                  \
-                T* to = tt_program::first(y, rows, incy);                                                             \
-                for (int i = 0; i < rows; i++) {                                                                      \
-                    double sum = 0;                                                                                   \
-                    for (int j = 0; j < columns; j++)                                                                 \
-                        sum += (double)a[across ? (long long)i * lda + j : (long long)j * lda + i] *                  \
-                               from[(long long)j * incx];                                                             \
-                    T* at = to + (long long)i * incy;                                                                 \
-                    tt_program::put(at, (T)(*alpha * sum + (*beta != 0 ? *beta * *at : 0)));                          \
-                }                                                                                                     \
-            });                                                                                                       \
-    }                                                                                                                 \
-    TT_HOST cublasStatus_t cublas##LETTER##ger_v2(cublasHandle_t h, int m, int n, const T* alpha, const T* x,         \
-                                                  int incx, const T* y, int incy, T* a, int lda, TT_SITE) {           \
-        return tt_program::with_vectors<T>(                                                                           \
-            "cublas" #LETTER "ger", h, {{"x", x, m, incx}, {"y", y, n, incy},                                         \
-                                        {"a", a, (long long)lda * (n - 1) + m, 1}}, file, line, [&] {                 \
-                const T *rows = tt_program::first(x, m, incx), *columns = tt_program::first(y, n, incy);              \
-                for (int j = 0; j < n; j++)                                                                           \
-                    for (int i = 0; i < m; i++)                                                                       \
-                        a[(long long)j * lda + i] += *alpha * rows[(long long)i * incx] * columns[(long long)j * incy]; \
-            });                                                                                                       \
-    }                                                                                                                 \
-    TT_HOST cublasStatus_t cublas##LETTER##axpy_v2(cublasHandle_t h, int n, const T* alpha, const T* x, int incx,     \
-                                                   T* y, int incy, TT_SITE) {                                         \
-        return tt_program::with_vectors<T>(                                                                           \
-            "cublas" #LETTER "axpy", h, {{"x", x, n, incx}, {"y", y, n, incy}}, file, line, [&] {                     \
-                const T* from = tt_program::first(x, n, incx);                                                        \
-                T* to = tt_program::first(y, n, incy);                                                                \
-                for (long long i = 0; i < n; i++) to[i * incy] += *alpha * from[i * incx];                            \
-            });                                                                                                       \
-    }                                                                                                                 \
-    TT_HOST cublasStatus_t cublas##LETTER##scal_v2(cublasHandle_t h, int n, const T* alpha, T* x, int incx, TT_SITE) { \
-        return tt_program::with_vectors<T>("cublas" #LETTER "scal", h, {{"x", x, n, incx}}, file, line, [&] {         \
-            for (long long i = 0; i < n; i++) x[i * incx] *= *alpha;                                                  \
-        });                                                                                                           \
-    }                                                                                                                 \
-    TT_HOST cublasStatus_t cublas##LETTER##copy_v2(cublasHandle_t h, int n, const T* x, int incx, T* y, int incy,     \
-                                                   TT_SITE) {                                                         \
-        return tt_program::with_vectors<T>(                                                                           \
-            "cublas" #LETTER "copy", h, {{"x", x, n, incx}, {"y", y, n, incy}}, file, line, [&] {                     \
-                const T* from = tt_program::first(x, n, incx);                                                        \
-                T* to = tt_program::first(y, n, incy);                                                                \
-                for (long long i = 0; i < n; i++) tt_program::put(to + i * incy, from[i * incx]);                     \
-            });                                                                                                       \
-    }                                                                                                                 \
-    TT_HOST cublasStatus_t cublas##LETTER##dot_v2(cublasHandle_t h, int n, const T* x, int incx, const T* y,          \
-                                                  int incy, T* result, TT_SITE) {                                     \
-        return tt_program::with_vectors<T>(                                                                           \
-            "cublas" #LETTER "dot", h, {{"x", x, n, incx}, {"y", y, n, incy}}, file, line, [&] {                      \
-                const T *left = tt_program::first(x, n, incx), *right = tt_program::first(y, n, incy);                \
-                double sum = 0;                                                                                       \
-                for (long long i = 0; i < n; i++) sum += (double)left[i * incx] * right[i * incy];                    \
-                tt_program::put(result, (T)sum);                                                                      \
-            });                                                                                                       \
-    }                                                                                                                 \
-    TT_HOST cublasStatus_t cublas##LETTER##nrm2_v2(cublasHandle_t h, int n, const T* x, int incx, T* result,          \
-                                                   TT_SITE) {                                                         \
-        return tt_program::with_vectors<T>("cublas" #LETTER "nrm2", h, {{"x", x, n, incx}}, file, line, [&] {         \
-            double sum = 0;                                                                                           \
-            for (long long i = 0; i < n; i++) sum += (double)x[i * incx] * x[i * incx];                               \
-            tt_program::put(result, (T)sqrt(sum));                                                                    \
-        });                                                                                                           \
-    }                                                                                                                 \
-    TT_HOST cublasStatus_t cublas##LETTER##asum_v2(cublasHandle_t h, int n, const T* x, int incx, T* result,          \
-                                                   TT_SITE) {                                                         \
-        return tt_program::with_vectors<T>("cublas" #LETTER "asum", h, {{"x", x, n, incx}}, file, line, [&] {         \
-            double sum = 0;                                                                                           \
-            for (long long i = 0; i < n; i++) sum += fabs((double)x[i * incx]);                                       \
-            tt_program::put(result, (T)sum);                                                                          \
-        });                                                                                                           \
+#define TT_VECTOR_FUNCTIONS(LETTER, T, TYPE)                                                               \
+    TT_HOST cublasStatus_t cublas##LETTER##gemv_v2(cublasHandle_t h, cublasOperation_t op, int m, int n,   \
+                                                   const T* alpha, const T* a, int lda, const T* x,        \
+                                                   int incx, const T* beta, T* y, int incy, TT_SITE) {     \
+        const bool across = op != CUBLAS_OP_N;                                                             \
+        const int rows = across ? n : m, columns = across ? m : n;                                         \
+        return tt_program::with_vectors<T>(                                                                \
+            "cublas" #LETTER "gemv", h,                                                                    \
+            {{"a", a, (long long)lda * (n - 1) + m, 1}, {"x", x, columns, incx}, {"y", y, rows, incy}},    \
+            file, line, [&] {                                                                              \
+                const T* from = tt_program::first(x, columns, incx);                                       \
+                T* to = tt_program::first(y, rows, incy);                                                  \
+                for (int i = 0; i < rows; i++) {                                                           \
+                    double sum = 0;                                                                        \
+                    for (int j = 0; j < columns; j++)                                                      \
+                        sum += (double)a[across ? (long long)i * lda + j : (long long)j * lda + i] *       \
+                               from[(long long)j * incx];                                                  \
+                    T* at = to + (long long)i * incy;                                                      \
+                    tt_program::put(at, (T)(*alpha * sum + (*beta != 0 ? *beta * *at : 0)));               \
+                }                                                                                          \
+            });                                                                                            \
+    }                                                                                                      \
+    TT_HOST cublasStatus_t cublas##LETTER##ger_v2(cublasHandle_t h, int m, int n, const T* alpha,          \
+                                                  const T* x, int incx, const T* y, int incy, T* a,        \
+                                                  int lda, TT_SITE) {                                      \
+        return tt_program::with_vectors<T>(                                                                \
+            "cublas" #LETTER "ger", h,                                                                     \
+            {{"x", x, m, incx}, {"y", y, n, incy}, {"a", a, (long long)lda * (n - 1) + m, 1}}, file, line, \
+            [&] {                                                                                          \
+                const T *rows = tt_program::first(x, m, incx), *columns = tt_program::first(y, n, incy);   \
+                for (int j = 0; j < n; j++)                                                                \
+                    for (int i = 0; i < m; i++)                                                            \
+                        a[(long long)j * lda + i] +=                                                       \
+                            *alpha * rows[(long long)i * incx] * columns[(long long)j * incy];             \
+            });                                                                                            \
+    }                                                                                                      \
+    TT_HOST cublasStatus_t cublas##LETTER##axpy_v2(cublasHandle_t h, int n, const T* alpha, const T* x,    \
+                                                   int incx, T* y, int incy, TT_SITE) {                    \
+        return tt_program::with_vectors<T>("cublas" #LETTER "axpy", h,                                     \
+                                           {{"x", x, n, incx}, {"y", y, n, incy}}, file, line, [&] {       \
+                                               const T* from = tt_program::first(x, n, incx);              \
+                                               T* to = tt_program::first(y, n, incy);                      \
+                                               for (long long i = 0; i < n; i++)                           \
+                                                   to[i * incy] += *alpha * from[i * incx];                \
+                                           });                                                             \
+    }                                                                                                      \
+    TT_HOST cublasStatus_t cublas##LETTER##scal_v2(cublasHandle_t h, int n, const T* alpha, T* x,          \
+                                                   int incx, TT_SITE) {                                    \
+        return tt_program::with_vectors<T>("cublas" #LETTER "scal", h, {{"x", x, n, incx}}, file, line,    \
+                                           [&] {                                                           \
+                                               for (long long i = 0; i < n; i++) x[i * incx] *= *alpha;    \
+                                           });                                                             \
+    }                                                                                                      \
+    TT_HOST cublasStatus_t cublas##LETTER##copy_v2(cublasHandle_t h, int n, const T* x, int incx, T* y,    \
+                                                   int incy, TT_SITE) {                                    \
+        return tt_program::with_vectors<T>("cublas" #LETTER "copy", h,                                     \
+                                           {{"x", x, n, incx}, {"y", y, n, incy}}, file, line, [&] {       \
+                                               const T* from = tt_program::first(x, n, incx);              \
+                                               T* to = tt_program::first(y, n, incy);                      \
+                                               for (long long i = 0; i < n; i++)                           \
+                                                   tt_program::put(to + i * incy, from[i * incx]);         \
+                                           });                                                             \
+    }                                                                                                      \
+    TT_HOST cublasStatus_t cublas##LETTER##dot_v2(cublasHandle_t h, int n, const T* x, int incx,           \
+                                                  const T* y, int incy, T* result, TT_SITE) {              \
+        return tt_program::with_vectors<T>(                                                                \
+            "cublas" #LETTER "dot", h, {{"x", x, n, incx}, {"y", y, n, incy}}, file, line, [&] {           \
+                const T *left = tt_program::first(x, n, incx), *right = tt_program::first(y, n, incy);     \
+                double sum = 0;                                                                            \
+                for (long long i = 0; i < n; i++) sum += (double)left[i * incx] * right[i * incy];         \
+                tt_program::put(result, (T)sum);                                                           \
+            });                                                                                            \
+    }                                                                                                      \
+    TT_HOST cublasStatus_t cublas##LETTER##nrm2_v2(cublasHandle_t h, int n, const T* x, int incx,          \
+                                                   T* result, TT_SITE) {                                   \
+        return tt_program::with_vectors<T>("cublas" #LETTER "nrm2", h, {{"x", x, n, incx}}, file, line,    \
+                                           [&] {                                                           \
+                                               double sum = 0;                                             \
+                                               for (long long i = 0; i < n; i++)                           \
+                                                   sum += (double)x[i * incx] * x[i * incx];               \
+                                               tt_program::put(result, (T)sqrt(sum));                      \
+                                           });                                                             \
+    }                                                                                                      \
+    TT_HOST cublasStatus_t cublas##LETTER##asum_v2(cublasHandle_t h, int n, const T* x, int incx,          \
+                                                   T* result, TT_SITE) {                                   \
+        return tt_program::with_vectors<T>("cublas" #LETTER "asum", h, {{"x", x, n, incx}}, file, line,    \
+                                           [&] {                                                           \
+                                               double sum = 0;                                             \
+                                               for (long long i = 0; i < n; i++)                           \
+                                                   sum += fabs((double)x[i * incx]);                       \
+                                               tt_program::put(result, (T)sum);                            \
+                                           });                                                             \
     }
 TT_VECTOR_FUNCTIONS(S, float, CUDA_R_32F)
 TT_VECTOR_FUNCTIONS(D, double, CUDA_R_64F)
 #undef TT_VECTOR_FUNCTIONS
 
-TT_HOST cublasStatus_t cublasIsamax_v2(cublasHandle_t h, int n, const float* x, int incx, int* result, TT_SITE) {
+TT_HOST cublasStatus_t cublasIsamax_v2(cublasHandle_t h, int n, const float* x, int incx, int* result,
+                                       TT_SITE) {
     return tt_program::with_vectors<float>("cublasIsamax", h, {{"x", x, n, incx}}, file, line, [&] {
         int best = 0;
         for (long long i = 1; i < n; i++)

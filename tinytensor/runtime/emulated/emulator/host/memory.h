@@ -1,5 +1,5 @@
-// Memory of the device: mappings with a guard page on both sides, a buffer at the end, rounded up to 256 bytes.
-// Host code must not touch memory of cudaMalloc: it is protected while no kernel runs.
+// Memory of the device: mappings with a guard page on both sides, a buffer at the end, rounded up to 256
+// bytes. Host code must not touch memory of cudaMalloc: it is protected while no kernel runs.
 #pragma once
 #include <link.h>
 
@@ -8,11 +8,11 @@
 
 namespace tt_program {
 
-enum class Memory { device, managed, pinned, registered };
+enum class MemoryKind { device, managed, pinned, registered };
 
 struct Block {
     size_t bytes;
-    Memory kind;
+    MemoryKind kind;
     char* pages;  // between the guards
     size_t size;
     const char* file;
@@ -44,20 +44,23 @@ static std::map<const char*, Block>::iterator block_at(const void* address) {
 static std::map<const char*, Block>::iterator block_near(const void* address) {
     for (auto at = blocks.begin(); at != blocks.end(); ++at) {
         const Block& b = at->second;
-        if (b.kind == Memory::registered) continue;
-        if ((const char*)address >= b.pages - GUARD && (const char*)address < b.pages + b.size + GUARD) return at;
+        if (b.kind == MemoryKind::registered) continue;
+        if ((const char*)address >= b.pages - GUARD && (const char*)address < b.pages + b.size + GUARD)
+            return at;
     }
     return blocks.end();
 }
 
 // The first pages only, where nearly every wrong access of the host begins: all of them would take long.
-static void protect(const Block& b, int protection) { mprotect(b.pages, b.size < PROTECTED ? b.size : PROTECTED, protection); }
+static void protect(const Block& b, int protection) {
+    mprotect(b.pages, b.size < PROTECTED ? b.size : PROTECTED, protection);
+}
 
 static void set_open(bool open) {
     if (open == open_to_all) return;
     open_to_all = open;
     for (auto& [start, b] : blocks)
-        if (b.kind == Memory::device) protect(b, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+        if (b.kind == MemoryKind::device) protect(b, open ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
 
 // Within its scope the calling thread may touch memory of the device.
@@ -66,26 +69,28 @@ struct Opened {
     ~Opened() { set_open(false); }
 };
 
-static void* allocate(size_t bytes, Memory kind, const char* file, int line) {
+static void* allocate(size_t bytes, MemoryKind kind, const char* file, int line) {
     const size_t size = (bytes + PAGE - 1) / PAGE * PAGE;
     if (size < bytes || used_bytes + size > total_bytes()) return nullptr;
-    char* base = (char*)mmap(nullptr, size + 2 * GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0);
+    char* base =
+        (char*)mmap(nullptr, size + 2 * GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) return nullptr;
     char* pages = base + GUARD;
     mprotect(pages, size, PROT_READ | PROT_WRITE);
     char* start = pages + size - (bytes + ROUND - 1) / ROUND * ROUND;
-    if (kind == Memory::device) memset(pages, 0xff, size < FILLED ? size : FILLED);  // uninitialized: NaN, or -1
+    if (kind == MemoryKind::device)
+        memset(pages, 0xff, size < FILLED ? size : FILLED);  // uninitialized: NaN, or -1
     blocks[start] = {bytes, kind, pages, size, file, line};
     used_bytes += size;
-    if (kind == Memory::device && !open_to_all) protect(blocks[start], PROT_NONE);
-    TT_CHECK(tt_checked_watch(start, bytes, kind != Memory::device);)
+    if (kind == MemoryKind::device && !open_to_all) protect(blocks[start], PROT_NONE);
+    TT_CHECK(tt_checked_watch(start, bytes, kind != MemoryKind::device);)
     return start;
 }
 
 static void release(std::map<const char*, Block>::iterator at) {
     const Block& b = at->second;
     TT_CHECK(tt_checked_forget(at->first);)
-    if (b.kind != Memory::registered) {
+    if (b.kind != MemoryKind::registered) {
         munmap(b.pages - GUARD, b.size + 2 * GUARD);
         used_bytes -= b.size;
     }
@@ -109,7 +114,9 @@ struct Program {
             },
             this);
     }
-    bool holds(const void* address) const { return (const char*)address >= start && (const char*)address < end; }
+    bool holds(const void* address) const {
+        return (const char*)address >= start && (const char*)address < end;
+    }
 };
 
 static const Program& program() {

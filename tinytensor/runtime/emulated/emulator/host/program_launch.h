@@ -35,9 +35,9 @@ using Keep = std::shared_ptr<void> (*)(const void*);
 
 }  // namespace tt_program
 
-extern "C" __attribute__((visibility("default")))
-cudaError_t tt_launch(const tt_program::Configuration&, const tt_emu::Kernel&, tt_emu::Loaded**, const void* call,
-                      tt_program::Keep keep, const tt_program::Argument*, int count);
+extern "C" __attribute__((visibility("default"))) cudaError_t
+tt_launch(const tt_program::Configuration&, const tt_emu::Kernel&, tt_emu::Loaded**, const void* call,
+          tt_program::Keep keep, const tt_program::Argument*, int count);
 
 namespace tt_program {
 
@@ -48,14 +48,17 @@ struct Call {
     std::tuple<A...> arguments;
 
     template <size_t... I>
-    TT_NOSAN static unsigned run(const Call& call, unsigned first, unsigned last, std::index_sequence<I...>) {
+    TT_NOSAN static unsigned run(const Call& call, unsigned first, unsigned last,
+                                 std::index_sequence<I...>) {
         return tt_emu::run_threads(first, last, call.function, A(std::get<I>(call.arguments))...);
     }
     TT_NOSAN static unsigned run(const tt_emu::Job& job, unsigned first, unsigned last) {
         tt_emu::enter(job);
         return run(**(const Call* const*)job.arguments, first, last, std::index_sequence_for<A...>());
     }
-    static std::shared_ptr<void> keep(const void* call) { return std::make_shared<Call>(*(const Call*)call); }
+    static std::shared_ptr<void> keep(const void* call) {
+        return std::make_shared<Call>(*(const Call*)call);
+    }
 
     static constexpr tt_emu::Parameter parameter = {sizeof(void*), false};
     static constexpr tt_emu::Kernel kernel = {run, &parameter, 1, 0};
@@ -116,12 +119,13 @@ static inline cudaError_t launch_addresses(Configuration configuration, void (*f
 template <class... P>
 static inline cudaError_t cudaLaunchKernel(void (*f)(P...), dim3 grid, dim3 block, void** arguments,
                                            size_t shared = 0, cudaStream_t stream = nullptr, TT_SITE) {
-    return tt_program::launch_addresses({{"kernel", file, line}, grid, block, shared, stream, false}, f, arguments,
-                                        std::index_sequence_for<P...>());
+    return tt_program::launch_addresses({{"kernel", file, line}, grid, block, shared, stream, false}, f,
+                                        arguments, std::index_sequence_for<P...>());
 }
 template <class... P>
-static inline cudaError_t cudaLaunchCooperativeKernel(void (*f)(P...), dim3 grid, dim3 block, void** arguments,
-                                                      size_t shared = 0, cudaStream_t stream = nullptr, TT_SITE) {
-    return tt_program::launch_addresses({{"kernel", file, line}, grid, block, shared, stream, true}, f, arguments,
-                                        std::index_sequence_for<P...>());
+static inline cudaError_t cudaLaunchCooperativeKernel(void (*f)(P...), dim3 grid, dim3 block,
+                                                      void** arguments, size_t shared = 0,
+                                                      cudaStream_t stream = nullptr, TT_SITE) {
+    return tt_program::launch_addresses({{"kernel", file, line}, grid, block, shared, stream, true}, f,
+                                        arguments, std::index_sequence_for<P...>());
 }

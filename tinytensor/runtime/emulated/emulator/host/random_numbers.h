@@ -37,7 +37,9 @@ static curandStatus_t generate(const char* name, curandGenerator_t g, T* to, siz
 TT_HOST curandStatus_t tt_make_generator(curandGenerator_t* g, bool host) {
     return *g = new curandGenerator{std::mt19937_64(0), host}, CURAND_STATUS_SUCCESS;
 }
-TT_HOST curandStatus_t curandDestroyGenerator(curandGenerator_t g) { return delete g, CURAND_STATUS_SUCCESS; }
+TT_HOST curandStatus_t curandDestroyGenerator(curandGenerator_t g) {
+    return delete g, CURAND_STATUS_SUCCESS;
+}
 TT_HOST curandStatus_t curandSetPseudoRandomGeneratorSeed(curandGenerator_t g, unsigned long long seed) {
     return g->engine.seed(seed), CURAND_STATUS_SUCCESS;
 }
@@ -55,18 +57,21 @@ TT_HOST curandStatus_t curandGenerateUniformDouble(curandGenerator_t g, double* 
     return tt_program::generate("curandGenerateUniformDouble", g, to, n, file, line,
                                 [](auto& e) { return tt_program::uniform(e, 0.0); });
 }
-TT_HOST curandStatus_t curandGenerateNormal(curandGenerator_t g, float* to, size_t n, float mean, float deviation,
-                                            TT_SITE) {
+TT_HOST curandStatus_t curandGenerateNormal(curandGenerator_t g, float* to, size_t n, float mean,
+                                            float deviation, TT_SITE) {
     std::normal_distribution<double> normal(mean, deviation);
-    return tt_program::generate("curandGenerateNormal", g, to, n, file, line, [&](auto& e) { return normal(e); });
+    return tt_program::generate("curandGenerateNormal", g, to, n, file, line,
+                                [&](auto& e) { return normal(e); });
 }
 TT_HOST curandStatus_t curandGenerateNormalDouble(curandGenerator_t g, double* to, size_t n, double mean,
                                                   double deviation, TT_SITE) {
     std::normal_distribution<double> normal(mean, deviation);
-    return tt_program::generate("curandGenerateNormalDouble", g, to, n, file, line, [&](auto& e) { return normal(e); });
+    return tt_program::generate("curandGenerateNormalDouble", g, to, n, file, line,
+                                [&](auto& e) { return normal(e); });
 }
-TT_HOST curandStatus_t curandGenerateLogNormal(curandGenerator_t g, float* to, size_t n, float mean, float deviation,
-                                               TT_SITE) {
+TT_HOST curandStatus_t curandGenerateLogNormal(curandGenerator_t g, float* to, size_t n, float mean,
+                                               float deviation, TT_SITE) {
     std::normal_distribution<double> normal(mean, deviation);
-    return tt_program::generate("curandGenerateLogNormal", g, to, n, file, line, [&](auto& e) { return exp(normal(e)); });
+    return tt_program::generate("curandGenerateLogNormal", g, to, n, file, line,
+                                [&](auto& e) { return exp(normal(e)); });
 }

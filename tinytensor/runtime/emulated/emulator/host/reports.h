@@ -1,5 +1,6 @@
-// Records for the process that started the program: fields with a unit separator between, a record separator at
-// the end. Without such a process (the program was started alone) messages go to standard error.
+// Records for the process that started the program: fields with a unit separator between, a record
+// separator at the end. Without such a process (the program was started alone) messages go to standard
+// error.
 #pragma once
 #include <execinfo.h>
 #include <stdlib.h>
@@ -33,7 +34,9 @@ class Record {
         return *this << std::to_string(known ? (const char*)code - program().start + 1 : 0);
     }
     template <class T>
-    Record& operator<<(T number) { return *this << std::to_string(number); }
+    Record& operator<<(T number) {
+        return *this << std::to_string(number);
+    }
 
   private:
     std::string text;
@@ -42,7 +45,8 @@ class Record {
 static cudaError_t last_error, sticky_error;
 
 // The error of a call, noted with its place.
-static cudaError_t failed(cudaError_t error, const char* function, const char* file, int line, std::string why) {
+static cudaError_t failed(cudaError_t error, const char* function, const char* file, int line,
+                          std::string why) {
     last_error = error;
     Record("error") << function << cudaGetErrorName(error) << file << line << why;
     return error;
@@ -51,7 +55,7 @@ static cudaError_t failed(cudaError_t error, const char* function, const char* f
 // Memory that was never freed.
 static void report_leaks() {
     for (auto& [start, b] : blocks)
-        if (b.kind != Memory::registered) Record("leak") << b.bytes << (int)b.kind << b.file << b.line;
+        if (b.kind != MemoryKind::registered) Record("leak") << b.bytes << (int)b.kind << b.file << b.line;
 }
 
 // Where host code faults: the innermost place in the program's own code.
@@ -72,7 +76,8 @@ static void on_host_fault(int signal, siginfo_t* info, void* context) {
         record << code << (size_t)info->si_addr << signal;
         if (block != blocks.end()) {
             const Block& b = block->second;
-            record << ((const char*)info->si_addr - block->first) << b.bytes << (int)b.kind << b.file << b.line;
+            record << ((const char*)info->si_addr - block->first) << b.bytes << (int)b.kind << b.file
+                   << b.line;
         }
     }
     fflush(stdout);

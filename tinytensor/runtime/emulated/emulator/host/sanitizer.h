@@ -1,26 +1,40 @@
-// Functions that the compiler calls in checked host code, in place of atomic operations and others. They do what
-// the plain code does; accesses of kernels are in accesses.h.
+// Functions that the compiler calls in checked host code, in place of atomic operations and others. They do
+// what the plain code does; accesses of kernels are in accesses.h.
 #pragma once
 
-#define TT_ATOMIC_HOST(BITS, T)                                                                                  \
-    TT_HOST T __tsan_atomic##BITS##_load(const volatile T* a, int) { return __atomic_load_n(a, 5); }             \
-    TT_HOST void __tsan_atomic##BITS##_store(volatile T* a, T v, int) { __atomic_store_n(a, v, 5); }             \
-    TT_HOST T __tsan_atomic##BITS##_exchange(volatile T* a, T v, int) { return __atomic_exchange_n(a, v, 5); }   \
-    TT_HOST T __tsan_atomic##BITS##_fetch_add(volatile T* a, T v, int) { return __atomic_fetch_add(a, v, 5); }   \
-    TT_HOST T __tsan_atomic##BITS##_fetch_sub(volatile T* a, T v, int) { return __atomic_fetch_sub(a, v, 5); }   \
-    TT_HOST T __tsan_atomic##BITS##_fetch_and(volatile T* a, T v, int) { return __atomic_fetch_and(a, v, 5); }   \
-    TT_HOST T __tsan_atomic##BITS##_fetch_or(volatile T* a, T v, int) { return __atomic_fetch_or(a, v, 5); }     \
-    TT_HOST T __tsan_atomic##BITS##_fetch_xor(volatile T* a, T v, int) { return __atomic_fetch_xor(a, v, 5); }   \
-    TT_HOST T __tsan_atomic##BITS##_fetch_nand(volatile T* a, T v, int) { return __atomic_fetch_nand(a, v, 5); } \
-    TT_HOST int __tsan_atomic##BITS##_compare_exchange_strong(volatile T* a, T* e, T v, int, int) {              \
-        return __atomic_compare_exchange_n(a, e, v, false, 5, 5);                                                \
-    }                                                                                                            \
-    TT_HOST int __tsan_atomic##BITS##_compare_exchange_weak(volatile T* a, T* e, T v, int, int) {                \
-        return __atomic_compare_exchange_n(a, e, v, true, 5, 5);                                                 \
-    }                                                                                                            \
-    TT_HOST T __tsan_atomic##BITS##_compare_exchange_val(volatile T* a, T e, T v, int, int) {                    \
-        __atomic_compare_exchange_n(a, &e, v, false, 5, 5);                                                      \
-        return e;                                                                                                \
+#define TT_ATOMIC_HOST(BITS, T)                                                                      \
+    TT_HOST T __tsan_atomic##BITS##_load(const volatile T* a, int) { return __atomic_load_n(a, 5); } \
+    TT_HOST void __tsan_atomic##BITS##_store(volatile T* a, T v, int) { __atomic_store_n(a, v, 5); } \
+    TT_HOST T __tsan_atomic##BITS##_exchange(volatile T* a, T v, int) {                              \
+        return __atomic_exchange_n(a, v, 5);                                                         \
+    }                                                                                                \
+    TT_HOST T __tsan_atomic##BITS##_fetch_add(volatile T* a, T v, int) {                             \
+        return __atomic_fetch_add(a, v, 5);                                                          \
+    }                                                                                                \
+    TT_HOST T __tsan_atomic##BITS##_fetch_sub(volatile T* a, T v, int) {                             \
+        return __atomic_fetch_sub(a, v, 5);                                                          \
+    }                                                                                                \
+    TT_HOST T __tsan_atomic##BITS##_fetch_and(volatile T* a, T v, int) {                             \
+        return __atomic_fetch_and(a, v, 5);                                                          \
+    }                                                                                                \
+    TT_HOST T __tsan_atomic##BITS##_fetch_or(volatile T* a, T v, int) {                              \
+        return __atomic_fetch_or(a, v, 5);                                                           \
+    }                                                                                                \
+    TT_HOST T __tsan_atomic##BITS##_fetch_xor(volatile T* a, T v, int) {                             \
+        return __atomic_fetch_xor(a, v, 5);                                                          \
+    }                                                                                                \
+    TT_HOST T __tsan_atomic##BITS##_fetch_nand(volatile T* a, T v, int) {                            \
+        return __atomic_fetch_nand(a, v, 5);                                                         \
+    }                                                                                                \
+    TT_HOST int __tsan_atomic##BITS##_compare_exchange_strong(volatile T* a, T* e, T v, int, int) {  \
+        return __atomic_compare_exchange_n(a, e, v, false, 5, 5);                                    \
+    }                                                                                                \
+    TT_HOST int __tsan_atomic##BITS##_compare_exchange_weak(volatile T* a, T* e, T v, int, int) {    \
+        return __atomic_compare_exchange_n(a, e, v, true, 5, 5);                                     \
+    }                                                                                                \
+    TT_HOST T __tsan_atomic##BITS##_compare_exchange_val(volatile T* a, T e, T v, int, int) {        \
+        __atomic_compare_exchange_n(a, &e, v, false, 5, 5);                                          \
+        return e;                                                                                    \
     }
 TT_ATOMIC_HOST(8, unsigned char)
 TT_ATOMIC_HOST(16, unsigned short)

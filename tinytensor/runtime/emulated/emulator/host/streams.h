@@ -13,22 +13,28 @@ TT_HOST cudaError_t cudaStreamCreateWithPriority(cudaStream_t* s, unsigned flags
 }
 TT_HOST cudaError_t cudaStreamDestroy(cudaStream_t s, TT_SITE) {
     if ((size_t)s <= 2 || !tt_program::streams.erase(s))
-        return failed(cudaErrorInvalidResourceHandle, "cudaStreamDestroy", file, line, "there is no such stream");
+        return failed(cudaErrorInvalidResourceHandle, "cudaStreamDestroy", file, line,
+                      "there is no such stream");
     delete s;
     return sticky_error;
 }
 TT_HOST cudaError_t cudaStreamSynchronize(cudaStream_t s, TT_SITE) {
     if (!tt_program::is_stream(s))
-        return failed(cudaErrorInvalidResourceHandle, "cudaStreamSynchronize", file, line, "there is no such stream");
+        return failed(cudaErrorInvalidResourceHandle, "cudaStreamSynchronize", file, line,
+                      "there is no such stream");
     if ((size_t)s > 2 && s->capturing)
-        return failed(cudaErrorStreamCaptureUnsupported, "cudaStreamSynchronize", file, line, "the stream captures");
+        return failed(cudaErrorStreamCaptureUnsupported, "cudaStreamSynchronize", file, line,
+                      "the stream captures");
     return sticky_error;
 }
-TT_HOST cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned, TT_SITE) { return sticky_error; }
+TT_HOST cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned, TT_SITE) {
+    return sticky_error;
+}
 TT_HOST cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t f, void* data, TT_SITE) {
     return tt_program::submit(s, [=] { return f(data), cudaSuccess; });
 }
-TT_HOST cudaError_t cudaStreamAddCallback(cudaStream_t s, cudaStreamCallback_t f, void* data, unsigned, TT_SITE) {
+TT_HOST cudaError_t cudaStreamAddCallback(cudaStream_t s, cudaStreamCallback_t f, void* data, unsigned,
+                                          TT_SITE) {
     return tt_program::submit(s, [=] { return f(s, sticky_error, data), cudaSuccess; });
 }
 TT_HOST cudaError_t cudaStreamGetPriority(cudaStream_t s, int* priority) {
@@ -69,7 +75,8 @@ TT_HOST cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode
 }
 TT_HOST cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t* graph, TT_SITE) {
     if ((size_t)s <= 2 || !tt_program::is_stream(s) || !s->capturing)
-        return failed(cudaErrorIllegalState, "cudaStreamEndCapture", file, line, "the stream does not capture");
+        return failed(cudaErrorIllegalState, "cudaStreamEndCapture", file, line,
+                      "the stream does not capture");
     s->capturing = false;
     *graph = new CUgraph_st{std::move(s->recorded)};
     s->recorded.clear();

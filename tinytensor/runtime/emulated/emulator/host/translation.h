@@ -9,8 +9,10 @@
 
 // `extern __shared__ T name[];` in a function, and outside of one.
 #define TT_DYNAMIC(NAME, ...) __VA_ARGS__* const NAME = (__VA_ARGS__*)tt_emu::dynamic_shared
-#define TT_DYNAMIC_FILE(NAME, ...) \
-    static const struct { operator __VA_ARGS__*() const { return (__VA_ARGS__*)tt_emu::dynamic_shared; } } NAME = {}
+#define TT_DYNAMIC_FILE(NAME, ...)                                                     \
+    static const struct {                                                              \
+        operator __VA_ARGS__*() const { return (__VA_ARGS__*)tt_emu::dynamic_shared; } \
+    } NAME = {}
 
 #define TT_LAUNCH(KERNEL, ...) \
     tt_program::Launch({TT_TEXT KERNEL, __builtin_FILE(), __builtin_LINE()}, __VA_ARGS__)

@@ -1,5 +1,5 @@
-// What programs use of the header of this name: checks of errors, and the choice of a device. Written for the
-// emulator.
+// What programs use of the header of this name: checks of errors, and the choice of a device. Written for
+// the emulator.
 #pragma once
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,9 @@ static inline const char* _cudaGetErrorEnum(cudaError_t error) { return cudaGetE
 static inline const char* _cudaGetErrorEnum(cublasStatus_t status) { return cublasGetStatusName(status); }
 #endif
 #ifdef TT_CURAND
-static inline const char* _cudaGetErrorEnum(curandStatus_t status) { return status ? "curand error" : "success"; }
+static inline const char* _cudaGetErrorEnum(curandStatus_t status) {
+    return status ? "curand error" : "success";
+}
 #endif
 
 template <class T>
@@ -29,7 +31,8 @@ static inline void check(T result, const char* call, const char* file, int line)
 static inline void __printLastCudaError(const char* message, const char* file, int line) {
     const cudaError_t error = cudaGetLastError();
     if (error)
-        fprintf(stderr, "%s(%d): %s: (%d) %s\n", file, line, message, (int)error, cudaGetErrorString(error));
+        fprintf(stderr, "%s(%d): %s: (%d) %s\n", file, line, message, (int)error,
+                cudaGetErrorString(error));
 }
 static inline void __getLastCudaError(const char* message, const char* file, int line) {
     const bool failed = cudaPeekAtLastError() != cudaSuccess;
@@ -37,9 +40,6 @@ static inline void __getLastCudaError(const char* message, const char* file, int
     if (failed) exit(EXIT_FAILURE);
 }
 
-#ifndef MAX
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
-#endif
 static inline int ftoi(float value) { return value >= 0 ? (int)(value + 0.5) : (int)(value - 0.5); }
 static inline int _ConvertSMVer2Cores(int, int) { return 64; }
 static inline const char* _ConvertSMVer2ArchName(int, int) { return "emulated"; }
@@ -49,12 +49,13 @@ static inline int gpuDeviceInit(int device) {
     return device;
 }
 static inline int findCudaDevice(int argc, const char** argv) {
-    const int device = checkCmdLineFlag(argc, argv, "device") ? getCmdLineArgumentInt(argc, argv, "device=") : 0;
+    const int device =
+        checkCmdLineFlag(argc, argv, "device") ? getCmdLineArgumentInt(argc, argv, "device=") : 0;
     gpuDeviceInit(device);
     cudaDeviceProp properties;
     checkCudaErrors(cudaGetDeviceProperties(&properties, device));
-    printf("GPU Device %d: \"%s\" with compute capability %d.%d\n\n", device, properties.name, properties.major,
-           properties.minor);
+    printf("GPU Device %d: \"%s\" with compute capability %d.%d\n\n", device, properties.name,
+           properties.major, properties.minor);
     return device;
 }
 static inline int findIntegratedGPU() { return -1; }

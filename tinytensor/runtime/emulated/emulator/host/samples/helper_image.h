@@ -8,16 +8,20 @@
 #include <vector>
 
 // Reads a binary PGM or PPM file, of 1 or 3 bytes a pixel; the memory is malloc'ed unless it is given.
-static inline bool tt_load_image(const char* name, unsigned char** data, unsigned* w, unsigned* h, unsigned* channels) {
+static inline bool tt_load_image(const char* name, unsigned char** data, unsigned* w, unsigned* h,
+                                 unsigned* channels) {
     FILE* file = fopen(name, "rb");
     char magic[3] = "";
     unsigned numbers[3];
     if (!file || fscanf(file, "%2s", magic) != 1) return false;
     for (unsigned& number : numbers) {
-        while (fscanf(file, " #%*[^\n]") > 0) {}
+        while (fscanf(file, " #%*[^\n]") > 0) {
+        }
         int c;
         while ((c = fgetc(file)) == '#' || c == ' ' || c == '\n' || c == '\r' || c == '\t')
-            if (c == '#') while ((c = fgetc(file)) != '\n' && c != EOF) {}
+            if (c == '#')
+                while ((c = fgetc(file)) != '\n' && c != EOF) {
+                }
         ungetc(c, file);
         if (fscanf(file, "%u", &number) != 1) return fclose(file), false;
     }
@@ -29,7 +33,8 @@ static inline bool tt_load_image(const char* name, unsigned char** data, unsigne
     fclose(file);
     return whole;
 }
-static inline bool tt_save_image(const char* name, const unsigned char* data, unsigned w, unsigned h, unsigned channels) {
+static inline bool tt_save_image(const char* name, const unsigned char* data, unsigned w, unsigned h,
+                                 unsigned channels) {
     FILE* file = fopen(name, "wb");
     if (!file) return false;
     fprintf(file, "P%d\n%u\n%u\n255\n", channels == 1 ? 5 : 6, w, h);

@@ -16,6 +16,12 @@
 #define SSCANF sscanf
 #define SPRINTF sprintf
 #endif
+#ifndef MIN
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#endif
+#ifndef MAX
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#endif
 #ifndef EXIT_WAIVED
 #define EXIT_WAIVED 2
 #endif
@@ -68,9 +74,11 @@ static inline int getFileExtension(char* name, char** extension) {
 }
 // Where a data file is: as named, in ./data, or next to the program.
 static inline char* sdkFindFilePath(const char* name, const char* program) {
-    const std::string folder = program && strrchr(program, '/') ? std::string(program, strrchr(program, '/') + 1) : "";
-    for (const std::string& where : {std::string(), std::string("data/"), std::string("./data/"), folder, folder + "data/",
-                                     std::string("../../../Common/data/"), std::string("../../../../Common/data/")}) {
+    const std::string folder =
+        program && strrchr(program, '/') ? std::string(program, strrchr(program, '/') + 1) : "";
+    for (const std::string& where :
+         {std::string(), std::string("data/"), std::string("./data/"), folder, folder + "data/",
+          std::string("../../../Common/data/"), std::string("../../../../Common/data/")}) {
         const std::string path = where + name;
         if (FILE* file = fopen(path.c_str(), "rb")) {
             fclose(file);

@@ -23,16 +23,26 @@ class StopWatchInterface {
     bool running = false;
 };
 
-static inline bool sdkCreateTimer(StopWatchInterface** timer) { return *timer = new StopWatchInterface, true; }
+static inline bool sdkCreateTimer(StopWatchInterface** timer) {
+    return *timer = new StopWatchInterface, true;
+}
 static inline bool sdkDeleteTimer(StopWatchInterface** timer) {
     delete *timer;
     *timer = nullptr;
     return true;
 }
-static inline bool sdkStartTimer(StopWatchInterface** timer) { return *timer ? (*timer)->start(), true : false; }
-static inline bool sdkStopTimer(StopWatchInterface** timer) { return *timer ? (*timer)->stop(), true : false; }
-static inline bool sdkResetTimer(StopWatchInterface** timer) { return *timer ? (*timer)->reset(), true : false; }
-static inline float sdkGetTimerValue(StopWatchInterface** timer) { return *timer ? (*timer)->getTime() : 0.0f; }
+static inline bool sdkStartTimer(StopWatchInterface** timer) {
+    return *timer ? (*timer)->start(), true : false;
+}
+static inline bool sdkStopTimer(StopWatchInterface** timer) {
+    return *timer ? (*timer)->stop(), true : false;
+}
+static inline bool sdkResetTimer(StopWatchInterface** timer) {
+    return *timer ? (*timer)->reset(), true : false;
+}
+static inline float sdkGetTimerValue(StopWatchInterface** timer) {
+    return *timer ? (*timer)->getTime() : 0.0f;
+}
 static inline float sdkGetAverageTimerValue(StopWatchInterface** timer) {
     return *timer ? (*timer)->getAverageTime() : 0.0f;
 }

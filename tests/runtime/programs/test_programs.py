@@ -1,0 +1,205 @@
+"""Whole CUDA programs: compiled, run, and checked. Each program is compiled once and shows many things."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinytensor.runtime.programs.build import build_program
+from tinytensor.runtime.programs.execution import ProgramRun, run_program
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or not (shutil.which("g++") or shutil.which("clang++")),
+    reason="whole programs need Linux and a C++ compiler with its standard library",
+)
+
+LANGUAGE = r"""
+#include <cstdio>
+#include <stdexcept>
+#include <vector>
+#include "cublas_v2.h"
+
+namespace a {
+template <class T, int N = 4>
+__global__ void fill(T* p, T v) { p[blockIdx.x * N + threadIdx.x] = v; }
+}
+__constant__ float scale[2] = {1, 2};
+__device__ int counter;
+extern __shared__ float all[];
+__global__ void turn(float* y) {
+    all[threadIdx.x] = scale[1] * threadIdx.x;
+    __syncthreads();
+    y[threadIdx.x] = all[31 - threadIdx.x];
+    if (threadIdx.x == 0) atomicAdd(&counter, 1);
+}
+template <class T>
+__global__ void sum(T* y, const T* x, int n) {
+    static __shared__ T s[64];
+    const int i = blockIdx.x * 64 + threadIdx.x;
+    s[threadIdx.x] = i < n ? x[i] : T(0);
+    __syncthreads();
+    for (int d = 32; d; d /= 2) {
+        if (threadIdx.x < d) s[threadIdx.x] += s[threadIdx.x + d];
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) atomicAdd(y, s[0]);
+}
+template <class F> __global__ void each(F f, int* p) { p[threadIdx.x] = f(threadIdx.x); }
+#define LAUNCH(K, ...) do { K<<<1, 32, 128>>>(__VA_ARGS__); } while (0)
+
+int main(int argc, char** argv) {
+    float *d, h[32];
+    cudaMalloc(&d, sizeof h);
+    a::fill<float>
+        <<<dim3(8),
+           4>>>(d, 3);
+    cudaMemcpy(h, d, sizeof h, cudaMemcpyDeviceToHost);
+    printf("%g %g\n", h[0], h[31]);
+    const float three[2] = {3, 5};
+    cudaMemcpyToSymbol(scale, three, sizeof three);
+    LAUNCH(turn, d);
+    void (*pointer)(float*) = turn;
+    pointer<<<1, 32, 128>>>(d);
+    void* arguments[] = {&d};
+    cudaLaunchKernel((void*)turn, dim3(1), dim3(32), arguments, 128, 0);
+    int count;
+    cudaMemcpy(h, d, sizeof h, cudaMemcpyDeviceToHost);
+    cudaMemcpyFromSymbol(&count, counter, sizeof count);
+    printf("%g %g %d\n", h[0], h[31], count);
+
+    const int n = 1 << 16;
+    std::vector<int> ones(n, 1);
+    int *x, *total;
+    cudaMalloc(&x, n * sizeof(int));
+    cudaMallocManaged(&total, 128);
+    cudaMemcpy(x, ones.data(), n * sizeof(int), cudaMemcpyDefault);
+    *total = 0;
+    sum<<<n / 64, 64>>>(total, x, n);  // the argument of the template is deduced
+    cudaDeviceSynchronize();
+    printf("%d\n", *total);
+    const int factor = 7;
+    each<<<1, 32>>>([=] __device__(int t) { return t * factor; }, total);
+    printf("%d\n", total[3]);
+
+    cudaStream_t stream;
+    cudaGraph_t graph;
+    cudaGraphExec_t replay;
+    cudaStreamCreate(&stream);
+    cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
+    sum<<<1, 64, 0, stream>>>(total + 1, x, 64);
+    cudaStreamEndCapture(stream, &graph);
+    cudaGraphInstantiate(&replay, graph);
+    total[1] = 0;
+    for (int i = 0; i < 3; i++) cudaGraphLaunch(replay, stream);
+    printf("%d\n", total[1]);
+
+    cublasHandle_t handle;
+    cublasCreate(&handle);
+    const float a[6] = {1, 2, 3, 4, 5, 6}, b[6] = {1, 0, 2, 1, 1, 1}, one = 1, half = 0.5f;
+    float *da, *db, *dc, c[4] = {2, 2, 2, 2};  // c = aᵀ b + c / 2, column-major, of shape (2, 2)
+    cudaMalloc(&da, sizeof a), cudaMalloc(&db, sizeof b), cudaMalloc(&dc, sizeof c);
+    cublasSetMatrix(3, 2, 4, a, 3, da, 3), cublasSetMatrix(3, 2, 4, b, 3, db, 3);
+    cublasSetMatrix(2, 2, 4, c, 2, dc, 2);
+    cublasSgemm(handle, CUBLAS_OP_T, CUBLAS_OP_N, 2, 2, 3, &one, da, 3, db, 3, &half, dc, 2);
+    cublasGetMatrix(2, 2, 4, dc, 2, c, 2);
+    printf("%g %g %g %g\n", c[0], c[1], c[2], c[3]);
+
+    try { throw std::runtime_error("host code has exceptions"); }
+    catch (const std::exception& e) { puts(e.what()); }
+    turn<<<1, 2048>>>(d);
+    puts(cudaGetErrorName(cudaGetLastError()));
+    puts(cudaGetErrorName(cudaMemcpy(d, h, sizeof h + 4, cudaMemcpyHostToDevice)));
+    puts(cudaGetErrorName(cudaFree(h)));
+    puts(cudaGetErrorName(cudaPeekAtLastError()));
+    if (argc > 1) printf("%g\n", d[0]);
+    a::fill<float><<<1, 4>>>(d + 1000, 1);
+    puts(cudaGetErrorName(cudaDeviceSynchronize()));
+    puts(cudaGetErrorName(cudaMalloc(&d, 4)));
+    return 3;
+}
+"""
+
+DEFECTS = r"""
+__global__ void race(int* y) {
+    __shared__ int s[64];
+    s[threadIdx.x] = threadIdx.x;
+    y[threadIdx.x] = s[63 - threadIdx.x];
+}
+__global__ void past(float* y, const float* x, int n) {
+    if (threadIdx.x <= n) y[threadIdx.x] = x[threadIdx.x];
+}
+int main() {
+    int* y;
+    float *p, *q;
+    cudaMalloc(&y, 64 * sizeof(int));
+    race<<<1, 64>>>(y);
+    cudaMalloc(&p, 5 * sizeof(float));
+    cudaMalloc(&q, 6 * sizeof(float));
+    cudaSetDevice(1);
+    cudaMemset(q, 0, 5 * sizeof(float));
+    past<<<1, 32>>>(p, q, 5);
+    cudaFree(y);
+}
+"""
+
+
+def ran(text: str, folder: Path, *arguments: str, check: bool = False) -> ProgramRun:
+    source = folder / "program.cu"
+    if not source.exists() or source.read_text() != text:
+        source.write_text(text)
+        build_program([source], folder, check=check)
+    return run_program(folder / "program", arguments, [source], check=check, capture=True)
+
+
+@pytest.fixture(scope="module")
+def language(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("language")
+
+
+def test_a_program_of_many_features(language: Path) -> None:
+    run = ran(LANGUAGE, language)
+    assert run.output.splitlines() == [
+        "3 3",
+        "155 0 3",
+        "65536",
+        "21",
+        "192",
+        "8 17 7 16",
+        "host code has exceptions",
+        "cudaErrorInvalidConfiguration",
+        "cudaErrorInvalidValue",
+        "cudaErrorInvalidValue",
+        "cudaErrorInvalidValue",
+        "cudaErrorIllegalAddress",
+        "cudaErrorIllegalAddress",
+    ]
+    assert run.code == 3
+    kinds = [finding.kind for finding in run.report.findings]
+    assert kinds == ["launch failed", "out of bounds"]
+    lines = LANGUAGE.splitlines()
+    assert run.report.findings[0].place == f"program.cu:{1 + lines.index('    turn<<<1, 2048>>>(d);')}"
+    fill = next(i for i, line in enumerate(lines, 1) if "void fill" in line)
+    assert run.report.findings[1].place == f"program.cu:{fill}"
+
+
+def test_host_code_that_reads_memory_of_the_device_is_told_where(language: Path) -> None:
+    run = ran(LANGUAGE, language, "read")
+    (finding,) = [f for f in run.report.findings if f.kind == "host access"]
+    line = 1 + next(i for i, text in enumerate(LANGUAGE.splitlines()) if "d[0]" in text)
+    assert (run.code, finding.place) == (139, f"program.cu:{line}")
+    assert "cudaMalloc at program.cu:" in finding.text
+
+
+def test_check_finds_what_a_run_does_not_show(tmp_path: Path) -> None:
+    run = ran(DEFECTS, tmp_path, check=True)
+    found = [(f.kind, f.place) for f in run.report.findings]
+    line = {text.strip(): f"program.cu:{i}" for i, text in enumerate(DEFECTS.splitlines(), 1)}
+    assert ("shared race", line["y[threadIdx.x] = s[63 - threadIdx.x];"]) in found
+    assert ("CUDA error", line["cudaSetDevice(1);"]) in found
+    copy = line["if (threadIdx.x <= n) y[threadIdx.x] = x[threadIdx.x];"]
+    assert ("uninitialized global read", copy) in found
+    assert ("out of bounds", copy) in found
+    assert any("byte 20 of `y`" in f.text for f in run.report.findings)
+    assert [count.kernel for count in run.report.kernels] == ["race", "past"]
+    assert run.report.kernels[0].written_bytes == 64 * 4

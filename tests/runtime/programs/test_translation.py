@@ -1,0 +1,50 @@
+"""Translation of launches and shared variables in preprocessed text."""
+
+import pytest
+
+from tinytensor.errors import KernelError
+from tinytensor.runtime.programs.translation import translated
+
+
+@pytest.mark.parametrize(
+    ("text", "kernel", "configuration", "arguments"),
+    [
+        ("if (x) k<<<1, 2>>>(a, f(b, c));", "k", "1, 2", "a, f(b, c)"),
+        ("else ns::k<T, 4><<<dim3(1, 2), n >> 2, sizeof(T) * 2, s>>>(a);", "ns::k<T, 4>",
+         "dim3(1, 2), n >> 2, sizeof(T) * 2, s", "a"),
+        ("o->f<<<1, 1>>>();", "o->f", "1, 1", ""),
+        ("(*f)<<<1, 1>>>(x);", "(*f)", "1, 1", "x"),
+        ("table[i]<<<1, 1>>>(x);", "table[i]", "1, 1", "x"),
+        ("k<is_same<A, B>::value, (A > 3)><<<g, b>>>(x);", "k<is_same<A, B>::value, (A > 3)>", "g, b", "x"),
+        ("return ::k<<<g, b>>>(x);", "::k", "g, b", "x"),
+        ("y < z; N::A<B>::k<C><<<g, b>>>(x);", "N::A<B>::k<C>", "g, b", "x"),
+        ("k<<<g, b>>>(NULL, \"a)\", ')');", "k", "g, b", "nullptr, \"a)\", ')'"),
+    ],
+)  # fmt: skip
+def test_launches(text: str, kernel: str, configuration: str, arguments: str) -> None:
+    call = f"[=](auto... tt_arguments) {{ {kernel}(tt_arguments...); }}"
+    launch = f"TT_LAUNCH(({kernel}), {configuration}).with({arguments}).run({call});"
+    start = text.index(kernel + "<<<")
+    assert translated(text) == text[:start] + launch
+
+
+def test_lines_stay_where_they_were() -> None:
+    text = "int a;\nk\n  <<<1,\n     2>>>\n  (a,\n   b);\nextern __shared__\nfloat s[];\nint last;\n"
+    assert translated(text).split("\n").index("int last;") == text.split("\n").index("int last;")
+
+
+def test_strings_and_characters_are_left_alone() -> None:
+    text = 'puts("k<<<1, 2>>>(x) __shared__"); char c = \'<\'; R"(k<<<1>>>())";'
+    assert translated(text) == text
+
+
+def test_dynamic_shared_memory_by_its_scope() -> None:
+    inside = "void k() { extern __shared__ __attribute__((aligned(16))) unsigned char s[]; }"
+    assert "TT_DYNAMIC(s, unsigned char);" in translated(inside)
+    assert "TT_DYNAMIC_FILE(s, float);" in translated("namespace a { extern __shared__ float s[]; }")
+    assert translated("static __shared__ int n;") == "TT_SHARED int n;"
+
+
+def test_a_launch_that_is_not_complete_is_named() -> None:
+    with pytest.raises(KernelError, match=r"my\.cu:8: this launch is not complete"):
+        translated('# 7 "my.cu"\n\nk<<<1, 2;')
