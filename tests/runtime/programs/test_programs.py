@@ -1,11 +1,13 @@
 """Whole CUDA programs: compiled, run, and checked. Each program is compiled once and shows many things."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from tinytensor.__main__ import main
 from tinytensor.runtime.programs.build import build_program
 from tinytensor.runtime.programs.execution import ProgramRun, run_program
 
@@ -203,3 +205,21 @@ def test_check_finds_what_a_run_does_not_show(tmp_path: Path) -> None:
     assert any("byte 20 of `y`" in f.text for f in run.report.findings)
     assert [count.kernel for count in run.report.kernels] == ["race", "past"]
     assert run.report.kernels[0].written_bytes == 64 * 4
+
+
+def test_the_example_of_the_documentation(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "cuda_programs.md").read_text(encoding="utf-8")
+    source = tmp_path / "vector_add.cu"
+    source.write_text(page.partition("```cpp\n")[2].partition("```")[0])
+    assert main(["run", str(source), "--json"]) == 0
+    fields = json.loads(capfd.readouterr().out)
+    assert (fields["command"], fields["exit_code"], fields["output"]) == ("run", 0, "3 3\n")
+    assert fields["report"]["findings"] == []
+
+
+def test_source_files_that_are_missing_or_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(tmp_path / "none.cu")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    (tmp_path / "wrong.cu").write_text("int main() {\n  return missing;\n}\n")
+    assert main(["run", str(tmp_path / "wrong.cu")]) == 2
+    assert "wrong.cu:2" in capsys.readouterr().err
