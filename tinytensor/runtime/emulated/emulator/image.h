@@ -24,6 +24,12 @@ static int find_image(dl_phdr_info* info, size_t, void* wanted) {
     image = {base, base, base, base, {}};
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const auto& part = info->dlpi_phdr[i];
+#ifndef TT_CHECKED  // in a program each worker has its own shared variables
+        if (part.p_type == PT_TLS && info->dlpi_tls_data) {
+            const char* own = (const char*)info->dlpi_tls_data;
+            image.variables.add({own, own + part.p_memsz, true, "variables of a worker"});
+        }
+#endif
         if (part.p_type != PT_LOAD) continue;
         const char* end = base + part.p_vaddr + part.p_memsz;
         if (end > image.end) image.end = end;
