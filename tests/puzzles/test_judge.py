@@ -1,11 +1,13 @@
 """The judge: launch lines, arguments by name, findings, limits, time; any kernel against any op."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import tinytensor as tt
+from tests.helpers.source import ROOT
 from tinytensor.dtypes import as_dtype
 from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.op_table import ROWS, Row
@@ -18,21 +20,8 @@ from tinytensor.puzzles.program import evaluate, read
 from tinytensor.puzzles.verdict import Cost, Verdict
 
 NUMBERS = {p.name: number for number, p in enumerate(PUZZLES, 1)}
-SOFTMAX = """
-#include "common.cuh"
-// launch: grid rows, block 32
-template <class T> __global__ void my_softmax(T* out, const T* in, int columns) {
-    const T* x = in + (long long)blockIdx.x * columns;
-    float top = -infinity<float>(), sum = 0;
-    for (int i = threadIdx.x; i < columns; i += 32) top = fmaxf(top, to_acc(x[i]));
-    for (int s = 16; s; s /= 2) top = fmaxf(top, __shfl_xor_sync(~0u, top, s));
-    for (int i = threadIdx.x; i < columns; i += 32) sum += expf(to_acc(x[i]) - top);
-    for (int s = 16; s; s /= 2) sum += __shfl_xor_sync(~0u, sum, s);
-    for (int i = threadIdx.x; i < columns; i += 32) {
-        out[(long long)blockIdx.x * columns + i] = from_acc<T>(expf(to_acc(x[i]) - top) / sum);
-    }
-}
-"""
+DOCUMENTED = (ROOT / "docs" / "puzzles.md").read_text(encoding="utf-8")
+(SOFTMAX,) = re.findall(r"```cuda\n([^`]*my_softmax[^`]*)```", DOCUMENTED)
 PARTIAL = """
 // scratch: float partial[(x_size + 63) / 64]
 // launch: grid (x_size + 63) / 64, block 64

@@ -35,8 +35,9 @@ class Wrong:
         run = ", ".join(
             [self.case, *[w for w in (self.layout, self.order) if w not in ("packed", "forwards")]]
         )
+        got = f"{self.got:.7g}" + (" (was it written?)" if self.got != self.got else "")
         return (
-            f"{where} = {self.got:.7g}, expected {self.expected:.7g} "
+            f"{where} = {got}, expected {self.expected:.7g} "
             f"({self.count:,} of {self.size:,} elements differ; {run})"
         )
 

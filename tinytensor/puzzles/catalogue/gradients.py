@@ -29,12 +29,14 @@ PUZZLES = (
         by b: each is dy times how y changes with it. The judge compares with finite differences.""",
         "y[m, n] <- a[m, n], b[m, n]", "a * b",
         ("How does y change if a grows by a little? By b times as much.", "return dy * b, dy * a"),
+        picture="a: 2 3\nb: 5 7\ndy: p q\nda: 5p 7q\ndb: 2p 3q",
     ),
     gradient(
         "sum", "a sum",
         """y is the sum of all elements; dy is one number. Each element of x has the same slope.""",
         "y[] <- x[m, n]", "x.sum()",
         ("dx has the shape of x, and dy everywhere.", "return dy.expand(*x.shape)"),
+        picture="x: 1 2 / 3 4\ny: 10\ndx: d d / d d",
     ),
     gradient(
         "mean", "a mean of rows",
@@ -42,12 +44,14 @@ PUZZLES = (
         "y[m] <- x[m, n]", "x.mean(1)",
         ("Broadcast dy along the axis that was "
          "averaged.", "return (dy / x.shape[1])[:, None].expand(*x.shape)"),
+        picture="x: 1 3 / 5 7\ny: 2 / 6\ndx: ½d ½d / ½e ½e",
     ),
     gradient(
         "bias", "a bias",
         """y = x + b, where b is broadcast along the rows. What was repeated forward is summed backward.""",
         "y[m, n] <- x[m, n], b[n]", "x + b",
         ("b[c] has a part in m elements of y.", "return dy, dy.sum(0)"),
+        picture="dy: a b / c d\ndx: a b / c d\ndb: a+c b+d",
     ),
     gradient(
         "outer", "all products",
@@ -56,6 +60,7 @@ PUZZLES = (
         "y[m, n] <- a[m, 1], b[1, n]", "a * b",
         ("Multiply by the other, then sum over the axis that was repeated.",
          "return (dy * b).sum(1, keepdims=True), (dy * a).sum(0, keepdims=True)"),
+        picture="a: 2 / 3\nb: 5 7\ndy: p q / r s\nda: 5p+7q / 5r+7s\ndb: 2p+3r 2q+3s",
     ),
     gradient(
         "exp", "exp",
@@ -82,6 +87,7 @@ PUZZLES = (
         "relu", "relu",
         """y = max(x, 0): the slope passes where x > 0, and stops elsewhere.""",
         "y[m, n] <- x[m, n]", "np.maximum(x, 0)", ("Multiply by a mask.", "return tt.where(x > 0, dy, 0.0)"),
+        picture="x: 2 -1 3\ndy: a b c\ndx: a 0 c",
     ),
     gradient(
         "norm", "the length of rows",
@@ -96,11 +102,13 @@ PUZZLES = (
         "y[m] <- x[m, n]", "x.max(1)",
         ("Compare x with the maximum of its row.",
          "return tt.where(x == x.max(1, keepdims=True), dy[:, None], 0.0)"),
+        picture="x: 2 7 3\ny: 7\ndx: 0 d 0",
     ),
     gradient(
         "transpose", "a transpose",
         """y = xᵀ. A view changes no value, and neither does its gradient: only the places.""",
         "y[n, m] <- x[m, n]", "x.T", ("The element that y has at (c, r) is x[r, c].", "return dy.T"),
+        picture="dy: a b c / d e f\ndx: a d / b e / c f",
     ),
     gradient(
         "slice", "a slice",
@@ -108,6 +116,7 @@ PUZZLES = (
         "y[m, n - 1] <- x[m, n]", "x[:, 1:]",
         ("Begin with zeros of the shape of x, and write dy into the same slice.",
          "dx = tt.zeros_like(x); dx[:, 1:] = dy; return dx"), cases=((1, 2), (2, 3), (4, 3)),
+        picture="x: 1 2 3 / 4 5 6\ndy: b c / e f\ndx: 0 b c / 0 e f",
     ),
     gradient(
         "matmul", "a matrix product",
@@ -125,6 +134,7 @@ PUZZLES = (
          "hot = tt.where(index[:, None] == tt.arange(w.shape[0]), 1.0, 0.0).astype(dy.dtype); return "
          "hot.T @ dy"),
         sizes="v c n classes", cases=((1, 1, 1, 1), (4, 3, 6, 4), (3, 2, 5, 2)), draw={"index": classes},
+        picture="index: 0 2 0\ndy: a a / b b / c c\ndw: a+c a+c / 0 0 / b b",
     ),
     gradient(
         "softmax", "softmax",
