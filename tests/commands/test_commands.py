@@ -345,6 +345,18 @@ def test_a_puzzle_from_its_text_to_its_score(tmp_path: Path, capsys: pytest.Capt
     assert "blockIdx.x" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("text", ["", "[]", '{"puzzles": [1]}', '{"puzzles": {"map": {"solved": true}}}'])
+def test_a_damaged_file_of_progress_is_kept(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "progress.json"
+    path.write_text(text, encoding="utf-8")
+    assert main(["puzzles", "--folder", str(tmp_path)]) == 2
+    assert "progress" in capsys.readouterr().err
+    assert judged(tmp_path, RIGHT, "--puzzle", "1") == 2
+    assert path.read_text(encoding="utf-8") == text
+
+
 def test_the_judge_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = judged(tmp_path, RIGHT.replace("+ 1", "+ threadIdx.y"), "--puzzle", "1", "--json")
     found = json.loads(capsys.readouterr().out)

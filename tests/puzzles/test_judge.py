@@ -122,6 +122,24 @@ def test_findings_refuse_a_kernel(body: str, reason: str, tmp_path: Path) -> Non
     assert (reason in found.reasons) or (not reason and found.solved), str(found)
 
 
+DYNAMIC = """
+// launch: grid ((n + 63) / 64, min(n, 1)), block (64, 1, 1), shared 4 * 64 + max(0, n - n)
+__global__ void zip(float* z, const float* x, const float* y, float a, int n) {
+    extern __shared__ float s[];
+    const int i = blockIdx.x * 64 + threadIdx.x;
+    if (i < n) s[threadIdx.x] = a * x[i];
+    if (i < n) z[i] = s[threadIdx.x] + y[i];
+}
+"""
+
+
+def test_dynamic_shared_memory_has_the_bytes_of_the_launch_line(tmp_path: Path) -> None:
+    found = judge(program(tmp_path, DYNAMIC), PUZZLES[2].problem(3))
+    assert found.solved, str(found)
+    found = judge(program(tmp_path, DYNAMIC.replace("4 * 64", "4 * 63")), PUZZLES[2].problem(3))
+    assert "out of bounds" in found.reasons
+
+
 def test_a_loop_without_end_is_ended(tmp_path: Path) -> None:
     source = zip_kernel("volatile int on = 1; while (on) { } if (i < n) z[i] = 0;")
     found = judge(program(tmp_path, source), PUZZLES[2].problem(3), seconds=1.0)
