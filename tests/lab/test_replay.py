@@ -237,6 +237,32 @@ def test_memory_is_named_as_in_the_source() -> None:
     assert step
 
 
+def test_bytes_that_a_kernel_casts_have_one_of_its_types() -> None:
+    source = """
+    __global__ void copy(float* y, const float* x) {
+        __shared__ __align__(16) unsigned char bytes[512];
+        float4* part = (float4*)bytes;
+        part[threadIdx.x] = ((const float4*)x)[threadIdx.x];
+        ((float4*)y)[threadIdx.x] = part[threadIdx.x];
+    }"""
+    (data,) = data_of(run(source, 1, 32))
+    (memory,) = [m for m in data["memories"] if m["space"] == "shared"]
+    assert (memory["name"], memory["type"], memory["item"]) == ("bytes", "float", 4)
+    (store,) = [
+        s for s in data["blocks"][0]["steps"] if s[0] == "store" and s[5] == data["memories"].index(memory)
+    ]
+    assert store[3] == 16
+    assert store[8] == X.tolist()
+
+
+def test_operands_in_a_struct_are_numbered() -> None:
+    with tt.cuda.check(record=True) as report:
+        tt.ones(3, 4, device="emulated").T + 1.0
+    names = [m["name"] for data in data_of(report) for m in data["memories"]]
+    assert "buffer 1" in names
+    assert "a buffer" not in names
+
+
 def test_a_view_has_no_shape_of_its_own() -> None:
     k = tt.cuda.kernel("__global__ void f(float* y, const float* x) { y[threadIdx.x] = x[2 * threadIdx.x]; }")
     x = tt.tensor(X[:64]).reshape(32, 2).to("emulated")[:, 1]

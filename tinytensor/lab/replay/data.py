@@ -41,7 +41,8 @@ class Source:
         self._parameters = {
             name: spelled(QUALIFIERS.sub("", kind).strip("* ")) for name, kind in parameters.items()
         }
-        self._types = [canonical(kind) for kind in template.values()] + list(self._parameters.values())
+        pointers = [self._parameters[name] for name, kind in parameters.items() if "*" in kind]
+        self._types = [*[canonical(kind) for kind in template.values()], *pointers]
         self.file = next(iter(files))
         self._lines = {n: p.read_text(encoding="utf-8").splitlines() for n, p in files.items()}
         self._shared: dict[str, tuple[str, list[int]]] = {}
@@ -62,9 +63,12 @@ class Source:
         kind = CPP[memory.dtype] if memory.dtype else self._parameters.get(name, "")
         return name, kind, list(memory.shape)
 
-    def guess(self, size: int) -> str:
-        """A type of this size among those of the kernel, for bytes that it casts; "" if there is none."""
-        return next((k for k in self._types if k in FORMATS and struct.calcsize(FORMATS[k]) == size), "")
+    def guess(self, size: int) -> tuple[str, int]:
+        """For bytes that the kernel casts: the first of its types that fits into accesses of this size, with
+        its own size; "" if there is none.
+        """
+        sizes = {kind: struct.calcsize("<" + FORMATS[kind]) for kind in self._types if kind in FORMATS}
+        return next(((kind, item) for kind, item in sizes.items() if size % item == 0), ("", min(size, 8)))
 
     def under(self, place: str) -> list[str]:
         """The conditions and loops around file:line, the innermost first: by indentation."""
@@ -112,6 +116,8 @@ def replay_data(
     memories = list(dict.fromkeys([e.memory for e in recording.events if e.memory]))
     places = list(dict.fromkeys([e.place for e in recording.events]))
     kinds = [_kind(m, source, recording.events, _first_bank(m, memories)) for m in memories]
+    for i, kind in enumerate([kind for kind in kinds if kind["name"] == "a buffer"], 1):
+        kind["name"] = f"buffer {i}"  # of an operand in a struct
     blocks, left_out = [], 0
     for index in recording.blocks:
         packed: list[list[Any]] = []
@@ -156,8 +162,7 @@ def _kind(memory: Memory, source: Source, events: Sequence[Event], base: int) ->
     least = min([e.size for e in events if e.memory == memory])
     item = struct.calcsize("<" + FORMATS[kind]) if kind in FORMATS else 0
     if not item or (item < least and item == 1):  # bytes, which the kernel casts
-        item = min(least, 8)
-        kind = source.guess(item)
+        kind, item = source.guess(least)
     return {
         "name": name,
         "space": memory.space,

@@ -32,11 +32,16 @@ static unsigned blocks_to_record;
 static bool recording;
 static bool settling;  // whether the last event is an access whose value is not known yet
 
-// Reads the value of the last access: a write has been executed when the next event comes.
+static void read_value(Event& e) { memcpy(e.value, e.address, e.size < 16 ? e.size : 16); }
+
+// Reads the value of the last access: a write has been executed when the next event comes. Compilers announce
+// the write of a copied struct before the read, and copy it after that.
 static void settle() {
     if (!settling) return;
-    Event& last = events[events.count - 1];
-    memcpy(last.value, last.address, last.size < 16 ? last.size : 16);
+    const size_t last = events.count - 1;
+    read_value(events[last]);
+    if (last && events[last].what == motion_names[LOAD] && events[last - 1].what == motion_names[STORE])
+        read_value(events[last - 1]);
     settling = false;
 }
 
