@@ -340,6 +340,8 @@ def test_a_browser_jumps_to_a_race(tmp_path: Path, width: int) -> None:
         assert len(browser.run(flagged)) == 2
         assert browser.run("document.querySelectorAll('#replay-memory b.flagged').length") == 1
         assert browser.run("document.documentElement.scrollWidth") <= width
+        marks = "[...document.querySelectorAll('td[data-mark]')].map(d => d.textContent + d.dataset.mark)"
+        assert browser.run(marks) == ["5②", "8①"]
 
 
 def test_the_command_writes_a_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -390,3 +392,42 @@ def test_a_notebook_shows_the_replay_in_a_frame(tmp_path: Path) -> None:
         browser.run(f"{inside}.getElementById('replay-next').click()")
         assert browser.run(f"{inside}.getElementById('replay-count').textContent") == "step 2 of 30"
     assert "launch" in tt.cuda.CheckReport()._repr_html_()
+
+
+SUMS = """steps.filter(s => s.memory !== undefined).reduce((sums, s) => {
+  const key = `${launch.memories[s.memory].space} ${s.what}`, own = sums[key] ??= [0, 0, 0];
+  own[0]++;
+  if (launch.memories[s.memory].space == "global") own[1] += sectorsOf(s).length;
+  else own[1] += banksOf(s).passes, own[2] += banksOf(s).parts;
+  return sums;
+}, {})"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
+def test_the_costs_of_the_page_are_those_of_the_counters(tmp_path: Path) -> None:
+    source = """
+    __global__ void conflicts(float* y, const float* x) {
+        __shared__ float s[32][32];
+        __shared__ double d[64];
+        __shared__ int bins[5];
+        const int t = threadIdx.x;
+        if (t < 5) bins[t] = 0;
+        s[t % 32][t / 32] = x[2 * t];
+        d[t] = x[t];
+        __syncthreads();
+        atomicAdd(&bins[t % 5], 1);
+        __syncthreads();
+        y[(t * 7) % 64] = s[t % 32][1] + d[(t * 5) % 64] + bins[t % 5];
+    }"""
+    report = run(source, 1, 64)
+    (count,) = report.kernels
+    expected: dict[str, list[int]] = {}
+    for (_, space, way, _), numbers in count.accesses.items():
+        have = expected.setdefault(f"{space} {way}", [0, 0, 0])
+        have[0] += numbers[0]
+        have[1] += numbers[3] + numbers[4]
+        have[2] += numbers[5]
+    report.replay(tmp_path / "a.html")
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(tmp_path / "a.html")
+        assert browser.run(SUMS) == expected

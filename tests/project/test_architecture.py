@@ -357,7 +357,9 @@ def test_functions_are_short(package: str) -> None:
 
 def test_lines_of_device_code_are_short() -> None:
     problems = []
-    for path in sorted(p for end in ("cu", "cuh", "cpp", "h") for p in ROOT.glob(f"tinytensor/**/*.{end}")):
+    for path in sorted(
+        p for end in ("cu", "cuh", "cpp", "h", "js", "css") for p in ROOT.glob(f"tinytensor/**/*.{end}")
+    ):
         lines = path.read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines, 1):
             if len(line) > LINE_LENGTH:

@@ -29,6 +29,7 @@ _LEGEND = (
     ("moved", "", "moved with its sector, unused"),
     ("mark", "①②", "the two accesses of a finding"),
 )
+SCRIPTS = ("model.js", "words.js", "panels.js", "viewer.js")
 _INTRO = (
     "A step is a request of a warp, a warp operation or a barrier. Warps are rows of the time line: blue is "
     "global memory, orange shared memory; low boxes read, high ones write; a wall is a barrier of the block. "
@@ -88,7 +89,7 @@ def replay_view(title: str, launches: Sequence[dict[str, Any]], sources: Sequenc
         tag("noscript", "The replay needs JavaScript, which this page contains; the source below does not."),
         *more,
     )
-    return View(title, body, _file("viewer.css"), {"replay-data": list(launches)}, _file("viewer.js"))
+    return View(title, body, _file("viewer.css"), {"replay-data": list(launches)}, "".join(map(_file, SCRIPTS)))
 
 
 def _select(name: str, about: str, **options: str) -> Html:
