@@ -89,7 +89,9 @@ def replay_view(title: str, launches: Sequence[dict[str, Any]], sources: Sequenc
         tag("noscript", "The replay needs JavaScript, which this page contains; the source below does not."),
         *more,
     )
-    return View(title, body, _file("viewer.css"), {"replay-data": list(launches)}, "".join(map(_file, SCRIPTS)))
+    return View(
+        title, body, _file("viewer.css"), {"replay-data": list(launches)}, "".join(map(_file, SCRIPTS))
+    )
 
 
 def _select(name: str, about: str, **options: str) -> Html:
