@@ -31,7 +31,7 @@ class PublicKernel(NamedTuple):
 def listed(only: str = "") -> list[PublicKernel]:
     """The kernels whose line contains a text."""
     lines = LIST.read_text(encoding="utf-8").splitlines()
-    return [PublicKernel(*line.split("\t")) for line in lines if only in line]
+    return [PublicKernel(*line.split("\t")) for line in lines if line and only in line]
 
 
 def for_emulated(path: Path, kernels: Sequence[PublicKernel]) -> None:

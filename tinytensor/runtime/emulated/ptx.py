@@ -9,10 +9,15 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
+
+from tinytensor.runtime.cuda_source import bare
 
 _ASM = re.compile(r"\b(?:asm|__asm__|__asm)\b\s*(?:(?:volatile|__volatile__|__volatile)\b\s*)?(?=\()")
 _STRING = re.compile(r'"((?:\\.|[^"\\])*)"')
+_OUTSIDE = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_MARKER = re.compile(r'^(#(?: |line )\d+ "[^"\n]*"[ \d]*)$', re.MULTILINE)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _REGISTERS = {
     "r": "unsigned",
@@ -155,21 +160,43 @@ class UnknownError(Exception):
     """An instruction that the emulator does not have."""
 
 
-def translated(text: str) -> str:
-    """The text with its asm statements in C++; the number of lines stays."""
+def translated(text: str, *, strict: bool = True) -> str:
+    """The text with its asm statements in C++; the number of lines stays.
+
+    Args:
+        text: CUDA C++.
+        strict: replace an unknown instruction by an error; else its statement stays, since it may be code of
+            the host.
+    """
     if "asm" not in text:
         return text
-    parts, at = [], 0
-    for match in _ASM.finditer(text):
+    parts, at, code = [], 0, bare(text)
+    for match in _ASM.finditer(code):
         if match.start() < at:
             continue
-        end = _closing(text, match.end())
+        end = _closing(code, match.end())
+        inside = _OUTSIDE.sub(lambda m: m[0] if m[0][0] == '"' else " ", text[match.end() + 1 : end - 1])
         statement = text[match.start() : end]
-        new = _statement(text[match.end() + 1 : end - 1])
+        try:
+            new = _statement(inside.replace("\\\n", " \n"))
+        except UnknownError as error:
+            new = _refusal(error.args[0]) if strict else " ".join(statement.split("\n"))
         folded = "\\\n" if re.search(r"\\\n", statement) else "\n"
         parts += [text[at : match.start()], new, folded * statement.count("\n")]
         at = end
     return "".join((*parts, text[at:]))
+
+
+def translated_program(text: str, headers: Path) -> str:
+    """A preprocessed program with its asm statements in C++; headers of the system, and those in a folder,
+    stay.
+    """
+    parts = _MARKER.split(text)
+    for i in range(1, len(parts), 2):
+        file = parts[i]
+        if not file.endswith(" 3") and " 3 " not in file and str(headers) not in file:
+            parts[i + 1] = translated(parts[i + 1], strict=False)
+    return "".join(parts)
 
 
 def _closing(text: str, start: int) -> int:
@@ -183,16 +210,17 @@ def _closing(text: str, start: int) -> int:
 
 
 def _statement(inside: str) -> str:
-    """C++ for the inside of `asm(…)`."""
-    inside = inside.replace("\\\n", " \n")
-    try:
-        template, operands = _parsed(inside)
-        return _Writer(operands).code(template)
-    except UnknownError as error:
-        message = f"the emulator does not have PTX `{error.args[0]}`; {_instead(error.args[0])}"
-        message = message.replace("\\", "").replace('"', "'")
-        name = f"tt_no_ptx_{zlib.crc32(message.encode())}"
-        return f'do {{ extern void {name}() __attribute__((error("{message}"))); {name}(); }} while (0)'
+    """C++ for the inside of `asm(…)`. UnknownError if the emulator does not have it."""
+    template, operands = _parsed(inside)
+    return _Writer(operands).code(template)
+
+
+def _refusal(instruction: str) -> str:
+    """A statement that does not compile, with what is missing."""
+    message = f"the emulator does not have PTX `{instruction}`; {_instead(instruction)}"
+    message = message.replace("\\", "").replace('"', "'")
+    name = f"tt_no_ptx_{zlib.crc32(message.encode())}"
+    return f'do {{ extern void {name}() __attribute__((error("{message}"))); {name}(); }} while (0)'
 
 
 def _instead(instruction: str) -> str:

@@ -24,6 +24,7 @@ from tinytensor.runtime.emulated.kernels import (
     WATCHED,
     Build,
 )
+from tinytensor.runtime.emulated.ptx import translated_program
 from tinytensor.runtime.programs.translation import translated
 
 __all__ = ["CompilerOptions", "build_program"]
@@ -123,7 +124,7 @@ def _compile(task: _Task, number: int, source: Path) -> Path:
     first = ["-include", "cuda_runtime.h"] if source.suffix == ".cu" else []
     # The compiler reads a name with its path, which messages show.
     preprocess = [*task.compiler.command, "-E", "-x", "c++", *flags, *folders, *first, str(source)]
-    text = translated(_run(preprocess, source))
+    text = translated(translated_program(_run(preprocess, source), EMULATOR))
     target = task.folder / f"{number}.o"
     # Not as preprocessed text: it has the macros of the translation.
     again = [flag for flag in flags if not flag.startswith(("-D", "-U")) or flag == "-DTT_CHECKED"]
