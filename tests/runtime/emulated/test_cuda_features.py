@@ -2,6 +2,7 @@
 
 import struct
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import tinytensor as tt
 from tinytensor.errors import KernelError
+from tinytensor.runtime.cuda import nvrtc
 
 HEADERS = """
 #include <cassert>
@@ -471,3 +473,18 @@ def test_what_is_missing_is_said(line: str, missing: str) -> None:
         k[1, 1](tt.zeros(1, dtype=tt.int32, device="emulated"))
     number = 2 + line.count("\n") // 2
     assert caught.value.what.startswith(f"kernel k, line {number}: the emulator does not have {missing}")
+
+
+# ---- the same sources for a GPU ----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not nvrtc.available(), reason="NVRTC is not installed")
+@pytest.mark.parametrize(
+    "source", [ONE_THREAD, HALVES, GROUPS, PTX, PROGRAM], ids=["values", "halves", "groups", "ptx", "program"]
+)
+def test_the_same_sources_compile_for_a_gpu(source: str, tmp_path: Path) -> None:
+    path = tmp_path / "source.cu"
+    path.write_text(source)
+    kernels = nvrtc.signatures(path).values()
+    names = [k.instance(["__half"] if k.name == "halves" else []) for k in kernels]
+    assert set(nvrtc.build(path, names, "sm_80").symbols) == set(names)
