@@ -92,6 +92,7 @@ TT_HOST cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int
         {cudaDevAttrMaxRegistersPerBlock, (size_t)p.regsPerBlock},
         {cudaDevAttrClockRate, (size_t)p.clockRate},
         {cudaDevAttrMultiProcessorCount, (size_t)p.multiProcessorCount},
+        {cudaDevAttrGpuOverlap, 1},
         {cudaDevAttrCanMapHostMemory, 1},
         {cudaDevAttrConcurrentKernels, 1},
         {cudaDevAttrMemoryClockRate, (size_t)p.memoryClockRate},

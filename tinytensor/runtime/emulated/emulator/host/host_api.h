@@ -150,6 +150,7 @@ TT_HOST cudaError_t cudaDeviceGetLimit(size_t* value, cudaLimit);
 TT_HOST cudaError_t cudaDeviceCanAccessPeer(int* can, int device, int peer);
 TT_HOST cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags, TT_SITE);
 static inline cudaError_t cudaThreadSynchronize(TT_SITE) { return cudaDeviceSynchronize(file, line); }
+static inline cudaError_t cudaDeviceDisablePeerAccess(int) { return cudaErrorPeerAccessNotEnabled; }
 static inline cudaError_t cudaThreadExit() { return cudaSuccess; }
 static inline cudaError_t cudaSetDeviceFlags(unsigned) { return cudaSuccess; }
 static inline cudaError_t cudaDeviceSetCacheConfig(cudaFuncCache) { return cudaSuccess; }
@@ -267,3 +268,4 @@ static inline cudaError_t cudaOccupancyMaxPotentialBlockSizeVariableSMem(int* gr
 #undef TT_HOST
 
 #include "program_launch.h"
+#include "texture_objects.h"

@@ -129,6 +129,7 @@ enum cudaDeviceAttr {
     cudaDevAttrMaxPitch,
     cudaDevAttrMaxRegistersPerBlock,
     cudaDevAttrClockRate,
+    cudaDevAttrGpuOverlap = 15,
     cudaDevAttrMultiProcessorCount = 16,
     cudaDevAttrKernelExecTimeout = 17,
     cudaDevAttrIntegrated = 18,
