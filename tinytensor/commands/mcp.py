@@ -150,7 +150,10 @@ def _on_file(name: str, text: str, command: str, *words: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, name)
         file.write_text(text, encoding="utf-8")
-        return _command(command, str(file), *words)
+        said = _command(command, str(file), *words)
+    if "reports" in said:  # the caller knows no temporary folder
+        said["reports"] = {Path(path).name: report for path, report in said["reports"].items()}
+    return said
 
 
 def _command(*words: str) -> dict[str, Any]:
