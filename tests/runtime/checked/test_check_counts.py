@@ -286,6 +286,24 @@ def test_turns_of_shared_memory(pitch: int, turns: int) -> None:
 # ---- launches and blocks -----------------------------------------------------------------------------------
 
 
+BRANCH = """
+__global__ void branch(float* y, int rounds) {
+    int lane = threadIdx.x;
+    for (int r = 0; r < rounds; r++) {
+        unsigned votes = __ballot_sync(0xffffffffu, (lane + r) % 2);
+        if ((lane + r) % 2) y[32 * r + lane] = votes;
+    }
+}
+"""
+
+
+def test_an_operation_of_the_warp_ends_the_requests_before_it() -> None:
+    """Odd and even lanes take turns: four rounds of 16 lanes that write into 4 sectors."""
+    y = tt.empty(128, dtype=tt.float32, device=DEVICE)
+    (line,) = watched("branch", 1, 32, y, 4, source=BRANCH).lines
+    assert (line.requests, line.lanes, line.sectors) == (4, 4 * 16, 4 * 4)
+
+
 @needs_tools
 def test_only_some_blocks_are_counted_and_launches_add_up() -> None:
     y, x = tt.zeros(320, device=DEVICE), numbers(320)

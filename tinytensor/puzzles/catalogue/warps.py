@@ -129,6 +129,8 @@ PUZZLES = (
         cases=((1,), (32,), (33,), (1000,), (0,)),
         measured=(2048,),
         draw={"y": zeros},
+        limits=Limits(traffic=1.2),
+        floor="6 * n",
         needs=("__ballot_sync",),
         fixed=True,
         picture="""

@@ -202,7 +202,7 @@ static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes) {
     check_agreement(w, warp, lanes);
     int kind = w.wait[warp][lowest(lanes)].kind;
     TT_CHECK(record_warp(w, warp, lanes);)
-    TT_CHECK(if (kind == SYNC) { Whole whole(w); meet_in_warp(warp, lanes); })
+    TT_CHECK({ Whole whole(w); meet_in_warp(warp, lanes, kind == SYNC); })
     TT_CHECK(if (kind == LDMATRIX) read_rows(w, warp);)
     if (kind == WGMMA) begin_products(w, warp);
     if (kind == WGMMA_WAIT) finish_products(w, warp);

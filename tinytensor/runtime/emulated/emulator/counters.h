@@ -1,7 +1,7 @@
 // Counters per source line: memory transactions of the accesses of a warp.
 //
-// Lanes that execute an access for the n-th time since they last converged (at a barrier of the block, in a
-// __syncwarp of the whole warp) count as one request: exact if the warp does not diverge. Global memory
+// Lanes that execute an access for the n-th time since they last converged (at a barrier of the block, in an
+// operation of the whole warp) count as one request: exact if the warp does not diverge. Global memory
 // transfers sectors of 32 bytes; shared memory has 32 banks of 4 bytes, and serves the words of each bank
 // sequentially. The accesses of the source are counted: a compiler may merge neighbors.
 #pragma once

@@ -134,8 +134,8 @@ static void pass_barrier() {
     if (counting) flush(0, WARPS);
 }
 
-static void meet_in_warp(unsigned warp, unsigned lanes) {
-    pass_warp_barrier(warp, lanes);
+static void meet_in_warp(unsigned warp, unsigned lanes, bool orders) {
+    if (orders) pass_warp_barrier(warp, lanes);
     if (counting && lanes == ~0u) flush(warp, warp + 1);
 }
 

@@ -99,7 +99,7 @@ static void forget_gathered(Worker& w);
 static void begin_checked_block(Worker& w);
 static void end_checked_block(Worker& w);
 static void pass_barrier();
-static void meet_in_warp(unsigned warp, unsigned lanes);
+static void meet_in_warp(unsigned warp, unsigned lanes, bool orders);
 static void record_warp(Worker& w, unsigned warp, unsigned lanes);
 static void read_rows(Worker& w, unsigned warp);
 static void read_matrices(Worker& w, unsigned warp);
