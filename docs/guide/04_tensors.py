@@ -280,3 +280,7 @@ exercises.check(2, position_of)
 # %%
 answer = None
 exercises.check(3, answer)
+
+# %% [markdown]
+# To practise: puzzles 51 to 70, about views and broadcasting. `python -m tinytensor puzzle 51`
+# shows the first; a judge checks your solution.

@@ -217,3 +217,6 @@ exercises.check(3, add_bias)
 
 # %% [markdown]
 # `exercises.solution(1)` prints a solution.
+#
+# To practise: puzzles 1 to 8, about threads and strides. `python -m tinytensor puzzle 1`
+# shows the first; a judge checks your solution.

@@ -227,3 +227,6 @@ exercises.check(3, answer)
 
 # %% [markdown]
 # `exercises.solution(1)` prints a solution.
+#
+# To practise: puzzles 26 to 31, a matrix product in five steps. `python -m tinytensor puzzle 26`
+# shows the first; a judge checks your solution.

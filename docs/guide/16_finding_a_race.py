@@ -258,3 +258,6 @@ exercises.check(3, find)
 
 # %% [markdown]
 # `exercises.solution(1)` prints a solution.
+#
+# To practise: puzzles 43 to 50, kernels with a bug each. `python -m tinytensor puzzle 43`
+# shows the first; a judge checks your solution.

@@ -339,3 +339,6 @@ exercises.check(3, bias_gradient)
 
 # %% [markdown]
 # `exercises.solution(1)` prints a solution.
+#
+# To practise: puzzles 71 to 90, backward passes. `python -m tinytensor puzzle 71`
+# shows the first; a judge checks your solution.
