@@ -20,11 +20,14 @@ from tests.puzzles.wrong import (
     shared_memory,
     warps,
 )
+from tinytensor.dtypes import as_dtype
 from tinytensor.puzzles.chapters import PUZZLES
 from tinytensor.puzzles.judge import judge
 from tinytensor.puzzles.program import read
 from tinytensor.puzzles.puzzle import START, Puzzle
 from tinytensor.puzzles.python_puzzle import PythonPuzzle
+from tinytensor.runtime.cuda import nvrtc
+from tinytensor.runtime.signature import instance
 
 REPAIR = "python -m tests.helpers.puzzle_pages"
 STYLE = re.compile(r"<style>.*?</style>")  # colors may change without new pictures
@@ -71,6 +74,17 @@ def test_the_solution_solves_it_and_the_start_file_does_not(number: int, p: Puzz
     ]
     assert row.endswith(f"| {verdict.score} |"), REPAIR
     assert not judge(read(p.start(number)), p.problem(number)).solved
+
+
+@pytest.mark.skipif(not nvrtc.available(), reason="NVRTC is not installed (extra [dev])")
+@pytest.mark.parametrize(("number", "p"), NUMBERED)
+def test_start_and_solution_compile_for_a_gpu(number: int, p: Puzzle) -> None:
+    """The emulator accepts some code that is no CUDA: a call of a function without __device__."""
+    for path in (p.start(number), SOLUTIONS / p.file_name(number)):
+        kernels = [step.kernel for step in read(path).steps]
+        names = [instance(k.name, [as_dtype(d)] if k.template else []) for k in kernels for d in p.dtypes]
+        compiled = nvrtc.build(path, dict.fromkeys(names), "sm_80")
+        assert all(r.spill_stores == 0 for r in compiled.resources.values())
 
 
 @pytest.mark.parametrize(("number", "p", "i"), WRONG)
