@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from tinytensor.commands.json_output import finding_fields, report_fields, write_json
-from tinytensor.errors import ArgumentError
+from tinytensor.dtypes import as_dtype
+from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.puzzles import progress
 from tinytensor.puzzles.chapters import puzzle
 from tinytensor.puzzles.judge import judge
 from tinytensor.puzzles.op_problem import problem_of
-from tinytensor.puzzles.program import read
+from tinytensor.puzzles.program import Program, read
 from tinytensor.puzzles.python_judge import judge_python
 from tinytensor.puzzles.python_puzzle import PythonPuzzle
 from tinytensor.puzzles.verdict import Verdict
 from tinytensor.runtime.checked.report import CheckReport
+from tinytensor.runtime.cuda import nvrtc
+from tinytensor.runtime.signature import instance
 
 
 def main(words: Sequence[str]) -> int:
@@ -35,22 +38,41 @@ def main(words: Sequence[str]) -> int:
                 why="a replay shows a kernel, and this puzzle is solved in Python",
                 fix="leave --html out",
             )
-        verdict = judge_python(path, chosen, options.puzzle)
+        verdict, for_gpu = judge_python(path, chosen, options.puzzle), None
     else:
         problem = problem_of(options.op) if chosen is None else chosen.problem(options.puzzle)
-        verdict = judge(read(path), problem, record=bool(options.html))
+        program = read(path)
+        verdict = judge(program, problem, record=bool(options.html))
+        for_gpu = _for_gpu(program, problem.dtypes[0])
     if chosen is not None:
         progress.record(path.parent, chosen.name, solved=verdict.solved, score=verdict.score)
     if options.json:
-        write_json("judge", **verdict_fields(verdict))
+        write_json("judge", **verdict_fields(verdict), nvrtc=for_gpu)
     else:
-        print(verdict)
+        print(verdict, *([f"  nvrtc     {for_gpu}"] if for_gpu else []), sep="\n")
     if options.html and verdict.recorded is None:
         print("no page: no run came to its end", file=sys.stderr)
     elif verdict.recorded is not None:
         verdict.recorded.replay(options.html)
         print(f"wrote {options.html}", file=sys.stderr if options.json else sys.stdout)
     return 0 if verdict.solved else 1
+
+
+def _for_gpu(program: Program, dtype: str) -> str | None:
+    """What NVRTC says about the kernels, for compute capability 8.0; None if it is not installed. It has no
+    part in the judgment, which is the same on machines without it.
+    """
+    if not nvrtc.available():
+        return None
+    kernels = [step.kernel for step in program.steps]
+    names = [instance(k.name, [as_dtype(dtype)] if k.template else []) for k in kernels]
+    try:
+        found = nvrtc.build(program.path, dict.fromkeys(names), "sm_80").resources
+    except KernelError as error:
+        return f"does not compile for a GPU: {error.why}"
+    spilled = sum(r.spill_stores for r in found.values())
+    registers = ", ".join(f"{name} has {r.registers} registers" for name, r in found.items())
+    return f"compiles for sm_80: {registers}" + (f"; {spilled} bytes spilled" if spilled else "")
 
 
 def verdict_fields(verdict: Verdict) -> dict[str, Any]:
