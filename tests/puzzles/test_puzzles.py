@@ -44,8 +44,8 @@ WRONG = [
 
 def test_every_puzzle_has_its_files_and_mutants() -> None:
     names = [p.file_name(number) for number, p in KERNELS.items()]
-    assert sorted(f.name for f in START.iterdir()) == names
-    assert sorted(f.name for f in SOLUTIONS.iterdir()) == names
+    assert sorted(f.name for f in START.glob("*.cu")) == names
+    assert sorted(f.name for f in SOLUTIONS.glob("*.cu")) == names
     assert MUTANTS.keys() == {p.name for p in KERNELS.values()}
     assert all(len(edits) == 3 for edits in MUTANTS.values())
     assert all(len(p.hints) == 2 and all(p.hints) for p in PUZZLES)
