@@ -34,6 +34,7 @@ __global__ void block_sum(float* y, const float* x) {
 }
 """
 RIGHT, WRONG = BLOCK_SUM.replace("BARRIER", "__syncthreads();"), BLOCK_SUM.replace("BARRIER", "")
+RECORDED = {"global", "shared"}
 X = np.arange(1, 129, dtype=np.float32)
 
 
@@ -115,6 +116,8 @@ def test_requests_are_those_that_the_counters_count() -> None:
                     numbers[1] += len(step.events)
         expected: dict[tuple[str, str, int], list[int]] = {}
         for (_, space, way, size), numbers in count.accesses.items():
+            if space not in RECORDED:
+                continue
             have = expected.setdefault((space, way, size), [0, 0])
             have[0] += numbers[0]
             have[1] += numbers[1]
@@ -163,7 +166,7 @@ def test_a_long_recording_ends_at_its_limit() -> None:
 
 
 def test_the_first_launch_with_a_finding_is_kept() -> None:
-    k = tt.cuda.kernel("__global__ void late(float* y, int bug) { y[bug ? 0 : threadIdx.x] = 1; }")
+    k = tt.cuda.kernel("__global__ void late(float* y, int bug) { y[bug ? 0 : threadIdx.x] = threadIdx.x; }")
     y = tt.zeros(64, device="emulated")
     with tt.cuda.check(record=True) as report:
         for bug in (0, 0, 1, 1):
@@ -423,6 +426,8 @@ def test_the_costs_of_the_page_are_those_of_the_counters(tmp_path: Path) -> None
     (count,) = report.kernels
     expected: dict[str, list[int]] = {}
     for (_, space, way, _), numbers in count.accesses.items():
+        if space not in RECORDED:
+            continue
         have = expected.setdefault(f"{space} {way}", [0, 0, 0])
         have[0] += numbers[0]
         have[1] += numbers[3] + numbers[4]
