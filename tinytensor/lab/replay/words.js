@@ -108,7 +108,7 @@ function later(number) {
 // The accesses of the chosen finding in this block, with their marks.
 function found() {
   const events = launch.findings[state.finding]?.events ?? [];
-  const all = events.map(([block, event], i) => ({block, event, mark: MARKS.at(i - events.length)}));
+  const all = events.map(([block, event], i) => ({block, event, mark: MARKS[i]}));
   return all.filter(f => f.block === state.block && stepOf.has(f.event)).map(({event, mark}) => {
     const number = stepOf.get(event), step = steps[number], lane = step.events.indexOf(event);
     return {mark, number, step, lane, thread: step.lanes[lane]};
