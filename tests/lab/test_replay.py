@@ -324,6 +324,9 @@ def test_a_browser_steps_through_it(tmp_path: Path) -> None:
         ]
         rows = "[...document.querySelectorAll('#replay-details tr')].slice(1).map(r => r.textContent)"
         assert "thread 5" in browser.run(rows)[0]
+        browser.run("change({cell: 'x[70]'})")
+        details = "document.getElementById('replay-details').textContent"
+        assert "This block does not touch it. Block 1 does." in browser.run(details)
         marked = "document.querySelector('.code tr.now').dataset.line"
         assert re.fullmatch(r"block_sum_\w+\.cu:8", browser.run(marked))
 

@@ -141,8 +141,8 @@ function details() {
   const head = ["step", thread ? "element" : "by", "what", "value", "where"].map(text => tag("th", {}, text));
   const more = rows.length > MOST_HISTORY ? `${rows.length} rows; those near this step are shown` : "";
   const example = tag("code", {}, escaped(elementName(0, [...history[0]?.keys() ?? []][0] ?? 0)));
-  const none = "This block does not touch it; another one may. " +
-    `Names are like ${example} and <code>thread 3</code>.`;
+  const others = blocksOf(state.cell), also = others.length ? ` Block ${others.join(", ")} does.` : "";
+  const none = `This block does not touch it.${also} Names are like ${example} and <code>thread 3</code>.`;
   at("details").innerHTML = !state.cell ? "" : tag("h3", {}, escaped(state.cell)) +
     (rows.length ? tag("table", {}, tag("tr", {}, ...head), ...body) + tag("p", {class: "soft"}, more)
       : tag("p", {}, none));
@@ -167,6 +167,17 @@ function ofElement(name) {
     return history[number].get(element).map(a => ({...a, name: `thread ${threadName(a.thread)}`}));
   }
   return [];
+}
+
+// Other recorded blocks that touch an element.
+function blocksOf(name) {
+  const number = launch.memories.findIndex(memory => name.startsWith(`${memory.name}[`));
+  const index = [...name.matchAll(/\[(\d+)\]/g)].map(match => +match[1]);
+  if (number < 0 || !index.length) return [];
+  const {shape} = launch.memories[number];
+  const element = index.length === 1 ? index[0] : index.reduce((flat, i, axis) => flat * shape[axis] + i, 0);
+  const touches = step => step.memory === number && allElements(step).includes(element);
+  return launch.blocks.filter(b => b.steps.map(unpacked).some(touches)).map(b => b.index);
 }
 
 // Marks the line of the step, in the kernel the line that calls it, and those of a finding; scrolls there.
