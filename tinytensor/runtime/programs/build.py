@@ -65,11 +65,16 @@ class _Task:
 
 def core_of_programs(build: Build) -> Path:
     """The library of the core and the host API, compiled once per machine."""
-    text = f'#include "{build.core}"\n#include "host/runtime.cpp"\n'
+    text = f'#include "{build.core}"\n#include "host/library/runtime.cpp"\n'
     gcc = ("-fno-ipa-ra",)
     name = f"program_{Path(build.core).stem}"
     recipe = Recipe(
-        name, text, (EMULATOR, HOST), build.core_flags, gcc, libraries=("-lpthread", "-ldl", "-lm")
+        name,
+        text,
+        (EMULATOR, HOST, HOST / "library"),
+        build.core_flags,
+        gcc,
+        libraries=("-lpthread", "-ldl", "-lm"),
     )
     return shared_library(recipe, build.part)
 

@@ -210,6 +210,11 @@ static inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* e, cudaGraph_t g
     return cudaGraphInstantiate(e, g);
 }
 
+static inline cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* e, cudaGraph_t g,
+                                                        unsigned long long f) {
+    return cudaGraphInstantiate(e, g, f);
+}
+
 // ---- functions
 
 TT_HOST cudaError_t tt_set_function_attribute(const void* function, cudaFuncAttribute, int value, TT_SITE);

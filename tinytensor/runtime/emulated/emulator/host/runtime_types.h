@@ -1,6 +1,6 @@
 // Types and constants of the CUDA runtime that host code uses.
 #pragma once
-#include "errors.h"
+#include "cuda_errors.h"
 
 #define CUDART_CB
 
