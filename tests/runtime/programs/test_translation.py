@@ -42,6 +42,9 @@ def test_dynamic_shared_memory_by_its_scope() -> None:
     inside = "void k() { extern __shared__ __attribute__((aligned(16))) unsigned char s[]; }"
     assert "TT_DYNAMIC(s, unsigned char);" in translated(inside)
     assert "TT_DYNAMIC_FILE(s, float);" in translated("namespace a { extern __shared__ float s[]; }")
+    assert translated("void k() { extern double __shared__ s[]; }") == "void k() { TT_DYNAMIC(s, double); }"
+    rows = "typedef half tt_row_s[N][8]; TT_DYNAMIC(s, tt_row_s);"
+    assert translated("void k() { extern __shared__ half s[][N][8]; }") == f"void k() {{ {rows} }}"
     assert translated("static __shared__ int n;") == "TT_SHARED int n;"
 
 

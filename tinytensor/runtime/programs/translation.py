@@ -23,7 +23,7 @@ _WHAT = re.compile(
 _ALIGNED = r"(?:__attribute__\s*\(\([^;]*?\)\)|alignas\s*\([^)]*\))"
 _DYNAMIC = re.compile(
     rf"(?:(?:static|volatile|extern|__shared__|{_ALIGNED})\s*)*(?P<type>[\w:<>,\s]*?[\w>])\s*"
-    rf"(?:{_ALIGNED}\s*)?(?P<name>\b\w+)\s*\[\s*\]\s*(?:{_ALIGNED}\s*)?;"
+    rf"(?:{_ALIGNED}\s*)?(?P<name>\b\w+)\s*\[\s*\]\s*(?P<sizes>(?:\[[^\]]*\]\s*)*)(?:{_ALIGNED}\s*)?;"
 )
 _VOID_CAST = re.compile(r"\s*\(\s*(?:const\s+)?void\s*(?:const\s*)?\*\s*\)")
 _WORD = re.compile(r"[A-Za-z_]\w*$")
@@ -156,10 +156,14 @@ def _dynamic(text: str, at: int) -> tuple[str, int]:
     if match is None:
         return "extern TT_SHARED", text.index("__shared__", at) + len("__shared__")
     macro = "TT_DYNAMIC_FILE" if _in_no_function(text, at) else "TT_DYNAMIC"
-    kind = " ".join(match["type"].split())
+    kind = " ".join(match["type"].replace("__shared__", "").split())
     volatile = "volatile " if "volatile" in text[at : match.start("name")] and "volatile" not in kind else ""
     lines = "\n" * match[0].count("\n")
-    return f"{macro}({match['name']}, {volatile}{kind});{lines}", match.end()
+    rows = ""
+    if match["sizes"]:  # of several dimensions: an array of rows
+        rows = f"typedef {volatile}{kind} tt_row_{match['name']}{match['sizes'].strip()}; "
+        volatile, kind = "", f"tt_row_{match['name']}"
+    return f"{rows}{macro}({match['name']}, {volatile}{kind});{lines}", match.end()
 
 
 def _in_no_function(text: str, at: int) -> bool:
