@@ -37,7 +37,7 @@ template <bool Bug> __global__ void barrier_against_shuffle(float* y, const floa
 template <bool Bug> __global__ void wrong_mask(float* y, const float* x, int n) {
     float v = x[threadIdx.x];
     if (threadIdx.x < 17) {
-        v = __shfl_down_sync(Bug ? 0xffffu : 0x1ffffu, v, 1);  // expect: wrong mask, block 0, thread 16
+        v = __shfl_sync(Bug ? 0xffffu : 0x1ffffu, v, 0);  // expect: wrong mask, block 0, thread 16
     }
     y[threadIdx.x] = v;
 }

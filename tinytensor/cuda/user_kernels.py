@@ -297,7 +297,7 @@ def _file_of(text: str, name: str) -> Path:
 
 
 @contextmanager
-def check(*, blocks: int = 4, record: bool = False) -> Iterator[CheckReport]:
+def check(*, blocks: int = 4, record: bool = False, schedules: int = 0) -> Iterator[CheckReport]:
     """Check every memory access of the kernels that run inside, in any thread, on `emulated` and `checked`,
     and count the accesses of each source line. For small shapes: about seventy times slower than `emulated`.
 
@@ -319,6 +319,9 @@ def check(*, blocks: int = 4, record: bool = False) -> Iterator[CheckReport]:
             blocks.
         record: keep each access of these blocks with its value, 65,536 of a launch at most, for
             `report.replay("page.html")`.
+        schedules: number of random schedules with which each launch is repeated, with switches between
+            threads at any access. If one gives another result, it is reduced to the few switches that make
+            the difference (`CheckReport.schedules`). The memory is then that of the default schedule.
 
     Returns:
         The report, filled while the block runs; print it, or read `findings` and `lines`. Checks may be
@@ -332,5 +335,5 @@ def check(*, blocks: int = 4, record: bool = False) -> Iterator[CheckReport]:
         ([], 1)
     """
     checked: Any = runtime_of(as_device("checked"))
-    with checked.check(runtime_of(as_device("emulated")), blocks, record) as report:
+    with checked.check(runtime_of(as_device("emulated")), blocks, record, schedules) as report:
         yield report

@@ -419,6 +419,11 @@ class Packer:
         named = zip(self.signature.parameters, self.kinds, args, strict=True)
         return [(parameter.name, _pointer(a)) for parameter, kind, a in named if kind == POINTER]
 
+    def outputs(self, args: Sequence[Argument]) -> list[tuple[str, int]]:
+        """Names and addresses of the pointer arguments that the kernel may write through."""
+        written = {p.name for p in self.signature.parameters if not p.type.startswith("const ")}
+        return [(name, at) for name, at in self.pointers(args) if name in written]
+
     def _refuse_count(self, args: Sequence[Argument]) -> NoReturn:
         given, wanted = len(args), len(self.kinds)
         raise KernelError(

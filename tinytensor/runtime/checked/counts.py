@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tinytensor.runtime.checked.flops import KINDS, operations_of
 from tinytensor.runtime.checked.recording import Recording
-from tinytensor.runtime.checked.source_lines import Code, places_of, resolve
+from tinytensor.runtime.checked.source_lines import Code, is_own, places_of, resolve
 from tinytensor.runtime.emulated.runtime import EmulatedKernel
 
 AccessKey = tuple[Code, str, str, int]  # code location, then space, way and bytes per lane, as in LineCount
@@ -22,7 +22,8 @@ class LineCount:
 
     Attributes:
         kernel, place: the instance, and file:line.
-        space: "global" or "shared".
+        space: "global", "shared", "constant", or "local": variables of a thread that are passed by address;
+            the compiler of a GPU may still keep them in registers.
         way: "load", "store" or "atomic".
         size: bytes per lane.
         requests: accesses of warps.
@@ -143,7 +144,7 @@ class KernelCount:
     @property
     def moved_bytes(self) -> int:
         """Bytes transferred by the caches for the counted blocks: 32 per sector."""
-        return 32 * sum(numbers[3] for numbers in self.accesses.values())
+        return 32 * sum(numbers[3] for key, numbers in self.accesses.items() if key[1] == "global")
 
     @property
     def wavefronts(self) -> int:
@@ -201,6 +202,8 @@ def lines_of(kernels: Iterable[KernelCount]) -> list[LineCount]:
         places = places_of(count.library, [key[0] for key in count.accesses])
         for (code, space, way, size), numbers in count.accesses.items():
             key = count.kernel, places[code], space, way, size
+            if space == "local" and not is_own(places[code]):
+                continue  # the emulator's own variables
             found.setdefault(key, LineCount(*key)).add(numbers)
     return sorted(found.values(), key=lambda line: (line.kernel, natural(line.place)))
 

@@ -25,6 +25,8 @@ class Finding:
         text: details, with block and thread.
         count: number of occurrences.
         at: number of recorded events up to the first occurrence, itself included.
+        is_warning: whether no result depends on it: threads write the same value, or an atomic operation
+            follows that compares what was read.
     """
 
     kind: str
@@ -34,6 +36,7 @@ class Finding:
     text: str
     count: int = 1
     at: int = 0
+    is_warning: bool = False
 
     def __str__(self) -> str:
         at = f"{self.place} and {self.other}" if self.other not in ("", self.place) else self.place
@@ -62,14 +65,15 @@ _A_BUFFER = re.compile(r"byte (-?\d+) of a buffer|\ba buffer \+ (\d+) bytes")
 
 def read_findings(text: str, kernel: str, library: Path, names: dict[int, Named]) -> list[Finding]:
     """Parse the findings that the core printed; `names`: pointer arguments by buffer address."""
-    rows = [row.split("\t", 10) for row in text.splitlines()]
-    places = places_of(library, {code for row in rows for code in (_code(row, 4), _code(row, 7))})
+    rows = [row.split("\t", 11) for row in text.splitlines()]
+    places = places_of(library, {code for row in rows for code in (_code(row, 5), _code(row, 8))})
     found = []
     for row in rows:
-        name = names.get(int(row[3], 16))
-        words = row[10] if name is None else _A_BUFFER.sub(partial(_renamed, name), row[10], count=1)
-        place, other = places[_code(row, 4)], places[_code(row, 7)]
-        found.append(Finding(row[0], kernel, place, other, words, int(row[1]), int(row[2])))
+        name = names.get(int(row[4], 16))
+        words = row[11] if name is None else _A_BUFFER.sub(partial(_renamed, name), row[11], count=1)
+        place, other = places[_code(row, 5)], places[_code(row, 8)]
+        is_warning, count, at = row[1] == "1", int(row[2]), int(row[3])
+        found.append(Finding(row[0], kernel, place, other, words, count, at, is_warning))
     return found
 
 

@@ -17,6 +17,7 @@ from tinytensor.runtime.checked.counts import (
 )
 from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.checked.lower_bounds import bounds_of
+from tinytensor.runtime.checked.schedules import Schedule
 
 
 @dataclass(slots=True, repr=False)
@@ -25,11 +26,15 @@ class CheckReport:
 
     Attributes:
         findings: defects; empty if there are none.
+        warnings: races on which no result depends (`Finding.is_warning`).
+        schedules: of launches whose result depends on the order of threads, if the check has `schedules`.
         kernels: launches, by kernel and configuration.
     """
 
     findings: list[Finding] = field(default_factory=list)
     kernels: list[KernelCount] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+    schedules: list[Schedule] = field(default_factory=list)
 
     @property
     def launches(self) -> int:
@@ -55,7 +60,8 @@ class CheckReport:
 
     def add(self, findings: Iterable[Finding], launch: KernelCount) -> None:
         """Add the findings and counters of one launch."""
-        self.findings += findings
+        for finding in findings:
+            (self.warnings if finding.is_warning else self.findings).append(finding)
         for known in self.kernels:
             if known.configuration == launch.configuration:
                 known.add(launch)
@@ -88,9 +94,13 @@ class CheckReport:
 
     def __str__(self) -> str:
         launches, findings = _number(self.launches, "launch", "es"), _number(len(self.findings), "finding")
-        parts = [f"{launches}, {findings}"]
-        for finding in self.findings:
+        head = f"{launches}, {findings}"
+        if self.warnings:
+            head += f", {_number(len(self.warnings), 'warning')}"
+        parts = [head]
+        for finding in self.findings + self.warnings:
             parts += [f"  {finding}", *[f"    {line}" for line in self._quoted(finding)]]
+        parts += [f"  {line}" for schedule in self.schedules for line in str(schedule).splitlines()]
         for kernel in self.kernels:
             if kernel.counted:
                 parts += ["", *_described(kernel)]
@@ -157,14 +167,14 @@ def _time(seconds: float) -> str:
 
 
 def _row(line: LineCount) -> tuple[str, ...]:
-    is_global = line.space == "global"
+    is_shared = line.space == "shared"
     return (
         line.place,
         f"{line.space} {line.way} {line.size} B",
         f"{line.requests:,}",
         f"{line.active_lanes:.1f}",
-        f"{line.sectors_per_request:.2f}  ({line.efficiency:.0%} used)" if is_global else "",
-        "" if is_global else f"{line.bank_conflict_ways:.2f}",
+        f"{line.sectors_per_request:.2f}  ({line.efficiency:.0%} used)" if not is_shared else "",
+        f"{line.bank_conflict_ways:.2f}" if is_shared else "",
         "",
     )
 

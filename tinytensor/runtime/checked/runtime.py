@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from tinytensor.device import as_device
 from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.runtime.base import Argument, Buffer, Dim
@@ -23,10 +25,31 @@ from tinytensor.runtime.checked.counts import KernelCount, read_accesses, read_w
 from tinytensor.runtime.checked.findings import Finding, Named, read_failure, read_findings
 from tinytensor.runtime.checked.recording import read_recording
 from tinytensor.runtime.checked.report import CheckReport
+from tinytensor.runtime.checked.schedules import (
+    Memory,
+    Outcome,
+    Raw,
+    Schedule,
+    Switch,
+    copies,
+    first_difference,
+    position,
+    restore,
+)
 from tinytensor.runtime.checked.source_lines import places_of
 from tinytensor.runtime.emulated.kernels import WATCHED
 from tinytensor.runtime.emulated.runtime import HEADER, Core, EmulatedKernel, EmulatedRuntime
 
+Sizes = tuple[Dim, Dim, int]
+# How memory is compared, by the type of the parameter; other types byte by byte.
+COMPARED = {
+    "float": "f4",
+    "double": "f8",
+    "int": "i4",
+    "unsigned": "u4",
+    "unsigned int": "u4",
+    "long long": "i8",
+}
 REFUSED = 4  # index in the totals: whether a finding ended the launch
 
 
@@ -40,9 +63,14 @@ class CheckedCore(Core):
         self.forget = self._function("forget", pointer)
         self.fill = self._function("fill", pointer, size)
         self.move = self._function("move", pointer, pointer, size)
+        self.unwritten = self._function("unwritten", pointer, size)
         self.begin = self._function("begin", pointer, unsigned)
         self.count_blocks = self._function("count_blocks", unsigned)
         self.record_blocks = self._function("record_blocks", unsigned)
+        self.explore = self._function("explore", unsigned, ctypes.c_ulonglong)
+        self.replay = self._function("replay", pointer, size)
+        self.switches = self._function("switches", ctypes.c_char_p, size)
+        self.keep_variables = self._function("keep_variables", ctypes.c_int)
         self._totals = self._function("totals", pointer)
         self.faulty_code = self._function("faulty_code")
         self.findings = self._function("findings", ctypes.c_char_p, size)
@@ -74,6 +102,7 @@ def the_checked_core() -> CheckedCore:
     """The checked core of the process, compiled on first use; it runs on one worker."""
     core = CheckedCore()
     core.set_workers(1, 1e9)
+    core.count_blocks(0)
     return core
 
 
@@ -89,31 +118,110 @@ class CheckedKernel(EmulatedKernel):
         """Run all threads, one after another. Findings are added to the reports of all active checks, or
         raised if there is none.
         """
-        runtime, core = self._runtime, self._core
+        runtime = self._runtime
         with runtime.watching:
             runtime.follow_memory()
-            core.begin(self._handle, max(sizes[2], 0))
-            failure: KernelError | None = None
-            try:
-                super().start(packed, sizes, args)
-            except KernelError as error:
-                failure = error
+            schedules = max((check.schedules for check in runtime.checks), default=0) if args else 0
+            kept = copies(runtime.live().items()) if schedules else None
+            failure = self._run(packed, sizes, args)
             names = self._names(args)
             found = self._findings(failure, names)
+            for name, at in self._packer.outputs(args) if args else ():
+                start = runtime.start_of(at)
+                if start is not None:
+                    runtime.outputs[start] = self.name, name
             if runtime.checks:
                 count = self._counts(packed)
                 if runtime.records:
-                    text = core.text(core.record)
+                    text = self._core.text(self._core.record)
                     count.recording = read_recording(text, self.library, names, found)
                 for check in runtime.checks:
                     check.report.add(found, count)
-            elif found:
+                if kept is not None and failure is None:
+                    self._explore(packed, sizes, args, kept, {f.kind for f in found})
+            elif found := [finding for finding in found if not finding.is_warning]:
                 raise KernelError(
                     f"kernel {self.name}: {found[0]}",
                     why=f"device checked checks every access; grid {sizes[0]}, block {sizes[1]}"
                     + (f"; further findings: {len(found) - 1}" if len(found) > 1 else ""),
                     fix="correct the line; `with tt.cuda.check() as report` collects all findings",
                 ) from None
+
+    def _run(self, packed: bytes, sizes: Sizes, args: Sequence[Argument]) -> KernelError | None:
+        """Run all threads; returns the error that ended the launch."""
+        self._core.begin(self._handle, max(sizes[2], 0))
+        try:
+            super().start(packed, sizes, args)
+        except KernelError as error:
+            return error
+        return None
+
+    def _explore(
+        self, packed: bytes, sizes: Sizes, args: Sequence[Argument], kept: dict[int, bytes], kinds: set[str]
+    ) -> None:
+        """Launch with other schedules on the same memory, and add a schedule with another result to the
+        reports. Then the memory is that of the default schedule.
+        """
+        core, runtime = self._core, self._runtime
+        gx, gy, gz, bx, by, bz, _, _ = HEADER.unpack_from(packed)
+        after = copies(runtime.live().items())
+        if after is None:
+            return
+        expected = Outcome(self._memory(args), frozenset(kinds))
+        core.keep_variables(0)
+        core.count_blocks(0)
+
+        def outcome() -> Outcome:
+            restore(kept)
+            core.keep_variables(1)
+            failure = self._run(packed, sizes, args)
+            found = frozenset(f.kind for f in self._findings(failure, {}))
+            return Outcome(self._memory(args), found, self._switches())
+
+        def run(one_in: int, seed: int) -> Outcome:
+            if not one_in:
+                return expected
+            core.explore(one_in, seed)
+            return outcome()
+
+        def replay(given: Sequence[Raw]) -> Outcome:
+            numbers = [number for switch in given for number in switch]
+            core.replay((ctypes.c_ulonglong * len(numbers))(*numbers), len(given))
+            return outcome()
+
+        try:
+            for check in [check for check in runtime.checks if check.schedules]:
+                if (difference := first_difference(run, replay, check.schedules)) is not None:
+                    text, made, seed = difference
+                    grid, block = (gx, gy, gz), (bx, by, bz)
+                    switches = [
+                        Switch(position(b, grid), position(t, block), position(to, block), step, place)
+                        for (b, t, step, to), place in made
+                    ]
+                    check.report.schedules.append(Schedule(self.name, text, tuple(switches), seed))
+        finally:
+            core.explore(0, 0)
+            core.count_blocks(max(check.blocks for check in runtime.checks))
+            restore(after)
+
+    def _memory(self, args: Sequence[Argument]) -> Memory:
+        """What the buffers of the pointer arguments hold."""
+        types = {p.name: p.type for p in self._packer.signature.parameters}
+        found: Memory = {}
+        for name, at in self._packer.pointers(args):
+            start = self._runtime.start_of(at)
+            if start is not None:
+                kind = types[name].removeprefix("const ").partition("*")[0].strip()
+                data = ctypes.string_at(start, self._runtime.size_of(start))
+                dtype = np.dtype(COMPARED.get(kind, "u1"))
+                found[name] = np.frombuffer(data[: len(data) // dtype.itemsize * dtype.itemsize], dtype)
+        return found
+
+    def _switches(self) -> list[tuple[Raw, str]]:
+        rows = [row.split("\t") for row in self._core.text(self._core.switches).splitlines()]
+        places = places_of(self.library, {(row[4], row[5], row[6]) for row in rows})
+        raw = [(int(row[0]), int(row[1]), int(row[2]), int(row[3])) for row in rows]
+        return [(switch, places[row[4], row[5], row[6]]) for switch, row in zip(raw, rows, strict=True)]
 
     def _findings(self, failure: KernelError | None, names: dict[int, Named]) -> list[Finding]:
         core = self._core
@@ -151,8 +259,8 @@ class CheckedKernel(EmulatedKernel):
 class Check:
     """One active `tt.cuda.check`."""
 
-    def __init__(self, blocks: int, record: bool) -> None:
-        self.blocks, self.record = blocks, record
+    def __init__(self, blocks: int, record: bool, schedules: int) -> None:
+        self.blocks, self.record, self.schedules = blocks, record, schedules
         self.report = CheckReport()
 
 
@@ -177,6 +285,9 @@ class CheckedRuntime(EmulatedRuntime):
         self.watcher = self
         self._guest: EmulatedRuntime | None = None
         self._known: dict[int, int] = {}
+        self.outputs: dict[
+            int, tuple[str, str]
+        ] = {}  # kernel and parameter that may write a buffer, by address
         os.register_at_fork(after_in_child=self._renew_lock)
 
     def _renew_lock(self) -> None:
@@ -194,6 +305,7 @@ class CheckedRuntime(EmulatedRuntime):
     def allocated(self, buffer: Buffer) -> None:
         """Register new, uninitialized memory: reading it is a finding."""
         with self.watching:
+            self.outputs.pop(buffer.ptr, None)
             if self._known.pop(buffer.ptr, None) is not None:
                 self.core.forget(buffer.ptr)
             if buffer.nbytes:
@@ -210,11 +322,29 @@ class CheckedRuntime(EmulatedRuntime):
         with self.watching:
             self.core.move(target, source, nbytes)
 
+    def read(self, ptr: int, nbytes: int) -> None:
+        """Report an output of a kernel of which the host reads bytes that nothing wrote, once."""
+        with self.watching:
+            first = self.core.unwritten(ptr, nbytes) if nbytes else 0
+            start = self.start_of(ptr) if first else None
+            kernel, name = self.outputs.pop(start, ("", "")) if start is not None else ("", "")
+            if start is None or not kernel:
+                return
+            at = ptr + first - 1 - start
+            text = f"the host reads `{name}`, of which no thread has written byte {at}; too few blocks?"
+            finding = Finding("unwritten output", kernel, "", "", text)
+            for check in self.checks:
+                check.report.findings.append(finding)
+        if not self.checks:
+            raise KernelError(
+                f"kernel {kernel}: {finding}",
+                why="device checked remembers which bytes were written since the memory was allocated",
+                fix="launch enough threads, or fill the output before",
+            )
+
     def follow_memory(self) -> None:
         """Update the core's list of buffers, which are freed without notice."""
-        live = {at: n for at, n in self.memory.live() if n}
-        if self._guest is not None:
-            live |= {at: n for at, n in self._guest.memory.live() if n}
+        live = self.live()
         for at, nbytes in list(self._known.items()):
             if live.get(at) != nbytes:
                 self.core.forget(at)
@@ -223,6 +353,17 @@ class CheckedRuntime(EmulatedRuntime):
             if at not in self._known:
                 self.core.watch(at, nbytes, 1)
                 self._known[at] = nbytes
+
+    def live(self) -> dict[int, int]:
+        """Addresses and sizes of all buffers."""
+        live = {at: n for at, n in self.memory.live() if n}
+        if self._guest is not None:
+            live |= {at: n for at, n in self._guest.memory.live() if n}
+        return live
+
+    def size_of(self, start: int) -> int:
+        """Size of the buffer that starts there."""
+        return self._known[start]
 
     def start_of(self, address: int) -> int | None:
         """Start address of the buffer that contains this address; None if there is none."""
@@ -235,9 +376,12 @@ class CheckedRuntime(EmulatedRuntime):
     # ---- checks
 
     @contextlib.contextmanager
-    def check(self, guest: EmulatedRuntime, blocks: int, record: bool = False) -> Iterator[CheckReport]:
+    def check(
+        self, guest: EmulatedRuntime, blocks: int, record: bool = False, schedules: int = 0
+    ) -> Iterator[CheckReport]:
         """Collect findings, also of kernels of the emulated device, which run here during the check. The
-        first `blocks` blocks of each launch are counted, and recorded on demand.
+        first `blocks` blocks of each launch are counted, and recorded on demand. Each launch is repeated with
+        `schedules` random schedules.
         """
         if type(blocks) is not int or not 0 <= blocks < 1 << 31:
             raise ArgumentError(
@@ -245,7 +389,7 @@ class CheckedRuntime(EmulatedRuntime):
                 why="the number of counted blocks of each launch must be an integer, at least 0",
                 fix="blocks=4",
             )
-        check = Check(blocks, record)
+        check = Check(blocks, record, schedules)
         with self.watching:
             self.checks.append(check)
             self._follow_checks(guest)

@@ -50,10 +50,20 @@ WATCHED_FLAGS = (
     "-nostdinc",
     "-fno-omit-frame-pointer",
     "-fstack-clash-protection",
+    "-ftrivial-auto-var-init=pattern",  # so that a result shows the use of a variable that nothing set
     "-DTT_CHECKED",
 )
 NO_TRAPS = ("-fno-sanitize=undefined",)  # zig enables it by default
-GCC_WATCHED_FLAGS = ("-fsanitize=thread", "-fsanitize=bounds", "-fsanitize-coverage=trace-pc")
+# Large enough for any function of a kernel: g++ does not instrument structs that are passed by value.
+_INLINED = "1000000"
+GCC_WATCHED_FLAGS = (
+    *("-fsanitize=thread", "-fsanitize=bounds", "-fsanitize-coverage=trace-pc"),
+    *("--param", "tsan-distinguish-volatile=1"),
+    *("-finline-functions", "--param", f"max-inline-insns-auto={_INLINED}"),
+    *("--param", f"max-inline-insns-single={_INLINED}", "--param", f"large-function-growth={_INLINED}"),
+    *("--param", f"large-stack-frame-growth={_INLINED}", "--param", f"inline-unit-growth={_INLINED}"),
+    *("--param", f"large-function-insns={_INLINED}", "--param", f"large-unit-insns={_INLINED}"),
+)
 # Passed to the compiler proper: clang's driver would link the sanitizer library, which the core replaces.
 _CLANG_PROPER_FLAGS = (
     *("-fsanitize=thread", "-fsanitize=array-bounds", "-fsanitize-coverage-type=3"),
@@ -61,6 +71,7 @@ _CLANG_PROPER_FLAGS = (
     "-fsanitize-recover=array-bounds",
     # y += 1 also reads, which clang would not instrument; atomic operations report themselves.
     *("-mllvm", "-tsan-instrument-read-before-write=1", "-mllvm", "-tsan-instrument-atomics=0"),
+    *("-mllvm", "-tsan-distinguish-volatile=1"),
 )
 CLANG_WATCHED_FLAGS = (
     *(*NO_TRAPS, "-fno-vectorize", "-fno-slp-vectorize"),  # accesses wider than 16 bytes are not instrumented

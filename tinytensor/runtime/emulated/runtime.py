@@ -37,6 +37,7 @@ from tinytensor.runtime.base import (
 from tinytensor.runtime.compiler import logical_processors
 from tinytensor.runtime.cpu.arrays import NUMPY, Array
 from tinytensor.runtime.cuda.tensor_map import check
+from tinytensor.runtime.emulated.elf_symbols import shared_memory
 from tinytensor.runtime.emulated.guarded_memory import Arena, GuardedMemory
 from tinytensor.runtime.emulated.kernels import (
     FAST,
@@ -50,6 +51,7 @@ from tinytensor.runtime.emulated.kernels import (
 )
 from tinytensor.runtime.signature import Packer
 
+MOST_STATIC = 48 << 10  # bytes of shared memory that the declarations of a kernel may take
 THRESHOLD = 300e-6  # seconds of work that justify waking other threads
 
 BOX_MAP = struct.Struct("<5Q13I36x")  # struct BoxMap of core.h
@@ -78,6 +80,8 @@ class Core:
         self.set_order = library[f"tt_{names}_set_order"]
         self.set_order.argtypes = [ctypes.c_ulonglong]
         self.set_workers = library[f"tt_{names}_set_workers"]
+        self.set_patience = library[f"tt_{names}_set_patience"]  # seconds that threads may poll in vain
+        self.set_patience.argtypes = [ctypes.c_double]
         self.set_workers.argtypes = [ctypes.c_uint, ctypes.c_double]
 
 
@@ -103,6 +107,12 @@ class EmulatedKernel:
                 f"kernel {self.name}: the compiled library cannot be loaded",
                 why=core.report().decode(errors="replace"),
                 fix=f"remove {library} and try again",
+            )
+        if (static := shared_memory(Path(os.path.realpath(library)), packer.signature.name)) > MOST_STATIC:
+            raise KernelError(
+                f"kernel {self.name}: {static:,} bytes of static shared memory",
+                why=f"a kernel may declare {MOST_STATIC:,}, on every GPU",
+                fix="use extern __shared__, whose size is the third number of the launch",
             )
         if source.has_variables:
             core.keep_alone(self._handle)
@@ -206,6 +216,9 @@ class Watcher(Protocol):
     def moved(self, target: int, source: int, nbytes: int) -> None:
         """Bytes were copied within the device."""
 
+    def read(self, ptr: int, nbytes: int) -> None:
+        """The host reads bytes."""
+
 
 class EmulatedRuntime:
     """Runtime of the device `emulated`; implements `base.Runtime`."""
@@ -257,6 +270,8 @@ class EmulatedRuntime:
         """Copy device to host."""
         self.memory.check("copy_out", ptr, target.nbytes)
         self._refuse_in_capture("reading a tensor on the host")
+        if self.watcher is not None:
+            self.watcher.read(ptr, target.nbytes)
         ctypes.memmove(target.ctypes.data, ptr, target.nbytes)
         self.statistics.copy_out_bytes += target.nbytes
 

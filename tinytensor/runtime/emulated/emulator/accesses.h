@@ -5,7 +5,7 @@
 
 namespace tt_emu {
 
-static Shadow static_shadow, dynamic_shadow;
+static Shadow image_shadow, dynamic_shadow;
 static unsigned dynamic_bytes;  // as requested by the launch; the memory is rounded up
 
 [[noreturn]] static void refuse_access(Worker& w, const char* kind, const Place& place, const char* text) {
@@ -30,9 +30,9 @@ static void describe_outside(const Worker& w, const Access& a, char (&text)[240]
     const Variable* variable = nullptr;  // the last one that begins before the address
     if (address >= image.shared_start && address < image.shared_end + 65536)
         for (const Variable& v : image.variables)
-            if (v.shared && v.start <= address && (!variable || v.start > variable->start)) variable = &v;
+            if (v.space == SHARED && v.start <= address && (!variable || v.start > variable->start)) variable = &v;
     if (variable) {
-        snprintf(to, room, "byte %td of `%s`, shared memory of %td bytes", address - variable->start,
+        snprintf(to, room, "byte %td of %s, shared memory of %td bytes", address - variable->start,
                  variable->name, variable->end - variable->start);
         return;
     }
@@ -83,18 +83,80 @@ static bool is_initialized(const Buffer& b, size_t word, unsigned granule) {
     return (b.initialized[word * granule / 4] & there) == there;
 }
 
-// `at`: start of the shadowed memory. b: null for shared memory.
-static void check_words(Worker& w, const Access& a, Shadow& shadow, const char* at, Buffer* b) {
-    const size_t from = (size_t)(a.address - at);
+// Runs another thread at an access of the running one, which stays ready.
+static void continue_with(Worker& w, unsigned next, const Place& place) {
+    const unsigned self = w.current;
+    unsigned thread[3];
+    w.exchange(thread, false);
+    const bool whole = w.whole;
+    give_way(w, self, next, place.site);
+    w.whole = whole;
+    w.exchange(thread, true);
+}
+
+// ---- schedules: at which accesses other threads continue (schedules.py) ------------------------------------
+
+struct Switch {
+    uint64_t block;
+    unsigned thread, step, to;  // step: which access of the thread
+    uint16_t place;
+};
+enum Exploring : int { DEFAULT, RANDOM, GIVEN };
+static Exploring exploring;
+static unsigned one_in;            // accesses of which one is a switch, of random schedules
+static List<Switch> given, made;   // switches to make, and those that were made
+static unsigned steps[MOST_THREADS];
+constexpr size_t MOST_SWITCHES = 1 << 12;
+
+static int switch_at(Worker& w, uint64_t block, unsigned self, unsigned step) {
+    if (exploring == GIVEN) {
+        for (const Switch& s : given)
+            if (s.block == block && s.thread == self && s.step == step)
+                return w.ready[s.to / LANES] >> s.to % LANES & 1 ? (int)s.to : -1;
+        return -1;
+    }
+    if (made.count >= MOST_SWITCHES || !w.warps_ready || draw(w) % one_in) return -1;
+    const unsigned warps = (unsigned)__builtin_popcount(w.warps_ready);
+    const unsigned warp = nth_bit(w.warps_ready, (unsigned)(draw(w) % warps)), lanes = w.ready[warp];
+    return (int)(warp * LANES + nth_bit(lanes, (unsigned)(draw(w) % (unsigned)__builtin_popcount(lanes))));
+}
+
+static void explore(Worker& w, const Place& place, uint16_t number) {
+    const unsigned self = w.current, step = steps[self]++;
+    const uint64_t block = block_number(w);
+    const int to = switch_at(w, block, self, step);
+    if (to < 0) return;
+    made.add({block, self, step, (unsigned)to, number});
+    continue_with(w, (unsigned)to, place);
+}
+
+// Memory that accesses of a line may touch: a buffer, or a variable.
+struct Region {
+    const char *start, *end;
+    Shadow* shadow;
+    const char* shadow_start;
+    Buffer* buffer;  // null for variables
+    Space space;
+    const char* name;
+
+    uint64_t since() const { return space == SHARED ? first_of_block : first_of_launch; }
+};
+static List<Region> regions;  // of this launch
+
+static void check_words(Worker& w, const Access& a, const Region& region) {
+    Shadow& shadow = *region.shadow;
+    Buffer* b = region.buffer;
+    const size_t from = (size_t)(a.address - region.shadow_start);
     if (!shadow.prepare(shadow.bytes, granule_of(from, a.size)))
         fail(w, "the launch touches more memory than the device checked can watch: it keeps 32 bytes for "
                 "each 4, and at most 8 GiB");
     const unsigned granule = shadow.granule;
+    const bool may_be_unwritten = needs_value(a.way) && (b || a.space == SHARED);
     bool raced = false, unwritten = false;
     for (size_t i = from / granule; i * granule < from + a.size; i++) {
         Word& word = shadow.words[i];
         if (!raced) raced = check_pending(w, a, word);
-        if (needs_value(a.way) && !unwritten) {
+        if (may_be_unwritten && !unwritten) {
             unwritten = b ? !is_initialized(*b, i, granule) : word.write_phase < first_of_block;
             if (unwritten)
                 found(b ? "uninitialized global read" : "uninitialized shared read", a.place, {},
@@ -103,8 +165,8 @@ static void check_words(Worker& w, const Access& a, Shadow& shadow, const char* 
         }
         if (!raced) raced = check_word(w, a, word);
         const bool is_first_touch = word.write_phase < first_of_launch && word.read_phase < first_of_launch;
-        if (b && needs_value(a.way) && is_first_touch) read_bytes += granule;
-        if (b && !reads(a.way) && word.write_phase < first_of_launch) written_bytes += granule;
+        if (a.space == GLOBAL && needs_value(a.way) && is_first_touch) read_bytes += granule;
+        if (a.space == GLOBAL && !reads(a.way) && word.write_phase < first_of_launch) written_bytes += granule;
         if (a.way == READ_BY_PRODUCT) continue;
         if (reads(a.way)) remember_read(w, a, word);
         else remember_write(w, a, word);
@@ -119,45 +181,71 @@ static void record(const Worker& w, const Access& a) {
     record_access(w, motion_of(a.way), a.number, a.space, a.address, a.size, a.name, a.address - a.offset);
 }
 
-static void check_shared(Worker& w, Access& a, Shadow& shadow, const char* at, bool aligned) {
-    a.space = SHARED;
-    a.since = first_of_block;
-    if (aligned) check_alignment(w, a);
-    if (counting && a.way != BEGIN_COPY && a.way != READ_BY_PRODUCT)
-        count_access(w, a.number, SHARED, a.address, a.size, motion_of(a.way));
-    if (recording) record(w, a);
-    check_words(w, a, shadow, at, nullptr);
-}
-
-static void check_static(Worker& w, Access& a, bool aligned) {
-    char name[64] = "static shared memory";
-    const char* start = image.shared_start;
-    if (image.variables.count) {
-        const Variable* v = variable_at(a.address);
-        if (v && !v->shared) return;
-        if (!v || a.address + a.size > v->end) refuse_bounds(w, a);
-        snprintf(name, sizeof name, "`%s`", v->name);
-        start = v->start;
+// The region of an address; null for memory that is not watched. Refuses what is nowhere.
+static const Region* region_of(Worker& w, const Access& a) {
+    const char* address = a.address;
+    for (const Region& r : regions)  // few: those of the buffers and variables of a kernel
+        if (address >= r.start && address < r.end) return &r;
+    if (address >= image.start && address < image.end) {
+        const Variable* v = variable_at(address);
+        const bool in_shared = address >= image.shared_start && address < image.shared_end;
+        if (!v && !image.variables.count && in_shared) {
+            const char* start = (const char*)((uintptr_t)image.shared_start & ~(uintptr_t)15);
+            return &regions.add({image.shared_start, image.shared_end, &image_shadow, start, nullptr, SHARED,
+                                 "static shared memory"});
+        }
+        if (!v && in_shared) refuse_bounds(w, a);
+        if (!v || v->space == NOWHERE) return nullptr;
+        return &regions.add({v->start, v->end, &image_shadow, image.data_start, nullptr, v->space, v->name});
     }
-    a.name = name;
-    a.offset = (size_t)(a.address - start);
-    check_shared(w, a, static_shadow, (const char*)((uintptr_t)image.shared_start & ~(uintptr_t)15), aligned);
+    const char* dynamic = dynamic_start(w);
+    if (address >= dynamic && address < (const char*)w.shared_end) {
+        if (address >= dynamic + dynamic_bytes) refuse_bounds(w, a);
+        dynamic_shadow.bytes = MOST_SHARED;
+        return &regions.add({dynamic, dynamic + dynamic_bytes, &dynamic_shadow,
+                             (const char*)w.shared_end - MOST_SHARED, nullptr, SHARED, "dynamic shared memory"});
+    }
+    Buffer* b = buffer_of(address);
+    if (!b) refuse_bounds(w, a);
+    b->shadow.bytes = b->size();
+    return &regions.add({b->start, b->end, &b->shadow, b->start, b, GLOBAL, "a buffer"});
 }
 
-static void check_global(Worker& w, Access& a, bool aligned) {
-    Buffer* b = buffer_of(a.address);
-    if (!b || a.size > (size_t)(b->end - a.address)) refuse_bounds(w, a);
-    touched = b->start;
-    a.space = GLOBAL;
-    a.since = first_of_launch;
-    a.name = "a buffer";
-    a.offset = (size_t)(a.address - b->start);
-    if (aligned) check_alignment(w, a);
-    if (counting) count_access(w, a.number, GLOBAL, a.address, a.size, motion_of(a.way));
-    if (a.way == ATOMIC) meet_at_flag(w.current, a.address);
-    b->shadow.bytes = b->size();
-    if (recording) record(w, a);
-    check_words(w, a, b->shadow, b->start, b);
+// Where a local variable that no register holds is: the words of a warp's lanes are neighbors.
+static void count_local(const Worker& w, const char* address, unsigned size, Way way, const Place& place) {
+    if (!counting || way > ATOMIC || !place.code) return;
+    const size_t offset = (size_t)(w.stacks.top(w.stack_of[w.current]) - address), lane = w.current % LANES;
+    const char* there = (const char*)(offset / 4 * 4 * LANES + lane * 4 + offset % 4);
+    count_access(w, number_at(place.code), LOCAL, there, size, motion_of(way));
+}
+
+// The running thread polls an address.
+static void wait_for_others(Worker& w, const Access& a) {
+    if (!w.idle++) w.idle_since = now();
+    if (w.idle % 1024 == 0 && now() - w.idle_since > patience) {
+        char text[320];
+        snprintf(text, sizeof text,
+                 "%s of %s + %zu bytes again and again for %.1f s; no other thread of the block does anything else, "
+                 "and blocks run one after another here, so those that come later have not begun; waiting",
+                 way_names[a.way], a.name, a.offset, patience);
+        refuse_access(w, "endless wait", a.place, text);
+    }
+    const int next = next_ready(w, w.current);
+    if (next >= 0) continue_with(w, (unsigned)next, a.place);
+}
+
+// An atomic or a volatile operation: may order threads, and may be one of many with which a thread waits.
+static void meet_others(Worker& w, const Access& a) {
+    struct Polled {
+        const char* address;
+        unsigned times;
+    };
+    static Polled polled[MOST_THREADS];
+    Polled& p = polled[w.current];
+    if (a.way == VOLATILE_WRITE || p.address != a.address) p = {a.address, 0};
+    if (++p.times > 64) wait_for_others(w, a);
+    meet_at_flag(w, a.address, a.way != VOLATILE_WRITE, a.way != VOLATILE_READ);
+    if (a.way == ATOMIC) end_read_first(w, a.address);
 }
 
 // `aligned`: whether the address must be a multiple of the size.
@@ -166,20 +254,31 @@ static void access(const void* where, unsigned size, Way way, const Place& place
     if (!worker || !worker->guarded || !size) return;  // not in a launch
     Worker& w = *worker;
     Whole whole(w);
+    compare_written();
     const char* address = (const char*)where;
-    if (w.stacks.holds(address)) return;  // local variables
-    const bool in_image = address >= image.start && address < image.end;
-    if (in_image && (address < image.shared_start || address >= image.shared_end)) return;  // constants
+    if (w.stacks.holds(address)) return count_local(w, address, size, way, place);
     touched = nullptr;
-    Access a = {address, size, way, place, number_of(place), GLOBAL, 0, "", 0};
-    if (in_image) return check_static(w, a, aligned);
-    const char* dynamic = dynamic_start(w);
-    if (address < dynamic || address >= (const char*)w.shared_end) return check_global(w, a, aligned);
-    a.name = "dynamic shared memory";
-    a.offset = (size_t)(address - dynamic);
-    if (a.offset + size > dynamic_bytes) refuse_bounds(w, a);
-    dynamic_shadow.bytes = MOST_SHARED;
-    check_shared(w, a, dynamic_shadow, (const char*)w.shared_end - MOST_SHARED, aligned);
+    const uint16_t number = place.code ? number_at(place.code) : number_of(place);
+    Access a = {address, size, way, place, number, GLOBAL, 0, "", 0};
+    if (exploring) explore(w, place, number);
+    const Region* found = region_of(w, a);
+    if (!found) return;
+    const size_t which = (size_t)(found - regions.items);
+    const Region copy = *found, *region = &copy;  // the list may grow while other threads run
+    if (size > (size_t)(region->end - address)) refuse_bounds(w, a);
+    a.space = region->space;
+    a.since = region->since();
+    a.name = region->name;
+    a.offset = (size_t)(address - region->start);
+    if (region->buffer) touched = region->start;
+    if (aligned) check_alignment(w, a);
+    if (counting && way != BEGIN_COPY && way != READ_BY_PRODUCT)
+        count_access(w, number, a.space, address, size, motion_of(way));
+    if (is_strong(way)) meet_others(w, a);
+    if (recording) record(w, a);
+    if (!reads(way) && way != ATOMIC) w.idle = 0;
+    if (a.space != CONSTANT) check_words(w, a, *region);
+    if (Spot* spot = place.code ? spot_of(place.code) : nullptr) spot->region = (uint32_t)which + 1;
 }
 
 // The lanes of a warp have converged in ldmatrix: those with an address read a row of 16 bytes.
@@ -251,34 +350,116 @@ TT_API void tt_checked_begin(const tt_emu::Loaded* kernel, unsigned shared) {
     using namespace tt_emu;
     faulty_code = nullptr;
     refused = false;
+    forget_lines();
+    forget_places();
     forget_work();
     look_at(*kernel->copies[0]);
     prepare_work();
+    regions.clear();
     first_of_launch = ++phase;
     dynamic_bytes = shared;
     begun.clear();
     findings.clear();
     reset_clocks();
     forget_flags();
-    forget_lines();
-    forget_places();
     forget_events();
+    written.address = nullptr;
     if (shadow_bytes > KEPT_SHADOW) drop_shadows();
-    const size_t size = (size_t)(image.shared_end - image.shared_start) + 16;
-    if (size > static_shadow.bytes) static_shadow.drop();
-    static_shadow.prepare(size, 4);
+    const size_t size = (size_t)(image.shared_end - image.data_start) + 16;
+    if (size > image_shadow.bytes) image_shadow.drop();
+    image_shadow.prepare(size, 4);
 }
 
 // ---- what the compiler calls before each access -----------------------------------------------------------
 
+namespace tt_emu {
+
+static Worker* seen_worker;  // of the running block
+
+static void see(Worker* w) {
+    seen_worker = w;
+    if (exploring) memset(steps, 0, sizeof steps);
+}
+
+// Handles the usual access: in the region that its line accessed last, of whole words, and after or by the same
+// thread as what came before. Everything else is for `access`.
+template <unsigned SIZE, bool WRITES>
+static inline bool is_usual(Worker& w, const Spot& spot, const char* address) {
+    const Region& r = regions[spot.region - 1];
+    const size_t offset = (size_t)(address - r.start);
+    if (address < r.start || offset + SIZE > (size_t)(r.end - r.start) || (uintptr_t)address % SIZE) return false;
+    const size_t granule = r.shadow->granule, from = (size_t)(address - r.shadow_start) / granule;
+    constexpr size_t MOST = SIZE < 4 ? 1 : SIZE / 4;
+    const size_t count = SIZE < granule ? 0 : SIZE / granule;
+    if (count != MOST || !r.shadow->words) return false;
+    Word* words = r.shadow->words + from;
+    const bool shared = r.space == SHARED;
+    const uint64_t since = shared ? first_of_block : first_of_launch, now = phase;
+    const unsigned me = w.current;
+    const auto is_before = [&](uint64_t then) { return then < since || (then >= first_of_block && then != now); };
+    unsigned char* bits = r.buffer ? r.buffer->initialized : nullptr;  // which bytes of each 4 were written
+    const unsigned char all = SIZE >= 4 ? 15 : (unsigned char)(((1 << SIZE) - 1) << offset % 4);
+    if (bits) bits += offset / 4;
+    for (size_t i = 0; i < MOST; i++) {
+        const Word& word = words[i];
+        if (word.pending) return false;
+        if (!is_before(word.write_phase) && word.write_thread != me) return false;
+        if (!WRITES && bits && (bits[i] & all) != all) return false;
+        if (!WRITES && shared && word.write_phase < since) return false;  // uninitialized
+        const bool mine = word.read_phase == now && !word.several && word.read_thread == me &&
+                          word.read_lanes == 1u << me % LANES;
+        if (!is_before(word.read_phase) && !mine) return false;
+    }
+    const uint32_t clock = seen[me][me % LANES];
+    for (size_t i = 0; i < MOST; i++) {
+        Word& word = words[i];
+        if (!shared && word.write_phase < first_of_launch) {
+            if (WRITES) written_bytes += granule;
+            else if (word.read_phase < first_of_launch) read_bytes += granule;
+        }
+        if (WRITES) {
+            word.write_phase = now, word.write_thread = me & 1023;
+            word.atomic = 0, word.written_volatile = 0;
+            word.write_clock = clock, word.write_place = spot.number;
+            if (bits) bits[i] |= all;
+        } else {
+            word.read_phase = now, word.read_thread = me & 1023;
+            word.several = 0, word.read_volatile = 0, word.others_done = 1, word.last_done = 0;
+            word.read_clock = clock, word.read_lanes = 1u << me % LANES, word.read_place = spot.number;
+        }
+    }
+    if (WRITES) w.idle = 0;
+    return true;
+}
+
+template <unsigned SIZE, bool WRITES>
+static inline void usual_access(void* at, const void* code) {
+    Worker* w = seen_worker;
+    if (!w || (size_t)((const char*)at - image.private_start) < image.private_size) return;
+    const Spot* spot = spot_of(code);
+    if (spot && spot->region && !counting && !recording && !exploring && !written.address && is_usual<SIZE, WRITES>(*w, *spot, (const char*)at))
+        return;
+    access(at, SIZE, WRITES ? WRITE : READ, {code, {}}, true);
+}
+
+}  // namespace tt_emu
+
 #define TT_CALLER tt_emu::Place{__builtin_return_address(0), {}}
+#define TT_USUAL(NAME, SIZE, WRITES) \
+    TT_API void __tsan_##NAME##SIZE(void* at) { \
+        tt_emu::usual_access<SIZE, WRITES>(at, __builtin_return_address(0)); \
+    }
 #define TT_ACCESS(NAME, SIZE, WAY, ALIGNED) \
     TT_API void __tsan_##NAME##SIZE(void* at) { tt_emu::access(at, SIZE, tt_emu::WAY, TT_CALLER, ALIGNED); }
-#define TT_ACCESSES(SIZE)                 \
-    TT_ACCESS(read, SIZE, READ, true)     \
-    TT_ACCESS(write, SIZE, WRITE, true)   \
-    TT_ACCESS(unaligned_read, SIZE, READ, false) \
-    TT_ACCESS(unaligned_write, SIZE, WRITE, false)
+#define TT_ACCESSES(SIZE)                             \
+    TT_USUAL(read, SIZE, false)                       \
+    TT_USUAL(write, SIZE, true)                       \
+    TT_ACCESS(volatile_read, SIZE, VOLATILE_READ, true) \
+    TT_ACCESS(volatile_write, SIZE, VOLATILE_WRITE, true) \
+    TT_ACCESS(unaligned_read, SIZE, READ, false)      \
+    TT_ACCESS(unaligned_write, SIZE, WRITE, false)    \
+    TT_ACCESS(unaligned_volatile_read, SIZE, VOLATILE_READ, false) \
+    TT_ACCESS(unaligned_volatile_write, SIZE, VOLATILE_WRITE, false)
 TT_ACCESSES(1)
 TT_ACCESSES(2)
 TT_ACCESSES(4)
@@ -301,8 +482,12 @@ TT_API void* __tsan_memcpy(void* to, const void* from, size_t n) {
 }
 TT_API void* __tsan_memmove(void* to, const void* from, size_t n) { return __tsan_memcpy(to, from, n); }
 TT_API void __tsan_init() {}
-TT_API void __tsan_func_entry(void*) {}
-TT_API void __tsan_func_exit() {}
+TT_API void __tsan_func_entry(void*) {
+    if (tt_emu::counting) tt_emu::depths[tt_emu::here->current]++;
+}
+TT_API void __tsan_func_exit() {
+    if (tt_emu::counting) tt_emu::depths[tt_emu::here->current]--;
+}
 
 // Index out of bounds of an array whose size the compiler knows.
 struct UndefinedIndex {
@@ -317,4 +502,56 @@ TT_API void __ubsan_handle_out_of_bounds(const UndefinedIndex* where, size_t ind
     snprintf(text, sizeof text, "index %td of an array that has no such element", (ptrdiff_t)index);
     touched = nullptr;
     refuse_access(*here, "out of bounds", {nullptr, {where->file, (int)where->line}}, text);
+}
+
+// ---- schedules --------------------------------------------------------------------------------------------
+
+namespace tt_emu {
+static List<char> saved_variables;
+}  // namespace tt_emu
+
+// The next launches switch threads at random accesses, one of `one_in`; 0: at none.
+TT_API void tt_checked_explore(unsigned one_in, unsigned long long seed) {
+    using namespace tt_emu;
+    exploring = one_in ? RANDOM : DEFAULT;
+    tt_emu::one_in = one_in;
+    seed_of_switches = seed;
+    given.clear();
+    made.clear();
+}
+
+// The next launches make these switches: block, thread, step and the next thread of each.
+TT_API void tt_checked_replay(const unsigned long long* numbers, size_t count) {
+    using namespace tt_emu;
+    exploring = GIVEN;
+    given.clear();
+    made.clear();
+    for (size_t i = 0; i < count; i++, numbers += 4)
+        given.add({numbers[0], (unsigned)numbers[1], (unsigned)numbers[2], (unsigned)numbers[3], 0});
+}
+
+// The switches of the last launch.
+TT_API size_t tt_checked_switches(char* to, size_t room) {
+    using namespace tt_emu;
+    Text text = {to, room, 0};
+    for (const Switch& s : made) {
+        text.add("%llu\t%u\t%u\t%u", (unsigned long long)s.block, s.thread, s.step, s.to);
+        print_place(text, places[s.place]);
+        text.add("\n");
+    }
+    return text.used;
+}
+
+// Saves the __device__ variables of the unit that ran last, or restores them.
+TT_API void tt_checked_keep_variables(int restore) {
+    using namespace tt_emu;
+    size_t at = 0;
+    if (!restore) saved_variables.clear();
+    for (const Variable& v : image.variables) {
+        if (v.space != GLOBAL) continue;
+        for (char* p = (char*)v.start; p < v.end; p++) {
+            if (!restore) saved_variables.add(*p);
+            else if (at < saved_variables.count) *p = saved_variables[at++];
+        }
+    }
 }

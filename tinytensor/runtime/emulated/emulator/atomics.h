@@ -4,9 +4,26 @@
 #pragma once
 
 namespace tt_emu {
+#ifdef TT_CHECKED  // the core sees each access
+TT_INLINE void poll(const void*, Site) {}
+#else
+TT_OWN const void* polled;
+TT_OWN unsigned polls;  // operations in a row on that address
+
+// A thread that waits for another one of its block, by atomic operations, lets it run.
+TT_INLINE void poll(const void* at, Site site) {
+    if (at != polled) polled = at, polls = 0;
+    if (++polls < 1024) return;
+    polls = 1000;
+    Pause pause;
+    tt_emu_poll(worker, self(), at, site);
+}
+#endif
+
 template <class U, class T, class F>
-TT_INLINE T replace(T* at, F next) {
+TT_INLINE T replace(T* at, F next, Site site) {
     static_assert(sizeof(U) == sizeof(T), "of one size");
+    poll(at, site);
     if (alone) {
         T before = *at;
         *at = next(before);
@@ -23,7 +40,7 @@ TT_INLINE T replace(T* at, F next) {
 #define TT_ATOMIC(NAME, T, U, RESULT)                                 \
     TT_INLINE T NAME(T* at, T value, TT_SITE) {                       \
         TT_CHECK(tt_checked_access(at, sizeof(T), 2, TT_HERE);)       \
-        return tt_emu::replace<U>(at, [=](T old) { return RESULT; }); \
+        return tt_emu::replace<U>(at, [=](T old) { return RESULT; }, TT_HERE); \
     }
 #define TT_INTEGERS(NAME, RESULT)               \
     TT_ATOMIC(NAME, int, unsigned, RESULT)      \
@@ -54,7 +71,7 @@ TT_ATOMIC(atomicDec, unsigned, unsigned, (old == 0 || old > value ? value : old 
 #define TT_EXCHANGE(T, U)                                                                    \
     TT_INLINE T atomicCAS(T* at, T expected, T value, TT_SITE) {                             \
         TT_CHECK(tt_checked_access(at, sizeof(T), 2, TT_HERE);)                              \
-        return tt_emu::replace<U>(at, [=](T old) { return old == expected ? value : old; }); \
+        return tt_emu::replace<U>(at, [=](T old) { return old == expected ? value : old; }, TT_HERE); \
     }
 TT_EXCHANGE(int, unsigned)
 TT_EXCHANGE(unsigned, unsigned)

@@ -23,7 +23,7 @@ struct Launch {
     bool stop;
 };
 
-static uint64_t order = 0;
+static uint64_t order = 0, seed_of_switches = 0;
 static bool printed;
 
 static bool prepare(Worker& w) {
@@ -48,8 +48,9 @@ static void prepare_launch(Worker& w, const Launch& launch, const Kernel& kernel
     w.job.dynamic_shared = w.shared_end - shared;
     memset(w.job.dynamic_shared, 0xff, shared);  // uninitialized, as on the GPU: NaN, or -1
     w.run = kernel.run;
+    w.exchange = kernel.exchange;
     w.order = order;
-    w.random = order * 0x9e3779b97f4a7c15ull | 1;
+    w.random = (order + seed_of_switches) * 0x9e3779b97f4a7c15ull | 1;
     w.single = false TT_CHECK(|| true);  // so that `current` is always the running thread
     w.threads = packed.block[0] * packed.block[1] * packed.block[2];
     w.warps = (w.threads + LANES - 1) / LANES;

@@ -95,6 +95,17 @@ TT_API void tt_checked_fill(const char* address, size_t nbytes) {
     if (b && nbytes <= b->size() - from) set_bits(*b, from, from + nbytes, nullptr, 0);
 }
 
+// Of bytes that the host reads, the number of the first that nothing wrote, from 1; 0 if all were written.
+TT_API size_t tt_checked_unwritten(const char* address, size_t nbytes) {
+    using namespace tt_emu;
+    Buffer* b = buffer_of(address);
+    if (!b || !b->initialized) return 0;
+    const size_t from = (size_t)(address - b->start);
+    for (size_t i = from; i < from + nbytes && i < b->size(); i++)
+        if (!bits_of(*b, i)) return i - from + 1;
+    return 0;
+}
+
 // Bytes were copied within the device: uninitialized ones remain uninitialized. Buffers that are not
 // registered yet, since no kernel has run with them, count as written.
 TT_API void tt_checked_move(const char* to, const char* from, size_t nbytes) {

@@ -21,6 +21,8 @@
 #define tt_emu_numbered_barrier tt_checked_numbered_barrier
 #define tt_emu_grid_barrier tt_checked_grid_barrier
 #define tt_emu_together tt_checked_together
+#define tt_emu_set_patience tt_checked_set_patience
+#define tt_emu_poll tt_checked_poll
 #define tt_emu_assert tt_checked_assert
 #define tt_emu_trap tt_checked_trap
 #define tt_emu_printf tt_checked_printf

@@ -174,6 +174,10 @@ static void begin_products(Worker& w, unsigned warp) {
     }
 }
 
+static unsigned shuffle_source(const Worker& w, unsigned thread) {
+    return (unsigned)((Shuffle*)w.wait[thread / LANES][thread % LANES].operand)->source;
+}
+
 // ---- meeting ----------------------------------------------------------------------------------------------
 
 static void check_agreement(Worker& w, unsigned warp, unsigned lanes) {
@@ -202,7 +206,8 @@ static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes) {
     check_agreement(w, warp, lanes);
     int kind = w.wait[warp][lowest(lanes)].kind;
     TT_CHECK(record_warp(w, warp, lanes);)
-    TT_CHECK({ Whole whole(w); meet_in_warp(warp, lanes, kind == SYNC); })
+    TT_CHECK({ Whole whole(w); meet_in_warp(w, warp, lanes, kind == SYNC); })
+    TT_CHECK(if (kind == SHUFFLE) { Whole whole(w); check_sources(w, warp, lanes); })
     TT_CHECK(if (kind == LDMATRIX) read_rows(w, warp);)
     if (kind == WGMMA) begin_products(w, warp);
     if (kind == WGMMA_WAIT) finish_products(w, warp);
@@ -249,6 +254,20 @@ TT_API int tt_emu_barrier(Worker* worker, unsigned self, int predicate, int* arr
     if (arrived) *arrived = w.result_arrived;
     return w.result_counted;
 }
+
+TT_API void tt_emu_poll(Worker* worker, unsigned self, const void* address, Site site) {
+    Worker& w = *worker;
+    enter(w, self, site);
+    if (!w.idle++) w.idle_since = now();
+    if (w.idle % 1024 == 0 && now() - w.idle_since > patience)
+        fail(w, "endless wait at %s:%d: %s has polled address %p for %.1f s, and no other thread of the block "
+                "does anything else; a thread can wait for others of its block, and for blocks that began earlier",
+             site.file, site.line, Name(w, self).text, address, patience);
+    const int next = next_ready(w, self);
+    if (next >= 0) give_way(w, self, (unsigned)next, site);
+}
+
+TT_API void tt_emu_set_patience(double seconds) { patience = seconds; }
 
 TT_API void tt_emu_sync_warp(Worker* w, unsigned self, unsigned mask, Site site) {
     meet(*w, self, mask, SYNC, nullptr, site);

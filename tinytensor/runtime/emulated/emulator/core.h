@@ -39,8 +39,12 @@ struct Parameter {
     bool is_struct;
 };
 
+// threadIdx of the running thread: reads it, or sets it after other threads have run.
+using Exchange = void (*)(unsigned thread[3], bool set);
+
 struct Kernel {  // exported by a unit, one for each instance
     Run run;
+    Exchange exchange;
     const Parameter* parameters;
     unsigned count;
     unsigned bound;  // of __launch_bounds__, or 0
@@ -71,6 +75,9 @@ struct Site {  // a source location in a .cu file
 };
 
 }  // namespace tt_emu
+
+// Lets other threads run, since the running one polls `address`.
+TT_API void tt_emu_poll(tt_emu::Worker*, unsigned self, const void* address, tt_emu::Site);
 
 // All of these may run other threads before they return. `self` is the number of the calling thread.
 TT_API int tt_emu_barrier(tt_emu::Worker*, unsigned self, int predicate, int* arrived, tt_emu::Site);
@@ -118,5 +125,5 @@ TT_API void tt_checked_access(const void* address, unsigned size, int way, tt_em
 TT_API void tt_checked_copy(unsigned self, void* to, const void* from, unsigned bytes, tt_emu::Site);
 TT_API void tt_checked_commit(unsigned self);
 TT_API void tt_checked_wait(unsigned self, unsigned left);
-TT_API void tt_checked_fence(unsigned self);
+TT_API void tt_checked_fence(unsigned self, int in_block);
 #endif

@@ -1,18 +1,11 @@
-// Counters per source line: memory transactions of the accesses of a warp.
+// Counters per source line: memory transactions of the requests of a warp (convergence.h).
 //
-// Lanes that execute an access for the n-th time since they last converged (at a barrier of the block, in an
-// operation of the whole warp) count as one request: exact if the warp does not diverge. Global memory
-// transfers sectors of 32 bytes; shared memory has 32 banks of 4 bytes, and serves the words of each bank
-// sequentially. The accesses of the source are counted: a compiler may merge neighbors.
+// Global memory transfers sectors of 32 bytes; shared memory has 32 banks of 4 bytes, and serves the words of
+// each bank sequentially. The accesses of the source are counted: a compiler may merge neighbors.
 #pragma once
-#include "findings.h"
+#include "convergence.h"
 
 namespace tt_emu {
-
-struct Request {
-    unsigned lanes;
-    uint64_t address[LANES];
-};
 
 struct Costs {
     uint64_t requests, lanes, bytes, sectors, wavefronts, ideal;
@@ -24,18 +17,15 @@ struct Line {
     Motion motion;
     unsigned size;  // bytes per lane
     Costs running, counted;  // of the running block, of earlier blocks
-    List<Request> made[WARPS];  // since the lanes converged
-    unsigned times[MOST_THREADS];
+    uint32_t number;
     Line* next;  // of the same source location
 };
 
-constexpr size_t MOST_WAITING = 1 << 18;  // requests of lanes that have not converged: 70 MB
 static List<Line*> lines;
 static Line* lines_at[MOST_PLACES];
 static unsigned blocks_to_count = 4;
 static uint64_t counted_blocks;
-static bool counting, cut;  // cut: the limit of waiting requests was exceeded
-static size_t waiting;
+static bool counting, cut;  // cut: the limit of waiting steps was exceeded
 static uint64_t read_bytes, written_bytes;  // of global memory by all blocks, each byte once
 
 static Line* line_of(uint16_t place, Space space, Motion motion, unsigned size) {
@@ -44,15 +34,10 @@ static Line* line_of(uint16_t place, Space space, Motion motion, unsigned size) 
     Line* line = (Line*)calloc(1, sizeof(Line));
     if (!line) abort();
     line->place = place, line->space = space, line->motion = motion, line->size = size;
+    line->number = (uint32_t)lines.count;
     line->next = lines_at[place];
     lines_at[place] = line;
     return lines.add(line);
-}
-
-static void forget_requests(Line& line, unsigned warp) {
-    waiting -= line.made[warp].count;
-    line.made[warp].clear();
-    memset(line.times + warp * LANES, 0, LANES * sizeof(unsigned));
 }
 
 static void count_access(const Worker& w, uint16_t place, Space space, const char* address, unsigned size,
@@ -62,12 +47,8 @@ static void count_access(const Worker& w, uint16_t place, Space space, const cha
         cut = true;
         return;
     }
-    Line& line = *line_of(place, space, motion, size);
-    List<Request>& made = line.made[w.current / LANES];
-    const unsigned n = line.times[w.current]++;
-    for (; made.count <= n; waiting++) made.add({});
-    made[n].lanes |= 1u << w.current % LANES;
-    made[n].address[w.current % LANES] = (uint64_t)address;
+    const Line& line = *line_of(place, space, motion, size);
+    add_step(w.current, {ACCESS | line.number, depths[w.current], (uint64_t)address});
 }
 
 static size_t sort_unique(uint64_t* values, size_t count) {
@@ -120,27 +101,27 @@ static void count_shared(Line& line, const Request& request) {
     line.running.bytes += (uint64_t)__builtin_popcount(request.lanes) * line.size;
 }
 
-// The lanes of these warps have converged: their requests are complete.
-static void flush(unsigned first, unsigned last) {
-    for (Line* line : lines) {
-        for (unsigned warp = first; warp < last; warp++) {
-            for (const Request& request : line->made[warp]) {
-                if (!request.lanes) continue;
-                line->running.requests++;
-                line->running.lanes += (unsigned)__builtin_popcount(request.lanes);
-                if (line->space == GLOBAL) count_global(*line, request);
-                else count_shared(*line, request);
-            }
-            if (line->made[warp].count) forget_requests(*line, warp);
-        }
-    }
+static void make_request(uint32_t number, const Request& request) {
+    Line& line = *lines[number];
+    line.running.requests++;
+    line.running.lanes += (unsigned)__builtin_popcount(request.lanes);
+    if (line.space == SHARED) count_shared(line, request);
+    else count_global(line, request);
 }
 
-static void begin_counting() { counting = !cut && counted_blocks < blocks_to_count; }
+// The lanes of these warps have converged.
+static void flush(const Worker& w, unsigned first, unsigned last) {
+    for (unsigned warp = first; warp < last; warp++) converge(warp, w.threads);
+}
+
+static void begin_counting() {
+    counting = !cut && counted_blocks < blocks_to_count;
+    if (counting) forget_traces();
+}
 
 // At the end of a block that was counted completely. If counting was cut off, the block does not count.
-static void keep_costs() {
-    flush(0, WARPS);
+static void keep_costs(const Worker& w) {
+    flush(w, 0, w.warps);
     for (Line* line : lines) {
         const Costs &from = line->running, to = line->counted;
         line->counted = {to.requests + from.requests, to.lanes + from.lanes,
@@ -153,12 +134,13 @@ static void keep_costs() {
 
 static void forget_lines() {
     for (Line* line : lines) {
-        for (List<Request>& made : line->made) made.drop();
         lines_at[line->place] = nullptr;
         free((void*)line);
     }
     lines.clear();
-    counted_blocks = waiting = read_bytes = written_bytes = 0;
+    forget_nodes();
+    forget_traces();
+    counted_blocks = read_bytes = written_bytes = 0;
     counting = cut = false;
 }
 

@@ -21,9 +21,17 @@
 #define __constant__
 #else
 #define __global__ inline  // unused kernels are not compiled
+#ifdef TT_CHECKED  // so that its reads are seen
+#define __constant__ static __attribute__((used, section("tt_constant")))
+#else
 #define __constant__ static
+#endif
 #define __shared__ static
+#if defined(TT_CHECKED) && !defined(__clang__)  // g++ does not instrument structs that are passed by value
+#define __noinline__
+#else
 #define __noinline__ __attribute__((noinline))
+#endif
 #endif
 #define __device__
 #define __host__
@@ -36,9 +44,15 @@
 // Accesses of the runtime itself are not accesses of the kernel; the checked build does not instrument them.
 #ifdef TT_CHECKED
 #define TT_NOSAN __attribute__((no_sanitize("thread")))
+#ifdef __clang__
+#define TT_UNSEEN TT_NOSAN __attribute__((no_sanitize("coverage")))
+#else
+#define TT_UNSEEN TT_NOSAN __attribute__((no_sanitize_coverage))
+#endif
 #define TT_PRIVATE __attribute__((section("tt_private")))  // separate from __shared__ variables
 #else
 #define TT_NOSAN
+#define TT_UNSEEN
 #define TT_PRIVATE
 #endif
 #define TT_INLINE TT_NOSAN static inline
@@ -91,7 +105,11 @@ namespace tt_emu {
 TT_OWN Worker* worker;
 TT_OWN unsigned char* dynamic_shared;
 TT_OWN bool alone;
+#ifdef TT_CHECKED  // other threads may run at any access, which the compiler does not know
+TT_OWN volatile bool waited;
+#else
 TT_OWN bool waited;  // the running thread has been in the scheduler
+#endif
 
 TT_INLINE unsigned self() { return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z); }
 

@@ -8,7 +8,8 @@ struct Finding {
     const char* kind;
     Place place, other;
     const char* buffer;  // the accessed buffer; null for shared memory
-    uint64_t count;
+    uint64_t count, harmless;  // occurrences, and those that the results do not depend on
+    const char* harmless_kind;
     size_t at;  // number of events that were recorded before it was found
     char text[400];
 };
@@ -35,20 +36,29 @@ static uint64_t block_number(const Worker& w) {
     return i[0] + (uint64_t)grid[0] * (i[1] + (uint64_t)grid[1] * i[2]);
 }
 
-__attribute__((format(printf, 4, 5))) static void found(const char* kind, Place place, Place other,
-                                                        const char* format, ...) {
-    for (Finding& f : findings) {
+// Returns the number of the finding; MOST_FINDINGS if there are too many.
+__attribute__((format(printf, 4, 5))) static size_t found(const char* kind, Place place, Place other,
+                                                          const char* format, ...) {
+    for (size_t i = 0; i < findings.count; i++) {
+        Finding& f = findings[i];
         if (f.kind != kind || !(f.place == place) || !(f.other == other)) continue;
         f.count++;
-        return;
+        return i;
     }
-    if (findings.count == MOST_FINDINGS) return;
-    Finding finding = {kind, place, other, touched, 1, events.count, {}};
+    if (findings.count == MOST_FINDINGS) return MOST_FINDINGS;
+    Finding finding = {kind, place, other, touched, 1, 0, nullptr, events.count, {}};
     va_list values;
     va_start(values, format);
     vsnprintf(finding.text, sizeof finding.text, format, values);
     va_end(values);
     findings.add(finding);
+    return findings.count - 1;
+}
+
+static void is_harmless(size_t finding, const char* kind) {
+    if (finding >= findings.count) return;
+    findings[finding].harmless++;
+    findings[finding].harmless_kind = kind;
 }
 
 // Code is an offset in the unit's file, 0 if there is none.
@@ -71,7 +81,9 @@ TT_API size_t tt_checked_findings(char* to, size_t room) {
     using namespace tt_emu;
     Text text = {to, room, 0};
     for (const Finding& f : findings) {
-        text.add("%s\t%llu\t%zu\t%zx", f.kind, (unsigned long long)f.count, f.at, (size_t)f.buffer);
+        const bool harmless = f.harmless == f.count;
+        text.add("%s\t%d\t%llu\t%zu\t%zx", harmless ? f.harmless_kind : f.kind, harmless,
+                 (unsigned long long)f.count, f.at, (size_t)f.buffer);
         print_place(text, f.place);
         print_place(text, f.other);
         text.add("\t%s\n", f.text);

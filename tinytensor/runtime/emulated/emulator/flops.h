@@ -54,6 +54,12 @@ static void forget_work() {
 
 static void prepare_work() {
     const size_t size = (size_t)(image.end - image.start);
+    if (size > spots_size) {
+        if (spots) munmap((void*)spots, spots_size * sizeof(Spot));
+        spots = (Spot*)pages(size * sizeof(Spot));
+        spots_size = spots ? size : 0;
+    }
+    spots_start = image.start;
     if (size <= passes_size) return;
     if (passes) munmap((void*)passes, passes_size * sizeof(Passes));
     passes = (Passes*)pages(size * sizeof(Passes));
@@ -66,11 +72,12 @@ TT_API void __sanitizer_cov_trace_pc() {
     using namespace tt_emu;
     if (!counting) return;
     const char* code = (const char*)__builtin_return_address(0);
+    Whole whole(*here);
+    enter_block(here->current, code);
     if (code < image.start || code >= image.start + passes_size) return;
     Passes& p = passes[code - image.start];
     p.running++;
     if (p.is_known) return;
-    Whole whole(*here);
     passed.add(code);
     p.is_known = true;
 }

@@ -1,7 +1,5 @@
 // Launches, called from Python. Blocks run on the calling thread and, if that is faster, on worker threads.
 #pragma once
-#include <time.h>
-
 #include "workers.h"
 
 namespace tt_emu {
@@ -9,12 +7,6 @@ namespace tt_emu {
 static Unit* units;
 static unsigned most_workers = 1;
 static double threshold = 300e-6;  // seconds of work that justify waking other threads
-
-static double now() {
-    timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void run_parallel(Launch& launch) {
     for (unsigned i = 0; i < launch.workers; i++)

@@ -1,6 +1,6 @@
-// Happens-before order of two accesses: by the same thread, a barrier of the block, __syncwarp within a warp.
-// Blocks of one launch are ordered only by a __threadfence and an atomic operation on one side, and an atomic
-// operation on the same address on the other.
+// Happens-before order of two accesses: by the same thread, a barrier of the block, __syncwarp within a warp;
+// or by a fence and then an atomic or volatile operation on one side, and an atomic or volatile operation on
+// the same address on the other. A fence covers what came before it, also what the thread knew of others.
 //
 // The time between two barriers of one block is a phase. Blocks run one after another, so phases are numbered
 // through all blocks and launches.
@@ -73,73 +73,136 @@ static void pass_warp_barrier(unsigned warp, unsigned lanes) {
     if (has_met) share_heard(warp, lanes);
 }
 
-// ---- between blocks
+// ---- by fences and atomic (or volatile) operations on one address
 
-struct Release {  // by a block that began in phase `first`: releases its accesses before `phase`
-    uint64_t first, phase;
-    unsigned thread;  // and those of this thread in it
+struct Taken {  // releases of a flag that a thread has read: all up to `count`
+    unsigned flag;
+    size_t count;
 };
-struct Flag {  // an address of atomic operations by threads that had passed a fence
+struct Release {  // what a thread had done, and what it knew, at its last fence
+    uint64_t first, phase;  // the first phase of its block, and that of the fence
+    unsigned thread;
+    uint32_t lanes[LANES];  // clocks of its warp
+    bool in_block;          // by __threadfence_block
+    size_t known, known_end;  // in `passed_on`
+    uint64_t visit;
+};
+struct Flag {
     const char* address;
     List<Release> releases;
-    uint64_t taken;  // the phase in which the running block first read it
-    unsigned taker;  // thread that did; MOST_THREADS: several
 };
-constexpr unsigned MOST_FLAGS = 64;
-static Flag flags[MOST_FLAGS];
-static unsigned flag_count;
-static uint64_t fenced[MOST_THREADS];  // the phase of each thread's last fence
+struct Acquired {  // by a thread of the running block
+    Taken taken;
+    uint64_t phase;
+    unsigned thread;
+    uint32_t clock;
+};
+struct Fence {
+    uint64_t phase;  // of the thread's last fence
+    uint32_t lanes[LANES];
+    bool in_block;
+};
+static List<Flag> flags;
+static List<Acquired> acquired;
+static List<Taken> passed_on;
+static Fence fences[MOST_THREADS];
+static unsigned fenced_now;   // threads that have passed a fence in this phase
+static uint64_t fenced_until;  // all threads have passed one in the phase before this one
+static uint64_t visit;
 
-static void meet_at_flag(unsigned thread, const char* address) {
-    const bool releases = fenced[thread] >= first_of_block;
-    Flag* flag = nullptr;
-    for (unsigned i = 0; i < flag_count && !flag; i++)
-        if (flags[i].address == address) flag = &flags[i];
-    if (!flag) {
-        if (!releases || flag_count == MOST_FLAGS) return;
-        flag = &flags[flag_count++];
-        *flag = {address, {}, 0, 0};
+static void pass_fence(unsigned self, bool in_block) {
+    Fence& fence = fences[self];
+    if (fence.phase != phase) fenced_now++;
+    fence.phase = phase, fence.in_block = in_block;
+    memcpy(fence.lanes, seen[self], sizeof fence.lanes);
+    seen[self][self % LANES]++;  // what the thread does next is not released
+}
+
+// Threads that all pass a fence before a barrier release what they did before it by the operation of one.
+static void pass_fences(unsigned live) {
+    if (fenced_now >= live) fenced_until = phase + 1;
+    fenced_now = 0;
+}
+
+static bool was_acquired(const Worker& w, const Acquired& a) {
+    const unsigned me = w.current;
+    return a.phase < phase || a.thread == me ||
+           (a.thread / LANES == me / LANES && seen[me][a.thread % LANES] >= a.clock);
+}
+
+// The thread is about to read the flag, and perhaps to write it.
+static void meet_at_flag(const Worker& w, const char* address, bool acquires, bool releases) {
+    const unsigned thread = w.current;
+    const Fence& fence = fences[thread];
+    const uint64_t until = fence.phase >= first_of_block && fence.phase > fenced_until ? fence.phase : fenced_until;
+    releases = releases && until >= first_of_block;
+    unsigned at = 0;
+    while (at < flags.count && flags[at].address != address) at++;
+    if (at == flags.count) {
+        if (!releases) return;
+        flags.add({address, {}});
     }
-    if (flag->taken < first_of_block) flag->taken = phase, flag->taker = thread;
-    else if (flag->taken == phase && flag->taker != thread) flag->taker = MOST_THREADS;
+    List<Release>& list = flags[at].releases;
+    if (acquires && list.count) {
+        const Acquired* last = acquired.count ? &acquired[acquired.count - 1] : nullptr;
+        const bool again = last && last->thread == thread && last->taken.flag == at &&
+                           last->taken.count == list.count && last->phase == phase;
+        if (!again) acquired.add({{at, list.count}, phase, thread, seen[thread][thread % LANES]++});
+    }
     if (!releases) return;
-    List<Release>& list = flag->releases;
-    const Release now = {first_of_block, fenced[thread], thread};
-    if (list.count && list[list.count - 1].first == now.first) list[list.count - 1] = now;
+    Release now = {first_of_block, until, thread, {}, fence.in_block, passed_on.count, 0, 0};
+    if (until == fence.phase) memcpy(now.lanes, fence.lanes, sizeof now.lanes);
+    for (const Acquired& a : acquired)
+        if (was_acquired(w, a)) passed_on.add(a.taken);
+    now.known_end = passed_on.count;
+    Release* last = list.count ? &list[list.count - 1] : nullptr;
+    if (last && last->first == now.first && last->thread == thread) *last = now;
     else list.add(now);
 }
 
-static bool was_released(const Worker& w, uint64_t then, unsigned thread) {
-    const uint64_t first = block_in(then).phase;
-    for (unsigned i = 0; i < flag_count; i++) {
-        Flag& flag = flags[i];
-        const bool known = flag.taken >= first_of_block &&
-                           (flag.taken < phase || flag.taker == w.current || flag.taker == MOST_THREADS);
-        if (!known) continue;
-        for (size_t j = flag.releases.count; j-- > 0 && flag.releases[j].first >= first;) {
-            const Release& r = flag.releases[j];
-            if (r.first == first && (then < r.phase || (then == r.phase && thread == r.thread))) return true;
-        }
+static bool is_released(Taken taken, uint64_t first, uint64_t then, unsigned thread, uint32_t clock) {
+    List<Release>& list = flags[taken.flag].releases;
+    for (size_t i = taken.count < list.count ? taken.count : list.count; i-- > 0;) {
+        Release& r = list[i];
+        if (r.visit == visit || (r.in_block && r.first != first_of_block)) continue;
+        r.visit = visit;
+        const bool same_warp = r.thread / LANES == thread / LANES;
+        if (r.first == first && (then < r.phase || (then == r.phase && same_warp && clock <= r.lanes[thread % LANES])))
+            return true;
+        for (size_t k = r.known; k < r.known_end; k++)
+            if (is_released(passed_on[k], first, then, thread, clock)) return true;
     }
     return false;
 }
 
+static bool was_released(const Worker& w, uint64_t then, unsigned thread, uint32_t clock) {
+    const uint64_t first = block_in(then).phase;
+    visit++;
+    for (const Acquired& a : acquired)
+        if (was_acquired(w, a) && is_released(a.taken, first, then, thread, clock)) return true;
+    return false;
+}
+
 static void forget_flags() {
-    for (unsigned i = 0; i < flag_count; i++) flags[i].releases.drop();
-    flag_count = 0;
+    for (Flag& flag : flags) flag.releases.drop();
+    flags.clear();
+    acquired.clear();
+    passed_on.clear();
 }
 
 // Whether an access of a thread happens before the current access of the running thread.
 // `since`: the first phase that matters, of the launch or, for shared memory, of the block.
 static bool is_ordered(const Worker& w, uint64_t since, uint64_t then, unsigned thread, uint32_t clock) {
     if (then < since) return true;
-    if (then < first_of_block) return was_released(w, then, thread);
-    if (then != phase) return true;
     const unsigned me = w.current;
-    if (thread == me) return true;
-    return thread / LANES == me / LANES ? seen[me][thread % LANES] >= clock : was_heard(me, thread, clock);
+    if (then >= first_of_block) {
+        if (then != phase || thread == me) return true;
+        if (thread / LANES == me / LANES ? seen[me][thread % LANES] >= clock : was_heard(me, thread, clock))
+            return true;
+    }
+    return acquired.count && was_released(w, then, thread, clock);
 }
 
 }  // namespace tt_emu
 
-TT_API void tt_checked_fence(unsigned self) { tt_emu::fenced[self] = tt_emu::phase; }
+TT_API void tt_checked_fence(unsigned self, int in_block) { tt_emu::pass_fence(self, in_block); }

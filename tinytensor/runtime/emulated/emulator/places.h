@@ -8,6 +8,11 @@
 
 namespace tt_emu {
 
+enum Space : int { GLOBAL, SHARED, CONSTANT, LOCAL, NOWHERE };  // the last one: of the compiler
+enum Motion : int { LOAD, STORE, UPDATE };                      // the last one by an atomic operation
+static const char* const space_names[] = {"global", "shared", "constant", "local"};
+static const char* const motion_names[] = {"load", "store", "atomic"};
+
 template <class T>
 struct List {
     T* items = nullptr;
@@ -71,7 +76,31 @@ static uint16_t number_of(const Place& place) {
     return place_table[at] = (uint16_t)(places.count - 1);
 }
 
+// What is known of a call site, by its offset in the unit.
+struct Spot {
+    uint16_t number;  // of the place
+    uint16_t node;    // of the basic block that begins there (convergence.h)
+    uint32_t region;  // number of the memory that it accessed last, from 1 (accesses.h)
+};
+static Spot* spots;
+static const char* spots_start;
+static size_t spots_size;
+
+static Spot* spot_of(const void* code) {
+    const size_t offset = (size_t)((const char*)code - spots_start);
+    return offset < spots_size ? spots + offset : nullptr;
+}
+
+static uint16_t number_at(const void* code) {
+    Spot* spot = spot_of(code);
+    if (!spot) return number_of({code, {}});
+    if (!spot->number) spot->number = number_of({code, {}});
+    return spot->number;
+}
+
 static void forget_places() {
+    for (size_t i = 1; i < places.count; i++)
+        if (Spot* spot = places[i].code ? spot_of(places[i].code) : nullptr) *spot = {};
     if (places.count > 1) memset(place_table, 0, sizeof place_table);
     places.clear();
     places.add({});

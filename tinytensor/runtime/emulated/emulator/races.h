@@ -11,10 +11,16 @@ namespace tt_emu {
 
 // A warp reads a matrix collectively: later accesses of its lanes happen after the reads of all of them.
 // The reads of a product are remembered until it is over (asynchronous_checks.h), not here.
-enum Way : int { READ, WRITE, ATOMIC, READ_TOGETHER, BEGIN_COPY, END_COPY, READ_BY_PRODUCT };
+enum Way : int {
+    READ, WRITE, ATOMIC, READ_TOGETHER, BEGIN_COPY, END_COPY, READ_BY_PRODUCT, VOLATILE_READ, VOLATILE_WRITE
+};
 static const char* const way_names[] = {
-    "read", "write", "atomic operation", "read", "asynchronous copy", "asynchronous copy", "product"};
-static bool reads(Way way) { return way == READ || way == READ_TOGETHER || way == READ_BY_PRODUCT; }
+    "read", "write", "atomic operation", "read", "asynchronous copy", "asynchronous copy", "product",
+    "volatile read", "volatile write"};
+static bool reads(Way way) {
+    return way == READ || way == READ_TOGETHER || way == READ_BY_PRODUCT || way == VOLATILE_READ;
+}
+static bool is_strong(Way way) { return way == ATOMIC || way == VOLATILE_READ || way == VOLATILE_WRITE; }
 static bool needs_value(Way way) { return reads(way) || way == ATOMIC; }
 
 struct Access {  // the current access
@@ -34,13 +40,27 @@ static unsigned reader_in_the_way(const Worker& w, const Access& a, const Word& 
     const unsigned me = w.current, reader = word.read_thread;
     if (word.read_phase < a.since) return MOST_THREADS;
     if (word.read_phase < first_of_block)
-        return was_released(w, word.read_phase, reader) ? MOST_THREADS : reader;
+        return was_released(w, word.read_phase, reader, word.read_clock) ? MOST_THREADS : reader;
     if (word.read_phase != phase) return MOST_THREADS;
     if (word.several) return reader / LANES == me / LANES ? word.read_lanes : reader;
-    if (reader / LANES != me / LANES) return was_heard(me, reader, word.read_clock) ? MOST_THREADS : reader;
+    if (reader / LANES != me / LANES)
+        return is_ordered(w, a.since, phase, reader, word.read_clock) ? MOST_THREADS : reader;
     for (unsigned left = word.read_lanes & ~(1u << me % LANES); left; left &= left - 1)
         if (seen[me][lowest(left)] < word.read_clock) return me / LANES * LANES + lowest(left);
     return MOST_THREADS;
+}
+
+struct ReadFirst {  // the last plain read of each thread of a word that others have accessed, too
+    const char* address;
+    size_t finding;  // its number, from 1; 0 if it is none
+};
+static ReadFirst read_first[MOST_THREADS];
+
+static bool is_last_reader(const Worker& w, const Access& a, const Word& word) {
+    const unsigned me = w.current;
+    const bool alone = word.read_phase == phase && word.read_thread == me && !word.several &&
+                       word.read_lanes == 1u << me % LANES;
+    return alone || read_first[me].address == a.address;
 }
 
 static void remember_read(const Worker& w, const Access& a, Word& word) {
@@ -53,13 +73,23 @@ static void remember_read(const Worker& w, const Access& a, Word& word) {
         word.read_clock = clock;
         word.read_lanes = 1u << me % LANES;
         word.read_place = a.number;
-    } else if (word.read_phase != phase || word.several) {
+        word.read_volatile = a.way == VOLATILE_READ;
+        word.others_done = 1;
+        word.last_done = 0;
+        return;
+    }
+    word.others_done &= word.last_done;  // the last reader becomes one of the others
+    word.last_done = 0;
+    read_first[me].address = a.address;
+    if (word.read_phase != phase || word.several) {
         return;  // a write conflicts with these already
     } else if (before / LANES != me / LANES) {
         word.several = 1;
         word.read_lanes = me;
+        word.read_volatile &= a.way == VOLATILE_READ;
     } else {
         word.read_lanes |= 1u << me % LANES;
+        word.read_volatile &= a.way == VOLATILE_READ;
         if (clock < word.read_clock) word.read_clock = clock;
     }
 }
@@ -71,14 +101,42 @@ static void remember_write(const Worker& w, const Access& a, Word& word) {
     word.write_place = a.number;
     word.atomic = a.way == ATOMIC;
     word.pending = a.way == BEGIN_COPY;
+    word.written_volatile = a.way == VOLATILE_WRITE;
+    if (a.way == ATOMIC && is_last_reader(w, a, word)) word.last_done = 1;
 }
 
-static void report_race(const Worker& w, const Access& a, uint64_t then, unsigned thread, const char* what,
-                        uint16_t other) {
+static size_t report_race(const Worker& w, const Access& a, uint64_t then, unsigned thread, const char* what,
+                          uint16_t other) {
     const bool same_block = then >= first_of_block;
-    found(a.space == SHARED ? "shared race" : "global race", a.place, places[other],
-          "%s of %s + %zu bytes by %s after a %s by %s, with %s between", way_names[a.way], a.name, a.offset,
-          Who(w).text, what, Who(w, then, thread).text, same_block ? "no barrier" : "nothing");
+    return found(a.space == SHARED ? "shared race" : "global race", a.place, places[other],
+                 "%s of %s + %zu bytes by %s after a %s by %s, with %s between", way_names[a.way], a.name,
+                 a.offset, Who(w).text, what, Who(w, then, thread).text, same_block ? "no barrier" : "nothing");
+}
+
+// ---- races that change no result: what is written was there already, or an atomic operation tells -----------
+
+static const char* const SAME_VALUE = "same-value race";
+static const char* const READ_FIRST = "read before an atomic operation";
+
+struct Written {  // by the running thread, in a race with another write; the hook comes before the write
+    const char* address;
+    unsigned size;
+    size_t finding;
+    char before[16];
+};
+static Written written;
+
+static void compare_written() {
+    if (!written.address) return;
+    if (!memcmp(written.address, written.before, written.size)) is_harmless(written.finding, SAME_VALUE);
+    written.address = nullptr;
+}
+
+// `while (atomicCAS(p, old, …) != old)` after a plain read of *p: the result does not depend on that read.
+static void end_read_first(const Worker& w, const char* address) {
+    ReadFirst& read = read_first[w.current];
+    if (read.finding && read.address == address) is_harmless(read.finding - 1, READ_FIRST);
+    read.finding = 0;
 }
 
 // Whether a copy into the word is pending, and another access comes between.
@@ -90,19 +148,33 @@ static bool check_pending(const Worker& w, const Access& a, const Word& word) {
     return true;
 }
 
+// Atomic and volatile accesses of one address do not race. But lanes of a warp that exchange data by volatile
+// shared memory rely on running in step, which they do not.
+static bool may_meet(const Worker& w, const Access& a, bool atomic, bool by_volatile, unsigned thread) {
+    if (!is_strong(a.way) || !(atomic || by_volatile)) return false;
+    return atomic || a.way == ATOMIC || a.space != SHARED || thread / LANES != w.current / LANES;
+}
+
 // Whether the access has a race in this word.
 static bool check_word(const Worker& w, const Access& a, const Word& word) {
-    const bool both_atomic = word.atomic && a.way == ATOMIC;
-    if (word.write_phase && !both_atomic &&
+    if (word.write_phase && !may_meet(w, a, word.atomic, word.written_volatile, word.write_thread) &&
         !is_ordered(w, a.since, word.write_phase, word.write_thread, word.write_clock)) {
-        report_race(w, a, word.write_phase, word.write_thread, word.atomic ? way_names[ATOMIC] : "write",
-                    word.write_place);
+        const size_t finding = report_race(w, a, word.write_phase, word.write_thread,
+                                           word.atomic ? way_names[ATOMIC] : "write", word.write_place);
+        if (a.way == READ && word.atomic) {
+            read_first[w.current] = {a.address, finding + 1};
+        } else if ((a.way == WRITE || a.way == VOLATILE_WRITE) && !word.atomic && a.size <= 16) {
+            written = {a.address, a.size, finding, {}};
+            memcpy(written.before, a.address, a.size);
+        }
         return true;
     }
     if (reads(a.way) || !word.read_phase) return false;
     const unsigned reader = reader_in_the_way(w, a, word);
-    if (reader == MOST_THREADS) return false;
-    report_race(w, a, word.read_phase, reader, "read", word.read_place);
+    if (reader == MOST_THREADS || may_meet(w, a, false, word.read_volatile, reader)) return false;
+    const size_t finding = report_race(w, a, word.read_phase, reader, "read", word.read_place);
+    if (a.way == ATOMIC && word.others_done && (word.last_done || is_last_reader(w, a, word)))
+        is_harmless(finding, READ_FIRST);
     return true;
 }
 
@@ -112,31 +184,59 @@ static void forget_copies();
 static void begin_asynchronous_block();
 static void end_asynchronous_block(Worker& w);
 
+static void see(Worker* w);  // accesses.h
+
 static void begin_checked_block(Worker& w) {
     first_of_block = ++phase;
     begun.add({phase, block_number(w)});
+    for (const Variable& v : image.variables)  // as on a GPU, what earlier blocks have left says nothing
+        if (v.space == SHARED) memset((void*)v.start, 0xff, (size_t)(v.end - v.start));
+    acquired.clear();
+    fenced_now = 0, fenced_until = 0;
+    memset(read_first, 0, sizeof read_first);
     forget_copies();
     begin_asynchronous_block();
     begin_counting();
     begin_recording();
+    see(&w);
 }
 
 static void end_checked_block(Worker& w) {
+    compare_written();
+    see(nullptr);
     end_asynchronous_block(w);
-    if (counting) keep_costs(), keep_work();
+    if (counting) keep_costs(w), keep_work();
     counting = false;
     end_recording();
 }
 
-static void pass_barrier() {
-    if (recording) record_barrier(*here);
+static void pass_barrier(const Worker& w) {
+    compare_written();
+    if (recording) record_barrier(w);
+    pass_fences(w.live);
     phase++;
-    if (counting) flush(0, WARPS);
+    if (counting) flush(w, 0, w.warps);
 }
 
-static void meet_in_warp(unsigned warp, unsigned lanes, bool orders) {
+static void meet_in_warp(const Worker& w, unsigned warp, unsigned lanes, bool orders) {
+    compare_written();
     if (orders) pass_warp_barrier(warp, lanes);
-    if (counting && lanes == ~0u) flush(warp, warp + 1);
+    if (counting && lanes == ~0u) flush(w, warp, warp + 1);
+}
+
+// Lanes that read by a shuffle from lanes which take no part get anything.
+static void check_sources(const Worker& w, unsigned warp, unsigned lanes) {
+    for (unsigned left = lanes; left; left &= left - 1) {
+        const unsigned self = warp * LANES + lowest(left);
+        const unsigned source = shuffle_source(w, self), other = warp * LANES + source;
+        if (lanes >> source & 1) continue;
+        const char* why = other >= w.threads                  ? "the block does not have"
+                          : w.finished[warp] >> source & 1 ? "has exited"
+                                                             : "takes no part";
+        touched = nullptr;
+        found("inactive lane", {nullptr, w.site[self]}, {}, "a shuffle of %s reads lane %u, which %s",
+              Who(w, phase, self).text, source, why);
+    }
 }
 
 }  // namespace tt_emu

@@ -5,11 +5,6 @@
 
 namespace tt_emu {
 
-enum Space : int { GLOBAL, SHARED };
-enum Motion : int { LOAD, STORE, UPDATE };  // the last one by an atomic operation
-static const char* const space_names[] = {"global", "shared"};
-static const char* const motion_names[] = {"load", "store", "atomic"};
-
 struct Memory {  // a shared variable, or a buffer
     const char* start;
     Space space;

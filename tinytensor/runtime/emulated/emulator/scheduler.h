@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "core.h"
 #include "fibers.h"
@@ -78,6 +79,10 @@ struct Worker {
     void* saved[MOST_THREADS];  // stack pointers of waiting threads
     void *main_stack, *nowhere;
 
+    unsigned idle;      // yields since a thread began to wait or ended, or wrote
+    double idle_since;  // when the first of them was
+    Exchange exchange;  // of the running kernel
+
     uint64_t round;  // of the last launch that a worker thread has processed
     bool failed;
     volatile bool guarded;  // on a fiber: a fault belongs to the running block, and main_stack is the exit
@@ -98,13 +103,22 @@ static void forget_gathered(Worker& w);
 #ifdef TT_CHECKED  // races.h
 static void begin_checked_block(Worker& w);
 static void end_checked_block(Worker& w);
-static void pass_barrier();
-static void meet_in_warp(unsigned warp, unsigned lanes, bool orders);
+static void pass_barrier(const Worker& w);
+static void meet_in_warp(const Worker& w, unsigned warp, unsigned lanes, bool orders);
+static void check_sources(const Worker& w, unsigned warp, unsigned lanes);
 static void record_warp(Worker& w, unsigned warp, unsigned lanes);
 static void read_rows(Worker& w, unsigned warp);
 static void read_matrices(Worker& w, unsigned warp);
 static void count_product(Matrix kind, Site site, unsigned operations);
 #endif
+
+static double now() {
+    timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double patience = 10;  // seconds that threads may poll in vain
 
 static bool interrupted;  // whether the user interrupted the launch
 
@@ -242,12 +256,8 @@ static bool same_place(const Worker& w, unsigned a, unsigned b) {
          w.site[b].line);
 }
 
-// Blocks the running thread: runs others, and returns when this one is ready.
-static __attribute__((noinline)) void pause(Worker& w, unsigned self) {
-    if (w.gathering[self / LANES]) release_gathered(w, self / LANES);
-    int next = pick(w);
-    if (next < 0) report_deadlock(w);
-    unsigned t = (unsigned)next;
+// Continues with thread t until another thread continues this one.
+static __attribute__((noinline)) void run_instead(Worker& w, unsigned self, unsigned t) {
     make_busy(w, t);
     if (t == self) return;
     if (has_begun(w, t)) {
@@ -262,10 +272,42 @@ static __attribute__((noinline)) void pause(Worker& w, unsigned self) {
     w.plain = false;
 }
 
+// Blocks the running thread: runs others, and returns when this one is ready.
+static void pause(Worker& w, unsigned self) {
+    if (w.gathering[self / LANES]) release_gathered(w, self / LANES);
+    int next = pick(w);
+    if (next < 0) report_deadlock(w);
+    w.idle = 0;
+    run_instead(w, self, (unsigned)next);
+}
+
+// ---- threads that let others run --------------------------------------------------------------------------
+
+// The ready thread with the next higher number than `after`, or the first one; -1 if there is none.
+static int next_ready(const Worker& w, unsigned after) {
+    for (unsigned i = 0; i <= w.warps; i++) {
+        const unsigned warp = (after / LANES + i) % w.warps;
+        unsigned lanes = w.ready[warp];
+        if (i == 0) lanes &= after % LANES == 31 ? 0 : ~0u << (after % LANES + 1);
+        if (i == w.warps) lanes &= (1u << after % LANES) - 1;
+        if (lanes) return (int)(warp * LANES + lowest(lanes));
+    }
+    return -1;
+}
+
+static inline void enter(Worker& w, unsigned self, Site site);
+
+// Runs thread `next`, which is ready, and returns when this one is continued, which stays ready.
+static void give_way(Worker& w, unsigned self, unsigned next, Site site) {
+    enter(w, self, site);
+    make_ready(w, self / LANES, 1u << self % LANES);
+    run_instead(w, self, next);
+}
+
 // ---- the block's barrier, and the ends of threads ---------------------------------------------------------
 
 static void release_block(Worker& w) {
-    TT_CHECK({ Whole whole(w); pass_barrier(); })
+    TT_CHECK({ Whole whole(w); pass_barrier(w); })
     w.result_counted = (int)w.counted;
     w.result_arrived = (int)w.arrived;
     for (unsigned warp = 0; warp < w.warps; warp++) {
@@ -303,6 +345,7 @@ static void end_threads(Worker& w, unsigned first, unsigned last) {
         if (w.gathering[warp]) release_gathered(w, warp);
     }
     w.live -= last - first;
+    w.idle = 0;
 }
 
 // Called at the start of each operation: registers the running thread with the scheduler.

@@ -7,7 +7,10 @@ namespace tt_emu {
 struct Word {
     // Phases (order.h) are never reused, so data of earlier launches need no clearing.
     uint64_t write_phase : 48, write_thread : 10, atomic : 1, pending : 1;  // pending: see races.h
+    uint64_t written_volatile : 1;
     uint64_t read_phase : 48, read_thread : 10, several : 1;  // several: warps have read
+    uint64_t read_volatile : 1;
+    uint64_t others_done : 1, last_done : 1;  // which readers went on with an atomic operation (races.h)
     uint32_t write_clock, read_clock;
     uint32_t read_lanes;  // of one warp; or a thread of another warp than read_thread, if `several`
     uint16_t write_place, read_place;

@@ -166,9 +166,12 @@ typedef long clock_t;
 
 TT_INLINE void __threadfence() {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    TT_CHECK(tt_checked_fence(tt_emu::self());)
+    TT_CHECK(tt_checked_fence(tt_emu::self(), 0);)
 }
-TT_INLINE void __threadfence_block() { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
+TT_INLINE void __threadfence_block() {
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    TT_CHECK(tt_checked_fence(tt_emu::self(), 1);)
+}
 TT_INLINE void __threadfence_system() { __threadfence(); }
 TT_INLINE void __trap(TT_SITE) { tt_emu_trap(tt_emu::worker, tt_emu::self(), TT_HERE); }
 

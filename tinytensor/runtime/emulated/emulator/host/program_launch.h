@@ -61,7 +61,7 @@ struct Call {
     }
 
     static constexpr tt_emu::Parameter parameter = {sizeof(void*), false};
-    static constexpr tt_emu::Kernel kernel = {run, &parameter, 1, 0};
+    static constexpr tt_emu::Kernel kernel = {run, tt_emu::exchange, &parameter, 1, 0};
 };
 
 template <class T>

@@ -1,0 +1,428 @@
+"""What the device checked sees beyond plain accesses: structs by value, variables of the device, inactive
+lanes, waits that never end, harmless races, and which accesses of a warp are one request.
+"""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+import tinytensor as tt
+from tinytensor.cuda import CheckReport
+from tinytensor.errors import KernelError
+from tinytensor.runtime import runtime_of
+
+WARP = 32
+
+
+def check(source: str, grid: int, block: int, *args: object, name: str | None = None) -> CheckReport:
+    """Launch a kernel under a check."""
+    with tt.cuda.check() as report:
+        tt.cuda.kernel(source, name)[grid, block](*args)
+    return report
+
+
+def kinds(report: CheckReport) -> set[str]:
+    return {finding.kind for finding in report.findings}
+
+
+def zeros(n: int, dtype: tt.DType = tt.float32) -> tt.Tensor:
+    return tt.zeros(n, dtype=dtype, device="emulated")
+
+
+# ---- structs and variables ---------------------------------------------------------------------------------
+
+BY_VALUE = """
+struct P { float v; int i; };
+__device__ __noinline__ P larger(P a, P b) { return a.v > b.v ? a : b; }
+__global__ void k(float* y, const float* x) {
+    __shared__ P s[64];
+    const int t = threadIdx.x;
+    s[t] = P{x[t], t};
+    BARRIER
+    P p = larger(s[t], s[63 - t]);
+    p = larger(p, s[(t + 1) % 64]);
+    y[t] = p.v;
+}"""
+
+
+@pytest.mark.parametrize("inline", ["__noinline__", ""])
+def test_structs_passed_by_value_are_seen(inline: str) -> None:
+    source = BY_VALUE.replace("__noinline__", inline)
+    x = tt.arange(64, dtype=tt.float32, device="emulated")
+    assert kinds(check(source.replace("BARRIER", ""), 1, 64, zeros(64), x)) >= {"shared race"}
+    assert not check(source.replace("BARRIER", "__syncthreads();"), 1, 64, zeros(64), x).findings
+
+
+def test_a_struct_out_of_bounds_passed_by_value_is_seen() -> None:
+    source = """
+    __device__ __noinline__ float sum(float4 v) { return v.x + v.y + v.z + v.w; }
+    __global__ void k(float* y, const float4* x) { y[threadIdx.x] = sum(x[threadIdx.x]); }"""
+    x = zeros(4 * 63)
+    assert kinds(check(source, 1, 64, zeros(64), tt.cuda.pointer(x))) == {"out of bounds"}
+
+
+def test_variables_of_the_device_are_watched() -> None:
+    source = "__device__ int c; __global__ void k(int* y) { c++; y[0] = 0; }"
+    report = check(source, 2, 64, zeros(1, tt.int32))
+    assert "global race" in kinds(report)
+    assert any("`c`" in finding.text for finding in report.findings)
+
+
+def test_arrays_of_the_device_are_bounded_and_watched() -> None:
+    source = """
+    __device__ float table[64];
+    __global__ void k(float* y, int last) {
+        const float* t = table;
+        if (blockIdx.x == 0) table[threadIdx.x] = 1;
+        else y[threadIdx.x] = t[threadIdx.x + last];
+    }"""
+    report = check(source, 2, 64, zeros(64), 0)
+    assert kinds(report) == {"global race"}
+
+
+def test_variables_of_the_device_with_one_writer_are_silent() -> None:
+    source = """
+    __device__ float table[64], two = 2;
+    __global__ void fill(float* y) { table[threadIdx.x] = two; }"""
+    fill = tt.cuda.kernel(source)
+    with tt.cuda.check() as report:
+        fill[1, 64](zeros(64))
+        fill[1, 64](zeros(64))
+    assert not report.findings, str(report)
+
+
+# ---- lanes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("if (t < 16) v = __shfl_down_sync(0xffffu, v, 8);", "takes no part"),
+        ("if (t >= 16) return; v = __shfl_sync(0xffffffffu, v, 20);", "has exited"),
+    ],
+)
+def test_reads_of_inactive_lanes_are_found(body: str, words: str) -> None:
+    source = f"__global__ void k(float* y) {{ int t = threadIdx.x; float v = t; {body} y[t] = v; }}"
+    report = check(source, 1, WARP, zeros(WARP))
+    assert kinds(report) == {"inactive lane"}
+    assert words in report.findings[0].text
+
+
+def test_lanes_that_the_block_lacks_are_found() -> None:
+    source = "__global__ void k(float* y) { y[threadIdx.x] = __shfl_down_sync(0xffffffffu, 1.0f, 16); }"
+    report = check(source, 1, 20, zeros(20))
+    assert kinds(report) == {"inactive lane"}
+    assert "the block does not have" in report.findings[0].text
+
+
+def test_an_uninitialized_variable_has_no_plausible_value() -> None:
+    source = """
+    __global__ void k(float* y, const float* x) {
+        float sum;
+        for (int i = 0; i < 8; i++) sum += x[i];
+        y[threadIdx.x] = sum;
+    }"""
+    y = tt.empty(4, device="checked")
+    tt.cuda.kernel(source)[1, 4](y, tt.ones(8, device="checked"))
+    assert all(abs(value) > 1e30 for value in y.tolist())
+
+
+# ---- waits -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    cores = [runtime_of(tt.Device(device)).core for device in ("emulated", "checked")]
+    for core in cores:
+        core.set_patience(0.1)
+    yield
+    for core in cores:
+        core.set_patience(10.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_wait_for_a_later_block_is_found() -> None:
+    source = """
+    __global__ void k(float* y, int* flag) {
+        volatile int* f = flag;
+        if (blockIdx.x == 0)
+            while (*f == 0) {}
+        else
+            *f = 1;
+    }"""
+    report = check(source, 2, 1, zeros(1), zeros(1, tt.int32))
+    assert kinds(report) == {"endless wait"}
+    assert report.findings[0].place.endswith(":5")
+    assert "block (0, 0, 0), thread (0, 0, 0)" in report.findings[0].text
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("device", ["emulated", "checked"])
+def test_an_endless_atomic_wait_says_where(device: str) -> None:
+    source = """
+    __global__ void k(int* flag) {
+        while (atomicAdd(flag, 0) == 0) {}
+    }"""
+    with pytest.raises(KernelError, match=r"endless wait.*:3"):
+        tt.cuda.kernel(source)[1, 64](tt.zeros(1, dtype=tt.int32, device=device))
+
+
+def test_a_producer_and_a_consumer_of_one_block_finish_without_checks() -> None:
+    source = """
+    __global__ void k(float* y, int* flag) {
+        if (threadIdx.x == 0) {
+            while (atomicAdd(flag, 0) == 0) {}
+            y[0] = y[1];
+        } else if (threadIdx.x == 63) {
+            y[1] = 7;
+            __threadfence_block();
+            atomicExch(flag, 1);
+        }
+    }"""
+    y = zeros(2)
+    tt.cuda.kernel(source)[1, 64](y, zeros(1, tt.int32))
+    assert y.tolist() == [7.0, 7.0]
+
+
+# ---- harmless races ----------------------------------------------------------------------------------------
+
+
+def test_a_race_of_equal_values_is_a_warning() -> None:
+    source = "__global__ void k(float* y, float v) { y[0] = threadIdx.x < 40 ? 1.0f : v; }"
+    report = check(source, 2, 64, zeros(1), 1.0)
+    assert not report.findings, str(report)
+    assert {finding.kind for finding in report.warnings} == {"same-value race"}
+    assert kinds(check(source, 2, 64, zeros(1), 2.0)) == {"global race"}
+
+
+def test_a_read_before_a_loop_of_exchanges_is_a_warning() -> None:
+    source = """
+    __global__ void largest(int* most, const int* x) {
+        const int value = x[blockIdx.x * blockDim.x + threadIdx.x];
+        int old = *most, expected;
+        do {
+            expected = old;
+            old = atomicCAS(most, expected, max(value, expected));
+        } while (old != expected);
+    }"""
+    most, x = zeros(1, tt.int32), tt.arange(128, dtype=tt.int32, device="emulated")
+    report = check(source, 2, 64, most, x)
+    assert most.item() == 127
+    assert not report.findings, str(report)
+    assert {finding.kind for finding in report.warnings} == {"read before an atomic operation"}
+
+
+def test_a_plain_read_of_a_counter_is_a_race() -> None:
+    source = """
+    __global__ void k(int* y, int* n) {
+        if (threadIdx.x < 32) atomicAdd(n, 1);
+        else y[threadIdx.x] = *n;
+    }"""
+    assert kinds(check(source, 1, 64, zeros(64, tt.int32), zeros(1, tt.int32))) == {"global race"}
+
+
+# ---- requests of a warp ------------------------------------------------------------------------------------
+
+
+def requests(report: CheckReport, line: int) -> list[tuple[int, float]]:
+    """Requests and active lanes of the loads in a line."""
+    found = [c for c in report.lines if c.way == "load" and re.search(rf":{line}\b", c.place)]
+    return [(c.requests, c.active_lanes) for c in found]
+
+
+def test_a_divergent_loop_makes_a_request_for_each_lane() -> None:
+    source = """
+    __global__ void k(float* y, const float* x) {
+        const int t = threadIdx.x;
+        float v = 0;
+        for (int j = 0; j < 32; j++)
+            if (j == t)
+                v += x[t];
+        y[t] = v;
+    }"""
+    x = zeros(WARP)
+    assert requests(check(source, 1, WARP, zeros(WARP), x), 7) == [(32, 1.0)]
+
+
+def test_a_long_body_of_a_divergent_loop_is_not_shared() -> None:
+    source = """
+    __global__ void k(float* y, const float* x) {
+        const int t = threadIdx.x;
+        float v = 0;
+        for (int j = 0; j < 32; j++)
+            if (j % 16 == t % 16) {
+                for (int i = 0; i < 3; i++)
+                    v += x[(t + i) % 32];
+                if (v > 100.0f) v = 0;
+            }
+        y[t] = v;
+    }"""
+    assert requests(check(source, 1, WARP, zeros(WARP), zeros(WARP)), 8) == [(32 * 3, 2.0)]
+
+
+@pytest.mark.parametrize("noinline", ["__noinline__", ""])
+def test_a_function_called_on_both_sides_of_a_branch_is_executed_twice(noinline: str) -> None:
+    source = f"""
+    __device__ {noinline} float get(const float* x, int i) {{
+        return x[i];
+    }}
+    __global__ void k(float* y, const float* x) {{
+        const int t = threadIdx.x;
+        if (t < 16) y[t] = get(x, t) + 1;
+        else y[t] = get(x, t) * 3;
+    }}"""
+    assert requests(check(source, 1, WARP, zeros(WARP), zeros(WARP)), 3) == [(2, 16.0)]
+
+
+def test_lanes_that_leave_a_loop_early() -> None:
+    source = """
+    __global__ void k(float* y, const float* x) {
+        const int t = threadIdx.x;
+        float v = 0;
+        for (int j = 0; j < t; j++)
+            v += x[j];
+        y[t] = v;
+    }"""
+    report = check(source, 1, WARP, zeros(WARP), zeros(WARP))
+    assert requests(report, 6) == [(31, 16.0)]
+    assert [(c.requests, c.lanes) for c in report.lines if c.way == "store"] == [(1, 32)]
+
+
+def test_arrays_in_constant_and_device_memory_are_counted() -> None:
+    source = """
+    __constant__ float c[32] = {1, 2, 3};
+    __device__ float d[32];
+    __global__ void k(float* y) {
+        const int t = threadIdx.x;
+        y[t] = c[t];
+        d[t] = 1;
+    }"""
+    report = check(source, 1, WARP, zeros(WARP))
+    assert {(c.space, c.way, c.requests) for c in report.lines} >= {
+        ("constant", "load", 1),
+        ("global", "store", 1),
+    }
+    assert sum(c.sectors for c in report.lines if c.space == "global") == 8
+
+
+def test_arrays_in_local_memory_are_counted() -> None:
+    source = """
+    __device__ __noinline__ void fill(int* a, int n) { for (int i = 0; i < n; i++) a[i] = i; }
+    __global__ void k(int* y, int n) {
+        int a[16];
+        fill(a, n);
+        y[threadIdx.x] = a[n - 1];
+    }"""
+    local = [c for c in check(source, 1, WARP, zeros(WARP, tt.int32), 16).lines if c.space == "local"]
+    assert local
+    assert all(c.sectors_per_request == 4.0 for c in local)
+
+
+# ---- outputs and sizes -------------------------------------------------------------------------------------
+
+ONES = """
+__global__ void ones(float* y, const float* x, int n) {
+    const int i = blockIdx.x * 64 + threadIdx.x;
+    if (i < n) y[i] = 1;
+}"""
+
+
+def test_an_output_that_no_thread_wrote_is_found_when_the_host_reads_it() -> None:
+    x = zeros(1)
+    with tt.cuda.check() as report:
+        y = tt.empty(100, device="emulated")
+        tt.cuda.kernel(ONES)[1, 64](y, x, 100)
+        y.tolist()
+    assert kinds(report) == {"unwritten output"}
+    assert "`y`, of which no thread has written byte 256" in report.findings[0].text
+    with tt.cuda.check() as report:
+        y = tt.empty(100, device="emulated")
+        tt.cuda.kernel(ONES)[2, 64](y, x, 100)
+        y.tolist()
+    assert not report.findings, str(report)
+
+
+def test_an_unwritten_output_is_an_error_on_checked() -> None:
+    y, x = tt.empty(100, device="checked"), tt.empty(100, device="checked")
+    tt.cuda.kernel(ONES)[1, 64](y, x, 100)
+    with pytest.raises(KernelError, match="unwritten output"):
+        y.tolist()
+    x.tolist()  # no kernel was to write it
+
+
+@pytest.mark.parametrize("device", ["emulated", "checked"])
+def test_static_shared_memory_above_48_kib_is_refused(device: str) -> None:
+    source = """
+    template <int N> __global__ void large(float* y) {
+        __shared__ float s[N], t[N];
+        s[threadIdx.x] = t[threadIdx.x] = 1;
+        __syncthreads();
+        y[threadIdx.x] = s[threadIdx.x] + t[threadIdx.x];
+    }"""
+    y = tt.empty(4, device=device)
+    tt.cuda.kernel(source, "large", 6144)[1, 4](y)
+    with pytest.raises(KernelError, match="49,160 bytes of static shared memory"):
+        tt.cuda.kernel(source, "large", 6145)[1, 4](y)
+
+
+# ---- schedules ---------------------------------------------------------------------------------------------
+
+
+def explored(source: str, block: int, *args: object) -> CheckReport:
+    with tt.cuda.check(schedules=20) as report:
+        tt.cuda.kernel(source)[1, block](*args)
+    return report
+
+
+def test_a_result_that_depends_on_the_order_is_reduced_to_few_switches() -> None:
+    """Without a barrier thread 5 may read before thread 4 has written."""
+    source = """
+    __global__ void k(float* y, const float* x) {
+        __shared__ float s[64];
+        s[threadIdx.x] = x[threadIdx.x];
+        y[threadIdx.x] = threadIdx.x > 0 ? s[threadIdx.x - 1] : 0.0f;
+    }"""
+    y, x = zeros(64), tt.ones(64, device="emulated")
+    (schedule,) = explored(source, 64, y, x).schedules
+    assert len(schedule.switches) == 1
+    (switch,) = schedule.switches
+    assert switch.to[0] > switch.thread[0]
+    assert schedule.result.startswith("y[")
+    assert y.tolist() == [0.0, *[1.0] * 63], "the memory is that of the default schedule"
+
+
+def test_a_lost_update_takes_two_threads_at_the_same_line() -> None:
+    source = """
+    __global__ void k(int* y) {
+        y[0] =
+            y[0] + 1;
+    }"""
+    y = zeros(1, tt.int32)
+    report = explored(source, 32, y)
+    assert y.item() == 32
+    (schedule,) = report.schedules
+    assert len(schedule.switches) == 1
+    assert "y[0] is" in str(schedule)
+    assert "instead of 32" in str(schedule)
+    assert re.search(r"at k_\w+\.cu:[34] thread \(\d+, 0, 0\) runs before thread", str(report))
+
+
+def test_kernels_with_barriers_depend_on_no_order() -> None:
+    source = """
+    __global__ void k(float* y, const float* x) {
+        __shared__ float s[64];
+        const int t = threadIdx.x;
+        s[t] = x[t];
+        __syncthreads();
+        for (int d = 32; d > 0; d /= 2) {
+            if (t < d) s[t] += s[t + d];
+            __syncthreads();
+        }
+        atomicAdd(y, s[0]);
+    }"""
+    y = zeros(1)
+    report = explored(source, 64, y, tt.ones(64, device="emulated"))
+    assert not report.schedules
+    assert not report.findings
+    assert y.item() == 64 * 64

@@ -1,0 +1,69 @@
+"""Fences, atomic operations and volatile accesses order threads and blocks; without, there is a race."""
+
+import re
+from functools import cache
+from typing import Any
+
+import pytest
+
+import tinytensor as tt
+from tests.helpers.source import ROOT
+from tinytensor.cuda import CheckReport
+from tinytensor.runtime import runtime_of
+
+SOURCE = ROOT / "tests" / "device_code" / "litmus.cu"
+TEXT = SOURCE.read_text(encoding="utf-8")
+KERNELS = re.findall(r"__global__ void (\w+)\(", TEXT)
+RESULTS = {
+    "message_in_block": (0, 7.0),
+    "last_block": (0, 3.0),
+    "last_block_of_threads": (0, 192.0),
+    "write_after_the_ticket": (0, 3.0),
+    "spin_lock": (0, 3.0),
+    "spin_lock_of_warps": (0, 2.0),
+    "look_back": (2, 3.0),
+    "look_back_by_tickets": (2, 3.0),
+}
+
+
+def lines_of(name: str) -> set[str]:
+    """Lines of a kernel at which a race is expected."""
+    kernel = ""
+    found = set()
+    for number, line in enumerate(TEXT.splitlines(), 1):
+        if match := re.search(r"__global__ void (\w+)\(", line):
+            kernel = match[1]
+        if kernel == name and line.endswith("// expect"):
+            found.add(f"litmus.cu:{number}")
+    return found
+
+
+@cache
+def compiled() -> None:
+    instances: list[tuple[str, tuple[Any, ...]]] = [(k, (f,)) for k in KERNELS for f in (False, True)]
+    for device in ("checked", "emulated"):
+        runtime_of(tt.Device(device)).kernel(SOURCE, *[instances[0][0], *instances[0][1]], together=instances)
+
+
+def launch(name: str, fence: bool) -> tuple[CheckReport, list[float]]:
+    compiled()
+    y = tt.zeros(256, device="emulated")
+    flags = tt.zeros(8, dtype=tt.uint32, device="emulated")
+    with tt.cuda.check() as report:
+        tt.cuda.kernel(SOURCE, name, fence)[3, 64](y, flags, 0)
+    return report, y.tolist()
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_with_its_fence_nothing_is_found(name: str) -> None:
+    report, y = launch(name, True)
+    assert not report.findings, str(report)
+    at, expected = RESULTS.get(name, (1 if "message" in name and "passed" not in name else 2, 7.0))
+    assert y[at] == expected
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_missing_fence_is_found(name: str) -> None:
+    report, _ = launch(name, False)
+    assert {f.place for f in report.findings} >= lines_of(name), str(report)
+    assert all(f.kind in ("shared race", "global race") for f in report.findings)
