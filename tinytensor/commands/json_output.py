@@ -34,13 +34,14 @@ def report_fields(report: CheckReport) -> dict[str, Any]:
     return {
         "launches": report.launches,
         "findings": [finding_fields(finding) for finding in report.findings],
+        "warnings": [finding_fields(finding) for finding in report.warnings],
         "kernels": [kernel_fields(kernel) for kernel in report.kernels],
     }
 
 
 def finding_fields(finding: Finding) -> dict[str, Any]:
     """Fields of a finding, but for its number in a recording."""
-    return {key: value for key, value in asdict(finding).items() if key != "at"}
+    return {key: value for key, value in asdict(finding).items() if key not in ("at", "is_warning")}
 
 
 def kernel_fields(count: KernelCount) -> dict[str, Any]:

@@ -299,7 +299,7 @@ def _file_of(text: str, name: str) -> Path:
 @contextmanager
 def check(*, blocks: int = 4, record: bool = False, schedules: int = 0) -> Iterator[CheckReport]:
     """Check every memory access of the kernels that run inside, in any thread, on `emulated` and `checked`,
-    and count the accesses of each source line. For small shapes: about seventy times slower than `emulated`.
+    and count the accesses of each source line. For small shapes: about twenty times slower than `emulated`.
 
     Detects: "out of bounds" (of buffers, of arrays whose size the compiler knows), "misaligned
     access", "uninitialized shared read", "uninitialized global read", "shared race", "global race",
@@ -308,11 +308,18 @@ def check(*, blocks: int = 4, record: bool = False, schedules: int = 0) -> Itera
     "divergent barrier", "divergent warp operation", "wrong mask", "deadlock", "failed assertion", "trap",
     "division by zero", and "launch failed" for others. A launch ends at an access that a GPU could not
     execute, and when its threads cannot continue; after other findings it continues. A failed launch does not
-    raise here.
+    raise here. Also "inactive lane" (a shuffle reads from a lane that takes no part), "endless wait" (threads
+    poll what nobody will write) and "unwritten output" (the host reads what no thread has written). Races on
+    which no result depends are `warnings` of the report: a "same-value race", and a "read before an atomic
+    operation" that compares what was read.
 
-    Does not detect: order between blocks by other means than __threadfence and atomic operations on both
-    sides; an index that leaves one array and reaches another through a pointer; reorderings of a weak memory
-    model; with clang, copies of whole structs to or from a misaligned address.
+    Threads are ordered by barriers, and by a fence and then an atomic or volatile operation on one side, an
+    atomic or volatile operation on the same address on the other.
+
+    Does not detect: a missing fence after the operation that reads; a shared float array that is not aligned
+    for float4 on a GPU, but is here; __restrict__ pointers that alias; structs passed by value to recursive
+    functions and through pointers to functions; an index that leaves one array and reaches another through a
+    pointer; reorderings of a weak memory model; with clang, copies of whole structs to or from a misaligned address.
 
     Args:
         blocks: number of blocks of each launch whose accesses are counted; findings are reported for all

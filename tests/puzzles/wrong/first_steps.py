@@ -31,7 +31,7 @@ MUTANTS = {
         ),
     ],
     "grid_stride": [
-        ("i += gridDim.x * blockDim.x", "i += blockDim.x", "global race"),
+        ("i += gridDim.x * blockDim.x", "i += blockDim.x", "traffic"),
         ("i < n;", "i < n - 1;", "wrong"),
         (
             "int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x",

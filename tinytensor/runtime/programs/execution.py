@@ -140,7 +140,8 @@ class _Records:
             found = [Finding("memory leak", "", _place(file, line), "", what)]
         else:
             found = []
-        report.findings += found
+        for finding in found:
+            (report.warnings if finding.is_warning else report.findings).append(finding)
         return found
 
     def _launch(self, fields: list[str]) -> tuple[list[Finding], KernelCount | None]:

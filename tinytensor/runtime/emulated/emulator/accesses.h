@@ -30,7 +30,8 @@ static void describe_outside(const Worker& w, const Access& a, char (&text)[240]
     const Variable* variable = nullptr;  // the last one that begins before the address
     if (address >= image.shared_start && address < image.shared_end + 65536)
         for (const Variable& v : image.variables)
-            if (v.space == SHARED && v.start <= address && (!variable || v.start > variable->start)) variable = &v;
+            if (v.space == SHARED && v.start <= address && (!variable || v.start > variable->start))
+                variable = &v;
     if (variable) {
         snprintf(to, room, "byte %td of %s, shared memory of %td bytes", address - variable->start,
                  variable->name, variable->end - variable->start);
@@ -94,7 +95,7 @@ static void continue_with(Worker& w, unsigned next, const Place& place) {
     w.exchange(thread, true);
 }
 
-// ---- schedules: at which accesses other threads continue (schedules.py) ------------------------------------
+// ---- schedules: at which accesses other threads continue (schedules.py) -----------------------------------
 
 struct Switch {
     uint64_t block;
@@ -166,7 +167,8 @@ static void check_words(Worker& w, const Access& a, const Region& region) {
         if (!raced) raced = check_word(w, a, word);
         const bool is_first_touch = word.write_phase < first_of_launch && word.read_phase < first_of_launch;
         if (a.space == GLOBAL && needs_value(a.way) && is_first_touch) read_bytes += granule;
-        if (a.space == GLOBAL && !reads(a.way) && word.write_phase < first_of_launch) written_bytes += granule;
+        if (a.space == GLOBAL && !reads(a.way) && word.write_phase < first_of_launch)
+            written_bytes += granule;
         if (a.way == READ_BY_PRODUCT) continue;
         if (reads(a.way)) remember_read(w, a, word);
         else remember_write(w, a, word);
@@ -203,7 +205,8 @@ static const Region* region_of(Worker& w, const Access& a) {
         if (address >= dynamic + dynamic_bytes) refuse_bounds(w, a);
         dynamic_shadow.bytes = MOST_SHARED;
         return &regions.add({dynamic, dynamic + dynamic_bytes, &dynamic_shadow,
-                             (const char*)w.shared_end - MOST_SHARED, nullptr, SHARED, "dynamic shared memory"});
+                             (const char*)w.shared_end - MOST_SHARED, nullptr, SHARED,
+                             "dynamic shared memory"});
     }
     Buffer* b = buffer_of(address);
     if (!b) refuse_bounds(w, a);
@@ -225,8 +228,8 @@ static void wait_for_others(Worker& w, const Access& a) {
     if (w.idle % 1024 == 0 && now() - w.idle_since > patience) {
         char text[320];
         snprintf(text, sizeof text,
-                 "%s of %s + %zu bytes again and again for %.1f s; no other thread of the block does anything else, "
-                 "and blocks run one after another here, so those that come later have not begun; waiting",
+                 "%s of %s + %zu bytes again and again for %.1f s; no other thread of the block does "
+                 "anything else, and later blocks begin when this one has ended; waiting",
                  way_names[a.way], a.name, a.offset, patience);
         refuse_access(w, "endless wait", a.place, text);
     }
@@ -356,6 +359,7 @@ TT_API void tt_checked_begin(const tt_emu::Loaded* kernel, unsigned shared) {
     look_at(*kernel->copies[0]);
     prepare_work();
     regions.clear();
+    in_program = !kernel->unit;
     first_of_launch = ++phase;
     dynamic_bytes = shared;
     begun.clear();
@@ -381,13 +385,14 @@ static void see(Worker* w) {
     if (exploring) memset(steps, 0, sizeof steps);
 }
 
-// Handles the usual access: in the region that its line accessed last, of whole words, and after or by the same
-// thread as what came before. Everything else is for `access`.
+// Handles the usual access: in the region that its line accessed last, of whole words, and after or by the
+// same thread as what came before. Everything else is for `access`.
 template <unsigned SIZE, bool WRITES>
 static inline bool is_usual(Worker& w, const Spot& spot, const char* address) {
     const Region& r = regions[spot.region - 1];
     const size_t offset = (size_t)(address - r.start);
-    if (address < r.start || offset + SIZE > (size_t)(r.end - r.start) || (uintptr_t)address % SIZE) return false;
+    if (address < r.start || offset + SIZE > (size_t)(r.end - r.start)) return false;
+    if ((uintptr_t)address % SIZE) return false;
     const size_t granule = r.shadow->granule, from = (size_t)(address - r.shadow_start) / granule;
     constexpr size_t MOST = SIZE < 4 ? 1 : SIZE / 4;
     const size_t count = SIZE < granule ? 0 : SIZE / granule;
@@ -396,7 +401,9 @@ static inline bool is_usual(Worker& w, const Spot& spot, const char* address) {
     const bool shared = r.space == SHARED;
     const uint64_t since = shared ? first_of_block : first_of_launch, now = phase;
     const unsigned me = w.current;
-    const auto is_before = [&](uint64_t then) { return then < since || (then >= first_of_block && then != now); };
+    const auto is_before = [&](uint64_t then) {
+        return then < since || (then >= first_of_block && then != now);
+    };
     unsigned char* bits = r.buffer ? r.buffer->initialized : nullptr;  // which bytes of each 4 were written
     const unsigned char all = SIZE >= 4 ? 15 : (unsigned char)(((1 << SIZE) - 1) << offset % 4);
     if (bits) bits += offset / 4;
@@ -437,8 +444,8 @@ static inline void usual_access(void* at, const void* code) {
     Worker* w = seen_worker;
     if (!w || (size_t)((const char*)at - image.private_start) < image.private_size) return;
     const Spot* spot = spot_of(code);
-    if (spot && spot->region && !counting && !recording && !exploring && !written.address && is_usual<SIZE, WRITES>(*w, *spot, (const char*)at))
-        return;
+    const bool plain = !counting && !recording && !exploring && !written.address;
+    if (plain && spot && spot->region && is_usual<SIZE, WRITES>(*w, *spot, (const char*)at)) return;
     access(at, SIZE, WRITES ? WRITE : READ, {code, {}}, true);
 }
 

@@ -260,8 +260,9 @@ TT_API void tt_emu_poll(Worker* worker, unsigned self, const void* address, Site
     enter(w, self, site);
     if (!w.idle++) w.idle_since = now();
     if (w.idle % 1024 == 0 && now() - w.idle_since > patience)
-        fail(w, "endless wait at %s:%d: %s has polled address %p for %.1f s, and no other thread of the block "
-                "does anything else; a thread can wait for others of its block, and for blocks that began earlier",
+        fail(w,
+             "endless wait at %s:%d: %s has polled address %p for %.1f s, and no other thread of the block "
+             "does anything else; a thread can wait for others of its block, and for earlier blocks",
              site.file, site.line, Name(w, self).text, address, patience);
     const int next = next_ready(w, self);
     if (next >= 0) give_way(w, self, (unsigned)next, site);

@@ -43,16 +43,14 @@
 
 // Accesses of the runtime itself are not accesses of the kernel; the checked build does not instrument them.
 #ifdef TT_CHECKED
-#define TT_NOSAN __attribute__((no_sanitize("thread")))
 #ifdef __clang__
-#define TT_UNSEEN TT_NOSAN __attribute__((no_sanitize("coverage")))
+#define TT_NOSAN __attribute__((no_sanitize("thread", "coverage")))
 #else
-#define TT_UNSEEN TT_NOSAN __attribute__((no_sanitize_coverage))
+#define TT_NOSAN __attribute__((no_sanitize("thread"), no_sanitize_coverage))
 #endif
 #define TT_PRIVATE __attribute__((section("tt_private")))  // separate from __shared__ variables
 #else
 #define TT_NOSAN
-#define TT_UNSEEN
 #define TT_PRIVATE
 #endif
 #define TT_INLINE TT_NOSAN static inline

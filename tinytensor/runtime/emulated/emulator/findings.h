@@ -101,7 +101,7 @@ TT_API size_t tt_checked_record(char* to, size_t room) {
         text.add("%s\t%llu\t%u", e.what, (unsigned long long)block, e.thread);
         print_place(text, places[e.place]);
         text.add("\t%u", e.size);
-        const Memory& m = memories[e.memory];
+        const Recorded& m = memories[e.memory];
         if (e.address)
             text.add("\t%s\t%s\t%zx\t%td\t%llx\t%llx", space_names[m.space], m.name, (size_t)m.start,
                      e.address - m.start, (unsigned long long)e.value[0], (unsigned long long)e.value[1]);

@@ -48,7 +48,8 @@ static int find_image(dl_phdr_info* info, size_t, void* wanted) {
 static void name_variable(Variable& v, const char* symbol) {
     const bool local = strncmp(symbol, "_ZZ", 3) == 0;
     if (local && v.start >= image.shared_start) v.space = SHARED;
-    const char* name = strncmp(symbol, "_ZL", 3) == 0 ? symbol + 3 + strspn(symbol + 3, "0123456789") : symbol;
+    const bool own = strncmp(symbol, "_ZL", 3) == 0;  // static: after its length
+    const char* name = own ? symbol + 3 + strspn(symbol + 3, "0123456789") : symbol;
     size_t length = strlen(name);
     for (const char* at = symbol; local && *at; at++) {
         if (*at != 'E' || at[1] < '1' || at[1] > '9') continue;
@@ -73,7 +74,8 @@ static void read_variables(const char* path) {
             const char* titles = elf + sections[head->e_shstrndx].sh_offset;
             for (unsigned s = 0; s < head->e_shnum; s++) {
                 if (strcmp(titles + sections[s].sh_name, "tt_private") == 0)
-                    image.private_start = image.start + sections[s].sh_addr, image.private_size = sections[s].sh_size;
+                    image.private_start = image.start + sections[s].sh_addr,
+                    image.private_size = sections[s].sh_size;
                 if (sections[s].sh_type != SHT_SYMTAB) continue;
                 const auto* symbols = (const ElfW(Sym)*)(elf + sections[s].sh_offset);
                 const char* names = elf + sections[sections[s].sh_link].sh_offset;

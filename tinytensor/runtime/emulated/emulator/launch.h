@@ -22,7 +22,7 @@ constexpr bool is_struct = __is_class(T) && !IsHalf<T>::value;
 // Runs threads of a block one after another until one of them has waited; see Run of core.h. The arguments
 // are copies whose address is not taken, so stores of the kernel cannot alias them.
 template <class F, class... A>
-TT_UNSEEN static unsigned run_threads(unsigned first, unsigned last, F function, A... arguments) {
+TT_NOSAN static unsigned run_threads(unsigned first, unsigned last, F function, A... arguments) {
     const unsigned width = blockDim.x, height = blockDim.y;
     unsigned x = first % width, y = first / width % height, z = first / width / height;
     for (unsigned t = first; t < last; x = 0) {
@@ -38,7 +38,7 @@ TT_UNSEEN static unsigned run_threads(unsigned first, unsigned last, F function,
 }
 
 // Makes the variables of the unit those of a block.
-TT_UNSEEN static void enter(const Job& job) {
+TT_NOSAN static void enter(const Job& job) {
     worker = job.worker;
     alone = job.alone;
     dynamic_shared = job.dynamic_shared;
@@ -49,7 +49,7 @@ TT_UNSEEN static void enter(const Job& job) {
 }
 
 // See Exchange of core.h.
-TT_UNSEEN static inline void exchange(unsigned thread[3], bool set) {
+TT_NOSAN static inline void exchange(unsigned thread[3], bool set) {
     if (set) {
         threadIdx = {thread[0], thread[1], thread[2]};
         waited = true;
@@ -87,22 +87,22 @@ struct Instance<F> {
     }
 
     template <class T>
-    TT_UNSEEN static T load(const unsigned char* from) {
+    TT_NOSAN static T load(const unsigned char* from) {
         T value;
         __builtin_memcpy((void*)&value, from, sizeof(T));
         return value;
     }
 
     template <unsigned... I>
-    TT_UNSEEN static unsigned call(const unsigned char* from, unsigned first, unsigned last, Indices<I...>) {
+    TT_NOSAN static unsigned call(const unsigned char* from, unsigned first, unsigned last, Indices<I...>) {
         return run_threads(first, last, Call(), load<A>(from + place(I))...);
     }
 
     struct Call {
-        TT_UNSEEN __attribute__((always_inline)) void operator()(A... arguments) const { F(arguments...); }
+        TT_NOSAN __attribute__((always_inline)) void operator()(A... arguments) const { F(arguments...); }
     };
 
-    TT_UNSEEN static unsigned run(const Job& job, unsigned first, unsigned last) {
+    TT_NOSAN static unsigned run(const Job& job, unsigned first, unsigned last) {
         enter(job);
         return call(job.arguments, first, last, typename Count<count>::type());
     }

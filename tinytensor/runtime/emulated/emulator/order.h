@@ -134,7 +134,8 @@ static bool was_acquired(const Worker& w, const Acquired& a) {
 static void meet_at_flag(const Worker& w, const char* address, bool acquires, bool releases) {
     const unsigned thread = w.current;
     const Fence& fence = fences[thread];
-    const uint64_t until = fence.phase >= first_of_block && fence.phase > fenced_until ? fence.phase : fenced_until;
+    const bool is_own = fence.phase >= first_of_block && fence.phase > fenced_until;
+    const uint64_t until = is_own ? fence.phase : fenced_until;
     releases = releases && until >= first_of_block;
     unsigned at = 0;
     while (at < flags.count && flags[at].address != address) at++;
@@ -167,8 +168,8 @@ static bool is_released(Taken taken, uint64_t first, uint64_t then, unsigned thr
         if (r.visit == visit || (r.in_block && r.first != first_of_block)) continue;
         r.visit = visit;
         const bool same_warp = r.thread / LANES == thread / LANES;
-        if (r.first == first && (then < r.phase || (then == r.phase && same_warp && clock <= r.lanes[thread % LANES])))
-            return true;
+        const bool by_clock = then == r.phase && same_warp && clock <= r.lanes[thread % LANES];
+        if (r.first == first && (then < r.phase || by_clock)) return true;
         for (size_t k = r.known; k < r.known_end; k++)
             if (is_released(passed_on[k], first, then, thread, clock)) return true;
     }

@@ -110,10 +110,11 @@ static size_t report_race(const Worker& w, const Access& a, uint64_t then, unsig
     const bool same_block = then >= first_of_block;
     return found(a.space == SHARED ? "shared race" : "global race", a.place, places[other],
                  "%s of %s + %zu bytes by %s after a %s by %s, with %s between", way_names[a.way], a.name,
-                 a.offset, Who(w).text, what, Who(w, then, thread).text, same_block ? "no barrier" : "nothing");
+                 a.offset, Who(w).text, what, Who(w, then, thread).text,
+                 same_block ? "no barrier" : "nothing");
 }
 
-// ---- races that change no result: what is written was there already, or an atomic operation tells -----------
+// ---- races that change no result: what is written was there already, or an atomic operation tells --------
 
 static const char* const SAME_VALUE = "same-value race";
 static const char* const READ_FIRST = "read before an atomic operation";
@@ -186,11 +187,13 @@ static void end_asynchronous_block(Worker& w);
 
 static void see(Worker* w);  // accesses.h
 
+static bool in_program;  // whose host code has static variables of functions, too
+
 static void begin_checked_block(Worker& w) {
     first_of_block = ++phase;
     begun.add({phase, block_number(w)});
     for (const Variable& v : image.variables)  // as on a GPU, what earlier blocks have left says nothing
-        if (v.space == SHARED) memset((void*)v.start, 0xff, (size_t)(v.end - v.start));
+        if (v.space == SHARED && !in_program) memset((void*)v.start, 0xff, (size_t)(v.end - v.start));
     acquired.clear();
     fenced_now = 0, fenced_until = 0;
     memset(read_first, 0, sizeof read_first);

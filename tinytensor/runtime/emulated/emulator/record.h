@@ -5,7 +5,7 @@
 
 namespace tt_emu {
 
-struct Memory {  // a shared variable, or a buffer
+struct Recorded {  // a shared variable, or a buffer
     const char* start;
     Space space;
     char name[48];
@@ -22,7 +22,7 @@ struct Event {
 
 constexpr size_t MOST_EVENTS = 1 << 16;  // of a launch
 static List<Event> events;
-static List<Memory> memories;
+static List<Recorded> memories;
 static unsigned blocks_to_record;
 static bool recording;
 static bool settling;  // whether the last event is an access whose value is not known yet
@@ -53,7 +53,7 @@ static void record_access(const Worker& w, Motion motion, uint16_t place, Space 
     size_t i = 0;
     while (i < memories.count && (memories[i].start != start || memories[i].space != space)) i++;
     if (i == memories.count) {
-        Memory memory = {start, space, {}};
+        Recorded memory = {start, space, {}};
         snprintf(memory.name, sizeof memory.name, "%s", name);
         memories.add(memory);
     }
