@@ -80,7 +80,7 @@ TT_API void tt_emu_numbered_barrier(Worker* worker, unsigned self, unsigned numb
     const bool last = ++w.numbered[number].arrived >= count;
     TT_CHECK({
         Whole whole(w);
-        pass_barrier();
+        pass_barrier(w);
     })
     if (last) return release_numbered(w, number);
     if (!waits) return;

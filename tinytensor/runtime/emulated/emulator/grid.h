@@ -21,7 +21,7 @@ template <class F>
 static size_t each_shared(F f) {
     size_t at = 0;
     for (const Variable& v : image.variables)
-        if (v.shared) f((char*)v.start, at, (size_t)(v.end - v.start)), at += (size_t)(v.end - v.start);
+        if (v.space == SHARED) f((char*)v.start, at, (size_t)(v.end - v.start)), at += (size_t)(v.end - v.start);
     return at;
 }
 

@@ -30,7 +30,7 @@ static int find_image(dl_phdr_info* info, size_t, void* wanted) {
 #ifndef TT_CHECKED  // in a program each worker has its own shared variables
         if (part.p_type == PT_TLS && info->dlpi_tls_data) {
             const char* own = (const char*)info->dlpi_tls_data;
-            image.variables.add({own, own + part.p_memsz, true, "variables of a worker"});
+            image.variables.add({own, own + part.p_memsz, SHARED, "variables of a worker"});
         }
 #endif
         if (part.p_type != PT_LOAD) continue;
