@@ -1,8 +1,8 @@
 """Steps of a recorded block: requests of warps, warp operations and barriers, in the order of the program.
 
 The emulator runs the threads of a block one after another. A step joins the accesses that a GPU issues
-together, by the rule of the counters: lanes of a warp that execute an access for the n-th time since they
-last converged.
+together: those that the counters join in a request. Where nothing was counted, as in a run with another
+schedule, these are the lanes that execute an access for the n-th time since they last converged.
 """
 
 from __future__ import annotations
@@ -85,7 +85,10 @@ def _of_warp(warp: int, events: Sequence[tuple[int, Event]]) -> list[Step]:
                 if event.size >> i & 1:
                     paths[i].append(key)
             converged += event.what == "__syncwarp" and event.size == WHOLE_WARP
-        else:
+        elif event.request:
+            key = (event.request, "request")
+            paths[lane].append(key)
+        else:  # not counted: the n-th time since the lanes converged
             line: Key = converged, event.what, event.code, event.memory.space, event.size
             key = *line, times[*line, lane]
             times[*line, lane] += 1

@@ -40,7 +40,7 @@ function request(step) {
   const text = `${who} ${strong(what)} ${step.size} bytes${alone ? "" : " per lane"}, ` +
     `${space} ${escaped(first === last ? first : `${first} … ${last}`)}, at ${escaped(where)}. `;
   if (state.order !== "warp") return text;
-  const cost = space === "global" ? traffic(step) : passes(step);
+  const cost = space === "shared" ? passes(step) : traffic(step);
   return `${text}${step.lanes.length} of 32 lanes are active. ${cost}`;
 }
 

@@ -47,6 +47,7 @@ class Event:
         memory: what an access touches; None for others.
         offset: bytes from its start.
         value: the first 16 bytes at most, as read or written.
+        request: number of the request that it is part of; 0 if it was not counted.
     """
 
     what: str
@@ -58,6 +59,7 @@ class Event:
     memory: Memory | None = None
     offset: int = 0
     value: bytes = b""
+    request: int = 0
 
     def overlaps(self, other: Event) -> bool:
         """Whether both access a common byte."""
@@ -101,12 +103,12 @@ def read_recording(
         code = row[3], row[4], row[5]
         about = row[0], int(row[1]), int(row[2]), places[code], code, int(row[6])
         if access := row[7:]:
-            space, name, start, offset, *words = access
+            space, name, start, offset, *words, request = access
             if (space, name, start) not in memories:
                 memories[space, name, start] = _memory(space, name, start, names)
             memory, shift = memories[space, name, start]
             value = b"".join([int(word, 16).to_bytes(8, "little") for word in words])
-            events.append(Event(*about, memory, int(offset) - shift, value[: about[-1]]))
+            events.append(Event(*about, memory, int(offset) - shift, value[: about[-1]], int(request)))
         else:
             events.append(Event(*about))
     return Recording(tuple(events), tuple(findings))

@@ -178,9 +178,9 @@ static void check_words(Worker& w, const Access& a, const Region& region) {
 
 static Motion motion_of(Way way) { return way == ATOMIC ? UPDATE : reads(way) ? LOAD : STORE; }
 
-static void record(const Worker& w, const Access& a) {
-    if (a.way == BEGIN_COPY || a.way == READ_BY_PRODUCT) return;
-    record_access(w, motion_of(a.way), a.number, a.space, a.address, a.size, a.name, a.address - a.offset);
+static uint32_t record(const Worker& w, const Access& a) {
+    if (a.way == BEGIN_COPY || a.way == READ_BY_PRODUCT) return NO_EVENT;
+    return record_access(w, motion_of(a.way), a.number, a.space, a.address, a.size, a.name, a.address - a.offset);
 }
 
 // The region of an address; null for memory that is not watched. Refuses what is nowhere.
@@ -275,10 +275,10 @@ static void access(const void* where, unsigned size, Way way, const Place& place
     a.offset = (size_t)(address - region->start);
     if (region->buffer) touched = region->start;
     if (aligned) check_alignment(w, a);
+    const uint32_t event = recording ? record(w, a) : NO_EVENT;
     if (counting && way != BEGIN_COPY && way != READ_BY_PRODUCT)
-        count_access(w, number, a.space, address, size, motion_of(way));
+        count_access(w, number, a.space, address, size, motion_of(way), event);
     if (is_strong(way)) meet_others(w, a);
-    if (recording) record(w, a);
     if (!reads(way) && way != ATOMIC) w.idle = 0;
     if (a.space != CONSTANT) check_words(w, a, *region);
     if (Spot* spot = place.code ? spot_of(place.code) : nullptr) spot->region = (uint32_t)which + 1;

@@ -12,12 +12,14 @@ namespace tt_emu {
 struct Request {
     unsigned lanes;
     uint64_t address[LANES];
+    uint32_t event[LANES];  // of the recording
 };
 
 struct Step {
     uint32_t what;   // a basic block; with ACCESS, the number of a Line (counters.h)
     uint32_t depth;  // of calls
     uint64_t address;
+    uint32_t event = NO_EVENT;  // of an access, in the recording
 };
 constexpr uint32_t ACCESS = 1u << 31;
 constexpr unsigned MOST_NODES = 4096, EDGES = 1 << 15, DEPTHS = 32;
@@ -168,7 +170,7 @@ static void execute(Lanes& w, unsigned lanes, uint32_t stop, uint32_t stop_depth
         const unsigned able = accessing ? accessing : active;
         const Step lead = *w.next(lowest(able));
         unsigned same = 0, deepest = 0;
-        Request request = {0, {}};
+        Request request = {0, {}, {}};
         for (unsigned left = able; left; left &= left - 1) {
             const unsigned lane = lowest(left);
             const Step& e = *w.next(lane);
@@ -176,6 +178,7 @@ static void execute(Lanes& w, unsigned lanes, uint32_t stop, uint32_t stop_depth
             if (e.what != lead.what || e.depth != lead.depth) continue;
             same |= 1u << lane;
             request.address[lane] = e.address;
+            request.event[lane] = e.event;
         }
         if (accessing || same == active) {
             for (unsigned left = same; left; left &= left - 1) w.at[lowest(left)]++;

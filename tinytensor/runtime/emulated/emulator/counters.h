@@ -41,14 +41,14 @@ static Line* line_of(uint16_t place, Space space, Motion motion, unsigned size) 
 }
 
 static void count_access(const Worker& w, uint16_t place, Space space, const char* address, unsigned size,
-                         Motion motion) {
+                         Motion motion, uint32_t event = NO_EVENT) {
     if (waiting >= MOST_WAITING) {
         counting = false;
         cut = true;
         return;
     }
     const Line& line = *line_of(place, space, motion, size);
-    add_step(w.current, {ACCESS | line.number, depths[w.current], (uint64_t)address});
+    add_step(w.current, {ACCESS | line.number, depths[w.current], (uint64_t)address, event});
 }
 
 static size_t sort_unique(uint64_t* values, size_t count) {
@@ -107,6 +107,7 @@ static void make_request(uint32_t number, const Request& request) {
     line.running.lanes += (unsigned)__builtin_popcount(request.lanes);
     if (line.space == SHARED) count_shared(line, request);
     else count_global(line, request);
+    join_events(request.lanes, request.event);
 }
 
 // The lanes of these warps have converged.

@@ -103,8 +103,9 @@ TT_API size_t tt_checked_record(char* to, size_t room) {
         text.add("\t%u", e.size);
         const Recorded& m = memories[e.memory];
         if (e.address)
-            text.add("\t%s\t%s\t%zx\t%td\t%llx\t%llx", space_names[m.space], m.name, (size_t)m.start,
-                     e.address - m.start, (unsigned long long)e.value[0], (unsigned long long)e.value[1]);
+            text.add("\t%s\t%s\t%zx\t%td\t%llx\t%llx\t%u", space_names[m.space], m.name, (size_t)m.start,
+                     e.address - m.start, (unsigned long long)e.value[0], (unsigned long long)e.value[1],
+                     e.request);
         text.add("\n");
     }
     return text.used;

@@ -18,13 +18,16 @@ struct Event {
     unsigned size;       // bytes of an access; lanes of a warp operation, threads at a barrier
     const char* address;
     uint64_t value[2];  // of an access, afterwards
+    unsigned request;   // which accesses the counters join; 0: unknown
 };
 
 constexpr size_t MOST_EVENTS = 1 << 16;  // of a launch
+constexpr uint32_t NO_EVENT = ~0u;
 static List<Event> events;
 static List<Recorded> memories;
 static unsigned blocks_to_record;
 static bool recording;
+static unsigned requests;  // that were joined
 static bool settling;  // whether the last event is an access whose value is not known yet
 
 static void read_value(Event& e) { memcpy(e.value, e.address, e.size < 16 ? e.size : 16); }
@@ -45,11 +48,12 @@ static void add_event(const char* what, unsigned thread, uint16_t place, uint16_
     if (events.count == MOST_EVENTS) recording = false;
     settle();
     if (!recording) return;
-    events.add({what, (uint16_t)thread, place, memory, (unsigned)begun.count - 1, size, address, {}});
+    events.add({what, (uint16_t)thread, place, memory, (unsigned)begun.count - 1, size, address, {}, 0});
 }
 
-static void record_access(const Worker& w, Motion motion, uint16_t place, Space space, const char* address,
-                          unsigned size, const char* name, const char* start) {
+// Returns the number of the event.
+static uint32_t record_access(const Worker& w, Motion motion, uint16_t place, Space space, const char* address,
+                              unsigned size, const char* name, const char* start) {
     size_t i = 0;
     while (i < memories.count && (memories[i].start != start || memories[i].space != space)) i++;
     if (i == memories.count) {
@@ -59,6 +63,7 @@ static void record_access(const Worker& w, Motion motion, uint16_t place, Space 
     }
     add_event(motion_names[motion], w.current, place, (uint16_t)i, size, address);
     settling = recording;
+    return recording ? (uint32_t)events.count - 1 : NO_EVENT;
 }
 
 static void record_barrier(const Worker& w) {
@@ -74,6 +79,16 @@ static void record_warp(Worker& w, unsigned warp, unsigned lanes) {
     add_event(kind_names[w.wait[warp][lowest(lanes)].kind], thread, number_of(at), 0, lanes, nullptr);
 }
 
+// These accesses are one request.
+static void join_events(unsigned lanes, const uint32_t* numbers) {
+    if (!blocks_to_record) return;
+    requests++;
+    for (; lanes; lanes &= lanes - 1) {
+        const uint32_t number = numbers[lowest(lanes)];
+        if (number < events.count && events[number].address) events[number].request = requests;
+    }
+}
+
 static void begin_recording() { recording = begun.count <= blocks_to_record && events.count < MOST_EVENTS; }
 
 static void end_recording() {
@@ -84,6 +99,7 @@ static void end_recording() {
 static void forget_events() {
     events.clear();
     memories.clear();
+    requests = 0;
     recording = settling = false;
 }
 
