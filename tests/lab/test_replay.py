@@ -208,6 +208,35 @@ def test_a_race_of_two_blocks_shows_both() -> None:
     assert [block for block, _ in finding["events"]] == [0, 1]
 
 
+def test_a_schedule_with_another_result_is_replayed() -> None:
+    source = """
+    __global__ void shift(float* y, const float* x) {
+        __shared__ float s[64];
+        const int t = threadIdx.x;
+        s[t] = x[t];
+        y[t] = t > 0 ? s[t - 1] : 0.0f;
+    }"""
+    x, y = tt.tensor(X[:64]).to("emulated"), tt.zeros(64, device="emulated")
+    with tt.cuda.check(record=True, schedules=20) as report:
+        tt.cuda.kernel(source)[1, 64](y, x)
+    (schedule,) = report.schedules
+    assert schedule.recording is not None
+    usual, other = data_of(report)
+    assert (usual.get("order"), other["order"]) == (None, "run")
+    assert schedule.result in other["note"]
+    (finding,) = other["findings"]
+    (switch,) = schedule.switches
+    events = schedule.recording.events
+    ((_, number),) = finding["events"]
+    assert (events[number].thread, events[number].place) == (switch.thread[0], switch.place)
+    # The thread that runs instead reads what its neighbor writes only later.
+    element = switch.to[0] - 1
+    own = [
+        (e.what, e.thread) for e in events if e.memory and e.memory.name == "s" and e.offset == 4 * element
+    ]
+    assert own == [("load", switch.to[0]), ("store", element)]
+
+
 def test_lines_know_what_they_stand_under() -> None:
     (data,) = data_of(run(RIGHT))
     under = {place["at"].rpartition(":")[2]: place["under"] for place in data["places"]}

@@ -22,6 +22,7 @@ from tinytensor.lab.kernels.launch import ARCHITECTURE, KernelLaunch
 from tinytensor.lab.kernels.page import kernels_view
 from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.checked.report import CheckReport
+from tinytensor.runtime.checked.schedules import Schedule
 
 
 class Viewed(Protocol):
@@ -87,7 +88,14 @@ class Kernels:
 
 def kernels_of(name: str, report: CheckReport) -> Kernels:
     """The kernels of a report; `name`: of what launched them."""
-    launches = [KernelLaunch(count, count.launched) for count in report.kernels if count.launched]
+    schedules: dict[str, list[Schedule]] = {}
+    for schedule in report.schedules:
+        schedules.setdefault(schedule.kernel, []).append(schedule)
+    launches = [
+        KernelLaunch(count, count.launched, schedules.pop(count.kernel, ()))
+        for count in report.kernels
+        if count.launched
+    ]
     for launch in launches:
         launch.together = sorted({one.instance for one in launches if one.file == launch.file})
     return Kernels(name, launches, report.findings)

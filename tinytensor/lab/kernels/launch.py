@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from tinytensor.errors import ArgumentError, DeviceError, KernelError
 from tinytensor.lab.html import preformatted
 from tinytensor.lab.kernels.source import Piece, pieces_of, split_place
 from tinytensor.runtime.checked.counts import KernelCount, LineCount, LineWork, lines_of, work_of
+from tinytensor.runtime.checked.schedules import Schedule
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.cuda.occupancy import LIMITS, Occupancy, Resources, occupancy
 from tinytensor.runtime.emulated.runtime import EmulatedKernel
@@ -27,12 +29,14 @@ class KernelLaunch:
     Attributes:
         count: counters of the checked run, and its recording.
         kernel: the instance.
+        schedules: few switches between threads that change its result.
         together: the instances of the same file that were launched: compiled at once, since starting a
             compiler costs more than an instance.
     """
 
     count: KernelCount = field(repr=False)
     kernel: EmulatedKernel = field(repr=False)
+    schedules: Sequence[Schedule] = field(default=(), repr=False)
     together: list[str] = field(default_factory=list, repr=False)
 
     @property

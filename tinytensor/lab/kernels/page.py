@@ -8,9 +8,11 @@ from tinytensor.errors import DeviceError, KernelError
 from tinytensor.lab.html import Html, View, heat, tag
 from tinytensor.lab.kernels.launch import KernelLaunch
 from tinytensor.lab.kernels.source import Piece, caller_of, split_place
-from tinytensor.lab.replay.data import Source, replay_data
+from tinytensor.lab.replay.data import Source, replay_data, schedule_data
 from tinytensor.lab.replay.page import replay_view
 from tinytensor.runtime.checked.counts import LineCount
+from tinytensor.runtime.checked.recording import Recording
+from tinytensor.runtime.checked.schedules import Schedule
 from tinytensor.runtime.emulated.kernels import read
 
 MOST_EVENTS = 1 << 17  # on a page: 2 to 3 MB
@@ -31,23 +33,30 @@ def kernels_view(title: str, launches: Sequence[KernelLaunch], architecture: int
         launches: what a checked run counted and recorded.
         architecture: whose registers and PTX are shown; None for none.
     """
-    recorded = [launch for launch in launches if launch.count.recording and launch.count.recording.events]
-    sources = [tag("div", *[_listing(launch, piece) for piece in launch.source]) for launch in recorded]
+    recorded = [
+        (launch, recording, schedule)
+        for launch in launches
+        for schedule in (None, *launch.schedules)
+        if (recording := (schedule or launch.count).recording) and recording.events
+    ]
+    sources = [tag("div", *[_listing(launch, piece) for piece in launch.source]) for launch, _, _ in recorded]
     more = [tag("p", INTRO, class_="soft")]
     for launch in launches if architecture else ():
         facts = launch.facts(architecture or 0)
         more += [tag("h2", facts[0]), tag("pre", "\n".join(facts[1:]), class_="scroll")]
         more.append(_ptx(launch, architecture or 0))
     each = MOST_EVENTS // max(len(recorded), 1)
-    return replay_view(title, [_data(launch, each) for launch in recorded], sources, *more)
+    return replay_view(title, [_data(*one, each) for one in recorded], sources, *more)
 
 
-def _data(launch: KernelLaunch, most: int) -> dict[str, object]:
-    assert launch.count.recording is not None
+def _data(
+    launch: KernelLaunch, recording: Recording, schedule: Schedule | None, most: int
+) -> dict[str, object]:
     files = {path.name: path for path in read(launch.file).modified}
     parameters = {p.name: p.type for p in launch.signature.parameters}
     source = Source(files, launch.template, parameters)
-    return replay_data(launch.count.recording, launch.instance, launch.grid, launch.block, source, most)
+    data = replay_data(recording, launch.instance, launch.grid, launch.block, source, most)
+    return data if schedule is None else data | schedule_data(schedule, recording, launch.grid, launch.block)
 
 
 def _ptx(launch: KernelLaunch, architecture: int) -> Html:

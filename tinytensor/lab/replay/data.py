@@ -12,6 +12,7 @@ from typing import Any
 from tinytensor.lab.replay.steps import Step, steps_of
 from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.checked.recording import MOST_EVENTS, Event, Memory, Recording
+from tinytensor.runtime.checked.schedules import Schedule
 from tinytensor.runtime.signature import CPP, FORMATS, QUALIFIERS, canonical
 
 MOST_SHARED = 232448  # bytes, of one block
@@ -258,6 +259,31 @@ def _finding(
     first = _conflicting(finding, events, second, block) if is_there else None
     numbers = [n for n in (first, second if is_there else None) if n is not None]
     return {**found, "events": [[blocks.index(events[n].block), n] for n in numbers]}
+
+
+def schedule_data(
+    schedule: Schedule, recording: Recording, grid: Sequence[int], block: Sequence[int]
+) -> dict[str, Any]:
+    """Data of a run with switches between threads, in place of those of the default run: its switches are
+    findings, each at the access before which another thread runs.
+    """
+    found = []
+    for switch in schedule.switches:
+        who = _number(switch.block, grid), _number(switch.thread, block)
+        own = [i for i, e in enumerate(recording.events) if e.memory and (e.block, e.thread) == who]
+        there = [i for i in own[switch.step :] + own if recording.events[i].place == switch.place]
+        blocks = recording.blocks
+        events = [[blocks.index(who[0]), i] for i in there[:1]]
+        found.append(
+            {"kind": "another thread runs before this access", "text": str(switch), "events": events}
+        )
+    name = f"{schedule.kernel}, in another order of threads"
+    note = f"In this order {schedule.result}. "
+    return {"name": name, "note": note, "order": "run", "findings": found}
+
+
+def _number(position: Sequence[int], sizes: Sequence[int]) -> int:
+    return position[0] + sizes[0] * (position[1] + sizes[1] * position[2])
 
 
 def _conflicting(finding: Finding, events: Sequence[Event], second: int, block: Sequence[int]) -> int | None:

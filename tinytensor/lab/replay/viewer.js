@@ -17,7 +17,8 @@ function choices() {
   for (const listing of document.querySelectorAll("[data-launch]")) {
     listing.hidden = listing.dataset.launch !== String(state.launch);
   }
-  at("cut").textContent = `grid ${sizes(launch.grid)}, block ${sizes(launch.block)}. ${launch.cut}`;
+  const text = `grid ${sizes(launch.grid)}, block ${sizes(launch.block)}. `;
+  at("cut").textContent = text + (launch.note ?? "") + launch.cut;
   const button = (text, i) =>
     tag("button", {"data-finding": i, "aria-pressed": String(i === state.finding)}, escaped(text));
   at("findings").innerHTML = launch.findings.map((f, i) => tag("li", {}, button(f.text, i))).join("");
@@ -50,7 +51,10 @@ function renew() {
 
 function change(values) {
   Object.assign(state, values);
-  if ("launch" in values) Object.assign(state, {block: 0, step: 0, finding: -1, cell: ""});
+  if ("launch" in values) {
+    const order = launches[state.launch].order ?? "warp";
+    Object.assign(state, {block: 0, order, step: 0, finding: -1, cell: ""});
+  }
   if ("block" in values) state.step = 0;
   renew();
 }
@@ -64,6 +68,7 @@ function read() {
   }
   state.launch = within(state.launch, launches);
   state.block = within(state.block, launches[state.launch].blocks);
+  if (!given.has("order")) state.order = launches[state.launch].order ?? start.order;
   if (given.has("step")) openTab();
   if (given.has("finding") && !given.has("step")) jump(state.finding);
   else renew();

@@ -198,7 +198,12 @@ class CheckedKernel(EmulatedKernel):
                         Switch(position(b, grid), position(t, block), position(to, block), step, place)
                         for (b, t, step, to), place in made
                     ]
-                    check.report.schedules.append(Schedule(self.name, text, tuple(switches), seed))
+                    recording = None
+                    if runtime.records:  # of the last run, which had these switches
+                        recorded = core.text(core.record)
+                        recording = read_recording(recorded, self.library, self._names(args), ())
+                    schedule = Schedule(self.name, text, tuple(switches), seed, recording)
+                    check.report.schedules.append(schedule)
         finally:
             core.explore(0, 0)
             core.count_blocks(max(check.blocks for check in runtime.checks))

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from tinytensor.runtime.checked.recording import Recording
+
 Memory = dict[str, npt.NDArray[np.generic]]  # contents of the buffers, by the name of the parameter
 LARGEST = 64 << 20  # bytes of memory that are kept for comparisons
 MOST_RUNS = 300  # of one launch, to find few switches
@@ -46,12 +48,14 @@ class Schedule:
         result: what differs, and how.
         switches: in the order in which they are made; without them threads run in ascending order.
         seed: of the random schedule that was reduced.
+        recording: of the run with these switches, if the check records.
     """
 
     kernel: str
     result: str
     switches: tuple[Switch, ...]
     seed: int
+    recording: Recording | None = None
 
     def __str__(self) -> str:
         return "\n".join(

@@ -180,7 +180,8 @@ static Motion motion_of(Way way) { return way == ATOMIC ? UPDATE : reads(way) ? 
 
 static uint32_t record(const Worker& w, const Access& a) {
     if (a.way == BEGIN_COPY || a.way == READ_BY_PRODUCT) return NO_EVENT;
-    return record_access(w, motion_of(a.way), a.number, a.space, a.address, a.size, a.name, a.address - a.offset);
+    const char* start = a.address - a.offset;
+    return record_access(w, motion_of(a.way), a.number, a.space, a.address, a.size, a.name, start);
 }
 
 // The region of an address; null for memory that is not watched. Refuses what is nowhere.

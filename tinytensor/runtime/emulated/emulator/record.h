@@ -52,8 +52,8 @@ static void add_event(const char* what, unsigned thread, uint16_t place, uint16_
 }
 
 // Returns the number of the event.
-static uint32_t record_access(const Worker& w, Motion motion, uint16_t place, Space space, const char* address,
-                              unsigned size, const char* name, const char* start) {
+static uint32_t record_access(const Worker& w, Motion motion, uint16_t place, Space space,
+                              const char* address, unsigned size, const char* name, const char* start) {
     size_t i = 0;
     while (i < memories.count && (memories[i].start != start || memories[i].space != space)) i++;
     if (i == memories.count) {
