@@ -18,7 +18,8 @@ from tinytensor.runtime.signature import CPP, FORMATS, QUALIFIERS, canonical
 MOST_SHARED = 232448  # bytes, of one block
 ROW = 128  # bytes: a cache line of global memory, and one word of each bank of shared memory
 _SHARED = re.compile(
-    r"\b__shared__\s+(?:__align__\s*\([^)]*\)|alignas\s*\([^)]*\))?\s*([\w:<>\s]+?)\s+(\w+)\s*((?:\[[^\]]*\]\s*)*);"
+    r"\b__shared__\s+(?:__align__\s*\([^)]*\)|alignas\s*\([^)]*\))?\s*"
+    r"([\w:<>\s]+?)\s+(\w+)\s*((?:\[[^\]]*\]\s*)*);"
 )
 _CONTROL = re.compile(r"\b(if|for|while|switch)\b.*|\belse\b")
 _PLACE = re.compile(r"([^\s:]+):(\d+)")
