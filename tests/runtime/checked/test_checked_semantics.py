@@ -426,3 +426,22 @@ def test_kernels_with_barriers_depend_on_no_order() -> None:
     assert not report.schedules
     assert not report.findings
     assert y.item() == 64 * 64
+
+
+def test_lanes_that_part_behind_a_vote_in_a_loop_meet_again() -> None:
+    """After the vote the lanes with an odd number store, and all load in the next turn: 8 requests each."""
+    k = tt.cuda.kernel("""
+    __global__ void k(int* y, const int* x) {
+        for (int i = 0; i < 8; i++) {
+            const int v = x[i * 32 + threadIdx.x];
+            const unsigned odd = __ballot_sync(0xffffffffu, v & 1);
+            if (v & 1) y[i * 32 + threadIdx.x] = __popc(odd);
+        }
+    }""")
+    x, y = tt.arange(256, dtype=tt.int32, device="emulated"), tt.zeros(256, dtype=tt.int32, device="emulated")
+    with tt.cuda.check() as report:
+        k[1, 32](y, x)
+    assert {(line.way, line.requests, line.active_lanes) for line in report.lines} == {
+        ("load", 8, 32.0),
+        ("store", 8, 16.0),
+    }

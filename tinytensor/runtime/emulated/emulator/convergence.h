@@ -33,6 +33,9 @@ static List<const void*> nodes;  // basic blocks; number 0 is the end
 static List<uint32_t> edges;
 static uint32_t edge_table[EDGES];
 static uint16_t joins[MOST_NODES];  // of each node, where its branches meet again
+static bool ends[MOST_NODES];       // whether a thread, or a call, ended in this node
+static bool open[MOST_NODES];       // whether lanes stopped there for now, and no path to an end is known
+static uint16_t rest[MOST_NODES];   // what follows in the block after an operation that all lanes execute
 static size_t joined_edges;         // number of edges that `joins` knows
 
 static void add_edge(unsigned from, unsigned to) {
@@ -43,6 +46,25 @@ static void add_edge(unsigned from, unsigned to) {
         if (edge_table[at] == edge) return;
     edge_table[at] = edge;
     edges.add(edge);
+}
+
+// A thread, or a call, ended in this node.
+static void add_end(unsigned node) {
+    add_edge(node, 0);
+    if (!ends[node]) ends[node] = true, joined_edges = 0;
+}
+
+static bool counts(uint32_t edge) { return edge & 0xffff || ends[edge >> 16] || open[edge >> 16]; }
+
+// The node of what follows in a block in which all lanes met. Lanes that part there must not seem to part
+// where they met.
+static unsigned rest_of(unsigned node) {
+    if (!rest[node] && nodes.count < MOST_NODES) {
+        nodes.add(nullptr);
+        rest[node] = (uint16_t)(nodes.count - 1);
+    }
+    if (rest[node]) add_edge(node, rest[node]);
+    return rest[node] ? rest[node] : node;
 }
 
 static void add_step(unsigned thread, const Step& step) {
@@ -80,13 +102,14 @@ struct Frames {  // the block in which each call is
     }
 };
 
-static void add_edges(unsigned thread, Frames& frames) {
+static void add_edges(unsigned thread, Frames& frames, bool ended) {
     for (const Step& step : traces[thread]) {
         if (step.what & ACCESS) continue;
-        for (unsigned i = frames.count; i-- > 0 && frames.depth[i] > step.depth;) add_edge(frames.node[i], 0);
+        for (unsigned i = frames.count; i-- > 0 && frames.depth[i] > step.depth;) add_end(frames.node[i]);
         if (const unsigned before = frames.enter(step)) add_edge(before, step.what);
     }
-    for (unsigned i = 0; i < frames.count; i++) add_edge(frames.node[i], 0);
+    for (unsigned i = 0; i < frames.count; i++)
+        ended ? add_end(frames.node[i]) : add_edge(frames.node[i], 0);
 }
 
 // Immediate postdominators, by the algorithm of Cooper, Harvey and Kennedy on the reversed graph.
@@ -99,24 +122,34 @@ static void find_joins() {
     const unsigned n = (unsigned)nodes.count;
     const auto by = [&](uint16_t* to, bool target) {  // neighbors of each node, from first[node] on
         memset(first, 0, (n + 1) * sizeof *first);
-        for (uint32_t edge : edges) first[(target ? edge & 0xffff : edge >> 16) + 1]++;
+        for (uint32_t edge : edges)
+            if (counts(edge)) first[(target ? edge & 0xffff : edge >> 16) + 1]++;
         for (unsigned i = 0; i < n; i++) first[i + 1] = (uint16_t)(first[i + 1] + first[i]);
         memcpy(next, first, (n + 1) * sizeof *first);
         for (uint32_t edge : edges)
-            to[next[target ? edge & 0xffff : edge >> 16]++] = (uint16_t)(target ? edge >> 16 : edge);
+            if (counts(edge)) to[next[target ? edge & 0xffff : edge >> 16]++] = (uint16_t)(target ? edge >> 16 : edge);
     };
-    by(sources, true);
-    memset(reached, 0, n), memcpy(next, first, (n + 1) * sizeof *first);
-    unsigned count = 0, depth = 0;
-    for (stack[depth++] = 0, reached[0] = true; depth;) {  // postorder, from the end backwards
-        const unsigned node = stack[depth - 1];
-        if (next[node] == first[node + 1]) {
-            rank[node] = (uint16_t)count, order[count++] = (uint16_t)node, depth--;
-            continue;
+    unsigned count = 0;
+    const auto go_backwards = [&] {  // from the end, in postorder
+        by(sources, true);
+        memset(reached, 0, n), memcpy(next, first, (n + 1) * sizeof *first);
+        unsigned depth = 0;
+        for (count = 0, stack[depth++] = 0, reached[0] = true; depth;) {
+            const unsigned node = stack[depth - 1];
+            if (next[node] == first[node + 1]) {
+                rank[node] = (uint16_t)count, order[count++] = (uint16_t)node, depth--;
+                continue;
+            }
+            const unsigned source = sources[next[node]++];
+            if (!reached[source]) reached[source] = true, stack[depth++] = (uint16_t)source;
         }
-        const unsigned source = sources[next[node]++];
-        if (!reached[source]) reached[source] = true, stack[depth++] = (uint16_t)source;
-    }
+    };
+    memset(open, 0, n);
+    go_backwards();
+    bool stopped = false;
+    for (uint32_t edge : edges)
+        if (!(edge & 0xffff) && !reached[edge >> 16]) open[edge >> 16] = stopped = true;
+    if (stopped) go_backwards();
     constexpr uint16_t NONE = 0xffff;
     for (unsigned i = 0; i < n; i++) joins[i] = NONE;
     joins[0] = 0;
@@ -208,15 +241,15 @@ static void execute(Lanes& w, unsigned lanes, uint32_t stop, uint32_t stop_depth
     }
 }
 
-// The lanes of a warp have converged: makes requests of their accesses.
-static void converge(unsigned warp, unsigned threads) {
+// The lanes of a warp have converged, or ended: makes requests of their accesses.
+static void converge(unsigned warp, unsigned threads, bool ended) {
     static Frames frames[LANES];
     Lanes lanes = {warp, {}};
     size_t count = 0;
     unsigned all = 0;
     for (unsigned lane = 0; lane < LANES && warp * LANES + lane < threads; lane++) {
         frames[lane].count = 0;
-        add_edges(warp * LANES + lane, frames[lane]);
+        add_edges(warp * LANES + lane, frames[lane], ended);
         count += traces[warp * LANES + lane].count;
         all |= 1u << lane;
     }
@@ -228,7 +261,7 @@ static void converge(unsigned warp, unsigned threads) {
         const unsigned lane = lowest(left), thread = warp * LANES + lane;
         traces[thread].clear();
         for (unsigned i = 0; i < frames[lane].count; i++)
-            add_step(thread, {frames[lane].node[i], frames[lane].depth[i], 0});
+            add_step(thread, {rest_of(frames[lane].node[i]), frames[lane].depth[i], 0});
     }
 }
 
@@ -240,13 +273,13 @@ static void forget_traces() {
 
 static void forget_nodes() {
     for (size_t i = 1; i < nodes.count; i++)
-        if (Spot* spot = spot_of(nodes[i])) spot->node = 0;
+        if (Spot* spot = nodes[i] ? spot_of(nodes[i]) : nullptr) spot->node = 0;
     if (edges.count) memset(edge_table, 0, sizeof edge_table);
     nodes.clear();
     nodes.add(nullptr);
     edges.clear();
     joined_edges = 0;
-    memset(joins, 0, sizeof joins);
+    memset(joins, 0, sizeof joins), memset(ends, 0, sizeof ends), memset(rest, 0, sizeof rest);
 }
 
 }  // namespace tt_emu

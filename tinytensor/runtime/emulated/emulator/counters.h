@@ -111,8 +111,8 @@ static void make_request(uint32_t number, const Request& request) {
 }
 
 // The lanes of these warps have converged.
-static void flush(const Worker& w, unsigned first, unsigned last) {
-    for (unsigned warp = first; warp < last; warp++) converge(warp, w.threads);
+static void flush(const Worker& w, unsigned first, unsigned last, bool ended = false) {
+    for (unsigned warp = first; warp < last; warp++) converge(warp, w.threads, ended);
 }
 
 static void begin_counting() {
@@ -122,7 +122,7 @@ static void begin_counting() {
 
 // At the end of a block that was counted completely. If counting was cut off, the block does not count.
 static void keep_costs(const Worker& w) {
-    flush(w, 0, w.warps);
+    flush(w, 0, w.warps, true);
     for (Line* line : lines) {
         const Costs &from = line->running, to = line->counted;
         line->counted = {to.requests + from.requests, to.lanes + from.lanes,
