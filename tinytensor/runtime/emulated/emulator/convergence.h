@@ -126,8 +126,10 @@ static void find_joins() {
             if (counts(edge)) first[(target ? edge & 0xffff : edge >> 16) + 1]++;
         for (unsigned i = 0; i < n; i++) first[i + 1] = (uint16_t)(first[i + 1] + first[i]);
         memcpy(next, first, (n + 1) * sizeof *first);
-        for (uint32_t edge : edges)
-            if (counts(edge)) to[next[target ? edge & 0xffff : edge >> 16]++] = (uint16_t)(target ? edge >> 16 : edge);
+        for (uint32_t edge : edges) {
+            const unsigned from = edge >> 16, into = edge & 0xffff;
+            if (counts(edge)) to[next[target ? into : from]++] = (uint16_t)(target ? from : into);
+        }
     };
     unsigned count = 0;
     const auto go_backwards = [&] {  // from the end, in postorder

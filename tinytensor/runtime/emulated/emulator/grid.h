@@ -20,8 +20,12 @@ static Resident residents[MOST_RESIDENT];
 template <class F>
 static size_t each_shared(F f) {
     size_t at = 0;
-    for (const Variable& v : image.variables)
-        if (v.space == SHARED) f((char*)v.start, at, (size_t)(v.end - v.start)), at += (size_t)(v.end - v.start);
+    for (const Variable& v : image.variables) {
+        if (v.space != SHARED) continue;
+        const size_t size = (size_t)(v.end - v.start);
+        f((char*)v.start, at, size);
+        at += size;
+    }
     return at;
 }
 
