@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tinytensor as tt
@@ -13,7 +14,7 @@ from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.op_table import ROWS, Row
 from tinytensor.puzzles import references
 from tinytensor.puzzles.chapters import PUZZLES
-from tinytensor.puzzles.judge import judge
+from tinytensor.puzzles.judge import first_wrong, judge
 from tinytensor.puzzles.op_problem import problem_of
 from tinytensor.puzzles.problem import Limits
 from tinytensor.puzzles.program import evaluate, read
@@ -140,6 +141,33 @@ def test_dynamic_shared_memory_has_the_bytes_of_the_launch_line(tmp_path: Path) 
     assert "out of bounds" in found.reasons
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("if (i < n && n != 4096) z[i] = a * x[i] + y[i];", "n=4096"),
+        ("if (i < n && i != 200) z[i] = a * x[i] + y[i];", "z[200] was not written"),
+        ("if (i < n) z[i] = 0.0f / 0.0f;", "z[0] = nan"),
+        ("if (i < n) { z[i] = a * x[i] + y[i]; ((float*)x)[i] = 1; }", "`x` is an input"),
+    ],
+)
+def test_a_kernel_cannot_cheat(body: str, said: str, tmp_path: Path) -> None:
+    found = judge(program(tmp_path, zip_kernel(body)), PUZZLES[2].problem(3))
+    assert not found.solved
+    assert found.score == 0
+    assert said in str(found)
+
+
+def test_memory_that_nobody_wrote_is_wrong_where_nan_is_expected() -> None:
+    (case, *_) = PUZZLES[2].problem(3).cases(tt.float32)
+    for dtype in (tt.float64, tt.float32, tt.float16, tt.bfloat16):
+        empty = tt.empty(2, dtype=dtype, device="emulated").cpu().astype(tt.float64).numpy()
+        nan = np.full(2, np.nan)
+        found = first_wrong(empty, nan, 1e-3, "z", case, "packed", "forwards")
+        assert found
+        assert not found.written
+        assert first_wrong(nan, nan, 1e-3, "z", case, "packed", "forwards") is None
+
+
 def test_a_loop_without_end_is_ended(tmp_path: Path) -> None:
     source = zip_kernel("volatile int on = 1; while (on) { } if (i < n) z[i] = 0;")
     found = judge(program(tmp_path, source), PUZZLES[2].problem(3), seconds=1.0)
@@ -165,6 +193,11 @@ def test_the_score_and_the_limits() -> None:
             "scratch: float a",
         ),
         ("// launch: grid q, block 1\n__global__ void f(float* z) {}", "no such name: 'q'"),
+        ("// launch: grid n - 5, block 1\n__global__ void f(float* z) {}", "grid (-4,)"),
+        (
+            "// launch: grid 1, block 1\n// scratch: float x[n]\n__global__ void f(float* z) {}",
+            "scratch float x",
+        ),
         ("// launch: grid n / 0, block 1\n__global__ void f(float* z) {}", "by zero"),
         ("// launch: grid n ** n, block 1\n__global__ void f(float* z) {}", "no integer expression"),
         ("// launch: grid 1, block 1\n__global__ void f(float* z, float b) {}", "float b"),

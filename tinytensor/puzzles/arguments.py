@@ -72,6 +72,12 @@ class Arguments:
                 self.tensors[name] = tt.empty(*values.shape, dtype=dtype, device=DEVICE)
         self.integers = self._integers()
         for wanted in self.program.scratch:
+            if wanted.name in self.case.inputs or wanted.name in self.case.outputs:
+                raise ArgumentError(
+                    f"judge: scratch {wanted.type} {wanted.name}",
+                    why=f"{wanted.name} is a tensor of the problem",
+                    fix="give the scratch memory another name",
+                )
             kind = dtype_of(wanted.type, self.program, self.case.dtype)
             length = evaluate(wanted.length, self.integers)[0]
             if kind is None or not 0 <= length <= 1 << 24:
@@ -145,6 +151,12 @@ def launch(arguments: Arguments, step: Step, template: Sequence[tt.DType]) -> No
     """Launch one kernel of the program, unless its grid or block is empty."""
     sizes = [evaluate(text, arguments.integers) for text in (step.grid, step.block)]
     (shared,) = evaluate(step.shared, arguments.integers)
+    if not all(0 <= size < 1 << 31 for size in (*sizes[0], *sizes[1], shared)):
+        raise ArgumentError(
+            f"judge: launch: grid {step.grid}, block {step.block}, shared {step.shared}",
+            why=f"that is grid {sizes[0]}, block {sizes[1]}, shared {shared} ({arguments.case})",
+            fix="sizes are 0 or more, and below 2,147,483,648",
+        )
     if not all(all(size) for size in sizes):
         return
     kernel = tt.cuda.kernel(arguments.program.path, step.kernel.name, *template)

@@ -27,6 +27,8 @@ from tinytensor.runtime.checked.report import CheckReport
 ORDERS = {0: "forwards", 1: "backwards", 12345: "shuffled"}  # of blocks, and of the threads of a block
 SECONDS = 60.0
 ALL = 1 << 30  # blocks
+# NaNs that new memory is filled with, as float64: from float64, float32, float16 and bfloat16.
+UNWRITTEN = [-(1 << (52 - bits)) for bits in (52, 23, 10, 7)]
 
 
 def judge(program: Program, problem: Problem, *, seconds: float = SECONDS, record: bool = False) -> Verdict:
@@ -49,15 +51,17 @@ def judge(program: Program, problem: Problem, *, seconds: float = SECONDS, recor
     dtypes = _dtypes(program, problem)
     verdict = Verdict(problem.title, problem.limits)
     verdict.missing = [word for word in problem.needs if word not in program.code]
+    case = problem.measured(dtypes[0])
     try:
         with time_limit(seconds):
             for dtype in dtypes:
                 for i, case in enumerate(problem.cases(dtype)):
                     _compare(verdict, program, problem, case, LAYOUTS[i % len(LAYOUTS)], record)
             if not verdict.wrong and not verdict.findings:
-                _measure(verdict, program, problem, problem.measured(dtypes[0]), record)
+                case = problem.measured(dtypes[0])
+                _measure(verdict, program, problem, case, record)
     except TimeoutError as error:
-        verdict.add([Finding("time limit", "", "", "", str(error))])
+        verdict.add([Finding("time limit", "", "", "", f"{error} ({case})")])
     return verdict
 
 
@@ -66,25 +70,28 @@ def _compare(
 ) -> None:
     """Run a case in each order, or until one of them is wrong."""
     for order, name in ORDERS.items():
-        found, report, layout = run(program, problem, case, layout, order=order)
-        verdict.runs += 1
-        verdict.add(report.findings)
-        wrong = [
-            w
-            for output, (expected, dtype) in case.outputs.items()
-            if (
-                w := first_wrong(
-                    found[output], expected, _tolerance(dtype, problem), output, case, layout, name
-                )
-            )
-        ]
-        verdict.wrong += wrong[:1]
-        if wrong or report.findings:
+        if not _passes(verdict, problem, case, name, run(program, problem, case, layout, order=order)):
             if record and verdict.recorded is None:
                 _, verdict.recorded, _ = run(
                     program, problem, case, layout, order=order, blocks=4, record=True
                 )
             return
+
+
+def _passes(
+    verdict: Verdict, problem: Problem, case: Case, order: str, ran: tuple[dict[str, Array], CheckReport, str]
+) -> bool:
+    """Add what is wrong in a run to the verdict; whether that is nothing."""
+    found, report, layout = ran
+    verdict.runs += 1
+    verdict.add(report.findings)
+    outputs = [
+        first_wrong(found[output], expected, _tolerance(dtype, problem), output, case, layout, order)
+        for output, (expected, dtype) in case.outputs.items()
+    ]
+    wrong = [w for w in outputs if w is not None]
+    verdict.wrong += wrong[:1]
+    return not wrong and not report.findings
 
 
 def run(
@@ -108,12 +115,17 @@ def run(
             launch(arguments, step, [case.dtype] if step.kernel.template else [])
             if report.findings:
                 break
-    results = {}
-    for name in case.outputs:
-        x = arguments.tensors[name].cpu()
-        wide = x.astype(tt.float64) if x.dtype.name in TOLERANCES else x
-        results[name] = np.asarray(wide.numpy())
+    results = {name: _values(arguments.tensors[name]) for name in (*case.outputs, *case.inputs)}
+    for name, (values, _) in case.inputs.items():
+        if name not in case.outputs and not np.array_equal(results[name], values, equal_nan=True):
+            said = f"`{name}` is an input, and has other values after the run"
+            report.findings.append(Finding("changed input", program.steps[-1].kernel.name, "", "", said))
     return results, report, arguments.layout
+
+
+def _values(x: tt.Tensor) -> Array:
+    x = x.cpu()
+    return np.asarray((x.astype(tt.float64) if x.dtype.name in TOLERANCES else x).numpy())
 
 
 def _tolerance(dtype: tt.DType, problem: Problem) -> float:
@@ -127,18 +139,23 @@ def first_wrong(
     with np.errstate(all="ignore"):
         near = tolerance > 0 and np.abs(got - expected) <= tolerance * (1 + np.abs(expected))
         good = near | (got == expected) | ((got != got) & (expected != expected))
+    unwritten = np.isin(got.view(np.int64), UNWRITTEN) if got.dtype == np.float64 else ~(good | True)
+    good &= ~unwritten
     if good.all():
         return None
     index = tuple(int(i) for i in np.argwhere(~good)[0])
     values = float(expected[index]), float(got[index])
-    return Wrong(str(case), layout, order, output, index, *values, int((~good).sum()), good.size)
+    count, written = int((~good).sum()), not unwritten[index]
+    return Wrong(str(case), layout, order, output, index, *values, count, good.size, written)
 
 
 def _measure(verdict: Verdict, program: Program, problem: Problem, case: Case, record: bool) -> None:
-    """Count the accesses of a case, in contiguous tensors."""
-    _, report, _ = run(program, problem, case, "packed", blocks=ALL, record=record)
+    """Count the accesses of a case, in contiguous tensors, unless its results are wrong."""
+    ran = run(program, problem, case, "packed", blocks=ALL, record=record)
+    report = ran[1]
     verdict.recorded = report if record else None
-    verdict.add(report.findings)
+    if not _passes(verdict, problem, case, "forwards", ran):
+        return
     lines, most = report.lines, problem.limits.requests
     verdict.report = report
     verdict.cost = Cost(
@@ -203,7 +220,7 @@ def time_limit(seconds: float) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if late.is_set():
-            why = f"it still ran after {seconds:g} s: does a loop not end?"
+            why = f"it still ran after {seconds:g} s"
             raise TimeoutError(why) from None
         raise
     finally:

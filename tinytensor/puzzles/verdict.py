@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from tinytensor.puzzles.advice import ADVICE
 from tinytensor.puzzles.problem import Limits
 from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.checked.report import CheckReport
+
+MOST = 3  # wrong elements and findings that the text shows
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class Wrong:
         case: sizes and dtype; layout: of the tensors whose strides the kernel takes; order: of the threads.
         output, index: the element; expected, got: what it should be and is.
         count, size: number of wrong elements, and of all.
+        written: whether something wrote the element.
     """
 
     case: str
@@ -29,15 +33,16 @@ class Wrong:
     got: float
     count: int
     size: int
+    written: bool = True
 
     def __str__(self) -> str:
         where = f"{self.output}[{', '.join(map(str, self.index))}]"
         run = ", ".join(
             [self.case, *[w for w in (self.layout, self.order) if w not in ("packed", "forwards")]]
         )
-        got = f"{self.got:.7g}" + (" (was it written?)" if self.got != self.got else "")
+        got = f"= {self.got:.7g}" if self.written else "was not written"
         return (
-            f"{where} = {got}, expected {self.expected:.7g} "
+            f"{where} {got}, expected {self.expected:.7g} "
             f"({self.count:,} of {self.size:,} elements differ; {run})"
         )
 
@@ -151,12 +156,22 @@ class Verdict:
     def __str__(self) -> str:
         said = f"{self.title}: " + (f"solved, score {self.score}" if self.solved else "not solved")
         parts = [said, f"  runs      {self.runs}, of which {len(self.wrong)} wrong"]
-        parts += [f"  wrong     {w}" for w in self.wrong[:3]]
-        parts += [f"  finding   {f}" for f in self.findings]
+        parts += [f"  wrong     {w}" for w in self.wrong[:MOST]]
+        parts += [f"  finding   {f}".replace("\n", "\n            ") for f in self.findings[:MOST]]
+        if len(self.findings) > MOST:
+            parts.append(f"            and {len(self.findings) - MOST} more")
         parts += [
             f"  missing   the source has no {word}, which this puzzle is about" for word in self.missing
         ]
-        return "\n".join([*parts, *(self._costs(self.cost) if self.cost else [])])
+        parts += self._costs(self.cost) if self.cost else []
+        parts += [f"  advice    {reason}: {ADVICE[reason]}" for reason in self._causes if reason in ADVICE]
+        table = str(self.report).splitlines()[1:] if self.cost and self.report else []
+        return "\n".join([*parts, *[f"  {line}".rstrip() for line in table]])
+
+    @property
+    def _causes(self) -> list[str]:
+        is_unwritten = not self.findings and any(not w.written for w in self.wrong)
+        return ["unwritten"] * is_unwritten + self.reasons
 
     def _costs(self, cost: Cost) -> list[str]:
         limits, missed = self.limits, cost.missed(self.limits)
@@ -172,5 +187,7 @@ class Verdict:
             row("lanes", f"{cost.active_lanes:.1f} of 32 active", limits.lanes, "at least {}"),
             row("requests", f"{cost.requests:,} of warps", cost.most_requests),
         ]
-        table = str(self.report).splitlines()[1:] if self.report else []
-        return [*rows, f"  score     {self.score}", *[f"  {line}".rstrip() for line in table]]
+        return [
+            *rows,
+            f"  score     {self.score}: 100 / {max(cost.traffic, 1):.2f} traffic / {cost.bank_ways:.2f} ways",
+        ]
