@@ -47,6 +47,7 @@ def test_solutions_pass_and_wrong_ones_do_not(number: int, p: PythonPuzzle, tmp_
     [
         ("def backward(:", "no Python"),
         ("1 / 0", "ZeroDivisionError"),
+        ("raise SystemExit(0)", "SystemExit"),
         ("x = 1", "no function backward"),
         ("def backward(dy, q, z): return dy", "parameter 'q'"),
     ],
@@ -59,6 +60,23 @@ def test_files_that_do_not_fit(source: str, said: str, tmp_path: Path) -> None:
     assert isinstance(p, PythonPuzzle)
     with pytest.raises(ArgumentError, match=said):
         judge_python(path, p, number)
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "reason"),
+    [
+        ("product_gradient", "raise SystemExit(0)", "exception"),
+        ("product_gradient", "return dy * b, 'text'", "no tensor"),
+        ("product_gradient", "return tt.tensor(a.numpy(), requires_grad=True), b", "not allowed"),
+        ("product_gradient", "from tinytensor import grad; return dy * b, dy * a", "not allowed"),
+        ("ones", "return tt.arange(n)\nones = lambda n: tt.ones(n)", "not allowed"),
+        ("ones", "return tt.arange(n)\ndef arange(n): return tt.ones(n)", "not allowed"),
+    ],
+)
+def test_a_function_cannot_cheat(name: str, body: str, reason: str, tmp_path: Path) -> None:
+    number, p = next((i, p) for i, p in enumerate(PUZZLES, 1) if p.name == name)
+    assert isinstance(p, PythonPuzzle)
+    assert reason in judged(tmp_path, number, p, body).reasons
 
 
 def test_a_function_without_end_is_ended(tmp_path: Path) -> None:

@@ -56,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
         "your progress.",
     )
     parser.add_argument("number", type=int, nargs="?", help="show this puzzle, and write its file to fill in")
-    parser.add_argument("--hint", type=int, choices=(1, 2), help="print one of its two hints")
+    parser.add_argument(
+        "--hint", type=int, nargs="?", const=1, choices=(1, 2), help="print one of its two hints"
+    )
     parser.add_argument(
         "--folder", default="puzzles", help="of your solutions and progress.json (default: puzzles)"
     )
@@ -128,6 +130,6 @@ def describe(p: Puzzle) -> str:
         ("requests", f"at most {limits.requests}" if limits.requests else ""),
         ("needs", ", ".join(p.needs)),
         ("launch", "as in the file" if p.fixed else ""),
-        *([("rules", p.rules)] if isinstance(p, PythonPuzzle) else []),
+        *([("function", p.parameters), ("rules", p.rules)] if isinstance(p, PythonPuzzle) else []),
     ]
     return "\n".join(f"  {name:<9} {text}" for name, text in said if text)

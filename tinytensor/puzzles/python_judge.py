@@ -35,7 +35,8 @@ def judge_python(path: Path, p: PythonPuzzle, number: int, *, seconds: float = S
         seconds: a function that takes longer is not solved.
 
     Returns:
-        The verdict. Findings are "copy", "not allowed", "exception", "wrong shape" and "time limit".
+        The verdict. Findings are "copy", "not allowed", "exception", "no tensor", "wrong shape" and
+        "time limit".
 
     Raises:
         ArgumentError: the file has no such function, or a syntax error.
@@ -54,6 +55,12 @@ def judge_python(path: Path, p: PythonPuzzle, number: int, *, seconds: float = S
 
 
 def _parsed(path: Path) -> ast.Module:
+    if path.suffix != ".py":
+        raise ArgumentError(
+            f"judge: {path.name} is not a .py file",
+            why="this puzzle is solved in Python",
+            fix="give the file that `python -m tinytensor puzzle N` names",
+        )
     try:
         return ast.parse(read_text(path, "judge"))
     except SyntaxError as error:
@@ -65,7 +72,7 @@ def _parsed(path: Path) -> ast.Module:
 def _loaded(path: Path, p: PythonPuzzle) -> Callable[..., Any]:
     try:
         found = runpy.run_path(str(path)).get(p.function)
-    except Exception as error:  # of the learner's file
+    except (Exception, SystemExit) as error:  # of the learner's file
         raise ArgumentError(
             f"judge: {path.name} cannot be imported",
             why=f"{type(error).__name__}: {error}",
@@ -88,14 +95,25 @@ def _broken_rules(path: Path, tree: ast.Module, p: PythonPuzzle) -> list[Finding
 
     if p.kind == GRADIENT:
         used = [(n.lineno, n.attr) for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
+        used += [(n.lineno, n.arg or "") for n in ast.walk(tree) if isinstance(n, ast.keyword)]
+        used += [(n.lineno, n.name) for n in ast.walk(tree) if isinstance(n, ast.alias)]
         return [finding(line, f"{name} is autograd") for line, name in used if name in AUTOGRAD]
     found, allowed = [], CALLS[p.kind] | METADATA
+    for part in tree.body:
+        is_text = isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
+        is_the_function = isinstance(part, ast.FunctionDef) and part.name == p.function
+        if not (is_text or is_the_function or isinstance(part, ast.Import)):
+            found.append(
+                finding(part.lineno, f"the file has `import tinytensor as tt` and {p.function} alone")
+            )
     for f in ast.walk(tree):
         if not isinstance(f, ast.FunctionDef) or f.name != p.function:
             continue
         body = f.body[1:] if ast.get_docstring(f) else f.body
         if len(body) != 1 or not isinstance(body[0], ast.Return):
-            found.append(finding(f.lineno, "the function is more than one `return …`"))
+            found.append(
+                finding(f.lineno, "the function is one `return …`; sizes, such as m, may be its parameters")
+            )
         nodes: list[ast.expr] = [n.func for n in ast.walk(f) if isinstance(n, ast.Call)]
         nodes += [n for n in ast.walk(f) if isinstance(n, ast.Attribute)]
         for node in dict.fromkeys(nodes):
@@ -124,7 +142,7 @@ def _compare(verdict: Verdict, path: Path, function: Callable[..., Any], p: Pyth
     verdict.runs += 1
     try:
         got = function(**{name: values[name] for name in wanted})
-    except Exception as error:  # of the learner's function
+    except (Exception, SystemExit) as error:  # of the learner's function
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         place = f"{path.name}:{lines[-1]}" if lines else path.name
         said = f"{type(error).__name__}: {error} ({case})"
@@ -132,7 +150,8 @@ def _compare(verdict: Verdict, path: Path, function: Callable[..., Any], p: Pyth
         return
     results = got if isinstance(got, tuple) else (got,)
     if len(results) != len(expected):
-        text = f"it returns {len(results)} results, not {', '.join(expected)}"
+        one = "1 result" if len(results) == 1 else f"{len(results)} results"
+        text = f"it returns {one}, not {', '.join(expected)}"
         verdict.add([Finding("wrong shape", p.function, "", "", text)])
         return
     for (name, y), result in zip(expected.items(), results, strict=True):
@@ -145,7 +164,12 @@ def _compare(verdict: Verdict, path: Path, function: Callable[..., Any], p: Pyth
 def _compare_one(
     verdict: Verdict, p: PythonPuzzle, case: Case, name: str, expected: Array, result: Any
 ) -> None:
-    array = np.asarray(result.numpy() if tt.is_tensor(result) else result, dtype=np.float64)
+    try:
+        array = np.asarray(result.numpy() if tt.is_tensor(result) else result, dtype=np.float64)
+    except Exception as error:  # of any object that the learner's function returns
+        text = f"{name} is a {type(result).__name__}: {error} ({case})"
+        verdict.add([Finding("no tensor", p.function, "", "", text)])
+        return
     if array.shape != expected.shape:
         text = f"{name} has shape {array.shape}, expected {expected.shape} ({case})"
         verdict.add([Finding("wrong shape", p.function, "", "", text)])

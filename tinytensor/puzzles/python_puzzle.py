@@ -39,6 +39,12 @@ class PythonPuzzle(Puzzle):
         """Name of the function."""
         return "backward" if self.kind == GRADIENT else self.name
 
+    @property
+    def parameters(self) -> str:
+        """What the parameters of the function may be."""
+        names = ["dy"] * (self.kind == GRADIENT) + [t.name for t in self.inputs] + self.sizes.split()
+        return f"{self.function}; its parameters are any of {', '.join(names)}"
+
     def file_name(self, number: int) -> str:
         """Name of the learner's file."""
         return f"{number:02d}_{self.name}.py"
