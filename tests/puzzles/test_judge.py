@@ -186,12 +186,14 @@ def test_the_score_and_the_limits() -> None:
     ("source", "said"),
     [
         ("// launch: grid 1, block 1\n", "0 kernels"),
-        ("__global__ void f(float* y) {}", "0 launch lines"),
+        ("__global__ void f(float* y) {}", "launch lines: 0"),
         ("// launch: grid 1\n__global__ void f(float* y) {}", "`launch: grid 1`"),
         (
             "// launch: grid 1, block 1\n// scratch: float a\n__global__ void f(float* z) {}",
             "scratch: float a",
         ),
+        ("// launch: grid ceil(n / 2), block 1\n__global__ void f(float* z) {}", "(n + 255) / 256 is"),
+        ("// launch: grid (n, block 1\n__global__ void f(float* z) {}", "`(n` is not a size"),
         ("// launch: grid q, block 1\n__global__ void f(float* z) {}", "no such name: 'q'"),
         ("// launch: grid n - 5, block 1\n__global__ void f(float* z) {}", "grid (-4,)"),
         (
@@ -214,11 +216,28 @@ def test_a_source_that_does_not_compile(tmp_path: Path) -> None:
         judge(program(tmp_path, zip_kernel("z[i] = nothing;")), PUZZLES[2].problem(3))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "// Launch: grid (n+255)/256, block 256",
+        "//launch: grid=(n + 255) / 256, block=256, shared=4",
+        "// launch: grid ((n + 255) // 256, 1) block (256) shared 4",
+    ],
+)
+def test_forms_of_launch_lines(line: str, tmp_path: Path) -> None:
+    (step,) = program(tmp_path, f"{line}\n__global__ void f(float* z) {{}}").steps
+    assert evaluate(step.grid, {"n": 257})[0] == 2
+    assert evaluate(step.block, {}) == (256,)
+    assert evaluate(step.shared, {})[0] in (0, 4)
+
+
 def test_a_launch_of_the_puzzle_cannot_be_changed(tmp_path: Path) -> None:
     number = NUMBERS["grid_stride"]
     source = PUZZLES[number - 1].start(number).read_text(encoding="utf-8").replace("grid 2", "grid 4")
     with pytest.raises(ArgumentError, match="changes the launch"):
         judge(program(tmp_path, source), PUZZLES[number - 1].problem(number))
+    spaces = source.replace("grid 4, block 64", "grid  2 ,block  64")
+    assert judge(program(tmp_path, spaces), PUZZLES[number - 1].problem(number)).wrong
 
 
 def test_sizes_are_integers_as_in_c() -> None:

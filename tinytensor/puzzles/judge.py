@@ -191,13 +191,18 @@ def _refuse_other_launches(program: Program, problem: Problem) -> None:
     if problem.launches is None:
         return
     launches = tuple((step.grid, step.block) for step in program.steps)
-    if launches != problem.launches:
+    if _plain(launches) != _plain(problem.launches):
         grid, block = problem.launches[0]
         raise ArgumentError(
             f"judge: {program.path.name} changes the launch",
             why=f"{problem.title} asks for a kernel that is right for the given one",
             fix=f"// launch: grid {grid}, block {block}",
         )
+
+
+def _plain(launches: tuple[tuple[str, str], ...]) -> list[str]:
+    """The sizes without spaces."""
+    return ["".join(size.split()) for sizes in launches for size in sizes]
 
 
 @contextmanager

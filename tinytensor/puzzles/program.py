@@ -24,15 +24,17 @@ from tinytensor.errors import ArgumentError
 from tinytensor.files import read_text
 from tinytensor.runtime.signature import CPP, Signature, canonical, parse
 
-_LAUNCH = re.compile(r"^[ \t]*//[ \t]*launch:[ \t]*(.*?)[ \t]*$", re.MULTILINE)
-_SIZES = re.compile(r"grid\s+(.+?)\s*,\s*block\s+(.+?)(?:\s*,\s*shared\s+(.+))?")
-_SCRATCH = re.compile(r"^[ \t]*//[ \t]*scratch:[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_LAUNCH = re.compile(r"^[ \t]*//[ \t]*launch:[ \t]*(.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_SIZES = re.compile(
+    r"grid[\s=]+(.+?)\s*[,\s]\s*block[\s=]+(.+?)(?:\s*[,\s]\s*shared[\s=]+(.+))?", re.IGNORECASE
+)
+_SCRATCH = re.compile(r"^[ \t]*//[ \t]*scratch:[ \t]*(.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _ARRAY = re.compile(r"(?P<type>[\w ]+?)\s+(?P<name>\w+)\s*\[(?P<length>.+)\]\s*(?P<zero>=\s*0)?")
 _FORM = "// launch: grid (n + 255) / 256, block 256"
 
 _OPERATORS: dict[type[ast.AST], Callable[[int, int], int]] = {
     **{ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul},
-    **{ast.Div: operator.floordiv, ast.Mod: operator.mod},
+    **{ast.Div: operator.floordiv, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod},
 }
 _FUNCTIONS: dict[str, Callable[..., int]] = {"min": min, "max": max}
 
@@ -100,10 +102,16 @@ def read(path: Path) -> Program:
     source = read_text(path, "judge")
     kernels = list(parse(source).values())
     launches = _LAUNCH.findall(source)
-    if not kernels or len(launches) != len(kernels):
-        names = ", ".join(k.name for k in kernels) or "none"
+    if not kernels:
         raise ArgumentError(
-            f"judge: {path.name} has {len(kernels)} kernels ({names}) and {len(launches)} launch lines",
+            f"judge: {path.name} has 0 kernels",
+            why="a kernel is a function that begins with __global__ void",
+            fix=f"{_FORM}, and below it: __global__ void name(…) {{ … }}",
+        )
+    if len(launches) != len(kernels):
+        names = ", ".join(k.name for k in kernels)
+        raise ArgumentError(
+            f"judge: {path.name}: kernels: {len(kernels)} ({names}), launch lines: {len(launches)}",
             why="a comment says how each kernel is launched, in the order of the kernels",
             fix=f"write before each kernel: {_FORM}",
         )
@@ -162,8 +170,14 @@ def evaluate(text: str, names: Mapping[str, int]) -> tuple[int, ...]:
         raise ArgumentError(
             f"judge: `{text}` is not a size",
             why=f"no such name: {error}" if isinstance(error, KeyError) else str(error),
-            fix=f"use integers, + - * / %, min, max and {', '.join(sorted(names))}",
+            fix=f"use integers, + - * / %, min, max and {', '.join(sorted(names, key=_of_a_tensor))}; "
+            "(n + 255) / 256 is n / 256 rounded up",
         ) from None
+
+
+def _of_a_tensor(name: str) -> tuple[bool, str]:
+    """Key that puts names such as x_size last."""
+    return "_" in name, name
 
 
 def _value(node: ast.AST, names: Mapping[str, int]) -> int:
