@@ -329,7 +329,9 @@ def test_a_puzzle_from_its_text_to_its_score(tmp_path: Path, capsys: pytest.Capt
     assert "not solved" in said
     assert "y[0] = 0, expected" in said
     assert judged(tmp_path, RIGHT, "--puzzle", "1") == 0
-    assert "solved, score 100" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "solved, score 100" in said
+    assert said.endswith("next: python -m tinytensor puzzle 2\n")
     assert main(["puzzle", "1", *folder]) == 0
     assert (tmp_path / "01_map.cu").read_text(encoding="utf-8") != start, "what a learner wrote stays"
     assert json.loads((tmp_path / "progress.json").read_text(encoding="utf-8")) == {
@@ -342,7 +344,7 @@ def test_a_puzzle_from_its_text_to_its_score(tmp_path: Path, capsys: pytest.Capt
     assert (listed["name"], listed["solved"], listed["tries"]) == ("map", True, 2)
     assert not any(entry["solved"] for entry in rest)
     assert said_as_json(capsys, "puzzle", "1", *folder)["file"] == str(tmp_path / "01_map.cu")
-    assert main(["puzzle", "1", "--hint", "1"]) == 0
+    assert main(["puzzle", "1", "--hint"]) == 0
     assert "blockIdx.x" in capsys.readouterr().out
 
 
@@ -382,6 +384,8 @@ def test_the_judge_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["puzzle", "0"], "numbers 1 to"),
         (["puzzles", "--hint", "1"], "hints belong to a puzzle"),
         (["judge", "no.cu", "--puzzle", "1"], "no.cu"),
+        (["judge", "no.cu"], "--puzzle 1"),
+        (["judge", "02_guard.cu"], "cannot read '02_guard.cu'"),
         (["judge", "no.cu", "--op", "sofmax"], "did you mean softmax?"),
         (["judge", "no.cu", "--op", "rand"], "random"),
         (["judge", "no.py", "--op", "softmax"], "not a .cu file"),

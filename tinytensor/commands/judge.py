@@ -14,7 +14,7 @@ from tinytensor.commands.json_output import finding_fields, report_fields, write
 from tinytensor.dtypes import as_dtype
 from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.puzzles import progress
-from tinytensor.puzzles.chapters import puzzle
+from tinytensor.puzzles.chapters import PUZZLES, puzzle
 from tinytensor.puzzles.judge import judge
 from tinytensor.puzzles.op_problem import problem_of
 from tinytensor.puzzles.program import Program, read
@@ -30,7 +30,11 @@ def main(words: Sequence[str]) -> int:
     """Judge a file; returns 0 if it is solved, 1 if not, 2 if it does not compile or fit."""
     options = _parser().parse_args(list(words))
     path = Path(options.file)
+    if options.op is None and options.puzzle is None:
+        options.puzzle = _number_of(path)
     chosen = None if options.puzzle is None else puzzle(options.puzzle)
+    if chosen is not None:
+        progress.load(path.parent)  # a damaged file is an error before the work
     if isinstance(chosen, PythonPuzzle):
         if options.html:
             raise ArgumentError(
@@ -50,6 +54,8 @@ def main(words: Sequence[str]) -> int:
         write_json("judge", **verdict_fields(verdict), nvrtc=for_gpu)
     else:
         print(verdict, *([f"  nvrtc     {for_gpu}"] if for_gpu else []), sep="\n")
+        if verdict.solved and options.puzzle in range(1, len(PUZZLES)):
+            print(f"\nnext: python -m tinytensor puzzle {options.puzzle + 1}")
     if options.html and verdict.recorded is None:
         print("no page: no run came to its end", file=sys.stderr)
     elif verdict.recorded is not None:
@@ -73,6 +79,18 @@ def _for_gpu(program: Program, dtype: str) -> str | None:
     spilled = sum(r.spill_stores for r in found.values())
     registers = ", ".join(f"{name} has {r.registers} registers" for name, r in found.items())
     return f"compiles for sm_80: {registers}" + (f"; {spilled} bytes spilled" if spilled else "")
+
+
+def _number_of(path: Path) -> int:
+    """The puzzle whose file has this name."""
+    for number, p in enumerate(PUZZLES, 1):
+        if path.name == p.file_name(number):
+            return number
+    raise ArgumentError(
+        f"judge: which puzzle does {path.name} solve?",
+        why="it has not the name of a puzzle's file, such as 01_map.cu",
+        fix="add --puzzle 1, or --op softmax for an op",
+    )
 
 
 def verdict_fields(verdict: Verdict) -> dict[str, Any]:
@@ -107,8 +125,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit code: 0 solved, 1 not solved, 2 the file does not compile or does not fit",
     )
     parser.add_argument("file", help="a .cu file, or for some puzzles a .py file")
-    task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument("--puzzle", type=int, metavar="N", help="number of the puzzle that it solves")
+    task = parser.add_mutually_exclusive_group()
+    task.add_argument("--puzzle", type=int, metavar="N", help="the puzzle; default: by the name of the file")
     task.add_argument("--op", metavar="NAME", help="op that it computes, such as softmax")
     parser.add_argument(
         "--html",

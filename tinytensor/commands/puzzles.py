@@ -121,15 +121,15 @@ def describe(p: Puzzle) -> str:
     limits = p.limits
     said = [
         ("tensors", p.signature),
-        ("result", p.reference),
+        ("result", f"{p.reference}, in NumPy"),
         ("numbers", ", ".join(f"{name} = {value}" for name, value in p.numbers.items())),
         ("dtypes", ", ".join(p.dtypes) if len(p.dtypes) > 1 else ""),
-        ("traffic", f"at most {limits.traffic} of the least" if limits.traffic else ""),
-        ("ways", f"at most {limits.ways} of bank conflicts" if limits.ways else ""),
-        ("lanes", f"at least {limits.lanes} of 32 active" if limits.lanes else ""),
-        ("requests", f"at most {limits.requests}" if limits.requests else ""),
+        ("traffic", f"bytes moved: at most {limits.traffic} times the least" if limits.traffic else ""),
+        ("ways", f"bank conflicts: at most {limits.ways} turns for an access" if limits.ways else ""),
+        ("lanes", f"active threads: at least {limits.lanes} of the 32 of a warp" if limits.lanes else ""),
+        ("requests", f"loads and stores of warps: at most {limits.requests}" if limits.requests else ""),
         ("needs", ", ".join(p.needs)),
-        ("launch", "as in the file" if p.fixed else ""),
+        ("launch", "as in the file: leave that line as it is" if p.fixed else ""),
         *([("function", p.parameters), ("rules", p.rules)] if isinstance(p, PythonPuzzle) else []),
     ]
     return "\n".join(f"  {name:<9} {text}" for name, text in said if text)

@@ -8,7 +8,7 @@ from tinytensor.puzzles.puzzle import Puzzle
 PUZZLES = (
     Puzzle(
         name="bug_race",
-        title="Find the bug: sums that depend on luck",
+        title="Find the bug: a race between threads",
         text="""The kernel computes running sums of pieces of 128 elements. Its result depends on the order
         of the threads. Judge the file: the finding names two lines that meet. Then ask which thread reads
         what another one overwrites.""",
@@ -30,7 +30,7 @@ PUZZLES = (
     ),
     Puzzle(
         name="bug_barrier",
-        title="Find the bug: the second barrier",
+        title="Find the bug: a barrier is missing",
         text="""A block walks along a row and reverses each piece of 128 elements through shared memory.
         There is a barrier between writing and reading s, and yet the judge finds a race. Which two
         accesses does nothing order?""",
@@ -51,7 +51,7 @@ PUZZLES = (
     ),
     Puzzle(
         name="bug_fence",
-        title="Find the bug: news that comes too early",
+        title="Find the bug: a fence is missing",
         text="""A sum in one kernel: each block writes its sum to partial, then counts itself as done; the
         block that is last adds up all of partial. The counter is atomic. But another block may see the new
         count before it sees the sum: writes of one thread reach other blocks in any order, unless a fence
@@ -73,7 +73,7 @@ PUZZLES = (
     ),
     Puzzle(
         name="bug_bounds",
-        title="Find the bug: the last vector",
+        title="Find the bug: past the end",
         text="""The kernel doubles x, 16 bytes at a time. For most n results are right, and the judge still
         says "out of bounds". Mend it so that full vectors are still moved as float4.""",
         signature="y[n] <- x[n]",
@@ -93,7 +93,7 @@ PUZZLES = (
     ),
     Puzzle(
         name="bug_uninitialized",
-        title="Find the bug: what was in memory before",
+        title="Find the bug: uninitialized memory",
         text="""y[b] is the sum of 128 elements, fewer for the last block. Shared memory begins with
         whatever was there, often zeros, so that the kernel seems right.""",
         signature="y[(n + 127) / 128] <- x[n]",
@@ -113,9 +113,9 @@ PUZZLES = (
     ),
     Puzzle(
         name="bug_divergent",
-        title="Find the bug: a barrier for some",
-        text="""The same sums as a tree. Every thread of a block must reach each __syncthreads(), or a GPU
-        may wait for ever. The judge says "divergent barrier".""",
+        title="Find the bug: a barrier in a branch",
+        text="""Sums as a tree, as in puzzle 16. Every thread of a block must reach each __syncthreads(), or
+        a GPU may wait for ever. The judge says "divergent barrier".""",
         signature="y[(n + 127) / 128] <- x[n]",
         reference="np.pad(x, (0, -n % 128)).reshape(-1, 128).sum(1)",
         sizes="n",
@@ -134,7 +134,7 @@ PUZZLES = (
     ),
     Puzzle(
         name="bug_banks",
-        title="Find the bug: 32 turns",
+        title="Find the bug: bank conflicts",
         text="""y[r] is the sum of row r; n is a multiple of 32. A warp loads tiles of 32 x 32 row by row,
         then each lane adds up a row of the tile. Results are right, and global memory is read in order,
         but reading the tile takes 32 turns for a request. Mend the layout of the tile.""",
@@ -155,7 +155,7 @@ PUZZLES = (
     ),
     Puzzle(
         name="bug_mask",
-        title="Find the bug: a shuffle for some",
+        title="Find the bug: a shuffle in a branch",
         text="""A sum of 64 elements by shuffles. The mask 0xffffffff promises that all 32 lanes take part;
         inside of the branch those beyond n do not. On a GPU such a lane's value is undefined.""",
         signature="y[(n + 63) / 64] <- x[n]",

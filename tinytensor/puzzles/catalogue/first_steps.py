@@ -111,7 +111,7 @@ PUZZLES = (
         signature="y[m, n] <- x[m], b[n]",
         reference="x[:, None] + b",
         sizes="m n",
-        cases=((1, 1), (31, 65), (64, 3), (3, 0)),
+        cases=((1, 1), (31, 65), (64, 3), (2, 1500), (3, 0)),
         measured=(64, 128),
         limits=Limits(traffic=2.3, lanes=31),
         picture="""

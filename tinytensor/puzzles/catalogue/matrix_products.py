@@ -38,8 +38,9 @@ PUZZLES = (
     Puzzle(
         name="matmul_tiled",
         title="A matrix product by tiles",
-        text="""The same, but each element that a block loads serves 32 threads: the block walks along k in
-        steps of 32, loads a tile of a and one of b into shared memory, and multiplies them.
+        text="""A matrix product again, but each element that a block loads serves 32 threads: the block
+        walks along k in steps of 32, loads a tile of a and one of b into shared memory, and multiplies
+        them.
 
         Two barriers per step: one before the tiles are read, one before they are overwritten. Outside of a
         matrix a tile has zeros.""",

@@ -71,11 +71,12 @@ PUZZLES = (
     Puzzle(
         name="online_softmax",
         title="Online softmax",
-        text="""The same in two passes over the row. Keep the largest number so far and the sum of
-        exponentials relative to it. When a larger one comes, multiply the sum by exp(old top - new top).
+        text="""Softmax of each row again, in two passes over the row. Keep the largest number so far and
+        the sum of exponentials relative to it. When a larger one comes, multiply the sum by exp(old top -
+        new top).
 
-        Two such pairs (top, sum) join in the same way, so lanes can be joined by shuffles. This is the
-        idea behind flash attention.""",
+        Two such pairs (top, sum) join in the same way, so lanes can be joined by shuffles. This is the idea
+        behind flash attention.""",
         signature="y[m, n] <- x[m, n]",
         reference="softmax(x)",
         sizes="m n",
@@ -164,7 +165,7 @@ PUZZLES = (
     Puzzle(
         name="flash_attention",
         title="Flash attention",
-        text="""The same without scores in global memory. A block has 32 queries; tiles of 32 keys and
+        text="""Attention again, without scores in global memory. A block has 32 queries; tiles of 32 keys and
         values go through its shared memory. For each query it keeps the largest score so far, the sum, and
         the result so far, as in online softmax: with each tile the old result is multiplied by exp(old top
         - new top).

@@ -68,10 +68,13 @@ PUZZLES = (
     Puzzle(
         name="sum_shuffle",
         title="A sum by shuffles",
-        text="""The same sums. The 32 threads of a warp can read each other's registers:
+        text="""The sums of puzzle 16 again. The 32 threads of a warp can read each other's registers:
         __shfl_xor_sync(0xffffffff, value, k) is the value of the thread whose lane differs by k. Five such
         steps add up a warp without shared memory and without a barrier. Shared memory is needed only for
-        the 8 sums of the warps.""",
+        the 8 sums of the warps.
+
+        Add these by shuffles, too: 8 lanes of the first warp read one sum each, in a single request; one
+        thread that reads all of them takes 8 requests, which is over the limit.""",
         signature="y[(n + 255) / 256] <- x[n]",
         reference="np.pad(x, (0, -n % 256)).reshape(-1, 256).sum(1)",
         sizes="n",
@@ -86,8 +89,8 @@ PUZZLES = (
         : 02 13 02 13 / 0123 0123 0123 0123""",
         hints=(
             "for (int k = 16; k > 0; k /= 2) value += __shfl_xor_sync(0xffffffff, value, k);",
-            "Lane 0 of each warp writes its sum to s[warp]; after a barrier thread 0 adds 8 numbers, or "
-            "warp 0 does.",
+            "Lane 0 of each warp writes its sum to s[warp]. After a barrier warp 0 takes "
+            "lane < 8 ? s[lane] : 0 and adds these by shuffles with k = 4, 2, 1.",
         ),
     ),
     Puzzle(

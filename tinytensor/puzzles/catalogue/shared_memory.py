@@ -98,8 +98,8 @@ PUZZLES = (
     Puzzle(
         name="transpose_tiled",
         title="Transpose by tiles",
-        text="""The same, with both sides in order: load a tile of 32 x 32 row by row into shared memory,
-        wait, and write it row by row of y, so that the threads read columns of the tile.
+        text="""The transpose again, with both sides in order: load a tile of 32 x 32 row by row into shared
+        memory, wait, and write it row by row of y, so that the threads read columns of the tile.
 
         Bytes moved must be the least possible. Bank conflicts are the subject of the next puzzle.""",
         signature="y[n, m] <- x[m, n]",
@@ -123,9 +123,10 @@ PUZZLES = (
     Puzzle(
         name="transpose_padded",
         title="Transpose without bank conflicts",
-        text="""The same, and without bank conflicts. Shared memory has 32 banks of 4 bytes; element i of an
-        array of floats is in bank i % 32. Threads of a warp that read different elements of one bank wait
-        for each other: a column of a 32 x 32 tile lies in a single bank, so reading it takes 32 turns.
+        text="""The transpose by tiles again, without bank conflicts. Shared memory has 32 banks of 4 bytes;
+        element i of an array of floats is in bank i % 32. Threads of a warp that read different elements of
+        one bank wait for each other: a column of a 32 x 32 tile lies in a single bank, so reading it takes
+        32 turns.
 
         One unused column, float tile[32][33], moves each row on by one bank.""",
         signature="y[n, m] <- x[m, n]",

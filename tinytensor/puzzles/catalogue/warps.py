@@ -45,9 +45,9 @@ PUZZLES = (
     Puzzle(
         name="histogram_shared",
         title="A histogram per block",
-        text="""The same, with fewer bytes moved: each block counts in 64 counters in shared memory, and at
-        its end adds them to the global ones. Then a block must have many elements: let each thread work on
-        several.
+        text="""A histogram again, with fewer bytes moved: each block counts in 64 counters in shared
+        memory, and at its end adds them to the global ones. Then a block must have many elements: let each
+        thread work on several.
 
         Shared memory is not initialized: set the counters to 0, and wait.""",
         limits=Limits(traffic=1.5),
