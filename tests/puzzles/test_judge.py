@@ -121,6 +121,7 @@ def test_strides_ask_for_views(tmp_path: Path) -> None:
 def test_findings_refuse_a_kernel(body: str, reason: str, tmp_path: Path) -> None:
     found = judge(program(tmp_path, zip_kernel(body)), PUZZLES[2].problem(3))
     assert (reason in found.reasons) or (not reason and found.solved), str(found)
+    assert not reason or f"            5 | {body}" in str(found)
 
 
 DYNAMIC = """
@@ -145,7 +146,7 @@ def test_dynamic_shared_memory_has_the_bytes_of_the_launch_line(tmp_path: Path) 
     ("body", "said"),
     [
         ("if (i < n && n != 4096) z[i] = a * x[i] + y[i];", "n=4096"),
-        ("if (i < n && i != 200) z[i] = a * x[i] + y[i];", "z[200] was not written"),
+        ("if (i < n && i != 200) z[i] = a * x[i] + y[i];", "z[200] is uninitialized memory"),
         ("if (i < n) z[i] = 0.0f / 0.0f;", "z[0] = nan"),
         ("if (i < n) { z[i] = a * x[i] + y[i]; ((float*)x)[i] = 1; }", "`x` is an input"),
     ],
@@ -164,7 +165,7 @@ def test_memory_that_nobody_wrote_is_wrong_where_nan_is_expected() -> None:
         nan = np.full(2, np.nan)
         found = first_wrong(empty, nan, 1e-3, "z", case, "packed", "forwards")
         assert found
-        assert not found.written
+        assert not found.initialized
         assert first_wrong(nan, nan, 1e-3, "z", case, "packed", "forwards") is None
 
 
@@ -172,6 +173,7 @@ def test_a_loop_without_end_is_ended(tmp_path: Path) -> None:
     source = zip_kernel("volatile int on = 1; while (on) { } if (i < n) z[i] = 0;")
     found = judge(program(tmp_path, source), PUZZLES[2].problem(3), seconds=1.0)
     assert found.reasons == ["time limit"]
+    assert "(n=1, float32)" in str(found)
 
 
 def test_the_score_and_the_limits() -> None:

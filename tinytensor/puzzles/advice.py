@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 ADVICE = {
-    "unwritten": "no thread wrote this element: are there enough blocks and threads, and is the index right?",
+    "uninitialized": "no thread wrote this element: are there enough blocks and threads, "
+    "and is the index right?",
     "out of bounds": "a thread without an element must not read or write: if (i < n) …",
     "misaligned access": "16 bytes at once need an address that is a multiple of 16",
     "uninitialized shared read": "write s first, for each thread, also at the end of x; then __syncthreads()",

@@ -138,11 +138,12 @@ class Arguments:
 
     def _refuse(self, parameter: Parameter) -> Any:
         pointers = ", ".join([*self.problem.outputs, *self.problem.inputs])
-        numbers = "; floats: " + ", ".join(self.case.numbers) if self.case.numbers else ""
+        floats = "; floats: " + ", ".join(self.case.numbers) if self.case.numbers else ""
+        integers = ", ".join({**self.case.sizes, **self.integers})
         raise ArgumentError(
             f"judge: nothing is known about the parameter `{parameter.type} {parameter.name}`",
-            why=f"parameters are matched by name. Tensors: {pointers}; integers: "
-            f"{', '.join(self.integers)}{numbers}",
+            why=f"parameters are matched by name and type. Pointers: {pointers}{floats}; "
+            f"integers: {integers}",
             fix="rename it; other names of pointers take the outputs in order, and const ones the inputs",
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,10 +26,10 @@ from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.checked.report import CheckReport
 
 ORDERS = {0: "forwards", 1: "backwards", 12345: "shuffled"}  # of blocks, and of the threads of a block
-SECONDS = 60.0
+SECONDS, PATIENCE = 60.0, 10.0
 ALL = 1 << 30  # blocks
 # NaNs that new memory is filled with, as float64: from float64, float32, float16 and bfloat16.
-UNWRITTEN = [-(1 << (52 - bits)) for bits in (52, 23, 10, 7)]
+EMPTY = [-(1 << (52 - bits)) for bits in (52, 23, 10, 7)]
 
 
 def judge(program: Program, problem: Problem, *, seconds: float = SECONDS, record: bool = False) -> Verdict:
@@ -49,7 +50,7 @@ def judge(program: Program, problem: Problem, *, seconds: float = SECONDS, recor
     """
     _refuse_other_launches(program, problem)
     dtypes = _dtypes(program, problem)
-    verdict = Verdict(problem.title, problem.limits)
+    verdict = Verdict(problem.title, problem.limits, file=program.path.name, source=program.source)
     verdict.missing = [word for word in problem.needs if word not in program.code]
     case = problem.measured(dtypes[0])
     try:
@@ -139,14 +140,14 @@ def first_wrong(
     with np.errstate(all="ignore"):
         near = tolerance > 0 and np.abs(got - expected) <= tolerance * (1 + np.abs(expected))
         good = near | (got == expected) | ((got != got) & (expected != expected))
-    unwritten = np.isin(got.view(np.int64), UNWRITTEN) if got.dtype == np.float64 else ~(good | True)
-    good &= ~unwritten
+    empty = np.isin(got.view(np.int64), EMPTY) if got.dtype == np.float64 else ~(good | True)
+    good &= ~empty
     if good.all():
         return None
     index = tuple(int(i) for i in np.argwhere(~good)[0])
     values = float(expected[index]), float(got[index])
-    count, written = int((~good).sum()), not unwritten[index]
-    return Wrong(str(case), layout, order, output, index, *values, count, good.size, written)
+    count, initialized = int((~good).sum()), not empty[index]
+    return Wrong(str(case), layout, order, output, index, *values, count, good.size, initialized)
 
 
 def _measure(verdict: Verdict, program: Program, problem: Problem, case: Case, record: bool) -> None:
@@ -207,7 +208,8 @@ def _plain(launches: tuple[tuple[str, str], ...]) -> list[str]:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in a block that takes longer: end the kernel as Ctrl-C does.
+    """Raise TimeoutError in a block that takes longer: end the kernel as Ctrl-C does. After PATIENCE seconds
+    say on standard error that it still runs.
 
     Args:
         seconds: the limit.
@@ -219,8 +221,11 @@ def time_limit(seconds: float) -> Iterator[None]:
         os.kill(os.getpid(), signal.SIGINT)
 
     timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
+    said = f"judge: still running; it ends after {seconds:g} s, or with Ctrl-C"
+    timers = [timer, threading.Timer(PATIENCE, print, (said,), {"file": sys.stderr})]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
     try:
         yield
     except KeyboardInterrupt:
@@ -229,4 +234,5 @@ def time_limit(seconds: float) -> Iterator[None]:
             raise TimeoutError(why) from None
         raise
     finally:
-        timer.cancel()
+        for timer in timers:
+            timer.cancel()

@@ -21,7 +21,7 @@ class Wrong:
         case: sizes and dtype; layout: of the tensors whose strides the kernel takes; order: of the threads.
         output, index: the element; expected, got: what it should be and is.
         count, size: number of wrong elements, and of all.
-        written: whether something wrote the element.
+        initialized: whether it holds more than what was in memory before.
     """
 
     case: str
@@ -33,14 +33,14 @@ class Wrong:
     got: float
     count: int
     size: int
-    written: bool = True
+    initialized: bool = True
 
     def __str__(self) -> str:
         where = f"{self.output}[{', '.join(map(str, self.index))}]"
         run = ", ".join(
             [self.case, *[w for w in (self.layout, self.order) if w not in ("packed", "forwards")]]
         )
-        got = f"= {self.got:.7g}" if self.written else "was not written"
+        got = f"= {self.got:.7g}" if self.initialized else "is uninitialized memory"
         return (
             f"{where} {got}, expected {self.expected:.7g} "
             f"({self.count:,} of {self.size:,} elements differ; {run})"
@@ -112,6 +112,7 @@ class Verdict:
         missing: words that the puzzle needs, and the source lacks.
         cost: of the measured case; None if something before is wrong.
         report: counters of each line in the measured case.
+        file, source: name and text of the file, to quote lines.
         counted: whether there is a cost; else the score is 100 or 0.
         recorded: report of the run to replay, if the judge records.
     """
@@ -124,6 +125,8 @@ class Verdict:
     missing: list[str] = field(default_factory=list)
     cost: Cost | None = None
     report: CheckReport | None = None
+    file: str = ""
+    source: str = ""
     counted: bool = True
     recorded: CheckReport | None = None
 
@@ -157,7 +160,8 @@ class Verdict:
         said = f"{self.title}: " + (f"solved, score {self.score}" if self.solved else "not solved")
         parts = [said, f"  runs      {self.runs}, of which {len(self.wrong)} wrong"]
         parts += [f"  wrong     {w}" for w in self.wrong[:MOST]]
-        parts += [f"  finding   {f}".replace("\n", "\n            ") for f in self.findings[:MOST]]
+        for f in self.findings[:MOST]:
+            parts += [f"  finding   {f}".replace("\n", "\n            "), *self._quoted(f)]
         if len(self.findings) > MOST:
             parts.append(f"            and {len(self.findings) - MOST} more")
         parts += [
@@ -168,10 +172,20 @@ class Verdict:
         table = str(self.report).splitlines()[1:] if self.cost and self.report else []
         return "\n".join([*parts, *[f"  {line}".rstrip() for line in table]])
 
+    def _quoted(self, finding: Finding) -> list[str]:
+        """The lines of a finding, with their numbers."""
+        lines, found = self.source.splitlines(), dict.fromkeys((finding.place, finding.other))
+        numbers = [number for name, _, number in (p.partition(":") for p in found) if name == self.file]
+        return [
+            f"            {number} | {lines[int(number) - 1].strip()}"
+            for number in numbers
+            if number.isdigit() and int(number) <= len(lines)
+        ]
+
     @property
     def _causes(self) -> list[str]:
-        is_unwritten = not self.findings and any(not w.written for w in self.wrong)
-        return ["unwritten"] * is_unwritten + self.reasons
+        is_empty = not self.findings and any(not w.initialized for w in self.wrong)
+        return ["uninitialized"] * is_empty + self.reasons
 
     def _costs(self, cost: Cost) -> list[str]:
         limits, missed = self.limits, cost.missed(self.limits)

@@ -10,8 +10,8 @@ PUZZLES = (
         name="bug_race",
         title="Find the bug: a race between threads",
         text="""The kernel computes running sums of pieces of 128 elements. Its result depends on the order
-        of the threads. Judge the file: the finding names two lines that meet. Then ask which thread reads
-        what another one overwrites.""",
+        of the threads. Judge the file: the finding quotes the line where two accesses meet. Then ask which
+        thread reads what another one overwrites.""",
         signature="y[n] <- x[n]",
         reference="x.reshape(-1, 128).cumsum(1).reshape(-1)",
         sizes="n",
