@@ -29,11 +29,39 @@ def test_what_does_not_compile_is_an_error_with_its_line() -> None:
     assert "kernel.cu:1" in said["error"]["why"]
 
 
+COPY = """__global__ void copy(float* y, const float* x, int n) {
+    const int i = 4 * threadIdx.x;
+    if (i < n) *reinterpret_cast<float4*>(y + i) = *reinterpret_cast<const float4*>(x + i);
+}"""
+
+
+def test_launches_keep_views_and_unwritten_memory() -> None:
+    def kinds(launch: str) -> list[str]:
+        (report,) = mcp.check_kernel(COPY, [launch], lines=False)["reports"].values()
+        assert "kernels" not in report
+        return [finding["kind"] for finding in report["findings"]]
+
+    assert kinds("copy[1, 26](empty(104), randn(104), 104)") == []
+    assert kinds("copy[1, 26](zeros(105)[1:], zeros(105)[1:], 104)") == ["misaligned access"]
+    assert kinds("copy[1, 25](empty(104), randn(104), 104)") == ["unwritten output"]
+    (report,) = mcp.check_kernel(COPY, ["copy[1, 26](zeros(103), randn(103), 103)"])["reports"].values()
+    assert "16-byte write at byte 400 of `y`, a buffer of 412 bytes" in report["findings"][0]["text"]
+
+
+def test_tensors_of_a_launch_are_different_and_described() -> None:
+    nothing = "__global__ void nothing(float* a, float* b, float* c) {}"
+    tensors = mcp.check_kernel(nothing, ["nothing[1, 1](randn(40), randn(40), full(20, -inf))"])["tensors"]
+    assert tensors["a"]["first"] != tensors["b"]["first"]
+    assert max(*tensors["a"]["first"], *tensors["a"]["last"]) <= tensors["a"]["maximum"]
+    assert tensors["c"]["last"] == ["-inf"] * 16
+    assert (tensors["c"]["not_finite"], tensors["c"]["minimum"]) == (20, None)
+
+
 def test_other_tools() -> None:
     assert mcp.explain_layout("zeros(2, 3).T")["steps"][-1]["strides"] == [1, 3]
     said = mcp.check_script("import tinytensor as tt\nprint('hello')\ntt.ones(4, device='emulated') + 1")
-    assert said["exit_code"] == 0
-    assert "hello" in said["stderr"].splitlines()
+    assert (said["exit_code"], said["output"]) == (0, "hello\n")
+    assert mcp.check_script("1 / 0")["error"]["type"] == "ZeroDivisionError"
     (kernel,) = mcp.explain_kernel(SHIFT.replace("OFF", "0"), "shift[1, 32](zeros(8), ones(8), 8)")["kernels"]
     assert (kernel["written_bytes"], kernel["read_bytes"]) == (32, 4)
 

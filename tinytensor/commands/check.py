@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import runpy
 import sys
 import traceback
@@ -11,10 +12,11 @@ from contextlib import nullcontext, redirect_stdout
 from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import tinytensor as tt
 from tinytensor.commands.exercises import EXERCISES, run
-from tinytensor.commands.json_output import report_fields, write_json
+from tinytensor.commands.json_output import SHOWN, report_fields, tensor_fields, write_json
 from tinytensor.commands.larger_calls import Larger, larger_of
 from tinytensor.commands.launch_expression import EXAMPLE, parse_launch, required
 from tinytensor.errors import ArgumentError
@@ -23,7 +25,7 @@ from tinytensor.runtime.checked.report import CheckReport
 from tinytensor.runtime.cuda.nvrtc import signatures
 from tinytensor.runtime.kernel_files import kernel_files
 
-SHOWN = 16  # elements of each tensor after a launch
+BLOCKS, OWN_BLOCKS = 4, 64  # counted in each launch
 MMA = "_mma"  # suffix of the files that use tensor cores
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 
@@ -52,7 +54,7 @@ def main(words: Sequence[str]) -> int:
     dtype = options.dtype or ("bfloat16" if options.kernel.endswith(MMA) else "float32")
     findings, reports = 0, {}
     for exercise, kernel in wanted.items():
-        with tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
+        with tt.cuda.check(blocks=options.blocks or BLOCKS, record=bool(options.html)) as report:
             for row in EXERCISES[exercise]:
                 run(row, "emulated", dtype)
             for call in larger_of(exercise):
@@ -117,7 +119,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"launch a kernel of your .cu file, for example {EXAMPLE}; may be repeated",
     )
     parser.add_argument(
-        "--blocks", type=int, default=4, help="blocks of each launch that are counted (default: 4)"
+        "--blocks",
+        type=int,
+        help=f"blocks of each launch that are counted (default: {BLOCKS}; with --launch {OWN_BLOCKS})",
     )
     parser.add_argument(
         "--html", metavar="FILE", help="also write a page that replays the counted blocks step by step"
@@ -182,15 +186,12 @@ def _launches(times: int) -> str:
 def _check_launches(options: argparse.Namespace) -> int:
     """Check launches of the kernels of a .cu file."""
     tensors: dict[str, tt.Tensor] = {}
-    with tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
+    with tt.cuda.check(blocks=options.blocks or OWN_BLOCKS, record=bool(options.html)) as report:
         for text in required(options.kernel, options.launch):
             tensors |= parse_launch(Path(options.kernel), text).run()
-    values = {name: x.detach().cpu() for name, x in tensors.items()}
+        values = {name: x.detach().cpu() for name, x in tensors.items()}  # inside: finds unwritten elements
     if options.json:
-        fields = {
-            name: {"shape": x.shape, "dtype": x.dtype.name, "first": x.reshape(-1)[:SHOWN].tolist()}
-            for name, x in values.items()
-        }
+        fields = {name: tensor_fields(x) for name, x in values.items()}
         write_json("check", reports={options.kernel: report_fields(report)}, tensors=fields)
     else:
         print(report)
@@ -208,7 +209,7 @@ def _write_page(options: argparse.Namespace, report: CheckReport) -> None:
 
 
 def _check_script(options: argparse.Namespace) -> int:
-    """Run a script as `__main__` under the checker; with --json, what it prints goes to standard error."""
+    """Run a script as `__main__` under the checker; with --json, what it prints is a field of the object."""
     path, as_json = options.kernel, options.json
     if not Path(path).is_file():
         raise ArgumentError(
@@ -216,20 +217,23 @@ def _check_script(options: argparse.Namespace) -> int:
         )
     before = sys.argv, list(sys.path)
     sys.argv, sys.path[0] = [path, *options.arguments], str(Path(path).resolve().parent)
-    code = 0
+    code, output = 0, io.StringIO()
+    fields: dict[str, Any] = {}
     try:
-        output = redirect_stdout(sys.stderr) if as_json else nullcontext()
-        with output, tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
+        redirected = redirect_stdout(output) if as_json else nullcontext()
+        blocks = options.blocks or BLOCKS
+        with redirected, tt.cuda.check(blocks=blocks, record=bool(options.html)) as report:
             runpy.run_path(path, run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except Exception:  # print uncaught exceptions of the script as Python does
+    except Exception as error:  # print uncaught exceptions of the script as Python does
         traceback.print_exc()
+        fields["error"] = {"type": type(error).__name__, "what": str(error), "why": None, "fix": None}
         code = 1
     finally:
         sys.argv, sys.path[:] = before
         if as_json:
-            write_json("check", reports={path: report_fields(report)})
+            write_json("check", reports={path: report_fields(report)}, output=output.getvalue(), **fields)
         else:
             print(report)
     _write_page(options, report)

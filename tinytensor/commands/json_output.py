@@ -7,9 +7,11 @@ meaning; new fields may be added without a new version.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from typing import Any
 
+import tinytensor as tt
 from tinytensor.errors import TinyTensorError
 from tinytensor.runtime.checked.counts import KernelCount, lines_of, work_of
 from tinytensor.runtime.checked.findings import Finding
@@ -17,6 +19,7 @@ from tinytensor.runtime.checked.lower_bounds import bounds_of
 from tinytensor.runtime.checked.report import CheckReport
 
 SCHEMA = 1
+SHOWN = 16  # elements of a tensor at each end
 
 
 def write_json(command: str, **fields: Any) -> None:
@@ -37,6 +40,27 @@ def report_fields(report: CheckReport) -> dict[str, Any]:
         "warnings": [finding_fields(finding) for finding in report.warnings],
         "kernels": [kernel_fields(kernel) for kernel in report.kernels],
     }
+
+
+def tensor_fields(x: tt.Tensor) -> dict[str, Any]:
+    """Fields of a tensor: its first and last elements, smallest and largest, and how many are not finite."""
+    values = x.detach().cpu().reshape(-1)
+    wide = values.astype(tt.float64) if values.dtype.is_floating_point else values
+    finite = wide[tt.isfinite(wide)] if values.dtype.is_floating_point else wide
+    return {
+        "shape": x.shape,
+        "dtype": x.dtype.name,
+        "first": [_number(v) for v in values[:SHOWN].tolist()],
+        "last": [_number(v) for v in values[-SHOWN:].tolist()],
+        "minimum": finite.min().item() if finite.size else None,
+        "maximum": finite.max().item() if finite.size else None,
+        "not_finite": values.size - finite.size,
+    }
+
+
+def _number(value: Any) -> Any:
+    """A number; those that JSON lacks as text."""
+    return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
 
 def finding_fields(finding: Finding) -> dict[str, Any]:

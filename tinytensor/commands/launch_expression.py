@@ -55,7 +55,8 @@ def parse_launch(source: Path, text: str) -> Launch:
             words = [word.strip() for word in found[2].split(",")] if found[2] else []
             template = [int(word) if word.lstrip("-").isdigit() else word for word in words]
             kernel = tt.cuda.kernel(source, found[1], *template)
-            return Launch(kernel[expression.literal(sizes)], [_argument(node) for node in arguments])
+            made = [_argument(node, seed) for seed, node in enumerate(arguments)]
+            return Launch(kernel[expression.literal(sizes)], made)
     raise ArgumentError(
         f"{text!r} is no launch",
         why="it must be the name of a kernel, [grid, block] and (arguments)",
@@ -71,12 +72,17 @@ def _expression(text: str) -> ast.expr | None:
         return None
 
 
-def _argument(node: ast.expr) -> Any:
+def _argument(node: ast.expr, seed: int) -> Any:
     """A number or None; a tensor on `emulated`, or a pointer to a view."""
-    if isinstance(node, ast.Constant | ast.UnaryOp):
+    if isinstance(node, ast.Constant | ast.UnaryOp | ast.Name):
         return expression.literal(node)
-    x = expression.run(ast.unparse(node))[-1][1]
-    on_device = x.to("emulated")
+    steps = expression.run(ast.unparse(node), seed)
+    made, x = steps[0][1], steps[-1][1]
+    if steps[0][0].startswith("empty"):  # not a copy: what nobody wrote stays unwritten
+        buffer = tt.empty(made.size, dtype=made.dtype, device="emulated")
+    else:
+        buffer = x.as_strided((x.storage.size,), (1,), 0).to("emulated")
+    on_device = buffer.as_strided(x.shape, x.strides, x.layout.offset)  # a view keeps its place in the buffer
     return on_device if x.is_contiguous() else tt.cuda.pointer(on_device)
 
 

@@ -22,24 +22,36 @@ SECONDS = 120  # for one tool; a kernel that takes longer in the emulator has pr
 INSTRUCTIONS = """Write CUDA C++ kernels without a GPU: the emulator runs every thread on the CPU, and the
 checker finds races, invalid addresses, reads of unwritten memory and divergent barriers, and counts memory
 sectors, bank conflicts, active lanes and FLOPs of each source line. Write a kernel, call check_kernel with
-small shapes, mend the first finding, repeat until there is none; then compare the counters with what the
-kernel must move at least."""
+small shapes, mend the first finding, repeat until there is none. No finding does not mean a right result:
+compare with NumPy by check_script, at several sizes, with inputs that collide and with large ones. Then
+compare the counters with what the kernel must move at least.
+
+A request is one access of a warp; sectors are the 32 bytes it moves (4 a request for 32 neighboring floats,
+16 for float4); wavefronts are passes over the banks of shared memory, and ideal their number without
+conflicts; lanes are active threads; efficiency is bytes used of bytes moved. read_bytes and written_bytes
+count each byte once, over all blocks; moved_bytes, flops and lines are those of counted_blocks."""
 
 
-def check_kernel(source: str, launches: list[str]) -> dict[str, Any]:
+def check_kernel(source: str, launches: list[str], lines: bool = True) -> dict[str, Any]:
     """Run kernels of a CUDA source on the emulator with every memory access checked.
 
     Args:
         source: CUDA C++ text with the kernels, without host code.
         launches: launches in order, such as "axpy[4, 256](zeros(1000), randn(1000), 2.0, 1000)": kernel,
             [grid, block] or [grid, block, bytes of dynamic shared memory] with tuples for more dimensions,
-            arguments. Tensors: zeros, ones, full, empty, arange, randn, rand, eye, linspace, tensor, with
-            dtype=.
+            arguments. Tensors: zeros, ones, full, empty (its elements count as unwritten), arange, randn,
+            rand, eye, linspace, tensor, with dtype=, and views of them; a kernel gets the address of a view's
+            first element. Numbers, inf and nan.
+        lines: whether to return the counters of each source line; without, the answer is short.
 
     Returns:
-        Findings with file:line, counters of each source line, and the first elements of each tensor.
+        Findings with file:line, counters of each source line, and elements of each tensor after the launches.
     """
-    return _on_file("kernel.cu", source, "check", *_each("--launch", launches))
+    said = _on_file("kernel.cu", source, "check", *_each("--launch", launches))
+    if not lines:
+        for report in said.get("reports", {}).values():
+            del report["kernels"]
+    return said
 
 
 def explain_kernel(source: str, launch: str, architecture: int = 90) -> dict[str, Any]:
@@ -60,10 +72,12 @@ def check_script(script: str) -> dict[str, Any]:
     """Run a Python script that launches kernels (`tt.cuda.kernel`) with every memory access checked.
 
     Args:
-        script: Python text; tensors on device="emulated".
+        script: Python text; it runs with your permissions, and its tensors are on device="emulated":
+            `k = tt.cuda.kernel(source); k[grid, block](y, x, n); y.cpu().numpy()`.
 
     Returns:
-        Findings and counters of all launches; what the script prints is in `stderr`.
+        Findings and counters of all launches, `output` with what the script prints, and `error` if it ended
+        by an exception.
     """
     return _on_file("script.py", script, "check")
 

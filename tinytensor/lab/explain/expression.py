@@ -81,11 +81,12 @@ WORDS = (
 )
 
 
-def run(text: str) -> list[tuple[str, tt.Tensor]]:
+def run(text: str, seed: int = 0) -> list[tuple[str, tt.Tensor]]:
     """Evaluate an expression call by call.
 
     Args:
         text: a call of MAKERS, then METHODS, PROPERTIES and indices. A leading `tt.` is accepted.
+        seed: of rand and randn.
 
     Returns:
         Source text and result of each call.
@@ -101,7 +102,7 @@ def run(text: str) -> list[tuple[str, tt.Tensor]]:
     try:
         made, *links = _chain(_parse(text))
         call = ast.unparse(made).removeprefix("tt.")
-        steps = [(call, _guarded(call, _make, made))]
+        steps = [(call, _guarded(call, _make, made, seed))]
         before = made
         for link in links:
             call = ast.unparse(link)[len(ast.unparse(before)) :]
@@ -177,6 +178,8 @@ def literal(node: ast.expr) -> Any:
         return tuple(items) if isinstance(node, ast.Tuple) else items
     elif isinstance(node, ast.Name) and node.id in BY_NAME:
         return BY_NAME[node.id]
+    elif isinstance(node, ast.Name) and node.id in ("inf", "nan"):
+        return float(node.id)
     elif isinstance(node, ast.Attribute) and _in_module(node) and node.attr in BY_NAME:
         return BY_NAME[node.attr]
     raise _unknown(node)
@@ -216,7 +219,7 @@ def _guarded(call: str, work: Callable[..., tt.Tensor], *args: Any) -> tt.Tensor
         raise _refused(f"{call} does not work", str(error), "check its arguments") from None
 
 
-def _make(node: Any) -> tt.Tensor:
+def _make(node: Any, seed: int) -> tt.Tensor:
     name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
     if name not in MAKERS:
         raise _no_such(name, "a function that makes a tensor", MAKERS)
@@ -224,7 +227,7 @@ def _make(node: Any) -> tt.Tensor:
     sizes = {word: value for word, value in words.items() if word != "dtype"}
     _check_size(name, MAKERS[name](*positional, **sizes))
     if name in ("rand", "randn"):
-        words["generator"] = tt.Generator(0)  # reproducible
+        words["generator"] = tt.Generator(seed)  # reproducible
     made: tt.Tensor = getattr(tt, name)(*positional, **words)
     return made
 

@@ -49,7 +49,8 @@ static void describe_outside(const Worker& w, const Access& a, char (&text)[240]
     size_t best = 1 << 20, at = place_of(address);
     for (size_t i = at > 0 ? at - 1 : 0; i < buffers.count && i <= at; i++) {
         const Buffer& b = buffers[i];
-        const size_t distance = (size_t)(address < b.start ? b.start - address : address - b.end);
+        const ptrdiff_t before = b.start - address, behind = address - b.end;
+        const size_t distance = before > 0 ? (size_t)before : behind > 0 ? (size_t)behind : 0;
         if (distance < best) best = distance, nearest = &b;
     }
     if (nearest) {
@@ -70,8 +71,8 @@ static void check_alignment(Worker& w, const Access& a) {
     const bool power = a.size == 2 || a.size == 4 || a.size == 8 || a.size == 16;
     if (!power || (uintptr_t)a.address % a.size == 0) return;
     char text[160];
-    snprintf(text, sizeof text, "%u-byte %s at byte %zu of %s, at an address that is no multiple of %u",
-             a.size, way_names[a.way], a.offset, a.name, a.size);
+    snprintf(text, sizeof text, "%u-byte %s at byte %zu of %s; the address is no multiple of %u", a.size,
+             way_names[a.way], a.offset, a.name, a.size);
     refuse_access(w, "misaligned access", a.place, text);
 }
 

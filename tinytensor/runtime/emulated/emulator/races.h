@@ -234,7 +234,7 @@ static void check_sources(const Worker& w, unsigned warp, unsigned lanes) {
         const unsigned source = shuffle_source(w, self), other = warp * LANES + source;
         if (lanes >> source & 1) continue;
         const char* why = other >= w.threads                  ? "the block does not have"
-                          : w.finished[warp] >> source & 1 ? "has exited"
+                          : w.finished[warp] >> source & 1 ? "has passed it by, or exited"
                                                              : "takes no part";
         touched = nullptr;
         found("inactive lane", {nullptr, w.site[self]}, {}, "a shuffle of %s reads lane %u, which %s",
