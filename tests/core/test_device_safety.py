@@ -29,8 +29,17 @@ __global__ void large(float* y, int n) {
 }"""
 
 
-def test_a_type_of_the_source_is_not_taken_for_a_dtype() -> None:
+def test_another_name_of_a_type_is_that_type() -> None:
     k = tt.cuda.kernel(ALIAS.replace("TYPE", "float"))
+    y, x = tt.zeros(2, device="emulated"), tt.ones(2, device="emulated")
+    k[1, 2](y, x)
+    assert y.tolist() == [1.0, 1.0]
+    with pytest.raises(tt.DTypeError, match=r"for the parameter 'x'\n.*declares it as float"):
+        k[1, 2](y, tt.ones(2, dtype=tt.int32, device="emulated"))
+
+
+def test_a_type_of_the_source_is_not_taken_for_a_dtype() -> None:
+    k = tt.cuda.kernel(ALIAS.replace("using real = TYPE", "struct real { float at; }"))
     y, x = tt.zeros(2, device="emulated"), tt.ones(2, device="emulated")
     with pytest.raises(tt.DTypeError, match=r"parameter 'y'[\s\S]*tt\.cuda\.pointer"):
         k[1, 2](y, x)

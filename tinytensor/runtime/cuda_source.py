@@ -294,4 +294,5 @@ def type_names(text: str) -> dict[str, str]:
     text = active(bare(text))
     found = {m[1]: m[2] for m in _DEFINE.finditer(text)}
     found |= {m[2]: m[1].strip() for m in _TYPEDEF.finditer(text)}
-    return found | {m[1]: m[2] for m in _USING.finditer(text)}
+    plain = [m for m in _USING.finditer(text) if not text[: m.start()].rstrip().endswith(">")]  # no template
+    return found | {m[1]: m[2] for m in plain}

@@ -48,13 +48,17 @@ class Recorded:
     nodes: list[tuple[int, bool, Sizes]] = field(default_factory=list)
     recomputes: bool = False
     running: bool = False
+    awaits_sum: bool = False
     in_order: bool = True
 
-    def enter(self, number: int, things: Sizes) -> None:
-        """Record that a block begins, with these arguments."""
+    def enter(self, number: int, things: Sizes, is_sum: bool = False) -> None:
+        """Record that a block begins, with these arguments; `is_sum`: the first is a term of a sum of the same
+        size, which is the argument of a checkpoint, and which the first node of the block saves.
+        """
         if self.running or number != len(self.inputs):
             self.in_order = False
         self.running = True
+        self.awaits_sum = is_sum
         self.inputs.append(things)
 
     def leave(self) -> None:
@@ -63,6 +67,11 @@ class Recorded:
 
     def node(self, things: Sizes) -> None:
         """Record the tensors that a node saved."""
+        if self.awaits_sum:
+            first = self.inputs[-1][0]
+            sums = [thing for thing in things if thing[1] == first[1]]
+            self.inputs[-1][0] = sums[0] if sums else first
+            self.awaits_sum = not sums
         self.nodes.append((len(self.inputs), self.running, things))
 
 

@@ -270,8 +270,11 @@ class Ledger:
         def hook(module: Module, args: tuple[Any, ...]) -> None:
             with self._lock:
                 self._settle()
-                things = self._saved_things(t.storage for t in args if is_tensor(t))
-                self._recorded.enter(number, _sizes(things))
+                # A tuple: the terms of a sum, as in a residual stream, that the block computes.
+                is_sum = bool(args) and isinstance(args[0], tuple)
+                inputs = (args[0][0], *args[1:]) if is_sum else args
+                things = self._saved_things(t.storage for t in inputs if is_tensor(t))
+                self._recorded.enter(number, _sizes(things), is_sum)
 
         return hook
 
