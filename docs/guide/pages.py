@@ -20,6 +20,7 @@ from lesson import Exercises
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
+from puzzle_notebooks import SETS, write_notebooks, write_wheel
 from pygments.formatters import HtmlFormatter
 from run import lessons
 
@@ -82,6 +83,12 @@ def _navigation(path: Path) -> Html:
     return tag("nav", *links)
 
 
+def _puzzle_links() -> Html:
+    """Links to the notebooks of the puzzles."""
+    links = [tag("a", f"Notebook: {about}", href=f"notebooks/{name}.ipynb") for name, about in SETS.items()]
+    return tag("nav", "Puzzles", *links)
+
+
 def _solutions(path: Path) -> Html:
     """Solutions of a lesson, in a collapsed element."""
     parts = [
@@ -131,9 +138,13 @@ def main(argv: Sequence[str]) -> int:
     for name in ("lesson.py", "glossary.md"):  # imported and linked by the notebooks
         shutil.copy(HERE / name, OUT / "notebooks")
     shutil.copytree(HERE / "solutions", OUT / "notebooks" / "solutions", dirs_exist_ok=True)
+    write_notebooks(OUT / "notebooks")
+    write_wheel(OUT / "notebooks")
     for source in (HERE / "README.md", HERE / "glossary.md", *sorted(HERE.parent.glob("*.md"))):
         name = "index" if source.stem == "README" else source.stem
         around = [] if name == "index" else [tag("nav", tag("a", "Contents", href="index.html"))]
+        if name in ("index", "puzzles"):
+            around.append(_puzzle_links())
         _write(name, title_of(source), markdown2html(source.read_text(encoding="utf-8")), *around)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for name in pool.map(build, chosen):
