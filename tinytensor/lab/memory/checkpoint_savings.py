@@ -52,7 +52,7 @@ class Recorded:
     in_order: bool = True
 
     def enter(self, number: int, things: Sizes, is_sum: bool = False) -> None:
-        """Record that a block begins, with these arguments; `is_sum`: the first is a term of a sum of the same
+        """Record that a block begins, with these arguments; `is_sum`: the first one is a term of a sum of its
         size, which is the argument of a checkpoint, and which the first node of the block saves.
         """
         if self.running or number != len(self.inputs):
