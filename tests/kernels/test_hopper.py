@@ -225,6 +225,12 @@ MUTANTS = {  # what is replaced, by what, and the first finding
         "matrix_at(at + step * 32, 2048, 0)",
         "unfinished copy",
     ),
+    "no barrier behind the initialization": (
+        "    }\n    __syncthreads();",
+        "    }",
+        "shared race",
+    ),
+    "no fence behind the initialization": ("barrier_init_fence();", "", "barrier without fence"),
     "no barrier between gathering and storing": ("__syncwarp();\n#pragma", "\n#pragma", "uninitialized"),
 }
 

@@ -52,6 +52,8 @@ static void forget_asynchronous(Worker& w) {
 }
 
 #ifdef TT_CHECKED
+static void begin_phases(Worker& w, unsigned thread, const Phase* at, Site site);
+static void check_initialized(Worker& w, const Phase* at, Site site);
 static void release_phase(Worker& w, unsigned thread, const Phase* at);
 static void acquire_phase(Worker& w, unsigned thread, const Phase* at);
 static void end_phase(const Phase* at);
@@ -66,6 +68,7 @@ static void end_reading(Worker& w, unsigned thread, unsigned left);
 static Phase& phase_at(Worker& w, void* at, Site site) {
     if (!((Phase*)at)->count)
         fail(w, "the barrier at %s:%d was not initialized", site.file, site.line);
+    TT_CHECK(check_initialized(w, (const Phase*)at, site);)
     return *(Phase*)at;
 }
 
@@ -226,6 +229,7 @@ TT_API void tt_emu_phase_init(Worker* worker, unsigned self, void* at, unsigned 
     enter(w, self, site);
     if (!count) fail(w, "a barrier at %s:%d of no arrivals", site.file, site.line);
     *(Phase*)at = {count, count, 0, 0};
+    TT_CHECK(begin_phases(w, self, (const Phase*)at, site);)
 }
 
 TT_API void tt_emu_phase_arrive(Worker* worker, unsigned self, void* at, unsigned bytes, Site site) {

@@ -9,6 +9,11 @@ namespace tt_emu {
 
 struct Meeting {
     const Phase* at;
+    Place place;  // of its initialization
+    uint64_t phase;
+    unsigned thread;
+    uint32_t clock;
+    bool fenced;  // by barrier_init_fence, behind the initialization
     uint32_t running[MOST_THREADS], over[MOST_THREADS];  // released in the running phase, in earlier ones
 };
 static List<Meeting*> meetings;
@@ -24,6 +29,24 @@ static Meeting& meeting_at(const Phase* at) {
 
 static void later(uint32_t& clock, uint32_t other) {
     if (other > clock) clock = other;
+}
+
+static void begin_phases(Worker& w, unsigned thread, const Phase* at, Site site) {
+    Whole whole(w);
+    Meeting& m = meeting_at(at);
+    m.place = {nullptr, site};
+    m.phase = phase, m.thread = thread, m.clock = seen[thread][thread % LANES];
+    m.fenced = false;
+}
+
+// A thread uses a barrier, which another one may not have initialized yet.
+static void check_initialized(Worker& w, const Phase* at, Site site) {
+    const Meeting& m = meeting_at(at);
+    if (!m.phase || is_ordered(w, first_of_block, m.phase, m.thread, m.clock)) return;
+    Whole whole(w);
+    found("shared race", {nullptr, site}, m.place,
+          "%s uses a barrier, which %s initializes, with no barrier of the block between", Who(w).text,
+          Who(w, m.phase, m.thread).text);
 }
 
 // All accesses of a thread up to now happen before the end of the phase.
@@ -139,6 +162,12 @@ static void begin_copy(Worker& w, unsigned thread, char* to, const BoxMap& map, 
     const char* end = to + bytes_of(map);
     access_box(box, BEGIN_COPY);
     Whole whole(w);
+    const Meeting& m = meeting_at(phase);
+    if (m.phase && !m.fenced)
+        found("barrier without fence", box.place, m.place,
+              "the barrier of the copy by %s was initialized without a barrier_init_fence behind: the copy "
+              "may not see it",
+              Who(w).text);
     size_t kept = 0;
     for (const Reading& r : readings) {
         const bool apart = r.end <= to || r.start >= end;
@@ -196,3 +225,7 @@ static void end_asynchronous_block(Worker& w) {
 }
 
 }  // namespace tt_emu
+
+TT_API void tt_checked_phases_fence(unsigned self) {
+    for (tt_emu::Meeting* m : tt_emu::meetings) m->fenced |= m->thread == self;
+}

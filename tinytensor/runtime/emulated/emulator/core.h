@@ -126,4 +126,5 @@ TT_API void tt_checked_copy(unsigned self, void* to, const void* from, unsigned 
 TT_API void tt_checked_commit(unsigned self);
 TT_API void tt_checked_wait(unsigned self, unsigned left);
 TT_API void tt_checked_fence(unsigned self, int in_block);
+TT_API void tt_checked_phases_fence(unsigned self);
 #endif

@@ -12,7 +12,7 @@ TT_INLINE void barrier_init(Barrier* barrier, unsigned count, TT_SITE) {
     tt_emu::Pause pause;
     tt_emu_phase_init(tt_emu::worker, tt_emu::self(), barrier, count, TT_HERE);
 }
-TT_INLINE void barrier_init_fence() {}
+TT_INLINE void barrier_init_fence() { TT_CHECK(tt_checked_phases_fence(tt_emu::self());) }
 TT_INLINE void barrier_arrive_and_expect(Barrier* barrier, unsigned bytes, TT_SITE) {
     tt_emu::Pause pause;
     tt_emu_phase_arrive(tt_emu::worker, tt_emu::self(), barrier, bytes, TT_HERE);
