@@ -85,5 +85,5 @@ def test_a_command_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.skipif(importlib.util.find_spec("mcp") is not None, reason="the package mcp is installed")
 def test_without_the_package_the_error_names_the_extra() -> None:
-    with pytest.raises(MissingLibraryError, match=r"tinytensor\[mcp\]"):
+    with pytest.raises(MissingLibraryError, match=r"\[mcp\]"):
         mcp.server()

@@ -148,7 +148,7 @@ def server() -> Any:
         raise MissingLibraryError(
             "mcp: the package mcp is not installed",
             why="it speaks the Model Context Protocol; version 2 or newer is needed",
-            fix='pip install "tinytensor[mcp]", or pip install "mcp>=2"',
+            fix='pip install ".[mcp]" in the clone, or "mcp>=2"',
         ) from None
     made = MCPServer("tinytensor", instructions=INSTRUCTIONS, version=tt.__version__)
     for tool in TOOLS:
