@@ -94,6 +94,8 @@ class Stacks {
         for (int i = (int)most - 1; i >= 0; i--) free[free_count++] = i;
     }
 
+    bool all_are_free() const { return free_count == (int)most; }
+
     int take() {
         int stack = free[--free_count];
         if (stack >= touched) {
