@@ -11,6 +11,7 @@ import tinytensor as tt
 from tinytensor.cuda import CheckReport
 from tinytensor.errors import KernelError
 from tinytensor.runtime import runtime_of
+from tinytensor.runtime.emulated.kernels import EMULATOR
 
 WARP = 32
 
@@ -445,3 +446,13 @@ def test_lanes_that_part_behind_a_vote_in_a_loop_meet_again() -> None:
         ("load", 8, 32.0),
         ("store", 8, 16.0),
     }
+
+
+# ---- the two cores -----------------------------------------------------------------------------------------
+
+
+def test_no_function_of_the_fast_core_is_called_by_checked_kernels() -> None:
+    declared = re.findall(r"TT_API [^;{(]*?(tt_emu_\w+)\(", (EMULATOR / "core.h").read_text())
+    renamed = re.findall(r"#define (tt_emu_\w+) ", (EMULATOR / "checked_names.h").read_text())
+    assert len(declared) > 20
+    assert set(declared) <= set(renamed)

@@ -13,6 +13,7 @@
 #define tt_emu_phase_arrive tt_checked_phase_arrive
 #define tt_emu_phase_wait tt_checked_phase_wait
 #define tt_emu_copy_box tt_checked_copy_box
+#define tt_emu_products_begin tt_checked_products_begin
 #define tt_emu_product tt_checked_product
 #define tt_emu_products_commit tt_checked_products_commit
 #define tt_emu_products_wait tt_checked_products_wait
