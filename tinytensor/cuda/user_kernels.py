@@ -299,7 +299,7 @@ def _file_of(text: str, name: str) -> Path:
 @contextmanager
 def check(*, blocks: int = 4, record: bool = False, schedules: int = 0) -> Iterator[CheckReport]:
     """Check every memory access of the kernels that run inside, in any thread, on `emulated` and `checked`,
-    and count the accesses of each source line. For small shapes: twenty to forty times slower than emulated.
+    and count the accesses of each source line. For small shapes: 2 to 45 times slower than `emulated`.
 
     Detects: "out of bounds" (of buffers, of arrays whose size the compiler knows), "misaligned
     access", "uninitialized shared read", "uninitialized global read", "shared race", "global race",

@@ -158,6 +158,39 @@ def test_a_wait_for_a_later_block_is_found() -> None:
     assert "block (0, 0, 0), thread (0, 0, 0)" in report.findings[0].text
 
 
+@pytest.mark.parametrize("blocks", [0, 4])
+def test_threads_that_ended_before_one_waits_run_once(blocks: int) -> None:
+    source = """
+    __global__ void k(int* runs, int* flag) {
+        const int t = threadIdx.x;
+        volatile int* f = flag + t / 64;
+        atomicAdd(runs + t, 1);
+        if (t == 60 || t == 127) while (*f < (t == 60 ? 1 : 2)) {}
+        if (t == 63) *f = 1;
+        if (t == 20 || t == 90) atomicExch(flag + 1, 2);
+    }"""
+    runs, flag = zeros(128, tt.int32), zeros(2, tt.int32)
+    with tt.cuda.check(blocks=blocks) as report:
+        tt.cuda.kernel(source)[1, 128](runs, flag)
+    assert kinds(report) == set()
+    assert set(runs.tolist()) == {1}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_threads_that_ended_do_not_run_again_for_an_endless_wait() -> None:
+    source = """
+    __global__ void k(int* runs, int* flag) {
+        runs[threadIdx.x] += 1;
+        volatile int* f = flag;
+        if (threadIdx.x == 63) while (*f == 0) {}  // all others have ended
+    }"""
+    runs, flag = zeros(64, tt.int32), zeros(1, tt.int32)
+    with tt.cuda.check(blocks=0) as report:
+        tt.cuda.kernel(source)[1, 64](runs, flag)
+    assert kinds(report) == {"endless wait"}
+    assert set(runs.tolist()) == {1}
+
+
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("device", ["emulated", "checked"])
 def test_an_endless_atomic_wait_says_where(device: str) -> None:

@@ -226,6 +226,7 @@ static void count_local(const Worker& w, const char* address, unsigned size, Way
 
 // The running thread polls an address.
 static void wait_for_others(Worker& w, const Access& a) {
+    end_earlier(w);
     if (!w.idle++) w.idle_since = now();
     if (w.idle % 1024 == 0 && now() - w.idle_since > patience) {
         char text[320];
@@ -384,6 +385,7 @@ static Worker* seen_worker;  // of the running block
 
 static void see(Worker* w) {
     seen_worker = w;
+    if (w) w->single = counting || recording || exploring;  // so that other threads can run at any access
     if (exploring) memset(steps, 0, sizeof steps);
 }
 
@@ -395,11 +397,10 @@ static inline bool is_usual(Worker& w, const Spot& spot, const char* address) {
     const size_t offset = (size_t)(address - r.start);
     if (address < r.start || offset + SIZE > (size_t)(r.end - r.start)) return false;
     if ((uintptr_t)address % SIZE) return false;
-    const size_t granule = r.shadow->granule, from = (size_t)(address - r.shadow_start) / granule;
-    constexpr size_t MOST = SIZE < 4 ? 1 : SIZE / 4;
-    const size_t count = SIZE < granule ? 0 : SIZE / granule;
-    if (count != MOST || !r.shadow->words) return false;
-    Word* words = r.shadow->words + from;
+    constexpr unsigned GRANULE = SIZE < 4 ? SIZE : 4;
+    constexpr size_t COUNT = SIZE / GRANULE;
+    if (r.shadow->granule != GRANULE || !r.shadow->words) return false;
+    Word* words = r.shadow->words + (size_t)(address - r.shadow_start) / GRANULE;
     const bool shared = r.space == SHARED;
     const uint64_t since = shared ? first_of_block : first_of_launch, now = phase;
     const unsigned me = w.current;
@@ -409,7 +410,7 @@ static inline bool is_usual(Worker& w, const Spot& spot, const char* address) {
     unsigned char* bits = r.buffer ? r.buffer->initialized : nullptr;  // which bytes of each 4 were written
     const unsigned char all = SIZE >= 4 ? 15 : (unsigned char)(((1 << SIZE) - 1) << offset % 4);
     if (bits) bits += offset / 4;
-    for (size_t i = 0; i < MOST; i++) {
+    for (size_t i = 0; i < COUNT; i++) {
         const Word& word = words[i];
         if (word.pending) return false;
         if (!is_before(word.write_phase) && word.write_thread != me) return false;
@@ -420,11 +421,11 @@ static inline bool is_usual(Worker& w, const Spot& spot, const char* address) {
         if (!is_before(word.read_phase) && !mine) return false;
     }
     const uint32_t clock = seen[me][me % LANES];
-    for (size_t i = 0; i < MOST; i++) {
+    for (size_t i = 0; i < COUNT; i++) {
         Word& word = words[i];
         if (!shared && word.write_phase < first_of_launch) {
-            if (WRITES) written_bytes += granule;
-            else if (word.read_phase < first_of_launch) read_bytes += granule;
+            if (WRITES) written_bytes += GRANULE;
+            else if (word.read_phase < first_of_launch) read_bytes += GRANULE;
         }
         if (WRITES) {
             word.write_phase = now, word.write_thread = me & 1023;
@@ -441,6 +442,12 @@ static inline bool is_usual(Worker& w, const Spot& spot, const char* address) {
     return true;
 }
 
+// Apart, so that a usual access saves no registers.
+template <unsigned SIZE, bool WRITES>
+static __attribute__((noinline)) void other_access(void* at, const void* code) {
+    access(at, SIZE, WRITES ? WRITE : READ, {code, {}}, true);
+}
+
 template <unsigned SIZE, bool WRITES>
 static inline void usual_access(void* at, const void* code) {
     Worker* w = seen_worker;
@@ -448,7 +455,7 @@ static inline void usual_access(void* at, const void* code) {
     const Spot* spot = spot_of(code);
     const bool plain = !counting && !recording && !exploring && !written.address;
     if (plain && spot && spot->region && is_usual<SIZE, WRITES>(*w, *spot, (const char*)at)) return;
-    access(at, SIZE, WRITES ? WRITE : READ, {code, {}}, true);
+    other_access<SIZE, WRITES>(at, code);
 }
 
 }  // namespace tt_emu

@@ -51,7 +51,8 @@ static void prepare_launch(Worker& w, const Launch& launch, const Kernel& kernel
     w.exchange = kernel.exchange;
     w.order = order;
     w.random = (order + seed_of_switches) * 0x9e3779b97f4a7c15ull | 1;
-    w.single = false TT_CHECK(|| true);  // so that `current` is always the running thread
+    w.single = false;
+    TT_CHECK(w.job.current = &w.current;)
     w.threads = packed.block[0] * packed.block[1] * packed.block[2];
     w.warps = (w.threads + LANES - 1) / LANES;
     w.failed = false;
@@ -109,7 +110,7 @@ static int describe_failure(Worker& w) {
         report_address = nullptr;
         return FAILED;
     }
-    bool sure = !w.plain || w.last == w.first + 1;
+    bool sure = !w.plain || w.last == w.first + 1 TT_CHECK(|| true);
     if (!sure) {
         Worker* me = here;
         unsigned first = w.first, last = w.last;

@@ -27,6 +27,7 @@ struct Job {
     bool alone;                      // no other worker runs blocks of this launch: atomics may be plain
     unsigned char* dynamic_shared;   // its end is followed by a guard page
     const unsigned char* arguments;  // packed, each at a multiple of its size (structs: of 16, or 128)
+    TT_CHECK(unsigned* current;)     // number of the running thread, which the unit sets
 };
 
 // Runs the threads first..last-1 of a block one after another until one of them has waited at a barrier or in

@@ -105,6 +105,7 @@ TT_OWN unsigned char* dynamic_shared;
 TT_OWN bool alone;
 #ifdef TT_CHECKED  // other threads may run at any access, which the compiler does not know
 TT_OWN volatile bool waited;
+TT_OWN unsigned* current;  // for the core: the number of the running thread
 #else
 TT_OWN bool waited;  // the running thread has been in the scheduler
 #endif

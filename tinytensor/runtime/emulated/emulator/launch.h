@@ -29,6 +29,7 @@ TT_NOSAN static unsigned run_threads(unsigned first, unsigned last, F function, 
         const unsigned end = last - t < width - x ? x + (last - t) : width;
         for (; x < end; x++, t++) {
             threadIdx = {x, y, z};
+            TT_CHECK(*current = t;)
             function(arguments...);
             if (waited) return t;
         }
@@ -40,6 +41,7 @@ TT_NOSAN static unsigned run_threads(unsigned first, unsigned last, F function, 
 // Makes the variables of the unit those of a block.
 TT_NOSAN static void enter(const Job& job) {
     worker = job.worker;
+    TT_CHECK(current = job.current;)
     alone = job.alone;
     dynamic_shared = job.dynamic_shared;
     waited = false;
