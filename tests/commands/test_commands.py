@@ -128,6 +128,26 @@ def test_check_explains_what_is_no_launch(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "softmax", "--launch", "k[1, 1]()"],
+        ["check", "FILE", "--dtype", "float16", "--launch", "fill<float, 1>[1, 4](empty(4))"],
+        ["kernel", "softmax", "--launch", "k[1, 1]()"],
+        ["kernel", "FILE", "--shape", "4,4", "--launch", "fill<float, 1>[1, 4](empty(4))"],
+    ],
+)
+def test_options_that_do_not_belong_together(tmp_path: Path, words: list[str]) -> None:
+    file = tmp_path / "axpy.cu"
+    file.write_text(AXPY)
+    assert main([str(file) if word == "FILE" else word for word in words]) == 2
+
+
+def test_a_missing_file_of_launches_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["check", str(tmp_path / "none.cu"), "--launch", "k[1, 1]()"]) == 2
+    assert "none.cu cannot be read" in capsys.readouterr().err
+
+
 def test_other_commands_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     steps = said_as_json(capsys, "explain", "arange(12).reshape(3, 4).T")["steps"]
     assert [step["made"] for step in steps] == ["new buffer", "view", "view"]

@@ -1,4 +1,4 @@
-"""The kernels of all ops, watched: no race, no address outside of a buffer, no read of what nobody wrote.
+"""The kernels of all ops, watched: no race, no address outside of a buffer, no read of uninitialized memory.
 
 The calls are those of watched_calls.py; TINYTENSOR_FULL=1 watches all dtypes and layouts.
 """

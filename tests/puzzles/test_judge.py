@@ -158,7 +158,7 @@ def test_a_kernel_cannot_cheat(body: str, said: str, tmp_path: Path) -> None:
     assert said in str(found)
 
 
-def test_memory_that_nobody_wrote_is_wrong_where_nan_is_expected() -> None:
+def test_unwritten_memory_is_wrong_where_nan_is_expected() -> None:
     (case, *_) = PUZZLES[2].problem(3).cases(tt.float32)
     for dtype in (tt.float64, tt.float32, tt.float16, tt.bfloat16):
         empty = tt.empty(2, dtype=dtype, device="emulated").cpu().astype(tt.float64).numpy()

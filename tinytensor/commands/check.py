@@ -35,8 +35,14 @@ def main(words: Sequence[str]) -> int:
     options = _options(list(words))
     if options.kernel.endswith(".py"):
         return _check_script(options)
-    if options.kernel.endswith(".cu") and Path(options.kernel).is_file():
+    if options.kernel.endswith(".cu") and (options.launch or Path(options.kernel).is_file()):
         return _check_launches(options)
+    if options.launch:
+        raise ArgumentError(
+            f"check: --launch with {options.kernel}",
+            why="it launches a kernel of a .cu file; those of the engine have launches of their own",
+            fix="name your file, or leave --launch out",
+        )
     if options.arguments:
         raise ArgumentError(
             f"check: {options.arguments} behind {options.kernel}",
@@ -120,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--blocks",
-        type=int,
+        type=_at_least_one,
         help=f"blocks of each launch that are counted (default: {BLOCKS}; with --launch {OWN_BLOCKS})",
     )
     parser.add_argument(
@@ -128,6 +134,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
     return parser
+
+
+def _at_least_one(word: str) -> int:
+    """Argparse type of `--blocks`."""
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number from 1 on")
+    return int(word)
 
 
 def _found(name: str) -> dict[str, str]:
@@ -185,6 +198,12 @@ def _launches(times: int) -> str:
 
 def _check_launches(options: argparse.Namespace) -> int:
     """Check launches of the kernels of a .cu file."""
+    if options.dtype:
+        raise ArgumentError(
+            "check: --dtype with a file of yours",
+            why="the tensors of --launch have dtypes of their own",
+            fix="write zeros(1000, dtype=float16)",
+        )
     tensors: dict[str, tt.Tensor] = {}
     with tt.cuda.check(blocks=options.blocks or OWN_BLOCKS, record=bool(options.html)) as report:
         for text in required(options.kernel, options.launch):

@@ -28,7 +28,19 @@ DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "bool")
 def main(words: Sequence[str]) -> int:
     """Show the kernels of one op; returns 1 if the checked run found a defect."""
     options = _parser().parse_args(list(words))
+    if options.launch and not options.op.endswith(".cu"):
+        raise ArgumentError(
+            f"kernel: --launch with the op {options.op}",
+            why="it launches a kernel of a .cu file; an op launches its own",
+            fix="name your file, or give --shape",
+        )
     if options.op.endswith(".cu"):
+        if options.shape or options.backward or options.layout != LAYOUTS[0] or options.dtype != DTYPES[0]:
+            raise ArgumentError(
+                f"kernel: {options.op} with --shape, --layout, --dtype or --backward",
+                why="they describe the operands of an op; the tensors of a launch are in --launch",
+                fix='--launch "name[grid, block](zeros(1000, dtype=float16))"',
+            )
         if len(required(options.op, options.launch)) > 1:
             raise ArgumentError("kernel: --launch twice", why="it shows one launch", fix="give one --launch")
         launch = parse_launch(Path(options.op), options.launch[0])

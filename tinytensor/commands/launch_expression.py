@@ -78,7 +78,7 @@ def _argument(node: ast.expr, seed: int) -> Any:
         return expression.literal(node)
     steps = expression.run(ast.unparse(node), seed)
     made, x = steps[0][1], steps[-1][1]
-    if steps[0][0].startswith("empty"):  # not a copy: what nobody wrote stays unwritten
+    if steps[0][0].startswith("empty"):  # not a copy: its elements stay unwritten
         buffer = tt.empty(made.size, dtype=made.dtype, device="emulated")
     else:
         buffer = x.as_strided((x.storage.size,), (1,), 0).to("emulated")

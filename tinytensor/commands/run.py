@@ -44,6 +44,12 @@ def _options(words: list[str]) -> tuple[argparse.Namespace, list[Path], list[str
     own = [word for word in behind if word in OWN] if "--" not in behind else []
     arguments = behind[1:] if behind[:1] == ["--"] else [word for word in behind if word not in OWN]
     options = parser.parse_args([*words[:first], *own])
+    if options.counts and not options.check:
+        raise ArgumentError(
+            "run: --counts without --check",
+            why="accesses are counted while they are checked",
+            fix="add --check",
+        )
     if not sources:
         raise ArgumentError(
             "run: there is no source file",

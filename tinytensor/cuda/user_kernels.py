@@ -309,8 +309,8 @@ def check(*, blocks: int = 4, record: bool = False, schedules: int = 0) -> Itera
     "division by zero", and "launch failed" for others. A launch ends at an access that a GPU could not
     execute, and when its threads cannot continue; after other findings it continues. A failed launch does not
     raise here. Also "inactive lane" (a shuffle reads from a lane that takes no part), "endless wait" (threads
-    poll what nobody will write) and "unwritten output" (the host reads what no thread has written). Races on
-    which no result depends are `warnings` of the report: a "same-value race", and a "read before an atomic
+    poll what no thread will write) and "unwritten output" (the host reads what no thread has written). Races
+    on which no result depends are `warnings` of the report: a "same-value race", and a "read before an atomic
     operation" that compares what was read.
 
     Threads are ordered by barriers, and by a fence and then an atomic or volatile operation on one side, an

@@ -7,6 +7,8 @@ and headers that only the host needs. Line numbers stay.
 
 from __future__ import annotations
 
+import ast
+import operator
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -222,6 +224,7 @@ _OPEN = re.compile(
 _PART = re.compile(
     r"^[ \t]*#[ \t]*(if|ifdef|ifndef|elif|else|endif|define|undef)\b[ \t]*((?:\\\n|[^\n])*)", re.MULTILINE
 )
+LONGEST = 10_000  # characters of a condition with its macros
 _MACRO = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)(?:\([^)]*\))?((?:\\\n|[^\n])*)", re.MULTILINE)
 
 
@@ -262,24 +265,52 @@ def _define(word: str, rest: str, macros: dict[str, str]) -> None:
         if word == "undef":
             macros.pop(match[1], None)
         else:
-            macros[match[1]] = "?" if match[2] else match[3]
+            macros[match[1]] = "?" if match[2] or len(match[3]) > 200 else match[3]
 
 
 def _value(expression: str, macros: dict[str, str]) -> bool | None:
     """Value of a condition; None if it depends on the compiler."""
-    if _OPEN.search(expression):
+    if _OPEN.search(expression) or "~" in expression:
         return None
     text = re.sub(r"\bdefined\s*\(?\s*(\w+)\s*\)?", lambda m: " 1 " if m[1] in macros else " 0 ", expression)
     for _ in range(10):
         text = re.sub(r"\b[A-Za-z_]\w*\b", lambda m: f"({macros.get(m[0], '0') or '0'})", text)
+        if len(text) > LONGEST:
+            return None
     text = re.sub(r"\b(\d+|0x[0-9a-fA-F]+)[uUlL]*\b", r"\1", text)
-    text = re.sub(r"!(?!=)", " not ", text.replace("&&", " and ").replace("||", " or "))
-    if not re.fullmatch(r"(?:[\d\s()<>=!+\-*/%&|^]|0x[0-9a-fA-F]+|and|or|not)+", text):
+    text = text.replace("&&", " and ").replace("||", " or ")
+    try:  # Python's ~ binds as C's !
+        return bool(_number(ast.parse(re.sub(r"!(?!=)", "~", text).strip(), mode="eval").body))
+    except (SyntaxError, KeyError, TypeError, ArithmeticError, ValueError, MemoryError, RecursionError):
         return None
-    try:
-        return bool(eval(text, {"__builtins__": {}}))  # digits and operators alone
-    except (SyntaxError, ZeroDivisionError, TypeError):
-        return None
+
+
+_OPERATIONS: dict[type[ast.AST], Callable[[int, int], int]] = {
+    **{ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul},
+    **{ast.Div: lambda a, b: abs(a) // abs(b) * (1 if a * b >= 0 else -1)},
+    **{ast.Mod: lambda a, b: abs(a) % abs(b) * (1 if a >= 0 else -1)},
+    **{ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.BitXor: operator.xor},
+    **{ast.LShift: lambda a, b: a << (b & 63), ast.RShift: lambda a, b: a >> (b & 63)},
+    **{ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le},
+    **{ast.Gt: operator.gt, ast.GtE: operator.ge},
+}
+
+
+def _number(node: ast.expr) -> int:
+    """Value of the syntax tree of a condition; KeyError or TypeError if it is no arithmetic of integers."""
+    match node:
+        case ast.Constant(value=int(value)):
+            return value
+        case ast.UnaryOp(op=ast.Invert(), operand=x):  # written for C's !
+            return not _number(x)
+        case ast.UnaryOp(op=ast.USub(), operand=x):
+            return -_number(x)
+        case ast.BoolOp(op=op, values=values):
+            return (all if isinstance(op, ast.And) else any)(map(_number, values))
+        case ast.BinOp(left=a, op=op, right=b) | ast.Compare(left=a, ops=[op], comparators=[b]):
+            value = _OPERATIONS[type(op)](_number(a), _number(b))
+            return (value + 2**63) % 2**64 - 2**63  # of 64 bits, as in the preprocessor
+    raise TypeError(node)
 
 
 # ---- names of types ----------------------------------------------------------------------------------------

@@ -128,6 +128,9 @@ __global__ void race(int* y) {
     s[threadIdx.x] = threadIdx.x;
     y[threadIdx.x] = s[63 - threadIdx.x];
 }
+__global__ void same(int* y) {
+    y[0] = 7;
+}
 __global__ void past(float* y, const float* x, int n) {
     if (threadIdx.x <= n) y[threadIdx.x] = x[threadIdx.x];
 }
@@ -136,6 +139,7 @@ int main() {
     float *p, *q;
     cudaMalloc(&y, 64 * sizeof(int));
     race<<<1, 64>>>(y);
+    same<<<1, 64>>>(y);
     cudaMalloc(&p, 5 * sizeof(float));
     cudaMalloc(&q, 6 * sizeof(float));
     cudaSetDevice(1);
@@ -203,8 +207,9 @@ def test_check_finds_what_a_run_does_not_show(tmp_path: Path) -> None:
     assert ("uninitialized global read", copy) in found
     assert ("out of bounds", copy) in found
     assert any("byte 20 of `y`" in f.text for f in run.report.findings)
-    assert [count.kernel for count in run.report.kernels] == ["race", "past"]
+    assert [count.kernel for count in run.report.kernels] == ["race", "same", "past"]
     assert run.report.kernels[0].written_bytes == 64 * 4
+    assert [(f.kind, f.kernel) for f in run.report.warnings] == [("same-value race", "same")]
 
 
 def test_the_example_of_the_documentation(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -223,3 +228,5 @@ def test_source_files_that_are_missing_or_wrong(tmp_path: Path, capsys: pytest.C
     (tmp_path / "wrong.cu").write_text("int main() {\n  return missing;\n}\n")
     assert main(["run", str(tmp_path / "wrong.cu")]) == 2
     assert "wrong.cu:2" in capsys.readouterr().err
+    assert main(["run", "--counts", str(tmp_path / "wrong.cu")]) == 2
+    assert "add --check" in capsys.readouterr().err

@@ -71,12 +71,12 @@ function origin(step) {
     else if (writers.has(last.number)) writers.get(last.number).threads.push(last.thread);
     else writers.set(last.number, {...last, threads: [last.thread]});
   }
-  const nobody = launch.memories[step.memory].space === "shared" ? ": uninitialized" : "";
-  if (!writers.size) return `No thread of this block wrote it before${nobody}.`;
+  const unwritten = launch.memories[step.memory].space === "shared" ? ": uninitialized" : "";
+  if (!writers.size) return `No thread of this block wrote it before${unwritten}.`;
   const texts = [...writers.values()].slice(0, 4).map(w =>
     `${threadsOf(unique(w.threads))} at ${toStep(w.number)} (${lineOf(w.place)})`);
   if (writers.size > 4) texts.push(plural(writers.size - 4, "other step"));
-  if (none) texts.push(`${plural(none, "element")} by no thread of this block${nobody}`);
+  if (none) texts.push(`${plural(none, "element")} by no thread of this block${unwritten}`);
   return `Written by ${texts.join("; ")}.`;
 }
 

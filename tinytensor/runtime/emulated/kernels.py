@@ -156,6 +156,7 @@ class SourceFile:
         build: build configuration of its kernels.
         signatures: signatures of its kernels.
         key: hash of all dependencies of an instance except its name.
+        of_package: whether it is a kernel of the package.
     """
 
     path: Path
@@ -164,8 +165,10 @@ class SourceFile:
     build: Build
     signatures: dict[str, Signature] = field(init=False)
     key: str = field(init=False)
+    of_package: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        self.of_package = KERNELS in self.path.parents
         self.signatures = parse(self.text)
         compiler = find_compiler(os.environ.get("CXX"))
         self.key = fingerprint(self.recipe(()), compiler)
@@ -177,7 +180,7 @@ class SourceFile:
 
     def is_current(self) -> bool:
         """Whether the files are unchanged; files of the package are not checked again."""
-        if self.path.parent == KERNELS:
+        if self.of_package:
             return True
         try:
             return all(path.stat().st_mtime_ns == time for path, time in self.modified.items())

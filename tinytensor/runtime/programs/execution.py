@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tinytensor.runtime.checked.counts import KernelCount, read_accesses, read_work
@@ -208,12 +208,4 @@ def _place(file: str, line: str) -> str:
 
 def _at_launch(finding: Finding, launched: str) -> Finding:
     """A finding whose place is unknown gets that of the launch."""
-    place = finding.place or launched
-    return Finding(
-        finding.kind,
-        finding.kernel,
-        place,
-        finding.other,
-        f"{finding.text}, launched at {launched}",
-        finding.count,
-    )
+    return replace(finding, place=finding.place or launched, text=f"{finding.text}, launched at {launched}")
