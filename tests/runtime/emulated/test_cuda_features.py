@@ -267,6 +267,24 @@ def test_blocks_wait_for_the_grid() -> None:
         )
 
 
+def test_a_refused_barrier_of_the_grid_leaves_all_stacks_to_the_next_launch() -> None:
+    with pytest.raises(KernelError, match="at most 256 can wait"):
+        tt.cuda.kernel(GROUPS, "grid")[300, 64](
+            tt.zeros(19200, device="emulated"), tt.zeros(19200, device="emulated")
+        )
+    reverse = tt.cuda.kernel("""__global__ void reverse(int* y) {
+        __shared__ int s[1024];
+        s[threadIdx.x] = threadIdx.x;
+        __syncthreads();
+        const int other = s[1023 - threadIdx.x];
+        __syncthreads();
+        y[threadIdx.x] = other;
+    }""")
+    y = tt.zeros(1024, dtype=tt.int32, device="emulated")
+    reverse[1, 1024](y)
+    assert y.tolist() == list(range(1023, -1, -1))
+
+
 @pytest.mark.parametrize("order", [0, 1, 5])
 def test_a_thread_waits_in_a_loop_for_another(order: int) -> None:
     from tinytensor.runtime import runtime_of

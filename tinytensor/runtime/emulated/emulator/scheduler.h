@@ -423,7 +423,7 @@ static void run_block(Worker& w) {
     }
     unsigned t = w.order ? pick_in_other_order(w) : 0;
     make_busy(w, t);
-    if (!w.stacks.all_are_free()) w.stacks.reset();  // a launch that ended early kept some
+    if (!w.stacks.all_are_free()) w.stacks.reset();  // a refused grid barrier keeps those of its first block
     int stack = w.stacks.take();
     w.stack_of[t] = stack;
     void* sp = new_stack(w.stacks.top(stack), tt_emu_enter_fiber);
