@@ -33,6 +33,8 @@ FLOATS = ("float32", "float64", "float16", "bfloat16")
 def main(words: Sequence[str]) -> int:
     """Check the named kernels or script; returns 1 if a defect was found."""
     options = _options(list(words))
+    if options.blocks is None:
+        options.blocks = OWN_BLOCKS if options.launch else BLOCKS
     if options.kernel.endswith(".py"):
         return _check_script(options)
     if options.kernel.endswith(".cu") and (options.launch or Path(options.kernel).is_file()):
@@ -60,7 +62,7 @@ def main(words: Sequence[str]) -> int:
     dtype = options.dtype or ("bfloat16" if options.kernel.endswith(MMA) else "float32")
     findings, reports = 0, {}
     for exercise, kernel in wanted.items():
-        with tt.cuda.check(blocks=options.blocks or BLOCKS, record=bool(options.html)) as report:
+        with tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
             for row in EXERCISES[exercise]:
                 run(row, "emulated", dtype)
             for call in larger_of(exercise):
@@ -126,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--blocks",
-        type=_at_least_one,
+        type=_number_of_blocks,
         help=f"blocks of each launch that are counted (default: {BLOCKS}; with --launch {OWN_BLOCKS})",
     )
     parser.add_argument(
@@ -136,10 +138,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _at_least_one(word: str) -> int:
+def _number_of_blocks(word: str) -> int:
     """Argparse type of `--blocks`."""
-    if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"{word!r} is no number from 1 on")
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"{word!r} is no number from 0 on")
     return int(word)
 
 
@@ -205,7 +207,7 @@ def _check_launches(options: argparse.Namespace) -> int:
             fix="write zeros(1000, dtype=float16)",
         )
     tensors: dict[str, tt.Tensor] = {}
-    with tt.cuda.check(blocks=options.blocks or OWN_BLOCKS, record=bool(options.html)) as report:
+    with tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
         for text in required(options.kernel, options.launch):
             tensors |= parse_launch(Path(options.kernel), text).run()
         values = {name: x.detach().cpu() for name, x in tensors.items()}  # inside: finds unwritten elements
@@ -240,8 +242,7 @@ def _check_script(options: argparse.Namespace) -> int:
     fields: dict[str, Any] = {}
     try:
         redirected = redirect_stdout(output) if as_json else nullcontext()
-        blocks = options.blocks or BLOCKS
-        with redirected, tt.cuda.check(blocks=blocks, record=bool(options.html)) as report:
+        with redirected, tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
             runpy.run_path(path, run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
