@@ -50,16 +50,16 @@ def tensor_fields(x: tt.Tensor) -> dict[str, Any]:
     return {
         "shape": x.shape,
         "dtype": x.dtype.name,
-        "first": [_number(v) for v in values[:SHOWN].tolist()],
-        "last": [_number(v) for v in values[-SHOWN:].tolist()],
+        "first": [number(v) for v in values[:SHOWN].tolist()],
+        "last": [number(v) for v in values[-SHOWN:].tolist()],
         "minimum": finite.min().item() if finite.size else None,
         "maximum": finite.max().item() if finite.size else None,
         "not_finite": values.size - finite.size,
     }
 
 
-def _number(value: Any) -> Any:
-    """A number; those that JSON lacks as text."""
+def number(value: Any) -> Any:
+    """A number; nan and infinities, which JSON lacks, as text."""
     return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tinytensor.commands.json_output import finding_fields, report_fields, write_json
+from tinytensor.commands.json_output import finding_fields, number, report_fields, write_json
 from tinytensor.dtypes import as_dtype
 from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.puzzles import progress
@@ -83,9 +82,9 @@ def _for_gpu(program: Program, dtype: str) -> str | None:
 
 def _number_of(path: Path) -> int:
     """The puzzle whose file has this name."""
-    for number, p in enumerate(PUZZLES, 1):
-        if path.name == p.file_name(number):
-            return number
+    for n, p in enumerate(PUZZLES, 1):
+        if path.name == p.file_name(n):
+            return n
     raise ArgumentError(
         f"judge: which puzzle does {path.name} solve?",
         why="it has not the name of a puzzle's file, such as 01_map.cu",
@@ -96,7 +95,7 @@ def _number_of(path: Path) -> int:
 def verdict_fields(verdict: Verdict) -> dict[str, Any]:
     """Fields of a judgment, for JSON; `docs/json_output.md` describes them."""
     cost, rates = verdict.cost, ("traffic", "bank_ways", "active_lanes")
-    wrong = [asdict(w) | {"expected": _number(w.expected), "got": _number(w.got)} for w in verdict.wrong]
+    wrong = [asdict(w) | {"expected": number(w.expected), "got": number(w.got)} for w in verdict.wrong]
     return {
         "title": verdict.title,
         "solved": verdict.solved,
@@ -109,11 +108,6 @@ def verdict_fields(verdict: Verdict) -> dict[str, Any]:
         "limits": asdict(verdict.limits),
         "report": report_fields(verdict.report or CheckReport()),
     }
-
-
-def _number(x: float) -> float | str:
-    """JSON has no nan and no infinity: text in their place."""
-    return x if math.isfinite(x) else str(x)
 
 
 def _parser() -> argparse.ArgumentParser:
