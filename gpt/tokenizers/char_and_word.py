@@ -3,9 +3,9 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from gpt.tokenizers.base import Ids, Texts, as_texts, check_ids, check_text
+from gpt.tokenizers.base import END_OF_TEXT, Ids, Texts, as_texts, check_ids, check_text
 from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import PathLike, atomic_write
 
@@ -17,20 +17,24 @@ class CharTokenizer:
 
     Args:
         alphabet: the characters in the order of their ids.
+        special_tokens: they get the ids after the characters. In a text they are ordinary characters.
 
     Raises:
-        ArgumentError: an empty alphabet, an entry that is not one character, or a duplicate.
+        ArgumentError: an empty alphabet, an entry that is not one character, a special token that is one, or
+            a duplicate.
 
     Example:
-        >>> tokenizer = CharTokenizer.train("hello")
-        >>> tokenizer.alphabet, tokenizer.encode("hole")
-        ('ehlo', [1, 3, 2, 0])
+        >>> tokenizer = CharTokenizer.train("hello", special_tokens=["<|end|>"])
+        >>> tokenizer.alphabet, tokenizer.encode("hole"), tokenizer.special_tokens
+        ('ehlo', [1, 3, 2, 0], {'<|end|>': 4})
+        >>> tokenizer.decode([1, 3, 2, 0, 4])
+        'hole<|end|>'
     """
 
     FORMAT = "tinytensor-characters"
-    separator = None
+    chat_template = ""
 
-    def __init__(self, alphabet: Iterable[str]) -> None:
+    def __init__(self, alphabet: Iterable[str], special_tokens: Collection[str] = ()) -> None:
         characters = list(alphabet)
         self._ids = _numbered(characters, "CharTokenizer", "characters")
         for character in characters:
@@ -41,19 +45,31 @@ class CharTokenizer:
                     fix="pass a string of the characters, or use CharTokenizer.train(text)",
                 )
         self.alphabet = "".join(characters)
+        for text in special_tokens:
+            if len(text) < 2:
+                raise ArgumentError(
+                    f"CharTokenizer: {text!r} cannot be a special token",
+                    why="it is empty, or a character",
+                    fix="use a name that no text contains, such as '<|endoftext|>'",
+                )
+        self._tokens = [*characters, *special_tokens]
+        every = _numbered(self._tokens, "CharTokenizer", "tokens")
+        self.special_tokens: Mapping[str, int] = {text: every[text] for text in special_tokens}
 
     def __repr__(self) -> str:
-        return f"CharTokenizer(vocab_size={self.vocab_size})"
+        special = f", special: {', '.join(self.special_tokens)}" if self.special_tokens else ""
+        return f"CharTokenizer(vocab_size={self.vocab_size}{special})"
 
     @classmethod
-    def train(cls, texts: Texts) -> "CharTokenizer":
+    def train(cls, texts: Texts, *, special_tokens: Collection[str] = ()) -> "CharTokenizer":
         """Tokenizer of the characters that occur in texts, in the order of code points.
 
         Args:
             texts: one text, or an iterable of texts.
+            special_tokens: they get the last ids.
 
         Raises:
-            ArgumentError: no characters at all.
+            ArgumentError: no characters at all, or an unusable special token.
 
         Example:
             >>> CharTokenizer.train(["banana", "nab"]).alphabet
@@ -63,12 +79,17 @@ class CharTokenizer:
         for text in as_texts(texts):
             check_text(text, "train")
             found.update(text)
-        return cls(sorted(found))
+        return cls(sorted(found), special_tokens)
 
     @property
     def vocab_size(self) -> int:
-        """Number of characters."""
-        return len(self.alphabet)
+        """Number of characters and special tokens."""
+        return len(self._tokens)
+
+    @property
+    def separator(self) -> int | None:
+        """Id of <|endoftext|>, the document separator, or None."""
+        return self.special_tokens.get(END_OF_TEXT)
 
     def encode(self, text: str) -> list[int]:
         """Encode a text: one id per character.
@@ -95,7 +116,7 @@ class CharTokenizer:
             raise ArgumentError(
                 f"encode: unknown character {character!r} (U+{ord(character):04X}) at position "
                 f"{text.index(character)}",
-                why=f"the alphabet has {self.vocab_size} characters: {self.alphabet[:100]!r}",
+                why=f"the alphabet has {len(self.alphabet)} characters: {self.alphabet[:100]!r}",
                 fix="leave the character out, train the tokenizer on text that has it, or use BPETokenizer",
             ) from None
 
@@ -106,7 +127,7 @@ class CharTokenizer:
             ids: integers in 0 … vocab_size - 1.
 
         Returns:
-            text, one character per id.
+            text, one character per id; special tokens decode to their text.
 
         Raises:
             ArgumentError: an id outside the alphabet.
@@ -116,7 +137,7 @@ class CharTokenizer:
             >>> CharTokenizer("abc").decode([2, 0, 1])
             'cab'
         """
-        return "".join([self.alphabet[i] for i in check_ids(ids, self.vocab_size, "decode")])
+        return "".join([self._tokens[i] for i in check_ids(ids, self.vocab_size, "decode")])
 
     def save(self, path: PathLike) -> None:
         """Write the alphabet as JSON, for `gpt.tokenizers.tokenizer.load`.
@@ -128,12 +149,14 @@ class CharTokenizer:
             SaveError: the file cannot be written.
         """
         # A list: in a string, two adjacent surrogate halves would be read as one character.
-        _write(path, {"format": self.FORMAT, "alphabet": list(self.alphabet)})
+        special = {"special_tokens": list(self.special_tokens)} if self.special_tokens else {}
+        _write(path, {"format": self.FORMAT, "alphabet": list(self.alphabet), **special})
 
     @classmethod
     def from_json(cls, description: Mapping[str, object], path: PathLike) -> "CharTokenizer":
         """Tokenizer from the JSON object of its file; FormatError if it is damaged."""
-        return cls(_strings(description, "alphabet", path))
+        special = _strings(description, "special_tokens", path) if "special_tokens" in description else []
+        return cls(_strings(description, "alphabet", path), special)
 
 
 class WordTokenizer:
@@ -158,6 +181,8 @@ class WordTokenizer:
 
     FORMAT = "tinytensor-words"
     separator = None
+    special_tokens: Mapping[str, int] = {}
+    chat_template = ""
     _TOKEN = re.compile(r"\w+|\W")
 
     def __init__(self, words: Iterable[str]) -> None:

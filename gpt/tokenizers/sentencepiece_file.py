@@ -28,6 +28,8 @@ class SentencePieceTokenizer:
     """
 
     FORMAT = "tinytensor-sentencepiece"
+    special_tokens: Mapping[str, int] = {}
+    chat_template = ""
 
     def __init__(self, model: bytes, path: PathLike = "model") -> None:
         self._model = model

@@ -10,15 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gpt.console import Parser, progress_bar
-from gpt.tokenizers.base import Texts, Tokenizer
-from gpt.tokenizers.bpe import END_OF_TEXT, BPETokenizer
+from gpt.tokenizers.base import END_OF_TEXT, Texts, Tokenizer
+from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.char_and_word import UNKNOWN, CharTokenizer, WordTokenizer
+from gpt.tokenizers.chat_template import BEGIN, END
 from gpt.tokenizers.explain_split import render_split
 from gpt.tokenizers.hf_json import parse_tokenizer_json, read_gpt2_files
 from gpt.tokenizers.sentencepiece_file import SentencePieceTokenizer
 from gpt.tokenizers.tiktoken_file import is_rank_file
 from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import PathLike, read_bytes, read_json, text_chunks
+
+CHAT_TOKENS = (END_OF_TEXT, BEGIN, END)  # what --special=chat stands for
 
 # File names of GPT-2's vocabulary.
 _GPT2_FILES = [("vocab.bpe", "encoder.json"), ("merges.txt", "vocab.json")]
@@ -139,7 +142,13 @@ def _parser() -> Parser:
     train.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text")
     train.add_argument("--kind", choices=["bpe", "char", "word"], default="bpe", help="default: bpe")
     train.add_argument("--vocab-size", type=int, metavar="N", help="number of tokens (needed for bpe)")
-    train.add_argument("--special", action="append", metavar="TEXT", help=f"bpe only; default: {END_OF_TEXT}")
+    train.add_argument(
+        "--special",
+        action="append",
+        metavar="TEXT",
+        help=f"a special token, for bpe and char; chat: {END_OF_TEXT} and the two of conversations, {BEGIN} "
+        f"and {END}; default: {END_OF_TEXT} for bpe, none for char",
+    )
     train.add_argument("--out", default="tokenizer.json", metavar="PATH", help="default: tokenizer.json")
     encode = commands.add_parser("encode", help="print the ids of a text")
     encode.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
@@ -160,8 +169,11 @@ def _parser() -> Parser:
 def _train(args: argparse.Namespace) -> None:
     texts = (text for file in args.files for text in text_chunks(file, "train"))
     tokenizer: Tokenizer
-    if args.kind != "bpe" and args.special:
-        raise ArgumentError("train: --special", why="only bpe has special tokens", fix="leave --special out")
+    if args.kind == "word" and args.special:
+        raise ArgumentError(
+            "train: --special with --kind word", why="words have none", fix="leave --special out"
+        )
+    special = [t for name in args.special or [] for t in (CHAT_TOKENS if name == "chat" else [name])]
     if args.kind == "char":
         if args.vocab_size is not None:
             raise ArgumentError(
@@ -169,7 +181,7 @@ def _train(args: argparse.Namespace) -> None:
                 why="a character tokenizer has exactly the characters of the text",
                 fix="leave --vocab-size out",
             )
-        tokenizer = CharTokenizer.train(texts)
+        tokenizer = CharTokenizer.train(texts, special_tokens=special)
     elif args.kind == "word":
         tokenizer = WordTokenizer.train(texts, args.vocab_size)
     else:
@@ -181,7 +193,7 @@ def _train(args: argparse.Namespace) -> None:
             )
         with progress_bar("merges", args.vocab_size - 256) as progress:
             tokenizer = BPETokenizer.train(
-                texts, args.vocab_size, special_tokens=args.special or [END_OF_TEXT], progress=progress
+                texts, args.vocab_size, special_tokens=special or [END_OF_TEXT], progress=progress
             )
     tokenizer.save(args.out)
     if args.vocab_size is not None and tokenizer.vocab_size < args.vocab_size:

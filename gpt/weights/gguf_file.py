@@ -234,7 +234,7 @@ def _tokenizer(values: _Values) -> Tokenizer | None:
     special = {name: i for i, name in enumerate(names) if kinds[i] in (_CONTROL, _USER)}
     merges = [merge.split(" ") for merge in values.texts("tokenizer.ggml.merges")]
     try:
-        return BPETokenizer(
+        tokenizer = BPETokenizer(
             {unprintable(name): i for i, name in enumerate(names) if name not in special},
             [(unprintable(first), unprintable(second)) for first, second in merges],
             special,
@@ -242,3 +242,5 @@ def _tokenizer(values: _Values) -> Tokenizer | None:
         )
     except (KeyError, ValueError, TypeError) as error:  # not a byte character; merges of one or three
         values.refuse(f"its tokenizer is damaged: {error!r}")
+    tokenizer.chat_template = values.text("tokenizer.chat_template")
+    return tokenizer

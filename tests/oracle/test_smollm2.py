@@ -13,7 +13,7 @@ import torch
 import tinytensor as tt
 from benchmarks.peers.torch_llama import greedy, llama_of, next_logits
 from gpt import BPETokenizer
-from gpt.generation.chat import SYSTEM, ChatConfig, Conversation
+from gpt.generation.chat import ChatConfig, Conversation
 from gpt.generation.generate import generate
 from gpt.generation.incontext import ANSWERS, QUERY, TASKS, few_shots
 from gpt.generation.sampling import Sampler, SamplingConfig
@@ -165,10 +165,12 @@ def test_the_template_of_conversations(ours: tuple[GPT, BPETokenizer]) -> None:
     template = jinja2.Environment().from_string(metadata("tokenizer.chat_template"))
     for question in ("What is the capital of France?", "And of Italy?"):
         "".join(talk.answer(question))
-    messages = [{"role": role, "content": text} for role, text in talk.messages]
-    expected = template.render(messages=messages, add_generation_prompt=False)
-    assert tokenizer.decode(talk._ids) == expected
-    assert SYSTEM in expected
-    assert tokenizer.encode(expected, allowed_special="all") == talk._ids
-    assert "Paris" in talk.messages[1][1]
-    assert "Rome" in talk.messages[3][1]
+    expected = template.render(messages=talk.messages, add_generation_prompt=False)
+    assert "You are a helpful AI assistant named SmolLM" in expected
+    inputs, targets = talk.template.example(talk.messages)
+    assert tokenizer.encode(expected, allowed_special="all")[:-1] == inputs.tolist()
+    learned = tokenizer.decode(targets[targets != -100])
+    assert learned == "".join(f"{m['content']}<|im_end|>" for m in talk.messages[1::2])
+    assert inputs[: len(talk._read)].tolist() == talk._read
+    assert "Paris" in talk.messages[1]["content"]
+    assert "Rome" in talk.messages[3]["content"]
