@@ -26,6 +26,7 @@ EXTRAS = {
     "nccl13": ["nvidia-nccl-cu13>=2.27.7,<3; sys_platform == 'linux'"],
     "compiler": ["ziglang>=0.13"],  # for device "emulated" where there is no g++ or clang++
     "gpt": ["tqdm>=4.60", "sentencepiece>=0.2", "gguf>=0.17"],
+    "data": ["pyarrow>=17"],  # examples for fine-tuning in Parquet files
     "mcp": [MCP],
     "mpi": MPI,
     "plot": ["matplotlib>=3.8"],
@@ -45,7 +46,7 @@ EXTRAS = {
     ],
     "oracle": [
         *["torch>=2.6", "transformers>=4.48", "tiktoken>=0.9"],
-        *["einops>=0.8", "joblib>=1.4", "ml_dtypes>=0.5", "pandas>=2.2", MCP],
+        *["einops>=0.8", "joblib>=1.4", "ml_dtypes>=0.5", "pandas>=2.2", "pyarrow>=17", MCP],
     ],
     "docs": ["jupytext>=1.16", "nbclient>=0.10", "nbconvert>=7.16", "ipykernel>=6.29"],
     "rivals": ["jax", "tinygrad"],  # for `python -m benchmarks train --others "JAX,tinygrad"`

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from gpt.data.batches import Ints
-from gpt.data.jsonl_examples import IGNORED, LikeLengths, padded, read_records
+from gpt.data.examples import LikeLengths, padded
+from gpt.data.records import read_records
 from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.chat_template import IGNORED
 from tinytensor.errors import ArgumentError
 
 Pair = tuple[str, str]  # source and target
@@ -81,7 +83,7 @@ def pairs_of(name: str, seed: int = 0) -> list[Pair]:
     """Pairs of a toy task or a file.
 
     Args:
-        name: a key of `TASKS`, or a file of lines like {"source": "…", "target": "…"}.
+        name: a key of `TASKS`, or a file of records like {"source": "…", "target": "…"}.
         seed: random seed of a toy task.
 
     Raises:

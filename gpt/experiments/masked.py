@@ -14,11 +14,11 @@ import numpy as np
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
 from gpt.data.batches import Tokens, consecutive_blocks
-from gpt.data.jsonl_examples import IGNORED
 from gpt.fields import check_types, describe_fields, parse_overrides
 from gpt.models.encoder import Encoder
 from gpt.presets import describe_presets, preset
 from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.chat_template import IGNORED
 from gpt.training.run import Run, refuse_fields
 from gpt.training.run_log import RunLog
 from gpt.training.stopping import exit_code

@@ -13,7 +13,7 @@ from pathlib import Path
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
 from gpt.data.contents import hash_of_tokenizer
-from gpt.data.jsonl_examples import padded, split
+from gpt.data.examples import padded, split
 from gpt.data.text_pairs import PairBatches, checksum, pairs_of
 from gpt.fields import check_types, describe_fields, parse_overrides
 from gpt.finetuning.instruct import end_of

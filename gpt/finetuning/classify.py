@@ -14,7 +14,7 @@ import numpy as np
 import tinytensor as tt
 from gpt.console import Parser
 from gpt.data.batches import Ints
-from gpt.data.jsonl_examples import LikeLengths, padded
+from gpt.data.examples import LikeLengths, padded
 from gpt.fields import check_types
 from gpt.finetuning.base import Task, trained_weights
 from gpt.models.gpt import GPT

@@ -16,11 +16,12 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.data.batches import Ints
-from gpt.data.jsonl_examples import IGNORED, LikeLengths, completion, padded
+from gpt.data.examples import LikeLengths, completion, padded
 from gpt.fields import check_types
 from gpt.finetuning.base import Task
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.chat_template import IGNORED
 from tinytensor.interop.safetensors_file import Array
 
 FIELDS: dict[str, str | None] = {"prompt": None, "chosen": None, "rejected": None}

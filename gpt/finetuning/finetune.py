@@ -17,7 +17,8 @@ import numpy as np
 import tinytensor as tt
 from gpt.data.command import embedded_shakespeare
 from gpt.data.contents import hash_of_file, hash_of_tokenizer
-from gpt.data.jsonl_examples import read_records, split
+from gpt.data.examples import split
+from gpt.data.records import read_records
 from gpt.fields import closest, describe_fields, from_dict, parse_overrides, take_option, to_dict
 from gpt.finetuning.base import Task, TuneConfig, Tuner, TuneRun, choose_trained
 from gpt.finetuning.classify import FIELDS as CLASSIFY_FIELDS
@@ -119,7 +120,7 @@ METHODS = {
     ),
     "instruct": Method(
         "answers to instructions; the loss counts the answer alone",
-        'lines like {"instruction": "…", "input": "…", "output": "…"}; input may be missing',
+        'records like {"instruction": "…", "input": "…", "output": "…"}; input may be missing',
         _instruct,
         TuneConfig(out_dir="runs/instruct", learning_rate=2e-3, max_steps=600, batch_size=32),
         LoraConfig(),
@@ -127,7 +128,7 @@ METHODS = {
     ),
     "classify": Method(
         "a head that tells labels of texts; the body is frozen, or trained by --trainable='h.2.*'",
-        'lines like {"text": "…", "label": "…"}',
+        'records like {"text": "…", "label": "…"}',
         _classify,
         TuneConfig(out_dir="runs/classify", max_steps=300, trainable="none"),
         LoraConfig(),
@@ -135,7 +136,7 @@ METHODS = {
     ),
     "dpo": Method(
         "preferences: of two completions one becomes likelier (direct preference optimization)",
-        'lines like {"prompt": "…", "chosen": "…", "rejected": "…"}',
+        'records like {"prompt": "…", "chosen": "…", "rejected": "…"}',
         _dpo,
         TuneConfig(out_dir="runs/dpo", learning_rate=2e-5, max_steps=150),
         LoraConfig(),

@@ -12,12 +12,13 @@ from typing import Any, Literal
 import tinytensor as tt
 from gpt.console import shell_word
 from gpt.data.batches import Ints
-from gpt.data.jsonl_examples import IGNORED, LikeLengths, completion, padded
+from gpt.data.examples import LikeLengths, completion, padded
 from gpt.fields import check_types
 from gpt.finetuning.base import Task
 from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.chat_template import IGNORED
 
 FIELDS: dict[str, str | None] = {"instruction": None, "input": "", "output": None}
 NEWLINE = "\n"

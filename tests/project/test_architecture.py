@@ -109,6 +109,7 @@ LIBRARIES = {
     "gpt.weights.gguf_file": {"numpy", "gguf"},
     "gpt.tokenizers.sentencepiece_file": {"numpy", "sentencepiece"},
     "gpt.weights.sources": {"numpy", "huggingface_hub"},
+    "gpt.data.records": {"numpy", "pyarrow"},
     "gpt": {"numpy", "tqdm", "regex", "matplotlib"},
 }
 # Layers and optimizers are written with the public names; handles of hooks and PyTorch's names besides.

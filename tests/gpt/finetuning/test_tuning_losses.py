@@ -7,12 +7,13 @@ import pytest
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.data.jsonl_examples import IGNORED, LikeLengths, completion, padded, read_records, split
+from gpt.data.examples import LikeLengths, completion, padded, split
 from gpt.finetuning.classify import Classifier, Classifying, confusion_table
 from gpt.finetuning.dpo import DpoConfig, Preferring, completion_log_probs, dpo_loss
 from gpt.finetuning.instruct import InstructConfig, Instructing, answer, prompt_of
 from gpt.models.gpt import GPT
 from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.chat_template import IGNORED
 
 TOKENIZER = CharTokenizer("abcdefghijklmnopqrstuvwxyzA: \n")
 
@@ -201,14 +202,3 @@ def test_a_share_is_held_out():
     assert split(list(range(40)), 0.25, seed=2)[1] != held
     with pytest.raises(tt.ArgumentError, match="held out"):
         split([1], 0.5, 0)
-
-
-@pytest.mark.parametrize(("text", "why"), [
-    ("", "no record"), ('{"text": 3, "label": "a"}', "not a text"), ('{"text": "a"}', "missing"),
-    ("[1]", "not an object"), ('{"text": "a", "label": "b"}\n{"tex', "line 2"),
-])  # fmt: skip
-def test_damaged_records_say_where(tmp_path, text, why):
-    path = tmp_path / "records.jsonl"
-    path.write_text(text)
-    with pytest.raises(tt.FormatError, match=why):
-        read_records(path, {"text": None, "label": None})

@@ -1,70 +1,15 @@
-"""Fine-tuning examples: JSONL records, train/validation split, length-bucketed batches, padding."""
+"""Fine-tuning examples: train/validation split, length-bucketed batches, padding."""
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from gpt.data.batches import Ints
-from tinytensor.errors import ArgumentError, FormatError
-from tinytensor.files import PathLike, read_text
+from gpt.tokenizers.chat_template import IGNORED
+from tinytensor.errors import ArgumentError
 
-IGNORED = -100  # target excluded from the loss
 T = TypeVar("T")
-
-
-def read_records(path: PathLike, fields: Mapping[str, str | None]) -> list[dict[str, str]]:
-    r"""Read a JSONL file: one JSON object per line.
-
-    Args:
-        path: the file; empty lines are skipped.
-        fields: name → default of a missing field; None: the field is required.
-
-    Returns:
-        The records, with only these fields.
-
-    Raises:
-        ArgumentError: the file cannot be read.
-        FormatError: a line is not an object, lacks a field, or has a value that is not a string; or the file
-            has no records.
-
-    Example:
-        >>> import tempfile, pathlib
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "pairs.jsonl"
-        >>> _ = path.write_text('{"instruction": "Add", "output": "3"}\n')
-        >>> read_records(path, {"instruction": None, "input": "", "output": None})
-        [{'instruction': 'Add', 'input': '', 'output': '3'}]
-    """
-    found = []
-    for number, line in enumerate(read_text(path, "read_records").splitlines(), 1):
-        if line.strip():
-            found.append(_record(f"{path}, line {number}", line, fields))
-    if not found:
-        raise FormatError(f"read_records: {path} is empty", why="it has no records", fix=_form(fields))
-    return found
-
-
-def _record(place: str, line: str, fields: Mapping[str, str | None]) -> dict[str, str]:
-    try:
-        value: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(
-            f"read_records: {place}", why=f"it is not JSON: {error}", fix=_form(fields)
-        ) from None
-    if not isinstance(value, dict):
-        raise FormatError(f"read_records: {place}", why="it is not an object", fix=_form(fields))
-    record: dict[str, Any] = {name: value.get(name, instead) for name, instead in fields.items()}
-    for name, text in record.items():
-        if not isinstance(text, str):
-            why = f"{name!r} is missing" if name not in value else f"{name!r} is not a text"
-            raise FormatError(f"read_records: {place}", why=why, fix=_form(fields))
-    return record
-
-
-def _form(fields: Mapping[str, str | None]) -> str:
-    form = json.dumps(dict.fromkeys(fields, "…"), ensure_ascii=False)
-    return f"each line is an object of texts: {form}"
 
 
 def split(items: Sequence[T], fraction: float, seed: int) -> tuple[list[T], list[T]]:

@@ -1,0 +1,64 @@
+"""Records of files: the kinds say the same, and damaged ones say where."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinytensor as tt
+from gpt.data.records import read_records, read_rows
+from tinytensor.errors import MissingLibraryError
+
+# \u2028 and \x85 end lines for str.splitlines, not for JSON. A table cannot tell \r from a line break.
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), max_size=8)
+tables = st.lists(st.fixed_dictionaries({"text": texts, "label": texts}), min_size=1, max_size=4)
+
+
+@given(rows=tables)
+def test_all_kinds_give_the_same(
+    rows: list[dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("records")
+    lines = "\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    (folder / "a.jsonl").write_bytes(lines.encode())
+    (folder / "b.json").write_bytes(json.dumps(rows, indent=1).encode())
+    for name, delimiter in (("c.csv", ","), ("d.tsv", "\t")):
+        with (folder / name).open("w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.DictWriter(file, ["text", "label"], delimiter=delimiter, quoting=csv.QUOTE_ALL)
+            writer.writeheader()
+            writer.writerows(rows)
+    for path in sorted(folder.iterdir()):
+        assert read_records(path, {"text": None, "label": None}) == rows, path
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("a.jsonl", "", "no records"),
+        ("a.jsonl", '{"text": 3, "label": "a"}', "'text' is not a text"),
+        ("a.jsonl", '{"text": "a"}', "'label' is missing"),
+        ("a.jsonl", "3", "not an object"),
+        ("a.json", '[{"text": "a", "label": "b"}, 1]', "record 2"),
+        ("a.json", '[{"text": "a",', "not JSON"),
+        ("a.jsonl", '{"text": "a", "label": "b"}\n{"tex', "line 2"),
+        ("a.csv", "text,label\na,b,c\n", "line 2"),
+        ("a.csv", "text,label\na\n", "line 2"),
+        ("a.csv", 'text,label\n"a" b,c\n', "after line 1"),
+        ("a.csv", "text\na\n", "'label' is missing"),
+    ],
+)
+def test_damaged_records_say_where(tmp_path: Path, name: str, text: str, why: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(tt.FormatError, match=why):
+        read_records(path, {"text": None, "label": None})
+
+
+def test_parquet_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingLibraryError, match=r"pip install \"\.\[data\]\""):
+        list(read_rows(tmp_path / "a.parquet"))
