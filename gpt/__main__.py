@@ -48,6 +48,7 @@ COMMANDS = {  # each line of the help has two
     "masked": Command("gpt.experiments.masked", "an encoder that fills gaps"),
     "translate": Command("gpt.experiments.translate", "an encoder-decoder on pairs"),
     "finetune": Command("gpt.finetuning.finetune", "train a trained model further"),
+    "tasks": Command("gpt.tasks.command", "problems with verified answers"),
     "classify": Command("gpt.finetuning.classify", "labels, by a run of finetune"),
     "tokenizer": Command("gpt.tokenizers.tokenizer", "train one, or see what it does"),
     "import": Command("gpt.weights.import_model", "a model from files or the hub"),
@@ -155,7 +156,6 @@ commands
 examples
   python -m gpt demo
   python -m gpt train --preset=shakespeare-char-cpu --max_steps=500 --out_dir=runs/first
-  python -m gpt trace "The cat sat"
 
 python -m gpt COMMAND --help explains a command and lists its fields."""
 

@@ -49,7 +49,7 @@ config
 presets
 tokenizers
 models data
-weights
+tasks weights
 generation
 training
 finetuning interpret

@@ -1,0 +1,43 @@
+"""Command `python -m gpt tasks`: lists the tasks, or writes problems for `finetune instruct`."""
+
+import json
+from collections.abc import Sequence
+
+from gpt.console import Parser
+from gpt.tasks.base import SPLITS
+from gpt.tasks.registry import TASKS, task
+from tinytensor.errors import ArgumentError
+from tinytensor.files import atomic_write
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt tasks [NAME…] [--count N] [--split SPLIT] [--first I] [--out FILE]`.
+
+    Example:
+        >>> main(["arithmetic", "--count=2"])
+        {"instruction": "4 + 13 = ?", "output": "17"}
+        {"instruction": "Compute 2 + 11.", "output": "13"}
+        0
+    """
+    parser = Parser(prog="python -m gpt tasks", description="Problems with answers that a program verifies.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(TASKS) + "; default: list them")
+    parser.add_argument("--count", type=int, default=10, metavar="N", help="of each task; default: 10")
+    parser.add_argument("--first", type=int, default=0, metavar="I", help="index of the first; default: 0")
+    parser.add_argument("--split", choices=SPLITS, default="train", help="default: train")
+    parser.add_argument("--out", metavar="FILE", help="a file of JSON lines; default: standard output")
+    args = parser.parse_args(argv)
+    if args.count < 1:
+        raise ArgumentError(f"tasks: --count={args.count}", why="it counts problems", fix="use --count=10")
+    if args.names:
+        indices = range(args.first, args.first + args.count)
+        problems = [task(name).problem(i, args.split) for i in indices for name in args.names]
+        lines = [json.dumps({"instruction": p.question, "output": p.answer}) for p in problems]
+    else:
+        lines = [f"{one.name:<11} {one.about}; chance {one.chance:.1%}" for one in TASKS.values()]
+    if args.out is None:
+        print("\n".join(lines))
+    else:
+        with atomic_write(args.out) as file:
+            file.write("".join(f"{line}\n" for line in lines).encode())
+        print(f"{len(lines)} lines in {args.out}")
+    return 0

@@ -1,0 +1,180 @@
+"""Problems are functions of index and split, splits share nothing, and rewards are exact."""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpt.data.command import embedded_shakespeare
+from gpt.data.jsonl_examples import read_records
+from gpt.finetuning.instruct import FIELDS
+from gpt.tasks.base import Problem, VerifiableTask
+from gpt.tasks.command import main
+from gpt.tasks.registry import TASKS, task
+from tinytensor.errors import ArgumentError
+
+every = pytest.mark.parametrize("one", TASKS.values(), ids=TASKS)
+
+
+def solved(problem: Problem) -> str:
+    """The answer, by reading the question."""
+    question = problem.question
+    if found := re.search(r"(\d+) ([+-]) (\d+)", question):
+        a, b = int(found[1]), int(found[3])
+        return str(a + b if found[2] == "+" else a - b)
+    if found := re.search(r"\b\w( \w)+\b", question):
+        return " ".join(sorted(found[0].split()))
+    plain = {
+        "spell",
+        "the",
+        "word",
+        "how",
+        "do",
+        "you",
+        "write",
+        "letters",
+        "letter",
+        "of",
+        "one",
+        "by",
+        "what",
+    }
+    plain |= {
+        "reverse",
+        "backwards",
+        "is",
+        "from",
+        "back",
+        "to",
+        "front",
+        "many",
+        "times",
+        "does",
+        "occur",
+        "in",
+    }
+    plain |= {"count", "often"}
+    *letter, word = [w for w in re.findall(r"\w+", question) if w not in plain and w == w.lower()] or ["the"]
+    if letter:
+        return ["zero", "one", "two"][sum(x == letter[0] for x in word)]
+    return " ".join(word) if re.search("[Ss]pell|letters", question) else "".join(reversed(word))
+
+
+@every
+def test_answers_are_right(one: VerifiableTask) -> None:
+    problems = [one.problem(i, split) for i in range(300) for split in ("train", "test")]
+    wrong = [p for p in problems if solved(p) != p.answer]
+    assert len(wrong) < 6, wrong[:3]  # words such as `often` are in the phrasings, too
+    assert all(one.reward(p, p.answer) == 1.0 for p in problems)
+    assert sum(one.reward(p, q.answer) for p, q in zip(problems, problems[2:], strict=False)) < 450
+
+
+@every
+def test_splits_share_no_problem(one: VerifiableTask) -> None:
+    train, test = ([one.problem(i, split) for i in range(1500)] for split in ("train", "test"))
+    assert not {p.question for p in train} & {p.question for p in test}
+    assert len(set(test)) > 300
+
+
+def test_a_word_is_in_one_split_of_all_tasks() -> None:
+    def seen(split: str) -> set[str]:
+        spelled = {task("spelling").problem(i, split).answer.replace(" ", "") for i in range(1500)}
+        return spelled | {task("reversing").problem(i, split).answer[::-1] for i in range(1500)}
+
+    assert not seen("train") & seen("test")
+
+
+def test_sorted_letters_are_held_out_in_any_order() -> None:
+    train, test = ({TASKS["sorting"].problem(i, s).answer for i in range(1500)} for s in ("train", "test"))
+    assert not train & test
+
+
+def test_problems_do_not_depend_on_the_process() -> None:
+    code = "from gpt.tasks.registry import *; print([t.problem(i) for t in TASKS.values() for i in range(5)])"
+    again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert again.stdout.strip() == str([t.problem(i) for t in TASKS.values() for i in range(5)])
+
+
+def test_the_chance_of_sorting_and_counting() -> None:
+    counts = [TASKS["counting"].problem(i).answer for i in range(1500)]
+    assert max(Counter(counts).values()) / 1500 == pytest.approx(TASKS["counting"].chance, abs=0.03)
+    lengths = [len(TASKS["sorting"].problem(i).answer.split()) for i in range(1500)]
+    guess = sum(1 / len(list(permutations(range(n)))) for n in lengths) / 1500
+    assert guess == pytest.approx(TASKS["sorting"].chance, abs=0.005)
+
+
+def test_the_chance_of_arithmetic() -> None:
+    pairs = [(a, b) for a in range(31) for b in range(31)]
+    answers = Counter([a + b for a, b in pairs] + [abs(a - b) for a, b in pairs])
+    assert TASKS["arithmetic"].chance == pytest.approx(max(answers.values()) / answers.total())
+
+
+def test_questions_about_letters_have_characters_of_the_embedded_text() -> None:
+    known = set(embedded_shakespeare())
+    for name in ("spelling", "counting", "sorting", "reversing"):
+        for i in range(100):
+            assert set("".join(TASKS[name].problem(i))) <= known
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "right", "wrong"),
+    [
+        (
+            "spelling",
+            "l o v e",
+            ["L-O-V-E", "It is spelled: l, o, v, e."],
+            ["love", "l o v", "l o v e e", ""],
+        ),
+        ("sorting", "a b", [" a, b\n", "A B"], ["b a", "a b: b a", "ab", "a b c", "a b\nb a", "a 1"]),
+        ("reversing", "evol", ["Evol.", "The answer is: evol"], ["love", "evol evol", "e v o l", "evol1"]),
+        (
+            "counting",
+            "two",
+            ["2", "The answer is two.", "It occurs 2 times."],
+            ["one or two", "22", "none", ""],
+        ),
+        (
+            "arithmetic",
+            "7",
+            ["3 + 4 = 7", "The answer is 7.", "07"],
+            ["7 or 8", "-7", "77", "seven", "7 = ", "7.5"],
+        ),
+    ],
+)
+def test_rewards(name: str, answer: str, right: list[str], wrong: list[str]) -> None:
+    problem = Problem("", answer)
+    assert [task(name).reward(problem, reply) for reply in right] == [1.0] * len(right)
+    assert [task(name).reward(problem, reply) for reply in wrong] == [0.0] * len(wrong)
+
+
+@every
+@given(reply=st.text())
+def test_any_reply_has_a_reward(one: VerifiableTask, reply: str) -> None:
+    assert one.reward(Problem("", "a"), reply) in (0.0, 1.0)
+
+
+def test_an_unknown_task_and_a_wrong_index_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="did you mean sorting"):
+        task("sortng")
+    with pytest.raises(ArgumentError, match="numbered from 0"):
+        task("sorting").problem(-1)
+    with pytest.raises(ArgumentError, match="two splits"):
+        task("sorting").problem(0, "val")  # type: ignore[arg-type]
+
+
+def test_the_command_writes_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "problems.jsonl"
+    assert main(["sorting", "spelling", "--count=3", "--first=5", "--split=test", f"--out={file}"]) == 0
+    found = [(r["instruction"], r["output"]) for r in read_records(file, FIELDS)]
+    names = ("sorting", "spelling")
+    assert found == [tuple(task(name).problem(i, "test")) for i in (5, 6, 7) for name in names]
+    assert main([]) == 0
+    assert "counting    count a letter in a word; chance 33.3%" in capsys.readouterr().out
+    with pytest.raises(ArgumentError, match="--count=0"):
+        main(["sorting", "--count=0"])
