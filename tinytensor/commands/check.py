@@ -177,7 +177,9 @@ def _summary(exercise: str, report: CheckReport) -> str:
     by_name: dict[str, list[KernelCount]] = {}
     for count in report.kernels:
         by_name.setdefault(_bare(count.kernel), []).append(count)
-    parts = [f"{exercise}.cu", *[f"  {finding}" for finding in report.findings]]
+    parts = [f"{exercise}.cu"]
+    for finding in report.findings:
+        parts += [f"  {finding}", f"    {finding.launched}"]
     for name, counts in by_name.items():
         lines = CheckReport(kernels=counts).lines
         moved = 32 * sum(line.sectors for line in lines)

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 from tinytensor.autograd.backward import Pass
 from tinytensor.autograd.graph import Node
 from tinytensor.dispatch.record import observers
-from tinytensor.lab.patching import Line, replaced, user_lines
+from tinytensor.lab.patching import replaced
 from tinytensor.nn import Module
+from tinytensor.runtime.user_lines import Line, user_lines
 
 
 class Place(NamedTuple):

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from tinytensor.dispatch import copies
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.html import preformatted
-from tinytensor.lab.patching import replaced, user_lines
+from tinytensor.lab.patching import replaced
+from tinytensor.runtime.user_lines import user_lines
 
 _open = threading.Lock()
 

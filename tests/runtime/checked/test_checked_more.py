@@ -1,4 +1,7 @@
-"""What the device `checked` sees of 16-bit floats, of atomic operations and of captured graphs."""
+"""The device `checked`: 16-bit floats, atomic operations, captured graphs; which launch a finding is of."""
+
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -97,3 +100,38 @@ def test_a_report_quotes_the_lines_of_a_finding() -> None:
     with tt.cuda.check() as report:
         k[1, 64](tt.empty(1, device="emulated"))
     assert "\n    2 | y[0] = threadIdx.x;\n" in str(report)
+
+
+def line_here() -> str:
+    """file:line of the caller."""
+    frame = sys._getframe(1)
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+
+
+def test_a_finding_names_its_launch() -> None:
+    k = tt.cuda.kernel("__global__ void put(float* y, int n) { y[threadIdx.x % n] = threadIdx.x; }")
+    y, z = tt.empty(64, device="emulated"), tt.empty(64, device="emulated")
+    with tt.cuda.check() as outer:
+        k[1, 64](y, 64)
+        with tt.cuda.check() as inner:
+            z = tt.empty(64, device="emulated")
+            k[1, 32](z, 64)
+            place, _ = line_here(), k[(2, 1), (8, 8)](y, 4)
+            z.tolist()
+    for report, before in ((outer, 1), (inner, 0)):
+        races = [f for f in report.findings if f.kind == "global race"]
+        assert {(f.launch, f.grid, f.block, f.caller) for f in races} == {
+            (2 + before, (2, 1, 1), (8, 8, 1), place)
+        }
+        (unwritten,) = [f for f in report.findings if f.kind == "unwritten output"]
+        assert (unwritten.launch, unwritten.block) == (1 + before, (32, 1, 1))
+    assert f"\n    launch 2: put, grid 2, block (8, 8, 1), called at {place}\n" in str(inner)
+
+
+def test_a_finding_of_an_op_names_the_line_that_called_the_op() -> None:
+    x = tt.empty(64, device="emulated")
+    with tt.cuda.check() as report:
+        x = tt.empty(64, device="emulated")
+        place, _ = line_here(), tt.exp(x + 1.0).sum()
+    assert {f.caller for f in report.findings} == {place}
+    assert {f.launch for f in report.findings} == {1}

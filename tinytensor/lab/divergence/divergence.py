@@ -26,9 +26,9 @@ from tinytensor.lab.divergence.op_capture import Seen, seeing
 from tinytensor.lab.divergence.reference import Arrays, rounded
 from tinytensor.lab.divergence.tolerance import STEPS, Difference, compare, move
 from tinytensor.lab.html import preformatted
-from tinytensor.lab.patching import opener
 from tinytensor.op import flops_of
 from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.runtime.user_lines import opener
 from tinytensor.tensor import is_tensor
 
 

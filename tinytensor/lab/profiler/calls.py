@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinytensor.lab.patching import Line
 from tinytensor.op import flops_of
+from tinytensor.runtime.user_lines import Line
 from tinytensor.tensor import Tensor
 
 EMULATED = ("emulated", "checked")  # devices whose times are unrelated to those of a GPU

@@ -18,13 +18,13 @@ from tinytensor.device import as_device
 from tinytensor.errors import ArgumentError
 from tinytensor.files import PathLike
 from tinytensor.lab.html import Html, View, preformatted, tag
-from tinytensor.lab.patching import opener
 from tinytensor.lab.profiler.calls import EMULATED, Call, Span
 from tinytensor.lab.profiler.chrome_trace import write_trace
 from tinytensor.lab.profiler.flame import flame
 from tinytensor.lab.profiler.peaks import Peaks, measure_peaks
 from tinytensor.lab.profiler.recorder import Recorder
 from tinytensor.lab.profiler.roofline import roofline
+from tinytensor.runtime.user_lines import opener
 
 _open = threading.Lock()
 WIDEST = 56  # maximum characters of a name in a table

@@ -27,6 +27,9 @@ class Finding:
         at: number of recorded events up to the first occurrence, itself included.
         is_warning: whether no result depends on it: threads write the same value, or an atomic operation
             follows that compares what was read.
+        launch: which launch of the check, from 1; 0 if unknown.
+        grid, block: sizes of the launch; () if unknown.
+        caller: file:line of the Python code that led to it, "" if unknown.
     """
 
     kind: str
@@ -37,11 +40,30 @@ class Finding:
     count: int = 1
     at: int = 0
     is_warning: bool = False
+    launch: int = 0
+    grid: tuple[int, ...] = ()
+    block: tuple[int, ...] = ()
+    caller: str = ""
+
+    @property
+    def launched(self) -> str:
+        """Description of the launch; "" if it is not known."""
+        if not self.launch:
+            return ""
+        at = f", called at {self.caller}" if self.caller else ""
+        return (
+            f"launch {self.launch:,}: {self.kernel}, grid {sizes(self.grid)}, block {sizes(self.block)}{at}"
+        )
 
     def __str__(self) -> str:
         at = f"{self.place} and {self.other}" if self.other not in ("", self.place) else self.place
         times = f" ({self.count:,} times)" if self.count > 1 else ""
         return f"{self.kind} at {at}: {self.text}{times}" if at else f"{self.kind}: {self.text}{times}"
+
+
+def sizes(of: tuple[int, ...]) -> str:
+    """A grid or block as text, its one size if the others are 1."""
+    return str(of[0]) if of[1:] == (1, 1) else str(of)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tinytensor.runtime.checked.counts import (
     natural,
     work_of,
 )
-from tinytensor.runtime.checked.findings import Finding
+from tinytensor.runtime.checked.findings import Finding, sizes
 from tinytensor.runtime.checked.lower_bounds import bounds_of
 from tinytensor.runtime.checked.schedules import Schedule
 
@@ -60,7 +60,9 @@ class CheckReport:
 
     def add(self, findings: Iterable[Finding], launch: KernelCount) -> None:
         """Add the findings and counters of one launch."""
-        for finding in findings:
+        number = self.launches + 1
+        for found in findings:
+            finding = replace(found, launch=number, grid=launch.grid, block=launch.block)
             (self.warnings if finding.is_warning else self.findings).append(finding)
         for known in self.kernels:
             if known.configuration == launch.configuration:
@@ -99,7 +101,8 @@ class CheckReport:
             head += f", {_number(len(self.warnings), 'warning')}"
         parts = [head]
         for finding in self.findings + self.warnings:
-            parts += [f"  {finding}", *[f"    {line}" for line in self._quoted(finding)]]
+            about = [*self._quoted(finding), *filter(None, [finding.launched])]
+            parts += [f"  {finding}", *[f"    {line}" for line in about]]
         parts += [f"  {line}" for schedule in self.schedules for line in str(schedule).splitlines()]
         for kernel in self.kernels:
             if kernel.counted:
@@ -132,7 +135,7 @@ HEAD = ("line", "what", "requests", "lanes", "sectors/request", "bank ways", "FL
 
 def _described(kernel: KernelCount) -> list[str]:
     """Counters of one kernel, as lines of text."""
-    launched = f"{kernel.kernel}: grid {_sizes(kernel.grid)}, block {_sizes(kernel.block)}"
+    launched = f"{kernel.kernel}: grid {sizes(kernel.grid)}, block {sizes(kernel.block)}"
     launched += f", {kernel.shared:,} bytes of shared memory" if kernel.shared else ""
     counted = f"{_number(kernel.times, 'launch', 'es')}, "
     counted += f"{kernel.counted:,} of {_number(kernel.blocks, 'block')} counted"
@@ -156,10 +159,6 @@ def _described(kernel: KernelCount) -> list[str]:
     return parts + [
         f"  {line}" for line in _table(HEAD, [row for _, row in sorted(rows, key=lambda r: r[0])])
     ]
-
-
-def _sizes(sizes: tuple[int, int, int]) -> str:
-    return str(sizes[0]) if sizes[1:] == (1, 1) else str(sizes)
 
 
 def _time(seconds: float) -> str:

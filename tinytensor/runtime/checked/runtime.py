@@ -13,14 +13,16 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinytensor.device import as_device
 from tinytensor.errors import ArgumentError, KernelError
-from tinytensor.runtime.base import Argument, Buffer, Dim
+from tinytensor.runtime.base import Argument, Buffer, Dim, three_sizes
 from tinytensor.runtime.checked.counts import KernelCount, read_accesses, read_work
 from tinytensor.runtime.checked.findings import Finding, Named, read_failure, read_findings
 from tinytensor.runtime.checked.recording import read_recording
@@ -39,6 +41,7 @@ from tinytensor.runtime.checked.schedules import (
 from tinytensor.runtime.checked.source_lines import places_of
 from tinytensor.runtime.emulated.kernels import WATCHED
 from tinytensor.runtime.emulated.runtime import HEADER, Core, EmulatedKernel, EmulatedRuntime
+from tinytensor.runtime.user_lines import opener
 
 Sizes = tuple[Dim, Dim, int]
 # How memory is compared, by the type of the parameter; other types byte by byte.
@@ -124,12 +127,10 @@ class CheckedKernel(EmulatedKernel):
             schedules = max((check.schedules for check in runtime.checks), default=0) if args else 0
             kept = copies(runtime.live().items()) if schedules else None
             failure = self._run(packed, sizes, args)
-            names = self._names(args)
-            found = self._findings(failure, names)
-            for name, at in self._packer.outputs(args) if args else ():
-                start = runtime.start_of(at)
-                if start is not None:
-                    runtime.outputs[start] = self.name, name
+            runtime.launches += 1
+            names, caller = self._names(args), _caller()
+            found = [replace(f, caller=caller) for f in self._findings(failure, names)]
+            self._remember_outputs(sizes, args, caller)
             if runtime.checks:
                 count = self._counts(packed)
                 if runtime.records:
@@ -146,6 +147,21 @@ class CheckedKernel(EmulatedKernel):
                     + (f"; further findings: {len(found) - 1}" if len(found) > 1 else ""),
                     fix="correct the line; `with tt.cuda.check() as report` collects all findings",
                 ) from None
+
+    def _remember_outputs(self, sizes: Sizes, args: Sequence[Argument], caller: str) -> None:
+        """Remember which launch may write which buffers, for a finding if the host reads other bytes."""
+        runtime = self._runtime
+        launch = Finding(
+            *("unwritten output", self.name, "", "", ""),
+            launch=runtime.launches,
+            grid=three_sizes(sizes[0]),
+            block=three_sizes(sizes[1]),
+            caller=caller,
+        )
+        for name, at in self._packer.outputs(args) if args else ():
+            start = runtime.start_of(at)
+            if start is not None:
+                runtime.outputs[start] = name, launch
 
     def _run(self, packed: bytes, sizes: Sizes, args: Sequence[Argument]) -> KernelError | None:
         """Run all threads; returns the error that ended the launch."""
@@ -261,11 +277,21 @@ class CheckedKernel(EmulatedKernel):
         return count
 
 
-class Check:
-    """One active `tt.cuda.check`."""
+def _caller() -> str:
+    """file:line of the user's code that launches; "" if there is none."""
+    frame = opener()
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame is not None else ""
 
-    def __init__(self, blocks: int, record: bool, schedules: int) -> None:
-        self.blocks, self.record, self.schedules = blocks, record, schedules
+
+class Check:
+    """One active `tt.cuda.check`.
+
+    Attributes:
+        before: number of launches that were checked before it began.
+    """
+
+    def __init__(self, blocks: int, record: bool, schedules: int, before: int) -> None:
+        self.blocks, self.record, self.schedules, self.before = blocks, record, schedules, before
         self.report = CheckReport()
 
 
@@ -274,6 +300,7 @@ class CheckedRuntime(EmulatedRuntime):
 
     Attributes:
         checks: active checks, of any thread: findings are added to their reports, or raised if there is none.
+        launches: number of launches so far.
         records: number of blocks of each launch that are recorded.
     """
 
@@ -290,9 +317,10 @@ class CheckedRuntime(EmulatedRuntime):
         self.watcher = self
         self._guest: EmulatedRuntime | None = None
         self._known: dict[int, int] = {}
+        self.launches = 0
         self.outputs: dict[
-            int, tuple[str, str]
-        ] = {}  # kernel and parameter that may write a buffer, by address
+            int, tuple[str, Finding]
+        ] = {}  # by address: parameter, and the finding if unwritten
         os.register_at_fork(after_in_child=self._renew_lock)
 
     def _renew_lock(self) -> None:
@@ -332,17 +360,18 @@ class CheckedRuntime(EmulatedRuntime):
         with self.watching:
             first = self.core.unwritten(ptr, nbytes) if nbytes else 0
             start = self.start_of(ptr) if first else None
-            kernel, name = self.outputs.pop(start, ("", "")) if start is not None else ("", "")
-            if start is None or not kernel:
+            if start is None or start not in self.outputs:
                 return
+            name, launch = self.outputs.pop(start)
             at = ptr + first - 1 - start
             text = f"the host reads `{name}`, of which no thread has written byte {at}; too few blocks?"
-            finding = Finding("unwritten output", kernel, "", "", text)
+            finding = replace(launch, text=text)
             for check in self.checks:
-                check.report.findings.append(finding)
+                number = max(launch.launch - check.before, 0)  # 0: before this check
+                check.report.findings.append(replace(finding, launch=number))
         if not self.checks:
             raise KernelError(
-                f"kernel {kernel}: {finding}",
+                f"kernel {launch.kernel}: {finding}",
                 why="device checked remembers which bytes were written since the memory was allocated",
                 fix="launch enough threads, or fill the output before",
             )
@@ -394,7 +423,7 @@ class CheckedRuntime(EmulatedRuntime):
                 why="the number of counted blocks of each launch must be an integer, at least 0",
                 fix="blocks=4",
             )
-        check = Check(blocks, record, schedules)
+        check = Check(blocks, record, schedules, self.launches)
         with self.watching:
             self.checks.append(check)
             self._follow_checks(guest)
