@@ -40,6 +40,9 @@ class GPTConfig:
         logit_soft_cap: logits become cap tanh(logits / cap); 0: no cap.
         tied_head: share the token embedding with the output layer.
         norm_eps: added to the variance in norms.
+        init: initial weights. gpt2: deviation 0.02, and less for the products that add to the residual
+            stream; scaled: 1 / sqrt(inputs) for the matrices of the blocks, and 0 for those products and for
+            a head of its own, so that a new model predicts all tokens alike.
 
     Raises:
         ArgumentError: a field of a wrong type or outside its domain.
@@ -70,6 +73,7 @@ class GPTConfig:
     logit_soft_cap: float = 0.0
     tied_head: bool = True
     norm_eps: float = 1e-5
+    init: Literal["gpt2", "scaled"] = "gpt2"
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -216,6 +220,8 @@ class TrainConfig:
             share of the weights (ZeRO-1).
         max_steps: optimizer steps.
         learning_rate: peak learning rate, reached after the warmup.
+        matrix_learning_rate: peak learning rate of the matrices of the blocks, on the same schedule; 0:
+            learning_rate.
         min_learning_rate: final learning rate, reached at the end of the decay.
         warmup_steps: steps of linear warmup from 0.
         decay_steps: cosine and linear: the step at which the decay ends (0: max_steps); wsd: the length
@@ -270,6 +276,7 @@ class TrainConfig:
     shard_optimizer: bool = False
     max_steps: int = 2000
     learning_rate: float = 1e-3
+    matrix_learning_rate: float = 0.0
     min_learning_rate: float = 1e-4
     warmup_steps: int = 100
     decay_steps: int = 0
@@ -309,7 +316,7 @@ class TrainConfig:
         _at_least(self, 2, "spike_window")
         _at_least(self, 0, "seed", "warmup_steps", "decay_steps", "weight_decay", "grad_clip")
         _at_least(self, 0, "eval_interval", "eval_batches", "sample_interval", "checkpoint_interval")
-        _at_least(self, 0, "checkpoint_blocks", "spike_deviations", "health_interval")
+        _at_least(self, 0, "checkpoint_blocks", "spike_deviations", "health_interval", "matrix_learning_rate")
         _in_unit_interval(self, "beta1", "beta2", "muon_momentum", "ema_decay")
         _require(
             (self.batch_stride > 0) == (self.batch_order == "stride"),

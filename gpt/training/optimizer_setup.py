@@ -5,6 +5,7 @@ from math import inf, sqrt
 from operator import index
 from typing import Any
 
+import tinytensor as tt
 from gpt.config import TrainConfig
 from gpt.models.gpt import GPT
 from tinytensor.optim import AdamW, Joint, Muon, Optimizer, schedule
@@ -24,23 +25,39 @@ def schedule_of(config: TrainConfig) -> Any:
 
 
 def optimizer_of(model: GPT, config: TrainConfig) -> Optimizer:
-    """Optimizer of all weights for a config.
+    """Optimizer of all weights for a config; each group has its peak learning rate.
 
     With Muon, it updates the matrices of the blocks; AdamW updates all others: embeddings and the head, whose
     rows are used one at a time, and vectors.
     """
     groups = model.parameter_groups(config.weight_decay)
-    betas = (config.beta1, config.beta2)
-    if config.optimizer == "adamw":
-        return AdamW(groups, lr=config.learning_rate, betas=betas)
-    blocks = [(name, p) for name, p in model.named_parameters() if name.startswith(("h.", "encoder."))]
-    # Stacked biases of experts are 2-d, too.
-    matrices = [p for name, p in blocks if p.ndim >= 2 and name.endswith("weight")]
+    betas, lr = (config.beta1, config.beta2), config.learning_rate
+    muon = config.optimizer == "muon"
+    if not muon and not config.matrix_learning_rate:
+        return AdamW(groups, lr=lr, betas=betas)
+    matrices = _matrices(model)
     inside = {id(p) for p in matrices}
     others = [{**group, "params": [p for p in group["params"] if id(p) not in inside]} for group in groups]
-    lr = config.learning_rate
-    muon = Muon(matrices, lr=lr, momentum=config.muon_momentum, weight_decay=config.weight_decay)
-    return Joint(muon, AdamW([g for g in others if g["params"]], lr=lr, betas=betas))
+    others = [group for group in others if group["params"]]
+    own: dict[str, Any] = {"lr": config.matrix_learning_rate or lr, "weight_decay": config.weight_decay}
+    if muon:
+        return Joint(Muon(matrices, momentum=config.muon_momentum, **own), AdamW(others, lr=lr, betas=betas))
+    return AdamW([{"params": matrices, **own}, *others], lr=lr, betas=betas)
+
+
+def _matrices(model: GPT) -> list[tt.Tensor]:
+    """Matrices of the blocks."""
+    blocks = [(name, p) for name, p in model.named_parameters() if name.startswith(("h.", "encoder."))]
+    # Stacked biases of experts are 2-d, too.
+    return [p for name, p in blocks if p.ndim >= 2 and name.endswith("weight")]
+
+
+def set_learning_rate(optimizer: Optimizer, model: GPT, config: TrainConfig, lr: float) -> None:
+    """Set the learning rate of all groups: lr, and its multiple for the matrices with a rate of their own."""
+    own = {id(p) for p in _matrices(model)} if config.matrix_learning_rate else set()
+    for group in optimizer.param_groups:
+        matrices = id(group["params"][0]) in own
+        group["lr"] = lr * config.matrix_learning_rate / config.learning_rate if matrices else lr
 
 
 class SpikeGuard:

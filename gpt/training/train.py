@@ -22,7 +22,7 @@ from gpt.presets import describe_presets, preset, with_warmup
 from gpt.training.captured_step import CapturedStep
 from gpt.training.data_parallel import Team, each_on_its_device, ends_all, first_one_first
 from gpt.training.health import HealthProbe, health_table
-from gpt.training.optimizer_setup import schedule_of
+from gpt.training.optimizer_setup import schedule_of, set_learning_rate
 from gpt.training.plan import plan
 from gpt.training.run import Run
 from gpt.training.run_lock import alone_in
@@ -90,8 +90,7 @@ class Trainer:
         """
         run, config = self.run, self.config
         lr = self.lr.lr_at(run.step)
-        for group in run.optimizer.param_groups:
-            group["lr"] = lr
+        set_learning_rate(run.optimizer, run.model, config, lr)
         batches = [array for _ in range(config.gradient_accumulation_steps) for array in self.next_batch()]
         looking = bool(config.health_interval) and (run.step + 1) % config.health_interval == 0
         at_once = not self.decides and not looking

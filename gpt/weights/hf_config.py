@@ -83,8 +83,8 @@ def _differences(config: GPTConfig, kind: str) -> list[str]:
 
 
 def _plain(config: GPTConfig) -> dict[str, Any]:
-    """Fields of a config, with zeros resolved to the default sizes."""
-    own = to_dict(config)
+    """Fields of a config that weights depend on, with zeros resolved to the default sizes."""
+    own = {name: value for name, value in to_dict(config).items() if name != "init"}
     usual = {"n_kv_head": config.n_head, "n_inner": 4 * config.n_embd}
     return own | {name: own.get(name) or size for name, size in usual.items()}
 

@@ -42,8 +42,8 @@ def load_weights(model: GPT, path: Path) -> None:
 
 
 def _require_shape(config: GPTConfig, saved: GPTConfig, path: Path) -> None:
-    """Raise ArgumentError unless the configs match, up to dropout and a shorter context."""
-    free = {"dropout", "block_size"} if config.block_size <= saved.block_size else {"dropout"}
+    """Raise ArgumentError unless the configs match, up to dropout, initial weights and a shorter context."""
+    free = {"dropout", "init"} | ({"block_size"} if config.block_size <= saved.block_size else set())
     now, before = to_dict(config), to_dict(saved)
     if differing := [name for name in before if name not in free and now[name] != before[name]]:
         name = differing[0]

@@ -1,6 +1,7 @@
 """The model against what transformers computed, and against what it must be: causal, as large as it says."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -172,3 +173,15 @@ def test_wrong_ids_say_so(ids, error):
 def test_an_unsettled_vocabulary_is_refused():
     with pytest.raises(tt.ArgumentError, match="tokenizer"):
         GPT(GPTConfig(vocab_size=0, block_size=8, n_layer=1, n_head=1, n_embd=8))
+
+
+def test_scaled_weights_begin_with_the_uniform_guess() -> None:
+    """A new model predicts all tokens alike, so its loss is log V; products keep the size of their inputs."""
+    config = replace(TINY, n_embd=64, n_head=4, tied_head=False, init="scaled")
+    model = GPT(config, tt.Generator(0))
+    ids = tt.tensor(np.random.default_rng(0).integers(0, config.vocab_size, (4, 8)))
+    assert model.loss(ids, ids).item() == pytest.approx(np.log(config.vocab_size), abs=1e-6)
+    for name, p in model.named_parameters():
+        if name.startswith("h.") and p.ndim == 2:
+            wanted = 0.0 if "c_proj" in name else 1 / np.sqrt(p.shape[0])
+            assert p.detach().numpy().std() == pytest.approx(wanted, rel=0.03), name

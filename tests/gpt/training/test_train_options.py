@@ -37,7 +37,7 @@ def assert_equal(a, b):
 # ---- all of them: resuming ---------------------------------------------------------------------------------
 
 OPTIONS = {
-    "muon": ("--optimizer=muon",),
+    "muon": ("--optimizer=muon", "--matrix_learning_rate=0.01", "--init=scaled"),
     "average": ("--ema_decay=0.9",),
     "spikes": ("--spike_deviations=0.5", "--spike_window=3"),
     "checkpoints": ("--checkpoint_blocks=1", "--dropout=0.2"),
@@ -81,6 +81,24 @@ def test_muon_moves_the_matrices_of_blocks_alone(words, tmp_path):
     counted = sum(p.numel for group in run.optimizer.parts[0].param_groups for p in group["params"])
     planned = plan(run.model_config, run.train_config, flops_per_second=1e9)
     assert planned.optimizer_bytes == 4 * (2 * run.model.num_parameters() - counted)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_matrices_may_have_a_rate_of_their_own(optimizer, tmp_path):
+    """Equal to the other rate it changes no bit; else the matrices alone follow it, on the same schedule."""
+    words = ("--max_steps=3", "--learning_rate=1e-3", "--warmup_steps=2", f"--optimizer={optimizer}")
+    before = weights(Run(*configs(tmp_path / "begin", *words)).model)
+    runs = {
+        rate: train(*configs(tmp_path / rate, *words, f"--matrix_learning_rate={rate}"), quiet=True)
+        for rate in ("0", "1e-3", "4e-3")
+    }
+    assert_equal(weights(runs["0"].model), weights(runs["1e-3"].model))
+    moved = {
+        rate: {k: np.abs(w - before[k]).max() for k, w in weights(runs[rate].model).items()} for rate in runs
+    }
+    for name, distance in moved["0"].items():
+        factor = moved["4e-3"][name] / distance
+        assert (factor > 3 if "c_" in name and name.endswith("weight") else 0.5 < factor < 2), name
 
 
 def test_a_run_is_resumed_with_its_optimizer(tmp_path):
