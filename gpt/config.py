@@ -232,6 +232,7 @@ class TrainConfig:
         beta1: AdamW's decay rate of the first moment.
         beta2: AdamW's decay rate of the second moment.
         muon_momentum: Muon's momentum.
+        muon_iterations: Newton-Schulz iterations per step; fewer are faster and less exact.
         grad_clip: maximum global gradient norm; 0: no clipping.
         spike_deviations: skip a step whose loss or gradient norm is so many standard deviations above the
             mean of the last spike_window steps; 0: never skip. 6 skips only spikes.
@@ -286,6 +287,7 @@ class TrainConfig:
     beta1: float = 0.9
     beta2: float = 0.99
     muon_momentum: float = 0.95
+    muon_iterations: int = 5
     grad_clip: float = 1.0
     spike_deviations: float = 0.0
     spike_window: int = 50
@@ -313,6 +315,7 @@ class TrainConfig:
             )
         _at_least(self, 1, "batch_size", "gradient_accumulation_steps", "max_steps", "log_interval")
         _at_least(self, 1, "keep_checkpoints", "sample_tokens")
+        _at_least(self, 1, "muon_iterations")
         _at_least(self, 2, "spike_window")
         _at_least(self, 0, "seed", "warmup_steps", "decay_steps", "weight_decay", "grad_clip")
         _at_least(self, 0, "eval_interval", "eval_batches", "sample_interval", "checkpoint_interval")

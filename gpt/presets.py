@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gpt.config import GPTConfig, TrainConfig
+from gpt.depth import of_depth
 from gpt.fields import closest, parse_overrides, take_option
 from tinytensor.errors import ArgumentError
 
@@ -42,19 +43,48 @@ def preset(name: str) -> tuple[GPTConfig, TrainConfig]:
 
 
 def configs_from(argv: Sequence[str], default: str) -> tuple[GPTConfig, TrainConfig]:
-    """Configs from `--preset=NAME` and `--field=value …` of a command line.
+    """Configs from `--preset=NAME` or `--depth=N`, and `--field=value …` of a command line.
 
     Raises:
-        ArgumentError: see `preset` and `parse_overrides`.
+        ArgumentError: see `named_configs` and `parse_overrides`.
 
     Example:
         >>> model, train = configs_from(["--preset=tiny", "--n_layer=3"], default="demo")
         >>> model.n_layer, train.max_steps
         (3, 20)
     """
-    name, rest = take_option(argv, "preset")
-    model, train = preset(name or default)
+    named, rest = named_configs(argv)
+    model, train = named or preset(default)
     return parse_overrides(with_warmup(rest, train.warmup_steps), model, train)
+
+
+def named_configs(argv: Sequence[str]) -> tuple[tuple[GPTConfig, TrainConfig] | None, list[str]]:
+    """Configs of `--preset=NAME` or `--depth=N`, and the rest of the command line.
+
+    Returns:
+        Model and training config, or None if neither is given; and the other arguments.
+
+    Raises:
+        ArgumentError: both are given, or see `preset` and `of_depth`.
+
+    Example:
+        >>> configs, rest = named_configs(["--depth=3", "--seed=5"])
+        >>> configs[0].n_embd, rest
+        (96, ['--seed=5'])
+    """
+    name, words = take_option(argv, "preset")
+    depth, words = take_option(words, "depth")
+    if depth is None:
+        return (None if name is None else preset(name)), words
+    if name is not None:
+        raise ArgumentError(
+            f"--preset={name} with --depth={depth}",
+            why="each of them sets all fields",
+            fix="give one of them, and further fields one by one: --n_layer=6",
+        )
+    if not depth.isdecimal():
+        raise ArgumentError(f"--depth={depth}: not a number", why="it counts layers", fix="write --depth=4")
+    return of_depth(int(depth)), words
 
 
 def with_warmup(words: Sequence[str], most: int) -> list[str]:

@@ -41,7 +41,8 @@ def optimizer_of(model: GPT, config: TrainConfig) -> Optimizer:
     others = [group for group in others if group["params"]]
     own: dict[str, Any] = {"lr": config.matrix_learning_rate or lr, "weight_decay": config.weight_decay}
     if muon:
-        return Joint(Muon(matrices, momentum=config.muon_momentum, **own), AdamW(others, lr=lr, betas=betas))
+        own |= {"momentum": config.muon_momentum, "steps": config.muon_iterations}
+        return Joint(Muon(matrices, **own), AdamW(others, lr=lr, betas=betas))
     return AdamW([{"params": matrices, **own}, *others], lr=lr, betas=betas)
 
 

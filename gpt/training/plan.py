@@ -40,6 +40,7 @@ class Plan:
             multiply-add, attention over the whole context.
         backward_flops_per_token: the same for backward: each product has two gradients.
         again_flops_per_token: recomputation by activation checkpointing.
+        optimizer_flops_per_step: products of Muon's iterations; 0 for AdamW, whose work is elementwise.
         palm_flops_per_token: forward and backward by the PaLM estimate.
         tokens_per_step: tokens per optimizer step.
         total_flops: of the whole training, by the exact count.
@@ -60,6 +61,7 @@ class Plan:
     forward_flops_per_token: int
     backward_flops_per_token: int
     again_flops_per_token: int
+    optimizer_flops_per_step: int
     palm_flops_per_token: int
     tokens_per_step: int
     total_flops: int
@@ -110,7 +112,8 @@ def plan(
 ) -> Plan:
     """Estimate the cost of training a model.
 
-    FLOPs per token, exact: forward L (24 C² + 4 C T) + 2 C V, backward twice that.
+    FLOPs per token, exact: forward 2 M + 4 L C T + 2 C V, with M = weights of the blocks' matrices that a
+    token meets (GPT-2: 12 L C²), backward twice that.
     FLOPs per token, estimate: 6 N + 12 L C T, with N = parameters without the position table.
     Saved activations, in floats: B T (16 L C + L nh + 4 L + 2 C + 2 + V), and B L nh T² more if attention
     saves its weights; 12 instead of 16 with ReLU, which needs its output only.
@@ -127,7 +130,7 @@ def plan(
     Memory: a few kB, for GPT-3 too.
     Accuracy: parameters and FLOPs of matrix products are exact. Activations are those of fused layer norm,
         GELU, attention and cross-entropy, dropout masks recomputed in backward; scratch memory and rounding
-        of the pool are not included, nor is the work of the optimizer.
+        of the pool are not included, nor are elementwise ops.
     Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B, for the estimate.
 
     Example:
@@ -146,11 +149,12 @@ def plan(
     L, T, C, V = model.n_layer, model.block_size, model.n_embd, model.vocab_size
     groups = _count(parameter_shapes(model))
     total = sum(groups.values())
-    forward = L * (24 * C * C + 4 * C * T) + 2 * C * V
+    forward = 2 * _met_by_a_token(model) + 4 * L * C * T + 2 * C * V
     matmul_parameters = total - groups["wpe"] - (0 if model.tied_head else groups["wte"])
     tokens_per_step = train.sequences_per_step * T
     fused, matrix = _activations(model, train)
     again = forward - 2 * C * V if train.checkpoint_blocks else 0
+    moving = _muon_flops(model, train)
     return Plan(
         model=model,
         train=train,
@@ -165,16 +169,17 @@ def plan(
         forward_flops_per_token=forward,
         backward_flops_per_token=2 * forward,
         again_flops_per_token=again,
+        optimizer_flops_per_step=moving,
         palm_flops_per_token=6 * matmul_parameters + 12 * L * C * T,
         tokens_per_step=tokens_per_step,
-        total_flops=(3 * forward + again) * tokens_per_step * train.max_steps,
+        total_flops=((3 * forward + again) * tokens_per_step + moving) * train.max_steps,
         flops_per_second=speed,
         utilization=utilization,
     )
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt plan [RUN | --preset=NAME]`.
+    """The command `python -m gpt plan [RUN | --preset=NAME | --depth=N]`.
 
     Example:
         >>> main(["--preset=gpt3", "--flops=1e15"])  # doctest: +ELLIPSIS
@@ -239,13 +244,32 @@ def _norms(model: GPTConfig) -> int:
     return 2 * model.n_embd * (2 if model.bias else 1)
 
 
+def _matrices(model: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of the matrices of the blocks, which Muon moves; those of experts are stacked."""
+    shapes = parameter_shapes(model).items()
+    return {n: s for n, s in shapes if n.startswith("h.") and n.endswith("weight") and len(s) >= 2}
+
+
+def _met_by_a_token(model: GPTConfig) -> int:
+    """Weights of the matrices of the blocks by which a token is multiplied: of experts the active ones."""
+    stacked = model.n_expert_active if model.n_expert else 1
+    return sum([math.prod(s[-2:]) * (stacked if len(s) > 2 else 1) for s in _matrices(model).values()])
+
+
 def _moved_by_muon(model: GPTConfig, train: TrainConfig) -> int:
     """Number of weights updated by Muon, with one moment instead of two."""
+    return sum([math.prod(s) for s in _matrices(model).values()]) if train.optimizer == "muon" else 0
+
+
+def _muon_flops(model: GPTConfig, train: TrainConfig) -> int:
+    """FLOPs of Muon's products in a step: X Xᵀ, its square, and its product with X, for each iteration."""
     if train.optimizer != "muon":
         return 0
-    shapes = parameter_shapes(model)
-    inside = {n: s for n, s in shapes.items() if n.startswith("h.") and n.endswith("weight")}
-    return sum([math.prod(shape) for shape in inside.values() if len(shape) >= 2])
+    each = 0
+    for *stack, rows, columns in _matrices(model).values():
+        m, n = sorted((rows, columns))
+        each += math.prod(stack) * (4 * m * m * n + 2 * m**3)
+    return train.muon_iterations * each
 
 
 def _activations(model: GPTConfig, train: TrainConfig) -> tuple[int, int]:
@@ -316,14 +340,16 @@ def _memory_lines(p: Plan) -> list[str]:
 
 def _compute_lines(p: Plan) -> list[str]:
     exact = p.forward_flops_per_token + p.backward_flops_per_token
+    moving = [f"  {'Muon, per step':<38}{p.optimizer_flops_per_step:>22,}"]
     again = [f"  {'forward again, in checkpointed blocks':<38}{p.again_flops_per_token:>22,}"]
     return [
         "FLOPs per token",
-        f"  {'forward, L (24 C² + 4 C T) + 2 C V':<38}{p.forward_flops_per_token:>22,}",
+        f"  {'forward, 2 M + 4 L C T + 2 C V':<38}{p.forward_flops_per_token:>22,}",
         f"  {'backward, twice that':<38}{p.backward_flops_per_token:>22,}",
         f"  {'both':<38}{exact:>22,}",
         *(again if p.again_flops_per_token else []),
         f"  {'both by 6 N + 12 L C T (PaLM)':<38}{p.palm_flops_per_token:>22,}",
+        *(moving if p.optimizer_flops_per_step else []),
     ]
 
 
@@ -375,9 +401,10 @@ def _help() -> str:
     model, train = configs_from([], default="shakespeare-char-cpu")
     return f"""Count what a training run will cost, without running it.
 
-usage: python -m gpt plan [RUN | --preset=NAME] [--flops=SPEED] [--field=value ...]
+usage: python -m gpt plan [RUN | --preset=NAME | --depth=N] [--flops=SPEED] [--field=value ...]
 
   python -m gpt plan --preset=gpt2
+  python -m gpt plan --depth=6
   python -m gpt plan --preset=gpt3 --flops=1e15
   python -m gpt plan runs/gpt --max_steps=9000
   python -m gpt plan --preset=shakespeare-char --n_layer=8 --batch_size=16

@@ -1,4 +1,4 @@
-"""Training: `python -m gpt train [--preset=NAME] [--field=value …]`.
+"""Training: `python -m gpt train [--preset=NAME | --depth=N] [--field=value …]`.
 
 Loop of forward, backward, clipping and step, with evaluation, log, samples and checkpoints. Ctrl-C, SIGTERM,
 SIGHUP and a closed output pipe stop it after the step: it saves and prints how to resume.
@@ -18,7 +18,7 @@ from gpt.config import GPTConfig, TrainConfig
 from gpt.console import counted
 from gpt.fields import describe_fields, parse_overrides, take_option
 from gpt.generation.generate import generate
-from gpt.presets import describe_presets, preset, with_warmup
+from gpt.presets import describe_presets, named_configs, preset, with_warmup
 from gpt.training.captured_step import CapturedStep
 from gpt.training.data_parallel import Team, each_on_its_device, ends_all, first_one_first
 from gpt.training.health import HealthProbe, health_table
@@ -431,7 +431,7 @@ def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: 
     """Configs of a command line.
 
     Args:
-        argv: `--preset=NAME`, or `--init_from=resume --out_dir=RUN`, and `--field=value …`. With
+        argv: `--preset=NAME`, `--depth=N` or `--init_from=resume --out_dir=RUN`, and `--field=value …`. With
             `--init_from=RUN` or a Hugging Face model folder, model and tokenizer are taken from it.
         begin: default configs if neither a preset nor a run is given.
         own: further configs.
@@ -440,25 +440,25 @@ def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: 
         model config, training config, and the further ones.
 
     Raises:
-        ArgumentError: see `preset` and `parse_overrides`.
+        ArgumentError: see `named_configs` and `parse_overrides`.
 
     Example:
         >>> model, train = configs_of(["--preset=tiny", "--n_layer=3"], preset("demo"))
         >>> model.n_layer, train.max_steps
         (3, 20)
     """
-    name, words = take_option(argv, "preset")
+    named, words = named_configs(argv)
     origin, _ = take_option(words, "init_from")
     folder, _ = take_option(words, "out_dir")
-    if name is not None:
-        begin = preset(name)
+    if named is not None:
+        begin = named
     elif origin == "resume" and folder is not None and Path(folder).is_dir():
         begin = read_configs(folder)
     run = run_of(origin) if origin is not None else None
     if run is not None:  # continued training: unset fields default to those of the run
-        begin = (begin[0] if name else read_configs(run)[0], with_tokenizer_of(run, begin[1]))
+        begin = (begin[0] if named else read_configs(run)[0], with_tokenizer_of(run, begin[1]))
     elif origin is not None and is_model_folder(Path(origin)):
-        begin = (begin[0] if name else open_source(origin).config, with_tokenizer_of(Path(origin), begin[1]))
+        begin = (begin[0] if named else open_source(origin).config, with_tokenizer_of(Path(origin), begin[1]))
     if origin != "resume":
         words = with_warmup(words, begin[1].warmup_steps)
     return parse_overrides(words, *begin, *own)

@@ -46,6 +46,7 @@ __main__
 GPT = """
 console fields
 config
+depth
 presets
 tokenizers
 models data

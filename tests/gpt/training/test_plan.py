@@ -64,7 +64,9 @@ def test_nanogpts_sizes_leave_out_the_positions():
 def test_groups_add_up(name):
     p = plan_of(name)
     assert sum(p.parameters.values()) == p.total_parameters
-    assert p.weight_bytes == p.gradient_bytes == p.optimizer_bytes // 2 == 4 * p.total_parameters
+    assert p.weight_bytes == p.gradient_bytes == 4 * p.total_parameters
+    if p.train.optimizer == "adamw":
+        assert p.optimizer_bytes == 2 * p.weight_bytes
     L = p.model.n_layer
     assert p.parameters["attn"] == L * p.parameters_per_block["attn"]
     assert p.parameters["mlp"] == L * p.parameters_per_block["mlp"]
@@ -107,6 +109,31 @@ def test_flops_by_adding_up_every_matrix_product():
     assert p.tokens_per_step == B * 5 * T
     assert p.total_flops == 3 * forward * 5 * p.train.max_steps
     assert p.minutes == pytest.approx(p.total_flops / (1e9 * 0.4) / 60)
+
+
+@pytest.mark.parametrize(
+    ("change", "weights"),
+    [
+        ({"activation": "swiglu", "n_inner": 24}, 16 * 48 + 16 * 16 + 3 * 16 * 24),
+        ({"n_kv_head": 1}, 16 * 32 + 16 * 16 + 8 * 16 * 16),
+        ({"n_expert": 4, "n_expert_active": 2}, 16 * 48 + 16 * 16 + 16 * 4 + 2 * 8 * 16 * 16),
+    ],
+)
+def test_flops_of_variants(change, weights):
+    p = plan(replace(SMALL, **change), TrainConfig(), flops_per_second=1e9)
+    assert p.forward_flops_per_token == 2 * (2 * weights + 2 * 2 * 8 * 16 + 16 * 65)
+
+
+def test_flops_of_muon():
+    """X Xᵀ (m, n, m), its square (m, m, m), the product with X (m, m, n), for each matrix and iteration."""
+    config = TrainConfig(optimizer="muon", muon_iterations=3)
+    p = plan(SMALL, config, flops_per_second=1e9)
+    products = [(16, n, 16) for n in (48, 16, 64, 64)] + 4 * [(16, 16, 16)]
+    products += [(16, 16, n) for n in (48, 16, 64, 64)]
+    assert p.optimizer_flops_per_step == 3 * 2 * sum(2 * m * k * n for m, k, n in products)
+    assert "Muon, per step" in p.table()
+    plain = plan(SMALL, TrainConfig(), flops_per_second=1e9)
+    assert p.total_flops - plain.total_flops == p.optimizer_flops_per_step * config.max_steps
 
 
 def test_the_estimate_is_near_the_count():

@@ -98,7 +98,7 @@ def test_matrices_may_have_a_rate_of_their_own(optimizer, tmp_path):
     }
     for name, distance in moved["0"].items():
         factor = moved["4e-3"][name] / distance
-        assert (factor > 3 if "c_" in name and name.endswith("weight") else 0.5 < factor < 2), name
+        assert factor > 3 if "c_" in name and name.endswith("weight") else 0.5 < factor < 2, name
 
 
 def test_a_run_is_resumed_with_its_optimizer(tmp_path):

@@ -1,0 +1,65 @@
+"""One dial: what a depth sets, that it trains, and what is refused."""
+
+import pytest
+
+import tinytensor as tt
+from gpt.__main__ import main as command_line
+from gpt.depth import of_depth
+from gpt.models.parameter_shapes import parameter_shapes
+from gpt.presets import configs_from
+from gpt.training.train import configs_of, train
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 7, 12])
+def test_everything_follows_from_the_depth(depth):
+    model, config = of_depth(depth)
+    assert (model.n_layer, model.n_embd, model.head_size) == (depth, 32 * depth, 32)
+    shapes = parameter_shapes(model.with_vocab_size(65))
+    weights = sum(
+        shape[0] * shape[1] for name, shape in shapes.items() if name[:2] == "h." and len(shape) > 1
+    )
+    assert weights == pytest.approx(12 * 1024 * depth**3, rel=0.05)
+    tokens = config.max_steps * config.sequences_per_step * model.block_size
+    assert tokens == pytest.approx(10 * 12 * 1024 * depth**3, rel=0.02)
+    # muP: an update of Muon has a spectral norm of rate x sqrt(width), which is to be the same
+    base_model, base = of_depth(4)
+    assert config.matrix_learning_rate * model.n_embd**0.5 == pytest.approx(
+        base.matrix_learning_rate * base_model.n_embd**0.5
+    )
+    assert config.learning_rate == base.learning_rate
+
+
+def test_fields_override_the_dial(tmp_path):
+    words = [
+        "--depth=1",
+        "--max_steps=4",
+        "--eval_interval=0",
+        f"--out_dir={tmp_path}/run",
+        "--block_size=16",
+    ]
+    assert configs_from(words, default="demo") == configs_of(words, of_depth(2))
+    run = train(*configs_of(words, of_depth(2)), quiet=True)
+    assert (run.step, run.model_config.block_size, run.model_config.n_embd) == (4, 16, 32)
+    assert run.best_loss is not None
+
+
+def test_plan_tells_the_cost_of_a_depth(capsys):
+    assert command_line(["plan", "--depth=3", "--flops=1e11"]) == 0
+    said = capsys.readouterr().out
+    assert "3 layers × 3 heads × 96 channels" in said
+    assert "minutes" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--depth=0"], "use 1 to 64"),
+        (["--depth=65"], "use 1 to 64"),
+        (["--depth=four"], "not a number"),
+        (["--depth=2", "--preset=demo"], "each of them sets all fields"),
+        (["--depth=2", "--depth=3"], "given twice"),
+    ],
+)
+def test_what_is_no_depth_is_refused(words, said):
+    with pytest.raises(tt.ArgumentError, match=said):
+        configs_from(words, default="demo")
