@@ -1,8 +1,9 @@
-"""Ablation study: `python -m gpt ablate [--grid="position=learned,rope activation=gelu,swiglu"]`.
+"""Ablation study: `python -m gpt ablate [--grid="position=learned,rope activation=gelu,swiglu"] [--seeds=3]`.
 
-Trains a model for each variant, all with the same seed on the same batches, and prints a table: parameters,
-validation loss, tokens/s. Without --grid it changes one field at a time. After Ctrl-C or a kill the same
-command resumes.
+Trains a model for each variant, all from the same seeds on the same batches, and prints a table: parameters,
+validation loss, tokens/s; with several seeds means, deviations, and the p-value of Welch's t test against the
+first variant. Without --grid it changes one field at a time. `--grid="depth=2,3,4"` takes model and training
+from the dial of --depth, and fits a scaling law. After Ctrl-C or a kill the same command resumes.
 """
 
 import csv
@@ -13,7 +14,7 @@ import platform
 import re
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ import numpy as np
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
 from gpt.console import counted
-from gpt.fields import check_types, describe_fields, parse_overrides, to_dict
-from gpt.presets import describe_presets, preset
+from gpt.experiments.statistics import ScalingLaw, fit_scaling_law, welch
+from gpt.fields import check_types, describe_fields, parse_overrides, take_option, to_dict
+from gpt.presets import describe_presets, named_configs, preset, with_warmup
+from gpt.training.plan import plan
 from gpt.training.run import refuse_ranks
 from gpt.training.run_lock import alone_in
 from gpt.training.run_log import RunLog
@@ -53,15 +56,23 @@ class AblateConfig:
     Args:
         grid: fields of model and training with their values, "position=learned,rope activation=gelu,swiglu":
             trains every combination. Empty: changes one field of the model at a time.
+        seeds: runs of each variant, with seed, seed + 1, …
 
     Raises:
-        ArgumentError: a field of a wrong type.
+        ArgumentError: a field of a wrong type, or no seed.
     """
 
     grid: str = ""
+    seeds: int = 1
 
     def __post_init__(self) -> None:
         check_types(self)
+        if self.seeds < 1:
+            raise tt.ArgumentError(
+                f"AblateConfig: seeds={self.seeds}",
+                why="each variant is trained once at least",
+                fix="use seeds=3",
+            )
 
 
 @dataclass(frozen=True)
@@ -102,16 +113,18 @@ def one_at_a_time(model: GPTConfig) -> list[str]:
     ]
 
 
-def cells(model: GPTConfig, config: TrainConfig, grid: str) -> list[Cell]:
+def cells(model: GPTConfig, config: TrainConfig, grid: str, seeds: int = 1) -> list[Cell]:
     """Variants to train.
 
     Args:
         model: the base config.
         config: training config of all; its out_dir gets a folder for each.
-        grid: see `AblateConfig`.
+        grid: see `AblateConfig`; `depth=N` takes both configs from `of_depth`, except data, tokenizer, device
+            and seed.
+        seeds: runs of each variant; their folders end in the seed, but that of the first.
 
     Returns:
-        The variants; the first is the baseline.
+        The variants, each with all seeds; the first is the baseline.
 
     Raises:
         ArgumentError: an entry of the grid without a value, an unknown field, or an invalid value.
@@ -128,10 +141,22 @@ def cells(model: GPTConfig, config: TrainConfig, grid: str) -> list[Cell]:
         names = ["", *one_at_a_time(model)]
     found = []
     for name in names:
-        changed, train_config = parse_overrides([f"--{word}" for word in name.split()], model, config)
+        depth, words = take_option([f"--{word}" for word in name.split()], "depth")
+        base = (model, config) if depth is None else _of_depth(depth, config)
+        changed, train_config = parse_overrides(with_warmup(words, base[1].warmup_steps), *base)
         folder = Path(config.out_dir) / re.sub(r"[^\w=.,+-]", "_", name or "base")
-        found.append(Cell(name or BASE, changed, replace(train_config, out_dir=str(folder))))
+        for seed in range(train_config.seed, train_config.seed + seeds):
+            own = folder if seed == train_config.seed else folder.with_name(f"{folder.name}-seed={seed}")
+            found.append(Cell(name or BASE, changed, replace(train_config, seed=seed, out_dir=str(own))))
     return found
+
+
+def _of_depth(depth: str, config: TrainConfig) -> tuple[GPTConfig, TrainConfig]:
+    """Configs of the dial, on the data and with the seed of a config."""
+    found, _ = named_configs([f"--depth={depth}"])
+    assert found is not None
+    shared = {name: getattr(config, name) for name in ("data", "tokenizer", "device", "seed")}
+    return found[0], replace(found[1], eval_interval=0, sample_interval=0, **shared)
 
 
 def _values(word: str) -> list[str]:
@@ -204,11 +229,41 @@ def _require_same(cell: Cell) -> None:
         )
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
+def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a table: results of `train_cell`, joined over seeds.
+
+    Returns:
+        For each variant, in order: its result with the mean loss and the median speed; with several seeds
+        also val_losses, deviation (of the sample) and p_value (against the first variant; None for itself).
+
+    Example:
+        >>> row = {"variant": "a", "parameters": 9, "tokens_per_second": 5.0}
+        >>> row, = summary([{**row, "val_loss": 2.0}, {**row, "val_loss": 2.2}])
+        >>> round(row["val_loss"], 3), round(row["deviation"], 3), row["p_value"]
+        (2.1, 0.141, None)
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        groups.setdefault(result["variant"], []).append(result)
+    rows: list[dict[str, Any]] = []
+    for same in groups.values():
+        losses = [float(result["val_loss"]) for result in same]
+        speed = statistics.median([result["tokens_per_second"] for result in same])
+        row = {**same[0], "val_loss": statistics.fmean(losses), "tokens_per_second": speed}
+        if len(results) > len(groups):
+            first = rows[0]["val_losses"] if rows else losses
+            row["val_losses"] = losses
+            row["deviation"] = statistics.stdev(losses) if len(losses) > 1 else None
+            row["p_value"] = welch(losses, first) if rows else None
+        rows.append(row)
+    return rows
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
     """Markdown table of results, lowest loss first.
 
     Args:
-        rows: results of `train_cell`, at least one; losses are compared with that of the first.
+        results: of `train_cell`, at least one; losses are compared with those of the first variant.
 
     Example:
         >>> print(table([{"variant": "a", "parameters": 1000, "val_loss": 2.0, "tokens_per_second": 50.0}]))
@@ -216,37 +271,56 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         | :-- | --: | --: | --: | --: |
         | a | 1,000 | 2.0000 | +0.0000 | 50 |
     """
-    first = rows[0]["val_loss"]
-    lines = ["| variant | parameters | validation loss | to the first | tokens/s |", "| :-- |" + " --: |" * 4]
+    rows = summary(results)
+    first, several = rows[0]["val_loss"], "val_losses" in rows[0]
+    titles = ["variant", "parameters", "validation loss", "to the first", "tokens/s"]
+    titles[4:4] = ["p"] if several else []
+    lines = [f"| {' | '.join(titles)} |", "| :-- |" + " --: |" * (len(titles) - 1)]
     for row in sorted(rows, key=lambda row: float(row["val_loss"])):
-        loss, speed = row["val_loss"], row["tokens_per_second"]
-        size = f"{row['parameters']:,}"
-        lines.append(f"| {row['variant']} | {size} | {loss:.4f} | {loss - first:+.4f} | {speed:,.0f} |")
+        loss, p = row["val_loss"], row.get("p_value")
+        spread = f" ± {row['deviation']:.4f}" if row.get("deviation") is not None else ""
+        words = [row["variant"], f"{row['parameters']:,}", f"{loss:.4f}{spread}", f"{loss - first:+.4f}"]
+        speed = f"{row['tokens_per_second']:,.0f}"
+        words += [] if not several else ["" if p is None else f"{p:.1g}" if p < 0.1 else f"{p:.2f}"]
+        lines.append(f"| {' | '.join([*words, speed])} |")
     return "\n".join(lines)
 
 
-def _describe(model: GPTConfig, config: TrainConfig) -> str:
+def scaling_law(variants: Sequence[Cell], results: Sequence[dict[str, Any]]) -> ScalingLaw | None:
+    """Scaling law in the weights of the blocks, if the variants differ in depth: of at least three depths."""
+    losses: dict[int, list[float]] = {}
+    for cell, result in zip(variants, results, strict=False):
+        if "depth=" in cell.name:
+            weights = plan(cell.model.with_vocab_size(1), cell.train, flops_per_second=1.0).parameters
+            losses.setdefault(weights["attn"] + weights["mlp"], []).append(float(result["val_loss"]))
+    return fit_scaling_law(list(losses), list(losses.values())) if len(losses) > 2 else None
+
+
+def _describe(model: GPTConfig, config: TrainConfig, seeds: int) -> str:
     """Common settings of all variants, as text."""
+    last = config.seed + seeds - 1
     return (
         f"{counted(model.n_layer, 'layer')}, {counted(model.n_head, 'head')}, {model.n_embd} wide, "
         f"context {model.block_size}; "
-        f"{config.data}, {config.max_steps} steps of {config.sequences_per_step} sequences, seed "
-        f"{config.seed}; "
+        f"{config.data}, {config.max_steps} steps of {config.sequences_per_step} sequences, "
+        f"{f'seed {config.seed}' if seeds == 1 else f'seeds {config.seed} to {last}'}; "
         f"Python {platform.python_version()}, NumPy {np.__version__}, tinytensor {tt.__version__}, "
         f"{os.cpu_count()} CPUs"
     )
 
 
-def _write(folder: Path, about: str, rows: Sequence[dict[str, Any]]) -> None:
+def _write(folder: Path, about: str, results: Sequence[dict[str, Any]], law: ScalingLaw | None) -> None:
     """Write ablation.json, ablation.csv and ablation.md."""
-    text = io.StringIO()
+    rows, text = summary(results), io.StringIO()
+    flat = [{k: " ".join(map(str, v)) if isinstance(v, list) else v for k, v in row.items()} for row in rows]
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(flat)
+    fitted = {} if law is None else {"scaling_law": asdict(law)}
     for name, content in (
-        ("ablation.json", json.dumps({"about": about, "rows": rows}, indent=2)),
+        ("ablation.json", json.dumps({"about": about, "rows": rows, **fitted}, indent=2)),
         ("ablation.csv", text.getvalue()),
-        ("ablation.md", f"{about}\n\n{table(rows)}\n"),
+        ("ablation.md", f"{about}\n\n{table(results)}\n" + ("" if law is None else f"\n{law}\n")),
     ):
         with atomic_write(folder / name) as file:
             file.write(content.encode())
@@ -259,25 +333,28 @@ def main(argv: Sequence[str]) -> int:
         return 0
     refuse_ranks(init(), "ablate")
     model, config, own = configs_of(argv, _BEGIN, AblateConfig())
+    variants = cells(model, config, own.grid, own.seeds)
     with alone_in(config.out_dir, "ablate"):
-        return _train_all(cells(model, config, own.grid), _describe(model, config), Path(config.out_dir))
+        return _train_all(variants, _describe(model, config, own.seeds), Path(config.out_dir))
 
 
 def _train_all(variants: Sequence[Cell], about: str, folder: Path) -> int:
-    rows = []
-    print(f"{len(variants)} variants, {about}", flush=True)
+    results: list[dict[str, Any]] = []
+    print(f"{counted(len(variants), 'run')}, {about}", flush=True)
     for number, cell in enumerate(variants, 1):
         try:
-            rows.append(train_cell(cell))
+            results.append(train_cell(cell))
         except KeyboardInterrupt:
             print("\nstopped; run the same command to resume")
             raise
-        row = rows[-1]
+        row = results[-1]
         print(
-            f"{number:>3}  {row['variant']:<32} loss {row['val_loss']:.4f}  "
+            f"{number:>3}  {row['variant']:<32} seed {cell.train.seed}  loss {row['val_loss']:.4f}  "
             f"{row['tokens_per_second']:>9,.0f} tok/s",
             flush=True,
         )
-        _write(folder, about, rows)
-    print(f"\n{table(rows)}\n\nfiles  {folder}/: ablation.md, ablation.csv, ablation.json")
+        law = scaling_law(variants, results) if number == len(variants) else None
+        _write(folder, about, results, law)
+    print(f"\n{table(results)}" + ("" if law is None else f"\n\n{law}\nN: weights of the blocks"))
+    print(f"\nfiles  {folder}/: ablation.md, ablation.csv, ablation.json")
     return 0

@@ -9,7 +9,8 @@ import gpt.experiments.ablate as ablate
 import tinytensor as tt
 from gpt.__main__ import main as command_line
 from gpt.config import GPTConfig
-from gpt.experiments.ablate import cells, main, one_at_a_time, table, train_cell
+from gpt.experiments.ablate import cells, main, one_at_a_time, scaling_law, table, train_cell
+from gpt.experiments.statistics import welch
 from gpt.models.gpt import GPT
 from gpt.presets import configs_from, preset
 from gpt.training.run_log import RunLog
@@ -141,3 +142,45 @@ def test_without_validation_there_is_nothing_to_compare(tmp_path, capsys):
     line = ["--preset=tiny", f"--data={tmp_path}", "--vocab_size=5000", f"--out_dir={tmp_path / 'runs'}"]
     assert command_line(["ablate", *line, "--max_steps=2", "--grid=bias=true"]) == 2
     assert "validation" in capsys.readouterr().err
+
+
+def test_seeds_give_means_and_p_values(tmp_path, capsys):
+    line = [*words(tmp_path), "--grid=position=learned,rope", "--seeds=2", "--seed=5"]
+    assert main(line) == 0
+    said = capsys.readouterr().out
+    assert "seeds 5 to 6" in said
+    base, other = json.loads((tmp_path / "ablation.json").read_text())["rows"]
+    losses = [
+        json.loads((tmp_path / f"position=learned{end}" / "result.json").read_text())["val_loss"]
+        for end in ("", "-seed=6")
+    ]
+    assert base["val_losses"] == losses
+    assert losses[0] != losses[1]
+    assert base["val_loss"] == pytest.approx(sum(losses) / 2)
+    assert base["deviation"] == pytest.approx(abs(losses[0] - losses[1]) / 2**0.5)
+    assert base["p_value"] is None
+    assert other["p_value"] == welch(other["val_losses"], losses)
+    assert f"{base['val_loss']:.4f} ± {base['deviation']:.4f}" in said
+    with pytest.raises(tt.ArgumentError, match="seeds=0"):
+        main([*line[:-2], "--seeds=0"])
+
+
+def test_one_seed_more_trains_that_alone(tmp_path):
+    model, config = preset("tiny")
+    one, more = [cells(model, config, "bias=true", seeds) for seeds in (1, 2)]
+    assert more[0] == one[0]
+    assert (more[1].train.seed, more[1].name) == (one[0].train.seed + 1, one[0].name)
+
+
+def test_a_scaling_law_over_the_dial():
+    """Losses by a known law give it back; the size is the weights of the blocks."""
+    model, config = preset("tiny")
+    found = cells(model, config, "depth=1,2,3,4 max_steps=9", seeds=2)
+    assert [c.model.n_layer for c in found[::2]] == [1, 2, 3, 4]
+    assert {c.train.max_steps for c in found} == {9}
+    sizes = [sum(p.numel for n, p in GPT(c.model.with_vocab_size(7)).named_parameters()
+                 if n.startswith("h.") and p.ndim == 2) for c in found]  # fmt: skip
+    law = scaling_law(found, [{"val_loss": 1.1 + 30 * n**-0.4} for n in sizes])
+    assert (law.floor, law.alpha) == pytest.approx((1.1, 0.4), rel=0.02)
+    assert scaling_law(found[:4], [{"val_loss": 1.0}] * 4) is None
+    assert scaling_law(cells(model, config, "bias=true"), [{"val_loss": 1.0}]) is None
