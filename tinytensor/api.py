@@ -73,6 +73,9 @@ from tinytensor.ops.nn.rms_norm import *
 from tinytensor.ops.nn.softmax import *
 from tinytensor.ops.optim.adamw import *
 from tinytensor.ops.optim.multi_tensor import *
+from tinytensor.ops.quantized.dequantize import *
+from tinytensor.ops.quantized.kinds import *
+from tinytensor.ops.quantized.quantized_linear import *
 from tinytensor.ops.random.random import *
 from tinytensor.ops.random.sampling import *
 from tinytensor.ops.reductions.min_max import *

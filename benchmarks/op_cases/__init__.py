@@ -31,6 +31,7 @@ NOT_TIMED = {
     **dict.fromkeys(["alias", "diagonal", "expand", "flip", "index", "permute", "reshape", "unfold"], VIEW),
     **dict.fromkeys(["spread", "view_of_samples", "windows"], VIEW),
     **dict.fromkeys(["assign", "split"], HISTORY),
+    "quantize": "packs weights once",
     "transfer": "copies between devices: the column of CUDA with copies has them",
 }
 QUICK = (

@@ -53,6 +53,7 @@ def test_exercises_ask_for_gradients() -> None:
     assert without == {
         "bitwise",
         "cached_attention",
+        "dequantize",
         "gathering",
         "multi_tensor",
         "random",

@@ -28,7 +28,7 @@ Every op of the engine, and what tests try of it. Made from the registry and the
   *each*: a loop over the samples; *refused*: it writes into tensors that all samples share; *random*: as
   `randomness` says; –: it is only recorded, never run.
 - **devices**: NumPy is the specification; C++: a kernel of the host, too; CUDA: a kernel that runs on `cuda`,
-  `emulated` and `checked`; cuSOLVER: there is none, and CuPy computes it on `cuda`, NumPy on the other two.
+  `emulated` and `checked`; library: there is none, and CuPy computes it on `cuda`, NumPy on the other two.
 
 | op | dtypes | layouts | backward | twice | jvp | vmap | devices |
 | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -62,7 +62,7 @@ def devices(op: type[Op]) -> str:
     """Where an op runs."""
     kernel = issubclass(op, ViewOp | Elementwise) or (hasattr(op, "cuda") and not for_the_cpu(op))
     return ", ".join(
-        ["NumPy", *["C++"] * (op.host is not None), *["CUDA"] * kernel, *["cuSOLVER"] * op.library]
+        ["NumPy", *["C++"] * (op.host is not None), *["CUDA"] * kernel, *["library"] * op.library]
     )
 
 

@@ -24,6 +24,7 @@ from tinytensor.nn.normalization import (
     RMSNorm,
 )
 from tinytensor.nn.parameter import Parameter
+from tinytensor.nn.quantized import QuantizedEmbedding, QuantizedLinear, quantize_layers
 from tinytensor.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from tinytensor.nn.stateless.activation import (
     CELU,
@@ -191,6 +192,8 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "PoissonNLLLoss",
+    "QuantizedEmbedding",
+    "QuantizedLinear",
     "RMSNorm",
     "RNNCell",
     "ReLU",
@@ -226,6 +229,7 @@ __all__ = [
     "ZeroPad2d",
     "functional",
     "init",
+    "quantize_layers",
     "utils",
 ]
 

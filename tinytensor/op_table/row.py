@@ -341,10 +341,10 @@ def both(name: str) -> tuple[str, str]:
 
 
 def for_the_cpu(op: type[Op]) -> bool:
-    """Whether an op has NumPy code and no kernel: linear algebra and Fourier transforms. The former are
-    computed on devices by a library (`Op.library`).
+    """Whether an op has NumPy code and no kernel: Fourier transforms, and ops that a library computes on
+    devices (`Op.library`).
     """
-    return op.__module__.startswith(("tinytensor.ops.linalg.", "tinytensor.ops.fourier."))
+    return op.library or op.__module__.startswith(("tinytensor.ops.linalg.", "tinytensor.ops.fourier."))
 
 
 @contextmanager

@@ -1,0 +1,162 @@
+// Blocks of packed weights, as GGUF lays them out. Each struct is a kind: `values` in a block of `nbytes`,
+// `group` of them with one scale. load(block, k) gives the integers of 32 values, from 32 k on, as bytes; a
+// value is scale * (byte - zero) + offset. Specification: ops/quantized/kinds.py.
+#pragma once
+#include "vector.h"
+#include <stdint.h>
+
+typedef uint8_t Bytes16 __attribute__((vector_size(16)));
+typedef uint8_t Bytes32 __attribute__((vector_size(32)));
+using Byte = const uint8_t*;
+
+template <class Vector>
+inline Vector read(Byte p) {
+    Vector v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+inline Bytes32 joined(Bytes16 low, Bytes16 high) {
+#if defined(__AVX2__)
+    return (Bytes32)_mm256_inserti128_si256(_mm256_castsi128_si256((__m128i)low), (__m128i)high, 1);
+#else
+    Bytes32 v;
+    memcpy(&v, &low, 16);
+    memcpy((char*)&v + 16, &high, 16);
+    return v;
+#endif
+}
+
+// A float16.
+inline float half_at(Byte p) {
+    uint16_t bits;
+    memcpy(&bits, p, 2);
+#if defined(__F16C__)
+    return _cvtsh_ss(bits);
+#else
+    const uint32_t sign = (uint32_t)(bits & 0x8000) << 16, rest = bits & 0x7fff;
+    float value;
+    if (rest >= 0x7c00) {  // inf and nan
+        const uint32_t wide = sign | 0x7f800000 | (rest & 0x3ff) << 13;
+        memcpy(&value, &wide, 4);
+    } else {
+        const uint32_t wide = rest << 13;  // as if the exponent were that of a float: 2^112 too small
+        memcpy(&value, &wide, 4);
+        value *= sign ? -0x1p112f : 0x1p112f;
+    }
+    return value;
+#endif
+}
+
+// 32 bytes of which each is 16 if its bit is set.
+inline Bytes32 fifth_bits(Byte p) {
+    Bytes32 v;
+    for (int i = 0; i < 32; i++) v[i] = (p[i / 8] >> i % 8 & 1) << 4;
+    return v;
+}
+
+inline Bytes32 nibbles(Byte p) {  // of 16 bytes: the low halves, then the high ones
+    const Bytes16 both = read<Bytes16>(p);
+    return joined(both & 15, both >> 4);
+}
+
+struct Q8_0 {
+    static constexpr int values = 32, nbytes = 34, group = 32;
+    static constexpr bool shifted = false;
+    static constexpr int zero = 128;  // dot products take unsigned bytes
+    static Bytes32 load(Byte b, int) { return read<Bytes32>(b + 2) ^ 128; }
+    static float scale(Byte b, int) { return half_at(b); }
+    static float offset(Byte, int) { return 0; }
+};
+
+struct Q4_0 {
+    static constexpr int values = 32, nbytes = 18, group = 32, zero = 8;
+    static constexpr bool shifted = false;
+    static Bytes32 load(Byte b, int) { return nibbles(b + 2); }
+    static float scale(Byte b, int) { return half_at(b); }
+    static float offset(Byte, int) { return 0; }
+};
+
+struct Q4_1 {
+    static constexpr int values = 32, nbytes = 20, group = 32, zero = 0;
+    static constexpr bool shifted = true;
+    static Bytes32 load(Byte b, int) { return nibbles(b + 4); }
+    static float scale(Byte b, int) { return half_at(b); }
+    static float offset(Byte b, int) { return half_at(b + 2); }
+};
+
+struct Q5_0 {
+    static constexpr int values = 32, nbytes = 22, group = 32, zero = 16;
+    static constexpr bool shifted = false;
+    static Bytes32 load(Byte b, int) { return nibbles(b + 6) | fifth_bits(b + 2); }
+    static float scale(Byte b, int) { return half_at(b); }
+    static float offset(Byte, int) { return 0; }
+};
+
+struct Q5_1 {
+    static constexpr int values = 32, nbytes = 24, group = 32, zero = 0;
+    static constexpr bool shifted = true;
+    static Bytes32 load(Byte b, int) { return nibbles(b + 8) | fifth_bits(b + 4); }
+    static float scale(Byte b, int) { return half_at(b); }
+    static float offset(Byte b, int) { return half_at(b + 2); }
+};
+
+// 8 scales and 8 minimums of 6 bits, each a factor of a float.
+struct OfSixBits {
+    static constexpr int values = 256, group = 32, zero = 0;
+    static constexpr bool shifted = true;
+    static float scale(Byte b, int g) {
+        const int bits = g < 4 ? b[4 + g] & 63 : (b[8 + g] & 15) | (b[g] >> 2 & 48);
+        return half_at(b) * (float)bits;
+    }
+    static float offset(Byte b, int g) {
+        const int bits = g < 4 ? b[8 + g] & 63 : b[8 + g] >> 4 | (b[4 + g] >> 2 & 48);
+        return -(half_at(b + 2) * (float)bits);
+    }
+};
+
+struct Q4_K : OfSixBits {
+    static constexpr int nbytes = 144;
+    static Bytes32 load(Byte b, int k) {
+        const Bytes32 both = read<Bytes32>(b + 16 + k / 2 * 32);
+        return k % 2 ? both >> 4 : both & 15;
+    }
+};
+
+struct Q5_K : OfSixBits {
+    static constexpr int nbytes = 176;
+    static Bytes32 load(Byte b, int k) {
+        const Bytes32 both = read<Bytes32>(b + 48 + k / 2 * 32);
+        const Bytes32 high = read<Bytes32>(b + 16) >> (uint8_t)k & 1;
+        return (k % 2 ? both >> 4 : both & 15) | high << 4;
+    }
+};
+
+struct Q6_K {
+    static constexpr int values = 256, nbytes = 210, group = 16, zero = 32;
+    static constexpr bool shifted = false;
+    static Bytes32 load(Byte b, int k) {
+        const int half = k / 4, quarter = k % 4;
+        const Bytes32 both = read<Bytes32>(b + half * 64 + quarter % 2 * 32);
+        const Bytes32 high = read<Bytes32>(b + 128 + half * 32) >> (uint8_t)(2 * quarter) & 3;
+        return (quarter / 2 ? both >> 4 : both & 15) | high << 4;
+    }
+    static float scale(Byte b, int g) { return half_at(b + 208) * (float)(int8_t)b[192 + g]; }
+    static float offset(Byte, int) { return 0; }
+};
+
+// f(Kind()) for the kind with a number in QUANTIZED of ops/quantized/kinds.py; false if there is none.
+template <class F>
+inline bool of_kind(int number, const F& f) {
+    switch (number) {
+        case 0: return f(Q8_0());
+        case 1: return f(Q4_0());
+        case 2: return f(Q4_1());
+        case 3: return f(Q5_0());
+        case 4: return f(Q5_1());
+        case 5: return f(Q4_K());
+        case 6: return f(Q5_K());
+        case 7: return f(Q6_K());
+    }
+    return false;
+}

@@ -1,0 +1,236 @@
+// Activations rounded to 8 bits, and their products with a packed row, by integer dot products of 4 bytes:
+// VNNI where the processor has it, else AVX2, else a loop.
+#pragma once
+#include "quantized_blocks.h"
+#include "scratch.h"
+#include "threads.h"
+#include <math.h>
+
+struct Range {
+    Index begin, end;
+};
+
+typedef int Ints8 __attribute__((vector_size(32)));
+typedef float Floats8 __attribute__((vector_size(32)));
+
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__) && defined(__AVX512BW__) && defined(__AVX512DQ__)
+#define TT_DOT_BY_512_BITS 1
+#endif
+
+// Whether signed weights are multiplied as such: without VNNI a product of bytes above 127 may overflow.
+#if defined(__AVX2__) && !defined(TT_DOT_BY_512_BITS)
+constexpr bool SIGNED = true;
+#else
+constexpr bool SIGNED = false;
+#endif
+
+// What `load` adds to an integer, as far as the dot product does not undo it.
+template <class Kind>
+constexpr int zero_of = SIGNED && Kind::zero == 128 ? 0 : Kind::zero;
+
+// sum[i] + the products of bytes 4 i … 4 i + 3 of u (unsigned) and x (signed).
+template <class Kind>
+inline Ints8 dot(Ints8 sum, Bytes32 u, Bytes32 x) {
+#if defined(TT_DOT_BY_512_BITS)
+    return (Ints8)_mm256_dpbusd_epi32((__m256i)sum, (__m256i)u, (__m256i)x);
+#elif defined(__AVX2__)
+    __m256i a = (__m256i)u, b = (__m256i)x;
+    if constexpr (Kind::zero == 128) {  // |q| times x with the sign of q
+        const __m256i q = _mm256_xor_si256(a, _mm256_set1_epi8((char)128));
+        a = _mm256_abs_epi8(q);
+        b = _mm256_sign_epi8(b, q);
+    }
+    const __m256i pairs = _mm256_maddubs_epi16(a, b);
+    return sum + (Ints8)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+#else
+    for (int i = 0; i < 8; i++) {
+        for (int e = 0; e < 4; e++) sum[i] += (int)u[4 * i + e] * (int)(int8_t)x[4 * i + e];
+    }
+    return sum;
+#endif
+}
+
+// ---- four blocks of 32 values at once --------------------------------------------------------------------
+
+// Whether four blocks are multiplied by vectors of 512 bits.
+#if defined(TT_DOT_BY_512_BITS)
+template <class Kind>
+constexpr bool BY_FOURS = Kind::values == 32 && Kind::nbytes != 22 && Kind::nbytes != 24;  // not of 5 bits
+#else
+template <class Kind>
+constexpr bool BY_FOURS = false;
+#endif
+
+// Rows of x rounded to 8 bits.
+template <class Kind>
+class Activations {
+    static constexpr int BLOCK = BY_FOURS<Kind> ? 128 : 32;  // values that are multiplied at once
+    Scratch memory;
+
+    // Where the byte of value i of a row lies: by fours, the first halves of four blocks, then the others.
+    static Index place(Index i) {
+        if (!BY_FOURS<Kind>) return i;
+        return i / 128 * 128 + i % 32 / 16 * 64 + i % 128 / 32 * 16 + i % 16;
+    }
+
+    void round(const float* x, Index row) {
+        int8_t* q = bytes(row);
+        memset(q, 0, 4 * padded);
+        for (Index b = 0; b < width / 32; b++) {
+            const float* from = x + 32 * b;
+            int top = 0;  // of the bits without sign: those of nan are the largest
+            for (int i = 0; i < 32; i++) {
+                int bits;
+                memcpy(&bits, from + i, 4);
+                bits &= 0x7fffffff;
+                top = bits > top ? bits : top;
+            }
+            float size;
+            memcpy(&size, &top, 4);
+            const bool finite = top < 0x7f800000;
+            const float inverse = finite && size >= 1e-30f ? 127 / size : 0;
+            const float scale = finite ? size / 127 : NAN;
+            int8_t rounded[32];
+            int total = 0;
+            for (int i = 0; i < 32; i++) {
+                rounded[i] = finite ? (int8_t)(int)__builtin_rintf(from[i] * inverse) : 0;
+                total += rounded[i];
+            }
+            if (BY_FOURS<Kind>) {
+                memcpy(q + place(32 * b), rounded, 16);
+                memcpy(q + place(32 * b + 16), rounded + 16, 16);
+                for (int e = 0; e < 4; e++) scales(row)[4 * b + e] = scale;
+                if (Kind::shifted) sums(row)[2 * b + 1] = scale * (float)total;
+            } else {
+                memcpy(q + 32 * b, rounded, 32);
+                scales(row)[b] = scale;
+                if (Kind::shifted) sums(row)[b] = scale * (float)total;
+            }
+        }
+        if (zero_of<Kind>) start(row);
+    }
+
+    // Dot products begin with -zero times the sum of the activations in a lane.
+    void start(Index row) {
+        int* to = starts(row);
+        const int8_t* q = bytes(row);
+        for (Index i = 0; i < padded / 4; i++) {
+            int total = 0;
+            for (int e = 0; e < 4; e++) total += q[4 * i + e];
+            to[i] = -zero_of<Kind> * total;
+        }
+        if (!BY_FOURS<Kind>) return;
+        for (Index b = 0; b < padded / 128; b++) {  // a lane adds up both halves
+            for (int i = 0; i < 16; i++) to[16 * b + i] = to[32 * b + i] + to[32 * b + 16 + i];
+        }
+    }
+
+ public:
+    const Index width, padded;
+
+    Activations(const float* x, Index rows, Index width)
+        : memory(rows * ((width + BLOCK - 1) / BLOCK * BLOCK)), width(width),
+          padded((width + BLOCK - 1) / BLOCK * BLOCK) {
+        for (Index row = 0; memory && row < rows; row++) round(x + row * width, row);
+    }
+    explicit operator bool() const { return (bool)memory; }
+
+    // A row has 4 bytes for each value: the byte, 1/2 byte of scales and 1/4 byte of sums, 1 byte of starts.
+    int8_t* bytes(Index row) const { return (int8_t*)(memory.data() + row * padded); }
+    float* scales(Index row) const { return (float*)(bytes(row) + padded); }
+    float* sums(Index row) const { return (float*)(bytes(row) + padded + padded / 2); }
+    int* starts(Index row) const { return (int*)(bytes(row) + 2 * padded); }
+};
+
+#if defined(TT_DOT_BY_512_BITS)
+// The same 16 bytes of four blocks.
+inline __m512i four(Byte a, Byte b, Byte c, Byte d, int at) {
+    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i*)(a + at)));
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i*)(b + at)), 1);
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i*)(c + at)), 2);
+    return _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i*)(d + at)), 3);
+}
+
+inline int word(Byte p) {
+    int bits;
+    memcpy(&bits, p, 4);
+    return bits;
+}
+
+template <int R, class Kind>
+inline void dots_by_fours(float (&found)[R], const Activations<Kind>& x, Index row, Byte weight) {
+    const Index count = x.width / 32;
+    const __m512i each_scale = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
+    __m512 sums[R] = {};
+    __m256 offsets[R] = {};
+    for (Index i = 0; i < count; i += 4) {
+        // Behind the last block come copies of it, whose activations are 0.
+        const Index last = count - 1 - i;
+        Byte a = weight + i * Kind::nbytes, b = a + (last < 1 ? last : 1) * Kind::nbytes;
+        Byte c = a + (last < 2 ? last : 2) * Kind::nbytes, d = a + (last < 3 ? last : 3) * Kind::nbytes;
+        const __m256 halves = _mm256_cvtph_ps(_mm_setr_epi32(word(a), word(b), word(c), word(d)));
+        const __m512 scale = _mm512_permutexvar_ps(each_scale, _mm512_castps256_ps512(halves));
+        __m512i low, high;
+        if constexpr (Kind::zero == 128) {
+            const __m512i flip = _mm512_set1_epi8((char)128);
+            low = _mm512_xor_si512(four(a, b, c, d, 2), flip);
+            high = _mm512_xor_si512(four(a, b, c, d, 18), flip);
+        } else {
+            const __m512i mask = _mm512_set1_epi8(15), both = four(a, b, c, d, Kind::nbytes - 16);
+            low = _mm512_and_si512(both, mask);
+            high = _mm512_and_si512(_mm512_srli_epi16(both, 4), mask);
+        }
+        for (int r = 0; r < R; r++) {
+            const int8_t* q = x.bytes(row + r) + 32 * i;
+            __m512i start = _mm512_setzero_si512();
+            if (zero_of<Kind>) start = _mm512_load_si512(x.starts(row + r) + 4 * i);
+            start = _mm512_dpbusd_epi32(start, low, _mm512_load_si512(q));
+            start = _mm512_dpbusd_epi32(start, high, _mm512_load_si512(q + 64));
+            const __m512 both = _mm512_mul_ps(scale, _mm512_load_ps(x.scales(row + r) + 4 * i));
+            sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(start), both, sums[r]);
+            if (Kind::shifted) {
+                const __m256 totals = _mm256_load_ps(x.sums(row + r) + 2 * i);
+                offsets[r] = _mm256_fmadd_ps(halves, totals, offsets[r]);
+            }
+        }
+    }
+    for (int r = 0; r < R; r++)
+        found[r] = _mm512_reduce_add_ps(_mm512_add_ps(sums[r], _mm512_zextps256_ps512(offsets[r])));
+}
+#endif
+
+// ---- any kind --------------------------------------------------------------------------------------------
+
+template <int R, class Kind>
+inline void dots_of_blocks(float (&found)[R], const Activations<Kind>& x, Index row, Byte weight) {
+    Floats8 sums[R] = {};
+    float offsets[R] = {};
+    for (Index i = 0; i < x.width / 32; i++) {
+        Byte block = weight + i * 32 / Kind::values * Kind::nbytes;
+        const int k = i % (Kind::values / 32), g = k * 32 / Kind::group;
+        const Bytes32 u = Kind::load(block, k);
+        const float first = Kind::scale(block, g);
+        const float second = Kind::group == 16 ? Kind::scale(block, g + 1) : first;
+        const Floats8 scale = {first, first, first, first, second, second, second, second};
+        for (int r = 0; r < R; r++) {
+            Ints8 start = {};
+            if (zero_of<Kind>) start = read<Ints8>((Byte)(x.starts(row + r) + 8 * i));
+            start = dot<Kind>(start, u, read<Bytes32>((Byte)x.bytes(row + r) + 32 * i));
+            sums[r] += __builtin_convertvector(start, Floats8) * (scale * x.scales(row + r)[i]);
+            if (Kind::shifted) offsets[r] += Kind::offset(block, g) * x.sums(row + r)[i];
+        }
+    }
+    for (int r = 0; r < R; r++) {
+        const Floats8 s = sums[r];
+        found[r] = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7])) + offsets[r];
+    }
+}
+
+// The products of R rows of x, from `row` on, with a packed row.
+template <int R, class Kind>
+inline void dots(float (&found)[R], const Activations<Kind>& x, Index row, Byte weight) {
+#if defined(TT_DOT_BY_512_BITS)
+    if constexpr (BY_FOURS<Kind>) return dots_by_fours<R>(found, x, row, weight);
+#endif
+    dots_of_blocks<R>(found, x, row, weight);
+}

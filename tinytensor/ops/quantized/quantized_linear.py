@@ -1,0 +1,154 @@
+"""quantized_linear: products with packed weights, in floats or with activations rounded to 8 bits."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.checks import floating
+from tinytensor.dispatch.launch import Launch, View, blocks_for
+from tinytensor.dtypes import float32, int8
+from tinytensor.errors import ShapeError
+from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
+from tinytensor.layout import contiguous
+from tinytensor.op import Op, Params, Shapes, Spec, Specs, register, size
+from tinytensor.ops.matmul.gemm import multiply
+from tinytensor.ops.matmul.matmul import matmul
+from tinytensor.ops.quantized.dequantize import dequantize, launch_dequantize, on_even_address, values_in
+from tinytensor.ops.quantized.kinds import NUMBERS, QUANTIZED, ROUNDED, dequantized, rounded_product
+from tinytensor.ops.views.manipulation import cast
+from tinytensor.runtime.cpu.arrays import Array, scratch
+from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.tensor import Tensor
+
+__all__ = ["quantized_linear"]
+
+kernels = HostKernels("quantized_linear")
+
+
+@register
+class QuantizedLinear(Op):
+    """y = x @ dequantize(packed).T; with `rounded`, of x rounded to 8 bits in blocks of 32."""
+
+    inputs = ("x", "packed")
+    saves = ("packed",)
+    contiguous = ("packed",)
+    dense = ("*",)
+
+    @staticmethod
+    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+        return 2.0 * (ins[0] or (0,))[-1] * size(outs[0])
+
+    @staticmethod
+    def infer(x: Spec, packed: Spec, *, kind: str, rounded: bool) -> Specs:
+        floating("quantized_linear", x)
+        inner = values_in("quantized_linear", packed, kind)
+        if packed.ndim != 2 or not x.shape or x.shape[-1] != inner:
+            raise ShapeError(
+                f"quantized_linear: x {x.shape} and packed rows {packed.shape} of {kind} do not fit",
+                why=f"packed is (N, bytes of a row), and a row of it has {inner} values: the last axis of x",
+                fix="check the sizes of the layer; the weight is packed as (out, in)",
+            )
+        return (Spec((*x.shape[:-1], packed.shape[0]), x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, packed: Array, *, kind: str, rounded: bool) -> None:
+        if not x.size or not y.size:
+            y[...] = 0
+            return
+        x2, y2 = as_rows(x), as_rows(y)
+        for r in row_blocks(len(packed), x2.shape[1]):  # of the weight
+            if rounded:
+                y2[:, r] = rounded_product(x2, packed[r], QUANTIZED[kind])
+            else:
+                weight = dequantized(packed[r], QUANTIZED[kind])
+                y2[:, r] = np.matmul(x2, weight.T.astype(x2.dtype, copy=False))
+
+    @staticmethod
+    def host(y: Array, x: Array, packed: Array, *, kind: str, rounded: bool) -> bool:
+        if rounded:
+            return kernels.quantized_linear(y, x, packed, NUMBERS[kind])
+        if x.dtype != np.float32 or not x.size or not y.size or not kernels.usable():
+            return False
+        x2, y2 = as_rows(x), as_rows(y)
+        for r in row_blocks(len(packed), x2.shape[1]):
+            weight = scratch("quantized_linear", (r.stop - r.start, x2.shape[1]), x2.dtype)
+            if not kernels.dequantize(weight, packed[r], NUMBERS[kind]):
+                return False
+            np.matmul(x2, weight.T, out=y2[:, r])
+        return True
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, packed: View, *, kind: str, rounded: bool) -> None:
+        inner, columns = x.shape[-1], packed.shape[0]
+        rows = prod(x.shape[:-1])
+        if not y.size:
+            return
+        if not rounded or not inner:
+            weight = launch.scratch((columns, inner), y.dtype)
+            launch_dequantize(launch, weight, packed, kind)
+            rows_of_x = x.read_through(contiguous((rows, inner)))
+            multiply(launch, y, rows_of_x, weight, tb=True)
+            return
+        groups = rows * (inner // ROUNDED)
+        x8, scales = launch.scratch((rows, inner), int8), launch.scratch((groups,), float32)
+        launch(
+            "round_activations",
+            x.dtype,
+            grid=blocks_for(groups, 8),
+            block=(32, 8),
+            args=(x8, scales, x, groups),
+        )
+        args = (y, x8, scales, on_even_address(launch, packed), rows, columns, inner)
+        launch("quantized_rows", kind.upper(), y.dtype, grid=blocks_for(columns, 8), block=(32, 8), args=args)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, kind: str, rounded: bool) -> Grads:
+        """dx = grad @ dequantize(packed): rounding counts as the identity."""
+        weight = dequantize(saved.packed, kind)
+        return matmul(grads[0], cast(weight, grads[0].storage.dtype)), None
+
+
+def quantized_linear(x: Tensor, packed: Tensor, kind: str, *, rounded: bool = False) -> Tensor:
+    """Product with a packed weight: y = x @ dequantize(packed, kind).T.
+
+    With `rounded`, x is rounded first, in blocks of 32 values along the last axis: x becomes s * q with
+    s = max|x| / 127 and q = rint(x * (127 / max|x|)), an integer of 8 bits, computed in float32; a block
+    below 1e-30 in magnitude becomes 0. Then each group of weights (16 or 32 with one scale) is multiplied
+    with its activations in integers, exactly; the sums of these products are in float32. A few rows of x are
+    multiplied several times as fast, since the weight is read packed.
+
+    Args:
+        x: shape (..., K), floating.
+        packed: shape (N, bytes of a row), uint8, with K values in a row.
+        kind: the kind that it was packed as, a key of `tt.QUANTIZED`.
+        rounded: whether to round x to 8 bits.
+
+    Returns:
+        shape (..., N), dtype of x. The gradient is for x alone, and is that without rounding.
+
+    Raises:
+        ArgumentError: there is no such kind.
+        ShapeError: packed does not have two axes, or K does not fit.
+        DTypeError: x is not floating, or packed is not uint8.
+
+    Memory: keeps the packed weight for backward; unpacks blocks of rows while it computes, in backward and on
+        devices the whole weight.
+    Accuracy: without `rounded`, that of a product of floats; devices unpack to the dtype of x. With it, the
+        error of an activation is at most 1/254 of the largest in its block; devices differ by the order of
+        float32 sums alone.
+    Source: rounding as in llama.cpp (its blocks of 256 for the K kinds are of 32 here); gradient as in QLoRA:
+        Dettmers et al. 2023, arXiv:2305.14314.
+
+    Example:
+        >>> w = tt.tensor([[1.0] * 32, [2.0] * 32])
+        >>> tt.quantized_linear(tt.ones(1, 32), tt.quantize(w, "q8_0"), "q8_0").tolist()
+        [[32.0, 64.0]]
+    """
+    need_tensors("quantized_linear", x, packed)
+    return apply(QuantizedLinear, x, packed, kind=kind, rounded=rounded)
