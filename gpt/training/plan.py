@@ -262,14 +262,19 @@ def _moved_by_muon(model: GPTConfig, train: TrainConfig) -> int:
 
 
 def _muon_flops(model: GPTConfig, train: TrainConfig) -> int:
-    """FLOPs of Muon's products in a step: X Xᵀ, its square, and its product with X, for each iteration."""
+    """FLOPs of Muon's products in a step (`orthogonalize`), for m x n matrices, m <= n.
+
+    X Xᵀ, its square, and a product with X for each iteration; where n is at least 1.5 m, X Xᵀ and a product
+    with X once, the square and three products of squares for each iteration, less three.
+    """
     if train.optimizer != "muon":
         return 0
-    each = 0
+    k, each = train.muon_iterations, 0
     for *stack, rows, columns in _matrices(model).values():
         m, n = sorted((rows, columns))
-        each += math.prod(stack) * (4 * m * m * n + 2 * m**3)
-    return train.muon_iterations * each
+        squares = 4 * m * m * n + (8 * k - 6) * m**3
+        each += math.prod(stack) * (squares if 2 * n >= 3 * m else k * (4 * m * m * n + 2 * m**3))
+    return each
 
 
 def _activations(model: GPTConfig, train: TrainConfig) -> tuple[int, int]:

