@@ -70,6 +70,7 @@ setup(
         "tinytensor.runtime": ["**/*.h", "**/*.cpp", "headers/**/*", "emulated/emulator/include/**/*"],
         "tinytensor.puzzles": ["start/*.cu"],
         "gpt": ["py.typed", "text/*"],
+        "gpt.live": ["*.js", "*.css"],
     },
     zip_safe=False,
     # `pip install -e .` puts this folder on Python's path. With a finder, which is the default, a program

@@ -36,6 +36,7 @@ COMMANDS = {  # each line of the help has two
     "chat": Command("gpt.generation.chat", "talk with a model such as smollm2"),
     "incontext": Command("gpt.generation.incontext", "examples in a prompt change answers"),
     "eval": Command("gpt.training.eval", "loss, perplexity, bits per byte"),
+    "watch": Command("gpt.live.watch", "runs on a page, while they train"),
     "health": Command("gpt.training.health", "how a model's parts fared"),
     "plan": Command("gpt.training.plan", "memory, FLOPs, minutes of a run"),
     "trace": Command("gpt.interpret.trace", "follow a text, number by number"),
@@ -135,7 +136,7 @@ def _run(words: list[str]) -> int:
         raise MissingLibraryError(
             f"{name}: the library {error.name} is missing",
             why="this command needs it",
-            fix='pip install ".[gpt,plot]"',
+            fix='pip install ".[gpt]"',
         ) from None
     return int(module.main(rest) or 0)
 

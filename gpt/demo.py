@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from gpt.fields import describe_fields
+from gpt.live.watch import WatchConfig, take_watch, watching
 from gpt.presets import configs_from, preset
 from gpt.training.run import Run
 from gpt.training.run_lock import alone_in
@@ -20,9 +21,10 @@ from gpt.weights.trained import load_model
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt demo`; fields can be given as for `train`."""
     if {"-h", "--help"} & set(argv):
-        print(f"{__doc__}\n{describe_fields(*preset('demo'))}")
+        print(f"{__doc__}\n{describe_fields(*preset('demo'), WatchConfig())}")
         return 0
-    model_config, config = configs_from(argv, default="demo")
+    watch, words = take_watch(argv)
+    model_config, config = configs_from(words, default="demo")
     folder = Path(config.out_dir)
     own = config.out_dir == preset("demo")[1].out_dir
     with alone_in(folder, "demo"):
@@ -30,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
             aside = next(p for k in count(1) if not (p := folder.with_name(f"{folder.name}.{k}")).exists())
             folder.rename(aside)
             print(f"an earlier run is kept as {aside}")
-    with alone_in(folder, "demo"):
+    with alone_in(folder, "demo"), watching(watch, folder):
         return _run(Run(model_config, config))
 
 

@@ -26,6 +26,7 @@ from gpt.config import GPTConfig, TrainConfig
 from gpt.console import counted
 from gpt.experiments.statistics import ScalingLaw, fit_scaling_law, welch
 from gpt.fields import check_types, describe_fields, parse_overrides, take_option, to_dict
+from gpt.live.watch import WatchConfig, take_watch, watching
 from gpt.presets import describe_presets, named_configs, preset, with_warmup
 from gpt.training.plan import plan
 from gpt.training.run import refuse_ranks
@@ -329,12 +330,14 @@ def _write(folder: Path, about: str, results: Sequence[dict[str, Any]], law: Sca
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt ablate`, with the fields of `train` and of AblateConfig."""
     if {"-h", "--help"} & set(argv):
-        print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{describe_fields(AblateConfig(), *_BEGIN)}")
+        fields = describe_fields(AblateConfig(), *_BEGIN, WatchConfig())
+        print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{fields}")
         return 0
     refuse_ranks(init(), "ablate")
-    model, config, own = configs_of(argv, _BEGIN, AblateConfig())
+    watch, words = take_watch(argv)
+    model, config, own = configs_of(words, _BEGIN, AblateConfig())
     variants = cells(model, config, own.grid, own.seeds)
-    with alone_in(config.out_dir, "ablate"):
+    with alone_in(config.out_dir, "ablate"), watching(watch, config.out_dir):
         return _train_all(variants, _describe(model, config, own.seeds), Path(config.out_dir))
 
 

@@ -15,6 +15,7 @@ import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
 from gpt.data.batches import Tokens, consecutive_blocks
 from gpt.fields import check_types, describe_fields, parse_overrides
+from gpt.live.watch import WatchConfig, take_watch
 from gpt.models.encoder import Encoder
 from gpt.presets import describe_presets, preset
 from gpt.tokenizers.base import Tokenizer
@@ -226,7 +227,8 @@ class FillConfig:
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt masked [RUN]`, with the fields of `train` and of FillConfig."""
     if {"-h", "--help"} & set(argv):
-        print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{describe_fields(FillConfig(), *_BEGIN)}")
+        fields = describe_fields(FillConfig(), *_BEGIN, WatchConfig())
+        print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{fields}")
         return 0
     if argv and not argv[0].startswith("--"):
         folder, (config,) = argv[0], parse_overrides(argv[1:], FillConfig())
@@ -237,8 +239,9 @@ def main(argv: Sequence[str]) -> int:
                 fix=f"--text='{EXAMPLE}'",
             )
     else:
-        *configs, config = configs_of(argv, _BEGIN, FillConfig())
-        run = train(*configs, kind=MaskedRun)
+        watch, words = take_watch(argv)
+        *configs, config = configs_of(words, _BEGIN, FillConfig())
+        run = train(*configs, kind=MaskedRun, watch=watch)
         if run.stopped_by:
             return exit_code(run.stopped_by)
         if run.ranks.rank > 0:

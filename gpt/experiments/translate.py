@@ -20,6 +20,7 @@ from gpt.finetuning.instruct import end_of
 from gpt.generation.beam import beam_search
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
+from gpt.live.watch import WatchConfig, take_watch
 from gpt.models.encoder_decoder import EncoderDecoder
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
@@ -274,7 +275,7 @@ class TranslateConfig:
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt translate [RUN]`, with the fields of `train` and of TranslateConfig."""
     if {"-h", "--help"} & set(argv):
-        print(f"{__doc__}\n{describe_fields(TranslateConfig(), *_BEGIN)}")
+        print(f"{__doc__}\n{describe_fields(TranslateConfig(), *_BEGIN, WatchConfig())}")
         return 0
     if argv and not argv[0].startswith("--"):
         folder, (config,) = Path(argv[0]), parse_overrides(argv[1:], TranslateConfig())
@@ -283,8 +284,9 @@ def main(argv: Sequence[str]) -> int:
                 "translate: no --text", why="with a run, the command translates a text", fix="--text=hello"
             )
     else:
-        *configs, config = configs_of(argv, _BEGIN, TranslateConfig())
-        run = train(*configs, kind=TranslateRun, loop=Translator)
+        watch, words = take_watch(argv)
+        *configs, config = configs_of(words, _BEGIN, TranslateConfig())
+        run = train(*configs, kind=TranslateRun, loop=Translator, watch=watch)
         if run.stopped_by:
             return exit_code(run.stopped_by)
         folder = run.folder

@@ -29,6 +29,7 @@ from gpt.finetuning.instruct import FIELDS as INSTRUCT_FIELDS
 from gpt.finetuning.instruct import InstructConfig, Instructing
 from gpt.finetuning.lora import LoraConfig, trainable_counts
 from gpt.finetuning.text_task import Reading
+from gpt.live.watch import WatchConfig, take_watch, watching
 from gpt.models.gpt import GPT
 from gpt.presets import configs_from, with_warmup
 from gpt.tokenizers.base import Tokenizer
@@ -250,10 +251,11 @@ def main(argv: Sequence[str]) -> int:
     method = METHODS[name]
     if {"-h", "--help"} & set(words):
         print(f"finetune {name}: {method.about}\n--data: {method.data}\n")
-        print(describe_fields(method.tune, method.lora, *method.own))
+        print(describe_fields(method.tune, method.lora, *method.own, WatchConfig()))
         return 0
+    watch, words = take_watch(words)
     configs, resume = _configs(name, words)
-    with alone_in(configs[0].out_dir, "finetune"):
+    with alone_in(configs[0].out_dir, "finetune"), watching(watch, configs[0].out_dir):
         return _run(_begun(name, configs, resume))
 
 

@@ -115,9 +115,6 @@ class _NoLog(RunLog):
     def write(self, **values: Any) -> None:
         """Do nothing."""
 
-    def draw(self) -> None:
-        """Do nothing."""
-
 
 def each_on_its_device(ranks: Communicator, config: TrainConfig) -> tuple[Communicator, TrainConfig]:
     """Communicator and config of this rank: with several ranks on "cuda", each gets its GPU and NCCL.

@@ -1,6 +1,6 @@
 """Run: data, tokenizer, model and optimizer of two configs, and their checkpoints.
 
-A run directory has config.json, tokenizer.json, data/ (token files of a text), log.jsonl, loss.svg, step_N/
+A run directory has config.json, tokenizer.json, data/ (token files of a text), log.jsonl, step_N/
 (checkpoints), latest and best. Independent of the training loop.
 """
 

@@ -1,6 +1,5 @@
-"""Log of a run: `log.jsonl`, one JSON object per line, and `loss.svg`, its plot."""
+"""Log of a run: `log.jsonl`, one JSON object per line."""
 
-import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,34 +53,6 @@ class RunLog:
             if isinstance(values, dict):
                 found.append(values)
         return found
-
-    def draw(self) -> Path | None:
-        """Write `loss.svg`: training and validation loss over steps; None if matplotlib is missing."""
-        if importlib.util.find_spec("matplotlib") is None:
-            return None
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-
-        lines = self.read()
-        figure = Figure(figsize=(7, 4), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot(xlabel="step", ylabel="loss (nats per token)")
-        for key, label, style in (("loss", "training batch", "-"), ("val_loss", "validation", "o-")):
-            points = [(line["step"], line[key]) for line in lines if _is_point(line, key)]
-            if points:
-                axes.plot(*zip(*points, strict=True), style, label=label, linewidth=1, markersize=3)
-        if axes.lines:
-            axes.legend()
-        axes.grid(alpha=0.3)
-        path = self.path.with_name("loss.svg")
-        with atomic_write(path) as file:
-            figure.savefig(file, format="svg", metadata={"Date": None})
-        return path
-
-
-def _is_point(line: Any, key: str) -> bool:
-    """Whether a log line has a step, and a number under this key."""
-    return isinstance(line, dict) and all(isinstance(line.get(k), (int, float)) for k in ("step", key))
 
 
 def summary(values: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from gpt.config import GPTConfig, TrainConfig
 from gpt.console import counted
 from gpt.fields import describe_fields, parse_overrides, take_option
 from gpt.generation.generate import generate
+from gpt.live.watch import WatchConfig, take_watch, watching
 from gpt.presets import describe_presets, named_configs, preset, with_warmup
 from gpt.training.captured_step import CapturedStep
 from gpt.training.data_parallel import Team, each_on_its_device, ends_all, first_one_first
@@ -286,7 +287,6 @@ class Trainer:
                 )
         if self.health is not None:
             self.terminal.say(health_table(self.health))
-        self.log.draw()
         return run
 
     def _between(self) -> None:
@@ -309,9 +309,9 @@ class Trainer:
             self.terminal.show({"step": run.step, "val_loss": val_loss})
         if saving:
             self._save(best=best)
-            self.log.draw()
         if sampling and run.tokenizer is not None:
             self.sampled = self.sample()
+            self.log.write(step=run.step, sample=self.sampled)
             self.terminal.say(f"--- sample at step {run.step} ---\n{self.sampled}\n---")
 
     def sample(self) -> str:
@@ -336,6 +336,9 @@ class Trainer:
         return found
 
 
+_UNWATCHED = WatchConfig()
+
+
 def train(
     model_config: GPTConfig,
     train_config: TrainConfig,
@@ -343,6 +346,7 @@ def train(
     quiet: bool = False,
     kind: type[Run] = Run,
     loop: type[Trainer] = Trainer,
+    watch: WatchConfig = _UNWATCHED,
 ) -> Run:
     """Train a model by two configs; data-parallel under `mpiexec`.
 
@@ -352,9 +356,10 @@ def train(
         quiet: print nothing.
         kind: class of the run.
         loop: class of the training loop.
+        watch: whether a page follows the run meanwhile.
 
     Returns:
-        The run after its last step; its folder has weights, configs, log and plot.
+        The run after its last step; its folder has weights, configs and log.
 
     Raises:
         ArgumentError, FormatError: the data, tokenizer or checkpoint cannot be used, or the loss is not
@@ -370,7 +375,8 @@ def train(
                 run = kind(model_config, train_config, ranks)
             if not quiet and ranks.rank == 0:
                 print(describe(run), flush=True)
-            return loop(run, quiet=quiet).train()
+            with watching(watch, train_config.out_dir) if ranks.rank == 0 else nullcontext():
+                return loop(run, quiet=quiet).train()
 
 
 def captures(run: Run) -> bool:
@@ -414,10 +420,11 @@ def describe(run: Run) -> str:
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt train`; `--init_from=resume --out_dir=RUN` starts from the run's fields."""
     if {"-h", "--help"} & set(argv):
-        fields = describe_fields(*preset("shakespeare-char-cpu"))
+        fields = describe_fields(*preset("shakespeare-char-cpu"), WatchConfig())
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{fields}")
         return 0
-    run = train(*configs_of(argv, preset("shakespeare-char-cpu")))
+    watch, words = take_watch(argv)
+    run = train(*configs_of(words, preset("shakespeare-char-cpu")), watch=watch)
     if run.stopped_by:
         return exit_code(run.stopped_by)
     if run.ranks.rank == 0:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers.source import ROOT
 
-DATA = (".py", ".cu", ".cuh", ".h", ".cpp", ".txt")
+DATA = (".py", ".cu", ".cuh", ".h", ".cpp", ".txt", ".js", ".css")
 
 # The interpreter of the tests may have an editable install of this tree: the copy must come first.
 ONE_OP = """

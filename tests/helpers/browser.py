@@ -70,8 +70,8 @@ class Browser:
         said: dict[str, Any] = json.loads(line)
         return said
 
-    def open(self, path: Path, width: int = 1200, height: int = 900) -> None:
-        """Load a file, and wait until it is there."""
+    def open(self, page: Path | str, width: int = 1200, height: int = 900) -> None:
+        """Load a file or an address, and wait until it is there."""
         self._ask(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -79,7 +79,7 @@ class Browser:
             deviceScaleFactor=1,
             mobile=False,
         )
-        self._ask("Page.navigate", url=path.as_uri())
+        self._ask("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         while self._hear().get("method") != "Page.loadEventFired":
             pass
 

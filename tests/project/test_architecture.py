@@ -52,6 +52,7 @@ tokenizers
 models data
 tasks weights
 generation
+live
 training
 finetuning interpret
 experiments demo
@@ -111,7 +112,7 @@ LIBRARIES = {
     "gpt.tokenizers.sentencepiece_file": {"numpy", "sentencepiece"},
     "gpt.weights.sources": {"numpy", "huggingface_hub"},
     "gpt.data.records": {"numpy", "pyarrow"},
-    "gpt": {"numpy", "tqdm", "regex", "matplotlib"},
+    "gpt": {"numpy", "tqdm", "regex"},
 }
 # Layers and optimizers are written with the public names; handles of hooks and PyTorch's names besides.
 NN_MAY_IMPORT = {

@@ -223,6 +223,11 @@ section,details{margin-top:1rem}ol{columns:16rem}
 .tabs>label{display:inline-block;padding:.3rem .8rem;border-bottom:3px solid var(--line);cursor:pointer}
 .tabs>input{position:absolute;opacity:0}.tabs>:checked+label{border-color:var(--ink);font-weight:600}
 .tabs>:focus-visible+label{outline:2px solid var(--minus)}
+.bar{display:flex;flex-wrap:wrap;gap:.4rem .6rem;align-items:center;margin:.5rem 0}
+.bar label,.bar .soft{font-size:.85rem;color:var(--soft)}
+:is(button,select,input[type=text]){font:inherit;font-size:.85rem;color:inherit;
+  background:var(--paper);
+  border:1px solid var(--soft);border-radius:.3rem;padding:.15rem .5rem;max-width:100%}
 a{color:inherit}summary{cursor:pointer}:focus-visible{outline:2px solid var(--minus)}
 """
 )
@@ -246,9 +251,13 @@ class View:
     data: Mapping[str, object] = field(default_factory=dict)
     script: str = ""
 
-    def html(self) -> str:
-        """Self-contained page of this view alone."""
-        return view_page(self.title, self.body, self.style, self.data, self.script)
+    def html(self, *, requests: bool = False) -> str:
+        """Self-contained page of this view alone.
+
+        Args:
+            requests: whether the script may send requests to the server of the page.
+        """
+        return view_page(self.title, self.body, self.style, self.data, self.script, requests)
 
 
 def tabs(title: str, *views: View) -> str:
@@ -275,8 +284,17 @@ def tabs(title: str, *views: View) -> str:
     return view_page(title, (tag("div", *parts, class_="tabs"),), style, data, "".join(scripts))
 
 
-def view_page(title: str, body: Sequence[str], style: str, data: Mapping[str, object], script: str) -> str:
-    """Self-contained page with data for a script; its policy allows no other script, and no request."""
+def view_page(
+    title: str,
+    body: Sequence[str],
+    style: str,
+    data: Mapping[str, object],
+    script: str,
+    requests: bool = False,
+) -> str:
+    """Self-contained page with data for a script; its policy allows no other script, and no request but, if
+    asked for, to the server of the page.
+    """
     texts = [json.dumps(value, separators=(",", ":")).replace("<", "\\u003c") for value in data.values()]
     ends = [
         Html(f'<script type="application/json" id="{_escape(name)}">{text}</script>')
@@ -284,10 +302,17 @@ def view_page(title: str, body: Sequence[str], style: str, data: Mapping[str, ob
     ]
     if script:
         ends.append(Html(f"<script>{script}</script>"))
-    return page(title, *body, *ends, style=style, script=script)
+    return page(title, *body, *ends, style=style, script=script, requests=requests)
 
 
-def page(title: str, *body: str, style: str = "", images: bool = False, script: str = "") -> str:
+def page(
+    title: str,
+    *body: str,
+    style: str = "",
+    images: bool = False,
+    script: str = "",
+    requests: bool = False,
+) -> str:
     """Self-contained HTML page.
 
     Args:
@@ -296,6 +321,7 @@ def page(title: str, *body: str, style: str = "", images: bool = False, script: 
         style: additional CSS rules.
         images: whether the body contains images, as data URLs.
         script: the script that the body contains, if there is one.
+        requests: whether the script may send requests to the server of the page.
 
     Example:
         >>> print(page("a < b", tag("p", "c"))[:32])
@@ -306,6 +332,8 @@ def page(title: str, *body: str, style: str = "", images: bool = False, script: 
     if script:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         policy += f"; script-src 'sha256-{digest}'"
+    if requests:
+        policy += "; connect-src 'self'"
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'

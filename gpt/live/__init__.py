@@ -1,0 +1,1 @@
+"""Live view of training runs: follows their logs, and serves a page on this machine."""
