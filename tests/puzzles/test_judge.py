@@ -16,7 +16,7 @@ from tinytensor.puzzles import references
 from tinytensor.puzzles.chapters import PUZZLES
 from tinytensor.puzzles.judge import first_wrong, judge
 from tinytensor.puzzles.op_problem import problem_of
-from tinytensor.puzzles.problem import Limits
+from tinytensor.puzzles.problem import Limits, seed_of
 from tinytensor.puzzles.program import evaluate, read
 from tinytensor.puzzles.verdict import Cost, Verdict
 
@@ -95,7 +95,8 @@ def test_rows_of_ops_become_problems(row: Row) -> None:
         assert row.random or row.writes or "complex" in row.main_dtype() or not row.has_reference
         return
     assert not set(problem.inputs) & set(problem.outputs)
-    cases = [*problem.cases(as_dtype(problem.dtypes[0])), problem.measured(as_dtype(problem.dtypes[0]))]
+    dtype = as_dtype(problem.dtypes[0])
+    cases = [*problem.cases(dtype, 1), problem.measured(dtype, 1)]
     assert all(tuple(case.outputs) == problem.outputs and case.floor >= 0 for case in cases)
 
 
@@ -158,8 +159,63 @@ def test_a_kernel_cannot_cheat(body: str, said: str, tmp_path: Path) -> None:
     assert said in str(found)
 
 
+def test_results_cannot_be_typed_in(tmp_path: Path) -> None:
+    """Inputs depend on the text of the file: a file that has the results of another one is wrong."""
+    problem = PUZZLES[2].problem(3)
+    source = zip_kernel("if (i < n) z[i] = a * x[i] + y[i];")
+    mine = program(tmp_path, source)
+    assert judge(mine, problem).solved
+    (first, *_), (again, *_) = (problem.cases(tt.float32, seed_of(source)) for _ in "ab")
+    assert np.array_equal(first.inputs["x"][0], again.inputs["x"][0]), "the same file, the same inputs"
+    ((z, _),) = first.outputs.values()
+    numbers = ", ".join(f"{value!r}f" for value in z.ravel().tolist())
+    typed = f"if (n == {z.size}) {{ const float r[] = {{{numbers}}}; z[i] = r[i]; return; }}"
+    found = judge(program(tmp_path, source.replace("if (i < n)", f"if (i >= n) return; {typed}")), problem)
+    assert found.reasons == ["wrong"]
+    assert {w.case for w in found.wrong} == {str(first)}
+
+
+TREE = (ROOT / "tests" / "puzzles" / "solutions" / "17_sum_shuffle.cu").read_text(encoding="utf-8")
+SERIAL = """
+// launch: grid (n + 255) / 256, block 1
+__global__ void serial(float* y, const float* x, int n) {
+    float sum = 0;
+    for (int i = blockIdx.x * 256; i < min(n, blockIdx.x * 256 + 256); i++) sum += x[i];
+    y[blockIdx.x] = sum;
+}
+"""
+SHUFFLED = "__device__ float shuffled(float x) { return __shfl_xor_sync(~0u, x, 0); }\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "misses"),
+    [
+        (TREE, False),
+        (SERIAL, True),
+        ("// __shfl_sync\n" + SERIAL, True),
+        ("#define UNUSED __shfl_xor_sync\n" + SERIAL, True),
+        (SHUFFLED + SERIAL, True),
+        ("#if 0\n" + SHUFFLED + "#endif\n" + SERIAL, True),
+        (SERIAL.replace("float sum = 0", 'float sum = 0; assert(n && "__shfl_sync")'), True),
+        (
+            SERIAL + "// launch: grid 0, block 1\n__global__ void k(float* y) { __shfl_sync(~0u, 1, 0); }",
+            True,
+        ),
+        (SHUFFLED + SERIAL.replace("= sum", "= 0 * shuffled(0) + sum"), False),
+        ("#define S __shfl_xor_sync\n" + SERIAL.replace("= sum", "= 0 * S(1, 0, 0) + sum"), False),
+        ("namespace a { " + SHUFFLED + "}\n" + SERIAL.replace("= sum", "= 0 * a::shuffled(0) + sum"), False),
+    ],
+)
+def test_a_kernel_that_ran_uses_what_the_puzzle_is_about(source: str, misses: bool, tmp_path: Path) -> None:
+    number = NUMBERS["sum_shuffle"]
+    problem = replace(PUZZLES[number - 1].problem(number), limits=Limits())
+    found = judge(program(tmp_path, source), problem)
+    assert ("needs __shfl" in found.reasons) == misses, str(found)
+    assert not found.wrong
+
+
 def test_unwritten_memory_is_wrong_where_nan_is_expected() -> None:
-    (case, *_) = PUZZLES[2].problem(3).cases(tt.float32)
+    (case, *_) = PUZZLES[2].problem(3).cases(tt.float32, 0)
     for dtype in (tt.float64, tt.float32, tt.float16, tt.bfloat16):
         empty = tt.empty(2, dtype=dtype, device="emulated").cpu().astype(tt.float64).numpy()
         nan = np.full(2, np.nan)

@@ -285,9 +285,9 @@ class Row:
 
     # ---- the inputs ----
 
-    def rng(self) -> np.random.Generator:
-        """A generator that depends on the row's name alone."""
-        return np.random.default_rng(crc32(self.name.encode()))
+    def rng(self, *seed: int) -> np.random.Generator:
+        """A generator that depends on the row's name, and on a seed if there is one."""
+        return np.random.default_rng([crc32(self.name.encode()), *seed])
 
     def reshaped(self, shapes: tuple[Shape, ...]) -> Row:
         """The row with inputs of other shapes."""
@@ -306,9 +306,9 @@ class Row:
             inputs.append(replace(x, shape=tuple(map(size, axes.split())), below=bound))
         return replace(self, inputs=tuple(inputs))
 
-    def sample(self, dtype: str) -> list[Array]:
-        """One array per input, as the reference gets them."""
-        rng = self.rng()
+    def sample(self, dtype: str, *seed: int) -> list[Array]:
+        """One array per input, as the reference gets them; from a generator of `rng`."""
+        rng = self.rng(*seed)
         return [i.sample(rng, dtype) for i in self.inputs]
 
     def main_dtype(self, wanted: str = "float32") -> str:

@@ -18,8 +18,9 @@ import tinytensor as tt
 from tinytensor.dtypes import as_dtype
 from tinytensor.errors import ArgumentError
 from tinytensor.puzzles.arguments import LAYOUTS, Arguments, launch
-from tinytensor.puzzles.problem import TOLERANCES, Array, Case, Problem
+from tinytensor.puzzles.problem import TOLERANCES, Array, Case, Problem, seed_of
 from tinytensor.puzzles.program import Program, dtype_of, evaluate
+from tinytensor.puzzles.used_code import used_code
 from tinytensor.puzzles.verdict import Cost, Verdict, Wrong
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.checked.findings import Finding
@@ -49,17 +50,16 @@ def judge(program: Program, problem: Problem, *, seconds: float = SECONDS, recor
         KernelError: the source does not compile.
     """
     _refuse_other_launches(program, problem)
-    dtypes = _dtypes(program, problem)
+    dtypes, seed = _dtypes(program, problem), seed_of(program.source)
     verdict = Verdict(problem.title, problem.limits, file=program.path.name, source=program.source)
-    verdict.missing = [word for word in problem.needs if word not in program.code]
-    case = problem.measured(dtypes[0])
+    case = problem.measured(dtypes[0], seed)
     try:
         with time_limit(seconds):
             for dtype in dtypes:
-                for i, case in enumerate(problem.cases(dtype)):
+                for i, case in enumerate(problem.cases(dtype, seed)):
                     _compare(verdict, program, problem, case, LAYOUTS[i % len(LAYOUTS)], record)
             if not verdict.wrong and not verdict.findings:
-                case = problem.measured(dtypes[0])
+                case = problem.measured(dtypes[0], seed)
                 _measure(verdict, program, problem, case, record)
     except TimeoutError as error:
         verdict.add([Finding("time limit", "", "", "", f"{error} ({case})")])
@@ -71,7 +71,8 @@ def _compare(
 ) -> None:
     """Run a case in each order, or until one of them is wrong."""
     for order, name in ORDERS.items():
-        if not _passes(verdict, problem, case, name, run(program, problem, case, layout, order=order)):
+        ran = run(program, problem, case, layout, order=order)
+        if not _passes(verdict, program, problem, case, name, ran):
             if record and verdict.recorded is None:
                 _, verdict.recorded, _ = run(
                     program, problem, case, layout, order=order, blocks=4, record=True
@@ -80,11 +81,22 @@ def _compare(
 
 
 def _passes(
-    verdict: Verdict, problem: Problem, case: Case, order: str, ran: tuple[dict[str, Array], CheckReport, str]
+    verdict: Verdict,
+    program: Program,
+    problem: Problem,
+    case: Case,
+    order: str,
+    ran: tuple[dict[str, Array], CheckReport, str],
 ) -> bool:
     """Add what is wrong in a run to the verdict; whether that is nothing."""
     found, report, layout = ran
     verdict.runs += 1
+    if (
+        problem.needs and report.kernels and not report.findings
+    ):  # of all kernels that ran, at last in the measured case
+        launched = frozenset(count.kernel.partition("<")[0] for count in report.kernels)
+        code = used_code(program.source, launched)
+        verdict.missing = [word for word in problem.needs if word not in code]
     verdict.add(report.findings)
     outputs = [
         first_wrong(found[output], expected, _tolerance(dtype, problem), output, case, layout, order)
@@ -155,7 +167,7 @@ def _measure(verdict: Verdict, program: Program, problem: Problem, case: Case, r
     ran = run(program, problem, case, "packed", blocks=ALL, record=record)
     report = ran[1]
     verdict.recorded = report if record else None
-    if not _passes(verdict, problem, case, "forwards", ran):
+    if not _passes(verdict, program, problem, case, "forwards", ran):
         return
     lines, most = report.lines, problem.limits.requests
     verdict.report = report

@@ -77,7 +77,7 @@ def problem_of(name: str) -> Problem:
     shapes = [row, *[row.reshaped(shapes) for shapes in row.also]]
     large = [row.enlarged(lengths.__getitem__) for lengths in LENGTHS] if row.large else []
     measured = row.enlarged(MEASURED.__getitem__) if row.large else row
-    first = _case(row, as_dtype(main))
+    first = _case(row, as_dtype(main), 0)
     return Problem(
         title=f"op {row.name}",
         outputs=tuple(first.outputs),
@@ -93,15 +93,15 @@ def _size(row: Row) -> int:
     return max((int(np.prod(x.shape)) for x in row.inputs), default=0)
 
 
-def _cases(rows: list[Row], stable: bool, dtype: DType) -> Iterator[Case]:
+def _cases(rows: list[Row], stable: bool, dtype: DType, seed: int) -> Iterator[Case]:
     for row in rows:
-        yield _case(row, dtype)
+        yield _case(row, dtype, seed)
     if stable:
-        yield _case(rows[0], dtype, scale=128.0)  # exact in every dtype
+        yield _case(rows[0], dtype, seed, scale=128.0)  # exact in every dtype
 
 
-def _case(row: Row, dtype: DType, scale: float = 1.0) -> Case:
-    arrays = [a * a.dtype.type(scale) if a.dtype.kind == "f" else a for a in row.sample(dtype.name)]
+def _case(row: Row, dtype: DType, seed: int, scale: float = 1.0) -> Case:
+    arrays = [a * a.dtype.type(scale) if a.dtype.kind == "f" else a for a in row.sample(dtype.name, seed)]
     dtypes = [as_dtype(x.dtype(dtype.name)) for x in row.inputs]
     ours = as_tuple(row.call(*[tt.tensor(a, dtype=d) for a, d in zip(arrays, dtypes, strict=True)]))
     with silent():

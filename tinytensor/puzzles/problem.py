@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,10 +68,10 @@ class Problem:
         title: what the judge calls it.
         outputs, inputs: their names, in order.
         dtypes: what templates are judged in.
-        cases: makes the cases of a dtype.
-        measured: makes the case whose cost is counted, of the first dtype.
+        cases: makes the cases of a dtype, with inputs drawn from a seed.
+        measured: makes the case whose cost is counted, of the first dtype, likewise.
         limits: what that may cost.
-        needs: words that must occur in the source.
+        needs: words that the kernels must use.
         launches: launch lines that the program must have; None: any.
         tolerance: factor on TOLERANCES.
     """
@@ -79,12 +80,19 @@ class Problem:
     outputs: tuple[str, ...]
     inputs: tuple[str, ...]
     dtypes: tuple[str, ...]
-    cases: Callable[[DType], Iterator[Case]]
-    measured: Callable[[DType], Case]
+    cases: Callable[[DType, int], Iterator[Case]]
+    measured: Callable[[DType, int], Case]
     limits: Limits = field(default_factory=Limits)
     needs: tuple[str, ...] = ()
     launches: tuple[tuple[str, str], ...] | None = None
     tolerance: float = 1.0
+
+
+def seed_of(source: str) -> int:
+    """Seed of the inputs that a solution is judged with: of its own text, so that no solution can contain the
+    results, and the same text is judged alike on every machine.
+    """
+    return int.from_bytes(hashlib.sha256(source.encode()).digest()[:8], "little")
 
 
 def least_bytes(*groups: Mapping[str, tuple[Array, DType]]) -> int:

@@ -80,11 +80,6 @@ class Program:
         """Whether a kernel is a template, of the dtype."""
         return any(step.kernel.template for step in self.steps)
 
-    @property
-    def code(self) -> str:
-        """The source without comments."""
-        return re.sub(r"//[^\n]*|/\*.*?\*/", " ", self.source, flags=re.DOTALL)
-
 
 def read(path: Path) -> Program:
     """Read a program.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -67,7 +66,7 @@ class Puzzle:
         picture: see picture.py.
         hints: two.
         limits: of the cost.
-        needs: words that the source must have.
+        needs: words that the kernels must use.
         fixed: whether the launch is that of the start file.
         dtypes: under test; with several, kernels are templates.
         draw: how inputs are drawn, by name; default: floats in [-1, 1), integers in [-100, 100).
@@ -105,10 +104,10 @@ class Puzzle:
         """Tensors on the right of the signature."""
         return tensors_of(self.signature.partition("<-")[2])
 
-    def case(self, dtype: DType, values: tuple[int, ...]) -> Case:
-        """Inputs of these sizes, and what the reference makes of them."""
+    def case(self, dtype: DType, values: tuple[int, ...], seed: int) -> Case:
+        """Inputs of these sizes, drawn from a seed, and what the reference makes of them."""
         sizes = dict(zip(self.sizes.split(), values, strict=bool(self.sizes)))
-        rng = np.random.default_rng(crc32(f"{self.name} {values}".encode()))
+        rng = np.random.default_rng([crc32(f"{self.name} {values}".encode()), seed])
         shapes = {
             t.name: values if t.axes == ("...",) else tuple(evaluate(axis, sizes)[0] for axis in t.axes)
             for t in (*self.outputs, *self.inputs)
@@ -146,8 +145,8 @@ class Puzzle:
             values = rng.integers(-100, 100, shape)
         return rounded(values, dtype.name), dtype
 
-    def _cases(self, dtype: DType) -> Iterator[Case]:
-        return map(partial(self.case, dtype), self.cases)
+    def _cases(self, dtype: DType, seed: int) -> Iterator[Case]:
+        return (self.case(dtype, values, seed) for values in self.cases)
 
     def problem(self, number: int) -> Problem:
         """What the judge runs; `number` is the puzzle's place in the catalogue."""
@@ -158,7 +157,7 @@ class Puzzle:
             inputs=tuple(t.name for t in self.inputs),
             dtypes=self.dtypes,
             cases=self._cases,
-            measured=lambda dtype: self.case(dtype, self.measured),
+            measured=lambda dtype, seed: self.case(dtype, self.measured, seed),
             limits=self.limits,
             needs=self.needs + (("template",) if len(self.dtypes) > 1 else ()),
             launches=tuple((step.grid, step.block) for step in start.steps) if self.fixed else None,

@@ -16,7 +16,7 @@ import tinytensor as tt
 from tinytensor.errors import ArgumentError
 from tinytensor.files import read_text
 from tinytensor.puzzles.judge import SECONDS, first_wrong, time_limit
-from tinytensor.puzzles.problem import TOLERANCES, Array, Case, Limits
+from tinytensor.puzzles.problem import TOLERANCES, Array, Case, Limits, seed_of
 from tinytensor.puzzles.python_puzzle import AUTOGRAD, CALLS, GRADIENT, VIEW, PythonPuzzle
 from tinytensor.puzzles.verdict import Verdict
 from tinytensor.runtime.checked.findings import Finding
@@ -43,12 +43,13 @@ def judge_python(path: Path, p: PythonPuzzle, number: int, *, seconds: float = S
     """
     verdict = Verdict(f"puzzle {number}, {p.title}", Limits(), counted=False)
     tree = _parsed(path)
+    seed = seed_of(read_text(path, "judge"))
     verdict.add(_broken_rules(path, tree, p))
     try:
         with time_limit(seconds), tt.no_grad():
             function = _loaded(path, p)
             for sizes in p.cases:
-                _compare(verdict, path, function, p, p.case(tt.float64, sizes))
+                _compare(verdict, path, function, p, p.case(tt.float64, sizes, seed), seed)
     except TimeoutError as error:
         verdict.add([Finding("time limit", "", "", "", str(error))])
     return verdict
@@ -123,14 +124,16 @@ def _broken_rules(path: Path, tree: ast.Module, p: PythonPuzzle) -> list[Finding
     return found
 
 
-def _compare(verdict: Verdict, path: Path, function: Callable[..., Any], p: PythonPuzzle, case: Case) -> None:
+def _compare(
+    verdict: Verdict, path: Path, function: Callable[..., Any], p: PythonPuzzle, case: Case, seed: int
+) -> None:
     """Call the function on one case, and compare what it returns."""
     tensors = {name: tt.tensor(values, dtype=dtype) for name, (values, dtype) in case.inputs.items()}
     expected = {name: values for name, (values, _) in case.outputs.items()}
     values: dict[str, Any] = {**case.sizes, **tensors}
     if p.kind == GRADIENT:
         ((_, y),) = expected.items()
-        dy = np.asarray(np.random.default_rng(7).uniform(-1, 1, y.shape))
+        dy = np.asarray(np.random.default_rng(seed).uniform(-1, 1, y.shape))
         values["dy"], expected = tt.tensor(dy), _gradients(p, case, dy)
     wanted = inspect.signature(function).parameters
     if unknown := [name for name in wanted if name not in values]:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import numpy as np
 
 from tinytensor.puzzles.catalogue.backward_passes import scales
 from tinytensor.puzzles.catalogue.networks import classes
 from tinytensor.puzzles.python_puzzle import GRADIENT, PythonPuzzle
+
+
+def apart(rng: np.random.Generator, shape: tuple[int, ...], sizes: Any) -> Any:
+    """Numbers that are not close to each other, nor to 0: where a function has a corner, or bends much,
+    differences give no slope.
+    """
+    count = math.prod(shape)
+    return rng.choice((-1.0, 1.0)) * (2 * rng.permutation(count).reshape(shape) + 0.5 - count) / count
 
 
 def gradient(
@@ -87,6 +98,7 @@ PUZZLES = (
         "relu", "relu",
         """y = max(x, 0): the slope passes where x > 0, and stops elsewhere.""",
         "y[m, n] <- x[m, n]", "np.maximum(x, 0)", ("Multiply by a mask.", "return tt.where(x > 0, dy, 0.0)"),
+        draw={"x": apart},
         picture="x: 2 -1 3\ndy: a b c\ndx: a 0 c",
     ),
     gradient(
@@ -94,7 +106,7 @@ PUZZLES = (
         """y[r] is the square root of the sum of squares of row r.""",
         "y[m] <- x[m, n]", "np.sqrt((x * x).sum(1))",
         ("Of sqrt(s) the slope is 1 / (2 sqrt(s)), of x² it is 2 x.",
-         "return x * (dy / tt.sqrt((x * x).sum(1)))[:, None]"),
+         "return x * (dy / tt.sqrt((x * x).sum(1)))[:, None]"), draw={"x": apart},
     ),
     gradient(
         "max", "a maximum",
@@ -102,7 +114,7 @@ PUZZLES = (
         "y[m] <- x[m, n]", "x.max(1)",
         ("Compare x with the maximum of its row.",
          "return tt.where(x == x.max(1, keepdims=True), dy[:, None], 0.0)"),
-        picture="x: 2 7 3\ny: 7\ndx: 0 d 0",
+        picture="x: 2 7 3\ny: 7\ndx: 0 d 0", draw={"x": apart},
     ),
     gradient(
         "transpose", "a transpose",
@@ -161,7 +173,7 @@ PUZZLES = (
         "y[m, n] <- x[m, n]", "normalized(x)",
         ("With y and scale = 1 / sqrt(variance + 1e-5): dx = scale (dy - mean(dy) - y mean(dy y)).",
          "y = tt.layer_norm(x); the mean of a row is .mean(1, keepdims=True)"),
-        cases=((2, 3), (4, 2), (1, 5)),
+        cases=((2, 3), (4, 2), (1, 5)), draw={"x": apart},
     ),
     gradient(
         "attention", "attention",

@@ -16,6 +16,12 @@ def bins(rng: np.random.Generator, shape: tuple[int, ...], sizes: Any) -> Any:
     return np.where(rng.random(shape) < 0.3, 7, rng.integers(0, 64, shape))
 
 
+def half_positive(rng: np.random.Generator, shape: tuple[int, ...], sizes: Any) -> Any:
+    """Floats of which half are positive, rounded up, so that the least bytes do not depend on chance."""
+    signs = rng.permutation(np.arange(*shape) % 2)
+    return np.where(signs, -1, 1) * (1 - rng.random(shape))
+
+
 HISTOGRAM: dict[str, Any] = {
     "signature": "int32 counts[64] <- int32 counts[64], uint8 x[n]",
     "reference": "counts + np.bincount(x, minlength=64)",
@@ -128,7 +134,7 @@ PUZZLES = (
         sizes="n",
         cases=((1,), (32,), (33,), (1000,), (0,)),
         measured=(2048,),
-        draw={"y": zeros},
+        draw={"y": zeros, "x": half_positive},
         limits=Limits(traffic=1.2),
         floor="6 * n",
         needs=("__ballot_sync",),
