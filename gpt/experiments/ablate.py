@@ -56,7 +56,8 @@ class AblateConfig:
 
     Args:
         grid: fields of model and training with their values, "position=learned,rope activation=gelu,swiglu":
-            trains every combination. Empty: changes one field of the model at a time.
+            trains every combination. Several grids are separated by `;`, and an empty one is the base:
+            "; qk_norm=true; optimizer=adamw,muon". Empty: changes one field of the model at a time.
         seeds: runs of each variant, with seed, seed + 1, …
 
     Raises:
@@ -132,12 +133,13 @@ def cells(model: GPTConfig, config: TrainConfig, grid: str, seeds: int = 1) -> l
 
     Example:
         >>> model, config = preset("tiny")
-        >>> [cell.name for cell in cells(model, config, "position=rope,none n_layer=1")]
-        ['position=rope n_layer=1', 'position=none n_layer=1']
+        >>> [cell.name for cell in cells(model, config, "position=rope,none n_layer=1; bias=false")]
+        ['position=rope n_layer=1', 'position=none n_layer=1', 'bias=false']
     """
     if grid.strip():
-        axes = [_values(word) for word in grid.split()]
-        names = [" ".join(choice) for choice in product(*axes)]
+        names = [
+            " ".join(choice) for part in grid.split(";") for choice in product(*map(_values, part.split()))
+        ]
     else:
         names = ["", *one_at_a_time(model)]
     found = []

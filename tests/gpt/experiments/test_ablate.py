@@ -72,6 +72,18 @@ def test_a_grid_is_every_combination():
             cells(model, config, grid)
 
 
+def test_grids_may_be_listed():
+    model, config = preset("tiny")
+    found = cells(model, config, "; qk_norm=true; position=rope,none bias=false")
+    assert [c.name for c in found] == [
+        ablate.BASE,
+        "qk_norm=true",
+        "position=rope bias=false",
+        "position=none bias=false",
+    ]
+    assert found[0].model == model
+
+
 def test_a_cell_is_the_same_training(tmp_path):
     (cell,) = cells(*configs_from(words(tmp_path / "grid"), default="tiny"), "norm=rms_norm")
     result = train_cell(cell)
