@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.util
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -40,22 +39,6 @@ def counted(number: int, what: str) -> str:
         ('1 token', '1,000 tokens')
     """
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def shell_word(text: str) -> str:
-    r"""A text as one word of a command for a shell, on one line.
-
-    Args:
-        text: the word; a newline in it needs the quotes $'…', which bash and zsh know.
-
-    Example:
-        >>> print(shell_word("runs/it"), shell_word("To be"), shell_word("Answer:\n"))
-        runs/it 'To be' $'Answer:\n'
-    """
-    if "\n" not in text:
-        return shlex.quote(text)
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
-    return f"$'{escaped}'"
 
 
 def note(text: str) -> None:

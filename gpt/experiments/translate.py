@@ -16,7 +16,6 @@ from gpt.data.contents import hash_of_tokenizer
 from gpt.data.examples import padded, split
 from gpt.data.text_pairs import PairBatches, checksum, pairs_of
 from gpt.fields import check_types, describe_fields, parse_overrides
-from gpt.finetuning.instruct import end_of
 from gpt.generation.beam import beam_search
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
@@ -50,6 +49,11 @@ _BEGIN = (
 )
 
 
+def end_of(tokenizer: Tokenizer) -> int:
+    """Id that ends a text: the separator, or a newline if the vocabulary has none."""
+    return tokenizer.encode("\n")[0] if tokenizer.separator is None else tokenizer.separator
+
+
 def translate(model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str], beams: int = 1) -> list[str]:
     r"""Translate texts, by greedy decoding or beam search, with KV caches of source and target.
 
@@ -72,7 +76,7 @@ def translate(model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str],
         >>> len(translate(model.eval(), CharTokenizer("ab\n"), ["a", "bb"]))
         2
     """
-    mark = end_of(tokenizer)[0]
+    mark = end_of(tokenizer)
     if beams != 1:
         found = [_by_beams(model, tokenizer, text, mark, beams) for text in texts]
     else:
@@ -165,7 +169,7 @@ class TranslateRun(Run):
 
     def _batches_of(self, pairs: Sequence[tuple[str, str]]) -> PairBatches:
         size, seed = self.train_config.batch_size, self.train_config.seed
-        mark = end_of(self.tokenizer)[0]
+        mark = end_of(self.tokenizer)
         return PairBatches(pairs, self.tokenizer, mark, size, self.model_config.block_size, seed)
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:

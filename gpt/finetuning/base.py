@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -113,10 +113,12 @@ class Task(ABC):
 
     Attributes:
         model: the GPT with added modules; its parameters that require a gradient are trained.
+        captures: whether steps may be captured: batches have one shape, and their loss depends on them alone.
         seen: further metrics of the last batch, for the log.
     """
 
     model: GPT
+    captures: ClassVar[bool] = False
     seen: Mapping[str, float] = {}
 
     @abstractmethod
@@ -329,9 +331,8 @@ class Tuner(Trainer):
         quiet: print nothing.
     """
 
-    captures = False  # batches have different lengths, and tasks read numbers of theirs
-
     def __init__(self, run: TuneRun, *, quiet: bool = False) -> None:
+        self.captures = run.task.captures
         super().__init__(run, quiet=quiet)
         self.tuned = run
 

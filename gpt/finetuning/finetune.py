@@ -10,23 +10,26 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 import tinytensor as tt
+from gpt.console import counted
 from gpt.data.command import embedded_shakespeare
 from gpt.data.contents import hash_of_file, hash_of_tokenizer
+from gpt.data.conversations import FORMS, read_conversations
 from gpt.data.examples import split
 from gpt.data.records import read_records
 from gpt.fields import closest, describe_fields, from_dict, parse_overrides, take_option, to_dict
 from gpt.finetuning.base import Task, TuneConfig, Tuner, TuneRun, choose_trained
+from gpt.finetuning.builtin_conversations import builtin_conversations
+from gpt.finetuning.chat_tokens import with_chat_tokens
 from gpt.finetuning.classify import FIELDS as CLASSIFY_FIELDS
 from gpt.finetuning.classify import Classifier, ClassifyConfig, Classifying
 from gpt.finetuning.dpo import FIELDS as DPO_FIELDS
 from gpt.finetuning.dpo import DpoConfig, Preferring
-from gpt.finetuning.instruct import FIELDS as INSTRUCT_FIELDS
-from gpt.finetuning.instruct import InstructConfig, Instructing
+from gpt.finetuning.instruct import Instructing
 from gpt.finetuning.lora import LoraConfig, trainable_counts
 from gpt.finetuning.text_task import Reading
 from gpt.live.watch import WatchConfig, take_watch, watching
@@ -41,7 +44,7 @@ from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.pretrained import from_pretrained
 from gpt.weights.trained import require_tokenizer
 from tinytensor.distributed import init
-from tinytensor.files import read_json, read_text
+from tinytensor.files import PathLike, read_json, read_text
 
 BASE = Path("runs/base")
 BASE_RECIPE = (
@@ -73,15 +76,17 @@ class Method:
     own: tuple[Any, ...]
 
 
-def _instruct(model: GPT, tokenizer: Tokenizer, config: TuneConfig, own: InstructConfig) -> Task:
+def _instruct(model: GPT, tokenizer: Tokenizer, config: TuneConfig) -> Task:
     if config.data == "builtin":
-        groups = split(word_tasks(embedded_shakespeare(), config.seed), 0.1, config.seed)
-        parts = [[record for group in part for record in group] for part in groups]
+        text = embedded_shakespeare()
+        talks = builtin_conversations(text, config.seed)
+        held_out = builtin_conversations(text, config.seed, len(talks) // 10, "test")
     else:
-        parts = list(split(read_records(config.data, INSTRUCT_FIELDS), 0.1, config.seed))
-    task = Instructing(model, tokenizer, parts[0], parts[1], own, config.batch_size, config.seed)
-    if task.left_out:
-        print(f"note   {task.left_out} records are longer than the context, and are skipped")
+        talks, held_out = split(read_conversations(config.data), 0.1, config.seed)
+    task = Instructing(model, tokenizer, talks, held_out, config.batch_size, config.seed)
+    for count, what in ((task.skipped, f"skipped: {task.reason}"), (task.cut, "cut off at the context")):
+        if count:
+            print(f"note   of {counted(len(talks) + len(held_out), 'conversation')} {count:,} are {what}")
     return task
 
 
@@ -120,12 +125,12 @@ METHODS = {
         (),
     ),
     "instruct": Method(
-        "answers to instructions; the loss counts the answer alone",
-        'records like {"instruction": "…", "input": "…", "output": "…"}; input may be missing',
+        "conversations; the loss counts what the assistant says; then `chat` talks to the model",
+        f"records like {FORMS}",
         _instruct,
-        TuneConfig(out_dir="runs/instruct", learning_rate=2e-3, max_steps=600, batch_size=32),
+        TuneConfig(out_dir="runs/instruct", learning_rate=2e-3, max_steps=600),
         LoraConfig(),
-        (InstructConfig(),),
+        (),
     ),
     "classify": Method(
         "a head that tells labels of texts; the body is frozen, or trained by --trainable='h.2.*'",
@@ -159,6 +164,28 @@ def begin(name: str, argv: Sequence[str]) -> TuneRun:
     return _begun(name, *_configs(name, argv))
 
 
+def tune(name: str, out_dir: PathLike, *, quiet: bool = False, **fields: object) -> TuneRun:
+    """Fine-tune in this process; a run in the folder is resumed, so that a killed call is repeated as it was.
+
+    Args:
+        name: a key of `METHODS`.
+        out_dir: folder of the run.
+        quiet: print nothing.
+        fields: those of the command line, such as init_from="runs/gpt", data="talks.jsonl", max_steps=100.
+
+    Returns:
+        The run after its last step; `stopped_by` is not 0 if Ctrl-C or a signal ended it earlier.
+
+    Raises:
+        ArgumentError, FormatError: an unusable field, data file, weights or checkpoint.
+    """
+    with alone_in(out_dir, "finetune"):
+        if list_checkpoints(out_dir):
+            fields = {**fields, "init_from": "resume"}
+        run = begin(name, [f"--out_dir={out_dir}", *[f"--{key}={value}" for key, value in fields.items()]])
+        return cast(TuneRun, Tuner(run, quiet=quiet).train())
+
+
 def _configs(name: str, argv: Sequence[str]) -> tuple[tuple[Any, ...], bool]:
     """Configs of a command line, and whether it resumes a run."""
     refuse_ranks(init(), "finetune")
@@ -183,6 +210,8 @@ def _begun(name: str, configs: tuple[Any, ...], resume: bool) -> TuneRun:
         source, block_size=tune.block_size, dropout=tune.dropout, device=tune.device
     )
     tokenizer = require_tokenizer(tokenizer, "finetune", source)
+    if name == "instruct":
+        model, tokenizer = _able_to_talk(model, tokenizer, tune, lora)
     tt.manual_seed(tune.seed)
     choose_trained(model, tune.trainable, lora, tt.Generator(tune.seed))
     task = method.make(model, tokenizer, tune, *configs[2:])
@@ -192,6 +221,25 @@ def _begun(name: str, configs: tuple[Any, ...], resume: bool) -> TuneRun:
         contents["data"] = hash_of_file(tune.data, "finetune")
     about = {"task": name, "fields": fields, "contents": contents}
     return TuneRun(task, tokenizer, tune, lora, about=about, resume=resume)
+
+
+def _able_to_talk(
+    model: GPT, tokenizer: Tokenizer, tune: TuneConfig, lora: LoraConfig
+) -> tuple[GPT, Tokenizer]:
+    """Model and tokenizer with the special tokens of conversations."""
+    before = model.config.vocab_size
+    model, tokenizer = with_chat_tokens(model, tokenizer, tune.seed)
+    if (
+        model.config.vocab_size > before
+        and (tune.trainable or lora.lora_rank)
+        and "wte" not in tune.trainable
+    ):
+        raise tt.ArgumentError(
+            "finetune: the model gets tokens for conversations, and its embeddings are frozen",
+            why="their rows are new, and must be learned",
+            fix="train them, too: --trainable=wte.weight, with an untied head wte.weight,lm_head.weight",
+        )
+    return model, tokenizer
 
 
 def _resumed(name: str, words: Sequence[str], defaults: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -287,31 +335,12 @@ def _next_command(run: TuneRun) -> str:
     if run.about["task"] == "classify":
         return f"classify {folder} 'a text'"
     if isinstance(run.task, Instructing):
-        return f"sample {folder} {run.task.sample_options()}"
+        return f"chat {folder}"
     return f"sample {folder}"
-
-
-INSTRUCTIONS: dict[str, Callable[[str], str]] = {
-    "Copy": lambda word: word,
-    "Upper case": str.upper,
-    "First letter": lambda word: word[0],
-    "Last letter": lambda word: word[-1],
-    "Twice": lambda word: f"{word} {word}",
-}
 
 
 def _rng(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.array([seed, 0], np.uint64)))
-
-
-def word_tasks(text: str, seed: int = 0, count: int = 600) -> list[list[dict[str, str]]]:
-    """Instructions about words of the text, grouped by word, so that whole words can be held out."""
-    words = sorted(set(re.findall(r"\b[a-z]{3,6}\b", text)))
-    chosen = _rng(seed).permutation(len(words))[:count]
-    return [
-        [{"instruction": name, "input": word, "output": act(word)} for name, act in INSTRUCTIONS.items()]
-        for word in (words[i] for i in chosen)
-    ]
 
 
 def exclamations(text: str, seed: int = 0, count: int = 600, longest: int = 100) -> list[dict[str, str]]:

@@ -1,68 +1,29 @@
-"""Instruction tuning: prompt templates, and a task whose loss counts the answer tokens only.
+"""Instruction tuning: a task over conversations whose loss counts what the assistant says.
 
-A record {instruction, input, output} is formatted by a template as a prompt, followed by the answer and an
-end token. Targets inside the prompt and padding are -100: they are excluded from the loss and its mean.
+Conversations are packed, several into a row. A token attends to all earlier ones of its row, also to those of
+other conversations before it, as in nanochat: they are as good as noise, and rows of one length are captured.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import takewhile
-from typing import Any, Literal
+
+import numpy as np
 
 import tinytensor as tt
-from gpt.console import shell_word
 from gpt.data.batches import Ints
-from gpt.data.examples import LikeLengths, completion, padded
-from gpt.fields import check_types
+from gpt.data.conversations import Conversation
+from gpt.data.examples import LikeLengths
+from gpt.data.packing import best_fit
 from gpt.finetuning.base import Task
 from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
-from gpt.tokenizers.chat_template import IGNORED
+from gpt.tokenizers.chat_template import IGNORED, ChatTemplate, Message
 
-FIELDS: dict[str, str | None] = {"instruction": None, "input": "", "output": None}
-NEWLINE = "\n"
-TEMPLATES = {  # with and without an input
-    "plain": ("{instruction}: {input}\nAnswer: ", "{instruction}\nAnswer: "),
-    "alpaca": (
-        "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n",
-        "### Instruction:\n{instruction}\n\n### Response:\n",
-    ),
-}
+SHORTEST_ROW = 256  # rows are as long as the longest conversation, and at least so long, within the context
+CHECKED = 32  # held-out conversations that greedy decoding answers
 
-
-@dataclass(frozen=True)
-class InstructConfig:
-    """Prompt template and loss mask.
-
-    Args:
-        template: prompt format of instruction and input: plain (in any alphabet), or alpaca.
-        learn: answer: the loss counts the answer alone; all: also the prompt's tokens.
-
-    Raises:
-        ArgumentError: a field outside its choices.
-    """
-
-    template: Literal["plain", "alpaca"] = "plain"
-    learn: Literal["answer", "all"] = "answer"
-
-    def __post_init__(self) -> None:
-        check_types(self)
-
-
-def prompt_of(record: Mapping[str, str], template: str) -> str:
-    r"""Prompt of a record.
-
-    Example:
-        >>> prompt_of({"instruction": "Upper case", "input": "love"}, "plain")
-        'Upper case: love\nAnswer: '
-    """
-    return TEMPLATES[template][0 if record.get("input") else 1].format_map({"input": "", **record})
-
-
-def end_of(tokenizer: Tokenizer) -> list[int]:
-    """Ids that end an answer: the separator, or a newline if the vocabulary has none."""
-    return tokenizer.encode(NEWLINE) if tokenizer.separator is None else [tokenizer.separator]
+Example = tuple[Ints, Ints]
 
 
 class Instructing(Task):
@@ -70,60 +31,90 @@ class Instructing(Task):
 
     Args:
         model: the model to tune.
-        tokenizer: of prompts and answers.
-        records: training records.
-        held_out: validation records.
-        config: template and mask.
-        batch_size: B.
+        tokenizer: see `ChatTemplate` for what it needs.
+        conversations: training conversations.
+        held_out: validation conversations.
+        batch_size: B, rows of a batch.
         seed: random seed of the order.
 
     Attributes:
-        left_out: number of records that are skipped, being longer than the context.
+        size: T, tokens of a row.
+        skipped: number of conversations that cannot be encoded, or have no answer within the context.
+        cut: number of conversations of which the end is cut off at the context.
+        reason: why the first of the skipped ones is, as text.
 
     Raises:
-        ArgumentError: a character unknown to the tokenizer, or no record fits into the context.
+        ArgumentError: no conversation can be used.
     """
+
+    captures = True
 
     def __init__(
         self,
         model: GPT,
         tokenizer: Tokenizer,
-        records: Sequence[Mapping[str, str]],
-        held_out: Sequence[Mapping[str, str]],
-        config: InstructConfig,
+        conversations: Sequence[Conversation],
+        held_out: Sequence[Conversation],
         batch_size: int,
         seed: int,
     ) -> None:
-        self.model, self.tokenizer, self.config, self.batch_size = model, tokenizer, config, batch_size
-        self.examples = self._encoded(records)
-        self.held_out = self._encoded(held_out)
-        self.left_out = len(records) + len(held_out) - len(self.examples) - len(self.held_out)
-        self.questions = held_out
-        self.order = LikeLengths([len(x) for x, _ in self.examples], batch_size, seed)
+        self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
+        self.template = ChatTemplate(tokenizer)
+        self.skipped, self.cut, self.reason = 0, 0, ""
+        learned, _ = self._encoded(conversations)
+        kept, self.questions = self._encoded(held_out)
+        longest = max(len(inputs) for inputs, _ in [*learned, *kept])
+        self.size = min(max(longest, SHORTEST_ROW), model.config.block_size)
+        self.rows, self.held_out = self._packed(learned), self._packed(kept)
+        self.order = LikeLengths([self.size] * len(self.rows), batch_size, seed)
 
-    def _encoded(self, records: Sequence[Mapping[str, str]]) -> list[tuple[Ints, Ints]]:
-        encode, end, masked = self.tokenizer.encode, end_of(self.tokenizer), self.config.learn == "answer"
-        texts = [(prompt_of(r, self.config.template), r["output"]) for r in records]
-        pairs = [completion(encode(prompt), encode(output) + end, masked=masked) for prompt, output in texts]
-        fitting = [pair for pair in pairs if len(pair[0]) <= self.model.config.block_size]
-        if not fitting:
+    def _encoded(self, conversations: Sequence[Conversation]) -> tuple[list[Example], list[Conversation]]:
+        """Inputs and targets of the conversations that can be used, and these conversations."""
+        limit = self.model.config.block_size
+        examples: list[Example] = []
+        used: list[Conversation] = []
+        for messages in conversations:
+            try:
+                inputs, targets = self.template.example(messages)
+            except tt.ArgumentError as error:  # a character that the tokenizer does not know
+                self.skipped, self.reason = self.skipped + 1, self.reason or error.what
+                continue
+            if (targets[:limit] == IGNORED).all():
+                self.skipped, self.reason = self.skipped + 1, self.reason or "no answer within the context"
+                continue
+            self.cut += len(inputs) > limit
+            examples.append((inputs[:limit], targets[:limit]))
+            used.append(messages)
+        if not examples:
             raise tt.ArgumentError(
-                f"finetune: none of {len(pairs)} records fits the context of {self.model.config.block_size}",
-                why="prompt and answer must fit into it together",
-                fix="shorten them, or use a model with a longer context",
+                f"finetune: none of {len(conversations)} conversations can be used with this model",
+                why=f"{self.reason or 'there are none'}; the context has {limit} tokens",
+                fix="use other conversations, or a model with a longer context or a tokenizer of bytes",
             )
-        return fitting
+        return examples, used
+
+    def _packed(self, examples: Sequence[Example]) -> list[Example]:
+        """Rows of inputs and targets, (T,) each; padding is ignored by the loss."""
+        rows = []
+        for members in best_fit([len(inputs) for inputs, _ in examples], self.size):
+            inputs, targets = np.zeros(self.size, np.int64), np.full(self.size, IGNORED, np.int64)
+            end = 0
+            for i in members:
+                begin, end = end, end + len(examples[i][0])
+                inputs[begin:end], targets[begin:end] = examples[i]
+            rows.append((inputs, targets))
+        return rows
 
     def batch(self, step: int) -> tuple[Ints, Ints]:
         """Inputs and targets, (B, T) each."""
-        return _stacked([self.examples[i] for i in self.order.batch(step)])
+        return _stacked([self.rows[i] for i in self.order.batch(step)])
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
         """Mean cross-entropy over targets that are not masked."""
         return self.model.loss(*batch)
 
     def metrics(self) -> dict[str, float]:
-        """Loss per token of held-out answers, and the share that greedy decoding reproduces exactly."""
+        """Loss per token of held-out answers, and the share of last answers that greedy decoding gives."""
         total, count = 0.0, 0
         for first in range(0, len(self.held_out), self.batch_size):
             inputs, targets = _stacked(self.held_out[first : first + self.batch_size])
@@ -131,42 +122,38 @@ class Instructing(Task):
             counted = int((targets != IGNORED).sum())
             total += self.model.loss(*ids).item() * counted
             count += counted
-        right = [self.answer(r) == r["output"] for r in self.questions[:50]]
+        asked = [_last_question(talk) for talk in self.questions[:CHECKED]]
+        right = [self.answer(before) == wanted for before, wanted in asked]
         return {"val_loss": total / count, "exact": sum(right) / len(right)}
 
-    def answer(self, record: Mapping[str, str]) -> str:
-        """Answer of the model to a record, by greedy decoding."""
-        return answer(self.model, self.tokenizer, prompt_of(record, self.config.template))
+    def answer(self, messages: Sequence[Message]) -> str:
+        """Answer of the model to a conversation, by greedy decoding."""
+        return answer(self.model, self.template, messages)
 
     def show(self) -> str:
-        """First held-out prompts and the answers of the model, as text."""
-        return "\n".join(
-            [f"{prompt_of(r, self.config.template)!r} {self.answer(r)!r}" for r in self.questions[:8]]
-        )
-
-    def sample_options(self) -> str:
-        """Options with which `sample` answers the first held-out prompt, for a shell."""
-        end = "" if self.tokenizer.separator is not None else f" --stop={shell_word(NEWLINE)}"
-        prompt = shell_word(prompt_of(self.questions[0], self.config.template))
-        return f"--temperature=0{end} --prompt={prompt}"
-
-    def keeps(self) -> dict[str, Any]:
-        """Template, which is needed to prompt the model."""
-        return {"template": TEMPLATES[self.config.template]}
+        """Last questions of the first held-out conversations, and the answers of the model, as text."""
+        asked = [_last_question(talk)[0] for talk in self.questions[:8]]
+        return "\n".join([f"{before[-1]['content']!r} {self.answer(before)!r}" for before in asked])
 
 
-def _stacked(pairs: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
-    """Padded inputs and targets of several examples, (B, T) each."""
-    return padded([x for x, _ in pairs], 0), padded([y for _, y in pairs], IGNORED)
+def _stacked(rows: Sequence[Example]) -> tuple[Ints, Ints]:
+    """Inputs and targets of several rows, (B, T) each."""
+    return np.stack([x for x, _ in rows]), np.stack([y for _, y in rows])
 
 
-def answer(model: GPT, tokenizer: Tokenizer, prompt: str, max_new_tokens: int = 64) -> str:
-    r"""Greedy completion of a prompt, up to the end token of the tuning.
+def _last_question(talk: Conversation) -> tuple[Conversation, str]:
+    """Messages before the last answer, and the answer."""
+    last = max(i for i, message in enumerate(talk) if message["role"] == "assistant")
+    return talk[:last], talk[last]["content"]
+
+
+def answer(model: GPT, template: ChatTemplate, messages: Sequence[Message], max_new_tokens: int = 64) -> str:
+    r"""Greedy answer to a conversation.
 
     Args:
         model: in evaluation mode.
-        tokenizer: its tokenizer.
-        prompt: text, see `prompt_of`.
+        template: the model's.
+        messages: see `ChatTemplate.prompt`; the last tokens that leave room for the answer are read.
         max_new_tokens: maximum number of tokens.
 
     Returns:
@@ -174,11 +161,12 @@ def answer(model: GPT, tokenizer: Tokenizer, prompt: str, max_new_tokens: int = 
 
     Example:
         >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
-        >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=1, n_head=1, n_embd=4)).eval()
-        >>> set(answer(model, CharTokenizer("ab\n"), "ab", 4)) <= set("ab")
+        >>> from gpt.tokenizers.bpe import BPETokenizer
+        >>> words = BPETokenizer.train("", 258, special_tokens=["<|im_start|>", "<|im_end|>"])
+        >>> model = GPT(GPTConfig(vocab_size=258, block_size=64, n_layer=1, n_head=1, n_embd=4)).eval()
+        >>> said = answer(model, ChatTemplate(words), [{"role": "user", "content": "Hi"}], 4)
+        >>> len(words.encode(said)) <= 12
         True
     """
-    end = end_of(tokenizer)[0]
-    ids = generate(model, tokenizer.encode(prompt), max_new_tokens, temperature=0)
-    return tokenizer.decode(list(takewhile(lambda i: i != end, ids)))
+    ids = generate(model, template.prompt(messages), max_new_tokens, temperature=0)
+    return template.tokenizer.decode(list(takewhile(lambda i: i not in template.stop_ids, ids)))

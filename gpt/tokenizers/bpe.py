@@ -173,6 +173,17 @@ class BPETokenizer:
         """
         return cls(*read_ranks(path, special_tokens, split))
 
+    def with_special_tokens(self, names: Iterable[str]) -> "BPETokenizer":
+        """Tokenizer with further special tokens, which get the ids after all others.
+
+        Example:
+            >>> BPETokenizer.train("", 257).with_special_tokens(["<|end|>"]).special_tokens
+            {'<|endoftext|>': 256, '<|end|>': 257}
+        """
+        new = {text: self.vocab_size + i for i, text in enumerate(names)}
+        special = {**self.special_tokens, **new}
+        return BPETokenizer(self.vocab, self.merges, special, self.split, self.whole_pieces)
+
     @property
     def vocab_size(self) -> int:
         """Number of ids: the largest plus one."""

@@ -81,6 +81,15 @@ class CharTokenizer:
             found.update(text)
         return cls(sorted(found), special_tokens)
 
+    def with_special_tokens(self, names: Iterable[str]) -> "CharTokenizer":
+        """Tokenizer with further special tokens, which get the ids after all others.
+
+        Example:
+            >>> CharTokenizer("ab").with_special_tokens(["<|end|>"])
+            CharTokenizer(vocab_size=3, special: <|end|>)
+        """
+        return CharTokenizer(self.alphabet, [*self.special_tokens, *names])
+
     @property
     def vocab_size(self) -> int:
         """Number of characters and special tokens."""

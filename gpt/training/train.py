@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
@@ -58,7 +58,7 @@ class Trainer:
         4
     """
 
-    captures: ClassVar[bool] = True
+    captures: bool = True
 
     def __init__(self, run: Run, *, quiet: bool = False) -> None:
         self.run = run

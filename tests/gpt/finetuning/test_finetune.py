@@ -1,7 +1,10 @@
 """Fine-tuning from end to end: each method shows its effect on held-out examples and resumes to the bit."""
 
+import io
 import json
 import re
+import shlex
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,8 +13,11 @@ import numpy as np
 import pytest
 
 from gpt.__main__ import main
+from gpt.data.command import embedded_shakespeare
 from gpt.finetuning.base import Tuner
+from gpt.finetuning.builtin_conversations import builtin_conversations
 from gpt.finetuning.finetune import begin
+from gpt.finetuning.finetune import tune as run_of
 from gpt.weights.checkpoint import load_checkpoint
 from tests.helpers.stopped import train_until
 from tests.helpers.tuned import base
@@ -22,10 +28,18 @@ __all__ = ["base"]
 # method → what to add to its defaults, the number that must change, and by what factor at most
 METHODS = {
     "lora": (["--max_steps=60"], "val_loss", 0.9),
-    "instruct": (["--max_steps=60"], "val_loss", 0.7),
+    "instruct": (["--max_steps=60"], "val_loss", 0.85),
     "classify": (["--max_steps=60", "--learning_rate=3e-3", "--trainable=h.*"], "val_loss", 0.98),
     "dpo": (["--max_steps=30", "--learning_rate=3e-4", "--batch_size=8"], "val_loss", 0.9),
 }
+
+
+@pytest.fixture(autouse=True)
+def few_conversations(monkeypatch):
+    def made(text, seed, count=300, part="train"):
+        return builtin_conversations(text, seed, count, part)
+
+    monkeypatch.setattr("gpt.finetuning.finetune.builtin_conversations", made)
 
 
 def tune(name, base, folder, *words):
@@ -57,19 +71,24 @@ def test_each_method_shows_its_effect(name, base, tmp_path, capsys):
     assert "holds a run already" in capsys.readouterr().err
 
 
-def test_the_next_command_asks_as_the_model_was_asked(base, tmp_path, capfd):
-    assert tune("instruct", base, tmp_path / "run", "--max_steps=1", "--warmup_steps=0") == 0
-    said = capfd.readouterr().out
-    assert "\\nAnswer: ' '" in said  # the space before the answer belongs to the prompt
-    command = said.split("next   python -m gpt ")[1].strip()
-    assert command.endswith("\\nAnswer: '")
-    words = subprocess.run(
-        ["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, text=True, check=True
-    ).stdout.split("\0")[:-1]
-    assert words[-1].startswith("--prompt=Copy: ")
-    assert words[-1].endswith("\nAnswer: ")
-    assert main([*words, "--max_new_tokens=3"]) == 0
-    assert capfd.readouterr().out.startswith(words[-1].removeprefix("--prompt="))
+def test_the_next_command_talks_to_the_model(base, tmp_path, monkeypatch, capsys):
+    words = ["--max_steps=1", "--warmup_steps=0", f"--data={tmp_path / 'talks.json'}"]
+    talks = [{"prompt": "Hi", "completion": answer} for answer in (*["Oh", "Ah"] * 9, "€", "€")]
+    (tmp_path / "talks.json").write_text(json.dumps(talks))
+    assert tune("instruct", base, tmp_path / "run", *words) == 0
+    said = capsys.readouterr().out
+    assert "of 20 conversations 2 are skipped: encode: unknown character '€'" in said
+    command = shlex.split(said.split("next   python -m gpt ")[1])
+    assert command == ["chat", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Hi\n"))
+    assert main([*command, "--max_new_tokens=3"]) == 0
+
+
+def test_new_tokens_are_not_frozen(base, tmp_path, capsys):
+    assert tune("instruct", base, tmp_path / "run", "--lora_rank=2") == 2
+    assert "its embeddings are frozen" in capsys.readouterr().err
+    words = ["--lora_rank=2", "--trainable=wte.weight", "--max_steps=2", "--warmup_steps=0"]
+    assert tune("instruct", base, tmp_path / "run", *words) == 0
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -87,6 +106,45 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(name, base, tmp_path):
         assert arrays.keys() == getattr(wanted, part).keys()
         for key, array in getattr(wanted, part).items():
             np.testing.assert_array_equal(arrays[key], array, err_msg=key)
+
+
+def test_a_call_that_was_killed_is_repeated(base, tmp_path):
+    """With the checkpoint of step 2 on the disk, the same call gives the bits of one that was not killed."""
+    data = tmp_path / "talks.json"
+    data.write_text(
+        json.dumps([{"messages": m} for m in builtin_conversations(embedded_shakespeare(), 0, 100)])
+    )
+    fields = {"init_from": base, "data": data, "max_steps": 5, "warmup_steps": 0, "batch_size": 2}
+    whole = run_of("instruct", tmp_path / "whole", quiet=True, **fields)
+    kill = subprocess.run(
+        [sys.executable, "-c", KILLED, *map(str, (base, tmp_path / "parts", data))], check=False, timeout=100
+    )
+    assert kill.returncode == -signal.SIGKILL
+    assert load_checkpoint(tmp_path / "parts").step == 2
+    again = run_of("instruct", tmp_path / "parts", quiet=True, **fields)
+    assert again.step == whole.step == 5
+    for name, p in whole.model.named_parameters():
+        np.testing.assert_array_equal(
+            again.model.state_dict()[name].numpy(), p.detach().numpy(), err_msg=name
+        )
+    assert run_of("instruct", tmp_path / "parts", quiet=True, **fields).step == 5  # finished
+
+
+KILLED = """
+import os, signal, sys
+from gpt.data.command import embedded_shakespeare
+from gpt.finetuning.base import Tuner
+from gpt.finetuning.builtin_conversations import builtin_conversations
+from gpt.finetuning.finetune import tune
+step = Tuner.step
+def dying(self):
+    if self.run.step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self)
+Tuner.step = dying
+fields = {"max_steps": 5, "warmup_steps": 0, "batch_size": 2, "checkpoint_interval": 2}
+tune("instruct", sys.argv[2], init_from=sys.argv[1], data=sys.argv[3], **fields)
+"""
 
 
 def test_adapters_leave_the_weights_they_stand_beside(base, tmp_path):

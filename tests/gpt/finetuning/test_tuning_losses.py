@@ -10,12 +10,12 @@ from gpt.config import GPTConfig
 from gpt.data.examples import LikeLengths, completion, padded, split
 from gpt.finetuning.classify import Classifier, Classifying, confusion_table
 from gpt.finetuning.dpo import DpoConfig, Preferring, completion_log_probs, dpo_loss
-from gpt.finetuning.instruct import InstructConfig, Instructing, answer, prompt_of
+from gpt.finetuning.instruct import Instructing, answer
 from gpt.models.gpt import GPT
 from gpt.tokenizers.char_and_word import CharTokenizer
-from gpt.tokenizers.chat_template import IGNORED
+from gpt.tokenizers.chat_template import BEGIN, END, IGNORED
 
-TOKENIZER = CharTokenizer("abcdefghijklmnopqrstuvwxyzA: \n")
+TOKENIZER = CharTokenizer("abcdefghijklmnopqrstuvwxyzA: \n", [BEGIN, END])
 
 
 @pytest.fixture
@@ -36,50 +36,79 @@ def log_probs_of(model, ids):
     return logits[np.arange(len(ids) - 1), ids[1:]]
 
 
-RECORDS = [
-    {"instruction": "say", "input": word, "output": out}
-    for word, out in (("ab", "x"), ("abcdef", "longer one"), ("k", "yes"), ("what", "nothing at all"))
+TALKS = [
+    [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+    for asked, answered in (("ab", "x"), ("abcdef", "long"), ("k", "yes"), ("what", "no"))
 ]
+TALKS[2] += [{"role": "user", "content": "b"}, {"role": "assistant", "content": "c"}]
 
 
-@pytest.mark.parametrize("learn", ["answer", "all"])
-def test_the_loss_counts_the_answer_alone(model, learn):
-    task = Instructing(model, TOKENIZER, RECORDS, RECORDS[:1], InstructConfig(learn=learn), 4, 0)
-    inputs, targets = task.batch(0)
-    assert inputs.shape == targets.shape == (4, max(len(x) for x, _ in task.examples))
-    total, count = 0.0, 0
-    for record in RECORDS:
-        prompt = TOKENIZER.encode(f"say: {record['input']}\nAnswer: ")
-        ids = prompt + TOKENIZER.encode(record["output"] + "\n")
-        counted = log_probs_of(model, ids)[0 if learn == "all" else len(prompt) - 1 :]
-        total, count = total - counted.sum(), count + len(counted)
-    loss = task.loss(tt.tensor(inputs), tt.tensor(targets)).item()
-    assert loss == pytest.approx(total / count, rel=2e-6)
-    assert int((targets != IGNORED).sum()) == count
+def chatml(talk):
+    """Ids of a conversation, and whether each is the assistant's, written out message by message."""
+    begin, end = (TOKENIZER.special_tokens[name] for name in ("<|im_start|>", "<|im_end|>"))
+    ids, learned = [], []
+    for message in talk:
+        said = [*TOKENIZER.encode(message["content"]), end]
+        head = [begin, *TOKENIZER.encode(f"{message['role']}\n")]
+        ids += [*head, *said, *TOKENIZER.encode("\n")]
+        learned += [*[False] * len(head), *[message["role"] == "assistant"] * len(said), False]
+    return ids, learned
+
+
+def test_the_loss_counts_what_the_assistant_says(model):
+    task = Instructing(model, TOKENIZER, TALKS, TALKS[:1], batch_size=2, seed=0)
+    assert task.size == model.config.block_size  # shorter than SHORTEST_ROW
+    batches = [task.batch(step) for step in range(task.order.per_epoch)]
+    rows = [row for batch in batches for row in zip(*batch, strict=True)]
+    wanted = {tuple(ids[:-1]): learned for ids, learned in map(chatml, TALKS)}
+    loss = tokens = 0.0
+    for inputs, targets in rows:  # each conversation comes once; a row begins with any, then others
+        begin = 0
+        while begin < len(inputs) and inputs[begin : begin + 1].tolist() == [TOKENIZER.special_tokens[BEGIN]]:
+            ids = next(ids for ids in wanted if tuple(inputs[begin : begin + len(ids)].tolist()) == ids)
+            learned = wanted.pop(ids)[1:]
+            part = targets[begin : begin + len(ids)]
+            assert (part != IGNORED).tolist() == learned
+            begin += len(ids)
+        assert (targets[begin:] == IGNORED).all()
+        counted = np.flatnonzero(targets != IGNORED)
+        loss -= log_probs_of(model, [*inputs.tolist(), 0])[:-1][counted[:-1]].sum()  # all but the last target
+        loss -= log_probs_of(model, [*inputs[: counted[-1] + 1].tolist(), targets[counted[-1]]])[-1]
+        tokens += len(counted)
+    assert not wanted
+    total = sum(
+        task.loss(*map(tt.tensor, batch)).item() * int((batch[1] != IGNORED).sum()) for batch in batches
+    )
+    assert total / tokens == pytest.approx(loss / tokens, rel=2e-6)
 
 
 def test_held_out_loss_is_that_of_one_large_batch(model):
-    tasks = [Instructing(model, TOKENIZER, RECORDS, RECORDS, InstructConfig(), size, 0) for size in (1, 3, 4)]
+    tasks = [Instructing(model, TOKENIZER, TALKS, TALKS, size, 0) for size in (1, 3, 4)]
     losses = [task.metrics()["val_loss"] for task in tasks]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
 
 
-def test_templates_and_answers(model):
-    assert prompt_of({"instruction": "Go", "input": ""}, "plain") == "Go\nAnswer: "
-    text = prompt_of({"instruction": "Use {braces}", "input": "{x}"}, "alpaca")
-    assert text == "### Instruction:\nUse {braces}\n\n### Input:\n{x}\n\n### Response:\n"
-    said = answer(model, TOKENIZER, "abc", 5)
-    assert "\n" not in said
-    assert len(said) <= 5
+def test_answers_end_at_the_end_of_a_message(model, monkeypatch):
+    end = TOKENIZER.special_tokens[END]
+    ids = [*TOKENIZER.encode("yes"), end, *TOKENIZER.encode("more")]
+    monkeypatch.setattr("gpt.finetuning.instruct.generate", lambda model, prompt, count, **how: iter(ids))
+    task = Instructing(model, TOKENIZER, TALKS, [TALKS[2]], 4, 0)
+    assert answer(model, task.template, TALKS[0][:1]) == "yes"
+    assert task.metrics()["exact"] == 0
+    TALKS[2][-1]["content"] = "yes"
+    assert Instructing(model, TOKENIZER, TALKS, [TALKS[2]], 4, 0).metrics()["exact"] == 1
+    TALKS[2][-1]["content"] = "c"
 
 
-def test_records_that_are_too_long_are_left_out(model):
-    records = [*RECORDS, {"instruction": "say", "input": "a" * 60, "output": "b"}]
-    task = Instructing(model, TOKENIZER, records, RECORDS[:2], InstructConfig(), 4, 0)
-    assert task.left_out == 1
-    assert len(task.examples) == 4
-    with pytest.raises(tt.ArgumentError, match="context"):
-        Instructing(model, TOKENIZER, records[4:], records[4:], InstructConfig(), 4, 0)
+def test_conversations_that_cannot_be_used_are_counted(model):
+    long = [{"role": "user", "content": "a" * 60}, {"role": "assistant", "content": "b"}]
+    cut = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b" * 60}]
+    strange = [{"role": "user", "content": "€"}, {"role": "assistant", "content": "b"}]
+    task = Instructing(model, TOKENIZER, [*TALKS, long, cut, strange], TALKS[:2], 4, 0)
+    assert (task.skipped, task.cut) == (2, 1)
+    assert task.reason == "no answer within the context"
+    with pytest.raises(tt.ArgumentError, match="none of 2 conversations"):
+        Instructing(model, TOKENIZER, [long, strange], TALKS, 4, 0)
 
 
 def test_batches_hold_like_lengths_and_every_example_once():

@@ -1,0 +1,35 @@
+"""Packing into rows: nothing is lost, nothing overflows, and the rows are few."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinytensor as tt
+from gpt.data.packing import best_fit
+
+
+@given(lengths=st.lists(st.integers(1, 20), max_size=60))
+def test_rows_hold_every_sequence_once(lengths: list[int]) -> None:
+    rows = best_fit(lengths, 20)
+    assert sorted(i for row in rows for i in row) == list(range(len(lengths)))
+    assert all(sum(lengths[i] for i in row) <= 20 for row in rows)
+    assert len(rows) <= 11 / 9 * -(-sum(lengths) // 20) + sum(length > 10 for length in lengths) + 1
+
+
+@given(lengths=st.lists(st.integers(1, 20), max_size=40))
+def test_each_goes_where_the_least_room_is_left(lengths: list[int]) -> None:
+    """By the definition, with a search through all rows."""
+    rows: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        rooms = [20 - sum(lengths[k] for k in row) for row in rows]
+        fitting = [(room, row) for row, room in enumerate(rooms) if room >= lengths[i]]
+        if fitting:
+            rows[min(fitting)[1]].append(i)
+        else:
+            rows.append([i])
+    assert best_fit(lengths, 20) == rows
+
+
+def test_a_sequence_that_is_too_long() -> None:
+    with pytest.raises(tt.ArgumentError, match="a sequence of 21 in rows of 20"):
+        best_fit([3, 21], 20)
