@@ -156,3 +156,18 @@ def test_heads_that_no_kernel_takes() -> None:
     }
     with pytest.raises(tt.DeviceError, match="head size 300"):
         tt.cached_self_attention(**operands)
+
+
+@pytest.mark.parametrize("window", [0, 6])
+@pytest.mark.parametrize("sizes", [[20], [7, 1, 1, 11], [1] * 20])
+def test_shared_keys_and_windows_equal_the_whole(window: int, sizes: list[int], mode: str) -> None:
+    """Few tokens by a kernel of the host, one after the other; many as matrices."""
+    x = new_tokens(2, 20, (6 + 2 * 2) * 5)
+    keys, values = (tt.zeros(2, 2, 24, 5) for _ in range(2))
+    whole = tt.causal_self_attention(x, 6, n_kv_head=2, window=window).numpy()
+    found, at = [], 0
+    for size in sizes:
+        piece = x[:, at : at + size]
+        found.append(tt.cached_self_attention(piece, keys, values, tt.tensor([at]), window=window).numpy())
+        at += size
+    np.testing.assert_allclose(np.concatenate(found, 1), whole, rtol=2e-5, atol=2e-6)

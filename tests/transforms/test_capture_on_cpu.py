@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from gpt.config import GPTConfig
+from gpt.models.gpt import GPT
+from gpt.models.kv_cache import KVCache
 from tests.helpers.layouts import prepared, tensors
 from tinytensor.errors import DeviceError
 from tinytensor.op import registry
@@ -629,3 +632,22 @@ def test_whether_this_thread_captures() -> None:
     replayed(step)
     assert found == [False, True]
     assert not tt.is_capturing()
+
+
+def test_a_token_of_a_llama_is_replayed_without_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RoPE, RMS norm, shared keys and SwiGLU: after the first replay no NumPy code of these ops runs."""
+    config = GPTConfig(
+        vocab_size=11, block_size=8, n_layer=2, n_head=4, n_kv_head=2, n_embd=32, bias=False,
+        position="rope", norm="rms_norm", activation="swiglu",
+    )  # fmt: skip
+    model, idx = GPT(config).eval(), tt.tensor([[3]])
+    cache, eager = KVCache(config, 1), KVCache(config, 1)
+    with tt.no_grad():
+        wanted = [model(idx, eager).numpy().copy() for _ in range(4)]
+    graph = replayed(lambda: model(idx, cache))
+    found = [graph.replay().numpy().copy()]
+    for name in ("join", "roll", "add_norm", "cached_self_attention"):
+        monkeypatch.setattr(registry[name], "cpu", None)
+        monkeypatch.setattr(registry[name], "host", None)
+    found += [graph.replay().numpy().copy() for _ in range(3)]
+    np.testing.assert_array_equal(found, wanted)

@@ -164,7 +164,7 @@ def _step(
     tensors = [t for t in (*outs, *ins) if isinstance(t, Tensor)]
     places: list[Any] = [None if t is None else arr(t) for t in outs]
     stored = [arr(x) if isinstance(x, Tensor) else x for x in ins]
-    if direct is not None:
+    if direct is not None and not (op.raw and op.host is not None):  # moves have equal bits either way
         return Step(lambda: np.copyto(places[0], direct(*stored)))
     arrays, call, formula = stored, None, None
     if issubclass(op, Elementwise) and dtype is not None:

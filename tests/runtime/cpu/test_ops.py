@@ -296,7 +296,8 @@ def test_rows_of_the_table_reach_kernels(ran: list[str]) -> None:
             if ys:
                 tt.grad(ys, leaves, [tt.ones(*y.shape) for y in ys], allow_unused=True)
     for_large_ones = {"add", "multiply", "linear", "linear_backward", "matmul"}
-    assert {name for name, op in registry.items() if op.host} - set(ran) <= for_large_ones
+    captured = {"join"}  # in captured steps alone: a call is faster by NumPy
+    assert {name for name, op in registry.items() if op.host} - set(ran) <= for_large_ones | captured
 
 
 def test_bfloat16_has_the_bits_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,16 +64,34 @@ void gather(float* y, const float* weights, const Head& values, Index count, Ind
     });
 }
 
+Head from(const Head& head, Index token) { return {head.at(token), head.step}; }
+
+// y = attention of q to `seen` keys and values.
+void attend(float* y, const float* q, const Head& keys, const Head& values, Index seen, Index size,
+            float scale, float* scores) {
+    Index j = 0;
+    for (; j + AT_ONCE <= seen; j += AT_ONCE)
+        score<AT_ONCE>(scores, q, keys, j, size, scale);
+    for (; j < seen; j++)
+        score<1>(scores, q, keys, j, size, scale);
+    const float sum = exponentials(scores, seen);
+    gather(y, scores, values, seen, size, 1 / sum);
+}
+
 }  // namespace
 
-HOST_KERNEL bool cached_attention(Array y, Array qkv, Array keys, Array values, Array start, double scale) {
+// qkv: H query heads, then G key heads and G value heads; each of the latter serves H / G query heads. A
+// token attends to the last `window` tokens; 0: to all.
+HOST_KERNEL bool cached_attention(Array y, Array qkv, Array keys, Array values, Array start, double scale,
+                                  Index window) {
     if (!dense<float>(y, qkv) || !readable(keys) || !readable(values)) return false;
     if (!start.is<Index>()) return false;
     const Index begin = start.data<Index>()[0], tokens = qkv.shape(1), end = begin + tokens;
-    const Index heads = keys.shape(1), size = keys.shape(3), width = heads * size;
+    const Index heads = keys.shape(1), size = keys.shape(3), width = y.shape(2);
     if (begin < 0 || end > keys.shape(2)) return false;
-    const Index count = qkv.shape(0) * heads;
-    const Index work = tokens * end * size, grain = work < LEAST_PART ? LEAST_PART / (work ? work : 1) : 1;
+    const Index count = qkv.shape(0) * heads, row_size = qkv.shape(2), shared = width / (heads * size);
+    const Index work = tokens * end * size * shared;
+    const Index grain = work < LEAST_PART ? LEAST_PART / (work ? work : 1) : 1;
     bool failed = false;
     parallel_for(count, grain, [&](Index first, Index last) {
         Scratch memory(end + LANES);
@@ -84,20 +102,17 @@ HOST_KERNEL bool cached_attention(Array y, Array qkv, Array keys, Array values, 
         for (Index part = first; part < last; part++) {
             const Index b = part / heads, h = part % heads;
             const Head k = head(keys, b, h), v = head(values, b, h);
-            const float* row = qkv.data<float>() + b * tokens * 3 * width + h * size;
-            float* out = y.data<float>() + b * tokens * width + h * size;
-            for (Index t = 0; t < tokens; t++, row += 3 * width, out += width) {
-                memcpy(k.at(begin + t), row + width, size * sizeof(float));
-                memcpy(v.at(begin + t), row + 2 * width, size * sizeof(float));
-                const Index seen = begin + t + 1;
-                float* scores = memory.data();
-                Index j = 0;
-                for (; j + AT_ONCE <= seen; j += AT_ONCE)
-                    score<AT_ONCE>(scores, row, k, j, size, (float)scale);
-                for (; j < seen; j++)
-                    score<1>(scores, row, k, j, size, (float)scale);
-                const float sum = exponentials(scores, seen);
-                gather(out, scores, v, seen, size, 1 / sum);
+            for (Index t = 0; t < tokens; t++) {
+                const float* row = qkv.data<float>() + (b * tokens + t) * row_size;
+                const float *key = row + width + h * size, *value = key + heads * size;
+                memcpy(k.at(begin + t), key, size * sizeof(float));
+                memcpy(v.at(begin + t), value, size * sizeof(float));
+                const Index end = begin + t + 1, first = window && window < end ? end - window : 0;
+                const Head keys = from(k, first), values = from(v, first);
+                for (Index i = h * shared; i < (h + 1) * shared; i++) {
+                    float* out = y.data<float>() + (b * tokens + t) * width + i * size;
+                    attend(out, row + i * size, keys, values, end - first, size, (float)scale, memory.data());
+                }
             }
         }
     });

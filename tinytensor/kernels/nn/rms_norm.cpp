@@ -6,15 +6,21 @@
 
 namespace {
 
+// If `plus` is given, x is overwritten by base + plus first.
 template <class T>
-bool forward(const Array& y, const Array& rrms, const Array& x, const Array& weight, double eps) {
+bool forward(const Array& y, const Array& rrms, const Array& x, const Array& weight, double eps,
+             const float* base = nullptr, const float* plus = nullptr) {
     if (!dense<T>(y) || !dense<float>(rrms, x, weight)) return false;
     Index width = x.shape(-1), rows = width ? x.size() / width : 0;
     float* kept = rrms.data_or_null<float>();
     const float* w = weight.data_or_null<float>();
     auto some = [&](Index row, auto number) {
         constexpr int R = number.value;
-        const float* in = x.data<float>() + row * width;
+        float* in = x.data<float>() + row * width;
+        each_vector(plus ? R * width : 0, [&](Index i, auto lanes) {
+            const Index at = row * width + i;
+            store(in + i, load(base + at, lanes) + load(plus + at, lanes), lanes);
+        });
         T* out = y.data<T>() + row * width;
         float s[R];
         Floats square[R] = {};
@@ -80,6 +86,13 @@ bool backward(const Array& dx, const Array& dweight, const Array& grad, const Ar
 
 HOST_KERNEL bool rms_norm_forward(Array y, Array rrms, Array x, Array weight, double eps) {
     return y.is<Bf16>() ? forward<Bf16>(y, rrms, x, weight, eps) : forward<float>(y, rrms, x, weight, eps);
+}
+
+// total = x + plus, and its norm y.
+HOST_KERNEL bool add_rms_norm_forward(Array total, Array y, Array rrms, Array x, Array plus, Array weight,
+                                      double eps) {
+    if (!dense<float>(total, y, x, plus)) return false;
+    return forward<float>(y, rrms, total, weight, eps, x.data<float>(), plus.data<float>());
 }
 
 HOST_KERNEL bool rms_norm_backward(Array dx, Array dweight, Array grad, Array x, Array weight, Array rrms) {

@@ -27,6 +27,7 @@ from tinytensor.tensor import Tensor
 __all__ = ["cached_self_attention"]
 
 kernels = HostKernels("cached_attention")
+FEW = 8  # tokens at once, up to which queries that share keys are faster one by one than as a matrix
 _STEPS = struct.Struct("@4q")  # Steps in cached_attention.cu
 
 
@@ -97,8 +98,10 @@ class CachedSelfAttention(Op):
     def host(
         y: Array, qkv: Array, keys: Array, values: Array, start: Array, slopes: Array | None, *, window: int
     ) -> bool:
-        plain = y.shape[2] == keys.shape[1] * keys.shape[3] and slopes is None and not window
-        return plain and kernels.cached_attention(y, qkv, keys, values, start, keys.shape[3] ** -0.5)
+        plain = y.shape[2] == keys.shape[1] * keys.shape[3] and not window
+        if slopes is not None or not (plain or qkv.shape[1] <= FEW):
+            return False
+        return kernels.cached_attention(y, qkv, keys, values, start, keys.shape[3] ** -0.5, window)
 
     @staticmethod
     def cuda(

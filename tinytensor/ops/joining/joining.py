@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from tinytensor.op import Direct, Op, Spec, Specs, register
 from tinytensor.ops.indexing.gathering import take
 from tinytensor.ops.views.manipulation import broadcast_to, cast, expand, reshape, sum_to
 from tinytensor.runtime.cpu.arrays import Array, copy_into
+from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.runtime.cpu.memory import allocating
 from tinytensor.shapes import Shape, as_int, broadcast_shapes, check_shape, is_several, normalize_axis
 from tinytensor.tensor import Tensor, is_tensor, without_axes
@@ -45,6 +47,8 @@ __all__ = [
     "tile",
     "unbind",
 ]
+
+kernels = HostKernels("joining")
 
 
 def note_joined(y: Array | View, op: str = "") -> None:
@@ -118,6 +122,17 @@ class Join(Op):
             end = start + part.shape[axis]
             copy_into(y[(slice(None),) * axis + (slice(start, end),)], part)
             start = end
+
+    @staticmethod
+    def host(
+        y: Array, *parts: Array | None, axis: int, shapes: Sequence[Shape], dtype: DType, drop: bool
+    ) -> bool:
+        if any([part is None for part in parts]) or not y.size:
+            return False
+        if not kernels.join(y, list(parts), prod(shapes[0][:axis])):
+            return False
+        note_joined(y)
+        return True
 
     @staticmethod
     def cuda(
@@ -225,6 +240,16 @@ class Roll(Op):
         note_joined(y)
         for to, at in _moves(x.shape, shifts, axes):
             y[to] = x[at]
+
+    @staticmethod
+    def host(y: Array, x: Array, *, shifts: Shape, axes: Shape) -> bool:
+        if len(axes) != 1 or not x.size:
+            return False
+        axis, n = axes[0], x.shape[axes[0]]
+        if not kernels.roll(y, x, prod(x.shape[axis + 1 :]), n, shifts[0] % n):
+            return False
+        note_joined(y)
+        return True
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, shifts: Shape, axes: Shape) -> None:

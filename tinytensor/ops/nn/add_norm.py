@@ -159,6 +159,9 @@ class AddNorm(Op):
         dtype: DType,
         **drop: Any,
     ) -> bool:
+        plain = not centered and not drop["p"]  # then one call, which a captured step replays without Python
+        if plain and plain_kernels.add_rms_norm_forward(total, normed, scale, x, y, weight, eps):
+            return True
         _sum(total, x, _drop(total, y, drop))
         if centered:
             return centered_kernels.layer_norm_forward(normed, mean, scale, total, weight, bias, eps)
