@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import tinytensor as tt
@@ -18,6 +19,7 @@ from gpt.generation.generate import Context
 from gpt.generation.sampling import Past, Sampler, SamplingConfig
 from gpt.generation.text_stream import TextStream
 from gpt.models.gpt import GPT
+from gpt.models.parameter_shapes import parameter_shapes
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.chat_template import ChatTemplate, Message
 from gpt.weights.trained import open_model
@@ -188,11 +190,12 @@ def main(argv: Sequence[str]) -> int:
             why="it is the argument without dashes",
             fix="python -m gpt chat smollm2; --help lists all",
         )
-    model, tokenizer = open_model(name)
+    model, tokenizer = open_model(name, packed=True)
     talk = Conversation(model, tokenizer, config, Sampler(sampling, tokenizer.vocab_size))
     terminal = sys.stdin.isatty()
     if terminal:
-        print(f"{name}: {model.num_parameters():,} parameters. {COMMANDS}")
+        count = sum(map(prod, parameter_shapes(model.config).values()))  # some may be packed
+        print(f"{name}: {count:,} parameters. {COMMANDS}")
     for message in _messages("> " if terminal else None):
         if not terminal or not message.startswith("/"):
             _say(talk, message)

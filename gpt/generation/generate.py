@@ -210,7 +210,7 @@ def cache_for(model: GPT, rows: int, tokens: int, *, keep: bool = False) -> KVCa
     config = model.config
     length = min(config.block_size, max(tokens, 1))
     small = replace(config, block_size=max(length, config.sliding_window))
-    return KVCache(small, rows, model.device, model.wte.weight.dtype, room=length if keep else 0)
+    return KVCache(small, rows, model.device, model.dtype, room=length if keep else 0)
 
 
 class Reader:

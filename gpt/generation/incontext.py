@@ -193,7 +193,7 @@ def main(argv: Sequence[str]) -> int:
     name, words = take_word(argv, InContextConfig())
     (config,) = parse_overrides(words, InContextConfig())
     path = name or "smollm2"
-    model, tokenizer = open_model(path)
+    model, tokenizer = open_model(path, packed=True)
     own = config.query != ""
     tasks = (config.example,) if own else TASKS
     query, answers = (config.query, config.answer) if own else (QUERY, ANSWERS)

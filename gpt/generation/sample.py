@@ -249,7 +249,7 @@ def _print_beams(model: GPT, tokenizer: Tokenizer, config: SampleConfig, samplin
 
 def _speculation(model: GPT, tokenizer: Tokenizer, config: SampleConfig) -> Speculation:
     """Speculation of the model and its draft; ArgumentError if their tokenizers differ."""
-    draft, words = open_model(config.draft)
+    draft, words = open_model(config.draft, packed=True)
     if every_text(words) != every_text(tokenizer):
         raise tt.ArgumentError(
             f"sample: the draft {config.draft} has another tokenizer than the model",
@@ -261,7 +261,7 @@ def _speculation(model: GPT, tokenizer: Tokenizer, config: SampleConfig) -> Spec
 
 def _load(path: str, checkpoint: str) -> tuple[GPT, Tokenizer]:
     if checkpoint == "best":
-        return open_model(path)
+        return open_model(path, packed=True)
     model, tokenizer = load_model(path, int(checkpoint) if checkpoint.isdecimal() else checkpoint)
     return model, require_tokenizer(tokenizer, "sample", path)
 

@@ -74,7 +74,7 @@ def logit_lens(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> 
     probability, rank, best = [], [], []
     for stream in inside.streams:
         with tt.no_grad():
-            x = tt.from_numpy(stream).to(model.device).astype(model.wte.weight.dtype)
+            x = tt.from_numpy(stream).to(model.device).astype(model.dtype)
             log_p = log_softmax(to_numpy(model.head(x.reshape(1, *x.shape))[0]))[:, :V]  # (T, V)
         own = log_p[places, answer]
         probability.append(np.exp(own))

@@ -137,7 +137,7 @@ class GPT(nn.Module):
                 fix="use config.with_vocab_size(tokenizer.vocab_size)",
             )
         self.config = config
-        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.wte: Any = nn.Embedding(config.vocab_size, config.n_embd)  # or an nn.QuantizedEmbedding
         self.token_scale = sqrt(config.n_embd) if config.position == "sinusoidal" else 1.0
         if config.position == "learned":
             self.wpe = nn.Embedding(config.block_size, config.n_embd)
@@ -148,7 +148,7 @@ class GPT(nn.Module):
         if config.norm_position == "pre":  # a post-norm block already ends with a norm
             self.ln_f = norm(config)
         if not config.tied_head:
-            self.lm_head = nn.Embedding(config.vocab_size, config.n_embd)  # (V, C), used as a matrix
+            self.lm_head: Any = nn.Embedding(config.vocab_size, config.n_embd)  # (V, C), used as a matrix
         self.checkpoint_blocks = 0  # activation checkpointing over groups of so many blocks; 0: off
         self.init_weights(generator)
 
@@ -167,7 +167,16 @@ class GPT(nn.Module):
     @property
     def device(self) -> tt.Device:
         """Device of the weights; token ids must be on it."""
-        return self.wte.weight.device
+        packed = isinstance(self.wte, nn.QuantizedEmbedding)
+        device: tt.Device = (self.wte.packed if packed else self.wte.weight).device
+        return device
+
+    @property
+    def dtype(self) -> tt.DType:
+        """Dtype of the token embeddings, and so of keys and values; float32 if the weights are packed."""
+        packed = isinstance(self.wte, nn.QuantizedEmbedding)
+        dtype: tt.DType = tt.float32 if packed else self.wte.weight.dtype
+        return dtype
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -210,8 +219,10 @@ class GPT(nn.Module):
         """Logits (B, T, V) of the residual stream (B, T, C)."""
         stream = residual(x_BTC)
         x_BTC = stream.normed(self.ln_f)[1] if self.config.norm_position == "pre" else stream.total()
-        weight = self.wte.weight if self.config.tied_head else self.lm_head.weight  # (V, C)
-        logits = tt.linear(x_BTC, weight, transposed=True)
+        table = self.wte if self.config.tied_head else self.lm_head  # (V, C)
+        packed = isinstance(table, nn.QuantizedEmbedding)
+        logits: tt.Tensor
+        logits = table.attend(x_BTC) if packed else tt.linear(x_BTC, table.weight, transposed=True)
         cap = self.config.logit_soft_cap
         return cap * tt.tanh(logits / cap) if cap else logits
 

@@ -128,6 +128,8 @@ def _reader(path: Path, mode: Literal["r", "c"]) -> Any:
         items_left = _MOST_ITEMS
 
         def _get(self, offset: int, dtype: Any, count: Any = 1, *rest: Any, **more: Any) -> Any:
+            if type(self.data) is np.memmap:  # slices of the base class are faster
+                self.data: Any = self.data.view(np.ndarray)
             end, size = offset + np.dtype(dtype).itemsize * int(count), len(self.data)
             if end > size:
                 raise ValueError(f"the value at byte {offset} would end at {end}; the file has {size} bytes")

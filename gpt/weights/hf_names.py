@@ -8,6 +8,7 @@ and shapes, independent of files and models.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,12 +140,16 @@ class Place:
         Returns:
             An array of our shape; a transpose is a view.
         """
-        arrays = [
+        arrays = self.gather_rows(read)
+        joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=0 if self.turned else -1)
+        return joined.T if self.turned else joined
+
+    def gather_rows(self, read: Callable[[str], Array]) -> list[Array]:
+        """Rows of each part of a matrix as they are stored, (out, …), in our order: for packed rows."""
+        return [
             _rotate_half(read(part), n) if n else read(part)
             for part, n in zip(self.parts, self.heads, strict=True)
         ]
-        joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=0 if self.turned else -1)
-        return joined.T if self.turned else joined
 
     def scatter(self, array: Array) -> dict[str, Array]:
         """Parts of our tensor as views: the inverse of `gather`, without interleaving."""
@@ -181,7 +186,7 @@ def places(config: GPTConfig, naming: Naming) -> dict[str, Place]:
     return found
 
 
-def _rotate_half(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+def _rotate_half(rows: NDArray[Any], heads: int) -> NDArray[Any]:
     """Reorder rows from RoPE on adjacent channels (GGUF) to RoPE on halves (Hugging Face, ours)."""
     pairs = rows.reshape(heads, -1, 2, *rows.shape[1:])  # (nh, hs/2, 2, C)
     return pairs.swapaxes(1, 2).reshape(rows.shape)

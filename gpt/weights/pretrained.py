@@ -6,22 +6,31 @@ copy-on-write pages in training.
 
 import json
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.fields import to_dict
+from gpt.models.attention import SideBySide
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.hf_config import config_to_hf, naming_for
 from gpt.weights.hf_names import GPT2, OURS, Naming, places
 from gpt.weights.sources import CONFIG, METADATA, WEIGHTS, open_source
-from gpt.weights.weight_tensor import DTYPES, as_stored
+from gpt.weights.weight_tensor import DTYPES, PackedRows, as_stored
 from tinytensor.files import PathLike, atomic_folder, sync_folder
-from tinytensor.interop.safetensors_file import Array, Entry, write_safetensors
-from tinytensor.nn import Parameter, init
+from tinytensor.interop.safetensors_file import Entry, write_safetensors
+from tinytensor.nn import (
+    Embedding,
+    LinearGelu,
+    Module,
+    Parameter,
+    QuantizedEmbedding,
+    QuantizedLinear,
+    init,
+)
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -33,6 +42,7 @@ def from_pretrained(
     dropout: float = 0.0,
     device: tt.Device | str = "cpu",
     tokenizer: bool = True,
+    packed: bool = False,
 ) -> tuple[GPT, Tokenizer | None]:
     """Load a model and its tokenizer from a folder, a file, a package, or the Hugging Face hub.
 
@@ -44,6 +54,8 @@ def from_pretrained(
         dropout: for further training; that of the file is ignored.
         device: device of the weights.
         tokenizer: whether to load the tokenizer.
+        packed: whether matrices that are quantised in a GGUF file stay so, as nn.QuantizedLinear and
+            nn.QuantizedEmbedding: for generation, which reads them faster, and for adapters.
 
     Returns:
         The model, in evaluation mode, and the tokenizer, None if there is none.
@@ -53,8 +65,9 @@ def from_pretrained(
         FormatError: damaged or pickled weights, or an unsupported architecture.
         MissingLibraryError: gguf, huggingface_hub or the given package is not installed.
 
-    Memory: float32 weights with our layout (GPT-2's) stay in the file, and pages are copied on write.
-        Others take 4 bytes per parameter.
+    Memory: float32 weights with our layout (GPT-2's) and packed ones stay in the file, and pages are copied
+        on write; of packed ones all but queries, keys and values, which are joined. Others take 4 bytes per
+        parameter.
 
     Example:
         >>> import pathlib, tempfile
@@ -76,7 +89,7 @@ def from_pretrained(
     words = source.tokenizer() if tokenizer else None
     if words is not None:  # raises if the tokenizer has more ids than the embedding has rows
         config.with_vocab_size(words.vocab_size)
-    weights = source.weights()
+    weights: dict[str, Any] = source.packed_weights() if packed else dict(source.weights())
     if "wpe.weight" in weights:
         weights["wpe.weight"] = weights["wpe.weight"][: config.block_size]
     return _build(config, weights).to(device).eval(), words
@@ -143,15 +156,31 @@ def save_single(model: GPT, path: PathLike, *, dtype: Dtype = "float32") -> None
     write_safetensors(path, _named(model, OURS, dtype), {METADATA: json.dumps(to_dict(model.config))})
 
 
-def _build(config: GPTConfig, weights: dict[str, Array]) -> GPT:
+def _build(config: GPTConfig, weights: dict[str, Any]) -> GPT:
     """Model on these arrays, which are popped from `weights`; contiguous ones are not copied."""
     with init.skipped():
         model = GPT(config)
     owners = dict(model.named_modules())
     for name in list(weights):
         owner, _, kind = name.rpartition(".")
-        setattr(owners[owner], kind, Parameter(tt.from_numpy(weights.pop(name))))
+        found = weights.pop(name)
+        if isinstance(found, list):
+            above, _, last = owner.rpartition(".")
+            owners[owner] = _packed_layer(owners[owner], found)
+            setattr(owners[above], last, owners[owner])
+        else:
+            setattr(owners[owner], kind, Parameter(tt.from_numpy(found)))
     return model
+
+
+def _packed_layer(layer: Module, parts: list[PackedRows]) -> Module:
+    """The layer with these rows as its weight."""
+    rows = [(tt.from_numpy(part.rows), part.kind) for part in parts]
+    if isinstance(layer, Embedding):
+        return QuantizedEmbedding(*rows[0])
+    approximate = layer.approximate if isinstance(layer, LinearGelu) else None
+    layers = [QuantizedLinear(*part, approximate=approximate) for part in rows]
+    return layers[0] if len(layers) == 1 else SideBySide(layers)
 
 
 def _named(model: GPT, naming: Naming, dtype: Dtype) -> dict[str, Entry]:

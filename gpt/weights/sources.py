@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import numpy as np
 
+import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.fields import from_dict
 from gpt.tokenizers.base import Tokenizer
@@ -29,7 +30,7 @@ from gpt.weights.hf_config import config_from_hf
 from gpt.weights.hf_names import GPT2, LLAMA, OURS, Naming, Place, places
 from gpt.weights.init_from import existing_runs, near_run, no_such_run
 from gpt.weights.installed_models import is_package, weights_in
-from gpt.weights.weight_tensor import Stored, tensors_of
+from gpt.weights.weight_tensor import PackedRows, Stored, joined, tensors_of
 from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError
 from tinytensor.files import PathLike, read_json
 from tinytensor.interop.safetensors_file import Array, read_safetensors
@@ -71,12 +72,47 @@ class Source:
         Raises:
             FormatError: tensors are missing, of another shape, not finite, or unused.
         """
+        names, wanted = self._checked()
+        return {name: self._gathered(place, names) for name, place in wanted.items()}
+
+    def packed_weights(self) -> dict[str, Array | list[PackedRows]]:
+        """As `weights`, but matrices of linear layers, token embeddings and the head stay in quantised
+        blocks if the file has them so.
+
+        Returns:
+            Name → float32 array of our shape; or packed rows (out, bytes of a row), on the mapped file if
+            the matrix is one tensor of it.
+
+        Raises:
+            FormatError: tensors are missing, of another shape, not finite, or unused.
+        """
+        names, wanted = self._checked()
+        found: dict[str, Array | list[PackedRows]] = {}
+        for name, place in wanted.items():
+            kinds = [self.tensors[names[part]].dtype.lower() for part in place.parts]
+            matrix = place.turned or name in ("wte.weight", "lm_head.weight")
+            if not matrix or any([kind not in tt.QUANTIZED for kind in kinds]):
+                found[name] = self._gathered(place, names)
+                continue
+            rows = place.gather_rows(lambda part: self.tensors[names[part]].array)
+            parts = [PackedRows(kind, array) for kind, array in zip(kinds, rows, strict=True)]
+            for part, packed in zip(place.parts, parts, strict=True):
+                if not packed.is_finite():
+                    self._refuse_infinite(names[part])
+            found[name] = joined(parts)
+        return found
+
+    def _checked(self) -> tuple[dict[str, str], dict[str, Place]]:
+        """Names in the file by those without prefix, and the places of the model's tensors, after checks."""
         self.verify()
         names = self._plain_names()
         wanted = places(self.config, self.naming)
         self._check_names(names, wanted)
         self._check_shapes(names, wanted)
-        return {name: place.gather(lambda part: self._finite(names[part])) for name, place in wanted.items()}
+        return names, wanted
+
+    def _gathered(self, place: Place, names: Mapping[str, str]) -> Array:
+        return place.gather(lambda part: self._finite(names[part]))
 
     def _plain_names(self) -> dict[str, str]:
         """Map from names without prefix to names in the file."""
@@ -134,11 +170,14 @@ class Source:
         with np.errstate(all="ignore"):
             total = np.add.reduce(array, axis=None)
         if not np.isfinite(total) and not np.isfinite(array).all():
-            self._refuse(
-                f"the tensor {name} holds NaN or infinity",
-                "the training that wrote it has failed, or the file is damaged: take an earlier one",
-            )
+            self._refuse_infinite(name)
         return array
+
+    def _refuse_infinite(self, name: str) -> NoReturn:
+        self._refuse(
+            f"the tensor {name} holds NaN or infinity",
+            "the training that wrote it has failed, or the file is damaged: take an earlier one",
+        )
 
     def _refuse(self, why: str, fix: str) -> NoReturn:
         raise FormatError(f"{self.path} does not hold the weights of its model", why=why, fix=fix)

@@ -65,11 +65,12 @@ def require_tokenizer(tokenizer: Tokenizer | None, who: str, path: PathLike) -> 
     return tokenizer
 
 
-def open_model(path: str) -> tuple[GPT, Tokenizer]:
+def open_model(path: str, *, packed: bool = False) -> tuple[GPT, Tokenizer]:
     """Load a trained model and its tokenizer.
 
     Args:
         path: a run directory, or any other path of `gpt.weights.from_pretrained`.
+        packed: whether matrices that are quantised in a GGUF file stay so.
 
     Returns:
         model in evaluation mode, tokenizer.
@@ -78,5 +79,5 @@ def open_model(path: str) -> tuple[GPT, Tokenizer]:
         FormatError: no usable weights.
         ArgumentError: the model has no tokenizer.
     """
-    model, tokenizer = from_pretrained(path)
+    model, tokenizer = from_pretrained(path, packed=packed)
     return model, require_tokenizer(tokenizer, "open_model", path)

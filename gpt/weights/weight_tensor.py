@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import tinytensor as tt
 from tinytensor.errors import DTypeError
 from tinytensor.interop.safetensors_file import Array, Entry, WeightFile
 
@@ -36,6 +37,39 @@ class Stored:
         if self.array.shape != self.shape:
             return None
         return tuple(step // self.array.itemsize for step in self.array.strides)
+
+
+@dataclass(frozen=True, eq=False)
+class PackedRows:
+    """Rows of a matrix (out, in) in quantised blocks.
+
+    Args:
+        kind: a key of `tt.QUANTIZED`.
+        rows: uint8, (out, bytes of a row).
+    """
+
+    kind: str
+    rows: Array
+
+    def is_finite(self) -> bool:
+        """Whether no scale is NaN or infinity: its exponent has other bits than ones."""
+        kind = tt.QUANTIZED[self.kind]
+        blocks = self.rows.reshape(-1, kind.nbytes)
+        return all([bool((blocks[:, at + 1] & 0x7C != 0x7C).all()) for at in kind.floats])
+
+
+def joined(parts: list[PackedRows]) -> list[PackedRows]:
+    """The same rows in as few parts as possible: one for each run of equal kinds."""
+    found: list[list[PackedRows]] = []
+    for part in parts:
+        if found and found[-1][0].kind == part.kind:
+            found[-1].append(part)
+        else:
+            found.append([part])
+    return [
+        run[0] if len(run) == 1 else PackedRows(run[0].kind, np.concatenate([p.rows for p in run]))
+        for run in found
+    ]
 
 
 def tensors_of(file: WeightFile) -> dict[str, Stored]:

@@ -11,12 +11,14 @@ import pytest
 import tinytensor as tt
 from gpt.__main__ import main
 from gpt.config import GPTConfig
+from gpt.generation.generate import Reader, cache_for
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.pretokenize import printable
 from gpt.weights.pretrained import from_pretrained
 from tests.gpt.models.test_variants import model_of
 from tinytensor.errors import FormatError
+from tinytensor.nn import QuantizedEmbedding, QuantizedLinear
 
 gguf = pytest.importorskip("gguf")
 
@@ -72,6 +74,7 @@ def written(
     architecture: str = "llama",
     pre: str = "smollm",
     kind: str = "F32",
+    other: dict[str, str] | None = None,
     **more: Any,
 ) -> Path:
     writer = gguf.GGUFWriter(path, architecture)
@@ -92,8 +95,8 @@ def written(
     writer.add_token_merges([f"{printable(a)} {printable(b)}" for a, b in WORDS.merges])
     for name, number in more.items():
         writer.add_uint32(f"{architecture}.{name}", number)
-    quantised = gguf.GGMLQuantizationType[kind]
     for name, array in tensors_of(model).items():
+        quantised = gguf.GGMLQuantizationType[(other or {}).get(name, kind)]
         as_floats = kind == "F32" or array.ndim == 1
         data = array if as_floats else gguf.quants.quantize(array, quantised)
         writer.add_tensor(name, data, raw_dtype=None if as_floats else quantised)
@@ -196,3 +199,51 @@ def test_a_text_longer_than_the_file(tmp_path: Path) -> None:
     path.write_bytes(struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, 2**40) + b"x")
     with pytest.raises(FormatError, match="would end at 1099511627808; the file has 33 bytes"):
         from_pretrained(path)
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_1"])
+def test_weights_stay_packed(model: GPT, tmp_path: Path, kind: str) -> None:
+    """The values are those of the unpacked model: activations of many tokens at once are not rounded."""
+    path = written(tmp_path / "m.gguf", model, kind=kind)
+    plain, packed = from_pretrained(path)[0], from_pretrained(path, packed=True)[0]
+    assert [type(packed.h[0].attn.c_attn), type(packed.lm_head)] == [QuantizedLinear, QuantizedEmbedding]
+    np.testing.assert_allclose(logits(packed), logits(plain), atol=1e-5)
+    layer = packed.h[1].attn.c_attn
+    np.testing.assert_array_equal(layer.weight().numpy(), plain.h[1].attn.c_attn.weight.detach().numpy())
+    size = path.stat().st_size
+    assert sum(b.nbytes for b in packed.buffers() if b.dtype is tt.uint8) < size
+
+
+def test_packed_weights_generate(model: GPT, tmp_path: Path) -> None:
+    """Token by token: with the bits of the same calls without capture, and near the unpacked model."""
+    path = written(tmp_path / "m.gguf", model, kind="Q8_0")
+    plain, packed = from_pretrained(path)[0], from_pretrained(path, packed=True)[0]
+    cache = cache_for(packed, 1, 20)
+    read = Reader(packed, cache_for(packed, 1, 20))
+    with tt.no_grad():
+        for end in range(1, 12):
+            found = read([IDS[0, end - 1 : end].tolist()]).numpy()[0]
+            eager = packed(IDS[:1, end - 1 : end], cache).numpy()[0, -1]
+            wanted = plain(IDS[:1, :end], last_only=True).numpy()[0, -1]
+            np.testing.assert_array_equal(found, eager)
+            assert np.std(found - wanted) < 0.05 * np.std(wanted)
+
+
+def test_kinds_that_differ_stay_apart(model: GPT, tmp_path: Path) -> None:
+    """Files of mixed kinds have other ones for values than for queries and keys."""
+    path = written(tmp_path / "m.gguf", model, kind="Q4_1", other={"blk.1.attn_v.weight": "Q8_0"})
+    plain, packed = from_pretrained(path)[0], from_pretrained(path, packed=True)[0]
+    parts = packed.h[1].attn.c_attn.parts
+    assert [(part.kind, part.out_features) for part in parts] == [("q4_1", 96), ("q8_0", 32)]
+    np.testing.assert_allclose(logits(packed), logits(plain), atol=1e-5)
+
+
+def test_packed_scales_are_finite(model: GPT, tmp_path: Path) -> None:
+    path = written(tmp_path / "m.gguf", model, kind="Q4_1")
+    (tensor,) = [t for t in gguf.GGUFReader(path).tensors if t.name == "blk.1.ffn_up.weight"]
+    whole = bytearray(path.read_bytes())
+    whole[tensor.data_offset + 22 : tensor.data_offset + 24] = b"\x00\x7c"  # the start of block 1
+    path.write_bytes(whole)
+    for packed in (False, True):
+        with pytest.raises(FormatError, match=r"ffn_up\.weight holds NaN or infinity"):
+            from_pretrained(path, packed=packed)

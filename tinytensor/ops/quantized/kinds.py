@@ -44,6 +44,7 @@ class QuantizedKind:
         values: number of values in a block.
         nbytes: bytes of a block.
         group: number of values that share a scale.
+        floats: at which bytes of a block its float16s begin.
         unpack: blocks (n, nbytes) → `Unpacked` with a row for each block.
         pack: float32 blocks (n, values) → (n, nbytes).
 
@@ -57,6 +58,7 @@ class QuantizedKind:
     values: int
     nbytes: int
     group: int
+    floats: tuple[int, ...]
     unpack: Callable[[Array], Unpacked]
     pack: Callable[[Array], Array]
 
@@ -262,14 +264,14 @@ def _pack_q6_k(x: Array) -> Array:
 
 
 _KINDS = (
-    QuantizedKind("q8_0", 32, 34, 32, _unpack_q8_0, _pack_q8_0),
-    QuantizedKind("q4_0", 32, 18, 32, _unpack_q4_0, _pack_q4_0),
-    QuantizedKind("q4_1", 32, 20, 32, _unpack_q4_1, _pack_q4_1),
-    QuantizedKind("q5_0", 32, 22, 32, _unpack_q5_0, _pack_q5_0),
-    QuantizedKind("q5_1", 32, 24, 32, _unpack_q5_1, _pack_q5_1),
-    QuantizedKind("q4_k", 256, 144, 32, _unpack_q4_k, _pack_q4_k),
-    QuantizedKind("q5_k", 256, 176, 32, _unpack_q5_k, _pack_q5_k),
-    QuantizedKind("q6_k", 256, 210, 16, _unpack_q6_k, _pack_q6_k),
+    QuantizedKind("q8_0", 32, 34, 32, (0,), _unpack_q8_0, _pack_q8_0),
+    QuantizedKind("q4_0", 32, 18, 32, (0,), _unpack_q4_0, _pack_q4_0),
+    QuantizedKind("q4_1", 32, 20, 32, (0, 2), _unpack_q4_1, _pack_q4_1),
+    QuantizedKind("q5_0", 32, 22, 32, (0,), _unpack_q5_0, _pack_q5_0),
+    QuantizedKind("q5_1", 32, 24, 32, (0, 2), _unpack_q5_1, _pack_q5_1),
+    QuantizedKind("q4_k", 256, 144, 32, (0, 2), _unpack_q4_k, _pack_q4_k),
+    QuantizedKind("q5_k", 256, 176, 32, (0, 2), _unpack_q5_k, _pack_q5_k),
+    QuantizedKind("q6_k", 256, 210, 16, (208,), _unpack_q6_k, _pack_q6_k),
 )
 QUANTIZED: dict[str, QuantizedKind] = {kind.name: kind for kind in _KINDS}
 NUMBERS = {kind.name: i for i, kind in enumerate(_KINDS)}  # in C++
