@@ -32,7 +32,7 @@ help: ## this list
 
 install: .venv/installed ## the environment of all commands, .venv: half a minute
 
-demo: .venv/installed ## train a small GPT on Shakespeare: a minute or two
+demo: .venv/installed ## train a small GPT on Shakespeare: a minute
 	@$(ONE_THREAD) .venv/bin/python -m gpt demo
 
 check: lint ## format, lint, types, rules of the repository

@@ -11,10 +11,10 @@ from tinytensor.errors import ArgumentError
 CHANNELS_PER_LAYER = 32  # width / depth; also the size of a head
 CONTEXT = 128  # tokens
 TOKENS_PER_WEIGHT = 10  # of training, for each weight of the blocks
-REFERENCE = 4  # depth at which the rates were tuned
+SEQUENCES_PER_LAYER = 3  # of a step, so that the number of steps grows by depth²
 RATE = 3e-3  # AdamW: embeddings, head, norms
 MATRIX_RATE = 5e-3  # Muon: matrices of the blocks, at REFERENCE
-SEQUENCES = 6  # per step, at REFERENCE
+REFERENCE = 3  # depth at which the rates were tuned
 MOST = 64
 
 
@@ -22,9 +22,9 @@ def of_depth(depth: int) -> tuple[GPTConfig, TrainConfig]:
     """Configs of a depth: Llama's design, trained by Muon and AdamW with a rate that falls to 0.
 
     A layer more is 32 channels and one head more: the blocks have about 12,288 depth³ weights. The number of
-    training tokens is 10 times that, so the FLOPs grow by depth⁶. Rates follow muP: that of the matrices
-    falls by 1 / sqrt(width), as Muon's updates grow by sqrt(width) in spectral norm; that of embeddings is
-    constant.
+    training tokens is 10 times that, so the FLOPs grow by depth⁶; a step has 384 depth of them. Rates follow
+    muP: that of the matrices falls by 1 / sqrt(width), as Muon's updates grow by sqrt(width) in spectral
+    norm; that of embeddings is constant.
 
     Args:
         depth: layers, 1 to 64.
@@ -42,6 +42,8 @@ def of_depth(depth: int) -> tuple[GPTConfig, TrainConfig]:
         >>> model, train = of_depth(4)
         >>> model.n_embd, model.n_head, train.max_steps * train.batch_size * model.block_size
         (128, 4, 7864320)
+        >>> train.max_steps
+        5120
     """
     if not 1 <= depth <= MOST:
         raise ArgumentError(
@@ -61,11 +63,10 @@ def of_depth(depth: int) -> tuple[GPTConfig, TrainConfig]:
         position="rope",
         norm="rms_norm",
         activation="swiglu",
-        tied_head=False,
         init="scaled",
     )
     weights = 12 * depth * width * width
-    batch = max(1, round(SEQUENCES * (depth / REFERENCE)))
+    batch = SEQUENCES_PER_LAYER * depth
     steps = round(TOKENS_PER_WEIGHT * weights / (batch * CONTEXT))
     train = TrainConfig(
         out_dir=f"runs/depth-{depth}",
@@ -78,7 +79,6 @@ def of_depth(depth: int) -> tuple[GPTConfig, TrainConfig]:
         schedule="linear",
         optimizer="muon",
         muon_iterations=3,
-        beta2=0.95,
         eval_interval=max(1, steps // 8),
         sample_interval=max(1, steps // 4),
         keep_checkpoints=1,

@@ -8,6 +8,7 @@ from gpt.depth import of_depth
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.presets import configs_from
 from gpt.training.train import configs_of, train
+from gpt.weights.hf_config import naming_for
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 7, 12])
@@ -27,6 +28,10 @@ def test_everything_follows_from_the_depth(depth):
         base.matrix_learning_rate * base_model.n_embd**0.5
     )
     assert config.learning_rate == base.learning_rate
+
+
+def test_it_is_a_llama_for_others():
+    assert naming_for(of_depth(2)[0].with_vocab_size(300))[0] == "llama"
 
 
 def test_fields_override_the_dial(tmp_path):
