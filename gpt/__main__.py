@@ -46,6 +46,7 @@ COMMANDS = {  # each line of the help has two
     "neighbours": Command("gpt.interpret.neighbours", "words with similar vectors"),
     "skipgram": Command("gpt.experiments.skipgram", "vectors of words from a text"),
     "ablate": Command("gpt.experiments.ablate", "train variants, and compare them"),
+    "speedrun": Command("gpt.experiments.speedrun", "seconds to a loss of 1.88"),
     "masked": Command("gpt.experiments.masked", "an encoder that fills gaps"),
     "translate": Command("gpt.experiments.translate", "an encoder-decoder on pairs"),
     "finetune": Command("gpt.finetuning.finetune", "train a trained model further"),
@@ -149,9 +150,7 @@ def _help() -> str:
     rows = "\n".join([f"  {left}  {right}".rstrip() for left, right in pairs])
     return f"""python -m gpt: train a GPT and look inside.
 
-usage: python -m gpt COMMAND [--field=value ...]
-
-commands
+python -m gpt COMMAND [--field=value ...], where COMMAND is
 {rows}
 
 examples

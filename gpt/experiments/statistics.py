@@ -1,4 +1,4 @@
-"""Statistics of experiments: Welch's t test, and the fit of a scaling law. NumPy alone."""
+"""Statistics of experiments: t tests, and the fit of a scaling law. NumPy alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +39,25 @@ def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
         return 1.0 if gap == 0 else 0.0
     freedom = both * both / sum([v * v / (len(x) - 1) for v, x in zip(parts, (a, b), strict=True)])
     return two_sided(gap / sqrt(both), freedom)
+
+
+def below(sample: Sequence[float], limit: float) -> float | None:
+    """p-value of a one-sided t test: how likely so low a mean is, if the expected value is the limit.
+
+    Returns:
+        p in [0, 1]; None for fewer than two values.
+
+    Example:
+        >>> round(below([0.9, 1.0, 1.1], 1.2), 4)
+        0.0371
+    """
+    if len(sample) < 2:
+        return None
+    gap, error = limit - float(np.mean(sample)), float(np.std(sample, ddof=1)) / sqrt(len(sample))
+    if error == 0:
+        return 0.0 if gap > 0 else 1.0
+    half = two_sided(gap / error, len(sample) - 1) / 2
+    return half if gap >= 0 else 1 - half
 
 
 def two_sided(t: float, freedom: float) -> float:
