@@ -198,7 +198,7 @@ class TrainConfig:
 
     Args:
         data: training text: shakespeare (embedded), a text file, a folder, or token files.
-        tokenizer: char, word, or the path of a tokenizer file.
+        tokenizer: char, word, the path of a tokenizer file, or the name of a model, such as smollm2.
         out_dir: folder of the run.
         seed: random seed of initial weights, batches, dropout and samples.
         device: device of the tensors: cpu, cuda, cuda:1, emulated, checked. With several ranks, cuda is one
@@ -250,8 +250,8 @@ class TrainConfig:
         checkpoint_interval: steps between checkpoints; 0: only with evaluations.
         keep_checkpoints: number of newest checkpoints to keep; the best is kept in addition.
         overfit_one_batch: train on the first batch alone, as a sanity check.
-        init_from: scratch, resume (the last checkpoint in out_dir), or a path of weights: a run directory, a
-            Hugging Face model folder, a .safetensors file.
+        init_from: scratch, resume (the last checkpoint in out_dir), or weights: a run directory, a Hugging
+            Face model folder, a .safetensors or .gguf file, smollm2, a name on the Hugging Face hub.
 
     Raises:
         ArgumentError: a field of a wrong type or outside its domain.

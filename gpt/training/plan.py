@@ -14,6 +14,7 @@ from gpt.presets import configs_from, describe_presets, preset
 from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.training.utilization import product_speed
 from gpt.weights.init_from import read_configs
+from gpt.weights.sources import is_foreign, open_source
 from tinytensor.errors import ArgumentError
 
 FLOAT_BYTES = 4  # float32
@@ -179,7 +180,7 @@ def plan(
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt plan [RUN | --preset=NAME | --depth=N]`.
+    """The command `python -m gpt plan [MODEL | --preset=NAME | --depth=N]`.
 
     Example:
         >>> main(["--preset=gpt3", "--flops=1e15"])  # doctest: +ELLIPSIS
@@ -205,7 +206,8 @@ def _configs(words: Sequence[str]) -> tuple[GPTConfig, TrainConfig]:
     run, fields = take_word(words, *preset("tiny"))
     if not run:
         return configs_from(fields, default="shakespeare-char-cpu")
-    model, train = parse_overrides(fields, *read_configs(run))
+    known = (open_source(run).config, TrainConfig()) if is_foreign(run) else read_configs(run)
+    model, train = parse_overrides(fields, *known)
     return model, train
 
 
@@ -406,12 +408,13 @@ def _help() -> str:
     model, train = configs_from([], default="shakespeare-char-cpu")
     return f"""Count what a training run will cost, without running it.
 
-usage: python -m gpt plan [RUN | --preset=NAME | --depth=N] [--flops=SPEED] [--field=value ...]
+usage: python -m gpt plan [MODEL | --preset=NAME | --depth=N] [--flops=SPEED] [--field=value ...]
 
   python -m gpt plan --preset=gpt2
   python -m gpt plan --depth=6
   python -m gpt plan --preset=gpt3 --flops=1e15
   python -m gpt plan runs/gpt --max_steps=9000
+  python -m gpt plan smollm2 --batch_size=4
   python -m gpt plan --preset=shakespeare-char --n_layer=8 --batch_size=16
 
 --flops is the speed of matrix products in FLOP/s; this machine is measured if it is left out.

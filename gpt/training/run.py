@@ -24,7 +24,6 @@ from gpt.data.token_file import TokenFile, open_split
 from gpt.fields import from_dict, to_dict
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
-from gpt.tokenizers.tokenizer import choose
 from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.training.optimizer_setup import SpikeGuard, optimizer_of
 from gpt.training.run_lock import alone_in
@@ -40,7 +39,7 @@ from gpt.weights.checkpoint import (
 )
 from gpt.weights.init_from import require_data, require_origin
 from gpt.weights.initial_weights import load_weights
-from gpt.weights.sources import is_model_folder
+from gpt.weights.sources import is_foreign, named_tokenizer, open_source
 from gpt.weights.trained import CONFIG, TOKENIZER
 from tinytensor.distributed import Communicator, LocalCommunicator, ShardedOptimizer
 from tinytensor.files import atomic_write
@@ -109,8 +108,9 @@ class Run:
         self.step = 0
         self.best_loss: float | None = None
         require_origin(train_config)
-        if is_model_folder(Path(train_config.init_from)):
+        if train_config.init_from not in ("scratch", "resume") and is_foreign(train_config.init_from):
             require_kind({}, self.kind.__name__, Path(train_config.init_from))
+            open_source(train_config.init_from)  # fail early
         resumed = None
         if train_config.init_from == "resume":
             resumed = newest_checkpoint(self.folder, note if self.ranks.rank == 0 else str)
@@ -136,7 +136,7 @@ class Run:
         tt.manual_seed(train_config.seed)
         self.model = self.kind(self.model_config).to(train_config.device)
         if resumed is None and train_config.init_from != "scratch":
-            load_weights(self.model, Path(train_config.init_from))
+            load_weights(self.model, train_config.init_from)
         self.model.checkpoint_blocks = train_config.checkpoint_blocks
         self.optimizer = optimizer_of(self.model, train_config)
         if train_config.shard_optimizer:
@@ -215,11 +215,11 @@ class Run:
             return load_tokenizer(prepared / TOKENIZER), open_split(prepared, "train"), val
         if config.data == "shakespeare":
             text = embedded_shakespeare()
-            tokenizer = choose(config.tokenizer, text)
+            tokenizer = named_tokenizer(config.tokenizer, text)
             return (tokenizer, *prepare_text(text, tokenizer, prepared))
         if source.is_dir():
             note(describe_files(source))
-        tokenizer = choose(config.tokenizer, read_texts(config.data))
+        tokenizer = named_tokenizer(config.tokenizer, read_texts(config.data))
         return (tokenizer, *prepare(config.data, tokenizer, prepared))
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from gpt.training.terminal import Terminal
 from gpt.training.utilization import Utilization
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.init_from import read_configs, run_of, with_tokenizer_of
-from gpt.weights.sources import is_model_folder, open_source
+from gpt.weights.sources import is_foreign, open_source
 from tinytensor.distributed import init
 from tinytensor.interop.safetensors_file import Array
 from tinytensor.optim import clip_scale
@@ -439,7 +440,7 @@ def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: 
 
     Args:
         argv: `--preset=NAME`, `--depth=N` or `--init_from=resume --out_dir=RUN`, and `--field=value …`. With
-            `--init_from=RUN` or a Hugging Face model folder, model and tokenizer are taken from it.
+            `--init_from=RUN` or another model, such as smollm2, model and tokenizer are taken from it.
         begin: default configs if neither a preset nor a run is given.
         own: further configs.
 
@@ -464,8 +465,9 @@ def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: 
     run = run_of(origin) if origin is not None else None
     if run is not None:  # continued training: unset fields default to those of the run
         begin = (begin[0] if named else read_configs(run)[0], with_tokenizer_of(run, begin[1]))
-    elif origin is not None and is_model_folder(Path(origin)):
-        begin = (begin[0] if named else open_source(origin).config, with_tokenizer_of(Path(origin), begin[1]))
+    elif origin is not None and origin not in ("scratch", "resume") and is_foreign(origin):
+        config = begin[1] if Path(origin).is_dir() else replace(begin[1], tokenizer=origin)
+        begin = (begin[0] if named else open_source(origin).config, with_tokenizer_of(Path(origin), config))
     if origin != "resume":
         words = with_warmup(words, begin[1].warmup_steps)
     return parse_overrides(words, *begin, *own)

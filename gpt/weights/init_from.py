@@ -84,32 +84,16 @@ def with_tokenizer_of(folder: Path, config: TrainConfig) -> TrainConfig:
 
 
 def require_origin(config: TrainConfig) -> None:
-    """Check that `init_from` exists.
+    """Check that the run of `init_from` exists; `open_source` checks other weights.
 
     Raises:
-        ArgumentError: there is no run to resume, or no such weights.
+        ArgumentError: there is no such run.
     """
     origin = config.init_from
     if origin == "resume" and not list_checkpoints(config.out_dir):
         raise no_such_run(config.out_dir, "train --init_from=resume")
-    elsewhere = Path(origin).suffix in (".gguf", ".bin", ".pt", ".pth")
-    if origin in ("scratch", "resume") or (Path(origin).exists() and not elsewhere):
-        return
-    if origin.startswith(f"{RUNS}/"):
+    if origin.startswith(f"{RUNS}/") and not Path(origin).exists():
         raise no_such_run(origin, "train")
-    place = RUNS / Path(origin).stem
-    raise ArgumentError(
-        f"train: --init_from={origin}: {_no_origin(origin)}",
-        why="it must be a run, a Hugging Face model folder, or a .safetensors file",
-        fix=f"import other models first: python -m gpt import {origin} --out_dir={place}, "
-        f"then --init_from={place}",
-    )
-
-
-def _no_origin(origin: str) -> str:
-    return (
-        f"a {Path(origin).suffix} file" if Path(origin).exists() else "there is no such run, folder or file"
-    )
 
 
 def require_data(config: TrainConfig) -> None:
@@ -129,10 +113,11 @@ def require_data(config: TrainConfig) -> None:
             else "check the path; --data=shakespeare is the text that is bundled",
         )
     tokenized = (Path(config.data) / "tokenizer.json").is_file()
-    if config.tokenizer not in ("char", "word") and not tokenized and not Path(config.tokenizer).exists():
+    known = config.tokenizer in ("char", "word") or Path(config.tokenizer).exists()
+    if not known and not tokenized and Path(config.tokenizer).suffix:  # without one, it may be a model's name
         raise ArgumentError(
             f"train: --tokenizer={config.tokenizer}: there is no such file",
-            why="it is char, word, or a saved tokenizer",
+            why="it is char, word, a saved tokenizer, or a model such as smollm2",
             fix="--tokenizer=char, or make one: python -m gpt tokenizer train FILE --vocab-size 1024 "
             "--out tokenizer.json",
         )

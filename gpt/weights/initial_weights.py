@@ -10,20 +10,21 @@ from gpt.config import GPTConfig
 from gpt.fields import to_dict
 from gpt.models.gpt import GPT
 from gpt.weights.checkpoint import load_checkpoint, read_state, require_kind
-from gpt.weights.sources import is_model_folder, open_source
+from gpt.weights.sources import is_foreign, open_source
 from tinytensor.interop.safetensors_file import Array, read_safetensors
 
 
-def load_weights(model: GPT, path: Path) -> None:
-    """Copy weights into a model from a .safetensors file, a checkpoint folder, a run directory (its best), or
-    a Hugging Face model folder.
+def load_weights(model: GPT, origin: str) -> None:
+    """Copy weights into a model from a .safetensors file, a checkpoint folder, a run directory (its best), a
+    Hugging Face model folder, a GGUF file, a package or a name on the hub.
 
     Raises:
         ArgumentError, ShapeError: names or shapes differ from the model's.
         FormatError: the file is damaged, or has a model of another kind.
     """
-    if is_model_folder(path):
-        source = open_source(path)
+    path = Path(origin)
+    if is_foreign(origin):
+        source = open_source(origin)
         _require_shape(model.config, source.config, path)
         found = source.weights()
         if "wpe.weight" in found:

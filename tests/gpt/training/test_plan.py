@@ -12,7 +12,7 @@ from gpt.presets import PRESETS, configs_from, preset
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.training.plan import main, plan
 from gpt.training.train import train
-from tinytensor.errors import ArgumentError
+from tinytensor.errors import ArgumentError, TinyTensorError
 
 SMALL = GPTConfig(vocab_size=65, block_size=8, n_layer=2, n_head=2, n_embd=16)
 
@@ -237,5 +237,5 @@ def test_the_tokenizer_and_the_run_say_how_many_ids_there_are(tmp_path, monkeypa
     assert f"vocabulary {len(set('low lower lowest '))}" in said
     assert "training: 50 steps" in said
     assert main(["--flops=1e9", "run"]) == 0
-    with pytest.raises(ArgumentError, match="there is no run 'none'"):
+    with pytest.raises(TinyTensorError, match="there is no file or folder 'none'"):
         main(["none"])

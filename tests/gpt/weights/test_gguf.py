@@ -124,7 +124,23 @@ def test_every_weight_can_be_trained(model: GPT, tmp_path: Path) -> None:
     trained, _ = from_pretrained(tmp_path / "run")
     assert not np.array_equal(*[m.ln_f.weight.detach().numpy() for m in (trained, model)])
     assert path.read_bytes() == before
-    assert main(["train", f"--init_from={path}", f"--out_dir={tmp_path / 'other'}"]) == 2
+
+
+def test_a_file_is_trained_on_planned_and_scored(model: GPT, tmp_path: Path, capsys) -> None:
+    path, text = written(tmp_path / "m.gguf", model), tmp_path / "text.txt"
+    text.write_text("low lower lowest, 2024. " * 40)
+    words = [f"--data={text}", "--max_steps=2", "--warmup_steps=0", "--batch_size=2", "--eval_batches=1"]
+    assert main(["train", f"--init_from={path}", f"--out_dir={tmp_path / 'run'}", *words]) == 0
+    assert main(["train", "--init_from=resume", f"--out_dir={tmp_path / 'run'}", "--max_steps=3"]) == 0
+    again, tokenizer = from_pretrained(tmp_path / "run")
+    assert again.config.vocab_size == CONFIG.vocab_size
+    assert tokenizer is not None
+    assert tokenizer.encode("low 2024") == from_pretrained(path)[1].encode("low 2024")
+    assert main(["train", f"--tokenizer={path}", "--preset=tiny", f"--out_dir={tmp_path / 'b'}", *words]) == 0
+    assert main(["eval", str(path), f"--data={text}"]) == 0
+    capsys.readouterr()
+    assert main(["plan", str(path), "--flops=1e12"]) == 0
+    assert f"{CONFIG.n_layer} layers" in capsys.readouterr().out
 
 
 def test_the_model_comes_back(model: GPT, tmp_path: Path) -> None:
