@@ -10,15 +10,17 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from gpt.console import plain, safe_output
+from gpt.console import compile_line, plain, safe_output
 from gpt.fields import closest
 from gpt.training.stopping import SIGPIPE, Stopped, exit_code
 from tinytensor.errors import ArgumentError, MissingLibraryError, TinyTensorError
 
 EXIT_ERROR = 2
+TRAINING = ("demo", "train", "ablate", "masked", "translate", "finetune")
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def _run(words: list[str]) -> int:
             why="this command needs it",
             fix='pip install ".[gpt]"',
         ) from None
-    return int(module.main(rest) or 0)
+    with compile_line() if name in TRAINING else nullcontext():
+        return int(module.main(rest) or 0)
 
 
 def _help() -> str:

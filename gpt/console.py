@@ -1,12 +1,14 @@
 """Command-line utilities: argument parser, progress bar, plurals, escaping of control characters."""
 
 import argparse
+import contextlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO, TypeVar, cast
 
+import tinytensor as tt
 from tinytensor.errors import ArgumentError
 
 T = TypeVar("T")
@@ -95,6 +97,26 @@ def safe_output() -> Iterator[None]:
 def colored_output() -> TextIO:
     """Standard output without escaping, for text with our own colors that is escaped already."""
     return sys.stdout.stream if isinstance(sys.stdout, _Obedient) else sys.stdout
+
+
+@contextmanager
+def compile_line() -> Iterator[None]:
+    """Context that counts the kernels that are compiled, in a line of a terminal that then disappears.
+
+    Not for commands that print a part of a line before they compute.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+
+    def show(done: int, total: int) -> None:
+        text = f"compiling CPU kernels (once per machine): {done} of {total}" if done < total else ""
+        with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+
+    with tt.on_compile(show):
+        yield
 
 
 @contextmanager

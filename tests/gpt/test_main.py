@@ -184,3 +184,31 @@ def test_a_pipe_gets_the_text_as_it_is(tmp_path, capsys):
     BPETokenizer.train("a cat", 258, special_tokens=[EVIL]).save(tokenizer)
     assert entry.main(["tokenizer", "decode", str(tokenizer), "256"]) == 0
     assert capsys.readouterr().out == EVIL
+
+
+class FakeTerminal(io.StringIO):
+    """A terminal that keeps what it is told."""
+
+    def isatty(self):
+        return True
+
+
+def test_a_line_counts_the_kernels_that_are_compiled(monkeypatch, tmp_path):
+    (tmp_path / "compiles.py").write_text(
+        "from tinytensor.runtime.compile_reports import compiling\n"
+        "def main(argv):\n"
+        "    with compiling(2) as finished:\n"
+        "        finished()\n"
+        "        finished()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("train", "sample"):
+        monkeypatch.setitem(entry.COMMANDS, name, entry.Command("compiles", ""))
+    said = {}
+    for name in ("train", "sample"):
+        monkeypatch.setattr(sys, "stderr", FakeTerminal())
+        assert entry.main([name]) == 0
+        said[name] = sys.stderr.getvalue()
+    lines = said["train"].split("\r\x1b[K")[1:]
+    assert lines == [*[f"compiling CPU kernels (once per machine): {n} of 2" for n in (0, 1)], ""]
+    assert said["sample"] == ""  # it may be in the middle of a line

@@ -22,12 +22,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from tinytensor.errors import KernelError
+from tinytensor.runtime.compile_reports import compiling, is_reported
 from tinytensor.runtime.kernel_cache import cache_folder, locked, read_kept, write_kept
 
 logger = logging.getLogger(__name__)
@@ -194,8 +195,14 @@ def shared_library(recipe: Recipe, part: str) -> Path:
     """
     compiler = find_compiler(os.environ.get("CXX"))
     target = _target(recipe, compiler, part)
-    if read_kept(target) is not None:
-        return target
+    if read_kept(target) is None:
+        with compiling(1):
+            _make(recipe, compiler, target)
+    return target
+
+
+def _make(recipe: Recipe, compiler: Compiler, target: Path) -> None:
+    """Compile a library, unless another process does so meanwhile."""
     try:
         with locked(target):
             if read_kept(target) is None:
@@ -208,7 +215,6 @@ def shared_library(recipe: Recipe, part: str) -> Path:
             if target.is_dir()
             else "free space there, or set the environment variable TINYTENSOR_CACHE to another folder",
         ) from error
-    return target
 
 
 def make_libraries(recipes: Sequence[Recipe], part: str) -> None:
@@ -223,14 +229,16 @@ def make_libraries(recipes: Sequence[Recipe], part: str) -> None:
 
     def make(recipe: Recipe) -> None:
         with contextlib.suppress(KernelError):
-            shared_library(recipe, part)
+            _make(recipe, compiler, _target(recipe, compiler, part))
 
     if len(missing) > 1:
         missing.sort(key=lambda recipe: -sum(map(len, contents(recipe))))
         pool = ThreadPoolExecutor(logical_processors())
         try:
-            for _ in pool.map(make, missing):
-                pass
+            with compiling(len(missing)) as finished:
+                for made in as_completed([pool.submit(make, recipe) for recipe in missing]):
+                    made.result()
+                    finished()
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -286,7 +294,8 @@ def _tell_once() -> None:
 
 
 def _build(recipe: Recipe, compiler: Compiler, target: Path) -> None:
-    _tell()
+    if not is_reported():
+        _tell()
     with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as folder:
         built = Path(folder) / target.name
         command = [

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import threading
 from contextlib import contextmanager
 
@@ -175,6 +176,26 @@ def test_a_terminal_that_is_gone_does_not_end_the_training(tmp_path, monkeypatch
     assert "training continues without output: Input/output error" in capsys.readouterr().err
 
 
+def screen(said):
+    """The lines that a terminal shows in the end."""
+    rows, row, column = [[]], 0, 0
+    for part in re.findall(r"\x1b\[A|\x1b\[K|(?s:.)", said):
+        if part == "\x1b[A":
+            row -= 1
+        elif part == "\x1b[K":
+            del rows[row][column:]
+        elif part == "\r":
+            column = 0
+        elif part == "\n":
+            row, column = row + 1, 0
+            rows += [[]] * (row == len(rows))
+        else:
+            rows[row] += " " * (column - len(rows[row]))
+            rows[row][column : column + 1] = part
+            column += 1
+    return ["".join(cells).rstrip() for cells in rows]
+
+
 def test_a_terminal_gets_lines_above_its_bar(tmp_path):
     pytest.importorskip("tqdm")
     words = [*TINY[:1], "--max_steps=4", "--eval_interval=2", "--sample_interval=2", "--sample_tokens=3"]
@@ -182,6 +203,7 @@ def test_a_terminal_gets_lines_above_its_bar(tmp_path):
     (tmp_path / "text").write_text("the cat and the dog\n" * 99)
     words += [f"--data={tmp_path / 'text'}"]
     shown, there = pty.openpty()
+    termios.tcsetwinsize(there, (40, 100))
     env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
     command = [sys.executable, "-m", "gpt", "train", *words]
     with subprocess.Popen(command, stdin=there, stdout=there, stderr=there, env=env) as process:
@@ -197,7 +219,12 @@ def test_a_terminal_gets_lines_above_its_bar(tmp_path):
             said += part
         os.close(shown)
     assert process.returncode == 0
-    lines = [line.rpartition("\r")[2] for line in said.decode().replace("\r\n", "\n").split("\n")]
+    lines = screen(said.decode())
     losses = [line for line in lines if re.fullmatch(r"step +\d+  loss .*val .*lr .*\|g\| .*", line)]
     assert [int(line.split()[1]) for line in losses] == [2, 4]
     assert [line for line in lines if "sample at" in line] == [f"--- sample at step {n} ---" for n in (2, 4)]
+    assert sum("| 4/4 [" in line for line in lines) == 1
+    vals = [float(line.split("val ")[1].split()[0]) for line in losses]
+    below = rf"\rval {vals[0]:.3f} {vals[1]:.3f}   lr \d\.\de-\d\d   \|g\| \d+\.\d\d"
+    assert re.search(below, said.decode())
+    assert not [line for line in lines if line.startswith(("val", "lr"))]  # it is gone in the end
