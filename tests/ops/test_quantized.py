@@ -1,5 +1,7 @@
 """Packed weights against the package gguf, and products against floats."""
 
+import ctypes
+import platform
 from typing import Any
 
 import gguf
@@ -11,6 +13,10 @@ from hypothesis import strategies as st
 
 import tinytensor as tt
 from tinytensor import nn
+from tinytensor.ops.quantized.kinds import rounded_product
+from tinytensor.runtime.cpu.library import load
+from tinytensor.runtime.cpu.threads import pool_address
+from tinytensor.runtime.kernel_files import kernel_path
 
 KINDS = list(tt.QUANTIZED)
 ROUNDS_AS_GGUF = ["q8_0", "q4_0", "q4_1", "q5_0", "q5_1"]
@@ -154,3 +160,26 @@ def test_wrong_calls(call: Any, error: type[Exception], text: str) -> None:
     w = tt.ones(4, 64)
     with pytest.raises(error, match=text):
         call(w, tt.quantize(w, "q8_0"))
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="flags of x86-64")
+@pytest.mark.parametrize("flags", [("-mno-avx512f",), ("-mno-avx", "-mno-f16c")], ids=["AVX2", "loops"])
+def test_kernels_of_other_processors(flags: tuple[str, ...]) -> None:
+    """The code for AVX2, and that without vector instructions, on this machine."""
+    path = kernel_path("quantized_linear", ".cpp")
+    library = load(path, flags=flags)
+    addresses = {"tt_none": id(None), "tt_array": id(np.ndarray), "tt_threads": pool_address()}
+    for name, address in addresses.items():
+        ctypes.c_void_p.in_dll(library, name).value = address
+    array, x = ctypes.py_object, normal(5, 6, 768)
+    library.quantized_linear.argtypes = [array, array, array, ctypes.c_int]
+    library.dequantize.argtypes = [array, array, ctypes.c_int]
+    for number, kind in enumerate(tt.QUANTIZED.values()):
+        packed = packed_bytes(kind.name, 37, 768)
+        found, values = np.empty((6, 37), np.float32), np.empty((37, 768), np.float32)
+        assert library.quantized_linear(found, x, packed, number)
+        assert library.dequantize(values, packed, number)
+        exact = dequantize(packed, theirs(kind.name))
+        assert np.array_equal(values.view(np.uint32), exact.view(np.uint32))
+        scale = np.abs(x) @ np.abs(exact).T
+        assert (np.abs(found - rounded_product(x, packed, kind)) <= 2e-6 * scale).all(), kind.name

@@ -1,6 +1,7 @@
 // Blocks of packed weights, as GGUF lays them out. Each struct is a kind: `values` in a block of `nbytes`,
 // `group` of them with one scale. load(block, k) gives the integers of 32 values, from 32 k on, as bytes; a
-// value is scale * (byte - zero) + offset. Specification: ops/quantized/kinds.py.
+// value is scale * (byte - zero) + offset; floats(block, …) gives the scales and offsets of all groups, the
+// latter if the kind has them (`shifted`). Specification: ops/quantized/kinds.py.
 #pragma once
 #include "vector.h"
 #include <stdint.h>
@@ -50,9 +51,18 @@ inline float half_at(Byte p) {
 
 // 32 bytes of which each is 16 if its bit is set.
 inline Bytes32 fifth_bits(Byte p) {
-    Bytes32 v;
-    for (int i = 0; i < 32; i++) v[i] = (p[i / 8] >> i % 8 & 1) << 4;
-    return v;
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    uint32_t bits;
+    memcpy(&bits, p, 4);
+    return (Bytes32)_mm256_maskz_set1_epi8(bits, 16);
+#else
+    Bytes32 v, bit;
+    for (int i = 0; i < 32; i++) {
+        v[i] = p[i / 8];
+        bit[i] = 1 << i % 8;
+    }
+    return (v & bit) == bit ? bit * 0 + 16 : bit * 0;
+#endif
 }
 
 inline Bytes32 nibbles(Byte p) {  // of 16 bytes: the low halves, then the high ones
@@ -65,53 +75,61 @@ struct Q8_0 {
     static constexpr bool shifted = false;
     static constexpr int zero = 128;  // dot products take unsigned bytes
     static Bytes32 load(Byte b, int) { return read<Bytes32>(b + 2) ^ 128; }
-    static float scale(Byte b, int) { return half_at(b); }
-    static float offset(Byte, int) { return 0; }
+    static void floats(Byte b, float* scales, float*) { *scales = half_at(b); }
 };
 
 struct Q4_0 {
     static constexpr int values = 32, nbytes = 18, group = 32, zero = 8;
     static constexpr bool shifted = false;
     static Bytes32 load(Byte b, int) { return nibbles(b + 2); }
-    static float scale(Byte b, int) { return half_at(b); }
-    static float offset(Byte, int) { return 0; }
+    static void floats(Byte b, float* scales, float*) { *scales = half_at(b); }
 };
 
 struct Q4_1 {
     static constexpr int values = 32, nbytes = 20, group = 32, zero = 0;
     static constexpr bool shifted = true;
     static Bytes32 load(Byte b, int) { return nibbles(b + 4); }
-    static float scale(Byte b, int) { return half_at(b); }
-    static float offset(Byte b, int) { return half_at(b + 2); }
+    static void floats(Byte b, float* scales, float* offsets) {
+        *scales = half_at(b);
+        *offsets = half_at(b + 2);
+    }
 };
 
 struct Q5_0 {
     static constexpr int values = 32, nbytes = 22, group = 32, zero = 16;
     static constexpr bool shifted = false;
     static Bytes32 load(Byte b, int) { return nibbles(b + 6) | fifth_bits(b + 2); }
-    static float scale(Byte b, int) { return half_at(b); }
-    static float offset(Byte, int) { return 0; }
+    static void floats(Byte b, float* scales, float*) { *scales = half_at(b); }
 };
 
 struct Q5_1 {
     static constexpr int values = 32, nbytes = 24, group = 32, zero = 0;
     static constexpr bool shifted = true;
     static Bytes32 load(Byte b, int) { return nibbles(b + 8) | fifth_bits(b + 4); }
-    static float scale(Byte b, int) { return half_at(b); }
-    static float offset(Byte b, int) { return half_at(b + 2); }
+    static void floats(Byte b, float* scales, float* offsets) {
+        *scales = half_at(b);
+        *offsets = half_at(b + 2);
+    }
 };
 
 // 8 scales and 8 minimums of 6 bits, each a factor of a float.
 struct OfSixBits {
     static constexpr int values = 256, group = 32, zero = 0;
     static constexpr bool shifted = true;
-    static float scale(Byte b, int g) {
-        const int bits = g < 4 ? b[4 + g] & 63 : (b[8 + g] & 15) | (b[g] >> 2 & 48);
-        return half_at(b) * (float)bits;
-    }
-    static float offset(Byte b, int g) {
-        const int bits = g < 4 ? b[8 + g] & 63 : b[8 + g] >> 4 | (b[4 + g] >> 2 & 48);
-        return -(half_at(b + 2) * (float)bits);
+    static void floats(Byte b, float* scales, float* offsets) {
+        const float scale = half_at(b), start = -half_at(b + 2);
+        uint32_t low, high, rest;  // 4 scales, 4 minimums, and 4 bits of 4 more of each
+        memcpy(&low, b + 4, 4);
+        memcpy(&high, b + 8, 4);
+        memcpy(&rest, b + 12, 4);
+        const uint32_t words[4] = {low & 0x3f3f3f3f, (rest & 0x0f0f0f0f) | (low >> 2 & 0x30303030),
+                                   high & 0x3f3f3f3f, (rest >> 4 & 0x0f0f0f0f) | (high >> 2 & 0x30303030)};
+        uint8_t bits[16];
+        memcpy(bits, words, 16);
+        for (int g = 0; g < 8; g++) {
+            scales[g] = scale * (float)bits[g];
+            offsets[g] = start * (float)bits[8 + g];
+        }
     }
 };
 
@@ -141,8 +159,10 @@ struct Q6_K {
         const Bytes32 high = read<Bytes32>(b + 128 + half * 32) >> (uint8_t)(2 * quarter) & 3;
         return (quarter / 2 ? both >> 4 : both & 15) | high << 4;
     }
-    static float scale(Byte b, int g) { return half_at(b + 208) * (float)(int8_t)b[192 + g]; }
-    static float offset(Byte, int) { return 0; }
+    static void floats(Byte b, float* scales, float*) {
+        const float scale = half_at(b + 208);
+        for (int g = 0; g < 16; g++) scales[g] = scale * (float)(int8_t)b[192 + g];
+    }
 };
 
 // f(Kind()) for the kind with a number in QUANTIZED of ops/quantized/kinds.py; false if there is none.

@@ -205,20 +205,24 @@ template <int R, class Kind>
 inline void dots_of_blocks(float (&found)[R], const Activations<Kind>& x, Index row, Byte weight) {
     Floats8 sums[R] = {};
     float offsets[R] = {};
-    for (Index i = 0; i < x.width / 32; i++) {
-        Byte block = weight + i * 32 / Kind::values * Kind::nbytes;
-        const int k = i % (Kind::values / 32), g = k * 32 / Kind::group;
-        const Bytes32 u = Kind::load(block, k);
-        const float first = Kind::scale(block, g);
-        const float second = Kind::group == 16 ? Kind::scale(block, g + 1) : first;
-        const Floats8 scale = {first, first, first, first, second, second, second, second};
-        for (int r = 0; r < R; r++) {
-            Ints8 start = {};
-            if (zero_of<Kind>) start = read<Ints8>((Byte)(x.starts(row + r) + 8 * i));
-            start = dot<Kind>(start, u, read<Bytes32>((Byte)x.bytes(row + r) + 32 * i));
-            sums[r] += __builtin_convertvector(start, Floats8) * (scale * x.scales(row + r)[i]);
-            if (Kind::shifted) offsets[r] += Kind::offset(block, g) * x.sums(row + r)[i];
+    constexpr int PARTS = Kind::values / 32;  // of a block
+    float scales[Kind::values / Kind::group], starts[Kind::values / Kind::group];
+    for (Index i = 0; i < x.width / 32; i += PARTS, weight += Kind::nbytes) {
+        Kind::floats(weight, scales, starts);
+        for (int k = 0; k < PARTS; k++) {
+            const Bytes32 u = Kind::load(weight, k);
+            const float first = scales[k * 32 / Kind::group], second = scales[(k * 32 + 16) / Kind::group];
+            const Floats8 scale = {first, first, first, first, second, second, second, second};
+            for (int r = 0; r < R; r++) {
+                Ints8 start = {};
+                if (zero_of<Kind>) start = read<Ints8>((Byte)(x.starts(row + r) + 8 * (i + k)));
+                start = dot<Kind>(start, u, read<Bytes32>((Byte)x.bytes(row + r) + 32 * (i + k)));
+                sums[r] += __builtin_convertvector(start, Floats8) * (scale * x.scales(row + r)[i + k]);
+            }
         }
+        for (int r = 0; Kind::shifted && r < R; r++)
+            for (int k = 0; k < PARTS; k++)
+                offsets[r] += starts[k] * x.sums(row + r)[i + k];
     }
     for (int r = 0; r < R; r++) {
         const Floats8 s = sums[r];

@@ -44,16 +44,17 @@ bool rounded_product(float* y, const float* x, Byte packed, Index rows, Index n,
 
 template <class Kind>
 void values_of(float* y, Byte block) {
+    float scales[Kind::values / Kind::group], offsets[Kind::values / Kind::group];
+    Kind::floats(block, scales, offsets);
     for (int k = 0; k < Kind::values / 32; k++) {
         const Bytes32 bytes = Kind::load(block, k);
         uint8_t q[32];
         memcpy(q, &bytes, 32);
         for (int part = 0; part < 32; part += Kind::group) {
             const int g = (k * 32 + part) / Kind::group;
-            const float scale = Kind::scale(block, g), offset = Kind::offset(block, g);
             for (int i = part; i < part + Kind::group; i++) {
-                const float product = scale * (float)(q[i] - Kind::zero);  // exact
-                y[k * 32 + i] = Kind::shifted ? product + offset : product;
+                const float product = scales[g] * (float)(q[i] - Kind::zero);  // exact
+                y[k * 32 + i] = Kind::shifted ? product + offsets[g] : product;
             }
         }
     }
