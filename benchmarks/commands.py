@@ -125,6 +125,10 @@ def smollm2(options: Given) -> list[Report]:
     return [bench.run(_plan(options), alone=options.alone, **which)]
 
 
+def quantized(options: Given) -> list[Report]:
+    return [_suite("quantized").run(_plan(options), variants=_variants(options), alone=options.alone)]
+
+
 def quick(options: Given) -> list[Report]:
     fewer = Plan(QUICK.rounds, QUICK.retries, 0.02)
     return [
@@ -350,6 +354,11 @@ COMMANDS = {
         | _seconds(1.0)
         | _dtype("of the weights", "--dtypes", "float32,bfloat16"),
         smollm2,
+    ),
+    "quantized": Command(
+        "weights packed in 4 to 8 bits: tokens that SmolLM2-135M writes, beside llama.cpp; products",
+        _contest(5, 5) | _threads("1,2") | _seconds(0.5),
+        quantized,
     ),
     "memory": Command("bytes that a training step of a GPT keeps", _ALONE | _shapes_of("S,M"), memory),
     "distributed": Command(

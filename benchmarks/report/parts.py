@@ -16,6 +16,7 @@ NAMES = {
     "train": "Training steps",
     "generate": "Generation",
     "smollm2": "SmolLM2-135M, reading and writing",
+    "quantized": "weights packed in 4 to 8 bits",
     "dispatch": "Small operations",
     "matmul-cpu": "Matrix products on the CPU",
     "tokenizer": "Tokenizers",
@@ -289,7 +290,7 @@ def parts_of(reports: Mapping[str, Saved], special: Mapping[str, Callable[[Saved
         "kernels_lab": ladders,
         **special,
     }
-    programs = ["train", "generate", "smollm2", "memory", "distributed", "tokenizer"]
+    programs = ["train", "generate", "smollm2", "quantized", "memory", "distributed", "tokenizer"]
     order = [*programs, "ops", "dispatch", "matmul-cpu"]
 
     def place(report: Saved) -> tuple[int, str]:

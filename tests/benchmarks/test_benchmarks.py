@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
@@ -13,7 +14,7 @@ from benchmarks.contest.contest import Plan, Report, Result, agree, statistics_o
 from benchmarks.contest.contestants import BenchmarkError, Case, LazySuite, Local, Process
 from benchmarks.contest.windows import Window
 from benchmarks.report import compare
-from benchmarks.suites import dispatch
+from benchmarks.suites import dispatch, quantized
 
 
 class Fake:
@@ -371,6 +372,18 @@ def test_our_small_ops_run() -> None:
     contestant = Local(dispatch.ours())
     for case in contestant.cases():
         contestant.check(case)
+
+
+def test_packed_products_are_those_of_floats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantized, "ROWS", 24)
+    monkeypatch.setattr(quantized, "INNER", 512)
+    monkeypatch.setattr(quantized, "BEYOND_CACHES", 1)
+    packed, floats = [Local(quantized.products(packed)) for packed in (True, False)]
+    assert packed.cases() == list(quantized.KINDS)
+    for case in packed.cases():
+        found, wanted = np.asarray(packed.check(case)), np.asarray(floats.check(case))
+        assert found.shape == (1, 24)
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
 
 
 def test_the_peaks_of_the_machine_are_rates() -> None:
