@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpt.console import Parser
+from gpt.weights.gguf_format.writer import save_gguf
 from gpt.weights.pretrained import from_pretrained, save_pretrained, save_single
 from gpt.weights.weight_tensor import DTYPES
 from tinytensor.errors import ArgumentError
+
+_SINGLE = ("safetensors", "gguf")  # formats of one file
 
 
 def main(argv: Sequence[str]) -> int:
@@ -15,23 +18,25 @@ def main(argv: Sequence[str]) -> int:
         prog="python -m gpt export",
         description="Write the model of a run for other programs. safetensors-hf: a folder that transformers "
         "reads, for models of GPT-2's or Llama's architecture; safetensors: one file with our names and the "
-        "config inside, for any model.",
+        "config inside, for any model; gguf: one file with the tokenizer inside, which llama.cpp reads.",
     )
     parser.add_argument("run", help="run directory, or anything that import takes")
     parser.add_argument("--out", required=True, metavar="PATH", help="the new folder or file")
-    parser.add_argument("--format", default="safetensors-hf", choices=["safetensors-hf", "safetensors"])
+    parser.add_argument("--format", default="safetensors-hf", choices=["safetensors-hf", *_SINGLE])
     parser.add_argument("--dtype", default="float32", choices=list(DTYPES), help="of the written weights")
     args = parser.parse_args(argv)
     out = Path(args.out)
-    if args.format == "safetensors" and out.suffix != ".safetensors":
+    if args.format in _SINGLE and out.suffix != f".{args.format}":
         raise ArgumentError(
-            f"export: --out={out} with --format=safetensors",
+            f"export: --out={out} with --format={args.format}",
             why="a single file is written, which import recognizes by its suffix",
-            fix=f"write --out={out}.safetensors",
+            fix=f"write --out={out}.{args.format}",
         )
     model, tokenizer = from_pretrained(args.run)
     if args.format == "safetensors":
         save_single(model, out, dtype=args.dtype)
+    elif args.format == "gguf":
+        save_gguf(model, out, tokenizer, dtype=args.dtype)
     else:
         save_pretrained(model, out, tokenizer, dtype=args.dtype)
     print(f"wrote {out}: {model.num_parameters():,} parameters in {args.dtype}")

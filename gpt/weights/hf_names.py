@@ -7,7 +7,7 @@ and shapes, independent of files and models.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,7 @@ GGUF_LLAMA = Naming(
     turned=True,
     interleaved=True,
 )
+GGUF_QWEN3 = replace(GGUF_LLAMA, title="Qwen 3 in GGUF", interleaved=False)
 
 
 @dataclass(frozen=True)
@@ -152,10 +153,14 @@ class Place:
         ]
 
     def scatter(self, array: Array) -> dict[str, Array]:
-        """Parts of our tensor as views: the inverse of `gather`, without interleaving."""
+        """Parts of our tensor: the inverse of `gather`. Views, but for interleaved rows."""
         ends = np.cumsum(self.widths)
         views = [array[..., end - width : end] for width, end in zip(self.widths, ends, strict=True)]
-        return {part: view.T if self.turned else view for part, view in zip(self.parts, views, strict=True)}
+        rows = [view.T if self.turned else view for view in views]
+        return {
+            part: _interleave(each, n) if n else each
+            for part, each, n in zip(self.parts, rows, self.heads, strict=True)
+        }
 
 
 def places(config: GPTConfig, naming: Naming) -> dict[str, Place]:
@@ -190,3 +195,9 @@ def _rotate_half(rows: NDArray[Any], heads: int) -> NDArray[Any]:
     """Reorder rows from RoPE on adjacent channels (GGUF) to RoPE on halves (Hugging Face, ours)."""
     pairs = rows.reshape(heads, -1, 2, *rows.shape[1:])  # (nh, hs/2, 2, C)
     return pairs.swapaxes(1, 2).reshape(rows.shape)
+
+
+def _interleave(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+    """Inverse of `_rotate_half`."""
+    halves = rows.reshape(heads, 2, -1, *rows.shape[1:])  # (nh, 2, hs/2, C)
+    return halves.swapaxes(1, 2).reshape(rows.shape)

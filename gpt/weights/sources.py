@@ -26,7 +26,7 @@ from gpt.weights.checkpoint import (
     read_state,
     require_kind,
 )
-from gpt.weights.gguf_file import read_gguf
+from gpt.weights.gguf_format.reader import read_gguf
 from gpt.weights.hf_config import config_from_hf
 from gpt.weights.hf_names import GPT2, LLAMA, OURS, Naming, Place, places
 from gpt.weights.init_from import existing_runs, near_run, no_such_run

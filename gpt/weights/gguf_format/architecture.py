@@ -1,0 +1,178 @@
+"""Architectures of llama.cpp that are models of ours, and the metadata that describe their sizes."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpt.config import GPTConfig
+from gpt.fields import from_dict
+from gpt.weights.gguf_format.metadata import Entry, Metadata, number
+from gpt.weights.hf_names import GGUF_GPT2, GGUF_LLAMA, GGUF_QWEN3, Naming
+from gpt.weights.weight_tensor import Stored
+from tinytensor.errors import ArgumentError
+
+_SIZES = {
+    "context_length": "block_size",
+    "block_count": "n_layer",
+    "attention.head_count": "n_head",
+    "embedding_length": "n_embd",
+    "feed_forward_length": "n_inner",
+}
+# Fields of any value. All others have that of the architecture or, not listed there, the default.
+_FREE = {
+    *_SIZES.values(),
+    "vocab_size",
+    "n_kv_head",
+    "n_expert_active",
+    "dropout",
+    "tied_head",
+    "norm_eps",
+    "init",
+}
+_ROTATED = {"position": "rope", "norm": "rms_norm", "bias": False}
+
+
+class Architecture(NamedTuple):
+    """An architecture of llama.cpp.
+
+    Args:
+        naming: names and layouts of its tensors.
+        fixed: values of our fields that it implements.
+        free: further fields of any value.
+    """
+
+    naming: Naming
+    fixed: Mapping[str, Any]
+    free: frozenset[str] = frozenset()
+
+    @property
+    def rotates(self) -> bool:
+        """Whether positions are rotations, not a table."""
+        return self.fixed.get("position") == "rope"
+
+
+_ANY_BASE = frozenset({"rope_theta"})
+ARCHITECTURES = {
+    # Absent biases are zeros in a file of gpt2.
+    "gpt2": Architecture(GGUF_GPT2, {}, frozenset({"bias"})),
+    "llama": Architecture(GGUF_LLAMA, _ROTATED | {"activation": "swiglu"}, _ANY_BASE | {"bias"}),
+    "qwen3": Architecture(GGUF_QWEN3, _ROTATED | {"activation": "swiglu", "qk_norm": True}, _ANY_BASE),
+    "arcee": Architecture(GGUF_LLAMA, _ROTATED | {"activation": "relu2"}, _ANY_BASE),
+}
+
+
+def architecture_for(config: GPTConfig) -> str:
+    """Architecture of llama.cpp that computes what a model of ours computes.
+
+    Returns:
+        A key of ARCHITECTURES.
+
+    Raises:
+        ArgumentError: there is none; the message names the fields that differ from the nearest one.
+
+    Example:
+        >>> architecture_for(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4))
+        'gpt2'
+    """
+    differing = {name: _differing(config, kind) for name, kind in ARCHITECTURES.items()}
+    nearest = min(differing, key=lambda name: len(differing[name]))
+    if not differing[nearest]:
+        return nearest
+    raise ArgumentError(
+        "export: no architecture of llama.cpp is this model",
+        why=f"{nearest} is the closest, but has {', '.join(differing[nearest])}",
+        fix="export for our own commands: --format=safetensors",
+    )
+
+
+def _differing(config: GPTConfig, kind: Architecture) -> list[str]:
+    """Fields that differ from those of an architecture, as `field=value, not ours`."""
+    fields = [field for field in dataclasses.fields(config) if field.name not in _FREE | kind.free]
+    wanted = {field.name: kind.fixed.get(field.name, field.default) for field in fields}
+    own = {name: getattr(config, name) for name in wanted}
+    if not kind.rotates and config.kv_heads != config.n_head:
+        wanted["n_kv_head"], own["n_kv_head"] = config.n_head, config.n_kv_head
+    if not kind.rotates:
+        del wanted["rope_theta"]  # not used
+    return [f"{name}={value}, not {own[name]}" for name, value in wanted.items() if value != own[name]]
+
+
+def describe_config(config: GPTConfig) -> dict[str, Entry]:
+    """Metadata of a model's sizes.
+
+    Returns:
+        Key → value, without `general.architecture`.
+
+    Raises:
+        ArgumentError: no architecture of llama.cpp is this model.
+
+    Example:
+        >>> config = GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4)
+        >>> describe_config(config)["gpt2.feed_forward_length"]
+        Entry(kind='uint32', value=16)
+    """
+    name = architecture_for(config)
+    sizes = {theirs: getattr(config, ours) for theirs, ours in _SIZES.items()}
+    sizes |= {"feed_forward_length": config.inner_size, "vocab_size": config.vocab_size}
+    epsilon = "attention.layer_norm_epsilon"
+    more: dict[str, Entry] = {}
+    if ARCHITECTURES[name].rotates:
+        epsilon = "attention.layer_norm_rms_epsilon"
+        sizes |= {"attention.head_count_kv": config.kv_heads, "rope.dimension_count": config.head_size}
+        more["rope.freq_base"] = Entry("float32", config.rope_theta)
+    more[epsilon] = Entry("float32", config.norm_eps)
+    return {
+        f"{name}.{key}": value for key, value in ({k: number(v) for k, v in sizes.items()} | more).items()
+    }
+
+
+def read_config(values: Metadata, tensors: Mapping[str, Stored]) -> GPTConfig:
+    """Config of a model from the metadata of its file.
+
+    Args:
+        values: the metadata.
+        tensors: name → tensor: of them follow the vocabulary, the biases and whether the head is tied.
+
+    Raises:
+        FormatError: a missing or invalid value, or an option that our model does not have.
+    """
+    if values.architecture not in ARCHITECTURES:
+        values.refuse(f"its architecture is {values.architecture!r}; there are {', '.join(ARCHITECTURES)}")
+    kind = ARCHITECTURES[values.architecture]
+    fields: dict[str, Any] = dict(kind.fixed)
+    fields |= {ours: values.size(f"{{arch}}.{theirs}") for theirs, ours in _SIZES.items()}
+    table, head = (tensors.get(name) for name in ("token_embd.weight", "output.weight"))
+    if table is None or not table.shape:
+        values.refuse("there is no tensor token_embd.weight of token embeddings")
+    if fields["n_inner"] == 4 * fields["n_embd"]:
+        del fields["n_inner"]  # the default size
+    fields |= {
+        "vocab_size": table.shape[0],
+        # GPT-2 files repeat the embeddings as the head.
+        "tied_head": head is None or (head.dtype == table.dtype and np.array_equal(head.array, table.array)),
+    }
+    epsilon = "attention.layer_norm_epsilon"
+    if kind.rotates:
+        epsilon = "attention.layer_norm_rms_epsilon"
+        fields |= _rotations(values, fields["n_embd"] // fields["n_head"])
+        groups = values.get("{arch}.attention.head_count_kv", fields["n_head"])
+        fields["n_kv_head"] = 0 if groups == fields["n_head"] else groups
+        fields["bias"] = "bias" in kind.free and "blk.0.attn_output.bias" in tensors
+    fields["norm_eps"] = values.number(f"{{arch}}.{epsilon}", 1e-5)
+    if values.get("{arch}.expert_count", 0):
+        values.refuse("it is a mixture of experts")
+    return from_dict(GPTConfig, fields, source=str(values.path))
+
+
+def _rotations(values: Metadata, head_size: int) -> dict[str, Any]:
+    """Fields of RoPE; raises for scaled or partial rotations."""
+    for key in ("rope.dimension_count", "attention.key_length", "attention.value_length"):
+        if values.get(f"{{arch}}.{key}", head_size) != head_size:
+            values.refuse(
+                f"its {key} is {values.get(f'{{arch}}.{key}')}, its heads have {head_size} channels"
+            )
+    if values.text("{arch}.rope.scaling.type", "none") != "none":
+        values.refuse("its rotations are scaled")
+    return {"rope_theta": values.number("{arch}.rope.freq_base", 10000.0)}

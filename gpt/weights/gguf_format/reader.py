@@ -1,0 +1,114 @@
+"""Reader of GGUF files, through the `gguf` package: architectures llama, qwen3, arcee and gpt2.
+
+Quantised tensors are dequantised to float32 on reading. The tokenizer in the metadata of the file is
+converted to ours. Independent of the model.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt.config import GPTConfig
+from gpt.tokenizers.base import Tokenizer
+from gpt.weights.gguf_format.architecture import ARCHITECTURES, read_config
+from gpt.weights.gguf_format.metadata import Metadata
+from gpt.weights.gguf_format.tokenizer import read_tokenizer
+from gpt.weights.hf_names import Naming
+from gpt.weights.weight_tensor import Stored
+from tinytensor.errors import FormatError, MissingLibraryError
+
+# Items in all arrays of the metadata; published files with tokens and merges have a third of it.
+_MOST_ITEMS = 1 << 22
+
+Opened = tuple[GPTConfig, Naming, Mapping[str, Stored], Callable[[], Tokenizer | None]]
+
+
+def read_gguf(path: Path, *, writable: bool = False) -> Opened:
+    """Open a GGUF file.
+
+    Args:
+        path: the file.
+        writable: return writable arrays (copy-on-write; the file is not changed).
+
+    Returns:
+        The model's config, the naming of its tensors, the tensors by name, and a reader of the tokenizer.
+
+    Raises:
+        FormatError: a damaged file, or an unsupported architecture.
+        MissingLibraryError: gguf is not installed.
+    """
+    reader = _reader(path, "c" if writable else "r")
+    tensors = {tensor.name: _stored(tensor) for tensor in reader.tensors}
+    values = Metadata(path, reader.fields)
+    config, naming = read_config(values, tensors), ARCHITECTURES[values.architecture].naming
+    return config, naming, tensors, partial(read_tokenizer, values)
+
+
+def _reader(path: Path, mode: Literal["r", "c"]) -> Any:
+    try:
+        import gguf
+    except ImportError:
+        raise MissingLibraryError(
+            f"{path}: the library gguf is missing",
+            why="it is needed to read GGUF files",
+            fix='pip install ".[gpt]"',
+        ) from None
+
+    class Careful(gguf.GGUFReader):
+        """GGUFReader with bounds checks: the base class reads beyond the end of a file, without limits."""
+
+        items_left = _MOST_ITEMS
+
+        def _get(self, offset: int, dtype: Any, count: Any = 1, *rest: Any, **more: Any) -> Any:
+            if type(self.data) is np.memmap:  # slices of the base class are faster
+                self.data: Any = self.data.view(np.ndarray)
+            end, size = offset + np.dtype(dtype).itemsize * int(count), len(self.data)
+            if end > size:
+                raise ValueError(f"the value at byte {offset} would end at {end}; the file has {size} bytes")
+            return super()._get(offset, dtype, count, *rest, **more)
+
+        def _get_field_parts(self, offset: int, kind: int) -> Any:
+            if kind == gguf.GGUFValueType.ARRAY:
+                items = int(self._get(offset + 4, np.uint64)[0])
+                if items > self.items_left:
+                    raise ValueError(
+                        f"its metadata have an array of {items} items; the limit is {_MOST_ITEMS}"
+                    )
+                if self._get(offset, np.uint32)[0] == gguf.GGUFValueType.ARRAY:
+                    raise ValueError("its metadata have an array of arrays")
+                self.items_left -= items
+            return super()._get_field_parts(offset, kind)
+
+    try:
+        with np.errstate(all="ignore"):
+            return Careful(path, mode)
+    except (OSError, ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError) as error:
+        raise FormatError(
+            f"{path} is not a usable GGUF file",
+            why=str(error) or type(error).__name__,
+            fix="the file is truncated or damaged: download it again",
+        ) from None
+
+
+def _stored(tensor: Any) -> Stored:
+    """Tensor with axes in our order: GGUF lists the fastest axis first."""
+    shape = tuple(int(size) for size in reversed(tensor.shape))
+    return Stored(tensor.tensor_type.name, shape, tensor.data, partial(_dequantised, tensor, shape))
+
+
+def _dequantised(tensor: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    from gguf.quants import dequantize
+
+    try:
+        values = dequantize(tensor.data, tensor.tensor_type)
+    except RuntimeError:
+        raise FormatError(
+            f"the tensor {tensor.name} is quantised as {tensor.tensor_type.name}",
+            why="the gguf library cannot dequantise it",
+            fix="use a file quantised as Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, one of the K kinds, or floats",
+        ) from None
+    return np.asarray(values, np.float32).reshape(shape)
