@@ -151,10 +151,11 @@ class Plan:
 @cache
 def plans() -> dict[str, Plan]:
     """The plan of each call."""
-    return {call.name: _recorded(call) for call in CALLS}
+    return {call.name: recorded(call) for call in CALLS}
 
 
-def _recorded(call: Call) -> Plan:
+def recorded(call: Call) -> Plan:
+    """What a call would launch; it computes nothing."""
     real = emulator("emulated")
     found: dict[str, set[Instance]] = {}
     with recording(real.architecture) as recorder:
@@ -193,7 +194,7 @@ def prepare_all(calls: Iterable[Call], device: str) -> None:
     """Compile what other calls need, the instances of each file at once."""
     found: dict[str, set[Instance]] = {}
     for call in calls:
-        for stem, wanted in _recorded(call).instances.items():
+        for stem, wanted in recorded(call).instances.items():
             found.setdefault(stem, set()).update(wanted)
     for stem, instances in found.items():
         compiled(stem, tuple(sorted(instances, key=str)), device)

@@ -174,8 +174,18 @@ def test_attention_copies_16_bytes_with_at_most_8_instructions(architecture: int
         assert sum(block.total() for block in copying) <= 8 * copies
 
 
-@pytest.mark.parametrize("dtype", [bfloat16, float32], ids=str)
-@pytest.mark.parametrize("architecture", [80, 86, 90])
+@pytest.mark.parametrize(
+    ("architecture", "dtype"),
+    [
+        (80, bfloat16),
+        (80, float32),
+        (86, bfloat16),
+        pytest.param(86, float32, marks=pytest.mark.slow),
+        pytest.param(90, bfloat16, marks=pytest.mark.slow),
+        pytest.param(90, float32, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_the_loop_of_matrix_products(architecture: int, dtype: DType, tmp_path: Path) -> None:
     """Tiles of 128 × 256 with warps of 64 × 64: 95 % of the instructions are products, reads of operands, and
     copies, however the operands lie in memory.

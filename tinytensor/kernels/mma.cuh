@@ -149,7 +149,7 @@ __device__ __forceinline__ void multiply_by_exchange(
     float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4]) {
     const int lane = thread_rank() % 32, row = lane & ~3, column = lane % 4 * 8;
     float sum[4] = {c[0], c[1], c[2], c[3]};
-#pragma unroll
+#pragma unroll 1  // a product of tiles has many of these: unrolled, it compiles for half a minute
     for (int q = 0; q < 4; q++) {
 #pragma unroll
         for (int k = 0; k < 2; k++) {
