@@ -25,7 +25,7 @@ EXTRAS = {
     "nccl12": ["nvidia-nccl-cu12>=2.27.7,<3; sys_platform == 'linux'"],  # for several GPUs
     "nccl13": ["nvidia-nccl-cu13>=2.27.7,<3; sys_platform == 'linux'"],
     "compiler": ["ziglang>=0.13"],  # for device "emulated" where there is no g++ or clang++
-    "gpt": ["tqdm>=4.60", "sentencepiece>=0.2", "gguf>=0.17"],
+    "gpt": ["tqdm>=4.60", "sentencepiece>=0.2", "gguf>=0.17", "jinja2>=3.1"],
     "data": ["pyarrow>=17"],  # examples for fine-tuning in Parquet files
     "mcp": [MCP],
     "mpi": MPI,

@@ -20,10 +20,12 @@ class Tokenizer(Protocol):
             ordinary characters.
         chat_template: Jinja source of the model's chat template, as in Hugging Face's tokenizer_config.json;
             empty: none.
+        named_tokens: bos_token, eos_token and others of that file, which the template may use.
     """
 
     special_tokens: Mapping[str, int]
     chat_template: str
+    named_tokens: Mapping[str, str]
 
     @property
     def vocab_size(self) -> int:

@@ -49,6 +49,7 @@ class BPETokenizer:
     """
 
     chat_template = ""
+    named_tokens: Mapping[str, str] = {}
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class CharTokenizer:
 
     FORMAT = "tinytensor-characters"
     chat_template = ""
+    named_tokens: Mapping[str, str] = {}
 
     def __init__(self, alphabet: Iterable[str], special_tokens: Collection[str] = ()) -> None:
         characters = list(alphabet)
@@ -192,6 +193,7 @@ class WordTokenizer:
     separator = None
     special_tokens: Mapping[str, int] = {}
     chat_template = ""
+    named_tokens: Mapping[str, str] = {}
     _TOKEN = re.compile(r"\w+|\W")
 
     def __init__(self, words: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.jinja_template import JinjaTemplate
 from tinytensor.errors import ArgumentError
 
 Ints = npt.NDArray[np.int64]
@@ -36,17 +37,20 @@ _SYSTEM = re.compile(re.escape(_DEFAULT % "\0").replace("\0", "([^']*)"))
 
 
 class ChatTemplate:
-    r"""ChatML for a tokenizer with its special tokens.
+    r"""Format of conversations: the chat template of a model, or ChatML.
 
     Args:
-        tokenizer: has the special tokens <|im_start|> and <|im_end|>.
+        tokenizer: has a chat template, or the special tokens <|im_start|> and <|im_end|> of ChatML.
 
     Attributes:
-        stop_ids: ids that end an answer: of <|im_end|>, <|im_start|>, and the separator of documents.
-        system: default system message, of conversations that begin with another one; empty: none.
+        stop_ids: ids that end an answer: of <|im_end|> and <|im_start|>, or of the model's eos_token, and the
+            separator of documents.
+        system: ChatML's default system message, of conversations that begin with another one; empty: none.
 
     Raises:
-        ArgumentError: the tokenizer lacks these tokens, or has a chat template that is not ChatML.
+        ArgumentError: the tokenizer has neither.
+        FormatError: its chat template is damaged.
+        MissingLibraryError: a template other than ChatML, without jinja2 installed.
 
     Source: ChatML, https://github.com/openai/openai-python/blob/v0.28.1/chatml.md; the template of
         SmolLM2-Instruct.
@@ -60,7 +64,13 @@ class ChatTemplate:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        special = tokenizer.special_tokens
+        self.tokenizer, special = tokenizer, tokenizer.special_tokens
+        system = _default_system(tokenizer.chat_template)
+        self.system = system or ""
+        self._jinja = None if system is not None else JinjaTemplate(tokenizer)
+        if self._jinja is not None:
+            self.stop_ids = self._jinja.stop_ids
+            return
         if not {BEGIN, END} <= special.keys():
             raise ArgumentError(
                 "chat: the model knows no conversations",
@@ -68,7 +78,6 @@ class ChatTemplate:
                 fix="use a chat-tuned model, such as smollm2; a tokenizer of your own gets them by "
                 "python -m gpt tokenizer train --special=chat",
             )
-        self.tokenizer, self.system = tokenizer, _default_system(tokenizer.chat_template)
         self._begin, self._end = special[BEGIN], special[END]
         stops = {self._begin, self._end, tokenizer.separator}
         self.stop_ids = tuple(sorted(token for token in stops if token is not None))
@@ -83,8 +92,11 @@ class ChatTemplate:
                 generates it.
 
         Raises:
-            ArgumentError: no messages, an unknown role, or a character unknown to the tokenizer.
+            ArgumentError: no messages, an unknown role, a character unknown to the tokenizer, or the model's
+                template refuses the messages.
         """
+        if self._jinja is not None:
+            return self._jinja.ids(self._complete(messages), answer=True)
         ids = [i for message in self._complete(messages) for i in self._message(message)]
         return [*ids, *self._header()]
 
@@ -108,16 +120,9 @@ class ChatTemplate:
             >>> chat.tokenizer.decode(targets[targets != IGNORED])
             '4<|im_end|>'
         """
-        ids: list[int] = []
-        learned: list[bool] = []
-        for message in self._complete(messages):
-            new = self._message(message)
-            answer = len(new) - len(self._header()) - len(self._line)  # with its end
-            ids += new
-            if message["role"] == "assistant":
-                learned += [*[False] * len(self._header()), *[True] * answer, *[False] * len(self._line)]
-            else:
-                learned += [False] * len(new)
+        messages = self._complete(messages)
+        chatml = self._jinja is None
+        ids, learned = self._learned(messages) if chatml else self._learned_by_template(messages)
         if not any(learned):
             raise ArgumentError(
                 "example: a conversation without an answer",
@@ -126,6 +131,42 @@ class ChatTemplate:
             )
         whole = np.array(ids, np.int64)
         return whole[:-1], np.where(learned, whole, IGNORED)[1:]
+
+    def _learned(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+        """Ids in ChatML, and whether each is the assistant's."""
+        ids: list[int] = []
+        learned: list[bool] = []
+        for message in messages:
+            new = self._message(message)
+            answer = len(new) - len(self._header()) - len(self._line)  # with its end
+            ids += new
+            if message["role"] == "assistant":
+                learned += [*[False] * len(self._header()), *[True] * answer, *[False] * len(self._line)]
+            else:
+                learned += [False] * len(new)
+        return ids, learned
+
+    def _learned_by_template(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+        """The same by a template: an answer is what it adds to the header of the answer, up to a stop id."""
+        jinja = self._jinja
+        assert jinja is not None
+        whole = jinja.ids(messages, answer=False)
+        learned = [False] * len(whole)
+        for i, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            begin = len(head := jinja.ids(messages[:i], answer=True))
+            with_it = jinja.ids(messages[: i + 1], answer=False)
+            stops = [k for k in range(begin, len(with_it)) if with_it[k] in self.stop_ids]
+            end = stops[0] + 1 if stops else len(with_it)
+            if with_it[:begin] != head or whole[:end] != with_it[:end]:
+                raise ArgumentError(
+                    "example: the model's chat template changes earlier messages of a conversation",
+                    why="so an answer is written in another way when it is given than later on",
+                    fix="train on conversations with one answer, the last message",
+                )
+            learned[begin:end] = [True] * (end - begin)
+        return whole, learned
 
     def _complete(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Messages with the default system message, after validation."""
@@ -154,14 +195,10 @@ class ChatTemplate:
         return [self._begin, *encode(f"{role}\n{content}"), self._end, *self._line]
 
 
-def _default_system(source: str) -> str:
-    """Default system message of a Jinja source of ChatML."""
-    found = _WITH_SYSTEM.fullmatch(source or CHATML)
+def _default_system(source: str) -> str | None:
+    """Default system message of a Jinja source of ChatML; None if it is another template."""
+    found = _WITH_SYSTEM.fullmatch((source or CHATML).replace("\\n", "\n"))
     system = _SYSTEM.fullmatch(found[1]) if found else None
     if not found or (found[1] and not system):
-        raise ArgumentError(
-            "chat: the model has a chat template of its own",
-            why="it is not ChatML, the only one that is built in",
-            fix="use a model with ChatML, such as smollm2",
-        )
+        return None
     return system[1] if system else ""

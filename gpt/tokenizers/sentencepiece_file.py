@@ -30,6 +30,7 @@ class SentencePieceTokenizer:
     FORMAT = "tinytensor-sentencepiece"
     special_tokens: Mapping[str, int] = {}
     chat_template = ""
+    named_tokens: Mapping[str, str] = {}
 
     def __init__(self, model: bytes, path: PathLike = "model") -> None:
         self._model = model

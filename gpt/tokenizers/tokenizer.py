@@ -18,6 +18,7 @@ from gpt.tokenizers.explain_split import render_split
 from gpt.tokenizers.hf_json import parse_tokenizer_json, read_gpt2_files
 from gpt.tokenizers.sentencepiece_file import SentencePieceTokenizer
 from gpt.tokenizers.tiktoken_file import is_rank_file
+from gpt.tokenizers.tokenizer_config import read_config
 from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import PathLike, read_bytes, read_json, text_chunks
 
@@ -33,7 +34,8 @@ def load(path: PathLike) -> Tokenizer:
     Args:
         path: a file that `save` wrote, a byte-level BPE `tokenizer.json` of Hugging Face, a rank file of
             `tiktoken` (`cl100k_base.tiktoken`, also .gz), a `.model` of SentencePiece, or a folder with
-            `tokenizer.json`, with `tokenizer.model`, or with GPT-2's `vocab.bpe` and `encoder.json`.
+            `tokenizer.json`, with `tokenizer.model`, or with GPT-2's `vocab.bpe` and `encoder.json`. The chat
+            template is read from `tokenizer_config.json` next to `tokenizer.json`, if there is one.
 
     Returns:
         CharTokenizer, WordTokenizer, BPETokenizer or SentencePieceTokenizer.
@@ -51,6 +53,14 @@ def load(path: PathLike) -> Tokenizer:
         [2, 0, 1]
     """
     path = Path(path)
+    tokenizer = _loaded(path)
+    if isinstance(tokenizer, BPETokenizer) and (path.is_dir() or path.name == "tokenizer.json"):
+        read_config(tokenizer, path if path.is_dir() else path.parent)
+    return tokenizer
+
+
+def _loaded(path: Path) -> Tokenizer:
+    """Tokenizer of a file or folder, without its tokenizer_config.json."""
     for merges, vocab in _GPT2_FILES:
         if (path / merges).exists() and (path / vocab).exists():
             parts = read_gpt2_files(path / merges, path / vocab, END_OF_TEXT)

@@ -25,6 +25,7 @@ from gpt.fields import from_dict, to_dict
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.tokenizer import load as load_tokenizer
+from gpt.tokenizers.tokenizer_config import write_config
 from gpt.training.optimizer_setup import SpikeGuard, optimizer_of
 from gpt.training.run_lock import alone_in
 from gpt.training.validation_loss import evaluate
@@ -267,6 +268,8 @@ class Run:
             file.write(json.dumps(self.configs(), indent=2).encode())
         if self.tokenizer is not None:
             self.tokenizer.save(self.folder / TOKENIZER)
+            if self.tokenizer.chat_template:
+                write_config(self.tokenizer, self.folder, self.model_config.block_size)
 
     # ---- checkpoints ------------------------------------------------------------------------------------
 

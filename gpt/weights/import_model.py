@@ -9,6 +9,7 @@ from gpt.console import Parser
 from gpt.fields import to_dict
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.tokenizer_config import write_config
 from gpt.weights.checkpoint import save_checkpoint
 from gpt.weights.pretrained import from_pretrained
 from tinytensor.files import PathLike, atomic_folder, atomic_write
@@ -46,6 +47,8 @@ def write_run(model: GPT, tokenizer: Tokenizer | None, folder: PathLike, who: st
             file.write(json.dumps(configs, indent=2).encode())
         if tokenizer is not None:
             tokenizer.save(new / "tokenizer.json")
+            if tokenizer.chat_template:
+                write_config(tokenizer, new, model.config.block_size)
         save_checkpoint(new, 0, weights, {}, configs)
 
 

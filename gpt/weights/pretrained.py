@@ -16,6 +16,9 @@ from gpt.fields import to_dict
 from gpt.models.attention import SideBySide
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.bpe import BPETokenizer
+from gpt.tokenizers.chat_template import END, ChatTemplate
+from gpt.tokenizers.tokenizer_config import write_config
 from gpt.weights.hf_config import config_to_hf, naming_for
 from gpt.weights.hf_names import GPT2, OURS, Naming, places
 from gpt.weights.sources import CONFIG, METADATA, WEIGHTS, open_source
@@ -102,12 +105,12 @@ def save_pretrained(
     *,
     dtype: Dtype = "float32",
 ) -> None:
-    """Save a model for transformers: config.json, model.safetensors, tokenizer.json.
+    """Save a model for transformers: config.json, model.safetensors, tokenizer.json, tokenizer_config.json.
 
     Args:
         model: of GPT-2's or Llama's architecture; missing biases of GPT-2 are written as zeros.
         folder: a new folder; created atomically.
-        tokenizer: also saved; transformers can load it if it is byte-level BPE.
+        tokenizer: also saved; transformers can load it if it is byte-level BPE, with its chat template.
         dtype: of the written weights.
 
     Raises:
@@ -127,11 +130,15 @@ def save_pretrained(
     _, naming = naming_for(model.config)
     separator = tokenizer.separator if tokenizer is not None else None
     description = config_to_hf(model.config, dtype=dtype, separator=separator)
+    if isinstance(tokenizer, BPETokenizer) and (tokenizer.chat_template or END in tokenizer.special_tokens):
+        description["eos_token_id"] = list(ChatTemplate(tokenizer).stop_ids)
     with atomic_folder(folder, "save_pretrained") as new:
         (new / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         write_safetensors(new / WEIGHTS, _named(model, naming, dtype), {"format": "pt"})
         if tokenizer is not None:
             tokenizer.save(new / "tokenizer.json")
+        if isinstance(tokenizer, BPETokenizer):
+            write_config(tokenizer, new, model.config.block_size)
         sync_folder(new)
 
 

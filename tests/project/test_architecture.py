@@ -110,6 +110,7 @@ LIBRARIES = {
     "tinytensor.commands.mcp": {"mcp"},
     "gpt.weights.gguf_format.reader": {"numpy", "gguf"},
     "gpt.weights.gguf_format.writer": {"numpy", "gguf"},
+    "gpt.tokenizers.jinja_template": {"numpy", "jinja2"},
     "gpt.tokenizers.sentencepiece_file": {"numpy", "sentencepiece"},
     "gpt.weights.sources": {"numpy", "huggingface_hub"},
     "gpt.data.records": {"numpy", "pyarrow"},

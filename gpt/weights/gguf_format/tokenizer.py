@@ -135,6 +135,9 @@ def read_tokenizer(values: Metadata) -> Tokenizer | None:
     except (KeyError, ValueError, TypeError) as error:  # not a byte character; merges of one or three
         values.refuse(f"its tokenizer is damaged: {error!r}")
     tokenizer.chat_template = values.text("tokenizer.chat_template")
+    ends = {name: values.get(f"tokenizer.ggml.{name}_id", -1) for name in ("bos_token", "eos_token")}
+    named = {name: i for name, i in ends.items() if type(i) is int and 0 <= i < len(names)}
+    tokenizer.named_tokens = {name: names[i] for name, i in named.items()}
     return tokenizer
 
 

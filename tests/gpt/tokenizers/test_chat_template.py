@@ -1,5 +1,7 @@
 """ChatML: ids, targets, and texts that look like special tokens."""
 
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.char_and_word import CharTokenizer, WordTokenizer
 from gpt.tokenizers.chat_template import BEGIN, CHATML, END, IGNORED, ChatTemplate
 from gpt.tokenizers.tokenizer import load
+from gpt.tokenizers.tokenizer_config import write_config
+from tinytensor.errors import MissingLibraryError
 
 SPECIAL = ["<|endoftext|>", BEGIN, END]
 WORDS = BPETokenizer.train("to be or not to be, that is the question: " * 9, 300, special_tokens=SPECIAL)
@@ -64,9 +68,37 @@ def test_a_default_system_message() -> None:
     chat, asked = ChatTemplate(tokenizer), [{"role": "user", "content": "Hi"}]
     system = [{"role": "system", "content": "Be kind"}]
     assert chat.prompt(asked) == chat.prompt([*system, *asked])
+    tokenizer.chat_template = tokenizer.chat_template.replace("\n", "\\n")  # as in most files
+    assert ChatTemplate(tokenizer).system == "Be kind"
+
+
+def test_another_template_needs_jinja2(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = BPETokenizer.train("", 258, special_tokens=[BEGIN, END])
     tokenizer.chat_template = "{{ messages[0]['content'] }}"
-    with pytest.raises(tt.ArgumentError, match="a chat template of its own"):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingLibraryError, match="Jinja"):
         ChatTemplate(tokenizer)
+
+
+def test_the_template_stays_with_the_tokenizer(tmp_path: Path) -> None:
+    tokenizer = BPETokenizer.train("", 259, special_tokens=SPECIAL)
+    tokenizer.save(tmp_path / "tokenizer.json")
+    write_config(tokenizer, tmp_path, block_size=64)
+    for again in (load(tmp_path), load(tmp_path / "tokenizer.json")):
+        assert (again.chat_template, again.named_tokens["eos_token"]) == (CHATML, END)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert config["model_max_length"] == 64
+    config["chat_template"] = [{"name": "tool_use", "template": "a"}, {"name": "default", "template": "b"}]
+    config["eos_token"] = {"content": "<|endoftext|>", "lstrip": False}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    again = load(tmp_path)
+    assert (again.chat_template, again.named_tokens["eos_token"]) == ("b", "<|endoftext|>")
+    (tmp_path / "chat_template.jinja").write_text("c")
+    assert load(tmp_path).chat_template == "c"
+    (tmp_path / "chat_template.jinja").unlink()
+    (tmp_path / "tokenizer_config.json").write_text('{"chat_template": [{"name": "tool_use"}]}')
+    with pytest.raises(tt.FormatError, match="no usable chat_template"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize(

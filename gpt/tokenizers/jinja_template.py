@@ -1,0 +1,100 @@
+"""Chat templates of other models: Jinja sources as in Hugging Face's tokenizer_config.json, in a sandbox."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from gpt.tokenizers.base import Tokenizer
+from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError
+
+_MARK = "\ufdd0"  # a code point that no text has: it breaks special tokens within messages
+
+
+class JinjaTemplate:
+    """Chat template in Jinja, for a tokenizer with special tokens.
+
+    Args:
+        tokenizer: its chat_template is the source, its named_tokens are variables of it.
+
+    Attributes:
+        stop_ids: ids that end an answer: of eos_token, and the separator of documents.
+
+    Raises:
+        FormatError: the source is not Jinja.
+        MissingLibraryError: jinja2 is not installed.
+
+    Source: `apply_chat_template` of transformers, whose environment this is.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        special = tokenizer.special_tokens
+        self._tokenizer, self._template = tokenizer, _compiled(tokenizer.chat_template)
+        found = {special.get(tokenizer.named_tokens.get("eos_token", "")), tokenizer.separator}
+        self.stop_ids = tuple(sorted(token for token in found if token is not None))
+        names = sorted(special, key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, names)) or r"(?!)")
+
+    def ids(self, messages: Sequence[Mapping[str, str]], *, answer: bool) -> list[int]:
+        """Ids of a conversation; with `answer`, and of the header of the answer that is to follow.
+
+        Raises:
+            ArgumentError: the template refuses the messages.
+        """
+        said = [{**message, "content": self._broken(message["content"])} for message in messages]
+        from jinja2 import TemplateError
+
+        try:
+            text = self._template.render(
+                messages=said, add_generation_prompt=answer, **self._tokenizer.named_tokens
+            )
+        except (TemplateError, TypeError, ValueError, LookupError) as error:
+            raise ArgumentError(
+                "chat: the model's chat template refuses the conversation",
+                why=str(error),
+                fix="many want user and assistant in turns, and some no system message",
+            ) from None
+        ids: list[int] = []
+        end = 0
+        for match in self._special.finditer(text):
+            ids += self._plain(text[end : match.start()])
+            ids.append(self._tokenizer.special_tokens[match[0]])
+            end = match.end()
+        return ids + self._plain(text[end:])
+
+    def _broken(self, content: str) -> str:
+        """Text of a message, in which no special token is found."""
+        return self._special.sub(lambda match: match[0][0] + _MARK + match[0][1:], content)
+
+    def _plain(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text.replace(_MARK, "")) if text else []
+
+
+def _compiled(source: str) -> Any:
+    try:
+        from jinja2 import TemplateError
+        from jinja2.ext import loopcontrols
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+    except ImportError:
+        raise MissingLibraryError(
+            "chat: the library jinja2 is missing",
+            why="the model has a chat template of its own, which is written in Jinja",
+            fix='pip install ".[gpt]"',
+        ) from None
+
+    def refuse(message: str) -> NoReturn:
+        raise TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+    )
+    environment.filters["tojson"] = lambda value, **how: json.dumps(value, ensure_ascii=False, **how)
+    environment.globals["raise_exception"] = refuse
+    try:
+        return environment.from_string(source)
+    except TemplateError as error:
+        raise FormatError(
+            "chat: the model's chat template is not Jinja",
+            why=str(error),
+            fix="correct chat_template in its tokenizer_config.json",
+        ) from None
