@@ -6,6 +6,7 @@ A map has a row per query token and a column per key token; the weights of a row
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ import tinytensor as tt
 from gpt.console import Parser, counted
 from gpt.generation.candidates import Array
 from gpt.interpret.activations import look_inside
-from gpt.interpret.heat_map import heat_map, picture
+from gpt.interpret.heat_map import WIDE, heat_map, picture
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.trained import open_model
-from tinytensor.lab.html import Html, page, tag, visible, write
+from tinytensor.lab.html import Html, heat, page, tag, visible, write
 
+OPENED = 32  # maps; of more, a layer is shown when it is opened, or a link leads there
 MOST_CELLS = 400_000  # about 50 MB of SVG, near the limit of browsers
 
 
@@ -48,6 +50,19 @@ class AttentionMap:
         """Tokens with the highest weights of a row, with their positions and weights."""
         best = np.argsort(-self.weights[row, : row + 1], kind="stable")[:count]
         return ", ".join([f"{visible(self.tokens[j])} ({j}) {self.weights[row, j]:.1%}" for j in best])
+
+    @property
+    def place(self) -> str:
+        """Id of its figure on a page."""
+        return f"l{self.layer}h{self.head}"
+
+    def to_previous(self) -> float:
+        """Mean weight of the token before; 0 for a text of one token."""
+        return float(np.diagonal(self.weights, -1).mean()) if len(self.weights) > 1 else 0.0
+
+    def to_first(self) -> float:
+        """Mean weight of the first token, from all others; 0 for a text of one token."""
+        return float(self.weights[1:, 0].mean()) if len(self.weights) > 1 else 0.0
 
     def entropy(self) -> float:
         """Mean entropy of the rows in bits: 0 if each token attends to one position only."""
@@ -121,14 +136,7 @@ def attention_page(maps: Sequence[AttentionMap], about: str = "") -> str:
         >>> attention_page([AttentionMap(0, 0, ("<b>", "</b>"), np.tri(2))]).count("<b>")
         0
     """
-    figures = [
-        tag(
-            "figure",
-            _svg(m),
-            tag("details", tag("summary", f"{m.title} in words ({m.entropy():.2f} bits)"), _table(m)),
-        )
-        for m in _not_too_many(maps)
-    ]
+    layers = [list(group) for _, group in groupby(_not_too_many(maps), key=lambda m: m.layer)]
     text = "".join(maps[0].tokens) if maps else ""
     return page(
         f"Where each token looks: {text}",
@@ -138,8 +146,50 @@ def attention_page(maps: Sequence[AttentionMap], about: str = "") -> str:
             "Each row adds up to 1. Hover a cell for its number.",
         ),
         tag("p", about, class_="soft"),
-        tag("div", *figures, class_="maps"),
+        *([_overview(layers)] if len(maps) > 1 else []),
+        *[_layer(group, opened=len(maps) <= OPENED) for group in layers],
+        style=WIDE
+        + "#overview td{padding:0}#overview a{display:block;padding:.2rem .45rem;text-decoration:none}",
     )
+
+
+def _overview(layers: Sequence[Sequence[AttentionMap]]) -> Html:
+    """Table of all heads, a row for each layer, which links to the maps."""
+    heads = sorted({m.head for group in layers for m in group})
+    rows = [tag("tr", tag("td"), *[tag("th", f"head {head}", scope="col") for head in heads])]
+    for group in layers:
+        cells = [
+            tag(
+                "td",
+                tag("a", f"{m.entropy():.1f}", href=f"#{m.place}"),
+                title=f"{m.title}: {m.entropy():.2f} bits; mean weight of the token before "
+                f"{m.to_previous():.0%}, of the first token {m.to_first():.0%}",
+                **heat(m.to_previous()),
+            )
+            for m in group
+        ]
+        rows.append(tag("tr", tag("th", f"layer {group[0].layer}", scope="row"), *cells))
+    about = (
+        "All heads: mean entropy of the rows in bits, 0 where each token looks at one place; the color is "
+        "the mean weight of the token before."
+    )
+    return tag("div", tag("p", about), tag("table", *rows), class_="scroll", id="overview")
+
+
+def _layer(maps: Sequence[AttentionMap], opened: bool) -> Html:
+    """The maps of a layer, beside each other."""
+    figures = [
+        tag(
+            "figure",
+            _svg(m),
+            tag("details", tag("summary", f"{m.title} in words ({m.entropy():.2f} bits)"), _table(m)),
+            id=m.place,
+        )
+        for m in maps
+    ]
+    title = tag("summary", f"layer {maps[0].layer}: {counted(len(maps), 'head')}")
+    shown = {"open": ""} if opened else {}
+    return tag("details", title, tag("div", *figures, class_="maps"), **shown)
 
 
 def _svg(m: AttentionMap) -> Html:

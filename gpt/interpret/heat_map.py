@@ -11,6 +11,12 @@ from tinytensor.lab.html import SVG_STYLE, Html, signed, tag
 Array = npt.NDArray[Any]
 CELL, LETTER, GAP = 18, 6.7, 6  # pixels: side of a cell, width of a letter, gap between labels and cells
 FONT = "11px ui-monospace, monospace"
+# CSS rules of a page of heat maps: as wide as the window; of `scale_of_colors`.
+WIDE = (
+    "body{max-width:none}.scale{display:inline-block;width:6rem;height:.8em;margin:0 .5em;"
+    "vertical-align:middle;border:1px solid var(--line);"
+    "background:linear-gradient(90deg,var(--minus),transparent 50%,var(--plus))}"
+)
 
 
 def heat_map(
@@ -81,6 +87,16 @@ def _cell(value: float, row: str, column: str, x: float, y: float, most: float) 
         height=CELL - 2,
         **signed(value, most),
     )
+
+
+def scale_of_colors(most: float) -> Html:
+    """The colors from -most to most, with both numbers.
+
+    Example:
+        >>> scale_of_colors(2.0)
+        '<span class="soft">−2<span class="scale"></span>2</span>'
+    """
+    return tag("span", f"−{most:.3g}", tag("span", class_="scale"), f"{most:.3g}", class_="soft")
 
 
 def _px(number: float) -> str:

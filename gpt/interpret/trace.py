@@ -19,7 +19,7 @@ from gpt.console import Parser, counted
 from gpt.data.command import embedded_shakespeare
 from gpt.generation.candidates import Array, Choices, choices, to_numpy, tokens_of
 from gpt.generation.sampling import next_probabilities
-from gpt.interpret.heat_map import heat_map
+from gpt.interpret.heat_map import WIDE, heat_map, scale_of_colors
 from gpt.models.gpt import GPT, Block
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.char_and_word import CharTokenizer
@@ -116,10 +116,10 @@ def _follow(model: GPT, ids: list[int]) -> tuple[list[Station], Array]:
     x = model.embed(idx)
     tokens = model.wte(idx) * model.token_scale
     scaled = "" if model.token_scale == 1 else ", times the root of C"
-    note("token embeddings", f"row `id` of the table wte (V, C){scaled}", tokens, "T", "C")
+    note("token embeddings", f"row id of the table wte (V, C){scaled}", tokens, "T", "C")
     if model.config.positions_end:
         learned = model.config.position == "learned"
-        rows = "row `position` of the table wpe" if learned else "sines and cosines of the position"
+        rows = "row position of the table wpe" if learned else "sines and cosines of the position"
         note("position embeddings", rows, x - tokens, "T", "C")
         note("input of the first block", "token + position embedding", x, "T", "C")
     for i, block in enumerate(model.h):
@@ -247,7 +247,7 @@ def _row(label: str, numbers: Array) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt trace TEXT`."""
+    """The command `python -m gpt trace [RUN] TEXT`."""
     args = _parser().parse_args(argv)
     model, tokenizer, about = _model(args.run)
     result = trace(model, tokenizer, args.text, top=args.top)
@@ -281,8 +281,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m gpt trace", description="Follow a text through a model, number by number."
     )
+    parser.add_argument(
+        "run",
+        nargs="?",
+        help="run directory or another model, such as smollm2; default runs/demo if it exists",
+    )
     parser.add_argument("text", help='for example "The cat sat"')
-    parser.add_argument("--run", help="run directory or another model; default: runs/demo if it exists")
     parser.add_argument("--top", type=int, default=5, help="how many next tokens to list; default 5")
     parser.add_argument("--html", metavar="FILE", help="write a page, with the numbers as colors")
     return parser
@@ -317,21 +321,35 @@ def trace_page(result: Trace, tokenizer: Tokenizer, about: str = "") -> str:
         ),
         tag("p", about, class_="soft"),
         tag("details", tag("summary", f"{len(links)} stations"), tag("ol", *links)),
-        *sections,
-        _following(result),
+        tag("div", *sections, _following(result), class_="stations"),
+        style=_STYLE,
     )
+
+
+# Stations beside each other where the window is wide; one with heads takes the whole width.
+_STYLE = WIDE + (
+    ".stations{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(44rem,100%),1fr));gap:0 2rem}"
+    ".stations>section{min-width:0}.stations>.heads{grid-column:1/-1}"
+)
 
 
 def _section(place: str, station: Station, tokens: tuple[str, ...], tokenizer: Tokenizer) -> Html:
     shape = ", ".join([f"{a} = {n}" for a, n in zip(station.axes, station.value.shape, strict=True)])
+    scale = scale_of_colors(_largest(station.value)) if station.value.dtype.kind != "i" else ""
     return tag(
         "section",
         tag("h2", station.name),
-        tag("p", tag("code", station.formula), tag("span", f"   ({shape})", class_="soft")),
+        tag("p", tag("code", station.formula), tag("span", f"   ({shape})   ", class_="soft"), scale),
         tag("div", *_pictures(station, tokens, tokenizer), class_="maps scroll"),
         tag("p", _left_out(station), class_="soft"),
         id=place,
+        **({"class_": "heads"} if station.value.ndim == 3 else {}),
     )
+
+
+def _largest(value: Array) -> float:
+    """The value of the full color: the largest absolute value that is finite."""
+    return float(np.abs(value[np.isfinite(value)]).max(initial=0.0))
 
 
 def _pictures(station: Station, tokens: tuple[str, ...], tokenizer: Tokenizer) -> list[Html]:
@@ -344,7 +362,7 @@ def _pictures(station: Station, tokens: tuple[str, ...], tokenizer: Tokenizer) -
         parts = [(f"head {i}", value[i]) for i in range(min(len(value), HEADS))]
     else:
         parts = [(station.name, value.reshape(-1, value.shape[-1]))]
-    most = float(np.abs(value[np.isfinite(value)]).max(initial=0.0))
+    most = _largest(value)
     rows = [visible(t) for t in tokens[:SHOWN_ON_PAGE]] if value.ndim > 1 else [""]
     pictures = []
     for title, matrix in parts:

@@ -99,6 +99,26 @@ def test_the_page_holds_the_numbers_and_no_script():
     assert "<script>alert(1)</script>" in document.all("title")[0].text
 
 
+def test_the_page_begins_with_a_table_of_all_heads(monkeypatch):
+    maps = attention_maps(make_model(), OddTokenizer(), TEXT)
+    document = parse(attention_page(maps))
+    cells = document.all("table")[0].all("a")
+    assert len(cells) == 8
+    figures = {figure.attributes["id"]: figure for figure in document.all("figure")}
+    for cell, m in zip(cells, maps, strict=True):
+        figure = figures[cell.attributes["href"].removeprefix("#")]
+        assert figure.all("svg")[0].attributes["aria-label"] == m.title
+        p = m.weights[np.tri(10, dtype=bool)]
+        assert float(cell.text) == pytest.approx(-(p * np.log2(p.clip(1e-30))).sum() / 10, abs=0.06)
+    before, first = m.weights[range(1, 10), range(9)].mean(), m.weights[1:, 0].mean()
+    told = document.all("table")[0].all("td")[-1].attributes["title"]
+    assert told.endswith(f"the token before {before:.0%}, of the first token {first:.0%}")
+    layers = [d for d in document.all("details") if d.all("summary")[0].text.startswith("layer 0: 4")]
+    assert "open" in layers[0].attributes
+    monkeypatch.setattr("gpt.interpret.attention.OPENED", 7)
+    assert not [d for d in parse(attention_page(maps)).all("details") if "open" in d.attributes]
+
+
 def test_words_name_the_strongest():
     (m,) = attention_maps(make_model(), OddTokenizer(), TEXT, layer=1, head=3)
     best = int(m.weights[9].argmax())

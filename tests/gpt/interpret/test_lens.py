@@ -69,7 +69,7 @@ def test_ids_that_only_pad_the_vocabulary_are_never_named(tmp_path, capsys):
     for words in (
         ["lens", run, "abc", "--all", "--top=9"],
         ["loss-map", run, "abc", "--top=9", "--color=never"],
-        ["trace", "abc", f"--run={run}", "--top=9", f"--html={tmp_path / 'trace.html'}"],
+        ["trace", str(run), "abc", "--top=9", f"--html={tmp_path / 'trace.html'}"],
         ["neighbours", run, "a", "--top=9"],
         ["incontext", run, "--query=a:", "--answer=b"],
     ):

@@ -139,4 +139,4 @@ def test_the_command_prints_a_page_and_explains_errors(capsys, tmp_path, monkeyp
     assert main(["trace", "x" * 100]) == 2
     assert "context of 64" in capsys.readouterr().err
     assert main(["trace", "ü"]) == 2
-    assert main(["trace", TEXT, "--run=nowhere"]) == 2
+    assert main(["trace", "nowhere", TEXT]) == 2

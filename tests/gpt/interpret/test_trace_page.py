@@ -31,6 +31,10 @@ def test_each_station_has_its_numbers(result, document):
         assert section.all("code")[0].text == station.formula
         for axis, n in zip(station.axes, station.value.shape, strict=True):
             assert f"{axis} = {n}" in section.all("p")[0].text
+        if station.value.dtype.kind != "i":
+            assert section.all("p")[0].text.endswith(
+                f"{np.abs(station.value).max(initial=0, where=np.isfinite(station.value)):.3g}"
+            )
         cells = [cell for group in section.all("g") for cell in group.all("rect")]
         numbers = [float(cell.text.rpartition(": ")[2]) for cell in cells]
         if station.value.dtype.kind == "i":
