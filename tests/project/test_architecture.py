@@ -108,6 +108,7 @@ LIBRARIES = {
     "tinytensor.distributed.nccl": {"numpy", "cupy"},
     "tinytensor.distributed.mpi": {"numpy", "mpi4py"},
     "tinytensor.commands.mcp": {"mcp"},
+    "gpt.weights.gguf_format.careful_reader": {"numpy", "gguf"},
     "gpt.weights.gguf_format.reader": {"numpy", "gguf"},
     "gpt.weights.gguf_format.writer": {"numpy", "gguf"},
     "gpt.tokenizers.jinja_template": {"numpy", "jinja2"},

@@ -12,17 +12,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.gguf_format.architecture import ARCHITECTURES, read_config
+from gpt.weights.gguf_format.careful_reader import careful_reader
 from gpt.weights.gguf_format.metadata import Metadata
 from gpt.weights.gguf_format.tokenizer import read_tokenizer
 from gpt.weights.hf_names import Naming
 from gpt.weights.weight_tensor import Stored
 from tinytensor.errors import FormatError, MissingLibraryError
-
-# Items in all arrays of the metadata; published files with tokens and merges have a third of it.
-_MOST_ITEMS = 1 << 22
 
 Opened = tuple[GPTConfig, Naming, Mapping[str, Stored], Callable[[], Tokenizer | None]]
 
@@ -50,7 +49,7 @@ def read_gguf(path: Path, *, writable: bool = False) -> Opened:
 
 def _reader(path: Path, mode: Literal["r", "c"]) -> Any:
     try:
-        import gguf
+        reader = careful_reader()
     except ImportError:
         raise MissingLibraryError(
             f"{path}: the library gguf is missing",
@@ -58,34 +57,9 @@ def _reader(path: Path, mode: Literal["r", "c"]) -> Any:
             fix='pip install ".[gpt]"',
         ) from None
 
-    class Careful(gguf.GGUFReader):
-        """GGUFReader with bounds checks: the base class reads beyond the end of a file, without limits."""
-
-        items_left = _MOST_ITEMS
-
-        def _get(self, offset: int, dtype: Any, count: Any = 1, *rest: Any, **more: Any) -> Any:
-            if type(self.data) is np.memmap:  # slices of the base class are faster
-                self.data: Any = self.data.view(np.ndarray)
-            end, size = offset + np.dtype(dtype).itemsize * int(count), len(self.data)
-            if end > size:
-                raise ValueError(f"the value at byte {offset} would end at {end}; the file has {size} bytes")
-            return super()._get(offset, dtype, count, *rest, **more)
-
-        def _get_field_parts(self, offset: int, kind: int) -> Any:
-            if kind == gguf.GGUFValueType.ARRAY:
-                items = int(self._get(offset + 4, np.uint64)[0])
-                if items > self.items_left:
-                    raise ValueError(
-                        f"its metadata have an array of {items} items; the limit is {_MOST_ITEMS}"
-                    )
-                if self._get(offset, np.uint32)[0] == gguf.GGUFValueType.ARRAY:
-                    raise ValueError("its metadata have an array of arrays")
-                self.items_left -= items
-            return super()._get_field_parts(offset, kind)
-
     try:
         with np.errstate(all="ignore"):
-            return Careful(path, mode)
+            return reader(path, mode)
     except (OSError, ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError) as error:
         raise FormatError(
             f"{path} is not a usable GGUF file",
@@ -103,6 +77,10 @@ def _stored(tensor: Any) -> Stored:
 def _dequantised(tensor: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
     from gguf.quants import dequantize
 
+    if tensor.tensor_type.name.lower() in tt.QUANTIZED:
+        packed = tt.from_numpy(tensor.data)
+        found: NDArray[np.float32] = tt.dequantize(packed, tensor.tensor_type.name.lower()).numpy()
+        return found.reshape(shape)
     try:
         values = dequantize(tensor.data, tensor.tensor_type)
     except RuntimeError:

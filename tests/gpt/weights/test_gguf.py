@@ -194,7 +194,7 @@ def test_texts_that_are_none_are_refused(model: GPT, tmp_path: Path) -> None:
     ("items", "kind", "why"),
     [
         (2**40, 0, "an array of 1099511627776 items; the limit is 4194304"),
-        (10**6, 0, "the value at byte 49 would end at 50; the file has 49 bytes"),
+        (10**6, 0, "the value at byte 49 would end at 1000049; the file has 49 bytes"),
         (1, 9, "an array of arrays"),
         (2**63, 8, "an array of 9223372036854775808 items"),
     ],

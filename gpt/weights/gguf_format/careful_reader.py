@@ -1,0 +1,69 @@
+"""GGUFReader of the `gguf` package with bounds checks, and with arrays read at once."""
+
+import sys
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+# Items in all arrays of the metadata; published files with tokens and merges have a third of it.
+MOST_ITEMS = 1 << 22
+
+
+@cache
+def careful_reader() -> Any:
+    """The class: the base class reads beyond the end of a file, without limits.
+
+    Raises:
+        ImportError: gguf is not installed.
+    """
+    import gguf
+
+    kinds = gguf.GGUFValueType
+
+    class Careful(gguf.GGUFReader):
+        items_left = MOST_ITEMS
+
+        def _get(self, offset: int, dtype: Any, count: Any = 1, *rest: Any, **more: Any) -> Any:
+            if type(self.data) is np.memmap:  # its slices take four times as long
+                self.data: Any = self.data.view(np.ndarray)
+            end, size = offset + np.dtype(dtype).itemsize * int(count), len(self.data)
+            if end > size:
+                raise ValueError(f"the value at byte {offset} would end at {end}; the file has {size} bytes")
+            return super()._get(offset, dtype, count, *rest, **more)
+
+        def _get_field_parts(self, offset: int, kind: int) -> Any:
+            if kind != kinds.ARRAY:
+                return super()._get_field_parts(offset, kind)
+            head = [self._get(offset, np.uint32), self._get(offset + 4, np.uint64)]
+            of, items, at = kinds(int(head[0][0])), int(head[1][0]), offset + 12
+            if items > self.items_left:
+                raise ValueError(f"its metadata have an array of {items} items; the limit is {MOST_ITEMS}")
+            if of == kinds.ARRAY:
+                raise ValueError("its metadata have an array of arrays")
+            self.items_left -= items
+            # The parts of the base class, which calls itself for each item: seconds for a vocabulary.
+            if of == kinds.STRING:
+                end, parts = self._texts(at, items)
+                found = [*head, *parts]
+                return end - offset, found, list(range(3, len(found), 2)), [kinds.ARRAY, of]
+            values = self._get(at, self.gguf_scalar_to_np[of], items)
+            found = [*head, *values.reshape(-1, 1)]
+            return 12 + values.nbytes, found, list(range(2, len(found))), [kinds.ARRAY, of]
+
+        def _texts(self, at: int, count: int) -> tuple[int, list[Any]]:
+            """End, and length and bytes of each, of texts."""
+            other = {"little": "big", "big": "little"}[sys.byteorder]
+            order: Any = other if self.byte_order == "S" else sys.byteorder
+            parts: list[Any] = []
+            size, view = len(self.data), memoryview(self.data)
+            for _ in range(count):
+                start = at + 8  # behind the length
+                end = start + int.from_bytes(view[at:start], order)
+                if end > size or start > size:
+                    raise ValueError(f"a text at byte {at} would end at {end}; the file has {size} bytes")
+                parts += self.data[at:start], self.data[start:end]
+                at = end
+            return at, parts
+
+    return Careful
