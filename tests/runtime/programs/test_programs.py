@@ -1,20 +1,14 @@
 """Whole CUDA programs: compiled, run, and checked. Each program is compiled once and shows many things."""
 
 import json
-import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.programs import needs_compiler, ran
 from tinytensor.__main__ import main
-from tinytensor.runtime.programs.build import build_program
-from tinytensor.runtime.programs.execution import ProgramRun, run_program
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or not (shutil.which("g++") or shutil.which("clang++")),
-    reason="whole programs need Linux and a C++ compiler with its standard library",
-)
+pytestmark = needs_compiler
 
 LANGUAGE = r"""
 #include <cstdio>
@@ -148,14 +142,6 @@ int main() {
     cudaFree(y);
 }
 """
-
-
-def ran(text: str, folder: Path, *arguments: str, check: bool = False) -> ProgramRun:
-    source = folder / "program.cu"
-    if not source.exists() or source.read_text() != text:
-        source.write_text(text)
-        build_program([source], folder, check=check)
-    return run_program(folder / "program", arguments, [source], check=check, capture=True)
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,23 @@ def test_launches(text: str, kernel: str, configuration: str, arguments: str) ->
     assert translated(text) == text[:start] + launch
 
 
+def test_lists_in_braces_get_the_types_of_the_parameters() -> None:
+    call = "[=](auto... tt_arguments) { k(tt_arguments...); }"
+    assert translated("k<<<1, 2>>>(p, {1, 2});") == f"TT_LAUNCH((k), 1, 2).of(k)(p, {{1, 2}}).run({call});"
+
+
+def test_addresses_of_kernels_note_their_parameters() -> None:
+    kernels = "TT_GLOBAL void k(int* p) {}\ntemplate <class T> static TT_GLOBAL void f(T x) {}\n"
+    uses = "a = (void *)k; b = (const void*)&ns::f<int, (3 > 2)>; c = static_cast<void*>(k); d = (void*)kk;"
+    expected = (
+        "a = (void *)TT_KERNEL(k); b = (const void*)TT_KERNEL(ns::f<int, (3 > 2)>); "
+        "c = static_cast<void*>(TT_KERNEL(k)); d = (void*)kk;"
+    )
+    assert translated(kernels + uses) == kernels + expected
+    launch = "cudaLaunchKernel((void*)k, g, b, a);"
+    assert translated(kernels + launch) == kernels + "cudaLaunchKernel(k, g, b, a);"
+
+
 def test_lines_stay_where_they_were() -> None:
     text = "int a;\nk\n  <<<1,\n     2>>>\n  (a,\n   b);\nextern __shared__\nfloat s[];\nint last;\n"
     assert translated(text).split("\n").index("int last;") == text.split("\n").index("int last;")

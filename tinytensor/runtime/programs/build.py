@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tinytensor.errors import KernelError
@@ -99,7 +99,10 @@ def build_program(
     build = WATCHED if check else FAST
     compiler = find_compiler()
     core = core_of_programs(build)
-    task = _Task(compiler, options or CompilerOptions(), build, folder)
+    options = options or CompilerOptions()
+    if sum(source.suffix == ".cu" for source in sources) > 1:
+        options = replace(options, flags=("-DTT_SEVERAL", *options.flags))
+    task = _Task(compiler, options, build, folder)
     with ThreadPoolExecutor(logical_processors()) as pool:
         objects = list(pool.map(lambda pair: _compile(task, *pair), enumerate(sources)))
     program = folder / sources[0].stem

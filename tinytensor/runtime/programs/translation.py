@@ -25,7 +25,13 @@ _DYNAMIC = re.compile(
     rf"(?:(?:static|volatile|extern|__shared__|{_ALIGNED})\s*)*(?P<type>[\w:<>,\s]*?[\w>])\s*"
     rf"(?:{_ALIGNED}\s*)?(?P<name>\b\w+)\s*\[\s*\]\s*(?P<sizes>(?:\[[^\]]*\]\s*)*)(?:{_ALIGNED}\s*)?;"
 )
+# `(void*)kernel<int>`, `static_cast<void*>(&kernel)`: without the types of the parameters.
+_KERNEL = re.compile(rf"\bTT_GLOBAL\b(?:[^()\"';{{}}]|{_ALIGNED})*?(?P<name>\b\w+)\s*(?:<[^;{{}}()]*>\s*)?\(")
+_POINTER = r"(?:const\s+)?void\s*(?:const\s*)?\*\s*"
 _VOID_CAST = re.compile(r"\s*\(\s*(?:const\s+)?void\s*(?:const\s*)?\*\s*\)")
+_CALL = re.compile(r"\bcudaLaunch(?:Cooperative)?Kernel\s*\(\s*$")
+_TEMPLATE = re.compile(r"\s*<(?!<)")
+_BRACES = re.compile(r"(?:^|,)\s*\{")
 _WORD = re.compile(r"[A-Za-z_]\w*$")
 _JOINED = ("::", ".", "->")
 _OPEN, _CLOSE = "([{", ")]}"
@@ -42,6 +48,7 @@ def translated(text: str) -> str:
         >>> translated("k<4><<<1, n>>>(a, b);").partition(".with")[0]
         'TT_LAUNCH((k<4>), 1, n)'
     """
+    text = _typed_addresses(text)
     parts: list[str] = []
     at = 0
     while (match := _WHAT.search(text, at)) is not None:
@@ -90,7 +97,29 @@ def _launch(text: str, at: int, kernel: str) -> tuple[str, int]:
     arguments = re.sub(r"\b(__null|NULL)\b", "nullptr", arguments)
     one_line = " ".join(name.split())
     call = f"[=](auto... tt_arguments) {{ {one_line}(tt_arguments...); }}"
-    return f"TT_LAUNCH(({name}), {configuration}).with({space}{arguments}).run({call})", end + 1
+    # A list in braces has no type of its own: it gets that of the parameter.
+    given = f"of({one_line})" if _BRACES.search(arguments) else "with"
+    return f"TT_LAUNCH(({name}), {configuration}).{given}({space}{arguments}).run({call})", end + 1
+
+
+def _typed_addresses(text: str) -> str:
+    """The text where casts of kernels to `void*` note the types of the kernel's parameters, too."""
+    names = {match["name"] for match in _KERNEL.finditer(text)}
+    if not names:
+        return text
+    cast = rf"(?:\(\s*{_POINTER}\)\s*\(?|\b(?:static|reinterpret)_cast\s*<\s*{_POINTER}>\s*\()"
+    name = rf"(?:\w+\s*::\s*)*\b(?:{'|'.join(sorted(names))})\b(?!\s*\()"
+    parts: list[str] = []
+    at = 0
+    for match in re.finditer(rf"(?P<cast>{cast}\s*)&?\s*(?P<kernel>{name})", text):
+        if _CALL.search(text, max(0, match.start() - 60), match.start()):
+            continue  # translated() does it
+        end = match.end()
+        if (opening := _TEMPLATE.match(text, end)) is not None:
+            end = _matching(text, opening.end(), ">") + 1
+        parts += [text[at : match.end("cast")], f"TT_KERNEL({text[match.start('kernel') : end]})"]
+        at = end
+    return "".join([*parts, text[at:]])
 
 
 def _matching(text: str, at: int, wanted: str) -> int:

@@ -17,7 +17,7 @@
 #define CUDA_VERSION 13000
 
 #ifdef TT_PROGRAM  // a whole program: host code, too; see host/program_launch.h for __shared__
-#define __global__ __attribute__((noinline))  // so that a fault is on a line of the kernel
+#define __global__ TT_GLOBAL  // programs/translation.py looks for it
 #define __constant__
 #else
 #define __global__ inline  // unused kernels are not compiled
@@ -55,11 +55,17 @@
 #endif
 #define TT_INLINE TT_NOSAN static inline
 
-// Of each worker: in a program all workers run the same code, else each has a copy of the unit.
-#if defined(TT_PROGRAM) && !defined(TT_CHECKED)
-#define TT_OWN static __thread
+// Of each worker: in a program all workers run the same code, else each has a copy of the unit. Files of one
+// program share them, since they call functions of each other.
+#ifdef TT_SEVERAL
+#define TT_LINKAGE inline __attribute__((visibility("hidden")))
 #else
-#define TT_OWN TT_PRIVATE static
+#define TT_LINKAGE static
+#endif
+#if defined(TT_PROGRAM) && !defined(TT_CHECKED)
+#define TT_OWN TT_LINKAGE __thread
+#else
+#define TT_OWN TT_PRIVATE TT_LINKAGE
 #endif
 
 // `extern __shared__ T name[];` becomes this: memory whose end, at the size of the launch, is followed by a

@@ -151,10 +151,15 @@ TT_INLINE void yield(Site site) {
 }
 }  // namespace tt_emu
 
-// Each call counts one tick and lets other threads run, so a thread may wait in a loop for others.
+// Each call counts ticks and lets other threads run, so a thread may wait in a loop for others. In a program
+// it counts 64, about what a call takes on a GPU: some wait for a number of ticks.
 TT_INLINE long long clock64(TT_SITE) {
     tt_emu::yield(TT_HERE);
+#ifdef TT_PROGRAM
+    return (long long)(tt_emu::ticks += 64);
+#else
     return (long long)++tt_emu::ticks;
+#endif
 }
 TT_INLINE void __nanosleep(unsigned, TT_SITE) { clock64(file, line); }
 #ifndef TT_PROGRAM

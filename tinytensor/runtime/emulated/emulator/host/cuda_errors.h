@@ -43,6 +43,7 @@
     X(801, cudaErrorNotSupported, "operation not supported")                                              \
     X(900, cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing")         \
     X(901, cudaErrorStreamCaptureInvalidated, "operation failed due to a previous error during capture")  \
+    X(910, cudaErrorGraphExecUpdateFailure, "the graph update was not performed")                         \
     X(999, cudaErrorUnknown, "unknown error")
 
 enum cudaError {

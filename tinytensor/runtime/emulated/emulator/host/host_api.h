@@ -2,7 +2,7 @@
 //
 // The last parameters of a function are where it is called, for reports; programs do not pass them.
 #pragma once
-#include "runtime_types.h"
+#include "graph_types.h"
 
 #ifndef TT_SITE
 #define TT_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
@@ -49,6 +49,11 @@ static inline cudaError_t cudaMalloc(T** p, size_t bytes, TT_SITE) {
 }
 template <class T>
 static inline cudaError_t cudaMallocAsync(T** p, size_t bytes, cudaStream_t stream, TT_SITE) {
+    return cudaMallocAsync((void**)(void*)p, bytes, stream, file, line);
+}
+template <class T>
+static inline cudaError_t cudaMallocFromPoolAsync(T** p, size_t bytes, cudaMemPool_t, cudaStream_t stream,
+                                                  TT_SITE) {
     return cudaMallocAsync((void**)(void*)p, bytes, stream, file, line);
 }
 template <class T>
@@ -125,6 +130,17 @@ static inline cudaError_t cudaDeviceGetMemPool(cudaMemPool_t* pool, int) {
 static inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
     return cudaSuccess;
 }
+static inline cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps*) {
+    return *pool = nullptr, cudaSuccess;
+}
+static inline cudaError_t cudaMemPoolDestroy(cudaMemPool_t) { return cudaSuccess; }
+static inline cudaError_t cudaMemPoolSetAccess(cudaMemPool_t, const cudaMemAccessDesc*, size_t) {
+    return cudaSuccess;
+}
+static inline cudaError_t cudaDeviceSetMemPool(int, cudaMemPool_t) { return cudaSuccess; }
+static inline cudaError_t cudaStreamSetAttribute(cudaStream_t, cudaStreamAttrID, const cudaStreamAttrValue*) {
+    return cudaSuccess;
+}
 static inline cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
 
 // ---- errors
@@ -162,10 +178,14 @@ static inline cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* grea
 static inline cudaError_t cudaChooseDevice(int* device, const cudaDeviceProp*) {
     return *device = 0, cudaSuccess;
 }
+static inline cudaError_t cudaCtxResetPersistingL2Cache() { return cudaSuccess; }
+static inline cudaError_t cudaDeviceGetP2PAttribute(int*, cudaDeviceP2PAttr, int, int) {
+    return cudaErrorInvalidDevice;
+}
 static inline cudaError_t cudaProfilerStart() { return cudaSuccess; }
 static inline cudaError_t cudaProfilerStop() { return cudaSuccess; }
 
-// ---- streams, events, graphs
+// ---- streams, events
 
 TT_HOST cudaError_t cudaStreamCreateWithPriority(cudaStream_t*, unsigned flags, int priority, TT_SITE);
 TT_HOST cudaError_t cudaStreamDestroy(cudaStream_t, TT_SITE);
@@ -182,14 +202,6 @@ TT_HOST cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t = nullptr, TT_SITE
 TT_HOST cudaError_t cudaEventSynchronize(cudaEvent_t, TT_SITE);
 TT_HOST cudaError_t cudaEventQuery(cudaEvent_t, TT_SITE);
 TT_HOST cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end, TT_SITE);
-TT_HOST cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode, TT_SITE);
-TT_HOST cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t*, TT_SITE);
-TT_HOST cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus*, TT_SITE);
-TT_HOST cudaError_t cudaGraphInstantiate(cudaGraphExec_t*, cudaGraph_t, unsigned long long flags = 0,
-                                         TT_SITE);
-TT_HOST cudaError_t cudaGraphLaunch(cudaGraphExec_t, cudaStream_t, TT_SITE);
-TT_HOST cudaError_t cudaGraphDestroy(cudaGraph_t);
-TT_HOST cudaError_t cudaGraphExecDestroy(cudaGraphExec_t);
 static inline cudaError_t cudaStreamCreate(cudaStream_t* s, TT_SITE) {
     return cudaStreamCreateWithPriority(s, 0, 0, file, line);
 }
@@ -202,19 +214,6 @@ static inline cudaError_t cudaStreamQuery(cudaStream_t s, TT_SITE) {
 static inline cudaError_t cudaEventCreate(cudaEvent_t* e, unsigned flags = 0, TT_SITE) {
     return cudaEventCreateWithFlags(e, flags, file, line);
 }
-static inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* e, cudaGraph_t g, decltype(nullptr), char*,
-                                               size_t) {
-    return cudaGraphInstantiate(e, g);
-}
-static inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* e, cudaGraph_t g, int, void*, int) {
-    return cudaGraphInstantiate(e, g);
-}
-
-static inline cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* e, cudaGraph_t g,
-                                                        unsigned long long f) {
-    return cudaGraphInstantiate(e, g, f);
-}
-
 // ---- functions
 
 TT_HOST cudaError_t tt_set_function_attribute(const void* function, cudaFuncAttribute, int value, TT_SITE);
@@ -274,3 +273,4 @@ static inline cudaError_t cudaOccupancyMaxPotentialBlockSizeVariableSMem(int* gr
 
 #include "program_launch.h"
 #include "texture_objects.h"
+#include "graphs.h"

@@ -3,6 +3,7 @@
 // so that the compiler resolves overloads and template arguments of k by the types of the arguments.
 // The macros are in translation.h.
 #pragma once
+#include <functional>
 #include <memory>
 #include <tuple>
 #include <utility>
@@ -33,11 +34,19 @@ struct Argument {  // a pointer among the arguments, by its position
 
 using Keep = std::shared_ptr<void> (*)(const void*);
 
+// Makes a launch of a kernel by its address, with copies of arguments that are given by their addresses.
+using Bind = std::function<cudaError_t()> (*)(const void* kernel, const Configuration&, void** arguments);
+
 }  // namespace tt_program
 
 extern "C" __attribute__((visibility("default"))) cudaError_t
 tt_launch(const tt_program::Configuration&, const tt_emu::Kernel&, tt_emu::Loaded**, const void* call,
           tt_program::Keep keep, const tt_program::Argument*, int count);
+// A kernel by its address, and what launches it by that address.
+extern "C" __attribute__((visibility("default"))) void tt_note_kernel(const void* kernel, const char* name,
+                                                                      tt_program::Bind);
+extern "C" __attribute__((visibility("default"))) cudaError_t
+tt_launch_by_address(const void* kernel, const tt_program::Configuration&, void** arguments);
 
 namespace tt_program {
 
@@ -77,7 +86,7 @@ struct Ready {
     std::tuple<A...> arguments;
 
     template <class F>
-    void run(F function) {
+    cudaError_t run(F function) const {
         static tt_emu::Loaded* loaded;
         Argument pointers[32];
         int count = 0, position = 0;
@@ -85,11 +94,13 @@ struct Ready {
         using This = Call<F, A...>;
 #ifdef TT_CHECKED  // where the checked core ignores reads: they are not those of a kernel
         alignas(128) TT_PRIVATE static unsigned char room[sizeof(This)];
-        This& call = *new (room) This{function, arguments};
-#else
-        const This call = {function, arguments};
+        if (!tt_in_kernel()) {
+            This& call = *new (room) This{function, arguments};
+            return tt_launch(configuration, This::kernel, &loaded, &call, This::keep, pointers, count);
+        }
 #endif
-        tt_launch(configuration, This::kernel, &loaded, &call, This::keep, pointers, count);
+        const This call = {function, arguments};
+        return tt_launch(configuration, This::kernel, &loaded, &call, This::keep, pointers, count);
     }
 };
 
@@ -103,29 +114,80 @@ struct Launch {
     Ready<A...> with(A... arguments) const {
         return {configuration, std::tuple<A...>(arguments...)};
     }
+
+    template <class... P>
+    struct Of {  // the same for parameters of known types, so that a list in braces can be an argument
+        Configuration configuration;
+        Ready<std::remove_cv_t<P>...> operator()(P... arguments) const {
+            return {configuration, std::tuple<std::remove_cv_t<P>...>(arguments...)};
+        }
+    };
+    template <class... P>
+    Of<P...> of(void (*)(P...)) const {
+        return {configuration};
+    }
 };
 
 // The arguments of cudaLaunchKernel: addresses of the values.
 template <class... P, size_t... I>
-static inline cudaError_t launch_addresses(Configuration configuration, void (*f)(P...), void** arguments,
-                                           std::index_sequence<I...>) {
-    Ready<std::remove_cv_t<P>...>{configuration, {*(std::remove_cv_t<P>*)arguments[I]...}}.run(
-        [=](auto... a) { f(a...); });
-    return cudaPeekAtLastError();
+static inline auto ready(const Configuration& configuration, void (*)(P...), void** arguments,
+                         std::index_sequence<I...>) {
+    (void)arguments;
+    return Ready<std::remove_cv_t<P>...>{configuration, {*(std::remove_cv_t<P>*)arguments[I]...}};
+}
+template <class... P>
+static std::function<cudaError_t()> bind(const void* kernel, const Configuration& configuration,
+                                         void** arguments) {
+    const auto f = (void (*)(P...))kernel;
+    const auto launch = ready(configuration, f, arguments, std::index_sequence_for<P...>());
+    return [=] { return launch.run([=](auto... a) { f(a...); }); };
+}
+template <class... P>
+static inline void* address_of(void (*kernel)(P...), const char* name) {
+    tt_note_kernel((const void*)kernel, name, bind<P...>);
+    return (void*)kernel;
+}
+template <class... P>
+static inline cudaError_t launch_addresses(const Configuration& configuration, void (*f)(P...),
+                                           void** arguments) {
+    return ready(configuration, f, arguments, std::index_sequence_for<P...>()).run([=](auto... a) {
+        f(a...);
+    });
+}
+static inline cudaError_t launch_addresses(const Configuration& configuration, const void* f,
+                                           void** arguments) {
+    return tt_launch_by_address(f, configuration, arguments);
 }
 
 }  // namespace tt_program
 
-template <class... P>
-static inline cudaError_t cudaLaunchKernel(void (*f)(P...), dim3 grid, dim3 block, void** arguments,
+template <class F>
+static inline cudaError_t cudaLaunchKernel(F* f, dim3 grid, dim3 block, void** arguments,
                                            size_t shared = 0, cudaStream_t stream = nullptr, TT_SITE) {
     return tt_program::launch_addresses({{"kernel", file, line}, grid, block, shared, stream, false}, f,
-                                        arguments, std::index_sequence_for<P...>());
+                                        arguments);
 }
-template <class... P>
-static inline cudaError_t cudaLaunchCooperativeKernel(void (*f)(P...), dim3 grid, dim3 block,
-                                                      void** arguments, size_t shared = 0,
-                                                      cudaStream_t stream = nullptr, TT_SITE) {
+template <class F>
+static inline cudaError_t cudaLaunchCooperativeKernel(F* f, dim3 grid, dim3 block, void** arguments,
+                                                      size_t shared = 0, cudaStream_t stream = nullptr,
+                                                      TT_SITE) {
     return tt_program::launch_addresses({{"kernel", file, line}, grid, block, shared, stream, true}, f,
-                                        arguments, std::index_sequence_for<P...>());
+                                        arguments);
+}
+template <class... P, class... A>
+static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* c, void (*f)(P...), A... given) {
+    return tt_program::Ready<std::remove_cv_t<P>...>{{{"kernel", __builtin_FILE(), __builtin_LINE()},
+                                                      c->gridDim,
+                                                      c->blockDim,
+                                                      c->dynamicSmemBytes,
+                                                      c->stream,
+                                                      false},
+                                                     {(std::remove_cv_t<P>)given...}}
+        .run([=](auto... a) { f(a...); });
+}
+static inline cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* c, const void* f,
+                                              void** arguments, TT_SITE) {
+    return tt_launch_by_address(
+        f, {{"kernel", file, line}, c->gridDim, c->blockDim, c->dynamicSmemBytes, c->stream, false},
+        arguments);
 }

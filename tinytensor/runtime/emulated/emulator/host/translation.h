@@ -16,4 +16,7 @@
 
 #define TT_LAUNCH(KERNEL, ...) \
     tt_program::Launch({TT_TEXT KERNEL, __builtin_FILE(), __builtin_LINE()}, __VA_ARGS__)
+// A kernel as its address; graphs and launches by address find the types of its parameters.
+#define TT_KERNEL(...) tt_program::address_of(__VA_ARGS__, #__VA_ARGS__)
+#define TT_GLOBAL __attribute__((noinline))  // so that a fault is on a line of the kernel
 #define TT_TEXT(...) #__VA_ARGS__

@@ -59,6 +59,7 @@ struct Rows {  // a copy of several rows, or of one
 
 static cudaError_t copy(const char* name, const Rows& r, cudaMemcpyKind kind, cudaStream_t stream,
                         TT_SITE) {
+    if (tt_in_kernel()) return defer([=] { return copy(name, r, kind, nullptr, file, line); });
     std::lock_guard<std::recursive_mutex> guard(lock);
     if (sticky_error) return sticky_error;
     if (r.width == 0 || r.height == 0) return cudaSuccess;
@@ -87,11 +88,13 @@ static cudaError_t copy(const char* name, const Rows& r, cudaMemcpyKind kind, cu
             note_written(to, from, r.width);
         }
         return cudaSuccess;
-    });
+    }, cudaGraphNodeTypeMemcpy);
 }
 
 static cudaError_t fill(const char* name, void* to, size_t pitch, int value, size_t width, size_t height,
                         cudaStream_t stream, TT_SITE) {
+    if (tt_in_kernel())
+        return defer([=] { return fill(name, to, pitch, value, width, height, nullptr, file, line); });
     std::lock_guard<std::recursive_mutex> guard(lock);
     if (sticky_error) return sticky_error;
     if (width == 0 || height == 0) return cudaSuccess;
@@ -104,7 +107,7 @@ static cudaError_t fill(const char* name, void* to, size_t pitch, int value, siz
             note_written((char*)to + i * pitch, nullptr, width);
         }
         return cudaSuccess;
-    });
+    }, cudaGraphNodeTypeMemset);
 }
 
 static cudaError_t make(const char* name, void** p, size_t bytes, MemoryKind kind, TT_SITE) {
@@ -120,10 +123,12 @@ static cudaError_t make(const char* name, void** p, size_t bytes, MemoryKind kin
                       std::to_string(total_bytes()) + " are in use");
 }
 
+static bool free_of_graph(const void* p);  // graphs.h
+
 static cudaError_t drop(const char* name, void* p, bool of_host, TT_SITE) {
     std::lock_guard<std::recursive_mutex> guard(lock);
     if (sticky_error) return sticky_error;
-    if (!p) return cudaSuccess;
+    if (!p || free_of_graph(p)) return cudaSuccess;
     const auto at = blocks.find((const char*)p);
     if (at == blocks.end() || (at->second.kind == MemoryKind::pinned) != of_host)
         return failed(
@@ -141,9 +146,6 @@ using tt_program::MemoryKind;
 
 TT_HOST cudaError_t cudaMalloc(void** p, size_t bytes, TT_SITE) {
     return tt_program::make("cudaMalloc", p, bytes, MemoryKind::device, file, line);
-}
-TT_HOST cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t, TT_SITE) {
-    return tt_program::make("cudaMallocAsync", p, bytes, MemoryKind::device, file, line);
 }
 TT_HOST cudaError_t cudaMallocManaged(void** p, size_t bytes, unsigned, TT_SITE) {
     return tt_program::make("cudaMallocManaged", p, bytes, MemoryKind::managed, file, line);
@@ -163,9 +165,6 @@ TT_HOST cudaError_t cudaMalloc3D(cudaPitchedPtr* p, cudaExtent extent, TT_SITE) 
 }
 TT_HOST cudaError_t cudaFree(void* p, TT_SITE) {
     return tt_program::drop("cudaFree", p, false, file, line);
-}
-TT_HOST cudaError_t cudaFreeAsync(void* p, cudaStream_t, TT_SITE) {
-    return tt_program::drop("cudaFreeAsync", p, false, file, line);
 }
 TT_HOST cudaError_t cudaFreeHost(void* p, TT_SITE) {
     return tt_program::drop("cudaFreeHost", p, true, file, line);
@@ -253,4 +252,17 @@ TT_HOST cudaError_t cudaMemset2D(void* to, size_t pitch, int value, size_t width
 TT_HOST cudaError_t cudaMemset2DAsync(void* to, size_t pitch, int value, size_t width, size_t height,
                                       cudaStream_t stream, TT_SITE) {
     return tt_program::fill("cudaMemset2DAsync", to, pitch, value, width, height, stream, file, line);
+}
+
+// For algorithms that run on the host: memory of the device is accessible in between.
+TT_HOST void tt_open_memory(bool open) {
+    if (open) tt_program::lock.lock();
+    tt_program::set_open(open);
+    if (!open) tt_program::lock.unlock();
+}
+TT_HOST void tt_note_written(void* p, size_t bytes) {
+    const auto at = tt_program::block_at(p);
+    if (at == tt_program::blocks.end()) return;
+    const size_t room = at->second.bytes - (size_t)((const char*)p - at->first);
+    tt_program::note_written(p, nullptr, bytes < room ? bytes : room);
 }

@@ -29,6 +29,7 @@ static cudaDeviceProp properties() {
     p.canMapHostMemory = p.concurrentKernels = p.deviceOverlap = p.asyncEngineCount = p.unifiedAddressing =
         1;
     p.memoryClockRate = 1000000, p.memoryBusWidth = 256, p.l2CacheSize = 4 << 20;
+    p.persistingL2CacheMaxSize = p.accessPolicyMaxWindowSize = 1 << 20;
     p.maxThreadsPerMultiProcessor = THREADS, p.maxBlocksPerMultiProcessor = BLOCKS;
     p.streamPrioritiesSupported = p.globalL1CacheSupported = p.localL1CacheSupported = 1;
     p.managedMemory = p.concurrentManagedAccess = p.computePreemptionSupported = 1;
@@ -156,4 +157,21 @@ TT_HOST cudaError_t tt_occupancy(int* blocks, int threads, size_t shared, TT_SIT
     *blocks = (int)std::min({by_threads, by_shared, (size_t)tt_program::BLOCKS});
     if (threads > 1024) *blocks = 0;
     return cudaSuccess;
+}
+
+// Ticks of the device in a kernel, as clock64 counts them; the processor time of the program in host code.
+TT_HOST clock_t clock() noexcept {
+    static thread_local long ticks;
+    if (tt_in_kernel()) {
+        tt_emu::Worker& w = *tt_emu::here;
+        unsigned thread[3];
+        w.exchange(thread, false);
+        const unsigned* block = w.job.block;
+        tt_emu_yield(&w, thread[0] + block[0] * (thread[1] + block[1] * thread[2]), {__FILE__, __LINE__});
+        w.exchange(thread, true);
+        return ticks += 64;
+    }
+    timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return t.tv_sec * CLOCKS_PER_SEC + t.tv_nsec / (1000000000 / CLOCKS_PER_SEC);
 }

@@ -20,6 +20,13 @@ struct Argument {
     const void* value;
 };
 using Keep = std::shared_ptr<void> (*)(const void*);
+using Bind = Work (*)(const void* kernel, const Configuration&, void** arguments);
+
+struct Known {
+    const char* name;
+    Bind bind;
+};
+static auto& known_kernels = *new std::map<const void*, Known>;  // by address
 
 static size_t allowed_shared = 48 << 10;  // of dynamic shared memory; cudaFuncSetAttribute raises it
 
@@ -96,6 +103,21 @@ static std::string host_pointer(const std::vector<Argument>& pointers) {
     return "";
 }
 
+static cudaError_t run_children() {
+    static bool running;
+    if (running) return cudaSuccess;  // by the loop that runs the calling one
+    running = true;
+    cudaError_t error = cudaSuccess;
+    while (!children.empty() && !error) {
+        const Work child = std::move(children.front());
+        children.pop_front();
+        error = child();
+    }
+    children.clear();
+    running = false;
+    return error;
+}
+
 static cudaError_t run(const Configuration& c, const tt_emu::Kernel& kernel, tt_emu::Loaded** loaded,
                        const void* call, const std::vector<Argument>& pointers) {
     std::lock_guard<std::recursive_mutex> guard(lock);
@@ -122,7 +144,7 @@ static cudaError_t run(const Configuration& c, const tt_emu::Kernel& kernel, tt_
 #else
     if (result != tt_emu::DONE) report_launch(c, result, said, address, pointers);
 #endif
-    if (result == tt_emu::DONE) return cudaSuccess;
+    if (result == tt_emu::DONE) return run_children();
     const cudaError_t error = error_of(result, said);
     if (result != tt_emu::REFUSED) sticky_error = error;
     return error;
@@ -134,12 +156,43 @@ TT_HOST cudaError_t tt_launch(const tt_program::Configuration& c, const tt_emu::
                               tt_emu::Loaded** loaded, const void* call, tt_program::Keep keep,
                               const tt_program::Argument* pointers, int count) {
     const std::vector<tt_program::Argument> given(pointers, pointers + count);
-    if ((size_t)c.stream > 2 && tt_program::is_stream(c.stream) && c.stream->capturing) {
+    if (tt_in_kernel()) {
+        tt_emu::here->guarded = false;  // copies of the arguments are no accesses of the kernel
         const std::shared_ptr<void> kept = keep(call);
-        return tt_program::submit(c.stream,
-                                  [=, &kernel] { return run(c, kernel, loaded, kept.get(), given); });
+        tt_emu::here->guarded = true;
+        return tt_program::defer([=, &kernel] { return run(c, kernel, loaded, kept.get(), given); });
     }
-    return tt_program::submit(c.stream, [&] { return run(c, kernel, loaded, call, given); });
+    if (tt_program::captures(c.stream)) {
+        const std::shared_ptr<void> kept = keep(call);
+        return tt_program::submit(
+            c.stream, [=, &kernel] { return run(c, kernel, loaded, kept.get(), given); },
+            cudaGraphNodeTypeKernel);
+    }
+    return tt_program::submit(
+        c.stream, [&] { return run(c, kernel, loaded, call, given); }, cudaGraphNodeTypeKernel);
+}
+
+TT_HOST void tt_note_kernel(const void* kernel, const char* name, tt_program::Bind bind) {
+    std::lock_guard<std::recursive_mutex> guard(tt_program::lock);
+    tt_program::known_kernels[kernel] = {name, bind};
+}
+
+namespace tt_program {
+// A launch with copies of its arguments; empty if the address is not that of a kernel.
+static Work bound(const void* kernel, Configuration c, void** arguments) {
+    const auto known = known_kernels.find(kernel);
+    if (known == known_kernels.end()) return nullptr;
+    c.where.name = known->second.name;
+    return known->second.bind(kernel, c, arguments);
+}
+}  // namespace tt_program
+
+TT_HOST cudaError_t tt_launch_by_address(const void* kernel, const tt_program::Configuration& c,
+                                         void** arguments) {
+    const Work launch = tt_program::bound(kernel, c, arguments);
+    if (launch) return launch();
+    return tt_program::failed(cudaErrorInvalidDeviceFunction, "cudaLaunchKernel", c.where.file, c.where.line,
+                              "the address of a kernel must be written as (void*)kernel");
 }
 
 TT_HOST void tt_failed_assert(const char* condition, const char* file, int line, const char* function) {
@@ -147,4 +200,3 @@ TT_HOST void tt_failed_assert(const char* condition, const char* file, int line,
     fprintf(stderr, "%s:%d: %s: Assertion `%s' failed.\n", file, line, function, condition);
     abort();
 }
-TT_HOST bool tt_in_kernel() { return tt_emu::here && tt_emu::here->guarded; }

@@ -147,7 +147,7 @@ static cublasStatus_t gemm(cublasHandle_t handle, const tt_Product& p, TT_SITE) 
             else product<float>(p, m.a, m.b, m.c, alpha, beta);
         }
         return cudaSuccess;
-    });
+    }, cudaGraphNodeTypeKernel);
     last_error = cudaSuccess;  // cuBLAS returns the error itself
     return error ? CUBLAS_STATUS_INVALID_VALUE : CUBLAS_STATUS_SUCCESS;
 }
@@ -273,7 +273,7 @@ static cublasStatus_t with_vectors(const char* name, cublasHandle_t h,
     if (!h) return CUBLAS_STATUS_NOT_INITIALIZED;
     std::lock_guard<std::recursive_mutex> guard(lock);
     if (sticky_error) return CUBLAS_STATUS_EXECUTION_FAILED;
-    if ((size_t)h->stream > 2 && h->stream->capturing) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (tt_program::captures(h->stream)) return CUBLAS_STATUS_NOT_SUPPORTED;
     for (const Vector& v : vectors) {
         if (v.n < 1) continue;
         const std::string why =

@@ -11,7 +11,7 @@
 struct dim3 {
     unsigned x, y, z;
 };
-#include "runtime_types.h"
+#include "graph_types.h"
 
 #define TT_HOST extern "C" __attribute__((visibility("default")))
 #define TT_SITE const char *file, int line
@@ -21,6 +21,7 @@ TT_HOST const char* cudaGetErrorName(cudaError_t);
 #include "copies.h"
 #include "launching.h"
 #include "streams.h"
+#include "graphs.h"
 #include "devices.h"
 #include "linear_algebra.h"
 #include "random_numbers.h"

@@ -1,6 +1,9 @@
-// Work on a stream: done at once, or recorded while the stream captures.
+// Work on a stream: done at once, or recorded as a node of a graph while the stream captures.
 #pragma once
+#include <deque>
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <set>
 #include <vector>
 
@@ -8,35 +11,73 @@
 
 using Work = std::function<cudaError_t()>;
 
+struct CUgraphNode_st {
+    cudaGraphNodeType type;
+    Work work;                        // of other types than the next two
+    std::vector<cudaGraph_t> graphs;  // owned: a child, or the bodies of a condition
+    cudaConditionalNodeParams condition;
+    std::vector<cudaGraphNode_t> after;  // the nodes that come before it
+};
+struct Condition {  // its address is its handle; kernels set the value
+    unsigned value, initial;
+    bool reset;  // to the initial value, with each launch of its graph
+};
+struct CUgraph_st {
+    std::vector<cudaGraphNode_t> nodes;
+    std::vector<std::shared_ptr<Condition>> conditions;
+};
+
 struct CUstream_st {
     unsigned flags;
     int priority;
-    bool capturing;
-    std::vector<Work> recorded;
+    cudaGraph_t graph;                  // null unless it captures
+    std::vector<cudaGraphNode_t> last;  // what the next node comes after
 };
 struct CUevent_st {
     double time;  // negative: not recorded
     bool timed;
+    cudaGraph_t graph;  // of the capture in which it was recorded
+    std::vector<cudaGraphNode_t> last;
 };
-struct CUgraph_st {
-    std::vector<Work> works;
-};
-struct CUgraphExec_st {
-    std::vector<Work> works;
-};
+
+TT_HOST bool tt_in_kernel() { return tt_emu::here && tt_emu::here->guarded; }
 
 namespace tt_program {
 
-static auto& streams = *new std::set<cudaStream_t>;
+// Launches and copies by kernels. They begin when the grid that made them has ended: it is not complete
+// before, and cannot see what they write.
+static auto& children = *new std::deque<Work>;
+static std::mutex children_lock;
 
-static bool is_stream(cudaStream_t s) {
-    return (size_t)s <= 2 || streams.count(s);  // 0, cudaStreamLegacy, cudaStreamPerThread
+static cudaError_t defer(Work work) {
+    tt_emu::Whole whole(*tt_emu::here);
+    std::lock_guard<std::mutex> guard(children_lock);
+    children.push_back(std::move(work));
+    return cudaSuccess;
 }
 
-static cudaError_t submit(cudaStream_t stream, Work work) {
+static auto& streams = *new std::set<cudaStream_t>;
+static std::mutex streams_lock;  // kernels make streams, too
+
+static bool is_stream(cudaStream_t s) {
+    if ((size_t)s <= 4) return true;  // 0, and constants such as cudaStreamPerThread
+    std::lock_guard<std::mutex> guard(streams_lock);
+    return streams.count(s);
+}
+
+static bool captures(cudaStream_t s) { return (size_t)s > 4 && is_stream(s) && s->graph; }
+
+static cudaGraphNode_t add_node(cudaGraph_t graph, cudaGraphNodeType type, Work work,
+                                std::vector<cudaGraphNode_t> after) {
+    auto* node = new CUgraphNode_st{type, std::move(work), {}, {}, std::move(after)};
+    graph->nodes.push_back(node);
+    return node;
+}
+
+static cudaError_t submit(cudaStream_t stream, Work work, cudaGraphNodeType type) {
     if (!is_stream(stream)) return last_error = cudaErrorInvalidResourceHandle;
-    if ((size_t)stream > 2 && stream->capturing) {
-        stream->recorded.push_back(std::move(work));
+    if (captures(stream)) {
+        stream->last = {add_node(stream->graph, type, std::move(work), stream->last)};
         return cudaSuccess;
     }
     const cudaError_t error = work();

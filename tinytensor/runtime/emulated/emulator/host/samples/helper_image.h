@@ -80,6 +80,15 @@ static inline bool sdkSavePPM4ub(const char* name, unsigned char* data, unsigned
     return tt_save_image(name, bytes.data(), w, h, 3);
 }
 
+static inline bool __loadPPM(const char* name, unsigned char** data, unsigned* w, unsigned* h,
+                             unsigned* channels) {
+    return tt_load_image(name, data, w, h, channels);
+}
+static inline bool __savePPM(const char* name, unsigned char* data, unsigned w, unsigned h,
+                             unsigned channels) {
+    return tt_save_image(name, data, w, h, channels);
+}
+
 // Whether at most a share of the elements differ by more than epsilon.
 template <class T, class E>
 static inline bool tt_compare(const T* a, const T* b, size_t n, E epsilon, float share = 0.0f) {

@@ -1,0 +1,131 @@
+"""Graphs node by node and by capture, launches by kernels, by address, and of other files."""
+
+from pathlib import Path
+
+from tests.helpers.programs import needs_compiler, ran
+
+pytestmark = needs_compiler
+
+PROGRAM = r"""
+#include <cstdio>
+__global__ void add(int* p, int v);
+template <class T> __global__ void scale(T* p, T v) { p[threadIdx.x] *= v; }
+struct Pair { int a, b; };
+__global__ void put(int* p, Pair q) { p[0] = q.a, p[1] = q.b; }
+__global__ void countdown(int* p, cudaGraphConditionalHandle again) {
+    p[1]++;
+    if (--p[0] == 0) cudaGraphSetConditional(again, 0);
+}
+// A full tree: each thread adds 1 and launches two more, `depth` times.
+__global__ void tree(int* p, int depth) {
+    atomicAdd(p, 1);
+    if (depth == 0) return;
+    cudaStream_t s;
+    cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking);
+    tree<<<1, 2, 0, s>>>(p, depth - 1);
+    cudaStreamDestroy(s);
+}
+static int *d, r[4];
+static void show(const char* what) {
+    cudaMemcpy(r, d, sizeof r, cudaMemcpyDeviceToHost);
+    printf("%s: %d %d %d %d\n", what, r[0], r[1], r[2], r[3]);
+}
+static void node_by_node() {
+    int h[4] = {1, 2, 3, 4}, v = 10;
+    cudaGraph_t g;
+    cudaGraphNode_t a, b, c, e;
+    cudaGraphExec_t x;
+    cudaGraphCreate(&g, 0);
+    cudaGraphAddMemcpyNode1D(&a, g, nullptr, 0, d, h, sizeof h, cudaMemcpyHostToDevice);
+    void* arguments[] = {&d, &v};
+    cudaKernelNodeParams k = {0};
+    k.gridDim = dim3(1), k.blockDim = dim3(4), k.kernelParams = arguments;
+    k.func = (void*)scale<int>;
+    cudaGraphAddKernelNode(&c, g, &a, 1, &k);
+    k.func = (void*)add;
+    cudaGraphAddKernelNode(&b, g, &a, 1, &k);
+    cudaGraphAddDependencies(g, &b, &c, 1);  // the sum is before the product, though it was added later
+    cudaMemsetParams m = {&d[3], 0, 7, 4, 1, 1};
+    cudaGraphAddMemsetNode(&e, g, &c, 1, &m);
+    cudaGraphInstantiate(&x, g, NULL, NULL, 0);
+    v = 1;  // too late
+    cudaGraphLaunch(x, 0);
+    show("nodes");
+    cudaGraphExecKernelNodeSetParams(x, b, &k);
+    cudaGraphLaunch(x, 0);
+    show("changed");
+    cudaGraphAddDependencies(g, &e, &a, 1);
+    puts(cudaGetErrorName(cudaGraphInstantiate(&x, g, NULL, NULL, 0)));
+}
+static void captured_over_two_streams() {
+    cudaStream_t s, t;
+    cudaEvent_t fork, join;
+    cudaGraph_t g;
+    cudaGraphExec_t x;
+    size_t nodes;
+    cudaStreamCreate(&s), cudaStreamCreate(&t), cudaEventCreate(&fork), cudaEventCreate(&join);
+    cudaMemset(d, 0, sizeof r);
+    cudaStreamBeginCapture(s, cudaStreamCaptureModeGlobal);
+    cudaEventRecord(fork, s), cudaStreamWaitEvent(t, fork);
+    add<<<1, 4, 0, t>>>(d, 5);
+    cudaEventRecord(join, t), cudaStreamWaitEvent(s, join);
+    scale<<<1, 4, 0, s>>>(d, 2);
+    cudaStreamEndCapture(s, &g);
+    cudaGraphGetNodes(g, nullptr, &nodes);
+    show("captured");
+    cudaGraphInstantiate(&x, g);
+    cudaGraphLaunch(x, s), cudaGraphLaunch(x, s);
+    printf("%zu ", nodes), show("launched twice");
+}
+static void loop() {
+    cudaGraph_t g;
+    cudaGraphNode_t condition, body;
+    cudaGraphExec_t x;
+    cudaGraphConditionalHandle again;
+    cudaGraphCreate(&g, 0);
+    cudaGraphConditionalHandleCreate(&again, g, 1, cudaGraphCondAssignDefault);
+    cudaGraphNodeParams c = {cudaGraphNodeTypeConditional}, k = {cudaGraphNodeTypeKernel};
+    c.conditional.handle = again, c.conditional.type = cudaGraphCondTypeWhile, c.conditional.size = 1;
+    cudaGraphAddNode(&condition, g, NULL, NULL, 0, &c);
+    void* arguments[] = {&d, &again};
+    k.kernel.func = (void*)countdown, k.kernel.kernelParams = arguments;
+    k.kernel.gridDim = k.kernel.blockDim = dim3(1);
+    cudaGraphAddNode(&body, c.conditional.phGraph_out[0], NULL, NULL, 0, &k);
+    cudaGraphInstantiate(&x, g);
+    put<<<1, 1>>>(d, {3, 0});
+    cudaGraphLaunch(x, 0);
+    show("loop");
+}
+int main() {
+    cudaMalloc(&d, sizeof r);
+    node_by_node();
+    captured_over_two_streams();
+    loop();
+    cudaMemset(d, 0, sizeof r);
+    tree<<<1, 1>>>(d, 3);
+    show("tree");
+    int v = 100;
+    void *arguments[] = {&d, &v}, *kernel = (void*)add;
+    cudaLaunchKernel(kernel, dim3(1), dim3(2), arguments);
+    show("by address");
+    puts(cudaGetErrorName(cudaLaunchKernel((const void*)&v, dim3(1), dim3(2), arguments)));
+    cudaFree(d);
+}
+"""
+OTHER_FILE = "__global__ void add(int* p, int v) { p[threadIdx.x] += v; }\n"
+
+
+def test_graphs_and_launches_by_kernels(tmp_path: Path) -> None:
+    run = ran(PROGRAM, tmp_path, check=True, more=OTHER_FILE)
+    assert run.output.splitlines() == [
+        "nodes: 110 120 130 7",  # (1 + 10) * 10 …; the last one is set to 7 afterwards
+        "changed: 20 30 40 7",  # (1 + 1) * 10 …
+        "cudaErrorInvalidValue",  # a cycle
+        "captured: 0 0 0 0",
+        "2 launched twice: 30 30 30 30",  # ((0 + 5) * 2 + 5) * 2
+        "loop: 0 3 30 30",
+        "tree: 15 0 0 0",  # 1 + 2 + 4 + 8
+        "by address: 115 100 0 0",
+        "cudaErrorInvalidDeviceFunction",
+    ]
+    assert [finding.kind for finding in run.report.findings] == ["CUDA error"] * 2
