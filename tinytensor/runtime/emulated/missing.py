@@ -11,8 +11,12 @@ _ERROR = re.compile(r"(?P<file>[^\s:]+):(?P<line>\d+):(?:\d+:)? (?:fatal )?error
 _REFUSED = re.compile(r"the emulator does not have (?P<what>.+?); (?P<instead>instead [^;\n\"]+)")
 # What the compiler says → what is missing, and what to do.
 _HINTS = [
-    (r"(cub|thrust|curand_kernel|cutlass|cute)[/\w.]*: No such file", "the library {0}", "write the loop"),
-    (r"'?(thrust|cub|curand\w*)'? ", "the library of {0}", "write the loop; philox.cuh has random numbers"),
+    (r"(cub|thrust|cutlass|cute)[/\w.]*: No such file", "the library {0}", "write the loop"),
+    (
+        r"'?(thrust|cub|curand\w*)'? ",
+        "the library of {0}",
+        "write the loop; curand_kernel.h has random numbers",
+    ),
     (r"([\w./]+): No such file", "the header {0}", "put it next to the .cu file, or leave it out"),
     (r"expected primary-expression before '<' token", "launches by kernels", "launch from Python"),
     (r"'(cuda[A-Z]\w*)'", "{0} in kernels", "call it from the host"),

@@ -1,12 +1,22 @@
-// Host functions of cuRAND. All generators are the Mersenne Twister of 64 bits (std::mt19937_64): the
-// distributions are those of cuRAND, the numbers are not.
+// Host functions of cuRAND. All pseudo-random generators are the Mersenne Twister of 64 bits
+// (std::mt19937_64): the distributions are those of cuRAND, the numbers are not.
 #pragma once
 #define TT_CURAND
 #include "cuda_runtime.h"
 #include "curand_types.h"
 
+#ifndef TT_DIRECTIONS
+#define TT_DIRECTIONS
+typedef unsigned curandDirectionVectors32_t[32];
+typedef unsigned long long curandDirectionVectors64_t[64];
+#endif
+
 #define TT_HOST extern "C" __attribute__((visibility("default")))
-TT_HOST curandStatus_t tt_make_generator(curandGenerator_t*, bool host);
+TT_HOST curandStatus_t tt_make_generator(curandGenerator_t*, curandRngType_t, bool host);
+TT_HOST curandStatus_t curandSetQuasiRandomGeneratorDimensions(curandGenerator_t, unsigned n);
+TT_HOST curandStatus_t curandGetDirectionVectors32(unsigned (**to)[32], curandDirectionVectorSet_t);
+TT_HOST curandStatus_t curandGetDirectionVectors64(unsigned long long (**to)[64],
+                                                   curandDirectionVectorSet_t);
 TT_HOST curandStatus_t curandDestroyGenerator(curandGenerator_t);
 TT_HOST curandStatus_t curandSetPseudoRandomGeneratorSeed(curandGenerator_t, unsigned long long seed);
 TT_HOST curandStatus_t curandSetGeneratorOffset(curandGenerator_t, unsigned long long offset);
@@ -20,11 +30,11 @@ TT_HOST curandStatus_t curandGenerateNormalDouble(curandGenerator_t, double* to,
 TT_HOST curandStatus_t curandGenerateLogNormal(curandGenerator_t, float* to, size_t n, float mean,
                                                float deviation, TT_SITE);
 #undef TT_HOST
-static inline curandStatus_t curandCreateGenerator(curandGenerator_t* g, curandRngType_t) {
-    return tt_make_generator(g, false);
+static inline curandStatus_t curandCreateGenerator(curandGenerator_t* g, curandRngType_t type) {
+    return tt_make_generator(g, type, false);
 }
-static inline curandStatus_t curandCreateGeneratorHost(curandGenerator_t* g, curandRngType_t) {
-    return tt_make_generator(g, true);
+static inline curandStatus_t curandCreateGeneratorHost(curandGenerator_t* g, curandRngType_t type) {
+    return tt_make_generator(g, type, true);
 }
 static inline curandStatus_t curandSetStream(curandGenerator_t, cudaStream_t) {
     return CURAND_STATUS_SUCCESS;

@@ -1,0 +1,3 @@
+#pragma once
+#include "algorithms.h"
+#include "random.h"
