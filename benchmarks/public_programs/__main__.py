@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections import defaultdict
@@ -30,6 +32,7 @@ class PublicProgram:
         runs: arguments of each run.
         include, flags: for the compiler; FOLDER in `include` is the folder of the repository.
         smaller: replacements of its text, patterns to texts.
+        needs: what it needs that no emulator of one GPU has: it is listed, and not counted.
     """
 
     repository: str
@@ -40,6 +43,7 @@ class PublicProgram:
     include: list[str] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     smaller: dict[str, str] = field(default_factory=dict)
+    needs: str = ""
 
     @property
     def name(self) -> str:
@@ -87,11 +91,14 @@ def _run(built: Path, arguments: list[str], folder: Path, success: str, seconds:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=seconds,
+            timeout=20 * seconds,
             cwd=folder,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 1)),
         )
     except subprocess.TimeoutExpired:
-        return f"not done in {seconds:.0f} seconds"
+        return f"not done in {20 * seconds:.0f} seconds"
+    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return f"not done in {seconds:.0f} seconds of processor time"
     worked = done.returncode == 0 and re.search(success, done.stdout + done.stderr)
     return "" if worked else reason(done.returncode, done.stdout, done.stderr)
 
@@ -109,10 +116,13 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.public_programs")
     parser.add_argument("folder", type=Path, help="with a clone of each repository, under its name")
     parser.add_argument("--only", default="", help="programs whose name contains this text")
-    parser.add_argument("--seconds", type=float, default=60, help="the most for a run (default: 60)")
+    parser.add_argument("--seconds", type=float, default=60, help="processor time of a run (default: 60)")
     options = parser.parse_args(words)
     outcomes: defaultdict[str, list[bool]] = defaultdict(list)
     for program in listed(options.only):
+        if program.needs:
+            print(f"| {program.name} | not counted | needs {program.needs} |", flush=True)
+            continue
         whys = attempt(program, options.folder.resolve(), options.seconds)
         outcomes[program.repository] += [not why for why in whys]
         failed = [f"{' '.join(run)}: {why}" for run, why in zip(program.runs, whys, strict=True) if why]
