@@ -14,13 +14,15 @@ __all__ = ["translated"]
 
 _STRING = r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\''
 _RAW = r'\bR"(?P<mark>[^(\s]*)\(.*?\)(?P=mark)"'
+_ALIGNAS = r"alignas\s*\((?:[^()]|\([^()]*\))*\)"
 _WHAT = re.compile(
     rf"{_RAW}|{_STRING}|(?P<launch><<<)|(?P<dynamic>\bextern\b[^;(){{}}]*?\b__shared__\b)|"
-    r"(?P<shared>\b(?:static\s+)?__shared__\b(?:\s+static\b)?)|(?P<noinline>(?<!\()\b__noinline__\b(?!\s*[,)]))|"
+    rf"(?P<shared>\b(?:static\s+)?__shared__\b(?:\s+static\b)?(?P<aligned>\s*{_ALIGNAS})?)|"
+    r"(?P<noinline>(?<!\()\b__noinline__\b(?!\s*[,)]))|"
     r"(?P<call>\bcuda(?:LaunchKernel|LaunchCooperativeKernel)\s*\()",
     re.DOTALL,
 )
-_ALIGNED = r"(?:__attribute__\s*\(\([^;]*?\)\)|alignas\s*\([^)]*\))"
+_ALIGNED = rf"(?:__attribute__\s*\(\([^;]*?\)\)|{_ALIGNAS})"
 _DYNAMIC = re.compile(
     rf"(?:(?:static|volatile|extern|__shared__|{_ALIGNED})\s*)*(?P<type>[\w:<>,\s]*?[\w>])\s*"
     rf"(?:{_ALIGNED}\s*)?(?P<name>\b\w+)\s*\[\s*\]\s*(?P<sizes>(?:\[[^\]]*\]\s*)*)(?:{_ALIGNED}\s*)?;"
@@ -65,7 +67,7 @@ def translated(text: str) -> str:
             declared, at = _dynamic(text, start)
             parts.append(declared)
         elif match["shared"]:
-            parts.append("TT_SHARED")
+            parts.append(f"{match['aligned'] or ''} TT_SHARED".lstrip(" "))  # alignas comes first in C++
         elif match["noinline"]:  # not as a macro: the headers of the compiler have it in attributes
             parts.append("__attribute__((noinline))")
         elif match["call"]:

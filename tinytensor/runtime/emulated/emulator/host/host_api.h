@@ -116,7 +116,22 @@ static inline cudaError_t cudaGetSymbolSize(size_t* bytes, const T&) {
 static inline cudaError_t cudaMemPrefetchAsync(const void*, size_t, int, cudaStream_t = nullptr) {
     return cudaSuccess;
 }
+static inline cudaError_t cudaMemPrefetchAsync(const void*, size_t, cudaMemLocation, unsigned,
+                                               cudaStream_t = nullptr) {
+    return cudaSuccess;
+}
 static inline cudaError_t cudaMemAdvise(const void*, size_t, cudaMemoryAdvise, int) { return cudaSuccess; }
+static inline cudaError_t cudaMemAdvise(const void*, size_t, cudaMemoryAdvise, cudaMemLocation) {
+    return cudaSuccess;
+}
+// There is one device.
+static inline cudaError_t cudaMemcpyPeer(void* to, int, const void* from, int, size_t bytes, TT_SITE) {
+    return cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToDevice, file, line);
+}
+static inline cudaError_t cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t bytes,
+                                              cudaStream_t stream = nullptr, TT_SITE) {
+    return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream, file, line);
+}
 static inline cudaError_t cudaStreamAttachMemAsync(cudaStream_t, void*, size_t = 0,
                                                    unsigned = cudaMemAttachSingle) {
     return cudaSuccess;
