@@ -115,6 +115,7 @@ template <bool Fence> __global__ void write_after_the_ticket(float* y, unsigned*
     const bool is_last = atomicInc(flag, gridDim.x - 1) == gridDim.x - 1;
     if (!Fence) y[1 + blockIdx.x] = blockIdx.x;
     if (is_last) {
+        __threadfence();
         float sum = 0;
         for (int i = 0; i < gridDim.x; i++) sum += y[1 + i];  // expect
         y[0] = sum;
@@ -182,4 +183,95 @@ template <bool Fence> __global__ void look_back_by_tickets(float* y, unsigned* f
     y[block] = before + 1;
     fence<Fence>();
     state[block] = 1;
+}
+
+// ---- fences on the side that reads the flag ----------------------------------------------------------------
+
+template <bool Fence> __global__ void message_read_late(float* y, unsigned* flag, int n) {
+    volatile unsigned* ready = flag;
+    if (blockIdx.x == 0) {
+        y[0] = 7;
+        __threadfence();
+        *ready = 1;
+    } else {
+        while (*ready == 0) {
+        }
+        fence<Fence>();
+        y[blockIdx.x] = y[0];  // expect
+    }
+}
+
+// A fence of the block does not cover what another block wrote.
+template <bool Fence> __global__ void message_with_a_wider_fence(float* y, unsigned* flag, int n) {
+    if (blockIdx.x == 0) {
+        y[0] = 7;
+        __threadfence();
+        atomicExch(flag, 1u);
+    } else if (atomicAdd(flag, 0u) == 1u) {
+        if (Fence) __threadfence();
+        else __threadfence_block();
+        y[blockIdx.x] = y[0];  // expect
+    }
+}
+
+template <bool Fence> __global__ void message_within_a_block(float* y, unsigned* flag, int n) {
+    __shared__ float box;
+    __shared__ volatile int full;
+    if (threadIdx.x == 0) full = 0;
+    __syncthreads();
+    if (threadIdx.x == 40) {
+        while (full == 0) {
+        }
+        if (Fence) __threadfence_block();
+        y[blockIdx.x] = box;  // expect
+    }
+    if (threadIdx.x == 3) {
+        box = 7;
+        __threadfence_block();
+        full = 1;
+    }
+}
+
+// The barrier is the fence; without it the thread that read the flag goes on at once.
+template <bool Fence> __global__ void message_and_a_barrier(float* y, unsigned* flag, int n) {
+    if (blockIdx.x == 0) {
+        if (threadIdx.x == 0) {
+            y[0] = 7;
+            __threadfence();
+            atomicExch(flag, 1u);
+        }
+        return;
+    }
+    if (threadIdx.x == 0) {
+        while (atomicAdd(flag, 0u) == 0) {
+        }
+    }
+    if (Fence) __syncthreads();
+    if (threadIdx.x == 0) y[blockIdx.x] = y[0];  // expect
+}
+
+template <bool Fence> __global__ void lock_taken_late(float* y, unsigned* flag, int n) {
+    if (threadIdx.x != 0) return;
+    while (atomicCAS(flag, 0u, 1u) != 0u) {
+    }
+    fence<Fence>();
+    y[0] = y[0] + 1;  // expect
+    __threadfence();
+    atomicExch(flag, 0u);
+}
+
+template <bool Fence> __global__ void message_by_ptx(float* y, unsigned* flag, int n) {
+    if (blockIdx.x == 0) {
+        if (threadIdx.x != 0) return;
+        y[0] = 7;
+        asm volatile("st.release.gpu.global.u32 [%0], 1;" ::"l"(flag) : "memory");
+        return;
+    }
+    if (threadIdx.x != 0) return;
+    unsigned ready;
+    do {
+        if (Fence) asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(ready) : "l"(flag) : "memory");
+        else asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(ready) : "l"(flag) : "memory");
+    } while (ready == 0);
+    y[blockIdx.x] = y[0];  // expect
 }

@@ -314,13 +314,12 @@ def check(*, blocks: int = 4, record: bool = False, schedules: int = 0) -> Itera
     operation" that compares what was read.
 
     Threads are ordered by barriers, and by a fence and then an atomic or volatile operation on one side, an
-    atomic or volatile operation on the same address on the other.
+    atomic or volatile operation on the same address and then a fence or a barrier on the other.
 
-    Does not detect: a missing fence after the operation that reads; a shared float array that is not aligned
-    for float4 on a GPU, but is here; __restrict__ pointers that alias; structs passed by value to recursive
-    functions and through pointers to functions; an index that leaves one array and reaches another through a
-    pointer; reorderings of a weak memory model; with clang, copies of whole structs to or from a misaligned
-    address.
+    Does not detect: a shared float array that is not aligned for float4 on a GPU, but is here; __restrict__
+    pointers that alias; structs passed by value to recursive functions and through pointers to functions; an
+    index that leaves one array and reaches another through a pointer; reorderings of a weak memory model;
+    with clang, copies of whole structs to or from a misaligned address.
 
     Args:
         blocks: number of blocks of each launch whose accesses are counted; findings are reported for all

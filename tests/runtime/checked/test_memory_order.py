@@ -14,8 +14,11 @@ from tinytensor.runtime import runtime_of
 SOURCE = ROOT / "tests" / "device_code" / "litmus.cu"
 TEXT = SOURCE.read_text(encoding="utf-8")
 KERNELS = re.findall(r"__global__ void (\w+)\(", TEXT)
+READ_LATE = KERNELS[KERNELS.index("message_read_late") :]  # the fence is that of the side that reads
 RESULTS = {
     "message_in_block": (0, 7.0),
+    "message_within_a_block": (0, 7.0),
+    "lock_taken_late": (0, 3.0),
     "last_block": (0, 3.0),
     "last_block_of_threads": (0, 192.0),
     "write_after_the_ticket": (0, 3.0),
@@ -67,3 +70,4 @@ def test_a_missing_fence_is_found(name: str) -> None:
     report, _ = launch(name, False)
     assert {f.place for f in report.findings} >= lines_of(name), str(report)
     assert all(f.kind in ("shared race", "global race") for f in report.findings)
+    assert (name in READ_LATE) == any("no fence follows" in f.text for f in report.findings)

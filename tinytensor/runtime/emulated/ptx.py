@@ -57,7 +57,7 @@ _SPECIAL = {
 _T = r"\.(?P<T>u8|u16|u32|u64|s8|s16|s32|s64|b8|b16|b32|b64|f16x2|bf16x2|f16|bf16|f32|f64|pred)"
 _FLOAT = r"(?:\.(?:rn|ftz|approx|full|noftz))*"
 _ORDER = r"(?:\.(?:volatile|relaxed|acquire|release|acq_rel|weak|cta|gpu|sys|cluster))*"
-_SPACE = _ORDER + r"(?:\.(?P<space>global|shared|local|const|param)(?:::cta)?)?"
+_SPACE = rf"(?P<order>{_ORDER})" + r"(?:\.(?P<space>global|shared|local|const|param)(?:::cta)?)?"
 _HINTS = r"(?:\.(?:nc|ca|cg|cs|lu|cv|wb|wt|L1::\w+|L2::\d+B))*"
 # Instruction → value of its first operand; a, b, c are the others as numbers of type T.
 _VALUES = [
@@ -259,6 +259,14 @@ def _split(text: str, mark: str) -> list[str]:
     return parts
 
 
+def _fenced(statement: str, order: str) -> str:
+    """A statement between the fences of its order."""
+    fence = "__threadfence_block()" if ".cta" in order else "__threadfence()"
+    before = f"{fence}; " if re.search(r"\.(release|acq_rel)", order) else ""
+    after = f"; {fence}" if re.search(r"\.(acquire|acq_rel)", order) else ""
+    return f"{before}{statement}{after}"
+
+
 class _Writer:
     """Writes the C++ of one asm statement."""
 
@@ -387,7 +395,10 @@ class _Writer:
         kind, space = _TYPES[match["T"]], str(match["space"] == "shared").lower()
         function = "store" if store else "load"
         every = ", ".join(self.group(values))
-        return f"tt_emu::{function}_values<{kind}, {space}>({self.operand(address)}, {every})"
+        if re.search("volatile|relaxed|acquire|release", match["order"]):
+            function = f"{function}_strong"
+        call = f"tt_emu::{function}_values<{kind}, {space}>({self.operand(address)}, {every})"
+        return _fenced(call, match["order"])
 
     def atomic(self, opcode: str, operands: list[str]) -> str | None:
         operations = "add|min|max|exch|cas|and|or|xor|inc|dec"
@@ -402,7 +413,7 @@ class _Writer:
         pointer = f"tt_emu::shared_pointer((unsigned){at})" if match["space"] == "shared" else at
         values = [f"tt_emu::as<{kind}>({self.operand(g)})" for g in given]
         call = f"{function}({', '.join((f'({kind}*){pointer}', *values))})"
-        return call if match["way"] == "red" else self.assigned(operands[0], call)
+        return _fenced(call if match["way"] == "red" else self.assigned(operands[0], call), match["order"])
 
     def shuffled(self, opcode: str, operands: list[str]) -> str | None:
         match = re.fullmatch(r"shfl\.sync\.(up|down|bfly|idx)\.b32", opcode)

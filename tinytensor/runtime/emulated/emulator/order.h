@@ -1,6 +1,7 @@
 // Happens-before order of two accesses: by the same thread, a barrier of the block, __syncwarp within a warp;
 // or by a fence and then an atomic or volatile operation on one side, and an atomic or volatile operation on
-// the same address on the other. A fence covers what came before it, also what the thread knew of others.
+// the same address and then a fence or a barrier on the other. A fence covers what came before it, also what
+// the thread knew of others.
 //
 // The time between two barriers of one block is a phase. Blocks run one after another, so phases are numbered
 // through all blocks and launches.
@@ -58,6 +59,8 @@ static void reset_clocks() {
     for (unsigned t = 0; t < MOST_THREADS; t++) seen[t][t % LANES] = 1;
 }
 
+static void fence_acquired(unsigned warp, unsigned lanes);
+
 static void pass_warp_barrier(unsigned warp, unsigned lanes) {
     uint32_t latest[LANES] = {};
     for (unsigned left = lanes; left; left &= left - 1)
@@ -70,6 +73,7 @@ static void pass_warp_barrier(unsigned warp, unsigned lanes) {
         memcpy(mine, latest, sizeof latest);
         mine[lowest(left)]++;
     }
+    fence_acquired(warp, lanes);
     if (has_met) share_heard(warp, lanes);
 }
 
@@ -91,11 +95,13 @@ struct Flag {
     const char* address;
     List<Release> releases;
 };
+enum Scope : uint8_t { NO_FENCE, IN_BLOCK, ON_DEVICE };
 struct Acquired {  // by a thread of the running block
     Taken taken;
     uint64_t phase;
     unsigned thread;
     uint32_t clock;
+    Scope fence;  // that the thread, or a barrier of its warp, has passed since
 };
 struct Fence {
     uint64_t phase;  // of the thread's last fence
@@ -110,12 +116,20 @@ static unsigned fenced_now;   // threads that have passed a fence in this phase
 static uint64_t fenced_until;  // all threads have passed one in the phase before this one
 static uint64_t visit;
 
+static void fence_acquired(unsigned warp, unsigned lanes) {
+    for (Acquired& a : acquired)
+        if (a.thread / LANES == warp && lanes >> a.thread % LANES & 1) a.fence = ON_DEVICE;
+}
+
 static void pass_fence(unsigned self, bool in_block) {
     Fence& fence = fences[self];
     if (fence.phase != phase) fenced_now++;
     fence.phase = phase, fence.in_block = in_block;
     memcpy(fence.lanes, seen[self], sizeof fence.lanes);
     seen[self][self % LANES]++;  // what the thread does next is not released
+    const Scope scope = in_block ? IN_BLOCK : ON_DEVICE;
+    for (Acquired& a : acquired)
+        if (a.thread == self && a.fence < scope) a.fence = scope;
 }
 
 // Threads that all pass a fence before a barrier release what they did before it by the operation of one.
@@ -124,10 +138,13 @@ static void pass_fences(unsigned live) {
     fenced_now = 0;
 }
 
+static bool without_fences;  // whether acquired flags count without a fence behind, for an explanation
+
 static bool was_acquired(const Worker& w, const Acquired& a) {
     const unsigned me = w.current;
-    return a.phase < phase || a.thread == me ||
-           (a.thread / LANES == me / LANES && seen[me][a.thread % LANES] >= a.clock);
+    if (a.phase < phase) return true;  // a barrier of the block
+    if (a.thread == me) return a.fence != NO_FENCE || without_fences;
+    return a.thread / LANES == me / LANES && seen[me][a.thread % LANES] >= a.clock;
 }
 
 // The thread is about to read the flag, and perhaps to write it.
@@ -148,7 +165,7 @@ static void meet_at_flag(const Worker& w, const char* address, bool acquires, bo
         const Acquired* last = acquired.count ? &acquired[acquired.count - 1] : nullptr;
         const bool again = last && last->thread == thread && last->taken.flag == at &&
                            last->taken.count == list.count && last->phase == phase;
-        if (!again) acquired.add({{at, list.count}, phase, thread, seen[thread][thread % LANES]++});
+        if (!again) acquired.add({{at, list.count}, phase, thread, seen[thread][thread % LANES]++, NO_FENCE});
     }
     if (!releases) return;
     Release now = {first_of_block, until, thread, {}, fence.in_block, passed_on.count, 0, 0};
@@ -161,17 +178,19 @@ static void meet_at_flag(const Worker& w, const char* address, bool acquires, bo
     else list.add(now);
 }
 
-static bool is_released(Taken taken, uint64_t first, uint64_t then, unsigned thread, uint32_t clock) {
+// `in_block`: whether the acquiring fence covers only what threads of the running block released.
+static bool is_released(Taken taken, bool in_block, uint64_t first, uint64_t then, unsigned thread,
+                        uint32_t clock) {
     List<Release>& list = flags[taken.flag].releases;
     for (size_t i = taken.count < list.count ? taken.count : list.count; i-- > 0;) {
         Release& r = list[i];
-        if (r.visit == visit || (r.in_block && r.first != first_of_block)) continue;
+        if (r.visit == visit || ((r.in_block || in_block) && r.first != first_of_block)) continue;
         r.visit = visit;
         const bool same_warp = r.thread / LANES == thread / LANES;
         const bool by_clock = then == r.phase && same_warp && clock <= r.lanes[thread % LANES];
         if (r.first == first && (then < r.phase || by_clock)) return true;
         for (size_t k = r.known; k < r.known_end; k++)
-            if (is_released(passed_on[k], first, then, thread, clock)) return true;
+            if (is_released(passed_on[k], in_block, first, then, thread, clock)) return true;
     }
     return false;
 }
@@ -179,9 +198,20 @@ static bool is_released(Taken taken, uint64_t first, uint64_t then, unsigned thr
 static bool was_released(const Worker& w, uint64_t then, unsigned thread, uint32_t clock) {
     const uint64_t first = block_in(then).phase;
     visit++;
-    for (const Acquired& a : acquired)
-        if (was_acquired(w, a) && is_released(a.taken, first, then, thread, clock)) return true;
+    for (const Acquired& a : acquired) {
+        if (!was_acquired(w, a)) continue;
+        const bool in_block = a.phase == phase && a.thread == w.current && a.fence == IN_BLOCK;
+        if (is_released(a.taken, in_block && !without_fences, first, then, thread, clock)) return true;
+    }
     return false;
+}
+
+// Whether an access of a thread would be released if the running thread had passed a fence.
+static bool is_released_without_fence(const Worker& w, uint64_t then, unsigned thread, uint32_t clock) {
+    without_fences = true;
+    const bool released = acquired.count && was_released(w, then, thread, clock);
+    without_fences = false;
+    return released;
 }
 
 static void forget_flags() {

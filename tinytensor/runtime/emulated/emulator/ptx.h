@@ -162,6 +162,17 @@ template <class T, bool shared, class A, class... R>
 static inline void store_values(A address, const R&... given) {
     *at_address<Values<T, sizeof...(R)>, shared>(address) = {{as<T>(given)...}};
 }
+// Volatile, as relaxed operations are, too: they may meet others at one address.
+template <class T, bool shared, class A, class... R>
+static inline void load_strong_values(A address, R&... to) {
+    const volatile T* from = at_address<const volatile T, shared>(address);
+    (set(to, (T)*from++), ...);
+}
+template <class T, bool shared, class A, class... R>
+static inline void store_strong_values(A address, const R&... given) {
+    volatile T* to = at_address<volatile T, shared>(address);
+    ((*to++ = as<T>(given)), ...);
+}
 template <class To, class From, class N, class... Z>
 static inline void cp_async(To to, From from, N bytes, Z... given) {
     char* const target = at_address<char, true>(to);

@@ -105,13 +105,15 @@ static void remember_write(const Worker& w, const Access& a, Word& word) {
     if (a.way == ATOMIC && is_last_reader(w, a, word)) word.last_done = 1;
 }
 
-static size_t report_race(const Worker& w, const Access& a, uint64_t then, unsigned thread, const char* what,
-                          uint16_t other) {
-    const bool same_block = then >= first_of_block;
+static size_t report_race(const Worker& w, const Access& a, uint64_t then, unsigned thread, uint32_t clock,
+                          const char* what, uint16_t other) {
+    const char* between = is_released_without_fence(w, then, thread, clock)
+                              ? ": no fence follows the operation that read the flag"
+                          : then >= first_of_block ? ", with no barrier between"
+                                                   : ", with nothing between";
     return found(a.space == SHARED ? "shared race" : "global race", a.place, places[other],
-                 "%s of %s + %zu bytes by %s after a %s by %s, with %s between", way_names[a.way], a.name,
-                 a.offset, Who(w).text, what, Who(w, then, thread).text,
-                 same_block ? "no barrier" : "nothing");
+                 "%s of %s + %zu bytes by %s after a %s by %s%s", way_names[a.way], a.name, a.offset,
+                 Who(w).text, what, Who(w, then, thread).text, between);
 }
 
 // ---- races that change no result: what is written was there already, or an atomic operation tells --------
@@ -160,7 +162,7 @@ static bool may_meet(const Worker& w, const Access& a, bool atomic, bool by_vola
 static bool check_word(const Worker& w, const Access& a, const Word& word) {
     if (word.write_phase && !may_meet(w, a, word.atomic, word.written_volatile, word.write_thread) &&
         !is_ordered(w, a.since, word.write_phase, word.write_thread, word.write_clock)) {
-        const size_t finding = report_race(w, a, word.write_phase, word.write_thread,
+        const size_t finding = report_race(w, a, word.write_phase, word.write_thread, word.write_clock,
                                            word.atomic ? way_names[ATOMIC] : "write", word.write_place);
         if (a.way == READ && word.atomic) {
             read_first[w.current] = {a.address, finding + 1};
@@ -173,7 +175,8 @@ static bool check_word(const Worker& w, const Access& a, const Word& word) {
     if (reads(a.way) || !word.read_phase) return false;
     const unsigned reader = reader_in_the_way(w, a, word);
     if (reader == MOST_THREADS || may_meet(w, a, false, word.read_volatile, reader)) return false;
-    const size_t finding = report_race(w, a, word.read_phase, reader, "read", word.read_place);
+    const size_t finding =
+        report_race(w, a, word.read_phase, reader, word.read_clock, "read", word.read_place);
     if (a.way == ATOMIC && word.others_done && (word.last_done || is_last_reader(w, a, word)))
         is_harmless(finding, READ_FIRST);
     return true;
