@@ -311,15 +311,17 @@ def check(*, blocks: int = 4, record: bool = False, schedules: int = 0) -> Itera
     raise here. Also "inactive lane" (a shuffle reads from a lane that takes no part), "endless wait" (threads
     poll what no thread will write) and "unwritten output" (the host reads what no thread has written). Races
     on which no result depends are `warnings` of the report: a "same-value race", and a "read before an atomic
-    operation" that compares what was read.
+    operation" that compares what was read. So are an "uninitialized variable", which the compiler sees, a
+    "conversion out of range" and a "shift out of range", whose results differ on a GPU.
 
     Threads are ordered by barriers, and by a fence and then an atomic or volatile operation on one side, an
     atomic or volatile operation on the same address and then a fence or a barrier on the other.
 
-    Does not detect: a shared float array that is not aligned for float4 on a GPU, but is here; __restrict__
-    pointers that alias; structs passed by value to recursive functions and through pointers to functions; an
-    index that leaves one array and reaches another through a pointer; reorderings of a weak memory model;
-    with clang, copies of whole structs to or from a misaligned address.
+    Does not detect: a local array with elements that are not set; a shared float array that is not aligned
+    for float4 on a GPU, but is here; __restrict__ pointers that alias; structs passed by value to recursive
+    functions and through pointers to functions; an index that leaves one array and reaches another through a
+    pointer; reorderings of a weak memory model; with clang, copies of whole structs to or from a misaligned
+    address.
 
     Args:
         blocks: number of blocks of each launch whose accesses are counted; findings are reported for all

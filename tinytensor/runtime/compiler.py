@@ -34,6 +34,7 @@ from tinytensor.runtime.kernel_cache import cache_folder, locked, read_kept, wri
 logger = logging.getLogger(__name__)
 
 BASE_FLAGS = ("-std=c++17", "-fPIC", "-shared", "-march=native", "-fvisibility=hidden")
+WARNINGS = ".warnings"  # suffix of a file beside a library
 # Semantics of kernels: no exceptions, wrapping integers, float4 aliasing floats; multiply-adds are fused as
 # by nvcc, and no -ffast-math, which would break infinities.
 KERNEL_FLAGS = (
@@ -73,6 +74,7 @@ class Recipe:
         folders: search path of `#include "…"`.
         flags: flags for any compiler.
         gcc_flags, clang_flags: flags for one compiler only.
+        keep_warnings: whether `warnings_of` has what the compiler says.
         libraries: libraries to link, such as -lm.
     """
 
@@ -83,6 +85,7 @@ class Recipe:
     gcc_flags: tuple[str, ...] = ()
     clang_flags: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    keep_warnings: bool = False
 
 
 # ---- which compiler ----------------------------------------------------------------------------------------
@@ -321,7 +324,15 @@ def _build(recipe: Recipe, compiler: Compiler, target: Path) -> None:
                 fix="correct the lines that the compiler names",
             )
         logger.debug("compiled %s in %.2f s", target.name, time.perf_counter() - start)
+        if recipe.keep_warnings:
+            write_kept(target.with_suffix(WARNINGS), done.stderr.encode())
         write_kept(target, built.read_bytes())
+
+
+def warnings_of(library: Path) -> str:
+    """What the compiler said about a library of a recipe with `keep_warnings`."""
+    kept = read_kept(Path(os.path.realpath(library)).with_suffix(WARNINGS))
+    return (kept or b"").decode(errors="replace")
 
 
 def shortened(said: str) -> str:

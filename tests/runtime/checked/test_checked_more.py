@@ -135,3 +135,73 @@ def test_a_finding_of_an_op_names_the_line_that_called_the_op() -> None:
         place, _ = line_here(), tt.exp(x + 1.0).sum()
     assert {f.caller for f in report.findings} == {place}
     assert {f.launch for f in report.findings} == {1}
+
+
+# ---- what C++ leaves undefined: warnings -------------------------------------------------------------------
+
+UNSET = """
+template <bool Set> __global__ void sum_of(float* y, const float* x) {
+    float sum;
+    if (Set) sum = 0;
+    for (int i = 0; i < 8; i++) sum += x[i];
+    y[threadIdx.x] = sum;
+}
+template <bool Set> __global__ void first_few(float* y, const float* x) {
+    float value;
+    const bool mine = threadIdx.x < 3;
+    if (mine) value = x[0];
+    if (Set && !mine) return;
+    y[threadIdx.x] = value;
+}
+"""
+
+
+@pytest.mark.parametrize(("name", "line"), [("sum_of", 5), ("first_few", 13)])
+def test_a_variable_that_nothing_set_is_a_warning(name: str, line: int) -> None:
+    x = tt.ones(8, device="emulated")
+    for is_set in (False, True):
+        y = tt.empty(4, device="emulated")
+        with tt.cuda.check() as report:
+            for _ in range(2):
+                tt.cuda.kernel(UNSET, name, is_set)[1, 4](y, x)
+        assert not report.findings
+        found = [(f.kind, f.place.partition(":")[2]) for f in report.warnings]
+        assert found == [] if is_set else [("uninitialized variable", str(line))], str(report)
+
+
+NUMBERS = """
+__global__ void numbers(long long* y, const float* x, const int* n) {
+    switch (threadIdx.x) {
+        case 0: y[0] = (int)x[0]; break;
+        case 1: y[1] = (unsigned char)x[1]; break;
+        case 2: y[2] = (int)x[2]; break;
+        case 3: y[3] = 1 << n[0]; break;
+        case 4: y[4] = 1ull >> n[1]; break;
+        case 5: y[5] = (int)x[3]; break;
+        case 6: y[6] = (int)(1u << (n[0] - 1)); break;
+        case 7: y[7] = __float2int_rz(x[0]); break;
+        case 8: y[8] = 1ll << n[0]; break;
+        case 9: y[9] = __float2uint_rn(x[2]); break;
+    }
+}
+"""
+
+
+def test_numbers_that_a_gpu_computes_otherwise_are_warnings() -> None:
+    x = tt.tensor([1e20, -2.0, float("nan"), -7.9], device="emulated")
+    n = tt.tensor([32, -1], dtype=tt.int32, device="emulated")
+    y = tt.zeros(10, dtype=tt.int64, device="emulated")
+    with tt.cuda.check() as report:
+        tt.cuda.kernel(NUMBERS)[1, 10](y, x, n)
+    assert not report.findings, str(report)
+    found = {f.place.partition(":")[2]: f for f in report.warnings}
+    assert {line: f.kind for line, f in found.items()} == {
+        **dict.fromkeys("456", "conversion out of range"),
+        **dict.fromkeys("78", "shift out of range"),
+    }
+    assert "1e+20 is converted to 'int' by block (0, 0, 0), thread (0, 0, 0)" in found["4"].text
+    assert "a number of 64 bits is shifted by -1" in found["8"].text
+    assert y.tolist()[5:] == [-7, -(2**31), 2**31 - 1, 2**32, 0]  # as on a GPU
+    z = tt.zeros(10, dtype=tt.int64, device="checked")
+    tt.cuda.kernel(NUMBERS)[1, 10](z, x.to("checked"), n.to("checked"))  # a warning raises no error
+    assert z.tolist()[5:] == y.tolist()[5:]

@@ -25,8 +25,8 @@ class Finding:
         text: details, with block and thread.
         count: number of occurrences.
         at: number of recorded events up to the first occurrence, itself included.
-        is_warning: whether no result depends on it: threads write the same value, or an atomic operation
-            follows that compares what was read.
+        is_warning: whether it may be no defect: no result depends on a race, since threads write the same
+            value or an atomic operation follows that compares what was read; or C++ leaves it undefined.
         launch: which launch of the check, from 1; 0 if unknown.
         grid, block: sizes of the launch; () if unknown.
         caller: file:line of the Python code that led to it, "" if unknown.

@@ -26,7 +26,7 @@ class CheckReport:
 
     Attributes:
         findings: defects; empty if there are none.
-        warnings: races on which no result depends (`Finding.is_warning`).
+        warnings: what may be no defect (`Finding.is_warning`).
         schedules: of launches whose result depends on the order of threads, if the check has `schedules`.
         kernels: launches, by kernel and configuration.
     """

@@ -23,6 +23,7 @@ import numpy as np
 from tinytensor.device import as_device
 from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.runtime.base import Argument, Buffer, Dim, three_sizes
+from tinytensor.runtime.checked.compiler_warnings import uninitialized_variables
 from tinytensor.runtime.checked.counts import KernelCount, read_accesses, read_work
 from tinytensor.runtime.checked.findings import Finding, Named, read_failure, read_findings
 from tinytensor.runtime.checked.recording import read_recording
@@ -137,7 +138,7 @@ class CheckedKernel(EmulatedKernel):
                     text = self._core.text(self._core.record)
                     count.recording = read_recording(text, self.library, names, found)
                 for check in runtime.checks:
-                    check.report.add(found, count)
+                    check.report.add([*found, *self._unset_variables(check.report)], count)
                 if kept is not None and failure is None:
                     self._explore(packed, sizes, args, kept, {f.kind for f in found})
             elif found := [finding for finding in found if not finding.is_warning]:
@@ -147,6 +148,12 @@ class CheckedKernel(EmulatedKernel):
                     + (f"; further findings: {len(found) - 1}" if len(found) > 1 else ""),
                     fix="correct the line; `with tt.cuda.check() as report` collects all findings",
                 ) from None
+
+    def _unset_variables(self, report: CheckReport) -> list[Finding]:
+        """What the compiler says about variables of the kernel, unless the report has it."""
+        said = uninitialized_variables(self.library, self.name, tuple(self.source.signatures))
+        known = {(f.kernel, f.place, f.text) for f in report.warnings} if said else ()
+        return [f for f in said if (f.kernel, f.place, f.text) not in known]
 
     def _remember_outputs(self, sizes: Sizes, args: Sequence[Argument], caller: str) -> None:
         """Remember which launch may write which buffers, for a finding if the host reads other bytes."""

@@ -43,7 +43,8 @@ INCLUDED = (EMULATOR / "include", HEADERS)
 UNIT_FLAGS = (*KERNEL_FLAGS, "-O2", "-nostdlib", "-nostdinc", "-fstack-clash-protection")
 # The compiler calls the checked core before each access, so accesses must not be optimized or moved.
 WATCHED_FLAGS = (
-    *KERNEL_FLAGS,
+    *(flag for flag in KERNEL_FLAGS if flag != "-w"),
+    *("-Wuninitialized", "-Wmaybe-uninitialized"),  # checked/compiler_warnings.py reports them
     "-O1",
     "-g",
     "-nostdlib",
@@ -57,7 +58,8 @@ NO_TRAPS = ("-fno-sanitize=undefined",)  # zig enables it by default
 # Large enough for any function of a kernel: g++ does not instrument structs that are passed by value.
 _INLINED = "1000000"
 GCC_WATCHED_FLAGS = (
-    *("-fsanitize=thread", "-fsanitize=bounds", "-fsanitize-coverage=trace-pc"),
+    *("-fsanitize=thread", "-fsanitize=bounds,float-cast-overflow,shift-exponent"),
+    "-fsanitize-coverage=trace-pc",
     *("--param", "tsan-distinguish-volatile=1"),
     *("-finline-functions", "--param", f"max-inline-insns-auto={_INLINED}"),
     *("--param", f"max-inline-insns-single={_INLINED}", "--param", f"large-function-growth={_INLINED}"),
@@ -66,9 +68,10 @@ GCC_WATCHED_FLAGS = (
 )
 # Passed to the compiler proper: clang's driver would link the sanitizer library, which the core replaces.
 _CLANG_PROPER_FLAGS = (
-    *("-fsanitize=thread", "-fsanitize=array-bounds", "-fsanitize-coverage-type=3"),
+    *("-fsanitize=thread", "-fsanitize=array-bounds,float-cast-overflow,shift-exponent"),
+    "-fsanitize-coverage-type=3",
     *("-fsanitize-coverage-trace-pc", "-fsanitize-coverage-no-prune"),  # all basic blocks, for counting
-    "-fsanitize-recover=array-bounds",
+    "-fsanitize-recover=array-bounds,float-cast-overflow,shift-exponent",
     # y += 1 also reads, which clang would not instrument; atomic operations report themselves.
     *("-mllvm", "-tsan-instrument-read-before-write=1", "-mllvm", "-tsan-instrument-atomics=0"),
     *("-mllvm", "-tsan-distinguish-volatile=1"),
@@ -202,6 +205,7 @@ class SourceFile:
             gcc_flags=self.build.gcc_flags,
             clang_flags=self.build.clang_flags,
             libraries=("-lm", "-lc", "-lgcc") if sys.platform == "linux" else ("-lm", "-lc"),
+            keep_warnings=self.build is WATCHED,
         )
 
 

@@ -44,9 +44,9 @@
 // Accesses of the runtime itself are not accesses of the kernel; the checked build does not instrument them.
 #ifdef TT_CHECKED
 #ifdef __clang__
-#define TT_NOSAN __attribute__((no_sanitize("thread", "coverage")))
+#define TT_NOSAN __attribute__((no_sanitize("thread", "undefined", "coverage")))
 #else
-#define TT_NOSAN __attribute__((no_sanitize("thread"), no_sanitize_coverage))
+#define TT_NOSAN __attribute__((no_sanitize("thread,undefined"), no_sanitize_coverage))
 #endif
 #define TT_PRIVATE __attribute__((section("tt_private")))  // separate from __shared__ variables
 #else
