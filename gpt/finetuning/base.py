@@ -119,7 +119,7 @@ class Task(ABC):
 
     model: GPT
     captures: ClassVar[bool] = False
-    seen: Mapping[str, float] = {}
+    seen: Mapping[str, Any] = {}
 
     @abstractmethod
     def batch(self, step: int) -> tuple[Array, ...]:
@@ -138,8 +138,12 @@ class Task(ABC):
         """Held-out examples as text. Called in evaluation mode, under no_grad."""
 
     def keeps(self) -> dict[str, Any]:
-        """JSON values needed to load the checkpoint."""
+        """JSON values needed to load the checkpoint, or to resume."""
         return {}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Take over what `keeps` of the interrupted run returned; by default nothing."""
+        return
 
 
 def choose_trained(
@@ -315,6 +319,7 @@ class TuneRun(Run):
         self.scaler.load_state_dict(checkpoint.state["scaler"])
         self.step, self.best_loss = checkpoint.step, checkpoint.state["best_loss"]
         self.batch_number = checkpoint.state["batches"]
+        self.task.restore(checkpoint.state["task"])
         tt.default_generator.set_state(checkpoint.state["generator"])
 
 
@@ -336,7 +341,7 @@ class Tuner(Trainer):
         super().__init__(run, quiet=quiet)
         self.tuned = run
 
-    def step(self) -> dict[str, float | None]:
+    def step(self) -> dict[str, Any]:
         """One optimizer step; returns its log values."""
         return {**super().step(), **self.tuned.task.seen}
 

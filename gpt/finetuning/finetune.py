@@ -29,12 +29,14 @@ from gpt.finetuning.classify import FIELDS as CLASSIFY_FIELDS
 from gpt.finetuning.classify import Classifier, ClassifyConfig, Classifying
 from gpt.finetuning.dpo import FIELDS as DPO_FIELDS
 from gpt.finetuning.dpo import DpoConfig, Preferring
+from gpt.finetuning.grpo import GrpoConfig, Reinforcing
 from gpt.finetuning.instruct import Instructing
 from gpt.finetuning.lora import LoraConfig, trainable_counts
 from gpt.finetuning.text_task import Reading
 from gpt.live.watch import WatchConfig, take_watch, watching
 from gpt.models.gpt import GPT
 from gpt.presets import configs_from, with_warmup
+from gpt.tasks.registry import task as verifiable_task
 from gpt.tokenizers.base import Tokenizer
 from gpt.training.run import refuse_ranks, refuse_to_overwrite
 from gpt.training.run_lock import alone_in
@@ -115,6 +117,18 @@ def _text(model: GPT, tokenizer: Tokenizer, config: TuneConfig) -> Task:
     return Reading(model, tokenizer, tokenizer.encode(text), config.batch_size, config.seed)
 
 
+def _grpo(model: GPT, tokenizer: Tokenizer, config: TuneConfig, own: GrpoConfig) -> Task:
+    if config.data != "builtin":
+        raise tt.ArgumentError(
+            f"finetune grpo: --data={config.data}",
+            why="questions and rewards come from a task",
+            fix=f"leave it out, and choose the task: --task={own.task}",
+        )
+    tasks = [verifiable_task(name.strip()) for name in own.task.split(",")]
+    parts = config.gradient_accumulation_steps
+    return Reinforcing(model, tokenizer, tasks, own, config.batch_size, parts, config.seed)
+
+
 METHODS = {
     "lora": Method(
         "a text, by low-rank adapters beside frozen weights (--lora_rank=0: by the weights themselves)",
@@ -147,6 +161,14 @@ METHODS = {
         TuneConfig(out_dir="runs/dpo", learning_rate=2e-5, max_steps=150),
         LoraConfig(),
         (DpoConfig(),),
+    ),
+    "grpo": Method(
+        "reinforcement: answers are sampled, and those that a task rewards become likelier",
+        "none; see --task",
+        _grpo,
+        TuneConfig(out_dir="runs/grpo", learning_rate=5e-4, max_steps=200, warmup_steps=20, eval_interval=50),
+        LoraConfig(),
+        (GrpoConfig(),),
     ),
 }
 

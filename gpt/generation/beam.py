@@ -93,7 +93,7 @@ def beam_search(
     context = Context(model, 1, len(text) + max_new_tokens, use_cache=use_cache)
     for length in range(1, max_new_tokens + 1):
         if length == 2:
-            context = context.repeated(beams)
+            context = context.selected([0] * beams)
         texts = [[*text, *beam] for beam in search.tokens[: 1 if length == 1 else beams]]
         logits = context.logits(texts, len(texts[0]))[:, :vocab_size]
         rows = search.grow(logits, end)

@@ -177,13 +177,13 @@ class Context:
             self._cache.rewind(length)
             self._begin = length
 
-    def repeated(self, times: int) -> Context:
-        """Context of `times` copies of the first text."""
-        wide = Context(self._model, times, 0, use_cache=False)
-        wide._begin = self._begin
-        wide._cache = None if self._cache is None else self._cache.repeated(times)
-        wide._read = Reader(self._model, wide._cache)
-        return wide
+    def selected(self, rows: Sequence[int]) -> Context:
+        """Context of other texts: text i is a copy of text rows[i]."""
+        other = Context(self._model, len(rows), 0, use_cache=False)
+        other._begin = self._begin
+        other._cache = None if self._cache is None else self._cache.selected(rows)
+        other._read = Reader(self._model, other._cache)
+        return other
 
     def choose(self, rows: Sequence[int]) -> None:
         """Replace text i by a copy of text rows[i]."""

@@ -119,15 +119,16 @@ class KVCache:
             )
         self.length = length
 
-    def repeated(self, times: int) -> KVCache:
-        """New cache with `times` copies of the first row."""
-        wide = KVCache(self.config, times, self.keys[0].device, self.keys[0].dtype, self.room)
-        wide.length, wide._dropped = self.length, self._dropped
-        used = self.length - self._dropped
+    def selected(self, rows: Sequence[int]) -> KVCache:
+        """New cache whose row i is a copy of row rows[i]."""
+        device = self.keys[0].device
+        other = KVCache(self.config, len(rows), device, self.keys[0].dtype, self.room)
+        other.length, other._dropped = self.length, self._dropped
+        picked, used = tt.tensor(list(rows), device=device), self.length - self._dropped
         with tt.no_grad():
-            for new, old in zip((*wide.keys, *wide.values), (*self.keys, *self.values), strict=True):
-                new[:, :, :used] = old[:1, :, :used]
-        return wide
+            for new, old in zip((*other.keys, *other.values), (*self.keys, *self.values), strict=True):
+                new[:, :, :used] = tt.take(old[:, :, :used], picked, 0)
+        return other
 
     def choose(self, rows: Sequence[int]) -> None:
         """Replace row i by a copy of row rows[i]."""

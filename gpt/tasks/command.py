@@ -1,13 +1,19 @@
-"""Command `python -m gpt tasks`: lists the tasks, or writes problems for `finetune instruct`."""
+"""Command `python -m gpt tasks`: lists the tasks, or writes problems as training data."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from gpt.console import Parser
-from gpt.tasks.base import SPLITS
+from gpt.console import Parser, counted
+from gpt.tasks.base import SPLITS, Problem
+from gpt.tasks.prompts import PLAIN
 from gpt.tasks.registry import TASKS, task
 from tinytensor.errors import ArgumentError
 from tinytensor.files import atomic_write
+
+FORMS: dict[str, Callable[[Problem], str]] = {
+    "jsonl": lambda p: json.dumps({"instruction": p.question, "output": p.answer}),
+    "text": lambda p: f"{PLAIN.format(p.question)}{p.answer}",
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -24,14 +30,17 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--count", type=int, default=10, metavar="N", help="of each task; default: 10")
     parser.add_argument("--first", type=int, default=0, metavar="I", help="index of the first; default: 0")
     parser.add_argument("--split", choices=SPLITS, default="train", help="default: train")
-    parser.add_argument("--out", metavar="FILE", help="a file of JSON lines; default: standard output")
+    parser.add_argument(
+        "--form", choices=FORMS, default="jsonl", help="text: as `train` reads it; default: jsonl"
+    )
+    parser.add_argument("--out", metavar="FILE", help="default: standard output")
     args = parser.parse_args(argv)
     if args.count < 1:
         raise ArgumentError(f"tasks: --count={args.count}", why="it counts problems", fix="use --count=10")
     if args.names:
         indices = range(args.first, args.first + args.count)
         problems = [task(name).problem(i, args.split) for i in indices for name in args.names]
-        lines = [json.dumps({"instruction": p.question, "output": p.answer}) for p in problems]
+        lines = [FORMS[args.form](problem) for problem in problems]
     else:
         lines = [f"{one.name:<11} {one.about}; chance {one.chance:.1%}" for one in TASKS.values()]
     if args.out is None:
@@ -39,5 +48,5 @@ def main(argv: Sequence[str]) -> int:
     else:
         with atomic_write(args.out) as file:
             file.write("".join(f"{line}\n" for line in lines).encode())
-        print(f"{len(lines)} lines in {args.out}")
+        print(f"{counted(len(lines), 'problem')} in {args.out}")
     return 0

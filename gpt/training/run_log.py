@@ -61,6 +61,7 @@ def summary(values: Mapping[str, Any]) -> str:
     for key, label, form in (
         ("loss", "loss", ".4f"),
         ("val_loss", "val", ".4f"),
+        ("reward", "reward", ".3f"),
         ("lr", "lr", ".1e"),
         ("grad_norm", "|g|", ".2f"),
         ("tokens_per_second", "tok/s", ",.0f"),

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt.data.command import embedded_shakespeare
-from gpt.data.jsonl_examples import read_records
-from gpt.finetuning.instruct import FIELDS
+from gpt.data.conversations import read_conversations
 from gpt.tasks.base import Problem, VerifiableTask
 from gpt.tasks.command import main
 from gpt.tasks.registry import TASKS, task
@@ -171,7 +170,7 @@ def test_an_unknown_task_and_a_wrong_index_are_refused() -> None:
 def test_the_command_writes_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "problems.jsonl"
     assert main(["sorting", "spelling", "--count=3", "--first=5", "--split=test", f"--out={file}"]) == 0
-    found = [(r["instruction"], r["output"]) for r in read_records(file, FIELDS)]
+    found = [tuple(message["content"] for message in talk) for talk in read_conversations(file)]
     names = ("sorting", "spelling")
     assert found == [tuple(task(name).problem(i, "test")) for i in (5, 6, 7) for name in names]
     assert main([]) == 0
