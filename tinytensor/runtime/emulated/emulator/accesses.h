@@ -505,7 +505,7 @@ TT_API void __tsan_func_exit() {
     if (tt_emu::counting) tt_emu::depths[tt_emu::here->current]--;
 }
 
-// ---- what C++ leaves undefined, as the compiler reports it -------------------------------------------------
+// ---- what C++ leaves undefined, as the compiler reports it ----------------------------------------------
 
 struct UndefinedType {
     uint16_t kind, info;  // kind 0: an integer, info / 2 is log2 of its bits; 1: a float of `info` bits
