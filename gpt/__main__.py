@@ -37,7 +37,7 @@ COMMANDS = {  # each line of the help has two
     "sample": Command("gpt.generation.sample", "let a trained model write"),
     "chat": Command("gpt.generation.chat", "talk with a model such as smollm2"),
     "incontext": Command("gpt.generation.incontext", "examples in a prompt change answers"),
-    "eval": Command("gpt.training.eval", "loss, perplexity, bits per byte"),
+    "eval": Command("gpt.evaluation.eval", "loss, bits per byte, tasks"),
     "watch": Command("gpt.live.watch", "runs on a page, while they train"),
     "health": Command("gpt.training.health", "how a model's parts fared"),
     "plan": Command("gpt.training.plan", "memory, FLOPs, minutes of a run"),

@@ -16,11 +16,12 @@ from lesson import Exercises, figure, pick, show
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.data.jsonl_examples import IGNORED, completion, padded
+from gpt.data.examples import completion, padded
 from gpt.finetuning.grpo import GrpoConfig, Reinforcing, advantages
 from gpt.models.gpt import GPT
 from gpt.tasks.base import Drawn, VerifiableTask
 from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.chat_template import IGNORED
 
 exercises = Exercises("18_learning_from_rewards")
 

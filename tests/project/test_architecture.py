@@ -53,6 +53,7 @@ models data
 tasks weights
 generation
 live
+evaluation
 training
 finetuning interpret
 experiments demo

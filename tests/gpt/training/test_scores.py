@@ -8,10 +8,10 @@ import pytest
 import tinytensor as tt
 from gpt.__main__ import main as command_line
 from gpt.config import GPTConfig
+from gpt.evaluation.text_scores import score
 from gpt.models.gpt import GPT
 from gpt.presets import configs_from
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.training.eval import score
 from gpt.training.health import HealthProbe
 from gpt.training.run_log import RunLog
 from gpt.training.train import train

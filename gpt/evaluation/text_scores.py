@@ -1,25 +1,17 @@
-"""Loss, accuracy and perplexity of a model on a text: `python -m gpt eval RUN [--data FILE]`."""
+"""Loss, perplexity, accuracy and bits per byte of a model on a text."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import exp, log
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 import tinytensor as tt
-from gpt.console import Parser, counted, progress_bar
+from gpt.console import counted, progress_bar
 from gpt.data.batches import Tokens, consecutive_blocks
-from gpt.data.token_file import TokenFile, open_split
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
-from gpt.weights.init_from import read_configs
-from gpt.weights.pretrained import from_pretrained
-from gpt.weights.sources import is_run
-from gpt.weights.trained import load_model
-from tinytensor.files import read_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,53 +117,3 @@ def _bytes_of(ids: npt.NDArray[np.int64], tokenizer: Tokenizer) -> int:
     """Length of the text of ids in bytes. Byte-level ids may begin or end within a character."""
     in_bytes = getattr(tokenizer, "decode_bytes", None)
     return len(tokenizer.decode(ids).encode("utf-8") if in_bytes is None else in_bytes(ids))
-
-
-def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt eval RUN`."""
-    parser = Parser(prog="python -m gpt eval", description="How well a trained model predicts a text.")
-    parser.add_argument("run", help="run directory, for example runs/demo, or another model, such as smollm2")
-    parser.add_argument(
-        "--data", help="a text file, or a folder with val.bin; default: the run's validation part"
-    )
-    parser.add_argument("--checkpoint", default="best", help="best, latest, or a step; default best")
-    parser.add_argument("--batch_size", type=int, default=16, help="blocks at a time; default 16")
-    parser.add_argument("--batches", type=int, default=0, help="stop after so many; default 0: all")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, …; default cpu")
-    args = parser.parse_args(argv)
-    which = int(args.checkpoint) if args.checkpoint.isdecimal() else args.checkpoint
-    if which == "best":
-        model, tokenizer = from_pretrained(args.run)
-    else:
-        model, tokenizer = load_model(args.run, which)
-    tokens = _validation(args.run) if args.data is None else _tokens(args.data, tokenizer)
-    print(score(model.to(args.device), tokens, args.batch_size, tokenizer, args.batches).table())
-    return 0
-
-
-def _validation(run_dir: str) -> TokenFile:
-    """Validation split of a run."""
-    folders = [Path(run_dir) / "data"]
-    if is_run(Path(run_dir)):
-        folders.append(Path(read_configs(run_dir)[1].data))
-    for folder in folders:
-        if (folder / "val.bin").is_file():
-            return open_split(folder, "val")
-    raise tt.ArgumentError(
-        f"eval: {run_dir} has no validation part",
-        why="its data have none, were removed, or are in another place",
-        fix="give a text: --data=FILE",
-    )
-
-
-def _tokens(data: str, tokenizer: Tokenizer | None) -> TokenFile | list[int]:
-    """Ids of a text file, or of the validation split of a folder."""
-    if Path(data).is_dir():
-        return open_split(data, "val")
-    if tokenizer is None:
-        raise tt.ArgumentError(
-            f"eval: the run has no tokenizer for {data}",
-            why="it was trained on token files without one",
-            fix="give a folder with val.bin: --data=FOLDER",
-        )
-    return tokenizer.encode(read_text(data, "eval"))

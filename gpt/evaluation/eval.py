@@ -1,0 +1,111 @@
+"""Command `python -m gpt eval RUN…`: loss of a model on a text, and accuracy on tasks.
+
+Without --tasks, details of the loss on a text. With --tasks, or for several models, one table: the accuracy
+on each task, beside the chance level and a control with shuffled questions, and bits per byte.
+"""
+
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import tinytensor as tt
+from gpt.console import Parser
+from gpt.data.token_file import TokenFile, open_split
+from gpt.evaluation.suite import Comparison, Score
+from gpt.evaluation.text_scores import score
+from gpt.models.gpt import GPT
+from gpt.tasks.registry import TASKS
+from gpt.tokenizers.base import Tokenizer
+from gpt.weights.init_from import read_configs
+from gpt.weights.pretrained import from_pretrained
+from gpt.weights.sources import is_run
+from gpt.weights.trained import load_model, require_tokenizer
+from tinytensor.files import read_text
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt eval RUN…`."""
+    args = _parser().parse_args(argv)
+    if args.tasks is None and len(args.runs) == 1 and not args.json:
+        model, tokenizer = _model(args.runs[0], args)
+        tokens = _tokens(args.runs[0], args.data, tokenizer)
+        print(score(model, tokens, args.batch_size, tokenizer, args.batches).table())
+        return 0
+    found = _compared(args)
+    print(json.dumps(found.as_json(), indent=2) if args.json else found.table())
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m gpt eval", description="How well a trained model predicts and answers.")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="run directory, for example runs/demo, or another model: smollm2",
+    )
+    parser.add_argument(
+        "--tasks",
+        help=f"names and JSONL files by commas: {', '.join(TASKS)}, FILE of HellaSwag, ARC or LAMBADA",
+    )
+    parser.add_argument("--count", type=int, default=200, help="questions of each task; default 200")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--data", help="a text file, or a folder with val.bin; default: the run's validation part"
+    )
+    parser.add_argument("--checkpoint", default="best", help="best, latest, or a step; default best")
+    parser.add_argument("--batch_size", type=int, default=16, help="blocks at a time; default 16")
+    parser.add_argument("--batches", type=int, default=0, help="stop after so many; default 0: all")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, …; default cpu")
+    return parser
+
+
+def _compared(args: Namespace) -> Comparison:
+    """Scores of all models, which are loaded one after the other."""
+    names = [name.strip() for name in args.tasks.split(",")] if args.tasks else []
+    found = Comparison()
+    for run in args.runs:
+        model, tokenizer = _model(run, args)
+        tokenizer = require_tokenizer(tokenizer, "eval", run)
+        found.add_tasks(run, (model, tokenizer), names, args.count)
+        if args.data is not None or not names or _validation(run) is not None:
+            tokens = _tokens(run, args.data, tokenizer)
+            text = score(model, tokens, args.batch_size, tokenizer, args.batches)
+            found.add(run, "bits per byte", Score(text.bits_per_byte or 0.0, None, None, text.tokens))
+    return found
+
+
+def _model(run: str, args: Namespace) -> tuple[GPT, Tokenizer | None]:
+    """Model on the device, and its tokenizer."""
+    which = int(args.checkpoint) if args.checkpoint.isdecimal() else args.checkpoint
+    model, tokenizer = from_pretrained(run) if which == "best" else load_model(run, which)
+    return model.to(args.device), tokenizer
+
+
+def _validation(run: str) -> Path | None:
+    """Folder with the validation split of a run; None if there is none."""
+    folders = [Path(run) / "data"]
+    if is_run(Path(run)):
+        folders.append(Path(read_configs(run)[1].data))
+    return next((folder for folder in folders if (folder / "val.bin").is_file()), None)
+
+
+def _tokens(run: str, data: str | None, tokenizer: Tokenizer | None) -> TokenFile | list[int]:
+    """Ids of a text file, or of the validation split of a folder or of the run."""
+    folder = _validation(run) if data is None else Path(data)
+    if folder is None:
+        raise tt.ArgumentError(
+            f"eval: {run} has no validation part",
+            why="its data have none, were removed, or are in another place",
+            fix="give a text: --data=FILE",
+        )
+    if folder.is_dir():
+        return open_split(folder, "val")
+    if tokenizer is None:
+        raise tt.ArgumentError(
+            f"eval: the run has no tokenizer for {data}",
+            why="it was trained on token files without one",
+            fix="give a folder with val.bin: --data=FOLDER",
+        )
+    return tokenizer.encode(read_text(folder, "eval"))

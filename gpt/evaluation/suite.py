@@ -1,0 +1,216 @@
+"""Accuracy of models on tasks, beside the chance level and a control with shuffled questions, in one table.
+
+A task is one of `gpt.tasks`, whose questions the model answers greedily, or a file of a benchmark. Of several
+choices the model takes the one with the highest log-likelihood per character; a last word is right if each of
+its tokens is the most likely one. In the control each answer belongs to another question of the task: what is
+then still right does not come from reading the question.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt.evaluation.benchmark_files import Question, read_questions
+from gpt.evaluation.likelihood import log_likelihoods
+from gpt.generation.rollouts import sample_answers
+from gpt.models.gpt import GPT
+from gpt.tasks.base import VerifiableTask
+from gpt.tasks.prompts import Prompts
+from gpt.tasks.registry import TASKS, task
+from gpt.tokenizers.base import Tokenizer
+
+ROWS = 64  # answers at a time
+
+
+@dataclass(frozen=True)
+class Score:
+    """Result of a model in a task.
+
+    Args:
+        value: share of right answers; or bits per byte.
+        control: share of right answers with shuffled questions; None: not measured.
+        chance: share of right answers by chance; None for bits per byte.
+        count: number of questions; or of tokens.
+    """
+
+    value: float
+    control: float | None
+    chance: float | None
+    count: int
+
+    @property
+    def stderr(self) -> float | None:
+        """Standard error of a share."""
+        return None if self.chance is None else sqrt(self.value * (1 - self.value) / self.count)
+
+
+def score_task(model: GPT, tokenizer: Tokenizer, name: str, count: int = 200, most: int = 32) -> Score:
+    """Score of a model in a task.
+
+    Args:
+        model: run in evaluation mode, which is restored afterwards.
+        tokenizer: its tokenizer.
+        name: a task of `gpt.tasks`, whose test problems are asked, or a file: see `read_questions`.
+        count: number of questions; those of a file are its first ones.
+        most: maximum number of tokens of an answer.
+
+    Raises:
+        ArgumentError: no such task or file, or a question that the model cannot read.
+        FormatError: a file without questions.
+
+    Example:
+        >>> from gpt.config import GPTConfig
+        >>> from gpt.tokenizers.bpe import BPETokenizer
+        >>> model = GPT(GPTConfig(vocab_size=257, block_size=96, n_layer=1, n_head=1, n_embd=4))
+        >>> found = score_task(model, BPETokenizer.train("", 257), "sorting", count=8)
+        >>> found.value, found.count
+        (0.0, 8)
+    """
+    if name in TASKS or not Path(name).is_file():
+        return _answered(model, tokenizer, task(name), count, most)
+    return _chosen(model, tokenizer, read_questions(name)[:count])
+
+
+def _answered(model: GPT, tokenizer: Tokenizer, one: VerifiableTask, count: int, most: int) -> Score:
+    """Score of greedy answers to test problems."""
+    prompts, problems = Prompts(tokenizer), [one.problem(i, "test") for i in range(count)]
+    ids, replies = [prompts.of(problem.question) for problem in problems], [""] * count
+    most = max(min(most, model.config.block_size - max(map(len, ids))), 1)
+    order = sorted(range(count), key=lambda i: len(ids[i]))  # similar lengths share their first tokens
+    for first in range(0, count, ROWS):
+        some = order[first : first + ROWS]
+        with model.evaluating():
+            answers = sample_answers(
+                model,
+                [ids[i] for i in some],
+                most,
+                stop_ids=prompts.stop_ids,
+                temperature=0.0,
+                vocab_size=tokenizer.vocab_size,
+            )
+        for i, answer in zip(some, answers, strict=True):
+            replies[i] = prompts.text(answer)
+    right = [one.reward(problem, reply) == 1.0 for problem, reply in zip(problems, replies, strict=True)]
+    others = _other_question(count)
+    mixed = [one.reward(problems[i], replies[j]) == 1.0 for i, j in enumerate(others)]
+    return Score(float(np.mean(right)), float(np.mean(mixed)), one.chance, count)
+
+
+def _chosen(model: GPT, tokenizer: Tokenizer, questions: Sequence[Question]) -> Score:
+    """Score of likelihoods."""
+    others = _other_question(len(questions))
+    mixed = [
+        Question(questions[j].context, q.choices, q.answer) for q, j in zip(questions, others, strict=True)
+    ]
+    value, control = [float(np.mean(_right(model, tokenizer, asked))) for asked in (questions, mixed)]
+    single = len(questions[0].choices) == 1
+    chance = 0.0 if single else float(np.mean([1 / len(q.choices) for q in questions]))
+    return Score(value, control, chance, len(questions))
+
+
+def _right(model: GPT, tokenizer: Tokenizer, questions: Sequence[Question]) -> list[bool]:
+    """Whether the model finds each answer."""
+    pairs = [(q.context, choice) for q in questions for choice in q.choices]
+    likely = iter(log_likelihoods(model, tokenizer, pairs))
+    found = []
+    for q in questions:
+        own = [next(likely) for _ in q.choices]
+        per_character = [x.log_p / len(c.lstrip()) for x, c in zip(own, q.choices, strict=True)]
+        found.append(own[0].greedy if len(own) == 1 else int(np.argmax(per_character)) == q.answer)
+    return found
+
+
+def _other_question(count: int) -> list[int]:
+    """For each of `count` questions another one, if there is one: the next in a random order."""
+    bits = np.random.Philox(key=np.array([0, count], np.uint64)).random_raw(count)
+    order = np.argsort(bits, kind="stable").tolist()
+    follower = dict(zip(order, [*order[1:], order[0]], strict=True))
+    return [follower[i] for i in range(count)]
+
+
+@dataclass
+class Comparison:
+    """Scores of several models in several tasks, such as the stages of a training.
+
+    Args:
+        models: names of the models in the order of the columns.
+        scores: by task and model.
+
+    Example:
+        >>> found = Comparison()
+        >>> found.add("base", "sorting", Score(0.25, 0.0, 0.07, 100))
+        >>> found.add("tuned", "sorting", Score(0.96, 0.01, 0.07, 100))
+        >>> print(found.table())
+        right (with shuffled questions)  questions  chance   base           tuned
+        sorting                                100    7.0%   25.0% (0.0%)   96.0% (1.0%)
+    """
+
+    models: list[str] = field(default_factory=list)
+    scores: dict[str, dict[str, Score]] = field(default_factory=dict)
+
+    def add(self, model: str, name: str, score: Score) -> None:
+        """Add the score of a model in a task."""
+        if model not in self.models:
+            self.models.append(model)
+        self.scores.setdefault(name, {})[model] = score
+
+    def add_tasks(
+        self, model: str, tools: tuple[GPT, Tokenizer], names: Sequence[str], count: int = 200
+    ) -> None:
+        """Score a model, given with its tokenizer, in tasks and files: see `score_task`."""
+        for name in names:
+            self.add(model, name, score_task(*tools, name, count))
+
+    def table(self) -> str:
+        """One row for each task, one column for each model."""
+        head = ["right (with shuffled questions)", "questions", "chance", *self.models]
+        rows = [head]
+        for name, by_model in self.scores.items():
+            first = next(iter(by_model.values()))
+            cells = [_cell(by_model.get(model)) for model in self.models]
+            chance = "" if first.chance is None else f"{first.chance:.1%}"
+            rows.append([name, "" if first.chance is None else str(first.count), chance, *cells])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(
+                text.ljust(width) if column in (0, *range(3, len(head))) else text.rjust(width)
+                for column, (text, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values: name, chance, and for each model value, standard error, control and count."""
+        return {
+            "version": 1,
+            "models": self.models,
+            "tasks": [
+                {
+                    "task": name,
+                    "metric": "accuracy" if _chance(by_model) is not None else "bits per byte",
+                    "chance": _chance(by_model),
+                    "scores": {
+                        model: {"value": s.value, "stderr": s.stderr, "shuffled": s.control, "count": s.count}
+                        for model, s in by_model.items()
+                    },
+                }
+                for name, by_model in self.scores.items()
+            ],
+        }
+
+
+def _chance(by_model: Mapping[str, Score]) -> float | None:
+    return next(iter(by_model.values())).chance
+
+
+def _cell(score: Score | None) -> str:
+    """A score as text."""
+    if score is None:
+        return "-"
+    if score.chance is None:
+        return f"{score.value:.4f}"
+    return f"{score.value:.1%} ({score.control:.1%})"

@@ -1,0 +1,224 @@
+"""Evaluation by tasks: likelihoods against NumPy, files of three shapes, controls, the table of `eval`."""
+
+import json
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.__main__ import main as command_line
+from gpt.config import GPTConfig
+from gpt.evaluation import suite
+from gpt.evaluation.benchmark_files import Question, read_questions
+from gpt.evaluation.likelihood import log_likelihoods
+from gpt.evaluation.suite import Comparison, Score, score_task
+from gpt.models.gpt import GPT
+from gpt.tasks.registry import TASKS
+from gpt.tokenizers.bpe import BPETokenizer
+from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.weights.pretrained import save_single
+from tinytensor.errors import ArgumentError, FormatError
+
+TEXT = "The cat sat on the mat. The dog ran in the park. The cat slept on the mat. " * 30
+TOKENIZER, BYTES = BPETokenizer.train(TEXT, 290), BPETokenizer.train("", 257)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A model that knows the text."""
+    config = GPTConfig(vocab_size=290, block_size=64, n_layer=1, n_head=2, n_embd=32)
+    made = GPT(config, tt.Generator(0))
+    ids = np.array(TOKENIZER.encode(TEXT))
+    optimizer = tt.optim.AdamW(made.parameters(), lr=1e-2, weight_decay=0.0)
+    for step in range(160):
+        rows = [ids[(7 * step + 11 * row) % 200 :][:33] for row in range(8)]
+        optimizer.zero_grad()
+        made.loss(tt.tensor([r[:-1] for r in rows]), tt.tensor([r[1:] for r in rows])).backward()
+        optimizer.step()
+    return made
+
+
+def log_softmax(x):
+    x = x.astype(np.float64) - x.max(-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def by_hand(model, context, continuation):
+    """Log-probability, and whether it is the greedy one: a row at a time, without padding."""
+    ids, begin = TOKENIZER.encode(context + continuation), len(TOKENIZER.encode(context))
+    with model.evaluating():
+        log_p = log_softmax(model(tt.tensor([ids[:-1]])).numpy()[0])
+    wanted = ids[begin:]
+    own = log_p[begin - 1 :]
+    return own[np.arange(len(wanted)), wanted].sum(), bool((own.argmax(-1) == wanted).all()), len(wanted)
+
+
+def test_likelihoods_are_those_of_single_rows(model):
+    pairs = [
+        ("The cat", " sat on the mat"),
+        ("The dog ran in", " the park."),
+        ("The", " zebra"),
+        ("The cat sat", "."),
+    ]
+    model.train()
+    found = log_likelihoods(model, TOKENIZER, pairs)
+    assert model.training
+    for pair, one in zip(pairs, found, strict=True):
+        log_p, greedy, tokens = by_hand(model, *pair)
+        assert one.log_p == pytest.approx(log_p, rel=1e-5, abs=1e-5)
+        assert (one.greedy, one.tokens) == (greedy, tokens)
+    assert {one.greedy for one in found} == {True, False}
+
+
+def test_of_a_long_context_the_last_tokens_are_read(model):
+    [found] = log_likelihoods(model, TOKENIZER, [(TEXT[:700], "The dog ran")])
+    ids = TOKENIZER.encode(TEXT[:700] + "The dog ran")
+    count = len(ids) - len(TOKENIZER.encode(TEXT[:700]))
+    with model.evaluating():
+        log_p = log_softmax(model(tt.tensor([ids[-65:-1]])).numpy()[0])
+    wanted = ids[-count:]
+    assert found.log_p == pytest.approx(log_p[-count:][np.arange(count), wanted].sum(), rel=1e-5)
+
+
+def test_what_has_no_likelihood_is_refused(model):
+    with pytest.raises(ArgumentError, match="0 tokens"):
+        log_likelihoods(model, TOKENIZER, [("The cat", "")])
+    with pytest.raises(ArgumentError, match="give a context"):
+        log_likelihoods(model, CharTokenizer("The cat"), [("", "The cat")])
+    with pytest.raises(ArgumentError, match="longer one"):
+        log_likelihoods(model, TOKENIZER, [("The", "xyz" * 40)])
+
+
+HELLASWAG = [
+    {"ctx": "The cat sat", "endings": ["on the zoo.", "on the mat.", "in a tree.", "yes."], "label": 1},
+    {"ctx": "The dog [step] ran", "endings": ["on the mat.", "to", "in the park.", "no."], "label": "2"},
+    {"ctx": "The cat slept", "endings": ["on the mat.", "park", "xyz", "slow"], "label": 0},
+]
+ARC = [
+    {"question": "Who sat?", "choices": {"text": ["cat", "dog"], "label": ["A", "B"]}, "answerKey": "A"},
+    {
+        "question": {
+            "stem": "Who ran?",
+            "choices": [{"text": "cat", "label": "1"}, {"text": "dog", "label": "2"}],
+        },
+        "answerKey": "2",
+    },
+]
+LAMBADA = [{"text": "The cat sat on the mat. The dog ran in the park."}, {"text": "The dog ran in the zoo"}]
+
+
+def written(tmp_path, records):
+    path = tmp_path / "questions.jsonl"
+    path.write_text("\n".join(map(json.dumps, records)) + "\n\n", encoding="utf-8")
+    return path
+
+
+def test_files_of_three_shapes(tmp_path):
+    first, second, _ = read_questions(written(tmp_path, HELLASWAG))
+    assert first == Question("The cat sat", (" on the zoo.", " on the mat.", " in a tree.", " yes."), 1)
+    assert (second.context, second.answer) == ("The dog ran", 2)
+    assert read_questions(written(tmp_path, ARC)) == [
+        Question("Question: Who sat?\nAnswer:", (" cat", " dog"), 0),
+        Question("Question: Who ran?\nAnswer:", (" cat", " dog"), 1),
+    ]
+    assert read_questions(written(tmp_path, LAMBADA))[1] == Question("The dog ran in the", (" zoo",))
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [],
+        [{"ctx": "a", "endings": ["b", "c"], "label": 2}],
+        [{"ctx": "a", "endings": ["b", "c"], "label": -1}],
+        [{"ctx": "a", "endings": ["b", ""], "label": 0}],
+        [{"ctx": "a", "endings": ["b"], "label": 0}],
+        [{"question": "a", "choices": {"text": ["b", "c"], "label": ["A", "B"]}, "answerKey": "C"}],
+        [{"text": "word"}],
+        [{"text": 3}],
+        [["a"]],
+        [{"something": "else"}],
+        [LAMBADA[0], HELLASWAG[0]],
+    ],
+)
+def test_a_file_of_another_shape_is_refused(records, tmp_path):
+    with pytest.raises(FormatError, match=r"questions\.jsonl"):
+        read_questions(written(tmp_path, records))
+
+
+def test_choices_are_compared_per_character(model, tmp_path):
+    path = str(written(tmp_path, HELLASWAG))
+    questions = read_questions(path)
+    right = []
+    for q in questions:
+        values = [by_hand(model, q.context, c)[0] / (len(c) - 1) for c in q.choices]
+        right.append(int(np.argmax(values)) == q.answer)
+    found = score_task(model, TOKENIZER, path)
+    assert found.value == np.mean(right) == 1.0
+    assert (found.chance, found.count) == (0.25, 3)
+    assert score_task(model, TOKENIZER, path, count=2).count == 2
+
+
+def test_a_last_word_is_right_if_it_is_the_greedy_one(model, tmp_path):
+    found = score_task(model, TOKENIZER, str(written(tmp_path, LAMBADA)))
+    assert found.value == 0.5  # park., but not zoo
+    assert found.control == 0.5  # `The dog ran in the` is the end of both contexts
+
+
+def test_the_control_asks_other_questions(model, tmp_path):
+    records = [{"text": "The cat sat on the mat."}, {"text": "The dog ran in the park."}]
+    found = score_task(model, TOKENIZER, str(written(tmp_path, records)))
+    assert (found.value, found.control) == (1.0, 0.0)
+
+
+def test_generated_tasks(monkeypatch):
+    problems = [TASKS["sorting"].problem(i, "test") for i in range(100)]
+    replies = {repr(BYTES.encode(f"{p.question}\nAnswer: ")): p.answer for p in problems}
+
+    def answers(model, prompts, most, **how):
+        assert how["temperature"] == 0.0
+        return [[*BYTES.encode(replies[repr(prompt)]), BYTES.separator] for prompt in prompts]
+
+    monkeypatch.setattr(suite, "sample_answers", answers)
+    model = GPT(GPTConfig(vocab_size=257, block_size=96, n_layer=1, n_head=1, n_embd=4))
+    found = score_task(model, BYTES, "sorting", count=100)
+    assert (found.value, found.control, found.count) == (1.0, 0.0, 100)
+    assert found.chance == TASKS["sorting"].chance
+
+
+def test_standard_error():
+    assert Score(0.36, 0.0, 0.1, 100).stderr == pytest.approx(0.048)
+    assert Score(1.2, None, None, 100).stderr is None
+
+
+def test_one_table_of_several_models(model, tmp_path, capsys):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        save_single(model, tmp_path / name / "model.safetensors")
+        TOKENIZER.save(tmp_path / name / "tokenizer.json")
+    runs = [str(tmp_path / name / "model.safetensors") for name in ("one", "two")]
+    file, text = str(written(tmp_path, HELLASWAG)), tmp_path / "text.txt"
+    text.write_text(TEXT[:400])
+    words = ["eval", *runs, f"--tasks={file},sorting", "--count=3", f"--data={text}"]
+    assert command_line(words) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split()[-2:] == runs
+    assert said[1].split()[:4] == [file, "3", "25.0%", "100.0%"]
+    assert said[2].split()[:4] == ["sorting", "3", "7.2%", "0.0%"]
+    assert said[3].startswith("bits per byte")
+    assert command_line([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["models"] == runs
+    assert [one["metric"] for one in found["tasks"]] == ["accuracy", "accuracy", "bits per byte"]
+    first = found["tasks"][0]["scores"][runs[0]]
+    assert first == {"value": 1.0, "stderr": 0.0, "shuffled": first["shuffled"], "count": 3}
+    assert command_line(["eval", runs[0], "--tasks=sortin"]) == 2
+    assert "did you mean sorting" in capsys.readouterr().err
+
+
+def test_a_model_without_a_score_has_an_empty_cell():
+    found = Comparison()
+    found.add("a", "sorting", Score(0.5, 0.1, 0.07, 10))
+    found.add("b", "bits per byte", Score(1.25, None, None, 99))
+    lines = found.table().splitlines()
+    assert lines[1].split() == ["sorting", "10", "7.0%", "50.0%", "(10.0%)", "-"]
+    assert lines[2].split() == ["bits", "per", "byte", "-", "1.2500"]
