@@ -49,6 +49,7 @@ class Record:
 
 _ROPE = "position=rope"
 _RATES = f"{_ROPE} norm=rms_norm activation=swiglu schedule=linear learning_rate=3e-3 min_learning_rate=0"
+_MUON = "optimizer=muon muon_iterations=3"
 _SMALL = f"{_RATES} n_layer=3 n_head=3 n_embd=96 n_inner=256 batch_size=8 init=scaled warmup_steps=40"
 
 RECORDS = (
@@ -64,7 +65,12 @@ RECORDS = (
     ),
     Record(
         "Muon of three iterations",
-        f"{_SMALL} optimizer=muon matrix_learning_rate=5e-3 muon_iterations=3 max_steps=790",
+        f"{_SMALL} {_MUON} matrix_learning_rate=5e-3 max_steps=790",
+    ),
+    Record(
+        "64 channels, and 5 sequences of 128 characters in place of 8 of 64",
+        f"{_RATES} {_MUON} n_layer=3 n_head=2 n_embd=64 n_inner=168 block_size=128 batch_size=5 init=scaled "
+        "warmup_steps=40 matrix_learning_rate=8e-3 max_steps=980",
     ),
 )
 
