@@ -13,7 +13,7 @@ CONTEXT = 128  # tokens
 TOKENS_PER_WEIGHT = 10  # of training, for each weight of the blocks
 SEQUENCES_PER_LAYER = 3  # of a step, so that the number of steps grows by depth²
 RATE = 3e-3  # AdamW: embeddings, head, norms
-MATRIX_RATE = 5e-3  # Muon: matrices of the blocks, at REFERENCE
+MATRIX_RATE = 1e-2  # Muon: matrices of the blocks, at REFERENCE
 REFERENCE = 3  # depth at which the rates were tuned
 MOST = 64
 
