@@ -58,7 +58,7 @@ function thinned(points, place, pixels) {
   return kept;
 }
 
-// Mean of each point with its neighbors, about a 25th of all points; of fewer near the ends, so it does not lag.
+// Mean of each point with its neighbors, about a 25th of all points; of fewer near the ends: it does not lag.
 function smooth(points) {
   const sums = [0];
   for (const [, y] of points) sums.push(sums.at(-1) + y);
@@ -113,13 +113,17 @@ class Chart {
     let low = Infinity, high = -Infinity;
     for (const y of values) { low = Math.min(low, y); high = Math.max(high, y); }
     if (!values.length) [low, high] = log ? [1, 10] : [0, 1];
-    if (low === high) [low, high] = log ? [low / 2, high * 2] : [low - (Math.abs(low) || 1) / 10, high + (Math.abs(high) || 1) / 10];
+    if (low === high) {
+      const room = (Math.abs(low) || 1) / 10;
+      [low, high] = log ? [low / 2, high * 2] : [low - room, high + room];
+    }
     const form = y => log ? Math.log(Math.max(y, low)) : y;
     const [bottom, top] = [form(low), form(high)];
     const marks = ticks(low, high, Math.max(2, Math.floor(this.height / 32)), log);
     this.left = 10 + 6.4 * Math.max(...marks.map(t => short(t).length), 3);
     this.range = range[0] === range[1] ? [range[0] - 1, range[1] + 1] : range;
-    this.x = x => this.left + (x - this.range[0]) / (this.range[1] - this.range[0]) * (this.width - this.left - 10);
+    const [begin, end] = this.range, across = this.width - this.left - 10;
+    this.x = x => this.left + (x - begin) / (end - begin) * across;
     this.y = y => 8 + (top - form(y)) / (top - bottom) * (this.height - 30);
     const parts = marks.flatMap(t => [
       make("line", {class: "grid", x1: this.left, x2: this.width - 10, y1: this.y(t), y2: this.y(t)}),
@@ -146,8 +150,8 @@ class Chart {
     const shade = pale ? `${kind} pale` : kind;
     const line = kept.length > 1 ? [make("path", {class: shade, d: `M${kept.map(spot).join("L")}`})] : [];
     const round = dots && kept.length < this.width / 4 || kept.length === 1;
-    const circles = round ? kept.map(([x, y]) => make("circle", {class: shade, cx: this.x(x), cy: this.y(y), r: 2.5})) : [];
-    return [...line, ...circles];
+    const circle = ([x, y]) => make("circle", {class: shade, cx: this.x(x), cy: this.y(y), r: 2.5});
+    return [...line, ...round ? kept.map(circle) : []];
   }
 
   valueAt(pixel) {
@@ -162,8 +166,10 @@ class Chart {
     const told = this.curves.filter(c => !c.silent && c.points.length);
     const words = told.map(curve => {
       const [at, value] = x === null ? curve.points.at(-1) : curve.points[nearest(curve.points, x)];
-      if (x !== null) this.marker.append(make("circle", {class: `${curve.kind} at`, cx: this.x(at), cy: this.y(value), r: 3.5}));
-      return make("span", {class: `key ${curve.kind}`, title: curve.title ?? curve.label}, `${curve.label} ${short(value)}`);
+      const spot = {class: `${curve.kind} at`, cx: this.x(at), cy: this.y(value), r: 3.5};
+      if (x !== null) this.marker.append(make("circle", spot));
+      const about = {class: `key ${curve.kind}`, title: curve.title ?? curve.label};
+      return make("span", about, `${curve.label} ${short(value)}`);
     });
     if (x !== null) {
       const text = `${short(Math.round(x))} ${this.xName}`, half = 3.4 * text.length;
@@ -171,7 +177,8 @@ class Chart {
       this.marker.prepend(
         make("rect", {class: "paper", x: middle - half, y: this.height - 17, width: 2 * half, height: 16}),
         make("text", {class: "now", x: middle, y: this.height - 5, "text-anchor": "middle"}, text));
-      this.marker.prepend(make("line", {class: "cursor", x1: this.x(x), x2: this.x(x), y1: 4, y2: this.height - 22}));
+      const line = {class: "cursor", x1: this.x(x), x2: this.x(x), y1: 4, y2: this.height - 22};
+      this.marker.prepend(make("line", line));
     }
     this.numbers.replaceChildren(...words);
   }

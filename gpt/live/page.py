@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tinytensor.lab.html import Html, View, tag
 
-SCRIPTS = ("charts.js", "live.js")
+SCRIPTS = ("charts.js", "log.js", "live.js")
 
 
 @cache

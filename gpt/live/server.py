@@ -69,10 +69,11 @@ class PageServer:
         self._thread.start()
 
     def wait_for_question(self, seconds: float) -> None:
-        """Wait until a client asks for the data, if one did lately; for so long at most."""
-        if self._server.asked_at > time.monotonic() - LATELY:
-            self._server.asked.clear()
-            self._server.asked.wait(seconds)
+        """Wait until the data were asked for from now on, if they were lately; for so long at most."""
+        server, now = self._server, time.monotonic()
+        if server.asked_at > now - LATELY:
+            with server.answered:
+                server.answered.wait_for(lambda: server.asked_at >= now, seconds)
 
     def __enter__(self) -> "PageServer":
         return self
@@ -94,7 +95,8 @@ class _Server(ThreadingTCPServer):
     def __init__(self, page: str, answer: Answer, port: int) -> None:
         self.page, self.answer = page.encode(), answer
         self.token = secrets.token_urlsafe(16)
-        self.asked, self.asked_at = threading.Event(), -math.inf  # for data, at time.monotonic
+        self.asked_at = -math.inf  # time of the last question for data that was answered
+        self.answered = threading.Condition()
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
         super().__init__((HOST, port), _Handler)
@@ -159,10 +161,12 @@ class _Handler(BaseHTTPRequestHandler):
             except ValueError:
                 self.send_error(HTTPStatus.BAD_REQUEST)
                 return
+            asked_at = time.monotonic()
             text = json.dumps(self.server.answer(fields), allow_nan=False)
             self._send(HTTPStatus.OK, "application/json", text.encode())
-            self.server.asked_at = time.monotonic()
-            self.server.asked.set()
+            with self.server.answered:
+                self.server.asked_at = max(self.server.asked_at, asked_at)
+                self.server.answered.notify_all()
 
     def _is_for_us(self) -> bool:
         """Whether the browser was asked for this machine: a foreign name may have been made to lead here.
