@@ -58,7 +58,19 @@ setup(
     description="A readable tensor engine with autograd, and a GPT that is trained on it",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="the tinytensor authors",
     license="MIT",
+    classifiers=[
+        "Intended Audience :: Developers",
+        "Intended Audience :: Education",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: C++",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    keywords="tensor autograd strides cuda emulator gpt education",
     python_requires=">=3.11",
     install_requires=["numpy>=2.3"],
     extras_require=EXTRAS,
@@ -71,6 +83,10 @@ setup(
         "tinytensor.puzzles": ["start/*.cu"],
         "gpt": ["py.typed", "text/*"],
         "gpt.live": ["*.js", "*.css"],
+    },
+    # As `python -m tinytensor` and `python -m gpt`, which a file gpt.py in the current folder would hide.
+    entry_points={
+        "console_scripts": ["tinytensor = tinytensor.__main__:main", "tinytensor-gpt = gpt.__main__:main"]
     },
     zip_safe=False,
     # `pip install -e .` puts this folder on Python's path. With a finder, which is the default, a program

@@ -13,6 +13,7 @@ from gpt.tokenizers.char_and_word import CharTokenizer, WordTokenizer
 from gpt.tokenizers.chat_template import ChatTemplate
 from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.weights.pretrained import from_pretrained, save_pretrained
+from gpt.weights.trained import load_model
 
 __all__ = [
     "GPT",
@@ -29,6 +30,7 @@ __all__ = [
     "embedded_shakespeare",
     "from_pretrained",
     "generate",
+    "load_model",
     "load_tokenizer",
     "open_split",
     "prepare",

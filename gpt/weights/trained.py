@@ -34,6 +34,16 @@ def load_model(
     Raises:
         ArgumentError: there is no such folder.
         FormatError: there is no usable checkpoint, its config is damaged, or its model is of another kind.
+
+    Example:
+        >>> import tempfile
+        >>> from gpt.presets import configs_from
+        >>> from gpt.training.train import train
+        >>> words = ["--preset=tiny", "--max_steps=1", f"--out_dir={tempfile.mkdtemp()}/run"]
+        >>> run = train(*configs_from(words, default="tiny"), quiet=True)
+        >>> model, tokenizer = load_model(run.folder)
+        >>> model.num_parameters(), tokenizer.vocab_size
+        (28544, 64)
     """
     folder = Path(run_dir)
     if not folder.is_dir():

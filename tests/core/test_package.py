@@ -86,6 +86,14 @@ def test_one_op_runs_and_loads_only_numpy(installed: Path, tmp_path: Path) -> No
     assert run("-c", ONE_OP, installed, cwd=tmp_path, path=installed).split() == []
 
 
+def test_commands_of_the_shell_start_beside_files_of_the_same_names(installed: Path, tmp_path: Path) -> None:
+    for name in ("gpt.py", "tinytensor.py"):
+        (tmp_path / name).write_text("raise SystemExit('not this one')")
+    for command, first in (("tinytensor", "python -m tinytensor"), ("tinytensor-gpt", "python -m gpt")):
+        script = installed / "bin" / command
+        assert run(script, "--help", cwd=tmp_path, path=installed).startswith(first)
+
+
 def test_one_training_step_runs(installed: Path, tmp_path: Path) -> None:
     words = ["--preset=tiny", "--max_steps=1", "--warmup_steps=0", "--out_dir=run"]
     run("-m", "gpt", "train", *words, cwd=tmp_path, path=installed)
