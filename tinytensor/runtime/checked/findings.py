@@ -118,6 +118,8 @@ _FAILURES = (
     ("wrong mask", "which leaves it out"),
     ("misaligned access", "misaligned address in ldmatrix"),
     ("failed assertion", "assertion `"),
+    ("endless wait", "endless wait"),
+    ("abort", "abort() in"),
     ("trap", "__trap()"),
     ("division by zero", "integer division by zero"),
     ("out of bounds", "illegal memory access"),

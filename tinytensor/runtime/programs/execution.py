@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -207,5 +208,7 @@ def _place(file: str, line: str) -> str:
 
 
 def _at_launch(finding: Finding, launched: str) -> Finding:
-    """A finding whose place is unknown gets that of the launch."""
-    return replace(finding, place=finding.place or launched, text=f"{finding.text}, launched at {launched}")
+    """A finding with names of files without folders; if its place is unknown it gets that of the launch."""
+    place, other = (re.sub(r"\S*/", "", text) for text in (finding.place, finding.other))
+    text = f"{finding.text}, launched at {launched}"
+    return replace(finding, place=place or launched, other=other, text=text)

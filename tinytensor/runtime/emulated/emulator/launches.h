@@ -159,6 +159,7 @@ TT_API int tt_emu_launch(Loaded* kernel, const void* packed, int interruptible) 
     int result = REFUSED;
     if (worker_of(0)) {
         need_signal_stack();
+        need_watchdog();
         catch_faults();
         interrupted = false;
         const bool catching = interruptible && catch_interrupts();

@@ -79,6 +79,7 @@ struct Worker {
     void* saved[MOST_THREADS];  // stack pointers of waiting threads
     void *main_stack, *nowhere;
 
+    uint64_t operations;  // barriers, warp operations and others that its threads have called
     unsigned idle;      // yields since a thread began to wait or ended, or wrote
     double idle_since;  // when the first of them was
     Exchange exchange;  // of the running kernel
@@ -350,6 +351,7 @@ static void end_threads(Worker& w, unsigned first, unsigned last) {
 
 // Called at the start of each operation: registers the running thread with the scheduler.
 static inline void enter(Worker& w, unsigned self, Site site) {
+    w.operations++;
     if (w.plain) {
         end_threads(w, w.first, self);
         w.plain = false;

@@ -190,6 +190,7 @@ static void tt_program_assert(const char* condition, const char* file, int line,
 #include "host/assert.h"
 #else
 #define printf(...) tt_emu_printf(__VA_ARGS__)
+#define abort() __trap()  // that of the C library would end Python
 #ifdef NDEBUG
 #define assert(condition) ((void)0)
 #else

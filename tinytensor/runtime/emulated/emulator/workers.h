@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "blocks.h"
+#include "watchdog.h"
 
 namespace tt_emu {
 
@@ -55,6 +56,7 @@ static Worker* worker_of(unsigned number) {
 static void* work(void* argument) {
     unsigned number = (unsigned)(uintptr_t)argument;
     need_signal_stack();
+    need_watchdog();
     standard_arithmetic();
     uint64_t seen = workers[number]->round;
     pthread_mutex_lock(&pool.mutex);
@@ -88,6 +90,7 @@ static bool start_thread(unsigned number) {
     sigset_t all, before;
     sigfillset(&all);
     for (int s : signals) sigdelset(&all, s);
+    sigdelset(&all, SIGURG);  // of the watchdog
     pthread_sigmask(SIG_SETMASK, &all, &before);  // process signals go to other threads
     pthread_t thread;
     workers[number]->round = pool.round;

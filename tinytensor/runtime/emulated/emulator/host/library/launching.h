@@ -60,6 +60,7 @@ static std::string buffers_of(const std::vector<Argument>& pointers) {
 static cudaError_t error_of(int result, const std::string& said) {
     if (result == tt_emu::REFUSED) return cudaErrorInvalidConfiguration;
     if (said.find("assertion `") != said.npos) return cudaErrorAssert;
+    if (said.find("endless wait") != said.npos) return cudaErrorLaunchTimeout;
     if (said.find("misaligned") != said.npos) return cudaErrorMisalignedAddress;
     if (said.find("stack overflow") != said.npos) return cudaErrorHardwareStackError;
     const bool address =
@@ -199,4 +200,18 @@ TT_HOST void tt_failed_assert(const char* condition, const char* file, int line,
     fflush(stdout);
     fprintf(stderr, "%s:%d: %s: Assertion `%s' failed.\n", file, line, function, condition);
     abort();
+}
+
+// In place of that of the C library: in a kernel it ends the launch, not the program.
+TT_HOST void abort() noexcept {
+    if (tt_in_kernel()) {
+        tt_emu::Worker& w = *tt_emu::here;
+        unsigned thread[3];
+        w.exchange(thread, false);
+        tt_emu::faulty_code = (const char*)__builtin_return_address(0) - 1;
+        tt_emu::fail(w, "abort() in thread (%u, %u, %u)", thread[0], thread[1], thread[2]);
+    }
+    const auto of_library = (void (*)())dlsym(RTLD_NEXT, "abort");
+    of_library();
+    __builtin_unreachable();
 }

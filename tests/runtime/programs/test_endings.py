@@ -1,0 +1,117 @@
+"""Kernels that abort, or never end: told with their place, as errors of CUDA, and the program goes on."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.programs import needs_compiler, ran
+
+pytestmark = needs_compiler
+
+PROGRAM = r"""
+#include <cassert>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+__global__ void spin(volatile int* flag) {
+    if (threadIdx.x == 3)
+        while (*flag == 0) {}  // nobody writes it
+    flag[1] = 1;
+}
+__global__ void work(double* y) {  // long, but each thread ends
+    double x = threadIdx.x;
+    for (int i = 0; i < 3000000; i++) x = x * 0.999 + 0.5;
+    y[threadIdx.x] = x;
+}
+__global__ void give_up(int* p) {
+    if (threadIdx.x == 5) abort();
+    p[threadIdx.x] = 1;
+}
+__global__ void trap(int* p) {
+    if (blockIdx.x == 1) __trap();
+}
+__global__ void claim(int* p) {
+    assert(threadIdx.x < 7);
+}
+int main(int, char** arguments) {
+    int* p;
+    cudaMalloc(&p, 1024);
+    cudaMemset(p, 0, 1024);
+    const char* which = arguments[1];
+    if (!strcmp(which, "spin")) spin<<<2, 8>>>(p);
+    if (!strcmp(which, "work")) work<<<1, 128>>>((double*)p);
+    if (!strcmp(which, "abort")) give_up<<<2, 8>>>(p);
+    if (!strcmp(which, "trap")) trap<<<2, 8>>>(p);
+    if (!strcmp(which, "assert")) claim<<<2, 8>>>(p);
+    puts(cudaGetErrorName(cudaDeviceSynchronize()));
+    if (!strcmp(which, "host")) abort();
+}
+"""
+LINES = {text.split("//")[0].strip(): i for i, text in enumerate(PROGRAM.splitlines(), 1)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("endings")
+
+
+@pytest.mark.parametrize(
+    ("which", "error", "kind", "line", "text"),
+    [
+        ("spin", "cudaErrorLaunchTimeout", "endless wait", "while (*flag == 0) {}", "thread (3, 0, 0)"),
+        ("abort", "cudaErrorLaunchFailure", "abort", "if (threadIdx.x == 5) abort();", "thread (5, 0, 0)"),
+        ("trap", "cudaErrorLaunchFailure", "trap", "if (blockIdx.x == 1) __trap();", "block (1, 0, 0)"),
+        ("assert", "cudaErrorAssert", "failed assertion", "assert(threadIdx.x < 7);", "thread (7, 0, 0)"),
+    ],
+)
+def test_a_kernel_that_does_not_end_well(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, which: str, error: str, kind: str, line: str, text: str
+) -> None:
+    monkeypatch.setenv("TINYTENSOR_WATCHDOG", "0.4")
+    run = ran(PROGRAM, folder, which)
+    assert (run.output, run.code) == (error + "\n", 0)
+    (finding,) = run.report.findings
+    assert (finding.kind, finding.place) == (kind, f"program.cu:{LINES[line]}")
+    assert text in finding.text
+    assert "in block (" in finding.text
+
+
+def test_long_work_and_abort_of_the_host_are_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYTENSOR_WATCHDOG", "0.4")
+    run = ran(PROGRAM, folder, "work")
+    assert (run.output, run.report.findings) == ("cudaSuccess\n", [])
+    run = ran(PROGRAM, folder, "host")
+    assert run.code == 128 + 6  # SIGABRT
+
+
+def test_kernels_launched_from_python_do_not_end_it(tmp_path: Path) -> None:
+    (tmp_path / "kernels.cu").write_text(
+        "#include <cstdlib>\n"
+        "__global__ void spin(volatile int* flag) { while (*flag == 0) {} }\n"
+        "__global__ void give_up(int* p) { if (threadIdx.x == 2) abort(); p[threadIdx.x] = 1; }\n"
+    )
+    script = (
+        "import tinytensor as tt\n"
+        "for name in ('spin', 'give_up'):\n"
+        "    p = tt.zeros(8, dtype=tt.int32, device='emulated')\n"
+        f"    kernel = tt.cuda.kernel({str(tmp_path / 'kernels.cu')!r}, name)\n"
+        "    try:\n"
+        "        kernel[1, 4](p)\n"
+        "    except tt.KernelError as error:\n"
+        "        print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "TINYTENSOR_WATCHDOG": "0.4"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "endless wait: thread (0, 0, 0)" in done.stdout
+    assert "thread (2, 0, 0)" in done.stdout
