@@ -9,3 +9,4 @@
 #include "asynchronous_checks.h"
 #include "gathering.h"
 #include "grid.h"
+#include "undefined.h"
