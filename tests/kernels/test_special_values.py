@@ -1,0 +1,128 @@
+"""Values and layouts on which a kernel may be wrong though random numbers and small shapes do not show it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tinytensor.errors import IndexRangeError
+
+Array = np.ndarray[Any, Any]
+SPECIAL = np.array(
+    [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1.0 + 2**-52, 2.0**53, 2.0**53 + 2, 1e-310]
+)
+PAIRS = [grid.ravel() for grid in np.meshgrid(SPECIAL, SPECIAL, indexing="ij")]
+COMPARISONS = ["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"]
+LOGIC = ["logical_and", "logical_or", "logical_xor"]
+
+
+def on_device(values: Array) -> tt.Tensor:
+    return tt.tensor(values).to("emulated")
+
+
+@pytest.mark.parametrize("name", [*COMPARISONS, *LOGIC, "heaviside", "copysign", "maximum", "minimum"])
+def test_pairs_of_doubles(name: str) -> None:
+    """Numbers that differ in their last bit, or not at all as floats; zeros of both signs; nan."""
+    got = getattr(tt, name)(*[on_device(values) for values in PAIRS]).cpu().numpy()
+    with np.errstate(invalid="ignore"):
+        expected = getattr(np, name)(*PAIRS)
+    np.testing.assert_array_equal(got, expected)
+    if name in ("heaviside", "copysign"):
+        np.testing.assert_array_equal(np.signbit(got), np.signbit(expected))
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_pairs_of_large_integers(name: str) -> None:
+    a = np.array([2**53, 2**53 + 1, -(2**63), 2**63 - 1, 0, -1])
+    pairs = [grid.ravel() for grid in np.meshgrid(a, a, indexing="ij")]
+    got = getattr(tt, name)(*[on_device(values) for values in pairs]).cpu().numpy()
+    np.testing.assert_array_equal(got, getattr(np, name)(*pairs))
+
+
+@pytest.mark.parametrize("name", ["sign", "abs", "isfinite", "isinf", "isnan", "signbit", "logical_not"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_single_values(name: str, dtype: Any) -> None:
+    values = SPECIAL.astype(dtype)
+    np.testing.assert_array_equal(
+        getattr(tt, name)(on_device(values)).cpu().numpy(), getattr(np, name)(values)
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8])
+def test_sign_and_absolute_value_of_integers(dtype: Any) -> None:
+    values = np.array([0, 1, 100, np.iinfo(dtype).max, np.iinfo(dtype).min]).astype(dtype)
+    for name in ("sign", "abs"):
+        got = getattr(tt, name)(on_device(values)).cpu().numpy()
+        np.testing.assert_array_equal(got, getattr(np, name)(values))
+
+
+def test_isclose_at_its_limits() -> None:
+    a = np.array([1.0, 1.0, np.inf, np.inf, -np.inf, np.nan, 0.0, 1.125, 1.25])
+    b = np.array([1.5, 1.25, np.inf, 1.0, np.inf, np.nan, 0.0, 1.0, 1.0])
+    got = tt.isclose(on_device(a), on_device(b), rtol=0.125, atol=0.0).cpu().numpy()
+    np.testing.assert_array_equal(got, np.isclose(a, b, rtol=0.125, atol=0.0))
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+@pytest.mark.parametrize("target", [5, -1])
+def test_targets_next_to_the_classes_are_refused(name: str, target: int) -> None:
+    """The first and last class are fine, their neighbors are errors, not reads beside a row."""
+    x = on_device(np.log(np.full((3, 5), 0.2)))
+    targets = on_device(np.array([0, 4, 4]))
+    loss = getattr(tt, name)(x, targets).item()
+    assert abs(loss - np.log(5)) < 1e-12
+    with pytest.raises(IndexRangeError):
+        getattr(tt, name)(x, on_device(np.array([0, target, 4]))).item()
+
+
+LAYOUTS: dict[str, Callable[[Any], Any]] = {
+    "packed": lambda x: x,
+    "transposed": lambda x: x.mT,
+    "every second": lambda x: x[:, ::2],
+    "backwards": lambda x: x[::-1, :, ::-1],
+    "with gaps": lambda x: x[:, :, :32],
+    "rows between vectors": lambda x: x[0, :, :32],  # of whole vectors of bytes, 36 bytes apart
+}
+
+
+def checked(values: Array) -> tt.Tensor:
+    return tt.tensor(values).to("checked")
+
+
+def index_of(kind: str, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """An index for NumPy and for a tensor."""
+    if kind == "mask":
+        mask = np.arange(np.prod(shape)).reshape(shape) % 3 == 1
+        return mask, checked(mask)
+    places = [np.array([n - 1, 0, n // 2, 0]) for n in shape]
+    if kind == "rows":
+        return places[0], checked(places[0])
+    if kind == "middle":
+        return np.s_[:, places[1]], np.s_[:, checked(places[1])]
+    return np.s_[places[0], ..., places[-1]], np.s_[checked(places[0]), ..., checked(places[-1])]
+
+
+@pytest.mark.parametrize("kind", ["rows", "middle", "two axes", "mask"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8], ids=lambda d: d.__name__)
+def test_indexed_assignment_to_views(layout: str, kind: str, dtype: Any) -> None:
+    """Rows with and without whole vectors of 16 bytes, which the device `checked` wants aligned; values with
+    strides of their own or in vectors; the last of equal places wins.
+    """
+    shape = (4, 6, 36)
+    expected = (np.arange(np.prod(shape)) % 251).reshape(shape).astype(dtype)
+    target = checked(expected)
+    view = LAYOUTS[layout]
+    index, own = index_of(kind, view(expected).shape)
+    picked = view(expected)[index].shape
+    values = (np.arange(np.prod(picked))[::-1] % 241).astype(dtype)
+    if layout in ("transposed", "backwards"):
+        values = values.reshape(picked[::-1])
+        view(target)[own] = checked(values).permute(*reversed(range(values.ndim)))
+        view(expected)[index] = values.transpose()
+    else:
+        view(target)[own] = checked(values.reshape(picked))
+        view(expected)[index] = values.reshape(picked)
+    np.testing.assert_array_equal(target.cpu().numpy(), expected)
