@@ -449,13 +449,18 @@ static __attribute__((noinline)) void other_access(void* at, const void* code) {
 }
 
 template <unsigned SIZE, bool WRITES>
-static inline void usual_access(void* at, const void* code) {
+static __attribute__((noinline)) void usual_access(void* at, const void* code) {
     Worker* w = seen_worker;
-    if (!w || (size_t)((const char*)at - image.private_start) < image.private_size) return;
+    if (!w) return;
     const Spot* spot = spot_of(code);
     const bool plain = !counting && !recording && !exploring && !written.address;
     if (plain && spot && spot->region && is_usual<SIZE, WRITES>(*w, *spot, (const char*)at)) return;
     other_access<SIZE, WRITES>(at, code);
+}
+
+// threadIdx and similar variables of the unit are read most often.
+static inline bool is_private(const void* at) {
+    return (size_t)((const char*)at - image.private_start) < image.private_size;
 }
 
 }  // namespace tt_emu
@@ -463,6 +468,7 @@ static inline void usual_access(void* at, const void* code) {
 #define TT_CALLER tt_emu::Place{__builtin_return_address(0), {}}
 #define TT_USUAL(NAME, SIZE, WRITES) \
     TT_API void __tsan_##NAME##SIZE(void* at) { \
+        if (tt_emu::is_private(at)) return; \
         tt_emu::usual_access<SIZE, WRITES>(at, __builtin_return_address(0)); \
     }
 #define TT_ACCESS(NAME, SIZE, WAY, ALIGNED) \
