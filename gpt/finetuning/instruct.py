@@ -123,12 +123,13 @@ class Instructing(Task):
             total += self.model.loss(*ids).item() * counted
             count += counted
         asked = [_last_question(talk) for talk in self.questions[:CHECKED]]
-        right = [self.answer(before) == wanted for before, wanted in asked]
+        encode = self.tokenizer.encode
+        right = [self.answer(before, len(encode(wanted)) + 1) == wanted for before, wanted in asked]
         return {"val_loss": total / count, "exact": sum(right) / len(right)}
 
-    def answer(self, messages: Sequence[Message]) -> str:
+    def answer(self, messages: Sequence[Message], max_new_tokens: int = 64) -> str:
         """Answer of the model to a conversation, by greedy decoding."""
-        return answer(self.model, self.template, messages)
+        return answer(self.model, self.template, messages, max_new_tokens)
 
     def show(self) -> str:
         """Last questions of the first held-out conversations, and the answers of the model, as text."""
