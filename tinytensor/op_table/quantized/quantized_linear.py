@@ -9,7 +9,7 @@ from tinytensor.op_table.row import Array, Input, Row, Shape, positive
 
 
 def exact(shape: Shape) -> Input:
-    """Multiples of 1/8 with 127/8 in each block of 32: rounded to 8 bits, they stay."""
+    """Multiples of 1/8 with 127/8 in each block of 32: rounded to 16 bits, they stay."""
 
     def draw(rng: np.random.Generator, s: Shape, _: Any) -> Array:
         values = rng.integers(-127, 128, s) / 8

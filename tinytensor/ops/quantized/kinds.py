@@ -19,6 +19,7 @@ from tinytensor.runtime.cpu.arrays import Array
 __all__ = ["QUANTIZED"]
 
 ROUNDED = 32  # activations that share a scale
+MOST = np.float32(127 * 256)  # the largest rounded one
 
 
 class Unpacked(NamedTuple):
@@ -318,33 +319,34 @@ def packed_rows(x: Array, kind: QuantizedKind) -> Array:
 
 
 def rounded(x: Array) -> tuple[Array, Array]:
-    """Rows of activations rounded to 8 bits: integers -127 to 127, float32 (rows, blocks, 32), and a scale
-    for each block of 32, float32 (rows, blocks).
+    """Rows of activations rounded to 16 bits: integers -32512 to 32512, float64 (rows, blocks, 32), and a
+    scale for each block of 32, float32 (rows, blocks).
+
+    A kernel multiplies integers of 8 bits: q = 256 * high + low, both from -128 to 127, if |q| <= 32512.
 
     A block whose largest magnitude is below 1e-30 becomes 0, one with inf or NaN gets the scale NaN.
     """
     blocks = x.astype(np.float32, copy=False).reshape(len(x), -1, ROUNDED)
     top = np.abs(blocks).max(2)
     usable = (top >= np.float32(1e-30)) & np.isfinite(top)
-    inverse = np.where(usable, np.float32(127) / np.where(usable, top, np.float32(1)), np.float32(0))
+    inverse = np.where(usable, MOST / np.where(usable, top, np.float32(1)), np.float32(0))
     q = np.rint(np.where(usable[..., None], blocks, np.float32(0)) * inverse[..., None])
-    scale = np.where(np.isfinite(top), top / np.float32(127), np.float32(np.nan))
-    return q, scale
+    scale = np.where(np.isfinite(top), top / MOST, np.float32(np.nan))
+    return q.astype(np.float64), scale
 
 
 def rounded_product(x: Array, packed: Array, kind: QuantizedKind) -> Array:
     """Product of rounded activations (rows, K) and packed rows (N, bytes): float32 (rows, N).
 
-    Each group of weights is multiplied by its activations in integers, which is exact here: the sums are
-    below 2**24.
+    Each group of weights is multiplied by its activations in integers, which is exact here, too.
     """
     x_q, x_scale = rounded(x)
     q, scale, offset = unpacked(packed, kind)
     groups = x_q.reshape(len(x), -1, kind.group).swapaxes(0, 1)  # (G, rows, group)
-    weights = q.astype(np.float32).reshape(len(q), -1, kind.group).transpose(1, 2, 0)  # (G, group, N)
+    weights = q.astype(np.float64).reshape(len(q), -1, kind.group).transpose(1, 2, 0)  # (G, group, N)
     parts = np.matmul(groups, weights) * scale.T[:, None]  # (G, rows, N)
     if offset is not None:
         parts += groups.sum(2, keepdims=True) * offset.T[:, None]
     parts *= np.repeat(x_scale, ROUNDED // kind.group, 1).T[..., None]
-    total: Array = parts.sum(0)
+    total: Array = parts.sum(0).astype(np.float32)
     return total

@@ -1,4 +1,4 @@
-"""quantized_linear: products with packed weights, in floats or with activations rounded to 8 bits."""
+"""quantized_linear: products with packed weights, in floats or with activations rounded to 16 bits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ kernels = HostKernels("quantized_linear")
 
 @register
 class QuantizedLinear(Op):
-    """y = x @ dequantize(packed).T; with `rounded`, of x rounded to 8 bits in blocks of 32."""
+    """y = x @ dequantize(packed).T; with `rounded`, of x rounded to 16 bits in blocks of 32."""
 
     inputs = ("x", "packed")
     saves = ("packed",)
@@ -96,16 +96,13 @@ class QuantizedLinear(Op):
             multiply(launch, y, rows_of_x, weight, tb=True)
             return
         groups = rows * (inner // ROUNDED)
-        x8, scales = launch.scratch((rows, inner), int8), launch.scratch((groups,), float32)
-        launch(
-            "round_activations",
-            x.dtype,
-            grid=blocks_for(groups, 8),
-            block=(32, 8),
-            args=(x8, scales, x, groups),
-        )
-        args = (y, x8, scales, on_even_address(launch, packed), rows, columns, inner)
-        launch("quantized_rows", kind.upper(), y.dtype, grid=blocks_for(columns, 8), block=(32, 8), args=args)
+        high, low = launch.scratch((rows, inner), int8), launch.scratch((rows, inner), int8)
+        scales = launch.scratch((groups,), float32)
+        block = (32, 8)
+        to_round = (high, low, scales, x, groups)
+        launch("round_activations", x.dtype, grid=blocks_for(groups, 8), block=block, args=to_round)
+        args = (y, high, low, scales, on_even_address(launch, packed), rows, columns, inner)
+        launch("quantized_rows", kind.upper(), y.dtype, grid=blocks_for(columns, 8), block=block, args=args)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, kind: str, rounded: bool) -> Grads:
@@ -118,7 +115,7 @@ def quantized_linear(x: Tensor, packed: Tensor, kind: str, *, rounded: bool = Fa
     """Product with a packed weight: y = x @ dequantize(packed, kind).T.
 
     With `rounded`, x is rounded first, in blocks of 32 values along the last axis: x becomes s * q with
-    s = max|x| / 127 and q = rint(x * (127 / max|x|)), an integer of 8 bits, computed in float32; a block
+    s = max|x| / 32512 and q = rint(x * (32512 / max|x|)), an integer of 16 bits, computed in float32; a block
     below 1e-30 in magnitude becomes 0. Then each group of weights (16 or 32 with one scale) is multiplied
     with its activations in integers, exactly; the sums of these products are in float32. A few rows of x are
     multiplied several times as fast, since the weight is read packed.
@@ -127,7 +124,7 @@ def quantized_linear(x: Tensor, packed: Tensor, kind: str, *, rounded: bool = Fa
         x: shape (..., K), floating.
         packed: shape (N, bytes of a row), uint8, with K values in a row.
         kind: the kind that it was packed as, a key of `tt.QUANTIZED`.
-        rounded: whether to round x to 8 bits.
+        rounded: whether to round x to 16 bits.
 
     Returns:
         shape (..., N), dtype of x. The gradient is for x alone, and is that without rounding.
@@ -140,9 +137,10 @@ def quantized_linear(x: Tensor, packed: Tensor, kind: str, *, rounded: bool = Fa
     Memory: keeps the packed weight for backward; unpacks blocks of rows while it computes, in backward and on
         devices the whole weight.
     Accuracy: without `rounded`, that of a product of floats; devices unpack to the dtype of x. With it, the
-        error of an activation is at most 1/254 of the largest in its block; devices differ by the order of
+        error of an activation is at most 1/65,024 of the largest in its block; devices differ by the order of
         float32 sums alone.
-    Source: rounding as in llama.cpp (its blocks of 256 for the K kinds are of 32 here); gradient as in QLoRA:
+    Source: integer products as in llama.cpp, which rounds to 8 bits, where 32512 = 127 * 256 is 127; gradient
+        as in QLoRA:
         Dettmers et al. 2023, arXiv:2305.14314.
 
     Example:
