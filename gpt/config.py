@@ -208,8 +208,8 @@ class TrainConfig:
         tf32: multiply float32 matrices on tensor cores, which round each factor to 11 bits
             (tt.config.tf32): on a GPU several times faster than float32.
         batch_size: sequences per forward pass.
-        batch_order: sampling of windows: random positions, consecutive, or one every batch_stride tokens
-            (stride: a sliding window).
+        batch_order: sampling of windows: random positions, consecutive, one every batch_stride tokens
+            (stride: a sliding window), or documents: rows that begin with a document, filled by best fit.
         batch_stride: tokens between the starts of windows; for batch_order=stride only.
         gradient_accumulation_steps: forward and backward passes per optimizer step.
         capture: record a step once, and replay it without Python between kernels (tt.capture): on one rank,
@@ -269,7 +269,7 @@ class TrainConfig:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     tf32: bool = False
     batch_size: int = 12
-    batch_order: Literal["random", "consecutive", "stride"] = "random"
+    batch_order: Literal["random", "consecutive", "stride", "documents"] = "random"
     batch_stride: int = 0
     gradient_accumulation_steps: int = 1
     capture: bool = True

@@ -37,11 +37,11 @@ def split(items: Sequence[T], fraction: float, seed: int) -> tuple[list[T], list
             fix="give more examples",
         )
     count = min(max(round(fraction * len(items)), 1), len(items) - 1)
-    held = set(_shuffled(len(items), seed, 0)[:count].tolist())
+    held = set(shuffled(len(items), seed, 0)[:count].tolist())
     return [x for i, x in enumerate(items) if i not in held], [items[i] for i in sorted(held)]
 
 
-def _shuffled(count: int, seed: int, number: int) -> Ints:
+def shuffled(count: int, seed: int, number: int) -> Ints:
     """Permutation of 0 … count - 1 keyed by (seed, number); raw Philox bits are stable across NumPys."""
     bits = np.random.Philox(key=np.array([seed, number], np.uint64)).random_raw(count)
     return np.argsort(bits, kind="stable").astype(np.int64)
@@ -70,9 +70,9 @@ class LikeLengths:
     def batch(self, step: int) -> Ints:
         """Indices of the examples in a batch, (B,)."""
         epoch, place = divmod(step, self.per_epoch)
-        order = _shuffled(len(self.lengths), self.seed, 2 * epoch)
+        order = shuffled(len(self.lengths), self.seed, 2 * epoch)
         by_length = order[np.argsort(self.lengths[order], kind="stable")]  # ties are shuffled in each epoch
-        first = int(_shuffled(self.per_epoch, self.seed, 2 * epoch + 1)[place]) * self.batch_size
+        first = int(shuffled(self.per_epoch, self.seed, 2 * epoch + 1)[place]) * self.batch_size
         return by_length[first : first + self.batch_size]
 
 

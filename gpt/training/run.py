@@ -15,10 +15,11 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
-from gpt.console import note
+from gpt.console import counted, note
 from gpt.data.batches import Batches, Ints
 from gpt.data.command import embedded_shakespeare
 from gpt.data.contents import hash_of_tokenizer, require_same
+from gpt.data.document_batches import DocumentBatches
 from gpt.data.prepare import describe_files, prepare, prepare_text, read_texts
 from gpt.data.token_file import TokenFile, open_split
 from gpt.fields import from_dict, to_dict
@@ -161,12 +162,31 @@ class Run:
     def make_batches(self) -> BatchSource:
         """Batches of the training data, from step 0."""
         config = self.train_config
+        if config.batch_order == "documents":
+            return self._document_batches()
         return Batches(
             self.train_tokens,
             config.batch_size,
             self.model_config.block_size,
             config.batch_order,
             stride=config.batch_stride or None,
+            seed=config.seed,
+            vocab_size=self.model_config.vocab_size,
+        )
+
+    def _document_batches(self) -> DocumentBatches:
+        config = self.train_config
+        if self.tokenizer is None or self.tokenizer.separator is None:
+            raise tt.ArgumentError(
+                "train: --batch_order=documents, but the tokens have no separator of documents",
+                why="it is the token <|endoftext|>, which the tokenizer lacks",
+                fix="prepare the data with a tokenizer that has it: python -m gpt tokenizer train",
+            )
+        return DocumentBatches(
+            self.train_tokens,
+            self.tokenizer.separator,
+            config.batch_size,
+            self.model_config.block_size,
             seed=config.seed,
             vocab_size=self.model_config.vocab_size,
         )
@@ -180,7 +200,11 @@ class Run:
     def describe_data(self) -> str:
         """Size of the data, as text."""
         val = f"{len(self.val_tokens):,}" if self.val_tokens is not None else "no"
-        return f"{len(self.train_tokens):,} training tokens, {val} validation tokens"
+        found = f"{len(self.train_tokens):,} training tokens, {val} validation tokens"
+        if isinstance(self.batches, DocumentBatches):
+            documents = counted(self.batches.documents, "document")
+            return f"{found}; {documents} in rows, {self.batches.cropped:.1%} of the tokens are cropped"
+        return found
 
     def _with_vocabulary(self, config: GPTConfig) -> GPTConfig:
         """Config with vocab_size resolved."""
