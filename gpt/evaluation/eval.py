@@ -79,7 +79,7 @@ def _compared(args: Namespace) -> Comparison:
 def _model(run: str, args: Namespace) -> tuple[GPT, Tokenizer | None]:
     """Model on the device, and its tokenizer."""
     which = int(args.checkpoint) if args.checkpoint.isdecimal() else args.checkpoint
-    model, tokenizer = from_pretrained(run) if which == "best" else load_model(run, which)
+    model, tokenizer = from_pretrained(run, packed=True) if which == "best" else load_model(run, which)
     return model.to(args.device), tokenizer
 
 

@@ -229,7 +229,11 @@ def _begun(name: str, configs: tuple[Any, ...], resume: bool) -> TuneRun:
         _make_base()
     source = BASE if tune.init_from == "base" else tune.init_from
     model, tokenizer = from_pretrained(
-        source, block_size=tune.block_size, dropout=tune.dropout, device=tune.device
+        source,
+        block_size=tune.block_size,
+        dropout=tune.dropout,
+        device=tune.device,
+        packed=lora.lora_rank > 0,
     )
     tokenizer = require_tokenizer(tokenizer, "finetune", source)
     if name == "instruct":
@@ -333,8 +337,11 @@ def _run(run: TuneRun) -> int:
     """Train, and print metrics and examples before and after."""
     trained, whole = trainable_counts(run.model)
     share = f"{trained:,} of {whole:,} ({trained / whole:.1%})"
+    kinds = sorted({layer.kind for layer in run.model.modules() if hasattr(layer, "packed")})
+    packed = f"; of the others, matrices stay packed: {', '.join(kinds)}" if kinds else ""
     print(
-        f"model  {share} parameters are trained; the optimizer state has {2 * trained:,} values", flush=True
+        f"model  {share} parameters are trained; the optimizer state has {2 * trained:,} values{packed}",
+        flush=True,
     )
     tuner = Tuner(run)
     begun, before = run.step, run.metrics()

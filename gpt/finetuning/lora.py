@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
 from gpt.fields import check_types, from_dict, to_dict
+from gpt.models.attention import SideBySide
 from tinytensor import nn
 from tinytensor.files import PathLike, atomic_write, read_json
 from tinytensor.interop.safetensors_file import Array, read_safetensors, write_safetensors
@@ -63,16 +65,20 @@ class LoraConfig:
         return self.lora_alpha / self.lora_rank if self.lora_rank else 0.0
 
 
-class AdaptedLinear(nn.Linear):
+class AdaptedLinear(nn.Module):
     """Linear layer with a low-rank adapter. It shares weight and bias, and their names, with the layer.
 
     Args:
-        layer: the layer to adapt; it is not changed.
+        layer: the layer to adapt; it is not changed. A packed one stays packed (QLoRA), and merging is not
+            possible; gradients are those of the unpacked weight.
         config: rank and scale.
         generator: of the initial A, uniform in ±1/sqrt(in); B is 0.
 
     Shapes:
-        x (..., K) → (..., N); weight (K, N), bias (N,), lora_a (K, r), lora_b (r, N).
+        x (..., K) → (..., N); weight (K, N) or packed (N, bytes of a row), bias (N,), lora_a (K, r),
+        lora_b (r, N).
+
+    Source: packed weights: Dettmers et al. 2023 (QLoRA), arXiv:2305.14314.
 
     Example:
         >>> layer = nn.Linear(4, 3)
@@ -81,23 +87,36 @@ class AdaptedLinear(nn.Linear):
         True
     """
 
-    def __init__(self, layer: nn.Linear, config: LoraConfig, generator: tt.Generator | None = None) -> None:
-        nn.Module.__init__(self)
-        self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.weight = layer.weight
+    def __init__(
+        self,
+        layer: nn.Linear | nn.QuantizedLinear,
+        config: LoraConfig,
+        generator: tt.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.kind = layer.kind if isinstance(layer, nn.QuantizedLinear) else ""  # of a packed weight
+        if isinstance(layer, nn.QuantizedLinear):
+            self.register_buffer("packed", layer.packed)
+            dtype, device = tt.float32, layer.packed.device
+        else:
+            self.weight = layer.weight
+            dtype, device = layer.weight.dtype, layer.weight.device
         self.register_parameter("bias", layer.bias)
         self.scale, self.merged = config.scale, False
         # the activation that is fused with the product in a layer without an adapter
-        self.gelu = layer.approximate if isinstance(layer, nn.LinearGelu) else None
-        dtype, device = layer.weight.dtype, layer.weight.device
-        bound = 1 / sqrt(self.in_features)
-        self.lora_a = nn.Parameter(tt.empty(self.in_features, config.lora_rank, dtype=dtype, device=device))
-        nn.init.uniform_(self.lora_a, -bound, bound, generator=generator)
-        self.lora_b = nn.Parameter(tt.zeros(config.lora_rank, self.out_features, dtype=dtype, device=device))
+        self.gelu = None if type(layer) is nn.Linear else layer.approximate
+        K, N, rank = layer.in_features, layer.out_features, config.lora_rank
+        self.lora_a = nn.Parameter(tt.empty(K, rank, dtype=dtype, device=device))
+        nn.init.uniform_(self.lora_a, -1 / sqrt(K), 1 / sqrt(K), generator=generator)
+        self.lora_b = nn.Parameter(tt.zeros(rank, N, dtype=dtype, device=device))
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(..., K) → (..., N)."""
-        y = tt.linear(x, self.weight, self.bias)
+        if not self.kind:
+            y = tt.linear(x, self.weight, self.bias)
+        else:
+            y = tt.quantized_linear(x, self.packed, self.kind)
+            y = y if self.bias is None else y + self.bias
         if not self.merged:
             y = y + tt.linear(tt.linear(x, self.lora_a), self.lora_b) * self.scale
         return y if self.gelu is None else tt.gelu(y, approximate=self.gelu)
@@ -142,7 +161,8 @@ def add_adapters(model: nn.Module, config: LoraConfig, generator: tt.Generator |
         >>> trainable_counts(model)
         (48, 336)
     """
-    linear = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    kinds = (nn.Linear, nn.QuantizedLinear)
+    linear = {name: m for name, m in model.named_modules() if isinstance(m, kinds)}
     chosen = [name for name in linear if matches(name, config.lora_targets)]
     if config.lora_rank == 0 or not chosen or any(True for _ in adapters(model)):
         raise tt.ArgumentError(
@@ -165,8 +185,18 @@ def adapters(model: nn.Module) -> Iterator[tuple[str, AdaptedLinear]]:
 
 
 def merge(model: nn.Module) -> None:
-    """Add every product A B to its weight, so that the forward pass needs no adapters."""
-    for _, layer in adapters(model):
+    """Add every product A B to its weight, so that the forward pass needs no adapters.
+
+    Raises:
+        ArgumentError: a weight is packed.
+    """
+    for name, layer in adapters(model):
+        if layer.kind:
+            raise tt.ArgumentError(
+                f"merge: the weight of {name} is packed as {layer.kind}",
+                why="its blocks cannot hold the sum exactly",
+                fix="merged_weights(model) unpacks it; or load the model with packed=False",
+            )
         if not layer.merged:
             with tt.no_grad():
                 layer.weight += layer.product()
@@ -183,17 +213,45 @@ def unmerge(model: nn.Module) -> None:
 
 
 def merged_weights(model: nn.Module) -> dict[str, Array]:
-    """State dict of the equivalent model without adapters; the model is not changed."""
-    state = {name: p.cpu().numpy() for name, p in model.state_dict().items() if not name.endswith(THIN)}
-    for name, layer in adapters(model):
-        if not layer.merged:
-            state[f"{name}.weight"] = state[f"{name}.weight"] + layer.product().cpu().numpy()
+    """State dict of the equivalent model without adapters, all float; the model is not changed."""
+    inside = (*THIN, ".packed")
+    state = {
+        name: p.cpu().numpy()
+        for name, p in model.state_dict().items()
+        if not name.endswith(inside) and _PARTS not in name
+    }
+    kinds = (AdaptedLinear, nn.QuantizedLinear, nn.QuantizedEmbedding, SideBySide)
+    for name, layer in model.named_modules():
+        if isinstance(layer, kinds) and _PARTS not in name:
+            state[f"{name}.weight"] = _weight(layer)
     return state
+
+
+_PARTS = ".parts."  # in names of what SideBySide joins
+
+
+def _weight(layer: Any) -> Array:
+    """Weight of a layer as floats, with its adapter merged."""
+    if isinstance(layer, SideBySide):
+        return np.concatenate([_weight(part) for part in layer.parts], axis=-1)
+    if not isinstance(layer, AdaptedLinear):
+        return layer.weight().cpu().numpy()  # type: ignore[no-any-return]
+    weight = tt.dequantize(layer.packed, layer.kind).T if layer.kind else layer.weight
+    if not layer.merged:
+        weight = weight.detach() + layer.product()
+    return weight.detach().cpu().numpy()
 
 
 def trainable_counts(model: nn.Module) -> tuple[int, int]:
     """Number of trainable parameters, and of all parameters."""
-    return sum(p.numel for p in model.parameters() if p.requires_grad), model.num_parameters()
+    trainable = sum(p.numel for p in model.parameters() if p.requires_grad)
+    return trainable, model.num_parameters() + sum([_values(m) for m in model.modules()])
+
+
+def _values(layer: nn.Module) -> int:
+    """Number of packed values of a layer, which are no parameters."""
+    kind, packed = getattr(layer, "kind", ""), getattr(layer, "packed", None)
+    return 0 if packed is None else packed.numel // tt.QUANTIZED[kind].nbytes * tt.QUANTIZED[kind].values
 
 
 def save_adapters(model: nn.Module, config: LoraConfig, folder: PathLike) -> Path:

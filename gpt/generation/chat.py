@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import tinytensor as tt
@@ -19,7 +18,7 @@ from gpt.generation.generate import Context
 from gpt.generation.sampling import Past, Sampler, SamplingConfig
 from gpt.generation.text_stream import TextStream
 from gpt.models.gpt import GPT
-from gpt.models.parameter_shapes import parameter_shapes
+from gpt.models.parameter_shapes import parameter_count
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.chat_template import ChatTemplate, Message
 from gpt.weights.trained import open_model
@@ -194,7 +193,7 @@ def main(argv: Sequence[str]) -> int:
     talk = Conversation(model, tokenizer, config, Sampler(sampling, tokenizer.vocab_size))
     terminal = sys.stdin.isatty()
     if terminal:
-        count = sum(map(prod, parameter_shapes(model.config).values()))  # some may be packed
+        count = parameter_count(model.config)
         print(f"{name}: {count:,} parameters. {COMMANDS}")
     for message in _messages("> " if terminal else None):
         if not terminal or not message.startswith("/"):

@@ -21,18 +21,25 @@ class SideBySide(nn.Module):
     Args:
         layers: the layers.
 
+    Attributes:
+        bias: of the joined results, or None.
+
     Example:
         >>> SideBySide([nn.Linear(4, 2), nn.Linear(4, 3)])(tt.ones(1, 4)).shape
         (1, 5)
     """
 
+    bias: tt.Tensor | None
+
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(layers)
+        self.register_parameter("bias", None)
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(..., K) → (..., sum of the layers' N)."""
-        return tt.concat([layer(x) for layer in self.parts], axis=-1)
+        y = tt.concat([layer(x) for layer in self.parts], axis=-1)
+        return y if self.bias is None else y + self.bias
 
 
 class SelfAttention(nn.Module):

@@ -1,5 +1,7 @@
 """Names and shapes of all parameters of a model, from its config alone."""
 
+from math import prod
+
 from gpt.config import GPTConfig
 from tinytensor.errors import ArgumentError
 
@@ -41,6 +43,17 @@ def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
     if not model.tied_head:
         shapes["lm_head.weight"] = (V, C)
     return shapes
+
+
+def parameter_count(model: GPTConfig) -> int:
+    """Number of parameters, a tied head counted once; of packed weights the number of values.
+
+    Example:
+        >>> from gpt.presets import configs_from
+        >>> parameter_count(configs_from(["--preset=gpt2"], default="demo")[0])
+        124439808
+    """
+    return sum([prod(shape) for shape in parameter_shapes(model).values()])
 
 
 def _block_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:

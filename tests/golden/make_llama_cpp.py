@@ -57,6 +57,12 @@ CASES = {
     ),
     "float16": Case(ROPE | {"activation": "swiglu"}, LEARNED, "float16"),
     "bfloat16": Case({"tied_head": False}, LEARNED, "bfloat16"),
+    "q8_0": Case(ROPE | {"activation": "swiglu"}, LEARNED, "q8_0"),
+    "q4_0": Case({"tied_head": False}, LEARNED, "q4_0"),
+    "q4_1": Case(ROPE | {"activation": "swiglu", "n_kv_head": 2}, LEARNED, "q4_1"),
+    "q5_1": Case(ROPE | {"activation": "relu2"}, LEARNED, "q5_1"),
+    "q4_k": Case(ROPE | {"activation": "swiglu", "n_inner": 512}, LEARNED, "q4_k"),  # of some matrices
+    "q6_k": Case({"n_inner": 512}, LEARNED, "q6_k"),
 }
 
 

@@ -17,11 +17,16 @@ from gpt.config import GPTConfig
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.gguf_format.architecture import ARCHITECTURES, read_config
 from gpt.weights.gguf_format.careful_reader import careful_reader
-from gpt.weights.gguf_format.metadata import Metadata
+from gpt.weights.gguf_format.metadata import Entry, Metadata
 from gpt.weights.gguf_format.tokenizer import read_tokenizer
 from gpt.weights.hf_names import Naming
 from gpt.weights.weight_tensor import Stored
 from tinytensor.errors import FormatError, MissingLibraryError
+
+# Keys that a file with other weights has anew.
+_OF_THE_WEIGHTS = {
+    f"general.{name}" for name in ("architecture", "file_type", "quantization_version", "alignment")
+}
 
 Opened = tuple[GPTConfig, Naming, Mapping[str, Stored], Callable[[], Tokenizer | None]]
 
@@ -45,6 +50,22 @@ def read_gguf(path: Path, *, writable: bool = False) -> Opened:
     values = Metadata(path, reader.fields)
     config, naming = read_config(values, tensors), ARCHITECTURES[values.architecture].naming
     return config, naming, tensors, partial(read_tokenizer, values)
+
+
+def entries_of(path: Path) -> dict[str, Entry]:
+    """Metadata of a file that do not depend on its weights: name, license, tokenizer, chat template.
+
+    Raises:
+        FormatError: a damaged file.
+        MissingLibraryError: gguf is not installed.
+    """
+    fields = _reader(path, "r").fields
+    values = Metadata(path, fields)
+    found = {}
+    for key in fields:
+        if key.startswith(("general.", "tokenizer.")) and key not in _OF_THE_WEIGHTS:
+            found[key] = Entry(fields[key].types[0].name.lower(), values.get(key))
+    return found
 
 
 def _reader(path: Path, mode: Literal["r", "c"]) -> Any:

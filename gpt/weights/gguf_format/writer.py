@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.gguf_format.architecture import ARCHITECTURES, architecture_for, describe_config
 from gpt.weights.gguf_format.metadata import Entry, number
+from gpt.weights.gguf_format.rounding import packed_rows
 from gpt.weights.gguf_format.tokenizer import describe_tokenizer
 from gpt.weights.hf_names import Place, places
 from gpt.weights.weight_tensor import DTYPES, as_stored
@@ -21,11 +22,19 @@ from tinytensor.files import PathLike, replacement
 from tinytensor.interop.safetensors_file import Array
 
 _WIDE = ("position_embd.weight",)  # matrices that llama.cpp keeps in float32, as it does vectors
+_TABLES = ("token_embd.weight", "output.weight")  # packed in 8 bits: each token depends on their errors
+_OTHERWISE = {"q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0"}  # of rows that are no multiple of 256
 
 
 def save_gguf(
-    model: GPT, path: PathLike, tokenizer: Tokenizer | None = None, *, dtype: str = "float32"
-) -> None:
+    model: GPT,
+    path: PathLike,
+    tokenizer: Tokenizer | None = None,
+    *,
+    dtype: str = "float32",
+    moments: Mapping[str, Array] | None = None,
+    about: Mapping[str, Entry] | None = None,
+) -> dict[str, tuple[int, int, int]]:
     """Save a model for llama.cpp: weights, sizes and tokenizer in one file.
 
     Args:
@@ -33,10 +42,18 @@ def save_gguf(
             (Llama's with the square of ReLU). Missing biases of GPT-2 are written as zeros.
         path: the .gguf file; replaced atomically if it exists.
         tokenizer: byte-level BPE or characters; None: the file takes and gives ids.
-        dtype: of the matrices; vectors, such as biases, are float32.
+        dtype: of the matrices: float32, bfloat16, float16, or a kind of tt.QUANTIZED such as "q4_0". Token
+            embeddings and the head have 8 bits at least; rows that are no multiple of the kind's block are
+            of another kind, or float16. Vectors, such as biases, are float32.
+        moments: for packed kinds, those of `input_moments`: errors are rounded away where they matter.
+        about: further metadata, which replace those of the model.
+
+    Returns:
+        Kind in the file → number of tensors, of values, and bytes.
 
     Raises:
-        ArgumentError: no architecture of llama.cpp is this model, or it does not have the tokenizer.
+        ArgumentError: no architecture of llama.cpp is this model, it does not have the tokenizer, or weights
+            of the model are packed.
         MissingLibraryError: gguf is not installed.
         SaveError: the file cannot be written; an earlier one stays intact.
 
@@ -47,57 +64,101 @@ def save_gguf(
         >>> from gpt.config import GPTConfig
         >>> from gpt.weights.pretrained import from_pretrained
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "tiny.gguf"
-        >>> model = GPT(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4))
-        >>> save_gguf(model, path)
-        >>> again, tokenizer = from_pretrained(path)
-        >>> bool((again.h[0].mlp.c_fc.weight == model.h[0].mlp.c_fc.weight).all())
-        True
+        >>> model = GPT(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=32))
+        >>> save_gguf(model, path, dtype="q8_0")["Q8_0"]
+        (5, 12576, 13362)
+        >>> from_pretrained(path, packed=True)[0].wte
+        QuantizedEmbedding(q8_0, packed (9, 34))
     """
-    if dtype not in DTYPES:
+    if dtype not in (*DTYPES, *tt.QUANTIZED):
         raise tt.ArgumentError(
-            f"save_gguf: dtype={dtype!r}", why=f"there are {', '.join(DTYPES)}", fix='use "float32"'
+            f"save_gguf: dtype={dtype!r}",
+            why=f"there are {', '.join([*DTYPES, *tt.QUANTIZED])}",
+            fix='use "float32"',
         )
     architecture = architecture_for(model.config)
     entries = describe_config(model.config) | describe_tokenizer(tokenizer, model.config)
-    tensors = [
-        Piece(name, "F32" if len(shape) == 1 or name in _WIDE else DTYPES[dtype], shape, read)
-        for name, (shape, read) in parts_of(model).items()
-    ]
-    mostly = "ALL_F32" if dtype == "float32" else f"MOSTLY_{DTYPES[dtype]}"
+    mostly = f"MOSTLY_{dtype.upper()}" if dtype in tt.QUANTIZED else f"MOSTLY_{DTYPES[dtype]}"
+    mostly = {"MOSTLY_F32": "ALL_F32"}.get(mostly, mostly + "_S" * (mostly in ("MOSTLY_Q4_K", "MOSTLY_Q5_K")))
     entries["general.file_type"] = number(int(_library().LlamaFileType[mostly]))
-    write_gguf(path, architecture, entries, tensors)
+    entries["general.quantization_version"] = number(_library().GGML_QUANT_VERSION)
+    pieces = _pieces(model, dtype, moments or {})
+    write_gguf(path, architecture, entries | dict(about or {}), pieces)
+    counts: dict[str, tuple[int, int, int]] = {}
+    for piece in pieces:
+        tensors, values, size = counts.get(piece.kind, (0, 0, 0))
+        counts[piece.kind] = tensors + 1, values + math.prod(piece.shape), size + piece.nbytes
+    return counts
 
 
-class Piece(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Piece:
     """A tensor to be written.
 
     Args:
         name: in the file.
-        kind: of its values in the file: "F32", "F16", "BF16".
+        kind: of its values in the file: F32, F16, BF16, or a key of tt.QUANTIZED in capitals.
         shape: of its values.
         read: function that returns the values as float32.
+        moments: of the inputs of the layer, for packed kinds; None: each value is rounded by itself.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     read: Callable[[], Array]
+    moments: Array | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in the file."""
+        count = math.prod(self.shape)
+        if (packed := tt.QUANTIZED.get(self.kind.lower())) is not None:
+            return count // packed.values * packed.nbytes
+        return count * (4 if self.kind == "F32" else 2)
 
     def encoded(self) -> Array:
         """The values as they are in the file."""
+        values = np.ascontiguousarray(self.read())
+        if self.kind.lower() in tt.QUANTIZED:
+            return packed_rows(values, self.kind.lower(), self.moments)
         dtype = next(ours for ours, theirs in DTYPES.items() if theirs == self.kind)
-        return np.ascontiguousarray(as_stored(self.read(), dtype).array)
+        return np.ascontiguousarray(as_stored(values, dtype).array)
 
 
-def parts_of(model: GPT) -> dict[str, tuple[tuple[int, ...], Callable[[], Array]]]:
-    """Tensors of a model under the names of its architecture: shape, and a function that returns them."""
+def kind_in_file(name: str, shape: tuple[int, ...], dtype: str) -> str:
+    """Kind of a tensor in a file whose matrices are mostly of a dtype.
+
+    Example:
+        >>> [kind_in_file("blk.0.ffn_up.weight", (2, width), "q4_k") for width in (256, 96, 20)]
+        ['Q4_K', 'Q5_0', 'F16']
+    """
+    if len(shape) == 1 or name in _WIDE:
+        return "F32"
+    if dtype in DTYPES:
+        return DTYPES[dtype]
+    kind = "q8_0" if name in _TABLES else dtype
+    if shape[-1] % tt.QUANTIZED[kind].values:
+        kind = _OTHERWISE.get(kind, kind)
+    return "F16" if shape[-1] % tt.QUANTIZED[kind].values else kind.upper()
+
+
+def _pieces(model: GPT, dtype: str, moments: Mapping[str, Array]) -> list[Piece]:
+    """Tensors of a model under the names of its architecture."""
     architecture = architecture_for(model.config)
     config = replace(model.config, bias=True) if architecture == "gpt2" else model.config
-    state = model.state_dict()
-    found: dict[str, tuple[tuple[int, ...], Callable[[], Array]]] = {}
+    state, found = model.state_dict(), []
     for name, place in places(config, ARCHITECTURES[architecture].naming).items():
+        if name not in state and not name.endswith(".bias"):
+            raise tt.ArgumentError(
+                f"save_gguf: the model has no {name}",
+                why="it was loaded with packed weights, or is not a GPT",
+                fix="load it with from_pretrained(path, packed=False)",
+            )
         for part, shape in place.shapes().items():
-            found[part] = shape, partial(_part, state.get(name), place, part)
+            kind = kind_in_file(part, shape, dtype)
+            read = partial(_part, state.get(name), place, part)
+            found.append(Piece(part, kind, shape, read, moments.get(name.removesuffix(".weight"))))
     return found
 
 
@@ -126,18 +187,16 @@ def write_gguf(
     with replacement(path) as temporary:
         writer = gguf.GGUFWriter(temporary, architecture)
         try:
-            for key, (kind, value) in entries.items():
-                getattr(writer, f"add_{kind}")(key, value)
-            for name, kind, shape, _ in tensors:
-                each = gguf.GGMLQuantizationType[kind]
-                values, size = gguf.GGML_QUANT_SIZES[each]
-                nbytes = math.prod(shape) // values * size
-                writer.add_tensor_info(name, shape, np.dtype(np.float32), nbytes, each)
+            for key, entry in entries.items():
+                getattr(writer, f"add_{entry.kind}")(key, entry.value)
+            for piece in tensors:
+                kind = gguf.GGMLQuantizationType[piece.kind]
+                writer.add_tensor_info(piece.name, piece.shape, np.dtype(np.float32), piece.nbytes, kind)
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
-            for tensor in tensors:
-                writer.write_tensor_data(tensor.encoded())
+            for piece in tensors:
+                writer.write_tensor_data(piece.encoded())
         finally:
             writer.close()
 

@@ -1,0 +1,78 @@
+"""Command `python -m gpt quantize MODEL --kind=q4_0 --out=FILE.gguf`: pack weights in 4 to 8 bits."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import tinytensor as tt
+from gpt.console import Parser
+from gpt.models.gpt import GPT
+from gpt.models.parameter_shapes import parameter_count
+from gpt.tokenizers.base import Tokenizer
+from gpt.weights.gguf_format.reader import entries_of
+from gpt.weights.gguf_format.rounding import input_moments
+from gpt.weights.gguf_format.writer import save_gguf
+from gpt.weights.pretrained import from_pretrained
+from gpt.weights.sources import open_source
+from gpt.weights.trained import require_tokenizer
+from tinytensor.errors import ArgumentError
+from tinytensor.files import read_text
+from tinytensor.interop.safetensors_file import Array
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt quantize MODEL --kind=KIND --out=FILE.gguf`."""
+    parser = Parser(
+        prog="python -m gpt quantize",
+        description="Pack the weights of a model in 4 to 8 bits each, into a GGUF file, which all commands "
+        "here and llama.cpp read (docs/quantization.md). Weights that are packed are unpacked first.",
+    )
+    parser.add_argument("model", help="run directory, smollm2, or anything that import takes")
+    parser.add_argument("--kind", required=True, choices=list(tt.QUANTIZED), help="of the matrices")
+    parser.add_argument("--out", required=True, metavar="FILE.gguf", help="the new file")
+    parser.add_argument(
+        "--calibrate", metavar="TEXT", help="a text file such as the model is for: rounding errors are moved "
+        "to where they change its products least"
+    )  # fmt: skip
+    parser.add_argument(
+        "--tokens", type=int, default=4096, metavar="N", help="of that text, to be read; default 4096"
+    )
+    args = parser.parse_args(argv)
+    if Path(args.out).suffix != ".gguf":
+        raise ArgumentError(
+            f"quantize: --out={args.out}",
+            why="a GGUF file is written, which commands recognize by its suffix",
+            fix=f"write --out={args.out}.gguf",
+        )
+    found = open_source(args.model).path
+    model, tokenizer = from_pretrained(args.model)
+    moments = None
+    if args.calibrate is not None:
+        words = require_tokenizer(tokenizer, "quantize", args.model)
+        moments = _moments(model, words, args.calibrate, args.tokens)
+    about = entries_of(found) if found.suffix == ".gguf" else {}
+    counts = save_gguf(model, args.out, tokenizer, dtype=args.kind, moments=moments, about=about)
+    print(f"wrote {args.out}\n{_table(model, counts)}")
+    print(f"try: python -m gpt eval {args.out} --data=FILE")
+    return 0
+
+
+def _moments(model: GPT, tokenizer: Tokenizer, text: str, tokens: int) -> dict[str, Array]:
+    if tokens < 1:
+        raise ArgumentError(
+            f"quantize: --tokens={tokens}", why="it counts tokens of the text", fix="use --tokens=4096"
+        )
+    ids = tokenizer.encode(read_text(text, "quantize"))[:tokens]
+    return input_moments(model, ids)
+
+
+def _table(model: GPT, counts: dict[str, tuple[int, int, int]]) -> str:
+    """Tensors, values, bytes and bits per value of each kind, and of all."""
+    whole = [sum(column) for column in zip(*counts.values(), strict=True)]
+    rows = [(kind, *numbers) for kind, numbers in counts.items()] + [("all", *whole)]
+    lines = [f"{'kind':<8}{'tensors':>8}{'values':>14}{'MiB':>9}{'bits':>7}"]
+    lines += [
+        f"{kind:<8}{tensors:>8}{values:>14,}{size / 2**20:>9.1f}{8 * size / values:>7.2f}"
+        for kind, tensors, values, size in rows
+    ]
+    floats = 4 * parameter_count(model.config)
+    return "\n".join([*lines, f"{'float32':<8}{'':>22}{floats / 2**20:>9.1f}{32:>7.2f}"])

@@ -1,0 +1,262 @@
+"""python -m gpt quantize: packed files that all commands take, and rounding that products notice least."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.__main__ import main
+from gpt.config import GPTConfig
+from gpt.finetuning.lora import LoraConfig, adapters, add_adapters, merge, merged_weights, trainable_counts
+from gpt.models.gpt import GPT
+from gpt.tokenizers.bpe import BPETokenizer
+from gpt.weights.gguf_format.metadata import text
+from gpt.weights.gguf_format.rounding import input_moments, packed_rows
+from gpt.weights.gguf_format.writer import kind_in_file, save_gguf
+from gpt.weights.import_model import write_run
+from gpt.weights.pretrained import from_pretrained
+from tests.gpt.models.test_variants import model_of
+from tinytensor.errors import ArgumentError
+
+gguf = pytest.importorskip("gguf")
+
+TEXT = "low lower lowest " * 60
+WORDS = BPETokenizer.train(TEXT, 262, special_tokens=["<|endoftext|>"])
+CONFIG = GPTConfig(
+    vocab_size=WORDS.vocab_size, block_size=32, n_layer=2, n_head=2, n_embd=64, n_inner=256,
+    bias=False, position="rope", norm="rms_norm", activation="swiglu",
+)  # fmt: skip
+IDS = tt.tensor(np.random.default_rng(0).integers(0, WORDS.vocab_size, (2, 20)))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("quantize") / "run"
+    write_run(model_of(CONFIG), WORDS, folder)
+    (folder.parent / "text.txt").write_text(TEXT)
+    return folder
+
+
+def kinds_in(path: Path) -> dict[str, str]:
+    return {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
+
+
+@pytest.mark.parametrize("kind", list(tt.QUANTIZED))
+def test_the_command_packs_as_the_library_unpacks(kind: str, run: Path, tmp_path: Path) -> None:
+    """What the gguf library unpacks is near the weights, by the step of the kind."""
+    path = tmp_path / "model.gguf"
+    assert main(["quantize", str(run), f"--kind={kind}", f"--out={path}"]) == 0
+    floats, _ = from_pretrained(run)
+    for tensor in gguf.GGUFReader(path).tensors:
+        if tensor.name == "blk.1.ffn_down.weight":
+            assert tensor.tensor_type.name == kind.upper()
+            found = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+            wanted = floats.h[1].mlp.c_proj.weight.detach().numpy().T
+            step = 2.0 ** -(int(kind[1]) - 2) * np.abs(wanted).max()
+            assert 0 < np.abs(found - wanted).max() < step
+    assert kinds_in(path)["token_embd.weight"] == "Q8_0"
+    assert kinds_in(path)["output_norm.weight"] == "F32"
+
+
+def test_all_commands_take_the_file(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, text = tmp_path / "model.gguf", f"--data={run.parent / 'text.txt'}"
+    assert main(["quantize", str(run), "--kind=q4_0", f"--out={path}"]) == 0
+    shown = capsys.readouterr().out
+    assert "Q4_0          14" in shown
+    assert "4.50" in shown
+    assert main(["sample", str(path), "--prompt=low", "--max_new_tokens=3"]) == 0
+    assert main(["info", str(path)]) == 0
+    assert "Q4_0" in capsys.readouterr().out
+    assert main(["eval", str(path), text]) == 0
+    packed = capsys.readouterr().out
+    save_gguf(from_pretrained(path)[0], tmp_path / "floats.gguf", WORDS)
+    assert main(["eval", str(tmp_path / "floats.gguf"), text]) == 0
+    losses = [float(out.split()[1]) for out in (packed, capsys.readouterr().out)]
+    assert losses[0] == pytest.approx(losses[1], abs=0.01)  # few last tokens are read with rounding
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--kind=q4_0", "--out=model.bin"], "commands recognize by its suffix"),
+        (["--kind=q3_k", "--out=model.gguf"], "q3_k"),
+        (["--kind=q4_0", "--out=model.gguf", "--calibrate=TEXT", "--tokens=0"], "counts tokens"),
+        (["--kind=q4_0", "--out=model.gguf", "--calibrate=none.txt"], "none.txt"),
+    ],
+)
+def test_what_the_command_refuses(
+    words: list[str], why: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word.replace("TEXT", str(run.parent / "text.txt")) for word in words]
+    words = [word.replace("model.", f"{tmp_path}/model.") for word in words]
+    assert main(["quantize", str(run), *words]) == 2
+    assert why in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_text_moves_errors_to_where_they_matter_least(run: Path, tmp_path: Path) -> None:
+    """The logits on this text change less than with each value rounded to the nearest."""
+    floats, _ = from_pretrained(run)
+    ids = tt.tensor([WORDS.encode(TEXT)[:32]])
+    errors = []
+    for more in ([], [f"--calibrate={run.parent / 'text.txt'}"]):
+        path = tmp_path / "model.gguf"
+        assert main(["quantize", str(run), "--kind=q4_0", f"--out={path}", *more]) == 0
+        with tt.no_grad():
+            errors.append(((from_pretrained(path)[0](ids) - floats(ids)) ** 2).mean().item())
+    assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize("kind", ["q4_0", "q4_1", "q8_0", "q4_k"])
+def test_products_of_packed_rows(kind: str) -> None:
+    """Inputs with few directions: errors in the others do not matter."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 12)) @ rng.normal(size=(12, 512)) + 0.1 * rng.normal(size=(600, 512))
+    rows = rng.normal(size=(16, 512)).astype(np.float32)
+    off = []
+    for moments in (None, x.T @ x):
+        packed = packed_rows(rows, kind, moments)
+        unpacked = tt.dequantize(tt.from_numpy(packed), kind).numpy()
+        off.append(((x @ (unpacked - rows).T) ** 2).mean())
+    assert off[1] < 0.7 * off[0]
+
+
+def test_moments_are_sums_over_the_text() -> None:
+    model = model_of(CONFIG)
+    ids = WORDS.encode(TEXT)[:70]  # two pieces of the context, and a rest
+    found = input_moments(model, ids)
+    assert found.keys() == {f"h.{n}.{layer}" for n in (0, 1) for layer in (
+        "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_gate", "mlp.c_proj")}  # fmt: skip
+    total = np.zeros((64, 64))
+    with tt.no_grad():
+        for first in (0, 32, 64):
+            x = model.h[0].ln_1(model.embed(tt.tensor([ids[first : first + 32]]))).numpy()[0]
+            total += x.T @ x
+    np.testing.assert_allclose(found["h.0.attn.c_attn"], total, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ArgumentError, match="no tokens"):
+        input_moments(model, [])
+
+
+def test_metadata_of_a_gguf_file_stay(run: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.gguf", tmp_path / "second.gguf"
+    model, words = from_pretrained(run)
+    about = {"general.name": text("Low"), "tokenizer.chat_template": text("{{ messages }}")}
+    save_gguf(model, first, words, dtype="q8_0", about=about)
+    assert main(["quantize", str(first), "--kind=q4_0", f"--out={second}"]) == 0
+    fields = gguf.GGUFReader(second).fields
+    assert fields["general.name"].contents() == "Low"
+    assert fields["tokenizer.chat_template"].contents() == "{{ messages }}"
+    assert fields["general.file_type"].contents() == gguf.LlamaFileType.MOSTLY_Q4_0
+    again = from_pretrained(second)[1]
+    assert again is not None
+    assert again.encode(TEXT) == WORDS.encode(TEXT)
+
+
+def test_a_packed_model_is_not_saved(run: Path, tmp_path: Path) -> None:
+    save_gguf(from_pretrained(run)[0], tmp_path / "model.gguf", WORDS, dtype="q8_0")
+    packed, _ = from_pretrained(tmp_path / "model.gguf", packed=True)
+    with pytest.raises(ArgumentError, match="loaded with packed weights"):
+        save_gguf(packed, tmp_path / "again.gguf", WORDS)
+    with pytest.raises(ArgumentError, match="dtype='q3_k'"):
+        save_gguf(packed, tmp_path / "again.gguf", WORDS, dtype="q3_k")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype", "kind"),
+    [
+        ("blk.0.attn_q.weight", (8, 256), "q4_k", "Q4_K"),
+        ("blk.0.attn_q.weight", (8, 96), "q4_k", "Q5_0"),
+        ("blk.0.attn_q.weight", (8, 96), "q6_k", "Q8_0"),
+        ("blk.0.attn_q.weight", (8, 40), "q4_0", "F16"),
+        ("blk.0.attn_q.bias", (256,), "q4_0", "F32"),
+        ("position_embd.weight", (8, 256), "q4_0", "F32"),
+        ("token_embd.weight", (8, 256), "q4_k", "Q8_0"),
+        ("blk.0.attn_q.weight", (8, 256), "bfloat16", "BF16"),
+    ],
+)
+def test_kinds(name: str, shape: tuple[int, ...], dtype: str, kind: str) -> None:
+    assert kind_in_file(name, shape, dtype) == kind
+
+
+def mixed(path: Path, **changes: Any) -> GPT:
+    """A file whose keys are packed in another kind than its queries and values, and its model."""
+    model = model_of(replace(CONFIG, **changes))
+    save_gguf(model, path, WORDS, dtype="q4_0")
+    save_gguf(model, path.with_suffix(".other.gguf"), WORDS, dtype="q8_0")
+    other = {t.name: t for t in gguf.GGUFReader(path.with_suffix(".other.gguf")).tensors}
+    reader = gguf.GGUFReader(path)
+    writer = gguf.GGUFWriter(path.with_suffix(".mixed.gguf"), "llama")
+    for key, field in reader.fields.items():
+        if not key.startswith(("GGUF.", "general.architecture")):
+            writer.add_key_value(key, field.contents(), *field.types[:2])
+    for tensor in reader.tensors:
+        chosen = other[tensor.name] if "attn_k" in tensor.name else tensor
+        writer.add_tensor(chosen.name, chosen.data, raw_dtype=chosen.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    path.with_suffix(".mixed.gguf").replace(path)
+    return model
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_queries_and_keys_of_different_kinds(bias: bool, tmp_path: Path) -> None:
+    mixed(tmp_path / "model.gguf", bias=bias)
+    floats, _ = from_pretrained(tmp_path / "model.gguf")
+    packed, _ = from_pretrained(tmp_path / "model.gguf", packed=True)
+    with tt.no_grad():
+        np.testing.assert_allclose(packed(IDS).numpy(), floats(IDS).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["q8_0", "q4_0", "mixed"])
+def test_adapters_of_packed_weights(kind: str, run: Path, tmp_path: Path) -> None:
+    """Gradients, and the merged weights, are those of the unpacked model."""
+    path = tmp_path / "model.gguf"
+    if kind == "mixed":
+        mixed(path)
+    else:
+        save_gguf(from_pretrained(run)[0], path, WORDS, dtype=kind)
+    found = []
+    for packed in (True, False):
+        model, _ = from_pretrained(path, packed=packed)
+        targets = "*.mlp.*,*.c_proj" if kind == "mixed" else "*"
+        add_adapters(model, LoraConfig(4, lora_targets=targets), tt.Generator(1))
+        rng = np.random.default_rng(2)
+        for _, layer in adapters(model):
+            with tt.no_grad():
+                layer.lora_b.copy_(tt.tensor(rng.normal(0, 0.1, layer.lora_b.shape).astype(np.float32)))
+        loss = model.train().loss(IDS[:, :-1], IDS[:, 1:])
+        loss.backward()
+        thin = {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
+        found.append((loss.item(), thin, merged_weights(model), trainable_counts(model)))
+        if packed:
+            with pytest.raises(ArgumentError, match="is packed as"):
+                merge(model)
+    (loss, thin, merged, counts), (loss_, thin_, merged_, counts_) = found
+    assert counts == counts_
+    assert loss == pytest.approx(loss_, rel=1e-5)
+    assert thin.keys() == thin_.keys()
+    for name, grad in thin.items():
+        np.testing.assert_allclose(grad, thin_[name], atol=1e-5 * np.abs(thin_[name]).max() + 1e-7)
+    assert merged.keys() == merged_.keys()
+    for name, array in merged.items():
+        np.testing.assert_allclose(array, merged_[name], atol=1e-6)
+
+
+def test_finetune_on_a_packed_file(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It trains adapters alone, can be resumed, and its run is one as any other."""
+    path = tmp_path / "model.gguf"
+    assert main(["quantize", str(run), "--kind=q8_0", f"--out={path}"]) == 0
+    data = [f"--data={run.parent / 'text.txt'}", "--warmup_steps=0", "--batch_size=2"]
+    words = ["finetune", "lora", *data, f"--init_from={path}", "--max_steps=4"]
+    assert main([*words, f"--out_dir={tmp_path / 'whole'}"]) == 0
+    assert "q8_0" in capsys.readouterr().out
+    assert main([*words[:-1], "--max_steps=2", f"--out_dir={tmp_path / 'half'}"]) == 0
+    resumed = ["--init_from=resume", "--max_steps=4", f"--out_dir={tmp_path / 'half'}"]
+    assert main(["finetune", "lora", *resumed]) == 0
+    assert (tmp_path / "half" / "step_4").is_dir()
+    assert main(["sample", str(tmp_path / "whole"), "--prompt=low", "--max_new_tokens=3"]) == 0
