@@ -54,23 +54,23 @@ _SMALL = f"{_RATES} n_layer=3 n_head=3 n_embd=96 n_inner=256 batch_size=8 init=s
 
 RECORDS = (
     Record("nanoGPT's CPU recipe, with as many steps as it needs", "max_steps=2300"),
-    Record("rotary positions", f"{_ROPE} max_steps=1550"),
+    Record("rotary positions", f"{_ROPE} max_steps=1600"),
     Record(
         "RMS norm and SwiGLU; three times the rate, falling to 0 in a line",
         f"{_RATES} n_inner=344 max_steps=1200",
     ),
     Record(
         "3 layers of 96 channels and 8 sequences in place of 4 of 128 and 12; scaled initial weights",
-        f"{_SMALL} max_steps=1850",
+        f"{_SMALL} max_steps=2000",
     ),
     Record(
         "Muon of three iterations",
-        f"{_SMALL} {_MUON} matrix_learning_rate=5e-3 max_steps=790",
+        f"{_SMALL} {_MUON} matrix_learning_rate=5e-3 max_steps=900",
     ),
     Record(
         "64 channels, and 5 sequences of 128 characters in place of 8 of 64",
         f"{_RATES} {_MUON} n_layer=3 n_head=2 n_embd=64 n_inner=168 block_size=128 batch_size=5 init=scaled "
-        "warmup_steps=40 matrix_learning_rate=8e-3 max_steps=980",
+        "warmup_steps=40 matrix_learning_rate=8e-3 max_steps=1140",
     ),
 )
 
