@@ -12,14 +12,15 @@ class Prompts:
     r"""Prompts for a tokenizer, and the answers that follow them as text.
 
     Args:
-        tokenizer: with the special tokens of ChatML, or without: then a prompt is `QUESTION\nAnswer: `, and
-            an answer ends at a newline or at the separator of documents.
+        tokenizer: with a chat template or the special tokens of ChatML, or without: then a prompt is
+            `QUESTION\nAnswer: `, and an answer ends at the separator of documents, or at a newline.
 
     Attributes:
         stop_ids: ids that end an answer.
 
     Raises:
-        ArgumentError: the tokenizer has another chat template, or a character is unknown to it.
+        ArgumentError: a character that is unknown to the tokenizer.
+        FormatError, MissingLibraryError: see `ChatTemplate`.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer
@@ -30,7 +31,8 @@ class Prompts:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        self._chat = ChatTemplate(tokenizer) if {BEGIN, END} <= tokenizer.special_tokens.keys() else None
+        talks = bool(tokenizer.chat_template) or {BEGIN, END} <= tokenizer.special_tokens.keys()
+        self._chat = ChatTemplate(tokenizer) if talks else None
         if self._chat is not None:
             self.stop_ids = self._chat.stop_ids
         elif tokenizer.separator is not None:
