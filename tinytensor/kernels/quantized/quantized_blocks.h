@@ -124,12 +124,20 @@ struct OfSixBits {
         memcpy(&rest, b + 12, 4);
         const uint32_t words[4] = {low & 0x3f3f3f3f, (rest & 0x0f0f0f0f) | (low >> 2 & 0x30303030),
                                    high & 0x3f3f3f3f, (rest >> 4 & 0x0f0f0f0f) | (high >> 2 & 0x30303030)};
+#if defined(__AVX2__)
+        const __m128i bits = _mm_setr_epi32(words[0], words[1], words[2], words[3]);  // not through memory
+        const __m256i first = _mm256_cvtepu8_epi32(bits);
+        const __m256i second = _mm256_cvtepu8_epi32(_mm_srli_si128(bits, 8));
+        _mm256_storeu_ps(scales, _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_cvtepi32_ps(first)));
+        _mm256_storeu_ps(offsets, _mm256_mul_ps(_mm256_set1_ps(start), _mm256_cvtepi32_ps(second)));
+#else
         uint8_t bits[16];
         memcpy(bits, words, 16);
         for (int g = 0; g < 8; g++) {
             scales[g] = scale * (float)bits[g];
             offsets[g] = start * (float)bits[8 + g];
         }
+#endif
     }
 };
 
@@ -161,7 +169,12 @@ struct Q6_K {
     }
     static void floats(Byte b, float* scales, float*) {
         const float scale = half_at(b + 208);
+#if defined(__AVX512F__)
+        const __m512i integers = _mm512_cvtepi8_epi32((__m128i)read<Bytes16>(b + 192));
+        _mm512_storeu_ps(scales, _mm512_mul_ps(_mm512_set1_ps(scale), _mm512_cvtepi32_ps(integers)));
+#else
         for (int g = 0; g < 16; g++) scales[g] = scale * (float)(int8_t)b[192 + g];
+#endif
     }
 };
 

@@ -206,6 +206,51 @@ inline void dots_by_fours(float (&found)[R], const Activations<Kind>& x, Index r
     for (int r = 0; r < R; r++)
         found[r] = _mm512_reduce_add_ps(_mm512_add_ps(sums[r], _mm512_zextps256_ps512(offsets[r])));
 }
+
+// ---- blocks of 256 values, 64 at once --------------------------------------------------------------------
+
+template <int R, class Kind>
+inline void dots_by_pairs(float (&found)[R], const Activations<Kind>& x, Index row, Byte weight) {
+    constexpr int EACH = 32 / Kind::group;  // groups of 32 values
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i group_of_lane = _mm512_srli_epi32(lanes, EACH == 1 ? 3 : 2);
+    const __m512i part_of_group = _mm512_srli_epi32(lanes, EACH == 1 ? 0 : 1);
+    __m512 sums[R] = {};
+    __m256 offsets[R] = {};
+    alignas(64) float scales[16] = {}, starts[8] = {};
+    for (Index i = 0; i < x.width / 32; i += 8, weight += Kind::nbytes) {
+        Kind::floats(weight, scales, starts);
+        // Not more than was stored at once: a load across two stores waits for both.
+        const __m512 of_groups =
+            EACH == 1 ? _mm512_castps256_ps512(_mm256_load_ps(scales)) : _mm512_load_ps(scales);
+        __m512 both[R];  // scales of the groups and of their activations
+        for (int r = 0; r < R; r++) {
+            const __m512 of_parts = _mm512_castps256_ps512(_mm256_loadu_ps(x.scales(row + r) + i));
+            both[r] = _mm512_permutexvar_ps(part_of_group, of_parts) * of_groups;
+        }
+        for (int k = 0; k < 8; k += 2) {
+            const __m512i first = _mm512_castsi256_si512((__m256i)Kind::load(weight, k));
+            const __m512i u = _mm512_inserti64x4(first, (__m256i)Kind::load(weight, k + 1), 1);
+            const __m512i groups = _mm512_add_epi32(group_of_lane, _mm512_set1_epi32(k * EACH));
+            for (int r = 0; r < R; r++) {
+                const Index at = 32 * (i + k);
+                __m512i large = _mm512_setzero_si512(), small = large;
+                if (zero_of<Kind>) small = _mm512_loadu_si512(x.starts(row + r) + at / 4);
+                large = _mm512_dpbusd_epi32(large, u, _mm512_loadu_si512(x.high(row + r) + at));
+                small = _mm512_dpbusd_epi32(small, u, _mm512_loadu_si512(x.low(row + r) + at));
+                const __m512i whole = _mm512_add_epi32(_mm512_slli_epi32(large, 8), small);
+                const __m512 scale = _mm512_permutexvar_ps(groups, both[r]);
+                sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), scale, sums[r]);
+            }
+        }
+        for (int r = 0; Kind::shifted && r < R; r++) {
+            const __m256 totals = _mm256_loadu_ps(x.sums(row + r) + i);
+            offsets[r] = _mm256_fmadd_ps(_mm256_load_ps(starts), totals, offsets[r]);
+        }
+    }
+    for (int r = 0; r < R; r++)
+        found[r] = _mm512_reduce_add_ps(_mm512_add_ps(sums[r], _mm512_zextps256_ps512(offsets[r])));
+}
 #endif
 
 // ---- any kind --------------------------------------------------------------------------------------------
@@ -246,6 +291,7 @@ template <int R, class Kind>
 inline void dots(float (&found)[R], const Activations<Kind>& x, Index row, Byte weight) {
 #if defined(TT_DOT_BY_512_BITS)
     if constexpr (BY_FOURS<Kind>) return dots_by_fours<R>(found, x, row, weight);
+    if constexpr (Kind::values == 256) return dots_by_pairs<R>(found, x, row, weight);
 #endif
     dots_of_blocks<R>(found, x, row, weight);
 }
