@@ -6,7 +6,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install demo check lint test docs-test docs oracle full bench kernels kernels-full clean distclean
+.PHONY: help install demo chat check lint test docs-test docs oracle full bench kernels kernels-full clean distclean
 
 CODE := tinytensor gpt
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -34,6 +34,9 @@ install: .venv/installed ## the environment of all commands, .venv: half a minut
 
 demo: .venv/installed ## train a small GPT on Shakespeare: a minute
 	@$(ONE_THREAD) .venv/bin/python -m gpt demo
+
+chat: .venv/installed ## from a text to a model that you talk to: a quarter of an hour
+	@$(ONE_THREAD) .venv/bin/python -m gpt chatbot
 
 check: lint ## format, lint, types, rules of the repository
 	@$(ONE_THREAD) .venv/bin/python -m pytest -q tests/project/test_architecture.py tests/project/test_repository.py $(COMPLETE)

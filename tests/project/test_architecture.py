@@ -56,7 +56,7 @@ live
 evaluation
 training
 finetuning interpret
-experiments demo
+experiments demo chatbot
 gpt
 __main__
 """

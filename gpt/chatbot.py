@@ -1,0 +1,280 @@
+"""A chat model from a text: `python -m gpt chatbot`, which `make chat` runs.
+
+Runs the commands of five stages and prints each, so that it can be repeated by hand: tokenizer, pretraining,
+instruction tuning, reinforcement learning, evaluation. Then it talks. After Ctrl-C or a kill the same command
+resumes, with the same result, bit for bit.
+"""
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import gpt.evaluation.eval
+import gpt.finetuning.finetune
+import gpt.generation.chat
+import gpt.tokenizers.tokenizer
+import gpt.training.train
+from gpt.console import plain
+from gpt.fields import check_types, describe_fields, from_dict, parse_overrides, to_dict
+from gpt.generation.chat import ChatConfig, Conversation
+from gpt.generation.sampling import Sampler, SamplingConfig
+from gpt.live.watch import WatchConfig, take_watch, watching
+from gpt.training.run_lock import alone_in
+from gpt.weights.checkpoint import list_checkpoints
+from gpt.weights.init_from import read_configs
+from gpt.weights.trained import open_model
+from tinytensor.errors import ArgumentError
+from tinytensor.files import atomic_write, read_json
+
+_MAINS: dict[str, Callable[[Sequence[str]], int]] = {
+    "tokenizer": gpt.tokenizers.tokenizer.main,
+    "train": gpt.training.train.main,
+    "finetune": gpt.finetuning.finetune.main,
+    "eval": gpt.evaluation.eval.main,
+    "chat": gpt.generation.chat.main,
+}
+CONTEXT = 256  # tokens: a few exchanges
+_STATE = "chatbot.json"
+_QUESTIONS = (
+    "Hello!",
+    "Spell the word light.",
+    "Sort the letters d b a.",
+    "What is 3 + 4?",
+    "Who are you?",
+)
+
+
+@dataclass(frozen=True)
+class ChatbotConfig:
+    """Sizes of the model and its stages.
+
+    Args:
+        depth: number of layers, which sets width, learning rates and steps of pretraining: see train --depth.
+        data: text of pretraining: shakespeare (embedded), a file, or a folder.
+        vocab_size: tokens of byte-level BPE; 259: bytes alone, no merges, and three special tokens.
+        init_from: scratch; or a model that knows ChatML, such as smollm2, in place of the first two stages.
+        instruct_steps: steps of instruction tuning.
+        tasks: tasks of the reinforcement learning and the evaluation, separated by commas: see
+            `python -m gpt tasks`.
+        grpo_steps: steps of reinforcement learning.
+        questions: number of test problems of each task.
+        out_dir: folder of the runs of all stages.
+        seed: random seed of all stages.
+
+    Raises:
+        ArgumentError: a field of a wrong type.
+
+    Example:
+        >>> [stage.name for stage in stages(ChatbotConfig())]
+        ['tokenizer', 'pretraining', 'instruction tuning', 'reinforcement learning', 'evaluation']
+    """
+
+    depth: int = 4
+    data: str = "shakespeare"
+    vocab_size: int = 259
+    init_from: str = "scratch"
+    instruct_steps: int = 600
+    tasks: str = "sorting"
+    grpo_steps: int = 200
+    questions: int = 100
+    out_dir: str = "runs/chat"
+    seed: int = 1337
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A command, and the file or run directory that it writes.
+
+    Args:
+        name: name for people.
+        about: what it does, in a sentence.
+        words: the command after `python -m gpt`.
+        result: what it writes: a file; a run directory; or None, for a stage that prints alone.
+    """
+
+    name: str
+    about: str
+    words: tuple[str, ...]
+    result: Path | None = None
+
+    @property
+    def command(self) -> str:
+        """The command as typed into a shell."""
+        return f"python -m gpt {' '.join(shlex.quote(word) for word in self.words)}"
+
+    @property
+    def done(self) -> bool:
+        """Whether the file exists, or the run has done all its steps."""
+        if self.result is None or not self.result.is_dir():
+            return self.result is not None and self.result.is_file()
+        steps = list_checkpoints(self.result)
+        return bool(steps) and steps[-1] >= read_configs(self.result)[1].max_steps
+
+    def run(self) -> int:
+        """Run the command, or resume it; returns its exit code."""
+        name, *rest = self.words
+        if self.result is not None and list_checkpoints(self.result):
+            kept = rest[: 1 if name == "finetune" else 0]  # the method; all fields are those of the run
+            rest = [*kept, "--init_from=resume", f"--out_dir={self.result}"]
+        return _MAINS[name](rest)
+
+
+def stages(config: ChatbotConfig) -> list[Stage]:
+    """Stages from a text to a chat model."""
+    folder, scratch = Path(config.out_dir), config.init_from == "scratch"
+    begin = folder / "base" if scratch else Path(config.init_from)
+    tuned, taught = folder / "instruct", folder / "grpo"
+    return [
+        *(_pretraining(config) if scratch else []),
+        Stage(
+            "instruction tuning",
+            "it learns from conversations to answer; the loss counts the answers alone",
+            (
+                *("finetune", "instruct", f"--init_from={begin}", f"--out_dir={tuned}"),
+                *(
+                    f"--max_steps={config.instruct_steps}",
+                    f"--seed={config.seed}",
+                    "--checkpoint_interval=50",
+                ),
+            ),
+            tuned,
+        ),
+        Stage(
+            "reinforcement learning",
+            "it tries answers to problems, and those that are right become likelier",
+            (
+                *("finetune", "grpo", f"--init_from={tuned}", f"--task={config.tasks}"),
+                *(
+                    f"--out_dir={taught}",
+                    f"--max_steps={config.grpo_steps}",
+                    f"--held_out={config.questions}",
+                ),
+                *(f"--seed={config.seed}", "--checkpoint_interval=20"),
+            ),
+            taught,
+        ),
+        Stage(
+            "evaluation",
+            "problems that no stage has seen, after each stage",
+            (
+                *("eval", *[str(path) for path in (begin, tuned, taught)]),
+                *(f"--tasks={config.tasks}", f"--count={config.questions}"),
+            ),
+        ),
+    ]
+
+
+def _pretraining(config: ChatbotConfig) -> list[Stage]:
+    """Stages from a text to a model that continues it."""
+    folder = Path(config.out_dir)
+    text = (
+        resources.files("gpt") / "text" / "shakespeare.txt" if config.data == "shakespeare" else config.data
+    )
+    tokenizer, base = folder / "tokenizer.json", folder / "base"
+    return [
+        Stage(
+            "tokenizer",
+            "which pieces a text is cut into, with the special tokens that begin and end a message",
+            (
+                *("tokenizer", "train", str(text), f"--vocab-size={config.vocab_size}"),
+                *("--special=chat", f"--out={tokenizer}"),
+            ),
+            tokenizer,
+        ),
+        Stage(
+            "pretraining",
+            "the model learns to continue the text",
+            (
+                *("train", f"--depth={config.depth}", f"--data={config.data}", f"--tokenizer={tokenizer}"),
+                *(f"--out_dir={base}", f"--block_size={CONTEXT}", "--batch_size=6"),
+                *(f"--seed={config.seed}", "--checkpoint_interval=50"),
+            ),
+            base,
+        ),
+    ]
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt chatbot`."""
+    if {"-h", "--help"} & set(argv):
+        print(f"{__doc__}\n{describe_fields(ChatbotConfig(), WatchConfig())}")
+        return 0
+    watch, words = take_watch(argv)
+    (config,) = parse_overrides(words, ChatbotConfig())
+    folder = Path(config.out_dir)
+    with alone_in(folder, "chatbot"), watching(watch, folder):
+        seconds = _begun(config)
+        code = _run(stages(config), folder, config, seconds)
+    return code or _talk(folder / "grpo")
+
+
+def _begun(config: ChatbotConfig) -> dict[str, float]:
+    """Seconds of the stages that are done in the folder.
+
+    Raises:
+        ArgumentError: the folder was begun with other fields.
+    """
+    path = Path(config.out_dir) / _STATE
+    if not path.is_file():
+        _save(config, {})
+        return {}
+    saved = read_json(path, "chatbot")
+    before = from_dict(ChatbotConfig, saved.get("config"), source=str(path))
+    changed = [name for name, value in to_dict(before).items() if value != to_dict(config)[name]]
+    changed = [name for name in changed if name != "out_dir"]  # the folder may have been moved
+    if changed:
+        raise ArgumentError(
+            f"chatbot: {config.out_dir} was begun with {changed[0]}={to_dict(before)[changed[0]]}",
+            why="its stages would not fit each other",
+            fix=f"leave --{changed[0]} out, or choose another --out_dir",
+        )
+    seconds: Any = saved.get("seconds")
+    return {str(name): float(value) for name, value in seconds.items()}
+
+
+def _save(config: ChatbotConfig, seconds: dict[str, float]) -> None:
+    with atomic_write(Path(config.out_dir) / _STATE) as file:
+        file.write(json.dumps({"config": to_dict(config), "seconds": seconds}, indent=2).encode())
+
+
+def _run(plan: Sequence[Stage], folder: Path, config: ChatbotConfig, seconds: dict[str, float]) -> int:
+    """Run the stages that are not done; returns the exit code of the first that was stopped, or 0."""
+    for number, stage in enumerate(plan, 1):
+        print(f"\n=== {number} of {len(plan)}: {stage.name}: {stage.about}\n$ {stage.command}", flush=True)
+        if stage.done:
+            print(f"done before, in {stage.result}")
+            continue
+        begun = time.perf_counter()
+        if code := stage.run():
+            print(f"resume with: python -m gpt chatbot --out_dir={shlex.quote(str(folder))}")
+            return code
+        seconds[stage.name] = round(time.perf_counter() - begun, 1)
+        _save(config, seconds)
+    print("\n=== seconds of each stage")
+    for name, value in seconds.items():
+        print(f"{name:<24}{value:>8.1f}")
+    return 0
+
+
+def _talk(model: Path) -> int:
+    """Talk on a terminal; elsewhere ask a few questions."""
+    print(f"\n=== conversation\n$ python -m gpt chat {shlex.quote(str(model))}", flush=True)
+    if sys.stdin.isatty():
+        return _MAINS["chat"]([str(model)])
+    network, tokenizer = open_model(str(model))
+    sampler = Sampler(SamplingConfig(temperature=0.0), tokenizer.vocab_size)
+    talk = Conversation(network, tokenizer, ChatConfig(max_new_tokens=80), sampler)
+    for question in _QUESTIONS:
+        with closing(talk.answer(question)) as pieces:
+            print(f"> {question}\n{plain(''.join(pieces))}", flush=True)
+    return 0

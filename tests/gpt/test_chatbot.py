@@ -1,0 +1,73 @@
+"""`python -m gpt chatbot`: stages, resuming after kill -9 in each of them, and the conversation."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpt.chatbot import ChatbotConfig, main, stages
+from gpt.weights.checkpoint import load_checkpoint
+from tinytensor.errors import ArgumentError
+
+RUNS = ("base", "instruct", "grpo")
+SMALL = ["--depth=1", "--instruct_steps=60", "--grpo_steps=22", "--questions=4"]
+
+
+def weights(folder):
+    return [load_checkpoint(folder / run).weights for run in RUNS]
+
+
+def command(folder):
+    return [sys.executable, "-m", "gpt", "chatbot", *SMALL, f"--out_dir={folder}"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Folder and output of an undisturbed run."""
+    folder = tmp_path_factory.mktemp("chatbot") / "whole"
+    done = subprocess.run(command(folder), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_each_stage_prints_its_command_and_the_model_talks(whole):
+    folder, printed = whole
+    for stage in stages(ChatbotConfig(1, instruct_steps=60, grpo_steps=22, questions=4, out_dir=str(folder))):
+        assert stage.command in printed
+        assert stage.name in printed.partition("=== seconds of each stage")[2]
+    assert "> Spell the word light.\n" in printed.partition("=== conversation")[2]
+
+
+def test_stages_killed_halfway_resume_with_equal_bits(whole, tmp_path):
+    folder = tmp_path / "cut"
+    for run in RUNS:
+        process = subprocess.Popen(
+            command(folder), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until = time.monotonic() + 300
+        while not (folder / run / "latest").exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, f"{run} ended before it was killed"
+    done = subprocess.run(command(folder), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done before") == 3  # the tokenizer and the first two runs
+    for mine, other in zip(weights(folder), weights(whole[0]), strict=True):
+        assert all(np.array_equal(mine[name], other[name]) for name in other)
+
+
+def test_a_folder_of_other_sizes_is_refused(whole):
+    with pytest.raises(ArgumentError, match="begun with depth=1"):
+        main(["--depth=2", *SMALL[1:], f"--out_dir={whole[0]}"])
+
+
+def test_a_chat_model_begins_with_instruction_tuning():
+    found = stages(ChatbotConfig(init_from="smollm2"))
+    assert [stage.words[0] for stage in found] == ["finetune", "finetune", "eval"]
+    assert "--init_from=smollm2" in found[0].words
+    assert Path("runs/chat/instruct") == found[0].result
