@@ -57,7 +57,7 @@ RECORDS = (
     Record("rotary positions", f"{_ROPE} max_steps=1600"),
     Record(
         "RMS norm and SwiGLU; three times the rate, falling to 0 in a line",
-        f"{_RATES} n_inner=344 max_steps=1200",
+        f"{_RATES} n_inner=344 max_steps=1100",
     ),
     Record(
         "3 layers of 96 channels and 8 sequences in place of 4 of 128 and 12; scaled initial weights",
