@@ -64,6 +64,7 @@ bench: .venv/installed ## time the engine on this machine, beside PyTorch once m
 kernels: .venv/installed ## registers and occupancy of the kernels, docs/kernel_resources.md (no GPU): minutes
 	@.venv/bin/python -m tests.helpers.kernel_table --main
 
+kernels-full: export TINYTENSOR_FULL := 1
 kernels-full: .venv/installed ## the same for all dtypes and 64-bit positions, compiling everything: an hour
 	@.venv/bin/python -m tests.helpers.kernel_table
 
