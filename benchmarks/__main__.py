@@ -88,8 +88,8 @@ def _run(words: list[str]) -> int:
         for old, new in compare.pairs(options.old, options.new):
             print(compare.compare(compare.load(old), compare.load(new)), end="\n\n")
         return 0
-    if options.command in ("dry", "first_day"):
-        print((commands.dry if options.command == "dry" else commands.first_day)(options))
+    if options.command in ("dry", "first_day", "widths"):
+        print(getattr(commands, options.command)(options))
         return 0
     if options.command == "report":
         print("\n".join(f"written: {path}" for path in commands.report(options.out, options.files)))

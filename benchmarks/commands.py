@@ -129,6 +129,11 @@ def quantized(options: Given) -> list[Report]:
     return [_suite("quantized").run(_plan(options), variants=_variants(options), alone=options.alone)]
 
 
+def widths(options: Given) -> str:
+    """Measure models at each width, and return their tables."""
+    return str(_suite("widths").run(options.models, page=options.page))
+
+
 def quick(options: Given) -> list[Report]:
     fewer = Plan(QUICK.rounds, QUICK.retries, 0.02)
     return [
@@ -284,6 +289,12 @@ _TWO: Options = {
 }
 
 
+_WIDTHS: Options = {
+    "models": {"nargs": "+", "help": "smollm2, a run, a .gguf file, …"},
+    "--page": {"action": "store_true", "help": "write the tables into docs/quantization.md"},
+}
+
+
 class Command(NamedTuple):
     """A command: its line in the help, its options, and what runs; `__main__` runs those without. `writes`:
     whether it writes a report to a folder, `--out`; `--json` prints the same object.
@@ -359,6 +370,9 @@ COMMANDS = {
         "weights packed in 4 to 8 bits: tokens that SmolLM2-135M writes, beside llama.cpp; products",
         _contest(5, 5) | _threads("1,2") | _seconds(0.5),
         quantized,
+    ),
+    "widths": Command(
+        "loss, size and speed of models in 4 to 8 bits, beside llama.cpp: five minutes", _WIDTHS, writes=False
     ),
     "memory": Command("bytes that a training step of a GPT keeps", _ALONE | _shapes_of("S,M"), memory),
     "distributed": Command(
