@@ -198,6 +198,7 @@ class TrainConfig:
 
     Args:
         data: training text: shakespeare (embedded), a text file, a folder, or token files.
+        pattern: which files of a folder are read, at any depth.
         tokenizer: char, word, the path of a tokenizer file, or the name of a model, such as smollm2.
         out_dir: folder of the run.
         seed: random seed of initial weights, batches, dropout and samples.
@@ -262,6 +263,7 @@ class TrainConfig:
     """
 
     data: str = "shakespeare"
+    pattern: str = "*.txt"
     tokenizer: str = "char"
     out_dir: str = "runs/gpt"
     seed: int = 1337
@@ -306,7 +308,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in ("data", "tokenizer", "out_dir", "device", "init_from"):
+        for name in ("data", "pattern", "tokenizer", "out_dir", "device", "init_from"):
             _require(
                 getattr(self, name) != "",
                 f"TrainConfig: {name} is empty",

@@ -127,7 +127,7 @@ def describe_files(folder: PathLike, pattern: str = "*.txt") -> str:
         >>> for name in ("b.txt", "a.txt", "c.py"):
         ...     (folder / name).touch()
         >>> print(describe_files(folder))
-        a.txt, b.txt are read, and 1 other file (.py) is not; python -m gpt data prepare takes a --pattern
+        a.txt, b.txt are read, and 1 other file (.py) is not; --pattern selects others
     """
     every = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
     read = _files(folder, pattern)
@@ -140,10 +140,7 @@ def describe_files(folder: PathLike, pattern: str = "*.txt") -> str:
     kinds = sorted({path.suffix or path.name for path in others})
     few = ", ".join(kinds[:6]) + (", …" if len(kinds) > 6 else "")
     verb = "is" if len(others) == 1 else "are"
-    return (
-        f"{said}, and {counted(len(others), 'other file')} ({few}) {verb} not; "
-        "python -m gpt data prepare takes a --pattern"
-    )
+    return f"{said}, and {counted(len(others), 'other file')} ({few}) {verb} not; --pattern selects others"
 
 
 def _files(paths: PathLike | Sequence[PathLike], pattern: str) -> list[Path]:

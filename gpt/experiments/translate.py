@@ -140,7 +140,14 @@ class TranslateRun(Run):
     def __init__(
         self, model_config: GPTConfig, train_config: TrainConfig, ranks: Communicator | None = None
     ) -> None:
-        unused = ["batch_order", "batch_stride", "checkpoint_blocks", "sample_prompt", "sample_tokens"]
+        unused = [
+            "pattern",
+            "batch_order",
+            "batch_stride",
+            "checkpoint_blocks",
+            "sample_prompt",
+            "sample_tokens",
+        ]
         refuse_fields(train_config, unused, self.command)
         refuse_ranks(ranks or self.ranks, self.command)  # the last batch of an epoch may have too few rows
         super().__init__(model_config, train_config, ranks)

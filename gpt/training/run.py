@@ -243,9 +243,9 @@ class Run:
             tokenizer = named_tokenizer(config.tokenizer, text)
             return (tokenizer, *prepare_text(text, tokenizer, prepared))
         if source.is_dir():
-            note(describe_files(source))
-        tokenizer = named_tokenizer(config.tokenizer, read_texts(config.data))
-        return (tokenizer, *prepare(config.data, tokenizer, prepared))
+            note(describe_files(source, config.pattern))
+        tokenizer = named_tokenizer(config.tokenizer, read_texts(config.data, config.pattern))
+        return (tokenizer, *prepare(config.data, tokenizer, prepared, pattern=config.pattern))
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
         """Loss of a batch, inputs and targets of (B, T) each, with its autograd graph."""
@@ -385,9 +385,10 @@ def refuse_to_overwrite(folder: Path, command: str) -> None:
 
 def _refuse_other_ways(checkpoint: Checkpoint, config: TrainConfig) -> None:
     """Raise ArgumentError if a resumed run would change its data, optimizer or other fixed fields."""
-    saved = {"optimizer": "adamw", **checkpoint.state["train"]}  # not saved by older runs
+    # not saved by older runs
+    saved = {"optimizer": "adamw", "pattern": TrainConfig.pattern, **checkpoint.state["train"]}
     own = (Path(config.data) / TOKENIZER).is_file()  # token files have their own, which overrides the config
-    for name in ("data", "optimizer") if own else ("data", "tokenizer", "optimizer"):
+    for name in ("data", "optimizer") if own else ("data", "pattern", "tokenizer", "optimizer"):
         if saved.get(name) != getattr(config, name):
             raise tt.ArgumentError(
                 f"train: --{name}={getattr(config, name)}, but the run was started with {saved.get(name)}",

@@ -113,6 +113,13 @@ def require_data(config: TrainConfig) -> None:
             else "check the path; --data=shakespeare is the text that is bundled",
         )
     tokenized = (Path(config.data) / "tokenizer.json").is_file()
+    texts = Path(config.data).is_dir() and not (Path(config.data) / "train.bin").is_file()
+    if config.pattern != TrainConfig.pattern and not texts:
+        raise ArgumentError(
+            f"train: --pattern={config.pattern} with --data={config.data}",
+            why="it selects files in a folder of texts",
+            fix="leave it out, or give a folder: --data=FOLDER",
+        )
     known = config.tokenizer in ("char", "word") or Path(config.tokenizer).exists()
     if not known and not tokenized and Path(config.tokenizer).suffix:  # without one, it may be a model's name
         raise ArgumentError(

@@ -282,7 +282,17 @@ def test_a_folder_of_texts_says_what_is_read(tmp_path, monkeypatch, capsys):
     assert main(["train", "--preset=tiny", "--data=texts", "--out_dir=run", *STEPS]) == 0
     said = capsys.readouterr().err
     assert "b.txt, more/a.txt are read, and 2 other files (.md, .py) are not" in said
-    assert "--pattern" in said
+    assert "--pattern selects others" in said
+    (tmp_path / "texts" / "c.py").write_text("qqq xyz " * 50)
+    assert main(["train", "--preset=tiny", "--data=texts", "--pattern=*.py", "--out_dir=py", *STEPS]) == 0
+    assert "c.py is read" in capsys.readouterr().err
+    assert json.loads((tmp_path / "py" / "tokenizer.json").read_text())["alphabet"] == [*" qxyz"]
+    resume = ["train", "--init_from=resume", "--out_dir=py", "--max_steps=3"]
+    assert main([*resume, "--pattern=*.md"]) == 2
+    assert "the run was started with *.py" in capsys.readouterr().err
+    assert main(resume) == 0
+    assert main(["train", "--preset=tiny", "--pattern=*.md", "--out_dir=no"]) == 2
+    assert "it selects files in a folder of texts" in capsys.readouterr().err
 
 
 def test_a_run_on_token_files_names_their_tokenizer(tmp_path, monkeypatch):
