@@ -166,7 +166,7 @@ METHODS = {
         "reinforcement: answers are sampled, and those that a task rewards become likelier",
         "none; see --task",
         _grpo,
-        TuneConfig(out_dir="runs/grpo", learning_rate=5e-4, max_steps=200, warmup_steps=20, eval_interval=50),
+        TuneConfig(out_dir="runs/grpo", learning_rate=5e-4, max_steps=300, warmup_steps=20, eval_interval=60),
         LoraConfig(),
         (GrpoConfig(),),
     ),
