@@ -26,12 +26,13 @@ from gpt.finetuning.lora import (
 from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.tokenizers.base import Tokenizer
+from gpt.training.optimizer_setup import optimizer_of
 from gpt.training.run import Run, join_state, split_state
 from gpt.training.run_log import RunLog
 from gpt.training.train import Trainer
 from gpt.weights.checkpoint import load_checkpoint, reading_state, save_checkpoint
 from tinytensor.interop.safetensors_file import Array
-from tinytensor.optim import AdamW, GradScaler
+from tinytensor.optim import GradScaler
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,11 @@ class TuneConfig:
         gradient_accumulation_steps: forward and backward passes per optimizer step.
         max_steps: optimizer steps.
         learning_rate: peak learning rate, after the warmup; cosine decay to a tenth.
+        matrix_learning_rate: peak learning rate of the matrices of the blocks; 0: learning_rate.
         warmup_steps: steps of linear warmup from 0.
-        weight_decay: AdamW's, on matrices only.
+        optimizer: adamw for all trained weights, or muon: Muon for the matrices of the blocks, AdamW for the
+            others.
+        weight_decay: on matrices only.
         dropout: probability of dropping an activation while training.
         grad_clip: maximum global gradient norm; 0: no clipping.
         trainable: names of weights to train: comma-separated patterns with *; the others are frozen. Empty:
@@ -84,7 +88,9 @@ class TuneConfig:
     gradient_accumulation_steps: int = 1
     max_steps: int = 200
     learning_rate: float = 1e-3
+    matrix_learning_rate: float = 0.0
     warmup_steps: int = 10
+    optimizer: Literal["adamw", "muon"] = "adamw"
     weight_decay: float = 0.0
     dropout: float = 0.0
     grad_clip: float = 1.0
@@ -221,14 +227,7 @@ class TuneRun(Run):
         self.train_config, self.folder = config.training(), Path(config.out_dir)
         self.step, self.best_loss = 0, None
         self.trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        matrices = [p for p in self.trained.values() if p.ndim >= 2]
-        others = [p for p in self.trained.values() if p.ndim < 2]
-        decays = ((matrices, config.weight_decay), (others, 0.0))
-        self.optimizer = AdamW(
-            [{"params": params, "weight_decay": decay} for params, decay in decays if params],
-            lr=config.learning_rate,
-            betas=(self.train_config.beta1, self.train_config.beta2),
-        )
+        self.optimizer = optimizer_of(self.model, self.train_config)
         self.scaler = GradScaler(enabled=config.dtype == "float16")
         self.batch_number, self.tokens = 0, 0
         tt.manual_seed(config.seed)

@@ -36,9 +36,9 @@ def builtin_conversations(
 ) -> list[Conversation]:
     """Conversations of one to three exchanges, a function of the arguments alone.
 
-    Half of the questions are problems of `gpt.tasks`, a tenth are greetings, the others are about the plays:
-    which play a line is from, who says it, what comes next, and a dialogue, in which the model takes one of
-    the parts.
+    Seven of ten questions are problems of `gpt.tasks`, one of 17 is a greeting, the others are about the
+    plays: which play a line is from, who says it, what comes next, and a dialogue, in which the model takes
+    one of the parts.
 
     Args:
         text: plays as `gpt.data.command.embedded_shakespeare` has them.
@@ -62,7 +62,7 @@ def builtin_conversations(
         lambda: [plays.next_line(rng)],
         lambda: plays.dialogue(rng),
     ]
-    shares = np.array([0.5, 0.1, 0.1, 0.1, 0.1, 0.1])
+    shares = np.array([0.7, 0.06, 0.06, 0.06, 0.06, 0.06])
     talks: list[Conversation] = []
     while len(talks) < count:
         chosen = rng.choice(len(kinds), rng.integers(1, 4), p=shares)

@@ -25,12 +25,16 @@ def schedule_of(config: TrainConfig) -> Any:
 
 
 def optimizer_of(model: GPT, config: TrainConfig) -> Optimizer:
-    """Optimizer of all weights for a config; each group has its peak learning rate.
+    """Optimizer of all weights that require a gradient; each group has its peak learning rate.
 
     With Muon, it updates the matrices of the blocks; AdamW updates all others: embeddings and the head, whose
     rows are used one at a time, and vectors.
     """
-    groups = model.parameter_groups(config.weight_decay)
+    groups = [
+        {**group, "params": [p for p in group["params"] if p.requires_grad]}
+        for group in model.parameter_groups(config.weight_decay)
+    ]
+    groups = [group for group in groups if group["params"]]
     betas, lr = (config.beta1, config.beta2), config.learning_rate
     muon = config.optimizer == "muon"
     if not muon and not config.matrix_learning_rate:
@@ -40,17 +44,18 @@ def optimizer_of(model: GPT, config: TrainConfig) -> Optimizer:
     others = [{**group, "params": [p for p in group["params"] if id(p) not in inside]} for group in groups]
     others = [group for group in others if group["params"]]
     own: dict[str, Any] = {"lr": config.matrix_learning_rate or lr, "weight_decay": config.weight_decay}
-    if muon:
+    if muon and matrices:
         own |= {"momentum": config.muon_momentum, "steps": config.muon_iterations}
         return Joint(Muon(matrices, **own), AdamW(others, lr=lr, betas=betas))
-    return AdamW([{"params": matrices, **own}, *others], lr=lr, betas=betas)
+    first = [{"params": matrices, **own}] if matrices else []
+    return AdamW([*first, *others], lr=lr, betas=betas)
 
 
 def _matrices(model: GPT) -> list[tt.Tensor]:
-    """Matrices of the blocks."""
+    """Matrices of the blocks that require a gradient."""
     blocks = [(name, p) for name, p in model.named_parameters() if name.startswith(("h.", "encoder."))]
     # Stacked biases of experts are 2-d, too.
-    return [p for name, p in blocks if p.ndim >= 2 and name.endswith("weight")]
+    return [p for name, p in blocks if p.ndim >= 2 and name.endswith("weight") and p.requires_grad]
 
 
 def set_learning_rate(optimizer: Optimizer, model: GPT, config: TrainConfig, lr: float) -> None:

@@ -91,10 +91,13 @@ def test_new_tokens_are_not_frozen(base, tmp_path, capsys):
     assert tune("instruct", base, tmp_path / "run", *words) == 0
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_resuming_gives_the_bits_of_an_uninterrupted_run(name, base, tmp_path):
+MUON = ("--optimizer=muon", "--matrix_learning_rate=2e-3")
+
+
+@pytest.mark.parametrize(("name", "more"), [*[(name, ()) for name in METHODS], ("instruct", MUON)])
+def test_resuming_gives_the_bits_of_an_uninterrupted_run(name, more, base, tmp_path):
     words = ["--max_steps=6", "--warmup_steps=0", "--learning_rate=1e-3", "--batch_size=4", "--dropout=0.1"]
-    words += ["--eval_interval=0"]
+    words += ["--eval_interval=0", *more]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     Tuner(begin(name, [f"--init_from={base}", f"--out_dir={whole}", *words]), quiet=True).train()
     train_until(Tuner(begin(name, [f"--init_from={base}", f"--out_dir={parts}", *words]), quiet=True), 3)
@@ -106,6 +109,16 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(name, base, tmp_path):
         assert arrays.keys() == getattr(wanted, part).keys()
         for key, array in getattr(wanted, part).items():
             np.testing.assert_array_equal(arrays[key], array, err_msg=key)
+
+
+def test_muon_moves_the_trained_matrices_alone(base, tmp_path):
+    words = [f"--init_from={base}", f"--out_dir={tmp_path / 'run'}", "--lora_rank=0", "--trainable=h.1.*"]
+    run = begin("lora", [*words, *MUON, "--max_steps=2", "--warmup_steps=0", "--eval_interval=0"])
+    before = {name: p.detach().numpy().copy() for name, p in run.model.named_parameters()}
+    Tuner(run, quiet=True).train()
+    after = {name: p.detach().numpy() for name, p in run.model.named_parameters()}
+    moved = {name for name in after if not np.array_equal(after[name], before[name])}
+    assert moved == {name for name in before if name.startswith("h.1.")}
 
 
 def test_a_call_that_was_killed_is_repeated(base, tmp_path):
