@@ -226,18 +226,19 @@ def time_limit(seconds: float) -> Iterator[None]:
     Args:
         seconds: the limit.
     """
-    late = threading.Event()
+    late, done = threading.Event(), threading.Event()
 
     def end() -> None:
-        late.set()
-        os.kill(os.getpid(), signal.SIGINT)
+        while not done.wait(2.0 if late.is_set() else seconds):  # again: a launch that just begins misses one
+            late.set()
+            os.kill(os.getpid(), signal.SIGINT)
 
-    timer = threading.Timer(seconds, end)
     said = f"judge: still running; it ends after {seconds:g} s, or with Ctrl-C"
-    timers = [timer, threading.Timer(PATIENCE, print, (said,), {"file": sys.stderr})]
-    for timer in timers:
-        timer.daemon = True
-        timer.start()
+    ending = threading.Thread(target=end, daemon=True)
+    patient = threading.Timer(PATIENCE, print, (said,), {"file": sys.stderr})
+    patient.daemon = True
+    ending.start()
+    patient.start()
     try:
         yield
     except KeyboardInterrupt:
@@ -246,5 +247,5 @@ def time_limit(seconds: float) -> Iterator[None]:
             raise TimeoutError(why) from None
         raise
     finally:
-        for timer in timers:
-            timer.cancel()
+        done.set()
+        patient.cancel()
