@@ -237,6 +237,23 @@ def test_a_schedule_with_another_result_is_replayed() -> None:
     assert own == [("load", switch.to[0]), ("store", element)]
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
+def test_a_browser_goes_to_the_other_order(tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    x, y = tt.tensor(X).to("emulated"), tt.empty(2, device="emulated")
+    with tt.cuda.check(record=True, schedules=20) as report:
+        tt.cuda.kernel(WRONG.replace("    for (", "    __syncthreads();\n    for (", 1))[2, 64](y, x)
+    report.replay(path)
+    (schedule,) = report.schedules
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(path)
+        button = "document.querySelector('[data-entry]')"
+        assert f"{schedule.result}: {len(schedule.switches)} switch" in browser.run(f"{button}.textContent")
+        browser.run(f"{button}.click()")
+        assert "Finding: another thread runs before this access. ① step" in browser.run(NOW)
+        assert browser.run(button) is None
+
+
 def test_lines_know_what_they_stand_under() -> None:
     (data,) = data_of(run(RIGHT))
     under = {place["at"].rpartition(":")[2]: place["under"] for place in data["places"]}
@@ -269,6 +286,28 @@ def test_memory_is_named_as_in_the_source() -> None:
     }
     (step,) = [s for s in data["blocks"][0]["steps"] if s[0] == "store" and s[5:6] == [len(named) - 3]]
     assert step
+
+
+def test_shared_memory_of_the_same_name_keeps_its_own_shape() -> None:
+    source = """
+    __device__ float first(float x) {
+        __shared__ float s[64];
+        s[threadIdx.x] = x;
+        __syncthreads();
+        return s[0];
+    }
+    __device__ double second(float x) {
+        __shared__ double s[2][32];
+        s[threadIdx.x / 32][threadIdx.x % 32] = x;
+        __syncthreads();
+        return s[1][31];
+    }
+    __global__ void both(float* y, const float* x) {
+        y[threadIdx.x] = first(x[threadIdx.x]) + second(x[threadIdx.x]);
+    }"""
+    (data,) = data_of(run(source, 1, 64))
+    shared = [(m["type"], m["shape"]) for m in data["memories"] if m["space"] == "shared"]
+    assert sorted(shared) == [("double", [2, 32]), ("float", [64])]
 
 
 def test_bytes_that_a_kernel_casts_have_one_of_its_types() -> None:
@@ -328,7 +367,9 @@ def test_a_browser_steps_through_it(tmp_path: Path) -> None:
         count = "document.getElementById('replay-count').textContent"
         assert browser.run(count) == "step 1 of 30"
         assert "Warp 0 R loads 4 bytes per lane, global x[0] … x[31]" in browser.run(NOW)
-        assert "4 sectors of 32 bytes, 100% of them used" in browser.run(NOW)
+        assert "4 sectors of 32 bytes, 100% of them used: coalesced" in browser.run(NOW)
+        size = "document.getElementById('replay-cut').textContent"
+        assert "block 64: 64 threads, 2 warps." in browser.run(size)
         for key, step in (
             ("ArrowRight", 2),
             ("End", 30),
@@ -346,6 +387,8 @@ def test_a_browser_steps_through_it(tmp_path: Path) -> None:
         assert "8 of 32 lanes are active" in browser.run(NOW)
         assert "24 inactive: lanes 8–31 do next: barrier, line 7" in browser.run(NOW)
         assert "if (t < step)" in browser.run(NOW)
+        # 6 + 38, then + 22 + 54.
+        assert "s[5] = 120, last written by thread 5 at step 12 (line 8)." in browser.run(NOW)
         active = "[...document.querySelectorAll('#replay-threads b.load')].map(b => b.dataset.thread)"
         assert browser.run(active) == [str(t) for t in range(8)]
         cells = "[...document.querySelectorAll('#replay-memory b.load')].map(b => b.dataset.cell)"
@@ -438,6 +481,24 @@ SUMS = """steps.filter(s => s.memory !== undefined).reduce((sums, s) => {
   else own[1] += banksOf(s).passes, own[2] += banksOf(s).parts;
   return sums;
 }, {})"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
+def test_a_browser_names_what_a_request_costs(tmp_path: Path) -> None:
+    source = """
+    __global__ void costs(float* y, const float* x) {
+        __shared__ float s[256];
+        s[8 * threadIdx.x] = x[3 * threadIdx.x];
+        y[threadIdx.x] = s[threadIdx.x];
+    }"""
+    run(source, 1, 32).replay(tmp_path / "a.html")
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(tmp_path / "a.html")
+        assert "12 sectors of 32 bytes, 33% of them used: not coalesced, 4 would do." in browser.run(NOW)
+        browser.press("ArrowRight")
+        assert "8 passes over the banks instead of 1 (conflict of 8 ways): banks 0, 8" in browser.run(NOW)
+        browser.press("ArrowRight")
+        assert "1 pass over the banks: no conflicts." in browser.run(NOW)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")

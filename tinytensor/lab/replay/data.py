@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinytensor.lab.replay.steps import Step, steps_of
 from tinytensor.runtime.checked.findings import Finding
@@ -23,6 +23,19 @@ _SHARED = re.compile(
 )
 _CONTROL = re.compile(r"\b(if|for|while|switch)\b.*|\belse\b")
 _PLACE = re.compile(r"([^\s:]+):(\d+)")
+
+
+class _Declared(NamedTuple):
+    """A declaration of a shared variable."""
+
+    file: str = ""
+    line: int = 0
+    kind: str = ""
+    shape: Sequence[int] = ()
+
+    def is_above(self, place: str) -> bool:
+        match = _PLACE.match(place)
+        return match is not None and match[1] == self.file and self.line <= int(match[2])
 
 
 class Source:
@@ -47,21 +60,31 @@ class Source:
         self._types = [*[canonical(kind) for kind in template.values()], *pointers]
         self.file = next(iter(files))
         self._lines = {n: p.read_text(encoding="utf-8").splitlines() for n, p in files.items()}
-        self._shared: dict[str, tuple[str, list[int]]] = {}
+        self._shared: dict[str, list[_Declared]] = {}
         self._dynamic: list[str] = []
-        for lines in self._lines.values():
-            for kind, name, sizes in _SHARED.findall("\n".join(lines)):
+        for file, lines in self._lines.items():
+            text = "\n".join(lines)
+            for match in _SHARED.finditer(text):
+                kind, name, sizes = match.groups()
                 shape = [int(n) if n.isdigit() else 0 for n in re.findall(r"\[\s*([^\]]*?)\s*\]", sizes)]
-                self._shared[name] = spelled(kind), shape if all(shape) else []
+                line = text.count("\n", 0, match.start()) + 1
+                one = _Declared(file, line, spelled(kind), shape if all(shape) else [])
+                self._shared.setdefault(name, []).append(one)
                 self._dynamic += [name] * (sizes.replace(" ", "") == "[]")
 
-    def declared(self, memory: Memory) -> tuple[str, str, list[int]]:
-        """Name, element type and shape of a memory; "" and [] if they are unknown."""
+    def declared(self, memory: Memory, places: Sequence[str]) -> tuple[str, str, list[int]]:
+        """Name, element type and shape of a memory; "" and [] if they are unknown.
+
+        Of several shared variables of a name it is the one declared last before a line that accesses it.
+        """
         name = memory.name
         if name == "dynamic shared memory" and len(set(self._dynamic)) == 1:
             name = self._dynamic[0]
         if memory.space == "shared":
-            return name, *self._shared.get(name, ("", []))
+            known = self._shared.get(name, [])
+            above = [one for place in places for one in reversed(known) if one.is_above(place)]
+            best = (above + known[-1:] + [_Declared()])[0]
+            return name, best.kind, list(best.shape)
         kind = CPP[memory.dtype] if memory.dtype else self._parameters.get(name, "")
         return name, kind, list(memory.shape)
 
@@ -160,7 +183,8 @@ def _first_bank(memory: Memory, memories: Sequence[Memory]) -> int:
 
 def _kind(memory: Memory, source: Source, events: Sequence[Event], base: int) -> dict[str, Any]:
     """Name, element type and alignment of a memory; the smallest access is an element of an unknown type."""
-    name, kind, shape = source.declared(memory)
+    places = list(dict.fromkeys([e.place for e in events if e.memory == memory]))
+    name, kind, shape = source.declared(memory, places)
     least = min([e.size for e in events if e.memory == memory])
     item = struct.calcsize("<" + FORMATS[kind]) if kind in FORMATS else 0
     if not item or (item < least and item == 1):  # bytes, which the kernel casts
@@ -280,7 +304,8 @@ def schedule_data(
         )
     name = f"{schedule.kernel}, in another order of threads"
     note = f"In this order {schedule.result}. "
-    return {"name": name, "note": note, "order": "run", "findings": found}
+    entry = {"name": name, "of": schedule.kernel, "result": schedule.result, "note": note}
+    return {**entry, "order": "run", "findings": found}
 
 
 def _number(position: Sequence[int], sizes: Sequence[int]) -> int:

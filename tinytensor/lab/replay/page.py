@@ -75,7 +75,12 @@ def replay_view(title: str, launches: Sequence[dict[str, Any]], sources: Sequenc
         tag("p", _INTRO),
         tag(
             "div",
-            tag("section", tag("h3", "Findings"), tag("ol", id="replay-findings")),
+            tag(
+                "section",
+                tag("h3", "Findings"),
+                tag("ol", id="replay-findings"),
+                tag("p", id="replay-orders"),
+            ),
             _choices(),
             tag("div", id="replay-timeline", class_="timeline"),
             tag("input", type="range", min=0, value=0, id="replay-slider", aria_label="step"),

@@ -17,12 +17,24 @@ function choices() {
   for (const listing of document.querySelectorAll("[data-launch]")) {
     listing.hidden = listing.dataset.launch !== String(state.launch);
   }
-  const text = `grid ${sizes(launch.grid)}, block ${sizes(launch.block)}. `;
+  const size = `${plural(threadCount(), "thread")}, ${plural(Math.ceil(threadCount() / LANES), "warp")}`;
+  const text = `grid ${sizes(launch.grid)}, block ${sizes(launch.block)}: ${size}. `;
   at("cut").textContent = text + (launch.note ?? "") + launch.cut;
   const button = (text, i) =>
     tag("button", {"data-finding": i, "aria-pressed": String(i === state.finding)}, escaped(text));
   at("findings").innerHTML = launch.findings.map((f, i) => tag("li", {}, button(f.text, i))).join("");
-  at("findings").parentElement.hidden = !launch.findings.length;
+  at("orders").innerHTML = orders().join("");
+  at("findings").parentElement.hidden = !launch.findings.length && !orders().length;
+}
+
+// Buttons to the runs of this launch in another order, which follow it in the list.
+function orders() {
+  const after = launches.slice(state.launch + 1), end = after.findIndex(l => l.of === undefined);
+  return after.slice(0, end < 0 ? after.length : end).filter(l => l.of === launch.name).map((other, i) => {
+    const few = plural(other.findings.length, "switch", "switches");
+    const text = `in another order of threads ${other.result}: ${few}`;
+    return tag("button", {"data-entry": state.launch + 1 + i}, escaped(text));
+  });
 }
 
 function show() {
@@ -138,17 +150,20 @@ document.addEventListener("keydown", event => {
   ACTIONS[action]();
 });
 
-const CLICKED = ["data-action", "data-step", "data-finding", "data-cell", "data-thread"];
+const CLICKED = ["data-action", "data-step", "data-finding", "data-cell", "data-thread", "data-entry"];
 at("root").addEventListener("click", event => {
   const element = event.target.closest([...CLICKED.map(name => `[${name}]`), "#replay-timeline"].join());
   if (!element) return;
-  const {action, step, finding, cell, thread} = element.dataset;
+  const {action, step, finding, cell, thread, entry} = element.dataset;
   const name = cell ?? (thread && `thread ${thread}`);
   if (element.tagName === "A") event.preventDefault();
   if (action) ACTIONS[action]();
   else if (step) go(+step);
   else if (finding) jump(+finding);
-  else if (name) change({cell: name});
+  else if (entry) {
+    change({launch: +entry});
+    jump(0);
+  } else if (name) change({cell: name});
   else {
     const {left, width} = element.getBoundingClientRect();
     go(Math.floor((event.clientX - left - LEFT) / (width - LEFT) * steps.length));

@@ -26,6 +26,7 @@ function sentences(step) {
     parts.push(request(step), origin(step));
   }
   if (step.warp >= 0) parts.push(idle(step));
+  parts.push(lastWrite(state.cell));
   const finding = launch.findings[state.finding];
   if (finding) parts.push(race(finding));
   return parts.filter(Boolean).map(part => tag("p", {}, part)).join("");
@@ -46,17 +47,19 @@ function request(step) {
 
 function traffic(step) {
   const moved = sectorsOf(step).length, used = unique(step.offsets).length * step.size;
-  const share = Math.round(100 * used / moved / SECTOR);
-  return `${strong(plural(moved, "sector"))} of 32 bytes, ${share}% of them used.`;
+  const share = Math.round(100 * used / moved / SECTOR), least = Math.ceil(used / SECTOR);
+  const best = moved > least ? `not coalesced, ${least} would do` : "coalesced, no fewer would do";
+  return `${strong(plural(moved, "sector"))} of 32 bytes, ${share}% of them used: ${best}.`;
 }
 
 function passes(step) {
   const {counts, passes, parts} = banksOf(step), most = Math.max(...counts);
-  const text = `${strong(plural(passes, "pass", "passes"))} over the banks, ${parts} without conflicts`;
-  if (passes === parts) return `${text}.`;
+  const text = `${strong(plural(passes, "pass", "passes"))} over the banks`;
+  if (passes === parts) return `${text}: no conflicts.`;
   const busy = range(32).filter(bank => counts[bank] === most);
   const banks = busy.length > 1 ? `banks ${ranges(busy)} have` : `bank ${busy[0]} has`;
-  return `${text}: ${banks} ${most} words, served one after another.`;
+  const ways = parts === 1 ? ` (conflict of ${passes} ways)` : "";
+  return `${text} instead of ${parts}${ways}: ${banks} ${most} words, served one after another.`;
 }
 
 // Who wrote what is read.
@@ -78,6 +81,15 @@ function origin(step) {
   if (writers.size > 4) texts.push(plural(writers.size - 4, "other step"));
   if (none) texts.push(`${plural(none, "element")} by no thread of this block${unwritten}`);
   return `Written by ${texts.join("; ")}.`;
+}
+
+// What the chosen element holds after this step, and from whom.
+function lastWrite(name) {
+  const known = ofElement(name), now = known.filter(a => a.what !== "load" && a.number <= state.step).at(-1);
+  if (!known.length) return "";
+  if (!now) return `${strong(name)}: not written by this block up to this step.`;
+  const where = `${toStep(now.number)} (${lineOf(now.place)})`;
+  return `${strong(name)} = ${escaped(now.value)}, last written by ${now.name} at ${where}.`;
 }
 
 // Lanes of the warp that do not take part, by what they do next.
