@@ -26,6 +26,7 @@ from gpt.fields import check_types, describe_fields, from_dict, parse_overrides,
 from gpt.generation.chat import ChatConfig, Conversation
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.live.watch import WatchConfig, take_watch, watching
+from gpt.tasks.registry import TASKS
 from gpt.training.run_lock import alone_in
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.init_from import read_configs
@@ -61,8 +62,7 @@ class ChatbotConfig:
         vocab_size: tokens of byte-level BPE; 259: bytes alone, no merges, and three special tokens.
         init_from: scratch; or a model that knows ChatML, such as smollm2, in place of the first two stages.
         instruct_steps: steps of instruction tuning.
-        tasks: tasks of the reinforcement learning and the evaluation, separated by commas: see
-            `python -m gpt tasks`.
+        task: task of the reinforcement learning, or several by commas: see `python -m gpt tasks`.
         grpo_steps: steps of reinforcement learning.
         questions: number of test problems of each task.
         out_dir: folder of the runs of all stages.
@@ -80,8 +80,8 @@ class ChatbotConfig:
     data: str = "shakespeare"
     vocab_size: int = 259
     init_from: str = "scratch"
-    instruct_steps: int = 600
-    tasks: str = "sorting"
+    instruct_steps: int = 3000
+    task: str = "sorting"
     grpo_steps: int = 200
     questions: int = 100
     out_dir: str = "runs/chat"
@@ -141,11 +141,9 @@ def stages(config: ChatbotConfig) -> list[Stage]:
             "it learns from conversations to answer; the loss counts the answers alone",
             (
                 *("finetune", "instruct", f"--init_from={begin}", f"--out_dir={tuned}"),
-                *(
-                    f"--max_steps={config.instruct_steps}",
-                    f"--seed={config.seed}",
-                    "--checkpoint_interval=50",
-                ),
+                *(f"--max_steps={config.instruct_steps}", "--optimizer=muon", "--learning_rate=0.003"),
+                *("--matrix_learning_rate=0.01", "--eval_interval=500"),
+                *(f"--seed={config.seed}", "--checkpoint_interval=50"),
             ),
             tuned,
         ),
@@ -153,7 +151,7 @@ def stages(config: ChatbotConfig) -> list[Stage]:
             "reinforcement learning",
             "it tries answers to problems, and those that are right become likelier",
             (
-                *("finetune", "grpo", f"--init_from={tuned}", f"--task={config.tasks}"),
+                *("finetune", "grpo", f"--init_from={tuned}", f"--task={config.task}"),
                 *(
                     f"--out_dir={taught}",
                     f"--max_steps={config.grpo_steps}",
@@ -168,7 +166,7 @@ def stages(config: ChatbotConfig) -> list[Stage]:
             "problems that no stage has seen, after each stage",
             (
                 *("eval", *[str(path) for path in (begin, tuned, taught)]),
-                *(f"--tasks={config.tasks}", f"--count={config.questions}"),
+                *(f"--tasks={','.join(TASKS)}", f"--count={config.questions}"),
             ),
         ),
     ]
