@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import gpt.generation.chat
 import gpt.tokenizers.tokenizer
 import gpt.training.train
 from gpt.console import plain
-from gpt.fields import check_types, describe_fields, from_dict, parse_overrides, to_dict
+from gpt.fields import check_types, describe_fields, from_dict, parse_overrides, take_option, to_dict
 from gpt.generation.chat import ChatConfig, Conversation
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.live.watch import WatchConfig, take_watch, watching
@@ -208,35 +208,43 @@ def main(argv: Sequence[str]) -> int:
         print(f"{__doc__}\n{describe_fields(ChatbotConfig(), WatchConfig())}")
         return 0
     watch, words = take_watch(argv)
-    (config,) = parse_overrides(words, ChatbotConfig())
+    config = _configured(words)
     folder = Path(config.out_dir)
     with alone_in(folder, "chatbot"), watching(watch, folder):
-        seconds = _begun(config)
-        code = _run(stages(config), folder, config, seconds)
+        code = _run(stages(config), folder, config, _seconds(config))
     return code or _talk(folder / "grpo")
 
 
-def _begun(config: ChatbotConfig) -> dict[str, float]:
-    """Seconds of the stages that are done in the folder.
+def _configured(words: Sequence[str]) -> ChatbotConfig:
+    """Config of a command line; in a folder that was begun, its fields are the defaults.
 
     Raises:
         ArgumentError: the folder was begun with other fields.
     """
+    folder = take_option(words, "out_dir")[0] or ChatbotConfig.out_dir
+    path = Path(folder) / _STATE
+    if not path.is_file():
+        return parse_overrides(words, ChatbotConfig())[0]
+    saved = from_dict(ChatbotConfig, read_json(path, "chatbot").get("config"), source=str(path))
+    saved = replace(saved, out_dir=folder)  # it may have been moved
+    (config,) = parse_overrides(words, saved)
+    for name, value in to_dict(saved).items():
+        if value != to_dict(config)[name]:
+            raise ArgumentError(
+                f"chatbot: {folder} was begun with {name}={value}",
+                why="its stages would not fit each other",
+                fix=f"leave --{name} out, or choose another --out_dir",
+            )
+    return config
+
+
+def _seconds(config: ChatbotConfig) -> dict[str, float]:
+    """Seconds of the stages that are done in the folder."""
     path = Path(config.out_dir) / _STATE
     if not path.is_file():
         _save(config, {})
         return {}
-    saved = read_json(path, "chatbot")
-    before = from_dict(ChatbotConfig, saved.get("config"), source=str(path))
-    changed = [name for name, value in to_dict(before).items() if value != to_dict(config)[name]]
-    changed = [name for name in changed if name != "out_dir"]  # the folder may have been moved
-    if changed:
-        raise ArgumentError(
-            f"chatbot: {config.out_dir} was begun with {changed[0]}={to_dict(before)[changed[0]]}",
-            why="its stages would not fit each other",
-            fix=f"leave --{changed[0]} out, or choose another --out_dir",
-        )
-    seconds: Any = saved.get("seconds")
+    seconds: Any = read_json(path, "chatbot").get("seconds")
     return {str(name): float(value) for name, value in seconds.items()}
 
 

@@ -81,6 +81,7 @@ def of_depth(depth: int) -> tuple[GPTConfig, TrainConfig]:
         muon_iterations=3,
         eval_interval=max(1, steps // 8),
         sample_interval=max(1, steps // 4),
+        checkpoint_interval=100,
         keep_checkpoints=1,
     )
     return model, train

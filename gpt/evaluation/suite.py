@@ -174,6 +174,9 @@ class Comparison:
             cells = [_cell(by_model.get(model)) for model in self.models]
             chance = "" if first.chance is None else f"{first.chance:.1%}"
             rows.append([name, "" if first.chance is None else str(first.count), chance, *cells])
+        if all(_chance(by_model) is None for by_model in self.scores.values()):  # a text, and no tasks
+            rows = [["" if row is head else row[0], *row[3:]] for row in rows]
+            head = rows[0]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(
             "  ".join(

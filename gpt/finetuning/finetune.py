@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 import tinytensor as tt
-from gpt.console import counted
+from gpt.console import counted, note
 from gpt.data.command import embedded_shakespeare
 from gpt.data.contents import hash_of_file, hash_of_tokenizer
 from gpt.data.conversations import FORMS, read_conversations
@@ -38,6 +38,7 @@ from gpt.models.gpt import GPT
 from gpt.presets import configs_from, with_warmup
 from gpt.tasks.registry import task as verifiable_task
 from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.chat_template import BEGIN, END
 from gpt.training.run import refuse_ranks, refuse_to_overwrite
 from gpt.training.run_lock import alone_in
 from gpt.training.stopping import Stopped, exit_code
@@ -86,7 +87,8 @@ def _instruct(model: GPT, tokenizer: Tokenizer, config: TuneConfig) -> Task:
     else:
         talks, held_out = split(read_conversations(config.data), 0.1, config.seed)
     task = Instructing(model, tokenizer, talks, held_out, config.batch_size, config.seed)
-    for count, what in ((task.skipped, f"skipped: {task.reason}"), (task.cut, "cut off at the context")):
+    cut = task.cut if config.data != "builtin" else 0  # dialogues of the plays, longer than a small context
+    for count, what in ((task.skipped, f"skipped: {task.reason}"), (cut, "cut off at the context")):
         if count:
             print(f"note   of {counted(len(talks) + len(held_out), 'conversation')} {count:,} are {what}")
     return task
@@ -346,6 +348,8 @@ def _run(run: TuneRun) -> int:
     tuner = Tuner(run)
     begun, before = run.step, run.metrics()
     print(f"--- at step {begun} ---\n{run.show()}\n---", flush=True)
+    if isinstance(run.task, Reinforcing) and not any(v for k, v in before.items() if k.startswith("pass")):
+        note("no sampled answer is right, so there is nothing to reward: tune the model by examples first")
     tuner.train()
     if run.stopped_by:
         return exit_code(run.stopped_by)
@@ -363,7 +367,7 @@ def _next_command(run: TuneRun) -> str:
     folder = shlex.quote(str(run.folder))
     if run.about["task"] == "classify":
         return f"classify {folder} 'a text'"
-    if isinstance(run.task, Instructing):
+    if run.tokenizer is not None and {BEGIN, END} <= run.tokenizer.special_tokens.keys():
         return f"chat {folder}"
     return f"sample {folder}"
 

@@ -25,6 +25,12 @@ def no_such_run(path: str, who: str) -> ArgumentError:
         >>> no_such_run("runs/none", "sample").what
         "sample: there is no run 'runs/none'"
     """
+    if (Path(path) / "config.json").is_file():
+        return ArgumentError(
+            f"{who}: the run {path!r} has no checkpoint",
+            why="it ended before the first one",
+            fix="repeat the command that began it, without --init_from=resume",
+        )
     return ArgumentError(
         f"{who}: there is no run {path!r}",
         why=existing_runs(),

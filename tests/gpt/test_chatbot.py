@@ -66,6 +66,13 @@ def test_a_folder_of_other_sizes_is_refused(whole):
         main(["--depth=2", *SMALL[1:], f"--out_dir={whole[0]}"])
 
 
+def test_the_folder_alone_resumes(whole):
+    words = [sys.executable, "-m", "gpt", "chatbot", f"--out_dir={whole[0]}"]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done before") == 4
+
+
 def test_a_chat_model_begins_with_instruction_tuning():
     found = stages(ChatbotConfig(init_from="smollm2"))
     assert [stage.words[0] for stage in found] == ["finetune", "finetune", "eval"]
