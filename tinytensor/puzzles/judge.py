@@ -239,6 +239,10 @@ def time_limit(seconds: float) -> Iterator[None]:
     patient.daemon = True
     ending.start()
     patient.start()
+    main = threading.current_thread() is threading.main_thread()  # others cannot set handlers
+    ignored = main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # in a shell's background
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
@@ -249,3 +253,5 @@ def time_limit(seconds: float) -> Iterator[None]:
     finally:
         done.set()
         patient.cancel()
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
