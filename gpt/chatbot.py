@@ -80,7 +80,7 @@ class ChatbotConfig:
     data: str = "shakespeare"
     vocab_size: int = 259
     init_from: str = "scratch"
-    instruct_steps: int = 3000
+    instruct_steps: int = 2000
     task: str = "sorting"
     grpo_steps: int = 200
     questions: int = 100
