@@ -76,7 +76,7 @@ class ChatTemplate:
                 "chat: the model knows no conversations",
                 why=f"its tokenizer has no {BEGIN} and {END}, the delimiters of messages",
                 fix="use a chat-tuned model, such as smollm2; a tokenizer of your own gets them by "
-                "python -m gpt tokenizer train --special=chat",
+                "python -m gpt tokenizer train FILE --special=chat",
             )
         self._begin, self._end = special[BEGIN], special[END]
         stops = {self._begin, self._end, tokenizer.separator}

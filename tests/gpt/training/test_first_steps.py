@@ -31,7 +31,9 @@ def short(tmp_path_factory):
     return train(*configs_from([*words, f"--out_dir={folder}"], default="tiny"), quiet=True).folder
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name", sorted(METHODS.keys() - {"grpo"})
+)  # which cuts no question, and refuses long ones
 def test_built_in_examples_fit_a_short_context(name, short, tmp_path, capsys):
     words = [f"--init_from={short}", f"--out_dir={tmp_path / 'run'}", "--max_steps=2", "--warmup_steps=1"]
     assert main(["finetune", name, *words, "--eval_interval=0"]) == 0

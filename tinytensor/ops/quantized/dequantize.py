@@ -56,6 +56,7 @@ def launch_dequantize(launch: Launch, y: View, packed: View, kind: str) -> None:
 
 
 def _no_gradient(grads: Grads, saved: object, needs: Needs, *, kind: str) -> Grads:
+    """dx = 0: packed bytes have no gradient."""
     return (None,)
 
 
