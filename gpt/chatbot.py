@@ -81,7 +81,7 @@ class ChatbotConfig:
     vocab_size: int = 259
     init_from: str = "scratch"
     instruct_steps: int = 2000
-    task: str = "sorting"
+    task: str = "spelling"
     grpo_steps: int = 200
     questions: int = 100
     out_dir: str = "runs/chat"
@@ -134,6 +134,7 @@ def stages(config: ChatbotConfig) -> list[Stage]:
     folder, scratch = Path(config.out_dir), config.init_from == "scratch"
     begin = folder / "base" if scratch else Path(config.init_from)
     tuned, taught = folder / "instruct", folder / "grpo"
+    last = tuned / f"step_{config.instruct_steps}"  # the best by its loss has learned less of the tasks
     return [
         *(_pretraining(config) if scratch else []),
         Stage(
@@ -151,7 +152,7 @@ def stages(config: ChatbotConfig) -> list[Stage]:
             "reinforcement learning",
             "it tries answers to problems, and those that are right become likelier",
             (
-                *("finetune", "grpo", f"--init_from={tuned}", f"--task={config.task}"),
+                *("finetune", "grpo", f"--init_from={last}", f"--task={config.task}"),
                 *(
                     f"--out_dir={taught}",
                     f"--max_steps={config.grpo_steps}",
@@ -165,7 +166,7 @@ def stages(config: ChatbotConfig) -> list[Stage]:
             "evaluation",
             "problems that no stage has seen, after each stage",
             (
-                *("eval", *[str(path) for path in (begin, tuned, taught)]),
+                *("eval", *[str(path) for path in (begin, last, taught)]),
                 *(f"--tasks={','.join(TASKS)}", f"--count={config.questions}"),
             ),
         ),
@@ -279,8 +280,8 @@ def _talk(model: Path) -> int:
         return _MAINS["chat"]([str(model)])
     network, tokenizer = open_model(str(model))
     sampler = Sampler(SamplingConfig(temperature=0.0), tokenizer.vocab_size)
-    talk = Conversation(network, tokenizer, ChatConfig(max_new_tokens=80), sampler)
-    for question in _QUESTIONS:
+    for question in _QUESTIONS:  # a conversation each: five would not fit into a small context
+        talk = Conversation(network, tokenizer, ChatConfig(max_new_tokens=80), sampler)
         with closing(talk.answer(question)) as pieces:
             print(f"> {question}\n{plain(''.join(pieces))}", flush=True)
     return 0

@@ -17,9 +17,8 @@ from gpt.evaluation.text_scores import score
 from gpt.models.gpt import GPT
 from gpt.tasks.registry import TASKS
 from gpt.tokenizers.base import Tokenizer
-from gpt.weights.init_from import read_configs
+from gpt.weights.init_from import read_configs, run_of
 from gpt.weights.pretrained import from_pretrained
-from gpt.weights.sources import is_run
 from gpt.weights.trained import load_model, require_tokenizer
 from tinytensor.files import read_text
 
@@ -85,9 +84,8 @@ def _model(run: str, args: Namespace) -> tuple[GPT, Tokenizer | None]:
 
 def _validation(run: str) -> Path | None:
     """Folder with the validation split of a run; None if there is none."""
-    folders = [Path(run) / "data"]
-    if is_run(Path(run)):
-        folders.append(Path(read_configs(run)[1].data))
+    folder = run_of(run)  # of a checkpoint, its run
+    folders = [] if folder is None else [folder / "data", Path(read_configs(folder)[1].data)]
     return next((folder for folder in folders if (folder / "val.bin").is_file()), None)
 
 
