@@ -22,6 +22,8 @@ import gpt.generation.chat
 import gpt.tokenizers.tokenizer
 import gpt.training.train
 from gpt.console import plain
+from gpt.data.prepare import text_files
+from gpt.depth import of_depth
 from gpt.fields import check_types, describe_fields, from_dict, parse_overrides, take_option, to_dict
 from gpt.generation.chat import ChatConfig, Conversation
 from gpt.generation.sampling import Sampler, SamplingConfig
@@ -176,16 +178,17 @@ def stages(config: ChatbotConfig) -> list[Stage]:
 def _pretraining(config: ChatbotConfig) -> list[Stage]:
     """Stages from a text to a model that continues it."""
     folder = Path(config.out_dir)
-    text = (
-        resources.files("gpt") / "text" / "shakespeare.txt" if config.data == "shakespeare" else config.data
-    )
+    model, train = of_depth(config.depth)
+    rows = max(
+        1, train.batch_size * model.block_size // CONTEXT
+    )  # the tokens of a step are those of the dial
     tokenizer, base = folder / "tokenizer.json", folder / "base"
     return [
         Stage(
             "tokenizer",
             "which pieces a text is cut into, with the special tokens that begin and end a message",
             (
-                *("tokenizer", "train", str(text), f"--vocab-size={config.vocab_size}"),
+                *("tokenizer", "train", *_files(config.data), f"--vocab-size={config.vocab_size}"),
                 *("--special=chat", f"--out={tokenizer}"),
             ),
             tokenizer,
@@ -195,12 +198,19 @@ def _pretraining(config: ChatbotConfig) -> list[Stage]:
             "the model learns to continue the text",
             (
                 *("train", f"--depth={config.depth}", f"--data={config.data}", f"--tokenizer={tokenizer}"),
-                *(f"--out_dir={base}", f"--block_size={CONTEXT}", "--batch_size=6"),
+                *(f"--out_dir={base}", f"--block_size={CONTEXT}", f"--batch_size={rows}"),
                 *(f"--seed={config.seed}", "--checkpoint_interval=50"),
             ),
             base,
         ),
     ]
+
+
+def _files(data: str) -> list[str]:
+    """Text files that `train --data` reads."""
+    if data == "shakespeare":
+        return [str(resources.files("gpt") / "text" / "shakespeare.txt")]
+    return [str(path) for path in text_files(data)]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -246,7 +256,7 @@ def _seconds(config: ChatbotConfig) -> dict[str, float]:
         _save(config, {})
         return {}
     seconds: Any = read_json(path, "chatbot").get("seconds")
-    return {str(name): float(value) for name, value in seconds.items()}
+    return {name: float(value) for name, value in seconds.items()} if isinstance(seconds, dict) else {}
 
 
 def _save(config: ChatbotConfig, seconds: dict[str, float]) -> None:

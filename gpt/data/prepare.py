@@ -64,7 +64,7 @@ def prepare(
         >>> len(train), len(val)
         (16, 2)
     """
-    files = _files(paths, pattern)
+    files = text_files(paths, pattern)
     documents = (text_chunks(file, "prepare") for file in files)
     return _write(documents, tokenizer, Path(out_dir), val_fraction, [file.name for file in files])
 
@@ -114,7 +114,7 @@ def read_texts(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> 
         >>> list(read_texts(folder))
         ['to be']
     """
-    for file in _files(paths, pattern):
+    for file in text_files(paths, pattern):
         yield from text_chunks(file, "prepare")
 
 
@@ -130,7 +130,7 @@ def describe_files(folder: PathLike, pattern: str = "*.txt") -> str:
         a.txt, b.txt are read, and 1 other file (.py) is not; --pattern selects others
     """
     every = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
-    read = _files(folder, pattern)
+    read = text_files(folder, pattern)
     others = [path for path in every if path not in set(read)]
     names = [str(path.relative_to(folder)) for path in read]
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
@@ -143,8 +143,16 @@ def describe_files(folder: PathLike, pattern: str = "*.txt") -> str:
     return f"{said}, and {counted(len(others), 'other file')} ({few}) {verb} not; --pattern selects others"
 
 
-def _files(paths: PathLike | Sequence[PathLike], pattern: str) -> list[Path]:
-    """List of files, with folders replaced by the files in them."""
+def text_files(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> list[Path]:
+    """List of files, with folders replaced by the files in them.
+
+    Raises:
+        ArgumentError: no file at all.
+
+    Example:
+        >>> [path.name for path in text_files("a/input.txt")]
+        ['input.txt']
+    """
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
     files: list[Path] = []
     for path in map(Path, given):

@@ -1,4 +1,4 @@
-"""Serves one page and its data on this machine, from threads that nobody waits for.
+"""Serves one page and its data on this machine, from daemon threads.
 
 Knows nothing of runs. A client that is slow, silent or hostile costs one of a few threads, for seconds.
 """

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gpt.chatbot import ChatbotConfig, main, stages
+from gpt.depth import of_depth
 from gpt.weights.checkpoint import load_checkpoint
 from tinytensor.errors import ArgumentError
 
@@ -64,6 +65,20 @@ def test_stages_killed_halfway_resume_with_equal_bits(whole, tmp_path):
 def test_a_folder_of_other_sizes_is_refused(whole):
     with pytest.raises(ArgumentError, match="begun with depth=1"):
         main(["--depth=2", *SMALL[1:], f"--out_dir={whole[0]}"])
+
+
+def test_the_tokenizer_reads_the_files_that_are_trained_on(tmp_path):
+    for name in ("b.txt", "a.txt", "c.md"):
+        (tmp_path / name).write_text("to be")
+    words = stages(ChatbotConfig(data=str(tmp_path)))[0].words
+    assert [Path(word).name for word in words if word.startswith(str(tmp_path))] == ["a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize("depth", [1, 4, 6])
+def test_a_step_has_the_tokens_of_the_dial(depth):
+    model, train = of_depth(depth)
+    (rows,) = [word for word in stages(ChatbotConfig(depth))[1].words if word.startswith("--batch_size=")]
+    assert int(rows.partition("=")[2]) * 256 == pytest.approx(train.batch_size * model.block_size, abs=255)
 
 
 def test_the_folder_alone_resumes(whole):

@@ -18,7 +18,7 @@ PROGRAM = r"""
 #include <cstring>
 __global__ void spin(volatile int* flag) {
     if (threadIdx.x == 3)
-        while (*flag == 0) {}  // nobody writes it
+        while (*flag == 0) {}  // no thread writes it
     flag[1] = 1;
 }
 __global__ void work(double* y) {  // long, but each thread ends
