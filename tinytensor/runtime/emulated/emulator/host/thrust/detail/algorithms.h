@@ -1,5 +1,5 @@
-// Thrust's algorithms as loops. An output iterator may be of any kind. Each element is written before the next one
-// is read, unless a comment says that all are read first.
+// Thrust's algorithms as loops. An output iterator may be of any kind. Each element is written before the
+// next one is read, unless a comment says that all are read first.
 #pragma once
 #include <algorithm>
 #include <vector>
