@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from gpt.console import Parser
+from gpt.console import Parser, note
+from gpt.tokenizers.bpe import BPETokenizer
 from gpt.weights.gguf_format.writer import save_gguf
 from gpt.weights.pretrained import from_pretrained, save_pretrained, save_single
 from gpt.weights.weight_tensor import DTYPES
@@ -39,5 +40,7 @@ def main(argv: Sequence[str]) -> int:
         save_gguf(model, out, tokenizer, dtype=args.dtype)
     else:
         save_pretrained(model, out, tokenizer, dtype=args.dtype)
+        if tokenizer is not None and not isinstance(tokenizer, BPETokenizer):
+            note(f"transformers reads the weights, but not the tokenizer, a {type(tokenizer).__name__}")
     print(f"wrote {out}: {model.num_parameters():,} parameters in {args.dtype}")
     return 0

@@ -349,6 +349,7 @@ def test_import_sample_and_export(folder, tmp_path, capsys):
     assert main(["sample", str(run), "--prompt=A", "--max_new_tokens=5"]) == 0
     assert len(capsys.readouterr().out) == len("A") + 5 + len("\n")
     assert main(["export", str(run), f"--out={out}", "--dtype=float16"]) == 0
+    assert "but not the tokenizer, a CharTokenizer" in capsys.readouterr().err
     assert load_file(out / "model.safetensors")["transformer.wte.weight"].dtype == np.float16
     assert main(["import", str(out), f"--out_dir={tmp_path / 'back'}"]) == 0
     assert (tmp_path / "back" / "tokenizer.json").read_bytes() == (run / "tokenizer.json").read_bytes()
