@@ -1,5 +1,8 @@
-"""How many examples hypothesis draws. TINYTENSOR_HYPOTHESIS_PROFILE: dev 10, ci 100, nightly 2000."""
+"""How many examples hypothesis draws (TINYTENSOR_HYPOTHESIS_PROFILE: dev 10, ci 100, nightly 2000), and what
+the garbage collector looks at.
+"""
 
+import gc
 import os
 
 from hypothesis import HealthCheck, settings
@@ -16,3 +19,9 @@ for name, examples in {"dev": 10, "ci": 100, "nightly": 2000}.items():
         suppress_health_check=[HealthCheck.too_slow],
     )
 settings.load_profile(os.environ.get("TINYTENSOR_HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_collection_finish() -> None:
+    """45,000 tests are millions of objects, which each full collection would visit: half a second."""
+    gc.collect()
+    gc.freeze()
