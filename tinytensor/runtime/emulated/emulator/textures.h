@@ -175,10 +175,25 @@ template <class T>
 TT_INLINE T tex2DGrad(cudaTextureObject_t object, float x, float y, float2, float2) {
     return tex2D<T>(object, x, y);
 }
+// The face of a cube that a direction meets, and the place there (CUDA programming guide, cubemap
+// textures). Beyond the edge of a face its last element counts, not the face next to it.
 template <class T>
-__attribute__((
-    error("the emulator does not have textures of cubes; instead read six layers by tex2DLayered"))) T
-texCubemap(cudaTextureObject_t, float x, float y, float z);
+TT_INLINE T texCubemapLayered(cudaTextureObject_t object, float x, float y, float z, int layer) {
+    tt_emu::Texture t = tt_emu::texture_at(object);
+    t.normalized = 1, t.address[0] = t.address[1] = cudaAddressModeClamp;
+    const float ax = fabsf(x), ay = fabsf(y), az = fabsf(z);
+    const int axis = ax >= ay && ax >= az ? 0 : ay >= az ? 1 : 2;
+    const bool negative = (axis == 0 ? x : axis == 1 ? y : z) < 0;
+    const float along = axis == 0 ? (negative ? z : -z) : axis == 2 && negative ? -x : x;
+    const float down = axis == 1 ? (negative ? -z : z) : -y;
+    const float most = axis == 0 ? ax : axis == 1 ? ay : az;
+    return tt_emu::texture_read<T, 2>(t, (along / most + 1) / 2, (down / most + 1) / 2, 0,
+                                      6 * layer + 2 * axis + negative);
+}
+template <class T>
+TT_INLINE T texCubemap(cudaTextureObject_t object, float x, float y, float z) {
+    return texCubemapLayered<T>(object, x, y, z, 0);
+}
 template <class T>
 TT_INLINE T tex2Dgather(cudaTextureObject_t object, float x, float y, int channel = 0) {
     tt_emu::Texture t = tt_emu::texture_at(object);

@@ -1,0 +1,82 @@
+"""Textures of programs, by the CUDA programming guide; cubes by the table of OpenGL."""
+
+import pytest
+
+from tests.helpers.programs import needs_compiler, ran
+
+pytestmark = needs_compiler
+
+PROGRAM = r"""
+#include <cstdio>
+#include <vector>
+__global__ void plane(float* to, cudaTextureObject_t t) {
+    const float x[] = {0.25f, 0.5f, 0.5f, 1.25f, -0.25f}, y[] = {0.25f, 0.25f, 0.5f, 0.75f, 0.25f};
+    to[threadIdx.x] = tex2D<float>(t, x[threadIdx.x], y[threadIdx.x]);
+}
+// A block for a face, a thread for an element.
+__global__ void faces(float* to, cudaTextureObject_t t, int layer) {
+    const float u = threadIdx.x % 4 * 0.5f - 0.75f, v = threadIdx.x / 4 * 0.5f - 0.75f;
+    const float of_face[6][3] = {{1, -v, -u}, {-1, -v, u}, {u, 1, v}, {u, -1, -v}, {u, -v, 1}, {-u, -v, -1}};
+    const float* d = of_face[blockIdx.x];
+    to[blockIdx.x * 16 + threadIdx.x] =
+        layer < 0 ? texCubemap<float>(t, d[0], d[1], d[2])
+                  : texCubemapLayered<float>(t, 3 * d[0], 3 * d[1], 3 * d[2], layer);  // of any length
+}
+cudaTextureObject_t object(cudaExtent extent, unsigned flags, cudaTextureFilterMode filter,
+                           int seamless = 0) {
+    const cudaChannelFormatDesc format = cudaCreateChannelDesc<float>();
+    const size_t layers = extent.depth ? extent.depth : 1;
+    std::vector<float> values(extent.width * extent.height * layers);
+    for (size_t i = 0; i < values.size(); i++) values[i] = i;
+    cudaResourceDesc resource = {};
+    resource.resType = cudaResourceTypeArray;
+    if (cudaMalloc3DArray(&resource.res.array.array, &format, extent, flags)) return 0;
+    cudaMemcpy3DParms copy = {};
+    copy.srcPtr = make_cudaPitchedPtr(values.data(), extent.width * 4, extent.width, extent.height);
+    copy.dstArray = resource.res.array.array;
+    copy.extent = make_cudaExtent(extent.width, extent.height, layers);
+    copy.kind = cudaMemcpyHostToDevice;
+    cudaMemcpy3D(&copy);
+    cudaTextureDesc how = {};
+    how.normalizedCoords = 1, how.filterMode = filter, how.seamlessCubemap = seamless;
+    how.addressMode[0] = cudaAddressModeWrap, how.addressMode[1] = cudaAddressModeClamp;
+    cudaTextureObject_t made = 0;
+    cudaCreateTextureObject(&made, &resource, &how, nullptr);
+    return made;
+}
+int main() {
+    float* y;
+    cudaMallocManaged(&y, 96 * sizeof *y);
+    const auto show = [&](int n) {
+        cudaDeviceSynchronize();
+        for (int i = 0; i < n; i++) printf("%g ", y[i]);
+        puts("");
+    };
+    plane<<<1, 5>>>(y, object({2, 2, 0}, 0, cudaFilterModeLinear)), show(5);
+    faces<<<6, 16>>>(y, object({4, 4, 6}, cudaArrayCubemap, cudaFilterModeLinear), -1), show(96);
+    const unsigned layered = cudaArrayCubemap | cudaArrayLayered;
+    faces<<<6, 16>>>(y, object({4, 4, 12}, layered, cudaFilterModePoint), 1), show(96);
+    printf("%d", object({4, 4, 5}, cudaArrayCubemap, cudaFilterModePoint) != 0);
+    printf("%d", object({4, 5, 6}, cudaArrayCubemap, cudaFilterModePoint) != 0);
+    printf("%d\n", object({4, 4, 6}, cudaArrayCubemap, cudaFilterModeLinear, 1) != 0);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return ran(PROGRAM, tmp_path_factory.mktemp("textures")).output.splitlines()
+
+
+def test_a_plane_is_read_between_its_elements(lines: list[str]) -> None:
+    # Elements 0 1 / 2 3 with centers at 0.25 and 0.75; along x it wraps, along y it does not.
+    assert lines[0].split() == ["0", "0.5", "1.5", "2", "1"]
+
+
+def test_directions_meet_the_elements_of_the_faces_of_a_cube(lines: list[str]) -> None:
+    assert lines[1].split() == [str(i) for i in range(96)]
+    assert lines[2].split() == [str(96 + i) for i in range(96)]
+
+
+def test_arrays_that_are_no_cubes_are_refused(lines: list[str]) -> None:
+    assert lines[3] == "000"
