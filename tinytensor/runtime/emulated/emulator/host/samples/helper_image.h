@@ -103,6 +103,17 @@ static inline bool compareData(const T* a, const T* b, unsigned n, E epsilon, fl
 static inline bool compareData(const float* a, const float* b, unsigned n, float epsilon, float share) {
     return tt_compare(a, b, n, epsilon, share);
 }
+// Whether two images have one shape, and at most a share of their bytes differ by more than epsilon.
+static inline bool sdkComparePPM(const char* image, const char* reference, float epsilon, float share,
+                                 bool) {
+    unsigned char *a = nullptr, *b = nullptr;
+    unsigned w, h, reference_w, reference_h;
+    const bool same = image && reference && sdkLoadPPM4ub(image, &a, &w, &h) &&
+                      sdkLoadPPM4ub(reference, &b, &reference_w, &reference_h) && w == reference_w &&
+                      h == reference_h && tt_compare(a, b, (size_t)w * h * 4, epsilon, share);
+    free(a), free(b);
+    return same;
+}
 // Whether the difference is small relative to the reference, in the Euclidean norm.
 static inline bool sdkCompareL2fe(const float* reference, const float* data, unsigned n, float epsilon) {
     double error = 0, norm = 0;
