@@ -1,4 +1,4 @@
-// The functions of cublas_v2.h and cublasLt.h, computed on the CPU: sums in float, or in double for double.
+// Products of matrices of cublas_v2.h and cublasLt.h, on the CPU: sums in float, or in double for double.
 #pragma once
 #include <math.h>
 
@@ -49,6 +49,23 @@ static void set_element(void* p, size_t i, cudaDataType type, double value) {
     }
 }
 
+// A factor that a call gives: its value at the call, or what is in memory of the device when the work runs.
+class Scalar {
+  public:
+    Scalar(bool on_device, const void* p, cudaDataType type) : at(on_device ? p : nullptr), type(type) {
+        std::lock_guard<std::recursive_mutex> guard(lock);
+        Opened opened;
+        value = element(p, 0, type);
+    }
+    Scalar(cublasHandle_t h, const void* p, cudaDataType type) : Scalar(h && h->device_scalars, p, type) {}
+    double operator()() const { return at ? element(at, 0, type) : value; }
+
+  private:
+    const void* at;
+    cudaDataType type;
+    double value;
+};
+
 // op(a), `rows` × `columns`, as columns of T without gaps.
 template <class T>
 static std::vector<T> packed(const void* a, cudaDataType type, long long ld, bool across, int rows,
@@ -90,12 +107,6 @@ static void product(const tt_Product& p, const void* a, const void* b, void* c, 
     }
 }
 
-static cublasStatus_t refused(const char* name, TT_SITE, const std::string& why) {
-    failed(cudaErrorInvalidValue, name, file, line, why);
-    last_error = cudaSuccess;  // cuBLAS returns the error itself
-    return CUBLAS_STATUS_INVALID_VALUE;
-}
-
 static std::string wrong_matrix(const char* name, const void* p, cudaDataType type, long long ld,
                                 long long rows, long long columns) {
     if (!is_known(type))
@@ -132,19 +143,15 @@ static cublasStatus_t gemm(cublasHandle_t handle, const tt_Product& p, TT_SITE) 
     if (!handle) return CUBLAS_STATUS_NOT_INITIALIZED;
     std::lock_guard<std::recursive_mutex> guard(lock);
     if (sticky_error) return CUBLAS_STATUS_EXECUTION_FAILED;
-    double alpha, beta;
-    {
-        Opened opened;  // the scalars may be in memory of the device
-        alpha = element(p.alpha, 0, p.scale), beta = element(p.beta, 0, p.scale);
-    }
+    const Scalar alpha(handle, p.alpha, p.scale), beta(handle, p.beta, p.scale);
     const cudaError_t error = submit(handle->stream, [=] {
         Opened opened;
         for (int batch = 0; batch < p.batch; batch++) {
             const Matrices m = matrices_of(p, batch);
             const std::string why = wrong_matrices(p, m);
             if (!why.empty()) return failed(cudaErrorInvalidValue, "cublas…gemm", file, line, why);
-            if (p.scale == CUDA_R_64F) product<double>(p, m.a, m.b, m.c, alpha, beta);
-            else product<float>(p, m.a, m.b, m.c, alpha, beta);
+            if (p.scale == CUDA_R_64F) product<double>(p, m.a, m.b, m.c, alpha(), beta());
+            else product<float>(p, m.a, m.b, m.c, alpha(), beta());
         }
         return cudaSuccess;
     }, cudaGraphNodeTypeKernel);
@@ -256,152 +263,4 @@ TT_HOST cublasStatus_t tt_lt_matmul(cublasHandle_t h, const tt_LtDescription& wh
         tt_program::finish(what, (char*)d + batch * dl.stride * (long long)tt_program::size_of(dl.type),
                            dl);
     return status;
-}
-
-namespace tt_program {
-
-// Runs a function of vectors if its handle and its vectors are right; each: name, pointer, elements, bytes
-// of one.
-struct Vector {
-    const char* name;
-    const void* p;
-    long long n, step;
-};
-template <class T, class F>
-static cublasStatus_t with_vectors(const char* name, cublasHandle_t h,
-                                   std::initializer_list<Vector> vectors, TT_SITE, F work) {
-    if (!h) return CUBLAS_STATUS_NOT_INITIALIZED;
-    std::lock_guard<std::recursive_mutex> guard(lock);
-    if (sticky_error) return CUBLAS_STATUS_EXECUTION_FAILED;
-    if (tt_program::captures(h->stream)) return CUBLAS_STATUS_NOT_SUPPORTED;
-    for (const Vector& v : vectors) {
-        if (v.n < 1) continue;
-        const std::string why =
-            refusal(v.p, (size_t)((v.n - 1) * (v.step < 0 ? -v.step : v.step) + 1) * sizeof(T), true);
-        if (!why.empty()) return refused(name, file, line, std::string(v.name) + ": " + why);
-    }
-    Opened opened;
-    work();
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-template <class T>
-static void put(T* p, T value) {
-    *p = value;
-    if (block_at(p) != blocks.end()) note_written(p, nullptr, sizeof(T));
-}
-
-// A vector with a negative step begins at its end.
-template <class T>
-static T* first(T* p, int n, int step) {
-    return step < 0 ? p - (long long)(n - 1) * step : p;
-}
-
-}  // namespace tt_program
-
-#define TT_VECTOR_FUNCTIONS(LETTER, T, TYPE)                                                               \
-    TT_HOST cublasStatus_t cublas##LETTER##gemv_v2(cublasHandle_t h, cublasOperation_t op, int m, int n,   \
-                                                   const T* alpha, const T* a, int lda, const T* x,        \
-                                                   int incx, const T* beta, T* y, int incy, TT_SITE) {     \
-        const bool across = op != CUBLAS_OP_N;                                                             \
-        const int rows = across ? n : m, columns = across ? m : n;                                         \
-        return tt_program::with_vectors<T>(                                                                \
-            "cublas" #LETTER "gemv", h,                                                                    \
-            {{"a", a, (long long)lda * (n - 1) + m, 1}, {"x", x, columns, incx}, {"y", y, rows, incy}},    \
-            file, line, [&] {                                                                              \
-                const T* from = tt_program::first(x, columns, incx);                                       \
-                T* to = tt_program::first(y, rows, incy);                                                  \
-                for (int i = 0; i < rows; i++) {                                                           \
-                    double sum = 0;                                                                        \
-                    for (int j = 0; j < columns; j++)                                                      \
-                        sum += (double)a[across ? (long long)i * lda + j : (long long)j * lda + i] *       \
-                               from[(long long)j * incx];                                                  \
-                    T* at = to + (long long)i * incy;                                                      \
-                    tt_program::put(at, (T)(*alpha * sum + (*beta != 0 ? *beta * *at : 0)));               \
-                }                                                                                          \
-            });                                                                                            \
-    }                                                                                                      \
-    TT_HOST cublasStatus_t cublas##LETTER##ger_v2(cublasHandle_t h, int m, int n, const T* alpha,          \
-                                                  const T* x, int incx, const T* y, int incy, T* a,        \
-                                                  int lda, TT_SITE) {                                      \
-        return tt_program::with_vectors<T>(                                                                \
-            "cublas" #LETTER "ger", h,                                                                     \
-            {{"x", x, m, incx}, {"y", y, n, incy}, {"a", a, (long long)lda * (n - 1) + m, 1}}, file, line, \
-            [&] {                                                                                          \
-                const T *rows = tt_program::first(x, m, incx), *columns = tt_program::first(y, n, incy);   \
-                for (int j = 0; j < n; j++)                                                                \
-                    for (int i = 0; i < m; i++)                                                            \
-                        a[(long long)j * lda + i] +=                                                       \
-                            *alpha * rows[(long long)i * incx] * columns[(long long)j * incy];             \
-            });                                                                                            \
-    }                                                                                                      \
-    TT_HOST cublasStatus_t cublas##LETTER##axpy_v2(cublasHandle_t h, int n, const T* alpha, const T* x,    \
-                                                   int incx, T* y, int incy, TT_SITE) {                    \
-        return tt_program::with_vectors<T>("cublas" #LETTER "axpy", h,                                     \
-                                           {{"x", x, n, incx}, {"y", y, n, incy}}, file, line, [&] {       \
-                                               const T* from = tt_program::first(x, n, incx);              \
-                                               T* to = tt_program::first(y, n, incy);                      \
-                                               for (long long i = 0; i < n; i++)                           \
-                                                   to[i * incy] += *alpha * from[i * incx];                \
-                                           });                                                             \
-    }                                                                                                      \
-    TT_HOST cublasStatus_t cublas##LETTER##scal_v2(cublasHandle_t h, int n, const T* alpha, T* x,          \
-                                                   int incx, TT_SITE) {                                    \
-        return tt_program::with_vectors<T>("cublas" #LETTER "scal", h, {{"x", x, n, incx}}, file, line,    \
-                                           [&] {                                                           \
-                                               for (long long i = 0; i < n; i++) x[i * incx] *= *alpha;    \
-                                           });                                                             \
-    }                                                                                                      \
-    TT_HOST cublasStatus_t cublas##LETTER##copy_v2(cublasHandle_t h, int n, const T* x, int incx, T* y,    \
-                                                   int incy, TT_SITE) {                                    \
-        return tt_program::with_vectors<T>("cublas" #LETTER "copy", h,                                     \
-                                           {{"x", x, n, incx}, {"y", y, n, incy}}, file, line, [&] {       \
-                                               const T* from = tt_program::first(x, n, incx);              \
-                                               T* to = tt_program::first(y, n, incy);                      \
-                                               for (long long i = 0; i < n; i++)                           \
-                                                   tt_program::put(to + i * incy, from[i * incx]);         \
-                                           });                                                             \
-    }                                                                                                      \
-    TT_HOST cublasStatus_t cublas##LETTER##dot_v2(cublasHandle_t h, int n, const T* x, int incx,           \
-                                                  const T* y, int incy, T* result, TT_SITE) {              \
-        return tt_program::with_vectors<T>(                                                                \
-            "cublas" #LETTER "dot", h, {{"x", x, n, incx}, {"y", y, n, incy}}, file, line, [&] {           \
-                const T *left = tt_program::first(x, n, incx), *right = tt_program::first(y, n, incy);     \
-                double sum = 0;                                                                            \
-                for (long long i = 0; i < n; i++) sum += (double)left[i * incx] * right[i * incy];         \
-                tt_program::put(result, (T)sum);                                                           \
-            });                                                                                            \
-    }                                                                                                      \
-    TT_HOST cublasStatus_t cublas##LETTER##nrm2_v2(cublasHandle_t h, int n, const T* x, int incx,          \
-                                                   T* result, TT_SITE) {                                   \
-        return tt_program::with_vectors<T>("cublas" #LETTER "nrm2", h, {{"x", x, n, incx}}, file, line,    \
-                                           [&] {                                                           \
-                                               double sum = 0;                                             \
-                                               for (long long i = 0; i < n; i++)                           \
-                                                   sum += (double)x[i * incx] * x[i * incx];               \
-                                               tt_program::put(result, (T)sqrt(sum));                      \
-                                           });                                                             \
-    }                                                                                                      \
-    TT_HOST cublasStatus_t cublas##LETTER##asum_v2(cublasHandle_t h, int n, const T* x, int incx,          \
-                                                   T* result, TT_SITE) {                                   \
-        return tt_program::with_vectors<T>("cublas" #LETTER "asum", h, {{"x", x, n, incx}}, file, line,    \
-                                           [&] {                                                           \
-                                               double sum = 0;                                             \
-                                               for (long long i = 0; i < n; i++)                           \
-                                                   sum += fabs((double)x[i * incx]);                       \
-                                               tt_program::put(result, (T)sum);                            \
-                                           });                                                             \
-    }
-TT_VECTOR_FUNCTIONS(S, float, CUDA_R_32F)
-TT_VECTOR_FUNCTIONS(D, double, CUDA_R_64F)
-#undef TT_VECTOR_FUNCTIONS
-
-TT_HOST cublasStatus_t cublasIsamax_v2(cublasHandle_t h, int n, const float* x, int incx, int* result,
-                                       TT_SITE) {
-    return tt_program::with_vectors<float>("cublasIsamax", h, {{"x", x, n, incx}}, file, line, [&] {
-        int best = 0;
-        for (long long i = 1; i < n; i++)
-            if (fabsf(x[i * incx]) > fabsf(x[best * (long long)incx])) best = (int)i;
-        tt_program::put(result, n ? best + 1 : 0);  // from 1, as in Fortran
-    });
 }

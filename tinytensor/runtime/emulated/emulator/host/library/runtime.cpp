@@ -24,6 +24,8 @@ TT_HOST const char* cudaGetErrorName(cudaError_t);
 #include "graphs.h"
 #include "devices.h"
 #include "linear_algebra.h"
+#include "vectors.h"
+#include "sparse.h"
 #include "random_numbers.h"
 #ifdef TT_CHECKED
 #include "sanitizer.h"
