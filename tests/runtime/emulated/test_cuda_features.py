@@ -475,6 +475,20 @@ def test_kernels_of_a_whole_program() -> None:
         tt.cuda.kernel(PROGRAM, "put")
 
 
+def test_a_kernel_with_a_reduction_of_cub() -> None:
+    source = """
+    #include <cub/block/block_reduce.cuh>
+    __global__ void total(float* y, const float* x) {
+        __shared__ cub::BlockReduce<float, 96>::TempStorage storage;
+        const float sum = cub::BlockReduce<float, 96>(storage).Sum(x[threadIdx.x]);
+        if (threadIdx.x == 0) y[0] = sum;
+    }
+    """
+    x, y = tt.arange(96, dtype=tt.float32, device="emulated"), tt.zeros(1, device="emulated")
+    tt.cuda.kernel(source, "total")[1, 96](y, x)
+    assert y.tolist() == [96 * 95 / 2]
+
+
 @pytest.mark.parametrize(
     ("line", "missing"),
     {
@@ -482,7 +496,7 @@ def test_kernels_of_a_whole_program() -> None:
         'asm volatile("wgmma.fence.sync.aligned;");': "PTX `wgmma.fence.sync.aligned`",
         "k<<<1, 2>>>(y);": "launches by kernels",
         "__shfl(1.0f, 2);": "__shfl, which CUDA dropped",
-        "\n#include <cub/cub.cuh>\n": "the library cub",
+        "\n#include <cub/device/device_radix_sort.cuh>\n": "the library cub",
     }.items(),
 )
 def test_what_is_missing_is_said(line: str, missing: str) -> None:
