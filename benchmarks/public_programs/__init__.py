@@ -4,5 +4,5 @@ programs.json names them: repository, files, arguments, and the text of the outp
 texts are not part of this repository: FOLDER has a clone of each repository, under its name. Programs whose
 sizes are constants in their text are run from a copy with smaller ones (`smaller`).
 
-    python -m benchmarks.public_programs FOLDER [--only TEXT] [--seconds 60]
+    python -m benchmarks.public_programs FOLDER [--only TEXT] [--seconds 60] [--check]
 """

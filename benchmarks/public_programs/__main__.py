@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import resource
 import shutil
 import signal
-import subprocess
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,9 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinytensor.errors import KernelError
+from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.programs.build import CompilerOptions, build_program
+from tinytensor.runtime.programs.execution import run_program
 
 LIST = Path(__file__).with_name("programs.json")
+# Starts a program in a folder, with limits of time and of processor time.
+LIMITED = 'cd "$0" && exec timeout "$1" prlimit --cpu="$2" -- "${@:3}" 2>&1'
+TIMEOUT = 124  # exit code of `timeout`
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,17 @@ def listed(only: str) -> list[PublicProgram]:
     return [program for program in found if only in program.name]
 
 
-def attempt(program: PublicProgram, clones: Path, seconds: float) -> list[str]:
-    """For each run "" or why it does not succeed."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One run: "" or why it did not succeed; how many launches were checked, and what was found."""
+
+    why: str
+    launches: int = 0
+    findings: tuple[Finding, ...] = ()
+
+
+def attempt(program: PublicProgram, clones: Path, seconds: float, check: bool) -> list[Outcome]:
+    """Compile a program, and run it as often as the list says."""
     root = clones / program.repository
     with tempfile.TemporaryDirectory(prefix="public-") as temporary:
         folder = Path(shutil.copytree(root / program.folder, Path(temporary) / "copy"))
@@ -78,36 +91,27 @@ def attempt(program: PublicProgram, clones: Path, seconds: float) -> list[str]:
         )
         options = CompilerOptions(include, tuple(program.flags))
         try:
-            built = build_program(files, Path(temporary), options=options)
+            built = build_program(files, Path(temporary), check=check, options=options)
         except KernelError as error:
-            return [reason(2, "", str(error))] * len(program.runs)
-        return [_run(built, arguments, folder, program.success, seconds) for arguments in program.runs]
+            return [Outcome(reason(2, str(error)))] * len(program.runs)
+        limits = ["bash", "-c", LIMITED, str(folder), str(20 * seconds), f"{seconds:.0f}:{seconds + 1:.0f}"]
+        outcomes = []
+        for arguments in program.runs:
+            run = run_program(built, arguments, files, check=check, capture=True, before=limits)
+            worked = run.code == 0 and re.search(program.success, run.output)
+            if run.code in (128 + signal.SIGXCPU, 128 + signal.SIGKILL, TIMEOUT):
+                why = f"not done in {seconds:.0f} seconds of processor time"
+            else:
+                why = "" if worked else reason(run.code, run.output)
+            outcomes.append(Outcome(why, run.report.launches, tuple(run.report.findings)))
+    return outcomes
 
 
-def _run(built: Path, arguments: list[str], folder: Path, success: str, seconds: float) -> str:
-    try:
-        done = subprocess.run(
-            [str(built), *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=20 * seconds,
-            cwd=folder,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 1)),
-        )
-    except subprocess.TimeoutExpired:
-        return f"not done in {20 * seconds:.0f} seconds"
-    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
-        return f"not done in {seconds:.0f} seconds of processor time"
-    worked = done.returncode == 0 and re.search(success, done.stdout + done.stderr)
-    return "" if worked else reason(done.returncode, done.stdout, done.stderr)
-
-
-def reason(code: int, output: str, errors: str) -> str:
+def reason(code: int, output: str) -> str:
     """The first error of the compiler, or the last line of the program, in one line."""
-    lines = [line for line in errors.splitlines() if line.strip()]
+    lines = [line for line in output.splitlines() if line.strip()]
     first = [line for line in lines if re.search(r"error: (?!program)|undefined reference", line)]
-    said = first or lines[-1:] or [line for line in output.splitlines() if line.strip()][-1:] or [""]
+    said = first or lines[-1:] or [""]
     return f"exit code {code}: " + re.sub(r"/\S*/", "", said[0].strip())[:140]
 
 
@@ -117,19 +121,29 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="with a clone of each repository, under its name")
     parser.add_argument("--only", default="", help="programs whose name contains this text")
     parser.add_argument("--seconds", type=float, default=60, help="processor time of a run (default: 60)")
+    parser.add_argument("--check", action="store_true", help="check every access, and print what is found")
     options = parser.parse_args(words)
-    outcomes: defaultdict[str, list[bool]] = defaultdict(list)
+    done: defaultdict[str, list[Outcome]] = defaultdict(list)
     for program in listed(options.only):
         if program.needs:
             print(f"| {program.name} | not counted | needs {program.needs} |", flush=True)
             continue
-        whys = attempt(program, options.folder.resolve(), options.seconds)
-        outcomes[program.repository] += [not why for why in whys]
-        failed = [f"{' '.join(run)}: {why}" for run, why in zip(program.runs, whys, strict=True) if why]
-        succeeded = len(whys) - len(failed)
-        print(f"| {program.name} | {succeeded} of {len(whys)} | {failed[0] if failed else ''} |", flush=True)
-    for repository, done in outcomes.items():
-        print(f"{repository}: {sum(done)} of {len(done)}")
+        outcomes = attempt(program, options.folder.resolve(), options.seconds, options.check)
+        done[program.repository] += outcomes
+        runs = zip(program.runs, outcomes, strict=True)
+        failed = [f"{' '.join(run)}: {outcome.why}" for run, outcome in runs if outcome.why]
+        succeeded = len(outcomes) - len(failed)
+        print(f"| {program.name} | {succeeded} of {len(outcomes)} | {failed[0] if failed else ''} |")
+        for run, outcome in zip(program.runs, outcomes, strict=True):
+            for finding in outcome.findings if options.check else ():
+                print(f"    {' '.join(run)} {finding.kernel}: {finding}")
+        sys.stdout.flush()
+    for repository, outcomes in done.items():
+        line = f"{repository}: {sum(not outcome.why for outcome in outcomes)} of {len(outcomes)}"
+        if options.check:
+            launches = sum(outcome.launches for outcome in outcomes)
+            line += f", {launches:,} launches checked, {sum(len(o.findings) for o in outcomes):,} findings"
+        print(line)
 
 
 if __name__ == "__main__":

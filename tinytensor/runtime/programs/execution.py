@@ -49,6 +49,7 @@ def run_program(
     check: bool = False,
     capture: bool = False,
     tell: Callable[[Finding], None] | None = None,
+    before: Sequence[str] = (),
 ) -> ProgramRun:
     """Run a program that `build_program` made, to its end.
 
@@ -60,6 +61,7 @@ def run_program(
             findings, too.
         capture: whether to collect its standard output.
         tell: is called with each finding as soon as it is known.
+        before: a command that starts the program, which follows it, such as ("timeout", "60").
 
     Returns:
         Its exit code and findings. Ctrl-C ends the program, and counts as a signal.
@@ -74,7 +76,7 @@ def run_program(
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(tempfile.TemporaryFile("w+", errors="replace")) if capture else None
         process = subprocess.Popen(
-            [str(program), *arguments], pass_fds=[writer], env=environment, stdout=output
+            [*before, str(program), *arguments], pass_fds=[writer], env=environment, stdout=output
         )
         os.close(writer)
         while True:
