@@ -1,6 +1,5 @@
 """GGUFReader of the `gguf` package with bounds checks, and with arrays read at once."""
 
-import sys
 from functools import cache
 from typing import Any
 
@@ -32,6 +31,22 @@ def careful_reader() -> Any:
                 raise ValueError(f"the value at byte {offset} would end at {end}; the file has {size} bytes")
             return super()._get(offset, dtype, count, *rest, **more)
 
+        def _build_fields(self, offset: int, count: int) -> int:
+            if self.byte_order == "S":  # the library does not turn the scales in packed blocks
+                raise ValueError("its bytes are in the order of other processors: gguf-convert-endian")
+            end: int = super()._build_fields(offset, count)
+            return end
+
+        def _build_tensors(self, offset: int, infos: list[Any]) -> None:
+            super()._build_tensors(offset, infos)
+            for tensor in self.tensors:  # side by side, in the order of their list, as llama.cpp has them
+                if tensor.data_offset != offset:
+                    raise ValueError(
+                        f"the tensor {tensor.name} begins at byte {tensor.data_offset}, not at {offset}, "
+                        "where the one before it ends"
+                    )
+                offset += -(-tensor.n_bytes // self.alignment) * self.alignment
+
         def _get_field_parts(self, offset: int, kind: int) -> Any:
             if kind != kinds.ARRAY:
                 return super()._get_field_parts(offset, kind)
@@ -53,13 +68,11 @@ def careful_reader() -> Any:
 
         def _texts(self, at: int, count: int) -> tuple[int, list[Any]]:
             """End, and length and bytes of each, of texts."""
-            other = {"little": "big", "big": "little"}[sys.byteorder]
-            order: Any = other if self.byte_order == "S" else sys.byteorder
             parts: list[Any] = []
             size, view = len(self.data), memoryview(self.data)
             for _ in range(count):
                 start = at + 8  # behind the length
-                end = start + int.from_bytes(view[at:start], order)
+                end = start + int.from_bytes(view[at:start], "little")
                 if end > size or start > size:
                     raise ValueError(f"a text at byte {at} would end at {end}; the file has {size} bytes")
                 parts += self.data[at:start], self.data[start:end]

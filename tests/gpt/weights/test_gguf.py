@@ -183,6 +183,34 @@ def test_cut_files_are_refused(model: GPT, tmp_path: Path) -> None:
             from_pretrained(tmp_path / "cut.gguf")
 
 
+def test_tensors_on_the_bytes_of_others_are_refused(model: GPT, tmp_path: Path) -> None:
+    """Both would have weights, and one of them wrong ones."""
+    path = written(tmp_path / "m.gguf", model, kind="Q8_0")
+    first, *_, last = gguf.GGUFReader(path).tensors
+    data = bytearray(path.read_bytes())
+    end = last.field.offset + sum(part.nbytes for part in last.field.parts)
+    data[end - 8 : end] = struct.pack("<Q", 0)  # the offset of the last one becomes that of the first
+    path.write_bytes(data)
+    why = f"{last.name} begins at byte {first.data_offset}, not at {last.data_offset}"
+    with pytest.raises(FormatError, match=why):
+        from_pretrained(path)
+
+
+def test_the_byte_order_of_other_processors_is_refused(tmp_path: Path) -> None:
+    """The library turns floats, but not the scales of packed blocks."""
+    path = tmp_path / "big.gguf"
+    writer = gguf.GGUFWriter(path, "llama", endianess=gguf.GGUFEndian.BIG)
+    writer.add_tensor(
+        "token_embd.weight", np.zeros((2, 34), np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q8_0
+    )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(FormatError, match="gguf-convert-endian"):
+        from_pretrained(path)
+
+
 def test_texts_that_are_none_are_refused(model: GPT, tmp_path: Path) -> None:
     file = written(tmp_path / "tiny.gguf", model)
     file.write_bytes(file.read_bytes().replace(b"smollm", b"\xffmollm"))
