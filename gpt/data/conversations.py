@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-from gpt.data.records import Record, read_rows
+from gpt.data.records import Record, read_rows, text_of, unusable
 from gpt.tokenizers.chat_template import ROLES, Message
-from tinytensor.errors import FormatError
 from tinytensor.files import PathLike
 
 Conversation = list[Message]
 
 FORMS = (
     '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}, …]}, '
+    '{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}, …]}, '
     '{"instruction": "…", "input": "…", "output": "…"}, {"prompt": "…", "completion": "…"} or '
     '{"question": "…", "answer": "…"}'
 )
@@ -25,7 +25,8 @@ def read_conversations(path: PathLike) -> list[Conversation]:
 
     A record has messages (OpenAI, Hugging Face), conversations (ShareGPT: from and value), instruction, input
     and output (Alpaca; input may be missing), prompt and completion, or question and answer. Pairs become
-    conversations of a user's message and an answer, after the record's system message, if it has one.
+    conversations of a user's message and an answer, after the record's system message, if it has one. Fields
+    that are null count as missing.
 
     Args:
         path: the file; see `gpt.data.records.read_rows`.
@@ -44,9 +45,7 @@ def read_conversations(path: PathLike) -> list[Conversation]:
     """
     found = [conversation_of(record, place) for place, record in read_rows(path)]
     if not found:
-        raise FormatError(
-            f"read_conversations: {path} is empty", why="it has no records", fix=f"a record is {FORMS}"
-        )
+        raise unusable(path, "it has no records", FORMS)
     return found
 
 
@@ -60,25 +59,28 @@ def conversation_of(record: Record, place: str = "a record") -> Conversation:
         >>> [message["role"] for message in conversation_of({"prompt": "2+2?", "completion": "4"})]
         ['user', 'assistant']
     """
-    if "messages" in record or "conversations" in record:
-        said = _messages(record.get("messages", record.get("conversations")), place)
+    record = {name: value for name, value in record.items() if value is not None}  # of tables with gaps
+    if listed := next((name for name in ("messages", "conversations") if name in record), ""):
+        said = _messages(record[listed], place)
     else:
-        asks, answers = next((pair for pair in _PAIRS if record.keys() >= {*pair}), ("", ""))
-        if not asks:
-            _fail(place, f"its fields are {', '.join(map(str, record)) or 'none'}")
-        asked, more = record[asks], record.get("input") if asks == "instruction" else None
-        if isinstance(asked, list):  # messages, as in TRL's conversational form
-            said = [*_messages(asked, place), *_messages(record[answers], place)]
+        known = [pair for pair in _PAIRS if record.keys() & {*pair}]
+        if not known:
+            fields = ", ".join(map(repr, record)) or "none"
+            raise unusable(place, f"its fields are {fields}", FORMS)
+        asks, answers = max(known, key=lambda pair: len(record.keys() & {*pair}))
+        if isinstance(record.get(asks), list):  # messages, as in TRL's conversational form
+            said = [*_messages(record[asks], place), *_messages(record.get(answers), place)]
         else:
-            texts = [_text(text, place) for text in (asked, more) if text]
+            more = [_text(record, "input", place)] if asks == "instruction" and "input" in record else []
+            asked = "\n\n".join(filter(None, [_text(record, asks, place), *more]))
             said = [
-                {"role": "user", "content": "\n\n".join(texts)},
-                {"role": "assistant", "content": _text(record[answers], place)},
+                {"role": "user", "content": asked},
+                {"role": "assistant", "content": _text(record, answers, place)},
             ]
-        if system := record.get("system"):
-            said = [{"role": "system", "content": _text(system, place)}, *said]
+        if system := _text(record, "system", place) if "system" in record else "":
+            said = [{"role": "system", "content": system}, *said]
     if not any(message["role"] == "assistant" for message in said):
-        _fail(place, "it has no answer: no message of the assistant")
+        raise unusable(place, "it has no answer: no message of the assistant", FORMS)
     return said
 
 
@@ -88,28 +90,24 @@ def _messages(value: Any, place: str) -> Conversation:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
-            _fail(place, f"its messages are not JSON: {error}")
+            raise unusable(place, f"its messages are not JSON: {error}", FORMS) from None
     if not isinstance(value, list) or not all(isinstance(message, Mapping) for message in value):
-        _fail(place, "its messages are not a list of objects")
+        raise unusable(place, "its messages are not a list of objects", FORMS)
     said: Conversation = []
-    for message in value:
-        role, content = message.get("role"), message.get("content")
+    for number, message in enumerate(value, 1):
+        role, content = message.get("role"), "content"
         if role is None and "from" in message:
-            role, content = _SHAREGPT.get(str(message["from"]), message["from"]), message.get("value")
+            role, content = _SHAREGPT.get(str(message["from"]), message["from"]), "value"
         if role not in ROLES:
-            _fail(place, f"it has a message of {role!r}; roles are {', '.join(ROLES)}")
-        said.append({"role": role, "content": _text(content, place)})
+            why = f"message {number} is of {role!r}; roles are {', '.join(ROLES)}"
+            raise unusable(place, why, FORMS)
+        said.append({"role": role, "content": _text(message, content, f"{place}, message {number}")})
     return said
 
 
-def _text(value: Any, place: str) -> str:
-    """Text of a content, which may be a list of parts of text."""
+def _text(record: Mapping[str, Any], name: str, place: str) -> str:
+    """Text of a field, which may be a list of parts of text."""
+    value = record.get(name)
     if isinstance(value, list) and all(isinstance(p, Mapping) and p.get("type") == "text" for p in value):
-        value = "".join([str(part.get("text", "")) for part in value])
-    if not isinstance(value, str):
-        _fail(place, f"{str(value)[:60]!r} is not a text")
-    return value
-
-
-def _fail(place: str, why: str) -> NoReturn:
-    raise FormatError(f"read_conversations: {place}", why=why, fix=f"a record is {FORMS}")
+        return "".join([text_of(part, "text", place, FORMS) for part in value])
+    return text_of(record, name, place, FORMS)

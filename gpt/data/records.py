@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ def read_rows(path: PathLike) -> Iterator[tuple[str, Record]]:
     r"""Records of a file, each with its place in it, for messages.
 
     Args:
-        path: .csv and .tsv, with the names of the fields in the first line; .parquet; any other file is JSON
-            lines (an object in each, blank lines are skipped), or an array of objects.
+        path: .csv and .tsv, with the names of the fields in the first line, between commas, tabs or
+            semicolons; .parquet; any other file is JSON lines (an object in each, blank lines are skipped),
+            or an array of objects.
 
     Returns:
         Iterator of (place, record).
@@ -26,7 +28,7 @@ def read_rows(path: PathLike) -> Iterator[tuple[str, Record]]:
     Raises:
         ArgumentError: the file cannot be read.
         FormatError: a record is not an object, or has more values than the first line of the table has names;
-            or the file is damaged.
+            a name is there twice; or the file is damaged.
         MissingLibraryError: .parquet without pyarrow installed.
 
     Example:
@@ -41,52 +43,71 @@ def read_rows(path: PathLike) -> Iterator[tuple[str, Record]]:
         return _parquet(path)
     text = read_text(path, "read_rows").removeprefix("\ufeff")  # a mark that Excel writes
     if kind in (".csv", ".tsv"):
-        return _table(text, "," if kind == ".csv" else "\t", path)
+        return _table(text, ",;\t" if kind == ".csv" else "\t,;", path)
     return _array(text, path) if text.lstrip().startswith("[") else _lines(text, path)
 
 
-def read_records(path: PathLike, fields: Mapping[str, str | None]) -> list[dict[str, str]]:
+def read_records(path: PathLike, fields: Sequence[str]) -> list[dict[str, str]]:
     r"""Records of texts in a file of any of the kinds of `read_rows`.
 
     Args:
         path: the file.
-        fields: name → default of a missing field; None: the field is required.
+        fields: names of the fields.
 
     Returns:
         The records, with only these fields.
 
     Raises:
         ArgumentError: the file cannot be read.
-        FormatError: a record lacks a field, or has a value that is not a text; or the file has no records.
+        FormatError: a record lacks a field, or its value is empty or not a text; or the file has no records.
         MissingLibraryError: .parquet without pyarrow installed.
 
     Example:
         >>> import tempfile, pathlib
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "pairs.jsonl"
         >>> _ = path.write_text('{"text": "Oh!", "label": "good", "id": 3}\n')
-        >>> read_records(path, {"text": None, "label": None})
+        >>> read_records(path, ["text", "label"])
         [{'text': 'Oh!', 'label': 'good'}]
     """
-    found = [_texts(place, record, fields) for place, record in read_rows(path)]
+    form = json.dumps(dict.fromkeys(fields, "…"), ensure_ascii=False)
+    found = []
+    for place, record in read_rows(path):
+        found.append({name: text_of(record, name, place, form) for name in fields})
+        if empty := [name for name, text in found[-1].items() if not text]:
+            raise unusable(place, f"{empty[0]!r} is empty", form)
     if not found:
-        raise FormatError(f"read_records: {path} is empty", why="it has no records", fix=_form(fields))
+        raise unusable(path, "it has no records", form)
     return found
 
 
-def _texts(place: str, record: Record, fields: Mapping[str, str | None]) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    for name, instead in fields.items():
-        text = record.get(name, instead)
-        if not isinstance(text, str):
-            why = f"{name!r} is missing" if name not in record else f"{name!r} is not a text"
-            raise FormatError(f"read_records: {place}", why=why, fix=_form(fields))
-        texts[name] = text
-    return texts
+def text_of(record: Mapping[str, Any], name: str, place: str, form: str) -> str:
+    """Text of a field.
+
+    Args:
+        record: the record.
+        name: the field.
+        place: where the record is, as `read_rows` has it.
+        form: what records look like.
+
+    Raises:
+        FormatError: the field is missing, null, or not a text.
+
+    Example:
+        >>> text_of({"text": "Oh!"}, "text", "pairs.jsonl, line 1", '{"text": "…"}')
+        'Oh!'
+    """
+    value = record.get(name)
+    if isinstance(value, str):
+        return value
+    if value is None:
+        others = ", ".join([repr(field) for field in record if field != name]) or "none"
+        raise unusable(place, f"{name!r} is missing or null; other fields are {others}", form)
+    raise unusable(place, f"{name!r} is {reprlib.repr(value)}, which is not a text", form)
 
 
-def _form(fields: Mapping[str, str | None]) -> str:
-    form = json.dumps(dict.fromkeys(fields, "…"), ensure_ascii=False)
-    return f"each record is an object of texts: {form}"
+def unusable(place: PathLike, why: str, form: str) -> FormatError:
+    """Error for a record that cannot be used; `form` is what records look like."""
+    return FormatError(f"read_rows: {place}", why=why, fix=f"a record is {form}")
 
 
 def _lines(text: str, path: PathLike) -> Iterator[tuple[str, Record]]:
@@ -107,29 +128,35 @@ def _parsed(place: str, text: str) -> Any:
         raise FormatError(
             f"read_rows: {place}",
             why=f"it is not JSON: {error}",
-            fix="write one object in each line, or an array of objects",
+            fix="write one object in each line, or an array of them: [{…}, {…}]",
         ) from None
 
 
 def _object(place: str, value: Any) -> tuple[str, Record]:
     if not isinstance(value, dict):
-        raise FormatError(
-            f"read_rows: {place}",
-            why="it is not an object",
-            fix='a record is an object: {"name": "value"}',
-        )
+        raise unusable(place, "it is not an object", 'an object: {"name": "value"}')
     return place, value
 
 
-def _table(text: str, delimiter: str, path: PathLike) -> Iterator[tuple[str, Record]]:
+def _table(text: str, delimiters: str, path: PathLike) -> Iterator[tuple[str, Record]]:
+    """Rows of a table; the delimiter is the commonest of line 1: where commas are decimal, Excel writes ;."""
+    delimiter = max(delimiters, key=text.partition("\n")[0].count)
+    csv.field_size_limit(1 << 30)  # a value may be a whole book
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
+        names = list(rows.fieldnames or ())
+        if len(set(names)) < len(names):
+            raise FormatError(
+                f"read_rows: {path}, line 1: the names are {', '.join(names)}",
+                why="one is there twice, so a value would be lost",
+                fix="give each field a name of its own",
+            )
         for row in rows:
             if None in row or None in row.values():
                 raise FormatError(
                     f"read_rows: {path}, line {rows.line_num}",
-                    why=f"it has more or fewer values than the {len(rows.fieldnames or ())} names in line 1",
-                    fix='quote values that contain commas or line breaks: "…"',
+                    why=f"it has more or fewer values than the {len(names)} names in line 1",
+                    fix=f'quote values that contain {delimiter!r} or line breaks: "…"',
                 )
             yield f"{path}, line {rows.line_num}", row
     except csv.Error as error:

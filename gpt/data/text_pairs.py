@@ -16,7 +16,7 @@ from tinytensor.errors import ArgumentError
 Pair = tuple[str, str]  # source and target
 COUNT = 20_000  # pairs of a toy task
 LETTERS = 12  # maximum length of a word
-_FIELDS: dict[str, str | None] = {"source": None, "target": None}
+_FIELDS = ("source", "target")
 _ONES = [
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"),
     *("twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),

@@ -1,6 +1,6 @@
-"""Questions of benchmarks from JSONL files: choices as in HellaSwag and ARC, last words as in LAMBADA.
+"""Questions of benchmarks from files: choices as in HellaSwag and ARC, last words as in LAMBADA.
 
-The shape of a file follows from the fields of its lines:
+The shape of a record follows from its fields:
 
 - HellaSwag: {"ctx": "…", "endings": ["…", …], "label": 2}
 - ARC: {"question": "…", "choices": {"text": ["…", …], "label": ["A", …]}, "answerKey": "B"}, or as its
@@ -10,14 +10,19 @@ The shape of a file follows from the fields of its lines:
 The prompts of ARC and the cleaning of HellaSwag are those of EleutherAI's lm-evaluation-harness.
 """
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gpt.data.records import Record, read_rows, text_of, unusable
 from tinytensor.errors import FormatError
-from tinytensor.files import PathLike, read_text
+from tinytensor.files import PathLike
+
+_FORM = (
+    '{"ctx": "…", "endings": ["…", "…"], "label": 0}, {"question": "…", "choices": {"text": ["…", "…"], '
+    '"label": ["A", "B"]}, "answerKey": "A"} or {"text": "…"}'
+)
 
 
 @dataclass(frozen=True)
@@ -36,14 +41,15 @@ class Question:
 
 
 def read_questions(path: PathLike) -> list[Question]:
-    r"""Questions of a JSONL file, all of one shape.
+    r"""Questions of a file, all of one shape.
 
     Args:
-        path: the file; empty lines are skipped.
+        path: the file; see `gpt.data.records.read_rows`.
 
     Raises:
         ArgumentError: the file cannot be read.
-        FormatError: a line of none of the shapes, or of another shape than the first, or no lines.
+        FormatError: a record of none of the shapes, or of another shape than the first, or no records.
+        MissingLibraryError: .parquet without pyarrow installed.
 
     Example:
         >>> import pathlib, tempfile
@@ -52,17 +58,7 @@ def read_questions(path: PathLike) -> list[Question]:
         >>> read_questions(path)
         [Question(context='The cat sat on the', choices=(' mat',), answer=0)]
     """
-    found = []
-    for number, line in enumerate(read_text(path, "eval").splitlines(), 1):
-        if line.strip():
-            try:
-                found.append(_question(json.loads(line)))
-            except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
-                raise FormatError(
-                    f"eval: {path}, line {number} is no question: {line[:60]}",
-                    why=f"it has none of the shapes of HellaSwag, ARC and LAMBADA: {error!r}",
-                    fix='for example {"ctx": "…", "endings": ["…", "…"], "label": 0}, or {"text": "…"}',
-                ) from None
+    found = [_question(record, place) for place, record in read_rows(path)]
     if not found or len({len(q.choices) == 1 for q in found}) > 1:
         raise FormatError(
             f"eval: {path} has {len(found)} questions" + (" of several shapes" if found else ""),
@@ -72,32 +68,47 @@ def read_questions(path: PathLike) -> list[Question]:
     return found
 
 
-def _question(record: Mapping[str, Any]) -> Question:
-    """Question of a record; raises one of several errors if it has no known shape."""
+def _question(record: Record, place: str) -> Question:
+    """Question of a record.
+
+    Raises:
+        FormatError: it has none of the shapes.
+    """
     if "endings" in record:
-        return _choice(
-            _clean(record["ctx"]), [_clean(text) for text in record["endings"]], int(record["label"])
-        )
+        context, endings = _clean(text_of(record, "ctx", place, _FORM)), record["endings"]
+        if isinstance(endings, list):
+            endings = [_clean(text) if isinstance(text, str) else text for text in endings]
+            endings = {"text": endings, "label": list(range(len(endings)))}
+        return _choice(context, endings, record.get("label"), place)
     if "answerKey" in record:
-        asked = record["question"]
-        plain = isinstance(asked, str)
-        texts, labels = (
-            (record["choices"]["text"], record["choices"]["label"])
-            if plain
-            else ([c["text"] for c in asked["choices"]], [c["label"] for c in asked["choices"]])
-        )
-        stem = asked if plain else asked["stem"]
-        return _choice(f"Question: {stem}\nAnswer:", texts, labels.index(record["answerKey"]))
-    context, space, word = record["text"].strip().rpartition(" ")
+        asked = record.get("question")
+        if isinstance(asked, Mapping):
+            stem, choices = text_of(asked, "stem", place, _FORM), asked.get("choices")
+        else:
+            stem, choices = text_of(record, "question", place, _FORM), record.get("choices")
+        if isinstance(choices, list) and all(isinstance(choice, Mapping) for choice in choices):
+            choices = {name: [choice.get(name) for choice in choices] for name in ("text", "label")}
+        return _choice(f"Question: {stem}\nAnswer:", choices, record["answerKey"], place)
+    context, space, word = text_of(record, "text", place, _FORM).strip().rpartition(" ")
     if not space:
-        raise ValueError("a text of one word")
+        raise unusable(place, "'text' has fewer than two words, of which the last is predicted", _FORM)
     return Question(context, (space + word,))
 
 
-def _choice(context: str, texts: Sequence[str], answer: int) -> Question:
-    if len(texts) < 2 or not 0 <= answer < len(texts) or not all(texts):
-        raise ValueError(f"{len(texts)} choices, of which {answer} is right")
-    return Question(context, tuple(f" {text}" for text in texts), answer)
+def _choice(context: str, choices: Any, answer: Any, place: str) -> Question:
+    """Question with choices, which are texts with labels; the answer is one of these."""
+    found = choices if isinstance(choices, Mapping) else {}
+    texts, labels = found.get("text"), found.get("label")
+    if not (isinstance(texts, list) and isinstance(labels, list) and all(isinstance(t, str) for t in texts)):
+        raise unusable(place, "its choices are not lists of texts and labels", _FORM)
+    labels = [str(label) for label in labels]
+    if len(texts) < 2 or len(labels) != len(texts) or not all(text.strip() for text in texts):
+        why = f"it has {len(texts)} choices and {len(labels)} labels; two or more have text, and a label each"
+        raise unusable(place, why, _FORM)
+    if labels.count(str(answer)) != 1:
+        why = f"the right answer is {answer!r}; the labels are {', '.join(labels)}"
+        raise unusable(place, why, _FORM)
+    return Question(context, tuple([f" {text}" for text in texts]), labels.index(str(answer)))
 
 
 def _clean(text: str) -> str:

@@ -1,6 +1,7 @@
 """Log-likelihoods of continuations of texts."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -44,8 +45,8 @@ def log_likelihoods(model: GPT, tokenizer: Tokenizer, pairs: Sequence[tuple[str,
         The likelihoods, in the same order.
 
     Raises:
-        ArgumentError: an empty continuation, one that does not fit into the context, or an empty context for
-            a tokenizer without separator.
+        ArgumentError: an empty continuation, one that does not fit into the context, an empty context for a
+            tokenizer without separator, or a model whose logits are not finite.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -68,6 +69,12 @@ def log_likelihoods(model: GPT, tokenizer: Tokenizer, pairs: Sequence[tuple[str,
             best = (logits.argmax(-1) == wanted).cpu().numpy() | (targets == IGNORED)
             for i, losses, right, row in zip(batch, lost, best, targets, strict=True):
                 log_p = -float(losses.astype(np.float64).sum())
+                if not isfinite(log_p):
+                    raise tt.ArgumentError(
+                        f"log_likelihoods: the log-likelihood of {pairs[i][1][:40]!r} is {log_p}",
+                        why="the model's weights or logits are not finite, so no choice is likelier",
+                        fix="use an earlier checkpoint: --checkpoint=STEP",
+                    )
                 found[i] = Likelihood(log_p, bool(right.all()), int((row != IGNORED).sum()))
     return [found[i] for i in range(len(rows))]
 

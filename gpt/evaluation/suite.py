@@ -22,6 +22,7 @@ from gpt.tasks.base import VerifiableTask
 from gpt.tasks.prompts import Prompts
 from gpt.tasks.registry import TASKS, task
 from gpt.tokenizers.base import Tokenizer
+from tinytensor.errors import ArgumentError
 
 ROWS = 64  # answers at a time
 
@@ -59,7 +60,7 @@ def score_task(model: GPT, tokenizer: Tokenizer, name: str, count: int = 200, mo
         most: maximum number of tokens of an answer.
 
     Raises:
-        ArgumentError: no such task or file, or a question that the model cannot read.
+        ArgumentError: no such task or file, a count below 1, or a question that the model cannot read.
         FormatError: a file without questions.
 
     Example:
@@ -70,6 +71,8 @@ def score_task(model: GPT, tokenizer: Tokenizer, name: str, count: int = 200, mo
         >>> found.value, found.count
         (0.0, 8)
     """
+    if count < 1:
+        raise ArgumentError(f"eval: count={count}", why="it counts questions", fix="use --count=200")
     if name in TASKS or not Path(name).is_file():
         return _answered(model, tokenizer, task(name), count, most)
     return _chosen(model, tokenizer, read_questions(name)[:count])
@@ -178,13 +181,16 @@ class Comparison:
             rows = [["" if row is head else row[0], *row[3:]] for row in rows]
             head = rows[0]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
+        lines = [
             "  ".join(
                 text.ljust(width) if column in (0, *range(3, len(head))) else text.rjust(width)
                 for column, (text, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in rows
-        )
+        ]
+        if any(len(by_model) < len(self.models) for by_model in self.scores.values()):
+            lines.append("-: not measured; a model without a validation part needs a text, --data=FILE")
+        return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
         """JSON values: name, chance, and for each model value, standard error, control and count."""

@@ -26,7 +26,7 @@ from tinytensor import nn
 from tinytensor.files import PathLike
 from tinytensor.interop.safetensors_file import Array
 
-FIELDS: dict[str, str | None] = {"text": None, "label": None}
+FIELDS = ("text", "label")
 
 
 @dataclass(frozen=True)

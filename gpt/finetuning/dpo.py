@@ -24,7 +24,7 @@ from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.chat_template import IGNORED
 from tinytensor.interop.safetensors_file import Array
 
-FIELDS: dict[str, str | None] = {"prompt": None, "chosen": None, "rejected": None}
+FIELDS = ("prompt", "chosen", "rejected")
 
 
 @dataclass(frozen=True)

@@ -88,9 +88,16 @@ def _instruct(model: GPT, tokenizer: Tokenizer, config: TuneConfig) -> Task:
         talks, held_out = split(read_conversations(config.data), 0.1, config.seed)
     task = Instructing(model, tokenizer, talks, held_out, config.batch_size, config.seed)
     cut = task.cut if config.data != "builtin" else 0  # dialogues of the plays, longer than a small context
-    for count, what in ((task.skipped, f"skipped: {task.reason}"), (cut, "cut off at the context")):
+    empty = sum(
+        any(m["role"] == "assistant" and not m["content"].strip() for m in t) for t in [*talks, *held_out]
+    )
+    for count, what in (
+        (task.skipped, f"are skipped: {task.reason}"),
+        (cut, "are cut off at the context"),
+        (empty, "have an empty answer, which is learned, too"),
+    ):
         if count:
-            print(f"note   of {counted(len(talks) + len(held_out), 'conversation')} {count:,} are {what}")
+            print(f"note   of {counted(len(talks) + len(held_out), 'conversation')} {count:,} {what}")
     return task
 
 

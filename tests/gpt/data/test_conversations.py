@@ -33,6 +33,7 @@ def talk(*contents: str, system: str = "") -> list[dict[str, str]]:
         ({"prompt": "a", "completion": "b"}, talk("a", "b")),
         ({"prompt": talk("a"), "completion": talk("", "b")[1:]}, talk("a", "b")),
         ({"question": "a", "answer": "b"}, talk("a", "b")),
+        ({"messages": None, "input": None, "instruction": "a", "output": "b"}, talk("a", "b")),
     ],
 )  # fmt: skip
 def test_forms(record, expected, tmp_path: Path) -> None:
@@ -45,21 +46,28 @@ def test_forms(record, expected, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "why"),
     [
-        ({"text": "a"}, "its fields are text"),
+        ({"text": "a"}, "its fields are 'text'"),
+        ({"instruction": "a"}, "'output' is missing or null; other fields are 'instruction'"),
+        ({"instruction": 0, "output": "b"}, "'instruction' is 0, which is not a text"),
+        ({"conversations": [{"from": "human", "text": "a"}]}, "'value' is missing or null"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": None}]}]}, "'text' is missing"),
         ({"messages": talk("a")}, "it has no answer"),
         ({"messages": []}, "it has no answer"),
         ({"messages": "[{"}, "not JSON"),
         ({"messages": [3]}, "not a list of objects"),
-        ({"messages": [{"role": "tool", "content": "a"}]}, "a message of 'tool'"),
-        ({"messages": [{"role": "user", "content": None}]}, "'None' is not a text"),
-        ({"prompt": "a", "completion": 3}, "'3' is not a text"),
+        ({"messages": [{"role": "tool", "content": "a"}]}, "message 1 is of 'tool'"),
+        (
+            {"messages": [{"role": "user", "content": None}]},
+            "'content' is missing or null; other fields are 'role'",
+        ),
+        ({"prompt": "a", "completion": 3}, "'completion' is 3, which is not a text"),
         ({"prompt": talk("a"), "completion": "b"}, "not JSON"),
     ],
 )
 def test_other_forms_are_explained(record, why: str, tmp_path: Path) -> None:
     path = tmp_path / "talks.jsonl"
     path.write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n" + json.dumps(record))
-    with pytest.raises(tt.FormatError, match=rf"line 2\n.*{why}"):
+    with pytest.raises(tt.FormatError, match=rf"line 2(, message 1)?\n.*{why}"):
         read_conversations(path)
 
 

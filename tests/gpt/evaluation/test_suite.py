@@ -125,24 +125,43 @@ def test_files_of_three_shapes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "records",
+    ("records", "why"),
     [
-        [],
-        [{"ctx": "a", "endings": ["b", "c"], "label": 2}],
-        [{"ctx": "a", "endings": ["b", "c"], "label": -1}],
-        [{"ctx": "a", "endings": ["b", ""], "label": 0}],
-        [{"ctx": "a", "endings": ["b"], "label": 0}],
-        [{"question": "a", "choices": {"text": ["b", "c"], "label": ["A", "B"]}, "answerKey": "C"}],
-        [{"text": "word"}],
-        [{"text": 3}],
-        [["a"]],
-        [{"something": "else"}],
-        [LAMBADA[0], HELLASWAG[0]],
+        ([], "one or more questions"),
+        ([{"ctx": "a", "endings": ["b", "c"], "label": 2}], "the right answer is 2; the labels are 0, 1"),
+        ([{"ctx": "a", "endings": ["b", "c"], "label": -1}], "the right answer is -1"),
+        ([{"ctx": "a", "endings": ["b", "c"], "label": 1.7}], "the right answer is 1.7"),
+        ([{"ctx": "a", "endings": ["b", "c"], "label": True}], "the right answer is True"),
+        ([{"ctx": "a", "endings": ["b", "c"]}], "the right answer is None"),
+        ([{"ctx": "a", "endings": "bc", "label": 0}], "not lists of texts"),
+        ([{"ctx": "a", "endings": [1, 2], "label": 0}], "not lists of texts"),
+        ([{"ctx": "a", "endings": ["b", ""], "label": 0}], "2 choices"),
+        ([{"ctx": "a", "endings": ["b"], "label": 0}], "1 choices"),
+        ([{"endings": ["b", "c"], "label": 0}], "'ctx' is missing or null"),
+        ([ARC[0] | {"answerKey": "C"}], "the right answer is 'C'; the labels are A, B"),
+        ([ARC[0] | {"choices": {"text": [" ", "b"], "label": ["A", "B"]}}], "2 choices"),
+        ([ARC[0] | {"choices": {"text": ["a", "b", "c"], "label": ["A", "B"]}}], "3 choices and 2 labels"),
+        ([ARC[0] | {"choices": {"text": ["a", "b"], "label": 3}}], "not lists of texts and labels"),
+        ([{"question": "a", "answerKey": "A"}], "not lists of texts and labels"),
+        ([LAMBADA[0], {"text": "word"}], "line 2\n.*fewer than two words"),
+        ([{"text": 3}], "'text' is 3, which is not a text"),
+        ([["a"]], "not an object|not JSON"),
+        ([{"something": "else"}], "'text' is missing or null; other fields are 'something'"),
+        ([LAMBADA[0], HELLASWAG[0]], "all with choices"),
     ],
 )
-def test_a_file_of_another_shape_is_refused(records, tmp_path):
-    with pytest.raises(FormatError, match=r"questions\.jsonl"):
+def test_a_file_of_another_shape_is_refused(records, why, tmp_path):
+    with pytest.raises(FormatError, match=rf"questions\.jsonl(.|\n)*({why})"):
         read_questions(written(tmp_path, records))
+
+
+def test_questions_in_other_kinds_of_files(tmp_path):
+    (tmp_path / "array.json").write_text(json.dumps(ARC, indent=1))
+    assert read_questions(tmp_path / "array.json") == read_questions(written(tmp_path, ARC))
+    (tmp_path / "line.jsonl").write_text(
+        '{"text": "a\u2028 b c"}', encoding="utf-8"
+    )  # no end of a line in JSON
+    assert read_questions(tmp_path / "line.jsonl") == [Question("a\u2028 b", (" c",))]
 
 
 def test_choices_are_compared_per_character(model, tmp_path):
@@ -222,3 +241,19 @@ def test_a_model_without_a_score_has_an_empty_cell():
     lines = found.table().splitlines()
     assert lines[1].split() == ["sorting", "10", "7.0%", "50.0%", "(10.0%)", "-"]
     assert lines[2].split() == ["bits", "per", "byte", "-", "1.2500"]
+    assert lines[3].startswith("-: not measured")
+
+
+def test_no_questions_are_refused(model, tmp_path):
+    for name in ("sorting", str(written(tmp_path, HELLASWAG))):
+        for count in (0, -1):
+            with pytest.raises(ArgumentError, match=f"count={count}"):
+                score_task(model, TOKENIZER, name, count=count)
+
+
+def test_a_model_without_finite_logits_is_not_scored():
+    broken = GPT(GPTConfig(vocab_size=257, block_size=64, n_layer=1, n_head=1, n_embd=4))
+    with tt.no_grad():
+        broken.ln_f.weight.copy_(tt.full((4,), float("nan")))
+    with pytest.raises(ArgumentError, match="not finite"):
+        log_likelihoods(broken, BYTES, [("a", "b"), ("a", "c")])

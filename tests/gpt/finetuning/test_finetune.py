@@ -73,11 +73,12 @@ def test_each_method_shows_its_effect(name, base, tmp_path, capsys):
 
 def test_the_next_command_talks_to_the_model(base, tmp_path, monkeypatch, capsys):
     words = ["--max_steps=1", "--warmup_steps=0", f"--data={tmp_path / 'talks.json'}"]
-    talks = [{"prompt": "Hi", "completion": answer} for answer in (*["Oh", "Ah"] * 9, "€", "€")]
+    talks = [{"prompt": "Hi", "completion": answer} for answer in (*["Oh", "Ah"] * 8, "", " ", "€", "€")]
     (tmp_path / "talks.json").write_text(json.dumps(talks))
     assert tune("instruct", base, tmp_path / "run", *words) == 0
     said = capsys.readouterr().out
     assert "of 20 conversations 2 are skipped: encode: unknown character '€'" in said
+    assert "of 20 conversations 2 have an empty answer" in said
     command = shlex.split(said.split("next   python -m gpt ")[1])
     assert command == ["chat", str(tmp_path / "run")]
     monkeypatch.setattr(sys, "stdin", io.StringIO("Hi\n"))
