@@ -59,24 +59,25 @@ def careful_reader() -> Any:
             self.items_left -= items
             # The parts of the base class, which calls itself for each item: seconds for a vocabulary.
             if of == kinds.STRING:
-                end, parts = self._texts(at, items)
+                end, parts = _texts(self.data, at, items)
                 found = [*head, *parts]
                 return end - offset, found, list(range(3, len(found), 2)), [kinds.ARRAY, of]
             values = self._get(at, self.gguf_scalar_to_np[of], items)
             found = [*head, *values.reshape(-1, 1)]
             return 12 + values.nbytes, found, list(range(2, len(found))), [kinds.ARRAY, of]
 
-        def _texts(self, at: int, count: int) -> tuple[int, list[Any]]:
-            """End, and length and bytes of each, of texts."""
-            parts: list[Any] = []
-            size, view = len(self.data), memoryview(self.data)
-            for _ in range(count):
-                start = at + 8  # behind the length
-                end = start + int.from_bytes(view[at:start], "little")
-                if end > size or start > size:
-                    raise ValueError(f"a text at byte {at} would end at {end}; the file has {size} bytes")
-                parts += self.data[at:start], self.data[start:end]
-                at = end
-            return at, parts
-
     return Careful
+
+
+def _texts(data: Any, at: int, count: int) -> tuple[int, list[Any]]:
+    """End, and length and bytes of each, of texts in a file's bytes."""
+    parts: list[Any] = []
+    size, view = len(data), memoryview(data)
+    for _ in range(count):
+        start = at + 8  # behind the length
+        end = start + int.from_bytes(view[at:start], "little")
+        if end > size or start > size:
+            raise ValueError(f"a text at byte {at} would end at {end}; the file has {size} bytes")
+        parts += data[at:start], data[start:end]
+        at = end
+    return at, parts
