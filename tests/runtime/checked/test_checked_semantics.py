@@ -489,3 +489,51 @@ def test_no_function_of_the_fast_core_is_called_by_checked_kernels() -> None:
     renamed = re.findall(r"#define (tt_emu_\w+) ", (EMULATOR / "checked_names.h").read_text())
     assert len(declared) > 20
     assert set(declared) <= set(renamed)
+
+
+# ---- barriers of the grid ----------------------------------------------------------------------------------
+
+GRID = """
+#include <cooperative_groups.h>
+__global__ void k(int* y, int* parts) {
+    __shared__ int own[32], other[32];
+    extern __shared__ int more[];
+    const auto all = cooperative_groups::this_grid();
+    const int t = threadIdx.x, rank = all.thread_rank();
+    own[t] = rank;
+    __syncthreads();
+    more[t] = own[31 - t];
+    parts[rank] = 1;
+    BARRIER
+    int sum = 100 * own[31 - t] + more[t];
+    for (int i = 0; i < all.size(); i++) sum += parts[i];
+    all.sync();
+    LAST
+    y[rank] = sum;
+}"""
+
+
+def check_grid(barrier: str = "all.sync();", last: str = "") -> tuple[list[int], set[str]]:
+    y, parts = zeros(96, tt.int32), zeros(96, tt.int32)
+    with tt.cuda.check() as report:
+        tt.cuda.kernel(GRID.replace("BARRIER", barrier).replace("LAST", last))[3, 32, 128](y, parts)
+    assert report.kernels[0].counted == 3
+    return y.tolist(), kinds(report)
+
+
+def test_what_blocks_wrote_before_a_barrier_of_the_grid_is_theirs_to_read() -> None:
+    of_others = [32 * (i // 32) + 31 - i % 32 for i in range(96)]
+    assert check_grid() == ([101 * other + 96 for other in of_others], set())
+
+
+@pytest.mark.parametrize(
+    ("barrier", "last", "kind"),
+    [
+        ("__syncthreads();", "", "global race"),
+        ("all.sync();", "parts[t] = sum;", "global race"),
+        ("all.sync();", "sum += other[t];", "uninitialized shared read"),
+        ("all.sync();", "own[0] = t; sum += own[t];", "shared race"),
+    ],
+)
+def test_defects_around_a_barrier_of_the_grid(barrier: str, last: str, kind: str) -> None:
+    assert kind in check_grid(barrier, last)[1]

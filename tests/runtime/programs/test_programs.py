@@ -117,6 +117,13 @@ int main(int argc, char** argv) {
 """
 
 DEFECTS = r"""
+#include <cooperative_groups.h>
+__global__ void right(int* y) {  // blocks that wait for each other
+    __shared__ int own[32];
+    own[threadIdx.x] = y[blockIdx.x] = blockIdx.x;
+    cooperative_groups::this_grid().sync();
+    if (own[31 - threadIdx.x] != blockIdx.x || y[3 - blockIdx.x] != 3 - blockIdx.x) __trap();
+}
 __global__ void race(int* y) {
     __shared__ int s[64];
     s[threadIdx.x] = threadIdx.x;
@@ -132,6 +139,8 @@ int main() {
     int* y;
     float *p, *q;
     cudaMalloc(&y, 64 * sizeof(int));
+    void* arguments[] = {&y};
+    cudaLaunchCooperativeKernel(right, dim3(4), dim3(32), arguments);
     race<<<1, 64>>>(y);
     same<<<1, 64>>>(y);
     cudaMalloc(&p, 5 * sizeof(float));
@@ -193,9 +202,17 @@ def test_check_finds_what_a_run_does_not_show(tmp_path: Path) -> None:
     assert ("uninitialized global read", copy) in found
     assert ("out of bounds", copy) in found
     assert any("byte 20 of `y`" in f.text for f in run.report.findings)
-    assert [count.kernel for count in run.report.kernels] == ["race", "same", "past"]
-    assert run.report.kernels[0].written_bytes == 64 * 4
-    assert [(f.kind, f.kernel) for f in run.report.warnings] == [("same-value race", "same")]
+    assert [count.kernel for count in run.report.kernels] == [
+        "kernel",
+        "race",
+        "same",
+        "past",
+    ]  # by its address
+    assert run.report.kernels[1].written_bytes == 64 * 4
+    assert not any(f.kernel == "kernel" for f in run.report.findings)
+    assert [(f.kind, f.kernel) for f in run.report.warnings] == [
+        ("same-value race", k) for k in ("kernel", "same")
+    ]
 
 
 def test_the_example_of_the_documentation(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

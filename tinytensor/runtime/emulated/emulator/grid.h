@@ -4,6 +4,9 @@
 // Variables in shared memory are static data of the unit, so each block has a copy of them while it waits.
 #pragma once
 #include "image.h"
+#ifdef TT_CHECKED
+#include "grid_checks.h"
+#endif
 
 namespace tt_emu {
 
@@ -13,6 +16,7 @@ struct Resident {
     Worker* worker;
     char* shared;  // the shared variables, while another block runs
     bool ended;
+    TT_CHECK(Left left;)
 };
 static Resident residents[MOST_RESIDENT];
 
@@ -44,6 +48,7 @@ static void resume_block(Worker& w) {
     w.guarded = true;
     switch_stack(&w.main_stack, w.saved[t]);
     if (w.failed) w.stacks.reset();
+    TT_CHECK(if (!w.suspended) end_checked_block(w);)
 }
 
 static bool make_resident(Launch& launch, unsigned i) {
@@ -51,9 +56,12 @@ static bool make_resident(Launch& launch, unsigned i) {
     if (i == 0) r.worker = workers[0];
     if (!r.worker) r.worker = (Worker*)calloc(1, sizeof(Worker));
     free(r.shared);
-    r.shared = (char*)calloc(1, each_shared([](char*, size_t, size_t) {}) + 1);
+    TT_CHECK(free(r.left.written); r.left.written = nullptr;)
+    r.shared = (char*)malloc(each_shared([](char*, size_t, size_t) {}) + 1);
     r.ended = false;
     if (!r.worker || !r.shared || !prepare(*r.worker)) return false;
+    // As they are: static variables of a program's functions are among them.
+    each_shared([&](char* variable, size_t at, size_t size) { memcpy(r.shared + at, variable, size); });
     if (i) prepare_launch(*r.worker, launch, *launch.kernel->copies[0]);
     return true;
 }
@@ -64,10 +72,13 @@ static bool run_resident(Launch& launch, unsigned i) {
     Worker& w = *r.worker;
     here = &w;
     each_shared([&](char* variable, size_t at, size_t size) { memcpy(variable, r.shared + at, size); });
-    if (w.suspended)
+    if (w.suspended) {
+        TT_CHECK(continue_checked_block(w, r.left);)
         resume_block(w);
-    else
+    } else {
         run_index(w, launch, i);
+    }
+    TT_CHECK(if (w.suspended) leave_checked_block(w, r.left);)
     each_shared([&](char* variable, size_t at, size_t size) { memcpy(r.shared + at, variable, size); });
     r.ended = !w.suspended;
     return !w.failed;
@@ -83,8 +94,7 @@ static int run_grid(Launch& launch) {
     look_at(*launch.kernel->copies[0]);
     for (unsigned i = 0; i < n; i++)
         if (!make_resident(launch, i)) return refuse("there is no memory for %u blocks", n), (int)REFUSED;
-    each_shared(
-        [&](char* variable, size_t at, size_t size) { memcpy(residents[0].shared + at, variable, size); });
+    TT_CHECK(leave_checked_block(*residents[0].worker, residents[0].left);)
     for (unsigned left = n, first = 1; left; first = 0) {
         for (unsigned i = first; i < n; i++)
             if (!residents[i].ended && !run_resident(launch, i))
@@ -97,6 +107,7 @@ static int run_grid(Launch& launch) {
             return refuse("deadlock: block %u waits in grid.sync() for a block that has ended", waits),
                    (int)FAILED;
         }
+        TT_CHECK(first_of_launch = ++phase;)
     }
     return DONE;
 }
@@ -111,10 +122,7 @@ TT_API void tt_emu_grid_barrier(Worker* worker, unsigned self, Site site) {
         return;
     }
     enter(w, self, site);
-#ifdef TT_CHECKED
-    fail(w, "grid.sync() at %s:%d: checks run one block after another; without them (on `emulated`) it works",
-         site.file, site.line);
-#endif
+    TT_CHECK(check_grid_barrier(w, site);)
     w.wait[self / LANES][self % LANES] = {GRID, 0, nullptr};
     w.at_grid[self / LANES] |= 1u << self % LANES;
     if (++w.in_grid < w.live) return pause(w, self);

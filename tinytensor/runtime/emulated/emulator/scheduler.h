@@ -432,7 +432,7 @@ static void run_block(Worker& w) {
     begin_run(w, t);
     switch_stack(&w.main_stack, sp);
     if (w.failed) w.stacks.reset();
-    TT_CHECK(end_checked_block(w);)
+    TT_CHECK(if (!w.suspended) end_checked_block(w);)
 }
 
 }  // namespace tt_emu
