@@ -28,7 +28,7 @@ from gpt.fields import check_types, describe_fields, from_dict, parse_overrides,
 from gpt.generation.chat import ChatConfig, Conversation
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.live.watch import WatchConfig, take_watch, watching
-from gpt.tasks.registry import TASKS
+from gpt.tasks.registry import TASKS, task
 from gpt.training.run_lock import alone_in
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.init_from import read_configs
@@ -45,6 +45,8 @@ _MAINS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 CONTEXT = 256  # tokens: a few exchanges
 _STATE = "chatbot.json"
+_RESULTS = ("tokenizer.json", "base", "instruct", "grpo")
+_LEAST = {"vocab_size": 259, "seed": 0}  # of the other numbers 1
 _QUESTIONS = (
     "Hello!",
     "Spell the word light.",
@@ -71,7 +73,7 @@ class ChatbotConfig:
         seed: random seed of all stages.
 
     Raises:
-        ArgumentError: a field of a wrong type.
+        ArgumentError: a field of a wrong type or outside its domain, whichever stage reads it.
 
     Example:
         >>> [stage.name for stage in stages(ChatbotConfig())]
@@ -91,6 +93,15 @@ class ChatbotConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
+        of_depth(self.depth)
+        for name in self.task.split(","):
+            task(name.strip())
+        for name, value in to_dict(self).items():
+            least = _LEAST.get(name, 1)
+            if isinstance(value, int) and value < least:
+                raise ArgumentError(
+                    f"chatbot: --{name}={value}", why=f"it is {least} or more", fix=f"use --{name}={least}"
+                )
 
 
 @dataclass(frozen=True)
@@ -230,7 +241,7 @@ def _configured(words: Sequence[str]) -> ChatbotConfig:
     """Config of a command line; in a folder that was begun, its fields are the defaults.
 
     Raises:
-        ArgumentError: the folder was begun with other fields.
+        ArgumentError: the folder has results of other fields.
     """
     folder = take_option(words, "out_dir")[0] or ChatbotConfig.out_dir
     path = Path(folder) / _STATE
@@ -239,6 +250,8 @@ def _configured(words: Sequence[str]) -> ChatbotConfig:
     saved = from_dict(ChatbotConfig, read_json(path, "chatbot").get("config"), source=str(path))
     saved = replace(saved, out_dir=folder)  # it may have been moved
     (config,) = parse_overrides(words, saved)
+    if not any((path.parent / name).exists() for name in _RESULTS):
+        return config
     for name, value in to_dict(saved).items():
         if value != to_dict(config)[name]:
             raise ArgumentError(
@@ -250,13 +263,12 @@ def _configured(words: Sequence[str]) -> ChatbotConfig:
 
 
 def _seconds(config: ChatbotConfig) -> dict[str, float]:
-    """Seconds of the stages that are done in the folder."""
+    """Seconds of the stages in the folder so far; saves the config there."""
     path = Path(config.out_dir) / _STATE
-    if not path.is_file():
-        _save(config, {})
-        return {}
-    seconds: Any = read_json(path, "chatbot").get("seconds")
-    return {name: float(value) for name, value in seconds.items()} if isinstance(seconds, dict) else {}
+    saved: Any = read_json(path, "chatbot").get("seconds") if path.is_file() else {}
+    seconds = {name: float(value) for name, value in saved.items()} if isinstance(saved, dict) else {}
+    _save(config, seconds)
+    return seconds
 
 
 def _save(config: ChatbotConfig, seconds: dict[str, float]) -> None:
@@ -271,13 +283,19 @@ def _run(plan: Sequence[Stage], folder: Path, config: ChatbotConfig, seconds: di
         if stage.done:
             print(f"done before, in {stage.result}")
             continue
-        begun = time.perf_counter()
-        if code := stage.run():
-            print(f"resume with: python -m gpt chatbot --out_dir={shlex.quote(str(folder))}")
+        begun, code = time.perf_counter(), -1
+        try:
+            code = stage.run()
+        finally:
+            before = seconds.get(stage.name, 0.0) if stage.result else 0.0  # evaluation begins anew
+            seconds[stage.name] = round(before + time.perf_counter() - begun, 1)
+            _save(config, seconds)
+            if code:
+                command = f"python -m gpt chatbot --out_dir={shlex.quote(str(folder))}"
+                print(f"resume with: {command}", flush=True)
+        if code:
             return code
-        seconds[stage.name] = round(time.perf_counter() - begun, 1)
-        _save(config, seconds)
-    print("\n=== seconds of each stage")
+    print("\n=== seconds of each stage, parts before an interruption included")
     for name, value in seconds.items():
         print(f"{name:<24}{value:>8.1f}")
     return 0

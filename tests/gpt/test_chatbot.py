@@ -1,5 +1,7 @@
 """`python -m gpt chatbot`: stages, resuming after kill -9 in each of them, and the conversation."""
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import gpt.chatbot
 from gpt.chatbot import ChatbotConfig, main, stages
 from gpt.depth import of_depth
 from gpt.weights.checkpoint import load_checkpoint
@@ -65,6 +68,44 @@ def test_stages_killed_halfway_resume_with_equal_bits(whole, tmp_path):
 def test_a_folder_of_other_sizes_is_refused(whole):
     with pytest.raises(ArgumentError, match="begun with depth=1"):
         main(["--depth=2", *SMALL[1:], f"--out_dir={whole[0]}"])
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "--depth=0",
+        "--vocab_size=258",
+        "--instruct_steps=0",
+        "--grpo_steps=-1",
+        "--seed=-1",
+        "--task=spelling,x",
+    ],
+)
+def test_a_value_that_a_late_stage_would_refuse_is_refused_first(word, tmp_path):
+    with pytest.raises(ArgumentError):
+        main([word, f"--out_dir={tmp_path / 'run'}"])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("end", [130, KeyboardInterrupt(), ArgumentError("x", why="x", fix="x")])
+def test_an_interrupted_stage_says_how_to_resume_and_its_seconds_count(end, tmp_path, monkeypatch, capsys):
+    clock = iter(range(0, 1000, 10))
+
+    def stopped(words):
+        if isinstance(end, int):
+            return end
+        raise end
+
+    monkeypatch.setattr(gpt.chatbot, "_MAINS", {"tokenizer": stopped})
+    monkeypatch.setattr(gpt.chatbot.time, "perf_counter", lambda: next(clock))
+    folder = tmp_path / "a b"
+    for depth, seconds in ((1, 10.0), (2, 20.0)):  # nothing is there yet, so fields may change
+        with contextlib.suppress(KeyboardInterrupt, ArgumentError):
+            assert main([f"--depth={depth}", f"--out_dir={folder}"]) == end
+        assert f"resume with: python -m gpt chatbot --out_dir='{folder}'\n" in capsys.readouterr().out
+        saved = json.loads((folder / "chatbot.json").read_text())
+        assert saved["seconds"] == {"tokenizer": seconds}
+        assert saved["config"]["depth"] == depth
 
 
 def test_the_tokenizer_reads_the_files_that_are_trained_on(tmp_path):
