@@ -1,9 +1,13 @@
-"""Quick start: `python -m gpt demo` trains a small GPT on Shakespeare and samples from it."""
+"""Quick start: `python -m gpt demo` trains a small GPT on Shakespeare and samples from it.
+
+Without fields it goes on with a run that was interrupted; an earlier complete one is kept under another name.
+"""
 
 import math
 import shlex
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -15,6 +19,8 @@ from gpt.training.run_lock import alone_in
 from gpt.training.stopping import exit_code
 from gpt.training.train import Trainer, describe, files_of
 from gpt.training.validation_loss import evaluate
+from gpt.weights.checkpoint import list_checkpoints
+from gpt.weights.init_from import read_configs
 from gpt.weights.trained import load_model
 
 
@@ -28,7 +34,12 @@ def main(argv: Sequence[str]) -> int:
     folder = Path(config.out_dir)
     own = config.out_dir == preset("demo")[1].out_dir
     with alone_in(folder, "demo"):
-        if own and config.init_from == "scratch" and (folder / "latest").exists():
+        steps = list_checkpoints(folder)
+        if not words and steps and steps[-1] < read_configs(folder)[1].max_steps:
+            print(f"going on with the run in {folder} at step {steps[-1]}")
+            model_config, config = read_configs(folder)
+            config = replace(config, init_from="resume", out_dir=str(folder))
+        elif own and config.init_from == "scratch" and (folder / "latest").exists():
             aside = next(p for k in count(1) if not (p := folder.with_name(f"{folder.name}.{k}")).exists())
             folder.rename(aside)
             print(f"an earlier run is kept as {aside}")

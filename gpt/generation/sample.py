@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import tinytensor as tt
 from gpt.fields import check_types, describe_fields, parse_overrides, take_word
@@ -200,8 +201,9 @@ def main(argv: Sequence[str]) -> int:
         sampler = Sampler(sampling, tokenizer.vocab_size)
     texts = write(model, tokenizer, config, sampler, speculation)
     if config.texts == 1 and not config.explain:
+        begun = list(islice(texts, 1))  # kernels are compiled, with a note, before the text begins
         sys.stdout.write(config.prompt[0])
-        for _, piece in texts:
+        for _, piece in chain(begun, texts):
             sys.stdout.write(piece)
             sys.stdout.flush()
         print()

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import sys
 
@@ -18,7 +19,7 @@ from gpt.models.gpt import GPT
 from gpt.presets import configs_from, preset
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.training.run import Run
-from gpt.training.train import configs_of, train
+from gpt.training.train import Trainer, configs_of, train
 from gpt.weights.pretrained import from_pretrained, save_pretrained
 from tinytensor.interop.safetensors_file import write_safetensors
 
@@ -110,6 +111,17 @@ def test_a_classifier_that_was_not_trained_is_trained_by_finetune(place, capsys)
     assert "python -m gpt finetune classify --out_dir=runs/classify" in said
 
 
+def test_a_note_comes_before_the_text(place, monkeypatch, capsys):
+    def texts(*given):
+        print("compiling")
+        yield 0, " be"
+        yield 0, "!"
+
+    monkeypatch.setattr("gpt.generation.sample.write", texts)
+    assert main(["sample", "runs/demo", "--prompt=To"]) == 0
+    assert capsys.readouterr().out == "compiling\nTo be!\n"
+
+
 def test_the_demo_shows_its_last_sample_once(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = ["--n_layer=1", "--n_embd=8", "--n_head=1", "--block_size=16", "--eval_batches=1"]
@@ -119,6 +131,30 @@ def test_the_demo_shows_its_last_sample_once(tmp_path, monkeypatch, capsys):
     assert said.count("--- sample") == 1
     assert main(["demo", *small, *steps[:-1], "--sample_interval=0", "--sample_tokens=20"]) == 0
     assert capsys.readouterr().out.count("--- sample") == 1
+
+
+def test_an_interrupted_demo_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["--n_layer=1", "--n_embd=8", "--n_head=1", "--block_size=16", "--eval_batches=1"]
+    steps = ["--max_steps=4", "--warmup_steps=0", "--eval_interval=0", "--sample_interval=0"]
+    step = Trainer.step
+
+    def asked(self):
+        numbers = step(self)
+        if numbers["step"] == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return numbers
+
+    monkeypatch.setattr(Trainer, "step", asked)
+    assert main(["demo", *small, *steps]) == 130
+    monkeypatch.setattr(Trainer, "step", step)
+    capsys.readouterr()
+    assert main(["demo"]) == 0
+    said = capsys.readouterr().out
+    assert "going on with the run in runs/demo at step 2" in said
+    assert "run    steps 2 to 4" in said
+    assert main(["demo", *small, *steps[1:], "--max_steps=1"]) == 0
+    assert "an earlier run is kept as runs/demo.1" in capsys.readouterr().out
 
 
 def test_a_finished_run_says_how_it_goes_on(place, capsys):
