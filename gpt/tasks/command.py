@@ -21,8 +21,8 @@ def main(argv: Sequence[str]) -> int:
 
     Example:
         >>> main(["arithmetic", "--count=2"])
-        {"instruction": "4 + 13 = ?", "output": "17"}
-        {"instruction": "Compute 2 + 11.", "output": "13"}
+        {"instruction": "3 + 9 = ?", "output": "12"}
+        {"instruction": "Compute 1 + 7.", "output": "8"}
         0
     """
     parser = Parser(prog="python -m gpt tasks", description="Problems with answers that a program verifies.")

@@ -11,7 +11,7 @@ from string import ascii_lowercase
 from gpt.tasks.base import Drawn, VerifiableTask, below, last_part, pick, words
 
 NUMBERS = ("zero", "one", "two")
-OFTEN = "acdegilnoprstu"  # letters that occur twice in 100 words or more
+OFTEN = "adeilnorst"  # letters that occur twice in 100 words or more
 
 
 def _letters(reply: str) -> str | None:
@@ -91,8 +91,8 @@ class Sorting(VerifiableTask):
 
 @cache
 def _words_with(letter: str, count: int) -> tuple[str, ...]:
-    """Words of up to 10 letters with a letter so many times."""
-    return tuple(word for word in words(10) if word.count(letter) == count)
+    """Words of 3 to 7 letters with a letter so many times."""
+    return tuple(word for word in words(7) if word.count(letter) == count)
 
 
 class Counting(VerifiableTask):
@@ -101,14 +101,14 @@ class Counting(VerifiableTask):
     name = "counting"
     about = "count a letter in a word"
     questions = (
-        "How many times does the letter {letter} occur in {word}?",
+        "How many times is {letter} in {word}?",
         "Count the letter {letter} in {word}.",
-        "How often is {letter} in the word {word}?",
+        "How often is {letter} in {word}?",
     )
     chance = 1 / len(NUMBERS)
 
     def draw(self, rng: random.Random) -> Drawn:
-        """A letter, how often it occurs, and such a word of 3 to 10 letters."""
+        """A letter, how often it occurs, and such a word of 3 to 7 letters."""
         letter, count = pick(rng, OFTEN), below(rng, len(NUMBERS))
         word = pick(rng, _words_with(letter, count))
         return Drawn(word, {"letter": letter, "word": word}, NUMBERS[count])

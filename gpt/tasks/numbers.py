@@ -5,11 +5,11 @@ import re
 
 from gpt.tasks.base import Drawn, VerifiableTask, below, last_part
 
-LARGEST = 30
+LARGEST = 20
 
 
 class Arithmetic(VerifiableTask):
-    """Add or subtract two numbers from 0 to 30; the result is not negative."""
+    """Add or subtract two numbers from 0 to 20; the result is not negative."""
 
     name = "arithmetic"
     about = f"add or subtract two numbers up to {LARGEST}"

@@ -19,7 +19,7 @@ def task(name: str) -> VerifiableTask:
 
     Example:
         >>> task("arithmetic").problem(1, "test")
-        Problem(question='13 + 1 = ?', answer='14')
+        Problem(question='Compute 17 + 3.', answer='20')
     """
     if name not in TASKS:
         near = closest(name, TASKS)

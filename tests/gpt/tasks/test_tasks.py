@@ -78,7 +78,7 @@ def test_answers_are_right(one: VerifiableTask) -> None:
 def test_splits_share_no_problem(one: VerifiableTask) -> None:
     train, test = ([one.problem(i, split) for i in range(1500)] for split in ("train", "test"))
     assert not {p.question for p in train} & {p.question for p in test}
-    assert len(set(test)) > 300
+    assert len(set(test)) > 200
 
 
 def test_a_word_is_in_one_split_of_all_tasks() -> None:
@@ -109,7 +109,7 @@ def test_the_chance_of_sorting_and_counting() -> None:
 
 
 def test_the_chance_of_arithmetic() -> None:
-    pairs = [(a, b) for a in range(31) for b in range(31)]
+    pairs = [(a, b) for a in range(21) for b in range(21)]
     answers = Counter([a + b for a, b in pairs] + [abs(a - b) for a, b in pairs])
     assert TASKS["arithmetic"].chance == pytest.approx(max(answers.values()) / answers.total())
 
