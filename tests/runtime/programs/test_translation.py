@@ -41,8 +41,10 @@ def test_addresses_of_kernels_note_their_parameters() -> None:
         "c = static_cast<void*>(TT_KERNEL(k)); d = (void*)kk;"
     )
     assert translated(kernels + uses) == kernels + expected
-    launch = "cudaLaunchKernel((void*)k, g, b, a);"
-    assert translated(kernels + launch) == kernels + "cudaLaunchKernel(k, g, b, a);"
+    for kernel in ("(void*)k", "k", "&k"):
+        launch = f"cudaLaunchKernel({kernel}, g, b, a);"
+        assert translated(kernels + launch) == kernels + "cudaLaunchKernel(TT_KERNEL(k), g, b, a);"
+    assert translated("cudaLaunchKernel((void*)pointer, g, b, a);") == "cudaLaunchKernel(pointer, g, b, a);"
 
 
 def test_lines_stay_where_they_were() -> None:

@@ -31,7 +31,7 @@ _DYNAMIC = re.compile(
 _KERNEL = re.compile(rf"\bTT_GLOBAL\b(?:[^()\"';{{}}]|{_ALIGNED})*?(?P<name>\b\w+)\s*(?:<[^;{{}}()]*>\s*)?\(")
 _POINTER = r"(?:const\s+)?void\s*(?:const\s*)?\*\s*"
 _VOID_CAST = re.compile(r"\s*\(\s*(?:const\s+)?void\s*(?:const\s*)?\*\s*\)")
-_CALL = re.compile(r"\bcudaLaunch(?:Cooperative)?Kernel\s*\(\s*$")
+_CALL = r"\bcudaLaunch(?:Cooperative)?Kernel\s*\("
 _TEMPLATE = re.compile(r"\s*<(?!<)")
 _BRACES = re.compile(r"(?:^|,)\s*\{")
 _WORD = re.compile(r"[A-Za-z_]\w*$")
@@ -105,7 +105,7 @@ def _launch(text: str, at: int, kernel: str) -> tuple[str, int]:
 
 
 def _typed_addresses(text: str) -> str:
-    """The text where casts of kernels to `void*` note the types of the kernel's parameters, too."""
+    """The text where kernels cast to `void*`, or launched by functions, come with name and types."""
     names = {match["name"] for match in _KERNEL.finditer(text)}
     if not names:
         return text
@@ -113,9 +113,7 @@ def _typed_addresses(text: str) -> str:
     name = rf"(?:\w+\s*::\s*)*\b(?:{'|'.join(sorted(names))})\b(?!\s*\()"
     parts: list[str] = []
     at = 0
-    for match in re.finditer(rf"(?P<cast>{cast}\s*)&?\s*(?P<kernel>{name})", text):
-        if _CALL.search(text, max(0, match.start() - 60), match.start()):
-            continue  # translated() does it
+    for match in re.finditer(rf"(?P<cast>(?:{cast}|{_CALL})\s*)&?\s*(?P<kernel>{name})", text):
         end = match.end()
         if (opening := _TEMPLATE.match(text, end)) is not None:
             end = _matching(text, opening.end(), ">") + 1
