@@ -495,13 +495,17 @@ def test_no_function_of_the_fast_core_is_called_by_checked_kernels() -> None:
 
 GRID = """
 #include <cooperative_groups.h>
+#include <cuda/barrier>
 __global__ void k(int* y, int* parts) {
+    __shared__ cuda::barrier<cuda::thread_scope_block> met;
     __shared__ int own[32], other[32];
     extern __shared__ int more[];
     const auto all = cooperative_groups::this_grid();
     const int t = threadIdx.x, rank = all.thread_rank();
-    own[t] = rank;
+    if (t == 0) init(&met, 32);
     __syncthreads();
+    own[t] = rank;
+    met.arrive_and_wait();
     more[t] = own[31 - t];
     parts[rank] = 1;
     BARRIER
@@ -522,8 +526,9 @@ def check_grid(barrier: str = "all.sync();", last: str = "") -> tuple[list[int],
 
 
 def test_what_blocks_wrote_before_a_barrier_of_the_grid_is_theirs_to_read() -> None:
-    of_others = [32 * (i // 32) + 31 - i % 32 for i in range(96)]
-    assert check_grid() == ([101 * other + 96 for other in of_others], set())
+    # Each thread has 101 times the rank of its mirror image, and 96 ones; and gives it to that thread.
+    last = "other[31 - t] = sum; met.arrive_and_wait(); sum = other[t];"
+    assert check_grid(last=last) == ([101 * rank + 96 for rank in range(96)], set())
 
 
 @pytest.mark.parametrize(
