@@ -267,6 +267,18 @@ def test_bytes_that_several_blocks_read_count_once_by_all_and_for_each_request()
     assert load.sectors == m * k * (1 + 4)
 
 
+@pytest.mark.parametrize("blocks", [4, 12])
+def test_bytes_of_constant_memory_are_not_global_ones(blocks: int) -> None:
+    """Neither in the four blocks that are counted nor in later ones."""
+    source = """
+    __constant__ float table[32] = {1, 2, 3};
+    __global__ void look(float* y) { y[blockIdx.x * 32 + threadIdx.x] = table[threadIdx.x]; }"""
+    with tt.cuda.check() as report:
+        tt.cuda.kernel(source)[blocks, 32](tt.empty(blocks * 32, device=DEVICE))
+    count = only(report)
+    assert (count.read_bytes, count.written_bytes) == (0, 4 * 32 * blocks)
+
+
 def test_vectors_are_seen() -> None:
     """Whatever the compiler makes of them: clang may call functions, or load a vector in halves."""
     count = only(watched("vectors", 2, 32, tt.empty(512, device=DEVICE), numbers(512), 2))

@@ -94,15 +94,19 @@ def compiled(source: Path) -> None:
         runtime_of(tt.Device(device)).kernel(source, instances[0][0], *instances[0][1], together=instances)
 
 
-def launch(name: str, *template: bool, device: str = "emulated") -> CheckReport:
-    """Launch a kernel under a check, on fresh tensors."""
+# Accesses of blocks that are counted, and of those that are not, go different ways through the checker.
+COUNTED = pytest.mark.parametrize("counted", [4, 0])
+
+
+def launch(name: str, *template: bool, counted: int) -> CheckReport:
+    """Launch a kernel under a check that counts so many blocks, on fresh tensors."""
     source = kernels()[name].source
     compiled(source)
     how = LAUNCHES.get(name, Launch())
-    x = tt.arange(how.n, dtype=tt.float32, device=device)
+    x = tt.arange(how.n, dtype=tt.float32, device="emulated")
     k = tt.cuda.kernel(source, name, *template)[how.grid, how.block, how.shared]
-    with tt.cuda.check() as report:
-        y = (tt.zeros if how.zeros else tt.empty)(how.n, dtype=how.dtype, device=device)
+    with tt.cuda.check(blocks=counted) as report:
+        y = (tt.zeros if how.zeros else tt.empty)(how.n, dtype=how.dtype, device="emulated")
         if name in ("through_a_struct", "freed"):
             job = struct.pack("PPi4x", y.storage.buffer.ptr, x.storage.buffer.ptr, how.n)
             if name == "freed" and template[0]:
@@ -113,10 +117,11 @@ def launch(name: str, *template: bool, device: str = "emulated") -> CheckReport:
     return report
 
 
+@COUNTED
 @pytest.mark.parametrize("name", [name for name, kernel in kernels().items() if kernel.expected])
-def test_a_bug_is_found(name: str) -> None:
+def test_a_bug_is_found(name: str, counted: int) -> None:
     expected = kernels()[name].expected
-    report = launch(name, True)
+    report = launch(name, True, counted=counted)
     assert {(f.kind, f.place) for f in report.findings} == expected.keys(), str(report)
     for key, (block, thread) in expected.items():
         first = next(f for f in report.findings if (f.kind, f.place) == key)
@@ -124,7 +129,8 @@ def test_a_bug_is_found(name: str) -> None:
         assert thread in first.text, str(report)
 
 
+@COUNTED
 @pytest.mark.parametrize("name", kernels())
-def test_a_right_kernel_is_silent(name: str) -> None:
-    report = launch(name, *([False] if kernels()[name].twins else []))
+def test_a_right_kernel_is_silent(name: str, counted: int) -> None:
+    report = launch(name, *([False] if kernels()[name].twins else []), counted=counted)
     assert not report.findings, str(report)

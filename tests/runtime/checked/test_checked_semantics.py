@@ -230,6 +230,18 @@ def test_a_race_of_equal_values_is_a_warning() -> None:
     assert kinds(check(source, 2, 64, zeros(1), 2.0)) == {"global race"}
 
 
+@pytest.mark.parametrize("block", [0, 4, 9])
+def test_the_same_thread_of_later_blocks_races(block: int) -> None:
+    """Thread 3 of each block from `block` on writes; the first four blocks are counted, too."""
+    source = """
+    __global__ void k(float* y, int block) {
+        if (blockIdx.x >= block && threadIdx.x == 3) y[0] = blockIdx.x;
+    }"""
+    (finding,) = check(source, 12, 32, zeros(1), block).findings
+    assert (finding.kind, finding.count) == ("global race", 11 - block)
+    assert f"block ({block + 1}, 0, 0), thread (3, 0, 0)" in finding.text
+
+
 def test_a_read_before_a_loop_of_exchanges_is_a_warning() -> None:
     source = """
     __global__ void largest(int* most, const int* x) {

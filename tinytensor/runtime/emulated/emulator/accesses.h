@@ -103,8 +103,6 @@ struct Switch {
     unsigned thread, step, to;  // step: which access of the thread
     uint16_t place;
 };
-enum Exploring : int { DEFAULT, RANDOM, GIVEN };
-static Exploring exploring;
 static unsigned one_in;            // accesses of which one is a switch, of random schedules
 static List<Switch> given, made;   // switches to make, and those that were made
 static unsigned steps[MOST_THREADS];
@@ -140,10 +138,14 @@ struct Region {
     Buffer* buffer;  // null for variables
     Space space;
     const char* name;
+    size_t size = (size_t)(end - start);
+    Word* words = nullptr;  // of the shadow; with these, usual accesses need no more of it
+    unsigned granule = 0;
+    unsigned char* bits = buffer ? buffer->initialized : nullptr;
 
     uint64_t since() const { return space == SHARED ? first_of_block : first_of_launch; }
 };
-static List<Region> regions;  // of this launch
+static List<Region> regions;  // of this launch; number 0: none
 
 static void check_words(Worker& w, const Access& a, const Region& region) {
     Shadow& shadow = *region.shadow;
@@ -152,6 +154,8 @@ static void check_words(Worker& w, const Access& a, const Region& region) {
     if (!shadow.prepare(shadow.bytes, granule_of(from, a.size)))
         fail(w, "the launch touches more memory than the device checked can watch: it keeps 32 bytes for "
                 "each 4, and at most 8 GiB");
+    for (Region& r : regions)
+        if (r.shadow == &shadow && r.space != CONSTANT) r.words = shadow.words, r.granule = shadow.granule;
     const unsigned granule = shadow.granule;
     const bool may_be_unwritten = needs_value(a.way) && (b || a.space == SHARED);
     bool raced = false, unwritten = false;
@@ -284,7 +288,7 @@ static void access(const void* where, unsigned size, Way way, const Place& place
     if (is_strong(way)) meet_others(w, a);
     if (!reads(way) && way != ATOMIC) w.idle = 0;
     if (a.space != CONSTANT) check_words(w, a, *region);
-    if (Spot* spot = place.code ? spot_of(place.code) : nullptr) spot->region = (uint32_t)which + 1;
+    if (Spot* spot = place.code ? spot_of(place.code) : nullptr) spot->region = (uint32_t)which;
 }
 
 // The lanes of a warp have converged in ldmatrix: those with an address read a row of 16 bytes.
@@ -311,9 +315,9 @@ struct Copy {
 static List<Copy> copies[MOST_THREADS];
 static unsigned groups[MOST_THREADS];
 
-static void forget_copies() {
-    for (List<Copy>& list : copies) list.clear();
-    memset(groups, 0, sizeof groups);
+static void forget_copies(const Worker& w) {
+    for (unsigned t = 0; t < w.threads; t++) copies[t].clear();
+    memset(groups, 0, w.threads * sizeof *groups);
 }
 
 }  // namespace tt_emu
@@ -362,6 +366,7 @@ TT_API void tt_checked_begin(const tt_emu::Loaded* kernel, unsigned shared) {
     look_at(*kernel->copies[0]);
     prepare_work();
     regions.clear();
+    regions.add({});
     in_program = !kernel->unit;
     first_of_launch = ++phase;
     dynamic_bytes = shared;
@@ -381,61 +386,65 @@ TT_API void tt_checked_begin(const tt_emu::Loaded* kernel, unsigned shared) {
 
 namespace tt_emu {
 
-static Worker* seen_worker;  // of the running block
-
 static void see(Worker* w) {
     seen_worker = w;
-    if (w) w->single = counting || recording || exploring;  // so that other threads can run at any access
+    choose_way();
+    if (w) w->single = !usual_worker;  // so that other threads can run at any access
     if (exploring) memset(steps, 0, sizeof steps);
 }
 
+// A read of a word that other threads of the block have read, too.
+static __attribute__((noinline)) void join_readers(const Worker& w, const Region& r, const char* address,
+                                                   uint16_t number, Word& word) {
+    remember_read(w, {address, 0, READ, {}, number, r.space, r.since(), r.name, 0}, word);
+}
+
 // Handles the usual access: in the region that its line accessed last, of whole words, and after or by the
-// same thread as what came before. Everything else is for `access`.
-template <unsigned SIZE, bool WRITES>
-static inline bool is_usual(Worker& w, const Spot& spot, const char* address) {
-    const Region& r = regions[spot.region - 1];
-    const size_t offset = (size_t)(address - r.start);
-    if (address < r.start || offset + SIZE > (size_t)(r.end - r.start)) return false;
-    if ((uintptr_t)address % SIZE) return false;
+// same thread as what came before, but for reads after reads. Everything else is for `access`.
+template <unsigned SIZE, bool WRITES, bool IS_SHARED>
+static inline bool is_usual(Worker& w, const Spot& spot, const Region& r, const char* address) {
     constexpr unsigned GRANULE = SIZE < 4 ? SIZE : 4;
-    constexpr size_t COUNT = SIZE / GRANULE;
-    if (r.shadow->granule != GRANULE || !r.shadow->words) return false;
-    Word* words = r.shadow->words + (size_t)(address - r.shadow_start) / GRANULE;
-    const bool shared = r.space == SHARED;
-    const uint64_t since = shared ? first_of_block : first_of_launch, now = phase;
-    const unsigned me = w.current;
-    const auto is_before = [&](uint64_t then) {
-        return then < since || (then >= first_of_block && then != now);
+    const size_t offset = (size_t)(address - r.start);
+    if (offset >= r.size || r.size - offset < SIZE || (uintptr_t)address % SIZE) return false;
+    if (r.granule != GRANULE) return r.space == CONSTANT;
+    Word* words = r.words + (size_t)(address - r.shadow_start) / GRANULE;
+    const uint64_t launch = half_of(first_of_launch), block = half_of(first_of_block), now = half_of(phase);
+    const uint64_t since = IS_SHARED ? block : launch, own = now | w.current;
+    const auto is_before = [&](uint64_t half) { return half < since || half - block < now - block; };
+    const uint32_t lane = 1u << w.current % LANES;
+    const auto was_read_by_others = [&](uint64_t half, const Word& word) {
+        const uint64_t who = half & ~(READ_VOLATILE_BIT | OTHERS_DONE_BIT | LAST_DONE_BIT);
+        return half >= since && (who != own || word.read_lanes != lane) && !is_before(half);
     };
-    unsigned char* bits = r.buffer ? r.buffer->initialized : nullptr;  // which bytes of each 4 were written
+    unsigned char* bits = r.bits ? r.bits + offset / 4 : nullptr;  // which bytes of each 4 were written
     const unsigned char all = SIZE >= 4 ? 15 : (unsigned char)(((1 << SIZE) - 1) << offset % 4);
-    if (bits) bits += offset / 4;
-    for (size_t i = 0; i < COUNT; i++) {
-        const Word& word = words[i];
-        if (word.pending) return false;
-        if (!is_before(word.write_phase) && word.write_thread != me) return false;
-        if (!WRITES && bits && (bits[i] & all) != all) return false;
-        if (!WRITES && shared && word.write_phase < since) return false;  // uninitialized
-        const bool mine = word.read_phase == now && !word.several && word.read_thread == me &&
-                          word.read_lanes == 1u << me % LANES;
-        if (!is_before(word.read_phase) && !mine) return false;
-    }
-    const uint32_t clock = seen[me][me % LANES];
-    for (size_t i = 0; i < COUNT; i++) {
-        Word& word = words[i];
-        if (!shared && word.write_phase < first_of_launch) {
-            if (WRITES) written_bytes += GRANULE;
-            else if (word.read_phase < first_of_launch) read_bytes += GRANULE;
+    for (size_t i = 0; i < SIZE / GRANULE; i++) {
+        const Halves last(words[i]);
+        if (last.written >= since) {
+            if (last.written & PENDING_BIT) return false;
+            const uint64_t who = last.written & ~(ATOMIC_BIT | WRITTEN_VOLATILE_BIT);
+            if (who != own && !is_before(last.written)) return false;
+        } else if (!WRITES && IS_SHARED) {
+            return false;  // uninitialized
         }
+        if (!WRITES && bits && (bits[i] & all) != all) return false;
+        if (WRITES && was_read_by_others(last.read, words[i])) return false;
+    }
+    const uint32_t clock = seen[w.current][w.current % LANES];
+    for (size_t i = 0; i < SIZE / GRANULE; i++) {
+        Word& word = words[i];
+        const Halves last(word);
+        if (!IS_SHARED && last.written < launch && (WRITES || last.read < launch))
+            (WRITES ? written_bytes : read_bytes) += GRANULE;
         if (WRITES) {
-            word.write_phase = now, word.write_thread = me & 1023;
-            word.atomic = 0, word.written_volatile = 0;
+            put_written(word, own);
             word.write_clock = clock, word.write_place = spot.number;
             if (bits) bits[i] |= all;
+        } else if (was_read_by_others(last.read, word)) {
+            join_readers(w, r, address, spot.number, word);
         } else {
-            word.read_phase = now, word.read_thread = me & 1023;
-            word.several = 0, word.read_volatile = 0, word.others_done = 1, word.last_done = 0;
-            word.read_clock = clock, word.read_lanes = 1u << me % LANES, word.read_place = spot.number;
+            put_read(word, own | OTHERS_DONE_BIT);
+            word.read_clock = clock, word.read_lanes = lane, word.read_place = spot.number;
         }
     }
     if (WRITES) w.idle = 0;
@@ -445,17 +454,19 @@ static inline bool is_usual(Worker& w, const Spot& spot, const char* address) {
 // Apart, so that a usual access saves no registers.
 template <unsigned SIZE, bool WRITES>
 static __attribute__((noinline)) void other_access(void* at, const void* code) {
-    access(at, SIZE, WRITES ? WRITE : READ, {code, {}}, true);
+    if (seen_worker) access(at, SIZE, WRITES ? WRITE : READ, {code, {}}, true);
 }
 
 template <unsigned SIZE, bool WRITES>
 static __attribute__((noinline)) void usual_access(void* at, const void* code) {
-    Worker* w = seen_worker;
-    if (!w) return;
-    const Spot* spot = spot_of(code);
-    const bool plain = !counting && !recording && !exploring && !written.address;
-    if (plain && spot && spot->region && is_usual<SIZE, WRITES>(*w, *spot, (const char*)at)) return;
-    other_access<SIZE, WRITES>(at, code);
+    const Spot* spot = usual_worker ? spot_of(code) : nullptr;
+    if (!spot) return other_access<SIZE, WRITES>(at, code);
+    Worker& w = *usual_worker;
+    const Region& r = regions[spot->region];
+    const char* address = (const char*)at;
+    const bool usual = r.space == SHARED ? is_usual<SIZE, WRITES, true>(w, *spot, r, address)
+                                         : is_usual<SIZE, WRITES, false>(w, *spot, r, address);
+    if (!usual) other_access<SIZE, WRITES>(at, code);
 }
 
 // threadIdx and similar variables of the unit are read most often.

@@ -99,7 +99,19 @@ TT_WATCHED(memset, int)
 #endif
 #include "vector_types.h"
 
+// The emulator sets tt_threadIdx and tt_blockIdx. For kernels they are constants, of which g++ does not
+// instrument reads; `weak`, so that the compiler assumes no other use of what is set.
+#if defined(TT_CHECKED) && !defined(__clang__)
+#define TT_INDEX(NAME)                                                                                 \
+    TT_PRIVATE __attribute__((used, weak, visibility("hidden"))) uint3 tt_##NAME __asm__("tt_" #NAME); \
+    extern const uint3 NAME __asm__("tt_" #NAME) __attribute__((visibility("hidden")))
+TT_INDEX(threadIdx);
+TT_INDEX(blockIdx);
+#else
+#define tt_threadIdx threadIdx
+#define tt_blockIdx blockIdx
 TT_OWN uint3 threadIdx, blockIdx;
+#endif
 TT_OWN dim3 blockDim, gridDim;
 static constexpr int warpSize = 32;
 
@@ -121,9 +133,9 @@ TT_INLINE unsigned self() { return threadIdx.x + blockDim.x * (threadIdx.y + blo
 // Makes `operation` a point where other threads may run.
 struct Pause {
     uint3 thread;
-    TT_NOSAN __attribute__((always_inline)) Pause() : thread(threadIdx) {}
+    TT_NOSAN __attribute__((always_inline)) Pause() : thread(tt_threadIdx) {}
     TT_NOSAN __attribute__((always_inline)) ~Pause() {
-        threadIdx = thread;
+        tt_threadIdx = thread;
         waited = true;
     }
 };

@@ -6,6 +6,8 @@
 
 namespace tt_emu {
 
+static Worker* seen_worker;  // of the running block
+
 struct Passes {
     uint64_t running, counted;  // in the running block, in earlier blocks
     bool is_known;
@@ -72,8 +74,9 @@ TT_API void __sanitizer_cov_trace_pc() {
     using namespace tt_emu;
     if (!counting) return;
     const char* code = (const char*)__builtin_return_address(0);
-    Whole whole(*here);
-    enter_block(here->current, code);
+    Worker& w = *seen_worker;
+    Whole whole(w);
+    enter_block(w.current, code);
     if (code < image.start || code >= image.start + passes_size) return;
     Passes& p = passes[code - image.start];
     p.running++;

@@ -28,7 +28,7 @@ TT_NOSAN static unsigned run_threads(unsigned first, unsigned last, F function, 
     for (unsigned t = first; t < last; x = 0) {
         const unsigned end = last - t < width - x ? x + (last - t) : width;
         for (; x < end; x++, t++) {
-            threadIdx = {x, y, z};
+            tt_threadIdx = {x, y, z};
             TT_CHECK(*current = t;)
             function(arguments...);
             if (waited) return t;
@@ -47,13 +47,13 @@ TT_NOSAN static void enter(const Job& job) {
     waited = false;
     gridDim = dim3(job.grid[0], job.grid[1], job.grid[2]);
     blockDim = dim3(job.block[0], job.block[1], job.block[2]);
-    blockIdx = {job.index[0], job.index[1], job.index[2]};
+    tt_blockIdx = {job.index[0], job.index[1], job.index[2]};
 }
 
 // See Exchange of core.h.
 TT_NOSAN static inline void exchange(unsigned thread[3], bool set) {
     if (set) {
-        threadIdx = {thread[0], thread[1], thread[2]};
+        tt_threadIdx = {thread[0], thread[1], thread[2]};
         waited = true;
         return;
     }

@@ -66,42 +66,39 @@ static bool is_last_reader(const Worker& w, const Access& a, const Word& word) {
 static void remember_read(const Worker& w, const Access& a, Word& word) {
     const unsigned me = w.current, before = word.read_thread;
     const uint32_t clock = a.way == READ_TOGETHER ? 0 : seen[me][me % LANES];
+    const uint64_t is_volatile = a.way == VOLATILE_READ ? READ_VOLATILE_BIT : 0;
     if (reader_in_the_way(w, a, word) == MOST_THREADS) {
-        word.read_phase = phase;
-        word.read_thread = me & 1023;
-        word.several = 0;
+        put_read(word, half_of(phase, me) | OTHERS_DONE_BIT | is_volatile);
         word.read_clock = clock;
         word.read_lanes = 1u << me % LANES;
         word.read_place = a.number;
-        word.read_volatile = a.way == VOLATILE_READ;
-        word.others_done = 1;
-        word.last_done = 0;
         return;
     }
-    word.others_done &= word.last_done;  // the last reader becomes one of the others
-    word.last_done = 0;
+    uint64_t half = Halves(word).read;
+    if (!word.last_done) half &= ~OTHERS_DONE_BIT;  // the last reader becomes one of the others
+    half &= ~LAST_DONE_BIT;
     read_first[me].address = a.address;
-    if (word.read_phase != phase || word.several) {
-        return;  // a write conflicts with these already
-    } else if (before / LANES != me / LANES) {
-        word.several = 1;
-        word.read_lanes = me;
-        word.read_volatile &= a.way == VOLATILE_READ;
-    } else {
-        word.read_lanes |= 1u << me % LANES;
-        word.read_volatile &= a.way == VOLATILE_READ;
-        if (clock < word.read_clock) word.read_clock = clock;
+    if (word.read_phase == phase && !word.several) {  // else a write conflicts with these already
+        if (!is_volatile) half &= ~READ_VOLATILE_BIT;
+        if (before / LANES != me / LANES) {
+            half |= SEVERAL_BIT;
+            word.read_lanes = me;
+        } else {
+            word.read_lanes |= 1u << me % LANES;
+            if (clock < word.read_clock) word.read_clock = clock;
+        }
     }
+    put_read(word, half);
 }
 
 static void remember_write(const Worker& w, const Access& a, Word& word) {
-    word.write_phase = phase;
-    word.write_thread = w.current & 1023;
+    const uint64_t flag = a.way == ATOMIC           ? ATOMIC_BIT
+                          : a.way == BEGIN_COPY     ? PENDING_BIT
+                          : a.way == VOLATILE_WRITE ? WRITTEN_VOLATILE_BIT
+                                                    : 0;
+    put_written(word, half_of(phase, w.current) | flag);
     word.write_clock = seen[w.current][w.current % LANES];
     word.write_place = a.number;
-    word.atomic = a.way == ATOMIC;
-    word.pending = a.way == BEGIN_COPY;
-    word.written_volatile = a.way == VOLATILE_WRITE;
     if (a.way == ATOMIC && is_last_reader(w, a, word)) word.last_done = 1;
 }
 
@@ -129,10 +126,21 @@ struct Written {  // by the running thread, in a race with another write; the ho
 };
 static Written written;
 
+enum Exploring : int { DEFAULT, RANDOM, GIVEN };
+static Exploring exploring;  // schedules (accesses.h)
+
+static Worker* usual_worker;  // of the running block, or null while `access` must see each access
+
+static void choose_way() {
+    const bool all = counting || recording || exploring || written.address;
+    usual_worker = all ? nullptr : seen_worker;
+}
+
 static void compare_written() {
     if (!written.address) return;
     if (!memcmp(written.address, written.before, written.size)) is_harmless(written.finding, SAME_VALUE);
     written.address = nullptr;
+    choose_way();
 }
 
 // `while (atomicCAS(p, old, …) != old)` after a plain read of *p: the result does not depend on that read.
@@ -169,6 +177,7 @@ static bool check_word(const Worker& w, const Access& a, const Word& word) {
         } else if ((a.way == WRITE || a.way == VOLATILE_WRITE) && !word.atomic && a.size <= 16) {
             written = {a.address, a.size, finding, {}};
             memcpy(written.before, a.address, a.size);
+            choose_way();
         }
         return true;
     }
@@ -184,7 +193,7 @@ static bool check_word(const Worker& w, const Access& a, const Word& word) {
 
 // ---- the life of a block ----------------------------------------------------------------------------------
 
-static void forget_copies();
+static void forget_copies(const Worker& w);
 static void begin_asynchronous_block();
 static void end_asynchronous_block(Worker& w);
 
@@ -199,8 +208,8 @@ static void begin_checked_block(Worker& w) {
         if (v.space == SHARED && !in_program) memset((void*)v.start, 0xff, (size_t)(v.end - v.start));
     acquired.clear();
     fenced_now = 0, fenced_until = 0;
-    memset(read_first, 0, sizeof read_first);
-    forget_copies();
+    memset(read_first, 0, w.threads * sizeof *read_first);
+    forget_copies(w);
     begin_asynchronous_block();
     begin_counting();
     begin_recording();
