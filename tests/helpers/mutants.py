@@ -293,7 +293,10 @@ def tested(mutant: Mutant, folder: Path) -> tuple[str, str]:
     finally:
         path.write_text(text, encoding="utf-8")
         for name in set(os.listdir(cached)) - before if cached.is_dir() else ():
-            (cached / name).unlink(missing_ok=True)
+            if (cached / name).is_dir():  # of a compilation that was ended
+                shutil.rmtree(cached / name)
+            else:
+                (cached / name).unlink(missing_ok=True)
 
 
 def main() -> None:

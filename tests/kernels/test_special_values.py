@@ -58,6 +58,26 @@ def test_sign_and_absolute_value_of_integers(dtype: Any) -> None:
         np.testing.assert_array_equal(got, getattr(np, name)(values))
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8])
+def test_right_shifts_by_all_bits_and_more(dtype: Any) -> None:
+    """As of Python's integers, which have all bits; also of 0, which is not negative."""
+    limits = np.iinfo(dtype)
+    numbers = np.array([0, 1, 100, limits.max, limits.min], dtype)
+    a, b = (grid.ravel() for grid in np.meshgrid(numbers, np.array([0, 1, 7, 8, 63, 64, 100], dtype)))
+    got = tt.bitwise_right_shift(on_device(a), on_device(b)).cpu().numpy()
+    assert got.tolist() == [x >> y for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_large_quotients_are_rounded_down(dtype: Any) -> None:
+    """Of 20 to 10^6. In one of twenty pairs the quotient of exact multiples is rounded below the integer."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(2000) * scale for scale in (1000, 0.1))
+    a, b = a.astype(dtype), b.astype(dtype)
+    got = tt.floor_divide(on_device(a), on_device(b)).cpu().numpy()
+    np.testing.assert_array_equal(got, np.floor_divide(a, b))
+
+
 def test_isclose_at_its_limits() -> None:
     a = np.array([1.0, 1.0, np.inf, np.inf, -np.inf, np.nan, 0.0, 1.125, 1.25])
     b = np.array([1.5, 1.25, np.inf, 1.0, np.inf, np.nan, 0.0, 1.0, 1.0])
@@ -84,6 +104,7 @@ LAYOUTS: dict[str, Callable[[Any], Any]] = {
     "backwards": lambda x: x[::-1, :, ::-1],
     "with gaps": lambda x: x[:, :, :32],
     "rows between vectors": lambda x: x[0, :, :32],  # of whole vectors of bytes, 36 bytes apart
+    "matrices between vectors": lambda x: x.reshape(4, 216)[:, :192].reshape(4, 6, 32),  # of bytes, 216 apart
 }
 
 

@@ -111,6 +111,17 @@ def test_activations_that_are_not_finite_are_not_hidden(value: float, host: Any)
     assert np.isfinite(found[0].numpy()).all()
 
 
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_rounded_activations_become_zeros_below_their_limit(device: str) -> None:
+    limit = np.float32(1e-30)
+    x = np.full((2, 64), limit)
+    x[1] = np.nextafter(limit, np.float32(0))
+    packed = tt.quantize(tt.ones(3, 64), "q8_0").to(device)
+    found = tt.quantized_linear(tt.from_numpy(x).to(device), packed, "q8_0", rounded=True).cpu().numpy()
+    np.testing.assert_allclose(found[0], 64 * limit, rtol=1e-3)
+    assert not found[1].any()
+
+
 def test_gradient_is_that_of_the_unpacked_product() -> None:
     packed, x = tt.from_numpy(packed_bytes("q4_k", 5, 256)), tt.from_numpy(normal(2, 2, 256))
     weight = tt.dequantize(packed, "q4_k")

@@ -42,6 +42,18 @@ def test_uniform_and_normal_have_the_bits_of_the_cpu(dtype: str, n: int) -> None
     both(lambda device, g: tt.normal((n,), 0.3, 1.7, dtype=dtype, device=device, generator=g))
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_dropout_of_residual_sums_has_the_bits_of_the_cpu(dtype: str) -> None:
+    """Vectors of two float64 begin in the middle of a Philox block, too."""
+
+    def draw(device: str, g: tt.Generator) -> tt.Tensor:
+        x, y = (make(3, 40, dtype=dtype, device=device) for make in (tt.zeros, tt.ones))
+        return tt.add_layer_norm(x, y, dropout=0.4, generator=g)[0]
+
+    both(draw)
+
+
+
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("dtype", ["int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"])
 def test_randint_has_the_bits_of_the_cpu(dtype: str, n: int) -> None:
