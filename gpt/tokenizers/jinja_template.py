@@ -42,16 +42,14 @@ class JinjaTemplate:
             ArgumentError: the template refuses the messages.
         """
         said = [{**message, "content": self._broken(message["content"])} for message in messages]
-        from jinja2 import TemplateError
-
         try:
             text = self._template.render(
                 messages=said, add_generation_prompt=answer, **self._tokenizer.named_tokens
             )
-        except (TemplateError, TypeError, ValueError, LookupError) as error:
+        except Exception as error:  # a template is a program of others, and may raise anything
             raise ArgumentError(
                 "chat: the model's chat template refuses the conversation",
-                why=str(error),
+                why=str(error) or repr(error),
                 fix="many want user and assistant in turns, and some no system message",
             ) from None
         ids: list[int] = []
@@ -92,9 +90,9 @@ def _compiled(source: str) -> Any:
     environment.globals["raise_exception"] = refuse
     try:
         return environment.from_string(source)
-    except TemplateError as error:
+    except Exception as error:  # also of Python, which compiles what Jinja makes of it
         raise FormatError(
             "chat: the model's chat template is not Jinja",
-            why=str(error),
+            why=str(error) or repr(error),
             fix="correct chat_template in its tokenizer_config.json",
         ) from None

@@ -24,7 +24,8 @@ def read_config(tokenizer: Tokenizer, folder: Path) -> None:
     if (folder / SEPARATE).is_file():  # where newer versions of transformers write it
         source = read_text(folder / SEPARATE, "load")
     if isinstance(source, list):  # several by name
-        source = {t.get("name"): t.get("template") for t in source if isinstance(t, dict)}.get("default")
+        named = [t for t in source if isinstance(t, dict) and t.get("name") == "default"]
+        source = named[0].get("template") if named else None
     if not isinstance(source, str):
         raise FormatError(
             f"load: {path} has no usable chat_template",

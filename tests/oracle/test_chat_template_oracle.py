@@ -143,3 +143,21 @@ def test_special_tokens_in_a_message_are_text(tokenizer: BPETokenizer) -> None:
     tokenizer.chat_template = "{% for m in messages %}{{ m.content if loop.last else '' }}{% endfor %}"
     with pytest.raises(tt.ArgumentError, match="changes earlier messages"):
         ChatTemplate(tokenizer).example([*said, *said])
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("{{ 1/0 }}", "division by zero"),
+        ("{% for i in range(10**7) %}{% endfor %}", "Range too big"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
+        ("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "recursion"),
+        ("{{ " + "9" * 5000 + " }}", "4300 digits"),
+        ("{{ undefined() }}", "undefined"),
+    ],
+)
+def test_what_a_template_raises_is_an_error_of_ours(source: str, why: str) -> None:
+    words = BPETokenizer.train("", 257)
+    words.chat_template = source
+    with pytest.raises((tt.ArgumentError, tt.FormatError), match=why):
+        ChatTemplate(words).prompt([{"role": "user", "content": "a"}])

@@ -96,9 +96,10 @@ def test_the_template_stays_with_the_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").write_text("c")
     assert load(tmp_path).chat_template == "c"
     (tmp_path / "chat_template.jinja").unlink()
-    (tmp_path / "tokenizer_config.json").write_text('{"chat_template": [{"name": "tool_use"}]}')
-    with pytest.raises(tt.FormatError, match="no usable chat_template"):
-        load(tmp_path)
+    for named in ('[{"name": "tool_use"}]', '[{"name": []}]', "3", '[{"name": "default"}]'):
+        (tmp_path / "tokenizer_config.json").write_text(f'{{"chat_template": {named}}}')
+        with pytest.raises(tt.FormatError, match="no usable chat_template"):
+            load(tmp_path)
 
 
 @pytest.mark.parametrize(
