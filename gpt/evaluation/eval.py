@@ -71,7 +71,8 @@ def _compared(args: Namespace) -> Comparison:
         if args.data is not None or not names or _validation(run) is not None:
             tokens = _tokens(run, args.data, tokenizer)
             text = score(model, tokens, args.batch_size, tokenizer, args.batches)
-            found.add(run, "bits per byte", Score(text.bits_per_byte or 0.0, None, None, text.tokens))
+            if text.bits_per_byte is not None:
+                found.add(run, "bits per byte", Score(text.bits_per_byte, None, None, text.tokens))
     return found
 
 

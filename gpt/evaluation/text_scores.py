@@ -22,29 +22,25 @@ class Scores:
         loss: mean cross-entropy in nats per token.
         accuracy: top-1 accuracy.
         tokens: number of predicted tokens.
-        text_bytes: length of their text in UTF-8; None without a tokenizer.
+        bits_per_byte: loss of the text in bits over its length in UTF-8, comparable between tokenizers: the
+            separators of documents count in neither. None without a tokenizer, or without text.
         by_place: shape (T,): mean loss of tokens with 1, 2, …, T tokens before them in their block.
 
     Example:
-        >>> Scores(2 * log(2.0), 0.25, 100, 200, np.ones(4)).bits_per_byte
-        1.0
+        >>> print(Scores(1.0, 0.25, 100, None, np.ones(1)).table().splitlines()[1])
+        perplexity          2.718
     """
 
     loss: float
     accuracy: float
     tokens: int
-    text_bytes: int | None
+    bits_per_byte: float | None
     by_place: npt.NDArray[np.float64]
 
     @property
     def perplexity(self) -> float:
         """exp(loss): number of equally likely tokens of the same entropy; infinite beyond 1e308."""
         return exp(self.loss) if self.loss < 709 else float("inf")
-
-    @property
-    def bits_per_byte(self) -> float | None:
-        """Loss in bits per byte of text, comparable between tokenizers; None without a tokenizer."""
-        return None if not self.text_bytes else self.loss * self.tokens / log(2.0) / self.text_bytes
 
     def table(self) -> str:
         """Metrics as text, with the loss by position in ranges that double."""
@@ -95,7 +91,7 @@ def score(
         )
     T = min(model.config.block_size, len(tokens) - 1)
     losses, counts = np.zeros(T), np.zeros(T, np.int64)
-    right, text_bytes = 0, 0
+    right, text_bytes, text_nats = 0, 0, 0.0
     blocks = consecutive_blocks(tokens, model.config.block_size, batch_size)
     total = batches or -(-(len(tokens) - 1) // (batch_size * model.config.block_size))
     with model.evaluating(), progress_bar("batches", total) as watched:
@@ -107,10 +103,13 @@ def score(
             losses[: lost.shape[1]] += lost.sum(0)
             counts[: lost.shape[1]] += len(lost)
             if tokenizer is not None:
-                text_bytes += _bytes_of(targets.reshape(-1), tokenizer)
+                of_text = targets != (-1 if tokenizer.separator is None else tokenizer.separator)
+                text_bytes += _bytes_of(targets[of_text], tokenizer)
+                text_nats += float(lost[of_text].sum())
     count = int(counts.sum())
     loss = float(losses.sum()) / count
-    return Scores(loss, right / count, count, None if tokenizer is None else text_bytes, losses / counts)
+    bits_per_byte = text_nats / log(2.0) / text_bytes if text_bytes else None
+    return Scores(loss, right / count, count, bits_per_byte, losses / counts)
 
 
 def _bytes_of(ids: npt.NDArray[np.int64], tokenizer: Tokenizer) -> int:
