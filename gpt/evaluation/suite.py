@@ -25,6 +25,7 @@ from gpt.tokenizers.base import Tokenizer
 from tinytensor.errors import ArgumentError
 
 ROWS = 64  # answers at a time
+MOST = 1_000_000  # questions
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def score_task(model: GPT, tokenizer: Tokenizer, name: str, count: int = 200, mo
         most: maximum number of tokens of an answer.
 
     Raises:
-        ArgumentError: no such task or file, a count below 1, or a question that the model cannot read.
+        ArgumentError: no such task or file, a count out of range, or a question that the model cannot read.
         FormatError: a file without questions.
 
     Example:
@@ -71,9 +72,10 @@ def score_task(model: GPT, tokenizer: Tokenizer, name: str, count: int = 200, mo
         >>> found.value, found.count
         (0.0, 8)
     """
-    if count < 1:
-        raise ArgumentError(f"eval: count={count}", why="it counts questions", fix="use --count=200")
-    if name in TASKS or not Path(name).is_file():
+    if not 1 <= count <= MOST:
+        why = f"it counts questions, 1 to {MOST:,}"
+        raise ArgumentError(f"eval: count={count}", why=why, fix="use --count=200")
+    if name in TASKS or not (Path(name).suffix or Path(name).is_file()):
         return _answered(model, tokenizer, task(name), count, most)
     return _chosen(model, tokenizer, read_questions(name)[:count])
 

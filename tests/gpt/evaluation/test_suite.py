@@ -244,11 +244,16 @@ def test_a_model_without_a_score_has_an_empty_cell():
     assert lines[3].startswith("-: not measured")
 
 
-def test_no_questions_are_refused(model, tmp_path):
+def test_wrong_counts_are_refused(model, tmp_path):
     for name in ("sorting", str(written(tmp_path, HELLASWAG))):
-        for count in (0, -1):
+        for count in (0, -1, 10**40):
             with pytest.raises(ArgumentError, match=f"count={count}"):
                 score_task(model, TOKENIZER, name, count=count)
+
+
+def test_a_file_that_is_missing_is_no_task(model, tmp_path):
+    with pytest.raises(ArgumentError, match=r"cannot read .*none\.jsonl"):
+        score_task(model, TOKENIZER, str(tmp_path / "none.jsonl"))
 
 
 def test_a_model_without_finite_logits_is_not_scored():
