@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -69,10 +70,10 @@ class AblateConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        if self.seeds < 1:
+        if not 1 <= self.seeds <= 1000:
             raise tt.ArgumentError(
                 f"AblateConfig: seeds={self.seeds}",
-                why="each variant is trained once at least",
+                why="each variant is trained from 1 to 1,000 seeds",
                 fix="use seeds=3",
             )
 
@@ -129,7 +130,8 @@ def cells(model: GPTConfig, config: TrainConfig, grid: str, seeds: int = 1) -> l
         The variants, each with all seeds; the first is the baseline.
 
     Raises:
-        ArgumentError: an entry of the grid without a value, an unknown field, or an invalid value.
+        ArgumentError: an entry of the grid without a value, an unknown field, an invalid value, or a variant
+            that is there twice.
 
     Example:
         >>> model, config = preset("tiny")
@@ -151,6 +153,13 @@ def cells(model: GPTConfig, config: TrainConfig, grid: str, seeds: int = 1) -> l
         for seed in range(train_config.seed, train_config.seed + seeds):
             own = folder if seed == train_config.seed else folder.with_name(f"{folder.name}-seed={seed}")
             found.append(Cell(name or BASE, changed, replace(train_config, seed=seed, out_dir=str(own))))
+    folders = Counter(cell.train.out_dir for cell in found)
+    if twice := [folder for folder, times in folders.items() if times > 1]:
+        raise tt.ArgumentError(
+            f"ablate: two variants would be {twice[0]}",
+            why="one result would count twice, as if of two seeds",
+            fix="give each value once; --seeds=3 trains each variant from several seeds",
+        )
     return found
 
 

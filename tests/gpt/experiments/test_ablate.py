@@ -67,6 +67,8 @@ def test_a_grid_is_every_combination():
         ("positon=rope", "did you mean --position"), ("n_head=3", "n_head"),
         ("bias=true bias=false", "twice"), ("seed=1 out-dir=x", "has its own folder"),
         ("init_from=resume", "starts from scratch"),
+        ("position=rope,rope", "one result would count twice"), ("n_layer=1; n_layer=1", "count twice"),
+        ("data=a/b,a_b", "count twice"),
     ):  # fmt: skip
         with pytest.raises(tt.ArgumentError, match=message):
             cells(model, config, grid)
@@ -173,8 +175,9 @@ def test_seeds_give_means_and_p_values(tmp_path, capsys):
     assert base["p_value"] is None
     assert other["p_value"] == welch(other["val_losses"], losses)
     assert f"{base['val_loss']:.4f} ± {base['deviation']:.4f}" in said
-    with pytest.raises(tt.ArgumentError, match="seeds=0"):
-        main([*line[:-2], "--seeds=0"])
+    for seeds in ("0", "1e9"):
+        with pytest.raises(tt.ArgumentError, match="seeds="):
+            main([*line[:-2], f"--seeds={seeds}"])
 
 
 def test_one_seed_more_trains_that_alone(tmp_path):
