@@ -53,8 +53,8 @@ _MUON = "optimizer=muon muon_iterations=3"
 _SMALL = f"{_RATES} n_layer=3 n_head=3 n_embd=96 n_inner=256 batch_size=8 init=scaled warmup_steps=40"
 
 RECORDS = (
-    Record("nanoGPT's CPU recipe, with as many steps as it needs", "max_steps=2300"),
-    Record("rotary positions", f"{_ROPE} max_steps=1600"),
+    Record("nanoGPT's CPU recipe, with half as many steps again", "max_steps=3000"),
+    Record("rotary positions", f"{_ROPE} max_steps=1750"),
     Record(
         "RMS norm and SwiGLU; three times the rate, falling to 0 in a line",
         f"{_RATES} n_inner=344 max_steps=1100",
