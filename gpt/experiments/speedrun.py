@@ -26,7 +26,7 @@ from gpt.training.run import Run, refuse_ranks
 from gpt.training.run_lock import alone_in
 from gpt.training.train import Trainer
 from tinytensor.distributed import init
-from tinytensor.files import atomic_write
+from tinytensor.files import atomic_write, read_text
 
 TARGET = 1.88  # nats per character: the loss that nanoGPT's README names for its CPU recipe
 _BEGIN, _END = "<!-- records -->", "<!-- end of records -->"
@@ -192,17 +192,23 @@ def replace_table(path: Path, text: str) -> None:
     Raises:
         ArgumentError: the file has no marks.
     """
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    head, mark, rest = before.partition(_BEGIN)
-    _, end, tail = rest.partition(_END)
+    before, after = _around_table(path)
+    with atomic_write(path) as file:
+        file.write(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}".encode())
+
+
+def _around_table(path: Path) -> tuple[str, str]:
+    """What stands before and after the two marks of a Markdown file."""
+    whole = read_text(path, "speedrun") if path.is_file() else ""
+    before, mark, rest = whole.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
     if not (mark and end):
         raise tt.ArgumentError(
             f"--table={path}: there is no table to replace",
             why=f"it stands between the lines {_BEGIN} and {_END}",
             fix="use --table=docs/speedrun.md, or add the lines",
         )
-    with atomic_write(path) as file:
-        file.write(f"{head}{mark}\n\n{text}\n\n{end}{tail}".encode())
+    return before, after
 
 
 def main(argv: Sequence[str]) -> int:
@@ -214,6 +220,8 @@ def main(argv: Sequence[str]) -> int:
     refuse_ranks(init(), "speedrun")
     (own,) = parse_overrides(argv, SpeedrunConfig())
     folder, results = Path(own.out_dir), []
+    if own.table:
+        _around_table(Path(own.table))  # before minutes of training
     with alone_in(folder, "speedrun"):
         for number in own.chosen:
             print(f"record {number}: {RECORDS[number - 1].fields}", flush=True)

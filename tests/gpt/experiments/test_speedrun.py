@@ -68,9 +68,14 @@ def test_the_command_writes_json_and_the_table(quick, tmp_path, capsys):
     assert "old" not in text
     other = tmp_path / "other.md"
     other.write_text("no marks")
-    with pytest.raises(tt.ArgumentError, match="no table to replace"):
-        replace_table(other, "x")
+    for write in (
+        lambda: replace_table(other, "x"),
+        lambda: main([*words[:2], f"--table={other}", f"--out_dir={tmp_path}/none"]),
+    ):
+        with pytest.raises(tt.ArgumentError, match="no table to replace"):
+            write()
     assert other.read_text() == "no marks"
+    assert not (tmp_path / "none").exists()  # nothing was trained
 
 
 def test_what_is_no_record_is_refused(capsys):
