@@ -8,7 +8,6 @@ from gpt.data.conversations import Conversation
 from gpt.tasks.base import Split, held_out
 from gpt.tasks.registry import TASKS
 
-COUNT = 6000
 PLAYS = {  # the first words of each
     "Coriolanus": "Before we proceed any further",
     "Richard III": "Now is the winter of our discontent",
@@ -23,7 +22,7 @@ GREETINGS = [
     ("Hello|Hi|Hello!|Hi!|Good morning|Good day|Hey", "Hello! What shall we talk about?"),
     ("How are you?|How do you do?", "I am well, thank you. And you?"),
     ("Who are you?|What are you?|What is your name?", "I am a small model that has read Shakespeare."),
-    ("What can you do?|Help|How can you help me?", "I know some plays, and answer questions about words."),
+    ("What can you do?|Help|How can you help me?", "I spell, reverse and sort, and I know some plays."),
     ("What have you read?|Which books do you know?", "Eight plays of Shakespeare."),
     ("Thank you|Thanks|Thank you!|Thanks!", "You are welcome."),
     ("Goodbye|Bye|Good night|Farewell", "Farewell!"),
@@ -31,14 +30,13 @@ GREETINGS = [
 Exchange = tuple[str, str]  # question and answer
 
 
-def builtin_conversations(
-    text: str, seed: int = 0, count: int = COUNT, part: Split = "train"
-) -> list[Conversation]:
+def builtin_conversations(text: str, seed: int, count: int, part: Split = "train") -> list[Conversation]:
     """Conversations of one to three exchanges, a function of the arguments alone.
 
-    Seven of ten questions are problems of `gpt.tasks`, one of 17 is a greeting, the others are about the
-    plays: which play a line is from, who says it, what comes next, and a dialogue, in which the model takes
-    one of the parts.
+    17 of 20 questions are problems of `gpt.tasks`, the others greetings and the plays: which play a line
+    is from, who says it, what comes next, and a dialogue, in which the model takes one of the parts. Answers
+    about the plays are long and can hardly be guessed, so that more of them would leave little of the loss to
+    the problems.
 
     Args:
         text: plays as `gpt.data.command.embedded_shakespeare` has them.
@@ -48,7 +46,7 @@ def builtin_conversations(
 
     Example:
         >>> from gpt.data.command import embedded_shakespeare
-        >>> talks = builtin_conversations(embedded_shakespeare(), count=3)
+        >>> talks = builtin_conversations(embedded_shakespeare(), seed=0, count=3)
         >>> [message["role"] for message in talks[0]][:2]
         ['user', 'assistant']
     """
@@ -62,7 +60,7 @@ def builtin_conversations(
         lambda: [plays.next_line(rng)],
         lambda: plays.dialogue(rng),
     ]
-    shares = np.array([0.7, 0.06, 0.06, 0.06, 0.06, 0.06])
+    shares = np.array([0.85, 0.07, 0.03, 0.02, 0.015, 0.015])
     talks: list[Conversation] = []
     while len(talks) < count:
         chosen = rng.choice(len(kinds), rng.integers(1, 4), p=shares)

@@ -55,6 +55,7 @@ BASE_RECIPE = (
     "--max_steps=700", "--warmup_steps=50", "--learning_rate=3e-3", "--min_learning_rate=3e-4",
     "--eval_interval=350", "--eval_batches=20", "--log_interval=100",
 )  # fmt: skip
+CONVERSATIONS = 40_000  # at most; three fill a row, so that most runs see each but once
 MakeTask = Callable[..., Task]  # model, tokenizer, config, config of the method → task
 
 
@@ -82,8 +83,9 @@ class Method:
 def _instruct(model: GPT, tokenizer: Tokenizer, config: TuneConfig) -> Task:
     if config.data == "builtin":
         text = embedded_shakespeare()
-        talks = builtin_conversations(text, config.seed)
-        held_out = builtin_conversations(text, config.seed, len(talks) // 10, "test")
+        rows = config.max_steps * config.batch_size * config.gradient_accumulation_steps
+        talks = builtin_conversations(text, config.seed, min(3 * rows, CONVERSATIONS))
+        held_out = builtin_conversations(text, config.seed, 300, "test")
     else:
         talks, held_out = split(read_conversations(config.data), 0.1, config.seed)
     task = Instructing(model, tokenizer, talks, held_out, config.batch_size, config.seed)

@@ -34,14 +34,6 @@ METHODS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def few_conversations(monkeypatch):
-    def made(text, seed, count=300, part="train"):
-        return builtin_conversations(text, seed, count, part)
-
-    monkeypatch.setattr("gpt.finetuning.finetune.builtin_conversations", made)
-
-
 def tune(name, base, folder, *words):
     return main(["finetune", name, f"--init_from={base}", f"--out_dir={folder}", "--eval_interval=0", *words])
 
