@@ -308,13 +308,17 @@ def scaling_law(variants: Sequence[Cell], results: Sequence[dict[str, Any]]) -> 
     return fit_scaling_law(list(losses), list(losses.values())) if len(losses) > 2 else None
 
 
-def _describe(model: GPTConfig, config: TrainConfig, seeds: int) -> str:
-    """Common settings of all variants, as text."""
+def _describe(model: GPTConfig, config: TrainConfig, seeds: int, *, dial: bool) -> str:
+    """Common settings of all variants, as text; `dial`: each has the model and the training of its depth."""
     last = config.seed + seeds - 1
-    return (
+    sizes = (
         f"{counted(model.n_layer, 'layer')}, {counted(model.n_head, 'head')}, {model.n_embd} wide, "
-        f"context {model.block_size}; "
-        f"{config.data}, {config.max_steps} steps of {config.sequences_per_step} sequences, "
+        f"context {model.block_size}"
+    )
+    steps = f"{config.max_steps} steps of {config.sequences_per_step} sequences"
+    return (
+        f"{'model and training of --depth' if dial else sizes}; "
+        f"{config.data}, {'' if dial else f'{steps}, '}"
         f"{f'seed {config.seed}' if seeds == 1 else f'seeds {config.seed} to {last}'}; "
         f"Python {platform.python_version()}, NumPy {np.__version__}, tinytensor {tt.__version__}, "
         f"{os.cpu_count()} CPUs"
@@ -348,8 +352,9 @@ def main(argv: Sequence[str]) -> int:
     watch, words = take_watch(argv)
     model, config, own = configs_of(words, _BEGIN, AblateConfig())
     variants = cells(model, config, own.grid, own.seeds)
+    about = _describe(model, config, own.seeds, dial=all("depth=" in cell.name for cell in variants))
     with alone_in(config.out_dir, "ablate"), watching(watch, config.out_dir):
-        return _train_all(variants, _describe(model, config, own.seeds), Path(config.out_dir))
+        return _train_all(variants, about, Path(config.out_dir))
 
 
 def _train_all(variants: Sequence[Cell], about: str, folder: Path) -> int:

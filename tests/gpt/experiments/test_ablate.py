@@ -187,6 +187,14 @@ def test_one_seed_more_trains_that_alone(tmp_path):
     assert (more[1].train.seed, more[1].name) == (one[0].train.seed + 1, one[0].name)
 
 
+def test_sizes_of_the_dial_are_not_those_of_the_preset(tmp_path, capsys):
+    assert main([*words(tmp_path), "--grid=depth=1 max_steps=1"]) == 0
+    said = capsys.readouterr().out.splitlines()[0]
+    assert "model and training of --depth; " in said
+    assert "layer" not in said
+    assert "steps" not in said
+
+
 def test_a_scaling_law_over_the_dial():
     """Losses by a known law give it back; the size is the weights of the blocks."""
     model, config = preset("tiny")
