@@ -167,7 +167,6 @@ def _table(text: str, delimiters: str, path: PathLike) -> Iterator[tuple[str, Re
 
 def _parquet(path: PathLike) -> Iterator[tuple[str, Record]]:
     try:
-        import pyarrow
         import pyarrow.parquet
     except ImportError:
         raise MissingLibraryError(
@@ -183,9 +182,9 @@ def _parquet(path: PathLike) -> Iterator[tuple[str, Record]]:
             for record in batch.to_pylist():
                 number += 1
                 yield f"{path}, record {number}", record
-    except (pyarrow.ArrowException, OSError) as error:
+    except Exception as error:  # pyarrow raises more than its own for a damaged file: UnicodeDecodeError, …
         raise FormatError(
             f"read_rows: {path} is not a usable Parquet file",
-            why=str(error).splitlines()[0],
+            why=(str(error) or repr(error)).splitlines()[0],
             fix="the file is damaged: download or write it again",
         ) from None

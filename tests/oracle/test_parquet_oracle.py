@@ -18,8 +18,10 @@ def test_records_of_a_table(tmp_path: Path) -> None:
     path = tmp_path / "talks.parquet"
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=2)
     assert [record for _, record in read_rows(path)] == rows
-    path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(tt.FormatError, match="not a usable Parquet file"):
-        list(read_rows(path))
+    whole = path.read_bytes()
+    for damaged in (whole[:-9], whole.replace(b"content", b"cont\xffnt"), b""):
+        path.write_bytes(damaged)
+        with pytest.raises(tt.FormatError, match="not a usable Parquet file"):
+            list(read_rows(path))
     with pytest.raises(tt.ArgumentError, match="does not exist"):
         list(read_rows(tmp_path / "none.parquet"))
