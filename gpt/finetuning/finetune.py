@@ -119,6 +119,8 @@ def _dpo(model: GPT, tokenizer: Tokenizer, config: TuneConfig, own: DpoConfig) -
         pairs = exclamations(embedded_shakespeare(), config.seed, longest=longest)
     else:
         pairs = read_records(config.data, DPO_FIELDS)
+        if same := sum(pair["chosen"] == pair["rejected"] for pair in pairs):
+            print(f"note   of {counted(len(pairs), 'pair')} {same:,} have equal answers, and teach nothing")
     return Preferring(model, tokenizer, *split(pairs, 0.1, config.seed), own, config.batch_size, config.seed)
 
 

@@ -61,14 +61,16 @@ class Instructing(Task):
         self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
         self.template = ChatTemplate(tokenizer)
         self.skipped, self.cut, self.reason = 0, 0, ""
-        learned, _ = self._encoded(conversations)
-        kept, self.questions = self._encoded(held_out)
+        learned, _ = self._encoded(conversations, "training")
+        kept, self.questions = self._encoded(held_out, "held-out")
         longest = max(len(inputs) for inputs, _ in [*learned, *kept])
         self.size = min(max(longest, SHORTEST_ROW), model.config.block_size)
         self.rows, self.held_out = self._packed(learned), self._packed(kept)
         self.order = LikeLengths([self.size] * len(self.rows), batch_size, seed)
 
-    def _encoded(self, conversations: Sequence[Conversation]) -> tuple[list[Example], list[Conversation]]:
+    def _encoded(
+        self, conversations: Sequence[Conversation], part: str
+    ) -> tuple[list[Example], list[Conversation]]:
         """Inputs and targets of the conversations that can be used, and these conversations."""
         limit = self.model.config.block_size
         examples: list[Example] = []
@@ -87,7 +89,7 @@ class Instructing(Task):
             used.append(messages)
         if not examples:
             raise tt.ArgumentError(
-                f"finetune: none of {len(conversations)} conversations can be used with this model",
+                f"finetune: none of {len(conversations)} {part} conversations can be used with this model",
                 why=f"{self.reason or 'there are none'}; the context has {limit} tokens",
                 fix="use other conversations, or a model with a longer context or a tokenizer of bytes",
             )

@@ -75,6 +75,18 @@ def test_the_next_command_talks_to_the_model(base, tmp_path, monkeypatch, capsys
     assert command == ["chat", str(tmp_path / "run")]
     monkeypatch.setattr(sys, "stdin", io.StringIO("Hi\n"))
     assert main([*command, "--max_new_tokens=3"]) == 0
+    capsys.readouterr()
+    (tmp_path / "talks.json").write_text(json.dumps(talks[-2:]))
+    assert tune("instruct", base, tmp_path / "none", *words) == 2
+    assert "none of 1 training conversations can be used" in capsys.readouterr().err
+
+
+def test_pairs_without_a_preference_are_counted(base, tmp_path, capsys):
+    pairs = [{"prompt": "a", "chosen": "b", "rejected": said} for said in ("b", "c", "d", "b")]
+    (tmp_path / "pairs.json").write_text(json.dumps(pairs))
+    words = ["--max_steps=1", "--warmup_steps=0", f"--data={tmp_path / 'pairs.json'}"]
+    assert tune("dpo", base, tmp_path / "run", *words) == 0
+    assert "of 4 pairs 2 have equal answers" in capsys.readouterr().out
 
 
 def test_new_tokens_are_not_frozen(base, tmp_path, capsys):
