@@ -8,7 +8,7 @@ then still right does not come from reading the question.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import sqrt
+from math import isfinite, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +195,9 @@ class Comparison:
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
-        """JSON values: name, chance, and for each model value, standard error, control and count."""
+        """JSON values: name, chance, and for each model value (null if it is not finite), standard error,
+        control and count.
+        """
         return {
             "version": 1,
             "models": self.models,
@@ -205,7 +207,12 @@ class Comparison:
                     "metric": "accuracy" if _chance(by_model) is not None else "bits per byte",
                     "chance": _chance(by_model),
                     "scores": {
-                        model: {"value": s.value, "stderr": s.stderr, "shuffled": s.control, "count": s.count}
+                        model: {
+                            "value": s.value if isfinite(s.value) else None,
+                            "stderr": s.stderr,
+                            "shuffled": s.control,
+                            "count": s.count,
+                        }
                         for model, s in by_model.items()
                     },
                 }

@@ -234,7 +234,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"\n{about}\n\n{table(results)}\n\nfiles  {folder / 'speedrun.json'}")
         if own.table:
             replace_table(Path(own.table), f"{about}\n\n{table(results)}")
-    missed = [row["record"] for row in results if row["val_loss"] > TARGET]
+    missed = [row["record"] for row in results if not row["val_loss"] <= TARGET]  # NaN misses it, too
     if missed:
         print(f"above {TARGET}: record {', '.join(map(str, missed))}")
     return 1 if missed else 0

@@ -242,6 +242,9 @@ def test_a_model_without_a_score_has_an_empty_cell():
     assert lines[1].split() == ["sorting", "10", "7.0%", "50.0%", "(10.0%)", "-"]
     assert lines[2].split() == ["bits", "per", "byte", "-", "1.2500"]
     assert lines[3].startswith("-: not measured")
+    found.add("a", "bits per byte", Score(float("nan"), None, None, 99))
+    text = json.dumps(found.as_json(), allow_nan=False)
+    assert json.loads(text)["tasks"][1]["scores"]["a"]["value"] is None
 
 
 def test_wrong_counts_are_refused(model, tmp_path):

@@ -78,6 +78,14 @@ def test_the_command_writes_json_and_the_table(quick, tmp_path, capsys):
     assert not (tmp_path / "none").exists()  # nothing was trained
 
 
+def test_a_loss_that_is_no_number_misses_the_target(tmp_path, monkeypatch, capsys):
+    row = {"record": 1, "change": "", "steps": 5, "seconds": 1.0, "cpu_seconds": 1.0, "p_value": None}
+    row |= {"val_loss": float("nan"), "runs": []}
+    monkeypatch.setattr(speedrun, "measure", lambda number, seeds: row)
+    assert main(["--record=1", f"--out_dir={tmp_path}"]) == 1
+    assert "above 1.88: record 1" in capsys.readouterr().out
+
+
 def test_what_is_no_record_is_refused(capsys):
     assert SpeedrunConfig(record="all").chosen == list(range(1, len(RECORDS) + 1))
     assert SpeedrunConfig().chosen == [len(RECORDS)]
