@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from math import exp
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,12 +22,12 @@ from benchmarks.contest.windows import cpus
 from gpt import embedded_shakespeare
 from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
-from gpt.weights.gguf_format.rounding import input_moments
+from gpt.weights.gguf_format.calibration import calibrated
 from gpt.weights.gguf_format.writer import save_gguf
 from gpt.weights.pretrained import from_pretrained
 
-KINDS = ("q8_0", "q6_k", "q5_1", "q4_1", "q4_k", "q4_0")
-CALIBRATED = ("q4_1", "q4_0")
+KINDS = ("q8_0", "q6_k", "q4_1", "q4_k", "q4_0_m", "q4_0")
+CALIBRATED = ("q4_0_m", "q4_0")
 LENGTH, BLOCKS, NEW = 512, 2, 48  # of the text that is read, in tokens; tokens that are written
 PAGE = ROOT / "docs" / "quantization.md"
 BEGIN, END = "<!-- measured -->", "<!-- end of what was measured -->"
@@ -51,14 +51,14 @@ def measured(path: str) -> Iterator[Row]:
         raise tt.ArgumentError(f"widths: {path} has no tokenizer", why="a text is read", fix="give another")
     text = embedded_shakespeare()
     ids = tokenizer.encode(text[-60_000:])[: LENGTH * BLOCKS + 1]
-    moments = input_moments(model, tokenizer.encode(text[:30_000])[: 4 * LENGTH])
-    files: list[tuple[str, str, Any]] = [("float32", "float32", None)]
-    files += [(kind, kind, None) for kind in KINDS]
-    files += [(f"{kind}, calibrated", kind, moments) for kind in CALIBRATED]
+    read = tokenizer.encode(text[:30_000])[:8192]
+    files = [(kind, kind, False) for kind in ("float32", *KINDS)]
+    files += [(f"{kind}, calibrated", kind, True) for kind in CALIBRATED]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.gguf"
-        for name, dtype, more in files:
-            save_gguf(model, file, tokenizer, dtype=dtype, moments=more)
+        for name, dtype, fitted in files:
+            packed = calibrated(model, read, dtype) if fitted else None
+            save_gguf(model, file, tokenizer, dtype=dtype, packed=packed)
             yield Row(name, file.stat().st_size / 2**20, *_ours(file, ids), *_theirs(file, ids))
 
 

@@ -8,15 +8,14 @@ from gpt.console import Parser
 from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_count
 from gpt.tokenizers.base import Tokenizer
+from gpt.weights.gguf_format.calibration import calibrated
 from gpt.weights.gguf_format.reader import entries_of
-from gpt.weights.gguf_format.rounding import input_moments
-from gpt.weights.gguf_format.writer import save_gguf
+from gpt.weights.gguf_format.writer import MIXTURES, save_gguf
 from gpt.weights.pretrained import from_pretrained
 from gpt.weights.sources import open_source
 from gpt.weights.trained import require_tokenizer
 from tinytensor.errors import ArgumentError
 from tinytensor.files import read_text
-from tinytensor.interop.safetensors_file import Array
 
 
 def main(argv: Sequence[str]) -> int:
@@ -27,14 +26,17 @@ def main(argv: Sequence[str]) -> int:
         "here and llama.cpp read (docs/quantization.md). Weights that are packed are unpacked first.",
     )
     parser.add_argument("model", help="run directory, smollm2, or anything that import takes")
-    parser.add_argument("--kind", required=True, choices=list(tt.QUANTIZED), help="of the matrices")
+    parser.add_argument(
+        "--kind", required=True, choices=[*tt.QUANTIZED, *MIXTURES], help="of the matrices; with _m some of "
+        "them have 5 bits"
+    )  # fmt: skip
     parser.add_argument("--out", required=True, metavar="FILE.gguf", help="the new file")
     parser.add_argument(
         "--calibrate", metavar="TEXT", help="a text file such as the model is for: rounding errors are moved "
         "to where they change its products least"
     )  # fmt: skip
     parser.add_argument(
-        "--tokens", type=int, default=4096, metavar="N", help="of that text, to be read; default 4096"
+        "--tokens", type=int, default=8192, metavar="N", help="of that text, to be read; default 8192"
     )
     args = parser.parse_args(argv)
     if Path(args.out).suffix != ".gguf":
@@ -45,24 +47,23 @@ def main(argv: Sequence[str]) -> int:
         )
     found = open_source(args.model).path
     model, tokenizer = from_pretrained(args.model)
-    moments = None
+    packed = None
     if args.calibrate is not None:
         words = require_tokenizer(tokenizer, "quantize", args.model)
-        moments = _moments(model, words, args.calibrate, args.tokens)
+        packed = calibrated(model, _ids(words, args.calibrate, args.tokens), args.kind)
     about = entries_of(found) if found.suffix == ".gguf" else {}
-    counts = save_gguf(model, args.out, tokenizer, dtype=args.kind, moments=moments, about=about)
+    counts = save_gguf(model, args.out, tokenizer, dtype=args.kind, packed=packed, about=about)
     print(f"wrote {args.out}\n{_table(model, counts)}")
     print(f"try: python -m gpt eval {args.out} --data=FILE")
     return 0
 
 
-def _moments(model: GPT, tokenizer: Tokenizer, text: str, tokens: int) -> dict[str, Array]:
+def _ids(tokenizer: Tokenizer, text: str, tokens: int) -> list[int]:
     if tokens < 1:
         raise ArgumentError(
-            f"quantize: --tokens={tokens}", why="it counts tokens of the text", fix="use --tokens=4096"
+            f"quantize: --tokens={tokens}", why="it counts tokens of the text", fix="use --tokens=8192"
         )
-    ids = tokenizer.encode(read_text(text, "quantize"))[:tokens]
-    return input_moments(model, ids)
+    return tokenizer.encode(read_text(text, "quantize"))[:tokens]
 
 
 def _table(model: GPT, counts: dict[str, tuple[int, int, int]]) -> str:

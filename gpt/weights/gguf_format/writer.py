@@ -1,19 +1,20 @@
 """Writer of GGUF files, which llama.cpp and the programs on it read, through the `gguf` package."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import tinytensor as tt
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.gguf_format.architecture import ARCHITECTURES, architecture_for, describe_config
 from gpt.weights.gguf_format.metadata import Entry, number
-from gpt.weights.gguf_format.rounding import packed_rows
 from gpt.weights.gguf_format.tokenizer import describe_tokenizer
 from gpt.weights.hf_names import Place, places
 from gpt.weights.weight_tensor import DTYPES, as_stored
@@ -23,6 +24,9 @@ from tinytensor.interop.safetensors_file import Array
 
 _WIDE = ("position_embd.weight",)  # matrices that llama.cpp keeps in float32, as it does vectors
 _TABLES = ("token_embd.weight", "output.weight")  # packed in 8 bits: each token depends on their errors
+# Mixtures: their kind, and that of what loses most in it, but for values of attention, which have 8 bits.
+MIXTURES = {"q4_0_m": ("q4_0", "q5_0"), "q4_k_m": ("q4_k", "q5_k")}
+_SENSITIVE = re.compile(r"blk\.[01]\..*|.*\.ffn_down\.weight")
 _OTHERWISE = {"q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0"}  # of rows that are no multiple of 256
 
 
@@ -32,7 +36,7 @@ def save_gguf(
     tokenizer: Tokenizer | None = None,
     *,
     dtype: str = "float32",
-    moments: Mapping[str, Array] | None = None,
+    packed: Mapping[str, NDArray[np.uint8]] | None = None,
     about: Mapping[str, Entry] | None = None,
 ) -> dict[str, tuple[int, int, int]]:
     """Save a model for llama.cpp: weights, sizes and tokenizer in one file.
@@ -42,10 +46,11 @@ def save_gguf(
             (Llama's with the square of ReLU). Missing biases of GPT-2 are written as zeros.
         path: the .gguf file; replaced atomically if it exists.
         tokenizer: byte-level BPE or characters; None: the file takes and gives ids.
-        dtype: of the matrices: float32, bfloat16, float16, or a kind of tt.QUANTIZED such as "q4_0". Token
-            embeddings and the head have 8 bits at least; rows that are no multiple of the kind's block are
-            of another kind, or float16. Vectors, such as biases, are float32.
-        moments: for packed kinds, those of `input_moments`: errors are rounded away where they matter.
+        dtype: of the matrices: float32, bfloat16, float16, a kind of tt.QUANTIZED such as "q4_0", or a
+            mixture of two such as "q4_0_m". Token embeddings and the head have 8 bits at least; rows that
+            are no multiple of the kind's block are of another kind, or float16. Vectors, such as biases, are
+            float32.
+        packed: rows that are packed already, by their name in the file: those of `calibrated`.
         about: further metadata, which replace those of the model.
 
     Returns:
@@ -70,25 +75,33 @@ def save_gguf(
         >>> from_pretrained(path, packed=True)[0].wte
         QuantizedEmbedding(q8_0, packed (9, 34))
     """
-    if dtype not in (*DTYPES, *tt.QUANTIZED):
+    known = (*DTYPES, *tt.QUANTIZED, *MIXTURES)
+    if dtype not in known:
         raise tt.ArgumentError(
             f"save_gguf: dtype={dtype!r}",
-            why=f"there are {', '.join([*DTYPES, *tt.QUANTIZED])}",
+            why=f"there are {', '.join(known)}",
             fix='use "float32"',
         )
     architecture = architecture_for(model.config)
     entries = describe_config(model.config) | describe_tokenizer(tokenizer, model.config)
-    mostly = f"MOSTLY_{dtype.upper()}" if dtype in tt.QUANTIZED else f"MOSTLY_{DTYPES[dtype]}"
-    mostly = {"MOSTLY_F32": "ALL_F32"}.get(mostly, mostly + "_S" * (mostly in ("MOSTLY_Q4_K", "MOSTLY_Q5_K")))
-    entries["general.file_type"] = number(int(_library().LlamaFileType[mostly]))
+    entries["general.file_type"] = number(int(_library().LlamaFileType[_file_type(dtype)]))
     entries["general.quantization_version"] = number(_library().GGML_QUANT_VERSION)
-    pieces = _pieces(model, dtype, moments or {})
+    pieces = _pieces(model, dtype, packed or {})
     write_gguf(path, architecture, entries | dict(about or {}), pieces)
     counts: dict[str, tuple[int, int, int]] = {}
     for piece in pieces:
         tensors, values, size = counts.get(piece.kind, (0, 0, 0))
         counts[piece.kind] = tensors + 1, values + math.prod(piece.shape), size + piece.nbytes
     return counts
+
+
+def _file_type(dtype: str) -> str:
+    """Name of a dtype in llama.cpp's list of file types, which has mixtures of K kinds alone."""
+    if dtype in DTYPES:
+        return "ALL_F32" if dtype == "float32" else f"MOSTLY_{DTYPES[dtype]}"
+    if dtype in ("q4_k", "q5_k"):
+        return f"MOSTLY_{dtype.upper()}_S"
+    return f"MOSTLY_{(dtype if dtype == 'q4_k_m' else dtype.removesuffix('_m')).upper()}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,14 +113,14 @@ class Piece:
         kind: of its values in the file: F32, F16, BF16, or a key of tt.QUANTIZED in capitals.
         shape: of its values.
         read: function that returns the values as float32.
-        moments: of the inputs of the layer, for packed kinds; None: each value is rounded by itself.
+        packed: them packed, if they are already.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     read: Callable[[], Array]
-    moments: Array | None = None
+    packed: Array | None = None
 
     @property
     def nbytes(self) -> int:
@@ -119,9 +132,11 @@ class Piece:
 
     def encoded(self) -> Array:
         """The values as they are in the file."""
+        if self.packed is not None:
+            return self.packed
         values = np.ascontiguousarray(self.read())
         if self.kind.lower() in tt.QUANTIZED:
-            return packed_rows(values, self.kind.lower(), self.moments)
+            return tt.quantize(tt.from_numpy(values), self.kind.lower()).numpy()
         dtype = next(ours for ours, theirs in DTYPES.items() if theirs == self.kind)
         return np.ascontiguousarray(as_stored(values, dtype).array)
 
@@ -132,18 +147,24 @@ def kind_in_file(name: str, shape: tuple[int, ...], dtype: str) -> str:
     Example:
         >>> [kind_in_file("blk.0.ffn_up.weight", (2, width), "q4_k") for width in (256, 96, 20)]
         ['Q4_K', 'Q5_0', 'F16']
+        >>> kind_in_file("blk.0.ffn_down.weight", (2, 256), "q4_k_m")
+        'Q5_K'
     """
     if len(shape) == 1 or name in _WIDE:
         return "F32"
     if dtype in DTYPES:
         return DTYPES[dtype]
-    kind = "q8_0" if name in _TABLES else dtype
+    kind, wide = MIXTURES.get(dtype, (dtype, dtype))
+    if name in _TABLES or (dtype in MIXTURES and name.endswith(".attn_v.weight")):
+        kind = "q8_0"
+    elif _SENSITIVE.fullmatch(name):
+        kind = wide
     if shape[-1] % tt.QUANTIZED[kind].values:
         kind = _OTHERWISE.get(kind, kind)
     return "F16" if shape[-1] % tt.QUANTIZED[kind].values else kind.upper()
 
 
-def _pieces(model: GPT, dtype: str, moments: Mapping[str, Array]) -> list[Piece]:
+def _pieces(model: GPT, dtype: str, packed: Mapping[str, Array]) -> list[Piece]:
     """Tensors of a model under the names of its architecture."""
     architecture = architecture_for(model.config)
     config = replace(model.config, bias=True) if architecture == "gpt2" else model.config
@@ -158,7 +179,7 @@ def _pieces(model: GPT, dtype: str, moments: Mapping[str, Array]) -> list[Piece]
         for part, shape in place.shapes().items():
             kind = kind_in_file(part, shape, dtype)
             read = partial(_part, state.get(name), place, part)
-            found.append(Piece(part, kind, shape, read, moments.get(name.removesuffix(".weight"))))
+            found.append(Piece(part, kind, shape, read, packed.get(part)))
     return found
 
 

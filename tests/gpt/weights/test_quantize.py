@@ -13,8 +13,9 @@ from gpt.config import GPTConfig
 from gpt.finetuning.lora import LoraConfig, adapters, add_adapters, merge, merged_weights, trainable_counts
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
+from gpt.weights.gguf_format.calibration import calibrated
 from gpt.weights.gguf_format.metadata import text
-from gpt.weights.gguf_format.rounding import input_moments, packed_rows
+from gpt.weights.gguf_format.rounding import packed_rows
 from gpt.weights.gguf_format.writer import kind_in_file, save_gguf
 from gpt.weights.import_model import write_run
 from gpt.weights.pretrained import from_pretrained
@@ -110,34 +111,73 @@ def test_a_text_moves_errors_to_where_they_matter_least(run: Path, tmp_path: Pat
     assert errors[1] < 0.5 * errors[0]
 
 
-@pytest.mark.parametrize("kind", ["q4_0", "q4_1", "q8_0", "q4_k"])
+def unpacked(rows: np.ndarray, kind: str) -> np.ndarray:
+    """What the gguf library reads."""
+    return gguf.quants.dequantize(rows, gguf.GGMLQuantizationType[kind.upper()])
+
+
+def plain(rows: np.ndarray, kind: str) -> np.ndarray:
+    return unpacked(tt.quantize(tt.from_numpy(rows), kind).numpy(), kind)
+
+
+@pytest.mark.parametrize("kind", list(tt.QUANTIZED))
 def test_products_of_packed_rows(kind: str) -> None:
     """Inputs with few directions: errors in the others do not matter."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(600, 12)) @ rng.normal(size=(12, 512)) + 0.1 * rng.normal(size=(600, 512))
     rows = rng.normal(size=(16, 512)).astype(np.float32)
-    off = []
-    for moments in (None, x.T @ x):
-        packed = packed_rows(rows, kind, moments)
-        unpacked = tt.dequantize(tt.from_numpy(packed), kind).numpy()
-        off.append(((x @ (unpacked - rows).T) ** 2).mean())
-    assert off[1] < 0.7 * off[0]
+    fitted = unpacked(packed_rows(rows, kind, x.T @ x), kind)
+    off = [((x @ (found - rows).T) ** 2).mean() for found in (plain(rows, kind), fitted)]
+    assert off[1] < 0.1 * off[0]
 
 
-def test_moments_are_sums_over_the_text() -> None:
-    model = model_of(CONFIG)
+@pytest.mark.parametrize("kind", list(tt.QUANTIZED))
+@pytest.mark.parametrize("seed", range(3))
+def test_scales_of_independent_inputs(kind: str, seed: int) -> None:
+    """Nothing makes up for errors: what is left is the search for scales, with weighted squares."""
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(64, 256)).astype(np.float32)
+    importance = rng.uniform(0.1, 10, 256)
+    fitted = unpacked(packed_rows(rows, kind, np.diag(importance)), kind)
+    squares = [(importance * (found - rows) ** 2).sum() for found in (plain(rows, kind), fitted)]
+    assert squares[1] < squares[0]
+
+
+@pytest.mark.parametrize("kind", list(tt.QUANTIZED))
+def test_rows_of_few_values(kind: str) -> None:
+    """Equal values, values of one sign, zeros, and tiny and large ones."""
+    rng = np.random.default_rng(1)
+    one_sign = np.abs(rng.normal(size=(2, 256))) + 1
+    rows = np.stack([np.full(256, 0.7), np.full(256, -3.0), np.zeros(256), *(one_sign * [[1], [-1]])])
+    rows = np.concatenate([rows, rows * 1e-3, rows * 1e3]).astype(np.float32)
+    found = unpacked(packed_rows(rows, kind, np.eye(256)), kind)
+    most = np.abs(rows).max(1)
+    assert (
+        np.abs(found - rows).max(1) <= most * 2 / (tt.QUANTIZED[kind].high - tt.QUANTIZED[kind].low)
+    ).all()
+
+
+def test_layers_are_fitted_to_what_comes_out_of_packed_ones(run: Path, tmp_path: Path) -> None:
+    model, _ = from_pretrained(run)
+    before = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
     ids = WORDS.encode(TEXT)[:70]  # two pieces of the context, and a rest
-    found = input_moments(model, ids)
-    assert found.keys() == {f"h.{n}.{layer}" for n in (0, 1) for layer in (
-        "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_gate", "mlp.c_proj")}  # fmt: skip
+    found = calibrated(model, ids, "q4_0")
+    assert len(found) == 14
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(tensor.numpy(), before[name])
+    save_gguf(model, tmp_path / "model.gguf", WORDS, dtype="q4_0", packed=found)
+    again, _ = from_pretrained(tmp_path / "model.gguf")
     total = np.zeros((64, 64))
     with tt.no_grad():
         for first in (0, 32, 64):
-            x = model.h[0].ln_1(model.embed(tt.tensor([ids[first : first + 32]]))).numpy()[0]
+            x = model.embed(tt.tensor([ids[first : first + 32]]))
+            x = again.h[1].ln_1(again.h[0](x)).numpy()[0]
             total += x.T @ x
-    np.testing.assert_allclose(found["h.0.attn.c_attn"], total, rtol=1e-4, atol=1e-4)
+    values = before["h.1.attn.c_attn.weight"].T[128:]
+    wanted = packed_rows(values, "q4_0", total.astype(np.float32))
+    assert (wanted == found["blk.1.attn_v.weight"]).mean() > 0.98  # sums are in another order
     with pytest.raises(ArgumentError, match="no tokens"):
-        input_moments(model, [])
+        calibrated(model, [], "q4_0")
 
 
 def test_metadata_of_a_gguf_file_stay(run: Path, tmp_path: Path) -> None:
@@ -145,11 +185,11 @@ def test_metadata_of_a_gguf_file_stay(run: Path, tmp_path: Path) -> None:
     model, words = from_pretrained(run)
     about = {"general.name": text("Low"), "tokenizer.chat_template": text("{{ messages }}")}
     save_gguf(model, first, words, dtype="q8_0", about=about)
-    assert main(["quantize", str(first), "--kind=q4_0", f"--out={second}"]) == 0
+    assert main(["quantize", str(first), "--kind=q4_k_m", f"--out={second}"]) == 0
     fields = gguf.GGUFReader(second).fields
     assert fields["general.name"].contents() == "Low"
     assert fields["tokenizer.chat_template"].contents() == "{{ messages }}"
-    assert fields["general.file_type"].contents() == gguf.LlamaFileType.MOSTLY_Q4_0
+    assert fields["general.file_type"].contents() == gguf.LlamaFileType.MOSTLY_Q4_K_M
     again = from_pretrained(second)[1]
     assert again is not None
     assert again.encode(TEXT) == WORDS.encode(TEXT)
@@ -175,6 +215,11 @@ def test_a_packed_model_is_not_saved(run: Path, tmp_path: Path) -> None:
         ("position_embd.weight", (8, 256), "q4_0", "F32"),
         ("token_embd.weight", (8, 256), "q4_k", "Q8_0"),
         ("blk.0.attn_q.weight", (8, 256), "bfloat16", "BF16"),
+        ("blk.1.attn_q.weight", (8, 256), "q4_k_m", "Q5_K"),
+        ("blk.10.attn_q.weight", (8, 256), "q4_k_m", "Q4_K"),
+        ("blk.2.attn_v.weight", (8, 256), "q4_k_m", "Q8_0"),
+        ("blk.2.ffn_down.weight", (8, 96), "q4_0_m", "Q5_0"),
+        ("token_embd.weight", (8, 256), "q4_0_m", "Q8_0"),
     ],
 )
 def test_kinds(name: str, shape: tuple[int, ...], dtype: str, kind: str) -> None:

@@ -35,6 +35,11 @@ class Unpacked(NamedTuple):
     scale: Array
     offset: Array | None
 
+    def start(self) -> Array:
+        """The offset, of a kind that has one."""
+        assert self.offset is not None
+        return self.offset
+
 
 @dataclass(frozen=True)
 class QuantizedKind:
@@ -45,9 +50,12 @@ class QuantizedKind:
         values: number of values in a block.
         nbytes: bytes of a block.
         group: number of values that share a scale.
+        low, high: the smallest and the largest q.
         floats: at which bytes of a block its float16s begin.
+        most: the largest integer that a scale is a multiple of; 0: scales are float16s.
         unpack: blocks (n, nbytes) → `Unpacked` with a row for each block.
-        pack: float32 blocks (n, values) → (n, nbytes).
+        nearest: float32 blocks (n, values) → `Unpacked` with a row for each.
+        encode: the inverse of `unpack`, of scales and offsets that are those of `grid` or near them.
 
     Example:
         >>> kind = tt.QUANTIZED["q4_1"]
@@ -59,14 +67,39 @@ class QuantizedKind:
     values: int
     nbytes: int
     group: int
+    low: int
+    high: int
     floats: tuple[int, ...]
+    most: int
     unpack: Callable[[Array], Unpacked]
-    pack: Callable[[Array], Array]
+    nearest: Callable[[Array], Unpacked]
+    encode: Callable[[Unpacked], Array]
 
     @property
     def bits(self) -> float:
         """Bits of a value, scales included."""
         return 8 * self.nbytes / self.values
+
+    @property
+    def has_offset(self) -> bool:
+        """Whether values have an offset."""
+        return len(self.floats) == 2
+
+    def blocks(self, q: Array, scale: Array, offset: Array) -> Array:
+        """Blocks of integers (n, values), with scales and offsets (n, groups) of `grid`: (n, nbytes)."""
+        return self.encode(Unpacked(q, scale, offset if self.has_offset else None))
+
+    def grid(self, scale: Array) -> Array:
+        """The scales nearest to these that blocks can have, (n, groups); of offsets, too.
+
+        Example:
+            >>> float(tt.QUANTIZED["q4_0"].grid(np.float32([[0.1]]))[0, 0])
+            0.0999755859375
+        """
+        if not self.most:
+            return scale.astype(np.float16).astype(np.float32)
+        d, steps = _steps(scale, self.most)
+        return d * steps
 
 
 # ---- bytes -------------------------------------------------------------------------------------------------
@@ -75,6 +108,12 @@ class QuantizedKind:
 def _floats(blocks: Array, at: int) -> Array:
     """The float16 at a byte of each block, as float32 (n, 1)."""
     return np.ascontiguousarray(blocks[:, at : at + 2]).view(np.float16).astype(np.float32)
+
+
+def _steps(x: Array, most: int) -> tuple[Array, Array]:
+    """Numbers (n, groups) of one sign, or, if most is 127, of any, as a float16 (n, 1) times integers."""
+    d = (np.abs(x).max(1, keepdims=True) / most).astype(np.float16).astype(np.float32)
+    return d, np.rint(x * _inverse(d)).clip(-most, most)
 
 
 def _halves(x: Array) -> Array:
@@ -90,7 +129,7 @@ def _nibbles(bytes_: Array, half: int) -> Array:
 
 def _from_nibbles(q: Array, half: int) -> Array:
     """The inverse of `_nibbles`, of the low 4 bits."""
-    runs = (q & 15).reshape(len(q), -1, 2, half)
+    runs = (q.view(np.uint8) & 15).reshape(len(q), -1, 2, half)
     return (runs[:, :, 0] | (runs[:, :, 1] << 4)).reshape(len(q), -1)
 
 
@@ -104,7 +143,7 @@ def _fifth_bits(bytes_: Array, count: int) -> Array:
 
 def _from_fifth_bits(q: Array, count: int) -> Array:
     """The inverse of `_fifth_bits`, of bit 4 of each value."""
-    bits = q >> 4
+    bits = q.view(np.uint8) >> 4 & 1
     if count == 32:
         bits = bits.reshape(len(q), 8, 32).swapaxes(1, 2)
     return np.packbits(bits.reshape(len(q), -1), axis=1, bitorder="little")
@@ -136,41 +175,44 @@ def _peak(x: Array) -> Array:
     return np.take_along_axis(x, np.abs(x).argmax(-1, keepdims=True), -1)
 
 
-def _symmetric(x: Array, top: int) -> tuple[Array, Array]:
-    """Scales (n, 1) and integers 0 to 2 top - 1 of which `top` is subtracted: the largest value is -top."""
+def _symmetric(x: Array, top: int) -> Unpacked:
+    """With integers from -top to top - 1: the largest value is -top."""
     d = _peak(x) / -top
-    q = np.trunc(x * _inverse(d) + np.float32(top + 0.5))
-    return d, q.clip(0, 2 * top - 1).astype(np.uint8)
+    q = np.trunc(x * _inverse(d) + np.float32(top + 0.5)).clip(0, 2 * top - 1) - top
+    return Unpacked(q.astype(np.int8), d, None)
 
 
-def _asymmetric(x: Array, top: int) -> tuple[Array, Array, Array]:
-    """Scales and minimums (n, 1), and integers 0 to top."""
+def _asymmetric(x: Array, top: int) -> Unpacked:
+    """With minimums, and integers 0 to top."""
     low = x.min(1, keepdims=True)
     d = (x.max(1, keepdims=True) - low) / top
     q = np.trunc((x - low) * _inverse(d) + np.float32(0.5))
-    return d, low, q.clip(0, top).astype(np.uint8)
+    return Unpacked(q.clip(0, top).astype(np.int8), d, low)
 
 
 def _unpack_q8_0(blocks: Array) -> Unpacked:
     return Unpacked(blocks[:, 2:].view(np.int8), _floats(blocks, 0), None)
 
 
-def _pack_q8_0(x: Array) -> Array:
+def _nearest_q8_0(x: Array) -> Unpacked:
     d = np.abs(x).max(1, keepdims=True) / 127
     scaled = x * _inverse(d)
     size = np.abs(scaled)
     whole = np.floor(size)
     q = np.sign(scaled) * (whole + np.floor(2 * (size - whole)))  # to nearest, halves away from 0
-    return np.concatenate([_halves(d), q.astype(np.int8).view(np.uint8)], axis=1)
+    return Unpacked(q.astype(np.int8), d, None)
+
+
+def _encode_q8_0(of: Unpacked) -> Array:
+    return np.concatenate([_halves(of.scale), of.q.view(np.uint8)], axis=1)
 
 
 def _unpack_q4_0(blocks: Array) -> Unpacked:
     return Unpacked(_nibbles(blocks[:, 2:], 16).astype(np.int8) - np.int8(8), _floats(blocks, 0), None)
 
 
-def _pack_q4_0(x: Array) -> Array:
-    d, q = _symmetric(x, 8)
-    return np.concatenate([_halves(d), _from_nibbles(q, 16)], axis=1)
+def _encode_q4_0(of: Unpacked) -> Array:
+    return np.concatenate([_halves(of.scale), _from_nibbles(of.q + 8, 16)], axis=1)
 
 
 def _unpack_q4_1(blocks: Array) -> Unpacked:
@@ -178,9 +220,8 @@ def _unpack_q4_1(blocks: Array) -> Unpacked:
     return Unpacked(q, _floats(blocks, 0), _floats(blocks, 2))
 
 
-def _pack_q4_1(x: Array) -> Array:
-    d, low, q = _asymmetric(x, 15)
-    return np.concatenate([_halves(d), _halves(low), _from_nibbles(q, 16)], axis=1)
+def _encode_q4_1(of: Unpacked) -> Array:
+    return np.concatenate([_halves(of.scale), _halves(of.start()), _from_nibbles(of.q, 16)], axis=1)
 
 
 def _unpack_q5_0(blocks: Array) -> Unpacked:
@@ -188,9 +229,9 @@ def _unpack_q5_0(blocks: Array) -> Unpacked:
     return Unpacked(q.astype(np.int8) - np.int8(16), _floats(blocks, 0), None)
 
 
-def _pack_q5_0(x: Array) -> Array:
-    d, q = _symmetric(x, 16)
-    return np.concatenate([_halves(d), _from_fifth_bits(q, 1), _from_nibbles(q, 16)], axis=1)
+def _encode_q5_0(of: Unpacked) -> Array:
+    q = of.q + 16
+    return np.concatenate([_halves(of.scale), _from_fifth_bits(q, 1), _from_nibbles(q, 16)], axis=1)
 
 
 def _unpack_q5_1(blocks: Array) -> Unpacked:
@@ -198,9 +239,8 @@ def _unpack_q5_1(blocks: Array) -> Unpacked:
     return Unpacked(q.astype(np.int8), _floats(blocks, 0), _floats(blocks, 2))
 
 
-def _pack_q5_1(x: Array) -> Array:
-    d, low, q = _asymmetric(x, 31)
-    parts = [_halves(d), _halves(low), _from_fifth_bits(q, 1), _from_nibbles(q, 16)]
+def _encode_q5_1(of: Unpacked) -> Array:
+    parts = [_halves(of.scale), _halves(of.start()), _from_fifth_bits(of.q, 1), _from_nibbles(of.q, 16)]
     return np.concatenate(parts, axis=1)
 
 
@@ -212,36 +252,38 @@ def _unpack_k(blocks: Array, q: Array) -> Unpacked:
     return Unpacked(q.astype(np.int8), _floats(blocks, 0) * scales, -(_floats(blocks, 2) * minimums))
 
 
-def _pack_k(x: Array, top: int) -> tuple[Array, Array]:
-    """The first 16 bytes, and integers 0 to top, (n, 256)."""
+def _nearest_k(x: Array, top: int) -> Unpacked:
     groups = x.reshape(len(x), 8, 32)
-    low = np.minimum(groups.min(2), 0)
-    wanted = (groups.max(2).clip(0) - low) / top  # (n, 8)
-    d = _halves(wanted.max(1, keepdims=True) / 63)
-    dmin = _halves((-low).max(1, keepdims=True) / 63)
-    scale = np.rint(wanted * _inverse(_floats(d, 0))).clip(0, 63).astype(np.uint8)
-    minimum = np.rint(-low * _inverse(_floats(dmin, 0))).clip(0, 63).astype(np.uint8)
-    step, start = (_floats(d, 0) * scale)[..., None], (_floats(dmin, 0) * minimum)[..., None]
-    q = np.rint((groups + start) * _inverse(step)).clip(0, top).astype(np.uint8)
-    return np.concatenate([d, dmin, _from_six_bits(scale, minimum)], axis=1), q.reshape(len(x), 256)
+    low = np.minimum(groups.min(2), 0)  # (n, 8)
+    (d, steps), (e, minimums) = _steps((groups.max(2).clip(0) - low) / top, 63), _steps(low, 63)
+    scale, offset = d * steps, e * minimums
+    q = np.rint((groups - offset[..., None]) * _inverse(scale[..., None])).clip(0, top)
+    return Unpacked(q.reshape(len(x), 256).astype(np.int8), scale, offset)
+
+
+def _head_k(of: Unpacked) -> Array:
+    """The first 16 bytes."""
+    (d, scales), (e, minimums) = _steps(of.scale, 63), _steps(of.start(), 63)
+    return np.concatenate(
+        [_halves(d), _halves(e), _from_six_bits(scales.astype(np.uint8), np.abs(minimums).astype(np.uint8))],
+        axis=1,
+    )
 
 
 def _unpack_q4_k(blocks: Array) -> Unpacked:
     return _unpack_k(blocks, _nibbles(blocks[:, 16:], 32))
 
 
-def _pack_q4_k(x: Array) -> Array:
-    head, q = _pack_k(x, 15)
-    return np.concatenate([head, _from_nibbles(q, 32)], axis=1)
+def _encode_q4_k(of: Unpacked) -> Array:
+    return np.concatenate([_head_k(of), _from_nibbles(of.q, 32)], axis=1)
 
 
 def _unpack_q5_k(blocks: Array) -> Unpacked:
     return _unpack_k(blocks, _nibbles(blocks[:, 48:], 32) | _fifth_bits(blocks[:, 16:48], 32) << 4)
 
 
-def _pack_q5_k(x: Array) -> Array:
-    head, q = _pack_k(x, 31)
-    return np.concatenate([head, _from_fifth_bits(q, 32), _from_nibbles(q, 32)], axis=1)
+def _encode_q5_k(of: Unpacked) -> Array:
+    return np.concatenate([_head_k(of), _from_fifth_bits(of.q, 32), _from_nibbles(of.q, 32)], axis=1)
 
 
 def _unpack_q6_k(blocks: Array) -> Unpacked:
@@ -251,28 +293,41 @@ def _unpack_q6_k(blocks: Array) -> Unpacked:
     return Unpacked(q.astype(np.int8) - np.int8(32), _floats(blocks, 208) * scales, None)
 
 
-def _pack_q6_k(x: Array) -> Array:
+def _nearest_q6_k(x: Array) -> Unpacked:
     groups = x.reshape(len(x), 16, 16)
-    wanted = _peak(groups)[..., 0] / -32  # (n, 16)
-    d = _halves(np.abs(wanted).max(1, keepdims=True) / 127)
-    scale = np.rint(wanted * _inverse(_floats(d, 0))).clip(-127, 127)
-    q = np.rint(groups * _inverse((_floats(d, 0) * scale)[..., None])).clip(-32, 31) + 32
-    q = q.astype(np.uint8).reshape(len(x), 256)
+    d, steps = _steps(_peak(groups)[..., 0] / -32, 127)
+    q = np.rint(groups * _inverse((d * steps)[..., None])).clip(-32, 31)
+    return Unpacked(q.reshape(len(x), 256).astype(np.int8), d * steps, None)
+
+
+def _encode_q6_k(of: Unpacked) -> Array:
+    q = (of.q + 32).view(np.uint8)
     pairs = (q >> 4).reshape(-1, 2, 4, 32) << np.array([0, 2, 4, 6], np.uint8).reshape(1, 1, 4, 1)
     high = np.bitwise_or.reduce(pairs, 2).reshape(-1, 64)
-    parts = [_from_nibbles(q, 64), high, scale.astype(np.int8).view(np.uint8), d]
+    d, steps = _steps(of.scale, 127)
+    parts = [_from_nibbles(q, 64), high, steps.astype(np.int8).view(np.uint8), _halves(d)]
     return np.concatenate(parts, axis=1)
 
 
 _KINDS = (
-    QuantizedKind("q8_0", 32, 34, 32, (0,), _unpack_q8_0, _pack_q8_0),
-    QuantizedKind("q4_0", 32, 18, 32, (0,), _unpack_q4_0, _pack_q4_0),
-    QuantizedKind("q4_1", 32, 20, 32, (0, 2), _unpack_q4_1, _pack_q4_1),
-    QuantizedKind("q5_0", 32, 22, 32, (0,), _unpack_q5_0, _pack_q5_0),
-    QuantizedKind("q5_1", 32, 24, 32, (0, 2), _unpack_q5_1, _pack_q5_1),
-    QuantizedKind("q4_k", 256, 144, 32, (0, 2), _unpack_q4_k, _pack_q4_k),
-    QuantizedKind("q5_k", 256, 176, 32, (0, 2), _unpack_q5_k, _pack_q5_k),
-    QuantizedKind("q6_k", 256, 210, 16, (208,), _unpack_q6_k, _pack_q6_k),
+    QuantizedKind("q8_0", 32, 34, 32, -127, 127, (0,), 0, _unpack_q8_0, _nearest_q8_0, _encode_q8_0),
+    QuantizedKind("q4_0", 32, 18, 32, -8, 7, (0,), 0, _unpack_q4_0, lambda x: _symmetric(x, 8), _encode_q4_0),
+    QuantizedKind(
+        "q4_1", 32, 20, 32, 0, 15, (0, 2), 0, _unpack_q4_1, lambda x: _asymmetric(x, 15), _encode_q4_1
+    ),
+    QuantizedKind(
+        "q5_0", 32, 22, 32, -16, 15, (0,), 0, _unpack_q5_0, lambda x: _symmetric(x, 16), _encode_q5_0
+    ),
+    QuantizedKind(
+        "q5_1", 32, 24, 32, 0, 31, (0, 2), 0, _unpack_q5_1, lambda x: _asymmetric(x, 31), _encode_q5_1
+    ),
+    QuantizedKind(
+        "q4_k", 256, 144, 32, 0, 15, (0, 2), 63, _unpack_q4_k, lambda x: _nearest_k(x, 15), _encode_q4_k
+    ),
+    QuantizedKind(
+        "q5_k", 256, 176, 32, 0, 31, (0, 2), 63, _unpack_q5_k, lambda x: _nearest_k(x, 31), _encode_q5_k
+    ),
+    QuantizedKind("q6_k", 256, 210, 16, -32, 31, (208,), 127, _unpack_q6_k, _nearest_q6_k, _encode_q6_k),
 )
 QUANTIZED: dict[str, QuantizedKind] = {kind.name: kind for kind in _KINDS}
 NUMBERS = {kind.name: i for i, kind in enumerate(_KINDS)}  # in C++
@@ -315,7 +370,7 @@ def dequantized(packed: Array, kind: QuantizedKind) -> Array:
 
 def packed_rows(x: Array, kind: QuantizedKind) -> Array:
     """Rows of float32 (rows, values) packed, (rows, bytes)."""
-    return kind.pack(x.reshape(-1, kind.values)).reshape(len(x), -1)
+    return kind.encode(kind.nearest(x.reshape(-1, kind.values))).reshape(len(x), -1)
 
 
 def rounded(x: Array) -> tuple[Array, Array]:
