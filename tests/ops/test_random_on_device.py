@@ -53,7 +53,6 @@ def test_dropout_of_residual_sums_has_the_bits_of_the_cpu(dtype: str) -> None:
     both(draw)
 
 
-
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("dtype", ["int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"])
 def test_randint_has_the_bits_of_the_cpu(dtype: str, n: int) -> None:
