@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from tinytensor.files import PathLike
 
@@ -97,7 +97,7 @@ def _read(folder: Path, position: str) -> dict[str, Any]:
     """The answer about one run."""
     written = _written(folder / CONFIG)
     begin, end, data, checksum, known = 0, 0, b"", 0, position == f"0.0.{written}"
-    with suppress(OSError), open(folder / LOG, "rb") as file:
+    with suppress(OSError), _opened(folder / LOG) as file:
         begin, known = _place(position, written, file)
         file.seek(begin)
         data = file.read(MOST_BYTES)
@@ -145,10 +145,15 @@ def _finite(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def _opened(path: Path) -> BinaryIO:
+    """A file that is open without waiting: a named pipe would wait for a writer."""
+    return open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
+
+
 def _config(folder: Path) -> dict[str, Any] | None:
     """The config.json of a run; None if there is none, or it describes something else."""
     try:
-        with open(folder / CONFIG, "rb") as file:
+        with _opened(folder / CONFIG) as file:
             values = _line(file.read(MOST_CONFIG))
     except OSError:
         return None

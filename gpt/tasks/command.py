@@ -39,14 +39,18 @@ def main(argv: Sequence[str]) -> int:
         raise ArgumentError(f"tasks: --count={args.count}", why="it counts problems", fix="use --count=10")
     if args.names:
         indices = range(args.first, args.first + args.count)
-        problems = [task(name).problem(i, args.split) for i in indices for name in args.names]
-        lines = [FORMS[args.form](problem) for problem in problems]
+        problems = (task(name).problem(i, args.split) for i in indices for name in args.names)
+        lines = (FORMS[args.form](problem) for problem in problems)  # one at a time: there may be millions
     else:
-        lines = [f"{one.name:<11} {one.about}; chance {one.chance:.1%}" for one in TASKS.values()]
+        lines = (f"{one.name:<11} {one.about}; chance {one.chance:.1%}" for one in TASKS.values())
     if args.out is None:
-        print("\n".join(lines))
-    else:
-        with atomic_write(args.out) as file:
-            file.write("".join(f"{line}\n" for line in lines).encode())
-        print(f"{counted(len(lines), 'problem')} in {args.out}")
+        for line in lines:
+            print(line)
+        return 0
+    written = 0
+    with atomic_write(args.out) as file:
+        for line in lines:
+            written += 1
+            file.write(f"{line}\n".encode())
+    print(f"{counted(written, 'problem')} in {args.out}")
     return 0

@@ -136,3 +136,12 @@ def test_only_the_newest_of_many_runs(tmp_path, monkeypatch):
         (tmp_path / name / "log.jsonl").write_text("")
         os.utime(tmp_path / name / "log.jsonl", (i, i))
     assert [folder.name for folder in Follower([tmp_path]).folders()] == ["a", "b"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("name", ["log.jsonl", "config.json"])
+def test_a_named_pipe_is_not_waited_for(run, name):
+    (run / name).unlink(missing_ok=True)
+    os.mkfifo(run / name)
+    follower = Follower([run])
+    assert [said["lines"] for said in follower.answer({})["runs"]] in ([], [[]])
