@@ -32,6 +32,7 @@ from gpt.tasks.registry import TASKS, task
 from gpt.training.run_lock import alone_in
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.init_from import read_configs
+from gpt.weights.sources import is_foreign
 from gpt.weights.trained import open_model
 from tinytensor.errors import ArgumentError
 from tinytensor.files import atomic_write, read_json
@@ -47,6 +48,13 @@ CONTEXT = 256  # tokens: a few exchanges
 _STATE = "chatbot.json"
 _RESULTS = ("tokenizer.json", "base", "instruct", "grpo")
 _LEAST = {"vocab_size": 259, "seed": 0}  # of the other numbers 1
+# Options of instruction tuning and of reinforcement learning: for a small model of one's own, and for a
+# larger one that knows conversations, of which only adapters are trained, on small batches.
+_OWN = ("--optimizer=muon", "--learning_rate=0.003", "--matrix_learning_rate=0.01"), ()
+_FOREIGN = (
+    ("--lora_rank=8", "--learning_rate=0.001", f"--block_size={CONTEXT}", "--batch_size=2"),
+    ("--lora_rank=8", "--batch_size=2"),
+)
 _QUESTIONS = (
     "Hello!",
     "Spell the word light.",
@@ -147,6 +155,7 @@ def stages(config: ChatbotConfig) -> list[Stage]:
     folder, scratch = Path(config.out_dir), config.init_from == "scratch"
     begin = folder / "base" if scratch else Path(config.init_from)
     tuned, taught = folder / "instruct", folder / "grpo"
+    tuning, teaching = _FOREIGN if not scratch and is_foreign(config.init_from) else _OWN
     last = tuned / f"step_{config.instruct_steps}"  # the best by its loss has learned less of the tasks
     return [
         *(_pretraining(config) if scratch else []),
@@ -155,8 +164,7 @@ def stages(config: ChatbotConfig) -> list[Stage]:
             "it learns from conversations to answer; the loss counts the answers alone",
             (
                 *("finetune", "instruct", f"--init_from={begin}", f"--out_dir={tuned}"),
-                *(f"--max_steps={config.instruct_steps}", "--optimizer=muon", "--learning_rate=0.003"),
-                *("--matrix_learning_rate=0.01", "--eval_interval=500"),
+                *(f"--max_steps={config.instruct_steps}", *tuning, "--eval_interval=500"),
                 *(f"--seed={config.seed}", "--checkpoint_interval=50"),
             ),
             tuned,
@@ -171,7 +179,7 @@ def stages(config: ChatbotConfig) -> list[Stage]:
                     f"--max_steps={config.grpo_steps}",
                     f"--held_out={config.questions}",
                 ),
-                *(f"--seed={config.seed}", "--checkpoint_interval=20"),
+                *(*teaching, f"--seed={config.seed}", "--checkpoint_interval=20"),
             ),
             taught,
         ),

@@ -134,3 +134,10 @@ def test_a_chat_model_begins_with_instruction_tuning():
     assert [stage.words[0] for stage in found] == ["finetune", "finetune", "eval"]
     assert "--init_from=smollm2" in found[0].words
     assert Path("runs/chat/instruct") == found[0].result
+
+
+def test_of_a_larger_model_adapters_are_trained(tmp_path):
+    larger, own = (stages(ChatbotConfig(init_from=str(name)))[:2] for name in ("smollm2", tmp_path))
+    assert all("--lora_rank=8" in stage.words and "--batch_size=2" in stage.words for stage in larger)
+    assert "--optimizer=muon" in own[0].words
+    assert not any("lora" in word for stage in own for word in stage.words)
