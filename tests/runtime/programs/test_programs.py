@@ -121,6 +121,12 @@ DEFECTS = r"""
 __global__ void right(int* y) {  // blocks that wait for each other
     __shared__ int own[32];
     own[threadIdx.x] = y[blockIdx.x] = blockIdx.x;
+    for (int i = 0; threadIdx.x == 0 && i < 20; i++) {
+        int* p;
+        cudaMalloc(&p, 40);
+        p[9] = y[blockIdx.x];
+        if (i % 2) cudaFree(p);
+    }
     cooperative_groups::this_grid().sync();
     if (own[31 - threadIdx.x] != blockIdx.x || y[3 - blockIdx.x] != 3 - blockIdx.x) __trap();
 }

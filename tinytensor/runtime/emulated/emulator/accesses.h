@@ -147,6 +147,16 @@ struct Region {
 };
 static List<Region> regions;  // of this launch; number 0: none
 
+// After a kernel has allocated or freed memory: buffers have moved in their list, or are no more.
+static void follow_buffers() {
+    for (Region& r : regions) {
+        if (!r.buffer) continue;
+        r.buffer = buffer_of(r.start);
+        if (r.buffer && r.buffer->start == r.start && r.buffer->end == r.end) r.shadow = &r.buffer->shadow;
+        else r.start = r.end = nullptr, r.buffer = nullptr;
+    }
+}
+
 static void check_words(Worker& w, const Access& a, const Region& region) {
     Shadow& shadow = *region.shadow;
     Buffer* b = region.buffer;

@@ -64,6 +64,8 @@ static void drop_shadows() {
     for (Buffer& b : buffers) b.shadow.drop();
 }
 
+static void follow_buffers();  // accesses.h
+
 }  // namespace tt_emu
 
 // Registers a buffer of nbytes at address; `initialized`: whether it is filled already. Replaces earlier
@@ -78,6 +80,7 @@ TT_API void tt_checked_watch(const char* address, size_t nbytes, int initialized
     buffers.add(buffer);
     for (size_t i = buffers.count - 1; i > at; i--) buffers[i] = buffers[i - 1];
     buffers[at] = buffer;
+    follow_buffers();
 }
 
 TT_API void tt_checked_forget(const char* address) {
@@ -85,6 +88,7 @@ TT_API void tt_checked_forget(const char* address) {
     last_buffer = nullptr;
     const size_t at = place_of(address);
     if (at < buffers.count && buffers[at].start == address) remove_buffer(at);
+    follow_buffers();
 }
 
 // The host has written these bytes.
