@@ -215,7 +215,7 @@ static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes) {
     if (answers[kind]) answers[kind](lanes, w.wait[warp]);
 }
 
-static void meet(Worker& w, unsigned self, unsigned mask, Kind kind, void* operand, Site site) {
+static void meet(Worker& w, unsigned self, unsigned mask, Kind kind, void* operand, const Site& site) {
     enter(w, self, site);
     unsigned warp = self / LANES, bit = 1u << self % LANES, left = w.threads - warp * LANES;
     if (!(mask & bit))

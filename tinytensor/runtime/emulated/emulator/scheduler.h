@@ -296,10 +296,10 @@ static int next_ready(const Worker& w, unsigned after) {
     return -1;
 }
 
-static inline void enter(Worker& w, unsigned self, Site site);
+static inline void enter(Worker& w, unsigned self, const Site& site);
 
 // Runs thread `next`, which is ready, and returns when this one is continued, which stays ready.
-static void give_way(Worker& w, unsigned self, unsigned next, Site site) {
+static void give_way(Worker& w, unsigned self, unsigned next, const Site& site) {
     enter(w, self, site);
     make_ready(w, self / LANES, 1u << self % LANES);
     run_instead(w, self, next);
@@ -350,7 +350,7 @@ static void end_threads(Worker& w, unsigned first, unsigned last) {
 }
 
 // Called at the start of each operation: registers the running thread with the scheduler.
-static inline void enter(Worker& w, unsigned self, Site site) {
+static inline void enter(Worker& w, unsigned self, const Site& site) {
     w.operations++;
     if (w.plain) {
         end_threads(w, w.first, self);
@@ -360,7 +360,9 @@ static inline void enter(Worker& w, unsigned self, Site site) {
         make_busy(w, self);
         w.stack_of[self] = w.stack_of[w.first];
     }
-    w.site[self] = site;
+    // One by one: the caller has stored them so just now, and a load of both would wait for the stores.
+    w.site[self].file = site.file;
+    w.site[self].line = site.line;
 }
 
 #ifdef TT_CHECKED
