@@ -50,17 +50,13 @@ _RESULTS = ("tokenizer.json", "base", "instruct", "grpo")
 _LEAST = {"vocab_size": 259, "seed": 0}  # of the other numbers 1
 # Options of instruction tuning and of reinforcement learning: for a small model of one's own, and for a
 # larger one that knows conversations, of which only adapters are trained, on small batches.
-_OWN = ("--optimizer=muon", "--learning_rate=0.003", "--matrix_learning_rate=0.01"), ()
+_OWN = (
+    ("--batch_size=32", "--optimizer=muon", "--learning_rate=0.003", "--matrix_learning_rate=0.01"),
+    ("--learning_rate=2e-4",),
+)
 _FOREIGN = (
     ("--lora_rank=8", "--learning_rate=0.001", f"--block_size={CONTEXT}", "--batch_size=2"),
     ("--lora_rank=8", "--batch_size=2"),
-)
-_QUESTIONS = (
-    "Hello!",
-    "Spell the word light.",
-    "Sort the letters d b a.",
-    "What is 3 + 4?",
-    "Who are you?",
 )
 
 
@@ -74,9 +70,9 @@ class ChatbotConfig:
         vocab_size: tokens of byte-level BPE; 259: bytes alone, no merges, and three special tokens.
         init_from: scratch; or a model that knows ChatML, such as smollm2, in place of the first two stages.
         instruct_steps: steps of instruction tuning.
-        task: task of the reinforcement learning, or several by commas: see `python -m gpt tasks`.
+        task: tasks of the reinforcement learning, by commas: see `python -m gpt tasks`.
         grpo_steps: steps of reinforcement learning.
-        questions: number of test problems of each task.
+        held_out: number of test problems of each task.
         out_dir: folder of the runs of all stages.
         seed: random seed of all stages.
 
@@ -88,14 +84,14 @@ class ChatbotConfig:
         ['tokenizer', 'pretraining', 'instruction tuning', 'reinforcement learning', 'evaluation']
     """
 
-    depth: int = 4
+    depth: int = 3
     data: str = "shakespeare"
     vocab_size: int = 259
     init_from: str = "scratch"
-    instruct_steps: int = 2000
-    task: str = "spelling"
+    instruct_steps: int = 1000
+    task: str = "spelling,sorting,reversing"
     grpo_steps: int = 200
-    questions: int = 100
+    held_out: int = 100
     out_dir: str = "runs/chat"
     seed: int = 1337
 
@@ -164,8 +160,8 @@ def stages(config: ChatbotConfig) -> list[Stage]:
             "it learns from conversations to answer; the loss counts the answers alone",
             (
                 *("finetune", "instruct", f"--init_from={begin}", f"--out_dir={tuned}"),
-                *(f"--max_steps={config.instruct_steps}", *tuning, "--eval_interval=500"),
-                *(f"--seed={config.seed}", "--checkpoint_interval=50"),
+                *(f"--max_steps={config.instruct_steps}", *tuning, "--eval_interval=250"),
+                *(f"--seed={config.seed}", "--checkpoint_interval=20"),
             ),
             tuned,
         ),
@@ -174,12 +170,9 @@ def stages(config: ChatbotConfig) -> list[Stage]:
             "it tries answers to problems, and those that are right become likelier",
             (
                 *("finetune", "grpo", f"--init_from={last}", f"--task={config.task}"),
-                *(
-                    f"--out_dir={taught}",
-                    f"--max_steps={config.grpo_steps}",
-                    f"--held_out={config.questions}",
-                ),
-                *(*teaching, f"--seed={config.seed}", "--checkpoint_interval=20"),
+                *(f"--out_dir={taught}", f"--max_steps={config.grpo_steps}", *teaching),
+                *(f"--held_out={config.held_out}", "--eval_interval=0", f"--seed={config.seed}"),
+                "--checkpoint_interval=20",
             ),
             taught,
         ),
@@ -188,7 +181,7 @@ def stages(config: ChatbotConfig) -> list[Stage]:
             "problems that no stage has seen, after each stage",
             (
                 *("eval", *[str(path) for path in (begin, last, taught)]),
-                *(f"--tasks={','.join(TASKS)}", f"--count={config.questions}"),
+                *(f"--tasks={','.join(TASKS)}", f"--count={config.held_out}"),
             ),
         ),
     ]
@@ -198,9 +191,8 @@ def _pretraining(config: ChatbotConfig) -> list[Stage]:
     """Stages from a text to a model that continues it."""
     folder = Path(config.out_dir)
     model, train = of_depth(config.depth)
-    rows = max(
-        1, train.batch_size * model.block_size // CONTEXT
-    )  # the tokens of a step are those of the dial
+    # the tokens of a step are those of the dial
+    rows = max(1, train.batch_size * model.block_size // CONTEXT)
     tokenizer, base = folder / "tokenizer.json", folder / "base"
     return [
         Stage(
@@ -310,13 +302,14 @@ def _run(plan: Sequence[Stage], folder: Path, config: ChatbotConfig, seconds: di
 
 
 def _talk(model: Path) -> int:
-    """Talk on a terminal; elsewhere ask a few questions."""
+    """Talk on a terminal; elsewhere ask the first test problem of each task, and who it is."""
     print(f"\n=== conversation\n$ python -m gpt chat {shlex.quote(str(model))}", flush=True)
     if sys.stdin.isatty():
         return _MAINS["chat"]([str(model)])
     network, tokenizer = open_model(str(model))
     sampler = Sampler(SamplingConfig(temperature=0.0), tokenizer.vocab_size)
-    for question in _QUESTIONS:  # a conversation each: five would not fit into a small context
+    problems = [one.problem(0, "test").question for one in TASKS.values()]
+    for question in ("Hello!", *problems, "Who are you?"):  # a conversation each: the context is small
         talk = Conversation(network, tokenizer, ChatConfig(max_new_tokens=80), sampler)
         with closing(talk.answer(question)) as pieces:
             print(f"> {question}\n{plain(''.join(pieces))}", flush=True)

@@ -14,53 +14,68 @@ import pytest
 
 import gpt.chatbot
 from gpt.chatbot import ChatbotConfig, main, stages
+from gpt.data.command import embedded_shakespeare
 from gpt.depth import of_depth
 from gpt.weights.checkpoint import load_checkpoint
 from tinytensor.errors import ArgumentError
 
 RUNS = ("base", "instruct", "grpo")
-SMALL = ["--depth=1", "--instruct_steps=60", "--grpo_steps=22", "--questions=4"]
+SMALL = ["--depth=1", "--instruct_steps=22", "--grpo_steps=22", "--held_out=4"]
 
 
 def weights(folder):
     return [load_checkpoint(folder / run).weights for run in RUNS]
 
 
-def command(folder):
-    return [sys.executable, "-m", "gpt", "chatbot", *SMALL, f"--out_dir={folder}"]
+def command(*words):
+    return [sys.executable, "-m", "gpt", "chatbot", *words]
+
+
+def output(*words):
+    done = subprocess.run(command(*words), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def text(tmp_path_factory):
+    """A short text: its validation part is read eight times."""
+    path = tmp_path_factory.mktemp("texts") / "play.txt"
+    path.write_text(embedded_shakespeare()[:40_000])
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, text):
     """Folder and output of an undisturbed run."""
     folder = tmp_path_factory.mktemp("chatbot") / "whole"
-    done = subprocess.run(command(folder), stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
+    return folder, output(*SMALL, f"--data={text}", f"--out_dir={folder}")
 
 
-def test_each_stage_prints_its_command_and_the_model_talks(whole):
+def test_each_stage_prints_its_command_and_the_model_talks(whole, text):
     folder, printed = whole
-    for stage in stages(ChatbotConfig(1, instruct_steps=60, grpo_steps=22, questions=4, out_dir=str(folder))):
+    config = ChatbotConfig(1, text, instruct_steps=22, grpo_steps=22, held_out=4, out_dir=str(folder))
+    for stage in stages(config):
         assert stage.command in printed
         assert stage.name in printed.partition("=== seconds of each stage")[2]
-    assert "> Spell the word light.\n" in printed.partition("=== conversation")[2]
+    assert "> How do you spell harbour?\n" in printed.partition("=== conversation")[2]
 
 
-def test_stages_killed_halfway_resume_with_equal_bits(whole, tmp_path):
+def test_stages_killed_halfway_resume_with_equal_bits(whole, text, tmp_path):
+    """The first command has all fields; the next have the folder alone."""
     folder = tmp_path / "cut"
+    words = [*SMALL, f"--data={text}", f"--out_dir={folder}"]
     for run in RUNS:
         process = subprocess.Popen(
-            command(folder), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command(*words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         until = time.monotonic() + 300
         while not (folder / run / "latest").exists() and process.poll() is None and time.monotonic() < until:
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, f"{run} ended before it was killed"
-    done = subprocess.run(command(folder), stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("done before") == 3  # the tokenizer and the first two runs
+        words = [f"--out_dir={folder}"]
+    assert output(*words).count("done before") == 3  # the tokenizer and the first two runs
     for mine, other in zip(weights(folder), weights(whole[0]), strict=True):
         assert all(np.array_equal(mine[name], other[name]) for name in other)
 
@@ -120,13 +135,6 @@ def test_a_step_has_the_tokens_of_the_dial(depth):
     model, train = of_depth(depth)
     (rows,) = [word for word in stages(ChatbotConfig(depth))[1].words if word.startswith("--batch_size=")]
     assert int(rows.partition("=")[2]) * 256 == pytest.approx(train.batch_size * model.block_size, abs=255)
-
-
-def test_the_folder_alone_resumes(whole):
-    words = [sys.executable, "-m", "gpt", "chatbot", f"--out_dir={whole[0]}"]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("done before") == 4
 
 
 def test_a_chat_model_begins_with_instruction_tuning():
