@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from tinytensor.commands.json_output import report_fields, write_json
 from tinytensor.errors import ArgumentError
@@ -21,7 +25,7 @@ def main(words: Sequence[str]) -> int:
     """Compile and run a program; returns its exit code, or 1 if the check found a defect."""
     options, sources, arguments = _options(list(words))
     compiler = CompilerOptions(tuple(map(Path, options.I)), _flags(options), tuple(options.l))
-    with tempfile.TemporaryDirectory(prefix="tinytensor-") as folder:
+    with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="tinytensor-") as folder:
         program = build_program(sources, Path(folder), check=options.check, options=compiler)
         tell = None if options.json else _tell
         run = run_program(program, arguments, sources, check=options.check, capture=options.json, tell=tell)
@@ -93,6 +97,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-f", action="append", default=[], metavar="FLAG", help="such as -fopenmp")
     parser.add_argument("-std", metavar="STANDARD", help="of C++ (default: c++17)")
     return parser
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the command so that the program ends, too, and its folder is removed."""
+
+    def leave(number: int, _: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    ending = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+    for number in ending:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _tell(finding: Finding) -> None:

@@ -1,6 +1,7 @@
 """Kernels that abort, or never end: told with their place, as errors of CUDA, and the program goes on."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -115,3 +116,25 @@ def test_kernels_launched_from_python_do_not_end_it(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "endless wait: thread (0, 0, 0)" in done.stdout
     assert "thread (2, 0, 0)" in done.stdout
+
+
+def test_a_signal_to_the_command_ends_the_program_and_leaves_nothing(tmp_path: Path) -> None:
+    source, temporary = tmp_path / "waits.cu", tmp_path / "temporary"
+    source.write_text(
+        "#include <cstdio>\n#include <unistd.h>\n"
+        'int main() { printf("%d\\n", getpid()); fflush(stdout); for (;;) pause(); }\n'
+    )
+    temporary.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-m", "tinytensor", "run", str(source)],
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as command:
+        assert command.stdout is not None
+        program = int(command.stdout.readline())
+        command.terminate()
+        assert command.wait() == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(program, 0)
+    assert list(temporary.iterdir()) == []

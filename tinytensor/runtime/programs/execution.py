@@ -79,6 +79,8 @@ def run_program(
             [*before, str(program), *arguments], pass_fds=[writer], env=environment, stdout=output
         )
         os.close(writer)
+        stack.enter_context(process)  # waits for it
+        stack.callback(process.kill)  # which does nothing after its end
         while True:
             try:
                 for text in _records(reader):
