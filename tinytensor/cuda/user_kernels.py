@@ -306,13 +306,14 @@ def check(*, blocks: int = 4, record: bool = False, schedules: int = 0) -> Itera
     "unfinished copy" (an access to the target of an asynchronous copy before waiting for it), of `wgmma` an
     "unfinished product", "product without fence" and "register race" (a written operand before the wait),
     "divergent barrier", "divergent warp operation", "wrong mask", "deadlock", "failed assertion", "trap",
-    "division by zero", and "launch failed" for others. A launch ends at an access that a GPU could not
-    execute, and when its threads cannot continue; after other findings it continues. A failed launch does not
-    raise here. Also "inactive lane" (a shuffle reads from a lane that takes no part), "endless wait" (threads
-    poll what no thread will write) and "unwritten output" (the host reads what no thread has written). Races
-    on which no result depends are `warnings` of the report: a "same-value race", and a "read before an atomic
-    operation" that compares what was read. So are an "uninitialized variable", which the compiler sees, a
-    "conversion out of range" and a "shift out of range", whose results differ on a GPU.
+    "division by zero", "invalid free" (in a kernel), and "launch failed" for others. A launch ends at an
+    access that a GPU could not execute, and when its threads cannot continue; after other findings it
+    continues. A failed launch does not raise here. Also "inactive lane" (a shuffle reads from a lane that
+    takes no part), "endless wait" (threads poll what no thread will write) and "unwritten output" (the host
+    reads what no thread has written). Races on which no result depends are `warnings` of the report: a
+    "same-value race", and a "read before an atomic operation" that compares what was read. So are an
+    "uninitialized variable", which the compiler sees, a "conversion out of range" and a "shift out of range",
+    whose results differ on a GPU.
 
     Threads are ordered by barriers, and by a fence and then an atomic or volatile operation on one side, an
     atomic or volatile operation on the same address and then a fence or a barrier on the other.

@@ -60,6 +60,7 @@ _INLINED = "1000000"
 GCC_WATCHED_FLAGS = (
     *("-fsanitize=thread", "-fsanitize=bounds,float-cast-overflow,shift-exponent"),
     "-fsanitize-coverage=trace-pc",
+    *("-fno-builtin-malloc", "-fno-builtin-free"),  # else writes that nothing reads vanish
     *("--param", "tsan-distinguish-volatile=1"),
     *("-finline-functions", "--param", f"max-inline-insns-auto={_INLINED}"),
     *("--param", f"max-inline-insns-single={_INLINED}", "--param", f"large-function-growth={_INLINED}"),

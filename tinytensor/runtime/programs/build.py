@@ -36,6 +36,8 @@ PROGRAM_FLAGS = (
     *("-fno-stack-protector", "-U_FORTIFY_SOURCE", "-fno-delete-null-pointer-checks", "-w", "-fPIE"),
     *("-march=native", "-fstack-clash-protection", "-DTT_PROGRAM", "-gline-tables-only"),
 )
+# A check watches what kernels allocate: sanitizer.h defines __wrap_malloc and the like.
+WRAPPED = ("malloc", "free", "_Znwm", "_Znam", "_ZdlPv", "_ZdaPv", "_ZdlPvm", "_ZdaPvm")
 SOURCES = (".cu", ".cpp", ".cc", ".cxx")
 
 
@@ -107,7 +109,8 @@ def build_program(
         objects = list(pool.map(lambda pair: _compile(task, *pair), enumerate(sources)))
     program = folder / sources[0].stem
     libraries = [f"-l{name}" for name in task.options.libraries]
-    command = [*compiler.command, "-pie", *map(str, objects), str(core)]
+    wrapped = [f"-Wl,--wrap={name}" for name in WRAPPED] if check else []
+    command = [*compiler.command, "-pie", *wrapped, *map(str, objects), str(core)]
     _run(
         [*command, "-o", str(program), *libraries, *task.options.flags, "-lpthread", "-ldl", "-lm"],
         sources[0],

@@ -1,18 +1,12 @@
 // Checks of every memory access of a kernel: bounds and alignment, then races and uninitialized reads, then
 // counters.
 #pragma once
-#include "races.h"
+#include "heap.h"
 
 namespace tt_emu {
 
 static Shadow image_shadow, dynamic_shadow;
 static unsigned dynamic_bytes;  // as requested by the launch; the memory is rounded up
-
-[[noreturn]] static void refuse_access(Worker& w, const char* kind, const Place& place, const char* text) {
-    refused = true;
-    found(kind, place, {}, "%s by %s", text, Who(w).text);
-    fail(w, "%s: %s", kind, text);
-}
 
 static const char* dynamic_start(const Worker& w) { return (const char*)w.job.dynamic_shared; }
 
@@ -224,10 +218,12 @@ static const Region* region_of(Worker& w, const Access& a) {
                              (const char*)w.shared_end - MOST_SHARED, nullptr, SHARED,
                              "dynamic shared memory"});
     }
-    Buffer* b = buffer_of(address);
+    const bool in_heap = heap_holds(address);
+    Buffer* b = in_heap ? &heap : buffer_of(address);
     if (!b) refuse_bounds(w, a);
     b->shadow.bytes = b->size();
-    return &regions.add({b->start, b->end, &b->shadow, b->start, b, GLOBAL, "a buffer"});
+    return &regions.add({b->start, b->end, &b->shadow, b->start, b, GLOBAL,
+                         in_heap ? "memory of malloc" : "a buffer"});
 }
 
 // Where a local variable that no register holds is: the words of a warp's lanes are neighbors.
@@ -289,7 +285,7 @@ static void access(const void* where, unsigned size, Way way, const Place& place
     a.space = region->space;
     a.since = region->since();
     a.name = region->name;
-    a.offset = (size_t)(address - region->start);
+    a.offset = region->buffer == &heap ? offset_in_block(w, a) : (size_t)(address - region->start);
     if (region->buffer) touched = region->start;
     if (aligned) check_alignment(w, a);
     const uint32_t event = recording ? record(w, a) : NO_EVENT;
@@ -298,6 +294,7 @@ static void access(const void* where, unsigned size, Way way, const Place& place
     if (is_strong(way)) meet_others(w, a);
     if (!reads(way) && way != ATOMIC) w.idle = 0;
     if (a.space != CONSTANT) check_words(w, a, *region);
+    if (region->buffer == &heap) return;  // its blocks are looked up at each access
     if (Spot* spot = place.code ? spot_of(place.code) : nullptr) spot->region = (uint32_t)which;
 }
 
@@ -386,7 +383,7 @@ TT_API void tt_checked_begin(const tt_emu::Loaded* kernel, unsigned shared) {
     forget_flags();
     forget_events();
     written.address = nullptr;
-    if (shadow_bytes > KEPT_SHADOW) drop_shadows();
+    if (shadow_bytes > KEPT_SHADOW) drop_shadows(), heap.shadow.drop();
     const size_t size = (size_t)(image.shared_end - image.data_start) + 16;
     if (size > image_shadow.bytes) image_shadow.drop();
     image_shadow.prepare(size, 4);
@@ -525,6 +522,16 @@ TT_API void* __tsan_memcpy(void* to, const void* from, size_t n) {
 }
 TT_API void* __tsan_memmove(void* to, const void* from, size_t n) { return __tsan_memcpy(to, from, n); }
 TT_API void __tsan_init() {}
+
+TT_API void* tt_checked_malloc(size_t bytes) {
+    tt_emu::Whole whole(*tt_emu::here);
+    return tt_emu::allocate(bytes);
+}
+TT_API void tt_checked_free(void* address) {
+    tt_emu::Whole whole(*tt_emu::here);
+    tt_emu::release(*tt_emu::here, address, TT_CALLER);
+}
+
 TT_API void __tsan_func_entry(void*) {
     if (tt_emu::counting) tt_emu::depths[tt_emu::here->current]++;
 }

@@ -32,6 +32,10 @@ static inline void* tt_memset(void* to, int value, size_t n) {
 #define memcpy tt_memcpy
 #define memmove tt_memmove
 #define memset tt_memset
+extern "C" void* tt_checked_malloc(size_t);
+extern "C" void tt_checked_free(void*);
+#define malloc tt_checked_malloc
+#define free tt_checked_free
 #endif
 
 #ifndef TT_PROGRAM

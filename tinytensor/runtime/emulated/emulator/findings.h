@@ -61,6 +61,12 @@ static void is_harmless(size_t finding, const char* kind) {
     findings[finding].harmless_kind = kind;
 }
 
+[[noreturn]] static void refuse_access(Worker& w, const char* kind, const Place& place, const char* text) {
+    refused = true;
+    found(kind, place, {}, "%s by %s", text, Who(w).text);
+    fail(w, "%s: %s", kind, text);
+}
+
 // Code is an offset in the unit's file, 0 if there is none.
 static void print_place(Text& text, const Place& place) {
     const size_t code = place.code ? (size_t)((const char*)place.code - image.start) : 0;
