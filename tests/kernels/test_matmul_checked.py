@@ -101,6 +101,17 @@ def changed(before: str, after: str, folder: Path) -> str:
     return str(file)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_without_inner_elements_the_copies_of_zeros_have_ended(dtype: str) -> None:
+    """The result is written through the memory that they fill."""
+    a, b = (tt.zeros(*shape, dtype=dtype, device="emulated") for shape in ((256, 0), (0, 256)))
+    with tt.cuda.check() as report:
+        y = a @ b
+    assert "matmul_tensor_cores" in report.kernels[0].kernel
+    assert not report.findings, str(report)
+    assert not np.any(y.tolist())
+
+
 def test_without_swizzle_there_are_bank_conflicts(tmp_path: Path) -> None:
     file = changed("c ^ (BY_WORD ? r % 4 * 2 : r % 8)", "c", tmp_path)
     report, right = checked(file, "bfloat16", False, True)

@@ -8,6 +8,7 @@ import pytest
 
 import tinytensor as tt
 from tinytensor.errors import IndexRangeError
+from tinytensor.runtime.kernel_files import kernel_path
 
 Array = np.ndarray[Any, Any]
 SPECIAL = np.array(
@@ -147,3 +148,27 @@ def test_indexed_assignment_to_views(layout: str, kind: str, dtype: Any) -> None
         view(target)[own] = checked(values.reshape(picked))
         view(expected)[index] = values.reshape(picked)
     np.testing.assert_array_equal(target.cpu().numpy(), expected)
+
+
+@pytest.mark.parametrize("name", ["softmax_forward_lines", "softmax_backward_lines"])
+def test_a_block_takes_several_groups_of_lines(name: str) -> None:
+    """As in launches whose grid is at its limit: sums of one group end before those of the next begin."""
+    rng = np.random.default_rng(0)
+    x, grad = rng.standard_normal((2, 20, 96)).astype(np.float32)
+    y = np.exp(x) / np.exp(x).sum(0)
+    forward = name == "softmax_forward_lines"
+    expected = y if forward else y * (grad - (grad * y).sum(0))
+    operands = [on_device(values) for values in ([x] if forward else [grad, y])]
+    kernel = tt.cuda.kernel(kernel_path("softmax", ".cu"), name, tt.float32, False)
+    got = tt.empty(20, 96, device="emulated")
+    with tt.cuda.check() as report:
+        kernel[1, (32, 8)](got, *operands, 96, 20, 96)
+    assert not report.findings, str(report)
+    np.testing.assert_allclose(got.cpu().numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("index", [0, -1])
+def test_an_index_of_an_empty_axis_is_named(index: int) -> None:
+    rows = tt.zeros(0, 4, device="emulated")
+    with pytest.raises(IndexRangeError, match=f"index {index} is out of range for axis 0"):
+        rows[on_device(np.array([index]))].tolist()
