@@ -118,9 +118,10 @@ int main(int argc, char** argv) {
 
 DEFECTS = r"""
 #include <cooperative_groups.h>
+__shared__ int of_file[32];
 __global__ void right(int* y) {  // blocks that wait for each other
     __shared__ int own[32];
-    own[threadIdx.x] = y[blockIdx.x] = blockIdx.x;
+    own[threadIdx.x] = of_file[threadIdx.x] = y[blockIdx.x] = blockIdx.x;
     for (int i = 0; threadIdx.x == 0 && i < 20; i++) {
         int* p;
         cudaMalloc(&p, 40);
@@ -128,7 +129,8 @@ __global__ void right(int* y) {  // blocks that wait for each other
         if (i % 2) cudaFree(p);
     }
     cooperative_groups::this_grid().sync();
-    if (own[31 - threadIdx.x] != blockIdx.x || y[3 - blockIdx.x] != 3 - blockIdx.x) __trap();
+    if (own[31 - threadIdx.x] != blockIdx.x || of_file[31 - threadIdx.x] != blockIdx.x ||
+        y[3 - blockIdx.x] != 3 - blockIdx.x) __trap();
 }
 __global__ void race(int* y) {
     __shared__ int s[64];

@@ -64,9 +64,10 @@ def test_dynamic_shared_memory_by_its_scope() -> None:
     assert translated("void k() { extern double __shared__ s[]; }") == "void k() { TT_DYNAMIC(s, double); }"
     rows = "typedef half tt_row_s[N][8]; TT_DYNAMIC(s, tt_row_s);"
     assert translated("void k() { extern __shared__ half s[][N][8]; }") == f"void k() {{ {rows} }}"
-    assert translated("static __shared__ int n;") == "TT_SHARED int n;"
+    assert translated("static __shared__ int n;") == "TT_SHARED_FILE int n;"
+    assert translated("void k() { __shared__ int n; }") == "void k() { TT_SHARED int n; }"
     aligned = "__shared__ alignas(alignof(float4)) float a[4][4];"
-    assert translated(aligned) == "alignas(alignof(float4)) TT_SHARED float a[4][4];"
+    assert translated(aligned) == "alignas(alignof(float4)) TT_SHARED_FILE float a[4][4];"
 
 
 def test_a_launch_that_is_not_complete_is_named() -> None:

@@ -67,7 +67,8 @@ def translated(text: str) -> str:
             declared, at = _dynamic(text, start)
             parts.append(declared)
         elif match["shared"]:
-            parts.append(f"{match['aligned'] or ''} TT_SHARED".lstrip(" "))  # alignas comes first in C++
+            macro = "TT_SHARED_FILE" if _in_no_function(text, start) else "TT_SHARED"
+            parts.append(f"{match['aligned'] or ''} {macro}".lstrip(" "))  # alignas comes first in C++
         elif match["noinline"]:  # not as a macro: the headers of the compiler have it in attributes
             parts.append("__attribute__((noinline))")
         elif match["call"]:

@@ -86,8 +86,11 @@ static void read_variables(const char* path) {
                         continue;
                     const char* title = titles + sections[symbols[i].st_shndx].sh_name;
                     const bool constant = strcmp(title, "tt_constant") == 0;
-                    if (!constant && strcmp(title, ".data") != 0 && strcmp(title, ".bss") != 0) continue;
-                    Variable v = {start, start + symbols[i].st_size, constant ? CONSTANT : GLOBAL, {}};
+                    const bool shared = strcmp(title, "tt_shared") == 0;
+                    if (!constant && !shared && strcmp(title, ".data") != 0 && strcmp(title, ".bss") != 0)
+                        continue;
+                    const Space space = constant ? CONSTANT : shared ? SHARED : GLOBAL;
+                    Variable v = {start, start + symbols[i].st_size, space, {}};
                     if (strncmp(names + symbols[i].st_name, "_ZGV", 4) == 0) v.space = NOWHERE;
                     name_variable(v, names + symbols[i].st_name);
                     image.variables.add(v);

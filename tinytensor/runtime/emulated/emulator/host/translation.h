@@ -2,9 +2,12 @@
 #pragma once
 
 #ifdef TT_CHECKED
-#define TT_SHARED static  // one worker; the checked core finds shared variables among the static ones
+// One worker; the checked core finds shared variables among the static ones of functions, and by a section.
+#define TT_SHARED static
+#define TT_SHARED_FILE static __attribute__((section("tt_shared")))
 #else
 #define TT_SHARED thread_local  // each worker has its own
+#define TT_SHARED_FILE thread_local
 #endif
 
 // `extern __shared__ T name[];` in a function, and outside of one.
