@@ -52,8 +52,9 @@ static cudaError_t failed(cudaError_t error, const char* function, const char* f
     return error;
 }
 
-// Memory that was never freed.
+// Memory that was never freed. After a sticky error cudaFree fails, too.
 static void report_leaks() {
+    if (sticky_error) return;
     for (auto& [start, b] : blocks)
         if (b.kind != MemoryKind::registered) Record("leak") << b.bytes << (int)b.kind << b.file << b.line;
 }
