@@ -100,10 +100,16 @@ TT_WATCHED(memset, int)
 #include "vector_types.h"
 
 // The emulator sets tt_threadIdx and tt_blockIdx. For kernels they are constants, of which g++ does not
-// instrument reads; `weak`, so that the compiler assumes no other use of what is set.
+// instrument reads; weak, as `inline` is, so that the compiler assumes no other use of what is set. All
+// variables of a section are inline, or none is.
 #if defined(TT_CHECKED) && !defined(__clang__)
-#define TT_INDEX(NAME)                                                                                 \
-    TT_PRIVATE __attribute__((used, weak, visibility("hidden"))) uint3 tt_##NAME __asm__("tt_" #NAME); \
+#ifdef TT_SEVERAL
+#define TT_WEAK inline
+#else
+#define TT_WEAK __attribute__((weak))
+#endif
+#define TT_INDEX(NAME)                                                                                    \
+    TT_PRIVATE TT_WEAK __attribute__((used, visibility("hidden"))) uint3 tt_##NAME __asm__("tt_" #NAME); \
     extern const uint3 NAME __asm__("tt_" #NAME) __attribute__((visibility("hidden")))
 TT_INDEX(threadIdx);
 TT_INDEX(blockIdx);

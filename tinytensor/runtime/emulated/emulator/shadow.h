@@ -79,8 +79,9 @@ struct Shadow {
     unsigned granule = 4;  // bytes per word
     size_t mapped = 0;     // size of the words
 
+    // In a launch, its own words would need clearing.
     void drop() {
-        if (words && shadow_bytes > KEPT_SHADOW) free_words({words, mapped});
+        if (words && (here || shadow_bytes > KEPT_SHADOW)) free_words({words, mapped});
         else if (words) spares.add({words, mapped});
         words = nullptr;
         granule = 4;
