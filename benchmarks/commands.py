@@ -134,6 +134,11 @@ def widths(options: Given) -> str:
     return str(_suite("widths").run(options.models, page=options.page))
 
 
+def rewards(options: Given) -> str:
+    """Train by rewards, and return the table of right answers before and after."""
+    return str(_suite("rewards").run(options.folder, page=options.page))
+
+
 def quick(options: Given) -> list[Report]:
     fewer = Plan(QUICK.rounds, QUICK.retries, 0.02)
     return [
@@ -293,6 +298,10 @@ _WIDTHS: Options = {
     "models": {"nargs": "+", "help": "smollm2, a run, a .gguf file, …"},
     "--page": {"action": "store_true", "help": "write the tables into docs/quantization.md"},
 }
+_REWARDS: Options = {
+    "folder": {"type": Path, "help": "of the runs; those that are finished there are not trained again"},
+    "--page": {"action": "store_true", "help": "write table and picture into docs/finetuning.md"},
+}
 
 
 class Command(NamedTuple):
@@ -373,6 +382,9 @@ COMMANDS = {
     ),
     "widths": Command(
         "loss, size and speed of models in 4 to 8 bits, beside llama.cpp: five minutes", _WIDTHS, writes=False
+    ),
+    "rewards": Command(
+        "right answers before and after GRPO: three tasks, three seeds, half an hour", _REWARDS, writes=False
     ),
     "memory": Command("bytes that a training step of a GPT keeps", _ALONE | _shapes_of("S,M"), memory),
     "distributed": Command(
