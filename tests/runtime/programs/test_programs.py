@@ -154,6 +154,10 @@ int main() {
     cudaMalloc(&p, 5 * sizeof(float));
     cudaMalloc(&q, 6 * sizeof(float));
     cudaSetDevice(1);
+    cudaStream_t stream;
+    cudaStreamCreate(&stream);
+    cudaStreamDestroy(stream);
+    same<<<1, 32, 0, stream>>>(y);
     cudaMemset(q, 0, 5 * sizeof(float));
     past<<<1, 32>>>(p, q, 5);
     cudaFree(y);
@@ -206,6 +210,7 @@ def test_check_finds_what_a_run_does_not_show(tmp_path: Path) -> None:
     line = {text.strip(): f"program.cu:{i}" for i, text in enumerate(DEFECTS.splitlines(), 1)}
     assert ("shared race", line["y[threadIdx.x] = s[63 - threadIdx.x];"]) in found
     assert ("CUDA error", line["cudaSetDevice(1);"]) in found
+    assert ("CUDA error", line["same<<<1, 32, 0, stream>>>(y);"]) in found
     copy = line["if (threadIdx.x <= n) y[threadIdx.x] = x[threadIdx.x];"]
     assert ("uninitialized global read", copy) in found
     assert ("out of bounds", copy) in found

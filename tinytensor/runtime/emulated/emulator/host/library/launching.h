@@ -163,6 +163,9 @@ TT_HOST cudaError_t tt_launch(const tt_program::Configuration& c, const tt_emu::
         tt_emu::here->guarded = true;
         return tt_program::defer([=, &kernel] { return run(c, kernel, loaded, kept.get(), given); });
     }
+    if (!tt_program::is_stream(c.stream))
+        return tt_program::failed(cudaErrorInvalidResourceHandle, "a launch", c.where.file, c.where.line,
+                                  "its stream was destroyed, or never created");
     if (tt_program::captures(c.stream)) {
         const std::shared_ptr<void> kept = keep(call);
         return tt_program::submit(
