@@ -16,7 +16,7 @@ from tinytensor.commands.json_output import report_fields, write_json
 from tinytensor.errors import ArgumentError
 from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.programs.build import SOURCES, CompilerOptions, build_program
-from tinytensor.runtime.programs.execution import ProgramRun, run_program
+from tinytensor.runtime.programs.execution import run_program
 
 FOUND = 1  # exit code for findings of a program that itself exits with 0
 
@@ -33,7 +33,7 @@ def main(words: Sequence[str]) -> int:
             fields = {"exit_code": run.code, "checked": options.check, "output": run.output}
             write_json("run", **fields, report=report_fields(run.report))
         elif options.check:
-            print(run.report if options.counts else _summary(run))
+            print(run.report if options.counts else run.report.summary)
     return run.code or (FOUND if options.check and run.report.findings else 0)
 
 
@@ -118,13 +118,6 @@ def _ended_by_signals() -> Iterator[None]:
 
 def _tell(finding: Finding) -> None:
     """Print a finding at once, between the lines that the program prints."""
+    grade = "warning: " if finding.is_warning else ""
     kernel = f"kernel {finding.kernel}: " if finding.kernel else ""
-    print(f"tinytensor: {kernel}{finding}", file=sys.stderr, flush=True)
-
-
-def _summary(run: ProgramRun) -> str:
-    launches, findings = run.report.launches, len(run.report.findings)
-    return (
-        f"{launches:,} launch{'' if launches == 1 else 'es'} checked, "
-        f"{findings:,} finding{'' if findings == 1 else 's'}"
-    )
+    print(f"tinytensor: {grade}{kernel}{finding}", file=sys.stderr, flush=True)

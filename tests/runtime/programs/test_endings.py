@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -118,11 +119,12 @@ def test_kernels_launched_from_python_do_not_end_it(tmp_path: Path) -> None:
     assert "thread (2, 0, 0)" in done.stdout
 
 
-def test_a_signal_to_the_command_ends_the_program_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_to_the_command_ends_the_program(ending: signal.Signals, tmp_path: Path) -> None:
     source, temporary = tmp_path / "waits.cu", tmp_path / "temporary"
     source.write_text(
         "#include <cstdio>\n#include <unistd.h>\n"
-        'int main() { printf("%d\\n", getpid()); fflush(stdout); for (;;) pause(); }\n'
+        'int main() { printf("%d %d\\n", getpid(), cudaFree(0)); fflush(stdout); for (;;) pause(); }\n'
     )
     temporary.mkdir()
     with subprocess.Popen(
@@ -132,9 +134,34 @@ def test_a_signal_to_the_command_ends_the_program_and_leaves_nothing(tmp_path: P
         text=True,
     ) as command:
         assert command.stdout is not None
-        program = int(command.stdout.readline())
-        command.terminate()
-        assert command.wait() == 128 + signal.SIGTERM
-    with pytest.raises(ProcessLookupError):
-        os.kill(program, 0)
-    assert list(temporary.iterdir()) == []
+        program = int(command.stdout.readline().split()[0])
+        command.send_signal(ending)
+        assert command.wait() == (128 + ending if ending == signal.SIGTERM else -ending)
+        assert command.stdout.read() == ""  # until the program has ended
+    if ending == signal.SIGTERM:
+        assert list(temporary.iterdir()) == []
+    until = time.monotonic() + 60
+    while Path(f"/proc/{program}").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{program}").exists()
+
+
+def test_events_that_are_not_there(tmp_path: Path) -> None:
+    text = r"""
+#include <cstdio>
+int main() {
+    cudaEvent_t e, never = nullptr;
+    cudaEventCreate(&e);
+    cudaEventDestroy(e);
+    puts(cudaGetErrorName(cudaEventDestroy(e)));
+    puts(cudaGetErrorName(cudaEventRecord(e, 0)));
+    puts(cudaGetErrorName(cudaStreamWaitEvent(0, e, 0)));
+    puts(cudaGetErrorName(cudaEventSynchronize(never)));
+    puts(cudaGetErrorName(cudaEventQuery(never)));
+    float time;
+    puts(cudaGetErrorName(cudaEventElapsedTime(&time, e, never)));
+}
+"""
+    run = ran(text, tmp_path, check=True)
+    assert (run.code, run.output.split()) == (0, ["cudaErrorInvalidResourceHandle"] * 6)
+    assert [f.place for f in run.report.findings] == [f"program.cu:{i}" for i in (7, 8, 9, 10, 11, 13)]

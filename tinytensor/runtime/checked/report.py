@@ -94,12 +94,15 @@ class CheckReport:
             view.frame(self) if any(k.recording for k in self.kernels) else view.preformatted(str(self))
         )
 
-    def __str__(self) -> str:
+    @property
+    def summary(self) -> str:
+        """Numbers of launches, of findings, and of warnings if there are any."""
         launches, findings = _number(self.launches, "launch", "es"), _number(len(self.findings), "finding")
-        head = f"{launches}, {findings}"
-        if self.warnings:
-            head += f", {_number(len(self.warnings), 'warning')}"
-        parts = [head]
+        warnings = f", {_number(len(self.warnings), 'warning')}" if self.warnings else ""
+        return f"{launches}, {findings}{warnings}"
+
+    def __str__(self) -> str:
+        parts = [self.summary]
         for finding in self.findings + self.warnings:
             about = [*self._quoted(finding), *filter(None, [finding.launched])]
             parts += [f"  {finding}", *[f"    {line}" for line in about]]

@@ -4,6 +4,7 @@
 #pragma once
 #include <execinfo.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 
 #include <string>
 
@@ -88,6 +89,8 @@ static void on_host_fault(int signal, siginfo_t* info, void* context) {
 
 __attribute__((constructor)) static void begin_program() {
     if (getenv("TINYTENSOR_PROGRAM_LEAKS")) atexit(report_leaks);
+    // Who reads the records may be killed, and cannot end the program then.
+    if (getenv("TINYTENSOR_PROGRAM_REPORT")) prctl(PR_SET_PDEATHSIG, SIGKILL);
     static char stack[1 << 16];
     stack_t own = {};
     own.ss_sp = stack, own.ss_size = sizeof stack;

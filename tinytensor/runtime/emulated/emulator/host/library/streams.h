@@ -5,6 +5,11 @@
 using tt_program::failed;
 using tt_program::sticky_error;
 
+static cudaError_t no_event(const char* call, const char* file, int line) {
+    return failed(cudaErrorInvalidResourceHandle, call, file, line,
+                  "there is no such event: it was destroyed, or never created");
+}
+
 TT_HOST cudaError_t cudaStreamCreateWithPriority(cudaStream_t* s, unsigned flags, int priority, TT_SITE) {
     if (sticky_error) return sticky_error;
     *s = new CUstream_st{flags, priority, nullptr, {}};
@@ -35,6 +40,7 @@ TT_HOST cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned,
     if (!tt_program::is_stream(s))
         return failed(cudaErrorInvalidResourceHandle, "cudaStreamWaitEvent", file, line,
                       "there is no such stream");
+    if (!tt_program::is_event(e)) return no_event("cudaStreamWaitEvent", file, line);
     if ((size_t)s > 4 && e->graph) {
         if (!s->graph) s->graph = e->graph, s->last.clear();
         s->last.insert(s->last.end(), e->last.begin(), e->last.end());
@@ -59,23 +65,38 @@ TT_HOST cudaError_t cudaStreamGetFlags(cudaStream_t s, unsigned* flags) {
 TT_HOST cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned flags, TT_SITE) {
     if (sticky_error) return sticky_error;
     *e = new CUevent_st{-1.0, !(flags & cudaEventDisableTiming), nullptr, {}};
+    std::lock_guard<std::mutex> guard(tt_program::streams_lock);
+    tt_program::events.insert(*e);
     return cudaSuccess;
 }
-TT_HOST cudaError_t cudaEventDestroy(cudaEvent_t e, TT_SITE) { return delete e, sticky_error; }
+TT_HOST cudaError_t cudaEventDestroy(cudaEvent_t e, TT_SITE) {
+    if (!tt_program::is_event(e)) return no_event("cudaEventDestroy", file, line);
+    std::lock_guard<std::mutex> guard(tt_program::streams_lock);
+    tt_program::events.erase(e);
+    delete e;
+    return sticky_error;
+}
 TT_HOST cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s, TT_SITE) {
     if (sticky_error) return sticky_error;
     if (!tt_program::is_stream(s))
         return failed(cudaErrorInvalidResourceHandle, "cudaEventRecord", file, line,
                       "there is no such stream");
+    if (!tt_program::is_event(e)) return no_event("cudaEventRecord", file, line);
     e->graph = tt_program::captures(s) ? s->graph : nullptr;
     if (e->graph) e->last = s->last;
     else e->time = tt_emu::now();
     return cudaSuccess;
 }
-TT_HOST cudaError_t cudaEventSynchronize(cudaEvent_t, TT_SITE) { return sticky_error; }
-TT_HOST cudaError_t cudaEventQuery(cudaEvent_t, TT_SITE) { return sticky_error; }
+TT_HOST cudaError_t cudaEventSynchronize(cudaEvent_t e, TT_SITE) {
+    return tt_program::is_event(e) ? sticky_error : no_event("cudaEventSynchronize", file, line);
+}
+TT_HOST cudaError_t cudaEventQuery(cudaEvent_t e, TT_SITE) {
+    return tt_program::is_event(e) ? sticky_error : no_event("cudaEventQuery", file, line);
+}
 TT_HOST cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end, TT_SITE) {
     if (sticky_error) return sticky_error;
+    if (!tt_program::is_event(start) || !tt_program::is_event(end))
+        return no_event("cudaEventElapsedTime", file, line);
     if (start->time < 0 || end->time < 0 || !start->timed || !end->timed)
         return failed(cudaErrorInvalidResourceHandle, "cudaEventElapsedTime", file, line,
                       "an event was not recorded, or takes no time");

@@ -57,12 +57,18 @@ static cudaError_t defer(Work work) {
 }
 
 static auto& streams = *new std::set<cudaStream_t>;
-static std::mutex streams_lock;  // kernels make streams, too
+static auto& events = *new std::set<cudaEvent_t>;
+static std::mutex streams_lock;  // of both: kernels make them, too
 
 static bool is_stream(cudaStream_t s) {
     if ((size_t)s <= 4) return true;  // 0, and constants such as cudaStreamPerThread
     std::lock_guard<std::mutex> guard(streams_lock);
     return streams.count(s);
+}
+
+static bool is_event(cudaEvent_t e) {
+    std::lock_guard<std::mutex> guard(streams_lock);
+    return events.count(e);
 }
 
 static bool captures(cudaStream_t s) { return (size_t)s > 4 && is_stream(s) && s->graph; }
