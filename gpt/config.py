@@ -247,7 +247,7 @@ class TrainConfig:
             entropy, dead units; 0: none.
         sample_interval: steps between printed samples; 0: none.
         sample_tokens: tokens per sample.
-        sample_prompt: prompt of the samples.
+        sample_prompt: prompt of the samples; empty: the first token of the training data.
         checkpoint_interval: steps between checkpoints; 0: only with evaluations.
         keep_checkpoints: number of newest checkpoints to keep; the best is kept in addition.
         overfit_one_batch: train on the first batch alone, as a sanity check.
@@ -300,7 +300,7 @@ class TrainConfig:
     health_interval: int = 0
     sample_interval: int = 0
     sample_tokens: int = 200
-    sample_prompt: str = "\n"
+    sample_prompt: str = ""
     checkpoint_interval: int = 0
     keep_checkpoints: int = 2
     overfit_one_batch: bool = False

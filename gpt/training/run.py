@@ -127,13 +127,8 @@ class Run:
                 refuse_to_overwrite(self.folder, self.command)
                 self.read_data(prepared_before=self.ranks.rank > 0)
         self.contents = self.find_contents() if self.ranks.rank == 0 else {}
-        prompt = train_config.sample_prompt  # fail early if it cannot be encoded
-        if train_config.sample_interval and self.tokenizer is not None and not self.tokenizer.encode(prompt):
-            raise tt.ArgumentError(
-                "train: --sample_prompt is empty",
-                why="a prompt has at least one token",
-                fix="leave it out, or set --sample_interval=0",
-            )
+        if self.tokenizer is not None:
+            self._require_prompt(self.tokenizer)
         self.model_config = self._with_vocabulary(model_config)
         tt.manual_seed(train_config.seed)
         self.model = self.kind(self.model_config).to(train_config.device)
@@ -241,11 +236,18 @@ class Run:
         if config.data == "shakespeare":
             text = embedded_shakespeare()
             tokenizer = named_tokenizer(config.tokenizer, text)
+            self._require_prompt(tokenizer)
             return (tokenizer, *prepare_text(text, tokenizer, prepared))
         if source.is_dir():
             note(describe_files(source, config.pattern))
         tokenizer = named_tokenizer(config.tokenizer, read_texts(config.data, config.pattern))
+        self._require_prompt(tokenizer)
         return (tokenizer, *prepare(config.data, tokenizer, prepared, pattern=config.pattern))
+
+    def _require_prompt(self, tokenizer: Tokenizer) -> None:
+        """Fail early, before files are written, if the prompt of the samples cannot be encoded."""
+        if self.train_config.sample_interval:
+            tokenizer.encode(self.train_config.sample_prompt)
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
         """Loss of a batch, inputs and targets of (B, T) each, with its autograd graph."""

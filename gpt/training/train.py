@@ -320,7 +320,7 @@ class Trainer:
         run, config = self.run, self.config
         assert run.tokenizer is not None
         generator = tt.Generator(config.seed + run.step)
-        prompt = run.tokenizer.encode(config.sample_prompt)
+        prompt = run.tokenizer.encode(config.sample_prompt) or [int(run.train_tokens.ids[0])]
         with run.shown.evaluating():
             ids = list(generate(run.shown, prompt, config.sample_tokens, generator=generator))
         return run.tokenizer.decode(prompt + ids)

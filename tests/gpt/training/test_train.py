@@ -285,9 +285,18 @@ def test_a_step_can_be_sampled(text, tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_an_empty_prompt_is_refused_before_the_training(text, tmp_path):
-    with pytest.raises(tt.ArgumentError, match="sample_prompt is empty"):
-        Run(*configs(text, tmp_path / "run", "--sample_prompt=", "--sample_interval=1"))
+def test_a_sample_begins_with_the_first_token_of_a_text_without_newlines(tmp_path):
+    (tmp_path / "line.txt").write_text("q" + "uick brown fox " * 40)
+    words = ("--sample_interval=1", "--max_steps=1")
+    run = train(*configs(tmp_path / "line.txt", tmp_path / "run", *words), quiet=True)
+    (sample,) = [line["sample"] for line in RunLog(run.folder).read() if "sample" in line]
+    assert sample.startswith("q")
+
+
+def test_a_prompt_of_unknown_characters_is_refused_before_the_folder_is_made(text, tmp_path):
+    with pytest.raises(tt.ArgumentError, match="unknown character"):
+        Run(*configs(text, tmp_path / "run", "--sample_prompt=§", "--sample_interval=1"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_two_runs_do_not_share_a_folder(text, tmp_path):
