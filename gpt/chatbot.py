@@ -32,7 +32,7 @@ from gpt.tasks.registry import TASKS, task
 from gpt.training.run_lock import alone_in
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.init_from import read_configs
-from gpt.weights.sources import is_foreign
+from gpt.weights.sources import CHATBOT, STAGES, is_foreign
 from gpt.weights.trained import open_model
 from tinytensor.errors import ArgumentError
 from tinytensor.files import atomic_write, read_json
@@ -45,8 +45,7 @@ _MAINS: dict[str, Callable[[Sequence[str]], int]] = {
     "chat": gpt.generation.chat.main,
 }
 CONTEXT = 256  # tokens: a few exchanges
-_STATE = "chatbot.json"
-_RESULTS = ("tokenizer.json", "base", "instruct", "grpo")
+_RESULTS = ("tokenizer.json", *STAGES)
 _LEAST = {"vocab_size": 259, "seed": 0}  # of the other numbers 1
 # Options of instruction tuning and of reinforcement learning: for a small model of one's own, and for a
 # larger one that knows conversations, of which only adapters are trained, on small batches.
@@ -244,7 +243,7 @@ def _configured(words: Sequence[str]) -> ChatbotConfig:
         ArgumentError: the folder has results of other fields.
     """
     folder = take_option(words, "out_dir")[0] or ChatbotConfig.out_dir
-    path = Path(folder) / _STATE
+    path = Path(folder) / CHATBOT
     if not path.is_file():
         return parse_overrides(words, ChatbotConfig())[0]
     saved = from_dict(ChatbotConfig, read_json(path, "chatbot").get("config"), source=str(path))
@@ -264,7 +263,7 @@ def _configured(words: Sequence[str]) -> ChatbotConfig:
 
 def _seconds(config: ChatbotConfig) -> dict[str, float]:
     """Seconds of the stages in the folder so far; saves the config there."""
-    path = Path(config.out_dir) / _STATE
+    path = Path(config.out_dir) / CHATBOT
     saved: Any = read_json(path, "chatbot").get("seconds") if path.is_file() else {}
     seconds = {name: float(value) for name, value in saved.items()} if isinstance(saved, dict) else {}
     _save(config, seconds)
@@ -272,7 +271,7 @@ def _seconds(config: ChatbotConfig) -> dict[str, float]:
 
 
 def _save(config: ChatbotConfig, seconds: dict[str, float]) -> None:
-    with atomic_write(Path(config.out_dir) / _STATE) as file:
+    with atomic_write(Path(config.out_dir) / CHATBOT) as file:
         file.write(json.dumps({"config": to_dict(config), "seconds": seconds}, indent=2).encode())
 
 

@@ -38,6 +38,7 @@ from tinytensor.interop.safetensors_file import Array, read_safetensors
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 METADATA = "gpt_config"  # metadata key of the config in a single file of ours
+CHATBOT, STAGES = "chatbot.json", ("base", "instruct", "grpo")  # state and runs of `python -m gpt chatbot`
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _TOKENIZERS = ("tokenizer.json", "vocab.bpe", "merges.txt", "tokenizer.model")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -189,8 +190,9 @@ def open_source(path: PathLike, *, writable: bool = False) -> Source:
 
     Args:
         path: a folder with config.json and safetensors (one file, or several with an index), a .safetensors
-            file, a .gguf file, a run directory or checkpoint of ours, `smollm2` or another package with
-            weights (`package:NAME`), or a name on the Hugging Face hub.
+            file, a .gguf file, a run directory or checkpoint of ours, a folder of `python -m gpt chatbot`
+            (its last run), `smollm2` or another package with weights (`package:NAME`), or a name on the
+            Hugging Face hub.
         writable: return writable arrays (copy-on-write; the files are not changed).
 
     Returns:
@@ -203,6 +205,7 @@ def open_source(path: PathLike, *, writable: bool = False) -> Source:
     """
     found = Path(path) if os.path.exists(path) else _named(str(path))
     if found.is_dir():
+        found = _last_stage(found)
         return _from_run(found, writable) if is_run(found) else _from_folder(found, writable)
     if found.suffix == ".gguf":
         return Source(found, *read_gguf(found, writable=writable))
@@ -214,6 +217,12 @@ def open_source(path: PathLike, *, writable: bool = False) -> Source:
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run directory, or a checkpoint in one."""
     return (folder / "state.json").is_file() or bool(list_checkpoints(folder))
+
+
+def _last_stage(folder: Path) -> Path:
+    """Last run of a folder of `python -m gpt chatbot`; of another folder itself."""
+    runs = [folder / name for name in STAGES if (folder / CHATBOT).is_file() and is_run(folder / name)]
+    return runs[-1] if runs else folder
 
 
 def is_model_folder(path: Path) -> bool:

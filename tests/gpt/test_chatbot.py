@@ -17,7 +17,8 @@ from gpt.chatbot import ChatbotConfig, main, stages
 from gpt.data.command import embedded_shakespeare
 from gpt.depth import of_depth
 from gpt.weights.checkpoint import load_checkpoint
-from tinytensor.errors import ArgumentError
+from gpt.weights.sources import open_source
+from tinytensor.errors import ArgumentError, FormatError
 
 RUNS = ("base", "instruct", "grpo")
 SMALL = ["--depth=1", "--instruct_steps=22", "--grpo_steps=22", "--held_out=4"]
@@ -59,6 +60,17 @@ def test_each_stage_prints_its_command_and_the_model_talks(whole, text):
         assert stage.command in printed
         assert stage.name in printed.partition("=== seconds of each stage")[2]
     assert "> How do you spell harbour?\n" in printed.partition("=== conversation")[2]
+
+
+def test_the_folder_stands_for_its_last_run(whole, tmp_path):
+    folder, _ = whole
+    assert open_source(folder).path == folder / "grpo"
+    for name in ("base", "instruct"):
+        (tmp_path / name).symlink_to(folder / name)
+    with pytest.raises(FormatError, match=r"no config\.json"):  # any folder of runs is not meant
+        open_source(tmp_path)
+    (tmp_path / "chatbot.json").touch()
+    assert open_source(tmp_path).path == tmp_path / "instruct"
 
 
 def test_stages_killed_halfway_resume_with_equal_bits(whole, text, tmp_path):
