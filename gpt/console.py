@@ -5,7 +5,7 @@ import contextlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NoReturn, TextIO, TypeVar, cast
 
 import tinytensor as tt
@@ -117,6 +117,11 @@ def compile_line() -> Iterator[None]:
 
     with tt.on_compile(show):
         yield
+
+
+def quiet_compilation() -> AbstractContextManager[None]:
+    """Context of a text that is printed in pieces: a note about compiled kernels would land in it."""
+    return tt.on_compile(lambda done, total: None)
 
 
 @contextmanager

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 import tinytensor as tt
-from gpt.console import plain
+from gpt.console import plain, quiet_compilation
 from gpt.fields import check_types, describe_fields, parse_overrides, take_word
 from gpt.generation.generate import Context
 from gpt.generation.sampling import Past, Sampler, SamplingConfig
@@ -239,11 +240,13 @@ def _say(talk: Conversation, message: str) -> None:
         print(f"error: {plain(str(error))}", file=sys.stderr, flush=True)
         return
     with interrupts() as pressed, closing(pieces):
-        for piece in pieces:
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-            if pressed():
-                break
+        begun = list(islice(pieces, 1))  # most kernels are compiled, with a note, before the text begins
+        with quiet_compilation():
+            for piece in chain(begun, pieces):
+                sys.stdout.write(piece)
+                sys.stdout.flush()
+                if pressed():
+                    break
     print(flush=True)
     if talk.forgotten > forgotten:
         _note(f"the first {talk.forgotten} messages no longer fit into the context, and were dropped")

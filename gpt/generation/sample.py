@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 import tinytensor as tt
+from gpt.console import quiet_compilation
 from gpt.fields import check_types, describe_fields, parse_overrides, take_word
 from gpt.generation.beam import beam_search
 from gpt.generation.explain_sampling import ExplainingSampler, render
@@ -203,9 +204,10 @@ def main(argv: Sequence[str]) -> int:
     if config.texts == 1 and not config.explain:
         begun = list(islice(texts, 1))  # kernels are compiled, with a note, before the text begins
         sys.stdout.write(config.prompt[0])
-        for _, piece in chain(begun, texts):
-            sys.stdout.write(piece)
-            sys.stdout.flush()
+        with quiet_compilation():
+            for _, piece in chain(begun, texts):
+                sys.stdout.write(piece)
+                sys.stdout.flush()
         print()
     else:
         _print_all(config, texts)

@@ -20,6 +20,7 @@ from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.tokenizers.chat_template import BEGIN, END
 from gpt.weights.import_model import write_run
 from tests.gpt.models.test_variants import model_of
+from tinytensor.runtime.compile_reports import is_reported
 
 # Each token is a byte: a text has one list of ids.
 WORDS = BPETokenizer.train("", 259, special_tokens=[BEGIN, END, "<|endoftext|>"])
@@ -264,6 +265,17 @@ def test_ctrl_c_ends_an_answer_and_twice_the_program(model: GPT, capsys) -> None
     with pytest.raises(KeyboardInterrupt):
         chat._say(talk, "three")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_note_about_kernels_comes_before_an_answer(model: GPT) -> None:
+    told: list[bool] = []
+
+    def ask() -> None:
+        told.append(not is_reported())
+
+    h, end = WORDS.vocab[b"h"], WORDS.special_tokens[END]
+    chat._say(scripted(model, ask, h, ask, h, end), "one")
+    assert told == [True, False]
 
 
 def test_wrong_words(run: str, capsys) -> None:

@@ -19,6 +19,7 @@ from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.weights.import_model import write_run
 from tests.gpt.generation.test_generate import CONFIG, EVERY_WAY
+from tinytensor.runtime.compile_reports import is_reported
 
 WORDS = CharTokenizer("abcdefghijkl\n")
 PAST = Past([0, 1], [2, 2])
@@ -111,6 +112,18 @@ def test_the_command(run: str, capsys) -> None:
     for line in ("model", "top-k 4", "temperature 0.8", "top-p 0.9"):
         assert said.count(f"\n  {line} ") == 3
     assert said.count("took 9 tokens with ") == 3
+
+
+def test_a_note_about_kernels_comes_before_the_text(run: str, monkeypatch) -> None:
+    told: list[bool] = []
+
+    def draw(*given: object) -> int:
+        told.append(not is_reported())
+        return 0
+
+    monkeypatch.setattr(Sampler, "draw", draw)
+    assert main(["sample", run, "--prompt=ab", "--max_new_tokens=3"]) == 0
+    assert told == [True, False, False]
 
 
 @pytest.mark.parametrize(
