@@ -22,7 +22,7 @@ import gpt.generation.chat
 import gpt.tokenizers.tokenizer
 import gpt.training.train
 from gpt.console import plain
-from gpt.data.prepare import text_files
+from gpt.data.prepare import read_texts, text_files
 from gpt.depth import of_depth
 from gpt.fields import check_types, describe_fields, from_dict, parse_overrides, take_option, to_dict
 from gpt.generation.chat import ChatConfig, Conversation
@@ -231,9 +231,30 @@ def main(argv: Sequence[str]) -> int:
     watch, words = take_watch(argv)
     config = _configured(words)
     folder = Path(config.out_dir)
+    if config.init_from == "scratch" and not list_checkpoints(folder / "base"):
+        _require_text(config.data)
     with alone_in(folder, "chatbot"), watching(watch, folder):
         code = _run(stages(config), folder, config, _seconds(config))
     return code or _talk(folder / "grpo")
+
+
+def _require_text(data: str) -> None:
+    """Check, before the folder is made, that the text can be read and fills the context.
+
+    Raises:
+        ArgumentError, FormatError: it does not.
+    """
+    least = 2 * CONTEXT  # bytes, of which a tenth is for validation; a window has one token more
+    read = 0
+    for chunk in read_texts(_files(data)):
+        read += len(chunk.encode())
+        if read >= least:
+            return
+    raise ArgumentError(
+        f"chatbot: --data={data}: {read} bytes are too few",
+        why=f"the context has {CONTEXT} tokens, and a part of the text is for validation",
+        fix=f"give a text of {least} bytes or more; of merged tokens (--vocab_size) a longer one",
+    )
 
 
 def _configured(words: Sequence[str]) -> ChatbotConfig:

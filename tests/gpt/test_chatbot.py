@@ -114,6 +114,14 @@ def test_a_value_that_a_late_stage_would_refuse_is_refused_first(word, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
+def test_a_text_that_cannot_fill_the_context_is_refused_before_the_folder_is_made(tmp_path):
+    (tmp_path / "tiny.txt").write_text("to be")
+    for name, why in (("tiny.txt", "5 bytes are too few"), ("none.txt", r"none\.txt")):
+        with pytest.raises(ArgumentError, match=why):
+            main([f"--data={tmp_path / name}", f"--out_dir={tmp_path / 'run'}"])
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("end", [130, KeyboardInterrupt(), ArgumentError("x", why="x", fix="x")])
 def test_an_interrupted_stage_says_how_to_resume_and_its_seconds_count(end, tmp_path, monkeypatch, capsys):
     clock = iter(range(0, 1000, 10))
