@@ -78,12 +78,12 @@ TT_HALF(__half, half_bits, half_value)
 TT_HALF(__nv_bfloat16, bfloat16_bits, bfloat16_value)
 #undef TT_HALF
 
-typedef __half half;
-typedef __nv_bfloat16 nv_bfloat16;
 typedef __half_pair __half2;
-typedef __half_pair half2;
 typedef __nv_bfloat16_pair __nv_bfloat162;
-typedef __nv_bfloat16_pair nv_bfloat162;
+#ifndef TT_PROGRAM  // where these are names of the program, unless it includes the headers
+#include "include/cuda_fp16.h"
+#include "include/cuda_bf16.h"
+#endif
 
 #define TT_READS static inline
 #define TT_CONVERSIONS(T, T2, NAME, NAME2)                                          \

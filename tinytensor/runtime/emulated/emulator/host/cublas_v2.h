@@ -1,6 +1,8 @@
 // cuBLAS for host code that runs with the emulator: column-major, computed on the CPU.
 #pragma once
 #define TT_CUBLAS
+#include "cuda_bf16.h"
+#include "cuda_fp16.h"
 #include "cuda_runtime.h"
 #include "cublas_types.h"
 

@@ -1,3 +1,5 @@
-// For kernels that include NVIDIA's header: its types are in half.h.
+// The short names of the types in half.h, which kernels have without this header, too.
 #pragma once
 #include "cuda_emu.h"
+typedef __half half;
+typedef __half2 half2;

@@ -1,6 +1,8 @@
 // Tensor cores by fragments (nvcuda::wmma) on the emulator. Which lane holds which element of a fragment is
 // not defined by CUDA; here lane l holds elements l, l + 32, … of the matrix, row by row.
 #pragma once
+#include "cuda_bf16.h"
+#include "cuda_fp16.h"
 #include "cuda_runtime.h"
 
 namespace nvcuda {

@@ -1,5 +1,7 @@
 // Reductions and scans over the lanes of a warp, or of equal parts of it.
 #pragma once
+#include "cuda_bf16.h"
+#include "cuda_fp16.h"
 #include "cuda_runtime.h"
 
 namespace cub {
