@@ -107,7 +107,7 @@ def test_conversations_that_cannot_be_used_are_counted(model):
     task = Instructing(model, TOKENIZER, [*TALKS, long, cut, strange], TALKS[:2], 4, 0)
     assert (task.skipped, task.cut) == (2, 1)
     assert task.reason == "no answer within the context"
-    with pytest.raises(tt.ArgumentError, match="none of 2 conversations"):
+    with pytest.raises(tt.ArgumentError, match="none of 2 training conversations"):
         Instructing(model, TOKENIZER, [long, strange], TALKS, 4, 0)
 
 
