@@ -310,7 +310,7 @@ def _run(plan: Sequence[Stage], folder: Path, config: ChatbotConfig, seconds: di
             before = seconds.get(stage.name, 0.0) if stage.result else 0.0  # evaluation begins anew
             seconds[stage.name] = round(before + time.perf_counter() - begun, 1)
             _save(config, seconds)
-            if code:
+            if code < 0:  # an error, or a second Ctrl-C; a run that was stopped has said it
                 command = f"python -m gpt chatbot --out_dir={shlex.quote(str(folder))}"
                 print(f"resume with: {command}", flush=True)
         if code:

@@ -34,7 +34,7 @@ from gpt.training.terminal import Terminal
 from gpt.training.utilization import Utilization
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.init_from import read_configs, run_of, with_tokenizer_of
-from gpt.weights.sources import is_foreign, open_source
+from gpt.weights.sources import CHATBOT, is_foreign, open_source
 from tinytensor.distributed import init
 from tinytensor.interop.safetensors_file import Array
 from tinytensor.optim import clip_scale
@@ -283,12 +283,18 @@ class Trainer:
                 self._save()
                 self.terminal.say(
                     f"\nstopped at step {run.step}, saved in {run.folder}"
-                    f"\ngo on with: python -m gpt {run.command} --init_from=resume "
-                    f"--out_dir={shlex.quote(str(run.folder))}"
+                    f"\ngo on with: python -m gpt {self._resuming()}"
                 )
         if self.health is not None:
             self.terminal.say(health_table(self.health))
         return run
+
+    def _resuming(self) -> str:
+        """Command that resumes the run, or, of a stage of `chatbot`, all stages."""
+        folder = self.run.folder
+        if (folder.parent / CHATBOT).is_file():
+            return f"chatbot --out_dir={shlex.quote(str(folder.parent))}"
+        return f"{self.run.command} --init_from=resume --out_dir={shlex.quote(str(folder))}"
 
     def _between(self) -> None:
         """Periodic evaluation, checkpoint and sample."""

@@ -122,13 +122,11 @@ def test_a_text_that_cannot_fill_the_context_is_refused_before_the_folder_is_mad
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("end", [130, KeyboardInterrupt(), ArgumentError("x", why="x", fix="x")])
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), ArgumentError("x", why="x", fix="x")])
 def test_an_interrupted_stage_says_how_to_resume_and_its_seconds_count(end, tmp_path, monkeypatch, capsys):
     clock = iter(range(0, 1000, 10))
 
     def stopped(words):
-        if isinstance(end, int):
-            return end
         raise end
 
     monkeypatch.setattr(gpt.chatbot, "_MAINS", {"tokenizer": stopped})
@@ -136,7 +134,7 @@ def test_an_interrupted_stage_says_how_to_resume_and_its_seconds_count(end, tmp_
     folder = tmp_path / "a b"
     for depth, seconds in ((1, 10.0), (2, 20.0)):  # nothing is there yet, so fields may change
         with contextlib.suppress(KeyboardInterrupt, ArgumentError):
-            assert main([f"--depth={depth}", f"--out_dir={folder}"]) == end
+            main([f"--depth={depth}", f"--out_dir={folder}"])
         assert f"resume with: python -m gpt chatbot --out_dir='{folder}'\n" in capsys.readouterr().out
         saved = json.loads((folder / "chatbot.json").read_text())
         assert saved["seconds"] == {"tokenizer": seconds}

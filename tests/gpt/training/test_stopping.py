@@ -53,9 +53,16 @@ def training(folder, *words, **more):
         timer.cancel()
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_a_signal_saves_and_says_how_to_go_on(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "beside", "command"),
+    [
+        ("SIGTERM", "notes.json", "train --init_from=resume --out_dir={}/run"),
+        ("SIGHUP", "chatbot.json", "chatbot --out_dir={}"),  # which resumes all its stages
+    ],
+)
+def test_a_signal_saves_and_says_how_to_go_on(name, beside, command, tmp_path):
     number = getattr(signal, name)
+    (tmp_path / beside).touch()
     with training(tmp_path / "run") as process:
         process.send_signal(number)
         process.send_signal(number)  # as batch systems and shells do
@@ -64,7 +71,7 @@ def test_a_signal_saves_and_says_how_to_go_on(name, tmp_path):
     step = load_checkpoint(tmp_path / "run").step
     assert step >= 5
     assert f"stopped at step {step}, saved in" in said
-    assert "--init_from=resume" in said
+    assert said.splitlines()[-1] == f"go on with: python -m gpt {command.format(tmp_path)}"
 
 
 def test_a_reader_that_leaves_saves(tmp_path):
