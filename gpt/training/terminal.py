@@ -44,8 +44,8 @@ class Terminal:
             print(text, flush=True)
 
     def show(self, values: Mapping[str, Any]) -> None:
-        """Show a log line, next to the bar if there is one. A validation loss is always printed as a line,
-        with the last training values.
+        """Show a log line, next to the bar if there is one, and printed where standard output is no terminal.
+        A validation loss is always printed as a line, with the last training values.
         """
         if self.quiet:
             return
@@ -57,6 +57,8 @@ class Terminal:
             self.say(summary({**self._last, **values}))
         else:
             self._last = dict(values)
+            if not sys.stdout.isatty():  # the bar on standard error is not in a file or a pipe
+                self.say(summary(values))
         beside = {label: f"{self._last[key]:{form}}" for key, label, form in _VALUES if self._last.get(key)}
         with self._writing(sys.stderr):
             self._bar.set_postfix(beside, refresh=False)

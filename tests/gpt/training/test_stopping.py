@@ -235,3 +235,17 @@ def test_a_terminal_gets_lines_above_its_bar(tmp_path):
     below = rf"\rval {vals[0]:.3f} {vals[1]:.3f}   lr \d\.\de-\d\d   \|g\| \d+\.\d\d"
     assert re.search(below, said.decode())
     assert not [line for line in lines if line.startswith(("val", "lr"))]  # it is gone in the end
+
+
+def test_a_pipe_gets_all_lines_while_a_terminal_shows_the_bar(monkeypatch, capsys):
+    pytest.importorskip("tqdm")
+    shown = io.StringIO()
+    shown.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", shown)
+    terminal = Terminal(quiet=False, ask=print)
+    with terminal.progress(0, 2):
+        for step in (1, 2):
+            terminal.move(step)
+            terminal.show({"step": step, "loss": 2.5})
+    assert capsys.readouterr().out == "step      1  loss 2.5000\nstep      2  loss 2.5000\n"
+    assert "| 2/2 [" in shown.getvalue()
