@@ -70,7 +70,7 @@ class Conversation:
 
     Attributes:
         messages: those in the context, after the system message: {"role": …, "content": …}.
-        forgotten: number of messages dropped from the context.
+        forgotten: number of messages dropped from the context, to leave a quarter of it to an answer.
         cut: whether the last answer was truncated, by the context or by max_new_tokens.
 
     Raises:
@@ -123,7 +123,8 @@ class Conversation:
         return self.template.prompt([*self._head, *messages])
 
     def _answer(self, messages: list[Message]) -> Generator[str, None, None]:
-        while len(ids := self._ids(messages)) >= self._size:
+        room = min(self._config.max_new_tokens, max(self._size // 4, 1))  # for the answer
+        while len(ids := self._ids(messages)) + room > self._size and len(messages) > 1:
             del messages[:2]  # the oldest message, with its answer
             self.forgotten += 2
         self._continue_with(ids)

@@ -149,16 +149,16 @@ def test_an_answer_that_nobody_listens_to_is_not_given(model: GPT) -> None:
 
 
 def test_the_oldest_messages_make_room(model: GPT) -> None:
-    talk = talk_with(model, count=10, context=90)
+    talk = talk_with(model, count=20, context=110)
     for number in range(6):
         question = f"question {number}"
         answer = "".join(talk.answer(question))
-        assert len(talk._read) <= 90
+        assert len(talk._read) <= 110
         assert said_in(talk)[-2:] == [("user", question), ("assistant", answer)]
         said = [("system", "Be kind"), *said_in(talk)[:-1]]
         ids = [*whole(*said), *WORDS.encode(f"{BEGIN}assistant\n", allowed_special="all")]
-        count = min(10, 90 - len(ids))
-        assert answer == WORDS.decode(list(generate(model, ids, count, temperature=0, logit_bias=NEVER)))
+        assert len(ids) <= 90  # no answer is cut off by the context
+        assert answer == WORDS.decode(list(generate(model, ids, 20, temperature=0, logit_bias=NEVER)))
     assert talk.forgotten >= 4
     assert len(talk.messages) + talk.forgotten == 12
 
