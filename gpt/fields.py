@@ -30,7 +30,7 @@ _BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "1": True, 
 _MAX_EXPONENT = 18  # 9e18 fits into 64 bits; the digits of 1e999999999 would exhaust memory
 
 
-def parse_overrides(argv: Sequence[str], *configs: *Ts) -> tuple[*Ts]:
+def parse_overrides(argv: Sequence[str], *configs: *Ts, others: Sequence[str] = ()) -> tuple[*Ts]:
     """Configs with fields replaced by `--field=value` or `--field value` options.
 
     Integers may be written 1000, 1_000 or 1e3; a bool needs no value (`--bias` is `--bias=true`); in names
@@ -39,6 +39,7 @@ def parse_overrides(argv: Sequence[str], *configs: *Ts) -> tuple[*Ts]:
     Args:
         argv: command-line arguments, without the program name.
         configs: frozen dataclasses; a field belongs to the one that declares it.
+        others: options that the command has taken before, which a misspelled one may mean.
 
     Raises:
         ArgumentError: unknown or repeated field, value of a wrong type, positional argument, or a combination
@@ -54,7 +55,7 @@ def parse_overrides(argv: Sequence[str], *configs: *Ts) -> tuple[*Ts]:
     changes: dict[str, Any] = {}
     words = list(argv)
     while words:
-        name, text = _next_override(words, owners)
+        name, text = _next_override(words, owners, others)
         rule = _rules(type(owners[name]))[name]
         if rule == Texts:
             changes[name] = (*changes.get(name, ()), text)
@@ -276,7 +277,7 @@ def _owners(configs: Sequence[object]) -> dict[str, object]:
     return owners
 
 
-def _next_override(words: list[str], owners: Mapping[str, object]) -> tuple[str, str]:
+def _next_override(words: list[str], owners: Mapping[str, object], others: Sequence[str]) -> tuple[str, str]:
     """Pop the first option from the arguments: its field and its text."""
     word = words.pop(0)
     typed, equals, text = word.removeprefix("--").partition("=")
@@ -296,7 +297,7 @@ def _next_override(words: list[str], owners: Mapping[str, object]) -> tuple[str,
         raise ArgumentError(
             f"--{typed}: no such field",
             why=f"none of the {len(owners)} fields has this name",
-            fix=advice(name, owners) or _suggestion(name, owners, "--"),
+            fix=advice(name, owners) or _suggestion(name, [*owners, *others], "--"),
         )
     if equals:
         return name, text

@@ -8,6 +8,8 @@ from gpt.depth import of_depth
 from gpt.fields import closest, parse_overrides, take_option
 from tinytensor.errors import ArgumentError
 
+NAMED = ("preset", "depth")  # options that set all fields
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -55,7 +57,7 @@ def configs_from(argv: Sequence[str], default: str) -> tuple[GPTConfig, TrainCon
     """
     named, rest = named_configs(argv)
     model, train = named or preset(default)
-    return parse_overrides(with_warmup(rest, train.warmup_steps), model, train)
+    return parse_overrides(with_warmup(rest, train.warmup_steps), model, train, others=NAMED)
 
 
 def named_configs(argv: Sequence[str]) -> tuple[tuple[GPTConfig, TrainConfig] | None, list[str]]:

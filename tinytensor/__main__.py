@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from tinytensor.errors import ArgumentError, TinyTensorError
 
@@ -92,10 +93,13 @@ def _run(words: list[str]) -> int:
         return 0
     name, rest = words[0], words[1:]
     if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, n=1)
         raise ArgumentError(
             f"{name}: no such command",
             why=f"there are {', '.join(COMMANDS)}",
-            fix="see python -m tinytensor --help",
+            fix=f"did you mean `python -m tinytensor {near[0]}`?"
+            if near
+            else "see python -m tinytensor --help",
         )
     return int(importlib.import_module(COMMANDS[name][0]).main(rest))
 

@@ -20,7 +20,7 @@ from gpt.console import counted
 from gpt.fields import describe_fields, parse_overrides, take_option
 from gpt.generation.generate import generate
 from gpt.live.watch import WatchConfig, take_watch, watching
-from gpt.presets import describe_presets, named_configs, preset, with_warmup
+from gpt.presets import NAMED, describe_presets, named_configs, preset, with_warmup
 from gpt.training.captured_step import CapturedStep
 from gpt.training.data_parallel import Team, each_on_its_device, ends_all, first_one_first
 from gpt.training.health import HealthProbe, health_table
@@ -476,4 +476,4 @@ def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: 
         begin = (begin[0] if named else open_source(origin).config, with_tokenizer_of(Path(origin), config))
     if origin != "resume":
         words = with_warmup(words, begin[1].warmup_steps)
-    return parse_overrides(words, *begin, *own)
+    return parse_overrides(words, *begin, *own, others=NAMED)

@@ -270,6 +270,7 @@ def test_a_script_that_ends_itself(tmp_path: Path, capsys: pytest.CaptureFixture
     [
         (["chekc"], "info, explain, check"),
         (["check", "sofmax"], "no kernel 'sofmax'"),
+        (["chek"], "did you mean `python -m tinytensor check`?"),
         (["check", "sofmax"], "did you mean softmax?"),
         (["check", "softmax_forwad"], "did you mean softmax_forward?"),
         (["check", "softmax", "more"], "only a script"),

@@ -45,6 +45,8 @@ def test_the_help_fits_on_a_screen(capsys, words):
         (["plan", "--preset=x"], "choose one of them"),
         (["qqqqqq"], "see python -m gpt --help"),
         (["plan", "--n_lyer=3"], "did you mean --n_layer"),
+        (["train", "--depht=2"], "did you mean --depth?"),
+        (["plan", "--prest=tiny"], "did you mean --preset?"),
         (["train", "--context=64"], "did you mean --block_size?"),
         (["sample", "runs/x", "--tokens=3"], "did you mean --max_new_tokens?"),
         (["sample"], "sample: MODEL is missing"),
