@@ -1,16 +1,19 @@
-"""Questions of benchmarks from files: choices as in HellaSwag and ARC, last words as in LAMBADA.
+"""Questions of benchmarks from files: choices as in HellaSwag, ARC and MMLU, last words as in LAMBADA.
 
 The shape of a record follows from its fields:
 
 - HellaSwag: {"ctx": "…", "endings": ["…", …], "label": 2}
 - ARC: {"question": "…", "choices": {"text": ["…", …], "label": ["A", …]}, "answerKey": "B"}, or as its
   authors have it {"question": {"stem": "…", "choices": [{"text": "…", "label": "A"}, …]}, "answerKey": "B"}
+- MMLU: {"question": "…", "choices": ["…", …], "answer": 1}, or the answer as a letter; "subject" is optional
 - LAMBADA: {"text": "… whose last word is to be predicted"}
 
-The prompts of ARC and the cleaning of HellaSwag are those of EleutherAI's lm-evaluation-harness.
+The prompts of ARC and MMLU, without examples, and the cleaning of HellaSwag are those of EleutherAI's
+lm-evaluation-harness.
 """
 
 import re
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +24,8 @@ from tinytensor.files import PathLike
 
 _FORM = (
     '{"ctx": "…", "endings": ["…", "…"], "label": 0}, {"question": "…", "choices": {"text": ["…", "…"], '
-    '"label": ["A", "B"]}, "answerKey": "A"} or {"text": "…"}'
+    '"label": ["A", "B"]}, "answerKey": "A"}, {"question": "…", "choices": ["…", "…"], "answer": 0} or '
+    '{"text": "…"}'
 )
 
 
@@ -89,10 +93,27 @@ def _question(record: Record, place: str) -> Question:
         if isinstance(choices, list) and all(isinstance(choice, Mapping) for choice in choices):
             choices = {name: [choice.get(name) for choice in choices] for name in ("text", "label")}
         return _choice(f"Question: {stem}\nAnswer:", choices, record["answerKey"], place)
+    if "choices" in record:
+        return _lettered(record, place)
     context, space, word = text_of(record, "text", place, _FORM).strip().rpartition(" ")
     if not space:
         raise unusable(place, "'text' has fewer than two words, of which the last is predicted", _FORM)
     return Question(context, (space + word,))
+
+
+def _lettered(record: Record, place: str) -> Question:
+    """Question of MMLU's shape: the context lists the choices, and the continuations are their letters."""
+    texts, answer = record["choices"], record.get("answer")
+    letters = string.ascii_uppercase[: len(texts)] if isinstance(texts, list) else ""
+    if type(answer) is int and 0 <= answer < len(letters):
+        answer = letters[answer]
+    right = _choice("", {"text": texts, "label": list(letters)}, answer, place).answer
+    lines = [text_of(record, "question", place, _FORM).strip()]
+    if "subject" in record:
+        subject = text_of(record, "subject", place, _FORM).replace("_", " ")
+        lines.insert(0, f"The following are multiple choice questions (with answers) about {subject}.\n")
+    lines += [f"{letter}. {text}" for letter, text in zip(letters, texts, strict=True)]
+    return Question("\n".join([*lines, "Answer:"]), tuple([f" {letter}" for letter in letters]), right)
 
 
 def _choice(context: str, choices: Any, answer: Any, place: str) -> Question:

@@ -46,7 +46,7 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--tasks",
-        help=f"names and files by commas: {', '.join(TASKS)}, FILE of HellaSwag, ARC or LAMBADA",
+        help=f"names and files by commas: {', '.join(TASKS)}, FILE of HellaSwag, ARC, MMLU or LAMBADA",
     )
     parser.add_argument("--count", type=int, default=200, help="questions of each task; default 200")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

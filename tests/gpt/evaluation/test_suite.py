@@ -104,6 +104,10 @@ ARC = [
         "answerKey": "2",
     },
 ]
+MMLU = [
+    {"question": "Who says moo? ", "choices": ["cow", "car"], "answer": 0},
+    {"question": "Who says hoot?", "subject": "farm_life", "choices": ["cow", "pig", "owl"], "answer": "C"},
+]
 LAMBADA = [{"text": "The cat sat on the mat. The dog ran in the park."}, {"text": "The dog ran in the zoo"}]
 
 
@@ -113,13 +117,18 @@ def written(tmp_path, records):
     return path
 
 
-def test_files_of_three_shapes(tmp_path):
+def test_files_of_each_shape(tmp_path):
     first, second, _ = read_questions(written(tmp_path, HELLASWAG))
     assert first == Question("The cat sat", (" on the zoo.", " on the mat.", " in a tree.", " yes."), 1)
     assert (second.context, second.answer) == ("The dog ran", 2)
     assert read_questions(written(tmp_path, ARC)) == [
         Question("Question: Who sat?\nAnswer:", (" cat", " dog"), 0),
         Question("Question: Who ran?\nAnswer:", (" cat", " dog"), 1),
+    ]
+    about = "The following are multiple choice questions (with answers) about farm life.\n\n"
+    assert read_questions(written(tmp_path, MMLU)) == [
+        Question("Who says moo?\nA. cow\nB. car\nAnswer:", (" A", " B"), 0),
+        Question(f"{about}Who says hoot?\nA. cow\nB. pig\nC. owl\nAnswer:", (" A", " B", " C"), 2),
     ]
     assert read_questions(written(tmp_path, LAMBADA))[1] == Question("The dog ran in the", (" zoo",))
 
@@ -143,6 +152,13 @@ def test_files_of_three_shapes(tmp_path):
         ([ARC[0] | {"choices": {"text": ["a", "b", "c"], "label": ["A", "B"]}}], "3 choices and 2 labels"),
         ([ARC[0] | {"choices": {"text": ["a", "b"], "label": 3}}], "not lists of texts and labels"),
         ([{"question": "a", "answerKey": "A"}], "not lists of texts and labels"),
+        ([MMLU[0] | {"answer": 2}], "the right answer is 2; the labels are A, B"),
+        ([MMLU[0] | {"answer": -1}], "the right answer is -1"),
+        ([MMLU[0] | {"answer": True}], "the right answer is True"),
+        ([MMLU[0] | {"answer": "cow"}], "the right answer is 'cow'"),
+        ([MMLU[0] | {"choices": ["a"] * 27}], "27 choices and 26 labels"),
+        ([MMLU[0] | {"choices": "cow, car"}], "not lists of texts and labels"),
+        ([MMLU[0] | {"question": None}], "'question' is missing or null"),
         ([LAMBADA[0], {"text": "word"}], "line 2\n.*fewer than two words"),
         ([{"text": 3}], "'text' is 3, which is not a text"),
         ([["a"]], "not an object|not JSON"),
