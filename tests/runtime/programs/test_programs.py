@@ -143,6 +143,14 @@ __global__ void same(int* y) {
 __global__ void past(float* y, const float* x, int n) {
     if (threadIdx.x <= n) y[threadIdx.x] = x[threadIdx.x];
 }
+__global__ void behind_dynamic() {
+    extern __shared__ float d[];
+    d[threadIdx.x + 1] = 1;
+}
+__global__ void behind_static(int n) {
+    __shared__ float s[32];
+    s[threadIdx.x + n] = 1;
+}
 int main() {
     int* y;
     float *p, *q;
@@ -161,6 +169,10 @@ int main() {
     cudaMemset(q, 0, 5 * sizeof(float));
     past<<<1, 32>>>(p, q, 5);
     cudaFree(y);
+    cudaDeviceReset();
+    behind_dynamic<<<1, 32, 128>>>();
+    cudaDeviceReset();
+    behind_static<<<1, 32>>>(1);
 }
 """
 
@@ -215,7 +227,11 @@ def test_check_finds_what_a_run_does_not_show(tmp_path: Path) -> None:
     assert ("uninitialized global read", copy) in found
     assert ("out of bounds", copy) in found
     assert any("byte 20 of `y`" in f.text for f in run.report.findings)
-    assert [count.kernel for count in run.report.kernels] == ["right", "race", "same", "past"]
+    texts = [f.text for f in run.report.findings if f.kernel.startswith("behind")]
+    assert "byte 128 of `d`, dynamic shared memory, of which the launch asked for 128 bytes" in texts[0]
+    assert "index 32 of `s`, an array of type 'float [32]'" in texts[1].replace("float[32]", "float [32]")
+    kernels = ["right", "race", "same", "past", "behind_dynamic", "behind_static"]
+    assert [count.kernel for count in run.report.kernels] == kernels
     assert run.report.kernels[1].written_bytes == 64 * 4
     assert not any(f.kernel == "right" for f in run.report.findings)
     assert [(f.kind, f.kernel) for f in run.report.warnings] == [

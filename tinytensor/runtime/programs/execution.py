@@ -23,6 +23,7 @@ __all__ = ["ProgramRun", "run_program"]
 
 FIELD, RECORD = "\x1f", b"\x1e"
 REFUSED = 4  # index in the totals, as in checked/runtime.py
+_ARRAY = re.compile(r" of (?=dynamic shared memory,|an array of type)")
 KINDS = ("cudaMalloc", "cudaMallocManaged", "cudaHostAlloc")
 
 
@@ -114,9 +115,11 @@ class _Records:
     def __init__(self, program: Path, sources: Sequence[Path], check: bool) -> None:
         self.program, self.check = program, check
         self.signatures: dict[str, Signature] = {}
+        self.texts: dict[str, str] = {}
         for source in sources:
-            with contextlib.suppress(Exception):  # only for names of parameters
-                self.signatures |= parse(source.read_text(encoding="utf-8", errors="replace"))
+            with contextlib.suppress(Exception):  # only for names of parameters and arrays
+                self.texts[source.name] = source.read_text(encoding="utf-8", errors="replace")
+                self.signatures |= parse(self.texts[source.name])
 
     def read(self, text: str, report: CheckReport) -> list[Finding]:
         """Add one record to a report; returns its findings."""
@@ -162,7 +165,7 @@ class _Records:
         place = places_of(self.program, [offsets])[offsets]
         if len(fields) < 17:
             finding = read_failure(said, name, place)
-            return [_at_launch(finding, launched)], None
+            return [self._complete(finding, launched)], None
         totals = [int(number) for number in fields[16:21]]
         names = self._names(name, pointers)
         found = read_findings(fields[21], name, self.program, names)
@@ -175,7 +178,18 @@ class _Records:
         count.cut = bool(cut)
         count.accesses = read_accesses(fields[22])
         count.passes, count.products = read_work(fields[23])
-        return [_at_launch(finding, launched) for finding in found], count
+        return [self._complete(finding, launched) for finding in found], count
+
+    def _complete(self, finding: Finding, launched: str) -> Finding:
+        """A finding with the launch, and with the name of the array that its line indexes."""
+        finding = _at_launch(finding, launched)
+        file, _, line = finding.place.partition(":")
+        if file not in self.texts or not line.isdigit() or not (of := _ARRAY.search(finding.text)):
+            return finding
+        name = _array_on(self.texts[file].splitlines()[: int(line)])
+        if not name:
+            return finding
+        return replace(finding, text=f"{finding.text[: of.start()]} of `{name}`, {finding.text[of.end() :]}")
 
     def _names(self, kernel: str, pointers: str) -> dict[int, Named]:
         """Buffers of the pointer arguments, by address."""
@@ -209,6 +223,15 @@ class _Records:
 
 def _place(file: str, line: str) -> str:
     return f"{Path(file).name}:{line}"
+
+
+def _array_on(lines: Sequence[str]) -> str:
+    """The one array that the last line indexes; "" if there are several, since no column is known."""
+    words = set(re.findall(r"\b([A-Za-z_]\w*)\s*\[", lines[-1])) if lines else set()
+    before = "\n".join(lines)
+    type_ = r"\b(?!(?:return|else)\b)\w+|>"
+    arrays = [w for w in words if re.search(rf"(?:(?:{type_})\s+|,\s*){w}\s*\[", before)]
+    return arrays[0] if len(arrays) == 1 else ""
 
 
 def _at_launch(finding: Finding, launched: str) -> Finding:

@@ -16,7 +16,7 @@ static void describe_outside(const Worker& w, const Access& a, char (&text)[240]
     char* to = text + used;
     const size_t room = sizeof text - (size_t)used;
     const char *address = a.address, *end = (const char*)w.shared_end;
-    if (address < end && address >= end - MOST_SHARED) {
+    if (address < end + GUARD && address >= end - MOST_SHARED) {
         snprintf(to, room, "byte %td of dynamic shared memory, of which the launch asked for %u bytes",
                  address - dynamic_start(w), dynamic_bytes);
         return;
@@ -51,7 +51,8 @@ static void describe_outside(const Worker& w, const Access& a, char (&text)[240]
         touched = nearest->start;
         snprintf(to, room, "byte %td of a buffer of %zu bytes", address - nearest->start, nearest->size());
     } else {
-        snprintf(to, room, "address %p, where no buffer is", (const void*)address);
+        const size_t number = (size_t)address;
+        snprintf(to, room, "address %#zx, %s", number, number < 4096 ? "a null pointer" : "where no buffer is");
     }
 }
 

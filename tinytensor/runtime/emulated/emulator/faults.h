@@ -15,6 +15,7 @@ static __thread Worker* here;
 static __thread Worker* here __attribute__((tls_model("initial-exec")));
 #endif
 constexpr size_t REPORT = 1536;  // bytes
+constexpr size_t GUARD = 4096;   // bytes behind shared_end, at least, that no access may touch
 static pthread_key_t report_memory;
 
 // Report of the last launch of this thread. On the heap, since the static TLS block is small and shared with
@@ -154,6 +155,10 @@ static void describe_fault(Worker& w, bool sure) {
         snprintf(where, sizeof where, " at address %#zx, a null pointer", (size_t)w.fault_address);
     } else if (w.fault_code == 0x80) {  // SI_KERNEL: the processor reports no address
         what = "misaligned memory access, or an address that no memory can have";
+    } else if (w.fault_address >= w.shared_end && w.fault_address < w.shared_end + GUARD) {
+        const unsigned char *at = (const unsigned char*)w.fault_address, *start = w.job.dynamic_shared;
+        snprintf(where, sizeof where, " at byte %td of dynamic shared memory, of which the launch has %td bytes",
+                 at - start, w.shared_end - start);
     } else {
         snprintf(where, sizeof where, " at address %#zx", (size_t)w.fault_address);
         report_address = w.fault_address;

@@ -10,7 +10,7 @@ struct UndefinedType {
 struct Undefined {
     const char* file;
     unsigned line, column;
-    const UndefinedType *first, *second;  // of a shift: the types of both sides; of a conversion: from, to
+    const UndefinedType *first, *second;  // array, index; of a shift: both sides; of a conversion: from, to
 
     tt_emu::Place place() const { return {nullptr, {file, (int)line}}; }
 };
@@ -20,7 +20,7 @@ TT_API void __ubsan_handle_out_of_bounds(const Undefined* where, size_t index) {
     using namespace tt_emu;
     if (!here || !here->guarded) return;
     char text[160];
-    snprintf(text, sizeof text, "index %td of an array that has no such element", (ptrdiff_t)index);
+    snprintf(text, sizeof text, "index %td of an array of type %s", (ptrdiff_t)index, where->first->name);
     touched = nullptr;
     refuse_access(*here, "out of bounds", where->place(), text);
 }
