@@ -99,5 +99,11 @@ def test_answers_that_do_not_fit_are_told_and_do_not_raise(number, answer, said)
 
 
 def test_a_function_without_known_lines_is_refused():
+    exec("def transpose_view(x): return x.T", names := {})
     with pytest.raises(ArgumentError, match="not known"):
-        judge_answer(51, eval("lambda x: x.T"))
+        judge_answer(51, names["transpose_view"])
+
+
+def test_a_lambda_is_refused():
+    with pytest.raises(ArgumentError, match="is a lambda"):
+        judge_answer(51, lambda x: x.T)

@@ -63,7 +63,7 @@ def judge_answer(number: int, answer: str | Callable[..., Any]) -> Judgment:
         The judgment. An answer that does not compile or does not fit is one, too.
 
     Raises:
-        ArgumentError: there is no such puzzle, or the lines of the function are not known.
+        ArgumentError: there is no such puzzle, the lines of the function are not known, or it is a lambda.
 
     Example:
         >>> judge_answer(51, "def transpose_view(x): return x.T").solved
@@ -93,6 +93,12 @@ def _judged(path: Path, p: Puzzle, number: int) -> Verdict:
 
 def _source(function: Callable[..., Any]) -> str:
     """The lines of a function as a file."""
+    if getattr(function, "__name__", "") == "<lambda>":
+        raise ArgumentError(
+            "judge_answer: the answer is a lambda",
+            why="its lines hold other code, too, such as this call, and the judge finds an answer by name",
+            fix="write it as a function with the puzzle's name: def transpose_view(x): return x.T",
+        )
     try:
         lines = inspect.getsource(function)
     except (OSError, TypeError) as error:
