@@ -335,9 +335,16 @@ def warnings_of(library: Path) -> str:
     return (kept or b"").decode(errors="replace")
 
 
+# Includes, and g++'s notes on how templates of our headers, and the lambda of a launch, were instantiated.
+_NOISE = re.compile(
+    rf".*In file included|{re.escape(str(Path(__file__).parent))}.*(?:required from|In instantiation of) |"
+    r".*In instantiation of .*<lambda\(auto:"
+)
+
+
 def shortened(said: str) -> str:
     """Output of the compiler, shortened, from shortly before the first error."""
-    lines = [line for line in said.strip().splitlines() if "In file included" not in line]
+    lines = [line for line in said.strip().splitlines() if not _NOISE.match(line)]
     first = max(next((i for i, line in enumerate(lines) if "error" in line), 0) - 4, 0)
     shown = [line[:300] for line in lines[first : first + 24]]
     left = len(lines) - first - len(shown)

@@ -255,5 +255,10 @@ def test_source_files_that_are_missing_or_wrong(tmp_path: Path, capsys: pytest.C
     (tmp_path / "wrong.cu").write_text("int main() {\n  return missing;\n}\n")
     assert main(["run", str(tmp_path / "wrong.cu")]) == 2
     assert "wrong.cu:2" in capsys.readouterr().err
+    (tmp_path / "wrong.cu").write_text("int main() {\n  missing<<<1, 1>>>();\n}\n")
+    assert main(["run", str(tmp_path / "wrong.cu")]) == 2
+    said = capsys.readouterr().err
+    assert "wrong.cu:2" in said
+    assert "program_launch.h" not in said
     assert main(["run", "--counts", str(tmp_path / "wrong.cu")]) == 2
     assert "add --check" in capsys.readouterr().err
