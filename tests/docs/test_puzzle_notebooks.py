@@ -81,6 +81,7 @@ def test_cells_judge_the_start_and_the_solution(made, number):
 def test_a_failing_kernel_has_a_replay():
     found = judge_answer(1, PUZZLES[0].start_text(1))
     assert "<details><summary>Replay" in found._repr_html_()
+    assert "runs      2, of which 2 wrong" in str(found)  # it writes nothing; runs with n = 0 do not count
 
 
 @pytest.mark.parametrize(

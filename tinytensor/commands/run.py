@@ -119,5 +119,6 @@ def _ended_by_signals() -> Iterator[None]:
 def _tell(finding: Finding) -> None:
     """Print a finding at once, between the lines that the program prints."""
     grade = "warning: " if finding.is_warning else ""
-    kernel = f"kernel {finding.kernel}: " if finding.kernel else ""
+    is_call = finding.kind == "CUDA error"  # of the API; the text names the function
+    kernel = f"kernel {finding.kernel}: " if finding.kernel and not is_call else ""
     print(f"tinytensor: {grade}{kernel}{finding}", file=sys.stderr, flush=True)

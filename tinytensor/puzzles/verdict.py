@@ -129,7 +129,7 @@ class Verdict:
     Attributes:
         title: the puzzle or op.
         limits: of the cost.
-        runs: number of runs that were compared.
+        runs: number of runs that were compared; not those of which the outputs have no elements.
         wrong: the first wrong element of each run that has one.
         findings: defects that the checker found, each once.
         missing: words that the puzzle needs, and the source lacks.

@@ -114,3 +114,9 @@ def test_the_report_says_which_part_takes_longest() -> None:
     assert "A100 80GB SXM 1.03 µs (memory), H100 SXM 0.626 µs (memory), RTX 4090 2.08 µs (memory)" in str(
         report
     )
+    with tt.cuda.check(blocks=2) as report:
+        k[1, 256](y, x)  # 8 KiB: 4 ns of an A100's memory
+    assert (
+        "takes at least (a model, not a measurement): less than 1 µs, which the launch itself takes"
+        in str(report)
+    )

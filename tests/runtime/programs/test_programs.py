@@ -7,6 +7,8 @@ import pytest
 
 from tests.helpers.programs import needs_compiler, ran
 from tinytensor.__main__ import main
+from tinytensor.commands.run import _tell
+from tinytensor.runtime.checked.findings import Finding
 
 pytestmark = needs_compiler
 
@@ -237,6 +239,12 @@ def test_check_finds_what_a_run_does_not_show(tmp_path: Path) -> None:
     assert [(f.kind, f.kernel) for f in run.report.warnings] == [
         ("same-value race", k) for k in ("right", "same")
     ]
+
+
+def test_an_error_of_the_api_is_not_told_as_a_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+    _tell(Finding("CUDA error", "cudaFree", "a.cu:7", "", "cudaFree returned cudaErrorInvalidValue"))
+    said = "tinytensor: CUDA error at a.cu:7: cudaFree returned cudaErrorInvalidValue\n"
+    assert capsys.readouterr().err == said
 
 
 def test_the_example_of_the_documentation(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

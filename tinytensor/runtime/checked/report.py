@@ -133,6 +133,7 @@ def _number(n: int, noun: str, plural: str = "s") -> str:
     return f"{n:,} {noun}{'' if n == 1 else plural}"
 
 
+LAUNCH = 1e-6  # seconds; a GPU takes longer to start a kernel
 HEAD = ("line", "what", "requests", "lanes", "sectors/request", "bank ways", "FLOPs")
 
 
@@ -154,8 +155,12 @@ def _described(kernel: KernelCount) -> list[str]:
         f"  {bytes_once} by all blocks, each byte once",
         f"  counted blocks: {kernel.moved_bytes:,} bytes moved; {work}",
     ]
-    bounds = [f"{b.card.name} {_time(b.seconds)} ({b.limit})" for b in bounds_of(kernel)]
-    parts.append(f"  a launch takes at least (a model, not a measurement): {', '.join(bounds)}")
+    bounds = bounds_of(kernel)
+    if bounds and all(b.seconds < LAUNCH for b in bounds):
+        least = "less than 1 µs, which the launch itself takes"
+    else:
+        least = ", ".join(f"{b.card.name} {_time(b.seconds)} ({b.limit})" for b in bounds)
+    parts.append(f"  a launch takes at least (a model, not a measurement): {least}")
     rows = [(natural(line.place), _row(line)) for line in lines_of([kernel])]
     for w in work_of([kernel]) or ():
         rows.append((natural(w.place), (w.place, "arithmetic", "", "", "", "", f"{w.flops:,}")))
