@@ -52,7 +52,8 @@ static void describe_outside(const Worker& w, const Access& a, char (&text)[240]
         snprintf(to, room, "byte %td of a buffer of %zu bytes", address - nearest->start, nearest->size());
     } else {
         const size_t number = (size_t)address;
-        snprintf(to, room, "address %#zx, %s", number, number < 4096 ? "a null pointer" : "where no buffer is");
+        const char* const what = number < 4096 ? "a null pointer" : "where no buffer is";
+        snprintf(to, room, "address %#zx, %s", number, what);
     }
 }
 

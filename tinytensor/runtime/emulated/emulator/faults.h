@@ -157,8 +157,8 @@ static void describe_fault(Worker& w, bool sure) {
         what = "misaligned memory access, or an address that no memory can have";
     } else if (w.fault_address >= w.shared_end && w.fault_address < w.shared_end + GUARD) {
         const unsigned char *at = (const unsigned char*)w.fault_address, *start = w.job.dynamic_shared;
-        snprintf(where, sizeof where, " at byte %td of dynamic shared memory, of which the launch has %td bytes",
-                 at - start, w.shared_end - start);
+        const char* const text = " at byte %td of dynamic shared memory, of which the launch has %td bytes";
+        snprintf(where, sizeof where, text, at - start, w.shared_end - start);
     } else {
         snprintf(where, sizeof where, " at address %#zx", (size_t)w.fault_address);
         report_address = w.fault_address;
