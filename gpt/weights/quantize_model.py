@@ -26,10 +26,8 @@ def main(argv: Sequence[str]) -> int:
         "here and llama.cpp read (docs/quantization.md). Weights that are packed are unpacked first.",
     )
     parser.add_argument("model", help="run directory, smollm2, or anything that import takes")
-    parser.add_argument(
-        "--kind", required=True, choices=[*tt.QUANTIZED, *MIXTURES], help="of the matrices; with _m some of "
-        "them have 5 bits"
-    )  # fmt: skip
+    kinds = [*tt.QUANTIZED, *MIXTURES]
+    parser.add_argument("--kind", required=True, choices=kinds, help="of the matrices; _m: some have 5 bits")
     parser.add_argument("--out", required=True, metavar="FILE.gguf", help="the new file")
     parser.add_argument(
         "--calibrate", metavar="TEXT", help="a text file such as the model is for: rounding errors are moved "

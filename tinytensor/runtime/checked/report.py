@@ -157,7 +157,7 @@ def _described(kernel: KernelCount) -> list[str]:
     ]
     bounds = bounds_of(kernel)
     if bounds and all(b.seconds < LAUNCH for b in bounds):
-        least = "less than 1 µs, which the launch itself takes"
+        least = "less than 1 µs; starting a kernel takes longer"
     else:
         least = ", ".join(f"{b.card.name} {_time(b.seconds)} ({b.limit})" for b in bounds)
     parts.append(f"  a launch takes at least (a model, not a measurement): {least}")
