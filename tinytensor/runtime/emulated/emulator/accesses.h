@@ -148,8 +148,14 @@ static void follow_buffers() {
     for (Region& r : regions) {
         if (!r.buffer) continue;
         r.buffer = buffer_of(r.start);
-        if (r.buffer && r.buffer->start == r.start && r.buffer->end == r.end) r.shadow = &r.buffer->shadow;
-        else r.start = r.end = nullptr, r.buffer = nullptr;
+        if (!r.buffer || r.buffer->start != r.start || r.buffer->end != r.end) {
+            r = {};
+            continue;
+        }
+        r.shadow = &r.buffer->shadow;
+        r.words = r.shadow->words;
+        r.granule = r.words ? r.shadow->granule : 0;
+        r.bits = r.buffer->initialized;
     }
 }
 
