@@ -230,6 +230,7 @@ class TuneRun(Run):
         self.optimizer = optimizer_of(self.model, self.train_config)
         self.scaler = GradScaler(enabled=config.dtype == "float16")
         self.batch_number, self.tokens = 0, 0
+        self._measured: tuple[int, dict[str, float]] | None = None  # step and metrics
         tt.manual_seed(config.seed)
         if resume:
             with reading_state(self.folder):
@@ -248,9 +249,11 @@ class TuneRun(Run):
         return True
 
     def metrics(self) -> dict[str, float]:
-        """Metrics of the task on held-out examples."""
-        with self.model.evaluating():
-            return self.task.metrics()
+        """Metrics of the task on held-out examples, measured once at each step."""
+        if self._measured is None or self._measured[0] != self.step:
+            with self.model.evaluating():
+                self._measured = self.step, self.task.metrics()
+        return dict(self._measured[1])
 
     def show(self) -> str:
         """Held-out examples of the task, as text."""

@@ -41,6 +41,7 @@ from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.chat_template import BEGIN, END
 from gpt.training.run import refuse_ranks, refuse_to_overwrite
 from gpt.training.run_lock import alone_in
+from gpt.training.run_log import RunLog
 from gpt.training.stopping import Stopped, exit_code
 from gpt.training.train import files_of, train
 from gpt.weights.checkpoint import list_checkpoints
@@ -357,14 +358,16 @@ def _run(run: TuneRun) -> int:
         flush=True,
     )
     tuner = Tuner(run)
-    begun, before = run.step, run.metrics()
-    print(f"--- at step {begun} ---\n{run.show()}\n---", flush=True)
+    with tuner.precision():
+        begun, before = _at_first(run)
+    print(f"--- at step {run.step} ---\n{run.show()}\n---", flush=True)
     if isinstance(run.task, Reinforcing) and not any(v for k, v in before.items() if k.startswith("pass")):
         note("no sampled answer is right, so there is nothing to reward: tune the model by examples first")
     tuner.train()
     if run.stopped_by:
         return exit_code(run.stopped_by)
-    after = run.metrics()
+    with tuner.precision():
+        after = run.metrics()
     print(f"--- at step {run.step} ---\n{run.show()}\n---\nheld-out    step {begun:>6} {run.step:>11}")
     for key, value in after.items():
         print(f"{key:<15} {before[key]:>8.4f} {value:>11.4f}")
@@ -381,6 +384,19 @@ def _next_command(run: TuneRun) -> str:
     if run.tokenizer is not None and {BEGIN, END} <= run.tokenizer.special_tokens.keys():
         return f"chat {folder}"
     return f"sample {folder}"
+def _at_first(run: TuneRun) -> tuple[int, dict[str, float]]:
+    """Step 0 and the metrics there, from the log if the run is resumed; without a log those of now."""
+    log = RunLog(run.folder)
+    if run.step == 0:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        log.write(step=0, **run.metrics())
+    else:
+        for line in log.read():
+            if line.get("step") == 0 and "val_loss" in line:
+                return 0, line
+    return run.step, run.metrics()
+
+
 
 
 def _rng(seed: int) -> np.random.Generator:

@@ -18,6 +18,7 @@ from gpt.finetuning.base import Tuner
 from gpt.finetuning.builtin_conversations import builtin_conversations
 from gpt.finetuning.finetune import begin
 from gpt.finetuning.finetune import tune as run_of
+from gpt.finetuning.text_task import Reading
 from gpt.weights.checkpoint import load_checkpoint
 from tests.helpers.stopped import train_until
 from tests.helpers.tuned import base
@@ -61,6 +62,24 @@ def test_each_method_shows_its_effect(name, base, tmp_path, capsys):
     # of a run that goes on
     assert tune("lora" if name == "dpo" else "dpo", base, tmp_path / "run") == 2
     assert "holds a run already" in capsys.readouterr().err
+
+
+def test_a_resumed_run_compares_with_its_start_and_measures_each_step_once(
+    base, tmp_path, monkeypatch, capsys
+):
+    measured = []
+    metrics = Reading.metrics
+    monkeypatch.setattr(Reading, "metrics", lambda task: measured.append(metrics(task)) or measured[-1])
+    assert tune("lora", base, tmp_path / "run", "--max_steps=2", "--warmup_steps=0") == 0
+    first = numbers(capsys.readouterr().out)["val_loss"]
+    words = ["--init_from=resume", f"--out_dir={tmp_path / 'run'}", "--max_steps=4"]
+    assert main(["finetune", "lora", *words]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"held-out +step +0 +4\n", said)
+    losses = [round(found["val_loss"], 4) for found in measured]
+    assert first == (losses[0], losses[1])
+    assert numbers(said)["val_loss"] == (losses[0], losses[2])
+    assert len(set(losses)) == len(losses) == 3
 
 
 def test_the_next_command_talks_to_the_model(base, tmp_path, monkeypatch, capsys):
