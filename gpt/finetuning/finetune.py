@@ -30,7 +30,7 @@ from gpt.finetuning.classify import Classifier, ClassifyConfig, Classifying
 from gpt.finetuning.dpo import FIELDS as DPO_FIELDS
 from gpt.finetuning.dpo import DpoConfig, Preferring
 from gpt.finetuning.grpo import GrpoConfig, Reinforcing
-from gpt.finetuning.instruct import Instructing
+from gpt.finetuning.instruct import Instructing, usable
 from gpt.finetuning.lora import LoraConfig, trainable_counts
 from gpt.finetuning.text_task import Reading
 from gpt.live.watch import WatchConfig, take_watch, watching
@@ -56,7 +56,7 @@ BASE_RECIPE = (
     "--max_steps=700", "--warmup_steps=50", "--learning_rate=3e-3", "--min_learning_rate=3e-4",
     "--eval_interval=350", "--eval_batches=20", "--log_interval=100",
 )  # fmt: skip
-CONVERSATIONS = 40_000  # at most; three fill a row, so that most runs see each but once
+CONVERSATIONS = 40_000  # at most; two to three fill a row, so that most runs see each but once
 MakeTask = Callable[..., Task]  # model, tokenizer, config, config of the method → task
 
 
@@ -82,25 +82,33 @@ class Method:
 
 
 def _instruct(model: GPT, tokenizer: Tokenizer, config: TuneConfig) -> Task:
+    limit = model.config.block_size
     if config.data == "builtin":
         text = embedded_shakespeare()
         rows = config.max_steps * config.batch_size * config.gradient_accumulation_steps
-        talks = builtin_conversations(text, config.seed, min(3 * rows, CONVERSATIONS))
-        held_out = builtin_conversations(text, config.seed, 300, "test")
+        made = [
+            builtin_conversations(text, config.seed, min(3 * rows, CONVERSATIONS)),
+            builtin_conversations(text, config.seed, 300, "test"),
+        ]
+        (talks, reason), (held_out, _) = [usable(part, tokenizer, limit) for part in made]
+        whole = sum(map(len, made))
     else:
-        talks, held_out = split(read_conversations(config.data), 0.1, config.seed)
+        read = read_conversations(config.data)
+        found, reason = usable(read, tokenizer, limit)
+        talks, held_out = split(found, 0.1, config.seed)
+        whole = len(read)
     task = Instructing(model, tokenizer, talks, held_out, config.batch_size, config.seed)
     cut = task.cut if config.data != "builtin" else 0  # dialogues of the plays, longer than a small context
     empty = sum(
         any(m["role"] == "assistant" and not m["content"].strip() for m in t) for t in [*talks, *held_out]
     )
     for count, what in (
-        (task.skipped, f"are skipped: {task.reason}"),
+        (whole - len(talks) - len(held_out), f"are skipped: {reason}"),
         (cut, "are cut off at the context"),
         (empty, "have an empty answer, which is learned, too"),
     ):
         if count:
-            print(f"note   of {counted(len(talks) + len(held_out), 'conversation')} {count:,} {what}")
+            print(f"note   of {counted(whole, 'conversation')} {count:,} {what}")
     return task
 
 
@@ -376,14 +384,6 @@ def _run(run: TuneRun) -> int:
     return 0
 
 
-def _next_command(run: TuneRun) -> str:
-    """A command that uses the tuned model, without `python -m gpt`."""
-    folder = shlex.quote(str(run.folder))
-    if run.about["task"] == "classify":
-        return f"classify {folder} 'a text'"
-    if run.tokenizer is not None and {BEGIN, END} <= run.tokenizer.special_tokens.keys():
-        return f"chat {folder}"
-    return f"sample {folder}"
 def _at_first(run: TuneRun) -> tuple[int, dict[str, float]]:
     """Step 0 and the metrics there, from the log if the run is resumed; without a log those of now."""
     log = RunLog(run.folder)
@@ -397,6 +397,14 @@ def _at_first(run: TuneRun) -> tuple[int, dict[str, float]]:
     return run.step, run.metrics()
 
 
+def _next_command(run: TuneRun) -> str:
+    """A command that uses the tuned model, without `python -m gpt`."""
+    folder = shlex.quote(str(run.folder))
+    if run.about["task"] == "classify":
+        return f"classify {folder} 'a text'"
+    if run.tokenizer is not None and {BEGIN, END} <= run.tokenizer.special_tokens.keys():
+        return f"chat {folder}"
+    return f"sample {folder}"
 
 
 def _rng(seed: int) -> np.random.Generator:

@@ -26,25 +26,57 @@ CHECKED = 32  # held-out conversations that greedy decoding answers
 Example = tuple[Ints, Ints]
 
 
+def usable(
+    conversations: Sequence[Conversation], tokenizer: Tokenizer, limit: int
+) -> tuple[list[Conversation], str]:
+    """Conversations that a model can learn from.
+
+    Args:
+        conversations: any.
+        tokenizer: see `ChatTemplate` for what it needs.
+        limit: tokens of the context, which must have a part of an answer.
+
+    Returns:
+        Those that can be used, and why the first of the others cannot, or "".
+
+    Raises:
+        ArgumentError: none can be used.
+    """
+    template = ChatTemplate(tokenizer)
+    found, reason = [], ""
+    for messages in conversations:
+        try:
+            _, targets = template.example(messages)
+        except tt.ArgumentError as error:  # a character that the tokenizer does not know
+            reason = reason or error.what
+            continue
+        if (targets[:limit] == IGNORED).all():
+            reason = reason or "no answer within the context"
+        else:
+            found.append(messages)
+    if not found:
+        raise tt.ArgumentError(
+            f"finetune: none of {len(conversations)} conversations can be used with this model",
+            why=f"{reason or 'there are none'}; the context has {limit} tokens",
+            fix="use other conversations, or a model with a longer context or a tokenizer of bytes",
+        )
+    return found, reason
+
+
 class Instructing(Task):
     """Instruction tuning task.
 
     Args:
         model: the model to tune.
         tokenizer: see `ChatTemplate` for what it needs.
-        conversations: training conversations.
-        held_out: validation conversations.
+        conversations: training conversations, `usable` ones.
+        held_out: validation conversations, `usable` ones.
         batch_size: B, rows of a batch.
         seed: random seed of the order.
 
     Attributes:
         size: T, tokens of a row.
-        skipped: number of conversations that cannot be encoded, or have no answer within the context.
         cut: number of conversations of which the end is cut off at the context.
-        reason: why the first of the skipped ones is, as text.
-
-    Raises:
-        ArgumentError: no conversation can be used.
     """
 
     captures = True
@@ -60,40 +92,19 @@ class Instructing(Task):
     ) -> None:
         self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
         self.template = ChatTemplate(tokenizer)
-        self.skipped, self.cut, self.reason = 0, 0, ""
-        learned, _ = self._encoded(conversations, "training")
-        kept, self.questions = self._encoded(held_out, "held-out")
+        self.cut, self.questions = 0, held_out
+        learned, kept = self._encoded(conversations), self._encoded(held_out)
         longest = max(len(inputs) for inputs, _ in [*learned, *kept])
         self.size = min(max(longest, SHORTEST_ROW), model.config.block_size)
         self.rows, self.held_out = self._packed(learned), self._packed(kept)
         self.order = LikeLengths([self.size] * len(self.rows), batch_size, seed)
 
-    def _encoded(
-        self, conversations: Sequence[Conversation], part: str
-    ) -> tuple[list[Example], list[Conversation]]:
-        """Inputs and targets of the conversations that can be used, and these conversations."""
+    def _encoded(self, conversations: Sequence[Conversation]) -> list[Example]:
+        """Inputs and targets."""
         limit = self.model.config.block_size
-        examples: list[Example] = []
-        used: list[Conversation] = []
-        for messages in conversations:
-            try:
-                inputs, targets = self.template.example(messages)
-            except tt.ArgumentError as error:  # a character that the tokenizer does not know
-                self.skipped, self.reason = self.skipped + 1, self.reason or error.what
-                continue
-            if (targets[:limit] == IGNORED).all():
-                self.skipped, self.reason = self.skipped + 1, self.reason or "no answer within the context"
-                continue
-            self.cut += len(inputs) > limit
-            examples.append((inputs[:limit], targets[:limit]))
-            used.append(messages)
-        if not examples:
-            raise tt.ArgumentError(
-                f"finetune: none of {len(conversations)} {part} conversations can be used with this model",
-                why=f"{self.reason or 'there are none'}; the context has {limit} tokens",
-                fix="use other conversations, or a model with a longer context or a tokenizer of bytes",
-            )
-        return examples, used
+        examples = [self.template.example(messages) for messages in conversations]
+        self.cut += sum(len(inputs) > limit for inputs, _ in examples)
+        return [(inputs[:limit], targets[:limit]) for inputs, targets in examples]
 
     def _packed(self, examples: Sequence[Example]) -> list[Example]:
         """Rows of inputs and targets, (T,) each; padding is ignored by the loss."""

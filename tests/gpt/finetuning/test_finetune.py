@@ -19,6 +19,7 @@ from gpt.finetuning.builtin_conversations import builtin_conversations
 from gpt.finetuning.finetune import begin
 from gpt.finetuning.finetune import tune as run_of
 from gpt.finetuning.text_task import Reading
+from gpt.tokenizers.chat_template import IGNORED
 from gpt.weights.checkpoint import load_checkpoint
 from tests.helpers.stopped import train_until
 from tests.helpers.tuned import base
@@ -97,7 +98,17 @@ def test_the_next_command_talks_to_the_model(base, tmp_path, monkeypatch, capsys
     capsys.readouterr()
     (tmp_path / "talks.json").write_text(json.dumps(talks[-2:]))
     assert tune("instruct", base, tmp_path / "none", *words) == 2
-    assert "none of 1 training conversations can be used" in capsys.readouterr().err
+    assert "none of 2 conversations can be used" in capsys.readouterr().err
+
+
+def test_conversations_that_cannot_be_used_take_no_place_in_the_validation(base, tmp_path):
+    """Of 10 usable ones among 30 a tenth is held out: one, whatever the seed."""
+    talks = [{"prompt": "Hi", "completion": answer} for answer in ["Oh"] * 10 + ["€"] * 20]
+    (tmp_path / "talks.json").write_text(json.dumps(talks))
+    for seed in range(3):
+        words = [f"--data={tmp_path / 'talks.json'}", f"--seed={seed}", f"--out_dir={tmp_path / 'run'}"]
+        task = begin("instruct", [f"--init_from={base}", *words]).task
+        assert (len(task.questions), sum((row[1] != IGNORED).any() for row in task.held_out)) == (1, 1)
 
 
 def test_pairs_without_a_preference_are_counted(base, tmp_path, capsys):

@@ -10,7 +10,7 @@ from gpt.config import GPTConfig
 from gpt.data.examples import LikeLengths, completion, padded, split
 from gpt.finetuning.classify import Classifier, Classifying, confusion_table
 from gpt.finetuning.dpo import DpoConfig, Preferring, completion_log_probs, dpo_loss
-from gpt.finetuning.instruct import Instructing, answer
+from gpt.finetuning.instruct import Instructing, answer, usable
 from gpt.models.gpt import GPT
 from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.tokenizers.chat_template import BEGIN, END, IGNORED
@@ -104,11 +104,12 @@ def test_conversations_that_cannot_be_used_are_counted(model):
     long = [{"role": "user", "content": "a" * 60}, {"role": "assistant", "content": "b"}]
     cut = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b" * 60}]
     strange = [{"role": "user", "content": "€"}, {"role": "assistant", "content": "b"}]
-    task = Instructing(model, TOKENIZER, [*TALKS, long, cut, strange], TALKS[:2], 4, 0)
-    assert (task.skipped, task.cut) == (2, 1)
-    assert task.reason == "no answer within the context"
-    with pytest.raises(tt.ArgumentError, match="none of 2 training conversations"):
-        Instructing(model, TOKENIZER, [long, strange], TALKS, 4, 0)
+    limit = model.config.block_size
+    found, reason = usable([*TALKS, long, cut, strange], TOKENIZER, limit)
+    assert (found, reason) == ([*TALKS, cut], "no answer within the context")
+    assert Instructing(model, TOKENIZER, found, TALKS[:2], 4, 0).cut == 1
+    with pytest.raises(tt.ArgumentError, match="none of 2 conversations"):
+        usable([long, strange], TOKENIZER, limit)
 
 
 def test_batches_hold_like_lengths_and_every_example_once():
