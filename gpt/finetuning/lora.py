@@ -150,7 +150,8 @@ def add_adapters(model: nn.Module, config: LoraConfig, generator: tt.Generator |
         Names of the adapted layers.
 
     Raises:
-        ArgumentError: rank 0, no matching layer, or the model has adapters already.
+        ArgumentError: rank 0 or above the smaller side of every matching matrix, no matching layer, or the
+            model has adapters already.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -170,6 +171,13 @@ def add_adapters(model: nn.Module, config: LoraConfig, generator: tt.Generator |
             why="adapters have a rank, belong to linear layers, and are added once; the linear layers "
             f"are {', '.join(list(linear)[:4])}, …",
             fix="for example lora_rank=8, lora_targets='*.attn.*'",
+        )
+    most = max(min(linear[name].in_features, linear[name].out_features) for name in chosen)
+    if config.lora_rank > most:
+        raise tt.ArgumentError(
+            f"add_adapters: lora_rank={config.lora_rank}",
+            why=f"A B has at most the rank of the smaller side of its matrix, here {most} or less",
+            fix=f"use lora_rank={most} or less; with lora_rank=0 the weights themselves are trained",
         )
     model.requires_grad_(False)
     places = dict(model.named_modules())

@@ -167,6 +167,13 @@ def test_no_rank_and_no_layer_say_so(config):
         add_adapters(built(), config)
 
 
+def test_a_rank_above_that_of_any_matrix_is_refused():
+    width = SHAPE["n_embd"]  # the smaller side of all matrices of the blocks
+    add_adapters(built(), LoraConfig(width))
+    with pytest.raises(tt.ArgumentError, match=f"use lora_rank={width} or less"):
+        add_adapters(built(), LoraConfig(width + 1))
+
+
 @pytest.mark.parametrize("fields", [{"lora_rank": -1}, {"lora_alpha": 0.0}])
 def test_settings_that_mean_nothing_are_refused(fields):
     with pytest.raises(tt.ArgumentError, match="LoraConfig"):
