@@ -14,6 +14,7 @@ pytestmark = needs_compiler
 
 LANGUAGE = r"""
 #include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
 #include <vector>
 #include "cublas_v2.h"
@@ -110,7 +111,11 @@ int main(int argc, char** argv) {
     puts(cudaGetErrorName(cudaMemcpy(d, h, sizeof h + 4, cudaMemcpyHostToDevice)));
     puts(cudaGetErrorName(cudaFree(h)));
     puts(cudaGetErrorName(cudaPeekAtLastError()));
-    if (argc > 1) printf("%g\n", d[0]);
+    switch (argc > 1 ? argv[1][0] : 0) {
+        case 'r': return printf("%g\n", d[0]);  // reads
+        case 'p': return printf("%s\n", (char*)d);  // prints
+        case 'f': free(d);  // frees
+    }
     a::fill<float><<<1, 4>>>(d + 1000, 1);
     puts(cudaGetErrorName(cudaDeviceSynchronize()));
     puts(cudaGetErrorName(cudaMalloc(&d, 4)));
@@ -210,12 +215,14 @@ def test_a_program_of_many_features(language: Path) -> None:
     assert run.report.findings[1].place == f"program.cu:{fill}"
 
 
-def test_host_code_that_reads_memory_of_the_device_is_told_where(language: Path) -> None:
-    run = ran(LANGUAGE, language, "read")
+@pytest.mark.parametrize("how", ["reads", "prints", "frees"])
+def test_host_code_that_uses_memory_of_the_device_is_told_where(language: Path, how: str) -> None:
+    run = ran(LANGUAGE, language, how)
     (finding,) = [f for f in run.report.findings if f.kind == "host access"]
-    line = 1 + next(i for i, text in enumerate(LANGUAGE.splitlines()) if "d[0]" in text)
+    line = 1 + next(i for i, text in enumerate(LANGUAGE.splitlines()) if text.endswith(f"// {how}"))
     assert (run.code, finding.place) == (139, f"program.cu:{line}")
     assert "cudaMalloc at program.cu:" in finding.text
+    assert ("cudaFree" in finding.text) == (how == "frees")
 
 
 def test_check_finds_what_a_run_does_not_show(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def core_of_programs(build: Build) -> Path:
         name,
         text,
         (EMULATOR, HOST, HOST / "library"),
-        build.core_flags,
+        (*build.core_flags, "-fasynchronous-unwind-tables"),  # for the line of a fault in a library
         gcc,
         libraries=("-lpthread", "-ldl", "-lm"),
     )

@@ -211,13 +211,12 @@ class _Records:
             what = f"{signal.Signals(int(number)).name}: host code accesses address {int(address):#x}"
             return Finding("host crash", "", place, "", what)
         offset, size, kind, file, line = block
-        buffer = f"a buffer of {int(size):,} bytes of {KINDS[int(kind)]} at {_place(file, line)}"
-        what = (
-            f"host code accesses byte {int(offset):,} of {buffer}: memory of the device; copy it with "
-            "cudaMemcpy, or allocate it with cudaMallocManaged"
-            if kind == "0" and 0 <= int(offset) < int(size)
-            else f"host code accesses byte {int(offset):,} of {buffer}"
-        )
+        what = f"host code accesses byte {int(offset):,} of a buffer of {int(size):,} bytes of "
+        what += f"{KINDS[int(kind)]} at {_place(file, line)}"
+        if kind == "0" and 0 <= int(offset) < int(size):
+            what += ": memory of the device; copy it with cudaMemcpy, or allocate it with cudaMallocManaged"
+        elif -16 <= int(offset) < 0:
+            what += ", where free() and delete look for the size; such memory takes cudaFree"
         return Finding("host access", "", place, "", what)
 
 
