@@ -44,6 +44,9 @@ __global__ void sum(T* y, const T* x, int n) {
     }
     if (threadIdx.x == 0) atomicAdd(y, s[0]);
 }
+// With the name of a parameter and variable of others; pointers and numbers can be 0.
+__global__ void p(int* y, int n, const char* text) { y[n] = text ? 1 : 2; }
+template <class T> __global__ void put(T* y, T x) { *y = x; }
 template <class F> __global__ void each(F f, int* p) { p[threadIdx.x] = f(threadIdx.x); }
 #define LAUNCH(K, ...) do { K<<<1, 32, 128>>>(__VA_ARGS__); } while (0)
 
@@ -80,6 +83,9 @@ int main(int argc, char** argv) {
     const int factor = 7;
     each<<<1, 32>>>([=] __device__(int t) { return t * factor; }, total);
     printf("%d\n", total[3]);
+    p<<<1, 1>>>(total, 0, 0);
+    put<<<1, 1>>>(total + 1, 0);
+    printf("%d %d\n", total[0], total[1]);
 
     cudaStream_t stream;
     cudaGraph_t graph;
@@ -196,6 +202,7 @@ def test_a_program_of_many_features(language: Path) -> None:
         "155 0 3",
         "65536",
         "21",
+        "2 0",
         "192",
         "8 17 7 16",
         "host code has exceptions",

@@ -28,6 +28,16 @@ def test_launches(text: str, kernel: str, configuration: str, arguments: str) ->
     assert translated(text) == text[:start] + launch
 
 
+def test_zeros_among_the_arguments_can_be_null_pointers() -> None:
+    call = "k(tt_arguments...)"
+    zeros = f"tt_program::WithZeros{{[=](auto... tt_arguments) -> decltype({call}) {{ {call}; }}}}"
+    launch = "TT_LAUNCH((k), 1, 2).with"
+    assert translated("k<<<1, 2>>>(p, 0);") == f"{launch}(p, tt_zero()).run({zeros});"
+    plain = f"[=](auto... tt_arguments) {{ {call}; }}"
+    for arguments in ("f(p, 0, q)", "f<1, 0, 2>()", "p[0]", "10"):
+        assert translated(f"k<<<1, 2>>>({arguments});") == f"{launch}({arguments}).run({plain});"
+
+
 def test_lists_in_braces_get_the_types_of_the_parameters() -> None:
     call = "[=](auto... tt_arguments) { k(tt_arguments...); }"
     assert translated("k<<<1, 2>>>(p, {1, 2});") == f"TT_LAUNCH((k), 1, 2).of(k)(p, {{1, 2}}).run({call});"
@@ -37,13 +47,14 @@ def test_addresses_of_kernels_note_their_parameters() -> None:
     kernels = "TT_GLOBAL void k(int* p) {}\ntemplate <class T> static TT_GLOBAL void f(T x) {}\n"
     uses = "a = (void *)k; b = (const void*)&ns::f<int, (3 > 2)>; c = static_cast<void*>(k); d = (void*)kk;"
     expected = (
-        "a = (void *)TT_KERNEL(k); b = (const void*)TT_KERNEL(ns::f<int, (3 > 2)>); "
+        "a = (void *)TT_KERNEL(k); b = (const void*)TT_KERNEL(&ns::f<int, (3 > 2)>); "
         "c = static_cast<void*>(TT_KERNEL(k)); d = (void*)kk;"
     )
     assert translated(kernels + uses) == kernels + expected
     for kernel in ("(void*)k", "k", "&k"):
         launch = f"cudaLaunchKernel({kernel}, g, b, a);"
-        assert translated(kernels + launch) == kernels + "cudaLaunchKernel(TT_KERNEL(k), g, b, a);"
+        address = kernel.removeprefix("(void*)")
+        assert translated(kernels + launch) == kernels + f"cudaLaunchKernel(TT_KERNEL({address}), g, b, a);"
     assert translated("cudaLaunchKernel((void*)pointer, g, b, a);") == "cudaLaunchKernel(pointer, g, b, a);"
 
 

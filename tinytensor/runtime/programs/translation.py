@@ -98,11 +98,29 @@ def _launch(text: str, at: int, kernel: str) -> tuple[str, int]:
     space = kernel[len(name) :] + text[closing + 3 : opening]
     configuration, arguments = text[at + 3 : closing], text[opening + 1 : end]
     arguments = re.sub(r"\b(__null|NULL)\b", "nullptr", arguments)
+    typed = _with_typed_zeros(arguments)
     one_line = " ".join(name.split())
-    call = f"[=](auto... tt_arguments) {{ {one_line}(tt_arguments...); }}"
+    call = f"{one_line}(tt_arguments...)"
+    if typed != arguments:  # whether the kernel takes numbers there is asked of the type of the call
+        call = f"tt_program::WithZeros{{[=](auto... tt_arguments) -> decltype({call}) {{ {call}; }}}}"
+    else:
+        call = f"[=](auto... tt_arguments) {{ {call}; }}"
     # A list in braces has no type of its own: it gets that of the parameter.
     given = f"of({one_line})" if _BRACES.search(arguments) else "with"
-    return f"TT_LAUNCH(({name}), {configuration}).{given}({space}{arguments}).run({call})", end + 1
+    return f"TT_LAUNCH(({name}), {configuration}).{given}({space}{typed}).run({call})", end + 1
+
+
+def _with_typed_zeros(arguments: str) -> str:
+    """Arguments in which a 0 can be a null pointer, as in a call; a type of their own says so."""
+    if "<" in arguments:  # commas of template arguments
+        return arguments
+    parts: list[str] = []
+    at = 0
+    while (end := _matching(arguments, at, ",")) >= 0:
+        parts.append(arguments[at:end])
+        at = end + 1
+    parts.append(arguments[at:])
+    return ",".join(part.replace("0", "tt_zero()") if part.strip() == "0" else part for part in parts)
 
 
 def _typed_addresses(text: str) -> str:
@@ -114,7 +132,7 @@ def _typed_addresses(text: str) -> str:
     name = rf"(?:\w+\s*::\s*)*\b(?:{'|'.join(sorted(names))})\b(?!\s*\()"
     parts: list[str] = []
     at = 0
-    for match in re.finditer(rf"(?P<cast>(?:{cast}|{_CALL})\s*)&?\s*(?P<kernel>{name})", text):
+    for match in re.finditer(rf"(?P<cast>(?:{cast}|{_CALL})\s*)(?P<kernel>&?\s*{name})", text):
         end = match.end()
         if (opening := _TEMPLATE.match(text, end)) is not None:
             end = _matching(text, opening.end(), ">") + 1

@@ -104,6 +104,24 @@ struct Ready {
     }
 };
 
+// A call with arguments that are written as 0: numbers, as their type is, if the kernel takes them.
+template <class F>
+struct WithZeros {
+    F function;
+    template <class T>
+    static T number(T x) {
+        return x;
+    }
+    static int number(tt_zero) { return 0; }
+    template <class... A>
+    void operator()(A... arguments) const {
+        if constexpr (std::is_invocable_v<F, decltype(number(arguments))...>) function(number(arguments)...);
+        else function(arguments...);
+    }
+};
+template <class F>
+WithZeros(F) -> WithZeros<F>;
+
 struct Launch {
     Configuration configuration;
 
@@ -144,7 +162,7 @@ static std::function<cudaError_t()> bind(const void* kernel, const Configuration
 }
 template <class... P>
 static inline void* address_of(void (*kernel)(P...), const char* name) {
-    tt_note_kernel((const void*)kernel, name, bind<P...>);
+    tt_note_kernel((const void*)kernel, name + (name[0] == '&'), bind<P...>);
     return (void*)kernel;
 }
 template <class... P>

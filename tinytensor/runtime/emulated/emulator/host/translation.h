@@ -19,7 +19,25 @@
 
 #define TT_LAUNCH(KERNEL, ...) \
     tt_program::Launch({TT_TEXT KERNEL, __builtin_FILE(), __builtin_LINE()}, __VA_ARGS__)
-// A kernel as its address; graphs and launches by address find the types of its parameters.
+// A kernel as its address; graphs and launches by address find the types of its parameters. A variable may
+// have the name of a kernel: it stays what it is.
+namespace tt_program {
+template <class T>
+static inline T address_of(T variable, const char*) {
+    return variable;
+}
+template <class... P>
+static inline void* address_of(void (*kernel)(P...), const char* name);  // program_launch.h
+}  // namespace tt_program
 #define TT_KERNEL(...) tt_program::address_of(__VA_ARGS__, #__VA_ARGS__)
+
+// An argument that is written as 0: a null pointer, or a number.
+struct tt_zero {
+    operator int() const { return 0; }
+    template <class T>
+    operator T*() const {
+        return nullptr;
+    }
+};
 #define TT_GLOBAL __attribute__((noinline))  // so that a fault is on a line of the kernel
 #define TT_TEXT(...) #__VA_ARGS__
