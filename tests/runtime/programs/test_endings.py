@@ -15,6 +15,7 @@ pytestmark = needs_compiler
 
 PROGRAM = r"""
 #include <cassert>
+#include <cooperative_groups.h>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -38,6 +39,12 @@ __global__ void half(int* p) {  // a name of cuda_fp16.h, which the program does
 __global__ void claim(int* p) {
     assert(threadIdx.x < 7);
 }
+__global__ void meet(int* p) {
+    const auto grid = cooperative_groups::this_grid();
+    p[blockIdx.x] = grid.is_valid();
+    if (p[2] == 0) return;
+    grid.sync();
+}
 int main(int, char** arguments) {
     int* p;
     cudaMalloc(&p, 1024);
@@ -48,6 +55,19 @@ int main(int, char** arguments) {
     if (!strcmp(which, "abort")) give_up<<<2, 8>>>(p);
     if (!strcmp(which, "trap")) half<<<2, 8>>>(p);
     if (!strcmp(which, "assert")) claim<<<2, 8>>>(p);
+    if (!strcmp(which, "grid")) {
+        int valid[3] = {1, 1, 0}, more[3] = {0, 0, 1};
+        meet<<<2, 8>>>(p);  // no block waits
+        cudaMemcpy(valid, p, 8, cudaMemcpyDeviceToHost);
+        printf("%d %d\n", valid[0], valid[1]);
+        cudaMemcpy(p, more, sizeof more, cudaMemcpyHostToDevice);
+        cudaLaunchConfig_t c = {dim3(2), dim3(8)};
+        cudaLaunchAttribute together[1];
+        together[0].id = cudaLaunchAttributeCooperative, together[0].val.cooperative = 1;
+        c.attrs = together, c.numAttrs = 1;
+        puts(cudaGetErrorName(cudaLaunchKernelEx(&c, meet, p)));
+        meet<<<2, 8>>>(p);
+    }
     puts(cudaGetErrorName(cudaDeviceSynchronize()));
     if (!strcmp(which, "host")) abort();
 }
@@ -66,6 +86,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("spin", "cudaErrorLaunchTimeout", "endless wait", "while (*flag == 0) {}", "thread (3, 0, 0)"),
         ("abort", "cudaErrorLaunchFailure", "abort", "if (threadIdx.x == 5) abort();", "thread (5, 0, 0)"),
         ("trap", "cudaErrorLaunchFailure", "trap", "if (blockIdx.x == 1) __trap();", "block (1, 0, 0)"),
+        (
+            "grid",
+            "0 0\ncudaSuccess\ncudaErrorLaunchFailure",
+            "grid barrier",
+            "grid.sync();",
+            "not cooperative",
+        ),
         ("assert", "cudaErrorAssert", "failed assertion", "assert(threadIdx.x < 7);", "thread (7, 0, 0)"),
     ],
 )

@@ -113,6 +113,7 @@ def _renamed(named: Named, match: re.Match[str]) -> str:
 _FAILURES = (
     ("divergent barrier", "divergent barrier:"),
     ("deadlock", "deadlock:"),
+    ("grid barrier", "grid.sync() at"),
     ("divergent warp operation", "lanes of one warp meet in different operations"),
     ("divergent warp operation", "needs all 32 lanes"),
     ("wrong mask", "which leaves it out"),

@@ -55,7 +55,7 @@ MOST_STATIC = 48 << 10  # bytes of shared memory that the declarations of a kern
 THRESHOLD = 300e-6  # seconds of work that justify waking other threads
 
 BOX_MAP = struct.Struct("<5Q13I36x")  # struct BoxMap of core.h
-HEADER = struct.Struct("<8I")  # grid, block, shared, one unused: struct Packed of launches.h
+HEADER = struct.Struct("<8I")  # grid, block, shared, 0: struct Packed of blocks.h
 DONE, REFUSED, FAULT, INTERRUPTED = 0, 1, 2, 4
 
 

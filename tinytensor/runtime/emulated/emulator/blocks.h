@@ -12,7 +12,8 @@ enum Result : int { DONE, REFUSED, FAULT, FAILED, INTERRUPTED };
 struct Loaded;
 // Header of a packed launch; the arguments follow.
 struct Packed {
-    unsigned grid[3], block[3], shared, unused;
+    unsigned grid[3], block[3], shared;
+    unsigned apart;  // whether its blocks may not wait for each other: a program's launch, not cooperative
 };
 
 struct Launch {
@@ -52,6 +53,7 @@ static void prepare_launch(Worker& w, const Launch& launch, const Kernel& kernel
     w.order = order;
     w.random = (order + seed_of_switches) * 0x9e3779b97f4a7c15ull | 1;
     w.single = false;
+    w.apart = packed.apart;
     TT_CHECK(w.job.current = &w.current;)
     w.threads = packed.block[0] * packed.block[1] * packed.block[2];
     w.warps = (w.threads + LANES - 1) / LANES;

@@ -21,6 +21,7 @@
 #define tt_emu_yield tt_checked_yield
 #define tt_emu_numbered_barrier tt_checked_numbered_barrier
 #define tt_emu_grid_barrier tt_checked_grid_barrier
+#define tt_emu_is_cooperative tt_checked_is_cooperative
 #define tt_emu_together tt_checked_together
 #define tt_emu_set_patience tt_checked_set_patience
 #define tt_emu_poll tt_checked_poll

@@ -100,6 +100,7 @@ TT_API void tt_emu_together(tt_emu::Worker*, unsigned self, void (*f)(void**), v
 TT_API unsigned tt_emu_activemask(tt_emu::Worker*, unsigned self, tt_emu::Site);
 TT_API void tt_emu_numbered_barrier(tt_emu::Worker*, unsigned self, unsigned number, unsigned count,
                                     int waits, tt_emu::Site);
+TT_API bool tt_emu_is_cooperative(tt_emu::Worker*);
 TT_API void tt_emu_grid_barrier(tt_emu::Worker*, unsigned self, tt_emu::Site);
 TT_API void tt_emu_yield(tt_emu::Worker*, unsigned self, tt_emu::Site);
 

@@ -114,8 +114,17 @@ static int run_grid(Launch& launch) {
 
 }  // namespace tt_emu
 
+TT_API bool tt_emu_is_cooperative(Worker* worker) { return !worker->apart; }
+
 TT_API void tt_emu_grid_barrier(Worker* worker, unsigned self, Site site) {
     Worker& w = *worker;
+    if (w.apart) {
+        enter(w, self, site);
+        fail(w,
+             "grid.sync() at %s:%d by %s in a launch that is not cooperative: only "
+             "cudaLaunchCooperativeKernel starts all blocks together",
+             site.file, site.line, Name(w, self).text);
+    }
     const unsigned* grid = w.job.grid;
     if ((unsigned long long)grid[0] * grid[1] * grid[2] == 1) {
         tt_emu_barrier(worker, self, 0, nullptr, site);

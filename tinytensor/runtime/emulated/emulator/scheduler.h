@@ -61,6 +61,7 @@ struct Worker {
     unsigned first_arrived;              // the first thread to arrive
     int result_counted, result_arrived;  // of the last completed barrier
 
+    bool apart;                        // the blocks may not wait for each other
     unsigned in_grid, at_grid[WARPS];  // threads that wait for the grid
     bool suspended;                    // all live threads do; grid.h
 

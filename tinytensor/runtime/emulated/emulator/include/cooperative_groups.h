@@ -203,7 +203,7 @@ TT_INLINE thread_group tiled_partition(const thread_block& b, unsigned n) {
 // ---- the grid ---------------------------------------------------------------------------------------------
 
 struct grid_group {
-    static bool is_valid() { return true; }
+    static bool is_valid() { return tt_emu_is_cooperative(tt_emu::worker); }
     static void sync(TT_AT) {
         tt_emu::Pause pause;
         tt_emu_grid_barrier(tt_emu::worker, tt_emu::self(), TT_ON);

@@ -126,7 +126,11 @@ static cudaError_t run(const Configuration& c, const tt_emu::Kernel& kernel, tt_
     if (!*loaded) *loaded = tt_emu_adopt(&kernel);
     Opened opened;
     Header header = {
-        {{c.grid.x, c.grid.y, c.grid.z}, {c.block.x, c.block.y, c.block.z}, (unsigned)c.shared, 0}, call};
+        {{c.grid.x, c.grid.y, c.grid.z},
+         {c.block.x, c.block.y, c.block.z},
+         (unsigned)c.shared,
+         !c.cooperative},
+        call};
     std::string said = host_pointer(pointers);
     int result = said.empty() ? tt_emu::DONE : tt_emu::FAULT;
     const void* address = nullptr;
