@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.programs import needs_compiler, ran
 
 pytestmark = needs_compiler
@@ -96,8 +98,44 @@ static void loop() {
     cudaGraphLaunch(x, 0);
     show("loop");
 }
-int main() {
+#define SAY(CALL) (printf("%s ", cudaGetErrorName(CALL)))
+#define CAPTURE(...)                                           \
+    cudaStreamBeginCapture(s, cudaStreamCaptureModeGlobal);    \
+    __VA_ARGS__;                                               \
+    cudaGetLastError();                                        \
+    SAY((add<<<1, 1, 0, s>>>(d, 1), cudaGetLastError()));      \
+    SAY(cudaStreamEndCapture(s, &g)), puts(g ? "" : "null");
+static void forbidden_in_a_capture() {
+    cudaStream_t s, t, free;
+    cudaEvent_t e, before;
+    cudaGraph_t g;
+    cudaStreamCaptureStatus status;
+    cudaStreamCreate(&s), cudaStreamCreate(&t), cudaStreamCreateWithFlags(&free, cudaStreamNonBlocking);
+    cudaEventCreate(&e), cudaEventCreate(&before), cudaEventRecord(before, t);
+    void* p;
+    CAPTURE(SAY(cudaMalloc(&p, 8)))
+    CAPTURE(SAY(cudaFree(d)))
+    CAPTURE(SAY(cudaDeviceSynchronize()))
+    CAPTURE(SAY(cudaStreamSynchronize(s)))
+    CAPTURE(SAY(cudaStreamQuery(s)))
+    CAPTURE(SAY(cudaStreamSynchronize(0)))
+    CAPTURE(SAY(cudaMemcpy(r, d, sizeof r, cudaMemcpyDeviceToHost)))
+    CAPTURE(SAY((add<<<1, 1>>>(d, 1), cudaGetLastError())))
+    CAPTURE(cudaEventRecord(e, s), SAY(cudaEventQuery(e)))
+    CAPTURE(SAY(cudaStreamWaitEvent(s, before)))
+    CAPTURE(SAY(cudaMemsetAsync(d, 0, 4, t)), SAY(cudaStreamQuery(t)), SAY(cudaStreamEndCapture(t, &g)))
+    CAPTURE(cudaEventRecord(e, s), SAY(cudaStreamWaitEvent(t, e)), add<<<1, 1, 0, t>>>(d, 1))
+    SAY(cudaEventSynchronize(e));
+    cudaStreamBeginCapture(free, cudaStreamCaptureModeRelaxed);
+    SAY(cudaMemcpy(r, d, sizeof r, cudaMemcpyDeviceToHost));
+    SAY(cudaMalloc(&p, 8)), SAY(cudaFree(p));
+    cudaStreamIsCapturing(free, &status);
+    SAY(cudaStreamEndCapture(free, &g));
+    puts(status == cudaStreamCaptureStatusActive ? "active" : "");
+}
+int main(int argc, char**) {
     cudaMalloc(&d, sizeof r);
+    if (argc > 1) return forbidden_in_a_capture(), 0;
     node_by_node();
     captured_over_two_streams();
     loop();
@@ -115,8 +153,13 @@ int main() {
 OTHER_FILE = "__global__ void add(int* p, int v) { p[threadIdx.x] += v; }\n"
 
 
-def test_graphs_and_launches_by_kernels(tmp_path: Path) -> None:
-    run = ran(PROGRAM, tmp_path, check=True, more=OTHER_FILE)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("graphs")
+
+
+def test_graphs_and_launches_by_kernels(folder: Path) -> None:
+    run = ran(PROGRAM, folder, check=True, more=OTHER_FILE)
     assert run.output.splitlines() == [
         "nodes: 110 120 130 7",  # (1 + 10) * 10 …; the last one is set to 7 afterwards
         "changed: 20 30 40 7",  # (1 + 1) * 10 …
@@ -129,3 +172,28 @@ def test_graphs_and_launches_by_kernels(tmp_path: Path) -> None:
         "cudaErrorInvalidDeviceFunction",
     ]
     assert [finding.kind for finding in run.report.findings] == ["CUDA error"] * 2
+
+
+def test_calls_that_a_capture_forbids(folder: Path) -> None:
+    """The errors are those of the CUDA programming guide and of the runtime API's list of errors."""
+    run = ran(PROGRAM, folder, "forbidden", check=True, more=OTHER_FILE)
+    said = run.output.replace("cudaError", "").replace("cuda", "")
+    broken = "StreamCaptureInvalidated StreamCaptureInvalidated null"
+    assert [line.strip() for line in said.splitlines()] == [
+        f"StreamCaptureUnsupported {broken}",  # cudaMalloc
+        f"StreamCaptureUnsupported {broken}",  # cudaFree
+        f"StreamCaptureUnsupported {broken}",  # cudaDeviceSynchronize
+        f"StreamCaptureUnsupported {broken}",  # cudaStreamSynchronize of the stream
+        f"StreamCaptureUnsupported {broken}",  # cudaStreamQuery of it
+        f"StreamCaptureImplicit {broken}",  # cudaStreamSynchronize of the default stream
+        f"StreamCaptureImplicit {broken}",  # cudaMemcpy
+        f"StreamCaptureImplicit {broken}",  # a launch on the default stream
+        f"CapturedEvent {broken}",
+        f"StreamCaptureIsolation {broken}",
+        "Success Success IllegalState Success Success",  # another stream goes on
+        "Success Success StreamCaptureUnjoined null",
+        "CapturedEvent Success Success Success Success active",
+    ]
+    lines = {f.place for f in run.report.findings}
+    calls = [i for i, text in enumerate(PROGRAM.splitlines(), 1) if "CAPTURE(SAY(cudaMalloc" in text]
+    assert f"program.cu:{calls[0]}" in lines

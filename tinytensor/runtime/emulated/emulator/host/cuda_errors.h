@@ -43,6 +43,13 @@
     X(801, cudaErrorNotSupported, "operation not supported")                                              \
     X(900, cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing")         \
     X(901, cudaErrorStreamCaptureInvalidated, "operation failed due to a previous error during capture")  \
+    X(902, cudaErrorStreamCaptureMerge, "operation would result in a merge of separate captures")         \
+    X(903, cudaErrorStreamCaptureUnmatched, "capture was not ended in the stream in which it began")      \
+    X(904, cudaErrorStreamCaptureUnjoined, "capturing stream has unjoined work")                          \
+    X(905, cudaErrorStreamCaptureIsolation, "dependency on uncaptured work in another stream")            \
+    X(906, cudaErrorStreamCaptureImplicit, "the default stream would depend on a capturing stream")       \
+    X(907, cudaErrorCapturedEvent, "operation not permitted on an event recorded in a capture")           \
+    X(908, cudaErrorStreamCaptureWrongThread, "capture was not ended in the thread in which it began")    \
     X(910, cudaErrorGraphExecUpdateFailure, "the graph update was not performed")                         \
     X(999, cudaErrorUnknown, "unknown error")
 

@@ -28,7 +28,8 @@ TT_HOST cudaError_t cudaGraphGetRootNodes(cudaGraph_t, cudaGraphNode_t*, size_t*
 TT_HOST cudaError_t cudaGraphNodeGetType(cudaGraphNode_t, cudaGraphNodeType*);
 TT_HOST cudaError_t tt_add_edges(const cudaGraphNode_t* from, const cudaGraphNode_t* to, size_t n);
 TT_HOST cudaError_t tt_begin_capture(cudaStream_t, cudaGraph_t, const cudaGraphNode_t* after, size_t n,
-                                     TT_SITE);
+                                     cudaStreamCaptureMode, TT_SITE);
+TT_HOST cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode*);
 TT_HOST cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t*, TT_SITE);
 TT_HOST cudaError_t tt_capture_info(cudaStream_t, cudaStreamCaptureStatus*, unsigned long long* id,
                                     cudaGraph_t*, const cudaGraphNode_t** last, size_t* n);
@@ -176,16 +177,15 @@ static inline cudaError_t cudaGraphExecUpdate(cudaGraphExec_t e, cudaGraph_t gra
 
 // ---- capture
 
-static inline cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode, TT_SITE) {
-    return tt_begin_capture(s, nullptr, nullptr, 0, file, line);
+static inline cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode mode, TT_SITE) {
+    return tt_begin_capture(s, nullptr, nullptr, 0, mode, file, line);
 }
 static inline cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t s, cudaGraph_t graph,
                                                         const cudaGraphNode_t* after,
                                                         const cudaGraphEdgeData*, size_t n,
-                                                        cudaStreamCaptureMode, TT_SITE) {
-    return tt_begin_capture(s, graph, after, n, file, line);
+                                                        cudaStreamCaptureMode mode, TT_SITE) {
+    return tt_begin_capture(s, graph, after, n, mode, file, line);
 }
-static inline cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode*) { return cudaSuccess; }
 static inline cudaError_t cudaStreamIsCapturing(cudaStream_t s, cudaStreamCaptureStatus* status) {
     return tt_capture_info(s, status, nullptr, nullptr, nullptr, nullptr);
 }

@@ -31,6 +31,7 @@ enum cudaMemcpyKind {
     cudaMemcpyDefault
 };
 enum { cudaStreamDefault = 0, cudaStreamNonBlocking = 1 };
+enum { cudaEventWaitDefault = 0, cudaEventWaitExternal = 1 };
 enum {
     cudaEventDefault = 0,
     cudaEventBlockingSync = 1,

@@ -126,7 +126,8 @@ static inline cudaError_t cudaMemcpyFromArray(void* to, cudaArray_const_t from, 
                                               size_t bytes, cudaMemcpyKind kind, TT_SITE) {
     return cudaMemcpy(to, (const char*)from->data + y * from->pitch() + x, bytes, kind, file, line);
 }
-static inline cudaError_t cudaMemcpy3D(const cudaMemcpy3DParms* p, TT_SITE) {
+static inline cudaError_t cudaMemcpy3DAsync(const cudaMemcpy3DParms* p, cudaStream_t stream = nullptr,
+                                            TT_SITE) {
     const size_t element = p->srcArray ? p->srcArray->element() : p->dstArray ? p->dstArray->element() : 1;
     const auto place = [=](cudaArray_t a, const cudaPitchedPtr& pointer, const cudaPos& at, size_t z) {
         const size_t pitch = a ? a->pitch() : pointer.pitch, rows = a ? a->rows() : pointer.ysize;
@@ -137,15 +138,16 @@ static inline cudaError_t cudaMemcpy3D(const cudaMemcpy3DParms* p, TT_SITE) {
         const size_t to_pitch = p->dstArray ? p->dstArray->pitch() : p->dstPtr.pitch;
         const size_t from_pitch = p->srcArray ? p->srcArray->pitch() : p->srcPtr.pitch;
         const cudaError_t error =
-            cudaMemcpy2D(place(p->dstArray, p->dstPtr, p->dstPos, z), to_pitch,
-                         place(p->srcArray, p->srcPtr, p->srcPos, z), from_pitch, p->extent.width * element,
-                         p->extent.height ? p->extent.height : 1, p->kind, file, line);
+            cudaMemcpy2DAsync(place(p->dstArray, p->dstPtr, p->dstPos, z), to_pitch,
+                              place(p->srcArray, p->srcPtr, p->srcPos, z), from_pitch,
+                              p->extent.width * element, p->extent.height ? p->extent.height : 1, p->kind,
+                              stream, file, line);
         if (error) return error;
     }
     return cudaSuccess;
 }
-static inline cudaError_t cudaMemcpy3DAsync(const cudaMemcpy3DParms* p, cudaStream_t = nullptr, TT_SITE) {
-    return cudaMemcpy3D(p, file, line);
+static inline cudaError_t cudaMemcpy3D(const cudaMemcpy3DParms* p, TT_SITE) {
+    return cudaMemcpy3DAsync(p, nullptr, file, line);
 }
 
 static inline cudaError_t cudaCreateTextureObject(cudaTextureObject_t* object,

@@ -62,6 +62,7 @@ static cudaError_t copy(const char* name, const Rows& r, cudaMemcpyKind kind, cu
     if (tt_in_kernel()) return defer([=] { return copy(name, r, kind, nullptr, file, line); });
     std::lock_guard<std::recursive_mutex> guard(lock);
     if (sticky_error) return sticky_error;
+    if (const cudaError_t error = refuse_default_stream(stream, name, file, line)) return error;
     if (r.width == 0 || r.height == 0) return cudaSuccess;
     if (kind < cudaMemcpyHostToHost || kind > cudaMemcpyDefault)
         return failed(cudaErrorInvalidMemcpyDirection, name, file, line, "there is no such kind of copy");
@@ -97,6 +98,7 @@ static cudaError_t fill(const char* name, void* to, size_t pitch, int value, siz
         return defer([=] { return fill(name, to, pitch, value, width, height, nullptr, file, line); });
     std::lock_guard<std::recursive_mutex> guard(lock);
     if (sticky_error) return sticky_error;
+    if (const cudaError_t error = refuse_default_stream(stream, name, file, line)) return error;
     if (width == 0 || height == 0) return cudaSuccess;
     const std::string why = refusal(to, pitch * (height - 1) + width, true);
     if (!why.empty()) return failed(cudaErrorInvalidValue, name, file, line, why);
@@ -144,30 +146,40 @@ static cudaError_t drop(const char* name, void* p, bool of_host, TT_SITE) {
 
 using tt_program::MemoryKind;
 
+// As make and drop, for calls that may wait for the device.
+static cudaError_t make_now(const char* name, void** p, size_t bytes, MemoryKind kind, TT_SITE) {
+    const cudaError_t error = tt_program::refuse_unsafe(name, file, line);
+    return error ? error : tt_program::make(name, p, bytes, kind, file, line);
+}
+static cudaError_t drop_now(const char* name, void* p, bool of_host, TT_SITE) {
+    const cudaError_t error = tt_program::refuse_unsafe(name, file, line);
+    return error ? error : tt_program::drop(name, p, of_host, file, line);
+}
+
 TT_HOST cudaError_t cudaMalloc(void** p, size_t bytes, TT_SITE) {
-    return tt_program::make("cudaMalloc", p, bytes, MemoryKind::device, file, line);
+    return make_now("cudaMalloc", p, bytes, MemoryKind::device, file, line);
 }
 TT_HOST cudaError_t cudaMallocManaged(void** p, size_t bytes, unsigned, TT_SITE) {
-    return tt_program::make("cudaMallocManaged", p, bytes, MemoryKind::managed, file, line);
+    return make_now("cudaMallocManaged", p, bytes, MemoryKind::managed, file, line);
 }
 TT_HOST cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned, TT_SITE) {
-    return tt_program::make("cudaHostAlloc", p, bytes, MemoryKind::pinned, file, line);
+    return make_now("cudaHostAlloc", p, bytes, MemoryKind::pinned, file, line);
 }
 TT_HOST cudaError_t cudaMallocPitch(void** p, size_t* pitch, size_t width, size_t height, TT_SITE) {
     *pitch = (width + 511) / 512 * 512;
-    return tt_program::make("cudaMallocPitch", p, *pitch * height, MemoryKind::device, file, line);
+    return make_now("cudaMallocPitch", p, *pitch * height, MemoryKind::device, file, line);
 }
 TT_HOST cudaError_t cudaMalloc3D(cudaPitchedPtr* p, cudaExtent extent, TT_SITE) {
     p->pitch = (extent.width + 511) / 512 * 512;
     p->xsize = extent.width, p->ysize = extent.height;
-    return tt_program::make("cudaMalloc3D", &p->ptr, p->pitch * extent.height * extent.depth,
-                            MemoryKind::device, file, line);
+    return make_now("cudaMalloc3D", &p->ptr, p->pitch * extent.height * extent.depth,
+                    MemoryKind::device, file, line);
 }
 TT_HOST cudaError_t cudaFree(void* p, TT_SITE) {
-    return tt_program::drop("cudaFree", p, false, file, line);
+    return drop_now("cudaFree", p, false, file, line);
 }
 TT_HOST cudaError_t cudaFreeHost(void* p, TT_SITE) {
-    return tt_program::drop("cudaFreeHost", p, true, file, line);
+    return drop_now("cudaFreeHost", p, true, file, line);
 }
 
 TT_HOST cudaError_t cudaHostRegister(void* p, size_t bytes, unsigned, TT_SITE) {

@@ -119,7 +119,13 @@ TT_HOST cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int
         if (k.which == which) *value = (int)k.value;
     return tt_program::check_device("cudaDeviceGetAttribute", device, file, line);
 }
-TT_HOST cudaError_t cudaDeviceSynchronize(TT_SITE) { return sticky_error; }
+TT_HOST cudaError_t cudaDeviceSynchronize(TT_SITE) {
+    const auto conflicts = [](const CUstream_st&) { return true; };
+    const cudaError_t error =
+        tt_program::refuse_in_capture(conflicts, cudaErrorStreamCaptureUnsupported, "cudaDeviceSynchronize",
+                                      file, line, "a stream captures");
+    return error ? error : sticky_error;
+}
 TT_HOST cudaError_t cudaDeviceReset(TT_SITE) {
     std::lock_guard<std::recursive_mutex> guard(tt_program::lock);
     while (!tt_program::blocks.empty()) tt_program::release(tt_program::blocks.begin());

@@ -15,7 +15,7 @@ namespace tt_program {
 using Copies = std::map<cudaGraphNode_t, cudaGraphNode_t>;
 
 static cudaGraph_t copy_of(cudaGraph_t graph, Copies& copies) {
-    auto* made = new CUgraph_st{{}, graph->conditions};
+    auto* made = new CUgraph_st{{}, graph->conditions, {}};
     for (const cudaGraphNode_t node : graph->nodes) {
         auto* copy = new CUgraphNode_st(*node);
         for (cudaGraph_t& inner : copy->graphs) inner = copy_of(inner, copies);
@@ -68,13 +68,17 @@ static cudaError_t run_condition(const CUgraphNode_st& node) {
 static cudaError_t run_graph(cudaGraph_t graph) {
     for (auto& condition : graph->conditions)
         if (condition->reset) condition->value = condition->initial;
+    const bool before = in_graph;
+    cudaError_t error = cudaSuccess;
     for (const cudaGraphNode_t node : ordered(graph)) {
-        const cudaError_t error = node->type == cudaGraphNodeTypeConditional ? run_condition(*node)
+        in_graph = true;
+        error = node->type == cudaGraphNodeTypeConditional ? run_condition(*node)
                                   : node->type == cudaGraphNodeTypeGraph     ? run_graph(node->graphs[0])
                                                                              : node->work();
-        if (error) return error;
+        in_graph = before;
+        if (error) break;
     }
-    return cudaSuccess;
+    return error;
 }
 
 static Work kernel_work(const cudaKernelNodeParams& p, TT_SITE) {
@@ -238,12 +242,34 @@ TT_HOST cudaError_t cudaFreeAsync(void* p, cudaStream_t s, TT_SITE) {
         s, [=] { return tt_program::drop("cudaFreeAsync", p, false, file, line); },
         cudaGraphNodeTypeMemFree);
 }
+namespace tt_program {
+// Whether all that other streams have captured comes before the end of a capturing stream.
+static bool is_joined(cudaStream_t origin) {
+    std::set<cudaGraphNode_t> before;
+    std::vector<cudaGraphNode_t> next = origin->last;
+    while (!next.empty()) {
+        const cudaGraphNode_t node = next.back();
+        next.pop_back();
+        if (before.insert(node).second) next.insert(next.end(), node->after.begin(), node->after.end());
+    }
+    std::lock_guard<std::mutex> guard(streams_lock);
+    for (const cudaStream_t s : streams)
+        for (const cudaGraphNode_t node : s->graph == origin->graph ? s->last : decltype(s->last){})
+            if (!before.count(node)) return false;
+    return true;
+}
+}  // namespace tt_program
+TT_HOST cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
+    std::swap(*mode, tt_program::mode_of_thread);
+    return cudaSuccess;
+}
 TT_HOST cudaError_t tt_begin_capture(cudaStream_t s, cudaGraph_t graph, const cudaGraphNode_t* after,
-                                     size_t n, TT_SITE) {
+                                     size_t n, cudaStreamCaptureMode mode, TT_SITE) {
     if ((size_t)s <= 4 || !tt_program::is_stream(s) || s->graph)
         return failed(cudaErrorStreamCaptureUnsupported, "cudaStreamBeginCapture", file, line,
                       "the stream captures already, or is the default stream, which cannot capture");
     s->graph = graph ? graph : new CUgraph_st{};
+    s->graph->capture = {s, mode, pthread_self(), false};
     s->last.assign(after, after + n);
     return cudaSuccess;
 }
@@ -252,15 +278,32 @@ TT_HOST cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t* graph, TT_
         return failed(cudaErrorIllegalState, "cudaStreamEndCapture", file, line,
                       "the stream does not capture");
     const cudaGraph_t captured = s->graph;
-    if (graph) *graph = captured;
+    const Capture& capture = captured->capture;
+    if (capture.origin != s)
+        return failed(cudaErrorStreamCaptureUnmatched, "cudaStreamEndCapture", file, line,
+                      "the capture began in another stream");
+    if (capture.mode != cudaStreamCaptureModeRelaxed && !pthread_equal(capture.thread, pthread_self()))
+        return failed(cudaErrorStreamCaptureWrongThread, "cudaStreamEndCapture", file, line,
+                      "the capture began in another thread");
+    const cudaError_t error = capture.invalid                ? cudaErrorStreamCaptureInvalidated
+                              : tt_program::is_joined(s) ? cudaSuccess
+                                                         : cudaErrorStreamCaptureUnjoined;
+    std::lock_guard<std::mutex> guard(tt_program::streams_lock);
     for (const cudaStream_t other : tt_program::streams)  // which joined by events, too
         if (other->graph == captured) other->graph = nullptr, other->last.clear();
-    return cudaSuccess;
+    for (const cudaEvent_t e : tt_program::events)
+        if (e->graph == captured) e->graph = &tt_program::ended, e->last.clear();
+    if (graph) *graph = error ? nullptr : captured;
+    if (!error) return cudaSuccess;
+    return failed(error, "cudaStreamEndCapture", file, line,
+                  error == cudaErrorStreamCaptureUnjoined ? "no event joins the work of another stream" : "");
 }
 TT_HOST cudaError_t tt_capture_info(cudaStream_t s, cudaStreamCaptureStatus* status, unsigned long long* id,
                                     cudaGraph_t* graph, const cudaGraphNode_t** last, size_t* n) {
     const bool active = tt_program::captures(s);
-    *status = active ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+    *status = !active                    ? cudaStreamCaptureStatusNone
+              : s->graph->capture.invalid ? cudaStreamCaptureStatusInvalidated
+                                          : cudaStreamCaptureStatusActive;
     if (!active) return cudaSuccess;
     if (id) *id = (unsigned long long)s->graph;
     if (graph) *graph = s->graph;
@@ -287,6 +330,8 @@ TT_HOST cudaError_t tt_instantiate(cudaGraphExec_t* e, cudaGraph_t g, tt_emu::Si
     return cudaSuccess;
 }
 TT_HOST cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t s, TT_SITE) {
+    if (const cudaError_t error = tt_program::refuse_default_stream(s, "cudaGraphLaunch", file, line))
+        return error;
     if (tt_program::captures(s)) {
         cudaGraphNode_t node;
         cudaGraphAddChildGraphNode(&node, s->graph, s->last.data(), s->last.size(), e->graph);

@@ -170,6 +170,9 @@ TT_HOST cudaError_t tt_launch(const tt_program::Configuration& c, const tt_emu::
     if (!tt_program::is_stream(c.stream))
         return tt_program::failed(cudaErrorInvalidResourceHandle, "a launch", c.where.file, c.where.line,
                                   "its stream was destroyed, or never created");
+    if (const cudaError_t error =
+            tt_program::refuse_default_stream(c.stream, "a launch", c.where.file, c.where.line))
+        return error;
     if (tt_program::captures(c.stream)) {
         const std::shared_ptr<void> kept = keep(call);
         return tt_program::submit(

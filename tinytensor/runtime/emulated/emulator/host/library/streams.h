@@ -30,19 +30,40 @@ TT_HOST cudaError_t cudaStreamSynchronize(cudaStream_t s, TT_SITE) {
     if (!tt_program::is_stream(s))
         return failed(cudaErrorInvalidResourceHandle, "cudaStreamSynchronize", file, line,
                       "there is no such stream");
-    if (tt_program::captures(s))
-        return failed(cudaErrorStreamCaptureUnsupported, "cudaStreamSynchronize", file, line,
-                      "the stream captures");
-    return sticky_error;
+    if (const cudaError_t error =
+            tt_program::refuse_default_stream(s, "cudaStreamSynchronize", file, line))
+        return error;
+    const auto conflicts = [=](const CUstream_st& other) { return &other == s; };
+    const cudaError_t error =
+        tt_program::refuse_in_capture(conflicts, cudaErrorStreamCaptureUnsupported, "cudaStreamSynchronize",
+                                      file, line, "the stream captures");
+    return error ? error : sticky_error;
 }
 // An event of a capture takes the stream into that capture.
-TT_HOST cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned, TT_SITE) {
+TT_HOST cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags, TT_SITE) {
     if (!tt_program::is_stream(s))
         return failed(cudaErrorInvalidResourceHandle, "cudaStreamWaitEvent", file, line,
                       "there is no such stream");
     if (!tt_program::is_event(e)) return no_event("cudaStreamWaitEvent", file, line);
-    if ((size_t)s > 4 && e->graph) {
-        if (!s->graph) s->graph = e->graph, s->last.clear();
+    if (const cudaError_t error = tt_program::refuse_default_stream(s, "cudaStreamWaitEvent", file, line))
+        return error;
+    if ((size_t)s <= 4 || flags & cudaEventWaitExternal) return sticky_error;
+    if (s->graph && s->graph->capture.invalid)
+        return tt_program::last_error = cudaErrorStreamCaptureInvalidated;
+    if (e->graph == &tt_program::ended)
+        return tt_program::refuse_captured(e, "cudaStreamWaitEvent", file, line);
+    const auto refused = [=](cudaError_t error, const char* why) {
+        const auto conflicts = [=](const CUstream_st& other) {
+            return other.graph == s->graph || other.graph == e->graph;
+        };
+        return tt_program::refuse_in_capture(conflicts, error, "cudaStreamWaitEvent", file, line, why);
+    };
+    if (s->graph && e->graph && s->graph != e->graph)
+        return refused(cudaErrorStreamCaptureMerge, "stream and event are of different captures");
+    if (s->graph && !e->graph && e->time >= 0)
+        return refused(cudaErrorStreamCaptureIsolation, "the event was recorded outside of the capture");
+    if (e->graph) {
+        s->graph = e->graph;
         s->last.insert(s->last.end(), e->last.begin(), e->last.end());
     }
     return sticky_error;
@@ -82,21 +103,30 @@ TT_HOST cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s, TT_SITE) {
         return failed(cudaErrorInvalidResourceHandle, "cudaEventRecord", file, line,
                       "there is no such stream");
     if (!tt_program::is_event(e)) return no_event("cudaEventRecord", file, line);
+    if (const cudaError_t error = tt_program::refuse_default_stream(s, "cudaEventRecord", file, line))
+        return error;
     e->graph = tt_program::captures(s) ? s->graph : nullptr;
     if (e->graph) e->last = s->last;
     else e->time = tt_emu::now();
     return cudaSuccess;
 }
 TT_HOST cudaError_t cudaEventSynchronize(cudaEvent_t e, TT_SITE) {
-    return tt_program::is_event(e) ? sticky_error : no_event("cudaEventSynchronize", file, line);
+    if (!tt_program::is_event(e)) return no_event("cudaEventSynchronize", file, line);
+    const cudaError_t error = tt_program::refuse_captured(e, "cudaEventSynchronize", file, line);
+    return error ? error : sticky_error;
 }
 TT_HOST cudaError_t cudaEventQuery(cudaEvent_t e, TT_SITE) {
-    return tt_program::is_event(e) ? sticky_error : no_event("cudaEventQuery", file, line);
+    if (!tt_program::is_event(e)) return no_event("cudaEventQuery", file, line);
+    const cudaError_t error = tt_program::refuse_captured(e, "cudaEventQuery", file, line);
+    return error ? error : sticky_error;
 }
 TT_HOST cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end, TT_SITE) {
     if (sticky_error) return sticky_error;
     if (!tt_program::is_event(start) || !tt_program::is_event(end))
         return no_event("cudaEventElapsedTime", file, line);
+    for (const cudaEvent_t e : {start, end})
+        if (const cudaError_t error = tt_program::refuse_captured(e, "cudaEventElapsedTime", file, line))
+            return error;
     if (start->time < 0 || end->time < 0 || !start->timed || !end->timed)
         return failed(cudaErrorInvalidResourceHandle, "cudaEventElapsedTime", file, line,
                       "an event was not recorded, or takes no time");
