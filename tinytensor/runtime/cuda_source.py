@@ -29,9 +29,12 @@ _HOST_HEADERS = re.compile(
     r"(?:cublas|cudnn|cufft|curand|cusolver|cusparse|nv|nccl|mpi|helper_|cuda_profiler|cudaProfiler)\w*\.h|"
     r"curand\.h|cuda_gl_interop\.h|rendercheck_\w+\.h|nvtx3/.*|windows\.h|[A-Z]+/.*\.h|exception\.h|thrust/.*|boost/.*|vulkan/.*|cudaEGL\.h|DirectXMath\.h|D3D\w+\.h|pthread\.h|typeinfo|malloc\.h|cuda\.h)"
 )
+# Lines of the preprocessor that say where the text comes from.
+MARKER = re.compile(r'^#(?: |line )\s*(\d+)(?: "((?:\\.|[^"\\])*)")?', re.MULTILINE)
 _COMMENT = re.compile(r"//(?:\\\n|[^\n])*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL)
 _DIRECTIVE = re.compile(r"^[ \t]*#(?:\\\n|[^\n])*", re.MULTILINE)
-_DEVICE = r"__device__|__global__|__constant__|__shared__|__managed__|TT_DYNAMIC_SHARED"
+_DEVICE = r"__device__|__global__|__constant__|__shared__|__managed__|TT_DYNAMIC_SHARED|TT_SHARED_FILE"
+_SHARED = re.compile(r"\b__shared__\b")
 _SCOPE = re.compile(r"\s*(?:(?:inline\s+)?namespace\b[\w:\s]*|extern\s+\"\s*\")$")
 _TYPE = re.compile(r"\b(?:struct|class|union|enum)\b[^()=]*$")
 _KEPT = re.compile(
@@ -95,6 +98,31 @@ def _found(path: Path, name: str, quote: str) -> Path | None:
     """Path of an included file: next to the .cu file, or in the kernels of the package."""
     places = (path.parent / name, KERNELS / name) if quote == '"' else (path.parent / name,)
     return next((place for place in places if place.is_file()), None)
+
+
+def in_no_function(text: str, at: int) -> bool:
+    """Whether a position is outside of functions: only namespaces enclose it."""
+    depth = 0
+    for i in range(at - 1, -1, -1):
+        if text[i] == "}":
+            depth += 1
+        elif text[i] == "{":
+            depth -= 1
+            if depth < 0:
+                depth = 0
+                if not re.search(r'(\bnamespace\b[\w:\s]*|\bextern\s+"C"\s*)$', text[max(0, i - 200) : i]):
+                    return False
+        elif text[i] == "\n" and depth == 0 and MARKER.match(text, i + 1) and "/include/" in text[i : i + 99]:
+            return True
+    return True
+
+
+def shared_of_files_marked(text: str) -> str:
+    """The text with another word for `__shared__` outside of functions, where one variable serves several."""
+    if "__shared__" not in text:
+        return text
+    code = _COMMENT.sub(lambda m: " " * len(m[0]), text)
+    return _SHARED.sub(lambda m: "TT_SHARED_FILE" if in_no_function(code, m.start()) else m[0], text)
 
 
 # ---- the code of the host ----------------------------------------------------------------------------------

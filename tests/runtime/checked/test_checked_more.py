@@ -205,3 +205,30 @@ def test_numbers_that_a_gpu_computes_otherwise_are_warnings() -> None:
     z = tt.zeros(10, dtype=tt.int64, device="checked")
     tt.cuda.kernel(NUMBERS)[1, 10](z, x.to("checked"), n.to("checked"))  # a warning raises no error
     assert z.tolist()[5:] == y.tolist()[5:]
+
+
+OF_FILES = """
+__shared__ float tile[64];  // { in a comment
+namespace inner { __shared__ int count; }
+struct Pair { float a, b; };
+static __shared__ Pair pairs[2];
+__device__ void put(int i, float v) { __shared__ float own; own = v; tile[i] = v; }
+__global__ void turn(float* y, const float* x, int n) {
+    if (threadIdx.x == 0) inner::count = n, pairs[1] = {1.0f * blockIdx.x, 2};
+    put(threadIdx.x, x[threadIdx.x]);
+    BARRIER
+    y[blockIdx.x * 32 + threadIdx.x] = tile[inner::count - 1 - threadIdx.x] + pairs[1].a;
+}
+"""
+
+
+@pytest.mark.parametrize(("barrier", "found"), [("__syncthreads();", set()), ("", {"shared race"})])
+def test_shared_variables_of_a_file_are_those_of_a_block(barrier: str, found: set[str]) -> None:
+    x, y = tt.arange(32, dtype=tt.float32).to("emulated"), tt.zeros(96, device="emulated")
+    kernel = tt.cuda.kernel(OF_FILES.replace("BARRIER", barrier), "turn")
+    with tt.cuda.check() as report:
+        kernel[3, 32](y, x, 32)
+    assert {f.kind for f in report.findings} - {"uninitialized shared read"} == found, str(report)
+    if barrier:
+        kernel[3, 32](y, x, 32)
+        assert y.tolist() == [31 - i % 32 + i // 32 for i in range(96)]

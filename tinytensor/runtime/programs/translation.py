@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from tinytensor.errors import KernelError
+from tinytensor.runtime.cuda_source import MARKER, in_no_function
 
 __all__ = ["translated"]
 
@@ -37,7 +38,6 @@ _BRACES = re.compile(r"(?:^|,)\s*\{")
 _WORD = re.compile(r"[A-Za-z_]\w*$")
 _JOINED = ("::", ".", "->")
 _OPEN, _CLOSE = "([{", ")]}"
-_MARKER = re.compile(r'^#(?: |line )\s*(\d+)(?: "((?:\\.|[^"\\])*)")?', re.MULTILINE)
 
 
 def translated(text: str) -> str:
@@ -67,7 +67,7 @@ def translated(text: str) -> str:
             declared, at = _dynamic(text, start)
             parts.append(declared)
         elif match["shared"]:
-            macro = "TT_SHARED_FILE" if _in_no_function(text, start) else "TT_SHARED"
+            macro = "TT_SHARED_FILE" if in_no_function(text, start) else "TT_SHARED"
             parts.append(f"{match['aligned'] or ''} {macro}".lstrip(" "))  # alignas comes first in C++
         elif match["noinline"]:  # not as a macro: the headers of the compiler have it in attributes
             parts.append("__attribute__((noinline))")
@@ -203,7 +203,7 @@ def _dynamic(text: str, at: int) -> tuple[str, int]:
     match = _DYNAMIC.match(text, at)
     if match is None:
         return "extern TT_SHARED", text.index("__shared__", at) + len("__shared__")
-    macro = "TT_DYNAMIC_FILE" if _in_no_function(text, at) else "TT_DYNAMIC"
+    macro = "TT_DYNAMIC_FILE" if in_no_function(text, at) else "TT_DYNAMIC"
     kind = " ".join(match["type"].replace("__shared__", "").split())
     volatile = "volatile " if "volatile" in text[at : match.start("name")] and "volatile" not in kind else ""
     lines = "\n" * match[0].count("\n")
@@ -214,28 +214,9 @@ def _dynamic(text: str, at: int) -> tuple[str, int]:
     return f"{rows}{macro}({match['name']}, {volatile}{kind});{lines}", match.end()
 
 
-def _in_no_function(text: str, at: int) -> bool:
-    """Whether a position is outside of functions: only namespaces enclose it."""
-    depth = 0
-    for i in range(at - 1, -1, -1):
-        if text[i] == "}":
-            depth += 1
-        elif text[i] == "{":
-            depth -= 1
-            if depth < 0:
-                depth = 0
-                if not re.search(r'(\bnamespace\b[\w:\s]*|\bextern\s+"C"\s*)$', text[max(0, i - 200) : i]):
-                    return False
-        elif (
-            text[i] == "\n" and depth == 0 and _MARKER.match(text, i + 1) and "/include/" in text[i : i + 99]
-        ):
-            return True
-    return True
-
-
 def _place(text: str, at: int) -> str:
     """file:line of a position in a preprocessed text."""
     file, line, start = "", 1, 0
-    for match in _MARKER.finditer(text, 0, at):
+    for match in MARKER.finditer(text, 0, at):
         file, line, start = match[2] or file, int(match[1]), match.end() + 1
     return f"{file}:{line + text.count(chr(10), start, at)}"

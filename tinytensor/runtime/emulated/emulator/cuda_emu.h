@@ -23,8 +23,10 @@
 #define __global__ inline  // unused kernels are not compiled
 #ifdef TT_CHECKED  // so that its reads are seen
 #define __constant__ static __attribute__((used, section("tt_constant")))
+#define TT_SHARED_FILE static __attribute__((section("tt_shared")))  // outside of functions (image.h)
 #else
 #define __constant__ static
+#define TT_SHARED_FILE static
 #endif
 #define __shared__ static
 #if defined(TT_CHECKED) && !defined(__clang__)  // g++ does not instrument structs that are passed by value
