@@ -34,6 +34,7 @@ MARKER = re.compile(r'^#(?: |line )\s*(\d+)(?: "((?:\\.|[^"\\])*)")?', re.MULTIL
 _COMMENT = re.compile(r"//(?:\\\n|[^\n])*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL)
 _DIRECTIVE = re.compile(r"^[ \t]*#(?:\\\n|[^\n])*", re.MULTILINE)
 _DEVICE = r"__device__|__global__|__constant__|__shared__|__managed__|TT_DYNAMIC_SHARED|TT_SHARED_FILE"
+_BARRIER = re.compile(r"\b__syncthreads\s*\(\s*\)")
 _SHARED = re.compile(r"\b__shared__\b")
 _SCOPE = re.compile(r"\s*(?:(?:inline\s+)?namespace\b[\w:\s]*|extern\s+\"\s*\")$")
 _TYPE = re.compile(r"\b(?:struct|class|union|enum)\b[^()=]*$")
@@ -115,6 +116,22 @@ def in_no_function(text: str, at: int) -> bool:
         elif text[i] == "\n" and depth == 0 and MARKER.match(text, i + 1) and "/include/" in text[i : i + 99]:
             return True
     return True
+
+
+def with_places_of_barriers(text: str) -> str:
+    """The text where the second and later barriers of a line say that they are not the first.
+
+    Example:
+        >>> with_places_of_barriers("if (x) __syncthreads(); else __syncthreads();")
+        'if (x) __syncthreads(); else __syncthreads(TT_PLACE);'
+    """
+    lines = text.split("\n") if "__syncthreads" in text else []
+    for i, line in enumerate(lines):
+        first = _BARRIER.search(line)
+        if first is not None and '"' not in line:
+            end = first.end()
+            lines[i] = line[:end] + _BARRIER.sub("__syncthreads(TT_PLACE)", line[end:])
+    return "\n".join(lines) if lines else text
 
 
 def shared_of_files_marked(text: str) -> str:

@@ -232,3 +232,18 @@ def test_shared_variables_of_a_file_are_those_of_a_block(barrier: str, found: se
     if barrier:
         kernel[3, 32](y, x, 32)
         assert y.tolist() == [31 - i % 32 + i // 32 for i in range(96)]
+
+
+@pytest.mark.parametrize("device", ["emulated", "checked"])
+def test_two_barriers_on_one_line_are_two(device: str) -> None:
+    kernel = tt.cuda.kernel(
+        "__global__ void k(int* y) {\n"
+        "    for (int i = 0; i < 2; i++) { __syncthreads(); y[threadIdx.x] = i; __syncthreads(); }\n"
+        "    if (threadIdx.x < y[40]) __syncthreads(); else __syncthreads();\n"
+        "}"
+    )
+    y = tt.zeros(64, dtype=tt.int32, device=device)
+    with pytest.raises(
+        tt.KernelError, match=r"waits at \w+\.cu:3 while .* another __syncthreads\(\) of this"
+    ):
+        kernel[1, 64](y)

@@ -27,7 +27,12 @@ from tinytensor.runtime.compiler import (
     load_library,
     shared_library,
 )
-from tinytensor.runtime.cuda_source import HEADERS, merged, shared_of_files_marked
+from tinytensor.runtime.cuda_source import (
+    HEADERS,
+    merged,
+    shared_of_files_marked,
+    with_places_of_barriers,
+)
 from tinytensor.runtime.emulated.missing import explained
 from tinytensor.runtime.emulated.ptx import translated
 from tinytensor.runtime.kernel_cache import cache_folder, read_kept
@@ -249,7 +254,7 @@ def _rewritten(text: str) -> str:
     text = translated(text)
     text = _ALIGNED.sub(r"\1 __align__", text)
     text = _STATIC.sub(lambda m: m[1] or m[2], text)
-    text = shared_of_files_marked(text)
+    text = with_places_of_barriers(shared_of_files_marked(text))
     return "\n".join(_UNROLL.sub(r"\1TT_UNROLL(\2)", line) for line in text.split("\n"))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from tinytensor.errors import KernelError
-from tinytensor.runtime.cuda_source import MARKER, in_no_function
+from tinytensor.runtime.cuda_source import MARKER, in_no_function, with_places_of_barriers
 
 __all__ = ["translated"]
 
@@ -50,7 +50,7 @@ def translated(text: str) -> str:
         >>> translated("k<4><<<1, n>>>(a, b);").partition(".with")[0]
         'TT_LAUNCH((k<4>), 1, n)'
     """
-    text = _typed_addresses(text)
+    text = with_places_of_barriers(_typed_addresses(text))
     parts: list[str] = []
     at = 0
     while (match := _WHAT.search(text, at)) is not None:

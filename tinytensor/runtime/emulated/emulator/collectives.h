@@ -241,6 +241,11 @@ TT_API int tt_emu_barrier(Worker* worker, unsigned self, int predicate, int* arr
     if (!w.arrived) {
         w.first_arrived = self;
     } else if (unsigned other = w.first_arrived; !same_place(w, other, self)) {
+        if (w.site[other].line == site.line && strcmp(w.site[other].file, site.file) == 0)
+            fail(w,
+                 "divergent barrier: %s waits at %s:%d while %s waits at another __syncthreads() of this "
+                 "line",
+                 Name(w, other).text, site.file, site.line, Name(w, self).text);
         fail(w, "divergent barrier: %s waits at %s:%d while %s waits at %s:%d", Name(w, other).text,
              w.site[other].file, w.site[other].line, Name(w, self).text, site.file, site.line);
     }

@@ -75,6 +75,9 @@
 #define TT_DYNAMIC_SHARED(T, name) static T* const& name = reinterpret_cast<T* const&>(tt_emu::dynamic_shared)
 #define TT_TYPE(...) __VA_ARGS__  // a type with commas as one argument
 
+// Of the second and later barriers of a line: a name of the file at an address of its own.
+#define TT_PLACE ([]() -> const char* { static const char name[] = __FILE__; return name; }())
+
 // `#pragma unroll N` becomes this.
 #define TT_UNROLL(N)
 
