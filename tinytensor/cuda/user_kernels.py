@@ -311,7 +311,8 @@ def check(*, blocks: int = 4, record: bool = False, schedules: int = 0) -> Itera
     continues. A failed launch does not raise here. Also "inactive lane" (a shuffle reads from a lane that
     takes no part), "endless wait" (threads poll what no thread will write) and "unwritten output" (the host
     reads what no thread has written). Races on which no result depends are `warnings` of the report: a
-    "same-value race", and a "read before an atomic operation" that compares what was read. So are an
+    "same-value race", a "read before an atomic operation" that compares what was read, and a "read before a
+    warp operation", such as a vote on what was read: CUDA says that it orders no memory. So are an
     "uninitialized variable", which the compiler sees, a "conversion out of range" and a "shift out of range",
     whose results differ on a GPU.
 

@@ -247,3 +247,38 @@ def test_two_barriers_on_one_line_are_two(device: str) -> None:
         tt.KernelError, match=r"waits at \w+\.cu:3 while .* another __syncthreads\(\) of this"
     ):
         kernel[1, 64](y)
+
+
+VOTE = """
+__global__ void k(float* y, const float* x) {
+    __shared__ float s[32];
+    const int t = threadIdx.x;
+    s[t] = x[t];
+    BEFORE
+    const float v = s[(t + 1) % 32];
+    const unsigned votes = __ballot_sync(~0u, v > 3);
+    AFTER
+    s[t] = __popc(votes);
+    y[t] = v;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "findings", "warnings"),
+    [
+        ("__syncwarp();", "__syncwarp();", set(), set()),
+        # What each lane read went into the vote, but CUDA says that votes order no memory.
+        ("__syncwarp();", "", set(), {"read before a warp operation"}),
+        ("__any_sync(~0u, t);", "__syncwarp();", {"shared race"}, set()),
+    ],
+)
+def test_a_vote_orders_no_memory(before: str, after: str, findings: set[str], warnings: set[str]) -> None:
+    y, x = tt.zeros(32, device="emulated"), tt.ones(32, device="emulated")
+    with tt.cuda.check() as report:
+        tt.cuda.kernel(VOTE.replace("BEFORE", before).replace("AFTER", after))[1, 32](y, x)
+    assert {f.kind for f in report.findings} == findings, str(report)
+    assert {f.kind for f in report.warnings} == warnings, str(report)
+    for finding in (*report.findings, *report.warnings):
+        line = 6 if before.startswith("__any") else 8
+        assert f"with only a vote at {finding.place.partition(':')[0]}:{line} between" in finding.text

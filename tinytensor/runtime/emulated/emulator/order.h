@@ -77,6 +77,34 @@ static void pass_warp_barrier(unsigned warp, unsigned lanes) {
     if (has_met) share_heard(warp, lanes);
 }
 
+// ---- operations of a warp that order no memory: a finding tells of the last one of all its lanes
+
+struct WarpOperation {
+    uint64_t phase;
+    Kind kind;
+    Site site;
+};
+static WarpOperation last_operation[WARPS];
+static uint32_t clock_before[MOST_THREADS];  // of each thread, before the last operation of its warp
+
+static void note_operation(const Worker& w, unsigned warp, unsigned lanes) {
+    const unsigned threads = w.threads - warp * LANES, all = threads >= LANES ? ~0u : (1u << threads) - 1;
+    if (all & ~w.finished[warp] & ~lanes) return;
+    const unsigned first = warp * LANES + lowest(lanes);
+    last_operation[warp] = {phase, w.wait[warp][lowest(lanes)].kind, w.site[first]};
+    for (unsigned left = lanes; left; left &= left - 1) {
+        const unsigned thread = warp * LANES + lowest(left);
+        clock_before[thread] = seen[thread][lowest(left)]++;
+    }
+}
+
+// What the running thread and another one have met in since an access of the other; null if nothing.
+static const WarpOperation* operation_since(const Worker& w, uint64_t then, unsigned thread, uint32_t clock) {
+    const WarpOperation& last = last_operation[thread / LANES];
+    const bool met = thread / LANES == w.current / LANES && then == phase && last.phase == phase;
+    return met && clock <= clock_before[thread] ? &last : nullptr;
+}
+
 // ---- by fences and atomic (or volatile) operations on one address
 
 struct Taken {  // releases of a flag that a thread has read: all up to `count`

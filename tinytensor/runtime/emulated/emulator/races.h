@@ -104,7 +104,13 @@ static void remember_write(const Worker& w, const Access& a, Word& word) {
 
 static size_t report_race(const Worker& w, const Access& a, uint64_t then, unsigned thread, uint32_t clock,
                           const char* what, uint16_t other) {
-    const char* between = is_released_without_fence(w, then, thread, clock)
+    char said[200];
+    const WarpOperation* last = operation_since(w, then, thread, clock);
+    if (last)
+        snprintf(said, sizeof said, ", with only %s at %s:%d between, which orders no memory",
+                 kind_names[last->kind], last->site.file, last->site.line);
+    const char* between = last ? said
+                          : is_released_without_fence(w, then, thread, clock)
                               ? ": no fence follows the operation that read the flag"
                           : then >= first_of_block ? ", with no barrier between"
                                                    : ", with nothing between";
@@ -117,6 +123,8 @@ static size_t report_race(const Worker& w, const Access& a, uint64_t then, unsig
 
 static const char* const SAME_VALUE = "same-value race";
 static const char* const READ_FIRST = "read before an atomic operation";
+// If what was read goes into the operation of the warp, that cannot come before the read.
+static const char* const READ_BEFORE_OPERATION = "read before a warp operation";
 
 struct Written {  // by the running thread, in a race with another write; the hook comes before the write
     const char* address;
@@ -188,6 +196,8 @@ static bool check_word(const Worker& w, const Access& a, const Word& word) {
         report_race(w, a, word.read_phase, reader, word.read_clock, "read", word.read_place);
     if (a.way == ATOMIC && word.others_done && (word.last_done || is_last_reader(w, a, word)))
         is_harmless(finding, READ_FIRST);
+    else if (operation_since(w, word.read_phase, reader, word.read_clock))
+        is_harmless(finding, READ_BEFORE_OPERATION);
     return true;
 }
 
@@ -236,6 +246,7 @@ static void pass_barrier(const Worker& w) {
 static void meet_in_warp(const Worker& w, unsigned warp, unsigned lanes, bool orders) {
     compare_written();
     if (orders) pass_warp_barrier(warp, lanes);
+    else note_operation(w, warp, lanes);
     if (counting && lanes == ~0u) flush(w, warp, warp + 1);
 }
 
