@@ -249,6 +249,37 @@ def test_two_barriers_on_one_line_are_two(device: str) -> None:
         kernel[1, 64](y)
 
 
+UNROLLED = """
+__global__ void sum(float* y, const float* x) {
+    __shared__ float s[64];
+    const int t = threadIdx.x;
+    s[t] = x[t];
+    __syncthreads();
+    if (t < 32) {
+        s[t] += s[t + 32];
+        s[t] += s[t + 16];
+        s[t] += s[t + 8];
+        s[t] += s[t + 4];
+        s[t] += s[t + 2];
+        s[t] += s[t + 1];
+    }
+    if (t == 0) y[0] = s[0];
+}
+"""
+
+
+def test_an_unrolled_loop_without_its_barriers_is_one_finding() -> None:
+    y, x = tt.zeros(1, device="emulated"), tt.ones(64, device="emulated")
+    with tt.cuda.check() as report:
+        tt.cuda.kernel(UNROLLED)[1, 64](y, x)
+    (finding,) = report.findings
+    assert finding.kind == "shared race"
+    assert finding.count > 100
+    assert "more pairs of lines from" in finding.text
+    assert ":8 to " in finding.text
+    assert finding.text.endswith(":13")
+
+
 VOTE = """
 __global__ void k(float* y, const float* x) {
     __shared__ float s[32];

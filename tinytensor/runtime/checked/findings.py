@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import partial, reduce
 from pathlib import Path
 
 from tinytensor.dtypes import DType
@@ -82,6 +82,8 @@ class Named:
     shape: tuple[int, ...] = ()
 
 
+MOST_PAIRS = 4  # of lines with races on one variable that are told one by one
+_A_VARIABLE = re.compile(r"`[^`]*`")
 _A_BUFFER = re.compile(r"byte (-?\d+) of a buffer|\ba buffer \+ (\d+) bytes")
 
 
@@ -96,7 +98,39 @@ def read_findings(text: str, kernel: str, library: Path, names: dict[int, Named]
         place, other = places[_code(row, 5)], places[_code(row, 8)]
         is_warning, count, at = row[1] == "1", int(row[2]), int(row[3])
         found.append(Finding(row[0], kernel, place, other, words, count, at, is_warning))
-    return found
+    return _merged(found)
+
+
+def _merged(findings: list[Finding]) -> list[Finding]:
+    """One finding for each pair of lines; one for all pairs of a variable if an unrolled loop has many."""
+    by_pair: dict[tuple[str, str, frozenset[str]], Finding] = {}
+    of_variable: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        name = _A_VARIABLE.search(finding.text)
+        variable = name[0] if name else ""
+        key = finding.kind, variable, frozenset((finding.place, finding.other))
+        if key in by_pair:
+            by_pair[key] = _sum(by_pair[key], finding)
+        else:
+            by_pair[key] = finding
+    for (kind, variable, _), finding in by_pair.items():
+        of_variable.setdefault((kind, variable), []).append(finding)
+    many = {key: group for key, group in of_variable.items() if key[1] and len(group) > MOST_PAIRS}
+    merged = [f for (kind, variable, _), f in by_pair.items() if (kind, variable) not in many]
+    for group in many.values():
+        places = sorted({place for f in group for place in (f.place, f.other)}, key=_line)
+        text = f"{group[0].text}; and {len(group) - 1} more pairs of lines from {places[0]} to {places[-1]}"
+        merged.append(replace(reduce(_sum, group), text=text))
+    return sorted(merged, key=lambda finding: finding.at)
+
+
+def _sum(one: Finding, other: Finding) -> Finding:
+    return replace(one, count=one.count + other.count, at=min(one.at, other.at))
+
+
+def _line(place: str) -> tuple[str, int]:
+    file, _, line = place.rpartition(":")
+    return file, int(line) if line.isdigit() else 0
 
 
 def _code(row: Sequence[str], at: int) -> Code:
