@@ -199,7 +199,7 @@ static void check_agreement(Worker& w, unsigned warp, unsigned lanes) {
              __builtin_popcount(lanes));
 }
 
-static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes) {
+static __attribute__((noinline)) void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes) {
     static void (*const answers[])(unsigned, Wait*) = {nullptr,     shuffle,  vote,    match,  reduce,
                                                        load_matrix, multiply, nullptr, nullptr, together};
     if (!lanes) return;
@@ -215,7 +215,8 @@ static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes) {
     if (answers[kind]) answers[kind](lanes, w.wait[warp]);
 }
 
-static void meet(Worker& w, unsigned self, unsigned mask, Kind kind, void* operand, const Site& site) {
+static TT_ALWAYS_INLINE void meet(Worker& w, unsigned self, unsigned mask, Kind kind, void* operand,
+                                  const Site& site) {
     enter(w, self, site);
     unsigned warp = self / LANES, bit = 1u << self % LANES, left = w.threads - warp * LANES;
     if (!(mask & bit))
@@ -235,7 +236,7 @@ static void meet(Worker& w, unsigned self, unsigned mask, Kind kind, void* opera
 
 using namespace tt_emu;
 
-TT_API int tt_emu_barrier(Worker* worker, unsigned self, int predicate, int* arrived, Site site) {
+TT_SWITCHES int tt_emu_barrier(Worker* worker, unsigned self, int predicate, int* arrived, Site site) {
     Worker& w = *worker;
     enter(w, self, site);
     if (!w.arrived) {
@@ -275,38 +276,39 @@ TT_API void tt_emu_poll(Worker* worker, unsigned self, const void* address, Site
 
 TT_API void tt_emu_set_patience(double seconds) { patience = seconds; }
 
-TT_API void tt_emu_sync_warp(Worker* w, unsigned self, unsigned mask, Site site) {
+TT_SWITCHES void tt_emu_sync_warp(Worker* w, unsigned self, unsigned mask, Site site) {
     meet(*w, self, mask, SYNC, nullptr, site);
 }
 
-TT_API unsigned long long tt_emu_shuffle(Worker* w, unsigned self, unsigned mask, unsigned long long bits,
-                                         int source, Site site) {
+TT_SWITCHES unsigned long long tt_emu_shuffle(Worker* w, unsigned self, unsigned mask,
+                                              unsigned long long bits, int source, Site site) {
     Shuffle operand = {bits, 0, source};
     meet(*w, self, mask, SHUFFLE, &operand, site);
     return operand.result;
 }
 
-TT_API unsigned tt_emu_ballot(Worker* w, unsigned self, unsigned mask, int predicate, Site site) {
+TT_SWITCHES unsigned tt_emu_ballot(Worker* w, unsigned self, unsigned mask, int predicate, Site site) {
     Vote operand = {predicate, 0};
     meet(*w, self, mask, VOTE, &operand, site);
     return operand.result;
 }
 
-TT_API unsigned tt_emu_match(Worker* w, unsigned self, unsigned mask, unsigned long long bits, Site site) {
+TT_SWITCHES unsigned tt_emu_match(Worker* w, unsigned self, unsigned mask, unsigned long long bits,
+                                  Site site) {
     Match operand = {bits, 0};
     meet(*w, self, mask, MATCH, &operand, site);
     return operand.result;
 }
 
-TT_API unsigned tt_emu_reduce(Worker* w, unsigned self, unsigned mask, Reduce operation, unsigned value,
-                              Site site) {
+TT_SWITCHES unsigned tt_emu_reduce(Worker* w, unsigned self, unsigned mask, Reduce operation,
+                                   unsigned value, Site site) {
     Reduction operand = {operation, value, 0};
     meet(*w, self, mask, REDUCE, &operand, site);
     return operand.result;
 }
 
-TT_API void tt_emu_ldmatrix(Worker* w, unsigned self, unsigned* registers, int count, bool transposed,
-                            const void* row, Site site) {
+TT_SWITCHES void tt_emu_ldmatrix(Worker* w, unsigned self, unsigned* registers, int count,
+                                 bool transposed, const void* row, Site site) {
     if ((uintptr_t)row % 16 && self % LANES < (unsigned)count * 8) {
         enter(*w, self, site);
         fail(*w, "misaligned address in ldmatrix at %s:%d by %s: rows begin at multiples of 16 bytes",
@@ -316,8 +318,8 @@ TT_API void tt_emu_ldmatrix(Worker* w, unsigned self, unsigned* registers, int c
     meet(*w, self, ~0u, LDMATRIX, &operand, site);
 }
 
-TT_API void tt_emu_mma(Worker* w, unsigned self, Matrix kind, float* d, const unsigned* a, const unsigned* b,
-                       const float* c, Site site) {
+TT_SWITCHES void tt_emu_mma(Worker* w, unsigned self, Matrix kind, float* d, const unsigned* a,
+                            const unsigned* b, const float* c, Site site) {
     TT_CHECK({
         Whole whole(*w);
         count_product(kind, site, 2 * 16 * 8 * (kind == Matrix::tf32 ? 8 : 16) / LANES);
@@ -326,7 +328,8 @@ TT_API void tt_emu_mma(Worker* w, unsigned self, Matrix kind, float* d, const un
     meet(*w, self, ~0u, MMA, &operand, site);
 }
 
-TT_API void tt_emu_together(Worker* w, unsigned self, void (*f)(void**), void* operand, Site site) {
+TT_SWITCHES void tt_emu_together(Worker* w, unsigned self, void (*f)(void**), void* operand,
+                                 Site site) {
     Together own = {f, operand};
     meet(*w, self, ~0u, WMMA, &own, site);
 }

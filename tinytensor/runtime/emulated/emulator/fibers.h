@@ -5,6 +5,19 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define TT_ALWAYS_INLINE inline __attribute__((always_inline))
+
+// For functions that return to a kernel after other threads have run. A processor predicts that a `ret` goes
+// behind the last call, which was that of another thread, often from the next place; how an indirect jump is
+// predicted depends on what came before.
+#if defined(__x86_64__) && !defined(__clang__)
+asm(".text\n.globl __x86_return_thunk\n.hidden __x86_return_thunk\n.p2align 4\n"
+    "__x86_return_thunk:\n\tpopq %rcx\n\tjmp *%rcx");
+#define TT_SWITCHES TT_API __attribute__((function_return("thunk-extern")))
+#else
+#define TT_SWITCHES TT_API
+#endif
+
 namespace tt_emu {
 
 // Saves the running stack in *save and continues on another one. Inline and without call and return: all
@@ -18,7 +31,7 @@ namespace tt_emu {
 #else
 #define TT_WIDE_REGISTERS
 #endif
-static inline __attribute__((always_inline)) void switch_stack(void** save, void* to) {
+static TT_ALWAYS_INLINE void switch_stack(void** save, void* to) {
     asm volatile(
         "pushq %%rbp\n\t"
         "leaq 1f(%%rip),%%rcx\n\t"

@@ -258,24 +258,28 @@ static bool same_place(const Worker& w, unsigned a, unsigned b) {
          w.site[b].line);
 }
 
-// Continues with thread t until another thread continues this one.
-static __attribute__((noinline)) void run_instead(Worker& w, unsigned self, unsigned t) {
+static __attribute__((noinline)) void begin_on_new_stack(Worker& w, unsigned t) {
+    const int stack = w.stacks.take();
+    w.stack_of[t] = stack;
+    w.saved[t] = new_stack(w.stacks.top(stack), tt_emu_enter_fiber);
+    begin_run(w, t);
+}
+
+// Continues with thread t until another thread continues this one. Inline, as `pause` and `meet` are: each
+// call between a kernel and a switch would touch more of a stack that has left the cache.
+static TT_ALWAYS_INLINE void run_instead(Worker& w, unsigned self, unsigned t) {
     make_busy(w, t);
     if (t == self) return;
-    if (has_begun(w, t)) {
-        w.current = t;
-    } else {
-        int stack = w.stacks.take();
-        w.stack_of[t] = stack;
-        w.saved[t] = new_stack(w.stacks.top(stack), tt_emu_enter_fiber);
-        begin_run(w, t);
-    }
+    if (has_begun(w, t)) w.current = t;
+    else begin_on_new_stack(w, t);
+    const char* const likely = (const char*)w.saved[(t + 1) % MOST_THREADS];  // the one that follows
+    for (int line = 0; line < 4; line++) __builtin_prefetch(likely + 64 * line);
     switch_stack(&w.saved[self], w.saved[t]);
     w.plain = false;
 }
 
 // Blocks the running thread: runs others, and returns when this one is ready.
-static void pause(Worker& w, unsigned self) {
+static TT_ALWAYS_INLINE void pause(Worker& w, unsigned self) {
     if (w.gathering[self / LANES]) release_gathered(w, self / LANES);
     int next = pick(w);
     if (next < 0) report_deadlock(w);
