@@ -226,7 +226,7 @@ SOLUTIONS = {
         ("return dy @ b.T, dy.T @ a", "wrong shape"),
         ("return dy @ b.T, -(a.T @ dy)", "wrong"),
     ),
-    "embedding_gradient": (
+    "lookup_gradient": (
         "hot = tt.where(index[:, None] == tt.arange(w.shape[0]), 1.0, 0.0)\n    return hot.T @ dy",
         ("dw = tt.zeros_like(w)\n    dw[index] = dy\n    return dw", "wrong"),
         ("return dy", "wrong shape"),

@@ -51,6 +51,7 @@ def test_every_puzzle_has_its_files_and_mutants() -> None:
     assert MUTANTS.keys() == {p.name for p in KERNELS.values()}
     assert all(len(edits) == 3 for edits in MUTANTS.values())
     assert all(len(p.hints) == 2 and all(p.hints) for p in PUZZLES)
+    assert len({p.name for p in PUZZLES}) == len(PUZZLES), "progress is kept by name"
 
 
 def test_the_table_and_the_pictures_are_those_of_the_puzzles() -> None:

@@ -138,7 +138,7 @@ PUZZLES = (
         sizes="m n k", cases=((1, 1, 1), (2, 3, 4), (4, 2, 3)),
     ),
     gradient(
-        "embedding", "an embedding",
+        "lookup", "an embedding",
         """y[i] = w[index[i]]: rows of a table. A row that was read twice gets both slopes. index has no
         gradient.""",
         "y[n, c] <- w[v, c], int64 index[n]", "w[index]",
