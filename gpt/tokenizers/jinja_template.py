@@ -1,11 +1,10 @@
 """Chat templates of other models: Jinja sources as in Hugging Face's tokenizer_config.json, in a sandbox."""
 
-import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
 
 from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.jinja_sandbox import renderer
 from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError
 
 _MARK = "\ufdd0"  # a code point that no text has: it breaks special tokens within messages
@@ -23,13 +22,11 @@ class JinjaTemplate:
     Raises:
         FormatError: the source is not Jinja.
         MissingLibraryError: jinja2 is not installed.
-
-    Source: `apply_chat_template` of transformers, whose environment this is.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         special = tokenizer.special_tokens
-        self._tokenizer, self._template = tokenizer, _compiled(tokenizer.chat_template)
+        self._tokenizer, self._render = tokenizer, _compiled(tokenizer.chat_template)
         found = {special.get(tokenizer.named_tokens.get("eos_token", "")), tokenizer.separator}
         self.stop_ids = tuple(sorted(token for token in found if token is not None))
         names = sorted(special, key=len, reverse=True)
@@ -40,12 +37,13 @@ class JinjaTemplate:
 
         Raises:
             ArgumentError: the template refuses the messages.
+            FormatError: it takes too long, or makes too long a text.
         """
         said = [{**message, "content": self._broken(message["content"])} for message in messages]
         try:
-            text = self._template.render(
-                messages=said, add_generation_prompt=answer, **self._tokenizer.named_tokens
-            )
+            text = self._render(messages=said, add_generation_prompt=answer, **self._tokenizer.named_tokens)
+        except FormatError:
+            raise
         except Exception as error:  # a template is a program of others, and may raise anything
             raise ArgumentError(
                 "chat: the model's chat template refuses the conversation",
@@ -68,28 +66,17 @@ class JinjaTemplate:
         return self._tokenizer.encode(text.replace(_MARK, "")) if text else []
 
 
-def _compiled(source: str) -> Any:
+def _compiled(source: str) -> Callable[..., str]:
     try:
-        from jinja2 import TemplateError
-        from jinja2.ext import loopcontrols
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
+        return renderer(source)
     except ImportError:
         raise MissingLibraryError(
             "chat: the library jinja2 is missing",
             why="the model has a chat template of its own, which is written in Jinja",
             fix='pip install ".[gpt]"',
         ) from None
-
-    def refuse(message: str) -> NoReturn:
-        raise TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-    )
-    environment.filters["tojson"] = lambda value, **how: json.dumps(value, ensure_ascii=False, **how)
-    environment.globals["raise_exception"] = refuse
-    try:
-        return environment.from_string(source)
+    except FormatError:
+        raise
     except Exception as error:  # also of Python, which compiles what Jinja makes of it
         raise FormatError(
             "chat: the model's chat template is not Jinja",

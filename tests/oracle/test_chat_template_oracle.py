@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import tinytensor as tt
 from gpt import GPT, BPETokenizer, GPTConfig, embedded_shakespeare, from_pretrained, save_pretrained
+from gpt.tokenizers import jinja_sandbox
 from gpt.tokenizers.chat_template import BEGIN, CHATML, END, IGNORED, ChatTemplate
 from gpt.weights.import_model import write_run
 
@@ -145,6 +146,11 @@ def test_special_tokens_in_a_message_are_text(tokenizer: BPETokenizer) -> None:
         ChatTemplate(tokenizer).example([*said, *said])
 
 
+LOOP = "{% for i in range(99999) %}"
+GROWING = LOOP.join(("{% set n = namespace(text='a') %}", "{% set n.text = MADE %}{% endfor %}"))
+TWICE = "{% macro f(n) %}{% if n %}{{ f(n - 1) ~ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}"
+
+
 @pytest.mark.parametrize(
     ("source", "why"),
     [
@@ -154,9 +160,26 @@ def test_special_tokens_in_a_message_are_text(tokenizer: BPETokenizer) -> None:
         ("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "recursion"),
         ("{{ " + "9" * 5000 + " }}", "4300 digits"),
         ("{{ undefined() }}", "undefined"),
+        (LOOP * 2 + "{% endfor %}" * 2, "computes for more than"),
+        ("{% for _ in [[]] recursive %}{{ loop([[], []]) }}{% endfor %}", "computes for more than|recursion"),
+        (TWICE, "computes for more than"),
+        (LOOP + "{{ range(99999) | sum }}{% endfor %}", "computes for more than"),
+        (GROWING.replace("MADE", "n.text ~ n.text"), "makes more than"),
+        (GROWING.replace("MADE", "n.text + n.text"), "makes more than"),
+        (GROWING.replace("MADE", "n.text | replace('a', 'aa')"), "makes more than"),
+        (GROWING.replace("MADE", "[n.text, n.text] | join"), "makes more than"),
+        (GROWING.replace("MADE", "n.text.replace('a', 'aa')"), "makes more than"),
+        (GROWING.replace("MADE", "n.text * 1000"), "makes more than"),
+        ("{{ 9 ** 99999999 }}", "integer of more than"),
+        ("{% set n = namespace(n=9) %}" + LOOP + "{% set n.n = n.n * n.n %}{% endfor %}", "integer of more"),
+        (LOOP + "a" * 9999 + "{% endfor %}", "makes more than"),
     ],
 )
-def test_what_a_template_raises_is_an_error_of_ours(source: str, why: str) -> None:
+def test_what_a_template_raises_is_an_error_of_ours(
+    monkeypatch: pytest.MonkeyPatch, source: str, why: str
+) -> None:
+    monkeypatch.setattr(jinja_sandbox, "SECONDS", 0.2)
+    monkeypatch.setattr(jinja_sandbox, "CHARACTERS", 10**6)
     words = BPETokenizer.train("", 257)
     words.chat_template = source
     with pytest.raises((tt.ArgumentError, tt.FormatError), match=why):

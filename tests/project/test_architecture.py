@@ -112,7 +112,7 @@ LIBRARIES = {
     "gpt.weights.gguf_format.careful_reader": {"numpy", "gguf"},
     "gpt.weights.gguf_format.reader": {"numpy", "gguf"},
     "gpt.weights.gguf_format.writer": {"numpy", "gguf"},
-    "gpt.tokenizers.jinja_template": {"numpy", "jinja2"},
+    "gpt.tokenizers.jinja_sandbox": {"jinja2"},
     "gpt.tokenizers.sentencepiece_file": {"numpy", "sentencepiece"},
     "gpt.weights.sources": {"numpy", "huggingface_hub"},
     "gpt.data.records": {"numpy", "pyarrow"},
