@@ -39,7 +39,7 @@ from gpt.weights.checkpoint import (
     require_kind,
     save_checkpoint,
 )
-from gpt.weights.init_from import require_data, require_origin
+from gpt.weights.init_from import read_configs, require_data, require_origin
 from gpt.weights.initial_weights import load_weights
 from gpt.weights.sources import is_foreign, named_tokenizer, open_source
 from gpt.weights.trained import CONFIG, TOKENIZER
@@ -354,10 +354,12 @@ class Run:
 
 
 def refuse_fields(config: TrainConfig, names: Sequence[str], command: str) -> None:
-    """Raise ArgumentError if a field is set that a command ignores."""
+    """Raise ArgumentError if a field is set that a command ignores, and not by an earlier version of it."""
+    resumes = config.init_from == "resume" and list_checkpoints(config.out_dir)
+    before = read_configs(config.out_dir)[1] if resumes else TrainConfig()
     for name in names:
         default = getattr(TrainConfig, name)
-        if getattr(config, name) != default:
+        if getattr(config, name) not in (default, getattr(before, name)):
             raise tt.ArgumentError(
                 f"--{name}={getattr(config, name)}: {command} has no use for it",
                 why="it would be ignored",

@@ -204,6 +204,19 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(capitals, tmp_path, wor
     assert {"h.0", "encoder", "wte"} <= {part["part"] for part in health[0]}
 
 
+def test_a_run_resumes_with_what_an_earlier_version_saved(capitals, tmp_path, capsys):
+    run = trained(capitals, tmp_path / "run", "--max_steps=2")
+    saved = json.loads((run.folder / "config.json").read_text())
+    saved["train"]["sample_prompt"] = "\n"  # once the default
+    (run.folder / "config.json").write_text(json.dumps(saved))
+    words = ["translate", "--init_from=resume", f"--out_dir={run.folder}", "--max_steps=3"]
+    assert command_line([*words, "--sample_prompt=x"]) == 2
+    assert "--sample_prompt=x: translate has no use for it" in capsys.readouterr().err
+    assert command_line(words) == 0
+    assert "finished" not in (said := capsys.readouterr().out)
+    assert "exact" in said
+
+
 def test_a_run_of_translations_is_no_gpt(capitals, tmp_path, capsys):
     run = trained(capitals, tmp_path / "run", "--max_steps=2")
     (run.folder / "tokenizer.json").rename(tmp_path / "tokenizer.json")
