@@ -186,6 +186,13 @@ def _values(word: str) -> list[str]:
             why="each variant has its own folder, and starts from scratch or resumes there",
             fix="leave it out of the grid",
         )
+    if name.replace("-", "_") in ("data", "pattern", "tokenizer"):
+        raise tt.ArgumentError(
+            f"ablate: {word!r} in the grid",
+            why="losses of other texts or tokens are no comparison: each would count other things",
+            fix="train both with `train`, and compare their bits per byte on one text: "
+            "python -m gpt eval RUN RUN --data=FILE",
+        )
     return [f"{name}={value}" for value in values.split(",")]
 
 

@@ -68,7 +68,7 @@ def test_a_grid_is_every_combination():
         ("bias=true bias=false", "twice"), ("seed=1 out-dir=x", "has its own folder"),
         ("init_from=resume", "starts from scratch"),
         ("position=rope,rope", "one result would count twice"), ("n_layer=1; n_layer=1", "count twice"),
-        ("data=a/b,a_b", "count twice"),
+        ("data=a,b", "bits per byte"), ("n_layer=1 tokenizer=char,word", "bits per byte"),
     ):  # fmt: skip
         with pytest.raises(tt.ArgumentError, match=message):
             cells(model, config, grid)
