@@ -6,7 +6,6 @@ resumes, with the same result, bit for bit.
 """
 
 import json
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ import gpt.finetuning.finetune
 import gpt.generation.chat
 import gpt.tokenizers.tokenizer
 import gpt.training.train
-from gpt.console import plain
+from gpt.console import command, plain
 from gpt.data.prepare import read_texts, text_files
 from gpt.depth import of_depth
 from gpt.fields import check_types, describe_fields, from_dict, parse_overrides, take_option, to_dict
@@ -126,7 +125,7 @@ class Stage:
     @property
     def command(self) -> str:
         """The command as typed into a shell."""
-        return f"python -m gpt {' '.join(shlex.quote(word) for word in self.words)}"
+        return command(*self.words)
 
     @property
     def done(self) -> bool:
@@ -311,8 +310,7 @@ def _run(plan: Sequence[Stage], folder: Path, config: ChatbotConfig, seconds: di
             seconds[stage.name] = round(before + time.perf_counter() - begun, 1)
             _save(config, seconds)
             if code < 0:  # an error, or a second Ctrl-C; a run that was stopped has said it
-                command = f"python -m gpt chatbot --out_dir={shlex.quote(str(folder))}"
-                print(f"resume with: {command}", flush=True)
+                print(f"resume with: {command('chatbot', f'--out_dir={folder}')}", flush=True)
         if code:
             return code
     print("\n=== seconds of each stage, parts before an interruption included")
@@ -323,7 +321,7 @@ def _run(plan: Sequence[Stage], folder: Path, config: ChatbotConfig, seconds: di
 
 def _talk(model: Path) -> int:
     """Talk on a terminal; elsewhere ask the first test problem of each task, and who it is."""
-    print(f"\n=== conversation\n$ python -m gpt chat {shlex.quote(str(model))}", flush=True)
+    print(f"\n=== conversation\n$ {command('chat', model)}", flush=True)
     if sys.stdin.isatty():
         return _MAINS["chat"]([str(model)])
     network, tokenizer = open_model(str(model))

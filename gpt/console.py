@@ -1,11 +1,14 @@
-"""Command-line utilities: argument parser, progress bar, plurals, escaping of control characters."""
+"""Command-line utilities: argument parser, commands to type, progress bar, escaping of control characters."""
 
 import argparse
 import contextlib
 import importlib.util
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar, cast
 
 import tinytensor as tt
@@ -41,6 +44,24 @@ def counted(number: int, what: str) -> str:
         ('1 token', '1,000 tokens')
     """
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def command(*words: object) -> str:
+    """A command of ours as it is typed in the current folder, whether or not its environment is active.
+
+    Args:
+        words: what follows `python -m gpt`.
+
+    Example:
+        >>> command("sample", "runs/a b")  # doctest: +ELLIPSIS
+        "...python... -m gpt sample 'runs/a b'"
+    """
+    python = Path(sys.executable or "python")
+    if shutil.which("python") == str(python):
+        python = Path("python")
+    elif python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    return shlex.join([str(python), "-m", "gpt", *map(str, words)])
 
 
 def note(text: str) -> None:

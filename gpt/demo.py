@@ -4,13 +4,13 @@ Without fields it goes on with a run that was interrupted; an earlier complete o
 """
 
 import math
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+from gpt.console import command
 from gpt.fields import describe_fields
 from gpt.live.watch import WatchConfig, take_watch, watching
 from gpt.presets import configs_from, preset
@@ -64,5 +64,5 @@ def _run(run: Run) -> int:
     print(f"loss   training {train_loss:.3f}, validation {val}; a uniform guess gives {guess:.3f}")
     print(f"time   {time.perf_counter() - begun:.0f} s")
     print(f"files  {folder}/: {', '.join(files_of(folder))}")
-    print(f"next   python -m gpt sample {shlex.quote(str(folder))} --prompt='To be'")
+    print(f"next   {command('sample', folder, '--prompt=To be')}")
     return 0

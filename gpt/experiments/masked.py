@@ -4,7 +4,6 @@ Masks random tokens of a text, and trains an encoder to predict them from both s
 with its fields; or, given a run, only fills the gaps of --text.
 """
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,6 +12,7 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
+from gpt.console import command
 from gpt.data.batches import Tokens, consecutive_blocks
 from gpt.fields import check_types, describe_fields, parse_overrides
 from gpt.live.watch import WatchConfig, take_watch
@@ -264,4 +264,4 @@ def _report(run: Run) -> None:
             f"{found['loss']:.3f}; saying always the commonest would find {found['commonest']:.1%}"
         )
     print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
-    print(f"next   python -m gpt masked {shlex.quote(str(run.folder))} --text='{EXAMPLE}'")
+    print(f"next   {command('masked', run.folder, f'--text={EXAMPLE}')}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 import tinytensor as tt
+from gpt.console import command
 from gpt.fields import check_types, describe_fields, parse_overrides, take_option, take_word
 from gpt.interpret.neighbours import VECTORS
 from gpt.tokenizers.char_and_word import WordTokenizer
@@ -249,7 +250,7 @@ def main(argv: Sequence[str]) -> int:
         write_safetensors(
             folder / VECTORS, {name: table.weight.detach().numpy() for name, table in tables.items()}
         )
-    print(f"wrote {out}; see python -m gpt neighbours {out} --test")
+    print(f"wrote {out}\nnext   {command('neighbours', out, '--test')}")
     return 0
 
 

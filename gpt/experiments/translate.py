@@ -5,13 +5,13 @@ like {"source": "…", "target": "…"}. A tenth of the pairs is held out; the f
 accuracy on them. Trains like `train`, with its fields; or, given a run, only translates --text.
 """
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
+from gpt.console import command
 from gpt.data.contents import hash_of_tokenizer
 from gpt.data.examples import padded, split
 from gpt.data.text_pairs import PairBatches, checksum, pairs_of
@@ -320,4 +320,4 @@ def _report(run: Run) -> None:
         print(f"{source!r} → {said!r}" + ("" if said == target else f", where {target!r} is right"))
     print(f"exact  {run.exact():.2%} of {run.evaluated:,} held-out texts")
     print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
-    print(f"next   python -m gpt translate {shlex.quote(str(run.folder))} --text={shlex.quote(texts[0][0])}")
+    print(f"next   {command('translate', run.folder, f'--text={texts[0][0]}')}")

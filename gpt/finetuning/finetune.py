@@ -6,7 +6,6 @@ embedded Shakespeare, so that each method runs without preparation. Ctrl-C saves
 """
 
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 import tinytensor as tt
-from gpt.console import counted, note
+from gpt.console import command, counted, note
 from gpt.data.command import embedded_shakespeare
 from gpt.data.contents import hash_of_file, hash_of_tokenizer
 from gpt.data.conversations import FORMS, read_conversations
@@ -380,7 +379,7 @@ def _run(run: TuneRun) -> int:
     for key, value in after.items():
         print(f"{key:<15} {before[key]:>8.4f} {value:>11.4f}")
     print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
-    print(f"next   python -m gpt {_next_command(run)}")
+    print(f"next   {command(*_next_words(run))}")
     return 0
 
 
@@ -397,14 +396,12 @@ def _at_first(run: TuneRun) -> tuple[int, dict[str, float]]:
     return run.step, run.metrics()
 
 
-def _next_command(run: TuneRun) -> str:
-    """A command that uses the tuned model, without `python -m gpt`."""
-    folder = shlex.quote(str(run.folder))
+def _next_words(run: TuneRun) -> list[object]:
+    """A command that uses the tuned model."""
     if run.about["task"] == "classify":
-        return f"classify {folder} 'a text'"
-    if run.tokenizer is not None and {BEGIN, END} <= run.tokenizer.special_tokens.keys():
-        return f"chat {folder}"
-    return f"sample {folder}"
+        return ["classify", run.folder, "a text"]
+    talks = run.tokenizer is not None and {BEGIN, END} <= run.tokenizer.special_tokens.keys()
+    return ["chat" if talks else "sample", run.folder]
 
 
 def _rng(seed: int) -> np.random.Generator:

@@ -5,7 +5,6 @@ SIGHUP and a closed output pipe stop it after the step: it saves and prints how 
 """
 
 import math
-import shlex
 import signal
 import time
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from typing import Any
 
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
-from gpt.console import counted
+from gpt.console import command, counted
 from gpt.fields import describe_fields, parse_overrides, take_option
 from gpt.generation.generate import generate
 from gpt.live.watch import WatchConfig, take_watch, watching
@@ -282,8 +281,7 @@ class Trainer:
                 run.stopped_by = self.stop_asked or signal.SIGINT  # requested on another rank
                 self._save()
                 self.terminal.say(
-                    f"\nstopped at step {run.step}, saved in {run.folder}"
-                    f"\ngo on with: python -m gpt {self._resuming()}"
+                    f"\nstopped at step {run.step}, saved in {run.folder}\ngo on with: {self._resuming()}"
                 )
         if self.health is not None:
             self.terminal.say(health_table(self.health))
@@ -293,8 +291,8 @@ class Trainer:
         """Command that resumes the run, or, of a stage of `chatbot`, all stages."""
         folder = self.run.folder
         if (folder.parent / CHATBOT).is_file():
-            return f"chatbot --out_dir={shlex.quote(str(folder.parent))}"
-        return f"{self.run.command} --init_from=resume --out_dir={shlex.quote(str(folder))}"
+            return command("chatbot", f"--out_dir={folder.parent}")
+        return command(*self.run.command.split(), "--init_from=resume", f"--out_dir={folder}")
 
     def _between(self) -> None:
         """Periodic evaluation, checkpoint and sample."""
@@ -437,7 +435,7 @@ def main(argv: Sequence[str]) -> int:
     if run.ranks.rank == 0:
         print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
         does = "sample" if run.tokenizer is not None else "info"  # which needs no tokenizer
-        print(f"next   python -m gpt {does} {shlex.quote(str(run.folder))}")
+        print(f"next   {command(does, run.folder)}")
     return 0
 
 

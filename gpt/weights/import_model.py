@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gpt.config import TrainConfig
-from gpt.console import Parser
+from gpt.console import Parser, command
 from gpt.fields import to_dict
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
@@ -68,5 +68,5 @@ def main(argv: Sequence[str]) -> int:
     words = "no tokenizer" if tokenizer is None else repr(tokenizer)
     print(f"wrote {args.out_dir}: {model.num_parameters():,} parameters, {words}")
     if tokenizer is not None:
-        print(f'try: python -m gpt sample {args.out_dir} --prompt="The"')
+        print(f"next   {command('sample', args.out_dir, '--prompt=The')}")
     return 0

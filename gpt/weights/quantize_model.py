@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import tinytensor as tt
-from gpt.console import Parser
+from gpt.console import Parser, command
 from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_count
 from gpt.tokenizers.base import Tokenizer
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     about = entries_of(found) if found.suffix == ".gguf" else {}
     counts = save_gguf(model, args.out, tokenizer, dtype=args.kind, packed=packed, about=about)
     print(f"wrote {args.out}\n{_table(model, counts)}")
-    print(f"try: python -m gpt eval {args.out} --data=FILE")
+    print(f"next   {command('eval', args.out, '--data=FILE')}")
     return 0
 
 

@@ -135,7 +135,7 @@ def test_an_interrupted_stage_says_how_to_resume_and_its_seconds_count(end, tmp_
     for depth, seconds in ((1, 10.0), (2, 20.0)):  # nothing is there yet, so fields may change
         with contextlib.suppress(KeyboardInterrupt, ArgumentError):
             main([f"--depth={depth}", f"--out_dir={folder}"])
-        assert f"resume with: python -m gpt chatbot --out_dir='{folder}'\n" in capsys.readouterr().out
+        assert f"python -m gpt chatbot '--out_dir={folder}'\n" in capsys.readouterr().out
         saved = json.loads((folder / "chatbot.json").read_text())
         assert saved["seconds"] == {"tokenizer": seconds}
         assert saved["config"]["depth"] == depth

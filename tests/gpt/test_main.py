@@ -1,6 +1,7 @@
 """`python -m gpt`: the help, unknown commands, and exit codes."""
 
 import io
+import os
 import subprocess
 import sys
 import types
@@ -11,6 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import gpt.__main__ as entry
+from gpt.console import command
 from gpt.tokenizers.bpe import BPETokenizer
 from tests.helpers.source import ROOT
 
@@ -77,6 +79,21 @@ def test_words_and_exit_codes_are_passed_on(monkeypatch):
     assert entry.main(["train", "--a=1", "b", "c"]) == 3
     with_command(monkeypatch, lambda argv: None)
     assert entry.main(["train"]) == 0
+
+
+def test_a_command_to_type_works_where_it_is_printed(monkeypatch, tmp_path):
+    own = tmp_path / ".venv" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    own.symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(own))
+    monkeypatch.setenv("PATH", os.defpath)
+    monkeypatch.chdir(tmp_path)
+    assert command("plan", tmp_path / "a b") == f".venv/bin/python -m gpt plan '{tmp_path}/a b'"
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path / "runs")
+    assert command("plan") == f"{own} -m gpt plan"
+    monkeypatch.setenv("PATH", str(own.parent))
+    assert command("plan") == "python -m gpt plan"
 
 
 def test_ctrl_c(monkeypatch, capsys):

@@ -91,7 +91,7 @@ def test_the_next_command_talks_to_the_model(base, tmp_path, monkeypatch, capsys
     said = capsys.readouterr().out
     assert "of 20 conversations 2 are skipped: encode: unknown character '€'" in said
     assert "of 20 conversations 2 have an empty answer" in said
-    command = shlex.split(said.split("next   python -m gpt ")[1])
+    command = shlex.split(said.split("python -m gpt ")[1])
     assert command == ["chat", str(tmp_path / "run")]
     monkeypatch.setattr(sys, "stdin", io.StringIO("Hi\n"))
     assert main([*command, "--max_new_tokens=3"]) == 0

@@ -58,7 +58,7 @@ def test_a_run_is_trained_on_with_ones_own_text(origin, place, capsys):
     assert main(["train", f"--init_from={origin}", "--data=my.txt", "--out_dir=runs/mine", *STEPS]) == 0
     said = capsys.readouterr().out
     assert "context 40, vocabulary 64" in said
-    assert said.splitlines()[-1] == "next   python -m gpt sample runs/mine"
+    assert said.splitlines()[-1].endswith("python -m gpt sample runs/mine")
     assert (place / "runs/mine/tokenizer.json").read_bytes() == (
         place / "runs/demo/tokenizer.json"
     ).read_bytes()
@@ -211,7 +211,7 @@ def test_a_tuned_classifier_labels_texts(short, tmp_path, capsys):
     run = tmp_path / "run"
     steps = ["--max_steps=2", "--warmup_steps=1", "--eval_interval=0"]
     assert main(["finetune", "classify", f"--init_from={short}", f"--out_dir={run}", *steps]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"next   python -m gpt classify {run} 'a text'"
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"python -m gpt classify {run} 'a text'")
     texts = ["To be, or not to be", "oT eb, ro tno ot eb"]
     assert main(["classify", str(run), *texts]) == 0
     classifier, tokenizer = load_classifier(run)
