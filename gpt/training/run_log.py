@@ -56,7 +56,7 @@ class RunLog:
 
 
 def summary(values: Mapping[str, Any]) -> str:
-    """Terminal output for a log line."""
+    """Terminal output for a log line, or for one with seconds_left."""
     parts = [f"step {values['step']:>6}"]
     for key, label, form in (
         ("loss", "loss", ".4f"),
@@ -69,7 +69,21 @@ def summary(values: Mapping[str, Any]) -> str:
     ):
         if values.get(key) is not None:
             parts.append(f"{label} {values[key]:{form}}")
+    if values.get("seconds_left"):
+        parts.append(f"eta {clock(values['seconds_left'])}")
     return "  ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """A duration as hours, minutes and seconds.
+
+    Example:
+        >>> clock(8), clock(200), clock(40_000)
+        ('0:08', '3:20', '11:06:40')
+    """
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def truncate_log(path: PathLike, step: int) -> int:

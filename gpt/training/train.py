@@ -263,13 +263,15 @@ class Trainer:
             )
         run.model.train()
         with self.terminal.progress(run.step, config.max_steps), asked_to_stop(self.ask_to_stop):
-            since, begun = run.step, time.perf_counter()
+            first, started = run.step, time.perf_counter()
+            since, begun = first, started
             while run.step < config.max_steps and not self._stops:
                 numbers: dict[str, Any] = self.step()
                 if run.step % config.log_interval == 0 or run.step == config.max_steps:
                     numbers |= self.speed(run.step - since, time.perf_counter() - begun)
                     self.log.write(**numbers)
-                    self.terminal.show(numbers)
+                    each = (time.perf_counter() - started) / (run.step - first)
+                    self.terminal.show({**numbers, "seconds_left": each * (config.max_steps - run.step)})
                     since, begun = run.step, time.perf_counter()
                 self.terminal.move(run.step)
                 before = time.perf_counter()

@@ -50,7 +50,7 @@ def place(short, tmp_path, monkeypatch):
     return tmp_path
 
 
-STEPS = ("--max_steps=2", "--warmup_steps=1", "--eval_interval=0", "--eval_batches=2")
+STEPS = ("--max_steps=2", "--warmup_steps=1", "--eval_interval=0", "--eval_batches=2", "--log_interval=1")
 
 
 @pytest.mark.parametrize("origin", ["runs/demo", "runs/demo/step_2"])
@@ -58,6 +58,8 @@ def test_a_run_is_trained_on_with_ones_own_text(origin, place, capsys):
     assert main(["train", f"--init_from={origin}", "--data=my.txt", "--out_dir=runs/mine", *STEPS]) == 0
     said = capsys.readouterr().out
     assert "context 40, vocabulary 64" in said
+    steps = [line for line in said.splitlines() if line.startswith("step") and "loss" in line]
+    assert [bool(re.search(r"  eta \d+:\d\d$", line)) for line in steps] == [True, False]
     assert said.splitlines()[-1].endswith("python -m gpt sample runs/mine")
     assert (place / "runs/mine/tokenizer.json").read_bytes() == (
         place / "runs/demo/tokenizer.json"
