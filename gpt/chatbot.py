@@ -30,8 +30,8 @@ from gpt.live.watch import WatchConfig, take_watch, watching
 from gpt.tasks.registry import TASKS, task
 from gpt.training.run_lock import alone_in
 from gpt.weights.checkpoint import list_checkpoints
-from gpt.weights.init_from import read_configs
-from gpt.weights.sources import CHATBOT, STAGES, is_foreign
+from gpt.weights.init_from import CHATBOT, STAGES, read_configs
+from gpt.weights.sources import is_foreign
 from gpt.weights.trained import open_model
 from tinytensor.errors import ArgumentError
 from tinytensor.files import atomic_write, read_json

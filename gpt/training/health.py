@@ -6,13 +6,15 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from math import log
+from pathlib import Path
 from typing import Any
 
 import tinytensor as tt
 from gpt.console import Parser
 from gpt.models.gpt import GPT, Block
 from gpt.training.run_log import RunLog
-from gpt.weights.init_from import read_configs
+from gpt.weights.init_from import no_such_run, read_configs, run_of
+from gpt.weights.installed_models import is_package
 
 ROWS, TOKENS = 4, 1024  # sequences and their length for attention entropy: the weights are T² per head
 SILENT = 1e-3  # a unit is dead if it stays below this share of the block's largest activation
@@ -136,15 +138,18 @@ def health_table(line: Mapping[str, Any]) -> str:
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt health RUN`."""
     parser = Parser(prog="python -m gpt health", description="How the parts of a model fare in training.")
-    parser.add_argument("run", help="run directory, trained with --health_interval=N")
+    parser.add_argument("run", help="a run, trained with --health_interval=N")
     parser.add_argument("--step", type=int, default=None, help="default: the last one in the log")
     args = parser.parse_args(argv)
-    tokens = min(read_configs(args.run)[0].block_size, TOKENS)
-    lines = {line["step"]: line for line in RunLog(args.run).read() if "health" in line and "step" in line}
+    folder = run_of(args.run) or Path(args.run)
+    if not (folder.exists() or is_package(args.run)):
+        raise no_such_run(args.run, "health")
+    logged = RunLog(folder).read() if folder.is_dir() else []
+    lines = {line["step"]: line for line in logged if "health" in line and "step" in line}
     if not lines:
         raise tt.ArgumentError(
-            f"health: the log of {args.run} has no diagnostics",
-            why="only runs with a health_interval record them",
+            f"health: {args.run} has no log with diagnostics",
+            why="only trainings with a health_interval record them",
             fix=f"python -m gpt train --init_from={args.run} --out_dir=NEW --health_interval=100",
         )
     step = max(lines) if args.step is None else args.step
@@ -155,6 +160,7 @@ def main(argv: Sequence[str]) -> int:
             fix=f"use --step={max(lines)}",
         )
     print(health_table(lines[step]))
+    tokens = min(read_configs(folder)[0].block_size, TOKENS)
     print(
         "uniform attention to all tokens before has an entropy of "
         f"{even_entropy(tokens):.2f} nats; to all {tokens}, as in masked, {log(tokens):.2f}"

@@ -13,8 +13,8 @@ from gpt.models.parameter_shapes import CHARACTERS, parameter_shapes
 from gpt.presets import configs_from, describe_presets, preset
 from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.training.utilization import product_speed
-from gpt.weights.init_from import read_configs
-from gpt.weights.sources import is_foreign, open_source
+from gpt.weights.init_from import read_configs, run_of
+from gpt.weights.sources import open_source
 from tinytensor.errors import ArgumentError
 
 FLOAT_BYTES = 4  # float32
@@ -206,7 +206,8 @@ def _configs(words: Sequence[str]) -> tuple[GPTConfig, TrainConfig]:
     run, fields = take_word(words, *preset("tiny"))
     if not run:
         return configs_from(fields, default="shakespeare-char-cpu")
-    known = (open_source(run).config, TrainConfig()) if is_foreign(run) else read_configs(run)
+    folder = run_of(run)
+    known = (open_source(run).config, TrainConfig()) if folder is None else read_configs(folder)
     model, train = parse_overrides(fields, *known)
     return model, train
 

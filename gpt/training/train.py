@@ -32,8 +32,8 @@ from gpt.training.stopping import asked_to_stop, exit_code
 from gpt.training.terminal import Terminal
 from gpt.training.utilization import Utilization
 from gpt.weights.checkpoint import list_checkpoints
-from gpt.weights.init_from import read_configs, run_of, with_tokenizer_of
-from gpt.weights.sources import CHATBOT, is_foreign, open_source
+from gpt.weights.init_from import CHATBOT, read_configs, run_of, with_tokenizer_of
+from gpt.weights.sources import is_foreign, open_source
 from tinytensor.distributed import init
 from tinytensor.interop.safetensors_file import Array
 from tinytensor.optim import clip_scale
@@ -472,8 +472,10 @@ def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: 
     if run is not None:  # continued training: unset fields default to those of the run
         begin = (begin[0] if named else read_configs(run)[0], with_tokenizer_of(run, begin[1]))
     elif origin is not None and origin not in ("scratch", "resume") and is_foreign(origin):
-        config = begin[1] if Path(origin).is_dir() else replace(begin[1], tokenizer=origin)
-        begin = (begin[0] if named else open_source(origin).config, with_tokenizer_of(Path(origin), config))
+        inside = origin.endswith(".gguf") or not Path(origin).exists()  # the tokenizer is
+        config = replace(begin[1], tokenizer=origin) if inside else begin[1]
+        beside = Path(origin).parent if origin.endswith(".safetensors") else Path(origin)
+        begin = (begin[0] if named else open_source(origin).config, with_tokenizer_of(beside, config))
     if origin != "resume":
         words = with_warmup(words, begin[1].warmup_steps)
     return parse_overrides(words, *begin, *own, others=NAMED)

@@ -11,6 +11,7 @@ from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import PathLike, read_json
 
 RUNS = Path("runs")  # default parent folder of runs
+CHATBOT, STAGES = "chatbot.json", ("base", "instruct", "grpo")  # state and runs of `python -m gpt chatbot`
 
 
 def runs_here() -> list[str]:
@@ -55,10 +56,18 @@ def _some(names: Sequence[str]) -> str:
 
 
 def run_of(origin: str) -> Path | None:
-    """Run directory of `init_from`, which is a run or one of its checkpoints; None if it is neither."""
-    path = Path(origin)
+    """Run directory of a path, which is a run, one of its checkpoints, or a folder of `chatbot` (its last
+    run); None for another path.
+    """
+    path = last_stage(Path(origin))
     folders = [folder for folder in (path, path.parent) if (folder / "config.json").is_file()]
     return folders[0] if folders and list_checkpoints(folders[0]) else None
+
+
+def last_stage(folder: Path) -> Path:
+    """Last run of a folder of `python -m gpt chatbot`; another folder itself."""
+    runs = [folder / name for name in STAGES if (folder / CHATBOT).is_file()]
+    return next((run for run in reversed(runs) if list_checkpoints(run)), folder)
 
 
 def read_configs(run_dir: PathLike) -> tuple[GPTConfig, TrainConfig]:

@@ -10,6 +10,7 @@ from gpt.config import GPTConfig
 from gpt.fields import to_dict
 from gpt.models.gpt import GPT
 from gpt.weights.checkpoint import load_checkpoint, read_state, require_kind
+from gpt.weights.init_from import last_stage
 from gpt.weights.sources import is_foreign, open_source
 from tinytensor.interop.safetensors_file import Array, read_safetensors
 
@@ -22,7 +23,7 @@ def load_weights(model: GPT, origin: str) -> None:
         ArgumentError, ShapeError: names or shapes differ from the model's.
         FormatError: the file is damaged, or has a model of another kind.
     """
-    path = Path(origin)
+    path = last_stage(Path(origin))
     if is_foreign(origin):
         source = open_source(origin)
         _require_shape(model.config, source.config, path)
@@ -35,10 +36,9 @@ def load_weights(model: GPT, origin: str) -> None:
         require_kind(checkpoint.state, type(model).__name__, checkpoint.folder)
         arrays = checkpoint.weights
     else:
-        if (path / "state.json").is_file():
-            require_kind(read_state(path), type(model).__name__, path)
-        file = path / "model.safetensors" if path.is_dir() else path
-        arrays = read_safetensors(file).arrays()
+        step = path if path.is_dir() else path.parent
+        require_kind(read_state(step), type(model).__name__, step)
+        arrays = read_safetensors(step / "model.safetensors").arrays()
     model.load_state_dict({name: tt.tensor(np.asarray(a)) for name, a in arrays.items()})
 
 

@@ -29,7 +29,7 @@ from gpt.weights.checkpoint import (
 from gpt.weights.gguf_format.reader import read_gguf
 from gpt.weights.hf_config import config_from_hf
 from gpt.weights.hf_names import GPT2, LLAMA, OURS, Naming, Place, places
-from gpt.weights.init_from import existing_runs, near_run, no_such_run
+from gpt.weights.init_from import existing_runs, last_stage, near_run, no_such_run
 from gpt.weights.installed_models import is_package, weights_in
 from gpt.weights.weight_tensor import PackedRows, Stored, joined, tensors_of
 from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError
@@ -38,7 +38,6 @@ from tinytensor.interop.safetensors_file import Array, read_safetensors
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 METADATA = "gpt_config"  # metadata key of the config in a single file of ours
-CHATBOT, STAGES = "chatbot.json", ("base", "instruct", "grpo")  # state and runs of `python -m gpt chatbot`
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _TOKENIZERS = ("tokenizer.json", "vocab.bpe", "merges.txt", "tokenizer.model")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -205,7 +204,7 @@ def open_source(path: PathLike, *, writable: bool = False) -> Source:
     """
     found = Path(path) if os.path.exists(path) else _named(str(path))
     if found.is_dir():
-        found = _last_stage(found)
+        found = last_stage(found)
         return _from_run(found, writable) if is_run(found) else _from_folder(found, writable)
     if found.suffix == ".gguf":
         return Source(found, *read_gguf(found, writable=writable))
@@ -219,26 +218,21 @@ def is_run(folder: Path) -> bool:
     return (folder / "state.json").is_file() or bool(list_checkpoints(folder))
 
 
-def _last_stage(folder: Path) -> Path:
-    """Last run of a folder of `python -m gpt chatbot`; of another folder itself."""
-    runs = [folder / name for name in STAGES if (folder / CHATBOT).is_file() and is_run(folder / name)]
-    return runs[-1] if runs else folder
-
-
 def is_model_folder(path: Path) -> bool:
     """Whether a folder has the layout of Hugging Face's save_pretrained."""
     return (path / CONFIG).is_file() and not is_run(path)
 
 
 def is_foreign(origin: str) -> bool:
-    """Whether weights are not of a run or a file of ours: a model folder, a GGUF file, a package or a name.
+    """Whether weights are not of a run: a model folder, a file, a package or a name.
 
     Example:
         >>> is_foreign("smollm2"), is_foreign("model.gguf"), is_foreign(".")
         (True, True, False)
     """
     path = Path(origin)
-    return is_model_folder(path) or path.suffix in (".gguf", *_PICKLED) or not path.exists()
+    alone = path.is_file() and not (path.parent / "state.json").is_file()
+    return alone or is_model_folder(path) or not path.exists()
 
 
 def named_tokenizer(name: str, texts: Texts) -> Tokenizer:

@@ -1,5 +1,6 @@
 """What a new user tries: built-in examples on any model, one's own text, other programs' names of fields."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 import signal
 import stat
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -283,6 +285,49 @@ def test_a_model_from_elsewhere_is_trained_on(elsewhere, capsys):
     assert "its model has n_layer=2, not 3" in capsys.readouterr().err
     assert main(["masked", *words, "--out_dir=runs/other"]) == 2
     assert "of kind GPT, not Encoder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "source", ["run", "run/step_1", "run/step_1/model.safetensors", "bot", "hf", "one.safetensors", "m.gguf"]
+)
+def test_each_form_of_a_model_is_planned_trained_and_scored(source, forms, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(forms)
+    words = ["--data=my.txt", "--max_steps=1", "--warmup_steps=0", "--eval_batches=1", "--batch_size=2"]
+    assert main(["plan", source, "--flops=1e9"]) == 0
+    assert "2 heads × 8 channels, context 64, vocabulary 264" in capsys.readouterr().out
+    if source != "run/step_1/model.safetensors":  # weights alone, without the configs of the run
+        assert main(["train", f"--init_from={source}", f"--out_dir={tmp_path / 'new'}", *words]) == 0
+        said = capsys.readouterr().out
+        assert "2 heads, 8 wide, context 64, vocabulary 264" in said
+    assert main(["eval", source, "--data=tokens", "--batches=1"]) == 0
+    assert main(["health", source, "--step=1"]) == (0 if source in ("run", "run/step_1", "bot") else 2)
+    shown = capsys.readouterr()
+    assert "step 1  " in shown.out or f"health: {source} has no log with diagnostics" in shown.err
+
+
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory):
+    """A folder with a run, in all forms of a model."""
+    folder, text = tmp_path_factory.mktemp("forms"), "low lower lowest, 2024. " * 40
+    with contextlib.chdir(folder):
+        Path("my.txt").write_text(text)
+        BPETokenizer.train(text, 264).save("tokenizer.json")
+        words = [
+            "--n_layer=1",
+            "--n_head=2",
+            "--n_embd=8",
+            "--block_size=64",
+            "--max_steps=1",
+            "--health_interval=1",
+        ]
+        begin = ["--data=my.txt", "--tokenizer=tokenizer.json", "--batch_size=2", "--warmup_steps=0"]
+        assert main(["train", *words, *begin, "--out_dir=run"]) == 0
+        assert main(["data", "prepare", "my.txt", "--tokenizer=tokenizer.json", "--out=tokens"]) == 0
+        shutil.copytree("run", "bot/base")
+        Path("bot/chatbot.json").write_text("{}")
+        for form, out in (("safetensors-hf", "hf"), ("safetensors", "one.safetensors"), ("gguf", "m.gguf")):
+            assert main(["export", "run", f"--format={form}", f"--out={out}"]) == 0
+    return folder
 
 
 def test_a_model_from_elsewhere_is_scored(elsewhere, capsys):
