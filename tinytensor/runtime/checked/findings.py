@@ -103,20 +103,20 @@ def read_findings(text: str, kernel: str, library: Path, names: dict[int, Named]
 
 def _merged(findings: list[Finding]) -> list[Finding]:
     """One finding for each pair of lines; one for all pairs of a variable if an unrolled loop has many."""
-    by_pair: dict[tuple[str, str, frozenset[str]], Finding] = {}
+    by_pair: dict[tuple[str, str, str, str], Finding] = {}
     of_variable: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         name = _A_VARIABLE.search(finding.text)
         variable = name[0] if name else ""
-        key = finding.kind, variable, frozenset((finding.place, finding.other))
+        key = finding.kind, variable, finding.place, finding.other
         if key in by_pair:
             by_pair[key] = _sum(by_pair[key], finding)
         else:
             by_pair[key] = finding
-    for (kind, variable, _), finding in by_pair.items():
+    for (kind, variable, _, _), finding in by_pair.items():
         of_variable.setdefault((kind, variable), []).append(finding)
     many = {key: group for key, group in of_variable.items() if key[1] and len(group) > MOST_PAIRS}
-    merged = [f for (kind, variable, _), f in by_pair.items() if (kind, variable) not in many]
+    merged = [f for (kind, variable, _, _), f in by_pair.items() if (kind, variable) not in many]
     for group in many.values():
         places = sorted({place for f in group for place in (f.place, f.other)}, key=_line)
         text = f"{group[0].text}; and {len(group) - 1} more pairs of lines from {places[0]} to {places[-1]}"
