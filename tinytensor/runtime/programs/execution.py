@@ -221,7 +221,7 @@ class _Records:
 
 
 def _place(file: str, line: str) -> str:
-    return f"{Path(file).name}:{line}"
+    return f"{Path(file).name}:{line}" if file else ""
 
 
 def _array_on(lines: Sequence[str]) -> str:
