@@ -106,6 +106,7 @@ def test_a_kernel_that_does_not_end_well(
     assert (finding.kind, finding.place) == (kind, f"program.cu:{LINES[line]}")
     assert text in finding.text
     assert "in block (" in finding.text
+    assert "/" not in finding.text  # names of files without folders
 
 
 def test_long_work_and_abort_of_the_host_are_left_alone(
