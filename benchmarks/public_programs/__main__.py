@@ -37,6 +37,7 @@ class PublicProgram:
         include, flags: for the compiler; FOLDER in `include` is the folder of the repository.
         smaller: replacements of its text, patterns to texts.
         needs: what it needs that no emulator of one GPU has: it is listed, and not counted.
+        explained: regular expressions of findings that were looked at, and what is wrong there.
     """
 
     repository: str
@@ -48,6 +49,7 @@ class PublicProgram:
     flags: list[str] = field(default_factory=list)
     smaller: dict[str, str] = field(default_factory=dict)
     needs: str = ""
+    explained: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -59,17 +61,27 @@ def listed(only: str) -> list[PublicProgram]:
     """The programs whose name contains a text. What a repository says holds for all of its programs."""
     found = []
     for repository in json.loads(LIST.read_text(encoding="utf-8")):
-        found += [PublicProgram(**{**repository, **entry}) for entry in repository.pop("programs")]
+        for entry in repository.pop("programs"):
+            explained = {**repository.get("explained", {}), **entry.get("explained", {})}
+            found.append(PublicProgram(**{**repository, **entry, "explained": explained}))
     return [program for program in found if only in program.name]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One run: "" or why it did not succeed; how many launches were checked, and what was found."""
+    """One run.
+
+    Attributes:
+        why: it did not succeed; "" if it did.
+        launches: how many were checked.
+        explained: how many findings the list explains.
+        others: the other findings.
+    """
 
     why: str
     launches: int = 0
-    findings: tuple[Finding, ...] = ()
+    explained: int = 0
+    others: tuple[Finding, ...] = ()
 
 
 def attempt(program: PublicProgram, clones: Path, seconds: float, check: bool) -> list[Outcome]:
@@ -103,7 +115,9 @@ def attempt(program: PublicProgram, clones: Path, seconds: float, check: bool) -
                 why = f"not done in {seconds:.0f} seconds of processor time"
             else:
                 why = "" if worked else reason(run.code, run.output)
-            outcomes.append(Outcome(why, run.report.launches, tuple(run.report.findings)))
+            found = run.report.findings
+            others = tuple(f for f in found if not any(re.search(at, str(f)) for at in program.explained))
+            outcomes.append(Outcome(why, run.report.launches, len(found) - len(others), others))
     return outcomes
 
 
@@ -133,17 +147,27 @@ def main(words: Sequence[str] | None = None) -> None:
         runs = zip(program.runs, outcomes, strict=True)
         failed = [f"{' '.join(run)}: {outcome.why}" for run, outcome in runs if outcome.why]
         succeeded = len(outcomes) - len(failed)
-        print(f"| {program.name} | {succeeded} of {len(outcomes)} | {failed[0] if failed else ''} |")
+        print(f"| {program.name} | {succeeded} of {len(outcomes)} | {failed[0] if failed else ''} |", end="")
+        print(f" {_checked(outcomes)}" if options.check else "")
         for run, outcome in zip(program.runs, outcomes, strict=True):
-            for finding in outcome.findings if options.check else ():
-                print(f"    {' '.join(run)} {finding.kernel}: {finding}")
+            told: defaultdict[tuple[str, ...], list[Finding]] = defaultdict(list)
+            for finding in outcome.others if options.check else ():
+                told[finding.kernel, finding.kind, finding.place, finding.other].append(finding)
+            for same in told.values():
+                times = f" (in {len(same)} launches)" if len(same) > 1 else ""
+                print(f"    {' '.join((*run, same[0].kernel))}: {same[0]}{times}")
         sys.stdout.flush()
     for repository, outcomes in done.items():
         line = f"{repository}: {sum(not outcome.why for outcome in outcomes)} of {len(outcomes)}"
         if options.check:
-            launches = sum(outcome.launches for outcome in outcomes)
-            line += f", {launches:,} launches checked, {sum(len(o.findings) for o in outcomes):,} findings"
+            line += f", {_checked(outcomes)}"
         print(line)
+
+
+def _checked(outcomes: Sequence[Outcome]) -> str:
+    explained, others = sum(o.explained for o in outcomes), sum(len(o.others) for o in outcomes)
+    launches = sum(o.launches for o in outcomes)
+    return f"{launches:,} launches checked, {explained + others:,} findings, {others:,} of them not explained"
 
 
 if __name__ == "__main__":
