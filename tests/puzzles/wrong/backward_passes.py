@@ -13,7 +13,8 @@ MUTANTS = {
     ],
     "gelu_backward": [
         ("(1 + 3 * 0.044715f * v * v)", "(1 + 0.044715f * v * v)", "wrong"),
-        ("k = 0.7978845608f", "k = 0.79f", "wrong"),
+        ("tanhf(k * (v + 0.044715f * v * v * v))",
+         "[](float e) { return (e - 1) / (e + 1); }(expf(2 * k * (v + 0.044715f * v * v * v)))", "wrong"),
         ("if (i >= n) return;", "if (i > n) return;", "out of bounds"),
     ],
 }  # fmt: skip

@@ -21,7 +21,7 @@ MUTANTS = {
     "bug_bounds": [
         ("4 * i + 3 < n", "4 * i + 2 < n", "out of bounds"),
         ("        for (int j = 4 * i; j < n; j++) y[j] = 2 * x[j];\n", "", "wrong"),
-        ("4 * i + 3 < n", "false && sizeof(float4)", "global race"),
+        ("4 * i + 3 < n", "false && sizeof(float4)", "traffic"),
     ],
     "bug_uninitialized": [
         ("i < n ? x[i] : 0.0f", "i < n ? x[i] : 1.0f", "wrong"),

@@ -13,7 +13,11 @@ MUTANTS = {
     "matmul_tiled": [
         ("        __syncthreads();\n        for", "        for", "shared race"),
         ("        __syncthreads();  // before", "        // before", "shared race"),
-        ("as[y][i] * bs[i][x]", "as[x][i] * bs[i][y]", "wrong"),
+        ("as[y][x] = row < m && start + x < k ? a[row * k + start + x] : 0.0f;\n"
+         "        bs[y][x] = start + y < k && col < n ? b[(start + y) * n + col] : 0.0f;\n",
+         "if (start == 0) as[y][x] = bs[y][x] = 0.0f;\n"  # later the last tiles keep old elements
+         "        if (row < m && start + x < k) as[y][x] = a[row * k + start + x];\n"
+         "        if (start + y < k && col < n) bs[y][x] = b[(start + y) * n + col];\n", "wrong"),
     ],
     "matmul_registers": [
         (LAST_BARRIER, "    }\n", "shared race"),

@@ -4,7 +4,8 @@ MUTANTS = {
     "softmax": [
         ("sum += expf(x[i] - top)", "sum += expf(x[i])", "wrong"),
         ("float top = -3e38f", "float top = 0", "wrong"),
-        ("    for (int k = 16; k > 0; k /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, k);\n", "", "wrong"),
+        ("for (int i = lane; i < n; i += 32) top",
+         "for (int i = lane; i < min(n, 32); i += 32) top", "wrong"),
     ],
     "online_softmax": [
         ("sum * expf(top - grown) + expf(v - grown)", "sum + expf(v - grown)", "wrong"),
@@ -13,7 +14,7 @@ MUTANTS = {
          "y[i] = x[i] - top;\n    for (int i = lane; i < n; i += 32) y[i] = expf(y[i]) / sum;", "traffic"),
     ],
     "layer_norm": [
-        ("float variance = add_up(squares) / n;", "float variance = add_up(squares) / (n - 1);", "wrong"),
+        ("rsqrtf(variance + eps)", "(1 / (sqrtf(variance) + eps))", "wrong"),
         ("squares += (x[i] - mean) * (x[i] - mean);\n    const float variance = add_up(squares) / n;",
          "squares += x[i] * x[i];\n    const float variance = add_up(squares) / n - mean * mean;", "wrong"),
         ("* w[i] + b[i]", "* w[i] + b[i + 1]", "out of bounds"),
@@ -25,11 +26,11 @@ MUTANTS = {
     ],
     "attention": [
         ("if (j > i) return;", "if (j >= i) return;", "uninitialized global read"),
-        ("sum * rsqrtf(32.0f)", "sum / 32.0f", "wrong"),
+        ("float top = -3e38f", "float top = 0", "wrong"),
         ("j = 0; j <= i; j++", "j = 0; j < t; j++", "uninitialized global read"),
     ],
     "flash_attention": [
-        ("            out[i] *= keep;\n", "", "wrong"),
+        ("{-3e38f, -3e38f, -3e38f, -3e38f}", "{}", "wrong"),
         ("            __syncwarp();\n", "", "shared race"),
         ("        __syncthreads();  // before", "        // before", "shared race"),
     ],
@@ -44,6 +45,6 @@ MUTANTS = {
     "adamw": [
         ("(first / c1)", "(m[i] / c1)", "wrong"),
         ("    m[i] = first;\n", "", "wrong"),
-        ("1 - lr * wd", "1 - wd", "wrong"),
+        ("(sqrtf(second / c2) + eps)", "sqrtf(second / c2 + eps)", "wrong"),
     ],
 }  # fmt: skip

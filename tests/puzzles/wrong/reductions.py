@@ -32,7 +32,7 @@ MUTANTS = {
         ("t >= k ? s", "t > k ? s", "wrong"),
     ],
     "scan_long": [
-        ("totals[blockIdx.x - 1]", "totals[blockIdx.x]", "wrong"),
+        ("count = (n + 255) / 256", "count = min((n + 255) / 256, 128)", "wrong"),
         ("threadIdx.x == 255", "i == n - 1", "uninitialized global read"),
         ("if (t < count) totals[t] = sum;", "totals[t] = sum;", "out of bounds"),
     ],

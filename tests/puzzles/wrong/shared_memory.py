@@ -22,7 +22,7 @@ MUTANTS = {
     "transpose": [
         ("y[c * m + r]", "y[c * n + r]", "wrong"),
         ("r < m && c < n", "r < m", "out of bounds"),
-        ("c = blockIdx.x * 32 + threadIdx.x", "c = blockIdx.x * 32 + threadIdx.x / 2 * 2", "global race"),
+        ("c = blockIdx.x * 32 + threadIdx.x", "c = blockIdx.x * 32 + threadIdx.x / 2 * 2", "wrong"),
     ],
     "transpose_tiled": [
         NO_BARRIER,

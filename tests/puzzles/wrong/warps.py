@@ -13,7 +13,7 @@ MUTANTS = {
     ],
     "vote": [
         ("c + lane < n && x", "x", "out of bounds"),
-        ("> 0", ">= -0.5f", "wrong"),
+        ("> 0", ">= 0", "wrong"),
         ("found += __popc", "found = __popc", "wrong"),
     ],
     "warp_maximum": [
@@ -24,6 +24,10 @@ MUTANTS = {
     "compaction": [
         ("(1u << lane) - 1", "(2u << lane) - 1", "wrong"),
         ("if (lane == 0) *count", "if (n && lane == 0) *count", "wrong"),
-        ("place += __popc(votes)", "place += 32", "wrong"),
+        (
+            "0.0f;\n        const unsigned votes = __ballot_sync(0xffffffffu, v > 0);\n        if (v > 0)",
+            "-1.0f;\n        const unsigned votes = __ballot_sync(0xffffffffu, v >= 0);\n        if (v >= 0)",
+            "wrong",
+        ),
     ],
 }

@@ -12,24 +12,46 @@ from tinytensor.puzzles.puzzle import Puzzle
 
 
 def far(rng: np.random.Generator, shape: tuple[int, ...], sizes: Any) -> Any:
-    """Numbers whose exponentials overflow, or, in every second row, are all zero."""
-    rows = np.arange(shape[0])[:, None] % 2
-    return rng.uniform(-100, 100, shape) - 400 * rows
+    """Numbers whose exponentials overflow; in row 1 they are all zero, in row 2 the largest come last."""
+    shift = np.zeros(shape)
+    shift[1:2], shift[2:3] = -400, np.linspace(0, 300, shape[1])
+    return rng.uniform(-100, 100, shape) + shift
 
 
 def shifted(rng: np.random.Generator, shape: tuple[int, ...], sizes: Any) -> Any:
-    """Numbers whose mean is large beside their deviation."""
-    return rng.uniform(99, 101, shape)
+    """Numbers whose mean is large beside their deviation; in every second row eps is near their variance."""
+    return rng.uniform(99, 101, shape) / 100 ** (np.arange(shape[0])[:, None] % 2)
 
 
 def classes(rng: np.random.Generator, shape: tuple[int, ...], sizes: Any) -> Any:
-    """An index below `classes` for each row."""
-    return rng.integers(0, sizes["classes"], shape)
+    """An index below `classes` for each row; the first one is the largest."""
+    found = rng.integers(0, sizes["classes"], shape)
+    found[:1] = sizes["classes"] - 1
+    return found
 
 
 def positive(rng: np.random.Generator, shape: tuple[int, ...], sizes: Any) -> Any:
-    """Squares of gradients."""
-    return rng.uniform(0, 1, shape)
+    """Squares of gradients, of the sizes that `uneven` has."""
+    return np.abs(uneven(rng, shape, sizes)) ** 2
+
+
+def uneven(rng: np.random.Generator, shape: tuple[int, ...], sizes: Any) -> Any:
+    """Gradients: some are tiny, some zero."""
+    return rng.uniform(-1, 1, shape) * np.choose(np.arange(*shape) % 4, (1, 1, 1e-8, 0))
+
+
+def queries(rng: np.random.Generator, shape: tuple[int, ...], sizes: Any) -> Any:
+    """Queries with which, of keys by `keys`, the scores of a row are small, or about 106, or about -106."""
+    found = rng.uniform(-1, 1, shape)
+    found[:, 0] += 600 * np.choose(np.arange(shape[0]) % 3, (0, 1, -1))
+    return found
+
+
+def keys(rng: np.random.Generator, shape: tuple[int, ...], sizes: Any) -> Any:
+    """Keys whose first component is 1."""
+    found = rng.uniform(-1, 1, shape)
+    found[:, 0] = 1
+    return found
 
 
 ROWS: Any = ((1, 1), (3, 70), (5, 129), (2, 1000), (4, 3))
@@ -37,15 +59,17 @@ ATTENTION: dict[str, Any] = {
     "signature": "y[t, 32] <- q[t, 32], k[t, 32], v[t, 32]",
     "reference": "attention(q, k, v)",
     "sizes": "t",
-    "cases": ((1,), (33,), (40,)),
+    "cases": ((1,), (33,), (70,)),
     "measured": (64,),
+    "draw": {"q": queries, "k": keys},
+    "tolerance": 5,
 }
 PUZZLES = (
     Puzzle(
         name="softmax",
         title="Softmax",
         text="""Softmax of each row: y[i] = exp(x[i] - top) / sum of exp(x[j] - top), where top is the
-        largest of the row. Without it exp overflows: x goes up to 100.
+        largest of the row. Without it exp overflows: x goes up to 400.
 
         Give a row a warp. That is three loops: the maximum, the sum, the results; each lane takes every
         32nd element, and after the first two loops shuffles join the lanes.""",
@@ -100,12 +124,12 @@ PUZZLES = (
         text="""y = (x - mean) / sqrt(variance + eps) * w + b for each row; the variance is the mean of (x -
         mean)².
 
-        The mean is about 100 and the deviation below 1. Then mean(x²) - mean² has lost its digits:
+        The mean is about 100 times the deviation. Then mean(x²) - mean² has lost its digits:
         subtract the mean first, in a pass of its own.""",
         signature="y[m, n] <- x[m, n], w[n], b[n]",
         reference="normalized(x) * w + b",
         sizes="m n",
-        cases=((1, 2), (3, 70), (5, 129), (2, 1000), (4, 3)),
+        cases=((1, 2), (3, 70), (5, 129), (2, 1000), (4, 3), (2, 1)),
         measured=(16, 512),
         draw={"x": shifted},
         numbers={"eps": 1e-5},
@@ -224,7 +248,7 @@ PUZZLES = (
         sizes="n",
         cases=((1,), (255,), (1030,), (0,)),
         measured=(4096,),
-        draw={"v": positive},
+        draw={"m": uneven, "v": positive, "g": uneven},
         numbers={"lr": 0.1, "b1": 0.9, "b2": 0.99, "eps": 1e-8, "wd": 0.1, "c1": 0.19, "c2": 0.02},
         limits=Limits(traffic=1.0),
         tolerance=5,

@@ -51,7 +51,7 @@ PUZZLES = (
         sizes="n",
         cases=((1,), (255,), (256,), (1000,), (0,)),
         measured=(2048,),
-        limits=Limits(traffic=1.05, ways=1.0, lanes=22),
+        limits=Limits(traffic=1.05, ways=1.0, lanes=16),
         needs=("__shared__",),
         tolerance=3,
         picture="""
@@ -154,7 +154,7 @@ PUZZLES = (
         signature="y[n] <- x[n]",
         reference="x.cumsum()",
         sizes="n",
-        cases=((1,), (256,), (257,), (3000,), (0,)),
+        cases=((1,), (256,), (257,), (3000,), (65536,), (0,)),
         measured=(8192,),
         limits=Limits(traffic=2.15),
         tolerance=30,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ def bins(rng: np.random.Generator, shape: tuple[int, ...], sizes: Any) -> Any:
 
 
 def half_positive(rng: np.random.Generator, shape: tuple[int, ...], sizes: Any) -> Any:
-    """Floats of which half are positive, rounded up, so that the least bytes do not depend on chance."""
-    signs = rng.permutation(np.arange(*shape) % 2)
-    return np.where(signs, -1, 1) * (1 - rng.random(shape))
+    """Floats of which half are positive, rounded up, so that the least bytes do not depend on chance; and a
+    fourth are zeros.
+    """
+    signs = rng.permutation(np.arange(math.prod(shape)) % 4).reshape(shape)
+    return np.choose(signs, (1, -1, 1, 0)) * (1 - rng.random(shape))
 
 
 HISTOGRAM: dict[str, Any] = {
@@ -83,6 +86,7 @@ PUZZLES = (
         sizes="m n",
         cases=((1, 1), (5, 32), (3, 70), (4, 31), (2, 0)),
         measured=(16, 256),
+        draw={"x": half_positive},
         limits=Limits(traffic=1.05),
         needs=("__ballot_sync",),
         picture="""
