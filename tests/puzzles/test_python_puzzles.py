@@ -69,6 +69,9 @@ def test_files_that_do_not_fit(source: str, said: str, tmp_path: Path) -> None:
         ("product_gradient", "return dy * b, 'text'", "no tensor"),
         ("product_gradient", "return tt.tensor(a.numpy(), requires_grad=True), b", "not allowed"),
         ("product_gradient", "from tinytensor import grad; return dy * b, dy * a", "not allowed"),
+        ("ones", "return [1] * n", "no tensor"),
+        ("interior", "return x[1:-1, 1:-1]", "not allowed"),
+        ("diagonal", "return [x.as_strided((x.shape[0],), (x.shape[0] + 1,), 0)][0]", "not allowed"),
         ("ones", "return tt.arange(n)\nones = lambda n: tt.ones(n)", "not allowed"),
         ("ones", "return tt.arange(n)\ndef arange(n): return tt.ones(n)", "not allowed"),
     ],
@@ -77,6 +80,12 @@ def test_a_function_cannot_cheat(name: str, body: str, reason: str, tmp_path: Pa
     number, p = next((i, p) for i, p in enumerate(PUZZLES, 1) if p.name == name)
     assert isinstance(p, PythonPuzzle)
     assert reason in judged(tmp_path, number, p, body).reasons
+
+
+def test_several_results_may_be_a_list(tmp_path: Path) -> None:
+    number, p = next((i, p) for i, p in enumerate(PUZZLES, 1) if p.name == "product_gradient")
+    assert isinstance(p, PythonPuzzle)
+    assert judged(tmp_path, number, p, "return [dy * b, dy * a]").solved
 
 
 def test_a_function_without_end_is_ended(tmp_path: Path) -> None:

@@ -115,6 +115,13 @@ def _broken_rules(path: Path, tree: ast.Module, p: PythonPuzzle) -> list[Finding
             found.append(
                 finding(f.lineno, "the function is one `return …`; sizes, such as m, may be its parameters")
             )
+        match body[-1]:
+            case ast.Return(value=ast.Call(func=ast.Attribute(value=ast.Name(), attr="as_strided"))):
+                pass
+            case _ if p.kind == VIEW:
+                found.append(
+                    finding(f.lineno, "the function is `return x.as_strided(shape, strides, offset)`")
+                )
         nodes: list[ast.expr] = [n.func for n in ast.walk(f) if isinstance(n, ast.Call)]
         nodes += [n for n in ast.walk(f) if isinstance(n, ast.Attribute)]
         for node in dict.fromkeys(nodes):
@@ -151,7 +158,7 @@ def _compare(
         said = f"{type(error).__name__}: {error} ({case})"
         verdict.add([Finding("exception", p.function, place, "", said)])
         return
-    results = got if isinstance(got, tuple) else (got,)
+    results = tuple(got) if isinstance(got, tuple | list) else (got,)
     if len(results) != len(expected):
         one = "1 result" if len(results) == 1 else f"{len(results)} results"
         text = f"it returns {one}, not {', '.join(expected)}"
@@ -167,12 +174,11 @@ def _compare(
 def _compare_one(
     verdict: Verdict, p: PythonPuzzle, case: Case, name: str, expected: Array, result: Any
 ) -> None:
-    try:
-        array = np.asarray(result.numpy() if tt.is_tensor(result) else result, dtype=np.float64)
-    except Exception as error:  # of any object that the learner's function returns
-        text = f"{name} is a {type(result).__name__}: {error} ({case})"
+    if not tt.is_tensor(result):
+        text = f"{name} is a {type(result).__name__}, not a tensor ({case})"
         verdict.add([Finding("no tensor", p.function, "", "", text)])
         return
+    array = np.asarray(result.detach().cpu().numpy(), dtype=np.float64)
     if array.shape != expected.shape:
         text = f"{name} has shape {array.shape}, expected {expected.shape} ({case})"
         verdict.add([Finding("wrong shape", p.function, "", "", text)])
