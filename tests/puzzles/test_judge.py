@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.op_table import ROWS, Row
 from tinytensor.puzzles import references
 from tinytensor.puzzles.chapters import PUZZLES
-from tinytensor.puzzles.judge import first_wrong, judge
+from tinytensor.puzzles.judge import first_wrong, judge, time_limit
 from tinytensor.puzzles.op_problem import problem_of
 from tinytensor.puzzles.problem import Limits, seed_of
 from tinytensor.puzzles.program import evaluate, read
@@ -230,6 +231,11 @@ def test_a_loop_without_end_is_ended(tmp_path: Path) -> None:
     found = judge(program(tmp_path, source), PUZZLES[2].problem(3), seconds=1.0)
     assert found.reasons == ["time limit"]
     assert "(n=1, float32)" in str(found)
+
+
+def test_the_limit_is_of_processor_time() -> None:
+    with time_limit(0.5):
+        sleep(1.0)  # on a machine that does other work
 
 
 def test_the_score_and_the_limits() -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -39,7 +40,7 @@ def judge(program: Program, problem: Problem, *, seconds: float = SECONDS, recor
     Args:
         program: what is judged.
         problem: what it must compute, of which shapes.
-        seconds: a program that takes longer is not solved.
+        seconds: of processor time; a program that takes more is not solved.
         record: record the first run that fails, or the measured one, for a replay.
 
     Returns:
@@ -224,16 +225,18 @@ def time_limit(seconds: float) -> Iterator[None]:
     say on standard error that it still runs.
 
     Args:
-        seconds: the limit.
+        seconds: of processor time, which does not depend on what else runs; ten times that in all.
     """
     late, done = threading.Event(), threading.Event()
+    begun, used = time.monotonic(), _processor_time()
 
     def end() -> None:
-        while not done.wait(2.0 if late.is_set() else seconds):  # again: a launch that just begins misses one
-            late.set()
-            os.kill(os.getpid(), signal.SIGINT)
+        while not done.wait(2.0 if late.is_set() else 0.1):  # again: a launch that just begins misses one
+            if _processor_time() - used > seconds or time.monotonic() - begun > 10 * seconds:
+                late.set()
+                os.kill(os.getpid(), signal.SIGINT)
 
-    said = f"judge: still running; it ends after {seconds:g} s, or with Ctrl-C"
+    said = f"judge: still running; it ends after {seconds:g} s of processor time, or with Ctrl-C"
     ending = threading.Thread(target=end, daemon=True)
     patient = threading.Timer(PATIENCE, print, (said,), {"file": sys.stderr})
     patient.daemon = True
@@ -247,7 +250,7 @@ def time_limit(seconds: float) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if late.is_set():
-            why = f"it still ran after {seconds:g} s"
+            why = f"it still ran after {seconds:g} s of processor time, or {10 * seconds:g} s in all"
             raise TimeoutError(why) from None
         raise
     finally:
@@ -255,3 +258,8 @@ def time_limit(seconds: float) -> Iterator[None]:
         patient.cancel()
         if ignored:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _processor_time() -> float:
+    """Seconds of this process and of those that it waited for, such as compilers."""
+    return sum(os.times()[:4])

@@ -32,7 +32,7 @@ def judge_python(path: Path, p: PythonPuzzle, number: int, *, seconds: float = S
         path: a .py file with the function of the puzzle.
         p: the puzzle.
         number: of the puzzle.
-        seconds: a function that takes longer is not solved.
+        seconds: of processor time; a function that takes more is not solved.
 
     Returns:
         The verdict. Findings are "copy", "not allowed", "exception", "no tensor", "wrong shape" and
