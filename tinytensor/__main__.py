@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 
 from tinytensor.errors import ArgumentError, TinyTensorError
@@ -55,26 +56,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(end="", flush=True)  # raises if standard output is closed
     except KeyboardInterrupt:
         return EXIT_INTERRUPT
+    except SystemExit as end:  # argparse wrote why on standard error, or the help on standard output
+        if end.code == EXIT_ERROR:
+            what, fix = f"{words[0]}: wrong options", f"python -m tinytensor {words[0]} --help"
+            _write_error(words, ArgumentError(what, why="standard error says which", fix=fix))
+        raise
     except BrokenPipeError:  # `… | head` closed the pipe
         _forget_output()
         return EXIT_PIPE
     except TinyTensorError as error:
         print(f"error: {error}", file=sys.stderr)
-        if "--json" in words:
-            from tinytensor.commands.json_output import error_fields, write_json
-
-            write_json(words[0], error=error_fields(error))
+        _write_error(words, error)
         return EXIT_ERROR
     except OSError as error:
-        print(
-            f"error: {' '.join(words[:1]) or 'help'}: {error}\n"
-            "  why: the file system refused\n"
-            "  fix: check the path, its permissions, and the space on the disk",
-            file=sys.stderr,
+        told = ArgumentError(
+            f"{' '.join(words[:1]) or 'help'}: {error}",
+            why="the file system refused",
+            fix="check the path, its permissions, and the space on the disk",
         )
+        print(f"error: {told}", file=sys.stderr)
+        with suppress(OSError):  # of standard output
+            _write_error(words, told)
         _forget_output()
         return EXIT_ERROR
     return code
+
+
+def _write_error(words: list[str], error: TinyTensorError) -> None:
+    """With --json, print the object of an error."""
+    if "--json" in words:
+        from tinytensor.commands.json_output import error_fields, write_json
+
+        write_json(words[0], error=error_fields(error))
 
 
 def _forget_output() -> None:

@@ -163,6 +163,33 @@ def test_an_error_as_json_says_how_to_fix_it(capsys: pytest.CaptureFixture[str])
     error = said_as_json(capsys, "check", "sofmax")["error"]
     assert error["type"] == "ArgumentError"
     assert "did you mean softmax?" in error["fix"]
+    with pytest.raises(SystemExit):
+        main(["check", "softmax", "--json", "--dtype", "float33"])
+    assert "--help" in json.loads(capsys.readouterr().out)["error"]["fix"]
+
+
+PRINTS = """
+import os, sys, tinytensor as tt
+print("script")
+k = tt.cuda.kernel('__global__ void k(float* y) { printf("kernel "); }')
+k[1, 1](tt.zeros(1, device="emulated"))
+sys.stdout.write("more " * 20000)
+"""
+
+
+def test_what_kernels_and_scripts_print_is_a_field(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "prints.py"
+    script.write_text(PRINTS, encoding="utf-8")
+    assert main(["check", "--json", str(script)]) == 0
+    said = json.loads(capfd.readouterr().out)["output"]
+    assert said.startswith("script\nkernel more more")
+    assert len(said) == 1 << 16
+    body = 'if (blockIdx.x + threadIdx.x == 0) printf("begins ");' + RIGHT
+    assert judged(tmp_path, body, "--json") == 0
+    assert json.loads(capfd.readouterr().out)["output"] == 7 * "begins "
+    launch = ["--launch", "map[1, 64](zeros(64), ones(64))"]
+    for command in ("check", "kernel"):
+        assert said_as_json(capfd, command, str(tmp_path / "01_map.cu"), *launch)["output"] == "begins "
 
 
 def test_check_prints_what_each_line_costs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -344,6 +371,7 @@ def test_a_file_that_cannot_be_read_without_a_standard_output(
         raise PermissionError(13, "Permission denied", "script.py")
 
     monkeypatch.setattr("tinytensor.__main__._run", refused)
+    assert "Permission denied" in said_as_json(capsys, "check", "script.py")["error"]["what"]
     monkeypatch.setattr(sys, "stdout", None)
     assert main(["check", "script.py"]) == 2
     assert "error: check: [Errno 13] Permission denied: 'script.py'" in capsys.readouterr().err

@@ -77,6 +77,14 @@ def test_a_kernel_is_judged_against_an_op() -> None:
     assert (said["exit_code"], said["reasons"]) == (1, ["wrong"])
 
 
+def test_what_is_printed_does_not_disturb_the_object() -> None:
+    prints = SHIFT.replace("{", '{ if (threadIdx.x == 0) printf("a line\\nno line");').replace("OFF", "0")
+    assert mcp.check_kernel(prints, ["shift[1, 32](zeros(8), ones(8), 8)"])["output"] == "a line\nno line"
+    said = mcp.check_script("import os; print('3', flush=True); os.write(1, b'[4]'); os._exit(5)")
+    assert (said["error"]["what"], said["exit_code"]) == ("it crashed", 5)
+    assert "wrong options" in mcp.explain_layout("--nothing")["error"]["what"]
+
+
 def test_a_command_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mcp, "SECONDS", 2)
     said = mcp.check_script("while True: pass")

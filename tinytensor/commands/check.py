@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import io
 import runpy
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stdout
 from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 
 import tinytensor as tt
 from tinytensor.commands.exercises import EXERCISES, run
-from tinytensor.commands.json_output import SHOWN, report_fields, tensor_fields, write_json
+from tinytensor.commands.json_output import SHOWN, printed, report_fields, tensor_fields, write_json
 from tinytensor.commands.larger_calls import Larger, larger_of
 from tinytensor.commands.launch_expression import EXAMPLE, parse_launch, required
 from tinytensor.errors import ArgumentError
@@ -209,13 +207,15 @@ def _check_launches(options: argparse.Namespace) -> int:
             fix="write zeros(1000, dtype=float16)",
         )
     tensors: dict[str, tt.Tensor] = {}
-    with tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
+    checked = tt.cuda.check(blocks=options.blocks, record=bool(options.html))
+    with printed(options.json) as output, checked as report:
         for text in required(options.kernel, options.launch):
             tensors |= parse_launch(Path(options.kernel), text).run()
         values = {name: x.detach().cpu() for name, x in tensors.items()}  # inside: finds unwritten elements
     if options.json:
         fields = {name: tensor_fields(x) for name, x in values.items()}
-        write_json("check", reports={options.kernel: report_fields(report)}, tensors=fields)
+        reports = {options.kernel: report_fields(report)}
+        write_json("check", reports=reports, tensors=fields, output=output.text)
     else:
         print(report)
         for name, x in values.items():
@@ -240,11 +240,10 @@ def _check_script(options: argparse.Namespace) -> int:
         )
     before = sys.argv, list(sys.path)
     sys.argv, sys.path[0] = [path, *options.arguments], str(Path(path).resolve().parent)
-    code, output = 0, io.StringIO()
-    fields: dict[str, Any] = {}
+    code, fields = 0, dict[str, Any]()
+    checked = tt.cuda.check(blocks=options.blocks, record=bool(options.html))
     try:
-        redirected = redirect_stdout(output) if as_json else nullcontext()
-        with redirected, tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
+        with printed(as_json) as output, checked as report:
             runpy.run_path(path, run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -255,7 +254,7 @@ def _check_script(options: argparse.Namespace) -> int:
     finally:
         sys.argv, sys.path[:] = before
         if as_json:
-            write_json("check", reports={path: report_fields(report)}, output=output.getvalue(), **fields)
+            write_json("check", reports={path: report_fields(report)}, output=output.text, **fields)
         else:
             print(report)
     _write_page(options, report)

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import tinytensor as tt
@@ -20,11 +25,49 @@ from tinytensor.runtime.checked.report import CheckReport
 
 SCHEMA = 1
 SHOWN = 16  # elements of a tensor at each end
+MOST_PRINTED = 1 << 16  # bytes
 
 
 def write_json(command: str, **fields: Any) -> None:
     """Print the object of a command: its schema version and name, then the fields."""
     print(json.dumps({"schema": SCHEMA, "command": command, **fields}), flush=True)
+
+
+@dataclass
+class Printed:
+    """What was printed: `text` has the first MOST_PRINTED bytes."""
+
+    text: str = ""
+
+
+@contextmanager
+def printed(wanted: bool) -> Iterator[Printed]:
+    """Keep what a block and its kernels print, if wanted: standard output is for the object."""
+    found = Printed()
+    if not wanted or sys.stdout is None:  # None: closed
+        yield found
+        return
+    kept, parts = os.dup(1), bytearray()
+    source, sink = os.pipe()
+
+    def read() -> None:
+        while part := os.read(source, 1 << 16):
+            parts.extend(part[: MOST_PRINTED - len(parts)])
+        os.close(source)
+
+    reader = threading.Thread(target=read, daemon=True)
+    sys.stdout.flush()
+    os.dup2(sink, 1)  # kernels print by the C library
+    reader.start()
+    try:
+        text = os.fdopen(sink, "w", buffering=1, encoding="utf-8", errors="replace")
+        with text, redirect_stdout(text):
+            yield found
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        reader.join(1.0)  # a process that goes on may hold the pipe
+        found.text = parts.decode("utf-8", "replace")
 
 
 def error_fields(error: TinyTensorError) -> dict[str, Any]:

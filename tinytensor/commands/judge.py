@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tinytensor.commands.json_output import finding_fields, number, report_fields, write_json
+from tinytensor.commands.json_output import finding_fields, number, printed, report_fields, write_json
 from tinytensor.dtypes import as_dtype
 from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.puzzles import progress
@@ -41,16 +41,18 @@ def main(words: Sequence[str]) -> int:
                 why="a replay shows a kernel, and this puzzle is solved in Python",
                 fix="leave --html out",
             )
-        verdict, for_gpu = judge_python(path, chosen, options.puzzle), None
+        with printed(options.json) as output:
+            verdict, for_gpu = judge_python(path, chosen, options.puzzle), None
     else:
         problem = problem_of(options.op) if chosen is None else chosen.problem(options.puzzle)
         program = read(path)
-        verdict = judge(program, problem, record=bool(options.html))
+        with printed(options.json) as output:
+            verdict = judge(program, problem, record=bool(options.html))
         for_gpu = _for_gpu(program, problem.dtypes[0])
     if chosen is not None:
         progress.record(path.parent, chosen.name, solved=verdict.solved, score=verdict.score)
     if options.json:
-        write_json("judge", **verdict_fields(verdict), nvrtc=for_gpu)
+        write_json("judge", **verdict_fields(verdict), output=output.text, nvrtc=for_gpu)
     else:
         print(verdict, *([f"  nvrtc     {for_gpu}"] if for_gpu else []), sep="\n")
         if verdict.solved and options.puzzle in range(1, len(PUZZLES)):

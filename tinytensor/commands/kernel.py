@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-from tinytensor.commands.json_output import kernel_fields, write_json
+from tinytensor.commands.json_output import kernel_fields, printed, write_json
 from tinytensor.commands.launch_expression import EXAMPLE, parse_launch, required
 from tinytensor.errors import ArgumentError, DeviceError, DTypeError, KernelError, ShapeError
 from tinytensor.lab.html import write
@@ -44,7 +44,9 @@ def main(words: Sequence[str]) -> int:
         if len(required(options.op, options.launch)) > 1:
             raise ArgumentError("kernel: --launch twice", why="it shows one launch", fix="give one --launch")
         launch = parse_launch(Path(options.op), options.launch[0])
-        return _show(kernel(launch.launcher, *launch.arguments), options)
+        with printed(options.json) as output:
+            found = kernel(launch.launcher, *launch.arguments)
+        return _show(found, options, output.text)
     shapes = [_shape(text) for text in options.shape or ["64,64"]]
     if len(shapes) == 1 and options.op in _PAIRS:
         shapes *= 2
@@ -65,10 +67,10 @@ def main(words: Sequence[str]) -> int:
 _PAIRS = frozenset(name for name, op in registry.items() if len(op.inputs) == 2 and name in dir(tt))
 
 
-def _show(found: Kernels, options: argparse.Namespace) -> int:
-    """Print the kernels, or write their page; returns the exit code."""
+def _show(found: Kernels, options: argparse.Namespace, output: str = "") -> int:
+    """Print the kernels, or write their page; returns the exit code. `output`: what they printed."""
     if options.json:
-        write_json("kernel", op=options.op, **_fields(found, options.arch))
+        write_json("kernel", op=options.op, **_fields(found, options.arch), output=output)
     elif options.html is None:
         print(found.text(options.arch))
     else:

@@ -65,7 +65,7 @@ def explain_kernel(source: str, launch: str, architecture: int = 90) -> dict[str
     Returns:
         Registers, shared memory, stack and spills (null without NVRTC), findings and counters.
     """
-    return _on_file("kernel.cu", source, "kernel", "--launch", launch, "--arch", str(architecture))
+    return _on_file("kernel.cu", source, "kernel", f"--launch={launch}", f"--arch={architecture}")
 
 
 def check_script(script: str) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def judge_kernel(source: str, op: str) -> dict[str, Any]:
             columns, x_shape_0, x_stride_0; an error lists all names.
         op: such as "softmax".
     """
-    return _on_file("kernel.cu", source, "judge", "--op", op)
+    return _on_file("kernel.cu", source, "judge", f"--op={op}")
 
 
 def check_engine(name: str) -> dict[str, Any]:
@@ -184,12 +184,14 @@ def _command(*words: str) -> dict[str, Any]:
         )
     except subprocess.TimeoutExpired:
         return {"command": words[0], "error": {"what": f"it did not end within {SECONDS} s"}}
-    lines = done.stdout.splitlines()
-    said: dict[str, Any] = (
-        json.loads(lines[-1]) if lines else {"command": words[0], "error": {"what": "it crashed"}}
-    )
+    except ValueError as error:  # a null byte
+        return {"command": words[0], "error": {"what": str(error)}}
+    try:
+        said = dict(json.loads(done.stdout))
+    except (ValueError, TypeError):  # another text, or none
+        said = {"command": words[0], "error": {"what": "it crashed"}}
     return {**said, "exit_code": done.returncode, "stderr": done.stderr[-2000:]}
 
 
 def _each(option: str, values: Sequence[str]) -> list[str]:
-    return [word for value in values for word in (option, value)]
+    return [f"{option}={value}" for value in values]
