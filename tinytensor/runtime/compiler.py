@@ -33,7 +33,9 @@ from tinytensor.runtime.kernel_cache import cache_folder, locked, read_kept, wri
 
 logger = logging.getLogger(__name__)
 
-BASE_FLAGS = ("-std=c++17", "-fPIC", "-shared", "-march=native", "-fvisibility=hidden")
+# For the processor of this machine; on ARM clang has no -march=native.
+NATIVE = "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
+BASE_FLAGS = ("-std=c++17", "-fPIC", "-shared", NATIVE, "-fvisibility=hidden")
 WARNINGS = ".warnings"  # suffix of a file beside a library
 # Semantics of kernels: no exceptions, wrapping integers, float4 aliasing floats; multiply-adds are fused as
 # by nvcc, and no -ffast-math, which would break infinities.
@@ -136,7 +138,7 @@ def _is_clang(command: tuple[str, ...]) -> bool:
 
 @cache
 def _processor() -> str:
-    """Identification of the processor, on which -march=native depends."""
+    """Identification of the processor, on which NATIVE depends."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
         for line in file:
             if line.startswith(("flags", "Features")):

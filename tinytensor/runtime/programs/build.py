@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tinytensor.errors import KernelError
 from tinytensor.runtime.compiler import (
+    NATIVE,
     Compiler,
     Recipe,
     find_compiler,
@@ -34,7 +35,7 @@ HOST = EMULATOR / "host"
 PROGRAM_FLAGS = (
     *("-fwrapv", "-fno-strict-aliasing", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
     *("-fno-stack-protector", "-U_FORTIFY_SOURCE", "-fno-delete-null-pointer-checks", "-w", "-fPIE"),
-    *("-march=native", "-fstack-clash-protection", "-DTT_PROGRAM", "-gline-tables-only"),
+    *(NATIVE, "-fstack-clash-protection", "-DTT_PROGRAM", "-gline-tables-only"),
 )
 # A check watches what kernels allocate: sanitizer.h defines __wrap_malloc and the like.
 WRAPPED = ("malloc", "free", "_Znwm", "_Znam", "_ZdlPv", "_ZdaPv", "_ZdlPvm", "_ZdaPvm")

@@ -22,13 +22,13 @@ inline void by_fours(Index begin, Index end, const Body& body) {
 // added in order, so that results are bitwise equal for any number of threads. False if out of memory.
 class ColumnSums {
     float *target, *parts = nullptr;
-    Index rows, width, count;
+    Index width, count;
 
  public:
     const Index grain;  // rows per part
 
     ColumnSums(float* target, Index rows, Index width)
-        : target(target), rows(rows), width(width), grain(grain_for(rows, width)) {
+        : target(target), width(width), grain(grain_for(rows, width)) {
         count = rows ? (rows + grain - 1) / grain : 0;
         if (target && count) parts = (float*)calloc(count * width, sizeof(float));
     }

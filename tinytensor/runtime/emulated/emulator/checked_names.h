@@ -38,4 +38,3 @@
 #define tt_emu_set_order tt_checked_set_order
 #define tt_emu_set_workers tt_checked_set_workers
 #define tt_emu_enter_fiber tt_checked_enter_fiber
-#define tt_emu_switch_stack tt_checked_switch_stack

@@ -55,13 +55,13 @@ static inline void* new_stack(char* top, void (*entry)()) {
     return sp;
 }
 #elif defined(__aarch64__)
-extern "C" __attribute__((visibility("hidden"))) void tt_emu_switch_stack(void** save, void* to);
 #if defined(__APPLE__)
-#define TT_SYMBOL "_tt_emu_switch_stack"
+#define TT_SYMBOL "_tt_switch_stack"
 #else
-#define TT_SYMBOL "tt_emu_switch_stack"
+#define TT_SYMBOL "tt_switch_stack"
 #endif
-asm(".text\n.globl " TT_SYMBOL "\n.p2align 2\n" TT_SYMBOL
+__attribute__((visibility("hidden"))) void switch_stack(void** save, void* to) asm(TT_SYMBOL);
+asm(".text\n.p2align 2\n" TT_SYMBOL
     ":\n"
     "sub sp,sp,#160\n"
     "stp x19,x20,[sp]\nstp x21,x22,[sp,#16]\nstp x23,x24,[sp,#32]\nstp x25,x26,[sp,#48]\nstp "
@@ -74,7 +74,6 @@ asm(".text\n.globl " TT_SYMBOL "\n.p2align 2\n" TT_SYMBOL
     "ldp x29,x30,[sp,#80]\nldp d8,d9,[sp,#96]\nldp d10,d11,[sp,#112]\nldp d12,d13,[sp,#128]\nldp "
     "d14,d15,[sp,#144]\n"
     "add sp,sp,#160\nret\n");
-static inline void switch_stack(void** save, void* to) { tt_emu_switch_stack(save, to); }
 static inline void* new_stack(char* top, void (*entry)()) {
     void** sp = (void**)(top - 160);
     for (int i = 0; i < 20; i++) sp[i] = nullptr;

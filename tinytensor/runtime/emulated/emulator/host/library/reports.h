@@ -67,11 +67,8 @@ static void on_host_fault(int signal, siginfo_t* info, void* context) {
     const void* code = nullptr;
     for (int i = 0; i < count && !code; i++)
         if (program().holds(frames[i])) code = (const char*)frames[i] - 1;
-#if defined(__linux__) && defined(__x86_64__)
-    const void* at = (const void*)((ucontext_t*)context)->uc_mcontext.gregs[REG_RIP];
+    const void* at = tt_emu::code_of(context);
     if (program().holds(at)) code = at;
-#endif
-    (void)context;
     const auto block = block_near(info->si_addr);
     {
         Record record("host");
