@@ -5,10 +5,44 @@
 #pragma once
 #include "vector.h"
 #include <stdint.h>
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
 
-typedef uint8_t Bytes16 __attribute__((vector_size(16)));
-typedef uint8_t Bytes32 __attribute__((vector_size(32)));
 using Byte = const uint8_t*;
+typedef uint8_t Bytes16 __attribute__((vector_size(16)));
+
+// A register, and 32 bytes in one or two of them: g++ keeps vectors that are wider than a register in memory.
+#if defined(__AVX2__)
+constexpr int REGISTER = 32;
+#else
+constexpr int REGISTER = 16;
+#endif
+typedef uint8_t Bytes __attribute__((vector_size(REGISTER)));
+struct Bytes32 {
+    Bytes part[32 / REGISTER];
+};
+
+inline Bytes32 operator&(Bytes32 v, uint8_t bits) {
+    for (Bytes& part : v.part) part &= bits;
+    return v;
+}
+inline Bytes32 operator^(Bytes32 v, uint8_t bits) {
+    for (Bytes& part : v.part) part ^= bits;
+    return v;
+}
+inline Bytes32 operator<<(Bytes32 v, uint8_t count) {
+    for (Bytes& part : v.part) part <<= count;
+    return v;
+}
+inline Bytes32 operator>>(Bytes32 v, uint8_t count) {
+    for (Bytes& part : v.part) part >>= count;
+    return v;
+}
+inline Bytes32 operator|(Bytes32 v, Bytes32 other) {
+    for (int i = 0; i < 32 / REGISTER; i++) v.part[i] |= other.part[i];
+    return v;
+}
 
 template <class Vector>
 inline Vector read(Byte p) {
@@ -19,12 +53,9 @@ inline Vector read(Byte p) {
 
 inline Bytes32 joined(Bytes16 low, Bytes16 high) {
 #if defined(__AVX2__)
-    return (Bytes32)_mm256_inserti128_si256(_mm256_castsi128_si256((__m128i)low), (__m128i)high, 1);
+    return {{(Bytes)_mm256_inserti128_si256(_mm256_castsi128_si256((__m128i)low), (__m128i)high, 1)}};
 #else
-    Bytes32 v;
-    memcpy(&v, &low, 16);
-    memcpy((char*)&v + 16, &high, 16);
-    return v;
+    return {{low, high}};
 #endif
 }
 
@@ -34,6 +65,10 @@ inline float half_at(Byte p) {
     memcpy(&bits, p, 2);
 #if defined(__F16C__)
     return _cvtsh_ss(bits);
+#elif defined(__aarch64__)
+    __fp16 half;
+    memcpy(&half, &bits, 2);
+    return half;
 #else
     const uint32_t sign = (uint32_t)(bits & 0x8000) << 16, rest = bits & 0x7fff;
     float value;
@@ -54,14 +89,17 @@ inline Bytes32 fifth_bits(Byte p) {
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
     uint32_t bits;
     memcpy(&bits, p, 4);
-    return (Bytes32)_mm256_maskz_set1_epi8(bits, 16);
+    return {{(Bytes)_mm256_maskz_set1_epi8(bits, 16)}};
 #else
-    Bytes32 v, bit;
-    for (int i = 0; i < 32; i++) {
-        v[i] = p[i / 8];
-        bit[i] = 1 << i % 8;
+    typedef uint64_t Words __attribute__((vector_size(REGISTER)));
+    const Bytes bit = (Bytes)(0x8040201008040201 - Words{});
+    Bytes32 v;
+    for (int i = 0; i < 32 / REGISTER; i++) {
+        Words eight;  // copies of each byte
+        for (int e = 0; e < REGISTER / 8; e++) eight[e] = 0x0101010101010101 * p[i * REGISTER / 8 + e];
+        v.part[i] = (Bytes)(((Bytes)eight & bit) == bit) & 16;
     }
-    return (v & bit) == bit ? bit * 0 + 16 : bit * 0;
+    return v;
 #endif
 }
 

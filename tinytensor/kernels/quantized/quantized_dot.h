@@ -1,5 +1,6 @@
 // Activations rounded to 16 bits, and their products with a packed row, by integer dot products of 4 bytes:
-// VNNI where the processor has it, else AVX2, else a loop. An activation is 256 * high + low, of 8 bits each.
+// VNNI where the processor has it, else AVX2; SDOT on ARM, else NEON; else a loop. An activation is
+// 256 * high + low, of 8 bits each.
 #pragma once
 #include "quantized_blocks.h"
 #include "scratch.h"
@@ -10,15 +11,15 @@ struct Range {
     Index begin, end;
 };
 
-typedef int Ints8 __attribute__((vector_size(32)));
-typedef float Floats8 __attribute__((vector_size(32)));
+typedef int Sums __attribute__((vector_size(REGISTER)));  // of the products of 4 bytes each
+typedef float Scaled __attribute__((vector_size(REGISTER)));
 
 #if defined(__AVX512VNNI__) && defined(__AVX512VL__) && defined(__AVX512BW__) && defined(__AVX512DQ__)
 #define TT_DOT_BY_512_BITS 1
 #endif
 
-// Whether signed weights are multiplied as such: without VNNI a product of bytes above 127 may overflow.
-#if defined(__AVX2__) && !defined(TT_DOT_BY_512_BITS)
+// Whether signed weights are multiplied as such: bytes above 127 may overflow in AVX2, and NEON has none.
+#if (defined(__AVX2__) && !defined(TT_DOT_BY_512_BITS)) || defined(__aarch64__)
 constexpr bool SIGNED = true;
 #else
 constexpr bool SIGNED = false;
@@ -28,25 +29,34 @@ constexpr bool SIGNED = false;
 template <class Kind>
 constexpr int zero_of = SIGNED && Kind::zero == 128 ? 0 : Kind::zero;
 
-// sum[i] + the products of bytes 4 i … 4 i + 3 of u (unsigned) and x (signed).
+// sum[i] + the products of bytes 4 i … 4 i + 3 of u (unsigned) and x (signed); where that takes fewer
+// instructions, of 4 others of the same group.
 template <class Kind>
-inline Ints8 dot(Ints8 sum, Bytes32 u, Bytes32 x) {
+inline Sums dot(Sums sum, Bytes u, Bytes x) {
 #if defined(TT_DOT_BY_512_BITS)
-    return (Ints8)_mm256_dpbusd_epi32((__m256i)sum, (__m256i)u, (__m256i)x);
+    return (Sums)_mm256_dpbusd_epi32((__m256i)sum, (__m256i)u, (__m256i)x);
 #elif defined(__AVX2__)
-    if constexpr (Kind::zero == 128) {  // a lane has other products than elsewhere, of the same group
-        const Bytes32 q = u ^ 128;
+    if constexpr (Kind::zero == 128) {
+        const Bytes q = u ^ 128;
         __m128i a[2], b[2];
         memcpy(a, &q, 32);
         memcpy(b, &x, 32);
         for (int i = 0; i < 2; i++)
-            sum += (Ints8)_mm256_madd_epi16(_mm256_cvtepi8_epi16(a[i]), _mm256_cvtepi8_epi16(b[i]));
+            sum += (Sums)_mm256_madd_epi16(_mm256_cvtepi8_epi16(a[i]), _mm256_cvtepi8_epi16(b[i]));
         return sum;
     }
     const __m256i pairs = _mm256_maddubs_epi16((__m256i)u, (__m256i)x);
-    return sum + (Ints8)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    return sum + (Sums)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+#elif defined(__aarch64__)
+    const int8x16_t q = (int8x16_t)(Kind::zero == 128 ? u ^ 128 : u), signs = (int8x16_t)x;
+#if defined(__ARM_FEATURE_DOTPROD)
+    return (Sums)vdotq_s32((int32x4_t)sum, q, signs);
 #else
-    for (int i = 0; i < 8; i++) {
+    const int16x8_t low = vmull_s8(vget_low_s8(q), vget_low_s8(signs)), high = vmull_high_s8(q, signs);
+    return (Sums)vpadalq_s16(vpadalq_s16((int32x4_t)sum, low), high);
+#endif
+#else
+    for (int i = 0; i < REGISTER / 4; i++) {
         for (int e = 0; e < 4; e++) sum[i] += (int)u[4 * i + e] * (int)(int8_t)x[4 * i + e];
     }
     return sum;
@@ -229,8 +239,8 @@ inline void dots_by_pairs(float (&found)[R], const Activations<Kind>& x, Index r
             both[r] = _mm512_permutexvar_ps(part_of_group, of_parts) * of_groups;
         }
         for (int k = 0; k < 8; k += 2) {
-            const __m512i first = _mm512_castsi256_si512((__m256i)Kind::load(weight, k));
-            const __m512i u = _mm512_inserti64x4(first, (__m256i)Kind::load(weight, k + 1), 1);
+            const __m512i first = _mm512_castsi256_si512((__m256i)Kind::load(weight, k).part[0]);
+            const __m512i u = _mm512_inserti64x4(first, (__m256i)Kind::load(weight, k + 1).part[0], 1);
             const __m512i groups = _mm512_add_epi32(group_of_lane, _mm512_set1_epi32(k * EACH));
             for (int r = 0; r < R; r++) {
                 const Index at = 32 * (i + k);
@@ -255,25 +265,37 @@ inline void dots_by_pairs(float (&found)[R], const Activations<Kind>& x, Index r
 
 // ---- any kind --------------------------------------------------------------------------------------------
 
+// The scales of the first and the second half of 32 bytes, in the lanes of register n of them.
+inline Scaled scale_of(float first, float second, int n) {
+#if defined(__AVX2__)
+    (void)n;
+    return Scaled{first, first, first, first, second, second, second, second};
+#else
+    return (n ? second : first) - Scaled{};
+#endif
+}
+
 template <int R, class Kind>
 inline void dots_of_blocks(float (&found)[R], const Activations<Kind>& x, Index row, Byte weight) {
-    Floats8 sums[R] = {};
+    constexpr int PARTS = Kind::values / 32, EACH = 32 / REGISTER;  // of a block; registers of each
+    Scaled sums[R][EACH] = {};
     float offsets[R] = {};
-    constexpr int PARTS = Kind::values / 32;  // of a block
     float scales[Kind::values / Kind::group], starts[Kind::values / Kind::group];
     for (Index i = 0; i < x.width / 32; i += PARTS, weight += Kind::nbytes) {
         Kind::floats(weight, scales, starts);
         for (int k = 0; k < PARTS; k++) {
             const Bytes32 u = Kind::load(weight, k);
             const float first = scales[k * 32 / Kind::group], second = scales[(k * 32 + 16) / Kind::group];
-            const Floats8 scale = {first, first, first, first, second, second, second, second};
             for (int r = 0; r < R; r++) {
-                Ints8 large = {}, small = {};
-                if (zero_of<Kind>) small = read<Ints8>((Byte)(x.starts(row + r) + 8 * (i + k)));
-                large = dot<Kind>(large, u, read<Bytes32>((Byte)x.high(row + r) + 32 * (i + k)));
-                small = dot<Kind>(small, u, read<Bytes32>((Byte)x.low(row + r) + 32 * (i + k)));
-                const Floats8 whole = __builtin_convertvector(large * 256 + small, Floats8);
-                sums[r] += whole * (scale * x.scales(row + r)[i + k]);
+                for (int n = 0; n < EACH; n++) {
+                    const Index at = 32 * (i + k) + n * REGISTER, lane = 8 * (i + k) + n * REGISTER / 4;
+                    Sums large = {}, small = {};
+                    if (zero_of<Kind>) small = read<Sums>((Byte)(x.starts(row + r) + lane));
+                    large = dot<Kind>(large, u.part[n], read<Bytes>((Byte)x.high(row + r) + at));
+                    small = dot<Kind>(small, u.part[n], read<Bytes>((Byte)x.low(row + r) + at));
+                    const Scaled whole = __builtin_convertvector(large * 256 + small, Scaled);
+                    sums[r][n] += whole * (scale_of(first, second, n) * x.scales(row + r)[i + k]);
+                }
             }
         }
         for (int r = 0; Kind::shifted && r < R; r++)
@@ -281,7 +303,8 @@ inline void dots_of_blocks(float (&found)[R], const Activations<Kind>& x, Index 
                 offsets[r] += starts[k] * x.sums(row + r)[i + k];
     }
     for (int r = 0; r < R; r++) {
-        const Floats8 s = sums[r];
+        float s[8];
+        memcpy(s, sums[r], 32);
         found[r] = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7])) + offsets[r];
     }
 }
