@@ -3,6 +3,7 @@
 Independent of files and models.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, cast
 
@@ -18,10 +19,52 @@ Mode = Literal["random", "consecutive", "stride"]
 Tokens = TokenFile | npt.NDArray[np.integer] | Sequence[int]
 
 
-class Batches(Iterator[Batch]):
-    """Infinite iterator of batches: inputs (B, T) and targets (B, T), the inputs shifted by one token.
+class StepBatches(Iterator[tuple[Ints, ...]]):
+    """Infinite iterator of batches, each a function of its step alone: its state is one integer.
 
-    Batch k is a function of k alone: the state is one integer, and any batch can be recomputed.
+    Attributes:
+        step: of the next batch.
+    """
+
+    step = 0
+
+    @abstractmethod
+    def batch(self, step: int) -> tuple[Ints, ...]:
+        """Arrays of a step, 0, 1, 2, …, with a row for each example; does not advance the iterator."""
+
+    @abstractmethod
+    def arguments(self) -> dict[str, int | str]:
+        """What the batches depend on, as JSON values."""
+
+    def __next__(self) -> tuple[Ints, ...]:
+        batch = self.batch(self.step)
+        self.step += 1
+        return batch
+
+    def state_dict(self) -> dict[str, int | str]:
+        """Position and arguments, as JSON values."""
+        return {**self.arguments(), "step": self.step}
+
+    def load_state_dict(self, state: Mapping[str, int | str]) -> None:
+        """Resume at the position of a `state_dict`.
+
+        Raises:
+            ArgumentError: the arguments differ, and so would the batches.
+        """
+        own, step = self.arguments(), state.get("step")
+        differing = [name for name in own if state.get(name) != own[name]]
+        if differing or type(step) is not int or not 0 <= step < 2**64:
+            told = ", ".join(f"{name}={state.get(name)!r} (here {own[name]!r})" for name in differing)
+            raise ArgumentError(
+                f"load_state_dict: the state does not fit: {told or f'step={step!r}'}",
+                why="with other arguments the same step is another batch",
+                fix="use the same data and arguments, or start without the state",
+            )
+        self.step = step
+
+
+class Batches(StepBatches):
+    """Infinite iterator of batches: inputs (B, T) and targets (B, T), the inputs shifted by one token.
 
     Args:
         tokens: TokenFile, integer array (N,), or list of ints; N >= block_size + 1.
@@ -83,12 +126,6 @@ class Batches(Iterator[Batch]):
         self.batch_size, self.block_size, self.mode, self.seed = batch_size, block_size, mode, seed
         self.stride = stride or (block_size if mode == "consecutive" else 1)
         self.n_windows = (len(self._ids) - block_size - 1) // self.stride + 1
-        self.step = 0
-
-    def __next__(self) -> Batch:
-        batch = self.batch(self.step)
-        self.step += 1
-        return batch
 
     def batch(self, step: int) -> Batch:
         """Batch of a step; does not advance the iterator.
@@ -121,12 +158,8 @@ class Batches(Iterator[Batch]):
         check_range(block, self._vocab_size, self._name, None)
         return _shifted(block)
 
-    def state_dict(self) -> dict[str, int | str]:
-        """Position and arguments, as JSON values.
-
-        Returns:
-            mode, seed, batch_size, block_size, stride, tokens, step.
-        """
+    def arguments(self) -> dict[str, int | str]:
+        """What the batches depend on: mode, seed, batch_size, block_size, stride, tokens."""
         return {
             "mode": self.mode,
             "seed": self.seed,
@@ -134,29 +167,7 @@ class Batches(Iterator[Batch]):
             "block_size": self.block_size,
             "stride": self.stride,
             "tokens": len(self._ids),
-            "step": self.step,
         }
-
-    def load_state_dict(self, state: Mapping[str, int | str]) -> None:
-        """Resume at the position of a `state_dict`.
-
-        Args:
-            state: `state_dict` of Batches over the same tokens with the same arguments.
-
-        Raises:
-            ArgumentError: the arguments differ, and so would the batches.
-        """
-        own = self.state_dict()
-        differing = [name for name in own if name != "step" and state.get(name) != own[name]]
-        step = state.get("step")
-        if differing or type(step) is not int or not 0 <= step < 2**64:
-            told = ", ".join(f"{name}={state.get(name)!r} (here {own[name]!r})" for name in differing)
-            raise ArgumentError(
-                f"load_state_dict: the state does not fit: {told or f'step={step!r}'}",
-                why="with other arguments the same step is another batch",
-                fix="make Batches over the same tokens with the same arguments, or start without the state",
-            )
-        self.step = step
 
 
 def consecutive_blocks(

@@ -1,13 +1,12 @@
 """Batches of whole documents: each row begins with a document, and others fill it, by best fit."""
 
 from bisect import bisect_right, insort
-from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gpt.data.batches import Batch, Ints
+from gpt.data.batches import Batch, Ints, StepBatches
 from gpt.data.examples import shuffled
 from gpt.data.token_file import TokenFile, check_range
 from tinytensor.errors import ArgumentError
@@ -23,7 +22,7 @@ class _Plan(NamedTuple):
     lengths: Ints
 
 
-class DocumentBatches(Iterator[Batch]):
+class DocumentBatches(StepBatches):
     """Infinite iterator of batches, inputs (B, T) and targets (B, T), of rows that begin with documents.
 
     A document is a separator and the tokens up to the next one; its tokens see only their own beginning and
@@ -31,7 +30,7 @@ class DocumentBatches(Iterator[Batch]):
     the row until none does; then the shortest is cropped to what is left, and the rest of it is lost. A
     document longer than a row is first cut into windows of a row. There is no padding.
 
-    Batch k is a function of k alone. Each epoch has every row once, in a new order.
+    Each epoch has every row once, in a new order.
 
     Args:
         tokens: with separators between documents.
@@ -85,12 +84,6 @@ class DocumentBatches(Iterator[Batch]):
             )
         self.cropped = 1 - self.n_rows * (block_size + 1) / int(lengths.sum())
         self._orders: dict[int, Ints] = {}
-        self.step = 0
-
-    def __next__(self) -> Batch:
-        batch = self.batch(self.step)
-        self.step += 1
-        return batch
 
     def batch(self, step: int) -> Batch:
         """Batch of a step, 0, 1, 2, …: inputs and targets, int64 (B, T).
@@ -120,27 +113,15 @@ class DocumentBatches(Iterator[Batch]):
         row[places < 0] = self._separator  # in front of the first document
         return row
 
-    def state_dict(self) -> dict[str, int | str]:
-        """Position and arguments, as JSON values."""
+    def arguments(self) -> dict[str, int | str]:
+        """What the batches depend on."""
         return {
             "mode": "documents",
             "seed": self.seed,
             "batch_size": self.batch_size,
             "block_size": self.block_size,
             "tokens": len(self._ids),
-            "step": self.step,
         }
-
-    def load_state_dict(self, state: Mapping[str, int | str]) -> None:
-        """Resume at the position of a `state_dict`; ArgumentError if it is of other batches."""
-        step = state.get("step")
-        if type(step) is not int or step < 0 or state != {**self.state_dict(), "step": step}:
-            raise ArgumentError(
-                f"load_state_dict: the state does not fit: {dict(state)}",
-                why=f"with other arguments the same step is another batch; these have {self.state_dict()}",
-                fix="use the same tokens and arguments, or start without the state",
-            )
-        self.step = step
 
 
 def _pieces(ids: npt.NDArray[np.integer], separator: int, size: int) -> tuple[Ints, Ints, int]:

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gpt.data.batches import Ints
+from gpt.data.batches import Ints, StepBatches
 from gpt.data.examples import LikeLengths, padded
 from gpt.data.records import read_records
 from gpt.tokenizers.base import Tokenizer
@@ -109,12 +109,11 @@ def checksum(pairs: Sequence[Pair]) -> str:
     return hashlib.sha256(json.dumps(list(pairs)).encode("ascii")).hexdigest()
 
 
-class PairBatches(Iterator[tuple[Ints, ...]]):
+class PairBatches(StepBatches):
     """Infinite iterator of length-bucketed batches: (inputs, targets, source, lengths).
 
     Inputs (B, T) are the mark and the target text, targets (B, T) the target text and the mark; targets are
     padded with -100. Sources (B, S) end with the mark; `lengths` (B,) are their lengths without padding.
-    Batch k is a function of k alone.
 
     Args:
         pairs: texts.
@@ -147,10 +146,9 @@ class PairBatches(Iterator[tuple[Ints, ...]]):
         block_size: int,
         seed: int = 0,
     ) -> None:
-        self.mark, self.step = mark, 0
+        self.mark, self.seed, self.batch_size = mark, seed, batch_size
         self.pairs = [tuple([self._ids(text, tokenizer, block_size) for text in pair]) for pair in pairs]
         self.order = LikeLengths([len(s) + len(t) for s, t in self.pairs], batch_size, seed)
-        self._about: dict[str, int | str] = {"seed": seed, "batch_size": batch_size, "pairs": len(pairs)}
 
     def _ids(self, text: str, tokenizer: Tokenizer, block_size: int) -> list[int]:
         """Ids of a text, followed by the mark."""
@@ -169,11 +167,6 @@ class PairBatches(Iterator[tuple[Ints, ...]]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __next__(self) -> tuple[Ints, ...]:
-        batch = self.batch(self.step)
-        self.step += 1
-        return batch
-
     def batch(self, step: int) -> tuple[Ints, ...]:
         """Inputs, targets, source and lengths of a step."""
         return self.arrays(self.order.batch(step).tolist())
@@ -185,17 +178,6 @@ class PairBatches(Iterator[tuple[Ints, ...]]):
         lengths = np.array([len(ids) for ids in sources])
         return padded(behind, 0), padded(targets, IGNORED), padded(sources, 0), lengths
 
-    def state_dict(self) -> dict[str, int | str]:
-        """Position and arguments, as JSON values."""
-        return {**self._about, "step": self.step}
-
-    def load_state_dict(self, state: Mapping[str, int | str]) -> None:
-        """Resume at the position of a `state_dict`; ArgumentError if it is of other batches."""
-        step = state.get("step")
-        if type(step) is not int or not 0 <= step < 2**63 or state != {**self._about, "step": step}:
-            raise ArgumentError(
-                f"load_state_dict: the state does not fit: {dict(state)}",
-                why=f"with other arguments the same step is another batch; these have {self._about}",
-                fix="use the same pairs and arguments, or start without the state",
-            )
-        self.step = step
+    def arguments(self) -> dict[str, int | str]:
+        """What the batches depend on."""
+        return {"seed": self.seed, "batch_size": self.batch_size, "pairs": len(self.pairs)}

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
 from gpt.console import counted, note
-from gpt.data.batches import Batches, Ints
+from gpt.data.batches import Batches, StepBatches
 from gpt.data.command import embedded_shakespeare
 from gpt.data.contents import hash_of_tokenizer, require_same
 from gpt.data.document_batches import DocumentBatches
@@ -51,22 +51,6 @@ from tinytensor.optim import GradScaler
 _RAW = "weights."  # prefix of the raw weights next to the optimizer state, if the model saved is the average
 
 
-class BatchSource(Protocol):
-    """Protocol of infinite batches, each a function of its step: arrays with a row per example."""
-
-    def __next__(self) -> tuple[Ints, ...]:
-        """Next batch."""
-
-    def batch(self, step: int) -> tuple[Ints, ...]:
-        """Batch of a step."""
-
-    def state_dict(self) -> dict[str, int | str]:
-        """Position and arguments, as JSON values."""
-
-    def load_state_dict(self, state: Mapping[str, int | str]) -> None:
-        """Resume at the position of a `state_dict`."""
-
-
 class Run:
     """State of a training run, from two configs or from a run directory.
 
@@ -94,7 +78,7 @@ class Run:
     command = "train"  # command that resumes it
     kind: type[GPT] = GPT  # class of the model
     extra_tokens = 0  # ids after those of the tokenizer
-    batches: BatchSource
+    batches: StepBatches
     stopped_by = 0
     average: GPT | None = None
     spikes: SpikeGuard | None = None
@@ -154,7 +138,7 @@ class Run:
         """Set tokenizer and data; converts text to token files once."""
         self.tokenizer, self.train_tokens, self.val_tokens = self._data(prepared_before)
 
-    def make_batches(self) -> BatchSource:
+    def make_batches(self) -> StepBatches:
         """Batches of the training data, from step 0."""
         config = self.train_config
         if config.batch_order == "documents":
