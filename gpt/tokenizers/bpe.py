@@ -1,4 +1,4 @@
-"""Byte-level BPE tokenizer as in GPT-2 and GPT-4: encodes any text and any bytes.
+"""Byte-level BPE tokenizer as in GPT-2 and GPT-4: encodes any text.
 
 `pretokenize.py` splits a text into pieces; each piece starts as its UTF-8 bytes; the adjacent pair with the
 lowest merge rank is merged repeatedly. Independent of data files and models.
@@ -16,7 +16,7 @@ from gpt.tokenizers.bpe_train import BYTE_TOKENS, learn_merges
 from gpt.tokenizers.hf_json import Merge, Parts, write_tokenizer_json
 from gpt.tokenizers.pretokenize import NAME_BYTES, check_split, pieces, printable, unprintable
 from gpt.tokenizers.tiktoken_file import read_ranks
-from tinytensor.errors import ArgumentError, DTypeError
+from tinytensor.errors import ArgumentError
 from tinytensor.files import PathLike
 
 _CACHED_PIECES = 1 << 18
@@ -226,31 +226,6 @@ class BPETokenizer:
             ids += [self.special_tokens[part]] if i % 2 else self._encode(part)
         return ids
 
-    def encode_bytes(self, data: bytes) -> list[int]:
-        r"""Encode bytes; for valid UTF-8 the same as `encode` of its text.
-
-        Args:
-            data: any bytes; invalid UTF-8 is split like punctuation.
-
-        Returns:
-            ids; `decode_bytes` restores the bytes.
-
-        Raises:
-            DTypeError: not bytes.
-
-        Example:
-            >>> tokenizer = BPETokenizer.train("", 257)
-            >>> tokenizer.decode_bytes(tokenizer.encode_bytes(b"\xff\x00"))
-            b'\xff\x00'
-        """
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise DTypeError(
-                f"encode_bytes: the data is a {type(data).__name__}, not bytes",
-                why="this method takes bytes",
-                fix="call encode(text) for a str",
-            )
-        return self._encode(bytes(data).decode("utf-8", "surrogateescape"))
-
     def decode(self, ids: Ids) -> str:
         r"""Decode ids to text; invalid UTF-8 (part of a character) becomes U+FFFD.
 
@@ -340,11 +315,11 @@ class BPETokenizer:
         return b"".join(found)
 
     def _encode(self, text: str) -> list[int]:
-        """Ids of ordinary text; lone surrogates represent bytes of invalid UTF-8."""
+        """Ids of ordinary text."""
         return list(chain.from_iterable(map(self._cache.__getitem__, pieces(text, self.split))))
 
     def _encode_piece(self, piece: str) -> list[int]:
-        data = piece.encode("utf-8", "surrogateescape")
+        data = piece.encode("utf-8")
         if self.whole_pieces and data in self.vocab:
             return [self.vocab[data]]
         try:
