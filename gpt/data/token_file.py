@@ -36,31 +36,18 @@ class TokenFile:
 
     Args:
         path: the file, for example data/train.bin.
-        dtype: "uint16" or "uint32"; None takes it from `meta.json`, or uint16 where there is none.
 
     Raises:
-        ArgumentError: the file cannot be read, an unknown dtype, or one that contradicts `meta.json`.
+        ArgumentError: the file cannot be read.
         FormatError: empty, not a whole number of ids, or another length than in `meta.json`.
 
     Memory: pages are read on access; the file must not change while it is open.
     """
 
-    def __init__(self, path: PathLike, dtype: str | None = None) -> None:
+    def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
-        if dtype is not None and dtype not in DTYPES:
-            raise ArgumentError(
-                f"TokenFile: dtype={dtype!r}",
-                why="ids take 2 or 4 bytes",
-                fix='use dtype="uint16" or "uint32"',
-            )
         meta = _read_meta(self.path)
-        if meta and dtype and meta.dtype != dtype:
-            raise ArgumentError(
-                f"TokenFile: dtype={dtype!r} for {str(path)!r}",
-                why=f"its meta.json has dtype {meta.dtype}",
-                fix="leave dtype out",
-            )
-        self.dtype = DTYPES[meta.dtype if meta else dtype or "uint16"]
+        self.dtype = DTYPES[meta.dtype if meta else "uint16"]
         self.vocab_size = meta.vocab_size if meta else None
         self.sha256 = meta.sha256 if meta else None
         self.ids: npt.NDArray[np.unsignedinteger] = self._map(meta.tokens if meta else None)
