@@ -26,10 +26,9 @@ from gpt.training.run import Run, refuse_ranks
 from gpt.training.run_lock import alone_in
 from gpt.training.train import Trainer
 from tinytensor.distributed import init
-from tinytensor.files import atomic_write, read_text
+from tinytensor.files import atomic_write
 
 TARGET = 1.88  # nats per character: the loss that nanoGPT's README names for its CPU recipe
-_BEGIN, _END = "<!-- records -->", "<!-- end of records -->"
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,6 @@ class SpeedrunConfig:
         record: number of a record, `last`, or `all`.
         seeds: runs of each, with seeds 1, 2, …
         out_dir: folder for speedrun.json.
-        table: Markdown file whose table of records is replaced by the measured one; empty: none.
 
     Raises:
         ArgumentError: a field of a wrong type, no such record, or no seed.
@@ -92,7 +90,6 @@ class SpeedrunConfig:
     record: str = "last"
     seeds: int = 3
     out_dir: str = "runs/speedrun"
-    table: str = ""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -186,31 +183,6 @@ def machine() -> str:
     )
 
 
-def replace_table(path: Path, text: str) -> None:
-    """Replace what stands between the two marks of a Markdown file.
-
-    Raises:
-        ArgumentError: the file has no marks.
-    """
-    before, after = _around_table(path)
-    with atomic_write(path) as file:
-        file.write(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}".encode())
-
-
-def _around_table(path: Path) -> tuple[str, str]:
-    """What stands before and after the two marks of a Markdown file."""
-    whole = read_text(path, "speedrun") if path.is_file() else ""
-    before, mark, rest = whole.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not (mark and end):
-        raise tt.ArgumentError(
-            f"--table={path}: there is no table to replace",
-            why=f"it stands between the lines {_BEGIN} and {_END}",
-            fix="use --table=docs/speedrun.md, or add the lines",
-        )
-    return before, after
-
-
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt speedrun`."""
     if {"-h", "--help"} & set(argv):
@@ -220,8 +192,6 @@ def main(argv: Sequence[str]) -> int:
     refuse_ranks(init(), "speedrun")
     (own,) = parse_overrides(argv, SpeedrunConfig())
     folder, results = Path(own.out_dir), []
-    if own.table:
-        _around_table(Path(own.table))  # before minutes of training
     with alone_in(folder, "speedrun"):
         for number in own.chosen:
             print(f"record {number}: {RECORDS[number - 1].fields}", flush=True)
@@ -232,8 +202,6 @@ def main(argv: Sequence[str]) -> int:
         with atomic_write(folder / "speedrun.json") as file:
             file.write(json.dumps({"about": about, "target": TARGET, "results": results}, indent=2).encode())
         print(f"\n{about}\n\n{table(results)}\n\nfiles  {folder / 'speedrun.json'}")
-        if own.table:
-            replace_table(Path(own.table), f"{about}\n\n{table(results)}")
     missed = [row["record"] for row in results if not row["val_loss"] <= TARGET]  # NaN misses it, too
     if missed:
         print(f"above {TARGET}: record {', '.join(map(str, missed))}")
