@@ -44,15 +44,7 @@ class RunLog:
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return []
-        found = []
-        for line in lines:
-            try:
-                values = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(values, dict):
-                found.append(values)
-        return found
+        return [values for line in lines if (values := _record(line)) is not None]
 
 
 def summary(values: Mapping[str, Any]) -> str:
@@ -131,11 +123,17 @@ def truncate_log(path: PathLike, step: int) -> int:
     return len(kept)
 
 
-def _log_step(line: str) -> int | None:
-    """Step of a log line; None if it is not a valid line."""
+def _record(line: str) -> dict[str, Any] | None:
+    """Values of a log line; None if it is not an object."""
     try:
-        record = json.loads(line)
+        values = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    step = record.get("step", 0) if isinstance(record, dict) else None
+    return values if isinstance(values, dict) else None
+
+
+def _log_step(line: str) -> int | None:
+    """Step of a log line; None if it is not a valid line."""
+    record = _record(line)
+    step = None if record is None else record.get("step", 0)
     return step if isinstance(step, int) else None
