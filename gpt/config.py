@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from gpt.fields import check_types
+from gpt.fields import at_least, check_types
 from tinytensor.errors import ArgumentError
 
 _MOST_PARTS = 10_000  # blocks, or experts per block
@@ -77,10 +77,10 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        _at_least(
+        at_least(
             self, 0, "vocab_size", "n_kv_head", "n_inner", "n_expert", "sliding_window", "logit_soft_cap"
         )
-        _at_least(self, 1, "block_size", "n_layer", "n_head", "n_embd", "n_expert_active")
+        at_least(self, 1, "block_size", "n_layer", "n_head", "n_embd", "n_expert_active")
         _in_unit_interval(self, "dropout")
         self._check_heads()
         _require(
@@ -315,13 +315,12 @@ class TrainConfig:
                 why="a name or a path is needed",
                 fix=f"leave {name} out to use its default",
             )
-        _at_least(self, 1, "batch_size", "gradient_accumulation_steps", "max_steps", "log_interval")
-        _at_least(self, 1, "keep_checkpoints", "sample_tokens")
-        _at_least(self, 1, "muon_iterations")
-        _at_least(self, 2, "spike_window")
-        _at_least(self, 0, "seed", "warmup_steps", "decay_steps", "weight_decay", "grad_clip")
-        _at_least(self, 0, "eval_interval", "eval_batches", "sample_interval", "checkpoint_interval")
-        _at_least(self, 0, "checkpoint_blocks", "spike_deviations", "health_interval", "matrix_learning_rate")
+        at_least(self, 1, "batch_size", "gradient_accumulation_steps", "max_steps", "log_interval")
+        at_least(self, 1, "keep_checkpoints", "sample_tokens", "muon_iterations")
+        at_least(self, 2, "spike_window")
+        at_least(self, 0, "seed", "warmup_steps", "decay_steps", "weight_decay", "grad_clip")
+        at_least(self, 0, "eval_interval", "eval_batches", "sample_interval", "checkpoint_interval")
+        at_least(self, 0, "checkpoint_blocks", "spike_deviations", "health_interval", "matrix_learning_rate")
         _in_unit_interval(self, "beta1", "beta2", "muon_momentum", "ema_decay")
         _require(
             (self.batch_stride > 0) == (self.batch_order == "stride"),
@@ -376,18 +375,6 @@ def _require(ok: bool, what: str, *, why: str, fix: str) -> None:
     """Raise ArgumentError unless ok."""
     if not ok:
         raise ArgumentError(what, why=why, fix=fix)
-
-
-def _at_least(config: object, low: int, *names: str) -> None:
-    """Check that fields are at least `low`."""
-    for name in names:
-        value = getattr(config, name)
-        _require(
-            value >= low,
-            f"{type(config).__name__}: {name}={value}",
-            why=f"{name} must be {low} or more",
-            fix=f"use {name}={low}",
-        )
 
 
 def _in_unit_interval(config: object, *names: str) -> None:

@@ -237,6 +237,26 @@ def check_types(config: object) -> None:
             )
 
 
+def at_least(config: object, low: int, *names: str) -> None:
+    """Check that fields of a config are at least `low`, or None.
+
+    Raises:
+        ArgumentError: a smaller value.
+
+    Example:
+        >>> from gpt.config import TrainConfig
+        >>> at_least(TrainConfig(), 1, "batch_size", "max_steps")
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < low:
+            raise ArgumentError(
+                f"{type(config).__name__}: {name}={value}",
+                why=f"{name} must be {low} or more",
+                fix=f"use {name}={low}",
+            )
+
+
 def closest(name: str, names: Iterable[str]) -> list[str]:
     """Up to three names that are close to a misspelled one.
 

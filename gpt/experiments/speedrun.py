@@ -20,7 +20,7 @@ from typing import Any
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
 from gpt.experiments.statistics import below
-from gpt.fields import check_types, describe_fields, parse_overrides
+from gpt.fields import at_least, check_types, describe_fields, parse_overrides
 from gpt.presets import preset
 from gpt.training.run import Run, refuse_ranks
 from gpt.training.run_lock import alone_in
@@ -100,10 +100,7 @@ class SpeedrunConfig:
                 why=f"there are {len(RECORDS)}, see docs/speedrun.md",
                 fix=f"use --record=1 to {len(RECORDS)}, last or all",
             )
-        if self.seeds < 1:
-            raise tt.ArgumentError(
-                f"--seeds={self.seeds}", why="each recipe is trained once at least", fix="use --seeds=3"
-            )
+        at_least(self, 1, "seeds")
 
     @property
     def chosen(self) -> list[int]:

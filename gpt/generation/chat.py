@@ -14,7 +14,7 @@ from typing import Any
 
 import tinytensor as tt
 from gpt.console import plain, quiet_compilation
-from gpt.fields import check_types, describe_fields, parse_overrides, take_word
+from gpt.fields import at_least, check_types, describe_fields, parse_overrides, take_word
 from gpt.generation.generate import Context
 from gpt.generation.sampling import Past, Sampler, SamplingConfig
 from gpt.generation.text_stream import TextStream
@@ -50,13 +50,8 @@ class ChatConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name, least in (("max_new_tokens", 1), ("context", 0), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise tt.ArgumentError(
-                    f"ChatConfig: {name}={getattr(self, name)}",
-                    why=f"it is {least} or more",
-                    fix=f"for example {name}=512",
-                )
+        at_least(self, 1, "max_new_tokens")
+        at_least(self, 0, "context", "seed")
 
 
 class Conversation:

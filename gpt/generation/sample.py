@@ -7,7 +7,7 @@ from itertools import chain, islice
 
 import tinytensor as tt
 from gpt.console import quiet_compilation
-from gpt.fields import check_types, describe_fields, parse_overrides, take_word
+from gpt.fields import at_least, check_types, describe_fields, parse_overrides, take_word
 from gpt.generation.beam import beam_search
 from gpt.generation.explain_sampling import ExplainingSampler, render
 from gpt.generation.generate import generate_rows
@@ -65,20 +65,8 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name, least in (
-            ("max_new_tokens", 0),
-            ("num_samples", 1),
-            ("seed", 0),
-            ("beams", 0),
-            ("ahead", 1),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise tt.ArgumentError(
-                    f"SampleConfig: {name}={value}",
-                    why=f"it is {least} or more",
-                    fix=f"for example {name}={least + 1}",
-                )
+        at_least(self, 0, "max_new_tokens", "seed", "beams")
+        at_least(self, 1, "num_samples", "ahead")
         for wrong, what, why in (
             (self.explain and self.texts > 1, "explain with several texts", "draws are told one by one"),
             (self.explain and self.draft, "explain with a draft", "tokens are taken or refused, not drawn"),
