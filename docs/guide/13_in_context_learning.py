@@ -16,8 +16,8 @@ from lesson import Exercises, figure, pick, show
 
 import tinytensor as tt
 from gpt.config import GPTConfig
+from gpt.evaluation.incontext import few_shots, render
 from gpt.generation.generate import generate
-from gpt.generation.incontext import few_shots, render
 from gpt.models.gpt import GPT
 from gpt.weights.trained import open_model
 from tinytensor.errors import MissingLibraryError

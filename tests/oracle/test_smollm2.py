@@ -13,9 +13,9 @@ import torch
 import tinytensor as tt
 from benchmarks.peers.torch_llama import greedy, llama_of, next_logits
 from gpt import BPETokenizer
+from gpt.evaluation.incontext import ANSWERS, QUERY, TASKS, few_shots
 from gpt.generation.chat import ChatConfig, Conversation
 from gpt.generation.generate import generate
-from gpt.generation.incontext import ANSWERS, QUERY, TASKS, few_shots
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.models.gpt import GPT
 from gpt.tokenizers.pretokenize import printable

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 from math import exp
 
-import numpy as np
-
 import tinytensor as tt
+from gpt.evaluation.likelihood import log_likelihoods
 from gpt.fields import check_types, describe_fields, parse_overrides, take_word
-from gpt.generation.candidates import log_softmax, to_numpy
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.generation.text_stream import stream_text
@@ -91,8 +89,8 @@ def few_shots(
         answers: completions of that line.
 
     Raises:
-        ArgumentError: a text without tokens, or with characters unknown to the tokenizer.
-        ShapeError: examples, query and answer are longer than the context.
+        ArgumentError: a text without tokens, with characters unknown to the tokenizer, or longer than the
+            context.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -107,10 +105,16 @@ def few_shots(
     for count in range(len(examples) + 1):
         prompt = "\n".join([*examples[:count], query])
         said = _said(model, tokenizer, prompt)
-        asked = [probability(model, tokenizer, prompt, f"{answer}\n") for answer in answers]
-        shots.append(
-            Shot(count, prompt, said, probability(model, tokenizer, prompt, f"{said}\n"), tuple(asked))
-        )
+        pairs = [(prompt, f"{answer}\n") for answer in (said, *answers)]
+        longest = max(len(tokenizer.encode("".join(pair))) for pair in pairs)
+        if longest - 1 > model.config.block_size:  # `log_likelihoods` would read its end
+            raise tt.ArgumentError(
+                f"incontext: examples, query and answer have {longest} tokens",
+                why=f"the model's context has {model.config.block_size}",
+                fix="give fewer examples, or use a model with a longer context",
+            )
+        p, *asked = [exp(found.log_p) for found in log_likelihoods(model, tokenizer, pairs)]
+        shots.append(Shot(count, prompt, said, p, tuple(asked)))
     return shots
 
 
@@ -119,40 +123,6 @@ def _said(model: GPT, tokenizer: Tokenizer, prompt: str) -> str:
     drawn = (token for _, token in generate_rows(model, [tokenizer.encode(prompt)], LONGEST, greedy))
     said = takewhile(lambda token: token != tokenizer.separator, drawn)
     return "".join(stream_text(tokenizer, said, stop=["\n"]))
-
-
-def probability(model: GPT, tokenizer: Tokenizer, prompt: str, answer: str) -> float:
-    """Probability of a completion: the product of its token probabilities.
-
-    Args:
-        model: in evaluation mode.
-        tokenizer: its tokenizer.
-        prompt: the text before it.
-        answer: the completion.
-
-    Raises:
-        ArgumentError: prompt or answer has no tokens.
-        ShapeError: together they are longer than the context.
-
-    Example:
-        >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
-        >>> model = GPT(GPTConfig(vocab_size=2, block_size=8, n_layer=1, n_head=1, n_embd=4)).eval()
-        >>> words = CharTokenizer("ab")
-        >>> round(sum(probability(model, words, "ab", answer) for answer in ("aa", "ab", "ba", "bb")), 5)
-        1.0
-    """
-    before, after = tokenizer.encode(prompt), tokenizer.encode(answer)
-    if not before or not after:
-        raise tt.ArgumentError(
-            f"probability: {prompt!r} and {answer!r} as prompt and answer",
-            why="each needs at least one token",
-            fix="start with a word or a newline",
-        )
-    with tt.no_grad():
-        logits = model(tt.tensor([[*before, *after[:-1]]], device=model.device))[0, len(before) - 1 :]
-    log_p = log_softmax(to_numpy(logits))
-    return exp(log_p[np.arange(len(after)), after].sum())
 
 
 def render(shots: Sequence[Shot], examples: Sequence[str], answers: Sequence[str] = ()) -> str:
