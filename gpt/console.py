@@ -6,7 +6,7 @@ import importlib.util
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar, cast
@@ -62,6 +62,27 @@ def command(*words: object) -> str:
     elif python.is_relative_to(Path.cwd()):
         python = python.relative_to(Path.cwd())
     return shlex.join([str(python), "-m", "gpt", *map(str, words)])
+
+
+def columns(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
+    """Rows as aligned columns, two spaces apart.
+
+    Args:
+        rows: texts, as many in each row.
+        right: numbers of the columns that are aligned to the right.
+
+    Example:
+        >>> print(columns([("step", "loss"), ("9", "1.5"), ("10", "1.25")], right=(0,)))
+        step  loss
+           9  1.5
+          10  1.25
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = [
+        [text.rjust(width) if i in right else text.ljust(width) for i, (text, width) in enumerate(cells)]
+        for cells in (zip(row, widths, strict=True) for row in rows)
+    ]
+    return "\n".join(["  ".join(row).rstrip() for row in aligned])
 
 
 def note(text: str) -> None:

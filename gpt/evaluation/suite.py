@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gpt.console import columns
 from gpt.evaluation.benchmark_files import Question, read_questions
 from gpt.evaluation.likelihood import log_likelihoods
 from gpt.generation.rollouts import sample_answers
@@ -172,24 +173,15 @@ class Comparison:
 
     def table(self) -> str:
         """One row for each task, one column for each model."""
-        head = ["right (with shuffled questions)", "questions", "chance", *self.models]
-        rows = [head]
+        rows = [["right (with shuffled questions)", "questions", "chance", *self.models]]
         for name, by_model in self.scores.items():
             first = next(iter(by_model.values()))
             cells = [_cell(by_model.get(model)) for model in self.models]
             chance = "" if first.chance is None else f"{first.chance:.1%}"
             rows.append([name, "" if first.chance is None else str(first.count), chance, *cells])
         if all(_chance(by_model) is None for by_model in self.scores.values()):  # a text, and no tasks
-            rows = [["" if row is head else row[0], *row[3:]] for row in rows]
-            head = rows[0]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(
-                text.ljust(width) if column in (0, *range(3, len(head))) else text.rjust(width)
-                for column, (text, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
+            rows = [["" if row is rows[0] else row[0], *row[3:]] for row in rows]
+        lines = [columns(rows, right=(1, 2))]
         if any(len(by_model) < len(self.models) for by_model in self.scores.values()):
             lines.append("-: not measured; a model without a validation part needs a text, --data=FILE")
         return "\n".join(lines)

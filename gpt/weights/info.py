@@ -12,7 +12,7 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.console import Parser
+from gpt.console import Parser, columns
 from gpt.fields import to_dict
 from gpt.weights.hf_names import Place, places
 from gpt.weights.sources import Source, open_source
@@ -55,7 +55,7 @@ def inventory(tensors: Mapping[str, Stored], *, alike: bool = True) -> str:
         (shown, str(len(sizes)) if len(sizes) > 1 else "", *rest, f"{sum(sizes):,}")
         for (shown, *rest), sizes in lines.items()
     ]
-    return _table([("tensor", "blocks", "shape", "strides", "dtype", "bytes"), *rows])
+    return columns([("tensor", "blocks", "shape", "strides", "dtype", "bytes"), *rows], right=(5,))
 
 
 def parameters(source: Source) -> str:
@@ -74,7 +74,7 @@ def parameters(source: Source) -> str:
     ]
     size = sum(size for title, (_, size) in counts.items() if title != "not used")
     head = ("group", "parameters", "bytes", "share")
-    return _table([head, *rows, ("model", f"{total:,}", f"{size:,}", "100.0%")], right=(1, 2, 3))
+    return columns([head, *rows, ("model", f"{total:,}", f"{size:,}", "100.0%")], right=(1, 2, 3))
 
 
 def projections(source: Source) -> str:
@@ -103,10 +103,10 @@ def projections(source: Source) -> str:
     for title, (begin, end) in spans.items():
         view = whole[:, begin:end]
         shares = "shared" if np.shares_memory(view.numpy(), stored[0].array) else "a copy"
-        columns, layout = f"[:, {begin}:{end}]", (view.shape, view.strides, view.offset)
-        rows.append((title, columns, *map(str, layout), shares))
+        span, layout = f"[:, {begin}:{end}]", (view.shape, view.strides, view.offset)
+        rows.append((title, span, *map(str, layout), shares))
     title = f"{names[place.parts[0]]} {whole.shape}: queries, keys and values, steps in elements"
-    return f"{title}\n{_table(rows, right=(4,))}"
+    return f"{title}\n{columns(rows, right=(4,))}"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -160,16 +160,3 @@ def _group(name: str | None) -> str:
     """Title of the group of our tensor."""
     inside = re.sub(r"^h\.\d+\.", "", name or "")
     return next((title for title, beginning in _GROUPS if re.match(beginning, inside)), "not used")
-
-
-def _table(rows: Sequence[Sequence[str]], right: Sequence[int] = (5,)) -> str:
-    """Format rows as aligned columns, two spaces apart; those in `right` are right-aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if at in right else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
