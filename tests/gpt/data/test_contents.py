@@ -85,10 +85,10 @@ def test_a_tokenizer_of_translations(place, capsys):
 
 
 def test_data_of_a_fine_tuning(place, capsys):
-    assert main(["train", *SMALL, "--data=text", "--out_dir=base", *STEPS]) == 0
+    assert main(["train", *SMALL, "--data=text", "--out_dir=begun", *STEPS]) == 0
     shutil.copy("text", "tuned")
     words = ["finetune", "lora", "--out_dir=run"]
-    assert main([*words, "--init_from=base", "--data=tuned", *STEPS]) == 0
+    assert main([*words, "--init_from=begun", "--data=tuned", *STEPS]) == 0
     (place / "tuned").write_text("the mat sat on the cat. " * 40)
     assert "the data is not the one" in refused(words, capsys)
     shutil.copy("text", "tuned")
