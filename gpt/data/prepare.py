@@ -70,20 +70,11 @@ def prepare(
 
 
 def prepare_text(text: str, tokenizer: Tokenizer, out_dir: PathLike, *, val_fraction: float = 0.1) -> Splits:
-    """Convert one text to token files; see `prepare`.
+    """Convert one text to token files.
 
     Args:
         text: the text itself, not a path.
-        tokenizer: any object with `vocab_size`, `separator`, `encode` and `save`.
-        out_dir: output folder; created if it does not exist.
-        val_fraction: share of the tokens in val.bin, 0 <= f < 1; 0: no val.bin.
-
-    Returns:
-        train and val as TokenFiles; val is None if val_fraction is 0.
-
-    Raises:
-        ArgumentError: no text, too few tokens to split, or an unknown character.
-        SaveError: the results cannot be written.
+        tokenizer, out_dir, val_fraction: as for `prepare`.
 
     Example:
         >>> import tempfile
@@ -97,11 +88,7 @@ def prepare_text(text: str, tokenizer: Tokenizer, out_dir: PathLike, *, val_frac
 
 
 def read_texts(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> Iterator[str]:
-    """Texts that `prepare` would read, in chunks, to train a tokenizer on.
-
-    Args:
-        paths: one or several UTF-8 text files, and folders.
-        pattern: glob of the files in a folder, at any depth.
+    """Texts that `prepare` would read with the same arguments, in chunks, to train a tokenizer on.
 
     Raises:
         ArgumentError: a file that cannot be read, or no file at all.

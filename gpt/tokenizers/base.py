@@ -36,13 +36,27 @@ class Tokenizer(Protocol):
         """Id of the document separator, or None if the vocabulary has none."""
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text."""
+        """Ids of a text.
+
+        Raises:
+            ArgumentError: a character that the vocabulary cannot represent, or a lone surrogate.
+            DTypeError: not a str.
+        """
 
     def decode(self, ids: Ids) -> str:
-        """Text of ids."""
+        """Text of ids, integers in 0 … vocab_size - 1; special tokens decode to their text.
+
+        Raises:
+            ArgumentError: an id outside the vocabulary, or one that has no token.
+            DTypeError: ids that are not integers.
+        """
 
     def save(self, path: PathLike) -> None:
-        """Write a file that `gpt.tokenizers.tokenizer.load` reads."""
+        """Write a file that `gpt.tokenizers.tokenizer.load` reads; replaced atomically if it exists.
+
+        Raises:
+            SaveError: the file cannot be written.
+        """
 
 
 def every_text(tokenizer: Tokenizer) -> list[str | None]:

@@ -229,13 +229,6 @@ class BPETokenizer:
     def decode(self, ids: Ids) -> str:
         r"""Decode ids to text; invalid UTF-8 (part of a character) becomes U+FFFD.
 
-        Args:
-            ids: integers in 0 … vocab_size - 1; special tokens decode to their text.
-
-        Raises:
-            ArgumentError: an id outside the vocabulary, or one that has no token.
-            DTypeError: ids that are not integers.
-
         Example:
             >>> tokenizer = BPETokenizer.train("", 257)
             >>> tokenizer.decode(tokenizer.encode("é")[:1]) == "\ufffd"
@@ -244,14 +237,7 @@ class BPETokenizer:
         return self._join(ids, "decode").decode("utf-8", "replace")
 
     def decode_bytes(self, ids: Ids) -> bytes:
-        r"""Decode ids to bytes.
-
-        Args:
-            ids: integers in 0 … vocab_size - 1; special tokens decode to the bytes of their text.
-
-        Raises:
-            ArgumentError: an id outside the vocabulary.
-            DTypeError: ids that are not integers.
+        r"""Decode ids to bytes; otherwise as `decode`.
 
         Example:
             >>> tokenizer = BPETokenizer.train("", 257)
@@ -262,12 +248,6 @@ class BPETokenizer:
 
     def save(self, path: PathLike) -> None:
         """Write the tokenizer in the `tokenizer.json` format of Hugging Face's `tokenizers`.
-
-        Args:
-            path: the file; replaced atomically if it exists.
-
-        Raises:
-            SaveError: the file cannot be written.
 
         Example:
             >>> import pathlib, tempfile

@@ -104,16 +104,6 @@ class CharTokenizer:
     def encode(self, text: str) -> list[int]:
         """Encode a text: one id per character.
 
-        Args:
-            text: characters of the alphabet.
-
-        Returns:
-            ids, as many as characters.
-
-        Raises:
-            ArgumentError: a character outside the alphabet.
-            DTypeError: not a str.
-
         Example:
             >>> CharTokenizer("abc").encode("cab")
             [2, 0, 1]
@@ -133,16 +123,6 @@ class CharTokenizer:
     def decode(self, ids: Ids) -> str:
         """Decode ids to text.
 
-        Args:
-            ids: integers in 0 … vocab_size - 1.
-
-        Returns:
-            text, one character per id; special tokens decode to their text.
-
-        Raises:
-            ArgumentError: an id outside the alphabet.
-            DTypeError: ids that are not integers.
-
         Example:
             >>> CharTokenizer("abc").decode([2, 0, 1])
             'cab'
@@ -150,14 +130,7 @@ class CharTokenizer:
         return "".join([self._tokens[i] for i in check_ids(ids, self.vocab_size, "decode")])
 
     def save(self, path: PathLike) -> None:
-        """Write the alphabet as JSON, for `gpt.tokenizers.tokenizer.load`.
-
-        Args:
-            path: the file; replaced atomically if it exists.
-
-        Raises:
-            SaveError: the file cannot be written.
-        """
+        """Write the alphabet as JSON."""
         # A list: in a string, two adjacent surrogate halves would be read as one character.
         special = {"special_tokens": list(self.special_tokens)} if self.special_tokens else {}
         _write(path, {"format": self.FORMAT, "alphabet": list(self.alphabet), **special})
@@ -244,13 +217,7 @@ class WordTokenizer:
         return len(self.words)
 
     def encode(self, text: str) -> list[int]:
-        """Encode a text: one id per word, punctuation mark and white-space character.
-
-        Args:
-            text: any text; unknown words become 0.
-
-        Raises:
-            DTypeError: not a str.
+        """Encode a text: one id per word, punctuation mark and white-space character; 0 for unknown words.
 
         Example:
             >>> WordTokenizer(["be", " ", "to"]).encode("to be free")
@@ -262,13 +229,6 @@ class WordTokenizer:
     def decode(self, ids: Ids) -> str:
         """Decode ids to text; exact if no word was unknown.
 
-        Args:
-            ids: integers in 0 … vocab_size - 1.
-
-        Raises:
-            ArgumentError: an id outside the vocabulary.
-            DTypeError: ids that are not integers.
-
         Example:
             >>> WordTokenizer(["be", " ", "to"]).decode([3, 2, 1])
             'to be'
@@ -276,14 +236,7 @@ class WordTokenizer:
         return "".join([self.words[i] for i in check_ids(ids, self.vocab_size, "decode")])
 
     def save(self, path: PathLike) -> None:
-        """Write the words as JSON, for `gpt.tokenizers.tokenizer.load`.
-
-        Args:
-            path: the file; replaced atomically if it exists.
-
-        Raises:
-            SaveError: the file cannot be written.
-        """
+        """Write the words as JSON."""
         _write(path, {"format": self.FORMAT, "words": self.words[1:]})
 
     @classmethod

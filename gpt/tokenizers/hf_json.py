@@ -57,15 +57,7 @@ _PLAIN_SPECIAL = ("single_word", "lstrip", "rstrip")
 
 
 def write_tokenizer_json(path: PathLike, parts: Parts) -> None:
-    """Write `tokenizer.json`.
-
-    Args:
-        path: the file; replaced atomically.
-        parts: the tokenizer.
-
-    Raises:
-        SaveError: the file cannot be written.
-    """
+    """Write `tokenizer.json`; SaveError if that fails."""
     vocab, merges, special_tokens, split, whole_pieces = parts
     names = {printable(token): token_id for token, token_id in vocab.items()} | dict(special_tokens)
     added = [
@@ -108,14 +100,7 @@ def write_tokenizer_json(path: PathLike, parts: Parts) -> None:
 
 
 def parse_tokenizer_json(description: Mapping[str, object], path: PathLike) -> Parts:
-    """Vocabulary, merges and special tokens of a `tokenizer.json`.
-
-    Args:
-        description: the object in the file.
-        path: for error messages.
-
-    Returns:
-        vocabulary, merges, special tokens, as arguments of `BPETokenizer`.
+    """Arguments of `BPETokenizer` from the object in a `tokenizer.json`; `path` is for messages.
 
     Raises:
         FormatError: damaged, or a kind of tokenizer that would produce other ids than ours.
@@ -136,15 +121,12 @@ def parse_tokenizer_json(description: Mapping[str, object], path: PathLike) -> P
 
 
 def read_gpt2_files(merges_path: PathLike, vocab_path: PathLike, special: str) -> Parts:
-    """Vocabulary, merges and special token of GPT-2's `vocab.bpe` (or merges.txt) and `encoder.json`.
+    """Arguments of `BPETokenizer` from GPT-2's `vocab.bpe` (or merges.txt) and `encoder.json`.
 
     Args:
         merges_path: a head line that begins with #version, then one merge per line.
         vocab_path: JSON object, name of each token → id.
         special: name of the special token in it.
-
-    Returns:
-        vocabulary, merges, special tokens, as arguments of `BPETokenizer`.
 
     Raises:
         FormatError: a damaged file.
@@ -173,9 +155,6 @@ def parts_from_names(
         special: text of each special token → id.
         split: pre-tokenization rule.
         whole_pieces: whether a piece that is a token always becomes that token.
-
-    Returns:
-        arguments of `BPETokenizer`.
 
     Raises:
         FormatError: invalid names, ids or merges.

@@ -10,7 +10,7 @@ from typing import Any
 
 from gpt.tokenizers.base import Ids, check_ids, check_text, check_utf8
 from tinytensor.errors import FormatError, MissingLibraryError
-from tinytensor.files import PathLike, atomic_write, read_bytes
+from tinytensor.files import PathLike, atomic_write
 
 
 class SentencePieceTokenizer:
@@ -35,16 +35,6 @@ class SentencePieceTokenizer:
     def __init__(self, model: bytes, path: PathLike = "model") -> None:
         self._model = model
         self._library = _open(model, path)
-
-    @classmethod
-    def from_file(cls, path: PathLike) -> "SentencePieceTokenizer":
-        """Read a `.model` file.
-
-        Raises:
-            ArgumentError: the file cannot be read.
-            FormatError: not a SentencePiece model.
-        """
-        return cls(read_bytes(path, "load"), path)
 
     @classmethod
     def from_json(cls, description: Mapping[str, object], path: PathLike) -> "SentencePieceTokenizer":
@@ -74,37 +64,17 @@ class SentencePieceTokenizer:
         return [str(self._library.id_to_piece(i)) for i in range(self.vocab_size)]
 
     def encode(self, text: str) -> list[int]:
-        """Encode a text, without begin and end tokens.
-
-        Raises:
-            DTypeError: not a str.
-            ArgumentError: a lone surrogate.
-        """
+        """Encode a text, without begin and end tokens."""
         check_text(text, "encode")
         check_utf8(text, "encode")
         return [int(i) for i in self._library.encode(text)]
 
     def decode(self, ids: Ids) -> str:
-        """Decode ids to text; control pieces such as `</s>` are omitted.
-
-        Args:
-            ids: integers in 0 … vocab_size - 1.
-
-        Raises:
-            ArgumentError: an id outside the vocabulary.
-            DTypeError: ids that are not integers.
-        """
+        """Decode ids to text; control pieces such as `</s>` are omitted."""
         return str(self._library.decode(check_ids(ids, self.vocab_size, "decode")))
 
     def save(self, path: PathLike) -> None:
-        """Write the model inside a JSON file, for `gpt.tokenizers.tokenizer.load`.
-
-        Args:
-            path: the file; replaced atomically if it exists.
-
-        Raises:
-            SaveError: the file cannot be written.
-        """
+        """Write the model inside a JSON file."""
         proto = base64.b64encode(self._model).decode("ascii")
         with atomic_write(path) as file:
             file.write(json.dumps({"format": self.FORMAT, "proto": proto}).encode("ascii"))

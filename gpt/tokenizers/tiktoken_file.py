@@ -59,19 +59,7 @@ def is_rank_file(data: bytes) -> bool:
 
 
 def read_ranks(path: PathLike, special_tokens: Mapping[str, int] | None = None, split: str = "") -> Parts:
-    """Vocabulary, merges, special tokens and pre-tokenization rule of a rank file.
-
-    Args:
-        path: the file, optionally gzip-compressed.
-        special_tokens: text → id; default: by the file's name.
-        split: pre-tokenization rule; default: by the file's name.
-
-    Returns:
-        arguments of `BPETokenizer`.
-
-    Raises:
-        ArgumentError: the file cannot be read, or its name is unknown and an argument was left out.
-        FormatError: the file is damaged.
+    """Arguments of `BPETokenizer` from a rank file; see `BPETokenizer.from_ranks`.
 
     Source: byte_pair_encode of openai/tiktoken, which defines the ids.
     """

@@ -73,7 +73,7 @@ def _loaded(path: Path) -> Tokenizer:
         with _complaints_about(path):
             return BPETokenizer.from_ranks(path)
     if path.suffix == ".model":
-        return SentencePieceTokenizer.from_file(path)
+        return SentencePieceTokenizer(read_bytes(path, "load"), path)
     description = read_json(path, "load")
     with _complaints_about(path):
         return _from_json(description, path)
@@ -109,15 +109,7 @@ def _from_json(description: Mapping[str, object], path: Path) -> Tokenizer:
 
 
 def choose(name: str, texts: Texts) -> Tokenizer:
-    """Tokenizer of a config: trained on texts, or loaded from a file.
-
-    Args:
-        name: "char" or "word", trained on the texts; otherwise the path of a saved tokenizer.
-        texts: one text, or an iterable of texts; not read if `name` is a path.
-
-    Raises:
-        ArgumentError: the file cannot be read, or the texts are empty.
-        FormatError: damaged, or a kind of tokenizer that would produce other ids here.
+    """Tokenizer "char" or "word", trained on the texts; or one of a path, as `load` reads it.
 
     Example:
         >>> choose("char", "banana")

@@ -145,17 +145,6 @@ def newest_checkpoint(run_dir: PathLike, warn: Callable[[str], object]) -> Check
 
     Raises:
         FormatError: there is none; with the reason for the latest one.
-
-    Example:
-        >>> import tempfile
-        >>> import numpy as np
-        >>> run = tempfile.mkdtemp()
-        >>> for step in (1, 2):
-        ...     folder = save_checkpoint(run, step, {"w": np.full(2, step)}, {}, {})
-        >>> (folder / "model.safetensors").unlink()
-        >>> newest_checkpoint(run, warn=lambda text: print("resuming from" in text)).step
-        True
-        1
     """
     run_dir = Path(run_dir)
     try:
@@ -179,13 +168,6 @@ def checkpoint_folder(run_dir: PathLike, which: str | int = "latest") -> Path:
     Raises:
         ArgumentError: an invalid `which`.
         FormatError: the checkpoint is missing; the message lists the existing ones.
-
-    Example:
-        >>> import tempfile
-        >>> import numpy as np
-        >>> run = tempfile.mkdtemp()
-        >>> save_checkpoint(run, 1, {"w": np.ones(2)}, {}, {}) == checkpoint_folder(run)
-        True
     """
     run_dir = Path(run_dir)
     with _usable(run_dir, which):
@@ -217,16 +199,6 @@ def prune_checkpoints(run_dir: PathLike, step: int, *, keep: int = 2) -> None:
         run_dir: run directory, locked by the caller: a save in progress has temporary folders, too.
         step: step to go on from; later checkpoints stay.
         keep: number of checkpoints to keep up to this step; the best is kept in addition.
-
-    Example:
-        >>> import tempfile
-        >>> import numpy as np
-        >>> run = tempfile.mkdtemp()
-        >>> for step in (1, 2, 3):
-        ...     folder = save_checkpoint(run, step, {"w": np.ones(2)}, {}, {}, keep=3)
-        >>> prune_checkpoints(run, 3, keep=1)
-        >>> list_checkpoints(run)
-        [3]
     """
     with contextlib.suppress(OSError):  # the next save cleans again, and reports what it cannot do
         _clean(Path(run_dir))
@@ -239,13 +211,6 @@ def read_state(folder: Path) -> dict[str, Any]:
     Raises:
         ArgumentError: the file cannot be read.
         FormatError: not a JSON object.
-
-    Example:
-        >>> import tempfile
-        >>> import numpy as np
-        >>> run = tempfile.mkdtemp()
-        >>> read_state(save_checkpoint(run, 1, {"w": np.ones(2)}, {}, {"kind": "GPT"}))
-        {'kind': 'GPT'}
     """
     state = read_json(folder / _STATE, "read_state").get("state")
     return state if isinstance(state, dict) else {}
@@ -272,22 +237,8 @@ def require_kind(state: Mapping[str, Any], kind: str, folder: Path) -> None:
 
 @contextlib.contextmanager
 def reading_state(folder: Path) -> Iterator[None]:
-    """Context that converts errors about missing or invalid entries of a state to FormatError.
-
-    Args:
-        folder: folder of the checkpoint, or of its run, for the message.
-
-    Raises:
-        FormatError: reading the state in the block failed.
-
-    Example:
-        >>> with reading_state(Path("runs/demo")):
-        ...     {}["batches"]
-        Traceback (most recent call last):
-        ...
-        tinytensor.errors.FormatError: runs/demo holds a state that no run has written
-          why: KeyError: 'batches'
-          fix: restore the file state.json, or resume from an earlier checkpoint
+    """Context that converts errors about missing or invalid entries of a state to FormatError; `folder` is
+    that of the checkpoint, or of its run, for the message.
     """
     try:
         yield
