@@ -20,6 +20,7 @@ from gpt.data.examples import completion, padded
 from gpt.finetuning.grpo import GrpoConfig, Reinforcing, advantages
 from gpt.models.gpt import GPT
 from gpt.tasks.base import Drawn, VerifiableTask
+from gpt.tasks.registry import TASKS
 from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.tokenizers.chat_template import IGNORED
 
@@ -244,6 +245,27 @@ assert control["pass_1"] < before["pass_1"] + 0.15
 # divergence from the model before training (`--kl_weight`) keeps what else it can do.
 #
 # The same on real questions: `python -m gpt finetune grpo --task=sorting` (`docs/finetuning.md`).
+#
+# ## Room to compute
+#
+# A model computes a bounded amount for each token: as much as its layers do, whether the question is easy or
+# hard. What takes more steps than that must be written down, because every token that the model writes is
+# input to the next ones. So a task may have a working, and the model learns to write it before the answer:
+# Nye et al. (2021, arXiv:2112.00114) call it a scratchpad, Wei et al. (2022, arXiv:2201.11903) a chain of
+# thought. The reward reads the answer alone, after the last colon or equals sign.
+
+# %%
+for name in ("counting", "arithmetic"):
+    problem = TASKS[name].problem(0, "test")
+    print(problem.question, "→", problem.solution)
+    assert problem.working
+    assert TASKS[name].reward(problem, problem.solution) == TASKS[name].reward(problem, problem.answer) == 1.0
+
+# %% [markdown]
+# To count at once, the model would have to compare the letter with all letters of the word, and add, within
+# its few layers. With a working each token is a small step: copy the next letter, as a capital if it is the
+# one that is counted. To add at once, it would have to know all sums by heart; with a working it knows those
+# of two digits, and a held-out sum such as 18 + 5 is made of them. `docs/chat.md` has numbers.
 #
 # ## Exercises
 #

@@ -74,7 +74,8 @@ def builtin_conversations(text: str, seed: int, count: int, part: Split = "train
 
 def _problem(rng: np.random.Generator, part: Split) -> Exchange:
     task = list(TASKS.values())[rng.integers(len(TASKS))]
-    return task.problem(int(rng.integers(1 << 30)), part)
+    problem = task.problem(int(rng.integers(1 << 30)), part)
+    return problem.question, problem.solution
 
 
 def _greeting(rng: np.random.Generator) -> Exchange:

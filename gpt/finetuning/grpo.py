@@ -67,7 +67,7 @@ class GrpoConfig:
 
     task: str = "sorting"
     group_size: int = 8
-    max_new_tokens: int = 24
+    max_new_tokens: int = 32
     temperature: float = 1.0
     variant: Literal["grpo", "dr_grpo"] = "grpo"
     updates_per_batch: int = 1
@@ -215,7 +215,7 @@ class Reinforcing(Task):
             for index in range(number, 40 * len(self.tasks), len(self.tasks)):
                 problem = one.problem(index)
                 count = len(self.prompts.of(problem.question)) + self.config.max_new_tokens
-                longest = len(self.prompts.tokenizer.encode(problem.answer)) + 1
+                longest = len(self.prompts.tokenizer.encode(problem.solution)) + 1
                 if count > self.model.config.block_size or longest > self.config.max_new_tokens:
                     raise tt.ArgumentError(
                         f"finetune grpo: {problem.question!r} has {count - self.config.max_new_tokens} "

@@ -22,10 +22,26 @@ HELD_OUT = 10  # one subject in so many is in test problems
 
 
 class Problem(NamedTuple):
-    """A question, and its answer in the form that a model is to learn."""
+    """A question, and its answer.
+
+    Args:
+        question: what is asked.
+        answer: what a reply must give.
+        working: what a model learns to write before the answer, up to a colon or an equals sign; often empty.
+
+    Example:
+        >>> Problem("What is 17 + 8?", "25", "7 + 8 = 15, 10 + 15 = ").solution
+        '7 + 8 = 15, 10 + 15 = 25'
+    """
 
     question: str
     answer: str
+    working: str = ""
+
+    @property
+    def solution(self) -> str:
+        """Working and answer: the reply that a model is to learn."""
+        return self.working + self.answer
 
 
 class Drawn(NamedTuple):
@@ -34,12 +50,13 @@ class Drawn(NamedTuple):
     Args:
         subject: decides the split, for example the word; equal in problems that give each other away.
         fields: values of the placeholders in the questions.
-        answer: the answer.
+        answer, working: see `Problem`.
     """
 
     subject: str
     fields: Mapping[str, object]
     answer: str
+    working: str = ""
 
 
 class VerifiableTask(ABC):
@@ -55,7 +72,7 @@ class VerifiableTask(ABC):
         >>> from gpt.tasks.registry import task
         >>> problem = task("sorting").problem(0)
         >>> problem
-        Problem(question='What is the order of g i e in the alphabet?', answer='e g i')
+        Problem(question='What is the order of g i e in the alphabet?', answer='e g i', working='')
         >>> task("sorting").reward(problem, "E, G, I."), task("sorting").reward(problem, "g e i")
         (1.0, 0.0)
     """
@@ -93,7 +110,7 @@ class VerifiableTask(ABC):
         drawn = self.draw(rng)
         while held_out(drawn.subject) != (split == "test"):
             drawn = self.draw(rng)
-        return Problem(pick(rng, self.questions).format_map(drawn.fields), drawn.answer)
+        return Problem(pick(rng, self.questions).format_map(drawn.fields), drawn.answer, drawn.working)
 
     def reward(self, problem: Problem, reply: str) -> float:
         """1.0 for a reply that gives the answer, else 0.0."""

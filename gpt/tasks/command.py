@@ -11,8 +11,8 @@ from tinytensor.errors import ArgumentError
 from tinytensor.files import atomic_write
 
 FORMS: dict[str, Callable[[Problem], str]] = {
-    "jsonl": lambda p: json.dumps({"instruction": p.question, "output": p.answer}),
-    "text": lambda p: f"{PLAIN.format(p.question)}{p.answer}",
+    "jsonl": lambda p: json.dumps({"instruction": p.question, "output": p.solution}),
+    "text": lambda p: f"{PLAIN.format(p.question)}{p.solution}",
 }
 
 

@@ -95,6 +95,16 @@ def _words_with(letter: str, count: int) -> tuple[str, ...]:
     return tuple(word for word in words(7) if word.count(letter) == count)
 
 
+def _counted(letter: str, word: str) -> str:
+    """Letters of a word, each occurrence of one as a capital: the working of a count.
+
+    Example:
+        >>> _counted("n", "ranging")
+        'r a N g i N g: '
+    """
+    return f"{' '.join(word.replace(letter, letter.upper()))}: "
+
+
 class Counting(VerifiableTask):
     """Count a letter in a word: zero, one or two times. Letter and count are drawn independently."""
 
@@ -111,7 +121,7 @@ class Counting(VerifiableTask):
         """A letter, how often it occurs, and such a word of 3 to 7 letters."""
         letter, count = pick(rng, OFTEN), below(rng, len(NUMBERS))
         word = pick(rng, _words_with(letter, count))
-        return Drawn(word, {"letter": letter, "word": word}, NUMBERS[count])
+        return Drawn(word, {"letter": letter, "word": word}, NUMBERS[count], _counted(letter, word))
 
     def parse(self, reply: str) -> str | None:
         """The only number in the reply, as a word or in digits."""

@@ -6,15 +6,41 @@ import re
 from gpt.tasks.base import Drawn, VerifiableTask, below, last_part
 
 LARGEST = 20
+STEP = "step"  # subject of all sums that are steps of others: in training alone
+
+
+def _is_step(a: int, b: int) -> bool:
+    """Whether a sum is a step in the working of others: of two digits, or with a round number."""
+    return max(a, b) < 10 or a % 10 == 0 or b % 10 == 0
+
+
+def _working(a: int, sign: str, b: int) -> str:
+    """Steps before a result: the last digits, then the tens. A step itself has none.
+
+    Example:
+        >>> [_working(17, "+", 8), _working(17, "-", 8), _working(17, "-", 12), _working(7, "+", 8)]
+        ['7 + 8 = 15, 10 + 15 = ', '8 - 7 = 1, 10 - 1 = ', '7 - 2 = ', '']
+    """
+    if _is_step(a, b):
+        return ""
+    x, y = a % 10, b % 10
+    tens = a - x + (b - y if sign == "+" else y - b)
+    if sign == "-" and x < y:
+        return f"{y} - {x} = {y - x}, {tens} - {y - x} = "
+    digit = x + y if sign == "+" else x - y
+    return f"{x} {sign} {y} = " + (f"{digit}, {tens} + {digit} = " if tens else "")
 
 
 class Arithmetic(VerifiableTask):
-    """Add or subtract two numbers from 0 to 20; the result is not negative."""
+    """Add or subtract two numbers from 0 to 20; the result is not negative.
+
+    Sums that are steps of others, such as 7 + 8 of 17 + 8, are in no test problem.
+    """
 
     name = "arithmetic"
     about = f"add or subtract two numbers up to {LARGEST}"
     questions = ("What is {a} {sign} {b}?", "Compute {a} {sign} {b}.", "{a} {sign} {b} = ?")
-    chance = 1 / (LARGEST + 1)  # of the most frequent answer, which is 1
+    chance = 1 / 27  # of the most frequent answers, which are 10 and 20, among problems with steps
 
     def draw(self, rng: random.Random) -> Drawn:
         """Two numbers and a sign; a sum in the other order is the same subject."""
@@ -22,7 +48,8 @@ class Arithmetic(VerifiableTask):
         sign = "+" if rng.random() < 0.5 else "-"
         a, b = (small, large) if sign == "+" and rng.random() < 0.5 else (large, small)
         answer = small + large if sign == "+" else large - small
-        return Drawn(f"{large} {sign} {small}", {"a": a, "b": b, "sign": sign}, str(answer))
+        subject = STEP if _is_step(a, b) else f"{large} {sign} {small}"
+        return Drawn(subject, {"a": a, "b": b, "sign": sign}, str(answer), _working(a, sign, b))
 
     def parse(self, reply: str) -> str | None:
         """The only number in the reply."""

@@ -19,7 +19,7 @@ def task(name: str) -> VerifiableTask:
 
     Example:
         >>> task("arithmetic").problem(1, "test")
-        Problem(question='Compute 17 + 3.', answer='20')
+        Problem(question='Compute 17 + 3.', answer='20', working='7 + 3 = 10, 10 + 10 = ')
     """
     if name not in TASKS:
         near = closest(name, TASKS)
