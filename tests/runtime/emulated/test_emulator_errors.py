@@ -14,6 +14,7 @@ from tests.helpers.emulated import compiled, emulated, run
 from tests.runtime.emulated.test_emulator import kernel, zeros
 from tinytensor.errors import KernelError
 from tinytensor.runtime.base import Dim
+from tinytensor.runtime.emulated.kernels import core_library
 
 OVERFLOW = ("overflow", 1, 1, zeros(1), 100_000)
 
@@ -218,3 +219,9 @@ def test_ctrl_c_ends_a_kernel_that_would_never_end() -> None:
         [sys.executable, "-c", SPIN], capture_output=True, text=True, check=True, timeout=100
     )
     assert said.stdout.splitlines() == ["interrupted", "interrupted", "and on"]
+
+
+def test_other_systems_are_told_that_it_needs_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(KernelError, match="needs Linux"):
+        core_library()

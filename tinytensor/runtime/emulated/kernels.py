@@ -87,7 +87,6 @@ CLANG_WATCHED_FLAGS = (
     *(word for flag in _CLANG_PROPER_FLAGS for word in ("-Xclang", flag)),
 )
 CORE_FLAGS = (*KERNEL_FLAGS, "-O2", "-mno-red-zone" if platform.machine() == "x86_64" else "-O2")
-LOADED_NOW = ("-Wl,-undefined,dynamic_lookup",) if sys.platform == "darwin" else ("-Wl,-z,now",)
 
 # A variable in global memory: `__device__` without a parenthesis before the end, the value or the size.
 _VARIABLE = re.compile(r"\b__device__\b(?![^;={}()\[]*\boperator\b)[^;={}()\[]*[;=\[]")
@@ -147,7 +146,17 @@ WATCHED = Build(
 
 
 def core_library(build: Build = FAST) -> ctypes.CDLL:
-    """Load the emulator's core, compiled once per machine; units loaded later link to its functions."""
+    """Load the emulator's core, compiled once per machine; units loaded later link to its functions.
+
+    Raises:
+        KernelError: there is no compiler, or this is not Linux.
+    """
+    if sys.platform != "linux":
+        raise KernelError(
+            "emulated: this device needs Linux",
+            why="its core reads the ELF files that the compiler makes there",
+            fix="use the device cpu, or Linux in a container or in WSL",
+        )
     gcc = ("-fno-ipa-ra", "-static-libgcc")
     libraries = ("-lpthread", "-ldl", "-lm")
     text = f'#include "{build.core}"\n'
@@ -207,10 +216,10 @@ class SourceFile:
             name=self.path.stem,
             text=f'#include "cuda_emu.h"\n{self.text}\n#line 1 "instances"\n{exports}',
             folders=(EMULATOR, *INCLUDED),
-            flags=(*self.build.flags, *_extra_flags(), *LOADED_NOW),
+            flags=(*self.build.flags, *_extra_flags(), "-Wl,-z,now"),
             gcc_flags=self.build.gcc_flags,
             clang_flags=self.build.clang_flags,
-            libraries=("-lm", "-lc", "-lgcc") if sys.platform == "linux" else ("-lm", "-lc"),
+            libraries=("-lm", "-lc", "-lgcc"),
             keep_warnings=self.build is WATCHED,
         )
 

@@ -55,14 +55,8 @@ static inline void* new_stack(char* top, void (*entry)()) {
     return sp;
 }
 #elif defined(__aarch64__)
-#if defined(__APPLE__)
-#define TT_SYMBOL "_tt_switch_stack"
-#else
-#define TT_SYMBOL "tt_switch_stack"
-#endif
-__attribute__((visibility("hidden"))) void switch_stack(void** save, void* to) asm(TT_SYMBOL);
-asm(".text\n.p2align 2\n" TT_SYMBOL
-    ":\n"
+__attribute__((visibility("hidden"))) void switch_stack(void** save, void* to) asm("tt_switch_stack");
+asm(".text\n.p2align 2\ntt_switch_stack:\n"
     "sub sp,sp,#160\n"
     "stp x19,x20,[sp]\nstp x21,x22,[sp,#16]\nstp x23,x24,[sp,#32]\nstp x25,x26,[sp,#48]\nstp "
     "x27,x28,[sp,#64]\n"
