@@ -211,7 +211,7 @@ def test_dropout_draws_the_bits_of_its_specification() -> None:
 @pytest.mark.parametrize("shape", [(33, 40, 61), (40, 61), (61,), (1, 40, 61), (33, 1, 1), (1,), ()])
 def test_large_sums_and_products(name: str, shape: tuple[int, ...], ran: list[str]) -> None:
     """The bits of NumPy, on any number of threads; numbers that repeat on the right are taken if they are the
-    last axes.
+    last axes; whether others are depends on the width of the processor's vectors.
     """
     a, b = normal(33, 40, 61), normal(*shape, seed=1)
     a[0, 0, :4], b.reshape(-1)[0] = [np.nan, np.inf, -np.inf, -0.0], np.inf
@@ -223,7 +223,8 @@ def test_large_sums_and_products(name: str, shape: tuple[int, ...], ran: list[st
             actual = getattr(tt, name)(tt.tensor(x), tt.tensor(y)).numpy()
             assert actual.tobytes() == expected.tobytes()
     whole, suffix = shape == a.shape, shape in [(40, 61), (61,), ()]
-    assert ran == [name] * (6 if whole else 3 if suffix else 0)
+    assert set(ran) <= {name}
+    assert len(ran) >= (6 if whole else 3 if suffix else 0)
 
 
 # ---- many tensors ------------------------------------------------------------------------------------------
