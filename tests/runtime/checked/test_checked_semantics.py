@@ -63,6 +63,28 @@ def test_a_struct_out_of_bounds_passed_by_value_is_seen() -> None:
     assert kinds(check(source, 1, 64, zeros(64), tt.cuda.pointer(x))) == {"out of bounds"}
 
 
+def test_structs_that_a_function_returns_are_seen_where_they_are_stored() -> None:
+    source = """
+    struct P { float v; int i; };
+    __device__ __noinline__ P pair(float v) { P p = {v, 1}; return p; }
+    __global__ void k(P* p, __half* h, __half2* h2, float v) {
+        const int t = threadIdx.x;
+        p[t] = pair(v);
+        h[t] = __float2half(v);
+        h[t + 32] = __shfl_sync(~0u, h[t], 0);
+        h2[t] = __floats2half2_rn(v, v);
+        h2[t + 32] = make_half2(h[t], h[t]);
+    }"""
+    p, h, h2 = [
+        tt.empty(n, dtype=d, device="emulated")
+        for n, d in ((64, tt.float32), (64, tt.float16), (128, tt.float16))
+    ]
+    report = check(source, 1, 32, tt.cuda.pointer(p), h, tt.cuda.pointer(h2), 1.5)
+    stores = [line for line in report.lines if line.way == "store"]
+    assert [line.lanes for line in stores] == [32] * 5
+    assert not report.findings
+
+
 def test_variables_of_the_device_are_watched() -> None:
     source = "__device__ int c; __global__ void k(int* y) { c++; y[0] = 0; }"
     report = check(source, 2, 64, zeros(1, tt.int32))

@@ -60,14 +60,16 @@ WATCHED_FLAGS = (
     "-DTT_CHECKED",
 )
 NO_TRAPS = ("-fno-sanitize=undefined",)  # zig enables it by default
-# Large enough for any function of a kernel: g++ does not instrument structs that are passed by value.
+# Large enough for any function of a kernel: g++ does not instrument structs that are passed by value, nor the
+# store of a struct that a call returns, as in `y[i] = f(x)`.
 _INLINED = "1000000"
 GCC_WATCHED_FLAGS = (
     *("-fsanitize=thread", "-fsanitize=bounds,float-cast-overflow,shift-exponent"),
     "-fsanitize-coverage=trace-pc",
     *("-fno-builtin-malloc", "-fno-builtin-free"),  # else writes that nothing reads vanish
     *("--param", "tsan-distinguish-volatile=1"),
-    *("-finline-functions", "--param", f"max-inline-insns-auto={_INLINED}"),
+    *("-finline-functions", "-finline-small-functions"),
+    *("--param", f"max-inline-insns-auto={_INLINED}"),
     *("--param", f"max-inline-insns-single={_INLINED}", "--param", f"large-function-growth={_INLINED}"),
     *("--param", f"large-stack-frame-growth={_INLINED}", "--param", f"inline-unit-growth={_INLINED}"),
     *("--param", f"large-function-insns={_INLINED}", "--param", f"large-unit-insns={_INLINED}"),

@@ -56,6 +56,15 @@
 #define TT_PRIVATE
 #endif
 #define TT_INLINE TT_NOSAN static inline
+// For functions that return a struct, such as a float16: g++ does not instrument the store of `h[i] = f(x)`, but
+// that of the copy which such a function returns.
+#define TT_RETURNS static inline __attribute__((always_inline))
+namespace tt_emu {
+template <class T>
+TT_RETURNS T copy_of(const T& x) {
+    return x;
+}
+}  // namespace tt_emu
 
 // Of each worker: in a program all workers run the same code, else each has a copy of the unit. Files of one
 // program share them, since they call functions of each other.

@@ -88,19 +88,27 @@ typedef __nv_bfloat16_pair __nv_bfloat162;
 #define TT_READS static inline
 #define TT_CONVERSIONS(T, T2, NAME, NAME2)                                          \
     TT_READS float __##NAME##2float(const T& x) { return float(x); }                \
-    TT_INLINE T __float2##NAME(float x) { return T(x); }                            \
-    TT_INLINE T __float2##NAME##_rn(float x) { return T(x); }                       \
-    TT_INLINE T __double2##NAME(double x) { return T(x); }                          \
+    TT_RETURNS T __float2##NAME(float x) { return tt_emu::copy_of(T(x)); }          \
+    TT_RETURNS T __float2##NAME##_rn(float x) { return tt_emu::copy_of(T(x)); }     \
+    TT_RETURNS T __double2##NAME(double x) { return tt_emu::copy_of(T(x)); }        \
     TT_READS unsigned short __##NAME##_as_ushort(const T& x) { return x.__x; }      \
     TT_READS short __##NAME##_as_short(const T& x) { return (short)x.__x; }         \
-    TT_INLINE T __ushort_as_##NAME(unsigned short x) { return tt_emu::bits<T>(x); } \
-    TT_INLINE T __short_as_##NAME(short x) { return tt_emu::bits<T>(x); }           \
+    TT_RETURNS T __ushort_as_##NAME(unsigned short x) {                             \
+        return tt_emu::copy_of(tt_emu::bits<T>(x));                                 \
+    }                                                                               \
+    TT_RETURNS T __short_as_##NAME(short x) {                                       \
+        return tt_emu::copy_of(tt_emu::bits<T>(x));                                 \
+    }                                                                               \
     TT_READS float2 __##NAME2##2float2(const T2& x) {                               \
         return {float(x.x), float(x.y)};                                            \
     }                                                                               \
-    TT_INLINE T2 __floats2##NAME2##_rn(float x, float y) { return {T(x), T(y)}; }   \
-    TT_INLINE T2 __float22##NAME2##_rn(float2 x) { return {T(x.x), T(x.y)}; }       \
-    TT_INLINE T2 make_##NAME2(T x, T y) { return {x, y}; }                          \
+    TT_RETURNS T2 __floats2##NAME2##_rn(float x, float y) {                         \
+        return tt_emu::copy_of(T2(T(x), T(y)));                                     \
+    }                                                                               \
+    TT_RETURNS T2 __float22##NAME2##_rn(float2 x) {                                 \
+        return tt_emu::copy_of(T2(T(x.x), T(x.y)));                                 \
+    }                                                                               \
+    TT_RETURNS T2 make_##NAME2(T x, T y) { return tt_emu::copy_of(T2(x, y)); }      \
     TT_READS float __low2float(const T2& x) { return float(x.x); }                  \
     TT_READS float __high2float(const T2& x) { return float(x.y); }
 TT_CONVERSIONS(__half, __half2, half, half2)

@@ -143,18 +143,24 @@ TT_READS __half2 __hcmadd(const __half2& a, const __half2& b, const __half2& c) 
     TT_READS I __##NAME##2##INAME##_rz(const T& x) { return tt_emu::saturated<I>(truncf(float(x))); } \
     TT_READS I __##NAME##2##INAME##_rd(const T& x) { return tt_emu::saturated<I>(floorf(float(x))); } \
     TT_READS I __##NAME##2##INAME##_ru(const T& x) { return tt_emu::saturated<I>(ceilf(float(x))); }  \
-    TT_INLINE T __##INAME##2##NAME##_rn(I x) { return T(x); }
+    TT_RETURNS T __##INAME##2##NAME##_rn(I x) { return tt_emu::copy_of(T(x)); }
 #define TT_HALF_CONVERSIONS(T, NAME, PAIR)                                                       \
     TT_HALF_INTEGER(T, NAME, int, int)                                                           \
     TT_HALF_INTEGER(T, NAME, unsigned, uint) TT_HALF_INTEGER(T, NAME, short, short)              \
         TT_HALF_INTEGER(T, NAME, unsigned short, ushort) TT_HALF_INTEGER(T, NAME, long long, ll) \
-            TT_HALF_INTEGER(T, NAME, unsigned long long, ull) TT_INLINE T                        \
+            TT_HALF_INTEGER(T, NAME, unsigned long long, ull) TT_RETURNS T                       \
             __float2##NAME##_rz(float x) {                                                       \
-        return tt_emu::narrow<T>(x, 'z');                                                        \
+        return tt_emu::copy_of(tt_emu::narrow<T>(x, 'z'));                                       \
     }                                                                                            \
-    TT_INLINE T __float2##NAME##_rd(float x) { return tt_emu::narrow<T>(x, 'd'); }               \
-    TT_INLINE T __float2##NAME##_ru(float x) { return tt_emu::narrow<T>(x, 'u'); }               \
-    TT_INLINE T##_pair __float2##PAIR##_rn(float x) { return {T(x), T(x)}; }                     \
+    TT_RETURNS T __float2##NAME##_rd(float x) {                                                  \
+        return tt_emu::copy_of(tt_emu::narrow<T>(x, 'd'));                                       \
+    }                                                                                            \
+    TT_RETURNS T __float2##NAME##_ru(float x) {                                                  \
+        return tt_emu::copy_of(tt_emu::narrow<T>(x, 'u'));                                       \
+    }                                                                                            \
+    TT_RETURNS T##_pair __float2##PAIR##_rn(float x) {                                           \
+        return tt_emu::copy_of(T##_pair(T(x), T(x)));                                            \
+    }                                                                                            \
     TT_READS T##_pair __##NAME##2##PAIR(const T& x) { return {x, x}; }                           \
     TT_READS T##_pair __halves2##PAIR(const T& x, const T& y) { return {x, y}; }                 \
     TT_READS T __low2##NAME(const T##_pair& a) { return a.x; }                                   \

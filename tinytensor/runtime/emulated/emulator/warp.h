@@ -85,9 +85,9 @@ TT_INLINE T shfl_up_any(unsigned mask, T value, unsigned delta, int width, Site 
 // Lanes of a later segment must not be read; those of an earlier one may, as on the hardware.
 #define TT_SHUFFLE(NAME, KIND)                                                                        \
     template <class T>                                                                                \
-    TT_INLINE T __##NAME##_sync(unsigned mask, T value, KIND with, int width = 32, TT_SITE) {         \
+    TT_RETURNS T __##NAME##_sync(unsigned mask, T value, KIND with, int width = 32, TT_SITE) {        \
         static_assert(sizeof(T) <= 8, "a shuffle moves at most 8 bytes");                             \
-        return tt_emu::NAME##_any(mask, value, with, width, TT_HERE);                                 \
+        return tt_emu::copy_of(tt_emu::NAME##_any(mask, value, with, width, TT_HERE));                \
     }
 TT_SHUFFLE(shfl, int) TT_SHUFFLE(shfl_xor, int) TT_SHUFFLE(shfl_down, unsigned) TT_SHUFFLE(shfl_up, unsigned)
 #undef TT_SHUFFLE
