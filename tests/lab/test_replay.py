@@ -441,6 +441,21 @@ def test_the_command_writes_a_replay(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "did you mean softmax?" in capsys.readouterr().err
 
 
+def test_a_file_whose_name_has_a_space(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, page = tmp_path / "my sum.cu", tmp_path / "page.html"
+    source.write_text(WRONG + "__global__ void nothing(float* y) {}", encoding="utf-8")
+    words = ["replay", str(source), "--html", str(page), "--launch"]
+    assert main([*words, "block_sum[1, 64](empty(1), ones(64))"]) == 1
+    said = capsys.readouterr().out
+    assert "shared race at my sum.cu:8" in said
+    assert "8 | if (t < step) s[t] += s[t + step];" in said
+    (data,) = json.loads(parse(page.read_text(encoding="utf-8")).all("script", id="replay-data")[0].text)
+    assert "my sum.cu:5" in [place["at"] for place in data["places"]]
+    assert "4.00 sectors/request" in page.read_text(encoding="utf-8")
+    assert main([*words, "nothing[1, 64](zeros(1))"]) == 0
+    assert "There are no steps" in page.read_text(encoding="utf-8")
+
+
 def test_the_viewer_is_packaged() -> None:
     assert '"**/*.js"' in (ROOT / "setup.py").read_text()
 

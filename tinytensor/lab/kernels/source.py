@@ -15,7 +15,7 @@ from tinytensor.runtime.emulated.kernels import read
 
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*")
-_PLACE = re.compile(r"([^\s:]+):(\d+)")
+_PLACE = re.compile(r"([^:]+):(\d+)")
 _HEAD = re.compile(r"[A-Za-z_]")  # start of a definition: at column 0
 _WHOLE = re.compile(r"[A-Za-z_].*\}\s*$")  # a definition on a single line
 LONG, NEAR = 30, 6  # lines: longest definition shown in full, and context around an access in longer ones

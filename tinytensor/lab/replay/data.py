@@ -22,7 +22,7 @@ _SHARED = re.compile(
     r"([\w:<>\s]+?)\s+(\w+)\s*((?:\[[^\]]*\]\s*)*);"
 )
 _CONTROL = re.compile(r"\b(if|for|while|switch)\b.*|\belse\b")
-_PLACE = re.compile(r"([^\s:]+):(\d+)")
+_PLACE = re.compile(r"([^:]+):(\d+)")
 
 
 class _Declared(NamedTuple):

@@ -52,6 +52,8 @@ def replay_view(title: str, launches: Sequence[dict[str, Any]], sources: Sequenc
         sources: the source of each launch, with `data-line` on its rows.
         more: what stands below.
     """
+    if not launches:
+        return View(title, (tag("p", "There are no steps: no recorded thread read or wrote memory."), *more))
     panes = [
         tag(
             "div",

@@ -228,7 +228,7 @@ def work_of(kernels: Iterable[KernelCount]) -> list[LineWork] | None:
 
 def natural(place: str) -> tuple[str, int]:
     """Sort key of file:line that orders lines by number."""
-    name, _, number = place.partition(" ")[0].rpartition(":")
+    name, _, number = place.partition(" from ")[0].rpartition(":")
     return name, int(number) if number.isdigit() else 0
 
 

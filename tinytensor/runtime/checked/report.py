@@ -122,7 +122,7 @@ class CheckReport:
         }
         found: dict[str, None] = {}
         for place in (finding.place, finding.other):
-            name, _, number = place.partition(" ")[0].rpartition(":")
+            name, _, number = place.partition(" from ")[0].rpartition(":")
             if name in files and number.isdigit():
                 line = files[name].read_text(encoding="utf-8").splitlines()[int(number) - 1]
                 found[f"{number} | {line.strip()}"] = None

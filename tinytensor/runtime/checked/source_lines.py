@@ -13,7 +13,7 @@ Code = tuple[str, str, str]  # code location: offset in the unit (hexadecimal, "
 _known: dict[tuple[Path, int], str] = {}
 _ENDINGS = (".h", ".hpp", ".inl", ".cpp", ".cc", ".cxx")  # of whole programs
 _FOLDERS_OF_OTHERS = ("/emulator/", "/usr/", "/include/c++/")
-_FRAME = re.compile(r"([^\s/]+):(\d+)")
+_FRAME = re.compile(r"([^/:]+):(\d+)(?: \(.*\))?$")  # behind the folders
 
 
 def places_of(library: Path, codes: Iterable[Code]) -> dict[Code, str]:
