@@ -153,6 +153,8 @@ def test_other_commands_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     steps = said_as_json(capsys, "explain", "arange(12).reshape(3, 4).T")["steps"]
     assert [step["made"] for step in steps] == ["new buffer", "view", "view"]
     assert (steps[-1]["shape"], steps[-1]["strides"]) == ([4, 3], [1, 4])
+    (step,) = said_as_json(capsys, "explain", "zeros(1, 1, 1, 1, 1, 1, 2)")["steps"]
+    assert step["position"].endswith(" + i6*1")
     (kernel,) = said_as_json(capsys, "kernel", "tril", "--shape", "4,4")["kernels"]
     assert kernel["file"] == "masking.cu"
     assert kernel["read_bytes"] == 4 * 10

@@ -12,7 +12,7 @@ from typing import Any
 from tinytensor.commands.json_output import write_json
 from tinytensor.lab.explain.explanation import explain_expression
 from tinytensor.lab.explain.expression import MAKERS, METHODS, PROPERTIES
-from tinytensor.lab.explain.steps import LETTERS, LayoutStep
+from tinytensor.lab.explain.steps import LayoutStep
 from tinytensor.lab.html import write
 
 
@@ -51,7 +51,7 @@ def _fields(step: LayoutStep) -> dict[str, Any]:
         "strides": layout.strides,
         "offset": layout.offset,
         "contiguous": layout.is_contiguous,
-        "position": step.formula(LETTERS[: len(layout.shape)]),
+        "position": step.formula(step.letters),
     }
 
 
