@@ -275,6 +275,11 @@ def test_files_that_do_not_fit(source: str, said: str, tmp_path: Path) -> None:
     assert said in str(error.value)
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    source = zip_kernel("if (i < n) z[i] = a * x[i] + y[i];").strip()
+    assert judge(program(tmp_path, "\ufeff" + source), PUZZLES[2].problem(3)).solved
+
+
 def test_a_source_that_does_not_compile(tmp_path: Path) -> None:
     with pytest.raises(KernelError, match="nothing"):
         judge(program(tmp_path, zip_kernel("z[i] = nothing;")), PUZZLES[2].problem(3))

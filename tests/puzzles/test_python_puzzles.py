@@ -34,7 +34,7 @@ def test_solutions_pass_and_wrong_ones_do_not(number: int, p: PythonPuzzle, tmp_
     assert verdict.solved, str(verdict)
     assert verdict.score == 100
     path = tmp_path / p.file_name(number)
-    path.write_text(p.start_text(number), encoding="utf-8")
+    path.write_text(p.start_text(number), encoding="utf-8-sig")  # begins with a byte order mark
     assert not judge_python(path, p, number).solved
     assert len(wrong) == 3
     for body, reason in wrong:

@@ -94,7 +94,7 @@ def read(path: Path) -> Program:
         raise ArgumentError(
             f"judge: {path.name} is not a .cu file", why="kernels are CUDA C++", fix="name it with .cu"
         )
-    source = read_text(path, "judge")
+    source = read_text(path, "judge").removeprefix("\ufeff")  # a mark that some editors write
     kernels = list(parse(source).values())
     launches = _LAUNCH.findall(source)
     if not kernels:

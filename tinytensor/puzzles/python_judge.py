@@ -63,7 +63,7 @@ def _parsed(path: Path) -> ast.Module:
             fix="give the file that `python -m tinytensor puzzle N` names",
         )
     try:
-        return ast.parse(read_text(path, "judge"))
+        return ast.parse(read_text(path, "judge").removeprefix("\ufeff"))
     except SyntaxError as error:
         raise ArgumentError(
             f"judge: {path.name}:{error.lineno}: {error.msg}", why="it is no Python", fix="correct the line"

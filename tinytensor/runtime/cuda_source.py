@@ -81,7 +81,8 @@ def _lines(
     """The lines of a file, with #include lines replaced by the files."""
     seen[path.resolve()] = path.stat().st_mtime_ns
     lines = [f'#line 1 "{shown(path)}"']
-    for number, line in enumerate(change(path.read_text(encoding="utf-8", errors="replace")).split("\n"), 1):
+    text = path.read_text(encoding="utf-8", errors="replace").removeprefix("\ufeff")  # of some editors
+    for number, line in enumerate(change(text).split("\n"), 1):
         match = _INCLUDE.match(line)
         included = _found(path, match[2], match[1]) if match else None
         if included is not None:
