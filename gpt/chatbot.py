@@ -86,9 +86,9 @@ class ChatbotConfig:
     data: str = "shakespeare"
     vocab_size: int = 259
     init_from: str = "scratch"
-    instruct_steps: int = 1000
-    task: str = "spelling,sorting,reversing"
-    grpo_steps: int = 200
+    instruct_steps: int = 1500
+    task: str = "spelling,counting,sorting,reversing,arithmetic"
+    grpo_steps: int = 400
     held_out: int = 100
     out_dir: str = "runs/chat"
     seed: int = 1337
