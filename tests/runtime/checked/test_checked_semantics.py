@@ -264,19 +264,23 @@ def test_the_same_thread_of_later_blocks_races(block: int) -> None:
     assert f"block ({block + 1}, 0, 0), thread (3, 0, 0)" in finding.text
 
 
-def test_a_read_before_a_loop_of_exchanges_is_a_warning() -> None:
+def test_reads_before_loops_of_exchanges_are_warnings() -> None:
     source = """
-    __global__ void largest(int* most, const int* x) {
+    __global__ void extremes(int* both, const int* x) {
         const int value = x[blockIdx.x * blockDim.x + threadIdx.x];
-        int old = *most, expected;
+        int most = both[0], least = both[1], expected;
         do {
-            expected = old;
-            old = atomicCAS(most, expected, max(value, expected));
-        } while (old != expected);
+            expected = most;
+            most = atomicCAS(both, expected, max(value, expected));
+        } while (most != expected);
+        do {
+            expected = least;
+            least = atomicCAS(both + 1, expected, min(value, expected));
+        } while (least != expected);
     }"""
-    most, x = zeros(1, tt.int32), tt.arange(128, dtype=tt.int32, device="emulated")
-    report = check(source, 2, 64, most, x)
-    assert most.item() == 127
+    both, x = zeros(2, tt.int32), tt.arange(128, dtype=tt.int32, device="emulated") - 5
+    report = check(source, 2, 64, both, x)
+    assert both.tolist() == [122, -5]
     assert not report.findings, str(report)
     assert {finding.kind for finding in report.warnings} == {"read before an atomic operation"}
 

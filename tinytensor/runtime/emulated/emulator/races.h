@@ -50,17 +50,33 @@ static unsigned reader_in_the_way(const Worker& w, const Access& a, const Word& 
     return MOST_THREADS;
 }
 
-struct ReadFirst {  // the last plain read of each thread of a word that others have accessed, too
+struct ReadFirst {  // the last plain reads of each thread of words that others have accessed, too
     const char* address;
     size_t finding;  // its number, from 1; 0 if it is none
 };
-static ReadFirst read_first[MOST_THREADS];
+constexpr unsigned MOST_READS = 4;
+static ReadFirst read_first[MOST_THREADS][MOST_READS];
+
+static ReadFirst* read_of(unsigned thread, const char* address) {
+    for (ReadFirst& read : read_first[thread])
+        if (read.address == address) return &read;
+    return nullptr;
+}
+
+static void note_read(unsigned thread, const char* address, size_t finding) {
+    ReadFirst *reads = read_first[thread], *read = read_of(thread, address);
+    if (!read) {
+        memmove(reads + 1, reads, (MOST_READS - 1) * sizeof *reads);
+        read = reads;
+    }
+    *read = {address, finding};
+}
 
 static bool is_last_reader(const Worker& w, const Access& a, const Word& word) {
     const unsigned me = w.current;
     const bool alone = word.read_phase == phase && word.read_thread == me && !word.several &&
                        word.read_lanes == 1u << me % LANES;
-    return alone || read_first[me].address == a.address;
+    return alone || read_of(me, a.address);
 }
 
 static void remember_read(const Worker& w, const Access& a, Word& word) {
@@ -77,7 +93,7 @@ static void remember_read(const Worker& w, const Access& a, Word& word) {
     uint64_t half = Halves(word).read;
     if (!word.last_done) half &= ~OTHERS_DONE_BIT;  // the last reader becomes one of the others
     half &= ~LAST_DONE_BIT;
-    read_first[me].address = a.address;
+    if (!read_of(me, a.address)) note_read(me, a.address, 0);
     if (word.read_phase == phase && !word.several) {  // else a write conflicts with these already
         if (!is_volatile) half &= ~READ_VOLATILE_BIT;
         if (before / LANES != me / LANES) {
@@ -153,9 +169,9 @@ static void compare_written() {
 
 // `while (atomicCAS(p, old, …) != old)` after a plain read of *p: the result does not depend on that read.
 static void end_read_first(const Worker& w, const char* address) {
-    ReadFirst& read = read_first[w.current];
-    if (read.finding && read.address == address) is_harmless(read.finding - 1, READ_FIRST);
-    read.finding = 0;
+    ReadFirst* read = read_of(w.current, address);
+    if (read && read->finding) is_harmless(read->finding - 1, READ_FIRST);
+    if (read) read->finding = 0;
 }
 
 // Whether a copy into the word is pending, and another access comes between.
@@ -181,7 +197,7 @@ static bool check_word(const Worker& w, const Access& a, const Word& word) {
         const size_t finding = report_race(w, a, word.write_phase, word.write_thread, word.write_clock,
                                            word.atomic ? way_names[ATOMIC] : "write", word.write_place);
         if (a.way == READ && word.atomic) {
-            read_first[w.current] = {a.address, finding + 1};
+            note_read(w.current, a.address, finding + 1);
         } else if ((a.way == WRITE || a.way == VOLATILE_WRITE) && !word.atomic && a.size <= 16) {
             written = {a.address, a.size, finding, {}};
             memcpy(written.before, a.address, a.size);
