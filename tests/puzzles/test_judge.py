@@ -66,6 +66,8 @@ def test_a_kernel_against_an_op(tmp_path: Path) -> None:
     assert found.reasons == ["wrong"]
     assert found.wrong[0].output == "y"
     assert judge(program(tmp_path, PARTIAL), problem_of("sum")).solved
+    short = SOFTMAX.replace("i < columns", "i < min(columns, 1024)")  # a block has no more threads
+    assert "wrong" in judge(program(tmp_path, short), problem_of("softmax")).reasons
 
 
 def test_an_op_of_several_inputs_by_name(tmp_path: Path) -> None:

@@ -17,11 +17,13 @@ from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import COMPLEX, FLOATS, as_tuple, silent
 from tinytensor.puzzles.problem import Case, Problem, least_bytes
 
-# Of the letters in `Row.large`: two sets with remainders, one for the cost, without.
+# Of the letters in `Row.large`: three sets with remainders, one of them with more columns than a block has
+# threads; one for the cost, without.
 _LETTERS = "rcknbhtsdyx"
 LENGTHS = (
     dict(zip(_LETTERS, (37, 70, 45, 150, 2, 2, 40, 45, 24, 9, 11), strict=True)),
     dict(zip(_LETTERS, (12, 34, 20, 33, 1, 3, 7, 9, 8, 7, 8), strict=True)),
+    dict(zip(_LETTERS, (5, 1100, 5, 1500, 1, 1, 3, 300, 8, 5, 40), strict=True)),
 )
 MEASURED = dict(zip(_LETTERS, (64, 256, 64, 4096, 2, 2, 64, 64, 32, 32, 32), strict=True))
 MOST = 100_000  # elements of an input
