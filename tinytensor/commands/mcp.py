@@ -130,7 +130,7 @@ def main(words: Sequence[str]) -> int:
     argparse.ArgumentParser(
         prog="python -m tinytensor mcp",
         description="Serve the commands as tools for coding agents, by the Model Context Protocol over "
-        "standard input and output. check_script runs Python code of the agent with your permissions.",
+        "standard input and output. Scripts and kernels of the agent run with your permissions.",
     ).parse_args(list(words))
     server().run("stdio")
     return 0
