@@ -31,7 +31,7 @@ def scales(rng: np.random.Generator, shape: tuple[int, ...], sizes: Any) -> Any:
     return rng.uniform(0.5, 2, shape)
 
 
-ROWS: Any = ((1, 2), (3, 70), (5, 129), (2, 1000), (4, 3))
+ROWS: Any = ((1, 2), (3, 70), (5, 129), (2, 1000), (40, 3))
 PUZZLES = (
     Puzzle(
         name="softmax_backward",
