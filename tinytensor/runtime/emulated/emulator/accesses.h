@@ -297,13 +297,15 @@ static void access(const void* where, unsigned size, Way way, const Place& place
     if (region->buffer) touched = region->start;
     if (aligned) check_alignment(w, a);
     const uint32_t event = recording ? record(w, a) : NO_EVENT;
+    uint32_t line = 0;
     if (counting && way != BEGIN_COPY && way != READ_BY_PRODUCT)
-        count_access(w, number, a.space, address, size, motion_of(way), event);
+        line = count_access(w, number, a.space, address, size, motion_of(way), event);
     if (is_strong(way)) meet_others(w, a);
     if (!reads(way) && way != ATOMIC) w.idle = 0;
     if (a.space != CONSTANT) check_words(w, a, *region);
     if (region->buffer == &heap) return;  // its blocks are looked up at each access
-    if (Spot* spot = place.code ? spot_of(place.code) : nullptr) spot->region = (uint32_t)which;
+    if (Spot* spot = place.code ? spot_of(place.code) : nullptr)
+        spot->region = (uint32_t)which, spot->line = line;
 }
 
 // The lanes of a warp have converged in ldmatrix: those with an address read a row of 16 bytes.
@@ -404,13 +406,14 @@ namespace tt_emu {
 static void see(Worker* w) {
     seen_worker = w;
     choose_way();
-    if (w) w->single = !usual_worker;  // so that other threads can run at any access
+    // Other threads can run at any access, or local variables have places on a stack of their thread.
+    if (w) w->single = !usual_worker || counting;
     if (exploring) memset(steps, 0, sizeof steps);
 }
 
 // A read of a word that other threads of the block have read, too.
-static __attribute__((noinline)) void join_readers(const Worker& w, const Region& r, const char* address,
-                                                   uint16_t number, Word& word) {
+static __attribute__((noinline)) void read_again(const Worker& w, const Region& r, const char* address,
+                                                 uint16_t number, Word& word) {
     remember_read(w, {address, 0, READ, {}, number, r.space, r.since(), r.name, 0}, word);
 }
 
@@ -456,7 +459,8 @@ static inline bool is_usual(Worker& w, const Spot& spot, const Region& r, const 
             word.write_clock = clock, word.write_place = spot.number;
             if (bits) bits[i] |= all;
         } else if (was_read_by_others(last.read, word)) {
-            join_readers(w, r, address, spot.number, word);
+            if (has_other_reader(w.current, word)) join_readers(w.current, address, word, clock, false);
+            else read_again(w, r, address, spot.number, word);
         } else {
             put_read(word, own | OTHERS_DONE_BIT);
             word.read_clock = clock, word.read_lanes = lane, word.read_place = spot.number;
@@ -479,9 +483,11 @@ static __attribute__((noinline)) void usual_access(void* at, const void* code) {
     Worker& w = *usual_worker;
     const Region& r = regions[spot->region];
     const char* address = (const char*)at;
+    if (counting && !spot->line) return other_access<SIZE, WRITES>(at, code);
     const bool usual = r.space == SHARED ? is_usual<SIZE, WRITES, true>(w, *spot, r, address)
                                          : is_usual<SIZE, WRITES, false>(w, *spot, r, address);
     if (!usual) other_access<SIZE, WRITES>(at, code);
+    else if (counting) count_again(w, spot->line, address);
 }
 
 // threadIdx and similar variables of the unit are read most often.
@@ -541,10 +547,10 @@ TT_API void tt_checked_free(void* address) {
 }
 
 TT_API void __tsan_func_entry(void*) {
-    if (tt_emu::counting) tt_emu::depths[tt_emu::here->current]++;
+    if (tt_emu::counting) tt_emu::depths[tt_emu::here->current]++, tt_emu::recent.code = nullptr;
 }
 TT_API void __tsan_func_exit() {
-    if (tt_emu::counting) tt_emu::depths[tt_emu::here->current]--;
+    if (tt_emu::counting) tt_emu::depths[tt_emu::here->current]--, tt_emu::recent.code = nullptr;
 }
 
 // ---- schedules --------------------------------------------------------------------------------------------

@@ -26,6 +26,10 @@ constexpr unsigned MOST_NODES = 4096, EDGES = 1 << 15, DEPTHS = 32;
 constexpr size_t MOST_WAITING = 1 << 22;  // steps of lanes that have not converged: 64 MB
 
 static List<Step> traces[MOST_THREADS];
+static struct {
+    const void* code;
+    unsigned thread;
+} recent;  // the block that a thread entered last, if its trace ends with that
 static unsigned depths[MOST_THREADS];
 static size_t waiting;
 
@@ -68,8 +72,29 @@ static unsigned rest_of(unsigned node) {
 }
 
 static void add_step(unsigned thread, const Step& step) {
+    recent.code = nullptr;
     traces[thread].add(step);
     waiting++;
+}
+
+// The same, if the trace need not grow: an interrupt that comes meanwhile leaves it whole.
+static inline bool add_in_place(unsigned thread, const Step& step) {
+    List<Step>& trace = traces[thread];
+    if (trace.count == trace.room) return false;
+    recent.code = nullptr;
+    trace.items[trace.count] = step;
+    trace.count++, waiting++;
+    return true;
+}
+
+// Enters a block that was seen before; returns whether that was possible without growing a list.
+static inline bool enter_known_block(unsigned thread, const void* code) {
+    const Spot* spot = spot_of(code);
+    if (!spot || !spot->node) return false;
+    const List<Step>& trace = traces[thread];
+    const Step* last = trace.count ? &trace.items[trace.count - 1] : nullptr;
+    const bool is_inside = last && last->what == spot->node && last->depth == depths[thread];
+    return is_inside || add_in_place(thread, {spot->node, depths[thread], 0});
 }
 
 static void enter_block(unsigned thread, const void* code) {
@@ -243,21 +268,55 @@ static void execute(Lanes& w, unsigned lanes, uint32_t stop, uint32_t stop_depth
     }
 }
 
+// Whether two lanes have entered the same blocks, and there executed the same accesses.
+static bool are_alike(const List<Step>& a, const List<Step>& b) {
+    if (a.count != b.count) return false;
+    for (size_t i = 0; i < a.count; i++)
+        if (a.items[i].what != b.items[i].what || a.items[i].depth != b.items[i].depth) return false;
+    return true;
+}
+
+static unsigned lanes_below(unsigned count) { return count == LANES ? ~0u : (1u << count) - 1; }
+
+// `execute` for lanes whose traces are alike.
+static void execute_together(unsigned warp, unsigned count) {
+    const List<Step>* const first = traces + warp * LANES;
+    Request request = {lanes_below(count), {}, {}};
+    for (size_t i = 0; i < first->count; i++) {
+        const uint32_t what = first->items[i].what;
+        if (!(what & ACCESS)) continue;
+        for (unsigned lane = 0; lane < count; lane++) {
+            request.address[lane] = first[lane].items[i].address;
+            request.event[lane] = first[lane].items[i].event;
+        }
+        make_request(what & ~ACCESS, request);
+    }
+}
+
 // The lanes of a warp have converged, or ended: makes requests of their accesses.
 static void converge(unsigned warp, unsigned threads, bool ended) {
     static Frames frames[LANES];
-    Lanes lanes = {warp, {}};
+    const List<Step>* const first = traces + warp * LANES;
+    const unsigned number = threads - warp * LANES < LANES ? threads - warp * LANES : LANES;
     size_t count = 0;
-    unsigned all = 0;
-    for (unsigned lane = 0; lane < LANES && warp * LANES + lane < threads; lane++) {
+    bool alike = true;
+    for (unsigned lane = 0; lane < number; lane++) {
+        count += first[lane].count;
+        if (lane && are_alike(first[lane - 1], first[lane])) {
+            frames[lane] = frames[lane - 1];
+            continue;
+        }
+        alike = alike && !lane;
         frames[lane].count = 0;
         add_edges(warp * LANES + lane, frames[lane], ended);
-        count += traces[warp * LANES + lane].count;
-        all |= 1u << lane;
     }
     if (!count) return;
+    const unsigned all = lanes_below(number);
+    Lanes lanes = {warp, {}};
     find_joins();
-    execute(lanes, all, 0, 0, {});
+    if (alike) execute_together(warp, number);
+    else execute(lanes, all, 0, 0, {});
+    recent.code = nullptr;
     waiting -= count;
     for (unsigned left = all; left; left &= left - 1) {  // begin the next trace where this one ends
         const unsigned lane = lowest(left), thread = warp * LANES + lane;
@@ -268,6 +327,7 @@ static void converge(unsigned warp, unsigned threads, bool ended) {
 }
 
 static void forget_traces() {
+    recent.code = nullptr;
     for (List<Step>& trace : traces) trace.clear();
     memset(depths, 0, sizeof depths);
     waiting = 0;

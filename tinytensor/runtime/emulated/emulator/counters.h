@@ -40,15 +40,26 @@ static Line* line_of(uint16_t place, Space space, Motion motion, unsigned size) 
     return lines.add(line);
 }
 
-static void count_access(const Worker& w, uint16_t place, Space space, const char* address, unsigned size,
-                         Motion motion, uint32_t event = NO_EVENT) {
-    if (waiting >= MOST_WAITING) {
-        counting = false;
-        cut = true;
-        return;
-    }
+static bool has_room() {
+    if (waiting >= MOST_WAITING) counting = false, cut = true;
+    return counting;
+}
+
+// Returns the number of the line, from 1; 0 if the limit is exceeded.
+static uint32_t count_access(const Worker& w, uint16_t place, Space space, const char* address, unsigned size,
+                             Motion motion, uint32_t event = NO_EVENT) {
+    if (!has_room()) return 0;
     const Line& line = *line_of(place, space, motion, size);
     add_step(w.current, {ACCESS | line.number, depths[w.current], (uint64_t)address, event});
+    return line.number + 1;
+}
+
+// Counts another access of a line.
+static inline void count_again(Worker& w, uint32_t line, const char* address) {
+    const Step step = {ACCESS | (line - 1), depths[w.current], (uint64_t)address};
+    if (!has_room() || add_in_place(w.current, step)) return;
+    Whole whole(w);
+    add_step(w.current, step);
 }
 
 static size_t sort_unique(uint64_t* values, size_t count) {

@@ -68,21 +68,30 @@ static void prepare_work() {
     passes_size = passes ? size : 0;
 }
 
+static __attribute__((noinline)) void enter_other_block(Worker& w, const char* code) {
+    if (!enter_known_block(w.current, code)) {
+        Whole whole(w);
+        enter_block(w.current, code);
+    }
+    if (code < image.start || code >= image.start + passes_size) return;
+    Passes& p = passes[code - image.start];
+    p.running++;
+    recent = {code, w.current};
+    if (p.is_known) return;
+    Whole whole(w);
+    passed.add(code);
+    p.is_known = true;
+}
+
 }  // namespace tt_emu
 
 TT_API void __sanitizer_cov_trace_pc() {
     using namespace tt_emu;
     if (!counting) return;
     const char* code = (const char*)__builtin_return_address(0);
-    Worker& w = *seen_worker;
-    Whole whole(w);
-    enter_block(w.current, code);
-    if (code < image.start || code >= image.start + passes_size) return;
-    Passes& p = passes[code - image.start];
-    p.running++;
-    if (p.is_known) return;
-    passed.add(code);
-    p.is_known = true;
+    const bool again = code == recent.code && seen_worker->current == recent.thread;  // a loop of one block
+    if (again) passes[code - image.start].running++;
+    else enter_other_block(*seen_worker, code);
 }
 
 // Lines of "code, count", then of "kind, location, operations" of tensor cores.

@@ -81,6 +81,7 @@ struct Spot {
     uint16_t number;  // of the place
     uint16_t node;    // of the basic block that begins there (convergence.h)
     uint32_t region;  // number of the memory that it accessed last, from 1 (accesses.h)
+    uint32_t line;    // of the counters of that access, from 1; 0 before it is counted (counters.h)
 };
 static Spot* spots;
 static const char* spots_start;

@@ -79,8 +79,36 @@ static bool is_last_reader(const Worker& w, const Access& a, const Word& word) {
     return alone || read_of(me, a.address);
 }
 
+// Adds a reader to those of a word, one of which is unordered with it.
+static inline void join_readers(unsigned me, const char* address, Word& word, uint32_t clock,
+                                bool is_volatile) {
+    uint64_t half = Halves(word).read;
+    if (!word.last_done) half &= ~OTHERS_DONE_BIT;  // the last reader becomes one of the others
+    half &= ~LAST_DONE_BIT;
+    if (!read_of(me, address)) note_read(me, address, 0);
+    if (word.read_phase == phase && !word.several) {  // else a write conflicts with these already
+        if (!is_volatile) half &= ~READ_VOLATILE_BIT;
+        if (word.read_thread / LANES != me / LANES) {
+            half |= SEVERAL_BIT;
+            word.read_lanes = me;
+        } else {
+            word.read_lanes |= 1u << me % LANES;
+            if (clock < word.read_clock) word.read_clock = clock;
+        }
+    }
+    put_read(word, half);
+}
+
+// Whether it is known at once that a read of this phase is unordered with the running thread.
+static inline bool has_other_reader(unsigned me, const Word& word) {
+    if (word.read_phase != phase || word.several) return word.read_phase == phase;
+    const unsigned others = word.read_lanes & ~(1u << me % LANES);
+    const bool in_warp = word.read_thread / LANES == me / LANES;
+    return in_warp && others && seen[me][lowest(others)] < word.read_clock;
+}
+
 static void remember_read(const Worker& w, const Access& a, Word& word) {
-    const unsigned me = w.current, before = word.read_thread;
+    const unsigned me = w.current;
     const uint32_t clock = a.way == READ_TOGETHER ? 0 : seen[me][me % LANES];
     const uint64_t is_volatile = a.way == VOLATILE_READ ? READ_VOLATILE_BIT : 0;
     if (reader_in_the_way(w, a, word) == MOST_THREADS) {
@@ -90,21 +118,7 @@ static void remember_read(const Worker& w, const Access& a, Word& word) {
         word.read_place = a.number;
         return;
     }
-    uint64_t half = Halves(word).read;
-    if (!word.last_done) half &= ~OTHERS_DONE_BIT;  // the last reader becomes one of the others
-    half &= ~LAST_DONE_BIT;
-    if (!read_of(me, a.address)) note_read(me, a.address, 0);
-    if (word.read_phase == phase && !word.several) {  // else a write conflicts with these already
-        if (!is_volatile) half &= ~READ_VOLATILE_BIT;
-        if (before / LANES != me / LANES) {
-            half |= SEVERAL_BIT;
-            word.read_lanes = me;
-        } else {
-            word.read_lanes |= 1u << me % LANES;
-            if (clock < word.read_clock) word.read_clock = clock;
-        }
-    }
-    put_read(word, half);
+    join_readers(me, a.address, word, clock, is_volatile);
 }
 
 static void remember_write(const Worker& w, const Access& a, Word& word) {
@@ -156,7 +170,7 @@ static Exploring exploring;  // schedules (accesses.h)
 static Worker* usual_worker;  // of the running block, or null while `access` must see each access
 
 static void choose_way() {
-    const bool all = counting || recording || exploring || written.address;
+    const bool all = recording || exploring || written.address;
     usual_worker = all ? nullptr : seen_worker;
 }
 
