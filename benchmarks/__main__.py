@@ -13,8 +13,8 @@ from benchmarks import commands
 from benchmarks.commands import parser
 from benchmarks.contest.contest import Report
 from benchmarks.contest.contestants import BenchmarkError
+from benchmarks.on_emulator import checked, traffic
 from benchmarks.report import compare
-from benchmarks.suites import traffic
 
 
 def kernels_lab(options: argparse.Namespace) -> int:
@@ -97,6 +97,10 @@ def _run(words: list[str]) -> int:
     if options.command == "kernel_traffic":
         counted = traffic.run()
         _finish(counted, options, traffic.table(counted))
+        return 0
+    if options.command == "checked":
+        measured = checked.run(options.rounds)
+        _finish(measured, options, checked.table(measured))
         return 0
     if options.command == "kernels_lab":
         return kernels_lab(options)

@@ -358,6 +358,10 @@ COMMANDS = {
         matmul_cpu,
     ),
     "kernels_lab": Command("ladders of kernels: traffic counted, or timed on a GPU", _LADDER),
+    "checked": Command(
+        "processor time of the checker, relative to the emulator; of 100 training steps, of a compilation",
+        {"--rounds": {"type": ONE, "default": 7, "help": "of each measurement (%(default)s)"}},
+    ),
     "kernel_traffic": Command("bytes that kernels move, relative to the minimum", {}),
     "ops": Command(
         "each op over sizes and layouts, on the CPU and on a GPU",

@@ -295,15 +295,9 @@ def table(report: Mapping[str, Any]) -> str:
         ratios = [ratio_text(result["ratio"][n]) if n in result["ratio"] else "–" for n in rivals]
         clean = f"{result['clean']}/{result['rounds']}" + (" noisy" if result["noisy"] else "")
         rows.append([result["case"], *times, *ratios, clean])
-    about = report["machine"]
-    libraries = ", ".join(f"{k} {v}" for k, v in about["libraries"].items() if v)
-    commit = (about["commit"] or "no commit")[:10] + (" + changes" if about["dirty"] else "")
-    head = [f"{report['benchmark']}: {about['cpu']}, {about['cpus']} CPUs, {about['blas']}"]
-    head.append(f"Python {about['python']}, {libraries}, {commit}, {about['date']}")
+    head = heading(report)
     if peer is not None and peer not in names:
         head.append(f"{peer} is not here (not installed, or left out): these are tinytensor's times alone")
-    if about["environment"]:
-        head.append("environment: " + " ".join(f"{k}={v}" for k, v in about["environment"].items()))
     head.append(
         "median [quartiles] of a call; a ratio above 1 is faster than the peer; clean rounds / rounds"
     )
@@ -311,6 +305,18 @@ def table(report: Mapping[str, Any]) -> str:
         head.append("this system does not tell what other processes take: disturbed rounds are not known")
     found = [f"{key}: {value_text(value)}" for key, value in report["findings"].items()]
     return "\n".join([*head, "", *aligned(rows), *([""] if found else []), *found])
+
+
+def heading(report: Mapping[str, Any]) -> list[str]:
+    """Lines that name the benchmark, the machine, versions and settings."""
+    about = report["machine"]
+    libraries = ", ".join(f"{k} {v}" for k, v in about["libraries"].items() if v)
+    commit = (about["commit"] or "no commit")[:10] + (" + changes" if about["dirty"] else "")
+    head = [f"{report['benchmark']}: {about['cpu']}, {about['cpus']} CPUs, {about['blas']}"]
+    head.append(f"Python {about['python']}, {libraries}, {commit}, {about['date']}")
+    if about["environment"]:
+        head.append("environment: " + " ".join(f"{k}={v}" for k, v in about["environment"].items()))
+    return head
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:

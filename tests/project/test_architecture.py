@@ -67,7 +67,7 @@ public_programs
 op_cases
 peers
 kernels_lab public_kernels
-suites
+suites on_emulator
 first_day
 report
 commands

@@ -1,0 +1,1 @@
+"""Benchmarks on the emulated devices: what kernels access, and what it costs to check them."""
