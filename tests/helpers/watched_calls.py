@@ -98,7 +98,6 @@ MORE: dict[str, tuple[str, ...]] = {  # dtypes that `check` leaves out
     "sort": ("int64",),
     "contiguous": ("uint8",),
     "matmul": ("float16", "float64", "int32"),
-    "attention of 16": ("bfloat16",),
     "attention of 64": ("float32", "float16"),
 }
 ALL: dict[str, tuple[str, ...]] = {

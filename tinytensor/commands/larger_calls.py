@@ -285,7 +285,7 @@ LARGER = [
     Larger("matmul", ("matmul",), multiplied, ("float32", "bfloat16")),
     Larger("matmul in tf32", ("matmul",), multiplied_in_tf32),
     Larger("matmul by warpgroups", ("matmul",), multiplied_by_warpgroups, ("bfloat16",)),
-    Larger("attention of 16", ("attention",), partial(attended, 16)),
+    Larger("attention of 16", ("attention",), partial(attended, 16), ("float32", "bfloat16")),
     Larger("attention of 64", ("attention",), partial(attended, 60), ("bfloat16",)),
     Larger("attention of 128", ("attention",), partial(attended, 100), ("bfloat16",)),
     Larger("attention by warpgroups", ("attention",), attended_by_warpgroups, ("float16", "bfloat16")),
