@@ -56,8 +56,8 @@
 #define TT_PRIVATE
 #endif
 #define TT_INLINE TT_NOSAN static inline
-// For functions that return a struct, such as a float16: g++ does not instrument the store of `h[i] = f(x)`, but
-// that of the copy which such a function returns.
+// For functions that return a struct, such as a float16: of `h[i] = f(x)` g++ does not instrument the store,
+// but that of the copy which such a function returns.
 #define TT_RETURNS static inline __attribute__((always_inline))
 namespace tt_emu {
 template <class T>
