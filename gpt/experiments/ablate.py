@@ -6,8 +6,6 @@ first variant. Without --grid it changes one field at a time. `--grid="depth=2,3
 from the dial of --depth, and fits a scaling law. After Ctrl-C or a kill the same command resumes.
 """
 
-import csv
-import io
 import json
 import os
 import platform
@@ -333,16 +331,10 @@ def _describe(model: GPTConfig, config: TrainConfig, seeds: int, *, dial: bool) 
 
 
 def _write(folder: Path, about: str, results: Sequence[dict[str, Any]], law: ScalingLaw | None) -> None:
-    """Write ablation.json, ablation.csv and ablation.md."""
-    rows, text = summary(results), io.StringIO()
-    flat = [{k: " ".join(map(str, v)) if isinstance(v, list) else v for k, v in row.items()} for row in rows]
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
+    """Write ablation.json and ablation.md."""
     fitted = {} if law is None else {"scaling_law": asdict(law)}
     for name, content in (
-        ("ablation.json", json.dumps({"about": about, "rows": rows, **fitted}, indent=2)),
-        ("ablation.csv", text.getvalue()),
+        ("ablation.json", json.dumps({"about": about, "rows": summary(results), **fitted}, indent=2)),
         ("ablation.md", f"{about}\n\n{table(results)}\n" + ("" if law is None else f"\n{law}\n")),
     ):
         with atomic_write(folder / name) as file:
@@ -382,5 +374,5 @@ def _train_all(variants: Sequence[Cell], about: str, folder: Path) -> int:
         law = scaling_law(variants, results) if number == len(variants) else None
         _write(folder, about, results, law)
     print(f"\n{table(results)}" + ("" if law is None else f"\n\n{law}\nN: weights of the blocks"))
-    print(f"\nfiles  {folder}/: ablation.md, ablation.csv, ablation.json")
+    print(f"\nfiles  {folder}/: ablation.md, ablation.json")
     return 0

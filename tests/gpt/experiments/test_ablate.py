@@ -1,6 +1,5 @@
 """The grid of variants: which are trained, that nothing is trained twice, and what the table says."""
 
-import csv
 import json
 
 import pytest
@@ -100,12 +99,11 @@ def test_the_command_leaves_a_table_and_trains_nothing_twice(tmp_path, capsys, m
     line = [*words(tmp_path), "--grid=position=learned,none"]
     assert main(line) == 0
     said = capsys.readouterr().out
-    with (tmp_path / "ablation.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = json.loads((tmp_path / "ablation.json").read_text())["rows"]
     assert [row["variant"] for row in rows] == ["position=learned", "position=none"]
-    assert json.loads((tmp_path / "ablation.json").read_text())["rows"][1]["val_loss"] == float(
-        rows[1]["val_loss"]
-    )
+    assert [row["val_loss"] for row in rows] == [
+        json.loads((tmp_path / row["variant"] / "result.json").read_text())["val_loss"] for row in rows
+    ]
     written = (tmp_path / "ablation.md").read_text()
     assert "4 steps of 4 sequences" in written
     assert written.endswith(said[said.index("| variant") : said.index("\n\nfiles")] + "\n")
