@@ -33,7 +33,6 @@ class SampleConfig:
         ignore_end: continue after the end-of-document token.
         seed: random seed; each further text takes the next seed.
         checkpoint: of a run: best, latest, or a step.
-        no_cache: recompute the whole context for each token.
         explain: print the candidates of each token, and what each filter removed; for one text.
         beams: beam search with so many beams instead of sampling; 0: sample.
         length_penalty: of beams: exponent of the length by which log p is divided.
@@ -56,7 +55,6 @@ class SampleConfig:
     ignore_end: bool = False
     seed: int = 1337
     checkpoint: str = "best"
-    no_cache: bool = False
     explain: bool = False
     beams: int = 0
     length_penalty: float = 1.0
@@ -72,7 +70,6 @@ class SampleConfig:
             (self.explain and self.draft, "explain with a draft", "tokens are taken or refused, not drawn"),
             (self.beams and self.explain, "explain with beams", "a search draws nothing"),
             (self.beams and self.draft, "beams with a draft", "a search draws nothing"),
-            (self.draft and self.no_cache, "no_cache with a draft", "what it proposes is taken back there"),
             (0 < self.beams < self.num_samples, "more samples than beams", "a search ends with its beams"),
             (self.length_penalty != 1 and not self.beams, "length_penalty without beams", "it ranks beams"),
             (self.ahead != 4 and not self.draft, "ahead without a draft", "a draft is ahead"),
@@ -143,7 +140,7 @@ def _written(
                 yield row, token
 
     tokens = (
-        generate_rows(model, prompts, count, sampler, generators=generators, use_cache=not config.no_cache)
+        generate_rows(model, prompts, count, sampler, generators=generators)
         if speculation is None
         else proposed(speculation)
     )
@@ -231,7 +228,6 @@ def _print_beams(model: GPT, tokenizer: Tokenizer, config: SampleConfig, samplin
             length_penalty=config.length_penalty,
             end=end,
             vocab_size=tokenizer.vocab_size,
-            use_cache=not config.no_cache,
         )
         for rank, text in enumerate(found[: config.num_samples], 1):
             tokens = text.tokens[:-1] if text.tokens[-1:] == (end,) else text.tokens

@@ -135,7 +135,6 @@ def test_a_note_about_kernels_comes_before_the_text(run: str, monkeypatch) -> No
         (["--beams=2", "--draft=x"], "beams with a draft"),
         (["--beams=2", "--num_samples=3"], "more samples than beams"),
         (["--beams=2", "--top_k=3"], "beams with temperature, filters"),
-        (["--draft=x", "--no_cache"], "no_cache with a draft"),
         (["--length_penalty=2"], "length_penalty without beams"),
         (["--ahead=2"], "ahead without a draft"),
         (["--beams=-1"], "beams=-1"),
