@@ -249,6 +249,35 @@ def test_two_barriers_on_one_line_are_two(device: str) -> None:
         kernel[1, 64](y)
 
 
+STATES = """
+struct State { unsigned d, v[5]; int flags[2]; float last; double more; };  // 4 bytes before the double
+__global__ void init(void* s, unsigned k) {
+    State* mine = (State*)s + threadIdx.x;
+    mine->d = k;
+    for (int i = 0; i < 5; i++) mine->v[i] = i;
+    mine->flags[0] = mine->flags[1] = 0, mine->last = 0, mine->more = 0;
+}
+__device__ inline unsigned next(State& s) {
+    for (int i = 0; i < 4; i++) s.v[i] = s.v[i + 1];
+    return s.v[0] += s.d;
+}
+__global__ void draw(double* y, void* s) {
+    State own = ((State*)s)[threadIdx.x];
+    for (int i = 0; i < 9; i++) y[threadIdx.x] = next(own);
+}
+"""
+
+
+@pytest.mark.parametrize(("states", "found"), [(32, set()), (31, {"uninitialized global read"})])
+def test_padding_of_structs_is_not_written(states: int, found: set[str]) -> None:
+    y = tt.zeros(32, dtype=tt.float64, device="emulated")
+    with tt.cuda.check() as report:
+        room = tt.empty(32 * 48, dtype=tt.uint8, device="emulated")
+        tt.cuda.kernel(STATES, "init")[1, states](room, 7)
+        tt.cuda.kernel(STATES, "draw")[1, 32](y, room)
+    assert {f.kind for f in report.findings} == found, str(report)
+
+
 UNROLLED = """
 __global__ void sum(float* y, const float* x) {
     __shared__ float s[64];
