@@ -243,7 +243,7 @@ TT_API void tt_emu_phase_arrive(Worker* worker, unsigned self, void* at, unsigne
     end_if_over(w, phase);
 }
 
-TT_API void tt_emu_phase_wait(Worker* worker, unsigned self, void* at, unsigned parity, Site site) {
+TT_SWITCHES void tt_emu_phase_wait(Worker* worker, unsigned self, void* at, unsigned parity, Site site) {
     Worker& w = *worker;
     enter(w, self, site);
     Phase& phase = phase_at(w, at, site);
@@ -277,7 +277,8 @@ TT_API void tt_emu_copy_box(Worker* worker, unsigned self, void* to, const void*
 
 TT_API void tt_emu_products_begin(Worker* w, unsigned self) { asynchronous_of(*w).begun[self] = true; }
 
-TT_API void tt_emu_product(Worker* worker, unsigned self, float* d, const Matrices& matrices, Site site) {
+TT_SWITCHES void tt_emu_product(Worker* worker, unsigned self, float* d, const Matrices& matrices,
+                                Site site) {
     Worker& w = *worker;
     TT_CHECK({ Whole whole(w); count_product(matrices.kind, site, 2 * 64 * matrices.columns * 16 / 128); })
     TT_CHECK(check_begun(w, self, site);)
@@ -294,7 +295,7 @@ TT_API void tt_emu_product(Worker* worker, unsigned self, float* d, const Matric
 
 TT_API void tt_emu_products_commit(Worker* w, unsigned self) { asynchronous_of(*w).groups[self]++; }
 
-TT_API void tt_emu_products_wait(Worker* worker, unsigned self, unsigned left, Site site) {
+TT_SWITCHES void tt_emu_products_wait(Worker* worker, unsigned self, unsigned left, Site site) {
     Worker& w = *worker;
     asynchronous_of(w).begun[self] = false;
     TT_CHECK(end_reading(w, self, left);)

@@ -261,7 +261,7 @@ TT_SWITCHES int tt_emu_barrier(Worker* worker, unsigned self, int predicate, int
     return w.result_counted;
 }
 
-TT_API void tt_emu_poll(Worker* worker, unsigned self, const void* address, Site site) {
+TT_SWITCHES void tt_emu_poll(Worker* worker, unsigned self, const void* address, Site site) {
     Worker& w = *worker;
     enter(w, self, site);
     if (!w.idle++) w.idle_since = now();

@@ -40,7 +40,7 @@ static void release_numbered(Worker& w, unsigned number) {
 
 using namespace tt_emu;
 
-TT_API unsigned tt_emu_activemask(Worker* worker, unsigned self, Site site) {
+TT_SWITCHES unsigned tt_emu_activemask(Worker* worker, unsigned self, Site site) {
     Worker& w = *worker;
     enter(w, self, site);
     unsigned warp = self / LANES, mask = 0;
@@ -54,7 +54,7 @@ TT_API unsigned tt_emu_activemask(Worker* worker, unsigned self, Site site) {
     return mask;
 }
 
-TT_API void tt_emu_yield(Worker* worker, unsigned self, Site site) {
+TT_SWITCHES void tt_emu_yield(Worker* worker, unsigned self, Site site) {
     Worker& w = *worker;
     enter(w, self, site);
     leave_if_interrupted(w);
@@ -71,8 +71,8 @@ TT_API void tt_emu_yield(Worker* worker, unsigned self, Site site) {
     pause(w, self);
 }
 
-TT_API void tt_emu_numbered_barrier(Worker* worker, unsigned self, unsigned number, unsigned count, int waits,
-                                    Site site) {
+TT_SWITCHES void tt_emu_numbered_barrier(Worker* worker, unsigned self, unsigned number, unsigned count,
+                                         int waits, Site site) {
     Worker& w = *worker;
     enter(w, self, site);
     if (number >= NUMBERED) fail(w, "barrier %u at %s:%d; a block has 16", number, site.file, site.line);

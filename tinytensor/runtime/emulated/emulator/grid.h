@@ -116,7 +116,7 @@ static int run_grid(Launch& launch) {
 
 TT_API bool tt_emu_is_cooperative(Worker* worker) { return !worker->apart; }
 
-TT_API void tt_emu_grid_barrier(Worker* worker, unsigned self, Site site) {
+TT_SWITCHES void tt_emu_grid_barrier(Worker* worker, unsigned self, Site site) {
     Worker& w = *worker;
     if (w.apart) {
         enter(w, self, site);
