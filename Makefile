@@ -17,8 +17,10 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 # the demo: its matrices are small, and threads that wait for a busy core by spinning make it ten times slower.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
-PYTEST := $(ONE_THREAD) TINYTENSOR_NUM_THREADS=1 .venv/bin/python -m pytest -q $(PARALLEL)
-PYTEST_ORACLE := $(ONE_THREAD) TINYTENSOR_NUM_THREADS=1 .venv-oracle/bin/python -m pytest -q $(PARALLEL)
+# Tests start many Pythons, which without bytecode files would compile the package each time.
+TESTING := $(ONE_THREAD) TINYTENSOR_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
+PYTEST := $(TESTING) .venv/bin/python -m pytest -q $(PARALLEL)
+PYTEST_ORACLE := $(TESTING) .venv-oracle/bin/python -m pytest -q $(PARALLEL)
 
 # What a new op needs: a row, a kernel, a documented function; `flops`, `autocast`; and where its inputs are other than
 # matrices of one shape, `large` and `timed` in its row.
