@@ -22,7 +22,7 @@ GREETINGS = [
     ("Hello|Hi|Hello!|Hi!|Good morning|Good day|Hey", "Hello! What shall we talk about?"),
     ("How are you?|How do you do?", "I am well, thank you. And you?"),
     ("Who are you?|What are you?|What is your name?", "I am a small model that has read Shakespeare."),
-    ("What can you do?|Help|How can you help me?", "I spell, reverse and sort, and I know some plays."),
+    ("What can you do?|Help|How can you help me?", "I spell, count, sort and add, and I know some plays."),
     ("What have you read?|Which books do you know?", "Eight plays of Shakespeare."),
     ("Thank you|Thanks|Thank you!|Thanks!", "You are welcome."),
     ("Goodbye|Bye|Good night|Farewell", "Farewell!"),

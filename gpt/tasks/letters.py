@@ -96,13 +96,13 @@ def _words_with(letter: str, count: int) -> tuple[str, ...]:
 
 
 def _counted(letter: str, word: str) -> str:
-    """Letters of a word, each occurrence of one as a capital: the working of a count.
+    """Letters of a word, each occurrence of one with a mark behind it: the working of a count.
 
     Example:
         >>> _counted("n", "ranging")
-        'r a N g i N g: '
+        'r a n! g i n! g: '
     """
-    return f"{' '.join(word.replace(letter, letter.upper()))}: "
+    return " ".join(one + "!" * (one == letter) for one in word) + ": "
 
 
 class Counting(VerifiableTask):
