@@ -26,8 +26,8 @@ _HOST_HEADERS = re.compile(
     r"(?:vector|string|iostream|fstream|sstream|iomanip|chrono|random|memory|map|set|unordered_map|list|deque|"
     r"queue|stack|thread|mutex|future|exception|stdexcept|cerrno|errno\.h|unistd\.h|sys/.*|getopt\.h|omp\.h|"
     r"signal\.h|dirent\.h|filesystem|iterator|bitset|condition_variable|cstdarg|stdarg\.h|optional|ostream|"
-    r"(?:cublas|cudnn|cufft|curand|cusolver|cusparse|nv|nccl|mpi|helper_|cuda_profiler|cudaProfiler)\w*\.h|"
-    r"curand\.h|cuda_gl_interop\.h|rendercheck_\w+\.h|nvtx3/.*|windows\.h|[A-Z]+/.*\.h|exception\.h|thrust/.*|boost/.*|vulkan/.*|cudaEGL\.h|DirectXMath\.h|D3D\w+\.h|pthread\.h|typeinfo|malloc\.h|cuda\.h)"
+    r"(?:cublas|cudnn|cufft|curand(?!_kernel)|cusolver|cusparse|nv|nccl|mpi|helper_|cuda_profiler|cudaProfiler)\w*\.h|"
+    r"cuda_gl_interop\.h|rendercheck_\w+\.h|nvtx3/.*|windows\.h|[A-Z]+/.*\.h|exception\.h|thrust/.*|boost/.*|vulkan/.*|cudaEGL\.h|DirectXMath\.h|D3D\w+\.h|pthread\.h|typeinfo|malloc\.h|cuda\.h)"
 )
 # Lines of the preprocessor that say where the text comes from.
 MARKER = re.compile(r'^#(?: |line )\s*(\d+)(?: "((?:\\.|[^"\\])*)")?', re.MULTILINE)

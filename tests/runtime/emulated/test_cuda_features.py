@@ -489,6 +489,21 @@ def test_a_kernel_with_a_reduction_of_cub() -> None:
     assert y.tolist() == [96 * 95 / 2]
 
 
+def test_a_kernel_with_random_numbers() -> None:
+    """The first word of Philox of key 0 and counter 0, which Random123 publishes (kat_vectors)."""
+    source = """
+    #include <curand_kernel.h>
+    __global__ void draw(int* y) {
+        curandStatePhilox4_32_10_t s;
+        curand_init(0, 0, 0, &s);
+        for (int i = 0; i < 4; i++) y[i] = curand(&s);
+    }
+    """
+    y = tt.zeros(4, dtype=tt.int32, device="emulated")
+    tt.cuda.kernel(source, "draw")[1, 1](y)
+    assert [f"{word % 2**32:08x}" for word in y.tolist()] == ["6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8"]
+
+
 @pytest.mark.parametrize(
     ("line", "missing"),
     {
