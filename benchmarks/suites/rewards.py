@@ -29,7 +29,7 @@ BASE: dict[str, object] = {
     **{"min_learning_rate": 0.001, "schedule": "linear", "weight_decay": 0, "max_steps": 400},
     **{"warmup_steps": 20, "checkpoint_interval": 10, "keep_checkpoints": 40},
 }
-SETTING: dict[str, object] = {"max_steps": 400, "eval_interval": 50, "samples": 4}
+SETTING: dict[str, object] = {"max_steps": 400, "eval_interval": 50, "samples": 4, "max_new_tokens": 24}
 CONTROL: dict[str, object] = {"control": "shuffled", "max_steps": 50}
 SEEDS = (1, 2, 3)
 PAGE = ROOT / "docs" / "finetuning.md"
