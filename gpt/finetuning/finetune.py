@@ -55,7 +55,7 @@ BASE_RECIPE = (
     "--max_steps=700", "--warmup_steps=50", "--learning_rate=3e-3", "--min_learning_rate=3e-4",
     "--eval_interval=350", "--eval_batches=20", "--log_interval=100",
 )  # fmt: skip
-CONVERSATIONS = 40_000  # at most; two to three fill a row, so that most runs see each but once
+CONVERSATIONS = 40_000  # at most; two to three fill a row
 MakeTask = Callable[..., Task]  # model, tokenizer, config, config of the method → task
 
 
