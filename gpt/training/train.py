@@ -253,6 +253,12 @@ class Trainer:
 
     def _train(self) -> Run:
         run, config = self.run, self.config
+        if run.step > config.max_steps:
+            raise tt.ArgumentError(
+                f"train: --max_steps={config.max_steps} is below step {run.step}, where {run.folder} is",
+                why="a run goes on from its last step",
+                fix="give more, or begin another run: --init_from=CHECKPOINT --out_dir=NEW",
+            )
         if self.team.leads:
             run.write_config()
             run.finish_save()

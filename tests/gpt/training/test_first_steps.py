@@ -166,6 +166,13 @@ def test_a_finished_run_says_how_it_goes_on(place, capsys):
     assert "finished: step 2 of 2; go on with --max_steps=N" in capsys.readouterr().out
 
 
+def test_a_run_is_not_resumed_to_a_step_before_its_last(place, capsys):
+    saved = Path("runs/demo/config.json").read_bytes()
+    assert main(["train", "--init_from=resume", "--out_dir=runs/demo", "--max_steps=1"]) == 2
+    assert "--max_steps=1 is below step 2, where runs/demo is" in capsys.readouterr().err
+    assert Path("runs/demo/config.json").read_bytes() == saved
+
+
 def test_a_run_that_diverged_before_it_saved_is_begun_again(place, capsys):
     wild = ["--learning_rate=1e30", "--min_learning_rate=1e29", "--grad_clip=0"]
     assert main(["train", "--preset=tiny", *wild, "--out_dir=runs/wild"]) == 2
