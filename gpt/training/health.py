@@ -3,6 +3,7 @@
 `python -m gpt health RUN` prints them from the log of a run (trained with --health_interval=N).
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from math import log
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tinytensor as tt
+from gpt.config import TrainConfig
 from gpt.console import Parser
 from gpt.models.gpt import GPT, Block
 from gpt.training.run_log import RunLog
@@ -141,16 +143,19 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("run", help="a run, trained with --health_interval=N")
     parser.add_argument("--step", type=int, default=None, help="default: the last one in the log")
     args = parser.parse_args(argv)
-    folder = run_of(args.run) or Path(args.run)
+    run = run_of(args.run)
+    folder = run or Path(args.run)
     if not (folder.exists() or is_package(args.run)):
         raise no_such_run(args.run, "health")
     logged = RunLog(folder).read() if folder.is_dir() else []
     lines = {line["step"]: line for line in logged if "health" in line and "step" in line}
     if not lines:
+        data = read_configs(run)[1].data if run else TrainConfig.data
+        text = "" if data == TrainConfig.data else f" --data={shlex.quote(data)}"
         raise tt.ArgumentError(
             f"health: {args.run} has no log with diagnostics",
             why="only trainings with a health_interval record them",
-            fix=f"python -m gpt train --init_from={args.run} --out_dir=NEW --health_interval=100",
+            fix=f"python -m gpt train --init_from={args.run}{text} --out_dir=NEW --health_interval=100",
         )
     step = max(lines) if args.step is None else args.step
     if step not in lines:
