@@ -183,6 +183,8 @@ class Verdict:
         said = f"{self.title}: " + (f"solved, score {self.score}" if self.solved else "not solved")
         parts = [said, f"  runs      {self.runs}, of which {len(self.wrong)} wrong"]
         parts += [f"  wrong     {w}" for w in self.wrong[:MOST]]
+        if len(self.wrong) > MOST:
+            parts.append(f"            and {len(self.wrong) - MOST} more")
         for f in self.findings[:MOST]:
             parts += [f"  finding   {f}".replace("\n", "\n            "), *self._quoted(f)]
         if len(self.findings) > MOST:
