@@ -125,8 +125,9 @@ def _compile(task: _Task, number: int, source: Path) -> Path:
     flags = ["-std=c++17", "-O1" if build is WATCHED else "-O2", *PROGRAM_FLAGS, *options.flags]
     if build is WATCHED:
         flags += ["-DTT_CHECKED", "-fno-omit-frame-pointer"]
-        own = build.gcc_flags if task.compiler.is_gcc else build.clang_flags
-        flags += own
+        # The limits of inlining are those of kernels: the templates of host code would grow for minutes.
+        gcc = (*build.gcc_flags, "-fno-inline-small-functions")
+        flags += gcc if task.compiler.is_gcc else build.clang_flags
     if task.compiler.is_gcc:
         flags = ["-g1" if flag == "-gline-tables-only" else flag for flag in flags]
     folders = [
