@@ -60,7 +60,8 @@ def run_of(origin: str) -> Path | None:
     run); None for another path.
     """
     path = last_stage(Path(origin))
-    folders = [folder for folder in (path, path.parent) if (folder / "config.json").is_file()]
+    places = (path, path.parent) if path.exists() else ()
+    folders = [folder for folder in places if (folder / "config.json").is_file()]
     return folders[0] if folders and list_checkpoints(folders[0]) else None
 
 

@@ -196,4 +196,4 @@ def test_health_passes_over_what_is_no_line_of_a_log(run, capsys, line):
     log.write_bytes(line + b"\n" + log.read_bytes())
     assert command_line(["health", str(run.folder)]) == 0
     assert command_line(["health", str(run.folder / "nowhere")]) == 2
-    assert "read_configs" in capsys.readouterr().err
+    assert "health: there is no " in capsys.readouterr().err
