@@ -255,7 +255,7 @@ class Trainer:
         run, config = self.run, self.config
         if run.step > config.max_steps:
             raise tt.ArgumentError(
-                f"train: --max_steps={config.max_steps} is below step {run.step}, where {run.folder} is",
+                f"--max_steps={config.max_steps}: {run.folder} is at step {run.step}",
                 why="a run goes on from its last step",
                 fix="give more, or begin another run: --init_from=CHECKPOINT --out_dir=NEW",
             )

@@ -169,7 +169,7 @@ def test_a_finished_run_says_how_it_goes_on(place, capsys):
 def test_a_run_is_not_resumed_to_a_step_before_its_last(place, capsys):
     saved = Path("runs/demo/config.json").read_bytes()
     assert main(["train", "--init_from=resume", "--out_dir=runs/demo", "--max_steps=1"]) == 2
-    assert "--max_steps=1 is below step 2, where runs/demo is" in capsys.readouterr().err
+    assert "--max_steps=1: runs/demo is at step 2" in capsys.readouterr().err
     assert Path("runs/demo/config.json").read_bytes() == saved
 
 
