@@ -111,7 +111,7 @@ def _launch(text: str, at: int, kernel: str) -> tuple[str, int]:
 
 
 def _with_typed_zeros(arguments: str) -> str:
-    """Arguments in which a 0 can be a null pointer, as in a call; a type of their own says so."""
+    """Arguments of a launch, each literal 0 as a value that converts to a null pointer, as 0 does in C++."""
     if "<" in arguments:  # commas of template arguments
         return arguments
     parts: list[str] = []

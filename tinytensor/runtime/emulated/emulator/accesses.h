@@ -170,7 +170,7 @@ static void check_words(Worker& w, const Access& a, const Region& region) {
         if (r.shadow == &shadow && r.space != CONSTANT) r.words = shadow.words, r.granule = shadow.granule;
     const unsigned granule = shadow.granule;
     const bool may_be_unwritten = needs_value(a.way) && (b || a.space == SHARED);
-    // A struct is copied with its padding, which nobody writes.
+    // Copying a struct reads its padding bytes, which need not be initialized.
     const size_t padding = a.size > 16 ? 8 : 0;
     size_t missing = 0;  // bytes in a row
     bool raced = false, unwritten = false;
