@@ -20,7 +20,7 @@ from tests.helpers.on_emulated import (
 )
 from tinytensor.ops.random.philox import dropout_keep
 
-WIDTHS = [1, 5, 31, 32, 64, 257, 1000, 1024, 1025, 3001, 17_003]  # the last one in several pieces
+WIDTHS = [1, 5, 31, 32, 64, 101, 257, 1000, 1024, 1025, 3001, 17_003]  # the last one in several pieces
 
 
 @pytest.fixture(autouse=True)
@@ -108,16 +108,28 @@ def norm_gradients(
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("centered", [True, False])
 def test_norms(width: int, centered: bool) -> None:
-    count = 301 if width < 1100 else 3
     for dtype in ("float32", "float16" if width % 2 else "float64"):
-        x, w, b = (device(v, dtype, lead) for v, lead in zip(_parts(count, width), (0, 1, 2), strict=True))
-        leaves = [t.requires_grad_() for t in ((x, w, b) if centered else (x, w))]
-        y = tt.layer_norm(x, w, b, eps=1e-3) if centered else tt.rms_norm(x, w, eps=1e-3)
-        g = device(normal(count, width, seed=9), dtype)
-        want = norm_gradients(host(x), host(w), host(g), 1e-3, centered)
-        close(y, want[0] + (host(b) if centered else 0), dtype)
-        for actual, expected in zip(tt.grad([y], leaves, [g]), want[1:], strict=False):
-            close(actual, expected, dtype, 8, least=1.0)
+        check_norm(width, centered, dtype, (0, 1, 2))
+
+
+@pytest.mark.parametrize("width", [8, 64, 96, 128, 200, 1024])  # 8 to 32 lanes for a row
+@pytest.mark.parametrize("centered", [True, False])
+def test_norms_at_aligned_addresses(width: int, centered: bool) -> None:
+    for dtype in ("float32", "float16", "float64"):
+        check_norm(width, centered, dtype, (0, 0, 0))
+
+
+def check_norm(width: int, centered: bool, dtype: str, leads: tuple[int, int, int]) -> None:
+    """Values and gradients of rows that do not fill their last block."""
+    count = 301 if width < 1100 else 3
+    x, w, b = (device(v, dtype, lead) for v, lead in zip(_parts(count, width), leads, strict=True))
+    leaves = [t.requires_grad_() for t in ((x, w, b) if centered else (x, w))]
+    y = tt.layer_norm(x, w, b, eps=1e-3) if centered else tt.rms_norm(x, w, eps=1e-3)
+    g = device(normal(count, width, seed=9), dtype)
+    want = norm_gradients(host(x), host(w), host(g), 1e-3, centered)
+    close(y, want[0] + (host(b) if centered else 0), dtype)
+    for actual, expected in zip(tt.grad([y], leaves, [g]), want[1:], strict=False):
+        close(actual, expected, dtype, 8, least=1.0)
 
 
 def _parts(count: int, width: int) -> tuple[Array, Array, Array]:

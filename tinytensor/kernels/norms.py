@@ -7,7 +7,7 @@ from math import prod
 from tinytensor.dispatch.launch import Launch, View, blocks_for, elementwise, write
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.kernels.dropout import Drop, add_dropped
-from tinytensor.kernels.rows import held, team
+from tinytensor.kernels.rows import held, rows_in_block, team
 from tinytensor.runtime.base import Argument, TemplateArgument
 
 NO_DROP = Drop()
@@ -44,7 +44,7 @@ def forward(
     count, numbers = prod(x.shape[:-1]), (width, eps)
     vectors, threads = whole_rows(width, dtype, out, x, weight, bias, y, total)
     if vectors:
-        block = (threads, 8 if threads == 32 else 1)
+        block = (threads, rows_in_block(threads, 256))
         types: tuple[TemplateArgument, ...] = (dtype, out.dtype, vectors, threads)
         grid, rest = blocks_for(count, block[1]), (weight, bias, count, *numbers)
         if y is None:
@@ -101,7 +101,7 @@ def backward(
     if vectors:
         # as many threads as run at once: see `at_once` of norm.cuh
         at_once = 512 if vectors * 16 // dtype.itemsize * accumulator(dtype).itemsize <= 64 else 384
-        block = threads, 4 if threads == 32 else 1
+        block = threads, rows_in_block(threads, 128)
         grid = min(
             blocks_for(count, block[1]), launch.runtime.multiprocessors * (at_once // (threads * block[1]))
         )
@@ -153,8 +153,7 @@ def _plan(launch: Launch, count: int, width: int, dtype: DType) -> tuple[int, in
     has as many blocks as run at once: registers limit a multiprocessor to about 256 threads with all vectors,
     384 with half of them.
     """
-    threads, rows = team(width, dtype, at_most=256)
-    rows = min(rows, 4)
+    threads, rows = team(width, dtype, at_most=256, block=128)
     vectors, at_once = held(dtype) * dtype.itemsize // 16, 256
     if 2 * width <= 32 * held(dtype):
         vectors, at_once = vectors // 2, 384

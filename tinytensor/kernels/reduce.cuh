@@ -1,5 +1,5 @@
-// Reductions of one value per thread over a warp or a block: every thread gets the result.
-// Mapping: 5 warp shuffles; for a block, one value per warp goes through shared memory.
+// Reductions of one value per thread over a part of a warp, a warp or a block: every thread gets the result.
+// Mapping: up to 5 warp shuffles; for a block, one value per warp goes through shared memory.
 // Order: fixed by the block size, so sums are deterministic. Maximum and minimum propagate nan.
 #pragma once
 #include "common.cuh"
@@ -28,6 +28,16 @@ template <class F, class A> __device__ __forceinline__ A warp_reduce(A x) {
 #pragma unroll
     for (int distance = 16; distance > 0; distance /= 2) {
         x = F()(x, static_cast<A>(__shfl_xor_sync(0xffffffffU, x, distance)));
+    }
+    return x;
+}
+
+// Over `lanes` neighboring lanes, 1 to 32 and a power of two; this is number `lane`. All of them must take
+// part; other lanes of the warp may do something else.
+template <class F, class A> __device__ __forceinline__ A part_reduce(A x, int lanes, int lane) {
+    const unsigned mask = 0xffffffffU >> (32 - lanes) << (thread_rank() % 32 - lane);
+    for (int distance = lanes / 2; distance > 0; distance /= 2) {
+        x = F()(x, static_cast<A>(__shfl_xor_sync(mask, x, distance)));
     }
     return x;
 }

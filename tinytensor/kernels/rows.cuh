@@ -1,7 +1,7 @@
 // Row-wise kernels: rows processed by a team of threads, in registers; for softmax, norms and cross-entropy.
-// Mapping: a team is a warp (blockDim.x is 32, and blockDim.y teams share a block) or the whole block
-// (blockDim.y is 1). A thread loads vectors of 16 bytes, adjacent to those of the next thread; one load of
-// the whole team is a piece. Teams take rows in turns: every number of rows works with every grid.
+// Mapping: a team is 8, 16 or 32 lanes of a warp (blockDim.x; blockDim.y teams share a block) or the whole
+// block (blockDim.y is 1). A thread loads vectors of 16 bytes, adjacent to those of the next thread; one load
+// of the whole team is a piece. Teams take rows in turns: every number of rows works with every grid.
 // Traffic: a row of one piece is read once, for any number of passes: it stays in registers. Of longer
 // rows, all but one piece are read again in each pass, mostly from the cache.
 // In Python: kernels/rows.py, team.
@@ -20,7 +20,7 @@ __device__ __forceinline__ long long step() { return static_cast<long long>(grid
 
 // Reduction over all threads of the team, which must all take part; each gets the result.
 template <class F, class A> __device__ __forceinline__ A team_reduce(A x) {
-    return blockDim.x == 32 ? warp_reduce<F>(x) : block_reduce<F>(x);
+    return blockDim.x <= 32 ? part_reduce<F>(x, blockDim.x, threadIdx.x) : block_reduce<F>(x);
 }
 template <class A> __device__ __forceinline__ A team_sum(A x) { return team_reduce<tt_reduce::Sum>(x); }
 template <class A> __device__ __forceinline__ A team_max(A x) { return team_reduce<tt_reduce::Max>(x); }
@@ -124,7 +124,7 @@ template <class T> __device__ __forceinline__ Vec<T> load_or(const T* row, int c
 
 // Reduction over a team whose size is known to the compiler.
 template <int TEAM, class A> __device__ __forceinline__ A sum_of_team(A x) {
-    if constexpr (TEAM == 32) return warp_sum(x);
+    if constexpr (TEAM <= 32) return part_reduce<tt_reduce::Sum>(x, TEAM, threadIdx.x);
     else return block_sum(x);
 }
 

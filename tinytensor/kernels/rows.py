@@ -55,13 +55,16 @@ def held(dtype: DType) -> int:
     return 128 // accumulator(dtype).itemsize
 
 
-def team(width: int, dtype: DType, at_most: int = 512) -> tuple[int, int]:
+def team(width: int, dtype: DType, at_most: int = 512, block: int = 256) -> tuple[int, int]:
     """Block shape for kernels of `rows.cuh`: (threads per row, rows per block).
+
+    A thread of 8 to 32 has at most two vectors of 16 bytes: 8 load a whole 128-byte line at once.
 
     Args:
         width: elements in a row.
         dtype: of the row.
         at_most: the largest block of the kernel.
+        block: threads in a block of several rows.
     """
     if width > 1 << 30:
         raise ShapeError(
@@ -71,10 +74,17 @@ def team(width: int, dtype: DType, at_most: int = 512) -> tuple[int, int]:
         )
     neighbors = 16 // dtype.itemsize
     reach = width if width % neighbors == 0 else width + neighbors - 1  # rows may begin between vectors
-    threads = 32
+    threads = 8
+    while threads < 32 and threads * 2 * neighbors < reach:
+        threads *= 2
     while threads < at_most and threads * held(dtype) < reach:
         threads *= 2
-    return threads, 8 if threads == 32 else 1
+    return threads, rows_in_block(threads, block)
+
+
+def rows_in_block(threads: int, block: int) -> int:
+    """Rows of a block of `block` threads, each taken by some lanes of a warp; or 1, of a block of its own."""
+    return block // threads if threads <= 32 else 1
 
 
 def one_block(count: int) -> int:

@@ -46,11 +46,13 @@ struct Positions {
     bool is_listed;
     long long first_row;
 
-    __device__ __forceinline__ Entry entry(int i) const {
-        if (is_listed) return list[i];
+    __device__ __forceinline__ int row(int i) const {
+        if (is_listed) return list[i].row;
         const long long row = indices[begin + i] - first_row;
-        return {begin + i, row >= 0 && row < most_owned ? static_cast<int>(row) : -1};
+        return row >= 0 && row < most_owned ? static_cast<int>(row) : -1;
     }
+
+    __device__ __forceinline__ int position(int i) const { return is_listed ? list[i].position : begin + i; }
 };
 
 // Fills the list of this warp, and marks in `seen` the rows that occur.
@@ -84,14 +86,12 @@ __device__ __forceinline__ void add_row(
     constexpr int W = rows::neighbors<T>, at_once = 8;
     for (int i = 0; i < own.number; i += 32) {
         const int mine = i + static_cast<int>(threadIdx.x);
-        const Entry entry = mine < own.number ? own.entry(mine) : Entry{0, -1};
-        unsigned left = __ballot_sync(0xffffffffU, entry.row == row);
+        unsigned left = __ballot_sync(0xffffffffU, mine < own.number && own.row(mine) == row);
         while (left != 0) {
             Vec<T> parts[at_once];
 #pragma unroll
             for (int k = 0; k < at_once; k++) {
-                const int lane = left != 0 ? __ffs(left) - 1 : 0;
-                const long long position = __shfl_sync(0xffffffffU, entry.position, lane);
+                const long long position = left != 0 ? own.position(i + __ffs(left) - 1) : 0;
                 parts[k] = rows::read(left != 0 ? grad + position * width : nullptr, column, width);
                 left &= left - 1;
             }

@@ -63,29 +63,32 @@ template <class T, int V> struct Sums {
     acc_t<T> at[V][rows::neighbors<T>];
 };
 
-// sums[column] for this block = the sums of its teams; all threads must take part.
+// sums[column] for this block = the sums of its teams of `lanes` threads, in order; all threads must take
+// part. Vector v of a thread begins at column (v * lanes + lane) * W.
 template <class T, int V>
-__device__ __forceinline__ void write_sums(
-    acc_t<T>* sums, const Sums<T, V>& own, const rows::Pieces<T, 2, V>& row, int width) {
-    constexpr int W = rows::neighbors<T>;
-    __shared__ acc_t<T> shared[32 * V * W];  // of teams that are warps
-    for (int team = 0; team < static_cast<int>(blockDim.y); team++) {
-        if (static_cast<int>(threadIdx.y) == team) {
-            const bool last = team + 1 == static_cast<int>(blockDim.y);
+__device__ __forceinline__ void write_sums(acc_t<T>* sums, const Sums<T, V>& own, int lanes, int width) {
+    constexpr int W = rows::neighbors<T>, THREADS = 128;  // of a block with several teams
+    constexpr int PITCH = THREADS + 16;  // so that reads of neighboring slots share few banks
+    __shared__ acc_t<T> shared[V * W][PITCH];
+    const int rank = thread_rank();
+    const bool alone = blockDim.y == 1;
 #pragma unroll
-            for (int v = 0; v < V; v++) {
-#pragma unroll
-                for (int e = 0; e < W; e++) {
-                    const int c = row.column(0, v) + e;
-                    if (c >= width) continue;
-                    const acc_t<T> sum = team == 0 ? own.at[v][e] : shared[c] + own.at[v][e];
-                    if (last) sums[c] = sum;
-                    else shared[c] = sum;
-                }
-            }
-        }
-        __syncthreads();
+    for (int slot = 0; slot < V * W; slot++) {
+        const acc_t<T> sum = own.at[slot / W][slot % W];
+        const int column = (slot / W * lanes + static_cast<int>(threadIdx.x)) * W + slot % W;
+        if (!alone) shared[slot][rank] = sum;
+        else if (column < width) sums[column] = sum;
     }
+    if (alone) return;
+    __syncthreads();
+    for (int i = rank; i < V * W * lanes; i += THREADS) {
+        const int slot = i / lanes, lane = i % lanes, column = (slot / W * lanes + lane) * W + slot % W;
+        if (column >= width) continue;
+        acc_t<T> sum = shared[slot][lane];
+        for (int next = lane + lanes; next < THREADS; next += lanes) sum += shared[slot][next];
+        sums[column] = sum;
+    }
+    __syncthreads();
 }
 
 // With h = (x - mean) * scale and d = grad * weight: dx = scale * (d - average(d) - h * average(d * h)),
@@ -152,8 +155,8 @@ __device__ __forceinline__ void backward(
             rows::write(dx + r * width, column, width, out);
         });
     }
-    if (in_registers && weight_sums != nullptr) write_sums(weight_sums, weights, row, width);
-    if (in_registers && bias_sums != nullptr) write_sums(bias_sums, biases, row, width);
+    if (in_registers && weight_sums != nullptr) write_sums<T, V>(weight_sums, weights, blockDim.x, width);
+    if (in_registers && bias_sums != nullptr) write_sums<T, V>(bias_sums, biases, blockDim.x, width);
 }
 
 // ---- rows that their team holds in registers --------------------------------------------------------------
@@ -209,29 +212,6 @@ __device__ __forceinline__ void forward_of_whole_rows(
     }
 }
 
-// sums[column] for this block = the sums of its teams, of which a warp has the same columns in each; all
-// threads must take part.
-template <class T, int V, int TEAM>
-__device__ __forceinline__ void write_sums(acc_t<T>* sums, const Sums<T, V>& own, int width) {
-    constexpr int W = rows::neighbors<T>;
-    __shared__ acc_t<T> shared[32 * V * W];  // of teams that are warps
-    for (int team = 0; team < static_cast<int>(blockDim.y); team++) {
-        if (static_cast<int>(threadIdx.y) == team) {
-            const bool last = team + 1 == static_cast<int>(blockDim.y);
-            rows::each_vector<T, V, TEAM>(width, [&](int v, int column) {
-#pragma unroll
-                for (int e = 0; e < W; e++) {
-                    const int c = column + e;
-                    const acc_t<T> sum = team == 0 ? own.at[v][e] : shared[c] + own.at[v][e];
-                    if (last) sums[c] = sum;
-                    else shared[c] = sum;
-                }
-            });
-        }
-        __syncthreads();
-    }
-}
-
 // As `backward`; dx also has `more` added, unless that is null, and is stored in dy, too, rounded to G,
 // unless that is null; if it drops, its dropout.
 template <class T, class G, int V, int TEAM, bool centered, bool drops = false>
@@ -283,8 +263,8 @@ __device__ __forceinline__ void backward_of_whole_rows(
         });
     }
     const long long own = static_cast<long long>(blockIdx.x) * width;
-    if (weight_sums != nullptr) write_sums<T, V, TEAM>(weight_sums + own, weights, width);
-    if (centered && bias_sums != nullptr) write_sums<T, V, TEAM>(bias_sums + own, biases, width);
+    if (weight_sums != nullptr) write_sums<T, V>(weight_sums + own, weights, TEAM, width);
+    if (centered && bias_sums != nullptr) write_sums<T, V>(bias_sums + own, biases, TEAM, width);
 }
 
 // Threads of a block of backward_of_whole_rows, and how many blocks run at once: with 16 numbers in each of
