@@ -8,6 +8,7 @@ import pytest
 from tests.helpers.programs import needs_compiler, ran
 from tinytensor.__main__ import main
 from tinytensor.commands.run import _tell
+from tinytensor.errors import KernelError
 from tinytensor.runtime.checked.findings import Finding
 
 pytestmark = needs_compiler
@@ -253,6 +254,49 @@ def test_check_finds_what_a_run_does_not_show(tmp_path: Path) -> None:
     assert [(f.kind, f.kernel) for f in run.report.warnings] == [
         ("same-value race", k) for k in ("right", "same")
     ]
+
+
+STAGED = """
+#include <cstdio>
+template <int N> __global__ void staged(long long* y) {
+    __shared__ long long s[N], t[4];
+    s[threadIdx.x] = t[0] = clock64();
+    __syncthreads();
+    y[threadIdx.x] = s[31 - threadIdx.x];
+}
+__global__ void plain(long long* y) { y[threadIdx.x] = clock64(); }
+"""
+RESOURCES = (
+    STAGED
+    + """
+void tell(const void* kernel, int blocks) {
+    cudaFuncAttributes a;
+    cudaFuncGetAttributes(&a, kernel);
+    printf("%zu %d\\n", a.sharedSizeBytes, blocks);
+}
+int main() {
+    int blocks;
+    cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, staged<5120>, 32, 16384);
+    tell((const void*)staged<5120>, blocks);
+    cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, plain, 64, 0);
+    tell((const void*)plain, blocks);
+}
+"""
+)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_attributes_and_occupancy_count_static_shared_memory(tmp_path: Path, check: bool) -> None:
+    """5,120 + 4 numbers of 8 bytes; with 16 KiB more and 1 KiB of the system, three fit into 228 KiB."""
+    run = ran(
+        RESOURCES, tmp_path, check=check, more=STAGED.replace("staged", "other").replace("plain", "more")
+    )
+    assert run.output.splitlines() == ["40992 3", "0 32"]
+
+
+def test_static_shared_memory_above_48_kib_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KernelError, match="kernel staged: 49,160 bytes of static shared memory"):
+        ran(STAGED + "int main() { staged<6141><<<1, 1>>>(nullptr); }", tmp_path)
 
 
 def test_an_error_of_the_api_is_not_told_as_a_kernel(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,7 @@ from tinytensor.runtime.base import (
 from tinytensor.runtime.compiler import logical_processors
 from tinytensor.runtime.cpu.arrays import NUMPY, Array
 from tinytensor.runtime.cuda.tensor_map import check
-from tinytensor.runtime.emulated.elf_symbols import shared_memory
+from tinytensor.runtime.emulated.elf_symbols import refuse_static_shared, variables_of_library
 from tinytensor.runtime.emulated.guarded_memory import Arena, GuardedMemory
 from tinytensor.runtime.emulated.kernels import (
     FAST,
@@ -51,7 +51,6 @@ from tinytensor.runtime.emulated.kernels import (
 )
 from tinytensor.runtime.signature import Packer
 
-MOST_STATIC = 48 << 10  # bytes of shared memory that the declarations of a kernel may take
 THRESHOLD = 300e-6  # seconds of work that justify waking other threads
 
 BOX_MAP = struct.Struct("<5Q13I36x")  # struct BoxMap of core.h
@@ -108,12 +107,8 @@ class EmulatedKernel:
                 why=core.report().decode(errors="replace"),
                 fix=f"remove {library} and try again",
             )
-        if (static := shared_memory(Path(os.path.realpath(library)), packer.signature.name)) > MOST_STATIC:
-            raise KernelError(
-                f"kernel {self.name}: {static:,} bytes of static shared memory",
-                why=f"a kernel may declare {MOST_STATIC:,}, on every GPU",
-                fix="use extern __shared__, whose size is the third number of the launch",
-            )
+        variables = variables_of_library(Path(os.path.realpath(library)))
+        refuse_static_shared(packer.signature.name, variables)
         if source.has_variables:
             core.keep_alone(self._handle)
         sizes = [core.parameter(self._handle, i) for i in range(len(packer.kinds))]  # negative for structs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tinytensor.errors import KernelError
@@ -19,6 +19,7 @@ from tinytensor.runtime.compiler import (
     shortened,
 )
 from tinytensor.runtime.cuda_source import HEADERS
+from tinytensor.runtime.emulated.elf_symbols import refuse_static_shared, zero_variables
 from tinytensor.runtime.emulated.kernels import (
     EMULATOR,
     FAST,
@@ -26,7 +27,7 @@ from tinytensor.runtime.emulated.kernels import (
     Build,
 )
 from tinytensor.runtime.emulated.ptx import translated_program
-from tinytensor.runtime.programs.translation import translated
+from tinytensor.runtime.programs.translation import kernels_of, translated
 
 __all__ = ["CompilerOptions", "build_program"]
 
@@ -63,7 +64,6 @@ class _Task:
     options: CompilerOptions
     build: Build
     folder: Path
-    objects: list[Path] = field(default_factory=list)
 
 
 def core_of_programs(build: Build) -> Path:
@@ -107,7 +107,7 @@ def build_program(
         options = replace(options, flags=("-DTT_SEVERAL", *options.flags))
     task = _Task(compiler, options, build, folder)
     with ThreadPoolExecutor(logical_processors()) as pool:
-        objects = list(pool.map(lambda pair: _compile(task, *pair), enumerate(sources)))
+        objects, kernels = zip(*pool.map(lambda pair: _compile(task, *pair), enumerate(sources)), strict=True)
     program = folder / sources[0].stem
     libraries = [f"-l{name}" for name in task.options.libraries]
     wrapped = [f"-Wl,--wrap={name}" for name in WRAPPED] if check else []
@@ -116,11 +116,14 @@ def build_program(
         [*command, "-o", str(program), *libraries, *task.options.flags, "-lpthread", "-ldl", "-lm"],
         sources[0],
     )
+    variables = zero_variables(program)
+    for kernel in sorted(set().union(*kernels)):
+        refuse_static_shared(kernel, variables)
     return program
 
 
-def _compile(task: _Task, number: int, source: Path) -> Path:
-    """Compile one source file; returns the object file."""
+def _compile(task: _Task, number: int, source: Path) -> tuple[Path, set[str]]:
+    """Compile one source file; returns the object file, and the names of its kernels."""
     options, build = task.options, task.build
     flags = ["-std=c++17", "-O1" if build is WATCHED else "-O2", *PROGRAM_FLAGS, *options.flags]
     if build is WATCHED:
@@ -144,7 +147,7 @@ def _compile(task: _Task, number: int, source: Path) -> Path:
     macros = ["-include", str(HOST / "translation.h")]
     compile_it = [*task.compiler.command, "-c", "-x", "c++", *again, *macros, "-", "-o", str(target)]
     _run(compile_it, source, text)
-    return target
+    return target, kernels_of(text)
 
 
 def _run(command: list[str], source: Path, text: str | None = None) -> str:

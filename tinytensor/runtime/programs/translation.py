@@ -11,7 +11,7 @@ import re
 from tinytensor.errors import KernelError
 from tinytensor.runtime.cuda_source import MARKER, in_no_function, with_places_of_barriers
 
-__all__ = ["translated"]
+__all__ = ["kernels_of", "translated"]
 
 _STRING = r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\''
 _RAW = r'\bR"(?P<mark>[^(\s]*)\(.*?\)(?P=mark)"'
@@ -123,9 +123,14 @@ def _with_typed_zeros(arguments: str) -> str:
     return ",".join(part.replace("0", "tt_zero()") if part.strip() == "0" else part for part in parts)
 
 
+def kernels_of(text: str) -> set[str]:
+    """Names of the kernels that a preprocessed text declares."""
+    return {match["name"] for match in _KERNEL.finditer(text)}
+
+
 def _typed_addresses(text: str) -> str:
     """The text where kernels cast to `void*`, or launched by functions, come with name and types."""
-    names = {match["name"] for match in _KERNEL.finditer(text)}
+    names = kernels_of(text)
     if not names:
         return text
     cast = rf"(?:\(\s*{_POINTER}\)\s*\(?|\b(?:static|reinterpret)_cast\s*<\s*{_POINTER}>\s*\()"

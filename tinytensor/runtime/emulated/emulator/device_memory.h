@@ -54,7 +54,7 @@ namespace tt_emu {
 // its
 // end, those of variables from a page of this unit, a GiB higher. The lower bits are those of the address.
 constexpr unsigned STATIC_SPACE = 1u << 30;
-TT_PRIVATE static char static_anchor;
+TT_PRIVATE TT_LINKAGE char static_anchor;
 TT_INLINE char* static_start() { return (char*)((unsigned long long)&static_anchor & ~4095ull) - (1 << 28); }
 
 TT_INLINE unsigned shared_address(const void* p) {

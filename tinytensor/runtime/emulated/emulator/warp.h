@@ -144,7 +144,7 @@ TT_REDUCE(__reduce_xor_sync, unsigned, one)
 // ---- time: a count of calls, since the time of the emulator says nothing about a GPU ----------------------
 
 namespace tt_emu {
-TT_PRIVATE static unsigned long long ticks;
+TT_OWN unsigned long long ticks;
 TT_INLINE void yield(Site site) {
     Pause pause;
     tt_emu_yield(worker, self(), site);

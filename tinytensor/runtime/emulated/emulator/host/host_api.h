@@ -233,7 +233,7 @@ static inline cudaError_t cudaEventCreate(cudaEvent_t* e, unsigned flags = 0, TT
 
 TT_HOST cudaError_t tt_set_function_attribute(const void* function, cudaFuncAttribute, int value, TT_SITE);
 TT_HOST cudaError_t tt_get_function_attributes(cudaFuncAttributes*, const void* function, TT_SITE);
-TT_HOST cudaError_t tt_occupancy(int* blocks, int threads, size_t shared, TT_SITE);
+TT_HOST cudaError_t tt_occupancy(int* blocks, const void* function, int threads, size_t shared, TT_SITE);
 template <class F>
 static inline cudaError_t cudaFuncSetAttribute(F* f, cudaFuncAttribute which, int value, TT_SITE) {
     return tt_set_function_attribute((const void*)f, which, value, file, line);
@@ -251,22 +251,22 @@ static inline cudaError_t cudaFuncSetSharedMemConfig(F*, cudaSharedMemConfig) {
     return cudaSuccess;
 }
 template <class F>
-static inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, F*, int threads,
+static inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, F* f, int threads,
                                                                         size_t shared, TT_SITE) {
-    return tt_occupancy(blocks, threads, shared, file, line);
+    return tt_occupancy(blocks, (const void*)f, threads, shared, file, line);
 }
 template <class F>
-static inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, F*,
+static inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, F* f,
                                                                                  int threads, size_t shared,
                                                                                  unsigned, TT_SITE) {
-    return tt_occupancy(blocks, threads, shared, file, line);
+    return tt_occupancy(blocks, (const void*)f, threads, shared, file, line);
 }
 // The largest block gives the fewest blocks that fill the device: the emulator needs no registers.
 template <class Size>
-static inline cudaError_t tt_best_block(int* grid, int* block, Size shared, int limit) {
+static inline cudaError_t tt_best_block(int* grid, int* block, const void* f, Size shared, int limit) {
     int best = 0, blocks = 0;
     for (int threads = limit > 0 && limit < 1024 ? limit / 32 * 32 : 1024; threads >= 32; threads -= 32) {
-        tt_occupancy(&blocks, threads, shared(threads));
+        tt_occupancy(&blocks, f, threads, shared(threads));
         if (blocks * threads > best) best = blocks * threads, *block = threads, *grid = blocks;
     }
     cudaDeviceProp device;
@@ -275,14 +275,15 @@ static inline cudaError_t tt_best_block(int* grid, int* block, Size shared, int 
     return best ? cudaSuccess : cudaErrorInvalidValue;
 }
 template <class F>
-static inline cudaError_t cudaOccupancyMaxPotentialBlockSize(int* grid, int* block, F, size_t shared = 0,
+static inline cudaError_t cudaOccupancyMaxPotentialBlockSize(int* grid, int* block, F f, size_t shared = 0,
                                                              int limit = 0) {
-    return tt_best_block(grid, block, [=](int) { return shared; }, limit);
+    return tt_best_block(grid, block, (const void*)f, [=](int) { return shared; }, limit);
 }
 template <class F, class Size>
-static inline cudaError_t cudaOccupancyMaxPotentialBlockSizeVariableSMem(int* grid, int* block, F,
+static inline cudaError_t cudaOccupancyMaxPotentialBlockSizeVariableSMem(int* grid, int* block, F f,
                                                                          Size shared, int limit = 0) {
-    return tt_best_block(grid, block, [=](int threads) { return (size_t)shared(threads); }, limit);
+    const auto bytes = [=](int threads) { return (size_t)shared(threads); };
+    return tt_best_block(grid, block, (const void*)f, bytes, limit);
 }
 #undef TT_HOST
 

@@ -151,15 +151,17 @@ TT_HOST cudaError_t tt_set_function_attribute(const void*, cudaFuncAttribute whi
     if ((size_t)value > tt_program::allowed_shared) tt_program::allowed_shared = (size_t)value;
     return cudaSuccess;
 }
-TT_HOST cudaError_t tt_get_function_attributes(cudaFuncAttributes* to, const void*, TT_SITE) {
-    *to = {0, 0, 0, 1024, 32, 80, 80, 0, (int)tt_program::allowed_shared, -1};
+TT_HOST cudaError_t tt_get_function_attributes(cudaFuncAttributes* to, const void* f, TT_SITE) {
+    const size_t shared = tt_program::static_shared(f);
+    *to = {shared, 0, 0, 1024, 32, 80, 80, 0, (int)tt_program::allowed_shared, -1};
     return cudaSuccess;
 }
-TT_HOST cudaError_t tt_occupancy(int* blocks, int threads, size_t shared, TT_SITE) {
+TT_HOST cudaError_t tt_occupancy(int* blocks, const void* f, int threads, size_t shared, TT_SITE) {
     if (threads < 1)
         return failed(cudaErrorInvalidValue, "cudaOccupancy…", file, line, "a block has no threads");
     const size_t by_threads = tt_program::THREADS / ((size_t)(threads + 31) / 32 * 32);
-    const size_t by_shared = tt_program::SHARED_OF_MULTIPROCESSOR / (shared + 1024);
+    const size_t of_block = tt_program::static_shared(f) + shared + 1024;
+    const size_t by_shared = tt_program::SHARED_OF_MULTIPROCESSOR / of_block;
     *blocks = (int)std::min({by_threads, by_shared, (size_t)tt_program::BLOCKS});
     if (threads > 1024) *blocks = 0;
     return cudaSuccess;

@@ -22,6 +22,7 @@ TT_HOST const char* cudaGetErrorName(cudaError_t);
 #include "launching.h"
 #include "streams.h"
 #include "graphs.h"
+#include "symbols.h"
 #include "devices.h"
 #include "linear_algebra.h"
 #include "vectors.h"

@@ -7,7 +7,7 @@ namespace tt_random {
 struct Jump {
     unsigned rows[160][5];
 };
-TT_PRIVATE static Jump jumps[131];  // of 2^k steps; a subsequence has 2^67
+TT_PRIVATE TT_LINKAGE Jump jumps[131];  // of 2^k steps; a subsequence has 2^67
 
 TT_NOSAN __attribute__((always_inline)) static inline unsigned step(unsigned v[5]) {
     const unsigned t = v[0] ^ (v[0] >> 2);
