@@ -388,7 +388,7 @@ RIGHT = "const int i = blockIdx.x * 64 + threadIdx.x; y[i] = 2 * x[i] + 1;"
 def judged(folder: Path, body: str, *words: str) -> int:
     path = folder / "01_map.cu"
     path.write_text(MAP.replace("BODY", body), encoding="utf-8")
-    return main(["judge", str(path), *words])
+    return main(["judge", str(path), "--folder", str(folder), *words])
 
 
 def test_a_puzzle_from_its_text_to_its_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -403,8 +403,9 @@ def test_a_puzzle_from_its_text_to_its_score(tmp_path: Path, capsys: pytest.Capt
     assert judged(tmp_path, RIGHT, "--puzzle", "1") == 0
     said = capsys.readouterr().out
     assert "solved, score 100" in said
-    assert said.endswith("next: python -m tinytensor puzzle 2\n")
+    assert said.endswith(f"next: python -m tinytensor puzzle 2 --folder {tmp_path}\n")
     assert main(["puzzle", "1", *folder]) == 0
+    assert f"judge {tmp_path / '01_map.cu'} --puzzle 1 --folder {tmp_path}" in capsys.readouterr().out
     assert (tmp_path / "01_map.cu").read_text(encoding="utf-8") != start, "what a learner wrote stays"
     assert json.loads((tmp_path / "progress.json").read_text(encoding="utf-8")) == {
         "puzzles": {"map": {"solved": True, "score": 100, "tries": 2}}
@@ -418,6 +419,19 @@ def test_a_puzzle_from_its_text_to_its_score(tmp_path: Path, capsys: pytest.Capt
     assert said_as_json(capsys, "puzzle", "1", *folder)["file"] == str(tmp_path / "01_map.cu")
     assert main(["puzzle", "1", "--hint"]) == 0
     assert "blockIdx.x" in capsys.readouterr().out
+
+
+def test_progress_is_where_the_list_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("elsewhere").mkdir()
+    Path("elsewhere", "mine.cu").write_text(MAP.replace("BODY", RIGHT), encoding="utf-8")
+    assert main(["judge", "elsewhere/mine.cu", "--puzzle", "1"]) == 0
+    assert [str(path) for path in Path().rglob("progress.json")] == ["puzzles/progress.json"]
+    capsys.readouterr()
+    assert main(["puzzles"]) == 0
+    assert capsys.readouterr().out.startswith("1 of ")
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"puzzles": [1]}', '{"puzzles": {"map": {"solved": true}}}'])
@@ -461,6 +475,7 @@ def test_the_judge_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["judge", "no.cu", "--op", "sofmax"], "did you mean softmax?"),
         (["judge", "no.cu", "--op", "rand"], "random"),
         (["judge", "no.py", "--op", "softmax"], "not a .cu file"),
+        (["judge", "no.cu", "--op", "softmax", "--folder", "mine"], "leave --folder out"),
     ],
 )
 def test_what_cannot_be_judged(words: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -462,18 +462,19 @@ def test_the_viewer_is_packaged() -> None:
 
 def test_the_judge_writes_the_replay_of_a_failing_run(tmp_path: Path) -> None:
     source, page = tmp_path / "map.cu", tmp_path / "judged.html"
+    folder = ["--folder", str(tmp_path)]
     for body, is_finding in (("y[i] = x[i];", False), ("y[i] = 2 * y[i] + 1;", True)):
         source.write_text(
             "// launch: grid n / 64, block 64\n__global__ void map(float* y, const float* x) {\n"
             f"    const int i = blockIdx.x * blockDim.x + threadIdx.x;\n    {body}\n}}\n"
         )
-        assert main(["judge", str(source), "--puzzle", "1", "--html", str(page)]) == 1
+        assert main(["judge", str(source), "--puzzle", "1", "--html", str(page), *folder]) == 1
         (element,) = parse(page.read_text(encoding="utf-8")).all("script", id="replay-data")
         (data,) = json.loads(element.text)
         assert data["file"] == "map.cu"
         assert bool(data["findings"]) == is_finding
     python = next(i for i, p in enumerate(PUZZLES, 1) if isinstance(p, PythonPuzzle))
-    assert main(["judge", str(source), "--puzzle", str(python), "--html", str(page)]) == 2
+    assert main(["judge", str(source), "--puzzle", str(python), "--html", str(page), *folder]) == 2
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")

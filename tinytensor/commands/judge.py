@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinytensor.commands.json_output import finding_fields, number, printed, report_fields, write_json
+from tinytensor.commands.puzzles import FOLDER, add_folder, folder_option
 from tinytensor.dtypes import as_dtype
 from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.puzzles import progress
@@ -29,11 +30,15 @@ def main(words: Sequence[str]) -> int:
     """Judge a file; returns 0 if it is solved, 1 if not, 2 if it does not compile or fit."""
     options = _parser().parse_args(list(words))
     path = Path(options.file)
+    if options.op and options.folder != FOLDER:
+        raise ArgumentError(
+            "judge: --folder with --op", why="it holds progress in the puzzles", fix="leave --folder out"
+        )
     if options.op is None and options.puzzle is None:
         options.puzzle = _number_of(path)
     chosen = None if options.puzzle is None else puzzle(options.puzzle)
     if chosen is not None:
-        progress.load(path.parent)  # a damaged file is an error before the work
+        progress.load(Path(options.folder))  # a damaged file is an error before the work
     if isinstance(chosen, PythonPuzzle):
         if options.html:
             raise ArgumentError(
@@ -50,13 +55,14 @@ def main(words: Sequence[str]) -> int:
             verdict = judge(program, problem, record=bool(options.html))
         for_gpu = _for_gpu(program, problem.dtypes[0])
     if chosen is not None:
-        progress.record(path.parent, chosen.name, solved=verdict.solved, score=verdict.score)
+        progress.record(Path(options.folder), chosen.name, solved=verdict.solved, score=verdict.score)
     if options.json:
         write_json("judge", **verdict_fields(verdict), output=output.text, nvrtc=for_gpu)
     else:
         print(verdict, *([f"  nvrtc     {for_gpu}"] if for_gpu else []), sep="\n")
         if verdict.solved and options.puzzle in range(1, len(PUZZLES)):
-            print(f"\nnext: python -m tinytensor puzzle {options.puzzle + 1}")
+            folder = folder_option(options.folder)
+            print(f"\nnext: python -m tinytensor puzzle {options.puzzle + 1}{folder}")
     if options.html and verdict.recorded is None:
         print("no page: no run came to its end", file=sys.stderr)
     elif verdict.recorded is not None:
@@ -124,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     task = parser.add_mutually_exclusive_group()
     task.add_argument("--puzzle", type=int, metavar="N", help="the puzzle; default: by the name of the file")
     task.add_argument("--op", metavar="NAME", help="op that it computes, such as softmax")
+    add_folder(parser)
     parser.add_argument(
         "--html",
         metavar="FILE",

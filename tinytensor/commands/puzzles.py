@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from tinytensor.puzzles.puzzle import Puzzle
 from tinytensor.puzzles.python_puzzle import PythonPuzzle
 
 WIDTH = 100
+FOLDER = "puzzles"
 
 
 def main(words: Sequence[str]) -> int:
@@ -59,11 +61,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--hint", type=int, nargs="?", const=1, choices=(1, 2), help="print one of its two hints"
     )
-    parser.add_argument(
-        "--folder", default="puzzles", help="of your solutions and progress.json (default: puzzles)"
-    )
+    add_folder(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
     return parser
+
+
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """Add --folder, which `puzzle` and `judge` share."""
+    parser.add_argument(
+        "--folder",
+        default=FOLDER,
+        help=f"of the puzzles' files and your progress, {progress.NAME} (default: {FOLDER})",
+    )
+
+
+def folder_option(folder: str) -> str:
+    """--folder as text behind a command; "" for the default."""
+    return "" if Path(folder) == Path(FOLDER) else f" --folder {shlex.quote(folder)}"
 
 
 def _entries(folder: Path) -> list[dict[str, Any]]:
@@ -105,13 +119,14 @@ def _written(p: Puzzle, number: int, folder: Path) -> tuple[Path, bool]:
 def _page(p: Puzzle, number: int, path: Path, is_new: bool) -> str:
     paragraphs = [textwrap.fill(" ".join(part.split()), WIDTH) for part in p.text.strip().split("\n\n")]
     rest = f"{'is there to fill in' if is_new else 'is there already'}. Then:"
+    folder = folder_option(str(path.parent))
     return "\n\n".join(
         [
             f"Puzzle {number}: {p.title}",
             *paragraphs,
             as_text(p.picture),
             describe(p),
-            f"{path} {rest}\n  python -m tinytensor judge {path} --puzzle {number}",
+            f"{path} {rest}\n  python -m tinytensor judge {path} --puzzle {number}{folder}",
         ]
     )
 

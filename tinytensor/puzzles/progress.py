@@ -1,4 +1,4 @@
-"""Progress of a learner: the file progress.json in the folder of the solutions."""
+"""Progress of a learner: the file progress.json in the folder that `puzzle` and `judge` share."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def load(folder: Path) -> dict[str, Entry]:
 
 
 def record(folder: Path, name: str, *, solved: bool, score: int) -> None:
-    """Add a judgment."""
+    """Add a judgment; makes the folder, unless it exists."""
     entries = load(folder)
     old = entries.get(name, Entry(solved=False, score=0, tries=0))
     entries[name] = Entry(
@@ -48,5 +48,6 @@ def record(folder: Path, name: str, *, solved: bool, score: int) -> None:
         score=max(old["score"], score if solved else 0),
         tries=old["tries"] + 1,
     )
+    folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / NAME) as file:
         file.write(json.dumps({"puzzles": entries}, indent=1).encode())
