@@ -82,7 +82,7 @@ def counted(name: str) -> tuple[float | None, int]:
         "layer_norm": (x, x[0], x[1]),
         "cross_entropy": (x, tt.arange(64, device="emulated")),
     }.get(name)
-    operands = operands or (x,) * len(registry["gated" if name == "gelu" else name].inputs)
+    operands = operands or (x,) * len(registry[name].inputs)
     with tt.cuda.check(blocks=10**6) as report:
         getattr(tt, name)(*operands)
     with lab.profile() as p:

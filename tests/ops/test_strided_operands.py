@@ -234,8 +234,6 @@ def test_the_document_names_the_ops_that_copy() -> None:
         (line,) = [each for each in text.splitlines() if "| CPU |" in each and row in each]
         copying = {name for name, op in registry.items() if op.__module__.startswith("tinytensor.")}
         copying = {name.removesuffix("_backward") for name in copying if getattr(registry[name], attribute)}
-        if "gated" in copying:
-            copying = copying - {"gated"} | {"gelu", "silu"}
         assert set(re.findall(r"`(\w+)`", line.split("|")[1])) == copying
 
 

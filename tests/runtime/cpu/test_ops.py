@@ -32,9 +32,9 @@ CALLS: dict[str, tuple[Call, list[tuple[int, ...]], str]] = {
     "softmax": (tt.softmax, [(700, 67)], "softmax"),
     "softmax_wide": (tt.softmax, [(3, 40_001)], "softmax"),
     "log_softmax": (tt.log_softmax, [(700, 67)], "log_softmax"),
-    "gelu": (tt.gelu, [(700, 67)], "gated"),
-    "gelu_erf": (lambda x: tt.gelu(x, "none"), [(700, 67)], "gated"),
-    "silu": (tt.silu, [(700, 67)], "gated"),
+    "gelu": (tt.gelu, [(700, 67)], "gelu"),
+    "gelu_erf": (lambda x: tt.gelu(x, "none"), [(700, 67)], "gelu"),
+    "silu": (tt.silu, [(700, 67)], "silu"),
     "dropout": (drop, [(700, 67)], "dropout"),
     "cross_entropy": (lambda x: tt.cross_entropy(x, tt.tensor(LABELS)), [(700, 67)], "cross_entropy"),
     "cross_entropy_smooth": (

@@ -90,7 +90,8 @@ def _cast(y: Array, x: Array, **_: Any) -> None:
 # Ops for which devices save other tensors than the CPU, or whose arrays would be bits.
 _OTHERWISE: dict[str, Callable[..., None]] = {
     "cast": _cast,
-    "gated_backward": _gated_backward,
+    "gelu_backward": _gated_backward,
+    "silu_backward": _gated_backward,
     "linear_gelu": _linear_gelu,
 }
 

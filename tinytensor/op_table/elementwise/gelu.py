@@ -7,7 +7,7 @@ import numpy as np
 
 from tinytensor.op_table.row import Row, both, floats
 
-OPS = ("gated", "gated_backward")
+GELU, SILU = ("gelu", "gelu_backward"), ("silu", "silu_backward")
 NORMAL = np.vectorize(lambda x: 0.5 * math.erfc(-x / math.sqrt(2)), otypes=[np.float64])
 X = (floats((3, 4), -4, 4),)
 
@@ -21,9 +21,9 @@ def gelu(x: Any, approximate: str = "tanh") -> Any:
 
 ROWS = [
     Row("gelu", X, numpy=gelu, torch=lambda torch, x: torch.nn.functional.gelu(x, approximate="tanh"),
-        ops=OPS, also=(((),), ((0, 3),), ((5, 14000),)), large="r c", timed=both("gelu")),
+        ops=GELU, also=(((),), ((0, 3),), ((5, 14000),)), large="r c", timed=both("gelu")),
     Row("gelu:none", X, lambda xp, x: xp.gelu(x, approximate="none"), lambda x: gelu(x, "none"),
-        torch="torch.nn.functional.gelu", ops=OPS, also=(((),), ((0, 3),)), large="r c"),
-    Row("silu", X, numpy=lambda x: x / (1 + np.exp(-x)), torch="torch.nn.functional.silu", ops=OPS,
+        torch="torch.nn.functional.gelu", ops=GELU, also=(((),), ((0, 3),)), large="r c"),
+    Row("silu", X, numpy=lambda x: x / (1 + np.exp(-x)), torch="torch.nn.functional.silu", ops=SILU,
         also=(((),), ((0, 3),), ((5, 14000),)), large="r c", timed=both("silu")),
 ]  # fmt: skip

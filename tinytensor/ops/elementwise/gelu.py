@@ -101,9 +101,10 @@ GATE_FLOPS = {"gelu_tanh": (8.0, 16.0), "gelu_erf": (5.0, 12.0), "silu": (4.0, 9
 PLACES = {name: place for place, name in enumerate(FUNCTORS)}  # in gelu.cpp and matmul.cpp
 
 
-@register
 class Gated(Op):
-    """x times a gate. Optionally saves the derivative at each x, so that backward is one multiplication."""
+    """x times a gate; base class. Optionally saves the derivative at each x, so that backward is one
+    multiplication.
+    """
 
     inputs = ("x",)
     vmap = together
@@ -139,10 +140,19 @@ class Gated(Op):
         tanh, with u = sqrt(2 / pi) * (x + 0.044715 * x**3) and t = tanh(u): dy/dx = (1 + t) / 2 + x / 2 * (1
         - t**2) * du/dx; silu, with s = sigmoid(x): dy/dx = s + x * s * (1 - s).
         """
-        return (apply(GatedBackward, grads[0], saved.x, saved.slope, gate=gate),)
+        return (gated_gradient(grads[0], saved.x, saved.slope, gate),)
 
 
 @register
+class Gelu(Gated):
+    """Gate "gelu_tanh" or "gelu_erf"."""
+
+
+@register
+class Silu(Gated):
+    """Gate "silu"."""
+
+
 class GatedBackward(Op):
     """dx = grad * slope, in the memory of slope where allowed. Without slope, it is computed from x."""
 
@@ -189,6 +199,16 @@ class GatedBackward(Op):
         return (*partial_vjp(_gated_backward, (saved.grad, saved.x), grads, needs[:2], gate=gate), None)
 
 
+@register
+class GeluBackward(GatedBackward):
+    """Gate "gelu_tanh" or "gelu_erf"."""
+
+
+@register
+class SiluBackward(GatedBackward):
+    """Gate "silu"."""
+
+
 def _gated_backward(grad: Tensor, x: Tensor, *, gate: str) -> tuple[Tensor]:
     """Unfused reference of GatedBackward, for double backward."""
     if gate == "gelu_tanh":
@@ -210,7 +230,7 @@ def _gated_backward(grad: Tensor, x: Tensor, *, gate: str) -> tuple[Tensor]:
 
 def gated_gradient(grad: Tensor, x: Tensor, slope: Tensor | None, gate: str) -> Tensor:
     """grad times the derivative at x, not recorded; uses slope if given, else x."""
-    found: Tensor = apply(GatedBackward, grad, x, slope, gate=gate)
+    found: Tensor = apply(SiluBackward if gate == "silu" else GeluBackward, grad, x, slope, gate=gate)
     return found
 
 
@@ -239,7 +259,7 @@ def gate_on_host(y: Array, slope: Array | None, x: Array, bias: Array | None, ga
 
 def gated(x: Tensor, gate: str) -> Tensor:
     """gate(x)."""
-    return apply(Gated, x, gate=gate, keeps_slope=x.storage.device is cpu)
+    return apply(Silu if gate == "silu" else Gelu, x, gate=gate, keeps_slope=x.storage.device is cpu)
 
 
 def gelu_gate(what: str, approximate: str) -> str:
