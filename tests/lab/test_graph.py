@@ -364,6 +364,31 @@ def test_values_and_gradients_are_those_of_a_pass(device) -> None:
     assert "value 10" in lab.graph(f, values=True).svg()
 
 
+def test_the_table_has_values_and_gradients_where_they_were_asked_for() -> None:
+    x = tt.tensor([0.5, -2.0], requires_grad=True)
+    y = tt.silu(tt.gelu(x))
+    loss = y.sum()
+    assert "value" not in str(lab.graph(loss))
+    head, *rows = str(lab.graph(loss, names={"x": x}, values=True)).splitlines()
+    loss.backward()
+    v = np.array([0.5, -2.0])
+    u = v / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (v + 0.044715 * v**3)))
+    s = 1 / (1 + np.exp(-u))
+    numbers = {
+        "x": (v, x.grad.numpy()),
+        "gelu": (u, s + u * s * (1 - s)),
+        "silu": (u * s, [1, 1]),
+        "sum": ([(u * s).sum()], [1]),
+    }
+    at = [4, *[head.index(word) for word in ("shape", "value", "gradient", "inputs")]]
+    found = [[row[a:b].strip() for a, b in pairwise(at)] for row in rows[:-1]]
+    assert [row[0] for row in found] == list(numbers)
+    for (name, _, *texts), pair in zip(found, numbers.values(), strict=True):
+        for text, values in zip(texts, pair, strict=True):
+            shown = [float(word) for word in text.strip("[]").split(", ")]
+            np.testing.assert_allclose(shown, values, rtol=1e-3, err_msg=name)
+
+
 def test_values_that_nothing_holds_are_not_shown() -> None:
     w = tt.ones(8, requires_grad=True)
     nodes = lab.graph((w + 1.0).sum(), values=True).nodes

@@ -102,15 +102,21 @@ class Graph:
         return sum(node.nbytes for node in self.nodes)
 
     def table(self) -> str:
-        """Text table with one line per node."""
-        lines = [f"{'':>4} {'op':<24} {'shape':<22} {'saved bytes':>12}  inputs"]
-        for node in self.nodes:
+        """Text table with one line per node; with the columns value and gradient, if it has them."""
+        numbers = [("value", "gradient"), *[(node.value, node.grad) for node in self.nodes]]
+        if not any(map(any, numbers[1:])):  # not asked for
+            numbers = [("", "") for _ in numbers]
+        width = max(len(text) for pair in numbers for text in pair)
+        columns = ["".join([f"  {text:<{width}}" for text in pair if width]) for pair in numbers]
+        lines = [f"{'':>4} {'op':<24} {'shape':<22} {'saved bytes':>12}{columns[0]}  inputs"]
+        for node, own in zip(self.nodes, columns[1:], strict=True):
             inputs = ", ".join([f"{name} ← {number}" for name, number, _ in node.inputs])
             saved = {"recorded": f"{node.nbytes:,}", "leaf": ""}.get(node.state, node.state)
             if node.state == "recomputed" and node.saved:
                 saved = f"{node.nbytes:,}"
             shapes = ", ".join(map(str, node.shapes))
-            lines.append(f"{node.number:>4} {node.name:<24} {shapes:<22} {saved:>12}  {inputs}".rstrip())
+            line = f"{node.number:>4} {node.name:<24} {shapes:<22} {saved:>12}{own}  {inputs}"
+            lines.append(line.rstrip())
         lines.append(f"{'':>4} {'in all':<24} {'':<22} {self.nbytes:>12,}")
         return "\n".join(lines)
 
@@ -269,8 +275,12 @@ def graph(*outputs: Tensor, names: Mapping[str, Tensor] | None = None, values: b
            1 multiply                 (3,)                              0  a ← 0, b ← 0
            2 sum                      ()                                0  x ← 1
              in all                                                     0
-        >>> [(n.name, n.value, n.grad) for n in lab.graph((w * w).sum(), names={"w": w}, values=True).nodes]
-        [('w', '[1, 1, 1]', '[2, 2, 2]'), ('multiply', '', '[1, 1, 1]'), ('sum', '3', '1')]
+        >>> print(lab.graph((w * w).sum(), names={"w": w}, values=True))
+             op                       shape                   saved bytes  value      gradient   inputs
+           0 w                        (3,)                                 [1, 1, 1]  [2, 2, 2]
+           1 multiply                 (3,)                              0             [1, 1, 1]  a ← 0, b ← 0
+           2 sum                      ()                                0  3          1          x ← 1
+             in all                                                     0
     """
     reader = _Reader({id(t): name for name, t in (names or {}).items()})
     found = []
