@@ -446,6 +446,31 @@ def test_a_damaged_file_of_progress_is_kept(
     assert path.read_text(encoding="utf-8") == text
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["explain", "arange(4)"],
+        ["kernel", "{}", "--launch", "map[1, 64](zeros(64), zeros(64))"],
+        ["check", "{}", "--launch", "map[1, 64](zeros(64), zeros(64))"],
+        ["check", "{}.py"],
+        ["check", "gelu"],
+        ["judge", "{}", "--puzzle", "1"],
+    ],
+    ids=lambda words: "".join(words[:2]),
+)
+def test_a_page_and_an_object(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("map.cu").write_text(MAP.replace("BODY", RIGHT.replace("+ 1", "+ 2")), encoding="utf-8")
+    Path("map.cu.py").write_text("import tinytensor as tt\ntt.ones(4, device='emulated') + 1", "utf-8")
+    for page in ("page.html", "no/page.html"):
+        main([words[0], "--json", "--html", page, *[word.format("map.cu") for word in words[1:]]])
+        (line,) = capsys.readouterr().out.splitlines()
+        assert (page in json.loads(line).get("error", {"what": ""})["what"]) == (page != "page.html")
+    assert "</html>" in Path("page.html").read_text(encoding="utf-8")
+
+
 def test_the_judge_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = judged(tmp_path, RIGHT.replace("+ 1", "+ threadIdx.y"), "--puzzle", "1", "--json")
     found = json.loads(capsys.readouterr().out)

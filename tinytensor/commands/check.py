@@ -72,11 +72,11 @@ def main(words: Sequence[str]) -> int:
         reports[exercise] = report
         if report.kernels and not options.json:
             print(_summary(exercise, report) if whole else report, flush=True)
-    if options.json:
-        write_json("check", reports={name: report_fields(report) for name, report in reports.items()})
-    elif whole:
+    if whole and not options.json:
         print(f"\n{len(wanted)} exercises, {findings} finding{'' if findings == 1 else 's'}")
     _write_page(options, report)
+    if options.json:
+        write_json("check", reports={name: report_fields(report) for name, report in reports.items()})
     return 1 if findings else 0
 
 
@@ -212,20 +212,20 @@ def _check_launches(options: argparse.Namespace) -> int:
         for text in required(options.kernel, options.launch):
             tensors |= parse_launch(Path(options.kernel), text).run()
         values = {name: x.detach().cpu() for name, x in tensors.items()}  # inside: finds unwritten elements
-    if options.json:
-        fields = {name: tensor_fields(x) for name, x in values.items()}
-        reports = {options.kernel: report_fields(report)}
-        write_json("check", reports=reports, tensors=fields, output=output.text)
-    else:
+    if not options.json:
         print(report)
         for name, x in values.items():
             print(f"{name} = {x.reshape(-1)[:SHOWN].tolist()}{' …' if x.size > SHOWN else ''}")
     _write_page(options, report)
+    if options.json:
+        fields = {name: tensor_fields(x) for name, x in values.items()}
+        reports = {options.kernel: report_fields(report)}
+        write_json("check", reports=reports, tensors=fields, output=output.text)
     return 1 if report.findings else 0
 
 
 def _write_page(options: argparse.Namespace, report: CheckReport) -> None:
-    """Write the replay, if one was asked for."""
+    """Write the replay, if one was asked for: before a JSON object, since an error is an object, too."""
     if options.html:
         report.replay(options.html)
         print(f"wrote {options.html}", file=sys.stderr if options.json else sys.stdout)
@@ -253,9 +253,9 @@ def _check_script(options: argparse.Namespace) -> int:
         code = 1
     finally:
         sys.argv, sys.path[:] = before
+        if not as_json:
+            print(report)
+        _write_page(options, report)
         if as_json:
             write_json("check", reports={path: report_fields(report)}, output=output.text, **fields)
-        else:
-            print(report)
-    _write_page(options, report)
     return code or (1 if report.findings else 0)

@@ -20,16 +20,16 @@ def main(words: Sequence[str]) -> int:
     """Print the explanation, or write it to files."""
     options = _parser().parse_args(list(words))
     explanation = explain_expression(options.expression)
-    if options.json:
-        write_json("explain", steps=[_fields(step) for step in explanation.steps])
-        return 0
+    told = sys.stderr if options.json else sys.stdout
     if options.svg is not None:
         write(options.svg, explanation.svg())
-        print(f"wrote {options.svg}")
+        print(f"wrote {options.svg}", file=told)
     if options.html is not None:
         write(options.html, explanation.html())
-        print(f"wrote {options.html}")
-    if options.svg is None and options.html is None:
+        print(f"wrote {options.html}", file=told)
+    if options.json:
+        write_json("explain", steps=[_fields(step) for step in explanation.steps])
+    elif options.svg is None and options.html is None:
         terminal = sys.stdout is not None and sys.stdout.isatty()  # None: closed
         color = options.color == "always" or (
             options.color == "auto" and terminal and not os.environ.get("NO_COLOR")

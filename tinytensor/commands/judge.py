@@ -56,9 +56,7 @@ def main(words: Sequence[str]) -> int:
         for_gpu = _for_gpu(program, problem.dtypes[0])
     if chosen is not None:
         progress.record(Path(options.folder), chosen.name, solved=verdict.solved, score=verdict.score)
-    if options.json:
-        write_json("judge", **verdict_fields(verdict), output=output.text, nvrtc=for_gpu)
-    else:
+    if not options.json:
         print(verdict, *([f"  nvrtc     {for_gpu}"] if for_gpu else []), sep="\n")
         if verdict.solved and options.puzzle in range(1, len(PUZZLES)):
             folder = folder_option(options.folder)
@@ -68,6 +66,8 @@ def main(words: Sequence[str]) -> int:
     elif verdict.recorded is not None:
         verdict.recorded.replay(options.html)
         print(f"wrote {options.html}", file=sys.stderr if options.json else sys.stdout)
+    if options.json:  # after the page: an error is an object, too
+        write_json("judge", **verdict_fields(verdict), output=output.text, nvrtc=for_gpu)
     return 0 if verdict.solved else 1
 
 

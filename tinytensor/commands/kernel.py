@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import prod
@@ -69,13 +70,13 @@ _PAIRS = frozenset(name for name, op in registry.items() if len(op.inputs) == 2 
 
 def _show(found: Kernels, options: argparse.Namespace, output: str = "") -> int:
     """Print the kernels, or write their page; returns the exit code. `output`: what they printed."""
+    if options.html is not None:
+        write(options.html, found.html(options.arch))
+        print(f"wrote {options.html}", file=sys.stderr if options.json else sys.stdout)
     if options.json:
         write_json("kernel", op=options.op, **_fields(found, options.arch), output=output)
     elif options.html is None:
         print(found.text(options.arch))
-    else:
-        write(options.html, found.html(options.arch))
-        print(f"wrote {options.html}")
     return 1 if found.findings else 0
 
 
