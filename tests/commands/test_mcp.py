@@ -1,6 +1,9 @@
 """The tools that `python -m tinytensor mcp` serves; tests/oracle/test_mcp.py asks a real client."""
 
+import asyncio
 import importlib.util
+import os
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +92,26 @@ def test_a_command_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(mcp, "SECONDS", 2)
     said = mcp.check_script("while True: pass")
     assert said["error"]["what"] == "it did not end within 2 s"
+
+
+def test_a_call_that_is_cancelled_ends_its_process(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    script = (
+        f"import os, pathlib\npathlib.Path({str(begun)!r}).write_text(str(os.getpid()))\nwhile True: pass"
+    )
+
+    async def cancel() -> None:
+        call = asyncio.ensure_future(mcp.cancellable(mcp.check_script)(script))
+        while not begun.is_file() or not begun.read_text():
+            assert not call.done()
+            await asyncio.sleep(0.05)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(cancel())  # waits for the thread, which waits for the process
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(begun.read_text()), 0)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mcp") is not None, reason="the package mcp is installed")

@@ -1,17 +1,21 @@
 """`python -m tinytensor mcp`: the commands as tools for coding agents, by the Model Context Protocol.
 
-Each tool runs one command with `--json` in a process of its own, so a kernel without end, or a crash, ends
-that process and not the server. The objects are those of `docs/json_output.md`, with the `exit_code`.
+Each tool runs one command with `--json` in a process of its own: a kernel without end, a crash, or a client
+that cancels the call ends that process and not the server. The objects are those of `docs/json_output.md`,
+with the `exit_code`.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +156,49 @@ def server() -> Any:
         ) from None
     made = MCPServer("tinytensor", instructions=INSTRUCTIONS, version=tt.__version__)
     for tool in TOOLS:
-        made.tool()(tool)
+        made.tool()(cancellable(tool))
     return made
 
 
 # ---- running a command -------------------------------------------------------------------------------------
+
+
+class _Started:
+    """Processes of a call."""
+
+    def __init__(self) -> None:
+        self.processes: list[subprocess.Popen[str]] = []
+        self.is_over = False
+
+    def add(self, process: subprocess.Popen[str]) -> None:
+        """Add a process, which the end of the call kills: at once, if it is over."""
+        self.processes.append(process)
+        if self.is_over:
+            process.kill()
+
+    def end(self) -> None:
+        """Kill what still runs."""
+        self.is_over = True
+        for process in self.processes:
+            process.kill()
+
+
+_started: ContextVar[_Started] = ContextVar("_started")
+
+
+def cancellable(tool: Callable[..., dict[str, Any]]) -> Callable[..., Awaitable[dict[str, Any]]]:
+    """The tool as a coroutine: if it is cancelled, the process of its command is killed."""
+
+    @wraps(tool)
+    async def call(*args: Any, **how: Any) -> dict[str, Any]:
+        started = _Started()
+        _started.set(started)
+        try:
+            return await asyncio.to_thread(tool, *args, **how)  # the thread sees the context's variables
+        finally:
+            started.end()
+
+    return call
 
 
 def _on_file(name: str, text: str, command: str, *words: str) -> dict[str, Any]:
@@ -174,23 +216,28 @@ def _command(*words: str) -> dict[str, Any]:
     """The object that a command prints, with its exit code, and the end of its standard error."""
     command = [sys.executable, "-m", "tinytensor", words[0], "--json", *words[1:]]
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=SECONDS,
         )
-    except subprocess.TimeoutExpired:
-        return {"command": words[0], "error": {"what": f"it did not end within {SECONDS} s"}}
     except ValueError as error:  # a null byte
         return {"command": words[0], "error": {"what": str(error)}}
+    _started.get(_Started()).add(process)
+    with process:
+        try:
+            output, errors = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return {"command": words[0], "error": {"what": f"it did not end within {SECONDS} s"}}
     try:
-        said = dict(json.loads(done.stdout))
+        said = dict(json.loads(output))
     except (ValueError, TypeError):  # another text, or none
         said = {"command": words[0], "error": {"what": "it crashed"}}
-    return {**said, "exit_code": done.returncode, "stderr": done.stderr[-2000:]}
+    return {**said, "exit_code": process.returncode, "stderr": errors[-2000:]}
 
 
 def _each(option: str, values: Sequence[str]) -> list[str]:
