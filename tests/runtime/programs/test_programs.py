@@ -221,6 +221,7 @@ def test_a_program_of_many_features(language: Path) -> None:
     assert run.report.findings[0].place == f"program.cu:{1 + lines.index('    turn<<<1, 2048>>>(d);')}"
     fill = next(i for i, line in enumerate(lines, 1) if "void fill" in line)
     assert run.report.findings[1].place == f"program.cu:{fill}"
+    assert ["launched at" in finding.text for finding in run.report.findings] == [False, True]
 
 
 @pytest.mark.parametrize("how", ["reads", "prints", "frees"])

@@ -236,5 +236,7 @@ def _array_on(lines: Sequence[str]) -> str:
 def _at_launch(finding: Finding, launched: str) -> Finding:
     """A finding with names of files without folders; if its place is unknown it gets that of the launch."""
     place, other = (re.sub(r"\S*/", "", text) for text in (finding.place, finding.other))
-    text = re.sub(r"\bat \S*/", "at ", f"{finding.text}, launched at {launched}")
-    return replace(finding, place=place or launched, other=other, text=text)
+    place = place or launched
+    told = "" if launched in ("", place) else f", launched at {launched}"
+    text = re.sub(r"\bat \S*/", "at ", finding.text + told)
+    return replace(finding, place=place, other=other, text=text)
