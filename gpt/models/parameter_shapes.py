@@ -5,8 +5,6 @@ from math import prod
 from gpt.config import GPTConfig
 from tinytensor.errors import ArgumentError
 
-CHARACTERS = 65  # vocabulary size assumed before the tokenizer exists: tinyshakespeare's
-
 
 def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
     """Shapes of all parameters by name, without allocating them.
@@ -29,7 +27,7 @@ def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
         raise ArgumentError(
             "parameter_shapes: vocab_size is 0",
             why="it is resolved by the tokenizer when training begins",
-            fix=f"use model.with_vocab_size({CHARACTERS})",
+            fix="use model.with_vocab_size(65)",
         )
     V, T, C = model.vocab_size, model.block_size, model.n_embd
     shapes: dict[str, tuple[int, ...]] = {"wte.weight": (V, C)}

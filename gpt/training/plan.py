@@ -7,14 +7,16 @@ from pathlib import Path
 
 from gpt.config import GPTConfig, TrainConfig
 from gpt.console import counted
+from gpt.data.command import embedded_shakespeare
+from gpt.data.prepare import read_texts
 from gpt.data.token_file import open_split
 from gpt.fields import describe_fields, parse_overrides, take_option, take_word
-from gpt.models.parameter_shapes import CHARACTERS, parameter_shapes
+from gpt.models.parameter_shapes import parameter_shapes
 from gpt.presets import configs_from, describe_presets, preset
-from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.training.utilization import product_speed
-from gpt.weights.init_from import read_configs, run_of
-from gpt.weights.sources import open_source
+from gpt.weights.init_from import read_configs, require_data, run_of
+from gpt.weights.sources import named_tokenizer, open_source
+from gpt.weights.trained import TOKENIZER
 from tinytensor.errors import ArgumentError
 
 FLOAT_BYTES = 4  # float32
@@ -193,10 +195,7 @@ def main(argv: Sequence[str]) -> int:
     flops, rest = take_option(argv, "flops")
     model, train = _configs(rest)
     if model.vocab_size == 0:
-        size = _vocabulary(train)
-        if size is None:
-            print(f"vocabulary: {CHARACTERS} characters assumed; the tokenizer sets it when training begins")
-        model = model.with_vocab_size(size or CHARACTERS)
+        model = model.with_vocab_size(_vocabulary(train))
     print(plan(model, train, flops_per_second=_speed(flops)).table())
     return 0
 
@@ -212,13 +211,26 @@ def _configs(words: Sequence[str]) -> tuple[GPTConfig, TrainConfig]:
     return model, train
 
 
-def _vocabulary(train: TrainConfig) -> int | None:
-    """Vocabulary size of a saved tokenizer; None if training builds the tokenizer from the text."""
-    data, tokenizer = Path(train.data), Path(train.tokenizer)
-    if (data / "train.bin").is_file() and (size := open_split(data, "train").vocab_size):
-        return size
-    found = next((path for path in (data / "tokenizer.json", tokenizer) if path.is_file()), None)
-    return None if found is None else load_tokenizer(found).vocab_size
+def _vocabulary(train: TrainConfig) -> int:
+    """Vocabulary size that training takes from the data: it reads the text for a tokenizer by characters."""
+    require_data(train)
+    data = Path(train.data)
+    if train.data == "shakespeare":
+        return named_tokenizer(train.tokenizer, embedded_shakespeare()).vocab_size
+    if not (data / "train.bin").is_file():
+        return named_tokenizer(train.tokenizer, read_texts(data, train.pattern)).vocab_size
+    saved = data / TOKENIZER
+    name = str(saved) if saved.is_file() else train.tokenizer
+    if name not in ("char", "word"):
+        return named_tokenizer(name, ()).vocab_size
+    size = open_split(data, "train").vocab_size
+    if size is None:
+        raise ArgumentError(
+            f"plan: the vocabulary of {data} is not known",
+            why="the token files have neither meta.json nor a tokenizer",
+            fix="set its size, such as --vocab_size=50257",
+        )
+    return size
 
 
 # --- counting -----------------------------------------------------------------------------------------

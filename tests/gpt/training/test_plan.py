@@ -210,7 +210,7 @@ def test_the_command(capsys):
     assert "6 layers × 12 heads × 768 channels" in out
     assert f"{124_439_808 - 6 * 7_087_872:,}" in out
     assert main(["--flops=1e12"]) == 0
-    assert "65 characters assumed" in capsys.readouterr().out
+    assert "vocabulary 64\n" in capsys.readouterr().out
     assert main(["--help"]) == 0
     assert "--batch_size=12" in capsys.readouterr().out
     with pytest.raises(ArgumentError, match="--flops=fast"):
@@ -224,12 +224,20 @@ def test_the_tokenizer_and_the_run_say_how_many_ids_there_are(tmp_path, monkeypa
     size = BPETokenizer.train("low lower lowest " * 50, 270).vocab_size
     words = ["--preset=tiny", "--data=text", "--flops=1e9"]
     assert main([*words, "--tokenizer=tok.json"]) == 0
-    said = capsys.readouterr().out
-    assert f"vocabulary {size}" in said
-    assert "assumed" not in said
+    assert f"vocabulary {size}" in capsys.readouterr().out
+    assert main(words) == 0
+    assert f"vocabulary {len(set('low lower lowest '))}\n" in capsys.readouterr().out
+    assert main([*words, "--tokenizer=word"]) == 0
+    assert "vocabulary 5\n" in capsys.readouterr().out, "three words, the space, and one for others"
     assert command_line(["data", "prepare", "text", "--tokenizer=tok.json", "--out=tokens"]) == 0
     assert main(["--preset=tiny", "--data=tokens", "--flops=1e9"]) == 0
     assert f"vocabulary {size}" in capsys.readouterr().out
+    for name in ("meta.json", "tokenizer.json"):
+        (tmp_path / "tokens" / name).unlink()
+    with pytest.raises(ArgumentError, match="the vocabulary of tokens is not known"):
+        main(["--preset=tiny", "--data=tokens", "--flops=1e9"])
+    with pytest.raises(ArgumentError, match=r"--data=no\.txt"):
+        main(["--preset=tiny", "--data=no.txt", "--flops=1e9"])
     train(*configs_from([*words[:2], "--max_steps=1", "--warmup_steps=0", "--out_dir=run"], default="tiny"))
     capsys.readouterr()
     assert main(["run", "--flops=1e9", "--max_steps=50"]) == 0
