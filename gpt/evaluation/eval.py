@@ -5,12 +5,13 @@ on each task, beside the chance level and a control with shuffled questions, and
 """
 
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 import tinytensor as tt
-from gpt.console import Parser
+from gpt.console import Parser, plain
 from gpt.data.token_file import TokenFile, open_split
 from gpt.evaluation.suite import Comparison, Score
 from gpt.evaluation.text_scores import score
@@ -22,6 +23,8 @@ from gpt.weights.pretrained import from_pretrained
 from gpt.weights.trained import load_model, require_tokenizer
 from tinytensor.files import read_text
 
+BITS = "bits per byte"
+
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt eval RUN…`."""
@@ -32,7 +35,13 @@ def main(argv: Sequence[str]) -> int:
         print(score(model, tokens, args.batch_size, tokenizer, args.batches).table())
         return 0
     found = _compared(args)
-    print(json.dumps(found.as_json(), indent=2) if args.json else found.table())
+    if args.json or any(found.scores.values()):
+        print(json.dumps(found.as_json(), indent=2) if args.json else found.table())
+    errors = [error for by_model in found.errors.values() for error in by_model.values()]
+    for error in errors[:-1]:
+        print(f"error: {plain(str(error))}", file=sys.stderr)
+    if errors:
+        raise errors[-1]
     return 0
 
 
@@ -63,16 +72,19 @@ def _parser() -> Parser:
 def _compared(args: Namespace) -> Comparison:
     """Scores of all models, which are loaded one after the other."""
     names = [name.strip() for name in args.tasks.split(",")] if args.tasks else []
+    if args.data is not None:  # an error of all models is told at once
+        open_split(args.data, "val") if Path(args.data).is_dir() else read_text(args.data, "eval")
     found = Comparison()
     for run in args.runs:
         model, tokenizer = _model(run, args)
         tokenizer = require_tokenizer(tokenizer, "eval", run)
         found.add_tasks(run, (model, tokenizer), names, args.count)
         if args.data is not None or not names or _validation(run) is not None:
-            tokens = _tokens(run, args.data, tokenizer)
-            text = score(model, tokens, args.batch_size, tokenizer, args.batches)
-            if text.bits_per_byte is not None:
-                found.add(run, "bits per byte", Score(text.bits_per_byte, None, None, text.tokens))
+            with found.scoring(run, BITS):
+                tokens = _tokens(run, args.data, tokenizer)
+                text = score(model, tokens, args.batch_size, tokenizer, args.batches)
+                if text.bits_per_byte is not None:
+                    found.add(run, BITS, Score(text.bits_per_byte, None, None, text.tokens))
     return found
 
 

@@ -6,7 +6,8 @@ its tokens is the most likely one. In the control each answer belongs to another
 then still right does not come from reading the question.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite, sqrt
 from pathlib import Path
@@ -23,7 +24,7 @@ from gpt.tasks.base import VerifiableTask
 from gpt.tasks.prompts import Prompts
 from gpt.tasks.registry import TASKS, task
 from gpt.tokenizers.base import Tokenizer
-from tinytensor.errors import ArgumentError
+from tinytensor.errors import ArgumentError, TinyTensorError
 
 ROWS = 64  # answers at a time
 MOST = 1_000_000  # questions
@@ -73,12 +74,25 @@ def score_task(model: GPT, tokenizer: Tokenizer, name: str, count: int = 200, mo
         >>> found.value, found.count
         (0.0, 8)
     """
+    return _scored(model, tokenizer, _asked(name, count), count, most)
+
+
+def _asked(name: str, count: int) -> VerifiableTask | list[Question]:
+    """A task, or the first questions of a file."""
     if not 1 <= count <= MOST:
         why = f"it counts questions, 1 to {MOST:,}"
         raise ArgumentError(f"eval: count={count}", why=why, fix="use --count=200")
     if name in TASKS or not (Path(name).suffix or Path(name).is_file()):
-        return _answered(model, tokenizer, task(name), count, most)
-    return _chosen(model, tokenizer, read_questions(name)[:count])
+        return task(name)
+    return read_questions(name)[:count]
+
+
+def _scored(
+    model: GPT, tokenizer: Tokenizer, asked: VerifiableTask | list[Question], count: int, most: int = 32
+) -> Score:
+    if isinstance(asked, list):
+        return _chosen(model, tokenizer, asked)
+    return _answered(model, tokenizer, asked, count, most)
 
 
 def _answered(model: GPT, tokenizer: Tokenizer, one: VerifiableTask, count: int, most: int) -> Score:
@@ -145,6 +159,7 @@ class Comparison:
     Args:
         models: names of the models in the order of the columns.
         scores: by task and model.
+        errors: of models that a task could not be asked, by task and model.
 
     Example:
         >>> found = Comparison()
@@ -157,38 +172,64 @@ class Comparison:
 
     models: list[str] = field(default_factory=list)
     scores: dict[str, dict[str, Score]] = field(default_factory=dict)
+    errors: dict[str, dict[str, TinyTensorError]] = field(default_factory=dict)
 
     def add(self, model: str, name: str, score: Score) -> None:
         """Add the score of a model in a task."""
+        self._add_model(model)
+        self.scores.setdefault(name, {})[model] = score
+
+    def _add_model(self, model: str) -> None:
         if model not in self.models:
             self.models.append(model)
-        self.scores.setdefault(name, {})[model] = score
+
+    @contextmanager
+    def scoring(self, model: str, name: str) -> Iterator[None]:
+        """Keep an error of a model in a task: others are still scored."""
+        try:
+            yield
+        except TinyTensorError as error:
+            self._add_model(model)
+            self.scores.setdefault(name, {})  # the order of the rows
+            fix = f"{error.fix}; or leave {model} or {name} out"
+            told = type(error)(f"eval: {model}, {name}: {error.what}", why=error.why, fix=fix)
+            self.errors.setdefault(name, {})[model] = told
 
     def add_tasks(
         self, model: str, tools: tuple[GPT, Tokenizer], names: Sequence[str], count: int = 200
     ) -> None:
-        """Score a model, given with its tokenizer, in tasks and files: see `score_task`."""
-        for name in names:
-            self.add(model, name, score_task(*tools, name, count))
+        """Score a model, given with its tokenizer, in tasks and files: see `score_task`. Tasks that cannot be
+        asked, such as for a character that the tokenizer lacks, become `errors`.
+        """
+        asked = {name: _asked(name, count) for name in names}  # wrong names raise: they are no model's fault
+        for name, questions in asked.items():
+            with self.scoring(model, name):
+                self.add(model, name, _scored(*tools, questions, count))
+
+    @property
+    def _rows(self) -> dict[str, dict[str, Score]]:
+        """Rows with a score."""
+        return {name: by_model for name, by_model in self.scores.items() if by_model}
 
     def table(self) -> str:
         """One row for each task, one column for each model."""
         rows = [["right (with shuffled questions)", "questions", "chance", *self.models]]
-        for name, by_model in self.scores.items():
+        for name, by_model in self._rows.items():
             first = next(iter(by_model.values()))
-            cells = [_cell(by_model.get(model)) for model in self.models]
+            failed = self.errors.get(name, {})
+            cells = ["failed" if model in failed else _cell(by_model.get(model)) for model in self.models]
             chance = "" if first.chance is None else f"{first.chance:.1%}"
             rows.append([name, "" if first.chance is None else str(first.count), chance, *cells])
-        if all(_chance(by_model) is None for by_model in self.scores.values()):  # a text, and no tasks
+        if all(_chance(by_model) is None for by_model in self._rows.values()):  # a text, and no tasks
             rows = [["" if row is rows[0] else row[0], *row[3:]] for row in rows]
         lines = [columns(rows, right=(1, 2))]
-        if any(len(by_model) < len(self.models) for by_model in self.scores.values()):
+        if any(row[-len(self.models) :].count("-") for row in rows):
             lines.append("-: not measured; a model without a validation part needs a text, --data=FILE")
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
         """JSON values: name, chance, and for each model value (null if it is not finite), standard error,
-        control and count.
+        control and count; and errors.
         """
         return {
             "version": 1,
@@ -208,7 +249,12 @@ class Comparison:
                         for model, s in by_model.items()
                     },
                 }
-                for name, by_model in self.scores.items()
+                for name, by_model in self._rows.items()
+            ],
+            "errors": [
+                {"task": name, "model": model, "what": e.what, "why": e.why, "fix": e.fix}
+                for name, by_model in self.errors.items()
+                for model, e in by_model.items()
             ],
         }
 

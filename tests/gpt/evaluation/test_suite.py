@@ -1,6 +1,7 @@
 """Evaluation by tasks: likelihoods against NumPy, files of three shapes, controls, the table of `eval`."""
 
 import json
+import string
 
 import numpy as np
 import pytest
@@ -261,6 +262,38 @@ def test_a_model_without_a_score_has_an_empty_cell():
     found.add("a", "bits per byte", Score(float("nan"), None, None, 99))
     text = json.dumps(found.as_json(), allow_nan=False)
     assert json.loads(text)["tasks"][1]["scores"]["a"]["value"] is None
+
+
+def test_a_task_that_one_model_cannot_read_is_told_and_the_rest_scored(model, tmp_path, capsys):
+    few = CharTokenizer(string.ascii_letters + " .,")
+    small = GPT(GPTConfig(vocab_size=few.vocab_size, block_size=64, n_layer=1, n_head=1, n_embd=4))
+    for name, made, tokenizer in (("few", small, few), ("all", model, TOKENIZER)):
+        (tmp_path / name).mkdir()
+        save_single(made, tmp_path / name / "model.safetensors")
+        tokenizer.save(tmp_path / name / "tokenizer.json")
+    runs = [str(tmp_path / name / "model.safetensors") for name in ("few", "all")]
+    file, text = str(written(tmp_path, HELLASWAG)), tmp_path / "text.txt"
+    text.write_text("The cat: 9!")
+    words = ["eval", *runs, f"--tasks=sorting,{file}", "--count=3", f"--data={text}"]
+    assert command_line(words) == 2
+    said = capsys.readouterr()
+    cells = [line.split("  ") for line in said.out.splitlines()]
+    assert ["failed" in [cell.strip() for cell in row] for row in cells] == [False, True, False, True]
+    *_, errors = said.err.partition("error: ")
+    for name in ("sorting", "bits per byte"):
+        assert f"eval: {runs[0]}, {name}: encode: unknown character" in errors
+    assert f"or leave {runs[0]} or sorting out" in errors
+    assert command_line([*words, "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert [list(one["scores"]) for one in found["tasks"]] == [runs[1:], runs, runs[1:]]
+    assert [(e["task"], e["model"]) for e in found["errors"]] == [
+        ("sorting", runs[0]),
+        ("bits per byte", runs[0]),
+    ]
+    assert command_line(["eval", *runs, f"--tasks={file}", "--count=3", f"--data={tmp_path / 'no.txt'}"]) == 2
+    assert capsys.readouterr().out == ""
+    assert command_line(["eval", runs[0], "--tasks=sorting", "--count=3"]) == 2
+    assert capsys.readouterr().out == ""
 
 
 def test_wrong_counts_are_refused(model, tmp_path):
