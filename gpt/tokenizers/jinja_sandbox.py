@@ -1,9 +1,11 @@
 """Jinja for templates of others: in a sandbox, and with bounds on time and memory of a rendering."""
 
 import json
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import wraps
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial, wraps
+from types import GeneratorType
 from typing import Any, NoReturn
 
 from tinytensor.errors import FormatError
@@ -38,12 +40,24 @@ class Bounds:
             self._require_room(1)
             yield item
 
-    def counting(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, with its results counted."""
-        return wraps(function)(lambda *args, **how: self.counted(function(*args, **how)))
+    def counting(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The filter of this name, with its results counted."""
+        return wraps(function)(lambda *args, **how: self.called(name, function, args, how))
+
+    def called(
+        self, name: str, function: Callable[..., Any], args: Sequence[Any], how: Mapping[str, Any]
+    ) -> Any:
+        """Counted result of a filter or method, unless a single call would make too long a text."""
+        args = [list(x) if isinstance(x, GeneratorType) else x for x in args]
+        if (most := _most(name, [*args, *how.values()])) > self.left:
+            self._require_room(most)
+        return self.counted(function(*args, **how))
 
     def require_small(self, operator: str, left: Any, right: Any) -> None:
-        """Check the size of a product or power before it is computed."""
+        """Check the size of a product, a power or a formatted text before it is computed."""
+        if operator == "%" and isinstance(left, str):
+            most = _most("format", [left, *(right if isinstance(right, tuple) else [right])])
+            self._require_room(most if most > self.left else 0)
         if isinstance(left, int) and isinstance(right, int):
             bits = left.bit_length() * right if operator == "**" else left.bit_length() + right.bit_length()
             if bits > BITS:
@@ -80,6 +94,15 @@ def renderer(source: str) -> Callable[..., str]:
         bounds.require_small(operator, left, right)
         return bounds.counted(environment.binop_table[operator](left, right))
 
+    def call(context: Any, function: Any, *args: Any, **how: Any) -> Any:
+        name = getattr(function, "__name__", "")
+        of = getattr(getattr(function, "__wrapped__", function), "__self__", None)  # `format` is wrapped
+        if isinstance(of, str):
+            return bounds.called(
+                name, lambda _, *a, **h: sandboxed(context, function, *a, **h), [of, *args], how
+            )
+        return bounds.called("", partial(sandboxed, context, function), args, how)
+
     def through(name: str, value: Any) -> Any:
         return nodes.Filter(value, name, [], [], None, None, lineno=1, environment=environment)
 
@@ -88,11 +111,14 @@ def renderer(source: str) -> Callable[..., str]:
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
     )
     environment.filters["tojson"] = lambda value, **how: json.dumps(value, ensure_ascii=False, **how)
-    environment.filters = {name: bounds.counting(f) for name, f in environment.filters.items()}
+    environment.filters = {name: bounds.counting(name, f) for name, f in environment.filters.items()}
     environment.filters |= {"_counted": bounds.counted, "_iterated": bounds.iterated}
     environment.globals["raise_exception"] = refuse
-    environment.call = bounds.counting(environment.call)
-    environment.intercepted_binops, environment.call_binop = {"+", "*", "**"}, binary
+    sandboxed, environment.call = environment.call, call
+    environment.intercepted_binops, environment.call_binop = {"+", "*", "**", "%"}, binary
+    safe = environment.is_safe_attribute
+    environment.is_safe_attribute = lambda of, name, value: name not in _REFUSED and safe(of, name, value)
+    del environment.globals["lipsum"]  # makes as many paragraphs as it is told
     tree = environment.parse(source)
     for loop in list(tree.find_all(nodes.For)):
         loop.iter = through("_iterated", loop.iter)
@@ -107,6 +133,42 @@ def renderer(source: str) -> Callable[..., str]:
         return "".join([bounds.counted(piece) for piece in template.generate(**variables)])
 
     return render
+
+
+# Methods that make bytes, which are not counted, or texts of any length; templates have no use for them.
+_REFUSED = ("encode", "to_bytes", "translate", "format_map")
+_WIDTHS = re.compile(r"%([-+ #.*0-9]*)|\{[^{}]*:([^{}]*\{?)")  # what stands before the letter of a format
+_MANY = ("center", "ljust", "rjust", "zfill", "batch", "slice")  # make as many as they are told
+
+
+def _most(name: str, operands: Sequence[Any]) -> int:
+    """Upper bound of the length of what a single filter or method makes of operands, the text first; 0 for
+    those that make nothing longer than all operands together.
+    """
+    number = max([x for x in operands if isinstance(x, int)], default=0)
+    if name in _MANY:
+        return number
+    if name not in ("expandtabs", "indent", "tojson", "replace", "join", "format"):
+        return 0
+    text, *others = [str(x) for x in operands if isinstance(x, (str, int))] or [""]
+    longest = max(map(len, others), default=0)
+    match name:
+        case "expandtabs":
+            return number * text.count("\t")
+        case "indent":
+            return max(number, longest) * (text.count("\n") + 1)
+        case "tojson":
+            return number and number * len(json.dumps(operands[0]))
+        case "replace":
+            return longest * max([text.count(part) for part in others], default=0)
+        case "join":
+            items = next((x for x in operands if isinstance(x, (list, tuple))), text)
+            own = sum([len(x) for x in items if isinstance(x, str)])
+            return own + len(items) * max(len(text) if items is not text else 0, longest)
+    fields = ["".join(found) for found in _WIDTHS.findall(text)]
+    given = number if any("*" in field or "{" in field for field in fields) else 0
+    widths = [int(digits) for field in fields for digits in re.findall(r"\d+", field)]
+    return (text.count("%") + text.count("{")) * max(longest, given, *widths, 0)
 
 
 def _refuse(why: str) -> NoReturn:

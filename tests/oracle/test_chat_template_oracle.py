@@ -1,5 +1,6 @@
 """Ids of conversations against `apply_chat_template` of transformers."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import tinytensor as tt
 from gpt import GPT, BPETokenizer, GPTConfig, embedded_shakespeare, from_pretrained, save_pretrained
 from gpt.tokenizers import jinja_sandbox
 from gpt.tokenizers.chat_template import BEGIN, CHATML, END, IGNORED, ChatTemplate
+from gpt.tokenizers.jinja_sandbox import renderer
 from gpt.weights.import_model import write_run
 
 transformers = pytest.importorskip("transformers")
@@ -160,6 +162,10 @@ TWICE = "{% macro f(n) %}{% if n %}{{ f(n - 1) ~ f(n - 1) }}{% endif %}{% endmac
         ("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "recursion"),
         ("{{ " + "9" * 5000 + " }}", "4300 digits"),
         ("{{ undefined() }}", "undefined"),
+        ("{{ lipsum(10**9) }}", "undefined"),
+        ("{{ 'x'.encode() * 10**9 }}", "unsafe"),
+        ("{{ (1 | attr('to_bytes'))(10**9) }}", "unsafe"),
+        ("{{ '{x:>99999999}'.format_map({'x': 1}) }}", "unsafe|makes more than"),
         (LOOP * 2 + "{% endfor %}" * 2, "computes for more than"),
         ("{% for _ in [[]] recursive %}{{ loop([[], []]) }}{% endfor %}", "computes for more than|recursion"),
         (TWICE, "computes for more than"),
@@ -184,3 +190,51 @@ def test_what_a_template_raises_is_an_error_of_ours(
     words.chat_template = source
     with pytest.raises((tt.ArgumentError, tt.FormatError), match=why):
         ChatTemplate(words).prompt([{"role": "user", "content": "a"}])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "'x'.center(N)",
+        "'x' | center(N)",
+        "'1'.zfill(width)",
+        "('\t' * 60).expandtabs(N // 60)",
+        "'x\ny' | indent(N)",
+        "'x\ny' | indent('z' * 9999, true) | indent('z' * 9999) | replace('z', 'z' * 9999)",
+        "[[]] | tojson(indent=N)",
+        "[1] | batch(N, 2) | list",
+        "'{:>N}'.format('x')",
+        "'{:>{}}'.format('x', N)",
+        "('{0}' * 9999).format('x' * 9999)",
+        "'%Nd' % 1",
+        "'%*d' % (N, 1)",
+        "('%s' * 999) | format(*['x' * 99999] * 999)",
+        "('x' * 9999).replace('x', 'y' * 9999)",
+        "('x' * 9999).join('y' * 9999)",
+        "(['y' * 9999] * 9999) | map('trim') | join('x')",
+        "(['y' * 9999] * 9999) | join",
+    ],
+)
+def test_a_text_is_bounded_before_it_is_made(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    monkeypatch.setattr(jinja_sandbox, "CHARACTERS", 10**6)
+    words = BPETokenizer.train("", 257)
+    words.chat_template = "{{ " + source.replace("N", "60000000").replace("width", "60000000") + " }}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(tt.FormatError, match="makes more than"):
+            ChatTemplate(words).prompt([{"role": "user", "content": "a"}])
+        assert tracemalloc.get_traced_memory()[1] < 2 * 10**7
+    finally:
+        tracemalloc.stop()
+
+
+def test_bounds_refuse_no_text_that_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jinja_sandbox, "CHARACTERS", 10**4)
+    source = (
+        "{{ 'x'.center(5) ~ ('a' | indent(2, true)) ~ '{:>3}|{}'.format(7, 9999999999) ~ '%3d%%' % 5 }}"
+        "{{ messages | map(attribute='content') | join(', ') ~ '-'.join(['p', 'q']) }}"
+        "{{ 'aXa'.replace('X', '.') }}"
+        "{{ [1, {'a': 2}] | tojson(indent=1) ~ 'c\td'.expandtabs(2) ~ [1, 2, 3] | batch(2) | list }}"
+    )
+    said = renderer(source)(messages=[{"content": "one"}, {"content": "two"}])
+    assert said == ('  x    a  7|9999999999  5%one, twop-qa.a[\n 1,\n {\n  "a": 2\n }\n]c d[[1, 2], [3]]')
