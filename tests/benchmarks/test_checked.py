@@ -28,6 +28,18 @@ def test_a_small_run(
     assert found["compilation"].keys() == {"emulated", "checked"}
 
 
+def test_the_first_round_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[Callable[[], object]] = []
+
+    def seconds_of(call: Callable[[], object], calls: int = 1) -> float:
+        timed.append(call)
+        return 1.0 if timed.count(call) == 1 else 0.25
+
+    monkeypatch.setattr(checked, "seconds_of", seconds_of)
+    row = checked.measured("copy", lambda device: checked.along("copy", 1024, device=device), 1)
+    assert [(times["count"], times["median"]) for times in row["seconds"].values()] == [(1, 0.25)] * 3
+
+
 def test_other_results_end_it() -> None:
     def make(device: str) -> Callable[[], tt.Tensor]:
         y = tt.full((4,), 2.0 if device == "checked" else 1.0, device=device)
