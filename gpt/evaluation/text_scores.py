@@ -55,7 +55,7 @@ class Scores:
             name = f"loss after {first + 1} to {end} tokens"
             if len(part) == 1:
                 name = f"loss after {counted(end, 'token')}"
-            rows.append((name, f"{np.mean(part):.4f}"))
+            rows.append((name, f"{np.mean(part):.4f} nats"))
             first = end
         width = max([len(name) for name, _ in rows]) + 2
         return "\n".join([f"{name:<{width}}{value}" for name, value in rows])

@@ -66,7 +66,7 @@ class LossMap:
         mean = sum([x.loss for x in self.losses]) / len(self.losses)
         right = sum([x.rank == 1 for x in self.losses]) / len(self.losses)
         return (
-            f"{len(self.losses)} tokens: loss {mean:.3f} (guessing evenly: {self.even:.3f}), "
+            f"{len(self.losses)} tokens: loss {mean:.3f} nats (guessing evenly: {self.even:.3f}), "
             f"perplexity {math.exp(mean):.2f}, first choice right {right:.1%}"
         )
 
@@ -167,7 +167,7 @@ def render_table(result: LossMap) -> str:
         token        loss       p   rank  likeliest
         b           0.000  100.0%      1  b 100.0%
         <BLANKLINE>
-        1 tokens: loss 0.000 (guessing evenly: 1.000), perplexity 1.00, first choice right 100.0%
+        1 tokens: loss 0.000 nats (guessing evenly: 1.000), perplexity 1.00, first choice right 100.0%
     """
     lines = [f"{'token':<10}{'loss':>7} {'p':>7}  {'rank':>5}  likeliest"]
     for x in result.losses:

@@ -84,6 +84,7 @@ def test_eval_says_what_was_trained(run, tmp_path, capsys):
         "loss after 32 tokens",
     ):
         assert word in said
+    assert all("nats" in line for line in said.splitlines() if line.startswith("loss"))
     assert command_line(["eval", str(run.folder), "--data", str(run.folder / "data"), "--checkpoint=3"]) == 0
     capsys.readouterr()
     (tmp_path / "other.txt").write_text("The cat ran in the park.")
