@@ -1,6 +1,7 @@
 """Training diagnostics per layer: gradient norms, update ratios, attention entropy, dead units.
 
-`python -m gpt health RUN` prints them from the log of a run (trained with --health_interval=N).
+`python -m gpt health RUN` prints them from the log of a run (trained with --health_interval=N); with --data
+it measures any model on a text, without updates.
 """
 
 import shlex
@@ -13,10 +14,14 @@ from typing import Any
 import tinytensor as tt
 from gpt.config import TrainConfig
 from gpt.console import Parser
+from gpt.data.batches import consecutive_blocks
 from gpt.models.gpt import GPT, Block
 from gpt.training.run_log import RunLog
 from gpt.weights.init_from import no_such_run, read_configs, run_of
 from gpt.weights.installed_models import is_package
+from gpt.weights.pretrained import from_pretrained
+from gpt.weights.trained import require_tokenizer
+from tinytensor.files import read_text
 
 ROWS, TOKENS = 4, 1024  # sequences and their length for attention entropy: the weights are T² per head
 SILENT = 1e-3  # a unit is dead if it stays below this share of the block's largest activation
@@ -114,7 +119,7 @@ def health_table(line: Mapping[str, Any]) -> str:
     """Table of the diagnostics in a log line.
 
     Args:
-        line: with "step" and "health", the result of `HealthProbe.measure`.
+        line: with "health", the result of `HealthProbe.measure`; and "step", unless it is of no training.
 
     Example:
         >>> part = {"part": "wte", "grad_norm": 0.5, "update_ratio": 1e-3}
@@ -129,7 +134,8 @@ def health_table(line: Mapping[str, Any]) -> str:
         ("dead_units", "dead units", 13, ".1%"),
     )
     width = max([8, *[len(part["part"]) + 1 for part in line["health"]]])
-    rows = [f"{'step ' + str(line['step']):<{width}}" + "".join([f"{c[1]:>{c[2]}}" for c in columns])]
+    head = f"step {line['step']}" if "step" in line else ""
+    rows = [f"{head:<{width}}" + "".join([f"{c[1]:>{c[2]}}" for c in columns])]
     for part in line["health"]:
         shown = [f"{part[key]:{form}}" if key in part else "" for key, _, _, form in columns]
         cells = [f"{text:>{column[2]}}" for text, column in zip(shown, columns, strict=True)]
@@ -140,9 +146,16 @@ def health_table(line: Mapping[str, Any]) -> str:
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt health RUN`."""
     parser = Parser(prog="python -m gpt health", description="How the parts of a model fare in training.")
-    parser.add_argument("run", help="a run, trained with --health_interval=N")
-    parser.add_argument("--step", type=int, default=None, help="default: the last one in the log")
+    parser.add_argument("run", help="a run, trained with --health_interval=N; with --data, any model")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--step", type=int, default=None, help="default: the last one in the log")
+    which.add_argument(
+        "--data", metavar="FILE", help=f"measure the model as it is on the first {TOKENS:,} tokens of a text"
+    )
     args = parser.parse_args(argv)
+    if args.data is not None:
+        _measure(args.run, args.data)
+        return 0
     run = run_of(args.run)
     folder = run or Path(args.run)
     if not (folder.exists() or is_package(args.run)):
@@ -154,8 +167,9 @@ def main(argv: Sequence[str]) -> int:
         text = "" if data == TrainConfig.data else f" --data={shlex.quote(data)}"
         raise tt.ArgumentError(
             f"health: {args.run} has no log with diagnostics",
-            why="only trainings with a health_interval record them",
-            fix=f"python -m gpt train --init_from={args.run}{text} --out_dir=NEW --health_interval=100",
+            why="only trainings with a health_interval record them, in the run's folder",
+            fix=f"measure the model on a text: python -m gpt health {args.run} --data=FILE; or train it on: "
+            f"python -m gpt train --init_from={args.run}{text} --out_dir=NEW --health_interval=100",
         )
     step = max(lines) if args.step is None else args.step
     if step not in lines:
@@ -165,12 +179,28 @@ def main(argv: Sequence[str]) -> int:
             fix=f"use --step={max(lines)}",
         )
     print(health_table(lines[step]))
-    tokens = min(read_configs(folder)[0].block_size, TOKENS)
+    _print_even(min(read_configs(folder)[0].block_size, TOKENS))
+    return 0
+
+
+def _measure(source: str, data: str) -> None:
+    """Print the diagnostics of a model on a text, but for updates: there is no step."""
+    model, tokenizer = from_pretrained(source)
+    ids = require_tokenizer(tokenizer, "health", source).encode(read_text(data, "health"))
+    context = min(model.config.block_size, TOKENS)
+    inputs, targets = map(tt.tensor, next(consecutive_blocks(ids, context, TOKENS // context)))
+    model.loss(inputs, targets).backward()
+    parts = HealthProbe(model).measure(inputs)
+    print(health_table({"health": [{k: v for k, v in p.items() if k != "update_ratio"} for p in parts]}))
+    _print_even(inputs.shape[1])
+
+
+def _print_even(tokens: int) -> None:
+    """Print what entropies are compared with."""
     print(
         "uniform attention to all tokens before has an entropy of "
         f"{even_entropy(tokens):.2f} nats; to all {tokens}, as in masked, {log(tokens):.2f}"
     )
-    return 0
 
 
 def even_entropy(tokens: int) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tinytensor as tt
 from gpt.__main__ import main
 from gpt.config import GPTConfig
 from gpt.finetuning.classify import load_classifier
@@ -310,6 +311,17 @@ def test_each_form_of_a_model_is_planned_trained_and_scored(source, forms, tmp_p
     assert main(["health", source, "--step=1"]) == (0 if source in ("run", "run/step_1", "bot") else 2)
     shown = capsys.readouterr()
     assert "step 1  " in shown.out or f"health: {source} has no log with diagnostics" in shown.err
+    assert main(["health", source, "--data=my.txt"]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split()[0] == "|gradient|"
+    model, tokenizer = from_pretrained(source)
+    ids = tokenizer.encode(Path("my.txt").read_text())
+    blocks = tt.tensor([ids[i : i + 65] for i in range(0, min(1024, len(ids) - 64), 64)])
+    model.loss(blocks[:, :-1], blocks[:, 1:]).backward()
+    norm = np.sqrt(sum((p.grad.numpy() ** 2).sum() for p in model.h[0].parameters()))
+    (block,) = [row.split() for row in rows if row.startswith("h.0")]
+    assert float(block[1]) == pytest.approx(norm, rel=0.1), "it has two digits"
+    assert len(block) == 4, "name, gradient, entropy, dead units"
 
 
 @pytest.fixture(scope="module")
