@@ -71,3 +71,69 @@ def test_a_missing_fence_is_found(name: str) -> None:
     assert {f.place for f in report.findings} >= lines_of(name), str(report)
     assert all(f.kind in ("shared race", "global race") for f in report.findings)
     assert (name in READ_LATE) == any("no fence follows" in f.text for f in report.findings)
+
+
+READERS = """
+#include <cuda/barrier>
+// Two warps read `data`, and the third one overwrites it.
+template <bool RIGHT> __global__ void by_barrier(float* y) {
+    __shared__ float data[32];
+    __shared__ cuda::barrier<cuda::thread_scope_block> done;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (threadIdx.x == 0) init(&done, RIGHT ? 96 : 64);
+    if (warp == 2) data[lane] = lane;
+    __syncthreads();
+    if (warp < 2) {
+        y[threadIdx.x] = data[lane];
+        if (RIGHT || warp == 0) done.arrive();
+    } else {
+        done.arrive_and_wait();
+        data[lane] = -1;
+    }
+}
+template <bool RIGHT> __global__ void by_counter(float* y) {
+    __shared__ float data[32];
+    __shared__ unsigned done;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (threadIdx.x == 0) done = 0;
+    if (warp == 2) data[lane] = lane;
+    __threadfence_block();
+    __syncthreads();
+    if (warp < 2) {
+        y[threadIdx.x] = data[lane];
+        if (RIGHT || warp == 0) __threadfence_block();
+        atomicAdd(&done, 1);
+    } else {
+        while (atomicAdd(&done, 0) < 64) {}
+        __threadfence_block();
+        data[lane] = -1;
+    }
+}
+// Each step reads what two warps have written, and overwrites what two have read.
+template <bool RIGHT> __global__ void in_steps(float* y) {
+    __shared__ float from[2][96];
+    __shared__ cuda::barrier<cuda::thread_scope_block> met;
+    if (threadIdx.x == 0) init(&met, 96);
+    from[0][threadIdx.x] = 1;
+    __syncthreads();
+    for (int step = 0; step < 4; step++) {
+        const float* x = from[step % 2];
+        from[(step + 1) % 2][threadIdx.x] = x[threadIdx.x] + x[(threadIdx.x + 95) % 96];
+        if (RIGHT || step != 2) met.arrive_and_wait();
+    }
+    y[threadIdx.x] = from[0][threadIdx.x];
+}
+"""
+
+
+@pytest.mark.parametrize("name", ["by_barrier", "by_counter", "in_steps"])
+def test_a_write_after_reads_of_several_warps(name: str) -> None:
+    for right in (True, False):
+        y = tt.zeros(96, device="emulated")
+        with tt.cuda.check() as report:
+            tt.cuda.kernel(READERS, name, right)[1, 96](y)
+        assert {f.kind for f in report.findings} == (set() if right else {"shared race"}), str(report)
+        if right:
+            assert y.tolist() == (
+                [16.0] * 96 if name == "in_steps" else [*map(float, range(32))] * 2 + [0.0] * 32
+            )

@@ -33,6 +33,7 @@ static void later(uint32_t& clock, uint32_t other) {
 
 static void begin_phases(Worker& w, unsigned thread, const Phase* at, Site site) {
     Whole whole(w);
+    keeps_readers = true;
     Meeting& m = meeting_at(at);
     m.place = {nullptr, site};
     m.phase = phase, m.thread = thread, m.clock = seen[thread][thread % LANES];

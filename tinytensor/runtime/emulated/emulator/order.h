@@ -149,7 +149,10 @@ static void fence_acquired(unsigned warp, unsigned lanes) {
         if (a.thread / LANES == warp && lanes >> a.thread % LANES & 1) a.fence = ON_DEVICE;
 }
 
+static bool keeps_readers;  // whether the block has used what orders reads within a phase; see readers.h
+
 static void pass_fence(unsigned self, bool in_block) {
+    keeps_readers = true;
     Fence& fence = fences[self];
     if (fence.phase != phase) fenced_now++;
     fence.phase = phase, fence.in_block = in_block;
@@ -182,6 +185,7 @@ static void meet_at_flag(const Worker& w, const char* address, bool acquires, bo
     const bool is_own = fence.phase >= first_of_block && fence.phase > fenced_until;
     const uint64_t until = is_own ? fence.phase : fenced_until;
     releases = releases && until >= first_of_block;
+    keeps_readers = true;
     unsigned at = 0;
     while (at < flags.count && flags[at].address != address) at++;
     if (at == flags.count) {

@@ -6,6 +6,7 @@
 // to its target in between find a pending word.
 #pragma once
 #include "flops.h"
+#include "readers.h"
 
 namespace tt_emu {
 
@@ -42,7 +43,7 @@ static unsigned reader_in_the_way(const Worker& w, const Access& a, const Word& 
     if (word.read_phase < first_of_block)
         return was_released(w, word.read_phase, reader, word.read_clock) ? MOST_THREADS : reader;
     if (word.read_phase != phase) return MOST_THREADS;
-    if (word.several) return reader / LANES == me / LANES ? word.read_lanes : reader;
+    if (word.several) return several_in_the_way(w, a.since, word);
     if (reader / LANES != me / LANES)
         return is_ordered(w, a.since, phase, reader, word.read_clock) ? MOST_THREADS : reader;
     for (unsigned left = word.read_lanes & ~(1u << me % LANES); left; left &= left - 1)
@@ -90,11 +91,14 @@ static inline void join_readers(unsigned me, const char* address, Word& word, ui
         if (!is_volatile) half &= ~READ_VOLATILE_BIT;
         if (word.read_thread / LANES != me / LANES) {
             half |= SEVERAL_BIT;
+            begin_several(word, me, clock);
             word.read_lanes = me;
         } else {
             word.read_lanes |= 1u << me % LANES;
             if (clock < word.read_clock) word.read_clock = clock;
         }
+    } else if (word.read_phase == phase && keeps_readers) {
+        join_several(word, me, clock);
     }
     put_read(word, half);
 }
@@ -250,6 +254,7 @@ static void begin_checked_block(Worker& w) {
     fenced_now = 0, fenced_until = 0;
     memset(read_first, 0, w.threads * sizeof *read_first);
     forget_copies(w);
+    begin_readers(w.threads);
     begin_asynchronous_block();
     begin_counting();
     begin_recording();
