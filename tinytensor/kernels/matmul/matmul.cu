@@ -94,8 +94,7 @@ template <int I = 0, int N, class A>
 __device__ __forceinline__ void read_groups(A (&to)[N], const A* from, int step) {
     if constexpr (I < N) {
         const Vec<A, 4> v = load<4>(from);
-#pragma unroll
-        for (int j = 0; j < 4; j++) to[I + j] = v.at[j];
+        to[I] = v.at[0], to[I + 1] = v.at[1], to[I + 2] = v.at[2], to[I + 3] = v.at[3];
         read_groups<I + 4>(to, from + step, step);
     }
 }

@@ -88,18 +88,16 @@ static inline bool add_in_place(unsigned thread, const Step& step) {
 }
 
 // Enters a block that was seen before; returns whether that was possible without growing a list.
-static inline bool enter_known_block(unsigned thread, const void* code) {
-    const Spot* spot = spot_of(code);
-    if (!spot || !spot->node) return false;
+static inline bool enter_known_block(unsigned thread, const Spot* spot) {
+    if (!spot->node) return false;
     const List<Step>& trace = traces[thread];
     const Step* last = trace.count ? &trace.items[trace.count - 1] : nullptr;
     const bool is_inside = last && last->what == spot->node && last->depth == depths[thread];
     return is_inside || add_in_place(thread, {spot->node, depths[thread], 0});
 }
 
-static void enter_block(unsigned thread, const void* code) {
-    Spot* spot = spot_of(code);
-    if (!spot || nodes.count >= MOST_NODES) return;
+static void enter_block(unsigned thread, Spot* spot, const void* code) {
+    if (nodes.count >= MOST_NODES) return;
     if (!spot->node) {
         nodes.add(code);
         spot->node = (uint16_t)(nodes.count - 1);

@@ -80,6 +80,7 @@ static void count_global(Line& line, const Request& request) {
     size_t n = 0, lanes = 0;
     for (unsigned left = request.lanes; left; left &= left - 1) {
         uint64_t at = request.address[lowest(left)];
+        if (lanes && starts[lanes - 1] == at) continue;
         starts[lanes++] = at;
         sectors[n++] = at / 32;
         if ((at + line.size - 1) / 32 != at / 32) sectors[n++] = (at + line.size - 1) / 32;
@@ -93,12 +94,15 @@ static void count_global(Line& line, const Request& request) {
 static void count_shared(Line& line, const Request& request) {
     unsigned together = line.size >= 16 ? 8 : line.size == 8 ? 16 : 32;
     for (unsigned from = 0; from < LANES; from += together) {
-        uint64_t words[LANES * 4];
+        uint64_t words[LANES * 4], before = 0;
         size_t n = 0;
-        for (unsigned lane = from; lane < from + together; lane++)
-            if (request.lanes >> lane & 1)
-                for (unsigned byte = 0; byte < (line.size < 4 ? 4 : line.size); byte += 4)
-                    words[n++] = request.address[lane] / 4 + byte / 4;
+        for (unsigned lane = from; lane < from + together; lane++) {
+            const uint64_t at = request.address[lane];
+            if (!(request.lanes >> lane & 1) || (line.motion != UPDATE && at == before)) continue;
+            before = at;
+            for (unsigned byte = 0; byte < (line.size < 4 ? 4 : line.size); byte += 4)
+                words[n++] = at / 4 + byte / 4;
+        }
         if (!n) continue;
         if (line.motion != UPDATE) n = sort_unique(words, n);
         unsigned banks[32] = {}, most = 0;

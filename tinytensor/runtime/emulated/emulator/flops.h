@@ -8,13 +8,11 @@ namespace tt_emu {
 
 static Worker* seen_worker;  // of the running block
 
-struct Passes {
-    uint64_t running, counted;  // in the running block, in earlier blocks
-    bool is_known;
+struct Passed {
+    const char* code;  // the call site; the running block is counted in its Spot
+    uint64_t counted;  // passes in earlier blocks
 };
-static List<const char*> passed;  // call sites
-static Passes* passes;            // counts, by offset from the start of the unit
-static size_t passes_size;
+static List<Passed> passed;
 
 struct Products {
     Matrix kind;
@@ -37,10 +35,10 @@ static void count_product(Matrix kind, Site site, unsigned each) {
 
 // At the end of a block that was counted completely.
 static void keep_work() {
-    for (const char* code : passed) {
-        Passes& p = passes[code - image.start];
-        p.counted += p.running;
-        p.running = 0;
+    for (Passed& p : passed) {
+        Spot* const spot = spot_of(p.code);
+        p.counted += spot->passes;
+        spot->passes = 0;
     }
     for (Products& p : products) {
         p.counted += p.running;
@@ -49,7 +47,7 @@ static void keep_work() {
 }
 
 static void forget_work() {
-    for (const char* code : passed) passes[code - image.start] = {};
+    for (const Passed& p : passed) spot_of(p.code)->is_passed = false, spot_of(p.code)->passes = 0;
     passed.clear();
     products.clear();
 }
@@ -62,25 +60,19 @@ static void prepare_work() {
         spots_size = spots ? size : 0;
     }
     spots_start = image.start;
-    if (size <= passes_size) return;
-    if (passes) munmap((void*)passes, passes_size * sizeof(Passes));
-    passes = (Passes*)pages(size * sizeof(Passes));
-    passes_size = passes ? size : 0;
 }
 
 static __attribute__((noinline)) void enter_other_block(Worker& w, const char* code) {
-    if (!enter_known_block(w.current, code)) {
+    Spot* const spot = spot_of(code);
+    if (!spot) return;
+    if (!spot->is_passed || !enter_known_block(w.current, spot)) {
         Whole whole(w);
-        enter_block(w.current, code);
+        enter_block(w.current, spot, code);
+        if (!spot->is_passed) passed.add({code, 0});
+        spot->is_passed = true;
     }
-    if (code < image.start || code >= image.start + passes_size) return;
-    Passes& p = passes[code - image.start];
-    p.running++;
+    spot->passes++;
     recent = {code, w.current};
-    if (p.is_known) return;
-    Whole whole(w);
-    passed.add(code);
-    p.is_known = true;
 }
 
 }  // namespace tt_emu
@@ -90,7 +82,7 @@ TT_API void __sanitizer_cov_trace_pc() {
     if (!counting) return;
     const char* code = (const char*)__builtin_return_address(0);
     const bool again = code == recent.code && seen_worker->current == recent.thread;  // a loop of one block
-    if (again) passes[code - image.start].running++;
+    if (again) spot_of(code)->passes++;
     else enter_other_block(*seen_worker, code);
 }
 
@@ -99,8 +91,8 @@ TT_API size_t tt_checked_work(char* to, size_t room) {
     using namespace tt_emu;
     static const char* const kinds[] = {"float16", "bfloat16", "tf32"};
     Text text = {to, room, 0};
-    for (const char* code : passed)
-        text.add("%tx\t%llu\n", code - image.start, (unsigned long long)passes[code - image.start].counted);
+    for (const Passed& p : passed)
+        text.add("%tx\t%llu\n", p.code - image.start, (unsigned long long)p.counted);
     for (const Products& p : products) {
         text.add("%s", kinds[(int)p.kind]);
         print_place(text, places[p.place]);

@@ -82,6 +82,8 @@ struct Spot {
     uint16_t node;    // of the basic block that begins there (convergence.h)
     uint32_t region;  // number of the memory that it accessed last, from 1 (accesses.h)
     uint32_t line;    // of the counters of that access, from 1; 0 before it is counted (counters.h)
+    bool is_passed;   // whether the basic block is in `passed` (flops.h)
+    uint64_t passes;  // of that block, in the running block of threads
 };
 static Spot* spots;
 static const char* spots_start;
