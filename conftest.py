@@ -61,7 +61,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Hide what collecting left behind, which is much, from searches for garbage or for tensors."""
+    _hide_objects()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if nextitem is None or nextitem.path != item.path:
+        _hide_objects()
+
+
+def _hide_objects() -> None:
+    """Hide what collecting and earlier files left behind from searches for garbage or for tensors: these are
+    millions of objects, and each search would take half a second.
+    """
     gc.collect()
     gc.freeze()
 

@@ -1,8 +1,5 @@
-"""How many examples hypothesis draws (TINYTENSOR_HYPOTHESIS_PROFILE: dev 10, ci 100, nightly 2000), and what
-the garbage collector looks at.
-"""
+"""How many examples hypothesis draws: TINYTENSOR_HYPOTHESIS_PROFILE, dev 10, ci 100, nightly 2000."""
 
-import gc
 import os
 
 from hypothesis import HealthCheck, settings
@@ -19,9 +16,3 @@ for name, examples in {"dev": 10, "ci": 100, "nightly": 2000}.items():
         suppress_health_check=[HealthCheck.too_slow],
     )
 settings.load_profile(os.environ.get("TINYTENSOR_HYPOTHESIS_PROFILE", "ci"))
-
-
-def pytest_collection_finish() -> None:
-    """45,000 tests are millions of objects, which each full collection would visit: half a second."""
-    gc.collect()
-    gc.freeze()
