@@ -96,6 +96,46 @@ def test_the_note_is_a_line_of_its_own_on_a_terminal(monkeypatch: pytest.MonkeyP
     assert said.count("\n") == 2
 
 
+def test_a_header_is_parsed_once(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By g++ alone. One that is damaged is parsed again, and what g++ refuses does no harm."""
+    log, logged, header = tmp_path / "log", tmp_path / "logged", tmp_path / "number.h"
+    logged.write_text(f'#!/bin/sh\necho "$@" >> "{log}"\nexec g++ "$@"\n')
+    logged.chmod(0o755)
+    monkeypatch.setenv("CXX", str(logged))
+    header.write_text("static int number() { return 40; }\n")
+
+    def made(more: int) -> Any:
+        text = '#include "number.h"\n' + ANSWER.replace("%d", f"number() + {more}")
+        return load_library(Recipe("answer", text, (tmp_path,), header="number.h"), "part").answer()
+
+    def times() -> tuple[int, int]:
+        words = log.read_text().split()
+        return words.count("c++-header"), words.count("c++")
+
+    assert [made(1), made(2)] == [41, 42]
+    assert times() == (1, 2)
+    (parsed,) = (cache / "part").glob("number-*.h.gch")
+    parsed.write_bytes(parsed.read_bytes()[:-4096])
+    assert made(3) == 43
+    assert f"{parsed} is damaged" in caplog.text
+    assert times() == (2, 3)
+    kernel_cache.write_kept(parsed, b"parsed by another compiler")
+    assert made(4) == 44
+    assert times() == (2, 5)
+    kernel_cache.write_kept(parsed, b"")
+    assert made(5) == 45
+    assert times() == (2, 6)
+    header.write_text("static int number() { return 50; }\n")
+    assert made(1) == 51
+    assert times() == (3, 7)
+    with pytest.raises(KernelError, match="undeclared"):
+        load_library(
+            Recipe("answer", '#include "number.h"\nundeclared x;', (tmp_path,), header="number.h"), "part"
+        )
+
+
 def test_what_a_library_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     header = tmp_path / "header.h"
     header.write_text('#include "deeper.h"\n')
@@ -135,7 +175,7 @@ def test_libraries_that_nobody_uses_go(cache: Path, tmp_path: Path) -> None:
     compiled(tmp_path / "scale.cu", SCALE, ("scale", ()))
     kernels.core_library()
     folder = cache / "emulated"
-    used = {path.name for path in folder.iterdir()}
+    used = {path.name for path in folder.glob("*.so")}
     old = time.time() - 100 * kernel_cache.DAY
     (folder / "old.so").touch()
     (folder / "dangling.so").symlink_to("gone.so")
@@ -145,7 +185,7 @@ def test_libraries_that_nobody_uses_go(cache: Path, tmp_path: Path) -> None:
     EmulatedRuntime().kernel(tmp_path / "scale.cu", "scale")
     kernel_cache._clean.cache_clear()
     shared_library(recipe(), "emulated")
-    left = {path.name for path in folder.iterdir()}
+    left = {path.name for path in folder.iterdir()}  # a header of units is parsed again for the next one
     assert used < left
     assert len(left) == len(used) + 1
 

@@ -269,9 +269,10 @@ def test_processes_compile_at_once(tmp_path: Path) -> None:
     processes = [python(USE.format(path=str(source)), **environment) for _ in range(3)]
     for process in processes:
         finish(process)
-    assert log.read_text().split() == ["compiles"] * 2
+    assert log.read_text().split() == ["compiles"] * 3
     names = sorted(p.name.partition("-")[0] for p in (cache / "emulated").iterdir())
-    assert names == ["core", "scale", "scale"]  # the unit, and a link for its instance; nothing is left over
+    # the header, the unit, and a link for its instance; nothing is left over
+    assert names == ["core", "cuda_emu", "scale", "scale"]
 
 
 def test_a_new_runtime_finds_kernels_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

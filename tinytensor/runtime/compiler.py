@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 NATIVE = "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
 BASE_FLAGS = ("-std=c++17", "-fPIC", "-shared", NATIVE, "-fvisibility=hidden")
 WARNINGS = ".warnings"  # suffix of a file beside a library
+EMPTY = 32  # bytes of a kept file without contents: its checksum
 # Semantics of kernels: no exceptions, wrapping integers, float4 aliasing floats; multiply-adds are fused as
 # by nvcc, and no -ffast-math, which would break infinities.
 KERNEL_FLAGS = (
@@ -78,6 +79,8 @@ class Recipe:
         gcc_flags, clang_flags: flags for one compiler only.
         keep_warnings: whether `warnings_of` has what the compiler says.
         libraries: libraries to link, such as -lm.
+        header: what the text includes first, if many texts do. g++ parses it once for all of them, which
+            changes no instruction.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Recipe:
     clang_flags: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     keep_warnings: bool = False
+    header: str = ""
 
 
 # ---- which compiler ----------------------------------------------------------------------------------------
@@ -301,24 +305,15 @@ def _tell_once() -> None:
 def _build(recipe: Recipe, compiler: Compiler, target: Path) -> None:
     if not is_reported():
         _tell()
+    parsed = _parsed_header(recipe, compiler, target.parent)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as folder:
         built = Path(folder) / target.name
-        command = [
-            *(*compiler.command, *BASE_FLAGS, *recipe.flags),
-            *(recipe.gcc_flags if compiler.is_gcc else recipe.clang_flags),
-            *(f"-I{folder}" for folder in recipe.folders),
-            *("-x", "c++", "-", "-o", str(built), *recipe.libraries),
-        ]
         start = time.perf_counter()
-        done = subprocess.run(
-            command,
-            input=recipe.text,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            env={**os.environ, "LC_ALL": "C", "TMPDIR": folder},
-        )
+        if parsed is not None:
+            text = recipe.text.replace(f'"{recipe.header}"', f'"{parsed.stem}"', 1)
+            done = _run(recipe, compiler, [f"-I{parsed.parent}", "-x", "c++", "-"], built, text)
+        if parsed is None or done.returncode:  # without it, in case that is the reason, and for the messages
+            done = _run(recipe, compiler, ["-x", "c++", "-"], built, recipe.text)
         if done.returncode or not built.exists():
             raise KernelError(
                 f"compiler: {recipe.name} does not compile",
@@ -329,6 +324,65 @@ def _build(recipe: Recipe, compiler: Compiler, target: Path) -> None:
         if recipe.keep_warnings:
             write_kept(target.with_suffix(WARNINGS), done.stderr.encode())
         write_kept(target, built.read_bytes())
+
+
+def _run(
+    recipe: Recipe, compiler: Compiler, source: Sequence[str], built: Path, text: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run the compiler with the flags of a recipe on a source, named by further words of the command line."""
+    command = [
+        *(*compiler.command, *BASE_FLAGS, *recipe.flags),
+        *(recipe.gcc_flags if compiler.is_gcc else recipe.clang_flags),
+        *(f"-I{folder}" for folder in recipe.folders),
+        *(*source, "-o", str(built), *recipe.libraries),
+    ]
+    return subprocess.run(
+        command,
+        input=text,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env={**os.environ, "LC_ALL": "C", "TMPDIR": str(built.parent)},
+    )
+
+
+def _parsed_header(recipe: Recipe, compiler: Compiler, folder: Path) -> Path | None:
+    """The header of a recipe as g++ has parsed it, with the same flags: NAME.h.gch, which `#include "NAME.h"`
+    finds. It is kept in the folder. None if there is none. Most of the time of a small unit is parsing.
+    """
+    if not recipe.header or not compiler.is_gcc:
+        return None
+    alone = replace(recipe, text=f'#include "{recipe.header}"\n', libraries=(), header="")
+    target = folder / f"{Path(recipe.header).stem}-{fingerprint(alone, compiler)}.h.gch"
+    try:
+        if not _is_kept(target):
+            with locked(target):
+                if not _is_kept(target):
+                    _parse(alone, compiler, target)
+        return target if target.stat().st_size > EMPTY else None
+    except OSError as error:
+        logger.debug("%s cannot be used: %s", target, error)
+        return None
+
+
+def _parse(recipe: Recipe, compiler: Compiler, target: Path) -> None:
+    """Parse a header. An empty file says that the compiler cannot keep what it parsed."""
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as folder:
+        source, built = Path(folder) / "source.h", Path(folder) / target.name
+        source.write_text(recipe.text, encoding="utf-8")
+        done = _run(recipe, compiler, ["-c", "-x", "c++-header", str(source)], built)
+        write_kept(target, b"" if done.returncode else built.read_bytes())
+
+
+def _is_kept(path: Path) -> bool:
+    return path.exists() and _is_whole(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _is_whole(path: Path, modified: int) -> bool:
+    """Whether a file of the cache is undamaged; read once per process, since 10 MB take longer than g++."""
+    return read_kept(path) is not None
 
 
 def warnings_of(library: Path) -> str:

@@ -223,6 +223,7 @@ class SourceFile:
             clang_flags=self.build.clang_flags,
             libraries=("-lm", "-lc", "-lgcc"),
             keep_warnings=self.build is WATCHED,
+            header="cuda_emu.h",
         )
 
 
