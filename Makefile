@@ -44,6 +44,7 @@ check: lint ## format, lint, types, rules of the repository
 	@$(ONE_THREAD) .venv/bin/python -m pytest -q tests/project/test_architecture.py tests/project/test_repository.py $(COMPLETE)
 
 test: lint ## all of check, then all tests and the examples of all docstrings
+	@$(TESTING) .venv/bin/python -m tests.helpers.compile_kernels
 	@$(PYTEST) --doctest-modules $(CODE) tests
 
 docs-test: .venv/installed ## run all lessons of the guide, made small: at most 5 minutes on two cores

@@ -78,14 +78,18 @@ def orders(row: Row, dtype: str) -> tuple[int, ...]:
     return (1, 2) if row.second and dtype in ("float32", "float64") else (1,)
 
 
-@cache
-def compile_for(name: str) -> None:
-    """Compile for `emulated` what the cases of a row launch: together that is faster than one by one."""
+def calls(name: str) -> list[Call]:
+    """What the cases of a row launch."""
     cases = [(results, case.values) for case in VALUES] + [
         (gradients_there, case.values) for case in GRADIENTS
     ]
-    calls = [Call("", partial(run, *values)) for run, values in cases if values[0].name == name]
-    prepare_all(calls, "emulated")
+    return [Call("", partial(run, *values)) for run, values in cases if values[0].name == name]
+
+
+@cache
+def compile_for(name: str) -> None:
+    """Compile for `emulated` what the cases of a row launch: together that is faster than one by one."""
+    prepare_all(calls(name), "emulated")
 
 
 VALUES = value_cases()
