@@ -127,6 +127,56 @@ int main() {
 }
 """
 
+# What each algorithm writes of `to`, which has 12 elements; then a kernel reads the first ones.
+WRITTEN = r"""
+#include <thrust/copy.h>
+#include <thrust/device_vector.h>
+#include <thrust/for_each.h>
+#include <thrust/iterator/counting_iterator.h>
+#include <thrust/iterator/permutation_iterator.h>
+#include <thrust/iterator/zip_iterator.h>
+#include <thrust/merge.h>
+#include <thrust/scan.h>
+#include <thrust/scatter.h>
+
+__global__ void sum(const int* p, int n, int* total) {
+    for (int i = 0; i < n; i++) *total += p[i];
+}
+int main() {
+    thrust::device_vector<int> x(6, 1), places(6), total(1, 0);
+    for (int i = 0; i < 6; i++) places[i] = 2 * i;
+    const auto read = [&](const int* p, int n) {
+        sum<<<1, 1>>>(p, n, thrust::raw_pointer_cast(total.data()));
+    };
+    const auto fresh = [] {
+        int* p;
+        cudaMalloc(&p, 12 * sizeof *p);
+        return thrust::device_ptr<int>(p);
+    };
+    auto to = fresh(), other = fresh();
+    auto both = thrust::make_zip_iterator(thrust::make_tuple(to, other));
+    auto from = thrust::make_zip_iterator(thrust::make_tuple(x.begin(), places.begin()));
+    thrust::copy(from, from + 6, both);
+    read(to.get(), 6), read(other.get(), 6);  // 6 + 30
+    cudaFree(to.get()), to = fresh();
+    thrust::merge(x.begin(), x.end(), places.begin(), places.end(), to);
+    read(to.get(), 12);  // 36
+    cudaFree(to.get()), to = fresh();
+    thrust::scatter(x.begin(), x.end(), places.begin(), to);
+    int* p = to.get();
+    thrust::for_each(thrust::device, thrust::make_counting_iterator(0), thrust::make_counting_iterator(6),
+                     [=] __device__(int i) { p[2 * i + 1] = 2; });
+    read(p, 12);  // 6 + 12
+    cudaFree(to.get()), to = fresh();
+    thrust::copy_n(x.begin(), 6, thrust::make_permutation_iterator(to, places.begin()));
+    thrust::exclusive_scan(x.rbegin(), x.rend(), thrust::make_reverse_iterator(other + 12));
+    read(other.get(), 12);  // 30 + 15
+    printf("%d\n", (int)total[0]);
+    sum<<<1, 1>>>(to.get(), 2, thrust::raw_pointer_cast(total.data()));  // the second one was not written
+    cudaFree(to.get()), cudaFree(other.get());
+}
+"""
+
 
 @pytest.fixture(scope="module")
 def numbers(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
@@ -210,3 +260,11 @@ def test_thrust(tmp_path: Path) -> None:
         "30 9 3 0",  # 1 + 4 + 9 + 16; the place of 9; 7, 8, 9; the least
     ]
     assert not run.report.findings
+
+
+def test_a_check_knows_what_thrust_writes(tmp_path: Path) -> None:
+    run = ran(WRITTEN, tmp_path, check=True)
+    assert run.output.split() == ["135"]
+    (finding,) = run.report.findings
+    assert finding.kind == "uninitialized global read"
+    assert "`p` + 4 bytes" in finding.text

@@ -278,10 +278,15 @@ static void meet_others(Worker& w, const Access& a) {
     if (a.way == ATOMIC) end_read_first(w, a.address);
 }
 
+static bool by_algorithm;  // whether an algorithm of host code (Thrust) writes memory of the device
+
 // `aligned`: whether the address must be a multiple of the size.
 static void access(const void* where, unsigned size, Way way, const Place& place, bool aligned = true) {
     Worker* worker = here;
-    if (!worker || !worker->guarded || !size) return;  // not in a launch
+    if (!worker || !worker->guarded || !size) {  // not in a launch
+        if (by_algorithm && size && way == WRITE) tt_checked_fill((const char*)where, size);
+        return;
+    }
     Worker& w = *worker;
     Whole whole(w);
     compare_written();
@@ -479,7 +484,7 @@ static inline bool is_usual(Worker& w, const Spot& spot, const Region& r, const 
 // Apart, so that a usual access saves no registers.
 template <unsigned SIZE, bool WRITES>
 static __attribute__((noinline)) void other_access(void* at, const void* code) {
-    if (seen_worker) access(at, SIZE, WRITES ? WRITE : READ, {code, {}}, true);
+    if (seen_worker || by_algorithm) access(at, SIZE, WRITES ? WRITE : READ, {code, {}}, true);
 }
 
 template <unsigned SIZE, bool WRITES>

@@ -270,11 +270,6 @@ TT_HOST cudaError_t cudaMemset2DAsync(void* to, size_t pitch, int value, size_t 
 TT_HOST void tt_open_memory(bool open) {
     if (open) tt_program::lock.lock();
     tt_program::set_open(open);
+    TT_CHECK(tt_emu::by_algorithm = open;)
     if (!open) tt_program::lock.unlock();
-}
-TT_HOST void tt_note_written(void* p, size_t bytes) {
-    const auto at = tt_program::block_at(p);
-    if (at == tt_program::blocks.end()) return;
-    const size_t room = at->second.bytes - (size_t)((const char*)p - at->first);
-    tt_program::note_written(p, nullptr, bytes < room ? bytes : room);
 }

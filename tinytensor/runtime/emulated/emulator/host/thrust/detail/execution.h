@@ -45,22 +45,6 @@ struct Open {
     }
 };
 
-// How many elements an algorithm works on: its first two arguments are a range, or a start and a count.
-template <class I, class J, class... Rest>
-std::ptrdiff_t extent(const I& first, const J& second, const Rest&...) {
-    if constexpr (std::is_same_v<I, J> && !std::is_arithmetic_v<I>) return second - first;
-    else if constexpr (std::is_integral_v<J>) return (std::ptrdiff_t)second;
-    else return 0;
-}
-
-template <class T>
-void note(const T&, std::ptrdiff_t) {}
-template <class T, class = std::enable_if_t<!std::is_const_v<T>>>
-void note(T* p, std::ptrdiff_t n) {
-    if constexpr (std::is_object_v<T>)
-        if (n > 0) tt_note_written((void*)p, (size_t)n * sizeof(T));
-}
-
 template <class R, class Arguments>
 auto moved(const R& result, const Arguments&) { return result; }
 template <int I, class Arguments>
@@ -73,14 +57,8 @@ auto moved(const BothMoved<I, J>& r, const Arguments& a) {
 template <class F, class... A>
 auto call_on(bool device, F f, const A&... a) {
     const Open open(device || (Raw<A>::on_device || ...));
-    if constexpr (std::is_void_v<decltype(f(raw(a)...))>) {
-        f(raw(a)...);
-        if (open.opens) (note(raw(a), extent(a...)), ...);
-    } else {
-        auto result = f(raw(a)...);
-        if (open.opens) (note(raw(a), extent(a...)), ...);
-        return moved(result, std::tie(a...));
-    }
+    if constexpr (std::is_void_v<decltype(f(raw(a)...))>) f(raw(a)...);
+    else return moved(f(raw(a)...), std::tie(a...));
 }
 template <class F, class P, class... A>
 auto call(F f, const P& first, const A&... a) {
@@ -99,7 +77,6 @@ void device_vector<T, A>::take(I first, I last) {
     T* to = start;
     const auto fill = [=](auto from, auto) {
         for (size_t i = 0; i < n; i++) to[i] = from[i];
-        detail::note(to, (std::ptrdiff_t)n);
     };
     detail::call_on(true, fill, first, last);
 }

@@ -14,7 +14,6 @@
 #include "cuda_runtime.h"
 
 extern "C" __attribute__((visibility("default"))) void tt_open_memory(bool open);
-extern "C" __attribute__((visibility("default"))) void tt_note_written(void* p, size_t bytes);
 
 namespace thrust {
 
