@@ -309,12 +309,13 @@ def check(*, blocks: int = 4, record: bool = False, schedules: int = 0) -> Itera
     "division by zero", "invalid free" (in a kernel), and "launch failed" for others. A launch ends at an
     access that a GPU could not execute, and when its threads cannot continue; after other findings it
     continues. A failed launch does not raise here. Also "inactive lane" (a shuffle reads from a lane that
-    takes no part), "endless wait" (threads poll what no thread will write) and "unwritten output" (the host
-    reads what no thread has written). Races on which no result depends are `warnings` of the report: a
-    "same-value race", a "read before an atomic operation" that compares what was read, and a "read before a
-    warp operation", such as a vote on what was read: CUDA says that it orders no memory. So are an
-    "uninitialized variable", which the compiler sees, a "conversion out of range" and a "shift out of range",
-    whose results differ on a GPU.
+    has ended although the mask names it, or stores what came from one that the mask does not name), "endless
+    wait" (threads poll what no thread will write) and "unwritten output" (the host reads what no thread has
+    written). Races on which no result depends are `warnings` of the report: a "same-value race", a "read
+    before an atomic operation" that compares what was read, and a "read before a warp operation", such as a
+    vote on what was read: CUDA says that it orders no memory. So are a "value of an inactive lane" that no
+    number in memory was seen to depend on, an "uninitialized variable", which the compiler sees, a
+    "conversion out of range" and a "shift out of range", whose results differ on a GPU.
 
     Threads are ordered by barriers, and by a fence and then an atomic or volatile operation on one side, an
     atomic or volatile operation on the same address and then a fence or a barrier on the other.

@@ -139,6 +139,56 @@ def test_lanes_that_the_block_lacks_are_found() -> None:
     assert "the block does not have" in report.findings[0].text
 
 
+@pytest.mark.parametrize(
+    ("mask", "use"),
+    [
+        ("__ballot_sync(~0u, t < n)", "if (lane + k < 32 && m >> (lane + k) & 1) v += other;"),
+        ("__ballot_sync(~0u, t < n)", "v += lane + k < 32 && m >> (lane + k) & 1 ? other : 0;"),
+        ("__activemask()", "if (t + k < n) v += other;"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["float", "int"])
+@pytest.mark.parametrize("threads", [32, 20])
+def test_a_value_of_an_inactive_lane_that_nothing_uses_is_no_defect(
+    mask: str, use: str, kind: str, threads: int
+) -> None:
+    n = 20
+    source = f"""
+    __global__ void k({kind}* y, int n) {{
+        const int t = threadIdx.x, lane = t % 32;
+        {"if (t >= n) return;" if "active" in mask else ""}
+        const unsigned m = {mask};
+        if (t >= n) return;
+        {kind} v = 1 << t;
+        for (int k = 16; k > 0; k /= 2) {{
+            const {kind} other = __shfl_down_sync(m, v, k);
+            {use}
+        }}
+        y[t] = v;
+    }}"""
+    y = zeros(n, tt.float32 if kind == "float" else tt.int32)
+    report = check(source, 1, threads, y, n)
+    assert not report.findings, str(report)
+    assert {warning.kind for warning in report.warnings} == {"value of an inactive lane"}
+    assert y.tolist()[0] == 2**n - 1
+
+
+@pytest.mark.parametrize("kind", ["float", "double"])
+def test_a_value_of_an_inactive_lane_that_is_passed_on_is_a_defect(kind: str) -> None:
+    source = f"""
+    __global__ void k({kind}* y, int n) {{
+        const int t = threadIdx.x;
+        const unsigned m = __ballot_sync(~0u, t < n);
+        if (t >= n) return;
+        {kind} v = 1;
+        for (int k = 16; k > 0; k /= 2) v = v + __shfl_down_sync(m, v, k);
+        if (t == 0) y[0] = v;  // of lane 18, which lane 2 has read
+    }}"""
+    report = check(source, 1, WARP, zeros(1, tt.float32 if kind == "float" else tt.float64), 18)
+    assert kinds(report) == {"inactive lane"}
+    assert "reads lane" in report.findings[0].text
+
+
 def test_an_uninitialized_variable_has_no_plausible_value() -> None:
     source = """
     __global__ void k(float* y, const float* x) {

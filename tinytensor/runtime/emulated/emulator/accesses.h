@@ -314,6 +314,7 @@ static void access(const void* where, unsigned size, Way way, const Place& place
     if (is_strong(way)) meet_others(w, a);
     if (!reads(way) && way != ATOMIC) w.idle = 0;
     if (a.space != CONSTANT) check_words(w, a, *region);
+    if (!reads(way) && undefined_of[w.current]) stored = {address, size, undefined_of[w.current] - 1};
     if (region->buffer == &heap) return;  // its blocks are looked up at each access
     if (Spot* spot = place.code ? spot_of(place.code) : nullptr)
         spot->region = (uint32_t)which, spot->line = line;
@@ -403,7 +404,7 @@ TT_API void tt_checked_begin(const tt_emu::Loaded* kernel, unsigned shared) {
     reset_clocks();
     forget_flags();
     forget_events();
-    written.address = nullptr;
+    written.address = stored.address = nullptr;
     if (shadow_bytes > KEPT_SHADOW) drop_shadows(), heap.shadow.drop();
     const size_t size = (size_t)(image.shared_end - image.data_start) + 16;
     if (size > image_shadow.bytes) image_shadow.drop();

@@ -9,6 +9,10 @@
 
 namespace tt_emu {
 
+// What a shuffle gives of an inactive lane, whose value is undefined: NaN as half, bfloat16, float or double,
+// and arithmetic keeps it.
+constexpr unsigned long long INACTIVE = 0xfff9fff9fff9fff9;
+
 struct Shuffle {
     unsigned long long bits, result;
     int source;
@@ -54,9 +58,8 @@ static void each(unsigned lanes, Wait* wait, F f) {
 
 static void shuffle(unsigned lanes, Wait* wait) {
     each<Shuffle>(lanes, wait, [=](unsigned, Shuffle& lane) {
-        // The value of an inactive lane is undefined: NaN, or -1, reveals its use.
         bool there = lanes >> lane.source & 1;
-        lane.result = there ? ((Shuffle*)wait[lane.source].operand)->bits : ~0ull;
+        lane.result = there ? ((Shuffle*)wait[lane.source].operand)->bits : INACTIVE;
     });
 }
 
@@ -174,8 +177,8 @@ static void begin_products(Worker& w, unsigned warp) {
     }
 }
 
-static unsigned shuffle_source(const Worker& w, unsigned thread) {
-    return (unsigned)((Shuffle*)w.wait[thread / LANES][thread % LANES].operand)->source;
+[[maybe_unused]] static const Shuffle& shuffle_of(const Worker& w, unsigned thread) {
+    return *(const Shuffle*)w.wait[thread / LANES][thread % LANES].operand;
 }
 
 // ---- meeting ----------------------------------------------------------------------------------------------

@@ -173,12 +173,34 @@ static Exploring exploring;  // schedules (accesses.h)
 
 static Worker* usual_worker;  // of the running block, or null while `access` must see each access
 
+// A lane may get the undefined value of an inactive one if nothing uses it. Where is unknown, but for numbers
+// that such a value has made: NaN, which arithmetic keeps.
+static const char* const UNDEFINED = "value of an inactive lane";
+static size_t undefined_of[MOST_THREADS];  // the finding, from 1, of such a value that the thread may hold
+static bool any_undefined;                 // whether any of the block does
+
+struct Stored {  // by the running thread, which may hold an undefined value
+    const char* address;
+    unsigned size;
+    size_t finding;
+};
+static Stored stored;
+
 static void choose_way() {
-    const bool all = recording || exploring || written.address;
+    const bool all = recording || exploring || written.address || any_undefined;
     usual_worker = all ? nullptr : seen_worker;
 }
 
+static bool is_undefined(const void* value) { return !memcmp(value, &INACTIVE, 4); }
+
+static void compare_stored() {
+    for (unsigned at = 0; stored.address && at + 4 <= stored.size; at += 4)
+        if (is_undefined(stored.address + at)) findings[stored.finding].harmless = 0;
+    stored.address = nullptr;
+}
+
 static void compare_written() {
+    compare_stored();
     if (!written.address) return;
     if (!memcmp(written.address, written.before, written.size)) is_harmless(written.finding, SAME_VALUE);
     written.address = nullptr;
@@ -253,6 +275,8 @@ static void begin_checked_block(Worker& w) {
     acquired.clear();
     fenced_now = 0, fenced_until = 0;
     memset(read_first, 0, w.threads * sizeof *read_first);
+    if (any_undefined) memset(undefined_of, 0, sizeof undefined_of);
+    any_undefined = false;
     forget_copies(w);
     begin_readers(w.threads);
     begin_asynchronous_block();
@@ -285,18 +309,30 @@ static void meet_in_warp(const Worker& w, unsigned warp, unsigned lanes, bool or
     if (counting && lanes == ~0u) flush(w, warp, warp + 1);
 }
 
-// Lanes that read by a shuffle from lanes which take no part get anything.
+// Lanes that read by a shuffle from lanes which take no part get anything. That is a defect if the mask names
+// such a lane, or if the value is used.
 static void check_sources(const Worker& w, unsigned warp, unsigned lanes) {
     for (unsigned left = lanes; left; left &= left - 1) {
-        const unsigned self = warp * LANES + lowest(left);
-        const unsigned source = shuffle_source(w, self), other = warp * LANES + source;
-        if (lanes >> source & 1) continue;
-        const char* why = other >= w.threads                  ? "the block does not have"
-                          : w.finished[warp] >> source & 1 ? "has passed it by, or exited"
-                                                             : "takes no part";
+        const unsigned lane = lowest(left), self = warp * LANES + lane;
+        const unsigned source = (unsigned)shuffle_of(w, self).source, other = warp * LANES + source;
+        if (lanes >> source & 1) {
+            if (undefined_of[other] && is_undefined(&shuffle_of(w, other).bits))
+                undefined_of[self] = undefined_of[other];
+            continue;
+        }
+        const bool is_named = w.wait[warp][lane].mask >> source & 1;
+        const char* why = other >= w.threads ? "the block does not have"
+                          : is_named         ? "has passed it by, or exited"
+                                             : "takes no part";
         touched = nullptr;
-        found("inactive lane", {nullptr, w.site[self]}, {}, "a shuffle of %s reads lane %u, which %s",
-              Who(w, phase, self).text, source, why);
+        const size_t finding = found("inactive lane", {nullptr, w.site[self]}, {},
+                                     "a shuffle of %s reads lane %u, which %s", Who(w, phase, self).text,
+                                     source, why);
+        if (is_named || finding >= findings.count) continue;
+        is_harmless(finding, UNDEFINED);
+        undefined_of[self] = finding + 1;
+        any_undefined = true;
+        choose_way();
     }
 }
 
