@@ -13,6 +13,7 @@ PROGRAM = r"""
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <new>
 struct Node {
     int value;
     Node* next;
@@ -73,6 +74,26 @@ __global__ void race(int* p) {
     __syncthreads();
     block[threadIdx.x] += block[63 - threadIdx.x];  // race
 }
+struct Shape {
+    __device__ virtual int corners() const { return 0; }
+    __device__ virtual ~Shape() {}
+};
+struct Polygon : Shape {
+    int n;
+    __device__ Polygon(int n) : n(n) {}
+    __device__ int corners() const override { return n; }
+};
+__global__ void make(Shape** s) {
+    s[threadIdx.x] = threadIdx.x % 2 ? new Polygon(threadIdx.x) : new Shape;
+}
+__global__ void corners(Shape** s, int* p) {
+    __shared__ alignas(Polygon) char room[sizeof(Polygon)];
+    __shared__ Shape* placed;
+    if (threadIdx.x == 0) placed = new (room) Polygon(100);
+    __syncthreads();
+    atomicAdd(p, s[threadIdx.x]->corners() + placed->corners());
+    delete s[threadIdx.x];
+}
 int main(int, char** arguments) {
     int *p, h = 0;
     cudaMalloc(&p, sizeof(int));
@@ -96,6 +117,13 @@ int main(int, char** arguments) {
         case '5': unwritten<<<1, 1>>>(p); break;
         case '6': twice<<<1, 1>>>(p); break;
         case '7': race<<<1, 64>>>(p); break;
+        case '8': {
+            Shape** shapes;
+            cudaMalloc(&shapes, 8 * sizeof(Shape*));
+            make<<<1, 8>>>(shapes);
+            corners<<<1, 8>>>(shapes, p);
+            cudaFree(shapes);
+        }
     }
     cudaMemcpy(&h, p, sizeof h, cudaMemcpyDeviceToHost);
     printf("%d\n", h);
@@ -109,7 +137,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("memory")
 
 
-@pytest.mark.parametrize(("which", "result"), [("0", 2 * sum(range(20))), ("1", 40), ("2", 1)])
+@pytest.mark.parametrize(
+    ("which", "result"), [("0", 2 * sum(range(20))), ("1", 40), ("2", 1), ("8", 1 + 3 + 5 + 7 + 8 * 100)]
+)
 def test_right_use_has_no_finding(folder: Path, which: str, result: int) -> None:
     run = ran(PROGRAM, folder, which, check=True)
     assert (run.output, run.code, run.report.findings) == (f"{result}\n", 0, [])

@@ -547,6 +547,9 @@ TT_API void* __tsan_memcpy(void* to, const void* from, size_t n) {
     return memcpy(to, from, n);
 }
 TT_API void* __tsan_memmove(void* to, const void* from, size_t n) { return __tsan_memcpy(to, from, n); }
+// Of the pointer to its virtual functions, which constructors set in an object.
+TT_API void __tsan_vptr_update(void* at, void*) { tt_emu::access(at, 8, tt_emu::WRITE, TT_CALLER); }
+TT_API void __tsan_vptr_read(void* at) { tt_emu::access(at, 8, tt_emu::READ, TT_CALLER); }
 TT_API void __tsan_init() {}
 
 TT_API void* tt_checked_malloc(size_t bytes) {

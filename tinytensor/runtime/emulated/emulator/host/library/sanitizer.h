@@ -43,8 +43,6 @@ TT_ATOMIC_HOST(64, unsigned long long)
 #undef TT_ATOMIC_HOST
 TT_HOST void __tsan_atomic_thread_fence(int) { __atomic_thread_fence(5); }
 TT_HOST void __tsan_atomic_signal_fence(int) { __atomic_signal_fence(5); }
-TT_HOST void __tsan_vptr_update(void*, void*) {}
-TT_HOST void __tsan_vptr_read(void*) {}
 
 // What the program calls for malloc, free, new and delete (build.py names them for the linker). In a kernel
 // they allocate memory that is checked.
