@@ -131,6 +131,32 @@ int main(int, char** arguments) {
 }
 """
 
+LIMITED = r"""
+#include <cstdio>
+__global__ void use_up(int* p) {
+    char* last = nullptr;
+    for (; char* block = (char*)malloc(1 << 20); last = block, p[0]++) *(char**)block = last;
+    while (char* block = last) last = *(char**)block, free(block);
+    void* whole = malloc(7 << 20);
+    p[1] = whole != nullptr;
+    free(whole);
+    p[2] = new int[1 << 22] != nullptr;
+}
+int main(int count, char**) {
+    int *p, h[3];
+    size_t size;
+    cudaMalloc(&p, sizeof h), cudaMemset(p, 0, sizeof h);
+    cudaDeviceGetLimit(&size, cudaLimitMallocHeapSize), printf("%zu ", size);
+    if (count > 1) printf("%d ", cudaDeviceSetLimit(cudaLimitMallocHeapSize, 32 << 20));
+    use_up<<<1, 1>>>(p);
+    cudaMemcpy(h, p, sizeof h, cudaMemcpyDeviceToHost);
+    printf("%d %d %d ", h[0], h[1], h[2]);
+    printf("%d ", cudaDeviceSetLimit(cudaLimitMallocHeapSize, 64 << 20));  // too late
+    cudaDeviceGetLimit(&size, cudaLimitMallocHeapSize), printf("%zu", size);
+    cudaFree(p);
+}
+"""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -184,3 +210,34 @@ __global__ void sum(int* p, int length) {
     (finding,) = report.findings
     assert finding.kind == "out of bounds"
     assert "4-byte write at byte 32 of a block of 32 bytes of malloc" in finding.text
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_the_heap_of_kernels_has_a_limit(tmp_path: Path, check: bool) -> None:
+    default, larger = 8 << 20, 32 << 20
+    for size, arguments in ((default, []), (larger, ["larger"])):
+        run = ran(LIMITED, tmp_path, *arguments, check=check)
+        before, *set_first, blocks, whole, array, set_late, after = map(int, run.output.split())
+        assert before == default
+        assert set_first == [0] * len(arguments)
+        assert size // (1 << 20) - 1 <= blocks <= size // (1 << 20)  # each may need some bytes more
+        assert (whole, array) == (1, size > 1 << 24)
+        assert (set_late, after) == (1, size)  # cudaErrorInvalidValue
+        if check:
+            (finding,) = run.report.findings
+            assert "a kernel has called malloc" in finding.text
+
+
+def test_the_heap_of_kernels_launched_from_python_has_a_limit() -> None:
+    source = """
+__global__ void k(int* p) {
+    void* block = malloc(3 << 20);
+    __syncthreads();
+    p[threadIdx.x] = block != nullptr;
+    free(block);
+}
+"""
+    for device in ("emulated", "checked"):
+        p = tt.zeros(4, dtype=tt.int32, device=device)
+        tt.cuda.kernel(source)[1, 4](p)
+        assert p.tolist() == [1, 1, 0, 0]

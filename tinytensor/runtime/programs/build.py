@@ -38,7 +38,7 @@ PROGRAM_FLAGS = (
     *("-fno-stack-protector", "-U_FORTIFY_SOURCE", "-fno-delete-null-pointer-checks", "-w", "-fPIE"),
     *(NATIVE, "-fstack-clash-protection", "-DTT_PROGRAM", "-gline-tables-only"),
 )
-# A check watches what kernels allocate: sanitizer.h defines __wrap_malloc and the like.
+# What kernels allocate is of the device: library/wrapped_allocation.h defines __wrap_malloc and the like.
 WRAPPED = ("malloc", "free", "_Znwm", "_Znam", "_ZdlPv", "_ZdaPv", "_ZdlPvm", "_ZdaPvm")
 SOURCES = (".cu", ".cpp", ".cc", ".cxx")
 
@@ -110,7 +110,7 @@ def build_program(
         objects, kernels = zip(*pool.map(lambda pair: _compile(task, *pair), enumerate(sources)), strict=True)
     program = folder / sources[0].stem
     libraries = [f"-l{name}" for name in task.options.libraries]
-    wrapped = [f"-Wl,--wrap={name}" for name in WRAPPED] if check else []
+    wrapped = [f"-Wl,--wrap={name}" for name in WRAPPED]
     command = [*compiler.command, "-pie", *wrapped, *map(str, objects), str(core)]
     _run(
         [*command, "-o", str(program), *libraries, *task.options.flags, "-lpthread", "-ldl", "-lm"],

@@ -552,11 +552,11 @@ TT_API void __tsan_vptr_update(void* at, void*) { tt_emu::access(at, 8, tt_emu::
 TT_API void __tsan_vptr_read(void* at) { tt_emu::access(at, 8, tt_emu::READ, TT_CALLER); }
 TT_API void __tsan_init() {}
 
-TT_API void* tt_checked_malloc(size_t bytes) {
+TT_API void* tt_emu_malloc(size_t bytes) {
     tt_emu::Whole whole(*tt_emu::here);
     return tt_emu::allocate(bytes);
 }
-TT_API void tt_checked_free(void* address) {
+TT_API void tt_emu_free(void* address) {
     tt_emu::Whole whole(*tt_emu::here);
     tt_emu::release(*tt_emu::here, address, TT_CALLER);
 }

@@ -25,6 +25,8 @@
 #define tt_emu_together tt_checked_together
 #define tt_emu_set_patience tt_checked_set_patience
 #define tt_emu_poll tt_checked_poll
+#define tt_emu_malloc tt_checked_malloc
+#define tt_emu_free tt_checked_free
 #define tt_emu_assert tt_checked_assert
 #define tt_emu_trap tt_checked_trap
 #define tt_emu_printf tt_checked_printf

@@ -3,6 +3,7 @@
 #include "collectives.h"
 #include "launches.h"
 
+#include "allocation.h"
 #include "asynchronous.h"
 #include "gathering.h"
 #include "grid.h"

@@ -121,6 +121,9 @@ TT_API void tt_emu_assert(tt_emu::Worker*, unsigned self, const char* condition,
 TT_API void tt_emu_trap(tt_emu::Worker*, unsigned self, tt_emu::Site);
 TT_API int tt_emu_printf(const char* format, ...);
 
+TT_API void* tt_emu_malloc(decltype(sizeof(0)) bytes);
+TT_API void tt_emu_free(void*);
+
 #ifdef TT_CHECKED
 // Accesses that the compiler does not instrument; way: 2, an atomic operation.
 TT_API void tt_checked_access(const void* address, unsigned size, int way, tt_emu::Site);

@@ -3,8 +3,6 @@
 
 #ifndef TT_PROGRAM
 extern "C" {
-void* malloc(size_t);
-void free(void*);
 #ifndef TT_CHECKED
 void* memcpy(void*, const void*, size_t);
 void* memmove(void*, const void*, size_t);
@@ -32,13 +30,11 @@ static inline void* tt_memset(void* to, int value, size_t n) {
 #define memcpy tt_memcpy
 #define memmove tt_memmove
 #define memset tt_memset
-extern "C" void* tt_checked_malloc(size_t);
-extern "C" void tt_checked_free(void*);
-#define malloc tt_checked_malloc
-#define free tt_checked_free
 #endif
 
 #ifndef TT_PROGRAM
+#define malloc tt_emu_malloc
+#define free tt_emu_free
 inline void* operator new(size_t, void* place) noexcept { return place; }
 inline void* operator new[](size_t, void* place) noexcept { return place; }
 void* operator new(size_t size) { return malloc(size); }

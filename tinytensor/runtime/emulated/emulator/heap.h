@@ -2,11 +2,12 @@
 // header, so that an access beyond a block is in no other one. Memory of freed blocks is used again when the
 // rest is used up, so that accesses to it are found for long.
 #pragma once
+#include "allocation.h"
 #include "races.h"
 
 namespace tt_emu {
 
-constexpr size_t UNIT = 16, HEAP = (size_t)32 << 20;
+constexpr size_t UNIT = 16, SPARE = (size_t)24 << 20;  // spare: for blocks that were freed
 
 struct Header {
     uint64_t bytes;   // as asked for
@@ -25,17 +26,18 @@ static bool heap_holds(const char* address) { return address >= heap.start && ad
 
 static bool make_heap() {
     if (heap.start) return true;
-    heap_headers = (uint32_t*)pages(HEAP / UNIT * sizeof *heap_headers);
-    heap.initialized = (unsigned char*)pages(HEAP / 4);
-    const char* start = (const char*)pages(HEAP);
+    const size_t room = heap_size + SPARE;
+    heap_headers = (uint32_t*)pages(room / UNIT * sizeof *heap_headers);
+    heap.initialized = (unsigned char*)pages(room / 4);
+    const char* start = (const char*)pages(room);
     if (!heap_headers || !heap.initialized || !start) return false;
-    heap.start = start, heap.end = start + HEAP;
+    heap.start = start, heap.end = start + room;
     return true;
 }
 
 // Where `length` units are free: behind all blocks, or in freed ones that follow one another.
 static bool find_units(size_t& at, uint32_t& length) {
-    if (length <= HEAP / UNIT - heap_used) {
+    if (length <= heap.size() / UNIT - heap_used) {
         at = heap_used;
         heap_used += length;
         return true;
@@ -52,10 +54,10 @@ static bool find_units(size_t& at, uint32_t& length) {
 }
 
 static void* allocate(size_t bytes) {
-    if (!make_heap() || bytes > HEAP) return nullptr;  // as on a GPU
+    if (!make_heap() || !take_of_heap(bytes)) return nullptr;  // as on a GPU
     size_t at;
     uint32_t length = (uint32_t)(1 + (bytes + UNIT - 1) / UNIT);
-    if (!find_units(at, length)) return nullptr;
+    if (!find_units(at, length)) return give_to_heap(bytes), nullptr;
     header_at(at) = {bytes, length, 1};
     for (size_t unit = at; unit < at + length; unit++) heap_headers[unit] = (uint32_t)at + 1;
     const size_t from = (at + 1) * UNIT, size = (length - 1) * UNIT;
@@ -73,6 +75,7 @@ static void release(Worker& w, void* address, const Place& place) {
     const bool known = at && (size_t)address % UNIT == 0 && heap_headers[at - 1] == at;
     if (known && header_at(at - 1).live) {
         header_at(at - 1).live = 0;
+        give_to_heap(header_at(at - 1).bytes);
         return;
     }
     refuse_access(w, "invalid free", place,

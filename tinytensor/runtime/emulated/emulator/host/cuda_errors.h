@@ -21,6 +21,7 @@
     X(100, cudaErrorNoDevice, "no CUDA-capable device is detected")                                       \
     X(101, cudaErrorInvalidDevice, "invalid device ordinal")                                              \
     X(209, cudaErrorNoKernelImageForDevice, "no kernel image is available for execution on the device")   \
+    X(215, cudaErrorUnsupportedLimit, "limit is not supported on this architecture")                      \
     X(217, cudaErrorPeerAccessUnsupported, "peer access is not supported between these two devices")      \
     X(400, cudaErrorInvalidResourceHandle, "invalid resource handle")                                     \
     X(401, cudaErrorIllegalState, "the operation cannot be performed in the present state")               \

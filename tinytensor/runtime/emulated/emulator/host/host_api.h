@@ -176,8 +176,8 @@ TT_HOST cudaError_t cudaDeviceSynchronize(TT_SITE);
 TT_HOST cudaError_t cudaDeviceReset(TT_SITE);
 TT_HOST cudaError_t cudaDriverGetVersion(int* version);
 TT_HOST cudaError_t cudaRuntimeGetVersion(int* version);
-TT_HOST cudaError_t cudaDeviceSetLimit(cudaLimit, size_t value);
-TT_HOST cudaError_t cudaDeviceGetLimit(size_t* value, cudaLimit);
+TT_HOST cudaError_t cudaDeviceSetLimit(cudaLimit, size_t value, TT_SITE);
+TT_HOST cudaError_t cudaDeviceGetLimit(size_t* value, cudaLimit, TT_SITE);
 TT_HOST cudaError_t cudaDeviceCanAccessPeer(int* can, int device, int peer);
 TT_HOST cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags, TT_SITE);
 static inline cudaError_t cudaThreadSynchronize(TT_SITE) { return cudaDeviceSynchronize(file, line); }

@@ -28,6 +28,7 @@ TT_HOST const char* cudaGetErrorName(cudaError_t);
 #include "vectors.h"
 #include "sparse.h"
 #include "random_numbers.h"
+#include "wrapped_allocation.h"
 #ifdef TT_CHECKED
 #include "sanitizer.h"
 #endif

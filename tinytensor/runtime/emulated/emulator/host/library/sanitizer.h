@@ -43,21 +43,3 @@ TT_ATOMIC_HOST(64, unsigned long long)
 #undef TT_ATOMIC_HOST
 TT_HOST void __tsan_atomic_thread_fence(int) { __atomic_thread_fence(5); }
 TT_HOST void __tsan_atomic_signal_fence(int) { __atomic_signal_fence(5); }
-
-// What the program calls for malloc, free, new and delete (build.py names them for the linker). In a kernel
-// they allocate memory that is checked.
-TT_HOST void* __wrap_malloc(size_t n) { return tt_in_kernel() ? tt_checked_malloc(n) : malloc(n); }
-TT_HOST void* __wrap__Znwm(size_t n) { return tt_in_kernel() ? tt_checked_malloc(n) : operator new(n); }
-TT_HOST void* __wrap__Znam(size_t n) { return tt_in_kernel() ? tt_checked_malloc(n) : operator new[](n); }
-#define TT_RELEASE(NAME, PARAMETERS, RELEASE)                                                \
-    TT_HOST void __wrap_##NAME PARAMETERS {                                                  \
-        if (!tt_in_kernel()) return RELEASE;                                                 \
-        tt_emu::Whole whole(*tt_emu::here);                                                  \
-        tt_emu::release(*tt_emu::here, p, TT_CALLER);                                        \
-    }
-TT_RELEASE(free, (void* p), free(p))
-TT_RELEASE(_ZdlPv, (void* p), operator delete(p))
-TT_RELEASE(_ZdaPv, (void* p), operator delete[](p))
-TT_RELEASE(_ZdlPvm, (void* p, size_t), operator delete(p))
-TT_RELEASE(_ZdaPvm, (void* p, size_t), operator delete[](p))
-#undef TT_RELEASE
