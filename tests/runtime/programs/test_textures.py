@@ -1,5 +1,7 @@
 """Textures of programs, by the CUDA programming guide; cubes by the table of OpenGL."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.helpers.programs import needs_compiler, ran
@@ -80,3 +82,52 @@ def test_directions_meet_the_elements_of_the_faces_of_a_cube(lines: list[str]) -
 
 def test_arrays_that_are_no_cubes_are_refused(lines: list[str]) -> None:
     assert lines[3] == "000"
+
+
+# Each line stores a struct, which the compiler could let the function write, unwatched.
+STRUCTS = r"""
+#include <cstdlib>
+__global__ void read(float4* y, cudaTextureObject_t t, cudaSurfaceObject_t s, int which) {
+    const int i = threadIdx.x;
+    if (which == 0) y[i] = tex1Dfetch<float4>(t, i);
+    if (which == 1) y[i] = tex1D<float4>(t, i);
+    if (which == 2) y[i] = tex2D<float4>(t, i, 0);
+    if (which == 3) y[i] = tex3D<float4>(t, i, 0, 0);
+    if (which == 4) y[i] = tex2DLod<float4>(t, i, 0, 0);
+    if (which == 5) y[i] = tex2DLayered<float4>(t, i, 0, 0);
+    if (which == 6) y[i] = texCubemap<float4>(t, i + 1, 0, 0);
+    if (which == 7) y[i] = tex2Dgather<float4>(t, i, 0, 0);
+    if (which == 8) y[i] = surf2Dread<float4>(s, i * 16, 0, cudaBoundaryModeClamp);
+    if (which == 9) surf2Dread(y + i, s, i * 16, 0, cudaBoundaryModeClamp);
+}
+__global__ void sum(float* total, const float4* y) {
+    for (int i = 0; i < 8; i++) *total += y[i].x + y[i].w;
+}
+int main(int, char** arguments) {
+    const int which = atoi(arguments[1]), n = atoi(arguments[2]);
+    const cudaChannelFormatDesc format = cudaCreateChannelDesc<float4>();
+    cudaResourceDesc resource = {};
+    resource.resType = cudaResourceTypeArray;
+    cudaMallocArray(&resource.res.array.array, &format, 8, 1, cudaArraySurfaceLoadStore);
+    const float4 ones[8] = {{1, 1, 1, 1}};
+    cudaMemcpyToArray(resource.res.array.array, 0, 0, ones, sizeof ones, cudaMemcpyHostToDevice);
+    cudaTextureDesc how = {};
+    cudaTextureObject_t t;
+    cudaSurfaceObject_t s;
+    cudaCreateTextureObject(&t, &resource, &how, nullptr), cudaCreateSurfaceObject(&s, &resource);
+    float4* y;
+    float* total;
+    cudaMalloc(&y, n * sizeof *y), cudaMalloc(&total, 4), cudaMemset(total, 0, 4);
+    read<<<1, 8>>>(y, t, s, which), sum<<<1, 1>>>(total, y);
+    cudaFree(y), cudaFree(total), cudaFreeArray(resource.res.array.array);
+}
+"""
+
+
+def test_structs_of_textures_are_stored_under_a_check(tmp_path: Path) -> None:
+    first = next(i for i, line in enumerate(STRUCTS.splitlines(), 1) if "which == 0" in line)
+    for which in range(10):
+        assert not ran(STRUCTS, tmp_path, str(which), "8", check=True).report.findings
+        finding = ran(STRUCTS, tmp_path, str(which), "7", check=True).report.findings[0]
+        assert (finding.kind, finding.place) == ("out of bounds", f"program.cu:{first + which}")
+        assert "16-byte write at byte 112" in finding.text

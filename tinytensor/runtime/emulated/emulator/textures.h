@@ -135,51 +135,20 @@ TT_NOSAN static T texture_read(const Texture& t, float x, float y, float z, int 
     return result;
 }
 TT_INLINE const Texture& texture_at(cudaTextureObject_t object) { return *(const Texture*)object; }
-}  // namespace tt_emu
 
 template <class T>
-TT_INLINE T tex1Dfetch(cudaTextureObject_t object, int x) {
-    const tt_emu::Texture& t = tt_emu::texture_at(object);
+TT_NOSAN static T texture_element(const Texture& t, int x) {
     T result;
-    typedef typename tt_emu::Channels<T>::type E;
-    for (int c = 0; c < tt_emu::Channels<T>::count; c++)
-        ((E*)&result)[c] = tt_emu::texture_channel<E>(t, x < t.size[0] ? x : -1, 0, 0, c);
+    typedef typename Channels<T>::type E;
+    for (int c = 0; c < Channels<T>::count; c++)
+        ((E*)&result)[c] = texture_channel<E>(t, x < t.size[0] ? x : -1, 0, 0, c);
     return result;
-}
-template <class T>
-TT_INLINE T tex1D(cudaTextureObject_t object, float x) {
-    return tt_emu::texture_read<T, 1>(tt_emu::texture_at(object), x, 0, 0, 0);
-}
-template <class T>
-TT_INLINE T tex2D(cudaTextureObject_t object, float x, float y) {
-    return tt_emu::texture_read<T, 2>(tt_emu::texture_at(object), x, y, 0, 0);
-}
-template <class T>
-TT_INLINE T tex3D(cudaTextureObject_t object, float x, float y, float z) {
-    return tt_emu::texture_read<T, 3>(tt_emu::texture_at(object), x, y, z, 0);
-}
-template <class T>
-TT_INLINE T tex1DLayered(cudaTextureObject_t object, float x, int layer) {
-    return tt_emu::texture_read<T, 1>(tt_emu::texture_at(object), x, 0, 0, layer);
-}
-template <class T>
-TT_INLINE T tex2DLayered(cudaTextureObject_t object, float x, float y, int layer) {
-    return tt_emu::texture_read<T, 2>(tt_emu::texture_at(object), x, y, 0, layer);
-}
-// The objects of the emulator have one level, which is read for every level of detail.
-template <class T>
-TT_INLINE T tex2DLod(cudaTextureObject_t object, float x, float y, float) {
-    return tex2D<T>(object, x, y);
-}
-template <class T>
-TT_INLINE T tex2DGrad(cudaTextureObject_t object, float x, float y, float2, float2) {
-    return tex2D<T>(object, x, y);
 }
 // The face of a cube that a direction meets, and the place there (CUDA programming guide, cubemap
 // textures). Beyond the edge of a face its last element counts, not the face next to it.
 template <class T>
-TT_INLINE T texCubemapLayered(cudaTextureObject_t object, float x, float y, float z, int layer) {
-    tt_emu::Texture t = tt_emu::texture_at(object);
+TT_NOSAN static T texture_of_cube(const Texture& cube, float x, float y, float z, int layer) {
+    Texture t = cube;
     t.normalized = 1, t.address[0] = t.address[1] = cudaAddressModeClamp;
     const float ax = fabsf(x), ay = fabsf(y), az = fabsf(z);
     const int axis = ax >= ay && ax >= az ? 0 : ay >= az ? 1 : 2;
@@ -187,24 +156,41 @@ TT_INLINE T texCubemapLayered(cudaTextureObject_t object, float x, float y, floa
     const float along = axis == 0 ? (negative ? z : -z) : axis == 2 && negative ? -x : x;
     const float down = axis == 1 ? (negative ? -z : z) : -y;
     const float most = axis == 0 ? ax : axis == 1 ? ay : az;
-    return tt_emu::texture_read<T, 2>(t, (along / most + 1) / 2, (down / most + 1) / 2, 0,
-                                      6 * layer + 2 * axis + negative);
+    return texture_read<T, 2>(t, (along / most + 1) / 2, (down / most + 1) / 2, 0,
+                              6 * layer + 2 * axis + negative);
 }
 template <class T>
-TT_INLINE T texCubemap(cudaTextureObject_t object, float x, float y, float z) {
-    return texCubemapLayered<T>(object, x, y, z, 0);
-}
-template <class T>
-TT_INLINE T tex2Dgather(cudaTextureObject_t object, float x, float y, int channel = 0) {
-    tt_emu::Texture t = tt_emu::texture_at(object);
+TT_NOSAN static T texture_gather(const Texture& texture, float x, float y, int channel) {
+    Texture t = texture;
     t.filter = cudaFilterModeLinear;
-    const tt_emu::TexturePlace px = tt_emu::texture_place(t, 0, x), py = tt_emu::texture_place(t, 1, y);
-    typedef typename tt_emu::Channels<T>::type E;
-    return {tt_emu::texture_channel<E>(t, px.first, py.second, 0, channel),
-            tt_emu::texture_channel<E>(t, px.second, py.second, 0, channel),
-            tt_emu::texture_channel<E>(t, px.second, py.first, 0, channel),
-            tt_emu::texture_channel<E>(t, px.first, py.first, 0, channel)};
+    const TexturePlace px = texture_place(t, 0, x), py = texture_place(t, 1, y);
+    typedef typename Channels<T>::type E;
+    return {texture_channel<E>(t, px.first, py.second, 0, channel),
+            texture_channel<E>(t, px.second, py.second, 0, channel),
+            texture_channel<E>(t, px.second, py.first, 0, channel),
+            texture_channel<E>(t, px.first, py.first, 0, channel)};
 }
+}  // namespace tt_emu
+
+// The objects of the emulator have one level, which is read for every level of detail.
+#define TT_LIST(...) __VA_ARGS__
+#define TT_TEXTURE(NAME, DECLARED, READ, ...)                                            \
+    template <class T>                                                                   \
+    TT_RETURNS T NAME(cudaTextureObject_t object, TT_LIST DECLARED) {                    \
+        return tt_emu::copy_of(tt_emu::READ(tt_emu::texture_at(object), __VA_ARGS__));   \
+    }
+TT_TEXTURE(tex1Dfetch, (int x), texture_element<T>, x)
+TT_TEXTURE(tex1D, (float x), TT_LIST(texture_read<T, 1>), x, 0, 0, 0)
+TT_TEXTURE(tex2D, (float x, float y), TT_LIST(texture_read<T, 2>), x, y, 0, 0)
+TT_TEXTURE(tex3D, (float x, float y, float z), TT_LIST(texture_read<T, 3>), x, y, z, 0)
+TT_TEXTURE(tex1DLayered, (float x, int layer), TT_LIST(texture_read<T, 1>), x, 0, 0, layer)
+TT_TEXTURE(tex2DLayered, (float x, float y, int layer), TT_LIST(texture_read<T, 2>), x, y, 0, layer)
+TT_TEXTURE(tex2DLod, (float x, float y, float), TT_LIST(texture_read<T, 2>), x, y, 0, 0)
+TT_TEXTURE(tex2DGrad, (float x, float y, float2, float2), TT_LIST(texture_read<T, 2>), x, y, 0, 0)
+TT_TEXTURE(texCubemap, (float x, float y, float z), texture_of_cube<T>, x, y, z, 0)
+TT_TEXTURE(texCubemapLayered, (float x, float y, float z, int layer), texture_of_cube<T>, x, y, z, layer)
+TT_TEXTURE(tex2Dgather, (float x, float y, int channel = 0), texture_gather<T>, x, y, channel)
+#undef TT_TEXTURE
 
 // Surfaces: x is in bytes. Outside: nothing is written, zeros are read; Clamp takes the nearest element.
 namespace tt_emu {
@@ -222,13 +208,12 @@ TT_INLINE T* surface_at(cudaSurfaceObject_t object, int x, int y, int z, cudaSur
     return (T*)(t.data + (size_t)at[2] * t.steps[1] + (size_t)at[1] * t.steps[0]) + at[0];
 }
 }  // namespace tt_emu
-#define TT_LIST(...) __VA_ARGS__
 #define TT_SURFACE(NAME, DECLARED, GIVEN, PLACE)                                                         \
     template <class T>                                                                                   \
-    static inline T surf##NAME##read(cudaSurfaceObject_t s, TT_LIST DECLARED,                            \
-                                     cudaSurfaceBoundaryMode mode = cudaBoundaryModeTrap, TT_SITE) {     \
+    TT_RETURNS T surf##NAME##read(cudaSurfaceObject_t s, TT_LIST DECLARED,                               \
+                                  cudaSurfaceBoundaryMode mode = cudaBoundaryModeTrap, TT_SITE) {        \
         const T* at = tt_emu::surface_at<T>(s, TT_LIST PLACE, mode, TT_HERE);                            \
-        return at ? *at : T();                                                                           \
+        return tt_emu::copy_of(at ? *at : T());                                                          \
     }                                                                                                    \
     template <class T>                                                                                   \
     static inline void surf##NAME##read(T* to, cudaSurfaceObject_t s, TT_LIST DECLARED,                  \
