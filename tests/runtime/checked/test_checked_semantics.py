@@ -115,6 +115,31 @@ def test_variables_of_the_device_with_one_writer_are_silent() -> None:
     assert not report.findings, str(report)
 
 
+def test_static_variables_of_functions_are_of_the_device() -> None:
+    source = """
+    __device__ int next() {
+        static int drawn, step = 2;
+        return atomicAdd(&drawn, step);
+    }
+    __global__ void count(int* y) { y[blockIdx.x * blockDim.x + threadIdx.x] = next(); }
+    __global__ void race(int* y) {
+        static int last[1 << 14];  // more than shared memory has
+        last[threadIdx.x % 2] = threadIdx.x;
+        y[threadIdx.x] = last[0];
+    }"""
+    y = zeros(256, tt.int32)
+    for launch in range(2):  # they keep their values
+        report = check(source, 64, 4, y, name="count")
+        assert not report.findings, str(report)
+        assert sorted(y.tolist()) == [2 * i for i in range(256 * launch, 256 * (launch + 1))]
+    finding = check(source, 1, 4, y, name="race").findings[0]
+    assert finding.kind == "global race"
+    assert "`last` + 0 bytes" in finding.text
+    for _ in range(2):  # the second launch could use several workers
+        tt.cuda.kernel(source.replace("next", "following"), "count")[64, 4](y)
+    assert sorted(y.tolist()) == [2 * i for i in range(256, 512)]
+
+
 # ---- lanes -------------------------------------------------------------------------------------------------
 
 

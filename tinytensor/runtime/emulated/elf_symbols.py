@@ -51,7 +51,7 @@ def refuse_static_shared(kernel: str, variables: Iterable[tuple[str, int]]) -> N
     pattern = re.compile(rf"_ZZ(?:N.*?)?{len(kernel)}{kernel}(?:E|I|P|v|[a-z])")
     totals: dict[str, int] = {}  # by instance of a template
     for symbol, size in variables:
-        if pattern.match(symbol):
+        if pattern.match(symbol) and "B6shared" in symbol:  # the macro __shared__ makes it so
             function = re.sub(r"E\d+\w+$", "", symbol)
             totals[function] = totals.get(function, 0) + size
     if (static := max(totals.values(), default=0)) > MOST_STATIC:

@@ -90,8 +90,12 @@ CLANG_WATCHED_FLAGS = (
 )
 CORE_FLAGS = (*KERNEL_FLAGS, "-O2", "-mno-red-zone" if platform.machine() == "x86_64" else "-O2")
 
-# A variable in global memory: `__device__` without a parenthesis before the end, the value or the size.
-_VARIABLE = re.compile(r"\b__device__\b(?![^;={}()\[]*\boperator\b)[^;={}()\[]*[;=\[]")
+# A variable in global memory: `__device__`, or `static` in a function, without a parenthesis before the end,
+# the value or the size.
+_VARIABLE = re.compile(
+    r"\b(?:__device__|static(?![^;={}()\[]*\b(?:const|constexpr|__shared__|__constant__)\b))\b"
+    r"(?![^;={}()\[]*\boperator\b)[^;={}()\[]*[;=\[]"
+)
 _UNROLL = re.compile(r"^([ \t]*)#[ \t]*pragma[ \t]+unroll\b[ \t]*\(?(\w*)\)?[ \t]*$")
 _DYNAMIC = re.compile(
     r"\bextern\s+(?:__shared__\s+)?(?P<before>(?:(?:volatile|const|__align__\s*\([^)]*\)|alignas\s*\([^)]*\))\s*)*)"

@@ -28,7 +28,7 @@
 #define __constant__ static
 #define TT_SHARED_FILE static
 #endif
-#define __shared__ static
+#define __shared__ static __attribute__((abi_tag("shared")))  // its symbol says so (image.h)
 #if defined(TT_CHECKED) && !defined(__clang__)  // g++ does not instrument structs that are passed by value
 #define __noinline__
 #else

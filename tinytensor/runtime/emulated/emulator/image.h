@@ -44,10 +44,11 @@ static int find_image(dl_phdr_info* info, size_t, void* wanted) {
     return 1;
 }
 
-// A variable of a function is called _ZZ<function>E<length><name>; one of the file is not.
+// A variable of a function is called _ZZ<function>E<length><name>, and then B6shared if it is __shared__; one
+// of the file is not.
 static void name_variable(Variable& v, const char* symbol) {
     const bool local = strncmp(symbol, "_ZZ", 3) == 0;
-    if (local && v.start >= image.shared_start) v.space = SHARED;
+    if (local && strstr(symbol, "B6shared")) v.space = SHARED;
     const bool own = strncmp(symbol, "_ZL", 3) == 0;  // static: after its length
     const char* name = own ? symbol + 3 + strspn(symbol + 3, "0123456789") : symbol;
     size_t length = strlen(name);

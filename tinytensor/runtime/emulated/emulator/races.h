@@ -265,7 +265,7 @@ static void end_asynchronous_block(Worker& w);
 
 static void see(Worker* w);  // accesses.h
 
-static bool in_program;  // whose host code has static variables of functions, too
+static bool in_program;  // whose image has the shared variables of all kernels
 
 static void begin_checked_block(Worker& w) {
     first_of_block = ++phase;

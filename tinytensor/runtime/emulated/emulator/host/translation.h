@@ -2,11 +2,11 @@
 #pragma once
 
 #ifdef TT_CHECKED
-// One worker; the checked core finds shared variables among the static ones of functions, and by a section.
-#define TT_SHARED static
+// One worker. Shared variables are known by a part of their symbols, and by a section.
+#define TT_SHARED static __attribute__((abi_tag("shared")))
 #define TT_SHARED_FILE static __attribute__((section("tt_shared")))
 #else
-#define TT_SHARED thread_local  // each worker has its own
+#define TT_SHARED thread_local __attribute__((abi_tag("shared")))  // each worker has its own
 #define TT_SHARED_FILE thread_local
 #endif
 

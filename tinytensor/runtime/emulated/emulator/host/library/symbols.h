@@ -38,7 +38,8 @@ static std::vector<Symbol> read_symbols() {
     return found;
 }
 
-// Bytes of the __shared__ variables that a kernel declares: x of the function _Z1kPf is called _ZZ1kPfE1x.
+// Bytes of the __shared__ variables that a kernel declares: x of the function _Z1kPf is called
+// _ZZ1kPfE1xB6shared, since the macro for __shared__ makes it so.
 static size_t static_shared(const void* kernel) {
     static const std::vector<Symbol> symbols = read_symbols();
     const auto place = (uint64_t)((const char*)kernel - program().start);
@@ -49,7 +50,7 @@ static size_t static_shared(const void* kernel) {
     if (prefix.empty()) return 0;
     size_t bytes = 0;
     for (const Symbol& s : symbols)
-        if (!s.is_function && s.name.rfind(prefix, 0) == 0) bytes += s.size;
+        if (s.name.rfind(prefix, 0) == 0 && s.name.find("B6shared") != std::string::npos) bytes += s.size;
     return bytes;
 }
 
