@@ -115,6 +115,24 @@ def test_variables_of_the_device_with_one_writer_are_silent() -> None:
     assert not report.findings, str(report)
 
 
+@pytest.mark.parametrize(
+    ("first", "found"), [("atomicExch", set()), ("atomicAdd", {"uninitialized shared read"})]
+)
+def test_an_exchange_initializes(first: str, found: set[str]) -> None:
+    source = f"""
+    __global__ void k(int* y) {{
+        __shared__ int count;
+        {first}(&count, 5);
+        __syncthreads();
+        y[threadIdx.x] = atomicAdd(&count, 1);
+    }}"""
+    y = zeros(4, tt.int32)
+    report = check(source, 1, 4, y)
+    assert kinds(report) == found
+    if not found:
+        assert sorted(y.tolist()) == [5, 6, 7, 8]
+
+
 def test_static_variables_of_functions_are_of_the_device() -> None:
     source = """
     __device__ int next() {

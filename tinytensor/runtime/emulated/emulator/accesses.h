@@ -169,7 +169,7 @@ static void check_words(Worker& w, const Access& a, const Region& region) {
     for (Region& r : regions)
         if (r.shadow == &shadow && r.space != CONSTANT) r.words = shadow.words, r.granule = shadow.granule;
     const unsigned granule = shadow.granule;
-    const bool may_be_unwritten = needs_value(a.way) && (b || a.space == SHARED);
+    const bool may_be_unwritten = needs_value(a.way) && !a.initializes && (b || a.space == SHARED);
     // Copying a struct reads its padding bytes, which need not be initialized.
     const size_t padding = a.size > 16 ? 8 : 0;
     size_t missing = 0;  // bytes in a row
@@ -282,6 +282,8 @@ static bool by_algorithm;  // whether an algorithm of host code (Thrust) writes 
 
 // `aligned`: whether the address must be a multiple of the size.
 static void access(const void* where, unsigned size, Way way, const Place& place, bool aligned = true) {
+    const bool initializes = way == EXCHANGE;
+    if (initializes) way = ATOMIC;
     Worker* worker = here;
     if (!worker || !worker->guarded || !size) {  // not in a launch
         if (by_algorithm && size && way == WRITE) tt_checked_fill((const char*)where, size);
@@ -301,6 +303,7 @@ static void access(const void* where, unsigned size, Way way, const Place& place
     const size_t which = (size_t)(found - regions.items);
     const Region copy = *found, *region = &copy;  // the list may grow while other threads run
     if (size > (size_t)(region->end - address)) refuse_bounds(w, a);
+    a.initializes = initializes;
     a.space = region->space;
     a.since = region->since();
     a.name = region->name;

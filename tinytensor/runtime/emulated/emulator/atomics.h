@@ -37,11 +37,12 @@ TT_INLINE T replace(T* at, F next, Site site) {
 }
 }  // namespace tt_emu
 
-#define TT_ATOMIC(NAME, T, U, RESULT)                                 \
+#define TT_OPERATION(WAY, NAME, T, U, RESULT)                         \
     TT_INLINE T NAME(T* at, T value, TT_SITE) {                       \
-        TT_CHECK(tt_checked_access(at, sizeof(T), 2, TT_HERE);)       \
+        TT_CHECK(tt_checked_access(at, sizeof(T), WAY, TT_HERE);)     \
         return tt_emu::replace<U>(at, [=](T old) { return RESULT; }, TT_HERE); \
     }
+#define TT_ATOMIC(...) TT_OPERATION(2, __VA_ARGS__)
 #define TT_INTEGERS(NAME, RESULT)               \
     TT_ATOMIC(NAME, int, unsigned, RESULT)      \
     TT_ATOMIC(NAME, unsigned, unsigned, RESULT) \
@@ -54,8 +55,10 @@ TT_ATOMIC(atomicAdd, __half, unsigned short, __half(float(old) + float(value)))
 TT_ATOMIC(atomicAdd, __nv_bfloat16, unsigned short, __nv_bfloat16(float(old) + float(value)))
 TT_ATOMIC(atomicSub, int, unsigned, old - value)
 TT_ATOMIC(atomicSub, unsigned, unsigned, old - value)
-TT_INTEGERS(atomicExch, value)
-TT_ATOMIC(atomicExch, float, unsigned, value)
+TT_OPERATION(9, atomicExch, int, unsigned, value)
+TT_OPERATION(9, atomicExch, unsigned, unsigned, value)
+TT_OPERATION(9, atomicExch, unsigned long long, unsigned long long, value)
+TT_OPERATION(9, atomicExch, float, unsigned, value)
 TT_INTEGERS(atomicMin, (old < value ? old : value))
 TT_INTEGERS(atomicMax, (old > value ? old : value))
 TT_ATOMIC(atomicMin, long long, unsigned long long, (old < value ? old : value))
@@ -66,6 +69,7 @@ TT_INTEGERS(atomicXor, (old ^ value))
 TT_ATOMIC(atomicInc, unsigned, unsigned, (old >= value ? 0 : old + 1))
 TT_ATOMIC(atomicDec, unsigned, unsigned, (old == 0 || old > value ? value : old - 1))
 #undef TT_ATOMIC
+#undef TT_OPERATION
 #undef TT_INTEGERS
 
 #define TT_EXCHANGE(T, U)                                                                    \

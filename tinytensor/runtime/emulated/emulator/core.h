@@ -125,7 +125,7 @@ TT_API void* tt_emu_malloc(decltype(sizeof(0)) bytes);
 TT_API void tt_emu_free(void*);
 
 #ifdef TT_CHECKED
-// Accesses that the compiler does not instrument; way: 2, an atomic operation.
+// Accesses that the compiler does not instrument; way: 2, an atomic operation; 9, an exchange.
 TT_API void tt_checked_access(const void* address, unsigned size, int way, tt_emu::Site);
 TT_API void tt_checked_copy(unsigned self, void* to, const void* from, unsigned bytes, tt_emu::Site);
 TT_API void tt_checked_commit(unsigned self);

@@ -13,7 +13,8 @@ namespace tt_emu {
 // A warp reads a matrix collectively: later accesses of its lanes happen after the reads of all of them.
 // The reads of a product are remembered until it is over (asynchronous_checks.h), not here.
 enum Way : int {
-    READ, WRITE, ATOMIC, READ_TOGETHER, BEGIN_COPY, END_COPY, READ_BY_PRODUCT, VOLATILE_READ, VOLATILE_WRITE
+    READ, WRITE, ATOMIC, READ_TOGETHER, BEGIN_COPY, END_COPY, READ_BY_PRODUCT, VOLATILE_READ, VOLATILE_WRITE,
+    EXCHANGE  // ATOMIC, and what was there may be anything: atomicExch also initializes
 };
 static const char* const way_names[] = {
     "read", "write", "atomic operation", "read", "asynchronous copy", "asynchronous copy", "product",
@@ -34,6 +35,7 @@ struct Access {  // the current access
     uint64_t since;    // the first phase with possible conflicts
     const char* name;  // of the accessed variable: "`tile`"
     size_t offset;     // in the variable
+    bool initializes = false;  // EXCHANGE
 };
 
 // A thread whose read of a word is unordered with the running thread; MOST_THREADS if there is none.
