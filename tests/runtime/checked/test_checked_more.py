@@ -249,6 +249,30 @@ def test_two_barriers_on_one_line_are_two(device: str) -> None:
         kernel[1, 64](y)
 
 
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("STEP(1) STEP(2) for (int i = 0; i < 3; i++) { STEP(i) }", set()),
+        ("two(); two(); if (n) STEP(n)", set()),
+        ("if (t < n) { STEP(1) } else { STEP(2) }", {"divergent barrier"}),
+        ("STEP(1) if (t < 8) STEP(2)", set()),
+    ],
+)
+def test_barriers_of_a_macro(body: str, found: set[str]) -> None:
+    source = f"""
+    #define STEP(a) {{ s[t] = a; __syncthreads(); y[t] = s[7 - t]; __syncthreads(); }}
+    __device__ void two() {{ __syncthreads(); __syncthreads(); }}
+    __global__ void k(int* y, int n) {{
+        __shared__ int s[8];
+        const int t = threadIdx.x;
+        {body}
+    }}"""
+    y = tt.zeros(8, dtype=tt.int32, device="emulated")
+    with tt.cuda.check() as report:
+        tt.cuda.kernel(source)[1, 8](y, 4)
+    assert {finding.kind for finding in report.findings} == found
+
+
 STATES = """
 struct State { unsigned d, v[5]; int flags[2]; float last; double more; };  // 4 bytes before the double
 __global__ void init(void* s, unsigned k) {
