@@ -133,14 +133,16 @@ int main(int, char** arguments) {
 
 LIMITED = r"""
 #include <cstdio>
+__device__ void* kept;  // so that no compiler can do without the memory
 __global__ void use_up(int* p) {
     char* last = nullptr;
     for (; char* block = (char*)malloc(1 << 20); last = block, p[0]++) *(char**)block = last;
     while (char* block = last) last = *(char**)block, free(block);
-    void* whole = malloc(7 << 20);
-    p[1] = whole != nullptr;
-    free(whole);
-    p[2] = new int[1 << 22] != nullptr;
+    kept = malloc(7 << 20);
+    p[1] = kept != nullptr;
+    free(kept);
+    kept = malloc(1 << 24);
+    p[2] = kept != nullptr;
 }
 int main(int count, char**) {
     int *p, h[3];

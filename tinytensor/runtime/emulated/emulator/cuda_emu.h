@@ -95,12 +95,14 @@ typedef decltype((char*)0 - (char*)0) ptrdiff_t;
 
 #if defined(TT_CHECKED) && defined(__clang__) && __clang_major__ < 16
 // For copies of structs these call memcpy and similar functions, where others call the instrumented functions
-// of the core. Tail calls, so that the line of the caller is reported.
-#define TT_WATCHED(NAME, SECOND)                                                                 \
-    extern "C" void* __tsan_##NAME(void*, SECOND, size_t);                                       \
-    extern "C" TT_NOSAN __attribute__((used, visibility("hidden")))                              \
-    void* NAME(void* to, SECOND x, size_t n) {                                                   \
-        __attribute__((musttail)) return __tsan_##NAME(to, x, n);                                \
+// of the core. Tail calls, so that the line of the caller is reported; under other names, since in functions
+// that the C library declares without exceptions there are none.
+#define TT_WATCHED(NAME, SECOND)                                                                  \
+    extern "C" void* __tsan_##NAME(void*, SECOND, size_t);                                        \
+    extern "C" void* tt_watched_##NAME(void* to, SECOND x, size_t n) __asm__(#NAME);              \
+    extern "C" TT_NOSAN __attribute__((used, weak, visibility("hidden")))                         \
+    void* tt_watched_##NAME(void* to, SECOND x, size_t n) {                                       \
+        __attribute__((musttail)) return __tsan_##NAME(to, x, n);                                 \
     }
 TT_WATCHED(memcpy, const void*)
 TT_WATCHED(memmove, const void*)
