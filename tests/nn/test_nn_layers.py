@@ -109,6 +109,10 @@ def test_fans_of_matrices_and_windows():
         (lambda: nn.Linear(1, 2.5), r"Linear: out_features is 2\.5"),
         (lambda: nn.Embedding(5, -1), "Embedding: embedding_dim is -1"),
         (lambda: nn.LayerNorm(0), "LayerNorm: normalized_shape is 0"),
+        (
+            lambda: nn.functional.layer_norm(tt.zeros(2, 3), tt.ones(3)),
+            r"layer_norm: normalized_shape is a tensor of shape \(3,\)",
+        ),
         (lambda: nn.Dropout(1.5), r"Dropout: p is 1\.5"),
         (lambda: nn.RMSNorm(-2), "RMSNorm: normalized_shape is -2"),
         (lambda: nn.Conv1d(2, 4, 0), "Conv1d: kernel_size is 0"),

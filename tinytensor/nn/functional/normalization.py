@@ -21,6 +21,12 @@ __all__ = [
 
 def _rows(what: str, input: Tensor, normalized_shape: Numbers, *parameters: Tensor | None) -> list[Any]:
     """The tensors with the last axes, which are those of normalized_shape, made one."""
+    if isinstance(normalized_shape, Tensor):
+        raise tt.ArgumentError(
+            f"{what}: normalized_shape is a tensor of shape {normalized_shape.shape}",
+            why="it is the shape of the last axes, and comes before the weight",
+            fix=f"normalized_shape={input.shape[-1:]}",
+        )
     sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     lead = input.ndim - len(sizes)
     found = [input.shape[max(lead, 0) :], *[p.shape for p in parameters if p is not None]]
