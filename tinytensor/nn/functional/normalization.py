@@ -21,9 +21,10 @@ __all__ = [
 
 def _rows(what: str, input: Tensor, normalized_shape: Numbers, *parameters: Tensor | None) -> list[Any]:
     """The tensors with the last axes, which are those of normalized_shape, made one."""
-    if isinstance(normalized_shape, Tensor):
+    given: object = normalized_shape
+    if isinstance(given, Tensor):
         raise tt.ArgumentError(
-            f"{what}: normalized_shape is a tensor of shape {normalized_shape.shape}",
+            f"{what}: normalized_shape is a tensor of shape {given.shape}",
             why="it is the shape of the last axes, and comes before the weight",
             fix=f"normalized_shape={input.shape[-1:]}",
         )
