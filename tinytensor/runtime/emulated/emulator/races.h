@@ -83,8 +83,8 @@ static bool is_last_reader(const Worker& w, const Access& a, const Word& word) {
 }
 
 // Adds a reader to those of a word, one of which is unordered with it.
-static inline void join_readers(unsigned me, const char* address, Word& word, uint32_t clock,
-                                bool is_volatile) {
+static TT_ALWAYS_INLINE void join_readers(unsigned me, const char* address, Word& word, uint32_t clock,
+                                          bool is_volatile) {
     uint64_t half = Halves(word).read;
     if (!word.last_done) half &= ~OTHERS_DONE_BIT;  // the last reader becomes one of the others
     half &= ~LAST_DONE_BIT;

@@ -33,7 +33,7 @@ static uint32_t* clocks_of(const Word& word, bool add) {
 }
 
 // The lanes of one warp have read a word, and now a thread of another one does.
-static void begin_several(const Word& word, unsigned me, uint32_t clock) {
+static __attribute__((noinline)) void begin_several(const Word& word, unsigned me, uint32_t clock) {
     uint32_t* const clocks = clocks_of(word, true);
     if (!clocks) return;
     memset(clocks, 0, readers_in_block * sizeof *clocks);
@@ -42,7 +42,7 @@ static void begin_several(const Word& word, unsigned me, uint32_t clock) {
     clocks[me] = clock;
 }
 
-static void join_several(const Word& word, unsigned me, uint32_t clock) {
+static __attribute__((noinline)) void join_several(const Word& word, unsigned me, uint32_t clock) {
     if (uint32_t* const clocks = clocks_of(word, false)) clocks[me] = clock;
 }
 
