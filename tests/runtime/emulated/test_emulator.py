@@ -1,11 +1,12 @@
 """The emulated device runs kernels as a GPU does: blocks, barriers, warps, atomics. Against NumPy."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.helpers.emulated import Array, Instance, emulated, run
+from tests.helpers.emulated import Array, Instance, compiled, emulated, run
 from tests.helpers.source import ROOT
 from tinytensor import dtypes
 from tinytensor.errors import KernelError
@@ -82,6 +83,19 @@ def test_dynamic_shared_memory(order: None) -> None:
     out = zeros(100)
     run(kernel("reverse_dynamic"), 1, 100, out, x, shared=400)
     assert np.array_equal(out, x[::-1])
+
+
+def test_static_shared_memory_is_counted_for_each_instance(tmp_path: Path) -> None:
+    """Also of instances of one unit whose names differ in a class at their end."""
+    text = """
+    struct Plain {}; struct Squared {};
+    template <int N, class Op> __global__ void large(float* y) {
+        __shared__ float s[N];
+        s[threadIdx.x] = sizeof(Op);
+        y[threadIdx.x] = s[threadIdx.x];
+    }"""
+    made = compiled(tmp_path / "large.cu", text, ("large", (8000, "Plain")), ("large", (8000, "Squared")))
+    assert [k.name for k in made] == ["large<8000, Plain>", "large<8000, Squared>"]
 
 
 @pytest.mark.parametrize("value", [0, 1, None])

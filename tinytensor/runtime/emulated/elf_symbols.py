@@ -52,7 +52,7 @@ def refuse_static_shared(kernel: str, variables: Iterable[tuple[str, int]]) -> N
     totals: dict[str, int] = {}  # by instance of a template
     for symbol, size in variables:
         if pattern.match(symbol) and "B6shared" in symbol:  # the macro __shared__ makes it so
-            function = re.sub(r"E\d+\w+$", "", symbol)
+            function = _function_of(symbol)
             totals[function] = totals.get(function, 0) + size
     if (static := max(totals.values(), default=0)) > MOST_STATIC:
         raise KernelError(
@@ -60,3 +60,13 @@ def refuse_static_shared(kernel: str, variables: Iterable[tuple[str, int]]) -> N
             why=f"a kernel may declare {MOST_STATIC:,}, on every GPU",
             fix="use extern __shared__, whose size is the third number of the launch",
         )
+
+
+def _function_of(variable: str) -> str:
+    """The mangled name of a variable of a function without the variable, which ends it: E, the length of its
+    name, its name, tags, and a number if there are several. Arguments of templates look alike: E7GeluErf.
+    """
+    for found in re.finditer(r"E(\d+)", variable):
+        if re.fullmatch(r"B6shared(?:_\d|__\d+_)?", variable[found.end() + int(found[1]) :]):
+            return variable[: found.start()]
+    return variable
