@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,15 @@ def test_nothing_is_compiled_twice(source: Path, compilations: list[str]) -> Non
     again = nvrtc.build(source, ["reverse"], "sm_80")
     assert again == first
     assert compilations == ["sm_80"]
+
+
+@needs_nvrtc
+def test_who_needs_the_same_at_once_waits(source: Path, compilations: list[str]) -> None:
+    """As the ranks of a training do, which are processes; locks hold between threads, too."""
+    with ThreadPoolExecutor(3) as pool:
+        built = [pool.submit(nvrtc.build, source, ["reverse"], "sm_80") for _ in range(3)]
+        images = {one.result().image for one in built}
+    assert (len(images), compilations) == (1, ["sm_80"])
 
 
 @needs_nvrtc

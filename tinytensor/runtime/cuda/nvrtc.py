@@ -22,7 +22,7 @@ from tinytensor.errors import DeviceError, KernelError
 from tinytensor.runtime.compiler import Compiler, Recipe, contents, fingerprint
 from tinytensor.runtime.cuda.occupancy import Resources, resources_of
 from tinytensor.runtime.cuda_source import HEADERS, merged
-from tinytensor.runtime.kernel_cache import cache_folder, read_kept, write_kept
+from tinytensor.runtime.kernel_cache import cache_folder, locked, read_kept, write_kept
 from tinytensor.runtime.kernel_files import KERNELS
 from tinytensor.runtime.signature import Signature, parse
 
@@ -275,8 +275,11 @@ def build(path: Path, instances: Iterable[str], target: str) -> Compiled:
     file = cache_folder("nvrtc") / f"{path.stem}-{target}-{key}"
     found = _read(file)
     if found is None:
-        found = _compile(recipe.text, path, names, target, options)
-        _write(file, found)
+        with locked(file):  # ranks need the same kernels at the same time
+            found = _read(file)
+            if found is None:
+                found = _compile(recipe.text, path, names, target, options)
+                _write(file, found)
     return found
 
 
