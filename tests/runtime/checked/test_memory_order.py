@@ -137,3 +137,69 @@ def test_a_write_after_reads_of_several_warps(name: str) -> None:
             assert y.tolist() == (
                 [16.0] * 96 if name == "in_steps" else [*map(float, range(32))] * 2 + [0.0] * 32
             )
+
+
+COPIES = """
+#include <cooperative_groups.h>
+#include <cooperative_groups/memcpy_async.h>
+#include <cuda/pipeline>
+#include <cuda_pipeline.h>
+namespace cg = cooperative_groups;
+
+// Each thread waits for its own copies: y[i] = x[i].
+template <bool WAITS> __global__ void by_stages(float* y, const float* x) {
+    __shared__ float s[2][96];
+    auto pipe = cuda::make_pipeline();
+    for (int i = 0; i < 5; i++) {
+        if (i < 4) {
+            pipe.producer_acquire();
+            cuda::memcpy_async(&s[i % 2][threadIdx.x], x + 96 * i + threadIdx.x, sizeof(float), pipe);
+            pipe.producer_commit();
+        }
+        if (i == 0) continue;
+        if (WAITS) pipe.consumer_wait();
+        y[96 * (i - 1) + threadIdx.x] = s[(i - 1) % 2][threadIdx.x];
+        pipe.consumer_release();
+    }
+}
+// The last stage but one is awaited, or none.
+template <bool WAITS> __global__ void by_prior(float* y, const float* x) {
+    __shared__ float2 s[2][96];
+    for (int i = 0; i < 2; i++) {
+        __pipeline_memcpy_async(&s[i][threadIdx.x], (const float2*)x + 96 * i + threadIdx.x, sizeof(float2));
+        __pipeline_commit();
+    }
+    if (WAITS) __pipeline_wait_prior(1);
+    ((float2*)y)[threadIdx.x] = s[0][threadIdx.x];
+    __pipeline_wait_prior(0);
+    ((float2*)y)[96 + threadIdx.x] = s[1][threadIdx.x];
+}
+template <bool WAITS> __global__ void by_group(float* y, const float* x) {
+    __shared__ float s[384];
+    const auto block = cg::this_thread_block();
+    cg::memcpy_async(block, s, x, 192 * sizeof(float));
+    cg::memcpy_async(block, s + 192, x + 192, 192 * sizeof(float));
+    if (WAITS) cg::wait_prior<1>(block);
+    else block.sync();
+    for (int i = threadIdx.x; i < 192; i += 96) y[i] = s[i];
+    cg::wait(block);
+    for (int i = threadIdx.x; i < 192; i += 96) y[192 + i] = s[192 + i];
+}
+"""
+
+
+@pytest.mark.parametrize("name", ["by_stages", "by_prior", "by_group"])
+def test_a_missing_wait_for_copies_of_any_size(name: str) -> None:
+    x = tt.arange(384.0, device="emulated")
+    for waits in (True, False):
+        y = tt.zeros(384, device="emulated")
+        copy = tt.cuda.kernel(COPIES, name, waits)
+        with tt.cuda.check() as report:
+            copy[1, 96](y, x)
+        kinds = {f.kind for f in report.findings}
+        assert not kinds if waits else "unfinished copy" in kinds, str(report)
+        if waits:
+            assert y.tolist() == x.tolist()
+            y.zero_()
+            copy[1, 96](y, x)
+            assert y.tolist() == x.tolist()

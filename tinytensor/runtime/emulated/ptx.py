@@ -141,10 +141,13 @@ _STATEMENTS = [
     (r"nanosleep\.u32", "__nanosleep({0})"),
     (r"trap", "__trap()"),
     (r"prefetchu?(?:\.\w+)*|createpolicy(?:\.\w+)*|griddepcontrol(?:\.\w+)*", "(void)0"),
-    (r"cp\.async\.c[ag]\.shared(?:::cta)?\.global(?:\.L2::\d+B)?", "tt_emu::cp_async({all})"),
+    (
+        r"cp\.async\.c[ag]\.shared(?:::cta)?\.global(?:\.L2::\d+B)?",
+        "tt_emu::cp_async(tt_emu::Site{{__FILE__, __LINE__}}, {all})",
+    ),
     (r"cp\.async\.commit_group", "tt_mma::cp_async_commit()"),
-    (r"cp\.async\.wait_group", "tt_emu::cp_async_wait({0})"),
-    (r"cp\.async\.wait_all", "tt_mma::cp_async_commit(), tt_emu::cp_async_wait(0)"),
+    (r"cp\.async\.wait_group", "tt_emu::wait_for_copies({0})"),
+    (r"cp\.async\.wait_all", "tt_mma::cp_async_commit(), tt_emu::wait_for_copies(0)"),
 ]
 
 

@@ -341,7 +341,7 @@ static void read_rows(Worker& w, unsigned warp) {
 struct Copy {
     char* to;
     const char* from;
-    unsigned bytes, group;  // the remainder of the 16 becomes zero
+    unsigned size, bytes, group;  // what of the size is behind the bytes becomes zero
     Place place;
 };
 static List<Copy> copies[MOST_THREADS];
@@ -354,12 +354,13 @@ static void forget_copies(const Worker& w) {
 
 }  // namespace tt_emu
 
-TT_API void tt_checked_copy(unsigned self, void* to, const void* from, unsigned bytes, tt_emu::Site site) {
+TT_API void tt_checked_copy(unsigned self, void* to, const void* from, unsigned size, unsigned bytes,
+                            tt_emu::Site site) {
     using namespace tt_emu;
-    bytes = bytes > 16 ? 16 : bytes;
-    access(to, 16, BEGIN_COPY, {nullptr, site});
+    bytes = bytes > size ? size : bytes;
+    access(to, size, BEGIN_COPY, {nullptr, site});
     Whole whole(*here);
-    copies[self].add({(char*)to, (const char*)from, bytes, groups[self], {nullptr, site}});
+    copies[self].add({(char*)to, (const char*)from, size, bytes, groups[self], {nullptr, site}});
 }
 
 TT_API void tt_checked_commit(unsigned self) { tt_emu::groups[self]++; }
@@ -376,9 +377,9 @@ TT_API void tt_checked_wait(unsigned self, unsigned left) {
             continue;
         }
         access(copy.from, copy.bytes, READ, copy.place);
-        access(copy.to, 16, END_COPY, copy.place);
+        access(copy.to, copy.size, END_COPY, copy.place);
         memcpy(copy.to, copy.from, copy.bytes);
-        memset(copy.to + copy.bytes, 0, 16 - copy.bytes);
+        memset(copy.to + copy.bytes, 0, copy.size - copy.bytes);
     }
     list.count = kept;
 }

@@ -127,7 +127,9 @@ TT_API void tt_emu_free(void*);
 #ifdef TT_CHECKED
 // Accesses that the compiler does not instrument; way: 2, an atomic operation; 9, an exchange.
 TT_API void tt_checked_access(const void* address, unsigned size, int way, tt_emu::Site);
-TT_API void tt_checked_copy(unsigned self, void* to, const void* from, unsigned bytes, tt_emu::Site);
+// `size`: 4, 8 or 16 bytes, of which those behind `bytes` become zero.
+TT_API void tt_checked_copy(unsigned self, void* to, const void* from, unsigned size, unsigned bytes,
+                            tt_emu::Site);
 TT_API void tt_checked_commit(unsigned self);
 TT_API void tt_checked_wait(unsigned self, unsigned left);
 TT_API void tt_checked_fence(unsigned self, int in_block);

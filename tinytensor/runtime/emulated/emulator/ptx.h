@@ -174,15 +174,12 @@ static inline void store_strong_values(A address, const R&... given) {
     ((*to++ = as<T>(given)), ...);
 }
 template <class To, class From, class N, class... Z>
-static inline void cp_async(To to, From from, N bytes, Z... given) {
+static inline void cp_async(Site site, To to, From from, N bytes, Z... given) {
     char* const target = at_address<char, true>(to);
     const char* const source = (const char*)(unsigned long long)from;
     const int sizes[] = {(int)bytes, (int)given...}, there = sizes[sizeof...(Z) ? 1 : 0];
-    if (bytes == 16) return tt_mma::cp_async16_zfill(target, source, there);
-    for (int i = 0; i < (int)bytes; i += 4)
-        *(unsigned*)(target + i) = i < there ? *(const unsigned*)(source + i) : 0;
+    copy_later(target, source, (unsigned)bytes, there < 0 ? 0 : (unsigned)there, site);
 }
-TT_INLINE void cp_async_wait(unsigned left) { TT_CHECK(tt_checked_wait(self(), left);) }
 
 // ---- threads ----------------------------------------------------------------------------------------------
 

@@ -45,10 +45,10 @@ TT_INLINE const unsigned char* kept_shared(const unsigned char* p) { return p; }
 #ifdef TT_CHECKED
 // The matching wait executes the copies: earlier reads get no data.
 TT_INLINE void cp_async16(void* shared, const void* global, TT_SITE) {
-    tt_checked_copy(tt_emu::self(), shared, global, 16, TT_HERE);
+    tt_checked_copy(tt_emu::self(), shared, global, 16, 16, TT_HERE);
 }
 TT_INLINE void cp_async16_zfill(void* shared, const void* global, int bytes, TT_SITE) {
-    tt_checked_copy(tt_emu::self(), shared, global, bytes < 0 ? 0 : (unsigned)bytes, TT_HERE);
+    tt_checked_copy(tt_emu::self(), shared, global, 16, bytes < 0 ? 0 : (unsigned)bytes, TT_HERE);
 }
 TT_INLINE void cp_async_commit() { tt_checked_commit(tt_emu::self()); }
 template <int N>
@@ -69,3 +69,27 @@ TT_INLINE void cp_async_wait() {}
 #endif
 
 }  // namespace tt_mma
+
+namespace tt_emu {
+// A copy of 4, 8 or 16 bytes, of which those behind `there` become zero, that the thread waits for later.
+TT_INLINE void copy_later(void* to, const void* from, unsigned size, unsigned there, Site site) {
+#ifdef TT_CHECKED
+    tt_checked_copy(self(), to, from, size, there, site);
+#else
+    unsigned long long values[2] = {};
+    __builtin_memcpy(values, from, there < size ? there : size);
+    __builtin_memcpy(to, values, size);
+#endif
+}
+// The same for more bytes, in parts of which the thread takes number `first` and every `step`-th behind;
+// false if they are not whole words.
+static inline bool copy_parts_later(void* to, const void* from, size_t bytes, size_t first, size_t step,
+                                    Site site) {
+    const size_t all = (size_t)to | (size_t)from | bytes, size = all % 16 == 0 ? 16 : all % 8 == 0 ? 8 : 4;
+    if (all % 4) return false;
+    for (size_t i = first; i < bytes / size; i += step)
+        copy_later((char*)to + i * size, (const char*)from + i * size, (unsigned)size, (unsigned)size, site);
+    return true;
+}
+TT_INLINE void wait_for_copies(unsigned left) { TT_CHECK(tt_checked_wait(self(), left);) }
+}  // namespace tt_emu

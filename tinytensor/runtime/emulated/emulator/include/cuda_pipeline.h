@@ -4,19 +4,14 @@
 
 #define __pipeline_memcpy_async(...) tt_emu::pipeline_copy(__VA_ARGS__)
 #define __pipeline_commit() tt_mma::cp_async_commit()
-#define __pipeline_wait_prior(n) tt_emu::pipeline_wait(n)
+#define __pipeline_wait_prior(n) tt_emu::wait_for_copies(n)
 
 namespace tt_emu {
 static inline void pipeline_copy(void* to, const void* from, size_t bytes, size_t zeros = 0, TT_SITE) {
-    if (bytes == 16) return tt_mma::cp_async16_zfill(to, from, 16 - (int)zeros TT_CHECK(, file, line));
-    if (zeros == 0 && bytes == 4)
-        *(unsigned*)to = *(const unsigned*)from;
-    else if (zeros == 0 && bytes == 8)
-        *(uint2*)to = *(const uint2*)from;
-    else
-        for (size_t i = 0; i < bytes; i++) ((char*)to)[i] = i < bytes - zeros ? ((const char*)from)[i] : 0;
+    if (bytes == 4 || bytes == 8 || bytes == 16)
+        return copy_later(to, from, (unsigned)bytes, (unsigned)(bytes - zeros), TT_HERE);
+    for (size_t i = 0; i < bytes; i++) ((char*)to)[i] = i < bytes - zeros ? ((const char*)from)[i] : 0;
 }
-TT_INLINE void pipeline_wait(unsigned left) { TT_CHECK(tt_checked_wait(self(), left);) }
 }  // namespace tt_emu
 
 namespace nvcuda {
@@ -24,10 +19,10 @@ namespace experimental {
 struct pipeline {
     unsigned commit() { return tt_mma::cp_async_commit(), ++groups; }
     void commit_and_wait() { commit(), wait_prior<0>(); }
-    void wait(unsigned group) { tt_emu::pipeline_wait(groups - group); }
+    void wait(unsigned group) { tt_emu::wait_for_copies(groups - group); }
     template <unsigned left>
     void wait_prior() {
-        tt_emu::pipeline_wait(left);
+        tt_emu::wait_for_copies(left);
     }
     unsigned groups = 0;
 };
