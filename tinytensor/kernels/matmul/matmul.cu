@@ -99,12 +99,15 @@ __device__ __forceinline__ void read_groups(A (&to)[N], const A* from, int step)
     }
 }
 
-// sums[i][j] += u[i] * v[j]
+// sums[i][j] += u[i] * v[j], for pairs of j: a check of the emulator counts each pass of a loop.
 template <int I = 0, int TM, int TN, class A>
 __device__ __forceinline__ void add_products(A (&sums)[TM][TN], const A (&u)[TM], const A (&v)[TN]) {
     if constexpr (I < TM) {
 #pragma unroll
-        for (int j = 0; j < TN; j++) sums[I][j] += u[I] * v[j];
+        for (int j = 0; j < TN; j += 2) {
+            sums[I][j] += u[I] * v[j];
+            sums[I][j + 1] += u[I] * v[j + 1];
+        }
         add_products<I + 1>(sums, u, v);
     }
 }
