@@ -120,17 +120,20 @@ def in_no_function(text: str, at: int) -> bool:
 
 
 def with_places_of_barriers(text: str) -> str:
-    """The text where the second and later barriers of a line say that they are not the first.
+    """The text where barriers say which they are that may share their line with others: the second and later
+    ones of a line, and all of a macro.
 
     Example:
         >>> with_places_of_barriers("if (x) __syncthreads(); else __syncthreads();")
         'if (x) __syncthreads(); else __syncthreads(TT_PLACE);'
     """
     lines = text.split("\n") if "__syncthreads" in text else []
+    in_macro = False
     for i, line in enumerate(lines):
+        in_macro = (in_macro and lines[i - 1].endswith("\\")) or _MACRO.match(line) is not None
         first = _BARRIER.search(line)
         if first is not None and '"' not in line:
-            end = first.end()
+            end = first.start() if in_macro else first.end()
             lines[i] = line[:end] + _BARRIER.sub("__syncthreads(TT_PLACE)", line[end:])
     return "\n".join(lines) if lines else text
 

@@ -256,11 +256,19 @@ def test_two_barriers_on_one_line_are_two(device: str) -> None:
         ("two(); two(); if (n) STEP(n)", set()),
         ("if (t < n) { STEP(1) } else { STEP(2) }", {"divergent barrier"}),
         ("STEP(1) if (t < 8) STEP(2)", set()),
+        ("if (t < n) WAIT else WAIT", {"divergent barrier"}),
+        ("if (t < n) LONG(1) else LONG(2)", {"divergent barrier"}),
+        ("WAIT LONG(1) for (int i = 0; i < 3; i++) { WAIT LONG(2) }", set()),
     ],
 )
 def test_barriers_of_a_macro(body: str, found: set[str]) -> None:
     source = f"""
     #define STEP(a) {{ s[t] = a; __syncthreads(); y[t] = s[7 - t]; __syncthreads(); }}
+    #define WAIT __syncthreads();
+    #define LONG(a) {{        \\
+            y[t] = a;        \\
+            __syncthreads(); \\
+        }}
     __device__ void two() {{ __syncthreads(); __syncthreads(); }}
     __global__ void k(int* y, int n) {{
         __shared__ int s[8];
