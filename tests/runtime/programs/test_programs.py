@@ -329,3 +329,33 @@ def test_source_files_that_are_missing_or_wrong(tmp_path: Path, capsys: pytest.C
     assert "program_launch.h" not in said
     assert main(["run", "--counts", str(tmp_path / "wrong.cu")]) == 2
     assert "add --check" in capsys.readouterr().err
+
+
+HOST_THREADS = r"""
+#include <cstdio>
+#include <thread>
+#include <vector>
+__global__ void add(int* p, int v) { p[threadIdx.x] += v; }
+int main() {
+    std::vector<std::thread> threads;
+    int wrong[4] = {};
+    for (int t = 0; t < 4; t++)
+        threads.emplace_back([&, t] {
+            int *p, h[32];
+            cudaMalloc(&p, sizeof h), cudaMemset(p, 0, sizeof h);
+            for (int i = 0; i < 200; i++) add<<<1, 32>>>(p, t + 1);
+            cudaMemcpy(h, p, sizeof h, cudaMemcpyDeviceToHost);
+            for (int x : h) wrong[t] += x != 200 * (t + 1);
+            cudaFree(p);
+        });
+    for (auto& thread : threads) thread.join();
+    printf("%d\n", wrong[0] + wrong[1] + wrong[2] + wrong[3]);
+}
+"""
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_host_threads_launch_one_kernel(tmp_path: Path, check: bool) -> None:
+    run = ran(HOST_THREADS, tmp_path, check=check)
+    assert (run.output, run.code, run.report.findings) == ("0\n", 0, [])
+    assert run.report.launches == (800 if check else 0)

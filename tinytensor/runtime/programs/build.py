@@ -69,7 +69,7 @@ class _Task:
 
 def core_of_programs(build: Build) -> Path:
     """The library of the core and the host API, compiled once per machine."""
-    text = f'#include "{build.core}"\n#include "host/library/runtime.cpp"\n'
+    text = f'#define TT_HOST_THREADS\n#include "{build.core}"\n#include "host/library/runtime.cpp"\n'
     gcc = ("-fno-ipa-ra",)
     name = f"program_{Path(build.core).stem}"
     recipe = Recipe(

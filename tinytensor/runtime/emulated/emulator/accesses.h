@@ -278,7 +278,7 @@ static void meet_others(Worker& w, const Access& a) {
     if (a.way == ATOMIC) end_read_first(w, a.address);
 }
 
-static bool by_algorithm;  // whether an algorithm of host code (Thrust) writes memory of the device
+static TT_OF_THREAD bool by_algorithm;  // whether an algorithm of the host (Thrust) writes device memory
 
 // `aligned`: whether the address must be a multiple of the size.
 static void access(const void* where, unsigned size, Way way, const Place& place, bool aligned = true) {
@@ -566,10 +566,12 @@ TT_API void tt_emu_free(void* address) {
 }
 
 TT_API void __tsan_func_entry(void*) {
-    if (tt_emu::counting) tt_emu::depths[tt_emu::here->current]++, tt_emu::recent.code = nullptr;
+    if (tt_emu::counting && tt_emu::seen_worker)
+        tt_emu::depths[tt_emu::here->current]++, tt_emu::recent.code = nullptr;
 }
 TT_API void __tsan_func_exit() {
-    if (tt_emu::counting) tt_emu::depths[tt_emu::here->current]--, tt_emu::recent.code = nullptr;
+    if (tt_emu::counting && tt_emu::seen_worker)
+        tt_emu::depths[tt_emu::here->current]--, tt_emu::recent.code = nullptr;
 }
 
 // ---- schedules --------------------------------------------------------------------------------------------

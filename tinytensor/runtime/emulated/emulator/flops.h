@@ -6,7 +6,15 @@
 
 namespace tt_emu {
 
-static Worker* seen_worker;  // of the running block
+// Host code of a program calls the functions that the compiler inserts, too, maybe in another thread than
+// that which runs a kernel. In Python the static TLS block has no room for this.
+#ifdef TT_HOST_THREADS
+#define TT_OF_THREAD __thread __attribute__((tls_model("initial-exec")))
+#else
+#define TT_OF_THREAD
+#endif
+
+static TT_OF_THREAD Worker* seen_worker;  // of the running block; null in other threads
 
 struct Passed {
     const char* code;  // the call site; the running block is counted in its Spot
@@ -79,7 +87,7 @@ static __attribute__((noinline)) void enter_other_block(Worker& w, const char* c
 
 TT_API void __sanitizer_cov_trace_pc() {
     using namespace tt_emu;
-    if (!counting) return;
+    if (!counting || !seen_worker) return;
     const char* code = (const char*)__builtin_return_address(0);
     const bool again = code == recent.code && seen_worker->current == recent.thread;  // a loop of one block
     if (again) spot_of(code)->passes++;

@@ -173,7 +173,7 @@ static Written written;
 enum Exploring : int { DEFAULT, RANDOM, GIVEN };
 static Exploring exploring;  // schedules (accesses.h)
 
-static Worker* usual_worker;  // of the running block, or null while `access` must see each access
+static TT_OF_THREAD Worker* usual_worker;  // the same, but null while `access` must see each access
 
 // A lane may get the undefined value of an inactive one if nothing uses it. Where is unknown, but for numbers
 // that such a value has made: NaN, which arithmetic keeps.

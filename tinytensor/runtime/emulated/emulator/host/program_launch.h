@@ -5,12 +5,14 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <tuple>
 #include <utility>
 
 namespace tt_emu {
 struct Loaded;
 }
+extern "C" __attribute__((visibility("default"))) void tt_lock_launches(bool);
 
 namespace tt_program {
 
@@ -33,6 +35,11 @@ struct Argument {  // a pointer among the arguments, by its position
 };
 
 using Keep = std::shared_ptr<void> (*)(const void*);
+
+static struct LaunchLock {
+    void lock() { tt_lock_launches(true); }
+    void unlock() { tt_lock_launches(false); }
+} launch_lock;
 
 // Makes a launch of a kernel by its address, with copies of arguments that are given by their addresses.
 using Bind = std::function<cudaError_t()> (*)(const void* kernel, const Configuration&, void** arguments);
@@ -95,6 +102,7 @@ struct Ready {
 #ifdef TT_CHECKED  // where the checked core ignores reads: they are not those of a kernel
         alignas(128) TT_PRIVATE static unsigned char room[sizeof(This)];
         if (!tt_in_kernel()) {
+            const std::lock_guard<LaunchLock> alone(launch_lock);  // other host threads launch it, too
             This& call = *new (room) This{function, arguments};
             return tt_launch(configuration, This::kernel, &loaded, &call, This::keep, pointers, count);
         }

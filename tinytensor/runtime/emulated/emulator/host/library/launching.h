@@ -157,6 +157,8 @@ static cudaError_t run(const Configuration& c, const tt_emu::Kernel& kernel, tt_
 
 }  // namespace tt_program
 
+TT_HOST void tt_lock_launches(bool locks) { locks ? tt_program::lock.lock() : tt_program::lock.unlock(); }
+
 TT_HOST cudaError_t tt_launch(const tt_program::Configuration& c, const tt_emu::Kernel& kernel,
                               tt_emu::Loaded** loaded, const void* call, tt_program::Keep keep,
                               const tt_program::Argument* pointers, int count) {
