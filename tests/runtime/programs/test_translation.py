@@ -84,3 +84,13 @@ def test_dynamic_shared_memory_by_its_scope() -> None:
 def test_a_launch_that_is_not_complete_is_named() -> None:
     with pytest.raises(KernelError, match=r"my\.cu:8: this launch is not complete"):
         translated('# 7 "my.cu"\n\nk<<<1, 2;')
+
+
+def test_a_launched_function_that_is_no_kernel_is_refused() -> None:
+    text = "void add(int* x) {}\nint main() { add<<<1, 32>>>(nullptr); }"
+    with pytest.raises(KernelError, match="add is launched, but is no kernel") as raised:
+        translated(text)
+    assert "__global__ void add" in str(raised.value)
+    assert "TT_LAUNCH((add), 1, 32)" in translated("TT_GLOBAL " + text)
+    pointer = "void apply(void (*add)(int*)) { add<<<1, 32>>>(nullptr); }"
+    assert "TT_LAUNCH((add), 1, 32)" in translated(pointer)

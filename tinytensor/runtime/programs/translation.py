@@ -51,6 +51,7 @@ def translated(text: str) -> str:
         'TT_LAUNCH((k<4>), 1, n)'
     """
     text = with_places_of_barriers(_typed_addresses(text))
+    kernels = kernels_of(text)
     parts: list[str] = []
     at = 0
     while (match := _WHAT.search(text, at)) is not None:
@@ -61,6 +62,9 @@ def translated(text: str) -> str:
             before = "".join(parts[-2:])  # a launch is preceded by its kernel, in the text before it
             del parts[-2:]
             begin = _start_of_kernel(before)
+            name = re.match(r"\s*(\w*)", before[begin:])
+            if name is not None and name[1] not in kernels:
+                _refuse_function(text, start, name[1])
             launch, at = _launch(text, start, before[begin:])
             parts += [before[:begin], launch]
         elif match["dynamic"]:
@@ -79,6 +83,16 @@ def translated(text: str) -> str:
             parts.append(match[0])
     parts.append(text[at:])
     return "".join(parts)
+
+
+def _refuse_function(text: str, at: int, name: str) -> None:
+    """KernelError if what is launched at a place, and is no kernel, is a function."""
+    if name and re.search(rf"\bvoid\s+{name}\s*\(", text):
+        raise KernelError(
+            f"program: {_place(text, at)}: {name} is launched, but is no kernel",
+            why="it is declared without __global__",
+            fix=f"__global__ void {name}(…)",
+        )
 
 
 def _launch(text: str, at: int, kernel: str) -> tuple[str, int]:
