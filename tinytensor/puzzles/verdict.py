@@ -19,6 +19,8 @@ ADVICE = {
     "uninitialized global read": "memory holds no zeros at first: write it before you read it",
     "shared race": "put __syncthreads() between the two lines; in a loop, also before the next round writes",
     "global race": "two threads use one element, and one writes: make their indices differ, or use atomicAdd",
+    "missing fence": "the thread that reads the flag needs a fence, too: __threadfence() between the atomic "
+    "operation and what it reads then",
     "divergent barrier": "all threads of a block must reach __syncthreads(): move it out of the if",
     "divergent warp operation": "all lanes of the mask must reach the same shuffle: move it out of the if",
     "wrong mask": "the mask has one bit for each lane that takes part",
@@ -210,7 +212,9 @@ class Verdict:
     @property
     def _causes(self) -> list[str]:
         is_empty = not self.findings and any(not w.initialized for w in self.wrong)
-        return ["uninitialized"] * is_empty + self.reasons
+        late = {f.kind for f in self.findings if "no fence follows" in f.text}
+        reasons = ["missing fence" if reason in late else reason for reason in self.reasons]
+        return ["uninitialized"] * is_empty + reasons
 
     def _costs(self, cost: Cost) -> list[str]:
         limits, missed = self.limits, cost.missed(self.limits)

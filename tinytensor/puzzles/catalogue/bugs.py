@@ -51,11 +51,11 @@ PUZZLES = (
     ),
     Puzzle(
         name="bug_fence",
-        title="Find the bug: a fence is missing",
+        title="Find the bug: fences are missing",
         text="""A sum in one kernel: each block writes its sum to partial, then counts itself as done; the
         block that is last adds up all of partial. The counter is atomic. But another block may see the new
         count before it sees the sum: writes of one thread reach other blocks in any order, unless a fence
-        stands between.""",
+        stands between. On the side that reads it is the same: reads may be done early.""",
         signature="y[1] <- x[n]",
         reference="x.sum(keepdims=True)",
         sizes="n",
@@ -68,7 +68,8 @@ PUZZLES = (
         sees: done . partial""",
         hints=(
             "__threadfence() orders the writes of a thread as others see them.",
-            "It stands between the write of partial and the atomicAdd on done.",
+            "One stands between the write of partial and the atomicAdd on done, another one between that "
+            "and the reads of partial.",
         ),
     ),
     Puzzle(
