@@ -203,3 +203,39 @@ def test_a_missing_wait_for_copies_of_any_size(name: str) -> None:
             y.zero_()
             copy[1, 96](y, x)
             assert y.tolist() == x.tolist()
+
+
+BLOCKS = ROOT / "tests" / "device_code" / "order_in_blocks.cu"
+WARPS = re.findall(r"__global__ void (\w+)\(", BLOCKS.read_text(encoding="utf-8"))
+
+
+@cache
+def compiled_warps() -> None:
+    instances: list[tuple[str, tuple[Any, ...]]] = [(k, (right,)) for k in WARPS for right in (False, True)]
+    for device in ("checked", "emulated"):
+        runtime_of(tt.Device(device)).kernel(BLOCKS, *[instances[0][0], *instances[0][1]], together=instances)
+
+
+@pytest.mark.parametrize("name", WARPS)
+def test_order_of_warps(name: str) -> None:
+    compiled_warps()
+    grid, block = (1, 1024) if name == "tiles" else (2, 96)
+    for right in (True, False):
+        y, count = tt.zeros(1024, device="emulated"), tt.zeros(1, dtype=tt.uint32, device="emulated")
+        with tt.cuda.check() as report:
+            tt.cuda.kernel(BLOCKS, name, right)[grid, block](y, count)
+        kinds = {f.kind for f in report.findings}
+        if right:
+            assert not kinds, str(report)
+            assert 7.0 in y[:96].tolist()
+            assert set(y.tolist()) <= {0.0, 7.0}
+        else:
+            assert kinds & {"shared race", "global race"}, str(report)
+
+
+def test_a_schedule_does_not_part_a_matrix() -> None:
+    y, count = tt.zeros(1024, device="emulated"), tt.zeros(1, dtype=tt.uint32, device="emulated")
+    with tt.cuda.check(schedules=20) as report:
+        tt.cuda.kernel(BLOCKS, "matrix", True)[2, 96](y, count)
+    assert not report.findings, str(report)
+    assert not report.schedules, str(report)

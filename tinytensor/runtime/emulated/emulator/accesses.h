@@ -278,6 +278,8 @@ static void meet_others(Worker& w, const Access& a) {
     if (a.way == ATOMIC) end_read_first(w, a.address);
 }
 
+static bool for_others;  // accesses are those of threads that wait, so no other one may continue at them
+
 static TT_OF_THREAD bool by_algorithm;  // whether an algorithm of the host (Thrust) writes device memory
 
 // `aligned`: whether the address must be a multiple of the size.
@@ -297,7 +299,7 @@ static void access(const void* where, unsigned size, Way way, const Place& place
     touched = nullptr;
     const uint16_t number = place.code ? number_at(place.code) : number_of(place);
     Access a = {address, size, way, place, number, GLOBAL, 0, "", 0};
-    if (exploring) explore(w, place, number);
+    if (exploring && !for_others) explore(w, place, number);
     const Region* found = region_of(w, a);
     if (!found) return;
     const size_t which = (size_t)(found - regions.items);
@@ -328,10 +330,12 @@ static void read_rows(Worker& w, unsigned warp) {
     const unsigned running = w.current;
     const LoadMatrix* operands[LANES];
     for (unsigned i = 0; i < LANES; i++) operands[i] = (const LoadMatrix*)w.wait[warp][i].operand;
+    for_others = true;
     for (unsigned i = 0; i < 8 * (unsigned)operands[0]->count; i++) {
         w.current = warp * LANES + i;
         access(operands[i]->row, 16, READ_TOGETHER, {nullptr, w.site[w.current]});
     }
+    for_others = false;
     w.current = running;
 }
 
@@ -400,7 +404,7 @@ TT_API void tt_checked_begin(const tt_emu::Loaded* kernel, unsigned shared) {
     prepare_work();
     regions.clear();
     regions.add({});
-    in_program = !kernel->unit;
+    in_program = !kernel->unit, for_others = false;
     first_of_launch = ++phase;
     dynamic_bytes = shared;
     begun.clear();

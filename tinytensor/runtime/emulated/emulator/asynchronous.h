@@ -54,9 +54,9 @@ static void forget_asynchronous(Worker& w) {
 #ifdef TT_CHECKED
 static void begin_phases(Worker& w, unsigned thread, const Phase* at, Site site);
 static void check_initialized(Worker& w, const Phase* at, Site site);
-static void release_phase(Worker& w, unsigned thread, const Phase* at);
-static void acquire_phase(Worker& w, unsigned thread, const Phase* at);
-static void end_phase(const Phase* at);
+static void release_phase(Worker& w, unsigned thread, const void* at);
+static void acquire_phase(Worker& w, unsigned thread, const void* at, unsigned parity);
+static void end_phase(const void* at, unsigned parity);
 static void begin_copy(Worker& w, unsigned thread, char* to, const BoxMap& map, const int (&at)[4], Phase* by,
                        Site site);
 static void finish_copies(Worker& w, Phase& phase, unsigned parity);
@@ -66,7 +66,8 @@ static void end_reading(Worker& w, unsigned thread, unsigned left);
 #endif
 
 static Phase& phase_at(Worker& w, void* at, Site site) {
-    if (!((Phase*)at)->count)
+    const Phase* const phase = (const Phase*)at;
+    if (!phase->count && !phase->missing && !phase->parity)  // with these: all threads have dropped out
         fail(w, "the barrier at %s:%d was not initialized", site.file, site.line);
     TT_CHECK(check_initialized(w, (const Phase*)at, site);)
     return *(Phase*)at;
@@ -75,7 +76,7 @@ static Phase& phase_at(Worker& w, void* at, Site site) {
 // If the phase is over, the next one begins, and those who wait for its end continue.
 static void end_if_over(Worker& w, Phase& phase) {
     if (phase.missing || phase.bytes) return;
-    TT_CHECK(end_phase(&phase);)
+    TT_CHECK(end_phase(&phase, phase.parity);)
     phase.parity ^= 1;
     phase.missing = phase.count;
     Asynchronous& a = asynchronous_of(w);
@@ -253,7 +254,7 @@ TT_SWITCHES void tt_emu_phase_wait(Worker* worker, unsigned self, void* at, unsi
         asynchronous_of(w).awaited[self] = &phase;
         pause(w, self);
     }
-    TT_CHECK(acquire_phase(w, self, &phase);)
+    TT_CHECK(acquire_phase(w, self, &phase, parity & 1);)
 }
 
 TT_API void tt_emu_copy_box(Worker* worker, unsigned self, void* to, const void* map, unsigned rank,

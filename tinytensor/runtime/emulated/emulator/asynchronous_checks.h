@@ -8,27 +8,25 @@ namespace tt_emu {
 // ---- what a barrier orders: clocks of all threads, as their arrivals released them
 
 struct Meeting {
-    const Phase* at;
+    const void* at;
     Place place;  // of its initialization
     uint64_t phase;
     unsigned thread;
     uint32_t clock;
     bool fenced;  // by barrier_init_fence, behind the initialization
-    uint32_t running[MOST_THREADS], over[MOST_THREADS];  // released in the running phase, in earlier ones
+    // What was released in the running phase, and until the end of the last ones with each parity.
+    uint32_t running[MOST_THREADS], over[2][MOST_THREADS];
+    List<Taken> running_taken, over_taken[2];
 };
 static List<Meeting*> meetings;
 
-static Meeting& meeting_at(const Phase* at) {
+static Meeting& meeting_at(const void* at) {
     for (Meeting* m : meetings)
         if (m->at == at) return *m;
     Meeting* m = (Meeting*)calloc(1, sizeof(Meeting));
     if (!m) abort();
     m->at = at;
     return *meetings.add(m);
-}
-
-static void later(uint32_t& clock, uint32_t other) {
-    if (other > clock) clock = other;
 }
 
 static void begin_phases(Worker& w, unsigned thread, const Phase* at, Site site) {
@@ -50,30 +48,51 @@ static void check_initialized(Worker& w, const Phase* at, Site site) {
           Who(w, m.phase, m.thread).text);
 }
 
+static void take(List<Taken>& list, Taken taken) {
+    for (Taken& t : list) {
+        if (t.flag != taken.flag) continue;
+        if (taken.count > t.count) t.count = taken.count;
+        return;
+    }
+    list.add(taken);
+}
+
 // All accesses of a thread up to now happen before the end of the phase.
-static void release_phase(Worker& w, unsigned thread, const Phase* at) {
+static void release_phase(Worker& w, unsigned thread, const void* at) {
     Whole whole(w);
+    compare_written();
+    keeps_readers = true;
     Meeting& m = meeting_at(at);
+    fence_acquired(thread / LANES, 1u << thread % LANES);
+    for (const Acquired& a : acquired)
+        if (a.phase == phase && was_acquired(w, a)) take(m.running_taken, a.taken);
     for (unsigned t = 0; t < w.threads; t++) later(m.running[t], heard[thread][t]);
     for (unsigned i = 0; i < LANES; i++) later(m.running[thread / LANES * LANES + i], seen[thread][i]);
     seen[thread][thread % LANES]++;
 }
 
-static void end_phase(const Phase* at) {
+static void end_phase(const void* at, unsigned parity) {
     Meeting& m = meeting_at(at);
+    uint32_t *over = m.over[parity], *before = m.over[!parity];
     for (unsigned t = 0; t < MOST_THREADS; t++) {
-        later(m.over[t], m.running[t]);
+        later(over[t], before[t]), later(over[t], m.running[t]);
         m.running[t] = 0;
     }
+    for (Taken taken : m.over_taken[!parity]) take(m.over_taken[parity], taken);
+    for (Taken taken : m.running_taken) take(m.over_taken[parity], taken);
+    m.running_taken.clear();
 }
 
-static void acquire_phase(Worker& w, unsigned thread, const Phase* at) {
+// After the wait for a phase of that parity: what was released since is not acquired.
+static void acquire_phase(Worker& w, unsigned thread, const void* at, unsigned parity) {
     Whole whole(w);
     has_met = true;
     Meeting& m = meeting_at(at);
-    for (unsigned t = 0; t < w.threads; t++) later(heard[thread][t], m.over[t]);
+    const uint32_t* over = m.over[parity];
+    for (unsigned t = 0; t < w.threads; t++) later(heard[thread][t], over[t]);
     for (unsigned i = 0; i < LANES; i++)
-        if (i != thread % LANES) later(seen[thread][i], m.over[thread / LANES * LANES + i]);
+        if (i != thread % LANES) later(seen[thread][i], over[thread / LANES * LANES + i]);
+    for (Taken taken : m.over_taken[parity]) acquire(thread, taken, ON_DEVICE);
 }
 
 // ---- products: what their warps read, and until when
@@ -105,11 +124,13 @@ static void read_lines(Worker& w, const Matrices& m, int which, unsigned first, 
 static void read_matrices(Worker& w, unsigned warp) {
     const unsigned running = w.current;
     w.current = warp * LANES;
+    for_others = true;
     const Matrices& m = *((const WarpProduct*)w.wait[warp][0].operand)->matrices;
     const Place place = {nullptr, w.site[w.current]};
     check_matrices(w, m, place.site);
     if (!m.left) read_lines(w, m, 0, warp % 4 * 16, 16, place);
     read_lines(w, m, 1, 0, m.columns, place);
+    for_others = false;
     w.current = running;
 }
 
@@ -196,7 +217,9 @@ static void finish_copies(Worker& w, Phase& phase, unsigned parity) {
         for (size_t j = i + 1; j < boxes.count; j++) boxes[j - 1] = boxes[j];
         boxes.count--;
         w.current = box.thread;
+        for_others = true;
         access_box(box, END_COPY);
+        for_others = false;
         copy_box(box.to, box.map, box.at);
         uint32_t& clock = seen[box.thread][box.thread % LANES];
         later(meeting_at(&phase).running[box.thread], clock++);  // of its writes alone
@@ -208,7 +231,10 @@ static void finish_copies(Worker& w, Phase& phase, unsigned parity) {
 // ---- the life of a block
 
 static void begin_asynchronous_block() {
-    for (Meeting* m : meetings) free((void*)m);
+    for (Meeting* m : meetings) {
+        m->running_taken.drop(), m->over_taken[0].drop(), m->over_taken[1].drop();
+        free((void*)m);
+    }
     meetings.clear();
     readings.clear();
     boxes.clear();

@@ -98,6 +98,9 @@ TT_API void tt_emu_mma(tt_emu::Worker*, unsigned self, tt_emu::Matrix, float* d,
 // Calls f with the operands of all 32 lanes, once all are here.
 TT_API void tt_emu_together(tt_emu::Worker*, unsigned self, void (*f)(void**), void* operand, tt_emu::Site);
 TT_API unsigned tt_emu_activemask(tt_emu::Worker*, unsigned self, tt_emu::Site);
+namespace tt_emu {
+constexpr int OF_TILE = 2;  // `waits` of a barrier that has its number among those of tiles
+}
 TT_API void tt_emu_numbered_barrier(tt_emu::Worker*, unsigned self, unsigned number, unsigned count,
                                     int waits, tt_emu::Site);
 TT_API bool tt_emu_is_cooperative(tt_emu::Worker*);

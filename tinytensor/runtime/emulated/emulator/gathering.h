@@ -29,11 +29,13 @@ static void forget_gathered(Worker& w) {
 
 // Ends the phase of a numbered barrier.
 static void release_numbered(Worker& w, unsigned number) {
+    TT_CHECK(end_phase(&w.numbered[number], w.numbered[number].parity);)
     for (unsigned warp = 0; warp < w.warps; warp++) {
         make_ready(w, warp, w.numbered[number].waiting[warp]);
         w.numbered[number].waiting[warp] = 0;
     }
     w.numbered[number].arrived = 0;
+    w.numbered[number].parity ^= 1;
 }
 
 }  // namespace tt_emu
@@ -76,15 +78,16 @@ TT_SWITCHES void tt_emu_numbered_barrier(Worker* worker, unsigned self, unsigned
     Worker& w = *worker;
     enter(w, self, site);
     if (number >= NUMBERED) fail(w, "barrier %u at %s:%d; a block has 16", number, site.file, site.line);
+    if (waits == OF_TILE) number += NUMBERED;
     if (!count) count = w.live;
-    const bool last = ++w.numbered[number].arrived >= count;
-    TT_CHECK({
-        Whole whole(w);
-        pass_barrier(w);
-    })
-    if (last) return release_numbered(w, number);
-    if (!waits) return;
-    w.wait[self / LANES][self % LANES] = {NUMBER, 0, nullptr};
-    w.numbered[number].waiting[self / LANES] |= 1u << self % LANES;
-    pause(w, self);
+    TT_CHECK(release_phase(w, self, &w.numbered[number]);)
+    TT_CHECK(const unsigned parity = w.numbered[number].parity;)
+    if (++w.numbered[number].arrived >= count) {
+        release_numbered(w, number);
+    } else if (waits) {
+        w.wait[self / LANES][self % LANES] = {NUMBER, 0, nullptr};
+        w.numbered[number].waiting[self / LANES] |= 1u << self % LANES;
+        pause(w, self);
+    }
+    TT_CHECK(if (waits) acquire_phase(w, self, &w.numbered[number], parity);)
 }

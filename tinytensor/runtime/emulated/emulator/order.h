@@ -31,6 +31,7 @@ static const Begun& block_in(uint64_t then) {
 
 // The latest clock of each thread that happened before what a thread does now.
 static uint32_t heard[MOST_THREADS][MOST_THREADS];
+static uint32_t heard_at_fence[MOST_THREADS][MOST_THREADS];  // the same at the last fence of each thread
 static bool has_met;  // whether any was heard of in this launch
 
 static bool was_heard(unsigned me, unsigned thread, uint32_t clock) {
@@ -53,7 +54,7 @@ static void share_heard(unsigned warp, unsigned lanes) {
 static uint32_t seen[MOST_THREADS][LANES];
 
 static void reset_clocks() {
-    if (has_met) memset(heard, 0, sizeof heard);
+    if (has_met) memset(heard, 0, sizeof heard), memset(heard_at_fence, 0, sizeof heard_at_fence);
     has_met = false;
     memset(seen, 0, sizeof seen);
     for (unsigned t = 0; t < MOST_THREADS; t++) seen[t][t % LANES] = 1;
@@ -118,10 +119,12 @@ struct Release {  // what a thread had done, and what it knew, at its last fence
     bool in_block;          // by __threadfence_block
     size_t known, known_end;  // in `passed_on`
     uint64_t visit;
+    size_t heard, heard_end;  // clocks of all threads, in `released_clocks`
 };
 struct Flag {
     const char* address;
     List<Release> releases;
+    size_t taken;  // of these, by any thread
 };
 enum Scope : uint8_t { NO_FENCE, IN_BLOCK, ON_DEVICE };
 struct Acquired {  // by a thread of the running block
@@ -135,10 +138,12 @@ struct Fence {
     uint64_t phase;  // of the thread's last fence
     uint32_t lanes[LANES];
     bool in_block;
+    uint32_t clock(unsigned thread) const { return lanes[thread % LANES]; }
 };
 static List<Flag> flags;
 static List<Acquired> acquired;
 static List<Taken> passed_on;
+static List<uint32_t> released_clocks;
 static Fence fences[MOST_THREADS];
 static unsigned fenced_now;   // threads that have passed a fence in this phase
 static uint64_t fenced_until;  // all threads have passed one in the phase before this one
@@ -157,6 +162,7 @@ static void pass_fence(unsigned self, bool in_block) {
     if (fence.phase != phase) fenced_now++;
     fence.phase = phase, fence.in_block = in_block;
     memcpy(fence.lanes, seen[self], sizeof fence.lanes);
+    if (has_met) memcpy(heard_at_fence[self], heard[self], sizeof heard[self]);
     seen[self][self % LANES]++;  // what the thread does next is not released
     const Scope scope = in_block ? IN_BLOCK : ON_DEVICE;
     for (Acquired& a : acquired)
@@ -178,36 +184,95 @@ static bool was_acquired(const Worker& w, const Acquired& a) {
     return a.thread / LANES == me / LANES && seen[me][a.thread % LANES] >= a.clock;
 }
 
-// The thread is about to read the flag, and perhaps to write it.
-static void meet_at_flag(const Worker& w, const char* address, bool acquires, bool releases) {
+static void later(uint32_t& clock, uint32_t other) {
+    if (other > clock) clock = other;
+}
+
+// What a thread has acquired; polling again and again adds nothing.
+static void acquire(unsigned thread, Taken taken, Scope fence) {
+    static size_t last_of[MOST_THREADS];
+    const size_t at = last_of[thread];
+    if (Acquired* last = at < acquired.count ? &acquired[at] : nullptr) {
+        const bool same = last->thread == thread && last->phase == phase && last->taken.flag == taken.flag;
+        if (same && last->taken.count == taken.count && last->fence >= fence) return;
+        if (same && last->fence == NO_FENCE) acquired[at] = acquired[--acquired.count];
+    }
+    last_of[thread] = acquired.count;
+    acquired.add({taken, phase, thread, seen[thread][thread % LANES]++, fence});
+}
+
+// Fences that other threads have passed before they met with this one, in this phase.
+static void add_fences_of_others(const Worker& w, Release& now, uint32_t* heard_then) {
+    const unsigned me = now.thread, first = me / LANES * LANES;
+    const unsigned end = has_met || w.threads < first + LANES ? w.threads : first + LANES;
+    for (unsigned t = has_met ? 0 : first; t < end; t++) {
+        const Fence& fence = fences[t];
+        const uint32_t known = t / LANES == me / LANES ? seen[me][t % LANES] : heard[me][t];
+        if (t == me || fence.phase != phase || known <= fence.clock(t)) continue;
+        if (now.phase && fence.in_block && !now.in_block) continue;
+        if (now.phase < phase) {
+            now.in_block = fence.in_block;
+            memset(now.lanes, 0, sizeof now.lanes);
+            if (heard_then) memset(heard_then, 0, w.threads * sizeof *heard_then);
+        }
+        now.phase = phase;
+        if (t / LANES == me / LANES)
+            for (unsigned i = 0; i < LANES; i++) later(now.lanes[i], fence.lanes[i]);
+        else later(heard_then[t], fence.clock(t));
+    }
+}
+
+static bool is_same(const Release& a, const Release& b) {
+    const size_t clocks = a.heard_end - a.heard, known = a.known_end - a.known;
+    const uint32_t* const all = released_clocks.items;
+    return a.first == b.first && a.phase == b.phase && a.thread == b.thread && a.in_block == b.in_block &&
+           !memcmp(a.lanes, b.lanes, sizeof a.lanes) && known == b.known_end - b.known &&
+           clocks == b.heard_end - b.heard &&
+           (!clocks || !memcmp(all + a.heard, all + b.heard, clocks * sizeof *all));
+}
+
+// The running thread releases what it and others have done before their fences.
+static void release(const Worker& w, Flag& flag, uint64_t until) {
     const unsigned thread = w.current;
     const Fence& fence = fences[thread];
+    Release now = {first_of_block, until >= first_of_block ? until : 0, thread, {}, fence.in_block,
+                   passed_on.count, 0, 0, released_clocks.count, 0};
+    for (unsigned t = 0; has_met && t < w.threads; t++)
+        released_clocks.add(until == fence.phase ? heard_at_fence[thread][t] : 0);
+    now.heard_end = released_clocks.count;
+    if (now.phase && until == fence.phase) memcpy(now.lanes, fence.lanes, sizeof now.lanes);
+    if (fenced_now) add_fences_of_others(w, now, has_met ? &released_clocks[now.heard] : nullptr);
+    for (const Acquired& a : acquired)
+        if (was_acquired(w, a)) passed_on.add(a.taken);
+    now.known_end = passed_on.count;
+    List<Release>& list = flag.releases;
+    Release* const last = list.count ? &list[list.count - 1] : nullptr;
+    bool adds = now.phase;
+    for (size_t i = list.count; adds && i-- > 0 && list.count - i < 64;) adds = !is_same(list[i], now);
+    if (!adds) passed_on.count = now.known, released_clocks.count = now.heard;
+    else if (list.count > flag.taken && last->thread == thread && last->first == now.first) *last = now;
+    else list.add(now);
+}
+
+// The thread is about to read the flag, and perhaps to write it.
+static void meet_at_flag(const Worker& w, const char* address, bool acquires, bool releases) {
+    const Fence& fence = fences[w.current];
     const bool is_own = fence.phase >= first_of_block && fence.phase > fenced_until;
     const uint64_t until = is_own ? fence.phase : fenced_until;
-    releases = releases && until >= first_of_block;
+    releases = releases && (until >= first_of_block || fenced_now);
     keeps_readers = true;
     unsigned at = 0;
     while (at < flags.count && flags[at].address != address) at++;
     if (at == flags.count) {
         if (!releases) return;
-        flags.add({address, {}});
+        flags.add({address, {}, 0});
     }
-    List<Release>& list = flags[at].releases;
-    if (acquires && list.count) {
-        const Acquired* last = acquired.count ? &acquired[acquired.count - 1] : nullptr;
-        const bool again = last && last->thread == thread && last->taken.flag == at &&
-                           last->taken.count == list.count && last->phase == phase;
-        if (!again) acquired.add({{at, list.count}, phase, thread, seen[thread][thread % LANES]++, NO_FENCE});
+    Flag& flag = flags[at];
+    if (acquires && flag.releases.count) {
+        flag.taken = flag.releases.count;
+        acquire(w.current, {at, flag.taken}, NO_FENCE);
     }
-    if (!releases) return;
-    Release now = {first_of_block, until, thread, {}, fence.in_block, passed_on.count, 0, 0};
-    if (until == fence.phase) memcpy(now.lanes, fence.lanes, sizeof now.lanes);
-    for (const Acquired& a : acquired)
-        if (was_acquired(w, a)) passed_on.add(a.taken);
-    now.known_end = passed_on.count;
-    Release* last = list.count ? &list[list.count - 1] : nullptr;
-    if (last && last->first == now.first && last->thread == thread) *last = now;
-    else list.add(now);
+    if (releases) release(w, flag, until);
 }
 
 // `in_block`: whether the acquiring fence covers only what threads of the running block released.
@@ -220,7 +285,9 @@ static bool is_released(Taken taken, bool in_block, uint64_t first, uint64_t the
         r.visit = visit;
         const bool same_warp = r.thread / LANES == thread / LANES;
         const bool by_clock = then == r.phase && same_warp && clock <= r.lanes[thread % LANES];
-        if (r.first == first && (then < r.phase || by_clock)) return true;
+        const bool was_heard_of = then == r.phase && !same_warp && thread < r.heard_end - r.heard && clock &&
+                                  clock <= released_clocks[r.heard + thread];
+        if (r.first == first && (then < r.phase || by_clock || was_heard_of)) return true;
         for (size_t k = r.known; k < r.known_end; k++)
             if (is_released(passed_on[k], in_block, first, then, thread, clock)) return true;
     }
@@ -251,6 +318,7 @@ static void forget_flags() {
     flags.clear();
     acquired.clear();
     passed_on.clear();
+    released_clocks.clear();
 }
 
 // Whether an access of a thread happens before the current access of the running thread.

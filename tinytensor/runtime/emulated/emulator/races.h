@@ -43,11 +43,12 @@ static unsigned reader_in_the_way(const Worker& w, const Access& a, const Word& 
     const unsigned me = w.current, reader = word.read_thread;
     if (word.read_phase < a.since) return MOST_THREADS;
     if (word.read_phase < first_of_block)
-        return was_released(w, word.read_phase, reader, word.read_clock) ? MOST_THREADS : reader;
+        return was_released(w, word.read_phase, reader, word.read_clock & ~TOGETHER) ? MOST_THREADS : reader;
     if (word.read_phase != phase) return MOST_THREADS;
     if (word.several) return several_in_the_way(w, a.since, word);
     if (reader / LANES != me / LANES)
-        return is_ordered(w, a.since, phase, reader, word.read_clock) ? MOST_THREADS : reader;
+        return is_read_before(w, a.since, reader, word.read_clock) ? MOST_THREADS : reader;
+    if (word.read_clock & TOGETHER) return MOST_THREADS;
     for (unsigned left = word.read_lanes & ~(1u << me % LANES); left; left &= left - 1)
         if (seen[me][lowest(left)] < word.read_clock) return me / LANES * LANES + lowest(left);
     return MOST_THREADS;
@@ -110,12 +111,12 @@ static inline bool has_other_reader(unsigned me, const Word& word) {
     if (word.read_phase != phase || word.several) return word.read_phase == phase;
     const unsigned others = word.read_lanes & ~(1u << me % LANES);
     const bool in_warp = word.read_thread / LANES == me / LANES;
-    return in_warp && others && seen[me][lowest(others)] < word.read_clock;
+    return in_warp && others && (int32_t)seen[me][lowest(others)] < (int32_t)word.read_clock;  // not TOGETHER
 }
 
 static void remember_read(const Worker& w, const Access& a, Word& word) {
     const unsigned me = w.current;
-    const uint32_t clock = a.way == READ_TOGETHER ? 0 : seen[me][me % LANES];
+    const uint32_t clock = seen[me][me % LANES] | (a.way == READ_TOGETHER ? TOGETHER : 0);
     const uint64_t is_volatile = a.way == VOLATILE_READ ? READ_VOLATILE_BIT : 0;
     if (reader_in_the_way(w, a, word) == MOST_THREADS) {
         put_read(word, half_of(phase, me) | OTHERS_DONE_BIT | is_volatile);
@@ -251,10 +252,10 @@ static bool check_word(const Worker& w, const Access& a, const Word& word) {
     const unsigned reader = reader_in_the_way(w, a, word);
     if (reader == MOST_THREADS || may_meet(w, a, false, word.read_volatile, reader)) return false;
     const size_t finding =
-        report_race(w, a, word.read_phase, reader, word.read_clock, "read", word.read_place);
+        report_race(w, a, word.read_phase, reader, word.read_clock & ~TOGETHER, "read", word.read_place);
     if (a.way == ATOMIC && word.others_done && (word.last_done || is_last_reader(w, a, word)))
         is_harmless(finding, READ_FIRST);
-    else if (operation_since(w, word.read_phase, reader, word.read_clock))
+    else if (operation_since(w, word.read_phase, reader, word.read_clock & ~TOGETHER))
         is_harmless(finding, READ_BEFORE_OPERATION);
     return true;
 }

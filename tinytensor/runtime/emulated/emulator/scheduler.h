@@ -69,8 +69,8 @@ struct Worker {
     Wait wait[WARPS][LANES];
     unsigned gathering[WARPS];  // lanes that ask for the mask of those that are active with them
     struct {
-        unsigned arrived, waiting[WARPS];
-    } numbered[NUMBERED];  // barriers with numbers
+        unsigned arrived, parity, waiting[WARPS];
+    } numbered[2 * NUMBERED];  // barriers with numbers, then those of tiles of several warps
     Site site[MOST_THREADS];  // where each thread waits
 
     struct Asynchronous* asynchronous;  // asynchronous.h; null before the first such work

@@ -116,7 +116,8 @@ struct thread_block_tile {
             __syncwarp(mask(), file, line);
         } else {  // of several warps: a barrier with a number
             tt_emu::Pause pause;
-            tt_emu_numbered_barrier(tt_emu::worker, tt_emu::self(), 15 - meta_group_rank() % 15, N, 1, TT_ON);
+            tt_emu_numbered_barrier(tt_emu::worker, tt_emu::self(), meta_group_rank(), N, tt_emu::OF_TILE,
+                                    TT_ON);
         }
     }
 #define TT_SHUFFLE(NAME, KIND)                                                            \
