@@ -2,10 +2,14 @@
 // is one mistake. What is read in the right order is 7. Launched by
 // tests/runtime/checked/test_memory_order.py with two blocks of three warps.
 #include <cooperative_groups.h>
+#include <cuda/atomic>
 #include <cuda/barrier>
 
 namespace cg = cooperative_groups;
 using Barrier = cuda::barrier<cuda::thread_scope_block>;
+using cuda::memory_order_acquire;
+using cuda::memory_order_relaxed;
+using cuda::memory_order_release;
 
 __device__ int warp() { return threadIdx.x / 32; }
 __device__ int lane() { return threadIdx.x % 32; }
@@ -240,4 +244,51 @@ template <bool Right> __global__ void tiles(float* y, unsigned* count) {
     data[threadIdx.x] = 7;
     tile.sync();
     result(y) = data[threadIdx.x ^ (Right ? 32 : 64)];
+}
+
+// ---- cuda::atomic -----------------------------------------------------------------------------------------
+
+template <bool Right> __global__ void relaxed_store(float* y, unsigned* count) {
+    __shared__ float data[32];
+    __shared__ cuda::atomic<unsigned, cuda::thread_scope_block> flag;
+    if (threadIdx.x == 0) flag.store(0, memory_order_relaxed);
+    __syncthreads();
+    if (warp() == 0) {
+        data[lane()] = 7;
+        __syncwarp();
+        if (lane() == 0) flag.store(1, Right ? memory_order_release : memory_order_relaxed);
+    } else {
+        while (!flag.load(memory_order_acquire)) {
+        }
+        result(y) = data[31 - lane()];
+    }
+}
+
+template <bool Right> __global__ void relaxed_load(float* y, unsigned* count) {
+    __shared__ float data[32];
+    __shared__ unsigned word;
+    if (threadIdx.x == 0) word = 0;
+    __syncthreads();
+    cuda::atomic_ref<unsigned, cuda::thread_scope_block> flag(word);
+    if (warp() == 0) {
+        data[lane()] = 7;
+        __syncwarp();
+        if (lane() == 0) flag.store(1, memory_order_release);
+    } else {
+        while (!flag.load(Right ? memory_order_acquire : memory_order_relaxed)) {
+        }
+        result(y) = data[31 - lane()];
+    }
+}
+
+// The last block. The mistake: its order is one within a block.
+template <bool Right> __global__ void scope(float* y, unsigned* count) {
+    constexpr auto SCOPE = Right ? cuda::thread_scope_device : cuda::thread_scope_block;
+    __shared__ unsigned last;
+    result(y + 256) = 7;
+    __syncthreads();
+    cuda::atomic_ref<unsigned, SCOPE> ended(*count);
+    if (threadIdx.x == 0) last = ended.fetch_add(1, cuda::memory_order_acq_rel);
+    __syncthreads();
+    if (last == gridDim.x - 1) y[threadIdx.x] = y[256 + threadIdx.x];
 }
