@@ -150,6 +150,36 @@ template <bool Right> __global__ void second_release(float* y, unsigned* count) 
     }
 }
 
+// Two warps read what warp 0 writes, warp 1 after warp 2, so they poll two flags in turn. The mistake: warp 2
+// says that it has read before it has.
+template <bool Right> __global__ void flags_in_turn(float* y, unsigned* count) {
+    __shared__ float slot;
+    __shared__ volatile int written, taken[3];
+    if (threadIdx.x == 0) written = taken[1] = taken[2] = 0;
+    __syncthreads();
+    if (lane() > 0) return;
+    float sum = 0;
+    for (int i = 0; i < 8; i++) {
+        if (warp() == 0) {
+            while (taken[2] < i || taken[1] < i) {
+            }
+            __threadfence_block();
+            slot = i;
+            __threadfence_block();
+            written = i + 1;
+            continue;
+        }
+        while (written <= i || (warp() == 1 && taken[2] <= i)) {
+        }
+        __threadfence_block();
+        if (!Right && warp() == 2) taken[2] = i + 1;
+        sum += slot;
+        __threadfence_block();
+        if (Right || warp() == 1) taken[warp()] = i + 1;
+    }
+    if (warp() > 0) result(y) = sum / 4;
+}
+
 // ---- barriers that count ----------------------------------------------------------------------------------
 
 // All threads that take part drop out, and another one waits. The mistake: they write behind it.

@@ -267,12 +267,13 @@ static void wait_for_others(Worker& w, const Access& a) {
 // An atomic or a volatile operation: may order threads, and may be one of many with which a thread waits.
 static void meet_others(Worker& w, const Access& a) {
     struct Polled {
-        const char* address;
+        const char* addresses[2];  // a thread may wait for two flags in turn
         unsigned times;
     };
     static Polled polled[MOST_THREADS];
     Polled& p = polled[w.current];
-    if (a.way == VOLATILE_WRITE || p.address != a.address) p = {a.address, 0};
+    const bool again = p.addresses[0] == a.address || p.addresses[1] == a.address;
+    if (a.way == VOLATILE_WRITE || !again) p = {{a.address, p.addresses[0]}, 0};
     if (++p.times > 64) wait_for_others(w, a);
     meet_at_flag(w, a.address, a.way != VOLATILE_WRITE, a.way != VOLATILE_READ);
     if (a.way == ATOMIC) end_read_first(w, a.address);

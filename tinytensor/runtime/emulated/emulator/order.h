@@ -190,14 +190,15 @@ static void later(uint32_t& clock, uint32_t other) {
 
 // What a thread has acquired; polling again and again adds nothing.
 static void acquire(unsigned thread, Taken taken, Scope fence) {
-    static size_t last_of[MOST_THREADS];
-    const size_t at = last_of[thread];
+    static size_t last_of[MOST_THREADS][4];  // of several flags, which a thread may poll in turn
+    size_t& slot = last_of[thread][taken.flag % 4];
+    const size_t at = slot;
     if (Acquired* last = at < acquired.count ? &acquired[at] : nullptr) {
         const bool same = last->thread == thread && last->phase == phase && last->taken.flag == taken.flag;
         if (same && last->taken.count == taken.count && last->fence >= fence) return;
         if (same && last->fence == NO_FENCE) acquired[at] = acquired[--acquired.count];
     }
-    last_of[thread] = acquired.count;
+    slot = acquired.count;
     acquired.add({taken, phase, thread, seen[thread][thread % LANES]++, fence});
 }
 
