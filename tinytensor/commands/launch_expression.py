@@ -92,6 +92,6 @@ def required(source: str, launches: list[str] | None) -> list[str]:
         raise ArgumentError(
             f"{source} without a launch",
             why="which threads run, and on which tensors, is not in the file",
-            fix=f"--launch {EXAMPLE}",
+            fix=f"--launch {EXAMPLE}; a whole program, with main, runs by `python -m tinytensor run`",
         )
     return launches

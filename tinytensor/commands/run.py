@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 import tempfile
@@ -18,6 +19,10 @@ from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.programs.build import SOURCES, CompilerOptions, build_program
 from tinytensor.runtime.programs.execution import run_program
 
+# Options that only nvcc needs.
+NVCC = re.compile(
+    r"--?(O\d?|arch|gencode|code|lineinfo|G|g|o|c|rdc|ccbin|use_fast_math|maxrregcount|X\w+)(=.*)?"
+)
 FOUND = 1  # exit code for findings of a program that itself exits with 0
 
 
@@ -47,6 +52,13 @@ def _options(words: list[str]) -> tuple[argparse.Namespace, list[Path], list[str
     sources, behind = [Path(word) for word in words[first:last]], words[last:]
     own = [word for word in behind if word in OWN] if "--" not in behind else []
     arguments = behind[1:] if behind[:1] == ["--"] else [word for word in behind if word not in OWN]
+    for word in words[:first]:
+        if NVCC.fullmatch(word):
+            raise ArgumentError(
+                f"run: {word} is an option of nvcc",
+                why="programs are compiled for this processor, optimized, with line numbers, and run at once",
+                fix="leave it out",
+            )
     options = parser.parse_args([*words[:first], *own])
     if options.counts and not options.check:
         raise ArgumentError(

@@ -327,6 +327,8 @@ def test_source_files_that_are_missing_or_wrong(tmp_path: Path, capsys: pytest.C
     said = capsys.readouterr().err
     assert "wrong.cu:2" in said
     assert "program_launch.h" not in said
+    assert main(["run", "-lineinfo", str(tmp_path / "wrong.cu")]) == 2
+    assert "-lineinfo is an option of nvcc" in capsys.readouterr().err
     assert main(["run", "--counts", str(tmp_path / "wrong.cu")]) == 2
     assert "add --check" in capsys.readouterr().err
 
