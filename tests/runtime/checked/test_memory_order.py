@@ -9,6 +9,7 @@ import pytest
 import tinytensor as tt
 from tests.helpers.source import ROOT
 from tinytensor.cuda import CheckReport
+from tinytensor.errors import KernelError
 from tinytensor.runtime import runtime_of
 
 SOURCE = ROOT / "tests" / "device_code" / "litmus.cu"
@@ -239,3 +240,25 @@ def test_a_schedule_does_not_part_a_matrix() -> None:
         tt.cuda.kernel(BLOCKS, "matrix", True)[2, 96](y, count)
     assert not report.findings, str(report)
     assert not report.schedules, str(report)
+
+
+def test_schedules_of_a_kernel_with_a_barrier_of_the_grid_are_refused() -> None:
+    """Blocks would have to run in turns."""
+    source = """
+    #include <cooperative_groups.h>
+    __global__ void meet(float* y) {
+        y[blockIdx.x] = 1;
+        cooperative_groups::this_grid().sync();
+        y[2 + blockIdx.x] = y[1 - blockIdx.x];
+    }"""
+    y = tt.zeros(4, device="emulated")
+    meet = tt.cuda.kernel(source)
+    with tt.cuda.check() as report:
+        meet[2, 1](y)
+    assert not report.findings, str(report)
+    with (
+        tt.cuda.check(schedules=4),
+        pytest.raises(KernelError, match="schedules are for kernels whose blocks"),
+    ):
+        meet[2, 1](y)
+    assert y.tolist() == [1.0] * 4
