@@ -112,11 +112,20 @@ def test_norms(width: int, centered: bool) -> None:
         check_norm(width, centered, dtype, (0, 1, 2))
 
 
-@pytest.mark.parametrize("width", [8, 64, 96, 128, 200, 1024])  # 8 to 32 lanes for a row
+ALIGNED = [
+    (64, "float32"),
+    (64, "float16"),
+    (96, "float32"),
+    (24, "float64"),
+    (200, "float16"),
+    (1024, "float32"),
+]
+
+
+@pytest.mark.parametrize(("width", "dtype"), ALIGNED)  # 8 to 32 lanes for a row
 @pytest.mark.parametrize("centered", [True, False])
-def test_norms_at_aligned_addresses(width: int, centered: bool) -> None:
-    for dtype in ("float32", "float16", "float64"):
-        check_norm(width, centered, dtype, (0, 0, 0))
+def test_norms_at_aligned_addresses(width: int, dtype: str, centered: bool) -> None:
+    check_norm(width, centered, dtype, (0, 0, 0))
 
 
 def check_norm(width: int, centered: bool, dtype: str, leads: tuple[int, int, int]) -> None:

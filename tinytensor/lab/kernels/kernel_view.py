@@ -196,7 +196,7 @@ def kernel(
         ('softmax_forward<float, false>', {'T': 'float', 'LOG': 'false'})
         >>> load = next(line for line in k[0].lines if line.way == "load")
         >>> load.sectors_per_request, load.efficiency
-        (8.0, 1.0)
+        (16.0, 1.0)
         >>> x = tt.ones(100)
         >>> lab.kernel(tt.capture(lambda: x * 2.0 + 1.0, device="cpu", warmup=0))[0].splitlines()[0]
         '// multiply, add'
