@@ -201,6 +201,89 @@ def test_a_race_shows_its_two_accesses() -> None:
     assert seen >= 2
 
 
+OUTSIDE = """
+__global__ void outside(float* y, const float* x, int which) {
+    __shared__ float s[8];
+    const int t = threadIdx.x, b = blockIdx.x;
+    float* const p = s;
+    if (which == 0 && t <= 4) y[t] = x[t];
+    if (which == 1) y[t] = x[t - 1];
+    if (which == 2) ((float*)x)[t] = 1.0f;
+    if (which == 3) atomicAdd((float*)x + 3 + t, 1.0f);
+    if (which == 4) p[2 * t] = 1.0f;
+    if (which == 5) s[2 * t] = 1.0f;
+    if (which == 6) y[t] = ((const float*)(size_t)b)[t];
+    if (which == 7) y[t] = (float)((const double*)(x + 1))[t];
+    if (which == 8) y[32 * b + t] = x[2 * b];
+    if (which == 9) y[b == 2 ? 0 : 32 + 32 * b + t] = t;
+    if (which == 10) y[t] = 1.0f;
+    if (which == 10 && t < 8) __syncthreads();
+    if (which == 10) __syncthreads();
+}
+"""
+
+
+def run_outside(which: int, grid: int = 1) -> CheckReport:
+    x, y = tt.tensor(X[:4]).to("emulated"), tt.empty(128, device="emulated")
+    with tt.cuda.check(blocks=1, record=True) as report:
+        tt.cuda.kernel(OUTSIDE)[grid, 32](y, x, which)
+    return report
+
+
+@pytest.mark.parametrize(
+    ("which", "what", "thread", "name", "offset"),
+    [
+        (0, "load", 4, "x", 16),
+        (1, "load", 0, "x", -4),
+        (2, "store", 4, "x", 16),
+        (3, "atomic", 1, "x", 16),
+        (4, "store", 4, "s", 32),
+        (5, "array index", 4, None, 0),
+        (6, "load", 0, "", 0),
+        (7, "load", 0, "x", 4),
+    ],
+)
+def test_a_refused_access_is_the_last_event(
+    which: int, what: str, thread: int, name: str | None, offset: int
+) -> None:
+    report = run_outside(which)
+    events = recording_of(report).events
+    last = events[-1]
+    assert [event.refused for event in events] == [*[False] * (len(events) - 1), True]
+    assert (last.what, last.thread, last.block, last.offset) == (what, thread, 0, offset)
+    assert (last.memory.name if last.memory else None) == name
+    number = next(i for i, row in enumerate(OUTSIDE.splitlines(), 1) if f"which == {which}" in row)
+    assert last.place.endswith(f".cu:{number}")
+    assert [f.stopped for f in report.findings] == [True]
+    (data,) = data_of(report)
+    assert data["findings"][0]["events"] == [[0, len(events) - 1]]
+    assert data["stopped"] == {"finding": 0, "block": 0, "event": len(events) - 1}
+    assert data["blocks"][0]["steps"][-1][0] == what
+
+
+def test_a_refused_access_of_a_later_block_is_there() -> None:
+    report = run_outside(8, 4)
+    recording, (data,) = recording_of(report), data_of(report)
+    assert recording.blocks == [0, 2]
+    assert [(e.what, e.block, e.offset) for e in recording.events if e.block] == [("load", 2, 16)]
+    assert data["findings"][0]["events"] == [[1, len(recording.events) - 1]]
+    assert data["stopped"]["block"] == 1
+
+
+def test_a_finding_in_a_later_block_has_no_access_of_another_one() -> None:
+    (data,) = data_of(run_outside(9, 3))
+    assert [(f["kind"], f["events"]) for f in data["findings"]] == [("global race", [])]
+    assert data["stopped"] is None
+
+
+def test_a_launch_that_a_barrier_stopped_names_its_block() -> None:
+    report = run_outside(10)
+    assert [(f.kind, f.stopped) for f in report.findings] == [("divergent barrier", True)]
+    (data,) = data_of(report)
+    assert data["findings"][0]["events"] == []
+    assert data["stopped"] == {"finding": 0, "block": 0, "event": -1}
+
+
 def test_a_race_of_two_blocks_shows_both() -> None:
     report = run("__global__ void all(float* y, const float* x) { y[0] = threadIdx.x; }", 2, 1)
     (data,) = data_of(report)
@@ -422,6 +505,43 @@ def test_a_browser_jumps_to_a_race(tmp_path: Path, width: int) -> None:
         assert browser.run("document.documentElement.scrollWidth") <= width
         marks = "[...document.querySelectorAll('td[data-mark]')].map(d => d.textContent + d.dataset.mark)"
         assert browser.run(marks) == ["5②", "8①"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
+def test_a_browser_goes_to_a_refused_access(tmp_path: Path) -> None:
+    click = "document.querySelector('[data-finding]').click()"
+    stopped = ". The launch was stopped here: no thread went on, and nothing later was written."
+    with Browser(tmp_path / "profile") as browser:
+        for which, said in (
+            (0, "Thread 4 R loads 4 bytes, global x[4], at"),
+            (1, "Thread 0 R loads 4 bytes, global x[-1], at"),
+            (4, "Thread 4 W stores 4 bytes, shared s[8], at"),
+            (5, "Thread 4 takes an index beyond an array, at"),
+            (6, "Thread 0 R loads 4 bytes, global address 0x0, at"),
+        ):
+            path = tmp_path / f"{which}.html"
+            report = run_outside(which)
+            report.replay(path)
+            browser.open(path, 1280)
+            above = "document.getElementById('replay-cut').textContent"
+            assert "The launch was stopped before its end." in browser.run(above)
+            first = browser.run(NOW)
+            browser.run(click)
+            now = browser.run(NOW)
+            assert said in now
+            assert f"Refused: {report.findings[0]}{stopped}" in now
+            assert "Finding: out of bounds. ① step" in now
+            assert "inactive" not in now
+            flagged = "[...document.querySelectorAll('#replay-threads b.flagged')].map(b => b.dataset.thread)"
+            assert browser.run(flagged) == [re.findall(r"Thread (\d+)", said)[0]]
+            cells = "[...document.querySelectorAll('#replay-memory b.flagged')].map(b => b.dataset.cell)"
+            assert browser.run(cells) == re.findall(r"(?:global|shared) (.*), at", said)
+            if which == 0:
+                assert "lanes 5–31 do nothing more before the launch is stopped at step 3." in first
+        run_outside(10).replay(tmp_path / "barrier.html")
+        browser.open(tmp_path / "barrier.html", 1280)
+        browser.run(click)
+        assert "The launch was stopped there" in browser.run(NOW)
 
 
 def test_the_command_writes_a_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,7 +161,8 @@ def replay_data(
         "memories": kinds,
         "places": [{"at": place, "under": source.under(place)} for place in places],
         "blocks": blocks,
-        "findings": [_finding(f, recording.events, recording.blocks, block) for f in recording.findings],
+        "findings": [_finding(f, recording, grid, block) for f in recording.findings],
+        "stopped": _stopped(recording, grid),
     }
 
 
@@ -273,17 +274,42 @@ def _value(part: bytes, kind: str) -> float | str:
 
 
 def _finding(
-    finding: Finding, events: Sequence[Event], blocks: list[int], block: Sequence[int]
+    finding: Finding, recording: Recording, grid: Sequence[int], block: Sequence[int]
 ) -> dict[str, Any]:
     """A finding with the events that it is about: the one at which it was found, and the one before in
-    conflict with it.
+    conflict with it. The last event may be of another block or thread, if those of this one are not recorded.
     """
+    events, blocks = recording.events, recording.blocks
     second = finding.at - 1
     found = {"kind": finding.kind, "text": str(finding)}
-    is_there = 0 <= second < len(events) and events[second].place == finding.place
+    is_there = 0 <= second < len(events) and _is_about(finding, events[second], grid, block)
     first = _conflicting(finding, events, second, block) if is_there else None
     numbers = [n for n in (first, second if is_there else None) if n is not None]
     return {**found, "events": [[blocks.index(events[n].block), n] for n in numbers]}
+
+
+def _is_about(finding: Finding, event: Event, grid: Sequence[int], block: Sequence[int]) -> bool:
+    """Whether the event has the place, block and thread of the finding; a warp operation has many threads."""
+    words = [f"block {_position(event.block, grid)}"]
+    words += [f"thread {_position(event.thread, block)}"] * (event.memory is not None)
+    return event.place == finding.place and all(word in finding.text for word in words)
+
+
+def _stopped(recording: Recording, grid: Sequence[int]) -> dict[str, Any] | None:
+    """Where the launch was stopped: numbers of the finding, the recorded block and the event, -1 if there is
+    none; None if it came to its end.
+    """
+    last = recording.events[-1]
+    finding = next((i for i, f in enumerate(recording.findings) if f.stopped), -1)
+    if finding < 0 and not last.refused:
+        return None
+    text = recording.findings[finding].text if finding >= 0 else ""
+    is_here = last.refused or f"block {_position(last.block, grid)}" in text
+    return {
+        "finding": finding,
+        "block": recording.blocks.index(last.block) if is_here else -1,
+        "event": len(recording.events) - 1 if last.refused else -1,
+    }
 
 
 def schedule_data(
@@ -308,6 +334,10 @@ def schedule_data(
     return {**entry, "order": "run", "findings": found}
 
 
+def _position(number: int, sizes: Sequence[int]) -> tuple[int, int, int]:
+    return number % sizes[0], number // sizes[0] % sizes[1], number // sizes[0] // sizes[1]
+
+
 def _number(position: Sequence[int], sizes: Sequence[int]) -> int:
     return position[0] + sizes[0] * (position[1] + sizes[1] * position[2])
 
@@ -316,7 +346,6 @@ def _conflicting(finding: Finding, events: Sequence[Event], second: int, block: 
     """The latest earlier access of the same bytes, by the thread that the finding names."""
     if not finding.other:
         return None
-    x, y = block[:2]
     before = finding.text.partition(" by ")[2].partition(" by ")[2]
     for number in range(second - 1, -1, -1):
         event = events[number]
@@ -325,7 +354,7 @@ def _conflicting(finding: Finding, events: Sequence[Event], second: int, block: 
             event.place == finding.other
             and (event.block, t) != (events[second].block, events[second].thread)
             and event.overlaps(events[second])
-            and f"thread ({t % x}, {t // x % y}, {t // x // y})" in before
+            and f"thread {_position(t, block)}" in before
         ):
             return number
     return None

@@ -10,6 +10,7 @@ const range = count => Array.from({length: count}, (_, i) => i);
 const unique = list => [...new Set(list)];
 const sorted = numbers => [...numbers].sort((a, b) => a - b);
 const bits = mask => range(LANES).filter(i => mask / 2 ** i & 1);
+const isRefused = step => step.events[0] === launch.stopped?.event;  // the access that ended the launch
 const threadCount = () => launch.block.reduce((a, b) => a * b, 1);
 
 // A list as data.py shortens it: null, start and difference; or null and the value of all.
@@ -53,10 +54,10 @@ function choose(launchNumber, block, order) {
   steps.forEach((step, number) => {
     step.events.forEach(event => stepOf.set(event, number));
     if (step.memory === undefined) return;
-    const {what, place} = step, touched = history[step.memory];
+    const {what, place} = step, touched = history[step.memory], refused = isRefused(step);
     step.lanes.forEach((thread, i) => elements(step, i).forEach((element, k) => {
       if (!touched.has(element)) touched.set(element, []);
-      touched.get(element).push({number, thread, what, place, value: step.values[i][k] ?? ""});
+      touched.get(element).push({number, thread, what, place, refused, value: step.values[i][k] ?? ""});
     }));
   });
 }
@@ -137,7 +138,8 @@ function lineOf(place) {
 }
 
 function elementName(number, element) {
-  const {name, shape} = launch.memories[number], size = shape.reduce((a, b) => a * b, 1);
+  const {name, shape, item} = launch.memories[number], size = shape.reduce((a, b) => a * b, 1);
+  if (!name) return `address 0x${(element * item).toString(16)}`;
   if (shape.length < 2 || element < 0 || element >= size) return `${name}[${element}]`;
   const index = [];
   let rest = element;

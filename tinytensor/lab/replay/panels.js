@@ -85,16 +85,18 @@ function figure(number, step, flags) {
   const now = new Map();  // threads of this step, by element
   if (here) step.lanes.forEach((thread, i) => elements(step, i).forEach(element =>
     now.set(element, [...now.get(element) ?? [], thread])));
-  const moved = new Set(here && memory.space === "global" ? sectorsOf(step) : []);
+  const moved = new Set(here && memory.space === "global" && !isRefused(step) ? sectorsOf(step) : []);
   const cells = rows.flatMap(row => {
     const first = Math.round((row * ROW - memory.align) / memory.item);
     const own = range(columns).map(i => first + i);
-    return [tag("span", {}, Math.max(first, 0)), ...own.map(element =>
+    const least = own.some(element => element < 0 && history[number].has(element)) ? first : 0;
+    return [tag("span", {}, memory.name ? Math.max(first, least) : ""), ...own.map(element =>
       cell(number, element, step, now.get(element), moved, flags.get(`${number} ${element}`)))];
   });
-  if (here && memory.space === "shared") cells.unshift(...bankRow(step, columns));
+  if (here && memory.space === "shared" && !isRefused(step)) cells.unshift(...bankRow(step, columns));
   const parts = memory.space === "shared" ? "32 banks" : "4 sectors", left = touched.length - rows.length;
-  const caption = `${memory.space} ${strong(memory.name)}${memory.type && `, ${escaped(memory.type)}`}` +
+  const name = strong(memory.name || "outside of all buffers");
+  const caption = `${memory.space} ${name}${memory.type && `, ${escaped(memory.type)}`}` +
     (memory.shape.length ? ` of shape (${memory.shape.join(", ")})` : "") +
     `; a row is 128 bytes: ${parts}${left > 0 ? `; ${plural(left, "more row")} touched` : ""}`;
   const grid = tag("div", {class: "cells", style: `--n:${columns}`}, ...cells);
@@ -116,7 +118,7 @@ function cell(number, element, step, threads, moved, flag) {
   const begins = memory.space === "global" && place % SECTOR === 0 && place % ROW && "sector";
   const isMoved = moved.has(Math.floor(place / SECTOR));
   if (!known) return tag("b", {class: classes(isMoved ? "moved" : "never", begins)});
-  const before = known.filter(a => a.number <= state.step), last = before.at(-1);
+  const before = known.filter(a => a.number <= state.step && !a.refused), last = before.at(-1);
   const past = before.some(a => a.what !== "load") ? "written" : last ? "was-read" : "later";
   const name = elementName(number, element), several = threads?.length > 1 ? "+" : "";
   const text = state.show === "value" ? brief(last?.value) : threads ? `${threads[0]}${several}` : "";
@@ -172,7 +174,7 @@ function ofElement(name) {
 // Other recorded blocks that touch an element.
 function blocksOf(name) {
   const number = launch.memories.findIndex(memory => name.startsWith(`${memory.name}[`));
-  const index = [...name.matchAll(/\[(\d+)\]/g)].map(match => +match[1]);
+  const index = [...name.matchAll(/\[(-?\d+)\]/g)].map(match => +match[1]);
   if (number < 0 || !index.length) return [];
   const {shape} = launch.memories[number];
   const element = index.length === 1 ? index[0] : index.reduce((flat, i, axis) => flat * shape[axis] + i, 0);

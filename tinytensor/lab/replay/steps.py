@@ -48,18 +48,19 @@ def steps_of(events: Sequence[Event], block: int) -> list[Step]:
         block: number of the block.
 
     Returns:
-        Steps; warps follow each other between two barriers.
+        Steps; warps follow each other between two barriers. A refused access is the last one, by itself.
     """
     found: list[Step] = []
     part: list[tuple[int, Event]] = []  # since the last barrier
     for number, event in enumerate(events):
         if event.block != block:
             continue
-        if event.what != "barrier":
+        if event.what != "barrier" and not event.refused:
             part.append((number, event))
             continue
         found += _between_barriers(part)
-        found.append(Step(event.what, event.place, None, event.size, None, {event.thread: number}))
+        warp = event.thread // LANES if event.refused else None
+        found.append(Step(event.what, event.place, warp, event.size, event.memory, {event.thread: number}))
         part = []
     return found + _between_barriers(part)
 

@@ -19,7 +19,8 @@ function choices() {
   }
   const size = `${plural(threadCount(), "thread")}, ${plural(Math.ceil(threadCount() / LANES), "warp")}`;
   const text = `grid ${sizes(launch.grid)}, block ${sizes(launch.block)}: ${size}. `;
-  at("cut").textContent = text + (launch.note ?? "") + launch.cut;
+  const end = launch.stopped ? "The launch was stopped before its end. " : "";
+  at("cut").textContent = text + end + (launch.note ?? "") + launch.cut;
   const button = (text, i) =>
     tag("button", {"data-finding": i, "aria-pressed": String(i === state.finding)}, escaped(text));
   at("findings").innerHTML = launch.findings.map((f, i) => tag("li", {}, button(f.text, i))).join("");
@@ -110,6 +111,9 @@ function jump(number) {
     if (second !== undefined && first > second) state.order = "run";
     choose(state.launch, block, state.order);
     state.step = stepOf.get(last) ?? 0;
+  } else if (launches[state.launch].stopped?.finding === number) {  // a barrier, say: to the end of its block
+    const {block} = launches[state.launch].stopped;
+    if (block >= 0) Object.assign(state, {block, step: Infinity});
   }
   renew();
 }

@@ -19,30 +19,44 @@ function sentences(step) {
     const who = plural(step.size, "thread");
     parts.push(`${strong("Barrier")} of the block, ${lineOf(step.place)}: ${who} meet. ` +
       "What they did before, all see after it.");
+  } else if (isRefused(step)) {
+    parts.push(`${access(step)} ${refusal()}`);
   } else if (step.memory === undefined) {
     parts.push(`Warp ${step.warp}: ${strong(step.what)}, ${lineOf(step.place)}, by ` +
       `${plural(step.lanes.length, "lane")} (${threadsOf(step.lanes)}).`);
   } else {
     parts.push(request(step), origin(step));
   }
-  if (step.warp >= 0) parts.push(idle(step));
+  if (step.warp >= 0 && !isRefused(step)) parts.push(idle(step));
   parts.push(lastWrite(state.cell));
   const finding = launch.findings[state.finding];
   if (finding) parts.push(race(finding));
   return parts.filter(Boolean).map(part => tag("p", {}, part)).join("");
 }
 
-function request(step) {
-  const {space} = launch.memories[step.memory], touched = allElements(step), alone = step.lanes.length === 1;
+// Who touches what, and where.
+function access(step) {
+  const alone = step.lanes.length === 1, where = escaped(launch.places[step.place].at);
+  const who = alone ? `Thread ${threadName(step.lanes[0])}` : `Warp ${step.warp}`;
+  if (step.memory === undefined) return `${who} ${strong("takes an index beyond an array")}, at ${where}.`;
+  const {space} = launch.memories[step.memory], touched = allElements(step);
   const first = elementName(step.memory, Math.min(...touched));
   const last = elementName(step.memory, Math.max(...touched));
-  const who = alone ? `Thread ${threadName(step.lanes[0])}` : `Warp ${step.warp}`;
-  const what = `${LETTERS[step.what]} ${VERBS[step.what]}`, where = launch.places[step.place].at;
-  const text = `${who} ${strong(what)} ${step.size} bytes${alone ? "" : " per lane"}, ` +
-    `${space} ${escaped(first === last ? first : `${first} … ${last}`)}, at ${escaped(where)}. `;
-  if (state.order !== "warp") return text;
-  const cost = space === "shared" ? passes(step) : traffic(step);
-  return `${text}${step.lanes.length} of 32 lanes are active. ${cost}`;
+  const what = `${LETTERS[step.what]} ${VERBS[step.what]}`;
+  return `${who} ${strong(what)} ${step.size} bytes${alone ? "" : " per lane"}, ` +
+    `${space} ${escaped(first === last ? first : `${first} … ${last}`)}, at ${where}.`;
+}
+
+function refusal() {
+  const why = launch.findings[launch.stopped.finding]?.text;
+  return `${strong("Refused")}${why ? `: ${escaped(why)}` : ""}. The launch was stopped here: ` +
+    "no thread went on, and nothing later was written.";
+}
+
+function request(step) {
+  if (state.order !== "warp") return access(step);
+  const cost = launch.memories[step.memory].space === "shared" ? passes(step) : traffic(step);
+  return `${access(step)} ${step.lanes.length} of 32 lanes are active. ${cost}`;
 }
 
 function traffic(step) {
@@ -85,7 +99,8 @@ function origin(step) {
 
 // What the chosen element holds after this step, and from whom.
 function lastWrite(name) {
-  const known = ofElement(name), now = known.filter(a => a.what !== "load" && a.number <= state.step).at(-1);
+  const known = ofElement(name), isWrite = a => a.what !== "load" && !a.refused && a.number <= state.step;
+  const now = known.filter(isWrite).at(-1);
   if (!known.length) return "";
   if (!now) return `${strong(name)}: not written by this block up to this step.`;
   const where = `${toStep(now.number)} (${lineOf(now.place)})`;
@@ -112,7 +127,11 @@ function idle(step) {
 
 function later(number) {
   const step = steps[number];
-  if (!step) return "do nothing more in this block";
+  if (!step) {
+    if (launch.stopped?.block !== state.block) return "do nothing more in this block";
+    const last = stepOf.get(launch.stopped.event), where = last === undefined ? "" : ` at ${toStep(last)}`;
+    return `do nothing more before the launch is stopped${where}`;
+  }
   const ended = step.what === "barrier" && step.size < threadCount() ? ", or have ended" : "";
   return `do next: ${escaped(step.what)}, ${lineOf(step.place)} (${toStep(number)})${ended}`;
 }
@@ -136,7 +155,10 @@ function race({kind, events}) {
     return `${mark} ${toStep(number)}: ${escaped(what)}, ${lineOf(step.place)}`;
   });
   parts.push(...elsewhere.map(([block]) => `an access in block ${launch.blocks[block].index}`));
-  if (!parts.length) parts.push("its accesses are not among the recorded ones");
+  if (!parts.length) {
+    parts.push(launch.stopped?.finding === state.finding ? "The launch was stopped there: no thread went on"
+      : "its accesses are not among the recorded ones");
+  }
   const late = here.length > 1 && here[0].number > here[1].number;
   const note = late ? " In this run ① came first: see the accesses in the order of the run." : "";
   return `${strong("Finding")}: ${escaped(kind)}. ${parts.join("; ")}.${note}`;

@@ -27,6 +27,7 @@ class Finding:
         at: number of recorded events up to the first occurrence, itself included.
         is_warning: whether it may be no defect: no result depends on a race, since threads write the same
             value or an atomic operation follows that compares what was read; or C++ leaves it undefined.
+        stopped: whether the launch was stopped there: no thread went on.
         launch: which launch of the check, from 1; 0 if unknown.
         grid, block: sizes of the launch; () if unknown.
         caller: file:line of the Python code that led to it, "" if unknown.
@@ -40,6 +41,7 @@ class Finding:
     count: int = 1
     at: int = 0
     is_warning: bool = False
+    stopped: bool = False
     launch: int = 0
     grid: tuple[int, ...] = ()
     block: tuple[int, ...] = ()

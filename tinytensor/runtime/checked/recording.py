@@ -21,7 +21,8 @@ class Memory:
 
     Attributes:
         space: "global" or "shared".
-        name: of the variable, or of the first parameter that points into the buffer.
+        name: of the variable, or of the first parameter that points into the buffer; "" if there is no memory
+            near the address of a refused access.
         start: address of the variable, or the one that the parameter points to.
         dtype, shape: of the tensor that was passed; None of others, () if it is not contiguous.
     """
@@ -38,15 +39,17 @@ class Event:
     """An access of a thread, a barrier, or a warp operation.
 
     Attributes:
-        what: "load", "store", "atomic", "barrier", or the name of a warp operation.
+        what: "load", "store", "atomic", "barrier", the name of a warp operation, or "array index": one beyond
+            an array of which the compiler knows the size, refused without an address.
         block: number of the block in the grid, x first.
         thread: number of the thread in the block; of a barrier or warp operation, the first one there.
         place: file:line.
         code: location in the unit: a line may have several accesses.
-        size: bytes of an access; threads at a barrier; lanes of a warp operation, as bits.
+        size: bytes of an access; threads at a barrier; lanes of a warp operation or index, as bits.
+        refused: whether the launch was stopped there, and the access not executed: the last event.
         memory: what an access touches; None for others.
         offset: bytes from its start.
-        value: the first 16 bytes at most, as read or written.
+        value: the first 16 bytes at most, as read or written; b"" of a refused access.
         request: number of the request that it is part of; 0 if it was not counted.
     """
 
@@ -56,6 +59,7 @@ class Event:
     place: str
     code: Code
     size: int
+    refused: bool = False
     memory: Memory | None = None
     offset: int = 0
     value: bytes = b""
@@ -101,14 +105,15 @@ def read_recording(
     events = []
     for row in rows:
         code = row[3], row[4], row[5]
-        about = row[0], int(row[1]), int(row[2]), places[code], code, int(row[6])
-        if access := row[7:]:
+        about = row[0], int(row[1]), int(row[2]), places[code], code, int(row[6]), row[7] == "1"
+        if access := row[8:]:
             space, name, start, offset, *words, request = access
             if (space, name, start) not in memories:
                 memories[space, name, start] = _memory(space, name, start, names)
             memory, shift = memories[space, name, start]
             value = b"".join([int(word, 16).to_bytes(8, "little") for word in words])
-            events.append(Event(*about, memory, int(offset) - shift, value[: about[-1]], int(request)))
+            size = 0 if about[-1] else about[-2]
+            events.append(Event(*about, memory, int(offset) - shift, value[:size], int(request)))
         else:
             events.append(Event(*about))
     return Recording(tuple(events), tuple(findings))

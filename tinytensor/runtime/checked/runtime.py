@@ -256,10 +256,12 @@ class CheckedKernel(EmulatedKernel):
     def _findings(self, failure: KernelError | None, names: dict[int, Named]) -> list[Finding]:
         core = self._core
         found = read_findings(core.text(core.findings), self.name, self.library, names)
-        if failure is not None and not core.totals()[REFUSED]:  # else it is among the findings
+        if failure is None:
+            return found
+        if not core.totals()[REFUSED]:  # else it is the last one of the findings
             code = f"{core.faulty_code():x}", "", ""
             found.append(read_failure(failure.why, self.name, places_of(self.library, [code])[code]))
-        return found
+        return [*found[:-1], replace(found[-1], stopped=True)]
 
     def _names(self, args: Sequence[Argument]) -> dict[int, Named]:
         """Buffers of the pointer arguments, by address."""

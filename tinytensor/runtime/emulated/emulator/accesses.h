@@ -10,15 +10,20 @@ static unsigned dynamic_bytes;  // as requested by the launch; the memory is rou
 
 static const char* dynamic_start(const Worker& w) { return (const char*)w.job.dynamic_shared; }
 
-// Describes what is near an address that is in no buffer.
-static void describe_outside(const Worker& w, const Access& a, char (&text)[240]) {
+static void set_memory(Access& a, Space space, const char* name, const char* start) {
+    a.space = space, a.name = name, a.offset = (size_t)(a.address - start);
+}
+
+// Describes what is near an address that is in no buffer, and makes it the memory of the access.
+static void describe_outside(const Worker& w, Access& a, char (&text)[240]) {
     const int used = snprintf(text, sizeof text, "%u-byte %s at ", a.size, way_names[a.way]);
     char* to = text + used;
     const size_t room = sizeof text - (size_t)used;
     const char *address = a.address, *end = (const char*)w.shared_end;
     if (address < end + GUARD && address >= end - MOST_SHARED) {
+        set_memory(a, SHARED, "dynamic shared memory", dynamic_start(w));
         snprintf(to, room, "byte %td of dynamic shared memory, of which the launch asked for %u bytes",
-                 address - dynamic_start(w), dynamic_bytes);
+                 a.offset, dynamic_bytes);
         return;
     }
     const Variable* variable = nullptr;  // the last one that begins before the address
@@ -27,16 +32,17 @@ static void describe_outside(const Worker& w, const Access& a, char (&text)[240]
             if (v.space == SHARED && v.start <= address && (!variable || v.start > variable->start))
                 variable = &v;
     if (variable) {
-        snprintf(to, room, "byte %td of %s, shared memory of %td bytes", address - variable->start,
-                 variable->name, variable->end - variable->start);
+        set_memory(a, SHARED, variable->name, variable->start);
+        snprintf(to, room, "byte %td of %s, shared memory of %td bytes", a.offset, variable->name,
+                 variable->end - variable->start);
         return;
     }
     for (const auto& b : freed) {
         const size_t next = place_of(b.start);
         const bool reused = next < buffers.count && buffers[next].start < b.end;
         if (address < b.start || address >= b.end || reused) continue;
-        snprintf(to, room, "byte %td of a buffer of %td bytes that was freed", address - b.start,
-                 b.end - b.start);
+        set_memory(a, GLOBAL, "freed memory", b.start);
+        snprintf(to, room, "byte %td of a buffer of %td bytes that was freed", a.offset, b.end - b.start);
         return;
     }
     const Buffer* nearest = nullptr;
@@ -49,18 +55,20 @@ static void describe_outside(const Worker& w, const Access& a, char (&text)[240]
     }
     if (nearest) {
         touched = nearest->start;
-        snprintf(to, room, "byte %td of a buffer of %zu bytes", address - nearest->start, nearest->size());
+        set_memory(a, GLOBAL, "a buffer", nearest->start);
+        snprintf(to, room, "byte %td of a buffer of %zu bytes", a.offset, nearest->size());
     } else {
-        const size_t number = (size_t)address;
+        set_memory(a, GLOBAL, "", nullptr);
+        const size_t number = a.offset;
         const char* const what = number < 4096 ? "a null pointer" : "where no buffer is";
         snprintf(to, room, "address %#zx, %s", number, what);
     }
 }
 
-[[noreturn]] static void refuse_bounds(Worker& w, const Access& a) {
+[[noreturn]] static void refuse_bounds(Worker& w, Access a) {
     char text[240];
     describe_outside(w, a, text);
-    refuse_access(w, "out of bounds", a.place, text);
+    refuse(w, a, "out of bounds", text);
 }
 
 static void check_alignment(Worker& w, const Access& a) {
@@ -69,7 +77,7 @@ static void check_alignment(Worker& w, const Access& a) {
     char text[160];
     snprintf(text, sizeof text, "%u-byte %s at byte %zu of %s; the address is no multiple of %u", a.size,
              way_names[a.way], a.offset, a.name, a.size);
-    refuse_access(w, "misaligned access", a.place, text);
+    refuse(w, a, "misaligned access", text);
 }
 
 // Whether all bytes of a word of global memory were written before.
@@ -198,8 +206,6 @@ static void check_words(Worker& w, const Access& a, const Region& region) {
     }
     if (b && !reads(a.way)) set_bits(*b, from, from + a.size, nullptr, 0);
 }
-
-static Motion motion_of(Way way) { return way == ATOMIC ? UPDATE : reads(way) ? LOAD : STORE; }
 
 static uint32_t record(const Worker& w, const Access& a) {
     if (a.way == BEGIN_COPY || a.way == READ_BY_PRODUCT) return NO_EVENT;

@@ -97,8 +97,8 @@ TT_API size_t tt_checked_findings(char* to, size_t room) {
     return text.used;
 }
 
-// Writes what was recorded of the last launch: what, block, thread, location, size; of an access also its
-// memory and its value.
+// Writes what was recorded of the last launch: what, block, thread, location, size, whether it was refused;
+// of an access also its memory and its value.
 TT_API size_t tt_checked_record(char* to, size_t room) {
     using namespace tt_emu;
     Text text = {to, room, 0};
@@ -106,12 +106,13 @@ TT_API size_t tt_checked_record(char* to, size_t room) {
         const uint64_t block = begun[e.block].block;
         text.add("%s\t%llu\t%u", e.what, (unsigned long long)block, e.thread);
         print_place(text, places[e.place]);
-        text.add("\t%u", e.size);
-        const Recorded& m = memories[e.memory];
-        if (e.address)
+        text.add("\t%u\t%d", e.size, e.refused);
+        if (e.memory != NO_MEMORY) {
+            const Recorded& m = memories[e.memory];
             text.add("\t%s\t%s\t%zx\t%td\t%llx\t%llx\t%u", space_names[m.space], m.name, (size_t)m.start,
                      e.address - m.start, (unsigned long long)e.value[0], (unsigned long long)e.value[1],
                      e.request);
+        }
         text.add("\n");
     }
     return text.used;

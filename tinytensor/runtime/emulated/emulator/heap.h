@@ -84,7 +84,7 @@ static void release(Worker& w, void* address, const Place& place) {
 }
 
 // Where an access to the heap is in its block; refuses one that is not in a block.
-static size_t offset_in_block(Worker& w, const Access& a) {
+static size_t offset_in_block(Worker& w, Access a) {
     const size_t unit = (size_t)(a.address - heap.start) / UNIT;
     size_t number = heap_headers[unit];
     if (unit && unit + 1 == number) number = heap_headers[unit - 1];  // a header: behind the block before
@@ -92,14 +92,16 @@ static size_t offset_in_block(Worker& w, const Access& a) {
     char text[160];
     if (!number) {
         snprintf(text, sizeof text, "%u-byte %s before all blocks of malloc", a.size, way_names[a.way]);
-        refuse_access(w, "out of bounds", a.place, text);
+        a.offset = (size_t)(a.address - heap.start);
+        refuse(w, a, "out of bounds", text);
     }
     const Header& header = header_at(number - 1);
     const ptrdiff_t offset = a.address - (heap.start + number * UNIT);
-    if (header.live && offset >= 0 && offset + a.size <= header.bytes) return (size_t)offset;
+    a.offset = (size_t)offset;
+    if (header.live && offset >= 0 && offset + a.size <= header.bytes) return a.offset;
     snprintf(text, sizeof text, "%u-byte %s at byte %td of a block of %zu bytes of malloc%s", a.size,
              way_names[a.way], offset, (size_t)header.bytes, header.live ? "" : " that was freed");
-    refuse_access(w, "out of bounds", a.place, text);
+    refuse(w, a, "out of bounds", text);
 }
 
 }  // namespace tt_emu

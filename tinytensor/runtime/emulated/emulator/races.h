@@ -38,6 +38,17 @@ struct Access {  // the current access
     bool initializes = false;  // EXCHANGE
 };
 
+static Motion motion_of(Way way) { return way == ATOMIC ? UPDATE : reads(way) ? LOAD : STORE; }
+
+// Ends the launch before an access is executed.
+[[noreturn]] static void refuse(Worker& w, const Access& a, const char* kind, const char* text) {
+    if (blocks_to_record) {
+        const uint16_t memory = number_of_memory(a.space, a.name, a.address - a.offset);
+        record_refused(w, motion_names[motion_of(a.way)], a.number, memory, a.size, a.address);
+    }
+    refuse_access(w, kind, a.place, text);
+}
+
 // A thread whose read of a word is unordered with the running thread; MOST_THREADS if there is none.
 static unsigned reader_in_the_way(const Worker& w, const Access& a, const Word& word) {
     const unsigned me = w.current, reader = word.read_thread;

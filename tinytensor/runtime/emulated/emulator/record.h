@@ -13,16 +13,18 @@ struct Recorded {  // a shared variable, or a buffer
 
 struct Event {
     const char* what;  // a motion, "barrier", or a warp operation
-    uint16_t thread, place, memory;
+    uint16_t thread, place, memory;  // memory: NO_MEMORY unless it is an access
     unsigned block;      // in the order of the run
     unsigned size;       // bytes of an access; lanes of a warp operation, threads at a barrier
     const char* address;
     uint64_t value[2];  // of an access, afterwards
     unsigned request;   // which accesses the counters join; 0: unknown
+    bool refused;       // whether it ended the launch, without being executed
 };
 
 constexpr size_t MOST_EVENTS = 1 << 16;  // of a launch
 constexpr uint32_t NO_EVENT = ~0u;
+constexpr uint16_t NO_MEMORY = 0xffff;
 static List<Event> events;
 static List<Recorded> memories;
 static unsigned blocks_to_record;
@@ -48,12 +50,11 @@ static void add_event(const char* what, unsigned thread, uint16_t place, uint16_
     if (events.count == MOST_EVENTS) recording = false;
     settle();
     if (!recording) return;
-    events.add({what, (uint16_t)thread, place, memory, (unsigned)begun.count - 1, size, address, {}, 0});
+    const unsigned block = (unsigned)begun.count - 1;
+    events.add({what, (uint16_t)thread, place, memory, block, size, address, {}, 0, false});
 }
 
-// Returns the number of the event.
-static uint32_t record_access(const Worker& w, Motion motion, uint16_t place, Space space,
-                              const char* address, unsigned size, const char* name, const char* start) {
+static uint16_t number_of_memory(Space space, const char* name, const char* start) {
     size_t i = 0;
     while (i < memories.count && (memories[i].start != start || memories[i].space != space)) i++;
     if (i == memories.count) {
@@ -61,14 +62,30 @@ static uint32_t record_access(const Worker& w, Motion motion, uint16_t place, Sp
         snprintf(memory.name, sizeof memory.name, "%s", name);
         memories.add(memory);
     }
-    add_event(motion_names[motion], w.current, place, (uint16_t)i, size, address);
+    return (uint16_t)i;
+}
+
+// Returns the number of the event.
+static uint32_t record_access(const Worker& w, Motion motion, uint16_t place, Space space,
+                              const char* address, unsigned size, const char* name, const char* start) {
+    add_event(motion_names[motion], w.current, place, number_of_memory(space, name, start), size, address);
     settling = recording;
     return recording ? (uint32_t)events.count - 1 : NO_EVENT;
 }
 
+// What ends the launch is the last event, also of a block that is not recorded and behind MOST_EVENTS.
+static void record_refused(const Worker& w, const char* what, uint16_t place, uint16_t memory, unsigned size,
+                           const char* address) {
+    if (!blocks_to_record) return;
+    settle();
+    const unsigned block = (unsigned)begun.count - 1;
+    events.add({what, (uint16_t)w.current, place, memory, block, size, address, {}, 0, true});
+    recording = false;
+}
+
 static void record_barrier(const Worker& w) {
     const Place at = {nullptr, w.site[w.first_arrived]};
-    add_event("barrier", w.first_arrived, number_of(at), 0, w.arrived, nullptr);
+    add_event("barrier", w.first_arrived, number_of(at), NO_MEMORY, w.arrived, nullptr);
 }
 
 static void record_warp(Worker& w, unsigned warp, unsigned lanes) {
@@ -76,7 +93,8 @@ static void record_warp(Worker& w, unsigned warp, unsigned lanes) {
     Whole whole(w);
     const unsigned thread = warp * LANES + lowest(lanes);
     const Place at = {nullptr, w.site[thread]};
-    add_event(kind_names[w.wait[warp][lowest(lanes)].kind], thread, number_of(at), 0, lanes, nullptr);
+    const char* const what = kind_names[w.wait[warp][lowest(lanes)].kind];
+    add_event(what, thread, number_of(at), NO_MEMORY, lanes, nullptr);
 }
 
 // These accesses are one request.

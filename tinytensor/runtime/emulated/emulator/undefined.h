@@ -22,6 +22,8 @@ TT_API void __ubsan_handle_out_of_bounds(const Undefined* where, size_t index) {
     char text[160];
     snprintf(text, sizeof text, "index %td of an array of type %s", (ptrdiff_t)index, where->first->name);
     touched = nullptr;
+    const uint16_t place = number_of(where->place());
+    record_refused(*here, "array index", place, NO_MEMORY, 1u << here->current % LANES, nullptr);
     refuse_access(*here, "out of bounds", where->place(), text);
 }
 
