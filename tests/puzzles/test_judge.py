@@ -126,6 +126,9 @@ def test_findings_refuse_a_kernel(body: str, reason: str, tmp_path: Path) -> Non
     found = judge(program(tmp_path, zip_kernel(body)), PUZZLES[2].problem(3))
     assert (reason in found.reasons) or (not reason and found.solved), str(found)
     assert not reason or f"            5 | {body}" in str(found)
+    before = str(found).partition("  wrong  ")[0]
+    stopped = "  stopped   a launch, by out of bounds at mine.cu:5: nothing later was written\n"
+    assert (stopped in before) == (reason == "out of bounds")
 
 
 DYNAMIC = """

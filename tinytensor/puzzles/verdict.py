@@ -184,6 +184,8 @@ class Verdict:
     def __str__(self) -> str:
         said = f"{self.title}: " + (f"solved, score {self.score}" if self.solved else "not solved")
         parts = [said, f"  runs      {self.runs}, of which {len(self.wrong)} wrong"]
+        if ends := [f"{f.kind} at {f.place}" if f.place else f.kind for f in self.findings if f.stopped]:
+            parts.append(f"  stopped   a launch, by {ends[0]}: nothing later was written")
         parts += [f"  wrong     {w}" for w in self.wrong[:MOST]]
         if len(self.wrong) > MOST:
             parts.append(f"            and {len(self.wrong) - MOST} more")
