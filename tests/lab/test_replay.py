@@ -544,6 +544,23 @@ def test_a_browser_goes_to_a_refused_access(tmp_path: Path) -> None:
         assert "The launch was stopped there" in browser.run(NOW)
 
 
+def test_what_no_fewer_sectors_would_do_is_not_colored() -> None:
+    source = """
+    __global__ void some(float* y, const float* x) {
+        if (threadIdx.x == 0) y[0] = x[0];
+        y[32 + threadIdx.x] = x[STEP * threadIdx.x + FIRST];
+    }"""
+
+    def colored(step: str, first: str) -> list[str]:
+        report = run(source.replace("STEP", step).replace("FIRST", first), 1, 32)
+        page = kernels_of("a test", report).html(None)
+        return [span.text for span in parse(page).all("span", class_="heat")]
+
+    assert colored("1", "0") == []
+    assert colored("2", "0") == ["8.00"]
+    assert colored("1", "1") == ["5.00"]
+
+
 def test_the_command_writes_a_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "triangle.html"
     assert main(["replay", "triangle_forward", "--html", str(path)]) == 0

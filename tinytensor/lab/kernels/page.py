@@ -99,8 +99,13 @@ def _note(space: str, way: str, size: int, lines: Sequence[LineCount]) -> Html:
     ideal = sum(x.ideal for x in lines)
     cost: list[str] = []
     if sectors:
-        share = sum(x.bytes for x in lines) / (32 * sectors)
-        cost = [_marked(f"{sectors / requests:.2f}", 1 - share), f" sectors/request, {share:.0%} used"]
+        used = sum(x.bytes for x in lines)
+        share, most_needed = (
+            used / (32 * sectors),
+            requests + (used - size * requests) / 32,
+        )  # 1 for `size` bytes
+        excess = 1 - share if sectors > most_needed else 0.0
+        cost = [_marked(f"{sectors / requests:.2f}", excess), f" sectors/request, {share:.0%} used"]
     elif ideal:
         ways = sum(x.wavefronts for x in lines) / ideal
         cost = [_marked(f"{ways:.2f}", min((ways - 1) / 4, 1.0)), " bank ways"]
