@@ -201,7 +201,7 @@ def test_a_race_shows_its_two_accesses() -> None:
     assert seen >= 2
 
 
-OUTSIDE = """
+OUTSIDE = """__device__ float two[2][8];
 __global__ void outside(float* y, const float* x, int which) {
     __shared__ float s[8];
     const int t = threadIdx.x, b = blockIdx.x;
@@ -216,6 +216,8 @@ __global__ void outside(float* y, const float* x, int which) {
     if (which == 7) y[t] = (float)((const double*)(x + 1))[t];
     if (which == 8) y[32 * b + t] = x[2 * b];
     if (which == 9) y[b == 2 ? 0 : 32 + 32 * b + t] = t;
+    if (which == 11) y[t] = x[0] + s[t - 1] + x[0];
+    if (which == 12) y[t] = two[1][2 * t];
     if (which == 10) y[t] = 1.0f;
     if (which == 10 && t < 8) __syncthreads();
     if (which == 10) __syncthreads();
@@ -238,7 +240,7 @@ def run_outside(which: int, grid: int = 1) -> CheckReport:
         (2, "store", 4, "x", 16),
         (3, "atomic", 1, "x", 16),
         (4, "store", 4, "s", 32),
-        (5, "array index", 4, None, 0),
+        (5, "array index", 4, None, 8),
         (6, "load", 0, "", 0),
         (7, "load", 0, "x", 4),
     ],
@@ -258,7 +260,7 @@ def test_a_refused_access_is_the_last_event(
     (data,) = data_of(report)
     assert data["findings"][0]["events"] == [[0, len(events) - 1]]
     assert data["stopped"] == {"finding": 0, "block": 0, "event": len(events) - 1}
-    assert data["blocks"][0]["steps"][-1][0] == what
+    assert data["blocks"][0]["steps"][-1][0] == what.replace("array index", "store")
 
 
 def test_a_refused_access_of_a_later_block_is_there() -> None:
@@ -516,7 +518,9 @@ def test_a_browser_goes_to_a_refused_access(tmp_path: Path) -> None:
             (0, "Thread 4 R loads 4 bytes, global x[4], at"),
             (1, "Thread 0 R loads 4 bytes, global x[-1], at"),
             (4, "Thread 4 W stores 4 bytes, shared s[8], at"),
-            (5, "Thread 4 takes an index beyond an array, at"),
+            (5, "Thread 4 W stores 4 bytes, shared s[8], at"),
+            (11, "Thread 0 R loads 4 bytes, shared s[-1], at"),
+            (12, "Thread 4 takes an index beyond an array, at"),
             (6, "Thread 0 R loads 4 bytes, global address 0x0, at"),
         ):
             path = tmp_path / f"{which}.html"

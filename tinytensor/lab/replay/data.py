@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ _SHARED = re.compile(
     r"([\w:<>\s]+?)\s+(\w+)\s*((?:\[[^\]]*\]\s*)*);"
 )
 _CONTROL = re.compile(r"\b(if|for|while|switch)\b.*|\belse\b")
+_NAMED = re.compile(r"(?<![\w.>&])(\w+)\s*$")  # not a member, and no address
+_ASSIGNED = re.compile(r"\s*=(?!=)")
 _PLACE = re.compile(r"([^:]+):(\d+)")
 
 
@@ -95,6 +98,29 @@ class Source:
         sizes = {kind: struct.calcsize("<" + FORMATS[kind]) for kind in self._types if kind in FORMATS}
         return next(((kind, item) for kind, item in sizes.items() if size % item == 0), ("", min(size, 8)))
 
+    def access_of(self, index: Event, memories: Iterable[Memory]) -> Event:
+        """The access of a refused array index: of a shared array with one axis, if the source says which one
+        (GCC gives the column of the closing bracket); else the index as it is.
+        """
+        match = _PLACE.match(index.place)
+        lines = self._lines.get(match[1], []) if match else []
+        number = int(match[2]) if match else 0
+        line = lines[number - 1].encode() if 0 < number <= len(lines) else b""
+        if line[index.column - 1 : index.column] != b"]":
+            return index
+        text, after = line[: index.column].decode(), line[index.column :].decode()
+        opening = next((i for i in range(len(text) - 1, -1, -1) if _is_balanced(text[i:])), 0)
+        name = _NAMED.search(text[:opening])
+        if name is None or name[1] not in self._shared:
+            return index
+        known = [m for m in memories if m.space == "shared" and m.name == name[1]]
+        memory = [*known, Memory("shared", name[1], 0)][0]
+        _, kind, shape = self.declared(memory, [index.place])
+        if len(shape) != 1 or kind not in FORMATS:
+            return index
+        item, what = struct.calcsize("<" + FORMATS[kind]), "store" if _ASSIGNED.match(after) else "load"
+        return replace(index, what=what, size=item, memory=memory, offset=index.offset * item)
+
     def under(self, place: str) -> list[str]:
         """The conditions and loops around file:line, the innermost first: by indentation."""
         match = _PLACE.match(place)
@@ -118,6 +144,10 @@ class Source:
         return found
 
 
+def _is_balanced(text: str) -> bool:
+    return text.startswith("[") and text.count("[") == text.count("]")
+
+
 def _indent(line: str) -> int:
     return len(line) - len(line.lstrip())
 
@@ -138,6 +168,10 @@ def replay_data(
         Numbers and text. Memory is a list; a step has the number of its memory and place, and for each active
         thread the offset, the values and the number of the event in the recording.
     """
+    if recording.events and recording.events[-1].what == "array index":
+        *before, last = recording.events
+        refused = source.access_of(last, [e.memory for e in before if e.memory])
+        recording = replace(recording, events=(*before, refused))
     memories = list(dict.fromkeys([e.memory for e in recording.events if e.memory]))
     places = list(dict.fromkeys([e.place for e in recording.events]))
     kinds = [_kind(m, source, recording.events, _first_bank(m, memories)) for m in memories]

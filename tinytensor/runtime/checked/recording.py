@@ -48,9 +48,10 @@ class Event:
         size: bytes of an access; threads at a barrier; lanes of a warp operation or index, as bits.
         refused: whether the launch was stopped there, and the access not executed: the last event.
         memory: what an access touches; None for others.
-        offset: bytes from its start.
+        offset: bytes from its start; of an array index, the index.
         value: the first 16 bytes at most, as read or written; b"" of a refused access.
         request: number of the request that it is part of; 0 if it was not counted.
+        column: of an array index, where the compiler says that it is in the line, from 1.
     """
 
     what: str
@@ -64,6 +65,7 @@ class Event:
     offset: int = 0
     value: bytes = b""
     request: int = 0
+    column: int = 0
 
     def overlaps(self, other: Event) -> bool:
         """Whether both access a common byte."""
@@ -106,7 +108,9 @@ def read_recording(
     for row in rows:
         code = row[3], row[4], row[5]
         about = row[0], int(row[1]), int(row[2]), places[code], code, int(row[6]), row[7] == "1"
-        if access := row[8:]:
+        if len(access := row[8:]) == 2:
+            events.append(Event(*about, offset=int(access[0]), column=int(access[1])))
+        elif access:
             space, name, start, offset, *words, request = access
             if (space, name, start) not in memories:
                 memories[space, name, start] = _memory(space, name, start, names)

@@ -98,7 +98,7 @@ TT_API size_t tt_checked_findings(char* to, size_t room) {
 }
 
 // Writes what was recorded of the last launch: what, block, thread, location, size, whether it was refused;
-// of an access also its memory and its value.
+// of an access also its memory and its value, of a refused index the index and its column in the line.
 TT_API size_t tt_checked_record(char* to, size_t room) {
     using namespace tt_emu;
     Text text = {to, room, 0};
@@ -112,6 +112,8 @@ TT_API size_t tt_checked_record(char* to, size_t room) {
             text.add("\t%s\t%s\t%zx\t%td\t%llx\t%llx\t%u", space_names[m.space], m.name, (size_t)m.start,
                      e.address - m.start, (unsigned long long)e.value[0], (unsigned long long)e.value[1],
                      e.request);
+        } else if (e.refused) {
+            text.add("\t%td\t%d", (ptrdiff_t)e.value[0], (int)e.value[1]);
         }
         text.add("\n");
     }

@@ -24,6 +24,10 @@ TT_API void __ubsan_handle_out_of_bounds(const Undefined* where, size_t index) {
     touched = nullptr;
     const uint16_t place = number_of(where->place());
     record_refused(*here, "array index", place, NO_MEMORY, 1u << here->current % LANES, nullptr);
+    if (blocks_to_record) {
+        Event& e = events[events.count - 1];
+        e.value[0] = index, e.value[1] = where->column;
+    }
     refuse_access(*here, "out of bounds", where->place(), text);
 }
 
