@@ -83,8 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write_error(words: list[str], error: TinyTensorError) -> None:
-    """With --json, print the object of an error."""
-    if "--json" in words:
+    """With --json, print the object of an error; what follows -- is for a program."""
+    if "--json" in words[: [*words, "--"].index("--")]:
         from tinytensor.commands.json_output import error_fields, write_json
 
         write_json(words[0], error=error_fields(error))

@@ -23,6 +23,8 @@ from tinytensor.runtime.programs.execution import run_program
 NVCC = re.compile(
     r"--?(O\d?|arch|gencode|code|lineinfo|G|g|o|c|rdc|ccbin|use_fast_math|maxrregcount|X\w+)(=.*)?"
 )
+OWN = ("--check", "--json", "--counts")  # may stand behind the sources, too
+OTHERS = re.compile(r"--(html|launch)(=.*)?")  # options of check and replay
 FOUND = 1  # exit code for findings of a program that itself exits with 0
 
 
@@ -45,13 +47,21 @@ def main(words: Sequence[str]) -> int:
 def _options(words: list[str]) -> tuple[argparse.Namespace, list[Path], list[str]]:
     """Parse the command line: options, the source files, then the arguments of the program."""
     parser = _parser()
+    end = words.index("--") if "--" in words else len(words)
+    words, arguments = words[:end], words[end + 1 :]
     first = next((i for i, word in enumerate(words) if word.endswith(SOURCES)), len(words))
     last = first
     while last < len(words) and words[last].endswith(SOURCES):
         last += 1
     sources, behind = [Path(word) for word in words[first:last]], words[last:]
-    own = [word for word in behind if word in OWN] if "--" not in behind else []
-    arguments = behind[1:] if behind[:1] == ["--"] else [word for word in behind if word not in OWN]
+    own, before = [w for w in behind if w in OWN], [w for w in behind if w not in OWN]
+    arguments = before + arguments
+    if before and OTHERS.fullmatch(before[0]):
+        raise ArgumentError(
+            f"run: {before[0]} is an option of other commands",
+            why="a whole program has no replay, and launches its kernels itself",
+            fix=f"leave it out; if it is for the program, write it behind --: {sources[-1]} -- {before[0]}",
+        )
     for word in words[:first]:
         if NVCC.fullmatch(word):
             raise ArgumentError(
@@ -80,9 +90,6 @@ def _options(words: list[str]) -> tuple[argparse.Namespace, list[Path], list[str
     return options, sources, arguments
 
 
-OWN = ("--check", "--json", "--counts")
-
-
 def _flags(options: argparse.Namespace) -> tuple[str, ...]:
     flags = [f"-D{name}" for name in options.D] + [f"-f{name}" for name in options.f]
     return (*flags, *([f"-std={options.std}"] if options.std else []))
@@ -94,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         usage="%(prog)s [options] program.cu [more.cu more.cpp …] [--check] [--json] [--] [arguments …]",
         description="Compiles a CUDA program with the host compiler and runs its kernels on the emulator: no "
         "GPU, no CUDA toolkit. Files that end in .cu, .cpp, .cc or .cxx are its sources; what follows them "
-        "are arguments of the program, except for --check, --json and --counts (behind -- they are, too).",
+        "are arguments of the program, except for --check, --json and --counts. Behind -- all are.",
     )
     parser.add_argument("--check", action="store_true", help="check every access of every kernel")
     parser.add_argument(

@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers.programs import needs_compiler, ran
 from tinytensor.__main__ import main
-from tinytensor.commands.run import _tell
+from tinytensor.commands.run import _options, _tell
 from tinytensor.errors import KernelError
 from tinytensor.runtime.checked.findings import Finding
 
@@ -331,6 +331,54 @@ def test_source_files_that_are_missing_or_wrong(tmp_path: Path, capsys: pytest.C
     assert "-lineinfo is an option of nvcc" in capsys.readouterr().err
     assert main(["run", "--counts", str(tmp_path / "wrong.cu")]) == 2
     assert "add --check" in capsys.readouterr().err
+
+
+ECHO = r"""
+#include <cstdio>
+__global__ void past(int* y) { y[threadIdx.x] = 1; }
+int main(int argc, char** argv) {
+    int* y;
+    cudaMalloc(&y, 128);
+    past<<<1, 33>>>(y);
+    for (int i = 1; i < argc; i++) printf("%s ", argv[i]);
+    cudaFree(y);
+}
+"""
+
+
+def test_a_check_with_arguments_behind_two_dashes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "echo.cu").write_text(ECHO)
+    assert main(["run", str(tmp_path / "echo.cu"), "--check", "--json", "--", "a", "--json"]) == 1
+    said = json.loads(capfd.readouterr().out)
+    assert (said["checked"], said["output"]) == (True, "a --json ")
+    assert [finding["kind"] for finding in said["report"]["findings"]] == ["out of bounds"]
+
+
+@pytest.mark.parametrize(
+    ("words", "own", "given"),
+    [
+        ("--check --", (True, False), ""),
+        ("2 --json -- --check --", (False, True), "2 --check --"),
+        ("--json --check a --html b", (True, True), "a --html b"),
+        ("-- --html b", (False, False), "--html b"),
+    ],
+)
+def test_options_in_front_of_two_dashes_are_those_of_the_command(
+    words: str, own: tuple[bool, bool], given: str, tmp_path: Path
+) -> None:
+    (tmp_path / "echo.cu").write_text(ECHO)
+    options, _, arguments = _options([str(tmp_path / "echo.cu"), *words.split()])
+    assert ((options.check, options.json), arguments) == (own, given.split())
+
+
+@pytest.mark.parametrize("option", ["--html", "--html=x.html", "--launch"])
+def test_an_option_of_another_command_is_not_handed_to_the_program(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.cu").write_text("int main() {}")
+    assert main(["run", str(tmp_path / "a.cu"), "--check", option, "x.html", "--", "--json"]) == 2
+    said = capsys.readouterr()
+    assert (said.out, f"a.cu -- {option}" in said.err) == ("", True)
 
 
 HOST_THREADS = r"""
