@@ -489,6 +489,23 @@ def test_the_judge_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "nothing" in json.loads(capsys.readouterr().out)["error"]["why"]
 
 
+ENDS = {
+    "01_map.cu": 'extern "C" void _exit(int);\n' + MAP.replace("BODY", "_exit(0);"),
+    "51_transpose_view.py": "import os\nos._exit(0)\n",
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_file_that_ends_the_process_has_no_verdict(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_text(ENDS[name])
+    command = [sys.executable, "-m", "tinytensor", "judge", str(file), "--puzzle", name[:2], "--json"]
+    ran = subprocess.run([*command, "--folder", str(tmp_path)], capture_output=True, text=True, cwd=ROOT)
+    assert ran.returncode == 2
+    assert f"{name} ended the process that judges it: exit code 0" in json.loads(ran.stdout)["error"]["what"]
+    assert not (tmp_path / "progress.json").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [

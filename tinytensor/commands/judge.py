@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import sys
+import threading
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from tinytensor.commands.json_output import finding_fields, number, printed, report_fields, write_json
 from tinytensor.commands.puzzles import FOLDER, add_folder, folder_option
 from tinytensor.dtypes import as_dtype
-from tinytensor.errors import ArgumentError, KernelError
+from tinytensor.errors import ArgumentError, KernelError, TinyTensorError
+from tinytensor.lab.html import write
+from tinytensor.lab.kernels.kernel_view import replay_of
 from tinytensor.puzzles import progress
 from tinytensor.puzzles.chapters import PUZZLES, puzzle
 from tinytensor.puzzles.judge import judge
 from tinytensor.puzzles.op_problem import problem_of
 from tinytensor.puzzles.program import Program, read
+from tinytensor.puzzles.puzzle import Puzzle
 from tinytensor.puzzles.python_judge import judge_python
 from tinytensor.puzzles.python_puzzle import PythonPuzzle
 from tinytensor.puzzles.verdict import Verdict
@@ -27,7 +34,7 @@ from tinytensor.runtime.signature import instance
 
 
 def main(words: Sequence[str]) -> int:
-    """Judge a file; returns 0 if it is solved, 1 if not, 2 if it does not compile or fit."""
+    """Judge a file; returns 0 if it is solved, 1 if not, 2 if there is no verdict."""
     options = _parser().parse_args(list(words))
     path = Path(options.file)
     if options.op and options.folder != FOLDER:
@@ -39,36 +46,97 @@ def main(words: Sequence[str]) -> int:
     chosen = None if options.puzzle is None else puzzle(options.puzzle)
     if chosen is not None:
         progress.load(Path(options.folder))  # a damaged file is an error before the work
+    if isinstance(chosen, PythonPuzzle) and options.html:
+        raise ArgumentError(
+            f"judge: --html of puzzle {options.puzzle}",
+            why="a replay shows a kernel, and this puzzle is solved in Python",
+            fix="leave --html out",
+        )
+    said = _in_a_process(path, chosen, options)
+    if chosen is not None:
+        progress.record(Path(options.folder), chosen.name, solved=said.solved, score=said.score)
+    if not options.json:
+        print(said.text)
+        if said.solved and options.puzzle in range(1, len(PUZZLES)):
+            folder = folder_option(options.folder)
+            print(f"\nnext: python -m tinytensor puzzle {options.puzzle + 1}{folder}")
+    if options.html and not said.page:
+        print("no page: no run came to its end", file=sys.stderr)
+    elif options.html:
+        write(options.html, said.page)
+        print(f"wrote {options.html}", file=sys.stderr if options.json else sys.stdout)
+    if options.json:  # after the page: an error is an object, too
+        write_json("judge", **said.fields)
+    return 0 if said.solved else 1
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What the command tells of a verdict: as text and fields, with the page of `--html`."""
+
+    solved: bool
+    score: int
+    text: str
+    fields: dict[str, Any]
+    page: str
+
+
+def _judged(path: Path, chosen: Puzzle | None, options: argparse.Namespace) -> _Said:
+    """Run a file and judge it."""
+    for_gpu = None
     if isinstance(chosen, PythonPuzzle):
-        if options.html:
-            raise ArgumentError(
-                f"judge: --html of puzzle {options.puzzle}",
-                why="a replay shows a kernel, and this puzzle is solved in Python",
-                fix="leave --html out",
-            )
         with printed(options.json) as output:
-            verdict, for_gpu = judge_python(path, chosen, options.puzzle), None
+            verdict = judge_python(path, chosen, options.puzzle)
     else:
         problem = problem_of(options.op) if chosen is None else chosen.problem(options.puzzle)
         program = read(path)
         with printed(options.json) as output:
             verdict = judge(program, problem, record=bool(options.html))
         for_gpu = _for_gpu(program, problem.dtypes[0])
-    if chosen is not None:
-        progress.record(Path(options.folder), chosen.name, solved=verdict.solved, score=verdict.score)
-    if not options.json:
-        print(verdict, *([f"  nvrtc     {for_gpu}"] if for_gpu else []), sep="\n")
-        if verdict.solved and options.puzzle in range(1, len(PUZZLES)):
-            folder = folder_option(options.folder)
-            print(f"\nnext: python -m tinytensor puzzle {options.puzzle + 1}{folder}")
-    if options.html and verdict.recorded is None:
-        print("no page: no run came to its end", file=sys.stderr)
-    elif verdict.recorded is not None:
-        verdict.recorded.replay(options.html)
-        print(f"wrote {options.html}", file=sys.stderr if options.json else sys.stdout)
-    if options.json:  # after the page: an error is an object, too
-        write_json("judge", **verdict_fields(verdict), output=output.text, nvrtc=for_gpu)
-    return 0 if verdict.solved else 1
+    text = "\n".join([str(verdict), *([f"  nvrtc     {for_gpu}"] if for_gpu else [])])
+    fields = verdict_fields(verdict) | {"output": output.text, "nvrtc": for_gpu} if options.json else {}
+    page = replay_of(verdict.recorded).html() if verdict.recorded else ""
+    return _Said(verdict.solved, verdict.score, text, fields, page)
+
+
+def _in_a_process(path: Path, chosen: Puzzle | None, options: argparse.Namespace) -> _Said:
+    """`_judged` in a process of its own, since code of the file can end it: then there is no verdict."""
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)  # nothing to import
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_verdict, args=(sender, path, chosen, options))
+    process.start()
+    sender.close()
+    try:
+        said = receiver.recv()
+    except EOFError:
+        process.join()
+        raise ArgumentError(
+            f"judge: {path.name} ended the process that judges it: exit code {process.exitcode}",
+            why="a verdict needs every run to come to its end; a call of exit, or a crash, leaves none",
+            fix="let kernels and functions return",
+        ) from None
+    finally:
+        process.kill()
+        process.join()
+    if isinstance(said, Exception):
+        raise said
+    return said  # type: ignore[no-any-return]
+
+
+def _send_verdict(sender: Connection, path: Path, chosen: Puzzle | None, options: argparse.Namespace) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        said: _Said | Exception = _judged(path, chosen, options)
+    except (TinyTensorError, OSError) as error:
+        said = error
+    sender.send(said)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
 
 
 def _for_gpu(program: Program, dtype: str) -> str | None:
@@ -124,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Run the kernels of a file on many shapes, with every access checked: compares results, "
         "finds races and invalid accesses, counts memory traffic. Needs a C++ compiler, but no GPU. Comments "
         "in the file say how kernels are launched: see docs/puzzles.md.",
-        epilog="exit code: 0 solved, 1 not solved, 2 the file does not compile or does not fit",
+        epilog="exit code: 0 solved, 1 not solved, 2 the file does not compile or fit, or ends the process",
     )
     parser.add_argument("file", help="a .cu file, or for some puzzles a .py file")
     task = parser.add_mutually_exclusive_group()
