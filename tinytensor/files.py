@@ -11,6 +11,7 @@ import platform
 import re
 import secrets
 import shutil
+import stat
 import sys
 import zlib
 from collections.abc import Iterator
@@ -52,8 +53,8 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
     """Open a temporary file for writing that replaces `path` if the block ends without an exception.
 
     Args:
-        path: the file to write. Its folder must exist; an existing file is replaced atomically; of a link,
-            the target is replaced. Devices, pipes and folders raise: they would be lost.
+        path: the file to write. Its folder must exist; an existing file is replaced atomically, and its mode
+            kept; of a link, the target is replaced. Devices, pipes and folders raise: they would be lost.
 
     Returns:
         context manager of a binary file.
@@ -70,20 +71,20 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
         >>> target.read_text()
         'whole or not at all'
     """
-    with replacement(path) as temporary, temporary.open("xb") as file:
+    with replacement(path) as temporary, temporary.open("wb") as file:
         yield file
 
 
 @contextmanager
 def replacement(path: PathLike) -> Iterator[Path]:
-    """Path of a temporary file to write that replaces `path` if the block ends without an exception.
+    """Path of an empty file to fill that replaces `path` if the block ends without an exception.
 
     Args:
         path: the file to write, as in `atomic_write`.
 
     Returns:
-        context manager of a path that does not exist yet. If the process is killed, its temporary file
-        remains; the next writer of the same file removes it.
+        context manager of the path of a temporary file. If the process is killed, it remains; the next writer
+        of the same file removes it.
 
     Raises:
         SaveError: no such folder, no permission, disk full.
@@ -97,6 +98,7 @@ def replacement(path: PathLike) -> Iterator[Path]:
         >>> target.read_text()
         'whole or not at all'
     """
+    _refuse_null(path)
     target = Path(os.path.realpath(path))
     if os.path.exists(target) and not os.path.isfile(target):  # False also for names that are too long
         raise SaveError(
@@ -106,15 +108,30 @@ def replacement(path: PathLike) -> Iterator[Path]:
         )
     temporary = temporary_beside(target)
     try:
+        temporary.touch(exist_ok=False)
+        mode = own = stat.S_IMODE(temporary.stat().st_mode)
+        if target.exists() and (mode := stat.S_IMODE(target.stat().st_mode)) != own:
+            temporary.chmod(mode | stat.S_IWUSR)  # while there is nothing to read in it
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        if mode != own:
+            temporary.chmod(mode)
         temporary.replace(target)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
         with suppress(OSError):  # already renamed, unless an error occurred
             temporary.unlink()
+
+
+def _refuse_null(path: PathLike) -> None:
+    if "\0" in str(path):
+        raise SaveError(
+            f"cannot write {str(path)!r}",
+            why="no name of a file holds a null character",
+            fix="leave it out",
+        )
 
 
 def temporary_beside(target: Path) -> Path:
@@ -181,6 +198,7 @@ def atomic_folder(path: PathLike, who: str) -> Iterator[Path]:
         >>> (target / "note.txt").read_text()
         'all or nothing'
     """
+    _refuse_null(path)
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ArgumentError(

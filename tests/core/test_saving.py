@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pickle
+import stat
 import sys
 import zipfile
 from collections import OrderedDict, namedtuple
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 import tinytensor as tt
 from tinytensor import nn
 from tinytensor.dtypes import ALL
+from tinytensor.files import atomic_folder, atomic_write
 from tinytensor.interop.safetensors_file import read_safetensors, write_safetensors
 from tinytensor.optim import SGD, AdamW
 
@@ -329,6 +331,28 @@ def test_a_missing_file_is_also_a_file_not_found(path: Path) -> None:
     error = pickle.loads(pickle.dumps(tt.MissingFileError("a", why="b", fix="c")))
     assert type(error) is tt.MissingFileError
     assert str(error) == "a\n  why: b\n  fix: c"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])
+def test_a_file_that_is_replaced_keeps_its_mode(path: Path, mode: int) -> None:
+    tt.save(tt.ones(2), path)
+    path.chmod(mode)
+    tt.save(tt.ones(3), path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    written = tt.load(path)
+    assert written.shape == (3,)
+    with atomic_write(path) as file:
+        file.write(b"secret")
+        file.flush()
+        (unfinished,) = path.parent.glob(".saved.*.tmp")
+        assert stat.S_IMODE(unfinished.stat().st_mode) == mode | stat.S_IWUSR
+
+
+def test_a_null_character_is_in_no_name(tmp_path: Path) -> None:
+    with pytest.raises(tt.SaveError, match="null character"):
+        tt.save(tt.ones(2), tmp_path / "a\0b")
+    with pytest.raises(tt.SaveError, match="null character"), atomic_folder(tmp_path / "a\0b", "test"):
+        pass
 
 
 def test_a_missing_folder_is_named(path: Path) -> None:
