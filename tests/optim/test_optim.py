@@ -319,6 +319,29 @@ def test_a_broken_state_changes_nothing(change, error, text):
     assert all(after["state"][i]["m"] is before["state"][i]["m"] for i in before["state"])
 
 
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [({}, r"names \[\]"), (5, "a int"), ({"state": {}, "param_groups": [[0]]}, "a list")],
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda sgd: sgd,
+        optim.Joint,
+        lambda sgd: optim.lr_scheduler.StepLR(sgd, 1),
+        optim.lr_scheduler.ReduceLROnPlateau,
+        lambda _: optim.GradScaler(),
+    ],
+)
+def test_what_is_no_state_is_refused(make, state, text):
+    loads = make(optim.SGD(parameters(), lr=0.1))
+    with pytest.raises(tt.ArgumentError, match=rf"{type(loads).__name__}.load_state_dict: "):
+        loads.load_state_dict(state)
+    if isinstance(loads, optim.SGD):
+        with pytest.raises(tt.ArgumentError, match=text):
+            loads.load_state_dict(state)
+
+
 # ---- errors ------------------------------------------------------------------------------------------------
 
 W = tt.ones(2, requires_grad=True)

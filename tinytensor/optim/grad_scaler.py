@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import tinytensor.api as tt
-from tinytensor.optim.optimizer import Optimizer
+from tinytensor.optim.optimizer import Optimizer, check_state
 
 
 class GradScaler:
@@ -146,6 +146,7 @@ class GradScaler:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a `state_dict`; ArgumentError if its factor is not a positive number."""
+        check_state("GradScaler", state, "scale", "good_steps")
         scale, good = float(state["scale"]), int(state["good_steps"])
         if not 0 < scale < math.inf:
             raise tt.ArgumentError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import tinytensor.api as tt
-from tinytensor.optim.optimizer import Group, Optimizer
+from tinytensor.optim.optimizer import Group, Optimizer, groups_of
 
 
 class Joint(Optimizer):
@@ -84,16 +84,16 @@ class Joint(Optimizer):
             ArgumentError: groups, options or names differ.
             ShapeError: a tensor has another shape than its parameter.
         """
-        counts = [len(part.param_groups) for part in self.parts]
-        if len(state["param_groups"]) != sum(counts):
+        counts, saved = [len(part.param_groups) for part in self.parts], groups_of("Joint", state)
+        if len(saved) != sum(counts):
             raise tt.ArgumentError(
-                f"Joint.load_state_dict: {len(state['param_groups'])} groups",
+                f"Joint.load_state_dict: {len(saved)} groups",
                 why=f"the parts have {counts}",
                 fix="build it with the same parts as the one that was saved",
             )
         first = 0
         for part, count in zip(self.parts, counts, strict=True):
-            groups = state["param_groups"][first : first + count]
+            groups = saved[first : first + count]
             numbers = {str(number) for group in groups for number in group["params"]}
             kept = {number: entry for number, entry in state["state"].items() if str(number) in numbers}
             part.load_state_dict({"state": kept, "param_groups": groups})

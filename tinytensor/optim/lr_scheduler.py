@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import tinytensor.api as tt
 from tinytensor.argument_errors import missing as _missing
-from tinytensor.optim.optimizer import Optimizer
+from tinytensor.optim.optimizer import Optimizer, check_state
 
 __all__ = [
     "ConstantLR",
@@ -102,7 +102,8 @@ class LRScheduler:
         return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue at the step of a `state_dict`, which sets the rates."""
+        """Continue at the step of a `state_dict`, which sets the rates; ArgumentError for another object."""
+        check_state(type(self).__name__, state, "last_epoch", "base_lrs")
         self.last_epoch, self.base_lrs = state["last_epoch"], list(state["base_lrs"])
         self._set()
 
@@ -440,6 +441,7 @@ class ReduceLROnPlateau:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue with the numbers of a `state_dict`; the rates are in that of the optimizer."""
+        check_state(type(self).__name__, state, *self.state_dict())
         for name in self.state_dict():
             setattr(self, name, state[name])
 

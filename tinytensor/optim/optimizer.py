@@ -266,10 +266,10 @@ class Optimizer:
                 Tensors are copied; parameter numbers may be strings, as in JSON.
 
         Raises:
-            ArgumentError: groups, options or names differ.
+            ArgumentError: it is no state, or groups, options or names differ.
             ShapeError: a tensor has another shape than its parameter.
         """
-        params, groups = self._parameters(), state["param_groups"]
+        params, groups = self._parameters(), groups_of(self._name, state)
         have, want = [len(g["params"]) for g in groups], [len(g["params"]) for g in self.param_groups]
         if have != want:
             raise tt.ArgumentError(
@@ -330,6 +330,26 @@ class Optimizer:
             count = sum([p.numel for p in group["params"]])
             lines.append(f"  {len(group['params'])} tensors, {count:,} numbers: {options}")
         return "\n".join(lines)
+
+
+def check_state(who: str, state: Any, *names: str) -> None:
+    """Raise ArgumentError for what is no `state_dict()`: a mapping that has these names."""
+    if not isinstance(state, Mapping) or not all(name in state for name in names):
+        found = f"names {list(state)[:5]}" if isinstance(state, Mapping) else f"a {type(state).__name__}"
+        raise tt.ArgumentError(
+            f"{who}.load_state_dict: {found}",
+            why=f"a state is a dict with {' and '.join(map(repr, names))}",
+            fix="pass a result of state_dict()",
+        )
+
+
+def groups_of(who: str, state: Any) -> list[Mapping[str, Any]]:
+    """The groups of an optimizer's `state_dict()`; ArgumentError for another object."""
+    check_state(who, state, "state", "param_groups")
+    groups = list(state["param_groups"])
+    for group in groups:
+        check_state(who, group, "params")
+    return groups
 
 
 def wide(dtype: tt.DType) -> tt.DType:
