@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -94,6 +95,19 @@ def test_a_command_to_type_works_where_it_is_printed(monkeypatch, tmp_path):
     assert command("plan") == f"{own} -m gpt plan"
     monkeypatch.setenv("PATH", str(own.parent))
     assert command("plan") == "python -m gpt plan"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+def test_ctrl_c_during_the_imports_ends_it_quietly():
+    command = [sys.executable, "-X", "importtime", "-m", "gpt", "--help"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        for line in process.stderr:  # one for each module that was imported
+            if "tinytensor." in line:
+                break
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == -signal.SIGINT
+    assert "Traceback" not in said
 
 
 def test_ctrl_c(monkeypatch, capsys):
