@@ -225,6 +225,7 @@ class StandIn(ModuleType):
             CUDADriverError=CUDADriverError,
             CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8,
             launchKernel=self._launch,
+            launchCooperativeKernel=lambda *numbers: self._launch(*numbers, 0),
             funcSetAttribute=self._grant,
         )
 

@@ -26,6 +26,7 @@ from tests.helpers.fake_streams import (
     CAPTURE,
     LEGACY,
     MEMORY,
+    NOT_TOGETHER,
     OUT_OF_RESOURCES,
     VALUE,
     CUDADriverError,
@@ -39,7 +40,7 @@ from tests.helpers.fake_streams import (
 from tinytensor.device import as_device
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cuda import nvrtc
-from tinytensor.runtime.cuda.occupancy import Resources
+from tinytensor.runtime.cuda.occupancy import Resources, occupancy
 from tinytensor.runtime.emulated.runtime import HEADER
 
 FREE_SHARED = 48 << 10  # bytes of shared memory, static and dynamic, that a kernel has without asking
@@ -87,10 +88,10 @@ class Pointer:
 
 
 class Function:
-    """A kernel: `run` gets sizes, shared memory and the packed arguments."""
+    """A kernel: `run` gets sizes, shared memory, the packed arguments, whether its blocks run together."""
 
     def __init__(
-        self, name: str, ptr: int, run: Callable[[tuple[int, ...], int, int], Work], used: Resources
+        self, name: str, ptr: int, run: Callable[[tuple[int, ...], int, int, bool], Work], used: Resources
     ) -> None:
         self.name, self.ptr, self.run, self.used = name, ptr, run, used
         self.dynamic = FREE_SHARED - used.shared  # bytes that a launch may ask for
@@ -107,6 +108,10 @@ class Function:
         warps, per_warp = -(-threads // 32), -(-self.used.registers * 32 // 256) * 256
         if warps * per_warp > 65_536:
             raise CUDADriverError(OUT_OF_RESOURCES)
+
+    def resident(self, threads: int, shared: int) -> int:
+        """How many blocks run on one multiprocessor of an H100 at once."""
+        return occupancy(90, threads, self.used.registers, self.used.shared + shared).blocks
 
 
 class Here(threading.local):
@@ -126,6 +131,7 @@ class FakeCupy:
         gpus: compute capability of each device.
         capacity: bytes of memory of each device.
         launches: name, sizes and shared memory of each launch.
+        together: the names of those whose blocks run together (cooperative launches).
     """
 
     __version__ = "14.2.0"
@@ -148,6 +154,7 @@ class FakeCupy:
         self.compiled: dict[str, tuple[Path, str, tuple[int, ...], Resources]] = {}  # by symbol
         self.functions: dict[int, Function] = {}
         self.launches: list[tuple[str, tuple[int, ...], int]] = []
+        self.together: list[str] = []
         self.granted: list[int] = []  # bytes, in the order that they were asked for
         self.refuse_launch: int | None = None  # status of the next launch
         self.broken_capture = False
@@ -184,6 +191,8 @@ class FakeCupy:
             CUDADriverError=CUDADriverError,
             CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8,
             launchKernel=self._launch,
+            launchCooperativeKernel=self._launch_together,
+            occupancyMaxActiveBlocksPerMultiprocessor=lambda f, *sizes: self.functions[f].resident(*sizes),
             funcSetAttribute=self._grant,
         )
         return SimpleNamespace(
@@ -380,8 +389,8 @@ class FakeCupy:
         parameters = sizes_of(kernel)
         assert [abs(size) for size in parameters] == list(sizes), "NVRTC and the emulator disagree"
 
-        def prepare(sizes: tuple[int, ...], shared: int, address: int) -> Work:
-            packed = HEADER.pack(*sizes, shared, 0) + packed_at(address, parameters)
+        def prepare(sizes: tuple[int, ...], shared: int, address: int, together: bool) -> Work:
+            packed = HEADER.pack(*sizes, shared, not together) + packed_at(address, parameters)
             return lambda: failed(kernel._core.launch(kernel._handle, packed, False))
 
         found = Function(instance, 0x1000 + len(self.functions), prepare, used)
@@ -389,8 +398,21 @@ class FakeCupy:
         return found
 
     def _launch(self, function: int, *numbers: int) -> None:
-        *sizes, shared, stream, address, extra = numbers
+        *given, extra = numbers
         assert extra == 0
+        self._start(function, *given, together=False)
+
+    def _launch_together(self, function: int, *numbers: int) -> None:
+        """`launchCooperativeKernel`: without `extra`, and all blocks must be resident."""
+        *sizes, shared, _, _ = numbers
+        blocks, found = math.prod(sizes[:3]), self.functions[function]
+        if blocks > found.resident(math.prod(sizes[3:]), shared) * self._attribute(16, 0):
+            raise CUDADriverError(NOT_TOGETHER)
+        self._start(function, *numbers, together=True)
+        self.together.append(found.name)
+
+    def _start(self, function: int, *numbers: int, together: bool) -> None:
+        *sizes, shared, stream, address = numbers
         if not all(0 <= n < 1 << 32 for n in (*sizes, shared)):
             raise OverflowError("value too large to convert to unsigned int")  # Cython's
         assert self.here.context, "no call made a context in this thread"
@@ -400,7 +422,7 @@ class FakeCupy:
         found = self.functions[function]
         found.check(tuple(sizes), shared)
         self.launches.append((found.name, tuple(sizes), shared))
-        self.stream_at(stream).add(found.run(tuple(sizes), shared, address))
+        self.stream_at(stream).add(found.run(tuple(sizes), shared, address, together))
 
     def _grant(self, function: int, attribute: int, nbytes: int) -> None:
         assert attribute == 8

@@ -11,9 +11,9 @@ from typing import Any
 
 Work = Callable[[], None]
 HANDLE, MEMORY, VALUE, CAPTURE, FAULT, NOT_READY = 400, 2, 1, 900, 700, 600  # statuses
-OUT_OF_RESOURCES = 701
+OUT_OF_RESOURCES, NOT_TOGETHER = 701, 720
 NAMES = {400: "InvalidResourceHandle", 2: "MemoryAllocation", 1: "InvalidValue", 700: "IllegalAddress"}
-NAMES |= {35: "InsufficientDriver", 701: "LaunchOutOfResources"}
+NAMES |= {35: "InsufficientDriver", 701: "LaunchOutOfResources", 720: "CooperativeLaunchTooLarge"}
 LEGACY = 1  # the handle of the default stream, in protocols that refuse 0
 
 

@@ -24,6 +24,7 @@ from tinytensor.errors import AllocationError, ArgumentError, DeviceError, Kerne
 from tinytensor.runtime import _runtimes as runtimes
 from tinytensor.runtime.base import Runtime
 from tinytensor.runtime.cuda import nvrtc
+from tinytensor.runtime.cuda.occupancy import LIMITS
 from tinytensor.runtime.cuda.runtime import CupyRuntime, device_count
 
 cupy, pretended, lazy = cupy_fixtures.cupy, cupy_fixtures.pretended, cupy_fixtures.lazy  # fixtures
@@ -357,6 +358,46 @@ def test_static_and_dynamic_memory_count_together(pretended: CupyRuntime, tmp_pa
     assert both.resources.shared == 20_000
     both(1, 32, (y,), shared=40_000)  # each is less than 48 KB
     assert get(pretended, y, np.zeros(32, np.int32)).tolist() == [3] * 32
+
+
+TOGETHER = """
+#include <cooperative_groups.h>
+namespace cg = cooperative_groups;
+__global__ void turn(int* y, int n) {
+    cg::grid_group all = cg::this_grid();
+    const int i = all.thread_rank(), value = i < n ? y[i] : 0;
+    all.sync();
+    if (i < n) y[n - 1 - i] = value;
+}
+__device__ __noinline__ void meet() { cg::this_grid().sync(); }
+__global__ void called(int* y, int n) { meet(); }
+__global__ void ranks(int* y, int n) { if (cg::this_grid().thread_rank() < n) y[blockIdx.x] = 1; }
+"""
+
+
+@needs_nvrtc
+def test_kernels_with_a_barrier_of_the_grid_are_launched_cooperatively(
+    runtime: CupyRuntime, tmp_path: Path
+) -> None:
+    file = tmp_path / "together.cu"
+    file.write_text(TOGETHER)
+    data = np.arange(1000, dtype=np.int32)
+    y = put(runtime, data)
+    turn, called, ranks = (runtime.kernel(file, name) for name in ("turn", "called", "ranks"))
+    turn(4, 256, (y, 1000))  # launched otherwise it fails
+    assert np.array_equal(get(runtime, y, data), data[::-1])
+    called(2, 32, (y, 0))
+    ranks(10_000, 32, (y, 0))  # more blocks than run at once: it has no barrier
+    runtime.synchronize()
+    if isinstance(runtime.cupy, FakeCupy):
+        assert runtime.cupy.together == ["turn", "called"]
+        assert runtime.cupy.launches[0] == ("turn", (4, 1, 1, 256, 1, 1), 0)
+    fits = LIMITS[runtime.architecture].warps // 32 * runtime.multiprocessors  # blocks of 1,024 threads
+    turn(fits, 1024, (y, 0))
+    with pytest.raises(KernelError, match=rf"turn: \S+ refuses grid {fits + 1}, block 1024") as raised:
+        turn(fits + 1, 1024, (y, 0))
+    assert f"{fits} blocks" in raised.value.fix
+    assert "this_grid()" in raised.value.why
 
 
 @needs_nvrtc

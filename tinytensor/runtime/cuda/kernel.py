@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from tinytensor.errors import KernelError
@@ -22,6 +23,7 @@ _REFUSALS = {
     9: "invalid configuration",
     701: "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
 }
+_NOT_TOGETHER = 720  # CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE
 
 
 class _Arguments:
@@ -43,13 +45,20 @@ class CupyKernel:
     Attributes:
         name: name of the instance.
         resources: registers, shared memory and stack.
+
+    Args:
+        together: it has a barrier of the whole grid, so its launches are cooperative.
     """
 
-    def __init__(self, runtime: Any, packer: Packer, function: Any, resources: Resources) -> None:
+    def __init__(
+        self, runtime: Any, packer: Packer, function: Any, resources: Resources, together: bool
+    ) -> None:
         self.name = packer.name
         self.resources = resources
         self._runtime, self._packer, self._function = runtime, packer, function
-        self._driver = runtime.cupy.cuda.driver
+        self._driver = driver = runtime.cupy.cuda.driver
+        self._launch = driver.launchCooperativeKernel if together else driver.launchKernel
+        self._extra = () if together else (0,)  # arguments that only the plain launch has
         self._granted = _FREE_SHARED - resources.shared
         self._free: list[_Arguments] = []  # a pool: a thread takes one and puts it back
 
@@ -68,7 +77,8 @@ class CupyKernel:
         runtime, driver = self._runtime, self._driver
         sizes = (*three_sizes(grid), *three_sizes(block), shared)
         try:
-            runtime.call(driver.launchKernel, self._function.ptr, *sizes, runtime.stream.ptr, own.address, 0)
+            stream, extra = runtime.stream.ptr, self._extra
+            runtime.call(self._launch, self._function.ptr, *sizes, stream, own.address, *extra)
         except (driver.CUDADriverError, OverflowError) as error:  # sizes beyond 32 bits overflow in CuPy
             raise self._refused(error, grid, block, shared) from None
         self._free.append(own)
@@ -92,6 +102,8 @@ class CupyKernel:
 
     def _refused(self, error: Exception, grid: Dim, block: Dim, shared: int) -> KernelError:
         status = getattr(error, "status", 1)
+        if status == _NOT_TOGETHER:
+            return self._not_together(error, grid, block, shared)
         if status not in _REFUSALS:
             failed: KernelError = self._runtime.failed(error)
             return failed
@@ -103,4 +115,20 @@ class CupyKernel:
             "shared memory per block",
             fix="a grid has at most 2^31-1 x 65,535 x 65,535 blocks, a block 1,024 threads and 65,536 "
             'registers; re-run on device="checked"',
+        )
+
+    def _not_together(self, error: Exception, grid: Dim, block: Dim, shared: int) -> KernelError:
+        runtime, threads = self._runtime, prod(three_sizes(block))
+        resident = self._driver.occupancyMaxActiveBlocksPerMultiprocessor
+        each = runtime.call(resident, self._function.ptr, threads, shared)
+        fits = each * runtime.multiprocessors
+        return KernelError(
+            f"{self.name}: {runtime.device} refuses grid {grid}, block {block}: its blocks cannot all run at "
+            "once",
+            why=f"{error}; a barrier of this_grid() waits for all blocks, and {each} of {threads} threads "
+            f"fit on each of the {runtime.multiprocessors} multiprocessors",
+            fix=f"launch at most {fits} blocks, and let each thread loop over several elements: "
+            "for (i = grid.thread_rank(); i < n; i += grid.size())"
+            if fits
+            else "use fewer threads per block, or less shared memory",
         )

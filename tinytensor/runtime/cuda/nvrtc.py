@@ -59,6 +59,7 @@ class Compiled:
         symbols: instance, such as softmax_forward<float> → its mangled name in the image.
         parameters: instance → size in bytes of each parameter.
         log: output of the compiler, with the registers and the stack of each instance.
+        cooperative: the instances with a barrier of the whole grid, whose blocks must all run at once.
     """
 
     target: str
@@ -66,6 +67,7 @@ class Compiled:
     symbols: dict[str, str]
     parameters: dict[str, tuple[int, ...]]
     log: str
+    cooperative: tuple[str, ...] = ()
 
     @cached_property
     def resources(self) -> dict[str, Resources]:
@@ -285,8 +287,9 @@ def build(path: Path, instances: Iterable[str], target: str) -> Compiled:
 
 def _write(file: Path, compiled: Compiled) -> None:
     """Write a cache file: one line of JSON, then the image."""
-    fields = {"target": compiled.target, "symbols": compiled.symbols, "parameters": compiled.parameters}
-    write_kept(file, json.dumps({**fields, "log": compiled.log}).encode() + b"\n" + compiled.image)
+    names = ("target", "symbols", "parameters", "log", "cooperative")
+    fields = {name: getattr(compiled, name) for name in names}
+    write_kept(file, json.dumps(fields).encode() + b"\n" + compiled.image)
 
 
 def _read(file: Path) -> Compiled | None:
@@ -295,6 +298,9 @@ def _read(file: Path) -> Compiled | None:
         return None
     head, _, image = kept.partition(b"\n")
     fields = json.loads(head)
+    if "cooperative" not in fields:  # written before this was known
+        return None
+    fields["cooperative"] = tuple(fields["cooperative"])
     fields["parameters"] = {name: tuple(sizes) for name, sizes in fields["parameters"].items()}
     return Compiled(image=image, **fields)
 
@@ -315,9 +321,10 @@ def _compile(text: str, path: Path, names: Sequence[str], target: str, options: 
             symbols[name] = (symbol.value or b"").decode()
         ptx = _fetch(program, "PTX")
         image = _fetch(program, "CUBIN") if target.startswith("sm_") else ptx
-    entries = dict(_ENTRY.findall(ptx.decode()))
+    entries, together = dict(_ENTRY.findall(ptx.decode())), _together(ptx.decode())
     parameters = {name: _sizes(entries[symbol]) for name, symbol in symbols.items()}
-    return Compiled(target, image, symbols, parameters, log)
+    cooperative = tuple(name for name, symbol in symbols.items() if symbol in together)
+    return Compiled(target, image, symbols, parameters, log, cooperative)
 
 
 _ENTRY = re.compile(r"\.entry (\w+)\(([^)]*)\)")
@@ -327,6 +334,20 @@ _PARAMETER = re.compile(r"\.param (?:\.align \d+ )?\.[a-z](?P<bits>\d+) [^\s,\[]
 def _sizes(declared: str) -> tuple[int, ...]:
     """Sizes in bytes of the parameters of a PTX entry."""
     return tuple(int(m["bits"]) // 8 * int(m["count"] or 1) for m in _PARAMETER.finditer(declared))
+
+
+def _together(ptx: str) -> set[str]:
+    """Symbols of the entries with a barrier of the whole grid. They read its address, which cooperative
+    launches alone set, from the registers %envreg; or a function does that they may call. Those that ask
+    `this_grid()` for ranks and sizes alone may have more blocks than run at once.
+    """
+    parts = re.split(r"\.(?=(?:entry|func)\b)", ptx)
+    called = any(part.startswith("func") and "%envreg" in part for part in parts)
+    return {
+        part.split("(")[0].split()[1]
+        for part in parts
+        if part.startswith("entry") and ("%envreg" in part or (called and re.search(r"\bcall\b", part)))
+    }
 
 
 @contextmanager

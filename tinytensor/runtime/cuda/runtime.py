@@ -304,7 +304,8 @@ class CupyRuntime(StreamWork):
             packer.check_sizes(compiled.parameters[packer.name])
             function = self.call(module.get_function, compiled.symbols[packer.name])
             used = compiled.resources.get(packer.name, Resources())
-            self._kernels[key] = CupyKernel(self, packer, function, used)
+            together = packer.name in compiled.cooperative
+            self._kernels[key] = CupyKernel(self, packer, function, used, together)
 
     # ---- graphs
 
