@@ -132,12 +132,9 @@ class DeviceStorage(Storage):
 
 
 class BorrowedStorage(DeviceStorage):
-    """A storage over GPU memory of another library; the buffer keeps the owner alive."""
+    """A storage over GPU memory of another library, which the buffer keeps alive."""
 
     __slots__ = ()
-
-    def __del__(self) -> None:
-        """Free nothing: the memory does not belong to the pool."""
 
 
 def borrow(buffer: Buffer, dtype: DType) -> BorrowedStorage:

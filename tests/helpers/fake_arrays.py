@@ -44,7 +44,8 @@ class Array:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         assert key is ...
-        self.fake.get_current_stream().add(lambda: np.copyto(self.host(), value.host()))
+        target, source = self.host(), value.host()  # work that is queued keeps nothing alive
+        self.fake.get_current_stream().add(lambda: np.copyto(target, source))
 
     def __getitem__(self, key: Any) -> Any:
         return self.get()[key]  # for messages alone
@@ -105,9 +106,6 @@ def array(fake: Any, values: Any) -> Array:
     pointer = fake.cuda.alloc(values.nbytes)
     pointer.mem.device_id = fake.here.device
     made = Array(fake, values.shape, values.dtype, pointer)
-
-    def upload() -> None:
-        made.host()[...] = values
-
-    fake.get_current_stream().add(upload)
+    target = made.host()
+    fake.get_current_stream().add(lambda: np.copyto(target, values))
     return made

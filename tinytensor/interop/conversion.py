@@ -185,14 +185,20 @@ def cuda_array_interface(x: Tensor) -> dict[str, Any]:
 
 @contextmanager
 def _lent(x: Tensor, what: str) -> Iterator[Any]:
-    """Context manager: CuPy array on the same memory as a GPU tensor, whose consumers wait for our stream."""
+    """Context manager: CuPy array on the same memory as a GPU tensor, whose consumers wait for our stream.
+
+    The stream in which a consumer reads may be another than it named, or be destroyed by now. So this memory
+    is not used again before the device has been waited for: once, after the last of its owners is gone.
+    """
     _refuse_recorded(x, what)
     runtime: Any = runtime_of(x.storage.device)
     layout, storage = x.layout, x.storage
     with runtime.current():
-        yield runtime.lend(
+        lent = runtime.lend(
             storage.buffer, storage.dtype, layout.shape, layout.strides, layout.offset, storage
         )
+        storage.buffer.owner.lent = True
+        yield lent
 
 
 def dlpack_device(x: Tensor) -> tuple[int, int]:

@@ -7,6 +7,7 @@ default stream, so a reader that waits for no stream reads bytes that are not th
 from __future__ import annotations
 
 import ctypes
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -77,6 +78,69 @@ def test_nothing_is_shared_while_a_graph_is_captured(lazy: str, cupy: FakeCupy) 
                 share()
 
 
+# ---- how long it lives -------------------------------------------------------------------------------------
+
+
+@needs_nvrtc
+def test_what_we_borrow_lives_until_our_kernels_have_read_it(lazy: str, cupy: FakeCupy) -> None:
+    x = tt.from_dlpack(cupy.array(np.arange(6, dtype=np.float32)))
+    side = tt.cuda.Stream(lazy)
+    with side:
+        y = x + 1.0
+    del x
+    tt.zeros(1, device=lazy)
+    assert cupy.freed == []  # nothing has waited for the kernel
+    other = cupy.array(np.full(6, 9.0, np.float32))
+    assert other.get().tolist() == [9.0] * 6  # CuPy's own stream is far ahead
+    side.synchronize()
+    tt.cuda.synchronize(lazy)
+    assert y.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    tt.zeros(1, device=lazy)
+    assert cupy.freed == [24]
+
+
+@needs_nvrtc
+def test_what_a_graph_reads_lives_as_long_as_the_graph(lazy: str, cupy: FakeCupy) -> None:
+    array = cupy.array(np.arange(6, dtype=np.float32))
+    x, y = tt.from_dlpack(array), tt.zeros(6, device=lazy)
+    runtime: Any = runtimes[as_device(lazy)]
+    with runtime.capture() as graph:
+        runtime.copy(y.storage.buffer.ptr, x.storage.buffer.ptr, 24)
+        del x, array
+    graph.launch()
+    assert y.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert 24 not in cupy.freed
+    del graph
+    runtime.settle()
+    assert 24 in cupy.freed
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("protocol", ["from_dlpack", "asarray"])
+@pytest.mark.parametrize("captured", [True, False])
+def test_what_we_lend_is_not_reused_before_the_others_have_read_it(
+    lazy: str, cupy: FakeCupy, protocol: str, captured: bool
+) -> None:
+    runtime: Any = runtimes[as_device(lazy)]
+    out = cupy.array(np.zeros(6, np.float32))
+    cupy.get_current_stream().synchronize()
+    with runtime.capture() if captured else nullcontext() as graph:
+        x = tt.empty(6, device=lazy)
+        runtime.memset(x.storage.buffer.ptr, 0, 24)
+    if graph is not None:
+        graph.launch()
+    with cupy.cuda.Stream(False, True):
+        array = getattr(cupy, protocol)(x)
+        out[...] = array
+    at = x.storage.buffer.ptr
+    del x, array, graph  # and the stream, whose work goes on
+    others = [tt.ones(6, device=lazy) for _ in range(2)]
+    assert at in [x.storage.buffer.ptr for x in others]
+    tt.cuda.synchronize(lazy)
+    runtime._wait_for_all()
+    assert out.get().tolist() == [0.0] * 6
+
+
 # ---- functions of CuPy -------------------------------------------------------------------------------------
 
 
@@ -139,7 +203,7 @@ def test_memory_of_others_is_read_where_it_lies(pretended: CupyRuntime, cupy: Fa
     flat = np.frombuffer(ctypes.string_at(found.buffer.ptr, nbytes), np.float32)
     read = [[flat[found.offset - 12 * i + 3 * j] for j in range(2)] for i in range(5)]
     assert read == base[::-1, 2:8:3].tolist()
-    assert found.buffer.owner is array
+    assert found.buffer.owner.array is array
     pretended.returned.append(found.buffer)
     assert pretended.settle().live == 0  # not ours: dropped, not pooled
 

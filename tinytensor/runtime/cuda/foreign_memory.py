@@ -19,6 +19,7 @@ from tinytensor.dtypes import DType, as_dtype
 from tinytensor.errors import DeviceError, DTypeError
 from tinytensor.runtime.base import Buffer
 from tinytensor.runtime.cpu.arrays import NUMPY
+from tinytensor.runtime.cuda.memory_pool import Borrowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,9 @@ def library(runtime: Any, what: str) -> Iterator[None]:
 
 
 def borrow(runtime: Any, obj: Any) -> Foreign:
-    """Memory of an object with `__dlpack__` or `__cuda_array_interface__`, which the buffer keeps alive.
-    Later work of this thread's stream runs after the work that its library has queued.
+    """Memory of an object with `__dlpack__` or `__cuda_array_interface__`. Later work of this thread's stream
+    runs after the work that its library has queued. The object is kept alive until the buffer is returned and
+    the work that is queued then is done.
 
     Raises:
         DeviceError: it is not on this GPU, or has no such method; or a graph is being captured.
@@ -110,7 +112,7 @@ def borrow(runtime: Any, obj: Any) -> Foreign:
     reach = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)] if array.size else []
     below = -sum(step for step in reach if step < 0)
     nbytes = below + sum(step for step in reach if step > 0) + itemsize if array.size else 0
-    buffer = Buffer(array.data.ptr - below, nbytes, runtime, array)
+    buffer = Buffer(array.data.ptr - below, nbytes, runtime, Borrowed(array))
     strides = tuple(step // itemsize for step in array.strides)
     return Foreign(buffer, dtype, tuple(array.shape), strides, below // itemsize)
 

@@ -28,13 +28,24 @@ def size_class(nbytes: int) -> int:
 
 
 class Block:
-    """One block of device memory: the `Buffer.owner`."""
+    """One block of device memory: the `Buffer.owner`. `lent`: another library may still use it, in a stream
+    that is not known here.
+    """
 
-    __slots__ = ("arena", "memory", "ptr", "size_class", "stream")
+    __slots__ = ("arena", "lent", "memory", "ptr", "size_class", "stream")
 
     def __init__(self, ptr: int, memory: Any, size_class: int, stream: int, arena: Arena | None) -> None:
         self.ptr, self.memory, self.size_class = ptr, memory, size_class
-        self.stream, self.arena = stream, arena
+        self.stream, self.arena, self.lent = stream, arena, False
+
+
+class Borrowed:
+    """Memory of another library: the `Buffer.owner`, which keeps its array alive. `lent` as in `Block`."""
+
+    __slots__ = ("array", "lent")
+
+    def __init__(self, array: Any) -> None:
+        self.array, self.lent = array, False
 
 
 class Arena:
@@ -49,7 +60,7 @@ class Arena:
         self.last: Any = None
         self.blocks: list[Block] = []
         self.free: dict[tuple[int, int], list[Block]] = {}
-        self.kept: list[Block] = []
+        self.kept: list[Block | Borrowed] = []
         self.constants: list[Any] = []
 
     @property
@@ -66,17 +77,24 @@ class DevicePool:
         fresh: allocates memory from the system.
         describe: returns the memory state of the device, for out-of-memory errors.
         wait: waits for all work of the device.
+        hold: keeps an object alive until all work that is queued is done.
     """
 
     rounded = staticmethod(size_class)  # the bytes of a block
 
     def __init__(
-        self, runtime: Runtime, fresh: Fresh, describe: Callable[[], str], wait: Callable[[], None]
+        self,
+        runtime: Runtime,
+        fresh: Fresh,
+        describe: Callable[[], str],
+        wait: Callable[[], None],
+        hold: Callable[[object], None],
     ) -> None:
         self.statistics = DeviceStatistics()
         self.returned: deque[Buffer] = deque()
         self.retired: deque[Arena] = deque()  # of deleted graphs
-        self._runtime, self._fresh, self._describe, self._wait = runtime, fresh, describe, wait
+        self._runtime, self._fresh, self._describe = runtime, fresh, describe
+        self._wait, self._hold = wait, hold
         self._free: dict[tuple[int, int], list[Block]] = {}
         self._arena: Arena | None = None
         self._lock = threading.RLock()  # reentrant: a finalizer that allocates may run here
@@ -129,25 +147,35 @@ class DevicePool:
     def _drain(self) -> None:
         while self.returned:
             buffer = self.returned.popleft()
-            block = buffer.owner
-            if not isinstance(block, Block):  # external memory: freed with the buffer
-                continue
-            self.statistics.live -= buffer.nbytes
-            if block.arena is not None:
-                block.arena.free.setdefault((block.stream, block.size_class), []).append(block)
-            elif self._arena is not None:
-                self._arena.kept.append(block)
+            owner: Block | Borrowed = buffer.owner
+            if isinstance(owner, Block):
+                self.statistics.live -= buffer.nbytes
+                if owner.arena is not None:
+                    owner.arena.free.setdefault((owner.stream, owner.size_class), []).append(owner)
+                    continue
+            if self._arena is not None:
+                self._arena.kept.append(owner)
             else:
-                self._keep(block)
+                self._give_back(owner)
         while self.retired and self._arena is None:
             arena = self.retired.popleft()
             if arena.last is not None:  # the last replay may have run on another stream than the blocks
                 arena.last.wait()
             for block in arena.blocks:
                 block.arena = None
-            for block in (*arena.kept, *(b for blocks in arena.free.values() for b in blocks)):
-                self._keep(block)
+            for owner in (*arena.kept, *(block for blocks in arena.free.values() for block in blocks)):
+                self._give_back(owner)
             arena.blocks, arena.kept, arena.constants, arena.free = [], [], [], {}
+
+    def _give_back(self, owner: Block | Borrowed) -> None:
+        """Free memory for which all work is queued: later work of its own stream may use it."""
+        if owner.lent:
+            self._wait()
+            owner.lent = False
+        if isinstance(owner, Borrowed):  # which its library may give to any stream
+            self._hold(owner.array)
+        else:
+            self._keep(owner)
 
     def _keep(self, block: Block) -> None:
         self._free.setdefault((block.stream, block.size_class), []).append(block)

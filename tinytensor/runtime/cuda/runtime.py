@@ -134,7 +134,7 @@ class CupyRuntime(StreamWork):
         self._thread = PerThread(self)
         self._exact = not pooling()
         pool = ExactPool if self._exact else DevicePool
-        self._pool = pool(self, self._fresh, self._describe, self._wait_for_all)
+        self._pool = pool(self, self._fresh, self._describe, self._wait_for_all, self.hold)
         self.statistics, self.returned = self._pool.statistics, self._pool.returned
         self._staging = Staging(self.call, self.cupy.cuda)
         self._kernels: dict[object, CupyKernel] = {}
@@ -175,6 +175,8 @@ class CupyRuntime(StreamWork):
 
     def alloc(self, nbytes: int) -> Buffer:
         """Allocate uninitialized bytes from the pool."""
+        if self._in_flight:
+            self.let_go()
         return self._pool.alloc(nbytes, self._thread.stream.ptr)
 
     def _fresh(self, nbytes: int) -> tuple[int, Any]:
@@ -197,7 +199,9 @@ class CupyRuntime(StreamWork):
 
     def settle(self) -> DeviceStatistics:
         """Process the freed blocks and return the statistics."""
-        return self._pool.settle()
+        found = self._pool.settle()
+        self.let_go()
+        return found
 
     def release(self) -> int:
         """Free all cached blocks, and those of CuPy's pool; returns the number of bytes of this pool."""

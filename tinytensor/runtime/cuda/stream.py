@@ -71,13 +71,15 @@ class StreamWork:
     """The part of the runtime that handles streams, which are CuPy objects with `ptr`."""
 
     cupy: Any
+    main: Any
     statistics: DeviceStatistics
     call: Callable[..., Any]
     _api: Any
     _thread: PerThread
+    _graph: Graph | None
     _streams: deque[Any]
     _events: list[Any]  # idle events of CuPy, without times
-    _in_flight: deque[tuple[Event, object]]  # copies in flight, and the objects they keep alive
+    _in_flight: deque[tuple[Event, object]]  # work in flight, and the objects it keeps alive
     _refuse_in_capture: Callable[[str], None]
     failed: Callable[[Exception], KernelError]
 
@@ -165,13 +167,28 @@ class StreamWork:
         self._start(target.ctypes.data, ptr, target.nbytes, self._api.memcpyDeviceToHost, keep)
         self.statistics.copy_out_bytes += target.nbytes
 
+    def hold(self, keep: object) -> None:
+        """Keep an object alive until all work that is queued now, in any stream, is done."""
+        streams = {stream.ptr: stream for stream in (self.main, *self._streams, self._thread.stream)}
+        self._in_flight.extend((self.mark(stream), keep) for stream in streams.values())
+
+    def let_go(self) -> None:
+        """Let go of what is kept alive for work that is done by now."""
+        waiting = self._in_flight
+        while waiting and self._graph is None:
+            try:
+                first = waiting.popleft()  # before the look at it: other threads do the same
+            except IndexError:
+                break
+            if not first[0].done:
+                waiting.appendleft(first)
+                break
+
     def _start(self, target: int, source: int, nbytes: int, kind: int, keep: object) -> None:
         self._refuse_in_capture("a copy from or to pinned memory")
         self.call(self._api.memcpyAsync, target, source, nbytes, kind, self._thread.stream.ptr)
-        waiting = self._in_flight
-        waiting.append((self.mark(), keep))
-        while waiting and waiting[0][0].done:
-            waiting.popleft()
+        self._in_flight.append((self.mark(), keep))
+        self.let_go()
 
 
 class Graph:
