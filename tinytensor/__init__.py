@@ -12,6 +12,7 @@ from tinytensor import nn as nn
 from tinytensor import optim as optim
 from tinytensor import utils as utils
 from tinytensor.api import *
+from tinytensor.argument_checks import guarded as _guarded
 from tinytensor.argument_errors import FUNCTIONS as _FUNCTIONS
 from tinytensor.argument_errors import missing as _missing
 from tinytensor.interop.einops_backend import offer as _offer
@@ -29,6 +30,12 @@ vars(_autograd).update(  # tt.autograd.Function is PyTorch's name of tt.Function
 )
 if not TYPE_CHECKING:  # type checkers follow the star import, and report a missing name themselves
     __all__ = sorted([*_api.__all__, "backends", "fft", "func", "linalg", "nn", "optim", "utils"])
+
+    for _module in (nn, nn.functional, nn.utils, optim, optim.lr_scheduler, utils.data):
+        for _name in _module.__all__:  # clear errors for wrong arguments: see argument_checks.py
+            _thing = getattr(_module, _name)
+            if callable(_thing):
+                setattr(_module, _name, _guarded(_thing))
 
     def __getattr__(name):  # called only for names that do not exist
         _missing(__name__, _FUNCTIONS, name)

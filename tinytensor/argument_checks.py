@@ -18,7 +18,7 @@ from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 
-from tinytensor.argument_errors import PYTORCH, in_our_words, other_keyword
+from tinytensor.argument_errors import PYTORCH, in_our_words, other_keyword, without_defaults
 from tinytensor.errors import DTypeError, NumberRangeError, TinyTensorError
 from tinytensor.runtime.cpu.memory import out_of_memory
 from tinytensor.tensor import is_tensor
@@ -26,21 +26,27 @@ from tinytensor.tensor import is_tensor
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def guarded(function: F) -> F:
+def guarded(function: F, name: str = "") -> F:
     """Wrap a function so that PyTorch's keywords are understood (`dim` is `axis`), and arguments that do not
-    match its signature raise a clear error. A call that succeeds costs nothing more.
+    match its signature raise a clear error. A call that succeeds costs nothing more. Of a class, this wraps
+    the constructor.
     """
+    if isinstance(function, type):
+        make = inspect.unwrap(function.__init__)  # type: ignore[misc]  # perhaps that of a wrapped base
+        if isinstance(make, FunctionType):
+            function.__init__ = guarded(make, function.__name__)  # type: ignore[misc]
+        return function
+    name = name or function.__name__
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            again = _understood(function, args, kwargs, error)
+            again = _understood(function, name, args, kwargs, error)
             if again is None:
-                found = (
-                    None if isinstance(error, TinyTensorError) else _explained(function, args, kwargs, error)
-                )
+                known = isinstance(error, TinyTensorError)
+                found = None if known else _explained(function, name, args, kwargs, error)
                 if found is None:
                     raise
                 raise found from None
@@ -50,14 +56,21 @@ def guarded(function: F) -> F:
 
 
 def _understood(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], error: Exception
+    function: Callable[..., Any],
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    error: Exception,
 ) -> Callable[[], Any] | None:
     """The call that PyTorch's people mean by one that failed; None if it is not theirs."""
+    kept = without_defaults(function, kwargs) if kwargs and type(error) is TypeError else kwargs
+    if len(kept) < len(kwargs):
+        return functools.partial(guarded(function, name), *args, **kept)
     theirs = PYTORCH.get(function.__name__)
     if theirs is not None and not _takes(function, args, kwargs) and _takes(theirs, args, kwargs):
         return functools.partial(theirs, *args, **kwargs)
     words = in_our_words(function, args, kwargs) if kwargs and type(error) is TypeError else None
-    return None if words is None else functools.partial(guarded(function), *words[0], **words[1])
+    return None if words is None else functools.partial(guarded(function, name), *words[0], **words[1])
 
 
 def _takes(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
@@ -66,22 +79,26 @@ def _takes(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[
         inspect.signature(function).bind(*args, **kwargs)
     except TypeError:
         return False
-    return misfit(function, args, kwargs) is None
+    return misfit(function, function.__name__, args, kwargs) is None
 
 
 def _explained(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], error: Exception
+    function: Callable[..., Any],
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    error: Exception,
 ) -> TinyTensorError | None:
     """Clear error for a call that raised an exception of Python or NumPy; None if the cause is unknown."""
     found: TinyTensorError | None = None
     if isinstance(error, TypeError) and kwargs:
-        found = other_keyword(function, kwargs)
-    found = found or misfit(function, args, kwargs)
+        found = other_keyword(function, name, kwargs)
+    found = found or misfit(function, name, args, kwargs)
     if found is None and isinstance(error, MemoryError):
-        return out_of_memory(function.__name__)
+        return out_of_memory(name)
     if found is None and isinstance(error, OverflowError):
         return NumberRangeError(
-            f"{function.__name__}: a number is too large",
+            f"{name}: a number is too large",
             why=f"Python or NumPy raised: {error}",
             fix="give a smaller number",
         )
@@ -127,7 +144,7 @@ _WORDS = {
 
 
 def misfit(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    function: Callable[..., Any], what: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> TinyTensorError | None:
     """The error for the first argument that does not match the annotation of its parameter."""
     signature = inspect.signature(function)
@@ -140,7 +157,7 @@ def misfit(
         several = parameter.kind is parameter.VAR_POSITIONAL
         for x in value if several else (value,):
             if parameter.kind is not parameter.VAR_KEYWORD and not _fits(x, str(parameter.annotation)):
-                return _wrong(function.__name__, name, x, str(parameter.annotation))
+                return _wrong(what, name, x, str(parameter.annotation))
     return None
 
 

@@ -28,15 +28,18 @@ __all__ = [
     "METHODS",
     "MODULE",
     "NN",
+    "NN_ATTENTION",
     "NN_UTILS",
     "OPTIM",
     "PYTORCH",
+    "SCHEDULERS",
     "UTILS",
     "Elsewhere",
     "in_our_words",
     "missing",
     "named_otherwise",
     "other_keyword",
+    "without_defaults",
 ]
 
 METHODS = {
@@ -68,11 +71,14 @@ FUNCTIONS = {
     "lstsq": "tt.linalg.pinv(A) @ b",
     "multiprocessing": "multiprocessing of Python, which sends copies of tensors",
     "profiler": "from tinytensor import lab; with lab.profile() as profile: ...",
+    "polar": "abs * tt.exp(1j * angle)",
     "random": "tt.manual_seed, tt.default_generator",
     "set_default_device": 'device="cuda" where a tensor is made, and model.to("cuda")',
     "set_default_dtype": "dtype=tt.float64 where a tensor is made, or model.to(tt.float64)",
     "set_float32_matmul_precision": "tt.config.tf32 = True, for products of float32 in TF32 on a device",
     "solve": "tt.linalg.solve",
+    "view_as_complex": "x[..., 0] + 1j * x[..., 1]",
+    "view_as_real": "tt.stack([z.real, z.imag], -1)",
     "vmap": "tt.func.vmap",
 }
 NN = {
@@ -95,6 +101,11 @@ OPTIM = {
     "LBFGS": f"{_NOT_YET}scipy.optimize.minimize takes tt.func.value_and_grad, with numbers of NumPy",
     "swa_utils": "w += (p - w) * 0.001 for each parameter p and its average w, under tt.no_grad()",
 }
+SCHEDULERS = dict.fromkeys(
+    ("CyclicLR", "MultiplicativeLR", "OneCycleLR"),
+    f"{_NOT_YET}tt.optim.lr_scheduler.LambdaLR takes any function of the epoch, "
+    "tt.optim.lr_scheduler.SequentialLR one scheduler after the other",
+)
 AUTOGRAD = {
     "Variable": "tt.tensor(data, requires_grad=True)",
     "forward_ad": "tt.func.jvp",
@@ -119,6 +130,7 @@ FFT = {
     **{f"{name}2": f"tt.fft.{name}n(x, axes=(-2, -1))" for name in ("fft", "ifft", "rfft", "irfft")},
 }
 FUNC = {
+    "grad_and_value": "tt.func.value_and_grad, whose result has the value first",
     "linearize": "tt.func.jvp",
     "make_functional": "tt.func.functional_call",
 }
@@ -131,7 +143,16 @@ LINALG = {
     "multi_dot": "a @ b @ c",
     "solve_triangular": "tt.linalg.solve",
 }
+NN_ATTENTION = {
+    "SDPBackend": "nothing: the engine chooses the kernel of tt.nn.functional.scaled_dot_product_attention",
+    "flex_attention": "tt.nn.functional.scaled_dot_product_attention, with attn_mask in place of a score_mod",
+    "sdpa_kernel": "nothing: the engine chooses the kernel of tt.nn.functional.scaled_dot_product_attention",
+}
 NN_UTILS = {
+    **dict.fromkeys(
+        ("parametrizations", "parametrize", "spectral_norm", "weight_norm"),
+        f"{_NOT_YET}compute the weight in forward, and pass it to tt.nn.functional.linear",
+    ),
     "rnn": f"{_NOT_YET}tt.nn.LSTM takes sequences of one length; tt.nn.functional.pad lengthens them",
 }
 UTILS = {
@@ -181,6 +202,41 @@ _KEYWORDS = {
     "unbiased": ("correction",),
 }
 """PyTorch's keywords, and what they may be called here; `input` is the first argument, whatever its name."""
+
+
+_CHOSEN = ((None, False), "leave it out: the step is computed in the one way that is here")
+_REDUCED = ((None,), 'reduction="mean", "sum" or "none"')
+_ABSENT: dict[str, tuple[tuple[Any, ...], str]] = {
+    **dict.fromkeys(("foreach", "fused"), _CHOSEN),
+    **dict.fromkeys(("kdim", "vdim"), ((None,), "a tt.nn.Linear before it, which gives embed_dim channels")),
+    **dict.fromkeys(("reduce", "size_average"), _REDUCED),
+    "add_bias_kv": ((False,), "leave it out"),
+    "add_zero_attn": ((False,), "leave it out"),
+    "amsgrad": ((False,), "leave it out: the steps are those of Adam without the maximum"),
+    "antialias": ((False,), "tt.nn.functional.avg_pool2d before it, where an image becomes smaller"),
+    "capturable": ((False,), "leave it out: tt.capture replays the steps of every optimizer"),
+    "decoupled_weight_decay": ((False,), "tt.optim.AdamW"),
+    "differentiable": ((False,), "tt.func.grad, and p - lr * g in operations that are recorded"),
+    "enable_nested_tensor": ((True, False), "leave it out"),
+    "in_order": ((True,), "leave it out: batches come in the order of the sampler"),
+    "last_epoch": ((-1,), "load_state_dict of the optimizer and of the scheduler, which go on"),
+    "mask_check": ((True, False), "leave it out"),
+    "max_norm": ((None,), "scale the rows of the weight that are too long, under tt.no_grad()"),
+    "maximize": ((False,), "(-loss).backward(): the least of -loss is the greatest of loss"),
+    "norm_type": ((2, 2.0), "leave it out: norms here are of order 2"),
+    "out": ((None,), "y.copy_({name}(...)), or y[...] = {name}(...)"),
+    "padding_mode": (("zeros",), "leave it out: there is nothing around the input but zeros"),
+    "proj_size": ((0,), "a tt.nn.Linear behind it"),
+    "recompute_scale_factor": ((None, False), "size=(...) in place of scale_factor"),
+    "requires_grad": ((False,), "tt.{name}(..., dtype=tt.float32).requires_grad_(), of a floating dtype"),
+    "pin_memory_device": (("",), "leave it out: pin_memory=True pins for the GPU in use"),
+    "scale_grad_by_freq": ((False,), "leave it out"),
+    "sparse": ((False,), "leave it out: gradients are dense"),
+}
+"""Keywords of PyTorch that functions here have not: the values that change nothing, and what to do instead of
+others.
+"""
+_PLAIN = (str, bool, int, float, type(None))  # types of such values; others, such as tensors, need no ==
 
 
 PYTORCH: dict[str, Callable[..., Any]] = {}
@@ -293,26 +349,43 @@ class Elsewhere:
         raise named_otherwise(f"x.{self.name}", METHODS[self.name])
 
 
-def other_keyword(function: Callable[..., Any], given: Mapping[str, Any]) -> ArgumentError | None:
-    """The error for a call with PyTorch's keywords that `in_our_words` refused; None if there are none."""
-    ours = list(inspect.signature(function).parameters)
-    if "requires_grad" in given and "requires_grad" not in ours:
-        return ArgumentError(
-            f"{function.__name__}: there is no argument requires_grad",
-            why=f"the arguments are {', '.join(ours)}",
-            fix="mark the result, of a floating dtype: "
-            f"tt.{function.__name__}(..., dtype=tt.float32).requires_grad_()",
-        )
-    wrong = [word for word in given if word in (*_KEYWORDS, "input") and word not in ours]
-    if not wrong:
+def without_defaults(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords of a call without those of PyTorch that the function has not, if their value is that of no
+    effect: `AdamW(params, amsgrad=False)` is `AdamW(params)`.
+    """
+    ours = inspect.signature(function).parameters
+    if any([p.kind is p.VAR_KEYWORD for p in ours.values()]):
+        return dict(given)
+    return {
+        word: value
+        for word, value in given.items()
+        if word in ours or not isinstance(value, _PLAIN) or value not in _ABSENT.get(word, ((), ""))[0]
+    }
+
+
+def other_keyword(function: Callable[..., Any], name: str, given: Mapping[str, Any]) -> ArgumentError | None:
+    """The error for a call of a function with keywords that it has not, one of them PyTorch's; None if none
+    of them is. `in_our_words` refused it.
+    """
+    ours = [word for word in inspect.signature(function).parameters if word != "self"]
+    wrong = [word for word in given if word not in ours]
+    for word in wrong:
+        if word in _ABSENT:
+            return ArgumentError(
+                f"{name}: the argument {word} is not here",
+                why=f"it is an argument of PyTorch; the arguments here are {', '.join(ours)}",
+                fix=_ABSENT[word][1].format(name=name),
+            )
+    if not any([word in (*_KEYWORDS, "input") for word in wrong]):
         return None
+    blamed = [word for word in wrong if _ours(word, ours) is None] or wrong
     pairs = [
-        f"{name}={given[word]!r}"
+        f"{known}={given[word]!r}"
         for word in wrong
-        if (name := _ours(word, ours)) is not None and type(given[word]) in (bool, int, tuple, list)
+        if (known := _ours(word, ours)) is not None and type(given[word]) in (bool, int, tuple, list)
     ]
     return ArgumentError(
-        f"{function.__name__}: there is no argument {', '.join(wrong)}",
+        f"{name}: there is no argument {', '.join(blamed)}",
         why=f"the arguments are {', '.join(ours)}, as in NumPy and the array API",
         fix=f"write {', '.join(pairs or ours)}" + _WHAT_DIFFERS.get(function.__name__, ""),
     )

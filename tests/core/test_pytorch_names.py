@@ -29,8 +29,10 @@ from tinytensor.argument_errors import (
     METHODS,
     MODULE,
     NN,
+    NN_ATTENTION,
     NN_UTILS,
     OPTIM,
+    SCHEDULERS,
     UTILS,
 )
 from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError, MissingNameError, ShapeError
@@ -41,6 +43,7 @@ m = tt.nn.Linear(3, 2)
 TABLES |= {"autograd": (AUTOGRAD, autograd), "m": (MODULE, m), "backends": (BACKENDS, tt.backends)}
 TABLES |= {"cuda": (CUDA, tt.cuda), "fft": (FFT, tt.fft), "func": (FUNC, tt.func)}
 TABLES |= {"linalg": (LINALG, tt.linalg), "nn.utils": (NN_UTILS, tt.nn.utils)}
+TABLES |= {"nn.attention": (NN_ATTENTION, tt.nn.attention), "schedulers": (SCHEDULERS, tt.optim.lr_scheduler)}
 TABLES |= {"utils": (UTILS, tt.utils), "data": (DATA, tt.utils.data)}
 NAMES = [(where, name) for where, (table, _) in TABLES.items() for name in table]
 
@@ -166,7 +169,7 @@ def test_to_takes_pytorchs_arguments() -> None:
 REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
     "arange": (
         lambda: tt.arange(3, requires_grad=True),
-        "arange: there is no argument requires_grad",
+        "arange: the argument requires_grad is not here",
         "tt.arange(..., dtype=tt.float32).requires_grad_()",
     ),
     "eye": (lambda: tt.eye(3, requires_grad=True), "argument requires_grad", "tt.eye(..., dtype"),
@@ -177,8 +180,46 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
     "linear": (lambda: tt.linear(input=x, weight=x), "linear", "tt.nn.functional has"),
     "meshgrid": (lambda: tt.meshgrid(tensors=[v, v]), "tensors", 'indexing="ij"'),
     "twice": (lambda: x.norm(2, dim=1), "norm: there is no argument dim", "write axis=1"),
-    "unknown, too": (lambda: x.sum(dim=1, colour=1), "sum: there is no argument dim", "write axis=1"),
+    "unknown, too": (lambda: x.sum(dim=1, colour=1), "sum: there is no argument colour", "write axis=1"),
 }
+F = tt.nn.functional
+ABSENT: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, Any], str]] = {
+    # the call, arguments that change nothing, arguments that are refused, and what to do instead of these
+    "AdamW": (
+        lambda **given: tt.optim.AdamW(m.parameters(), 0.5, **given).defaults,
+        {"amsgrad": False, "maximize": False, "foreach": None, "fused": False, "capturable": False},
+        {"amsgrad": True},
+        "leave it out",
+    ),
+    "SGD": (lambda **given: tt.optim.SGD(m.parameters(), **given).defaults,
+            {"differentiable": False, "fused": None}, {"maximize": True}, "(-loss).backward()"),
+    "StepLR": (lambda **given: tt.optim.lr_scheduler.StepLR(tt.optim.SGD(m.parameters()), 2, **given).gamma,
+               {"last_epoch": -1}, {"last_epoch": 3}, "load_state_dict"),
+    "LSTM": (lambda **given: tt.nn.LSTM(2, 3, **given).num_parameters(), {"proj_size": 0}, {"proj_size": 2},
+             "tt.nn.Linear"),
+    "MultiheadAttention": (
+        lambda **given: tt.nn.MultiheadAttention(4, 2, **given).num_heads,
+        {"add_bias_kv": False, "add_zero_attn": False, "vdim": None}, {"kdim": 3}, "tt.nn.Linear"),
+    "MSELoss": (lambda **given: repr(tt.nn.MSELoss(**given)), {"size_average": None}, {"reduce": False},
+                "reduction="),
+    "interpolate": (lambda **given: F.interpolate(x[None], scale_factor=2, **given).tolist(),
+                    {"recompute_scale_factor": None, "antialias": False}, {"antialias": True}, "avg_pool2d"),
+    "embedding": (lambda **given: F.embedding(i, x.T, **given).tolist(), {"max_norm": None, "sparse": False},
+                  {"max_norm": 1.0}, "too long"),
+    "sum": (lambda **given: tt.sum(x, dim=1, **given).tolist(), {"out": None}, {"out": x}, "y.copy_(sum("),
+    "arange": (lambda **given: tt.arange(3, **given).tolist(), {"requires_grad": False},
+               {"requires_grad": True}, "dtype="),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ABSENT)
+def test_an_argument_of_pytorch_that_is_not_here_may_have_its_default(name: str) -> None:
+    call, idle, refused, fix = ABSENT[name]
+    assert call(**idle) == call()
+    with pytest.raises(ArgumentError) as caught:
+        call(**refused)
+    assert caught.value.what == f"{name}: the argument {next(iter(refused))} is not here"
+    assert fix in caught.value.fix
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -233,6 +274,11 @@ THEIRS: dict[str, tuple[Callable[[], Any], Any]] = {  # calls that fit PyTorch's
     "sort": (lambda: y.sort(dim=1), (np.sort(Y, 1), np.argsort(Y, 1, kind="stable"))),
     "sort, positions": (lambda: y.sort(0, True).values, (np.sort(Y, 0)[::-1],)),
     "argsort": (lambda: y[:1].argsort(1, True), (np.array([[0, 2, 1]]),)),
+    "softmax": (lambda: tt.softmax(tt.log(y[:1]), dim=1, dtype=tt.float64), (Y[:1] / 6,)),
+    "softmax of integers": (lambda: (y * 0).long().softmax(0, dtype=tt.float64), (np.full((2, 3), 0.5),)),
+    "log_softmax": (lambda: tt.log_softmax(y[:, :1] * 0, -1, dtype=tt.float64), (np.zeros((2, 1)),)),
+    "topk": (lambda: tt.topk(y, 2, dim=1, sorted=True), (np.sort(Y)[:, :0:-1], np.array([[0, 2], [0, 1]]))),
+    "insertion": (lambda: tt.searchsorted(y[0].sort(), y[0], right=True), (np.array([3, 1, 2]),)),
     "std": (lambda: y.std(dim=1), (Y.std(1, ddof=1),)),
     "std, biased": (lambda: y.std(dim=1, unbiased=False), (Y.std(1),)),
     "var": (lambda: tt.var(input=y), (Y.var(ddof=1),)),

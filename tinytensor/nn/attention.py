@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tinytensor.api as tt
+from tinytensor.argument_errors import NN_ATTENTION as _NN_ATTENTION
+from tinytensor.argument_errors import missing as _missing
 from tinytensor.nn import init
 from tinytensor.nn.checks import check_share, check_size
 from tinytensor.nn.linear import Linear
@@ -148,3 +150,9 @@ class MultiHeadAttention(Module):
     def extra_repr(self) -> str:
         """Heads and dropout."""
         return f"num_heads={self.num_heads}" + (f", dropout={self.dropout:g}" if self.dropout else "")
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):  # called only for missing names
+        _missing(__name__, _NN_ATTENTION, name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import tinytensor.api as tt
+from tinytensor.argument_errors import SCHEDULERS as _SCHEDULERS
 from tinytensor.argument_errors import missing as _missing
 from tinytensor.optim.optimizer import Optimizer, check_state
 
@@ -449,4 +450,4 @@ class ReduceLROnPlateau:
 if not TYPE_CHECKING:
 
     def __getattr__(name):  # called only for missing names
-        _missing(__name__, {}, name)
+        _missing(__name__, _SCHEDULERS, name)

@@ -24,14 +24,18 @@ from tinytensor.ops.indexing.gathering import scatter_add as _scatter_add
 from tinytensor.ops.indexing.gathering import take_along_axis
 from tinytensor.ops.joining.joining import split as _split
 from tinytensor.ops.joining.joining import tile as _tile
+from tinytensor.ops.nn.softmax import log_softmax as _log_softmax
+from tinytensor.ops.nn.softmax import softmax as _softmax
 from tinytensor.ops.random.random import normal as _normal
 from tinytensor.ops.random.random import randint as _randint
 from tinytensor.ops.reductions.min_max import argmax, argmin
 from tinytensor.ops.reductions.sorting import ValuesIndices
 from tinytensor.ops.reductions.sorting import argsort as _argsort
+from tinytensor.ops.reductions.sorting import searchsorted as _searchsorted
+from tinytensor.ops.reductions.sorting import topk as _topk
 from tinytensor.ops.reductions.statistics import std as _std
 from tinytensor.ops.reductions.statistics import var as _var
-from tinytensor.ops.views.manipulation import squeeze
+from tinytensor.ops.views.manipulation import astype, squeeze
 from tinytensor.shapes import normalize_axis
 from tinytensor.tensor import Tensor, is_tensor
 
@@ -80,6 +84,32 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """The positions that sort an axis."""
     return _argsort(input, dim, descending=descending)
+
+
+@_named
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
+    """The k largest, best first; sorted=False allows any order, also this one."""
+    return _topk(input, k, dim, largest)
+
+
+@_named
+def searchsorted(
+    sorted_sequence: Tensor, input: Tensor, *, right: bool = False, side: Any = None, sorter: Any = None
+) -> Tensor:
+    """Where to insert: right=True is side="right"."""
+    return _searchsorted(sorted_sequence, input, side=side or ("right" if right else "left"), sorter=sorter)
+
+
+@_named
+def softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
+    """The input is cast to dtype first."""
+    return _softmax(input if dtype is None else astype(input, dtype), dim)
+
+
+@_named
+def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
+    """The input is cast to dtype first."""
+    return _log_softmax(input if dtype is None else astype(input, dtype), dim)
 
 
 @_named

@@ -9,6 +9,7 @@ from inspect import Parameter, Signature
 from typing import Any, ClassVar, Literal, dataclass_transform, get_args, get_origin
 
 import tinytensor.api as tt
+from tinytensor.argument_errors import other_keyword, without_defaults
 from tinytensor.nn.module import Module
 
 __all__ = ["Stateless"]
@@ -54,9 +55,10 @@ class Stateless(Module):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__()
         try:
-            given = self.__signature__.bind(*args, **options)
+            given = self.__signature__.bind(*args, **without_defaults(type(self), options))
         except TypeError as error:
-            raise TypeError(f"{type(self).__name__}: {error}") from None
+            name = type(self).__name__
+            raise other_keyword(type(self), name, options) or TypeError(f"{name}: {error}") from None
         given.apply_defaults()
         for name, value in given.arguments.items():
             self._check(name, value)
