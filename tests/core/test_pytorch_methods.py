@@ -183,6 +183,11 @@ OTHERS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: x.clone().scatter_(1, tt.tensor([[2], [0]]), 5.0),
         lambda: np.where([[False, False, True], [True, False, False]], 5.0, X),
     ),
+    "scatter with int32 positions": (
+        lambda: tt.scatter(tt.zeros(3), 0, tt.tensor([0, 2, 0], dtype=tt.int32), tt.ones(3), reduce="add"),
+        lambda: [2, 0, 1],
+    ),
+    "put one": (lambda: tt.put(tt.zeros(3), tt.tensor(1), tt.tensor([2.0])), lambda: [0, 2, 0]),
     "tensor_split": (lambda: b.tensor_split(3, 2)[0], lambda: np.array_split(B, 3, 2)[0]),
 }
 
@@ -232,6 +237,29 @@ def test_angles_of_real_numbers() -> None:
     y[:4].sum().backward()
     assert a.grad is not None
     assert a.grad.tolist() == [0.0] * 5
+
+
+INTEGERS: dict[str, tuple[Callable[[], Any], Any]] = {
+    "nan_to_num": (lambda: tt.nan_to_num(i), P),
+    "hardtanh": (lambda: tt.nn.functional.hardtanh(i, -1.5, 2), np.clip(P, -1, 2)),
+    "relu6": (lambda: tt.nn.functional.relu6(i * 2), np.clip(P * 2, 0, 6)),
+    "bincount": (lambda: tt.bincount(k, k), np.bincount(K, K)),
+}
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_dtypes_of_integers(name: str) -> None:
+    call, wanted = INTEGERS[name]
+    np.testing.assert_array_equal(call().numpy(), wanted, strict=True)
+
+
+def test_slopes_at_the_ends() -> None:
+    p = tt.tensor([-0.5, 0.5, 1.5, math.nan], requires_grad=True)
+    p.logit().sum().backward()
+    np.testing.assert_allclose(p.grad.numpy(), [np.nan, 4, np.nan, np.nan])
+    a = tt.tensor([[math.inf, 2.0], [3.0, 4.0]], requires_grad=True)
+    (tt.linalg.matrix_power(a, 0) * 2).sum().backward()
+    assert a.grad.tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
 def test_shapes_of_small_results() -> None:
@@ -372,6 +400,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "keeps its shape",
     ),
     "reduction": (lambda: x.scatter_reduce(1, k[None], y, "max"), tt.ArgumentError, "reduce 'max'"),
+    "reduction of bools": (lambda: m.scatter_reduce(1, i * 0, m, "amax"), tt.DTypeError, "dtype bool"),
     "rank": (lambda: x.kthvalue(4), tt.ArgumentError, "k=4 of 3 elements"),
     "diagonals": (lambda: tt.diag(b), tt.ShapeError, "diag: shape"),
     "parts": (lambda: x.tensor_split(0), tt.ArgumentError, "0 parts"),

@@ -87,6 +87,25 @@ def test_causal_attention_begins_at_the_first_key() -> None:
     assert y[0, 0].tolist() == [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
 
 
+def test_a_batch_of_one_attends_with_all() -> None:
+    q, k, v = (tt.tensor(RNG.normal(size=(n, 2, 3, 4))) for n in (1, 5, 5))
+    y = F.scaled_dot_product_attention(q, k, v).numpy()
+    scores = softmax(q.numpy() @ k.numpy().swapaxes(2, 3) / 2, 3)
+    np.testing.assert_allclose(y, scores @ v.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("call", "shape"), [
+    (lambda: F.group_norm(tt.zeros(0, 4, 2), 2), (0, 4, 2)),
+    (lambda: F.layer_norm(tt.zeros(0, 4, 2), (4, 2)), (0, 4, 2)),
+    (lambda: F.unfold(tt.zeros(0, 2, 4, 5), 2), (0, 8, 12)),
+    (lambda: F.fold(tt.zeros(0, 8, 12), (4, 5), 2), (0, 2, 4, 5)),
+    (lambda: F.pixel_shuffle(tt.zeros(2, 8, 0, 5), 2), (2, 2, 0, 10)),
+    (lambda: F.pixel_unshuffle(tt.zeros(2, 1, 0, 10), 2), (2, 4, 0, 5)),
+])  # fmt: skip
+def test_an_empty_batch_has_an_empty_result(call: Callable[[], Any], shape: tuple[int, ...]) -> None:
+    assert call().shape == shape
+
+
 def test_pad_counts_from_the_last_axis() -> None:
     x = np.arange(6.0).reshape(2, 3)
     padded = np.pad(x, ((3, 4), (1, 2)))

@@ -37,7 +37,7 @@ from tinytensor.ops.elementwise.power import pow
 from tinytensor.ops.elementwise.rounding import trunc
 from tinytensor.ops.elementwise.sign_and_complex import abs, copysign, sign
 from tinytensor.ops.elementwise.trigonometric import acos, acosh, asin, asinh, atan, atan2, atanh
-from tinytensor.ops.views.manipulation import astype
+from tinytensor.ops.views.manipulation import astype, clone
 from tinytensor.tensor import Tensor, is_tensor
 
 __all__ = [
@@ -218,7 +218,7 @@ def nan_to_num(x: Tensor, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
     """x with numbers for nan and the infinities.
 
     Args:
-        x: any shape; floating.
+        x: any shape; not complex. Integers stay as they are.
         nan: in place of nan.
         posinf, neginf: in place of inf and -inf; None is the largest and the least number of the dtype.
 
@@ -226,6 +226,8 @@ def nan_to_num(x: Tensor, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
         >>> tt.nan_to_num(tt.tensor([float("nan"), float("inf"), 1.0]), posinf=9.0).tolist()
         [0.0, 9.0, 1.0]
     """
+    if not x.dtype.is_floating:
+        return clone(x)
     limits = finfo(x.dtype)
     y = where(isnan(x), nan, x)
     y = where(equal(y, math.inf), limits.max if posinf is None else posinf, y)
@@ -391,6 +393,7 @@ def logit(x: Tensor, eps: float | None = None) -> Tensor:
     """
     x = x if x.dtype.is_floating else astype(x, float32)
     x = x if eps is None else clip(x, eps, 1 - eps)
+    x = x + where((x >= 0) & (x <= 1), zeros_like(x), math.nan)  # beyond, the gradient is nan, too
     return x.log() - (-x).log1p()
 
 

@@ -221,7 +221,11 @@ def scatter_reduce(
             f"scatter_reduce: reduce {reduce!r}", why=f"it is one of {', '.join(ways)}", fix='reduce="sum"'
         )
     src = corner(src, index)
-    counts = _scatter_add(x.new_zeros(x.shape, dtype="int64"), index, ones_like(index), dim)
+    if x.dtype is bool_:
+        raise DTypeError(
+            "scatter_reduce: tensors of dtype bool", why="it combines numbers", fix="x.long(), and src.long()"
+        )
+    counts = _scatter_add(x.new_zeros(x.shape, dtype="int64"), index, ones_like(index, dtype="int64"), dim)
     if reduce in ("sum", "mean"):
         y = _scatter_add(x if include_self else where(counts > 0, 0, x), index, src, dim)
         if reduce == "sum":
@@ -363,15 +367,17 @@ def put(x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> T
     Args:
         x: any shape.
         index: integers of any shape.
-        source: the shape of index.
+        source: as many elements as index.
         accumulate: whether to add.
 
     Example:
         >>> tt.put(tt.zeros(2, 2), tt.tensor([3]), tt.tensor([5.0])).tolist()
         [[0.0, 0.0], [0.0, 5.0]]
     """
-    _same_shape("an index", index, source)
-    return reshape(index_put(reshape(x, (-1,)), (index,), source, accumulate), x.shape)
+    if source.size != index.size:
+        _same_shape("an index", index, source)
+    values = reshape(source, index.shape)
+    return reshape(index_put(reshape(x, (-1,)), (index,), values, accumulate), x.shape)
 
 
 def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def addmm(x: Tensor, mat1: Tensor, mat2: Tensor, *, beta: complex = 1, alpha: co
         x: broadcasts to the shape of the product.
         mat1: shape (M, K), or (B, M, K) (also called `baddbmm`).
         mat2: shape (K, N), (B, K, N), or (K,) (also called `addmv`).
-        beta, alpha: numbers.
+        beta, alpha: numbers; fractions make integers floating.
 
     Raises:
         ShapeError: the shapes do not fit.

@@ -577,7 +577,7 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
 
     Args:
         x: shape (n,), integers, at least 0.
-        weights: shape (n,).
+        weights: shape (n,); integers count as float64.
         minlength: the least size of the result, which is the largest number + 1.
 
     Example:
@@ -590,6 +590,8 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
         )
     size = (int(max(x)) + 1 if x.size else 0, minlength)
     counted = x.new_ones(x.shape, dtype="int64") if weights is None else weights
+    if weights is not None and not weights.dtype.is_floating:
+        counted = weights.double()
     return scatter_add(counted.new_zeros(size[size[0] < size[1]]), x, counted, 0)
 
 

@@ -69,6 +69,8 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
         >>> tt.nn.functional.hardtanh(tt.tensor([-3.0, 0.5, 3.0])).tolist()
         [-1.0, 0.5, 1.0]
     """
+    if not input.dtype.is_inexact:
+        min_val, max_val = int(min_val), int(max_val)  # integers stay integers
     outside = (input <= min_val) | (input >= max_val)
     return written(input, tt.where(outside, tt.clip(input.detach(), min_val, max_val), input), inplace)
 

@@ -114,4 +114,4 @@ def _with_blanks(targets: Tensor, sizes: Tensor, blank: int) -> Tensor:
     is_label = tt.arange(targets.shape[1], device=sizes.device) < sizes.unsqueeze(1)
     targets = tt.where(is_label, targets, blank)
     pairs = tt.stack([tt.full_like(targets, blank), targets], 2)
-    return tt.cat([pairs.reshape(targets.shape[0], -1), tt.full_like(sizes, blank).unsqueeze(1)], 1)
+    return tt.cat([pairs.flatten(1), tt.full_like(sizes, blank).unsqueeze(1)], 1)

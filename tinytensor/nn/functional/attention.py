@@ -33,7 +33,8 @@ def scaled_dot_product_attention(
 
     Args:
         query: shape (B, H, Tq, D), (H, Tq, D) or (Tq, D).
-        key: shape (B, H, Tk, D); with enable_gqa fewer heads, of which H is a multiple.
+        key: shape (B, H, Tk, D); with enable_gqa fewer heads, of which H is a multiple. A batch of 1, of any
+            of the three, is repeated.
         value: shape (B, H, Tk, Dv).
         attn_mask: broadcasts to (B, H, Tq, Tk); bool (True: attend), or floating (added to the scores).
         dropout_p: probability of dropping a weight, also outside training.
@@ -62,6 +63,8 @@ def scaled_dot_product_attention(
             why="each head has its own keys, unless heads share them in groups",
             fix="enable_gqa=True",
         )
+    batch = next((x.shape[0] for x in (query, key, value) if x.shape[0] != 1), 1)
+    query, key, value = [x.expand(batch, *x.shape[1:]) if len(x) == 1 else x for x in (query, key, value)]
     queries, keys = query.shape[2], key.shape[2]
     if is_causal and queries != keys:  # aligned at the start; that of the engine at the end
         is_causal, lower = False, tt.tril(tt.ones(queries, keys, dtype=tt.bool, device=query.device))

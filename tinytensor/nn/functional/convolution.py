@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -148,7 +149,7 @@ def unfold(
     x = pad(input, (pw, pw, ph, ph))
     x = x.unfold(2, dh * (kh - 1) + 1, sh)[..., ::dh]  # (N, C, Ho, W, kh)
     x = x.unfold(3, dw * (kw - 1) + 1, sw)[..., ::dw]  # (N, C, Ho, Wo, kh, kw)
-    return x.permute(0, 1, 4, 5, 2, 3).reshape(x.shape[0], x.shape[1] * kh * kw, -1)
+    return x.permute(0, 1, 4, 5, 2, 3).reshape(x.shape[0], x.shape[1] * kh * kw, math.prod(x.shape[2:4]))
 
 
 def fold(
@@ -191,7 +192,7 @@ def fold(
             why=f"these images have {places.shape[1]} windows, and columns C * {kh * kw} elements",
             fix="output_size, kernel_size, dilation, padding and stride of unfold",
         )
-    columns = input.reshape(input.shape[0], -1, places.size)  # (N, C, kh * kw * number of windows)
+    columns = input.unflatten(1, (-1, kh * kw)).flatten(2)  # (N, C, kh * kw * number of windows)
     image = tt.zeros(*columns.shape[:2], padded[0] * padded[1], dtype=input.dtype, device=input.device)
     image = tt.index_add(image, 2, places.reshape(-1), columns)
     return tt.unflatten(image, 2, padded)[..., ph : ph + h, pw : pw + w]

@@ -39,7 +39,8 @@ def _rows(what: str, input: Tensor, normalized_shape: Numbers, *parameters: Tens
         )
     if len(sizes) == 1:
         return [input, *parameters]
-    return [input.reshape(*input.shape[:lead], -1), *[p if p is None else p.reshape(-1) for p in parameters]]
+    rows = input.reshape(*input.shape[:lead], math.prod(sizes))
+    return [rows, *[p if p is None else p.reshape(-1) for p in parameters]]
 
 
 def layer_norm(
@@ -105,7 +106,8 @@ def group_norm(
             why="all groups have the same number of channels",
             fix="num_groups that divides the number of channels",
         )
-    y = tt.layer_norm(input.reshape(n, num_groups, -1), eps=eps).reshape(input.shape)
+    rows = input.reshape(n, num_groups, math.prod(input.shape[1:]) // num_groups)
+    y = tt.layer_norm(rows, eps=eps).reshape(input.shape)
     columns = (c, *[1] * (input.ndim - 2))  # of a parameter, to broadcast to (N, C, ...)
     y = y if weight is None else y * weight.reshape(columns)
     return y if bias is None else y + bias.reshape(columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import tinytensor.api as tt
@@ -134,7 +135,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
         [[[0, 1], [2, 3]]]
     """
     r, (c, h, w) = upscale_factor, input.shape[-3:]
-    x = input.reshape(-1, c // r**2, r, r, h, w).permute(0, 1, 4, 2, 5, 3)
+    x = input.reshape(math.prod(input.shape[:-3]), c // r**2, r, r, h, w).permute(0, 1, 4, 2, 5, 3)
     return x.reshape(*input.shape[:-3], c // r**2, h * r, w * r)
 
 
@@ -146,7 +147,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
         [[[0]], [[1]], [[2]], [[3]]]
     """
     r, (c, h, w) = downscale_factor, input.shape[-3:]
-    x = input.reshape(-1, c, h // r, r, w // r, r).permute(0, 1, 3, 5, 2, 4)
+    x = input.reshape(math.prod(input.shape[:-3]), c, h // r, r, w // r, r).permute(0, 1, 3, 5, 2, 4)
     return x.reshape(*input.shape[:-3], c * r**2, h // r, w // r)
 
 
