@@ -282,6 +282,8 @@ THEIRS: dict[str, tuple[Callable[[], Any], Any]] = {  # calls that fit PyTorch's
     "std": (lambda: y.std(dim=1), (Y.std(1, ddof=1),)),
     "std, biased": (lambda: y.std(dim=1, unbiased=False), (Y.std(1),)),
     "var": (lambda: tt.var(input=y), (Y.var(ddof=1),)),
+    "squeeze": (lambda: y.squeeze(dim=1), (Y,)),
+    "squeeze, of two": (lambda: y[:1].squeeze(dim=(0, -1)), (Y[0],)),
     "split": (lambda: y.split(2, dim=1), (Y[:, :2], Y[:, 2:])),
     "gather": (lambda: y.gather(1, tt.tensor([[2], [0]])), (np.array([[2.0], [4.0]]),)),
     "where": (lambda: tt.where(y > 3), np.nonzero(Y > 3)),

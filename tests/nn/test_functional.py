@@ -100,10 +100,26 @@ def test_a_batch_of_one_attends_with_all() -> None:
     (lambda: F.unfold(tt.zeros(0, 2, 4, 5), 2), (0, 8, 12)),
     (lambda: F.fold(tt.zeros(0, 8, 12), (4, 5), 2), (0, 2, 4, 5)),
     (lambda: F.pixel_shuffle(tt.zeros(2, 8, 0, 5), 2), (2, 2, 0, 10)),
+    (lambda: F.scaled_dot_product_attention(*[tt.zeros(0, 3, 4)] * 3), (0, 3, 4)),
     (lambda: F.pixel_unshuffle(tt.zeros(2, 1, 0, 10), 2), (2, 4, 0, 5)),
 ])  # fmt: skip
 def test_an_empty_batch_has_an_empty_result(call: Callable[[], Any], shape: tuple[int, ...]) -> None:
     assert call().shape == shape
+
+
+@pytest.mark.parametrize("call", [
+    lambda: F.group_norm(tt.ones(4), 2), lambda: F.instance_norm(tt.ones(())),
+    lambda: F.pixel_shuffle(tt.ones(4, 2), 2), lambda: F.pixel_unshuffle(tt.ones(4, 2), 2),
+])  # fmt: skip
+def test_too_few_axes(call: Callable[[], Any]) -> None:
+    with pytest.raises(tt.ShapeError, match=r"its axes are \((N|\.\.\.), C"):
+        call()
+
+
+def test_a_batch_with_masks_has_no_heads() -> None:
+    x, mask = tt.tensor(RNG.normal(size=(2, 3, 4))), tt.tensor(RNG.normal(size=(2, 3, 3)))
+    one = [F.scaled_dot_product_attention(x[n], x[n], x[n], mask[n]).numpy() for n in range(2)]
+    np.testing.assert_allclose(F.scaled_dot_product_attention(x, x, x, mask).numpy(), one, rtol=1e-12)
 
 
 def test_pad_counts_from_the_last_axis() -> None:

@@ -35,7 +35,8 @@ from tinytensor.ops.reductions.sorting import searchsorted as _searchsorted
 from tinytensor.ops.reductions.sorting import topk as _topk
 from tinytensor.ops.reductions.statistics import std as _std
 from tinytensor.ops.reductions.statistics import var as _var
-from tinytensor.ops.views.manipulation import astype, squeeze
+from tinytensor.ops.views.manipulation import astype
+from tinytensor.ops.views.manipulation import squeeze as _squeeze
 from tinytensor.shapes import normalize_axis
 from tinytensor.tensor import Tensor, is_tensor
 
@@ -54,7 +55,7 @@ def _extreme(x: Tensor, dim: Any, keepdim: bool, other: Any, pair: Any, place: A
         return pair(x, other if dim is None else dim)
     indices = place(x, dim, True)
     values = take_along_axis(x, indices, dim)
-    return ValuesIndices(*[y if keepdim else squeeze(y, dim) for y in (values, indices)])
+    return ValuesIndices(*[y if keepdim else _squeeze(y, dim) for y in (values, indices)])
 
 
 @_named
@@ -84,6 +85,13 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """The positions that sort an axis."""
     return _argsort(input, dim, descending=descending)
+
+
+@_named
+def squeeze(input: Tensor, dim: int | Sequence[int]) -> Tensor:
+    """Without these axes, where their size is 1."""
+    axes = [normalize_axis(axis, input.ndim, "squeeze") for axis in ([dim] if isinstance(dim, int) else dim)]
+    return _squeeze(input, tuple([axis for axis in axes if input.shape[axis] == 1]))
 
 
 @_named

@@ -32,7 +32,7 @@ def scaled_dot_product_attention(
     """softmax(scale * query key' + mask) value; with is_causal query i attends to the keys up to i.
 
     Args:
-        query: shape (B, H, Tq, D), (H, Tq, D) or (Tq, D).
+        query: shape (B, H, Tq, D), (B, Tq, D) or (Tq, D).
         key: shape (B, H, Tk, D); with enable_gqa fewer heads, of which H is a multiple. A batch of 1, of any
             of the three, is repeated.
         value: shape (B, H, Tk, Dv).
@@ -54,9 +54,11 @@ def scaled_dot_product_attention(
     """
     what = "scaled_dot_product_attention"
     if query.ndim < 4:
-        q, k, v = query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0)
+        at = 0 if enable_gqa else -3  # the heads, or a batch of one head
+        q, k, v = query.unsqueeze(at), key.unsqueeze(at), value.unsqueeze(at)
+        mask = attn_mask.unsqueeze(at) if attn_mask is not None and attn_mask.ndim > 2 else attn_mask
         options: Any = {"scale": scale, "enable_gqa": enable_gqa}
-        return scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal, **options).squeeze(0)
+        return scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal, **options).squeeze(at)
     if not enable_gqa and key.ndim == 4 and key.shape[1] not in (1, query.shape[1]):
         raise tt.ShapeError(
             f"{what}: {query.shape[1]} heads of queries and {key.shape[1]} of keys",

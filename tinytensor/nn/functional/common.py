@@ -26,6 +26,16 @@ def reduced(what: str, losses: Tensor, reduction: str) -> Tensor:
     return losses.mean() if reduction == "mean" else losses.sum() if reduction == "sum" else losses
 
 
+def need_axes(what: str, input: Tensor, least: int, form: str) -> None:
+    """ShapeError if the input has fewer axes than the function needs."""
+    if input.ndim < least:
+        raise tt.ShapeError(
+            f"{what}: the input has shape {input.shape}",
+            why=f"its axes are {form}, at least {least}",
+            fix="x.unsqueeze(0) for an axis that is missing in front",
+        )
+
+
 def same_shape(what: str, input: Tensor, target: Tensor) -> None:
     """ShapeError unless the shapes are equal; PyTorch warns here, or refuses, too."""
     if input.shape != target.shape:

@@ -7,7 +7,7 @@ from typing import Any
 
 import tinytensor.api as tt
 from tinytensor.api import Tensor
-from tinytensor.nn.functional.common import Numbers
+from tinytensor.nn.functional.common import Numbers, need_axes
 
 __all__ = [
     "batch_norm",
@@ -99,6 +99,7 @@ def group_norm(
         >>> tt.nn.functional.group_norm(tt.tensor([[1.0, 3.0, 10.0, 20.0]]), 2).tolist()
         [[-1.0, 1.0, -1.0, 1.0]]
     """
+    need_axes("group_norm", input, 2, "(N, C, ...)")
     n, c = input.shape[:2]
     if c % num_groups:
         raise tt.ShapeError(
@@ -190,6 +191,7 @@ def instance_norm(
         >>> tt.nn.functional.instance_norm(tt.tensor([[[1.0, 3.0]], [[5.0, 9.0]]])).tolist()
         [[[-1.0, 1.0]], [[-1.0, 1.0]]]
     """
+    need_axes("instance_norm", input, 2, "(N, C, ...)")
     n, c = input.shape[:2]
     given = (running_mean, running_var, weight, bias)
     tiled: list[Any] = [None if t is None else tt.tile(t, n) for t in given]  # (N * C,)

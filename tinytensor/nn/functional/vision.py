@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import tinytensor.api as tt
 from tinytensor.api import Tensor
+from tinytensor.nn.functional.common import need_axes
 
 __all__ = [
     "channel_shuffle",
@@ -134,6 +135,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
         >>> tt.nn.functional.pixel_shuffle(tt.arange(4).reshape(4, 1, 1), 2).tolist()
         [[[0, 1], [2, 3]]]
     """
+    need_axes("pixel_shuffle", input, 3, "(..., C, H, W)")
     r, (c, h, w) = upscale_factor, input.shape[-3:]
     x = input.reshape(math.prod(input.shape[:-3]), c // r**2, r, r, h, w).permute(0, 1, 4, 2, 5, 3)
     return x.reshape(*input.shape[:-3], c // r**2, h * r, w * r)
@@ -146,6 +148,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
         >>> tt.nn.functional.pixel_unshuffle(tt.arange(4).reshape(1, 2, 2), 2).tolist()
         [[[0]], [[1]], [[2]], [[3]]]
     """
+    need_axes("pixel_unshuffle", input, 3, "(..., C, H, W)")
     r, (c, h, w) = downscale_factor, input.shape[-3:]
     x = input.reshape(math.prod(input.shape[:-3]), c, h // r, r, w // r, r).permute(0, 1, 3, 5, 2, 4)
     return x.reshape(*input.shape[:-3], c * r**2, h // r, w // r)
