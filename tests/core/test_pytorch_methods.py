@@ -187,6 +187,11 @@ OTHERS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: tt.scatter(tt.zeros(3), 0, tt.tensor([0, 2, 0], dtype=tt.int32), tt.ones(3), reduce="add"),
         lambda: [2, 0, 1],
     ),
+    "a fraction among float64": (
+        lambda: tt.isin(tt.tensor(X[0]), float(X[0, 1])),
+        lambda: [False, True, False],
+    ),
+    "a fraction between float64": (lambda: tt.bucketize(0.1, tt.tensor(np.array([0.1, 0.2]))), lambda: 0),
     "put one": (lambda: tt.put(tt.zeros(3), tt.tensor(1), tt.tensor([2.0])), lambda: [0, 2, 0]),
     "tensor_split": (lambda: b.tensor_split(3, 2)[0], lambda: np.array_split(B, 3, 2)[0]),
 }
@@ -205,7 +210,10 @@ def test_the_ends_of_lerp_are_exact() -> None:
         assert a.lerp(b, 0 * one).tolist() == a.tolist()
 
 
-def test_integers_keep_their_digits() -> None:
+def test_numbers_and_integers_keep_their_digits() -> None:
+    ones = tt.ones(2, dtype=tt.float64)
+    np.testing.assert_allclose(tt.xlogy(ones, 3).numpy(), np.log(3), rtol=1e-15)
+    assert tt.xlogy(ones.half(), 3).dtype is tt.float16
     big = tt.tensor([2**53 + 1, 2])
     assert tt.nansum(big).item() == 2**53 + 3
     small = tt.tensor([100, 100, 90], dtype=tt.int8)
@@ -263,6 +271,9 @@ def test_slopes_at_the_ends() -> None:
 
 
 def test_shapes_of_small_results() -> None:
+    empty = tt.zeros(0, 3)
+    assert [t.shape for t in empty.split(2, dim=0)] == [(0, 3)]
+    assert tt.cov(tt.zeros(2, 0)).isnan().all()
     one, row = tt.tensor(3.0), tt.tensor([[1.0, 2.0, 4.0]])
     assert [t.shape for t in tt.median(one, 0, True)] == [(), ()]
     np.testing.assert_allclose(tt.cov(row).item(), np.cov(row.numpy()))

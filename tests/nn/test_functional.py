@@ -143,6 +143,15 @@ def test_volumes_of_another_size() -> None:
             F.interpolate(tt.ones(*shape), 2, mode=mode)
 
 
+def test_inf_stays_in_its_part() -> None:
+    x = np.array([[[1.0, 3.0, np.inf, 5.0]]])
+    assert F.adaptive_avg_pool1d(tt.tensor(x), 2).tolist() == [[[2.0, np.inf]]]
+    y = F.interpolate(tt.tensor(x), size=8, mode="linear").tolist()[0][0]
+    assert y[:4] == [1.0, 1.5, 2.5, np.inf]
+    with pytest.raises(tt.DTypeError, match="mode 'linear'"):
+        F.interpolate(tt.tensor(x[..., :2]).long(), size=8, mode="linear")
+
+
 def test_norms_of_several_axes() -> None:
     x = RNG.normal(size=(2, 3, 4))
     whole = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-5)

@@ -142,7 +142,9 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int)
     size, n = split_size_or_sections, tensor.shape[normalize_axis(dim, tensor.ndim, "split")]
     if isinstance(size, int) and size < 1:
         raise ArgumentError(f"split: parts of size {size}", why="a part has elements", fix="a size above 0")
-    sizes = [builtins.min(size, n - at) for at in range(0, n, size)] if isinstance(size, int) else list(size)
+    sizes = (
+        [builtins.min(size, n - at) for at in range(0, n or 1, size)] if isinstance(size, int) else list(size)
+    )
     return _split(tensor, sizes, dim)
 
 

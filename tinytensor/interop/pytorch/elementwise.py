@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tinytensor.creation import asarray, full_like, ones_like, zeros_like
+from tinytensor.creation import full_like, ones_like, zeros_like
 from tinytensor.dispatch.elementwise import Operand
 from tinytensor.dtypes import bool_, complex128, finfo, float32, float64
 from tinytensor.errors import ArgumentError, DTypeError
@@ -421,11 +421,12 @@ def xlogy(x: Tensor | float, other: Tensor | float) -> Tensor:
         >>> tt.xlogy(tt.tensor([0.0, 2.0]), tt.tensor([0.0, 1.0])).tolist()
         [0.0, 0.0]
     """
-    factor: Tensor = x if is_tensor(x) else full_like(asarray(other), x)
-    places = asarray(other)
+    like: Any = x if is_tensor(x) else other
+    dtype = like.dtype if like.dtype.is_floating else float32
+    factor, places = (y if is_tensor(y) else full_like(like, y, dtype=dtype) for y in (x, other))
     # only where log is not finite: elsewhere it is the slope at x = 0
     zero = (factor == 0) & ((places <= 0) | isinf(places))
-    return factor * where(zero, 1.0, other).log()
+    return factor * where(zero, 1.0, places).log()
 
 
 def deg2rad(x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tinytensor.creation import arange, full_like, tensor
+from tinytensor.dtypes import result_type
 from tinytensor.errors import ArgumentError, ShapeError
 from tinytensor.ops.elementwise.arithmetic import maximum, minimum
 from tinytensor.ops.elementwise.comparison import equal, isnan, not_equal, where
@@ -514,9 +515,10 @@ def cov(x: Tensor, *, correction: int = 1) -> Tensor:
     """
     if not 0 < x.ndim < 3:
         raise ShapeError(f"cov: shape {x.shape}", why="it is (variables, observations)", fix="x.flatten(1)")
-    rows = x.reshape(-1, x.shape[-1])
+    rows = x.unsqueeze(0) if x.ndim == 1 else x
     away = rows - rows.mean(-1, True)
-    y = away @ away.T / (x.shape[-1] - correction)
+    n = x.shape[-1] - correction
+    y = away @ away.T / (n if n > 0 else 0)
     return y if len(y) != 1 else y.reshape(())
 
 
@@ -623,6 +625,15 @@ def histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     return bincount(place, minlength=bins).astype(x.dtype)
 
 
+def _beside(x: Any, other: Any) -> Tensor:
+    """A number as a tensor that is compared with another: a fraction in the dtype of the other."""
+    if is_tensor(x):
+        return x
+    known = is_tensor(other)
+    dtype = result_type(other, x) if known and isinstance(x, float) else None
+    return tensor(x, dtype=dtype, device=other.device if known else None)
+
+
 def bucketize(x: Any, boundaries: Tensor, *, right: bool = False) -> Tensor:
     """The number of boundaries below each element; with right also those that are equal.
 
@@ -635,8 +646,7 @@ def bucketize(x: Any, boundaries: Tensor, *, right: bool = False) -> Tensor:
         >>> tt.bucketize(tt.tensor([1, 3, 6]), tt.tensor([1, 3, 5])).tolist()
         [0, 1, 3]
     """
-    x = x if is_tensor(x) else tensor(x, device=boundaries.device)
-    return searchsorted(boundaries, x, side="right" if right else "left")
+    return searchsorted(boundaries, _beside(x, boundaries), side="right" if right else "left")
 
 
 def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Tensor:
@@ -651,7 +661,7 @@ def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Tensor:
         >>> tt.isin(tt.tensor([1, 2, 3]), tt.tensor([3, 1])).tolist()
         [True, False, True]
     """
-    x, among = (y if is_tensor(y) else tensor(y) for y in (elements, test_elements))
+    x, among = _beside(elements, test_elements), _beside(test_elements, elements)
     if not among.size:
         return full_like(x, invert, dtype="bool")
     known = sort(among.reshape(-1))

@@ -143,9 +143,8 @@ def _adaptive(x: Tensor, sizes: Sequence[int | None], reduce: Callable[[Tensor, 
 
 
 def _mean_of_parts(x: Tensor, parts: Tensor) -> Tensor:
-    """(..., size), (count, size) → (..., count)."""
-    shares = parts.astype(x.dtype)
-    return x @ (shares / shares.sum(1, True)).T
+    """(..., size), (count, size) → (..., count); in a product inf and nan would reach all parts."""
+    return tt.where(parts, x.unsqueeze(-2), 0).sum(-1) / parts.sum(1)
 
 
 def _max_of_parts(x: Tensor, parts: Tensor) -> Tensor:

@@ -64,6 +64,17 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     return tt.pad(cropped(input), widths, _MODES[mode], 0 if value is None else value)
 
 
+def _between(x: Tensor, axis: int, at: Tensor, linear: bool) -> Tensor:
+    """The elements of an axis at fractional places: those below, or with linear also of those above."""
+    low = tt.floor(at)
+    below = tt.take(x, low.astype(tt.int64), axis)
+    if not linear:
+        return below
+    above = tt.take(x, tt.clip(low + 1, max=x.shape[axis] - 1).astype(tt.int64), axis)
+    share = (at - low).astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1 - axis))
+    return below * (1 - share) + above * share
+
+
 def interpolate(
     input: Tensor,
     size: int | Sequence[int] | None = None,
@@ -74,7 +85,7 @@ def interpolate(
     """Sequences (N, C, L), images (N, C, H, W) or volumes (N, C, D, H, W) of another size.
 
     Args:
-        input: three to five axes; floating.
+        input: three to five axes; floating, but for "nearest" and "nearest-exact".
         size: of the last axes, one number for all or one for each.
         scale_factor: in place of size.
         mode: "nearest" (the element at floor(i * scale)), "nearest-exact", or "linear", "bilinear" or
@@ -83,6 +94,7 @@ def interpolate(
 
     Raises:
         ArgumentError: another mode or number of axes, or not one of size and scale_factor.
+        DTypeError: integers with "linear" and so on.
 
     Example:
         >>> tt.nn.functional.interpolate(tt.tensor([[[1.0, 3.0]]]), size=3, mode="linear").tolist()
@@ -96,6 +108,12 @@ def interpolate(
             why='it takes three to five axes; the modes are "nearest", "nearest-exact", and for three axes '
             '"linear", for four "bilinear", for five "trilinear"',
             fix='mode="nearest"',
+        )
+    if "linear" in mode and not input.dtype.is_floating:
+        raise tt.DTypeError(
+            f"interpolate: mode {mode!r} for a tensor of dtype {input.dtype}",
+            why="what lies between two elements has fractions",
+            fix='x.float(), or mode="nearest"',
         )
     if (size is None) == (scale_factor is None):
         raise tt.ArgumentError(
@@ -118,13 +136,7 @@ def interpolate(
         half = 0.0 if mode == "nearest" or align_corners else 0.5
         at = (tt.arange(count, dtype=tt.float64) + half) * step  # places of the new elements among the old
         at = at - half if "linear" in mode else at
-        if "linear" in mode:
-            distance = tt.abs(tt.clip(at, 0, n - 1).unsqueeze(1) - tt.arange(n))
-            weights = tt.clip(1 - distance, min=0).astype(x.dtype).to(x.device)  # (count, n)
-            x = tt.moveaxis(tt.moveaxis(x, axis, -1) @ weights.T, -1, axis)
-        else:
-            index = tt.clip(tt.floor(at), 0, n - 1).astype(tt.int64)
-            x = tt.take(x, index.to(x.device), axis)
+        x = _between(x, axis, tt.clip(at, 0, n - 1).to(x.device), "linear" in mode)
     return x
 
 
