@@ -5,6 +5,7 @@ import importlib.util
 import io
 import logging
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 
 from tests.helpers.emulated import compiled
 from tests.runtime.test_runtime import SCALE, USE, finish, python
-from tinytensor.errors import KernelError
+from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.runtime import compiler, kernel_cache
 from tinytensor.runtime.compiler import (
     Recipe,
@@ -156,6 +157,8 @@ def test_what_a_library_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "deeper.h").write_text("int x, y;")
     keys.append(key(base))
     monkeypatch.setattr(compiler, "_processor", lambda: "another")
+    keys.append(key(base))
+    monkeypatch.setattr(compiler, "NATIVE", "-march=another")
     keys.append(key(base))
     assert len(set(keys)) == len(keys)
 
@@ -439,3 +442,43 @@ def test_a_lock_that_is_never_released(
     first, second = caplog.messages
     assert first == f"waiting for another process that compiles {path.name} and holds {path.stem}.lock"
     assert second.endswith(f"for {path.name}: it is compiled here as well")
+
+
+INSTRUCTIONS = """
+import ctypes, math, numpy as np, tinytensor as tt
+from tinytensor.runtime.compiler import Recipe, load_library
+from tinytensor.runtime.cpu import kernels
+from tinytensor.runtime.cpu.library import NATIVE
+
+kernels._make_common = lambda: None  # the two that are used here suffice
+tt.config.matmul = "own"
+rng = np.random.default_rng(0)
+a, b = [rng.standard_normal(shape).astype(np.float32) for shape in ((37, 53), (53, 41))]
+with kernels.watched() as calls:
+    product = tt.gelu(tt.tensor(a) @ tt.tensor(b)).numpy()
+x = a.astype(float) @ b
+wanted = x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+assert np.abs(product - wanted).max() < 1e-5, np.abs(product - wanted).max()
+text = '#include "vector.h"\\nextern "C" __attribute__((visibility("default"))) int lanes() { return LANES; }'
+print(load_library(Recipe("lanes", text, (NATIVE,)), "part").lanes(), [call.filled for call in calls])
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the levels are those of x86-64")
+@pytest.mark.parametrize(("level", "lanes"), [("x86-64", 4), ("x86-64-v3", 8)])
+def test_kernels_for_another_instruction_set(level: str, lanes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TINYTENSOR_CACHE")  # they are compiled once per machine
+    try:
+        flag = compiler.instruction_set(level)
+    except ArgumentError as error:
+        pytest.skip(str(error))
+    assert flag == f"-march={level}"
+    said = finish(python(INSTRUCTIONS, TINYTENSOR_MARCH=level))
+    assert said.splitlines()[-1] == f"{lanes} [True, True]"
+
+
+@pytest.mark.parametrize("level", ["avx2", "x86-64-v4"])
+def test_an_instruction_set_that_cannot_run_is_refused(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "_processor", lambda: "x86_64 flags: sse2 sse4_2 avx2 fma")
+    with pytest.raises(ArgumentError, match=rf"TINYTENSOR_MARCH.*{level}"):
+        compiler.instruction_set(level)

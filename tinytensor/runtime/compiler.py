@@ -27,14 +27,53 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from tinytensor.errors import KernelError
+from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.runtime.compile_reports import compiling, is_reported
 from tinytensor.runtime.kernel_cache import cache_folder, locked, read_kept, write_kept
 
 logger = logging.getLogger(__name__)
 
-# For the processor of this machine; on ARM clang has no -march=native.
-NATIVE = "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
+# Levels of x86-64 that TINYTENSOR_MARCH names, and a flag of processors that have them in /proc/cpuinfo.
+LEVELS = {"x86-64": "", "x86-64-v2": "sse4_2", "x86-64-v3": "avx2", "x86-64-v4": "avx512vl"}
+
+
+@cache
+def _processor() -> str:
+    """Identification of the processor of this machine."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith(("flags", "Features")):
+                return platform.machine() + line
+    return f"{platform.machine()} {platform.processor()} {platform.node()}"
+
+
+def instruction_set(level: str) -> str:
+    """The compiler's flag for a level of x86-64, or for the processor of this machine, "native".
+
+    Raises:
+        ArgumentError: no such level, or this processor lacks it.
+
+    Example:
+        >>> instruction_set("sse")
+        Traceback (most recent call last):
+        ...
+        tinytensor.errors.ArgumentError: TINYTENSOR_MARCH='sse': no such instruction set
+          why: the values are native, x86-64, x86-64-v2, x86-64-v3, x86-64-v4
+          fix: leave it out: kernels are then compiled for this processor
+    """
+    if level == "native":  # on ARM clang has no -march=native
+        return "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
+    fix = "leave it out: kernels are then compiled for this processor"
+    if level not in LEVELS:
+        why = f"the values are native, {', '.join(LEVELS)}"
+        raise ArgumentError(f"TINYTENSOR_MARCH={level!r}: no such instruction set", why=why, fix=fix)
+    if platform.machine() not in ("x86_64", "AMD64") or LEVELS[level] not in _processor():
+        why = f"it is {platform.machine()}" + (f" without {LEVELS[level]}" if LEVELS[level] else "")
+        raise ArgumentError(f"TINYTENSOR_MARCH={level}: this processor lacks it", why=why, fix=fix)
+    return f"-march={level}"
+
+
+NATIVE = instruction_set(os.environ.get("TINYTENSOR_MARCH") or "native")
 BASE_FLAGS = ("-std=c++17", "-fPIC", "-shared", NATIVE, "-fvisibility=hidden")
 WARNINGS = ".warnings"  # suffix of a file beside a library
 EMPTY = 32  # bytes of a kept file without contents: its checksum
@@ -140,16 +179,6 @@ def _is_clang(command: tuple[str, ...]) -> bool:
     return "clang" in answer.stdout + answer.stderr
 
 
-@cache
-def _processor() -> str:
-    """Identification of the processor, on which NATIVE depends."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if line.startswith(("flags", "Features")):
-                return platform.machine() + line
-    return f"{platform.machine()} {platform.processor()} {platform.node()}"
-
-
 # ---- what a library depends on -----------------------------------------------------------------------------
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"\n]+)[>"]', re.MULTILINE)
@@ -187,7 +216,7 @@ def fingerprint(recipe: Recipe, compiler: Compiler, *, native: bool = True) -> s
     """Hash of all dependencies of a library; `native`: it is for the processor of this machine."""
     hashed = hashlib.sha256()
     parts = (*contents(recipe), *recipe.flags, *recipe.gcc_flags, *recipe.clang_flags, *recipe.libraries)
-    for part in (*parts, compiler.identity, _processor() if native else "", sys.platform, "sealed"):
+    for part in (*parts, compiler.identity, NATIVE + _processor() if native else "", sys.platform, "sealed"):
         hashed.update(part.encode())
         hashed.update(b"\0")
     return hashed.hexdigest()[:24]
