@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib import resources
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,12 @@ from gpt.generation.chat import ChatConfig, Conversation
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.live.watch import WatchConfig, take_watch, watching
 from gpt.tasks.registry import TASKS, task
+from gpt.training.plan import UTILIZATION, plan
 from gpt.training.run_lock import alone_in
+from gpt.training.utilization import product_speed
 from gpt.weights.checkpoint import list_checkpoints
-from gpt.weights.init_from import CHATBOT, STAGES, read_configs
-from gpt.weights.sources import is_foreign
+from gpt.weights.init_from import CHATBOT, read_configs
+from gpt.weights.sources import is_foreign, open_source
 from gpt.weights.trained import open_model
 from tinytensor.errors import ArgumentError
 from tinytensor.files import atomic_write, read_json
@@ -44,13 +47,14 @@ _MAINS: dict[str, Callable[[Sequence[str]], int]] = {
     "chat": gpt.generation.chat.main,
 }
 CONTEXT = 256  # tokens: a few exchanges
-_RESULTS = ("tokenizer.json", *STAGES)
+ANSWERS = 8 * 48  # tokens of the answers to a question that are rewarded, with the question, about
+MAX_STEPS = "--max_steps="
 _LEAST = {"vocab_size": 259, "seed": 0}  # of the other numbers 1
 # Options of instruction tuning and of reinforcement learning: for a small model of one's own, and for a
 # larger one that knows conversations, of which only adapters are trained, on small batches.
 _OWN = (
     ("--batch_size=32", "--optimizer=muon", "--learning_rate=0.003", "--matrix_learning_rate=0.01"),
-    ("--learning_rate=2e-4",),
+    ("--batch_size=16", "--learning_rate=2e-4"),
 )
 _FOREIGN = (
     ("--lora_rank=8", "--learning_rate=0.001", f"--block_size={CONTEXT}", "--batch_size=2"),
@@ -114,7 +118,7 @@ class Stage:
         name: name for people.
         about: what it does, in a sentence.
         words: the command after `python -m gpt`.
-        result: what it writes: a file; a run directory; or None, for a stage that prints alone.
+        result: what it writes: a file; a run directory; or None, for a stage that is always done anew.
     """
 
     name: str
@@ -135,19 +139,28 @@ class Stage:
         steps = list_checkpoints(self.result)
         return bool(steps) and steps[-1] >= read_configs(self.result)[1].max_steps
 
+    def fits(self, words: Sequence[str]) -> bool:
+        """Whether these words may be the command: it has no result, or its run ends later than it is."""
+        steps = list_checkpoints(self.result) if self.result is not None else []
+        if not steps and (self.result is None or not self.result.is_file()):
+            return True
+        new = set(words) - set(self.words)
+        longer = all(w.startswith(MAX_STEPS) and int(w.removeprefix(MAX_STEPS)) >= steps[-1] for w in new)
+        return not new or (longer and not self.done)
+
     def run(self) -> int:
         """Run the command, or resume it; returns its exit code."""
         name, *rest = self.words
         if self.result is not None and list_checkpoints(self.result):
-            kept = rest[: 1 if name == "finetune" else 0]  # the method; all fields are those of the run
+            kept = rest[: 1 if name == "finetune" else 0]  # the method; other fields are those of the run
+            kept += [word for word in rest if word.startswith(MAX_STEPS)]
             rest = [*kept, "--init_from=resume", f"--out_dir={self.result}"]
         return _MAINS[name](rest)
 
 
 def stages(config: ChatbotConfig) -> list[Stage]:
     """Stages from a text to a chat model."""
-    folder, scratch = Path(config.out_dir), config.init_from == "scratch"
-    begin = folder / "base" if scratch else Path(config.init_from)
+    folder, scratch, begin = Path(config.out_dir), config.init_from == "scratch", _begin(config)
     tuned, taught = folder / "instruct", folder / "grpo"
     tuning, teaching = _FOREIGN if not scratch and is_foreign(config.init_from) else _OWN
     last = tuned / f"step_{config.instruct_steps}"  # the best by its loss has learned less of the tasks
@@ -183,6 +196,11 @@ def stages(config: ChatbotConfig) -> list[Stage]:
             ),
         ),
     ]
+
+
+def _begin(config: ChatbotConfig) -> Path:
+    """The model that is tuned."""
+    return Path(config.out_dir) / "base" if config.init_from == "scratch" else Path(config.init_from)
 
 
 def _pretraining(config: ChatbotConfig) -> list[Stage]:
@@ -232,9 +250,28 @@ def main(argv: Sequence[str]) -> int:
     folder = Path(config.out_dir)
     if config.init_from == "scratch" and not list_checkpoints(folder / "base"):
         _require_text(config.data)
+    found = stages(config)
+    print(f"{len(found)} stages, about {ceil(_minutes(found, config))} minutes on this machine", flush=True)
     with alone_in(folder, "chatbot"), watching(watch, folder):
-        code = _run(stages(config), folder, config, _seconds(config))
+        code = _run(found, folder, config, _seconds(config))
     return code or _talk(folder / "grpo")
+
+
+def _minutes(found: Sequence[Stage], config: ChatbotConfig) -> float:
+    """Minutes of the stages that are not done, by the FLOPs of their tokens: see the command `plan`."""
+    model, train = of_depth(config.depth)
+    model = replace(model, vocab_size=config.vocab_size, block_size=CONTEXT)
+    if config.init_from != "scratch":
+        model = open_source(config.init_from).config
+    tokens = 0
+    for stage in found:
+        rows, steps = [take_option(stage.words, name)[0] for name in ("batch_size", "max_steps")]
+        if rows and not stage.done:
+            tokens += (
+                int(rows) * int(steps or train.max_steps) * (ANSWERS if "grpo" in stage.words else CONTEXT)
+            )
+    flops = 3 * plan(model, train, flops_per_second=1.0).forward_flops_per_token
+    return tokens * flops / (product_speed() * UTILIZATION) / 60
 
 
 def _require_text(data: str) -> None:
@@ -269,16 +306,29 @@ def _configured(words: Sequence[str]) -> ChatbotConfig:
     saved = from_dict(ChatbotConfig, read_json(path, "chatbot").get("config"), source=str(path))
     saved = replace(saved, out_dir=folder)  # it may have been moved
     (config,) = parse_overrides(words, saved)
-    if not any((path.parent / name).exists() for name in _RESULTS):
-        return config
-    for name, value in to_dict(saved).items():
-        if value != to_dict(config)[name]:
-            raise ArgumentError(
-                f"chatbot: {folder} was begun with {name}={value}",
-                why="its stages would not fit each other",
-                fix=f"leave --{name} out, or choose another --out_dir",
-            )
+    for name, value in to_dict(config).items():
+        _require_fit(saved, replace(saved, **{name: value}), name)
     return config
+
+
+def _require_fit(saved: ChatbotConfig, config: ChatbotConfig, name: str) -> None:
+    """Check that stages that ran, or whose run was begun, stay as they are with another value of one field.
+
+    Raises:
+        ArgumentError: they do not.
+    """
+    words = {stage.name: stage.words for stage in stages(config)}
+    for stage in stages(saved):
+        if stage.fits(words.get(stage.name, stage.words)):
+            continue
+        new = [f"--{name}={to_dict(config)[name]}", "--out_dir=NEW"]
+        if stage.words[0] == "finetune":  # what is before it can be kept
+            new.append(f"--init_from={_begin(saved)}")
+        raise ArgumentError(
+            f"chatbot: {stage.name} in {saved.out_dir} was begun with {name}={to_dict(saved)[name]}",
+            why=f"{stage.result} would not fit",
+            fix=f"leave --{name} out, or begin another folder: {command('chatbot', *new)}",
+        )
 
 
 def _seconds(config: ChatbotConfig) -> dict[str, float]:
@@ -295,10 +345,10 @@ def _save(config: ChatbotConfig, seconds: dict[str, float]) -> None:
         file.write(json.dumps({"config": to_dict(config), "seconds": seconds}, indent=2).encode())
 
 
-def _run(plan: Sequence[Stage], folder: Path, config: ChatbotConfig, seconds: dict[str, float]) -> int:
+def _run(found: Sequence[Stage], folder: Path, config: ChatbotConfig, seconds: dict[str, float]) -> int:
     """Run the stages that are not done; returns the exit code of the first that was stopped, or 0."""
-    for number, stage in enumerate(plan, 1):
-        print(f"\n=== {number} of {len(plan)}: {stage.name}: {stage.about}\n$ {stage.command}", flush=True)
+    for number, stage in enumerate(found, 1):
+        print(f"\n=== {number} of {len(found)}: {stage.name}: {stage.about}\n$ {stage.command}", flush=True)
         if stage.done:
             print(f"done before, in {stage.result}")
             continue
