@@ -5,7 +5,9 @@
 #pragma once
 #include "vector.h"
 #include <stdint.h>
-#if defined(__aarch64__)
+#if defined(__AVX__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
 #include <arm_neon.h>
 #endif
 

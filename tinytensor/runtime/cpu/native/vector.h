@@ -8,8 +8,8 @@
 // Missing lanes of a partial vector are read as 0 and never written.
 #pragma once
 #include <string.h>
-#if defined(__AVX__)
-#include <immintrin.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>  // parsing it takes half a second, so the code for AVX does without
 #endif
 
 using Index = long long;
@@ -62,12 +62,18 @@ inline __mmask16 mask_of(Part part) { return (__mmask16)((1u << part.count) - 1)
 inline Floats load(const float* p, Part part) { return (Floats)_mm512_maskz_loadu_ps(mask_of(part), p); }
 inline void store(float* p, Floats v, Part part) { _mm512_mask_storeu_ps(p, mask_of(part), (__m512)v); }
 #elif defined(__AVX__)
-inline __m256i mask_of(Part part) {
+inline Ints mask_of(Part part) {
     static const int ones[2 * LANES] = {-1, -1, -1, -1, -1, -1, -1, -1};
-    return _mm256_loadu_si256((const __m256i*)(ones + LANES - part.count));
+    Ints mask;
+    memcpy(&mask, ones + LANES - part.count, sizeof mask);
+    return mask;
 }
-inline Floats load(const float* p, Part part) { return (Floats)_mm256_maskload_ps(p, mask_of(part)); }
-inline void store(float* p, Floats v, Part part) { _mm256_maskstore_ps(p, mask_of(part), (__m256)v); }
+inline Floats load(const float* p, Part part) {
+    return __builtin_ia32_maskloadps256((const Floats*)p, mask_of(part));
+}
+inline void store(float* p, Floats v, Part part) {
+    __builtin_ia32_maskstoreps256((Floats*)p, mask_of(part), v);
+}
 #else
 inline Floats load(const float* p, Part part) {
     Floats v = {};
@@ -149,9 +155,13 @@ inline Floats mixed(Floats a, Floats b, bool second) {
 }
 #elif defined(__AVX__)
 inline Floats mixed(Floats a, Floats b, bool second) {
-    __m256 low = _mm256_unpacklo_ps((__m256)a, (__m256)b), high = _mm256_unpackhi_ps((__m256)a, (__m256)b);
-    return (Floats)(second ? _mm256_permute2f128_ps(low, high, 0x31)
-                           : _mm256_permute2f128_ps(low, high, 0x20));
+#if defined(__clang__)
+    return second ? __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+                  : __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+#else
+    return second ? __builtin_shuffle(a, b, Ints{4, 12, 5, 13, 6, 14, 7, 15})
+                  : __builtin_shuffle(a, b, Ints{0, 8, 1, 9, 2, 10, 3, 11});
+#endif
 }
 #else
 inline Floats mixed(Floats a, Floats b, bool second) {
