@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import prod
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -12,6 +13,7 @@ from tinytensor.tensor import Tensor
 __all__ = [
     "Direct",
     "Flops",
+    "HostCall",
     "Op",
     "Params",
     "Precision",
@@ -35,6 +37,7 @@ Shape = tuple[int, ...]
 Shapes = Sequence[Shape | None]
 Params = Mapping[str, Any]
 Direct = Callable[..., Any]  # (arrays of the inputs) → array of the result
+HostCall = partial[bool] | None
 Flops = Callable[..., float]  # (outputs: Shapes, inputs: Shapes, parameters: Params)
 
 Precision = Literal["narrow", "wide"]
@@ -95,11 +98,12 @@ class Op:
         infer(*specs, **params) → Specs: the shape rule of the op; None for an output that is not requested.
         Kept for equal parameters: it may not distinguish 1, 1.0 and True, or 0.0 and -0.0.
         cpu(*outputs, *inputs, **params): fills the outputs with NumPy; the reference implementation.
-        host(*outputs, *inputs, **params) → bool: the same in a C++ kernel; returns False, with nothing
-        written, for cases that it leaves to `cpu`. None: there is no C++ kernel.
-        host_bf16(*outputs, *inputs, **params) → bool: as `host`, on stored bfloat16; where it returns False,
-        and for float16, the inputs are widened to float32 for `host` and `cpu`.
-        many(…) → bool: multi-tensor C++ kernel, one call for all parameters; optimizer steps have one.
+        host(*outputs, *inputs, **params) → partial(kernel, …): the same as one call of a C++ kernel, for the
+        caller to make: it computes nothing itself, so replays of a captured step make this call alone. None,
+        or a kernel that returns False, with nothing written: for cases that are left to `cpu`.
+        host_bf16(*outputs, *inputs, **params): as `host`, on stored bfloat16; in the cases it leaves, and
+        for float16, the inputs are widened to float32 for `host` and `cpu`.
+        many(…): as `host`, of one call for all parameters; optimizer steps have one.
         direct(*inputs, **params) → function or None: for small C-contiguous inputs on the CPU, given as Specs
         (a Python number as its type), a function of their arrays that returns the only output as a new
         C-contiguous array, faster than `cpu` and equal to it; None: there is none.
@@ -133,8 +137,8 @@ class Op:
 
     infer: ClassVar[Callable[..., Specs]]
     cpu: ClassVar[Callable[..., None]]
-    host: ClassVar[Callable[..., bool] | None] = None
-    host_bf16: ClassVar[Callable[..., bool] | None] = None
+    host: ClassVar[Callable[..., HostCall] | None] = None
+    host_bf16: ClassVar[Callable[..., HostCall] | None] = None
     cuda: ClassVar[Callable[..., None]]
     backward: ClassVar[Callable[..., Sequence[Tensor | None]]]
 

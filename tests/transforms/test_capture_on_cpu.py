@@ -4,7 +4,7 @@ import gc
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from types import FrameType
 from typing import Any
 
@@ -48,14 +48,14 @@ def same(a: Any, b: Any) -> bool:
     return bool(np.array_equal(a.numpy(), b.numpy(), equal_nan=a.dtype.is_inexact))
 
 
-def check(row: Row, dtype: str, layout: str) -> None:
-    """Capture a call, change its inputs, and compare a replay with a call."""
+def check(row: Row, dtype: str, layout: str, replays: int = 2) -> None:
+    """Capture a call, and compare replays with calls, on other numbers each time."""
     inputs, one = tensors(row, prepared(row, dtype, layout), dtype, layout), tt.ones(1)
     try:
         graph = replayed(lambda: (one + 1.0, row.call(*inputs))[1])  # views alone would compute nothing
     except DeviceError as error:
         raise Refused from error
-    for seed in (1, 2):
+    for seed in range(1, replays + 1):
         rng = np.random.default_rng(seed)
         for x, drawn in zip(inputs, row.inputs, strict=True):
             if x.size and not x.layout.overlaps():
@@ -89,6 +89,38 @@ def test_replays_equal_calls(row: Row, mode: str, monkeypatch: pytest.MonkeyPatc
                     check(row, dtype, layout)
             else:
                 check(row, dtype, layout)
+
+
+# In every run: rows whose NumPy code calls C++ kernels for parts of its work, and some of the others.
+WITHIN = {"sort", "concat", "stack", "roll", "linear_gelu", "add_layer_norm", "add_rms_norm", "max", "median"}
+LARGE = [
+    pytest.param(row, id=row.name, marks=() if row.function in WITHIN or i % 25 == 0 else pytest.mark.slow)
+    for i, row in enumerate(CAPTURED)
+]
+
+
+def grown(row: Row) -> Row:
+    """The row with inputs of some thousand elements, if the call can have them."""
+    if any(np.prod(x.shape) >= 512 for x in row.inputs):
+        return row
+    if row.large:
+        return row.enlarged(lambda letter: {"r": 150, "c": 200, "k": 160}.get(letter, 24))
+    ndims = [len(x.shape) for x in row.inputs]
+    factor = 1000 if ndims == [1] else 40 if max(ndims, default=0) < 3 else 6
+    large = row.reshaped(tuple(tuple(n * factor if n > 1 else n for n in x.shape) for x in row.inputs))
+    with suppress(tt.ShapeError, tt.IndexRangeError), tt.no_grad():
+        large.call(*tensors(large, large.sample(row.main_dtype()), row.main_dtype(), "packed"))
+        return large
+    return row
+
+
+@pytest.mark.parametrize("row", LARGE)
+def test_replays_of_large_inputs_equal_calls(row: Row) -> None:
+    """Copies and sums of 512 elements and more are C++ kernels; those of some more use threads."""
+    large = grown(row)
+    with suppress(Refused) if row.function in REFUSED else nullcontext():
+        for dtype in sorted({row.main_dtype(), row.main_dtype("bfloat16"), row.main_dtype("int64")}):
+            check(large, dtype, "packed", replays=4)
 
 
 def test_a_step_that_writes_goes_on() -> None:

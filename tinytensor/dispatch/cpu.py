@@ -18,7 +18,7 @@ from tinytensor.dispatch.elementwise import Elementwise, arrays_of
 from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import DType, float16, float32
 from tinytensor.layout import SMALL
-from tinytensor.op import Direct, Op
+from tinytensor.op import Direct, HostCall, Op
 from tinytensor.random_streams import moving
 from tinytensor.runtime.cpu.arrays import (
     LARGE,
@@ -92,13 +92,13 @@ def run_plain(op: type[Op], places: Sequence[Any], arrays: Sequence[Any], params
     """Compute into arrays with the op's C++ kernel, or else with its NumPy code; not for elementwise ops."""
     host = op.host
     if host is not None and config.host_kernels != "off":
-        if host(*places, *arrays, **params):
+        if (call := host(*places, *arrays, **params)) is not None and call():
             return
     else:
         host = None
     if (op.contiguous or op.rows) and (kept := _copied(op, arrays)):
         arrays = [kept[i][0] if i in kept else a for i, a in enumerate(arrays)]
-        if host is not None and host(*places, *arrays, **params):
+        if host is not None and (call := host(*places, *arrays, **params)) is not None and call():
             return
     silent().run(op.cpu, *places, *arrays, **params)
 
@@ -107,18 +107,18 @@ def do(
     function: Callable[..., object],
     *operands: Any,
     writes: Sequence[Tensor] = (),
-    arrays: Sequence[Array] | None = None,
+    host: partial[HostCall] | None = None,
     formula: Formula | None = None,
 ) -> None:
     """Call a function of tensors and arrays that writes to tensors, or record the call during capture;
-    `arrays` and `formula` are `operands` and `formula` of the step.
+    `host` and `formula` are those of the step.
     """
     graph = capturing() if graphs else None
     if graph is None:
         function(*operands)
     else:
         call = partial(function, *[held(x) for x in operands])
-        graph.add(Step(call, arrays, None, formula), *[t.storage for t in writes])
+        graph.add(Step(call, host, None, formula), *[t.storage for t in writes])
 
 
 def held(x: Any) -> Any:
@@ -174,28 +174,38 @@ def _step(
         formula = formula_of(op.formula, op.ufunc, places[0], arrays, life, op.name)
     moved = moving(params) if op.varying else None
     cast = any([isinstance(x, Tensor) and a is not b for x, a, b in zip(ins, arrays, stored, strict=True)])
-    operands = None if moved else [a for a in (*places, *arrays) if a is not None]
     if cast or any([t.storage.dtype.narrow and not op.raw for t in tensors]):
         # operands are cast at each replay, unless a kernel takes them as they are stored
-        return Step(lambda: run(op, outs, ins, list(stored), moved() if moved else params, dtype), operands)
+        native = None if arrays is not stored or moved else _host_as_stored(op, tensors)
+        return Step(
+            lambda: run(op, outs, ins, list(stored), moved() if moved else params, dtype),
+            None if native is None else partial(native, *places, *stored, **params),
+        )
     if moved is not None:
         return Step(lambda: _run_any(op, places, arrays, moved()))
-    return Step(lambda: _run_any(op, places, arrays, params), operands, call, formula)
+    native = None if op.host is None else partial(op.host, *places, *arrays, **params)
+    return Step(lambda: _run_any(op, places, arrays, params), native, call, formula)
+
+
+def _host_as_stored(op: type[Op], tensors: Sequence[Any]) -> Callable[..., HostCall] | None:
+    """`op.host_bf16`; None if there is none, or one of the tensors has numbers of another format."""
+    narrow = config.host_kernels != "off" and not any([t.storage.dtype is float16 for t in tensors])
+    return op.host_bf16 if narrow else None
 
 
 def _ran_as_stored(
     op: type[Op], outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any], params: dict[str, Any]
 ) -> bool:
     """Run the C++ kernel for stored bfloat16; False if it does not handle the case."""
-    if config.host_kernels == "off" or op.host_bf16 is None:
-        return False
-    if any([t is not None and t.storage.dtype is float16 for t in (*outs, *ins)]):
+    host = _host_as_stored(op, [t for t in (*outs, *ins) if t is not None])
+    if host is None:
         return False
     places = [None if t is None else arr(t) for t in outs]
     if config.debug:
         arrays = list(arrays)
         _poison(op, places, arrays)
-    return op.host_bf16(*places, *arrays, **params)
+    call = host(*places, *arrays, **params)
+    return call is not None and call()
 
 
 def _wide(op: type[Op], x: Any, scratch: list[Any]) -> Any:

@@ -20,7 +20,7 @@ from tinytensor.dtypes import DType, accumulator, bool_, float32
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.generator import Generator
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
+from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_blocks
 from tinytensor.ops.attention.reference import (
@@ -215,9 +215,13 @@ class Attention(Op):
         seed: int,
         offset: int,
         keep: int,
-    ) -> bool:
+    ) -> HostCall:
         plain = kept is None and mask is None and slopes is None and not window
-        return plain and kernels.attention_forward(y, lse, q, k, v, causal, scale, dropout, seed, offset)
+        return (
+            partial(kernels.attention_forward, y, lse, q, k, v, causal, scale, dropout, seed, offset)
+            if plain
+            else None
+        )
 
     host_bf16 = host
 
@@ -313,10 +317,10 @@ class AttentionBackward(Op):
         dropout: float,
         seed: int,
         offset: int,
-    ) -> bool:
+    ) -> HostCall:
         plain = lse is not None and mask is None and slopes is None and not window
         ins = (grad, q, k, v, y, lse, causal, scale, dropout, seed, offset)
-        return plain and kernels.attention_backward(dq, dk, dv, *ins)
+        return partial(kernels.attention_backward, dq, dk, dv, *ins) if plain else None
 
     host_bf16 = host
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import partial
 
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
@@ -14,7 +15,7 @@ from tinytensor.dtypes import bool_, int64
 from tinytensor.errors import DeviceError, DTypeError, GradError, IndexRangeError, ShapeError
 from tinytensor.kernels.rows import need_tensors
 from tinytensor.layout import contiguous
-from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
+from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_blocks
 from tinytensor.ops.attention.attention import attention_flops, check_past
@@ -97,11 +98,11 @@ class CachedSelfAttention(Op):
     @staticmethod
     def host(
         y: Array, qkv: Array, keys: Array, values: Array, start: Array, slopes: Array | None, *, window: int
-    ) -> bool:
+    ) -> HostCall:
         plain = y.shape[2] == keys.shape[1] * keys.shape[3] and not window
         if slopes is not None or not (plain or qkv.shape[1] <= FEW):
-            return False
-        return kernels.cached_attention(y, qkv, keys, values, start, keys.shape[3] ** -0.5, window)
+            return None
+        return partial(kernels.cached_attention, y, qkv, keys, values, start, keys.shape[3] ** -0.5, window)
 
     @staticmethod
     def cuda(

@@ -18,7 +18,7 @@ from tinytensor.dispatch.launch import Launch, View
 from tinytensor.errors import ShapeError
 from tinytensor.generator import Generator
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
+from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_blocks
 from tinytensor.ops.attention.attention import (
@@ -168,10 +168,10 @@ class CausalSelfAttention(Op):
         seed: int,
         offset: int,
         keep: int,
-    ) -> bool:
+    ) -> HostCall:
         scale = _scale(qkv.shape, n_head)
         params = (n_head, scale, dropout, seed, offset)
-        return kept is None and kernels.attention_packed_forward(y, lse, qkv, *params)
+        return partial(kernels.attention_packed_forward, y, lse, qkv, *params) if kept is None else None
 
     host_bf16 = host
 
@@ -267,10 +267,14 @@ class CausalSelfAttentionBackward(Op):
         dropout: float,
         seed: int,
         offset: int,
-    ) -> bool:
+    ) -> HostCall:
         scale = _scale(qkv.shape, n_head)
         params = (n_head, scale, dropout, seed, offset)
-        return lse is not None and kernels.attention_packed_backward(dqkv, grad, qkv, y, lse, *params)
+        return (
+            partial(kernels.attention_packed_backward, dqkv, grad, qkv, y, lse, *params)
+            if lse is not None
+            else None
+        )
 
     host_bf16 = host
 

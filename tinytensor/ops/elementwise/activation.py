@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from tinytensor.dispatch.elementwise import (
     Elementwise,
     Operand,
 )
-from tinytensor.op import register
+from tinytensor.op import HostCall, register
 from tinytensor.ops.elementwise.arithmetic import flat
 from tinytensor.ops.elementwise.comparison import choose
 from tinytensor.runtime.cpu.arrays import Array
@@ -37,7 +38,8 @@ def _passed(grad: Array, y: Array, out: Any = None, order: Any = "K") -> Any:
     """grad where not y <= 0, else 0, with the signature of a ufunc."""
     shape = y.shape if y.shape == grad.shape else np.broadcast_shapes(grad.shape, y.shape)
     result = out if isinstance(out, np.ndarray) else np.empty(shape, grad.dtype)
-    if config.host_kernels == "off" or not ReluBackward.host(result, grad, y):
+    call = None if config.host_kernels == "off" else ReluBackward.host(result, grad, y)
+    if call is None or not call():
         choose(np.less_equal(y, 0), grad.dtype.type(0), grad, out=result)
     return result
 
@@ -69,8 +71,8 @@ class ReluBackward(Elementwise):
     flops = 0.0
 
     @staticmethod
-    def host(dx: Array, grad: Array, y: Array) -> bool:
-        return kernels.relu_backward(dx, grad, y)
+    def host(dx: Array, grad: Array, y: Array) -> HostCall:
+        return partial(kernels.relu_backward, dx, grad, y)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:

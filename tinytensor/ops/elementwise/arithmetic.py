@@ -32,7 +32,7 @@ from tinytensor.dispatch.launch import view_of
 from tinytensor.dispatch.watch import watched, watchers
 from tinytensor.dtypes import DType, iinfo
 from tinytensor.errors import ArgumentError
-from tinytensor.op import register
+from tinytensor.op import HostCall, register
 from tinytensor.ops.elementwise.comparison import (
     equal,
     greater,
@@ -45,7 +45,7 @@ from tinytensor.ops.elementwise.comparison import (
 )
 from tinytensor.ops.inplace import copy_, inplace, store
 from tinytensor.ops.views.manipulation import cast, copied, sum_to
-from tinytensor.runtime.cpu.arrays import Array, dividing, narrow, silent, widen
+from tinytensor.runtime.cpu.arrays import Array, dividing, fill, narrow, silent, widen
 from tinytensor.runtime.cpu.fused import formula_of
 from tinytensor.runtime.cpu.graph import graphs
 from tinytensor.runtime.cpu.kernels import HostKernels
@@ -84,8 +84,8 @@ class Add(Elementwise):
     flops = 1.0
 
     @staticmethod
-    def host(y: Array, a: Array, b: Array) -> bool:
-        return kernels.add(y, a, b)
+    def host(y: Array, a: Array, b: Array) -> HostCall:
+        return partial(kernels.add, y, a, b)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -117,8 +117,8 @@ class Multiply(Elementwise):
     flops = 1.0
 
     @staticmethod
-    def host(y: Array, a: Array, b: Array) -> bool:
-        return kernels.multiply(y, a, b)
+    def host(y: Array, a: Array, b: Array) -> HostCall:
+        return partial(kernels.multiply, y, a, b)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -570,6 +570,11 @@ def _add_arrays(dtype: DType, target: Array, grad: Array) -> None:
         narrow(silent().run(np.add, widen(target, dtype), widen(grad, dtype)), dtype, target)
     else:
         silent().run(np.add, target, grad, out=target)
+
+
+def add_arrays(y: Array, a: Array, b: Array) -> None:
+    """y = a + b of arrays."""
+    fill(np.add, y, a, b, host=Add.host)
 
 
 def fit(grad: Tensor, shape: Shape, dtype: DType) -> Tensor:

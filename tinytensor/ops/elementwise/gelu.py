@@ -7,6 +7,7 @@ computes it, since loading it from memory would take longer.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -23,7 +24,7 @@ from tinytensor.dispatch.launch import Launch, View, elementwise
 from tinytensor.dtypes import accumulator
 from tinytensor.errors import ArgumentError
 from tinytensor.kernels.rows import flat_blocks, need_tensors, reshaped
-from tinytensor.op import Op, Params, Shapes, Spec, Specs, register, size
+from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, register, size
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import add, clip, multiply, negative
 from tinytensor.ops.elementwise.exponential import erf, erf_array, exp, sigmoid, tanh
@@ -127,8 +128,8 @@ class Gated(Op):
         gate_array(y, slope, x, gate)
 
     @staticmethod
-    def host(y: Array, slope: Array | None, x: Array, *, gate: str, keeps_slope: bool) -> bool:
-        return gate_on_host(y, slope, x, None, gate)
+    def host(y: Array, slope: Array | None, x: Array, *, gate: str, keeps_slope: bool) -> HostCall:
+        return partial(kernels.gelu_forward, y, slope, x, None, PLACES[gate])
 
     @staticmethod
     def cuda(launch: Launch, y: View, slope: None, x: View, *, gate: str, keeps_slope: bool) -> None:
@@ -178,12 +179,12 @@ class GatedBackward(Op):
         np.multiply(grad, slope, out=dx)
 
     @staticmethod
-    def host(dx: Array, grad: Array, x: Array, slope: Array, *, gate: str) -> bool:
-        return kernels.gelu_backward(dx, grad, slope)
+    def host(dx: Array, grad: Array, x: Array, slope: Array, *, gate: str) -> HostCall:
+        return partial(kernels.gelu_backward, dx, grad, slope)
 
     @staticmethod
-    def host_bf16(dx: Array, grad: Array, x: Array, slope: Array, *, gate: str) -> bool:
-        return kernels.gelu_backward_bf16(dx, grad, slope)
+    def host_bf16(dx: Array, grad: Array, x: Array, slope: Array, *, gate: str) -> HostCall:
+        return partial(kernels.gelu_backward_bf16, dx, grad, slope)
 
     @staticmethod
     def cuda(launch: Launch, dx: View, grad: View, x: View, slope: None, *, gate: str) -> None:
@@ -250,11 +251,6 @@ def gate_array(y: Array, slope: Array | None, x: Array, gate: str) -> None:
         _FILL[gate](out[r], None if slopes is None else slopes[r], v, t, u)
 
     in_ranks(fill, flat_blocks(flat.size), flat.size)
-
-
-def gate_on_host(y: Array, slope: Array | None, x: Array, bias: Array | None, gate: str) -> bool:
-    """`gate_array` of x + bias by the C++ kernel; returns False if it does not support these arrays."""
-    return kernels.gelu_forward(y, slope, x, bias, PLACES[gate])
 
 
 def gated(x: Tensor, gate: str) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import product
 from math import prod
 from typing import Any
@@ -25,7 +26,7 @@ from tinytensor.dispatch.views import make_view
 from tinytensor.dtypes import DType, int64, promote
 from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from tinytensor.layout import Layout, contiguous_strides
-from tinytensor.op import Direct, Op, Spec, Specs, register
+from tinytensor.op import Direct, HostCall, Op, Spec, Specs, register
 from tinytensor.ops.indexing.gathering import take
 from tinytensor.ops.views.manipulation import broadcast_to, cast, expand, reshape, sum_to
 from tinytensor.runtime.cpu.arrays import Array, copy_into
@@ -55,6 +56,11 @@ def note_joined(y: Array | View, op: str = "") -> None:
     """Report to the copy log that an op, the innermost running one, joins parts in one tensor."""
     if copies.listener is not None:
         copies.note(op, "join", y.nbytes, "separate parts are written into one contiguous result")
+
+
+def _dense(part: Array, y: Array) -> bool:
+    """Whether the C++ kernels copy bytes of the part into y."""
+    return part.dtype == y.dtype and part.flags.c_contiguous and y.flags.c_contiguous
 
 
 # ---- ops ---------------------------------------------------------------------------------------------------
@@ -126,13 +132,11 @@ class Join(Op):
     @staticmethod
     def host(
         y: Array, *parts: Array | None, axis: int, shapes: Sequence[Shape], dtype: DType, drop: bool
-    ) -> bool:
-        if any([part is None for part in parts]) or not y.size:
-            return False
-        if not kernels.join(y, list(parts), prod(shapes[0][:axis])):
-            return False
+    ) -> HostCall:
+        if not y.size or not all([p is not None and _dense(p, y) for p in parts]) or not kernels.usable():
+            return None
         note_joined(y)
-        return True
+        return partial(kernels.join, y, list(parts), prod(shapes[0][:axis]))
 
     @staticmethod
     def cuda(
@@ -242,14 +246,12 @@ class Roll(Op):
             y[to] = x[at]
 
     @staticmethod
-    def host(y: Array, x: Array, *, shifts: Shape, axes: Shape) -> bool:
-        if len(axes) != 1 or not x.size:
-            return False
-        axis, n = axes[0], x.shape[axes[0]]
-        if not kernels.roll(y, x, prod(x.shape[axis + 1 :]), n, shifts[0] % n):
-            return False
+    def host(y: Array, x: Array, *, shifts: Shape, axes: Shape) -> HostCall:
+        if len(axes) != 1 or not x.size or not _dense(x, y) or not kernels.usable():
+            return None
         note_joined(y)
-        return True
+        axis, n = axes[0], x.shape[axes[0]]
+        return partial(kernels.roll, y, x, prod(x.shape[axis + 1 :]), n, shifts[0] % n)
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, shifts: Shape, axes: Shape) -> None:

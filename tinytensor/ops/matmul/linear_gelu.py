@@ -6,6 +6,8 @@ cache on the CPU.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from tinytensor.autograd.backward import Saved
@@ -21,13 +23,12 @@ from tinytensor.dispatch.forward import Found, Tangents
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import accumulator
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
-from tinytensor.op import Op, Params, Shapes, Spec, Specs, register, size
+from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, register, size
 from tinytensor.ops.elementwise.gelu import (
     FUNCTORS,
     GATE_FLOPS,
     PLACES,
     gate_array,
-    gate_on_host,
     gated,
     gated_gradient,
     gated_gradient_by_ops,
@@ -37,7 +38,7 @@ from tinytensor.ops.elementwise.gelu import kernels as gates
 from tinytensor.ops.matmul.gemm import multiply
 from tinytensor.ops.matmul.matmul import kernels as products
 from tinytensor.ops.matmul.matmul import linear, linear_flops, linear_gradients, linear_spec, linear_tangent
-from tinytensor.runtime.cpu.arrays import Array, silent
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.numpy_threads import in_ranks
 from tinytensor.tensor import Tensor
 
@@ -98,6 +99,8 @@ class LinearGelu(Op):
             return
         rows, slopes = as_rows(y), None if slope is None else as_rows(slope)
         np.matmul(as_rows(x), weight.T if transposed else weight, out=rows)
+        if config.host_kernels != "off" and gates.gelu_forward(y, slope, y, bias, PLACES[gate]):
+            return
 
         def fill(r: slice) -> None:
             if bias is not None:
@@ -118,16 +121,11 @@ class LinearGelu(Op):
         gate: str,
         transposed: bool,
         keeps: str,
-    ) -> bool:
-        who = config.matmul
-        if who != "vendor" and products.linear_gelu(
-            y, slope, x, weight, bias, PLACES[gate], transposed, who == "own"
-        ):
-            return True
-        if not y.size or y.dtype != np.float32 or not gates.usable():
-            return False
-        silent().run(np.matmul, as_rows(x), weight.T if transposed else weight, out=as_rows(y))
-        return gate_on_host(y, slope, y, bias, gate)
+    ) -> HostCall:
+        who, operands = config.matmul, (y, slope, x, weight, bias)
+        if who == "vendor":
+            return None
+        return partial(products.linear_gelu, *operands, PLACES[gate], transposed, who == "own")
 
     @staticmethod
     def host_bf16(
@@ -141,11 +139,10 @@ class LinearGelu(Op):
         gate: str,
         transposed: bool,
         keeps: str,
-    ) -> bool:
-        place = PLACES[gate]
-        return config.matmul != "vendor" and products.linear_gelu_bf16(
-            y, slope, x, weight, bias, place, transposed
-        )
+    ) -> HostCall:
+        if config.matmul == "vendor":
+            return None
+        return partial(products.linear_gelu_bf16, y, slope, x, weight, bias, PLACES[gate], transposed)
 
     @staticmethod
     def cuda(

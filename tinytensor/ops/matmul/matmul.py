@@ -7,6 +7,7 @@ creates no view objects.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -28,7 +29,7 @@ from tinytensor.dtypes import accumulator, float32, promote
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.rows import reshaped
 from tinytensor.layout import contiguous
-from tinytensor.op import Direct, Op, Params, Shapes, Spec, Specs, register, size
+from tinytensor.op import Direct, HostCall, Op, Params, Shapes, Spec, Specs, register, size
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.elementwise.arithmetic import multiply as times
@@ -106,13 +107,13 @@ class Matmul(Op):
         np.matmul(_t(a, ta), _t(b, tb), out=y)
 
     @staticmethod
-    def host(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> bool:
+    def host(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> HostCall:
         who = config.matmul
-        return who != "vendor" and kernels.matmul(y, a, b, ta, tb, False, who == "own")
+        return partial(kernels.matmul, y, a, b, ta, tb, False, who == "own") if who != "vendor" else None
 
     @staticmethod
-    def host_bf16(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> bool:
-        return config.matmul != "vendor" and kernels.matmul_bf16(y, a, b, ta, tb)
+    def host_bf16(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> HostCall:
+        return partial(kernels.matmul_bf16, y, a, b, ta, tb) if config.matmul != "vendor" else None
 
     @staticmethod
     def cuda(launch: Launch, y: View, a: View, b: View, *, ta: bool, tb: bool) -> None:
@@ -282,13 +283,19 @@ class Linear(Op):
             y2 += bias
 
     @staticmethod
-    def host(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> bool:
+    def host(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> HostCall:
         who = config.matmul
-        return who != "vendor" and kernels.linear(y, x, weight, bias, transposed, who == "own")
+        return (
+            partial(kernels.linear, y, x, weight, bias, transposed, who == "own") if who != "vendor" else None
+        )
 
     @staticmethod
-    def host_bf16(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> bool:
-        return config.matmul != "vendor" and kernels.linear_bf16(y, x, weight, bias, transposed)
+    def host_bf16(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> HostCall:
+        return (
+            partial(kernels.linear_bf16, y, x, weight, bias, transposed)
+            if config.matmul != "vendor"
+            else None
+        )
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, weight: View, bias: View | None, *, transposed: bool) -> None:
@@ -414,13 +421,19 @@ class LinearBackward(Op):
             column_sum(g, out=dbias)
 
     @staticmethod
-    def host(*arrays: Array | None, transposed: bool, needs_bias: bool, wide: bool) -> bool:
+    def host(*arrays: Array | None, transposed: bool, needs_bias: bool, wide: bool) -> HostCall:
         who = config.matmul
-        return who != "vendor" and kernels.linear_backward(*arrays, transposed, who == "own")
+        return (
+            partial(kernels.linear_backward, *arrays, transposed, who == "own") if who != "vendor" else None
+        )
 
     @staticmethod
-    def host_bf16(*arrays: Array | None, transposed: bool, needs_bias: bool, wide: bool) -> bool:
-        return config.matmul != "vendor" and not wide and kernels.linear_backward_bf16(*arrays, transposed)
+    def host_bf16(*arrays: Array | None, transposed: bool, needs_bias: bool, wide: bool) -> HostCall:
+        return (
+            partial(kernels.linear_backward_bf16, *arrays, transposed)
+            if config.matmul != "vendor" and not wide
+            else None
+        )
 
     @staticmethod
     def cuda(

@@ -22,10 +22,9 @@ from tinytensor.generator import Generator
 from tinytensor.kernels import norms
 from tinytensor.kernels.dropout import Drop
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.op import Op, Params, Shapes, Spec, Specs, norm_backward, register, size
+from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, norm_backward, register, size
 from tinytensor.ops.double_backward import partial_vjp
-from tinytensor.ops.elementwise.arithmetic import add
-from tinytensor.ops.elementwise.arithmetic import kernels as sums
+from tinytensor.ops.elementwise.arithmetic import add, add_arrays
 from tinytensor.ops.nn.dropout import drop_array, dropped, source_of
 from tinytensor.ops.nn.dropout import dropout as drawn
 from tinytensor.ops.nn.layer_norm import (
@@ -35,9 +34,9 @@ from tinytensor.ops.nn.layer_norm import (
     layer_norm_backward_rows,
     layer_norm_rows,
 )
-from tinytensor.ops.nn.layer_norm import kernels as centered_kernels
-from tinytensor.ops.nn.rms_norm import kernels as plain_kernels
+from tinytensor.ops.nn.layer_norm import kernels as means
 from tinytensor.ops.nn.rms_norm import (
+    kernels,
     rms_norm,
     rms_norm_backward_by_ops,
     rms_norm_backward_rows,
@@ -55,16 +54,11 @@ def _name(centered: bool) -> str:
     return "layer_norm" if centered else "rms_norm"
 
 
-def _sum(out: Array, a: Array, b: Array) -> None:
-    if not sums.add(out, a, b):
-        np.add(a, b, out=out)
-
-
 def _drop(out: Array, x: Array, drop: dict[str, Any]) -> Array:
     """dropout(x), computed in `out`, or x itself if nothing is dropped."""
     if not drop["p"]:
         return x
-    drop_array(out, x, **drop)
+    drop_array([out], [x], drop)
     return out
 
 
@@ -137,11 +131,12 @@ class AddNorm(Op):
         dtype: DType,
         **drop: Any,
     ) -> None:
-        np.add(x, _drop(total, y, drop), out=total)
+        add_arrays(total, x, _drop(total, y, drop))
+        given = {"eps": eps, "dtype": None}
         if centered:
-            layer_norm_rows(normed, mean, scale, total, weight, bias, eps=eps, dtype=None)
+            layer_norm_rows([normed, mean, scale], [total, weight, bias], given)
         else:
-            rms_norm_rows(normed, scale, total, weight, eps=eps, dtype=None)
+            rms_norm_rows([normed, scale], [total, weight], given)
 
     @staticmethod
     def host(
@@ -158,14 +153,10 @@ class AddNorm(Op):
         centered: bool,
         dtype: DType,
         **drop: Any,
-    ) -> bool:
-        plain = not centered and not drop["p"]  # then one call, which a captured step replays without Python
-        if plain and plain_kernels.add_rms_norm_forward(total, normed, scale, x, y, weight, eps):
-            return True
-        _sum(total, x, _drop(total, y, drop))
-        if centered:
-            return centered_kernels.layer_norm_forward(normed, mean, scale, total, weight, bias, eps)
-        return plain_kernels.rms_norm_forward(normed, scale, total, weight, eps)
+    ) -> HostCall:
+        if centered or drop["p"]:
+            return None
+        return partial(kernels.add_rms_norm_forward, total, normed, scale, x, y, weight, eps)
 
     @staticmethod
     def cuda(
@@ -265,24 +256,26 @@ class AddNormBackward(Op):
     @staticmethod
     def cpu(*arrays: Any, eps: float, centered: bool, wanted: Needs, **drop: Any) -> None:
         dx, dy, dweight, dbias, more, grad, total, weight, mean, scale = arrays
-        given = (grad, total, weight)
+        given = {"eps": eps, "wanted": wanted}
         if centered:
-            layer_norm_backward_rows(dx, dweight, dbias, *given, mean, scale, eps=eps, wanted=wanted)
+            operands = [grad, total, weight, mean, scale]
+            layer_norm_backward_rows([dx, dweight, dbias], operands, given)
         else:
-            rms_norm_backward_rows(dx, dweight, *given, scale, eps=eps, wanted=wanted)
-        _finish(dx, dy, more, drop)
+            rms_norm_backward_rows([dx, dweight], [grad, total, weight, scale], given)
+        if more is not None:
+            add_arrays(dx, dx, more)
+        if dy is not None and _drop(dy, dx, drop) is dx:
+            np.copyto(dy, dx)
 
     @staticmethod
-    def host(*arrays: Any, eps: float, centered: bool, wanted: Needs, **drop: Any) -> bool:
-        dx, dy, dweight, dbias, more, *given, mean, scale = arrays
-        done = (
-            centered_kernels.layer_norm_backward(dx, dweight, dbias, *given, mean, scale)
-            if centered
-            else plain_kernels.rms_norm_backward(dx, dweight, *given, scale)
-        )
-        if done:
-            _finish(dx, dy, more, drop)
-        return done
+    def host(*arrays: Any, eps: float, centered: bool, wanted: Needs, **drop: Any) -> HostCall:
+        dx, dy, dweight, dbias, more, grad, total, weight, mean, scale = arrays
+        if more is not None or dy is not None:
+            return None
+        operands = (grad, total, weight)
+        if centered:
+            return partial(means.layer_norm_backward, dx, dweight, dbias, *operands, mean, scale)
+        return partial(kernels.rms_norm_backward, dx, dweight, *operands, scale)
 
     @staticmethod
     def cuda(launch: Launch, *views: Any, eps: float, centered: bool, wanted: Needs, **drop: Any) -> None:
@@ -300,14 +293,6 @@ class AddNormBackward(Op):
         wide = None if ddy is None else _passed(ddy, saved.total.storage.dtype, **drop)
         more = wide if ddx is None else ddx if wide is None else add(ddx, wide)
         return more, *found, None, None
-
-
-def _finish(dx: Array, dy: Array | None, more: Array | None, drop: dict[str, Any]) -> None:
-    """Add what else arrives at the sum, and copy the result, or its dropout."""
-    if more is not None:
-        _sum(dx, dx, more)
-    if dy is not None and _drop(dy, dx, drop) is dx:
-        np.copyto(dy, dx)
 
 
 def _add_norm(

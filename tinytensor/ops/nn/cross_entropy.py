@@ -6,6 +6,7 @@ no other reference to them exists.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import accumulator, float64, int64
 from tinytensor.errors import ArgumentError, ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, one_block, row_blocks, team
-from tinytensor.op import Op, Spec, Specs, per_input, register
+from tinytensor.op import HostCall, Op, Spec, Specs, per_input, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import add, divide, maximum, multiply, subtract
 from tinytensor.ops.elementwise.comparison import equal, not_equal
@@ -157,11 +158,19 @@ class CrossEntropy(Op):
         label_smoothing: float,
         reduction: str,
         wide: bool,
-    ) -> bool:
+    ) -> HostCall:
         sums = reduction == "none", reduction == "mean"
         labels = as_int64(targets)
-        return kernels.cross_entropy_forward(
-            loss, top, log, logits, labels, ignore_index, label_smoothing, *sums
+        return partial(
+            kernels.cross_entropy_forward,
+            loss,
+            top,
+            log,
+            logits,
+            labels,
+            ignore_index,
+            label_smoothing,
+            *sums,
         )
 
     @staticmethod
@@ -283,11 +292,20 @@ class CrossEntropyBackward(Op):
         ignore_index: int,
         label_smoothing: float,
         reduction: str,
-    ) -> bool:
+    ) -> HostCall:
         sums = reduction == "none", reduction == "mean"
         labels = as_int64(targets)
-        return kernels.cross_entropy_backward(
-            dlogits, grad, logits, labels, top, log, ignore_index, label_smoothing, *sums
+        return partial(
+            kernels.cross_entropy_backward,
+            dlogits,
+            grad,
+            logits,
+            labels,
+            top,
+            log,
+            ignore_index,
+            label_smoothing,
+            *sums,
         )
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import numpy as np
 
@@ -12,12 +12,13 @@ from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import sampling
 from tinytensor.dispatch.checks import floating
+from tinytensor.dispatch.cpu import run_plain
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.errors import ArgumentError, DTypeError
 from tinytensor.generator import Generator, default_generator
 from tinytensor.kernels.dropout import Drop, add_dropped, odds
 from tinytensor.kernels.rows import need_tensors, reshaped
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import HostCall, Op, Spec, Specs, register
 from tinytensor.ops.random.philox import blocks_needed, dropout_keep
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
@@ -55,8 +56,8 @@ class Dropout(Op):
             out *= scale
 
     @staticmethod
-    def host(y: Array, x: Array, *, p: float, seed: int, offset: int) -> bool:
-        return kernels.dropout_forward(y, x, *odds(p), seed, offset)
+    def host(y: Array, x: Array, *, p: float, seed: int, offset: int) -> HostCall:
+        return partial(kernels.dropout_forward, y, x, *odds(p), seed, offset)
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, p: float, seed: int, offset: int) -> None:
@@ -126,7 +127,4 @@ def dropped(x: Tensor, p: float, seed: int, offset: int) -> Tensor:
     return apply(Dropout, x, p=p, seed=seed, offset=offset)
 
 
-def drop_array(y: Array, x: Array, **given: Any) -> None:
-    """y = dropout(x) of arrays, by p, seed and offset."""
-    if not Dropout.host(y, x, **given):
-        Dropout.cpu(y, x, **given)
+drop_array = partial(run_plain, Dropout)  # (outputs, inputs, parameters), of arrays

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import int64
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, reshaped
-from tinytensor.op import Op, Spec, Specs, per_input, register
+from tinytensor.op import HostCall, Op, Spec, Specs, per_input, register
 from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.elementwise.comparison import less, where
 from tinytensor.ops.indexing.selection import pick
@@ -91,8 +92,8 @@ class Embedding(Op):
         np.take(weight, flat, 0, out=y.reshape(len(flat), weight.shape[1]), mode="clip")
 
     @staticmethod
-    def host(y: Array, weight: Array, indices: Array, *, rows: int) -> bool:
-        return kernels.embedding_forward(y, weight, as_int64(indices))
+    def host(y: Array, weight: Array, indices: Array, *, rows: int) -> HostCall:
+        return partial(kernels.embedding_forward, y, weight, as_int64(indices))
 
     @staticmethod
     def cuda(launch: Launch, y: View, weight: View, indices: View, *, rows: int) -> None:
@@ -140,8 +141,8 @@ class EmbeddingBackward(Op):
         dweight[ordered[first]] = np.add.reduceat(as_rows(grad)[order], first, 0)
 
     @staticmethod
-    def host(dweight: Array, grad: Array, indices: Array, *, rows: int) -> bool:
-        return kernels.embedding_backward(dweight, grad, as_int64(indices))
+    def host(dweight: Array, grad: Array, indices: Array, *, rows: int) -> HostCall:
+        return partial(kernels.embedding_backward, dweight, grad, as_int64(indices))
 
     @staticmethod
     def cuda(launch: Launch, dweight: View, grad: View, indices: View, *, rows: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,14 @@ from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import Samples, composed
 from tinytensor.dispatch.checks import floating, same_dtype
+from tinytensor.dispatch.cpu import run_plain
 from tinytensor.dispatch.forward import Found, Tangents
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.errors import ShapeError
 from tinytensor.kernels import norms
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
-from tinytensor.op import Op, Spec, Specs, norm, norm_backward, register
+from tinytensor.op import HostCall, Op, Spec, Specs, norm, norm_backward, register
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.power import pow
@@ -135,8 +136,8 @@ class LayerNorm(Op):
         *,
         eps: float,
         dtype: DType | None,
-    ) -> bool:
-        return kernels.layer_norm_forward(y, mean, rstd, x, weight, bias, eps)
+    ) -> HostCall:
+        return partial(kernels.layer_norm_forward, y, mean, rstd, x, weight, bias, eps)
 
     host_bf16 = host
 
@@ -241,8 +242,8 @@ class LayerNormBackward(Op):
         *,
         eps: float,
         wanted: Needs,
-    ) -> bool:
-        return kernels.layer_norm_backward(dx, dweight, dbias, grad, x, weight, mean, rstd)
+    ) -> HostCall:
+        return partial(kernels.layer_norm_backward, dx, dweight, dbias, grad, x, weight, mean, rstd)
 
     host_bf16 = host
 
@@ -273,7 +274,11 @@ class LayerNormBackward(Op):
         return (*found, None, None)
 
 
-layer_norm_rows, layer_norm_backward_rows = LayerNorm.cpu, LayerNormBackward.cpu
+# (outputs, inputs, parameters), of arrays
+layer_norm_rows, layer_norm_backward_rows = (
+    partial(run_plain, LayerNorm),
+    partial(run_plain, LayerNormBackward),
+)
 
 
 def layer_norm_backward_by_ops(

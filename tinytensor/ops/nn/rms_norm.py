@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,13 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import Samples, composed
+from tinytensor.dispatch.cpu import run_plain
 from tinytensor.dispatch.forward import Found, Tangents
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.kernels import norms
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
-from tinytensor.op import Op, Spec, Specs, norm, norm_backward, register
+from tinytensor.op import HostCall, Op, Spec, Specs, norm, norm_backward, register
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.power import pow
@@ -98,8 +100,8 @@ class RmsNorm(Op):
     @staticmethod
     def host(
         y: Array, rrms: Array | None, x: Array, weight: Array | None, *, eps: float, dtype: DType | None
-    ) -> bool:
-        return kernels.rms_norm_forward(y, rrms, x, weight, eps)
+    ) -> HostCall:
+        return partial(kernels.rms_norm_forward, y, rrms, x, weight, eps)
 
     host_bf16 = host
 
@@ -185,8 +187,8 @@ class RmsNormBackward(Op):
         *,
         eps: float,
         wanted: Needs,
-    ) -> bool:
-        return kernels.rms_norm_backward(dx, dweight, grad, x, weight, rrms)
+    ) -> HostCall:
+        return partial(kernels.rms_norm_backward, dx, dweight, grad, x, weight, rrms)
 
     host_bf16 = host
 
@@ -215,7 +217,9 @@ class RmsNormBackward(Op):
         )
 
 
-rms_norm_rows, rms_norm_backward_rows = RmsNorm.cpu, RmsNormBackward.cpu
+# (outputs, inputs, parameters), of arrays
+rms_norm_rows = partial(run_plain, RmsNorm)
+rms_norm_backward_rows = partial(run_plain, RmsNormBackward)
 
 
 def rms_norm_backward_by_ops(

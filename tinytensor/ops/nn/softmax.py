@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -15,7 +16,7 @@ from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.forward import Found, Tangents, symmetric
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks, team
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import HostCall, Op, Spec, Specs, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import multiply, subtract
 from tinytensor.ops.elementwise.exponential import exp
@@ -86,8 +87,8 @@ class Softmax(Op):
             y /= kept_sum(y, axis)
 
     @staticmethod
-    def host(y: Array, x: Array, *, axis: int) -> bool:
-        return axis == x.ndim - 1 and kernels.softmax_forward(y, x, False)
+    def host(y: Array, x: Array, *, axis: int) -> HostCall:
+        return partial(kernels.softmax_forward, y, x, False) if axis == x.ndim - 1 else None
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, axis: int) -> None:
@@ -127,8 +128,8 @@ class SoftmaxBackward(Op):
             dx *= y
 
     @staticmethod
-    def host(dx: Array, grad: Array, y: Array, *, axis: int) -> bool:
-        return axis == y.ndim - 1 and kernels.softmax_backward(dx, grad, y, False)
+    def host(dx: Array, grad: Array, y: Array, *, axis: int) -> HostCall:
+        return partial(kernels.softmax_backward, dx, grad, y, False) if axis == y.ndim - 1 else None
 
     @staticmethod
     def cuda(launch: Launch, dx: View, grad: View, y: View, *, axis: int) -> None:
@@ -184,8 +185,8 @@ class LogSoftmax(Op):
             y -= np.log(kept_sum(np.exp(y), axis))
 
     @staticmethod
-    def host(y: Array, x: Array, *, axis: int) -> bool:
-        return axis == x.ndim - 1 and kernels.softmax_forward(y, x, True)
+    def host(y: Array, x: Array, *, axis: int) -> HostCall:
+        return partial(kernels.softmax_forward, y, x, True) if axis == x.ndim - 1 else None
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, axis: int) -> None:
@@ -226,8 +227,8 @@ class LogSoftmaxBackward(Op):
             np.subtract(grad, dx, out=dx)
 
     @staticmethod
-    def host(dx: Array, grad: Array, y: Array, *, axis: int) -> bool:
-        return axis == y.ndim - 1 and kernels.softmax_backward(dx, grad, y, True)
+    def host(dx: Array, grad: Array, y: Array, *, axis: int) -> HostCall:
+        return partial(kernels.softmax_backward, dx, grad, y, True) if axis == y.ndim - 1 else None
 
     @staticmethod
     def cuda(launch: Launch, dx: View, grad: View, y: View, *, axis: int) -> None:

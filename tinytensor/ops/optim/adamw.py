@@ -32,7 +32,7 @@ from tinytensor.dtypes import DType, accumulator, float32, float64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.kernels.rows import flat_blocks, need_tensors, one_block, reshaped
 from tinytensor.layout import Layout
-from tinytensor.op import Op, Spec, Specs, per_input, register
+from tinytensor.op import HostCall, Op, Spec, Specs, per_input, register
 from tinytensor.ops.elementwise.arithmetic import add, multiply
 from tinytensor.ops.elementwise.power import sqrt, square
 from tinytensor.ops.inplace import store
@@ -112,16 +112,8 @@ class Adamw(Op):
         in_ranks(move, flat_blocks(param.size), param.size)
 
     @staticmethod
-    def many(
-        params: list[Array],
-        grads: list[Array],
-        ms: list[Array],
-        vs: list[Array],
-        hyper: Array,
-        rows: Array,
-        coupled: bool,
-    ) -> bool:
-        return kernels.adamw(params, grads, ms, vs, hyper, rows, coupled)
+    def many(columns: list[list[Array]], hyper: Array, rows: Array, coupled: bool) -> HostCall:
+        return partial(kernels.adamw, *columns, hyper, rows, coupled)
 
     @staticmethod
     def cuda(
@@ -287,8 +279,8 @@ def _step(
         return
     written = (*params, *ms, *vs)
     rows, tensors = np.array(which, np.int64), (hyper, *params, *grads, *ms, *vs)
-    arrays = [rows, *[arr(x) for x in tensors]]
-    do(partial(_step_on_cpu, rows, coupled), *tensors, writes=written, arrays=arrays)
+    host = partial(Adamw.many, _columns(params, grads, ms, vs), arr(hyper), rows, coupled)
+    do(partial(_step_on_cpu, rows, coupled), *tensors, writes=written, host=host)
     if capturing() is not None:  # otherwise the step has done it
         for x in written:
             x.storage.bump(Adamw.name)
@@ -371,6 +363,10 @@ def _checked_rows(hyper: Tensor, count: int, rows: Sequence[int] | None = None) 
     return rows
 
 
+def _columns(*columns: Sequence[Tensor]) -> list[list[Array]]:
+    return [[arr(x) for x in column] for column in columns]
+
+
 def _step_on_host(
     params: Sequence[Tensor],
     grads: Sequence[Tensor],
@@ -383,8 +379,9 @@ def _step_on_host(
     """Step by one call of a C++ kernel; False if it does not support them."""
     if config.host_kernels == "off":
         return False
-    p, g, m, v = ([arr(x) for x in column] for column in (params, grads, ms, vs))
-    if not Adamw.many(p, g, m, v, np.ascontiguousarray(arr(hyper)), rows, coupled):
+    columns = _columns(params, grads, ms, vs)
+    call = Adamw.many(columns, np.ascontiguousarray(arr(hyper)), rows, coupled)
+    if call is None or not call():
         return False
     for written in (params, ms, vs):
         for x in written:
@@ -448,9 +445,9 @@ class SumOfSquares(Op):
         y[...] = total
 
     @staticmethod
-    def many(norm: Array, xs: list[Array]) -> bool:
+    def many(norm: Array, xs: list[Array]) -> HostCall:
         """C++ kernel: the root of the sum over all arrays."""
-        return kernels.euclidean_norm(norm, xs)
+        return partial(kernels.euclidean_norm, norm, xs)
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View) -> None:
@@ -515,10 +512,11 @@ def _norm_of_all(device: Device, tensors: Sequence[Tensor]) -> Tensor | None:
     if device is not cpu:
         return _norm_on_device(device, tensors)
     norm, arrays = empty((), float32), [arr(x) for x in tensors]
-    if not SumOfSquares.many(arr(norm), arrays):
+    call = SumOfSquares.many(arr(norm), arrays)
+    if call is None or not call():
         return None
     if graphs:  # the kernel supports these operands, and replays call it again
-        do(SumOfSquares.many, arr(norm), arrays, arrays=[arr(norm), *arrays])
+        do(call, host=partial(SumOfSquares.many, arr(norm), arrays))
     return norm
 
 

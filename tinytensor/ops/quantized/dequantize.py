@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.checks import floating
+from tinytensor.dispatch.cpu import run_plain
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import float32, uint8
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
-from tinytensor.op import Op, Params, Shapes, Spec, Specs, register, size
+from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, register, size
 from tinytensor.ops.indexing.gathering import take
 from tinytensor.ops.quantized.kinds import NUMBERS, QUANTIZED, dequantized, kind_of, packed_rows
 from tinytensor.runtime.cpu.arrays import Array
@@ -83,8 +86,8 @@ class Dequantize(Op):
                 found[r] = dequantized(rows[r], QUANTIZED[kind])
 
     @staticmethod
-    def host(y: Array, packed: Array, *, kind: str) -> bool:
-        return kernels.dequantize(y, packed, NUMBERS[kind])
+    def host(y: Array, packed: Array, *, kind: str) -> HostCall:
+        return partial(kernels.dequantize, y, packed, NUMBERS[kind])
 
     @staticmethod
     def cuda(launch: Launch, y: View, packed: View, *, kind: str) -> None:
@@ -206,3 +209,6 @@ def quantized_embedding(indices: Tensor, packed: Tensor, kind: str) -> Tensor:
             fix="reshape it to two axes; the indices are the first argument",
         )
     return dequantize(take(packed, indices, 0), kind)
+
+
+dequantize_array = partial(run_plain, Dequantize)  # (outputs, inputs, parameters), of arrays

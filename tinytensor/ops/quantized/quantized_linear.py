@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -16,13 +17,19 @@ from tinytensor.dtypes import float32, int8
 from tinytensor.errors import ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
 from tinytensor.layout import contiguous
-from tinytensor.op import Op, Params, Shapes, Spec, Specs, register, size
+from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, register, size
 from tinytensor.ops.matmul.gemm import multiply
 from tinytensor.ops.matmul.matmul import matmul
-from tinytensor.ops.quantized.dequantize import dequantize, launch_dequantize, on_even_address, values_in
-from tinytensor.ops.quantized.kinds import NUMBERS, QUANTIZED, ROUNDED, dequantized, rounded_product
+from tinytensor.ops.quantized.dequantize import (
+    dequantize,
+    dequantize_array,
+    launch_dequantize,
+    on_even_address,
+    values_in,
+)
+from tinytensor.ops.quantized.kinds import NUMBERS, QUANTIZED, ROUNDED, rounded_product
 from tinytensor.ops.views.manipulation import cast
-from tinytensor.runtime.cpu.arrays import Array, scratch
+from tinytensor.runtime.cpu.arrays import NUMPY, Array, scratch
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
 
@@ -66,22 +73,13 @@ class QuantizedLinear(Op):
             if rounded:
                 y2[:, r] = rounded_product(x2, packed[r], QUANTIZED[kind])
             else:
-                weight = dequantized(packed[r], QUANTIZED[kind])
+                weight = scratch("quantized_linear", (r.stop - r.start, x2.shape[1]), NUMPY[float32])
+                dequantize_array([weight], [packed[r]], {"kind": kind})
                 y2[:, r] = np.matmul(x2, weight.T.astype(x2.dtype, copy=False))
 
     @staticmethod
-    def host(y: Array, x: Array, packed: Array, *, kind: str, rounded: bool) -> bool:
-        if rounded:
-            return kernels.quantized_linear(y, x, packed, NUMBERS[kind])
-        if x.dtype != np.float32 or not x.size or not y.size or not kernels.usable():
-            return False
-        x2, y2 = as_rows(x), as_rows(y)
-        for r in row_blocks(len(packed), x2.shape[1]):
-            weight = scratch("quantized_linear", (r.stop - r.start, x2.shape[1]), x2.dtype)
-            if not kernels.dequantize(weight, packed[r], NUMBERS[kind]):
-                return False
-            np.matmul(x2, weight.T, out=y2[:, r])
-        return True
+    def host(y: Array, x: Array, packed: Array, *, kind: str, rounded: bool) -> HostCall:
+        return partial(kernels.quantized_linear, y, x, packed, NUMBERS[kind]) if rounded else None
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, packed: View, *, kind: str, rounded: bool) -> None:

@@ -25,14 +25,14 @@ from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.record import edges_of, record
 from tinytensor.dispatch.views import ViewOp, all_ints, known_view, make_view, remember, view
-from tinytensor.dtypes import DType, as_dtype, float32
+from tinytensor.dtypes import DType, as_dtype, bfloat16, float32
 from tinytensor.errors import ShapeError, TinyTensorError
 from tinytensor.kernels.reduction import launch_reduction
 from tinytensor.layout import Layout
-from tinytensor.op import Op, Spec, Specs, per_input, register
+from tinytensor.op import HostCall, Op, Spec, Specs, per_input, register
 from tinytensor.ops.reductions.summing import add_up
 from tinytensor.ops.views.device_transfer import transfer
-from tinytensor.runtime.cpu.arrays import Array, copy_into, fill, narrow, widen
+from tinytensor.runtime.cpu.arrays import Array, copy_into, copying, fill, narrow, narrowing, widen, widening
 from tinytensor.shapes import Shape, as_int, is_several, normalize_axes, normalize_axis, resolve_shape
 from tinytensor.tensor import Tensor, same_memory
 
@@ -187,6 +187,8 @@ class Copy(Op):
     def cpu(y: Array, x: Array) -> None:
         copy_into(y, x)
 
+    host = staticmethod(copying)
+
     @staticmethod
     def cuda(launch: Launch, y: View, x: View) -> None:
         write(launch.runtime, y, x)
@@ -223,6 +225,12 @@ class Cast(Op):
             narrow(wide, dtype, y)
         else:
             fill(_cast, y, wide)
+
+    @staticmethod
+    def host(y: Array, x: Array, *, dtype: DType, source: DType) -> HostCall:
+        if source is bfloat16 and dtype is float32:
+            return widening(y, x)
+        return narrowing(y, x) if source is float32 and dtype is bfloat16 else None
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, dtype: DType, source: DType) -> None:

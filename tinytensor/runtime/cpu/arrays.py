@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,11 @@ LARGE = 1 << 15  # elements: larger arrays are processed in blocks
 _BLOCK = 1 << 18  # elements: copies of blocks fit in the L3 cache and are worth several threads
 
 
+def copying(y: Array, x: Array) -> partial[bool] | None:
+    """The call of a C++ kernel that copies x into y; None for few elements."""
+    return partial(_copying.copy, y, x) if x.size >= _FEW_COPIED else None
+
+
 def copy_into(y: Array, x: Array) -> None:
     """y = x for arrays of the same shape and dtype without overlap; memory-bound for any strides."""
     if x.size >= _FEW_COPIED:
@@ -104,17 +110,17 @@ def fill(
     function: Callable[..., Any],
     y: Array,
     *xs: Any,
-    host: Callable[..., bool] | None = None,
+    host: Callable[..., partial[bool] | None] | None = None,
     dense: bool = False,
 ) -> None:
-    """Compute y elementwise with function(*xs, out=y), or with host(y, *xs), a C++ kernel that may decline.
+    """Compute y elementwise with function(*xs, out=y), or by a C++ kernel, of which host(y, *xs) is the call.
 
     Large operands whose memory order differs from the result are copied into its order block by block, in
     reused scratch memory; or the result, if that copies less. `dense`: also operands with gaps between rows.
     """
     if config.host_kernels == "off":
         host = None
-    elif host is not None and host(y, *xs):
+    elif host is not None and (call := host(y, *xs)) is not None and call():
         return
     if y.size < LARGE or not (_scattered(y, *xs) or (dense and not xs[0].flags.c_contiguous)):
         silent().run(function, *xs, out=y)
@@ -137,7 +143,8 @@ def fill(
 
 
 def _compute(function: Callable[..., Any], host: Any, y: Array, xs: Sequence[Any]) -> None:
-    if host is None or not host(y, *xs):
+    call = None if host is None else host(y, *xs)
+    if call is None or not call():
         silent().run(function, *xs, out=y)
 
 
@@ -204,10 +211,20 @@ def widen(raw: Array, dtype: DType, out: Array | None = None) -> Array:
     if dtype is not dtypes.bfloat16:
         fill(_copied, result, raw)
     elif raw.size > _FEW:
-        fill(_widen, result, raw, host=_kernels.widen, dense=True)
+        fill(_widen, result, raw, host=widening, dense=True)
     else:
         _widen(raw, result)
     return result
+
+
+def widening(wide: Array, raw: Array) -> partial[bool] | None:
+    """The call of a C++ kernel that widens stored bfloat16 to float32; None for few elements."""
+    return partial(_kernels.widen, wide, raw) if raw.size > _FEW else None
+
+
+def narrowing(raw: Array, wide: Array) -> partial[bool] | None:
+    """The call of a C++ kernel that narrows float32 to stored bfloat16; None for few elements."""
+    return partial(_kernels.narrow, raw, wide) if wide.size > _FEW else None
 
 
 def _widen(raw: Array, out: Array) -> None:
@@ -220,8 +237,7 @@ def narrow(wide: Array, dtype: DType, out: Array) -> None:
     if dtype is not dtypes.bfloat16:
         fill(_copied, out, wide)
     else:
-        host = _kernels.narrow if wide.size > _FEW else None
-        fill(_narrow, out, wide if wide.dtype == np.float32 else _sticky(wide), host=host, dense=True)
+        fill(_narrow, out, wide if wide.dtype == np.float32 else _sticky(wide), host=narrowing, dense=True)
 
 
 def _copied(x: Array, out: Array) -> None:

@@ -1,8 +1,7 @@
 """Steps of a captured CPU graph: consecutive C++ functions are replayed in one call, without Python.
 
-A step is a function without arguments. Its first run reveals the C++ kernels that it calls. If that is one
-kernel, which got all operands of the step and filled its outputs, replays call the kernel directly.
-Elementwise steps become generated loops (`fused.py`).
+A step is a function without arguments. If its op has a C++ kernel, and the kernel computed the step at the
+first replay, the others call it directly. Elementwise steps become generated loops (`fused.py`).
 """
 
 from __future__ import annotations
@@ -13,8 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from tinytensor.config import config
 from tinytensor.runtime.cpu.fused import Formula, compiled, fuse
-from tinytensor.runtime.cpu.kernels import KernelCall, watched
 from tinytensor.runtime.cpu.library import NATIVE, load
 
 _FORMS = {
@@ -32,13 +33,13 @@ class Step(NamedTuple):
 
     Attributes:
         run: executes the step.
-        operands: the arrays that an op writes and reads; None if the step is not an op with a kernel.
+        host: `Op.host` or one like it, with its arguments: says which call of a C++ kernel is the step.
         direct: executes the step as one call of a NumPy function, without a C++ kernel; None if it is none.
         formula: the step as an elementwise expression, for a generated loop; None if it is none.
     """
 
     run: Callable[[], object]
-    operands: Sequence[Any] | None = None
+    host: partial[partial[bool] | None] | None = None
     direct: Callable[[], object] | None = None
     formula: Formula | None = None
 
@@ -64,13 +65,13 @@ class Native(NamedTuple):
 def run_steps(steps: Sequence[Step]) -> dict[int, Native]:
     """Run all steps in order; returns those that are one call of a C++ kernel, by their index."""
     found: dict[int, Native] = {}
-    with watched() as seen:
-        for i, step in enumerate(steps):
-            seen.clear()
+    for i, step in enumerate(steps):
+        call = None if step.host is None or config.host_kernels == "off" else step.host()
+        if call is not None and _takes_operands(call, step.host) and call():
+            kernel: Any = call.func
+            found[i] = Native(kernel.step, _packed(call), call, step.run)
+        else:
             step.run()
-            if step.operands is not None and len(seen) == 1 and _is_all(seen[0], step.operands):
-                call = seen[0]
-                found[i] = Native(call.kernel.step, _packed(call), call, step.run)
     return found
 
 
@@ -112,15 +113,21 @@ def chained(steps: Sequence[Step], natives: Mapping[int, Native]) -> list[Callab
     return [*again, _chain(group)] if group else again
 
 
-def _is_all(call: KernelCall, operands: Sequence[Any]) -> bool:
-    """Whether the call is the whole step: it got these arrays, and no others such as copies."""
-    got: set[int] = set()
-    for a, kind in zip(call.arguments, call.kernel.types, strict=True):
-        if kind == "Arrays":
-            got |= {id(each) for each in a}
-        elif kind == "Array" and a is not None:
-            got.add(id(a))
-    return call.filled and got == {id(a) for a in operands}
+def _takes_operands(call: partial[bool], host: Any) -> bool:
+    """Whether the kernel gets the arrays that `host` got, all of them and no others: a copy, for example of
+    indices in another dtype, would be as old as the first replay.
+    """
+    return _arrays(call.args) == _arrays((*host.args, *host.keywords.values()))
+
+
+def _arrays(arguments: Sequence[Any]) -> set[int]:
+    found: set[int] = set()
+    for each in arguments:
+        if isinstance(each, np.ndarray):
+            found.add(id(each))
+        elif isinstance(each, list):
+            found |= _arrays(each)
+    return found
 
 
 def _chain(group: Sequence[Native]) -> Callable[[], None]:
@@ -138,11 +145,11 @@ def _chain(group: Sequence[Native]) -> Callable[[], None]:
     return chain
 
 
-def _packed(call: KernelCall) -> Any:
+def _packed(call: Any) -> Any:
     """The arguments as `Slot`s of steps.h."""
-    pairs = zip(call.arguments, call.kernel.types, strict=True)
+    pairs = zip(call.args, call.func.types, strict=True)
     values = [id(value) if _FORMS[kind] == "P" else value for value, kind in pairs]
-    slots = struct.pack("@" + "".join([_FORMS[kind] for kind in call.kernel.types]), *values)
+    slots = struct.pack("@" + "".join([_FORMS[kind] for kind in call.func.types]), *values)
     return ctypes.create_string_buffer(slots, len(slots))
 
 

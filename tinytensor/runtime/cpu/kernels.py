@@ -10,12 +10,10 @@ from __future__ import annotations
 import ctypes
 import logging
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakSet
 
 import numpy as np
@@ -75,59 +73,10 @@ class HostKernels:
                 if self._common and path is self._paths[0]:
                     _make_common()
                 kernels = _kernels(path)
-                if _watcher is None:
-                    self.__dict__.update(kernels)
+                self.__dict__.update(kernels)
         if name not in kernels:
             raise AttributeError(f"{self._paths[0].name} declares no kernel {name}")
-        watcher = _watcher
-        return kernels[name] if watcher is None else watcher.watch(kernels[name])
-
-
-class KernelCall(NamedTuple):
-    """A recorded call: kernel, arguments, and whether it computed its outputs."""
-
-    kernel: Any  # `types`: of its parameters; `step`: address of its STEP function, native/steps.h
-    arguments: tuple[Any, ...]
-    filled: bool
-
-
-class _Watcher:
-    """Records the kernel calls of one thread."""
-
-    def __init__(self) -> None:
-        self.calls: list[KernelCall] = []
-        self._thread = threading.get_ident()
-
-    def watch(self, kernel: Kernel) -> Kernel:
-        if threading.get_ident() != self._thread or kernel is _left_to_numpy:
-            return kernel
-
-        def noted(*arguments: Any) -> bool:
-            filled = kernel(*arguments)
-            self.calls.append(KernelCall(kernel, arguments, filled))
-            return filled
-
-        return noted
-
-
-_watcher: _Watcher | None = None
-_watching = threading.Lock()
-
-
-@contextmanager
-def watched() -> Iterator[list[KernelCall]]:
-    """Context manager: a list to which each kernel call of this thread in the block is appended."""
-    global _watcher
-    with _watching:
-        try:
-            with _lock:
-                _watcher = _Watcher()
-                for each in tuple(_all):  # reset the cached attributes
-                    for name in [n for n in each.__dict__ if not n.startswith("_")]:
-                        del each.__dict__[name]
-            yield _watcher.calls
-        finally:
-            _watcher = None
+        return kernels[name]
 
 
 @cache
