@@ -39,6 +39,34 @@ def test_product_with_the_jacobian(row: Row, layout: str) -> None:
         np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-5 * row.tol, atol=1e-6 * row.tol * size)
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(case.values[0], id=case.values[0].name, marks=() if sampled else pytest.mark.slow)
+        for i, case in enumerate(case for case in CASES if case.id.endswith("-packed"))
+        for sampled in (i % 20 == 0 or case.values[0].function == "relu",)
+    ],
+)
+def test_second_derivatives_are_equal_in_all_modes(row: Row) -> None:
+    """Forward mode, twice or over reverse mode, for all columns at once, gives what reverse mode gives."""
+    inputs = tensors(row, prepared(row, "float64", "packed"), "float64", "packed")
+    rng = row.rng()
+    for at in row.differentiable()[:2]:
+        results = as_tuple(row.call(*inputs))
+        factors = [tt.tensor(rng.uniform(0.5, 1, y.shape)) if y.dtype.is_floating else 0.0 for y in results]
+
+        def call(x: tt.Tensor, at: int = at, factors: Any = factors) -> tt.Tensor:
+            ys = as_tuple(row.call(*[x if i == at else other for i, other in enumerate(inputs)]))
+            return sum(
+                [(y * factor).sum() for y, factor in zip(ys, factors)], tt.tensor(0.0, dtype="float64")
+            )
+
+        wanted = tt.func.jacrev(tt.func.jacrev(call))(inputs[at]).numpy()
+        size = np.abs(wanted).max(initial=1.0)
+        for found in (tt.func.hessian(call), tt.func.jacfwd(tt.func.jacfwd(call))):
+            np.testing.assert_allclose(found(inputs[at]).numpy(), wanted, rtol=1e-9, atol=1e-10 * size)
+
+
 def slopes(call: Any, primals: Any, tangents: Any) -> list[np.ndarray]:
     """Central differences in the direction of the tangents."""
     ends = []

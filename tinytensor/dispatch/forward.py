@@ -105,10 +105,19 @@ def push(
             found = zip(rule_of(node.op)(call), call.outputs(), strict=True)
             for i, (t, spec) in enumerate(found):
                 if t is not None and spec is not None:
-                    known[node if node.outs is None else (node, i)] = algebra.fit(t, *spec)
+                    known[node if node.outs is None else (node, i)] = _shaped(t, *spec)
         if not retain and node.saved:
             node.saved = FREED
     return [known.get(key_of(e)) for e in outs]
+
+
+def _shaped(t: Tensor, shape: Shape, dtype: DType) -> Tensor:
+    """A tangent in the shape and dtype of its output. Where a rule gives it smaller, as a constant, it is the
+    same along the other axes; unlike a gradient it is never summed.
+    """
+    if t.storage.dtype is not dtype:
+        t = run_op(registry["cast"], t, dtype=dtype, source=t.storage.dtype)
+    return t if t.layout.shape == shape else view(registry["expand"], t, shape=shape)  # type: ignore[arg-type]
 
 
 def rule_of(op: type[Op]) -> Rule:
@@ -164,10 +173,7 @@ def diagonal(call: Tangents) -> Found:
     for i, t in enumerate(call.given):
         if t is None:
             continue
-        if t.storage.dtype is not dtype:
-            t = run_op(registry["cast"], t, dtype=dtype, source=t.storage.dtype)
-        if t.layout.shape != shape:
-            t = view(registry["expand"], t, shape=shape)  # type: ignore[arg-type]
+        t = _shaped(t, shape, dtype)
         needs = tuple([i == j for j in range(len(call.given))])
         part = op.backward((t,), saved, needs, **call.params)[i]
         parts += [] if part is None else [part]
