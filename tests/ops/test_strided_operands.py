@@ -245,3 +245,20 @@ def test_an_op_names_inputs_that_it_has() -> None:
     with pytest.raises(ValueError, match=r"names_another has no inputs \['lse'\]"):
         register(NamesAnother)
     assert "names_another" not in registry
+
+
+@pytest.mark.parametrize("dtype", [tt.float32, tt.float64, tt.int32, tt.uint32, tt.int64])
+@pytest.mark.parametrize("step", [4, 8, -4])
+def test_elements_that_are_negated_lie_apart(dtype: tt.DType, step: int) -> None:
+    """NumPy's `negative` reads other elements for some distances, where the result has gaps, too."""
+    base = tt.arange(1, 81).astype(dtype)
+    expected = np.arange(1, 81).astype(str(dtype))
+    expected[::step] = 0 - expected[::step].copy()
+    base[::step].neg_()
+    assert base.numpy().tolist() == expected.tolist()
+    if dtype.is_floating:
+        x = base / 10
+        expected = x.numpy().astype(float)
+        expected[::step] = 1 / (1 + np.exp(-expected[::step].copy()))
+        x[::step].sigmoid_()
+        np.testing.assert_allclose(x.numpy(), expected, rtol=1e-5)

@@ -45,7 +45,7 @@ from tinytensor.ops.elementwise.comparison import (
 )
 from tinytensor.ops.inplace import copy_, inplace, store
 from tinytensor.ops.views.manipulation import cast, copied, sum_to
-from tinytensor.runtime.cpu.arrays import Array, dividing, fill, narrow, silent, widen
+from tinytensor.runtime.cpu.arrays import Array, dividing, fill, narrow, negated, silent, widen
 from tinytensor.runtime.cpu.fused import formula_of
 from tinytensor.runtime.cpu.graph import graphs
 from tinytensor.runtime.cpu.kernels import HostKernels
@@ -200,7 +200,7 @@ class Remainder(Elementwise):
 @register
 class Negative(Elementwise):
     inputs = ("x",)
-    ufunc = np.negative
+    ufunc = staticmethod(negated)
     formula = "-{0}"
     accepts = NUMERIC
     flops = 0.0

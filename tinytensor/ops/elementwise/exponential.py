@@ -22,7 +22,7 @@ from tinytensor.dispatch.elementwise import (
 from tinytensor.op import register
 from tinytensor.ops.elementwise.arithmetic import add, divide, multiply, negative, subtract
 from tinytensor.ops.elementwise.comparison import choose, equal, isinf, logical_and, where
-from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.runtime.cpu.arrays import Array, negated
 from tinytensor.tensor import Tensor
 
 __all__ = ["erf", "erfc", "exp", "expm1", "log", "log1p", "log2", "log10"]
@@ -158,7 +158,7 @@ class Tanh(Elementwise):
 
 
 def _sigmoid(x: Array, out: Array) -> None:
-    np.negative(x, out=out)
+    negated(x, out=out)
     np.exp(out, out=out)  # inf for large negative x; the reciprocal is 0, as it should be
     out += 1
     np.reciprocal(out, out=out)
@@ -183,7 +183,7 @@ class Sigmoid(Elementwise):
 def _softplus(x: Array, out: Array) -> None:
     positive_part = np.maximum(x, 0)
     np.abs(x, out=out)
-    np.negative(out, out=out)
+    negated(out, out=out)
     np.exp(out, out=out)
     np.log1p(out, out=out)
     out += positive_part
