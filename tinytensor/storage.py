@@ -108,17 +108,22 @@ class DeviceStorage(Storage):
 
     Attributes:
         captures: functions of the captures under way, called with each storage that is made or written.
+        uses: functions of the same captures, called with each storage that is written, before those, or
+            whose address a kernel gets.
     """
 
     __slots__ = ()
 
     captures: ClassVar[list[Callable[[Storage], None]]] = []
+    uses: ClassVar[list[Callable[[Storage], None]]] = []
 
     buffer: Buffer
 
     def bump(self, why: str) -> None:
         """Count an in-place write, by the op named `why`; in a capture, one at each replay, too."""
         super().bump(why)
+        for use in self.uses:
+            use(self)
         for note in self.captures:
             note(self)
 

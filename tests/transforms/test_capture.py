@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers import cupy_fixtures
 from tinytensor.runtime import runtime_of
 
 DEVICE = "emulated"
+cupy, pretended, lazy = cupy_fixtures.cupy, cupy_fixtures.pretended, cupy_fixtures.lazy  # fixtures
 
 
 def model(seed: int) -> list[tt.Tensor]:
@@ -18,6 +20,27 @@ def model(seed: int) -> list[tt.Tensor]:
     g = tt.Generator(seed)
     shapes = [(5, 8), (8,), (8, 3)]
     return [tt.normal(s, std=0.3, generator=g).to(DEVICE).requires_grad_() for s in shapes]
+
+
+@pytest.mark.parametrize("place", [DEVICE, pytest.param("lazy", marks=cupy_fixtures.needs_nvrtc)])
+def test_a_graph_keeps_the_memory_that_it_reads(place: str, request: pytest.FixtureRequest) -> None:
+    device = request.getfixturevalue("lazy") if place == "lazy" else place
+
+    def captured() -> tt.CapturedGraph:
+        x, y = tt.arange(6000, dtype=tt.float32, device=device), tt.ones(3000, device=device)
+        loaded = tt.zeros(3000, device=device)
+
+        def step() -> tt.Tensor:
+            loaded.copy_(2.0)
+            return y + x[::2] * loaded
+
+        return tt.capture(step, device=device)
+
+    graph = captured()
+    gc.collect()
+    others = [tt.full((n,), 88.0, device=device) for n in (6000, 3000) * 4]
+    assert graph.replay().tolist() == [1.0 + 4.0 * i for i in range(3000)]
+    assert others[0][0].item() == 88.0
 
 
 def loss_of(w: list[tt.Tensor], x: tt.Tensor, y: tt.Tensor) -> tt.Tensor:

@@ -23,7 +23,7 @@ from tinytensor.op import Op
 from tinytensor.random_streams import stream
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.base import Argument, Dim, Kernel, Runtime, TemplateArgument
-from tinytensor.storage import alloc_on
+from tinytensor.storage import DeviceStorage, alloc_on
 from tinytensor.tensor import Tensor
 
 BLOCK = 256  # default number of threads per block
@@ -48,6 +48,8 @@ class View:
         self.layout = layout
         self.dtype: DType = storage.dtype
         self.ptr: int = storage.buffer.ptr + layout.offset * self.dtype.itemsize
+        for note in DeviceStorage.uses:
+            note(storage)
 
     @property
     def shape(self) -> tuple[int, ...]:

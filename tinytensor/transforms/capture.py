@@ -166,6 +166,7 @@ class DeviceWork:
         self._checks_bounds = False
         self._thread = threading.get_ident()
         self._written: dict[weakref.ref[Storage], None] = {}  # memory that the graph writes
+        self._used: set[Storage] = set()  # made before; the graph uses their addresses, so they live as long
 
     @property
     def launches(self) -> int:
@@ -186,18 +187,25 @@ class DeviceWork:
                 )
             with self._runtime.capture() as self._graph, self._streams:
                 DeviceStorage.captures.append(self._note)
+                DeviceStorage.uses.append(self._use)
                 yield
         finally:
             if self._under_way.get(self._runtime.device) is self:
                 del self._under_way[self._runtime.device]
             with suppress(ValueError):  # interrupted before it was there
                 DeviceStorage.captures.remove(self._note)
+                DeviceStorage.uses.remove(self._use)
         self._written = {ref: None for ref in self._written if ref() is not None}
         self._checks_bounds = bounds.is_expected(self._runtime)
 
     def _note(self, storage: Storage) -> None:
         if threading.get_ident() == self._thread and storage.device is self._runtime.device:
             self._written[weakref.ref(storage)] = None
+
+    def _use(self, storage: Storage) -> None:
+        ours = threading.get_ident() == self._thread and storage.device is self._runtime.device
+        if ours and weakref.ref(storage) not in self._written:
+            self._used.add(storage)
 
     def replay(self) -> None:
         """Launch the graph, with new random numbers."""
@@ -299,7 +307,7 @@ def capture(
     more while its work is recorded instead of executed. Each `replay()` then does the work of one call.
     Values computed by Python are fixed at the capture: shapes, branches, numbers, tensors made from Python
     data. Inputs that change from step to step must be tensors made before: write into them (`x.copy_(batch)`)
-    between replays; they must live as long as the graph. Random numbers continue as if the function were
+    between replays; the graph keeps their memory. Random numbers continue as if the function were
     called. Nothing may be read back inside (`item`, `tolist`, boolean masks, whose result has a
     data-dependent size). No other thread may use a device during a capture.
 
