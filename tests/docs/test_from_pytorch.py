@@ -51,6 +51,24 @@ def repeat() -> None:
     assert x.repeat(2, 0).tolist() == [1, 1, 2, 2]
 
 
+def squeeze() -> None:
+    with pytest.raises(tt.ShapeError, match="cannot be dropped"):
+        X.squeeze(1)
+    assert X.squeeze(dim=1).shape == (2, 3)
+
+
+def no_axes() -> None:
+    for call in (lambda x: x.sum(0), lambda x: x.sort(0)):
+        with pytest.raises(tt.IndexRangeError, match="0 axes"):
+            call(tt.tensor(1.0))
+
+
+def unsigned() -> None:
+    x = tt.tensor([1, 2], dtype=tt.uint8)
+    assert x.sum().dtype is x.cumsum(0).dtype is x.prod().dtype is tt.uint64
+    assert x.any().dtype is x.all().dtype is tt.bool
+
+
 def nonzero() -> None:
     places = X.nonzero()
     assert [p.tolist() for p in places] == [[0, 0, 0, 1, 1], [0, 1, 2, 0, 1]]  # PyTorch: shape (5, 2)
@@ -188,6 +206,9 @@ ROWS: dict[str, Callable[[], None]] = {
     "`x.std()`, `x.var(1)`": spread,
     "`x.split(2)`": split,
     "`x.repeat(2, 3)`": repeat,
+    "`x.squeeze(1)` of an axis with more than one element": squeeze,
+    "`x.sum(0)`, `x.sort(0)`, … of a tensor without axes": no_axes,
+    "`x.sum()`, `x.cumsum(0)`, `x.prod()` of uint8": unsigned,
     "`x.nonzero()`": nonzero,
     "`nn.Linear(a, b).weight`": weight,
     "`nn.init.kaiming_uniform_(w)`, `kaiming_normal_`, w a matrix": initial_weights,

@@ -147,7 +147,9 @@ def test_inf_stays_in_its_part() -> None:
     x = np.array([[[1.0, 3.0, np.inf, 5.0]]])
     assert F.adaptive_avg_pool1d(tt.tensor(x), 2).tolist() == [[[2.0, np.inf]]]
     y = F.interpolate(tt.tensor(x), size=8, mode="linear").tolist()[0][0]
-    assert y[:4] == [1.0, 1.5, 2.5, np.inf]
+    assert y == [1.0, 1.5, 2.5, np.inf, np.inf, np.inf, np.inf, 5.0]
+    assert F.interpolate(tt.tensor(x[..., :3]), size=6, mode="linear").tolist()[0][0][-1] == np.inf
+    assert F.interpolate(tt.tensor(x), scale_factor=1.2, mode="linear").tolist() == x.tolist()
     with pytest.raises(tt.DTypeError, match="mode 'linear'"):
         F.interpolate(tt.tensor(x[..., :2]).long(), size=8, mode="linear")
 

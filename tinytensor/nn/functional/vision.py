@@ -66,11 +66,12 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
 def _between(x: Tensor, axis: int, at: Tensor, linear: bool) -> Tensor:
     """The elements of an axis at fractional places: those below, or with linear also of those above."""
-    low = tt.floor(at)
+    last = x.shape[axis] - 1
+    low = tt.clip(tt.floor(at), max=last)
     below = tt.take(x, low.astype(tt.int64), axis)
     if not linear:
         return below
-    above = tt.take(x, tt.clip(low + 1, max=x.shape[axis] - 1).astype(tt.int64), axis)
+    above = tt.take(x, tt.clip(low + 1, max=last).astype(tt.int64), axis)
     share = (at - low).astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1 - axis))
     return below * (1 - share) + above * share
 
@@ -130,13 +131,15 @@ def interpolate(
                 why="it has elements",
                 fix="scale_factor=2",
             )
+        if count == n and "linear" in mode:
+            continue  # also with a factor such as 1.2, as in PyTorch
         step = n / count if factor is None else 1 / factor
         if align_corners and "linear" in mode:
             step = (n - 1) / (count - 1) if count > 1 else 0.0
         half = 0.0 if mode == "nearest" or align_corners else 0.5
         at = (tt.arange(count, dtype=tt.float64) + half) * step  # places of the new elements among the old
         at = at - half if "linear" in mode else at
-        x = _between(x, axis, tt.clip(at, 0, n - 1).to(x.device), "linear" in mode)
+        x = _between(x, axis, tt.clip(at, min=0).to(x.device), "linear" in mode)
     return x
 
 
