@@ -1,14 +1,15 @@
 """A chat model from a text: `python -m gpt chatbot`, which `make chat` runs.
 
 Runs the commands of five stages and prints each, so that it can be repeated by hand: tokenizer, pretraining,
-instruction tuning, reinforcement learning, evaluation. Then it talks. After Ctrl-C or a kill the same command
-resumes, with the same result, bit for bit.
+instruction tuning, reinforcement learning, evaluation. Then it writes report.md, and talks. After Ctrl-C or
+a kill the same command resumes, with the same result, bit for bit.
 """
 
 import json
+import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -16,11 +17,14 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import gpt.evaluation.eval
 import gpt.finetuning.finetune
 import gpt.generation.chat
 import gpt.tokenizers.tokenizer
 import gpt.training.train
+import tinytensor as tt
 from gpt.console import command, plain
 from gpt.data.prepare import read_texts, text_files
 from gpt.depth import of_depth
@@ -31,7 +35,8 @@ from gpt.live.watch import WatchConfig, take_watch, watching
 from gpt.tasks.registry import TASKS, task
 from gpt.training.plan import UTILIZATION, plan
 from gpt.training.run_lock import alone_in
-from gpt.training.utilization import product_speed
+from gpt.training.run_log import RunLog
+from gpt.training.utilization import cpu_model, product_speed
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.init_from import CHATBOT, read_configs
 from gpt.weights.sources import is_foreign, open_source
@@ -49,6 +54,8 @@ _MAINS: dict[str, Callable[[Sequence[str]], int]] = {
 CONTEXT = 256  # tokens: a few exchanges
 ANSWERS = 8 * 48  # tokens of the answers to a question that are rewarded, with the question, about
 MAX_STEPS = "--max_steps="
+SCORES, REPORT = "scores.json", "report.md"  # of the evaluation
+EXPECTED = 0.9  # share of right answers in each task, after tuning and after rewards: see docs/chat.md
 _LEAST = {"vocab_size": 259, "seed": 0}  # of the other numbers 1
 # Options of instruction tuning and of reinforcement learning: for a small model of one's own, and for a
 # larger one that knows conversations, of which only adapters are trained, on small batches.
@@ -192,7 +199,7 @@ def stages(config: ChatbotConfig) -> list[Stage]:
             "problems that no stage has seen, after each stage",
             (
                 *("eval", *[str(path) for path in (begin, last, taught)]),
-                *(f"--tasks={','.join(TASKS)}", f"--count={config.held_out}"),
+                *(f"--tasks={','.join(TASKS)}", f"--count={config.held_out}", f"--out={folder / SCORES}"),
             ),
         ),
     ]
@@ -366,7 +373,49 @@ def _run(found: Sequence[Stage], folder: Path, config: ChatbotConfig, seconds: d
     print("\n=== seconds of each stage, parts before an interruption included")
     for name, value in seconds.items():
         print(f"{name:<24}{value:>8.1f}")
+    _report(found, folder, seconds)
     return 0
+
+
+def _report(found: Sequence[Stage], folder: Path, seconds: Mapping[str, float]) -> None:
+    """Write the report of a run, and print what is below what is expected."""
+    lines = ["| stage | seconds | held-out loss | command |", "| --- | --: | --: | --- |"]
+    for stage in found:
+        log = RunLog(stage.result).read() if stage.result is not None and stage.result.is_dir() else []
+        losses = [f"{line['val_loss']:.4f}" for line in log if "val_loss" in line]
+        shown = f"{seconds[stage.name]:.1f} | {losses[-1] if losses else ''}"
+        lines.append(f"| {stage.name} | {shown} | `{stage.command}` |")
+    columns = ("chance", "before", "instruction tuning", "reinforcement learning", "expected")
+    lines += ["", f"| right answers | {' | '.join(columns)} |", f"| --- |{' --: |' * len(columns)}"]
+    below = []
+    scores: Any = read_json(folder / SCORES, "chatbot")
+    for asked in scores["tasks"]:
+        if asked["chance"] is None:  # the loss on a text
+            continue
+        right = [asked["scores"][model]["value"] for model in scores["models"]]
+        cells = " | ".join([f"{share:.0%}" for share in (asked["chance"], *right)])
+        lines.append(f"| {asked['task']} | {cells} | >= {EXPECTED:.0%} |")
+        below += [
+            f"{asked['task']} {share:.0%}: expected >= {EXPECTED:.0%} after {name}"
+            for name, share in zip(columns[2:4], right[1:], strict=True)
+            if share < EXPECTED
+        ]
+    machine = f"{cpu_model()}, {tt.get_num_threads()} threads"
+    versions = f"Python {platform.python_version()}, NumPy {np.__version__}, tinytensor {tt.__version__}"
+    told = "\n".join(below) or f"Every task is at or above {EXPECTED:.0%}."
+    text = [
+        f"# {folder}",
+        "",
+        f"{time.strftime('%Y-%m-%d %H:%M')}, {machine}, {versions}",
+        "",
+        *lines,
+        "",
+        told,
+        "",
+    ]
+    with atomic_write(folder / REPORT) as file:
+        file.write("\n".join(text).encode())
+    print(f"\n=== report: {folder / REPORT}\n{told}", flush=True)
 
 
 def _talk(model: Path) -> int:

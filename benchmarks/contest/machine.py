@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.contest.contestants import ROOT
 from benchmarks.contest.windows import cpus
+from gpt.training.utilization import cpu_model
 
 LIBRARIES = (
     *("numpy", "torch", "transformers", "tokenizers", "tiktoken", "jax", "tinygrad", "mpi4py"),
@@ -34,16 +35,6 @@ def describe() -> dict[str, Any]:
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         **commit(),
     }
-
-
-def cpu_model() -> str:
-    """Model name of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def memory_gib() -> float | None:

@@ -21,7 +21,7 @@ from gpt.tokenizers.base import Tokenizer
 from gpt.weights.init_from import read_configs, run_of
 from gpt.weights.pretrained import from_pretrained
 from gpt.weights.trained import load_model, require_tokenizer
-from tinytensor.files import read_text
+from tinytensor.files import atomic_write, read_text
 
 BITS = "bits per byte"
 
@@ -29,12 +29,15 @@ BITS = "bits per byte"
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt eval RUN…`."""
     args = _parser().parse_args(argv)
-    if args.tasks is None and len(args.runs) == 1 and not args.json:
+    if args.tasks is None and len(args.runs) == 1 and not args.json and args.out is None:
         model, tokenizer = _model(args.runs[0], args)
         tokens = _tokens(args.runs[0], args.data, tokenizer)
         print(score(model, tokens, args.batch_size, tokenizer, args.batches).table())
         return 0
     found = _compared(args)
+    if args.out is not None:
+        with atomic_write(args.out) as file:
+            file.write(json.dumps(found.as_json(), indent=2).encode())
     if args.json or any(found.scores.values()):
         print(json.dumps(found.as_json(), indent=2) if args.json else found.table())
     errors = [error for by_model in found.errors.values() for error in by_model.values()]
@@ -59,6 +62,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--count", type=int, default=200, help="questions of each task; default 200")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--out", metavar="FILE", help="write the JSON object to a file, too")
     parser.add_argument(
         "--data", help="a text file, or a folder with val.bin; default: the run's validation part"
     )

@@ -1,12 +1,24 @@
 """Model FLOPs utilization (MFU) of training on the CPU, relative to the measured matmul peak."""
 
 import math
+import platform
 import time
+from pathlib import Path
 
 import tinytensor as tt
 
 SIZE = 1024  # rows and columns: larger products are no faster per core
 LOOKS = 4  # measurements of the peak, since the machine may be busy at the first
+
+
+def cpu_model() -> str:
+    """Model name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def product_speed(size: int = SIZE, repeats: int = 4) -> float:
