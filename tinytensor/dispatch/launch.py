@@ -7,7 +7,8 @@ elements into another (`write`). Independent of autograd.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -193,9 +194,42 @@ class Launch:
         return copy
 
 
+_most_blocks = 65_535 * 16
+plan_caches: list[Callable[[], None]] = []  # empty caches of modules whose plans hold grids of `blocks_for`
+
+
 def blocks_for(n: int, per_block: int, at_most: int = 65_535 * 16) -> int:
-    """Number of blocks for n elements, `per_block` each, limited to `at_most` for grid-stride loops."""
-    return min(-(-n // per_block), at_most)
+    """Number of blocks for n elements, `per_block` each, limited to `at_most`: for kernels that loop over
+    what is left (grid-stride loops), whose grid may have any size. See `limited_blocks`.
+    """
+    return min(-(-n // per_block), at_most, _most_blocks)
+
+
+@contextmanager
+def limited_blocks(most: int) -> Iterator[None]:
+    """Let the grids of `blocks_for` have at most so many blocks, on all devices and in all threads.
+
+    Kernels give the same results then, after more turns of their loops: so small tensors show what else only
+    those of many millions of elements do, such as a missing barrier at the end of a turn.
+
+    Example:
+        >>> with limited_blocks(2):
+        ...     blocks_for(1000, 256)
+        2
+    """
+    before = _most_blocks
+    _limit_blocks(most)
+    try:
+        yield
+    finally:
+        _limit_blocks(before)
+
+
+def _limit_blocks(most: int) -> None:
+    global _most_blocks
+    _most_blocks = most
+    for forget in plan_caches:
+        forget()
 
 
 def index_type(*views: View) -> str:
@@ -285,7 +319,7 @@ def elementwise(
     if out.layout.size == 0:
         return
     layouts = tuple([v.layout if type(v) is View else None for v in operands])
-    key = runtime, stem, functor, out.layout, out.dtype, dtype, first, layouts
+    key = runtime, stem, functor, out.layout, out.dtype, dtype, first, layouts, _most_blocks
     plan = _plans.get(key)
     if plan is None:
         if len(_plans) >= _MAX_PLANS:
@@ -401,7 +435,7 @@ def _copy_transposed(runtime: Runtime, target: View, source: View) -> bool:
     others = [axis for axis in range(len(sizes)) if axis not in (row, column)]
     outer, inner = [(1, 0, 0)] * (2 - len(others)) + [(sizes[a], to[a], of[a]) for a in others]
     batches = outer[0] * inner[0]
-    grid = (-(-sizes[column] // 32), -(-sizes[row] // 32), min(batches, 65_535))
+    grid = (-(-sizes[column] // 32), -(-sizes[row] // 32), blocks_for(batches, 1, 65_535))
     if grid[1] > 65_535:
         return False
     kernel = runtime.kernel("manipulation", "copy_transposed", target.dtype, index_type(target, source))

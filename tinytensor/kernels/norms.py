@@ -131,7 +131,7 @@ def backward(
             write(launch.runtime, dy, dx)
     if dweight is not None or dbias is not None:
         sums = (dweight, dbias, weight_sums, bias_sums, grid, width)
-        columns = (blocks_for(width, 32), 1 if dbias is None else 2)
+        columns = (-(-width // 32), 1 if dbias is None else 2)
         name = f"{kernel}_backward_columns"
         launch(name, dtype, grid=columns, block=(32, 16), args=sums, file=kernel)
 

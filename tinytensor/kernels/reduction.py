@@ -12,7 +12,7 @@ from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
-from tinytensor.dispatch.launch import Launch, View, blocks_for, merge
+from tinytensor.dispatch.launch import Launch, View, blocks_for, merge, plan_caches
 from tinytensor.dtypes import int8
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.layout import Layout, contiguous_strides
@@ -114,6 +114,9 @@ def _plan(layout: Layout, axes: tuple[int, ...], itemsize: int, aligned: bool, i
         grid, block = _columns(rows // width, n)
         return Plan(width, rank, index, grid, block, packed, rows, n)
     return Plan(0, rank, index, *_rows(rows, n), packed, rows, n)
+
+
+plan_caches.append(_plan.cache_clear)
 
 
 def unrolled_rank(what: str, shape: Shape, needed: int) -> int:

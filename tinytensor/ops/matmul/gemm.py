@@ -504,7 +504,7 @@ def start(
         args: list[Any] = [target, before, a, b, bias, packed]
         if choice.kernel == "matmul_hopper":  # blocks that stay, and take one tile after another
             assert a is not None
-            grid = min(grid, runtime.multiprocessors)
+            grid = blocks_for(grid, 1, runtime.multiprocessors)
             dtype, columns, *_ = choice.template
             maps = operand_maps(runtime, plan.p, dtype, columns, a.ptr, b.ptr)
             many = [bool(batch and batch[0]) for batch in (plan.p.a_batch, plan.p.b_batch)]

@@ -151,8 +151,8 @@ class EmbeddingBackward(Op):
             return
         strips = blocks_for(width, 32 * (16 // grad.itemsize))  # of columns, 32 vectors each
         at_once = 4 * launch.runtime.multiprocessors  # blocks, each of which reads all indices
-        owned = min(blocks_for(rows, at_once), MOST_OWNED)
-        across = blocks_for(rows, owned)
+        owned = min(-(-rows // at_once), MOST_OWNED)
+        across = -(-rows // owned)
         grid = (across, max(1, min(strips, at_once // across)))
         args = (dweight, grad, launch.dense(indices, int64), indices.size, rows, width, owned)
         launch("embedding_backward", grad.dtype, grid=grid, block=(32, 8), args=args)

@@ -24,7 +24,7 @@ from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import composed
 from tinytensor.dispatch.checks import common_device, floating
 from tinytensor.dispatch.cpu import do
-from tinytensor.dispatch.launch import Launch, View, blocks_for, launch_for, view_of
+from tinytensor.dispatch.launch import Launch, View, launch_for, view_of
 from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dispatch.watch import watched
@@ -451,7 +451,7 @@ class SumOfSquares(Op):
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View) -> None:
-        blocks = blocks_for(x.size, CHUNK)
+        blocks = -(-x.size // CHUNK)
         sums = launch.scratch((blocks,), float64)
         launch("sum_of_squares", x.dtype, grid=blocks, args=(sums, x, x.size))
         launch(

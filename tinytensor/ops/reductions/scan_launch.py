@@ -10,7 +10,7 @@ from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
-from tinytensor.dispatch.launch import Launch, View, blocks_for, merge
+from tinytensor.dispatch.launch import Launch, View, blocks_for, merge, plan_caches
 from tinytensor.dtypes import int8
 from tinytensor.kernels.reduction import (
     BLOCKS,
@@ -99,6 +99,9 @@ def _plan(y: Layout, a: Layout, b: Layout | None, axis: int, itemsize: int) -> P
         kernel, (grid, block, chunk, chunks) = "scan_columns", _columns(count, n)
     position = "long long" if wide else "int"
     return Plan(kernel, rank, position, grid, block, packed, count, n, chunk, chunks)
+
+
+plan_caches.append(_plan.cache_clear)
 
 
 Grid = tuple[tuple[int, int], tuple[int, int], int, int]  # grid, block, elements of a chunk, chunks
