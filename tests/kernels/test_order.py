@@ -226,6 +226,7 @@ def test_sorts_of_every_dtype(dtype: Any, n: int) -> None:
         ((30_000,), 0, 300, ["sort_tiles"] * 3),
         ((3000, 5), 0, 512, ["sort_tiles"] * 2),
         ((5000,), 0, 513, ["sort_tiles", "sort_merge", "sort_merge", "sort_gather"]),
+        ((2, 5000), 1, 600, ["sort_tiles", "sort_merge", "sort_merge", "sort_gather"]),
     ],
     ids=str,
 )

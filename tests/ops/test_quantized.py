@@ -80,7 +80,7 @@ def test_error_of_the_k_kinds(kind: str) -> None:
     assert tt.dequantize(tt.quantize(zeros, kind), kind).tolist() == zeros.tolist()
 
 
-@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize("device", ["cpu", "emulated", "checked"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_products(kind: str, device: str) -> None:
     """Sums of products in float64, of all values and of activations rounded here."""

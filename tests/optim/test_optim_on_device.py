@@ -55,6 +55,20 @@ def test_optimizers_step_as_on_the_cpu(name: str, dtype: str) -> None:
         close(actual, host(expected), dtype, 2)
 
 
+@pytest.mark.parametrize("starts", [(1, 0), (0, 1)], ids=["parameter", "gradient"])
+def test_what_adamw_reads_may_begin_anywhere(starts: tuple[int, int]) -> None:
+    """At a multiple of 4 bytes beside others at multiples of 16: vectors would be misaligned."""
+    values = normal(2, 72).astype(np.float32)
+    x = tt.tensor(values).to("checked")
+    p, grad = [x[i, at : at + 67].detach() for i, at in enumerate(starts)]
+    p.requires_grad_()
+    p.grad = grad
+    optim.AdamW([p], lr=0.1, weight_decay=0.2).step()
+    before, slope = [values[i, at : at + 67].astype(np.float64) for i, at in enumerate(starts)]
+    expected = before * (1 - 0.1 * 0.2) - 0.1 * slope / (np.abs(slope) + 1e-8)
+    np.testing.assert_allclose(host(p), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_step_is_one_launch_for_each_dtype_and_reads_nothing_back() -> None:
     params = parameters("emulated", "float32") + parameters("emulated", "bfloat16")
     optimizer = optim.AdamW(groups(params))
