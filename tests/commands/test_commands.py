@@ -5,8 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,14 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.source import ROOT
-from tests.helpers.watched_calls import FULL, Call, prepare_all, recorded
+from tests.helpers.watched_calls import FULL, Call, emulator, prepare_all, recorded
 from tinytensor.__main__ import main
 from tinytensor.commands import check, selftest
-from tinytensor.commands.exercises import EXERCISES, run
-from tinytensor.commands.larger_calls import larger_of
+from tinytensor.commands.exercises import EXERCISES, LOOPING, run
 from tinytensor.op_table.row import Row, floats
 from tinytensor.runtime.cuda import nvrtc
-from tinytensor.runtime.kernel_files import kernel_files
+from tinytensor.runtime.emulated import kernels
+from tinytensor.runtime.kernel_files import kernel_files, kernel_path
 from tinytensor.runtime.signature import parse
 
 RACE = """
@@ -202,33 +200,36 @@ def test_check_prints_what_each_line_costs(capsys: pytest.CaptureFixture[str]) -
     assert "masking.cu:" in said
 
 
-def rows_of(file: str) -> list[Call]:
-    return [
-        Call("", lambda device, row=row: [*chain(*run(row, device, "float32"))]) for row in EXERCISES[file]
-    ]
+def calls_of(file: str) -> list[Call]:
+    """What `check` runs for a file."""
+    every = [check.calls_of(file, looping=looping) for looping in (False, True)]
+    return [Call(name, run) for calls in every for name, run in calls.items()]
 
 
-def larger_calls(file: str) -> list[Call]:
-    return [Call("", partial(call.run, dtype)) for call in larger_of(file) for dtype in call.dtypes]
-
-
-@pytest.mark.parametrize("file", EXERCISES)
+@pytest.mark.parametrize("file", kernel_files(".cu"))
 def test_check_launches_every_kernel_of_a_file(file: str) -> None:
-    """And so `check all` every one. A kernel of a header counts with the files of its name."""
-    calls = [recorded(call) for call in (*rows_of(file), *larger_calls(file))]
-    launched = {name for call in calls for instances in call.instances.values() for name, _ in instances}
-    paths = [path for stem, path in kernel_files(".cu").items() if stem.partition("_mma")[0] == file]
-    paths += [path for stem, path in kernel_files(".cu").items() if stem == f"{file}_sm90"]
-    missing = {name for path in paths for name in parse(path.read_text(encoding="utf-8"))} - launched
+    """A kernel of a header counts with the files of its name."""
+    calls = [recorded(call) for call in calls_of(file)]
+    launched = {name for call in calls for name, _ in call.instances.get(file, ())}
+    missing = parse(kernel_files(".cu")[file].read_text(encoding="utf-8")).keys() - launched
     assert not missing, f"add calls to tinytensor/commands/larger_calls.py that launch {sorted(missing)}"
 
 
-@pytest.mark.parametrize("file", EXERCISES)
+@pytest.mark.parametrize("file", kernel_files(".cu") if FULL else EXERCISES)
 def test_check_finds_nothing_in_a_file(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """tests/ops/test_checked_ops.py watches the larger calls; here they run with TINYTENSOR_FULL=1."""
+    """And each call gives the results of the CPU, also in grids of one and two blocks. The larger calls run
+    with TINYTENSOR_FULL=1; tests/ops/test_checked_ops.py watches them.
+    """
+
+    def compared(row: Row, device: str, dtype: str) -> tuple[list[tt.Tensor], list[tt.Tensor]]:
+        found = run(row, device, dtype)
+        assert not (failure := selftest.differing(row, found, dtype)), f"{row.name}: {failure}"
+        return found
+
     if not FULL:
         monkeypatch.setattr(check, "larger_of", lambda file: [])
-    prepare_all(rows_of(file) + (larger_calls(file) if FULL else []), "checked")  # faster than one by one
+    prepare_all(calls_of(file), "checked")  # faster than one by one
+    monkeypatch.setattr(check, "run", compared)
     with tt.cuda.check(blocks=0) as report:
         assert main(["check", file, "--blocks", "0"]) == 0
     assert report.launches
@@ -241,6 +242,32 @@ def test_check_of_a_file_has_rows_that_several_warps_share(
     """So that a barrier which is missing in the reduction of a block would be found."""
     assert main(["check", file]) == 0
     assert re.search(r"reduce\.cuh:\d+ .*shared store", capsys.readouterr().out)
+
+
+def test_check_lets_blocks_take_several_turns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The barrier behind the last reads of shared memory is needed by the next turn of a loop alone, which
+    comes with more than 33 million lines, or with a limited grid.
+    """
+    text = kernel_files(".cu")["softmax"].read_text(encoding="utf-8")
+    mutant = tmp_path / "softmax.cu"
+    mutant.write_text(
+        text.replace("__syncthreads();\n    return result;", "return result;"), encoding="utf-8"
+    )
+    assert mutant.read_text(encoding="utf-8") != text
+    for device in ("emulated", "checked"):
+        monkeypatch.setattr(emulator(device), "_kernels", {})
+    find = {"softmax": mutant}
+    monkeypatch.setattr(
+        kernels, "kernel_path", lambda stem, ending: find.get(stem) or kernel_path(stem, ending)
+    )
+    for table in (EXERCISES, LOOPING):
+        columns = [row for row in table["softmax"] if row.name == "softmax:columns"]
+        monkeypatch.setitem(table, "softmax", columns)
+    monkeypatch.setattr(check, "larger_of", lambda file: [])
+    assert main(["check", "softmax_backward_lines"]) == 1
+    assert "shared race" in capsys.readouterr().out
 
 
 def test_check_of_one_kernel_is_about_that_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -271,6 +298,7 @@ def test_files_with_tensor_cores_are_checked_with_16_bits(
     if not FULL:
         monkeypatch.setattr(check, "larger_of", lambda file: [])
         monkeypatch.setitem(EXERCISES, "matmul", EXERCISES["matmul"][:1])
+        monkeypatch.setitem(LOOPING, "matmul", [])
     assert main(["check", "matmul_mma"]) == 0
     assert "__nv_bfloat16" in capsys.readouterr().out
 

@@ -19,6 +19,7 @@ from tests.helpers.drivers import gradients, outputs, placed
 from tests.helpers.kernel_matrix import Arguments, recording
 from tests.helpers.layouts import layouts_of, prepared, tensors
 from tinytensor.commands.larger_calls import LARGER, Tensors
+from tinytensor.dispatch.launch import limited_blocks
 from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import COMPLEX, FLOATS
 from tinytensor.runtime import runtime_of
@@ -105,9 +106,15 @@ ALL: dict[str, tuple[str, ...]] = {
     "sort": (*FLOATS, "int64", "int16", "uint8"),
     "contiguous": ("float64", "float32", "float16", "uint8"),
     "matmul": (*FLOATS, "int64", "int32", "int16", "int8", "uint8"),
-    **dict.fromkeys(("optimizer", "autocast", "matmul in tf32", "matmul by warpgroups", "add_norm"), ()),
-    "attention by warpgroups": (),
+    **dict.fromkeys(("optimizer", "autocast", "matmul in tf32", "matmul in 16 bits", "add_norm"), ()),
+    **dict.fromkeys(("matmul by warpgroups", "attention by warpgroups"), ()),
 }
+
+
+def limited(most: int, run: Callable[..., Tensors], *arguments: str) -> Tensors:
+    """In grids of at most so many blocks, which then have several rows or tiles each."""
+    with limited_blocks(most):
+        return run(*arguments)
 
 
 def larger() -> Iterator[Call]:
@@ -116,6 +123,9 @@ def larger() -> Iterator[Call]:
         light = (*call.dtypes, *MORE.get(call.name, ()))
         for dtype in (ALL.get(call.name, FLOATS) if FULL else ()) or light:
             yield Call(f"larger {call.name}-{dtype}", partial(call.run, dtype))
+            loops = not call.files[0].startswith("attention")  # which has one block for each tile
+            for most in (1, 2) if loops and (FULL or dtype == call.dtypes[0]) else ():
+                yield Call(f"larger {call.name}-{dtype}-{most}", partial(limited, most, call.run, dtype))
     for dtype in FLOATS if FULL else ("float32", "bfloat16"):
         yield Call(f"larger gpt-{dtype}", partial(trained, dtype))
 

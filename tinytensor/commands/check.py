@@ -6,18 +6,21 @@ import argparse
 import runpy
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import tinytensor as tt
-from tinytensor.commands.exercises import EXERCISES, run
+from tinytensor.commands.exercises import EXERCISES, LOOPING, run
 from tinytensor.commands.json_output import SHOWN, printed, report_fields, tensor_fields, write_json
-from tinytensor.commands.larger_calls import Larger, larger_of
+from tinytensor.commands.larger_calls import Tensors, larger_of
 from tinytensor.commands.launch_expression import EXAMPLE, parse_launch, required
+from tinytensor.dispatch.launch import limited_blocks
 from tinytensor.errors import ArgumentError
+from tinytensor.op_table import Row
 from tinytensor.runtime.checked.counts import KernelCount
 from tinytensor.runtime.checked.report import CheckReport
 from tinytensor.runtime.cuda.nvrtc import signatures
@@ -25,7 +28,9 @@ from tinytensor.runtime.kernel_files import kernel_files
 
 BLOCKS, OWN_BLOCKS = 4, 64  # counted in each launch
 MMA = "_mma"  # suffix of the files that use tensor cores
+TENSOR_CORES = (MMA, "_sm90")
 FLOATS = ("float32", "float64", "float16", "bfloat16")
+OnDevice = Callable[[str], Tensors]
 
 
 def main(words: Sequence[str]) -> int:
@@ -56,37 +61,60 @@ def main(words: Sequence[str]) -> int:
             why="a page shows the kernels of one file",
             fix="name the file, or a kernel",
         )
-    wanted = dict.fromkeys(EXERCISES, "") if whole else _found(options.kernel)
-    dtype = options.dtype or ("bfloat16" if options.kernel.endswith(MMA) else "float32")
+    wanted = dict.fromkeys(kernel_files(".cu"), "") if whole else _found(options.kernel)
     findings, reports = 0, {}
-    for exercise, kernel in wanted.items():
-        with tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
-            for row in EXERCISES[exercise]:
-                run(row, "emulated", dtype)
-            for call in larger_of(exercise):
-                for own in _dtypes(call, options.kernel, options.dtype):
-                    call.run(own, "emulated")
+    for file, kernel in wanted.items():
+        report = _checked(file, options)
         if kernel:
             report = _only(report, kernel)
         findings += len(report.findings)
-        reports[exercise] = report
+        reports[file] = report
         if report.kernels and not options.json:
-            print(_summary(exercise, report) if whole else report, flush=True)
+            print(_summary(file, report) if whole else report, flush=True)
     if whole and not options.json:
-        print(f"\n{len(wanted)} exercises, {findings} finding{'' if findings == 1 else 's'}")
+        print(f"\n{len(wanted)} files, {findings} finding{'' if findings == 1 else 's'}")
     _write_page(options, report)
     if options.json:
         write_json("check", reports={name: report_fields(report) for name, report in reports.items()})
     return 1 if findings else 0
 
 
-def _dtypes(call: Larger, kernel: str, wanted: str | None) -> Sequence[str]:
-    """The dtypes of a larger call: the one that was asked for, or its own; in 16 bits for a file of tensor
-    cores.
+def calls_of(file: str, wanted: str | None = None, *, looping: bool = False) -> dict[str, OnDevice]:
+    """What `check` runs for a .cu file, by names: functions of the device.
+
+    Args:
+        file: without its ending.
+        wanted: dtype of floats; default float32, in files of tensor cores bfloat16.
+        looping: for grids of two blocks (`limited_blocks`).
     """
-    if wanted:
-        return [wanted] if call.dtypes[0] in FLOATS else call.dtypes
-    return [d for d in call.dtypes if d not in FLOATS[:2]] if kernel.endswith(MMA) else call.dtypes
+    dtype = wanted or ("bfloat16" if file.endswith(TENSOR_CORES) else "float32")
+    rows = (LOOPING if looping else EXERCISES).get(file.removesuffix(MMA), [])
+    calls: dict[str, OnDevice] = {f"{row.name} {dtype}": partial(_flat, row, dtype) for row in rows}
+    for call in larger_of(file):
+        first = call.dtypes[0]  # calls in 16 bits are for kernels that no other floats have
+        possible = FLOATS if first in FLOATS[:2] else FLOATS[2:] if first in FLOATS else ()
+        for own in [wanted] if wanted and wanted in possible else call.dtypes:
+            calls[f"larger {call.name} {own}"] = partial(call.run, own)
+    return calls
+
+
+def _flat(row: Row, dtype: str, device: str) -> Tensors:
+    return [*chain(*run(row, device, dtype))]
+
+
+def _checked(file: str, options: argparse.Namespace) -> CheckReport:
+    """Run the calls of a file; then again with few blocks, so that each block has several rows or tiles."""
+    with tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
+        for call in calls_of(file, options.dtype).values():
+            call("emulated")
+    if not report.findings:
+        with tt.cuda.check(blocks=0) as again:
+            for most in (1, 2):
+                with limited_blocks(most):
+                    for call in calls_of(file, options.dtype, looping=True).values():
+                        call("emulated")
+        report.findings += again.findings
+    return report
 
 
 def _options(words: list[str]) -> argparse.Namespace:
@@ -116,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dtype",
         choices=FLOATS,
-        help=f"of the inputs (default: float32; for files that end in {MMA} bfloat16)",
+        help=f"of the inputs (default: float32; for files that end in {' or '.join(TENSOR_CORES)} bfloat16)",
     )
     parser.add_argument(
         "--launch",
@@ -145,16 +173,16 @@ def _number_of_blocks(word: str) -> int:
 
 def _found(name: str) -> dict[str, str]:
     """Exercises that launch a kernel or the kernels of a file, with the name of the kernel to report."""
-    stem = name.removesuffix(".cu").removesuffix(MMA)
-    if stem in EXERCISES:
+    files = kernel_files(".cu")
+    if (stem := name.removesuffix(".cu")) in files:
         return {stem: ""}
-    kernels = {file: signatures(file) for file in kernel_files(".cu").values()}
-    if found := {file.stem.removesuffix(MMA): name for file in kernels if name in kernels[file]}:
+    kernels = {stem: signatures(path) for stem, path in files.items()}
+    if found := {stem: name for stem in files if name in kernels[stem]}:
         return found
-    near = get_close_matches(name, {*EXERCISES, *chain(*kernels.values())}, n=1)
+    near = get_close_matches(name, {*files, *chain(*kernels.values())}, n=1)
     raise ArgumentError(
         f"check: there is no kernel {name!r}",
-        why=f"the files are {', '.join(EXERCISES)}",
+        why=f"the files are {', '.join(files)}",
         fix=(f"did you mean {near[0]}? " if near else "")
         + "name one of them, a kernel in one of them, all, or a script that ends in .py",
     )

@@ -10,7 +10,7 @@ from tinytensor.op_table import FAMILIES, Row
 from tinytensor.op_table.row import COMPLEX, FLOATS, as_tuple
 from tinytensor.runtime.kernel_files import kernel_files
 
-__all__ = ["EXERCISES", "KERNELS_OF_OTHERS", "LENGTHS", "run"]
+__all__ = ["EXERCISES", "KERNELS_OF_OTHERS", "LENGTHS", "LOOPING", "run"]
 
 # Of the letters in `Row.large`; not multiples of block, tile or vector sizes: each has a remainder.
 LENGTHS = {
@@ -27,7 +27,7 @@ KERNELS_OF_OTHERS = {
 }
 
 
-def _exercises() -> dict[str, list[Row]]:
+def _exercises(lengths: dict[str, int]) -> dict[str, list[Row]]:
     """For each .cu file, without ending, the rows with large inputs that list an op of it, or are in the
     module of its name.
     """
@@ -41,11 +41,13 @@ def _exercises() -> dict[str, list[Row]]:
             files = {KERNELS_OF_OTHERS.get(name, name) for name in names}
             if row.large and row.on_devices() and row.main_dtype() not in COMPLEX:
                 for file in files & found.keys():
-                    found[file].append(row.enlarged(LENGTHS.__getitem__))
+                    found[file].append(row.enlarged(lengths.__getitem__))
     return found
 
 
-EXERCISES = _exercises()
+EXERCISES = _exercises(LENGTHS)
+# So large that two blocks do not suffice for them: see `limited_blocks`.
+LOOPING = _exercises(LENGTHS | {"c": 230})
 
 
 def run(row: Row, device: tt.Device | str, dtype: str) -> tuple[list[tt.Tensor], list[tt.Tensor]]:

@@ -60,18 +60,21 @@ def with_gradients(call: Callable[..., tt.Tensor], *inputs: tt.Tensor) -> Tensor
 
 
 def reduced(name: str, dtype: str, device: str) -> Tensors:
-    """Several blocks for one row, and for columns."""
-    call = getattr(tt, name)
-    return [call(drawn(device, dtype, 8201)), call(drawn(device, dtype, 9001, 3), axis=0)]
+    """Several blocks for one row, and for columns; many rows, short and long, and columns."""
+    call, shapes = getattr(tt, name), [(8201,), (9001, 3), (600, 20), (3, 2101), (40, 700)]
+    axes = (None, 0, 1, 1, 0)
+    return [call(drawn(device, dtype, *s), axis=axis) for s, axis in zip(shapes, axes, strict=True)]
 
 
 def scanned(name: str, dtype: str, device: str) -> Tensors:
-    """Several chunks of a line: along memory, and across."""
-    call, size = getattr(tt, name), 0.01
-    along, across = drawn(device, dtype, 8201), drawn(device, dtype, 301, 3)
-    if name == "cumulative_prod":  # of numbers near 1
-        along, across = along * size + 1.0, across * size + 1.0
-    return [*with_gradients(call, along), *with_gradients(partial(call, axis=0), across)]
+    """Several chunks of a line, along memory and across; many lines, short and long."""
+    results, shapes = [], [((8201,), 0), ((301, 3), 0), ((600, 20), 1), ((3, 2101), 1), ((20, 600), 0)]
+    for shape, axis in shapes:
+        x = drawn(device, dtype, *shape)
+        if name == "cumulative_prod":  # of numbers near 1
+            x = x * 0.01 + 1.0
+        results += with_gradients(partial(getattr(tt, name), axis=axis), x)
+    return results
 
 
 LONG = [(3, 2101), (1, 16_501)]  # rows that several warps share, with and without room for them in registers
@@ -119,7 +122,7 @@ def added_and_normed(dtype: str, device: str) -> Tensors:
 
 def raised(dtype: str, device: str) -> Tensors:
     """Integers to the power of integers: negative exponents are looked for first."""
-    x = drawn(device, dtype, 3, 4)
+    x = drawn(device, dtype, 3, 300)
     return [x ** tt.abs(x)]
 
 
@@ -132,13 +135,22 @@ def found_by_mask(dtype: str, device: str) -> Tensors:
 def sorted_in_tiles(dtype: str, device: str) -> Tensors:
     """More than one block can sort."""
     x = drawn(device, dtype, 2, 2501)
-    return [tt.sort(x), tt.argsort(x, descending=True), *tt.topk(x, 5), tt.sort(x.T, axis=0)]
+    ordered = tt.sort(x)
+    places = tt.searchsorted(ordered[0], x[1, :600])
+    return [
+        ordered,
+        tt.argsort(x, descending=True),
+        *tt.topk(x, 5),
+        *tt.topk(x, 600),
+        tt.sort(x.T, axis=0),
+        places,
+    ]
 
 
 def picked_often(dtype: str, device: str) -> Tensors:
     """So many picks of one row that its gradient is added up in chunks."""
     picks = tt.arange(150, device=device) // 70
-    return with_gradients(lambda x: x[picks], drawn(device, dtype, 5, 8))
+    return with_gradients(lambda x: x[picks], drawn(device, dtype, 5, 80))
 
 
 def looked_up(dtype: str, device: str) -> Tensors:
@@ -214,6 +226,15 @@ def multiplied_by_warpgroups(dtype: str, device: str) -> Tensors:
     return results
 
 
+def multiplied_by_packed(dtype: str, device: str) -> Tensors:
+    """Weights of all kinds of blocks; those of 34 bytes are aligned to 2 alone."""
+    x, results = drawn(device, dtype, 3, 512), []
+    for kind in tt.QUANTIZED:
+        weight = tt.quantize(drawn("cpu", "float32", 20, 512, seed=1), kind).to(device)
+        results += [tt.dequantize(weight, kind), tt.quantized_linear(x, weight, kind, rounded=True)]
+    return results
+
+
 def attended(size: int, dtype: str, device: str) -> Tensors:
     """Several tiles of queries and keys with ragged edges, with and without a mask; no query; a short one."""
     attention = tt.scaled_dot_product_attention
@@ -244,18 +265,21 @@ def attended_by_warpgroups(dtype: str, device: str) -> Tensors:
 
 
 def rounded(dtype: str, device: str) -> Tensors:
-    """Parameters that autocast rounds."""
+    """Parameters that autocast rounds, one of which begins at no multiple of 16 bytes."""
+    weights = drawn(device, "float32", 7, 9), drawn(device, "float32", 64, seed=1)[1:].reshape(7, 9)
     with tt.autocast(getattr(tt, dtype)):
-        return with_gradients(tt.matmul, drawn(device, "float32", 5, 7), drawn(device, "float32", 7, 9))
+        return [y for w in weights for y in with_gradients(tt.matmul, drawn(device, "float32", 5, 7), w)]
 
 
 def stepped(dtype: str, device: str) -> Tensors:
-    """A step of AdamW with clipped gradients: of one tensor, and of several with ends within a block."""
-    params = [
-        drawn(device, dtype, *shape, seed=i).requires_grad_() for i, shape in enumerate([(300, 7), (5,)])
-    ]
+    """A step of AdamW with clipped gradients: of one tensor, and of several with ends within a block. The
+    last gradient begins at no multiple of 16 bytes, as a part of a larger tensor does.
+    """
+    shapes = [(300, 7), (5,), (70,)]
+    params = [drawn(device, dtype, *shape, seed=i).requires_grad_() for i, shape in enumerate(shapes)]
     for p in params:
         p.grad = drawn(device, dtype, *p.shape, seed=9)
+    params[2].grad = drawn(device, dtype, 71, seed=9)[1:]
     tt.optim.clip_grad_norm_(params, 0.5)
     tt.optim.clip_grad_norm_(params[:1], 0.1)
     tt.optim.AdamW(params, lr=1e-3).step()
@@ -282,13 +306,17 @@ LARGER = [
     Larger("gather", ("gather_along",), gathered),
     Larger("contiguous", ("manipulation",), transposed),
     Larger("random", ("random", "sampling"), drawn_at_random, ("float32", "float64")),
-    Larger("matmul", ("matmul",), multiplied, ("float32", "bfloat16")),
-    Larger("matmul in tf32", ("matmul",), multiplied_in_tf32),
-    Larger("matmul by warpgroups", ("matmul",), multiplied_by_warpgroups, ("bfloat16",)),
-    Larger("attention of 16", ("attention",), partial(attended, 16), ("float32", "bfloat16")),
-    Larger("attention of 64", ("attention",), partial(attended, 60), ("bfloat16",)),
-    Larger("attention of 128", ("attention",), partial(attended, 100), ("bfloat16",)),
-    Larger("attention by warpgroups", ("attention",), attended_by_warpgroups, ("float16", "bfloat16")),
+    Larger("matmul", ("matmul",), multiplied),
+    Larger("matmul in 16 bits", ("matmul_mma",), multiplied, ("bfloat16",)),
+    Larger("matmul in tf32", ("matmul_mma",), multiplied_in_tf32),
+    Larger("matmul by warpgroups", ("matmul_sm90",), multiplied_by_warpgroups, ("bfloat16",)),
+    Larger("quantized", ("dequantize", "quantized_linear"), multiplied_by_packed),
+    Larger("attention", ("attention",), partial(attended, 24)),
+    *[
+        Larger(f"attention of {padded}", ("attention_mma",), partial(attended, size), ("bfloat16",))
+        for padded, size in ((32, 24), (64, 60), (128, 100))
+    ],
+    Larger("attention by warpgroups", ("attention_sm90",), attended_by_warpgroups, ("float16", "bfloat16")),
     Larger("autocast", ("multi_tensor",), rounded, ("bfloat16",)),
     Larger("optimizer", ("adamw", "multi_tensor"), stepped),
 ]

@@ -12,6 +12,7 @@ import tinytensor as tt
 from tinytensor.commands.exercises import EXERCISES, run
 from tinytensor.commands.json_output import write_json
 from tinytensor.errors import DeviceError, KernelError, TinyTensorError
+from tinytensor.op_table import Row
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.compiler import find_compiler
 
@@ -78,16 +79,22 @@ def _devices() -> list[str]:
 def _compared(name: str, device: str, dtype: str) -> str:
     """Description of the first failure of an exercise on a device; "" if it passes."""
     for row in EXERCISES[name]:
-        bound, expected = BOUNDS.get(row.main_dtype(dtype), 0.0), run(row, "cpu", dtype)
         try:
-            found = run(row, device, dtype)
+            failure = differing(row, run(row, device, dtype), dtype)
         except TinyTensorError as error:
-            return f"FAILED: {row.name}: {error}"
-        for what, ours, theirs in zip(("result", "gradient"), found, expected, strict=True):
-            for i, (y, reference) in enumerate(zip(ours, theirs, strict=True)):
-                if not (difference := _difference(y, reference)) <= bound:
-                    about = f"{what} {i} of shape {y.shape} differs by {difference:.2e} of its largest number"
-                    return f"FAILED: {row.name}: {about}"
+            failure = str(error)
+        if failure:
+            return f"FAILED: {row.name}: {failure}"
+    return ""
+
+
+def differing(row: Row, found: tuple[list[tt.Tensor], list[tt.Tensor]], dtype: str) -> str:
+    """Where the results and gradients of a row differ from those of the CPU; "" if nowhere."""
+    bound, expected = BOUNDS.get(row.main_dtype(dtype), 0.0), run(row, "cpu", dtype)
+    for what, ours, theirs in zip(("result", "gradient"), found, expected, strict=True):
+        for i, (y, reference) in enumerate(zip(ours, theirs, strict=True)):
+            if not (difference := _difference(y, reference)) <= bound:
+                return f"{what} {i} of shape {y.shape} differs by {difference:.2e} of its largest number"
     return ""
 
 
