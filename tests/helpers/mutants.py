@@ -3,9 +3,10 @@
     python -m tests.helpers.mutants --kernels 200 --puzzles 60 --out found.jsonl
 
 copies the package to a temporary folder and there applies one mutant after another. A mutant of the engine
-runs what `check` of its file runs, on the device `checked`; its results are compared with the CPU. A mutant
-of a puzzle's solution is judged. The list depends on the sources, the rules and the seed alone, and a run
-continues where the file of results ends. Mutants that do not compile are not counted.
+runs what `check` of its file runs, on the device `checked`; its results are compared with the CPU. If that
+finds nothing, and for C++, the tests of its ops run. A mutant of a puzzle's solution is judged. The list
+depends on the sources, the rules and the seed alone, and a run continues where the file of results ends.
+Mutants that do not compile are not counted.
 """
 
 from __future__ import annotations
@@ -25,24 +26,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 import tinytensor as tt
-from tests.helpers.watched_calls import Call, emulator, prepare_all
+from tests.helpers.watched_calls import Call, emulator, limited, prepare_all
 from tinytensor.commands import check
-from tinytensor.commands.exercises import EXERCISES, run
-from tinytensor.commands.larger_calls import larger_of
+from tinytensor.commands.exercises import EXERCISES
 from tinytensor.commands.selftest import BOUNDS
 from tinytensor.errors import KernelError, TinyTensorError
+from tinytensor.op_table import FAMILIES
 from tinytensor.puzzles.chapters import PUZZLES
 from tinytensor.puzzles.judge import judge
 from tinytensor.puzzles.program import read as read_program
 from tinytensor.puzzles.python_puzzle import PythonPuzzle
 from tinytensor.runtime.checked.runtime import the_checked_core
-from tinytensor.runtime.kernel_files import KERNELS
+from tinytensor.runtime.kernel_files import KERNELS, kernel_path
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 100  # seconds for one mutant
@@ -70,8 +70,27 @@ RULES: list[tuple[str, str, str]] = [
     ("initial value changed", r"-INFINITY\b|\blowest\(\)", "0.0f"),
     ("loop begins one later", r"for \((\w+(?: \w+)*) (\w+) = ([^;{}]+); ", r"for (\1 \2 = (\3) + 1; "),
     ("barrier of a warp alone", r"__syncthreads\(\);", "__syncwarp();"),
+    ("sum becomes the last term", r"(?<=[\w)\]]) \+= (?=[\w(*][^{]*;$)", " = "),
+    ("operands swapped", r"(?<![\w.*/-])\b([a-z]\w*) ([-/]) ([a-z]\w*)\b(?![(.\[<])", r"\3 \2 \1"),
+    ("blocks of the grid repeat", r"\bgridDim\.(\w)", "1"),
+    ("stride off by one", r"(?<=[\w)\]]) \* (width|inner|pitch|stride|columns|rows)\b", r" * (\1 + 1)"),
+    ("mask dropped", r"(?<=[\w)\]]) && [^&|;{}()?]+(?=[;)])", ""),
+    ("alignment assumed", r"\bis_aligned<\w+>\(\w+\)", "true"),
 ]  # fmt: skip
 REPLACED = ("mma.cuh", "hopper.cuh")  # by headers of the emulator
+# Tests of the ops of a folder of kernels, beside the rows of the op table.
+TESTS = {
+    "attention": "kernels/test_attention.py ops/test_attention.py ops/test_attention_dropout.py",
+    "elementwise": "kernels/test_elementwise.py kernels/test_special_values.py runtime/cpu/test_ops.py",
+    "indexing": "kernels/test_indexing.py kernels/test_along.py kernels/test_masks.py",
+    "matmul": "kernels/test_matmul.py runtime/cpu/test_matmul.py",
+    "nn": "kernels/test_fused.py runtime/cpu/test_fused.py ops/test_fused.py ops/test_large_logits.py",
+    "optim": "optim/test_optim_on_device.py runtime/cpu/test_kernels.py",
+    "quantized": "ops/test_quantized.py",
+    "random": "ops/test_random_ops.py ops/test_random_on_device.py",
+    "reductions": "kernels/test_reduction.py kernels/test_order.py",
+    "views": "kernels/test_copy.py kernels/test_regions.py",
+}
 PREFERRED = [
     *("softmax", "layer_norm", "matmul", "matmul_mma", "attention", "attention_mma", "sampling", "sorting"),
     *("reduction", "scan", "arithmetic", "matmul_sm90"),
@@ -170,14 +189,10 @@ def _calls(file: str) -> list[Call]:
     """What `check` runs for a file."""
     calls = []
     for target in _users(Path(file).name):
-        stem = target.removesuffix("_mma").removesuffix("_sm90")
-        dtype = "float32" if stem == target else "bfloat16"
-        like = target.replace("_sm90", check.MMA)
-        for row in EXERCISES[stem]:
-            calls.append(Call(f"{row.name} {dtype}", lambda d, row=row, t=dtype: [*chain(*run(row, d, t))]))
-        for call in larger_of(stem):
-            for own in check._dtypes(call, like, None):
-                calls.append(Call(f"larger {call.name} {own}", partial(call.run, own)))
+        calls += [Call(name, run) for name, run in check.calls_of(target).items()]
+        for most in (1, 2):
+            for name, run in check.calls_of(target, looping=True).items():
+                calls.append(Call(f"{name}, {most} blocks", partial(limited, most, run)))
     return list({call.name: call for call in calls}.values())
 
 
@@ -238,6 +253,24 @@ def _run_calls(calls: list[Call]) -> tuple[str, str]:
     return "not found", ""
 
 
+def _run_tests(file: str) -> tuple[str, str]:
+    """The tests of the ops of a file, in a process of their own."""
+    path = Path(file)
+    users = [path.stem, *_users(path.name)]
+    names = {row.function for user in users for row in (*FAMILIES.get(user, ()), *EXERCISES.get(user, ()))}
+    folder = path.parent.name if path.parent.name in TESTS else kernel_path(users[-1], ".cu").parent.name
+    every = ("ops/test_op_values.py", "ops/test_on_device.py", "ops/test_op_gradients.py")
+    several = [TESTS.get(folder, "").split(), [*every, "-k", " or ".join(sorted(names))]]
+    for words in several if names else several[:1]:
+        files = [f"tests/{word}" if word.endswith(".py") else word for word in words]
+        run = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *files]
+        done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False) if files else None
+        if done and done.returncode:
+            failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+            return "tests", (failed or done.stdout.splitlines()[-1:] or [""])[0][:200]
+    return "not found", ""
+
+
 # ---- the puzzles -------------------------------------------------------------------------------------------
 
 
@@ -279,17 +312,20 @@ def _in_child(work: Callable[[], tuple[str, str]], folder: Path) -> tuple[str, s
 
 
 def tested(mutant: Mutant, folder: Path) -> tuple[str, str]:
-    """Who finds it: check, results, not found; hangs; invalid if it does not compile."""
+    """Who finds it: check, results of its calls, tests, not found; hangs; invalid if it does not compile."""
     path = ROOT / mutant.file
-    is_kernel = path.is_relative_to(KERNELS)
-    calls = _calls(mutant.file) if is_kernel else []
+    is_kernel, of_gpu = path.is_relative_to(KERNELS), path.suffix.startswith(".cu")
+    calls = _calls(mutant.file) if is_kernel and of_gpu else []
     _prepare(calls)
     text = path.read_text(encoding="utf-8")
     cached = folder / "cache" / "checked"
     before = set(os.listdir(cached)) if cached.is_dir() else set()
     path.write_text(text[: mutant.start] + mutant.after + text[mutant.end :], encoding="utf-8")
     try:
-        return _in_child(partial(_run_calls, calls) if is_kernel else partial(_judged, path), folder)
+        if not is_kernel:
+            return _in_child(partial(_judged, path), folder)
+        found = _in_child(partial(_run_calls, calls), folder) if of_gpu else ("not found", "")
+        return found if found[0] != "not found" else _in_child(partial(_run_tests, mutant.file), folder)
     finally:
         path.write_text(text, encoding="utf-8")
         for name in set(os.listdir(cached)) - before if cached.is_dir() else ():
@@ -312,7 +348,7 @@ def main() -> None:
     if "TINYTENSOR_MUTANTS" not in os.environ and not options.list:
         _start_in_a_copy()
     solutions = sorted((ROOT / "tests" / "puzzles" / "solutions").glob("*.cu"))
-    kernels = sorted([*KERNELS.rglob("*.cu"), *KERNELS.rglob("*.cuh")])
+    kernels = sorted([path for ending in ("cu", "cuh", "cpp", "h") for path in KERNELS.rglob(f"*.{ending}")])
     kernels = [path for path in kernels if path.name not in REPLACED]
     chosen = mutants(kernels, options.kernels, options.seed) + mutants(
         solutions, options.puzzles, options.seed
