@@ -223,6 +223,11 @@ def recorded(*outputs):
     return found
 
 
+def test_what_is_named_does_not_count_as_saved() -> None:
+    w, table = tt.ones(5, requires_grad=True), tt.ones(3, 5)
+    assert [lab.graph(w * table, names=n).nbytes for n in ({}, {"w": w, "table": table})] == [60, 0]
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_graph_has_the_nodes_that_were_recorded(name, device) -> None:

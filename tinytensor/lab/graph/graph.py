@@ -253,7 +253,8 @@ def graph(*outputs: Tensor, names: Mapping[str, Tensor] | None = None, values: b
 
     Args:
         outputs: tensors that require grad.
-        names: names of leaves, such as `dict(model.named_parameters())`.
+        names: names of leaves, such as `dict(model.named_parameters())`. As leaves, these tensors exist
+            without the graph: their bytes do not count as saved, of a buffer of a model neither.
         values: show values, and the gradients of the only output, of one element. Intermediate values are
             known if a tensor or a node still holds them. The gradients take a backward pass, which changes no
             `.grad`; after `backward()`, only those of the leaves are known.
@@ -282,7 +283,9 @@ def graph(*outputs: Tensor, names: Mapping[str, Tensor] | None = None, values: b
            2 sum                      ()                                0  3          1          x ← 1
              in all                                                     0
     """
-    reader = _Reader({id(t): name for name, t in (names or {}).items()})
+    named = names or {}
+    counted = {id(t.storage) for t in named.values()}
+    reader = _Reader({id(t): name for name, t in named.items()}, counted=counted)
     found = []
     for i, output in enumerate(outputs):
         if not is_tensor(output):
