@@ -1,13 +1,64 @@
-"""Names and shapes of all parameters of a model, from its config alone."""
+"""Sizes of a model that may be too large to build, such as GPT-3, from those of small ones that are built."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from math import prod
+from typing import Any
 
+import tinytensor as tt
 from gpt.config import GPTConfig
+from gpt.models.gpt import GPT
 from tinytensor.errors import ArgumentError
+
+Sizes = Mapping[str, tuple[int, ...]]
+
+
+def from_small_models(model: GPTConfig, sizes: Callable[[GPTConfig], Sizes]) -> dict[str, tuple[int, ...]]:
+    """Integers of a model of any size that are linear in head size, inner_size, vocab_size and block_size.
+
+    Args:
+        model: the config.
+        sizes: the integers by name, for a small config, which differs from `model` in these sizes alone; it
+            may build the model. It is called five times. Random numbers that it draws are drawn again later.
+
+    Returns:
+        The integers by name, for `model`.
+
+    Example:
+        >>> config = GPTConfig(50257, block_size=1024, n_layer=12, n_head=12, n_embd=768)
+        >>> from_small_models(config, lambda small: {"c_fc": (small.n_embd, small.inner_size)})
+        {'c_fc': (768, 3072)}
+    """
+    channels = 2 * model.n_head  # rope needs an even head size
+    steps: dict[str, Any] = {"n_embd": channels, "n_inner": 1, "vocab_size": 1, "block_size": 1}
+    # So many tokens that they are sorted by expert, as in training: `MixtureOfExperts`.
+    least: dict[str, Any] = {
+        "n_embd": channels,
+        "n_inner": 2,
+        "vocab_size": 2,
+        "block_size": 4 + model.n_expert,
+    }
+    small = replace(model, **least, sliding_window=int(model.window < model.block_size))
+    wanted = replace(model, n_inner=model.inner_size)
+    before = tt.default_generator.get_state()
+    try:
+        start = sizes(small)
+        grown = {name: sizes(replace(small, **{name: least[name] + steps[name]})) for name in steps}
+    finally:
+        tt.default_generator.set_state(before)
+
+    def linear(key: str, at: int) -> int:
+        value = first = start[key][at]
+        for name, step in steps.items():
+            value += (getattr(wanted, name) - least[name]) * (grown[name][key][at] - first) // step
+        return value
+
+    return {key: tuple([linear(key, at) for at in range(len(values))]) for key, values in start.items()}
 
 
 def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of all parameters by name, without allocating them.
+    """Shapes of all parameters by name, without building the model.
 
     Returns:
         Name (as in GPT-2 files) → shape, in the order of the forward pass; matrices are stored (in, out). A
@@ -29,18 +80,19 @@ def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
             why="it is resolved by the tokenizer when training begins",
             fix="use model.with_vocab_size(65)",
         )
-    V, T, C = model.vocab_size, model.block_size, model.n_embd
-    shapes: dict[str, tuple[int, ...]] = {"wte.weight": (V, C)}
-    if model.position == "learned":
-        shapes["wpe.weight"] = (T, C)
-    block = _block_shapes(model)
-    layers = {f"h.{i}.{name}": shape for i in range(model.n_layer) for name, shape in block.items()}
-    shapes |= layers
-    if model.norm_position == "pre":  # a post-norm block already ends with a norm
-        shapes |= _norm_shapes(model, "ln_f")
-    if not model.tied_head:
-        shapes["lm_head.weight"] = (V, C)
+    one = _one_block(replace(model, n_layer=1))
+    block = [(name.removeprefix("h.0."), shape) for name, shape in one.items() if name.startswith("h.0.")]
+    layers = {f"h.{i}.{name}": shape for i in range(model.n_layer) for name, shape in block}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, shape in one.items():
+        shapes |= layers if name.startswith("h.0.") else {name: shape}  # all blocks in place of the first
     return shapes
+
+
+@lru_cache(maxsize=64)
+def _one_block(model: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of a model of one block; kept, since building models takes milliseconds."""
+    return from_small_models(model, lambda small: {n: p.shape for n, p in GPT(small).named_parameters()})
 
 
 def parameter_count(model: GPTConfig) -> int:
@@ -52,32 +104,3 @@ def parameter_count(model: GPTConfig) -> int:
         124439808
     """
     return sum([prod(shape) for shape in parameter_shapes(model).values()])
-
-
-def _block_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of one block."""
-    C, F, E, hs = model.n_embd, model.inner_size, model.n_expert, model.head_size
-    shapes = _norm_shapes(model, "ln_1")
-    shapes |= _linear_shapes(model, "attn.c_attn", (C, (model.n_head + 2 * model.kv_heads) * hs))
-    shapes |= _linear_shapes(model, "attn.c_proj", (C, C))
-    if model.qk_norm:
-        shapes |= {"attn.q_norm.weight": (hs,), "attn.k_norm.weight": (hs,)}
-    shapes |= _norm_shapes(model, "ln_2")
-    if E:
-        shapes["mlp.router.weight"] = (C, E)
-    stack = (E,) if E else ()
-    for name in ("c_fc", "c_gate") if model.activation == "swiglu" else ("c_fc",):
-        shapes |= _linear_shapes(model, f"mlp.{name}", (*stack, C, F))
-    return shapes | _linear_shapes(model, "mlp.c_proj", (*stack, F, C))
-
-
-def _linear_shapes(model: GPTConfig, name: str, weight: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """Shapes of a matrix (…, in, out) and its bias."""
-    bias = {f"{name}.bias": (*weight[:-2], weight[-1])} if model.bias else {}
-    return {f"{name}.weight": weight} | bias
-
-
-def _norm_shapes(model: GPTConfig, name: str) -> dict[str, tuple[int, ...]]:
-    """Shapes of the weight of a norm, and of the bias of a layer norm."""
-    shapes: dict[str, tuple[int, ...]] = {f"{name}.weight": (model.n_embd,)}
-    return shapes | ({f"{name}.bias": (model.n_embd,)} if model.bias and model.norm == "layer_norm" else {})

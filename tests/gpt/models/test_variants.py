@@ -1,7 +1,8 @@
 """Every variant of the model: causal, differentiable, the same with a cache, as large as the plan says."""
 
 from dataclasses import replace
-from typing import Any
+from math import erf, pi
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -17,19 +18,16 @@ from gpt.models.parameter_shapes import parameter_shapes
 from gpt.models.positions import Rotary, alibi_slopes
 
 SMALL = GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=4, n_embd=16)
+# Every value of every field with named values, but of initial weights, which are not part of the function.
+CHOICES = {
+    name: get_args(hint) for name, hint in get_type_hints(GPTConfig).items()
+    if get_origin(hint) is Literal and name != "init"
+}  # fmt: skip
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "sinusoidal": {"position": "sinusoidal"},
-    "rope": {"position": "rope", "rope_theta": 100.0},
-    "alibi": {"position": "alibi"},
-    "no positions": {"position": "none"},
-    "rms norm": {"norm": "rms_norm"},
-    "post norm": {"norm_position": "post"},
+    **{f"{name}={value}": {name: value} for name, values in CHOICES.items() for value in values[1:]},
     "post rms norm": {"norm_position": "post", "norm": "rms_norm"},
-    "gelu erf": {"activation": "gelu_erf"},
-    "relu": {"activation": "relu"},
-    "relu2": {"activation": "relu2", "bias": False},
-    "swiglu": {"activation": "swiglu", "n_inner": 20},
+    "relu2, no bias": {"activation": "relu2", "bias": False},
     "grouped": {"n_kv_head": 2},
     "multi-query": {"n_kv_head": 1, "bias": False},
     "window": {"sliding_window": 3},
@@ -151,10 +149,7 @@ def test_cached_equals_uncached_beyond_the_context(config: GPTConfig) -> None:
 
 grid = st.fixed_dictionaries(
     {
-        "position": st.sampled_from(["learned", "sinusoidal", "rope", "alibi", "none"]),
-        "norm": st.sampled_from(["layer_norm", "rms_norm"]),
-        "norm_position": st.sampled_from(["pre", "post"]),
-        "activation": st.sampled_from(["gelu", "gelu_erf", "relu", "relu2", "swiglu"]),
+        **{name: st.sampled_from(values) for name, values in CHOICES.items()},
         "n_kv_head": st.sampled_from([0, 1, 2, 4]),
         "sliding_window": st.integers(0, 8),
         "qk_norm": st.booleans(),
@@ -218,8 +213,15 @@ def test_rope_keeps_lengths_and_makes_scores_of_distances() -> None:
 
 def test_activations_against_their_formulas() -> None:
     x = np.linspace(-3, 3, 13)
-    gates = {"relu": np.maximum(x, 0), "relu2": np.maximum(x, 0) ** 2, "swiglu": x / (1 + np.exp(-x))}
-    for name, expected in gates.items():
+    formulas = {
+        "gelu": x / 2 * (1 + np.tanh(np.sqrt(2 / pi) * (x + 0.044715 * x**3))),
+        "gelu_erf": x / 2 * (1 + np.vectorize(erf)(x / np.sqrt(2))),
+        "relu": np.maximum(x, 0),
+        "relu2": np.maximum(x, 0) ** 2,
+        "swiglu": x / (1 + np.exp(-x)),
+    }
+    assert formulas.keys() == set(CHOICES["activation"])
+    for name, expected in formulas.items():
         np.testing.assert_allclose(activate(tt.tensor(x), name).numpy(), expected, atol=1e-12)
 
 
