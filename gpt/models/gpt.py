@@ -266,7 +266,9 @@ class GPT(nn.Module):
         """
         loss = tt.cross_entropy(self(idx), targets)
         balance = self.balance() if self.training else None
-        return loss if balance is None else loss + BALANCE * balance
+        # Backward begins with the last term, and so comes to each balance with its block: checkpoints
+        # recompute one group of blocks at a time.
+        return loss if balance is None else BALANCE * balance + loss
 
     def balance(self) -> tt.Tensor | None:
         """Mean `MixtureOfExperts.balance` over the layers in the last call: 1 for uniform use of experts."""
