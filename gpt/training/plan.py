@@ -1,22 +1,26 @@
-"""Cost estimate of a run: parameters, memory, FLOPs, minutes. Allocates no tensors."""
+"""Cost estimate of a run: parameters, memory, FLOPs, minutes. Builds only small models of the same kind."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
+import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
 from gpt.console import counted
 from gpt.data.command import embedded_shakespeare
 from gpt.data.prepare import read_texts
 from gpt.data.token_file import open_split
 from gpt.fields import describe_fields, parse_overrides, take_option, take_word
-from gpt.models.parameter_shapes import parameter_shapes
+from gpt.models.gpt import GPT
+from gpt.models.parameter_shapes import from_small_models, parameter_shapes
 from gpt.presets import configs_from, describe_presets, preset
 from gpt.training.utilization import product_speed
 from gpt.weights.init_from import read_configs, require_data, run_of
 from gpt.weights.sources import named_tokenizer, open_source
 from gpt.weights.trained import TOKENIZER
+from tinytensor import lab
 from tinytensor.errors import ArgumentError
 
 FLOAT_BYTES = 4  # float32
@@ -36,9 +40,6 @@ class Plan:
         gradient_bytes: one gradient per weight.
         optimizer_bytes: AdamW's two moments per weight; Muon has one.
         average_bytes: the moving average of the weights, if enabled.
-        activation_bytes: activations saved for backward, in one forward pass of batch_size sequences, with
-            fused attention; with activation checkpointing the peak.
-        attention_matrix_bytes: additional bytes of unfused attention, which saves its weights.
         forward_flops_per_token: exact count of the matrix products of a forward pass; 2 FLOPs per
             multiply-add, attention over the whole context.
         backward_flops_per_token: the same for backward: each product has two gradients.
@@ -59,8 +60,6 @@ class Plan:
     gradient_bytes: int
     optimizer_bytes: int
     average_bytes: int
-    activation_bytes: int
-    attention_matrix_bytes: int
     forward_flops_per_token: int
     backward_flops_per_token: int
     again_flops_per_token: int
@@ -81,6 +80,25 @@ class Plan:
         """Parameters without the position table, as nanoGPT reports them (a tied wte is also the head)."""
         tied_away = 0 if self.model.tied_head else self.parameters["wte"]
         return self.total_parameters - self.parameters["wpe"] - tied_away
+
+    @cached_property
+    def activations(self) -> tuple[int, int, int]:
+        """Blocks whose activations are there at the same time, bytes of one of them, and all other bytes."""
+        return _activations(self.model, self.train)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes saved for backward in one forward pass of batch_size sequences, with fused attention and
+        float32; with activation checkpointing the peak.
+        """
+        blocks, each, others = self.activations
+        return blocks * each + others
+
+    @property
+    def attention_matrix_bytes(self) -> int:
+        """Additional bytes of unfused attention, which saves its weights."""
+        m, blocks = self.model, self.activations[0]
+        return self.train.batch_size * blocks * m.n_head * m.block_size**2 * FLOAT_BYTES
 
     @property
     def training_bytes(self) -> int:
@@ -118,8 +136,7 @@ def plan(
     FLOPs per token, exact: forward 2 M + 4 L C T + 2 C V, with M = weights of the blocks' matrices that a
     token meets (GPT-2: 12 L C²), backward twice that.
     FLOPs per token, estimate: 6 N + 12 L C T, with N = parameters without the position table.
-    Saved activations, in floats: B T (16 L C + L nh + 4 L + 2 C + 2 + V), and B L nh T² more if attention
-    saves its weights; 12 instead of 16 with ReLU, which needs its output only.
+    Saved activations: what small models of the same kind save when they run, in this ratio of their sizes.
 
     Args:
         model: model config; vocab_size must not be 0, see `GPTConfig.with_vocab_size`.
@@ -130,10 +147,9 @@ def plan(
     Raises:
         ArgumentError: vocab_size is 0, or a speed or share outside its domain.
 
-    Memory: a few kB, for GPT-3 too.
-    Accuracy: parameters and FLOPs of matrix products are exact. Activations are those of fused layer norm,
-        GELU, attention and cross-entropy, dropout masks recomputed in backward; scratch memory and rounding
-        of the pool are not included, nor are elementwise ops.
+    Memory: a few MB, for GPT-3 too.
+    Accuracy: parameters, FLOPs of matrix products and saved activations are exact; scratch memory and
+        rounding of the pool are not included, nor are FLOPs of elementwise ops.
     Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B, for the estimate.
 
     Example:
@@ -150,25 +166,24 @@ def plan(
                 fix=f"use {name}={'1e11' if most > 1 else UTILIZATION}",
             )
     L, T, C, V = model.n_layer, model.block_size, model.n_embd, model.vocab_size
-    groups = _count(parameter_shapes(model))
+    shapes = parameter_shapes(model)
+    groups = _count(shapes)
+    block = _count({name: shape for name, shape in shapes.items() if name.startswith("h.0.")})
     total = sum(groups.values())
     forward = 2 * _met_by_a_token(model) + 4 * L * C * T + 2 * C * V
     matmul_parameters = total - groups["wpe"] - (0 if model.tied_head else groups["wte"])
     tokens_per_step = train.sequences_per_step * T
-    fused, matrix = _activations(model, train)
     again = forward - 2 * C * V if train.checkpoint_blocks else 0
     moving = _muon_flops(model, train)
     return Plan(
         model=model,
         train=train,
         parameters=groups,
-        parameters_per_block={name: groups[name] // L for name in ("attn", "mlp")} | {"norms": _norms(model)},
+        parameters_per_block={name: block[name] for name in ("attn", "mlp", "norms")},
         weight_bytes=total * FLOAT_BYTES,
         gradient_bytes=total * FLOAT_BYTES,
         optimizer_bytes=(2 * total - _moved_by_muon(model, train)) * FLOAT_BYTES,
         average_bytes=total * FLOAT_BYTES if train.ema_decay else 0,
-        activation_bytes=fused * FLOAT_BYTES,
-        attention_matrix_bytes=matrix * FLOAT_BYTES,
         forward_flops_per_token=forward,
         backward_flops_per_token=2 * forward,
         again_flops_per_token=again,
@@ -254,11 +269,6 @@ def _group(name: str) -> str:
     return "head" if parts[0] == "lm_head" else parts[0]
 
 
-def _norms(model: GPTConfig) -> int:
-    """Parameters of the two layer norms of a block."""
-    return 2 * model.n_embd * (2 if model.bias else 1)
-
-
 def _matrices(model: GPTConfig) -> dict[str, tuple[int, ...]]:
     """Shapes of the matrices of the blocks, which Muon moves; those of experts are stacked."""
     shapes = parameter_shapes(model).items()
@@ -292,22 +302,54 @@ def _muon_flops(model: GPTConfig, train: TrainConfig) -> int:
     return each
 
 
-def _activations(model: GPTConfig, train: TrainConfig) -> tuple[int, int]:
-    """Floats saved for backward: with fused attention, and the additional attention weights without.
+def _activations(model: GPTConfig, train: TrainConfig) -> tuple[int, int, int]:
+    """Blocks whose activations are there at the same time, bytes of one of them, and all other bytes."""
+    L, k = model.n_layer, train.checkpoint_blocks
+    found = from_small_models(
+        model,
+        lambda small: {
+            f"{what}, {layers} blocks": sizes
+            for layers in (1, 2)
+            for what, sizes in _saved(replace(small, n_layer=layers), checkpointed=k > 0).items()
+        },
+    )
+    tokens = train.batch_size * model.block_size
+    saved = {name: tokens * per_token + constant for name, (per_token, constant) in found.items()}
+    stream, loss = [(saved[f"{what}, 1 blocks"], saved[f"{what}, 2 blocks"]) for what in ("stream", "loss")]
+    block, more = stream[1] - stream[0], loss[1] - loss[0]
+    if not k:
+        return L, block, loss[0] - block
+    # Forward saves the input of each region. Backward adds the activations of one region to those before it.
+    k = min(k, L)
+    at_the_end = loss[0] + (-(-L // k) - 1) * more
+    in_backward = stream[0] + (k - 1) * block + (L // k - 1) * more
+    return k, block, max(at_the_end, in_backward) - k * block
 
-    Per block and token: inputs and outputs of both norms (4 C), qkv (3 C), the attention's output (C), the
-    feed-forward's inner values before and after the activation (8 C; ReLU needs those after only), logsumexp
-    (nh), mean and 1/std of both norms (4). Then the last norm (2 C + 2) and the logits (V), whose gradient
-    reuses their memory. With checkpointing of k blocks, only the inputs (C) of every k are saved, plus the
-    activations of k blocks during their backward.
+
+def _saved(config: GPTConfig, *, checkpointed: bool) -> dict[str, tuple[int, int]]:
+    """Bytes that a small model saves for backward, per token and in addition: up to the residual stream after
+    the blocks, without checkpoints, and up to the loss.
+
+    Attention of few tokens may keep its weights, which are not counted here.
     """
-    L, T, C, V, nh = model.n_layer, model.block_size, model.n_embd, model.vocab_size, model.n_head
-    channels = 12 if model.activation == "relu" else 16
-    blocks, regions = L, 0
-    if train.checkpoint_blocks:
-        blocks, regions = min(train.checkpoint_blocks, L), -(-L // train.checkpoint_blocks)
-    per_token = blocks * (channels * C + nh + 4) + regions * C + 2 * C + 2 + V
-    return train.batch_size * T * per_token, train.batch_size * blocks * nh * T * T
+    with tt.enable_grad():
+        model = GPT(config)
+        names = dict([*model.named_parameters(), *model.named_buffers()])
+        model.checkpoint_blocks = int(checkpointed)
+
+        def saved(*outputs: tt.Tensor | None) -> int:
+            graph = lab.graph(*[output for output in outputs if output is not None], names=names)
+            kept = [s.nbytes for node in graph.nodes for s in node.saved if s.counted and s.name != "kept"]
+            return sum(kept)
+
+        rows, few = 2, config.block_size - 1
+        counts = []
+        for T in (few, few + 1):
+            ids, targets = [tt.zeros(rows, T, dtype=tt.int64) for _ in range(2)]
+            stream = model.through(model.embed(ids), None, 0, config.n_layer)
+            counts.append({"stream": saved(stream, model.balance()), "loss": saved(model.loss(ids, targets))})
+    slopes = {what: counts[1][what] - counts[0][what] for what in counts[0]}
+    return {what: (slope // rows, counts[0][what] - slope * few) for what, slope in slopes.items()}
 
 
 # --- text ---------------------------------------------------------------------------------------------
@@ -346,12 +388,12 @@ def _memory_lines(p: Plan) -> list[str]:
     lines.append(
         f"  {'attention weights, if they are kept':<38}{'+ ' + _bytes(p.attention_matrix_bytes):>22}"
     )
-    factor = 12 if p.model.activation == "relu" else 16
-    k = p.train.checkpoint_blocks
-    inside = f"{k} ({factor} C + nh + 4) + ⌈L/{k}⌉ C" if k else f"{factor} L C + L nh + 4 L"
+    blocks, each, others = p.activations
+    also = ", inputs of regions" if p.train.checkpoint_blocks else ""
     lines.append(
-        f"  activations = B T ({inside} + 2 C + 2 + V) floats, attention weights B {k or 'L'} nh T²,"
+        f"  activations = {blocks} × {_bytes(each)} in blocks + {_bytes(others)} in embedding, head{also};"
     )
+    lines.append(f"  attention weights = 4 B × {blocks} nh T² bytes,")
     lines.append(
         f"  at B = {p.train.batch_size} sequences per forward pass; without dropout masks and scratch"
     )

@@ -199,7 +199,7 @@ def test_checkpoints_keep_the_inputs_of_regions_alone():
     sizes = {"n_layer": 8, "block_size": 64, "n_embd": 64, "batch": 8}
     stream = 4 * 8 * 64 * 64  # bytes of the residual stream, (B, T, C)
     (kept, peak), (kept_1, peak_1), (kept_4, peak_4) = [bytes_of(b, **sizes) for b in (0, 1, 4)]
-    per_block = 14 * stream  # at least: see gpt.training.plan, which counts 16
+    per_block = 14 * stream  # at least: GPT-2 saves 16
     assert kept > 8 * per_block
     assert kept_1 < (8 + 4) * stream  # inputs of the blocks, last norm, logits
     assert kept_4 < (2 + 4) * stream
