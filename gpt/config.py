@@ -7,6 +7,7 @@ from typing import Literal
 from gpt.fields import at_least, check_types
 from tinytensor.errors import ArgumentError
 
+Activation = Literal["gelu", "gelu_erf", "relu", "relu2", "swiglu"]
 _MOST_PARTS = 10_000  # blocks, or experts per block
 
 
@@ -67,7 +68,7 @@ class GPTConfig:
     rope_theta: float = 10000.0
     norm: Literal["layer_norm", "rms_norm"] = "layer_norm"
     norm_position: Literal["pre", "post"] = "pre"
-    activation: Literal["gelu", "gelu_erf", "relu", "relu2", "swiglu"] = "gelu"
+    activation: Activation = "gelu"
     sliding_window: int = 0
     qk_norm: bool = False
     logit_soft_cap: float = 0.0
@@ -154,6 +155,11 @@ class GPTConfig:
     def inner_size(self) -> int:
         """Hidden size of the feed-forward layer: n_inner, with 0 resolved to 4 n_embd."""
         return self.n_inner or 4 * self.n_embd
+
+    @property
+    def gated(self) -> bool:
+        """Whether the feed-forward layer multiplies two products: of W_1, and of W_g after the activation."""
+        return self.activation == "swiglu"
 
     @property
     def positions_end(self) -> bool:

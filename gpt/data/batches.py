@@ -5,7 +5,7 @@ Independent of files and models.
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -107,10 +107,10 @@ class Batches(StepBatches):
     ) -> None:
         self._ids, self._vocab_size, self._name = _as_ids(tokens, vocab_size, "Batches")
         _check_sizes("Batches", len(self._ids), batch_size, block_size)
-        if mode not in ("random", "consecutive", "stride"):
+        if mode not in get_args(Mode):
             raise ArgumentError(
                 f"Batches: mode={mode!r}",
-                why="there are random, consecutive and stride",
+                why=f"there are {', '.join(get_args(Mode))}",
                 fix='use mode="random" for training',
             )
         if (mode == "stride") != (stride is not None) or (stride is not None and stride < 1):

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
@@ -101,12 +101,15 @@ def one_at_a_time(model: GPTConfig) -> list[str]:
         ['position=sinusoidal', 'position=rope']
     """
     heads, gated = model.n_head, f"activation=swiglu n_inner={round(model.inner_size * 2 / 3 / 8) * 8}"
+    named = [
+        gated if value == "swiglu" else f"{name}={value}"
+        for name in ("position", "norm", "norm_position", "activation")
+        for value in get_args(get_type_hints(GPTConfig)[name])
+        if value != getattr(model, name)
+    ]
     shared = [f"n_kv_head={n}" for n in (heads // 2, 1) if n and heads % n == 0 and n < heads]
     return [
-        *[f"position={x}" for x in ("sinusoidal", "rope", "alibi", "none")],
-        *("norm=rms_norm", "norm_position=post"),
-        *[f"activation={x}" for x in ("gelu_erf", "relu", "relu2")],
-        gated,
+        *named,
         *dict.fromkeys(shared),
         *(f"sliding_window={max(model.block_size // 4, 1)}", "qk_norm=true", "logit_soft_cap=15"),
         *(f"tied_head={not model.tied_head}".lower(), f"bias={not model.bias}".lower(), "n_expert=4"),

@@ -180,9 +180,8 @@ def _weights(config: GPTConfig) -> str:
 def _feed_forward(config: GPTConfig) -> str:
     b = " + b" if config.bias else ""
     x = "ln_2(x)" if config.norm_position == "pre" else "x"
-    gated = config.activation == "swiglu"
-    inner = f"silu({x} W_g{b}) * ({x} W_1{b})" if gated else f"{config.activation}({x} W_1{b})"
-    formula = f"({inner}) W_2{b}" if gated else f"{inner} W_2{b}"
+    inner = f"silu({x} W_g{b}) * ({x} W_1{b})" if config.gated else f"{config.activation}({x} W_1{b})"
+    formula = f"({inner}) W_2{b}" if config.gated else f"{inner} W_2{b}"
     experts = config.n_expert and f"of {config.n_expert_active} of {config.n_expert} experts for each token: "
     return f"{experts or ''}{formula}"
 

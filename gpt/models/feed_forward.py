@@ -3,19 +3,27 @@
 Shapes: B sequences, T tokens, C = n_embd channels, F = n_inner hidden units, E experts.
 """
 
+from typing import assert_never
+
 import tinytensor as tt
-from gpt.config import GPTConfig
+from gpt.config import Activation, GPTConfig
 from tinytensor import nn
 
 
-def activate(h: tt.Tensor, activation: str) -> tt.Tensor:
+def activate(h: tt.Tensor, activation: Activation) -> tt.Tensor:
     """Apply an activation by its name in GPTConfig; for swiglu the silu of the gate."""
-    if activation in ("gelu", "gelu_erf"):
-        return tt.gelu(h, approximate="tanh" if activation == "gelu" else "none")
-    if activation == "swiglu":
-        return tt.silu(h)
-    h = tt.relu(h)
-    return h * h if activation == "relu2" else h
+    match activation:
+        case "gelu" | "gelu_erf":
+            return tt.gelu(h, approximate="tanh" if activation == "gelu" else "none")
+        case "relu":
+            return tt.relu(h)
+        case "relu2":
+            h = tt.relu(h)
+            return h * h
+        case "swiglu":
+            return tt.silu(h)
+        case _:
+            assert_never(activation)
 
 
 class MLP(nn.Module):
@@ -41,7 +49,7 @@ class MLP(nn.Module):
         self.c_fc: nn.Linear = (
             nn.LinearGelu(C, F, bias=bias, approximate=formula) if self.fused else nn.Linear(C, F, bias=bias)
         )
-        self.c_gate = nn.Linear(C, F, bias=bias) if config.activation == "swiglu" else None
+        self.c_gate = nn.Linear(C, F, bias=bias) if config.gated else None
         self.c_proj = nn.Linear(F, C, bias=bias)
 
     def forward(self, x_BTC: tt.Tensor) -> tt.Tensor:
@@ -122,7 +130,7 @@ class MixtureOfExperts(nn.Module):
         E, C, F, bias = config.n_expert, config.n_embd, config.inner_size, config.bias
         self.router = nn.Linear(C, E, bias=False)
         self.c_fc = Experts(E, C, F, bias)
-        self.c_gate = Experts(E, C, F, bias) if config.activation == "swiglu" else None
+        self.c_gate = Experts(E, C, F, bias) if config.gated else None
         self.c_proj = Experts(E, F, C, bias)
         self.balance: tt.Tensor | None = None
 

@@ -8,7 +8,7 @@ training, files and text.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import sqrt
-from typing import Any
+from typing import Any, assert_never
 
 import tinytensor as tt
 from gpt.config import GPTConfig
@@ -30,9 +30,13 @@ def norm(config: GPTConfig) -> nn.Module:
         RMSNorm(eps=1e-05; weight (4,))  # 4 parameters
     """
     narrow = config.norm_position == "pre"  # read by products alone; after a sum it is the residual stream
-    if config.norm == "rms_norm":
-        return nn.RMSNorm(config.n_embd, eps=config.norm_eps, narrow=narrow)
-    return nn.LayerNorm(config.n_embd, eps=config.norm_eps, bias=config.bias, narrow=narrow)
+    match config.norm:
+        case "rms_norm":
+            return nn.RMSNorm(config.n_embd, eps=config.norm_eps, narrow=narrow)
+        case "layer_norm":
+            return nn.LayerNorm(config.n_embd, eps=config.norm_eps, bias=config.bias, narrow=narrow)
+        case _:
+            assert_never(config.norm)
 
 
 class Block(nn.Module):
@@ -139,11 +143,16 @@ class GPT(nn.Module):
         self.config = config
         self.wte: Any = nn.Embedding(config.vocab_size, config.n_embd)  # or an nn.QuantizedEmbedding
         self.token_scale = sqrt(config.n_embd) if config.position == "sinusoidal" else 1.0
-        if config.position == "learned":
-            self.wpe = nn.Embedding(config.block_size, config.n_embd)
-        elif config.position == "sinusoidal":
-            waves = sinusoidal_positions(config.block_size, config.n_embd)
-            self.register_buffer("positions", waves, persistent=False)
+        match config.position:
+            case "learned":
+                self.wpe = nn.Embedding(config.block_size, config.n_embd)
+            case "sinusoidal":
+                waves = sinusoidal_positions(config.block_size, config.n_embd)
+                self.register_buffer("positions", waves, persistent=False)
+            case "rope" | "alibi" | "none":  # in the attention
+                pass
+            case _:
+                assert_never(config.position)
         self.h = nn.ModuleList([self.block(config) for _ in range(config.n_layer)])
         if config.norm_position == "pre":  # a post-norm block already ends with a norm
             self.ln_f = norm(config)

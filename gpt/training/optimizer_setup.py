@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import inf, sqrt
 from operator import index
-from typing import Any
+from typing import Any, assert_never
 
 import tinytensor as tt
 from gpt.config import TrainConfig
@@ -14,14 +14,18 @@ from tinytensor.optim import AdamW, Joint, Muon, Optimizer, schedule
 def schedule_of(config: TrainConfig) -> Any:
     """Learning rate schedule of a config."""
     peak, low, warmup = config.learning_rate, config.min_learning_rate, config.warmup_steps
-    if config.schedule == "constant":
-        return schedule.Constant(peak, warmup_steps=warmup)
-    if config.schedule == "wsd":
-        return schedule.WarmupStableDecay(
-            peak, low, warmup_steps=warmup, total_steps=config.max_steps, decay_steps=config.decay_length
-        )
-    kind = schedule.WarmupCosine if config.schedule == "cosine" else schedule.WarmupLinear
-    return kind(peak, low, warmup_steps=warmup, decay_steps=config.decay_length)
+    decay = {"warmup_steps": warmup, "decay_steps": config.decay_length}
+    match config.schedule:
+        case "constant":
+            return schedule.Constant(peak, warmup_steps=warmup)
+        case "wsd":
+            return schedule.WarmupStableDecay(peak, low, total_steps=config.max_steps, **decay)
+        case "cosine":
+            return schedule.WarmupCosine(peak, low, **decay)
+        case "linear":
+            return schedule.WarmupLinear(peak, low, **decay)
+        case _:
+            assert_never(config.schedule)
 
 
 def optimizer_of(model: GPT, config: TrainConfig) -> Optimizer:

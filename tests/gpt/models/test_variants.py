@@ -225,6 +225,12 @@ def test_activations_against_their_formulas() -> None:
         np.testing.assert_allclose(activate(tt.tensor(x), name).numpy(), expected, atol=1e-12)
 
 
+def test_an_unknown_activation_is_none_of_those_there_are() -> None:
+    unknown: Any = "geglu"
+    with pytest.raises(AssertionError, match="geglu"):
+        activate(tt.ones(2), unknown)
+
+
 @pytest.mark.parametrize("activation", ["gelu", "swiglu"])
 @pytest.mark.parametrize("tokens", [2, 40])
 def test_equal_experts_are_one_feed_forward_part(activation: str, tokens: int) -> None:
