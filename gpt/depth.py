@@ -18,7 +18,7 @@ REFERENCE = 3  # depth at which the rates were tuned
 MOST = 64
 
 
-def of_depth(depth: int) -> tuple[GPTConfig, TrainConfig]:
+def of_depth(depth: int, *, max_steps: int = 0) -> tuple[GPTConfig, TrainConfig]:
     """Configs of a depth: Llama's design, trained by Muon and AdamW with a rate that falls to 0.
 
     A layer more is 32 channels and one head more: the blocks have about 12,288 depth³ weights. The number of
@@ -28,6 +28,7 @@ def of_depth(depth: int) -> tuple[GPTConfig, TrainConfig]:
 
     Args:
         depth: layers, 1 to 64.
+        max_steps: 0: as many as give 10 tokens per weight; warmup and intervals follow from it.
 
     Returns:
         Model config, whose vocab_size is resolved by the tokenizer, and training config.
@@ -67,7 +68,7 @@ def of_depth(depth: int) -> tuple[GPTConfig, TrainConfig]:
     )
     weights = 12 * depth * width * width
     batch = SEQUENCES_PER_LAYER * depth
-    steps = round(TOKENS_PER_WEIGHT * weights / (batch * CONTEXT))
+    steps = max_steps or round(TOKENS_PER_WEIGHT * weights / (batch * CONTEXT))
     train = TrainConfig(
         out_dir=f"runs/depth-{depth}",
         batch_size=batch,

@@ -365,7 +365,7 @@ def _from_text(rule: Any, text: str) -> object:
             raise ValueError("a switch is true or false")
         return _BOOLEANS[text.lower()]
     if inner is int:
-        return _int_from_text(text)
+        return int_from_text(text)
     if inner is float:
         number = float(text)
         if not math.isfinite(number):
@@ -374,8 +374,16 @@ def _from_text(rule: Any, text: str) -> object:
     return text
 
 
-def _int_from_text(text: str) -> int:
-    """Parse 12, 1_000 or 1e3; ValueError for fractions."""
+def int_from_text(text: str) -> int:
+    """Whole number written 12, 1_000 or 1e3.
+
+    Raises:
+        ValueError: not a number, a fraction, or too large.
+
+    Example:
+        >>> int_from_text("1e3")
+        1000
+    """
     try:
         number = Decimal(text)
     except InvalidOperation:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from gpt.config import GPTConfig, TrainConfig
 from gpt.depth import of_depth
-from gpt.fields import closest, parse_overrides, take_option
+from gpt.fields import closest, int_from_text, parse_overrides, take_option
 from tinytensor.errors import ArgumentError
 
 NAMED = ("preset", "depth")  # options that set all fields
@@ -61,7 +61,8 @@ def configs_from(argv: Sequence[str], default: str) -> tuple[GPTConfig, TrainCon
 
 
 def named_configs(argv: Sequence[str]) -> tuple[tuple[GPTConfig, TrainConfig] | None, list[str]]:
-    """Configs of `--preset=NAME` or `--depth=N`, and the rest of the command line.
+    """Configs of `--preset=NAME` or `--depth=N` (for the `--max_steps` given), and the rest of the command
+    line.
 
     Returns:
         Model and training config, or None if neither is given; and the other arguments.
@@ -86,7 +87,7 @@ def named_configs(argv: Sequence[str]) -> tuple[tuple[GPTConfig, TrainConfig] | 
         )
     if not depth.isdecimal():
         raise ArgumentError(f"--depth={depth}: not a number", why="it counts layers", fix="write --depth=4")
-    return of_depth(int(depth)), words
+    return of_depth(int(depth), max_steps=_number(take_option(words, "max_steps")[0])), words
 
 
 def with_warmup(words: Sequence[str], most: int) -> list[str]:
@@ -106,9 +107,17 @@ def with_warmup(words: Sequence[str], most: int) -> list[str]:
         ['--max_steps=50', '--warmup-steps=9']
     """
     steps, warmup = [take_option(words, name)[0] for name in ("max_steps", "warmup_steps")]
-    if steps is None or warmup is not None or not steps.isdecimal():
+    if not _number(steps) or warmup is not None:
         return list(words)
-    return [*words, f"--warmup_steps={min(most, int(steps) // 10)}"]
+    return [*words, f"--warmup_steps={min(most, _number(steps) // 10)}"]
+
+
+def _number(text: str | None) -> int:
+    """Value of an option; 0 if it is absent, or no number, which `parse_overrides` explains."""
+    try:
+        return 0 if text is None else int_from_text(text)
+    except ValueError:
+        return 0
 
 
 def describe_presets() -> str:

@@ -48,6 +48,13 @@ def test_fields_override_the_dial(tmp_path):
     assert run.best_loss is not None
 
 
+def test_intervals_follow_the_steps_unless_they_are_given():
+    _, config = configs_from(["--depth=4", "--max_steps=1_600", "--sample_interval=5"], default="demo")
+    assert (config.max_steps, config.eval_interval, config.sample_interval) == (1600, 200, 5)
+    assert configs_of(["--depth=4", "--max_steps=1.6e3"], of_depth(2))[1] == of_depth(4, max_steps=1600)[1]
+    assert of_depth(4)[1].eval_interval == of_depth(4)[1].max_steps // 8
+
+
 def test_plan_tells_the_cost_of_a_depth(capsys):
     assert command_line(["plan", "--depth=3", "--flops=1e11"]) == 0
     said = capsys.readouterr().out
