@@ -7,6 +7,7 @@ SIGHUP and a closed output pipe stop it after the step: it saves and prints how 
 import math
 import signal
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -37,6 +38,8 @@ from gpt.weights.sources import is_foreign, open_source
 from tinytensor.distributed import init
 from tinytensor.interop.safetensors_file import Array
 from tinytensor.optim import clip_scale
+
+LINES = 10  # last log lines, whose speed tells the time left: the first ones may have compiled kernels
 
 
 class Trainer:
@@ -269,16 +272,17 @@ class Trainer:
             )
         run.model.train()
         with self.terminal.progress(run.step, config.max_steps), asked_to_stop(self.ask_to_stop):
-            first, started = run.step, time.perf_counter()
-            since, begun = first, started
+            since, begun = run.step, time.perf_counter()
+            lines = deque([(since, begun)], maxlen=LINES + 1)
             while run.step < config.max_steps and not self._stops:
                 numbers: dict[str, Any] = self.step()
                 if run.step % config.log_interval == 0 or run.step == config.max_steps:
                     numbers |= self.speed(run.step - since, time.perf_counter() - begun)
                     self.log.write(**numbers)
-                    each = (time.perf_counter() - started) / (run.step - first)
-                    self.terminal.show({**numbers, "seconds_left": each * (config.max_steps - run.step)})
-                    since, begun = run.step, time.perf_counter()
+                    (first, then), since, begun = lines[0], run.step, time.perf_counter()
+                    lines.append((since, begun))
+                    each = (begun - then) / (since - first)
+                    self.terminal.show({**numbers, "seconds_left": each * (config.max_steps - since)})
                 self.terminal.move(run.step)
                 before = time.perf_counter()
                 self._between()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from itertools import product
+from types import SimpleNamespace
 from typing import get_args, get_type_hints
 
 import numpy as np
@@ -19,6 +20,7 @@ from gpt.config import TrainConfig
 from gpt.presets import configs_from
 from gpt.training.run import Run
 from gpt.training.run_log import RunLog
+from gpt.training.terminal import Terminal
 from gpt.training.train import Trainer, describe, main, train
 from gpt.training.validation_loss import evaluate
 from gpt.weights.trained import load_model
@@ -67,6 +69,26 @@ def test_tf32_holds_while_it_trains(text, tmp_path, monkeypatch):
 def test_it_says_how_products_are_computed(text, tmp_path, words, products):
     run = Run(*configs(text, tmp_path / "run", "--device=emulated", "--capture=false", *words))
     assert describe(run).splitlines()[-1] == f"device emulated, products in {products}"
+
+
+def test_the_time_left_is_that_of_the_last_lines(text, tmp_path, monkeypatch):
+    clock, left = [0.0], {}
+    monkeypatch.setattr("gpt.training.train.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def step(self):
+        clock[0] += 1.0 if self.run.step else 500.0  # the first one compiles
+        self.run.step += 1
+        return {"step": self.run.step, "loss": 1.0}
+
+    monkeypatch.setattr(Trainer, "step", step)
+    monkeypatch.setattr(
+        Terminal, "show", lambda _, values: left.setdefault(values["step"], values.get("seconds_left"))
+    )
+    words = ("--max_steps=60", "--log_interval=2", "--eval_interval=0")
+    model, config = configs(text, tmp_path / "run", *words)
+    Trainer(Run(model, config))._train()
+    assert left[2] == 58 * 501 / 2
+    assert left[24] == 36.0
 
 
 def test_it_learns_and_leaves_its_files(text, tmp_path):
