@@ -18,7 +18,21 @@ T = TypeVar("T")
 
 
 class Parser(argparse.ArgumentParser):
-    """ArgumentParser that raises ArgumentError instead of printing and exiting."""
+    """ArgumentParser that raises ArgumentError instead of printing and exiting, and takes `--vocab_size` for
+    `--vocab-size`.
+    """
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As in argparse, but in names of options `-` equals `_`, as for fields of configs."""
+        ours = {name.replace("-", "_"): name for name in self._option_string_actions}
+        words = list(sys.argv[1:] if args is None else args)
+        for i, word in enumerate(words):
+            typed, equals, value = word.partition("=")
+            if word == "--":  # what follows are no options
+                break
+            if word.startswith("--"):
+                words[i] = ours.get(typed.replace("-", "_"), typed) + equals + value
+        return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise the message as an ArgumentError."""

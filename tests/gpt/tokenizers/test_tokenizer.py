@@ -170,7 +170,9 @@ class TestCommand:
         path.write_text(embedded_shakespeare()[:30_000], "utf-8")
         return path
 
-    @pytest.mark.parametrize("options", [["--vocab-size", "400"], ["--kind", "char"], ["--kind", "word"]])
+    @pytest.mark.parametrize(
+        "options", [["--vocab-size", "400"], ["--vocab_size=400"], ["--kind", "char"], ["--kind", "word"]]
+    )
     def test_train_encode_decode_info(
         self, options: list[str], corpus: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
