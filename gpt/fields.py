@@ -493,6 +493,10 @@ _OTHER_NAMES = {  # of people and other programs
 
 _ELSEWHERE = {
     "eval_only": "leave it out: a run is measured by python -m gpt eval RUN",
+    **dict.fromkeys(
+        ("wandb_log", "wandb_project", "wandb_run_name"),
+        "use --watch, a page with the curves of the run, and python -m gpt watch to compare runs",
+    ),
     "compile": "leave it out: kernels are compiled where there is a compiler",
     "out_dir": "name the run without an option: python -m gpt COMMAND runs/demo",
 }

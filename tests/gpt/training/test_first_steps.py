@@ -207,6 +207,8 @@ def test_the_model_may_stand_anywhere(place, capsys):
         (["train", "--eval_iters=5"], "--eval_batches"),
         (["train", "--eval_only"], "python -m gpt eval RUN"),
         (["train", "--compile=False"], "kernels are compiled"),
+        (["train", "--wandb_log=True"], "use --watch"),
+        (["train", "--wandb_project=owt"], "use --watch"),
     ],
 )
 def test_habits_of_nanogpt_are_answered(words, said, place, capsys):
