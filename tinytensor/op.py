@@ -21,6 +21,7 @@ __all__ = [
     "Shapes",
     "Spec",
     "Specs",
+    "conditions",
     "flops_of",
     "norm",
     "norm_backward",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 registry: dict[str, type[Op]] = {}
+conditions: list[Callable[[type[Op]], None]] = []  # called by `register` with the op; raise where it is wrong
 Shape = tuple[int, ...]
 Shapes = Sequence[Shape | None]
 Params = Mapping[str, Any]
@@ -174,6 +176,8 @@ def register(op: type[Op]) -> type[Op]:
         first, n = code.co_argcount, code.co_kwonlyargcount
         if _RESERVED & set(code.co_varnames[first : first + n]):
             raise ValueError(f"{op.name}.{method}: the parameter names {_RESERVED} are reserved for backward")
+    for check in conditions:
+        check(op)
     unknown = {*op.contiguous, *op.rows, *op.dense} - {*op.inputs, "*"}
     if unknown:
         raise ValueError(f"{op.name} has no inputs {sorted(unknown)}")

@@ -10,7 +10,9 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.layouts import LAYOUTS, read
+from tinytensor.dispatch.batching import together
 from tinytensor.errors import TransformError
+from tinytensor.op import Op, Spec, Specs, register, registry
 from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import as_tuple
 
@@ -157,3 +159,23 @@ def test_gradients_of_a_batch_of_cotangents(row: Row) -> None:
     found = tt.func.vmap(lambda *given: pull(list(given)))(*cotangents)
     for g, values in zip(found, zip(*wanted, strict=True), strict=True):
         close(row, g, list(values))
+
+
+@pytest.mark.parametrize("annotation", ["int", "Axes", "tuple[int, ...]", "int | None"])
+def test_a_parameter_whose_name_does_not_say_that_it_is_an_axis_is_refused(annotation: str) -> None:
+    """It would not be shifted, and the op would compute along another axis."""
+
+    class AlongNorm(Op):
+        inputs = ("x",)
+        vmap = together
+
+        @staticmethod
+        def infer(x: Spec, *, along: Any, eps: float, keepdims: bool) -> Specs:
+            return (x,)
+
+    AlongNorm.infer.__annotations__["along"] = annotation
+    with pytest.raises(
+        ValueError, match=r"along_norm: .* parameter 'along' is an axis\n.*called axes, axis, new"
+    ):
+        register(AlongNorm)
+    assert "along_norm" not in registry

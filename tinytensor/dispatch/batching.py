@@ -7,8 +7,10 @@ Ops without a rule run once for each sample.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import wraps
+from inspect import formatannotation, signature
 from typing import Any, TypeVar
 
 from tinytensor.autograd.backward import Saved
@@ -21,7 +23,7 @@ from tinytensor.dispatch.views import ViewOp, make_view, view
 from tinytensor.errors import TransformError
 from tinytensor.generator import Generator, default_generator
 from tinytensor.layout import Layout
-from tinytensor.op import Op, Shape, Spec, register, registry
+from tinytensor.op import Op, Shape, Spec, conditions, register, registry
 from tinytensor.tensor import Tensor, empty
 
 # ---- values ------------------------------------------------------------------------------------------------
@@ -301,12 +303,33 @@ def broadcasting(call: Samples) -> Any:
 
 _AXES = {"axes", "axis", "new"}
 _SHAPES = {"apart", "shape", "shape_in"}
+_COUNTS = {"k", "num_classes", "shifts", "sizes"}
 
 
 def together(call: Samples) -> Any:
-    """All samples at once: parameters that are axes count one more, those that are shapes get the batch."""
+    """All samples at once: parameters that are axes count one more, those that are shapes get the batch, by
+    their names.
+    """
     call.infer()  # since values may fit where samples do not
     return call.run(*call.values(), **shifted(call.params, call.level.size))
+
+
+def _check_names(op: type[Op]) -> None:
+    """Raise ValueError for an op that runs `together`, with an integer whose name does not say what it is."""
+    if op.vmap is not together:
+        return
+    for p in signature(op.infer).parameters.values():
+        integers = p.annotation is p.empty or re.search(r"\bint\b|Shape|Axes", formatannotation(p.annotation))
+        if p.kind is p.KEYWORD_ONLY and integers and p.name not in _AXES | _SHAPES | _COUNTS:
+            raise ValueError(
+                f"{op.name}: the rule `together` does not know whether the parameter {p.name!r} is an axis"
+                f"\n  why: the batch shifts axes, called {', '.join(sorted(_AXES))}, and shapes, called "
+                f"{', '.join(sorted(_SHAPES))}; other integers stay as they are"
+                f"\n  fix: rename it; or, if it has nothing to do with axes, add it to _COUNTS in {__name__}"
+            )
+
+
+conditions.append(_check_names)
 
 
 def shifted(params: dict[str, Any], size: int) -> dict[str, Any]:
