@@ -266,10 +266,15 @@ def test_what_is_written_in_place_of_another_name_works() -> None:
 
 Y = np.array([[3.0, 1.0, 2.0], [4.0, 4.0, 0.0]])
 y = tt.tensor(Y)
+WHOLE = np.array([[1, 2], [3, 0]])
+whole = tt.tensor(WHOLE)
 THEIRS: dict[str, tuple[Callable[[], Any], Any]] = {  # calls that fit PyTorch's signature alone
     "max": (lambda: y.max(dim=1), (Y.max(1), Y.argmax(1))),
     "min": (lambda: tt.min(y, dim=0, keepdim=True), (Y.min(0, keepdims=True), Y.argmin(0)[None])),
     "larger": (lambda: tt.max(y, y * 0 + 2), (np.maximum(Y, 2),)),
+    "larger than a number": (lambda: tt.max(whole, tt.tensor(1)), (np.maximum(WHOLE, 1),)),
+    "smaller than a number": (lambda: tt.min(whole, tt.tensor(1)), (np.minimum(WHOLE, 1),)),
+    "the larger, a method": (lambda: whole.max(tt.tensor(3)), (np.maximum(WHOLE, 3),)),
     "max of all": (lambda: tt.max(input=y), (4.0,)),
     "sort": (lambda: y.sort(dim=1), (np.sort(Y, 1), np.argsort(Y, 1, kind="stable"))),
     "sort, positions": (lambda: y.sort(0, True).values, (np.sort(Y, 0)[::-1],)),
@@ -305,6 +310,9 @@ def test_a_call_that_only_pytorch_has_does_what_it_does_there(case: str) -> None
 
 def test_a_call_that_fits_both_is_ours() -> None:
     assert y.max(1).tolist() == Y.max(1).tolist()
+    assert tt.max(whole, 1).tolist() == tt.max(whole, axis=np.int64(1)).tolist() == [2, 3]
+    with pytest.raises(tt.ArgumentError, match="operand, not an axis"):
+        tt.max(whole, tt.tensor(1), keepdims=True)
     assert y.std(1).tolist() == pytest.approx(Y.std(1).tolist())
     assert y.topk(1).values.tolist() == y.topk(1)[0].tolist() == [[3.0], [4.0]]
 

@@ -15,10 +15,10 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, together
 from tinytensor.dispatch.launch import Launch, View, elementwise
 from tinytensor.dtypes import accumulator, bool_, int64
-from tinytensor.errors import DTypeError, ShapeError
+from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.kernels.reduction import launch_reduction, with_kept_axes
 from tinytensor.op import Direct, Op, Spec, Specs, register
-from tinytensor.ops.elementwise.arithmetic import multiply
+from tinytensor.ops.elementwise.arithmetic import maximum, minimum, multiply
 from tinytensor.ops.reductions.blocks import BLOCK, by_blocks, worth_blocks
 from tinytensor.ops.reductions.reduction import reduced_axes, spread
 from tinytensor.ops.reductions.summing import (
@@ -161,12 +161,12 @@ class TieShare(Op):
         return None, None
 
 
-def max(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
+def max(x: Tensor, axis: AxisLike | Tensor = None, keepdims: bool = False) -> Tensor:
     """Maximum over axes; nan if an element is nan.
 
     Args:
         x: any shape; not complex.
-        axis: axis or axes; None reduces over all axes.
+        axis: axis or axes; None reduces over all axes. A tensor is the other operand of `maximum`.
         keepdims: keep the reduced axes with size 1.
 
     Returns:
@@ -175,6 +175,7 @@ def max(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     Raises:
         ShapeError: an axis is out of range or repeated, or the reduced axes are empty.
         DTypeError: x is complex.
+        ArgumentError: a tensor and keepdims.
 
     Memory: saves x and the result for backward.
     Differs from: torch.max with an axis, which also returns indices (see `argmax`); this is torch.amax.
@@ -185,15 +186,15 @@ def max(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
         >>> x.grad.tolist()
         [0.0, 0.5, 0.5]
     """
-    return apply(Max, x, axes=reduced_axes(x, axis, "max"), keepdims=keepdims)
+    return _extreme(Max, maximum, x, axis, keepdims)
 
 
-def min(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
+def min(x: Tensor, axis: AxisLike | Tensor = None, keepdims: bool = False) -> Tensor:
     """Minimum over axes; nan if an element is nan.
 
     Args:
         x: any shape; not complex.
-        axis: axis or axes; None reduces over all axes.
+        axis: axis or axes; None reduces over all axes. A tensor is the other operand of `minimum`.
         keepdims: keep the reduced axes with size 1.
 
     Returns:
@@ -202,6 +203,7 @@ def min(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     Raises:
         ShapeError: an axis is out of range or repeated, or the reduced axes are empty.
         DTypeError: x is complex.
+        ArgumentError: a tensor and keepdims.
 
     Memory: saves x and the result for backward.
 
@@ -209,7 +211,21 @@ def min(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
         >>> tt.tensor([[1, 2], [0, 5]]).min(axis=1).tolist()
         [1, 0]
     """
-    return apply(Min, x, axes=reduced_axes(x, axis, "min"), keepdims=keepdims)
+    return _extreme(Min, minimum, x, axis, keepdims)
+
+
+def _extreme(op: type[Op], pair: Any, x: Tensor, axis: AxisLike | Tensor, keepdims: bool) -> Tensor:
+    """By an op along axes, or of two tensors by a function, as in PyTorch."""
+    if not isinstance(axis, Tensor):
+        return apply(op, x, axes=reduced_axes(x, axis, op.name), keepdims=keepdims)
+    if keepdims:
+        raise ArgumentError(
+            f"{op.name}: two tensors, and keepdims",
+            why=f"a tensor as second argument is an operand, not an axis: it is {op.name}imum of the two",
+            fix="pass the axis as a Python int",
+        )
+    found: Tensor = pair(x, axis)
+    return found
 
 
 # ---- indices -----------------------------------------------------------------------------------------------
