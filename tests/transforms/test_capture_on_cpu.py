@@ -259,6 +259,19 @@ def test_casting_in_a_captured_step() -> None:
     assert graph.replay().tolist() == [[7.0, 7.0]] * 2
 
 
+def test_arguments_are_checked_without_reading_them_at_the_capture() -> None:
+    x, p = tt.arange(5.0), tt.tensor([0.0, 1.0])
+    graph = replayed(lambda: (tt.quantile(x, 0.25), tt.nanquantile(x, [0.5, 1.0]), tt.bernoulli(p)))
+    for k in (1.0, 3.0):
+        x.copy_(tt.arange(5.0) * k)
+        assert [y.tolist() for y in graph.replay()] == [k, [2.0 * k, 4.0 * k], [False, True]]
+    p[0] = 1.5
+    with pytest.raises(tt.ArgumentError, match=r"bernoulli: values from 1\.0 to 1\.5"):
+        graph.replay()
+    with pytest.raises(tt.ArgumentError, match=r"shares \[1\.5\]"):
+        replayed(lambda: tt.quantile(x, [1.5]))
+
+
 @pytest.mark.parametrize("device", ["cpu", "emulated"])
 def test_rounded_parameters_of_a_capture_and_of_others_are_apart(device: str) -> None:
     x, w = tt.ones(2, 3, device=device), tt.ones(3, 2, device=device, requires_grad=True)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tinytensor.creation import arange, full_like, tensor
 from tinytensor.dtypes import result_type
 from tinytensor.errors import ArgumentError, ShapeError
@@ -355,14 +357,15 @@ def nanquantile(
         3.5
     """
     kept = (1,) * x.ndim if dim is None else (*x.shape[:dim], 1, *x.shape[dim:][1:])
-    rows = sort(x.reshape(1, -1) if dim is None else moveaxis(x, dim, -1))  # (..., n), nan last
-    q = q if is_tensor(q) else tensor(q, dtype=x.dtype if x.dtype.is_floating else None, device=x.device)
-    if not x.dtype.is_floating or not ((q >= 0) & (q <= 1)).all():
+    shares = q if is_tensor(q) else np.asarray(q)  # not read as a tensor: a capture would refuse
+    if not x.dtype.is_floating or not ((shares >= 0) & (shares <= 1)).all():
         raise ArgumentError(
-            f"quantile: shares {q.tolist()} of a tensor of dtype {x.dtype}",
+            f"quantile: shares {shares.tolist()} of a tensor of dtype {x.dtype}",
             why="shares are from 0 to 1, and lie between elements, so these are floating",
             fix="tt.quantile(x.float(), 0.5)",
         )
+    q = q if is_tensor(q) else tensor(q, dtype=x.dtype, device=x.device)
+    rows = sort(x.reshape(1, -1) if dim is None else moveaxis(x, dim, -1))  # (..., n), nan last
     at = q.reshape(-1) * maximum(sum(~isnan(rows), -1, True) - 1, 0).astype(x.dtype)  # (..., Q)
     low, high = at.floor(), at.ceil()
     below, above = [take_along_axis(rows, n.astype("int64"), -1) for n in (low, high)]

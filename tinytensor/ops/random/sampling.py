@@ -14,6 +14,7 @@ from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import sampling
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
+from tinytensor.dispatch.transfer import values
 from tinytensor.dtypes import bool_, float64, int8, int32, int64, uint64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.generator import Generator
@@ -65,6 +66,7 @@ class Bernoulli(Op):
 
     @staticmethod
     def cpu(y: Array, p: Array, *, seed: int, offset: int) -> None:
+        _check_values(p, "bernoulli", at_most_one=True)
         u = np.empty(y.shape, np.float32)
         philox.uniform_float32(seed, offset, u)
         np.less(u, p, out=y)
@@ -230,7 +232,7 @@ def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
 
 @sampling(0)
 def _trials(p: Tensor, g: Generator) -> Tensor:
-    _probabilities(p, "bernoulli", at_most_one=True)
+    _probabilities(p, "bernoulli")
     return apply(Bernoulli, p.detach(), seed=g.seed, offset=g.advance(philox.blocks_needed(p.layout.size, 1)))
 
 
@@ -247,15 +249,17 @@ def _not_probabilities(what: str, values: str, at_most_one: bool) -> ArgumentErr
     )
 
 
-def _probabilities(p: Tensor, what: str, *, at_most_one: bool) -> None:
+def _probabilities(p: Tensor, what: str) -> None:
     if not is_tensor(p) or not p.storage.dtype.is_floating:
         kind = p.storage.dtype if is_tensor(p) else type(p).__name__
         raise DTypeError(
             f"{what}: probabilities of type {kind}", why="they are floating", fix="tt.tensor([0.5, 0.5])"
         )
-    if p.storage.device is not cpu:
-        return  # kernels check each value as they read it
-    low, high = (float(p.min()), float(p.max())) if p.layout.size else (0.0, 0.0)
+
+
+def _check_values(p: Array, what: str, *, at_most_one: bool) -> None:
+    """Raise for a value that is no probability; kernels of devices do so as they read it."""
+    low, high = (float(p.min()), float(p.max())) if p.size else (0.0, 0.0)
     if not (low >= 0 and (high <= 1 if at_most_one else high < float("inf"))):
         raise _not_probabilities(what, f"values from {low} to {high}", at_most_one)
 
@@ -291,7 +295,9 @@ def multinomial(
 def _indices(p: Tensor, num_samples: int, replacement: bool, g: Generator) -> Tensor:
     if is_tensor(p) and not p.layout.shape:
         raise ShapeError("multinomial: p has no axes", why="it is a row of weights", fix="p.reshape(1)")
-    _probabilities(p, "multinomial", at_most_one=False)
+    _probabilities(p, "multinomial")
+    if p.storage.device is cpu:
+        _check_values(values(p), "multinomial", at_most_one=False)
     count = as_int(num_samples, "multinomial", "the number of samples")
     check_shape((count,), "multinomial")
     rows = prod(p.layout.shape[:-1])
