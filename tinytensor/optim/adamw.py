@@ -28,7 +28,8 @@ class AdamW(Optimizer):
         ArgumentError: an option is out of its range; see Optimizer for the others.
 
     Memory: m and v for each parameter, in float32 or wider; a step needs a block of scratch.
-    Accuracy: 16-bit parameters are computed in float32 and rounded to nearest once per step.
+    Accuracy: 16-bit parameters are computed in float32 and rounded to nearest once per step. The options are
+        rounded to float32 for float64 parameters, too: a relative error of up to 6e-8 of lr.
     Source: Loshchilov, Hutter 2019, arXiv:1711.05101; Kingma, Ba 2015, arXiv:1412.6980.
 
     Example:
@@ -192,7 +193,8 @@ class Adam(AdamW):
         ArgumentError: an option is out of its range; see Optimizer for the others.
 
     Memory: m and v for each parameter, in float32 or wider; a step needs a few blocks of scratch.
-    Accuracy: 16-bit parameters are computed in float32 and rounded to nearest once per step.
+    Accuracy: 16-bit parameters are computed in float32 and rounded to nearest once per step. The options are
+        rounded to float32 for float64 parameters, too: a relative error of up to 6e-8 of lr.
     Source: Kingma, Ba 2015, arXiv:1412.6980, algorithm 1.
 
     Example:

@@ -318,6 +318,10 @@ def capture(
     makes (results, `.grad`) are overwritten by each replay, and a `.grad` that it sets is set again; a tensor
     made from Python data is filled again. A generator made inside continues its stream.
 
+    Whether `backward` sets a `.grad` or adds to it is fixed, too. Captured while it is None, each replay sets
+    it: gradients of two replays do not add up. Captured while it is there, replays add to that tensor, even
+    if `.grad` is set to None between them, and so stays None. `zero_grad` inside of the function avoids both.
+
     Args:
         fn: no arguments; its tensors, of any shapes, are on one device.
         arguments: none; others raise.

@@ -42,7 +42,8 @@ def ctc_loss(
         IndexRangeError: blank or a target is not a label.
 
     Differs from: torch.nn.functional.ctc_loss, whose gradient in log_probs is the one in logits, of which
-        they are the log_softmax; the gradients in those logits are equal.
+        they are the log_softmax; the gradients in those logits are equal. Of a target that is too long for
+        its input the loss is inf and the gradient 0, there nan: look at the loss, the weights do not show it.
     Source: Graves et al. 2006, Connectionist Temporal Classification.
 
     Example:
