@@ -262,3 +262,16 @@ def test_elements_that_are_negated_lie_apart(dtype: tt.DType, step: int) -> None
         expected[::step] = 1 / (1 + np.exp(-expected[::step].copy()))
         x[::step].sigmoid_()
         np.testing.assert_allclose(x.numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(40_000,), (400, 100)])
+def test_a_large_repeated_operand_is_not_copied(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the gradient of a sum is: NumPy reads it faster than blocks of it are copied."""
+    monkeypatch.setattr(arrays, "copy_into", None)
+    values = np.random.default_rng(0).uniform(1, 2, shape).astype(np.float32)
+    lead = values[..., :1]
+    for name in ("multiply", "subtract", "divide", "maximum"):
+        found = getattr(tt, name)(tt.tensor(lead.copy()).expand(shape), tt.tensor(values))
+        np.testing.assert_array_equal(found.numpy(), getattr(np, name)(lead, values))
