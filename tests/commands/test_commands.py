@@ -192,6 +192,18 @@ def test_what_kernels_and_scripts_print_is_a_field(tmp_path: Path, capfd: pytest
         assert said_as_json(capfd, command, str(tmp_path / "01_map.cu"), *launch)["output"] == "begins "
 
 
+@pytest.mark.parametrize("dtype", check.FLOATS)
+def test_calls_for_16_bits_alone_are_left_out_in_wider_dtypes(dtype: str) -> None:
+    larger = [name for name in check.calls_of("multi_tensor", dtype) if name.startswith("larger")]
+    assert (f"larger autocast {dtype}" in larger) == ("16" in dtype)
+    assert f"larger optimizer {dtype}" in larger
+
+
+def test_check_in_a_dtype(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "multi_tensor", "--dtype", "float32"]) == 0
+    assert "0 findings" in capsys.readouterr().out
+
+
 def test_check_prints_what_each_line_costs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "masking"]) == 0
     said = capsys.readouterr().out
