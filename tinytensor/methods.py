@@ -8,6 +8,7 @@ At run time the methods are copied into `Tensor`; for type checkers `Methods` is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tinytensor import display
@@ -18,6 +19,7 @@ from tinytensor.device import Device
 from tinytensor.dispatch.elementwise import reflected
 from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import BY_NAME
+from tinytensor.errors import DTypeError, MissingNameError, ShapeError
 from tinytensor.interop import array_api, conversion, copying, numpy_protocols
 from tinytensor.interop.pytorch import calls, elementwise, matrices, reductions, shapes, tensors
 from tinytensor.interop.pytorch import indexing as by_index
@@ -47,6 +49,14 @@ from tinytensor.ops.reductions import min_max, reduction, scan, sorting, statist
 from tinytensor.ops.views import device_transfer, manipulation, slicing
 from tinytensor.tensor import Tensor, is_tensor
 from tinytensor.transforms import gradients
+
+
+def _attribute(call: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """A property that not all tensors have: then hasattr is False, and `inspect.getmembers` goes on."""
+    try:
+        return call(x)
+    except (DTypeError, ShapeError) as error:
+        raise MissingNameError(error.what, why=error.why, fix=error.fix) from None
 
 
 class Methods:
@@ -96,8 +106,8 @@ class Methods:
 
     @property
     def imag(self: Tensor) -> Tensor:
-        """The imaginary part, a real tensor."""
-        return sign_and_complex.imag(self)
+        """The imaginary part, a real tensor; real tensors have no such attribute."""
+        return _attribute(sign_and_complex.imag, self)
 
     # elementwise/power
     __pow__ = power.pow
@@ -271,8 +281,8 @@ class Methods:
 
     @property
     def mT(self: Tensor) -> Tensor:  # noqa: N802
-        """View with the last two axes swapped."""
-        return manipulation.matrix_transpose(self)
+        """View with the last two axes swapped; tensors of fewer axes have no such attribute."""
+        return _attribute(manipulation.matrix_transpose, self)
 
     def reshape(self: Tensor, *shape: Any, copy: bool | None = None) -> Tensor:
         """See `tt.reshape`; sizes may be given one by one."""

@@ -1,5 +1,6 @@
 """NumPy's functions of tensors: its values, as tensors where there is a function of the same name."""
 
+import inspect
 import re
 from typing import Any
 
@@ -188,3 +189,13 @@ def test_arrays_of_a_tensor_stay_views() -> None:
     np.asarray(x)[0] = 7.0
     assert x[0].item() == 7.0
     assert type(np.asarray(x)) is np.ndarray
+
+
+@pytest.mark.parametrize("dtype", [tt.float32, tt.bfloat16, tt.int64, tt.bool, tt.complex64])
+@pytest.mark.parametrize("shape", [(), (2,), (2, 0), (2, 3, 1)])
+def test_the_members_of_a_tensor_can_be_listed(dtype, shape):
+    x = tt.zeros(*shape, dtype=dtype)
+    members = dict(inspect.getmembers(x))
+    assert members["shape"] == shape
+    assert ("imag" in members) == hasattr(x, "imag") == (dtype is tt.complex64)
+    assert ("mT" in members) == hasattr(x, "mT") == (len(shape) >= 2)
