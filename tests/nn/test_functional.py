@@ -80,6 +80,16 @@ def test_classes_are_on_axis_1() -> None:
     np.testing.assert_allclose(F.cross_entropy(args[0], tt.tensor(shares)).item(), mean)
 
 
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+@pytest.mark.parametrize("weight", [None, tt.ones(5)])
+def test_classes_on_the_last_axis_are_told_with_the_shapes_that_were_given(loss: Any, weight: Any) -> None:
+    x, t = tt.randn(2, 8, 5), tt.zeros(2, 8, dtype=tt.int64)
+    with pytest.raises(tt.ShapeError, match=r"input \(2, 8, 5\) and target \(2, 8\)") as caught:
+        loss(x, t, weight)
+    assert caught.value.fix == "input.view(-1, 5), target.view(-1)"
+    assert loss(x.view(-1, 5), t.view(-1), weight).shape == ()
+
+
 def test_causal_attention_begins_at_the_first_key() -> None:
     q, k = tt.zeros(1, 1, 2, 2), tt.zeros(1, 1, 3, 2)
     v = tt.eye(3).reshape(1, 1, 3, 3)

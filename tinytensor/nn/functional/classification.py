@@ -20,6 +20,19 @@ def _classes_last(input: Tensor) -> Tensor:
     return tt.moveaxis(input, 1, -1) if input.ndim > 1 else input
 
 
+def _rows(what: str, input: Tensor, target: Tensor) -> Tensor:
+    """(N, C, ...) → (N, ..., C); ShapeError unless target has the shape (N, ...)."""
+    wanted = input.shape[:1] + input.shape[2:] if input.ndim > 1 else ()
+    if target.shape != wanted:
+        last = input.ndim > 2 and target.shape == input.shape[:-1]
+        raise tt.ShapeError(
+            f"{what}: input {input.shape} and target {target.shape} do not fit",
+            why=f"the classes are on axis 1, as in PyTorch: a target for this input has the shape {wanted}",
+            fix=f"input.view(-1, {input.shape[-1]}), target.view(-1)" if last else "give target this shape",
+        )
+    return _classes_last(input)
+
+
 def _weights_of(target: Tensor, weight: Tensor, ignore_index: int) -> Tensor:
     """Weight of the class of each target, 0 where it is ignored."""
     ignored = target == ignore_index
@@ -54,7 +67,7 @@ def nll_loss(
         >>> tt.nn.functional.nll_loss(tt.tensor([[-1.0, -2.0], [-3.0, -4.0]]), tt.tensor([0, 1])).item()
         2.5
     """
-    rows = _classes_last(input)
+    rows = _rows("nll_loss", input, target)
     if weight is None:
         return tt.nll_loss(rows, target, ignore_index=ignore_index, reduction=reduction)
     losses = tt.nll_loss(rows, target, ignore_index=ignore_index, reduction="none")
@@ -88,9 +101,9 @@ def cross_entropy(
         >>> tt.nn.functional.cross_entropy(tt.zeros(2, 4, 3), tt.zeros(2, 3, dtype=tt.int64)).item()
         1.3863
     """
-    rows = _classes_last(input)  # (N, ..., C)
     if target.dtype.is_floating:
-        return _cross_entropy_of_shares(rows, target, weight, reduction, label_smoothing)
+        return _cross_entropy_of_shares(_classes_last(input), target, weight, reduction, label_smoothing)
+    rows = _rows("cross_entropy", input, target)  # (N, ..., C)
     if weight is None:
         return tt.cross_entropy(
             rows, target, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction=reduction
