@@ -1,6 +1,7 @@
 """Cost estimate of a run: parameters, memory, FLOPs, minutes. Builds only small models of the same kind."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -211,7 +212,10 @@ def main(argv: Sequence[str]) -> int:
     model, train = _configs(rest)
     if model.vocab_size == 0:
         model = model.with_vocab_size(_vocabulary(train))
-    print(plan(model, train, flops_per_second=_speed(flops)).table())
+    found = plan(model, train, flops_per_second=_speed(flops))
+    print(found.table())
+    if flops is None:
+        print(_measured(found.flops_per_second))
     return 0
 
 
@@ -445,6 +449,16 @@ def _duration(minutes: float) -> str:
             return f"{minutes * factor:.1f} {unit}"
     days = minutes / 1440
     return f"{days:,.0f} days" if days < 730 else f"{days / 365.25:,.0f} years"
+
+
+def _measured(speed: float) -> str:
+    """Of which machine the time is: its measured speed, and whether other programs took a part of it."""
+    processors = os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    said = f"the time is of this machine: {speed / 1e9:,.1f} GFLOP/s, measured now"
+    if load < processors / 2:
+        return said
+    return f"{said},\nwhile it is busy: load {load:.1f} on {processors} processors; else it takes less"
 
 
 def _speed(text: str | None) -> float | None:
