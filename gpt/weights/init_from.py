@@ -15,8 +15,9 @@ CHATBOT, STAGES = "chatbot.json", ("base", "instruct", "grpo")  # state and runs
 
 
 def runs_here() -> list[str]:
-    """Names of the runs in `runs/`."""
-    return sorted([str(path) for path in RUNS.iterdir() if list_checkpoints(path)]) if RUNS.is_dir() else []
+    """Names of the runs in `runs/`, also of folders of `chatbot`."""
+    paths = RUNS.iterdir() if RUNS.is_dir() else ()
+    return sorted([str(path) for path in paths if list_checkpoints(last_stage(path))])
 
 
 def no_such_run(path: str, who: str) -> ArgumentError:

@@ -99,6 +99,13 @@ def test_a_misspelled_run_is_answered_with_those_that_are_there(words, place, ca
     assert "hub" not in said
 
 
+def test_a_folder_of_chatbot_is_one_of_the_runs_that_are_there(place, capsys):
+    shutil.copytree("runs/demo", "runs/chat/base")
+    Path("runs/chat/chatbot.json").write_text("{}")
+    assert main(["sample", "runs/nope"]) == 2
+    assert "the runs here are runs/chat, runs/demo" in capsys.readouterr().err
+
+
 def test_a_model_that_is_neither_here_nor_on_the_hub_is_answered_with_the_runs(place, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert main(["sample", "dmo"]) == 2
