@@ -12,6 +12,7 @@ function emptied(name, config) {
     name, config,
     curves: new Map(),   // name of a number → its points
     val: [], health: [], samples: new Map(), step: 0, last: {}, age: 0,
+    stopped: "",         // the command to go on, if the last line says that it was stopped
     shown: old?.shown ?? first,
     color: old?.color ?? runs.size % COLORS,
   };
@@ -21,6 +22,7 @@ function take(run, line) {
   const step = line.step;
   if (typeof step !== "number") return;
   run.step = Math.max(run.step, step);
+  run.stopped = typeof line.stopped === "string" ? line.stopped : "";
   for (const [key, value] of Object.entries(line)) {
     if (typeof value !== "number") continue;
     run.last[key] = value;
@@ -81,7 +83,7 @@ const whole = number => Math.round(number).toLocaleString("en");
 
 function timeLeft(run) {
   const seconds = (steps(run) - run.step) * tokensOfStep(run) / run.last.tokens_per_second;
-  return seconds > 0 ? duration(seconds) : "";
+  return seconds > 0 && !run.stopped ? duration(seconds) : "";
 }
 
 function duration(seconds) {
@@ -90,7 +92,8 @@ function duration(seconds) {
 }
 
 function stateOf(run) {
-  return steps(run) && run.step >= steps(run) ? "finished" : `last line ${duration(run.age)} ago`;
+  if (steps(run) && run.step >= steps(run)) return "finished";
+  return run.stopped ? `stopped; go on with ${run.stopped}` : `last line ${duration(run.age)} ago`;
 }
 
 function facts(run) {

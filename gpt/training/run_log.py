@@ -109,6 +109,7 @@ def truncate_log(path: PathLike, step: int) -> int:
         lines = text.split("\n")[:-1]  # after the last newline is nothing, or a torn line
         steps = [_log_step(line) for line in lines]
         kept = [line for line, at in zip(lines, steps, strict=True) if at is not None and at <= step]
+        kept = [line for line in kept if "stopped" not in (_record(line) or {})]  # it goes on
         with atomic_write(path) as file:
             file.write("".join(f"{line}\n" for line in kept).encode())
     except OSError as error:

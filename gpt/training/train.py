@@ -287,16 +287,17 @@ class Trainer:
                 before = time.perf_counter()
                 self._between()
                 begun += time.perf_counter() - before  # exclude the time between steps
+            if self.health is not None:
+                self.terminal.say(health_table(self.health))
             if self._stops and run.step < config.max_steps:
                 if self._unread:
                     self.read()
                 run.stopped_by = self.stop_asked or signal.SIGINT  # requested on another rank
                 self._save()
+                self.log.write(step=run.step, stopped=self._resuming())
                 self.terminal.say(
                     f"\nstopped at step {run.step}, saved in {run.folder}\ngo on with: {self._resuming()}"
                 )
-        if self.health is not None:
-            self.terminal.say(health_table(self.health))
         return run
 
     def _resuming(self) -> str:

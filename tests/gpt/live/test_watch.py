@@ -241,6 +241,10 @@ def test_a_browser_follows_a_run(run, tmp_path, capsys):
             browser.press("ArrowRight")
             browser.press("ArrowRight")
             assert "batch 0.8944" in text(browser, ".chart figcaption")  # 4 / √20, at step 20
+            run.write(step=60, stopped="python -m gpt train")
+            go_on = "stopped; go on with python -m gpt train"
+            browser.wait(f"document.getElementById('live-state').textContent.startsWith('{go_on}')")
+            assert "time left" not in shown(browser)
             run.write(**numbers(100))
         browser.wait("document.getElementById('live-state').textContent.startsWith('The training has ended')")
         assert shown(browser)["step"] == "100 / 100"

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import pty
 import re
@@ -17,6 +18,7 @@ import pytest
 import tinytensor as tt
 from gpt.__main__ import main as command_line
 from gpt.training.run_lock import alone_in
+from gpt.training.run_log import truncate_log
 from gpt.training.terminal import Terminal
 from gpt.training.train import Trainer, main
 from gpt.weights.checkpoint import load_checkpoint
@@ -73,6 +75,13 @@ def test_a_signal_saves_and_says_how_to_go_on(name, beside, command, tmp_path):
     assert f"stopped at step {step}, saved in" in said
     assert said.splitlines()[-1].startswith("go on with: ")
     assert said.splitlines()[-1].endswith(f"python -m gpt {command.format(tmp_path)}")
+    log = tmp_path / "run" / "log.jsonl"
+    assert json.loads(log.read_text().splitlines()[-1]) == {
+        "step": step,
+        "stopped": said.splitlines()[-1].removeprefix("go on with: "),
+    }
+    assert truncate_log(log, step) > 0
+    assert "stopped" not in log.read_text(), "the run goes on"
 
 
 def test_a_reader_that_leaves_saves(tmp_path):
