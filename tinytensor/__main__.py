@@ -26,7 +26,7 @@ COMMANDS = {
     "mcp": ("tinytensor.commands.mcp", "these commands as tools for coding agents"),
     "puzzles": (
         "tinytensor.commands.puzzles",
-        "puzzles about CUDA kernels, which need no GPU; your progress",
+        "puzzles about CUDA kernels, strides and gradients; your progress",
     ),
     "puzzle": ("tinytensor.commands.puzzles", "puzzle N: its text, and the file to fill in"),
     "judge": ("tinytensor.commands.judge", "a kernel of yours, against a puzzle or an op"),

@@ -27,8 +27,10 @@ __all__ = ["SETS", "cell", "cells", "write_notebooks", "write_wheel"]
 ROOT = Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "docs" / "build" / "notebooks"
 SETS = {"puzzles_kernels": "CUDA kernels", "puzzles_tensors": "tensors", "puzzles_gradients": "gradients"}
-HOW = """Each puzzle has a cell to fill in, and below it one that judges your answer. It needs a C++ compiler
-(`g++` or `clang++`, or the one that the environment variable `CXX` names), and no GPU."""
+HOW = "Each puzzle has a cell to fill in, and below it one that judges your answer. It needs no GPU"
+COMPILER = (
+    """, but a C++ compiler: `g++` or `clang++`, or the one that the environment variable `CXX` names"""
+)
 INSTALL = """import importlib.util
 import subprocess
 import sys
@@ -41,10 +43,12 @@ if importlib.util.find_spec("tinytensor") is None:
                          "notebook, into this folder (in Colab: upload it), and run this cell again")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", str(wheels[-1])], check=True)
 
+import tinytensor as tt
+from tinytensor.puzzles import judge_answer"""
+FOUND = """
+
 import os
 
-import tinytensor as tt
-from tinytensor.puzzles import judge_answer
 from tinytensor.runtime.compiler import find_compiler
 
 print(*find_compiler(os.environ.get("CXX")).command)"""
@@ -63,7 +67,9 @@ def cells(name: str) -> list[tuple[str, str]]:
     Args:
         name: a key of SETS.
     """
-    found = [("markdown", f"# Puzzles: {SETS[name]}\n\n{HOW}"), ("code", INSTALL)]
+    compiled = name == "puzzles_kernels"
+    how = HOW + COMPILER * compiled
+    found = [("markdown", f"# Puzzles: {SETS[name]}\n\n{how}."), ("code", INSTALL + FOUND * compiled)]
     for number, p in enumerate(PUZZLES, 1):
         if set_of(p) == name:
             found += [("markdown", _page(p, number)), ("code", cell(number, p.start_text(number)))]

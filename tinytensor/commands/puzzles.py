@@ -54,7 +54,7 @@ def main(words: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tinytensor puzzle",
-        description="Puzzles about CUDA kernels, which need no GPU. Without a number: the list and "
+        description="Puzzles about CUDA kernels, strides and gradients. Without a number: the list and "
         "your progress.",
     )
     parser.add_argument("number", type=int, nargs="?", help="show this puzzle, and write its file to fill in")

@@ -1,4 +1,4 @@
-"""Puzzles about CUDA kernels, and the judge of a kernel against a puzzle or an op; needs no GPU."""
+"""Puzzles about CUDA kernels, strides and gradients, and their judge, also of a kernel against an op."""
 
 from tinytensor.puzzles.notebook import Judgment, judge_answer
 
