@@ -193,7 +193,7 @@ def test_what_kernels_and_scripts_print_is_a_field(tmp_path: Path, capfd: pytest
 
 
 @pytest.mark.parametrize("dtype", check.FLOATS)
-def test_calls_for_16_bits_alone_are_left_out_in_wider_dtypes(dtype: str) -> None:
+def test_calls_for_16_bits_alone_run_in_16_bits(dtype: str) -> None:
     larger = [name for name in check.calls_of("multi_tensor", dtype) if name.startswith("larger")]
     assert (f"larger autocast {dtype}" in larger) == ("16" in dtype)
     assert f"larger optimizer {dtype}" in larger
