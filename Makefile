@@ -32,7 +32,8 @@ COMPLETE := tests/ops/test_registry.py tests/lab/test_profiler_devices.py::test_
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
-install: .venv/installed ## the environment of all commands, .venv: one to two minutes
+install: .venv/installed ## the environment of all commands, .venv, and the kernels of the CPU: one to two minutes
+	@.venv/bin/python -m tinytensor build || echo "without these kernels NumPy computes"
 
 demo: .venv/installed ## train a small GPT on Shakespeare: a minute
 	@$(ONE_THREAD) .venv/bin/python -m gpt demo

@@ -17,6 +17,7 @@ EXIT_ERROR, EXIT_PIPE, EXIT_INTERRUPT = 2, 1, 130
 # Command name → its module, and its line in the help.
 COMMANDS = {
     "info": ("tinytensor.commands.info", "versions, devices, compilers, caches and switches"),
+    "build": ("tinytensor.commands.build", "compile the C++ kernels of the CPU ahead, on all processors"),
     "explain": ("tinytensor.commands.explain", "how a tensor lies in memory, call by call"),
     "check": ("tinytensor.commands.check", "kernels, or a script, with every access watched and counted"),
     "run": ("tinytensor.commands.run", "a CUDA program, compiled and run on the CPU"),

@@ -86,6 +86,7 @@ from tinytensor.ops.reductions.statistics import *
 from tinytensor.ops.views.manipulation import *
 from tinytensor.ops.views.slicing import *
 from tinytensor.runtime.compile_reports import *
+from tinytensor.runtime.cpu.kernels import *
 from tinytensor.runtime.cpu.threads import *
 from tinytensor.storage import *
 from tinytensor.tensor import *

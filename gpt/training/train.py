@@ -256,6 +256,8 @@ class Trainer:
 
     def _train(self) -> Run:
         run, config = self.run, self.config
+        if config.device == "cpu":
+            tt.compile_kernels()  # in parallel, not one by one at their first use
         if run.step > config.max_steps:
             raise tt.ArgumentError(
                 f"--max_steps={config.max_steps}: {run.folder} is at step {run.step}",

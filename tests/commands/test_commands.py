@@ -157,6 +157,9 @@ def test_other_commands_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert kernel["file"] == "masking.cu"
     assert kernel["read_bytes"] == 4 * 10
     assert {row["name"]: row["text"] for row in said_as_json(capsys, "info")["rows"]}["checked"]
+    tt.compile_kernels()
+    built = said_as_json(capsys, "build")
+    assert (built["compiled"], built["failed"]) == ([], [])
 
 
 def test_an_error_as_json_says_how_to_fix_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Compile what tests of devices launch, for `emulated` and `checked`, on all processors.
+"""Compile what tests use, on all processors: kernels of the CPU, and launches on `emulated` and `checked`.
 
 A test that comes to a kernel first would compile it alone, which takes up to four times as long as together
 with other instances of its file, and other tests of that kernel would wait. What is cached is left out.
@@ -10,7 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 
+import tinytensor as tt
 from tests.helpers.watched_calls import UNIT, Instance, Plan, plans, recorded
 from tests.ops.test_on_device import ROWS, calls
 from tinytensor.errors import KernelError
@@ -44,8 +46,14 @@ def compile_unit(unit: Unit, build: Build) -> None:
             library_of(file, packer, packers)
 
 
+@cache
+def say() -> None:
+    print("compiling kernels for the tests, kept for later runs: minutes", flush=True)
+
+
 def main() -> None:
-    with ThreadPoolExecutor(logical_processors()) as pool:
+    with tt.on_compile(lambda done, total: say()), ThreadPoolExecutor(logical_processors()) as pool:
+        tt.compile_kernels()
         watched = list(plans().values())
         jobs = [pool.submit(compile_unit, unit, WATCHED) for unit in units(watched)]
         rows = [recorded(call) for row in ROWS for call in calls(row.name)]

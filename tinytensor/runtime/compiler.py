@@ -234,6 +234,7 @@ def shared_library(recipe: Recipe, part: str) -> Path:
     compiler = find_compiler(os.environ.get("CXX"))
     target = _target(recipe, compiler, part)
     if read_kept(target) is None:
+        _tell([recipe])
         with compiling(1):
             _make(recipe, compiler, target)
     return target
@@ -255,21 +256,22 @@ def _make(recipe: Recipe, compiler: Compiler, target: Path) -> None:
         ) from error
 
 
-def make_libraries(recipes: Sequence[Recipe], part: str) -> None:
-    """Compile the libraries that are not cached, in parallel on all processors, the longest sources first.
-    Compile errors are raised later, when the library is loaded.
+def make_libraries(recipes: Sequence[Recipe], part: str) -> list[str]:
+    """Compile the libraries that are not cached, in parallel on all processors, the longest sources first;
+    returns their names. Compile errors are raised later, when the library is loaded.
     """
     try:
         compiler = find_compiler(os.environ.get("CXX"))
         missing = [r for r in recipes if not _target(r, compiler, part).exists()]
     except KernelError:
-        return
+        return []
 
     def make(recipe: Recipe) -> None:
         with contextlib.suppress(KernelError):
             _make(recipe, compiler, _target(recipe, compiler, part))
 
-    if len(missing) > 1:
+    if missing:
+        _tell(missing)
         missing.sort(key=lambda recipe: -sum(map(len, contents(recipe))))
         pool = ThreadPoolExecutor(logical_processors())
         try:
@@ -279,6 +281,7 @@ def make_libraries(recipes: Sequence[Recipe], part: str) -> None:
                     finished()
         finally:
             pool.shutdown(cancel_futures=True)
+    return [recipe.name for recipe in missing]
 
 
 def _target(recipe: Recipe, compiler: Compiler, part: str) -> Path:
@@ -314,26 +317,28 @@ def load_library(recipe: Recipe, part: str, mode: int = ctypes.DEFAULT_MODE) -> 
 
 
 _telling = threading.Lock()
+_told: set[str] = set()  # names of files
 
 
-def _tell() -> None:
-    """Print, once per process, that kernels are being compiled."""
+def _tell(recipes: Sequence[Recipe]) -> None:
+    """Say on standard error what is being compiled, each file once per process."""
+    if is_reported() or sys.stderr is None:
+        return
     with _telling:  # several are compiled at once
-        _tell_once()
-
-
-@cache
-def _tell_once() -> None:
-    if sys.stderr is not None:
+        names = {recipe.name for recipe in recipes} - _told
+        _told.update(names)
+    if names:
+        what, seconds = recipes[0].name, "1 to 3 s"
+        if len(recipes) > 1:
+            rounds = -(-len(recipes) // logical_processors())  # a file takes a processor about 1 s
+            what, seconds = f"{len(recipes)} files of kernels", f"about {rounds} s"
         with contextlib.suppress(OSError, ValueError):
             begin = "\n" if sys.stderr.isatty() else ""  # a generated text may be in the middle of a line
-            sys.stderr.write(f"{begin}tinytensor: compiling kernels, which are kept for later runs ...\n")
+            sys.stderr.write(f"{begin}tinytensor: compiling {what} ({seconds}), kept for later runs ...\n")
             sys.stderr.flush()
 
 
 def _build(recipe: Recipe, compiler: Compiler, target: Path) -> None:
-    if not is_reported():
-        _tell()
     parsed = _parsed_header(recipe, compiler, target.parent)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as folder:
         built = Path(folder) / target.name

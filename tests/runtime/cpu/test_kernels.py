@@ -19,6 +19,7 @@ from tinytensor.op import registry
 from tinytensor.runtime.cpu import kernels as host_kernels
 from tinytensor.runtime.cpu import threads as host_threads
 from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.runtime.kernel_files import kernel_files
 
 TEXT = """
 #include "array.h"
@@ -226,7 +227,6 @@ def test_arrays_that_look_different(
 
 
 def test_a_broken_file_in_the_cache(tmp_path: Path) -> None:
-    # the file of rms_norm is compiled alone
     text = "import tinytensor as tt; print(tt.rms_norm(tt.arange(3.0), eps=0.75).tolist())"
     for broken in (False, True):
         said = finish(python(text, TINYTENSOR_CACHE=str(tmp_path)))
@@ -237,3 +237,29 @@ def test_a_broken_file_in_the_cache(tmp_path: Path) -> None:
         )
         for library in (tmp_path / "host").glob("*.so"):
             library.write_bytes(b"this is no library")
+
+
+def test_a_call_compiles_what_it_needs_and_build_compiles_the_rest(tmp_path: Path) -> None:
+    """The compiler notes what it is asked for, and refuses: NumPy computes, and nobody waits for g++."""
+    refuses = tmp_path / "refuses"
+    refuses.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" | grep "\\.so$" >> "{tmp_path}/asked"; exit 1\n')
+    refuses.chmod(0o755)
+
+    def asked(text: str) -> tuple[str, set[str]]:
+        (tmp_path / "asked").write_text("")
+        said = finish(python(text, TINYTENSOR_CACHE=str(tmp_path / "cache"), CXX=str(refuses)))
+        libraries = (tmp_path / "asked").read_text().splitlines()
+        return said, {Path(library).name.rpartition("-")[0] for library in libraries}
+
+    say = "print(tt.{}.tolist()[-1])"
+    for call, needed in (
+        ("multiply(tt.full((5000,), 1.5), tt.full((5000,), 1.5))", "arithmetic"),
+        ("softmax(tt.zeros(5000, 4)).reshape(20000)", "softmax"),
+    ):
+        said, names = asked("import tinytensor as tt\n" + say.format(call))
+        assert said.splitlines()[-1] in ("2.25", "0.25")
+        assert names == {needed}
+        assert f"tinytensor: compiling {needed} (1 to 3 s), kept for later runs ..." in said
+    said, names = asked("from tinytensor.__main__ import main; print(main(['build']))")
+    assert said.splitlines()[-1] == "1"
+    assert names == {*kernel_files(".cpp"), "copying", "bfloat16", "threads", "replay"}

@@ -41,7 +41,7 @@ from tinytensor.tensor import Tensor
 
 __all__ = ["scaled_dot_product_attention"]
 
-kernels = HostKernels("attention", common=True)
+kernels = HostKernels("attention")
 KEEP = 1 << 22  # scores (16 MiB of float32): up to here forward keeps them, else backward recomputes them
 INTERLEAVED = (0, 2, 1, 3)  # memory order (B, T, H, D) of results, so that merging the heads is a view
 

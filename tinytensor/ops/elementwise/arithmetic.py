@@ -66,7 +66,7 @@ __all__ = [
     "subtract",
 ]
 
-kernels = HostKernels("arithmetic", common=True)
+kernels = HostKernels("arithmetic")
 
 
 def flat(grad: Tensor) -> Tensor:

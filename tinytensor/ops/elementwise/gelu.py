@@ -35,7 +35,7 @@ from tinytensor.tensor import Tensor
 
 __all__ = ["gelu", "silu"]
 
-kernels = HostKernels("gelu", common=True)
+kernels = HostKernels("gelu")
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
 FAR = 12.0  # for |x| >= FAR the gate of gelu_tanh is 0 or 1 in every dtype, and its derivative 0

@@ -44,7 +44,7 @@ from tinytensor.tensor import Tensor, is_tensor
 
 __all__ = ["linear", "matmul", "outer"]
 
-kernels = HostKernels("matmul", "matmul_bf16", common=True)
+kernels = HostKernels("matmul", "matmul_bf16")
 
 
 def _t(a: Array, flag: bool) -> Array:

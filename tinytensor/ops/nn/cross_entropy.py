@@ -45,7 +45,7 @@ from tinytensor.tensor import Tensor
 
 __all__ = ["cross_entropy"]
 
-kernels = HostKernels("cross_entropy", common=True)
+kernels = HostKernels("cross_entropy")
 
 
 def _labels(targets: Array, classes: int, ignore_index: int) -> tuple[Array, Array]:

@@ -31,7 +31,7 @@ from tinytensor.tensor import Tensor
 
 __all__ = ["embedding"]
 
-kernels = HostKernels("embedding", common=True)
+kernels = HostKernels("embedding")
 MOST_OWNED = 4096  # most table rows per block of the backward kernel, see embedding.cu
 
 

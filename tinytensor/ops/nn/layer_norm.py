@@ -33,7 +33,7 @@ from tinytensor.tensor import Tensor
 
 __all__ = ["layer_norm"]
 
-kernels = HostKernels("layer_norm", common=True)
+kernels = HostKernels("layer_norm")
 
 
 def check_norm(what: str, x: Spec, **vectors: Spec | None) -> None:

@@ -47,7 +47,7 @@ from tinytensor.tensor import Tensor, arr, empty, from_array, is_tensor, wrap
 
 __all__ = ["adamw_hyper", "adamw_step", "grad_norm"]
 
-kernels = HostKernels("adamw", common=True)
+kernels = HostKernels("adamw")
 SMALL = 1 << 13  # parameters of at most so many elements are updated together
 HYPER = 10  # hyperparameters of a step, in the order that adamw_hyper documents
 

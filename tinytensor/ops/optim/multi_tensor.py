@@ -30,7 +30,7 @@ from tinytensor.tensor import Tensor, arr, empty, is_tensor
 
 __all__ = ["scale_all_", "zero_all_"]
 
-kernels = HostKernels("multi_tensor", common=True)
+kernels = HostKernels("multi_tensor")
 CHUNK = 8192  # elements per block: `chunk` of multi_tensor.cuh
 _MAX_TABLES = 64
 

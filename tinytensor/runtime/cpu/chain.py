@@ -16,7 +16,7 @@ import numpy as np
 
 from tinytensor.config import config
 from tinytensor.runtime.cpu.fused import Formula, compiled, fuse
-from tinytensor.runtime.cpu.library import NATIVE, load
+from tinytensor.runtime.cpu.library import REPLAY, load
 
 _FORMS = {
     "Array": "P",
@@ -155,7 +155,7 @@ def _packed(call: Any) -> Any:
 
 @cache
 def _replay() -> Any:
-    function = load(NATIVE / "replay.cpp").tt_replay
+    function = load(REPLAY).tt_replay
     function.restype = ctypes.c_longlong
     function.argtypes = [ctypes.c_char_p, ctypes.c_longlong, ctypes.c_longlong]
     return function

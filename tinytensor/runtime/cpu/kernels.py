@@ -1,8 +1,9 @@
 """C++ kernels: compiles `kernels/<stem>.cpp` and calls its functions on NumPy arrays.
 
-`HostKernels("softmax")` compiles its file on first access to one of its functions; files that most programs
-need are compiled together. If there is no compiler, or the file does not compile, each function returns
-False, so that NumPy computes instead, and this is logged once.
+`HostKernels("softmax")` compiles its file on first access to one of its functions, and the caller waits: a
+result never depends on when a compilation ends. `compile_kernels` compiles all files ahead, in parallel. If
+there is no compiler, or the file does not compile, each function returns False, so that NumPy computes
+instead, and this is logged once.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ import numpy as np
 
 from tinytensor.config import config
 from tinytensor.errors import KernelError
-from tinytensor.runtime.cpu.library import load, make
+from tinytensor.runtime.cpu.library import NATIVE, REPLAY, load, make
 from tinytensor.runtime.cpu.threads import THREADS, pool_address
 from tinytensor.runtime.forks import HOST_KERNELS, lock_for_forks
-from tinytensor.runtime.kernel_files import kernel_path
+from tinytensor.runtime.kernel_files import kernel_files, kernel_path
+
+__all__ = ["compile_kernels"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +51,10 @@ class HostKernels:
 
     Args:
         stems: names of the files; each is compiled separately.
-        common: whether most programs need the first file: it is compiled together with the other common
-            files, in parallel.
     """
 
-    def __init__(self, *stems: str, common: bool = False) -> None:
+    def __init__(self, *stems: str) -> None:
         self._paths = [Path(s) if s.endswith(".cpp") else kernel_path(s, ".cpp") for s in stems]
-        self._common = common
         _all.add(self)
 
     def usable(self) -> bool:
@@ -70,8 +70,6 @@ class HostKernels:
         if not name.startswith("_"):
             with _lock:
                 path = next((path for path in self._paths if name in _declared(path)), self._paths[0])
-                if self._common and path is self._paths[0]:
-                    _make_common()
                 kernels = _kernels(path)
                 self.__dict__.update(kernels)
         if name not in kernels:
@@ -96,11 +94,25 @@ def _kernels(path: Path) -> dict[str, Kernel]:
     return {name: _function(library, name, types) for name, types in declared.items()}
 
 
-@cache
-def _make_common() -> None:
-    """Compile, once per process, the common files that are not cached."""
-    paths = [each._paths[0] for each in _all if each._common]
-    make({**{path: _steps(path) for path in paths}, THREADS: ""})
+def compile_kernels() -> list[str]:
+    """Compile the C++ kernels of the CPU that are not in the cache, in parallel.
+
+    Otherwise each file is compiled when it is first used, and the call waits for it. The command is
+    `python -m tinytensor build`.
+
+    Returns:
+        Names of the files that were not in the cache; none without a compiler, or if kernels are off. What
+        does not compile is reported where it is used: NumPy computes instead.
+
+    Example:
+        >>> _ = tt.compile_kernels()
+        >>> tt.compile_kernels()
+        []
+    """
+    if config.host_kernels == "off":
+        return []
+    files = [*kernel_files(".cpp").values(), *NATIVE.glob("*.cpp")]
+    return make({**{path: _steps(path) for path in files if _declared(path)}, THREADS: "", REPLAY: ""})
 
 
 def _steps(path: Path) -> str:

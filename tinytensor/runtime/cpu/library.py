@@ -9,6 +9,7 @@ from tinytensor.runtime.compiler import KERNEL_FLAGS, Recipe, load_library, make
 from tinytensor.runtime.kernel_files import KERNELS
 
 NATIVE = Path(__file__).parent / "native"
+REPLAY = NATIVE / "replay.cpp"
 FLAGS = (*KERNEL_FLAGS, "-O3", f"-DTT_OBJECT_HEAD={object.__basicsize__}")
 GCC_FLAGS = ("-fno-gnu-unique", "-static-libgcc")
 PART = "host"  # folder of the cache
@@ -23,13 +24,16 @@ def load(path: Path, more: str = "", flags: tuple[str, ...] = ()) -> ctypes.CDLL
     return load_library(_recipe(path, more, flags), PART)
 
 
-def make(files: dict[Path, str]) -> None:
+def make(files: dict[Path, str]) -> list[str]:
     """Compile the libraries that are not in the cache, in parallel.
 
     Args:
         files: .cpp file → text to append.
+
+    Returns:
+        The names of those that were not.
     """
-    make_libraries([_recipe(path, more) for path, more in files.items()], PART)
+    return make_libraries([_recipe(path, more) for path, more in files.items()], PART)
 
 
 def _recipe(path: Path, more: str, flags: tuple[str, ...] = ()) -> Recipe:
