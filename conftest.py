@@ -5,9 +5,11 @@ import importlib
 import importlib.util
 import os
 import random
+import re
 import signal
 import socket
 from collections.abc import Iterator
+from difflib import get_close_matches
 from types import FrameType
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 
 FULL = os.environ.get("TINYTENSOR_FULL") == "1"
+NAMES = pytest.StashKey[re.Pattern[str]]()  # ids of tests of the rows that --op selects
 SECONDS = float(os.environ.get("TINYTENSOR_TEST_SECONDS", 3600 if FULL else 120))
 
 # What needs PyTorch is left out where PyTorch is not installed; pytest_report_header says so.
@@ -26,6 +29,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--order", type=int, default=0, metavar="SEED", help="seed of the order of the test files"
     )
+    parser.addoption(
+        "--op", metavar="NAME", help="only the rows of tinytensor/op_table that exercise this op"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With --op leave only its rows in the table of ops, before the test files make a test of each."""
+    if op := config.getoption("--op"):
+        rows = importlib.import_module("tinytensor.op_table").ROWS
+        names = {name for row in rows for name in (row.name, row.function, *row.ops)}
+        if op not in names:
+            near = ", ".join(get_close_matches(op, sorted(names))) or "none is similar"
+            raise pytest.UsageError(
+                f"--op={op}: no row of tinytensor/op_table has this name or op; near: {near}"
+            )
+        rows[:] = [row for row in rows if op in (row.name, row.function, *row.ops)]
+        config.stash[NAMES] = re.compile("|".join(rf"(^|-){re.escape(row.name)}(-|$)" for row in rows))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -44,7 +64,13 @@ def _why_no_gpu() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Shuffle the files, so that no file can lean on another; leave slow tests to `make full`."""
+    """Shuffle the files, so that no file can lean on another; leave slow tests to `make full`, and with --op
+    leave out what is no test of its rows.
+    """
+    if names := config.stash.get(NAMES, None):
+        found = [names.search(item.callspec.id) if hasattr(item, "callspec") else None for item in items]
+        config.hook.pytest_deselected(items=[x for x, its in zip(items, found, strict=True) if not its])
+        items[:] = [x for x, its in zip(items, found, strict=True) if its]
     rank: dict[str, float] = {}
     draw = random.Random(config.getoption("--order"))
     for path in sorted({item.nodeid.partition("::")[0] for item in items}):

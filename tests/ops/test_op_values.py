@@ -5,6 +5,8 @@ have a kernel of the host run once more with NumPy alone, packed. TINYTENSOR_FUL
 """
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -13,6 +15,7 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.layouts import bits, layouts_of, prepared, read, storage_bytes, tensors
+from tests.helpers.source import ROOT
 from tests.helpers.tolerance import assert_close, tolerance
 from tinytensor.commands.exercises import LENGTHS
 from tinytensor.op_table import ROWS, Row
@@ -130,3 +133,17 @@ def test_rows_have_different_names() -> None:
 
 def test_there_are_rows() -> None:
     assert len(ROWS) > 20
+
+
+@pytest.mark.parametrize(
+    ("op", "said"),
+    [
+        ("log2", "3 tests collected"),  # none had to be left out: the table has no other row
+        ("softmx", "ERROR: --op=softmx: no row of tinytensor/op_table has this name or op; near: softmax"),
+    ],
+)
+def test_the_option_op_leaves_the_rows_of_one_op(op: str, said: str) -> None:
+    command = [sys.executable, "-m", "pytest", "--co", "-q", f"--op={op}", "tests/ops/test_op_jvp.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert said in done.stdout + done.stderr
+    assert done.stdout.count("::") == done.stdout.count(f"[{op}-") == (3 if done.returncode == 0 else 0)
