@@ -28,6 +28,10 @@ COMPLETE := tests/ops/test_registry.py tests/lab/test_profiler_devices.py::test_
 	tests/transforms/test_autocast.py::test_ops_are_cast_as_in_pytorch \
 	tests/benchmarks/test_ops.py::test_every_op_has_a_case_or_a_reason \
 	tests/commands/test_commands.py::test_every_file_of_kernels_has_an_exercise
+# Rules that run ops and documents, and one about tests: `make test` has them, `check` takes seconds without.
+LEFT_TO_TEST := $(addprefix --deselect=tests/, project/test_repository.py::test_code_in_documents_runs \
+	project/test_architecture.py::test_functions_are_short[tests] \
+	ops/test_registry.py::test_rows_exercise_the_ops_that_they_list)
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -42,7 +46,7 @@ chat: .venv/installed ## from a text to a model that you talk to: eight minutes
 	@$(ONE_THREAD) .venv/bin/python -m gpt chatbot
 
 check: lint ## format, lint, types, rules of the repository
-	@$(ONE_THREAD) .venv/bin/python -m pytest -q tests/project/test_architecture.py tests/project/test_repository.py $(COMPLETE)
+	@$(TESTING) .venv/bin/python -m pytest -q tests/project $(COMPLETE) $(LEFT_TO_TEST)
 
 test: lint ## all of check, then all tests and the examples of all docstrings
 	@$(TESTING) .venv/bin/python -m tests.helpers.compile_kernels

@@ -1,6 +1,7 @@
 """The source of the product, parsed: modules and their imports, functions, and lines without docstrings."""
 
 import ast
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -30,7 +31,11 @@ class Module:
 
     @cached_property
     def tree(self) -> ast.Module:
-        return ast.parse(self.text, filename=str(self.path))
+        gc.disable()  # no node is garbage, and looking for some takes longer than parsing
+        try:
+            return ast.parse(self.text, filename=str(self.path))
+        finally:
+            gc.enable()
 
     @property
     def is_package(self) -> bool:

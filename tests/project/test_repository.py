@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers.source import ROOT, Module, modules
+from tests.helpers.source import ROOT, Module, modules, statements
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("gpt/**/*.md")])
 SECTIONS = ["Args", "Returns", "Raises", "Memory", "Accuracy", "Differs from", "Source", "Example"]
@@ -105,7 +105,7 @@ def test_public_functions_are_documented_with_an_example() -> None:
 def test_sections_of_docstrings_stand_in_order() -> None:
     problems = []
     for module in modules("tinytensor", "gpt"):
-        for node in ast.walk(module.tree):
+        for node in statements(module.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 found = headings(ast.get_docstring(node) or "")
                 if found != sorted(set(found), key=SECTIONS.index):
@@ -191,7 +191,12 @@ def own_files() -> list[Path]:
     files = [*ROOT.glob("*"), *(file for folder in folders for file in (ROOT / folder).rglob("*"))]
     kinds = {"", ".py", ".md", ".toml", ".json", ".cu", ".cuh", ".cpp", ".h", ".txt", ".yml", ".yaml", ".cfg"}
     skip = ROOT / "gpt" / "text"
-    return sorted(f for f in files if f.is_file() and f.suffix in kinds and skip not in f.parents)
+    return sorted(
+        f
+        for f in files
+        if f.is_file() and f.suffix in kinds and skip not in f.parents
+        if f.name != ".git"  # in a worktree a file
+    )
 
 
 def test_the_repository_speaks_of_itself_alone() -> None:
