@@ -61,6 +61,14 @@ def test_tf32_holds_while_it_trains(text, tmp_path, monkeypatch):
         configs(text, tmp_path / "run", "--tf32")
 
 
+def test_kernels_are_compiled_at_once_before_the_first_step(text, tmp_path, monkeypatch):
+    told, step = [], Trainer.step
+    monkeypatch.setattr(tt, "compile_kernels", lambda: told.append("kernels"))
+    monkeypatch.setattr(Trainer, "step", lambda self: told.append("step") or step(self))
+    train(*configs(text, tmp_path / "run", "--max_steps=1", "--eval_interval=1"), quiet=True)
+    assert told == ["kernels", "step"]
+
+
 @pytest.mark.parametrize(("words", "products"), [
     ((), "float32"),
     (("--tf32",), "TF32"),
