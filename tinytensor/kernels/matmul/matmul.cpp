@@ -4,24 +4,23 @@
 // (packing), matmul_product.h (cache blocking and threads), matmul_row.h (one row),
 // matmul_whole.h (any product, batches), matmul_choice.h (when to use NumPy's BLAS),
 // matmul_arrays.h (operands and results). The method is that of K. Goto and R. van de Geijn, "Anatomy of
-// High-Performance Matrix Multiplication", ACM TOMS 34 (2008). Products of bfloat16: matmul_bf16.cpp.
+// High-Performance Matrix Multiplication", ACM TOMS 34 (2008). float32; other types: matmul_f64.cpp,
+// matmul_bf16.cpp.
 //
 // Each sum runs along `depth` in order, in blocks of at most DEPTH that are added one after the other. It
 // does not depend on how the work is split over threads.
 #include "matmul_arrays.h"
 
-// Elements are float32 or float64. `always`: also the products that are otherwise left to BLAS.
+// `always`: also the products that are otherwise left to BLAS.
 
 // y = a @ b, or, with `add`, y += a @ b. `ta`, `tb`: a, b are read with their last two axes swapped.
 HOST_KERNEL bool matmul(Array y, Array a, Array b, bool ta, bool tb, bool add, bool always) {
-    return y.is<double>() ? compute<double>(y, a, b, ta, tb, {nullptr, add, always})
-                          : compute<float>(y, a, b, ta, tb, {nullptr, add, always});
+    return compute<float>(y, a, b, ta, tb, {nullptr, add, always});
 }
 
 // y = x @ weight + bias; `transposed`: weight is (out, in).
 HOST_KERNEL bool linear(Array y, Array x, Array weight, Array bias, bool transposed, bool always) {
-    return y.is<double>() ? affine<double>(y, x, weight, bias, transposed, always)
-                          : affine<float>(y, x, weight, bias, transposed, always);
+    return affine<float>(y, x, weight, bias, transposed, always);
 }
 
 // z = x @ weight + bias, y = gate(z), and the slope of the gate, in float32, if it is given. `function` is
@@ -34,6 +33,5 @@ HOST_KERNEL bool linear_gelu(Array y, Array slope, Array x, Array weight, Array 
 // dx = grad @ weight.T, dweight = x.T @ grad, dbias = column sums of grad; each only if it is given.
 HOST_KERNEL bool linear_backward(Array dx, Array dweight, Array dbias, Array grad, Array x, Array weight,
                                  bool transposed, bool always) {
-    return grad.is<double>() ? backward<double>(dx, dweight, dbias, grad, x, weight, transposed, always)
-                             : backward<float>(dx, dweight, dbias, grad, x, weight, transposed, always);
+    return backward<float>(dx, dweight, dbias, grad, x, weight, transposed, always);
 }

@@ -1,4 +1,4 @@
-// Products of arrays: shared code of matmul.cpp and matmul_bf16.cpp, for each element type.
+// Products of arrays: shared code of matmul.cpp, matmul_f64.cpp and matmul_bf16.cpp.
 #pragma once
 #include "elementwise/gelu.h"
 #include "matmul_amx.h"

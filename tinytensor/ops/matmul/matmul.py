@@ -44,7 +44,7 @@ from tinytensor.tensor import Tensor, is_tensor
 
 __all__ = ["linear", "matmul", "outer"]
 
-kernels = HostKernels("matmul", "matmul_bf16")
+kernels = HostKernels("matmul", "matmul_f64", "matmul_bf16")
 
 
 def _t(a: Array, flag: bool) -> Array:
@@ -109,7 +109,8 @@ class Matmul(Op):
     @staticmethod
     def host(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> HostCall:
         who = config.matmul
-        return partial(kernels.matmul, y, a, b, ta, tb, False, who == "own") if who != "vendor" else None
+        multiply = kernels.matmul_f64 if y.itemsize == 8 else kernels.matmul
+        return partial(multiply, y, a, b, ta, tb, False, who == "own") if who != "vendor" else None
 
     @staticmethod
     def host_bf16(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> HostCall:
@@ -285,9 +286,10 @@ class Linear(Op):
     @staticmethod
     def host(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> HostCall:
         who = config.matmul
-        return (
-            partial(kernels.linear, y, x, weight, bias, transposed, who == "own") if who != "vendor" else None
-        )
+        transform = kernels.linear_f64 if y.itemsize == 8 else kernels.linear
+        if who == "vendor":
+            return None
+        return partial(transform, y, x, weight, bias, transposed, who == "own")
 
     @staticmethod
     def host_bf16(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> HostCall:
@@ -421,11 +423,12 @@ class LinearBackward(Op):
             column_sum(g, out=dbias)
 
     @staticmethod
-    def host(*arrays: Array | None, transposed: bool, needs_bias: bool, wide: bool) -> HostCall:
+    def host(*arrays: Any, transposed: bool, needs_bias: bool, wide: bool) -> HostCall:
         who = config.matmul
-        return (
-            partial(kernels.linear_backward, *arrays, transposed, who == "own") if who != "vendor" else None
-        )
+        if who == "vendor":
+            return None
+        gradients = kernels.linear_backward_f64 if arrays[3].itemsize == 8 else kernels.linear_backward
+        return partial(gradients, *arrays, transposed, who == "own")
 
     @staticmethod
     def host_bf16(*arrays: Array | None, transposed: bool, needs_bias: bool, wide: bool) -> HostCall:
