@@ -262,10 +262,11 @@ for name in ("counting", "arithmetic"):
     assert TASKS[name].reward(problem, problem.solution) == TASKS[name].reward(problem, problem.answer) == 1.0
 
 # %% [markdown]
-# To count at once, the model would have to compare the letter with all letters of the word, and add, within
-# its few layers. With a working each token is a small step: copy the next letter, or mark it if it is the one
-# that is counted. To add at once, it would have to know all sums by heart; with a working it knows those
-# of two digits, and a held-out sum such as 18 + 5 is made of them. `docs/chat.md` has numbers.
+# To count at once, the model would have to compare the letter with all letters of the word, and add,
+# within its few layers. With a working each token is a small step: copy the letter that is counted, copy
+# the next one of the word, mark the pair if both are equal. To add at once, it would have to know all
+# sums by heart; with a working it knows those of two digits, and a held-out sum such as 18 + 5 is made of
+# them. `docs/chat.md` has numbers.
 #
 # ## Exercises
 #

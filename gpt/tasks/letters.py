@@ -96,13 +96,13 @@ def _words_with(letter: str, count: int) -> tuple[str, ...]:
 
 
 def _counted(letter: str, word: str) -> str:
-    """Letters of a word, each occurrence of one with a mark behind it: the working of a count.
+    """Pairs of the letter and each one of the word, with a mark where both are equal: the working of a count.
 
     Example:
         >>> _counted("n", "ranging")
-        'r a n! g i n! g: '
+        'nr na nn! ng ni nn! ng: '
     """
-    return " ".join(one + "!" * (one == letter) for one in word) + ": "
+    return " ".join(letter + one + "!" * (one == letter) for one in word) + ": "
 
 
 class Counting(VerifiableTask):

@@ -136,9 +136,9 @@ def test_the_working_of_a_count_marks_each_occurrence() -> None:
     for i in range(300):
         problem = TASKS["counting"].problem(i)
         letter, word = re.search(r"(?:is|letter) (\w) in (\w+)", problem.question).groups()  # type: ignore[union-attr]
-        letters = re.fullmatch(r"(\w!?(?: \w!?)*): ", problem.working)[1].split(" ")  # type: ignore[index]
-        assert "".join(written[0] for written in letters) == word
-        assert all((written[1:] == "!") == (written[0] == letter) for written in letters)
+        pairs = re.fullmatch(r"(\w\w!?(?: \w\w!?)*): ", problem.working)[1].split(" ")  # type: ignore[index]
+        assert "".join(written[1] for written in pairs) == word
+        assert all(written == letter + written[1] + "!" * (written[1] == letter) for written in pairs)
 
 
 def test_questions_about_letters_have_characters_of_the_embedded_text() -> None:
