@@ -35,6 +35,7 @@ from tests.helpers.watched_calls import Call, emulator, limited, prepare_all
 from tinytensor.commands import check
 from tinytensor.commands.exercises import EXERCISES
 from tinytensor.commands.selftest import BOUNDS
+from tinytensor.dispatch import launch
 from tinytensor.errors import KernelError, TinyTensorError
 from tinytensor.op_table import FAMILIES
 from tinytensor.puzzles.chapters import PUZZLES
@@ -173,7 +174,8 @@ def _included() -> dict[str, set[str]]:
 @cache
 def _users(name: str) -> list[str]:
     """The .cu files to check for a source file: up to three, those first that include it themselves."""
-    found, reached = ["layer_norm"] if name == "reduce.cuh" else [], {name}  # which reduces twice
+    first = {"reduce.cuh": ["layer_norm"], "common.cuh": ["arithmetic"]}  # which reduces twice; in place
+    found, reached = first.get(name, []), {name}
     while len(found) < 3:
         found += sorted(
             (Path(n).stem for n in reached if n.endswith(".cu") and Path(n).stem not in found),
@@ -235,6 +237,7 @@ def _run_calls(calls: list[Call]) -> tuple[str, str]:
     runtime = emulator("checked")
     runtime._kernels.clear()  # files of the package are not expected to change
     runtime._sources.clear()
+    launch._plans.clear()  # of elementwise ops, with their kernels
     for call in calls:
         try:
             prepare_all([call], "checked")

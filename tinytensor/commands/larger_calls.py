@@ -56,14 +56,25 @@ def with_gradients(call: Callable[..., tt.Tensor], *inputs: tt.Tensor) -> Tensor
     return [y, *[g for g in tt.grad(y, leaves, grad) if g is not None]]
 
 
+def written_in_place(dtype: str, device: str) -> Tensors:
+    """Several blocks write where they read: each element once."""
+    x = drawn(device, dtype, 9001)
+    x *= 3.0
+    return [x]
+
+
 # ---- rows, reductions and scans ----------------------------------------------------------------------------
 
 
 def reduced(name: str, dtype: str, device: str) -> Tensors:
-    """Several blocks for one row, and for columns; many rows, short and long, and columns."""
+    """Several blocks for one row, and for columns; many rows, short and long, and columns; rows of 8 elements
+    that begin at no multiple of 16 bytes.
+    """
     call, shapes = getattr(tt, name), [(8201,), (9001, 3), (600, 20), (3, 2101), (40, 700)]
     axes = (None, 0, 1, 1, 0)
-    return [call(drawn(device, dtype, *s), axis=axis) for s, axis in zip(shapes, axes, strict=True)]
+    results = [call(drawn(device, dtype, *s), axis=axis) for s, axis in zip(shapes, axes, strict=True)]
+    cut = drawn(device, dtype, 20, 6, 12)[:, ::2, 1:9]
+    return results if name == "argmin" else [*results, call(cut, axis=(0, 2))]
 
 
 def scanned(name: str, dtype: str, device: str) -> Tensors:
@@ -104,8 +115,10 @@ def normed(call: Callable[..., tt.Tensor], vectors: int, dtype: str, device: str
     """Long rows, and rows that threads hold in whole vectors."""
     results = []
     for shape in [*LONG, (70, 256)]:
-        weights = [drawn(device, dtype, shape[1], seed=1 + i) for i in range(vectors)]
-        results += with_gradients(call, drawn(device, dtype, *shape), *weights)
+        x = drawn(device, dtype, *shape)
+        *first, last = [drawn(device, dtype, shape[1], seed=1 + i) for i in range(vectors)]
+        results += with_gradients(call, x, *first, last)
+        results += with_gradients(partial(call, x, *first), last)  # of the last one alone
     return results
 
 
@@ -127,9 +140,10 @@ def raised(dtype: str, device: str) -> Tensors:
 
 
 def found_by_mask(dtype: str, device: str) -> Tensors:
-    """More elements than one block counts."""
+    """More elements than one block counts; a mask that begins at no multiple of 16 bytes."""
     x = drawn(device, dtype, 9001)
-    return [*tt.nonzero(x > 1.0), *with_gradients(lambda x: x[x > 1.0], x)]
+    later = (x > 1.0)[1:]
+    return [*tt.nonzero(x > 1.0), *tt.nonzero(later), *with_gradients(lambda x: x[x > 1.0], x)]
 
 
 def sorted_in_tiles(dtype: str, device: str) -> Tensors:
@@ -172,14 +186,23 @@ def transposed(dtype: str, device: str) -> Tensors:
 
 
 def drawn_at_random(dtype: str, device: str) -> Tensors:
-    """Draws with blocks that are not full, and from more classes than one block holds."""
-    generator, p = tt.Generator(7), tt.abs(drawn(device, dtype, 2, 2100)).clip(0.1, 0.9)
+    """Draws with blocks that are not full, from more classes than one block holds, from probabilities that
+    begin at no multiple of 16 bytes.
+    """
+    generator, p = tt.Generator(7), tt.abs(drawn(device, dtype, 2, 2101)).clip(0.1, 0.9)
     return [
+        tt.bernoulli(p[0, 1:], generator=generator),
         tt.rand(1003, dtype=dtype, device=device, generator=generator),
         tt.randn(1003, dtype=dtype, device=device, generator=generator),
         tt.multinomial(p, 600, replacement=True, generator=generator),
         *[tt.multinomial(p, n, replacement=False, generator=generator) for n in (5, 600)],
     ]
+
+
+def dropped(dtype: str, device: str) -> Tensors:
+    """Vectors of two doubles, half of the bits that are drawn at once."""
+    call = partial(tt.dropout, p=0.3, generator=tt.Generator(7))
+    return with_gradients(call, drawn(device, dtype, 1003))
 
 
 # ---- products, attention and training ----------------------------------------------------------------------
@@ -287,6 +310,7 @@ def stepped(dtype: str, device: str) -> Tensors:
 
 
 LARGER = [
+    Larger("in place", ("arithmetic",), written_in_place),
     *[
         Larger(n, ("reduction", "statistics")[n == "var" :], partial(reduced, n))
         for n in ("sum", "any", "var")
@@ -306,6 +330,7 @@ LARGER = [
     Larger("gather", ("gather_along",), gathered),
     Larger("contiguous", ("manipulation",), transposed),
     Larger("random", ("random", "sampling"), drawn_at_random, ("float32", "float64")),
+    Larger("dropout", ("dropout",), dropped, ("float64",)),
     Larger("matmul", ("matmul",), multiplied),
     Larger("matmul in 16 bits", ("matmul_mma",), multiplied, ("bfloat16",)),
     Larger("matmul in tf32", ("matmul_mma",), multiplied_in_tf32),
