@@ -106,7 +106,9 @@ ALL: dict[str, tuple[str, ...]] = {
     "sort": (*FLOATS, "int64", "int16", "uint8"),
     "contiguous": ("float64", "float32", "float16", "uint8"),
     "matmul": (*FLOATS, "int64", "int32", "int16", "int8", "uint8"),
-    **dict.fromkeys(("optimizer", "autocast", "matmul in tf32", "matmul in 16 bits", "add_norm"), ()),
+    **dict.fromkeys(
+        ("optimizer", "autocast", "matmul in tf32", "matmul in 16 bits", "add_norm", "norm of doubles"), ()
+    ),
     **dict.fromkeys(("matmul by warpgroups", "attention by warpgroups"), ()),
 }
 

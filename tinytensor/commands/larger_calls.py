@@ -200,9 +200,13 @@ def drawn_at_random(dtype: str, device: str) -> Tensors:
 
 
 def dropped(dtype: str, device: str) -> Tensors:
-    """Vectors of two doubles, half of the bits that are drawn at once."""
-    call = partial(tt.dropout, p=0.3, generator=tt.Generator(7))
-    return with_gradients(call, drawn(device, dtype, 1003))
+    """Vectors of two doubles, which take half of the bits that are drawn at once."""
+    x, y, weight = drawn(device, dtype, 3, 70), drawn(device, dtype, 3, 70, seed=1), drawn(device, dtype, 70)
+
+    def call(x: tt.Tensor, y: tt.Tensor, w: tt.Tensor) -> tt.Tensor:
+        return tt.multiply(*tt.add_rms_norm(x, y, w, dropout=0.3, generator=tt.Generator(7)))
+
+    return with_gradients(call, x, y, weight)
 
 
 # ---- products, attention and training ----------------------------------------------------------------------
@@ -330,7 +334,7 @@ LARGER = [
     Larger("gather", ("gather_along",), gathered),
     Larger("contiguous", ("manipulation",), transposed),
     Larger("random", ("random", "sampling"), drawn_at_random, ("float32", "float64")),
-    Larger("dropout", ("dropout",), dropped, ("float64",)),
+    Larger("norm of doubles", ("add_norm",), dropped, ("float64",)),
     Larger("matmul", ("matmul",), multiplied),
     Larger("matmul in 16 bits", ("matmul_mma",), multiplied, ("bfloat16",)),
     Larger("matmul in tf32", ("matmul_mma",), multiplied_in_tf32),
