@@ -343,6 +343,8 @@ def copy_(x: Tensor, value: Any) -> Tensor:
     have = x.storage.dtype
     if tensor:
         _check_copy(x, value)
+        if _is_same_view(x, value):
+            return x  # what x[key] += 1 ends with
         if needs and value.storage.device is not x.storage.device:
             value = transfer(value, x.storage.device)
         edge = edge_of(value) if needs else None
@@ -398,6 +400,12 @@ def check_value_dtype(have: DType, got: DType, what: str) -> None:
             why="the imaginary part would be lost" if got.rank == 3 else "the fractions would be lost",
             fix=f"convert it: value.{'real' if got.rank == 3 else f'astype(tt.{have})'}, or cast the target",
         )
+
+
+def _is_same_view(x: Tensor, y: Tensor) -> bool:
+    """Whether both read the same elements of the same base, and gradients of both pass to it."""
+    same = x._base is not None and x._base is y._base and x.layout == y.layout
+    return same and not (x._origin or y._origin)
 
 
 def _checked_number(x: Tensor, value: Any) -> Scalar:
