@@ -42,7 +42,7 @@ install: .venv/installed ## the environment of all commands, .venv, and the kern
 demo: .venv/installed ## train a small GPT on Shakespeare: a minute
 	@$(ONE_THREAD) .venv/bin/python -m gpt demo
 
-chat: .venv/installed ## from a text to a model that you talk to: eight minutes
+chat: .venv/installed ## from a text to a model that answers: eight minutes
 	@$(ONE_THREAD) .venv/bin/python -m gpt chatbot
 
 check: lint ## format, lint, types, rules of the repository

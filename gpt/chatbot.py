@@ -97,9 +97,9 @@ class ChatbotConfig:
     data: str = "shakespeare"
     vocab_size: int = 259
     init_from: str = "scratch"
-    instruct_steps: int = 1500
+    instruct_steps: int = 1200
     task: str = "spelling,counting,sorting,reversing,arithmetic"
-    grpo_steps: int = 400
+    grpo_steps: int = 200
     held_out: int = 100
     out_dir: str = "runs/chat"
     seed: int = 1337
