@@ -383,7 +383,7 @@ def _report(found: Sequence[Stage], folder: Path, seconds: Mapping[str, float]) 
     for stage in found:
         log = RunLog(stage.result).read() if stage.result is not None and stage.result.is_dir() else []
         losses = [f"{line['val_loss']:.4f}" for line in log if "val_loss" in line]
-        shown = f"{seconds[stage.name]:.1f} | {losses[-1] if losses else ''}"
+        shown = f"{seconds.get(stage.name, 0.0):.1f} | {losses[-1] if losses else ''}"
         lines.append(f"| {stage.name} | {shown} | `{stage.command}` |")
     columns = ("chance", "before", "instruction tuning", "reinforcement learning", "expected")
     lines += ["", f"| right answers | {' | '.join(columns)} |", f"| --- |{' --: |' * len(columns)}"]
