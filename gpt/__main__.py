@@ -36,7 +36,7 @@ COMMANDS = {  # each line of the help has two
     "train": Command("gpt.training.train", "train a model, or go on"),
     "sample": Command("gpt.generation.sample", "let a trained model write"),
     "chat": Command("gpt.generation.chat", "talk with a model such as smollm2"),
-    "chatbot": Command("gpt.chatbot", "a text becomes a model to talk to"),
+    "chatbot": Command("gpt.chatbot", "a text becomes a small chat model"),
     "incontext": Command("gpt.evaluation.incontext", "examples in a prompt change answers"),
     "eval": Command("gpt.evaluation.eval", "loss, bits per byte, tasks"),
     "watch": Command("gpt.live.watch", "runs on a page, while they train"),

@@ -258,7 +258,8 @@ def main(argv: Sequence[str]) -> int:
     if config.init_from == "scratch" and not list_checkpoints(folder / "base"):
         _require_text(config.data)
     found = stages(config)
-    print(f"{len(found)} stages, about {ceil(_minutes(found, config))} minutes on this machine", flush=True)
+    names, minutes = ", ".join([stage.name for stage in found]), ceil(_minutes(found, config))
+    print(f"{len(found)} stages, about {minutes} minutes on this machine: {names}", flush=True)
     with alone_in(folder, "chatbot"), watching(watch, folder):
         code = _run(found, folder, config, _seconds(config))
     return code or _talk(folder / "grpo")
@@ -370,23 +371,30 @@ def _run(found: Sequence[Stage], folder: Path, config: ChatbotConfig, seconds: d
                 print(f"resume with: {command('chatbot', f'--out_dir={folder}')}", flush=True)
         if code:
             return code
-    print("\n=== seconds of each stage, parts before an interruption included")
-    for name, value in seconds.items():
-        print(f"{name:<24}{value:>8.1f}")
-    _report(found, folder, seconds)
+    text = _report(found, folder, seconds)
+    with atomic_write(folder / REPORT) as file:
+        file.write(text.encode())
+    print(f"\n=== {folder / REPORT}\n{text}", flush=True)
     return 0
 
 
-def _report(found: Sequence[Stage], folder: Path, seconds: Mapping[str, float]) -> None:
-    """Write the report of a run, and print what is below what is expected."""
-    lines = ["| stage | seconds | held-out loss | command |", "| --- | --: | --: | --- |"]
+def _report(found: Sequence[Stage], folder: Path, seconds: Mapping[str, float]) -> str:
+    """Report of a run: machine, seconds and losses, right answers, and what is below what is expected."""
+    versions = f"Python {platform.python_version()}, NumPy {np.__version__}, tinytensor {tt.__version__}"
+    machine = f"{cpu_model()}, {tt.get_num_threads()} threads, {versions}"
+    lines = [f"# {folder}", "", f"{time.strftime('%Y-%m-%d %H:%M')}, {machine}", ""]
+    lines += [
+        "| stage | seconds, parts before an interruption included | held-out loss |",
+        "| --- | --: | --: |",
+    ]
     for stage in found:
         log = RunLog(stage.result).read() if stage.result is not None and stage.result.is_dir() else []
         losses = [f"{line['val_loss']:.4f}" for line in log if "val_loss" in line]
-        shown = f"{seconds.get(stage.name, 0.0):.1f} | {losses[-1] if losses else ''}"
-        lines.append(f"| {stage.name} | {shown} | `{stage.command}` |")
-    columns = ("chance", "before", "instruction tuning", "reinforcement learning", "expected")
-    lines += ["", f"| right answers | {' | '.join(columns)} |", f"| --- |{' --: |' * len(columns)}"]
+        lines.append(
+            f"| {stage.name} | {seconds.get(stage.name, 0.0):.1f} | {losses[-1] if losses else ''} |"
+        )
+    heads = ("chance", "before", "instruction tuning", "reinforcement learning", "expected")
+    lines += ["", f"| right answers | {' | '.join(heads)} |", f"| --- |{' --: |' * len(heads)}"]
     below = []
     scores: Any = read_json(folder / SCORES, "chatbot")
     for asked in scores["tasks"]:
@@ -397,25 +405,10 @@ def _report(found: Sequence[Stage], folder: Path, seconds: Mapping[str, float]) 
         lines.append(f"| {asked['task']} | {cells} | >= {EXPECTED:.0%} |")
         below += [
             f"{asked['task']} {share:.0%}: expected >= {EXPECTED:.0%} after {name}"
-            for name, share in zip(columns[2:4], right[1:], strict=True)
+            for name, share in zip(heads[2:4], right[1:], strict=True)
             if share < EXPECTED
         ]
-    machine = f"{cpu_model()}, {tt.get_num_threads()} threads"
-    versions = f"Python {platform.python_version()}, NumPy {np.__version__}, tinytensor {tt.__version__}"
-    told = "\n".join(below) or f"Every task is at or above {EXPECTED:.0%}."
-    text = [
-        f"# {folder}",
-        "",
-        f"{time.strftime('%Y-%m-%d %H:%M')}, {machine}, {versions}",
-        "",
-        *lines,
-        "",
-        told,
-        "",
-    ]
-    with atomic_write(folder / REPORT) as file:
-        file.write("\n".join(text).encode())
-    print(f"\n=== report: {folder / REPORT}\n{told}", flush=True)
+    return "\n".join([*lines, "", *(below or ["Every task is as good as expected."]), ""])
 
 
 def _talk(model: Path) -> int:
