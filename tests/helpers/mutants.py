@@ -510,7 +510,8 @@ def _tests_here(mutant: Mutant, words: list[str]) -> tuple[str, str]:
                 failed.append(f"{report.nodeid}: {str(report.longrepr).splitlines()[-1]}"[:200])
 
     with open(os.devnull, "w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
-        status = pytest.main(["-q", "-p", "no:cacheprovider", *words], [Failures()])
+        imported = "ignore::pytest.PytestAssertRewriteWarning"
+        status = pytest.main(["-q", "-p", "no:cacheprovider", "-W", imported, *words], [Failures()])
     return ("tests", (failed or [str(status)])[0]) if status else ("not found", "")
 
 
