@@ -321,7 +321,12 @@ def test_a_broken_state_changes_nothing(change, error, text):
 
 @pytest.mark.parametrize(
     ("state", "text"),
-    [({}, r"names \[\]"), (5, "a int"), ({"state": {}, "param_groups": [[0]]}, "a list")],
+    [
+        ({}, r"names \[\]"),
+        (5, "a int"),
+        ({"scale": 1.0}, r"names \['scale'\]"),
+        ({"state": {}, "param_groups": [[0]]}, "a list"),
+    ],
 )
 @pytest.mark.parametrize(
     "make",
@@ -370,6 +375,8 @@ W = tt.ones(2, requires_grad=True)
         (lambda: optim.SGD(W, nesterov=True), tt.ArgumentError, "nesterov is True"),
         (lambda: optim.AdamW(W, betas=(0.9, 1.0)), tt.ArgumentError, r"AdamW: betas is \(0\.9, 1\.0\)"),
         (lambda: optim.Adam(W, betas=(0.9,)), tt.ArgumentError, r"Adam: betas is \(0\.9,\)"),
+        (lambda: optim.RMSprop(W, alpha=1.5), tt.ArgumentError, r"RMSprop: alpha is 1\.5"),
+        (lambda: optim.RMSprop(W, momentum=1.0), tt.ArgumentError, r"RMSprop: momentum is 1\.0"),
         (lambda: optim.AdamW(W, eps=math.inf), tt.ArgumentError, "eps is inf"),
         (lambda: optim.AdamW(W, weight_decay=-1), tt.ArgumentError, "weight_decay is -1"),
     ],

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import tinytensor as tt
 from tinytensor import func
 from tinytensor.errors import ArgumentError, DTypeError, GradError, ShapeError
+from tinytensor.runtime.cpu.memory import pool
 
 X = tt.tensor([0.3, -1.2, 2.0], dtype=tt.float64)
 A = tt.tensor(np.random.default_rng(1).normal(size=(4, 3)))
@@ -154,3 +155,17 @@ def test_tangents_have_the_dtype_of_what_they_belong_to(norm) -> None:
     wide = func.jvp(norm, (x, w), (t, w))[1]
     assert (y.dtype, product.dtype) == (tt.bfloat16, tt.bfloat16)
     np.testing.assert_allclose(product.astype(tt.float32).numpy(), wide.numpy(), rtol=2e-2)
+
+
+def test_jvp_frees_what_the_graph_has_saved_while_it_runs() -> None:
+    def chain(x: tt.Tensor) -> tt.Tensor:
+        for _ in range(8):
+            x = tt.tanh(x)  # saves its result
+        return x * tt.ones(8, 1)
+
+    x = tt.ones(1 << 16)
+    before = pool.settle().live
+    pool.reset_peak()
+    func.jvp(chain, (x,), (x,))
+    # The result and its tangent, 8 times x each, and two others; not the 8 saved ones.
+    assert pool.settle().peak - before < 20 * x.nbytes

@@ -197,6 +197,26 @@ def test_functions_of_the_user(cls: Any) -> None:
     near(jacrev(Cube.apply)(X[0]), np.diag(3 * X.numpy()[0] ** 2))
 
 
+class SumAndDifference(tt.Function):
+    @staticmethod
+    def forward(ctx: Any, x: tt.Tensor, y: tt.Tensor) -> tuple[tt.Tensor, tt.Tensor]:
+        return x + y, x - y
+
+    @staticmethod
+    def backward(ctx: Any, a: tt.Tensor, b: tt.Tensor) -> tuple[tt.Tensor, tt.Tensor]:
+        return a + b, a - b
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, x: tt.Tensor, y: tt.Tensor) -> Any:
+        return SumAndDifference.apply(x.T, y.T), 1  # the axis of both
+
+
+def test_a_rule_may_name_one_axis_for_all_results() -> None:
+    total, difference = vmap(SumAndDifference.apply)(X, X * X)
+    near(total, X.numpy() + X.numpy() ** 2)
+    near(difference, X.numpy() - X.numpy() ** 2)
+
+
 def test_the_rule_of_a_function_is_called_once() -> None:
     before = CubeWithRule.calls
     vmap(CubeWithRule.apply)(X)

@@ -247,10 +247,11 @@ def test_a_terminal_gets_lines_above_its_bar(tmp_path):
     assert not [line for line in lines if line.startswith(("val", "lr"))]  # it is gone in the end
 
 
-def test_a_pipe_gets_all_lines_while_a_terminal_shows_the_bar(monkeypatch, capsys):
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_pipe_gets_all_lines_while_a_terminal_shows_the_bar(monkeypatch, capsys, is_terminal):
     pytest.importorskip("tqdm")
     shown = io.StringIO()
-    shown.isatty = lambda: True
+    shown.isatty = lambda: is_terminal
     monkeypatch.setattr(sys, "stderr", shown)
     terminal = Terminal(quiet=False, ask=print)
     with terminal.progress(0, 2):
@@ -258,4 +259,4 @@ def test_a_pipe_gets_all_lines_while_a_terminal_shows_the_bar(monkeypatch, capsy
             terminal.move(step)
             terminal.show({"step": step, "loss": 2.5})
     assert capsys.readouterr().out == "step      1  loss 2.5000\nstep      2  loss 2.5000\n"
-    assert "| 2/2 [" in shown.getvalue()
+    assert ("| 2/2 [" in shown.getvalue()) == is_terminal

@@ -8,6 +8,7 @@ from gpt.config import GPTConfig, TrainConfig
 from gpt.data.batches import Batches
 from gpt.models.gpt import GPT
 from gpt.presets import configs_from
+from gpt.training.captured_step import CapturedStep
 from gpt.training.optimizer_setup import SpikeGuard
 from gpt.training.plan import plan
 from gpt.training.run import Run
@@ -88,6 +89,9 @@ def test_matrices_may_have_a_rate_of_their_own(optimizer, tmp_path):
     """Equal to the other rate it changes no bit; else the matrices alone follow it, on the same schedule."""
     words = ("--max_steps=3", "--learning_rate=1e-3", "--warmup_steps=2", f"--optimizer={optimizer}")
     before = weights(Run(*configs(tmp_path / "begin", *words)).model)
+    for rate, rates in (("0", {1e-3}), ("4e-3", {1e-3, 4e-3})):
+        begun = Run(*configs(tmp_path / f"begin{rate}", *words, f"--matrix_learning_rate={rate}"))
+        assert {group["lr"] for group in begun.optimizer.param_groups} == rates
     runs = {
         rate: train(*configs(tmp_path / rate, *words, f"--matrix_learning_rate={rate}"), quiet=True)
         for rate in ("0", "1e-3", "4e-3")
@@ -351,6 +355,13 @@ def test_on_a_device_a_step_reads_nothing_and_a_loss_that_diverged_is_named_late
     with pytest.raises(tt.ArgumentError, match="the loss is inf at step 4"):
         trainer.train()
     assert not list(run.folder.glob("step_*"))
+
+
+def test_graphs_are_kept_for_a_few_shapes_of_batches():
+    step = CapturedStep(lambda x: (x * 2).sum())
+    for size in (*range(1, 7), *range(1, 7), *range(1, 7)):
+        assert step([np.ones(size, np.float32)]).item() == 2 * size
+    assert step.graphs == 4
 
 
 def test_a_loss_that_reads_numbers_is_not_captured(tmp_path, capsys):
