@@ -83,3 +83,6 @@ def test_a_run_directory_and_a_file_of_no_model(folder, tmp_path, capsys):
     assert lines_of(out)["w"] == ["(2, 3)", "(3, 1)", "F16", "12"]
     assert "comes without a config" in out
     assert main(["info", str(tmp_path / "nothing.safetensors")]) == 2
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF")
+    assert main(["info", str(tmp_path / "cut.gguf")]) == 2
+    assert "is not a usable GGUF file" in capsys.readouterr().err

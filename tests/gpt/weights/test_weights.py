@@ -359,6 +359,8 @@ def test_an_imported_run_can_be_imported_again(folder, tmp_path):
     assert main(["import", str(folder), f"--out_dir={tmp_path / 'a'}"]) == 0
     assert main(["import", str(tmp_path / "a"), f"--out_dir={tmp_path / 'b'}", "--block_size=8"]) == 0
     assert load_model(tmp_path / "b")[0].config.block_size == 8
+    with pytest.raises(tt.ArgumentError, match="load_model: there is no run"):
+        load_model(tmp_path / "c")
     step = tmp_path / "a" / "step_0"
     weights = bytearray((step / "model.safetensors").read_bytes())
     weights[-1] ^= 1
