@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from gpt.fields import at_least, check_types
 from tinytensor.errors import ArgumentError
@@ -223,8 +223,6 @@ class TrainConfig:
             without float16. Steps that measure health run eagerly.
         checkpoint_blocks: activation checkpointing over groups of so many blocks: recompute activations in
             backward; less memory, a third more work; 0: off.
-        shard_optimizer: with several ranks (mpiexec), shard the optimizer state: each rank keeps that of its
-            share of the weights (ZeRO-1).
         max_steps: optimizer steps.
         learning_rate: peak learning rate, reached after the warmup.
         matrix_learning_rate: peak learning rate of the matrices of the blocks, on the same schedule; 0:
@@ -268,6 +266,8 @@ class TrainConfig:
         48
     """
 
+    REMOVED: ClassVar[frozenset[str]] = frozenset({"shard_optimizer"})  # fields of older files
+
     data: str = "shakespeare"
     pattern: str = "*.txt"
     tokenizer: str = "char"
@@ -282,7 +282,6 @@ class TrainConfig:
     gradient_accumulation_steps: int = 1
     capture: bool = True
     checkpoint_blocks: int = 0
-    shard_optimizer: bool = False
     max_steps: int = 2000
     learning_rate: float = 1e-3
     matrix_learning_rate: float = 0.0

@@ -117,9 +117,9 @@ def take_word(argv: Sequence[str], *configs: object) -> tuple[str, list[str]]:
 
     Example:
         >>> from gpt.config import TrainConfig
-        >>> take_word(["--seed", "3", "--shard_optimizer", "runs/demo", "--max_steps=9"], TrainConfig())
-        ('runs/demo', ['--seed', '3', '--shard_optimizer', '--max_steps=9'])
-        >>> take_word(["--shard-optimizer", "yes", "runs/demo"], TrainConfig())[0]
+        >>> take_word(["--seed", "3", "--capture", "runs/demo", "--max_steps=9"], TrainConfig())
+        ('runs/demo', ['--seed', '3', '--capture', '--max_steps=9'])
+        >>> take_word(["--capture", "yes", "runs/demo"], TrainConfig())[0]
         'runs/demo'
     """
     owners = _owners(configs)
@@ -175,7 +175,7 @@ def from_dict(cls: type[T], values: object, *, source: str = "from_dict") -> T:
     """Config from JSON values, with names and types checked.
 
     A missing field takes its default, so that files written before the field existed stay readable; a field
-    without a default is required.
+    without a default is required. Fields that no longer exist, named in `cls.REMOVED`, are left out.
 
     Args:
         cls: the dataclass.
@@ -196,6 +196,7 @@ def from_dict(cls: type[T], values: object, *, source: str = "from_dict") -> T:
             title, why=f"an object is expected, not {_shown(values)}", fix='store {"field": value, …}'
         )
     rules = _rules(cls)
+    values = {name: value for name, value in values.items() if name not in getattr(cls, "REMOVED", ())}
     for name in values:
         if name not in rules:
             raise FormatError(title, why=f"there is no field {name!r}", fix=_suggestion(str(name), rules, ""))

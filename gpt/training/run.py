@@ -43,7 +43,7 @@ from gpt.weights.init_from import read_configs, require_data, require_origin
 from gpt.weights.initial_weights import load_weights
 from gpt.weights.sources import is_foreign, named_tokenizer, open_source
 from gpt.weights.trained import CONFIG, TOKENIZER
-from tinytensor.distributed import Communicator, LocalCommunicator, ShardedOptimizer
+from tinytensor.distributed import Communicator, LocalCommunicator
 from tinytensor.files import atomic_write
 from tinytensor.interop.safetensors_file import Array
 from tinytensor.optim import GradScaler
@@ -120,8 +120,6 @@ class Run:
             load_weights(self.model, train_config.init_from)
         self.model.checkpoint_blocks = train_config.checkpoint_blocks
         self.optimizer = optimizer_of(self.model, train_config)
-        if train_config.shard_optimizer:
-            self.optimizer = ShardedOptimizer(self.optimizer, self.ranks)
         if train_config.spike_deviations:
             self.spikes = SpikeGuard(train_config.spike_deviations, train_config.spike_window)
         if train_config.ema_decay:

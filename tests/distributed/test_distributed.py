@@ -5,7 +5,7 @@ import pytest
 
 import tinytensor as tt
 from tinytensor import distributed
-from tinytensor.distributed import CommunicationError, DataParallel, ShardedOptimizer, run_local
+from tinytensor.distributed import CommunicationError, DataParallel, run_local
 
 SIZES = [1, 2, 3, 4]
 
@@ -161,20 +161,13 @@ def optimizer_of(kind, model):
     return tt.optim.AdamW(groups, lr=0.02)
 
 
-def train(
-    ranks=None, *, kind="adamw", parts=1, sharded=False, steps=20, bucket_bytes=200, state=None, seed=0
-):
-    """Losses of the whole batch, weights at the end, the optimizer's state."""
+def train(ranks=None, *, kind="adamw", parts=1, steps=20, bucket_bytes=200):
+    """Losses of the whole batch, weights at the end."""
     rank, size = (0, 1) if ranks is None else (ranks.rank, ranks.size)
     device = "cpu" if ranks is None else ranks.device
-    model = Network(seed + rank).to(device)  # rank 0's weights count
+    model = Network(rank).to(device)  # rank 0's weights count
     parallel = None if ranks is None else DataParallel(model, ranks, bucket_bytes=bucket_bytes)
     optimizer = optimizer_of(kind, model)
-    if sharded:
-        optimizer = ShardedOptimizer(optimizer, ranks)
-    if state is not None:
-        model.load_state_dict(state[0])
-        optimizer.load_state_dict(state[1])
     losses, rows = [], 24 // (size * parts)
     for step in range(steps):
         optimizer.zero_grad()
@@ -197,10 +190,8 @@ def train(
         losses.append(mean.item())
     if parallel is not None:
         parallel.check_equal()
-    kept = sum([t.numel for s in optimizer.state.values() for t in s.values() if isinstance(t, tt.Tensor)])
     weights = {name: p.detach().cpu().numpy().copy() for name, p in model.state_dict().items()}
-    full = optimizer.state_dict()
-    return {"losses": losses, "weights": weights, "state": full, "kept": kept}
+    return {"losses": losses, "weights": weights}
 
 
 def assert_same(found, expected, rtol=2e-5):
@@ -312,77 +303,3 @@ def test_autocast_and_the_scaler_work_on_averaged_gradients():
     (alone,), several = run_local(1, work), run_local(3, work)
     assert all(np.array_equal(several[0], other) for other in several)
     np.testing.assert_allclose(several[0], alone, atol=2e-3)
-
-
-# ---- sharded state ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("size", [2, 3, 4])
-@pytest.mark.parametrize("kind", ["adamw", "sgd", "joint"])
-def test_sharded_is_unsharded(size, kind):
-    whole = run_local(size, lambda ranks: train(ranks, kind=kind))[0]
-    sharded = run_local(size, lambda ranks: train(ranks, kind=kind, sharded=True))
-    for found in sharded:
-        assert found["losses"] == whole["losses"]
-        for name, weight in whole["weights"].items():
-            assert np.array_equal(found["weights"][name], weight), name
-        assert found["state"]["param_groups"] == whole["state"]["param_groups"]
-        assert found["state"]["state"].keys() == whole["state"]["state"].keys()
-        for number, entry in whole["state"]["state"].items():
-            for name, value in entry.items():
-                got = found["state"]["state"][number][name]
-                assert got == value if isinstance(value, int) else np.array_equal(got.numpy(), value.numpy())
-    assert sum(found["kept"] for found in sharded) == whole["kept"]
-    assert max(found["kept"] for found in sharded) < whole["kept"]
-
-
-@pytest.mark.parametrize("size", [2, 4])
-def test_each_rank_keeps_its_share_of_the_bytes(size):
-    def bytes_kept(ranks, sharded):
-        params = [tt.ones(16, 8, requires_grad=True) for _ in range(8)]
-        optimizer = tt.optim.AdamW(params, lr=0.1)
-        optimizer = ShardedOptimizer(optimizer, ranks) if sharded else optimizer
-        sum(((p * p).sum() for p in params), tt.zeros(())).backward()
-        optimizer.step()
-        tensors = [t for s in optimizer.state.values() for t in s.values() if isinstance(t, tt.Tensor)]
-        return sum([t.nbytes for t in tensors])
-
-    (whole,) = run_local(1, lambda ranks: bytes_kept(ranks, False))
-    assert whole == 2 * 8 * 16 * 8 * 4  # two moments, 8 parameters of 128 numbers
-    assert run_local(size, lambda ranks: bytes_kept(ranks, True)) == [whole // size] * size
-
-
-@pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 1), (1, 4)])
-def test_sharded_state_goes_on_with_another_number_of_ranks(before, after):
-    expected = train(steps=20)
-    first = run_local(before, lambda ranks: train(ranks, sharded=True, steps=10))[0]
-    shift = {"examples": examples}
-
-    def rest(ranks):
-        state = {n: tt.tensor(w) for n, w in first["weights"].items()}, first["state"]
-        return train(ranks, sharded=True, steps=10, state=state, seed=5)
-
-    try:
-        globals()["examples"] = lambda step, part: shift["examples"](step + 10, part)
-        second = run_local(after, rest)[0]
-    finally:
-        globals()["examples"] = shift["examples"]
-    assert_same({**second, "losses": first["losses"] + second["losses"]}, expected)
-
-
-def test_more_ranks_than_parameters():
-    def work(ranks):
-        w = tt.ones(2, requires_grad=True)
-        optimizer = ShardedOptimizer(tt.optim.AdamW([w], lr=0.5, weight_decay=0.0), ranks)
-        (w * w).sum().backward()
-        optimizer.step()
-        return w.tolist(), len(optimizer.state), optimizer.state_dict()["state"][0]["step"]
-
-    assert run_local(3, work) == [([0.5, 0.5], 1, 1), ([0.5, 0.5], 0, 1), ([0.5, 0.5], 0, 1)]
-
-
-def test_a_sharded_optimizer_takes_no_further_group():
-    w = tt.ones(2, requires_grad=True)
-    optimizer = ShardedOptimizer(tt.optim.SGD([w]), distributed.init("local"))
-    with pytest.raises(tt.ArgumentError, match="another group"):
-        optimizer.add_param_group({"params": [tt.ones(2, requires_grad=True)]})

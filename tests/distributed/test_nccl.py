@@ -233,11 +233,8 @@ def test_a_bucket_has_arrived_before_backward_ends(nccl: FakeNccl) -> None:
 @needs_nvrtc
 def test_ranks_train_as_one_process_does(nccl: FakeNccl) -> None:
     expected = train(steps=4)
-    whole = on_gpus(2, lambda ranks: train(ranks, steps=4))
-    sharded = on_gpus(2, lambda ranks: train(ranks, steps=4, sharded=True))
-    for found in whole + sharded:
+    for found in on_gpus(2, lambda ranks: train(ranks, steps=4)):
         assert_same(found, expected)
-    assert sum(found["kept"] for found in sharded) == whole[0]["kept"] == whole[1]["kept"]
 
 
 # ---- failures ----------------------------------------------------------------------------------------------

@@ -1,7 +1,4 @@
-"""Distributed training: `init` connects the ranks, `DataParallel` averages gradients.
-
-`ShardedOptimizer` shards the state of an optimizer over the ranks.
-"""
+"""Distributed training: `init` connects the ranks, `DataParallel` averages gradients."""
 
 from tinytensor.distributed.communicator import (
     CommunicationError,
@@ -14,7 +11,6 @@ from tinytensor.distributed.data_parallel import DataParallel
 from tinytensor.distributed.local import LocalCommunicator, run_local
 from tinytensor.distributed.mpi import MpiCommunicator
 from tinytensor.distributed.nccl import NcclCommunicator
-from tinytensor.distributed.sharded import ShardedOptimizer
 from tinytensor.distributed.start import init, started_ranks
 
 __all__ = [
@@ -27,7 +23,6 @@ __all__ = [
     "NcclCommunicator",
     "Operation",
     "Reduction",
-    "ShardedOptimizer",
     "init",
     "run_local",
     "started_ranks",

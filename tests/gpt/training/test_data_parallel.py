@@ -79,13 +79,13 @@ def test_two_ranks_are_one_process_on_the_joined_batch(alone, tmp_path):
     assert "2 ranks of" in said
 
 
-def test_sharded_state_is_resumed_by_one_process(alone, tmp_path):
+def test_state_is_resumed_by_one_process(alone, tmp_path):
     _, log, checkpoint = alone
     folder = tmp_path / "run"
     schedule = ["--decay_steps=20"]
-    _, first, half = train(2, folder, "--max_steps=10", "--shard_optimizer=true", *schedule)
+    _, first, half = train(2, folder, "--max_steps=10", *schedule)
     assert half.optimizer.keys() == checkpoint.optimizer.keys()
-    _, both, found = train(1, folder, "--max_steps=20", "--init_from=resume", "--shard_optimizer=false")
+    _, both, found = train(1, folder, "--max_steps=20", "--init_from=resume")
     assert len(losses(first)) == 10
     np.testing.assert_allclose(losses(both), losses(log), rtol=1e-5)
     assert_equal_weights(found, checkpoint)
@@ -104,13 +104,13 @@ def test_ranks_with_a_gpu_each_are_one_process_on_the_joined_batch(program, tmp_
         pytest.skip("needs a second GPU")
     words = ["--n_layer=1", "--decay_steps=6"]
     _, log, checkpoint = train(1, tmp_path / "alone", *words, "--max_steps=6")
-    gpus = ["--device=cuda", "--shard_optimizer=true", "--max_steps=4"]
+    gpus = ["--device=cuda", "--max_steps=4"]
     said, _, half = train(2, tmp_path / "run", *words, *gpus, program=program)
     if program != "gpt":
         first, second = re.findall(r"launches, (\d+) calls of NCCL", said)
         assert int(first) == int(second) > 4  # a rank's gradients in each step, at least
     assert half.state["train"]["device"] == "cuda"
-    more = ["--init_from=resume", "--device=cpu", "--shard_optimizer=false", "--max_steps=6"]
+    more = ["--init_from=resume", "--device=cpu", "--max_steps=6"]
     _, both, found = train(1, tmp_path / "run", *words, *more)
     np.testing.assert_allclose(losses(both), losses(log), rtol=1e-5)
     np.testing.assert_allclose(losses(both, "grad_norm"), losses(log, "grad_norm"), rtol=1e-4)
