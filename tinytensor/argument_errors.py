@@ -162,6 +162,7 @@ UTILS = {
 DATA = {
     "ChainDataset": "yield from one; yield from other, in __iter__ of a tt.utils.data.IterableDataset",
     "DistributedSampler": "tt.utils.data.Subset(dataset, range(rank, len(dataset), ranks))",
+    "get_worker_info": "nothing: a DataLoader makes batches in its own process",
     "StackDataset": "tt.utils.data.TensorDataset, or a dataset whose __getitem__ returns a tuple",
     "SubsetRandomSampler": "shuffle=True of tt.utils.data.Subset(dataset, indices)",
 }
@@ -205,6 +206,9 @@ _KEYWORDS = {
 
 
 _CHOSEN = ((None, False), "leave it out: the step is computed in the one way that is here")
+_IN_PROCESS = (
+    "leave it out: batches are made in this process; make slow samples once, in a file for np.memmap"
+)
 _REDUCED = ((None,), 'reduction="mean", "sum" or "none"')
 _ABSENT: dict[str, tuple[tuple[Any, ...], str]] = {
     **dict.fromkeys(("foreach", "fused"), _CHOSEN),
@@ -224,6 +228,8 @@ _ABSENT: dict[str, tuple[tuple[Any, ...], str]] = {
     "max_norm": ((None,), "scale the rows of the weight that are too long, under tt.no_grad()"),
     "maximize": ((False,), "(-loss).backward(): the least of -loss is the greatest of loss"),
     "norm_type": ((2, 2.0), "leave it out: norms here are of order 2"),
+    **dict.fromkeys(("multiprocessing_context", "prefetch_factor", "worker_init_fn"), ((None,), _IN_PROCESS)),
+    **dict.fromkeys(("num_workers", "persistent_workers", "timeout"), ((0, False), _IN_PROCESS)),
     "out": ((None,), "y.copy_({name}(...)), or y[...] = {name}(...)"),
     "padding_mode": (("zeros",), "leave it out: there is nothing around the input but zeros"),
     "proj_size": ((0,), "a tt.nn.Linear behind it"),

@@ -1,4 +1,4 @@
-"""Datasets, samplers, batches and the loader in one process; `test_data_workers.py` has the processes."""
+"""Datasets, samplers, batches and the loader."""
 
 import functools
 import itertools
@@ -270,14 +270,6 @@ def test_two_iterations_at_once() -> None:
         ({"batch_sampler": [[0]], "drop_last": True}, "batch_sampler and drop_last"),
         ({"batch_sampler": [[0]], "shuffle": True}, "batch_sampler and shuffle"),
         ({"batch_size": None, "drop_last": True}, "batch_size=None and drop_last"),
-        ({"timeout": 3}, "timeout with num_workers=0"),
-        ({"prefetch_factor": 3}, "prefetch_factor with num_workers=0"),
-        ({"persistent_workers": True}, "persistent_workers with num_workers=0"),
-        ({"multiprocessing_context": "spawn"}, "multiprocessing_context with num_workers=0"),
-        ({"num_workers": -1}, "num_workers is -1"),
-        ({"num_workers": 1, "timeout": -1}, "timeout is -1"),
-        ({"num_workers": 1, "timeout": float("nan")}, "timeout is nan"),
-        ({"num_workers": 1, "prefetch_factor": 0}, "prefetch_factor is 0"),
         ({"dataset": Count(2), "shuffle": True}, "shuffle of an IterableDataset"),
         ({"dataset": Count(2), "sampler": [0]}, "sampler of an IterableDataset"),
         ({"dataset": Count(2), "batch_sampler": [[0]]}, "batch_sampler of an IterableDataset"),
@@ -295,6 +287,14 @@ def test_errors_of_ones_own() -> None:
         list(DataLoader([1], sampler=[3]))
     with pytest.raises(TypeError, match="colour"):
         DataLoader([1], colour="red")  # type: ignore[call-arg]
+
+
+def test_batches_are_made_in_this_process() -> None:
+    (batch,) = DataLoader([1, 2], 2, num_workers=0, persistent_workers=False, worker_init_fn=None)  # type: ignore[call-arg]
+    assert batch.tolist() == [1, 2]
+    with pytest.raises(tt.ArgumentError, match="num_workers") as caught:
+        DataLoader([1, 2], 2, num_workers=4)  # type: ignore[call-arg]
+    assert "np.memmap" in str(caught.value)
 
 
 def test_an_order_without_end_is_drawn_as_it_is_used() -> None:

@@ -21,7 +21,6 @@ from tinytensor.utils.data.sampler import (
     SequentialSampler,
     WeightedRandomSampler,
 )
-from tinytensor.utils.data.workers import WorkerError, WorkerInfo, get_worker_info
 
 __all__ = [
     "BatchSampler",
@@ -35,11 +34,8 @@ __all__ = [
     "Subset",
     "TensorDataset",
     "WeightedRandomSampler",
-    "WorkerError",
-    "WorkerInfo",
     "default_collate",
     "default_convert",
-    "get_worker_info",
     "random_split",
 ]
 

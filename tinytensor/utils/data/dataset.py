@@ -41,14 +41,10 @@ class Dataset(Generic[T_co]):
 class IterableDataset(Dataset[T_co]):
     """Samples one after another, as from a file or a stream: a subclass defines `__iter__()`.
 
-    With several workers each of them iterates over its own copy, so `__iter__` chooses a part of the samples
-    by `get_worker_info()`; otherwise each sample comes once from each worker.
-
     Example:
         >>> class Count(tt.utils.data.IterableDataset):
         ...     def __iter__(self):
-        ...         info = tt.utils.data.get_worker_info()  # None outside of workers
-        ...         return iter(range(5) if info is None else range(info.id, 5, info.num_workers))
+        ...         return iter(range(5))
         >>> [batch.tolist() for batch in tt.utils.data.DataLoader(Count(), batch_size=2)]
         [[0, 1], [2, 3], [4]]
     """
