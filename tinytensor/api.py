@@ -48,7 +48,6 @@ from tinytensor.ops.elementwise.arithmetic import *
 from tinytensor.ops.elementwise.bitwise import *
 from tinytensor.ops.elementwise.comparison import *
 from tinytensor.ops.elementwise.exponential import *
-from tinytensor.ops.elementwise.gamma import *
 from tinytensor.ops.elementwise.gelu import *
 from tinytensor.ops.elementwise.power import *
 from tinytensor.ops.elementwise.rounding import *

@@ -30,7 +30,6 @@ from tinytensor.ops.elementwise import (
     bitwise,
     comparison,
     exponential,
-    gamma,
     power,
     rounding,
     sign_and_complex,
@@ -135,12 +134,6 @@ class Methods:
     erfc = exponential.erfc
     exp_ = in_place(exponential.Exp, "exp(x)")
     tanh_ = in_place(exponential.Tanh, "tanh(x)")
-
-    # elementwise/gamma
-    lgamma = gamma.lgamma
-    digamma = gamma.digamma
-    lgamma_ = in_place(gamma.Lgamma, "lgamma(x)")
-    digamma_ = in_place(gamma.Digamma, "digamma(x)")
 
     # elementwise/trigonometric
     sin = trigonometric.sin
