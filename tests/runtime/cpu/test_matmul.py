@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 import tinytensor as tt
 from tests.helpers.tolerance import tolerance
 from tinytensor.ops.matmul.matmul import kernels
+from tinytensor.runtime.compiler import Recipe, shared_library
 from tinytensor.runtime.cpu.arrays import narrow, widen
+from tinytensor.runtime.cpu.library import NATIVE
+from tinytensor.runtime.kernel_files import KERNELS
 
 Array = np.ndarray[Any, Any]
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([63, 64, 65, 97, 130, 400]))
@@ -400,8 +403,15 @@ def test_additions_begin_with_what_is_there() -> None:
     np.testing.assert_array_equal(y, z + z + z)
 
 
+def test_it_compiles_for_a_processor_with_avx512_bf16() -> None:
+    flags = ("-march=cooperlake", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-O1", "-w")
+    flags = (*flags, f"-DTT_OBJECT_HEAD={object.__basicsize__}")
+    text = '#include "matmul_bf16.cpp"\n#ifndef __AVX512BF16__\n#error no pairs\n#endif\n'
+    shared_library(Recipe("with_pairs", text, (KERNELS / "matmul", KERNELS, NATIVE), flags), "host")
+
+
 def test_subnormal_bfloat16_numbers_count_as_written_or_as_0() -> None:
-    """As documented: the instructions of AVX512-BF16 and AMX take them for 0, NumPy's code does not."""
+    """As documented: the instructions of AVX512-BF16 take them for 0, NumPy's code does not."""
     a, b = tt.full((26, 8), 2.0**-127, dtype=tt.bfloat16), tt.full((8, 62), 2.0**126, dtype=tt.bfloat16)
     assert set((a @ b).astype(tt.float32).numpy().flat) in ({4.0}, {0.0})
     tt.config.host_kernels = "off"

@@ -1,7 +1,7 @@
 // Products of arrays: shared code of matmul.cpp, matmul_f64.cpp and matmul_bf16.cpp.
 #pragma once
 #include "elementwise/gelu.h"
-#include "matmul_amx.h"
+#include "matmul_bf16.h"
 #include "matmul_choice.h"
 #include "matmul_whole.h"
 #include "scratch.h"
@@ -47,14 +47,10 @@ struct Matrix : Factor<T> {
 // body(E()) with the fastest kind of product of an element type on this processor.
 template <class N, class Body>
 bool by_kind(const Body& body) {
-    if constexpr (sizeof(N) > sizeof(Bf16)) {
+    if constexpr (sizeof(N) > sizeof(Bf16))
         return body(Plain<N, N>());
-    } else {
-#if HAS_AMX
-        if (Amx::allowed()) return body(Amx());
-#endif
+    else
         return body(OfBf16());
-    }
 }
 
 // A vector in the type of sums, or nullptr if it is not given.

@@ -16,15 +16,13 @@ struct Pairs {
     using Unit = Pair;
     using Sum = float;
     static constexpr int STRIP = REGISTERS / 2 - 2;
-    static constexpr Index UNITS = 384, GROUP = 2, STEPS = 1;
-    static constexpr bool IN_PLACE = false, ROWS_ALONE = false;
+    static constexpr Index UNITS = 384, GROUP = 2;
+    static constexpr bool IN_PLACE = false;
 
     static INLINE __m512bh row(const Pair* b) { return (__m512bh)_mm512_loadu_si512(b); }
     static INLINE Floats add(Floats sum, Pair x, __m512bh row) {
         return (Floats)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)x.bits), row);
     }
-    static void begin() {}
-    static void end() {}
 };
 
 // 16 pairs of lanes of two rows: (even[i], odd[i]). The first n lanes are read; `odd` may be missing.
@@ -39,11 +37,11 @@ INLINE Pair pair_of(const Bf16* p, Index step, bool whole) {
     return {p[0].bits | (whole ? (unsigned)p[step].bits << 16 : 0u)};
 }
 
-template <class E>
-struct PairPacking {
+template <>
+struct Packing<Pairs> {
     static void rows(const Bf16* a, Index a_row, Index rows, Index depth, Pair* to) {
-        const Index units = rounded_up(depth, 2 * E::STEPS);  // in elements
-        for (Index i = 0; i < rows; i++, a += a_row, to += STRIP_ROW<E>) {
+        const Index units = rounded_up(depth, 2);  // in elements
+        for (Index i = 0; i < rows; i++, a += a_row, to += STRIP_ROW<Pairs>) {
             Index k = 0;
             for (; k + 32 <= depth; k += 32) _mm512_storeu_si512(to + k / 2, _mm512_loadu_si512(a + k));
             for (; k < units; k += 32) {
@@ -55,7 +53,7 @@ struct PairPacking {
     }
 
     static void columns(const Bf16* a, Index a_row, Index a_column, Index rows, Index depth, Pair* to) {
-        for (Index k = 0; k < depth; k += 2, a += 2 * a_column, to += STRIP_STEP<E>) {
+        for (Index k = 0; k < depth; k += 2, a += 2 * a_column, to += STRIP_STEP<Pairs>) {
             const bool whole = k + 1 < depth;
             if (a_row == 1)
                 for (Index i = 0; i < rows; i += 16)
@@ -67,7 +65,7 @@ struct PairPacking {
     }
 
     static void panel(const Bf16* b, Index b_row, Index b_column, Index depth, Index columns, Pair* to) {
-        const Index width = rounded_up(columns, 16), units = units_of_pairs(depth);
+        const Index width = rounded_up(columns, 16), units = pieces(depth, 2);
         for (Index j = 0; j < width; j += 16, to += 16, b += 16 * b_column) {
             const Index some = least(columns - j, 16);
             Index k = 0;  // in units
@@ -88,11 +86,7 @@ struct PairPacking {
                 }
         }
     }
-
-    static Index units_of_pairs(Index depth) { return rounded_up(pieces(depth, 2), E::STEPS); }
 };
-template <>
-struct Packing<Pairs> : PairPacking<Pairs> {};
 
 using OfBf16 = Pairs;
 #endif

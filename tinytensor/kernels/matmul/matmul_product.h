@@ -60,7 +60,7 @@ constexpr Index MOST_STEPS = E::UNITS * E::GROUP;  // of a block
 
 template <class E>
 Index units_of(Index depth) {
-    return rounded_up(pieces(depth, E::GROUP), E::STEPS);
+    return pieces(depth, E::GROUP);
 }
 
 template <class E>
@@ -154,22 +154,21 @@ class Strips {
         }
         if (in_place()) return {first, rows, (const Unit*)source(strip, 0), p.a.column, false};
         if (place % STRIPS_TOGETHER == 0) pack_together(strip);
-        const Index size = E::ROWS_ALONE ? STRIP_SIZE<E> : STRIP_STEP<E> * units;
-        return {first, rows, memory + place % STRIPS_TOGETHER * size, STRIP_STEP<E>, E::ROWS_ALONE};
+        return {first, rows, memory + place % STRIPS_TOGETHER * STRIP_STEP<E> * units, STRIP_STEP<E>, false};
     }
 
  private:
     // A few steps of all strips, then the next few, so that reads are contiguous over many strips.
     void pack_together(Index strip) {
-        constexpr Index SOME = 16 * E::GROUP * E::STEPS;
-        const Index size = E::ROWS_ALONE ? STRIP_SIZE<E> : STRIP_STEP<E> * units;
+        constexpr Index SOME = 16 * E::GROUP;
+        const Index size = STRIP_STEP<E> * units;
         const Range some = {strip, least(end, strip + STRIPS_TOGETHER)};
         for (Index k = 0; k < depth; k += SOME) {
             if (p.a.row == 1) prefetch(some, {k + SOME, least(depth, k + 2 * SOME)});
             for (Index i = 0; i < some.end - strip; i++)
                 Packing<E>::columns(source(strip + i, k), p.a.row, p.a.column,
                                     row(strip + i + 1) - row(strip + i), least(depth - k, SOME),
-                                    memory + i * size + k / E::GROUP * (E::ROWS_ALONE ? 1 : STRIP_STEP<E>));
+                                    memory + i * size + k / E::GROUP * STRIP_STEP<E>);
         }
     }
 
@@ -190,7 +189,6 @@ void part(Block<E>& block, Range strips, Range panels, Index first) {
     const Index y_row = p.y ? p.y_row : block.columns;
     Sum* sums_of_a_strip = p.y ? nullptr : kept<Sum>(STRIP_SUMS, E::STRIP * block.columns);
     Strips<E> of_a(block, strips.end);
-    E::begin();
     for (Index s = strips.begin; s < strips.end; s++) {
         const Strip<E> strip = of_a.get(s, s - strips.begin);
         const Tile<E> full = tile_for<E, 2>(strip.rows, strip.in_rows);
@@ -213,7 +211,6 @@ void part(Block<E>& block, Range strips, Range panels, Index first) {
         for (Index i = 0; ends && i < strip.rows; i++)
             p.finish(rows + i * y_row + begin, strip.row + i, block.first_column + begin, end - begin);
     }
-    E::end();
 }
 
 // ---- the whole product ------------------------------------------------------------------------------------
@@ -248,7 +245,7 @@ inline Grid grid_of(Index products, Index strips, Index panels, bool broad) {
 template <class E>
 void multiply(const Product<E>& p) {
     if (p.depth == 0) return fill_with_start(p);
-    constexpr Index MOST = MOST_STEPS<E>, EVEN = most(4, E::GROUP * E::STEPS);
+    constexpr Index MOST = MOST_STEPS<E>, EVEN = 4;
     const Index depth = rounded_up(pieces(p.depth, pieces(p.depth, MOST)), EVEN), units = units_of<E>(depth);
     const Index room = BLOCK_BYTES / (units * PANEL<E> * (Index)sizeof(typename E::Unit));
     const Index all = pieces(p.columns, PANEL<E>), fit = most(1, least(room, MOST_PANELS));

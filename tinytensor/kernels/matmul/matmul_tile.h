@@ -18,17 +18,13 @@ struct Plain {
     static constexpr Index UNITS =
         1536 / sizeof(Unit);           // a strip of so many steps, 21 KB, stays in the L1 cache
     static constexpr Index GROUP = 1;  // elements in a unit
-    static constexpr Index STEPS = 1;  // a strip has a multiple of so many units
     static constexpr bool IN_PLACE = sizeof(N) == sizeof(T);  // operands may be read without packing
-    static constexpr bool ROWS_ALONE = false;                 // whether strips are always stored in rows
 
     static INLINE Vector<Sum> row(const Unit* b) { return load(b); }
     // x in all lanes. Not 0 + x, which turns -0 into 0 and so costs an addition.
     static INLINE Vector<Sum> add(Vector<Sum> sum, Unit x, Vector<Sum> row) {
         return sum + (x - Vector<Sum>{}) * row;
     }
-    static void begin() {}
-    static void end() {}
 };
 
 constexpr int PANEL_VECTORS = 2;
@@ -102,8 +98,5 @@ Tile<E> tile_of(Index rows) {
 
 template <class E, int VECTORS>
 Tile<E> tile_for(Index rows, bool in_rows) {
-    if constexpr (E::ROWS_ALONE)
-        return E::template tile<VECTORS>;
-    else
-        return in_rows ? tile_of<E, VECTORS, true>(rows) : tile_of<E, VECTORS, false>(rows);
+    return in_rows ? tile_of<E, VECTORS, true>(rows) : tile_of<E, VECTORS, false>(rows);
 }

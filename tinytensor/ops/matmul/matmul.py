@@ -194,7 +194,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     Memory: keeps each operand for backward only if the other one needs a gradient.
     Accuracy: floats are added in the dtype of the result, 16-bit ones in float32, in longer sequential runs
         than in `sum`: for K in the millions float32 loses digits; use (a * b).sum() then. On CPUs with
-        AVX512-BF16 or AMX, bfloat16 operands and sums below 2**-126 in magnitude are flushed to 0 by these
+        AVX512-BF16, bfloat16 operands and sums below 2**-126 in magnitude are flushed to 0 by these
         instructions; tt.config.host_kernels = "off" computes with them.
 
     Example:
