@@ -1,1 +1,1 @@
-"""Text generation: sampling, beam search, speculative decoding, chat."""
+"""Text generation: sampling, beam search, chat."""

@@ -198,19 +198,18 @@ def _has_kernels(model: GPT) -> bool:
     return plain or model.device.type == "cpu"
 
 
-def cache_for(model: GPT, rows: int, tokens: int, *, keep: bool = False) -> KVCache:
+def cache_for(model: GPT, rows: int, tokens: int) -> KVCache:
     """Empty KV cache of the smallest capacity for texts of a given final length.
 
     Args:
         model: the model.
         rows: number of texts.
         tokens: their final length, limited to the context.
-        keep: keep all tokens, also those outside a sliding window, so that the last ones can be removed.
     """
     config = model.config
     length = min(config.block_size, max(tokens, 1))
     small = replace(config, block_size=max(length, config.sliding_window))
-    return KVCache(small, rows, model.device, model.dtype, room=length if keep else 0)
+    return KVCache(small, rows, model.device, model.dtype)
 
 
 class Reader:
@@ -222,7 +221,6 @@ class Reader:
     Args:
         model: in evaluation mode.
         cache: KV cache.
-        every: return the logits after each token of a call, not only after the last.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -233,13 +231,13 @@ class Reader:
         [(1, 5), (1, 5), (1, 5)]
     """
 
-    def __init__(self, model: GPT, cache: KVCache | None = None, *, every: bool = False) -> None:
-        self._model, self._cache, self._every = model, cache, every
+    def __init__(self, model: GPT, cache: KVCache | None = None) -> None:
+        self._model, self._cache = model, cache
         self._last = (0, 0)  # shape of the ids of the last call
         self._steps: dict[tuple[int, int], tuple[tt.Tensor, tt.CapturedGraph]] = {}  # by shape of the ids
 
     def __call__(self, rows: Sequence[Sequence[int]]) -> tt.Tensor:
-        """Logits (B, V), or (B, T, V) of all tokens, after ids (B, T); the next call may overwrite them."""
+        """Logits (B, V) after ids (B, T); the next call may overwrite them."""
         shape, device = (len(rows), len(rows[0])), self._model.device
         if shape == self._last and shape not in self._steps and self._repeats(*shape):
             idx = tt.zeros(shape, dtype=tt.int64, device=device)
@@ -253,8 +251,8 @@ class Reader:
         return logits
 
     def _logits(self, idx: tt.Tensor) -> tt.Tensor:
-        logits: tt.Tensor = self._model(idx, self._cache, last_only=not self._every)
-        return logits if self._every else logits[:, -1]
+        logits: tt.Tensor = self._model(idx, self._cache, last_only=True)
+        return logits[:, -1]
 
     def _repeats(self, B: int, T: int) -> bool:
         """Whether the work depends on the shape alone: not for many tokens with experts, which sort them."""

@@ -12,10 +12,9 @@ from gpt.generation.beam import beam_search
 from gpt.generation.explain_sampling import ExplainingSampler, render
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
-from gpt.generation.speculative import Speculation
 from gpt.generation.text_stream import TextStream, stream_text
 from gpt.models.gpt import GPT
-from gpt.tokenizers.base import Tokenizer, every_text
+from gpt.tokenizers.base import Tokenizer
 from gpt.weights.trained import load_model, open_model, require_tokenizer
 
 DEFAULT = SamplingConfig(temperature=0.8)
@@ -36,9 +35,6 @@ class SampleConfig:
         explain: print the candidates of each token, and what each filter removed; for one text.
         beams: beam search with so many beams instead of sampling; 0: sample.
         length_penalty: of beams: exponent of the length by which log p is divided.
-        draft: speculative decoding with this smaller model, which has the same tokenizer: the same
-            distribution, faster.
-        ahead: number of tokens that the draft proposes at a time.
 
     Raises:
         ArgumentError: a field of a wrong type or outside its domain, or fields that exclude each other.
@@ -58,21 +54,16 @@ class SampleConfig:
     explain: bool = False
     beams: int = 0
     length_penalty: float = 1.0
-    draft: str = ""
-    ahead: int = 4
 
     def __post_init__(self) -> None:
         check_types(self)
         at_least(self, 0, "max_new_tokens", "seed", "beams")
-        at_least(self, 1, "num_samples", "ahead")
+        at_least(self, 1, "num_samples")
         for wrong, what, why in (
             (self.explain and self.texts > 1, "explain with several texts", "draws are told one by one"),
-            (self.explain and self.draft, "explain with a draft", "tokens are taken or refused, not drawn"),
             (self.beams and self.explain, "explain with beams", "a search draws nothing"),
-            (self.beams and self.draft, "beams with a draft", "a search draws nothing"),
             (0 < self.beams < self.num_samples, "more samples than beams", "a search ends with its beams"),
             (self.length_penalty != 1 and not self.beams, "length_penalty without beams", "it ranks beams"),
-            (self.ahead != 4 and not self.draft, "ahead without a draft", "a draft is ahead"),
         ):
             if wrong:
                 raise tt.ArgumentError(
@@ -91,11 +82,7 @@ class SampleConfig:
 
 
 def write(
-    model: GPT,
-    tokenizer: Tokenizer,
-    config: SampleConfig,
-    sampler: Sampler,
-    speculation: Speculation | None = None,
+    model: GPT, tokenizer: Tokenizer, config: SampleConfig, sampler: Sampler
 ) -> Iterator[tuple[int, str]]:
     """Generate a batch of texts.
 
@@ -104,7 +91,6 @@ def write(
         tokenizer: the model's.
         config: prompts, lengths and seeds.
         sampler: samples the tokens.
-        speculation: of the model and a draft; texts are then generated one after the other.
 
     Returns:
         Iterator of (index of the text, chunk of its continuation); num_samples texts of the first prompt come
@@ -115,7 +101,7 @@ def write(
     """
     # Eagerly, not with the first token: an invalid prompt raises before anything is printed.
     prompts = [tokenizer.encode(text) for text in config.prompt for _ in range(config.num_samples)]
-    return _written(model, tokenizer, config, sampler, speculation, prompts)
+    return _written(model, tokenizer, config, sampler, prompts)
 
 
 def _written(
@@ -123,28 +109,13 @@ def _written(
     tokenizer: Tokenizer,
     config: SampleConfig,
     sampler: Sampler,
-    speculation: Speculation | None,
     prompts: list[list[int]],
 ) -> Iterator[tuple[int, str]]:
     """Continue prompts, one per text."""
     generators = [tt.Generator(config.seed + row) for row in range(len(prompts))]
     streams = {row: TextStream(tokenizer, config.stop) for row in range(len(prompts))}  # unfinished texts
     end = None if config.ignore_end else tokenizer.separator
-    count = config.length
-
-    def proposed(speculation: Speculation) -> Iterator[tuple[int, int]]:
-        for row, (prompt, generator) in enumerate(zip(prompts, generators, strict=True)):
-            for token in speculation.generate(prompt, count, sampler, generator):
-                if row not in streams:
-                    break  # finished
-                yield row, token
-
-    tokens = (
-        generate_rows(model, prompts, count, sampler, generators=generators)
-        if speculation is None
-        else proposed(speculation)
-    )
-    for row, token in tokens:
+    for row, token in generate_rows(model, prompts, config.length, sampler, generators=generators):
         if row not in streams:
             continue
         stream = streams[row]
@@ -178,14 +149,13 @@ def main(argv: Sequence[str]) -> int:
     if config.beams:
         _print_beams(model, tokenizer, config, sampling)
         return 0
-    speculation = _speculation(model, tokenizer, config) if config.draft else None
     if config.explain:
         sampler: Sampler = ExplainingSampler(
             sampling, tokenizer, lambda draw: print(render(draw), flush=True)
         )
     else:
         sampler = Sampler(sampling, tokenizer.vocab_size)
-    texts = write(model, tokenizer, config, sampler, speculation)
+    texts = write(model, tokenizer, config, sampler)
     if config.texts == 1 and not config.explain:
         begun = list(islice(texts, 1))  # kernels are compiled, with a note, before the text begins
         sys.stdout.write(config.prompt[0])
@@ -196,8 +166,6 @@ def main(argv: Sequence[str]) -> int:
         print()
     else:
         _print_all(config, texts)
-    if speculation is not None:
-        print(f"{config.draft}: {speculation}", file=sys.stderr)
     return 0
 
 
@@ -233,18 +201,6 @@ def _print_beams(model: GPT, tokenizer: Tokenizer, config: SampleConfig, samplin
             tokens = text.tokens[:-1] if text.tokens[-1:] == (end,) else text.tokens
             print(f"--- beam {rank}: log p {text.log_p:.3f}, score {text.score:.4f} ---")
             print(prompt + "".join(stream_text(tokenizer, tokens, config.stop)))
-
-
-def _speculation(model: GPT, tokenizer: Tokenizer, config: SampleConfig) -> Speculation:
-    """Speculation of the model and its draft; ArgumentError if their tokenizers differ."""
-    draft, words = open_model(config.draft, packed=True)
-    if every_text(words) != every_text(tokenizer):
-        raise tt.ArgumentError(
-            f"sample: the draft {config.draft} has another tokenizer than the model",
-            why="a proposed id must mean the same token to both",
-            fix="use a draft that was trained with the tokenizer of the model",
-        )
-    return Speculation(model, draft, config.ahead)
 
 
 def _load(path: str, checkpoint: str) -> tuple[GPT, Tokenizer]:

@@ -131,14 +131,10 @@ def test_a_note_about_kernels_comes_before_the_text(run: str, monkeypatch) -> No
     [
         (["--explain", "--num_samples=2"], "explain with several texts"),
         (["--explain", "--beams=2"], "explain with beams"),
-        (["--explain", "--draft=x"], "explain with a draft"),
-        (["--beams=2", "--draft=x"], "beams with a draft"),
         (["--beams=2", "--num_samples=3"], "more samples than beams"),
         (["--beams=2", "--top_k=3"], "beams with temperature, filters"),
         (["--length_penalty=2"], "length_penalty without beams"),
-        (["--ahead=2"], "ahead without a draft"),
         (["--beams=-1"], "beams=-1"),
-        (["--ahead=0"], "ahead=0"),
         (["--prompt="], "at least one token"),
     ],
 )
@@ -147,7 +143,7 @@ def test_what_excludes_each_other(run: str, capsys, words: list[str], message: s
     assert message in capsys.readouterr().err
 
 
-def test_beams_and_drafts_from_the_command_line(run: str, tmp_path, capsys) -> None:
+def test_beams_from_the_command_line(run: str, capsys) -> None:
     how = ["--prompt=ab", "--max_new_tokens=9"]
     main(["sample", run, *how, "--temperature=0"])
     greedy = capsys.readouterr().out
@@ -157,14 +153,6 @@ def test_beams_and_drafts_from_the_command_line(run: str, tmp_path, capsys) -> N
     assert text == greedy
     main(["sample", run, *how, "--beams=3", "--num_samples=3"])
     assert capsys.readouterr().out.count("--- beam ") == 3
-    write_run(GPT(CONFIG, tt.Generator(9)), WORDS, tmp_path / "draft")
-    assert main(["sample", run, *how, "--temperature=0", f"--draft={tmp_path / 'draft'}"]) == 0
-    said = capsys.readouterr()
-    assert said.out == greedy
-    assert "proposed tokens taken" in said.err
-    write_run(GPT(CONFIG, tt.Generator(9)), CharTokenizer("ABCDEFGHIJKL\n"), tmp_path / "other")
-    assert main(["sample", run, *how, f"--draft={tmp_path / 'other'}"]) == 2
-    assert "another tokenizer" in capsys.readouterr().err
 
 
 def test_a_vocabulary_with_holes(tmp_path, capsys) -> None:
@@ -176,29 +164,11 @@ def test_a_vocabulary_with_holes(tmp_path, capsys) -> None:
     assert capsys.readouterr().out.count("\n") == len({words.decode([i]) for i in range(259) if i != 257})
     how = ["--prompt=ab", "--max_new_tokens=9", "--temperature=0", "--logit_bias=257:-inf"]
     assert main(["sample", run, *how]) == 0
-    expected = capsys.readouterr().out
-    assert main(["sample", run, *how, f"--draft={run}"]) == 0
-    assert capsys.readouterr().out == expected
-
-
-def test_several_texts_with_a_draft_stop_where_they_should(run: str, capsys) -> None:
-    how = [
-        "--prompt=ab",
-        "--prompt=c",
-        "--num_samples=2",
-        "--temperature=0",
-        "--stop=b",
-        "--max_new_tokens=9",
-    ]
-    main(["sample", run, *how])
-    expected = capsys.readouterr().out
-    assert main(["sample", run, *how, f"--draft={run}"]) == 0
-    assert capsys.readouterr().out == expected
 
 
 def test_ids_that_only_pad_the_vocabulary_are_never_drawn(tmp_path, capsys) -> None:
     """The model has 13 rows, the tokenizer 3 tokens: no other may be drawn, since it has no text."""
     write_run(GPT(CONFIG, tt.Generator(3)), CharTokenizer("abc"), tmp_path / "run")
-    for how in ([], ["--explain"], ["--temperature=0"], ["--beams=2"], [f"--draft={tmp_path / 'run'}"]):
+    for how in ([], ["--explain"], ["--temperature=0"], ["--beams=2"]):
         assert main(["sample", str(tmp_path / "run"), "--prompt=a", "--max_new_tokens=30", *how]) == 0
     assert set(capsys.readouterr().out.splitlines()[0]) <= set("abc")
