@@ -88,7 +88,7 @@ def _run(words: list[str]) -> int:
         for old, new in compare.pairs(options.old, options.new):
             print(compare.compare(compare.load(old), compare.load(new)), end="\n\n")
         return 0
-    if options.command in ("dry", "first_day", "rewards", "widths"):
+    if options.command in ("dry", "first_day"):
         print(getattr(commands, options.command)(options))
         return 0
     if options.command == "report":

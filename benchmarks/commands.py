@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.contest.contest import RESULTS, Plan, Report
-from benchmarks.contest.contestants import BenchmarkError, has_torch
+from benchmarks.contest.contestants import BenchmarkError
 
 QUICK = Plan(rounds=3, retries=2, seconds=0.1)
 OP_SECONDS = 0.1  # a window of small ops has thousands of calls
@@ -74,19 +74,6 @@ def generate(options: Given) -> list[Report]:
     return [bench.run(_plan(options), shapes=_shapes(options), variants=_variants(options), **who)]
 
 
-def nanogpt_cpu(options: Given) -> list[Report]:
-    if not options.text.is_file():
-        raise BenchmarkError(f"nanogpt-cpu: there is no file {options.text}")
-    if options.with_torch and not has_torch():
-        raise BenchmarkError(
-            "nanogpt-cpu: PyTorch is not installed; use .venv-oracle/bin/python, or leave out --with-torch"
-        )
-    if options.steps is not None and (options.steps < 20 or options.steps % 10):
-        raise BenchmarkError("nanogpt-cpu: --steps must be a multiple of 10, at least 20")
-    counts = {"seeds": options.seeds, "steps": options.steps, "threads": options.threads}
-    return [_suite("nanogpt_cpu").run(options.text, torch=options.with_torch, **counts)]
-
-
 def matmul_cpu(options: Given) -> list[Report]:
     which = {"dtype": options.dtype, "alone": options.alone, "only": options.only}
     shapes, variants = _shapes(options), _variants(options)
@@ -114,11 +101,6 @@ def memory(options: Given) -> list[Report]:
     return [_suite("memory").run(shapes=_shapes(options), alone=options.alone)]
 
 
-def distributed(options: Given) -> list[Report]:
-    plan, counts = Plan(options.rounds, options.retries), {"ranks": options.ranks, "steps": options.steps}
-    return [_suite("distributed").run(plan, shapes=_shapes(options), **counts)]
-
-
 def smollm2(options: Given) -> list[Report]:
     bench = _suite("smollm2")
     which = {"variants": _variants(options), "dtypes": _words(options, "dtypes", bench.TOLERANCE)}
@@ -127,16 +109,6 @@ def smollm2(options: Given) -> list[Report]:
 
 def quantized(options: Given) -> list[Report]:
     return [_suite("quantized").run(_plan(options), variants=_variants(options), alone=options.alone)]
-
-
-def widths(options: Given) -> str:
-    """Measure models at each width, and return their tables."""
-    return str(_suite("widths").run(options.models, page=options.page))
-
-
-def rewards(options: Given) -> str:
-    """Train by rewards, and return the table of right answers before and after."""
-    return str(_suite("rewards").run(options.folder, page=options.page))
 
 
 def quick(options: Given) -> list[Report]:
@@ -245,13 +217,6 @@ def _dtype(about: str, name: str = "--dtype", default: str = "float32") -> Optio
 
 
 _ALONE: Options = {"--alone": {"action": "store_true", "help": "without PyTorch, also where it is installed"}}
-_RECIPE: Options = {
-    "--text": {"type": Path, "required": True, "help": "a text file, such as tinyshakespeare"},
-    "--seeds": {"type": ONE, "default": 3, "help": "how many (%(default)s)"},
-    "--steps": {"type": ONE, "help": "in place of the recipe's 2000: a multiple of 10"},
-    "--threads": {"type": ONE, "default": 2, "help": "of BLAS (%(default)s)"},
-    "--with-torch": {"action": "store_true", "help": "train with PyTorch, too"},
-}
 _TOKENIZER: Options = {
     "--text": {"type": Path, "help": "a file (the embedded Shakespeare)"},
     "--kb": {"type": ZERO, "default": 200, "help": "thousands of characters; 0: all (%(default)s)"},
@@ -260,10 +225,6 @@ _TOKENIZER: Options = {
 _OPS: Options = {
     "--sizes": {"default": "1024,65536,1048576,4194304", "help": "elements (%(default)s)"},
     "--threads": {"type": ONE, "default": 1, "help": "of the CPU (%(default)s)"},
-}
-_RANKS: Options = {
-    "--ranks": {"type": ONE, "default": 2, "help": "processes of one thread each (%(default)s)"},
-    "--steps": {"type": ONE, "default": 20, "help": "of a window (%(default)s)"},
 }
 _LADDER: Options = {
     "ladder": {"nargs": "?", "default": "all", "help": "one ladder, or all (%(default)s)"},
@@ -291,16 +252,6 @@ _FILES: Options = {
 _TWO: Options = {
     "old": {"type": Path, "help": "a file, or a folder: its newest file of each benchmark"},
     "new": {"type": Path},
-}
-
-
-_WIDTHS: Options = {
-    "models": {"nargs": "+", "help": "smollm2, a run, a .gguf file, …"},
-    "--page": {"action": "store_true", "help": "write the tables into docs/quantization.md"},
-}
-_REWARDS: Options = {
-    "folder": {"type": Path, "help": "of the runs; those that are finished there are not trained again"},
-    "--page": {"action": "store_true", "help": "write table and picture into docs/finetuning.md"},
 }
 
 
@@ -351,7 +302,6 @@ COMMANDS = {
         _contest() | _step("S,M", "2,1", 1.0) | _others("contestants: NumPy alone"),
         generate,
     ),
-    "nanogpt-cpu": Command("nanoGPT's CPU recipe, trained to the end", _RECIPE, nanogpt_cpu),
     "matmul_cpu": Command(
         "matrix products of a training step, on the CPU",
         _contest() | _step("S,M,L", "1,2", 0.05) | _dtype("float32 or bfloat16") | _only("products"),
@@ -384,18 +334,7 @@ COMMANDS = {
         _contest(5, 5) | _threads("1,2") | _seconds(0.5),
         quantized,
     ),
-    "widths": Command(
-        "loss, size and speed of models in 4 to 8 bits, beside llama.cpp: five minutes", _WIDTHS, writes=False
-    ),
-    "rewards": Command(
-        "right answers before and after GRPO: three tasks, three seeds, half an hour", _REWARDS, writes=False
-    ),
     "memory": Command("bytes that a training step of a GPT keeps", _ALONE | _shapes_of("S,M"), memory),
-    "distributed": Command(
-        "several ranks train one GPT: speed, and what hides behind backward",
-        _rounds(5, 5) | _shapes_of("S,M") | _RANKS,
-        distributed,
-    ),
     "report": Command(
         "one HTML page of the newest results, and its pictures",
         _FILES | {"--out": _OUT["--out"]},

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contest.contestants import BenchmarkError
-from benchmarks.report import png
 from benchmarks.report.compare import load
 from benchmarks.report.ops import ops_part
 from benchmarks.report.parts import Part, machine_part, parts_of
@@ -81,7 +80,7 @@ def page_of(reports: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def save(reports: Mapping[str, Mapping[str, Any]], html: Path) -> list[Path]:
-    """Write the page, and next to it a folder `pictures` with each chart as SVG and, with matplotlib, PNG.
+    """Write the page, and next to it a folder `pictures` with each chart as SVG.
 
     Args:
         reports: reports by file name.
@@ -98,7 +97,4 @@ def save(reports: Mapping[str, Mapping[str, Any]], html: Path) -> list[Path]:
         for name, chart in part.charts.items():
             write(pictures / f"{name}.svg", picture([Html(draw(chart))]))
             written.append(pictures / f"{name}.svg")
-            if png.available():
-                png.write(chart, pictures / f"{name}.png")
-                written.append(pictures / f"{name}.png")
     return written

@@ -327,19 +327,15 @@ def test_wrong_files_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "a.json").write_text("[]")
     assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 2
     assert "is not a benchmark report" in capsys.readouterr().err
-    assert main(["nanogpt-cpu", "--text", str(tmp_path / "none.txt")]) == 2
-    assert "there is no file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "words",
     [
         ["dispatch", "--rounds", "0"],
-        ["distributed", "--steps", "0"],
         ["tokenizer", "--kb", "-1"],
         ["ops", "--threads", "none"],
         ["memory", "--rounds", "3"],  # counted once
-        ["distributed", "--alone"],  # PyTorch takes no part
         ["profile", "--alone"],
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.contest.contest import RESULTS
 from benchmarks.contest.contestants import BenchmarkError
-from benchmarks.report import png, report
+from benchmarks.report import report
 from benchmarks.report.charts import Bars, Lines
 from benchmarks.report.compare import load
 from benchmarks.report.svg import COLORS, HEIGHT, LENGTH, color_of, draw
@@ -68,18 +68,6 @@ def test_strangers_get_colors_too() -> None:
     known = ["JAX", "torch.compile", "one more"]
     assert len({color_of(name, known) for name in known}) == 3
     assert drawn(Lines("nothing", "x", "y", {})) is not None
-
-
-@pytest.mark.skipif(not png.available(), reason="matplotlib is not installed (extra [plot])")
-def test_png_files_are_pictures(tmp_path: Path) -> None:
-    for i, chart in enumerate(
-        [
-            Bars("t", "s", ["a"], {"PyTorch": [1.0], "x": [None]}, {"PyTorch": ["1"], "x": [""]}, 1.0),
-            Lines("t", "x", "y", {"line": [(1.0, 2.0), (3.0, 4.0)]}, {"here": (2.0, 2.0)}),
-        ]
-    ):
-        png.write(chart, tmp_path / f"{i}.png")
-        assert (tmp_path / f"{i}.png").read_bytes().startswith(b"\x89PNG")
 
 
 # ---- the page ----------------------------------------------------------------------------------------------
