@@ -1,18 +1,46 @@
-"""`python -m benchmarks report`: one HTML page of the newest results of each benchmark, and picture files."""
+"""`python -m benchmarks report`: one HTML page of the newest results of each benchmark, and its pictures.
 
-from collections.abc import Mapping, Sequence
+A section of the page is data: bars and tables, made in one way from the file of any benchmark.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.contest.contest import number, ratio_text, time_text, unit_of, value_text
 from benchmarks.contest.contestants import BenchmarkError
+from benchmarks.report.bars import Bars, draw
 from benchmarks.report.compare import load
-from benchmarks.report.ops import ops_part
-from benchmarks.report.parts import Part, machine_part, parts_of
-from benchmarks.report.svg import draw
 from gpt.interpret.heat_map import picture
 from tinytensor.lab.html import Html, page, tag, write
 
 TITLE = "Benchmarks of tinytensor"
+LONG = 40  # rows from which a table is collapsed, and cases from which there are no bars
+# Whole programs first.
+ORDER = ("train", "generate", "smollm2", "quantized", "memory", "tokenizer", "ops", "dispatch", "matmul-cpu")
+Saved = Mapping[str, Any]  # a report in its file format
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; `note` stands above it."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page."""
+
+    heading: str
+    bars: Bars | None
+    tables: Sequence[Table]
+
+
+# ---- files -------------------------------------------------------------------------------------------------
 
 
 def collect(files: Sequence[Path], folder: Path) -> dict[str, dict[str, Any]]:
@@ -26,9 +54,7 @@ def collect(files: Sequence[Path], folder: Path) -> dict[str, dict[str, Any]]:
     paths = list(files) or sorted(folder.glob("*.json"))
     if not paths:
         raise BenchmarkError(f"report: no results in {folder}: run a benchmark first, for example quick")
-    loaded = sorted(
-        ((path.name, load(path)) for path in paths), key=lambda item: _date(item[1]), reverse=True
-    )
+    loaded = sorted([(path.name, load(path)) for path in paths], key=lambda item: _date(item[1]))[::-1]
     if len(kinds := {r.get("clock", "real") for _, r in loaded}) > 1:
         raise BenchmarkError(f"report: {' and '.join(sorted(kinds))} time cannot be on one page")
     found: dict[str, dict[str, Any]] = {}
@@ -38,38 +64,165 @@ def collect(files: Sequence[Path], folder: Path) -> dict[str, dict[str, Any]]:
             found[name] = saved
         elif files or found[same[0]]["machine"]["commit"] == saved["machine"]["commit"]:
             newer = found.pop(same[0])
-            found[f"{same[0]}, {name}"] = together(newer, saved)
+            cases = {result["case"] for result in newer["results"]}
+            more = [result for result in saved["results"] if result["case"] not in cases]
+            findings = {**saved["findings"], **newer["findings"]}
+            found[f"{same[0]}, {name}"] = {
+                **newer,
+                "results": [*more, *newer["results"]],
+                "findings": findings,
+            }
     return found
 
 
-def _date(report: Mapping[str, Any]) -> str:
+def _date(report: Saved) -> str:
     return str(report["machine"]["date"])
 
 
-def together(newer: Mapping[str, Any], older: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge two reports; cases and findings of the newer one take precedence."""
-    cases = {result["case"] for result in newer["results"]}
-    more = [result for result in older["results"] if result["case"] not in cases]
-    return {
-        **newer,
-        "results": [*more, *newer["results"]],
-        "findings": {**older["findings"], **newer["findings"]},
-    }
+# ---- data --------------------------------------------------------------------------------------------------
 
 
-def sections(reports: Mapping[str, Mapping[str, Any]]) -> list[Part]:
+def sections(reports: Mapping[str, Saved]) -> list[Section]:
     """All sections of the page."""
-    return [*parts_of(reports, {"ops": ops_part}), machine_part(reports)]
 
+    def place(report: Saved) -> tuple[int, str]:
+        name = report["benchmark"]
+        return (ORDER.index(name) if name in ORDER else len(ORDER), name)
 
-def page_of(reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """Self-contained HTML page."""
-    newest = max(reports.values(), key=_date)["machine"]
     made = []
-    for part in sections(reports):
-        drawings = [tag("figure", draw(chart)) for chart in part.charts.values()]
-        maps = [tag("div", *drawings, class_="maps scroll")] if drawings else []
-        made.append(tag("section", tag("h2", part.heading), *maps, *part.body))
+    for report in sorted(reports.values(), key=place):
+        results = [contestants(report)] if report["results"] else []
+        made.append(Section(report["benchmark"], bars(report), [*results, *findings(report)]))
+    return [*made, machines(reports)]
+
+
+def bars(report: Saved) -> Bars | None:
+    """Speeds relative to the peer; None for one contestant alone, and for very many cases."""
+    results, peer = report["results"], report["peer"]
+    names = list(dict.fromkeys(name for r in results for name in r["seconds"]))
+    if peer not in names or len(names) < 2 or len(results) > LONG:
+        return None
+    values: dict[str, list[float | None]] = {name: [] for name in names}
+    labels: dict[str, list[str]] = {name: [] for name in names}
+    for r in results:
+        for name in names:
+            own = r["seconds"].get(name)
+            within = r["ratio"].get(name)  # computed per round
+            times = within["median"] if within else 1.0 if own and name == peer else None
+            values[name].append(times)
+            labels[name].append(f"{_time(own['median'])}  {times:.2f}×" if times else "")
+    unit = f"times as fast as {peer}; longer is faster"
+    return Bars(report["benchmark"], unit, [r["case"] for r in results], values, labels)
+
+
+def _time(seconds: float) -> str:
+    scale, unit = unit_of(seconds)
+    return f"{number(seconds * scale)} {unit}"
+
+
+def contestants(report: Saved) -> Table:
+    """A row for each case and contestant: time, ratio and its findings."""
+    rows: list[dict[str, str]] = []
+    for r in report["results"]:
+        for name, seconds in r["seconds"].items():
+            row = {"case": r["case"], "contestant": name, "median [quartiles]": time_text(seconds)}
+            if name in r["ratio"]:
+                row[f"speed, {report['peer']} = 1"] = ratio_text(r["ratio"][name])
+            own = report["findings"].get(f"{r['case']}, {name}")
+            row |= {key: cell(value) for key, value in own.items()} if isinstance(own, Mapping) else {}
+            rows.append(row | {"clean rounds": f"{r['clean']}/{r['rounds']}" + " noisy" * r["noisy"]})
+    return _table(rows)
+
+
+def _table(rows: Sequence[Mapping[str, str]], note: str = "") -> Table:
+    head = list(dict.fromkeys(key for row in rows for key in row))
+    if "clean rounds" in head:
+        head = [key for key in head if key != "clean rounds"] + ["clean rounds"]
+    names = [key.replace("_", " ") for key in head]
+    return Table(names, [[row.get(key, "") for key in head] for row in rows], note)
+
+
+def findings(report: Saved) -> list[Table]:
+    """Tables of what belongs to no case and contestant: one for each list of rows or long mapping, one for
+    each group of findings with the same numbers, one for the rest.
+    """
+    cases = {f"{r['case']}, {name}" for r in report["results"] for name in r["seconds"]}
+    groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    made = []
+    for key, value in report["findings"].items():
+        rows = value.get("rungs", value) if isinstance(value, Mapping) else value
+        if isinstance(rows, list):
+            modeled = isinstance(value, Mapping) and not value["timed"] and "seconds" in rows[0]
+            note = f"{key}; its seconds come from a model of a GPU: none were measured" if modeled else key
+            scalars = [{k: cell(v) for k, v in row.items() if not isinstance(v, list)} for row in rows]
+            made.append(_table(scalars, note))
+        elif isinstance(value, Mapping) and len(value) > 12:
+            made.append(Table(["", ""], [[name, cell(v)] for name, v in value.items()], key))
+        elif key not in cases:
+            named = value if isinstance(value, Mapping) else {"found": value}
+            row = {"": key} | {name: cell(v) for name, v in named.items()}
+            groups.setdefault(tuple(named), []).append(row)
+    return [*made, *[_table(rows) for rows in groups.values()]]
+
+
+def cell(value: Any) -> str:
+    """A finding as text; statistics as median and quartiles.
+
+    Example:
+        >>> cell({"median": 0.5, "q1": 0.25, "q3": 0.75, "count": 3}), cell(None), cell({"bytes": 4096})
+        ('0.5 [0.25 0.75]', '–', 'bytes 4,096')
+    """
+    if isinstance(value, Mapping):
+        if {"median", "q1", "q3"} <= value.keys():
+            return "{} [{} {}]".format(*(value_text(value[key]) for key in ("median", "q1", "q3")))
+        return ", ".join(f"{key.replace('_', ' ')} {cell(v)}" for key, v in value.items())
+    return "–" if value is None else value_text(value)
+
+
+def machines(reports: Mapping[str, Saved]) -> Section:
+    """A row for each file, and the machine of the newest one."""
+    rows = []
+    for name, r in reports.items():
+        commit = (r["machine"]["commit"] or "none")[:10] + " + changes" * bool(r["machine"]["dirty"])
+        rows += [[file, r["benchmark"], _date(r), commit] for file in name.split(", ")]
+    newest = max(reports.values(), key=_date)["machine"]
+    about = [[key.replace("_", " "), cell(value or None)] for key, value in newest.items()]
+    differ = [k for k in ("cpu", "cpus") if any(r["machine"][k] != newest[k] for r in reports.values())]
+    note = f"The files come from machines that differ in {', '.join(differ)}." if differ else ""
+    files = Table(["file", "benchmark", "date", "commit"], rows, note)
+    return Section("Machine", None, [files, Table(["machine", ""], about)])
+
+
+# ---- HTML --------------------------------------------------------------------------------------------------
+
+
+def _html(table: Table) -> Iterable[Html]:
+    """A table; cells that begin with a digit are right-aligned, texts of several lines keep them."""
+    rows = [tag("tr", *[tag("th", name) for name in table.head])]
+    for row in table.rows:
+        cells = []
+        for text in row:
+            if "\n" in text:
+                cells.append(tag("td", tag("pre", text.strip("\n"))))
+            else:
+                cells.append(tag("td", text, **({"class_": "number"} if text[:1].isdigit() else {})))
+        rows.append(tag("tr", *cells))
+    whole = tag("div", tag("table", *rows), class_="scroll")
+    if table.note:
+        yield tag("p", table.note)
+    if len(rows) > LONG:
+        whole = tag("details", tag("summary", f"{len(rows) - 1} rows"), whole)
+    yield whole
+
+
+def page_of(reports: Mapping[str, Saved]) -> str:
+    """Self-contained HTML page."""
+    made = []
+    for section in sections(reports):
+        drawn = [tag("div", tag("figure", draw(section.bars)), class_="maps scroll")] if section.bars else []
+        tables = [part for table in section.tables for part in _html(table)]
+        made.append(tag("section", tag("h2", section.heading), *drawn, *tables))
+    newest = max(reports.values(), key=_date)["machine"]
     first = tag(
         "p",
         "Medians of windows of which contestants take turns; results are compared before anything is timed. "
@@ -79,8 +232,8 @@ def page_of(reports: Mapping[str, Mapping[str, Any]]) -> str:
     return page(TITLE, first, *made)
 
 
-def save(reports: Mapping[str, Mapping[str, Any]], html: Path) -> list[Path]:
-    """Write the page, and next to it a folder `pictures` with each chart as SVG.
+def save(reports: Mapping[str, Saved], html: Path) -> list[Path]:
+    """Write the page, and next to it a folder `pictures` with the bars of each benchmark as SVG.
 
     Args:
         reports: reports by file name.
@@ -93,8 +246,8 @@ def save(reports: Mapping[str, Mapping[str, Any]], html: Path) -> list[Path]:
     pictures.mkdir(parents=True, exist_ok=True)
     write(html, page_of(reports))
     written = [html]
-    for part in sections(reports):
-        for name, chart in part.charts.items():
-            write(pictures / f"{name}.svg", picture([Html(draw(chart))]))
-            written.append(pictures / f"{name}.svg")
+    for section in sections(reports):
+        if section.bars is not None:
+            written.append(pictures / f"{section.heading}.svg")
+            write(written[-1], picture([Html(draw(section.bars))]))
     return written
