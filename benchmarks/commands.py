@@ -1,21 +1,39 @@
-"""Benchmark commands: their options, and the functions that turn options into reports."""
+"""Benchmark commands: their options, and the functions that run them."""
 
 import argparse
 import shlex
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from math import isqrt
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import tinytensor as tt
 from benchmarks.contest.contest import RESULTS, Plan, Report
 from benchmarks.contest.contestants import BenchmarkError
 
-QUICK = Plan(rounds=3, retries=2, seconds=0.1)
-OP_SECONDS = 0.1  # a window of small ops has thousands of calls
 THREADS = {"2": "2 threads", "1": "1 thread"}
-
 Given = argparse.Namespace
+
+
+class Command:
+    """A command.
+
+    Args:
+        about: its line in the help.
+        run: returns reports, or what to print; None: `run` of the suite of this name.
+        options: defaults of its options, which are described in HELP; a tuple has the possible values, the
+            default first. A name that begins with "_" is a positional argument.
+    """
+
+    def __init__(
+        self, about: str, run: Callable[[Given], Iterable[Report] | str] | None = None, **options: Any
+    ):
+        self.about, self.options, self.run = about, options, run or suite
+
+    @property
+    def writes(self) -> bool:
+        """Whether it writes reports to a folder, `--out`; `--json` prints the same objects."""
+        return self.run not in (dry, first_day, page, comparison)
 
 
 def _suite(name: str) -> Any:
@@ -28,8 +46,7 @@ def _words(options: Given, name: str, known: Iterable[str]) -> list[str]:
 
     `others` may be empty: no other libraries take part.
     """
-    words = [word.strip() for word in getattr(options, name).split(",") if word.strip()]
-    known = list(known)
+    words, known = [w.strip() for w in getattr(options, name).split(",") if w.strip()], list(known)
     if unknown := [word for word in words if word not in known]:
         raise BenchmarkError(f"{options.command}: {unknown[0]} is unknown; {name} are {', '.join(known)}")
     if not words and name != "others":
@@ -37,128 +54,207 @@ def _words(options: Given, name: str, known: Iterable[str]) -> list[str]:
     return words
 
 
-def _shapes(options: Given) -> list[str]:
-    return _words(options, "shapes", _suite("train").SHAPES)
+def suite(options: Given) -> list[Report]:
+    """Run a suite: its keyword arguments are the options, the first one is the plan of the contest."""
+    module = _suite(options.command)
+    given = {name: value for name, value in vars(options).items() if name not in ("command", "out", "json")}
+    known = {"shapes": _suite("train").SHAPES, "threads": THREADS}
+    known |= {"others": getattr(module, "OTHERS", ()), "dtypes": getattr(module, "TOLERANCE", ())}
+    for name, words in known.items():
+        if isinstance(given.get(name), str):
+            given[name] = _words(options, name, words)
+    if isinstance(given.get("threads"), list):
+        given["variants"] = [THREADS[word] for word in given.pop("threads")]
+    if "sizes" in given:
+        given["sizes"] = _sizes(given["sizes"])
+    if "rounds" not in given:
+        return [module.run(**given)]
+    names = [name for name in ("rounds", "retries", "seconds") if name in given]
+    return [module.run(Plan(**{name: given.pop(name) for name in names}), **given)]
 
 
-def _variants(options: Given) -> list[str]:
-    return [THREADS[word] for word in _words(options, "threads", THREADS)]
+def _sizes(text: str) -> list[int]:
+    words = text.split(",")
+    if not all(
+        word.isdecimal() and int(word) >= 16 and int(int(word) ** 0.5) ** 2 == int(word) for word in words
+    ):
+        raise BenchmarkError(f"ops: --sizes {text}: squares from 16 on, with commas, such as 1024,65536")
+    return sorted(map(int, words))
 
 
-def _plan(options: Given) -> Plan:
-    return Plan(options.rounds, options.retries, options.seconds)
+def quick(options: Given) -> Iterable[Report]:
+    plan, fewer = Plan(rounds=3, retries=2, seconds=0.1), Plan(rounds=3, retries=2, seconds=0.02)
+    yield _suite("dispatch").run(plan)
+    yield _suite("train").run(plan, shapes=["S"], variants=["2 threads"])
+    yield _suite("ops").run(fewer, sizes=[1 << 10, 1 << 16, 1 << 20], quick=True)
+    yield _suite("memory").run(shapes=["S"])
+    yield _suite("tokenizer").run(fewer, kilobytes=50, vocab_size=320)
 
 
-# ---- runs --------------------------------------------------------------------------------------------------
+def kernels_lab(options: Given) -> list[Report]:
+    """Run kernel ladders."""
+    from benchmarks.kernels_lab import run as lab
+    from benchmarks.kernels_lab.host import LADDER as HOST
 
-
-def dispatch(options: Given) -> list[Report]:
-    plan = Plan(options.rounds, options.retries, OP_SECONDS)
-    return [_suite("dispatch").run(plan, alone=options.alone, only=options.only)]
-
-
-def train(options: Given) -> list[Report]:
-    bench = _suite("train")
-    who = {"alone": options.alone, "others": _words(options, "others", bench.OTHERS)}
-    which = {"shapes": _shapes(options), "variants": _variants(options), "dtype": options.dtype}
-    return [bench.run(_plan(options), **which, **who)]
-
-
-def profile(options: Given) -> list[Report]:
-    return [_suite("profile").run(_plan(options), shapes=_shapes(options), variants=_variants(options))]
-
-
-def generate(options: Given) -> list[Report]:
-    bench = _suite("generate")
-    who = {"alone": options.alone, "others": _words(options, "others", bench.OTHERS)}
-    return [bench.run(_plan(options), shapes=_shapes(options), variants=_variants(options), **who)]
-
-
-def matmul_cpu(options: Given) -> list[Report]:
-    which = {"dtype": options.dtype, "alone": options.alone, "only": options.only}
-    shapes, variants = _shapes(options), _variants(options)
-    return [_suite("matmul_cpu").run(_plan(options), shapes=shapes, variants=variants, **which)]
-
-
-def ops(options: Given) -> list[Report]:
-    sizes = options.sizes.split(",")
-    if not all(word.isdecimal() and int(word) >= 16 and isqrt(int(word)) ** 2 == int(word) for word in sizes):
+    known = [*lab.NAMES, HOST]
+    if options.ladder not in (*known, "all"):
         raise BenchmarkError(
-            f"ops: --sizes {options.sizes}: squares from 16 on, with commas, such as 1024,65536"
+            f"kernels_lab: {options.ladder!r} is no ladder; choose from {', '.join(known)}, all"
         )
-    bench = _suite("ops")
-    who = {"alone": options.alone, "others": _words(options, "others", bench.OTHERS)}
-    which = {"only": options.only, "sizes": sorted(map(int, sizes)), "threads": options.threads}
-    return [bench.run(_plan(options), **which, **who)]
+    if options.time and options.ladder != HOST and not tt.cuda.is_available():
+        raise BenchmarkError("kernels_lab: --time needs a GPU; without it, traffic is counted on any machine")
+    return [lab.run(lab.NAMES if options.ladder == "all" else [options.ladder], timed=options.time)]
 
 
-def tokenizer(options: Given) -> list[Report]:
-    what = {"text": str(options.text or ""), "kilobytes": options.kb, "vocab_size": options.vocab_size}
-    return [_suite("tokenizer").run(_plan(options), alone=options.alone, **what)]
+def kernel_traffic(options: Given) -> list[Report]:
+    from benchmarks.on_emulator import traffic
+
+    return [traffic.run()]
 
 
-def memory(options: Given) -> list[Report]:
-    return [_suite("memory").run(shapes=_shapes(options), alone=options.alone)]
+def checked(options: Given) -> list[Report]:
+    from benchmarks.on_emulator import checked
 
-
-def smollm2(options: Given) -> list[Report]:
-    bench = _suite("smollm2")
-    which = {"variants": _variants(options), "dtypes": _words(options, "dtypes", bench.TOLERANCE)}
-    return [bench.run(_plan(options), alone=options.alone, **which)]
-
-
-def quantized(options: Given) -> list[Report]:
-    return [_suite("quantized").run(_plan(options), variants=_variants(options), alone=options.alone)]
-
-
-def quick(options: Given) -> list[Report]:
-    fewer = Plan(QUICK.rounds, QUICK.retries, 0.02)
-    return [
-        _suite("dispatch").run(QUICK),
-        _suite("train").run(QUICK, shapes=["S"], variants=["2 threads"]),
-        _suite("ops").run(fewer, sizes=[1 << 10, 1 << 16, 1 << 20], quick=True),
-        _suite("memory").run(shapes=["S"]),
-        _suite("tokenizer").run(fewer, kilobytes=50, vocab_size=320),
-    ]
+    return [checked.run(options.rounds)]
 
 
 def dry(options: Given) -> str:
     """Count one training step on a GPU that computes nothing, and return its table."""
-    from benchmarks.dry_gpu import steps, table
+    from benchmarks.dry_gpu import steps
     from benchmarks.dry_gpu.gpu import install
 
-    for name, known in (("shape", steps.SHAPES), ("dtype", steps.DTYPES)):
-        if getattr(options, name) not in known:
-            given = getattr(options, name)
-            raise BenchmarkError(f"dry: {given} is unknown; {name} is one of {', '.join(known)}")
-    shape = steps.SHAPES[options.shape]
-    gpu = install(compiled=options.roof)
+    if options.shape not in steps.SHAPES:
+        known = ", ".join(steps.SHAPES)
+        raise BenchmarkError(f"dry: {options.shape} is unknown; shape is one of {known}")
+    shape, gpu = steps.SHAPES[options.shape], install()
     gpu.measuring = True
-    counted = steps.count(gpu, shape, options.dtype, captured=options.captured)
+    start, step = steps.count(gpu, shape, options.dtype, captured=options.captured)
     title = f"{shape.about}, {options.dtype}, {'captured' if options.captured else 'eager'}"
-    return table.report(counted, shape, title, modeled=options.roof)
+    return steps.report(start, step, title, options.dtype)
 
 
 def first_day(options: Given) -> str:
     """Run the steps of a first day on a GPU, or name the calls that do; returns what to print."""
-    from benchmarks.first_day import run, steps
+    from benchmarks import first_day as day
 
+    only: list[str] = options.only
     if options.calls:
-        groups = steps.calls(options.only or list(steps.STEPS))
         rehearse = " --rehearse" if options.rehearse else ""
         command = f"python -m benchmarks first_day {shlex.quote(str(options.folder))}{rehearse} --only"
+        groups = day.calls(only or list(day.STEPS))
         return "\n".join(f"{command} {' '.join(group)}" for group in groups)
-    return f"written: {run.run(options.folder, options.only, rehearse=options.rehearse)}"
+    return f"written: {day.run(options.folder, only, rehearse=options.rehearse)}"
 
 
-def report(folder: Path, files: list[Path]) -> list[Path]:
+def page(options: Given) -> str:
     """Write the page and its pictures; returns the files written."""
-    from benchmarks.report import report as pages
+    from benchmarks.report import report
 
-    return pages.save(pages.collect(files, folder), folder / "report.html")
+    written = report.save(report.collect(options.files, options.out), options.out / "report.html")
+    return "\n".join(f"written: {path}" for path in written)
+
+
+def comparison(options: Given) -> str:
+    """Compare two files, or the files of two folders."""
+    from benchmarks.report import compare
+
+    pairs = compare.pairs(options.old, options.new)
+    return "\n\n".join(compare.compare(compare.load(old), compare.load(new)) for old, new in pairs)
 
 
 # ---- options -----------------------------------------------------------------------------------------------
+
+HELP = {
+    "alone": "without other libraries, also where they are installed",
+    "calls": "print calls of at most ten minutes, in place of running",
+    "captured": "replay the step as a graph",
+    "device": "cpu, cuda, or a rehearsal: emulated, or dry, which computes nothing",
+    "dtype": "of products and attention",
+    "dtypes": "of the weights",
+    "files": "these files (the newest of each benchmark in --out)",
+    "folder": "folder of the findings; those in it stay",
+    "json": "print the reports as JSON, one on a line, in place of tables",
+    "kilobytes": "thousands of characters; 0: all",
+    "ladder": "one ladder, or all",
+    "new": "a file, or a folder: its newest file of each benchmark",
+    "old": "a file, or a folder: its newest file of each benchmark",
+    "only": "those whose name contains TEXT; of first_day: names of steps",
+    "others": "additional contestants, comma-separated",
+    "out": "folder of the reports",
+    "rehearse": "without a GPU: on the dry GPU, and on emulated",
+    "retries": "rounds added for disturbed ones",
+    "rounds": "clean rounds that are wanted",
+    "seconds": "length of a window",
+    "shape": "the model: gpt2 or shakespeare",
+    "shapes": "of S, M, L, gpt2, shakespeare, tiny",
+    "sizes": "elements",
+    "text": "a file (the embedded Shakespeare)",
+    "threads": "of the CPU; 1: pinned to one CPU",
+    "time": "time on the GPU in place of counting",
+    "vocab_size": "tokens",
+}
+CONTEST: dict[str, Any] = {"rounds": 9, "retries": 9}
+FEWER: dict[str, Any] = {"rounds": 5, "retries": 5}
+DTYPE, DEVICE = ("float32", "bfloat16"), ("cpu", "cuda", "emulated", "dry")
+GPU = DEVICE[1:]
+STEP: dict[str, Any] = {"shapes": "S,M", "threads": "2,1", "seconds": 1.0}
+COMMANDS = {
+    # In a separate folder, ignored by git: committed results come from the longer commands.
+    "quick": Command(
+        "a short selection of all, and its page: three minutes on two cores", quick, out=RESULTS / "quick"
+    ),
+    "dispatch": Command(
+        "small ops with a recorded graph", **CONTEST, alone=False, only="", seconds=0.1
+    ),
+    "train": Command(
+        "one training step of a GPT", **CONTEST, **STEP, alone=False, others="", dtype=DTYPE, device=DEVICE
+    ),
+    "profile": Command(
+        "where the time of a step goes, and what each technique gains", **CONTEST, **STEP | {"threads": "2"}
+    ),
+    "generate": Command("tokens that a GPT writes", **CONTEST, **STEP, alone=False, others="", device=DEVICE),
+    "matmul_cpu": Command(
+        "matrix products of a training step, on the CPU",
+        **CONTEST, shapes="S,M,L", threads="1,2", seconds=0.05, alone=False, dtype=DTYPE, only="",
+    ),
+    "kernels_lab": Command(
+        "ladders of kernels: traffic counted, or timed on a GPU", kernels_lab, _ladder="all", time=False
+    ),
+    "checked": Command("processor time of the checker, relative to the emulator", checked, rounds=7),
+    "kernel_traffic": Command("bytes that kernels move, relative to the minimum", kernel_traffic),
+    "ops": Command(
+        "each op over sizes and layouts, on the CPU and on a GPU",
+        rounds=5, retries=3, seconds=0.02, alone=False, only="", others="", threads=1,
+        sizes="1024,65536,1048576,4194304",
+    ),
+    "tokenizer": Command(
+        "byte-level BPE: training and encoding",
+        rounds=3, retries=3, seconds=0.3, alone=False, text="", kilobytes=200, vocab_size=512,
+    ),
+    "smollm2": Command(
+        "tokens that SmolLM2-135M reads and writes, beside transformers",
+        **FEWER, threads="2,1", seconds=1.0, alone=False, dtypes="float32,bfloat16",
+    ),
+    "quantized": Command(
+        "weights packed in 4 to 8 bits: tokens that SmolLM2-135M writes, beside llama.cpp; products",
+        **FEWER, threads="1,2", seconds=0.5, alone=False,
+    ),
+    "memory": Command("bytes that a training step of a GPT keeps", shapes="S,M", alone=False),
+    "bits": Command("which results of a GPU are equal to the bit", device=GPU[:2]),
+    "gpu_peaks": Command("what a GPU can do at most: memory, launches, graphs, copies", device=GPU),
+    "gpu_kernels": Command("kernels beside cuBLAS, PyTorch and CuPy", device=GPU, only=""),
+    "ncu": Command("kernels of a step under Nsight Compute, beside our counts", device=GPU),
+    "report": Command("one HTML page of the newest results, and its pictures", page, _files=[], out=RESULTS),
+    "dry": Command(
+        "what a training step asks of a GPU, counted without one",
+        dry, _shape="gpt2", dtype=DTYPE, captured=False,
+    ),
+    "first_day": Command(
+        "all that only a GPU can tell: nine steps, at most 45 minutes",
+        first_day, _folder=Path, only=[], calls=False, rehearse=False,
+    ),
+    "compare": Command("two reports: what changed by more than the noise", comparison, _old=Path, _new=Path),
+}  # fmt: skip
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -172,180 +268,21 @@ def _at_least(least: int) -> Callable[[str], int]:
     return count
 
 
-ONE, ZERO = _at_least(1), _at_least(0)
-Options = dict[str, dict[str, Any]]  # argument → its declaration, as in `add_argument`
-
-
-def _rounds(clean: int = 9, more: int = 9) -> Options:
-    more_about = "rounds added for disturbed ones (%(default)s)"
-    return {
-        "--rounds": {"type": ONE, "default": clean, "help": "clean rounds that are wanted (%(default)s)"},
-        "--retries": {"type": ZERO, "default": more, "help": more_about},
-    }
-
-
-def _contest(clean: int = 9, more: int = 9) -> Options:
-    return _rounds(clean, more) | _ALONE
-
-
-def _shapes_of(shapes: str) -> Options:
-    return {"--shapes": {"default": shapes, "help": "of S, M, L (%(default)s)"}}
-
-
-def _threads(threads: str) -> Options:
-    return {"--threads": {"default": threads, "help": "2 threads, or 1 on one CPU (%(default)s)"}}
-
-
-def _seconds(seconds: float) -> Options:
-    return {"--seconds": {"type": float, "default": seconds, "help": "length of a window (%(default)s)"}}
-
-
-def _step(shapes: str, threads: str, seconds: float) -> Options:
-    return _shapes_of(shapes) | _threads(threads) | _seconds(seconds)
-
-
-def _only(what: str) -> Options:
-    return {"--only": {"default": "", "metavar": "TEXT", "help": f"{what} whose name contains TEXT"}}
-
-
-def _others(which: str) -> Options:
-    return {"--others": {"default": "", "metavar": "NAMES", "help": f"additional {which}"}}
-
-
-def _dtype(about: str, name: str = "--dtype", default: str = "float32") -> Options:
-    return {name: {"default": default, "help": f"{about} (default: %(default)s)"}}
-
-
-_ALONE: Options = {"--alone": {"action": "store_true", "help": "without PyTorch, also where it is installed"}}
-_TOKENIZER: Options = {
-    "--text": {"type": Path, "help": "a file (the embedded Shakespeare)"},
-    "--kb": {"type": ZERO, "default": 200, "help": "thousands of characters; 0: all (%(default)s)"},
-    "--vocab-size": {"type": ONE, "default": 512, "help": "tokens (%(default)s)"},
-}
-_OPS: Options = {
-    "--sizes": {"default": "1024,65536,1048576,4194304", "help": "elements (%(default)s)"},
-    "--threads": {"type": ONE, "default": 1, "help": "of the CPU (%(default)s)"},
-}
-_LADDER: Options = {
-    "ladder": {"nargs": "?", "default": "all", "help": "one ladder, or all (%(default)s)"},
-    "--time": {"action": "store_true", "help": "time on the GPU in place of counting"},
-}
-_DRY: Options = {
-    "shape": {
-        "nargs": "?",
-        "default": "gpt2",
-        "help": "the model: gpt2 or shakespeare (default: %(default)s)",
-    },
-    **_dtype("float32, or bfloat16 under autocast"),
-    "--captured": {"action": "store_true", "help": "replay the step as a graph"},
-    "--roof": {"action": "store_true", "help": "add the time by a model of an H100; compiles the kernels"},
-}
-_FIRST_DAY: Options = {
-    "folder": {"type": Path, "metavar": "OUT", "help": "folder of the findings; those in it stay"},
-    "--only": {"nargs": "+", "default": [], "metavar": "STEP", "help": "these steps, in place of all"},
-    "--calls": {"action": "store_true", "help": "print calls of at most ten minutes, in place of running"},
-    "--rehearse": {"action": "store_true", "help": "without a GPU: on the dry GPU, and on emulated"},
-}
-_FILES: Options = {
-    "files": {"nargs": "*", "type": Path, "help": "these files (the newest of each benchmark in --out)"}
-}
-_TWO: Options = {
-    "old": {"type": Path, "help": "a file, or a folder: its newest file of each benchmark"},
-    "new": {"type": Path},
-}
-
-
-class Command(NamedTuple):
-    """A command: its line in the help, its options, and what runs; `__main__` runs those without. `writes`:
-    whether it writes a report to a folder, `--out`; `--json` prints the same object.
-    """
-
-    about: str
-    options: Options
-    run: Callable[[Given], list[Report]] | None = None
-    writes: bool = True
-
-
-_OUT: Options = {
-    "--out": {"type": Path, "default": RESULTS, "help": "folder of the reports"},
-    "--json": {
-        "action": "store_true",
-        "help": "print the reports as JSON, one on a line, in place of tables",
-    },
-}
-_LIBRARIES = "contestants, comma-separated: captured, NumPy alone, torch.compile, JAX, tinygrad"
-COMMANDS = {
-    # In a separate folder, ignored by git: committed results come from the longer commands.
-    "quick": Command(
-        "a short selection of all, and its page: three minutes on two cores",
-        {"--out": _OUT["--out"] | {"default": RESULTS / "quick"}},
-        quick,
-    ),
-    "dispatch": Command(
-        "small ops with a recorded graph: the overhead of a call", _contest() | _only("cases"), dispatch
-    ),
-    "train": Command(
-        "one training step of a GPT",
-        _contest()
-        | _step("S,M", "2,1", 1.0)
-        | _others(_LIBRARIES)
-        | _dtype("float32, or bfloat16 under autocast"),
-        train,
-    ),
-    "profile": Command(
-        "where the time of a step goes, and what each technique gains",
-        _rounds() | _step("S,M", "2", 1.0),
-        profile,
-    ),
-    "generate": Command(
-        "tokens that a GPT writes",
-        _contest() | _step("S,M", "2,1", 1.0) | _others("contestants: NumPy alone"),
-        generate,
-    ),
-    "matmul_cpu": Command(
-        "matrix products of a training step, on the CPU",
-        _contest() | _step("S,M,L", "1,2", 0.05) | _dtype("float32 or bfloat16") | _only("products"),
-        matmul_cpu,
-    ),
-    "kernels_lab": Command("ladders of kernels: traffic counted, or timed on a GPU", _LADDER),
-    "checked": Command(
-        "processor time of the checker, relative to the emulator; of 100 training steps, of a compilation",
-        {"--rounds": {"type": ONE, "default": 7, "help": "of each measurement (%(default)s)"}},
-    ),
-    "kernel_traffic": Command("bytes that kernels move, relative to the minimum", {}),
-    "ops": Command(
-        "each op over sizes and layouts, on the CPU and on a GPU",
-        _contest(5, 3) | _only("cases") | _OPS | _others("libraries: JAX") | _seconds(0.02),
-        ops,
-    ),
-    "tokenizer": Command(
-        "byte-level BPE: training and encoding", _contest(3, 3) | _TOKENIZER | _seconds(0.3), tokenizer
-    ),
-    "smollm2": Command(
-        "tokens that SmolLM2-135M reads and writes, beside transformers",
-        _contest(5, 5)
-        | _threads("2,1")
-        | _seconds(1.0)
-        | _dtype("of the weights", "--dtypes", "float32,bfloat16"),
-        smollm2,
-    ),
-    "quantized": Command(
-        "weights packed in 4 to 8 bits: tokens that SmolLM2-135M writes, beside llama.cpp; products",
-        _contest(5, 5) | _threads("1,2") | _seconds(0.5),
-        quantized,
-    ),
-    "memory": Command("bytes that a training step of a GPT keeps", _ALONE | _shapes_of("S,M"), memory),
-    "report": Command(
-        "one HTML page of the newest results, and its pictures",
-        _FILES | {"--out": _OUT["--out"]},
-        writes=False,
-    ),
-    "dry": Command("what a training step asks of a GPU, counted without one", _DRY, writes=False),
-    "first_day": Command(
-        "all that only a GPU can tell: nine steps, at most 45 minutes", _FIRST_DAY, writes=False
-    ),
-    "compare": Command("two reports: what changed by more than the noise", _TWO, writes=False),
-}
+def _declaration(name: str, default: Any) -> dict[str, Any]:
+    """Arguments of `add_argument` for an option with this default."""
+    about = {"help": HELP[name]}
+    if default is Path:
+        return about | {"type": Path}
+    if isinstance(default, bool):
+        return about | {"action": "store_true"}
+    if isinstance(default, list):
+        return about | {"nargs": "*", "default": [], "type": Path if name == "files" else str}
+    shown = {"help": f"{HELP[name]} (%(default)s)" if default != "" else HELP[name]}
+    if isinstance(default, tuple):
+        return shown | {"choices": default, "default": default[0]}
+    least = 0 if name in ("retries", "kilobytes") else 1
+    kind = _at_least(least) if isinstance(default, int) else type(default)
+    return shown | {"type": Path if isinstance(default, Path) else kind, "default": default}
 
 
 def parser(about: str) -> argparse.ArgumentParser:
@@ -354,6 +291,12 @@ def parser(about: str) -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         sub = commands.add_parser(name, help=command.about)
-        for argument, how in ((_OUT if command.writes else {}) | command.options).items():
-            sub.add_argument(argument, **how)
+        shared: dict[str, Any] = {"out": RESULTS, "json": False} if command.writes else {}
+        for option, default in (shared | command.options).items():
+            if option.startswith("_"):
+                optional = {} if default is Path or default == [] else {"nargs": "?"}
+                sub.add_argument(option[1:], **_declaration(option[1:], default) | optional)
+            else:
+                flag = "kb" if option == "kilobytes" else option.replace("_", "-")
+                sub.add_argument(f"--{flag}", dest=option, **_declaration(option, default))
     return top

@@ -8,7 +8,7 @@ import datetime
 import json
 import re
 import sys
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contest import machine
+from benchmarks.contest import machine, tables
 from benchmarks.contest.contestants import ROOT, BenchmarkError, Contestant
 from benchmarks.contest.windows import Window
 
 RESULTS = ROOT / "benchmarks" / "results"
 Round = dict[str, Window]  # contestant → window
-PRETENDED = {"emulated", "checked"}  # emulated on the CPU: times unrelated to a real device
+PRETENDED = {"emulated", "checked", "dry"}  # times unrelated to a real device
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ class Report:
 
     def table(self) -> str:
         """Text table of all results: times as medians with quartiles, ratios as speedups."""
-        return table(self.to_dict())
+        return tables.text(self.to_dict())
 
 
 def short(numbers: Any) -> Any:
@@ -282,92 +282,3 @@ def agree(case: str, said: Mapping[str, Any], plan: Plan) -> None:
                 f"{case}: {name} and {first} disagree at {where}: {got[at]} and {want[at]}"
                 f" (rtol {plan.rtol:g}, atol {plan.atol:g})"
             )
-
-
-def table(report: Mapping[str, Any]) -> str:
-    """Text table of a report in the format of `Report.to_dict`."""
-    peer, results = report["peer"], report["results"]
-    names = list(dict.fromkeys(name for result in results for name in result["seconds"]))
-    rivals = [name for name in names if name != peer] if peer in names else []
-    rows = [["case", *names, *(f"{name} : {peer}" for name in rivals), "clean"]]
-    for result in results:
-        times = [time_text(result["seconds"][n]) if n in result["seconds"] else "–" for n in names]
-        ratios = [ratio_text(result["ratio"][n]) if n in result["ratio"] else "–" for n in rivals]
-        clean = f"{result['clean']}/{result['rounds']}" + (" noisy" if result["noisy"] else "")
-        rows.append([result["case"], *times, *ratios, clean])
-    head = heading(report)
-    if peer is not None and peer not in names:
-        head.append(f"{peer} is not here (not installed, or left out): these are tinytensor's times alone")
-    head.append(
-        "median [quartiles] of a call; a ratio above 1 is faster than the peer; clean rounds / rounds"
-    )
-    if any(w[3] is None for r in results for windows in r["windows"].values() for w in windows):
-        head.append("this system does not tell what other processes take: disturbed rounds are not known")
-    found = [f"{key}: {value_text(value)}" for key, value in report["findings"].items()]
-    return "\n".join([*head, "", *aligned(rows), *([""] if found else []), *found])
-
-
-def heading(report: Mapping[str, Any]) -> list[str]:
-    """Lines that name the benchmark, the machine, versions and settings."""
-    about = report["machine"]
-    libraries = ", ".join(f"{k} {v}" for k, v in about["libraries"].items() if v)
-    commit = (about["commit"] or "no commit")[:10] + (" + changes" if about["dirty"] else "")
-    head = [f"{report['benchmark']}: {about['cpu']}, {about['cpus']} CPUs, {about['blas']}"]
-    head.append(f"Python {about['python']}, {libraries}, {commit}, {about['date']}")
-    if about["environment"]:
-        head.append("environment: " + " ".join(f"{k}={v}" for k, v in about["environment"].items()))
-    return head
-
-
-def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:
-    """Lines with the cells of the rows in columns, two spaces apart; those of `right` end together.
-
-    Example:
-        >>> aligned([["op", "ms"], ["softmax", "1"]])
-        ['op       ms', 'softmax  1']
-        >>> aligned([["op", "ms"], ["softmax", "1"]], right=[1])
-        ['op       ms', 'softmax   1']
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    put = [str.rjust if i in right else str.ljust for i in range(len(widths))]
-    return ["  ".join(f(c, w) for f, c, w in zip(put, row, widths, strict=True)).rstrip() for row in rows]
-
-
-def time_text(seconds: Mapping[str, float]) -> str:
-    """Median [quartiles] with a unit.
-
-    Example:
-        >>> time_text({"median": 1.5e-6, "q1": 1.25e-6, "q3": 2e-6})
-        '1.50 [1.25 2.00] µs'
-    """
-    scale, unit = unit_of(seconds["median"])
-    shown, low, high = (number(seconds[key] * scale) for key in ("median", "q1", "q3"))
-    return f"{shown} [{low} {high}] {unit}"
-
-
-def unit_of(seconds: float) -> tuple[float, str]:
-    """Display unit of a time, and its number per second."""
-    return (1e6, "µs") if seconds < 1e-3 else (1e3, "ms") if seconds < 1 else (1.0, "s")
-
-
-def ratio_text(ratio: Mapping[str, float]) -> str:
-    """Median [quartiles]."""
-    return f"{ratio['median']:.2f} [{ratio['q1']:.2f} {ratio['q3']:.2f}]"
-
-
-def value_text(value: Any) -> str:
-    """A finding, or several by name, as text."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key.replace('_', ' ')} {value_text(v)}" for key, v in value.items())
-    return (
-        f"{value:,.4g}"
-        if isinstance(value, float)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else str(value)
-    )
-
-
-def number(x: float) -> str:
-    """Number with three significant digits."""
-    return f"{x:.2f}" if x < 10 else f"{x:.1f}" if x < 100 else f"{x:.0f}"

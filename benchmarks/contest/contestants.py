@@ -105,7 +105,8 @@ class Local:
 
     def check(self, case: str) -> Any:
         entry = self.suite[case]
-        return entry.check() if entry.check is not None else entry.call().tolist()
+        values = entry.check() if entry.check is not None else entry.call().tolist()
+        return 0.0 if entry.device == "dry" else values  # which computes nothing that could be compared
 
     def window(self, case: str, *, seconds: float = 0.0, calls: int | None = None) -> Window:
         call, clock = self.suite[case].call, self.suite[case].clock

@@ -37,6 +37,11 @@ class EngineClock:
         self._runtime.synchronize()
 
 
+def clock_of(device: str) -> EngineClock | None:
+    """Clock of the engine on a device; None on the CPU, and where nothing is timed."""
+    return None if device == "cpu" or device in PRETENDED else EngineClock(device)
+
+
 class CupyClock:
     """Clock of the GPU in CuPy's current stream.
 

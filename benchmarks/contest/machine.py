@@ -5,6 +5,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from benchmarks.contest.windows import cpus
 from gpt.training.utilization import cpu_model
 
 LIBRARIES = (
-    *("numpy", "torch", "transformers", "tokenizers", "tiktoken", "jax", "tinygrad", "mpi4py"),
+    *("numpy", "torch", "transformers", "tokenizers", "tiktoken", "jax", "mpi4py"),
     *("cupy-cuda12x", "cupy-cuda13x"),
 )
 SETTINGS = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "GOTO_", "KMP_", "MALLOC_", "LD_PRELOAD", "TINYTENSOR_")
@@ -35,6 +36,13 @@ def describe() -> dict[str, Any]:
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         **commit(),
     }
+
+
+def find_tool(name: str) -> str | None:
+    """Path of a program of the CUDA toolkit: on the PATH, or in its usual folders."""
+    homes = [os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda"]
+    folders = [Path(home, part) for home in homes if home for part in ("bin", "compute-sanitizer")]
+    return shutil.which(name) or next((str(f / name) for f in folders if (f / name).is_file()), None)
 
 
 def memory_gib() -> float | None:

@@ -1,21 +1,15 @@
 """A GPU that answers every call and computes nothing, to count what the engine asks of a card.
 
 The real `CupyRuntime` runs on it, over a stand-in for CuPy, so a training step of GPT-2 on "cuda" takes a
-fraction of a second on any machine. What it counts is what a card would be asked for: launches with their
-bytes and FLOPs, copies, waits of the host, allocations, compilations, captures and replays. Results are all
-zeros.
+fraction of a second on any machine. Counted are launches with their bytes and FLOPs, copies, waits of the
+host, allocations, compilations, captures and replays. Results are all zeros. From the shell, one training
+step by families of kernels:
 
-From the shell, one training step by families of kernels; `--roof` adds the time by a model of an H100:
-
-    python -m benchmarks dry gpt2 --dtype bfloat16
-    python -m benchmarks dry shakespeare --captured --roof
+    python -m benchmarks dry gpt2 --dtype bfloat16 --captured
 
 The counts of eight training steps are in `tests/benchmarks/dry_steps.json`, and a test compares them. After a
-change that alters them on purpose, write them again, and commit the difference with the change, as its proof:
-
-    python -m tests.helpers.dry_steps
-
-From Python, in a process that has not used CuPy:
+change that alters them on purpose, `python -m tests.helpers.dry_steps` writes them again. From Python, in a
+process that has not used CuPy:
 
     from benchmarks.dry_gpu.gpu import install
     gpu = install()                    # from now on `import cupy` gives the stand-in
@@ -24,5 +18,4 @@ From Python, in a process that has not used CuPy:
     with gpu.counting() as counted:
         x + x
     counted.totals()["launches"]       # 1
-    counted.kernels()                  # {"elementwise_contiguous<Add, float, float, float, 2, int>": 1}
 """

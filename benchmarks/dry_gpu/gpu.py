@@ -16,7 +16,6 @@ from benchmarks.dry_gpu.traffic import Measured, measure
 from tinytensor.runtime import started
 from tinytensor.runtime.cuda import nvrtc, tensor_map
 from tinytensor.runtime.cuda.kernel import CupyKernel
-from tinytensor.runtime.cuda.occupancy import Resources
 from tinytensor.runtime.signature import Packer
 
 
@@ -26,14 +25,12 @@ class DryGpu:
     Attributes:
         cupy: the stand-in.
         measuring: whether the bytes and FLOPs of each launch are measured.
-        resources: instance → its registers and shared memory, where kernels are compiled.
         launching: kernel and arguments of the launch that is being made.
     """
 
     def __init__(self, cupy: StandIn) -> None:
         self.cupy = cupy
         self.measuring = False
-        self.resources: dict[str, Resources] = {}
         self.launching: tuple[CupyKernel, Sequence[Any]]
         cupy.describe = self._describe
 
@@ -44,8 +41,7 @@ class DryGpu:
 
         def listen(event: Event) -> None:
             record.events.append(event)
-            if outer is not None:
-                outer(event)
+            outer(event)
 
         before, memory.peak = memory.peak, memory.held
         self.cupy.listener = listen
@@ -56,60 +52,48 @@ class DryGpu:
             record.peak, record.held = memory.peak, memory.held
             memory.peak = max(before, memory.peak)
 
-    def _describe(self, name: str, grid: Any, block: Any, shared: int) -> Launch:
-        measured = measure(*self.launching) if self.measuring else Measured(0.0)
-        return Launch(name, grid, block, shared, measured, self.resources.get(name, Resources()))
+    def _describe(self, name: str) -> Launch:
+        return Launch(name, measure(*self.launching) if self.measuring else Measured(0.0))
 
 
-def install(
-    architecture: int = 90, multiprocessors: int = 132, capacity: int = 80 << 30, *, compiled: bool = False
-) -> DryGpu:
+def install(architecture: int = 90, multiprocessors: int = 132, capacity: int = 80 << 30) -> DryGpu:
     """Let `import cupy` give a GPU that computes nothing, for the rest of this process; by default an H100.
 
     Args:
         architecture: compute capability of the GPU, times ten.
         multiprocessors: their number.
         capacity: bytes of its memory.
-        compiled: compile the kernels with NVRTC, to know their registers; otherwise nothing is compiled.
 
     Raises:
-        BenchmarkError: the process has imported CuPy, or uses a GPU; NVRTC is needed and not installed.
+        BenchmarkError: the process has imported CuPy, or uses a GPU.
     """
     if "cupy" in sys.modules or any(device.type == "cuda" for device in started()):
         raise BenchmarkError("dry_gpu: this process has imported CuPy; install the dry GPU in a new process")
-    if compiled and not nvrtc.available():
-        raise BenchmarkError(
-            "dry_gpu: NVRTC compiles the kernels, and is not installed: pip install '.[gpu13]'"
-        )
     gpu = DryGpu(StandIn(architecture, multiprocessors, capacity))
     sys.modules["cupy"] = gpu.cupy
-    _count_compilations(gpu, compiled)
     launch = CupyKernel.__call__
 
     def watched(kernel: CupyKernel, grid: Any, block: Any, args: Sequence[Any], shared: int = 0) -> None:
         gpu.launching = kernel, args
         launch(kernel, grid, block, args, shared)
 
+    def build(path: Path, instances: Sequence[str], target: str) -> nvrtc.Compiled:
+        """Count a compilation; nothing is compiled, so that symbols are the names of instances."""
+        names = sorted(set(instances))
+        gpu.cupy.listener(Event("compilation", len(names)))
+        return nvrtc.Compiled(target, b"", {name: name for name in names}, dict.fromkeys(names, ()), "")
+
     CupyKernel.__call__ = watched
+    nvrtc.build = build
+    nvrtc.target_for = lambda architecture, path=None: f"sm_{architecture}"
+    tensor_map._driver = lambda: SimpleNamespace(cuTensorMapEncodeTiled=lambda *_: 0)
+    Packer.check_sizes = lambda *_: None  # the sizes of structs are known to the compiler alone
     return gpu
 
 
-def _count_compilations(gpu: DryGpu, compiled: bool) -> None:
-    """Replace `nvrtc.build` by one that counts, and compiles only if wanted; nothing encodes tensor maps."""
-    compile_them = nvrtc.build
-
-    def build(path: Path, instances: Sequence[str], target: str) -> nvrtc.Compiled:
-        names = sorted(set(instances))
-        gpu.cupy.note(Event("compilation", len(names)), None)
-        if not compiled:
-            return nvrtc.Compiled(target, b"", {name: name for name in names}, dict.fromkeys(names, ()), "")
-        found = compile_them(path, names, target)
-        gpu.cupy.names |= {symbol: name for name, symbol in found.symbols.items()}
-        gpu.resources |= found.resources
-        return found
-
-    nvrtc.build = build
-    tensor_map._driver = lambda: SimpleNamespace(cuTensorMapEncodeTiled=lambda *_: 0)
-    if not compiled:
-        nvrtc.target_for = lambda architecture, path=None: f"sm_{architecture}"
-        Packer.check_sizes = lambda *_: None  # the sizes of structs are known to the compiler alone
+def installed_device(device: str) -> str:
+    """The engine's name of a benchmark's device: "dry" is the dry GPU, installed here as "cuda"."""
+    if device == "dry":
+        install()
+        return "cuda"
+    return device

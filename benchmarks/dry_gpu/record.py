@@ -7,27 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from benchmarks.dry_gpu.traffic import Measured
-from tinytensor.runtime.cuda.occupancy import Resources
 
-# Fields of `totals`. Launches, copies and fills are those that the device executes, those of replayed graphs
-# included; the others are calls of the host.
-TOTALS = (
-    *("launches", "launch_calls", "h2d", "h2d_bytes", "d2h", "d2h_bytes", "d2d", "d2d_bytes"),
-    *(
-        "memset",
-        "memset_bytes",
-        "waits",
-        "events",
-        "allocations",
-        "allocated_bytes",
-        "pinned",
-        "pinned_bytes",
-    ),
-    *("compilations", "instances", "captures", "replays"),
-)
-
-
-_NOTHING, _UNKNOWN = Measured(0.0), Resources()
+# Of launches, copies and fills the totals have those that the device executes, those of replayed graphs
+# included; of all else the calls of the host.
+MOVED = ("h2d", "d2h", "d2d", "memset", "pinned")
+CALLED = ("wait", "event", "capture", "replay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,35 +20,16 @@ class Launch:
 
     Attributes:
         name: the instance, such as `layer_norm_forward<float>`.
-        grid, block: three sizes each.
-        shared: bytes of dynamic shared memory.
         measured: bytes and FLOPs, if they are measured.
-        resources: registers and static shared memory, if it is compiled.
     """
 
     name: str
-    grid: tuple[int, int, int]
-    block: tuple[int, int, int]
-    shared: int
-    measured: Measured = _NOTHING
-    resources: Resources = _UNKNOWN
+    measured: Measured
 
     @property
     def kernel(self) -> str:
         """Name without template arguments."""
         return self.name.partition("<")[0]
-
-    @property
-    def blocks(self) -> int:
-        """Blocks of the grid."""
-        x, y, z = self.grid
-        return x * y * z
-
-    @property
-    def threads(self) -> int:
-        """Threads of a block."""
-        x, y, z = self.block
-        return x * y * z
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +37,7 @@ class Event:
     """One call.
 
     Attributes:
-        kind: "launch", "h2d", "d2h", "d2d", "memset", "wait", "event", "allocation", "pinned", "compilation",
-            "capture" or "replay".
+        kind: "launch", "allocation", "compilation", or one of MOVED and CALLED.
         nbytes: its bytes; of a compilation, the number of instances.
         launch: of a launch.
         graph: what a replay executes.
@@ -91,8 +55,7 @@ class Record:
 
     Attributes:
         events: calls of the host.
-        peak: most bytes that were allocated at once.
-        held: bytes that were allocated at the end.
+        peak, held: most bytes that were allocated at once, and those at the end.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -114,23 +77,17 @@ class Record:
         return dict(Counter(launch.name for launch in self.launches).most_common())
 
     def totals(self) -> dict[str, int]:
-        """Numbers of calls and bytes; see TOTALS, and `peak_bytes`, `held_bytes`."""
-        found = dict.fromkeys(TOTALS, 0)
-        for event in self.executed():
-            if event.kind == "launch":
-                found["launches"] += 1
-            elif event.kind in ("h2d", "d2h", "d2d", "memset", "pinned"):
-                found[event.kind] += 1
-                found[f"{event.kind}_bytes"] += event.nbytes
-        for event in self.events:
-            if event.kind == "launch":
-                found["launch_calls"] += 1
-            elif event.kind in ("wait", "event", "capture", "replay"):
-                found[f"{event.kind}s"] += 1
-            elif event.kind == "allocation":
-                found["allocations"] += 1
-                found["allocated_bytes"] += event.nbytes
-            elif event.kind == "compilation":
-                found["compilations"] += 1
-                found["instances"] += event.nbytes
+        """Numbers of calls and bytes."""
+
+        def of(kind: str, events: list[Event]) -> tuple[int, int]:
+            return sum(e.kind == kind for e in events), sum(e.nbytes for e in events if e.kind == kind)
+
+        executed = list(self.executed())
+        found = {"launches": of("launch", executed)[0], "launch_calls": of("launch", self.events)[0]}
+        for kind in MOVED:
+            found[kind], found[f"{kind}_bytes"] = of(kind, executed)
+        for kind in CALLED:
+            found[f"{kind}s"] = of(kind, self.events)[0]
+        found["allocations"], found["allocated_bytes"] = of("allocation", self.events)
+        found["compilations"], found["instances"] = of("compilation", self.events)
         return found | {"peak_bytes": self.peak, "held_bytes": self.held}

@@ -1,23 +1,29 @@
-"""Training steps of GPTs on the dry GPU: what is counted, and what the model of a card is put over."""
+"""GPT training steps whose launches and traffic are counted, and their tables."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 
 import tinytensor as tt
+from benchmarks.contest.tables import aligned
 from benchmarks.dry_gpu.gpu import DryGpu
-from benchmarks.dry_gpu.record import Record
+from benchmarks.dry_gpu.record import Launch, Record
+from benchmarks.dry_gpu.traffic import FAMILIES, family
+from benchmarks.training import Training
 from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
 from gpt.presets import preset
 from tinytensor import nn
-from tinytensor.optim import AdamW, clip_scale
+from tinytensor.runtime.checked.lower_bounds import CARDS
 
 DTYPES = ("float32", "bfloat16")
+CARD = next(card for card in CARDS if card.name.startswith("H100"))
 
 
 @dataclass(frozen=True)
@@ -44,73 +50,70 @@ SHAPES = {
 }
 
 
-def empty_model(config: GPTConfig) -> GPT:
-    """A GPT on "cuda" without initial weights: their values do not matter here, and take seconds."""
+def training(shape: Shape, dtype: str, *, captured: bool = False) -> Training:
+    """Training on "cuda", without initial weights: their values do not matter here, and take seconds."""
 
     def untouched(weight: tt.Tensor, *_: Any, **__: Any) -> tt.Tensor:
         return weight
 
     with patch.multiple(nn.init, normal_=untouched, uniform_=untouched, zeros_=untouched):
-        return GPT(config).to("cuda")
+        model = GPT(shape.config).to("cuda")
+    size = (shape.batch, shape.config.block_size)
+    ids = np.random.default_rng(0).integers(0, shape.config.vocab_size, size)
+    return Training(model, repeat((ids, ids)), dtype=dtype, captured=captured)
 
 
-class Training:
-    """A GPT on "cuda", and its training step: forward, backward, clipping, AdamW, and the loss on the host.
-
-    Args:
-        shape: model and batch.
-        dtype: of products and attention.
-        captured: replay the step as a graph; it is captured at the second call.
+def count(gpu: DryGpu, shape: Shape, dtype: str, *, captured: bool) -> tuple[Record, Record]:
+    """What the model and its first three steps ask of a GPU (uploads of weights, compilations, the capture),
+    and one step after that. The loss is read after each.
     """
-
-    def __init__(self, shape: Shape, dtype: str = "float32", *, captured: bool = False) -> None:
-        self.dtype, self.captured = dtype, captured
-        self.model = empty_model(shape.config).train()
-        self.optimizer = AdamW(self.model.parameter_groups(0.1), lr=1e-3)
-        size = (shape.batch, shape.config.block_size)
-        self.batch = np.random.default_rng(0).integers(0, shape.config.vocab_size, size)
-        self.inputs, self.targets = [tt.from_numpy(self.batch).to("cuda") for _ in range(2)]
-        self._graph: tt.CapturedGraph | None = None
-        self._steps = 0
-
-    def step(self) -> float:
-        """One step; returns the loss, which is 0 on the dry GPU."""
-        self._steps += 1
-        if self._graph is None and self.captured and self._steps == 2:
-            self._graph = tt.capture(self._compute, device="cuda", warmup=0)
-        for tensor in (self.inputs, self.targets):
-            tensor.copy_(tt.from_numpy(self.batch))
-        return float(self._compute() if self._graph is None else self._graph.replay())
-
-    def _compute(self) -> tt.Tensor:
-        self.optimizer.zero_grad()
-        with tt.autocast(tt.bfloat16, enabled=self.dtype == "bfloat16"):
-            loss: tt.Tensor = self.model.loss(self.inputs, self.targets)
-        loss.backward()
-        _, scale = clip_scale(self.model.parameters(), 1.0)
-        self.optimizer.step(scale)
-        return loss
-
-
-@dataclass
-class Counted:
-    """What a training step asks of a GPU.
-
-    Attributes:
-        start: the model, and its first three steps: uploads of weights, compilations, the capture.
-        step: one step after that.
-    """
-
-    start: Record
-    step: Record
-
-
-def count(gpu: DryGpu, shape: Shape, dtype: str, *, captured: bool) -> Counted:
-    """Count the beginning of a training, and one of its steps."""
     with gpu.counting() as start:
-        training = Training(shape, dtype, captured=captured)
+        steps = training(shape, dtype, captured=captured)
         for _ in range(3):
-            training.step()
+            steps.step().item()
     with gpu.counting() as step:
-        training.step()
-    return Counted(start, step)
+        steps.step().item()
+    return start, step
+
+
+def least_seconds(launch: Launch, dtype: str) -> float:
+    """The least time on CARD: of the bytes, or of the operations, at the rates of its data sheet."""
+    rate = CARD.half if dtype == "bfloat16" else CARD.single
+    return max(launch.measured.nbytes / CARD.bandwidth, launch.measured.flops / rate)
+
+
+def families(launches: Sequence[Launch], dtype: str) -> list[str]:
+    """Launches, bytes, FLOPs and least time by family."""
+    rows = [["", "launches", "GB", "GFLOP", "least ms"]]
+    groups = [(name, [x for x in launches if family(x.name) == name]) for name, _ in FAMILIES]
+    for name, members in [*groups, ("sum", list(launches))]:
+        gigabytes = sum(launch.measured.nbytes for launch in members) / 1e9
+        flops = sum(launch.measured.flops for launch in members) / 1e9
+        least = sum(least_seconds(launch, dtype) for launch in members) * 1e3
+        if members:
+            rows.append([name, str(len(members)), f"{gigabytes:.2f}", f"{flops:,.0f}", f"{least:.2f}"])
+    return aligned(rows, right=range(1, 5))
+
+
+def calls(record: Record) -> list[str]:
+    """What the host asks for: launches, copies, waits, allocations."""
+    t = {name: f"{number:,}" for name, number in record.totals().items()}
+    return [
+        f"  launches {t['launches']}: {t['launch_calls']} by the host, others by {t['replays']} replays",
+        f"  copies to the device {t['h2d']} ({t['h2d_bytes']} bytes), to the host {t['d2h']} "
+        f"({t['d2h_bytes']} bytes), on the device {t['d2d']} ({t['d2d_bytes']} bytes); fills {t['memset']}",
+        f"  waits of the host {t['waits']}, events {t['events']}, captures {t['captures']}",
+        f"  allocations {t['allocations']} ({t['allocated_bytes']} bytes), of pinned memory {t['pinned']}",
+        f"  compilations {t['compilations']}, of {t['instances']} kernels",
+        f"  most memory held {record.peak / 1e9:.2f} GB",
+    ]
+
+
+def report(start: Record, step: Record, title: str, dtype: str) -> str:
+    """The page of one step."""
+    lines = [title, "", "counted: one step after the first three", *families(step.launches, dtype)]
+    lines += [
+        f"least ms: bytes and operations at the peaks of an {CARD.name} by its data sheet; nothing was timed"
+    ]
+    lines += ["", "one step asks for", *calls(step)]
+    return "\n".join([*lines, "the model and its first three steps ask for", *calls(start)])

@@ -24,26 +24,13 @@ SIZE = {
     **dict.fromkeys(("__half", "__nv_bfloat16", "short", "unsigned short"), 2),
     **dict.fromkeys(("bool", "signed char", "unsigned char"), 1),
 }
-VECTOR = 16  # bytes that a thread reads at once
 
 
 class Measured(NamedTuple):
-    """Bytes and FLOPs of one launch.
-
-    Attributes:
-        aligned: whether the rows of all matrices that a product reads begin at multiples of 16 bytes; others
-            are read element by element.
-        inner: length of the sums of a matrix product, in one block.
-        tiles: of a kernel whose blocks compute several, one after another; otherwise 0.
-        filled: share of the elements of all tiles that are in the result.
-    """
+    """Bytes and FLOPs of one launch."""
 
     nbytes: float
     flops: float = 0.0
-    aligned: bool = True
-    inner: int = 0
-    tiles: int = 0
-    filled: float = 1.0
 
 
 Named = Mapping[str, Any]  # arguments by the names of the kernel's parameters
@@ -95,26 +82,15 @@ def _elementwise(base: str, template: list[str], named: Named) -> Measured:
 def _product(base: str, template: list[str], named: Named) -> Measured:
     """The `Product` of matmul.cuh."""
     fields = PRODUCT.unpack(named["p"])
-    rows, columns, inner, part, parts = fields[:5]
-    size, _, a_row, a_inner, b_inner, b_column = fields[8:14]
+    rows, columns, inner = fields[:3]
     nbytes = touched(named)
     if base == "matmul_sum" or named["a"] is None:  # sums of parts, and of columns
         return Measured(nbytes)
-    matrices = size // (rows * columns)
+    matrices = fields[8] // (rows * columns)
     if base == "matmul_hopper":  # tensor maps of the operands
         lines = [n * (matrices if named[many] else 1) for n, many in ((rows, "many_a"), (columns, "many_b"))]
         nbytes += sum(lines) * inner * SIZE[template[1]]
-        across = int(template[2])
-        tiles = -(-rows // 128) * -(-columns // across)
-        filled = rows * columns / (tiles * 128 * across)
-        count = tiles * matrices * parts
-        return Measured(nbytes, 2.0 * rows * columns * inner * matrices, True, part, count, filled)
-    pitches = []
-    for name, line, step in (("a", a_row, a_inner), ("b", b_column, b_inner)):
-        v = named[name]
-        pitches += [v.ptr, (line if step == 1 else step) * v.itemsize]
-    aligned = all(pitch % VECTOR == 0 for pitch in pitches)
-    return Measured(nbytes, 2.0 * rows * columns * inner * matrices, aligned, part)
+    return Measured(nbytes, 2.0 * rows * columns * inner * matrices)
 
 
 # Times that a kernel reads or writes all queries (or as much), all keys; products per pair of them.

@@ -5,7 +5,7 @@ It does not predict times. Timing needs a GPU; emulated times are never reported
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -14,16 +14,8 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-from benchmarks.contest.contest import aligned
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.kernels_lab.ladders import Ladder, Rung, Sizes, Tensors
-
-COUNTED = (  # legends of the columns
-    "moved / floor: bytes moved from and to global memory / the least that any version must move",
-    "used: share of the moved bytes that was requested; sectors of 32 bytes for each request of a warp",
-    "bank ways: passes of shared memory for a request, 1 without conflicts; lanes: active threads, of 32",
-)
-TIMED = ("GB/s of the floor: the least bytes that any version must move, in the measured time",)
 
 
 def inputs_of(ladder: Ladder, sizes: Sizes, device: str) -> tuple[Tensors, np.ndarray[Any, Any]]:
@@ -148,34 +140,3 @@ def timings(
         Timing(title, median(taken), *np.quantile(taken, (0.25, 0.75)).tolist(), errors[title])
         for title, taken in windows.items()
     ]
-
-
-def table(ladder: Ladder, found: Sequence[Count | Timing]) -> str:
-    """Text table of versions with their lessons."""
-    lessons = {rung.title: rung.lesson for rung in ladder.rungs}
-    if isinstance(found[0], Timing):
-        legend = TIMED
-        head = ("version", "ms", "spread", "GB/s of the floor", "GFLOP/s", "lesson")
-        rows = [_timed(ladder, t, lessons[t.rung]) for t in found if isinstance(t, Timing)]
-    else:
-        legend = COUNTED
-        columns = ("launches", "moved / floor", "used", "sectors/request", "bank ways", "lanes")
-        head = ("version", *columns, "lesson")
-        rows = [_counted(c, lessons[c.rung]) for c in found if isinstance(c, Count)]
-    return "\n".join([f"{ladder.name}: {ladder.question}", *aligned([head, *rows]), *legend])
-
-
-def _counted(c: Count, lesson: str) -> tuple[str, ...]:
-    ways = f"{c.ways:.2f}" if c.ways else "-"
-    return (
-        *(c.rung, str(c.launches), f"{c.moved / c.floor:.2f}", f"{c.used:.0%}"),
-        *(f"{c.sectors:.2f}", ways, f"{c.lanes:.1f}", lesson),
-    )
-
-
-def _timed(ladder: Ladder, t: Timing, lesson: str) -> tuple[str, ...]:
-    flops = ladder.flops(ladder.large) / t.seconds / 1e9
-    return (
-        *(t.rung, f"{t.seconds * 1e3:.3f}", f"{(t.high - t.low) / t.seconds:.1%}"),
-        *(f"{ladder.floor(ladder.large) / t.seconds / 1e9:.0f}", f"{flops:.0f}" if flops else "-", lesson),
-    )

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-from benchmarks.contest.contest import aligned
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.kernels_lab.lab import Timing, timings
 from benchmarks.kernels_lab.timeline import Timeline
@@ -23,7 +22,6 @@ from tinytensor.runtime import runtime_of
 from tinytensor.runtime.checked.lower_bounds import CARDS
 
 LADDER = "overlap"
-QUESTION = "y = x after some steps of a recurrence; x and y are in the memory of the host"
 SMALL, LARGE = (4000, 3), (1 << 24, 4000)  # elements, steps of the recurrence
 PARTS = 8
 WORK = tt.cuda.kernel(Path(__file__).with_name("overlap.cu"), "overlap_work")
@@ -262,22 +260,3 @@ def time_rungs(*, device: str = "cuda", rounds: int = 9) -> list[Timing]:
     for rung in RUNGS:
         rung.run(job)  # warms up
     return timings({rung.title: partial(rung.run, job) for rung in RUNGS}, errors, device, rounds, calls=1)
-
-
-def table(found: Sequence[Overlap | Timing]) -> str:
-    """Text table of versions with lessons; for counts, followed by the modeled timelines."""
-    lessons = {rung.title: rung.lesson for rung in RUNGS}
-    first, counted = found[0].seconds, [row for row in found if isinstance(row, Overlap)]
-    names = ("streams", "copies", "launches", "ms, model") if counted else ("ms", "spread")
-    rows: list[tuple[str, ...]] = [("version", *names, "times as fast", "lesson")]
-    for row in found:
-        ms, cells = f"{row.seconds * 1e3:.2f}", [row.rung]
-        if isinstance(row, Overlap):
-            cells += [str(row.streams), str(row.copies), str(row.launches), ms]
-        else:
-            cells += [ms, f"{(row.high - row.low) / row.seconds:.1%}"]
-        rows.append((*cells, f"{first / row.seconds:.2f}", lessons[row.rung]))
-    lines = aligned(rows)
-    for row in counted:
-        lines += [f"{row.rung}:", *row.drawing] if row.drawing else []
-    return "\n".join([f"{LADDER}: {QUESTION}", *([MODEL] if counted else []), *lines])

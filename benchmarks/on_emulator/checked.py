@@ -13,23 +13,15 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from itertools import repeat
 from typing import Any, cast
 
 import numpy as np
 
 import tinytensor as tt
-from benchmarks.contest.contest import (
-    Plan,
-    Report,
-    agree,
-    aligned,
-    heading,
-    ratio_text,
-    short,
-    statistics_of,
-    time_text,
-)
+from benchmarks.contest.contest import Plan, Report, agree, short, statistics_of
 from benchmarks.contest.contestants import BenchmarkError
+from benchmarks.training import Training
 from gpt import GPT, GPTConfig
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.emulated.runtime import EmulatedRuntime
@@ -103,23 +95,11 @@ def softmax(rows: int, columns: int, device: str) -> Call:
 
 
 def training_step(device: str) -> Call:
-    """A step of a small GPT: forward, backward, clipping, AdamW. Returns the loss."""
+    """A step of a small GPT on one batch. Returns the loss."""
     tt.manual_seed(1)
-    model = GPT(CONFIG).to(device)
-    parameters = list(model.parameters())
-    optimizer = tt.optim.AdamW(parameters, lr=3e-3)
     ids = (np.arange(BATCH)[:, None] * 11 + 7 * np.arange(CONFIG.block_size + 1)) % CONFIG.vocab_size
-    x, y = (tt.tensor(part).to(device) for part in (ids[:, :-1], ids[:, 1:]))  # (BATCH, block_size)
-
-    def step() -> tt.Tensor:
-        optimizer.zero_grad()
-        loss = model.loss(x, y)
-        loss.backward()
-        tt.optim.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        return loss
-
-    return step
+    batch = ids[:, :-1], ids[:, 1:]  # (BATCH, block_size)
+    return Training(GPT(CONFIG).to(device), repeat(batch), lr=3e-3).compute
 
 
 CASES: dict[str, Callable[[str], Call]] = {
@@ -170,10 +150,9 @@ def measured(case: str, make: Callable[[str], Call], rounds: int) -> dict[str, A
         way: [own / base for own, base in zip(spent[way], spent["emulated"], strict=True)]
         for way in ("check", "checked")
     }
-    row = {"seconds": spent, "ratio": ratios}
-    return {"name": case} | {
-        key: {w: asdict(statistics_of(x)) for w, x in of.items()} for key, of in row.items()
-    }
+    row = {f"{way} seconds": times for way, times in spent.items()}
+    row |= {f"{way} : emulated": times for way, times in ratios.items()}
+    return {"name": case} | {key: asdict(statistics_of(numbers)) for key, numbers in row.items()}
 
 
 def trained(rounds: int) -> dict[str, Any]:
@@ -220,23 +199,3 @@ def run(rounds: int) -> Report:
                 os.environ["TINYTENSOR_CACHE"] = kept
     report.findings = short({"rows": rows, "training": training, "compilation": compilation})
     return report
-
-
-def table(report: Report) -> str:
-    """Text table: medians with quartiles of processor time, ratios to `emulated`."""
-    found = report.findings
-    rows = [["case", "emulated", "check", ": emulated", "device checked", ": emulated"]]
-    for row in found["rows"]:
-        times = {way: time_text(of) for way, of in row["seconds"].items()}
-        ratios = {way: ratio_text(of) for way, of in row["ratio"].items()}
-        check, checked = ([times[way], ratios[way]] for way in ratios)
-        rows.append([row["name"], times["emulated"], *check, *checked])
-    head = "processor time of one worker: median [quartiles] of a call; a ratio above 1 is slower"
-    training = f"{STEPS} training steps of the GPT, replayed from a graph: {time_text(found['training'])}"
-    compilations = [
-        f"first compilation of a small kernel, {device}: {time_text(of['processor'])} of processor time, "
-        f"{time_text(of['wall'])} by the clock"
-        for device, of in found["compilation"].items()
-    ]
-    lines = [*heading(report.to_dict()), head, "", *aligned(rows), "", training, *compilations]
-    return "\n".join(lines)

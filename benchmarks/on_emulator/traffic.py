@@ -72,12 +72,3 @@ def run() -> Report:
     rows += [count(case, "float32") for case in optimizer_cases()]
     report.findings["rows"] = [asdict(row) | {"least": row.least, "most": row.most} for row in rows]
     return report
-
-
-def table(report: Report) -> str:
-    """Text table with distinct and requested bytes as multiples of the floor."""
-    lines = [f"{'op':30}{'dtype':10}{'launches':>9}{'floor':>12}{'distinct':>10}{'requested':>11}"]
-    for row in report.findings["rows"]:
-        numbers = f"{row['launches']:>9}{row['floor']:>12,}{row['least']:>10.2f}{row['most']:>11.2f}"
-        lines.append(f"{row['name']:30}{row['dtype']:10}{numbers}  {row['reason']}".rstrip())
-    return "\n".join(lines)

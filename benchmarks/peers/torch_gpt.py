@@ -101,9 +101,10 @@ class TorchTrainer:
         *,
         compiled: bool = False,
         dtype: str = "float32",
+        device: str = "cpu",
     ) -> None:
-        self.narrow = dtype == "bfloat16"
-        self.model = TorchGPT(config, weights)
+        self.narrow, self.device = dtype == "bfloat16", device
+        self.model = TorchGPT(config, weights).to(device)
         self.loss = torch.compile(self.model.loss) if compiled else self.model.loss
         self.clip = train.grad_clip
         matrices = [p for p in self.model.parameters() if p.ndim >= 2]
@@ -115,15 +116,12 @@ class TorchTrainer:
         betas = (train.beta1, train.beta2)
         self.optimizer = torch.optim.AdamW(groups, lr=train.learning_rate, betas=betas, fused=True)
 
-    def step(self, inputs: np.ndarray, targets: np.ndarray, lr: float) -> float:
-        """Run one step on ids (B, T) and return the loss before the update."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+    def step(self, inputs: np.ndarray, targets: np.ndarray) -> torch.Tensor:
+        """Run one step on ids (B, T) and return the loss before the update, on the device."""
         self.optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.narrow):
-            loss = self.loss(torch.from_numpy(inputs), torch.from_numpy(targets))
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.narrow):
+            loss = self.loss(*[torch.from_numpy(ids).to(self.device) for ids in (inputs, targets)])
         loss.backward()
-        value = float(loss.item())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         self.optimizer.step()
-        return value
+        return loss.detach()

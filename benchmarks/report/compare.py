@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.contest.contest import aligned, time_text
 from benchmarks.contest.contestants import BenchmarkError
+from benchmarks.contest.tables import aligned, time_text
 
 FLOOR = 0.05  # smaller changes are never reported
 FLOOR_ALONE = 0.1  # the same if other libraries took part in fewer than

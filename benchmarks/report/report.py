@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest.contest import number, ratio_text, time_text, unit_of, value_text
 from benchmarks.contest.contestants import BenchmarkError
+from benchmarks.contest.tables import Saved, Table, cell, contestants, findings, time_label
 from benchmarks.report.bars import Bars, draw
 from benchmarks.report.compare import load
 from gpt.interpret.heat_map import picture
@@ -19,16 +19,6 @@ TITLE = "Benchmarks of tinytensor"
 LONG = 40  # rows from which a table is collapsed, and cases from which there are no bars
 # Whole programs first.
 ORDER = ("train", "generate", "smollm2", "quantized", "memory", "tokenizer", "ops", "dispatch", "matmul-cpu")
-Saved = Mapping[str, Any]  # a report in its file format
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table; `note` stands above it."""
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,73 +100,9 @@ def bars(report: Saved) -> Bars | None:
             within = r["ratio"].get(name)  # computed per round
             times = within["median"] if within else 1.0 if own and name == peer else None
             values[name].append(times)
-            labels[name].append(f"{_time(own['median'])}  {times:.2f}×" if times else "")
+            labels[name].append(f"{time_label(own['median'])}  {times:.2f}×" if times else "")
     unit = f"times as fast as {peer}; longer is faster"
     return Bars(report["benchmark"], unit, [r["case"] for r in results], values, labels)
-
-
-def _time(seconds: float) -> str:
-    scale, unit = unit_of(seconds)
-    return f"{number(seconds * scale)} {unit}"
-
-
-def contestants(report: Saved) -> Table:
-    """A row for each case and contestant: time, ratio and its findings."""
-    rows: list[dict[str, str]] = []
-    for r in report["results"]:
-        for name, seconds in r["seconds"].items():
-            row = {"case": r["case"], "contestant": name, "median [quartiles]": time_text(seconds)}
-            if name in r["ratio"]:
-                row[f"speed, {report['peer']} = 1"] = ratio_text(r["ratio"][name])
-            own = report["findings"].get(f"{r['case']}, {name}")
-            row |= {key: cell(value) for key, value in own.items()} if isinstance(own, Mapping) else {}
-            rows.append(row | {"clean rounds": f"{r['clean']}/{r['rounds']}" + " noisy" * r["noisy"]})
-    return _table(rows)
-
-
-def _table(rows: Sequence[Mapping[str, str]], note: str = "") -> Table:
-    head = list(dict.fromkeys(key for row in rows for key in row))
-    if "clean rounds" in head:
-        head = [key for key in head if key != "clean rounds"] + ["clean rounds"]
-    names = [key.replace("_", " ") for key in head]
-    return Table(names, [[row.get(key, "") for key in head] for row in rows], note)
-
-
-def findings(report: Saved) -> list[Table]:
-    """Tables of what belongs to no case and contestant: one for each list of rows or long mapping, one for
-    each group of findings with the same numbers, one for the rest.
-    """
-    cases = {f"{r['case']}, {name}" for r in report["results"] for name in r["seconds"]}
-    groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
-    made = []
-    for key, value in report["findings"].items():
-        rows = value.get("rungs", value) if isinstance(value, Mapping) else value
-        if isinstance(rows, list):
-            modeled = isinstance(value, Mapping) and not value["timed"] and "seconds" in rows[0]
-            note = f"{key}; its seconds come from a model of a GPU: none were measured" if modeled else key
-            scalars = [{k: cell(v) for k, v in row.items() if not isinstance(v, list)} for row in rows]
-            made.append(_table(scalars, note))
-        elif isinstance(value, Mapping) and len(value) > 12:
-            made.append(Table(["", ""], [[name, cell(v)] for name, v in value.items()], key))
-        elif key not in cases:
-            named = value if isinstance(value, Mapping) else {"found": value}
-            row = {"": key} | {name: cell(v) for name, v in named.items()}
-            groups.setdefault(tuple(named), []).append(row)
-    return [*made, *[_table(rows) for rows in groups.values()]]
-
-
-def cell(value: Any) -> str:
-    """A finding as text; statistics as median and quartiles.
-
-    Example:
-        >>> cell({"median": 0.5, "q1": 0.25, "q3": 0.75, "count": 3}), cell(None), cell({"bytes": 4096})
-        ('0.5 [0.25 0.75]', '–', 'bytes 4,096')
-    """
-    if isinstance(value, Mapping):
-        if {"median", "q1", "q3"} <= value.keys():
-            return "{} [{} {}]".format(*(value_text(value[key]) for key in ("median", "q1", "q3")))
-        return ", ".join(f"{key.replace('_', ' ')} {cell(v)}" for key, v in value.items())
-    return "–" if value is None else value_text(value)
 
 
 def machines(reports: Mapping[str, Saved]) -> Section:

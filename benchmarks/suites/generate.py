@@ -12,7 +12,9 @@ import numpy as np
 
 from benchmarks.contest.contest import Plan, Report
 from benchmarks.contest.contestants import Case, Suite, contestants
+from benchmarks.dry_gpu.gpu import installed_device
 from benchmarks.suites import train
+from benchmarks.training import initial_weights
 from gpt.config import GPTConfig
 
 PROMPT, NEW = 16, 48  # tokens; together they fill the context of S
@@ -34,7 +36,7 @@ def prompt_of(config: GPTConfig) -> list[int]:
     return [int(i) for i in np.random.default_rng(3).integers(0, config.vocab_size, PROMPT)]
 
 
-def ours(shape: str) -> Suite:
+def ours(shape: str, device: str = "cpu") -> Suite:
     """Generation with tinytensor, as `python -m gpt sample` does it."""
     import tinytensor as tt
     from gpt.generation.generate import generate
@@ -43,22 +45,24 @@ def ours(shape: str) -> Suite:
 
     config = model_config(shape)
     model = GPT(config).eval()
-    model.load_state_dict({n: tt.from_numpy(array) for n, array in train.weights(config).items()})
+    model.load_state_dict({n: tt.from_numpy(array) for n, array in initial_weights(config).items()})
+    model.to(installed_device(device))
     prompt = prompt_of(config)
 
     def tokens(how: str) -> list[int]:
         return list(generate(model, prompt, NEW, **SAMPLING[how]))
 
     def check() -> list[list[float]]:
-        greedy, cache, unread = tokens("greedy"), KVCache(config, 1), prompt
+        greedy, cache, unread = tokens("greedy"), KVCache(config, 1, model.device), prompt
         found = []
         with tt.inference_mode():
             for token in greedy:
-                found.append([*model(tt.tensor([unread]), cache, last_only=True)[0, -1].tolist(), token])
+                ids = tt.tensor([unread], device=model.device)
+                found.append([*model(ids, cache, last_only=True)[0, -1].tolist(), token])
                 unread = [token]
         return found
 
-    return {how: Case(lambda how=how: tokens(how), check) for how in SAMPLING}
+    return {how: Case(lambda how=how: tokens(how), check, device) for how in SAMPLING}
 
 
 def peer(shape: str) -> Suite:
@@ -66,7 +70,7 @@ def peer(shape: str) -> Suite:
     from benchmarks.peers.torch_generate import TorchGenerator
 
     config = model_config(shape)
-    generator = TorchGenerator(config, train.weights(config))
+    generator = TorchGenerator(config, initial_weights(config))
     prompt = prompt_of(config)
 
     def tokens(how: str) -> list[int]:
@@ -87,6 +91,7 @@ def run(
     variants: Sequence[str] = tuple(train.VARIANTS),
     alone: bool = False,
     others: Sequence[str] = (),
+    device: str = "cpu",
 ) -> Report:
     """Measure generation.
 
@@ -96,19 +101,22 @@ def run(
         variants: keys of train.VARIANTS.
         alone: without PyTorch, even if it is installed.
         others: additional contestants, keys of OTHERS.
+        device: see `train.run`; on others than the CPU tinytensor alone, in the first variant.
     """
     report = Report("generate", "PyTorch")
     agreeing = replace(rounds, rtol=1e-4, atol=2e-5)
-    for variant in variants:
+    for variant in variants if device == "cpu" else list(variants)[:1]:
         for shape in shapes:
             with contestants(
                 __name__,
-                alone=alone,
+                alone=alone or device != "cpu",
                 more={name: OTHERS[name] for name in others},
-                arguments={"shape": shape},
+                arguments={"shape": shape} | ({} if device == "cpu" else {"device": device}),
                 **train.VARIANTS[variant],
             ) as both:
-                results = report.compete(both, agreeing, label=f"{shape}, {{}}, {variant}")
+                results = report.compete(
+                    both, agreeing, label=f"{shape}, {{}}, {variant if device == 'cpu' else device}"
+                )
             for result in results:
                 for name in both:
                     per_second = {"tokens_per_second": round(NEW / result.times(name).median, 1)}

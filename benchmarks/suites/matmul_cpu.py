@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contest.contest import Plan, Report, Result, aligned, number, ratio_text, value_text
+from benchmarks.contest.contest import Plan, Report, Result
 from benchmarks.contest.contestants import BenchmarkError, Case, Process, Suite, has_torch, together
 from benchmarks.suites.train import SHAPES, VARIANTS
 
 OURS, NUMPY, TORCH = "tinytensor", "NumPy", "PyTorch"
-SAID = ("cpu", "blas", "libraries", "date")  # fields of the machine shown above the table
 EPS = {"float32": 2.0**-23, "bfloat16": 2.0**-7}
 NAN = 0x7FC0  # of bfloat16
 Array = np.ndarray[Any, Any]
@@ -216,27 +215,6 @@ def torch(shape: str, dtype: str) -> Suite:
 # ---- the contest -------------------------------------------------------------------------------------------
 
 
-class ProductReport(Report):
-    """Report with a GFLOP/s table."""
-
-    def table(self) -> str:
-        """Text table of GFLOP/s and speedups per product: medians and quartiles of the rounds."""
-        names = list(self.results[0].rounds[0]) if self.results else []
-        rivals = [name for name in names if name != OURS]
-        rows = [["GFLOP/s", *names, *(f"{OURS} : {name}" for name in rivals), "clean"]]
-        flops = {str(work): work.flops for shape in SHAPES for work in products(shape)}
-        for r in self.results:
-            speed = [number(flops[r.case.split(", ", 2)[2]] / r.times(n).median / 1e9) for n in names]
-            ratios = [ratio_text(vars(r.ratio(OURS, name))) for name in rivals]
-            clean = f"{len(r.clean())}/{len(r.rounds)}" + (" noisy" if r.noisy else "")
-            rows.append([r.case, *speed, *ratios, clean])
-        head = [
-            f"{self.name}: {self.machine[key]}" if key == "cpu" else str(self.machine[key]) for key in SAID
-        ]
-        found = [f"{key}: {value_text(value)}" for key, value in self.findings.items()]
-        return "\n".join([", ".join(head), "", *aligned(rows), "", *found])
-
-
 def run(
     rounds: Plan,
     *,
@@ -245,7 +223,7 @@ def run(
     dtype: str = "float32",
     alone: bool = False,
     only: str = "",
-) -> ProductReport:
+) -> Report:
     """Measure all products, in interleaved rounds per product.
 
     Args:
@@ -256,7 +234,7 @@ def run(
         alone: without PyTorch, even if it is installed.
         only: restrict to products whose name contains this.
     """
-    report = ProductReport("matmul-cpu", NUMPY if dtype == "float32" else TORCH)
+    report = Report("matmul-cpu", NUMPY if dtype == "float32" else TORCH)
     if dtype not in EPS:
         raise BenchmarkError(f"matmul_cpu: dtype {dtype!r} is none of {', '.join(EPS)}")
     suites = {OURS: "ours"} | ({NUMPY: "numpy"} if dtype == "float32" else {})
@@ -286,4 +264,6 @@ def totals(results: Sequence[Result], works: Sequence[Work]) -> dict[str, Any]:
         for name in names
     }
     found: dict[str, Any] = {f"{name} ms": round(seconds * 1e3, 2) for name, seconds in took.items()}
+    gigaflop = sum(w.flops * w.count for w in works) / 1e9
+    found |= {f"{name} GFLOP/s": round(gigaflop / seconds, 1) for name, seconds in took.items()}
     return found | {f"{OURS} : {name}": round(took[name] / took[OURS], 3) for name in names if name != OURS}

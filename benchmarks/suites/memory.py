@@ -4,24 +4,14 @@
 resident peak is the maximum resident memory over several steps, minus that of the imports.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import tinytensor as tt
 from benchmarks.contest.contest import Plan, Report, agree
 from benchmarks.contest.contestants import Case, Suite, contestants
-from benchmarks.suites.train import (
-    LEARNING_RATE,
-    ROUNDING,
-    VARIANTS,
-    batches,
-    configs,
-    trainer,
-    weights,
-)
+from benchmarks.suites.train import ROUNDING, VARIANTS, batches, configs, training
+from benchmarks.training import initial_weights
 from gpt.training.plan import plan
-from tinytensor.optim import clip_grad_norm_
 
 STEPS = 3  # the first one allocates gradients and moments, and fills pools
 MIB = float(1 << 20)
@@ -32,29 +22,18 @@ def ours(shape: str) -> Suite:
     """Steps with tinytensor, counted by the engine's pool."""
     from tinytensor.runtime.cpu.memory import pool
 
-    model, optimizer, source, train = trainer(shape)
-
-    def forward() -> Any:
-        inputs, targets = next(source)
-        optimizer.zero_grad()
-        return model.loss(tt.from_numpy(inputs), tt.from_numpy(targets))
-
-    def finish(loss: Any) -> float:
-        loss.backward()
-        value = float(loss.item())
-        clip_grad_norm_(model.parameters(), train.grad_clip)
-        optimizer.step()
-        return value
+    steps = training(shape)
 
     def count() -> list[float]:
-        optimizer.zero_grad()
+        steps.optimizer.zero_grad()
+        steps.next_batch()
         before = pool.settle().live
-        loss = forward()
+        loss = steps.forward()
         kept = pool.settle().live - before
-        finish(loss)
-        return [float(sum(p.nbytes for p in model.parameters())), float(kept)]
+        steps.finish(loss)
+        return [float(sum(p.nbytes for p in steps.model.parameters())), float(kept)]
 
-    return _suite(lambda: finish(forward()), count)
+    return _suite(steps.step, count)
 
 
 def peer(shape: str) -> Suite:
@@ -64,8 +43,7 @@ def peer(shape: str) -> Suite:
     from benchmarks.peers.torch_gpt import TorchTrainer
 
     config, recipe = configs(shape)
-    trainer = TorchTrainer(config, replace(recipe, learning_rate=LEARNING_RATE), weights(config))
-    source = batches(config, recipe)
+    trainer, source = TorchTrainer(config, recipe, initial_weights(config)), batches(shape)
     own = {p.untyped_storage().data_ptr() for p in trainer.model.parameters()}
 
     def count() -> list[float]:
@@ -86,24 +64,12 @@ def peer(shape: str) -> Suite:
         loss.backward()
         return [float(sum(p.nbytes for p in trainer.model.parameters())), kept]
 
-    return _suite(lambda: trainer.step(*next(source), lr=LEARNING_RATE), count)
+    return _suite(lambda: trainer.step(*next(source)), count)
 
 
-def _suite(step: Any, count: Any) -> Suite:
-    return {"steps": Case(step, lambda: [step() for _ in range(STEPS)]), COUNTED: Case(count, count)}
-
-
-class MemoryReport(Report):
-    """Report of counted bytes."""
-
-    def table(self) -> str:
-        """Text table with a line for each shape and contestant."""
-        lines = [f"{'':22}{'weights':>12}{'kept for backward':>20}{'resident peak':>16}   MiB"]
-        for name, found in self.findings.items():
-            numbers = [found.get(f"{what}_mib") for what in ("weights", "kept_for_backward", "resident_peak")]
-            cells = ["–" if n is None else f"{n:,.1f}" for n in numbers]
-            lines.append(f"{name:22}{cells[0]:>12}{cells[1]:>20}{cells[2]:>16}")
-        return "\n".join(lines)
+def _suite(step: Callable[[], Any], count: Callable[[], list[float]]) -> Suite:
+    check = lambda: [float(step().item()) for _ in range(STEPS)]  # noqa: E731
+    return {"steps": Case(step, check), COUNTED: Case(count, count)}
 
 
 def run(*, shapes: Sequence[str] = ("S", "M"), alone: bool = False) -> Report:
@@ -113,7 +79,7 @@ def run(*, shapes: Sequence[str] = ("S", "M"), alone: bool = False) -> Report:
         shapes: keys of train.SHAPES.
         alone: without PyTorch, even if it is installed.
     """
-    report = MemoryReport("memory", "PyTorch")
+    report = Report("memory", "PyTorch")
     rounding = Plan(rtol=ROUNDING["float32"])
     for shape in shapes:
         with contestants(__name__, alone=alone, arguments={"shape": shape}, **VARIANTS["1 thread"]) as both:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-from benchmarks.contest.contest import Plan, Report, aligned, number, time_text
+from benchmarks.contest.contest import Plan, Report
 from benchmarks.contest.contestants import BenchmarkError, LazySuite, Process, Suite, installed, together
 from benchmarks.contest.probes import copy_rates, peaks
+from benchmarks.contest.tables import text, time_label
 from benchmarks.op_cases import LAYOUTS, QUICK, OpCase, catalogue, is_square, laid_out
 from benchmarks.op_cases.traffic_model import predicted, touched
 from benchmarks.peers.op_libraries import LIBRARIES, Engine, case_of
@@ -29,14 +30,17 @@ CUDA, COPIES, TORCH_CUDA = "CUDA", "CUDA with copies", "PyTorch on CUDA"
 OTHERS = ("JAX",)
 NO_GPU = "no GPU here"
 BETWEEN = " | "
-LEGEND = (
-    "a number: time of tinytensor for so many elements, median [quartiles]; all other columns: for the most",
-    ": NumPy …: time of the other / time of tinytensor; above 1, tinytensor is faster",
-    ": NumPy alone: the same for tinytensor without its C++ kernels",
-    ": predicted: time of tinytensor / time to copy as many bytes, or for its operations at the peak",
-    "transposed …: time for such inputs / time for contiguous ones (/ time to copy them first and compute)",
-    "GPU from: number of elements from which the GPU is faster",
-)
+
+
+COLUMNS = {
+    "a number": "time of tinytensor for so many elements; all other columns are for the most",
+    ": NumPy": "time of the other / time of tinytensor: above 1, tinytensor is faster",
+    ": NumPy alone": "the same for tinytensor without its C++ kernels",
+    ": predicted": "time / time to copy as many bytes, or for the operations at the peak",
+    "transposed": "time for such inputs / time for contiguous ones",
+    "transposed, copied": "the same / time to copy them first and compute",
+    "CUDA from": "number of elements from which the GPU is faster",
+}
 
 
 def key(case: OpCase, n: int, layout: str) -> str:
@@ -170,12 +174,16 @@ def work(case: OpCase, n: int, layout: str) -> tuple[int, float]:
 
 
 class OpsReport(Report):
-    """Report with one line per op. Its file has only statistics, no windows, since there are many rows."""
+    """Report with a row per op. Its file has only statistics, no windows, since there are many cases."""
 
     def _result(self, result: Any) -> dict[str, Any]:
         found = super()._result(result)
         found["windows"], found["about"] = {}, {}
         return found
+
+    def table(self) -> str:
+        """Text table of the rows."""
+        return text(self.to_dict() | {"results": []})
 
     def seconds(self, who: str) -> dict[str, dict[str, dict[int, float]]]:
         """Median seconds of one contestant: case → layout → elements → seconds."""
@@ -186,115 +194,30 @@ class OpsReport(Report):
                 found.setdefault(name, {}).setdefault(layout, {})[n] = result.times(who).median
         return found
 
-    def _cases(self) -> Iterator[tuple[Any, OpCase, int, str]]:
-        """Results with their case, elements and layout."""
-        for result in self.results:
-            name, n, layout = parts(result.case)
-            yield result, catalogue()[name], n, layout
-
     def conclude(self, rates: Mapping[int, float], flops_per_second: float) -> None:
-        """Add the derived results to the findings."""
-        ours = self.seconds(OURS)
-        done = {r.case: work(c, n, at) for r, c, n, at in self._cases()}
-        self.findings["predicted seconds"] = {
-            row: float(f"{predicted(nbytes, flops, rates, flops_per_second):.4g}")
-            for row, (nbytes, flops) in done.items()
-        }
-        # ops that compute nothing count as one operation per element
-        self.findings["bytes and operations"] = {
-            r.case: [done[r.case][0], done[r.case][1] or n]
-            for r, _, n, at in self._cases()
-            if at == "contiguous"
-        }
-        self.findings["strided : contiguous"] = {
-            name: {
-                layout: round(times[n] / by_layout["contiguous"][n], 2)
-                for layout, times in by_layout.items()
-                if layout != "contiguous"
-                for n in times
-            }
-            for name, by_layout in ours.items()
-            if len(by_layout) > 1
-        }
-        self.findings["strided : copied first"] = copied_first(ours)
-        if any(CUDA in r.rounds[0] for r in self.results):
-            self.findings["elements from which the GPU is faster"] = {
-                who: {name: crossover(ours[name]["contiguous"], at["contiguous"]) for name, at in gpu.items()}
-                for who in (CUDA, COPIES)
-                for gpu in [self.seconds(who)]
-            }
-        else:
-            self.findings["GPU"] = NO_GPU
-
-    def table(self) -> str:
-        """Text table with a line per op: our times over sizes, ratios to others at the largest, layouts."""
-        return table(self.to_dict())
-
-
-def table(report: Mapping[str, Any]) -> str:
-    """Text table of a saved op report."""
-    rows: dict[str, dict[int, Any]] = {}
-    for result in report["results"]:
-        name, n, layout = parts(result["case"])
-        if layout == "contiguous":
-            rows.setdefault(name, {})[n] = result
-    sizes = sorted({n for by_size in rows.values() for n in by_size})
-    names = list(
-        dict.fromkeys(w for by_size in rows.values() for r in by_size.values() for w in r["seconds"])
-    )
-    rivals = [name for name in names if name != OURS]
-    findings = report["findings"]
-    strided = findings["strided : contiguous"]
-    copied = findings.get("strided : copied first", {})  # not in older reports
-    others = [layout for layout in LAYOUTS if layout != "contiguous"]
-    head = [
-        "op",
-        *(f"{n:,}" for n in sizes),
-        *(f": {name}" for name in rivals),
-        ": predicted",
-        *others,
-        "GPU from",
-    ]
-    lines = [head]
-    for name, by_size in rows.items():
-        times = [time_text(by_size[n]["seconds"][OURS]) if n in by_size else "–" for n in sizes]
-        last = by_size[max(by_size)]["seconds"]
-        beside = [number(last[w]["median"] / last[OURS]["median"]) if w in last else "–" for w in rivals]
-        least = findings["predicted seconds"][f"{name}{BETWEEN}{max(by_size)}{BETWEEN}contiguous"]
-        lines.append(
-            [
-                *(name, *times, *beside, number(last[OURS]["median"] / least)),
-                *(layout_text(name, at, strided, copied) for at in others),
-                _crossover_text(findings, name),
-            ]
-        )
-    about = report["machine"]
-    above = [
-        f"ops: {about['cpu']}, {about['cpus']} CPUs, {about['date']}, {(about['commit'] or 'none')[:10]}",
-        *LEGEND,
-        "" if "GPU" not in findings else f"CUDA, CuPy, PyTorch on CUDA: {findings['GPU']}",
-    ]
-    return "\n".join([*above, *aligned(lines)])
-
-
-def layout_text(name: str, layout: str, strided: Mapping[str, Any], copied: Mapping[str, Any]) -> str:
-    """Time in a layout relative to contiguous inputs, and to copying first if known.
-
-    Example:
-        >>> layout_text("exp", "sliced", {"exp": {"sliced": 2.0}}, {"exp": {"sliced": 0.9}})
-        '2.00 (0.90)'
-    """
-    if layout not in strided.get(name, {}):
-        return "–"
-    beside = f" ({number(copied[name][layout])})" if layout in copied.get(name, {}) else ""
-    return number(strided[name][layout]) + beside
-
-
-def _crossover_text(findings: Mapping[str, Any], name: str) -> str:
-    if "GPU" in findings:
-        return NO_GPU
-    found = findings["elements from which the GPU is faster"][CUDA].get(name)
-    return "never" if found is None else f"{found:,}"
+        """Add the rows, and what their columns mean, to the findings."""
+        names = list(dict.fromkeys(name for r in self.results for name in r.rounds[0]))
+        times = {name: self.seconds(name) for name in names}
+        copies, rows = copied_first(times[OURS]), []
+        for name, by_layout in times[OURS].items():
+            ours = by_layout["contiguous"]
+            last = max(ours)
+            row: dict[str, Any] = {"op": name} | {f"{n:,}": time_label(ours[n]) for n in sorted(ours)}
+            for who in names[1:]:
+                other = times[who].get(name, {}).get("contiguous", {})
+                if who in (CUDA, COPIES):
+                    row[f"{who} from"] = crossover(ours, other) or "never"
+                elif last in other:
+                    row[f": {who}"] = round(other[last] / ours[last], 2)
+            nbytes, flops = work(catalogue()[name], last, "contiguous")
+            row[": predicted"] = round(ours[last] / predicted(nbytes, flops, rates, flops_per_second), 2)
+            for layout, at in by_layout.items():
+                if layout != "contiguous":
+                    row[layout] = round(min(at[n] / ours[n] for n in at), 2)
+                    row |= {f"{layout}, copied": x for x in [copies.get(name, {}).get(layout)] if x}
+            rows.append(row)
+        self.findings |= {"ops": rows, "columns": COLUMNS}
+        self.findings |= {} if CUDA in names else {"GPU": NO_GPU}
 
 
 def run(

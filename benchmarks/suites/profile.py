@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from benchmarks.contest.contest import Plan, Report, ratio_text
+from benchmarks.contest.contest import Plan, Report
 from benchmarks.contest.contestants import Process, Suite, together
+from benchmarks.contest.tables import ratio_text
 from benchmarks.suites.train import VARIANTS, ours
 
 # Disabled optimizations: environment variables, or arguments of `suite`.

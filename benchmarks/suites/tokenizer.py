@@ -4,10 +4,7 @@ The text is split by GPT-2's pattern. Before anything is timed, all trainers mus
 all encoders, with this vocabulary, must return the same ids.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +12,9 @@ from benchmarks.contest.contest import Plan, Report
 from benchmarks.contest.contestants import BenchmarkError, Case, Process, Suite, installed, together
 from gpt import BPETokenizer, embedded_shakespeare
 from gpt.tokenizers.bpe_train import BYTE_TOKENS
-from gpt.tokenizers.pretokenize import pieces, printable
+from gpt.tokenizers.pretokenize import printable
 
-OURS, PLAIN, HF, TIKTOKEN = "tinytensor", "plain trainer", "tokenizers", "tiktoken"
+OURS, HF, TIKTOKEN = "tinytensor", "tokenizers", "tiktoken"
 SEEN, UNSEEN = "encode, pieces were seen", "encode, nothing was seen"
 PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LEAST = 2  # pairs that occur once are not merged
@@ -28,50 +25,6 @@ def text_of(path: str, kilobytes: int) -> str:
     """Beginning of a file, or of the embedded Shakespeare."""
     text = Path(path).read_text(encoding="utf-8") if path else embedded_shakespeare()
     return text[: kilobytes * 1000] if kilobytes else text
-
-
-# ---- naive trainer -----------------------------------------------------------------------------------------
-
-
-def plain_merges(text: str, vocab_size: int) -> Merges:
-    """Naive BPE training: recount the pairs of the whole text after each merge.
-
-    Args:
-        text: the corpus.
-        vocab_size: number of tokens, including the 256 bytes.
-
-    Returns:
-        pairs in the order in which they were learned; ties are broken by the smallest ids.
-
-    Example:
-        >>> plain_merges("hug hug pug hugs", 258)
-        [(b'u', b'g'), (b'h', b'ug')]
-    """
-    ids = {token[0]: i for i, token in enumerate(BYTE_TOKENS)}
-    tokens, merges = list(BYTE_TOKENS), Merges()
-    words = [[ids[byte] for byte in piece.encode()] for piece in pieces(text, "gpt2")]
-    while len(tokens) < vocab_size:
-        counts: Counter[tuple[int, int]] = Counter()
-        for word in words:
-            counts.update(pairwise(word))
-        most = max(counts.values(), default=0)
-        if most < LEAST:
-            break
-        first, second = pair = min(p for p, count in counts.items() if count == most)
-        words = [_merged(word, pair, len(tokens)) for word in words]
-        merges.append((tokens[first], tokens[second]))
-        tokens.append(tokens[first] + tokens[second])
-    return merges
-
-
-def _merged(word: list[int], pair: tuple[int, int], new: int) -> list[int]:
-    """Replace the pair in a word, from left to right."""
-    made, i = [], 0
-    while i < len(word):
-        here = i + 1 < len(word) and (word[i], word[i + 1]) == pair
-        made.append(new if here else word[i])
-        i += 2 if here else 1
-    return made
 
 
 # ---- contestants -------------------------------------------------------------------------------------------
@@ -107,16 +60,6 @@ def ours(text: str, kilobytes: int, vocab_size: int) -> Suite:
         SEEN: Case(lambda: trained.encode(corpus), lambda: trained.encode(corpus)),
         UNSEEN: Case(forgetful, forgetful),
     }
-
-
-def plain(text: str, kilobytes: int, vocab_size: int) -> Suite:
-    """Naive trainer."""
-    corpus = text_of(text, kilobytes)
-
-    def train() -> Merges:
-        return plain_merges(corpus, vocab_size)
-
-    return {"train": Case(train, lambda: _numbers(train()))}
 
 
 def hugging_face(text: str, kilobytes: int, vocab_size: int) -> Suite:
@@ -183,8 +126,8 @@ def tiktoken(text: str, kilobytes: int, vocab_size: int) -> Suite:
     return {SEEN: encode, UNSEEN: encode}
 
 
-SUITES = {OURS: "ours", PLAIN: "plain", HF: "hugging_face", TIKTOKEN: "tiktoken"}
-CASES = {"train": (OURS, PLAIN, HF), SEEN: (OURS, HF, TIKTOKEN), UNSEEN: (OURS, HF, TIKTOKEN)}
+SUITES = {OURS: "ours", HF: "hugging_face", TIKTOKEN: "tiktoken"}
+CASES = {"train": (OURS, HF), SEEN: (OURS, HF, TIKTOKEN), UNSEEN: (OURS, HF, TIKTOKEN)}
 
 
 def run(
@@ -193,11 +136,11 @@ def run(
     """Measure training and encoding, each with one thread.
 
     Args:
-        plan: rounds and windows; a window of the naive trainer is one call.
+        plan: rounds and windows.
         text: a file; default the embedded Shakespeare.
         kilobytes: size of the text; 0: all.
         vocab_size: number of tokens.
-        alone: without other libraries, except the naive trainer.
+        alone: without other libraries.
     """
     if text and not Path(text).is_file():
         raise BenchmarkError(f"tokenizer: there is no file {text}")
@@ -209,7 +152,7 @@ def run(
         "name": Path(text).name if text else "Shakespeare",
         "vocabulary": vocab_size,
     }
-    names = [OURS, PLAIN] + [name for name in (HF, TIKTOKEN) if installed(name) and not alone]
+    names = [OURS] + [name for name in (HF, TIKTOKEN) if installed(name) and not alone]
     arguments = {"text": text, "kilobytes": kilobytes, "vocab_size": vocab_size}
     off = {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
     processes = {
@@ -218,8 +161,7 @@ def run(
     with together(processes) as everyone:
         for case, who in CASES.items():
             here = {n: everyone[n] for n in who if n in everyone}
-            # a call of the naive trainer takes long; the check was the warm-up
-            report.compete(here, replace(plan, calls=1) if case == "train" else plan, cases=[case])
+            report.compete(here, plan, cases=[case])
     _conclude(report, len(text_of(text, kilobytes).encode()))
     return report
 

@@ -10,8 +10,9 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.contest import machine, probes, windows
-from benchmarks.contest.contest import Plan, Report, Result, agree, statistics_of, table
+from benchmarks.contest.contest import Plan, Report, Result, agree, statistics_of
 from benchmarks.contest.contestants import BenchmarkError, Case, LazySuite, Local, Process
+from benchmarks.contest.tables import text
 from benchmarks.contest.windows import Window
 from benchmarks.report import compare
 from benchmarks.suites import dispatch, quantized
@@ -270,7 +271,7 @@ def test_a_report_survives_its_file(tmp_path: Path) -> None:
     path = report.write(tmp_path)
     saved = compare.load(path)
     assert saved == json.loads(json.dumps(report.to_dict()))
-    assert table(saved) == report.table()
+    assert text(saved) == report.table()
     assert saved["results"][0]["windows"]["ours"] == [[1e-6, 10, 1.0, 0.0], [2e-6, 10, 1.0, 0.0]]
     assert saved["results"][0]["ratio"]["ours"]["median"] == pytest.approx(2.25)
 

@@ -2,16 +2,14 @@
 worked out by hand.
 """
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 import tinytensor as tt
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.kernels_lab import host, lab
-from benchmarks.kernels_lab.host import HostLadder, HostRung
 from benchmarks.kernels_lab.ladders import LADDERS, TRANSPOSE, Rung
+from benchmarks.kernels_lab.run import run
 from tinytensor.runtime import runtime_of
 
 ODD = {
@@ -75,14 +73,6 @@ def test_layer_norm_in_one_pass_loses_digits() -> None:
     assert not worst["one pass"] < 1e-1, "even a variance below zero, so NaN"
 
 
-def test_the_tables_explain_their_columns() -> None:
-    counted = lab.table(TRANSPOSE, [lab.Count("naive", 1, 64, 32, 0.5, 18.0, 0.0, 32.0, 0.0)])
-    assert counted.splitlines()[1].startswith("version ")
-    for column in ("moved / floor: ", "used: ", "bank ways: ", "lanes: "):
-        assert column in counted
-    assert "GB/s of the floor: " in lab.table(TRANSPOSE, [lab.Timing("naive", 1e-3, 1e-3, 1e-3, 0.0)])
-
-
 def test_a_wrong_rung_is_named() -> None:
     wrong = Rung("wrong", lambda x, sizes: x["x"] * 2.0, "")
     with pytest.raises(BenchmarkError, match="wrong: shape"):
@@ -97,22 +87,28 @@ def test_a_wrong_rung_is_named() -> None:
     "sizes", [(1, 1, 1), (37, 70, 400), (14, 32, 384), (6, 16, 385), (15, 33, 800), (3, 5, 0)]
 )
 def test_rungs_on_the_host_agree_with_numpy(sizes: tuple[int, int, int]) -> None:
-    assert len(host.check(host.MATMUL, sizes)) == len(host.MATMUL.rungs)
+    assert len(host.check(sizes)) == len(host.RUNGS)
 
 
 def test_a_wrong_rung_on_the_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = HostRung("wrong", "matmul_naive", "")
-    ladder = dataclasses.replace(host.MATMUL, rungs=(wrong,))
-    kernels = ladder.kernels()
+    kernels = host.kernels()
     kernels.__dict__["matmul_naive"] = lambda c, a, b: c.fill(1.0) is None
-    monkeypatch.setattr(HostLadder, "kernels", lambda self: kernels)
-    with pytest.raises(BenchmarkError, match="wrong: off by"):
-        host.check(ladder)
+    monkeypatch.setattr(host, "kernels", lambda: kernels)
+    with pytest.raises(BenchmarkError, match="naive: off by"):
+        host.check()
 
 
-def test_rungs_on_the_host_are_timed_beside_blas() -> None:
-    ladder = dataclasses.replace(host.MATMUL, large=(20, 30, 40))
-    found = host.time_rungs(ladder, rounds=1, seconds=0.0)
-    assert [t.rung for t in found] == [rung.title for rung in ladder.rungs] + ["NumPy's BLAS"]
-    assert found[0].gflops == pytest.approx(2 * 20 * 30 * 40 / found[0].seconds / 1e9)
-    assert "20 x 40 x 30" in host.table(ladder, found)
+def test_rungs_on_the_host_are_timed_beside_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "LARGE", (20, 30, 40))
+    found = host.time_rungs(rounds=1, seconds=0.0)
+    assert [row["rung"] for row in found] == [rung.title for rung in host.RUNGS] + [host.BLAS]
+    assert found[0]["GFLOP/s"] == pytest.approx(2 * 20 * 30 * 40 / found[0]["seconds"] / 1e9)
+
+
+def test_a_report_has_the_numbers_and_the_lessons() -> None:
+    report = run(["transpose"], timed=False)
+    naive = report.findings["transpose"]["rungs"][0]
+    assert (naive["launches"], naive["lesson"]) == (1, "coalesced reads, scattered writes")
+    text = report.table()
+    assert naive["lesson"] in text
+    assert "bank conflicts" in text.partition("columns:")[2]

@@ -8,6 +8,7 @@ import pytest
 import tinytensor as tt
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.kernels_lab import overlap
+from benchmarks.kernels_lab.run import run
 from benchmarks.kernels_lab.timeline import Timeline
 from tests.helpers import cupy_fixtures
 from tinytensor.runtime import runtime_of
@@ -93,10 +94,8 @@ def test_the_emulator_is_not_timed() -> None:
         overlap.time_rungs(device="emulated")
 
 
-def test_tables() -> None:
-    counted = overlap.table(overlap.count((80, 1)))
-    assert "a model, not a measurement" in counted
-    assert "kernel" in counted
-    timed = overlap.table([overlap.Timing("pinned", 2e-3, 1.9e-3, 2.1e-3, 0.0)])
-    assert "10.0%" in timed
-    assert "model" not in timed
+def test_a_report_says_that_its_times_are_a_model() -> None:
+    text = run([overlap.LADDER], timed=False).table()
+    assert "its seconds come from a model of a GPU" in text
+    assert overlap.MODEL.splitlines()[0] in text
+    assert "kernel" in text

@@ -68,6 +68,9 @@ def test_contestants_agree_and_are_compared(monkeypatch: pytest.MonkeyPatch) -> 
         numpy / ours, abs=1e-3
     )
     assert "float32, 1 thread, S batch: 4 x 5 x 6 x 7 TN" in report.table()
+    gigaflop = (2 * 20 * 30 * 40 * 3 + 2 * 4 * 5 * 6 * 7) / 1e9
+    rate = report.findings["S, float32, 1 thread"]["tinytensor GFLOP/s"]
+    assert rate == pytest.approx(gigaflop / ours, abs=0.1)
 
 
 class Here(Local):

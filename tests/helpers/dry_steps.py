@@ -45,8 +45,8 @@ def counted(case: tuple[str, str, bool]) -> dict[str, dict[str, int]]:
     shape, dtype, captured = case
     gpu = install()
     gpu.measuring = True
-    found = count(gpu, SHAPES[shape], dtype, captured=captured)
-    start, step, launches = found.start.totals(), found.step.totals(), found.step.launches
+    first, one = count(gpu, SHAPES[shape], dtype, captured=captured)
+    start, step, launches = first.totals(), one.totals(), one.launches
     kernels = Counter(launch.kernel for launch in launches)
     moved = {
         "moved_megabytes": round(sum(launch.measured.nbytes for launch in launches) / 1e6),

@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from benchmarks.dry_gpu.stand_in import CUDADriverError, CUDARuntimeError, OutOfMemoryError, StandIn
 from tests.helpers import fake_arrays
 from tests.helpers.fake_streams import (
     CAPTURE,
@@ -29,8 +30,6 @@ from tests.helpers.fake_streams import (
     NOT_TOGETHER,
     OUT_OF_RESOURCES,
     VALUE,
-    CUDADriverError,
-    CUDARuntimeError,
     Event,
     Stream,
     Work,
@@ -44,10 +43,6 @@ from tinytensor.runtime.cuda.occupancy import Resources, occupancy
 from tinytensor.runtime.emulated.runtime import HEADER
 
 FREE_SHARED = 48 << 10  # bytes of shared memory, static and dynamic, that a kernel has without asking
-
-
-class OutOfMemoryError(MemoryError):
-    pass
 
 
 class Region:
@@ -124,8 +119,8 @@ class Here(threading.local):
         self.entered: dict[int, list[Stream]] = {}  # the current stream of each device is the last
 
 
-class FakeCupy:
-    """Stands in for the module `cupy`.
+class FakeCupy(StandIn):
+    """The stand-in of CuPy, with several devices, memory, streams and kernels.
 
     Attributes:
         gpus: compute capability of each device.
@@ -134,9 +129,8 @@ class FakeCupy:
         together: the names of those whose blocks run together (cooperative launches).
     """
 
-    __version__ = "14.2.0"
-
     def __init__(self, gpus: tuple[str, ...] = ("90",), capacity: int = 1 << 40) -> None:
+        ModuleType.__init__(self, "cupy")
         self.gpus, self.capacity = gpus, capacity
         self.driver_version = self.cuda_version = 13000
         self.contexts: set[int] = set()  # of devices: memory on each, for as long as the process lives
@@ -160,58 +154,20 @@ class FakeCupy:
         self.broken_capture = False
         self.missing = ["svdvals"]  # functions of NumPy that CuPy does not have
         self.strict = False  # cupyx.errstate(linalg="raise")
-        self.runtime = self._runtime()
-        self.cuda = self._cuda()
-        self.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=self._free_all)
+        self.bind()
 
-    def _runtime(self) -> SimpleNamespace:
-        return SimpleNamespace(
-            CUDARuntimeError=CUDARuntimeError,
-            is_hip=False,
-            cudaDevAttrMultiProcessorCount=16,
-            memcpyHostToDevice=1,
-            memcpyDeviceToHost=2,
-            memcpyDeviceToDevice=3,
+    def bind(self) -> None:
+        super().bind()
+        vars(self.runtime).update(
             driverGetVersion=lambda: self.driver_version,
             runtimeGetVersion=lambda: self.cuda_version,
-            getDeviceCount=self._count,
             getDevice=lambda: self.here.device,
-            setDevice=self._set_device,
-            deviceGetAttribute=self._attribute,
-            memGetInfo=self._memory,
-            deviceSynchronize=self._wait_for_all,
-            memcpyAsync=self._copy,
-            memcpyPeerAsync=self._copy_peer,
-            memsetAsync=self._memset,
-            eventQuery=lambda ptr: query(self, ptr),
+            memcpyPeerAsync=self.copy_peer,
         )
-
-    def _cuda(self) -> SimpleNamespace:
-        driver = SimpleNamespace(
-            CUDADriverError=CUDADriverError,
-            CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8,
-            launchKernel=self._launch,
-            launchCooperativeKernel=self._launch_together,
-            occupancyMaxActiveBlocksPerMultiprocessor=lambda f, *sizes: self.functions[f].resident(*sizes),
-            funcSetAttribute=self._grant,
-        )
-        return SimpleNamespace(
-            runtime=self.runtime,
-            driver=driver,
-            function=SimpleNamespace(Module=lambda: Module(self)),
-            Stream=self._stream,
-            Event=lambda block=False, disable_timing=False: Event(self, disable_timing),
-            get_elapsed_time=elapsed,
-            get_current_stream=self.get_current_stream,
-            Device=lambda index: Current(self, index),
-            alloc=self._alloc,
-            Memory=self._exact,
-            alloc_pinned_memory=self._pinned,
-            UnownedMemory=lambda ptr, nbytes, owner, device: SimpleNamespace(
-                ptr=ptr, owner=owner, device_id=device
-            ),
-            MemoryPointer=lambda mem, offset: SimpleNamespace(ptr=mem.ptr + offset, mem=mem),
-        )
+        self.cuda.get_elapsed_time = elapsed
+        resident = lambda function, *sizes: self.functions[function].resident(*sizes)  # noqa: E731
+        self.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor = resident
+        self.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=self.free_all)
 
     # ---- arrays
 
@@ -236,29 +192,29 @@ class FakeCupy:
 
     # ---- devices and streams
 
-    def _count(self) -> int:
+    def count_devices(self) -> int:
         if self.driver_version // 1000 < self.cuda_version // 1000:
             raise CUDARuntimeError(35)
         if not self.gpus:
             raise CUDARuntimeError(100)
         return len(self.gpus)
 
-    def _attribute(self, attribute: int, device: int) -> int:
+    def attribute(self, attribute: int, device: int) -> int:
         major, minor = divmod(int(self.gpus[device]), 10)
         return {16: 132, 75: major, 76: minor}[attribute]
 
-    def _set_device(self, index: int) -> None:
+    def set_device(self, index: int) -> None:
         """`setDevice`: since CUDA 12 it makes a context on the device."""
         assert 0 <= index < len(self.gpus)
         self.here.device = index
         self.contexts.add(index)
 
-    def _memory(self) -> tuple[int, int]:
+    def free_and_total(self) -> tuple[int, int]:
         self.here.context = True
         self.contexts.add(self.here.device)
         return self.capacity - self._used(self.here.device), self.capacity
 
-    def _wait_for_all(self) -> None:
+    def wait_for_all(self) -> None:
         for stream in [*self.legacy, *list(self.streams.values())]:
             if stream.device_id == self.here.device:
                 stream.synchronize()
@@ -270,7 +226,7 @@ class FakeCupy:
         if self.fault:
             raise CUDARuntimeError(self.fault)
 
-    def _stream(self, null: bool, non_blocking: bool) -> Stream:
+    def new_stream(self, null: bool = False, non_blocking: bool = False) -> Stream:
         assert (null, non_blocking) == (False, True)
         free = next(ptr for ptr in range(0x100, 0x10000) if ptr not in self.streams)
         self.streams[free] = made = Stream(self, free, self.here.device)
@@ -293,7 +249,19 @@ class FakeCupy:
         live = [region for region in self.regions if region.device_id == device]
         return sum(region.nbytes for region in live + cached)
 
-    def _alloc(self, nbytes: int) -> Pointer:
+    def new_event(self, block: bool = False, disable_timing: bool = False) -> Event:
+        return Event(self, disable_timing)
+
+    def query_event(self, ptr: int) -> int:
+        return query(self, ptr)
+
+    def device(self, index: int = 0) -> Current:
+        return Current(self, index)
+
+    def module(self) -> Module:
+        return Module(self)
+
+    def alloc(self, nbytes: int) -> Pointer:
         """A free block of the current stream, or a part of it; else by cudaMalloc."""
         device = self.here.device
         free = self.cached.setdefault((device, self.get_current_stream().ptr), [])
@@ -306,14 +274,14 @@ class FakeCupy:
             self.regions.append(region)
         else:
             if self._used(device) + nbytes > self.capacity:
-                self._free_all()
+                self.free_all()
             if self._used(device) + nbytes > self.capacity:
                 raise OutOfMemoryError(nbytes)
             self.mallocs.append(nbytes)
             region = Region(self, nbytes, device)
         return Pointer(region, lambda: region.free(to=free))
 
-    def _free_all(self) -> None:
+    def free_all(self) -> None:
         """`free_all_blocks`: of the current device alone. Frees nothing while a graph is captured."""
         device = self.here.device
         if any(s.captured is not None for s in list(self.streams.values()) if s.device_id == device):
@@ -322,7 +290,7 @@ class FakeCupy:
             if at[0] == device:
                 free.clear()
 
-    def _exact(self, nbytes: int) -> Pointer:
+    def alloc_exactly(self, nbytes: int) -> Pointer:
         """`cupy.cuda.Memory`: cudaMalloc of so many bytes, freed by cudaFree."""
         device = self.here.device
         if self._used(device) + nbytes > self.capacity:
@@ -337,7 +305,7 @@ class FakeCupy:
 
         return Pointer(region, free)
 
-    def _pinned(self, nbytes: int) -> Any:
+    def alloc_pinned(self, nbytes: int) -> Any:
         region = Region(self, nbytes, -1)
         kind: Any = type("Pinned", (ctypes.c_char * nbytes,), {})
         memory = kind.from_address(region.ptr)
@@ -355,7 +323,7 @@ class FakeCupy:
                 return
         raise CUDARuntimeError(VALUE)
 
-    def _copy(self, target: int, source: int, nbytes: int, kind: int, stream: int) -> None:
+    def copy(self, target: int, source: int, nbytes: int, kind: int, stream: int) -> None:
         device = self.here.device
         self.check(target, nbytes, -1 if kind == 2 else device)
         self.check(source, nbytes, -1 if kind == 1 else device)
@@ -363,12 +331,12 @@ class FakeCupy:
             raise CUDARuntimeError(CAPTURE)
         self.stream_at(stream).add(lambda: ctypes.memmove(target, source, nbytes) and None)
 
-    def _copy_peer(self, target: int, to: int, source: int, of: int, nbytes: int, stream: int) -> None:
+    def copy_peer(self, target: int, to: int, source: int, of: int, nbytes: int, stream: int) -> None:
         self.check(target, nbytes, to)
         self.check(source, nbytes, of)
         self.stream_at(stream).add(lambda: ctypes.memmove(target, source, nbytes) and None)
 
-    def _memset(self, ptr: int, value: int, nbytes: int, stream: int) -> None:
+    def fill(self, ptr: int, value: int, nbytes: int, stream: int) -> None:
         self.check(ptr, nbytes, self.here.device)
         self.stream_at(stream).add(lambda: ctypes.memset(ptr, value, nbytes) and None)
 
@@ -397,16 +365,16 @@ class FakeCupy:
         self.functions[found.ptr] = found
         return found
 
-    def _launch(self, function: int, *numbers: int) -> None:
+    def launch(self, function: int, *numbers: int) -> None:
         *given, extra = numbers
         assert extra == 0
         self._start(function, *given, together=False)
 
-    def _launch_together(self, function: int, *numbers: int) -> None:
+    def launch_together(self, function: int, *numbers: int) -> None:
         """`launchCooperativeKernel`: without `extra`, and all blocks must be resident."""
         *sizes, shared, _, _ = numbers
         blocks, found = math.prod(sizes[:3]), self.functions[function]
-        if blocks > found.resident(math.prod(sizes[3:]), shared) * self._attribute(16, 0):
+        if blocks > found.resident(math.prod(sizes[3:]), shared) * self.attribute(16, 0):
             raise CUDADriverError(NOT_TOGETHER)
         self._start(function, *numbers, together=True)
         self.together.append(found.name)
@@ -424,7 +392,7 @@ class FakeCupy:
         self.launches.append((found.name, tuple(sizes), shared))
         self.stream_at(stream).add(found.run(tuple(sizes), shared, address, together))
 
-    def _grant(self, function: int, attribute: int, nbytes: int) -> None:
+    def grant(self, function: int, attribute: int, nbytes: int) -> None:
         assert attribute == 8
         found = self.functions[function]
         if found.used.shared + nbytes > 227 << 10:

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.dry_gpu.stand_in import CUDARuntimeError
 from tests.helpers.fake_cupy import FakeCupy
-from tests.helpers.fake_streams import HANDLE, CUDARuntimeError
+from tests.helpers.fake_streams import HANDLE
 
 Array = np.ndarray[Any, Any]
 Meet = Callable[[object, int, int, Any], list[Any]]

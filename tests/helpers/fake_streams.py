@@ -9,26 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.dry_gpu.stand_in import CUDARuntimeError
+
 Work = Callable[[], None]
 HANDLE, MEMORY, VALUE, CAPTURE, FAULT, NOT_READY = 400, 2, 1, 900, 700, 600  # statuses
 OUT_OF_RESOURCES, NOT_TOGETHER = 701, 720
-NAMES = {400: "InvalidResourceHandle", 2: "MemoryAllocation", 1: "InvalidValue", 700: "IllegalAddress"}
-NAMES |= {35: "InsufficientDriver", 701: "LaunchOutOfResources", 720: "CooperativeLaunchTooLarge"}
 LEGACY = 1  # the handle of the default stream, in protocols that refuse 0
-
-
-class CUDAError(RuntimeError):
-    def __init__(self, status: int) -> None:
-        self.status = status
-        super().__init__(f"cudaError{NAMES.get(status, status)}")
-
-
-class CUDARuntimeError(CUDAError):
-    pass
-
-
-class CUDADriverError(CUDAError):
-    pass
 
 
 class Stream:

@@ -61,7 +61,7 @@ gpt
 __main__
 """
 BENCHMARKS = """
-contest
+contest training
 dry_gpu
 public_programs
 op_cases

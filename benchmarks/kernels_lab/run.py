@@ -1,0 +1,53 @@
+"""`python -m benchmarks kernels_lab`: runs ladders, and reports each version with its lesson."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.contest.contest import Report
+from benchmarks.kernels_lab import host, lab, overlap
+from benchmarks.kernels_lab.ladders import LADDERS
+
+NAMES = [*LADDERS, overlap.LADDER]
+COUNTED = {
+    "moved": "bytes from and to global memory, in sectors of 32 for each request of a warp",
+    "floor": "the least bytes that any version must move",
+    "used": "share of the moved bytes that was requested",
+    "ways": "passes of shared memory per request, 1 without bank conflicts",
+    "lanes": "active threads per request, of 32",
+    "error": "difference from NumPy",
+}
+TIMED = {"low, high": "quartiles of the seconds", "GB/s": "floor / seconds"}
+
+
+def rows(name: str, timed: bool) -> list[dict[str, Any]]:
+    """The versions of a ladder: numbers and lessons."""
+    if name == host.LADDER:
+        return host.time_rungs()
+    if name == overlap.LADDER:
+        found: Sequence[Any] = overlap.time_rungs() if timed else overlap.count()
+        lessons = {rung.title: rung.lesson for rung in overlap.RUNGS}
+        return [asdict(row) | {"lesson": lessons[row.rung]} for row in found]
+    ladder = LADDERS[name]
+    lessons = {rung.title: rung.lesson for rung in ladder.rungs}
+    made = [asdict(row) for row in (lab.time_rungs(ladder) if timed else lab.count(ladder))]
+    for row in made:
+        if timed:
+            row["GB/s"] = ladder.floor(ladder.large) / row["seconds"] / 1e9
+            row["GFLOP/s"] = ladder.flops(ladder.large) / row["seconds"] / 1e9
+        row["lesson"] = lessons[row["rung"]]
+    return made
+
+
+def run(names: Sequence[str], *, timed: bool) -> Report:
+    """Count ladders, or time them on a GPU; that of the host is timed on any machine."""
+    report = Report("kernels_lab")
+    timed = timed or list(names) == [host.LADDER]
+    for name in names:
+        report.findings[name] = {"timed": timed, "rungs": rows(name, timed)}
+        if name == overlap.LADDER and not timed:
+            report.findings["model"] = overlap.MODEL
+            drawn = [f"{r['rung']}:\n" + "\n".join(r["drawing"]) for r in report.findings[name]["rungs"]]
+            report.findings["timelines of the model"] = "\n" + "\n".join(drawn)
+    report.findings["columns"] = TIMED if timed else COUNTED
+    return report
