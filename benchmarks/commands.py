@@ -58,8 +58,8 @@ def suite(options: Given) -> list[Report]:
     """Run a suite: its keyword arguments are the options, the first one is the plan of the contest."""
     module = _suite(options.command)
     given = {name: value for name, value in vars(options).items() if name not in ("command", "out", "json")}
-    known = {"shapes": _suite("train").SHAPES, "threads": THREADS}
-    known |= {"others": getattr(module, "OTHERS", ()), "dtypes": getattr(module, "TOLERANCE", ())}
+    known: dict[str, Any] = {"shapes": _suite("train").SHAPES, "threads": THREADS}
+    known["others"] = getattr(module, "OTHERS", ())
     for name, words in known.items():
         if isinstance(given.get(name), str):
             given[name] = _words(options, name, words)
@@ -170,7 +170,6 @@ HELP = {
     "captured": "replay the step as a graph",
     "device": "cpu, cuda, or a rehearsal: emulated, or dry, which computes nothing",
     "dtype": "of products and attention",
-    "dtypes": "of the weights",
     "files": "these files (the newest of each benchmark in --out)",
     "folder": "folder of the findings; those in it stay",
     "json": "print the reports as JSON, one on a line, in place of tables",
@@ -209,9 +208,6 @@ COMMANDS = {
     "train": Command(
         "one training step of a GPT", **CONTEST, **STEP, alone=False, others="", dtype=DTYPE, device=DEVICE
     ),
-    "profile": Command(
-        "where the time of a step goes, and what each technique gains", **CONTEST, **STEP | {"threads": "2"}
-    ),
     "generate": Command("tokens that a GPT writes", **CONTEST, **STEP, alone=False, others="", device=DEVICE),
     "matmul_cpu": Command(
         "matrix products of a training step, on the CPU",
@@ -230,10 +226,6 @@ COMMANDS = {
     "tokenizer": Command(
         "byte-level BPE: training and encoding",
         rounds=3, retries=3, seconds=0.3, alone=False, text="", kilobytes=200, vocab_size=512,
-    ),
-    "smollm2": Command(
-        "tokens that SmolLM2-135M reads and writes, beside transformers",
-        **FEWER, threads="2,1", seconds=1.0, alone=False, dtypes="float32,bfloat16",
     ),
     "quantized": Command(
         "weights packed in 4 to 8 bits: tokens that SmolLM2-135M writes, beside llama.cpp; products",

@@ -96,8 +96,15 @@ def commands(name: str, device: str, out: Path) -> list[Words]:
         sizes = (
             ["--preset=tiny", "--max_steps=4"] if small else ["--preset=shakespeare-char", "--max_steps=300"]
         )
-        trainer = [*python, "gpt", "train", f"--device={device}", *sizes, f"--out_dir={out}/run"]
-        runs = [] if device == "dry" else [[*trainer, "--dtype=bfloat16", "--overwrite"]]
+        trainer = [
+            *python,
+            "gpt",
+            "train",
+            f"--device={device}",
+            *sizes,
+            f"--out_dir={out}/run-{time.time():.0f}",
+        ]
+        runs = [] if device == "dry" else [[*trainer, "--dtype=bfloat16"]]
         return [steps[0], suite("generate", *how), *runs, steps[1]]
     return [suite({"peaks": "gpu_peaks", "kernels": "gpu_kernels", "profile": "ncu"}.get(name, name))]
 

@@ -200,11 +200,6 @@ def installed(library: str) -> bool:
     return importlib.util.find_spec(library) is not None
 
 
-def has_torch() -> bool:
-    """Whether PyTorch is installed."""
-    return installed("torch")
-
-
 @dataclass(frozen=True)
 class Contender:
     """Additional contestant: tinytensor or PyTorch in another mode, or another library.

@@ -1,1 +1,1 @@
-"""Benchmark suites: each module is one command."""
+"""Benchmark suites: each module is one command; arguments of `run` are its options (see commands.HELP)."""

@@ -237,13 +237,7 @@ def _training(
 
 
 def run(plan: Plan, *, alone: bool = False, only: str = "") -> Report:
-    """Measure all cases.
-
-    Args:
-        plan: rounds and windows.
-        alone: without PyTorch, even if it is installed.
-        only: restrict to cases whose name contains this.
-    """
+    """Measure all cases."""
     report = Report("dispatch", "PyTorch")
     with contestants(__name__, alone=alone, pinned=True) as both:
         cases = [name for name in both["tinytensor"].cases() if only in name]

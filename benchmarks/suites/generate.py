@@ -93,16 +93,7 @@ def run(
     others: Sequence[str] = (),
     device: str = "cpu",
 ) -> Report:
-    """Measure generation.
-
-    Args:
-        rounds: rounds and windows.
-        shapes: keys of train.SHAPES.
-        variants: keys of train.VARIANTS.
-        alone: without PyTorch, even if it is installed.
-        others: additional contestants, keys of OTHERS.
-        device: see `train.run`; on others than the CPU tinytensor alone, in the first variant.
-    """
+    """Measure generation."""
     report = Report("generate", "PyTorch")
     agreeing = replace(rounds, rtol=1e-4, atol=2e-5)
     for variant in variants if device == "cpu" else list(variants)[:1]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contest.contest import Plan, Report, Result
-from benchmarks.contest.contestants import BenchmarkError, Case, Process, Suite, has_torch, together
+from benchmarks.contest.contestants import BenchmarkError, Case, Process, Suite, installed, together
 from benchmarks.suites.train import SHAPES, VARIANTS
 
 OURS, NUMPY, TORCH = "tinytensor", "NumPy", "PyTorch"
@@ -224,21 +224,12 @@ def run(
     alone: bool = False,
     only: str = "",
 ) -> Report:
-    """Measure all products, in interleaved rounds per product.
-
-    Args:
-        rounds: rounds and windows.
-        shapes: keys of SHAPES.
-        variants: keys of VARIANTS.
-        dtype: dtype of operands and results; "bfloat16" accumulates in float32, and NumPy does not take part.
-        alone: without PyTorch, even if it is installed.
-        only: restrict to products whose name contains this.
-    """
+    """Measure all products, in interleaved rounds per product."""
     report = Report("matmul-cpu", NUMPY if dtype == "float32" else TORCH)
     if dtype not in EPS:
         raise BenchmarkError(f"matmul_cpu: dtype {dtype!r} is none of {', '.join(EPS)}")
     suites = {OURS: "ours"} | ({NUMPY: "numpy"} if dtype == "float32" else {})
-    suites |= {} if alone or not has_torch() else {TORCH: "torch"}
+    suites |= {} if alone or not installed("torch") else {TORCH: "torch"}
     agreeing = replace(rounds, rtol=1e-4 + 2 * EPS[dtype], atol=1e-5)
     for variant in variants:
         for shape in shapes:

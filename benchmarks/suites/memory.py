@@ -73,12 +73,7 @@ def _suite(step: Callable[[], Any], count: Callable[[], list[float]]) -> Suite:
 
 
 def run(*, shapes: Sequence[str] = ("S", "M"), alone: bool = False) -> Report:
-    """Count the bytes for each shape.
-
-    Args:
-        shapes: keys of train.SHAPES.
-        alone: without PyTorch, even if it is installed.
-    """
+    """Count the bytes for each shape."""
     report = Report("memory", "PyTorch")
     rounding = Plan(rtol=ROUNDING["float32"])
     for shape in shapes:

@@ -230,17 +230,7 @@ def run(
     others: Sequence[str] = (),
     quick: bool = False,
 ) -> OpsReport:
-    """Measure the cases, row by row.
-
-    Args:
-        plan: rounds and windows.
-        only: restrict to cases whose name contains this.
-        sizes: numbers of elements.
-        threads: CPU threads; a single thread is pinned to one CPU.
-        alone: without other libraries.
-        others: additional contestants, keys of OTHERS.
-        quick: only a few representative cases.
-    """
+    """Measure the cases, row by row."""
     cases = [c for c in catalogue().values() if only in c.name and (c.name in QUICK or not quick)]
     if not cases:
         raise BenchmarkError(f"ops: no case has {only!r} in its name")

@@ -94,13 +94,7 @@ def _product(kind: str, packed: bool) -> Case:
 
 
 def run(rounds: Plan, *, variants: Sequence[str] = ("1 thread", "2 threads"), alone: bool = False) -> Report:
-    """Measure generation and products.
-
-    Args:
-        rounds: rounds and windows.
-        variants: keys of train.VARIANTS.
-        alone: without llama.cpp, even if it is installed.
-    """
+    """Measure generation and products."""
     rival = not alone and installed("llama_cpp")
     report = Report("quantized", LLAMA if rival else FLOAT)
     for variant in variants:

@@ -133,15 +133,7 @@ CASES = {"train": (OURS, HF), SEEN: (OURS, HF, TIKTOKEN), UNSEEN: (OURS, HF, TIK
 def run(
     plan: Plan, *, text: str = "", kilobytes: int = 200, vocab_size: int = 512, alone: bool = False
 ) -> Report:
-    """Measure training and encoding, each with one thread.
-
-    Args:
-        plan: rounds and windows.
-        text: a file; default the embedded Shakespeare.
-        kilobytes: size of the text; 0: all.
-        vocab_size: number of tokens.
-        alone: without other libraries.
-    """
+    """Measure training and encoding, each with one thread."""
     if text and not Path(text).is_file():
         raise BenchmarkError(f"tokenizer: there is no file {text}")
     if vocab_size <= 256:

@@ -15,9 +15,9 @@ import tinytensor as tt
 from benchmarks.contest.contest import Plan, Report
 from benchmarks.contest.contestants import Case, Contender, Suite, contestants
 from benchmarks.contest.gpu_clock import TorchClock, clock_of
-from benchmarks.dry_gpu.gpu import installed_device
 from benchmarks.contest.probes import peaks
 from benchmarks.contest.tables import ratio_text
+from benchmarks.dry_gpu.gpu import installed_device
 from benchmarks.training import Training, initial_weights
 from gpt.config import GPTConfig, TrainConfig
 from gpt.data.batches import Batches
@@ -117,17 +117,7 @@ def run(
     dtype: str = "float32",
     device: str = "cpu",
 ) -> Report:
-    """Measure steps, and on the CPU the peaks of the machine.
-
-    Args:
-        rounds: rounds and windows.
-        shapes: keys of SHAPES.
-        variants: keys of VARIANTS; on other devices than the CPU the first alone.
-        alone: without PyTorch, even if it is installed.
-        others: additional contestants, keys of OTHERS.
-        dtype: dtype of products and attention, a key of ROUNDING.
-        device: "cpu", "cuda", or a rehearsal without times: "emulated", or "dry", which computes nothing.
-    """
+    """Measure steps, and on the CPU the peaks of the machine."""
     report = Report("train", "PyTorch")
     agreeing = replace(rounds, rtol=ROUNDING[dtype])
     for variant in variants if device == "cpu" else list(variants)[:1]:

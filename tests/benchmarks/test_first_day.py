@@ -49,9 +49,7 @@ def test_all_steps_fit_into_their_time(capsys: pytest.CaptureFixture[str]) -> No
     assert [name for group in groups for name in group] == list(first_day.STEPS)
     assert all(sum(first_day.STEPS[name].seconds for name in group) <= first_day.CALL for group in groups)
     assert main(["first_day", "OUT", "--calls"]) == 0
-    assert capsys.readouterr().out.startswith(
-        "python -m benchmarks first_day OUT --only machine selftest\n"
-    )
+    assert capsys.readouterr().out.startswith("python -m benchmarks first_day OUT --only machine selftest\n")
 
 
 @pytest.mark.parametrize("device", ["cuda", "emulated", "dry"])

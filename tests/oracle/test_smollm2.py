@@ -11,7 +11,6 @@ import tokenizers
 import torch
 
 import tinytensor as tt
-from benchmarks.peers.torch_llama import greedy, llama_of, next_logits
 from gpt import BPETokenizer
 from gpt.evaluation.incontext import ANSWERS, QUERY, TASKS, few_shots
 from gpt.generation.chat import ChatConfig, Conversation
@@ -22,6 +21,7 @@ from gpt.tokenizers.pretokenize import printable
 from gpt.weights.installed_models import weights_in
 from gpt.weights.trained import open_model
 from tests.gpt.tokenizers.test_bpe import HOSTILE
+from tests.helpers.torch_llama import greedy, llama_of, next_logits
 from tests.oracle.test_tiktoken_oracle import SHAKESPEARE, random_text
 
 pytestmark = [pytest.mark.oracle, pytest.mark.limit(300)]
