@@ -29,7 +29,7 @@ class Peaks:
         self.clock, self.timed = clock_of(device), device not in PRETENDED
         self.device = installed_device(device)
 
-    def device_µs(self, call: Call, calls: int = 20, rounds: int = 7) -> float | None:
+    def device_time(self, call: Call, calls: int = 20, rounds: int = 7) -> float | None:
         """Median time of a call on the device, between events around a group."""
         call()
         if self.clock is None:
@@ -42,7 +42,7 @@ class Peaks:
             found.append(self.clock.seconds(begin, self.clock.mark()) / calls)
         return median(found) * 1e6
 
-    def host_µs(self, call: Call, calls: int = 200, *, wait: bool = False) -> float | None:
+    def host_time(self, call: Call, calls: int = 200, *, wait: bool = False) -> float | None:
         """Median time in which the host enqueues a call, or has waited for it."""
         found = []
         for _ in range(7 if self.timed else 1):
@@ -69,7 +69,7 @@ class Peaks:
             "sum": (lambda: x.sum(), 4),
             "transposed copy": (lambda: turned.contiguous(), 8),
         }
-        rates = {name: _rate(nbytes * n, self.device_µs(call)) for name, (call, nbytes) in calls.items()}
+        rates = {name: _rate(nbytes * n, self.device_time(call)) for name, (call, nbytes) in calls.items()}
         return {"elements": n, **rates}
 
     def latencies(self) -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ class Peaks:
         found = []
         for name, (call, count) in calls.items():
             call()
-            host, device = self.host_µs(call, 20 if count > 1 else 200), self.device_µs(call, 5)
+            host, device = self.host_time(call, 20 if count > 1 else 200), self.device_time(call, 5)
             each = {key: None if t is None else t / count for key, t in (("host", host), ("device", device))}
             found.append({"call": name, **each})
         return found
@@ -105,14 +105,14 @@ class Peaks:
             "to the device, pinned": lambda: runtime.send(buffer.ptr, pinned, None),
             "to the host, pinned": lambda: runtime.receive(pinned, buffer.ptr, None),
         }
-        rates = {name: _rate(nbytes, self.host_µs(call, 1, wait=True)) for name, call in calls.items()}
+        rates = {name: _rate(nbytes, self.host_time(call, 1, wait=True)) for name, call in calls.items()}
         runtime.returned.append(buffer)
         return {"bytes": nbytes, **rates}
 
 
-def _rate(nbytes: int, µs: float | None) -> float | None:
+def _rate(nbytes: int, microseconds: float | None) -> float | None:
     """GB/s."""
-    return None if not µs else nbytes / µs / 1e3
+    return None if not microseconds else nbytes / microseconds / 1e3
 
 
 def run(device: str = "cuda") -> Report:
