@@ -1,7 +1,6 @@
 """`lab.kernel`: source, launch, counts and threads of known kernels, against their text and sizes."""
 
 import re
-from html import escape
 from pathlib import Path
 
 import pytest
@@ -167,25 +166,6 @@ def test_what_has_no_kernel_or_no_element() -> None:
         kernel("exp", tt.ones(3), blocks=-1)
     (launch,) = kernel("exp", tt.ones(()))
     assert launch.lines
-
-
-def test_loops_of_a_captured_graph() -> None:
-    x, y = tt.ones(6, 5), tt.ones(5)
-    graph = tt.capture(lambda: tt.exp((x * 2.0 + y).sum(0) - 1.0), device="cpu", warmup=0)
-    found = kernel(graph)
-    assert [loop.splitlines()[0] for loop in found] == ["// multiply, add", "// subtract"]
-    assert str(found) == graph.source == "\n\n".join([found[0], found[1]])
-    assert repr(found).startswith("2 generated loops")
-    html = found.html()
-    assert "<h2>multiply, add</h2>" in html
-    assert all(escape(line) in html for line in found[1].splitlines()[1:])
-    graph.replay()  # nothing has changed
-    with pytest.raises(ArgumentError, match="takes no arguments"):
-        kernel(graph, x)
-    for device in ("cpu", "emulated"):
-        a = tt.ones(2, 2, device=device)
-        with pytest.raises(ArgumentError, match="no generated loops"):
-            kernel(tt.capture(lambda a=a: a @ a, device=device, warmup=0))
 
 
 def test_an_error_in_the_op_leaves_nothing_behind() -> None:

@@ -1,72 +1,17 @@
-"""What the profiler leaves: files for Perfetto, pictures and a page."""
+"""What the profiler leaves: pictures and a page."""
 
-import json
 import xml.etree.ElementTree as ET
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.helpers.cupy_fixtures import cupy, lazy, needs_nvrtc, pretended  # noqa: F401 - fixtures
 from tests.helpers.pages import parse
 from tests.lab.test_profiler_devices import profiled
 from tinytensor import lab
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.profiler.flame import tree
-
-
-def trace(p: lab.Profile, folder: Path) -> list[dict]:
-    p.save_trace(folder / "trace.json")
-    found = json.loads((folder / "trace.json").read_text())
-    assert found.keys() == {"traceEvents", "displayTimeUnit"}
-    assert found["displayTimeUnit"] in ("ms", "ns")
-    events: list[dict] = found["traceEvents"]
-    return events
-
-
-def test_a_trace_has_the_fields_of_the_format(tmp_path: Path) -> None:
-    events = trace(profiled(), tmp_path)
-    named = {(e["pid"], e["tid"]) for e in events if e["ph"] == "M" and e["name"] == "thread_name"}
-    for event in events:
-        assert event["ph"] in ("X", "M")
-        assert type(event["pid"]) is type(event["tid"]) is int
-        if event["ph"] == "M":
-            assert event["name"] in ("process_name", "thread_name")
-            assert type(event["args"]["name"]) is str
-        else:
-            assert type(event["name"]) is type(event["cat"]) is str
-            assert event["ts"] >= 0
-            assert event["dur"] >= 0
-            assert (event["pid"], event["tid"]) in named
-    assert {"linear", "h.0", "linear backward", "linear_backward"} <= {e["name"] for e in events}
-
-
-def test_events_of_one_thread_nest(tmp_path: Path) -> None:
-    events = [e for e in trace(profiled(), tmp_path) if e["ph"] == "X"]
-    spans = sorted([(e["ts"], -e["dur"], e["ts"] + e["dur"]) for e in events])
-    open_until: list[float] = []
-    for start, _, end in spans:
-        while open_until and open_until[-1] <= start + 2e-3:  # the file has nanoseconds
-            open_until.pop()
-        assert not open_until or end <= open_until[-1] + 2e-3
-        open_until.append(end)
-
-
-def test_devices_are_processes_of_their_own(tmp_path: Path) -> None:
-    names = [e["args"]["name"] for e in trace(profiled("emulated"), tmp_path) if e["name"] == "process_name"]
-    assert any("time of the emulator" in name for name in names)
-    assert any(name.startswith("host") for name in names)
-
-
-@needs_nvrtc
-def test_ops_of_a_gpu_stand_on_the_host_and_on_the_gpu(lazy: str, tmp_path: Path) -> None:  # noqa: F811
-    events = trace(profiled(lazy, {}), tmp_path)
-    (gpu,) = [e["pid"] for e in events if e["name"] == "process_name" and e["args"]["name"] == "cuda"]
-    ours = [e for e in events if e["name"] == "linear"]
-    assert {e["pid"] == gpu for e in ours} == {True, False}
-    assert {e["dur"] for e in ours if e["pid"] == gpu} == {2500.0}
 
 
 def test_boxes_are_as_wide_as_their_time() -> None:

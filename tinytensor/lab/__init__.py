@@ -10,10 +10,8 @@ from tinytensor.lab.explain.explanation import (
 )
 from tinytensor.lab.graph.backward_steps import BackwardStep, backward_steps
 from tinytensor.lab.graph.graph import Graph, GraphNode, SavedTensor, graph
-from tinytensor.lab.kernels.generated_loops import GeneratedLoops
 from tinytensor.lab.kernels.kernel_view import Kernels, kernel, page
 from tinytensor.lab.kernels.launch import KernelLaunch
-from tinytensor.lab.memory.checkpoint_savings import Recomputed
 from tinytensor.lab.memory.ledger import Ledger, Point, Usage
 from tinytensor.lab.memory.storage_events import memory
 from tinytensor.lab.profiler.peaks import Peaks, measure_peaks
@@ -25,7 +23,6 @@ __all__ = [
     "CopyLog",
     "Divergence",
     "Explanation",
-    "GeneratedLoops",
     "Graph",
     "GraphNode",
     "KernelLaunch",
@@ -35,7 +32,6 @@ __all__ = [
     "Peaks",
     "Point",
     "Profile",
-    "Recomputed",
     "SavedTensor",
     "Usage",
     "backward_steps",

@@ -47,22 +47,10 @@ class _Running:
     passes: int = 0
 
 
-@contextmanager
-def _unseen(kind: str, name: str) -> Iterator[None]:
-    """No-op span, the default."""
-    yield
-
-
 class Context:
-    """Tracks modules and backward passes on all threads while it listens.
+    """Tracks modules and backward passes on all threads while it listens."""
 
-    Args:
-        span: entered around each call of a module ("module") and each node of a backward pass ("backward"),
-            with its name.
-    """
-
-    def __init__(self, span: Callable[[str, str], Any] = _unseen) -> None:
-        self._span = span
+    def __init__(self) -> None:
         self._open = False
         self._opener: FrameType | None = None
         self._running: dict[int, _Running] = {}
@@ -114,11 +102,10 @@ class Context:
             outer, path = here.modules[-1] if here.modules else (None, ())
             path = (*path, self._name(outer, module))
             here.modules.append((module, path))
-            with self._span("module", path[-1]):
-                try:
-                    return code(module, *args, **kwargs)
-                finally:
-                    here.modules.pop()
+            try:
+                return code(module, *args, **kwargs)
+            finally:
+                here.modules.pop()
 
         return called
 
@@ -148,10 +135,9 @@ class Context:
             here = self._here()
             made = self._forward.get(node) or Place((), user_lines(self._opener), "", True)
             here.nodes.append(Place(made.path, made.lines, node.name, True))
-            with self._span("backward", f"{node.name} backward"):
-                try:
-                    return code(work, node)
-                finally:
-                    here.nodes.pop()
+            try:
+                return code(work, node)
+            finally:
+                here.nodes.pop()
 
         return visit

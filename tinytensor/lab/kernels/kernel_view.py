@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
 import tinytensor as tt
 from tinytensor.errors import ArgumentError
 from tinytensor.files import PathLike
 from tinytensor.lab.html import Html, View, preformatted, tabs, tag, write
-from tinytensor.lab.kernels.generated_loops import GeneratedLoops, loops_of
 from tinytensor.lab.kernels.launch import ARCHITECTURE, KernelLaunch
 from tinytensor.lab.kernels.page import kernels_view
 from tinytensor.runtime.checked.findings import Finding
@@ -160,20 +159,14 @@ def page(*things: Viewed | CheckReport, title: str = "Looking inside") -> str:
 # ---- running the op ----------------------------------------------------------------------------------------
 
 
-@overload
-def kernel(op: tt.CapturedGraph) -> GeneratedLoops: ...
-@overload
 def kernel(
     op: str | Callable[..., Any], *args: Any, backward: bool = False, blocks: int = 4, **params: Any
-) -> Kernels: ...
-def kernel(
-    op: Any, *args: Any, backward: bool = False, blocks: int = 4, **params: Any
-) -> Kernels | GeneratedLoops:
-    """Run an op once on the emulator under checks and return its kernels; or the loops of a captured graph.
+) -> Kernels:
+    """Run an op once on the emulator under checks and return its kernels.
 
     Args:
         op: the name of a public function ("softmax"), any function of tensors, or a user kernel
-            `k[grid, block]` of `tt.cuda.kernel`. Or a graph of `tt.capture` on the CPU, alone: nothing runs.
+            `k[grid, block]` of `tt.cuda.kernel`.
         args: its arguments; tensors of any shapes on any device are copied to `emulated` with their strides.
         backward: include the kernels of the gradient of the summed results with respect to all floating
             arguments.
@@ -182,11 +175,11 @@ def kernel(
 
     Returns:
         The kernels. The kernels that an op launches may depend on the architecture, here that of the emulator
-        (sm_80). Of a graph, the C++ loops that are generated from its elementwise ops.
+        (sm_80).
 
     Raises:
         ArgumentError: there is no such op, it launches no kernel, it has no gradient although backward is
-            set, or blocks is not a positive integer; a graph has no loops.
+            set, or blocks is not a positive integer.
         KernelError: there is no C++ compiler, or a kernel fails.
 
     Example:
@@ -197,12 +190,7 @@ def kernel(
         >>> load = next(line for line in k[0].lines if line.way == "load")
         >>> load.sectors_per_request, load.efficiency
         (16.0, 1.0)
-        >>> x = tt.ones(100)
-        >>> lab.kernel(tt.capture(lambda: x * 2.0 + 1.0, device="cpu", warmup=0))[0].splitlines()[0]
-        '// multiply, add'
     """
-    if isinstance(op, tt.CapturedGraph) and not (args or params or backward):
-        return loops_of(op)
     name, function = _function(op)
     tensors = [_moved(a) for a in args]
     params = {key: _moved(a) for key, a in params.items()}

@@ -1,1 +1,1 @@
-"""Memory use by category over time, and the predicted savings of checkpointing."""
+"""Memory use by category over time."""

@@ -12,14 +12,13 @@ import gc
 import threading
 import weakref
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tinytensor.autograd.graph import Node
 from tinytensor.device import Device
 from tinytensor.lab.html import Html, View, tag
-from tinytensor.lab.memory.checkpoint_savings import Recomputed, Recorded, Sizes, predict
 from tinytensor.lab.svg import px, svg
 from tinytensor.nn import Module
 from tinytensor.optim import Optimizer
@@ -71,7 +70,6 @@ class Point:
 class _Thing:
     """The ledger's record of a storage."""
 
-    number: int
     nbytes: int
     pooled: bool
     before: bool  # created before the ledger was opened
@@ -110,7 +108,6 @@ class Ledger:
     device: Device
     model: Module | None = None
     optimizer: Optimizer | None = None
-    blocks: Sequence[Module] = ()
     timeline: list[Point] = field(default_factory=list)
     marks: list[tuple[int, str]] = field(default_factory=list)
 
@@ -124,8 +121,7 @@ class Ledger:
         self._roles: dict[int, str] = {}  # id of a storage → category of its tensors
         self._bytes = dict.fromkeys(CATEGORIES, 0)
         self._saved_by: Counter[str] = Counter()
-        self._pooled = self._adopted = self._made = 0
-        self._recorded = Recorded(len(self.blocks))
+        self._pooled = self._adopted = 0
         self._closed = False
         self._most, self._most_saved_by = dict.fromkeys(CATEGORIES, 0), dict[str, int]()
         self._peak = self._usage()
@@ -169,35 +165,6 @@ class Ledger:
         with self._lock:
             self._settle()
             self.marks.append((len(self.timeline), label))
-
-    def with_checkpoints(self, every: int) -> Recomputed:
-        """Predict the saved memory if every group of consecutive `blocks` were a `tt.checkpoint`.
-
-        Args:
-            every: number of blocks that are recomputed together.
-
-        Returns:
-            The bytes saved at the end of forward, and the peak of the saved bytes in backward.
-
-        Raises:
-            ArgumentError: the ledger was opened without blocks, they did not run once each, or the recorded
-                step itself recomputes.
-
-        Example:
-            >>> from tinytensor import lab
-            >>> blocks = [tt.nn.Sequential(tt.nn.Linear(8, 8), tt.nn.Tanh()) for _ in range(4)]
-            >>> with lab.memory(blocks=blocks) as ledger:
-            ...     y = tt.ones(2, 8, requires_grad=True) * 1
-            ...     for block in blocks:
-            ...         y = block(y)
-            >>> ledger.now.by_category["saved for backward"]
-            320
-            >>> [ledger.with_checkpoints(k).saved for k in (1, 2, 4)]
-            [256, 128, 64]
-        """
-        with self._lock:
-            self._settle()
-            return predict(self._recorded, every)
 
     def table(self) -> str:
         """Text table of bytes by category, now and at the peak, and of bytes saved by op."""
@@ -246,7 +213,6 @@ class Ledger:
             ):
                 node.saved = _SavedList(node.saved)
                 self._keep(things, node.name, node.saved, node)
-                self._recorded.node(_sizes(things))
             elif isinstance(node.saved, Dropped):  # recorded before the ledger was opened
                 self._meet_region(node.saved.region)
 
@@ -260,27 +226,8 @@ class Ledger:
             for found in there:
                 if type(found) is Node:
                     self.recorded(found, ())
-            self._recorded = Recorded(len(self.blocks))
             self._settle()
             self._peak = self._usage()
-
-    def enter_block(self, number: int) -> Callable[..., None]:
-        """Forward pre-hook of a block."""
-
-        def hook(module: Module, args: tuple[Any, ...]) -> None:
-            with self._lock:
-                self._settle()
-                # A tuple: the terms of a sum, as in a residual stream, that the block computes.
-                is_sum = bool(args) and isinstance(args[0], tuple)
-                inputs = (args[0][0], *args[1:]) if is_sum else args
-                things = self._saved_things(t.storage for t in inputs if is_tensor(t))
-                self._recorded.enter(number, _sizes(things), is_sum)
-
-        return hook
-
-    def leave_block(self, module: Module, args: tuple[Any, ...], result: Any) -> None:
-        """Forward hook of a block."""
-        self._recorded.leave()
 
     def close(self) -> None:
         """Stop listening; `now` keeps its value."""
@@ -331,8 +278,7 @@ class Ledger:
     def _enter(self, key: int, seen: tuple[int, bool] | None, *, before: bool) -> None:
         if seen is None or key in self._things:  # created by another thread while the ledger was opening
             return
-        self._made += 1
-        thing = self._things[key] = _Thing(self._made, *seen, before)
+        thing = self._things[key] = _Thing(*seen, before)
         self._move(thing, self._category(key, thing))
 
     def _category(self, key: int, thing: _Thing) -> str:
@@ -429,7 +375,6 @@ class Ledger:
     def _meet_region(self, region: Region) -> None:
         """Record a checkpointed call, which saves its arguments in place of its nodes' tensors."""
         if region not in self._regions:
-            self._recorded.recomputes = True
             self._regions.add(region)
             self._keep(self._saved_things(t.storage for t in region.tensors), "checkpoint", region)
 
@@ -459,11 +404,6 @@ class Ledger:
 def _is_complete(found: Storage) -> bool:
     """Whether the storage is initialized."""
     return hasattr(found, "buffer") and hasattr(found, "device")
-
-
-def _sizes(things: list[_Thing]) -> Sizes:
-    """Numbers and bytes of the storages that are not parameters."""
-    return [(thing.number, thing.nbytes) for thing in things if thing.category != _PARAMETERS]
 
 
 COLORS = ("hue1", "hue0", "hue5", "hue2", "hue6", "box")  # classes of `svg.py`, by category

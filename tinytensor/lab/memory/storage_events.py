@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
@@ -30,7 +30,6 @@ def memory(
     optimizer: Optimizer | None = None,
     *,
     device: Any = "cpu",
-    blocks: Iterable[Module] = (),
 ) -> Iterator[Ledger]:
     """Record the memory use of all tensors on a device while the code inside runs.
 
@@ -43,14 +42,12 @@ def memory(
         optimizer: the tensors of its state are "optimizer state"; its parameters count like the model's.
             Without model and optimizer, leaves that require grad count as parameters once an op records them.
         device: the device.
-        blocks: modules that run one after the other, such as the blocks of a GPT: for
-            `Ledger.with_checkpoints`.
 
     Returns:
         A context manager that yields a Ledger, which can be read within the block and afterwards.
 
     Raises:
-        ArgumentError: another ledger is open, or model, optimizer or a block has the wrong type.
+        ArgumentError: another ledger is open, or model or optimizer has the wrong type.
         DeviceError: there is no such device.
 
     Example:
@@ -63,10 +60,7 @@ def memory(
     """
     _check(model, Module)
     _check(optimizer, Optimizer)
-    several = tuple(blocks)
-    for block in several:
-        _check(block, Module)
-    ledger = Ledger(as_device(device, "memory"), model, optimizer, several)
+    ledger = Ledger(as_device(device, "memory"), model, optimizer)
     if not _open.acquire(blocking=False):
         raise ArgumentError(
             "memory: another ledger is open",
@@ -86,12 +80,6 @@ def memory(
             )
             observers.insert(0, ledger.recorded)
             listening.callback(observers.remove, ledger.recorded)
-            for number, block in enumerate(ledger.blocks):
-                for hook in (
-                    block.register_forward_pre_hook(ledger.enter_block(number)),
-                    block.register_forward_hook(ledger.leave_block),
-                ):
-                    listening.callback(hook.remove)
             ledger.look_around()
             try:
                 yield ledger

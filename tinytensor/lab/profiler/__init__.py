@@ -1,1 +1,1 @@
-"""Op-level profiler with tables, flame graphs, rooflines and Chrome traces."""
+"""Op-level profiler with tables, flame graphs and rooflines."""

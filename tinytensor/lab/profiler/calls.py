@@ -15,17 +15,6 @@ Shapes = tuple[tuple[int, ...] | None, ...]
 
 
 @dataclass(slots=True)
-class Span:
-    """Timed interval of a module call or a backward node, by its kind."""
-
-    kind: str
-    name: str
-    thread: int
-    begin: float
-    seconds: float = 0.0
-
-
-@dataclass(slots=True)
 class Call:
     """One execution of an op's implementation.
 
@@ -42,8 +31,7 @@ class Call:
         dtype: dtype of its first array.
         nbytes: bytes of all its arrays, each once.
         flops: by `Op.flops`; None if the op does not say.
-        device_begin, device_seconds: start on the device, on the host's clock, and duration there; None if
-            the host computes.
+        device_seconds: time on the device; None if the host computes.
     """
 
     op: str
@@ -62,7 +50,6 @@ class Call:
     dtype: str = ""
     nbytes: int = 0
     flops: float | None = None
-    device_begin: float | None = None
     device_seconds: float | None = None
     marks: Any = None  # two device events, until they are read
 

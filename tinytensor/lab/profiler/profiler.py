@@ -2,7 +2,7 @@
 
 While a profile is open, the implementations of all ops are wrapped by timers; otherwise the engine has no
 hooks and no overhead. `recorder.py` records the calls; this module aggregates them. Pictures are in
-`flame.py` and `roofline.py`, the Perfetto export is in `chrome_trace.py`.
+`flame.py` and `roofline.py`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from time import perf_counter
 
 from tinytensor.device import as_device
 from tinytensor.errors import ArgumentError
-from tinytensor.files import PathLike
 from tinytensor.lab.html import Html, View, preformatted, tag
-from tinytensor.lab.profiler.calls import EMULATED, Call, Span
-from tinytensor.lab.profiler.chrome_trace import write_trace
+from tinytensor.lab.profiler.calls import EMULATED, Call
 from tinytensor.lab.profiler.flame import flame
 from tinytensor.lab.profiler.peaks import Peaks, measure_peaks
 from tinytensor.lab.profiler.recorder import Recorder
@@ -100,7 +98,6 @@ class Profile:
 
     Attributes:
         calls: all op executions, on all threads.
-        spans: all module calls and backward nodes.
         seconds: wall time of the block, on the thread that opened it.
         overhead: part of it spent in the profiler itself.
         thread: the thread that opened it.
@@ -108,10 +105,8 @@ class Profile:
     """
 
     calls: list[Call] = field(default_factory=list, repr=False)
-    spans: list[Span] = field(default_factory=list, repr=False)
     seconds: float = 0.0
     overhead: float = 0.0
-    begun: float = 0.0
     thread: int = 0
     given: dict[str, Peaks] = field(default_factory=dict)
 
@@ -292,17 +287,6 @@ class Profile:
             self.given[name] = measure_peaks(name)  # raises for an emulated one
         return roofline(self.groups(by, name), self.given[name])
 
-    def save_trace(self, path: PathLike) -> None:
-        """Write a trace for https://ui.perfetto.dev or chrome://tracing.
-
-        Args:
-            path: a .json file; its directory must exist.
-
-        Raises:
-            SaveError: the file cannot be written.
-        """
-        write_trace(path, self.calls, self.spans, self.begun)
-
     def html(self) -> str:
         """Self-contained HTML page with tables, flame graphs and rooflines."""
         return self.view().html()
@@ -392,7 +376,7 @@ def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
         [('add', 1), ('multiply', 1)]
     """
     recorder = Recorder()
-    found = Profile(recorder.calls, recorder.spans, thread=recorder.thread, given=dict(peaks or {}))
+    found = Profile(recorder.calls, thread=recorder.thread, given=dict(peaks or {}))
     acquired = False
     try:
         acquired = _open.acquire(blocking=False)
@@ -403,11 +387,11 @@ def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
                 fix="end it first; one profile records everything",
             )
         with recorder.recording(opener()):
-            found.begun = perf_counter()
+            begun = perf_counter()
             try:
                 yield found
             finally:
-                found.seconds = perf_counter() - found.begun
+                found.seconds = perf_counter() - begun
                 found.overhead = recorder.overhead
     finally:
         if acquired:

@@ -1,4 +1,4 @@
-"""Records op executions, module calls and backward nodes per thread, for the profiler.
+"""Records op executions per thread, for the profiler.
 
 A recorder is a watcher of ops (`dispatch/watch.py`). Independent of tables and pictures.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch.watch import Run, watching
 from tinytensor.lab.context import Context
-from tinytensor.lab.profiler.calls import Call, Span, describe
+from tinytensor.lab.profiler.calls import Call, describe
 from tinytensor.runtime import runtime_of
 
 
@@ -29,23 +29,20 @@ class _Thread:
 
 
 class Recorder:
-    """Collects calls and spans of all threads while it is open.
+    """Collects the calls of all threads while it is open.
 
     Attributes:
         calls: finished op executions, in order of completion.
-        spans: module calls and backward nodes.
         overhead: seconds spent in the recorder itself on the thread that opened it.
     """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
-        self.spans: list[Span] = []
         self.overhead = 0.0
         self.thread = threading.get_ident()
         self._open = False
-        self._context = Context(self._span)
+        self._context = Context()
         self._threads: dict[int, _Thread] = {}
-        self._starts: dict[str, tuple[Any, float]] = {}  # by device: an event, and its host time
 
     @contextmanager
     def recording(self, opener: FrameType | None) -> Iterator[None]:
@@ -110,32 +107,13 @@ class Recorder:
     # ---- the clock of a GPU
 
     def _mark(self, runtime: Any) -> Any:
-        """Record a GPU event after the queued work; the first one synchronizes, to align both clocks."""
-        if runtime is None or runtime.device.type != "cuda":
-            return None
-        device = str(runtime.device)
-        if device not in self._starts:
-            runtime.synchronize()
-            self._starts[device] = runtime.event(), perf_counter()
-        return runtime.event()
+        """Record a GPU event after the queued work."""
+        return None if runtime is None or runtime.device.type != "cuda" else runtime.event()
 
     def _read_marks(self) -> None:
-        """Synchronize the devices and read the start and duration of each op."""
+        """Synchronize the devices and read the duration of each op."""
         for call in self.calls:
-            if call.marks is None:
-                continue
-            first, last = call.marks
-            start, at = self._starts[call.device]
-            call.device_seconds = last.seconds_since(first)
-            call.device_begin = at + first.seconds_since(start)
-            call.marks = None
-        self._starts.clear()
-
-    @contextmanager
-    def _span(self, kind: str, name: str) -> Iterator[None]:
-        span = Span(kind, name, threading.get_ident(), perf_counter())
-        try:
-            yield
-        finally:
-            span.seconds = perf_counter() - span.begin
-            self.spans.append(span)
+            if call.marks is not None:
+                first, last = call.marks
+                call.device_seconds = last.seconds_since(first)
+                call.marks = None
