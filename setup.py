@@ -78,7 +78,7 @@ setup(
     package_data={
         "tinytensor": ["py.typed"],
         "tinytensor.kernels": ["**/*.cu", "**/*.cuh", "**/*.h", "**/*.cpp", "README.md"],
-        "tinytensor.lab": ["**/*.js", "**/*.css"],
+        "tinytensor.lab": ["**/*.js", "**/*.css", "**/*.html"],
         "tinytensor.runtime": ["**/*.h", "**/*.cpp", "headers/**/*", "emulated/emulator/include/**/*"],
         "tinytensor.puzzles": ["start/*.cu"],
         "gpt": ["py.typed", "text/*"],

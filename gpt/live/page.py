@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from tinytensor.lab.html import Html, View, tag
+from tinytensor.lab.html import Html, tag
+from tinytensor.lab.report import Report
 
 SCRIPTS = ("charts.js", "log.js", "live.js")
 
@@ -35,8 +36,8 @@ def watch_page(answer: Mapping[str, object] | None = None) -> str:
         tag("noscript", "The page needs JavaScript, which it contains."),
     )
     data = {} if answer is None else {"live-data": answer}
-    view = View("Training", body, _file("live.css"), data, "".join(map(_file, SCRIPTS)))
-    return view.html(requests=answer is None)
+    report = Report("Training", body, _file("live.css"), data, "".join(map(_file, SCRIPTS)))
+    return report.html(requests=answer is None)
 
 
 def _choices() -> Html:

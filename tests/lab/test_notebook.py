@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from html import unescape
 
 import numpy as np
 import pytest
@@ -12,9 +13,15 @@ from tests.helpers.pages import parse
 from tinytensor import lab
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.html import Html, page, write
+from tinytensor.lab.report import Table
 
 SVG = "{http://www.w3.org/2000/svg}"
 BARE = re.compile(r"^<(?:tinytensor|generator|function)|^\w+\(\w+=")  # a repr that nobody wrote
+
+
+def framed(shown):
+    """The page in a frame."""
+    return unescape(re.fullmatch(r'<iframe srcdoc="([^"]*)" [^<>]*></iframe>', shown)[1])
 
 
 def loss():
@@ -53,6 +60,8 @@ SHOWN = {
     "divergence": divergence,
     "kernels": lambda: lab.kernel("exp", tt.ones(40)),
     "launch": lambda: lab.kernel("exp", tt.ones(40))[0],
+    "table": lambda: profile().table(by="line"),
+    "page": lambda: lab.page(lab.graph(loss()), copies()),
     "explanation": lambda: tt.zeros(2, 3).T.explain(),
     "tensor": lambda: tt.zeros(2, 3).T,
 }
@@ -61,20 +70,52 @@ SHOWN = {
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_notebook_shows_markup_and_its_rules_stay_in_it(name):
     shown = SHOWN[name]()._repr_html_()
+    if name in ("kernels", "page"):  # in a frame, where a page has its own rules
+        parse(framed(shown))
+        return
     document = parse(page("notebook", Html(shown)))
     own = document.all("style")[1:]  # the first one is that of the page
     classes = [*document.all("svg", class_="tt-picture"), *document.all("div", class_="tt-layout")]
-    assert bool(own) == bool(classes)
+    assert bool(own) == bool(classes or document.all("div", class_="tt-report"))
     for style in own:
         rules = re.sub(r"@media[^{]*\{(.*?\})\}", r"\1", style.text, flags=re.DOTALL)
         for selectors in re.findall(r"([^{}]+)\{[^}]*\}", rules):
             for selector in re.sub(r"\([^()]*\)", "", selectors).split(","):
-                assert selector.strip().startswith((".tt-picture", ".tt-layout")), selector
+                assert selector.strip().startswith((".tt-picture", ".tt-layout", ".tt-report")), selector
+    for pre in document.all("pre"):  # Jupyter's own rule makes it proportional
+        assert "font-family:ui-monospace,monospace" in pre.attributes["style"]
+    if document.all("td") and document.all("div", class_="tt-report"):
+        assert ":is(pre,td,th){font-family:ui-monospace,monospace}" in document.all("style")[1].text
 
 
-@pytest.mark.parametrize("name", ["copies", "profile", "kernels", "explanation"])
+UNOPENED = {name: getattr(lab, name) for name in ("trace_copies", "memory", "profile")}
+
+
+@pytest.mark.parametrize("name", ["copies", "profile", "kernels", "explanation", "page", *UNOPENED])
 def test_a_prompt_shows_words(name):
-    assert not BARE.search(repr(SHOWN[name]()))
+    shown = repr((SHOWN | UNOPENED)[name]())
+    assert not BARE.search(shown)
+    assert "object at" not in shown
+    assert (name in UNOPENED) == (f"with lab.{name}(" in shown)
+
+
+def test_a_page_shows_itself_and_is_text():
+    made = lab.page(lab.graph(loss()), title="<Both>")
+    assert framed(made._repr_html_()) == str(made)
+    assert parse(made).all("h1")[0].text == "<Both>"
+    assert len(repr(made)) < 100
+
+
+def test_numbers_stand_below_each_other_and_empty_columns_are_left_out():
+    table = Table(("op", "bytes", "why"), "lrw", [("<exp>", 4000, ""), ("matmul", 12, "")], "copies")
+    assert str(table) == "copies\nop      bytes\n<exp>   4,000\nmatmul     12"
+    document = parse(page("notebook", Html(table._repr_html_())))
+    assert [[cell.text for cell in row.children] for row in document.all("tr")] == [
+        ["op", "bytes"],
+        ["<exp>", "4,000"],
+        ["matmul", "12"],
+    ]
+    assert [cell.text for cell in document.all("td", class_="number")] == ["4,000", "12"]
 
 
 def test_steps_of_backward_say_what_they_are():
@@ -141,7 +182,7 @@ def test_a_browser_draws_a_graph_in_a_notebook_and_in_a_file(tmp_path):
 def test_one_page_has_a_tab_for_each_thing():
     with tt.cuda.check(record=True) as report:
         tt.ones(40, device="emulated") + 1.0
-    things = [tt.zeros(2, 3).T.explain(), lab.graph(loss()), ledger(), profile(), report]
+    things = [tt.zeros(2, 3).T.explain(), lab.graph(loss()), ledger(), profile(), copies(), report]
     page = parse(lab.page(*things, title="All"))
     labels = [label.text for label in page.all("label") if label.attributes.get("for", "").startswith("tab-")]
     views = [s for s in page.all("section") if s.attributes.get("class") == "view"]

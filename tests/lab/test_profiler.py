@@ -97,7 +97,7 @@ def test_the_table_adds_up() -> None:
     with lab.profile() as p:
         x + x
         x * x
-    text = p.table(rows=1)
+    text = str(p.table(rows=1))
     assert "other ops" in text
     assert "100.0%" in text.splitlines()[-1]
     with pytest.raises(ArgumentError):

@@ -16,6 +16,7 @@ from tinytensor.lab.memory.ledger import Ledger, Point, Usage
 from tinytensor.lab.memory.storage_events import memory
 from tinytensor.lab.profiler.peaks import Peaks, measure_peaks
 from tinytensor.lab.profiler.profiler import OpTime, Profile, profile
+from tinytensor.lab.report import Report, Table
 
 __all__ = [
     "BackwardStep",
@@ -32,7 +33,9 @@ __all__ = [
     "Peaks",
     "Point",
     "Profile",
+    "Report",
     "SavedTensor",
+    "Table",
     "Usage",
     "backward_steps",
     "divergence",

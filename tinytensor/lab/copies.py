@@ -9,13 +9,12 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tinytensor.dispatch import copies
 from tinytensor.errors import ArgumentError
-from tinytensor.lab.html import preformatted
 from tinytensor.lab.patching import replaced
+from tinytensor.lab.report import Report, Shown, Table, block
 from tinytensor.runtime.user_lines import user_lines
 
 _open = threading.Lock()
@@ -47,7 +46,7 @@ class Copied:
 
 
 @dataclass(repr=False)
-class CopyLog:
+class CopyLog(Shown):
     """Log of the copies made in a block of code.
 
     Attributes:
@@ -78,7 +77,7 @@ class CopyLog:
             )
         return [entry for entry in self.entries if entry.kind == kind]
 
-    def table(self, rows: int = 30) -> str:
+    def table(self, rows: int = 30) -> Table:
         """Table of copies, largest first; identical copies made by one source line share a row.
 
         Args:
@@ -92,31 +91,25 @@ class CopyLog:
                 f"table: rows is {rows}", why="it is a count", fix="for example table(rows=10)"
             )
         count = Counter(self.entries)
-        total = {entry: n * entry.nbytes for entry, n in count.items()}
-        largest = sorted(count, key=lambda entry: -total[entry])
-        lines = [f"{'bytes':>12} {'times':>6} {'op':<22} {'kind':<7} {'line':<24} why"]
-        for entry in largest[:rows]:
-            lines.append(
-                f"{total[entry]:>12,} {count[entry]:>6} {entry.op:<22} {entry.kind:<7} {entry.where:<24} "
-                f"{entry.why}"
-            )
-        others = largest[rows:]
+        largest = sorted(count, key=lambda entry: -count[entry] * entry.nbytes)
+        lines: list[tuple[str | int, ...]] = [
+            (count[e] * e.nbytes, count[e], e.op, e.kind, e.where, e.why) for e in largest[:rows]
+        ]
+        others = [e for e in largest[rows:] for _ in range(count[e])]
         if others:
-            lines.append(f"{sum(total[e] for e in others):>12,} {sum(count[e] for e in others):>6} others")
-        lines.append(f"{self.nbytes:>12,} {len(self.entries):>6} in all")
-        return "\n".join(lines)
+            lines.append((sum(e.nbytes for e in others), len(others), "others", "", "", ""))
+        lines.append((self.nbytes, len(self.entries), "in all", "", "", ""))
+        return Table(("bytes", "times", "op", "kind", "line", "why"), "rrlllw", lines)
 
-    def __str__(self) -> str:
-        return self.table()
+    def report(self) -> Report:
+        """The table, for `lab.page`."""
+        return Report("Copies of a block of code", (self.table(),))
 
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        """Notebook representation."""
-        return preformatted(str(self))
+    def __repr__(self) -> str:
+        return str(self)
 
 
-@contextmanager
+@block
 def trace_copies() -> Iterator[CopyLog]:
     """Log every copy that the code inside makes, implicit and explicit.
 

@@ -11,8 +11,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 from tinytensor.files import PathLike, atomic_write
 
@@ -37,6 +36,7 @@ DARK = {
 }
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MONOSPACE = "ui-monospace,monospace"  # said by each element, as notebooks have another font in a `pre`
 _MARKS = {" ": "␣", "\n": "↵", "\t": "⇥"}
 
 
@@ -53,6 +53,19 @@ class Html(str):
     def _repr_html_(self) -> str:
         """Notebook representation."""
         return self
+
+
+class Page(Html):
+    """A whole HTML document; in a notebook it is shown in a frame."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"a page of {len(self):,} characters; lab.html.write(path, page) saves it"
+
+    def _repr_html_(self) -> str:
+        """Notebook representation."""
+        return frame(self)
 
 
 def tag(name: str, *children: str, **attributes: str | float) -> Html:
@@ -90,9 +103,14 @@ def preformatted(text: str) -> Html:
 
     Example:
         >>> preformatted("1 < 2")
-        '<pre style="line-height:1.3;overflow-x:auto">1 &lt; 2</pre>'
+        '<pre style="font-family:ui-monospace,monospace;line-height:1.3;overflow-x:auto">1 &lt; 2</pre>'
     """
-    return tag("pre", text, style="line-height:1.3;overflow-x:auto")
+    return tag("pre", text, style=f"font-family:{_MONOSPACE};line-height:1.3;overflow-x:auto")
+
+
+def frame(document: str) -> Html:
+    """A whole page in a frame, for a notebook."""
+    return tag("iframe", srcdoc=document, style="width:100%;height:60rem;border:0", title="page")
 
 
 def skip_link(target: str, text: str) -> Html:
@@ -210,7 +228,7 @@ svg{max-width:none}
 figure{margin:0}
 table{border-collapse:collapse;font-size:.85rem}caption{text-align:left;padding:.25rem 0}
 th,td{border:1px solid var(--line);padding:.2rem .45rem;text-align:left;white-space:pre}
-th{font-weight:600}td.number{text-align:right}
+th{font-weight:600}.number{text-align:right}td.wrapped{white-space:pre-wrap;min-width:16rem;max-width:40rem}
 .heat{background:color-mix(in srgb,var(--plus) calc(var(--v)*var(--most)),transparent)}
 span.heat{border-radius:.2em;padding:.15em 0}
 [data-tip]:hover,[data-tip]:focus{outline:2px solid var(--ink);outline-offset:-1px}
@@ -233,86 +251,15 @@ a{color:inherit}summary{cursor:pointer}:focus-visible{outline:2px solid var(--mi
 )
 
 
-@dataclass(frozen=True)
-class View:
-    """One view of a page: all of it, or a tab.
-
-    Attributes:
-        title: its heading.
-        body: text, which is escaped, and Html.
-        style: additional CSS rules.
-        data: what the script reads, by the id of its element.
-        script: JavaScript, at most once on a page.
-    """
-
-    title: str
-    body: tuple[str, ...]
-    style: str = ""
-    data: Mapping[str, object] = field(default_factory=dict)
-    script: str = ""
-
-    def html(self, *, requests: bool = False) -> str:
-        """Self-contained page of this view alone.
-
-        Args:
-            requests: whether the script may send requests to the server of the page.
-        """
-        return view_page(self.title, self.body, self.style, self.data, self.script, requests)
-
-
-def tabs(title: str, *views: View) -> str:
-    """Self-contained page with a tab for each view; the arrow keys go from one to the next.
-
-    Args:
-        title: the heading.
-        views: what the tabs show.
-
-    Example:
-        >>> "Second</label>" in tabs("Both", View("First", ("1",)), View("Second", ("2",)))
-        True
-    """
-    parts: list[Html] = []
-    for i, view in enumerate(views):
-        checked = {"checked": ""} if not i else {}
-        parts += [tag("input", type="radio", name_="tab", id=f"tab-{i}", class_="tab", **checked)]
-        parts += [tag("label", view.title, for_=f"tab-{i}")]
-    parts += [tag("section", tag("h2", view.title), *view.body, class_="view") for view in views]
-    shown = ",".join([f"#tab-{i}:checked~.view:nth-of-type({i + 1})" for i in range(len(views))])
-    style = "".join(dict.fromkeys(view.style for view in views)) + f"{shown}{{display:block}}"
-    data = {key: value for view in views for key, value in view.data.items()}
-    scripts = dict.fromkeys(view.script for view in views)
-    return view_page(title, (tag("div", *parts, class_="tabs"),), style, data, "".join(scripts))
-
-
-def view_page(
-    title: str,
-    body: Sequence[str],
-    style: str,
-    data: Mapping[str, object],
-    script: str,
-    requests: bool = False,
-) -> str:
-    """Self-contained page with data for a script; its policy allows no other script, and no request but, if
-    asked for, to the server of the page.
-    """
-    texts = [json.dumps(value, separators=(",", ":")).replace("<", "\\u003c") for value in data.values()]
-    ends = [
-        Html(f'<script type="application/json" id="{_escape(name)}">{text}</script>')
-        for name, text in zip(data, texts, strict=True)
-    ]
-    if script:
-        ends.append(Html(f"<script>{script}</script>"))
-    return page(title, *body, *ends, style=style, script=script, requests=requests)
-
-
 def page(
     title: str,
     *body: str,
     style: str = "",
     images: bool = False,
+    data: Mapping[str, object] | None = None,
     script: str = "",
     requests: bool = False,
-) -> str:
+) -> Page:
     """Self-contained HTML page.
 
     Args:
@@ -320,7 +267,8 @@ def page(
         body: text, which is escaped, and Html.
         style: additional CSS rules.
         images: whether the body contains images, as data URLs.
-        script: the script that the body contains, if there is one.
+        data: what the script reads, as JSON in an element with this id.
+        script: JavaScript; the page's policy allows no other.
         requests: whether the script may send requests to the server of the page.
 
     Example:
@@ -339,8 +287,17 @@ def page(
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f"{tag('title', title)}\n<style>\n{_STYLE}{style}</style>"
     )
-    main = tag("main", tag("h1", title), "\n", *body)
-    return f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{main}\n</body>\n</html>\n'
+    ends = [
+        Html(f'<script type="application/json" id="{_escape(name)}">{text}</script>')
+        for name, value in (data or {}).items()
+        for text in [json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")]
+    ]
+    if script:
+        ends.append(Html(f"<script>{script}</script>"))
+    main = tag("main", tag("h1", title), "\n", *body, *ends)
+    return Page(
+        f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{main}\n</body>\n</html>\n'
+    )
 
 
 def write(path: PathLike, text: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tinytensor.errors import ArgumentError, KernelError
-from tinytensor.lab.html import Html, tag
+from tinytensor.lab.html import Html, preformatted, tag
 from tinytensor.puzzles import judge as kernels
 from tinytensor.puzzles.chapters import puzzle
 from tinytensor.puzzles.program import read
@@ -48,7 +48,7 @@ class Judgment:
     def _repr_html_(self) -> str:
         """Notebook representation: the text, and the replay behind a line to click."""
         summary = tag("summary", "Replay of the first run that fails")
-        return tag("pre", self.text) + (tag("details", summary, Html(self.replay)) if self.replay else "")
+        return preformatted(self.text) + (tag("details", summary, Html(self.replay)) if self.replay else "")
 
 
 def judge_answer(number: int, answer: str | Callable[..., Any]) -> Judgment:

@@ -25,7 +25,7 @@ from tinytensor.errors import ArgumentError
 from tinytensor.lab.divergence.op_capture import Seen, seeing
 from tinytensor.lab.divergence.reference import Arrays, rounded
 from tinytensor.lab.divergence.tolerance import STEPS, Difference, compare, move
-from tinytensor.lab.html import preformatted
+from tinytensor.lab.report import Report, Shown, Table
 from tinytensor.op import flops_of
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.user_lines import opener
@@ -86,7 +86,7 @@ class Step:
 
 
 @dataclass
-class Divergence:
+class Divergence(Shown):
     """Result of comparing two runs of one program.
 
     Attributes:
@@ -110,14 +110,13 @@ class Divergence:
         """The first wrong op, or None."""
         return next(iter(self.wrong), None)
 
-    def __str__(self) -> str:
+    def report(self) -> Report:
+        """The first wrong op, and the ops that drift most, for `lab.page`."""
         a, b = self.sides
         ran, also = map(len, self.runs)
-        counts = f"{ran} op{'' if ran == 1 else 's'} on {a}, {also} on {b}"
-        results = (
-            "" if self.results is None else f"; results differ by {self.results:.2g} of the largest number"
-        )
-        lines = [f"{counts}{results}"]
+        lines = [f"{ran} op{'' if ran == 1 else 's'} on {a}, {also} on {b}"]
+        if self.results is not None:
+            lines[0] += f"; results differ by {self.results:.2g} of the largest number"
         first = self.first
         if first is None:
             lines.append("no op differs from its NumPy code by more than rounding")
@@ -125,13 +124,9 @@ class Divergence:
             lines.append(f"first wrong op, number {first.number} on {first.side}: {first}")
             if len(self.wrong) > 1:
                 lines.append(f"{len(self.wrong)} ops are wrong in all: {_counted(self.wrong)}")
-        return "\n".join([*lines, "", self.table()])
+        return Report(f"Ops on {a} and on {b}", ("\n".join(lines), self.table()))
 
-    def _repr_html_(self) -> str:
-        """Notebook representation."""
-        return preformatted(str(self))
-
-    def table(self, rows: int = 12) -> str:
+    def table(self, rows: int = 12) -> Table:
         """Table of the ops with the largest drift between the runs, in execution order.
 
         Args:
@@ -144,14 +139,18 @@ class Divergence:
             raise ArgumentError(
                 f"table: rows is {rows}", why="it is a count", fix="for example table(rows=10)"
             )
-        drifted = [s for s in self.runs[1] if s.drift is not None]
-        shown = sorted(sorted(drifted, key=lambda s: -(s.drift or 0.0))[:rows], key=lambda s: s.number)
-        lines = [f"{'op':<28} {'drift':>9} {'own / rounding':>15}  where"]
-        for s in shown:
-            own = "–" if s.worst is None else f"{s.worst.excess:.2g}"
-            where = f"{s.module} {s.line}".strip()
-            lines.append(f"{s.op:<28} {s.drift or 0.0:>9.2g} {own:>15}  {where}")
-        return "\n".join(lines)
+        drifted = sorted([s for s in self.runs[1] if s.drift is not None], key=lambda s: -(s.drift or 0.0))
+        shown = sorted(drifted[:rows], key=lambda s: s.number)
+        lines = [
+            (
+                s.op,
+                f"{s.drift:.2g}",
+                "–" if s.worst is None else f"{s.worst.excess:.2g}",
+                f"{s.module} {s.line}".strip(),
+            )
+            for s in shown
+        ]
+        return Table(("op", "drift", "own / rounding", "where"), "lrrl", lines)
 
 
 def _counted(steps: list[Step]) -> str:

@@ -11,11 +11,12 @@ from tinytensor.dtypes import as_dtype
 from tinytensor.errors import ShapeError
 from tinytensor.lab.explain import expression
 from tinytensor.lab.explain.aliases import Alias, aliases_of
-from tinytensor.lab.explain.page import explanation_view, fragment, in_words
+from tinytensor.lab.explain.page import explanation_report, fragment, in_words
 from tinytensor.lab.explain.picture import explanation_picture
 from tinytensor.lab.explain.steps import FULL, LINE, SMALL, Buffer, LayoutStep, make_step
 from tinytensor.lab.explain.text import render
-from tinytensor.lab.html import Html, View
+from tinytensor.lab.html import Html
+from tinytensor.lab.report import Report, Shown
 from tinytensor.layout import Layout
 from tinytensor.shapes import MAX_SIZE
 from tinytensor.storage import Storage
@@ -23,7 +24,7 @@ from tinytensor.tensor import Tensor
 
 
 @dataclass(frozen=True, repr=False)
-class Explanation:
+class Explanation(Shown):
     """A layout and its buffer, with the calls that led to it.
 
     Attributes:
@@ -51,24 +52,18 @@ class Explanation:
         """
         return render(self.title, self.steps, self.aliases, width, color)
 
-    def svg(self) -> str:
+    def svg(self) -> Html:
         """SVG picture."""
         return explanation_picture(self.title, self.steps)
 
-    def html(self) -> str:
-        """HTML page on which hovering over an element highlights its position in the buffer, and vice versa.
+    def report(self) -> Report:
+        """For `lab.page`: tables in which pointing at an element shows its place in the buffer, and back."""
+        return explanation_report(self.title, self.steps, self.aliases)
 
-        Returns:
-            A self-contained HTML document without scripts.
-        """
-        return self.view().html()
-
-    def view(self) -> View:
-        """View for `lab.page`."""
-        return explanation_view(self.title, self.steps, self.aliases)
-
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         return self.text()
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return fragment(self.title, self.steps, *in_words(self.steps, self.aliases))

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from tinytensor.lab.explain.aliases import Alias
 from tinytensor.lab.explain.facts import facts, summary, tip_of_cell, tip_of_element
 from tinytensor.lab.explain.steps import Block, Element, LayoutStep, bracketed
-from tinytensor.lab.html import Html, View, skip_link, tag
+from tinytensor.lab.html import Html, skip_link, tag
+from tinytensor.lab.report import Report
 
 # Around what lights up together; all rules begin with it, since a notebook has many others.
 CLASS = "tt-layout"
@@ -101,8 +102,8 @@ def in_words(steps: Sequence[LayoutStep], aliases: Sequence[Alias]) -> tuple[Htm
     return _facts(steps[-1]), _tree(aliases)
 
 
-def explanation_view(title: str, steps: Sequence[LayoutStep], aliases: Sequence[Alias]) -> View:
-    """View of an explanation.
+def explanation_report(title: str, steps: Sequence[LayoutStep], aliases: Sequence[Alias]) -> Report:
+    """Report of an explanation.
 
     Args:
         title: the heading.
@@ -122,7 +123,7 @@ def explanation_view(title: str, steps: Sequence[LayoutStep], aliases: Sequence[
         tag("h2", "In words", id="facts"),
         *in_words(steps, aliases),
     )
-    return View(title, body, _PAGE_STYLE)
+    return Report(title, body, _PAGE_STYLE)
 
 
 def _lighting(steps: Sequence[LayoutStep], *children: Html) -> Html:

@@ -47,7 +47,7 @@ class _Canvas:
         self.width = max(self.width, x + width)
 
 
-def explanation_picture(title: str, steps: Sequence[LayoutStep]) -> str:
+def explanation_picture(title: str, steps: Sequence[LayoutStep]) -> Html:
     """SVG document of an explanation."""
     canvas = _Canvas()
     canvas.text("The stronger its color, the later an element comes in the tensor.")

@@ -20,8 +20,9 @@ from tinytensor.dispatch.record import edge_of
 from tinytensor.errors import DTypeError, GradError
 from tinytensor.lab.graph.numbers import gradients_of, values_of
 from tinytensor.lab.graph.placement import Placed, place
-from tinytensor.lab.html import Html, View, tag
+from tinytensor.lab.html import Html, tag
 from tinytensor.lab.memory.ledger import size_of
+from tinytensor.lab.report import Report, Shown, Table
 from tinytensor.lab.svg import px, svg
 from tinytensor.op import Op, registry
 from tinytensor.tensor import Tensor, is_tensor
@@ -83,9 +84,24 @@ class GraphNode:
         """Saved bytes that count at this node."""
         return sum(s.nbytes for s in self.saved if s.counted)
 
+    @property
+    def formula(self) -> str:
+        """The formula of its gradients, and where it was called."""
+        return "\n".join([self.gradient, *[self.where] * bool(self.where)])
+
+    @property
+    def shape_text(self) -> str:
+        """Shapes of its outputs, as text."""
+        return ", ".join(map(str, self.shapes))
+
+    @property
+    def input_text(self) -> str:
+        """Names and source nodes of its inputs, as text."""
+        return ", ".join([f"{name} ← {number}" for name, number, _ in self.inputs])
+
 
 @dataclass(frozen=True)
-class Graph:
+class Graph(Shown):
     """The autograd graph of some tensors.
 
     Attributes:
@@ -101,47 +117,60 @@ class Graph:
         """Bytes saved for backward; a storage counts once, leaves do not count."""
         return sum(node.nbytes for node in self.nodes)
 
-    def table(self) -> str:
-        """Text table with one line per node; with the columns value and gradient, if it has them."""
-        numbers = [("value", "gradient"), *[(node.value, node.grad) for node in self.nodes]]
-        if not any(map(any, numbers[1:])):  # not asked for
-            numbers = [("", "") for _ in numbers]
-        width = max(len(text) for pair in numbers for text in pair)
-        columns = ["".join([f"  {text:<{width}}" for text in pair if width]) for pair in numbers]
-        lines = [f"{'':>4} {'op':<24} {'shape':<22} {'saved bytes':>12}{columns[0]}  inputs"]
-        for node, own in zip(self.nodes, columns[1:], strict=True):
-            inputs = ", ".join([f"{name} ← {number}" for name, number, _ in node.inputs])
-            saved = {"recorded": f"{node.nbytes:,}", "leaf": ""}.get(node.state, node.state)
-            if node.state == "recomputed" and node.saved:
-                saved = f"{node.nbytes:,}"
-            shapes = ", ".join(map(str, node.shapes))
-            line = f"{node.number:>4} {node.name:<24} {shapes:<22} {saved:>12}{own}  {inputs}"
-            lines.append(line.rstrip())
-        lines.append(f"{'':>4} {'in all':<24} {'':<22} {self.nbytes:>12,}")
-        return "\n".join(lines)
+    def table(self) -> Table:
+        """One row per node; with the columns value and gradient, if they were asked for."""
+        head = ("", "op", "shape", "saved bytes", "value", "gradient", "inputs")
+        rows: list[tuple[str | int, ...]] = [
+            (n.number, n.name, n.shape_text, _bytes_text(n), n.value, n.grad, n.input_text)
+            for n in self.nodes
+        ]
+        rows.append(("", "in all", "", self.nbytes, "", "", ""))
+        return Table(head, "rllrlll", rows)
 
     def dot(self) -> str:
         """The graph in the DOT language of Graphviz: `dot -Tsvg graph.dot`."""
         return dot_text(self)
 
-    def svg(self) -> str:
+    def svg(self) -> Html:
         """SVG picture of the graph, forward from top to bottom."""
         return graph_picture(self)
 
-    def html(self) -> str:
-        """Self-contained HTML page with picture, saved tensors and gradient formulas."""
-        return self.view().html()
-
-    def view(self) -> View:
-        """View for `lab.page`."""
-        return graph_view(self)
+    def report(self) -> Report:
+        """The picture, and the saved tensors and gradient formula of each node, for `lab.page`."""
+        head = (
+            "",
+            "op",
+            "shape",
+            "value",
+            "gradient",
+            "inputs",
+            "formula of the gradients",
+            "saved for backward",
+        )
+        rows = [
+            (n.number, n.name, n.shape_text, n.value, n.grad, n.input_text, n.formula, _saved_text(n))
+            for n in self.nodes
+        ]
+        title = f"The graph behind {len(self.outputs)} tensor{'s' * (len(self.outputs) > 1)}"
+        picture = tag("div", graph_picture(self, links=True), class_="scroll")
+        return Report(title, (tag("p", INTRO), picture, Table(head, "rlllllwl", rows, anchor="node")), _STYLE)
 
     def __str__(self) -> str:
-        return self.table()
+        return str(self.table())
 
-    def _repr_html_(self) -> str:
-        """Notebook representation."""
-        return graph_picture(self)
+
+def _bytes_text(node: GraphNode) -> str | int:
+    if node.state == "recorded" or (node.state == "recomputed" and node.saved):
+        return node.nbytes
+    return "" if node.state == "leaf" else node.state
+
+
+def _saved_text(node: GraphNode) -> str:
+    saved = [
+        f"{s.name} {s.shape}: {s.nbytes:,} bytes" + ("" if s.counted else ", held by others, too")
+        for s in node.saved
+    ]
+    return "\n".join(saved if node.state in ("recorded", "leaf") else [*saved, node.state])
 
 
 @dataclass
@@ -453,49 +482,8 @@ def _box(node: GraphNode, text: list[str], width: float, placed: Placed, height:
 
 _BOLD = {"font_weight": "bold"}
 
-_STYLE = (
-    "svg a{text-decoration:none}tr:target{outline:2px solid var(--ink)}"
-    "td pre{margin:0;white-space:pre-wrap;width:40rem}"
+_STYLE = "svg a{text-decoration:none}tr:target{outline:2px solid var(--ink)}"
+INTRO = (
+    "Forward runs from top to bottom, gradients flow upwards. A box leads to its row below. Bytes of a "
+    "storage that several nodes keep count at the first of them; leaves, which would be there anyway, do not."
 )
-
-
-def graph_view(graph: Graph) -> View:
-    """View with the picture, and the saved tensors and gradient formula of each node."""
-    text = (
-        "Forward runs from top to bottom, gradients flow upwards. A box leads to its row below. Bytes of a "
-        "storage that several nodes keep count at the first of them; leaves, which would be there anyway, do "
-        "not."
-    )
-    head = (
-        "",
-        "op",
-        "shape",
-        "value",
-        "gradient",
-        "inputs",
-        "saved for backward",
-        "formula of the gradients",
-    )
-    rows = [tag("tr", *[tag("th", word, scope="col") for word in head])]
-    rows += [_row(node) for node in graph.nodes]
-    title = f"The graph behind {len(graph.outputs)} tensor{'s' * (len(graph.outputs) > 1)}"
-    picture = tag("div", graph_picture(graph, links=True), class_="scroll")
-    return View(title, (tag("p", text), picture, tag("div", tag("table", *rows), class_="scroll")), _STYLE)
-
-
-def _row(node: GraphNode) -> Html:
-    inputs = ", ".join([f"{name} ← {number}" for name, number, _ in node.inputs])
-    saved = [
-        f"{s.name} {s.shape}: {s.nbytes:,} bytes" + ("" if s.counted else ", held by others, too")
-        for s in node.saved
-    ]
-    state = saved if node.state == "recorded" else [*saved, node.state]
-    cells = [node.name, ", ".join(map(str, node.shapes)), node.value, node.grad, inputs, "\n".join(state)]
-    where = [node.where] if node.where else []
-    return tag(
-        "tr",
-        tag("td", str(node.number), class_="number"),
-        *[tag("td", cell) for cell in cells],
-        tag("td", tag("pre", "\n".join([node.gradient, *where]))),
-        id=f"node{node.number}",
-    )

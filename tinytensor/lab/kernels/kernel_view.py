@@ -11,28 +11,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Protocol
+from typing import Any
 
 import tinytensor as tt
 from tinytensor.errors import ArgumentError
 from tinytensor.files import PathLike
-from tinytensor.lab.html import Html, View, preformatted, tabs, tag, write
+from tinytensor.lab.html import Page, write
 from tinytensor.lab.kernels.launch import ARCHITECTURE, KernelLaunch
-from tinytensor.lab.kernels.page import kernels_view
+from tinytensor.lab.kernels.page import kernels_report
+from tinytensor.lab.report import Report, Shown, tabs
 from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.checked.report import CheckReport
 from tinytensor.runtime.checked.schedules import Schedule
 
 
-class Viewed(Protocol):
-    """What has a view."""
-
-    def view(self) -> View:
-        """The view."""
-
-
 @dataclass(repr=False)
-class Kernels:
+class Kernels(Shown):
     """All kernels that an op launched, in the order of their first launches; print it, or save its `html()`.
 
     Attributes:
@@ -68,13 +62,9 @@ class Kernels:
     def __repr__(self) -> str:
         return f"kernels of {self.op}: {', '.join([k.instance for k in self])}; print them for their source"
 
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return preformatted(str(self))
-
-    def view(self, architecture: int | None = ARCHITECTURE) -> View:
-        """View for `lab.page`; arguments as for `html`."""
-        return kernels_view(f"Kernels of {self.op}", self.launches, architecture)
+    def report(self, architecture: int | None = ARCHITECTURE) -> Report:
+        """For `lab.page`; arguments as for `html`."""
+        return kernels_report(f"Kernels of {self.op}", self.launches, architecture)
 
     def html(self, architecture: int | None = ARCHITECTURE) -> str:
         """Self-contained HTML page: a replay of the recorded blocks, source with counts, registers, PTX.
@@ -82,7 +72,7 @@ class Kernels:
         Args:
             architecture: architecture for registers and PTX; compute capability times ten; None: without.
         """
-        return self.view(architecture).html()
+        return self.report(architecture).html()
 
 
 def kernels_of(name: str, report: CheckReport) -> Kernels:
@@ -100,8 +90,8 @@ def kernels_of(name: str, report: CheckReport) -> Kernels:
     return Kernels(name, launches, report.findings)
 
 
-def replay_of(report: CheckReport) -> View:
-    """View of what a report recorded; see `CheckReport.replay`."""
+def replay_of(report: CheckReport) -> Report:
+    """What a report recorded; see `CheckReport.replay`."""
     if not any(count.recording for count in report.kernels):
         raise ArgumentError(
             "replay: nothing was recorded",
@@ -111,7 +101,7 @@ def replay_of(report: CheckReport) -> View:
     launches = kernels_of("", report).launches
     names = list(dict.fromkeys([launch.signature.name for launch in launches]))
     title = f"Replay of {', '.join(names[:3])}{' and others' * (len(names) > 3)}"
-    return kernels_view(title, launches, None)
+    return kernels_report(title, launches, None)
 
 
 def write_replay(report: CheckReport, path: PathLike) -> None:
@@ -119,23 +109,16 @@ def write_replay(report: CheckReport, path: PathLike) -> None:
     write(path, replay_of(report).html())
 
 
-def frame(report: CheckReport) -> Html:
-    """The replay of a report as a frame, for a notebook."""
-    look = "width:100%;height:60rem;border:0"
-    return tag("iframe", srcdoc=replay_of(report).html(), style=look, title="replay")
-
-
-def page(*things: Viewed | CheckReport, title: str = "Looking inside") -> str:
+def page(*things: Shown | CheckReport, title: str = "Looking inside") -> Page:
     """Self-contained HTML page with a tab for each thing.
 
     Args:
-        things: results of `x.explain()`, `lab.graph`, `lab.memory`, `lab.profile` and `lab.kernel`, and
-            reports of `tt.cuda.check(record=True)`, at most one of the last two, as their replay has one
-            address.
+        things: results of `x.explain()` and of the functions of the lab, and reports of
+            `tt.cuda.check(record=True)`; of `lab.kernel` and such reports one, as a replay has one address.
         title: the heading.
 
     Returns:
-        A page for `lab.html.write`.
+        A page for `lab.html.write`; in a notebook it is shown in a frame.
 
     Raises:
         ArgumentError: there is nothing to show, two replays, or a report without a recording.
@@ -146,14 +129,14 @@ def page(*things: Viewed | CheckReport, title: str = "Looking inside") -> str:
         >>> "tensor, requires_grad=True</label>" in lab.page(x.explain(), lab.graph(x.sum()))
         True
     """
-    views = [replay_of(thing) if isinstance(thing, CheckReport) else thing.view() for thing in things]
-    if not views or sum(bool(view.script) for view in views) > 1:
+    reports = [replay_of(thing) if isinstance(thing, CheckReport) else thing.report() for thing in things]
+    if not reports or sum(bool(report.script) for report in reports) > 1:
         raise ArgumentError(
-            f"page: {len(views)} things",
+            f"page: {len(reports)} things",
             why="a page has one tab or more, and at most one replay: its position is the address of the page",
             fix="lab.page(x.explain(), lab.graph(loss), report)",
         )
-    return tabs(title, *views)
+    return tabs(title, *reports)
 
 
 # ---- running the op ----------------------------------------------------------------------------------------

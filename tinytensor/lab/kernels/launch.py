@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from tinytensor.errors import ArgumentError, DeviceError, KernelError
-from tinytensor.lab.html import preformatted
 from tinytensor.lab.kernels.source import Piece, pieces_of, split_place
+from tinytensor.lab.report import Report
 from tinytensor.runtime.checked.counts import KernelCount, LineCount, LineWork, lines_of, work_of
 from tinytensor.runtime.checked.schedules import Schedule
 from tinytensor.runtime.cuda import nvrtc
@@ -153,8 +153,8 @@ class KernelLaunch:
         return self.text()
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return preformatted(str(self))
+        """Notebook representation."""
+        return Report(self.instance, (str(self),)).fragment()
 
     def facts(self, architecture: int = ARCHITECTURE) -> list[str]:
         """Launch, template arguments, registers and occupancy, as lines of text.

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinytensor.errors import DeviceError, KernelError
-from tinytensor.lab.html import Html, View, heat, tag
+from tinytensor.lab.html import Html, heat, tag
 from tinytensor.lab.kernels.launch import KernelLaunch
 from tinytensor.lab.kernels.source import Piece, caller_of, split_place
 from tinytensor.lab.replay.data import Source, replay_data, schedule_data
-from tinytensor.lab.replay.page import replay_view
+from tinytensor.lab.replay.page import replay_report
+from tinytensor.lab.report import Report
 from tinytensor.runtime.checked.counts import LineCount
 from tinytensor.runtime.checked.recording import Recording
 from tinytensor.runtime.checked.schedules import Schedule
@@ -25,8 +26,8 @@ INTRO = (
 )
 
 
-def kernels_view(title: str, launches: Sequence[KernelLaunch], architecture: int | None) -> View:
-    """View of the replay of some launches.
+def kernels_report(title: str, launches: Sequence[KernelLaunch], architecture: int | None) -> Report:
+    """Replay of some launches.
 
     Args:
         title: the heading.
@@ -46,7 +47,7 @@ def kernels_view(title: str, launches: Sequence[KernelLaunch], architecture: int
         more += [tag("h2", facts[0]), tag("pre", "\n".join(facts[1:]), class_="scroll")]
         more.append(_ptx(launch, architecture or 0))
     each = MOST_EVENTS // max(len(recorded), 1)
-    return replay_view(title, [_data(*one, each) for one in recorded], sources, *more)
+    return replay_report(title, [_data(*one, each) for one in recorded], sources, *more)
 
 
 def _data(

@@ -18,7 +18,8 @@ from typing import Any
 
 from tinytensor.autograd.graph import Node
 from tinytensor.device import Device
-from tinytensor.lab.html import Html, View, tag
+from tinytensor.lab.html import Html, tag
+from tinytensor.lab.report import Report, Shown, Table
 from tinytensor.lab.svg import px, svg
 from tinytensor.nn import Module
 from tinytensor.optim import Optimizer
@@ -94,7 +95,7 @@ class _SavedList(list[Any]):
 
 
 @dataclass(eq=False)
-class Ledger:
+class Ledger(Shown):
     """Memory use of one device while a block of code runs; created by `memory`.
 
     Attributes:
@@ -166,28 +167,25 @@ class Ledger:
             self._settle()
             self.marks.append((len(self.timeline), label))
 
-    def table(self) -> str:
-        """Text table of bytes by category, now and at the peak, and of bytes saved by op."""
-        return memory_table(self)
-
-    def svg(self) -> str:
+    def svg(self) -> Html:
         """SVG of the timeline: stacked categories, with the peak and the marks."""
         return memory_picture(self)
 
-    def html(self) -> str:
-        """Self-contained HTML page with picture and tables; `lab.html.write` saves it."""
-        return self.view().html()
+    def table(self) -> Table:
+        """Bytes by category, now, at the peak and at most."""
+        now, peak, most = self.now, self.peak, self.at_most
+        rows = [(name, now.by_category[name], n, most[name]) for name, n in peak.by_category.items()]
+        rows.append(("total", now.total, peak.total, peak.total))
+        return Table((f"bytes on {self.device}", *HEAD), "lrrr", rows)
 
-    def view(self) -> View:
-        """View for `lab.page`."""
-        return memory_view(self)
-
-    def __str__(self) -> str:
-        return self.table()
-
-    def _repr_html_(self) -> str:
-        """Notebook representation."""
-        return memory_picture(self)
+    def report(self) -> Report:
+        """The picture and the tables, for `lab.page`."""
+        now, peak, most = self.now.saved_by, self.peak.saved_by, self.most_saved_by
+        ops = sorted(now.keys() | peak.keys() | most.keys(), key=lambda op: (-most.get(op, 0), op))
+        saved = [(op, now.get(op, 0), peak.get(op, 0), most.get(op, 0)) for op in ops]
+        parts: list[Table | str] = [tag("p", INTRO), tag("div", self.svg(), class_="scroll"), self.table()]
+        parts += [Table(("saved for backward, by op", *HEAD), "lrrr", saved)] * bool(saved)
+        return Report("Memory of a block of code", parts, "table{margin-bottom:1rem}")
 
     # ---- events
 
@@ -426,34 +424,11 @@ def size_of(nbytes: int) -> str:
     return f"{value:.4g} {unit}"
 
 
-Row = tuple[str, int, int, int]
 HEAD = ("now", "at the peak", "at most")
-
-
-def memory_table(ledger: Ledger) -> str:
-    """Table of bytes by category: now, at the peak and maximum, followed by bytes saved by op."""
-    lines = [f"{'bytes on ' + str(ledger.device):<28}" + "".join([f" {word:>14}" for word in HEAD])]
-    lines += [_line(*row) for row in _rows(ledger)]
-    saved = _saved_rows(ledger)
-    lines += ["saved for backward, by op"] * bool(saved)
-    lines += [_line(f"  {name}", *numbers) for name, *numbers in saved]
-    return "\n".join(lines)
-
-
-def _line(name: str, *numbers: int) -> str:
-    return f"{name:<28}" + "".join([f" {n:>14,}" for n in numbers])
-
-
-def _rows(ledger: Ledger) -> list[Row]:
-    now, peak, most = ledger.now, ledger.peak, ledger.at_most
-    rows = [(name, now.by_category[name], n, most[name]) for name, n in peak.by_category.items()]
-    return [*rows, ("total", now.total, peak.total, peak.total)]
-
-
-def _saved_rows(ledger: Ledger) -> list[Row]:
-    now, peak, most = ledger.now.saved_by, ledger.peak.saved_by, ledger.most_saved_by
-    ops = sorted(now.keys() | peak.keys() | most.keys(), key=lambda op: (-most.get(op, 0), op))
-    return [(op, now.get(op, 0), peak.get(op, 0), most.get(op, 0)) for op in ops]
+INTRO = (
+    "Each point is the moment after a storage was created. Tensors saved for backward are held by nodes "
+    "of the graph; parameters, gradients and optimizer state always count as such."
+)
 
 
 def memory_picture(ledger: Ledger) -> Html:
@@ -518,25 +493,3 @@ def _upright(share: float, label: str, y: float) -> list[Html]:
     anchor, shift = ("end", -4) if share > 0.8 else ("start", 4)
     line = tag("path", class_="edge", stroke_dasharray="3 3", d=f"M{px(x)} {TOP - 6}V{TOP + HEIGHT + 6}")
     return [line, tag("text", label, x=px(x + shift), y=y, text_anchor=anchor)]
-
-
-def memory_view(ledger: Ledger) -> View:
-    """View with the picture and the tables."""
-    text = (
-        "Each point is the moment after a storage was created. Tensors saved for backward are held by nodes "
-        "of the graph; parameters, gradients and optimizer state always count as such."
-    )
-    body: list[str] = [tag("p", text), tag("div", memory_picture(ledger), class_="scroll")]
-    body.append(_table(f"bytes on {ledger.device}", _rows(ledger)))
-    if saved := _saved_rows(ledger):
-        body.append(_table("saved for backward, by op; at most: when that was most", saved))
-    return View("Memory of a block of code", tuple(body), "table{margin-bottom:1rem}")
-
-
-def _table(caption: str, rows: Sequence[Row]) -> Html:
-    head = tag("tr", *[tag("th", word, scope="col") for word in ("", *HEAD)])
-    lines = [
-        tag("tr", tag("th", name, scope="row"), *[tag("td", f"{n:,}", class_="number") for n in numbers])
-        for name, *numbers in rows
-    ]
-    return tag("div", tag("table", tag("caption", caption), head, *lines), class_="scroll")

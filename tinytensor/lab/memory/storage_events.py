@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +15,7 @@ from tinytensor.dispatch.record import observers
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.memory.ledger import Ledger
 from tinytensor.lab.patching import replaced
+from tinytensor.lab.report import block
 from tinytensor.nn import Module
 from tinytensor.optim import Optimizer
 from tinytensor.storage import DeviceStorage, PooledStorage, Storage
@@ -24,7 +25,7 @@ _MAKERS = ((storage, "_new"), (import_module("tinytensor.tensor"), "new"), (appl
 _open = threading.Lock()
 
 
-@contextmanager
+@block
 def memory(
     model: Module | None = None,
     optimizer: Optimizer | None = None,

@@ -10,18 +10,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 
 from tinytensor.device import as_device
 from tinytensor.errors import ArgumentError
-from tinytensor.lab.html import Html, View, preformatted, tag
+from tinytensor.lab.html import Html, tag
 from tinytensor.lab.profiler.calls import EMULATED, Call
 from tinytensor.lab.profiler.flame import flame
 from tinytensor.lab.profiler.peaks import Peaks, measure_peaks
 from tinytensor.lab.profiler.recorder import Recorder
 from tinytensor.lab.profiler.roofline import roofline
+from tinytensor.lab.report import Report, Shown, Table, block
 from tinytensor.runtime.user_lines import opener
 
 _open = threading.Lock()
@@ -93,7 +93,7 @@ GROUPS: dict[str, Callable[[Call], str]] = {
 
 
 @dataclass(repr=False)
-class Profile:
+class Profile(Shown):
     """Result of `profile`, complete when the block has ended.
 
     Attributes:
@@ -184,8 +184,8 @@ class Profile:
         by: str = "op",
         peaks: bool = False,
         device: str | None = None,
-    ) -> str:
-        """Text table of the longest ops: time, share, calls, memory traffic and FLOPs.
+    ) -> Table:
+        """Table of the longest ops: time, share, calls, memory traffic and FLOPs.
 
         Args:
             rows: maximum number of rows.
@@ -211,19 +211,18 @@ class Profile:
         of = self.peaks if peaks else {}
         if peaks and device in EMULATED:
             measure_peaks(str(device))  # raises
-        on_gpu = any(g.device_seconds is not None for g in groups)
         emulated = device in EMULATED
         whole = sum(g.seconds for g in groups) if emulated else self.seconds
-        width = max([34, *[min(len(g.name), WIDEST) for g in groups[:rows]]])
-        lines = [_heading(by, width, on_gpu, peaks)]
-        if emulated:
-            lines.insert(0, f"device {device}: seconds of the emulator, which say nothing about a GPU")
-        lines += [_row(g, width, per, whole or 1.0, on_gpu, of.get(g.device)) for g in groups[:rows]]
+        lines = [_row(g, per, whole or 1.0, of.get(g.device)) for g in groups[:rows]]
         rests = [("other ops", sum(g.seconds for g in groups[rows:]))]
         if not emulated:
             rests += self._rests(device)
-        lines += [_rest(name, width, seconds, per, whole) for name, seconds in (*rests, ("whole", whole))]
-        return "\n".join(lines)
+        lines += [
+            (name, _ms(seconds, per), f"{seconds / (whole or 1.0):.1%}", *[""] * (len(HEAD) - 3))
+            for name, seconds in (*rests, ("whole", whole))
+        ]
+        note = f"device {device}: seconds of the emulator, which say nothing about a GPU" * emulated
+        return Table((by, *HEAD[1:]), "l" + "r" * (len(HEAD) - 1), lines, note)
 
     def _rests(self, device: str | None) -> list[tuple[str, float]]:
         """Times not in the rows, and the share of backward passes."""
@@ -237,16 +236,16 @@ class Profile:
             rests.append(("in the profiler", self.overhead))
         return [*rests, ("outside of ops", self.seconds - self.in_ops - self.overhead)]
 
-    def __str__(self) -> str:
-        apart = [self.table(device=device) for device in self.devices if device in EMULATED]
-        return "\n\n".join([self.table(), *apart])
-
     def __repr__(self) -> str:
         return f"profile of {len(self.calls):,} calls of ops in {self.seconds:.3g} s: print it for its table"
 
+    def __str__(self) -> str:
+        apart = [str(self.table(device=device)) for device in self.devices if device in EMULATED]
+        return "\n\n".join([str(self.table()), *apart])
+
     def _repr_html_(self) -> str:
         """Notebook representation: the table and the flame graph of real devices."""
-        return preformatted(str(self)) + self.flame()
+        return Report("", (self.table(), self.flame())).fragment()
 
     # ---- pictures and files
 
@@ -287,66 +286,51 @@ class Profile:
             self.given[name] = measure_peaks(name)  # raises for an emulated one
         return roofline(self.groups(by, name), self.given[name])
 
-    def html(self) -> str:
-        """Self-contained HTML page with tables, flame graphs and rooflines."""
-        return self.view().html()
-
-    def view(self) -> View:
-        """View for `lab.page`."""
-        body: list[str] = []
+    def report(self) -> Report:
+        """Tables, flame graphs and rooflines of each device, for `lab.page`."""
+        body: list[Table | str] = []
         for device in self.devices:
             apart = device in EMULATED
             body.append(tag("h2", f"Device {device}" + (", emulated: no times of a GPU" if apart else "")))
-            body.append(tag("pre", self.table(by="shape", device=device, peaks=not apart), class_="scroll"))
-            for by in ("module", "line"):
-                body.append(tag("div", self.flame(by, device), class_="scroll"))
-            if not apart:
-                body.append(tag("div", self.roofline(device), class_="scroll"))
-        return View("Where the time went", tuple(body))
+            body.append(self.table(by="shape", device=device, peaks=not apart))
+            pictures = [self.flame(by, device) for by in ("module", "line")]
+            pictures += [] if apart else [self.roofline(device)]
+            body += [tag("div", picture, class_="scroll") for picture in pictures]
+        return Report("Where the time went", body)
 
 
 # ---- rows of the table -------------------------------------------------------------------------------------
 
-
-def _heading(by: str, width: int, on_gpu: bool, peaks: bool) -> str:
-    return (
-        f"{by:<{width}} {'ms':>10} {'share':>6} {'calls':>8} {'us/call':>9} {'GB/s':>6} {'GFLOP/s':>8}"
-        + (f" {'device ms':>10}" if on_gpu else "")
-        + (f" {'of copy':>8} {'of matmul':>9}" if peaks else "")
-    )
+HEAD = ("op", "ms", "share", "calls", "us/call", "GB/s", "GFLOP/s", "device ms", "of copy", "of matmul")
 
 
-def _row(group: OpTime, width: int, per: int, whole: float, on_gpu: bool, peaks: Peaks | None) -> str:
-    busy = group.busy
+def _ms(seconds: float, per: int) -> str:
+    return f"{seconds / per * 1e3:.3f}"
+
+
+def _row(group: OpTime, per: int, whole: float, peaks: Peaks | None) -> tuple[str, ...]:
+    busy, device_seconds = group.busy, group.device_seconds
     bytes_rate = group.nbytes / busy if busy else 0.0
     flops_rate = None if group.flops is None or not busy else group.flops / busy
-    apart = f" on {group.device}" if group.device != "cpu" else ""
-    text = (
-        f"{_cut(group.name + apart, width):<{width}} "
-        f"{group.seconds / per * 1e3:>10.3f} {group.seconds / whole:>6.1%} "
-        f"{group.calls / per:>8.4g} {group.seconds / group.calls * 1e6:>9.2f} {bytes_rate / 1e9:>6.1f} "
-        f"{'–' if flops_rate is None else f'{flops_rate / 1e9:.1f}':>8}"
+    name = group.name + (f" on {group.device}" if group.device != "cpu" else "")
+    return (
+        name if len(name) <= WIDEST else name[: WIDEST - 1] + "…",
+        _ms(group.seconds, per),
+        f"{group.seconds / whole:.1%}",
+        f"{group.calls / per:.4g}",
+        f"{group.seconds / group.calls * 1e6:.2f}",
+        f"{bytes_rate / 1e9:.1f}",
+        "–" if flops_rate is None else f"{flops_rate / 1e9:.1f}",
+        "" if device_seconds is None else _ms(device_seconds, per),
+        "" if peaks is None else f"{bytes_rate / peaks.copy:.0%}",
+        "" if peaks is None else f"{(flops_rate or 0.0) / peaks.matmul:.0%}",
     )
-    if on_gpu:
-        seconds = group.device_seconds
-        text += f" {'' if seconds is None else f'{seconds / per * 1e3:.3f}':>10}"
-    if peaks is not None:
-        text += f" {bytes_rate / peaks.copy:>8.0%} {(flops_rate or 0.0) / peaks.matmul:>9.0%}"
-    return text
-
-
-def _cut(name: str, width: int) -> str:
-    return name if len(name) <= width else name[: width - 1] + "…"
-
-
-def _rest(name: str, width: int, seconds: float, per: int, whole: float) -> str:
-    return f"{name:<{width}} {seconds / per * 1e3:>10.3f} {seconds / (whole or 1.0):>6.1%}"
 
 
 # ---- opening one -------------------------------------------------------------------------------------------
 
 
-@contextmanager
+@block
 def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
     """Profile the ops of the code inside, on all threads and devices.
 

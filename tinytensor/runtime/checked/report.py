@@ -89,10 +89,9 @@ class CheckReport:
 
     def _repr_html_(self) -> str:
         """Notebook representation: the replay, if there is one, or the text."""
-        view = import_module("tinytensor.lab.kernels.kernel_view")
-        return str(
-            view.frame(self) if any(k.recording for k in self.kernels) else view.preformatted(str(self))
-        )
+        if any(kernel.recording for kernel in self.kernels):
+            return str(import_module("tinytensor.lab.kernels.kernel_view").replay_of(self).fragment())
+        return str(import_module("tinytensor.lab.html").preformatted(str(self)))
 
     @property
     def summary(self) -> str:
