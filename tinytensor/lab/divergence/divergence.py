@@ -15,14 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from tinytensor.dispatch.transfer import values
+from tinytensor.dispatch.watch import watching
 from tinytensor.dtypes import BY_NAME
 from tinytensor.errors import ArgumentError
-from tinytensor.lab.divergence.op_capture import Seen, seeing
+from tinytensor.lab.context import Context
+from tinytensor.lab.divergence.op_capture import Capture, OpRecord
 from tinytensor.lab.divergence.reference import Arrays, rounded
 from tinytensor.lab.divergence.tolerance import STEPS, Difference, compare, move
 from tinytensor.lab.report import Report, Shown, Table
@@ -165,66 +168,71 @@ class _Run:
         self.side, self.rounds, self.other = side, rounds, other
         self.steps: list[Step] = []
         self.kept: dict[tuple[str, int], Arrays] = {}
+        self.context = Context()
         self._count: Counter[str] = Counter()
 
-    def see(self, seen: Seen) -> None:
-        """Called after each op."""
-        key = seen.op, self._count[seen.op]
-        self._count[seen.op] += 1
-        place = seen.place
+    def results(self, fn: Callable[[Any], Any], given: Any, opener: FrameType | None) -> Arrays:
+        """Run the program on this side; returns its results."""
+        with watching(Capture(self._record).watch), self.context.listening(opener):
+            return _arrays(fn(given))
+
+    def _record(self, ran: OpRecord) -> None:
+        key = ran.op, self._count[ran.op]
+        self._count[ran.op] += 1
+        place = self.context.place()
         file, line = place.lines[-1] if place.lines else ("?", 0)
         step = Step(
             number=len(self.steps),
             side=self.side,
-            op=seen.op,
-            device=seen.device,
+            op=ran.op,
+            device=ran.device,
             backward=place.backward,
             node=place.node,
             module="/".join(place.path),
             line=f"{os.path.basename(file)}:{line}",
-            ins=tuple([None if x is None else x.shape for x in seen.ins]),
-            outs=tuple([None if y is None else y.shape for y in seen.outs]),
-            dtype=next((d.name for d in seen.dtypes if d is not None), ""),
-            worst=judge(seen, self.rounds),
+            ins=tuple(map(_shape, ran.ins)),
+            outs=tuple(map(_shape, ran.outs)),
+            dtype=next((d.name for d in ran.dtypes if d is not None), ""),
+            worst=judge(ran, self.rounds),
         )
         self.steps.append(step)
         if self.other is None:
-            self.kept[key] = seen.outs
+            self.kept[key] = ran.outs
         elif key in self.other:
-            step.drift = drift(self.other.pop(key), seen.outs)
+            step.drift = drift(self.other.pop(key), ran.outs)
 
 
-def judge(seen: Seen, rounds: bool) -> Difference | None:
+def judge(ran: OpRecord, rounds: bool) -> Difference | None:
     """Element of an op's results that exceeds its rounding tolerance the most.
 
     Args:
-        seen: the recorded op.
+        ran: the recorded op.
         rounds: round the NumPy reference to the dtype of the result; otherwise a value that overflows it
             counts as a difference.
     """
-    spec = seen.spec
+    spec = ran.spec
     if spec is None:
         return None
-    expected = spec(seen.ins)
+    expected = spec(ran.ins)
     again: list[Arrays] = []
 
     def moved(k: int) -> list[Array]:
         if not again:
             rng = np.random.default_rng(0)
-            again.extend([list(spec([move(x, rng) for x in seen.ins])) for _ in range(STEPS)])
+            again.extend([list(spec([move(x, rng) for x in ran.ins])) for _ in range(STEPS)])
         return [y for others in again if (y := others[k]) is not None]
 
-    work = flops_of(seen.op, [_shape(y) for y in seen.outs], [_shape(x) for x in seen.ins], seen.params)
-    most = max([x.size for x in seen.ins if x is not None], default=1)
+    work = flops_of(ran.op, [_shape(y) for y in ran.outs], [_shape(x) for x in ran.ins], ran.params)
+    most = max([x.size for x in ran.ins if x is not None], default=1)
     found = []
     for k, (name, y, wanted, dtype) in enumerate(
-        zip(seen.names, seen.outs, expected, seen.dtypes, strict=False)
+        zip(ran.names, ran.outs, expected, ran.dtypes, strict=False)
     ):
         if y is None or wanted is None or dtype is None:
             continue
-        terms = 1.0 if seen.elementwise else max(work or 0.0, most) / max(y.size, 1)
+        terms = 1.0 if ran.elementwise else max(work or 0.0, most) / max(y.size, 1)
         reference = rounded(wanted, dtype) if rounds else wanted
-        found.append(compare(name, y, reference, dtype, terms, partial(moved, k), seen.elementwise))
+        found.append(compare(name, y, reference, dtype, terms, partial(moved, k), ran.elementwise))
     return max(found, key=lambda d: (d.count > 0, d.excess), default=None)
 
 
@@ -297,11 +305,9 @@ def divergence(fn: Callable[[Any], Any], a: Any, b: Any) -> Divergence:
     rounds = sides[0] not in BY_NAME  # for devices; between dtypes an overflow is reported
     here = opener()
     first = _Run(sides[0], rounds, None)
-    with seeing(first.see, here):
-        result_a = _arrays(fn(a))
+    result_a = first.results(fn, a, here)
     second = _Run(sides[1], rounds, first.kept)
-    with seeing(second.see, here):
-        result_b = _arrays(fn(b))
+    result_b = second.results(fn, b, here)
     first.kept.clear()
     counts = [Counter(step.op for step in run.steps) for run in (first, second)]
     for step in second.steps:

@@ -1,4 +1,4 @@
-"""Captures every op of a program: inputs, outputs and NumPy reference, as host arrays.
+"""Captures the ops of a program: inputs, outputs and NumPy reference of each, as host arrays.
 
 The NumPy implementation of an op is its specification, so each op is verified in isolation, on its own
 inputs.
@@ -7,19 +7,16 @@ inputs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from tinytensor.device import Device
 from tinytensor.dispatch.elementwise import Elementwise
-from tinytensor.dispatch.watch import Run, watching
+from tinytensor.dispatch.watch import Run
 from tinytensor.dtypes import DType
-from tinytensor.lab.context import Context, Place
 from tinytensor.lab.divergence.reference import Arrays, Spec, copied_into, norm_of, of_elementwise, of_op, own
 from tinytensor.op import registry
 from tinytensor.runtime.cpu.arrays import Array
@@ -27,13 +24,12 @@ from tinytensor.tensor import Tensor
 
 
 @dataclass(slots=True)
-class Seen:
+class OpRecord:
     """One execution of an op.
 
     Attributes:
         op: its name.
         device: its device.
-        place: call context in the program.
         names: names of the results.
         ins, outs: owned arrays; 16-bit floats widened to float32.
         dtypes: stored dtypes of the results.
@@ -44,8 +40,7 @@ class Seen:
 
     op: str
     device: str
-    place: Place
-    names: tuple[str, ...]
+    names: Sequence[str]
     ins: Arrays
     outs: Arrays
     dtypes: list[DType | None]
@@ -54,23 +49,13 @@ class Seen:
     elementwise: bool
 
 
-See = Callable[[Seen], None]
+class Capture:
+    """A watcher of ops that copies the operands of each op of this thread before it runs, and the results
+    after; `record` is called with them.
+    """
 
-
-@contextmanager
-def seeing(see: See, opener: FrameType | None) -> Iterator[None]:
-    """Call `see` after each op of this thread while the block runs."""
-    capture = _Capture(see)
-    with watching(capture.watch), capture.context.listening(opener):
-        yield
-
-
-class _Capture:
-    """A watcher that copies the operands of each op before it runs, and the results after."""
-
-    def __init__(self, see: See) -> None:
-        self.context = Context()
-        self._see = see
+    def __init__(self, record: Callable[[OpRecord], None]) -> None:
+        self._record = record
         self._thread = threading.get_ident()
         self._inside = False  # an op: those that it calls belong to it
 
@@ -78,36 +63,18 @@ class _Capture:
         self, op: str, device: Device, ins: Sequence[Any], params: Mapping[str, Any] | None, run: Run
     ) -> Sequence[Any]:
         """Run the op and report it."""
-        if self._inside or threading.get_ident() != self._thread:
+        if self._inside or params is None or threading.get_ident() != self._thread:
             return run()
         self._inside = True
         try:
-            if params is None:
-                return run()
             if op == "adamw":
                 return self._adamw(device, ins, params, run)
             given = [_copied(x) for x in ins]
             outs = run()
+            names, results, spec = _described(op, ins, outs, dict(params))
             kind = registry.get(op)
-            spec: Spec | None = None
-            names: Sequence[str] = [f"output {i}" for i in range(len(outs))]
-            results = list(outs)
             elementwise = op == "copy" or (kind is not None and issubclass(kind, Elementwise))
-            if op == "copy":
-                names, spec = ("y",), copied_into(outs[0])
-            elif ins and isinstance(ins[0], list | tuple):  # the norm of several gradients
-                names, spec = ("norm",), norm_of
-            elif kind is not None:
-                names = [*kind.outputs, *kind.inputs]
-                if kind.writes:  # the inputs that it writes count as results
-                    results += [
-                        x if n in kind.writes else None for n, x in zip(kind.inputs, ins, strict=False)
-                    ]
-                if issubclass(kind, Elementwise):
-                    spec = of_elementwise(kind, ins, outs[0])
-                else:
-                    spec = of_op(kind, [_copied(t) for t in results], len(outs), dict(params))
-            self._tell(op, device, names, given, results, spec, params, elementwise=elementwise)
+            self._tell(op, device, names, given, results, spec, dict(params), elementwise)
             return outs
         finally:
             self._inside = False
@@ -120,14 +87,11 @@ class _Capture:
         ins: Arrays,
         results: Sequence[Any],
         spec: Spec | None,
-        params: Mapping[str, Any],
-        *,
-        elementwise: bool = False,
+        params: dict[str, Any],
+        elementwise: bool,
     ) -> None:
         outs, dtypes = [_copied(t) for t in results], [None if t is None else t.dtype for t in results]
-        names = tuple(names)[: len(outs)]
-        place = self.context.place()
-        self._see(Seen(op, str(device), place, names, ins, outs, dtypes, dict(params), spec, elementwise))
+        self._record(OpRecord(op, str(device), names, ins, outs, dtypes, params, spec, elementwise))
 
     def _adamw(
         self, device: Device, ins: Sequence[Any], params: Mapping[str, Any], run: Run
@@ -135,7 +99,7 @@ class _Capture:
         """A step of several parameters, reported for each."""
         *lists, hyper = ins
         columns, numbers = list(zip(*lists, strict=True)), own(hyper).reshape(-1, hyper.shape[-1])
-        given = [
+        given: list[Arrays] = [
             [*[own(x) for x in column], numbers[row]]
             for column, row in zip(columns, params["rows"], strict=True)
         ]
@@ -144,8 +108,29 @@ class _Capture:
         for before, (p, _, m, v) in zip(given, columns, strict=True):
             results = [p, None, m, v]
             spec = of_op(registry["adamw"], [_copied(t) for t in results], 0, known)
-            self._tell("adamw", device, ("param", "grad", "m", "v"), list(before), results, spec, known)
+            self._tell("adamw", device, ("param", "grad", "m", "v"), before, results, spec, known, False)
         return outs
+
+
+def _described(
+    op: str, ins: Sequence[Any], outs: Sequence[Any], params: dict[str, Any]
+) -> tuple[Sequence[str], Sequence[Any], Spec | None]:
+    """Names and tensors of the results of an op that ran, and its reference."""
+    kind = registry.get(op)
+    if op == "copy":
+        return ("y",), outs, copied_into(outs[0])
+    if ins and isinstance(ins[0], list | tuple):  # the norm of several gradients
+        return ("norm",), outs, norm_of
+    if kind is None:
+        return [f"output {i}" for i in range(len(outs))], outs, None
+    results = list(outs)
+    if kind.writes:  # the inputs that it writes count as results
+        results += [x if n in kind.writes else None for n, x in zip(kind.inputs, ins, strict=False)]
+    if issubclass(kind, Elementwise):
+        spec: Spec | None = of_elementwise(kind, ins, outs[0])
+    else:
+        spec = of_op(kind, [_copied(t) for t in results], len(outs), params)
+    return [*kind.outputs, *kind.inputs], results, spec
 
 
 def _copied(x: Any) -> Array | None:

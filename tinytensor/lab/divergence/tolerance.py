@@ -63,10 +63,7 @@ def compare(
     moved: Callable[[], Sequence[Array]],
     elementwise: bool,
 ) -> Difference:
-    """Compare a result with its reference.
-
-    |actual - expected| <= eps(dtype) |expected|                          16-bit floats: their last rounding
-                         + 8 sqrt(terms) eps (|expected| + change / eps)  eps of float32, or of float64
+    """Compare a result with its reference, within the bound that `divergence` describes.
 
     Args:
         output: name of the result.

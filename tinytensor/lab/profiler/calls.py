@@ -59,6 +59,44 @@ class Call:
         return self.device in EMULATED
 
 
+@dataclass
+class OpTime:
+    """Aggregated times of one op or another group.
+
+    Attributes:
+        name: name of the op; ops that end in `_backward` compute gradients.
+        calls: number of executions.
+        seconds: host time, excluding nested ops.
+        nbytes: bytes of its arrays, including results, each once per call.
+        device: its device.
+        flops: floating-point operations, by `Op.flops`; None if the op does not say.
+        device_seconds: GPU time, from an event before an op's first kernel to one after its last; None if the
+            host computes.
+    """
+
+    name: str
+    calls: int = 0
+    seconds: float = 0.0
+    nbytes: int = 0
+    device: str = "cpu"
+    flops: float | None = 0.0
+    device_seconds: float | None = None
+
+    @property
+    def busy(self) -> float:
+        """Compute time in seconds: that of the GPU, otherwise of the host."""
+        return self.seconds if self.device_seconds is None else self.device_seconds
+
+    def add(self, call: Call) -> None:
+        """Add a call."""
+        self.calls += 1
+        self.seconds += call.own
+        self.nbytes += call.nbytes
+        self.flops = None if self.flops is None or call.flops is None else self.flops + call.flops
+        if call.device_seconds is not None:
+            self.device_seconds = (self.device_seconds or 0.0) + call.device_seconds
+
+
 def _shape(x: Any) -> tuple[int, ...] | None:
     """Shape of an operand, () for a number; for several tensors, their total number of elements."""
     if x is None:

@@ -16,7 +16,7 @@ from time import perf_counter
 from tinytensor.device import as_device
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.html import Html, tag
-from tinytensor.lab.profiler.calls import EMULATED, Call
+from tinytensor.lab.profiler.calls import EMULATED, Call, OpTime
 from tinytensor.lab.profiler.flame import flame
 from tinytensor.lab.profiler.peaks import Peaks, measure_peaks
 from tinytensor.lab.profiler.recorder import Recorder
@@ -26,44 +26,6 @@ from tinytensor.runtime.user_lines import opener
 
 _open = threading.Lock()
 WIDEST = 56  # maximum characters of a name in a table
-
-
-@dataclass
-class OpTime:
-    """Aggregated times of one op or another group.
-
-    Attributes:
-        name: name of the op; ops that end in `_backward` compute gradients.
-        calls: number of executions.
-        seconds: host time, excluding nested ops.
-        nbytes: bytes of its arrays, including results, each once per call.
-        device: its device.
-        flops: floating-point operations, by `Op.flops`; None if the op does not say.
-        device_seconds: GPU time, from an event before an op's first kernel to one after its last; None if the
-            host computes.
-    """
-
-    name: str
-    calls: int = 0
-    seconds: float = 0.0
-    nbytes: int = 0
-    device: str = "cpu"
-    flops: float | None = 0.0
-    device_seconds: float | None = None
-
-    @property
-    def busy(self) -> float:
-        """Compute time in seconds: that of the GPU, otherwise of the host."""
-        return self.seconds if self.device_seconds is None else self.device_seconds
-
-    def add(self, call: Call) -> None:
-        """Add a call."""
-        self.calls += 1
-        self.seconds += call.own
-        self.nbytes += call.nbytes
-        self.flops = None if self.flops is None or call.flops is None else self.flops + call.flops
-        if call.device_seconds is not None:
-            self.device_seconds = (self.device_seconds or 0.0) + call.device_seconds
 
 
 def shapes_of(call: Call) -> str:
@@ -169,10 +131,6 @@ class Profile(Shown):
             if device not in EMULATED and device not in self.given:
                 self.given[device] = measure_peaks(device)
         return self.given
-
-    def longest(self) -> list[OpTime]:
-        """Totals by op, longest first."""
-        return self.groups()
 
     # ---- text
 

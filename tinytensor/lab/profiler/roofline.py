@@ -9,26 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import atan, ceil, degrees, floor, log10, sqrt
-from typing import Protocol
 
 from tinytensor.lab.html import Html, tag
+from tinytensor.lab.profiler.calls import OpTime
 from tinytensor.lab.profiler.peaks import Peaks
 from tinytensor.lab.svg import px, svg
 
 LEFT, TOP, WIDTH, HEIGHT = 70, 34, 820, 420  # pixels, of the plot area
 LETTER, LABELS = 6.7, 14
-
-
-class Dot(Protocol):
-    """Data of a dot, such as an OpTime."""
-
-    name: str
-    nbytes: int
-    flops: float | None
-
-    @property
-    def busy(self) -> float:
-        """Compute time in seconds."""
 
 
 class Scale:
@@ -49,7 +37,7 @@ class Scale:
         return [10.0**power for power in range(self.low, self.high + 1)]
 
 
-def roofline(ops: Sequence[Dot], peaks: Peaks) -> Html:
+def roofline(ops: Sequence[OpTime], peaks: Peaks) -> Html:
     """SVG roofline plot; see `Profile.roofline`."""
     shown = [op for op in ops if op.flops and op.nbytes and op.busy]
     ridge = peaks.matmul / peaks.copy
@@ -75,11 +63,11 @@ def roofline(ops: Sequence[Dot], peaks: Peaks) -> Html:
     )
 
 
-def _intensity(op: Dot) -> float:
+def _intensity(op: OpTime) -> float:
     return (op.flops or 0.0) / op.nbytes
 
 
-def _rate(op: Dot) -> float:
+def _rate(op: OpTime) -> float:
     return (op.flops or 0.0) / op.busy
 
 
@@ -123,7 +111,7 @@ def _radius(share: float) -> float:
     return max(3.0, 26 * sqrt(share))
 
 
-def _dots(ops: Sequence[Dot], x: Scale, y: Scale, whole: float) -> Iterator[Html]:
+def _dots(ops: Sequence[OpTime], x: Scale, y: Scale, whole: float) -> Iterator[Html]:
     for op in ops:
         about = (
             f"{op.name}: {_rate(op) / 1e9:.3g} GFLOP/s, {op.nbytes / op.busy / 1e9:.3g} GB/s, "
@@ -140,7 +128,7 @@ def _dots(ops: Sequence[Dot], x: Scale, y: Scale, whole: float) -> Iterator[Html
         )
 
 
-def _labels(ops: Sequence[Dot], x: Scale, y: Scale) -> Iterator[Html]:
+def _labels(ops: Sequence[OpTime], x: Scale, y: Scale) -> Iterator[Html]:
     """Labels of the longest ops, where there is room."""
     taken: list[tuple[float, float, float]] = []  # from, to, height
     for op in ops:
