@@ -69,12 +69,7 @@ class Page(Html):
 
 
 def tag(name: str, *children: str, **attributes: str | float) -> Html:
-    """HTML element.
-
-    Args:
-        name: tag name.
-        children: text, which is escaped, and Html, which is not.
-        attributes: `class_` is class, and `data_tip` is data-tip.
+    """HTML element; text in `children` is escaped, Html is not; `class_` is class, and `data_tip` data-tip.
 
     Example:
         >>> tag("b", "<script>", title='say "hi"')
@@ -93,13 +88,7 @@ def _escape(text: str) -> str:
 
 
 def preformatted(text: str) -> Html:
-    """Preformatted text in a `pre` element.
-
-    Args:
-        text: escaped here.
-
-    Returns:
-        One element, for a page or a notebook.
+    """Text in a `pre` element, for a page or a notebook.
 
     Example:
         >>> preformatted("1 < 2")
@@ -139,13 +128,7 @@ def visible(token: str) -> str:
 
 
 def heat(value: float) -> dict[str, str]:
-    """Attributes for a background color.
-
-    Args:
-        value: 0 … 1; no color … full color.
-
-    Returns:
-        class and style.
+    """Attributes for a background color: none at 0, full at 1.
 
     Example:
         >>> tag("td", "the", **heat(0.25))
@@ -155,14 +138,7 @@ def heat(value: float) -> dict[str, str]:
 
 
 def signed(value: float, most: float) -> dict[str, str]:
-    """Attributes for a diverging fill color of an SVG shape: one color above 0, one below, none at 0.
-
-    Args:
-        value: the value to show.
-        most: absolute value of the full color.
-
-    Returns:
-        class and fill-opacity.
+    """Attributes for the fill color of an SVG shape: one color above 0, one below; full at `most`.
 
     Example:
         >>> signed(-1.0, 4.0)
@@ -178,18 +154,8 @@ def _part(value: float) -> str:
 
 
 def svg_style(scope: str) -> str:
-    """CSS rules for the shapes of a picture, light and dark. With literal colors, since not every SVG
-    renderer supports CSS variables.
-
-    Args:
-        scope: a selector of the `svg` elements that the rules apply to.
-
-    Returns:
-        CSS rules that begin with the scope.
-
-    Example:
-        >>> svg_style("svg").startswith("svg{background:#ffffff}svg text{fill:#1b1d22}")
-        True
+    """CSS rules for the shapes of the `svg` elements that the selector `scope` chooses, light and dark. With
+    literal colors, since not every SVG renderer supports CSS variables.
     """
     dark = _svg_rules(scope, DARK)
     return f"{_svg_rules(scope, LIGHT)}@media (prefers-color-scheme:dark){{{dark}}}"
@@ -301,11 +267,7 @@ def page(
 
 
 def write(path: PathLike, text: str) -> None:
-    """Write a page or a picture to a file atomically.
-
-    Args:
-        path: the file; its directory must exist.
-        text: result of a method called `html`, `svg`, `flame`, `roofline` or `threads` of the lab.
+    """Write a page or a picture to a file atomically; its directory must exist.
 
     Raises:
         SaveError: no such directory, no permission, or no space.

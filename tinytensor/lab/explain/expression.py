@@ -27,38 +27,22 @@ def _of_shape(*shape: Any) -> int:
     return prod([as_int(size, "explain") for size in sizes])
 
 
-def _of_full(shape: Any, fill_value: Any) -> int:
-    return _of_shape(shape)
-
-
 def _of_range(start: Any, stop: Any = None, step: Any = 1) -> Any:
     low, high = (0, start) if stop is None else (start, stop)
     return -((low - high) // step) if step else 0
-
-
-def _of_eye(n_rows: Any, n_cols: Any = None, *, k: int = 0) -> int:
-    return _of_shape(n_rows, n_rows if n_cols is None else n_cols)
-
-
-def _of_line(start: Any, stop: Any, num: Any, *, endpoint: bool = True) -> int:
-    return _of_shape(num)
-
-
-def _of_data(data: Any) -> int:
-    return 0  # a literal of the expression, which is short
 
 
 # Number of elements that a call allocates.
 MAKERS: dict[str, Callable[..., Any]] = {
     "arange": _of_range,
     "empty": _of_shape,
-    "eye": _of_eye,
-    "full": _of_full,
-    "linspace": _of_line,
+    "eye": lambda n_rows, n_cols=None, *, k=0: _of_shape(n_rows, n_rows if n_cols is None else n_cols),
+    "full": lambda shape, fill_value: _of_shape(shape),
+    "linspace": lambda start, stop, num, *, endpoint=True: _of_shape(num),
     "ones": _of_shape,
     "rand": _of_shape,
     "randn": _of_shape,
-    "tensor": _of_data,
+    "tensor": lambda data: 0,  # a literal of the expression, which is short
     "zeros": _of_shape,
 }
 PROPERTIES = ("T", "mT")

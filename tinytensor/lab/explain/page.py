@@ -67,26 +67,14 @@ def shade(step: LayoutStep, position: int) -> float:
 
 
 def lit(steps: Iterable[LayoutStep], state: str, look: str) -> str:
-    """CSS rule that styles all nodes of a class when one of them is in a state.
-
-    Args:
-        steps: the displayed steps.
-        state: a pseudo-class, for example ":hover".
-        look: CSS declarations.
-    """
+    """CSS rule with the declarations `look` for all nodes of a class while one of them is in a state."""
     marks = dict.fromkeys([mark(s, p) for s in steps for p in s.positions()])
     selectors = [f".{CLASS}:has(.{name}{state}) .{name}" for name in marks]
     return ",".join(selectors) + f"{{{look}}}" if selectors else ""
 
 
 def fragment(title: str, steps: Sequence[LayoutStep], *words: Html) -> Html:
-    """Notebook fragment of an explanation.
-
-    Args:
-        title: the heading.
-        steps: one for each call.
-        words: sections below the figures; see `in_words`.
-    """
+    """Notebook fragment of an explanation; `words`: sections below the figures, see `in_words`."""
     last = steps[-1]
     about = f"{title}: {summary(last.layout)}  {last.buffer.dtype}  {last.buffer.device}"
     figures = []
@@ -103,13 +91,7 @@ def in_words(steps: Sequence[LayoutStep], aliases: Sequence[Alias]) -> tuple[Htm
 
 
 def explanation_report(title: str, steps: Sequence[LayoutStep], aliases: Sequence[Alias]) -> Report:
-    """Report of an explanation.
-
-    Args:
-        title: the heading.
-        steps: one for each call; the last one is explained in full.
-        aliases: live tensors on the buffer.
-    """
+    """Report of an explanation, whose last step is explained in full."""
     intro = (
         "The buffer is memory as it is: one flat row, here cut into cache lines. Colored cells are elements "
         "of the tensor: the stronger the color, the later in the tensor. Point at an element, or go to it "

@@ -25,18 +25,7 @@ class _Ink:
 
 
 def render(title: str, steps: Sequence[LayoutStep], aliases: Sequence[Alias], width: int, color: bool) -> str:
-    """An explanation as text.
-
-    Args:
-        title: the heading.
-        steps: one for each call; the last one is explained.
-        aliases: live tensors on the buffer.
-        width: columns of the terminal.
-        color: use ANSI colors.
-
-    Returns:
-        Lines of at most `width` columns if possible.
-    """
+    """An explanation as text, in lines of at most `width` columns if possible; `color`: with ANSI colors."""
     ink, last, width = _Ink(color), steps[-1], max(width, 1)
     parts = ["\n".join(ink(BOLD, line) for line in textwrap.wrap(title, width))]
     if len(steps) > 1:
