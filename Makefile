@@ -24,7 +24,7 @@ PYTEST_ORACLE := $(TESTING) .venv-oracle/bin/python -m pytest -q $(PARALLEL)
 
 # What a new op needs: a row, a kernel, a documented function; `flops`, `autocast`; and where its inputs are other than
 # matrices of one shape, `large` and `timed` in its row.
-COMPLETE := tests/ops/test_registry.py tests/lab/test_profiler_devices.py::test_every_op_has_a_formula \
+COMPLETE := tests/ops/test_registry.py tests/lab/test_profiler.py::test_every_op_has_a_formula \
 	tests/transforms/test_autocast.py::test_ops_are_cast_as_in_pytorch \
 	tests/benchmarks/test_ops.py::test_every_op_has_a_case_or_a_reason \
 	tests/commands/test_commands.py::test_every_file_of_kernels_has_an_exercise

@@ -138,14 +138,6 @@ def test_titles_are_escaped():
     parse(page("notebook", lab.html.Html(hostile._repr_html_())))
 
 
-def test_rules_of_a_fragment_stay_in_it():
-    (style,) = parse(page("notebook", lab.html.Html(tt.zeros(2)._repr_html_()))).all("div")[0].all("style")
-    rules = re.sub(r"@media[^{]*\{(.*?\})\}", r"\1", style.text, flags=re.DOTALL)
-    for selectors in re.findall(r"([^{}]+)\{[^}]*\}", rules):
-        for selector in re.sub(r"\([^()]*\)", "", selectors).split(","):
-            assert selector.strip().startswith(".tt-layout"), selector
-
-
 def test_a_fragment_is_small_and_leaves_the_device_alone(monkeypatch):
     x = tt.rand(1000, 1000)
     assert len(x._repr_html_()) < 60_000

@@ -272,18 +272,21 @@ def test_a_refused_access_of_a_later_block_is_there() -> None:
     assert data["stopped"]["block"] == 1
 
 
-def test_a_finding_in_a_later_block_has_no_access_of_another_one() -> None:
-    (data,) = data_of(run_outside(9, 3))
-    assert [(f["kind"], f["events"]) for f in data["findings"]] == [("global race", [])]
-    assert data["stopped"] is None
-
-
-def test_a_launch_that_a_barrier_stopped_names_its_block() -> None:
-    report = run_outside(10)
-    assert [(f.kind, f.stopped) for f in report.findings] == [("divergent barrier", True)]
+@pytest.mark.parametrize(
+    ("which", "grid", "kind", "stopped"),
+    [
+        (9, 3, "global race", None),  # in a block that is not recorded
+        (10, 1, "divergent barrier", {"finding": 0, "block": 0, "event": -1}),
+    ],
+)
+def test_a_finding_without_a_recorded_access_has_none(
+    which: int, grid: int, kind: str, stopped: dict[str, int] | None
+) -> None:
+    report = run_outside(which, grid)
+    assert [f.stopped for f in report.findings] == [stopped is not None]
     (data,) = data_of(report)
-    assert data["findings"][0]["events"] == []
-    assert data["stopped"] == {"finding": 0, "block": 0, "event": -1}
+    assert [(f["kind"], f["events"]) for f in data["findings"]] == [(kind, [])]
+    assert data["stopped"] == stopped
 
 
 def test_a_race_of_two_blocks_shows_both() -> None:

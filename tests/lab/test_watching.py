@@ -1,12 +1,23 @@
-"""Watching the engine changes no bit of a result."""
+"""Watching the engine changes no bit of a result, is for one at a time, and leaves nothing behind."""
 
+import threading
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
-from tinytensor import lab
+from tinytensor import lab, storage
+from tinytensor.autograd.backward import Pass
+from tinytensor.dispatch import apply, copies, cpu, elementwise, launch
+from tinytensor.dispatch.record import observers
+from tinytensor.dispatch.watch import watchers
+from tinytensor.errors import ArgumentError, ShapeError
+from tinytensor.op import registry
+from tinytensor.ops.elementwise.arithmetic import ALGEBRA
+from tinytensor.runtime.emulated.runtime import EmulatedKernel
 from tinytensor.tensor import Tensor
 
 Program = Callable[[Tensor, Tensor], Tensor]
@@ -57,3 +68,78 @@ def test_watching_changes_no_bit(name: str, side: int) -> None:
     lab.divergence(run, "cpu", "emulated")
     assert seen
     assert all(got == expected for got in seen), "lab.divergence"
+
+
+OPENED: dict[str, Callable[[], Any]] = {
+    "profile": lab.profile,
+    "ledger": lab.memory,
+    "log": lab.trace_copies,
+}
+
+
+def state() -> list[object]:
+    """All that a view of the lab replaces or adds to, and the attributes of all ops."""
+    storages = [storage.Storage, storage.PooledStorage, storage.DeviceStorage]
+    modules = [storage, import_module("tinytensor.tensor"), apply, copies, cpu, elementwise, launch, tt]
+    classes = [*registry.values(), launch.Launch, EmulatedKernel, tt.nn.Module, Pass, ALGEBRA, *storages]
+    found: list[object] = [
+        {name: x for name, x in vars(owner).items() if name not in ("plans", "planned")}
+        for owner in [*modules, *classes]
+    ]
+    return [*found, list(observers), list(watchers)]
+
+
+def broken(device: str = "cpu") -> None:
+    x = tt.ones(2, 8, device=device, requires_grad=True)
+    _ = tt.nn.Linear(8, 8).to(device)(x).sum().backward(), 1 / 0
+
+
+def opened(name: str) -> None:
+    with OPENED[name]():
+        broken()
+
+
+FAILING: dict[str, Callable[[], object]] = {
+    **{name: (lambda name=name: opened(name)) for name in OPENED},  # type: ignore[misc]
+    "divergence": lambda: lab.divergence(broken, "cpu", "emulated"),
+    "kernel": lambda: lab.kernel("matmul", tt.ones(2, 3), tt.ones(2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_the_engine_is_as_it_was_after_an_error(name: str) -> None:
+    before = state()
+    with pytest.raises((ZeroDivisionError, ShapeError)):
+        FAILING[name]()
+    assert state() == before
+    assert copies.listener is None
+    assert (tt.ones(3, device="emulated") + 1.0).tolist() == [2.0] * 3
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_only_one_is_open_at_a_time(name: str) -> None:
+    failed: list[Exception] = []
+
+    def another(kind: str = name) -> None:
+        try:
+            with OPENED[kind]():
+                pass
+        except ArgumentError as error:
+            failed.append(error)
+
+    def in_a_thread(kind: str) -> str:
+        thread = threading.Thread(target=another, args=(kind,))
+        thread.start()
+        thread.join()
+        return str(failed.pop())
+
+    with OPENED[name]():
+        another()
+        assert f"another {name} is open" in str(failed.pop())
+        assert f"another {name} is open" in in_a_thread(name)
+        for other in OPENED.keys() - {name}:
+            with OPENED[other]():  # within the same thread it may
+                pass
+            assert "another thread is watching" in in_a_thread(other)
+    another()
+    assert not failed
