@@ -10,7 +10,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -38,13 +37,13 @@ class Place(NamedTuple):
     backward: bool
 
 
-@dataclass(slots=True)
-class _Running:
-    """Per-thread stack of running modules and backward nodes."""
+class _Running(threading.local):
+    """Running modules, backward nodes and passes, of each thread."""
 
-    modules: list[tuple[Module, tuple[str, ...]]] = field(default_factory=list)
-    nodes: list[Place] = field(default_factory=list)
-    passes: int = 0
+    def __init__(self) -> None:
+        self.modules: list[tuple[Module, tuple[str, ...]]] = []
+        self.nodes: list[Place] = []
+        self.passes = 0
 
 
 class Context:
@@ -53,7 +52,7 @@ class Context:
     def __init__(self) -> None:
         self._open = False
         self._opener: FrameType | None = None
-        self._running: dict[int, _Running] = {}
+        self._here = _Running()
         self._names: dict[int, tuple[Module, dict[int, str]]] = {}
         self._forward: weakref.WeakKeyDictionary[Node, Place] = weakref.WeakKeyDictionary()
 
@@ -79,16 +78,11 @@ class Context:
 
     def place(self) -> Place:
         """Current context of the calling thread."""
-        here = self._here()
+        here = self._here
         if here.nodes:
             return here.nodes[-1]
         path = here.modules[-1][1] if here.modules else ()
         return Place(path, user_lines(self._opener), "", here.passes > 0)
-
-    def _here(self) -> _Running:
-        ident = threading.get_ident()
-        found = self._running.get(ident)
-        return found if found is not None else self._running.setdefault(ident, _Running())
 
     def _note(self, node: Node, outs: Sequence[Any]) -> None:
         """Record the forward context of a newly created node."""
@@ -98,7 +92,7 @@ class Context:
         def called(module: Module, *args: Any, **kwargs: Any) -> Any:
             if not self._open:
                 return code(module, *args, **kwargs)
-            here = self._here()
+            here = self._here
             outer, path = here.modules[-1] if here.modules else (None, ())
             path = (*path, self._name(outer, module))
             here.modules.append((module, path))
@@ -119,7 +113,7 @@ class Context:
 
     def _pass(self, code: Callable[..., Any]) -> Callable[..., Any]:
         def run(work: Pass) -> None:
-            here = self._here()
+            here = self._here
             here.passes += 1
             try:
                 code(work)
@@ -132,7 +126,7 @@ class Context:
         def visit(work: Pass, node: Node) -> Any:
             if not self._open:
                 return code(work, node)
-            here = self._here()
+            here = self._here
             made = self._forward.get(node) or Place((), user_lines(self._opener), "", True)
             here.nodes.append(Place(made.path, made.lines, node.name, True))
             try:

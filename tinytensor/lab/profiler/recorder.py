@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from time import perf_counter
 from types import FrameType
 from typing import Any
@@ -20,12 +19,12 @@ from tinytensor.lab.profiler.calls import Call, describe
 from tinytensor.runtime import runtime_of
 
 
-@dataclass(slots=True)
-class _Thread:
-    """Stack of running ops on one thread, with the time of nested ops for each."""
+class _Running(threading.local):
+    """Running ops of each thread, with the time of nested ops for each."""
 
-    calls: list[Call] = field(default_factory=list)
-    inner: list[float] = field(default_factory=lambda: [0.0])
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.inner = [0.0]
 
 
 class Recorder:
@@ -42,7 +41,7 @@ class Recorder:
         self.thread = threading.get_ident()
         self._open = False
         self._context = Context()
-        self._threads: dict[int, _Thread] = {}
+        self._here = _Running()
 
     @contextmanager
     def recording(self, opener: FrameType | None) -> Iterator[None]:
@@ -55,23 +54,19 @@ class Recorder:
                 self._open = False
         self._read_marks()
 
-    def _here(self) -> _Thread:
-        ident = threading.get_ident()
-        found = self._threads.get(ident)
-        return found if found is not None else self._threads.setdefault(ident, _Thread())
-
     # ---- calls of ops
 
-    def _begin(self, op: str, device: str) -> tuple[_Thread, Call]:
-        here = self._here()
+    def _begin(self, op: str, device: str) -> Call:
+        here = self._here
         parent = here.calls[-1] if here.calls else None
         call = Call(op, device, threading.get_ident(), 0.0, *self._context.place(), parent)
         here.calls.append(call)
         here.inner.append(0.0)
-        return here, call
+        return call
 
-    def _end(self, here: _Thread, call: Call, entered: float, ended: float) -> None:
+    def _end(self, call: Call, entered: float, ended: float) -> None:
         """Pop the call from the stack, excluding the recorder's own time."""
+        here = self._here
         call.seconds = ended - call.begin
         call.own = call.seconds - here.inner.pop()
         here.calls.pop()
@@ -84,12 +79,12 @@ class Recorder:
         self, op: str, device: Device, ins: Sequence[Any], params: Mapping[str, Any] | None, run: Run
     ) -> Sequence[Any]:
         """Time an op, on a GPU between two events."""
-        running = self._here().calls
+        running = self._here.calls
         if running and running[-1].op == op:  # part of that call
             return run()
         entered = perf_counter()
         runtime = None if device is cpu else runtime_of(device)
-        here, call = self._begin(op, str(device))
+        call = self._begin(op, str(device))
         first = self._mark(runtime)
         outs: Sequence[Any] | None = None
         call.begin = perf_counter()
@@ -101,7 +96,7 @@ class Recorder:
                 call.marks = None if first is None else (first, self._mark(runtime))
                 describe(call, outs, ins, params)
                 self.calls.append(call)
-            self._end(here, call, entered, ended)
+            self._end(call, entered, ended)
         return outs
 
     # ---- the clock of a GPU

@@ -241,33 +241,17 @@ def _step(
     places: list[str],
     kinds: list[dict[str, Any]],
 ) -> list[Any]:
-    threads = sorted(step.events)
-    place = places.index(step.place)
+    warp = -1 if step.warp is None else step.warp
+    head = [step.what, places.index(step.place), warp, step.size]
     if step.memory is None:
-        return [
-            step.what,
-            place,
-            -1 if step.warp is None else step.warp,
-            step.size,
-            min(step.events.values()),
-        ]
-    memory = memories.index(step.memory)
-    own = [events[step.events[t]] for t in threads]
-    mask = sum(1 << t % 32 for t in threads)
-    values = [v for e in own for v in _values(e, kinds[memory])]
-    offsets = [e.offset + (e.memory.start - step.memory.start if e.memory else 0) for e in own]
+        return [*head, min(step.events.values())]
+    memory, threads = memories.index(step.memory), sorted(step.events)
     numbers = [step.events[t] for t in threads]
-    return [
-        step.what,
-        place,
-        step.warp,
-        step.size,
-        _short(numbers),
-        memory,
-        mask,
-        _short(offsets),
-        _same(values),
-    ]
+    own = [events[number] for number in numbers]
+    mask = sum(1 << t % 32 for t in threads)
+    offsets = [e.offset + (e.memory.start - step.memory.start if e.memory else 0) for e in own]
+    values = [v for e in own for v in _values(e, kinds[memory])]
+    return [*head, _short(numbers), memory, mask, _short(offsets), _same(values)]
 
 
 def _short(numbers: list[int]) -> list[Any]:
