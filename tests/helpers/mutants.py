@@ -608,7 +608,7 @@ def main() -> None:
     options = parser.parse_args()
     of_kernels = bool(options.kernels or options.puzzles)
     if "TINYTENSOR_MUTANTS" not in os.environ and not options.list:
-        _start_in_a_copy(of_kernels)
+        _start_in_a_copy(of_kernels, options.out.absolute())
     solutions = sorted((ROOT / "tests" / "puzzles" / "solutions").glob("*.cu"))
     kernels = sorted([path for ending in ("cu", "cuh", "cpp", "h") for path in KERNELS.rglob(f"*.{ending}")])
     kernels = [path for path in kernels if path.name not in REPLACED]
@@ -647,7 +647,7 @@ def main() -> None:
     print(Counter((row["key"].startswith("tests"), row["verdict"]) for row in rows))
 
 
-def _start_in_a_copy(of_kernels: bool) -> None:
+def _start_in_a_copy(of_kernels: bool, out: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("tinytensor", "gpt", "tests"):
@@ -658,7 +658,7 @@ def _start_in_a_copy(of_kernels: bool) -> None:
         if of_kernels:
             more["TINYTENSOR_CACHE"] = str(folder / "cache")
             (folder / "cache").mkdir(mode=0o700)
-        words = [sys.executable, "-m", "tests.helpers.mutants", *sys.argv[1:]]
+        words = [sys.executable, "-m", "tests.helpers.mutants", *sys.argv[1:], "--out", str(out)]
         sys.exit(subprocess.run(words, env=os.environ | more, cwd=folder / "tree", check=False).returncode)
 
 
