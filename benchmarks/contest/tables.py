@@ -52,7 +52,8 @@ def findings(report: Saved) -> list[Table]:
         rows = value.get("rungs", value) if isinstance(value, Mapping) else value
         if isinstance(rows, list):
             modeled = isinstance(value, Mapping) and not value["timed"] and "seconds" in rows[0]
-            note = f"{key}; its seconds come from a model of a GPU: none were measured" if modeled else key
+            note = f"{key}: {value['question']}" if "question" in value else key
+            note += "; its seconds come from a model of a GPU: none were measured" if modeled else ""
             scalars = [{k: cell(v) for k, v in row.items() if not isinstance(v, list)} for row in rows]
             made.append(_table(scalars, note))
         elif isinstance(value, Mapping) and (len(value) > 12 or key == "columns"):
@@ -109,7 +110,7 @@ def text(report: Saved) -> str:
     own = contestants(report).rows if any(key in report["findings"] for key in _keys(report)) else []
     for table in [*([contestants(report)] if own else []), *findings(report)]:
         note = [f"{table.note}:"] if table.note else []
-        lines += ["", *note, *aligned([table.head, *table.rows])]
+        lines += ["", *note, *aligned([table.head, *table.rows] if any(table.head) else table.rows)]
     return "\n".join(lines)
 
 

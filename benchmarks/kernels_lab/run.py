@@ -8,6 +8,10 @@ from benchmarks.contest.contest import Report
 from benchmarks.kernels_lab import host, lab, overlap
 from benchmarks.kernels_lab.ladders import LADDERS
 
+QUESTIONS = {
+    host.LADDER: "C = A @ B on the CPU, float32",
+    overlap.LADDER: "y = x after some steps of a recurrence; x and y are in the memory of the host",
+}
 NAMES = [*LADDERS, overlap.LADDER]
 COUNTED = {
     "moved": "bytes from and to global memory, in sectors of 32 for each request of a warp",
@@ -35,6 +39,8 @@ def rows(name: str, timed: bool) -> list[dict[str, Any]]:
         if timed:
             row["GB/s"] = ladder.floor(ladder.large) / row["seconds"] / 1e9
             row["GFLOP/s"] = ladder.flops(ladder.large) / row["seconds"] / 1e9
+        else:
+            row["moved / floor"] = row["moved"] / row["floor"]
         row["lesson"] = lessons[row["rung"]]
     return made
 
@@ -44,7 +50,8 @@ def run(names: Sequence[str], *, timed: bool) -> Report:
     report = Report("kernels_lab")
     timed = timed or list(names) == [host.LADDER]
     for name in names:
-        report.findings[name] = {"timed": timed, "rungs": rows(name, timed)}
+        question = LADDERS[name].question if name in LADDERS else QUESTIONS[name]
+        report.findings[name] = {"question": question, "timed": timed, "rungs": rows(name, timed)}
         if name == overlap.LADDER and not timed:
             report.findings["model"] = overlap.MODEL
             drawn = [f"{r['rung']}:\n" + "\n".join(r["drawing"]) for r in report.findings[name]["rungs"]]
