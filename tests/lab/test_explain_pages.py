@@ -125,9 +125,11 @@ def test_a_copy_has_a_buffer_of_its_own():
 
 def test_the_tree_of_live_tensors_is_on_the_page():
     document = parse(tt.zeros(2, 3)[1].explain().html())
-    (outer, inner) = document.all("ul", class_="tree")
-    assert outer.all("li")[0].all("code")[0].text == "without a name  shape (2, 3)  strides (3, 1)  offset 0"
-    assert inner.text == "without a name  shape (3,)  strides (1,)  offset 3 (this one)"
+    (tree,) = document.all("pre")
+    assert tree.text.splitlines() == [
+        "without a name  shape (2, 3)  strides (3, 1)  offset 0",
+        "└─ without a name  shape (3,)  strides (1,)  offset 3  ← this one",
+    ]
 
 
 def test_titles_are_escaped():

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from tinytensor.lab.explain.aliases import Alias
 from tinytensor.lab.explain.facts import facts, summary, tip_of_cell, tip_of_element
 from tinytensor.lab.explain.steps import Block, Element, LayoutStep, bracketed
-from tinytensor.lab.html import Html, skip_link, tag
+from tinytensor.lab.explain.text import tree
+from tinytensor.lab.html import Html, preformatted, skip_link, tag
 from tinytensor.lab.report import Report
 
 # Around what lights up together; all rules begin with it, since a notebook has many others.
@@ -37,7 +38,6 @@ _STYLE = """
 .tt-layout td.sector{border-left:2px solid currentColor}
 .tt-layout td.gap{border:0;text-align:left;min-width:0}
 .tt-layout .facts :is(th,td){text-align:left;vertical-align:top;white-space:pre-wrap}
-.tt-layout ul{list-style:none;padding-left:1.2rem}
 """
 _LIT = (
     "background:color-mix(in srgb,var(--lit) 40%,transparent);"
@@ -51,7 +51,7 @@ _MADE = {
     "same tensor": "the same tensor: buffer",
 }
 _PAGE_STYLE = """
-.facts td{white-space:normal}.facts th{vertical-align:top}ul.tree{list-style:none;padding-left:1.2rem}
+.facts td{white-space:normal}.facts th{vertical-align:top}
 h2 code{font-size:1rem}
 """
 
@@ -87,7 +87,8 @@ def fragment(title: str, steps: Sequence[LayoutStep], *words: Html) -> Html:
 
 def in_words(steps: Sequence[LayoutStep], aliases: Sequence[Alias]) -> tuple[Html, Html]:
     """Sections below the figures: facts of the last step, and live tensors on its buffer."""
-    return _facts(steps[-1]), _tree(aliases)
+    shared = (tag("h2", "Live tensors on this buffer"), preformatted("\n".join(tree(aliases))))
+    return _facts(steps[-1]), tag("section", *shared) if aliases else Html("")
 
 
 def explanation_report(title: str, steps: Sequence[LayoutStep], aliases: Sequence[Alias]) -> Report:
@@ -218,21 +219,3 @@ def _names(step: LayoutStep) -> dict[int, list[str]]:
 def _facts(step: LayoutStep) -> Html:
     rows = [tag("tr", tag("th", name, scope="row"), tag("td", said)) for name, said in facts(step)]
     return tag("div", tag("table", *rows, class_="facts"), class_="scroll")
-
-
-def _tree(aliases: Sequence[Alias]) -> Html:
-    if not aliases:
-        return Html("")
-    return tag("section", tag("h2", "Live tensors on this buffer"), _branches(aliases))
-
-
-def _branches(aliases: Sequence[Alias]) -> Html:
-    return tag("ul", *[_branch(alias) for alias in aliases], class_="tree")
-
-
-def _branch(alias: Alias) -> Html:
-    name = ", ".join(alias.names) or "without a name"
-    said = {True: "", False: ": no element in common", None: ": perhaps elements in common"}[alias.meets]
-    here = " (this one)" if alias.asked else ""
-    below = [_branches(alias.views)] if alias.views else []
-    return tag("li", tag("code", f"{name}  {summary(alias.layout)}"), f"{here}{said}", *below)

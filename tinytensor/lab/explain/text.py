@@ -32,7 +32,8 @@ def render(title: str, steps: Sequence[LayoutStep], aliases: Sequence[Alias], wi
         parts.append(_history(steps, width, ink))
     parts += [_elements(last, width, ink), _buffer(last, width, ink), _facts(last, width, ink)]
     if aliases:
-        parts.append(_tree(aliases, width, ink))
+        shared = [_cut(line, width) for line in tree(aliases)]
+        parts.append("\n".join([ink(SOFT, "live tensors on this buffer"), *shared]))
     return "\n\n".join([part for part in parts if part])
 
 
@@ -155,7 +156,8 @@ def _facts(step: LayoutStep, width: int, ink: _Ink) -> str:
     return "\n".join(lines)
 
 
-def _tree(aliases: Sequence[Alias], width: int, ink: _Ink) -> str:
+def tree(aliases: Sequence[Alias]) -> list[str]:
+    """Lines of the live tensors on a buffer, each owner above its views."""
     lines = []
     for owner in aliases:
         lines.append(_branch("", owner))
@@ -163,7 +165,7 @@ def _tree(aliases: Sequence[Alias], width: int, ink: _Ink) -> str:
             lines.append(_branch("└─ " if number == len(owner.views) else "├─ ", view))
     if len(lines) > ALIASES:
         lines[ALIASES:] = [f"… and {len(lines) - ALIASES} more"]
-    return "\n".join([ink(SOFT, "live tensors on this buffer"), *[_cut(line, width) for line in lines]])
+    return lines
 
 
 def _branch(mark: str, alias: Alias) -> str:
