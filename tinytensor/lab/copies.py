@@ -6,7 +6,6 @@ The engine reports each copy (`tinytensor/dispatch/copies.py`); this module coll
 from __future__ import annotations
 
 import os
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,8 +15,6 @@ from tinytensor.errors import ArgumentError
 from tinytensor.lab.patching import replaced
 from tinytensor.lab.report import Report, Shown, Table, block
 from tinytensor.runtime.user_lines import user_lines
-
-_open = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +106,11 @@ class CopyLog(Shown):
         return str(self)
 
 
-@block
+@block(
+    "log",
+    why="it logs the copies of all threads, so a second one would log the same",
+    fix="end it first, or read its entries so far",
+)
 def trace_copies() -> Iterator[CopyLog]:
     """Log every copy that the code inside makes, implicit and explicit.
 
@@ -133,20 +134,11 @@ def trace_copies() -> Iterator[CopyLog]:
         >>> log.entries[0].why
         'no view has the shape (6,): x is transposed: shape (3, 2), strides (1, 3)'
     """
-    if not _open.acquire(blocking=False):
-        raise ArgumentError(
-            "trace_copies: another log is open",
-            why="it logs the copies of all threads, so a second one would log the same",
-            fix="end it first, or read its entries so far",
-        )
     log = CopyLog()
 
     def hear(op: str, kind: str, nbytes: int, why: str) -> None:
         file, line = (user_lines() or (("?", 0),))[-1]
         log.entries.append(Copied(op, kind, nbytes, why, file, line))
 
-    try:
-        with replaced([(copies, "listener", hear)]):
-            yield log
-    finally:
-        _open.release()
+    with replaced([(copies, "listener", hear)]):
+        yield log

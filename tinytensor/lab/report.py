@@ -5,6 +5,7 @@ A report is a title and parts: tables and text, which print, and markup such as 
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from tinytensor.errors import ArgumentError
 from tinytensor.lab.html import Html, Page, frame, page, preformatted, tag
 
 P = ParamSpec("P")
@@ -195,12 +197,29 @@ class Block(Generic[T]):
         return f"nothing was recorded yet: with lab.{self._name}(…) as result: …, then print(result)"
 
 
-def block(function: Callable[P, Iterator[T]]) -> Callable[P, Block[T]]:
-    """Decorator of a generator function, as `contextlib.contextmanager`, that returns a Block."""
-    managed = contextmanager(function)
+def block(what: str, why: str, fix: str) -> Callable[[Callable[P, Iterator[T]]], Callable[P, Block[T]]]:
+    """`contextlib.contextmanager` whose Block is open once at a time; `what`, `why`, `fix`: of that error."""
 
-    @wraps(function)
-    def opened(*args: P.args, **kwargs: P.kwargs) -> Block[T]:
-        return Block(function.__name__, managed(*args, **kwargs))
+    def decorated(function: Callable[P, Iterator[T]]) -> Callable[P, Block[T]]:
+        managed, lock = contextmanager(function), threading.Lock()
 
-    return opened
+        @contextmanager
+        def alone(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+            acquired = False
+            try:
+                acquired = lock.acquire(blocking=False)
+                if not acquired:
+                    raise ArgumentError(f"{function.__name__}: another {what} is open", why=why, fix=fix)
+                with managed(*args, **kwargs) as result:
+                    yield result
+            finally:
+                if acquired:
+                    lock.release()
+
+        @wraps(function)
+        def opened(*args: P.args, **kwargs: P.kwargs) -> Block[T]:
+            return Block(function.__name__, alone(*args, **kwargs))
+
+        return opened
+
+    return decorated

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
 
@@ -14,7 +12,7 @@ from tinytensor.dispatch import apply
 from tinytensor.dispatch.record import observers
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.memory.ledger import Ledger
-from tinytensor.lab.patching import replaced
+from tinytensor.lab.patching import Replacement, replaced
 from tinytensor.lab.report import block
 from tinytensor.nn import Module
 from tinytensor.optim import Optimizer
@@ -22,10 +20,13 @@ from tinytensor.storage import DeviceStorage, PooledStorage, Storage
 
 # Modules that create Storage objects. (The attribute `tinytensor.tensor` is the function, not the module.)
 _MAKERS = ((storage, "_new"), (import_module("tinytensor.tensor"), "new"), (apply, "new"))
-_open = threading.Lock()
 
 
-@block
+@block(
+    "ledger",
+    why="memory belongs to the process, so both would count the same",
+    fix="end it first; its `mark` labels a point in time, its `now` is the current usage",
+)
 def memory(
     model: Module | None = None,
     optimizer: Optimizer | None = None,
@@ -62,32 +63,18 @@ def memory(
     _check(model, Module)
     _check(optimizer, Optimizer)
     ledger = Ledger(as_device(device, "memory"), model, optimizer)
-    if not _open.acquire(blocking=False):
-        raise ArgumentError(
-            "memory: another ledger is open",
-            why="memory belongs to the process, so both would count the same",
-            fix="end it first; its `mark` labels a point in time, its `now` is the current usage",
-        )
-    try:
-        with ExitStack() as listening:
-            listening.enter_context(replaced([(*maker, _heard(ledger)) for maker in _MAKERS]))
-            listening.enter_context(
-                replaced(
-                    [
-                        (kind, "__del__", _told(ledger, kind))
-                        for kind in (Storage, PooledStorage, DeviceStorage)
-                    ]
-                )
-            )
-            observers.insert(0, ledger.recorded)
-            listening.callback(observers.remove, ledger.recorded)
+    replacements: list[Replacement] = [(*maker, _heard(ledger)) for maker in _MAKERS]
+    replacements += [
+        (kind, "__del__", _told(ledger, kind)) for kind in (Storage, PooledStorage, DeviceStorage)
+    ]
+    with replaced(replacements):
+        observers.insert(0, ledger.recorded)
+        try:
             ledger.look_around()
-            try:
-                yield ledger
-            finally:
-                ledger.close()
-    finally:
-        _open.release()
+            yield ledger
+        finally:
+            observers.remove(ledger.recorded)
+            ledger.close()
 
 
 def _check(given: object, kind: type) -> None:

@@ -8,7 +8,6 @@ hooks and no overhead. `recorder.py` records the calls; this module aggregates t
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -24,7 +23,6 @@ from tinytensor.lab.profiler.roofline import roofline
 from tinytensor.lab.report import Report, Shown, Table, block
 from tinytensor.runtime.user_lines import opener
 
-_open = threading.Lock()
 WIDEST = 56  # maximum characters of a name in a table
 
 
@@ -288,7 +286,11 @@ def _row(group: OpTime, per: int, whole: float, peaks: Peaks | None) -> tuple[st
 # ---- opening one -------------------------------------------------------------------------------------------
 
 
-@block
+@block(
+    "profile",
+    why="both would record the same ops",
+    fix="end it first; one profile records everything",
+)
 def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
     """Profile the ops of the code inside, on all threads and devices.
 
@@ -319,22 +321,10 @@ def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
     """
     recorder = Recorder()
     found = Profile(recorder.calls, thread=recorder.thread, given=dict(peaks or {}))
-    acquired = False
-    try:
-        acquired = _open.acquire(blocking=False)
-        if not acquired:
-            raise ArgumentError(
-                "profile: another profile is open",
-                why="both would record the same ops",
-                fix="end it first; one profile records everything",
-            )
-        with recorder.recording(opener()):
-            begun = perf_counter()
-            try:
-                yield found
-            finally:
-                found.seconds = perf_counter() - begun
-                found.overhead = recorder.overhead
-    finally:
-        if acquired:
-            _open.release()
+    with recorder.recording(opener()):
+        begun = perf_counter()
+        try:
+            yield found
+        finally:
+            found.seconds = perf_counter() - begun
+            found.overhead = recorder.overhead
