@@ -150,20 +150,18 @@ def test_banks_of_shared_memory() -> None:
 
 
 def test_what_has_no_kernel_or_no_element() -> None:
-    with pytest.raises(ArgumentError, match="launches no kernel"):
-        kernel("permute", tt.ones(2, 3), 1, 0)
-    with pytest.raises(ArgumentError, match="launches no kernel"):
-        kernel("exp", tt.ones(0, 3))
-    with pytest.raises(ArgumentError, match="there is no op 'sofmax'"):
-        kernel("sofmax", tt.ones(3))
-    with pytest.raises(ArgumentError, match=r"race without grid and block[^Z]*lab\.kernel\(k\[grid, block\]"):
-        kernel(tt.cuda.kernel("__global__ void race(float* y) { y[0] = 1; }"), tt.ones(3))
-    with pytest.raises(ArgumentError, match="there is no op None"):
-        kernel(None, tt.ones(3))
-    with pytest.raises(ArgumentError, match="argmax has no gradient"):
-        kernel("argmax", tt.ones(3), backward=True)
-    with pytest.raises(ArgumentError, match="blocks=-1"):
-        kernel("exp", tt.ones(3), blocks=-1)
+    race = tt.cuda.kernel("__global__ void race(float* y) { y[0] = 1; }")
+    for op, args, options, message in (
+        ("permute", (tt.ones(2, 3), 1, 0), {}, "launches no kernel"),
+        ("exp", (tt.ones(0, 3),), {}, "launches no kernel"),
+        ("sofmax", (tt.ones(3),), {}, "there is no op 'sofmax'"),
+        (race, (tt.ones(3),), {}, r"race without grid and block[^Z]*lab\.kernel\(k\[grid, block\]"),
+        (None, (tt.ones(3),), {}, "there is no op None"),
+        ("argmax", (tt.ones(3),), {"backward": True}, "argmax has no gradient"),
+        ("exp", (tt.ones(3),), {"blocks": -1}, "blocks=-1"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            kernel(op, *args, **options)
     (launch,) = kernel("exp", tt.ones(()))
     assert launch.lines
 

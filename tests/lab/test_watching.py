@@ -70,11 +70,7 @@ def test_watching_changes_no_bit(name: str, side: int) -> None:
     assert all(got == expected for got in seen), "lab.divergence"
 
 
-OPENED: dict[str, Callable[[], Any]] = {
-    "profile": lab.profile,
-    "ledger": lab.memory,
-    "log": lab.trace_copies,
-}
+OPENED: dict[str, Callable[[], Any]] = {"profile": lab.profile, "ledger": lab.memory, "log": lab.trace_copies}
 
 
 def state() -> list[object]:

@@ -47,10 +47,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
 }
 PROPERTIES = ("T", "mT")
 # NumPy and PyTorch names of these views.
-ALSO: dict[str, Callable[..., tt.Tensor]] = {
-    "flatten": lambda x: x.reshape(-1),
-    "swapaxes": tt.transpose,
-}
+ALSO: dict[str, Callable[..., tt.Tensor]] = {"flatten": lambda x: x.reshape(-1), "swapaxes": tt.transpose}
 COPIES = ("astype", "clone", "contiguous")
 METHODS = (
     *("as_strided", "broadcast_to", "detach", "diagonal", "expand", "flip", "moveaxis", "permute", "reshape"),

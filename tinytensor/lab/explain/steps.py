@@ -179,12 +179,7 @@ def bracketed(index: Iterable[object]) -> str:
 
 
 def make_step(
-    call: str,
-    made: str,
-    buffer: Buffer,
-    layout: Layout,
-    limits: Limits,
-    storage: Storage | None = None,
+    call: str, made: str, buffer: Buffer, layout: Layout, limits: Limits, storage: Storage | None = None
 ) -> LayoutStep:
     """Select the elements and cells to show, and read their values.
 

@@ -28,10 +28,7 @@ _MAKERS = ((storage, "_new"), (import_module("tinytensor.tensor"), "new"), (appl
     fix="end it first; its `mark` labels a point in time, its `now` is the current usage",
 )
 def memory(
-    model: Module | None = None,
-    optimizer: Optimizer | None = None,
-    *,
-    device: Any = "cpu",
+    model: Module | None = None, optimizer: Optimizer | None = None, *, device: Any = "cpu"
 ) -> Iterator[Ledger]:
     """Record the memory use of all tensors on a device while the code inside runs.
 

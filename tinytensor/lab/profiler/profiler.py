@@ -133,13 +133,7 @@ class Profile(Shown):
     # ---- text
 
     def table(
-        self,
-        rows: int = 20,
-        per: int = 1,
-        *,
-        by: str = "op",
-        peaks: bool = False,
-        device: str | None = None,
+        self, rows: int = 20, per: int = 1, *, by: str = "op", peaks: bool = False, device: str | None = None
     ) -> Table:
         """Table of the longest ops: time, share, calls, memory traffic and FLOPs.
 
@@ -286,11 +280,7 @@ def _row(group: OpTime, per: int, whole: float, peaks: Peaks | None) -> tuple[st
 # ---- opening one -------------------------------------------------------------------------------------------
 
 
-@block(
-    "profile",
-    why="both would record the same ops",
-    fix="end it first; one profile records everything",
-)
+@block("profile", why="both would record the same ops", fix="end it first; one profile records everything")
 def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
     """Profile the ops of the code inside, on all threads and devices.
 
