@@ -7,15 +7,11 @@ import tinytensor as tt
 from gpt.console import Parser, command
 from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_count
-from gpt.tokenizers.base import Tokenizer
-from gpt.weights.gguf_format.calibration import calibrated
 from gpt.weights.gguf_format.reader import entries_of
 from gpt.weights.gguf_format.writer import MIXTURES, save_gguf
 from gpt.weights.pretrained import from_pretrained
 from gpt.weights.sources import open_source
-from gpt.weights.trained import require_tokenizer
 from tinytensor.errors import ArgumentError
-from tinytensor.files import read_text
 
 
 def main(argv: Sequence[str]) -> int:
@@ -29,13 +25,6 @@ def main(argv: Sequence[str]) -> int:
     kinds = [*tt.QUANTIZED, *MIXTURES]
     parser.add_argument("--kind", required=True, choices=kinds, help="of the matrices; _m: some have 5 bits")
     parser.add_argument("--out", required=True, metavar="FILE.gguf", help="the new file")
-    parser.add_argument(
-        "--calibrate", metavar="TEXT", help="a text file such as the model is for: rounding errors are moved "
-        "to where they change its products least"
-    )  # fmt: skip
-    parser.add_argument(
-        "--tokens", type=int, default=8192, metavar="N", help="of that text, to be read; default 8192"
-    )
     args = parser.parse_args(argv)
     if Path(args.out).suffix != ".gguf":
         raise ArgumentError(
@@ -45,23 +34,11 @@ def main(argv: Sequence[str]) -> int:
         )
     found = open_source(args.model).path
     model, tokenizer = from_pretrained(args.model)
-    packed = None
-    if args.calibrate is not None:
-        words = require_tokenizer(tokenizer, "quantize", args.model)
-        packed = calibrated(model, _ids(words, args.calibrate, args.tokens), args.kind)
     about = entries_of(found) if found.suffix == ".gguf" else {}
-    counts = save_gguf(model, args.out, tokenizer, dtype=args.kind, packed=packed, about=about)
+    counts = save_gguf(model, args.out, tokenizer, dtype=args.kind, about=about)
     print(f"wrote {args.out}\n{_table(model, counts)}")
     print(f"next   {command('eval', args.out, '--data=FILE')}")
     return 0
-
-
-def _ids(tokenizer: Tokenizer, text: str, tokens: int) -> list[int]:
-    if tokens < 1:
-        raise ArgumentError(
-            f"quantize: --tokens={tokens}", why="it counts tokens of the text", fix="use --tokens=8192"
-        )
-    return tokenizer.encode(read_text(text, "quantize"))[:tokens]
 
 
 def _table(model: GPT, counts: dict[str, tuple[int, int, int]]) -> str:

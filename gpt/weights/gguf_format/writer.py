@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import tinytensor as tt
 from gpt.models.gpt import GPT
@@ -36,7 +35,6 @@ def save_gguf(
     tokenizer: Tokenizer | None = None,
     *,
     dtype: str = "float32",
-    packed: Mapping[str, NDArray[np.uint8]] | None = None,
     about: Mapping[str, Entry] | None = None,
 ) -> dict[str, tuple[int, int, int]]:
     """Save a model for llama.cpp: weights, sizes and tokenizer in one file.
@@ -50,7 +48,6 @@ def save_gguf(
             mixture of two such as "q4_0_m". Token embeddings and the head have 8 bits at least; rows that
             are no multiple of the kind's block are of another kind, or float16. Vectors, such as biases, are
             float32.
-        packed: rows that are packed already, by their name in the file: those of `calibrated`.
         about: further metadata, which replace those of the model.
 
     Returns:
@@ -86,7 +83,7 @@ def save_gguf(
     entries = describe_config(model.config) | describe_tokenizer(tokenizer, model.config)
     entries["general.file_type"] = number(int(_library().LlamaFileType[_file_type(dtype)]))
     entries["general.quantization_version"] = number(_library().GGML_QUANT_VERSION)
-    pieces = _pieces(model, dtype, packed or {})
+    pieces = _pieces(model, dtype)
     write_gguf(path, architecture, entries | dict(about or {}), pieces)
     counts: dict[str, tuple[int, int, int]] = {}
     for piece in pieces:
@@ -113,14 +110,12 @@ class Piece:
         kind: of its values in the file: F32, F16, BF16, or a key of tt.QUANTIZED in capitals.
         shape: of its values.
         read: function that returns the values as float32.
-        packed: them packed, if they are already.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     read: Callable[[], Array]
-    packed: Array | None = None
 
     @property
     def nbytes(self) -> int:
@@ -132,8 +127,6 @@ class Piece:
 
     def encoded(self) -> Array:
         """The values as they are in the file."""
-        if self.packed is not None:
-            return self.packed
         values = np.ascontiguousarray(self.read())
         if self.kind.lower() in tt.QUANTIZED:
             return tt.quantize(tt.from_numpy(values), self.kind.lower()).numpy()
@@ -164,7 +157,7 @@ def kind_in_file(name: str, shape: tuple[int, ...], dtype: str) -> str:
     return "F16" if shape[-1] % tt.QUANTIZED[kind].values else kind.upper()
 
 
-def _pieces(model: GPT, dtype: str, packed: Mapping[str, Array]) -> list[Piece]:
+def _pieces(model: GPT, dtype: str) -> list[Piece]:
     """Tensors of a model under the names of its architecture."""
     architecture = architecture_for(model.config)
     config = replace(model.config, bias=True) if architecture == "gpt2" else model.config
@@ -179,7 +172,7 @@ def _pieces(model: GPT, dtype: str, packed: Mapping[str, Array]) -> list[Piece]:
         for part, shape in place.shapes().items():
             kind = kind_in_file(part, shape, dtype)
             read = partial(_part, state.get(name), place, part)
-            found.append(Piece(part, kind, shape, read, packed.get(part)))
+            found.append(Piece(part, kind, shape, read))
     return found
 
 

@@ -1,4 +1,4 @@
-"""python -m gpt quantize: packed files that all commands take, and rounding that products notice least."""
+"""python -m gpt quantize: packed files that all commands take."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +13,7 @@ from gpt.config import GPTConfig
 from gpt.finetuning.lora import LoraConfig, adapters, add_adapters, merge, merged_weights, trainable_counts
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.weights.gguf_format.calibration import calibrated
 from gpt.weights.gguf_format.metadata import text
-from gpt.weights.gguf_format.rounding import packed_rows
 from gpt.weights.gguf_format.writer import kind_in_file, save_gguf
 from gpt.weights.import_model import write_run
 from gpt.weights.pretrained import from_pretrained
@@ -84,100 +82,15 @@ def test_all_commands_take_the_file(run: Path, tmp_path: Path, capsys: pytest.Ca
     [
         (["--kind=q4_0", "--out=model.bin"], "commands recognize by its suffix"),
         (["--kind=q3_k", "--out=model.gguf"], "q3_k"),
-        (["--kind=q4_0", "--out=model.gguf", "--calibrate=TEXT", "--tokens=0"], "counts tokens"),
-        (["--kind=q4_0", "--out=model.gguf", "--calibrate=none.txt"], "none.txt"),
     ],
 )
 def test_what_the_command_refuses(
     words: list[str], why: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [word.replace("TEXT", str(run.parent / "text.txt")) for word in words]
     words = [word.replace("model.", f"{tmp_path}/model.") for word in words]
     assert main(["quantize", str(run), *words]) == 2
     assert why in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def test_a_text_moves_errors_to_where_they_matter_least(run: Path, tmp_path: Path) -> None:
-    """The logits on this text change less than with each value rounded to the nearest."""
-    floats, _ = from_pretrained(run)
-    ids = tt.tensor([WORDS.encode(TEXT)[:32]])
-    errors = []
-    for more in ([], [f"--calibrate={run.parent / 'text.txt'}"]):
-        path = tmp_path / "model.gguf"
-        assert main(["quantize", str(run), "--kind=q4_0", f"--out={path}", *more]) == 0
-        with tt.no_grad():
-            errors.append(((from_pretrained(path)[0](ids) - floats(ids)) ** 2).mean().item())
-    assert errors[1] < 0.5 * errors[0]
-
-
-def unpacked(rows: np.ndarray, kind: str) -> np.ndarray:
-    """What the gguf library reads."""
-    return gguf.quants.dequantize(rows, gguf.GGMLQuantizationType[kind.upper()])
-
-
-def plain(rows: np.ndarray, kind: str) -> np.ndarray:
-    return unpacked(tt.quantize(tt.from_numpy(rows), kind).numpy(), kind)
-
-
-@pytest.mark.parametrize("kind", list(tt.QUANTIZED))
-def test_products_of_packed_rows(kind: str) -> None:
-    """Inputs with few directions: errors in the others do not matter."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(600, 12)) @ rng.normal(size=(12, 512)) + 0.1 * rng.normal(size=(600, 512))
-    rows = rng.normal(size=(16, 512)).astype(np.float32)
-    fitted = unpacked(packed_rows(rows, kind, x.T @ x), kind)
-    off = [((x @ (found - rows).T) ** 2).mean() for found in (plain(rows, kind), fitted)]
-    assert off[1] < 0.1 * off[0]
-
-
-@pytest.mark.parametrize("kind", list(tt.QUANTIZED))
-@pytest.mark.parametrize("seed", range(3))
-def test_scales_of_independent_inputs(kind: str, seed: int) -> None:
-    """Nothing makes up for errors: what is left is the search for scales, with weighted squares."""
-    rng = np.random.default_rng(seed)
-    rows = rng.normal(size=(64, 256)).astype(np.float32)
-    importance = rng.uniform(0.1, 10, 256)
-    fitted = unpacked(packed_rows(rows, kind, np.diag(importance)), kind)
-    squares = [(importance * (found - rows) ** 2).sum() for found in (plain(rows, kind), fitted)]
-    assert squares[1] < squares[0]
-
-
-@pytest.mark.parametrize("kind", list(tt.QUANTIZED))
-def test_rows_of_few_values(kind: str) -> None:
-    """Equal values, values of one sign, zeros, and tiny and large ones."""
-    rng = np.random.default_rng(1)
-    one_sign = np.abs(rng.normal(size=(2, 256))) + 1
-    rows = np.stack([np.full(256, 0.7), np.full(256, -3.0), np.zeros(256), *(one_sign * [[1], [-1]])])
-    rows = np.concatenate([rows, rows * 1e-3, rows * 1e3]).astype(np.float32)
-    found = unpacked(packed_rows(rows, kind, np.eye(256)), kind)
-    most = np.abs(rows).max(1)
-    assert (
-        np.abs(found - rows).max(1) <= most * 2 / (tt.QUANTIZED[kind].high - tt.QUANTIZED[kind].low)
-    ).all()
-
-
-def test_layers_are_fitted_to_what_comes_out_of_packed_ones(run: Path, tmp_path: Path) -> None:
-    model, _ = from_pretrained(run)
-    before = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
-    ids = WORDS.encode(TEXT)[:70]  # two pieces of the context, and a rest
-    found = calibrated(model, ids, "q4_0")
-    assert len(found) == 14
-    for name, tensor in model.state_dict().items():
-        np.testing.assert_array_equal(tensor.numpy(), before[name])
-    save_gguf(model, tmp_path / "model.gguf", WORDS, dtype="q4_0", packed=found)
-    again, _ = from_pretrained(tmp_path / "model.gguf")
-    total = np.zeros((64, 64))
-    with tt.no_grad():
-        for first in (0, 32, 64):
-            x = model.embed(tt.tensor([ids[first : first + 32]]))
-            x = again.h[1].ln_1(again.h[0](x)).numpy()[0]
-            total += x.T @ x
-    values = before["h.1.attn.c_attn.weight"].T[128:]
-    wanted = packed_rows(values, "q4_0", total.astype(np.float32))
-    assert (wanted == found["blk.1.attn_v.weight"]).mean() > 0.98  # sums are in another order
-    with pytest.raises(ArgumentError, match="no tokens"):
-        calibrated(model, [], "q4_0")
 
 
 def test_metadata_of_a_gguf_file_stay(run: Path, tmp_path: Path) -> None:

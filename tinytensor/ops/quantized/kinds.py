@@ -50,12 +50,10 @@ class QuantizedKind:
         values: number of values in a block.
         nbytes: bytes of a block.
         group: number of values that share a scale.
-        low, high: the smallest and the largest q.
         floats: at which bytes of a block its float16s begin.
-        most: the largest integer that a scale is a multiple of; 0: scales are float16s.
         unpack: blocks (n, nbytes) → `Unpacked` with a row for each block.
         nearest: float32 blocks (n, values) → `Unpacked` with a row for each.
-        encode: the inverse of `unpack`, of scales and offsets that are those of `grid` or near them.
+        encode: the inverse of `unpack`, of what `nearest` returns.
 
     Example:
         >>> kind = tt.QUANTIZED["q4_1"]
@@ -67,10 +65,7 @@ class QuantizedKind:
     values: int
     nbytes: int
     group: int
-    low: int
-    high: int
     floats: tuple[int, ...]
-    most: int
     unpack: Callable[[Array], Unpacked]
     nearest: Callable[[Array], Unpacked]
     encode: Callable[[Unpacked], Array]
@@ -79,27 +74,6 @@ class QuantizedKind:
     def bits(self) -> float:
         """Bits of a value, scales included."""
         return 8 * self.nbytes / self.values
-
-    @property
-    def has_offset(self) -> bool:
-        """Whether values have an offset."""
-        return len(self.floats) == 2
-
-    def blocks(self, q: Array, scale: Array, offset: Array) -> Array:
-        """Blocks of integers (n, values), with scales and offsets (n, groups) of `grid`: (n, nbytes)."""
-        return self.encode(Unpacked(q, scale, offset if self.has_offset else None))
-
-    def grid(self, scale: Array) -> Array:
-        """The scales nearest to these that blocks can have, (n, groups); of offsets, too.
-
-        Example:
-            >>> float(tt.QUANTIZED["q4_0"].grid(np.float32([[0.1]]))[0, 0])
-            0.0999755859375
-        """
-        if not self.most:
-            return scale.astype(np.float16).astype(np.float32)
-        d, steps = _steps(scale, self.most)
-        return d * steps
 
 
 # ---- bytes -------------------------------------------------------------------------------------------------
@@ -310,24 +284,14 @@ def _encode_q6_k(of: Unpacked) -> Array:
 
 
 _KINDS = (
-    QuantizedKind("q8_0", 32, 34, 32, -127, 127, (0,), 0, _unpack_q8_0, _nearest_q8_0, _encode_q8_0),
-    QuantizedKind("q4_0", 32, 18, 32, -8, 7, (0,), 0, _unpack_q4_0, lambda x: _symmetric(x, 8), _encode_q4_0),
-    QuantizedKind(
-        "q4_1", 32, 20, 32, 0, 15, (0, 2), 0, _unpack_q4_1, lambda x: _asymmetric(x, 15), _encode_q4_1
-    ),
-    QuantizedKind(
-        "q5_0", 32, 22, 32, -16, 15, (0,), 0, _unpack_q5_0, lambda x: _symmetric(x, 16), _encode_q5_0
-    ),
-    QuantizedKind(
-        "q5_1", 32, 24, 32, 0, 31, (0, 2), 0, _unpack_q5_1, lambda x: _asymmetric(x, 31), _encode_q5_1
-    ),
-    QuantizedKind(
-        "q4_k", 256, 144, 32, 0, 15, (0, 2), 63, _unpack_q4_k, lambda x: _nearest_k(x, 15), _encode_q4_k
-    ),
-    QuantizedKind(
-        "q5_k", 256, 176, 32, 0, 31, (0, 2), 63, _unpack_q5_k, lambda x: _nearest_k(x, 31), _encode_q5_k
-    ),
-    QuantizedKind("q6_k", 256, 210, 16, -32, 31, (208,), 127, _unpack_q6_k, _nearest_q6_k, _encode_q6_k),
+    QuantizedKind("q8_0", 32, 34, 32, (0,), _unpack_q8_0, _nearest_q8_0, _encode_q8_0),
+    QuantizedKind("q4_0", 32, 18, 32, (0,), _unpack_q4_0, lambda x: _symmetric(x, 8), _encode_q4_0),
+    QuantizedKind("q4_1", 32, 20, 32, (0, 2), _unpack_q4_1, lambda x: _asymmetric(x, 15), _encode_q4_1),
+    QuantizedKind("q5_0", 32, 22, 32, (0,), _unpack_q5_0, lambda x: _symmetric(x, 16), _encode_q5_0),
+    QuantizedKind("q5_1", 32, 24, 32, (0, 2), _unpack_q5_1, lambda x: _asymmetric(x, 31), _encode_q5_1),
+    QuantizedKind("q4_k", 256, 144, 32, (0, 2), _unpack_q4_k, lambda x: _nearest_k(x, 15), _encode_q4_k),
+    QuantizedKind("q5_k", 256, 176, 32, (0, 2), _unpack_q5_k, lambda x: _nearest_k(x, 31), _encode_q5_k),
+    QuantizedKind("q6_k", 256, 210, 16, (208,), _unpack_q6_k, _nearest_q6_k, _encode_q6_k),
 )
 QUANTIZED: dict[str, QuantizedKind] = {kind.name: kind for kind in _KINDS}
 NUMBERS = {kind.name: i for i, kind in enumerate(_KINDS)}  # in C++
