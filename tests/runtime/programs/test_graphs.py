@@ -157,6 +157,34 @@ int main(int argc, char**) {
     cudaFree(d);
 }
 """
+VECTORS = r"""
+#include <cstdio>
+#include <cublas_v2.h>
+
+__global__ void put(float* p, float a, float b) { p[0] = a, p[1] = b; }
+int main() {  // x = d x, d = x·x; x = (1, 2) and d = 2 at first
+    cublasHandle_t h;
+    cublasCreate(&h);
+    float *x, *d, host;
+    cudaMallocManaged(&x, 2 * sizeof *x), cudaMallocManaged(&d, 2 * sizeof *d);
+    put<<<1, 1>>>(x, 1, 2), put<<<1, 1>>>(d, 2, 0);
+    cudaStream_t stream;
+    cudaStreamCreate(&stream), cublasSetStream(h, stream);
+    cublasSetPointerMode(h, CUBLAS_POINTER_MODE_DEVICE);
+    cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
+    cublasSscal(h, 2, d, x, 1);
+    cublasSdot(h, 2, x, 1, x, 1, d);
+    printf("%d ", cublasSdot(h, 2, x, 1, x, 1, &host) == CUBLAS_STATUS_SUCCESS);
+    cudaGraph_t graph;
+    cudaGraphExec_t replay;
+    cudaStreamEndCapture(stream, &graph), cudaGraphInstantiate(&replay, graph);
+    cudaDeviceSynchronize();
+    printf("%g %g ", x[0], x[1]);
+    cudaGraphLaunch(replay, stream), cudaGraphLaunch(replay, stream);
+    cudaDeviceSynchronize();
+    printf("%g %g %g\n", x[0], x[1], d[0]);
+}
+"""
 OTHER_FILE = "__global__ void add(int* p, int v) { p[threadIdx.x] += v; }\n"
 
 
@@ -208,3 +236,8 @@ def test_calls_that_a_capture_forbids(folder: Path) -> None:
     lines = {f.place for f in run.report.findings}
     calls = [i for i, text in enumerate(PROGRAM.splitlines(), 1) if "CAPTURE(SAY(cudaMalloc" in text]
     assert f"program.cu:{calls[0]}" in lines
+
+
+def test_vectors_of_cublas_are_captured(tmp_path: Path) -> None:
+    # A number for the host cannot be captured; x is 2 (1, 2), then 20 (2, 4), and d = x·x.
+    assert ran(VECTORS, tmp_path).output.split() == ["0", "1", "2", "40", "80", "8000"]

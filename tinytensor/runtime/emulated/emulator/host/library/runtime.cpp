@@ -26,7 +26,6 @@ TT_HOST const char* cudaGetErrorName(cudaError_t);
 #include "devices.h"
 #include "linear_algebra.h"
 #include "vectors.h"
-#include "sparse.h"
 #include "random_numbers.h"
 #include "wrapped_allocation.h"
 #ifdef TT_CHECKED

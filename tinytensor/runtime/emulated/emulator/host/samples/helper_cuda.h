@@ -11,11 +11,6 @@ static inline const char* _cudaGetErrorEnum(cudaError_t error) { return cudaGetE
 #ifdef TT_CUBLAS
 static inline const char* _cudaGetErrorEnum(cublasStatus_t status) { return cublasGetStatusName(status); }
 #endif
-#ifdef TT_CUSPARSE
-static inline const char* _cudaGetErrorEnum(cusparseStatus_t status) {
-    return cusparseGetErrorName(status);
-}
-#endif
 #ifdef TT_CURAND
 static inline const char* _cudaGetErrorEnum(curandStatus_t status) {
     return status ? "curand error" : "success";
