@@ -5,18 +5,8 @@
 #include "cuda_runtime.h"
 #include "curand_types.h"
 
-#ifndef TT_DIRECTIONS
-#define TT_DIRECTIONS
-typedef unsigned curandDirectionVectors32_t[32];
-typedef unsigned long long curandDirectionVectors64_t[64];
-#endif
-
 #define TT_HOST extern "C" __attribute__((visibility("default")))
 TT_HOST curandStatus_t tt_make_generator(curandGenerator_t*, curandRngType_t, bool host);
-TT_HOST curandStatus_t curandSetQuasiRandomGeneratorDimensions(curandGenerator_t, unsigned n);
-TT_HOST curandStatus_t curandGetDirectionVectors32(unsigned (**to)[32], curandDirectionVectorSet_t);
-TT_HOST curandStatus_t curandGetDirectionVectors64(unsigned long long (**to)[64],
-                                                   curandDirectionVectorSet_t);
 TT_HOST curandStatus_t curandDestroyGenerator(curandGenerator_t);
 TT_HOST curandStatus_t curandSetPseudoRandomGeneratorSeed(curandGenerator_t, unsigned long long seed);
 TT_HOST curandStatus_t curandSetGeneratorOffset(curandGenerator_t, unsigned long long offset);

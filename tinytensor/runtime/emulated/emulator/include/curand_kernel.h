@@ -5,23 +5,14 @@
 #include "cuda_runtime.h"
 #include "random/xorwow.h"
 #include "random/philox.h"
-#include "random/sobol.h"
 
 namespace tt_random {
-template <class State>
-constexpr bool is_sobol = false;
-template <class T, int BITS>
-constexpr bool is_sobol<tt_sobol<T, BITS>> = true;
-
 // In (0, 1], from 32 and from 53 bits.
 static inline float uniform(unsigned x) { return x * 2.3283064e-10f + 2.3283064e-10f / 2; }
-static inline float uniform(unsigned long long x) { return uniform((unsigned)(x >> 32)); }
 static inline double uniform_double(unsigned x, unsigned y) {
     const unsigned long long z = (unsigned long long)x ^ ((unsigned long long)y << 21);
     return z * 0x1p-53 + 0x1p-54;
 }
-static inline double uniform_double(unsigned long long x) { return (x >> 11) * 0x1p-53 + 0x1p-54; }
-static inline double uniform_double(unsigned x) { return x * 0x1p-32 + 0x1p-33; }
 
 // Box and Muller, A note on the generation of random normal deviates, 1958.
 static inline float2 normal2(unsigned x, unsigned y) {
@@ -44,11 +35,8 @@ static inline float curand_uniform(State* state) {
 }
 template <class State>
 static inline double curand_uniform_double(State* state) {
-    if constexpr (tt_random::is_sobol<State>) return tt_random::uniform_double(curand(state));
-    else {
-        const unsigned x = curand(state), y = curand(state);
-        return tt_random::uniform_double(x, y);
-    }
+    const unsigned x = curand(state), y = curand(state);
+    return tt_random::uniform_double(x, y);
 }
 template <class State>
 static inline float2 curand_normal2(State* state) {
@@ -62,24 +50,18 @@ static inline double2 curand_normal2_double(State* state) {
 // Two numbers are made at once; the second one is kept for the next call.
 template <class State>
 static inline float curand_normal(State* state) {
-    if constexpr (tt_random::is_sobol<State>) return normcdfinvf(curand_uniform(state));
-    else {
-        if (state->boxmuller_flag) return state->boxmuller_flag = 0, state->boxmuller_extra;
-        const float2 pair = curand_normal2(state);
-        state->boxmuller_extra = pair.y, state->boxmuller_flag = 1;
-        return pair.x;
-    }
+    if (state->boxmuller_flag) return state->boxmuller_flag = 0, state->boxmuller_extra;
+    const float2 pair = curand_normal2(state);
+    state->boxmuller_extra = pair.y, state->boxmuller_flag = 1;
+    return pair.x;
 }
 template <class State>
 static inline double curand_normal_double(State* state) {
-    if constexpr (tt_random::is_sobol<State>) return normcdfinv(curand_uniform_double(state));
-    else {
-        if (state->boxmuller_flag_double)
-            return state->boxmuller_flag_double = 0, state->boxmuller_extra_double;
-        const double2 pair = curand_normal2_double(state);
-        state->boxmuller_extra_double = pair.y, state->boxmuller_flag_double = 1;
-        return pair.x;
-    }
+    if (state->boxmuller_flag_double)
+        return state->boxmuller_flag_double = 0, state->boxmuller_extra_double;
+    const double2 pair = curand_normal2_double(state);
+    state->boxmuller_extra_double = pair.y, state->boxmuller_flag_double = 1;
+    return pair.x;
 }
 template <class State>
 static inline float curand_log_normal(State* state, float mean, float deviation) {

@@ -4,14 +4,10 @@
 
 #include "copies.h"
 #include "curand_types.h"
-#include "sobol_directions.h"
 
 struct curandGenerator {
     std::mt19937_64 engine;
     bool host;
-    curandRngType_t type;
-    unsigned dimensions;  // of a quasi-random generator
-    unsigned long long position;
 };
 
 namespace tt_program {
@@ -19,23 +15,6 @@ namespace tt_program {
 // In (0, 1], as cuRAND's: 24 or 53 random bits.
 static float uniform(std::mt19937_64& engine, float) { return (float)((engine() >> 40) + 1) * 0x1p-24f; }
 static double uniform(std::mt19937_64& engine, double) { return (double)((engine() >> 11) + 1) * 0x1p-53; }
-
-static float from_bits(unsigned long long x, float) { return ((x >> 32) + 0.5) * 0x1p-32; }
-static double from_bits(unsigned long long x, double) { return (x >> 11) * 0x1p-53 + 0x1p-54; }
-static unsigned from_bits(unsigned long long x, unsigned) { return (unsigned)(x >> 32); }
-
-// All points of the first dimension, then those of the next.
-template <class T>
-static curandStatus_t quasi_random(curandGenerator_t g, T* to, size_t n) {
-    if (n % g->dimensions) return CURAND_STATUS_LENGTH_NOT_MULTIPLE;
-    const size_t points = n / g->dimensions;
-    for (size_t d = 0; d < g->dimensions; d++)
-        for (size_t i = 0; i < points; i++)
-            to[d * points + i] =
-                from_bits(sobol<unsigned long long, 64>((int)d, g->position + i), T());
-    g->position += points;
-    return CURAND_STATUS_SUCCESS;
-}
 
 template <class T, class F>
 static curandStatus_t generate(const char* name, curandGenerator_t g, T* to, size_t n, TT_SITE, F next) {
@@ -48,9 +27,7 @@ static curandStatus_t generate(const char* name, curandGenerator_t g, T* to, siz
         return CURAND_STATUS_LAUNCH_FAILURE;
     }
     Opened opened;
-    if (g->type < CURAND_RNG_QUASI_DEFAULT)
-        for (size_t i = 0; i < n; i++) to[i] = (T)next(g->engine);
-    else if (const curandStatus_t status = quasi_random(g, to, n)) return status;
+    for (size_t i = 0; i < n; i++) to[i] = (T)next(g->engine);
     if (!g->host && n) note_written(to, nullptr, n * sizeof(T));
     return CURAND_STATUS_SUCCESS;
 }
@@ -58,12 +35,9 @@ static curandStatus_t generate(const char* name, curandGenerator_t g, T* to, siz
 }  // namespace tt_program
 
 TT_HOST curandStatus_t tt_make_generator(curandGenerator_t* g, curandRngType_t type, bool host) {
-    *g = new curandGenerator{std::mt19937_64(0), host, type, 1, 0};
+    if (type >= CURAND_RNG_QUASI_DEFAULT) return CURAND_STATUS_TYPE_ERROR;
+    *g = new curandGenerator{std::mt19937_64(0), host};
     return CURAND_STATUS_SUCCESS;
-}
-TT_HOST curandStatus_t curandSetQuasiRandomGeneratorDimensions(curandGenerator_t g, unsigned n) {
-    if (n < 1 || n > tt_program::DIMENSIONS) return CURAND_STATUS_OUT_OF_RANGE;
-    return g->dimensions = n, CURAND_STATUS_SUCCESS;
 }
 TT_HOST curandStatus_t curandDestroyGenerator(curandGenerator_t g) {
     return delete g, CURAND_STATUS_SUCCESS;
@@ -72,7 +46,7 @@ TT_HOST curandStatus_t curandSetPseudoRandomGeneratorSeed(curandGenerator_t g, u
     return g->engine.seed(seed), CURAND_STATUS_SUCCESS;
 }
 TT_HOST curandStatus_t curandSetGeneratorOffset(curandGenerator_t g, unsigned long long offset) {
-    return g->engine.discard(offset), g->position = offset, CURAND_STATUS_SUCCESS;
+    return g->engine.discard(offset), CURAND_STATUS_SUCCESS;
 }
 TT_HOST curandStatus_t curandGenerate(curandGenerator_t g, unsigned* to, size_t n, TT_SITE) {
     return tt_program::generate("curandGenerate", g, to, n, file, line, [](auto& e) { return e() >> 32; });
