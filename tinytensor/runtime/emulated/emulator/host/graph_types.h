@@ -4,7 +4,6 @@
 
 struct CUgraphNode_st;
 typedef CUgraphNode_st* cudaGraphNode_t;
-typedef unsigned long long cudaGraphConditionalHandle;
 
 enum cudaGraphNodeType {
     cudaGraphNodeTypeKernel,
@@ -16,8 +15,7 @@ enum cudaGraphNodeType {
     cudaGraphNodeTypeWaitEvent,
     cudaGraphNodeTypeEventRecord,
     cudaGraphNodeTypeMemAlloc = 10,
-    cudaGraphNodeTypeMemFree = 11,
-    cudaGraphNodeTypeConditional = 13
+    cudaGraphNodeTypeMemFree = 11
 };
 enum cudaGraphExecUpdateResult {
     cudaGraphExecUpdateSuccess,
@@ -25,8 +23,6 @@ enum cudaGraphExecUpdateResult {
     cudaGraphExecUpdateErrorTopologyChanged,
     cudaGraphExecUpdateErrorNodeTypeChanged
 };
-enum cudaGraphConditionalNodeType { cudaGraphCondTypeIf, cudaGraphCondTypeWhile, cudaGraphCondTypeSwitch };
-enum { cudaGraphCondAssignDefault = 1 };
 enum { cudaStreamAddCaptureDependencies, cudaStreamSetCaptureDependencies };
 enum {
     cudaGraphInstantiateFlagAutoFreeOnLaunch = 1,
@@ -105,13 +101,7 @@ struct cudaMemAllocNodeParams {
     void* dptr;
 };
 
-struct cudaConditionalNodeParams {
-    cudaGraphConditionalHandle handle;
-    cudaGraphConditionalNodeType type;
-    unsigned size;
-    cudaGraph_t* phGraph_out;
-};
-struct cudaGraphNodeParams {  // of kernels, conditions and child graphs
+struct cudaGraphNodeParams {  // of kernels and child graphs
     cudaGraphNodeType type;
     int reserved[3];
     union {
@@ -126,7 +116,6 @@ struct cudaGraphNodeParams {  // of kernels, conditions and child graphs
         struct {
             cudaGraph_t graph;
         } graph;
-        cudaConditionalNodeParams conditional;
     };
 };
 

@@ -16,9 +16,6 @@ TT_HOST cudaError_t cudaGraphClone(cudaGraph_t* to, cudaGraph_t from);
 TT_HOST void tt_add_work(TT_AFTER, cudaGraphNodeType, const tt_work&);
 TT_HOST cudaError_t cudaGraphAddKernelNode(TT_AFTER, const cudaKernelNodeParams*, TT_SITE);
 TT_HOST cudaError_t cudaGraphAddChildGraphNode(TT_AFTER, cudaGraph_t child);
-TT_HOST cudaError_t cudaGraphConditionalHandleCreate(cudaGraphConditionalHandle*, cudaGraph_t,
-                                                     unsigned initial = 0, unsigned flags = 0);
-TT_HOST cudaError_t tt_add_condition(TT_AFTER, cudaConditionalNodeParams*);
 TT_HOST cudaError_t cudaGraphAddMemAllocNode(TT_AFTER, cudaMemAllocNodeParams*, TT_SITE);
 TT_HOST cudaError_t cudaGraphAddMemFreeNode(TT_AFTER, void* p, TT_SITE);
 TT_HOST cudaError_t cudaDeviceGetGraphMemAttribute(int device, cudaGraphMemAttributeType, void* value);
@@ -108,7 +105,6 @@ static inline cudaError_t cudaGraphAddNode(TT_AFTER, cudaGraphNodeParams* p, TT_
             return cudaGraphAddMemAllocNode(node, graph, after, n, &p->alloc, file, line);
         case cudaGraphNodeTypeMemFree:
             return cudaGraphAddMemFreeNode(node, graph, after, n, p->free.dptr, file, line);
-        case cudaGraphNodeTypeConditional: return tt_add_condition(node, graph, after, n, &p->conditional);
         default: return cudaErrorNotSupported;
     }
 }
@@ -126,11 +122,6 @@ static inline cudaError_t cudaGraphAddDependencies(cudaGraph_t, const cudaGraphN
                                                    const cudaGraphNode_t* to, const cudaGraphEdgeData*,
                                                    size_t n) {
     return tt_add_edges(from, to, n);
-}
-
-// In a kernel.
-TT_INLINE void cudaGraphSetConditional(cudaGraphConditionalHandle handle, unsigned value) {
-    *(unsigned*)handle = value;
 }
 
 // ---- executable graphs

@@ -4,7 +4,6 @@
 #include <pthread.h>
 
 #include <functional>
-#include <memory>
 #include <mutex>
 #include <set>
 #include <vector>
@@ -15,14 +14,9 @@ using Work = std::function<cudaError_t()>;
 
 struct CUgraphNode_st {
     cudaGraphNodeType type;
-    Work work;                        // of other types than the next two
-    std::vector<cudaGraph_t> graphs;  // owned: a child, or the bodies of a condition
-    cudaConditionalNodeParams condition;
+    Work work;                           // of other types than a child graph
+    cudaGraph_t graph;                   // owned: the child
     std::vector<cudaGraphNode_t> after;  // the nodes that come before it
-};
-struct Condition {  // its address is its handle; kernels set the value
-    unsigned value, initial;
-    bool reset;  // to the initial value, with each launch of its graph
 };
 struct Capture {
     cudaStream_t origin;  // the stream in which it began
@@ -32,7 +26,6 @@ struct Capture {
 };
 struct CUgraph_st {
     std::vector<cudaGraphNode_t> nodes;
-    std::vector<std::shared_ptr<Condition>> conditions;
     Capture capture;  // while streams capture it
 };
 

@@ -15,10 +15,10 @@ namespace tt_program {
 using Copies = std::map<cudaGraphNode_t, cudaGraphNode_t>;
 
 static cudaGraph_t copy_of(cudaGraph_t graph, Copies& copies) {
-    auto* made = new CUgraph_st{{}, graph->conditions, {}};
+    auto* made = new CUgraph_st{};
     for (const cudaGraphNode_t node : graph->nodes) {
         auto* copy = new CUgraphNode_st(*node);
-        for (cudaGraph_t& inner : copy->graphs) inner = copy_of(inner, copies);
+        if (copy->graph) copy->graph = copy_of(copy->graph, copies);
         made->nodes.push_back(copies[node] = copy);
     }
     for (const cudaGraphNode_t node : made->nodes)
@@ -28,7 +28,7 @@ static cudaGraph_t copy_of(cudaGraph_t graph, Copies& copies) {
 
 static void destroy(cudaGraph_t graph) {
     for (const cudaGraphNode_t node : graph->nodes) {
-        for (const cudaGraph_t inner : node->graphs) destroy(inner);
+        if (node->graph) destroy(node->graph);
         delete node;
     }
     delete graph;
@@ -52,29 +52,12 @@ static std::vector<cudaGraphNode_t> ordered(cudaGraph_t graph) {
     return order;
 }
 
-static cudaError_t run_graph(cudaGraph_t graph);
-
-static cudaError_t run_condition(const CUgraphNode_st& node) {
-    const auto& value = ((Condition*)node.condition.handle)->value;
-    cudaError_t error = cudaSuccess;
-    if (node.condition.type == cudaGraphCondTypeWhile) {
-        while (value && !error) error = run_graph(node.graphs[0]);
-        return error;
-    }
-    const size_t which = node.condition.type == cudaGraphCondTypeIf ? value == 0 : value;
-    return which < node.graphs.size() ? run_graph(node.graphs[which]) : cudaSuccess;
-}
-
 static cudaError_t run_graph(cudaGraph_t graph) {
-    for (auto& condition : graph->conditions)
-        if (condition->reset) condition->value = condition->initial;
     const bool before = in_graph;
     cudaError_t error = cudaSuccess;
     for (const cudaGraphNode_t node : ordered(graph)) {
         in_graph = true;
-        error = node->type == cudaGraphNodeTypeConditional ? run_condition(*node)
-                                  : node->type == cudaGraphNodeTypeGraph     ? run_graph(node->graphs[0])
-                                                                             : node->work();
+        error = node->graph ? run_graph(node->graph) : node->work();
         in_graph = before;
         if (error) break;
     }
@@ -162,22 +145,7 @@ TT_HOST cudaError_t cudaGraphAddChildGraphNode(cudaGraphNode_t* node, cudaGraph_
                                                const cudaGraphNode_t* after, size_t n, cudaGraph_t child) {
     tt_program::Copies copies;
     *node = add_node(graph, cudaGraphNodeTypeGraph, nullptr, {after, after + n});
-    (*node)->graphs.push_back(tt_program::copy_of(child, copies));
-    return cudaSuccess;
-}
-TT_HOST cudaError_t cudaGraphConditionalHandleCreate(cudaGraphConditionalHandle* handle, cudaGraph_t graph,
-                                                     unsigned initial, unsigned flags) {
-    graph->conditions.push_back(std::make_shared<Condition>(
-        Condition{initial, initial, (flags & cudaGraphCondAssignDefault) != 0}));
-    *handle = (cudaGraphConditionalHandle)graph->conditions.back().get();
-    return cudaSuccess;
-}
-TT_HOST cudaError_t tt_add_condition(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* after,
-                                     size_t n, cudaConditionalNodeParams* p) {
-    *node = add_node(graph, cudaGraphNodeTypeConditional, nullptr, {after, after + n});
-    for (unsigned i = 0; i < p->size; i++) (*node)->graphs.push_back(new CUgraph_st{});
-    (*node)->condition = *p;
-    p->phGraph_out = (*node)->graphs.data();
+    (*node)->graph = tt_program::copy_of(child, copies);
     return cudaSuccess;
 }
 TT_HOST cudaError_t cudaGraphAddMemAllocNode(cudaGraphNode_t* node, cudaGraph_t graph,

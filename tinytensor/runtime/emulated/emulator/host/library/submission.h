@@ -20,7 +20,7 @@ static cudaError_t defer(Work work) {
 
 static cudaGraphNode_t add_node(cudaGraph_t graph, cudaGraphNodeType type, Work work,
                                 std::vector<cudaGraphNode_t> after) {
-    auto* node = new CUgraphNode_st{type, std::move(work), {}, {}, std::move(after)};
+    auto* node = new CUgraphNode_st{type, std::move(work), nullptr, std::move(after)};
     graph->nodes.push_back(node);
     return node;
 }
