@@ -56,7 +56,7 @@ live
 evaluation
 training
 finetuning interpret
-experiments demo chatbot
+experiments demo chatbot minimal
 gpt
 __main__
 """
@@ -340,12 +340,13 @@ def named_in(module: Module) -> set[str]:
 def test_no_module_is_dead() -> None:
     used = {i.target for module in product() for i in imports(module) if i.target != module.name}
     used |= {name for module in product() for name in named_in(module)}
+    used |= {module.name for module in product() if 'if __name__ == "__main__":' in module.text}
     report(
         [
             f"{module.path}: nothing in the product imports it"
             + ("; tinytensor/api.py imports modules of ops" if place(module.name)[1] == "ops" else "")
             for module in product()
-            if not module.is_package and not module.name.endswith("__main__") and module.name not in used
+            if not module.is_package and module.name not in used
             if place(module.name)[1] != "op_table"  # which imports what lies in its folders
         ]
     )
