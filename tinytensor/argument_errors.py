@@ -42,21 +42,143 @@ __all__ = [
     "without_defaults",
 ]
 
+_NAMES = {  # PyTorch's other names of functions that are here
+    **{f"arc{name}": f"a{name}" for name in ("cos", "cosh", "sin", "sinh", "tan", "tanh", "tan2")},
+    **{
+        name: f"linalg.{name}"
+        for name in ("cholesky", "cross", "det", "matrix_power", "qr", "slogdet", "svd")
+    },
+    "absolute": "abs",
+    "bitwise_not": "bitwise_invert",
+    "broadcast_tensors": "broadcast_arrays",
+    "bucketize": "searchsorted",
+    "fix": "trunc",
+    "ger": "outer",
+    "inverse": "linalg.inv",
+    "pinverse": "linalg.pinv",
+    "promote_types": "result_type",
+    "row_stack": "vstack",
+    "sgn": "sign",
+    "split_with_sizes": "split",
+    "swapdims": "swapaxes",
+    "take_along_dim": "take_along_axis",
+}
+_WRITE_INTO_A_COPY = "y = x.clone(), then y[index] = values"
+_EXPRESSIONS = {  # PyTorch's functions of tensors x and y, in functions that are here
+    **{name: f"tt.{ours}" for name, ours in _NAMES.items()},
+    **dict.fromkeys(("atleast_1d", "atleast_2d", "atleast_3d"), "x[None], if an axis is missing"),
+    **dict.fromkeys(("corrcoef", "cov"), "c @ c.T / (n - 1), of c = x - tt.mean(x, 1, True)"),
+    **dict.fromkeys(("cummax", "cummin"), "numpy.maximum.accumulate(x.numpy(), axis)"),
+    **dict.fromkeys(("gcd", "lcm"), "numpy.gcd(x.numpy(), y.numpy())"),
+    **dict.fromkeys(("index_reduce", "scatter_reduce"), "tt.scatter_add(x, index, y, axis), if it is a sum"),
+    **dict.fromkeys(("nanmedian", "nanquantile"), "tt.quantile(x[~tt.isnan(x)], 0.5)"),
+    **dict.fromkeys(("std_mean", "var_mean"), "tt.std(x, axis, correction=1), tt.mean(x, axis)"),
+    **dict.fromkeys(("hsplit", "vsplit", "dsplit", "tensor_split"), "tt.split(x, parts, axis)"),
+    **dict.fromkeys(("trapezoid", "trapz"), "tt.sum(x[..., 1:] + x[..., :-1], -1) * (dx / 2)"),
+    **dict.fromkeys(
+        (
+            *("diagonal_scatter", "index_copy", "index_fill", "index_put", "masked_scatter", "put"),
+            *("select_scatter", "slice_scatter"),
+        ),
+        _WRITE_INTO_A_COPY,
+    ),
+    "addbmm": "beta * x + alpha * tt.sum(a @ b, 0)",
+    "addmv": "beta * x + alpha * (a @ v)",
+    "addr": "beta * x + alpha * tt.outer(u, v)",
+    "adjoint": "tt.conj(x.mT)",
+    "aminmax": "tt.min(x, axis), tt.max(x, axis)",
+    "angle": "tt.atan2(tt.imag(x), tt.real(x)), of a complex x",
+    "block_diag": "tt.zeros(rows, columns), into whose blocks y[i:j, k:l] the matrices are written",
+    "broadcast_shapes": "numpy.broadcast_shapes",
+    "cartesian_prod": 'tt.stack(tt.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)',
+    "chain_matmul": "a @ b @ c",
+    "column_stack": "tt.stack(vectors, 1), or tt.concat(matrices, 1)",
+    "combinations": "x[tt.tensor(list(itertools.combinations(range(n), 2)))]",
+    "cumulative_trapezoid": "tt.cumulative_sum(x[..., 1:] + x[..., :-1], -1) * (dx / 2)",
+    "deg2rad": "x * (math.pi / 180)",
+    "diag_embed": "x[..., None] * tt.eye(n)",
+    "diagflat": "tt.diag(x.flatten())",
+    "dist": "tt.norm(x - y)",
+    "dstack": "tt.stack(matrices, 2)",
+    "exp2": "2.0**x",
+    "fliplr": "tt.flip(x, 1)",
+    "flipud": "tt.flip(x, 0)",
+    "float_power": "x.double() ** y",
+    "fmax": "tt.where(tt.isnan(y) | (x >= y), x, y)",
+    "fmin": "tt.where(tt.isnan(y) | (x <= y), x, y)",
+    "fmod": "x - y * tt.trunc(x / y)",
+    "frac": "x - tt.trunc(x)",
+    "histc": "numpy.histogram(x.numpy(), bins)[0]",
+    "inner": "x @ y.mT",
+    "is_complex": 'x.dtype.kind == "complex"',
+    "is_nonzero": "bool(x)",
+    "is_same_size": "x.shape == y.shape",
+    "is_signed": 'x.dtype.kind not in ("bool", "uint")',
+    "isneginf": "x == -math.inf",
+    "isposinf": "x == math.inf",
+    "isreal": "tt.imag(x) == 0, of a complex x",
+    "kron": "(x[:, None, :, None] * y[:, None]).flatten(2).flatten(0, 1)",
+    "kthvalue": "tt.sort(x, -1)[..., k - 1]",
+    "ldexp": "x * 2.0**y",
+    "logaddexp2": "tt.logaddexp(x * math.log(2), y * math.log(2)) / math.log(2)",
+    "logcumsumexp": "m + tt.log(tt.cumulative_sum(tt.exp(x - m), axis)), of the largest element m",
+    "logdet": "tt.linalg.slogdet(x).logabsdet",
+    "logit": "tt.log(x / (1 - x))",
+    "logspace": "10.0 ** tt.linspace(start, stop, num)",
+    "mode": "tt.unique_counts(x)",
+    "msort": "tt.sort(x, 0)",
+    "nanmean": "tt.mean(x[~tt.isnan(x)])",
+    "nansum": "tt.sum(tt.where(tt.isnan(x), 0.0, x))",
+    "pdist": "tt.cdist(x, x)[i, j], of i, j = tt.triu_indices(n, n, 1)",
+    "rad2deg": "x * (180 / math.pi)",
+    "renorm": "x * tt.clip(maxnorm / norms, max=1.0), of norms = tt.norm(x, axis, keepdims=True)",
+    "rot90": "tt.flip(x.T, 0)",
+    "rsub": "y - x",
+    "sinc": "tt.where(x == 0, 1.0, tt.sin(math.pi * x) / (math.pi * x))",
+    "unique_consecutive": "x[1:][x[1:] != x[:-1]], after x[:1]",
+    "unravel_index": "index // columns, index % columns",
+    "vander": "x[:, None] ** tt.arange(n - 1, -1, -1)",
+    "vdot": "tt.vecdot(x, y)",
+    "xlogy": "tt.where(x == 0, 0.0, x * tt.log(y))",
+}
+_OUT_OF_PLACE = (  # functions that are here, not in place
+    *("acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and", "bitwise_left_shift"),
+    *("bitwise_or", "bitwise_right_shift", "bitwise_xor", "copysign", "cosh", "cumprod", "cumsum", "divide"),
+    *("eq", "erf", "erfc", "expm1", "floor_divide", "ge", "greater", "greater_equal", "gt", "heaviside"),
+    *("hypot", "le", "less", "less_equal", "log10", "log1p", "log2", "logical_and", "logical_not"),
+    *("logical_or", "logical_xor", "lt", "multiply", "ne", "negative", "nextafter", "not_equal"),
+    *("remainder", "sinh", "subtract", "tan", "true_divide", "trunc"),
+)
 METHODS = {
+    **_EXPRESSIONS,
+    **{f"{name}_": f"x.copy_(result), of result = {text}" for name, text in _EXPRESSIONS.items()},
+    **{f"{name}_": f"x.copy_(tt.{name}(…))" for name in _OUT_OF_PLACE},
+    **dict.fromkeys(("byte", "cdouble", "cfloat", "char", "short"), "x.astype(tt.uint8), or another dtype"),
+    **dict.fromkeys(
+        ("index_copy_", "index_fill_", "index_put_", "masked_scatter_", "put_"), "x[index] = values"
+    ),
+    "bernoulli_": "x.copy_(tt.bernoulli(tt.full_like(x, p)))",
     "data_ptr": "x.numpy().ctypes.data on the CPU; x.shares_memory(y) compares",
     "detach_": "x.detach()",
+    "get_device": "x.device",
     "grad_fn": "x.node",
+    "ndimension": "x.ndim",
+    "nelement": "x.size",
     "pin_memory": "tt.cuda.pinned(*x.shape, dtype=x.dtype).copy_(x), or tt.utils.data.DataLoader with "
     "pin_memory=True",
+    "random_": "x.copy_(tt.randint(low, high, x.shape))",
+    "reshape_as": "x.reshape(y.shape)",
     "share_memory_": "tt.asarray(array), the array of NumPy in multiprocessing.shared_memory",
+    "sum_to_size": "tt.sum(x, axis, keepdims=True)",
     "type": "x.astype(dtype), or x.dtype",
+    "where": "tt.where(condition, x, y)",
 }
 _NOT_YET = "not here yet: "
 _AMP = "tt.autocast, and tt.optim.GradScaler for float16"
 _MEMORY = "from tinytensor import lab; with lab.memory() as ledger: ..."
 _INFO = "python -m tinytensor info, in a shell"
 FUNCTIONS = {
-    **{name: f"tt.linalg.{name}" for name in ("cholesky", "qr", "svd")},
+    **_EXPRESSIONS,
     "DataLoader": "tt.utils.data.DataLoader",
     "FloatTensor": "tt.tensor(data, dtype=tt.float32)",
     "LongTensor": "tt.tensor(data, dtype=tt.int64)",
@@ -67,6 +189,7 @@ FUNCTIONS = {
     "distributions": f"{_NOT_YET}tt.normal, tt.multinomial and tt.bernoulli draw, tt.log_softmax has "
     "log-probabilities",
     "dtype": "tt.DType",
+    "get_default_dtype": "tt.float32",
     "jit": f"{_NOT_YET}fused ops such as tt.linear_gelu and tt.capture, which replays a step, save calls",
     "jvp": "tt.func.jvp",
     "lgamma": "tt.asarray(scipy.special.gammaln(x.numpy()))",
@@ -75,7 +198,9 @@ FUNCTIONS = {
     "profiler": "from tinytensor import lab; with lab.profile() as profile: ...",
     "polar": "abs * tt.exp(1j * angle)",
     "polygamma": "tt.asarray(scipy.special.polygamma(n, x.numpy()))",
+    "randint_like": "tt.randint(low, high, x.shape)",
     "random": "tt.manual_seed, tt.default_generator",
+    "scalar_tensor": "tt.tensor(number)",
     "set_default_device": 'device="cuda" where a tensor is made, and model.to("cuda")',
     "set_default_dtype": "dtype=tt.float64 where a tensor is made, or model.to(tt.float64)",
     "set_float32_matmul_precision": "tt.config.tf32 = True, for products of float32 in TF32 on a device",
@@ -212,7 +337,7 @@ _CHOSEN = ((None, False), "leave it out: the step is computed in the one way tha
 _IN_PROCESS = (
     "leave it out: batches are made in this process; make slow samples once, in a file for np.memmap"
 )
-_REDUCED = ((None,), 'reduction="mean", "sum" or "none"')
+_REDUCED = ((None,), 'reduction="mean", "sum" or "none" of a loss; tt.scatter_add, if scatter should add')
 _ABSENT: dict[str, tuple[tuple[Any, ...], str]] = {
     **dict.fromkeys(("foreach", "fused"), _CHOSEN),
     **dict.fromkeys(("kdim", "vdim"), ((None,), "a tt.nn.Linear before it, which gives embed_dim channels")),

@@ -39,7 +39,6 @@ from tinytensor.ops.elementwise.gelu import gelu, silu
 from tinytensor.ops.indexing import gathering, indexing, masking
 from tinytensor.ops.inplace import copy_, in_place
 from tinytensor.ops.joining import joining
-from tinytensor.ops.linalg import determinant, products, solving
 from tinytensor.ops.matmul import einsum
 from tinytensor.ops.matmul.matmul import matmul, outer
 from tinytensor.ops.nn.softmax import log_softmax, softmax
@@ -415,282 +414,124 @@ class Methods:
     __copy__ = copying.shallow
     __deepcopy__ = copying.deep
 
-    # interop/pytorch, by subject; other names of a function stand beside each other
-    absolute = sign_and_complex.abs
+    # PyTorch's names, by the module of the function
     add = arithmetic.add
-    arccos, arccosh = trigonometric.acos, trigonometric.acosh
-    arcsin, arcsinh = trigonometric.asin, trigonometric.asinh
-    arctan, arctanh = trigonometric.atan, trigonometric.atanh
-    arctan2 = trigonometric.atan2
+    clamp = arithmetic.clip
+    divide = true_divide = arithmetic.divide
+    floor_divide = arithmetic.floor_divide
+    mul = multiply = arithmetic.multiply
+    neg = negative = arithmetic.negative
+    positive = arithmetic.positive
+    remainder = arithmetic.remainder
+    sub = subtract = arithmetic.subtract
     bernoulli = sampling.bernoulli
+    multinomial = sampling.multinomial
     bitwise_and = bitwise.bitwise_and
     bitwise_or = bitwise.bitwise_or
     bitwise_xor = bitwise.bitwise_xor
-    bitwise_not = bitwise.bitwise_invert
     bitwise_left_shift = bitwise.bitwise_left_shift
     bitwise_right_shift = bitwise.bitwise_right_shift
-    clamp = arithmetic.clip
     copysign = sign_and_complex.copysign
+    nextafter = sign_and_complex.nextafter
     cumprod = scan.cumulative_prod
     cumsum = scan.cumulative_sum
-    det = determinant.det
-    divide = true_divide = arithmetic.divide
     dot = mm = bmm = mv = matmul
     eq = comparison.equal
-    fix = rounding.trunc
-    floor_divide = arithmetic.floor_divide
     ge = comparison.greater_equal
     gt = comparison.greater
-    heaviside = activation.heaviside
-    hypot = power.hypot
-    inverse = solving.inv
     le = comparison.less_equal
     lt = comparison.less
-    matrix_power = products.matrix_power
-    movedim = manipulation.moveaxis
-    mul = multiply = arithmetic.multiply
-    multinomial = sampling.multinomial
     ne = comparison.not_equal
-    neg = negative = arithmetic.negative
-    nextafter = sign_and_complex.nextafter
-    outer = ger = outer
-    pinverse = solving.pinv
-    positive = arithmetic.positive
-    remainder = arithmetic.remainder
-    sgn = sign_and_complex.sign
-    slogdet = determinant.slogdet
-    sub = subtract = arithmetic.subtract
-    swapaxes = swapdims = manipulation.transpose
+    heaviside = activation.heaviside
+    hypot = power.hypot
+    movedim = manipulation.moveaxis
+    swapaxes = manipulation.transpose
+    outer = outer
 
     # interop/pytorch/elementwise
     addcdiv = elementwise.addcdiv
     addcmul = elementwise.addcmul
-    angle = elementwise.angle
     clamp_max = elementwise.clamp_max
     clamp_min = elementwise.clamp_min
-    deg2rad = elementwise.deg2rad
     div = elementwise.div
-    exp2 = elementwise.exp2
-    float_power = elementwise.float_power
-    fmax = elementwise.fmax
-    fmin = elementwise.fmin
-    fmod = elementwise.fmod
-    frac = elementwise.frac
-    gcd = elementwise.gcd
-    isneginf = elementwise.isneginf
-    isposinf = elementwise.isposinf
-    isreal = elementwise.isreal
-    lcm = elementwise.lcm
-    ldexp = elementwise.ldexp
     lerp = elementwise.lerp
-    logaddexp2 = elementwise.logaddexp2
-    logit = elementwise.logit
     nan_to_num = elementwise.nan_to_num
-    rad2deg = elementwise.rad2deg
-    rsub = elementwise.rsub
-    sinc = elementwise.sinc
-    xlogy = elementwise.xlogy
 
     # interop/pytorch/reductions
     amax = reductions.amax
     amin = reductions.amin
-    aminmax = reductions.aminmax
     bincount = reductions.bincount
-    corrcoef = reductions.corrcoef
-    cov = reductions.cov
-    cummax = reductions.cummax
-    cummin = reductions.cummin
-    dist = reductions.dist
-    histc = reductions.histc
     isin = reductions.isin
-    kthvalue = reductions.kthvalue
-    logcumsumexp = reductions.logcumsumexp
     median = reductions.median
-    mode = reductions.mode
-    msort = reductions.msort
-    nanmean = reductions.nanmean
-    nanmedian = reductions.nanmedian
-    nanquantile = reductions.nanquantile
-    nansum = reductions.nansum
     quantile = reductions.quantile
-    renorm = reductions.renorm
     unique = reductions.unique
-    unique_consecutive = reductions.unique_consecutive
 
     # interop/pytorch/shapes
-    adjoint = shapes.adjoint
-    dsplit = shapes.dsplit
     flatten = shapes.flatten
-    fliplr = shapes.fliplr
-    flipud = shapes.flipud
-    hsplit = shapes.hsplit
     narrow = shapes.narrow
     ravel = shapes.ravel
     repeat_interleave = shapes.repeat_interleave
-    rot90 = shapes.rot90
     select = shapes.select
-    split_with_sizes = shapes.split_with_sizes
     t = shapes.t
-    tensor_split = shapes.tensor_split
     unflatten = shapes.unflatten
-    vsplit = shapes.vsplit
 
     # interop/pytorch/indexing
     argwhere = by_index.argwhere
-    diagonal_scatter = by_index.diagonal_scatter
     index_add = by_index.index_add
-    index_copy = by_index.index_copy
-    index_fill = by_index.index_fill
-    index_put = by_index.index_put
-    index_reduce = by_index.index_reduce
     index_select = by_index.index_select
-    masked_scatter = by_index.masked_scatter
     masked_select = by_index.masked_select
-    put = by_index.put
     scatter = by_index.scatter
-    scatter_reduce = by_index.scatter_reduce
-    select_scatter = by_index.select_scatter
-    slice_scatter = by_index.slice_scatter
-    take_along_dim = by_index.take_along_dim
 
     # interop/pytorch/matrices
-    addbmm = matrices.addbmm
-    addr = matrices.addr
-    cross = matrices.cross
+    addmm = baddbmm = matrices.addmm
     diag = matrices.diag
-    diag_embed = matrices.diag_embed
-    diagflat = matrices.diagflat
-    inner = matrices.inner
-    kron = matrices.kron
-    logdet = matrices.logdet
-    vdot = matrices.vdot
-    addmm = addmv = baddbmm = matrices.addmm
 
     # interop/pytorch/tensors
-    bernoulli_ = tensors.bernoulli_
     element_size = tensors.element_size
     exponential_ = tensors.exponential_
     expand_as = tensors.expand_as
     fill_diagonal_ = tensors.fill_diagonal_
-    get_device = tensors.get_device
-    is_complex = tensors.is_complex
     is_floating_point = tensors.is_floating_point
-    is_nonzero = tensors.is_nonzero
-    is_same_size = tensors.is_same_size
-    is_signed = tensors.is_signed
-    nelement = tensors.nelement
     new_empty = tensors.new_empty
     new_full = tensors.new_full
     new_ones = tensors.new_ones
     new_tensor = tensors.new_tensor
     new_zeros = tensors.new_zeros
     normal_ = tensors.normal_
-    random_ = tensors.random_
-    reshape_as = tensors.reshape_as
     storage_offset = tensors.storage_offset
     stride = tensors.stride
-    sum_to_size = tensors.sum_to_size
     type_as = tensors.type_as
     uniform_ = tensors.uniform_
     view_as = tensors.view_as
-    dim = ndimension = tensors.dim
-    where = tensors.where_of
+    dim = tensors.dim
 
     # in place: written by the op, or from the result of a function
-    abs_ = absolute_ = in_place(sign_and_complex.Abs, "abs(x)")
-    acos_ = arccos_ = in_place(trigonometric.Acos, "acos(x)")
-    acosh_ = arccosh_ = in_place(trigonometric.Acosh, "acosh(x)")
-    asin_ = arcsin_ = in_place(trigonometric.Asin, "asin(x)")
-    asinh_ = arcsinh_ = in_place(trigonometric.Asinh, "asinh(x)")
-    atan_ = arctan_ = in_place(trigonometric.Atan, "atan(x)")
-    atan2_ = arctan2_ = in_place(trigonometric.Atan2, "atan2(x, y)")
-    atanh_ = arctanh_ = in_place(trigonometric.Atanh, "atanh(x)")
-    bitwise_and_ = in_place(bitwise.BitwiseAnd, "x & y")
-    bitwise_left_shift_ = in_place(bitwise.BitwiseLeftShift, "x << y")
-    bitwise_not_ = in_place(bitwise.BitwiseInvert, "~x")
-    bitwise_or_ = in_place(bitwise.BitwiseOr, "x | y")
-    bitwise_right_shift_ = in_place(bitwise.BitwiseRightShift, "x >> y")
-    bitwise_xor_ = in_place(bitwise.BitwiseXor, "x ^ y")
+    abs_ = in_place(sign_and_complex.Abs, "abs(x)")
     ceil_ = in_place(rounding.Ceil, "ceil(x)")
-    copysign_ = in_place(sign_and_complex.Copysign, "copysign(x, y)")
     cos_ = in_place(trigonometric.Cos, "cos(x)")
-    cosh_ = in_place(trigonometric.Cosh, "cosh(x)")
-    divide_ = true_divide_ = in_place(arithmetic.Divide, "x / y")
-    erf_ = in_place(exponential.Erf, "erf(x)")
-    erfc_ = in_place(exponential.Erfc, "erfc(x)")
-    expm1_ = in_place(exponential.Expm1, "exp(x) - 1")
-    fix_ = trunc_ = in_place(rounding.Trunc, "trunc(x)")
     floor_ = in_place(rounding.Floor, "floor(x)")
-    floor_divide_ = in_place(arithmetic.FloorDivide, "x // y")
-    hypot_ = in_place(power.Hypot, "hypot(x, y)")
     log_ = in_place(exponential.Log, "log(x)")
-    log10_ = in_place(exponential.Log10, "log10(x)")
-    log1p_ = in_place(exponential.Log1p, "log(1 + x)")
-    log2_ = in_place(exponential.Log2, "log2(x)")
-    multiply_ = in_place(arithmetic.Multiply, "x * y")
-    negative_ = in_place(arithmetic.Negative, "-x")
-    nextafter_ = in_place(sign_and_complex.Nextafter, "nextafter(x, y)")
     pow_ = in_place(power.Pow, "x ** y")
     reciprocal_ = in_place(power.Reciprocal, "1 / x")
-    remainder_ = in_place(arithmetic.Remainder, "x % y")
     round_ = in_place(rounding.Round, "round(x)")
     rsqrt_ = in_place(power.Rsqrt, "1 / sqrt(x)")
-    sgn_ = sign_ = in_place(sign_and_complex.Sign, "sign(x)")
     sigmoid_ = in_place(exponential.Sigmoid, "sigmoid(x)")
+    sign_ = in_place(sign_and_complex.Sign, "sign(x)")
     sin_ = in_place(trigonometric.Sin, "sin(x)")
-    sinh_ = in_place(trigonometric.Sinh, "sinh(x)")
     square_ = in_place(power.Square, "x * x")
-    subtract_ = in_place(arithmetic.Subtract, "x - y")
-    tan_ = in_place(trigonometric.Tan, "tan(x)")
     clamp_ = arithmetic.clip_
     addcdiv_ = written(elementwise.addcdiv)
     addcmul_ = written(elementwise.addcmul)
     clamp_max_ = written(elementwise.clamp_max)
     clamp_min_ = written(elementwise.clamp_min)
-    deg2rad_ = written(elementwise.deg2rad)
-    exp2_ = written(elementwise.exp2)
-    float_power_ = written(elementwise.float_power)
-    fmod_ = written(elementwise.fmod)
-    frac_ = written(elementwise.frac)
-    gcd_ = written(elementwise.gcd)
-    lcm_ = written(elementwise.lcm)
-    ldexp_ = written(elementwise.ldexp)
     lerp_ = written(elementwise.lerp)
-    logit_ = written(elementwise.logit)
     nan_to_num_ = written(elementwise.nan_to_num)
-    rad2deg_ = written(elementwise.rad2deg)
-    sinc_ = written(elementwise.sinc)
-    xlogy_ = written(elementwise.xlogy)
-    renorm_ = written(reductions.renorm)
     index_add_ = written(by_index.index_add)
-    index_copy_ = written(by_index.index_copy)
-    index_fill_ = written(by_index.index_fill)
-    index_put_ = written(by_index.index_put)
-    index_reduce_ = written(by_index.index_reduce)
-    masked_scatter_ = written(by_index.masked_scatter)
-    put_ = written(by_index.put)
     scatter_ = written(by_index.scatter)
-    scatter_reduce_ = written(by_index.scatter_reduce)
-    addbmm_ = written(matrices.addbmm)
-    addr_ = written(matrices.addr)
-    addmm_ = addmv_ = baddbmm_ = written(matrices.addmm)
-    cumprod_ = written(guarded(scan.cumulative_prod), "cumprod_")
-    cumsum_ = written(guarded(scan.cumulative_sum), "cumsum_")
-    heaviside_ = written(activation.heaviside)
-    masked_fill_ = written(masking.masked_fill)
     scatter_add_ = written(calls.scatter_add)
+    masked_fill_ = written(masking.masked_fill)
     tril_ = written(masking.tril)
     triu_ = written(masking.triu)
-    eq_ = written(comparison.equal, "eq_")
-    ge_ = greater_equal_ = written(comparison.greater_equal, "ge_")
-    gt_ = greater_ = written(comparison.greater, "gt_")
-    le_ = less_equal_ = written(comparison.less_equal, "le_")
-    lt_ = less_ = written(comparison.less, "lt_")
-    ne_ = not_equal_ = written(comparison.not_equal, "ne_")
-    logical_and_ = written(comparison.logical_and)
-    logical_not_ = written(comparison.logical_not)
-    logical_or_ = written(comparison.logical_or)
-    logical_xor_ = written(comparison.logical_xor)
 
     data = property(tensors.data_of, tensors.set_data)
 
@@ -701,14 +542,9 @@ class Methods:
 
     # the dtypes come last, since they hide built-in names from annotations
     bfloat16 = tensors.as_bfloat16
-    byte = tensors.as_uint8
-    cdouble = tensors.as_complex128
-    cfloat = tensors.as_complex64
-    char = tensors.as_int8
     double = tensors.as_float64
     half = tensors.as_float16
     long = tensors.as_int64
-    short = tensors.as_int16
     bool = tensors.as_bool
     float = tensors.as_float32
     int = tensors.as_int32

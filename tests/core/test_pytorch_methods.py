@@ -19,11 +19,9 @@ N = np.array([np.nan, np.inf, -np.inf, 1.0])
 x, y, b, w, v, i, j, m, k, n = (tt.tensor(a) for a in (X, Y, B, W, V, P, Q, M, K, N))
 
 ROWS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
-    "absolute": (lambda: tt.absolute(x), lambda: np.abs(X)),
     "addcdiv": (lambda: x.addcdiv(x, y, value=2), lambda: X + 2 * X / Y),
     "addcmul": (lambda: tt.addcmul(x, x, y, value=2), lambda: X + 2 * X * Y),
     "addmm": (lambda: tt.addmm(v[:1], x, w, beta=2, alpha=3), lambda: 2 * V[:1] + 3 * X @ W),
-    "addmv": (lambda: tt.addmv(v[:2], x, v), lambda: V[:2] + X @ V),
     "amax": (lambda: b.amax((0, 2), keepdim=True), lambda: B.max((0, 2), keepdims=True)),
     "amin": (lambda: tt.amin(x, dim=1), lambda: X.min(1)),
     "argwhere": (lambda: tt.argwhere(i), lambda: np.argwhere(P)),
@@ -45,7 +43,6 @@ ROWS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "flatten": (lambda: b.flatten(1), lambda: B.reshape(2, 12)),
     "flatten, first axes": (lambda: tt.flatten(b, end_dim=-2), lambda: B.reshape(6, 4)),
     "ge": (lambda: x.ge(y), lambda: X >= Y),
-    "ger": (lambda: tt.ger(v, v), lambda: np.outer(V, V)),
     "gt": (lambda: x.gt(0), lambda: X > 0),
     "hstack": (lambda: tt.hstack([x, y]), lambda: np.hstack([X, Y])),
     "index_select": (lambda: x.index_select(1, k), lambda: X[:, K]),
@@ -63,7 +60,7 @@ ROWS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "narrow": (lambda: x.narrow(1, -2, 2), lambda: X[:, 1:]),
     "ne": (lambda: i.ne(j), lambda: P != Q),
     "neg": (lambda: tt.neg(x), lambda: -X),
-    "numel": (lambda: (tt.numel(b), b.nelement()), lambda: (24, 24)),
+    "numel": (lambda: (tt.numel(b), b.numel()), lambda: (24, 24)),
     "rand_like": (lambda: tt.rand_like(x).shape, lambda: (2, 3)),
     "randn_like": (lambda: tt.randn_like(x).shape, lambda: (2, 3)),
     "randperm": (lambda: sorted(tt.randperm(4).tolist()), lambda: [0, 1, 2, 3]),
@@ -72,7 +69,6 @@ ROWS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "select": (lambda: x.select(1, -1), lambda: X[:, -1]),
     "sub": (lambda: tt.sub(x, y), lambda: X - Y),
     "swapaxes": (lambda: b.swapaxes(0, 2), lambda: B.swapaxes(0, 2)),
-    "swapdims": (lambda: tt.swapdims(b, 0, 2), lambda: B.swapaxes(0, 2)),
     "t": (lambda: x.t(), lambda: X.T),
     "tril_indices": (lambda: tt.tril_indices(3, 4, -1), lambda: np.stack(np.tril_indices(3, -1, 4))),
     "triu_indices": (lambda: tt.triu_indices(3, 4, 1), lambda: np.stack(np.triu_indices(3, 1, 4))),
@@ -81,13 +77,12 @@ ROWS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "vstack": (lambda: tt.vstack([v, x]), lambda: np.vstack([V, X])),
     "expand_as": (lambda: v.expand_as(x), lambda: np.broadcast_to(V, (2, 3))),
     "view_as": (lambda: x.view_as(w[:, :2]), lambda: X.reshape(3, 2)),
-    "reshape_as": (lambda: x.T.reshape_as(x), lambda: X.T.reshape(2, 3)),
     "masked_fill_": (lambda: x.clone().masked_fill_(m, 7.0), lambda: np.where(M, 7.0, X)),
     "scatter_add_": (
         lambda: x.clone().scatter_add_(1, tt.tensor([[2], [0]]), tt.ones(2, 1, dtype=tt.float64)),
         lambda: X + np.array([[0, 0, 1], [1, 0, 0]]),
     ),
-    "dim": (lambda: (b.dim(), b.ndimension(), b.element_size()), lambda: (3, 3, 8)),
+    "dim": (lambda: (b.dim(), b.element_size()), lambda: (3, 8)),
     "stride": (lambda: (b.stride(), b.stride(1), b[1].storage_offset()), lambda: ((12, 4, 1), 4, 12)),
     "is_cuda": (lambda: x.is_cuda, lambda: False),
     "dtypes": (
@@ -105,7 +100,7 @@ ROWS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "new_full": (lambda: i.new_full((2, 1), 3), lambda: np.full((2, 1), 3)),
     "new_empty": (lambda: x.new_empty(2, 3, dtype=tt.int8).itemsize, lambda: 1),
 }
-DTYPES = ["bfloat16", "bool", "byte", "double", "float", "half", "int", "long", "short"]
+DTYPES = ["bfloat16", "bool", "double", "float", "half", "int", "long"]
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -118,82 +113,46 @@ def test_a_name_of_pytorch(name: str) -> None:
         assert ours == theirs
 
 
-LIKE_NUMPY = {
-    **dict.fromkeys(("exp2", "sinc", "deg2rad", "rad2deg", "angle", "isposinf", "isneginf", "isreal"), (X,)),
-    **dict.fromkeys(("fmod", "fmax", "fmin", "logaddexp2", "kron", "inner", "column_stack"), (X, Y)),
-    **dict.fromkeys(("fmod ", "gcd", "lcm"), (P, Q)),
-    **dict.fromkeys(
-        ("fliplr", "flipud", "rot90", "atleast_3d", "cov", "corrcoef", "nansum", "nanmean"), (X,)
-    ),
-    **dict.fromkeys(("dstack", "block_diag"), ([X, Y],)),
-    **dict.fromkeys(("diag", "vander", "trapezoid", "diagflat", "atleast_2d"), (V,)),
-    "bincount": (K,),
-    "diag ": (X, 1),
-    "histc": (X, 4),
-}
+LIKE_NUMPY: dict[str, tuple[Any, ...]] = {"diag": (V, -1), "diag ": (X, 1), "bincount": (K,)}
 
 
 @pytest.mark.parametrize("name", LIKE_NUMPY)
 def test_a_name_that_numpy_has_too(name: str) -> None:
-    args = LIKE_NUMPY[name]
-    if name == "column_stack":
-        args = ([X, Y],)
-    given = [
-        [tt.tensor(a) for a in x] if isinstance(x, list) else tt.tensor(x) if isinstance(x, np.ndarray) else x
-        for x in args
-    ]
-    ours = getattr(tt, name.strip())(*(given[0] if name == "block_diag" else given))
-    theirs = {
-        "histc": lambda x, bins: np.histogram(x, bins)[0],
-        "block_diag": lambda ms: np.block([[ms[0], np.zeros((2, 3))], [np.zeros((2, 3)), ms[1]]]),
-    }.get(name) or getattr(np, name.strip())
-    np.testing.assert_allclose(ours.numpy(), theirs(*args), rtol=1e-12, atol=1e-15)
+    array, *others = LIKE_NUMPY[name]
+    ours = getattr(tt, name.strip())(tt.tensor(array), *others)
+    np.testing.assert_array_equal(ours.numpy(), getattr(np, name.strip())(array, *others))
 
 
 OTHERS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "median": (lambda: tt.median(x, 1).values, lambda: np.median(X, 1)),
+    "median of an even number": (lambda: b.median(2).values, lambda: np.sort(B, 2)[..., 1]),
     "median of nan": (lambda: n.median(), lambda: np.nan),
-    "nanmedian": (lambda: n.nanmedian(), lambda: 1.0),
-    "kthvalue": (lambda: b.kthvalue(2, 1).values, lambda: np.sort(B, 1)[:, 1]),
-    "mode": (lambda: (i % 2).mode().values, lambda: [1, 0]),
+    "quantiles of nan": (
+        lambda: tt.tensor([[np.nan, 2.0], [3.0, 1.0]]).quantile(tt.tensor([0.0, 1.0]), 1),
+        lambda: [[np.nan, 1.0], [np.nan, 3.0]],
+    ),
     "quantile": (
         lambda: x.quantile(tt.tensor([0.2, 0.7]), 0),
         lambda: np.quantile(X, np.float32([0.2, 0.7]), 0),
     ),
-    "nanquantile": (lambda: n[::3].nanquantile(0.3), lambda: 1.0),
-    "logcumsumexp": (lambda: b.logcumsumexp(2), lambda: np.logaddexp.accumulate(B, 2)),
-    "cummax": (lambda: b.cummax(1).values, lambda: np.maximum.accumulate(B, 1)),
-    "cummin": (lambda: b.cummin(-1).values, lambda: np.minimum.accumulate(B, -1)),
     "cdist": (lambda: tt.cdist(x, y), lambda: np.linalg.norm(X[:, None] - Y, axis=-1)),
-    "chain": (lambda: tt.chain_matmul(x, w, w.T, w), lambda: X @ W @ W.T @ W),
     "isin": (lambda: tt.isin(i, k), lambda: np.isin(P, K)),
     "unique": (
         lambda: tt.unique(tt.stack([v, -v, v]), dim=0),
         lambda: np.unique(np.stack([V, -V, V]), axis=0),
-    ),
-    "scatter_reduce": (
-        lambda: v.scatter_reduce(0, tt.tensor([0, 0, 2]), v * 2, "amax", include_self=False),
-        lambda: [max(2 * V[0], 2 * V[1]), V[1], 2 * V[2]],
-    ),
-    "index_put": (
-        lambda: v.index_put((tt.tensor([1, 1]),), v[:2], accumulate=True),
-        lambda: V + np.array([0, V[0] + V[1], 0]),
     ),
     "scatter_": (
         lambda: x.clone().scatter_(1, tt.tensor([[2], [0]]), 5.0),
         lambda: np.where([[False, False, True], [True, False, False]], 5.0, X),
     ),
     "scatter with int32 positions": (
-        lambda: tt.scatter(tt.zeros(3), 0, tt.tensor([0, 2, 0], dtype=tt.int32), tt.ones(3), reduce="add"),
-        lambda: [2, 0, 1],
+        lambda: tt.scatter(tt.zeros(3), 0, tt.tensor([0, 2], dtype=tt.int32), tt.ones(2)),
+        lambda: [1, 0, 1],
     ),
     "a fraction among float64": (
         lambda: tt.isin(tt.tensor(X[0]), float(X[0, 1])),
         lambda: [False, True, False],
     ),
-    "a fraction between float64": (lambda: tt.bucketize(0.1, tt.tensor(np.array([0.1, 0.2]))), lambda: 0),
-    "put one": (lambda: tt.put(tt.zeros(3), tt.tensor(1), tt.tensor([2.0])), lambda: [0, 2, 0]),
-    "tensor_split": (lambda: b.tensor_split(3, 2)[0], lambda: np.array_split(B, 3, 2)[0]),
 }
 
 
@@ -210,24 +169,6 @@ def test_the_ends_of_lerp_are_exact() -> None:
         assert a.lerp(b, 0 * one).tolist() == a.tolist()
 
 
-def test_numbers_and_integers_keep_their_digits() -> None:
-    ones = tt.ones(2, dtype=tt.float64)
-    np.testing.assert_allclose(tt.xlogy(ones, 3).numpy(), np.log(3), rtol=1e-15)
-    assert tt.xlogy(ones.half(), 3).dtype is tt.float16
-    big = tt.tensor([2**53 + 1, 2])
-    assert tt.nansum(big).item() == 2**53 + 3
-    small = tt.tensor([100, 100, 90], dtype=tt.int8)
-    assert tt.trapezoid(small).item() == 195.0
-    assert tt.cumulative_trapezoid(small).tolist() == [100.0, 195.0]
-    assert np.isnan(tt.logit(tt.tensor([3], dtype=tt.uint8)).item())
-    index, src = tt.tensor([0, 0]), tt.tensor([4, 6], dtype=tt.int32)
-    y = tt.zeros(1, dtype=tt.int32).scatter_reduce(0, index, src, "mean")
-    assert (y.tolist(), y.dtype) == ([3], tt.int32)
-    power = tt.float_power(tt.tensor([1 + 1j]), 2)
-    np.testing.assert_allclose(power.numpy(), [2j], atol=1e-15)
-    assert power.dtype is tt.complex128
-
-
 @pytest.mark.parametrize("op", ["__ifloordiv__", "__imod__", "clamp_max_"])
 def test_wide_integers_into_narrow_ones(op: str) -> None:
     a, c = np.array([200, 200, 7], dtype=np.uint8), np.array([300, -3, 2])
@@ -236,15 +177,6 @@ def test_wide_integers_into_narrow_ones(op: str) -> None:
     assert found.tolist() == wanted.astype(np.uint8).tolist()
     with pytest.raises(tt.ArgumentError, match="negative integer"):
         tt.tensor(a).__ipow__(tt.tensor(c))
-
-
-def test_angles_of_real_numbers() -> None:
-    a = tt.tensor([-0.0, 0.0, -2.0, 3.0, np.nan], dtype=tt.float64, requires_grad=True)
-    y = tt.angle(a)
-    np.testing.assert_array_equal(y.detach().numpy(), [0, 0, np.pi, 0, np.nan])
-    y[:4].sum().backward()
-    assert a.grad is not None
-    assert a.grad.tolist() == [0.0] * 5
 
 
 INTEGERS: dict[str, tuple[Callable[[], Any], Any]] = {
@@ -261,10 +193,7 @@ def test_dtypes_of_integers(name: str) -> None:
     np.testing.assert_array_equal(call().numpy(), wanted, strict=True)
 
 
-def test_slopes_at_the_ends() -> None:
-    p = tt.tensor([-0.5, 0.5, 1.5, math.nan], requires_grad=True)
-    p.logit().sum().backward()
-    np.testing.assert_allclose(p.grad.numpy(), [np.nan, 4, np.nan, np.nan])
+def test_the_slope_of_a_power_of_zero_is_zero() -> None:
     a = tt.tensor([[math.inf, 2.0], [3.0, 4.0]], requires_grad=True)
     (tt.linalg.matrix_power(a, 0) * 2).sum().backward()
     assert a.grad.tolist() == [[0.0, 0.0], [0.0, 0.0]]
@@ -273,12 +202,8 @@ def test_slopes_at_the_ends() -> None:
 def test_shapes_of_small_results() -> None:
     empty = tt.zeros(0, 3)
     assert [t.shape for t in empty.split(2, dim=0)] == [(0, 3)]
-    assert tt.cov(tt.zeros(2, 0)).isnan().all()
-    one, row = tt.tensor(3.0), tt.tensor([[1.0, 2.0, 4.0]])
+    one = tt.tensor(3.0)
     assert [t.shape for t in tt.median(one, 0, True)] == [(), ()]
-    np.testing.assert_allclose(tt.cov(row).item(), np.cov(row.numpy()))
-    assert tt.cov(row).shape == tt.corrcoef(row).shape == ()
-    assert tt.take_along_dim(row, tt.tensor([[2], [0]])).tolist() == [4.0, 1.0]
 
 
 def test_the_diagonal_of_many_axes() -> None:
@@ -293,39 +218,9 @@ def test_operands_of_methods_in_place_keep_their_gradients() -> None:
     assert low.grad.tolist() == [1.0, 0.0]
     a = tt.tensor([1.0, 3.0], requires_grad=True)
     b = a * 1.0
-    (b.fmod_(b.flip()) * tt.tensor([2.0, 5.0])).sum().backward()  # 1 % 3 and 3 % 1
+    (b.addcmul_(b, b.flip()) * tt.tensor([2.0, 5.0])).sum().backward()  # 2 (a + a c) + 5 (c + c a)
     assert a.grad is not None
-    assert a.grad.tolist() == [2.0 - 3 * 5.0, 5.0]
-
-
-def test_slopes_of_fmod_where_nothing_remains() -> None:
-    a = tt.tensor([3.0, -3.0, 0.0, -2.5], requires_grad=True)
-    b = tt.tensor([1.0, 1.0, 2.0, 2.0], requires_grad=True)
-    y = tt.fmod(a, b)
-    np.testing.assert_array_equal(y.detach().numpy(), np.fmod(a.detach().numpy(), b.detach().numpy()))
-    y.sum().backward()
-    assert a.grad is not None
-    assert b.grad is not None
-    assert (a.grad.tolist(), b.grad.tolist()) == ([1.0] * 4, [-3.0, 3.0, 0.0, 1.0])  # 1 and -trunc(a / b)
-
-
-def test_slopes_of_xlogy_at_zero() -> None:
-    a = tt.zeros(4, dtype=tt.float64).requires_grad_()
-    b = tt.tensor([4.0, 0.0, math.inf, -1.0], dtype=tt.float64)
-    y = tt.xlogy(a, b)
-    assert y.tolist() == [0.0] * 4
-    y.sum().backward()
-    assert a.grad is not None
-    np.testing.assert_allclose(a.grad.numpy(), [math.log(4), 0, 0, 0])
-    assert tt.xlogy(tt.zeros(1), 0.0).item() == 0.0
-    assert math.isnan(tt.xlogy(tt.zeros(1), math.nan).item())
-
-
-def test_keywords_of_methods_in_place() -> None:
-    a = tt.tensor([-3.0, 5.0])
-    assert a.div_(2, rounding_mode="trunc").tolist() == [-1.0, 2.0]
-    assert a.cumsum_(dim=0).tolist() == [-1.0, 1.0]
-    assert a.cumprod_(dim=0).tolist() == [-1.0, -1.0]
+    assert a.grad.tolist() == [2.0 + 7 * 3.0, 5.0 + 7 * 1.0]
 
 
 def test_casts_to_the_same_dtype_are_free() -> None:
@@ -379,43 +274,23 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a list": (lambda: tt.amax([1.0], 0), tt.DTypeError, "tt.asarray"),
     "shares": (lambda: x.quantile(1.5), tt.ArgumentError, "shares 1.5"),
     "a share of integers": (lambda: i.quantile(0.5), tt.ArgumentError, "dtype int64"),
-    "divisors": (lambda: tt.gcd(x, y), tt.DTypeError, "divisors are integers"),
     "slices": (lambda: x.index_add(1, k, y), tt.ShapeError, "each index has one slice"),
     "short slices": (lambda: x.index_add(1, k, y[:1, :2]), tt.ShapeError, "each index has one slice"),
-    "slices to copy": (lambda: x.index_copy(0, k[1:], y[:1, :1]), tt.ShapeError, "each index has one slice"),
     "too few values": (
         lambda: x.scatter(1, i * 0, y[:1]),
         tt.ShapeError,
         "(1, 3) for an index of shape (2, 3)",
     ),
-    "too few values to put": (lambda: x.put(k, v[:1]), tt.ShapeError, "(1,) for an index of shape (2,)"),
-    "too few values for a mask": (lambda: x.masked_scatter(m, v[:1]), tt.ShapeError, "1 values for 3 places"),
     "a mask of integers": (lambda: x.masked_select(m.long()), tt.DTypeError, "a mask is bool"),
-    "a row to write": (lambda: x.select_scatter(v[:1], 0, 1), tt.ShapeError, "the view of shape (3,)"),
-    "a slice to write": (
-        lambda: x.slice_scatter(y[:, :1], 1, 0, 2),
-        tt.ShapeError,
-        "the view of shape (2, 2)",
-    ),
-    "a diagonal to write": (lambda: x.diagonal_scatter(v[:1]), tt.ShapeError, "the view of shape (2,)"),
     "negative counts": (lambda: tt.bincount(i[0]), tt.ArgumentError, "the number -7"),
-    "bins without ends": (lambda: tt.histc(n, 3), tt.ArgumentError, "3 bins from nan to nan"),
-    "no bins": (lambda: tt.histc(x, 0), tt.ArgumentError, "0 bins"),
-    "ends in the wrong order": (lambda: tt.histc(x, 3, 1, 0), tt.ArgumentError, "from 1 to 0"),
-    "uneven parts": (lambda: tt.hsplit(x, 2), tt.ShapeError, "an axis of size 3 in 2 parts"),
     "a rate": (lambda: tt.zeros(2).exponential_(-1.0), tt.ArgumentError, "lambd is -1.0"),
     "no diagonal": (lambda: tt.zeros(2, 3, 2).fill_diagonal_(1), tt.ShapeError, "fill_diagonal_: shape"),
-    "a smaller result": (
-        lambda: tt.zeros(2, 2, 2).addmm_(tt.eye(2), tt.eye(2), beta=0),
+    "a result of another shape": (
+        lambda: x[:1].clone().clamp_min_(y),
         tt.ShapeError,
-        "keeps its shape",
+        "clamp_min_: the result of shape (2, 3) does not fit",
     ),
-    "reduction": (lambda: x.scatter_reduce(1, k[None], y, "max"), tt.ArgumentError, "reduce 'max'"),
-    "reduction of bools": (lambda: m.scatter_reduce(1, i * 0, m, "amax"), tt.DTypeError, "dtype bool"),
-    "rank": (lambda: x.kthvalue(4), tt.ArgumentError, "k=4 of 3 elements"),
     "diagonals": (lambda: tt.diag(b), tt.ShapeError, "diag: shape"),
-    "parts": (lambda: x.tensor_split(0), tt.ArgumentError, "0 parts"),
-    "turns": (lambda: x.rot90(1, (0, 0)), tt.ArgumentError, "rot90: axes"),
     "a leaf": (
         lambda: tt.ones(2, requires_grad=True).lerp_(tt.ones(2), 0.5),
         tt.GradError,

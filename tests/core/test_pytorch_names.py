@@ -4,6 +4,7 @@ import copy
 import enum
 import importlib
 import json
+import math
 import pickle
 import re
 import types
@@ -58,6 +59,29 @@ def test_a_name_is_answered_with_one_that_is_here(where: str, name: str) -> None
         thing = {"x": x, "tt": tt, "m": m}[path.partition(".")[0]]
         for part in path.split(".")[1:]:
             thing = getattr(thing, part)
+
+
+A, C = np.array([[1.5, -2.0], [4.0, 0.5]]), np.array([[2.0, 3.0], [-1.0, 1.0]])
+OF_TWO = ["float_power", "fmax", "fmin", "fmod", "inner", "kron", "logaddexp2"]
+OF_ONE = [
+    "deg2rad",
+    "exp2",
+    "fliplr",
+    "flipud",
+    "isneginf",
+    "isposinf",
+    "nanmean",
+    "nansum",
+    "rad2deg",
+    "rot90",
+    "sinc",
+]
+
+
+@pytest.mark.parametrize("name", OF_TWO + OF_ONE)
+def test_an_expression_in_place_of_a_name_has_its_values(name: str) -> None:
+    found = eval(FUNCTIONS[name], {"tt": tt, "math": math, "x": tt.tensor(A), "y": tt.tensor(C)})
+    np.testing.assert_allclose(found.numpy(), getattr(np, name)(*[A, C][: 1 + (name in OF_TWO)]))
 
 
 def test_what_is_nowhere_stays_pythons_error() -> None:

@@ -420,15 +420,8 @@ ROOM = tt.arange(12.0).astype(tt.float64).reshape(4, 3)
     "write",
     [
         lambda x, i: tt.diag(x, 1),
-        lambda x, i: tt.diag_embed(x.reshape(3, 1), -1),
-        lambda x, i: tt.block_diag(tt.ones(1, 2, dtype=tt.float64), x[:2]),
         lambda x, i: tt.scatter(ROOM, 0, i[None], x[None]),
         lambda x, i: tt.scatter(ROOM, 1, i[None], 7.0),
-        lambda x, i: tt.index_copy(ROOM, 0, i[:1], x[None]),
-        lambda x, i: tt.index_fill(ROOM, 1, i[:2], 7.0),
-        lambda x, i: tt.select_scatter(ROOM, x, 0, 1),
-        lambda x, i: tt.slice_scatter(ROOM, x[:2].reshape(1, 2).expand(4, 2), 1, 0, 2),
-        lambda x, i: tt.scatter_reduce(ROOM, 0, i[None], x[None], "amax"),
     ],
 )
 def test_written_copies_of_what_is_shared(write: Any) -> None:

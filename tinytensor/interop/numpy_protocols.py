@@ -26,11 +26,7 @@ from tinytensor.tensor import Tensor
 _OTHERWISE = {"can_cast", "dot", "linspace", "result_type", "save", "select", "split", "transpose"}
 # PyTorch's functions may mean something else than NumPy's of the same name (median); these mean the same.
 _PYTORCH = "tinytensor.interop.pytorch."
-_AS_IN_NUMPY = {
-    *("amax", "amin", "angle", "argwhere", "atleast_1d", "atleast_2d", "column_stack", "diag", "dstack"),
-    *("fliplr", "flipud", "hstack", "inner", "isneginf", "isposinf", "kron", "nan_to_num", "nanmean"),
-    *("nansum", "ravel", "rot90", "sinc", "unique", "vstack"),
-}
+_AS_IN_NUMPY = {"amax", "amin", "argwhere", "diag", "hstack", "nan_to_num", "ravel", "unique", "vstack"}
 # NumPy's options under a name of ours, where the function here has no option of NumPy's name.
 _RENAMED = {
     "a_max": "max",

@@ -12,9 +12,7 @@ from typing import Any
 from tinytensor.argument_errors import PYTORCH
 from tinytensor.dispatch.elementwise import Operand
 from tinytensor.errors import ArgumentError
-from tinytensor.interop.pytorch.elementwise import div
 from tinytensor.interop.pytorch.indexing import argwhere, corner
-from tinytensor.interop.pytorch.tensors import written
 from tinytensor.ops.elementwise.arithmetic import add as _add
 from tinytensor.ops.elementwise.arithmetic import maximum, minimum, multiply
 from tinytensor.ops.elementwise.arithmetic import subtract as _subtract
@@ -39,8 +37,6 @@ from tinytensor.ops.views.manipulation import astype
 from tinytensor.ops.views.manipulation import squeeze as _squeeze
 from tinytensor.shapes import normalize_axis
 from tinytensor.tensor import Tensor, is_tensor
-
-_div_ = written(div)
 
 
 def _named(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -194,12 +190,6 @@ def add_(input: Tensor, other: Operand, *, alpha: complex) -> Tensor:
 def subtract_(input: Tensor, other: Operand, *, alpha: complex) -> Tensor:
     """input -= alpha * other."""
     return input.sub_(multiply(alpha, other))
-
-
-@_named
-def divide_(input: Tensor, other: Operand, *, rounding_mode: str | None) -> Tensor:
-    """input /= other, rounded."""
-    return _div_(input, other, rounding_mode=rounding_mode)
 
 
 @_named

@@ -7,51 +7,36 @@ from typing import Any
 
 from tinytensor.autograd.levels import Batched
 from tinytensor.autograd.modes import grad_enabled
-from tinytensor.creation import asarray, empty, full, linspace, ones, tensor, zeros
+from tinytensor.creation import asarray, empty, full, ones, tensor, zeros
 from tinytensor.dispatch.batching import on_value
-from tinytensor.dispatch.elementwise import Operand
 from tinytensor.dtypes import (
     bfloat16,
     bool_,
     float16,
     float32,
     float64,
-    int16,
     int32,
     int64,
-    result_type,
-    uint8,
 )
 from tinytensor.errors import ArgumentError, ShapeError
-from tinytensor.ops.elementwise.comparison import where
 from tinytensor.ops.inplace import check_target, copy_, has_history
-from tinytensor.ops.random.random import normal, rand, randint, randn, uniform
-from tinytensor.ops.random.sampling import bernoulli, permutation
-from tinytensor.ops.views.manipulation import astype, clone, detach, expand, reshape, sum_to, view_as_shape
+from tinytensor.ops.random.random import normal, rand, randn, uniform
+from tinytensor.ops.random.sampling import permutation
+from tinytensor.ops.views.manipulation import astype, clone, detach, expand, view_as_shape
 from tinytensor.shapes import normalize_axis
 from tinytensor.tensor import Tensor
 
 __all__ = [
     "as_tensor",
-    "get_default_dtype",
-    "is_complex",
     "is_floating_point",
-    "is_nonzero",
-    "is_same_size",
-    "is_signed",
     "is_tensor",
-    "logspace",
     "numel",
-    "promote_types",
     "rand_like",
-    "randint_like",
     "randn_like",
     "randperm",
-    "scalar_tensor",
 ]
 
 as_tensor = asarray
-promote_types = result_type
 randperm = permutation
 
 
@@ -122,118 +107,6 @@ def randn_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
     return randn(*x.shape, dtype=dtype or x.dtype, device=device or x.device)
 
 
-def randint_like(
-    x: Tensor, low: int, high: int | None = None, *, dtype: Any = None, device: Any = None
-) -> Tensor:
-    """Random integers from low to high - 1, or from 0 to low - 1, in the shape and dtype of x.
-
-    Args:
-        x: gives shape, dtype and device.
-        low, high: the bounds.
-        dtype, device: in place of those of x.
-
-    Example:
-        >>> tt.randint_like(tt.ones(2), 3, 4).tolist()
-        [3.0, 3.0]
-    """
-    low, high = (0, low) if high is None else (low, high)
-    return astype(randint(low, high, x.shape, device=device or x.device), dtype or x.dtype)
-
-
-def logspace(
-    start: float, end: float, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None
-) -> Tensor:
-    """Powers of a base, from base ** start to base ** end.
-
-    Args:
-        start, end: the exponents.
-        steps: the number of elements.
-        base: the base.
-        dtype, device: of the result.
-
-    Example:
-        >>> tt.logspace(0, 2, 3).tolist()
-        [1.0, 10.0, 100.0]
-    """
-    return astype(base ** linspace(start, end, steps, dtype=float64, device=device), dtype or float32)
-
-
-def scalar_tensor(s: complex, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """A tensor without axes, float32 unless another dtype is given.
-
-    Args:
-        s: a number.
-        dtype, device: of the result.
-
-    Example:
-        >>> tt.scalar_tensor(3)
-        tensor(3.)
-    """
-    return tensor(s, dtype=dtype or float32, device=device)
-
-
-def is_complex(x: Tensor) -> bool:
-    """Whether the elements are complex numbers.
-
-    Args:
-        x: any shape.
-
-    Example:
-        >>> tt.is_complex(tt.tensor([1j]))
-        True
-    """
-    return x.dtype.kind == "complex"
-
-
-def is_signed(x: Tensor) -> bool:
-    """Whether the dtype has negative numbers.
-
-    Args:
-        x: any shape.
-
-    Example:
-        >>> tt.is_signed(tt.tensor([1])), tt.is_signed(tt.tensor([True]))
-        (True, False)
-    """
-    return x.dtype.kind not in ("bool", "uint")
-
-
-def is_nonzero(x: Tensor) -> bool:
-    """Whether the only element is not 0.
-
-    Args:
-        x: one element.
-
-    Example:
-        >>> tt.is_nonzero(tt.tensor([2.0]))
-        True
-    """
-    return bool(x)
-
-
-def is_same_size(x: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same shape.
-
-    Args:
-        x, other: any shapes.
-
-    Example:
-        >>> tt.is_same_size(tt.ones(2), tt.zeros(2))
-        True
-    """
-    return x.shape == other.shape
-
-
-def get_default_dtype() -> Any:
-    """The dtype of new floating tensors, float32.
-
-    Example:
-        >>> tt.get_default_dtype()
-        tinytensor.float32
-    """
-    return float32
-
-
 # ---- methods alone -----------------------------------------------------------------------------------------
 
 
@@ -259,11 +132,6 @@ def set_data(x: Tensor, value: Any) -> None:
 def dim(x: Tensor) -> int:
     """The number of axes, `x.ndim`."""
     return x.ndim
-
-
-def nelement(x: Tensor) -> int:
-    """The number of elements, `x.size`."""
-    return x.layout.size
 
 
 def element_size(x: Tensor) -> int:
@@ -311,16 +179,6 @@ def as_int32(x: Tensor) -> Tensor:
     return astype(x, int32, copy=False)
 
 
-def as_int16(x: Tensor) -> Tensor:
-    """x in int16; x itself if it is."""
-    return astype(x, int16, copy=False)
-
-
-def as_uint8(x: Tensor) -> Tensor:
-    """x in uint8; x itself if it is."""
-    return astype(x, uint8, copy=False)
-
-
 def as_bool(x: Tensor) -> Tensor:
     """Whether each element is not 0; x itself if it is bool."""
     return astype(x, bool_, copy=False)
@@ -339,11 +197,6 @@ def expand_as(x: Tensor, other: Tensor) -> Tensor:
 def view_as(x: Tensor, other: Tensor) -> Tensor:
     """x in the shape of other: a view."""
     return view_as_shape(x, *other.shape)
-
-
-def reshape_as(x: Tensor, other: Tensor) -> Tensor:
-    """x in the shape of other: a view where the memory allows it."""
-    return reshape(x, other.shape)
 
 
 def new_tensor(x: Tensor, data: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -440,52 +293,9 @@ def normal_(x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = 
     return copy_(x, normal(x.shape, mean, std, dtype=x.dtype, device=x.device, generator=generator))
 
 
-def bernoulli_(x: Tensor, p: float = 0.5, *, generator: Any = None) -> Tensor:
-    """Fill x with 1 with probability p, else 0; returns x."""
-    chances = full(x.shape, p, dtype=float32, device=x.device)
-    return copy_(x, astype(bernoulli(chances, generator=generator), x.dtype))
-
-
 def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
     """Fill x with random numbers of the density lambd * exp(-lambd * x); returns x."""
     if not lambd > 0:
         raise ArgumentError(f"exponential_: lambd is {lambd}", why="it is a rate", fix="lambd=1.0")
     drawn = uniform(x.shape, dtype=x.dtype, device=x.device, generator=generator)
     return copy_(x, (-drawn).log1p() / -lambd)
-
-
-def random_(x: Tensor, from_: int, to: int | None = None, *, generator: Any = None) -> Tensor:
-    """Fill x with random integers from from_ to to - 1, or from 0 to from_ - 1; returns x."""
-    low, high = (0, from_) if to is None else (from_, to)
-    return copy_(x, astype(randint(low, high, x.shape, device=x.device, generator=generator), x.dtype))
-
-
-def as_complex128(x: Tensor) -> Tensor:
-    """x in complex128; x itself if it is."""
-    return astype(x, "complex128", copy=False)
-
-
-def as_complex64(x: Tensor) -> Tensor:
-    """x in complex64; x itself if it is."""
-    return astype(x, "complex64", copy=False)
-
-
-def as_int8(x: Tensor) -> Tensor:
-    """x in int8; x itself if it is."""
-    return astype(x, "int8", copy=False)
-
-
-def sum_to_size(x: Tensor, *size: Any) -> Tensor:
-    """x summed to a shape that broadcasts to its own."""
-    shape = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
-    return sum_to(x, tuple(shape))
-
-
-def get_device(x: Tensor) -> int:
-    """The number of the GPU; -1 on the CPU."""
-    return -1 if x.device.type == "cpu" else x.device.index or 0
-
-
-def where_of(x: Tensor, condition: Tensor, other: Operand) -> Tensor:
-    """x where the condition is True, else other."""
-    return where(condition, x, other)

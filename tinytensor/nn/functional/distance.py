@@ -9,7 +9,6 @@ from tinytensor.nn.functional.normalization import normalize
 __all__ = [
     "cosine_similarity",
     "pairwise_distance",
-    "pdist",
 ]
 
 
@@ -34,13 +33,3 @@ def pairwise_distance(
         [5.0]
     """
     return tt.norm(x1 - x2 + eps, -1, keepdim, p)
-
-
-def pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    """p-norms of the differences of all pairs of rows: (N, D) → (N * (N - 1) / 2,).
-
-    Example:
-        >>> tt.nn.functional.pdist(tt.tensor([[0.0, 0.0], [3.0, 4.0]])).tolist()
-        [5.0]
-    """
-    return tt.pdist(input, p)
