@@ -209,7 +209,51 @@ FUNCTIONS = {
     "view_as_real": "tt.stack([z.real, z.imag], -1)",
     "vmap": "tt.func.vmap",
 }
+_GONE = {  # rare functions of networks, in functions that are here
+    "celu": "tt.nn.functional.elu(x / alpha) * alpha",
+    **dict.fromkeys(("ctc_loss", "fold"), f"{_NOT_YET}tt.logsumexp and tt.scatter_add make it in a loop"),
+    "channel_shuffle": "x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)",
+    "gaussian_nll_loss": "tt.mean(tt.log(var) + (x - y) ** 2 / var) / 2",
+    "hardshrink": "tt.where(tt.abs(x) > lambd, x, 0.0)",
+    "hardsigmoid": "tt.clip(x / 6 + 0.5, 0, 1)",
+    "hinge_embedding_loss": "tt.mean(tt.where(y == 1, x, tt.relu(margin - x)))",
+    "interpolate": "tt.repeat(tt.repeat(x, 2, -2), 2, -1), for images of twice the size",
+    "margin_ranking_loss": "tt.mean(tt.relu(margin - y * (x1 - x2)))",
+    "pairwise_distance": "tt.norm(x - y, -1)",
+    "pixel_shuffle": "x.unflatten(1, (-1, r, r)).permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)",
+    "pixel_unshuffle": "tt.nn.functional.unfold(x, r, stride=r).unflatten(2, (-1, width // r))",
+    "poisson_nll_loss": "tt.mean(tt.exp(x) - y * x)",
+    "soft_margin_loss": "tt.mean(tt.softplus(-y * x))",
+    "softmin": "tt.softmax(-x, axis)",
+    "softshrink": "tt.sign(x) * tt.relu(tt.abs(x) - lambd)",
+    "tanhshrink": "x - tt.tanh(x)",
+    "threshold": "tt.where(x > threshold, x, value)",
+    "triplet_margin_loss": "tt.mean(tt.relu(margin + tt.norm(x - near, -1) - tt.norm(x - far, -1)))",
+}
 NN = {
+    **{name: _GONE[name.lower()] for name in ("CELU", "Hardshrink", "Hardsigmoid", "Softmin", "Softshrink")},
+    **{name: _GONE[name.lower()] for name in ("Tanhshrink", "Threshold")},
+    "GaussianNLLLoss": _GONE["gaussian_nll_loss"],
+    "HingeEmbeddingLoss": _GONE["hinge_embedding_loss"],
+    "MarginRankingLoss": _GONE["margin_ranking_loss"],
+    "PairwiseDistance": _GONE["pairwise_distance"],
+    "PixelShuffle": _GONE["pixel_shuffle"],
+    "PixelUnshuffle": _GONE["pixel_unshuffle"],
+    "PoissonNLLLoss": _GONE["poisson_nll_loss"],
+    "SoftMarginLoss": _GONE["soft_margin_loss"],
+    "TripletMarginLoss": _GONE["triplet_margin_loss"],
+    **dict.fromkeys(
+        [
+            f"{kind}Pad{n}d"
+            for kind in ("Circular", "Constant", "Reflection", "Replication", "Zero")
+            for n in (1, 2)
+        ],
+        "tt.nn.functional.pad, in forward",
+    ),
+    "CTCLoss": _GONE["ctc_loss"],
+    "Fold": _GONE["fold"],
+    "Softmax2d": "tt.nn.Softmax(dim=-3)",
+    "Upsample": _GONE["interpolate"],
     **dict.fromkeys(
         ("DataParallel", "parallel"),
         "from tinytensor.distributed import DataParallel, for several processes",
@@ -219,6 +263,7 @@ NN = {
     "Conv3d": f"{_NOT_YET}tt.nn.Conv1d and tt.nn.Conv2d",
 }
 FUNCTIONAL = {
+    **_GONE,
     "multi_head_attention_forward": "tt.nn.MultiHeadAttention",
 }
 OPTIM = {
@@ -345,7 +390,6 @@ _ABSENT: dict[str, tuple[tuple[Any, ...], str]] = {
     "add_bias_kv": ((False,), "leave it out"),
     "add_zero_attn": ((False,), "leave it out"),
     "amsgrad": ((False,), "leave it out: the steps are those of Adam without the maximum"),
-    "antialias": ((False,), "tt.nn.functional.avg_pool2d before it, where an image becomes smaller"),
     "capturable": ((False,), "leave it out: tt.capture replays the steps of every optimizer"),
     "decoupled_weight_decay": ((False,), "tt.optim.AdamW"),
     "differentiable": ((False,), "tt.func.grad, and p - lr * g in operations that are recorded"),
@@ -361,7 +405,6 @@ _ABSENT: dict[str, tuple[tuple[Any, ...], str]] = {
     "out": ((None,), "y.copy_({name}(...)), or y[...] = {name}(...)"),
     "padding_mode": (("zeros",), "leave it out: there is nothing around the input but zeros"),
     "proj_size": ((0,), "a tt.nn.Linear behind it"),
-    "recompute_scale_factor": ((None, False), "size=(...) in place of scale_factor"),
     "requires_grad": ((False,), "tt.{name}(..., dtype=tt.float32).requires_grad_(), of a floating dtype"),
     "pin_memory_device": (("",), "leave it out: pin_memory=True pins for the GPU in use"),
     "scale_grad_by_freq": ((False,), "leave it out"),

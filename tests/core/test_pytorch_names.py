@@ -226,8 +226,6 @@ ABSENT: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, Any], str]
         {"add_bias_kv": False, "add_zero_attn": False, "vdim": None}, {"kdim": 3}, "tt.nn.Linear"),
     "MSELoss": (lambda **given: repr(tt.nn.MSELoss(**given)), {"size_average": None}, {"reduce": False},
                 "reduction="),
-    "interpolate": (lambda **given: F.interpolate(x[None], scale_factor=2, **given).tolist(),
-                    {"recompute_scale_factor": None, "antialias": False}, {"antialias": True}, "avg_pool2d"),
     "embedding": (lambda **given: F.embedding(i, x.T, **given).tolist(), {"max_norm": None, "sparse": False},
                   {"max_norm": 1.0}, "too long"),
     "sum": (lambda **given: tt.sum(x, dim=1, **given).tolist(), {"out": None}, {"out": x}, "y.copy_(sum("),

@@ -28,26 +28,19 @@ nn.LeakyReLU()
 nn.LeakyReLU(0.2)
 nn.ELU(0.5)
 nn.SELU()
-nn.CELU(2.0)
 nn.GELU()
 nn.GELU('tanh')
 nn.SiLU()
 nn.Mish()
 nn.Softplus(2, 1)
 nn.Softsign()
-nn.Softshrink(0.3)
-nn.Hardshrink()
-nn.Tanhshrink()
 nn.Sigmoid()
-nn.Threshold(0.1, 20)
 nn.Hardtanh(-0.5, 0.7)
-nn.Hardsigmoid()
 nn.Hardswish()
 nn.LogSigmoid()
 nn.Tanh()
 nn.Softmax(1)
 nn.LogSoftmax(dim=0)
-nn.Softmin(1)
 nn.GLU()
 nn.PReLU()
 nn.PReLU(6, 0.1)
@@ -73,7 +66,6 @@ nn.BatchNorm2d(4, 1e-3, 0.3)
 nn.InstanceNorm2d(4)
 nn.InstanceNorm2d(4, affine=True)
 nn.InstanceNorm2d(4, track_running_stats=True)
-nn.Softmax2d()
 nn.Dropout2d(0.4).eval()
 nn.InstanceNorm2d(4, track_running_stats=True).eval()
 nn.Unfold(2, stride=2)
@@ -93,19 +85,6 @@ nn.AdaptiveAvgPool2d((3, None))
 nn.AvgPool2d(3, 2, 1, False, False)
 nn.AdaptiveAvgPool2d(4)
 nn.AdaptiveMaxPool2d((4, 3))
-nn.PixelShuffle(2)
-nn.PixelUnshuffle(2)
-nn.Upsample(scale_factor=2)
-nn.ZeroPad2d((1, 2, 0, 3))
-nn.Upsample((7, 5))
-nn.Upsample((7, 20), mode='nearest-exact')
-nn.Upsample(9, mode='bilinear')
-nn.Upsample(scale_factor=(0.5, 1.7), mode='bilinear')
-nn.ConstantPad2d(1, 7.0)
-nn.Upsample((3, 16), mode='bilinear', align_corners=True)
-nn.ReflectionPad2d(2)
-nn.ReplicationPad2d((1, 0, 2, 0))
-nn.CircularPad2d(1)
 """
 ON_SEQUENCE = """
 nn.RNN(3, 4)
@@ -122,17 +101,10 @@ nn.Conv1d(2, 4, 2, 1, 1, padding_mode='replicate')
 nn.MaxPool1d(2, 1)
 nn.ConvTranspose1d(2, 4, 3, stride=2, output_padding=1)
 nn.AvgPool1d(2)
-nn.ConstantPad1d(2, 5.0)
 nn.InstanceNorm1d(2)
 nn.BatchNorm1d(2)
 nn.AdaptiveAvgPool1d(2)
 nn.AdaptiveMaxPool1d(2)
-nn.ZeroPad1d(1)
-nn.ReflectionPad1d((2, 0))
-nn.ReplicationPad1d(1)
-nn.CircularPad1d(2)
-nn.Upsample(scale_factor=1.5)
-nn.Upsample(5, mode='linear')
 nn.Dropout1d(0.3).eval()
 """
 
@@ -152,7 +124,6 @@ MODULES: dict[str, tuple[Any, ...]] = {
     "nn.Embedding(7, 3, padding_idx=-4)": (IDS,),
     "nn.Embedding.from_pretrained(torch.ones(7, 2), padding_idx=0)": (IDS,),
     "nn.CosineSimilarity()": (X, PAIR),
-    "nn.PairwiseDistance(1)": (X, PAIR),
     **{
         f"nn.{loss}({options})": inputs
         for loss, inputs, more in [
@@ -167,12 +138,6 @@ MODULES: dict[str, tuple[Any, ...]] = {
             ("NLLLoss", (X, CLASSES), [WEIGHT, "ignore_index=0, reduction='sum'"]),
             ("KLDivLoss", (X, SHARES), ["reduction='batchmean'", "log_target=True"]),
             ("CosineEmbeddingLoss", (X, PAIR, SIGNS), ["0.3"]),
-            ("MarginRankingLoss", (X[:, 0], PAIR[:, 0], SIGNS), ["0.3"]),
-            ("HingeEmbeddingLoss", (X[:, 0], SIGNS), ["0.7"]),
-            ("TripletMarginLoss", (X, PAIR, SHARES), ["0.5, swap=True"]),
-            ("GaussianNLLLoss", (X, PAIR, SHARES), ["full=True"]),
-            ("PoissonNLLLoss", (X, SHARES), ["False, True"]),
-            ("SoftMarginLoss", (X[:, 0], SIGNS), ["reduction='sum'"]),
         ]
         for options in ["", *more]
     },

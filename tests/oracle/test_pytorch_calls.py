@@ -658,7 +658,6 @@ F.smooth_l1_loss(x, y, beta=0.5)
 F.huber_loss(x, y)
 F.normalize(x)
 F.cosine_similarity(x, y)
-F.pairwise_distance(x, y)
 F.tanh(x)
 F.sigmoid(x)
 x.dtype.is_floating_point
@@ -810,11 +809,9 @@ x.fill_diagonal_(7.0)
 x.normal_().shape
 x.uniform_(1, 2) > 0.5
 x.exponential_(2.0) > -1
-F.interpolate(b[None], scale_factor=2)
 F.batch_norm(x, torch.zeros(3), torch.ones(3), v, v, True)
 F.batch_norm(x, v.detach(), v.abs().detach())
 F.instance_norm(b)
-F.pixel_shuffle(b[None], 1)
 torch.cdist(x, w[:, :3])
 torch.zeros(size=(2, 3))
 torch.full(size=(2,), fill_value=1.0)

@@ -11,7 +11,6 @@ from tinytensor.argument_errors import FUNCTIONAL as _FUNCTIONAL
 from tinytensor.argument_errors import FUNCTIONS as _FUNCTIONS
 from tinytensor.argument_errors import missing as _missing
 from tinytensor.nn.functional.activation import *
-from tinytensor.nn.functional.alignment import *
 from tinytensor.nn.functional.attention import *
 from tinytensor.nn.functional.classification import *
 from tinytensor.nn.functional.convolution import *

@@ -10,15 +10,11 @@ from tinytensor.api import Tensor
 from tinytensor.nn.functional.common import written
 
 __all__ = [
-    "celu",
-    "celu_",
     "elu",
     "elu_",
     "gelu",
     "glu",
     "gumbel_softmax",
-    "hardshrink",
-    "hardsigmoid",
     "hardswish",
     "hardtanh",
     "hardtanh_",
@@ -36,14 +32,9 @@ __all__ = [
     "sigmoid",
     "silu",
     "softmax",
-    "softmin",
     "softplus",
-    "softshrink",
     "softsign",
     "tanh",
-    "tanhshrink",
-    "threshold",
-    "threshold_",
 ]
 
 
@@ -127,17 +118,6 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     return written(input, 1.0507009873554805 * elu(input, 1.6732632423543772), inplace)
 
 
-def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """x where it is positive, else alpha * (exp(x / alpha) - 1): an elu with a continuous derivative.
-
-    Example:
-        >>> tt.nn.functional.celu(tt.tensor([-100.0, 2.0]), alpha=2.0).tolist()
-        [-2.0, 2.0]
-    """
-    below = alpha * tt.expm1(_up_to_zero(input) / alpha)
-    return written(input, tt.where(input > 0, input, below), inplace)
-
-
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x times the normal distribution function at x, by erf; approximate="tanh" is that of GPT-2.
 
@@ -209,18 +189,8 @@ def tanh(input: Tensor) -> Tensor:
     return tt.tanh(input)
 
 
-def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """min(max(x / 6 + 1/2, 0), 1).
-
-    Example:
-        >>> tt.nn.functional.hardsigmoid(tt.tensor([-4.0, 0.0, 4.0])).tolist()
-        [0.0, 0.5, 1.0]
-    """
-    return written(input, relu6(input + 3) / 6, inplace)
-
-
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x * hardsigmoid(x).
+    """x * min(max(x / 6 + 1/2, 0), 1).
 
     Example:
         >>> tt.nn.functional.hardswish(tt.tensor([-4.0, 1.5, 4.0])).tolist()
@@ -237,46 +207,6 @@ def logsigmoid(input: Tensor) -> Tensor:
         [-0.6931, -1000.0]
     """
     return -tt.softplus(-input)
-
-
-def tanhshrink(input: Tensor) -> Tensor:
-    """x - tanh(x).
-
-    Example:
-        >>> tt.nn.functional.tanhshrink(tt.tensor([0.0, 100.0])).tolist()
-        [0.0, 99.0]
-    """
-    return input - tt.tanh(input)
-
-
-def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x moved towards 0 by lambd, and 0 where |x| is at most lambd.
-
-    Example:
-        >>> tt.nn.functional.softshrink(tt.tensor([-2.0, 0.2, 2.0])).tolist()
-        [-1.5, 0.0, 1.5]
-    """
-    return tt.where(tt.abs(input) <= lambd, 0.0, input - lambd * tt.sign(input))
-
-
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x, and 0 where |x| is at most lambd.
-
-    Example:
-        >>> tt.nn.functional.hardshrink(tt.tensor([-2.0, 0.2, 2.0])).tolist()
-        [-2.0, 0.0, 2.0]
-    """
-    return tt.where(tt.abs(input) <= lambd, 0.0, input)
-
-
-def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """x where it is above the threshold, else the value.
-
-    Example:
-        >>> tt.nn.functional.threshold(tt.tensor([0.5, 2.0]), 1.0, -7.0).tolist()
-        [-7.0, 2.0]
-    """
-    return written(input, tt.where(input <= threshold, value, input), inplace)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
@@ -301,9 +231,9 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return written
 
 
-relu_, elu_, selu_, celu_ = _in_place(relu), _in_place(elu), _in_place(selu), _in_place(celu)
+relu_, elu_, selu_ = _in_place(relu), _in_place(elu), _in_place(selu)
 
-leaky_relu_, hardtanh_, threshold_ = _in_place(leaky_relu), _in_place(hardtanh), _in_place(threshold)
+leaky_relu_, hardtanh_ = _in_place(leaky_relu), _in_place(hardtanh)
 
 
 def _given_or_first(dim: int | None, ndim: int) -> int:
@@ -331,16 +261,6 @@ def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> 
     """
     x = input if dtype is None else input.astype(dtype)
     return tt.log_softmax(x, _given_or_first(dim, x.ndim))
-
-
-def softmin(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
-    """softmax(-x) along dim.
-
-    Example:
-        >>> tt.nn.functional.softmin(tt.tensor([0.0, 100.0]), dim=0).tolist()
-        [1.0, 0.0]
-    """
-    return softmax(-input, dim, dtype=dtype)
 
 
 def gumbel_softmax(

@@ -16,7 +16,6 @@ __all__ = [
     "conv2d",
     "conv_transpose1d",
     "conv_transpose2d",
-    "fold",
     "unfold",
 ]
 
@@ -150,49 +149,3 @@ def unfold(
     x = x.unfold(2, dh * (kh - 1) + 1, sh)[..., ::dh]  # (N, C, Ho, W, kh)
     x = x.unfold(3, dw * (kw - 1) + 1, sw)[..., ::dw]  # (N, C, Ho, Wo, kh, kw)
     return x.permute(0, 1, 4, 5, 2, 3).reshape(x.shape[0], x.shape[1] * kh * kw, math.prod(x.shape[2:4]))
-
-
-def fold(
-    input: Tensor,
-    output_size: Numbers,
-    kernel_size: Numbers,
-    dilation: Numbers = 1,
-    padding: Numbers = 0,
-    stride: Numbers = 1,
-) -> Tensor:
-    """The transpose of `unfold`: adds up columns as windows of images.
-
-    Args:
-        input: (N, C * kh * kw, number of windows), or without N.
-        output_size: (H, W) of the images.
-        kernel_size, dilation, padding, stride: those of `unfold`.
-
-    Returns:
-        (N, C, H, W), or without N.
-
-    Raises:
-        ShapeError: images of this size have another number of windows, or windows another number of elements.
-
-    Example:
-        >>> columns = tt.tensor([[1.0, 2.0], [10.0, 20.0]])
-        >>> tt.nn.functional.fold(columns, (1, 3), (1, 2)).tolist()
-        [[[1.0, 12.0, 20.0]]]
-    """
-    if input.ndim == 2:
-        return fold(input.unsqueeze(0), output_size, kernel_size, dilation, padding, stride).squeeze(0)
-    (h, w), (kh, kw), (ph, pw) = [
-        (n, n) if isinstance(n, int) else tuple(n) for n in (output_size, kernel_size, padding)
-    ]
-    padded = (h + 2 * ph, w + 2 * pw)
-    places = tt.arange(padded[0] * padded[1], device=input.device).reshape(1, 1, *padded)
-    places = unfold(places, kernel_size, dilation, 0, stride)[0]  # (kh * kw, number of windows)
-    if input.ndim != 3 or input.shape[1] % (kh * kw) or input.shape[2] != places.shape[1]:
-        raise tt.ShapeError(
-            f"fold: columns of shape {input.shape} for images of {h} × {w} and windows of {kh} × {kw}",
-            why=f"these images have {places.shape[1]} windows, and columns C * {kh * kw} elements",
-            fix="output_size, kernel_size, dilation, padding and stride of unfold",
-        )
-    columns = input.unflatten(1, (-1, kh * kw)).flatten(2)  # (N, C, kh * kw * number of windows)
-    image = tt.zeros(*columns.shape[:2], padded[0] * padded[1], dtype=input.dtype, device=input.device)
-    image = tt.index_add(image, 2, places.reshape(-1), columns)
-    return tt.unflatten(image, 2, padded)[..., ph : ph + h, pw : pw + w]

@@ -8,7 +8,6 @@ from tinytensor.nn.functional.normalization import normalize
 
 __all__ = [
     "cosine_similarity",
-    "pairwise_distance",
 ]
 
 
@@ -21,15 +20,3 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     """
     x1, x2 = tt.broadcast_arrays(x1, x2)
     return (normalize(x1, 2.0, dim, eps) * normalize(x2, 2.0, dim, eps)).sum(dim)
-
-
-def pairwise_distance(
-    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
-) -> Tensor:
-    """p-norm of x1 - x2 + eps along the last axis, which is reduced.
-
-    Example:
-        >>> tt.nn.functional.pairwise_distance(tt.zeros(1, 2), tt.tensor([[3.0, 4.0]])).tolist()
-        [5.0]
-    """
-    return tt.norm(x1 - x2 + eps, -1, keepdim, p)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-import tinytensor.api as tt
 import tinytensor.nn.functional as F
 from tinytensor.nn.stateless.base import Stateless
 
 __all__ = [
-    "CELU",
     "ELU",
     "GELU",
     "GLU",
     "SELU",
-    "Hardshrink",
-    "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
     "LeakyReLU",
@@ -27,23 +23,10 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "Softmax",
-    "Softmax2d",
-    "Softmin",
     "Softplus",
-    "Softshrink",
     "Softsign",
     "Tanh",
-    "Tanhshrink",
-    "Threshold",
 ]
-
-
-class CELU(Stateless):
-    """x where it is positive, else alpha * (exp(x / alpha) - 1); any shape. See `nn.functional.celu`."""
-
-    alpha: float = 1.0
-    inplace: bool = False
-    function = staticmethod(F.celu)
 
 
 class ELU(Stateless):
@@ -85,22 +68,8 @@ class SELU(Stateless):
     function = staticmethod(F.selu)
 
 
-class Hardshrink(Stateless):
-    """x, and 0 where |x| is at most lambd; any shape. See `nn.functional.hardshrink`."""
-
-    lambd: float = 0.5
-    function = staticmethod(F.hardshrink)
-
-
-class Hardsigmoid(Stateless):
-    """min(max(x / 6 + 1/2, 0), 1); any shape. See `nn.functional.hardsigmoid`."""
-
-    inplace: bool = False
-    function = staticmethod(F.hardsigmoid)
-
-
 class Hardswish(Stateless):
-    """x * hardsigmoid(x); any shape. See `nn.functional.hardswish`."""
+    """x * min(max(x / 6 + 1/2, 0), 1); any shape. See `nn.functional.hardswish`."""
 
     inplace: bool = False
     function = staticmethod(F.hardswish)
@@ -190,34 +159,12 @@ class Softmax(Stateless):
     function = staticmethod(F.softmax)
 
 
-class Softmax2d(Stateless):
-    """Softmax over the channels of images: (N, C, H, W) or (C, H, W) → the same."""
-
-    def forward(self, x: tt.Tensor) -> tt.Tensor:
-        """(N, C, H, W) or (C, H, W) → the same."""
-        return F.softmax(x, -3)
-
-
-class Softmin(Stateless):
-    """softmax(-x) along dim. See `nn.functional.softmin`."""
-
-    dim: int | None = None
-    function = staticmethod(F.softmin)
-
-
 class Softplus(Stateless):
     """log(1 + exp(beta * x)) / beta, and x where beta * x is above the threshold; any shape."""
 
     beta: float = 1.0
     threshold: float = 20.0
     function = staticmethod(F.softplus)
-
-
-class Softshrink(Stateless):
-    """x moved towards 0 by lambd, and 0 where |x| is at most lambd; any shape."""
-
-    lambd: float = 0.5
-    function = staticmethod(F.softshrink)
 
 
 class Softsign(Stateless):
@@ -230,18 +177,3 @@ class Tanh(Stateless):
     """Hyperbolic tangent; any shape."""
 
     function = staticmethod(F.tanh)
-
-
-class Tanhshrink(Stateless):
-    """x - tanh(x); any shape."""
-
-    function = staticmethod(F.tanhshrink)
-
-
-class Threshold(Stateless):
-    """x where it is above the threshold, else the value; any shape. See `nn.functional.threshold`."""
-
-    threshold: float
-    value: float
-    inplace: bool = False
-    function = staticmethod(F.threshold)

@@ -15,21 +15,14 @@ from tinytensor.nn.stateless.base import Stateless
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
-    "CTCLoss",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
-    "GaussianNLLLoss",
-    "HingeEmbeddingLoss",
     "HuberLoss",
     "KLDivLoss",
     "L1Loss",
     "MSELoss",
-    "MarginRankingLoss",
     "NLLLoss",
-    "PoissonNLLLoss",
     "SmoothL1Loss",
-    "SoftMarginLoss",
-    "TripletMarginLoss",
 ]
 
 Reduction = Literal["mean", "sum", "none"]
@@ -57,15 +50,6 @@ class BCEWithLogitsLoss(Stateless):
     reduction: Reduction = "mean"
     pos_weight: tt.Tensor | None = None
     function = staticmethod(F.binary_cross_entropy_with_logits)
-
-
-class CTCLoss(Stateless):
-    """Minus the log-probability of targets, over all alignments: log_probs (T, N, C), targets (N, S) → ()."""
-
-    blank: int = 0
-    reduction: Reduction = "mean"
-    zero_infinity: bool = False
-    function = staticmethod(F.ctc_loss)
 
 
 class CosineEmbeddingLoss(Stateless):
@@ -102,25 +86,6 @@ class CrossEntropyLoss(Stateless):
     reduction: Reduction = "mean"
     label_smoothing: float = 0.0
     function = staticmethod(F.cross_entropy)
-
-
-class GaussianNLLLoss(Stateless):
-    """(log(var) + (x - target)² / var) / 2 of x, target and var; full adds log(2 pi) / 2."""
-
-    _: KW_ONLY
-    full: bool = False
-    eps: float = 1e-6
-    reduction: Reduction = "mean"
-    function = staticmethod(F.gaussian_nll_loss)
-
-
-class HingeEmbeddingLoss(Stateless):
-    """x where the target is 1, max(0, margin - x) where it is -1; any shape."""
-
-    margin: float = 1.0
-    _: KW_ONLY
-    reduction: Reduction = "mean"
-    function = staticmethod(F.hinge_embedding_loss)
 
 
 class HuberLoss(Stateless):
@@ -161,15 +126,6 @@ class MSELoss(Stateless):
     function = staticmethod(F.mse_loss)
 
 
-class MarginRankingLoss(Stateless):
-    """max(0, margin - target * (x1 - x2)); target 1: x1 should be larger, else -1."""
-
-    margin: float = 0.0
-    _: KW_ONLY
-    reduction: Reduction = "mean"
-    function = staticmethod(F.margin_ranking_loss)
-
-
 class NLLLoss(Stateless):
     """Minus the log-probability of each target class: (N, C, ...), (N, ...) → ()."""
 
@@ -180,17 +136,6 @@ class NLLLoss(Stateless):
     function = staticmethod(F.nll_loss)
 
 
-class PoissonNLLLoss(Stateless):
-    """exp(x) - target * x; without log_input x - target * log(x + eps); full adds Stirling's term."""
-
-    log_input: bool = True
-    full: bool = False
-    _: KW_ONLY
-    eps: float = 1e-8
-    reduction: Reduction = "mean"
-    function = staticmethod(F.poisson_nll_loss)
-
-
 class SmoothL1Loss(Stateless):
     """d² / (2 beta) where d = |x - target| is below beta, else d - beta / 2; any shape."""
 
@@ -198,23 +143,3 @@ class SmoothL1Loss(Stateless):
     reduction: Reduction = "mean"
     beta: float = 1.0
     function = staticmethod(F.smooth_l1_loss)
-
-
-class SoftMarginLoss(Stateless):
-    """log(1 + exp(-target * x)), target 1 or -1; any shape."""
-
-    _: KW_ONLY
-    reduction: Reduction = "mean"
-    function = staticmethod(F.soft_margin_loss)
-
-
-class TripletMarginLoss(Stateless):
-    """max(0, margin + distance to positive - distance to negative): three of (N, D) → ()."""
-
-    margin: float = 1.0
-    p: float = 2.0
-    eps: float = 1e-6
-    swap: bool = False
-    _: KW_ONLY
-    reduction: Reduction = "mean"
-    function = staticmethod(F.triplet_margin_loss)
