@@ -165,7 +165,7 @@ def test_every_row_calls_a_public_function() -> None:
 
 
 def test_every_public_function_has_a_row() -> None:
-    named = {row.function.rpartition(".")[2] for row in ROWS}  # tt.det is tt.linalg.det
+    named = {row.function.rpartition(".")[2] for row in ROWS}  # det of linalg.det
     report(
         [
             f"{f.__module__}.{f.__name__}: no row of tinytensor/op_table has the name {name}"
