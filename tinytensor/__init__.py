@@ -35,7 +35,7 @@ if not TYPE_CHECKING:  # type checkers follow the star import, and report a miss
         for _name in _module.__all__:  # clear errors for wrong arguments: see argument_checks.py
             _thing = getattr(_module, _name)
             if callable(_thing):
-                setattr(_module, _name, _guarded(_thing))
+                setattr(_module, _name, _guarded(_thing, module=_module.__name__))
 
     def __getattr__(name):  # called only for names that do not exist
         _missing(__name__, _FUNCTIONS, name)

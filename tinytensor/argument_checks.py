@@ -26,10 +26,10 @@ from tinytensor.tensor import is_tensor
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def guarded(function: F, name: str = "") -> F:
+def guarded(function: F, name: str = "", module: str = "") -> F:
     """Wrap a function so that PyTorch's keywords are understood (`dim` is `axis`), and arguments that do not
     match its signature raise a clear error. A call that succeeds costs nothing more. Of a class, this wraps
-    the constructor.
+    the constructor. `module` is where the result will be found, for pickle.
     """
     if isinstance(function, type):
         make = inspect.unwrap(function.__init__)  # type: ignore[misc]  # perhaps that of a wrapped base
@@ -52,6 +52,8 @@ def guarded(function: F, name: str = "") -> F:
                 raise found from None
         return again()
 
+    if module:
+        checked.__module__, checked.__qualname__ = module, function.__name__
     return checked  # type: ignore[return-value]  # wraps() keeps the signature
 
 

@@ -107,6 +107,10 @@ def _in_a_process(path: Path, chosen: Puzzle | None, options: argparse.Namespace
     process.start()
     sender.close()
     try:
+        while process.is_alive() and not receiver.poll(0.1):
+            pass  # not recv at once: a process that the file has forked may hold the pipe open
+        if not receiver.poll():
+            raise EOFError
         said = receiver.recv()
     except EOFError:
         process.join()

@@ -74,7 +74,7 @@ _STRIP = 32  # columns
 LARGE = 1 << 15  # elements: larger arrays are processed in blocks
 # float32 loops of NumPy that are vectorized for contiguous operands alone: where there are more elements than
 # this, copying a repeated operand is faster than to read it as it is
-_CONTIGUOUS, _MANY = {np.maximum, np.minimum, np.negative, np.exp}, 1 << 17
+_CONTIGUOUS, _MANY = {np.maximum, np.minimum, np.exp}, 1 << 17
 _BLOCK = 1 << 18  # elements: copies of blocks fit in the L3 cache and are worth several threads
 
 
