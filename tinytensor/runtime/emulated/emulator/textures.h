@@ -28,7 +28,7 @@ namespace tt_emu {
 
 struct Texture {
     char* data;
-    int size[3];            // elements along x, y and z (or layers); 1 where there is no such axis
+    int size[3];            // elements along x, y and z; 1 where there is no such axis
     size_t steps[2];        // bytes from one row to the next, from one layer to the next
     int kind, bits, count;  // of a channel (cudaChannelFormatKind), and how many an element has
     int address[3], filter, read, normalized;
@@ -109,11 +109,11 @@ TT_INLINE TexturePlace texture_place(const Texture& t, int axis, float x) {
 }
 
 template <class T, int axes>
-TT_NOSAN static T texture_read(const Texture& t, float x, float y, float z, int layer) {
+TT_NOSAN static T texture_read(const Texture& t, float x, float y, float z) {
     typedef typename Channels<T>::type E;
     const TexturePlace px = texture_place(t, 0, x),
                        py = axes > 1 ? texture_place(t, 1, y) : TexturePlace{0, 0, 0},
-                       pz = axes > 2 ? texture_place(t, 2, z) : TexturePlace{layer, layer, 0};
+                       pz = axes > 2 ? texture_place(t, 2, z) : TexturePlace{0, 0, 0};
     T result;
     for (int c = 0; c < Channels<T>::count; c++) {
         E value;
@@ -144,21 +144,6 @@ TT_NOSAN static T texture_element(const Texture& t, int x) {
         ((E*)&result)[c] = texture_channel<E>(t, x < t.size[0] ? x : -1, 0, 0, c);
     return result;
 }
-// The face of a cube that a direction meets, and the place there (CUDA programming guide, cubemap
-// textures). Beyond the edge of a face its last element counts, not the face next to it.
-template <class T>
-TT_NOSAN static T texture_of_cube(const Texture& cube, float x, float y, float z, int layer) {
-    Texture t = cube;
-    t.normalized = 1, t.address[0] = t.address[1] = cudaAddressModeClamp;
-    const float ax = fabsf(x), ay = fabsf(y), az = fabsf(z);
-    const int axis = ax >= ay && ax >= az ? 0 : ay >= az ? 1 : 2;
-    const bool negative = (axis == 0 ? x : axis == 1 ? y : z) < 0;
-    const float along = axis == 0 ? (negative ? z : -z) : axis == 2 && negative ? -x : x;
-    const float down = axis == 1 ? (negative ? -z : z) : -y;
-    const float most = axis == 0 ? ax : axis == 1 ? ay : az;
-    return texture_read<T, 2>(t, (along / most + 1) / 2, (down / most + 1) / 2, 0,
-                              6 * layer + 2 * axis + negative);
-}
 template <class T>
 TT_NOSAN static T texture_gather(const Texture& texture, float x, float y, int channel) {
     Texture t = texture;
@@ -180,15 +165,11 @@ TT_NOSAN static T texture_gather(const Texture& texture, float x, float y, int c
         return tt_emu::copy_of(tt_emu::READ(tt_emu::texture_at(object), __VA_ARGS__));   \
     }
 TT_TEXTURE(tex1Dfetch, (int x), texture_element<T>, x)
-TT_TEXTURE(tex1D, (float x), TT_LIST(texture_read<T, 1>), x, 0, 0, 0)
-TT_TEXTURE(tex2D, (float x, float y), TT_LIST(texture_read<T, 2>), x, y, 0, 0)
-TT_TEXTURE(tex3D, (float x, float y, float z), TT_LIST(texture_read<T, 3>), x, y, z, 0)
-TT_TEXTURE(tex1DLayered, (float x, int layer), TT_LIST(texture_read<T, 1>), x, 0, 0, layer)
-TT_TEXTURE(tex2DLayered, (float x, float y, int layer), TT_LIST(texture_read<T, 2>), x, y, 0, layer)
-TT_TEXTURE(tex2DLod, (float x, float y, float), TT_LIST(texture_read<T, 2>), x, y, 0, 0)
-TT_TEXTURE(tex2DGrad, (float x, float y, float2, float2), TT_LIST(texture_read<T, 2>), x, y, 0, 0)
-TT_TEXTURE(texCubemap, (float x, float y, float z), texture_of_cube<T>, x, y, z, 0)
-TT_TEXTURE(texCubemapLayered, (float x, float y, float z, int layer), texture_of_cube<T>, x, y, z, layer)
+TT_TEXTURE(tex1D, (float x), TT_LIST(texture_read<T, 1>), x, 0, 0)
+TT_TEXTURE(tex2D, (float x, float y), TT_LIST(texture_read<T, 2>), x, y, 0)
+TT_TEXTURE(tex3D, (float x, float y, float z), TT_LIST(texture_read<T, 3>), x, y, z)
+TT_TEXTURE(tex2DLod, (float x, float y, float), TT_LIST(texture_read<T, 2>), x, y, 0)
+TT_TEXTURE(tex2DGrad, (float x, float y, float2, float2), TT_LIST(texture_read<T, 2>), x, y, 0)
 TT_TEXTURE(tex2Dgather, (float x, float y, int channel = 0), texture_gather<T>, x, y, channel)
 #undef TT_TEXTURE
 
@@ -228,7 +209,5 @@ TT_INLINE T* surface_at(cudaSurfaceObject_t object, int x, int y, int z, cudaSur
 TT_SURFACE(1D, (int x), (x), (x, 0, 0))
 TT_SURFACE(2D, (int x, int y), (x, y), (x, y, 0))
 TT_SURFACE(3D, (int x, int y, int z), (x, y, z), (x, y, z))
-TT_SURFACE(1DLayered, (int x, int layer), (x, layer), (x, 0, layer))
-TT_SURFACE(2DLayered, (int x, int y, int layer), (x, y, layer), (x, y, layer))
 #undef TT_SURFACE
 #undef TT_LIST

@@ -19,9 +19,7 @@ typedef cudaArray* cudaArray_t;
 typedef const cudaArray* cudaArray_const_t;
 enum {
     cudaArrayDefault = 0,
-    cudaArrayLayered = 1,
     cudaArraySurfaceLoadStore = 2,
-    cudaArrayCubemap = 4,
     cudaArrayTextureGather = 8
 };
 enum cudaResourceType {
@@ -58,7 +56,7 @@ struct cudaTextureDesc {
     unsigned maxAnisotropy;
     cudaTextureFilterMode mipmapFilterMode;
     float mipmapLevelBias, minMipmapLevelClamp, maxMipmapLevelClamp;
-    int disableTrilinearOptimization, seamlessCubemap;
+    int disableTrilinearOptimization;
 };
 struct cudaMemcpy3DParms {
     cudaArray_t srcArray;
@@ -86,10 +84,7 @@ static inline cudaChannelFormatDesc cudaCreateChannelDesc() {
 }
 
 static inline cudaError_t cudaMalloc3DArray(cudaArray_t* array, const cudaChannelFormatDesc* desc,
-                                            cudaExtent extent, unsigned flags = 0, TT_SITE) {
-    const size_t faces = flags & cudaArrayLayered ? extent.depth % 6 : extent.depth - 6;
-    if (flags & cudaArrayCubemap && (extent.width != extent.height || faces || !extent.depth))
-        return cudaErrorInvalidValue;
+                                            cudaExtent extent, unsigned = 0, TT_SITE) {
     *array = new cudaArray{*desc, extent.width, extent.height, extent.depth, nullptr};
     const size_t bytes = (*array)->pitch() * (*array)->rows() * (*array)->layers();
     return cudaMalloc(&(*array)->data, bytes, file, line);
@@ -178,8 +173,6 @@ static inline cudaError_t cudaCreateTextureObject(cudaTextureObject_t* object,
     t->kind = desc.f, t->bits = desc.x;
     t->count = (desc.x > 0) + (desc.y > 0) + (desc.z > 0) + (desc.w > 0);
     if (how) {
-        if (how->seamlessCubemap && how->filterMode == cudaFilterModeLinear)
-            return delete t, cudaErrorNotSupported;
         for (int i = 0; i < 3; i++) t->address[i] = how->addressMode[i];
         for (int i = 0; i < 4; i++) t->border[i] = how->borderColor[i];
         t->filter = how->filterMode, t->read = how->readMode, t->normalized = how->normalizedCoords;
