@@ -106,6 +106,16 @@ def ties() -> None:
     assert square.grad.tolist() == [[[0.25, 0.25], [0.25, 0.25]]]
 
 
+def hooks_of_a_written_view() -> None:
+    x = tt.ones(2, requires_grad=True)
+    y = x * 1.0
+    v = y[:1]
+    v.mul_(3.0)
+    v.register_hook(lambda grad: grad * 10)
+    (v.sum() + y.sum()).backward()
+    assert x.grad.tolist() == [60.0, 1.0]  # PyTorch: 33 = 3 (10 + 1), the hook sees what arrives through v
+
+
 def data() -> None:
     p = tt.ones(3, requires_grad=True)
     loss = (p * p).sum()
@@ -213,6 +223,7 @@ ROWS: dict[str, Callable[[], None]] = {
     "`nn.Linear(a, b).weight`": weight,
     "`nn.init.kaiming_uniform_(w)`, `kaiming_normal_`, w a matrix": initial_weights,
     "`x.max(1)`, `max_pool2d(x, 2)` with ties": ties,
+    "hooks of a view that is written, `v = y[:1]; v.mul_(3)`": hooks_of_a_written_view,
     "`x.data`": data,
     "`gelu(x)`": gelu,
     "`meshgrid(a, b)`": meshgrid,
