@@ -1,16 +1,5 @@
 """A GPT on `tinytensor`: tokenizers, data, model, training, sampling. Start with `python -m gpt`."""
 
-import signal
-import sys
-
-# `python -m gpt`: Ctrl-C ends the imports below without a traceback; gpt/__main__.py restores the handler.
-if (
-    sys.argv[:1] == ["-m"]
-    and "gpt" in sys.orig_argv
-    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-):
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
 from gpt.config import GPTConfig, TrainConfig
 from gpt.data.batches import Batches, consecutive_blocks
 from gpt.data.command import embedded_shakespeare

@@ -166,6 +166,6 @@ python -m gpt COMMAND --help explains a command and lists its fields."""
 
 
 if __name__ == "__main__":
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # of gpt/__init__.py
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # of tinytensor/__init__.py
         signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

@@ -1,11 +1,13 @@
 """A GPT and its training in one file: nanoGPT's recipe for a CPU, in public names of tinytensor.
 
 Read it from top to bottom, then run it: `python -m gpt.minimal` trains on the bundled Shakespeare for 2,000
-steps, a few minutes, and prints a sample. `python -m gpt train` does the same faster, with checkpoints, a log
-and many variants; a test trains both and compares their weights.
+steps, a few minutes, and prints a sample; it keeps no files. `python -m gpt train` does the same faster, with
+checkpoints, a log and many variants; a test trains both and compares their weights.
 
 Shapes: B sequences of T tokens, C channels, H heads of C / H channels, V characters in the vocabulary.
-Source: Radford et al. 2019 (GPT-2) for the model; Karpathy's nanoGPT for the recipe and most names.
+Source: Radford et al. 2019 (GPT-2) for the model and the names of its weights (wte, wpe: embeddings of tokens
+and positions; c_fc, c_proj: products into and out of a layer); Karpathy's nanoGPT for the recipe. Unlike
+nanoGPT it evaluates on all of the validation data, and has GPT-2's GELU, by tanh.
 """
 
 import math
@@ -70,7 +72,7 @@ class CausalSelfAttention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Each token by itself: gelu(x W_1) W_2, with 4 C hidden units."""
+    """Each token by itself: gelu(x c_fc) c_proj, with 4 C hidden units."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -108,7 +110,9 @@ class GPT(nn.Module):
         self.h = nn.ModuleList([Block(config) for _ in range(config.n_layer)])
         self.ln_f = nn.LayerNorm(config.n_embd, bias=False)
         for name, p in self.named_parameters():
-            if p.ndim == 2:  # the residual stream is a sum of 2 n_layer results of c_proj
+            if (
+                p.ndim == 2
+            ):  # 2 n_layer results of c_proj are added up: their sum should not grow with n_layer
                 std = 0.02 / math.sqrt(2 * config.n_layer) if "c_proj" in name else 0.02
                 nn.init.normal_(p, std=std)
 
@@ -127,15 +131,15 @@ class GPT(nn.Module):
 # ---- data -------------------------------------------------------------------------------------------------
 
 
-def get_batch(data: Ids, config: Config, step: int) -> tuple[tt.Tensor, tt.Tensor]:
-    """Inputs and targets, (B, T), at random positions: a function of the seed and the step alone.
+def get_batch(data: Ids, config: Config, number: int) -> tuple[tt.Tensor, tt.Tensor]:
+    """Inputs and targets, (B, T), at random positions: a function of the seed and the batch's number, from 0.
 
     Example:
-        >>> inputs, targets = get_batch(np.arange(100), Config(), step=0)
+        >>> inputs, targets = get_batch(np.arange(100), Config(), number=0)
         >>> bool((targets == inputs + 1).all())
         True
     """
-    drawn = np.random.Philox(key=[config.seed, step]).random_raw(config.batch_size)
+    drawn = np.random.Philox(key=[config.seed, number]).random_raw(config.batch_size)
     starts = (drawn % np.uint64(len(data) - config.block_size)).astype(np.int64)  # (B,)
     windows = data[starts[:, None] + np.arange(config.block_size + 1)]  # (B, T + 1)
     return tt.tensor(windows[:, :-1]), tt.tensor(windows[:, 1:])
@@ -160,7 +164,7 @@ def get_lr(step: int, config: Config) -> float:
     """Learning rate: linear warmup, then half a period of a cosine down to min_learning_rate.
 
     Example:
-        >>> [round(get_lr(step, Config()), 6) for step in (0, 99, 100, 1050, 2000)]
+        >>> [round(get_lr(step, Config()), 6) for step in (0, 99, 100, 1050, 1999)]
         [1e-05, 0.00099, 0.001, 0.00055, 0.0001]
     """
     if step < config.warmup_steps:
@@ -188,8 +192,8 @@ def train(config: Config, data: Ids, val: Ids, vocab_size: int) -> GPT:
             group["lr"] = get_lr(step, config)
         optimizer.zero_grad()
         parts, loss = config.gradient_accumulation_steps, 0.0
-        for part in range(step * parts, (step + 1) * parts):
-            part_loss = model.loss(*get_batch(data, config, part)) / parts
+        for number in range(step * parts, (step + 1) * parts):
+            part_loss = model.loss(*get_batch(data, config, number)) / parts
             part_loss.backward()  # adds to the gradients of the parts before
             loss += part_loss.item()
         nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
@@ -221,8 +225,8 @@ def main(config: Config) -> None:
     ids = np.array([characters.index(c) for c in text])
     split = len(ids) * 9 // 10
     model = train(config, ids[:split], ids[split:], len(characters))
-    sample = generate(model, [characters.index("\n")], 500, config, temperature=0.8)
-    print("".join([characters[token] for token in sample]))
+    for token in generate(model, [characters.index("\n")], 500, config, temperature=0.8):
+        print(characters[token], end="", flush=True)
 
 
 if __name__ == "__main__":

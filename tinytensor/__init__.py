@@ -1,7 +1,17 @@
 """tinytensor: a tensor engine that a person can see through."""
 
+import signal as _signal
 import sys as _sys
 from typing import TYPE_CHECKING
+
+# `python -m tinytensor` and `python -m gpt`: Ctrl-C ends the imports below without a traceback; their
+# __main__.py restores the handler.
+if (
+    _sys.argv[:1] == ["-m"]
+    and {"tinytensor", "gpt"} & {*_sys.orig_argv}
+    and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+):
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 from tinytensor import api as _api
 from tinytensor import autograd as _autograd

@@ -20,7 +20,7 @@ class Config:
         host_kernels: whether hot ops on the CPU run in C++ kernels ("auto") or all ops in NumPy ("off"). A
             kernel is compiled on first use, once per machine; without a compiler NumPy is used. The
             environment variable TINYTENSOR_HOST_KERNELS sets the initial value (default "auto"). Kernels are
-            for this processor, or for the level that TINYTENSOR_MARCH names when tinytensor is imported:
+            for this processor, or for the level that the environment variable TINYTENSOR_MARCH names:
             x86-64 (SSE2), x86-64-v2, x86-64-v3 (AVX2 and FMA), x86-64-v4 (AVX-512).
         matmul: backend of matrix products. On a GPU: "own" kernels, the "vendor" library (cuBLAS; not in a
             captured graph), or "auto", which takes the faster one by a table in `gemm.py`: so far always

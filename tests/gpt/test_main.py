@@ -98,8 +98,9 @@ def test_a_command_to_type_works_where_it_is_printed(monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
-def test_ctrl_c_during_the_imports_ends_it_quietly():
-    command = [sys.executable, "-X", "importtime", "-m", "gpt", "--help"]
+@pytest.mark.parametrize("package", ["gpt", "tinytensor"])
+def test_ctrl_c_during_the_imports_ends_it_quietly(package):
+    command = [sys.executable, "-X", "importtime", "-m", package, "--help"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
         for line in process.stderr:  # one for each module that was imported
             if "tinytensor." in line:

@@ -73,8 +73,13 @@ def instruction_set(level: str) -> str:
     return f"-march={level}"
 
 
-NATIVE = instruction_set(os.environ.get("TINYTENSOR_MARCH") or "native")
-BASE_FLAGS = ("-std=c++17", "-fPIC", "-shared", NATIVE, "-fvisibility=hidden")
+@cache
+def native_flag() -> str:
+    """The compiler's flag for the instruction set that TINYTENSOR_MARCH names, or that of this machine."""
+    return instruction_set(os.environ.get("TINYTENSOR_MARCH") or "native")
+
+
+BASE_FLAGS = ("-std=c++17", "-fPIC", "-shared", "-fvisibility=hidden")
 WARNINGS = ".warnings"  # suffix of a file beside a library
 EMPTY = 32  # bytes of a kept file without contents: its checksum
 # Semantics of kernels: no exceptions, wrapping integers, float4 aliasing floats; multiply-adds are fused as
@@ -214,9 +219,9 @@ def contents(recipe: Recipe) -> Iterator[str]:
 
 def fingerprint(recipe: Recipe, compiler: Compiler, *, native: bool = True) -> str:
     """Hash of all dependencies of a library; `native`: it is for the processor of this machine."""
-    hashed = hashlib.sha256()
+    hashed, own = hashlib.sha256(), native_flag() + _processor() if native else ""
     parts = (*contents(recipe), *recipe.flags, *recipe.gcc_flags, *recipe.clang_flags, *recipe.libraries)
-    for part in (*parts, compiler.identity, NATIVE + _processor() if native else "", sys.platform, "sealed"):
+    for part in (*parts, compiler.identity, own, sys.platform, "sealed"):
         hashed.update(part.encode())
         hashed.update(b"\0")
     return hashed.hexdigest()[:24]
@@ -365,7 +370,7 @@ def _run(
 ) -> subprocess.CompletedProcess[str]:
     """Run the compiler with the flags of a recipe on a source, named by further words of the command line."""
     command = [
-        *(*compiler.command, *BASE_FLAGS, *recipe.flags),
+        *(*compiler.command, *BASE_FLAGS, native_flag(), *recipe.flags),
         *(recipe.gcc_flags if compiler.is_gcc else recipe.clang_flags),
         *(f"-I{folder}" for folder in recipe.folders),
         *(*source, "-o", str(built), *recipe.libraries),

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from tinytensor.errors import KernelError
 from tinytensor.runtime.compiler import (
-    NATIVE,
     Compiler,
     Recipe,
     find_compiler,
@@ -36,7 +35,7 @@ HOST = EMULATOR / "host"
 PROGRAM_FLAGS = (
     *("-fwrapv", "-fno-strict-aliasing", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
     *("-fno-stack-protector", "-U_FORTIFY_SOURCE", "-fno-delete-null-pointer-checks", "-w", "-fPIE"),
-    *(NATIVE, "-fstack-clash-protection", "-DTT_PROGRAM", "-gline-tables-only"),
+    *("-fstack-clash-protection", "-DTT_PROGRAM", "-gline-tables-only"),
     *("-fno-builtin-malloc", "-fno-builtin-free"),  # else compilers do without memory that a kernel asks for
 )
 # What kernels allocate is of the device: library/wrapped_allocation.h defines __wrap_malloc and the like.
