@@ -47,6 +47,7 @@ chat: .venv/installed ## from a text to a model that answers: eight minutes
 
 check: lint ## format, lint, types, rules of the repository
 	@$(TESTING) .venv/bin/python -m pytest -q tests/project $(COMPLETE) $(LEFT_TO_TEST)
+	@.venv/bin/python -m tests.project.test_size
 
 test: lint ## all of check, then all tests and the examples of all docstrings
 	@$(TESTING) .venv/bin/python -m tests.helpers.compile_kernels
