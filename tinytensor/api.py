@@ -111,4 +111,4 @@ if not TYPE_CHECKING:  # type checkers follow the star imports
         _thing = globals()[_name]
         _made = _name in ("arange", "empty", "eye", "full", "ones", "zeros")
         if getattr(_thing, "__module__", "").startswith("tinytensor.ops.") or _made or _has_options(_thing):
-            globals()[_name] = _guarded(_thing, module="tinytensor")
+            globals()[_name] = _guarded(_thing)

@@ -154,7 +154,7 @@ CALLS = {
     "permute range": (lambda: f(2, 3).permute(0, 2), S, "axis 2"),
     "transpose range": (lambda: f(2, 3).transpose(0, 5), S, "axis 5"),
     "transpose float": (lambda: f(2, 3).transpose(0, 1.0), D, "integer"),
-    "mT of vector": (lambda: f(3).mT, S, "rows and columns"),
+    "mT of vector": (lambda: f(3).mT, AttributeError, "rows and columns"),
     "expand": (lambda: f(2).expand(3), S, ""),
     "expand fewer": (lambda: f(2, 2).expand(2), S, ""),
     "squeeze": (lambda: f(2, 3).squeeze(0), S, "2"),

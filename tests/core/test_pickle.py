@@ -2,6 +2,7 @@
 
 import copy
 import multiprocessing
+import operator
 import pickle
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
@@ -61,6 +62,18 @@ class Net(nn.Module):
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         return self.norm(self.drop(self.first(x)))
+
+
+@pytest.mark.parametrize("name", ["nn.functional.relu", "nn.utils.clip_grad_norm_", "utils.data.Subset"])
+def test_functions_are_the_same_again(name: str) -> None:
+    function = operator.attrgetter(name)(tt)
+    assert pickle.loads(pickle.dumps(function)) is function
+
+
+def test_a_layer_with_an_activation() -> None:
+    layer = tt.nn.TransformerEncoderLayer(4, 2, dropout=0.0)
+    x = tt.randn(1, 3, 4)
+    assert pickle.loads(pickle.dumps(layer))(x).tolist() == layer(x).tolist()
 
 
 def test_modules_and_their_optimizer_go_on() -> None:
