@@ -340,7 +340,7 @@ def test_a_script_that_ends_itself(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["chekc"], "info, explain, check"),
+        (["chekc"], "info, build, explain, check"),
         (["check", "sofmax"], "no kernel 'sofmax'"),
         (["chek"], "did you mean `python -m tinytensor check`?"),
         (["check", "sofmax"], "did you mean softmax?"),

@@ -343,8 +343,9 @@ def copy_(x: Tensor, value: Any) -> Tensor:
     have = x.storage.dtype
     if tensor:
         _check_copy(x, value)
-        if _is_same_view(x, value):
-            return x  # what x[key] += 1 ends with
+        if _is_same_view(x, value):  # what x[key] += 1 ends with: a write that changes nothing
+            x.storage.bump("copy_")
+            return x
         if needs and value.storage.device is not x.storage.device:
             value = transfer(value, x.storage.device)
         edge = edge_of(value) if needs else None
