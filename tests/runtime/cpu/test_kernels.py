@@ -240,7 +240,7 @@ def test_a_broken_file_in_the_cache(tmp_path: Path) -> None:
 
 
 def test_a_call_compiles_what_it_needs_and_build_compiles_the_rest(tmp_path: Path) -> None:
-    """The compiler notes what it is asked for, and refuses: NumPy computes, and nobody waits for g++."""
+    """A compiler that records its calls and fails: NumPy computes, without waiting for a compilation."""
     refuses = tmp_path / "refuses"
     refuses.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" | grep "\\.so$" >> "{tmp_path}/asked"; exit 1\n')
     refuses.chmod(0o755)
