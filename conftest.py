@@ -20,9 +20,9 @@ FULL = os.environ.get("TINYTENSOR_FULL") == "1"
 NAMES = pytest.StashKey[re.Pattern[str]]()  # ids of tests of the rows that --op selects
 SECONDS = float(os.environ.get("TINYTENSOR_TEST_SECONDS", 3600 if FULL else 120))
 
-# What needs PyTorch is left out where PyTorch is not installed; pytest_report_header says so.
+# Helpers are no tests. What needs PyTorch is left out without it; pytest_report_header says so.
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-collect_ignore = [] if HAS_TORCH else ["tests/oracle", "tests/golden/make_golden.py"]
+collect_ignore = ["tests/helpers", *([] if HAS_TORCH else ["tests/oracle", "tests/golden/make_golden.py"])]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
