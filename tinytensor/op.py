@@ -194,7 +194,7 @@ def register(op: type[Op]) -> type[Op]:
 
 # ---- floating-point operations of a call, from its shapes: what `Op.flops` is made of ---------------------
 #
-# Counted as in `runtime/checked/flops.py`: additions, multiplications, divisions and square roots are one, a
+# Counted as in `emulator/check/flops.py`: additions, multiplications, divisions and square roots are one, a
 # fused multiply-add is two, a function such as exp is one whatever it costs; comparisons, conversions,
 # minimum, maximum and moves are none. It is the work of the formula: a kernel that pads a tile, or computes
 # something twice to save memory, does more.

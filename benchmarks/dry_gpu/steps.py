@@ -20,7 +20,7 @@ from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
 from gpt.presets import preset
 from tinytensor import nn
-from tinytensor.runtime.checked.lower_bounds import CARDS
+from tinytensor.emulator.check.lower_bounds import CARDS
 
 DTYPES = ("float32", "bfloat16")
 CARD = next(card for card in CARDS if card.name.startswith("H100"))

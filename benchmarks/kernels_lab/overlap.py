@@ -18,8 +18,8 @@ import tinytensor as tt
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.kernels_lab.lab import Timing, timings
 from benchmarks.kernels_lab.timeline import Timeline
+from tinytensor.emulator.check.lower_bounds import CARDS
 from tinytensor.runtime import runtime_of
-from tinytensor.runtime.checked.lower_bounds import CARDS
 
 LADDER = "overlap"
 SMALL, LARGE = (4000, 3), (1 << 24, 4000)  # elements, steps of the recurrence

@@ -23,8 +23,8 @@ from benchmarks.contest.contest import Plan, Report, agree, short, statistics_of
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.training import Training
 from gpt import GPT, GPTConfig
+from tinytensor.emulator.run.runtime import EmulatedRuntime
 from tinytensor.runtime import runtime_of
-from tinytensor.runtime.emulated.runtime import EmulatedRuntime
 
 Call = Callable[[], tt.Tensor]
 WAYS = {"emulated": "emulated", "check": "emulated", "checked": "checked"}  # and the device of each

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from tinytensor.emulator.run.kernels import read
 from tinytensor.errors import TinyTensorError
 from tinytensor.runtime.compiler import shared_library
 from tinytensor.runtime.cuda import nvrtc
-from tinytensor.runtime.emulated.kernels import read
 from tinytensor.runtime.signature import Packer
 
 LIST = Path(__file__).with_name("kernels.txt")

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tinytensor.emulator.check.findings import Finding
+from tinytensor.emulator.programs.build import CompilerOptions, build_program
+from tinytensor.emulator.programs.execution import run_program
 from tinytensor.errors import KernelError
-from tinytensor.runtime.checked.findings import Finding
-from tinytensor.runtime.programs.build import CompilerOptions, build_program
-from tinytensor.runtime.programs.execution import run_program
 
 LIST = Path(__file__).with_name("programs.json")
 # Starts a program in a folder, with limits of time and of processor time.

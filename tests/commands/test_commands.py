@@ -16,9 +16,9 @@ from tests.helpers.watched_calls import FULL, Call, emulator, prepare_all, recor
 from tinytensor.__main__ import main
 from tinytensor.commands import check, selftest
 from tinytensor.commands.exercises import EXERCISES, LOOPING, run
+from tinytensor.emulator.run import kernels
 from tinytensor.op_table.row import Row, floats
 from tinytensor.runtime.cuda import nvrtc
-from tinytensor.runtime.emulated import kernels
 from tinytensor.runtime.kernel_files import kernel_files, kernel_path
 from tinytensor.runtime.signature import parse
 

@@ -2,7 +2,7 @@
 // single accesses are wrong, or two of them meet; in bugs_of_warps.cu threads do not.
 //
 // `expect:` stands behind each line that must be reported when Bug is true: kind, block and thread of the
-// first report. With Bug false there must be none. See tests/runtime/checked/test_checked.py, which launches them.
+// first report. With Bug false there must be none. See tests/emulator/check/test_checked.py, which launches them.
 #include "mma.cuh"
 #include "reduce.cuh"
 

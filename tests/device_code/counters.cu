@@ -1,4 +1,4 @@
-// Kernels whose memory requests follow from a formula: tests/runtime/checked/test_counters_by_formula.py.
+// Kernels whose memory requests follow from a formula: tests/emulator/check/test_counters_by_formula.py.
 // In each, one line reads or writes what is counted.
 #include "common.cuh"
 

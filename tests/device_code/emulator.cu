@@ -1,4 +1,4 @@
-// Small kernels, one for each thing that the emulator must do as a GPU does it; see tests/runtime/emulated/test_emulator.py.
+// Small kernels, one for each thing that the emulator must do as a GPU does it; see tests/emulator/run/test_emulator.py.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 

@@ -1,8 +1,8 @@
-// Functions, conversions and tensor cores of the emulator; see tests/runtime/emulated/test_emulator_maths.py.
+// Functions, conversions and tensor cores of the emulator; see tests/emulator/run/test_emulator_maths.py.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-// ---- functions: row k of the result is function k of tests/runtime/emulated/test_emulator_maths.py -------------------------
+// ---- functions: row k of the result is function k of tests/emulator/run/test_emulator_maths.py -------------------------
 
 template <class T>
 __global__ void functions(T* out, const T* x, int n) {

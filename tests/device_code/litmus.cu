@@ -1,6 +1,6 @@
 // Threads and blocks that order their accesses by fences, atomic operations and volatile accesses.
 // With Fence false one fence is missing: then the access behind `expect:` races with that of another thread.
-// Launched by tests/runtime/checked/test_memory_order.py; y begins with zeros.
+// Launched by tests/emulator/check/test_memory_order.py; y begins with zeros.
 
 template <bool Fence> __device__ void fence() {
     if (Fence) __threadfence();

@@ -1,4 +1,4 @@
-// Kernels whose work can be counted by hand: tests/runtime/checked/test_check_counts.py says how much it is.
+// Kernels whose work can be counted by hand: tests/emulator/check/test_check_counts.py says how much it is.
 #include "mma.cuh"
 #include "reduce.cuh"
 

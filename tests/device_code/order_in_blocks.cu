@@ -1,6 +1,6 @@
 // Warps that order their accesses by barriers of some threads, by flags, or by both. With Right false, there
 // is one mistake. What is read in the right order is 7. Launched by
-// tests/runtime/checked/test_memory_order.py with two blocks of three warps.
+// tests/emulator/check/test_memory_order.py with two blocks of three warps.
 #include <cooperative_groups.h>
 #include <cuda/atomic>
 #include <cuda/barrier>

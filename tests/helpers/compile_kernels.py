@@ -15,9 +15,10 @@ from functools import cache
 import tinytensor as tt
 from tests.helpers.watched_calls import UNIT, Instance, Plan, plans, recorded
 from tests.ops.test_on_device import ROWS, calls
+from tinytensor.emulator.run.kernels import FAST, WATCHED, Build, library_of, read
 from tinytensor.errors import KernelError
 from tinytensor.runtime.compiler import logical_processors
-from tinytensor.runtime.emulated.kernels import FAST, WATCHED, Build, library_of, locate, read
+from tinytensor.runtime.kernel_files import locate
 from tinytensor.runtime.signature import Packer
 
 Unit = tuple[str, tuple[Instance, ...]]  # a file and instances of its kernels

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 import tinytensor as tt
+from tinytensor.emulator.run.runtime import EmulatedKernel, EmulatedRuntime
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.base import Dim, TemplateArgument
-from tinytensor.runtime.emulated.runtime import EmulatedKernel, EmulatedRuntime
 
 Array = npt.NDArray[Any]
 Instance = tuple[str, tuple[TemplateArgument, ...]]

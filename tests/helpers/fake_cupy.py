@@ -37,10 +37,10 @@ from tests.helpers.fake_streams import (
     query,
 )
 from tinytensor.device import as_device
+from tinytensor.emulator.run.runtime import HEADER
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.cuda.occupancy import Resources, occupancy
-from tinytensor.runtime.emulated.runtime import HEADER
 
 FREE_SHARED = 48 << 10  # bytes of shared memory, static and dynamic, that a kernel has without asking
 

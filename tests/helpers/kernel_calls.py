@@ -9,10 +9,10 @@ import numpy as np
 import tinytensor as tt
 from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dtypes import DType, bool_
+from tinytensor.emulator.run.runtime import EmulatedRuntime
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.base import Buffer
 from tinytensor.runtime.cpu.arrays import NUMPY, Array, narrow, widen
-from tinytensor.runtime.emulated.runtime import EmulatedRuntime
 
 Operand = int | bytes  # an address, or the 8 bytes of a number
 

@@ -49,13 +49,13 @@ from tinytensor.commands import check
 from tinytensor.commands.exercises import EXERCISES
 from tinytensor.commands.selftest import BOUNDS
 from tinytensor.dispatch import launch
+from tinytensor.emulator.check.runtime import the_checked_core
 from tinytensor.errors import KernelError, TinyTensorError
 from tinytensor.op_table import FAMILIES
 from tinytensor.puzzles.chapters import PUZZLES
 from tinytensor.puzzles.judge import judge
 from tinytensor.puzzles.program import read as read_program
 from tinytensor.puzzles.python_puzzle import PythonPuzzle
-from tinytensor.runtime.checked.runtime import the_checked_core
 from tinytensor.runtime.kernel_files import KERNELS, kernel_path
 
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tinytensor.runtime.programs.build import build_program
-from tinytensor.runtime.programs.execution import ProgramRun, run_program
+from tinytensor.emulator.programs.build import build_program
+from tinytensor.emulator.programs.execution import ProgramRun, run_program
 
 needs_compiler = pytest.mark.skipif(
     sys.platform != "linux" or not (shutil.which("g++") or shutil.which("clang++")),

@@ -20,11 +20,11 @@ from tests.helpers.kernel_matrix import Arguments, recording
 from tests.helpers.layouts import layouts_of, prepared, tensors
 from tinytensor.commands.larger_calls import LARGER, Tensors
 from tinytensor.dispatch.launch import limited_blocks
+from tinytensor.emulator.check.findings import Finding
+from tinytensor.emulator.run.runtime import EmulatedRuntime
 from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import COMPLEX, FLOATS
 from tinytensor.runtime import runtime_of
-from tinytensor.runtime.checked.findings import Finding
-from tinytensor.runtime.emulated.runtime import EmulatedRuntime
 from tinytensor.runtime.signature import instance
 
 FULL = os.environ.get("TINYTENSOR_FULL") == "1"

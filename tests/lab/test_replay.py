@@ -14,12 +14,12 @@ from tests.helpers.pages import parse
 from tests.helpers.source import ROOT
 from tinytensor.__main__ import main
 from tinytensor.cuda import CheckReport
+from tinytensor.emulator.check.recording import MOST_EVENTS, Recording
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.kernels.kernel_view import kernels_of
 from tinytensor.lab.replay.steps import Step, merged, steps_of
 from tinytensor.puzzles.chapters import PUZZLES
 from tinytensor.puzzles.python_puzzle import PythonPuzzle
-from tinytensor.runtime.checked.recording import MOST_EVENTS, Recording
 
 BLOCK_SUM = """
 __global__ void block_sum(float* y, const float* x) {

@@ -14,10 +14,10 @@ from tinytensor.autograd.backward import Pass
 from tinytensor.dispatch import apply, copies, cpu, elementwise, launch
 from tinytensor.dispatch.record import observers
 from tinytensor.dispatch.watch import watchers
+from tinytensor.emulator.run.runtime import EmulatedKernel
 from tinytensor.errors import ArgumentError, ShapeError
 from tinytensor.op import registry
 from tinytensor.ops.elementwise.arithmetic import ALGEBRA
-from tinytensor.runtime.emulated.runtime import EmulatedKernel
 from tinytensor.tensor import Tensor
 
 Program = Callable[[Tensor, Tensor], Tensor]

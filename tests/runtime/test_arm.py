@@ -13,8 +13,8 @@ from gguf.quants import dequantize
 import tinytensor as tt
 from tests.helpers.source import ROOT
 from tests.ops.test_quantized import KINDS, packed_bytes, theirs
+from tinytensor.emulator.run.kernels import EMULATOR
 from tinytensor.runtime.cpu.library import FLAGS, GCC_FLAGS, NATIVE
-from tinytensor.runtime.emulated.kernels import EMULATOR
 from tinytensor.runtime.kernel_files import KERNELS
 
 Array = np.ndarray[Any, Any]

@@ -19,6 +19,8 @@ import pytest
 
 from tests.helpers.emulated import compiled
 from tests.runtime.test_runtime import SCALE, USE, finish, python
+from tinytensor.emulator.run import kernels
+from tinytensor.emulator.run.runtime import EmulatedRuntime
 from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.runtime import compiler, kernel_cache
 from tinytensor.runtime.compiler import (
@@ -29,8 +31,6 @@ from tinytensor.runtime.compiler import (
     make_libraries,
     shared_library,
 )
-from tinytensor.runtime.emulated import kernels
-from tinytensor.runtime.emulated.runtime import EmulatedRuntime
 from tinytensor.runtime.kernel_cache import cache_folder
 
 ANSWER = 'extern "C" __attribute__((visibility("default"))) int answer() { return %d; }\n'

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.emulator.run.test_emulator import kernel, zeros
 from tests.helpers.emulated import Array, compiled, emulated, run
 from tests.helpers.source import ROOT
-from tests.runtime.emulated.test_emulator import kernel, zeros
+from tinytensor.emulator.run.runtime import EmulatedRuntime
 from tinytensor.errors import DeviceError, KernelError
 from tinytensor.runtime import runtime_of
-from tinytensor.runtime.emulated.runtime import EmulatedRuntime
 
 SCALE = """
 __global__ void scale(float* x, float by, int n) {
@@ -177,7 +177,7 @@ FORK = """
 import os, sys
 import numpy as np
 from tests.helpers.emulated import emulated, run
-from tests.runtime.emulated.test_emulator import kernel, zeros
+from tests.emulator.run.test_emulator import kernel, zeros
 from tinytensor.errors import KernelError
 
 def check():
@@ -230,7 +230,7 @@ def test_faulthandler_may_come_and_go() -> None:
 import ctypes, faulthandler
 import numpy as np
 from tests.helpers.emulated import run
-from tests.runtime.emulated.test_emulator import kernel, zeros
+from tests.emulator.run.test_emulator import kernel, zeros
 from tinytensor.errors import KernelError
 for change in (faulthandler.enable, faulthandler.disable, faulthandler.enable):
     change()

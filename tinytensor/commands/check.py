@@ -19,10 +19,10 @@ from tinytensor.commands.json_output import SHOWN, printed, report_fields, tenso
 from tinytensor.commands.larger_calls import Tensors, larger_of
 from tinytensor.commands.launch_expression import EXAMPLE, parse_launch, required
 from tinytensor.dispatch.launch import limited_blocks
+from tinytensor.emulator.check.counts import KernelCount
+from tinytensor.emulator.check.report import CheckReport
 from tinytensor.errors import ArgumentError
 from tinytensor.op_table import Row
-from tinytensor.runtime.checked.counts import KernelCount
-from tinytensor.runtime.checked.report import CheckReport
 from tinytensor.runtime.cuda.nvrtc import signatures
 from tinytensor.runtime.kernel_files import kernel_files
 

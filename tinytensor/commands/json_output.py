@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import tinytensor as tt
+from tinytensor.emulator.check.counts import KernelCount, lines_of, work_of
+from tinytensor.emulator.check.findings import Finding
+from tinytensor.emulator.check.lower_bounds import bounds_of
+from tinytensor.emulator.check.report import CheckReport
 from tinytensor.errors import TinyTensorError
-from tinytensor.runtime.checked.counts import KernelCount, lines_of, work_of
-from tinytensor.runtime.checked.findings import Finding
-from tinytensor.runtime.checked.lower_bounds import bounds_of
-from tinytensor.runtime.checked.report import CheckReport
 
 SCHEMA = 1
 SHOWN = 16  # elements of a tensor at each end

@@ -16,6 +16,7 @@ from typing import Any
 from tinytensor.commands.json_output import finding_fields, number, printed, report_fields, write_json
 from tinytensor.commands.puzzles import FOLDER, add_folder, folder_option
 from tinytensor.dtypes import as_dtype
+from tinytensor.emulator.check.report import CheckReport
 from tinytensor.errors import ArgumentError, KernelError, TinyTensorError
 from tinytensor.lab.html import write
 from tinytensor.lab.kernels.kernel_view import replay_of
@@ -28,7 +29,6 @@ from tinytensor.puzzles.puzzle import Puzzle
 from tinytensor.puzzles.python_judge import judge_python
 from tinytensor.puzzles.python_puzzle import PythonPuzzle
 from tinytensor.puzzles.verdict import Verdict
-from tinytensor.runtime.checked.report import CheckReport
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.signature import instance
 

@@ -14,10 +14,10 @@ from types import FrameType
 from typing import NoReturn
 
 from tinytensor.commands.json_output import report_fields, write_json
+from tinytensor.emulator.check.findings import Finding
+from tinytensor.emulator.programs.build import SOURCES, CompilerOptions, build_program
+from tinytensor.emulator.programs.execution import run_program
 from tinytensor.errors import ArgumentError
-from tinytensor.runtime.checked.findings import Finding
-from tinytensor.runtime.programs.build import SOURCES, CompilerOptions, build_program
-from tinytensor.runtime.programs.execution import run_program
 
 # Options that only nvcc needs.
 NVCC = re.compile(

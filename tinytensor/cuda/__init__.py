@@ -15,7 +15,7 @@ from tinytensor.cuda.devices import (
 )
 from tinytensor.cuda.streams import Stream, copy_async, pinned
 from tinytensor.cuda.user_kernels import Kernel, check, kernel, pointer
-from tinytensor.runtime.checked.report import CheckReport
+from tinytensor.emulator.check.report import CheckReport
 
 __all__ = [
     "CheckReport",

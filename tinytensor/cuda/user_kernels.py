@@ -18,11 +18,11 @@ from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch.checks import common_device
 from tinytensor.dispatch.launch import view_of
 from tinytensor.dispatch.watch import watched
+from tinytensor.emulator.check.report import CheckReport
 from tinytensor.errors import ArgumentError, DeviceError, DTypeError, KernelError, ShapeError
 from tinytensor.ops.inplace import check_target, has_history
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.base import TemplateArgument
-from tinytensor.runtime.checked.report import CheckReport
 from tinytensor.runtime.cuda_source import device_text, merged
 from tinytensor.runtime.kernel_cache import cache_folder, write_private
 from tinytensor.runtime.signature import CPP, Parameter, Signature, canonical, parse, spelled

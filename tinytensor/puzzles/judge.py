@@ -17,6 +17,8 @@ import numpy as np
 
 import tinytensor as tt
 from tinytensor.dtypes import as_dtype
+from tinytensor.emulator.check.findings import Finding
+from tinytensor.emulator.check.report import CheckReport
 from tinytensor.errors import ArgumentError
 from tinytensor.puzzles.arguments import LAYOUTS, Arguments, launch
 from tinytensor.puzzles.problem import TOLERANCES, Array, Case, Problem, seed_of
@@ -24,8 +26,6 @@ from tinytensor.puzzles.program import Program, dtype_of, evaluate
 from tinytensor.puzzles.used_code import used_code
 from tinytensor.puzzles.verdict import Cost, Verdict, Wrong
 from tinytensor.runtime import runtime_of
-from tinytensor.runtime.checked.findings import Finding
-from tinytensor.runtime.checked.report import CheckReport
 
 ORDERS = {0: "forwards", 1: "backwards", 12345: "shuffled"}  # of blocks, and of the threads of a block
 SECONDS, PATIENCE = 60.0, 10.0

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
+from tinytensor.emulator.check.findings import Finding
 from tinytensor.errors import ArgumentError
 from tinytensor.files import read_text
 from tinytensor.puzzles.judge import SECONDS, first_wrong, time_limit
 from tinytensor.puzzles.problem import TOLERANCES, Array, Case, Limits, seed_of
 from tinytensor.puzzles.python_puzzle import AUTOGRAD, CALLS, GRADIENT, VIEW, PythonPuzzle
 from tinytensor.puzzles.verdict import Verdict
-from tinytensor.runtime.checked.findings import Finding
 
 METADATA = {"shape", "size", "ndim", "dtype"}
 STEP, TOLERANCE = 1e-5, 1e-6  # of finite differences in float64

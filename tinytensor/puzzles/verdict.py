@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from tinytensor.emulator.check.findings import Finding
+from tinytensor.emulator.check.report import CheckReport
 from tinytensor.puzzles.problem import Limits
-from tinytensor.runtime.checked.findings import Finding
-from tinytensor.runtime.checked.report import CheckReport
 
 # What a learner may look at, for each reason why a file does not solve a puzzle.
 ADVICE = {

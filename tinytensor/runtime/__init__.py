@@ -40,11 +40,11 @@ def started() -> dict[_Device, _Runtime]:
 
 def _start(device: _Device) -> _Runtime:
     if device.type == "emulated":
-        from tinytensor.runtime.emulated.runtime import EmulatedRuntime
+        from tinytensor.emulator.run.runtime import EmulatedRuntime
 
         return EmulatedRuntime()
     if device.type == "checked":
-        from tinytensor.runtime.checked.runtime import CheckedRuntime
+        from tinytensor.emulator.check.runtime import CheckedRuntime
 
         return CheckedRuntime()
     if device.type == "cuda":

@@ -432,7 +432,8 @@ def warnings_of(library: Path) -> str:
 
 # Includes, and g++'s notes on how templates of our headers, and the lambda of a launch, were instantiated.
 _NOISE = re.compile(
-    rf".*In file included|{re.escape(str(Path(__file__).parent))}.*(?:required from|In instantiation of) |"
+    rf".*In file included|{re.escape(str(Path(__file__).parents[1]))}/(?:runtime|emulator)/.*"
+    r"(?:required from|In instantiation of) |"
     r".*In instantiation of .*<lambda\(auto:"
 )
 

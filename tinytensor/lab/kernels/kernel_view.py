@@ -14,15 +14,15 @@ from difflib import get_close_matches
 from typing import Any
 
 import tinytensor as tt
+from tinytensor.emulator.check.findings import Finding
+from tinytensor.emulator.check.report import CheckReport
+from tinytensor.emulator.check.schedules import Schedule
 from tinytensor.errors import ArgumentError
 from tinytensor.files import PathLike
 from tinytensor.lab.html import Page, write
 from tinytensor.lab.kernels.launch import ARCHITECTURE, KernelLaunch
 from tinytensor.lab.kernels.page import kernels_report
 from tinytensor.lab.report import Report, Shown, tabs
-from tinytensor.runtime.checked.findings import Finding
-from tinytensor.runtime.checked.report import CheckReport
-from tinytensor.runtime.checked.schedules import Schedule
 
 
 @dataclass(repr=False)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from tinytensor.emulator.check.counts import KernelCount, LineCount, LineWork, lines_of, work_of
+from tinytensor.emulator.check.schedules import Schedule
+from tinytensor.emulator.run.runtime import EmulatedKernel
 from tinytensor.errors import ArgumentError, DeviceError, KernelError
 from tinytensor.lab.kernels.source import Piece, pieces_of, split_place
 from tinytensor.lab.report import Report
-from tinytensor.runtime.checked.counts import KernelCount, LineCount, LineWork, lines_of, work_of
-from tinytensor.runtime.checked.schedules import Schedule
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.cuda.occupancy import LIMITS, Occupancy, Resources, occupancy
-from tinytensor.runtime.emulated.runtime import EmulatedKernel
 from tinytensor.runtime.signature import Signature, spelled
 
 ARCHITECTURE = 90  # default architecture for registers and PTX

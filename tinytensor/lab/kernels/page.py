@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tinytensor.emulator.check.counts import LineCount
+from tinytensor.emulator.check.recording import Recording
+from tinytensor.emulator.check.schedules import Schedule
+from tinytensor.emulator.run.kernels import read
 from tinytensor.errors import DeviceError, KernelError
 from tinytensor.lab.html import Html, heat, tag
 from tinytensor.lab.kernels.launch import KernelLaunch
@@ -11,10 +15,6 @@ from tinytensor.lab.kernels.source import Piece, caller_of, split_place
 from tinytensor.lab.replay.data import Source, replay_data, schedule_data
 from tinytensor.lab.replay.page import replay_report
 from tinytensor.lab.report import Report
-from tinytensor.runtime.checked.counts import LineCount
-from tinytensor.runtime.checked.recording import Recording
-from tinytensor.runtime.checked.schedules import Schedule
-from tinytensor.runtime.emulated.kernels import read
 
 MOST_EVENTS = 1 << 17  # on a page: 2 to 3 MB
 IDEAL = 0.99  # used share of the transferred bytes; less is highlighted

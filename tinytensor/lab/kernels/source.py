@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tinytensor.runtime.emulated.kernels import read
+from tinytensor.emulator.run.kernels import read
 
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*")

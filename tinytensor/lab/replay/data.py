@@ -10,10 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tinytensor.emulator.check.findings import Finding
+from tinytensor.emulator.check.recording import MOST_EVENTS, Event, Memory, Recording
+from tinytensor.emulator.check.schedules import Schedule
 from tinytensor.lab.replay.steps import Step, steps_of
-from tinytensor.runtime.checked.findings import Finding
-from tinytensor.runtime.checked.recording import MOST_EVENTS, Event, Memory, Recording
-from tinytensor.runtime.checked.schedules import Schedule
 from tinytensor.runtime.signature import CPP, FORMATS, QUALIFIERS, canonical
 
 MOST_SHARED = 232448  # bytes, of one block

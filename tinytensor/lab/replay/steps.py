@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tinytensor.runtime.checked.recording import Event, Memory
+from tinytensor.emulator.check.recording import Event, Memory
 
 LANES = 32
 WHOLE_WARP = (1 << LANES) - 1

@@ -25,7 +25,7 @@ from tinytensor.runtime.cuda.memory_pool import Arena, DevicePool, ExactPool, po
 from tinytensor.runtime.cuda.occupancy import Resources
 from tinytensor.runtime.cuda.pinned_copies import Staging
 from tinytensor.runtime.cuda.stream import Graph, PerThread, StreamWork
-from tinytensor.runtime.emulated.kernels import locate
+from tinytensor.runtime.kernel_files import locate
 from tinytensor.runtime.signature import Packer, signature_of
 
 _OLDEST_CUPY = 14

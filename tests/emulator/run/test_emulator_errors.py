@@ -1,0 +1,227 @@
+"""What the emulated device refuses or reports: errors name kernel, grid and block; the process lives on."""
+
+import platform
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.emulator.run.test_emulator import kernel, zeros
+from tests.helpers.emulated import compiled, emulated, run
+from tinytensor.emulator.run.kernels import core_library
+from tinytensor.errors import KernelError
+from tinytensor.runtime.base import Dim
+
+OVERFLOW = ("overflow", 1, 1, zeros(1), 100_000)
+
+
+def message(name: str, grid: Dim, block: Dim, *args: object, shared: int = 0) -> str:
+    """What is said when a kernel fails; afterwards others still run."""
+    with pytest.raises(KernelError) as caught:
+        run(kernel(name), grid, block, *args, shared=shared)
+    out = zeros(32)
+    run(kernel("constants"), 1, 32, out)
+    assert out[3] == 7
+    text = str(caught.value)
+    assert f"kernel {name}: launch with grid {grid}, block {block}" in text
+    return text
+
+
+@pytest.mark.parametrize("order", [0, 1, 12345])
+@pytest.mark.parametrize("size", [64, 1000, 5000])
+@pytest.mark.parametrize("name", ["write_at", "write_after_barrier"])
+def test_past_the_end_of_a_buffer(name: str, size: int, order: int) -> None:
+    block, thread = (2, 5) if name == "write_at" else (1, 37)
+    behind = -(-4 * size // 256) * 64  # the first element in the inaccessible page
+    with emulated().schedule(order=order):
+        text = message(name, 4, 64, zeros(size, dtype=np.float32), behind)
+    assert f"in block ({block}, 0, 0), thread ({thread}, 0, 0)" in text
+    assert f"{4 * (behind - size)} bytes past the end of a buffer of {4 * size} bytes, `out`" in text
+
+
+def test_before_the_start_of_a_buffer() -> None:
+    text = message("write_at", 4, 64, zeros(1024, dtype=np.float32), -1)
+    assert "4 bytes before the start of a buffer of 4096 bytes, `out`" in text
+
+
+@pytest.mark.parametrize("index", [0, 5])
+def test_null_pointers(index: int) -> None:
+    text = message("write_at", 4, 64, None, index)
+    assert re.search(
+        rf"illegal memory access at address (0x)?{4 * index:x}, a null pointer in block \(2, 0, 0\)", text
+    )
+
+
+def test_wild_pointers() -> None:
+    assert "illegal memory access at address 0x123450000000 in block (2, 0, 0)" in message(
+        "write_at", 4, 64, 0x123450000000, 0
+    )
+    assert "an address that no memory can have" in message("write_at", 4, 64, 1 << 62, 0)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_faults_on_all_workers(workers: int) -> None:
+    with emulated().schedule(workers=workers):
+        for _ in range(20):
+            assert "block (2, 0, 0), thread (5, 0, 0)" in message("write_at", 40, 64, zeros(64), 10**6)
+
+
+def test_dynamic_shared_memory_ends_where_the_launch_says() -> None:
+    x = np.arange(100, dtype=np.int32)
+    assert "illegal memory access" in message("reverse_dynamic", 1, 100, zeros(100), x, shared=396 - 16)
+    assert "illegal memory access" in message("reverse_dynamic", 1, 100, zeros(100), x)
+    run(kernel("reverse_dynamic"), 1, 100, zeros(100), x, shared=227 * 1024)
+    text = message("reverse_dynamic", 1, 100, zeros(100), x, shared=227 * 1024 + 1)
+    assert "232449 bytes of dynamic shared memory; the most are 232448" in text
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_barriers_in_different_places(order: int) -> None:
+    with emulated().schedule(order=order):
+        text = message("divergent", 2, 64)
+    assert re.search(r"divergent barrier: thread \(\d+, 0, 0\) waits at emulator.cu:\d+ while thread", text)
+
+
+@pytest.mark.parametrize("order", [0, 1, 7])
+def test_deadlocks(order: int) -> None:
+    with emulated().schedule(order=order):
+        text = message("deadlock", 2, 64)
+    assert re.search(
+        r"deadlock: thread \(0, 0, 0\) waits in __syncwarp at emulator.cu:\d+ while "
+        r"thread \(1, 0, 0\) waits in __syncthreads at emulator.cu:\d+, in block \([01], 0, 0\)",
+        text,
+    )
+
+
+def test_warp_operations_that_do_not_meet() -> None:
+    text = message("outside_mask", 1, 32)
+    assert re.search(r"thread \(0, 0, 0\) calls a shuffle at emulator.cu:\d+ with the mask 0xfffffffe", text)
+    text = message("disagree", 1, 32)
+    assert "lanes of one warp meet in different operations" in text
+    assert "a vote with mask 0xffffffff" in text
+
+
+def test_stack_overflow() -> None:
+    """Also in a thread of its own, which has no other stack for signals than what the emulator gives it."""
+    run(kernel("overflow"), 1, 1, zeros(1), 20)
+    with ThreadPoolExecutor(1) as pool:
+        for text in (pool.submit(message, *OVERFLOW).result(), message(*OVERFLOW)):
+            assert "stack overflow: the local variables of a thread take more than" in text
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors divide by zero without a word")
+def test_integer_division_by_zero() -> None:
+    text = message("divide", 1, 32, zeros(32), 3)
+    assert "integer division by zero or overflow in block (0, 0, 0), thread (3, 0, 0)" in text
+
+
+def test_asserts_and_traps() -> None:
+    text = message("asserts", 3, (4, 8), 3)
+    assert re.search(r"assertion `threadIdx.x < limit` failed at emulator.cu:\d+ in thread \(3, 0, 0\)", text)
+    assert re.search(r"__trap\(\) at emulator.cu:\d+ in thread \(3, 0, 0\)", message("traps", 1, 8))
+    run(kernel("asserts"), 1, 3, 3)
+
+
+def test_printing(capfd: pytest.CaptureFixture[str]) -> None:
+    run(kernel("prints"), 2, 2)
+    expected = [f"thread {t} of block {b}: 1.50 words\n" for b in range(2) for t in range(2)]
+    assert capfd.readouterr().out == "".join(expected)
+
+
+# ---- launches that a GPU refuses ---------------------------------------------------------------------------
+
+BIG = 2**31 - 1
+REFUSED: list[tuple[Dim, Dim, str]] = [
+    (0, 32, f"grid size along x is 0, outside 1 to {BIG}"),
+    ((1, 65536), 32, "grid size along y is 65536, outside 1 to 65535"),
+    (1, 0, "block size along x is 0, outside 1 to 1024"),
+    (1, 1025, "block size along x is 1025, outside 1 to 1024"),
+    (1, (1, 1, 65), "block size along z is 65, outside 1 to 64"),
+    (1, (64, 32), "a block of 2048 threads; the most are 1024"),
+    ((), 32, "grid and block are up to three sizes"),
+    ((1, 1, 1, 1), 32, "grid and block are up to three sizes"),
+    (-1, 32, "grid and block are up to three sizes"),
+    (2**32, 32, "grid and block are up to three sizes"),
+]
+
+
+@pytest.mark.parametrize(("grid", "block", "why"), REFUSED)
+def test_sizes_of_launches(grid: Dim, block: Dim, why: str) -> None:
+    assert why in message("constants", grid, block, zeros(32))
+
+
+@pytest.mark.parametrize("sizes", ["32", 1.0, None, (1, "2")])
+def test_sizes_that_are_no_integers(sizes: object) -> None:
+    with pytest.raises(KernelError, match="grid and block are up to three sizes"):
+        kernel("constants")(sizes, 32, (None,))  # type: ignore[arg-type]
+
+
+def test_sizes_from_numpy() -> None:
+    out = zeros(32)
+    run(kernel("constants"), np.int64(1), (np.int32(32),), out)  # type: ignore[arg-type]
+    assert out[3] == 7
+
+
+def test_launch_bounds() -> None:
+    assert "a block of 65 threads, but __launch_bounds__ promises at most 64" in message(
+        "bounded", 1, 65, zeros(65)
+    )
+    for n, most in ((1, 64), (5, 128)):
+        out = zeros(most)
+        run(kernel("bounded_by", n), 1, most, out)
+        assert (out == n).all()
+        with pytest.raises(KernelError, match=f"__launch_bounds__ promises at most {most}"):
+            run(kernel("bounded_by", n), 1, most + 1, zeros(most + 1))
+
+
+# ---- sources that do not compile --------------------------------------------------------------------------
+
+MISTAKES = {
+    "int x = undeclared;": "undeclared",
+    "long long x = 0; atomicAdd(&x, 1ll);": "(long long|atomicAdd)",
+}
+
+
+@pytest.mark.parametrize(("line", "named"), MISTAKES.items())
+def test_mistakes_are_shown_by_file_and_line(tmp_path: Path, line: str, named: str) -> None:
+    with pytest.raises(KernelError, match="mistake does not compile") as caught:
+        compiled(tmp_path / "mistake.cu", f"\n// é\n__global__ void k() {{\n  {line}\n}}\n", ("k", ()))
+    assert re.search(rf"mistake\.cu:4:\d+: error: .*{named}", str(caught.value))
+
+
+SPIN = """
+import os, signal, sys, threading, time
+import tinytensor as tt
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
+k = tt.cuda.kernel("__global__ void wait(volatile int* y) { while (y[0] == 0) { } }")
+y = tt.ones(1, dtype=tt.int32, device="emulated")
+k[1, 32](y)
+y.copy_(tt.zeros(1, dtype=tt.int32))
+for grid in (1, 64):
+    threading.Thread(target=lambda: (time.sleep(0.3), os.kill(os.getpid(), signal.SIGINT))).start()
+    try:
+        k[grid, 32](y)
+    except KeyboardInterrupt:
+        print("interrupted")
+y.copy_(tt.ones(1, dtype=tt.int32))
+k[64, 32](y)
+print("and on")
+"""
+
+
+def test_ctrl_c_ends_a_kernel_that_would_never_end() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", SPIN], capture_output=True, text=True, check=True, timeout=100
+    )
+    assert said.stdout.splitlines() == ["interrupted", "interrupted", "and on"]
+
+
+def test_other_systems_are_told_that_it_needs_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(KernelError, match="needs Linux"):
+        core_library()

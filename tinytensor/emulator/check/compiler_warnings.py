@@ -1,0 +1,39 @@
+"""What the compiler says about variables that are read before they are written, as warnings of a check."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from tinytensor.emulator.check.findings import Finding
+from tinytensor.runtime.compiler import warnings_of
+
+_WARNING = re.compile(
+    r"(?P<file>[^\s:/]+):(?P<line>\d+):\d+: warning: (?P<text>.*) \[-W(?:maybe-|sometimes-)?uninitialized\]"
+)
+_FUNCTION = re.compile(r"In (?:member )?function|inlined from")
+
+
+@cache
+def uninitialized_variables(library: Path, kernel: str, kernels: tuple[str, ...]) -> tuple[Finding, ...]:
+    """Variables of a kernel that the compiler says are, or may be, used before they are set.
+
+    Args:
+        library: of the unit.
+        kernel: the instance.
+        kernels: names of all kernels of the source: what is said about others is left out.
+    """
+    name = kernel.partition("<")[0]
+    found: dict[Finding, None] = {}
+    functions: list[str] = []  # the lines before a warning, which name the function and those that call it
+    for line in warnings_of(library).splitlines():
+        if _FUNCTION.search(line):
+            functions = [*functions, line] if "inlined from" in line else [line]
+        elif match := _WARNING.fullmatch(line):  # of the source: files of the emulator have a folder
+            words = set(re.findall(r"\w+", " ".join(functions)))
+            if name in words or not words & set(kernels):
+                text = f"{match['text']}, says the compiler"
+                place = f"{match['file']}:{match['line']}"
+                found[Finding("uninitialized variable", kernel, place, "", text, is_warning=True)] = None
+    return tuple(found)

@@ -1,5 +1,0 @@
-// The short names of the types in half.h, which kernels have without this header, too.
-#pragma once
-#include "cuda_emu.h"
-typedef __half half;
-typedef __half2 half2;
