@@ -63,8 +63,8 @@ assert sums(WRONG, x) != sums(WRONG, x, order=1)  # one program, one input, two 
 #
 # `tt.cuda.check()` checks each access of each thread. Two accesses of different threads to one address, one
 # of them a write, and no barrier between them: that is a race, whatever the result. With
-# `tt.cuda.check(record=True)` the report can also `replay("race.html")`: a page that goes through the kernel
-# step by step, to both accesses.
+# `tt.cuda.check(record=True)`, `lab.page(report)` is a page that goes through the kernel step by step, to
+# both accesses.
 
 # %%
 

@@ -12,10 +12,12 @@ import tinytensor as tt
 from tests.helpers.browser import CHROMIUM, Browser
 from tests.helpers.pages import parse
 from tests.helpers.source import ROOT
+from tinytensor import lab
 from tinytensor.__main__ import main
 from tinytensor.cuda import CheckReport
 from tinytensor.emulator.check.recording import MOST_EVENTS, Recording
 from tinytensor.errors import ArgumentError
+from tinytensor.lab.html import write
 from tinytensor.lab.kernels.kernel_view import kernels_of
 from tinytensor.lab.replay.steps import Step, merged, steps_of
 from tinytensor.puzzles.chapters import PUZZLES
@@ -151,7 +153,7 @@ def test_what_is_not_recorded_costs_no_memory() -> None:
         x + 1.0
     assert report.kernels[0].recording is None
     with pytest.raises(ArgumentError, match=r"nothing was recorded[^Z]*check\(record=True\)"):
-        report.replay("never.html")
+        write("never.html", lab.page(report))
 
 
 def test_a_long_recording_ends_at_its_limit() -> None:
@@ -331,7 +333,7 @@ def test_a_browser_goes_to_the_other_order(tmp_path: Path) -> None:
     x, y = tt.tensor(X).to("emulated"), tt.empty(2, device="emulated")
     with tt.cuda.check(record=True, schedules=20) as report:
         tt.cuda.kernel(WRONG.replace("    for (", "    __syncthreads();\n    for (", 1))[2, 64](y, x)
-    report.replay(path)
+    write(path, lab.page(report))
     (schedule,) = report.schedules
     with Browser(tmp_path / "profile") as browser:
         browser.open(path)
@@ -449,7 +451,7 @@ NOW = "document.getElementById('replay-now').textContent"
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
 def test_a_browser_steps_through_it(tmp_path: Path) -> None:
     path = tmp_path / "a.html"
-    run(RIGHT).replay(path)
+    write(path, lab.page(run(RIGHT)))
     with Browser(tmp_path / "profile") as browser:
         browser.open(path, 1280)
         count = "document.getElementById('replay-count').textContent"
@@ -498,7 +500,7 @@ def test_a_browser_steps_through_it(tmp_path: Path) -> None:
 def test_a_browser_jumps_to_a_race(tmp_path: Path, width: int) -> None:
     path = tmp_path / "a.html"
     report = run(WRONG)
-    report.replay(path)
+    write(path, lab.page(report))
     number = next(i for i, f in enumerate(report.findings) if f.kind == "shared race")
     with Browser(tmp_path / "profile") as browser:
         browser.open(path, width)
@@ -528,7 +530,7 @@ def test_a_browser_goes_to_a_refused_access(tmp_path: Path) -> None:
         ):
             path = tmp_path / f"{which}.html"
             report = run_outside(which)
-            report.replay(path)
+            write(path, lab.page(report))
             browser.open(path, 1280)
             above = "document.getElementById('replay-cut').textContent"
             assert "The launch was stopped before its end." in browser.run(above)
@@ -545,7 +547,7 @@ def test_a_browser_goes_to_a_refused_access(tmp_path: Path) -> None:
             assert browser.run(cells) == re.findall(r"(?:global|shared) (.*), at", said)
             if which == 0:
                 assert "lanes 5–31 do nothing more before the launch is stopped at step 3." in first
-        run_outside(10).replay(tmp_path / "barrier.html")
+        write(tmp_path / "barrier.html", lab.page(run_outside(10)))
         browser.open(tmp_path / "barrier.html", 1280)
         browser.run(click)
         assert "The launch was stopped there" in browser.run(NOW)
@@ -624,14 +626,13 @@ def test_the_judge_writes_the_replay_of_a_failing_run(tmp_path: Path) -> None:
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
 def test_a_notebook_shows_the_replay_in_a_frame(tmp_path: Path) -> None:
     path = tmp_path / "notebook.html"
-    path.write_text(f"<!doctype html><body>{run(RIGHT)._repr_html_()}</body>", encoding="utf-8")
+    path.write_text(f"<!doctype html><body>{lab.page(run(RIGHT))._repr_html_()}</body>", encoding="utf-8")
     with Browser(tmp_path / "profile") as browser:
         browser.open(path)
         inside = "document.querySelector('iframe').contentDocument"
         browser.wait(f"{inside}.getElementById('replay-count').textContent == 'step 1 of 30'")
         browser.run(f"{inside}.getElementById('replay-next').click()")
         assert browser.run(f"{inside}.getElementById('replay-count').textContent") == "step 2 of 30"
-    assert "launch" in tt.cuda.CheckReport()._repr_html_()
 
 
 SUMS = """steps.filter(s => s.memory !== undefined).reduce((sums, s) => {
@@ -651,7 +652,7 @@ def test_a_browser_names_what_a_request_costs(tmp_path: Path) -> None:
         s[8 * threadIdx.x] = x[3 * threadIdx.x];
         y[threadIdx.x] = s[threadIdx.x];
     }"""
-    run(source, 1, 32).replay(tmp_path / "a.html")
+    write(tmp_path / "a.html", lab.page(run(source, 1, 32)))
     with Browser(tmp_path / "profile") as browser:
         browser.open(tmp_path / "a.html")
         assert "12 sectors of 32 bytes, 33% of them used: not coalesced, 4 would do." in browser.run(NOW)
@@ -687,7 +688,7 @@ def test_the_costs_of_the_page_are_those_of_the_counters(tmp_path: Path) -> None
         have[0] += numbers[0]
         have[1] += numbers[3] + numbers[4]
         have[2] += numbers[5]
-    report.replay(tmp_path / "a.html")
+    write(tmp_path / "a.html", lab.page(report))
     with Browser(tmp_path / "profile") as browser:
         browser.open(tmp_path / "a.html")
         assert browser.run(SUMS) == expected

@@ -121,6 +121,13 @@ LIBRARIES = {
     "gpt.data.records": {"numpy", "pyarrow"},
     "gpt": {"numpy", "tqdm", "regex"},
 }
+# What the emulator knows of the engine: errors, the words of its interface, and the compiler.
+EMULATOR_MAY_IMPORT = {
+    *("tinytensor.errors", "tinytensor.device", "tinytensor.dtypes"),
+    *(f"tinytensor.runtime.{name}" for name in ("base", "signature", "cuda_source", "kernel_files")),
+    *(f"tinytensor.runtime.{name}" for name in ("compiler", "kernel_cache", "user_lines")),
+    *("tinytensor.runtime.cpu.arrays", "tinytensor.runtime.cuda.tensor_map"),
+}
 # Layers and optimizers are written with the public names; handles of hooks and PyTorch's names besides.
 NN_MAY_IMPORT = {
     "tinytensor.api",
@@ -237,6 +244,20 @@ def test_layers_and_optimizers_use_the_public_engine() -> None:
             and ours(i.target)
             and i.target not in NN_MAY_IMPORT
             and place(i.target) != home
+        ]
+    )
+
+
+def test_the_emulator_is_a_house_of_its_own() -> None:
+    report(
+        [
+            f"{module.path}:{i.line}: {module.name} must not import {i.target} {i.name}"
+            for module in product()
+            for i in imports(module)
+            if place(module.name) == ("tinytensor", "emulator")
+            and (ours(i.target) or i.target == "importlib")
+            and place(i.target) != ("tinytensor", "emulator")
+            and i.target not in EMULATOR_MAY_IMPORT
         ]
     )
 

@@ -22,6 +22,8 @@ from tinytensor.dispatch.launch import limited_blocks
 from tinytensor.emulator.check.counts import KernelCount
 from tinytensor.emulator.check.report import CheckReport
 from tinytensor.errors import ArgumentError
+from tinytensor.lab.html import write
+from tinytensor.lab.kernels.kernel_view import replay_of
 from tinytensor.op_table import Row
 from tinytensor.runtime.cuda.nvrtc import signatures
 from tinytensor.runtime.kernel_files import kernel_files
@@ -255,7 +257,7 @@ def _check_launches(options: argparse.Namespace) -> int:
 def _write_page(options: argparse.Namespace, report: CheckReport) -> None:
     """Write the replay, if one was asked for: before a JSON object, since an error is an object, too."""
     if options.html:
-        report.replay(options.html)
+        write(options.html, replay_of(report).html())
         print(f"wrote {options.html}", file=sys.stderr if options.json else sys.stdout)
 
 

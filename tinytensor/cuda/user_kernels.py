@@ -330,7 +330,7 @@ def check(*, blocks: int = 4, record: bool = False, schedules: int = 0) -> Itera
         blocks: number of blocks of each launch whose accesses are counted; findings are reported for all
             blocks.
         record: keep each access of these blocks with its value, 65,536 of a launch at most, for
-            `report.replay("page.html")`.
+            `lab.page(report)`.
         schedules: number of random schedules with which each launch is repeated, with switches between
             threads at any access. If one gives another result, it is reduced to the few switches that make
             the difference (`CheckReport.schedules`). The memory is then that of the default schedule.

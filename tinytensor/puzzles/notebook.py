@@ -12,6 +12,7 @@ from typing import Any
 
 from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.lab.html import Html, preformatted, tag
+from tinytensor.lab.kernels.kernel_view import replay_of
 from tinytensor.puzzles import judge as kernels
 from tinytensor.puzzles.chapters import puzzle
 from tinytensor.puzzles.program import read
@@ -78,7 +79,7 @@ def judge_answer(number: int, answer: str | Callable[..., Any]) -> Judgment:
         except (ArgumentError, KernelError) as error:
             return Judgment(f"puzzle {number}, {chosen.title}: not solved\n{error}")
         recorded = verdict.recorded
-        return Judgment(str(verdict), verdict, recorded._repr_html_() if recorded else "")
+        return Judgment(str(verdict), verdict, replay_of(recorded).fragment() if recorded else "")
 
 
 def _judged(path: Path, p: Puzzle, number: int) -> Verdict:

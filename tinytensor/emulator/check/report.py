@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
-from pathlib import Path
 
 from tinytensor.emulator.check.counts import (
     KernelCount,
@@ -70,28 +68,9 @@ class CheckReport:
                 return
         self.kernels.append(launch)
 
-    def replay(self, path: str | Path) -> None:
-        """Write a page that replays the recorded blocks step by step: which thread reads and writes which
-        element, by which line, between which barriers, and the two accesses of each race.
-
-        Args:
-            path: of the page, one self-contained HTML file.
-
-        Raises:
-            ArgumentError: nothing was recorded: `tt.cuda.check(record=True)` does.
-            SaveError: the file cannot be written.
-        """
-        import_module("tinytensor.lab.kernels.kernel_view").write_replay(self, path)
-
     def __repr__(self) -> str:
         launches, findings = _number(self.launches, "launch", "es"), _number(len(self.findings), "finding")
         return f"checked run: {launches}, {findings}; print it for its counters"
-
-    def _repr_html_(self) -> str:
-        """Notebook representation: the replay, if there is one, or the text."""
-        if any(kernel.recording for kernel in self.kernels):
-            return str(import_module("tinytensor.lab.kernels.kernel_view").replay_of(self).fragment())
-        return str(import_module("tinytensor.lab.html").preformatted(str(self)))
 
     @property
     def summary(self) -> str:

@@ -18,8 +18,7 @@ from tinytensor.emulator.check.findings import Finding
 from tinytensor.emulator.check.report import CheckReport
 from tinytensor.emulator.check.schedules import Schedule
 from tinytensor.errors import ArgumentError
-from tinytensor.files import PathLike
-from tinytensor.lab.html import Page, write
+from tinytensor.lab.html import Page
 from tinytensor.lab.kernels.launch import ARCHITECTURE, KernelLaunch
 from tinytensor.lab.kernels.page import kernels_report
 from tinytensor.lab.report import Report, Shown, tabs
@@ -91,7 +90,9 @@ def kernels_of(name: str, report: CheckReport) -> Kernels:
 
 
 def replay_of(report: CheckReport) -> Report:
-    """What a report recorded; see `CheckReport.replay`."""
+    """The recorded blocks step by step: which thread reads and writes which element, by which line, between
+    which barriers, and the two accesses of each race. ArgumentError if nothing was recorded.
+    """
     if not any(count.recording for count in report.kernels):
         raise ArgumentError(
             "replay: nothing was recorded",
@@ -102,11 +103,6 @@ def replay_of(report: CheckReport) -> Report:
     names = list(dict.fromkeys([launch.signature.name for launch in launches]))
     title = f"Replay of {', '.join(names[:3])}{' and others' * (len(names) > 3)}"
     return kernels_report(title, launches, None)
-
-
-def write_replay(report: CheckReport, path: PathLike) -> None:
-    """Write the replay of a report."""
-    write(path, replay_of(report).html())
 
 
 def page(*things: Shown | CheckReport, title: str = "Looking inside") -> Page:
