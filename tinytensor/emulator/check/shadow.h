@@ -5,8 +5,8 @@
 namespace tt_emu {
 
 struct Word {
-    // Phases (happens_before.h) are never reused, so data of earlier launches need no clearing. They are the high
-    // bits, so that comparing two halves compares their phases.
+    // Phases (happens_before.h) are never reused, so data of earlier launches need no clearing. They are the
+    // high bits, so that comparing two halves compares their phases.
     uint64_t write_thread : 10, atomic : 1, pending : 1;  // pending: see races.h
     uint64_t written_volatile : 1, unused : 3, write_phase : 48;
     uint64_t read_thread : 10, several : 1;  // several: warps have read
