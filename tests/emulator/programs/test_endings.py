@@ -61,11 +61,8 @@ int main(int, char** arguments) {
         cudaMemcpy(valid, p, 8, cudaMemcpyDeviceToHost);
         printf("%d %d\n", valid[0], valid[1]);
         cudaMemcpy(p, more, sizeof more, cudaMemcpyHostToDevice);
-        cudaLaunchConfig_t c = {dim3(2), dim3(8)};
-        cudaLaunchAttribute together[1];
-        together[0].id = cudaLaunchAttributeCooperative, together[0].val.cooperative = 1;
-        c.attrs = together, c.numAttrs = 1;
-        puts(cudaGetErrorName(cudaLaunchKernelEx(&c, meet, p)));
+        void* given[] = {&p};
+        puts(cudaGetErrorName(cudaLaunchCooperativeKernel(meet, dim3(2), dim3(8), given)));
         meet<<<2, 8>>>(p);
     }
     puts(cudaGetErrorName(cudaDeviceSynchronize()));

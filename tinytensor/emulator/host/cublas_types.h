@@ -1,4 +1,4 @@
-// Types of cuBLAS and cublasLt, for programs and for the library that computes.
+// Types of cuBLAS, for programs and for the library that computes.
 #pragma once
 #include "library_types.h"
 
@@ -17,7 +17,6 @@ enum cublasStatus_t {
     CUBLAS_STATUS_LICENSE_ERROR = 16
 };
 enum cublasOperation_t { CUBLAS_OP_N, CUBLAS_OP_T, CUBLAS_OP_C };
-enum cublasPointerMode_t { CUBLAS_POINTER_MODE_HOST, CUBLAS_POINTER_MODE_DEVICE };
 enum cublasMath_t {
     CUBLAS_DEFAULT_MATH = 0,
     CUBLAS_TENSOR_OP_MATH = 1,
@@ -63,57 +62,3 @@ struct tt_Product {
     bool listed;
 };
 
-enum cublasLtMatmulDescAttributes_t {
-    CUBLASLT_MATMUL_DESC_COMPUTE_TYPE,
-    CUBLASLT_MATMUL_DESC_SCALE_TYPE,
-    CUBLASLT_MATMUL_DESC_POINTER_MODE,
-    CUBLASLT_MATMUL_DESC_TRANSA,
-    CUBLASLT_MATMUL_DESC_TRANSB,
-    CUBLASLT_MATMUL_DESC_TRANSC,
-    CUBLASLT_MATMUL_DESC_FILL_MODE,
-    CUBLASLT_MATMUL_DESC_EPILOGUE,
-    CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-    CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE = 10,
-    CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER,
-    CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD,
-    CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_BATCH_STRIDE,
-    CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE = 26
-};
-enum cublasLtEpilogue_t {
-    CUBLASLT_EPILOGUE_DEFAULT = 1,
-    CUBLASLT_EPILOGUE_RELU = 2,
-    CUBLASLT_EPILOGUE_BIAS = 4,
-    CUBLASLT_EPILOGUE_RELU_BIAS = 6,
-    CUBLASLT_EPILOGUE_GELU = 32,
-    CUBLASLT_EPILOGUE_GELU_BIAS = 36,
-    CUBLASLT_EPILOGUE_GELU_AUX = 160,
-    CUBLASLT_EPILOGUE_GELU_AUX_BIAS = 164,
-    CUBLASLT_EPILOGUE_DGELU = 192,
-    CUBLASLT_EPILOGUE_BGRADB = 512
-};
-enum cublasLtMatrixLayoutAttribute_t {
-    CUBLASLT_MATRIX_LAYOUT_TYPE,
-    CUBLASLT_MATRIX_LAYOUT_ORDER,
-    CUBLASLT_MATRIX_LAYOUT_ROWS,
-    CUBLASLT_MATRIX_LAYOUT_COLS,
-    CUBLASLT_MATRIX_LAYOUT_LD,
-    CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
-    CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET
-};
-enum cublasLtMatmulPreferenceAttributes_t { CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES = 1 };
-
-struct tt_LtDescription {
-    cublasComputeType_t compute;
-    cudaDataType scale, bias_type;
-    cublasOperation_t across_a, across_b;
-    cublasLtEpilogue_t epilogue;
-    void *bias, *auxiliary;
-    long long auxiliary_ld;
-    bool has_bias_type;
-};
-struct tt_LtLayout {
-    cudaDataType type;
-    unsigned long long rows, columns;
-    long long ld, stride;
-    int batch;
-};

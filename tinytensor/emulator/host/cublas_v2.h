@@ -1,6 +1,6 @@
 // cuBLAS for host code that runs with the emulator: column-major, computed on the CPU.
 #pragma once
-#define TT_CUBLAS
+#define CUBLAS_API_H_
 #include "cuda_bf16.h"
 #include "cuda_fp16.h"
 #include "cuda_runtime.h"
@@ -10,24 +10,12 @@
 TT_HOST cublasStatus_t cublasCreate_v2(cublasHandle_t*);
 TT_HOST cublasStatus_t cublasDestroy_v2(cublasHandle_t);
 TT_HOST cublasStatus_t cublasSetStream_v2(cublasHandle_t, cudaStream_t);
-TT_HOST cublasStatus_t cublasGetStream_v2(cublasHandle_t, cudaStream_t*);
-TT_HOST cublasStatus_t cublasSetPointerMode_v2(cublasHandle_t, cublasPointerMode_t);
-TT_HOST const char* cublasGetStatusString(cublasStatus_t);
-TT_HOST const char* cublasGetStatusName(cublasStatus_t);
 #define cublasCreate cublasCreate_v2
 #define cublasDestroy cublasDestroy_v2
 #define cublasSetStream cublasSetStream_v2
-#define cublasGetStream cublasGetStream_v2
-#define cublasSetPointerMode cublasSetPointerMode_v2
-// The emulator has one arithmetic, with float32 sums (float64 for double), and needs no workspace.
+// The emulator has one arithmetic, with float32 sums (float64 for double).
 static inline cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t) {
     return CUBLAS_STATUS_SUCCESS;
-}
-static inline cublasStatus_t cublasSetWorkspace(cublasHandle_t, void*, size_t) {
-    return CUBLAS_STATUS_SUCCESS;
-}
-static inline cublasStatus_t cublasGetVersion(cublasHandle_t, int* v) {
-    return *v = 130000, CUBLAS_STATUS_SUCCESS;
 }
 
 TT_HOST cublasStatus_t tt_gemm(cublasHandle_t, const tt_Product&, TT_SITE);
@@ -98,49 +86,6 @@ static inline cublasStatus_t cublasGemmEx(cublasHandle_t h, cublasOperation_t ta
                        b_type, ldb, 0, beta, c, c_type, ldc, 0,      1,   compute, false},
                    file, line);
 }
-
-// Vectors, by their type: T is float or double.
-#define TT_VECTOR_FUNCTIONS(LETTER, T)                                                                     \
-    TT_HOST cublasStatus_t cublas##LETTER##gemv_v2(cublasHandle_t, cublasOperation_t, int m, int n,        \
-                                                   const T* alpha, const T* a, int lda, const T* x,        \
-                                                   int incx, const T* beta, T* y, int incy, TT_SITE);      \
-    TT_HOST cublasStatus_t cublas##LETTER##ger_v2(cublasHandle_t, int m, int n, const T* alpha,            \
-                                                  const T* x, int incx, const T* y, int incy, T* a,        \
-                                                  int lda, TT_SITE);                                       \
-    TT_HOST cublasStatus_t cublas##LETTER##axpy_v2(cublasHandle_t, int n, const T* alpha, const T* x,      \
-                                                   int incx, T* y, int incy, TT_SITE);                     \
-    TT_HOST cublasStatus_t cublas##LETTER##scal_v2(cublasHandle_t, int n, const T* alpha, T* x, int incx,  \
-                                                   TT_SITE);                                               \
-    TT_HOST cublasStatus_t cublas##LETTER##copy_v2(cublasHandle_t, int n, const T* x, int incx, T* y,      \
-                                                   int incy, TT_SITE);                                     \
-    TT_HOST cublasStatus_t cublas##LETTER##dot_v2(cublasHandle_t, int n, const T* x, int incx, const T* y, \
-                                                  int incy, T* result, TT_SITE);                           \
-    TT_HOST cublasStatus_t cublas##LETTER##nrm2_v2(cublasHandle_t, int n, const T* x, int incx, T* result, \
-                                                   TT_SITE);                                               \
-    TT_HOST cublasStatus_t cublas##LETTER##asum_v2(cublasHandle_t, int n, const T* x, int incx, T* result, \
-                                                   TT_SITE);
-TT_VECTOR_FUNCTIONS(S, float)
-TT_VECTOR_FUNCTIONS(D, double)
-#undef TT_VECTOR_FUNCTIONS
-TT_HOST cublasStatus_t cublasIsamax_v2(cublasHandle_t, int n, const float* x, int incx, int* result,
-                                       TT_SITE);
-#define cublasSgemv cublasSgemv_v2
-#define cublasDgemv cublasDgemv_v2
-#define cublasSger cublasSger_v2
-#define cublasDger cublasDger_v2
-#define cublasSaxpy cublasSaxpy_v2
-#define cublasDaxpy cublasDaxpy_v2
-#define cublasSscal cublasSscal_v2
-#define cublasDscal cublasDscal_v2
-#define cublasScopy cublasScopy_v2
-#define cublasDcopy cublasDcopy_v2
-#define cublasSdot cublasSdot_v2
-#define cublasDdot cublasDdot_v2
-#define cublasSnrm2 cublasSnrm2_v2
-#define cublasDnrm2 cublasDnrm2_v2
-#define cublasSasum cublasSasum_v2
-#define cublasDasum cublasDasum_v2
-#define cublasIsamax cublasIsamax_v2
 
 static inline cublasStatus_t tt_as_status(cudaError_t error) {
     return error ? CUBLAS_STATUS_MAPPING_ERROR : CUBLAS_STATUS_SUCCESS;

@@ -1,7 +1,7 @@
 // Host functions of cuRAND. All pseudo-random generators are the Mersenne Twister of 64 bits
 // (std::mt19937_64): the distributions are those of cuRAND, the numbers are not.
 #pragma once
-#define TT_CURAND
+#define CURAND_H_
 #include "cuda_runtime.h"
 #include "curand_types.h"
 
@@ -9,16 +9,10 @@
 TT_HOST curandStatus_t tt_make_generator(curandGenerator_t*, curandRngType_t, bool host);
 TT_HOST curandStatus_t curandDestroyGenerator(curandGenerator_t);
 TT_HOST curandStatus_t curandSetPseudoRandomGeneratorSeed(curandGenerator_t, unsigned long long seed);
-TT_HOST curandStatus_t curandSetGeneratorOffset(curandGenerator_t, unsigned long long offset);
-TT_HOST curandStatus_t curandGenerate(curandGenerator_t, unsigned* to, size_t n, TT_SITE);
 TT_HOST curandStatus_t curandGenerateUniform(curandGenerator_t, float* to, size_t n, TT_SITE);
 TT_HOST curandStatus_t curandGenerateUniformDouble(curandGenerator_t, double* to, size_t n, TT_SITE);
 TT_HOST curandStatus_t curandGenerateNormal(curandGenerator_t, float* to, size_t n, float mean,
                                             float deviation, TT_SITE);
-TT_HOST curandStatus_t curandGenerateNormalDouble(curandGenerator_t, double* to, size_t n, double mean,
-                                                  double deviation, TT_SITE);
-TT_HOST curandStatus_t curandGenerateLogNormal(curandGenerator_t, float* to, size_t n, float mean,
-                                               float deviation, TT_SITE);
 #undef TT_HOST
 static inline curandStatus_t curandCreateGenerator(curandGenerator_t* g, curandRngType_t type) {
     return tt_make_generator(g, type, false);
@@ -27,8 +21,5 @@ static inline curandStatus_t curandCreateGeneratorHost(curandGenerator_t* g, cur
     return tt_make_generator(g, type, true);
 }
 static inline curandStatus_t curandSetStream(curandGenerator_t, cudaStream_t) {
-    return CURAND_STATUS_SUCCESS;
-}
-static inline curandStatus_t curandSetGeneratorOrdering(curandGenerator_t, curandOrdering_t) {
     return CURAND_STATUS_SUCCESS;
 }

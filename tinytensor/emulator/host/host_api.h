@@ -2,7 +2,7 @@
 //
 // The last parameters of a function are where it is called, for reports; programs do not pass them.
 #pragma once
-#include "graph_types.h"
+#include "runtime_types.h"
 
 #ifndef TT_SITE
 #define TT_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
@@ -17,7 +17,6 @@ TT_HOST cudaError_t cudaMallocManaged(void** p, size_t bytes, unsigned flags = c
                                       TT_SITE);
 TT_HOST cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned flags, TT_SITE);
 TT_HOST cudaError_t cudaMallocPitch(void** p, size_t* pitch, size_t width, size_t height, TT_SITE);
-TT_HOST cudaError_t cudaMalloc3D(cudaPitchedPtr* p, cudaExtent extent, TT_SITE);
 TT_HOST cudaError_t cudaFree(void* p, TT_SITE);
 TT_HOST cudaError_t cudaFreeAsync(void* p, cudaStream_t, TT_SITE);
 TT_HOST cudaError_t cudaFreeHost(void* p, TT_SITE);
@@ -25,23 +24,16 @@ TT_HOST cudaError_t cudaHostRegister(void* p, size_t bytes, unsigned flags, TT_S
 TT_HOST cudaError_t cudaHostUnregister(void* p, TT_SITE);
 TT_HOST cudaError_t cudaHostGetDevicePointer(void** device, void* host, unsigned flags, TT_SITE);
 TT_HOST cudaError_t cudaMemGetInfo(size_t* available, size_t* total, TT_SITE);
-TT_HOST cudaError_t cudaPointerGetAttributes(cudaPointerAttributes*, const void* p, TT_SITE);
 
 TT_HOST cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind, TT_SITE);
 TT_HOST cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes,
                                     cudaMemcpyKind = cudaMemcpyDefault, cudaStream_t = nullptr, TT_SITE);
-TT_HOST cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
-                                      size_t width, size_t height, cudaMemcpyKind, cudaStream_t = nullptr,
-                                      TT_SITE);
 TT_HOST cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, size_t from_pitch,
                                  size_t width, size_t height, cudaMemcpyKind, TT_SITE);
 TT_HOST cudaError_t cudaMemset(void* to, int value, size_t bytes, TT_SITE);
 TT_HOST cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t = nullptr, TT_SITE);
-TT_HOST cudaError_t cudaMemset2D(void* to, size_t pitch, int value, size_t width, size_t height, TT_SITE);
-TT_HOST cudaError_t cudaMemset2DAsync(void* to, size_t pitch, int value, size_t width, size_t height,
-                                      cudaStream_t = nullptr, TT_SITE);
 TT_HOST cudaError_t tt_copy_symbol(void* symbol, size_t size, void* host, size_t bytes, size_t offset,
-                                   bool write, cudaMemcpyKind, cudaStream_t, TT_SITE);
+                                   bool write, cudaMemcpyKind, TT_SITE);
 
 template <class T>
 static inline cudaError_t cudaMalloc(T** p, size_t bytes, TT_SITE) {
@@ -49,11 +41,6 @@ static inline cudaError_t cudaMalloc(T** p, size_t bytes, TT_SITE) {
 }
 template <class T>
 static inline cudaError_t cudaMallocAsync(T** p, size_t bytes, cudaStream_t stream, TT_SITE) {
-    return cudaMallocAsync((void**)(void*)p, bytes, stream, file, line);
-}
-template <class T>
-static inline cudaError_t cudaMallocFromPoolAsync(T** p, size_t bytes, cudaMemPool_t, cudaStream_t stream,
-                                                  TT_SITE) {
     return cudaMallocAsync((void**)(void*)p, bytes, stream, file, line);
 }
 template <class T>
@@ -81,35 +68,16 @@ template <class T>
 static inline cudaError_t cudaMemcpyToSymbol(const T& symbol, const void* from, size_t bytes,
                                              size_t offset = 0,
                                              cudaMemcpyKind kind = cudaMemcpyHostToDevice, TT_SITE) {
-    return tt_copy_symbol((void*)&symbol, sizeof(T), (void*)from, bytes, offset, true, kind, nullptr, file,
-                          line);
-}
-template <class T>
-static inline cudaError_t cudaMemcpyToSymbolAsync(const T& symbol, const void* from, size_t bytes,
-                                                  size_t offset, cudaMemcpyKind kind,
-                                                  cudaStream_t stream = nullptr, TT_SITE) {
-    return tt_copy_symbol((void*)&symbol, sizeof(T), (void*)from, bytes, offset, true, kind, stream, file,
-                          line);
+    return tt_copy_symbol((void*)&symbol, sizeof(T), (void*)from, bytes, offset, true, kind, file, line);
 }
 template <class T>
 static inline cudaError_t cudaMemcpyFromSymbol(void* to, const T& symbol, size_t bytes, size_t offset = 0,
                                                cudaMemcpyKind kind = cudaMemcpyDeviceToHost, TT_SITE) {
-    return tt_copy_symbol((void*)&symbol, sizeof(T), to, bytes, offset, false, kind, nullptr, file, line);
-}
-template <class T>
-static inline cudaError_t cudaMemcpyFromSymbolAsync(void* to, const T& symbol, size_t bytes, size_t offset,
-                                                    cudaMemcpyKind kind, cudaStream_t stream = nullptr,
-                                                    TT_SITE) {
-    return tt_copy_symbol((void*)&symbol, sizeof(T), to, bytes, offset, false, kind, stream, file, line);
+    return tt_copy_symbol((void*)&symbol, sizeof(T), to, bytes, offset, false, kind, file, line);
 }
 template <class T>
 static inline cudaError_t cudaGetSymbolAddress(void** p, const T& symbol) {
     *p = (void*)&symbol;
-    return cudaSuccess;
-}
-template <class T>
-static inline cudaError_t cudaGetSymbolSize(size_t* bytes, const T&) {
-    *bytes = sizeof(T);
     return cudaSuccess;
 }
 // Hints, without effect on memory that is shared with the host.
@@ -124,6 +92,13 @@ static inline cudaError_t cudaMemAdvise(const void*, size_t, cudaMemoryAdvise, i
 static inline cudaError_t cudaMemAdvise(const void*, size_t, cudaMemoryAdvise, cudaMemLocation) {
     return cudaSuccess;
 }
+static inline cudaError_t cudaMemset2D(void* to, size_t pitch, int value, size_t width, size_t height,
+                                       TT_SITE) {
+    cudaError_t error = cudaSuccess;
+    for (size_t i = 0; i < height && !error; i++)
+        error = cudaMemset((char*)to + i * pitch, value, width, file, line);
+    return error;
+}
 // There is one device.
 static inline cudaError_t cudaMemcpyPeer(void* to, int, const void* from, int, size_t bytes, TT_SITE) {
     return cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToDevice, file, line);
@@ -136,27 +111,6 @@ static inline cudaError_t cudaStreamAttachMemAsync(cudaStream_t, void*, size_t =
                                                    unsigned = cudaMemAttachSingle) {
     return cudaSuccess;
 }
-static inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
-    return *pool = nullptr, cudaSuccess;
-}
-static inline cudaError_t cudaDeviceGetMemPool(cudaMemPool_t* pool, int) {
-    return *pool = nullptr, cudaSuccess;
-}
-static inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
-    return cudaSuccess;
-}
-static inline cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps*) {
-    return *pool = nullptr, cudaSuccess;
-}
-static inline cudaError_t cudaMemPoolDestroy(cudaMemPool_t) { return cudaSuccess; }
-static inline cudaError_t cudaMemPoolSetAccess(cudaMemPool_t, const cudaMemAccessDesc*, size_t) {
-    return cudaSuccess;
-}
-static inline cudaError_t cudaDeviceSetMemPool(int, cudaMemPool_t) { return cudaSuccess; }
-static inline cudaError_t cudaStreamSetAttribute(cudaStream_t, cudaStreamAttrID, const cudaStreamAttrValue*) {
-    return cudaSuccess;
-}
-static inline cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
 
 // ---- errors
 
@@ -177,23 +131,16 @@ TT_HOST cudaError_t cudaDeviceReset(TT_SITE);
 TT_HOST cudaError_t cudaDriverGetVersion(int* version);
 TT_HOST cudaError_t cudaRuntimeGetVersion(int* version);
 TT_HOST cudaError_t cudaDeviceSetLimit(cudaLimit, size_t value, TT_SITE);
-TT_HOST cudaError_t cudaDeviceGetLimit(size_t* value, cudaLimit, TT_SITE);
 TT_HOST cudaError_t cudaDeviceCanAccessPeer(int* can, int device, int peer);
 TT_HOST cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags, TT_SITE);
 static inline cudaError_t cudaThreadSynchronize(TT_SITE) { return cudaDeviceSynchronize(file, line); }
 static inline cudaError_t cudaDeviceDisablePeerAccess(int) { return cudaErrorPeerAccessNotEnabled; }
 static inline cudaError_t cudaThreadExit() { return cudaSuccess; }
 static inline cudaError_t cudaSetDeviceFlags(unsigned) { return cudaSuccess; }
-static inline cudaError_t cudaDeviceSetCacheConfig(cudaFuncCache) { return cudaSuccess; }
-static inline cudaError_t cudaDeviceSetSharedMemConfig(cudaSharedMemConfig) { return cudaSuccess; }
 static inline cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
     *least = 0, *greatest = -5;
     return cudaSuccess;
 }
-static inline cudaError_t cudaChooseDevice(int* device, const cudaDeviceProp*) {
-    return *device = 0, cudaSuccess;
-}
-static inline cudaError_t cudaCtxResetPersistingL2Cache() { return cudaSuccess; }
 static inline cudaError_t cudaDeviceGetP2PAttribute(int*, cudaDeviceP2PAttr, int, int) {
     return cudaErrorInvalidDevice;
 }
@@ -209,8 +156,6 @@ TT_HOST cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned flag
 TT_HOST cudaError_t cudaLaunchHostFunc(cudaStream_t, cudaHostFn_t, void* data, TT_SITE);
 TT_HOST cudaError_t cudaStreamAddCallback(cudaStream_t, cudaStreamCallback_t, void* data, unsigned flags,
                                           TT_SITE);
-TT_HOST cudaError_t cudaStreamGetPriority(cudaStream_t, int* priority);
-TT_HOST cudaError_t cudaStreamGetFlags(cudaStream_t, unsigned* flags);
 TT_HOST cudaError_t cudaEventCreateWithFlags(cudaEvent_t*, unsigned flags, TT_SITE);
 TT_HOST cudaError_t cudaEventDestroy(cudaEvent_t, TT_SITE);
 TT_HOST cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t = nullptr, TT_SITE);
@@ -247,43 +192,23 @@ static inline cudaError_t cudaFuncSetCacheConfig(F*, cudaFuncCache) {
     return cudaSuccess;
 }
 template <class F>
-static inline cudaError_t cudaFuncSetSharedMemConfig(F*, cudaSharedMemConfig) {
-    return cudaSuccess;
-}
-template <class F>
 static inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, F* f, int threads,
                                                                         size_t shared, TT_SITE) {
     return tt_occupancy(blocks, (const void*)f, threads, shared, file, line);
 }
-template <class F>
-static inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, F* f,
-                                                                                 int threads, size_t shared,
-                                                                                 unsigned, TT_SITE) {
-    return tt_occupancy(blocks, (const void*)f, threads, shared, file, line);
-}
 // The largest block gives the fewest blocks that fill the device: the emulator needs no registers.
-template <class Size>
-static inline cudaError_t tt_best_block(int* grid, int* block, const void* f, Size shared, int limit) {
+template <class F>
+static inline cudaError_t cudaOccupancyMaxPotentialBlockSize(int* grid, int* block, F f, size_t shared = 0,
+                                                             int limit = 0) {
     int best = 0, blocks = 0;
     for (int threads = limit > 0 && limit < 1024 ? limit / 32 * 32 : 1024; threads >= 32; threads -= 32) {
-        tt_occupancy(&blocks, f, threads, shared(threads));
+        tt_occupancy(&blocks, (const void*)f, threads, shared);
         if (blocks * threads > best) best = blocks * threads, *block = threads, *grid = blocks;
     }
     cudaDeviceProp device;
     cudaGetDeviceProperties(&device, 0);
     *grid *= device.multiProcessorCount;
     return best ? cudaSuccess : cudaErrorInvalidValue;
-}
-template <class F>
-static inline cudaError_t cudaOccupancyMaxPotentialBlockSize(int* grid, int* block, F f, size_t shared = 0,
-                                                             int limit = 0) {
-    return tt_best_block(grid, block, (const void*)f, [=](int) { return shared; }, limit);
-}
-template <class F, class Size>
-static inline cudaError_t cudaOccupancyMaxPotentialBlockSizeVariableSMem(int* grid, int* block, F f,
-                                                                         Size shared, int limit = 0) {
-    const auto bytes = [=](int threads) { return (size_t)shared(threads); };
-    return tt_best_block(grid, block, (const void*)f, bytes, limit);
 }
 #undef TT_HOST
 

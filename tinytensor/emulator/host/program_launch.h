@@ -200,31 +200,3 @@ static inline cudaError_t cudaLaunchCooperativeKernel(F* f, dim3 grid, dim3 bloc
     return tt_program::launch_addresses({{"kernel", file, line}, grid, block, shared, stream, true}, f,
                                         arguments);
 }
-static inline bool tt_is_cooperative(const cudaLaunchConfig_t& c) {
-    for (unsigned i = 0; i < c.numAttrs; i++)
-        if (c.attrs[i].id == cudaLaunchAttributeCooperative && c.attrs[i].val.cooperative) return true;
-    return false;
-}
-template <class... P, class... A>
-static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* c, void (*f)(P...), A... given) {
-    return tt_program::Ready<std::remove_cv_t<P>...>{{{"kernel", __builtin_FILE(), __builtin_LINE()},
-                                                      c->gridDim,
-                                                      c->blockDim,
-                                                      c->dynamicSmemBytes,
-                                                      c->stream,
-                                                      tt_is_cooperative(*c)},
-                                                     {(std::remove_cv_t<P>)given...}}
-        .run([=](auto... a) { f(a...); });
-}
-static inline cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* c, const void* f,
-                                              void** arguments, TT_SITE) {
-    return tt_launch_by_address(
-        f,
-        {{"kernel", file, line},
-         c->gridDim,
-         c->blockDim,
-         c->dynamicSmemBytes,
-         c->stream,
-         tt_is_cooperative(*c)},
-        arguments);
-}

@@ -1,4 +1,4 @@
-// Arrays, textures and surfaces as the host makes them; kernels read them by textures.h.
+// Arrays and textures of one and two axes as the host makes them; kernels read them by textures.h.
 #pragma once
 
 struct cudaChannelFormatDesc {
@@ -7,21 +7,15 @@ struct cudaChannelFormatDesc {
 };
 struct cudaArray {
     cudaChannelFormatDesc desc;
-    size_t width, height, depth;  // in elements; 0 where there is no such axis
+    size_t width, height;  // in elements; a height of 0: one axis
     void* data;
 
     size_t element() const { return (size_t)(desc.x + desc.y + desc.z + desc.w) / 8; }
     size_t pitch() const { return width * element(); }
     size_t rows() const { return height ? height : 1; }
-    size_t layers() const { return depth ? depth : 1; }
 };
 typedef cudaArray* cudaArray_t;
 typedef const cudaArray* cudaArray_const_t;
-enum {
-    cudaArrayDefault = 0,
-    cudaArraySurfaceLoadStore = 2,
-    cudaArrayTextureGather = 8
-};
 enum cudaResourceType {
     cudaResourceTypeArray,
     cudaResourceTypeMipmappedArray,
@@ -58,16 +52,6 @@ struct cudaTextureDesc {
     float mipmapLevelBias, minMipmapLevelClamp, maxMipmapLevelClamp;
     int disableTrilinearOptimization;
 };
-struct cudaMemcpy3DParms {
-    cudaArray_t srcArray;
-    cudaPos srcPos;
-    cudaPitchedPtr srcPtr;
-    cudaArray_t dstArray;
-    cudaPos dstPos;
-    cudaPitchedPtr dstPtr;
-    cudaExtent extent;
-    cudaMemcpyKind kind;
-};
 
 static inline cudaChannelFormatDesc cudaCreateChannelDesc(int x, int y, int z, int w,
                                                           cudaChannelFormatKind f) {
@@ -83,15 +67,10 @@ static inline cudaChannelFormatDesc cudaCreateChannelDesc() {
     return {bits, count > 1 ? bits : 0, count > 2 ? bits : 0, count > 3 ? bits : 0, kind};
 }
 
-static inline cudaError_t cudaMalloc3DArray(cudaArray_t* array, const cudaChannelFormatDesc* desc,
-                                            cudaExtent extent, unsigned = 0, TT_SITE) {
-    *array = new cudaArray{*desc, extent.width, extent.height, extent.depth, nullptr};
-    const size_t bytes = (*array)->pitch() * (*array)->rows() * (*array)->layers();
-    return cudaMalloc(&(*array)->data, bytes, file, line);
-}
 static inline cudaError_t cudaMallocArray(cudaArray_t* array, const cudaChannelFormatDesc* desc,
-                                          size_t width, size_t height = 0, unsigned flags = 0, TT_SITE) {
-    return cudaMalloc3DArray(array, desc, {width, height, 0}, flags, file, line);
+                                          size_t width, size_t height = 0, unsigned = 0, TT_SITE) {
+    *array = new cudaArray{*desc, width, height, nullptr};
+    return cudaMalloc(&(*array)->data, (*array)->pitch() * (*array)->rows(), file, line);
 }
 static inline cudaError_t cudaFreeArray(cudaArray_t array, TT_SITE) {
     if (!array) return cudaSuccess;
@@ -107,42 +86,9 @@ static inline cudaError_t cudaMemcpy2DToArray(cudaArray_t to, size_t x, size_t y
     return cudaMemcpy2D((char*)to->data + y * to->pitch() + x, to->pitch(), from, pitch, width, height,
                         kind, file, line);
 }
-static inline cudaError_t cudaMemcpy2DFromArray(void* to, size_t pitch, cudaArray_const_t from, size_t x,
-                                                size_t y, size_t width, size_t height, cudaMemcpyKind kind,
-                                                TT_SITE) {
-    return cudaMemcpy2D(to, pitch, (const char*)from->data + y * from->pitch() + x, from->pitch(), width,
-                        height, kind, file, line);
-}
 static inline cudaError_t cudaMemcpyToArray(cudaArray_t to, size_t x, size_t y, const void* from,
                                             size_t bytes, cudaMemcpyKind kind, TT_SITE) {
     return cudaMemcpy((char*)to->data + y * to->pitch() + x, from, bytes, kind, file, line);
-}
-static inline cudaError_t cudaMemcpyFromArray(void* to, cudaArray_const_t from, size_t x, size_t y,
-                                              size_t bytes, cudaMemcpyKind kind, TT_SITE) {
-    return cudaMemcpy(to, (const char*)from->data + y * from->pitch() + x, bytes, kind, file, line);
-}
-static inline cudaError_t cudaMemcpy3DAsync(const cudaMemcpy3DParms* p, cudaStream_t stream = nullptr,
-                                            TT_SITE) {
-    const size_t element = p->srcArray ? p->srcArray->element() : p->dstArray ? p->dstArray->element() : 1;
-    const auto place = [=](cudaArray_t a, const cudaPitchedPtr& pointer, const cudaPos& at, size_t z) {
-        const size_t pitch = a ? a->pitch() : pointer.pitch, rows = a ? a->rows() : pointer.ysize;
-        return (char*)(a ? a->data : pointer.ptr) + ((at.z + z) * rows + at.y) * pitch +
-               at.x * (a ? element : 1);
-    };
-    for (size_t z = 0; z < (p->extent.depth ? p->extent.depth : 1); z++) {
-        const size_t to_pitch = p->dstArray ? p->dstArray->pitch() : p->dstPtr.pitch;
-        const size_t from_pitch = p->srcArray ? p->srcArray->pitch() : p->srcPtr.pitch;
-        const cudaError_t error =
-            cudaMemcpy2DAsync(place(p->dstArray, p->dstPtr, p->dstPos, z), to_pitch,
-                              place(p->srcArray, p->srcPtr, p->srcPos, z), from_pitch,
-                              p->extent.width * element, p->extent.height ? p->extent.height : 1, p->kind,
-                              stream, file, line);
-        if (error) return error;
-    }
-    return cudaSuccess;
-}
-static inline cudaError_t cudaMemcpy3D(const cudaMemcpy3DParms* p, TT_SITE) {
-    return cudaMemcpy3DAsync(p, nullptr, file, line);
 }
 
 static inline cudaError_t cudaCreateTextureObject(cudaTextureObject_t* object,
@@ -153,19 +99,15 @@ static inline cudaError_t cudaCreateTextureObject(cudaTextureObject_t* object,
     if (resource->resType == cudaResourceTypeArray) {
         const cudaArray& a = *resource->res.array.array;
         desc = a.desc;
-        *t = {(char*)a.data,
-              {(int)a.width, (int)a.rows(), (int)a.layers()},
-              {a.pitch(), a.pitch() * a.rows()}};
+        *t = {(char*)a.data, {(int)a.width, (int)a.rows()}, a.pitch()};
     } else if (resource->resType == cudaResourceTypeLinear) {
         const auto& l = resource->res.linear;
         desc = l.desc;
-        *t = {(char*)l.devPtr,
-              {(int)(l.sizeInBytes * 8 / (desc.x + desc.y + desc.z + desc.w)), 1, 1},
-              {0, 0}};
+        *t = {(char*)l.devPtr, {(int)(l.sizeInBytes * 8 / (desc.x + desc.y + desc.z + desc.w)), 1}, 0};
     } else if (resource->resType == cudaResourceTypePitch2D) {
         const auto& p = resource->res.pitch2D;
         desc = p.desc;
-        *t = {(char*)p.devPtr, {(int)p.width, (int)p.height, 1}, {p.pitchInBytes, 0}};
+        *t = {(char*)p.devPtr, {(int)p.width, (int)p.height}, p.pitchInBytes};
     } else {
         delete t;
         return cudaErrorNotSupported;
@@ -173,7 +115,7 @@ static inline cudaError_t cudaCreateTextureObject(cudaTextureObject_t* object,
     t->kind = desc.f, t->bits = desc.x;
     t->count = (desc.x > 0) + (desc.y > 0) + (desc.z > 0) + (desc.w > 0);
     if (how) {
-        for (int i = 0; i < 3; i++) t->address[i] = how->addressMode[i];
+        for (int i = 0; i < 2; i++) t->address[i] = how->addressMode[i];
         for (int i = 0; i < 4; i++) t->border[i] = how->borderColor[i];
         t->filter = how->filterMode, t->read = how->readMode, t->normalized = how->normalizedCoords;
     }
@@ -183,11 +125,4 @@ static inline cudaError_t cudaCreateTextureObject(cudaTextureObject_t* object,
 static inline cudaError_t cudaDestroyTextureObject(cudaTextureObject_t object) {
     delete (tt_emu::Texture*)object;
     return cudaSuccess;
-}
-static inline cudaError_t cudaCreateSurfaceObject(cudaSurfaceObject_t* object,
-                                                  const cudaResourceDesc* resource) {
-    return cudaCreateTextureObject(object, resource, nullptr);
-}
-static inline cudaError_t cudaDestroySurfaceObject(cudaSurfaceObject_t object) {
-    return cudaDestroyTextureObject(object);
 }

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <vector>
@@ -13,9 +14,7 @@
 using Work = std::function<cudaError_t()>;
 
 struct CUgraphNode_st {
-    cudaGraphNodeType type;
-    Work work;                           // of other types than a child graph
-    cudaGraph_t graph;                   // owned: the child
+    Work work;
     std::vector<cudaGraphNode_t> after;  // the nodes that come before it
 };
 struct Capture {
@@ -25,7 +24,7 @@ struct Capture {
     bool invalid;
 };
 struct CUgraph_st {
-    std::vector<cudaGraphNode_t> nodes;
+    std::vector<std::unique_ptr<CUgraphNode_st>> nodes;  // in the order of the calls
     Capture capture;  // while streams capture it
 };
 
@@ -51,8 +50,7 @@ static auto& events = *new std::set<cudaEvent_t>;
 static std::mutex streams_lock;  // of both: kernels make them, too
 static CUgraph_st ended;         // the graph of events whose capture has ended
 
-static thread_local cudaStreamCaptureMode mode_of_thread;  // cudaThreadExchangeStreamCaptureMode
-static thread_local bool in_graph;                         // in the work of a node
+static thread_local bool in_graph;  // in the work of a node
 
 static bool is_stream(cudaStream_t s) {
     if ((size_t)s <= 4) return true;  // 0, and constants such as cudaStreamPerThread
@@ -85,10 +83,9 @@ static cudaError_t refuse_in_capture(F conflicts, cudaError_t error, const char*
 static cudaError_t refuse_unsafe(const char* name, const char* file, int line) {
     const auto conflicts = [](const CUstream_st& s) {
         const Capture& capture = s.graph->capture;
-        if (mode_of_thread == cudaStreamCaptureModeRelaxed) return false;
-        if (pthread_equal(capture.thread, pthread_self()))
-            return capture.mode != cudaStreamCaptureModeRelaxed;
-        return mode_of_thread == cudaStreamCaptureModeGlobal && capture.mode == cudaStreamCaptureModeGlobal;
+        const bool own = pthread_equal(capture.thread, pthread_self());
+        return own ? capture.mode != cudaStreamCaptureModeRelaxed
+                   : capture.mode == cudaStreamCaptureModeGlobal;
     };
     return refuse_in_capture(conflicts, cudaErrorStreamCaptureUnsupported, name, file, line,
                              "a stream captures, and this call may wait for it");

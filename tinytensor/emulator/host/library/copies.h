@@ -89,27 +89,23 @@ static cudaError_t copy(const char* name, const Rows& r, cudaMemcpyKind kind, cu
             note_written(to, from, r.width);
         }
         return cudaSuccess;
-    }, cudaGraphNodeTypeMemcpy);
+    });
 }
 
-static cudaError_t fill(const char* name, void* to, size_t pitch, int value, size_t width, size_t height,
-                        cudaStream_t stream, TT_SITE) {
-    if (tt_in_kernel())
-        return defer([=] { return fill(name, to, pitch, value, width, height, nullptr, file, line); });
+static cudaError_t fill(const char* name, void* to, int value, size_t bytes, cudaStream_t stream, TT_SITE) {
+    if (tt_in_kernel()) return defer([=] { return fill(name, to, value, bytes, nullptr, file, line); });
     std::lock_guard<std::recursive_mutex> guard(lock);
     if (sticky_error) return sticky_error;
     if (const cudaError_t error = refuse_default_stream(stream, name, file, line)) return error;
-    if (width == 0 || height == 0) return cudaSuccess;
-    const std::string why = refusal(to, pitch * (height - 1) + width, true);
+    if (bytes == 0) return cudaSuccess;
+    const std::string why = refusal(to, bytes, true);
     if (!why.empty()) return failed(cudaErrorInvalidValue, name, file, line, why);
     return submit(stream, [=] {
         Opened opened;
-        for (size_t i = 0; i < height; i++) {
-            memset((char*)to + i * pitch, value, width);
-            note_written((char*)to + i * pitch, nullptr, width);
-        }
+        memset(to, value, bytes);
+        note_written(to, nullptr, bytes);
         return cudaSuccess;
-    }, cudaGraphNodeTypeMemset);
+    });
 }
 
 static cudaError_t make(const char* name, void** p, size_t bytes, MemoryKind kind, TT_SITE) {
@@ -125,12 +121,10 @@ static cudaError_t make(const char* name, void** p, size_t bytes, MemoryKind kin
                       std::to_string(total_bytes()) + " are in use");
 }
 
-static bool free_of_graph(const void* p);  // graphs.h
-
 static cudaError_t drop(const char* name, void* p, bool of_host, TT_SITE) {
     std::lock_guard<std::recursive_mutex> guard(lock);
     if (sticky_error) return sticky_error;
-    if (!p || free_of_graph(p)) return cudaSuccess;
+    if (!p) return cudaSuccess;
     const auto at = blocks.find((const char*)p);
     if (at == blocks.end() || (at->second.kind == MemoryKind::pinned) != of_host)
         return failed(
@@ -169,12 +163,6 @@ TT_HOST cudaError_t cudaMallocPitch(void** p, size_t* pitch, size_t width, size_
     *pitch = (width + 511) / 512 * 512;
     return make_now("cudaMallocPitch", p, *pitch * height, MemoryKind::device, file, line);
 }
-TT_HOST cudaError_t cudaMalloc3D(cudaPitchedPtr* p, cudaExtent extent, TT_SITE) {
-    p->pitch = (extent.width + 511) / 512 * 512;
-    p->xsize = extent.width, p->ysize = extent.height;
-    return make_now("cudaMalloc3D", &p->ptr, p->pitch * extent.height * extent.depth,
-                    MemoryKind::device, file, line);
-}
 TT_HOST cudaError_t cudaFree(void* p, TT_SITE) {
     return drop_now("cudaFree", p, false, file, line);
 }
@@ -212,17 +200,6 @@ TT_HOST cudaError_t cudaMemGetInfo(size_t* available, size_t* total, TT_SITE) {
     *available = *total - tt_program::used_bytes;
     return cudaSuccess;
 }
-TT_HOST cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* to, const void* p, TT_SITE) {
-    static const cudaMemoryType types[] = {cudaMemoryTypeDevice, cudaMemoryTypeManaged, cudaMemoryTypeHost,
-                                           cudaMemoryTypeHost};
-    const auto at = tt_program::block_at(p);
-    *to = {cudaMemoryTypeUnregistered, 0, nullptr, (void*)p};
-    if (at == tt_program::blocks.end()) return cudaSuccess;
-    to->type = types[(int)at->second.kind];
-    to->devicePointer = (void*)p;
-    if (to->type == cudaMemoryTypeDevice) to->hostPointer = nullptr;
-    return cudaSuccess;
-}
 
 TT_HOST cudaError_t cudaMemcpy(void* to, const void* from, size_t n, cudaMemcpyKind kind, TT_SITE) {
     return tt_program::copy("cudaMemcpy", {to, n, from, n, n, 1}, kind, nullptr, file, line);
@@ -236,34 +213,21 @@ TT_HOST cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, si
     return tt_program::copy("cudaMemcpy2D", {to, to_pitch, from, from_pitch, width, height}, kind, nullptr,
                             file, line);
 }
-TT_HOST cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
-                                      size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t stream,
-                                      TT_SITE) {
-    return tt_program::copy("cudaMemcpy2DAsync", {to, to_pitch, from, from_pitch, width, height}, kind,
-                            stream, file, line);
-}
 TT_HOST cudaError_t tt_copy_symbol(void* symbol, size_t size, void* host, size_t n, size_t offset,
-                                   bool write, cudaMemcpyKind kind, cudaStream_t stream, TT_SITE) {
+                                   bool write, cudaMemcpyKind kind, TT_SITE) {
     const char* name = write ? "cudaMemcpyToSymbol" : "cudaMemcpyFromSymbol";
     if (offset + n > size)
         return tt_program::failed(cudaErrorInvalidValue, name, file, line,
                                   "the variable has " + std::to_string(size) + " bytes");
     char* at = (char*)symbol + offset;
-    if (write) return tt_program::copy(name, {at, n, host, n, n, 1}, kind, stream, file, line);
-    return tt_program::copy(name, {host, n, at, n, n, 1}, kind, stream, file, line);
+    if (write) return tt_program::copy(name, {at, n, host, n, n, 1}, kind, nullptr, file, line);
+    return tt_program::copy(name, {host, n, at, n, n, 1}, kind, nullptr, file, line);
 }
 TT_HOST cudaError_t cudaMemset(void* to, int value, size_t n, TT_SITE) {
-    return tt_program::fill("cudaMemset", to, n, value, n, 1, nullptr, file, line);
+    return tt_program::fill("cudaMemset", to, value, n, nullptr, file, line);
 }
 TT_HOST cudaError_t cudaMemsetAsync(void* to, int value, size_t n, cudaStream_t stream, TT_SITE) {
-    return tt_program::fill("cudaMemsetAsync", to, n, value, n, 1, stream, file, line);
-}
-TT_HOST cudaError_t cudaMemset2D(void* to, size_t pitch, int value, size_t width, size_t height, TT_SITE) {
-    return tt_program::fill("cudaMemset2D", to, pitch, value, width, height, nullptr, file, line);
-}
-TT_HOST cudaError_t cudaMemset2DAsync(void* to, size_t pitch, int value, size_t width, size_t height,
-                                      cudaStream_t stream, TT_SITE) {
-    return tt_program::fill("cudaMemset2DAsync", to, pitch, value, width, height, stream, file, line);
+    return tt_program::fill("cudaMemsetAsync", to, value, n, stream, file, line);
 }
 
 // For algorithms that run on the host: memory of the device is accessible in between.

@@ -134,13 +134,9 @@ TT_HOST cudaError_t cudaDeviceReset(TT_SITE) {
 }
 TT_HOST cudaError_t cudaDriverGetVersion(int* version) { return *version = 13000, cudaSuccess; }
 TT_HOST cudaError_t cudaRuntimeGetVersion(int* version) { return *version = 13000, cudaSuccess; }
-namespace tt_program {
-// In the order of cudaLimit, with CUDA's defaults. That of the heap is the only one that has an effect.
-static size_t limits[] = {1024, 1 << 20, tt_emu::heap_size, 2, 2048, 64, 0};
-}  // namespace tt_program
 TT_HOST cudaError_t cudaDeviceSetLimit(cudaLimit which, size_t value, TT_SITE) {
     std::lock_guard<std::recursive_mutex> guard(tt_program::lock);
-    if ((size_t)which >= std::size(tt_program::limits))
+    if ((size_t)which > cudaLimitPersistingL2CacheSize)
         return failed(cudaErrorUnsupportedLimit, "cudaDeviceSetLimit", file, line, "there is no such limit");
     if (which == cudaLimitMallocHeapSize) {
         if (tt_emu::heap_is_used)
@@ -148,15 +144,7 @@ TT_HOST cudaError_t cudaDeviceSetLimit(cudaLimit which, size_t value, TT_SITE) {
                           "a kernel has called malloc or new; set the size of their heap before");
         tt_emu::heap_size = value;
     }
-    tt_program::limits[which] = value;
     return cudaSuccess;
-}
-TT_HOST cudaError_t cudaDeviceGetLimit(size_t* value, cudaLimit which, TT_SITE) {
-    const char* const name = "cudaDeviceGetLimit";
-    if (!value) return failed(cudaErrorInvalidValue, name, file, line, "there is no place for the value");
-    if ((size_t)which >= std::size(tt_program::limits))
-        return failed(cudaErrorUnsupportedLimit, name, file, line, "there is no such limit");
-    return *value = tt_program::limits[which], cudaSuccess;
 }
 TT_HOST cudaError_t cudaDeviceCanAccessPeer(int* can, int, int) { return *can = 0, cudaSuccess; }
 TT_HOST cudaError_t cudaDeviceEnablePeerAccess(int, unsigned, TT_SITE) {

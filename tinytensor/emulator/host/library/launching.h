@@ -178,11 +178,10 @@ TT_HOST cudaError_t tt_launch(const tt_program::Configuration& c, const tt_emu::
     if (tt_program::captures(c.stream)) {
         const std::shared_ptr<void> kept = keep(call);
         return tt_program::submit(
-            c.stream, [=, &kernel] { return run(c, kernel, loaded, kept.get(), given); },
-            cudaGraphNodeTypeKernel);
+            c.stream, [=, &kernel] { return run(c, kernel, loaded, kept.get(), given); });
     }
     return tt_program::submit(
-        c.stream, [&] { return run(c, kernel, loaded, call, given); }, cudaGraphNodeTypeKernel);
+        c.stream, [&] { return run(c, kernel, loaded, call, given); });
 }
 
 TT_HOST void tt_note_kernel(const void* kernel, const char* name, tt_program::Bind bind) {

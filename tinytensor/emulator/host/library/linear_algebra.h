@@ -1,4 +1,4 @@
-// Products of matrices of cublas_v2.h and cublasLt.h, on the CPU: sums in float, or in double for double.
+// Products of matrices of cublas_v2.h, on the CPU: sums in float, or in double for double.
 #pragma once
 #include <math.h>
 
@@ -7,7 +7,6 @@
 
 struct cublasContext {
     cudaStream_t stream;
-    bool device_scalars;
 };
 
 namespace tt_program {
@@ -48,23 +47,6 @@ static void set_element(void* p, size_t i, cudaDataType type, double value) {
             ((float*)p)[i] = (float)value;
     }
 }
-
-// A factor that a call gives: its value at the call, or what is in memory of the device when the work runs.
-class Scalar {
-  public:
-    Scalar(bool on_device, const void* p, cudaDataType type) : at(on_device ? p : nullptr), type(type) {
-        std::lock_guard<std::recursive_mutex> guard(lock);
-        Opened opened;
-        value = element(p, 0, type);
-    }
-    Scalar(cublasHandle_t h, const void* p, cudaDataType type) : Scalar(h && h->device_scalars, p, type) {}
-    double operator()() const { return at ? element(at, 0, type) : value; }
-
-  private:
-    const void* at;
-    cudaDataType type;
-    double value;
-};
 
 // op(a), `rows` × `columns`, as columns of T without gaps.
 template <class T>
@@ -143,50 +125,20 @@ static cublasStatus_t gemm(cublasHandle_t handle, const tt_Product& p, TT_SITE) 
     if (!handle) return CUBLAS_STATUS_NOT_INITIALIZED;
     std::lock_guard<std::recursive_mutex> guard(lock);
     if (sticky_error) return CUBLAS_STATUS_EXECUTION_FAILED;
-    const Scalar alpha(handle, p.alpha, p.scale), beta(handle, p.beta, p.scale);
+    const double alpha = element(p.alpha, 0, p.scale), beta = element(p.beta, 0, p.scale);
     const cudaError_t error = submit(handle->stream, [=] {
         Opened opened;
         for (int batch = 0; batch < p.batch; batch++) {
             const Matrices m = matrices_of(p, batch);
             const std::string why = wrong_matrices(p, m);
             if (!why.empty()) return failed(cudaErrorInvalidValue, "cublas…gemm", file, line, why);
-            if (p.scale == CUDA_R_64F) product<double>(p, m.a, m.b, m.c, alpha(), beta());
-            else product<float>(p, m.a, m.b, m.c, alpha(), beta());
+            if (p.scale == CUDA_R_64F) product<double>(p, m.a, m.b, m.c, alpha, beta);
+            else product<float>(p, m.a, m.b, m.c, alpha, beta);
         }
         return cudaSuccess;
-    }, cudaGraphNodeTypeKernel);
+    });
     last_error = cudaSuccess;  // cuBLAS returns the error itself
     return error ? CUBLAS_STATUS_INVALID_VALUE : CUBLAS_STATUS_SUCCESS;
-}
-
-static double gelu(double x) { return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }
-static double gelu_slope(double x) {
-    const double t = tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x));
-    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * sqrt(2 / M_PI) * (1 + 3 * 0.044715 * x * x);
-}
-
-// After the product: bias, activation, or the gradient of one of them, for each element of d.
-static void finish(const tt_LtDescription& what, void* d, const tt_LtLayout& layout) {
-    const int kind = what.epilogue;
-    const cudaDataType bias_type = what.has_bias_type ? what.bias_type : layout.type;
-    for (size_t j = 0; j < layout.columns; j++)
-        for (size_t i = 0; i < layout.rows; i++) {
-            const size_t at = j * layout.ld + i, there = j * what.auxiliary_ld + i;
-            double x = element(d, at, layout.type);
-            if (kind & CUBLASLT_EPILOGUE_BIAS) x += element(what.bias, i, bias_type);
-            if (kind == CUBLASLT_EPILOGUE_DGELU) {
-                x *= gelu_slope(element(what.auxiliary, there, layout.type));
-            } else {
-                if (kind & 128) set_element(what.auxiliary, there, layout.type, x);
-                if (kind & CUBLASLT_EPILOGUE_RELU) x = x > 0 ? x : 0;
-                if (kind & CUBLASLT_EPILOGUE_GELU) x = gelu(x);
-            }
-            set_element(d, at, layout.type, x);
-        }
-    if (kind & 128 && kind != CUBLASLT_EPILOGUE_DGELU)
-        for (size_t j = 0; j < layout.columns; j++)
-            note_written((char*)what.auxiliary + j * what.auxiliary_ld * size_of(layout.type), nullptr,
-                         layout.rows * size_of(layout.type));
 }
 
 }  // namespace tt_program
@@ -198,69 +150,6 @@ TT_HOST cublasStatus_t cublasDestroy_v2(cublasHandle_t h) { return delete h, CUB
 TT_HOST cublasStatus_t cublasSetStream_v2(cublasHandle_t h, cudaStream_t s) {
     return h->stream = s, CUBLAS_STATUS_SUCCESS;
 }
-TT_HOST cublasStatus_t cublasGetStream_v2(cublasHandle_t h, cudaStream_t* s) {
-    return *s = h->stream, CUBLAS_STATUS_SUCCESS;
-}
-TT_HOST cublasStatus_t cublasSetPointerMode_v2(cublasHandle_t h, cublasPointerMode_t mode) {
-    return h->device_scalars = mode == CUBLAS_POINTER_MODE_DEVICE, CUBLAS_STATUS_SUCCESS;
-}
-TT_HOST const char* cublasGetStatusName(cublasStatus_t status) {
-    switch (status) {
-        case CUBLAS_STATUS_SUCCESS:
-            return "CUBLAS_STATUS_SUCCESS";
-        case CUBLAS_STATUS_NOT_INITIALIZED:
-            return "CUBLAS_STATUS_NOT_INITIALIZED";
-        case CUBLAS_STATUS_INVALID_VALUE:
-            return "CUBLAS_STATUS_INVALID_VALUE";
-        case CUBLAS_STATUS_MAPPING_ERROR:
-            return "CUBLAS_STATUS_MAPPING_ERROR";
-        case CUBLAS_STATUS_EXECUTION_FAILED:
-            return "CUBLAS_STATUS_EXECUTION_FAILED";
-        case CUBLAS_STATUS_NOT_SUPPORTED:
-            return "CUBLAS_STATUS_NOT_SUPPORTED";
-        default:
-            return "CUBLAS_STATUS_INTERNAL_ERROR";
-    }
-}
-TT_HOST const char* cublasGetStatusString(cublasStatus_t status) { return cublasGetStatusName(status); }
 TT_HOST cublasStatus_t tt_gemm(cublasHandle_t h, const tt_Product& p, TT_SITE) {
     return tt_program::gemm(h, p, file, line);
-}
-
-TT_HOST cublasStatus_t tt_lt_matmul(cublasHandle_t h, const tt_LtDescription& what, const void* alpha,
-                                    const void* a, const tt_LtLayout& al, const void* b,
-                                    const tt_LtLayout& bl, const void* beta, const void* c, void* d,
-                                    const tt_LtLayout& dl, TT_SITE) {
-    if (c != d || what.epilogue == CUBLASLT_EPILOGUE_BGRADB) return CUBLAS_STATUS_NOT_SUPPORTED;
-    const int k = (int)(what.across_a == CUBLAS_OP_N ? al.columns : al.rows);
-    tt_Product p = {what.across_a,
-                    what.across_b,
-                    (int)dl.rows,
-                    (int)dl.columns,
-                    k,
-                    alpha,
-                    a,
-                    al.type,
-                    al.ld,
-                    al.stride,
-                    b,
-                    bl.type,
-                    bl.ld,
-                    bl.stride,
-                    beta,
-                    d,
-                    dl.type,
-                    dl.ld,
-                    dl.stride,
-                    dl.batch,
-                    what.scale,
-                    false};
-    const cublasStatus_t status = tt_program::gemm(h, p, file, line);
-    if (status || what.epilogue == CUBLASLT_EPILOGUE_DEFAULT) return status;
-    std::lock_guard<std::recursive_mutex> guard(tt_program::lock);
-    tt_program::Opened opened;
-    for (int batch = 0; batch < dl.batch; batch++)
-        tt_program::finish(what, (char*)d + batch * dl.stride * (long long)tt_program::size_of(dl.type),
-                           dl);
-    return status;
 }

@@ -1,4 +1,4 @@
-// The functions of curand.h.
+// cuRAND's functions of the host: pseudo-random numbers by the Mersenne Twister of 64 bits.
 #pragma once
 #include <random>
 
@@ -45,12 +45,6 @@ TT_HOST curandStatus_t curandDestroyGenerator(curandGenerator_t g) {
 TT_HOST curandStatus_t curandSetPseudoRandomGeneratorSeed(curandGenerator_t g, unsigned long long seed) {
     return g->engine.seed(seed), CURAND_STATUS_SUCCESS;
 }
-TT_HOST curandStatus_t curandSetGeneratorOffset(curandGenerator_t g, unsigned long long offset) {
-    return g->engine.discard(offset), CURAND_STATUS_SUCCESS;
-}
-TT_HOST curandStatus_t curandGenerate(curandGenerator_t g, unsigned* to, size_t n, TT_SITE) {
-    return tt_program::generate("curandGenerate", g, to, n, file, line, [](auto& e) { return e() >> 32; });
-}
 TT_HOST curandStatus_t curandGenerateUniform(curandGenerator_t g, float* to, size_t n, TT_SITE) {
     return tt_program::generate("curandGenerateUniform", g, to, n, file, line,
                                 [](auto& e) { return tt_program::uniform(e, 0.0f); });
@@ -64,16 +58,4 @@ TT_HOST curandStatus_t curandGenerateNormal(curandGenerator_t g, float* to, size
     std::normal_distribution<double> normal(mean, deviation);
     return tt_program::generate("curandGenerateNormal", g, to, n, file, line,
                                 [&](auto& e) { return normal(e); });
-}
-TT_HOST curandStatus_t curandGenerateNormalDouble(curandGenerator_t g, double* to, size_t n, double mean,
-                                                  double deviation, TT_SITE) {
-    std::normal_distribution<double> normal(mean, deviation);
-    return tt_program::generate("curandGenerateNormalDouble", g, to, n, file, line,
-                                [&](auto& e) { return normal(e); });
-}
-TT_HOST curandStatus_t curandGenerateLogNormal(curandGenerator_t g, float* to, size_t n, float mean,
-                                               float deviation, TT_SITE) {
-    std::normal_distribution<double> normal(mean, deviation);
-    return tt_program::generate("curandGenerateLogNormal", g, to, n, file, line,
-                                [&](auto& e) { return exp(normal(e)); });
 }

@@ -11,7 +11,7 @@
 struct dim3 {
     unsigned x, y, z;
 };
-#include "graph_types.h"
+#include "runtime_types.h"
 
 #define TT_HOST extern "C" __attribute__((visibility("default")))
 #define TT_SITE const char *file, int line
@@ -25,7 +25,6 @@ TT_HOST const char* cudaGetErrorName(cudaError_t);
 #include "symbols.h"
 #include "devices.h"
 #include "linear_algebra.h"
-#include "vectors.h"
 #include "random_numbers.h"
 #include "wrapped_allocation.h"
 #ifdef TT_CHECKED

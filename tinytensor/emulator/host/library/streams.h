@@ -69,18 +69,12 @@ TT_HOST cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned 
     return sticky_error;
 }
 TT_HOST cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t f, void* data, TT_SITE) {
-    return tt_program::submit(s, [=] { return f(data), cudaSuccess; }, cudaGraphNodeTypeHost);
+    return tt_program::submit(s, [=] { return f(data), cudaSuccess; });
 }
 TT_HOST cudaError_t cudaStreamAddCallback(cudaStream_t s, cudaStreamCallback_t f, void* data, unsigned,
                                           TT_SITE) {
     return tt_program::submit(
-        s, [=] { return f(s, sticky_error, data), cudaSuccess; }, cudaGraphNodeTypeHost);
-}
-TT_HOST cudaError_t cudaStreamGetPriority(cudaStream_t s, int* priority) {
-    return *priority = (size_t)s > 4 ? s->priority : 0, cudaSuccess;
-}
-TT_HOST cudaError_t cudaStreamGetFlags(cudaStream_t s, unsigned* flags) {
-    return *flags = (size_t)s > 4 ? s->flags : 0, cudaSuccess;
+        s, [=] { return f(s, sticky_error, data), cudaSuccess; });
 }
 
 TT_HOST cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned flags, TT_SITE) {

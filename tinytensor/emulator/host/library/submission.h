@@ -18,18 +18,13 @@ static cudaError_t defer(Work work) {
     return cudaSuccess;
 }
 
-static cudaGraphNode_t add_node(cudaGraph_t graph, cudaGraphNodeType type, Work work,
-                                std::vector<cudaGraphNode_t> after) {
-    auto* node = new CUgraphNode_st{type, std::move(work), nullptr, std::move(after)};
-    graph->nodes.push_back(node);
-    return node;
-}
-
-static cudaError_t submit(cudaStream_t stream, Work work, cudaGraphNodeType type) {
+static cudaError_t submit(cudaStream_t stream, Work work) {
     if (!is_stream(stream)) return last_error = cudaErrorInvalidResourceHandle;
     if (captures(stream)) {
         if (stream->graph->capture.invalid) return last_error = cudaErrorStreamCaptureInvalidated;
-        stream->last = {add_node(stream->graph, type, std::move(work), stream->last)};
+        auto& nodes = stream->graph->nodes;
+        nodes.emplace_back(new CUgraphNode_st{std::move(work), stream->last});
+        stream->last = {nodes.back().get()};
         return cudaSuccess;
     }
     cudaError_t error = refuse_default_stream(stream, "work on the default stream", "", 0);

@@ -1,4 +1,4 @@
-// Intrinsics beyond those of maths.h: other roundings, packed bytes and 16-bit integers, rarer functions.
+// Intrinsics beyond those of maths.h: other roundings, rarer functions, products of packed bytes.
 #pragma once
 
 // ---- rounding ---------------------------------------------------------------------------------------------
@@ -80,10 +80,10 @@ TT_DIRECTED(rz, 'z')
 TT_DIRECTED(ru, 'u') TT_DIRECTED(rd, 'd')
 #undef TT_DIRECTED
 
-    // ---- rarer functions
-    // --------------------------------------------------------------------------------------
 
-    #ifdef TT_PROGRAM  // the C library declares functions of these names
+// ---- rarer functions --------------------------------------------------------------------------------------
+
+#ifdef TT_PROGRAM  // the C library declares functions of these names
 #define sinpi tt_sinpi
 #define cospi tt_cospi
 #define sinpif tt_sinpif
@@ -208,64 +208,11 @@ TT_INLINE unsigned __fns(unsigned mask, unsigned base, int offset) {  // the off
     return ~0u;
 }
 
-namespace tt_emu {
-// Calls f with the lanes of packed integers, and packs what it returns.
-template <class E, class F>
-TT_INLINE unsigned each_lane(unsigned a, unsigned b, F f) {
-    constexpr int bits = 8 * sizeof(E);
-    unsigned result = 0;
-    for (int i = 0; i < 32; i += bits)
-        result |= ((unsigned)f((E)(a >> i), (E)(b >> i)) & (bits == 8 ? 0xffu : 0xffffu)) << i;
-    return result;
+TT_INLINE unsigned __vsadu4(unsigned a, unsigned b) {
+    unsigned sum = 0;
+    for (int i = 0; i < 32; i += 8) sum = __usad(a >> i & 255, b >> i & 255, sum);
+    return sum;
 }
-TT_INLINE int clamped(int x, int low, int high) { return x < low ? low : x > high ? high : x; }
-}  // namespace tt_emu
-
-#define TT_PACKED(NAME, E, RESULT)                                                         \
-    TT_INLINE unsigned NAME(unsigned a, unsigned b) {                                      \
-        return tt_emu::each_lane<E>(a, b, [](int x, int y) { return (void)y, (RESULT); }); \
-    }
-#define TT_PACKED_BOTH(N, S, U, BITS)                                                                        \
-    TT_PACKED(__vadd##N, S, x + y)                                                                           \
-    TT_PACKED(__vsub##N, S, x - y) TT_PACKED(                                                                \
-        __vaddss##N, S, tt_emu::clamped(x + y, -(1 << (BITS - 1)), (1 << (BITS - 1)) - 1))                   \
-        TT_PACKED(__vsubss##N, S, tt_emu::clamped(x - y, -(1 << (BITS - 1)), (1 << (BITS - 1)) - 1))         \
-            TT_PACKED(__vaddus##N, U, tt_emu::clamped(x + y, 0, (1 << BITS) - 1)) TT_PACKED(                 \
-                __vsubus##N, U, tt_emu::clamped(x - y, 0, (1 << BITS) - 1))                                  \
-                TT_PACKED(__vmaxs##N, S, x > y ? x : y) TT_PACKED(__vmaxu##N, U, x > y ? x : y) TT_PACKED(   \
-                    __vmins##N, S, x < y ? x : y) TT_PACKED(__vminu##N, U, x < y ? x : y)                    \
-                    TT_PACKED(__vabsdiffs##N, S, x > y ? x - y : y - x) TT_PACKED(                           \
-                        __vabsdiffu##N, U, x > y ? x - y : y - x) TT_PACKED(__vavgu##N, U, (x + y + 1) >> 1) \
-                        TT_PACKED(__vavgs##N, S, (x + y + ((x + y) >= 0)) >> 1) TT_PACKED(                   \
-                            __vhaddu##N, U, (x + y) >> 1) TT_PACKED(__vcmpeq##N, U, x == y ? -1 : 0)         \
-                            TT_PACKED(__vcmpne##N, U, x != y ? -1 : 0) TT_PACKED(                            \
-                                __vcmpgts##N, S, x > y ? -1 : 0) TT_PACKED(__vcmpgtu##N, U, x > y ? -1 : 0)  \
-                                TT_PACKED(__vcmpges##N, S, x >= y ? -1 : 0)                                  \
-                                    TT_PACKED(__vcmpgeu##N, U, x >= y ? -1 : 0)                              \
-                                        TT_PACKED(__vcmplts##N, S, x < y ? -1 : 0)                           \
-                                            TT_PACKED(__vcmpltu##N, U, x < y ? -1 : 0)                       \
-                                                TT_PACKED(__vcmples##N, S, x <= y ? -1 : 0)                  \
-                                                    TT_PACKED(__vcmpleu##N, U, x <= y ? -1 : 0)              \
-                                                        TT_PACKED(__vseteq##N, U, x == y)                    \
-                                                            TT_PACKED(__vsetne##N, U, x != y)                \
-                                                                TT_PACKED(__vsetgtu##N, U, x > y)            \
-                                                                    TT_PACKED(__vsetgts##N, S, x > y)        \
-                                                                        TT_INLINE unsigned                   \
-                                                                        __vabs##N(unsigned a) {              \
-        return tt_emu::each_lane<S>(a, a, [](int x, int) { return x < 0 ? -x : x; });                        \
-    }                                                                                                        \
-    TT_INLINE unsigned __vneg##N(unsigned a) {                                                               \
-        return tt_emu::each_lane<S>(a, a, [](int x, int) { return -x; });                                    \
-    }
-TT_PACKED_BOTH(4, signed char, unsigned char, 8)
-TT_PACKED_BOTH(2, short, unsigned short, 16)
-#undef TT_PACKED_BOTH
-#undef TT_PACKED
-    TT_INLINE unsigned __vsadu4(unsigned a, unsigned b) {
-    const unsigned d = __vabsdiffu4(a, b);
-    return (d & 255) + (d >> 8 & 255) + (d >> 16 & 255) + (d >> 24);
-}
-
 namespace tt_emu {
 template <class A, class B, class R>
 TT_INLINE R dot4(unsigned a, unsigned b, R sum) {

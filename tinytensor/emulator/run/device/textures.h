@@ -1,14 +1,9 @@
-// Textures and surfaces: reads between elements, outside of an array, or of narrow integers as fractions.
+// Textures: reads between elements, outside of an array, or of narrow integers as fractions.
 // An object is the address of a Texture, which the host makes; coordinates and filters are as in the CUDA
 // programming guide, appendix on texture fetching (fractions in 8 bits).
 #pragma once
 
-typedef unsigned long long cudaTextureObject_t, cudaSurfaceObject_t, CUtexObject;
-#ifndef TT_PROGRAM
-struct cudaExtent {
-    size_t width, height, depth;
-};
-#endif
+typedef unsigned long long cudaTextureObject_t;
 enum cudaTextureReadMode { cudaReadModeElementType, cudaReadModeNormalizedFloat };
 enum cudaTextureFilterMode { cudaFilterModePoint, cudaFilterModeLinear };
 enum cudaTextureAddressMode {
@@ -17,7 +12,6 @@ enum cudaTextureAddressMode {
     cudaAddressModeMirror,
     cudaAddressModeBorder
 };
-enum cudaSurfaceBoundaryMode { cudaBoundaryModeZero, cudaBoundaryModeClamp, cudaBoundaryModeTrap };
 enum cudaChannelFormatKind {
     cudaChannelFormatKindSigned,
     cudaChannelFormatKindUnsigned,
@@ -28,10 +22,10 @@ namespace tt_emu {
 
 struct Texture {
     char* data;
-    int size[3];            // elements along x, y and z; 1 where there is no such axis
-    size_t steps[2];        // bytes from one row to the next, from one layer to the next
+    int size[2];            // elements along x and y; 1 where there is no such axis
+    size_t pitch;           // bytes from one row to the next
     int kind, bits, count;  // of a channel (cudaChannelFormatKind), and how many an element has
-    int address[3], filter, read, normalized;
+    int address[2], filter, read, normalized;
     float border[4];
 };
 
@@ -74,11 +68,10 @@ TT_CHANNELS(unsigned char, uchar) TT_CHANNELS(short, short) TT_CHANNELS(unsigned
 }
 
 template <class E>
-TT_INLINE E texture_channel(const Texture& t, int x, int y, int z, int channel) {
+TT_INLINE E texture_channel(const Texture& t, int x, int y, int channel) {
     if (channel >= t.count) return (E)0;
-    if (x < 0 || y < 0 || z < 0) return (E)t.border[channel];
-    const char* at = t.data + (size_t)z * t.steps[1] + (size_t)y * t.steps[0] +
-                     ((size_t)x * t.count + channel) * (size_t)(t.bits / 8);
+    if (x < 0 || y < 0) return (E)t.border[channel];
+    const char* at = t.data + (size_t)y * t.pitch + ((size_t)x * t.count + channel) * (size_t)(t.bits / 8);
     if (t.kind == cudaChannelFormatKindFloat)
         return (E)(t.bits == 16 ? half_value(*(const unsigned short*)at) : *(const float*)at);
     const bool is_signed = t.kind == cudaChannelFormatKindSigned;
@@ -109,24 +102,22 @@ TT_INLINE TexturePlace texture_place(const Texture& t, int axis, float x) {
 }
 
 template <class T, int axes>
-TT_NOSAN static T texture_read(const Texture& t, float x, float y, float z) {
+TT_NOSAN static T texture_read(const Texture& t, float x, float y) {
     typedef typename Channels<T>::type E;
     const TexturePlace px = texture_place(t, 0, x),
-                       py = axes > 1 ? texture_place(t, 1, y) : TexturePlace{0, 0, 0},
-                       pz = axes > 2 ? texture_place(t, 2, z) : TexturePlace{0, 0, 0};
+                       py = axes > 1 ? texture_place(t, 1, y) : TexturePlace{0, 0, 0};
     T result;
     for (int c = 0; c < Channels<T>::count; c++) {
         E value;
         if (t.filter == cudaFilterModePoint) {
-            value = texture_channel<E>(t, px.first, py.first, pz.first, c);
+            value = texture_channel<E>(t, px.first, py.first, c);
         } else {
             float sum = 0;
             for (int corner = 0; corner < 1 << axes; corner++) {
-                const bool i = corner & 1, j = corner & 2, k = corner & 4;
-                const float weight = (i ? px.weight : 1 - px.weight) * (j ? py.weight : 1 - py.weight) *
-                                     (k ? pz.weight : 1 - pz.weight);
-                sum += weight * texture_channel<float>(t, i ? px.second : px.first, j ? py.second : py.first,
-                                                       k ? pz.second : pz.first, c);
+                const bool i = corner & 1, j = corner & 2;
+                const float weight = (i ? px.weight : 1 - px.weight) * (j ? py.weight : 1 - py.weight);
+                sum += weight *
+                       texture_channel<float>(t, i ? px.second : px.first, j ? py.second : py.first, c);
             }
             value = (E)sum;
         }
@@ -141,23 +132,11 @@ TT_NOSAN static T texture_element(const Texture& t, int x) {
     T result;
     typedef typename Channels<T>::type E;
     for (int c = 0; c < Channels<T>::count; c++)
-        ((E*)&result)[c] = texture_channel<E>(t, x < t.size[0] ? x : -1, 0, 0, c);
+        ((E*)&result)[c] = texture_channel<E>(t, x < t.size[0] ? x : -1, 0, c);
     return result;
-}
-template <class T>
-TT_NOSAN static T texture_gather(const Texture& texture, float x, float y, int channel) {
-    Texture t = texture;
-    t.filter = cudaFilterModeLinear;
-    const TexturePlace px = texture_place(t, 0, x), py = texture_place(t, 1, y);
-    typedef typename Channels<T>::type E;
-    return {texture_channel<E>(t, px.first, py.second, 0, channel),
-            texture_channel<E>(t, px.second, py.second, 0, channel),
-            texture_channel<E>(t, px.second, py.first, 0, channel),
-            texture_channel<E>(t, px.first, py.first, 0, channel)};
 }
 }  // namespace tt_emu
 
-// The objects of the emulator have one level, which is read for every level of detail.
 #define TT_LIST(...) __VA_ARGS__
 #define TT_TEXTURE(NAME, DECLARED, READ, ...)                                            \
     template <class T>                                                                   \
@@ -165,49 +144,7 @@ TT_NOSAN static T texture_gather(const Texture& texture, float x, float y, int c
         return tt_emu::copy_of(tt_emu::READ(tt_emu::texture_at(object), __VA_ARGS__));   \
     }
 TT_TEXTURE(tex1Dfetch, (int x), texture_element<T>, x)
-TT_TEXTURE(tex1D, (float x), TT_LIST(texture_read<T, 1>), x, 0, 0)
-TT_TEXTURE(tex2D, (float x, float y), TT_LIST(texture_read<T, 2>), x, y, 0)
-TT_TEXTURE(tex3D, (float x, float y, float z), TT_LIST(texture_read<T, 3>), x, y, z)
-TT_TEXTURE(tex2DLod, (float x, float y, float), TT_LIST(texture_read<T, 2>), x, y, 0)
-TT_TEXTURE(tex2DGrad, (float x, float y, float2, float2), TT_LIST(texture_read<T, 2>), x, y, 0)
-TT_TEXTURE(tex2Dgather, (float x, float y, int channel = 0), texture_gather<T>, x, y, channel)
+TT_TEXTURE(tex1D, (float x), TT_LIST(texture_read<T, 1>), x, 0)
+TT_TEXTURE(tex2D, (float x, float y), TT_LIST(texture_read<T, 2>), x, y)
 #undef TT_TEXTURE
-
-// Surfaces: x is in bytes. Outside: nothing is written, zeros are read; Clamp takes the nearest element.
-namespace tt_emu {
-template <class T>
-TT_INLINE T* surface_at(cudaSurfaceObject_t object, int x, int y, int z, cudaSurfaceBoundaryMode mode,
-                        Site site) {
-    const Texture& t = *(const Texture*)object;
-    int at[3] = {x / (int)sizeof(T), y, z};
-    for (int axis = 0; axis < 3; axis++) {
-        if (at[axis] >= 0 && at[axis] < t.size[axis]) continue;
-        if (mode == cudaBoundaryModeTrap) tt_emu_trap(worker, self(), site);
-        if (mode == cudaBoundaryModeZero) return nullptr;
-        at[axis] = at[axis] < 0 ? 0 : t.size[axis] - 1;
-    }
-    return (T*)(t.data + (size_t)at[2] * t.steps[1] + (size_t)at[1] * t.steps[0]) + at[0];
-}
-}  // namespace tt_emu
-#define TT_SURFACE(NAME, DECLARED, GIVEN, PLACE)                                                         \
-    template <class T>                                                                                   \
-    TT_RETURNS T surf##NAME##read(cudaSurfaceObject_t s, TT_LIST DECLARED,                               \
-                                  cudaSurfaceBoundaryMode mode = cudaBoundaryModeTrap, TT_SITE) {        \
-        const T* at = tt_emu::surface_at<T>(s, TT_LIST PLACE, mode, TT_HERE);                            \
-        return tt_emu::copy_of(at ? *at : T());                                                          \
-    }                                                                                                    \
-    template <class T>                                                                                   \
-    static inline void surf##NAME##read(T* to, cudaSurfaceObject_t s, TT_LIST DECLARED,                  \
-                                        cudaSurfaceBoundaryMode mode = cudaBoundaryModeTrap, TT_SITE) {  \
-        *to = surf##NAME##read<T>(s, TT_LIST GIVEN, mode, file, line);                                   \
-    }                                                                                                    \
-    template <class T>                                                                                   \
-    static inline void surf##NAME##write(T value, cudaSurfaceObject_t s, TT_LIST DECLARED,               \
-                                         cudaSurfaceBoundaryMode mode = cudaBoundaryModeTrap, TT_SITE) { \
-        if (T *at = tt_emu::surface_at<T>(s, TT_LIST PLACE, mode, TT_HERE)) *at = value;                 \
-    }
-TT_SURFACE(1D, (int x), (x), (x, 0, 0))
-TT_SURFACE(2D, (int x, int y), (x, y), (x, y, 0))
-TT_SURFACE(3D, (int x, int y, int z), (x, y, z), (x, y, z))
-#undef TT_SURFACE
 #undef TT_LIST

@@ -4,9 +4,88 @@
 #include <algorithm>
 #include <vector>
 
-#include "execution.h"
+#include "iterators.h"
 
 namespace thrust {
+
+// ---- a call: with pointers in place of Thrust's iterators, while memory of the device is accessible
+
+namespace detail {
+struct Policy {
+    bool device;
+    Policy on(cudaStream_t) const { return *this; }
+    template <class A>
+    Policy operator()(A&&) const { return *this; }  // with an allocator
+};
+template <class T>
+constexpr bool is_policy = std::is_same_v<std::decay_t<T>, Policy>;
+}  // namespace detail
+
+static const detail::Policy host{false}, seq{false}, device{true};
+namespace cuda {
+static const detail::Policy par{true}, par_nosync{true};
+}
+namespace omp {
+static const detail::Policy par{false};
+}
+
+namespace detail {
+
+// Results of algorithms: argument I of the call, moved by n; and argument J, by m.
+template <int I>
+struct Moved {
+    std::ptrdiff_t n;
+};
+template <int I, int J>
+struct BothMoved {
+    std::ptrdiff_t n, m;
+};
+
+struct Open {
+    const bool opens;
+    explicit Open(bool device) : opens(device && !tt_in_kernel()) {
+        if (opens) tt_open_memory(true);
+    }
+    ~Open() {
+        if (opens) tt_open_memory(false);
+    }
+};
+
+template <class R, class Arguments>
+auto moved(const R& result, const Arguments&) { return result; }
+template <int I, class Arguments>
+auto moved(const Moved<I>& r, const Arguments& a) { return std::get<I>(a) + r.n; }
+template <int I, int J, class Arguments>
+auto moved(const BothMoved<I, J>& r, const Arguments& a) {
+    return std::make_pair(std::get<I>(a) + r.n, std::get<J>(a) + r.m);
+}
+
+template <class F, class... A>
+auto call_on(bool device, F f, const A&... a) {
+    const Open open(device || (Raw<A>::on_device || ...));
+    if constexpr (std::is_void_v<decltype(f(raw(a)...))>) f(raw(a)...);
+    else return moved(f(raw(a)...), std::tie(a...));
+}
+template <class F, class P, class... A>
+auto call(F f, const P& first, const A&... a) {
+    if constexpr (is_policy<P>) return call_on(first.device, f, a...);
+    else return call_on(false, f, first, a...);
+}
+
+}  // namespace detail
+
+template <class T, class A>
+template <class I>
+void device_vector<T, A>::take(I first, I last) {
+    const size_t n = (size_t)(last - first);
+    reserve(n);
+    count = n;
+    T* to = start;
+    const auto fill = [=](auto from, auto) {
+        for (size_t i = 0; i < n; i++) to[i] = from[i];
+    };
+    detail::call_on(true, fill, first, last);
+}
 
 #define TT_ALGORITHM(NAME)                                    \
     template <class... A>                                     \
@@ -26,36 +105,16 @@ struct copy_loop {
         return {n};
     }
 };
-struct copy_n_loop {
-    template <class I, class N, class O>
-    Moved<2> operator()(I first, N n, O to) const {
-        for (Index i = 0; i < (Index)n; i++) to[i] = first[i];
-        return {(Index)n};
-    }
-};
 struct fill_loop {
     template <class I, class T>
     void operator()(I first, I last, const T& value) const {
         for (Index i = 0, n = last - first; i < n; i++) first[i] = value;
     }
 };
-struct fill_n_loop {
-    template <class I, class N, class T>
-    Moved<0> operator()(I first, N n, const T& value) const {
-        for (Index i = 0; i < (Index)n; i++) first[i] = value;
-        return {(Index)n};
-    }
-};
 struct sequence_loop {
     template <class I, class T = value_of<I>>
     void operator()(I first, I last, T start = T(), T step = T(1)) const {
         for (Index i = 0, n = last - first; i < n; i++) first[i] = (value_of<I>)(start + (T)i * step);
-    }
-};
-struct tabulate_loop {
-    template <class I, class F>
-    void operator()(I first, I last, F f) const {
-        for (Index i = 0, n = last - first; i < n; i++) first[i] = f(i);
     }
 };
 struct generate_loop {
@@ -71,13 +130,6 @@ struct for_each_loop {
         return {0};
     }
 };
-struct for_each_n_loop {
-    template <class I, class N, class F>
-    Moved<0> operator()(I first, N n, F f) const {
-        for (Index i = 0; i < (Index)n; i++) f(first[i]);
-        return {(Index)n};
-    }
-};
 struct transform_loop {
     template <class I, class O, class F>
     Moved<2> operator()(I first, I last, O to, F f) const {
@@ -89,19 +141,6 @@ struct transform_loop {
     Moved<3> operator()(I first, I last, J second, O to, F f) const {
         const Index n = last - first;
         for (Index i = 0; i < n; i++) to[i] = f(first[i], second[i]);
-        return {n};
-    }
-};
-struct transform_if_loop {
-    template <class I, class O, class F, class P>
-    Moved<2> operator()(I first, I last, O to, F f, P p) const {
-        return (*this)(first, last, first, to, f, p), Moved<2>{last - first};
-    }
-    template <class I, class S, class O, class F, class P>
-    Moved<3> operator()(I first, I last, S stencil, O to, F f, P p) const {
-        const Index n = last - first;
-        for (Index i = 0; i < n; i++)
-            if (p(stencil[i])) to[i] = f(first[i]);
         return {n};
     }
 };
@@ -173,12 +212,6 @@ struct max_element_loop {
         return min_element_loop()(first, last, [=](const auto& a, const auto& b) { return less(b, a); });
     }
 };
-struct minmax_element_loop {
-    template <class I, class C = std::less<>>
-    BothMoved<0, 0> operator()(I first, I last, C less = C()) const {
-        return {min_element_loop()(first, last, less).n, max_element_loop()(first, last, less).n};
-    }
-};
 
 // ---- scans: each element is read before its result is written, so they may be done in place
 
@@ -207,20 +240,6 @@ struct exclusive_scan_loop {
         return {n};
     }
 };
-struct transform_inclusive_scan_loop {
-    template <class I, class O, class U, class F>
-    Moved<2> operator()(I first, I last, O to, U unary, F f) const {
-        return inclusive_scan_loop()(make_transform_iterator(first, unary),
-                                     make_transform_iterator(last, unary), to, f);
-    }
-};
-struct transform_exclusive_scan_loop {
-    template <class I, class O, class U, class T, class F>
-    Moved<2> operator()(I first, I last, O to, U unary, T start, F f) const {
-        return exclusive_scan_loop()(make_transform_iterator(first, unary),
-                                     make_transform_iterator(last, unary), to, start, f);
-    }
-};
 struct inclusive_scan_by_key_loop {
     template <class K, class V, class O, class P = std::equal_to<>, class F = std::plus<>>
     Moved<3> operator()(K first, K last, V values, O to, P same = P(), F f = F()) const {
@@ -229,22 +248,6 @@ struct inclusive_scan_by_key_loop {
             value_of<V> total = values[i];
             to[i++] = total;
             for (; i < n && same(first[i - 1], first[i]); i++) to[i] = total = f(total, values[i]);
-        }
-        return {n};
-    }
-};
-struct exclusive_scan_by_key_loop {
-    template <class K, class V, class O, class T = value_of<V>, class P = std::equal_to<>,
-              class F = std::plus<>>
-    Moved<3> operator()(K first, K last, V values, O to, T start = T(), P same = P(), F f = F()) const {
-        const Index n = last - first;
-        for (Index i = 0; i < n;) {
-            T total = start;
-            for (const Index begin = i; i < n && (i == begin || same(first[i - 1], first[i])); i++) {
-                const T next = f(total, values[i]);
-                to[i] = total;
-                total = next;
-            }
         }
         return {n};
     }
@@ -297,28 +300,6 @@ struct is_sorted_loop {
         return true;
     }
 };
-struct reverse_loop {
-    template <class I>
-    void operator()(I first, I last) const {
-        for (Index i = 0, n = last - first; i < n / 2; i++) {
-            const value_of<I> before = first[i];
-            first[i] = (value_of<I>)first[n - 1 - i];
-            first[n - 1 - i] = before;
-        }
-    }
-};
-struct merge_loop {
-    template <class I, class J, class O, class C = std::less<>>
-    Moved<4> operator()(I a, I a_end, J b, J b_end, O to, C less = C()) const {
-        Index i = 0, j = 0, k = 0;
-        const Index n = a_end - a, m = b_end - b;
-        while (i < n || j < m) {
-            if (j < m && (i == n || less(b[j], a[i]))) to[k++] = b[j++];
-            else to[k++] = a[i++];
-        }
-        return {k};
-    }
-};
 
 // ---- some of the elements, in their order
 
@@ -335,26 +316,14 @@ struct copy_if_loop {
         return {made};
     }
 };
-struct remove_copy_if_loop {
-    template <class I, class O, class P>
-    Moved<2> operator()(I first, I last, O to, P p) const {
-        return copy_if_loop()(first, last, to, [=](const auto& x) { return !p(x); });
-    }
-};
 struct remove_if_loop {
     template <class I, class P>
     Moved<0> operator()(I first, I last, P p) const {
-        return {remove_copy_if_loop()(first, last, first, p).n};
+        return (*this)(first, last, first, p);
     }
     template <class I, class S, class P>
     Moved<0> operator()(I first, I last, S stencil, P p) const {
         return {copy_if_loop()(first, last, stencil, first, [=](const auto& x) { return !p(x); }).n};
-    }
-};
-struct remove_loop {
-    template <class I, class T>
-    Moved<0> operator()(I first, I last, const T& value) const {
-        return remove_if_loop()(first, last, [=](const auto& x) { return x == value; });
     }
 };
 struct unique_by_key_copy_loop {
@@ -371,52 +340,11 @@ struct unique_by_key_copy_loop {
         return {made, made};
     }
 };
-struct unique_by_key_loop {
-    template <class K, class V, class P = std::equal_to<>>
-    BothMoved<0, 2> operator()(K first, K last, V values, P same = P()) const {
-        const Index n = unique_by_key_copy_loop()(first, last, values, first, values, same).n;
-        return {n, n};
-    }
-};
-struct unique_copy_loop {
-    template <class I, class O, class P = std::equal_to<>>
-    Moved<2> operator()(I first, I last, O to, P same = P()) const {
-        const constant_iterator<int> nothing;
-        return {unique_by_key_copy_loop()(first, last, nothing, to, discard_iterator(), same).n};
-    }
-};
 struct unique_loop {
     template <class I, class P = std::equal_to<>>
     Moved<0> operator()(I first, I last, P same = P()) const {
-        return {unique_copy_loop()(first, last, first, same).n};
-    }
-};
-struct stable_partition_loop {
-    template <class I, class P>
-    Moved<0> operator()(I first, I last, P p) const {
-        std::vector<value_of<I>> others;
-        Index made = 0;
-        for (Index i = 0, n = last - first; i < n; i++) {
-            const value_of<I> value = first[i];
-            if (p(value)) first[made++] = value;
-            else others.push_back(value);
-        }
-        for (size_t i = 0; i < others.size(); i++) first[made + (Index)i] = others[i];
-        return {made};
-    }
-};
-using partition_loop = stable_partition_loop;
-struct replace_if_loop {
-    template <class I, class P, class T>
-    void operator()(I first, I last, P p, const T& value) const {
-        for (Index i = 0, n = last - first; i < n; i++)
-            if (p(first[i])) first[i] = value;
-    }
-};
-struct replace_loop {
-    template <class I, class T>
-    void operator()(I first, I last, const T& old, const T& value) const {
-        replace_if_loop()(first, last, [=](const auto& x) { return x == old; }, value);
+        const constant_iterator<int> nothing;
+        return {unique_by_key_copy_loop()(first, last, nothing, first, discard_iterator(), same).n};
     }
 };
 struct gather_loop {
@@ -431,18 +359,6 @@ struct scatter_loop {
     template <class I, class M, class O>
     void operator()(I first, I last, M map, O to) const {
         for (Index i = 0, n = last - first; i < n; i++) to[(Index)map[i]] = first[i];
-    }
-};
-struct swap_ranges_loop {
-    template <class I, class J>
-    Moved<2> operator()(I first, I last, J other) const {
-        const Index n = last - first;
-        for (Index i = 0; i < n; i++) {
-            const value_of<I> before = first[i];
-            first[i] = (value_of<J>)other[i];
-            other[i] = before;
-        }
-        return {n};
     }
 };
 
@@ -460,28 +376,6 @@ struct find_loop {
     template <class I, class T>
     Moved<0> operator()(I first, I last, const T& value) const {
         return find_if_loop()(first, last, [&](const auto& x) { return x == value; });
-    }
-};
-struct any_of_loop {
-    template <class I, class P>
-    bool operator()(I first, I last, P p) const { return find_if_loop()(first, last, p).n < last - first; }
-};
-struct none_of_loop {
-    template <class I, class P>
-    bool operator()(I first, I last, P p) const { return !any_of_loop()(first, last, p); }
-};
-struct all_of_loop {
-    template <class I, class P>
-    bool operator()(I first, I last, P p) const {
-        return none_of_loop()(first, last, [=](const auto& x) { return !p(x); });
-    }
-};
-struct equal_loop {
-    template <class I, class J, class P = std::equal_to<>>
-    bool operator()(I first, I last, J other, P same = P()) const {
-        for (Index i = 0, n = last - first; i < n; i++)
-            if (!same(first[i], other[i])) return false;
-        return true;
     }
 };
 // The first place where `before(element, value)` is false.
@@ -519,32 +413,18 @@ struct upper_bound_loop {
         return {m};
     }
 };
-struct binary_search_loop {
-    template <class I, class T>
-    bool operator()(I first, I last, const T& value) const {
-        const Index at = bound(first, last - first, value, std::less<>());
-        return at < last - first && !(value < first[at]);
-    }
-};
 
 }  // namespace detail
 
-TT_ALGORITHM(copy) TT_ALGORITHM(copy_n) TT_ALGORITHM(copy_if) TT_ALGORITHM(fill) TT_ALGORITHM(fill_n)
-TT_ALGORITHM(sequence) TT_ALGORITHM(tabulate) TT_ALGORITHM(generate) TT_ALGORITHM(for_each)
-TT_ALGORITHM(for_each_n) TT_ALGORITHM(transform) TT_ALGORITHM(transform_if) TT_ALGORITHM(reduce)
-TT_ALGORITHM(transform_reduce) TT_ALGORITHM(inner_product) TT_ALGORITHM(count) TT_ALGORITHM(count_if)
-TT_ALGORITHM(reduce_by_key) TT_ALGORITHM(min_element) TT_ALGORITHM(max_element)
-TT_ALGORITHM(minmax_element) TT_ALGORITHM(inclusive_scan) TT_ALGORITHM(exclusive_scan)
-TT_ALGORITHM(transform_inclusive_scan) TT_ALGORITHM(transform_exclusive_scan)
-TT_ALGORITHM(inclusive_scan_by_key) TT_ALGORITHM(exclusive_scan_by_key) TT_ALGORITHM(adjacent_difference)
+TT_ALGORITHM(copy) TT_ALGORITHM(copy_if) TT_ALGORITHM(fill) TT_ALGORITHM(sequence) TT_ALGORITHM(generate)
+TT_ALGORITHM(for_each) TT_ALGORITHM(transform) TT_ALGORITHM(reduce) TT_ALGORITHM(transform_reduce)
+TT_ALGORITHM(inner_product) TT_ALGORITHM(count) TT_ALGORITHM(count_if) TT_ALGORITHM(reduce_by_key)
+TT_ALGORITHM(min_element) TT_ALGORITHM(max_element) TT_ALGORITHM(inclusive_scan)
+TT_ALGORITHM(exclusive_scan) TT_ALGORITHM(inclusive_scan_by_key) TT_ALGORITHM(adjacent_difference)
 TT_ALGORITHM(sort) TT_ALGORITHM(stable_sort) TT_ALGORITHM(sort_by_key) TT_ALGORITHM(stable_sort_by_key)
-TT_ALGORITHM(is_sorted) TT_ALGORITHM(reverse) TT_ALGORITHM(merge) TT_ALGORITHM(remove)
-TT_ALGORITHM(remove_if) TT_ALGORITHM(remove_copy_if) TT_ALGORITHM(unique) TT_ALGORITHM(unique_copy)
-TT_ALGORITHM(unique_by_key) TT_ALGORITHM(unique_by_key_copy) TT_ALGORITHM(partition)
-TT_ALGORITHM(stable_partition) TT_ALGORITHM(replace) TT_ALGORITHM(replace_if) TT_ALGORITHM(gather)
-TT_ALGORITHM(scatter) TT_ALGORITHM(swap_ranges) TT_ALGORITHM(find) TT_ALGORITHM(find_if)
-TT_ALGORITHM(any_of) TT_ALGORITHM(none_of) TT_ALGORITHM(all_of) TT_ALGORITHM(equal)
-TT_ALGORITHM(lower_bound) TT_ALGORITHM(upper_bound) TT_ALGORITHM(binary_search)
+TT_ALGORITHM(is_sorted) TT_ALGORITHM(remove_if) TT_ALGORITHM(unique) TT_ALGORITHM(unique_by_key_copy)
+TT_ALGORITHM(gather) TT_ALGORITHM(scatter) TT_ALGORITHM(find) TT_ALGORITHM(find_if)
+TT_ALGORITHM(lower_bound) TT_ALGORITHM(upper_bound)
 #undef TT_ALGORITHM
 
 }  // namespace thrust

@@ -8,14 +8,7 @@
 
 namespace thrust {
 
-using std::get;
-using std::make_pair;
-using std::make_tuple;
-using std::pair;
-using std::tie;
-using std::tuple;
-using std::tuple_element;
-using std::tuple_size;
+using std::get, std::make_pair, std::make_tuple, std::pair, std::tie, std::tuple, std::tuple_element, std::tuple_size;
 
 // What all of them share: Derived has `at` (a position) and get(i), the value i places on.
 template <class Derived, class Value, class Reference = Value>
@@ -77,17 +70,6 @@ struct transform_iterator
         return f(at[i]);
     }
 };
-template <class E, class I>
-struct permutation_iterator
-    : iterator_facade<permutation_iterator<E, I>, value_of<E>,
-                      typename std::iterator_traits<E>::reference> {
-    E elements;
-    I at;
-    permutation_iterator(E elements, I at) : elements(elements), at(at) {}
-    typename std::iterator_traits<E>::reference get(std::ptrdiff_t i) const {
-        return elements[(std::ptrdiff_t)at[i]];
-    }
-};
 struct discard_iterator : iterator_facade<discard_iterator, int, discard_iterator> {
     std::ptrdiff_t at = 0;
     discard_iterator get(std::ptrdiff_t) const { return *this; }
@@ -141,18 +123,12 @@ template <class T>
 auto make_constant_iterator(T value) { return constant_iterator<T>(value); }
 template <class I, class F>
 auto make_transform_iterator(I at, F f) { return transform_iterator<F, I>(at, f); }
-template <class E, class I>
-auto make_permutation_iterator(E elements, I at) { return permutation_iterator<E, I>(elements, at); }
 inline auto make_discard_iterator() { return discard_iterator(); }
 template <class... I>
 auto make_zip_iterator(const std::tuple<I...>& t) { return zip_iterator<std::tuple<I...>>(t); }
 template <class... I>
 auto make_zip_iterator(I... each) { return zip_iterator<std::tuple<I...>>(std::make_tuple(each...)); }
-template <class I>
-auto make_reverse_iterator(I at) { return std::make_reverse_iterator(at); }
 using std::distance;
-template <class I>
-using reverse_iterator = std::reverse_iterator<I>;
 template <class I>
 using iterator_traits = std::iterator_traits<I>;
 
@@ -177,18 +153,6 @@ struct Raw<transform_iterator<F, I>> {
     static auto of(const transform_iterator<F, I>& it) {
         return transform_iterator<F, decltype(raw(it.at))>(raw(it.at), it.f);
     }
-};
-template <class E, class I>
-struct Raw<permutation_iterator<E, I>> {
-    static constexpr bool on_device = Raw<E>::on_device || Raw<I>::on_device;
-    static auto of(const permutation_iterator<E, I>& it) {
-        return make_permutation_iterator(raw(it.elements), raw(it.at));
-    }
-};
-template <class I>
-struct Raw<std::reverse_iterator<I>> {
-    static constexpr bool on_device = Raw<I>::on_device;
-    static auto of(const std::reverse_iterator<I>& it) { return std::make_reverse_iterator(raw(it.base())); }
 };
 template <class... I>
 struct Raw<zip_iterator<std::tuple<I...>>> {

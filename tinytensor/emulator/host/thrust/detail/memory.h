@@ -61,8 +61,6 @@ class device_reference {
         return *this = (value_type)other;
     }
     const device_reference& operator+=(const value_type& v) const { return *this = (value_type)*this + v; }
-    const device_reference& operator-=(const value_type& v) const { return *this = (value_type)*this - v; }
-    const device_reference& operator*=(const value_type& v) const { return *this = (value_type)*this * v; }
     T* operator&() const { return p; }
 
   private:
@@ -129,8 +127,6 @@ template <class T>
 T* raw_pointer_cast(const device_ptr<T>& p) { return p.get(); }
 template <class T>
 device_ptr<T> device_pointer_cast(T* p) { return device_ptr<T>(p); }
-template <class T>
-device_ptr<T> device_pointer_cast(const device_ptr<T>& p) { return p; }
 inline device_ptr<void> device_malloc(size_t bytes) {
     return device_ptr<void>(detail::allocate<char>(bytes));
 }
@@ -210,18 +206,12 @@ class device_vector {
     iterator end() { return iterator(start + count); }
     const_iterator begin() const { return const_iterator(start); }
     const_iterator end() const { return const_iterator(start + count); }
-    const_iterator cbegin() const { return begin(); }
-    const_iterator cend() const { return end(); }
-    auto rbegin() { return std::reverse_iterator<iterator>(end()); }
-    auto rend() { return std::reverse_iterator<iterator>(begin()); }
     pointer data() { return pointer(start); }
     device_ptr<const T> data() const { return device_ptr<const T>(start); }
     reference operator[](size_t i) { return reference(start + i); }
     const_reference operator[](size_t i) const { return const_reference(start + i); }
     reference front() { return (*this)[0]; }
     reference back() { return (*this)[count - 1]; }
-    const_reference front() const { return (*this)[0]; }
-    const_reference back() const { return (*this)[count - 1]; }
     size_t size() const { return count; }
     size_t capacity() const { return room; }
     bool empty() const { return count == 0; }
@@ -242,7 +232,6 @@ class device_vector {
         count = n;
     }
     void clear() { count = 0; }
-    void shrink_to_fit() {}
     void push_back(const T& value) {
         if (count == room) reserve(room ? 2 * room : 8);
         resize(count + 1, value);
@@ -253,10 +242,6 @@ class device_vector {
         device_vector made(first, last);
         swap(made);
     }
-    void assign(size_t n, const T& value) {
-        device_vector made(n, value);
-        swap(made);
-    }
     iterator erase(iterator first, iterator last) {
         std::vector<T> rest(end() - last);
         detail::move(rest.data(), last.get(), rest.size());
@@ -264,7 +249,6 @@ class device_vector {
         count = (first - begin()) + rest.size();
         return first;
     }
-    iterator erase(iterator at) { return erase(at, at + 1); }
     void swap(device_vector& other) noexcept {
         std::swap(start, other.start), std::swap(count, other.count), std::swap(room, other.room);
     }
@@ -288,9 +272,5 @@ template <class T>
 bool operator==(const device_vector<T>& a, const device_vector<T>& b) {
     return host_vector<T>(a) == host_vector<T>(b);
 }
-template <class T>
-void swap(device_vector<T>& a, device_vector<T>& b) { a.swap(b); }
-template <class T>
-void swap(device_ptr<T>& a, device_ptr<T>& b) { std::swap(a, b); }
 
 }  // namespace thrust
