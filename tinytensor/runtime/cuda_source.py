@@ -8,16 +8,30 @@ and headers that only the host needs. Line numbers stay.
 from __future__ import annotations
 
 import ast
+import contextlib
+import hashlib
 import operator
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from tinytensor.runtime.kernel_cache import cache_folder
 from tinytensor.runtime.kernel_files import KERNELS
 
 # Headers of the C and C++ standard libraries, as far as kernels use them.
 HEADERS = Path(__file__).parent / "headers"
+STANDARD = """
+names.h: assert.h cassert cfloat cinttypes climits cstdio cstring ctime float.h inttypes.h limits.h math.h
+names.h: memory.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h time.h
+library.h: algorithm array cmath cstddef cstdint cstdlib functional initializer_list limits new numeric tuple
+library.h: type_traits utility
+cuda/std/library.h: cuda/std/algorithm cuda/std/array cuda/std/cmath cuda/std/cstddef cuda/std/cstdint
+cuda/std/library.h: cuda/std/limits cuda/std/type_traits cuda/std/utility
+cuda/std/functional: cuda/functional
+cuda/atomic: cuda/std/atomic
+"""
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">\n]+)[">][^\n]*$')
 _ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once\b")
 _HOST_CODE = re.compile(r"<<<|\bmain\s*\(|\bcuda[A-Z]\w+\s*\(|\bstd::(?:vector|string|cout|cerr)\b")
@@ -58,6 +72,26 @@ _ATTRIBUTE = re.compile(
 
 
 # ---- reading -----------------------------------------------------------------------------------------------
+
+
+def forwarding(table: str) -> Path:
+    """Folder of headers that only include another one: a line of the table names that one and all of them."""
+    folder = cache_folder("headers") / hashlib.sha256(table.encode()).hexdigest()[:16]
+    if not folder.is_dir():
+        made = Path(tempfile.mkdtemp(dir=folder.parent))
+        for line in table.split("\n"):
+            target, _, names = line.partition(": ")
+            for name in names.split():
+                (made / name).parent.mkdir(parents=True, exist_ok=True)
+                (made / name).write_text(f'#pragma once\n#include "{target}"\n', encoding="utf-8")
+        with contextlib.suppress(OSError):  # unless another process has made it
+            made.rename(folder)
+    return folder
+
+
+def standard_headers() -> tuple[Path, Path]:
+    """Folders of the headers of the standard libraries."""
+    return HEADERS, forwarding(STANDARD)
 
 
 def merged(

@@ -11,9 +11,10 @@ from pathlib import Path
 from tinytensor.emulator.programs.translation import kernels_of, translated
 from tinytensor.emulator.run.elf_symbols import refuse_static_shared, zero_variables
 from tinytensor.emulator.run.kernels import (
+    CUDA_HEADERS,
     EMULATOR,
     FAST,
-    INCLUDED,
+    INCLUDE,
     WATCHED,
     Build,
 )
@@ -27,7 +28,7 @@ from tinytensor.runtime.compiler import (
     shared_library,
     shortened,
 )
-from tinytensor.runtime.cuda_source import HEADERS
+from tinytensor.runtime.cuda_source import forwarding, standard_headers
 
 __all__ = ["CompilerOptions", "build_program"]
 
@@ -41,17 +42,18 @@ PROGRAM_FLAGS = (
 )
 # What kernels allocate is of the device: library/wrapped_allocation.h defines __wrap_malloc and the like.
 WRAPPED = ("malloc", "free", "_Znwm", "_Znam", "_ZdlPv", "_ZdaPv", "_ZdlPvm", "_ZdaPvm")
-# Headers of Thrust, each of which gives all of it: they are written next to the executable.
 THRUST = """
-    adjacent_difference advance binary_search copy count detail/type_traits device_free device_malloc
-    device_ptr device_reference device_vector distance equal execution_policy extrema fill find for_each
-    functional gather generate host_vector inner_product iterator/constant_iterator
-    iterator/counting_iterator iterator/discard_iterator iterator/iterator_traits
-    iterator/permutation_iterator iterator/reverse_iterator iterator/transform_iterator
-    iterator/zip_iterator logical memory merge pair partition random reduce remove replace reverse scan
-    scatter sequence sort swap system/cuda/execution_policy system_error tabulate transform
-    transform_reduce transform_scan tuple unique version
-""".split()  # noqa: SIM905 - a list would have a line for each
+adjacent_difference binary_search copy count detail/type_traits device_free device_malloc device_ptr
+device_reference device_vector distance execution_policy extrema fill find for_each functional gather generate
+host_vector inner_product iterator/constant_iterator iterator/counting_iterator iterator/discard_iterator
+iterator/iterator_traits iterator/transform_iterator iterator/zip_iterator memory pair random reduce remove
+scan scatter sequence sort system_error transform transform_reduce tuple unique
+"""  # its headers, each of which gives all of it
+HOST_HEADERS = f"""{CUDA_HEADERS}
+cublas_v2.h: cublas.h
+cuda_runtime.h: cuda_profiler_api.h
+thrust/detail/all.h: {" ".join(f"thrust/{name}.h" for name in THRUST.split())}
+"""
 SOURCES = (".cu", ".cpp", ".cc", ".cxx")
 
 
@@ -117,10 +119,6 @@ def build_program(
     options = options or CompilerOptions()
     if sum(source.suffix == ".cu" for source in sources) > 1:
         options = replace(options, flags=("-DTT_SEVERAL", *options.flags))
-    for name in THRUST:
-        header = folder / "headers" / "thrust" / f"{name}.h"
-        header.parent.mkdir(parents=True, exist_ok=True)
-        header.write_text("#pragma once\n#include <thrust/detail/all.h>\n")
     task = _Task(compiler, options, build, folder)
     with ThreadPoolExecutor(logical_processors()) as pool:
         objects, kernels = zip(*pool.map(lambda pair: _compile(task, *pair), enumerate(sources)), strict=True)
@@ -149,9 +147,9 @@ def _compile(task: _Task, number: int, source: Path) -> tuple[Path, set[str]]:
         flags += gcc if task.compiler.is_gcc else build.clang_flags
     if task.compiler.is_gcc:
         flags = ["-g1" if flag == "-gline-tables-only" else flag for flag in flags]
-    own = (HOST, HOST / "samples", *INCLUDED[:1], EMULATOR, task.folder / "headers")
+    own = (HOST, INCLUDE, EMULATOR, forwarding(HOST_HEADERS))
     folders = [f"-I{path}" for path in (*own, *options.folders)]
-    folders.append(f"-idirafter{HEADERS}")  # cuda/atomic and others, after those of the compiler
+    folders += [f"-idirafter{path}" for path in standard_headers()]  # after those of the compiler
     first = ["-include", "cuda_runtime.h"] if source.suffix == ".cu" else []
     # The compiler reads a name with its path, which messages show.
     preprocess = [*task.compiler.command, "-E", "-x", "c++", *flags, *folders, *first, str(source)]

@@ -29,9 +29,10 @@ from tinytensor.runtime.compiler import (
     shared_library,
 )
 from tinytensor.runtime.cuda_source import (
-    HEADERS,
+    forwarding,
     merged,
     shared_of_files_marked,
+    standard_headers,
     with_places_of_barriers,
 )
 from tinytensor.runtime.kernel_cache import cache_folder, read_kept
@@ -40,8 +41,16 @@ from tinytensor.runtime.signature import Packer, Signature, parse, signature_of
 
 EMULATOR = Path(__file__).parents[1]
 PRELUDE = "run/device/cuda_emu.h"  # what each unit begins with
-# Headers of CUDA and of the standard library, which a kernel may include.
-INCLUDED = (EMULATOR / "run" / "include", HEADERS)
+INCLUDE = EMULATOR / "run" / "include"  # headers of CUDA, which a kernel may include
+CUDA_HEADERS = """
+cuda_runtime.h: cuda.h cuda_runtime_api.h device_atomic_functions.h device_functions.h
+cuda_runtime.h: device_launch_parameters.h driver_types.h math_functions.h sm_20_intrinsics.h
+cuda_runtime.h: sm_30_intrinsics.h vector_functions.h
+cuda_pipeline.h: cuda_pipeline_primitives.h
+cuda/barrier: cuda/std/barrier cuda_awbarrier.h
+cub/detail/warp.h: cub/warp/warp_reduce.cuh cub/warp/warp_scan.cuh
+cub/detail/block.h: cub/block/block_reduce.cuh cub/block/block_scan.cuh cub/cub.cuh
+"""
 # -O2 compiles small kernels as fast as -O1 and runs matrix products three times faster; -O3 compiles up to
 # twice as long for little gain.
 # Large local arrays must not skip the guard page of a stack.
@@ -207,7 +216,7 @@ class SourceFile:
         return Recipe(
             name=self.path.stem,
             text=f'#include "{PRELUDE}"\n{self.text}\n#line 1 "instances"\n{exports}',
-            folders=(EMULATOR, *INCLUDED),
+            folders=(EMULATOR, INCLUDE, forwarding(CUDA_HEADERS), *standard_headers()),
             flags=(*self.build.flags, *_extra_flags(), "-Wl,-z,now"),
             gcc_flags=self.build.gcc_flags,
             clang_flags=self.build.clang_flags,

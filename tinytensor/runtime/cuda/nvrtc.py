@@ -21,7 +21,7 @@ from pathlib import Path
 from tinytensor.errors import DeviceError, KernelError
 from tinytensor.runtime.compiler import Compiler, Recipe, contents, fingerprint
 from tinytensor.runtime.cuda.occupancy import Resources, resources_of
-from tinytensor.runtime.cuda_source import HEADERS, merged
+from tinytensor.runtime.cuda_source import merged, standard_headers
 from tinytensor.runtime.kernel_cache import cache_folder, locked, read_kept, write_kept
 from tinytensor.runtime.kernel_files import KERNELS
 from tinytensor.runtime.signature import Signature, parse
@@ -252,7 +252,8 @@ def _recipe(path: Path) -> Recipe:
     """The text to compile, and the folders of its headers; files of users without the code of the host."""
     if path.is_relative_to(KERNELS):
         return Recipe(path.stem, path.read_text(encoding="utf-8"), (path.parent, KERNELS))
-    return Recipe(path.stem, f'#include "library.h"\n{merged(path, str)[0]}', (path.parent, KERNELS, HEADERS))
+    text = f'#include "library.h"\n{merged(path, str)[0]}'
+    return Recipe(path.stem, text, (path.parent, KERNELS, *standard_headers()))
 
 
 def build(path: Path, instances: Iterable[str], target: str) -> Compiled:

@@ -1,3 +1,4 @@
+// What the headers of cuda/std give: the library under this name, too.
 #pragma once
 #include "library.h"
 namespace cuda {
