@@ -33,7 +33,7 @@ class Command:
 
 COMMANDS = {  # each line of the help has two
     "demo": Command("gpt.demo", "train on Shakespeare, and write"),
-    "train": Command("gpt.training.train", "train a model, or go on"),
+    "train": Command("gpt.training.command", "train a model, or go on"),
     "sample": Command("gpt.generation.sample", "let a trained model write"),
     "chat": Command("gpt.generation.chat", "talk with a model such as smollm2"),
     "chatbot": Command("gpt.chatbot", "a text becomes a small chat model"),

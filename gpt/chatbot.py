@@ -23,15 +23,15 @@ import gpt.evaluation.eval
 import gpt.finetuning.finetune
 import gpt.generation.chat
 import gpt.tokenizers.tokenizer
-import gpt.training.train
+import gpt.training.command
 import tinytensor as tt
-from gpt.console import command, plain
+from gpt.console import Parser, command, plain
 from gpt.data.prepare import read_texts, text_files
 from gpt.depth import of_depth
-from gpt.fields import check_types, describe_fields, from_dict, parse_overrides, take_option, to_dict
+from gpt.fields import check_types, from_dict, to_dict, with_changes
 from gpt.generation.chat import ChatConfig, Conversation
 from gpt.generation.sampling import Sampler, SamplingConfig
-from gpt.live.watch import WatchConfig, take_watch, watching
+from gpt.live.watch import WatchConfig, watching
 from gpt.tasks.registry import TASKS, task
 from gpt.training.plan import UTILIZATION, plan
 from gpt.training.run_lock import alone_in
@@ -46,7 +46,7 @@ from tinytensor.files import atomic_write, read_json
 
 _MAINS: dict[str, Callable[[Sequence[str]], int]] = {
     "tokenizer": gpt.tokenizers.tokenizer.main,
-    "train": gpt.training.train.main,
+    "train": gpt.training.command.main,
     "finetune": gpt.finetuning.finetune.main,
     "eval": gpt.evaluation.eval.main,
     "chat": gpt.generation.chat.main,
@@ -249,11 +249,10 @@ def _files(data: str) -> list[str]:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt chatbot`."""
-    if {"-h", "--help"} & set(argv):
-        print(f"{__doc__}\n{describe_fields(ChatbotConfig(), WatchConfig())}")
-        return 0
-    watch, words = take_watch(argv)
-    config = _configured(words)
+    parser = Parser(prog="python -m gpt chatbot", usage="%(prog)s [--field=value ...]", description=__doc__)
+    parser.add_fields(ChatbotConfig(), WatchConfig())
+    given = vars(parser.parse_args(argv))
+    (watch,), config = with_changes(given, WatchConfig()), _configured(given)
     folder = Path(config.out_dir)
     if config.init_from == "scratch" and not list_checkpoints(folder / "base"):
         _require_text(config.data)
@@ -273,11 +272,10 @@ def _minutes(found: Sequence[Stage], config: ChatbotConfig) -> float:
         model = open_source(config.init_from).config
     tokens = 0
     for stage in found:
-        rows, steps = [take_option(stage.words, name)[0] for name in ("batch_size", "max_steps")]
-        if rows and not stage.done:
-            tokens += (
-                int(rows) * int(steps or train.max_steps) * (ANSWERS if "grpo" in stage.words else CONTEXT)
-            )
+        given = dict([word.split("=", 1) for word in stage.words if "=" in word])
+        if "--batch_size" in given and not stage.done:
+            sequences = int(given["--batch_size"]) * int(given.get("--max_steps", train.max_steps))
+            tokens += sequences * (ANSWERS if "grpo" in stage.words else CONTEXT)
     flops = 3 * plan(model, train, flops_per_second=1.0).forward_flops_per_token
     return tokens * flops / (product_speed() * UTILIZATION) / 60
 
@@ -301,19 +299,19 @@ def _require_text(data: str) -> None:
     )
 
 
-def _configured(words: Sequence[str]) -> ChatbotConfig:
-    """Config of a command line; in a folder that was begun, its fields are the defaults.
+def _configured(given: Mapping[str, Any]) -> ChatbotConfig:
+    """Config of the given options; in a folder that was begun, its fields are the defaults.
 
     Raises:
         ArgumentError: the folder has results of other fields.
     """
-    folder = take_option(words, "out_dir")[0] or ChatbotConfig.out_dir
+    folder = given.get("out_dir", ChatbotConfig.out_dir)
     path = Path(folder) / CHATBOT
     if not path.is_file():
-        return parse_overrides(words, ChatbotConfig())[0]
+        return with_changes(given, ChatbotConfig())[0]
     saved = from_dict(ChatbotConfig, read_json(path, "chatbot").get("config"), source=str(path))
     saved = replace(saved, out_dir=folder)  # it may have been moved
-    (config,) = parse_overrides(words, saved)
+    (config,) = with_changes(given, saved)
     for name, value in to_dict(config).items():
         _require_fit(saved, replace(saved, **{name: value}), name)
     return config

@@ -6,33 +6,137 @@ import importlib.util
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, TypeVar, cast
+from typing import Any, NoReturn, TextIO, TypeVar, TypeVarTuple, cast
 
 import tinytensor as tt
+from gpt.fields import (
+    BOOLEANS,
+    Texts,
+    as_text,
+    closest,
+    described,
+    example,
+    from_text,
+    helps_of,
+    rules_of,
+    to_dict,
+    with_changes,
+)
 from tinytensor.errors import ArgumentError
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Parser(argparse.ArgumentParser):
-    """ArgumentParser that raises ArgumentError instead of printing and exiting, and takes `--vocab_size` for
-    `--vocab-size`.
+    """argparse with fields of dataclasses as options, and ArgumentErrors in place of exits.
+
+    Options are `--name=value` or `--name value`; in names `-` equals `_`, and a bool needs no value.
+
+    Example:
+        >>> from gpt.config import TrainConfig
+        >>> parser = Parser(prog="python -m gpt train")
+        >>> parser.add_fields(TrainConfig())
+        >>> parser.parse_args(["--max-steps", "1e3", "--overfit_one_batch"])
+        Namespace(max_steps=1000, overfit_one_batch=True)
     """
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": _Help, "allow_abbrev": False, **options})
+        self.rules: dict[str, Any] = {}
+
+    def add_fields(self, *configs: object) -> None:
+        """An option for each field of dataclasses, with its value and its help; absent if it is not given."""
+        for config in configs:
+            cls: Any = type(config)
+            rules, helps, group = rules_of(cls), helps_of(cls), self.add_argument_group()
+            self.rules |= rules
+            for name, value in to_dict(config).items():
+                about = helps.get(name, "").replace("%", "%%")
+                action = "append" if rules[name] == Texts else "store"
+                how: dict[str, Any] = {"metavar": as_text(value), "help": about, "action": action}
+                group.add_argument(f"--{name}", default=argparse.SUPPRESS, **how)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Options and positional words; ArgumentError for one that is not known."""
+        found, rest = self.parse_known_args(args, namespace)
+        if rest:
+            word = rest[0]
+            name, equals, text = word.lstrip("-").partition("=")
+            known = equals and f"--{name}" in self._option_string_actions
+            raise ArgumentError(
+                f"{word}: unexpected word",
+                why="options are written --field=value",
+                fix=f"write --{name}={text}"
+                if known
+                else "nanoGPT's config files are presets: --preset=shakespeare-char"
+                if word.endswith(".py")
+                else f"leave it out, or see {self.prog} --help",
+            )
+        return found
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As in argparse, but in names of options `-` equals `_`, as for fields of configs."""
-        ours = {name.replace("-", "_"): name for name in self._option_string_actions}
+        """As in argparse, with the values of fields."""
         words = list(sys.argv[1:] if args is None else args)
-        for i, word in enumerate(words):
-            typed, equals, value = word.partition("=")
-            if word == "--":  # what follows are no options
-                break
+        found, rest = super().parse_known_args(self._joined(words), namespace)
+        for name, rule in self.rules.items():
+            if hasattr(found, name):
+                text = getattr(found, name)
+                setattr(found, name, tuple(text) if rule == Texts else from_text(name, rule, text))
+        return found, rest
+
+    def _joined(self, words: list[str]) -> list[str]:
+        """Words with each option and its value as `--name=value`, which may then be any text."""
+        ours = {name.replace("-", "_"): name for name in self._option_string_actions}
+        joined: list[str] = []
+        seen: set[str] = set()
+        while words:
+            word = words.pop(0)
+            if word == "--" or (self._subparsers and not word.startswith("-")):  # what follows is not ours
+                return [*joined, word, *words]
+            typed, equals, text = word.partition("=")
             if word.startswith("--"):
-                words[i] = ours.get(typed.replace("-", "_"), typed) + equals + value
-        return super().parse_known_args(words, namespace)
+                option = ours.get(typed.replace("-", "_")) or self._unknown(typed.removeprefix("--"))
+                action = self._option_string_actions[option]
+                if action.nargs is None and not equals:
+                    equals, text = "=", self._value(action, words)
+                word = option + equals + text
+                if option in seen and isinstance(action, argparse._StoreAction):
+                    raise ArgumentError(
+                        f"{option}: given twice",
+                        why="the result would depend on the order",
+                        fix=f"keep one: {word}",
+                    )
+                seen.add(option)
+            joined.append(word)
+        return joined
+
+    def _value(self, action: argparse.Action, words: list[str]) -> str:
+        """Pop the value of an option."""
+        rule = self.rules.get(action.dest)
+        if rule is bool and (not words or words[0].lower() not in BOOLEANS):
+            return "true"
+        if words and not words[0].startswith("--"):
+            return words.pop(0)
+        raise ArgumentError(
+            f"{action.option_strings[0]}: has no value",
+            why=f"it takes {'a value' if rule is None else described(rule)}",
+            fix=f"write {action.option_strings[0]}={action.metavar if rule is None else example(rule)}",
+        )
+
+    def _unknown(self, typed: str) -> NoReturn:
+        name = typed.replace("-", "_")
+        names = [option.removeprefix("--").replace("-", "_") for option in self._option_string_actions]
+        near = [f"--{other}" for other in closest(name, names)]
+        raise ArgumentError(
+            f"--{typed}: no such option",
+            why=f"{self.prog} has no option of this name",
+            fix=advice(name, names)
+            or (f"did you mean {' or '.join(near)}?" if near else f"see {self.prog} --help for all of them"),
+        )
 
     def error(self, message: str) -> NoReturn:
         """Raise the message as an ArgumentError."""
@@ -41,6 +145,101 @@ class Parser(argparse.ArgumentParser):
             why=" ".join(self.format_usage().split()),
             fix=f"see {self.prog} --help",
         )
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Options as `--name=VALUE`, beside their help."""
+
+    def __init__(self, prog: str) -> None:
+        width = max(shutil.get_terminal_size().columns, 72)
+        super().__init__(prog, max_help_position=37, width=width)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        text = super()._format_action_invocation(action)
+        return text.replace(" ", "=", 1) if action.option_strings and action.nargs is None else text
+
+
+_MODEL = (
+    "a run directory; smollm2 or another package with weights; a .gguf or .safetensors file, or a folder "
+    "with one; or a name on the Hugging Face hub"
+)
+
+
+def model_and_fields(
+    name: str, about: str | None, words: Sequence[str], *configs: *Ts, default: str = ""
+) -> tuple[str, tuple[*Ts]]:
+    """MODEL and the configs of a command that uses a model.
+
+    Args:
+        name, about: the command and its description.
+        words: command line.
+        configs: dataclasses with the fields that are options.
+        default: the model if none is named; empty: it must be.
+    """
+    usage = f"%(prog)s {'[MODEL]' if default else 'MODEL'} [--field=value ...]"
+    parser = Parser(prog=f"python -m gpt {name}", usage=usage, description=about)
+    parser.add_argument("MODEL", nargs="?", default=default, help=_MODEL)
+    parser.add_fields(*configs)
+    options = parser.parse_args(words)
+    if not options.MODEL:
+        raise ArgumentError(
+            f"{name}: MODEL is missing",
+            why="it is the argument without dashes",
+            fix=f"python -m gpt {name} runs/demo; --help lists all",
+        )
+    return options.MODEL, with_changes(vars(options), *configs)
+
+
+def parse_fields(words: Sequence[str], *configs: *Ts) -> tuple[*Ts]:
+    """Configs with the fields replaced that options name, and no other options.
+
+    Example:
+        >>> from gpt.config import TrainConfig
+        >>> parse_fields(["--schedule", "wsd"], TrainConfig())[0].schedule
+        'wsd'
+    """
+    parser = Parser(add_help=False, prog="python -m gpt COMMAND")
+    parser.add_fields(*configs)
+    return with_changes(vars(parser.parse_args(words)), *configs)
+
+
+_RENAMED = {  # of nanoGPT
+    "start": "prompt",
+    "max_iters": "max_steps",
+    "warmup_iters": "warmup_steps",
+    "lr_decay_iters": "decay_steps",
+    "min_lr": "min_learning_rate",
+    "dataset": "data",
+    "eval_iters": "eval_batches",
+}
+
+_OTHER_NAMES = {  # of people and other programs
+    **dict.fromkeys(("context", "context_length", "context_size", "n_ctx", "n_positions"), "block_size"),
+    **dict.fromkeys(("tokens", "max_tokens", "num_tokens", "n_tokens"), "max_new_tokens"),
+}
+
+_ELSEWHERE = {
+    "eval_only": "leave it out: a run is measured by python -m gpt eval RUN",
+    **dict.fromkeys(
+        ("wandb_log", "wandb_project", "wandb_run_name"),
+        "use --watch, a page with the curves of the run, and python -m gpt watch to compare runs",
+    ),
+    "compile": "leave it out: kernels are compiled where there is a compiler",
+    "out_dir": "name the run without an option: python -m gpt COMMAND runs/demo",
+}
+
+
+def advice(name: str, options: Container[str]) -> str:
+    """Replacement for an option of nanoGPT, or for another usual name; empty for any other.
+
+    Example:
+        >>> advice("max_iters", ["max_steps"])
+        "nanoGPT's max_iters is --max_steps"
+    """
+    if (meant := _OTHER_NAMES.get(name)) in options:
+        return f"did you mean --{meant}?"
+    ours = _RENAMED.get(name)
+    return f"nanoGPT's {name} is --{ours}" if ours in options else _ELSEWHERE.get(name, "")
 
 
 def counted(number: int, what: str) -> str:

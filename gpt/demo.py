@@ -10,14 +10,13 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from gpt.console import command
-from gpt.fields import describe_fields
-from gpt.live.watch import WatchConfig, take_watch, watching
-from gpt.presets import configs_from, preset
+from gpt.live.watch import WatchConfig, watching
+from gpt.presets import preset
+from gpt.training.command import configs_of, tell_files
 from gpt.training.run import Run
 from gpt.training.run_lock import alone_in
 from gpt.training.stopping import exit_code
-from gpt.training.train import Trainer, describe, files_of
+from gpt.training.train import Trainer
 from gpt.training.validation_loss import evaluate
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.init_from import read_configs
@@ -26,31 +25,27 @@ from gpt.weights.trained import load_model
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt demo`; fields can be given as for `train`."""
-    if {"-h", "--help"} & set(argv):
-        print(f"{__doc__}\n{describe_fields(*preset('demo'), WatchConfig())}")
-        return 0
-    watch, words = take_watch(argv)
-    model_config, config = configs_from(words, default="demo")
+    model, config, watch = configs_of(argv, preset("demo"), WatchConfig(), name="demo", about=__doc__)
     folder = Path(config.out_dir)
-    own = config.out_dir == preset("demo")[1].out_dir
     with alone_in(folder, "demo"):
         steps = list_checkpoints(folder)
-        if not words and steps and steps[-1] < read_configs(folder)[1].max_steps:
+        own = config.out_dir == preset("demo")[1].out_dir
+        if (model, config) == preset("demo") and steps and steps[-1] < read_configs(folder)[1].max_steps:
             print(f"going on with the run in {folder} at step {steps[-1]}")
-            model_config, config = read_configs(folder)
+            model, config = read_configs(folder)
             config = replace(config, init_from="resume", out_dir=str(folder))
         elif own and config.init_from == "scratch" and (folder / "latest").exists():
             aside = next(p for k in count(1) if not (p := folder.with_name(f"{folder.name}.{k}")).exists())
             folder.rename(aside)
             print(f"an earlier run is kept as {aside}")
     with alone_in(folder, "demo"), watching(watch, folder):
-        return _run(Run(model_config, config))
+        return _run(Run(model, config))
 
 
 def _run(run: Run) -> int:
     """Train, print the results, and return the exit code."""
     folder, begun = run.folder, time.perf_counter()
-    print(describe(run), flush=True)
+    print(run.describe(), flush=True)
     trainer = Trainer(run)
     trainer.train()
     if run.stopped_by:
@@ -63,6 +58,5 @@ def _run(run: Run) -> int:
     guess = math.log(run.model_config.vocab_size)
     print(f"loss   training {train_loss:.3f}, validation {val}; a uniform guess gives {guess:.3f}")
     print(f"time   {time.perf_counter() - begun:.0f} s")
-    print(f"files  {folder}/: {', '.join(files_of(folder))}")
-    print(f"next   {command('sample', folder, '--prompt=To be')}")
+    tell_files(folder, "sample", folder, "--prompt=To be")
     return 0

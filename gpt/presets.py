@@ -1,14 +1,14 @@
 """Presets: named model and training configs, with the sources of their values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gpt.config import GPTConfig, TrainConfig
+from gpt.console import Parser
 from gpt.depth import of_depth
-from gpt.fields import closest, int_from_text, parse_overrides, take_option
+from gpt.fields import closest, with_changes
 from tinytensor.errors import ArgumentError
-
-NAMED = ("preset", "depth")  # options that set all fields
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,7 @@ class Preset:
 
 
 def preset(name: str) -> tuple[GPTConfig, TrainConfig]:
-    """Configs of a preset.
-
-    Returns:
-        Model config and training config. A vocab_size of 0 is resolved by the tokenizer.
-
-    Raises:
-        ArgumentError: no such preset.
+    """Model and training config of a preset; a vocab_size of 0 is resolved by the tokenizer.
 
     Example:
         >>> model, train = preset("gpt2")
@@ -44,41 +38,20 @@ def preset(name: str) -> tuple[GPTConfig, TrainConfig]:
     return PRESETS[name].model, PRESETS[name].train
 
 
-def configs_from(argv: Sequence[str], default: str) -> tuple[GPTConfig, TrainConfig]:
-    """Configs from `--preset=NAME` or `--depth=N`, and `--field=value …` of a command line.
+def add_presets(parser: Parser) -> None:
+    """Options that set all fields: `--preset=NAME` and `--depth=N`."""
+    parser.add_argument("--preset", metavar="NAME", help="set all fields: see presets below")
+    parser.add_argument("--depth", metavar="N", help="set all fields by a number of layers: one dial")
 
-    Raises:
-        ArgumentError: see `named_configs` and `parse_overrides`.
 
-    Example:
-        >>> model, train = configs_from(["--preset=tiny", "--n_layer=3"], default="demo")
-        >>> model.n_layer, train.max_steps
-        (3, 20)
+def named_configs(given: Mapping[str, Any]) -> tuple[GPTConfig, TrainConfig] | None:
+    """Configs of the options of `add_presets`, by name; None if neither is given.
+
+    With `--max_steps`, warmup and intervals of a depth follow from it.
     """
-    named, rest = named_configs(argv)
-    model, train = named or preset(default)
-    return parse_overrides(with_warmup(rest, train.warmup_steps), model, train, others=NAMED)
-
-
-def named_configs(argv: Sequence[str]) -> tuple[tuple[GPTConfig, TrainConfig] | None, list[str]]:
-    """Configs of `--preset=NAME` or `--depth=N` (for the `--max_steps` given), and the rest of the command
-    line.
-
-    Returns:
-        Model and training config, or None if neither is given; and the other arguments.
-
-    Raises:
-        ArgumentError: both are given, or see `preset` and `of_depth`.
-
-    Example:
-        >>> configs, rest = named_configs(["--depth=3", "--seed=5"])
-        >>> configs[0].n_embd, rest
-        (96, ['--seed=5'])
-    """
-    name, words = take_option(argv, "preset")
-    depth, words = take_option(words, "depth")
+    name, depth = given.get("preset"), given.get("depth")
     if depth is None:
-        return (None if name is None else preset(name)), words
+        return None if name is None else preset(name)
     if name is not None:
         raise ArgumentError(
             f"--preset={name} with --depth={depth}",
@@ -87,37 +60,30 @@ def named_configs(argv: Sequence[str]) -> tuple[tuple[GPTConfig, TrainConfig] | 
         )
     if not depth.isdecimal():
         raise ArgumentError(f"--depth={depth}: not a number", why="it counts layers", fix="write --depth=4")
-    return of_depth(int(depth), max_steps=_number(take_option(words, "max_steps")[0])), words
+    return of_depth(int(depth), max_steps=given.get("max_steps", 0))
 
 
-def with_warmup(words: Sequence[str], most: int) -> list[str]:
-    """Command line with a default `--warmup_steps`, if it sets `--max_steps` but no warmup.
+def with_warmup(given: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """Options, and a warmup of at most a tenth of `--max_steps` if they set these steps but no warmup."""
+    return (
+        {"warmup_steps": min(most, given["max_steps"] // 10), **given} if "max_steps" in given else {**given}
+    )
 
-    Args:
-        words: command-line arguments.
-        most: warmup of the preset.
 
-    Returns:
-        The arguments, and `--warmup_steps` of at most a tenth of `--max_steps`.
+def configs_from(argv: Sequence[str], default: str) -> tuple[GPTConfig, TrainConfig]:
+    """Configs from `--preset=NAME` or `--depth=N`, and `--field=value …` of a command line.
 
     Example:
-        >>> with_warmup(["--max_steps=50"], most=100)
-        ['--max_steps=50', '--warmup_steps=5']
-        >>> with_warmup(["--max_steps=50", "--warmup-steps=9"], most=100)
-        ['--max_steps=50', '--warmup-steps=9']
+        >>> model, train = configs_from(["--preset=tiny", "--n_layer=3"], default="demo")
+        >>> model.n_layer, train.max_steps
+        (3, 20)
     """
-    steps, warmup = [take_option(words, name)[0] for name in ("max_steps", "warmup_steps")]
-    if not _number(steps) or warmup is not None:
-        return list(words)
-    return [*words, f"--warmup_steps={min(most, _number(steps) // 10)}"]
-
-
-def _number(text: str | None) -> int:
-    """Value of an option; 0 if it is absent, or no number, which `parse_overrides` explains."""
-    try:
-        return 0 if text is None else int_from_text(text)
-    except ValueError:
-        return 0
+    parser = Parser(add_help=False, prog="python -m gpt train")
+    add_presets(parser)
+    parser.add_fields(*preset(default))
+    given = vars(parser.parse_args(argv))
+    model, train = named_configs(given) or preset(default)
+    return with_changes(with_warmup(given, train.warmup_steps), model, train)
 
 
 def describe_presets() -> str:

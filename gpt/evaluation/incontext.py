@@ -1,4 +1,4 @@
-"""Command `python -m gpt incontext MODEL`: in-context learning from examples in the prompt.
+"""Command `python -m gpt incontext [MODEL]`: in-context learning from examples in the prompt.
 
 The same query follows 0, 1, 2, … examples, and examples of another task: the model infers the task from
 them, with unchanged weights. (Brown et al. 2020, arXiv:2005.14165.)
@@ -10,8 +10,9 @@ from itertools import takewhile
 from math import exp
 
 import tinytensor as tt
+from gpt.console import model_and_fields
 from gpt.evaluation.likelihood import log_likelihoods
-from gpt.fields import check_types, describe_fields, parse_overrides, take_word
+from gpt.fields import check_types
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.generation.text_stream import stream_text
@@ -157,12 +158,7 @@ def visible_line(text: str) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt incontext [MODEL]`."""
-    if {"-h", "--help"} & set(argv):
-        print(_help())
-        return 0
-    name, words = take_word(argv, InContextConfig())
-    (config,) = parse_overrides(words, InContextConfig())
-    path = name or "smollm2"
+    path, (config,) = model_and_fields("incontext", __doc__, argv, InContextConfig(), default="smollm2")
     model, tokenizer = open_model(path, packed=True)
     own = config.query != ""
     tasks = (config.example,) if own else TASKS
@@ -172,12 +168,3 @@ def main(argv: Sequence[str]) -> int:
         print()
         print(render(few_shots(model, tokenizer, examples, query, answers), examples, answers), flush=True)
     return 0
-
-
-def _help() -> str:
-    return (
-        "usage: python -m gpt incontext [MODEL] [--field=value ...]\n\n"
-        "Ask a model the same question after no, one, two, … examples, and show how its answer changes.\n"
-        "MODEL is smollm2 if it is left out, or what `python -m gpt sample` takes.\n\n"
-        f"{describe_fields(InContextConfig())}"
-    )

@@ -22,17 +22,18 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
-from gpt.console import counted
+from gpt.console import Parser, counted
 from gpt.experiments.statistics import ScalingLaw, fit_scaling_law, welch
-from gpt.fields import check_types, describe_fields, parse_overrides, take_option, to_dict
-from gpt.live.watch import WatchConfig, take_watch, watching
-from gpt.presets import describe_presets, named_configs, preset, with_warmup
+from gpt.fields import check_types, to_dict, with_changes
+from gpt.live.watch import WatchConfig, watching
+from gpt.presets import named_configs, preset, with_warmup
+from gpt.training.command import configs_of
 from gpt.training.plan import plan
 from gpt.training.run import refuse_ranks
 from gpt.training.run_lock import alone_in
 from gpt.training.run_log import RunLog
 from gpt.training.stopping import Stopped
-from gpt.training.train import configs_of, train
+from gpt.training.train import train
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.init_from import read_configs
 from tinytensor.distributed import init
@@ -147,9 +148,7 @@ def cells(model: GPTConfig, config: TrainConfig, grid: str, seeds: int = 1) -> l
         names = ["", *one_at_a_time(model)]
     found = []
     for name in names:
-        depth, words = take_option([f"--{word}" for word in name.split()], "depth")
-        base = (model, config) if depth is None else _of_depth(depth, config)
-        changed, train_config = parse_overrides(with_warmup(words, base[1].warmup_steps), *base)
+        changed, train_config = _configs_of(name, model, config)
         folder = Path(config.out_dir) / re.sub(r"[^\w=.,+-]", "_", name or "base")
         for seed in range(train_config.seed, train_config.seed + seeds):
             own = folder if seed == train_config.seed else folder.with_name(f"{folder.name}-seed={seed}")
@@ -164,12 +163,16 @@ def cells(model: GPTConfig, config: TrainConfig, grid: str, seeds: int = 1) -> l
     return found
 
 
-def _of_depth(depth: str, config: TrainConfig) -> tuple[GPTConfig, TrainConfig]:
-    """Configs of the dial, on the data and with the seed of a config."""
-    found, _ = named_configs([f"--depth={depth}"])
-    assert found is not None
-    shared = {name: getattr(config, name) for name in ("data", "tokenizer", "device", "seed")}
-    return found[0], replace(found[1], eval_interval=0, sample_interval=0, **shared)
+def _configs_of(name: str, model: GPTConfig, config: TrainConfig) -> tuple[GPTConfig, TrainConfig]:
+    """Configs of a variant; those of the dial are on the data and with the seed of a config."""
+    parser = Parser(add_help=False, prog="python -m gpt ablate")
+    parser.add_argument("--depth")
+    parser.add_fields(model, config)
+    given = vars(parser.parse_args([f"--{word}" for word in name.split()]))
+    if dial := named_configs({"depth": given["depth"]}):
+        shared = {name: getattr(config, name) for name in ("data", "tokenizer", "device", "seed")}
+        model, config = dial[0], replace(dial[1], eval_interval=0, sample_interval=0, **shared)
+    return with_changes(with_warmup(given, config.warmup_steps), model, config)
 
 
 def _values(word: str) -> list[str]:
@@ -346,13 +349,9 @@ def _write(folder: Path, about: str, results: Sequence[dict[str, Any]], law: Sca
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt ablate`, with the fields of `train` and of AblateConfig."""
-    if {"-h", "--help"} & set(argv):
-        fields = describe_fields(AblateConfig(), *_BEGIN, WatchConfig())
-        print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{fields}")
-        return 0
+    configs = configs_of(argv, _BEGIN, WatchConfig(), AblateConfig(), name="ablate", about=__doc__)
+    model, config, watch, own = configs
     refuse_ranks(init(), "ablate")
-    watch, words = take_watch(argv)
-    model, config, own = configs_of(words, _BEGIN, AblateConfig())
     variants = cells(model, config, own.grid, own.seeds)
     about = _describe(model, config, own.seeds, dial=all("depth=" in cell.name for cell in variants))
     with alone_in(config.out_dir, "ablate"), watching(watch, config.out_dir):

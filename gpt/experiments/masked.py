@@ -12,18 +12,19 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
-from gpt.console import command
+from gpt.console import parse_fields
 from gpt.data.batches import Tokens, consecutive_blocks
-from gpt.fields import check_types, describe_fields, parse_overrides
-from gpt.live.watch import WatchConfig, take_watch
+from gpt.fields import check_types
+from gpt.live.watch import WatchConfig
 from gpt.models.encoder import Encoder
-from gpt.presets import describe_presets, preset
+from gpt.presets import preset
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.chat_template import IGNORED
+from gpt.training.command import configs_of, tell_files
 from gpt.training.run import Run, refuse_fields
 from gpt.training.run_log import RunLog
 from gpt.training.stopping import exit_code
-from gpt.training.train import configs_of, files_of, train
+from gpt.training.train import train
 from gpt.weights.trained import load_model, require_tokenizer
 from tinytensor.distributed import Communicator
 
@@ -226,12 +227,8 @@ class FillConfig:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt masked [RUN]`, with the fields of `train` and of FillConfig."""
-    if {"-h", "--help"} & set(argv):
-        fields = describe_fields(FillConfig(), *_BEGIN, WatchConfig())
-        print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{fields}")
-        return 0
     if argv and not argv[0].startswith("--"):
-        folder, (config,) = argv[0], parse_overrides(argv[1:], FillConfig())
+        folder, (config,) = argv[0], parse_fields(argv[1:], FillConfig())
         if not config.text:
             raise tt.ArgumentError(
                 "masked: no --text",
@@ -239,9 +236,10 @@ def main(argv: Sequence[str]) -> int:
                 fix=f"--text='{EXAMPLE}'",
             )
     else:
-        watch, words = take_watch(argv)
-        *configs, config = configs_of(words, _BEGIN, FillConfig())
-        run = train(*configs, kind=MaskedRun, watch=watch)
+        model_config, train_config, watch, config = configs_of(
+            argv, _BEGIN, WatchConfig(), FillConfig(), name="masked", about=__doc__
+        )
+        run = train(model_config, train_config, kind=MaskedRun, watch=watch)
         if run.stopped_by:
             return exit_code(run.stopped_by)
         if run.ranks.rank > 0:
@@ -263,5 +261,4 @@ def _report(run: Run) -> None:
             f"found  {found['accuracy']:.1%} of the hidden tokens of the validation text, loss "
             f"{found['loss']:.3f}; saying always the commonest would find {found['commonest']:.1%}"
         )
-    print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
-    print(f"next   {command('masked', run.folder, f'--text={EXAMPLE}')}")
+    tell_files(run.folder, "masked", run.folder, f"--text={EXAMPLE}")

@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 import tinytensor as tt
-from gpt.console import command
-from gpt.fields import check_types, describe_fields, parse_overrides, take_option, take_word
+from gpt.console import Parser, command
+from gpt.fields import check_types, with_changes
 from gpt.interpret.neighbours import VECTORS
 from gpt.tokenizers.char_and_word import WordTokenizer
 from tinytensor import nn
@@ -227,18 +227,16 @@ def _batches(
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt skipgram TEXT --out FOLDER`, with the fields of SkipGramConfig."""
-    if {"-h", "--help"} & set(argv):
-        print(_help())
-        return 0
-    out, rest = take_option(argv, "out")
-    text, words = take_word(rest, SkipGramConfig())
-    (config,) = parse_overrides(words, SkipGramConfig())
-    if not text or out is None:
-        raise ArgumentError(
-            f"skipgram: no {'--out' if text else 'text'}",
-            why="the command reads a text, and writes a folder",
-            fix="python -m gpt skipgram TEXT --out=FOLDER",
-        )
+    parser = Parser(
+        prog="python -m gpt skipgram",
+        usage="%(prog)s TEXT --out=FOLDER [--field=value ...]",
+        description="Vectors of words, learned from a text file, for `python -m gpt neighbours FOLDER`.",
+    )
+    parser.add_argument("text", metavar="TEXT", help="file of the text")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="folder to write")
+    parser.add_fields(SkipGramConfig())
+    options = parser.parse_args(argv)
+    (config,), text, out = with_changes(vars(options), SkipGramConfig()), options.text, options.out
     tokenizer, ids = words_of(read_text(text, "skipgram"), config.at_least)
     print(f"{len(ids):,} words of the text, {tokenizer.vocab_size - 1:,} different ones")
     with atomic_folder(out, "skipgram") as folder:
@@ -252,11 +250,3 @@ def main(argv: Sequence[str]) -> int:
         )
     print(f"wrote {out}\nnext   {command('neighbours', out, '--test')}")
     return 0
-
-
-def _help() -> str:
-    return (
-        "usage: python -m gpt skipgram TEXT --out=FOLDER [--field=value ...]\n\n"
-        "Vectors of words, learned from a text file, for `python -m gpt neighbours FOLDER`.\n\n"
-        f"{describe_fields(SkipGramConfig())}"
-    )

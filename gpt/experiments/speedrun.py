@@ -19,8 +19,9 @@ from typing import Any
 
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
+from gpt.console import Parser, parse_fields
 from gpt.experiments.statistics import below
-from gpt.fields import at_least, check_types, describe_fields, parse_overrides
+from gpt.fields import at_least, check_types, with_changes
 from gpt.presets import preset
 from gpt.training.run import Run, refuse_ranks
 from gpt.training.run_lock import alone_in
@@ -42,7 +43,7 @@ class Record:
         """Model and training config."""
         begin = preset("shakespeare-char-cpu")
         words = [f"--{word}" for word in self.fields.split()]
-        model, train = parse_overrides(words, *begin)
+        model, train = parse_fields(words, *begin)
         return model, replace(train, eval_interval=0)
 
 
@@ -182,12 +183,11 @@ def machine() -> str:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt speedrun`."""
-    if {"-h", "--help"} & set(argv):
-        print(f"{__doc__}\n{describe_fields(SpeedrunConfig())}\n\nrecords")
-        print("\n".join(f"  {n}  {record.change}" for n, record in enumerate(RECORDS, 1)))
-        return 0
+    records = "\n".join([f"  {n}  {record.change}" for n, record in enumerate(RECORDS, 1)])
+    parser = Parser(prog="python -m gpt speedrun", description=__doc__, epilog=f"records:\n{records}")
+    parser.add_fields(SpeedrunConfig())
+    (own,) = with_changes(vars(parser.parse_args(argv)), SpeedrunConfig())
     refuse_ranks(init(), "speedrun")
-    (own,) = parse_overrides(argv, SpeedrunConfig())
     folder, results = Path(own.out_dir), []
     with alone_in(folder, "speedrun"):
         for number in own.chosen:

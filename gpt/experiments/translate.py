@@ -11,23 +11,24 @@ from pathlib import Path
 
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
-from gpt.console import command
+from gpt.console import parse_fields
 from gpt.data.contents import hash_of_tokenizer
 from gpt.data.examples import padded, split
 from gpt.data.text_pairs import PairBatches, checksum, pairs_of
-from gpt.fields import check_types, describe_fields, parse_overrides
+from gpt.fields import check_types
 from gpt.generation.beam import beam_search
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
-from gpt.live.watch import WatchConfig, take_watch
+from gpt.live.watch import WatchConfig
 from gpt.models.encoder_decoder import EncoderDecoder
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.tokenizer import choose
+from gpt.training.command import configs_of, tell_files
 from gpt.training.run import Run, refuse_fields, refuse_ranks
 from gpt.training.run_log import RunLog
 from gpt.training.stopping import exit_code
-from gpt.training.train import Trainer, configs_of, files_of, train
+from gpt.training.train import Trainer, train
 from gpt.weights.trained import load_model, require_tokenizer
 from tinytensor.distributed import Communicator
 from tinytensor.interop.safetensors_file import Array
@@ -285,19 +286,17 @@ class TranslateConfig:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt translate [RUN]`, with the fields of `train` and of TranslateConfig."""
-    if {"-h", "--help"} & set(argv):
-        print(f"{__doc__}\n{describe_fields(TranslateConfig(), *_BEGIN, WatchConfig())}")
-        return 0
     if argv and not argv[0].startswith("--"):
-        folder, (config,) = Path(argv[0]), parse_overrides(argv[1:], TranslateConfig())
+        folder, (config,) = Path(argv[0]), parse_fields(argv[1:], TranslateConfig())
         if not config.text:
             raise tt.ArgumentError(
                 "translate: no --text", why="with a run, the command translates a text", fix="--text=hello"
             )
     else:
-        watch, words = take_watch(argv)
-        *configs, config = configs_of(words, _BEGIN, TranslateConfig())
-        run = train(*configs, kind=TranslateRun, loop=Translator, watch=watch)
+        model_config, train_config, watch, config = configs_of(
+            argv, _BEGIN, WatchConfig(), TranslateConfig(), name="translate", about=__doc__
+        )
+        run = train(model_config, train_config, kind=TranslateRun, loop=Translator, watch=watch)
         if run.stopped_by:
             return exit_code(run.stopped_by)
         folder = run.folder
@@ -319,5 +318,4 @@ def _report(run: Run) -> None:
     for (source, target), said in zip(texts, run.translate([s for s, _ in texts]), strict=True):
         print(f"{source!r} → {said!r}" + ("" if said == target else f", where {target!r} is right"))
     print(f"exact  {run.exact():.2%} of {run.evaluated:,} held-out texts")
-    print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
-    print(f"next   {command('translate', run.folder, f'--text={texts[0][0]}')}")
+    tell_files(run.folder, "translate", run.folder, f"--text={texts[0][0]}")

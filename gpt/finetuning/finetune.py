@@ -6,7 +6,7 @@ embedded Shakespeare, so that each method runs without preparation. Ctrl-C saves
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,13 +14,13 @@ from typing import Any, cast
 import numpy as np
 
 import tinytensor as tt
-from gpt.console import command, counted, note
+from gpt.console import Parser, counted, note
 from gpt.data.command import embedded_shakespeare
 from gpt.data.contents import hash_of_file, hash_of_tokenizer
 from gpt.data.conversations import FORMS, read_conversations
 from gpt.data.examples import split
 from gpt.data.records import read_records
-from gpt.fields import closest, describe_fields, from_dict, parse_overrides, take_option, to_dict
+from gpt.fields import closest, from_dict, to_dict, with_changes
 from gpt.finetuning.base import Task, TuneConfig, Tuner, TuneRun, choose_trained
 from gpt.finetuning.builtin_conversations import builtin_conversations
 from gpt.finetuning.chat_tokens import with_chat_tokens
@@ -32,17 +32,18 @@ from gpt.finetuning.grpo import GrpoConfig, Reinforcing
 from gpt.finetuning.instruct import Instructing, usable
 from gpt.finetuning.lora import LoraConfig, trainable_counts
 from gpt.finetuning.text_task import Reading
-from gpt.live.watch import WatchConfig, take_watch, watching
+from gpt.live.watch import WatchConfig, watching
 from gpt.models.gpt import GPT
 from gpt.presets import configs_from, with_warmup
 from gpt.tasks.registry import task as verifiable_task
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.chat_template import BEGIN, END
+from gpt.training.command import tell_files
 from gpt.training.run import refuse_ranks, refuse_to_overwrite
 from gpt.training.run_lock import alone_in
 from gpt.training.run_log import RunLog
 from gpt.training.stopping import Stopped, exit_code
-from gpt.training.train import files_of, train
+from gpt.training.train import train
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.pretrained import from_pretrained
 from gpt.weights.trained import require_tokenizer
@@ -204,7 +205,8 @@ def begin(name: str, argv: Sequence[str]) -> TuneRun:
     Raises:
         ArgumentError, FormatError: an unusable field, data file, weights or checkpoint.
     """
-    return _begun(name, *_configs(name, argv))
+    configs, _, resume = _configs(name, argv)
+    return _begun(name, configs, resume)
 
 
 def tune(name: str, out_dir: PathLike, *, quiet: bool = False, **fields: object) -> TuneRun:
@@ -229,16 +231,23 @@ def tune(name: str, out_dir: PathLike, *, quiet: bool = False, **fields: object)
         return cast(TuneRun, Tuner(run, quiet=quiet).train())
 
 
-def _configs(name: str, argv: Sequence[str]) -> tuple[tuple[Any, ...], bool]:
+def _configs(name: str, argv: Sequence[str]) -> tuple[tuple[Any, ...], WatchConfig, bool]:
     """Configs of a command line, and whether it resumes a run."""
-    refuse_ranks(init(), "finetune")
     method = METHODS[name]
-    origin, words = take_option(list(argv), "init_from")
     configs: tuple[Any, ...] = (method.tune, method.lora, *method.own)
-    resume = origin == "resume"
-    if resume:
-        return _resumed(name, words, configs), True
-    return parse_overrides(with_warmup(argv, method.tune.warmup_steps), *configs), False
+    parser = Parser(
+        prog=f"python -m gpt finetune {name}",
+        usage="%(prog)s [--field=value ...]",
+        description=f"{method.about}\n--data: {method.data}",
+    )
+    parser.add_fields(*configs, WatchConfig())
+    given = vars(parser.parse_args(argv))
+    refuse_ranks(init(), "finetune")
+    (watch,) = with_changes(given, WatchConfig())
+    if given.get("init_from") == "resume":
+        del given["init_from"]
+        return _resumed(name, given, configs), watch, True
+    return with_changes(with_warmup(given, method.tune.warmup_steps), *configs), watch, False
 
 
 def _begun(name: str, configs: tuple[Any, ...], resume: bool) -> TuneRun:
@@ -289,10 +298,9 @@ def _able_to_talk(
     return model, tokenizer
 
 
-def _resumed(name: str, words: Sequence[str], defaults: tuple[Any, ...]) -> tuple[Any, ...]:
+def _resumed(name: str, given: Mapping[str, Any], defaults: tuple[Any, ...]) -> tuple[Any, ...]:
     """Configs of the run in --out_dir, with the fields changed that a resumed run may change."""
-    folder, _ = take_option(list(words), "out_dir")
-    path = Path(folder or defaults[0].out_dir) / "config.json"
+    path = Path(given.get("out_dir", defaults[0].out_dir)) / "config.json"
     saved = read_json(path, "finetune").get("tune")
     if not isinstance(saved, dict) or saved.get("task") != name or not isinstance(saved.get("fields"), dict):
         raise tt.FormatError(
@@ -305,7 +313,7 @@ def _resumed(name: str, words: Sequence[str], defaults: tuple[Any, ...]) -> tupl
         from_dict(type(c), {k: v for k, v in fields.items() if k in to_dict(c)}, source=str(path))
         for c in defaults
     ]
-    after: tuple[Any, ...] = parse_overrides(words, *before)
+    after: tuple[Any, ...] = with_changes(given, *before)
     free = {"out_dir", "device", "max_steps", "learning_rate", "warmup_steps", "weight_decay", "grad_clip"}
     free |= {"eval_interval", "log_interval", "checkpoint_interval"}
     was = {k: v for c in before for k, v in to_dict(c).items()}
@@ -343,13 +351,7 @@ def main(argv: Sequence[str]) -> int:
             why=f"there are {', '.join(METHODS)}",
             fix=f"did you mean {near[0]}?" if near else "see python -m gpt finetune --help",
         )
-    method = METHODS[name]
-    if {"-h", "--help"} & set(words):
-        print(f"finetune {name}: {method.about}\n--data: {method.data}\n")
-        print(describe_fields(method.tune, method.lora, *method.own, WatchConfig()))
-        return 0
-    watch, words = take_watch(words)
-    configs, resume = _configs(name, words)
+    configs, watch, resume = _configs(name, words)
     with alone_in(configs[0].out_dir, "finetune"), watching(watch, configs[0].out_dir):
         return _run(_begun(name, configs, resume))
 
@@ -378,8 +380,7 @@ def _run(run: TuneRun) -> int:
     print(f"--- at step {run.step} ---\n{run.show()}\n---\nheld-out    step {begun:>6} {run.step:>11}")
     for key, value in after.items():
         print(f"{key:<15} {before[key]:>8.4f} {value:>11.4f}")
-    print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
-    print(f"next   {command(*_next_words(run))}")
+    tell_files(run.folder, *_next_words(run))
     return 0
 
 

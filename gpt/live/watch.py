@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gpt.console import Parser
-from gpt.fields import check_types, parse_overrides
+from gpt.fields import check_types
 from gpt.live.follow import Follower
 from gpt.live.page import watch_page
 from gpt.live.server import PageServer
@@ -52,36 +52,6 @@ class WatchConfig:
                 why="it is the port of the page that --watch serves",
                 fix="add --watch",
             )
-
-
-def take_watch(argv: Sequence[str]) -> tuple[WatchConfig, list[str]]:
-    """Extract `--watch` and `--watch_port` from a command line.
-
-    Args:
-        argv: command-line arguments; a value of `--watch` is joined to it by `=`.
-
-    Returns:
-        The config, and the other arguments.
-
-    Raises:
-        ArgumentError: see `WatchConfig`.
-
-    Example:
-        >>> take_watch(["--watch", "runs/demo", "--watch-port", "8000"])
-        (WatchConfig(watch=True, watch_port=8000), ['runs/demo'])
-    """
-    own: list[str] = []
-    rest: list[str] = []
-    words = list(argv)
-    while words:
-        word = words.pop(0)
-        name = word.partition("=")[0].replace("-", "_")
-        (own if name in ("__watch", "__watch_port") else rest).append(
-            "--watch=true" if word == "--watch" else word
-        )
-        if name == "__watch_port" and "=" not in word and words:
-            own.append(words.pop(0))
-    return parse_overrides(own, WatchConfig())[0], rest
 
 
 @contextmanager

@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
-from gpt.console import counted
+from gpt.console import Parser, counted
 from gpt.data.command import embedded_shakespeare
 from gpt.data.prepare import read_texts
 from gpt.data.token_file import open_split
-from gpt.fields import describe_fields, parse_overrides, take_option, take_word
+from gpt.fields import with_changes
 from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import from_small_models, parameter_shapes
-from gpt.presets import configs_from, describe_presets, preset
+from gpt.presets import add_presets, describe_presets, named_configs, preset, with_warmup
 from gpt.training.utilization import product_speed
 from gpt.weights.init_from import read_configs, require_data, run_of
 from gpt.weights.sources import named_tokenizer, open_source
@@ -25,6 +26,15 @@ from tinytensor import lab
 from tinytensor.errors import ArgumentError
 
 FLOAT_BYTES = 4  # float32
+_BEGIN = preset("shakespeare-char-cpu")
+_ABOUT = """Count what a training run will cost, without running it.
+
+  python -m gpt plan --preset=gpt2
+  python -m gpt plan --depth=6
+  python -m gpt plan --preset=gpt3 --flops=1e15
+  python -m gpt plan runs/gpt --max_steps=9000
+  python -m gpt plan smollm2 --batch_size=4
+  python -m gpt plan --preset=shakespeare-char --n_layer=8 --batch_size=16"""
 UTILIZATION = 0.4  # share of the peak matmul speed that a training step reaches on two CPU cores
 
 
@@ -116,7 +126,7 @@ class Plan:
         """Estimate as text.
 
         Example:
-            >>> model, train = configs_from(["--preset=gpt2"], default="demo")
+            >>> model, train = preset("gpt2")
             >>> "124,439,808" in plan(model, train, flops_per_second=1e12).table()
             True
         """
@@ -154,7 +164,7 @@ def plan(
     Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B, for the estimate.
 
     Example:
-        >>> model, train = configs_from(["--preset=gpt2-xl"], default="demo")
+        >>> model, train = preset("gpt2-xl")
         >>> plan(model, train, flops_per_second=1e12).total_parameters
         1557611200
     """
@@ -205,29 +215,37 @@ def main(argv: Sequence[str]) -> int:
         model: 96 layers × 96 heads × 12,288 channels...
         0
     """
-    if {"-h", "--help"} & set(argv):
-        print(_help())
-        return 0
-    flops, rest = take_option(argv, "flops")
-    model, train = _configs(rest)
+    parser = Parser(
+        prog="python -m gpt plan",
+        usage="%(prog)s [MODEL | --preset=NAME | --depth=N] [--flops=SPEED] [--field=value ...]",
+        description=_ABOUT,
+        epilog=f"presets:\n{describe_presets()}",
+    )
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="a run, or another model, such as smollm2")
+    parser.add_argument(
+        "--flops", type=float, metavar="SPEED", help="of matrix products, in FLOP/s; default: measured here"
+    )
+    add_presets(parser)
+    parser.add_fields(*_BEGIN)
+    options = parser.parse_args(argv)
+    model, train = _configs(options.model, vars(options))
     if model.vocab_size == 0:
         model = model.with_vocab_size(_vocabulary(train))
-    found = plan(model, train, flops_per_second=_speed(flops))
+    found = plan(model, train, flops_per_second=options.flops)
     print(found.table())
-    if flops is None:
+    if options.flops is None:
         print(_measured(found.flops_per_second))
     return 0
 
 
-def _configs(words: Sequence[str]) -> tuple[GPTConfig, TrainConfig]:
-    """Configs of a run or of a preset, with fields changed."""
-    run, fields = take_word(words, *preset("tiny"))
-    if not run:
-        return configs_from(fields, default="shakespeare-char-cpu")
-    folder = run_of(run)
-    known = (open_source(run).config, TrainConfig()) if folder is None else read_configs(folder)
-    model, train = parse_overrides(fields, *known)
-    return model, train
+def _configs(source: str | None, given: Mapping[str, Any]) -> tuple[GPTConfig, TrainConfig]:
+    """Configs of a run, another model, or a preset, with fields changed."""
+    if source is None:
+        model, train = named_configs(given) or _BEGIN
+        return with_changes(with_warmup(given, train.warmup_steps), model, train)
+    folder = run_of(source)
+    known = (open_source(source).config, TrainConfig()) if folder is None else read_configs(folder)
+    return with_changes(given, *known)
 
 
 def _vocabulary(train: TrainConfig) -> int:
@@ -459,37 +477,3 @@ def _measured(speed: float) -> str:
     if load < processors / 2:
         return said
     return f"{said},\nwhile it is busy: load {load:.1f} on {processors} processors; else it takes less"
-
-
-def _speed(text: str | None) -> float | None:
-    """Parse the value of --flops."""
-    if text is None:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise ArgumentError(
-            f"--flops={text}: not a number", why="it is the speed in FLOP/s", fix="write --flops=1e12"
-        ) from None
-
-
-def _help() -> str:
-    model, train = configs_from([], default="shakespeare-char-cpu")
-    return f"""Count what a training run will cost, without running it.
-
-usage: python -m gpt plan [MODEL | --preset=NAME | --depth=N] [--flops=SPEED] [--field=value ...]
-
-  python -m gpt plan --preset=gpt2
-  python -m gpt plan --depth=6
-  python -m gpt plan --preset=gpt3 --flops=1e15
-  python -m gpt plan runs/gpt --max_steps=9000
-  python -m gpt plan smollm2 --batch_size=4
-  python -m gpt plan --preset=shakespeare-char --n_layer=8 --batch_size=16
-
---flops is the speed of matrix products in FLOP/s; this machine is measured if it is left out.
-
-presets
-{describe_presets()}
-
-fields, with the values of shakespeare-char-cpu
-{describe_fields(model, train)}"""

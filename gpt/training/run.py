@@ -183,6 +183,31 @@ class Run:
             return f"{found}; {documents} in rows, {self.batches.cropped:.1%} of the tokens are cropped"
         return found
 
+    @property
+    def captures(self) -> bool:
+        """Whether steps are captured: see `TrainConfig.capture`."""
+        config = self.train_config
+        return config.capture and self.ranks.size == 1 and config.dtype != "float16"
+
+    def describe(self) -> str:
+        """Summary in four lines."""
+        model, config, size = self.model_config, self.train_config, self.ranks.size
+        products: str = config.dtype
+        if config.tf32:
+            products = "TF32" if config.dtype == "float32" else f"{config.dtype}, those of float32 in TF32"
+        return (
+            f"model  {counted(self.model.num_parameters(), 'parameter')}: {counted(model.n_layer, 'layer')}, "
+            f"{counted(model.n_head, 'head')}, "
+            f"{model.n_embd} wide, context {model.block_size}, vocabulary {model.vocab_size}\n"
+            f"data   {self.describe_data()}\n"
+            f"run    steps {self.step} to {config.max_steps}, "
+            f"{counted(config.sequences_per_step, 'sequence')} a step, seed {config.seed}, "
+            f"into {self.folder}\n"
+            f"device {config.device}, products in {products}"
+            + (", captured steps" if self.captures else "")
+            + (f", {size} ranks of {counted(tt.get_num_threads(), 'thread')}" if size > 1 else "")
+        )
+
     def _with_vocabulary(self, config: GPTConfig) -> GPTConfig:
         """Config with vocab_size resolved."""
         size = self.train_tokens.vocab_size if self.tokenizer is None else self.tokenizer.vocab_size

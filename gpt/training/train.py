@@ -1,8 +1,4 @@
-"""Training: `python -m gpt train [--preset=NAME | --depth=N] [--field=value …]`.
-
-Loop of forward, backward, clipping and step, with evaluation, log, samples and checkpoints. Ctrl-C, SIGTERM,
-SIGHUP and a closed output pipe stop it after the step: it saves and prints how to resume.
-"""
+"""The training loop: forward, backward, clipping and step; log, evaluation, samples, checkpoints between."""
 
 import math
 import signal
@@ -10,17 +6,13 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
-from gpt.console import command, counted
-from gpt.fields import describe_fields, parse_overrides, take_option
+from gpt.console import command
 from gpt.generation.generate import generate
-from gpt.live.watch import WatchConfig, take_watch, watching
-from gpt.presets import NAMED, describe_presets, named_configs, preset, with_warmup
+from gpt.live.watch import WatchConfig, watching
 from gpt.training.captured_step import CapturedStep
 from gpt.training.data_parallel import Team, each_on_its_device, ends_all, first_one_first
 from gpt.training.health import HealthProbe, health_table
@@ -29,12 +21,11 @@ from gpt.training.plan import plan
 from gpt.training.run import Run
 from gpt.training.run_lock import alone_in
 from gpt.training.run_log import truncate_log
-from gpt.training.stopping import asked_to_stop, exit_code
+from gpt.training.stopping import asked_to_stop
 from gpt.training.terminal import Terminal
 from gpt.training.utilization import Utilization
 from gpt.weights.checkpoint import list_checkpoints
-from gpt.weights.init_from import CHATBOT, read_configs, run_of, with_tokenizer_of
-from gpt.weights.sources import is_foreign, open_source
+from gpt.weights.init_from import CHATBOT
 from tinytensor.distributed import init
 from tinytensor.interop.safetensors_file import Array
 from tinytensor.optim import clip_scale
@@ -81,7 +72,7 @@ class Trainer:
         # whether the host decides, from the loss and the norm of the gradient, if a step is taken
         self.decides = run.spikes is not None or run.scaler.enabled or self.team.size > 1
         self.captured: CapturedStep | None = None
-        if self.captures and captures(run):
+        if self.captures and run.captures:
             self.captured = CapturedStep(self._gradients if self.decides else self._whole, self.config.device)
         self._unread: list[tuple[int, tt.Tensor]] = []  # steps since the last read, and their `_gradients`
 
@@ -394,101 +385,6 @@ def train(
             with first_one_first(ranks):
                 run = kind(model_config, train_config, ranks)
             if not quiet and ranks.rank == 0:
-                print(describe(run), flush=True)
+                print(run.describe(), flush=True)
             with watching(watch, train_config.out_dir) if ranks.rank == 0 else nullcontext():
                 return loop(run, quiet=quiet).train()
-
-
-def captures(run: Run) -> bool:
-    """Whether the steps of a run are captured: see `TrainConfig.capture`."""
-    config = run.train_config
-    return config.capture and run.ranks.size == 1 and config.dtype != "float16"
-
-
-def files_of(folder: Path) -> list[str]:
-    """Names of the files of a run, except hidden ones."""
-    return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
-
-
-def _products(config: TrainConfig) -> str:
-    """The format of matrix products, in words."""
-    if not config.tf32:
-        return config.dtype
-    return "TF32" if config.dtype == "float32" else f"{config.dtype}, those of float32 in TF32"
-
-
-def describe(run: Run) -> str:
-    """Summary of a run in four lines."""
-    model, config = run.model_config, run.train_config
-    return (
-        f"model  {counted(run.model.num_parameters(), 'parameter')}: {counted(model.n_layer, 'layer')}, "
-        f"{counted(model.n_head, 'head')}, "
-        f"{model.n_embd} wide, context {model.block_size}, vocabulary {model.vocab_size}\n"
-        f"data   {run.describe_data()}\n"
-        f"run    steps {run.step} to {config.max_steps}, "
-        f"{counted(config.sequences_per_step, 'sequence')} a step, seed {config.seed}, into {run.folder}\n"
-        f"device {config.device}, products in {_products(config)}"
-        + (", captured steps" if captures(run) else "")
-        + (
-            f", {run.ranks.size} ranks of {counted(tt.get_num_threads(), 'thread')}"
-            if run.ranks.size > 1
-            else ""
-        )
-    )
-
-
-def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt train`; `--init_from=resume --out_dir=RUN` starts from the run's fields."""
-    if {"-h", "--help"} & set(argv):
-        fields = describe_fields(*preset("shakespeare-char-cpu"), WatchConfig())
-        print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{fields}")
-        return 0
-    watch, words = take_watch(argv)
-    run = train(*configs_of(words, preset("shakespeare-char-cpu")), watch=watch)
-    if run.stopped_by:
-        return exit_code(run.stopped_by)
-    if run.ranks.rank == 0:
-        print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
-        does = "sample" if run.tokenizer is not None else "info"  # which needs no tokenizer
-        print(f"next   {command(does, run.folder)}")
-    return 0
-
-
-def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: Any) -> tuple[Any, ...]:
-    """Configs of a command line.
-
-    Args:
-        argv: `--preset=NAME`, `--depth=N` or `--init_from=resume --out_dir=RUN`, and `--field=value …`. With
-            `--init_from=RUN` or another model, such as smollm2, model and tokenizer are taken from it.
-        begin: default configs if neither a preset nor a run is given.
-        own: further configs.
-
-    Returns:
-        model config, training config, and the further ones.
-
-    Raises:
-        ArgumentError: see `named_configs` and `parse_overrides`.
-
-    Example:
-        >>> model, train = configs_of(["--preset=tiny", "--n_layer=3"], preset("demo"))
-        >>> model.n_layer, train.max_steps
-        (3, 20)
-    """
-    named, words = named_configs(argv)
-    origin, _ = take_option(words, "init_from")
-    folder, _ = take_option(words, "out_dir")
-    if named is not None:
-        begin = named
-    elif origin == "resume" and folder is not None and Path(folder).is_dir():
-        begin = read_configs(folder)
-    run = run_of(origin) if origin is not None else None
-    if run is not None:  # continued training: unset fields default to those of the run
-        begin = (begin[0] if named else read_configs(run)[0], with_tokenizer_of(run, begin[1]))
-    elif origin is not None and origin not in ("scratch", "resume") and is_foreign(origin):
-        inside = origin.endswith(".gguf") or not Path(origin).exists()  # the tokenizer is
-        config = replace(begin[1], tokenizer=origin) if inside else begin[1]
-        beside = Path(origin).parent if origin.endswith(".safetensors") else Path(origin)
-        begin = (begin[0] if named else open_source(origin).config, with_tokenizer_of(beside, config))
-    if origin != "resume":
-        words = with_warmup(words, begin[1].warmup_steps)
-    return parse_overrides(words, *begin, *own, others=NAMED)

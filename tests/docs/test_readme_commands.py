@@ -10,6 +10,7 @@ import pytest
 
 import gpt.__main__
 import tinytensor.__main__
+from gpt.console import Parser
 from tests.helpers.source import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -62,13 +63,11 @@ def test_a_command_is_understood(program, words, monkeypatch, tmp_path):
     command = main.COMMANDS[words[0]]
     importlib.import_module(command.module if program == "gpt" else command[0])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stopping(argparse.ArgumentParser.parse_args))
+    for parser in (argparse.ArgumentParser, Parser):
+        monkeypatch.setattr(parser, "parse_args", stopping(parser.parse_args))
     if words[-1] == "--help":
         with pytest.raises(SystemExit, match=r"^0$"):
             sys.exit(main.main(words))
     else:
-        for name, module in list(sys.modules.items()):
-            if name.startswith("gpt.") and hasattr(module, "parse_overrides"):
-                monkeypatch.setattr(module, "parse_overrides", stopping(module.parse_overrides))
         with pytest.raises(Parsed):
             main.main(words)

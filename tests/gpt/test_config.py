@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt.config import GPTConfig, TrainConfig
-from gpt.fields import describe_fields, from_dict, parse_overrides, take_option, to_dict
+from gpt.console import Parser, parse_fields
+from gpt.fields import from_dict, to_dict
 from gpt.presets import PRESETS, configs_from, preset
 from tinytensor.errors import ArgumentError, FormatError
 
@@ -118,29 +119,30 @@ def test_the_vocabulary_is_settled_by_the_tokenizer():
     ],
 )
 def test_overrides(words, expected):
-    model, train = parse_overrides(words, SMALL, TrainConfig())
+    model, train = parse_fields(words, SMALL, TrainConfig())
     assert train == replace(TrainConfig(), **expected)
     assert model is SMALL
 
 
 def test_overrides_reach_the_config_that_declares_the_field():
     words = ["--n_embd=32", "--seed=2", "--bias=false", "--n_head", "4"]
-    model, train = parse_overrides(words, SMALL, TrainConfig())
+    model, train = parse_fields(words, SMALL, TrainConfig())
     assert model == replace(SMALL, n_embd=32, n_head=4, bias=False)
     assert train == replace(TrainConfig(), seed=2)
 
 
 def test_optional_and_literal_fields():
-    (sample,) = parse_overrides(["--limit=3", "--level=2", "--rate=none"], Sample())
+    (sample,) = parse_fields(["--limit=3", "--level=2", "--rate=none"], Sample())
     assert sample == Sample(limit=3, level=2, rate=None)
-    assert parse_overrides(["--limit=None"], Sample(limit=1)) == (Sample(),)
+    assert parse_fields(["--limit=None"], Sample(limit=1)) == (Sample(),)
 
 
 @pytest.mark.parametrize(
     ("words", "what", "fix"),
     [
-        (["--n_lyer=3"], "--n_lyer: no such field", "--n_layer"),
-        (["--zzzzzz=3"], "--zzzzzz: no such field", "see --help"),
+        (["--n_lyer=3"], "--n_lyer: no such option", "--n_layer"),
+        (["--zzzzzz=3"], "--zzzzzz: no such option", "COMMAND --help"),
+        (["--out=runs/x"], "--out: no such option", "did you mean --out_dir?"),
         (["--n_layer=3", "--n-layer=3"], "--n_layer: given twice", "keep one"),
         (["--n_layer"], "--n_layer: has no value", "--n_layer=64"),
         (["--n_layer", "--seed=1"], "--n_layer: has no value", "--n_layer=64"),
@@ -162,7 +164,7 @@ def test_optional_and_literal_fields():
 )
 def test_wrong_overrides(words, what, fix):
     with pytest.raises(ArgumentError) as caught:
-        parse_overrides(words, SMALL, TrainConfig())
+        parse_fields(words, SMALL, TrainConfig())
     assert what in caught.value.what
     assert fix in caught.value.fix
 
@@ -170,27 +172,23 @@ def test_wrong_overrides(words, what, fix):
 @given(st.lists(st.text(max_size=20) | st.sampled_from(["--n_layer", "--bias", "--seed=1", "3"]), max_size=4))
 def test_any_command_line_gives_configs_or_an_explained_error(words):
     with contextlib.suppress(ArgumentError):
-        model, train = parse_overrides(words, SMALL, TrainConfig())
+        model, train = parse_fields(words, SMALL, TrainConfig())
         assert isinstance(model, GPTConfig)
         assert isinstance(train, TrainConfig)
 
 
-def test_take_option():
-    assert take_option(["--preset", "tiny", "--seed=3"], "preset") == ("tiny", ["--seed=3"])
-    assert take_option(["--init-from=a", "x"], "init_from") == ("a", ["x"])  # as --init_from
-    assert take_option(["--presets=1"], "preset") == (None, ["--presets=1"])
-    for words in (["--preset"], ["--preset="], ["--preset=a", "--preset=b"], ["--preset", "--seed=1"]):
-        with pytest.raises(ArgumentError, match="--preset"):
-            take_option(words, "preset")
-
-
 def test_help_names_every_field_with_its_docstring(monkeypatch):
     monkeypatch.setenv("COLUMNS", "1000")  # nothing is wrapped
-    text = describe_fields(SMALL, TrainConfig())
-    lines = text.splitlines()
-    assert len(lines) == len(to_dict(SMALL)) + len(to_dict(TrainConfig()))
-    assert all(len(line.split(maxsplit=1)) == 2 for line in lines)  # option and explanation
-    assert describe_fields(Sample()).splitlines()[0].split(maxsplit=1)[1] == "at most so many, or none."
+    parser = Parser(add_help=False)
+    parser.add_fields(SMALL, TrainConfig(), Sample())
+    shown = [line.strip() for line in parser.format_help().splitlines() if line.startswith("  --")]
+    lines = dict((f"{line} ").split(maxsplit=1) if " " in line else (line, "") for line in shown)
+    fields = to_dict(SMALL) | to_dict(TrainConfig()) | to_dict(Sample())
+    assert [line.partition("=")[0] for line in lines] == [f"--{name}" for name in fields]
+    assert [option for option, about in lines.items() if not about] == ["--level=1", "--rate=0.5"]
+    assert lines["--max_steps=2000"].strip() == "optimizer steps."
+    assert lines["--limit=none"].strip() == "at most so many, or none."
+    assert "--capture=true" in lines
 
 
 # --- JSON ---------------------------------------------------------------------------------------------
@@ -229,7 +227,7 @@ def test_json_takes_defaults_and_whole_floats():
     ("changes", "why"),
     [
         ({"n_lyer": 1}, "no field 'n_lyer'"),
-        ({"n_layer": None}, "n_layer = None"),
+        ({"n_layer": None}, "n_layer=None"),
         ({"n_layer": 2.0}, "of type float"),
         ({"n_layer": True}, "of type bool"),
         ({"bias": "true"}, "of type str"),

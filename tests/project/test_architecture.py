@@ -45,7 +45,8 @@ commands
 __main__
 """
 GPT = """
-console fields
+fields
+console
 config
 depth
 presets

@@ -14,8 +14,9 @@ from gpt.data.text_pairs import TASKS, PairBatches, checksum, number_words, pair
 from gpt.experiments.translate import _BEGIN, TranslateRun, Translator, main, translate
 from gpt.models.encoder_decoder import EncoderDecoder
 from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.training.command import configs_of
 from gpt.training.run_log import RunLog
-from gpt.training.train import configs_of, train
+from gpt.training.train import train
 from gpt.weights.checkpoint import load_checkpoint
 from gpt.weights.trained import load_model
 from tests.helpers.stopped import train_until

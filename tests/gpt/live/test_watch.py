@@ -14,10 +14,11 @@ import pytest
 
 import tinytensor as tt
 from gpt.__main__ import main
+from gpt.console import parse_fields
 from gpt.live import watch as module
 from gpt.live.page import watch_page
 from gpt.live.server import PageServer
-from gpt.live.watch import WatchConfig, take_watch, watching
+from gpt.live.watch import WatchConfig, watching
 from gpt.training.run_log import RunLog
 from gpt.weights.checkpoint import load_checkpoint
 from tests.helpers.browser import CHROMIUM, Browser
@@ -141,8 +142,8 @@ def test_other_commands_are_watched_too(command, tmp_path, data, monkeypatch, ca
 
 
 def test_words_of_the_view():
-    assert take_watch(["--a", "--watch=false", "x"]) == (WatchConfig(), ["--a", "x"])
-    assert take_watch(["--watch", "--watch_port=81"]) == (WatchConfig(watch=True, watch_port=81), [])
+    assert parse_fields(["--watch=false"], WatchConfig()) == (WatchConfig(),)
+    assert parse_fields(["--watch", "--watch-port", "81"], WatchConfig()) == (WatchConfig(True, 81),)
     for words, match in (
         (["--watch_port=81"], "without --watch"),
         (["--watch", "--watch_port=70000"], "no such port"),
@@ -151,7 +152,7 @@ def test_words_of_the_view():
         (["--watch=perhaps"], "not a bool"),
     ):
         with pytest.raises(tt.ArgumentError, match=match):
-            take_watch(words)
+            parse_fields(words, WatchConfig())
 
 
 def test_a_taken_port_ends_before_the_training(tmp_path, data, capsys):

@@ -17,10 +17,11 @@ import pytest
 
 import tinytensor as tt
 from gpt.__main__ import main as command_line
+from gpt.training.command import main
 from gpt.training.run_lock import alone_in
 from gpt.training.run_log import truncate_log
 from gpt.training.terminal import Terminal
-from gpt.training.train import Trainer, main
+from gpt.training.train import Trainer
 from gpt.weights.checkpoint import load_checkpoint
 from tests.helpers.source import ROOT
 

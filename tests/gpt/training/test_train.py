@@ -18,10 +18,11 @@ import tinytensor as tt
 from gpt.__main__ import main as command_line
 from gpt.config import TrainConfig
 from gpt.presets import configs_from
+from gpt.training.command import main
 from gpt.training.run import Run
 from gpt.training.run_log import RunLog
 from gpt.training.terminal import Terminal
-from gpt.training.train import Trainer, describe, main, train
+from gpt.training.train import Trainer, train
 from gpt.training.validation_loss import evaluate
 from gpt.weights.trained import load_model
 from tests.helpers import cupy_fixtures
@@ -76,7 +77,7 @@ def test_kernels_are_compiled_at_once_before_the_first_step(text, tmp_path, monk
 ])  # fmt: skip
 def test_it_says_how_products_are_computed(text, tmp_path, words, products):
     run = Run(*configs(text, tmp_path / "run", "--device=emulated", "--capture=false", *words))
-    assert describe(run).splitlines()[-1] == f"device emulated, products in {products}"
+    assert run.describe().splitlines()[-1] == f"device emulated, products in {products}"
 
 
 def test_the_time_left_is_that_of_the_last_lines(text, tmp_path, monkeypatch):
