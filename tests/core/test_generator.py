@@ -1,11 +1,11 @@
 """The Generator: seeds, offsets, states, threads."""
 
 import json
-import threading
 
 import numpy as np
 import pytest
 
+from tests.helpers.threads import in_threads
 from tinytensor.errors import ArgumentError, DTypeError, FormatError
 from tinytensor.generator import Generator, default_generator, initial_seed, manual_seed
 
@@ -82,18 +82,8 @@ def test_a_wrong_state_is_refused_and_changes_nothing(wrong):
 
 def test_concurrent_callers_get_different_blocks():
     generator = Generator()
-    taken: list[int] = []
-
-    def work() -> None:
-        for _ in range(2000):
-            taken.append(generator.advance(3))
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(taken) == list(range(0, 3 * 16_000, 3))
+    taken = in_threads(lambda _: [generator.advance(3) for _ in range(2000)], 8)
+    assert sorted(n for each in taken for n in each) == list(range(0, 3 * 16_000, 3))
 
 
 def test_the_default_generator():

@@ -6,7 +6,6 @@ device that only writes down what it is asked to launch.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from typing import Any, NoReturn
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
+from tests import FULL
 from tests.helpers.drivers import placed
 from tests.helpers.layouts import MIXED, layouts_of, prepared, tensors
 from tinytensor.device import Device, as_device
@@ -32,7 +32,6 @@ from tinytensor.runtime.kernel_files import kernel_files, kernel_path
 from tinytensor.runtime.signature import STRUCT, Packer, Signature, instance
 
 Arguments = tuple[TemplateArgument, ...]
-FULL = os.environ.get("TINYTENSOR_FULL") == "1"
 MAIN = {"float32", "bfloat16", "int64"}  # dtypes that stand for the others
 NARROW, WIDE = "int", "long long"  # types of positions
 PROGRAM = 100  # instances that are compiled at once: starting costs as much as one, memory grows with all

@@ -6,7 +6,6 @@ and tests can say which kernels the calls leave out.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -15,6 +14,7 @@ from typing import cast
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
+from tests import FULL
 from tests.helpers.drivers import gradients, outputs, placed
 from tests.helpers.kernel_matrix import Arguments, recording
 from tests.helpers.layouts import layouts_of, prepared, tensors
@@ -27,7 +27,6 @@ from tinytensor.op_table.row import COMPLEX, FLOATS
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.signature import instance
 
-FULL = os.environ.get("TINYTENSOR_FULL") == "1"
 UNIT = 40  # instances that are compiled at once
 
 

@@ -2,7 +2,7 @@
 begin at aligned addresses, and nothing between the product and the loss copies them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,8 @@ import tinytensor as tt
 from tests.helpers.on_emulated import DEVICE, close, device, host, launches, normal
 from tinytensor.layout import with_aligned_rows
 
+pytestmark = pytest.mark.usefixtures("nan_memory")  # also between the rows
 ODD, EVEN = 1001, 1008  # rows of bfloat16 at 2,002 and 2,016 bytes: the second is a multiple of 16
-
-
-@pytest.fixture(autouse=True)
-def debug() -> Iterator[None]:
-    """Fresh memory holds NaN, also between the rows."""
-    before, tt.config.debug = tt.config.debug, True
-    yield
-    tt.config.debug = before
 
 
 def weight(classes: int, place: str = DEVICE) -> tt.Tensor:

@@ -2,35 +2,21 @@
 block and longer than a block takes, any axis, any strides, repeats.
 """
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 import tinytensor as tt
 from tests.helpers.kernel_calls import emulated
 from tests.helpers.layouts import read
+from tests.helpers.on_emulated import DEVICE, Array, added, on_device, same
 from tinytensor.ops.indexing import gather_along
 from tinytensor.ops.indexing.gather_along import gather_transpose
 
-Array = np.ndarray[Any, Any]
-DEVICE = "emulated"
 
-
-def on_device(values: Any, dtype: Any = None) -> tt.Tensor:
-    return tt.tensor(values, dtype=dtype, device=DEVICE)
-
-
-def same(actual: tt.Tensor, expected: Any) -> None:
-    np.testing.assert_array_equal(read(actual.cpu()), expected)
-
-
-def added(shape: tuple[int, ...], index: Array, values: Array, axis: int) -> Array:
-    total = np.zeros(shape)
+def added_along(shape: tuple[int, ...], index: Array, values: Array, axis: int) -> Array:
     places = list(np.indices(index.shape))
     places[axis] = index % shape[axis]
-    np.add.at(total, tuple(places), values.astype(np.float64))
-    return total
+    return added(shape, tuple(places), values)
 
 
 @pytest.fixture(params=["int", "long long"])
@@ -66,7 +52,7 @@ def test_rows_of_every_length(shape: tuple[int, ...], picks: int, axis: int) -> 
         same(y.detach(), np.take_along_axis(x, index, axis).astype(np.float32))
         (found,) = tt.grad(y, [leaf], on_device(grad, dtype))
         if dtype == "float32" or picks < 20:  # larger sums do not fit into bfloat16
-            same(found, added(shape, index, grad, axis))
+            same(found, added_along(shape, index, grad, axis))
 
 
 def test_an_index_that_is_smaller_than_the_tensor() -> None:
@@ -74,7 +60,7 @@ def test_an_index_that_is_smaller_than_the_tensor() -> None:
     rng = np.random.default_rng(1)
     index, values = rng.integers(0, 30, (3, 2, 11)), rng.integers(-9, 9, (3, 2, 11))
     found = gather_transpose(on_device(values, "float32"), on_device(index), 2, (5, 4, 30), "test")
-    same(found, added((5, 4, 30), index, values, 2))
+    same(found, added_along((5, 4, 30), index, values, 2))
 
 
 def test_operands_of_any_strides() -> None:
@@ -86,7 +72,7 @@ def test_operands_of_any_strides() -> None:
     same(own.gather(ours, 1), np.take_along_axis(seen, turned, 1))
     leaf = on_device(x).requires_grad_()
     leaf.gather(on_device(index).T, 1).sum().backward()  # the gradient of a sum is one number, expanded
-    same(leaf.grad, added((12, 20), index.T, np.ones((12, 20)), 1))
+    same(leaf.grad, added_along((12, 20), index.T, np.ones((12, 20)), 1))
     wide = tt.take_along_axis(on_device(x), on_device([[3, 1, 3]]), 1)  # an expanded index
     same(wide, x[:, [3, 1, 3]])
 
@@ -99,7 +85,7 @@ def test_indices_of_every_integer_dtype(dtype: str) -> None:
     y = leaf.gather(on_device(index, dtype), 1)
     same(y.detach(), np.take_along_axis(x, index, 1))
     y.sum().backward()
-    same(leaf.grad, added((3, 4), index, np.ones((3, 2)), 1))
+    same(leaf.grad, added_along((3, 4), index, np.ones((3, 2)), 1))
 
 
 @pytest.mark.parametrize("order", [1, 7])

@@ -2,8 +2,6 @@
 masks, rows that see nothing, strides, large scores, other orders of threads, memory.
 """
 
-import os
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests import FULL
 from tests.helpers.on_emulated import (
     DEVICE,
     RUNTIME,
@@ -25,17 +24,9 @@ from tests.helpers.on_emulated import (
 from tinytensor.op_table.attention.attention import past
 from tinytensor.ops.attention import launch
 
-FULL = os.environ.get("TINYTENSOR_FULL") == "1"
+pytestmark = pytest.mark.usefixtures("nan_memory")
 # 16-bit weights are rounded before they are multiplied
 FACTOR = {"float64": 10.0, "float32": 10.0, "float16": 2.0, "bfloat16": 2.0}
-
-
-@pytest.fixture(autouse=True)
-def debug() -> Iterator[None]:
-    """Fresh memory holds NaN."""
-    before, tt.config.debug = tt.config.debug, True
-    yield
-    tt.config.debug = before
 
 
 class Case(NamedTuple):

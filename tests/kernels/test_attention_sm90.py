@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.helpers.on_emulated import RUNTIME, Array, bits_in_all_orders, close, host, normal
+from tests.helpers.on_emulated import RUNTIME, Array, bits_in_all_orders, close, host, mutated, normal
 from tests.kernels import test_sass
 from tinytensor.device import as_device
 from tinytensor.dispatch.launch import Launch, view_of
@@ -287,14 +287,6 @@ def findings(file: str, maps: dict[str, int], case: Case = SMALL) -> tuple[list[
     return list(report.findings), all(near)
 
 
-def mutant_of(before: str, after: str, folder: Path) -> str:
-    text = FILE.read_text(encoding="utf-8").replace('"attention_mma.cuh"', '"attention/attention_mma.cuh"')
-    assert text.count(before) == 1
-    file = folder / "mutant.cu"
-    file.write_text(text.replace(before, after), encoding="utf-8")
-    return str(file)
-
-
 def test_it_has_no_findings() -> None:
     for case in (SMALL, SMALL._replace(dtype="float16", keys=70, dropout=0.2, heads=2)):
         assert findings("attention_sm90", {}, case) == ([], True)
@@ -350,14 +342,14 @@ MUTANTS = {  # what is replaced, by what, and the first finding
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_what_is_wrong_is_found(mutant: str, tmp_path: Path) -> None:
     before, after, kind = MUTANTS[mutant]
-    found, _ = findings(mutant_of(before, after, tmp_path), {})
+    found, _ = findings(mutated(FILE, before, after, tmp_path), {})
     assert found[0].kind.startswith(kind)
 
 
 def test_what_is_elsewhere_gives_other_values(tmp_path: Path) -> None:
     """Another swizzle, and blocks of 64 columns of the values of large heads."""
     assert findings("attention_sm90", {"swizzle": 0}) == ([], False)
-    found = findings(mutant_of("1024, LINES * 128)", "1024, LINES * 64)", tmp_path), {}, LARGE)
+    found = findings(mutated(FILE, "1024, LINES * 128)", "1024, LINES * 64)", tmp_path), {}, LARGE)
     assert found == ([], False)
 
 

@@ -7,13 +7,13 @@ them each functor and a third of the instances. TINYTENSOR_FULL=1 compiles every
 
 from __future__ import annotations
 
-import os
 import re
 from functools import cache
 from zlib import crc32
 
 import pytest
 
+from tests import FULL
 from tests.helpers.kernel_matrix import (
     Instance,
     compiled,
@@ -28,7 +28,6 @@ from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.kernel_files import KERNELS, kernel_path
 from tinytensor.runtime.signature import STRUCT, parse
 
-FULL = os.environ.get("TINYTENSOR_FULL") == "1"
 THOROUGH = 90  # the architecture that dtypes and 64-bit positions are sampled on
 EVERY = 48  # one of so many
 THIRD = 3  # of the instances in the dtypes of MAIN, one of so many

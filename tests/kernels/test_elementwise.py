@@ -3,7 +3,6 @@
 By default each functor runs for a sample of its dtypes; TINYTENSOR_FULL=1 takes them all.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, cast
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests import FULL
 from tests.helpers.kernel_calls import (
     Memory,
     Operand,
@@ -29,7 +29,6 @@ from tinytensor.dtypes import ALL, DType, bool_, float32, float64
 from tinytensor.op import registry
 from tinytensor.runtime.cpu.arrays import NUMPY, Array
 
-FULL = os.environ.get("TINYTENSOR_FULL") == "1"
 DTYPES = [d for d in ALL if d.kind != "complex"]
 
 # Functors that only add, multiply, divide, take roots, compare or move: equal bits. Others: within 4 ulp.

@@ -2,7 +2,7 @@
 between vectors, indices that repeat or do not exist, other orders of threads.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -20,15 +20,8 @@ from tests.helpers.on_emulated import (
 )
 from tinytensor.ops.random.philox import dropout_keep
 
+pytestmark = pytest.mark.usefixtures("nan_memory")
 WIDTHS = [1, 5, 31, 32, 64, 101, 257, 1000, 1024, 1025, 3001, 17_003]  # the last one in several pieces
-
-
-@pytest.fixture(autouse=True)
-def debug() -> Iterator[None]:
-    """Fresh memory holds NaN."""
-    before, tt.config.debug = tt.config.debug, True
-    yield
-    tt.config.debug = before
 
 
 # ---- softmax -----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.helpers.on_emulated import Array, bits_in_all_orders, close, launches, normal
+from tests.helpers.on_emulated import Array, bits_in_all_orders, close, launches, mutated, normal
 from tests.kernels import test_sass
 from tinytensor.device import as_device
 from tinytensor.dispatch.launch import Launch, view_of
@@ -235,18 +235,10 @@ MUTANTS = {  # what is replaced, by what, and the first finding
 }
 
 
-def mutated(before: str, after: str, folder: Path) -> str:
-    text = FILE.read_text(encoding="utf-8").replace('"matmul.cuh"', '"matmul/matmul.cuh"')
-    assert text.count(before) == 1
-    file = folder / "mutant.cu"
-    file.write_text(text.replace(before, after), encoding="utf-8")
-    return str(file)
-
-
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_what_is_wrong_is_found(mutant: str, tmp_path: Path) -> None:
     before, after, kind = MUTANTS[mutant]
-    found, _ = findings(mutated(before, after, tmp_path), {})
+    found, _ = findings(mutated(FILE, before, after, tmp_path), {})
     assert found[0].kind.startswith(kind)
 
 
@@ -262,7 +254,7 @@ def test_what_is_wrong_is_found(mutant: str, tmp_path: Path) -> None:
 def test_what_is_wrong_in_sums_of_columns_is_found(before: str, after: str, tmp_path: Path) -> None:
     x, w = matrix("checked", "bfloat16", 20, 450), matrix("checked", "bfloat16", 450, 40)
     with tt.cuda.check() as report:
-        with_sums(x, w, source=mutated(before, after, tmp_path))
+        with_sums(x, w, source=mutated(FILE, before, after, tmp_path))
     assert report.findings
 
 

@@ -13,22 +13,11 @@ import pytest
 import tinytensor as tt
 from tests.helpers.kernel_calls import emulated
 from tests.helpers.layouts import read
+from tests.helpers.on_emulated import DEVICE, Array, added, on_device, same
 from tinytensor.dispatch import bounds
 from tinytensor.dispatch import launch as launching
 from tinytensor.dispatch.launch import Launch, view_of
 from tinytensor.ops.indexing import indexing, mask_select, selection
-
-Array = np.ndarray[Any, Any]
-DEVICE = "emulated"
-
-
-def on_device(values: Any, dtype: Any = None) -> tt.Tensor:
-    return tt.tensor(values, dtype=dtype, device=DEVICE)
-
-
-def same(actual: tt.Tensor, expected: Any) -> None:
-    assert actual.device is tt.Device(DEVICE)
-    np.testing.assert_array_equal(read(actual.cpu()), expected)
 
 
 @pytest.fixture(params=["int", "long long"])
@@ -137,12 +126,6 @@ def test_as_many_picks_as_shared_memory_has_room_for(picks: int) -> None:
 
 
 # ---- sums of gradients -------------------------------------------------------------------------------------
-
-
-def added(shape: tuple[int, ...], index: Array, values: Array) -> Array:
-    total = np.zeros(shape)
-    np.add.at(total, index, values.astype(np.float64))
-    return total
 
 
 @pytest.mark.parametrize("width", [1, 3, 40])
@@ -282,27 +265,23 @@ def test_moves_of_every_size_of_element(dtype: str) -> None:
 # ---- out of range ------------------------------------------------------------------------------------------
 
 
-def far(index: Any, dtype: Any = None) -> tt.Tensor:
-    return on_device(index, dtype)
-
-
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda x: x[far([0, 3])], "index: index 3 is out of range for axis 0 of shape (3, 4)"),
-        (lambda x: x[far([-4])], "index: index -4 is out of range for axis 0"),
-        (lambda x: x[:, far([1]), None][far([7])], "index: index 7 is out of range"),
-        (lambda x: x[far([0]), far([4])], "index: index 4 is out of range for axis 1"),
-        (lambda x: x[far([2**64 - 1], "uint64")], f"index: index {2**64 - 1} is out of range"),
-        (lambda x: x.__setitem__(far([9]), 0.0), "index: index 9 is out of range"),
-        (lambda x: tt.take(x, far([5]), 1), "take: index 5 is out of range for axis 1"),
-        (lambda x: tt.gather(x, far([[4]]), 1), "gather: index 4 is out of range"),
-        (lambda x: tt.take_along_axis(x, far([[-5]]), 1), "take_along_axis"),
-        (lambda x: tt.scatter_add(x, far([[8]]), x[:1, :1], 1), "scatter_add: index 8"),
-        (lambda x: x[:0][far([0])], "index: index 0 is out of range for axis 0 of shape (0, 4)"),
-        (lambda x: tt.one_hot(far([1, -1]), 3), "one_hot: index -1 for 3 classes"),
-        (lambda x: tt.one_hot(far([3]), 3), "one_hot: index 3 for 3 classes"),
-        (lambda x: tt.one_hot(far([3]), 0), "for 0 classes"),
+        (lambda x: x[on_device([0, 3])], "index: index 3 is out of range for axis 0 of shape (3, 4)"),
+        (lambda x: x[on_device([-4])], "index: index -4 is out of range for axis 0"),
+        (lambda x: x[:, on_device([1]), None][on_device([7])], "index: index 7 is out of range"),
+        (lambda x: x[on_device([0]), on_device([4])], "index: index 4 is out of range for axis 1"),
+        (lambda x: x[on_device([2**64 - 1], "uint64")], f"index: index {2**64 - 1} is out of range"),
+        (lambda x: x.__setitem__(on_device([9]), 0.0), "index: index 9 is out of range"),
+        (lambda x: tt.take(x, on_device([5]), 1), "take: index 5 is out of range for axis 1"),
+        (lambda x: tt.gather(x, on_device([[4]]), 1), "gather: index 4 is out of range"),
+        (lambda x: tt.take_along_axis(x, on_device([[-5]]), 1), "take_along_axis"),
+        (lambda x: tt.scatter_add(x, on_device([[8]]), x[:1, :1], 1), "scatter_add: index 8"),
+        (lambda x: x[:0][on_device([0])], "index: index 0 is out of range for axis 0 of shape (0, 4)"),
+        (lambda x: tt.one_hot(on_device([1, -1]), 3), "one_hot: index -1 for 3 classes"),
+        (lambda x: tt.one_hot(on_device([3]), 3), "one_hot: index 3 for 3 classes"),
+        (lambda x: tt.one_hot(on_device([3]), 0), "for 0 classes"),
     ],
 )
 def test_an_index_out_of_range_says_what_the_cpu_says(call: Callable[[tt.Tensor], Any], text: str) -> None:

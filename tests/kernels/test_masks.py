@@ -2,25 +2,12 @@
 what a mask is kept as, on the CPU and on a device.
 """
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.helpers.layouts import read
+from tests.helpers.on_emulated import DEVICE, on_device, same
 from tinytensor.ops.indexing import mask_select
-
-Array = np.ndarray[Any, Any]
-DEVICE = "emulated"
-
-
-def on_device(values: Any, dtype: Any = None) -> tt.Tensor:
-    return tt.tensor(values, dtype=dtype, device=DEVICE)
-
-
-def same(actual: tt.Tensor, expected: Any) -> None:
-    np.testing.assert_array_equal(read(actual.cpu()), expected)
 
 
 @pytest.fixture(params=["int", "long long"])

@@ -2,7 +2,6 @@
 edges, parts, one row, batches, addresses between vectors, dtypes, other orders of threads.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -34,16 +33,9 @@ from tinytensor.ops.matmul.gemm import (
 )
 from tinytensor.runtime.cuda.occupancy import LIMITS
 
+pytestmark = pytest.mark.usefixtures("nan_memory")
 LAUNCH = Launch(RUNTIME, "matmul")
 TENSOR_CORES, TURING = tensor_tiles(80), tensor_tiles(75)
-
-
-@pytest.fixture(autouse=True)
-def debug() -> Iterator[None]:
-    """Fresh memory holds NaN."""
-    before, tt.config.debug = tt.config.debug, True
-    yield
-    tt.config.debug = before
 
 
 def matrix(m: int, n: int, dtype: str, *, transposed: bool = False, lead: int = 0, gap: int = 0) -> tt.Tensor:

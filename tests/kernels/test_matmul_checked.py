@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.helpers.on_emulated import Array, normal
+from tests.helpers.on_emulated import Array, mutated, normal
 from tinytensor.device import as_device
 from tinytensor.dispatch.launch import Launch, view_of
 from tinytensor.ops.matmul import gemm
@@ -82,7 +82,7 @@ MUTANTS = {  # what is replaced, by what, and the kind of a finding; or nothing,
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_what_is_wrong_is_found(mutant: str, tmp_path: Path) -> None:
     before, after, kind = MUTANTS[mutant]
-    report, right = checked(changed(before, after, tmp_path), *case(mutant), k=1000)
+    report, right = checked(mutated(FILE, before, after, tmp_path), *case(mutant), k=1000)
     assert not right
     assert kind in {"", *(finding.kind for finding in report.findings)}
 
@@ -91,14 +91,6 @@ def case(mutant: str) -> tuple[str, bool, bool]:
     """dtype and order of operands."""
     across = mutant.endswith(("inner elements", "words"))
     return "float32" if mutant.endswith("words") else "bfloat16", across, not across
-
-
-def changed(before: str, after: str, folder: Path) -> str:
-    text = FILE.read_text(encoding="utf-8").replace('"matmul.cuh"', '"matmul/matmul.cuh"')
-    assert text.count(before) == 1
-    file = folder / "mutant.cu"
-    file.write_text(text.replace(before, after), encoding="utf-8")
-    return str(file)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -113,7 +105,7 @@ def test_without_inner_elements_the_copies_of_zeros_have_ended(dtype: str) -> No
 
 
 def test_without_swizzle_there_are_bank_conflicts(tmp_path: Path) -> None:
-    file = changed("c ^ (BY_WORD ? r % 4 * 2 : r % 8)", "c", tmp_path)
+    file = mutated(FILE, "c ^ (BY_WORD ? r % 4 * 2 : r % 8)", "c", tmp_path)
     report, right = checked(file, "bfloat16", False, True)
     assert right
     assert conflicts(report) == 8

@@ -1,6 +1,5 @@
 """Scans, sorts and searches on a device where the op table is too small: several chunks, tiles and passes."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,35 +7,14 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.kernel_calls import emulated
+from tests.helpers.on_emulated import Array, whole
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.launch import Launch, limited_blocks
+from tinytensor.dispatch.launch import limited_blocks
 from tinytensor.kernels import sorting
 from tinytensor.op import registry
 from tinytensor.ops.reductions import scan_launch
 
-Array = np.ndarray[Any, Any]
-
-
-@pytest.fixture(autouse=True)
-def debug() -> Iterator[None]:
-    """Fresh memory holds NaN, so that an element that no kernel wrote is seen."""
-    before, tt.config.debug = tt.config.debug, True
-    yield
-    tt.config.debug = before
-
-
-@pytest.fixture
-def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of all launches."""
-    found: list[str] = []
-    launch = Launch.__call__
-
-    def noted(self: Launch, name: str, *types: Any, **more: Any) -> None:
-        found.append(name)
-        launch(self, name, *types, **more)
-
-    monkeypatch.setattr(Launch, "__call__", noted)
-    return found
+pytestmark = pytest.mark.usefixtures("nan_memory")
 
 
 def placed(values: Array, layout: str = "packed") -> tt.Tensor:
@@ -52,12 +30,6 @@ def placed(values: Array, layout: str = "packed") -> tt.Tensor:
 
 
 LAYOUTS = ["packed", "shifted", "transposed", "backwards"]
-
-
-def whole(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-    """Small whole numbers with many ties; their sums are exact in any order."""
-    n = int(np.prod(shape))
-    return (np.arange(n) * 7919 % 13 - 6).reshape(shape).astype(dtype)
 
 
 # ---- scans -------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 misaligned rows, many axes, extreme values, 64-bit positions.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,34 +10,12 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.kernel_calls import emulated
-from tinytensor.dispatch.launch import Launch, limited_blocks
+from tests.helpers.on_emulated import Array, whole
+from tinytensor.dispatch.launch import limited_blocks
 from tinytensor.kernels import reduction
 from tinytensor.layout import Layout
 
-Array = np.ndarray[Any, Any]
-Launched = list[tuple[str, tuple[Any, ...]]]
-
-
-@pytest.fixture(autouse=True)
-def debug() -> Iterator[None]:
-    """Fresh memory holds NaN, so that an element that no kernel wrote is seen."""
-    before, tt.config.debug = tt.config.debug, True
-    yield
-    tt.config.debug = before
-
-
-@pytest.fixture
-def launched(monkeypatch: pytest.MonkeyPatch) -> Launched:
-    """Names and grids of all launches."""
-    found: Launched = []
-    launch = Launch.__call__
-
-    def noted(self: Launch, name: str, *types: Any, grid: Any, **more: Any) -> None:
-        found.append((name, grid if isinstance(grid, tuple) else (grid,)))
-        launch(self, name, *types, grid=grid, **more)
-
-    monkeypatch.setattr(Launch, "__call__", noted)
-    return found
+pytestmark = pytest.mark.usefixtures("nan_memory")
 
 
 def on_device(values: Array, lead: int = 0) -> tt.Tensor:
@@ -45,12 +23,6 @@ def on_device(values: Array, lead: int = 0) -> tt.Tensor:
     room = np.zeros(values.size + lead, values.dtype)
     room[lead:] = values.ravel()
     return tt.tensor(room).to("emulated")[lead:].reshape(*values.shape)
-
-
-def whole(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-    """Small whole numbers, whose sums are exact in any order."""
-    n = int(np.prod(shape))
-    return (np.arange(n) * 7919 % 13 - 6).reshape(shape).astype(dtype)
 
 
 # ---- sums: which kernel, how many blocks -------------------------------------------------------------------
@@ -81,13 +53,13 @@ SHAPES = [
 @pytest.mark.parametrize("lead", [0, 1])
 @pytest.mark.parametrize(("shape", "axes", "kernels"), SHAPES, ids=str)
 def test_sums(
-    shape: tuple[int, ...], axes: tuple[int, ...], kernels: list[str], lead: int, launched: Launched
+    shape: tuple[int, ...], axes: tuple[int, ...], kernels: list[str], lead: int, launched: list[str]
 ) -> None:
     values = whole(shape)
     x = on_device(values, lead)
     launched.clear()
     y = x.sum(axis=axes)
-    assert [name for name, _ in launched] == kernels
+    assert launched == kernels
     np.testing.assert_array_equal(y.cpu().numpy(), values.sum(axis=axes))
 
 

@@ -8,29 +8,12 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.layouts import read
+from tests.helpers.on_emulated import DEVICE, Array, added, on_device, same
 from tests.helpers.view_programs import BACKWARD_VIEWS, VIEWS, WRITES, base_shape, draw
 from tinytensor.dispatch import view_gradients
 from tinytensor.dispatch.apply import apply
 from tinytensor.layout import Layout, contiguous
 from tinytensor.op import registry
-
-Array = np.ndarray[Any, Any]
-DEVICE = "emulated"
-
-
-def on_device(values: Any) -> tt.Tensor:
-    return tt.tensor(values, device=DEVICE)
-
-
-def same(actual: tt.Tensor, expected: Any) -> None:
-    assert actual.device is tt.Device(DEVICE)
-    np.testing.assert_array_equal(read(actual.cpu()), expected)
-
-
-def added(shape: tuple[int, ...], index: Array, values: Array) -> Array:
-    total = np.zeros(shape)
-    np.add.at(total, index, values.astype(np.float64))
-    return total
 
 
 @pytest.fixture(params=["int", "long long"])

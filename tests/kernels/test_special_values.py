@@ -7,20 +7,16 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers.on_emulated import Array, on_device
 from tinytensor.errors import IndexRangeError
 from tinytensor.runtime.kernel_files import kernel_path
 
-Array = np.ndarray[Any, Any]
 SPECIAL = np.array(
     [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1.0 + 2**-52, 2.0**53, 2.0**53 + 2, 1e-310]
 )
 PAIRS = [grid.ravel() for grid in np.meshgrid(SPECIAL, SPECIAL, indexing="ij")]
 COMPARISONS = ["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"]
 LOGIC = ["logical_and", "logical_or", "logical_xor"]
-
-
-def on_device(values: Array) -> tt.Tensor:
-    return tt.tensor(values).to("emulated")
 
 
 @pytest.mark.parametrize("name", [*COMPARISONS, *LOGIC, "heaviside", "copysign", "maximum", "minimum"])

@@ -28,13 +28,6 @@ def attend(*operands: tt.Tensor, seed: int = 5, p: float = 0.3, **params: Any) -
     return y
 
 
-@pytest.fixture(params=["auto", "off"])
-def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """With and without kernels of C++."""
-    monkeypatch.setattr(tt.config, "host_kernels", request.param)
-    return str(request.param)
-
-
 @pytest.mark.parametrize(("device", "dtype"), KINDS)
 @pytest.mark.parametrize("size", [16, 64, 128])
 def test_every_bit_of_the_mask_is_that_of_philox(device: str, dtype: str, size: int, mode: str) -> None:

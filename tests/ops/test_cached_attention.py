@@ -10,13 +10,6 @@ from tinytensor.errors import DTypeError, GradError, IndexRangeError, ShapeError
 from tinytensor.ops.attention.cached_attention import CachedSelfAttention
 
 DEVICES = ["cpu", "emulated"]
-MODES = ["auto", "off"]
-
-
-@pytest.fixture(params=MODES)
-def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(tt.config, "host_kernels", request.param)
-    return str(request.param)
 
 
 def new_tokens(*shape: int, seed: int = 0) -> tt.Tensor:

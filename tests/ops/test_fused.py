@@ -1,6 +1,5 @@
 """What the rows of the op table cannot say about fused ops: memory, masks, steps, extreme numbers, errors."""
 
-import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.fused import leaf, normal, peak
+from tests.helpers.threads import in_threads
 from tinytensor.op import registry
 from tinytensor.runtime.cpu.memory import pool
 from tinytensor.tensor import arr
@@ -102,11 +102,8 @@ def linear_gelu_of(x: tt.Tensor) -> tt.Tensor:
 def test_slopes_of_large_numbers_are_0_and_1(
     call: Callable[[tt.Tensor], tt.Tensor], place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    device = "cpu"
-    if place == "emulated":
-        device = place
-    else:
-        monkeypatch.setattr(tt.config, "host_kernels", place)
+    device = "emulated" if place == "emulated" else "cpu"
+    monkeypatch.setattr(tt.config, "host_kernels", "auto" if place == "emulated" else place)
     large = [1e2, 1e4, 1e15, 1e20, 1e30, 3e38]
     x = tt.tensor([-n for n in large] + large, device=device, requires_grad=True)
     (slope,) = tt.grad(call(x).sum(), [x], create_graph=True)
@@ -140,19 +137,7 @@ def test_fused_ops_in_four_threads_give_the_same_bits() -> None:
         return [y.numpy().tobytes() for y in ys]
 
     expected = work()
-    wrong: list[int] = []
-
-    def run() -> None:
-        for _ in range(10):
-            if work() != expected:
-                wrong.append(1)
-
-    threads = [threading.Thread(target=run) for _ in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    assert not wrong
+    assert in_threads(lambda _: [work() for _ in range(10)], 4) == [[expected] * 10] * 4
 
 
 def packed(x: tt.Tensor) -> tt.Tensor:
@@ -362,15 +347,10 @@ def test_grad_norm_is_the_norm_of_all_elements() -> None:
     tt.gradcheck(lambda x: tt.grad_norm([x, x * 2.0]), [x])
 
 
-@pytest.mark.parametrize("host", ["auto", "off"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-def test_linear_gelu_of_no_inner_size_is_gelu_of_the_bias(host: str, dtype: str) -> None:
-    before, tt.config.host_kernels = tt.config.host_kernels, host
-    try:
-        for shape in [(0,), (3, 0), (2, 7, 0)]:
-            x, bias = tt.ones(*shape, dtype=dtype), tt.tensor([1.0, -2.0], dtype=dtype)
-            y = tt.linear_gelu(x, tt.ones(0, 2, dtype=dtype), bias)
-            assert y.shape == (*shape[:-1], 2)
-            assert np.allclose(y.astype("float64").numpy(), [0.8412, -0.0454], atol=4e-3)
-    finally:
-        tt.config.host_kernels = before
+def test_linear_gelu_of_no_inner_size_is_gelu_of_the_bias(mode: str, dtype: str) -> None:
+    for shape in [(0,), (3, 0), (2, 7, 0)]:
+        x, bias = tt.ones(*shape, dtype=dtype), tt.tensor([1.0, -2.0], dtype=dtype)
+        y = tt.linear_gelu(x, tt.ones(0, 2, dtype=dtype), bias)
+        assert y.shape == (*shape[:-1], 2)
+        assert np.allclose(y.astype("float64").numpy(), [0.8412, -0.0454], atol=4e-3)

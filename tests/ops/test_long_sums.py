@@ -2,7 +2,7 @@
 sum does, in any layout and dtype: the results are compared with exact ones."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,16 +10,10 @@ import pytest
 
 import tinytensor as tt
 
+pytestmark = pytest.mark.usefixtures("mode")
 N = 2**21  # in one run float32 sums of so many 0.1 are wrong in the second digit
 BOUND = 2e-5  # as documented
 TENTH = float(np.float32(0.1))
-
-
-@pytest.fixture(autouse=True, params=["auto", "off"])
-def host_kernels(request: pytest.FixtureRequest) -> Iterator[None]:
-    before, tt.config.host_kernels = tt.config.host_kernels, request.param
-    yield
-    tt.config.host_kernels = before
 
 
 def tenths(*shape: int, dtype: Any = "float32") -> tt.Tensor:

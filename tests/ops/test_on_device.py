@@ -5,8 +5,6 @@ The same kernels run everywhere, so `emulated` stands for a GPU on a machine tha
 """
 
 import importlib.util
-import os
-from collections.abc import Iterator
 from functools import cache, partial
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests import FULL
 from tests.helpers.drivers import gradients, outputs, placed
 from tests.helpers.layouts import layouts_of, prepared, read, tensors
 from tests.helpers.tolerance import assert_close, tolerance
@@ -25,7 +24,7 @@ from tinytensor.op_table import ROWS as ALL_ROWS
 from tinytensor.op_table import Row
 from tinytensor.op_table.row import COMPLEX, FLOATS, as_tuple, for_the_cpu, silent
 
-FULL = os.environ.get("TINYTENSOR_FULL") == "1"
+pytestmark = pytest.mark.usefixtures("nan_memory")
 Array = np.ndarray[Any, Any]
 ROWS = [row for row in ALL_ROWS if row.on_devices() or row.by_library()]
 
@@ -36,14 +35,6 @@ def devices() -> list[Any]:
     if importlib.util.find_spec("cupy") is not None:
         found.append(pytest.param("cuda", marks=pytest.mark.gpu))
     return found
-
-
-@pytest.fixture(autouse=True)
-def debug() -> Iterator[None]:
-    """Fresh memory holds NaN, so that an element that no kernel wrote is seen."""
-    before, tt.config.debug = tt.config.debug, True
-    yield
-    tt.config.debug = before
 
 
 def value_cases() -> list[Any]:

@@ -5,31 +5,22 @@ floating dtypes are compared with those of float64 at the same values. By defaul
 are checked to second order; TINYTENSOR_FULL=1 checks all.
 """
 
-import os
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests import FULL
 from tests.helpers.layouts import layouts_of, prepared, read, tensors
 from tests.helpers.tolerance import tolerance
 from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import FLOATS, as_tuple
 
-FULL = os.environ.get("TINYTENSOR_FULL") == "1"
+pytestmark = pytest.mark.usefixtures("nan_memory")
 CHECKED = [row for row in ROWS if row.grad]
 Array = np.ndarray[Any, Any]
-
-
-@pytest.fixture(autouse=True)
-def debug() -> Iterator[None]:
-    """Fresh results start as NaN, and inputs are read-only."""
-    before, mode = tt.config.debug, tt.config.host_kernels
-    tt.config.debug = True
-    yield
-    tt.config.debug, tt.config.host_kernels = before, mode
 
 
 def wanted(row: Row) -> list[tuple[int, ...]]:
@@ -104,11 +95,13 @@ def row_weights(row: Row, values: list[Array]) -> list[Array]:
         if dtype in row.dtypes
     ],
 )
-def test_narrower_gradients_agree_with_float64(row: Row, dtype: str, mode: Literal["auto", "off"]) -> None:
+def test_narrower_gradients_agree_with_float64(
+    row: Row, dtype: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the narrow dtypes every op of a backward pass rounds, so its intermediate sizes count. Kernels of
     the host compute them in float32.
     """
-    tt.config.host_kernels = mode
+    monkeypatch.setattr(tt.config, "host_kernels", mode)
     values = row.sample(dtype)
     weights = row_weights(row, values)
     which = tuple(row.differentiable())

@@ -4,16 +4,15 @@ By default a fixed sample runs: each dtype with packed inputs, each layout with 
 have a kernel of the host run once more with NumPy alone, packed. TINYTENSOR_FULL=1 runs all of it.
 """
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests import FULL
 from tests.helpers.layouts import bits, layouts_of, prepared, read, storage_bytes, tensors
 from tests.helpers.source import ROOT
 from tests.helpers.tolerance import assert_close, tolerance
@@ -21,17 +20,7 @@ from tinytensor.commands.exercises import LENGTHS
 from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import COMPLEX, FLOATS, as_tuple, silent
 
-FULL = os.environ.get("TINYTENSOR_FULL") == "1"
-Case = tuple[Row, str, str, str]
-
-
-@pytest.fixture(autouse=True)
-def debug() -> Iterator[None]:
-    """Fresh results start as NaN, and inputs are read-only."""
-    before, mode = tt.config.debug, tt.config.host_kernels
-    tt.config.debug = True
-    yield
-    tt.config.debug, tt.config.host_kernels = before, mode
+pytestmark = pytest.mark.usefixtures("nan_memory")
 
 
 def cases() -> list[Any]:
@@ -76,8 +65,8 @@ def expected_dtypes(row: Row, dtype: str, references: list[np.ndarray[Any, Any]]
 
 
 @pytest.mark.parametrize(("row", "dtype", "layout", "mode"), cases())
-def test_value(row: Row, dtype: str, layout: str, mode: Literal["auto", "off"]) -> None:
-    tt.config.host_kernels = mode
+def test_value(row: Row, dtype: str, layout: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tt.config, "host_kernels", mode)
     values = prepared(row, dtype, layout)
     with silent():
         references = [np.asarray(r) for r in as_tuple(row.reference(*[v.copy() for v in values]))]

@@ -1,7 +1,6 @@
 """Philox 4x32-10: published answers, the definition in plain Python, and statistics."""
 
 import math
-import threading
 from collections import Counter
 from statistics import NormalDist
 from unittest import mock
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers.threads import in_threads
 from tinytensor.errors import ArgumentError
 from tinytensor.generator import Generator
 from tinytensor.ops.random import philox
@@ -160,17 +160,10 @@ def test_draws_of_one_generator_share_no_word():
 
 
 def test_threads_get_the_same_bits():
-    results: dict[int, bytes] = {}
+    def work(seed: int) -> bytes:
+        return bytes(normal32(seed, 0, 70_000).tobytes())
 
-    def work(seed: int) -> None:
-        results[seed] = normal32(seed, 0, 70_000).tobytes()
-
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert results == {seed: normal32(seed, 0, 70_000).tobytes() for seed in range(4)}
+    assert in_threads(work, 4) == [work(seed) for seed in range(4)]
 
 
 # ---- uniform ----------------------------------------------------------------------------------------------

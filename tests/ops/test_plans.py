@@ -1,7 +1,6 @@
 """Plans of calls: made once, shared by equal metadata, and bounded in number."""
 
 import sys
-import threading
 from importlib import import_module
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers.threads import in_threads
 from tinytensor.dispatch import plan
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.watch import watchers, watching
@@ -91,19 +91,10 @@ def test_settings_take_effect_at_the_next_call(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_threads_make_the_same_plan() -> None:
-    results: list[list[float]] = []
+    def work(_: int) -> list[list[float]]:
+        return [(tt.ones(n) * 2.0 + tt.ones(n)).tolist() for n in range(1, 40)]
 
-    def work() -> None:
-        for n in range(1, 40):
-            results.append((tt.ones(n) * 2.0 + tt.ones(n)).tolist())
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(map(len, results)) == sorted(list(range(1, 40)) * 4)
-    assert {x for result in results for x in result} == {3.0}
+    assert in_threads(work, 4) == [[[3.0] * n for n in range(1, 40)]] * 4
 
 
 def test_results_of_operands_in_another_order_are_in_c_order() -> None:
@@ -211,14 +202,10 @@ def test_metadata_is_set_after_the_array_it_stands_for(monkeypatch: pytest.Monke
 
 
 def test_removed_watchers_stay_removed() -> None:
-    def work() -> None:
+    def work(_: int) -> None:
         for _ in range(300):
             with watching(lambda *args: args[-1]()):
                 pass
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 4)
     assert not watchers

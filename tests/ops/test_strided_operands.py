@@ -13,13 +13,8 @@ from tinytensor.op import Op, register, registry
 from tinytensor.ops.reductions import blocks
 from tinytensor.runtime.cpu import arrays
 
+pytestmark = pytest.mark.usefixtures("mode")
 DTYPES = ["bool", "int8", "uint16", "float16", "float32", "int64", "float64", "complex64", "complex128"]
-
-
-@pytest.fixture(params=["off", "auto"], autouse=True)
-def kernels(request, monkeypatch):
-    monkeypatch.setattr(tt.config, "host_kernels", request.param)
-    return request.param
 
 
 def placed(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:

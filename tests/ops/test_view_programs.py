@@ -4,7 +4,6 @@ Views may walk backwards. Each variable also has an array of `places`, a view of
 shows says whether it overlaps itself (then writing must raise) and with whom it shares memory.
 """
 
-import os
 from itertools import combinations
 from random import Random
 from typing import Any
@@ -13,11 +12,12 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests import FULL
 from tests.helpers.layouts import read
 from tests.helpers.view_programs import BACKWARD_VIEWS, VIEWS, WRITES, Statement, base_shape, draw
 
 Array = np.ndarray[Any, Any]
-PROGRAMS = 20_000 if os.environ.get("TINYTENSOR_FULL") == "1" else 2_000
+PROGRAMS = 20_000 if FULL else 1_000
 CHUNK = 250
 KINDS = VIEWS * 2 + BACKWARD_VIEWS * 3 + WRITES + ("fresh",)
 

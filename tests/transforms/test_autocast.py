@@ -1,7 +1,6 @@
 """autocast: which ops run in which dtype, what reaches the parameters; GradScaler."""
 
 import gc
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
 from tests.helpers.on_emulated import launches
+from tests.helpers.threads import in_threads
 from tinytensor.op import registry
 from tinytensor.op_table.row import rounded
 from tinytensor.optim import SGD, GradScaler
@@ -316,11 +316,7 @@ def test_nested_switched_off_decorated_and_in_threads() -> None:
         with tt.autocast(tt.bfloat16):
             assert (x @ x).dtype is tt.bfloat16
         assert (x @ x).dtype is tt.float16
-        seen: list[tt.DType] = []
-        thread = threading.Thread(target=lambda: seen.append((x @ x).dtype))
-        thread.start()
-        thread.join()
-        assert seen == [tt.float32]
+        assert in_threads(lambda _: (x @ x).dtype) == [tt.float32]
     assert tt.autocast(tt.float16)(lambda: (x @ x).dtype)() is tt.float16
     assert not tt.is_autocast_enabled()
     with pytest.raises(tt.DTypeError, match="16-bit floats"):

@@ -1,13 +1,13 @@
 """Activation checkpointing: the same gradients from less memory, and second runs that differ."""
 
 import gc
-import threading
 import weakref
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers.threads import in_threads
 from tinytensor.dispatch.record import observers
 from tinytensor.runtime.cpu.memory import pool
 
@@ -239,26 +239,14 @@ def test_a_long_chain_of_regions():
 
 
 def test_threads_have_regions_of_their_own():
-    problems = []
-
     def work(seed):
-        try:
-            for i in range(20):
-                x, w = (
-                    tt.tensor(data(4, 4, seed=seed * 100 + 2 * i + k), requires_grad=True) for k in (0, 1)
-                )
-                expected = tt.grad(total(nested(x, w)), w)[0].numpy()
-                total(tt.checkpoint(nested, x, w)).backward()
-                np.testing.assert_array_equal(w.grad.numpy(), expected)
-        except BaseException as error:
-            problems.append(error)
+        for i in range(20):
+            x, w = (tt.tensor(data(4, 4, seed=seed * 100 + 2 * i + k), requires_grad=True) for k in (0, 1))
+            expected = tt.grad(total(nested(x, w)), w)[0].numpy()
+            total(tt.checkpoint(nested, x, w)).backward()
+            np.testing.assert_array_equal(w.grad.numpy(), expected)
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not problems
+    in_threads(work, 4)
     assert observers == []
 
 

@@ -1,7 +1,6 @@
 """Ctrl-C in front of any line of a training step: afterwards the engine works as if nothing had been."""
 
 import contextlib
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,24 +8,16 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests import FULL
 from tests.helpers.interrupting import interrupt, interrupt_raises, places, spread
 from tinytensor.autograd.graph import checks
 from tinytensor.autograd.modes import casting, retaining
 from tinytensor.dispatch.record import observers
 from tinytensor.transforms.checkpoint import _active
 
-FULL = bool(os.environ.get("TINYTENSOR_FULL"))
 # functions of a mode, or of a state that a step begins: all of their lines
 ALWAYS = {
-    "__enter__",
-    "__exit__",
-    "__get__",
-    "_leave",
-    "inside",
-    "in_backward",
-    "advance",
-    "started",
-    "fresh",
+    *("__enter__", "__exit__", "__get__", "_leave", "inside", "in_backward", "advance", "started", "fresh")
 }
 
 

@@ -1,18 +1,18 @@
 """Random programs of views and in-place writes under `vmap`: values and derivatives, against a loop."""
 
-import os
 from random import Random
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests import FULL
 from tests.helpers.view_programs import BACKWARD_VIEWS, VIEWS, WRITES, Statement, base_shape, draw
 from tests.ops.test_view_programs import Program, view_of_tensor
 from tinytensor.func import grad, jvp, vmap
 
-PROGRAMS = 4_000 if os.environ.get("TINYTENSOR_FULL") == "1" else 400
-CHUNK = 100
+PROGRAMS = 4_000 if FULL else 150
+CHUNK = 50
 KINDS = VIEWS * 2 + BACKWARD_VIEWS * 2 + WRITES
 
 
