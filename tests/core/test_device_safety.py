@@ -1,7 +1,6 @@
 """What once went wrong without a word, or took the process with it."""
 
 import os
-import threading
 
 import pytest
 
@@ -63,38 +62,6 @@ def test_writes_through_a_pointer_are_seen_by_autograd() -> None:
         loss.backward()
     with pytest.raises(tt.GradError):
         k[1, 4](tt.cuda.pointer(w))
-
-
-def test_a_graph_keeps_the_memory_that_it_works_in() -> None:
-    def captured() -> tt.CapturedGraph:
-        p = tt.zeros(1000, device="emulated")
-
-        def step() -> tt.Tensor:
-            q = p
-            q += 1.0
-            return q.sum()
-
-        return tt.capture(step)
-
-    graph = captured()
-    others = [tt.zeros(1000, device="emulated") for _ in range(4)]
-    assert graph.replay().item() == 3000.0  # after two calls that warmed up
-    assert all(x.sum().item() == 0.0 for x in others)
-
-
-def test_a_capture_records_its_own_thread_alone() -> None:
-    x, y = tt.ones(4, device="emulated"), tt.ones(4, device="emulated")
-    found: list[list[float]] = []
-
-    def step() -> tt.Tensor:
-        thread = threading.Thread(target=lambda: found.append((y * 3.0).tolist()))
-        thread.start()
-        thread.join()
-        return x + 1.0
-
-    graph = tt.capture(step, device="emulated")
-    assert found == [[3.0] * 4] * 3
-    assert graph.launches == 1
 
 
 def test_global_variables_are_shared_by_all_blocks() -> None:

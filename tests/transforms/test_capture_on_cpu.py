@@ -16,6 +16,7 @@ from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
 from gpt.models.kv_cache import KVCache
 from tests.helpers.layouts import prepared, tensors
+from tests.helpers.threads import in_threads
 from tinytensor.errors import DeviceError
 from tinytensor.op import registry
 from tinytensor.op_table import ROWS, Row
@@ -24,6 +25,7 @@ from tinytensor.ops.matmul.matmul import kernels
 from tinytensor.runtime.cpu import chain
 from tinytensor.runtime.cpu.memory import pool
 
+DEVICES = ["cpu", "emulated"]
 # Rows whose results have sizes that depend on data, or which read numbers of theirs on the host.
 REFUSED = {
     "getitem": "masks",
@@ -38,9 +40,9 @@ class Refused(Exception):
     """A capture said no."""
 
 
-def replayed(fn: Callable[[], Any]) -> tt.CapturedGraph:
+def replayed(fn: Callable[[], Any], device: str = "cpu") -> tt.CapturedGraph:
     with tt.no_grad():
-        return tt.capture(fn, device="cpu", warmup=0)
+        return tt.capture(fn, device=device, warmup=0)
 
 
 def same(a: Any, b: Any) -> bool:
@@ -156,12 +158,15 @@ def test_nothing_is_computed_while_it_is_captured() -> None:
     assert graph.launches == 2
 
 
-def test_memory_of_a_graph_is_its_own() -> None:
-    x = tt.ones(10_000)
-    graph = replayed(lambda: (x * 2.0).relu() + 1.0)
-    others = [tt.full((10_000,), float(i)) for i in range(8)]
-    assert graph.replay().tolist() == [3.0] * 10_000
-    assert [o[0].item() for o in others] == [float(i) for i in range(8)]
+@pytest.mark.parametrize("device", DEVICES)
+def test_memory_of_a_graph_is_its_own(device: str) -> None:
+    x = tt.ones(10_000, device=device)
+    graph = replayed(lambda: (x * 2.0).relu() + 1.0, device)
+    others = [tt.full((10_000,), float(i), device=device) for i in range(20)]
+    for value in (1.0, 4.0):
+        x.copy_(value)
+        assert graph.replay().tolist() == [2.0 * value + 1.0] * 10_000
+    assert [o[0].item() for o in others] == [float(i) for i in range(20)]
 
 
 def test_small_results_sums_and_products() -> None:
@@ -182,29 +187,29 @@ def test_large_operands_that_lie_across() -> None:
         assert y.numpy().tobytes() == wanted.tobytes()
 
 
-def test_a_prologue_runs_before_each_replay() -> None:
-    x, seen = tt.zeros(1), []
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_prologue_runs_before_each_replay(device: str) -> None:
+    x, seen = tt.zeros(1, device=device), []
 
     def step() -> tt.Tensor:
         tt.before_replay(lambda: (seen.append(1), x.copy_(len(seen))))
         return x * 10.0
 
-    graph = replayed(step)
+    graph = replayed(step, device)
     assert not seen
     assert [graph.replay().item() for _ in range(3)] == [10.0, 20.0, 30.0]
 
 
-def test_other_threads_compute_as_always() -> None:
-    x, found = tt.ones(3), []
+@pytest.mark.parametrize("device", DEVICES)
+def test_other_threads_compute_as_always(device: str) -> None:
+    x, found = tt.ones(3, device=device), []
 
     def step() -> tt.Tensor:
-        other = threading.Thread(target=lambda: found.append((x + 1.0).tolist()))
-        other.start()
-        other.join()
+        found.extend(in_threads(lambda _: (x + 1.0).tolist()))
         return x * 3.0
 
-    graph = replayed(step)
-    assert found == [[2.0] * 3]
+    graph = replayed(step, device)
+    assert (found, graph.launches) == ([[2.0] * 3], 1)
     assert graph.replay().tolist() == [3.0] * 3
 
 
@@ -272,7 +277,7 @@ def test_arguments_are_checked_without_reading_them_at_the_capture() -> None:
         replayed(lambda: tt.quantile(x, [1.5]))
 
 
-@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize("device", DEVICES)
 def test_rounded_parameters_of_a_capture_and_of_others_are_apart(device: str) -> None:
     x, w = tt.ones(2, 3, device=device), tt.ones(3, 2, device=device, requires_grad=True)
     for warmup in (0, 1):
@@ -386,7 +391,7 @@ def test_a_graph_that_failed_cannot_be_replayed() -> None:
     assert (X * 2.0).tolist() == [2.0] * 4
 
 
-@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize("device", DEVICES)
 def test_a_replay_sets_the_gradients_that_the_function_sets(device: str) -> None:
     """Several graphs share parameters; the gradients are those of the one that ran last."""
 
@@ -412,15 +417,17 @@ def test_a_replay_sets_the_gradients_that_the_function_sets(device: str) -> None
 # ---- training steps ----------------------------------------------------------------------------------------
 
 
-def perceptron(make_optimizer: Callable[[Any], Any]) -> tuple[tt.nn.Module, Any, Callable[[], Any]]:
+def perceptron(
+    make_optimizer: Callable[[Any], Any], device: str = "cpu"
+) -> tuple[tt.nn.Module, Any, Callable[[], Any]]:
     """Model, optimizer and training step with dropout and clipping: fixed data and initial weights."""
     tt.manual_seed(3)
     model = tt.nn.Sequential(
         tt.nn.Linear(2, 16), tt.nn.ReLU(), tt.nn.Dropout(0.2), tt.nn.Linear(16, 16), tt.nn.Linear(16, 1)
-    )
+    ).to(device)
     rng = np.random.default_rng(0)
-    x = tt.tensor(rng.standard_normal((40, 2), dtype=np.float32))
-    y = tt.tensor(np.sign(rng.standard_normal((40, 1))).astype(np.float32))
+    x = tt.tensor(rng.standard_normal((40, 2), dtype=np.float32), device=device)
+    y = tt.tensor(np.sign(rng.standard_normal((40, 1))).astype(np.float32), device=device)
     optimizer = make_optimizer(model.parameters())
 
     def step() -> tuple[tt.Tensor, tt.Tensor]:
@@ -443,20 +450,21 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("mode", ["auto", "off"])
+@pytest.mark.parametrize("place", ["auto", "off", "emulated"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_captured_training_step_has_the_bits_of_an_eager_one(
-    name: str, mode: str, monkeypatch: pytest.MonkeyPatch
+    name: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tt.config, "host_kernels", mode)
+    monkeypatch.setattr(tt.config, "host_kernels", "off" if place == "off" else "auto")
+    device, steps = ("emulated", 5) if place == "emulated" else ("cpu", 30)
     outcomes = []
     for captured in (False, True):
-        model, optimizer, step = perceptron(OPTIMIZERS[name])
+        model, optimizer, step = perceptron(OPTIMIZERS[name], device)
         results = [[x.tolist() for x in step()] for _ in range(2)]
-        run = tt.capture(step, device="cpu", warmup=0).replay if captured else step
-        for i in range(30):
+        run = tt.capture(step, device=device, warmup=0).replay if captured else step
+        for i in range(steps):
             optimizer.param_groups[0]["lr"] *= 0.99  # replays use the current learning rate
-            if i == 10:
+            if i == steps // 3:
                 tt.manual_seed(8)  # and the current state of the generator
             results.append([x.tolist() for x in run()])
         grads: list[Any] = [p.grad for p in model.parameters()]
@@ -510,9 +518,6 @@ def test_a_first_step_is_not_captured(name: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_captured_step_of_a_transformer(dtype: str) -> None:
-    from gpt.config import GPTConfig
-    from gpt.models.gpt import GPT
-
     outcomes = []
     for captured in (False, True):
         tt.manual_seed(1)
@@ -576,24 +581,18 @@ def test_history_of_a_captured_function_ends_with_the_capture() -> None:
         graph.replay().backward()
 
 
-def test_a_replay_counts_as_a_write() -> None:
-    w = tt.ones(4, requires_grad=True)
-    graph = replayed(lambda: w.mul_(2.0))
-    loss = (w * w).sum()
-    graph.replay()
-    with pytest.raises(tt.GradError, match="overwritten by a replay"):
-        loss.backward()
-
-
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("n", [4, 10_000])
-def test_a_replay_counts_as_a_write_to_its_results(n: int) -> None:
-    w, x = tt.ones(n, requires_grad=True), tt.ones(n)
-    graph = replayed(lambda: (x * 2.0, tt.zeros(n).copy_(x)))
+def test_a_replay_counts_as_a_write_to_what_it_writes_and_makes(n: int, device: str) -> None:
+    w, x = tt.ones(n, device=device, requires_grad=True), tt.ones(n, device=device)
+    graph = replayed(lambda: (w.mul_(2.0), x * 2.0, tt.zeros(n, device=device).copy_(x)), device)
+    version = x.version
     for y in graph.replay():
         loss = (w * y).sum()
         graph.replay()
         with pytest.raises(tt.GradError, match="overwritten by a replay"):
             loss.backward()
+    assert x.version == version  # only read
 
 
 def test_a_tensor_made_from_numbers_is_made_again_by_each_replay() -> None:
@@ -617,27 +616,28 @@ def test_memory_of_another_library_goes_on() -> None:
     assert array.tolist() == [3.0] * 3
 
 
-def test_random_numbers_of_replays_are_those_of_calls() -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_random_numbers_of_replays_are_those_of_calls(device: str) -> None:
     def step() -> list[tt.Tensor]:
         other = generators[0]
         return [
             tt.dropout(x, 0.5),
-            tt.rand(3),
-            tt.randn(2, generator=other),
-            tt.randint(0, 9, (4,)),
-            tt.uniform(5, generator=other),
+            tt.rand(3, device=device),
+            tt.randn(2, generator=other, device=device),
+            tt.randint(0, 9, (4,), device=device),
+            tt.uniform(5, generator=other, device=device),
         ]
 
-    x, generators = tt.ones(6), [tt.Generator(5)]
+    x, generators = tt.ones(6, device=device), [tt.Generator(5)]
     tt.manual_seed(2)
     expected = [[t.tolist() for t in step()] for _ in range(3)]
     generators[0] = tt.Generator(5)
     tt.manual_seed(2)
-    graph = replayed(step)
+    graph = replayed(step, device)
     assert [[t.tolist() for t in graph.replay()] for _ in range(3)] == expected
 
 
-@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize("device", DEVICES)
 def test_states_of_generators_that_a_graph_cannot_tell_are_refused(device: str) -> None:
     def twins() -> tuple[tt.Tensor, tt.Tensor]:
         return tt.rand(3, generator=a, device=device), tt.rand(3, generator=b, device=device)
@@ -668,10 +668,7 @@ def test_whether_this_thread_captures() -> None:
     found: list[bool] = []
 
     def step() -> tt.Tensor:
-        other = threading.Thread(target=lambda: found.append(tt.is_capturing()))
-        other.start()
-        other.join()
-        found.append(tt.is_capturing())
+        found.extend([*in_threads(lambda _: tt.is_capturing()), tt.is_capturing()])
         return X + 1.0
 
     replayed(step)
