@@ -14,8 +14,8 @@ from lesson import STORY, Exercises, figure, pick, show
 
 import tinytensor as tt
 from gpt import CharTokenizer, embedded_shakespeare
-from gpt.experiments.skipgram import SkipGramConfig, train, words_of
-from gpt.interpret.neighbours import Embeddings, ask_analogies
+from gpt.lessons.neighbours import Embeddings, ask_analogies
+from gpt.lessons.skipgram import SkipGramConfig, train, words_of
 from gpt.presets import preset
 from tinytensor import nn
 

@@ -49,7 +49,7 @@ class Block(nn.Module):
         config: sizes and variants.
 
     Attributes:
-        attention: class of the self-attention, which the blocks of encoder.py override.
+        attention: class of the self-attention, for subclasses.
 
     Example:
         >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)
@@ -118,7 +118,7 @@ class GPT(nn.Module):
         ArgumentError: vocab_size is 0, that is unresolved.
 
     Attributes:
-        block: class of the blocks, which the models of encoder.py and encoder_decoder.py override.
+        block: class of the blocks, for subclasses.
         token_scale: factor of token embeddings: sqrt(C) with sinusoidal positions, which would dominate them
             (Vaswani et al. 2017, section 3.4); else 1.
 

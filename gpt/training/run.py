@@ -54,7 +54,7 @@ _RAW = "weights."  # prefix of the raw weights next to the optimizer state, if t
 class Run:
     """State of a training run, from two configs or from a run directory.
 
-    Subclasses train other kinds of models: see masked.py and translate.py.
+    Subclasses train other kinds of models.
 
     Args:
         model_config: model config; a vocab_size of 0 is resolved by the tokenizer.

@@ -135,7 +135,7 @@ AREAS: dict[str, tuple[str, str]] = {
     "autograd": ("tinytensor/autograd tinytensor/transforms", "autograd transforms"),
     "optim": ("tinytensor/optim tinytensor/ops/optim", "optim"),
     "training": ("gpt/training", "gpt/training"),
-    "data": ("gpt/data", "gpt/data gpt/experiments/test_translate.py"),
+    "data": ("gpt/data", "gpt/data gpt/lessons/test_translate.py"),
     "weights": (
         "gpt/weights tinytensor/interop/saving.py tinytensor/interop/safetensors_file.py",
         "gpt/weights core/test_saving.py core/test_safetensors.py",

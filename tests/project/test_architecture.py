@@ -58,7 +58,7 @@ live
 evaluation
 training
 finetuning interpret
-experiments demo chatbot minimal
+experiments lessons demo chatbot minimal
 gpt
 __main__
 """

@@ -19,8 +19,8 @@ from gpt.fields import check_types
 from gpt.generation.beam import beam_search
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
+from gpt.lessons.encoder_decoder import EncoderDecoder
 from gpt.live.watch import WatchConfig
-from gpt.models.encoder_decoder import EncoderDecoder
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.tokenizer import choose

@@ -8,8 +8,8 @@ import pytest
 import tinytensor as tt
 from gpt.__main__ import main as command_line
 from gpt.config import GPTConfig
-from gpt.experiments.masked import MaskedRun, fill, hide, main, masked_scores
-from gpt.models.encoder import Encoder
+from gpt.lessons.encoder import Encoder
+from gpt.lessons.masked import MaskedRun, fill, hide, main, masked_scores
 from gpt.presets import configs_from
 from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.training.run_log import RunLog

@@ -15,8 +15,8 @@ from gpt.config import GPTConfig, TrainConfig
 from gpt.console import parse_fields
 from gpt.data.batches import Tokens, consecutive_blocks
 from gpt.fields import check_types
+from gpt.lessons.encoder import Encoder
 from gpt.live.watch import WatchConfig
-from gpt.models.encoder import Encoder
 from gpt.presets import preset
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.chat_template import IGNORED

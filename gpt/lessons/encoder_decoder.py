@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.models.encoder import EncoderBlock, real_tokens
+from gpt.lessons.encoder import EncoderBlock, real_tokens
 from gpt.models.gpt import GPT, Block, norm
 from gpt.models.kv_cache import KVCache
 from gpt.models.residual import Stream

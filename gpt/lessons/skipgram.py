@@ -14,7 +14,7 @@ import numpy as np
 import tinytensor as tt
 from gpt.console import Parser, command
 from gpt.fields import check_types, with_changes
-from gpt.interpret.neighbours import VECTORS
+from gpt.lessons.neighbours import VECTORS
 from gpt.tokenizers.char_and_word import WordTokenizer
 from tinytensor import nn
 from tinytensor.errors import ArgumentError

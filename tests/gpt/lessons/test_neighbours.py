@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 import tinytensor as tt
 from gpt.__main__ import main
-from gpt.experiments.skipgram import SkipGram, SkipGramConfig, pairs, train, words_of
-from gpt.interpret.neighbours import RELATIONS, Embeddings, ask_analogies, open_embeddings, questions, render
+from gpt.lessons.neighbours import RELATIONS, Embeddings, ask_analogies, open_embeddings, questions, render
+from gpt.lessons.skipgram import SkipGram, SkipGramConfig, pairs, train, words_of
 
 
 def test_loss_and_gradients_are_those_of_the_formula():

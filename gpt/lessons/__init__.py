@@ -1,0 +1,1 @@
+"""What the guide alone needs: encoders, translation, gaps to fill, vectors of words. Nothing imports it."""
