@@ -25,29 +25,12 @@ from tinytensor.interop.safetensors_file import Array
 _STRIDE = 0x9E3779B97F4A7C15  # between the seeds of ranks: odd, and far from small seeds
 
 
-class Team:
+class RankGroup:
     """Ranks of a training loop; most methods do nothing for a single rank.
-
-    Args:
-        run: the run, with its communicator.
 
     Attributes:
         leads: whether this rank writes files and output.
-        size: number of ranks.
-        share: rows of this rank relative to an equal share: 1 if batch_size is a multiple of the number of
-            ranks.
-
-    Raises:
-        ArgumentError: a batch has fewer rows than there are ranks.
-        CommunicationError: the ranks have different models.
-
-    Example:
-        >>> import tempfile
-        >>> from gpt.presets import configs_from
-        >>> words = ["--preset=tiny", f"--out_dir={tempfile.mkdtemp()}/run"]
-        >>> team = Team(Run(*configs_from(words, default="tiny")))
-        >>> team.leads, team.size, team.share
-        (True, 1, 1.0)
+        share: rows of this rank by those of an equal share: 1 if the ranks divide batch_size.
     """
 
     def __init__(self, run: Run) -> None:
@@ -117,24 +100,7 @@ class _NoLog(RunLog):
 
 
 def each_on_its_device(ranks: Communicator, config: TrainConfig) -> tuple[Communicator, TrainConfig]:
-    """Communicator and config of this rank: with several ranks on "cuda", each gets its GPU and NCCL.
-
-    Args:
-        ranks: communicator from `init`.
-        config: config of all ranks, with their common device.
-
-    Returns:
-        Both unchanged, unless several ranks train on "cuda".
-
-    Raises:
-        ArgumentError: a numbered GPU with several ranks.
-        DeviceError, CommunicationError: fewer GPUs than ranks, or NCCL is not available.
-
-    Example:
-        >>> ranks, config = each_on_its_device(init(), TrainConfig(device="cuda:1"))
-        >>> ranks.size, config.device
-        (1, 'cuda:1')
-    """
+    """Communicator and config of this rank: with several ranks on "cuda", each gets its GPU and NCCL."""
     if ranks.size == 1 or not config.device.startswith("cuda"):
         return ranks, config
     if config.device != "cuda":

@@ -27,8 +27,9 @@ from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.tokenizers.tokenizer_config import write_config
-from gpt.training.optimizer_setup import SpikeGuard, optimizer_of
+from gpt.training.optimizer_setup import optimizer_of
 from gpt.training.run_lock import alone_in
+from gpt.training.spikes import SpikeGuard
 from gpt.training.validation_loss import evaluate
 from gpt.weights.checkpoint import (
     Checkpoint,
@@ -70,9 +71,6 @@ class Run:
         step: number of optimizer steps done.
         best_loss: lowest validation loss so far, or None.
         stopped_by: number of the signal that stopped the training early, or 0.
-
-    Raises:
-        ArgumentError, FormatError: the data, tokenizer or checkpoint cannot be used.
     """
 
     command = "train"  # command that resumes it
@@ -275,20 +273,6 @@ class Run:
     def shown(self) -> GPT:
         """Model for evaluation, samples and checkpoints: the averaged one if enabled."""
         return self.model if self.average is None else self.average
-
-    def follow(self) -> None:
-        """Update the moving average, if enabled. The first steps use a smaller decay, to forget the initial
-        weights sooner.
-        """
-        if self.average is None:
-            return
-        with tt.no_grad():
-            tt.before_replay(lambda: self.share.copy_(self._share_of_step()))
-            for mean, p in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                mean += (p - mean) * self.share
-
-    def _share_of_step(self) -> float:
-        return 1 - min(self.train_config.ema_decay, (1 + self.step) / (10 + self.step))
 
     def configs(self) -> dict[str, Any]:
         """JSON values of config.json."""

@@ -1,4 +1,4 @@
-"""The training loop: forward, backward, clipping and step; log, evaluation, samples, checkpoints between."""
+"""The training loop: forward, backward, clipping, step. What else it does is in callbacks.py."""
 
 import math
 import signal
@@ -13,9 +13,9 @@ from gpt.config import GPTConfig, TrainConfig
 from gpt.console import command
 from gpt.generation.generate import generate
 from gpt.live.watch import WatchConfig, watching
+from gpt.training.callbacks import callbacks_of
 from gpt.training.captured_step import CapturedStep
-from gpt.training.data_parallel import Team, each_on_its_device, ends_all, first_one_first
-from gpt.training.health import HealthProbe, health_table
+from gpt.training.data_parallel import RankGroup, each_on_its_device, ends_all, first_one_first
 from gpt.training.optimizer_setup import schedule_of, set_learning_rate
 from gpt.training.plan import plan
 from gpt.training.run import Run
@@ -36,13 +36,12 @@ LINES = 10  # last log lines, whose speed tells the time left: the first ones ma
 class Trainer:
     """Training loop from the step of a run to `max_steps`.
 
-    Args:
-        run: the run.
-        quiet: print nothing.
-
     Attributes:
-        stop_asked: number of the signal to stop after this step, or 0.
         captures: whether steps may be captured: the loss of a batch depends on its tensors alone.
+        decides: whether the host decides, from the loss and the norm of the gradient, if a step is taken.
+        ids: inputs of the last batch, (B, T).
+        sampled: last sample shown.
+        stop_asked: number of the signal to stop after this step, or 0.
 
     Example:
         >>> import tempfile
@@ -53,24 +52,22 @@ class Trainer:
     """
 
     captures: bool = True
+    ids: tt.Tensor
+    sampled = ""
+    stop_asked = 0
 
     def __init__(self, run: Run, *, quiet: bool = False) -> None:
-        self.run = run
+        self.run, self.config = run, run.train_config
         self.terminal = Terminal(quiet=quiet or run.ranks.rank > 0, ask=self.ask_to_stop)
-        self.config = run.train_config
-        self.team = Team(run)
+        self.team = RankGroup(run)
         self.log = self.team.log(run.folder)
         self.lr = schedule_of(self.config)
-        self.stop_asked = 0
         costs = plan(run.model_config, self.config, flops_per_second=1.0)
         flops_per_token = costs.forward_flops_per_token + costs.backward_flops_per_token
         self.used = Utilization(flops_per_token, self.team.size) if self.config.device == "cpu" else None
-        self.ids: tt.Tensor  # inputs of the last batch, (B, T)
-        self.sampled = ""  # last sample shown
-        self.health: dict[str, Any] | None = None  # last diagnostics, as in the log
         self.first_batch = run.batches.batch(0) if self.config.overfit_one_batch else None
-        # whether the host decides, from the loss and the norm of the gradient, if a step is taken
-        self.decides = run.spikes is not None or run.scaler.enabled or self.team.size > 1
+        self.callbacks = callbacks_of(self)
+        self.decides = run.scaler.enabled or self.team.size > 1 or any(c.decides for c in self.callbacks)
         self.captured: CapturedStep | None = None
         if self.captures and run.captures:
             self.captured = CapturedStep(self._gradients if self.decides else self._whole, self.config.device)
@@ -78,7 +75,7 @@ class Trainer:
 
     # ---- one step ---------------------------------------------------------------------------------------
 
-    def step(self) -> dict[str, float | None]:
+    def step(self) -> dict[str, Any]:
         """One optimizer step over `gradient_accumulation_steps` batches; returns its log values.
 
         On a device the host does not wait for it: loss and norm are read at the steps that are logged.
@@ -87,50 +84,41 @@ class Trainer:
         lr = self.lr.lr_at(run.step)
         set_learning_rate(run.optimizer, run.model, config, lr)
         batches = [array for _ in range(config.gradient_accumulation_steps) for array in self.next_batch()]
-        looking = bool(config.health_interval) and (run.step + 1) % config.health_interval == 0
-        at_once = not self.decides and not looking
-        if self.captured is None or looking:
-            work = self._whole if at_once else self._gradients
-            found = work(*[tt.from_numpy(array).to(config.device) for array in batches])
-        else:
-            found = self._replay(self.captured, batches)
-        self._unread.append((run.step, found))
-        probe, accident = HealthProbe(run.model) if looking else None, False
-        if not at_once:
+        watched = any(callback.watches(run.step + 1) for callback in self.callbacks)
+        in_parts = watched or self.decides  # gradients, a look at them, update
+        result = self._computed(batches, in_parts, eager=watched)
+        self._unread.append((run.step, result))
+        if in_parts:
             loss, norm = self.read()
-            accident = run.spikes is not None and math.isfinite(norm) and not run.spikes.accepts(loss, norm)
-            self._update(None if accident else found[2])
+            taken = all([callback.after_backward(loss, norm) for callback in self.callbacks])
+            self._update(result[2] if taken else None)
         run.step += 1
-        if accident:
-            self._report_accident(loss, norm)
-        if at_once:
-            logged = run.step % config.log_interval == 0 or run.step == config.max_steps
-            if config.device != "cpu" and not logged:
-                return {"step": run.step, "lr": lr}
-            loss, norm = self.read()
-        if probe is not None and math.isfinite(norm):
-            self._report_health(probe)
-        numbers = {
-            "step": run.step,
-            "loss": loss,
-            "lr": lr,
-            "grad_norm": norm if math.isfinite(norm) else None,
-        }
-        return numbers if run.spikes is None else {**numbers, "skipped": run.spikes.skipped}
+        numbers: dict[str, Any] = {"step": run.step, "lr": lr}
+        logged = run.step % config.log_interval == 0 or run.step == config.max_steps
+        if in_parts or logged or config.device == "cpu":
+            loss, norm = (loss, norm) if in_parts else self.read()
+            grad_norm = norm if math.isfinite(norm) else None
+            numbers = {"step": run.step, "loss": loss, "lr": lr, "grad_norm": grad_norm}
+        for callback in self.callbacks:
+            numbers |= callback.after_step(numbers)
+        return numbers
 
-    def _replay(self, captured: CapturedStep, batches: Sequence[Array]) -> tt.Tensor:
-        """A step by its graph, or, where it cannot be captured, eagerly from now on."""
-        found = captured(batches)
-        if captured.refusal:
-            self.terminal.say(f"steps are not captured: {captured.refusal}")
+    def _computed(self, batches: Sequence[Array], in_parts: bool, *, eager: bool) -> tt.Tensor:
+        """Result of `_gradients`, or of `_whole`: by a graph, or eagerly where steps are not captured."""
+        if eager or self.captured is None:
+            work = self._gradients if in_parts else self._whole
+            return work(*[tt.from_numpy(array).to(self.config.device) for array in batches])
+        result = self.captured(batches)
+        if self.captured.refusal:
+            self.terminal.say(f"steps are not captured: {self.captured.refusal}")
             self.captured = None
-        return found if self.config.device == "cpu" or self.decides else found.clone()
+        return result if self.config.device == "cpu" or self.decides else result.clone()
 
     def _whole(self, *batches: tt.Tensor) -> tt.Tensor:
         """Gradients and update; returns the result of `_gradients`."""
-        found = self._gradients(*batches)
-        self._update(found[2])
-        return found
+        result = self._gradients(*batches)
+        self._update(result[2])
+        return result
 
     def _gradients(self, *batches: tt.Tensor) -> tt.Tensor:
         """Forward and backward passes of one step on all ranks.
@@ -162,48 +150,27 @@ class Trainer:
         if factor is not None:
             run.scaler.step(run.optimizer, factor)
         run.scaler.update()
-        run.follow()
+        for callback in self.callbacks:
+            callback.after_update()
 
     def read(self) -> tuple[float, float]:
-        """Loss and norm of the last step, after a check of all steps since the last read.
-
-        Raises:
-            ArgumentError: a loss or norm is not finite.
+        """Loss and norm of the last step, after a check of all steps since the last read: ArgumentError if a
+        loss or norm is not finite.
         """
-        unread, self._unread = self._unread, []
-        for step, values in zip(
-            [step for step, _ in unread], tt.stack([x for _, x in unread]).tolist(), strict=True
-        ):
-            self._check_finite("loss", values[0], step)
+        steps, results = zip(*self._unread, strict=True)
+        self._unread = []
+        for step, values in zip(steps, tt.stack(results).tolist(), strict=True):
+            self.check_finite("loss", values[0], step)
             if not self.run.scaler.enabled or self.run.scaler.get_scale() < 1:  # else the scaler skips it
-                self._check_finite("norm of the gradient", values[1], step)
+                self.check_finite("norm of the gradient", values[1], step)
         return values[0], values[1]
 
-    def _report_accident(self, loss: float, norm: float) -> None:
-        step = self.run.step
-        self.log.write(step=step, skipped_loss=loss, skipped_grad_norm=norm)
-        self.terminal.say(
-            f"step {step:>6}  left out: loss {loss:.4f}, |g| {norm:.2f} lie far above the last ones"
-        )
+    def read_all(self) -> None:
+        """Check the steps since the last read, if there are any."""
+        if self._unread:
+            self.read()
 
-    def _report_health(self, probe: HealthProbe) -> None:
-        self.health = {"step": self.run.step, "health": probe.measure(self.ids)}
-        self.log.write(**self.health)
-
-    def next_batch(self) -> Sequence[Array]:
-        """Arrays of the next batch: the rows of this rank."""
-        return self.team.rows(self.first_batch or next(self.run.batches))
-
-    def loss(self, *batch: tt.Tensor) -> tt.Tensor:
-        """Loss of a batch, with its autograd graph."""
-        return self.run.loss(*batch)
-
-    def precision(self) -> tt.autocast:
-        """Autocast context for the config's dtype."""
-        dtype = tt.float16 if self.config.dtype == "float16" else tt.bfloat16
-        return tt.autocast(dtype, enabled=self.config.dtype != "float32")
-
-    def _check_finite(self, name: str, value: float, step: int) -> None:
+    def check_finite(self, name: str, value: float, step: int) -> None:
         """Raise ArgumentError for NaN or infinity, before it reaches a checkpoint."""
         if math.isfinite(value):
             return
@@ -219,11 +186,41 @@ class Trainer:
             fix=f"lower --learning_rate{go_on if steps else ', and start again'}",
         )
 
-    def _save(self, *, best: bool = False) -> None:
-        weights = [p.detach() for p in self.run.model.parameters()]
-        self._check_finite("norm of the weights", float(tt.grad_norm(weights)), self.run.step)
-        self.team.check_equal()
-        self.run.save(best=best)
+    # ---- what other kinds of training override ------------------------------------------------------------
+
+    def next_batch(self) -> Sequence[Array]:
+        """Arrays of the next batch: the rows of this rank."""
+        return self.team.rows(self.first_batch or next(self.run.batches))
+
+    def loss(self, *batch: tt.Tensor) -> tt.Tensor:
+        """Loss of a batch, with its autograd graph."""
+        return self.run.loss(*batch)
+
+    def precision(self) -> tt.autocast:
+        """Autocast context for the config's dtype."""
+        dtype = tt.float16 if self.config.dtype == "float16" else tt.bfloat16
+        return tt.autocast(dtype, enabled=self.config.dtype != "float32")
+
+    def sample(self) -> str:
+        """Sampled text, from a separate generator, which leaves training unaffected."""
+        run, config = self.run, self.config
+        assert run.tokenizer is not None
+        generator = tt.Generator(config.seed + run.step)
+        prompt = run.tokenizer.encode(config.sample_prompt) or [int(run.train_tokens.ids[0])]
+        with run.shown.evaluating():
+            ids = list(generate(run.shown, prompt, config.sample_tokens, generator=generator))
+        return run.tokenizer.decode(prompt + ids)
+
+    def speed(self, steps: int, seconds: float) -> dict[str, float]:
+        """Tokens per second and model FLOPs utilization, for the log."""
+        tokens = steps * self.config.sequences_per_step * self.run.model_config.block_size
+        rate = tokens / max(seconds, 1e-9)
+        values = {"tokens_per_second": round(rate, 1)}
+        if self.used is not None:
+            with tt.no_grad(), self.precision():
+                share = self.used.share(rate)
+            values |= {} if share is None else {"mfu": round(share, 4)}
+        return values
 
     # ---- the loop ---------------------------------------------------------------------------------------
 
@@ -237,15 +234,33 @@ class Trainer:
         finally:
             tt.config.tf32 = before
 
-    def ask_to_stop(self, signum: int) -> None:
-        """Request to save and stop after this step."""
-        self.stop_asked = signum
-
-    @property
-    def _stops(self) -> bool:
-        return self.team.stops(bool(self.stop_asked))
-
     def _train(self) -> Run:
+        run, config = self.run, self.config
+        self._begin()
+        with self.terminal.progress(run.step, config.max_steps), asked_to_stop(self.ask_to_stop):
+            since, begun = run.step, time.perf_counter()
+            lines = deque([(since, begun)], maxlen=LINES + 1)
+            while run.step < config.max_steps and not self._stops:
+                numbers = self.step()
+                if run.step % config.log_interval == 0 or run.step == config.max_steps:
+                    numbers |= self.speed(run.step - since, time.perf_counter() - begun)
+                    self.log.write(**numbers)
+                    (first, then), since, begun = lines[0], run.step, time.perf_counter()
+                    lines.append((since, begun))
+                    each = (begun - then) / (since - first)
+                    self.terminal.show({**numbers, "seconds_left": each * (config.max_steps - since)})
+                self.terminal.move(run.step)
+                before = time.perf_counter()
+                for callback in self.callbacks:
+                    callback.between()
+                begun += time.perf_counter() - before  # exclude the time between steps
+            for callback in self.callbacks:
+                callback.at_end()
+            if self._stops and run.step < config.max_steps:
+                self._save_and_tell()
+        return run
+
+    def _begin(self) -> None:
         run, config = self.run, self.config
         if config.device == "cpu":
             tt.compile_kernels()  # in parallel, not one by one at their first use
@@ -264,87 +279,33 @@ class Trainer:
                 f"finished: step {run.step} of {config.max_steps}; go on with --max_steps=N above it"
             )
         run.model.train()
-        with self.terminal.progress(run.step, config.max_steps), asked_to_stop(self.ask_to_stop):
-            since, begun = run.step, time.perf_counter()
-            lines = deque([(since, begun)], maxlen=LINES + 1)
-            while run.step < config.max_steps and not self._stops:
-                numbers: dict[str, Any] = self.step()
-                if run.step % config.log_interval == 0 or run.step == config.max_steps:
-                    numbers |= self.speed(run.step - since, time.perf_counter() - begun)
-                    self.log.write(**numbers)
-                    (first, then), since, begun = lines[0], run.step, time.perf_counter()
-                    lines.append((since, begun))
-                    each = (begun - then) / (since - first)
-                    self.terminal.show({**numbers, "seconds_left": each * (config.max_steps - since)})
-                self.terminal.move(run.step)
-                before = time.perf_counter()
-                self._between()
-                begun += time.perf_counter() - before  # exclude the time between steps
-            if self.health is not None:
-                self.terminal.say(health_table(self.health))
-            if self._stops and run.step < config.max_steps:
-                if self._unread:
-                    self.read()
-                run.stopped_by = self.stop_asked or signal.SIGINT  # requested on another rank
-                self._save()
-                self.log.write(step=run.step, stopped=self._resuming())
-                self.terminal.say(
-                    f"\nstopped at step {run.step}, saved in {run.folder}\ngo on with: {self._resuming()}"
-                )
-        return run
 
-    def _resuming(self) -> str:
-        """Command that resumes the run, or, of a stage of `chatbot`, all stages."""
-        folder = self.run.folder
+    def save(self, *, best: bool = False) -> None:
+        """Save a checkpoint, of weights that are finite and the same on all ranks."""
+        weights = [p.detach() for p in self.run.model.parameters()]
+        self.check_finite("norm of the weights", float(tt.grad_norm(weights)), self.run.step)
+        self.team.check_equal()
+        self.run.save(best=best)
+
+    def ask_to_stop(self, signum: int) -> None:
+        """Request to save and stop after this step."""
+        self.stop_asked = signum
+
+    @property
+    def _stops(self) -> bool:
+        return self.team.stops(bool(self.stop_asked))
+
+    def _save_and_tell(self) -> None:
+        """Save a run that was asked to stop, and say how to go on: a stage of `chatbot` with all others."""
+        run, folder = self.run, self.run.folder
+        self.read_all()
+        run.stopped_by = self.stop_asked or signal.SIGINT  # requested on another rank
+        self.save()
+        resuming = command(*run.command.split(), "--init_from=resume", f"--out_dir={folder}")
         if (folder.parent / CHATBOT).is_file():
-            return command("chatbot", f"--out_dir={folder.parent}")
-        return command(*self.run.command.split(), "--init_from=resume", f"--out_dir={folder}")
-
-    def _between(self) -> None:
-        """Periodic evaluation, checkpoint and sample."""
-        run, config = self.run, self.config
-        last = run.step == config.max_steps
-        evaluating = last or (config.eval_interval and run.step % config.eval_interval == 0)
-        saving = evaluating or (config.checkpoint_interval and run.step % config.checkpoint_interval == 0)
-        sampling = config.sample_interval and run.step % config.sample_interval == 0 and self.team.leads
-        if self._unread and (saving or sampling):
-            self.read()
-        best = False
-        if evaluating and run.has_validation:
-            with self.precision():
-                val_loss = run.evaluate()
-            self._check_finite("validation loss", val_loss, run.step)
-            best = run.best_loss is None or val_loss < run.best_loss
-            run.best_loss = val_loss if best else run.best_loss
-            self.log.write(step=run.step, val_loss=val_loss)
-            self.terminal.show({"step": run.step, "val_loss": val_loss})
-        if saving:
-            self._save(best=best)
-        if sampling and run.tokenizer is not None:
-            self.sampled = self.sample()
-            self.log.write(step=run.step, sample=self.sampled)
-            self.terminal.say(f"--- sample at step {run.step} ---\n{self.sampled}\n---")
-
-    def sample(self) -> str:
-        """Sampled text, from a separate generator, which leaves training unaffected."""
-        run, config = self.run, self.config
-        assert run.tokenizer is not None
-        generator = tt.Generator(config.seed + run.step)
-        prompt = run.tokenizer.encode(config.sample_prompt) or [int(run.train_tokens.ids[0])]
-        with run.shown.evaluating():
-            ids = list(generate(run.shown, prompt, config.sample_tokens, generator=generator))
-        return run.tokenizer.decode(prompt + ids)
-
-    def speed(self, steps: int, seconds: float) -> dict[str, float]:
-        """Tokens per second and model FLOPs utilization, for the log."""
-        tokens = steps * self.config.sequences_per_step * self.run.model_config.block_size
-        rate = tokens / max(seconds, 1e-9)
-        found = {"tokens_per_second": round(rate, 1)}
-        if self.used is not None:
-            with tt.no_grad(), self.precision():
-                share = self.used.share(rate)
-            found |= {} if share is None else {"mfu": round(share, 4)}
-        return found
+            resuming = command("chatbot", f"--out_dir={folder.parent}")
+        self.log.write(step=run.step, stopped=resuming)
+        self.terminal.say(f"\nstopped at step {run.step}, saved in {folder}\ngo on with: {resuming}")
 
 
 _UNWATCHED = WatchConfig()
@@ -371,12 +332,6 @@ def train(
 
     Returns:
         The run after its last step; its folder has weights, configs and log.
-
-    Raises:
-        ArgumentError, FormatError: the data, tokenizer or checkpoint cannot be used, or the loss is not
-            finite.
-        SaveError: the run directory cannot be written.
-        CommunicationError: several processes were started, but cannot connect.
     """
     started = init()
     with ends_all(started):

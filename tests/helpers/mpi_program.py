@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +87,7 @@ def fail(how: str, *arguments: str) -> int:
     """Train, and let the second rank fail at the fifth step: the first has logged the third by then."""
     step = gpt.training.train.Trainer.step
 
-    def failing(trainer: gpt.training.train.Trainer) -> dict[str, float | None]:
+    def failing(trainer: gpt.training.train.Trainer) -> dict[str, Any]:
         if trainer.run.step == 4 and trainer.run.ranks.rank == 1:
             if how == "raise":
                 raise ValueError("bad luck")

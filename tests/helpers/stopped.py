@@ -1,6 +1,7 @@
 """What the tests of resuming share: a run that is stopped on its way, as Ctrl-C would."""
 
 import signal
+from typing import Any
 
 import tinytensor as tt
 from gpt.training.train import Trainer
@@ -12,7 +13,7 @@ def train_until(trainer: Trainer, last: int) -> None:
     """Train, and stop after step `last`; random numbers that come next are others than in one go."""
     step = trainer.step
 
-    def step_and_stop() -> dict[str, float | None]:
+    def step_and_stop() -> dict[str, Any]:
         numbers = step()
         trainer.stop_asked = signal.SIGINT if numbers["step"] == last else 0
         return numbers

@@ -9,10 +9,10 @@ from gpt.data.batches import Batches
 from gpt.models.gpt import GPT
 from gpt.presets import configs_from
 from gpt.training.captured_step import CapturedStep
-from gpt.training.optimizer_setup import SpikeGuard
 from gpt.training.plan import plan
 from gpt.training.run import Run
 from gpt.training.run_log import RunLog
+from gpt.training.spikes import SpikeGuard
 from gpt.training.train import Trainer, train
 from gpt.weights.trained import load_model
 from tests.helpers.stopped import train_until
@@ -38,6 +38,7 @@ def assert_equal(a, b):
 # ---- all of them: resuming ---------------------------------------------------------------------------------
 
 OPTIONS = {
+    "none": (),
     "muon": ("--optimizer=muon", "--matrix_learning_rate=0.01", "--init=scaled"),
     "average": ("--ema_decay=0.9",),
     "spikes": ("--spike_deviations=0.5", "--spike_window=3"),
