@@ -40,46 +40,54 @@ UTILIZATION = 0.4  # share of the peak matmul speed that a training step reaches
 
 @dataclass(frozen=True)
 class Plan:
-    """Estimated cost of a run.
+    """Estimated cost of a training run.
+
+    FLOPs per token, exact: forward 2 M + 4 L C T + 2 C V, with M = weights of the blocks' matrices that a
+    token meets (GPT-2: 12 L C²), backward twice that. By the PaLM estimate: 6 N + 12 L C T, with N =
+    parameters without the position table. Saved activations: what small models of the same kind save when
+    they run, in this ratio of their sizes.
 
     Args:
-        model: the planned model.
+        model: the planned model; its vocab_size must not be 0, see `GPTConfig.with_vocab_size`.
         train: the planned training.
-        parameters: count per group: wte, wpe, attn, mlp, norms, head.
-        parameters_per_block: count per group in one block: attn, mlp, norms.
-        weight_bytes: the weights in float32.
-        gradient_bytes: one gradient per weight.
-        optimizer_bytes: AdamW's two moments per weight; Muon has one.
-        average_bytes: the moving average of the weights, if enabled.
-        forward_flops_per_token: exact count of the matrix products of a forward pass; 2 FLOPs per
-            multiply-add, attention over the whole context.
-        backward_flops_per_token: the same for backward: each product has two gradients.
-        again_flops_per_token: recomputation by activation checkpointing.
-        optimizer_flops_per_step: products of Muon's iterations; 0 for AdamW, whose work is elementwise.
-        palm_flops_per_token: forward and backward by the PaLM estimate.
-        tokens_per_step: tokens per optimizer step.
-        total_flops: of the whole training, by the exact count.
-        flops_per_second: speed of matrix products, measured or given.
-        utilization: assumed share of that speed in training.
+        flops_per_second: speed of matrix products.
+        utilization: share of it that training reaches, in (0, 1].
+
+    Memory: a few MB, for GPT-3 too.
+    Accuracy: parameters, FLOPs of matrix products and saved activations are exact; scratch memory and
+        rounding of the pool are not included, nor are FLOPs of elementwise ops.
+    Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B, for the estimate.
     """
 
     model: GPTConfig
     train: TrainConfig
-    parameters: Mapping[str, int]
-    parameters_per_block: Mapping[str, int]
-    weight_bytes: int
-    gradient_bytes: int
-    optimizer_bytes: int
-    average_bytes: int
-    forward_flops_per_token: int
-    backward_flops_per_token: int
-    again_flops_per_token: int
-    optimizer_flops_per_step: int
-    palm_flops_per_token: int
-    tokens_per_step: int
-    total_flops: int
     flops_per_second: float
-    utilization: float
+    utilization: float = UTILIZATION
+
+    def __post_init__(self) -> None:
+        for name, most in (("flops_per_second", math.inf), ("utilization", 1.0)):
+            value = getattr(self, name)
+            if not (0 < value <= most and math.isfinite(value)):
+                raise ArgumentError(
+                    f"plan: {name}={value}",
+                    why=f"it must be above 0{' and at most 1' if most == 1 else ''}",
+                    fix=f"use {name}={'1e11' if most > 1 else UTILIZATION}",
+                )
+        self.parameters  # noqa: B018  a vocab_size of 0 is an error here
+
+    # ---- parameters and their bytes -----------------------------------------------------------------------
+
+    @cached_property
+    def parameters(self) -> dict[str, int]:
+        """Count per group: wte, wpe, attn, mlp, norms, head."""
+        return _count(parameter_shapes(self.model))
+
+    @cached_property
+    def parameters_per_block(self) -> dict[str, int]:
+        """Count per group in one block: attn, mlp, norms."""
+        shapes = parameter_shapes(self.model).items()
+        counts = _count({name: shape for name, shape in shapes if name.startswith("h.0.")})
+        return {name: counts[name] for name in ("attn", "mlp", "norms")}
 
     @property
     def total_parameters(self) -> int:
@@ -91,6 +99,26 @@ class Plan:
         """Parameters without the position table, as nanoGPT reports them (a tied wte is also the head)."""
         tied_away = 0 if self.model.tied_head else self.parameters["wte"]
         return self.total_parameters - self.parameters["wpe"] - tied_away
+
+    @property
+    def weight_bytes(self) -> int:
+        """The weights in float32."""
+        return self.total_parameters * FLOAT_BYTES
+
+    gradient_bytes = weight_bytes
+
+    @property
+    def optimizer_bytes(self) -> int:
+        """AdamW's two moments per weight; Muon has one."""
+        moved = sum([math.prod(shape) for shape in self._matrices]) if self.train.optimizer == "muon" else 0
+        return (2 * self.total_parameters - moved) * FLOAT_BYTES
+
+    @property
+    def average_bytes(self) -> int:
+        """The moving average of the weights, if enabled."""
+        return self.weight_bytes if self.train.ema_decay else 0
+
+    # ---- activations --------------------------------------------------------------------------------------
 
     @cached_property
     def activations(self) -> tuple[int, int, int]:
@@ -117,6 +145,66 @@ class Plan:
         kept = self.weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.average_bytes
         return kept + self.activation_bytes
 
+    # ---- FLOPs and time -----------------------------------------------------------------------------------
+
+    @cached_property
+    def _matrices(self) -> list[tuple[int, ...]]:
+        """Shapes of the matrices of the blocks, which Muon moves; those of experts are stacked."""
+        shapes = parameter_shapes(self.model).items()
+        return [s for n, s in shapes if n.startswith("h.") and n.endswith("weight") and len(s) >= 2]
+
+    @cached_property
+    def forward_flops_per_token(self) -> int:
+        """Of the matrix products; 2 FLOPs per multiply-add, attention over the whole context."""
+        m = self.model
+        stacked = m.n_expert_active if m.n_expert else 1  # a token meets the active experts alone
+        met = sum([math.prod(s[-2:]) * (stacked if len(s) > 2 else 1) for s in self._matrices])
+        return 2 * met + 4 * m.n_layer * m.n_embd * m.block_size + 2 * m.n_embd * m.vocab_size
+
+    @property
+    def backward_flops_per_token(self) -> int:
+        """Each product has two gradients."""
+        return 2 * self.forward_flops_per_token
+
+    @property
+    def again_flops_per_token(self) -> int:
+        """Recomputation by activation checkpointing."""
+        head = 2 * self.model.n_embd * self.model.vocab_size
+        return self.forward_flops_per_token - head if self.train.checkpoint_blocks else 0
+
+    @property
+    def palm_flops_per_token(self) -> int:
+        """Forward and backward by the PaLM estimate."""
+        m = self.model
+        return 6 * self.non_embedding_parameters + 12 * m.n_layer * m.n_embd * m.block_size
+
+    @property
+    def optimizer_flops_per_step(self) -> int:
+        """Products of Muon's iterations (`orthogonalize`) for m x n matrices, m <= n; 0 for AdamW.
+
+        X Xᵀ, its square, and a product with X for each iteration; where n is at least 1.5 m, X Xᵀ and a
+        product with X once, the square and three products of squares for each iteration, less three.
+        """
+        if self.train.optimizer != "muon":
+            return 0
+        k, flops = self.train.muon_iterations, 0
+        for *stack, rows, columns in self._matrices:
+            m, n = sorted((rows, columns))
+            squares = 4 * m * m * n + (8 * k - 6) * m**3
+            flops += math.prod(stack) * (squares if 2 * n >= 3 * m else k * (4 * m * m * n + 2 * m**3))
+        return flops
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens per optimizer step."""
+        return self.train.sequences_per_step * self.model.block_size
+
+    @property
+    def total_flops(self) -> int:
+        """Of the whole training, by the exact count."""
+        each = self.forward_flops_per_token + self.backward_flops_per_token + self.again_flops_per_token
+        return (each * self.tokens_per_step + self.optimizer_flops_per_step) * self.train.max_steps
+
     @property
     def minutes(self) -> float:
         """Training time in minutes, without evaluation and samples."""
@@ -126,85 +214,20 @@ class Plan:
         """Estimate as text.
 
         Example:
-            >>> model, train = preset("gpt2")
-            >>> "124,439,808" in plan(model, train, flops_per_second=1e12).table()
+            >>> "124,439,808" in plan(*preset("gpt2"), flops_per_second=1e12).table()
             True
         """
-        return "\n".join(
-            [*_model_lines(self), "", *_memory_lines(self), "", *_compute_lines(self), "", *_time_lines(self)]
-        )
+        return "\n".join([*_model_lines(self), "", *_memory_lines(self), "", *_compute_lines(self)])
 
 
-def plan(
-    model: GPTConfig,
-    train: TrainConfig,
-    *,
-    flops_per_second: float | None = None,
-    utilization: float = UTILIZATION,
-) -> Plan:
-    """Estimate the cost of training a model.
-
-    FLOPs per token, exact: forward 2 M + 4 L C T + 2 C V, with M = weights of the blocks' matrices that a
-    token meets (GPT-2: 12 L C²), backward twice that.
-    FLOPs per token, estimate: 6 N + 12 L C T, with N = parameters without the position table.
-    Saved activations: what small models of the same kind save when they run, in this ratio of their sizes.
-
-    Args:
-        model: model config; vocab_size must not be 0, see `GPTConfig.with_vocab_size`.
-        train: for batch size, steps and accumulation.
-        flops_per_second: speed of matrix products; None: measure that of large ones here, in a second.
-        utilization: share of it that training reaches, in (0, 1].
-
-    Raises:
-        ArgumentError: vocab_size is 0, or a speed or share outside its domain.
-
-    Memory: a few MB, for GPT-3 too.
-    Accuracy: parameters, FLOPs of matrix products and saved activations are exact; scratch memory and
-        rounding of the pool are not included, nor are FLOPs of elementwise ops.
-    Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B, for the estimate.
+def plan(model: GPTConfig, train: TrainConfig, *, flops_per_second: float | None = None) -> Plan:
+    """Estimate the cost of training a model; the speed of large matrix products is measured if it is None.
 
     Example:
-        >>> model, train = preset("gpt2-xl")
-        >>> plan(model, train, flops_per_second=1e12).total_parameters
+        >>> plan(*preset("gpt2-xl"), flops_per_second=1e12).total_parameters
         1557611200
     """
-    speed = product_speed() if flops_per_second is None else flops_per_second
-    for name, value, most in (("flops_per_second", speed, math.inf), ("utilization", utilization, 1.0)):
-        if not (0 < value <= most and math.isfinite(value)):
-            raise ArgumentError(
-                f"plan: {name}={value}",
-                why=f"it must be above 0{' and at most 1' if most == 1 else ''}",
-                fix=f"use {name}={'1e11' if most > 1 else UTILIZATION}",
-            )
-    L, T, C, V = model.n_layer, model.block_size, model.n_embd, model.vocab_size
-    shapes = parameter_shapes(model)
-    groups = _count(shapes)
-    block = _count({name: shape for name, shape in shapes.items() if name.startswith("h.0.")})
-    total = sum(groups.values())
-    forward = 2 * _met_by_a_token(model) + 4 * L * C * T + 2 * C * V
-    matmul_parameters = total - groups["wpe"] - (0 if model.tied_head else groups["wte"])
-    tokens_per_step = train.sequences_per_step * T
-    again = forward - 2 * C * V if train.checkpoint_blocks else 0
-    moving = _muon_flops(model, train)
-    return Plan(
-        model=model,
-        train=train,
-        parameters=groups,
-        parameters_per_block={name: block[name] for name in ("attn", "mlp", "norms")},
-        weight_bytes=total * FLOAT_BYTES,
-        gradient_bytes=total * FLOAT_BYTES,
-        optimizer_bytes=(2 * total - _moved_by_muon(model, train)) * FLOAT_BYTES,
-        average_bytes=total * FLOAT_BYTES if train.ema_decay else 0,
-        forward_flops_per_token=forward,
-        backward_flops_per_token=2 * forward,
-        again_flops_per_token=again,
-        optimizer_flops_per_step=moving,
-        palm_flops_per_token=6 * matmul_parameters + 12 * L * C * T,
-        tokens_per_step=tokens_per_step,
-        total_flops=((3 * forward + again) * tokens_per_step + moving) * train.max_steps,
-        flops_per_second=speed,
-        utilization=utilization,
-    )
+    return Plan(model, train, product_speed() if flops_per_second is None else flops_per_second)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -291,39 +314,6 @@ def _group(name: str) -> str:
     return "head" if parts[0] == "lm_head" else parts[0]
 
 
-def _matrices(model: GPTConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of the matrices of the blocks, which Muon moves; those of experts are stacked."""
-    shapes = parameter_shapes(model).items()
-    return {n: s for n, s in shapes if n.startswith("h.") and n.endswith("weight") and len(s) >= 2}
-
-
-def _met_by_a_token(model: GPTConfig) -> int:
-    """Weights of the matrices of the blocks by which a token is multiplied: of experts the active ones."""
-    stacked = model.n_expert_active if model.n_expert else 1
-    return sum([math.prod(s[-2:]) * (stacked if len(s) > 2 else 1) for s in _matrices(model).values()])
-
-
-def _moved_by_muon(model: GPTConfig, train: TrainConfig) -> int:
-    """Number of weights updated by Muon, with one moment instead of two."""
-    return sum([math.prod(s) for s in _matrices(model).values()]) if train.optimizer == "muon" else 0
-
-
-def _muon_flops(model: GPTConfig, train: TrainConfig) -> int:
-    """FLOPs of Muon's products in a step (`orthogonalize`), for m x n matrices, m <= n.
-
-    X Xᵀ, its square, and a product with X for each iteration; where n is at least 1.5 m, X Xᵀ and a product
-    with X once, the square and three products of squares for each iteration, less three.
-    """
-    if train.optimizer != "muon":
-        return 0
-    k, each = train.muon_iterations, 0
-    for *stack, rows, columns in _matrices(model).values():
-        m, n = sorted((rows, columns))
-        squares = 4 * m * m * n + (8 * k - 6) * m**3
-        each += math.prod(stack) * (squares if 2 * n >= 3 * m else k * (4 * m * m * n + 2 * m**3))
-    return each
-
-
 def _activations(model: GPTConfig, train: TrainConfig) -> tuple[int, int, int]:
     """Blocks whose activations are there at the same time, bytes of one of them, and all other bytes."""
     L, k = model.n_layer, train.checkpoint_blocks
@@ -377,6 +367,11 @@ def _saved(config: GPTConfig, *, checkpointed: bool) -> dict[str, tuple[int, int
 # --- text ---------------------------------------------------------------------------------------------
 
 
+def _row(name: str, value: object) -> str:
+    shown = f"{value:,}" if isinstance(value, int) else value
+    return f"  {name:<38}{shown:>22}"
+
+
 def _model_lines(p: Plan) -> list[str]:
     m, total = p.model, p.total_parameters
     lines = [
@@ -391,62 +386,47 @@ def _model_lines(p: Plan) -> list[str]:
         fixed = "  (fixed waves)" if group == "wpe" and m.position == "sinusoidal" else ""
         shown = f"{per_block:,}" if per_block is not None else ""
         lines.append(f"  {group:<20}{shown:>18}{count:>22,}{count / total:>9.1%}{tied}{fixed}")
-    lines.append(f"  {'total':<38}{total:>22,}")
-    lines.append(f"  {'without positions':<38}{p.non_embedding_parameters:>22,}")
-    return lines
+    return [*lines, _row("total", total), _row("without positions", p.non_embedding_parameters)]
 
 
 def _memory_lines(p: Plan) -> list[str]:
-    rows = {
-        "weights": p.weight_bytes,
-        "gradients": p.gradient_bytes,
-        "moments of the optimizer": p.optimizer_bytes,
-        **({"average of the weights": p.average_bytes} if p.average_bytes else {}),
-        "activations": p.activation_bytes,
-        "together": p.training_bytes,
-    }
-    lines = ["memory in float32, per training step"]
-    lines += [f"  {name:<38}{_bytes(count):>22}" for name, count in rows.items()]
-    lines.append(
-        f"  {'attention weights, if they are kept':<38}{'+ ' + _bytes(p.attention_matrix_bytes):>22}"
-    )
     blocks, each, others = p.activations
     also = ", inputs of regions" if p.train.checkpoint_blocks else ""
-    lines.append(
-        f"  activations = {blocks} × {_bytes(each)} in blocks + {_bytes(others)} in embedding, head{also};"
-    )
-    lines.append(f"  attention weights = 4 B × {blocks} nh T² bytes,")
-    lines.append(
-        f"  at B = {p.train.batch_size} sequences per forward pass; without dropout masks and scratch"
-    )
-    return lines
-
-
-def _compute_lines(p: Plan) -> list[str]:
-    exact = p.forward_flops_per_token + p.backward_flops_per_token
-    moving = [f"  {'Muon, per step':<38}{p.optimizer_flops_per_step:>22,}"]
-    again = [f"  {'forward again, in checkpointed blocks':<38}{p.again_flops_per_token:>22,}"]
     return [
-        "FLOPs per token",
-        f"  {'forward, 2 M + 4 L C T + 2 C V':<38}{p.forward_flops_per_token:>22,}",
-        f"  {'backward, twice that':<38}{p.backward_flops_per_token:>22,}",
-        f"  {'both':<38}{exact:>22,}",
-        *(again if p.again_flops_per_token else []),
-        f"  {'both by 6 N + 12 L C T (PaLM)':<38}{p.palm_flops_per_token:>22,}",
-        *(moving if p.optimizer_flops_per_step else []),
+        "memory in float32, per training step",
+        _row("weights", _bytes(p.weight_bytes)),
+        _row("gradients", _bytes(p.gradient_bytes)),
+        _row("moments of the optimizer", _bytes(p.optimizer_bytes)),
+        *([_row("average of the weights", _bytes(p.average_bytes))] if p.average_bytes else []),
+        _row("activations", _bytes(p.activation_bytes)),
+        _row("together", _bytes(p.training_bytes)),
+        _row("attention weights, if they are kept", f"+ {_bytes(p.attention_matrix_bytes)}"),
+        f"  activations = {blocks} × {_bytes(each)} in blocks + {_bytes(others)} in embedding, head{also};",
+        f"  attention weights = 4 B × {blocks} nh T² bytes,",
+        f"  at B = {p.train.batch_size} sequences per forward pass; without dropout masks and scratch",
     ]
 
 
-def _time_lines(p: Plan) -> list[str]:
-    t = p.train
+def _compute_lines(p: Plan) -> list[str]:
+    t, again, moving = p.train, p.again_flops_per_token, p.optimizer_flops_per_step
     return [
+        "FLOPs per token",
+        _row("forward, 2 M + 4 L C T + 2 C V", p.forward_flops_per_token),
+        _row("backward, twice that", p.backward_flops_per_token),
+        _row("both", p.forward_flops_per_token + p.backward_flops_per_token),
+        *([_row("forward again, in checkpointed blocks", again)] if again else []),
+        _row("both by 6 N + 12 L C T (PaLM)", p.palm_flops_per_token),
+        *([_row("Muon, per step", moving)] if moving else []),
+        "",
         f"training: {t.max_steps:,} steps",
-        f"  {f'tokens per step, {t.batch_size} × {t.gradient_accumulation_steps} × {p.model.block_size}':<38}"
-        f"{p.tokens_per_step:>22,}",
-        f"  {'tokens':<38}{p.tokens_per_step * t.max_steps:>22,}",
-        f"  {'FLOPs':<38}{p.total_flops:>22.3e}",
-        f"  {'FLOP/s of matrix products':<38}{p.flops_per_second:>22.3e}",
-        f"  {f'time at {p.utilization:.0%} of it':<38}{_duration(p.minutes):>22}",
+        _row(
+            f"tokens per step, {t.batch_size} × {t.gradient_accumulation_steps} × {p.model.block_size}",
+            p.tokens_per_step,
+        ),
+        _row("tokens", p.tokens_per_step * t.max_steps),
+        _row("FLOPs", f"{p.total_flops:.3e}"),
+        _row("FLOP/s of matrix products", f"{p.flops_per_second:.3e}"),
+        _row(f"time at {p.utilization:.0%} of it", _duration(p.minutes)),
     ]
 
 

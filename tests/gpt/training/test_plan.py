@@ -14,7 +14,7 @@ from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.presets import PRESETS, configs_from, preset
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.training.plan import main, plan
+from gpt.training.plan import Plan, main, plan
 from gpt.training.train import train
 from tests.gpt.models.test_variants import VARIANTS
 from tinytensor import lab
@@ -247,7 +247,7 @@ def test_a_measured_speed_is_told_with_the_load_of_the_machine(load, busy, monke
 )
 def test_wrong_speeds(options, what):
     with pytest.raises(ArgumentError, match=what):
-        plan(SMALL, TrainConfig(), **options)
+        Plan(SMALL, TrainConfig(), **options)
 
 
 def test_an_open_vocabulary_is_refused():
@@ -262,10 +262,9 @@ def test_the_command(capsys):
     assert f"{124_439_808 - 6 * 7_087_872:,}" in out
     assert main(["--flops=1e12"]) == 0
     assert "vocabulary 64\n" in capsys.readouterr().out
-    assert main(["--help"]) == 0
+    with pytest.raises(SystemExit):
+        main(["--help"])
     assert "--batch_size=12" in capsys.readouterr().out
-    with pytest.raises(ArgumentError, match="--flops=fast"):
-        main(["--flops=fast"])
 
 
 def test_the_tokenizer_and_the_run_say_how_many_ids_there_are(tmp_path, monkeypatch, capsys):
