@@ -67,9 +67,6 @@ COMMANDS = {  # each line of the help has two
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Args:
-        argv: command-line arguments; None: sys.argv[1:].
-
     Returns:
         The exit code: 0; 2 after a reported error; 128 + its number after a signal: 130 after Ctrl-C, 141
         when the reader of the output closed the pipe.
@@ -90,6 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with safe_output():
             code = _run(words)
         sys.stdout.flush()
+    except SystemExit as left:  # by argparse, after --help
+        return int(left.code or 0)
     except TinyTensorError as error:
         print(f"error: {plain(str(error))}", file=sys.stderr)
         return EXIT_ERROR

@@ -153,6 +153,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         width = max(shutil.get_terminal_size().columns, 72)
         super().__init__(prog, max_help_position=37, width=width)
+        self._action_max_length = 35  # so that help begins at the same column for all commands
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         text = super()._format_action_invocation(action)
@@ -168,14 +169,7 @@ _MODEL = (
 def model_and_fields(
     name: str, about: str | None, words: Sequence[str], *configs: *Ts, default: str = ""
 ) -> tuple[str, tuple[*Ts]]:
-    """MODEL and the configs of a command that uses a model.
-
-    Args:
-        name, about: the command and its description.
-        words: command line.
-        configs: dataclasses with the fields that are options.
-        default: the model if none is named; empty: it must be.
-    """
+    """MODEL, and the configs whose fields are options, of a command that uses a model."""
     usage = f"%(prog)s {'[MODEL]' if default else 'MODEL'} [--field=value ...]"
     parser = Parser(prog=f"python -m gpt {name}", usage=usage, description=about)
     parser.add_argument("MODEL", nargs="?", default=default, help=_MODEL)
@@ -245,13 +239,6 @@ def advice(name: str, options: Container[str]) -> str:
 def counted(number: int, what: str) -> str:
     """A count with its noun, in the singular or plural.
 
-    Args:
-        number: how many.
-        what: the noun in the singular; its plural ends with s.
-
-    Returns:
-        Both, with commas between thousands.
-
     Example:
         >>> counted(1, "token"), counted(1000, "token")
         ('1 token', '1,000 tokens')
@@ -261,9 +248,6 @@ def counted(number: int, what: str) -> str:
 
 def command(*words: object) -> str:
     """A command of ours as it is typed in the current folder, whether or not its environment is active.
-
-    Args:
-        words: what follows `python -m gpt`.
 
     Example:
         >>> command("sample", "runs/a b")  # doctest: +ELLIPSIS
@@ -278,11 +262,7 @@ def command(*words: object) -> str:
 
 
 def columns(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
-    """Rows as aligned columns, two spaces apart.
-
-    Args:
-        rows: texts, as many in each row.
-        right: numbers of the columns that are aligned to the right.
+    """Rows as aligned columns, two spaces apart; `right` are the numbers of those aligned to the right.
 
     Example:
         >>> print(columns([("step", "loss"), ("9", "1.5"), ("10", "1.25")], right=(0,)))
@@ -308,10 +288,8 @@ _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if
 
 
 def plain(text: str) -> str:
-    r"""Escape control characters, so that a terminal shows them instead of interpreting them.
-
-    Returns:
-        The text with escapes for control characters other than newline and tab.
+    r"""Text with escapes for control characters other than newline and tab: a terminal shows, but does not
+    obey them.
 
     Example:
         >>> plain("\x1b[2J\tgone\n")
@@ -347,11 +325,6 @@ def safe_output() -> Iterator[None]:
         yield
     finally:
         sys.stdout = stream
-
-
-def colored_output() -> TextIO:
-    """Standard output without escaping, for text with our own colors that is escaped already."""
-    return sys.stdout.stream if isinstance(sys.stdout, _Obedient) else sys.stdout
 
 
 @contextmanager

@@ -3,23 +3,22 @@
 A map has a row per query token and a column per key token; the weights of a row sum to 1.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 
 import tinytensor as tt
-from gpt.console import Parser, counted
+from gpt.console import counted
 from gpt.generation.candidates import Array
-from gpt.interpret.activations import look_inside
+from gpt.interpret.activations import look_inside, view_parser
 from gpt.interpret.heat_map import WIDE, heat_map, picture
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.trained import open_model
 from tinytensor.lab.html import Html, heat, page, tag, visible, write
+from tinytensor.lab.report import Table
 
 OPENED = 32  # maps; of more, a layer is shown when it is opened, or a link leads there
 MOST_CELLS = 400_000  # about 50 MB of SVG, near the limit of browsers
@@ -27,14 +26,7 @@ MOST_CELLS = 400_000  # about 50 MB of SVG, near the limit of browsers
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """Attention weights of one head.
-
-    Args:
-        layer: index of the block.
-        head: index of the head in it.
-        tokens: T texts.
-        weights: shape (T, T); row t has the weights of token t, 0 where masked.
-    """
+    """Attention weights (T, T) of one head; row t has the weights of token t, 0 where masked."""
 
     layer: int
     head: int
@@ -46,15 +38,15 @@ class AttentionMap:
         """Layer and head as text."""
         return f"layer {self.layer}, head {self.head}"
 
-    def strongest(self, row: int, count: int = 3) -> str:
-        """Tokens with the highest weights of a row, with their positions and weights."""
-        best = np.argsort(-self.weights[row, : row + 1], kind="stable")[:count]
-        return ", ".join([f"{visible(self.tokens[j])} ({j}) {self.weights[row, j]:.1%}" for j in best])
-
     @property
     def place(self) -> str:
         """Id of its figure on a page."""
         return f"l{self.layer}h{self.head}"
+
+    def strongest(self, row: int, count: int = 3) -> str:
+        """Tokens with the highest weights of a row, with their positions and weights."""
+        best = np.argsort(-self.weights[row, : row + 1], kind="stable")[:count]
+        return ", ".join([f"{visible(self.tokens[j])} ({j}) {self.weights[row, j]:.1%}" for j in best])
 
     def to_previous(self) -> float:
         """Mean weight of the token before; 0 for a text of one token."""
@@ -69,22 +61,22 @@ class AttentionMap:
         p = self.weights[self.weights > 0]
         return float(-(p * np.log2(p)).sum() / len(self.weights)) + 0.0
 
+    def in_words(self) -> Table:
+        """The highest weights of each token."""
+        rows = [(f"{visible(token)} ({i})", self.strongest(i)) for i, token in enumerate(self.tokens)]
+        return Table(("token", "looks at"), "lw", rows, f"{self.title}   ({self.entropy():.2f} bits)")
+
+    def svg(self) -> Html:
+        """Heat map, without the masked future tokens."""
+        labels = [visible(t) for t in self.tokens]
+        shown = np.where(np.tri(len(labels), dtype=bool), self.weights, np.nan)
+        return heat_map(shown, labels, labels, title=self.title, most=1.0)
+
 
 def attention_maps(
     model: GPT, tokenizer: Tokenizer, text: str, *, layer: int | None = None, head: int | None = None
 ) -> list[AttentionMap]:
-    """Attention maps of a text.
-
-    Args:
-        model: any GPT.
-        tokenizer: its tokenizer.
-        text: at least one token, at most the context.
-        layer: index of one layer; None: all.
-        head: index of one head; None: all.
-
-    Raises:
-        ArgumentError: the text has no tokens, or there is no such layer or head.
-        ShapeError: the text is longer than the context.
+    """Attention maps of a text that fits into the context: of all layers and heads, or of one.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -111,26 +103,12 @@ def attention_maps(
 
 
 def attention_picture(maps: Sequence[AttentionMap]) -> str:
-    """Maps as one SVG file.
-
-    Returns:
-        An SVG document with the maps below each other.
-
-    Raises:
-        ArgumentError: there are too many cells for a picture.
-
-    Example:
-        >>> "weighs" in attention_picture([AttentionMap(0, 0, ("a", "b"), np.tri(2))])
-        False
-    """
-    return picture([_svg(m) for m in _not_too_many(maps)])
+    """Maps as one SVG document, below each other."""
+    return picture([m.svg() for m in _not_too_many(maps)])
 
 
 def attention_page(maps: Sequence[AttentionMap], about: str = "") -> str:
     """Maps as an HTML page: heat maps and tables.
-
-    Raises:
-        ArgumentError: there are too many cells for a page.
 
     Example:
         >>> attention_page([AttentionMap(0, 0, ("<b>", "</b>"), np.tri(2))]).count("<b>")
@@ -181,8 +159,8 @@ def _layer(maps: Sequence[AttentionMap], opened: bool) -> Html:
     figures = [
         tag(
             "figure",
-            _svg(m),
-            tag("details", tag("summary", f"{m.title} in words ({m.entropy():.2f} bits)"), _table(m)),
+            m.svg(),
+            tag("details", tag("summary", f"{m.title} in words"), m.in_words().markup()),
             id=m.place,
         )
         for m in maps
@@ -190,21 +168,6 @@ def _layer(maps: Sequence[AttentionMap], opened: bool) -> Html:
     title = tag("summary", f"layer {maps[0].layer}: {counted(len(maps), 'head')}")
     shown = {"open": ""} if opened else {}
     return tag("details", title, tag("div", *figures, class_="maps"), **shown)
-
-
-def _svg(m: AttentionMap) -> Html:
-    labels = [visible(t) for t in m.tokens]
-    shown = np.where(np.tri(len(labels), dtype=bool), m.weights, np.nan)  # mask of future tokens
-    return heat_map(shown, labels, labels, title=m.title, most=1.0)
-
-
-def _table(m: AttentionMap) -> Html:
-    rows = []
-    for i, token in enumerate(m.tokens):
-        name = f"{visible(token)} ({i})"
-        rows.append(tag("tr", tag("th", name, scope="row"), tag("td", m.strongest(i))))
-    heads = [tag("th", name, scope="col") for name in ("token", "looks at")]
-    return tag("div", tag("table", tag("caption", m.title), tag("tr", *heads), *rows), class_="scroll")
 
 
 def _not_too_many(maps: Sequence[AttentionMap]) -> Sequence[AttentionMap]:
@@ -224,48 +187,30 @@ def render(maps: Sequence[AttentionMap]) -> str:
     Example:
         >>> print(render([AttentionMap(0, 0, ("a", "b"), np.array([[1, 0], [0.25, 0.75]]))]))
         layer 0, head 0   (0.41 bits)
-          a (0)  a (0) 100.0%
-          b (1)  b (1) 75.0%, a (0) 25.0%
+        token  looks at
+        a (0)  a (0) 100.0%
+        b (1)  b (1) 75.0%, a (0) 25.0%
     """
-    lines = []
-    for m in maps:
-        names = [f"{visible(token)} ({i})" for i, token in enumerate(m.tokens)]
-        width = max([len(name) for name in names])
-        lines.append(f"{m.title}   ({m.entropy():.2f} bits)")
-        lines += [f"  {name:<{width}}  {m.strongest(i)}" for i, name in enumerate(names)]
-    return "\n".join(lines)
+    return "\n".join([str(m.in_words()) for m in maps])
 
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt attention RUN TEXT`."""
-    args = _parser().parse_args(argv)
-    kind = Path(args.out or "").suffix
-    if args.out and kind not in (".svg", ".html"):
-        raise tt.ArgumentError(
-            f"attention: --out={args.out}",
-            why="a map is written as .svg or as .html",
-            fix=f"--out={args.out}.html",
-        )
-    files = ((args.html, ".html"), (args.svg, ".svg"), (args.out, kind))
-    written = [(name, kind) for name, kind in files if name]
-    model, tokenizer = open_model(args.run)
-    maps = attention_maps(model, tokenizer, args.text, layer=args.layer, head=args.head)
-    if not written:
-        print(render(maps))
-    about = f"{args.run}: {model.num_parameters():,} parameters"
-    for name, kind in written:
-        write(name, attention_picture(maps) if kind == ".svg" else attention_page(maps, about))
-        print(f"wrote {name}: {counted(len(maps), 'map')} of {counted(len(maps[0].tokens), 'token')}")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m gpt attention", description="Show where each token looks.")
-    parser.add_argument("run", help="run directory, for example runs/demo, or another model, such as smollm2")
-    parser.add_argument("text", help='for example "The cat sat"')
+    parser = view_parser("attention", "Show where each token looks.", top=False)
     parser.add_argument("--layer", type=int, help="only this layer, from 0; default all")
     parser.add_argument("--head", type=int, help="only this head, from 0; default all")
-    parser.add_argument("--html", metavar="FILE", help="write a page instead")
     parser.add_argument("--svg", metavar="FILE", help="write a picture instead")
-    parser.add_argument("--out", metavar="FILE", help="one of both, by the end of its name: .html or .svg")
-    return parser
+    args = parser.parse_args(argv)
+    model, tokenizer = open_model(args.run)
+    maps = attention_maps(model, tokenizer, args.text, layer=args.layer, head=args.head)
+    if not (args.html or args.svg):
+        print(render(maps))
+    about = f"{args.run}: {model.num_parameters():,} parameters"
+    for file, made in (
+        (args.html, lambda: attention_page(maps, about)),
+        (args.svg, lambda: attention_picture(maps)),
+    ):
+        if file:
+            write(file, made())
+            print(f"wrote {file}: {counted(len(maps), 'map')} of {counted(len(maps[0].tokens), 'token')}")
+    return 0

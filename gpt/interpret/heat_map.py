@@ -22,14 +22,8 @@ WIDE = (
 def heat_map(
     values: Array, rows: Sequence[str], columns: Sequence[str], *, title: str, most: float | None = None
 ) -> Html:
-    """Heat map of a matrix as SVG; hovering a cell shows its labels and value.
-
-    Args:
-        values: shape (R, C); NaN cells are left out.
-        rows: R labels.
-        columns: C labels, rotated if they are long.
-        title: for the heading and for screen readers.
-        most: value of the full color; default: the largest absolute value.
+    """Heat map of a matrix (R, C) as SVG; hovering a cell shows its labels and value. NaN cells are left out;
+    the full color is that of `most`, default: the largest absolute value.
 
     Example:
         >>> heat_map(np.eye(2), ["a", "b"], ["c", "d"], title="identity").count("<rect")
@@ -104,12 +98,7 @@ def _px(number: float) -> str:
 
 
 def picture(maps: Sequence[Html]) -> str:
-    """SVG document of several elements below each other.
-
-    Example:
-        >>> picture([heat_map(np.eye(2), ["a", "b"], ["c", "d"], title="identity")])[:5]
-        '<?xml'
-    """
+    """SVG document of several elements below each other."""
     sizes = [[float(n) for n in m.split('viewBox="0 0 ', 1)[1].split('"', 1)[0].split()] for m in maps]
     tops = np.cumsum([0.0] + [height for _, height in sizes])
     width = max([width for width, _ in sizes], default=0.0)

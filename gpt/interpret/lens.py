@@ -4,32 +4,28 @@ The head is applied to the residual stream before the first block and after each
 prediction of the model; the rows above show in which layers it emerges.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 import tinytensor as tt
-from gpt.console import Parser
 from gpt.generation.candidates import Array, Choices, choices, in_words, log_softmax, to_numpy, tokens_of
-from gpt.interpret.activations import look_inside
+from gpt.interpret.activations import look_inside, save_page, view_parser
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.trained import open_model
-from tinytensor.lab.html import Html, heat, page, skip_link, tag, visible, write
+from tinytensor.lab.html import Html, heat, page, skip_link, tag, visible
+from tinytensor.lab.report import Table
 
 
 @dataclass(frozen=True)
 class Lens:
-    """Predictions of each layer at each of T positions.
+    """Predictions of L layers at each of T positions.
 
     Args:
-        tokens: T texts.
-        layers: "embedding", "block 0", …: L names.
         answers: T texts, the most likely next token of the model at each position.
-        probability: of that token, shape (L, T).
-        rank: of that token, shape (L, T), from 1.
+        probability, rank: of that token, shape (L, T); ranks begin with 1.
         top: most likely tokens of each layer and position, with their probabilities.
     """
 
@@ -42,20 +38,8 @@ class Lens:
 
 
 def logit_lens(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Lens:
-    """Predictions from the residual stream of each layer.
-
-    Args:
-        model: any GPT.
-        tokenizer: its tokenizer.
-        text: at least one token, at most the context.
-        top: number of tokens to keep per layer and position.
-
-    Returns:
-        The predictions; those of the last layer are the model's.
-
-    Raises:
-        ArgumentError: the text has no tokens, or a character unknown to the tokenizer.
-        ShapeError: it is longer than the context.
+    """Predictions from the residual stream of each layer, for a text that fits into the context; those of the
+    last layer are the model's. `top` tokens are kept per layer and position.
 
     Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
 
@@ -91,34 +75,24 @@ def logit_lens(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> 
 
 
 def render(lens: Lens, position: int) -> str:
-    """Predictions at one position as a table.
-
-    Args:
-        lens: result of `logit_lens`.
-        position: index of a token; -1 is the last.
-
-    Returns:
-        A line per layer: probability and rank of the model's prediction, and the most likely tokens.
+    """Predictions after a token, by its index, as a table with a line per layer.
 
     Example:
         >>> top = (((("b", 0.5),),),)
         >>> lens = Lens(("a",), ("embedding",), ("b",), np.array([[0.5]]), np.array([[1]]), top)
         >>> print(render(lens, 0))
         after a (0) the model says b
-        layer       p(b)   rank  likeliest
-        embedding  50.0%      1  b 50.0%
+        layer       p(b)  rank  likeliest
+        embedding  50.0%     1  b 50.0%
     """
     at = position % len(lens.tokens)
     answer = visible(lens.answers[at])
-    p = f"p({answer})"
-    width = max(7, len(p))
-    lines = [f"after {visible(lens.tokens[at])} ({at}) the model says {answer}"]
-    lines.append(f"{'layer':<9}  {p:>{width}}  {'rank':>5}  likeliest")
-    for i, layer in enumerate(lens.layers):
-        share = f"{lens.probability[i, at]:.1%}"
-        words = in_words(lens.top[i][at])
-        lines.append(f"{layer:<9}  {share:>{width}}  {lens.rank[i, at]:>5}  {words}".rstrip())
-    return "\n".join(lines)
+    rows = [
+        (layer, f"{lens.probability[i, at]:.1%}", int(lens.rank[i, at]), in_words(lens.top[i][at]))
+        for i, layer in enumerate(lens.layers)
+    ]
+    caption = f"after {visible(lens.tokens[at])} ({at}) the model says {answer}"
+    return str(Table(("layer", f"p({answer})", "rank", "likeliest"), "lrrl", rows, caption))
 
 
 def lens_page(lens: Lens, about: str = "") -> str:
@@ -167,25 +141,14 @@ def _cell(lens: Lens, i: int, j: int) -> Html:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt lens RUN TEXT`."""
-    args = _parser().parse_args(argv)
-    if args.top < 1:
-        raise tt.ArgumentError(f"lens: --top={args.top}", why="at least one token is listed", fix="--top=5")
+    parser = view_parser("lens", "What the model would say after each layer.")
+    parser.add_argument("--all", action="store_true", help="every position, not only the last")
+    args = parser.parse_args(argv)
     model, tokenizer = open_model(args.run)
     lens = logit_lens(model, tokenizer, args.text, top=args.top)
     if args.html:
-        write(args.html, lens_page(lens, f"{args.run}: {model.num_parameters():,} parameters"))
-        print(f"wrote {args.html}")
+        save_page(args.html, lens_page(lens, f"{args.run}: {model.num_parameters():,} parameters"))
         return 0
     count = len(lens.tokens)
     print("\n\n".join([render(lens, i) for i in (range(count) if args.all else [count - 1])]))
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m gpt lens", description="What the model would say after each layer.")
-    parser.add_argument("run", help="run directory, for example runs/demo, or another model, such as smollm2")
-    parser.add_argument("text", help='for example "To be, or not to b"')
-    parser.add_argument("--top", type=int, default=5, help="how many tokens to list; default 5")
-    parser.add_argument("--all", action="store_true", help="every position, not only the last")
-    parser.add_argument("--html", metavar="FILE", help="write a page of all positions instead")
-    return parser

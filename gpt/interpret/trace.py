@@ -4,7 +4,6 @@ Text → tokens → ids → embeddings + positions → blocks (attention, feed-f
 next token. `trace` returns the steps as data, `render` formats them as text, `trace_page` as HTML.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -15,30 +14,24 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.console import Parser, counted
+from gpt.console import counted
 from gpt.data.command import embedded_shakespeare
 from gpt.generation.candidates import Array, Choices, choices, to_numpy, tokens_of
 from gpt.generation.sampling import next_probabilities
+from gpt.interpret.activations import ids_of, save_page, view_parser
 from gpt.interpret.heat_map import WIDE, heat_map, scale_of_colors
 from gpt.models.gpt import GPT, Block
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.weights.trained import open_model
-from tinytensor.lab.html import Html, heat, page, tag, visible, write
+from tinytensor.lab.html import Html, heat, page, tag, visible
 
 SHOWN = 6  # values per row, rows per table
 
 
 @dataclass(frozen=True)
-class Station:
-    """One step of the forward pass.
-
-    Args:
-        name: name of the value, for example "block 0: attention weights".
-        formula: its formula.
-        value: the array, with the shape named in the docstring of the model.
-        axes: names of its axes.
-    """
+class Step:
+    """One step of the forward pass: the name, formula and value of an array, and the names of its axes."""
 
     name: str
     formula: str
@@ -48,69 +41,41 @@ class Station:
 
 @dataclass(frozen=True)
 class Trace:
-    """Trace of a forward pass.
-
-    Args:
-        text: the input.
-        tokens: texts of its tokens.
-        stations: the steps, in order.
-        following: most likely next tokens and their probabilities.
-    """
+    """Trace of a forward pass: its steps, and the most likely next tokens with their probabilities."""
 
     text: str
     tokens: tuple[str, ...]
-    stations: tuple[Station, ...]
+    steps: tuple[Step, ...]
     following: Choices
 
-    def station(self, name: str) -> Station:
+    def step(self, name: str) -> Step:
         """Step by name."""
-        return next(s for s in self.stations if s.name == name)
+        return next(s for s in self.steps if s.name == name)
 
 
 def trace(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Trace:
-    """Record all steps of a forward pass on a text.
-
-    Args:
-        model: any GPT; run in evaluation mode.
-        tokenizer: its tokenizer.
-        text: at least one token, at most the context.
-        top: number of next tokens to list.
-
-    Returns:
-        The trace. Its values are those of the model's forward pass.
-
-    Raises:
-        ArgumentError: the text has no tokens, or a character unknown to the tokenizer.
-        ShapeError: it is longer than the context.
+    """All steps of a forward pass on a text that fits into the context; their values are those of the model.
 
     Example:
         >>> tokenizer = CharTokenizer("abc")
         >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=1, n_head=2, n_embd=4))
-        >>> trace(model, tokenizer, "abca").station("block 0: attention weights").value.shape
+        >>> trace(model, tokenizer, "abca").step("block 0: attention weights").value.shape
         (2, 4, 4)
     """
-    ids = tokenizer.encode(text)
-    if not ids:
-        raise tt.ArgumentError(
-            "trace: the text has no tokens", why="a forward pass needs at least one", fix="give a word"
-        )
+    ids = ids_of(tokenizer, text)
     with model.evaluating():
-        stations, logits = _follow(model, ids)
+        steps, logits = _follow(model, ids)
     p = next_probabilities(logits)
-    stations.append(
-        Station("probabilities of the next token", "softmax(logits of the last token)", p, ("V",))
-    )
-    return Trace(text, tokens_of(tokenizer, ids), tuple(stations), choices(p, tokenizer, top))
+    steps.append(Step("probabilities of the next token", "softmax(logits of the last token)", p, ("V",)))
+    return Trace(text, tokens_of(tokenizer, ids), tuple(steps), choices(p, tokenizer, top))
 
 
-def _follow(model: GPT, ids: list[int]) -> tuple[list[Station], Array]:
+def _follow(model: GPT, ids: list[int]) -> tuple[list[Step], Array]:
     """All steps of a forward pass, and the logits (V,) of the last token."""
-    found: list[Station] = [
-        Station("ids", "the place of each token in the vocabulary", np.array(ids), ("T",))
-    ]
+    found: list[Step] = [Step("ids", "the place of each token in the vocabulary", np.array(ids), ("T",))]
 
     def note(name: str, formula: str, value: tt.Tensor, *axes: str) -> None:
-        found.append(Station(name, formula, to_numpy(value[0]), axes))
+        found.append(Step(name, formula, to_numpy(value[0]), axes))
 
     idx = tt.tensor([ids], device=model.device)  # (1, T)
     x = model.embed(idx)
@@ -207,10 +172,10 @@ def render(result: Trace) -> str:
     """
     tokens = [repr(t) for t in result.tokens]
     lines = [f"text    {result.text!r}", f"tokens  {' '.join(tokens)}", ""]
-    for station in result.stations:
-        named = ", ".join(f"{a} = {n}" for a, n in zip(station.axes, station.value.shape, strict=True))
-        lines += [f"{station.name}   ({named})", f"    {station.formula}"]
-        lines += [f"    {line}" for line in _numbers(station, result.tokens)]
+    for step in result.steps:
+        named = ", ".join(f"{a} = {n}" for a, n in zip(step.axes, step.value.shape, strict=True))
+        lines += [f"{step.name}   ({named})", f"    {step.formula}"]
+        lines += [f"    {line}" for line in _numbers(step, result.tokens)]
         lines.append("")
     lines.append(f"the next token after {result.text!r}")
     for token, p in result.following:
@@ -218,9 +183,9 @@ def render(result: Trace) -> str:
     return "\n".join(lines)
 
 
-def _numbers(station: Station, tokens: tuple[str, ...]) -> list[str]:
+def _numbers(step: Step, tokens: tuple[str, ...]) -> list[str]:
     """Values of a step: a row per token, head by head."""
-    value = station.value
+    value = step.value
     if value.dtype.kind == "i":
         return [" ".join(str(n) for n in value)]
     if value.ndim == 1:
@@ -247,15 +212,15 @@ def _row(label: str, numbers: Array) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt trace [RUN] TEXT`."""
-    args = _parser().parse_args(argv)
+    args = view_parser(
+        "trace", "Follow a text through a model, number by number.", optional="run"
+    ).parse_args(argv)
     model, tokenizer, about = _model(args.run)
     result = trace(model, tokenizer, args.text, top=args.top)
     if args.html:
-        write(args.html, trace_page(result, tokenizer, about))
-        print(f"wrote {args.html}")
-        return 0
-    print(f"model   {about}")
-    print(render(result))
+        save_page(args.html, trace_page(result, tokenizer, about))
+    else:
+        print(f"model   {about}\n{render(result)}")
     return 0
 
 
@@ -276,32 +241,12 @@ def _model(run: str | None) -> tuple[GPT, Tokenizer, str]:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m gpt trace", description="Follow a text through a model, number by number."
-    )
-    parser.add_argument(
-        "run",
-        nargs="?",
-        help="run directory or another model, such as smollm2; default runs/demo if it exists",
-    )
-    parser.add_argument("text", help='for example "The cat sat"')
-    parser.add_argument("--top", type=int, default=5, help="how many next tokens to list; default 5")
-    parser.add_argument("--html", metavar="FILE", help="write a page, with the numbers as colors")
-    return parser
-
-
 SHOWN_ON_PAGE = 32  # rows and columns of a heat map; of a vocabulary, the most likely of the last token
 HEADS = 8  # heat maps of a step that has heads
 
 
 def trace_page(result: Trace, tokenizer: Tokenizer, about: str = "") -> str:
-    """HTML page of a trace.
-
-    Args:
-        result: result of `gpt.interpret.trace.trace`.
-        tokenizer: of the model; labels the columns of logits.
-        about: description of the model.
+    """HTML page of a trace; the tokenizer labels the columns of logits.
 
     Example:
         >>> tokenizer = CharTokenizer("ab")
@@ -309,40 +254,40 @@ def trace_page(result: Trace, tokenizer: Tokenizer, about: str = "") -> str:
         >>> trace_page(trace(model, tokenizer, "ab"), tokenizer).count("<section") > 10
         True
     """
-    links = [tag("li", tag("a", s.name, href=f"#s{i}")) for i, s in enumerate(result.stations)]
-    sections = [_section(f"s{i}", s, result.tokens, tokenizer) for i, s in enumerate(result.stations)]
+    links = [tag("li", tag("a", s.name, href=f"#s{i}")) for i, s in enumerate(result.steps)]
+    sections = [_section(f"s{i}", s, result.tokens, tokenizer) for i, s in enumerate(result.steps)]
     return page(
         f"The way of a text through a model: {result.text}",
         tag(
             "p",
-            "Each station of the way shows how its numbers come about, and the numbers: one color above "
+            "Each step of the way shows how its numbers come about, and the numbers: one color above "
             "zero, another below, stronger for larger ones. Hover a cell for its number.",
         ),
         tag("p", about, class_="soft"),
-        tag("details", tag("summary", f"{len(links)} stations"), tag("ol", *links)),
-        tag("div", *sections, _following(result), class_="stations"),
+        tag("details", tag("summary", f"{len(links)} steps"), tag("ol", *links)),
+        tag("div", *sections, _following(result), class_="steps"),
         style=_STYLE,
     )
 
 
-# Stations beside each other where the window is wide; one with heads takes the whole width.
+# Steps beside each other where the window is wide; one with heads takes the whole width.
 _STYLE = WIDE + (
-    ".stations{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(44rem,100%),1fr));gap:0 2rem}"
-    ".stations>section{min-width:0}.stations>.heads{grid-column:1/-1}"
+    ".steps{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(44rem,100%),1fr));gap:0 2rem}"
+    ".steps>section{min-width:0}.steps>.heads{grid-column:1/-1}"
 )
 
 
-def _section(place: str, station: Station, tokens: tuple[str, ...], tokenizer: Tokenizer) -> Html:
-    shape = ", ".join([f"{a} = {n}" for a, n in zip(station.axes, station.value.shape, strict=True)])
-    scale = scale_of_colors(_largest(station.value)) if station.value.dtype.kind != "i" else ""
+def _section(place: str, step: Step, tokens: tuple[str, ...], tokenizer: Tokenizer) -> Html:
+    shape = ", ".join([f"{a} = {n}" for a, n in zip(step.axes, step.value.shape, strict=True)])
+    scale = scale_of_colors(_largest(step.value)) if step.value.dtype.kind != "i" else ""
     return tag(
         "section",
-        tag("h2", station.name),
-        tag("p", tag("code", station.formula), tag("span", f"   ({shape})   ", class_="soft"), scale),
-        tag("div", *_pictures(station, tokens, tokenizer), class_="maps scroll"),
-        tag("p", _left_out(station), class_="soft"),
+        tag("h2", step.name),
+        tag("p", tag("code", step.formula), tag("span", f"   ({shape})   ", class_="soft"), scale),
+        tag("div", *_pictures(step, tokens, tokenizer), class_="maps scroll"),
+        tag("p", _left_out(step), class_="soft"),
         id=place,
-        **({"class_": "heads"} if station.value.ndim == 3 else {}),
+        **({"class_": "heads"} if step.value.ndim == 3 else {}),
     )
 
 
@@ -351,22 +296,22 @@ def _largest(value: Array) -> float:
     return float(np.abs(value[np.isfinite(value)]).max(initial=0.0))
 
 
-def _pictures(station: Station, tokens: tuple[str, ...], tokenizer: Tokenizer) -> list[Html]:
+def _pictures(step: Step, tokens: tuple[str, ...], tokenizer: Tokenizer) -> list[Html]:
     """One heat map, or one per head."""
-    value = station.value
+    value = step.value
     if value.dtype.kind == "i":
         heads = [tag("th", visible(t), scope="col") for t in tokens]
         return [tag("table", tag("tr", *heads), tag("tr", *[tag("td", str(n)) for n in value]))]
     if value.ndim == 3:
         parts = [(f"head {i}", value[i]) for i in range(min(len(value), HEADS))]
     else:
-        parts = [(station.name, value.reshape(-1, value.shape[-1]))]
+        parts = [(step.name, value.reshape(-1, value.shape[-1]))]
     most = _largest(value)
     rows = [visible(t) for t in tokens[:SHOWN_ON_PAGE]] if value.ndim > 1 else [""]
     pictures = []
     for title, matrix in parts:
-        columns = _columns(station.axes[-1], matrix)
-        names = [_name(station.axes[-1], int(j), tokens, tokenizer) for j in columns]
+        columns = _columns(step.axes[-1], matrix)
+        names = [_name(step.axes[-1], int(j), tokens, tokenizer) for j in columns]
         pictures.append(heat_map(matrix[: len(rows), columns], rows, names, title=title, most=most))
     return pictures
 
@@ -385,15 +330,15 @@ def _name(axis: str, column: int, tokens: tuple[str, ...], tokenizer: Tokenizer)
     return visible(tokens[column]) if axis.startswith("T") else str(column)
 
 
-def _left_out(station: Station) -> str:
+def _left_out(step: Step) -> str:
     """Note on the rows, columns and heads that are not drawn."""
-    value = station.value
+    value = step.value
     if value.dtype.kind == "i":
         return ""
     limits = [HEADS, SHOWN_ON_PAGE, SHOWN_ON_PAGE][-value.ndim :]
     parts = [
         f"{limit} {'likeliest' if axis == 'V' else 'first'} of {n} along {axis}"
-        for axis, n, limit in zip(station.axes, value.shape, limits, strict=True)
+        for axis, n, limit in zip(step.axes, value.shape, limits, strict=True)
         if n > limit
     ]
     return f"Shown: the {', the '.join(parts)}." if parts else ""

@@ -123,7 +123,7 @@ def test_words_name_the_strongest():
     (m,) = attention_maps(make_model(), OddTokenizer(), TEXT, layer=1, head=3)
     best = int(m.weights[9].argmax())
     last = render([m]).splitlines()[-1]
-    assert last.startswith("  a (9)")
+    assert last.startswith("a (9)")
     assert f"{visible(TOKENS[best])} ({best}) {m.weights[9, best]:.1%}" in last
     assert "\x1b" not in render([m])
 
@@ -132,7 +132,9 @@ def test_the_command_writes_files_and_explains_errors(tmp_path, capsys, monkeypa
     model = make_model()
     monkeypatch.setattr("gpt.interpret.attention.open_model", lambda path: (model, OddTokenizer()))
     for name, begin in (("a.svg", "<?xml"), ("a.html", "<!doctype html>")):
-        assert main(["attention", "run", TEXT, "--layer=1", "--head=2", f"--out={tmp_path / name}"]) == 0
+        assert (
+            main(["attention", "run", TEXT, "--layer=1", "--head=2", f"--{name[2:]}={tmp_path / name}"]) == 0
+        )
         assert (tmp_path / name).read_text().startswith(begin)
     pair = [f"--html={tmp_path}/c.html", "--svg", f"{tmp_path}/c.any"]
     assert main(["attention", "run", TEXT, "--layer=1", "--head=2", *pair]) == 0
@@ -141,8 +143,8 @@ def test_the_command_writes_files_and_explains_errors(tmp_path, capsys, monkeypa
     assert capsys.readouterr().out.count("1 map of 10 tokens") == 4
     assert main(["attention", "run", TEXT, "--layer=0"]) == 0
     assert "layer 0, head 3" in capsys.readouterr().out
-    for wrong in (["--layer=2"], ["--head=-1"], ["--out=a.png"]):
+    for wrong in (["--layer=2"], ["--head=-1"]):
         assert main(["attention", "run", TEXT, *wrong]) == 2
     assert "the model has 2" in capsys.readouterr().err
     monkeypatch.setattr("gpt.interpret.attention.MOST_CELLS", 50)
-    assert main(["attention", "run", TEXT, f"--out={tmp_path}/b.svg"]) == 2
+    assert main(["attention", "run", TEXT, f"--svg={tmp_path}/b.svg"]) == 2

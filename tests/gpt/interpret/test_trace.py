@@ -29,16 +29,16 @@ def model(request):
     return model
 
 
-def test_stations_are_those_of_the_forward_pass(model):
+def test_steps_are_those_of_the_forward_pass(model):
     result = trace(model, TOKENIZER, TEXT)
     ids = TOKENIZER.encode(TEXT)
-    assert result.station("ids").value.tolist() == ids
+    assert result.step("ids").value.tolist() == ids
     table = model.wte.weight.detach().numpy()
-    np.testing.assert_array_equal(result.station("token embeddings").value, table[ids])
+    np.testing.assert_array_equal(result.step("token embeddings").value, table[ids])
     with tt.no_grad():
         logits = model.eval()(tt.tensor([ids]))[0].numpy()
-    np.testing.assert_allclose(result.station("logits").value, logits, rtol=1e-4, atol=1e-5)
-    p = result.station("probabilities of the next token").value
+    np.testing.assert_allclose(result.step("logits").value, logits, rtol=1e-4, atol=1e-5)
+    p = result.step("probabilities of the next token").value
     np.testing.assert_allclose(p, np.exp(logits[-1]) / np.exp(logits[-1]).sum(), rtol=1e-4)
     likeliest = next(generate(model, ids, 1, temperature=0))
     assert result.following[0][0] == TOKENIZER.decode([likeliest])
@@ -48,43 +48,41 @@ def test_weights_are_a_causal_average_and_follow_from_the_scores(model):
     result = trace(model, TOKENIZER, TEXT)
     T = len(TEXT)
     for layer in range(2):
-        scores = result.station(f"block {layer}: scores").value
-        weights = result.station(f"block {layer}: attention weights").value
+        scores = result.step(f"block {layer}: scores").value
+        weights = result.step(f"block {layer}: attention weights").value
         assert weights.shape == (2, T, T)
         assert (weights[:, np.triu_indices(T, 1)[0], np.triu_indices(T, 1)[1]] == 0).all()
         masked = np.where(np.tril(np.ones((T, T), bool)), scores, -np.inf)
         expected = np.exp(masked - masked.max(-1, keepdims=True))
         np.testing.assert_allclose(weights, expected / expected.sum(-1, keepdims=True), rtol=1e-4, atol=1e-6)
-        q, k = (result.station(f"block {layer}: {name}").value for name in ("queries", "keys"))
+        q, k = (result.step(f"block {layer}: {name}").value for name in ("queries", "keys"))
         np.testing.assert_allclose(scores, q @ k.swapaxes(1, 2) / np.sqrt(4), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_of_the_model(variant):
-    """The stations follow from each other as their formulas say."""
+    """The steps follow from each other as their formulas say."""
     config = replace(SMALL, **VARIANTS[variant])
     model, ids = model_of(config), [0, 1, 2, 0, 3, 3, 1]
     result = trace(model, CharTokenizer("abcdefghijk"), "abcaddb")
     with tt.no_grad():
         expected = model(tt.tensor([ids]))[0].numpy()
-    np.testing.assert_allclose(result.station("logits").value, expected, rtol=1e-4, atol=1e-5)
-    q, k = (result.station(f"block 0: {name}").value for name in ("queries", "keys"))
+    np.testing.assert_allclose(result.step("logits").value, expected, rtol=1e-4, atol=1e-5)
+    q, k = (result.step(f"block 0: {name}").value for name in ("queries", "keys"))
     k = k.repeat(config.n_head // config.kv_heads, axis=0)
-    scores = result.station("block 0: scores").value
+    scores = result.step("block 0: scores").value
     np.testing.assert_allclose(scores, q @ k.swapaxes(1, 2) / np.sqrt(q.shape[-1]), rtol=1e-4, atol=1e-5)
-    station = result.station("block 0: attention weights")
+    step = result.step("block 0: attention weights")
     distance = np.arange(7)[:, None] - np.arange(7)
-    if "slope" in station.formula:
+    if "slope" in step.formula:
         scores = scores - 2.0 ** (-8 * np.arange(1, 5) / 4)[:, None, None] * distance
     seen = (distance >= 0) & (distance < (config.sliding_window or 7))
     weights = np.exp(np.where(seen, scores, -np.inf))
-    np.testing.assert_allclose(station.value, weights / weights.sum(-1, keepdims=True), rtol=1e-4, atol=1e-6)
-    names = [station.name for station in result.stations]
+    np.testing.assert_allclose(step.value, weights / weights.sum(-1, keepdims=True), rtol=1e-4, atol=1e-6)
+    names = [step.name for step in result.steps]
     assert ("position embeddings" in names) == (config.position in ("learned", "sinusoidal"))
-    assert ("turned by its position" in result.station("block 0: keys").formula) == (
-        config.position == "rope"
-    )
-    assert ("slope" in station.formula) == (config.position == "alibi")
+    assert ("turned by its position" in result.step("block 0: keys").formula) == (config.position == "rope")
+    assert ("slope" in step.formula) == (config.position == "alibi")
 
 
 def test_the_formulas_are_those_of_the_variant():
@@ -114,7 +112,7 @@ def test_the_formulas_are_those_of_the_variant():
         ),
     ):
         result = trace(model_of(replace(SMALL, **fields)), CharTokenizer("abcdefghijk"), "abc")
-        assert result.station(name).formula == formula
+        assert result.step(name).formula == formula
 
 
 def test_the_model_keeps_its_mode(model):
@@ -123,11 +121,11 @@ def test_the_model_keeps_its_mode(model):
     assert model.training
 
 
-def test_the_page_names_every_station(model):
+def test_the_page_names_every_step(model):
     result = trace(model, TOKENIZER, TEXT)
     page = render(result)
-    for station in result.stations:
-        assert station.name in page
+    for step in result.steps:
+        assert step.name in page
     assert "T = 11" in page
 
 

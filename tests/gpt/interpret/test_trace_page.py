@@ -1,4 +1,4 @@
-"""A trace as a page: every station, with the numbers of the trace."""
+"""A trace as a page: every step, with the numbers of the trace."""
 
 import numpy as np
 import pytest
@@ -22,35 +22,35 @@ def document(result):
     return parse(trace_page(result, OddTokenizer(), "a <b> model"))
 
 
-def test_each_station_has_its_numbers(result, document):
+def test_each_step_has_its_numbers(result, document):
     sections = document.all("section")
-    assert len(sections) == len(result.stations) + 1
+    assert len(sections) == len(result.steps) + 1
     checked = 0
-    for station, section in zip(result.stations, sections, strict=False):
-        assert section.all("h2")[0].text == station.name
-        assert section.all("code")[0].text == station.formula
-        for axis, n in zip(station.axes, station.value.shape, strict=True):
+    for step, section in zip(result.steps, sections, strict=False):
+        assert section.all("h2")[0].text == step.name
+        assert section.all("code")[0].text == step.formula
+        for axis, n in zip(step.axes, step.value.shape, strict=True):
             assert f"{axis} = {n}" in section.all("p")[0].text
-        if station.value.dtype.kind != "i":
+        if step.value.dtype.kind != "i":
             assert section.all("p")[0].text.endswith(
-                f"{np.abs(station.value).max(initial=0, where=np.isfinite(station.value)):.3g}"
+                f"{np.abs(step.value).max(initial=0, where=np.isfinite(step.value)):.3g}"
             )
         cells = [cell for group in section.all("g") for cell in group.all("rect")]
         numbers = [float(cell.text.rpartition(": ")[2]) for cell in cells]
-        if station.value.dtype.kind == "i":
-            assert [int(td.text) for td in section.all("td")] == station.value.tolist()
-        elif station.axes[-1] == "V":
-            order = np.argsort(-np.atleast_2d(station.value)[-1], kind="stable")
-            np.testing.assert_allclose(numbers, station.value[..., order].ravel(), rtol=1e-3)
+        if step.value.dtype.kind == "i":
+            assert [int(td.text) for td in section.all("td")] == step.value.tolist()
+        elif step.axes[-1] == "V":
+            order = np.argsort(-np.atleast_2d(step.value)[-1], kind="stable")
+            np.testing.assert_allclose(numbers, step.value[..., order].ravel(), rtol=1e-3)
             checked += 1
         else:
-            np.testing.assert_allclose(numbers, station.value.ravel(), rtol=1e-3)
+            np.testing.assert_allclose(numbers, step.value.ravel(), rtol=1e-3)
             checked += 1
     assert checked > 20
 
 
 def test_columns_of_a_vocabulary_are_named_and_the_next_tokens_listed(result, document):
-    p = result.station("probabilities of the next token").value
+    p = result.step("probabilities of the next token").value
     section = document.all("section")[-2]
     best = [cell.text.split("→ ", 1)[1] for cell in section.all("g")[0].all("rect")]
     assert best[0] == f"{visible(TOKENS[p.argmax()])}: {p.max():.4g}"
@@ -59,7 +59,7 @@ def test_columns_of_a_vocabulary_are_named_and_the_next_tokens_listed(result, do
     assert following.all("td")[0].text == f"{p.max():.2%}"
 
 
-def test_links_lead_to_stations(document):
+def test_links_lead_to_steps(document):
     ids = {section.attributes.get("id") for section in document.all("section")}
     links = [a.attributes["href"] for a in document.all("a")]
     assert len(links) == len(ids) - 1
@@ -71,7 +71,7 @@ def test_what_is_left_out_is_said(monkeypatch):
     monkeypatch.setattr("gpt.interpret.trace.HEADS", 3)
     result = trace(make_model(), OddTokenizer(), TEXT)
     page = parse(trace_page(result, OddTokenizer()))
-    places = {s.name: i for i, s in enumerate(result.stations)}
+    places = {s.name: i for i, s in enumerate(result.steps)}
     section = page.all("section")[places["block 0: attention weights"]]
     assert len(section.all("svg")) == 3
     assert len(section.all("g")[0].all("rect")) == 25
