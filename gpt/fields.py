@@ -49,9 +49,6 @@ def from_dict(cls: type[T], values: object, *, source: str = "from_dict") -> T:
         values: result of `json.loads`.
         source: name of the file, for error messages.
 
-    Raises:
-        FormatError: not an object, unknown or missing field, wrong type, or a value that the config rejects.
-
     Example:
         >>> from gpt.config import TrainConfig
         >>> from_dict(TrainConfig, {"max_steps": 5, "warmup_steps": 1}).max_steps
@@ -83,11 +80,7 @@ def from_dict(cls: type[T], values: object, *, source: str = "from_dict") -> T:
 
 
 def check_types(config: object) -> None:
-    """Check each field of a dataclass against its annotation, in its `__post_init__`; a float may be an int.
-
-    Raises:
-        ArgumentError: a field of a wrong type or with a value outside its choices.
-    """
+    """Check each field of a dataclass against its annotation, in `__post_init__`; a float may be an int."""
     for name, rule in rules_of(cast(Any, type(config))).items():
         value = getattr(config, name)
         if reason := _mismatch(rule, value):

@@ -2,7 +2,6 @@
 
 import pytest
 
-import tinytensor as tt
 from gpt.__main__ import main as command_line
 from gpt.depth import of_depth
 from gpt.models.parameter_shapes import parameter_shapes
@@ -61,18 +60,3 @@ def test_plan_tells_the_cost_of_a_depth(capsys):
     said = capsys.readouterr().out
     assert "3 layers × 3 heads × 96 channels" in said
     assert "minutes" in said
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--depth=0"], "use 1 to 64"),
-        (["--depth=65"], "use 1 to 64"),
-        (["--depth=four"], "not a number"),
-        (["--depth=2", "--preset=demo"], "each of them sets all fields"),
-        (["--depth=2", "--depth=3"], "given twice"),
-    ],
-)
-def test_what_is_no_depth_is_refused(words, said):
-    with pytest.raises(tt.ArgumentError, match=said):
-        configs_from(words, default="demo")

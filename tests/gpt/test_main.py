@@ -57,6 +57,31 @@ def test_the_help_fits_on_a_screen(capsys, words):
         (["chat"], "chat: MODEL is missing"),
         (["skipgram"], "the following arguments are required: TEXT, --out"),
         (["plan", "--preset=gtp2"], "did you mean --preset=gpt2?"),
+        (["sample", "--out_dir=runs/demo"], "python -m gpt COMMAND runs/demo"),
+        (["sample", "runs/demo", "--start=To"], "nanoGPT's start is --prompt"),
+        (["sample", "--prompt=To"], "sample: MODEL is missing"),
+        (["train", "config/train_shakespeare_char.py"], "--preset=shakespeare-char"),
+        (["train", "--max_iters=5"], "--max_steps"),
+        (["train", "--warmup_iters=5"], "--warmup_steps"),
+        (["train", "--lr_decay_iters=5"], "--decay_steps"),
+        (["train", "--min_lr=5"], "--min_learning_rate"),
+        (["train", "--dataset=x"], "--data"),
+        (["train", "--eval_iters=5"], "--eval_batches"),
+        (["train", "--eval_only"], "python -m gpt eval RUN"),
+        (["train", "--compile=False"], "kernels are compiled"),
+        (["train", "--wandb_log=True"], "use --watch"),
+        (["train", "--wandb_project=owt"], "use --watch"),
+        (["train", "--depth=0"], "use 1 to 64"),
+        (["plan", "--depth=65"], "use 1 to 64"),
+        (["plan", "--depth=four"], "not a number"),
+        (["plan", "--depth=2", "--preset=demo"], "each of them sets all fields"),
+        (["plan", "--depth=2", "--depth=3"], "given twice"),
+        (["plan", "--flops=fast"], "argument --flops: invalid float value: 'fast'"),
+        (["train", "--watch_port=81"], "without --watch"),
+        (["train", "--watch", "--watch_port=70000"], "no such port"),
+        (["train", "--watch", "--watch"], "given twice"),
+        (["train", "--watch", "--watch-port"], "has no value"),
+        (["train", "--watch=perhaps"], "not a bool"),
     ],
 )
 def test_errors_are_explained_without_a_traceback(capsys, words, expected):
@@ -66,6 +91,14 @@ def test_errors_are_explained_without_a_traceback(capsys, words, expected):
     assert captured.err.startswith("error: ")
     assert expected in captured.err
     assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize("command", entry.COMMANDS)
+def test_every_command_has_a_help_page(command, capsys):
+    assert entry.main([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert len(out) > 100
+    assert f"python -m gpt {command}" in out
 
 
 def with_command(monkeypatch, main):

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-import tinytensor as tt
 from gpt.__main__ import main
 from gpt.console import parse_fields
 from gpt.live import watch as module
@@ -144,15 +143,6 @@ def test_other_commands_are_watched_too(command, tmp_path, data, monkeypatch, ca
 def test_words_of_the_view():
     assert parse_fields(["--watch=false"], WatchConfig()) == (WatchConfig(),)
     assert parse_fields(["--watch", "--watch-port", "81"], WatchConfig()) == (WatchConfig(True, 81),)
-    for words, match in (
-        (["--watch_port=81"], "without --watch"),
-        (["--watch", "--watch_port=70000"], "no such port"),
-        (["--watch", "--watch"], "given twice"),
-        (["--watch", "--watch-port"], "has no value"),
-        (["--watch=perhaps"], "not a bool"),
-    ):
-        with pytest.raises(tt.ArgumentError, match=match):
-            parse_fields(words, WatchConfig())
 
 
 def test_a_taken_port_ends_before_the_training(tmp_path, data, capsys):
