@@ -85,9 +85,6 @@ class ChatbotConfig:
         out_dir: folder of the runs of all stages.
         seed: random seed of all stages.
 
-    Raises:
-        ArgumentError: a field of a wrong type or outside its domain, whichever stage reads it.
-
     Example:
         >>> [stage.name for stage in stages(ChatbotConfig())]
         ['tokenizer', 'pretraining', 'instruction tuning', 'reinforcement learning', 'evaluation']
@@ -119,14 +116,7 @@ class ChatbotConfig:
 
 @dataclass(frozen=True)
 class Stage:
-    """A command, and the file or run directory that it writes.
-
-    Args:
-        name: name for people.
-        about: what it does, in a sentence.
-        words: the command after `python -m gpt`.
-        result: what it writes: a file; a run directory; or None, for a stage that is always done anew.
-    """
+    """A command, and the file or run directory that it writes: None for a stage that is always done anew."""
 
     name: str
     about: str
@@ -281,11 +271,7 @@ def _minutes(found: Sequence[Stage], config: ChatbotConfig) -> float:
 
 
 def _require_text(data: str) -> None:
-    """Check, before the folder is made, that the text can be read and fills the context.
-
-    Raises:
-        ArgumentError, FormatError: it does not.
-    """
+    """Check, before the folder is made, that the text can be read and fills the context."""
     least = 2 * CONTEXT  # bytes, of which a tenth is for validation; a window has one token more
     read = 0
     for chunk in read_texts(_files(data)):
@@ -300,11 +286,7 @@ def _require_text(data: str) -> None:
 
 
 def _configured(given: Mapping[str, Any]) -> ChatbotConfig:
-    """Config of the given options; in a folder that was begun, its fields are the defaults.
-
-    Raises:
-        ArgumentError: the folder has results of other fields.
-    """
+    """Config of the given options; in a folder that was begun, its fields are the defaults."""
     folder = given.get("out_dir", ChatbotConfig.out_dir)
     path = Path(folder) / CHATBOT
     if not path.is_file():
@@ -318,11 +300,7 @@ def _configured(given: Mapping[str, Any]) -> ChatbotConfig:
 
 
 def _require_fit(saved: ChatbotConfig, config: ChatbotConfig, name: str) -> None:
-    """Check that stages that ran, or whose run was begun, stay as they are with another value of one field.
-
-    Raises:
-        ArgumentError: they do not.
-    """
+    """Check that stages that ran, or were begun, stay as they are with another value of one field."""
     words = {stage.name: stage.words for stage in stages(config)}
     for stage in stages(saved):
         if stage.fits(words.get(stage.name, stage.words)):

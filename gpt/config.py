@@ -45,9 +45,6 @@ class GPTConfig:
             stream; scaled: 1 / sqrt(inputs) for the matrices of the blocks, and 0 for those products and for
             a head of its own, so that a new model predicts all tokens alike.
 
-    Raises:
-        ArgumentError: a field of a wrong type or outside its domain.
-
     Example:
         >>> GPTConfig(vocab_size=65, block_size=64, n_layer=4, n_head=4, n_embd=128).head_size
         32
@@ -174,16 +171,8 @@ class GPTConfig:
         return self.sliding_window or self.block_size
 
     def with_vocab_size(self, tokenizer_size: int) -> "GPTConfig":
-        """Config with vocab_size resolved for a tokenizer.
-
-        Args:
-            tokenizer_size: number of ids of the tokenizer.
-
-        Returns:
-            This config if its vocab_size is large enough (a padded vocabulary is fine), a new one if it is 0.
-
-        Raises:
-            ArgumentError: the tokenizer has more ids than vocab_size.
+        """Config with a vocab_size of 0 resolved to the number of ids of a tokenizer; a padded vocabulary is
+        fine.
 
         Example:
             >>> GPTConfig(0, block_size=8, n_layer=1, n_head=1, n_embd=4).with_vocab_size(65).vocab_size
@@ -257,9 +246,6 @@ class TrainConfig:
         overfit_one_batch: train on the first batch alone, as a sanity check.
         init_from: scratch, resume (the last checkpoint in out_dir), or weights: a run directory, a Hugging
             Face model folder, a .safetensors or .gguf file, smollm2, a name on the Hugging Face hub.
-
-    Raises:
-        ArgumentError: a field of a wrong type or outside its domain.
 
     Example:
         >>> TrainConfig(batch_size=12, gradient_accumulation_steps=4).sequences_per_step

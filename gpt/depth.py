@@ -19,22 +19,13 @@ MOST = 64
 
 
 def of_depth(depth: int, *, max_steps: int = 0) -> tuple[GPTConfig, TrainConfig]:
-    """Configs of a depth: Llama's design, trained by Muon and AdamW with a rate that falls to 0.
+    """Configs of a depth of 1 to 64 layers: Llama's design, trained by Muon and AdamW with a rate that falls
+    to 0.
 
     A layer more is 32 channels and one head more: the blocks have about 12,288 depth³ weights. The number of
-    training tokens is 10 times that, so the FLOPs grow by depth⁶; a step has 384 depth of them. Rates follow
-    muP: that of the matrices falls by 1 / sqrt(width), as Muon's updates grow by sqrt(width) in spectral
-    norm; that of embeddings is constant.
-
-    Args:
-        depth: layers, 1 to 64.
-        max_steps: 0: as many as give 10 tokens per weight; warmup and intervals follow from it.
-
-    Returns:
-        Model config, whose vocab_size is resolved by the tokenizer, and training config.
-
-    Raises:
-        ArgumentError: depth is out of its range.
+    training tokens is 10 times that (unless max_steps is given), so the FLOPs grow by depth⁶; a step has 384
+    depth of them. Rates follow muP: that of the matrices falls by 1 / sqrt(width), as Muon's updates grow by
+    sqrt(width) in spectral norm; that of embeddings is constant.
 
     Source: the dial is nanochat's; the scaling Yang et al. 2022, arXiv:2203.03466, and Bernstein 2024,
         "Deriving Muon".

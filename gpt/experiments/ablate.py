@@ -59,9 +59,6 @@ class AblateConfig:
             trains every combination. Several grids are separated by `;`, and an empty one is the base:
             "; qk_norm=true; optimizer=adamw,muon". Empty: changes one field of the model at a time.
         seeds: runs of each variant, with seed, seed + 1, …
-
-    Raises:
-        ArgumentError: a field of a wrong type, or no seed.
     """
 
     grid: str = ""
@@ -92,10 +89,8 @@ class Cell:
 
 
 def one_at_a_time(model: GPTConfig) -> list[str]:
-    """Single changes of a model config to train; last, all changes of Llama together.
-
-    Returns:
-        Texts like "position=rope"; a gated activation has a smaller n_inner, for equal parameters.
+    """Single changes of a model config to train, like "position=rope"; last, all changes of Llama together. A
+    gated activation has a smaller n_inner, for equal parameters.
 
     Example:
         >>> one_at_a_time(preset("tiny")[0])[:2]
@@ -119,21 +114,12 @@ def one_at_a_time(model: GPTConfig) -> list[str]:
 
 
 def cells(model: GPTConfig, config: TrainConfig, grid: str, seeds: int = 1) -> list[Cell]:
-    """Variants to train.
+    """Variants of a base config to train, the baseline first, each with all seeds and with a folder of its
+    own.
 
     Args:
-        model: the base config.
-        config: training config of all; its out_dir gets a folder for each.
         grid: see `AblateConfig`; `depth=N` takes both configs from `of_depth`, except data, tokenizer, device
             and seed.
-        seeds: runs of each variant; their folders end in the seed, but that of the first.
-
-    Returns:
-        The variants, each with all seeds; the first is the baseline.
-
-    Raises:
-        ArgumentError: an entry of the grid without a value, an unknown field, an invalid value, or a variant
-            that is there twice.
 
     Example:
         >>> model, config = preset("tiny")
@@ -201,16 +187,7 @@ def _values(word: str) -> list[str]:
 
 
 def train_cell(cell: Cell) -> dict[str, Any]:
-    """Train a variant, or resume it, or return its result if it is complete.
-
-    Returns:
-        variant, parameters, val_loss (nats per token, on the validation split), tokens_per_second (median of
-        the log).
-
-    Raises:
-        ArgumentError: its folder has a run with other settings, or the data have no validation split.
-        Stopped: Ctrl-C, or another signal; the run is saved.
-    """
+    """Train a variant, or resume it, or return its result if it is complete."""
     if (cell.folder / "config.json").is_file():
         _require_same(cell)
     if (cell.folder / _RESULT).is_file():
@@ -253,11 +230,9 @@ def _require_same(cell: Cell) -> None:
 
 
 def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of a table: results of `train_cell`, joined over seeds.
-
-    Returns:
-        For each variant, in order: its result with the mean loss and the median speed; with several seeds
-        also val_losses, deviation (of the sample) and p_value (against the first variant; None for itself).
+    """Results of `train_cell` in rows of a table: for each variant the mean loss and the median speed, with
+    several seeds also val_losses, deviation (of the sample) and p_value (against the first variant; None for
+    itself).
 
     Example:
         >>> row = {"variant": "a", "parameters": 9, "tokens_per_second": 5.0}
@@ -283,10 +258,8 @@ def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
-    """Markdown table of results, lowest loss first.
-
-    Args:
-        results: of `train_cell`, at least one; losses are compared with those of the first variant.
+    """Markdown table of results of `train_cell`, lowest loss first; losses are compared with the first
+    variant.
 
     Example:
         >>> print(table([{"variant": "a", "parameters": 1000, "val_loss": 2.0, "tokens_per_second": 50.0}]))

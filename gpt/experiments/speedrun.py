@@ -83,9 +83,6 @@ class SpeedrunConfig:
         record: number of a record, `last`, or `all`.
         seeds: runs of each, with seeds 1, 2, …
         out_dir: folder for speedrun.json.
-
-    Raises:
-        ArgumentError: a field of a wrong type, no such record, or no seed.
     """
 
     record: str = "last"
@@ -134,11 +131,8 @@ def run_once(model: GPTConfig, config: TrainConfig) -> dict[str, Any]:
 
 
 def measure(number: int, seeds: int) -> dict[str, Any]:
-    """Train a record from several seeds.
-
-    Returns:
-        record, change, fields, steps, parameters, the runs, and over them: seconds and cpu_seconds (median),
-        val_loss (mean), p_value (of such a mean if the expected loss was the target; None for one seed).
+    """Train a record from several seeds: the median of the times, the mean of the losses, and how likely such
+    a mean is if the expected loss was the target (None for one seed).
     """
     record = RECORDS[number - 1]
     model, config = record.configs()

@@ -14,15 +14,10 @@ _TINY = 1e-300
 
 def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
     """p-value of Welch's t test: how likely means that differ so much are, if both samples have the same.
+    None if a sample has fewer than two values.
 
     t = (mean a - mean b) / sqrt(va / na + vb / nb), with degrees of freedom by Welch and Satterthwaite; p is
     two-sided.
-
-    Args:
-        a, b: samples, of variances that may differ.
-
-    Returns:
-        p in [0, 1]; None if a sample has fewer than two values.
 
     Source: Welch 1947, "The generalization of 'Student's' problem when several different population variances
         are involved".
@@ -42,10 +37,8 @@ def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
 
 
 def below(sample: Sequence[float], limit: float) -> float | None:
-    """p-value of a one-sided t test: how likely so low a mean is, if the expected value is the limit.
-
-    Returns:
-        p in [0, 1]; None for fewer than two values.
+    """p-value of a one-sided t test: how likely so low a mean is, if the expected value is the limit. None
+    for fewer than two values.
 
     Example:
         >>> round(below([0.9, 1.0, 1.1], 1.2), 4)
@@ -100,13 +93,8 @@ def _beta_fraction(x: float, y: float, a: float, b: float) -> float:
 
 @dataclass(frozen=True)
 class ScalingLaw:
-    """L(N) = E + A / N^alpha, with the middle 95 % of the bootstrap for each, or None.
-
-    Attributes:
-        floor: E, the loss that no size gets below.
-        factor: A.
-        alpha: the exponent.
-        intervals: of E, A and alpha, in this order.
+    """L(N) = floor + factor / N^alpha, with the middle 95 % of the bootstrap for each, in this order, or
+    None.
     """
 
     floor: float
@@ -135,7 +123,6 @@ def fit_scaling_law(
         sizes: N of each model, at least three different ones.
         losses: its losses over seeds.
         draws: of the bootstrap: losses of each model drawn with replacement; needs two seeds.
-        seed: of the draws.
 
     Source: Hoffmann et al. 2022, arXiv:2203.15556, section 3.3, in one variable.
 

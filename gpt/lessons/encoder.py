@@ -12,14 +12,7 @@ from gpt.models.residual import Stream
 
 
 def real_tokens(lengths: tt.Tensor, count: int) -> tt.Tensor:
-    """Attention mask of padded sequences: True for tokens, False for padding.
-
-    Args:
-        lengths: (B,), tokens of each sequence.
-        count: T.
-
-    Returns:
-        bool, (B, 1, 1, T).
+    """Attention mask (B, 1, 1, T) of padded sequences with lengths (B,): True for tokens, False for padding.
 
     Example:
         >>> real_tokens(tt.tensor([1, 3]), 3).reshape(2, 3).tolist()
@@ -31,12 +24,6 @@ def real_tokens(lengths: tt.Tensor, count: int) -> tt.Tensor:
 
 class TwoWayAttention(SelfAttention):
     """Bidirectional multi-head self-attention.
-
-    Args:
-        config: sizes, positions, bias and dropout.
-
-    Raises:
-        ArgumentError: ALiBi or a sliding window, which are defined for causal attention only.
 
     Example:
         >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)
@@ -62,9 +49,6 @@ class TwoWayAttention(SelfAttention):
 class EncoderBlock(Block):
     """Transformer block with bidirectional attention.
 
-    Args:
-        config: sizes and variants.
-
     Example:
         >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)
         >>> EncoderBlock(config)(tt.ones(1, 3, 4)).shape
@@ -88,13 +72,6 @@ class EncoderBlock(Block):
 
 class Encoder(GPT):
     """BERT-style encoder: logits of the token at each position.
-
-    Args:
-        config: sizes and variants, without ALiBi and sliding windows.
-        generator: of the initial weights; default: tinytensor's.
-
-    Raises:
-        ArgumentError: as GPT and TwoWayAttention.
 
     Differs from: BERT, which normalizes the embeddings, has segment embeddings, and has one more layer before
         its logits.

@@ -41,9 +41,6 @@ class Memory(NamedTuple):
 class CrossAttention(nn.Module):
     """Multi-head cross-attention to another sequence.
 
-    Args:
-        config: sizes, bias and dropout.
-
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.3.
 
     Example:
@@ -82,11 +79,7 @@ class CrossAttention(nn.Module):
 
 
 class DecoderBlock(Block):
-    """Decoder block: causal self-attention, cross-attention, feed-forward, each with a residual connection.
-
-    Args:
-        config: sizes and variants.
-    """
+    """Causal self-attention, cross-attention, feed-forward, each with a residual connection."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__(config)
@@ -106,15 +99,8 @@ class EncoderDecoder(GPT):
 
     Source, target and head share the token embedding, source and target the position embedding.
 
-    Args:
-        config: sizes and variants of encoder and decoder: n_layer blocks each.
-        generator: of the initial weights; default: tinytensor's.
-
     Attributes:
         memory: cross-attention keys and values of each layer for the last sources.
-
-    Raises:
-        ArgumentError: as GPT and TwoWayAttention; experts.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762; with its choices norm_position="post", activation="relu",
         position="sinusoidal".
@@ -143,16 +129,7 @@ class EncoderDecoder(GPT):
         self.memory: list[Memory] = []
 
     def read(self, source: tt.Tensor, lengths: tt.Tensor | None = None) -> None:
-        """Encode sources for all following calls.
-
-        Args:
-            source: token ids (B, S), padded at their ends.
-            lengths: (B,), lengths without padding; None: no padding.
-
-        Raises:
-            ShapeError: source is not (B, S), or longer than the context where it is limited.
-            IndexRangeError: an id is not in the vocabulary.
-        """
+        """Encode sources (B, S) for all following calls; lengths (B,) without the padding at their ends."""
         seen = None if lengths is None else real_tokens(lengths, source.shape[-1])
         x_BSC = self.embed(source)
         for block in self.encoder:

@@ -49,16 +49,11 @@ _BEGIN = (
 def hide(
     ids: tt.Tensor, mask: int, vocab_size: int, generator: tt.Generator | None = None
 ) -> tuple[tt.Tensor, tt.Tensor]:
-    """Select 15 % of the tokens, at least one; replace 80 % of them by the mask, 10 % by random tokens.
-
-    Args:
-        ids: (B, T).
-        mask: the id of the mask.
-        vocab_size: number of ids of ordinary tokens.
-        generator: random generator; default: tinytensor's.
+    """Select 15 % of the tokens (B, T), at least one; replace 80 % of them by the mask, 10 % by random
+    tokens.
 
     Returns:
-        Inputs, (B, T), and targets, (B, T): the selected tokens, -100 elsewhere.
+        inputs, (B, T), and targets, (B, T): the selected tokens, -100 elsewhere.
 
     Source: Devlin et al. 2019, arXiv:1810.04805, appendix A.1.
 
@@ -78,16 +73,7 @@ def hide(
 def masked_scores(
     model: Encoder, tokens: Tokens, mask: int, *, vocab_size: int, batch_size: int, batches: int, seed: int
 ) -> dict[str, float]:
-    """Metrics of a model on masked tokens of a text, in consecutive blocks.
-
-    Args:
-        model: run in evaluation mode, which is restored afterwards.
-        tokens: the text.
-        mask: the id of the mask.
-        vocab_size: number of ids of ordinary tokens.
-        batch_size: B, blocks per batch.
-        batches: number of batches; 0: all.
-        seed: random seed of the masks.
+    """Metrics on masked tokens of a text, in consecutive blocks, of which `batches` batches (0: all).
 
     Returns:
         loss in nats per masked token; accuracy on them; commonest, the accuracy of always predicting the most
@@ -110,16 +96,7 @@ def masked_scores(
 
 
 class MaskedRun(Run):
-    """Training run of a masked language model. The last id of its vocabulary is the mask.
-
-    Args:
-        model_config: model config.
-        train_config: as for Run, without samples.
-        ranks: communicator.
-
-    Raises:
-        ArgumentError: as Run; or samples are enabled.
-    """
+    """Training run of a masked language model. The last id of its vocabulary is the mask."""
 
     command = "masked"
     kind = Encoder
@@ -161,17 +138,7 @@ class MaskedRun(Run):
 
 
 def fill(model: Encoder, tokenizer: Tokenizer, text: str, blank: str = "_") -> str:
-    """Fill the gaps of a text, in the order of confidence.
-
-    Args:
-        model: in evaluation mode; the last id of its vocabulary is the mask.
-        tokenizer: of the text.
-        text: each `blank` in it is one masked token.
-        blank: marker of a gap.
-
-    Raises:
-        ArgumentError: no gap, or a character unknown to the tokenizer.
-        ShapeError: the text is longer than the context where it is limited.
+    """Fill the gaps of a text, each a `blank` for one masked token, in the order of confidence.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer
@@ -209,9 +176,6 @@ class FillConfig:
     Args:
         text: a text to fill; may be repeated.
         blank: marker of a gap of one token.
-
-    Raises:
-        ArgumentError: an empty blank, or a text without one.
     """
 
     text: tuple[str, ...] = ()

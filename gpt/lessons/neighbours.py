@@ -29,14 +29,7 @@ VECTORS = "vectors.safetensors"  # next to tokenizer.json in a folder of `skipgr
 
 
 class Embeddings:
-    """Word vectors with nearest-neighbor search.
-
-    Args:
-        words: N distinct words.
-        vectors: shape (N, C).
-
-    Attributes:
-        units: shape (N, C), float32: the normalized vectors.
+    """Vectors (N, C) of N words, normalized in `units`, with nearest-neighbor search.
 
     Example:
         >>> e = Embeddings(["up", "top", "left"], np.array([[0, 1], [0.1, 1], [-1, 0]]))
@@ -115,7 +108,6 @@ class Score:
     """Accuracy on the analogies of a relation.
 
     Args:
-        relation: its name.
         asked: number of questions whose four words have vectors.
         right: number of those whose first answer to b - a + c is d.
         among_five: number of those with d among the first five.
@@ -130,10 +122,7 @@ class Score:
 
 
 def ask_analogies(embeddings: Embeddings) -> list[Score]:
-    """Evaluate all analogies of RELATIONS.
-
-    Args:
-        embeddings: word vectors; candidates are the words of lower-case letters.
+    """Evaluate all analogies of RELATIONS; candidates are the words of lower-case letters.
 
     Example:
         >>> e = Embeddings(["man", "woman", "king", "queen"], np.array([[1, 0], [1, 1], [3, 0], [3, 1.0]]))
@@ -157,11 +146,7 @@ def _score(words: Embeddings, relation: str, asked: Iterable[Question]) -> Score
 
 
 def open_embeddings(path: str) -> Embeddings:
-    """Load word vectors of a `skipgram` folder, or the token embedding of a model.
-
-    Raises:
-        ArgumentError, FormatError: the path has neither.
-    """
+    """Load word vectors of a `skipgram` folder, or the token embedding of a model."""
     folder = Path(path)
     if (folder / VECTORS).is_file():
         tokenizer = load_tokenizer(folder)
@@ -171,10 +156,7 @@ def open_embeddings(path: str) -> Embeddings:
 
 
 def render(scores: Sequence[Score], candidates: int) -> str:
-    """Scores as a table.
-
-    Returns:
-        A line per relation, and a total.
+    """Scores as a table, with a total.
 
     Example:
         >>> print(render([Score("plural", 4, 2, 3, 1)], 103))
@@ -249,10 +231,7 @@ RELATIONS = {
 
 
 def questions(relation: str) -> list[Question]:
-    """All analogies of a relation.
-
-    Returns:
-        (a, b, c, d): a is to b as c is to d.
+    """All analogies of a relation: a is to b as c is to d.
 
     Example:
         >>> questions("man and woman")[0]

@@ -41,9 +41,6 @@ class SkipGramConfig:
         subsample: frequent words are dropped at random: a word with this share of the text never, one with
             a hundred times the share in about nine of ten cases.
         seed: random seed.
-
-    Raises:
-        ArgumentError: a field of a wrong type or outside its domain.
     """
 
     size: int = 100
@@ -69,12 +66,7 @@ class SkipGramConfig:
 
 
 class SkipGram(nn.Module):
-    """Skip-gram model: an embedding of words, and one of words as neighbours.
-
-    Args:
-        vocab_size: V.
-        size: C.
-        generator: random generator of the initial vectors.
+    """Skip-gram model: an embedding (V, C) of words, and one of words as neighbours.
 
     Source: Mikolov et al. 2013, arXiv:1310.4546.
 
@@ -92,14 +84,11 @@ class SkipGram(nn.Module):
         nn.init.zeros_(self.neighbours.weight)
 
     def loss(self, centers: tt.Tensor, others: tt.Tensor) -> tt.Tensor:
-        """Mean over pairs of -ln σ(v·u) for the neighbour u and -ln σ(-v·u) for negative samples.
+        """Mean over B pairs of -ln σ(v·u) for the neighbour u and -ln σ(-v·u) for negative samples.
 
         Args:
-            centers: B words.
+            centers: (B,) words.
             others: (B, 1 + K) words: the neighbour, and K negative samples.
-
-        Returns:
-            A scalar.
         """
         v = self.words(centers)  # (B, C)
         u = self.neighbours(others)  # (B, 1 + K, C)
@@ -109,16 +98,8 @@ class SkipGram(nn.Module):
 
 
 def pairs(ids: Array, window: int, rng: np.random.Generator) -> Array:
-    """Pairs of words and neighbours.
-
-    Args:
-        ids: a text, shape (N,).
-        window: maximum distance; for each word a width from 1 to this is sampled, so that near neighbours are
-            more frequent.
-        rng: random generator of the widths and the order.
-
-    Returns:
-        shape (pairs, 2): word, neighbour; in random order.
+    """Pairs (word, neighbour) of a text (N,), in random order. For each word a width from 1 to `window` is
+    sampled, so that near neighbours are more frequent.
 
     Example:
         >>> pairs(np.array([7, 8]), 1, np.random.default_rng(0)).tolist()
@@ -135,17 +116,7 @@ def pairs(ids: Array, window: int, rng: np.random.Generator) -> Array:
 
 
 def words_of(text: str, at_least: int) -> tuple[WordTokenizer, Array]:
-    """Tokenizer of the frequent words, and the text as their ids.
-
-    Args:
-        text: any text; case is ignored.
-        at_least: minimum count of a word.
-
-    Returns:
-        tokenizer, with ids from 1 in descending frequency; ids of the words in its vocabulary, shape (N,).
-
-    Raises:
-        ArgumentError: fewer than two words are frequent enough.
+    """Tokenizer of the words that occur often enough, whatever their case, and the text as their ids (N,).
 
     Example:
         >>> tokenizer, ids = words_of("The cat, the dog and the cat.", 2)
@@ -166,16 +137,8 @@ def words_of(text: str, at_least: int) -> tuple[WordTokenizer, Array]:
 
 
 def train(ids: Array, vocab_size: int, config: SkipGramConfig, tell: Tell | None = None) -> SkipGram:
-    """Train word vectors.
-
-    Args:
-        ids: a text, shape (N,).
-        vocab_size: V.
-        config: hyperparameters.
-        tell: called after each epoch with its number, from 1, and its mean loss.
-
-    Raises:
-        ArgumentError: no pairs of words are left, or the loss is not finite.
+    """Train word vectors on ids (N,); `tell` is called after each epoch with its number, from 1, and its mean
+    loss.
     """
     model = SkipGram(vocab_size, config.size, tt.Generator(config.seed))
     optimizer = AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0)

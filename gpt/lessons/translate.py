@@ -56,20 +56,8 @@ def end_of(tokenizer: Tokenizer) -> int:
 
 
 def translate(model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str], beams: int = 1) -> list[str]:
-    r"""Translate texts, by greedy decoding or beam search, with KV caches of source and target.
-
-    Args:
-        model: in evaluation mode.
-        tokenizer: of both languages.
-        texts: at least one.
-        beams: number of beams; 1: greedy decoding, in batches of texts.
-
-    Returns:
-        The translations, truncated at the context length if they do not end.
-
-    Raises:
-        ArgumentError: a character unknown to the tokenizer, or beams below 1.
-        ShapeError: a text is longer than the context where it is limited.
+    r"""Translate texts, by greedy decoding or beam search, with KV caches of source and target. A translation
+    that does not end is truncated at the context length.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer
@@ -119,19 +107,7 @@ def _likeliest(
 
 
 class TranslateRun(Run):
-    """Training run of an encoder-decoder on text pairs.
-
-    Args:
-        model_config: model config.
-        train_config: as for Run; `data` is an argument of `pairs_of`.
-        ranks: communicator.
-
-    Attributes:
-        held_out: batches of the held-out pairs.
-
-    Raises:
-        ArgumentError, FormatError: as Run; or a field is set that does not apply.
-    """
+    """Training run of an encoder-decoder on text pairs; `data` is an argument of `pairs_of`."""
 
     command = "translate"
     kind = EncoderDecoder
@@ -233,12 +209,7 @@ class TranslateRun(Run):
 
 
 class Translator(Trainer):
-    """Training loop with translations as samples, and tokens counted per batch.
-
-    Args:
-        run: a TranslateRun.
-        quiet: print nothing.
-    """
+    """Training loop with translations as samples, and tokens counted per batch."""
 
     captures = False  # batches have different lengths
 
@@ -272,9 +243,6 @@ class TranslateConfig:
     Args:
         text: a text to translate; may be repeated.
         beams: number of beams; 1: greedy decoding.
-
-    Raises:
-        ArgumentError: a field of a wrong type.
     """
 
     text: tuple[str, ...] = ()

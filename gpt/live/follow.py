@@ -24,10 +24,7 @@ _CHECKED = 256  # bytes before a position that its checksum covers
 
 
 class Follower:
-    r"""Answers with the new lines of the logs of some runs.
-
-    Args:
-        paths: run directories, or folders of them; they may appear later.
+    r"""Answers with the new lines of the logs of some runs, or folders of them; they may appear later.
 
     Attributes:
         ended: whether the training has ended; a client that hears of it asks no more.
@@ -56,11 +53,8 @@ class Follower:
         return [folder for folder in found if folder in newest]
 
     def answer(self, positions: Mapping[str, str]) -> dict[str, Any]:
-        """New lines of each run.
-
-        Args:
-            positions: position of the last answer by name of the run; a run that is not in it is sent from
-                its beginning.
+        """New lines of each run, after the position of the last answer, by name of the run; of another run
+        all.
 
         Returns:
             JSON values: `ended`, and for each run its name, `fresh` (whether lines of earlier answers are to

@@ -16,10 +16,7 @@ def _file(name: str) -> str:
 
 
 def watch_page(answer: Mapping[str, object] | None = None) -> str:
-    """Page of the live view.
-
-    Args:
-        answer: result of `Follower.answer`, which the page then shows; None: it asks its server.
+    """Page of the live view: of a result of `Follower.answer`, or one that asks its server.
 
     Example:
         >>> "connect-src 'self'" in watch_page(), "connect-src" in watch_page({"runs": []})

@@ -35,15 +35,8 @@ logger = logging.getLogger(__name__)
 class PageServer:
     """A page at http://127.0.0.1:PORT/TOKEN/, and its data at the address `data` beside it.
 
-    The token is random: other users of the machine and pages of other sites cannot guess it.
-
-    Args:
-        page: HTML of the page.
-        answer: fields of the query of a request for data → JSON values; called in threads of the server.
-        port: 0 for a free one.
-
-    Raises:
-        ArgumentError: the port cannot be used.
+    The token is random: other users of the machine and pages of other sites cannot guess it. `answer` makes
+    JSON values of the query of a request for data, in threads of the server; port 0 is a free one.
 
     Example:
         >>> import urllib.request

@@ -30,9 +30,6 @@ class WatchConfig:
     Args:
         watch: serve a page on this machine that follows the training; its address is printed.
         watch_port: port of the page; 0: a free one.
-
-    Raises:
-        ArgumentError: a field of a wrong type, or a port without the page.
     """
 
     watch: bool = False
@@ -56,18 +53,8 @@ class WatchConfig:
 
 @contextmanager
 def watching(config: WatchConfig, *paths: PathLike) -> Iterator[None]:
-    """Context in which a page follows runs, and whose address is printed; without `watch` nothing happens.
-
-    Args:
-        config: whether, and at which port.
-        paths: run directories, or folders of them, which may not exist yet.
-
-    Raises:
-        ArgumentError: the port cannot be used.
-
-    Example:
-        >>> with watching(WatchConfig(), "runs/none"):
-        ...     pass
+    """Context in which a page follows runs, which may not exist yet, and whose address is printed; without
+    `watch` nothing happens.
     """
     if not config.watch:
         yield

@@ -18,12 +18,6 @@ class SideBySide(nn.Module):
     """Linear layers of one input, whose results are joined: queries, keys and values that are packed in
     different kinds.
 
-    Args:
-        layers: the layers.
-
-    Attributes:
-        bias: of the joined results, or None.
-
     Example:
         >>> SideBySide([nn.Linear(4, 2), nn.Linear(4, 3)])(tt.ones(1, 4)).shape
         (1, 5)
@@ -43,11 +37,7 @@ class SideBySide(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Base of causal and bidirectional self-attention: projections, heads, and the attention mask.
-
-    Args:
-        config: sizes, positions, bias and dropout.
-    """
+    """Base of causal and bidirectional self-attention: projections, heads, and the attention mask."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -103,9 +93,6 @@ class SelfAttention(nn.Module):
 
 class CausalSelfAttention(SelfAttention):
     """Causal multi-head self-attention.
-
-    Args:
-        config: sizes, positions, bias and dropout.
 
     Example:
         >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)

@@ -29,9 +29,6 @@ def activate(h: tt.Tensor, activation: Activation) -> tt.Tensor:
 class MLP(nn.Module):
     """Feed-forward layer: y = activation(x W_1 + b_1) W_2 + b_2; swiglu: (silu(x W_g) * (x W_1)) W_2.
 
-    Args:
-        config: sizes, activation and bias.
-
     Source: swiglu: Shazeer 2020, arXiv:2002.05202; relu2: So et al. 2021, arXiv:2109.08668.
 
     Example:
@@ -65,12 +62,6 @@ class MLP(nn.Module):
 
 class Experts(nn.Module):
     """Stacked linear layers, one per expert: x W[e] + b[e] for the tokens of expert e.
-
-    Args:
-        n_expert: E.
-        in_features: K.
-        out_features: N.
-        bias: whether to add a bias.
 
     Shapes:
         weight (E, K, N), bias (E, N).
@@ -106,9 +97,6 @@ class MixtureOfExperts(nn.Module):
     """Mixture of experts: a router selects the top-k feed-forward layers for each token.
 
     y = sum over the chosen of softmax(scores of the chosen) * expert(x). With equal experts it is one layer.
-
-    Args:
-        config: sizes, activation and bias; n_expert experts, n_expert_active per token.
 
     Attributes:
         balance: load-balancing loss of the last call, E Σ share_e probability_e: the share of choices of

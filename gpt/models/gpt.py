@@ -43,13 +43,7 @@ class Block(nn.Module):
     """Transformer block: attention, then feed-forward, each with a residual connection.
 
     Normalization is before each sublayer (GPT-2: gradients flow through the sums unchanged), or after each
-    sum (the 2017 transformer).
-
-    Args:
-        config: sizes and variants.
-
-    Attributes:
-        attention: class of the self-attention, for subclasses.
+    sum (the 2017 transformer). Subclasses may have another `attention`.
 
     Example:
         >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)
@@ -108,17 +102,9 @@ def initial_deviation(config: GPTConfig, name: str, shape: tuple[int, ...]) -> f
 
 
 class GPT(nn.Module):
-    """Decoder-only transformer: token ids to next-token logits.
-
-    Args:
-        config: sizes and variants.
-        generator: of the initial weights; default: tinytensor's.
-
-    Raises:
-        ArgumentError: vocab_size is 0, that is unresolved.
+    """Decoder-only transformer: token ids to next-token logits. Subclasses may have another `block`.
 
     Attributes:
-        block: class of the blocks, for subclasses.
         token_scale: factor of token embeddings: sqrt(C) with sinusoidal positions, which would dominate them
             (Vaswani et al. 2017, section 3.4); else 1.
 
@@ -236,19 +222,11 @@ class GPT(nn.Module):
         return cap * tt.tanh(logits / cap) if cap else logits
 
     def forward(self, idx: tt.Tensor, cache: KVCache | None = None, *, last_only: bool = False) -> tt.Tensor:
-        """Next-token logits at each position.
+        """Logits (B, T, V) of the next token at each position of ids (B, T).
 
         Args:
-            idx: token ids (B, T), integers below vocab_size.
             cache: KV cache of the tokens before idx; those of idx are appended.
-            last_only: return the logits of the last position only, (B, 1, V), as generation needs.
-
-        Returns:
-            shape (B, T, V).
-
-        Raises:
-            ShapeError: idx is not (B, T), or longer than the context where it is limited.
-            IndexRangeError: an id is not in the vocabulary.
+            last_only: only those of the last position, (B, 1, V), as generation needs.
         """
         if cache is not None and idx.ndim == 2 and len(sizes := cache.pieces(idx.shape[1])) > 1:
             found = [self(piece, cache, last_only=last_only) for piece in idx.split(sizes, 1)]

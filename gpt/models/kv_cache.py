@@ -16,16 +16,10 @@ class KVCache:
     tokens outside the attention window are dropped.
 
     Args:
-        config: sizes of the model.
-        batch_size: B, number of sequences.
-        device: device of the model.
-        dtype: of keys, values and the attention.
-        room: minimum number of tokens to keep, also outside the window; with limited positions at most
-            block_size.
+        room: minimum number of tokens to keep, also outside the window; with limited positions block_size.
 
     Attributes:
         length: number of tokens so far; at most `config.block_size` if positions are limited.
-        room: capacity in tokens.
         step: number of tokens per call that always fit, with unlimited positions.
         positions: positions of the newest tokens, (T,).
 

@@ -18,12 +18,8 @@ def from_small_models(model: GPTConfig, sizes: Callable[[GPTConfig], Sizes]) -> 
     """Integers of a model of any size that are linear in head size, inner_size, vocab_size and block_size.
 
     Args:
-        model: the config.
         sizes: the integers by name, for a small config, which differs from `model` in these sizes alone; it
             may build the model. It is called five times. Random numbers that it draws are drawn again later.
-
-    Returns:
-        The integers by name, for `model`.
 
     Example:
         >>> config = GPTConfig(50257, block_size=1024, n_layer=12, n_head=12, n_embd=768)
@@ -58,19 +54,12 @@ def from_small_models(model: GPTConfig, sizes: Callable[[GPTConfig], Sizes]) -> 
 
 
 def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of all parameters by name, without building the model.
-
-    Returns:
-        Name (as in GPT-2 files) → shape, in the order of the forward pass; matrices are stored (in, out). A
-        tied head and a fixed position table are not listed.
-
-    Raises:
-        ArgumentError: vocab_size is 0, that is unresolved.
+    """Shapes of all parameters by name (as in GPT-2 files), without building the model. Matrices are stored
+    (in, out); a tied head and a fixed position table are not listed.
 
     Example:
-        >>> from gpt.presets import configs_from
-        >>> model, _ = configs_from(["--preset=gpt2"], default="demo")
-        >>> shapes = parameter_shapes(model)
+        >>> from gpt.presets import preset
+        >>> shapes = parameter_shapes(preset("gpt2")[0])
         >>> shapes["wte.weight"], shapes["h.11.attn.c_attn.weight"]
         ((50257, 768), (768, 2304))
     """
@@ -99,8 +88,8 @@ def parameter_count(model: GPTConfig) -> int:
     """Number of parameters, a tied head counted once; of packed weights the number of values.
 
     Example:
-        >>> from gpt.presets import configs_from
-        >>> parameter_count(configs_from(["--preset=gpt2"], default="demo")[0])
+        >>> from gpt.presets import preset
+        >>> parameter_count(preset("gpt2")[0])
         124439808
     """
     return sum([prod(shape) for shape in parameter_shapes(model).values()])

@@ -10,16 +10,10 @@ from tinytensor import nn
 
 
 def alibi_slopes(n_head: int) -> tt.Tensor:
-    """ALiBi slopes: the scores of a head decrease by slope x distance of the key.
+    """ALiBi slopes (nh,): the scores of a head decrease by slope x distance of the key.
 
     For n heads, n a power of 2: 2^(-8/n), 2^(-16/n), …, 2^-8. Otherwise those of the next lower power,
     followed by every other one of the next higher.
-
-    Args:
-        n_head: nh, number of heads.
-
-    Returns:
-        shape (nh,), float32.
 
     Source: Press et al. 2022, arXiv:2108.12409; the released code for other numbers of heads.
 
@@ -38,9 +32,6 @@ class Rotary(nn.Module):
     distance alone.
 
     Channels i and i + hs/2 of a head are a 2-d vector, rotated by position / theta^(2i/hs).
-
-    Args:
-        config: block_size (positions in the table), head size, theta.
 
     Source: Su et al. 2021, arXiv:2104.09864; the pairs are those of Llama's released weights in HF's order.
 
@@ -83,16 +74,9 @@ class Rotary(nn.Module):
 
 
 def sinusoidal_positions(block_size: int, n_embd: int) -> tt.Tensor:
-    """Sinusoidal position embeddings: sines and cosines of geometrically increasing wavelengths.
+    """Sinusoidal position embeddings (T, C): sines and cosines of geometrically increasing wavelengths.
 
     p[t, 2i] = sin(t / 10000^(2i/C)), p[t, 2i+1] = cos(t / 10000^(2i/C)).
-
-    Args:
-        block_size: T, number of positions.
-        n_embd: C, number of channels.
-
-    Returns:
-        shape (T, C), float32.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5.
 

@@ -8,14 +8,9 @@ import tinytensor as tt
 
 
 class Residual(NamedTuple):
-    """The residual stream between two sublayers: x + dropout(y).
+    """The residual stream between two sublayers: x + dropout(y), both (B, T, C); y may be None.
 
     It is two tensors, so that the norm that reads the sum computes it: both in one pass over memory.
-
-    Args:
-        x: the stream before the last sublayer, (B, T, C).
-        y: what that adds, (B, T, C), or None.
-        dropout: probability of dropping an element of y.
 
     Example:
         >>> Residual(tt.ones(1, 1, 2), tt.tensor([[[1.0, 2.0]]])).total().tolist()

@@ -22,10 +22,8 @@ class CapturedStep:
     Args:
         compute: a step on the tensors of a batch: drops all gradients, computes the loss, runs backward, and
             may update parameters. It returns a tensor.
-        device: of the tensors.
 
     Attributes:
-        inputs: tensors of the last batch.
         refusal: why the step cannot be captured; then all batches run eagerly. Otherwise "".
 
     Example:

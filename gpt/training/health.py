@@ -30,9 +30,6 @@ SILENT = 1e-3  # a unit is dead if it stays below this share of the block's larg
 class HealthProbe:
     """Measures one optimizer step: construct it before clipping, call `measure` after the step.
 
-    Args:
-        model: with gradients. Copies its weights, and computes its gradient norms.
-
     Memory: a copy of the weights, until the step is over.
 
     Example:
@@ -59,10 +56,7 @@ class HealthProbe:
         self.before = {part: [p.detach().clone() for p in params] for part, params in self.parts.items()}
 
     def measure(self, ids: tt.Tensor) -> list[dict[str, Any]]:
-        """Diagnostics of each layer after the step.
-
-        Args:
-            ids: (B, T), for a forward pass in evaluation mode, which is free of dropout.
+        """Diagnostics of each layer after the step, by a forward pass of ids (B, T) in evaluation mode.
 
         Returns:
             For each layer, in the order of the model: part, grad_norm, update_ratio (norm of the update by
@@ -117,9 +111,6 @@ def _largest(units: tt.Tensor) -> tt.Tensor:
 
 def health_table(line: Mapping[str, Any]) -> str:
     """Table of the diagnostics in a log line.
-
-    Args:
-        line: with "health", the result of `HealthProbe.measure`; and "step", unless it is of no training.
 
     Example:
         >>> part = {"part": "wte", "grad_norm": 0.5, "update_ratio": 1e-3}

@@ -25,10 +25,6 @@ def alone_in(folder: PathLike, who: str = "train") -> Iterator[None]:
         folder: the folder; created if it does not exist.
         who: command that the user called.
 
-    Raises:
-        ArgumentError: another process or thread holds the lock.
-        SaveError: the folder cannot be created or written to.
-
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp()) / "run"

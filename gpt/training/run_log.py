@@ -16,9 +16,6 @@ class RunLog:
     Args:
         run_dir: run directory; appends to its `log.jsonl`.
 
-    Raises:
-        SaveError: the file cannot be written.
-
     Example:
         >>> import tempfile
         >>> log = RunLog(tempfile.mkdtemp())
@@ -90,9 +87,6 @@ def truncate_log(path: PathLike, step: int) -> int:
 
     Returns:
         Number of remaining lines; 0 if there is no file.
-
-    Raises:
-        SaveError: the file cannot be written.
 
     Example:
         >>> import tempfile

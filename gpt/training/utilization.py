@@ -22,16 +22,8 @@ def cpu_model() -> str:
 
 
 def product_speed(size: int = SIZE, repeats: int = 4) -> float:
-    """Measure the speed of large matrix products on the CPU, in the dtype of autocast.
-
-    Args:
-        size: rows and columns of both matrices.
-        repeats: number of products; the first is a warmup.
-
-    Returns:
-        FLOP/s of the fastest product, which is robust to disturbances.
-
-    Memory: three matrices, 12 MB.
+    """FLOP/s of the fastest of some products of large matrices on the CPU, in the dtype of autocast; the
+    first one is a warmup.
 
     Example:
         >>> product_speed(size=64, repeats=3) > 1e6
@@ -48,14 +40,10 @@ def product_speed(size: int = SIZE, repeats: int = 4) -> float:
 
 
 class Utilization:
-    """Model FLOPs utilization: FLOP/s of the model by the measured peak.
+    """Model FLOPs utilization: FLOP/s of the model by the measured peak, of several processes on a machine.
 
     The peak is that of large products, not of the model's sizes: a small model uses little of it. It is
     measured in the first few calls, and the maximum is kept.
-
-    Args:
-        flops_per_token: of forward and backward together.
-        ranks: number of processes on the machine.
 
     Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, section 4.1.
 

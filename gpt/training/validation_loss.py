@@ -8,19 +8,8 @@ from gpt.models.gpt import GPT
 
 
 def evaluate(model: GPT, tokens: Tokens, batch_size: int, batches: int = 0) -> float:
-    """Mean cross-entropy over all tokens of a split, in consecutive blocks.
-
-    Args:
-        model: run in evaluation mode, which is restored afterwards.
-        tokens: TokenFile or array of ids (N,).
-        batch_size: B, blocks per batch; affects the result by rounding only.
-        batches: number of batches; 0: the whole split.
-
-    Returns:
-        Loss in nats per token.
-
-    Raises:
-        ArgumentError: fewer than two tokens.
+    """Mean cross-entropy in nats over all tokens (N,) of a split, or over some batches of it, in consecutive
+    blocks.
 
     Example:
         >>> from gpt.config import GPTConfig
