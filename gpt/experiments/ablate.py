@@ -29,7 +29,7 @@ from gpt.live.watch import WatchConfig, watching
 from gpt.presets import named_configs, preset, with_warmup
 from gpt.training.command import configs_of
 from gpt.training.plan import plan
-from gpt.training.run import refuse_ranks
+from gpt.training.resume import refuse_ranks
 from gpt.training.run_lock import alone_in
 from gpt.training.run_log import RunLog
 from gpt.training.stopping import Stopped

@@ -5,9 +5,7 @@ A run directory has config.json, tokenizer.json, data/ (token files of a text), 
 """
 
 import json
-from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +14,38 @@ import numpy as np
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
 from gpt.console import counted, note
-from gpt.data.batches import Batches, StepBatches
-from gpt.data.command import embedded_shakespeare
+from gpt.data.batches import StepBatches
 from gpt.data.contents import hash_of_tokenizer, require_same
 from gpt.data.document_batches import DocumentBatches
-from gpt.data.prepare import describe_files, prepare, prepare_text, read_texts
-from gpt.data.token_file import TokenFile, open_split
-from gpt.fields import from_dict, to_dict
+from gpt.fields import to_dict
 from gpt.models.gpt import GPT
-from gpt.tokenizers.base import Tokenizer
-from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.tokenizers.tokenizer_config import write_config
 from gpt.training.optimizer_setup import optimizer_of
+from gpt.training.resume import (
+    join_state,
+    refuse_other_ways,
+    refuse_to_overwrite,
+    resumed_model,
+    split_state,
+)
+from gpt.training.run_data import batches_of, require_prompt, splits, with_vocabulary
 from gpt.training.run_lock import alone_in
 from gpt.training.spikes import SpikeGuard
 from gpt.training.validation_loss import evaluate
 from gpt.weights.checkpoint import (
     Checkpoint,
-    list_checkpoints,
     newest_checkpoint,
     prune_checkpoints,
     reading_state,
     require_kind,
     save_checkpoint,
 )
-from gpt.weights.init_from import read_configs, require_data, require_origin
+from gpt.weights.init_from import require_origin
 from gpt.weights.initial_weights import load_weights
-from gpt.weights.sources import is_foreign, named_tokenizer, open_source
+from gpt.weights.sources import is_foreign, open_source
 from gpt.weights.trained import CONFIG, TOKENIZER
 from tinytensor.distributed import Communicator, LocalCommunicator
 from tinytensor.files import atomic_write
-from tinytensor.interop.safetensors_file import Array
 from tinytensor.optim import GradScaler
 
 _RAW = "weights."  # prefix of the raw weights next to the optimizer state, if the model saved is the average
@@ -101,8 +100,8 @@ class Run:
         if resumed is not None:
             require_kind(resumed.state, self.kind.__name__, resumed.folder)
             with reading_state(resumed.folder):
-                model_config = _resumed_model(resumed, model_config)
-                _refuse_other_ways(resumed, train_config)
+                model_config = resumed_model(resumed, model_config)
+                refuse_other_ways(resumed, train_config)
             self.read_data(prepared_before=True)
         else:
             with alone_in(self.folder, self.command) if self.ranks.rank == 0 else nullcontext():
@@ -110,8 +109,9 @@ class Run:
                 self.read_data(prepared_before=self.ranks.rank > 0)
         self.contents = self.find_contents() if self.ranks.rank == 0 else {}
         if self.tokenizer is not None:
-            self._require_prompt(self.tokenizer)
-        self.model_config = self._with_vocabulary(model_config)
+            require_prompt(self.train_config, self.tokenizer)
+        ids = self.train_tokens if self.tokenizer is None else self.tokenizer
+        self.model_config = with_vocabulary(model_config, ids.vocab_size, self.extra_tokens)
         tt.manual_seed(train_config.seed)
         self.model = self.kind(self.model_config).to(train_config.device)
         if resumed is None and train_config.init_from != "scratch":
@@ -132,39 +132,13 @@ class Run:
 
     def read_data(self, prepared_before: bool) -> None:
         """Set tokenizer and data; converts text to token files once."""
-        self.tokenizer, self.train_tokens, self.val_tokens = self._data(prepared_before)
+        found = splits(self.train_config, self.folder / "data", prepared_before)
+        self.train_config, self.tokenizer, self.train_tokens, self.val_tokens = found
 
     def make_batches(self) -> StepBatches:
         """Batches of the training data, from step 0."""
-        config = self.train_config
-        if config.batch_order == "documents":
-            return self._document_batches()
-        return Batches(
-            self.train_tokens,
-            config.batch_size,
-            self.model_config.block_size,
-            config.batch_order,
-            stride=config.batch_stride or None,
-            seed=config.seed,
-            vocab_size=self.model_config.vocab_size,
-        )
-
-    def _document_batches(self) -> DocumentBatches:
-        config = self.train_config
-        if self.tokenizer is None or self.tokenizer.separator is None:
-            raise tt.ArgumentError(
-                "train: --batch_order=documents, but the tokens have no separator of documents",
-                why="it is the token <|endoftext|>, which the tokenizer lacks",
-                fix="prepare the data with a tokenizer that has it: python -m gpt tokenizer train",
-            )
-        return DocumentBatches(
-            self.train_tokens,
-            self.tokenizer.separator,
-            config.batch_size,
-            self.model_config.block_size,
-            seed=config.seed,
-            vocab_size=self.model_config.vocab_size,
-        )
+        separator = None if self.tokenizer is None else self.tokenizer.separator
+        return batches_of(self.train_tokens, self.train_config, self.model_config, separator)
 
     def find_contents(self) -> dict[str, str]:
         """Hashes of the data and the tokenizer, which must match in a resumed run. Reads all data once."""
@@ -205,54 +179,6 @@ class Run:
             + (", captured steps" if self.captures else "")
             + (f", {size} ranks of {counted(tt.get_num_threads(), 'thread')}" if size > 1 else "")
         )
-
-    def _with_vocabulary(self, config: GPTConfig) -> GPTConfig:
-        """Config with vocab_size resolved."""
-        size = self.train_tokens.vocab_size if self.tokenizer is None else self.tokenizer.vocab_size
-        if size is not None:
-            return config.with_vocab_size(size + self.extra_tokens)
-        if config.vocab_size:
-            return config
-        raise tt.ArgumentError(
-            f"train: the vocabulary of {self.train_tokens.path} is not known",
-            why="the token files have neither meta.json nor a tokenizer",
-            fix="set its size (GPT-2: --vocab_size=50257; nanoGPT's shakespeare_char: 65), "
-            "or the tokenizer: --tokenizer=tokenizer.json",
-        )
-
-    def _data(self, prepared_before: bool) -> tuple[Tokenizer | None, TokenFile, TokenFile | None]:
-        """Tokenizer and both splits; converts text to token files once."""
-        config = self.train_config
-        require_data(config)
-        source = Path(config.data)
-        if config.data != "shakespeare" and (source / "train.bin").is_file():
-            saved = source / TOKENIZER
-            named = config.tokenizer not in ("char", "word")
-            path = saved if saved.is_file() else Path(config.tokenizer) if named else None
-            tokenizer = None if path is None else load_tokenizer(path)
-            if path is not None:
-                self.train_config = replace(config, tokenizer=str(path))
-            val = open_split(source, "val") if (source / "val.bin").is_file() else None
-            return tokenizer, open_split(source, "train"), val
-        prepared = self.folder / "data"
-        if prepared_before:
-            val = open_split(prepared, "val") if (prepared / "val.bin").is_file() else None
-            return load_tokenizer(prepared / TOKENIZER), open_split(prepared, "train"), val
-        if config.data == "shakespeare":
-            text = embedded_shakespeare()
-            tokenizer = named_tokenizer(config.tokenizer, text)
-            self._require_prompt(tokenizer)
-            return (tokenizer, *prepare_text(text, tokenizer, prepared))
-        if source.is_dir():
-            note(describe_files(source, config.pattern))
-        tokenizer = named_tokenizer(config.tokenizer, read_texts(config.data, config.pattern))
-        self._require_prompt(tokenizer)
-        return (tokenizer, *prepare(config.data, tokenizer, prepared, pattern=config.pattern))
-
-    def _require_prompt(self, tokenizer: Tokenizer) -> None:
-        """Fail early, before files are written, if the prompt of the samples cannot be encoded."""
-        if self.train_config.sample_interval:
-            tokenizer.encode(self.train_config.sample_prompt)
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
         """Loss of a batch, inputs and targets of (B, T) each, with its autograd graph."""
@@ -342,89 +268,3 @@ class Run:
             self.scaler.load_state_dict(checkpoint.state["scaler"])
         self.batches.load_state_dict(checkpoint.state["batches"])
         tt.default_generator.set_state(checkpoint.state["generator"])
-
-
-def refuse_fields(config: TrainConfig, names: Sequence[str], command: str) -> None:
-    """Raise ArgumentError if a field is set that a command ignores, and not by an earlier version of it."""
-    resumes = config.init_from == "resume" and list_checkpoints(config.out_dir)
-    before = read_configs(config.out_dir)[1] if resumes else TrainConfig()
-    for name in names:
-        default = getattr(TrainConfig, name)
-        if getattr(config, name) not in (default, getattr(before, name)):
-            raise tt.ArgumentError(
-                f"--{name}={getattr(config, name)}: {command} has no use for it",
-                why="it would be ignored",
-                fix=f"leave it out, or set --{name}={default}",
-            )
-
-
-def refuse_ranks(ranks: Communicator, command: str) -> None:
-    """Raise ArgumentError if a single-process command runs on several ranks."""
-    if ranks.size > 1:
-        raise tt.ArgumentError(
-            f"{command}: started on {ranks.size} ranks",
-            why="it supports a single rank",
-            fix="run it without mpiexec",
-        )
-
-
-def refuse_to_overwrite(folder: Path, command: str) -> None:
-    """Raise ArgumentError if a folder, locked by the caller (see `alone_in`), has checkpoints."""
-    if (folder / "latest").exists() or list_checkpoints(folder):
-        raise tt.ArgumentError(
-            f"{command}: {folder} holds a run already",
-            why="its checkpoints and log would be mixed with new ones",
-            fix=f"resume it with --init_from=resume, choose another --out_dir, or remove {folder}",
-        )
-
-
-def _refuse_other_ways(checkpoint: Checkpoint, config: TrainConfig) -> None:
-    """Raise ArgumentError if a resumed run would change its data, optimizer or other fixed fields."""
-    # not saved by older runs
-    saved = {"optimizer": "adamw", "pattern": TrainConfig.pattern, **checkpoint.state["train"]}
-    own = (Path(config.data) / TOKENIZER).is_file()  # token files have their own, which overrides the config
-    for name in ("data", "optimizer") if own else ("data", "pattern", "tokenizer", "optimizer"):
-        if saved.get(name) != getattr(config, name):
-            raise tt.ArgumentError(
-                f"train: --{name}={getattr(config, name)}, but the run was started with {saved.get(name)}",
-                why="the next steps would differ",
-                fix=f"leave --{name} out, or start a new run from its weights: "
-                f"--init_from={checkpoint.folder} --out_dir=NEW",
-            )
-
-
-def _resumed_model(checkpoint: Checkpoint, wanted: GPTConfig) -> GPTConfig:
-    """Model config of the checkpoint; ArgumentError if the command line differs from it."""
-    saved = from_dict(GPTConfig, checkpoint.state["model"], source=str(checkpoint.folder))
-    asked = wanted if wanted.vocab_size else replace(wanted, vocab_size=saved.vocab_size)
-    if asked != saved:
-        differing = [k for k, v in to_dict(saved).items() if v != to_dict(asked)[k]]
-        raise tt.ArgumentError(
-            f"train: the checkpoint's model differs in {', '.join(differing)}",
-            why="a run is resumed with the model that it was started with",
-            fix="leave these fields out, or start a new run from its weights: "
-            f"--init_from={checkpoint.folder} --out_dir=NEW",
-        )
-    return saved
-
-
-def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Split an optimizer state into arrays by name and JSON values."""
-    arrays: dict[str, Array] = {}
-    scalars: dict[str, dict[str, Any]] = {}
-    for index, values in state["state"].items():
-        for key, value in values.items():
-            if isinstance(value, tt.Tensor):
-                arrays[f"{index}.{key}"] = value.cpu().numpy()
-            else:
-                scalars.setdefault(str(index), {})[key] = value
-    return arrays, {"state": scalars, "param_groups": state["param_groups"]}
-
-
-def join_state(arrays: Mapping[str, Array], saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Inverse of `split_state`."""
-    state: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in saved["state"].items()}
-    for name, array in arrays.items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = tt.tensor(np.asarray(array))
-    return {"state": state, "param_groups": saved["param_groups"]}

@@ -254,13 +254,6 @@ def test_a_pipe_gets_the_text_as_it_is(tmp_path, capsys):
     assert capsys.readouterr().out == EVIL
 
 
-class FakeTerminal(io.StringIO):
-    """A terminal that keeps what it is told."""
-
-    def isatty(self):
-        return True
-
-
 def test_a_line_counts_the_kernels_that_are_compiled(monkeypatch, tmp_path):
     (tmp_path / "compiles.py").write_text(
         "from tinytensor.runtime.compile_reports import compiling\n"
@@ -274,7 +267,7 @@ def test_a_line_counts_the_kernels_that_are_compiled(monkeypatch, tmp_path):
         monkeypatch.setitem(entry.COMMANDS, name, entry.Command("compiles", ""))
     said = {}
     for name in ("train", "sample"):
-        monkeypatch.setattr(sys, "stderr", FakeTerminal())
+        monkeypatch.setattr(sys, "stderr", Terminal())
         assert entry.main([name]) == 0
         said[name] = sys.stderr.getvalue()
     lines = said["train"].split("\r\x1b[K")[1:]

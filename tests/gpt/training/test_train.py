@@ -1,11 +1,6 @@
 """Training: learns, resumes with equal bits, stops on Ctrl-C, accumulates, logs, and says what is wrong."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import threading
 from itertools import product
 from types import SimpleNamespace
 from typing import get_args, get_type_hints
@@ -123,32 +118,6 @@ def test_one_batch_can_be_learned_by_heart(text, tmp_path):
     run = train(*configs(text, tmp_path / "run", *words, "--n_embd=64"), quiet=True)
     last = json.loads((run.folder / "log.jsonl").read_text().splitlines()[0])
     assert last["loss"] < 0.05
-
-
-def test_ctrl_c_saves_and_says_how_to_go_on(text, tmp_path):
-    folder = tmp_path / "run"
-    command = [sys.executable, "-m", "gpt", "train", "--preset=tiny", f"--data={text}", f"--out_dir={folder}",
-               "--max_steps=100000", "--eval_interval=0", "--log_interval=1"]  # fmt: skip
-    env = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
-    timer = threading.Timer(60, process.kill)
-    timer.start()
-    said = ""
-    with process:
-        for line in process.stdout:
-            said += line
-            if "step      5" in line:
-                process.send_signal(signal.SIGINT)
-    timer.cancel()
-    assert process.returncode == 130
-    assert "--init_from=resume" in said
-    assert (folder / "latest").is_file()
-    before = int((folder / "latest").read_text().split("_")[1])
-    resumed = train(
-        *configs(text, folder, "--init_from=resume", f"--max_steps={before + 2}", "--eval_interval=0"),
-        quiet=True,
-    )
-    assert resumed.step == before + 2
 
 
 def test_nanogpt_files_train_with_a_given_vocabulary(tmp_path):
@@ -285,30 +254,6 @@ def test_a_prompt_of_unknown_characters_is_refused_before_the_folder_is_made(tex
     with pytest.raises(tt.ArgumentError, match="unknown character"):
         Run(*configs(text, tmp_path / "run", "--sample_prompt=§", "--sample_interval=1"))
     assert not (tmp_path / "run").exists()
-
-
-def test_two_runs_do_not_share_a_folder(text, tmp_path):
-    words = ("--max_steps=2", "--eval_interval=0")
-    trainer = Trainer(Run(*configs(text, tmp_path / "run", *words)), quiet=True)
-    other = Trainer(Run(*configs(text, tmp_path / "run", *words)), quiet=True)
-    refused = []
-    step = trainer.step
-
-    def another_tries():
-        with pytest.raises(tt.ArgumentError, match="another run"):
-            other.train()
-        refused.append(True)
-
-    def step_while_another_tries():
-        thread = threading.Thread(target=another_tries)
-        thread.start()
-        thread.join()
-        return step()
-
-    trainer.step = step_while_another_tries
-    trainer.train()
-    assert refused == [True, True]
-    assert (tmp_path / "run" / "step_2").is_dir()
 
 
 def test_samples_are_drawn_without_dropout(text, tmp_path):

@@ -1,0 +1,90 @@
+"""Data of a run: its tokenizer, both splits, its vocabulary, its batches."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tinytensor as tt
+from gpt.config import GPTConfig, TrainConfig
+from gpt.console import note
+from gpt.data.batches import Batches, StepBatches
+from gpt.data.command import embedded_shakespeare
+from gpt.data.document_batches import DocumentBatches
+from gpt.data.prepare import describe_files, prepare, prepare_text, read_texts
+from gpt.data.token_file import TokenFile, open_split
+from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.tokenizer import load as load_tokenizer
+from gpt.weights.init_from import require_data
+from gpt.weights.sources import named_tokenizer
+from gpt.weights.trained import TOKENIZER
+
+
+def splits(
+    config: TrainConfig, prepared: Path, prepared_before: bool
+) -> tuple[TrainConfig, Tokenizer | None, TokenFile, TokenFile | None]:
+    """Config with the tokenizer of the data, the tokenizer, and both splits; a text is converted to token
+    files in the folder `prepared`, once.
+    """
+    require_data(config)
+    source = Path(config.data)
+    if config.data != "shakespeare" and (source / "train.bin").is_file():
+        saved = source / TOKENIZER
+        named = config.tokenizer not in ("char", "word")
+        path = saved if saved.is_file() else Path(config.tokenizer) if named else None
+        tokenizer = None if path is None else load_tokenizer(path)
+        config = config if path is None else replace(config, tokenizer=str(path))
+        return config, tokenizer, open_split(source, "train"), _validation(source)
+    if prepared_before:
+        tokenizer = load_tokenizer(prepared / TOKENIZER)
+        return config, tokenizer, open_split(prepared, "train"), _validation(prepared)
+    if config.data == "shakespeare":
+        text = embedded_shakespeare()
+        tokenizer = named_tokenizer(config.tokenizer, text)
+        require_prompt(config, tokenizer)
+        return config, tokenizer, *prepare_text(text, tokenizer, prepared)
+    if source.is_dir():
+        note(describe_files(source, config.pattern))
+    tokenizer = named_tokenizer(config.tokenizer, read_texts(config.data, config.pattern))
+    require_prompt(config, tokenizer)
+    return config, tokenizer, *prepare(config.data, tokenizer, prepared, pattern=config.pattern)
+
+
+def _validation(folder: Path) -> TokenFile | None:
+    return open_split(folder, "val") if (folder / "val.bin").is_file() else None
+
+
+def require_prompt(config: TrainConfig, tokenizer: Tokenizer) -> None:
+    """Fail early, before files are written, if the prompt of the samples cannot be encoded."""
+    if config.sample_interval:
+        tokenizer.encode(config.sample_prompt)
+
+
+def with_vocabulary(model: GPTConfig, size: int | None, extra: int) -> GPTConfig:
+    """Config with vocab_size resolved for data of so many ids (None: not known), and extra ones."""
+    if size is not None:
+        return model.with_vocab_size(size + extra)
+    if model.vocab_size:
+        return model
+    raise tt.ArgumentError(
+        "train: the vocabulary of the data is not known",
+        why="the token files have neither meta.json nor a tokenizer",
+        fix="set its size (GPT-2: --vocab_size=50257; nanoGPT's shakespeare_char: 65), "
+        "or the tokenizer: --tokenizer=tokenizer.json",
+    )
+
+
+def batches_of(
+    tokens: TokenFile, config: TrainConfig, model: GPTConfig, separator: int | None
+) -> StepBatches:
+    """Batches in the order of a config, from step 0; `separator` is the id between documents."""
+    sizes: dict[str, Any] = {"seed": config.seed, "vocab_size": model.vocab_size}
+    if config.batch_order != "documents":
+        order, stride = config.batch_order, config.batch_stride or None
+        return Batches(tokens, config.batch_size, model.block_size, order, stride=stride, **sizes)
+    if separator is None:
+        raise tt.ArgumentError(
+            "train: --batch_order=documents, but the tokens have no separator of documents",
+            why="it is the token <|endoftext|>, which the tokenizer lacks",
+            fix="prepare the data with a tokenizer that has it: python -m gpt tokenizer train",
+        )
+    return DocumentBatches(tokens, separator, config.batch_size, model.block_size, **sizes)
