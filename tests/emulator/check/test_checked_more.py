@@ -1,4 +1,4 @@
-"""The device `checked`: 16-bit floats, atomic operations, captured graphs; which launch a finding is of."""
+"""The device `checked`: atomic operations, captured graphs, undefined numbers; the launch of a finding."""
 
 import sys
 from pathlib import Path
@@ -6,38 +6,6 @@ from pathlib import Path
 import pytest
 
 import tinytensor as tt
-
-HALF = """
-__global__ void turn(float* y, const TYPE* x) {
-    __shared__ TYPE s[64];
-    s[threadIdx.x] = x[threadIdx.x];
-    y[threadIdx.x] = READ(s[63 - threadIdx.x]);
-    if (threadIdx.x == 63) y[0] = READ(x[64]);
-}
-"""
-
-
-@pytest.mark.parametrize(
-    ("dtype", "name", "read"),
-    [
-        (tt.float16, "__half", "(float)"),
-        (tt.float16, "__half", "__half2float"),
-        (tt.float16, "__half", "1.0f + bool"),
-        (tt.float16, "__half", "__half(1.0f) < "),
-        (tt.float16, "__half", "__half_as_ushort"),
-        (tt.bfloat16, "__nv_bfloat16", "(float)"),
-        (tt.bfloat16, "__nv_bfloat16", "__bfloat162float"),
-        (tt.float32, "float", "(float)"),
-    ],
-)
-def test_reads_of_halves_are_seen(dtype: tt.DType, name: str, read: str) -> None:
-    x, y = tt.ones(64, dtype=dtype, device="emulated"), tt.empty(64, device="emulated")
-    with tt.cuda.check() as report:
-        tt.cuda.kernel(HALF.replace("TYPE", name).replace("READ", read))[1, 64](y, x)
-    kinds = {f.kind for f in report.findings}
-    assert kinds == {"shared race", "uninitialized shared read", "out of bounds"}, str(report)
-    (outside,) = [f for f in report.findings if f.kind == "out of bounds"]
-    assert f"byte {64 * dtype.itemsize} of `x`, a buffer of {64 * dtype.itemsize} bytes" in outside.text
 
 
 @pytest.mark.parametrize("device", ["emulated", "checked"])
@@ -207,33 +175,6 @@ def test_numbers_that_a_gpu_computes_otherwise_are_warnings() -> None:
     assert z.tolist()[5:] == y.tolist()[5:]
 
 
-OF_FILES = """
-__shared__ float tile[64];  // { in a comment
-namespace inner { __shared__ int count; }
-struct Pair { float a, b; };
-static __shared__ Pair pairs[2];
-__device__ void put(int i, float v) { __shared__ float own; own = v; tile[i] = v; }
-__global__ void turn(float* y, const float* x, int n) {
-    if (threadIdx.x == 0) inner::count = n, pairs[1] = {1.0f * blockIdx.x, 2};
-    put(threadIdx.x, x[threadIdx.x]);
-    BARRIER
-    y[blockIdx.x * 32 + threadIdx.x] = tile[inner::count - 1 - threadIdx.x] + pairs[1].a;
-}
-"""
-
-
-@pytest.mark.parametrize(("barrier", "found"), [("__syncthreads();", set()), ("", {"shared race"})])
-def test_shared_variables_of_a_file_are_those_of_a_block(barrier: str, found: set[str]) -> None:
-    x, y = tt.arange(32, dtype=tt.float32).to("emulated"), tt.zeros(96, device="emulated")
-    kernel = tt.cuda.kernel(OF_FILES.replace("BARRIER", barrier), "turn")
-    with tt.cuda.check() as report:
-        kernel[3, 32](y, x, 32)
-    assert {f.kind for f in report.findings} - {"uninitialized shared read"} == found, str(report)
-    if barrier:
-        kernel[3, 32](y, x, 32)
-        assert y.tolist() == [31 - i % 32 + i // 32 for i in range(96)]
-
-
 @pytest.mark.parametrize("device", ["emulated", "checked"])
 def test_two_barriers_on_one_line_are_two(device: str) -> None:
     kernel = tt.cuda.kernel(
@@ -247,38 +188,6 @@ def test_two_barriers_on_one_line_are_two(device: str) -> None:
         tt.KernelError, match=r"waits at \w+\.cu:3 while .* another __syncthreads\(\) of this"
     ):
         kernel[1, 64](y)
-
-
-@pytest.mark.parametrize(
-    ("body", "found"),
-    [
-        ("STEP(1) STEP(2) for (int i = 0; i < 3; i++) { STEP(i) }", set()),
-        ("two(); two(); if (n) STEP(n)", set()),
-        ("if (t < n) { STEP(1) } else { STEP(2) }", {"divergent barrier"}),
-        ("STEP(1) if (t < 8) STEP(2)", set()),
-        ("if (t < n) WAIT else WAIT", {"divergent barrier"}),
-        ("if (t < n) LONG(1) else LONG(2)", {"divergent barrier"}),
-        ("WAIT LONG(1) for (int i = 0; i < 3; i++) { WAIT LONG(2) }", set()),
-    ],
-)
-def test_barriers_of_a_macro(body: str, found: set[str]) -> None:
-    source = f"""
-    #define STEP(a) {{ s[t] = a; __syncthreads(); y[t] = s[7 - t]; __syncthreads(); }}
-    #define WAIT __syncthreads();
-    #define LONG(a) {{        \\
-            y[t] = a;        \\
-            __syncthreads(); \\
-        }}
-    __device__ void two() {{ __syncthreads(); __syncthreads(); }}
-    __global__ void k(int* y, int n) {{
-        __shared__ int s[8];
-        const int t = threadIdx.x;
-        {body}
-    }}"""
-    y = tt.zeros(8, dtype=tt.int32, device="emulated")
-    with tt.cuda.check() as report:
-        tt.cuda.kernel(source)[1, 8](y, 4)
-    assert {finding.kind for finding in report.findings} == found
 
 
 STATES = """
@@ -308,69 +217,3 @@ def test_padding_of_structs_is_not_written(states: int, found: set[str]) -> None
         tt.cuda.kernel(STATES, "init")[1, states](room, 7)
         tt.cuda.kernel(STATES, "draw")[1, 32](y, room)
     assert {f.kind for f in report.findings} == found, str(report)
-
-
-UNROLLED = """
-__global__ void sum(float* y, const float* x) {
-    __shared__ float s[64];
-    const int t = threadIdx.x;
-    s[t] = x[t];
-    __syncthreads();
-    if (t < 32) {
-        s[t] += s[t + 32];
-        s[t] += s[t + 16];
-        s[t] += s[t + 8];
-        s[t] += s[t + 4];
-        s[t] += s[t + 2];
-        s[t] += s[t + 1];
-    }
-    if (t == 0) y[0] = s[0];
-}
-"""
-
-
-def test_an_unrolled_loop_without_its_barriers_is_one_finding() -> None:
-    y, x = tt.zeros(1, device="emulated"), tt.ones(64, device="emulated")
-    with tt.cuda.check() as report:
-        tt.cuda.kernel(UNROLLED)[1, 64](y, x)
-    (finding,) = report.findings
-    assert finding.kind == "shared race"
-    assert finding.count > 100
-    assert "more pairs of lines from" in finding.text
-    assert ":8 to " in finding.text
-    assert finding.text.endswith(":13")
-
-
-VOTE = """
-__global__ void k(float* y, const float* x) {
-    __shared__ float s[32];
-    const int t = threadIdx.x;
-    s[t] = x[t];
-    BEFORE
-    const float v = s[(t + 1) % 32];
-    const unsigned votes = __ballot_sync(~0u, v > 3);
-    AFTER
-    s[t] = __popc(votes);
-    y[t] = v;
-}
-"""
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "findings", "warnings"),
-    [
-        ("__syncwarp();", "__syncwarp();", set(), set()),
-        # What each lane read went into the vote, but CUDA says that votes order no memory.
-        ("__syncwarp();", "", set(), {"read before a warp operation"}),
-        ("__any_sync(~0u, t);", "__syncwarp();", {"shared race"}, set()),
-    ],
-)
-def test_a_vote_orders_no_memory(before: str, after: str, findings: set[str], warnings: set[str]) -> None:
-    y, x = tt.zeros(32, device="emulated"), tt.ones(32, device="emulated")
-    with tt.cuda.check() as report:
-        tt.cuda.kernel(VOTE.replace("BEFORE", before).replace("AFTER", after))[1, 32](y, x)
-    assert {f.kind for f in report.findings} == findings, str(report)
-    assert {f.kind for f in report.warnings} == warnings, str(report)
-    for finding in (*report.findings, *report.warnings):
-        line = 6 if before.startswith("__any") else 8
-        assert f"with only a vote at {finding.place.partition(':')[0]}:{line} between" in finding.text

@@ -1,5 +1,5 @@
-"""What the device checked sees beyond plain accesses: structs by value, variables of the device, inactive
-lanes, waits that never end, harmless races, and which accesses of a warp are one request.
+"""What the device checked does besides: variables of the device, waits that never end, which accesses of a
+warp are one request, outputs that nobody wrote, other orders of threads.
 """
 
 import re
@@ -8,59 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 import tinytensor as tt
+from tests.emulator.check.test_findings import check, kinds, zeros
 from tinytensor.cuda import CheckReport
 from tinytensor.emulator.run.kernels import EMULATOR
 from tinytensor.errors import KernelError
 from tinytensor.runtime import runtime_of
 
 WARP = 32
-
-
-def check(source: str, grid: int, block: int, *args: object, name: str | None = None) -> CheckReport:
-    """Launch a kernel under a check."""
-    with tt.cuda.check() as report:
-        tt.cuda.kernel(source, name)[grid, block](*args)
-    return report
-
-
-def kinds(report: CheckReport) -> set[str]:
-    return {finding.kind for finding in report.findings}
-
-
-def zeros(n: int, dtype: tt.DType = tt.float32) -> tt.Tensor:
-    return tt.zeros(n, dtype=dtype, device="emulated")
-
-
-# ---- structs and variables ---------------------------------------------------------------------------------
-
-BY_VALUE = """
-struct P { float v; int i; };
-__device__ __noinline__ P larger(P a, P b) { return a.v > b.v ? a : b; }
-__global__ void k(float* y, const float* x) {
-    __shared__ P s[64];
-    const int t = threadIdx.x;
-    s[t] = P{x[t], t};
-    BARRIER
-    P p = larger(s[t], s[63 - t]);
-    p = larger(p, s[(t + 1) % 64]);
-    y[t] = p.v;
-}"""
-
-
-@pytest.mark.parametrize("inline", ["__noinline__", ""])
-def test_structs_passed_by_value_are_seen(inline: str) -> None:
-    source = BY_VALUE.replace("__noinline__", inline)
-    x = tt.arange(64, dtype=tt.float32, device="emulated")
-    assert kinds(check(source.replace("BARRIER", ""), 1, 64, zeros(64), x)) >= {"shared race"}
-    assert not check(source.replace("BARRIER", "__syncthreads();"), 1, 64, zeros(64), x).findings
-
-
-def test_a_struct_out_of_bounds_passed_by_value_is_seen() -> None:
-    source = """
-    __device__ __noinline__ float sum(float4 v) { return v.x + v.y + v.z + v.w; }
-    __global__ void k(float* y, const float4* x) { y[threadIdx.x] = sum(x[threadIdx.x]); }"""
-    x = zeros(4 * 63)
-    assert kinds(check(source, 1, 64, zeros(64), tt.cuda.pointer(x))) == {"out of bounds"}
 
 
 def test_structs_that_a_function_returns_are_seen_where_they_are_stored() -> None:
@@ -85,25 +39,6 @@ def test_structs_that_a_function_returns_are_seen_where_they_are_stored() -> Non
     assert not report.findings
 
 
-def test_variables_of_the_device_are_watched() -> None:
-    source = "__device__ int c; __global__ void k(int* y) { c++; y[0] = 0; }"
-    report = check(source, 2, 64, zeros(1, tt.int32))
-    assert "global race" in kinds(report)
-    assert any("`c`" in finding.text for finding in report.findings)
-
-
-def test_arrays_of_the_device_are_bounded_and_watched() -> None:
-    source = """
-    __device__ float table[64];
-    __global__ void k(float* y, int last) {
-        const float* t = table;
-        if (blockIdx.x == 0) table[threadIdx.x] = 1;
-        else y[threadIdx.x] = t[threadIdx.x + last];
-    }"""
-    report = check(source, 2, 64, zeros(64), 0)
-    assert kinds(report) == {"global race"}
-
-
 def test_variables_of_the_device_with_one_writer_are_silent() -> None:
     source = """
     __device__ float table[64], two = 2;
@@ -113,24 +48,6 @@ def test_variables_of_the_device_with_one_writer_are_silent() -> None:
         fill[1, 64](zeros(64))
         fill[1, 64](zeros(64))
     assert not report.findings, str(report)
-
-
-@pytest.mark.parametrize(
-    ("first", "found"), [("atomicExch", set()), ("atomicAdd", {"uninitialized shared read"})]
-)
-def test_an_exchange_initializes(first: str, found: set[str]) -> None:
-    source = f"""
-    __global__ void k(int* y) {{
-        __shared__ int count;
-        {first}(&count, 5);
-        __syncthreads();
-        y[threadIdx.x] = atomicAdd(&count, 1);
-    }}"""
-    y = zeros(4, tt.int32)
-    report = check(source, 1, 4, y)
-    assert kinds(report) == found
-    if not found:
-        assert sorted(y.tolist()) == [5, 6, 7, 8]
 
 
 def test_static_variables_of_functions_are_of_the_device() -> None:
@@ -159,77 +76,6 @@ def test_static_variables_of_functions_are_of_the_device() -> None:
 
 
 # ---- lanes -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ("if (t < 16) v = __shfl_down_sync(0xffffu, v, 8);", "takes no part"),
-        ("if (t >= 16) return; v = __shfl_sync(0xffffffffu, v, 20);", "has passed it by, or exited"),
-    ],
-)
-def test_reads_of_inactive_lanes_are_found(body: str, words: str) -> None:
-    source = f"__global__ void k(float* y) {{ int t = threadIdx.x; float v = t; {body} y[t] = v; }}"
-    report = check(source, 1, WARP, zeros(WARP))
-    assert kinds(report) == {"inactive lane"}
-    assert words in report.findings[0].text
-
-
-def test_lanes_that_the_block_lacks_are_found() -> None:
-    source = "__global__ void k(float* y) { y[threadIdx.x] = __shfl_down_sync(0xffffffffu, 1.0f, 16); }"
-    report = check(source, 1, 20, zeros(20))
-    assert kinds(report) == {"inactive lane"}
-    assert "the block does not have" in report.findings[0].text
-
-
-@pytest.mark.parametrize(
-    ("mask", "use"),
-    [
-        ("__ballot_sync(~0u, t < n)", "if (lane + k < 32 && m >> (lane + k) & 1) v += other;"),
-        ("__ballot_sync(~0u, t < n)", "v += lane + k < 32 && m >> (lane + k) & 1 ? other : 0;"),
-        ("__activemask()", "if (t + k < n) v += other;"),
-    ],
-)
-@pytest.mark.parametrize("kind", ["float", "int"])
-@pytest.mark.parametrize("threads", [32, 20])
-def test_a_value_of_an_inactive_lane_that_nothing_uses_is_no_defect(
-    mask: str, use: str, kind: str, threads: int
-) -> None:
-    n = 20
-    source = f"""
-    __global__ void k({kind}* y, int n) {{
-        const int t = threadIdx.x, lane = t % 32;
-        {"if (t >= n) return;" if "active" in mask else ""}
-        const unsigned m = {mask};
-        if (t >= n) return;
-        {kind} v = 1 << t;
-        for (int k = 16; k > 0; k /= 2) {{
-            const {kind} other = __shfl_down_sync(m, v, k);
-            {use}
-        }}
-        y[t] = v;
-    }}"""
-    y = zeros(n, tt.float32 if kind == "float" else tt.int32)
-    report = check(source, 1, threads, y, n)
-    assert not report.findings, str(report)
-    assert {warning.kind for warning in report.warnings} == {"value of an inactive lane"}
-    assert y.tolist()[0] == 2**n - 1
-
-
-@pytest.mark.parametrize("kind", ["float", "double"])
-def test_a_value_of_an_inactive_lane_that_is_passed_on_is_a_defect(kind: str) -> None:
-    source = f"""
-    __global__ void k({kind}* y, int n) {{
-        const int t = threadIdx.x;
-        const unsigned m = __ballot_sync(~0u, t < n);
-        if (t >= n) return;
-        {kind} v = 1;
-        for (int k = 16; k > 0; k /= 2) v = v + __shfl_down_sync(m, v, k);
-        if (t == 0) y[0] = v;  // of lane 18, which lane 2 has read
-    }}"""
-    report = check(source, 1, WARP, zeros(1, tt.float32 if kind == "float" else tt.float64), 18)
-    assert kinds(report) == {"inactive lane"}
-    assert "reads lane" in report.findings[0].text
 
 
 def test_an_uninitialized_variable_has_no_plausible_value() -> None:
@@ -334,59 +180,6 @@ def test_a_producer_and_a_consumer_of_one_block_finish_without_checks() -> None:
     assert y.tolist() == [7.0, 7.0]
 
 
-# ---- harmless races ----------------------------------------------------------------------------------------
-
-
-def test_a_race_of_equal_values_is_a_warning() -> None:
-    source = "__global__ void k(float* y, float v) { y[0] = threadIdx.x < 40 ? 1.0f : v; }"
-    report = check(source, 2, 64, zeros(1), 1.0)
-    assert not report.findings, str(report)
-    assert {finding.kind for finding in report.warnings} == {"same-value race"}
-    assert kinds(check(source, 2, 64, zeros(1), 2.0)) == {"global race"}
-
-
-@pytest.mark.parametrize("block", [0, 4, 9])
-def test_the_same_thread_of_later_blocks_races(block: int) -> None:
-    """Thread 3 of each block from `block` on writes; the first four blocks are counted, too."""
-    source = """
-    __global__ void k(float* y, int block) {
-        if (blockIdx.x >= block && threadIdx.x == 3) y[0] = blockIdx.x;
-    }"""
-    (finding,) = check(source, 12, 32, zeros(1), block).findings
-    assert (finding.kind, finding.count) == ("global race", 11 - block)
-    assert f"block ({block + 1}, 0, 0), thread (3, 0, 0)" in finding.text
-
-
-def test_reads_before_loops_of_exchanges_are_warnings() -> None:
-    source = """
-    __global__ void extremes(int* both, const int* x) {
-        const int value = x[blockIdx.x * blockDim.x + threadIdx.x];
-        int most = both[0], least = both[1], expected;
-        do {
-            expected = most;
-            most = atomicCAS(both, expected, max(value, expected));
-        } while (most != expected);
-        do {
-            expected = least;
-            least = atomicCAS(both + 1, expected, min(value, expected));
-        } while (least != expected);
-    }"""
-    both, x = zeros(2, tt.int32), tt.arange(128, dtype=tt.int32, device="emulated") - 5
-    report = check(source, 2, 64, both, x)
-    assert both.tolist() == [122, -5]
-    assert not report.findings, str(report)
-    assert {finding.kind for finding in report.warnings} == {"read before an atomic operation"}
-
-
-def test_a_plain_read_of_a_counter_is_a_race() -> None:
-    source = """
-    __global__ void k(int* y, int* n) {
-        if (threadIdx.x < 32) atomicAdd(n, 1);
-        else y[threadIdx.x] = *n;
-    }"""
-    assert kinds(check(source, 1, 64, zeros(64, tt.int32), zeros(1, tt.int32))) == {"global race"}
-
-
 # ---- requests of a warp ------------------------------------------------------------------------------------
 
 
@@ -396,61 +189,35 @@ def requests(report: CheckReport, line: int) -> list[tuple[int, float]]:
     return [(c.requests, c.active_lanes) for c in found]
 
 
-def test_a_divergent_loop_makes_a_request_for_each_lane() -> None:
-    source = """
-    __global__ void k(float* y, const float* x) {
-        const int t = threadIdx.x;
-        float v = 0;
-        for (int j = 0; j < 32; j++)
-            if (j == t)
-                v += x[t];
-        y[t] = v;
-    }"""
-    x = zeros(WARP)
-    assert requests(check(source, 1, WARP, zeros(WARP), x), 7) == [(32, 1.0)]
-
-
-def test_a_long_body_of_a_divergent_loop_is_not_shared() -> None:
-    source = """
-    __global__ void k(float* y, const float* x) {
-        const int t = threadIdx.x;
-        float v = 0;
-        for (int j = 0; j < 32; j++)
-            if (j % 16 == t % 16) {
-                for (int i = 0; i < 3; i++)
-                    v += x[(t + i) % 32];
-                if (v > 100.0f) v = 0;
-            }
-        y[t] = v;
-    }"""
-    assert requests(check(source, 1, WARP, zeros(WARP), zeros(WARP)), 8) == [(32 * 3, 2.0)]
-
-
-@pytest.mark.parametrize("noinline", ["__noinline__", ""])
-def test_a_function_called_on_both_sides_of_a_branch_is_executed_twice(noinline: str) -> None:
-    source = f"""
-    __device__ {noinline} float get(const float* x, int i) {{
-        return x[i];
-    }}
+KERNEL = """{}
     __global__ void k(float* y, const float* x) {{
         const int t = threadIdx.x;
-        if (t < 16) y[t] = get(x, t) + 1;
-        else y[t] = get(x, t) * 3;
-    }}"""
-    assert requests(check(source, 1, WARP, zeros(WARP), zeros(WARP)), 3) == [(2, 16.0)]
-
-
-def test_lanes_that_leave_a_loop_early() -> None:
-    source = """
-    __global__ void k(float* y, const float* x) {
-        const int t = threadIdx.x;
         float v = 0;
-        for (int j = 0; j < t; j++)
-            v += x[j];
+        {}
         y[t] = v;
-    }"""
-    report = check(source, 1, WARP, zeros(WARP), zeros(WARP))
-    assert requests(report, 6) == [(31, 16.0)]
+    }}"""
+GET = "__device__ {} float get(const float* x, int i) {{ return\n x[i]; }}"
+CALLS = "if (t < 16) v = get(x, t) + 1; else v = get(x, t) * 3;"
+
+
+@pytest.mark.parametrize(
+    ("before", "body", "line", "expected"),
+    [
+        ("", "for (int j = 0; j < 32; j++) if (j == t)\nv += x[t];", 6, [(32, 1.0)]),
+        (
+            "",  # a long body of a divergent loop is not shared
+            "for (int j = 0; j < 32; j++)\nif (j % 16 == t % 16) {\nfor (int i = 0; i < 3; i++)\n"
+            "v += x[(t + i) % 32];\nif (v > 100.0f) v = 0; }",
+            *(8, [(32 * 3, 2.0)]),
+        ),
+        (GET.format("__noinline__"), CALLS, 2, [(2, 16.0)]),  # a function on both sides of a branch
+        (GET.format(""), CALLS, 2, [(2, 16.0)]),
+        ("", "for (int j = 0; j < t; j++)\nv += x[j];", 6, [(31, 16.0)]),  # lanes leave it early
+    ],
+)
+def test_requests_of_a_warp(before: str, body: str, line: int, expected: list[tuple[int, float]]) -> None:
+    report = check(KERNEL.format(before, body), 1, WARP, zeros(WARP), zeros(WARP))
+    assert requests(report, line) == expected
     assert [(c.requests, c.lanes) for c in report.lines if c.way == "store"] == [(1, 32)]
 
 
@@ -616,60 +383,7 @@ def test_lanes_that_part_behind_a_vote_in_a_loop_meet_again() -> None:
 
 
 def test_no_function_of_the_fast_core_is_called_by_checked_kernels() -> None:
-    declared = re.findall(r"TT_API [^;{(]*?(tt_emu_\w+)\(", (EMULATOR / "core.h").read_text())
-    renamed = re.findall(r"#define (tt_emu_\w+) ", (EMULATOR / "checked_names.h").read_text())
+    declared = re.findall(r"TT_API [^;{(]*?(tt_emu_\w+)\(", (EMULATOR / "run" / "core.h").read_text())
+    renamed = re.findall(r"#define (tt_emu_\w+) ", (EMULATOR / "check" / "checked_names.h").read_text())
     assert len(declared) > 20
     assert set(declared) <= set(renamed)
-
-
-# ---- barriers of the grid ----------------------------------------------------------------------------------
-
-GRID = """
-#include <cooperative_groups.h>
-#include <cuda/barrier>
-__global__ void k(int* y, int* parts) {
-    __shared__ cuda::barrier<cuda::thread_scope_block> met;
-    __shared__ int own[32], other[32];
-    extern __shared__ int more[];
-    const auto all = cooperative_groups::this_grid();
-    const int t = threadIdx.x, rank = all.thread_rank();
-    if (t == 0) init(&met, 32);
-    __syncthreads();
-    own[t] = rank;
-    met.arrive_and_wait();
-    more[t] = own[31 - t];
-    parts[rank] = 1;
-    BARRIER
-    int sum = 100 * own[31 - t] + more[t];
-    for (int i = 0; i < all.size(); i++) sum += parts[i];
-    all.sync();
-    LAST
-    y[rank] = sum;
-}"""
-
-
-def check_grid(barrier: str = "all.sync();", last: str = "") -> tuple[list[int], set[str]]:
-    y, parts = zeros(96, tt.int32), zeros(96, tt.int32)
-    with tt.cuda.check() as report:
-        tt.cuda.kernel(GRID.replace("BARRIER", barrier).replace("LAST", last))[3, 32, 128](y, parts)
-    assert report.kernels[0].counted == 3
-    return y.tolist(), kinds(report)
-
-
-def test_what_blocks_wrote_before_a_barrier_of_the_grid_is_theirs_to_read() -> None:
-    # Each thread has 101 times the rank of its mirror image, and 96 ones; and gives it to that thread.
-    last = "other[31 - t] = sum; met.arrive_and_wait(); sum = other[t];"
-    assert check_grid(last=last) == ([101 * rank + 96 for rank in range(96)], set())
-
-
-@pytest.mark.parametrize(
-    ("barrier", "last", "kind"),
-    [
-        ("__syncthreads();", "", "global race"),
-        ("all.sync();", "parts[t] = sum;", "global race"),
-        ("all.sync();", "sum += other[t];", "uninitialized shared read"),
-        ("all.sync();", "own[0] = t; sum += own[t];", "shared race"),
-    ],
-)
-def test_defects_around_a_barrier_of_the_grid(barrier: str, last: str, kind: str) -> None:
-    assert kind in check_grid(barrier, last)[1]
