@@ -20,8 +20,6 @@ TT_HOST cudaError_t cudaMallocPitch(void** p, size_t* pitch, size_t width, size_
 TT_HOST cudaError_t cudaFree(void* p, TT_SITE);
 TT_HOST cudaError_t cudaFreeAsync(void* p, cudaStream_t, TT_SITE);
 TT_HOST cudaError_t cudaFreeHost(void* p, TT_SITE);
-TT_HOST cudaError_t cudaHostRegister(void* p, size_t bytes, unsigned flags, TT_SITE);
-TT_HOST cudaError_t cudaHostUnregister(void* p, TT_SITE);
 TT_HOST cudaError_t cudaHostGetDevicePointer(void** device, void* host, unsigned flags, TT_SITE);
 TT_HOST cudaError_t cudaMemGetInfo(size_t* available, size_t* total, TT_SITE);
 

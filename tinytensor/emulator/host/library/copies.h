@@ -4,8 +4,7 @@
 
 namespace tt_program {
 
-static const char* const kind_names[] = {"cudaMalloc", "cudaMallocManaged", "pinned host memory",
-                                         "registered host memory"};
+static const char* const kind_names[] = {"cudaMalloc", "cudaMallocManaged", "pinned host memory"};
 
 static std::string hexadecimal(const void* p) {
     char text[32];
@@ -170,28 +169,11 @@ TT_HOST cudaError_t cudaFreeHost(void* p, TT_SITE) {
     return drop_now("cudaFreeHost", p, true, file, line);
 }
 
-TT_HOST cudaError_t cudaHostRegister(void* p, size_t bytes, unsigned, TT_SITE) {
-    std::lock_guard<std::recursive_mutex> guard(tt_program::lock);
-    if (!p || !bytes || tt_program::block_at(p) != tt_program::blocks.end())
-        return tt_program::failed(cudaErrorInvalidValue, "cudaHostRegister", file, line,
-                                  "no memory of the host");
-    tt_program::blocks[(const char*)p] = {bytes, MemoryKind::registered, nullptr, 0, file, line};
-    TT_CHECK(tt_checked_watch((const char*)p, bytes, 1);)
-    return cudaSuccess;
-}
-TT_HOST cudaError_t cudaHostUnregister(void* p, TT_SITE) {
-    std::lock_guard<std::recursive_mutex> guard(tt_program::lock);
-    const auto at = tt_program::blocks.find((const char*)p);
-    if (at == tt_program::blocks.end() || at->second.kind != MemoryKind::registered)
-        return tt_program::failed(cudaErrorHostMemoryNotRegistered, "cudaHostUnregister", file, line, "");
-    tt_program::release(at);
-    return cudaSuccess;
-}
 TT_HOST cudaError_t cudaHostGetDevicePointer(void** device, void* host, unsigned, TT_SITE) {
     const auto at = tt_program::block_at(host);
     if (at == tt_program::blocks.end() || at->second.kind == MemoryKind::device)
         return tt_program::failed(cudaErrorInvalidValue, "cudaHostGetDevicePointer", file, line,
-                                  "neither of cudaHostAlloc nor registered");
+                                  "no memory of cudaHostAlloc");
     *device = host;
     return cudaSuccess;
 }

@@ -33,7 +33,7 @@ static cudaDeviceProp properties() {
     p.maxThreadsPerMultiProcessor = THREADS, p.maxBlocksPerMultiProcessor = BLOCKS;
     p.streamPrioritiesSupported = p.globalL1CacheSupported = p.localL1CacheSupported = 1;
     p.managedMemory = p.concurrentManagedAccess = p.computePreemptionSupported = 1;
-    p.cooperativeLaunch = p.hostRegisterSupported = p.memoryPoolsSupported = 1;
+    p.cooperativeLaunch = 1;
     p.singleToDoublePrecisionPerfRatio = 2;
     return p;
 }
@@ -80,39 +80,20 @@ TT_HOST cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int
         size_t value;
     } known[] = {
         {cudaDevAttrMaxThreadsPerBlock, 1024},
-        {cudaDevAttrMaxBlockDimX, 1024},
-        {cudaDevAttrMaxBlockDimY, 1024},
-        {cudaDevAttrMaxBlockDimZ, 64},
-        {cudaDevAttrMaxGridDimX, 0x7fffffff},
-        {cudaDevAttrMaxGridDimY, 65535},
-        {cudaDevAttrMaxGridDimZ, 65535},
         {cudaDevAttrMaxSharedMemoryPerBlock, p.sharedMemPerBlock},
-        {cudaDevAttrTotalConstantMemory, p.totalConstMem},
         {cudaDevAttrWarpSize, 32},
-        {cudaDevAttrMaxPitch, p.memPitch},
         {cudaDevAttrMaxRegistersPerBlock, (size_t)p.regsPerBlock},
         {cudaDevAttrClockRate, (size_t)p.clockRate},
         {cudaDevAttrMultiProcessorCount, (size_t)p.multiProcessorCount},
         {cudaDevAttrGpuOverlap, 1},
-        {cudaDevAttrCanMapHostMemory, 1},
-        {cudaDevAttrConcurrentKernels, 1},
         {cudaDevAttrMemoryClockRate, (size_t)p.memoryClockRate},
-        {cudaDevAttrGlobalMemoryBusWidth, (size_t)p.memoryBusWidth},
         {cudaDevAttrL2CacheSize, (size_t)p.l2CacheSize},
         {cudaDevAttrMaxThreadsPerMultiProcessor, (size_t)p.maxThreadsPerMultiProcessor},
-        {cudaDevAttrAsyncEngineCount, 1},
-        {cudaDevAttrUnifiedAddressing, 1},
         {cudaDevAttrComputeCapabilityMajor, (size_t)p.major},
         {cudaDevAttrComputeCapabilityMinor, (size_t)p.minor},
-        {cudaDevAttrStreamPrioritiesSupported, 1},
         {cudaDevAttrMaxSharedMemoryPerMultiprocessor, p.sharedMemPerMultiprocessor},
-        {cudaDevAttrMaxRegistersPerMultiprocessor, (size_t)p.regsPerMultiprocessor},
-        {cudaDevAttrManagedMemory, 1},
-        {cudaDevAttrConcurrentManagedAccess, 1},
         {cudaDevAttrCooperativeLaunch, 1},
         {cudaDevAttrMaxSharedMemoryPerBlockOptin, p.sharedMemPerBlockOptin},
-        {cudaDevAttrMaxBlocksPerMultiprocessor, (size_t)p.maxBlocksPerMultiProcessor},
-        {cudaDevAttrMemoryPoolsSupported, 1},
     };
     *value = 0;
     for (const auto& k : known)

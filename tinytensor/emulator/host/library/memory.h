@@ -8,7 +8,7 @@
 
 namespace tt_program {
 
-enum class MemoryKind { device, managed, pinned, registered };
+enum class MemoryKind { device, managed, pinned };
 
 struct Block {
     size_t bytes;
@@ -44,7 +44,6 @@ static std::map<const char*, Block>::iterator block_at(const void* address) {
 static std::map<const char*, Block>::iterator block_near(const void* address) {
     for (auto at = blocks.begin(); at != blocks.end(); ++at) {
         const Block& b = at->second;
-        if (b.kind == MemoryKind::registered) continue;
         if ((const char*)address >= b.pages - GUARD && (const char*)address < b.pages + b.size + GUARD)
             return at;
     }
@@ -90,10 +89,8 @@ static void* allocate(size_t bytes, MemoryKind kind, const char* file, int line)
 static void release(std::map<const char*, Block>::iterator at) {
     const Block& b = at->second;
     TT_CHECK(tt_checked_forget(at->first);)
-    if (b.kind != MemoryKind::registered) {
-        munmap(b.pages - GUARD, b.size + 2 * GUARD);
-        used_bytes -= b.size;
-    }
+    munmap(b.pages - GUARD, b.size + 2 * GUARD);
+    used_bytes -= b.size;
     blocks.erase(at);
 }
 

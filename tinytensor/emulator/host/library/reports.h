@@ -57,7 +57,7 @@ static cudaError_t failed(cudaError_t error, const char* function, const char* f
 static void report_leaks() {
     if (sticky_error) return;
     for (auto& [start, b] : blocks)
-        if (b.kind != MemoryKind::registered) Record("leak") << b.bytes << (int)b.kind << b.file << b.line;
+        Record("leak") << b.bytes << (int)b.kind << b.file << b.line;
 }
 
 // Where host code faults: the innermost place in the program's own code.

@@ -97,12 +97,6 @@ TT_DIRECTED(ru, 'u') TT_DIRECTED(rd, 'd')
 #define __signbit tt_signbit
 #define __signbitf tt_signbitf
 #else
-extern "C" double j0(double),
-    j1(double), y0(double), y1(double), jn(int, double), yn(int, double);
-extern "C" float j0f(float), j1f(float), y0f(float), y1f(float), jnf(int, float), ynf(int, float);
-extern "C" double remquo(double, double, int*);
-extern "C" float remquof(float, float, int*);
-
 TT_INLINE double nan(const char*) { return __builtin_nan(""); }
 TT_INLINE float nanf(const char*) { return __builtin_nanf(""); }
 #endif
@@ -116,42 +110,11 @@ TT_INLINE double cospi(double x) {
     const double r = fabs(remainder(x, 2.0));
     return r == 0.5 ? 0.0 : cos(3.14159265358979323846 * r);
 }
-TT_INLINE double normcdf(double x) { return 0.5 * erfc(-x * 0.70710678118654752440); }
-TT_INLINE double erfcx(double x) {
-    if (x < 25) return exp(x * x) * erfc(x);
-    const double r = 1 / (x * x);
-    return 0.56418958354775628695 / x * (1 - r * (0.5 - r * (0.75 - r * 1.875)));
-}
-TT_INLINE double normcdfinv(double p) {  // halving, then Newton's steps
-    if (!(p > 0 && p < 1))
-        return p == 0 ? -__builtin_huge_val() : p == 1 ? __builtin_huge_val() : __builtin_nan("");
-    double low = -39, high = 39;
-    for (int i = 0; i < 64; i++) (normcdf(0.5 * (low + high)) < p ? low : high) = 0.5 * (low + high);
-    return 0.5 * (low + high);
-}
-TT_INLINE double erfinv(double x) { return normcdfinv(0.5 * (x + 1)) * 0.70710678118654752440; }
-TT_INLINE double erfcinv(double x) { return -normcdfinv(0.5 * x) * 0.70710678118654752440; }
-TT_INLINE double rhypot(double x, double y) { return 1 / hypot(x, y); }
-TT_INLINE double norm3d(double x, double y, double z) { return hypot(hypot(x, y), z); }
-TT_INLINE double rnorm3d(double x, double y, double z) { return 1 / norm3d(x, y, z); }
-TT_INLINE double norm4d(double x, double y, double z, double w) { return hypot(norm3d(x, y, z), w); }
-TT_INLINE double rnorm4d(double x, double y, double z, double w) { return 1 / norm4d(x, y, z, w); }
-TT_INLINE void sincospi(double x, double* s, double* c) { *s = sinpi(x), *c = cospi(x); }
-
 #define TT_FLOAT1(NAME) \
     TT_INLINE float NAME##f(float x) { return (float)NAME((double)x); }
 TT_FLOAT1(sinpi)
-TT_FLOAT1(cospi) TT_FLOAT1(normcdf) TT_FLOAT1(erfcx) TT_FLOAT1(normcdfinv) TT_FLOAT1(erfinv)
-    TT_FLOAT1(erfcinv)
+TT_FLOAT1(cospi)
 #undef TT_FLOAT1
-        TT_INLINE float rhypotf(float x, float y) {
-    return (float)rhypot(x, y);
-}
-TT_INLINE float norm3df(float x, float y, float z) { return (float)norm3d(x, y, z); }
-TT_INLINE float rnorm3df(float x, float y, float z) { return (float)rnorm3d(x, y, z); }
-TT_INLINE float norm4df(float x, float y, float z, float w) { return (float)norm4d(x, y, z, w); }
-TT_INLINE float rnorm4df(float x, float y, float z, float w) { return (float)rnorm4d(x, y, z, w); }
-TT_INLINE void sincospif(float x, float* s, float* c) { *s = sinpif(x), *c = cospif(x); }
 #ifndef TT_PROGRAM
 TT_INLINE long lrint(double x) { return (long)llrint(x); }
 TT_INLINE long lrintf(float x) { return (long)llrintf(x); }

@@ -25,14 +25,6 @@ struct thread_block {
     static dim3 dim_threads() { return blockDim; }
 };
 TT_INLINE thread_block this_thread_block() { return {}; }
-template <unsigned N = 1024>
-struct block_tile_memory {};
-template <unsigned N>
-TT_INLINE thread_block this_thread_block(block_tile_memory<N>&) {
-    return {};
-}
-
-struct thread_group_base_tag {};
 
 // ---- lanes of a warp --------------------------------------------------------------------------------------
 
@@ -222,13 +214,6 @@ struct grid_group {
 };
 TT_INLINE grid_group this_grid() { return {}; }
 
-// One GPU: what several would do together, its grid does alone.
-struct multi_grid_group : grid_group {
-    static unsigned grid_rank() { return 0; }
-    static unsigned num_grids() { return 1; }
-};
-TT_INLINE multi_grid_group this_multi_grid() { return {}; }
-
 // ---- functions of groups ----------------------------------------------------------------------------------
 
 template <class G>
@@ -244,11 +229,6 @@ TT_INLINE unsigned long long group_size(const G& group) {
     return group.size();
 }
 
-// One thread of the group.
-template <class G, class F>
-TT_INLINE void invoke_one(const G& group, F f) {
-    if (group.thread_rank() == 0) f();
-}
 #undef TT_AT
 #undef TT_ON
 }  // namespace cooperative_groups
