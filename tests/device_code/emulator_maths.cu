@@ -9,55 +9,15 @@ __global__ void functions(T* out, const T* x, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     const T v = x[i], unit = v / (1 + abs(v)), positive = abs(v) + T(0.25);
-    const T results[] = {sqrt(positive),
-                         cbrt(v),
-                         fabs(v),
-                         exp(v),
-                         exp2(v),
-                         expm1(v),
-                         log(positive),
-                         log2(positive),
-                         log10(positive),
-                         log1p(positive),
-                         sin(v),
-                         cos(v),
-                         tan(v),
-                         asin(unit),
-                         acos(unit),
-                         atan(v),
-                         sinh(v),
-                         cosh(v),
-                         tanh(v),
-                         asinh(v),
-                         acosh(1 + positive),
-                         atanh(unit),
-                         erf(v),
-                         erfc(v),
-                         lgamma(positive),
-                         tgamma(positive),
-                         floor(v),
-                         ceil(v),
-                         trunc(v),
-                         round(v),
-                         rint(v),
-                         nearbyint(v),
-                         rsqrt(positive),
-                         rcbrt(positive),
-                         exp10(v),
-                         ldexp(v, 3),
-                         pow(positive, v),
-                         atan2(v, positive),
-                         hypot(v, unit),
-                         fmod(v, T(0.75)),
-                         remainder(v, T(0.75)),
-                         fmin(v, unit),
-                         fmax(v, unit),
-                         fdim(v, unit),
-                         copysign(positive, v),
-                         nextafter(v, T(100)),
-                         fma(v, unit, positive),
-                         max(v, unit),
-                         min(v, unit)};
+    const T results[] = {
+        sqrt(positive), cbrt(v), fabs(v), exp(v), exp2(v), expm1(v), log(positive), log2(positive),
+        log10(positive), log1p(positive), sin(v), cos(v), tan(v), asin(unit), acos(unit), atan(v),
+        sinh(v), cosh(v), tanh(v), asinh(v), acosh(1 + positive), atanh(unit), erf(v), erfc(v),
+        lgamma(positive), tgamma(positive), floor(v), ceil(v), trunc(v), round(v), rint(v),
+        nearbyint(v), rsqrt(positive), rcbrt(positive), exp10(v), ldexp(v, 3), pow(positive, v),
+        atan2(v, positive), hypot(v, unit), fmod(v, T(0.75)), remainder(v, T(0.75)), fmin(v, unit),
+        fmax(v, unit), fdim(v, unit), copysign(positive, v), nextafter(v, T(100)), fma(v, unit,
+        positive), max(v, unit), min(v, unit)};
     for (int k = 0; k < sizeof results / sizeof(T); k++) out[k * n + i] = results[k];
 }
 
@@ -67,22 +27,10 @@ __global__ void fast_functions(float* out, const float* x, int n) {
     const float v = x[i], positive = fabsf(v) + 0.25f;
     float s, c;
     __sincosf(v, &s, &c);
-    const float results[] = {__expf(v),
-                             __logf(positive),
-                             __log2f(positive),
-                             __log10f(positive),
-                             __sinf(v),
-                             __cosf(v),
-                             __tanf(v),
-                             __powf(positive, v),
-                             __exp10f(v),
-                             __fdividef(v, positive),
-                             __saturatef(v),
-                             __frcp_rn(positive),
-                             __fsqrt_rn(positive),
-                             __frsqrt_rn(positive),
-                             s,
-                             c};
+    const float results[] = {
+        __expf(v), __logf(positive), __log2f(positive), __log10f(positive), __sinf(v), __cosf(v),
+        __tanf(v), __powf(positive, v), __exp10f(v), __fdividef(v, positive), __saturatef(v),
+        __frcp_rn(positive), __fsqrt_rn(positive), __frsqrt_rn(positive), s, c};
     for (int k = 0; k < sizeof results / sizeof(float); k++) out[k * n + i] = results[k];
 }
 

@@ -1,5 +1,6 @@
 """The emulated device runs kernels as a GPU does: blocks, barriers, warps, atomics. Against NumPy."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +17,7 @@ from tinytensor.runtime.base import TemplateArgument
 SOURCE = ROOT / "tests" / "device_code" / "emulator.cu"
 FLOATS = (dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16)
 SHUFFLED = (dtypes.int32, dtypes.int64, *FLOATS)
-PLAIN = (
-    *(
-        "ids",
-        "reverse",
-        "reverse_dynamic",
-        "counts",
-        "early_exit",
-        "constants",
-        "votes",
-        "reductions",
-        "halves",
-        "ended_lanes",
-        "plain_atomics",
-    ),
-    *("integer_atomics", "sum_by_last_block", "write_at", "write_after_barrier", "divergent", "deadlock"),
-    *("outside_mask", "disagree", "overflow", "divide", "asserts", "traps", "prints", "bounded"),
-    *("lacks_barrier", "turns", "busy"),
-)
+PLAIN = re.findall(r"(?m)^(?<!>\n)__global__ void (?:__launch_bounds__\(64\) )?(\w+)\(", SOURCE.read_text())
 INSTANCES: list[Instance] = [
     *((name, ()) for name in PLAIN),
     *(("keeps_own_static", (n,)) for n in (1, 2)),
