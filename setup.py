@@ -49,7 +49,6 @@ EXTRAS = {
         *["einops>=0.8", "joblib>=1.4", "ml_dtypes>=0.5", "pandas>=2.2", "pyarrow>=17", MCP],
     ],
     "docs": ["jupytext>=1.16", "nbclient>=0.10", "nbconvert>=7.16", "ipykernel>=6.29"],
-    "rivals": ["jax"],  # for `python -m benchmarks train --others JAX`
 }
 
 setup(

@@ -1,7 +1,6 @@
 """Benchmark commands: their options, and the functions that run them."""
 
 import argparse
-import shlex
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
@@ -58,7 +57,7 @@ def suite(options: Given) -> list[Report]:
     """Run a suite: its keyword arguments are the options, the first one is the plan of the contest."""
     module = _suite(options.command)
     given = {name: value for name, value in vars(options).items() if name not in ("command", "out", "json")}
-    known: dict[str, Any] = {"shapes": _suite("train").SHAPES, "threads": THREADS}
+    known: dict[str, Any] = {"shapes": getattr(module, "SHAPES", ()), "threads": THREADS}
     known["others"] = getattr(module, "OTHERS", ())
     for name, words in known.items():
         if isinstance(given.get(name), str):
@@ -87,8 +86,6 @@ def quick(options: Given) -> Iterable[Report]:
     yield _suite("dispatch").run(plan)
     yield _suite("train").run(plan, shapes=["S"], variants=["2 threads"])
     yield _suite("ops").run(fewer, sizes=[1 << 10, 1 << 16, 1 << 20], quick=True)
-    yield _suite("memory").run(shapes=["S"])
-    yield _suite("tokenizer").run(fewer, kilobytes=50, vocab_size=320)
 
 
 def kernels_lab(options: Given) -> list[Report]:
@@ -104,18 +101,6 @@ def kernels_lab(options: Given) -> list[Report]:
     if options.time and options.ladder != HOST and not tt.cuda.is_available():
         raise BenchmarkError("kernels_lab: --time needs a GPU; without it, traffic is counted on any machine")
     return [lab.run(lab.NAMES if options.ladder == "all" else [options.ladder], timed=options.time)]
-
-
-def kernel_traffic(options: Given) -> list[Report]:
-    from benchmarks.on_emulator import traffic
-
-    return [traffic.run()]
-
-
-def checked(options: Given) -> list[Report]:
-    from benchmarks.on_emulator import checked
-
-    return [checked.run(options.rounds)]
 
 
 def dry(options: Given) -> str:
@@ -134,16 +119,10 @@ def dry(options: Given) -> str:
 
 
 def first_day(options: Given) -> str:
-    """Run the steps of a first day on a GPU, or name the calls that do; returns what to print."""
+    """Run the steps of a first day on a GPU."""
     from benchmarks import first_day as day
 
-    only: list[str] = options.only
-    if options.calls:
-        rehearse = " --rehearse" if options.rehearse else ""
-        command = f"python -m benchmarks first_day {shlex.quote(str(options.folder))}{rehearse} --only"
-        groups = day.calls(only or list(day.STEPS))
-        return "\n".join(f"{command} {' '.join(group)}" for group in groups)
-    return f"written: {day.run(options.folder, only, rehearse=options.rehearse)}"
+    return f"written: {day.run(options.folder, options.only, rehearse=options.rehearse)}"
 
 
 def page(options: Given) -> str:
@@ -166,14 +145,12 @@ def comparison(options: Given) -> str:
 
 HELP = {
     "alone": "without other libraries, also where they are installed",
-    "calls": "print calls of at most ten minutes, in place of running",
     "captured": "replay the step as a graph",
     "device": "cpu, cuda, or a rehearsal: emulated, or dry, which computes nothing",
     "dtype": "of products and attention",
     "files": "these files (the newest of each benchmark in --out)",
     "folder": "folder of the findings; those in it stay",
     "json": "print the reports as JSON, one on a line, in place of tables",
-    "kilobytes": "thousands of characters; 0: all",
     "ladder": "one ladder, or all",
     "new": "a file, or a folder: its newest file of each benchmark",
     "old": "a file, or a folder: its newest file of each benchmark",
@@ -185,15 +162,12 @@ HELP = {
     "rounds": "clean rounds that are wanted",
     "seconds": "length of a window",
     "shape": "the model: gpt2 or shakespeare",
-    "shapes": "of S, M, L, gpt2, shakespeare, tiny",
+    "shapes": "of S, M, L, gpt2, shakespeare, tiny; generate: smollm2, too",
     "sizes": "elements",
-    "text": "a file (the embedded Shakespeare)",
     "threads": "of the CPU; 1: pinned to one CPU",
     "time": "time on the GPU in place of counting",
-    "vocab_size": "tokens",
 }
 CONTEST: dict[str, Any] = {"rounds": 9, "retries": 9}
-FEWER: dict[str, Any] = {"rounds": 5, "retries": 5}
 DTYPE, DEVICE = ("float32", "bfloat16"), ("cpu", "cuda", "emulated", "dry")
 GPU = DEVICE[1:]
 STEP: dict[str, Any] = {"shapes": "S,M", "threads": "2,1", "seconds": 1.0}
@@ -209,29 +183,15 @@ COMMANDS = {
         "one training step of a GPT", **CONTEST, **STEP, alone=False, others="", dtype=DTYPE, device=DEVICE
     ),
     "generate": Command("tokens that a GPT writes", **CONTEST, **STEP, alone=False, others="", device=DEVICE),
-    "matmul_cpu": Command(
-        "matrix products of a training step, on the CPU",
-        **CONTEST, shapes="S,M,L", threads="1,2", seconds=0.05, alone=False, dtype=DTYPE, only="",
-    ),
     "kernels_lab": Command(
         "ladders of kernels: traffic counted, or timed on a GPU", kernels_lab, _ladder="all", time=False
     ),
-    "checked": Command("processor time of the checker, relative to the emulator", checked, rounds=7),
-    "kernel_traffic": Command("bytes that kernels move, relative to the minimum", kernel_traffic),
+    "kernel_traffic": Command("bytes that kernels move, relative to the minimum"),
     "ops": Command(
         "each op over sizes and layouts, on the CPU and on a GPU",
-        rounds=5, retries=3, seconds=0.02, alone=False, only="", others="", threads=1,
+        rounds=5, retries=3, seconds=0.02, alone=False, only="", threads=1,
         sizes="1024,65536,1048576,4194304",
     ),
-    "tokenizer": Command(
-        "byte-level BPE: training and encoding",
-        rounds=3, retries=3, seconds=0.3, alone=False, text="", kilobytes=200, vocab_size=512,
-    ),
-    "quantized": Command(
-        "weights packed in 4 to 8 bits: tokens that SmolLM2-135M writes, beside llama.cpp; products",
-        **FEWER, threads="1,2", seconds=0.5, alone=False,
-    ),
-    "memory": Command("bytes that a training step of a GPT keeps", shapes="S,M", alone=False),
     "bits": Command("which results of a GPU are equal to the bit", device=GPU[:2]),
     "gpu_peaks": Command("what a GPU can do at most: memory, launches, graphs, copies", device=GPU),
     "gpu_kernels": Command("kernels beside cuBLAS, PyTorch and CuPy", device=GPU, only=""),
@@ -243,7 +203,7 @@ COMMANDS = {
     ),
     "first_day": Command(
         "all that only a GPU can tell: nine steps, at most 45 minutes",
-        first_day, _folder=Path, only=[], calls=False, rehearse=False,
+        first_day, _folder=Path, only=[], rehearse=False,
     ),
     "compare": Command("two reports: what changed by more than the noise", comparison, _old=Path, _new=Path),
 }  # fmt: skip
@@ -272,7 +232,7 @@ def _declaration(name: str, default: Any) -> dict[str, Any]:
     shown = {"help": f"{HELP[name]} (%(default)s)" if default != "" else HELP[name]}
     if isinstance(default, tuple):
         return shown | {"choices": default, "default": default[0]}
-    least = 0 if name in ("retries", "kilobytes") else 1
+    least = 0 if name == "retries" else 1
     kind = _at_least(least) if isinstance(default, int) else type(default)
     return shown | {"type": Path if isinstance(default, Path) else kind, "default": default}
 
@@ -289,6 +249,5 @@ def parser(about: str) -> argparse.ArgumentParser:
                 optional = {} if default is Path or default == [] else {"nargs": "?"}
                 sub.add_argument(option[1:], **_declaration(option[1:], default) | optional)
             else:
-                flag = "kb" if option == "kilobytes" else option.replace("_", "-")
-                sub.add_argument(f"--{flag}", dest=option, **_declaration(option, default))
+                sub.add_argument(f"--{option}", **_declaration(option, default))
     return top

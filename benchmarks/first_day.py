@@ -1,18 +1,16 @@
-"""The first day on a GPU: everything that only a card can tell, in nine steps, in at most 45 minutes.
+"""The first day on a GPU: what only a card can tell, the suites and tests in an order, at most 45 minutes.
 
     python -m benchmarks first_day OUT                      # all steps
     python -m benchmarks first_day OUT --only machine bits  # these, added to what is in OUT
-    python -m benchmarks first_day OUT --calls              # prints calls of at most ten minutes instead
     python -m benchmarks first_day OUT --rehearse           # without a GPU: every step, with small sizes
 
-A step is commands that can also be run by themselves, most of them suites of the benchmarks. Each command is
-a process with what is left of the step's time, so that a fault, which makes a process lose its GPU, ends it
-alone. OUT gets the suites' reports, a log for each step, `first_day.json` and `first_day.md`.
+A step is commands that can also be run by themselves. Each command is a process with what is left of the
+step's time, so that a fault, which makes a process lose its GPU, ends it alone. OUT gets the suites' reports,
+a log for each step and device, and `first_day.md`, the ends of the logs.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -21,24 +19,19 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tinytensor as tt
 from benchmarks.contest import machine
 from benchmarks.contest.contestants import ROOT, BenchmarkError
-from tinytensor.files import atomic_write
 
-CALL = 10 * 60  # seconds of one call
 SHOWN = 60  # last lines of a log on the page
-TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 Words = list[str]
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step: what it answers, its limit in seconds, and the devices on which it is rehearsed."""
+class Step(NamedTuple):
+    """What a step answers, its limit in seconds, and the devices on which it is rehearsed."""
 
     question: str
     seconds: int
@@ -52,68 +45,53 @@ STEPS = {
     "tests": Step("Do the tests pass that need a GPU?", 540),
     "sanitizer": Step("Do kernels leave their memory, or race?", 420),
     "bits": Step("Which results are equal to the bit?", 150),
-    "peaks": Step("What can the machine do at most?", 120, BOTH),
-    "kernels": Step("How fast are our kernels beside cuBLAS, PyTorch and CuPy?", 480, BOTH),
+    "gpu_peaks": Step("What can the machine do at most?", 120, BOTH),
+    "gpu_kernels": Step("How fast are our kernels beside cuBLAS, PyTorch and CuPy?", 480, BOTH),
     "training": Step("How fast are training and generation?", 480, BOTH),
-    "profile": Step("What do the heaviest kernels do with their time?", 180, ("dry",)),
+    "ncu": Step("What do the heaviest kernels do with their time?", 180, ("dry",)),
 }
+SANITIZED = [(tool, "float32") for tool in ("memcheck", "racecheck", "initcheck", "synccheck")]
+SANITIZED += [("memcheck", "bfloat16"), ("racecheck", "bfloat16")]
 
 
 def commands(name: str, device: str, out: Path) -> list[Words]:
-    """The commands of a step on "cuda", or on a device of its rehearsal."""
+    """The commands of a step on "cuda", or on a device of its rehearsal, there with small sizes."""
     small = device != "cuda"
     python = [sys.executable, "-m"]
+    selftest = [*python, "tinytensor", "selftest", "--device", device, "--dtype"]
 
     def suite(*words: str) -> Words:
         return [*python, "benchmarks", *words, "--device", device, "--out", str(out)]
 
-    def selftest(dtype: str) -> Words:
-        return [*python, "tinytensor", "selftest", "--device", device, "--dtype", dtype]
-
     if name == "machine":
-        return [
-            ["nvidia-smi"],
-            ["nvidia-smi", "-q", "-d", "CLOCK,POWER,ECC"],
-            [*python, "tinytensor", "info"],
-        ]
+        about = [*python, "tinytensor", "info"]
+        return [["nvidia-smi"], ["nvidia-smi", "-q", "-d", "CLOCK,POWER,ECC"], about]
     if name == "selftest":
-        return [selftest(d) for d in ("float32", "bfloat16", "float16", "float64")[: 1 if small else None]]
+        return [[*selftest, d] for d in ("float32", "bfloat16", "float16", "float64")[: 1 if small else None]]
     if name == "tests":
         pytest = [*python, "pytest", "-q", "-p", "no:cacheprovider", "-n", "0" if small else "8"]
         tests = "tests/runtime/cuda/test_runtime.py" if small else "tests"
         return [[*pytest, "-m", mark, tests] for mark in ("gpu", "not gpu")[: 1 if small else None]]
     if name == "sanitizer":
-        checks = [(tool, "float32") for tool in TOOLS] + [("memcheck", "bfloat16"), ("racecheck", "bfloat16")]
         program = machine.find_tool("compute-sanitizer") or "compute-sanitizer"
-        return [[program, "--tool", tool, "--print-limit", "20", *selftest(dtype)] for tool, dtype in checks]
-    if name == "training":
-        how = ["--rounds", "1", "--retries", "0", "--seconds", "0", "--alone"] if small else ["--rounds", "5"]
-        how += ["--shapes", "tiny" if small else "gpt2,shakespeare"]
-        rivals = "captured" if small else "captured,torch.compile"
-        steps = [
-            suite("train", *how, "--dtype", dtype, "--others", rivals) for dtype in ("bfloat16", "float32")
-        ]
-        sizes = (
-            ["--preset=tiny", "--max_steps=4"] if small else ["--preset=shakespeare-char", "--max_steps=300"]
-        )
-        trainer = [
-            *python,
-            "gpt",
-            "train",
-            f"--device={device}",
-            *sizes,
-            f"--out_dir={out}/run-{time.time():.0f}",
-        ]
-        runs = [] if device == "dry" else [[*trainer, "--dtype=bfloat16"]]
-        return [steps[0], suite("generate", *how), *runs, steps[1]]
-    return [suite({"peaks": "gpu_peaks", "kernels": "gpu_kernels", "profile": "ncu"}.get(name, name))]
+        return [[program, "--tool", t, "--print-limit", "20", *selftest, dtype] for t, dtype in SANITIZED]
+    if name != "training":
+        return [suite(name)]
+    how = ["--rounds", "1", "--retries", "0", "--seconds", "0", "--alone"] if small else ["--rounds", "5"]
+    how += ["--shapes", "tiny" if small else "gpt2,shakespeare"]
+    rivals = "captured" if small else "captured,torch.compile"
+    first, last = [suite("train", *how, "--dtype", d, "--others", rivals) for d in ("bfloat16", "float32")]
+    sizes = ["--preset=tiny", "--max_steps=4"] if small else ["--preset=shakespeare-char", "--max_steps=300"]
+    run = [f"--out_dir={out}/run-{time.time():.0f}", "--dtype=bfloat16"]
+    trainer = [*python, "gpt", "train", f"--device={device}", *sizes, *run]
+    return [first, suite("generate", *how), *([] if device == "dry" else [trainer]), last]
 
 
 def run(folder: Path, only: Sequence[str] = (), *, rehearse: bool = False) -> Path:
-    """Run steps and add them to the folder; a step that is there already is replaced.
+    """Run steps, each anew, and write the page of all that the folder has.
 
     Args:
-        folder: gets first_day.json, first_day.md, and a log for each step.
+        folder: gets first_day.md, and a log for each step and device.
         only: names of steps, in any order; default: all.
         rehearse: run each with small sizes on the dry GPU and on the emulator, in place of a GPU.
 
@@ -121,8 +99,7 @@ def run(folder: Path, only: Sequence[str] = (), *, rehearse: bool = False) -> Pa
         Path of the page.
 
     Raises:
-        BenchmarkError: there is no such step, no GPU, or no such folder, or rehearsals and real results
-            would be mixed.
+        BenchmarkError: there is no such step, no GPU, or the folder cannot be made.
     """
     if unknown := [name for name in only if name not in STEPS]:
         raise BenchmarkError(f"first_day: {unknown[0]} is no step; steps are {', '.join(STEPS)}")
@@ -135,37 +112,19 @@ def run(folder: Path, only: Sequence[str] = (), *, rehearse: bool = False) -> Pa
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BenchmarkError(f"first_day: the folder {folder} cannot be made: {error.strerror}") from None
-    found = _read(folder / "first_day.json", rehearse)
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that its command is ended, too
     try:
         for name in [name for name in STEPS if name in only or not only]:
             for device in STEPS[name].rehearsed if rehearse else ("cuda",):
-                found["steps"][f"{name}, {device}"] = one(folder.resolve(), name, device)
-            found["machine"] = machine.describe()
-            with atomic_write(folder / "first_day.json") as file:
-                file.write(json.dumps(found, indent=1).encode() + b"\n")
-            (folder / "first_day.md").write_text(page(found, folder), encoding="utf-8")
+                one(folder.resolve(), name, device)
+                (folder / "first_day.md").write_text(page(folder), encoding="utf-8")
     finally:
         signal.signal(signal.SIGTERM, before)
     return folder / "first_day.md"
 
 
-def _read(file: Path, rehearse: bool) -> dict[str, Any]:
-    """What earlier calls have found."""
-    if not file.exists():
-        return {"rehearsal": rehearse, "steps": {}}
-    found = None
-    with suppress(OSError, ValueError):
-        found = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(found, dict) or not {"rehearsal", "steps"} <= set(found):
-        raise BenchmarkError(f"first_day: {file} is not readable; remove it, or name another folder")
-    if found["rehearsal"] != rehearse:
-        raise BenchmarkError(f"first_day: {file} is of {'a GPU' if rehearse else 'a rehearsal'}")
-    return found
-
-
-def one(folder: Path, name: str, device: str) -> dict[str, Any]:
-    """Run the commands of a step, each with what is left of its time; returns how each ended."""
+def one(folder: Path, name: str, device: str) -> None:
+    """Run the commands of a step, each with what is left of its time, and log how each ended."""
     limit, begun, ended = STEPS[name].seconds, time.monotonic(), []
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     if name == "sanitizer":
@@ -175,12 +134,11 @@ def one(folder: Path, name: str, device: str) -> dict[str, Any]:
         for command in commands(name, device, folder):
             text = " ".join(command).replace(sys.executable, "python").replace(str(folder), "OUT")
             print(f"$ {text}", file=log, flush=True)
-            left = limit - (time.monotonic() - begun)
-            ended.append({"command": text, "ended": _ended(command, left, environment, log)})
-            print(ended[-1]["ended"], file=log, flush=True)
-    spent = round(time.monotonic() - begun, 1)
-    print(f"{name}, {device}: {'; '.join(e['ended'] for e in ended)}, {spent} s", flush=True)
-    return {"commands": ended, "seconds": spent}
+            ended.append(_ended(command, limit - (time.monotonic() - begun), environment, log))
+            print(ended[-1], file=log, flush=True)
+        said = f"{'; '.join(ended)}, {time.monotonic() - begun:.1f} s"
+        print(said, file=log)
+    print(f"{name}, {device}: {said}", flush=True)
 
 
 def _ended(command: Words, seconds: float, environment: dict[str, str], log: Any) -> str:
@@ -207,40 +165,18 @@ def _ended(command: Words, seconds: float, environment: dict[str, str], log: Any
             process.wait()
 
 
-def calls(names: Sequence[str]) -> list[list[str]]:
-    """Steps in groups, each of which is over within ten minutes.
-
-    Example:
-        >>> calls(["machine", "selftest", "tests"])
-        [['machine', 'selftest'], ['tests']]
-    """
-    groups: list[list[str]] = []
-    for name in names:
-        spent = sum(STEPS[other].seconds for other in groups[-1]) if groups else CALL
-        if spent + STEPS[name].seconds > CALL:
-            groups.append([])
-        groups[-1].append(name)
-    return groups
-
-
-def page(found: dict[str, Any], folder: Path) -> str:
-    """The page in Markdown: how each command ended, and the last lines of each log."""
-    about = found["machine"]
-    parts = ["# A rehearsal of the first day on a GPU" if found["rehearsal"] else "# The first day on a GPU"]
-    if found["rehearsal"]:
-        parts.append("**No GPU took part, and nothing here was measured.** Sizes are small.")
-    parts.append(
-        f"{about['date']}, commit {str(about['commit'])[:10]}{', with changes' * bool(about['dirty'])}"
-    )
-    done = {key.partition(",")[0] for key in found["steps"]}
-    if missing := [name for name in STEPS if name not in done]:
-        parts.append(f"Not run: {', '.join(missing)}.")
-    for place, (name, step) in enumerate(STEPS.items(), 1):
-        for key in [key for key in found["steps"] if key.partition(",")[0] == name]:
-            result = found["steps"][key]
-            parts.append(f"## {place}. {key}: {step.question}")
-            parts.append(f"{result['seconds']} s of {step.seconds}.")
-            parts.append("\n".join(f"- `{one['command']}`: {one['ended']}" for one in result["commands"]))
-            log = (folder / f"{key.replace(', ', '-')}.log").read_text(encoding="utf-8", errors="replace")
-            parts.append("\n".join(["```", *log.splitlines()[-SHOWN:], "```"]))
+def page(folder: Path) -> str:
+    """The page in Markdown: the machine, and the last lines of each log in the order of the steps."""
+    about = machine.describe()
+    parts = ["# The first day on a GPU", f"{about['date']}, commit {str(about['commit'])[:10]}"]
+    parts[-1] += ", with changes" * bool(about["dirty"])
+    for name, step in STEPS.items():
+        logs = sorted(folder.glob(f"{name}-*.log"))
+        parts += [] if logs else [f"{name}: not run."]
+        for log in logs:
+            device = log.stem.removeprefix(f"{name}-")
+            told = "" if device == "cuda" else " **A rehearsal: no GPU took part, nothing was measured.**"
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]
+            parts += [f"## {name}, {device}: {step.question}", f"At most {step.seconds} s.{told}"]
+            parts.append("\n".join(["```", *lines, "```"]))
     return "\n\n".join(parts) + "\n"

@@ -1,19 +1,11 @@
 """Tables of reports: data from the file of any benchmark, and their text."""
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from tinytensor.lab.report import Table
+
 Saved = Mapping[str, Any]  # a report in its file format
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table; `note` stands above it."""
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
 
 
 # ---- data --------------------------------------------------------------------------------------------------
@@ -37,8 +29,16 @@ def _table(rows: Sequence[Mapping[str, str]], note: str = "") -> Table:
     head = list(dict.fromkeys(key for row in rows for key in row))
     if "clean rounds" in head:
         head = [key for key in head if key != "clean rounds"] + ["clean rounds"]
-    names = [key.replace("_", " ") for key in head]
-    return Table(names, [[row.get(key, "") for key in head] for row in rows], note)
+    return table_of(
+        [key.replace("_", " ") for key in head], [[row.get(key, "") for key in head] for row in rows], note
+    )
+
+
+def table_of(head: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> Table:
+    """A table; columns of numbers are aligned to the right."""
+    columns = [[cell for cell in column if cell not in ("", "–")] for column in zip(*rows, strict=True)]
+    align = ["r" if column and all(c[0].isdigit() for c in column) else "l" for column in columns]
+    return Table(head, "".join(align), rows, f"{note}:" * bool(note))
 
 
 def findings(report: Saved) -> list[Table]:
@@ -51,13 +51,10 @@ def findings(report: Saved) -> list[Table]:
     for key, value in report["findings"].items():
         rows = value.get("rungs", value) if isinstance(value, Mapping) else value
         if isinstance(rows, list):
-            modeled = isinstance(value, Mapping) and not value["timed"] and "seconds" in rows[0]
             note = f"{key}: {value['question']}" if "question" in value else key
-            note += "; its seconds come from a model of a GPU: none were measured" if modeled else ""
-            scalars = [{k: cell(v) for k, v in row.items() if not isinstance(v, list)} for row in rows]
-            made.append(_table(scalars, note))
+            made.append(_table([{k: cell(v) for k, v in row.items()} for row in rows], note))
         elif isinstance(value, Mapping) and (len(value) > 12 or key == "columns"):
-            made.append(Table(["", ""], [[name, cell(v)] for name, v in value.items()], key))
+            made.append(table_of(["", key], [[name, cell(v)] for name, v in value.items()]))
         elif key not in cases:
             named = value if isinstance(value, Mapping) else {"found": value}
             row = {"": key} | {name: cell(v) for name, v in named.items()}
@@ -109,8 +106,7 @@ def text(report: Saved) -> str:
         lines += ["", *aligned(rows)]
     own = contestants(report).rows if any(key in report["findings"] for key in _keys(report)) else []
     for table in [*([contestants(report)] if own else []), *findings(report)]:
-        note = [f"{table.note}:"] if table.note else []
-        lines += ["", *note, *aligned([table.head, *table.rows] if any(table.head) else table.rows)]
+        lines += ["", str(table)]
     return "\n".join(lines)
 
 

@@ -1,12 +1,10 @@
 """The ladder `overlap`: host-to-device copies, kernels and device-to-host copies, serial or overlapped.
 
-Every version must match NumPy, and be bitwise equal to the first version. On a GPU it is timed. Elsewhere its
-operations (copies, launches, streams) are counted, and a timeline is computed from a model with stated rates,
-in which a copy in, a copy out and a kernel can run concurrently, but no two of one kind.
+Every version must match NumPy, and be bitwise equal to the first version; on a GPU it is timed. A copy in, a
+copy out and a kernel can run concurrently there, but no two of one kind.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,22 +15,11 @@ import numpy as np
 import tinytensor as tt
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.kernels_lab.lab import Timing, timings
-from benchmarks.kernels_lab.timeline import Timeline
-from tinytensor.emulator.check.lower_bounds import CARDS
-from tinytensor.runtime import runtime_of
 
 LADDER = "overlap"
 SMALL, LARGE = (4000, 3), (1 << 24, 4000)  # elements, steps of the recurrence
 PARTS = 8
 WORK = tt.cuda.kernel(Path(__file__).with_name("overlap.cu"), "overlap_work")
-
-CARD = next(card for card in CARDS if card.name.startswith("H100"))
-PINNED, ORDINARY = 25e9, 10e9  # bytes per second: PCIe 4.0 x16, and CPU copies to pinned memory
-MODEL = (
-    f"a model, not a measurement: copies of {PINNED / 1e9:.0f} GB/s each way (of ordinary memory "
-    f"{ORDINARY / 1e9:.0f}), {CARD.single / 1e12:.0f} TFLOP/s, and nothing takes time to start;\n"
-    f"{LARGE[0]:,} elements, {LARGE[1]:,} steps, {PARTS} parts"
-)
 
 
 class Job:
@@ -155,98 +142,6 @@ def check(device: str, size: tuple[int, int] = SMALL) -> dict[str, float]:
         if not np.array_equal(found, first):
             raise BenchmarkError(f"{LADDER}, {rung.title}: not bitwise equal to {RUNGS[0].title}")
     return errors
-
-
-# ---- counting ----------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def traced(job: Job) -> Iterator[Timeline]:
-    """Record runtime calls of an emulated device as a timeline of the large problem."""
-    runtime: Any = runtime_of(tt.Device(job.device))
-    timeline, numbers = Timeline(), {}
-    make_stream, kernel, copy_in, copy_out = (
-        getattr(runtime, name) for name in ("make_stream", "kernel", "copy_in", "copy_out")
-    )
-
-    def new_stream() -> Any:
-        stream = make_stream()
-        numbers[stream] = timeline.streams
-        timeline.streams += 1
-        return stream
-
-    def loaded(*arguments: Any, **options: Any) -> Any:
-        found = kernel(*arguments, **options)
-
-        def launch(grid: Any, block: Any, args: Sequence[Any], shared: int = 0) -> None:
-            timeline.add("kernel", 2 * LARGE[0] * LARGE[1] / CARD.single * args[1].size / job.size)
-            found(grid, block, args, shared)
-
-        return launch
-
-    def moving(engine: str, rate: float, array: np.ndarray[Any, Any]) -> None:
-        timeline.add(engine, 4 * LARGE[0] / rate * array.size / job.size, host_waits=rate == ORDINARY)
-
-    def sent(rate: float, ptr: int, source: np.ndarray[Any, Any], keep: object = None) -> None:
-        moving("in", rate, source)
-        copy_in(ptr, source)
-
-    def received(rate: float, target: np.ndarray[Any, Any], ptr: int, keep: object = None) -> None:
-        moving("out", rate, target)
-        copy_out(target, ptr)
-
-    def number(stream: Any) -> int:
-        return timeline.current if stream is None else numbers[stream]
-
-    replaced = {
-        "make_stream": new_stream,
-        "enter": lambda stream: timeline.enter(number(stream)),
-        "leave": timeline.leave,
-        "order": lambda later, earlier: timeline.order(number(later), number(earlier)),
-        "wait": lambda stream: timeline.wait(number(stream)),
-        "synchronize": lambda: timeline.wait(timeline.current),
-        "kernel": loaded,
-        "copy_in": partial(sent, ORDINARY),
-        "send": partial(sent, PINNED),
-        "copy_out": partial(received, ORDINARY),
-        "receive": partial(received, PINNED),
-    }
-    vars(runtime).update(replaced)
-    try:
-        yield timeline
-    finally:
-        for name in replaced:
-            del vars(runtime)[name]
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """Operation counts of a version, and the modeled time of the large problem in seconds."""
-
-    rung: str
-    streams: int
-    copies: int
-    launches: int
-    seconds: float
-    drawing: tuple[str, ...]
-
-
-def count(size: tuple[int, int] = SMALL) -> list[Overlap]:
-    """Operation counts of all versions on the device `emulated`."""
-    check("emulated", size)
-    job, timelines = Job("emulated", *size), []
-    for rung in RUNGS:
-        with traced(job) as timeline:
-            rung.run(job)
-        timelines.append(timeline)
-    scale = timelines[1].seconds  # the first version is longer and would compress the others
-    found = []
-    for rung, t in zip(RUNGS, timelines, strict=True):
-        launches = [engine for engine, _, _ in t.steps].count("kernel")
-        used = len(t.used)
-        drawing = tuple(t.drawing(scale)) if t.seconds <= scale else ()
-        found.append(Overlap(rung.title, used, len(t.steps) - launches, launches, t.seconds, drawing))
-    return found
 
 
 # ---- timing ------------------------------------------------------------------------------------------------

@@ -29,9 +29,11 @@ def rows(name: str, timed: bool) -> list[dict[str, Any]]:
     if name == host.LADDER:
         return host.time_rungs()
     if name == overlap.LADDER:
-        found: Sequence[Any] = overlap.time_rungs() if timed else overlap.count()
         lessons = {rung.title: rung.lesson for rung in overlap.RUNGS}
-        return [asdict(row) | {"lesson": lessons[row.rung]} for row in found]
+        if timed:
+            return [asdict(row) | {"lesson": lessons[row.rung]} for row in overlap.time_rungs()]
+        errors = overlap.check("emulated")
+        return [{"rung": title, "error": errors[title], "lesson": lessons[title]} for title in errors]
     ladder = LADDERS[name]
     lessons = {rung.title: rung.lesson for rung in ladder.rungs}
     made = [asdict(row) for row in (lab.time_rungs(ladder) if timed else lab.count(ladder))]
@@ -52,9 +54,5 @@ def run(names: Sequence[str], *, timed: bool) -> Report:
     for name in names:
         question = LADDERS[name].question if name in LADDERS else QUESTIONS[name]
         report.findings[name] = {"question": question, "timed": timed, "rungs": rows(name, timed)}
-        if name == overlap.LADDER and not timed:
-            report.findings["model"] = overlap.MODEL
-            drawn = [f"{r['rung']}:\n" + "\n".join(r["drawing"]) for r in report.findings[name]["rungs"]]
-            report.findings["timelines of the model"] = "\n" + "\n".join(drawn)
     report.findings["columns"] = TIMED if timed else COUNTED
     return report

@@ -1,1 +1,1 @@
-"""The same models and ops in other libraries: PyTorch, JAX, CuPy."""
+"""The same models and ops in other libraries: PyTorch, CuPy."""

@@ -123,22 +123,6 @@ class Torch(Library):
         return lambda: self.module.autograd.grad(outs, leaves, grads, retain_graph=True)
 
 
-class Jax(Library):
-    """JAX, without jit; each call synchronizes."""
-
-    def __init__(self) -> None:
-        import jax
-
-        self.jax, self.module = jax, jax.numpy
-
-    def made(self, x: Array) -> Any:
-        return self.module.asarray(x)
-
-    def call(self, case: OpCase, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
-        wait = self.jax.block_until_ready
-        return lambda: wait(function(*inputs))
-
-
 class Cupy(Library):
     """CuPy on a GPU."""
 
@@ -160,7 +144,6 @@ LIBRARIES: dict[str, Callable[[], Library]] = {
     "tinytensor": Engine,
     "NumPy": Library,
     "PyTorch": Torch,
-    "JAX": Jax,
     "CuPy": Cupy,
     "PyTorch on CUDA": lambda: Torch("cuda"),
     "CUDA": lambda: Engine("cuda"),

@@ -3,31 +3,21 @@
 A section of the page is data: bars and tables, made in one way from the file of any benchmark.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.contest.contestants import BenchmarkError
-from benchmarks.contest.tables import Saved, Table, cell, contestants, findings, time_label
+from benchmarks.contest.tables import Saved, cell, contestants, findings, table_of, time_label
 from benchmarks.report.bars import Bars, draw
 from benchmarks.report.compare import load
-from gpt.interpret.heat_map import picture
-from tinytensor.lab.html import Html, page, tag, write
+from tinytensor.lab.html import Html, Page, tag, write
+from tinytensor.lab.report import Report, Table
 
 TITLE = "Benchmarks of tinytensor"
 LONG = 40  # rows from which a table is collapsed, and cases from which there are no bars
 # Whole programs first.
 ORDER = ("train", "generate", "smollm2", "quantized", "memory", "tokenizer", "ops", "dispatch", "matmul-cpu")
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section of the page."""
-
-    heading: str
-    bars: Bars | None
-    tables: Sequence[Table]
 
 
 # ---- files -------------------------------------------------------------------------------------------------
@@ -72,18 +62,17 @@ def _date(report: Saved) -> str:
 # ---- data --------------------------------------------------------------------------------------------------
 
 
-def sections(reports: Mapping[str, Saved]) -> list[Section]:
-    """All sections of the page."""
+def sections(reports: Mapping[str, Saved]) -> Iterator[tuple[str, Bars | None, list[Table]]]:
+    """All sections of the page: heading, bars and tables."""
 
     def place(report: Saved) -> tuple[int, str]:
         name = report["benchmark"]
         return (ORDER.index(name) if name in ORDER else len(ORDER), name)
 
-    made = []
     for report in sorted(reports.values(), key=place):
         results = [contestants(report)] if report["results"] else []
-        made.append(Section(report["benchmark"], bars(report), [*results, *findings(report)]))
-    return [*made, machines(reports)]
+        yield report["benchmark"], bars(report), [*results, *findings(report)]
+    yield "Machine", None, machines(reports)
 
 
 def bars(report: Saved) -> Bars | None:
@@ -105,7 +94,7 @@ def bars(report: Saved) -> Bars | None:
     return Bars(report["benchmark"], unit, [r["case"] for r in results], values, labels)
 
 
-def machines(reports: Mapping[str, Saved]) -> Section:
+def machines(reports: Mapping[str, Saved]) -> list[Table]:
     """A row for each file, and the machine of the newest one."""
     rows = []
     for name, r in reports.items():
@@ -115,47 +104,29 @@ def machines(reports: Mapping[str, Saved]) -> Section:
     about = [[key.replace("_", " "), cell(value or None)] for key, value in newest.items()]
     differ = [k for k in ("cpu", "cpus") if any(r["machine"][k] != newest[k] for r in reports.values())]
     note = f"The files come from machines that differ in {', '.join(differ)}." if differ else ""
-    files = Table(["file", "benchmark", "date", "commit"], rows, note)
-    return Section("Machine", None, [files, Table(["machine", ""], about)])
+    return [table_of(["file", "benchmark", "date", "commit"], rows, note), table_of(["machine", ""], about)]
 
 
 # ---- HTML --------------------------------------------------------------------------------------------------
 
 
-def _html(table: Table) -> Iterable[Html]:
-    """A table; cells that begin with a digit are right-aligned, texts of several lines keep them."""
-    rows = [tag("tr", *[tag("th", name) for name in table.head])]
-    for row in table.rows:
-        cells = []
-        for text in row:
-            if "\n" in text:
-                cells.append(tag("td", tag("pre", text.strip("\n"))))
-            else:
-                cells.append(tag("td", text, **({"class_": "number"} if text[:1].isdigit() else {})))
-        rows.append(tag("tr", *cells))
-    whole = tag("div", tag("table", *rows), class_="scroll")
-    if table.note:
-        yield tag("p", table.note)
-    if len(rows) > LONG:
-        whole = tag("details", tag("summary", f"{len(rows) - 1} rows"), whole)
-    yield whole
-
-
-def page_of(reports: Mapping[str, Saved]) -> str:
-    """Self-contained HTML page."""
-    made = []
-    for section in sections(reports):
-        drawn = [tag("div", tag("figure", draw(section.bars)), class_="maps scroll")] if section.bars else []
-        tables = [part for table in section.tables for part in _html(table)]
-        made.append(tag("section", tag("h2", section.heading), *drawn, *tables))
+def page_of(reports: Mapping[str, Saved]) -> Page:
+    """Self-contained HTML page; long tables are collapsed."""
     newest = max(reports.values(), key=_date)["machine"]
-    first = tag(
-        "p",
+    first = (
         "Medians of windows of which contestants take turns; results are compared before anything is timed. "
         "How it is measured: benchmarks/README.md. "
-        f"Newest file: {newest['date']}, on {newest['cpu']}, {newest['cpus']} CPUs; more at the bottom.",
+        f"Newest file: {newest['date']}, on {newest['cpu']}, {newest['cpus']} CPUs; more at the bottom."
     )
-    return page(TITLE, first, *made)
+    parts: list[Html] = [tag("p", first)]
+    for heading, chart, tables in sections(reports):
+        parts.append(tag("h2", heading))
+        parts += [tag("div", tag("figure", draw(chart)), class_="scroll")] if chart else []
+        for table in tables:
+            summary = tag("summary", f"{len(table.rows)} rows")
+            whole = table.markup()
+            parts.append(tag("details", summary, whole) if len(table.rows) > LONG else whole)
+    return Report(TITLE, parts).html()
 
 
 def save(reports: Mapping[str, Saved], html: Path) -> list[Path]:
@@ -172,8 +143,8 @@ def save(reports: Mapping[str, Saved], html: Path) -> list[Path]:
     pictures.mkdir(parents=True, exist_ok=True)
     write(html, page_of(reports))
     written = [html]
-    for section in sections(reports):
-        if section.bars is not None:
-            written.append(pictures / f"{section.heading}.svg")
-            write(written[-1], picture([Html(draw(section.bars))]))
+    for heading, chart, _ in sections(reports):
+        if chart is not None:
+            written.append(pictures / f"{heading}.svg")
+            write(written[-1], draw(chart))
     return written

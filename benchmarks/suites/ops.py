@@ -1,8 +1,7 @@
 """Times of each op over sizes and layouts, on the CPU and on a GPU, against other libraries.
 
-Results are compared before they are timed. The report relates the measured time to the predicted memory time
-at this machine's copy bandwidth, and strided to contiguous inputs; with a GPU, it gives the number of
-elements from which the GPU is faster.
+Results are compared before they are timed. The report relates strided to contiguous inputs; with a GPU, it
+gives the number of elements from which the GPU is faster.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,19 +14,14 @@ import numpy as np
 import tinytensor as tt
 from benchmarks.contest.contest import Plan, Report
 from benchmarks.contest.contestants import BenchmarkError, LazySuite, Process, Suite, installed, together
-from benchmarks.contest.probes import copy_rates, peaks
 from benchmarks.contest.tables import text, time_label
-from benchmarks.op_cases import LAYOUTS, QUICK, OpCase, catalogue, is_square, laid_out
-from benchmarks.op_cases.traffic_model import predicted, touched
-from benchmarks.peers.op_libraries import LIBRARIES, Engine, case_of
-from tinytensor import lab
-from tinytensor.op_table.row import as_tuple
+from benchmarks.op_cases import LAYOUTS, QUICK, OpCase, catalogue, is_square
+from benchmarks.peers.op_libraries import LIBRARIES, case_of
 
 SIZES = (1 << 10, 1 << 16, 1 << 20, 1 << 22)  # elements of the largest input: square numbers
 LAYOUT_SIZE = 1 << 20
 OURS, KERNELS_OFF, NUMPY, TORCH = "tinytensor", "NumPy alone", "NumPy", "PyTorch"
 CUDA, COPIES, TORCH_CUDA = "CUDA", "CUDA with copies", "PyTorch on CUDA"
-OTHERS = ("JAX",)
 NO_GPU = "no GPU here"
 BETWEEN = " | "
 
@@ -36,7 +30,6 @@ COLUMNS = {
     "a number": "time of tinytensor for so many elements; all other columns are for the most",
     ": NumPy": "time of the other / time of tinytensor: above 1, tinytensor is faster",
     ": NumPy alone": "the same for tinytensor without its C++ kernels",
-    ": predicted": "time / time to copy as many bytes, or for the operations at the peak",
     "transposed": "time for such inputs / time for contiguous ones",
     "transposed, copied": "the same / time to copy them first and compute",
     "CUDA from": "number of elements from which the GPU is faster",
@@ -79,27 +72,19 @@ def suite(library: str) -> Suite:
     return LazySuite([], make, at.device)
 
 
-def takes_part(library: str, case: OpCase, layout: str) -> bool:
-    """Whether a library supports a case: its call, gradients, layouts, in-place writes."""
+def takes_part(library: str, case: OpCase) -> bool:
+    """Whether a library supports a case: its call, its gradients."""
     if library in (TORCH, TORCH_CUDA):
         return case.in_torch
     if library in (NUMPY, "CuPy"):
         return case.numpy(np) is not None
-    if library == "JAX":  # JAX arrays have one layout and are immutable
-        return case.numpy(np) is not None and layout == "contiguous" and not case.row.writes
     return not (library == COPIES and case.backward)
 
 
-def libraries(alone: bool, others: Sequence[str]) -> list[str]:
+def libraries(alone: bool) -> list[str]:
     """Names of the libraries that take part."""
     found = [OURS, KERNELS_OFF, NUMPY]
     found += [TORCH] if installed("torch") and not alone else []
-    for name in others:
-        if name not in OTHERS:
-            raise BenchmarkError(f"ops: {name} is unknown; others are {', '.join(OTHERS)}")
-        if not installed(name.lower()):
-            raise BenchmarkError(f"ops: {name} is not installed (pip install '.[rivals]')")
-        found.append(name)
     if tt.cuda.is_available():
         found += [CUDA, COPIES]
         found += [] if alone else ["CuPy", *([TORCH_CUDA] if torch_has_cuda() else [])]
@@ -160,19 +145,6 @@ def copied_first(times: Mapping[str, Mapping[str, Mapping[int, float]]]) -> dict
     return found
 
 
-def work(case: OpCase, n: int, layout: str) -> tuple[int, float]:
-    """Minimum bytes of a call, the cache lines of all inputs and the results; and its FLOPs."""
-    inputs = laid_out(case, n, layout, tt.tensor, tt)
-    read = sum(touched(x.shape, x.strides, x.itemsize) for x in inputs)
-    results = as_tuple(case.row.call(*inputs))  # with what it overwrites
-    written = sum(part.nbytes for part in results)
-    call = Engine().call(case, case.ours(), inputs)
-    with lab.profile() as profile:
-        call()
-    nbytes = written + (2 if case.backward else 1) * read  # backward writes a gradient for each input
-    return nbytes, sum(one.flops or 0.0 for one in profile.calls)
-
-
 class OpsReport(Report):
     """Report with a row per op. Its file has only statistics, no windows, since there are many cases."""
 
@@ -194,7 +166,7 @@ class OpsReport(Report):
                 found.setdefault(name, {}).setdefault(layout, {})[n] = result.times(who).median
         return found
 
-    def conclude(self, rates: Mapping[int, float], flops_per_second: float) -> None:
+    def conclude(self) -> None:
         """Add the rows, and what their columns mean, to the findings."""
         names = list(dict.fromkeys(name for r in self.results for name in r.rounds[0]))
         times = {name: self.seconds(name) for name in names}
@@ -209,8 +181,6 @@ class OpsReport(Report):
                     row[f"{who} from"] = crossover(ours, other) or "never"
                 elif last in other:
                     row[f": {who}"] = round(other[last] / ours[last], 2)
-            nbytes, flops = work(catalogue()[name], last, "contiguous")
-            row[": predicted"] = round(ours[last] / predicted(nbytes, flops, rates, flops_per_second), 2)
             for layout, at in by_layout.items():
                 if layout != "contiguous":
                     row[layout] = round(min(at[n] / ours[n] for n in at), 2)
@@ -227,7 +197,6 @@ def run(
     sizes: Sequence[int] = SIZES,
     threads: int = 1,
     alone: bool = False,
-    others: Sequence[str] = (),
     quick: bool = False,
 ) -> OpsReport:
     """Measure the cases, row by row."""
@@ -236,10 +205,8 @@ def run(
         raise BenchmarkError(f"ops: no case has {only!r} in its name")
     report = OpsReport("ops", TORCH)
     pinned = threads == 1
-    rates = copy_rates(report, plan, pinned=pinned)
-    peak = peaks(report, threads, plan, pinned=pinned)["matmul_gflops"] * 1e9
     agreeing = replace(plan, rtol=1e-4, atol=1e-5)
-    own = {KERNELS_OFF: {"TINYTENSOR_HOST_KERNELS": "off"}, "JAX": {"JAX_PLATFORMS": "cpu"}}
+    own = {KERNELS_OFF: {"TINYTENSOR_HOST_KERNELS": "off"}}
     processes = {
         name: Process(
             f"{__name__}:suite",
@@ -248,11 +215,11 @@ def run(
             pinned=pinned,
             environment=own.get(name, {}),
         )
-        for name in libraries(alone, others)
+        for name in libraries(alone)
     }
     with together(processes) as everyone:
         for case, n, layout in works(cases, sizes, list(LAYOUTS)):
-            here = {name: p for name, p in everyone.items() if takes_part(name, case, layout)}
+            here = {name: p for name, p in everyone.items() if takes_part(name, case)}
             report.compete(here, agreeing, cases=[key(case, n, layout)])
-    report.conclude(rates, peak)
+    report.conclude()
     return report

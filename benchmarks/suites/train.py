@@ -1,4 +1,4 @@
-"""Time of a GPT training step (forward, backward, clip, AdamW), against PyTorch and JAX.
+"""Time of a GPT training step (forward, backward, clip, AdamW), against PyTorch.
 
 S is nanoGPT's CPU shape, M six layers of 384 at context 256, L GPT-2 with 124 million parameters; the batches
 of "shakespeare" and "gpt2" are for a GPU. Weights and batches are the same; the losses of the first steps
@@ -15,7 +15,7 @@ import tinytensor as tt
 from benchmarks.contest.contest import Plan, Report
 from benchmarks.contest.contestants import Case, Contender, Suite, contestants
 from benchmarks.contest.gpu_clock import TorchClock, clock_of
-from benchmarks.contest.probes import peaks
+from benchmarks.contest.probes import matmul_peak
 from benchmarks.contest.tables import ratio_text
 from benchmarks.dry_gpu.gpu import installed_device
 from benchmarks.training import Training, initial_weights
@@ -39,7 +39,6 @@ OTHERS = {
     "captured": Contender(mode={"captured": True}),
     "NumPy alone": Contender(environment={"TINYTENSOR_HOST_KERNELS": "off"}),
     COMPILED: Contender(mode={"compiled": True}, library="torch"),
-    "JAX": Contender(library="jax", suite="benchmarks.suites.train:jax_peer"),
 }
 ROUNDING = {"float32": 1e-4, "bfloat16": 5e-3}  # tolerance of the losses
 STEPS_THAT_AGREE = 4
@@ -93,15 +92,6 @@ def peer(shape: str, dtype: str = "float32", device: str = "cpu", compiled: bool
     )
 
 
-def jax_peer(shape: str, dtype: str = "float32", device: str = "cpu") -> Suite:
-    """Step with JAX, in float32."""
-    from benchmarks.peers.jax_gpt import JaxTrainer
-
-    config, recipe = configs(shape)
-    trainer, source = JaxTrainer(config, recipe, initial_weights(config)), batches(shape)
-    return _stepping(shape, lambda: np.float32(trainer.step(*next(source))), device)
-
-
 def _stepping(shape: str, step: Callable[[], Any], device: str, clock: Any = None) -> Suite:
     check = lambda: [float(step().item()) for _ in range(STEPS_THAT_AGREE)]  # noqa: E731
     return {shape: Case(step, check, device, clock)}
@@ -122,7 +112,7 @@ def run(
     agreeing = replace(rounds, rtol=ROUNDING[dtype])
     for variant in variants if device == "cpu" else list(variants)[:1]:
         options: dict[str, Any] = VARIANTS[variant]
-        peak = peaks(report, plan=rounds, **options)["matmul_gflops"] if device == "cpu" else None
+        peak = matmul_peak(report, plan=rounds, **options) if device == "cpu" else None
         for shape in shapes:
             with contestants(
                 __name__,

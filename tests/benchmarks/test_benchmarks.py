@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
@@ -15,7 +14,9 @@ from benchmarks.contest.contestants import BenchmarkError, Case, LazySuite, Loca
 from benchmarks.contest.tables import text
 from benchmarks.contest.windows import Window
 from benchmarks.report import compare
-from benchmarks.suites import dispatch, quantized
+from benchmarks.suites import dispatch
+from benchmarks.suites.train import SHAPES
+from gpt.presets import preset
 
 
 class Fake:
@@ -315,9 +316,9 @@ def test_wrong_files_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture
     "words",
     [
         ["dispatch", "--rounds", "0"],
-        ["tokenizer", "--kb", "-1"],
+        ["train", "--retries", "-1"],
         ["ops", "--threads", "none"],
-        ["memory", "--rounds", "3"],  # counted once
+        ["kernel_traffic", "--rounds", "3"],  # counted once
     ],
 )
 def test_options_that_mean_nothing_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -332,8 +333,8 @@ def test_options_that_mean_nothing_are_refused(words: list[str], capsys: pytest.
     [
         (["train", "--shapes", "S,X"], "train: X is unknown; shapes are S, M, L"),
         (["train", "--threads", "3"], "train: 3 is unknown; threads are 2, 1"),
-        (["generate", "--others", "JAX"], "generate: JAX is unknown; others are NumPy alone"),
-        (["memory", "--shapes", ","], "memory: --shapes names none of S, M, L"),
+        (["generate", "--others", "captured"], "generate: captured is unknown; others are NumPy alone"),
+        (["generate", "--shapes", ","], "generate: --shapes names none of S, M, L"),
     ],
 )
 def test_unknown_words_are_explained(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -350,13 +351,10 @@ def test_our_small_ops_run() -> None:
         contestant.check(case)
 
 
-def test_packed_products_are_those_of_floats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantized, "ROWS", 24)
-    monkeypatch.setattr(quantized, "INNER", 512)
-    monkeypatch.setattr(quantized, "BEYOND_CACHES", 1)
-    packed, floats = [Local(quantized.products(packed)) for packed in (True, False)]
-    assert packed.cases() == list(quantized.KINDS)
-    for case in packed.cases():
-        found, wanted = np.asarray(packed.check(case)), np.asarray(floats.check(case))
-        assert found.shape == (1, 24)
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
+@pytest.mark.parametrize(
+    ("shape", "name"), [("S", "shakespeare-char-cpu"), ("M", "shakespeare-char"), ("L", "gpt2")]
+)
+def test_shapes_are_those_of_presets(shape: str, name: str) -> None:
+    sizes, model = SHAPES[shape][0], preset(name)[0]
+    for field in ("n_layer", "n_head", "n_embd"):
+        assert sizes[field] == getattr(model, field)

@@ -16,7 +16,7 @@ from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.dry_gpu import gpu as dry
 from benchmarks.dry_gpu.record import Launch
 from benchmarks.dry_gpu.stand_in import Memory, OutOfMemoryError
-from benchmarks.dry_gpu.steps import CARD, SHAPES, least_seconds
+from benchmarks.dry_gpu.steps import CARD, DTYPES, SHAPES, least_seconds
 from benchmarks.dry_gpu.traffic import Measured
 from gpt.config import TrainConfig
 from gpt.training.plan import plan
@@ -46,25 +46,20 @@ def written() -> dict[str, Any]:
     return counts
 
 
-@pytest.mark.parametrize("shape", ["shakespeare", "gpt2"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_replay_executes_the_kernels_of_the_eager_step(written: Any, shape: str, dtype: str) -> None:
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_captured_step_is_the_eager_one_in_one_replay(written: Any, shape: str, dtype: str) -> None:
     eager, captured = [written[name_of(shape, dtype, graph)] for graph in (False, True)]
     assert captured["kernels"] == eager["kernels"]
     assert sum(eager["kernels"].values()) == eager["step"]["launches"] == captured["step"]["launches"]
     assert (eager["step"]["launch_calls"], eager["step"]["replays"]) == (eager["step"]["launches"], 0)
     assert (captured["step"]["launch_calls"], captured["step"]["replays"]) == (0, 1)
+    assert captured["start"]["peak_bytes"] < 1.1 * eager["start"]["peak_bytes"]
+    for step in (eager["step"], captured["step"]):  # all was allocated and compiled by the first ones
+        assert (step["allocations"], step["pinned"], step["compilations"]) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("shape", ["shakespeare", "gpt2"])
-def test_steps_allocate_and_compile_nothing_after_the_first(written: Any, shape: str) -> None:
-    for dtype in ("float32", "bfloat16"):
-        for captured in (False, True):
-            step = written[name_of(shape, dtype, captured)]["step"]
-            assert (step["allocations"], step["pinned"], step["compilations"]) == (0, 0, 0)
-
-
-@pytest.mark.parametrize("shape", ["shakespeare", "gpt2"])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_flops_are_those_of_the_plan(written: Any, shape: str) -> None:
     """`gpt plan` counts products by the sizes of the model, with attention over the whole context."""
     case = SHAPES[shape]
@@ -77,13 +72,6 @@ def test_flops_are_those_of_the_plan(written: Any, shape: str) -> None:
     expected += 7 * pairs * (context + 1) / context - 12 * pairs
     found = written[name_of(shape, "float32", False)]["step"]["megaflops"]
     assert found == pytest.approx(expected / 1e6, rel=1e-6)
-
-
-@pytest.mark.parametrize("shape", ["shakespeare", "gpt2"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_graph_holds_no_more_memory_than_eager_steps(written: Any, shape: str, dtype: str) -> None:
-    eager, captured = [written[name_of(shape, dtype, graph)]["start"] for graph in (False, True)]
-    assert captured["peak_bytes"] < 1.1 * eager["peak_bytes"]
 
 
 TRAINER = """
@@ -160,11 +148,8 @@ def test_an_addition(addition: Any) -> None:
     assert [name.split("<")[0] for name in addition["kernels"]] == ["elementwise_contiguous"]
     assert (back["d2h"], back["d2h_bytes"], back["waits"]) == (2, 4096 + 4, 2)
     assert addition["outer"]["launches"] == add["launches"] + back["launches"]
-
-
-def test_copies_are_carried_out_and_kernels_are_not(addition: Any) -> None:
-    assert addition["same"]
-    assert addition["zeros"] == 0
+    assert addition["same"], "copies are carried out"
+    assert addition["zeros"] == 0, "kernels are not"
 
 
 def test_a_graph_counts_what_its_replays_execute(addition: Any) -> None:
@@ -204,12 +189,9 @@ def test_the_least_time_of_a_launch_is_that_of_bytes_or_of_operations() -> None:
     assert least_seconds(launch, "bfloat16") == 0.5  # tensor cores: then the bytes are the limit
 
 
-def test_the_command_says_that_nothing_was_timed() -> None:
+def test_the_command_says_that_nothing_was_timed(capsys: pytest.CaptureFixture[str]) -> None:
     printed = in_a_process("-m", "benchmarks", "dry", "shakespeare")
     assert "matrix products" in printed
     assert "nothing was timed" in printed
-
-
-def test_the_command_names_what_it_knows(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dry", "gpt9"]) == 2
     assert "gpt9 is unknown; shape is one of shakespeare, gpt2" in capsys.readouterr().err

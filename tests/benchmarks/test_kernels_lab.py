@@ -7,10 +7,14 @@ import pytest
 
 import tinytensor as tt
 from benchmarks.contest.contestants import BenchmarkError
-from benchmarks.kernels_lab import host, lab
+from benchmarks.kernels_lab import host, lab, overlap
 from benchmarks.kernels_lab.ladders import LADDERS, TRANSPOSE, Rung
 from benchmarks.kernels_lab.run import run
+from tests.helpers import cupy_fixtures
 from tinytensor.runtime import runtime_of
+
+cupy, pretended, lazy = cupy_fixtures.cupy, cupy_fixtures.pretended, cupy_fixtures.lazy  # fixtures
+device = cupy_fixtures.device
 
 ODD = {
     "transpose": {"M": 37, "N": 70},
@@ -73,14 +77,26 @@ def test_layer_norm_in_one_pass_loses_digits() -> None:
     assert not worst["one pass"] < 1e-1, "even a variance below zero, so NaN"
 
 
-def test_a_wrong_rung_is_named() -> None:
-    wrong = Rung("wrong", lambda x, sizes: x["x"] * 2.0, "")
-    with pytest.raises(BenchmarkError, match="wrong: shape"):
-        lab.error_of(wrong, tt.zeros(2, 3), np.zeros((3, 2)))
-    with pytest.raises(BenchmarkError, match="differs"):
-        lab.error_of(wrong, tt.ones(2), np.zeros(2))
-    with pytest.raises(BenchmarkError, match="emulated is not timed"):
-        lab.time_rungs(TRANSPOSE, device="emulated")
+def test_a_wrong_rung_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong, kernels = Rung("wrong", lambda x, sizes: x["x"] * 2.0, ""), host.kernels()
+    kernels.__dict__["matmul_naive"] = lambda c, a, b: c.fill(1.0) is None
+    monkeypatch.setattr(host, "kernels", lambda: kernels)
+    monkeypatch.setattr(overlap.Job, "parts", lambda job: [slice(0, job.size // 2)])
+    for call, said in (
+        (lambda: lab.error_of(wrong, tt.zeros(2, 3), np.zeros((3, 2))), "wrong: shape"),
+        (lambda: lab.error_of(wrong, tt.ones(2), np.zeros(2)), "differs"),
+        (lambda: lab.time_rungs(TRANSPOSE, device="emulated"), "emulated is not timed"),
+        (lambda: overlap.time_rungs(device="emulated"), "emulated is not timed"),
+        (host.check, "naive: off by"),
+        (lambda: overlap.check("emulated", (100, 2)), "parts, 1 stream: differs"),
+    ):
+        with pytest.raises(BenchmarkError, match=said):
+            call()
+
+
+@pytest.mark.parametrize("size", [(5, 2), (1003, 4), (4096, 1)])
+def test_rungs_of_streams_agree_with_numpy_and_with_each_other(device: str, size: tuple[int, int]) -> None:
+    assert len(overlap.check(device, size)) == len(overlap.RUNGS)
 
 
 @pytest.mark.parametrize(
@@ -88,14 +104,6 @@ def test_a_wrong_rung_is_named() -> None:
 )
 def test_rungs_on_the_host_agree_with_numpy(sizes: tuple[int, int, int]) -> None:
     assert len(host.check(sizes)) == len(host.RUNGS)
-
-
-def test_a_wrong_rung_on_the_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernels = host.kernels()
-    kernels.__dict__["matmul_naive"] = lambda c, a, b: c.fill(1.0) is None
-    monkeypatch.setattr(host, "kernels", lambda: kernels)
-    with pytest.raises(BenchmarkError, match="naive: off by"):
-        host.check()
 
 
 def test_rungs_on_the_host_are_timed_beside_blas(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,4 +119,4 @@ def test_a_report_has_the_numbers_and_the_lessons() -> None:
     assert (naive["launches"], naive["lesson"]) == (1, "coalesced reads, scattered writes")
     text = report.table()
     assert naive["lesson"] in text
-    assert "bank conflicts" in text.partition("columns:")[2]
+    assert "bank conflicts" in text.partition(" columns\n")[2]

@@ -12,7 +12,6 @@ from benchmarks.contest.contest import Plan, Report, Result, agree
 from benchmarks.contest.contestants import BenchmarkError, Local
 from benchmarks.contest.windows import Window
 from benchmarks.op_cases import LAYOUTS, NOT_TIMED, QUICK, catalogue, laid_out
-from benchmarks.op_cases.traffic_model import touched
 from benchmarks.peers.op_libraries import Cupy, Engine, Library, case_of, digest
 from benchmarks.suites import ops
 from benchmarks.suites.ops import (
@@ -24,7 +23,6 @@ from benchmarks.suites.ops import (
     crossover,
     key,
     suite,
-    work,
 )
 from tinytensor.dispatch.watch import watching
 from tinytensor.op import registry
@@ -132,47 +130,6 @@ def test_one_wrong_number_is_no_agreement(size: int) -> None:
 # ---- what follows ------------------------------------------------------------------------------------------
 
 
-def lines_by_counting(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
-    """Lines of 16 numbers that are touched, element by element."""
-    lowest = sum((n - 1) * min(s, 0) for n, s in zip(shape, strides))
-    return len({(sum(i * s for i, s in zip(at, strides)) - lowest) // 16 for at in np.ndindex(*shape)})
-
-
-@pytest.mark.parametrize(
-    ("shape", "strides"),
-    [
-        ((64, 64), (64, 1)),
-        ((64, 64), (1, 64)),
-        ((64, 64), (128, 2)),
-        ((64, 64), (0, 1)),
-        ((64, 64), (4096, 32)),
-        ((64, 40), (100, 1)),
-        ((16, 3, 5), (96, 32, 1)),
-        ((64, 8), (64, 1)),
-        ((64, 8), (100, 1)),
-        ((5, 7, 9), (63, 9, 1)),
-        ((4, 8, 16), (1, 4, 64)),
-        ((10,), (-1,)),
-        ((1, 3), (99, 16)),
-        ((0, 3), (3, 1)),
-    ],
-)
-def test_touched_lines_are_those_that_counting_finds(shape: Any, strides: Any) -> None:
-    counted = lines_by_counting(shape, strides) if 0 not in shape else 0
-    found = touched(shape, strides, 4) / 64
-    assert found == pytest.approx(counted, rel=0.1)
-
-
-def test_bytes_of_a_case_are_those_of_its_arrays() -> None:
-    n, side = 1 << 16, 256
-    assert work(catalogue()["add"], n, "contiguous") == (3 * 4 * n, n)
-    assert work(catalogue()["add"], n, "sliced")[0] == (2 * 2 + 1) * 4 * n
-    assert work(catalogue()["exp"], n, "broadcast")[0] == 4 * side + 4 * n
-    assert work(catalogue()["sum of rows"], n, "contiguous")[0] == 4 * n + 4 * side
-    assert work(catalogue()["matmul"], n, "contiguous") == (3 * 4 * n, 2 * side**3)
-    assert work(catalogue()["adamw"], n, "contiguous")[0] == 7 * 4 * n
-
-
 @pytest.mark.parametrize(
     ("gpu", "found"),
     [
@@ -196,7 +153,7 @@ def pretended(who: dict[str, float]) -> OpsReport:
         }
         window = {name: Window(t, 1, 1.0, 0.0) for name, t in times.items()}
         report.results.append(Result(key(catalogue()["add"], n, layout), [window]))
-    report.conclude({1 << 14: 40e9, 1 << 20: 10e9}, 100e9)
+    report.conclude()
     return report
 
 
@@ -208,7 +165,6 @@ def test_conclusions_of_a_machine_with_a_gpu() -> None:
     assert row[": PyTorch"] == 1.0
     assert 1 << 10 < row["CUDA from"] < 1 << 15
     assert row["CUDA with copies from"] == "never"
-    assert row[": predicted"] == pytest.approx((1 << 20) * 1e-6 / (12 * (1 << 20) / 10e9), rel=0.01)
     assert "GPU" not in report.findings
     assert f"{row['CUDA from']:,}" in report.table()
 
@@ -240,8 +196,6 @@ def test_a_run_measures_sizes_and_layouts(monkeypatch: pytest.MonkeyPatch) -> No
             pass
 
     monkeypatch.setattr(ops, "Process", lambda path, arguments, **how: Here(suite(**arguments)))
-    monkeypatch.setattr(ops, "copy_rates", lambda report, plan, pinned: {1 << 20: 1e10})
-    monkeypatch.setattr(ops, "peaks", lambda *a, **how: {"matmul_gflops": 10.0})
     plan = Plan(rounds=2, retries=0, calls=1, foreign_limit=1e9)
     report = ops.run(plan, only="sum of rows", sizes=[256, 1024], alone=True)
     assert [r.case for r in report.results] == [
@@ -252,5 +206,3 @@ def test_a_run_measures_sizes_and_layouts(monkeypatch: pytest.MonkeyPatch) -> No
     assert main(["ops", "--sizes", "1000"]) == 2  # inputs are squares
     with pytest.raises(BenchmarkError, match="no case has"):
         ops.run(plan, only="no such op")
-    with pytest.raises(BenchmarkError, match="is unknown"):
-        ops.run(plan, others=["nobody"])

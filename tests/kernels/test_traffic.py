@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.on_emulator.traffic import DTYPES, Traffic, count
 from benchmarks.op_cases.traffic import COUNTED, Case, Counted, optimizer_cases, without_rows
+from benchmarks.suites.kernel_traffic import DTYPES, Traffic, count
 
 
 def checked(case: Case, dtype: str) -> Traffic:

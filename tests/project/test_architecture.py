@@ -69,7 +69,7 @@ public_programs
 op_cases
 peers
 kernels_lab public_kernels
-suites on_emulator
+suites
 first_day
 report
 commands
