@@ -118,14 +118,6 @@ def test_numbers_stand_below_each_other_and_empty_columns_are_left_out():
     assert [cell.text for cell in document.all("td", class_="number")] == ["4,000", "12"]
 
 
-def test_steps_of_backward_say_what_they_are():
-    steps = lab.backward_steps(loss())
-    assert repr(steps).startswith("backward from sum of shape (), steps taken: 0;")
-    assert repr(next(steps)) == "sum: () → x (4, 2)"
-    assert "taken: 1;" in repr(steps)
-    assert len(list(steps)) == 2
-
-
 def test_an_explanation_has_its_facts_in_a_notebook():
     x = tt.zeros(3, 4)
     document = parse(page("notebook", Html(x.T.explain()._repr_html_())))
@@ -147,11 +139,10 @@ def test_a_buffer_that_begins_within_a_cache_line_says_so():
     assert "buffer 0: 8 elements of 4 bytes, the first one 12 bytes into a cache line" in captions
 
 
-@pytest.mark.parametrize("name", ["flame", "roofline", "graph", "ledger", "explanation"])
+@pytest.mark.parametrize("name", ["flame", "graph", "ledger", "explanation"])
 def test_each_picture_is_a_document_when_written(name, tmp_path):
     made = {
         "flame": lambda: profile().flame(),
-        "roofline": lambda: lab.Profile(given={"cpu": lab.Peaks(1e10, 1e11)}).roofline(),
         "graph": lambda: lab.graph(loss()).svg(),
         "ledger": lambda: ledger().svg(),
         "explanation": lambda: tt.zeros(2, 3).T.explain().svg(),

@@ -3,7 +3,6 @@
 from tinytensor.lab.copies import Copied, CopyLog, trace_copies
 from tinytensor.lab.divergence.divergence import Divergence, divergence
 from tinytensor.lab.explain.explanation import Explanation, explain, explain_expression, explain_layout
-from tinytensor.lab.graph.backward_steps import BackwardStep, backward_steps
 from tinytensor.lab.graph.graph import Graph, GraphNode, SavedTensor, graph
 from tinytensor.lab.kernels.kernel_view import Kernels, kernel, page
 from tinytensor.lab.kernels.launch import KernelLaunch
@@ -15,7 +14,6 @@ from tinytensor.lab.profiler.profiler import Profile, profile
 from tinytensor.lab.report import Report, Table
 
 __all__ = [
-    "BackwardStep",
     "Copied",
     "CopyLog",
     "Divergence",
@@ -33,7 +31,6 @@ __all__ = [
     "SavedTensor",
     "Table",
     "Usage",
-    "backward_steps",
     "divergence",
     "explain",
     "explain_expression",

@@ -1,4 +1,4 @@
-"""Snapshot of the autograd graph as a table, SVG, DOT or HTML: `print(lab.graph(loss))`.
+"""Snapshot of the autograd graph as a table, SVG or HTML: `print(lab.graph(loss))`.
 
 A snapshot holds numbers and text but no tensors, so it keeps nothing alive and stays valid after backward.
 """
@@ -126,10 +126,6 @@ class Graph(Shown):
         ]
         rows.append(("", "in all", "", self.nbytes, "", "", ""))
         return Table(head, "rllrlll", rows)
-
-    def dot(self) -> str:
-        """The graph in the DOT language of Graphviz: `dot -Tsvg graph.dot`."""
-        return dot_text(self)
 
     def svg(self) -> Html:
         """SVG picture of the graph, forward from top to bottom."""
@@ -408,23 +404,6 @@ def _lines(node: GraphNode) -> list[str]:
     if node.state != "recorded":
         kept = f"{node.state}, {kept}" if node.nbytes else node.state
     return [node.name, shapes, *numbers, kept]
-
-
-def dot_text(graph: Graph) -> str:
-    """The graph in the DOT language."""
-    lines = ["digraph backward {", '  node [shape=box fontname="monospace"];']
-    for node in graph.nodes:
-        style = " style=rounded" if node.state == "leaf" else ""
-        lines.append(f"  n{node.number} [label={_quoted(_lines(node))}{style}];")
-    for node in graph.nodes:
-        for name, source, _ in node.inputs:
-            lines.append(f"  n{source} -> n{node.number} [label={_quoted([name])}];")
-    return "\n".join([*lines, "}"]) + "\n"
-
-
-def _quoted(lines: list[str]) -> str:
-    escaped = [line.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") for line in lines]
-    return '"' + "\\n".join(escaped) + '"'
 
 
 def graph_picture(graph: Graph, *, links: bool = False) -> Html:

@@ -2,7 +2,7 @@
 
 While a profile is open, the implementations of all ops are wrapped by timers; otherwise the engine has no
 hooks and no overhead. `recorder.py` records the calls; this module aggregates them. Pictures are in
-`flame.py` and `roofline.py`.
+`flame.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from tinytensor.lab.profiler.calls import EMULATED, Call, OpTime
 from tinytensor.lab.profiler.flame import flame
 from tinytensor.lab.profiler.peaks import Peaks, measure_peaks
 from tinytensor.lab.profiler.recorder import Recorder
-from tinytensor.lab.profiler.roofline import roofline
 from tinytensor.lab.report import Report, Shown, Table, block
 from tinytensor.runtime.user_lines import opener
 
@@ -215,37 +214,14 @@ class Profile(Shown):
         """
         return flame(self._of(device), by)
 
-    def roofline(self, device: str = "cpu", by: str = "op") -> Html:
-        """Roofline plot: each op as a dot under the machine's ceilings, on logarithmic axes.
-
-        Args:
-            device: a real device.
-            by: as in `groups`.
-
-        Returns:
-            One `svg` element, as for `flame`.
-
-        Raises:
-            ArgumentError: the device is emulated, so its times are meaningless.
-            DeviceError: there is no such device.
-
-        Source: Williams, Waterman, Patterson 2009, Roofline: An Insightful Visual Performance Model.
-        """
-        name = str(as_device(device, "roofline"))
-        if name in EMULATED or name not in self.given:
-            self.given[name] = measure_peaks(name)  # raises for an emulated one
-        return roofline(self.groups(by, name), self.given[name])
-
     def report(self) -> Report:
-        """Tables, flame graphs and rooflines of each device, for `lab.page`."""
+        """Table and flame graphs of each device, for `lab.page`."""
         body: list[Table | str] = []
         for device in self.devices:
             apart = device in EMULATED
             body.append(tag("h2", f"Device {device}" + (", emulated: no times of a GPU" if apart else "")))
             body.append(self.table(by="shape", device=device, peaks=not apart))
-            pictures = [self.flame(by, device) for by in ("module", "line")]
-            pictures += [] if apart else [self.roofline(device)]
-            body += [tag("div", picture, class_="scroll") for picture in pictures]
+            body += [tag("div", self.flame(by, device), class_="scroll") for by in ("module", "line")]
         return Report("Where the time went", body)
 
 
