@@ -19,20 +19,34 @@ from tinytensor.layout import Layout
 
 SVG = "{http://www.w3.org/2000/svg}"
 EXPRESSION = "arange(12).reshape(3, 4).T[1:, ::2]"
-RULE = re.compile(r"\.tt-layout:has\(\.(b\d+p\d+):is\(:hover,:focus\)\) \.(b\d+p\d+)")
+RULE = re.compile(r"\.tt-picture:has\(\.(b\d+p\d+):is\(:hover,:focus\)\) \.(b\d+p\d+) rect")
 
 
 def fragment_in_page(x):
     return page("notebook", lab.html.Html(x._repr_html_()))
 
 
-def marks(element):
-    return [name for name in element.attributes.get("class", "").split() if re.fullmatch(r"b\d+p\d+", name)]
+class Cell:
+    """A cell of a picture: the position, what stands in it and in its tip, its color and place."""
+
+    def __init__(self, g):
+        rect, text, tip = g.children
+        assert g.attributes["tabindex"] == "0"
+        self.name = g.attributes["class"].removeprefix("at ")
+        self.place = int(self.name.partition("p")[2])
+        self.inside = rect.attributes["class"] == "minus"
+        self.shade = float(rect.attributes["fill-opacity"])
+        self.y = float(rect.attributes["y"])
+        self.label, self.tip, self.below = text.text, tip.text, float(tip.attributes["y"])
 
 
-def place_of(element):
-    (name,) = marks(element)
-    return int(name.partition("p")[2])
+def steps_of(document):
+    """The cells of each step, in the order in which they are drawn: those with tips on one line."""
+    cells = [Cell(g) for g in document.all("g") if g.attributes.get("class", "").startswith("at ")]
+    found = {}
+    for cell in cells:
+        found.setdefault(cell.below, []).append(cell)
+    return list(found.values())
 
 
 def lit_names(document):
@@ -65,68 +79,49 @@ def cases():
 def test_elements_and_cells_light_each_other(name, whole):
     x = cases()[name]
     document = parse(x.explain().html() if whole else fragment_in_page(x))
-    elements = [td for td in document.all("td") if "in" in td.attributes.get("class", "").split()]
-    named = [td for td in document.all("td") if marks(td)]
-    assert all(td.attributes["tabindex"] == "0" for td in named)
-    assert {m for td in named for m in marks(td)} == lit_names(document)
-    assert bool(elements) == bool(x.size)
-    tips = ["data-tip" if whole else "title"]
-    assert all(td.attributes.get(tips[0]) for td in named)
+    cells = [cell for step in steps_of(document) for cell in step]
+    assert {cell.name for cell in cells} == lit_names(document)
+    assert all(cell.tip for cell in cells)
     if name == "large":
         return
     at = np.arange(x.storage.size)
     strides = [8 * stride for stride in x.strides]
     places = np.lib.stride_tricks.as_strided(at[x.offset :], x.shape, strides) if x.size else at[:0]
-    tables = {t.all("caption")[0].text.split()[0]: [] for t in document.all("table") if t.all("caption")}
-    for table in document.all("table"):
-        if table.all("caption"):
-            found = [(place_of(td), td) for td in table.all("td") if marks(td)]
-            tables[table.all("caption")[0].text.split()[0]] += found
-    shown = [p for p, _ in tables.get("elements", [])]
-    everything = places.ravel().tolist()
+    buffer = cells[len(cells) - at.size :]
+    shown, everything = [cell.place for cell in cells[: len(cells) - at.size]], places.ravel().tolist()
     assert shown == everything if len(shown) == x.size else set(shown) < set(everything)
-    assert [p for p, _ in tables["buffer"]] == at.tolist()
-    marked = [p for p, td in tables["buffer"] if "in" in td.attributes["class"].split()]
-    assert marked == np.unique(places).tolist()
+    assert [cell.place for cell in buffer] == at.tolist()
+    assert [cell.place for cell in buffer if cell.inside] == np.unique(places).tolist()
 
 
 def test_the_page_has_a_step_for_each_call():
     document = parse(lab.explain_expression(EXPRESSION).html())
-    sections = [s for s in document.all("section") if s.attributes.get("id", "").startswith("step-")]
-    assert [s.all("h2")[0].all("code")[0].text for s in sections] == [
-        "arange(12)",
-        ".reshape(3, 4)",
-        ".T",
-        "[1:, ::2]",
-    ]
-    assert "shape (4, 3)  strides (1, 4)  offset 0" in sections[2].text
-    for section in sections:  # the same buffer in each of them, so a number is followed through all
-        assert len([td for td in section.all("td") if "b0p9" in marks(td)]) == 2
-    (tip,) = {
-        td.attributes["data-tip"]
-        for td in sections[3].all("td")
-        if td.attributes.get("data-tip", "").startswith("[2, 1]")
-    }
-    assert tip == "[2, 1]: 1 + 2*1 + 1*8 = 11\nvalue 11"
-    (cell,) = [
-        td for td in sections[3].all("td") if td.attributes.get("data-tip", "").startswith("position 11:")
-    ]
-    assert cell.attributes["data-tip"] == (
-        "position 11: bytes 88 to 95 of the buffer, cache line 1, sector 2\nread as [2, 1]"
-    )
+    texts = [text.text for text in document.all("text")]
+    for said in (
+        *("1  arange(12) (new buffer): shape (12,)  strides (1,)  offset 0", "[i, j] is at 1 + i*1 + j*8"),
+        *("3  .T (view): shape (4, 3)  strides (1, 4)  offset 0", "buffer 0: 12 elements of 8 bytes"),
+    ):
+        assert said in texts
+    steps = steps_of(document)
+    assert len(steps) == 4
+    for step in steps:  # the same buffer in each of them, so a number is followed through all
+        assert len([cell for cell in step if cell.name == "b0p9"]) == 2
+    (element,) = [cell for cell in steps[3] if cell.tip.startswith("[2, 1]")]
+    assert (element.tip, element.label) == ("[2, 1]: 1 + 2*1 + 1*8 = 11; value 11", "11")
+    (cell,) = [cell for cell in steps[3] if cell.tip.startswith("position 11:")]
+    assert cell.tip == ("position 11: bytes 88 to 95 of the buffer, cache line 1, sector 2; read as [2, 1]")
     assert document.all("h1")[0].text == EXPRESSION
 
 
 def test_a_copy_has_a_buffer_of_its_own():
     document = parse(lab.explain_expression("arange(4).reshape(2, 2).T.contiguous()").html())
-    last = document.all("section", id="step-4")[0]
-    assert {m[:2] for td in last.all("td") for m in marks(td)} == {"b1"}
+    assert {cell.name[:2] for cell in steps_of(document)[-1]} == {"b1"}
 
 
 def test_the_tree_of_live_tensors_is_on_the_page():
     document = parse(tt.zeros(2, 3)[1].explain().html())
     (tree,) = document.all("pre")
-    assert tree.text.splitlines() == [
+    assert tree.text.splitlines()[1:] == [
         "without a name  shape (2, 3)  strides (3, 1)  offset 0",
         "└─ without a name  shape (3,)  strides (1,)  offset 3  ← this one",
     ]
@@ -146,10 +141,9 @@ def test_a_fragment_is_small_and_leaves_the_device_alone(monkeypatch):
     there = tt.arange(12, dtype=tt.float32).to("emulated").reshape(3, 4).T
     monkeypatch.setattr(importlib.import_module("tinytensor.lab.explain.steps"), "values", None)
     document = parse(fragment_in_page(there))
-    assert "emulated" in document.all("p")[0].text
-    assert [td.text for td in document.all("table")[0].all("td")] == [
-        str(p) for p in (0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11)
-    ]
+    assert "tensor: float32 on emulated" in document.text
+    (step,) = steps_of(document)
+    assert [c.label for c in step[:12]] == [str(p) for p in (0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11)]
 
 
 def test_a_device_is_read_when_asked():
@@ -163,29 +157,22 @@ def test_a_device_is_read_when_asked():
 def test_pictures_are_well_formed(name):
     x = cases()[name]
     root = ET.fromstring(x.explain().svg())
-    boxes = [r for r in root.iter(f"{SVG}rect") if r.get("class", "") != "frame"]
+    boxes = list(root.iter(f"{SVG}rect"))
     (step,) = x.explain().steps
     assert len(boxes) == len(step.positions())
     width, height = float(root.get("width")), float(root.get("height"))
     for box in boxes:
         assert float(box.get("x")) + float(box.get("width")) <= width
         assert float(box.get("y")) + float(box.get("height")) <= height
-        assert box[0].text
     assert not any("url(" in style.text for style in root.iter(f"{SVG}style"))
-
-
-def shades(x):
-    """Opacity of the elements and of the cells of the buffer, in the order in which they are drawn."""
-    rects = [r for r in ET.fromstring(x.explain().svg()).iter(f"{SVG}rect") if r.get("class") != "frame"]
-    opacity = [float(r.get("fill-opacity")) for r in rects]
-    return opacity[: x.size], opacity[x.size :]
 
 
 def test_colors_show_the_order_of_elements():
     """Elements get darker in their order, and each cell of the buffer is as dark as its element."""
     x = tt.arange(12)
     for view in (x.reshape(4, 3), x.reshape(3, 4).T, x[::-1], x[2:10:3]):
-        elements, cells = shades(view)
+        (step,) = steps_of(parse(view.explain().html()))
+        elements, cells = [[cell.shade for cell in part] for part in (step[: view.size], step[view.size :])]
         assert elements == sorted(set(elements))
         places = np.lib.stride_tricks.as_strided(
             np.arange(12)[view.offset :], view.shape, [8 * s for s in view.strides]
@@ -196,18 +183,12 @@ def test_colors_show_the_order_of_elements():
     assert texts[0].text == "at 0"
 
 
-def test_a_picture_says_where_elements_stand():
-    said = [text.text for text in ET.fromstring(lab.explain_expression(EXPRESSION).svg()).iter(f"{SVG}text")]
-    assert "3  .T (view): shape (4, 3)  strides (1, 4)  offset 0" in said
-    assert "[i, j] is at 1 + i*1 + j*8" in said
-
-
 @given(programs())
 @settings(max_examples=30)
 def test_any_expression_can_be_shown(text):
     explanation = lab.explain_expression(text)
     document = parse(explanation.html())
-    assert {m for td in document.all("td") for m in marks(td)} == lit_names(document)
+    assert {cell.name for step in steps_of(document) for cell in step} == lit_names(document)
     ET.fromstring(explanation.svg())
     assert max(map(len, explanation.text(60).splitlines())) <= 60
 
@@ -222,7 +203,7 @@ def test_no_page_asks_for_anything():
 
 
 LIT = """[...document.querySelectorAll("[class*=b0p]")]
-  .filter(e => getComputedStyle(e).outlineStyle == "solid" || getComputedStyle(e).strokeWidth == "3px")
+  .filter(e => getComputedStyle(e.querySelector("rect")).strokeWidth == "3px")
   .map(e => e.getAttribute("class").match(/b0p\\d+/)[0])"""
 
 
@@ -239,7 +220,7 @@ def test_in_a_browser_what_belongs_together_lights_up(tmp_path):
             for p in (0, 8, 9):
                 places = 7 + (p == 9)  # a cell in each of four steps, an element in three or four
                 for which in range(places):
-                    browser.point(f"document.querySelectorAll('.b0p{p}')[{which}]")
+                    browser.point(f"document.querySelectorAll('.b0p{p} rect')[{which}]")
                     assert browser.run(LIT) == [f"b0p{p}"] * places, (path, p, which)
         browser.open(html)
         browser.press_tab()
@@ -247,11 +228,12 @@ def test_in_a_browser_what_belongs_together_lights_up(tmp_path):
         for p in range(12):
             browser.press_tab()
             assert set(browser.run(LIT)) == {f"b0p{p}"}
-        browser.run("document.querySelector('#step-4 td.b0p11').focus()")
+        browser.run("[...document.querySelectorAll('.b0p11')].at(-2).focus()")
         assert browser.run(LIT) == ["b0p11"] * 8
-        said = "getComputedStyle(document.activeElement, '::after').content"
-        assert "[2, 1]: 1 + 2*1 + 1*8 = 11" in browser.run(said)
-        seen = "document.querySelector('.tt-layout').scrollWidth <= window.innerWidth"
+        tip = "document.activeElement.querySelector('.tip')"
+        assert "[2, 1]: 1 + 2*1 + 1*8 = 11" in browser.run(f"{tip}.textContent")
+        assert browser.run(f"getComputedStyle({tip}).opacity") == "1"
+        seen = "document.documentElement.scrollWidth <= window.innerWidth"
         for width in (1200, 480, 320):
             browser.open(html, width=width)
             assert browser.run(seen)

@@ -7,7 +7,7 @@ from tinytensor.lab.html import DARK, LIGHT, Html, svg_style, tag
 FONT = "11px ui-monospace, monospace"
 HUES = 8  # distinguishable colors: classes hue0 … hue7
 _DEGREES = (24, 215, 140, 330, 55, 270, 185, 0)
-_SCOPE = "tt-picture"  # scope of all rules, since pages and notebooks have other content
+SCOPE = "tt-picture"  # scope of all rules, since pages and notebooks have other content
 
 
 def _style(colors: dict[str, str], light: str) -> str:
@@ -15,14 +15,14 @@ def _style(colors: dict[str, str], light: str) -> str:
     fills |= {"soft": colors["soft"], "box": colors["line"]}
     lines = {"line": colors["line"], "edge": colors["ink"]}
     return "".join(
-        [f".{_SCOPE} .{name}{{fill:{color}}}" for name, color in fills.items()]
-        + [f".{_SCOPE} .{name}{{fill:none;stroke:{color}}}" for name, color in lines.items()]
-        + [f".{_SCOPE} .halo{{stroke:{colors['paper']};stroke-width:3px;paint-order:stroke}}"]
+        [f".{SCOPE} .{name}{{fill:{color}}}" for name, color in fills.items()]
+        + [f".{SCOPE} .{name}{{fill:none;stroke:{color}}}" for name, color in lines.items()]
+        + [f".{SCOPE} .halo{{stroke:{colors['paper']};stroke-width:3px;paint-order:stroke}}"]
     )
 
 
 _PICTURE_STYLE = (
-    svg_style(f".{_SCOPE}")
+    svg_style(f".{SCOPE}")
     + f"{_style(LIGHT, '60%')}@media (prefers-color-scheme:dark){{{_style(DARK, '45%')}}}"
 )
 
@@ -60,7 +60,7 @@ def svg(title: str, width: float, height: float, *children: Html) -> Html:
         tag("text", title, x=6, y=14, style="font-weight:bold"),
         *children,
         xmlns="http://www.w3.org/2000/svg",
-        class_=_SCOPE,
+        class_=SCOPE,
         viewBox=f"0 0 {px(width)} {px(height)}",
         width=px(width),
         height=px(height),

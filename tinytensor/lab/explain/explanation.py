@@ -11,16 +11,22 @@ from tinytensor.dtypes import as_dtype
 from tinytensor.errors import ShapeError
 from tinytensor.lab.explain import expression
 from tinytensor.lab.explain.aliases import Alias, aliases_of
-from tinytensor.lab.explain.page import explanation_report, fragment, in_words
+from tinytensor.lab.explain.facts import facts
 from tinytensor.lab.explain.picture import explanation_picture
 from tinytensor.lab.explain.steps import FULL, LINE, SMALL, Buffer, LayoutStep, make_step
-from tinytensor.lab.explain.text import render
-from tinytensor.lab.html import Html
-from tinytensor.lab.report import Report, Shown
+from tinytensor.lab.explain.text import render, tree
+from tinytensor.lab.html import Html, skip_link, tag
+from tinytensor.lab.report import Report, Shown, Table
 from tinytensor.layout import Layout
 from tinytensor.shapes import MAX_SIZE
 from tinytensor.storage import Storage
 from tinytensor.tensor import Tensor
+
+INTRO = (
+    "The buffer is memory as it is: one flat row, here cut into cache lines. Colored cells are elements of "
+    "the tensor. Point at an element, or go to it with the Tab key, and its place lights up, in every step "
+    "that reads the same buffer; a cell lights up its elements. A gap between cells begins a GPU's sector."
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,16 +63,17 @@ class Explanation(Shown):
         return explanation_picture(self.title, self.steps)
 
     def report(self) -> Report:
-        """For `lab.page`: tables in which pointing at an element shows its place in the buffer, and back."""
-        return explanation_report(self.title, self.steps, self.aliases)
+        """For `lab.page`: the picture, facts of the last step, and the live tensors on its buffer."""
+        parts: list[Table | str] = [tag("p", INTRO), skip_link("#fact0", "To the facts")]
+        parts += [tag("div", self.svg(), class_="scroll")]
+        parts += [Table(("", "in words"), "lw", list(facts(self.steps[-1])), anchor="fact")]
+        parts += ["\n".join(["live tensors on this buffer", *tree(self.aliases)])] * bool(self.aliases)
+        return Report(self.title, parts)
 
     def __str__(self) -> str:
         return self.text()
 
     __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return fragment(self.title, self.steps, *in_words(self.steps, self.aliases))
 
 
 @guarded
@@ -170,7 +177,8 @@ def tensor_fragment(x: Tensor) -> Html:
     """Notebook representation of a tensor; on a device without values: reading them would synchronize."""
     storage = x.storage
     step = make_step("", "", _buffer_of(storage), x.layout, SMALL, storage if storage.device is cpu else None)
-    return fragment(_title(x), (step,))
+    title = f"{_title(x)}: {x.dtype} on {x.device}"
+    return Report("", (tag("div", explanation_picture(title, (step,)), class_="scroll"),)).fragment()
 
 
 def _title(x: Tensor) -> str:
