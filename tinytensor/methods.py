@@ -77,13 +77,13 @@ class Methods:
     __rtruediv__ = reflected(arithmetic.divide)
     __rfloordiv__ = reflected(arithmetic.floor_divide)
     __rmod__ = reflected(arithmetic.remainder)
-    __iadd__ = add_ = in_place(arithmetic.Add, "x + y")
-    __isub__ = sub_ = in_place(arithmetic.Subtract, "x - y")
-    __imul__ = mul_ = in_place(arithmetic.Multiply, "x * y")
-    __itruediv__ = div_ = in_place(arithmetic.Divide, "x / y")
-    __ifloordiv__ = in_place(arithmetic.FloorDivide, "x // y")
-    __imod__ = in_place(arithmetic.Remainder, "x % y")
-    neg_ = in_place(arithmetic.Negative, "-x")
+    __iadd__ = add_ = in_place(arithmetic.add)
+    __isub__ = sub_ = in_place(arithmetic.subtract)
+    __imul__ = mul_ = in_place(arithmetic.multiply)
+    __itruediv__ = div_ = in_place(arithmetic.divide)
+    __ifloordiv__ = in_place(arithmetic.floor_divide)
+    __imod__ = in_place(arithmetic.remainder)
+    neg_ = in_place(arithmetic.negative)
     clip_ = arithmetic.clip_
     zero_ = arithmetic.zero_
     copy_ = fill_ = copy_
@@ -110,8 +110,8 @@ class Methods:
     # elementwise/power
     __pow__ = power.pow
     __rpow__ = reflected(power.pow)
-    __ipow__ = in_place(power.Pow, "x ** y")
-    sqrt_ = in_place(power.Sqrt, "sqrt(x)")
+    __ipow__ = in_place(power.pow)
+    sqrt_ = in_place(power.sqrt)
     pow = power.pow
     square = power.square
     reciprocal = power.reciprocal
@@ -131,8 +131,8 @@ class Methods:
     softplus = exponential.softplus
     erf = exponential.erf
     erfc = exponential.erfc
-    exp_ = in_place(exponential.Exp, "exp(x)")
-    tanh_ = in_place(exponential.Tanh, "tanh(x)")
+    exp_ = in_place(exponential.exp)
+    tanh_ = in_place(exponential.tanh)
 
     # elementwise/trigonometric
     sin = trigonometric.sin
@@ -150,7 +150,7 @@ class Methods:
 
     # elementwise/activation
     relu = activation.relu
-    relu_ = in_place(activation.Relu, "max(x, 0)")
+    relu_ = in_place(activation.relu)
 
     # elementwise/gelu
     gelu = gelu
@@ -202,11 +202,11 @@ class Methods:
     __rxor__ = reflected(bitwise.bitwise_xor)
     __rlshift__ = reflected(bitwise.bitwise_left_shift)
     __rrshift__ = reflected(bitwise.bitwise_right_shift)
-    __iand__ = in_place(bitwise.BitwiseAnd, "x & y")
-    __ior__ = in_place(bitwise.BitwiseOr, "x | y")
-    __ixor__ = in_place(bitwise.BitwiseXor, "x ^ y")
-    __ilshift__ = in_place(bitwise.BitwiseLeftShift, "x << y")
-    __irshift__ = in_place(bitwise.BitwiseRightShift, "x >> y")
+    __iand__ = in_place(bitwise.bitwise_and)
+    __ior__ = in_place(bitwise.bitwise_or)
+    __ixor__ = in_place(bitwise.bitwise_xor)
+    __ilshift__ = in_place(bitwise.bitwise_left_shift)
+    __irshift__ = in_place(bitwise.bitwise_right_shift)
 
     # reductions/reduction
     sum = reduction.sum
@@ -506,19 +506,19 @@ class Methods:
     dim = tensors.dim
 
     # in place: written by the op, or from the result of a function
-    abs_ = in_place(sign_and_complex.Abs, "abs(x)")
-    ceil_ = in_place(rounding.Ceil, "ceil(x)")
-    cos_ = in_place(trigonometric.Cos, "cos(x)")
-    floor_ = in_place(rounding.Floor, "floor(x)")
-    log_ = in_place(exponential.Log, "log(x)")
-    pow_ = in_place(power.Pow, "x ** y")
-    reciprocal_ = in_place(power.Reciprocal, "1 / x")
-    round_ = in_place(rounding.Round, "round(x)")
-    rsqrt_ = in_place(power.Rsqrt, "1 / sqrt(x)")
-    sigmoid_ = in_place(exponential.Sigmoid, "sigmoid(x)")
-    sign_ = in_place(sign_and_complex.Sign, "sign(x)")
-    sin_ = in_place(trigonometric.Sin, "sin(x)")
-    square_ = in_place(power.Square, "x * x")
+    abs_ = in_place(sign_and_complex.abs)
+    ceil_ = in_place(rounding.ceil)
+    cos_ = in_place(trigonometric.cos)
+    floor_ = in_place(rounding.floor)
+    log_ = in_place(exponential.log)
+    pow_ = in_place(power.pow)
+    reciprocal_ = in_place(power.reciprocal)
+    round_ = in_place(rounding.round)
+    rsqrt_ = in_place(power.rsqrt)
+    sigmoid_ = in_place(exponential.sigmoid)
+    sign_ = in_place(sign_and_complex.sign)
+    sin_ = in_place(trigonometric.sin)
+    square_ = in_place(power.square)
     clamp_ = arithmetic.clip_
     addcdiv_ = written(elementwise.addcdiv)
     addcmul_ = written(elementwise.addcmul)

@@ -56,7 +56,7 @@ from tinytensor.puzzles.chapters import PUZZLES
 from tinytensor.puzzles.judge import judge
 from tinytensor.puzzles.program import read as read_program
 from tinytensor.puzzles.python_puzzle import PythonPuzzle
-from tinytensor.runtime.kernel_files import KERNELS, kernel_path
+from tinytensor.runtime.kernel_files import KERNELS, kernel_files, kernel_path
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 100  # seconds for one mutant
@@ -307,8 +307,8 @@ def mutants(files: list[Path], count: int, seed: int) -> list[Mutant]:
 @cache
 def _included() -> dict[str, set[str]]:
     """What each source file includes itself."""
-    files = [*KERNELS.rglob("*.cu"), *KERNELS.rglob("*.cuh")]
-    return {f.name: set(re.findall(r'#include "(\w+\.cuh)"', f.read_text(encoding="utf-8"))) for f in files}
+    files, name = [*kernel_files(".cu").values(), *KERNELS.rglob("*.cuh")], r'#include "(?:\w+/)?(\w+\.cuh)"'
+    return {f.name: set(re.findall(name, f.read_text(encoding="utf-8"))) for f in files}
 
 
 @cache

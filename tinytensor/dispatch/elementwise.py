@@ -21,7 +21,7 @@ from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import DType, bool_, complex64, complex128, float32, float64, promote
 from tinytensor.errors import DTypeError, NumberRangeError, shown
 from tinytensor.op import Direct, Op, Spec
-from tinytensor.runtime.cpu.arrays import NUMPY, Array, silent
+from tinytensor.runtime.cpu.arrays import NUMPY, silent
 from tinytensor.shapes import broadcast_shapes
 from tinytensor.tensor import Tensor, arr
 
@@ -101,41 +101,17 @@ class Elementwise(Op):
             return None
 
 
+def op_of(function: Callable[..., Any]) -> type[Elementwise]:
+    """The op that a function was declared with: see ops/elementwise/declaration.py."""
+    op: type[Elementwise] = function.op  # type: ignore[attr-defined]
+    return op
+
+
 REAL = ("bool", "uint", "int", "float")
 NUMERIC = ("uint", "int", "float", "complex")
 REAL_NUMERIC = ("uint", "int", "float")
 INTEGRAL = ("bool", "uint", "int")
 _PARTS = {complex64: float32, complex128: float64}
-_BLOCK = 16_384  # elements: a block and its scratch fit in the L2 cache
-Step = Callable[[Array, Array], None]
-
-
-def steps(fill: Step) -> Callable[..., Array]:
-    """Unary ufunc from a function of several NumPy calls: `fill(x, out)` runs block by block, and may use out
-    as scratch once it has read x.
-    """
-
-    def ufunc(x: Array, out: Any = None, order: str = "K") -> Array:
-        result: Array = out if isinstance(out, np.ndarray) else np.empty(x.shape, x.dtype)
-        whole = x.ndim > 0 and result.size <= _BLOCK  # a 0-d array would become a NumPy scalar
-        if whole or not (x.flags.c_contiguous and result.flags.c_contiguous):
-            fill(x, result)
-            return result
-        flat, target = x.reshape(-1), result.reshape(-1)
-        for i in range(0, flat.size, _BLOCK):
-            fill(flat[i : i + _BLOCK], target[i : i + _BLOCK])
-        return result
-
-    return staticmethod(ufunc)
-
-
-def in_double(function: Callable[[Array], Array]) -> Step:
-    """A step, for `steps`, that computes in float64, whatever the dtype of x."""
-
-    def fill(x: Array, out: Array) -> None:
-        out[...] = function(x.astype(np.float64))
-
-    return fill
 
 
 def reflected(function: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor]:

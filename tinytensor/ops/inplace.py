@@ -30,6 +30,7 @@ from tinytensor.dispatch.elementwise import (
     convert,
     number,
     on_device,
+    op_of,
     result_dtype,
 )
 from tinytensor.dispatch.launch import View, view_of
@@ -133,8 +134,9 @@ def inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     return _inplace(op, x, *others)
 
 
-def in_place(op: type[Elementwise], formula: str) -> Callable[..., Tensor]:
-    """In-place method of a unary or binary op: writes the result into the first operand."""
+def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """In-place method of a declared function of one or two operands: writes the result into the first."""
+    op = op_of(function)
     if len(op.inputs) == 1:
 
         def method(x: Tensor) -> Tensor:
@@ -146,7 +148,9 @@ def in_place(op: type[Elementwise], formula: str) -> Callable[..., Tensor]:
             return inplace(op, x, y)
 
     method.__name__ = op.name + "_"
-    method.__doc__ = f"x = {formula}, in the memory of x; returns x."
+    method.__doc__ = (
+        f"x = {op.name}({'x' if len(op.inputs) == 1 else 'x, y'}), in the memory of x; returns x."
+    )
     return method
 
 

@@ -1,24 +1,47 @@
-"""Paths of kernel sources: the `.cu` and `.cpp` files of `tinytensor/kernels`, by stem."""
+"""Paths of kernel sources, by stem: `.cu` and `.cpp` files of `tinytensor/kernels`, and generated ones."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from tinytensor.errors import KernelError
+from tinytensor.runtime.kernel_cache import cache_folder, write_private
 
 KERNELS = Path(__file__).parent.parent / "kernels"
+generated: dict[str, Callable[[], str]] = {}  # texts of .cu files that are made from declarations, by stem
 
 
-@cache
 def kernel_files(ending: str) -> dict[str, Path]:
     """All files of `tinytensor/kernels` with an extension (".cu", ".cpp"), by stem, sorted."""
-    return {path.stem: path for path in sorted(KERNELS.rglob(f"*{ending}"), key=lambda path: path.stem)}
+    made = [*generated] if ending == ".cu" else []
+    return {stem: kernel_path(stem, ending) for stem in sorted([*_written(ending), *made])}
 
 
 def kernel_path(stem: str, ending: str) -> Path:
     """Path of the file with a stem; if there is none, a non-existing path in `tinytensor/kernels`."""
-    return kernel_files(ending).get(stem, KERNELS / f"{stem}{ending}")
+    if ending == ".cu" and stem in generated:
+        return _file_of(stem, generated[stem]())
+    return _written(ending).get(stem, KERNELS / f"{stem}{ending}")
+
+
+@cache
+def _written(ending: str) -> dict[str, Path]:
+    return {path.stem: path for path in KERNELS.rglob(f"*{ending}")}
+
+
+@cache
+def _file_of(stem: str, text: str) -> Path:
+    """The text in a file of the cache, so that messages and debuggers can refer to its lines."""
+    data = text.encode()
+    folder = cache_folder("sources") / hashlib.sha256(data).hexdigest()[:12]
+    path = folder / f"{stem}.cu"
+    if not path.exists() or path.read_bytes() != data:  # an empty file, after a power failure, is rewritten
+        folder.mkdir(mode=0o700, exist_ok=True)
+        write_private(path, data)
+    return path
 
 
 def locate(source: str | Path) -> Path:

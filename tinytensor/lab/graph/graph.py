@@ -8,9 +8,11 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from tinytensor.autograd.backward import FREED
@@ -356,15 +358,17 @@ def gradient_text(op: type[Op]) -> str:
         op: a registered op, or that of a `tt.Function`.
 
     Returns:
-        The docstring of its `backward`; otherwise the formula in the docstring of the backward op that is
-        named after it; otherwise the statements of `backward`; for a lambda, its source lines. In a formula,
-        `grad` is the gradient of the result; other names are those of inputs and outputs.
+        For a declared op the steps of its gradient; otherwise the docstring of its `backward`, or the formula
+        in the docstring of the backward op that is named after it, or the statements of `backward`; for a
+        lambda, its source lines. In a formula, `g` or `grad` is the gradient of the result; other names are
+        those of inputs and outputs.
 
     Example:
         >>> gradient_text(registry["softmax"])
         'dx = y * (grad - sum(grad * y)).'
         >>> print(gradient_text(registry["add"]))
-        da = grad, db = grad.
+        da = g
+        db = g
         Each is summed over the axes along which its input was broadcast.
     """
     text = _text(op)
@@ -375,6 +379,9 @@ def _text(op: type[Op]) -> str:
     backward = getattr(op, "function", op).backward
     if not (inspect.isfunction(backward) or inspect.ismethod(backward)):  # a callable object
         return "(its source cannot be read)"
+    if (steps := getattr(op, "steps", None)) is not None:
+        lines = [f"{name} = {_step_text(step)}" for name, step in steps.items()]
+        return "\n".join(lines or [f"d{x} = 0; the function is piecewise constant" for x in op.inputs])
     if backward.__doc__:
         return inspect.cleandoc(backward.__doc__)
     behind = registry.get(f"{op.name}_backward")
@@ -389,6 +396,23 @@ def _text(op: type[Op]) -> str:
     (function,) = ast.parse(source).body
     assert isinstance(function, ast.FunctionDef)
     return textwrap.dedent("\n".join(source.splitlines()[function.body[0].lineno - 1 :])).strip()
+
+
+def _step_text(step: Callable[..., Any]) -> str:
+    """The expression of a lambda; for a function, its docstring."""
+    code = step.__code__
+    if step.__doc__:
+        return " ".join(inspect.cleandoc(step.__doc__).split())
+    for node in ast.walk(_parsed(code.co_filename)):
+        here = isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno
+        if here and tuple([a.arg for a in node.args.args]) == code.co_varnames:
+            return ast.unparse(node.body)
+    return "(its source cannot be read)"
+
+
+@cache
+def _parsed(path: str) -> ast.Module:
+    return ast.parse(Path(path).read_text(encoding="utf-8"))
 
 
 TOP, GAP, LINE, LETTER = 32, 42, 14, 7.0  # of the picture, between layers, a line and a character, in pixels

@@ -3,6 +3,8 @@
 Independent of arithmetic: only `where` is differentiable, and it just routes the gradient.
 """
 
+# mypy: disable-error-code=empty-body
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,24 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
-from tinytensor.dispatch.apply import apply, binary, unary
-from tinytensor.dispatch.elementwise import (
-    NUMBERS,
-    REAL,
-    Elementwise,
-    Operand,
-    on_device,
-)
+from tinytensor.dispatch.elementwise import NUMBERS, REAL, Operand, on_device, op_of
 from tinytensor.dispatch.launch import view_of
 from tinytensor.dispatch.transfer import values
 from tinytensor.dispatch.watch import watched
 from tinytensor.dtypes import bool_
 from tinytensor.errors import DTypeError
-from tinytensor.op import register
-from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.ops.elementwise.declaration import elementwise
+from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor, is_tensor
 
 __all__ = [
@@ -51,456 +43,160 @@ __all__ = [
 ]
 
 
-class Question(Elementwise):
-    """Base class of the ops whose result is bool."""
-
-    result = "bool"
-
-    flops = 0.0
-
-
-@register
-class Equal(Question):
-    inputs = ("a", "b")
-    ufunc = np.equal
-    formula = "{0} == {1}"
-
-
-@register
-class NotEqual(Question):
-    inputs = ("a", "b")
-    ufunc = np.not_equal
-    formula = "{0} != {1}"
-
-
-@register
-class Less(Question):
-    inputs = ("a", "b")
-    ufunc = np.less
-    formula = "{0} < {1}"
-    accepts = REAL
-
-
-@register
-class LessEqual(Question):
-    inputs = ("a", "b")
-    ufunc = np.less_equal
-    formula = "{0} <= {1}"
-    accepts = REAL
-
-
-@register
-class Greater(Question):
-    inputs = ("a", "b")
-    ufunc = np.greater
-    formula = "{0} > {1}"
-    accepts = REAL
-
-
-@register
-class GreaterEqual(Question):
-    inputs = ("a", "b")
-    ufunc = np.greater_equal
-    formula = "{0} >= {1}"
-    accepts = REAL
-
-
-@register
-class LogicalAnd(Question):
-    inputs = ("a", "b")
-    ufunc = np.logical_and
-
-
-@register
-class LogicalOr(Question):
-    inputs = ("a", "b")
-    ufunc = np.logical_or
-
-
-@register
-class LogicalXor(Question):
-    inputs = ("a", "b")
-    ufunc = np.logical_xor
-
-
-@register
-class LogicalNot(Question):
-    inputs = ("x",)
-    ufunc = np.logical_not
-
-
-@register
-class Isfinite(Question):
-    inputs = ("x",)
-    ufunc = np.isfinite
-
-
-@register
-class Isinf(Question):
-    inputs = ("x",)
-    ufunc = np.isinf
-
-
-@register
-class Isnan(Question):
-    inputs = ("x",)
-    ufunc = np.isnan
-
-
-@register
-class Signbit(Question):
-    inputs = ("x",)
-    ufunc = np.signbit
-    accepts = REAL
-
-
-def _isclose(a: Any, b: Any, rtol: Any, atol: Any, out: Any = None, order: Any = "K") -> Any:
-    """np.isclose with `out=`."""
-    close = np.asarray(np.isclose(a, b, rtol, atol), order=order)
-    if not isinstance(out, np.ndarray):
-        return close
-    np.copyto(out, close)
-    return out
-
-
-@register
-class Isclose(Question):
-    inputs = ("a", "b", "rtol", "atol")
-    ufunc = staticmethod(_isclose)
-
-
-def choose(condition: Array, a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
-    """np.where with `out=`, branch-free: out = b ^ ((a ^ b) & mask), with a mask of all ones or all zeros.
-
-    Selecting element by element takes ten times as long where branch prediction fails.
-    """
-    a, b = np.asarray(a), np.asarray(b)
-    if not isinstance(out, np.ndarray):
-        if max(condition.size, a.size, b.size) < 1024:
-            return np.asarray(np.where(condition, a, b), order=order)
-        out = np.empty(np.broadcast_shapes(condition.shape, a.shape, b.shape), a.dtype)
-    if out.size < 1024 or a.itemsize > 8:  # few elements, or complex128: no integer is as wide
-        np.copyto(out, b)
-        np.copyto(out, a, where=condition)
-        return out
-    kind = f"i{a.itemsize}"
-    mask, bits, a, b = (
-        np.negative(condition.view("i1"), out=np.empty(condition.shape, "i1")),
-        out.view(kind),
-        a.view(kind),
-        b.view(kind),
-    )
-    if not b.ndim and not b:  # b is often 0
-        np.bitwise_and(a, mask, out=bits)
-    elif not a.ndim and not a:
-        np.bitwise_and(b, np.invert(mask, out=mask), out=bits)
-    else:
-        np.bitwise_xor(a, b, out=bits)
-        np.bitwise_and(bits, mask, out=bits)
-        np.bitwise_xor(bits, b, out=bits)
-    return out
-
-
-@register
-class Where(Elementwise):
-    inputs = ("condition", "a", "b")
-    saves = ("condition",)
-    ufunc = staticmethod(choose)
-    formula = "{0} ? {1} : {2}"
-    untyped = 1
-    flops = 0.0
-
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """da = grad where the condition is True, db = grad where it is False; else 0."""
-        (grad,) = grads
-        condition = saved.condition
-        return (
-            None,
-            where(condition, grad, 0.0) if needs[1] else None,
-            where(condition, 0.0, grad) if needs[2] else None,
-        )
-
-
+@elementwise(np.equal, "a == b", result="bool", flops=0)
 def equal(a: Operand, b: Operand) -> Tensor:
-    """Elementwise equality; `a == b`.
-
-    Args:
-        a, b: tensors or numbers that broadcast together.
-
-    Returns:
-        The broadcast shape, bool. NaN is not equal to anything, including NaN.
-
-    Raises:
-        ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither a tensor nor a number.
+    """Equality; `a == b`. NaN is not equal to anything, including NaN.
 
     Example:
         >>> tt.equal(tt.tensor([1, 2, 3]), 2).tolist()
         [False, True, False]
     """
-    return binary(Equal, a, b)
 
 
+@elementwise(np.not_equal, "a != b", result="bool", flops=0)
 def not_equal(a: Operand, b: Operand) -> Tensor:
-    """Elementwise inequality; `a != b`.
-
-    Args:
-        a, b: tensors or numbers that broadcast together.
-
-    Returns:
-        The broadcast shape, bool. True where one is NaN.
-
-    Raises:
-        ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither a tensor nor a number.
+    """Inequality; `a != b`. True where one is NaN.
 
     Example:
         >>> tt.not_equal(tt.tensor([1, 2, 3]), 2).tolist()
         [True, False, True]
     """
-    return binary(NotEqual, a, b)
 
 
+@elementwise(np.less, "a < b", result="bool", accepts=REAL, flops=0)
 def less(a: Operand, b: Operand) -> Tensor:
-    """Elementwise less than; `a < b`.
-
-    Args:
-        a, b: tensors or numbers that broadcast together; not complex.
-
-    Returns:
-        The broadcast shape, bool. False where one is NaN.
-
-    Raises:
-        ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither a tensor nor a number.
+    """Less than; `a < b`. False where one is NaN.
 
     Example:
         >>> tt.less(tt.tensor([1, 2, 3]), 2).tolist()
         [True, False, False]
     """
-    return binary(Less, a, b)
 
 
+@elementwise(np.less_equal, "a <= b", result="bool", accepts=REAL, flops=0)
 def less_equal(a: Operand, b: Operand) -> Tensor:
-    """Elementwise less than or equal; `a <= b`.
-
-    Args:
-        a, b: tensors or numbers that broadcast together; not complex.
-
-    Returns:
-        The broadcast shape, bool. False where one is NaN.
-
-    Raises:
-        ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither a tensor nor a number.
+    """Less than or equal; `a <= b`. False where one is NaN.
 
     Example:
         >>> tt.less_equal(tt.tensor([1, 2, 3]), 2).tolist()
         [True, True, False]
     """
-    return binary(LessEqual, a, b)
 
 
+@elementwise(np.greater, "a > b", result="bool", accepts=REAL, flops=0)
 def greater(a: Operand, b: Operand) -> Tensor:
-    """Elementwise greater than; `a > b`.
-
-    Args:
-        a, b: tensors or numbers that broadcast together; not complex.
-
-    Returns:
-        The broadcast shape, bool. False where one is NaN.
-
-    Raises:
-        ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither a tensor nor a number.
+    """Greater than; `a > b`. False where one is NaN.
 
     Example:
         >>> tt.greater(tt.tensor([1, 2, 3]), 2).tolist()
         [False, False, True]
     """
-    return binary(Greater, a, b)
 
 
+@elementwise(np.greater_equal, "a >= b", result="bool", accepts=REAL, flops=0)
 def greater_equal(a: Operand, b: Operand) -> Tensor:
-    """Elementwise greater than or equal; `a >= b`.
-
-    Args:
-        a, b: tensors or numbers that broadcast together; not complex.
-
-    Returns:
-        The broadcast shape, bool. False where one is NaN.
-
-    Raises:
-        ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither a tensor nor a number.
+    """Greater than or equal; `a >= b`. False where one is NaN.
 
     Example:
         >>> tt.greater_equal(tt.tensor([1, 2, 3]), 2).tolist()
         [False, True, True]
     """
-    return binary(GreaterEqual, a, b)
 
 
+@elementwise(np.logical_and, "a != A(0) && b != A(0)", result="bool", flops=0)
 def logical_and(a: Operand, b: Operand) -> Tensor:
-    """Elementwise logical and; nonzero elements are true.
-
-    Args:
-        a, b: tensors or numbers that broadcast together.
-
-    Returns:
-        The broadcast shape, bool.
-
-    Raises:
-        ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither a tensor nor a number.
+    """Logical and; elements other than 0 are true, also NaN.
 
     Example:
         >>> tt.logical_and(tt.tensor([0, 1, 2]), tt.tensor([1, 0, 3])).tolist()
         [False, False, True]
     """
-    return apply(LogicalAnd, a, b)
 
 
+@elementwise(np.logical_or, "a != A(0) || b != A(0)", result="bool", flops=0)
 def logical_or(a: Operand, b: Operand) -> Tensor:
-    """Elementwise logical or; nonzero elements are true.
-
-    Args:
-        a, b: tensors or numbers that broadcast together.
-
-    Returns:
-        The broadcast shape, bool.
-
-    Raises:
-        ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither a tensor nor a number.
+    """Logical or; elements other than 0 are true, also NaN.
 
     Example:
         >>> tt.logical_or(tt.tensor([0, 1, 0]), tt.tensor([1, 0, 0])).tolist()
         [True, True, False]
     """
-    return apply(LogicalOr, a, b)
 
 
+@elementwise(np.logical_xor, "(a != A(0)) != (b != A(0))", result="bool", flops=0)
 def logical_xor(a: Operand, b: Operand) -> Tensor:
-    """Elementwise logical exclusive or; nonzero elements are true.
-
-    Args:
-        a, b: tensors or numbers that broadcast together.
-
-    Returns:
-        The broadcast shape, bool.
-
-    Raises:
-        ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither a tensor nor a number.
+    """Logical exclusive or; elements other than 0 are true, also NaN.
 
     Example:
         >>> tt.logical_xor(tt.tensor([0, 1, 2]), tt.tensor([1, 0, 3])).tolist()
         [True, True, False]
     """
-    return apply(LogicalXor, a, b)
 
 
+@elementwise(np.logical_not, "x == A(0)", result="bool", flops=0)
 def logical_not(x: Tensor) -> Tensor:
-    """Elementwise logical not: True where x is 0 or False.
-
-    Args:
-        x: any shape and dtype.
-
-    Returns:
-        shape of x, bool.
-
-    Raises:
-        DTypeError: x is not a tensor.
+    """Logical not: True where x is 0 or False.
 
     Example:
         >>> tt.logical_not(tt.tensor([0, 1, 2])).tolist()
         [True, False, False]
     """
-    return unary(LogicalNot, x)
 
 
+@elementwise(np.isfinite, "x - x == 0", integer="true", result="bool", flops=0)
 def isfinite(x: Tensor) -> Tensor:
-    """Elementwise test for finite values: neither infinite nor NaN.
-
-    Args:
-        x: any shape and dtype.
-
-    Returns:
-        shape of x, bool.
-
-    Raises:
-        DTypeError: x is not a tensor.
+    """Whether elements are finite: neither infinite nor NaN.
 
     Example:
         >>> tt.isfinite(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
         [True, False, False]
     """
-    return unary(Isfinite, x)
 
 
+@elementwise(np.isinf, "fabs(x) == infinity<A>()", integer="false", result="bool", flops=0)
 def isinf(x: Tensor) -> Tensor:
-    """Elementwise test for infinity of either sign.
-
-    Args:
-        x: any shape and dtype.
-
-    Returns:
-        shape of x, bool.
-
-    Raises:
-        DTypeError: x is not a tensor.
+    """Whether elements are infinite, of either sign.
 
     Example:
         >>> tt.isinf(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
         [False, True, False]
     """
-    return unary(Isinf, x)
 
 
+@elementwise(np.isnan, "x != x", result="bool", flops=0)
 def isnan(x: Tensor) -> Tensor:
-    """Elementwise test for NaN.
-
-    Args:
-        x: any shape and dtype.
-
-    Returns:
-        shape of x, bool.
-
-    Raises:
-        DTypeError: x is not a tensor.
+    """Whether elements are NaN.
 
     Example:
         >>> tt.isnan(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
         [False, False, True]
     """
-    return unary(Isnan, x)
 
 
+@elementwise(np.signbit, "copysign(A(1), x) < 0", integer="x < A(0)", result="bool", accepts=REAL, flops=0)
 def signbit(x: Tensor) -> Tensor:
-    """Elementwise test for the sign bit, which is set for negative numbers and -0.0.
-
-    Args:
-        x: any shape, not complex.
-
-    Returns:
-        shape of x, bool.
-
-    Raises:
-        DTypeError: x is complex.
+    """Whether the sign bit is set, as it is for negative numbers and -0.0.
 
     Example:
         >>> tt.signbit(tt.tensor([-1.0, -0.0, 0.0])).tolist()
         [True, True, False]
     """
-    return unary(Signbit, x)
+
+
+@elementwise(
+    np.isclose,
+    "(fabs(a - b) <= atol + product(rtol, fabs(b)) && b - b == 0) || a == b",
+    result="bool",
+    flops=0,
+)
+def _isclose(a: Operand, b: Operand, rtol: Operand, atol: Operand) -> Tensor:
+    """Whether |a - b| <= atol + rtol |b|, and b is finite; or both are equal."""
 
 
 def isclose(
     a: Operand, b: Operand, *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
-    """Elementwise equality up to a tolerance.
+    """Whether elements are equal up to a tolerance.
 
     |a - b| <= atol + rtol |b|, so b is the reference; infinities are close if they are equal.
 
@@ -513,35 +209,24 @@ def isclose(
     Returns:
         The broadcast shape, bool.
 
-    Raises:
-        ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither a tensor nor a number.
-
     Example:
         >>> tt.isclose(tt.tensor([1.0, 2.0]), tt.tensor([1.000001, 2.1])).tolist()
         [True, False]
     """
-    close = apply(Isclose, a, b, float(rtol), float(atol))
+    close = _isclose(a, b, float(rtol), float(atol))
     return logical_or(close, logical_and(not_equal(a, a), not_equal(b, b))) if equal_nan else close
 
 
 def allclose(
     a: Operand, b: Operand, *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
-    """Whether all elements are equal up to a tolerance; see `isclose`.
+    """Whether all elements are equal up to a tolerance, as a Python bool; True for empty tensors.
 
     Args:
-        a, b: tensors or numbers that broadcast together.
-        rtol: tolerance relative to b.
-        atol: absolute tolerance.
-        equal_nan: whether NaN is close to NaN.
+        a, b, rtol, atol, equal_nan: as for `isclose`.
 
     Returns:
-        A Python bool; True for empty tensors.
-
-    Raises:
-        ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither a tensor nor a number.
+        A Python bool.
 
     Example:
         >>> tt.allclose(tt.ones(2), 1.000001)
@@ -550,8 +235,21 @@ def allclose(
     return bool(values(isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)).all())
 
 
+@elementwise(
+    np.where,
+    "condition ? a : b",
+    da=lambda g, condition: where(condition, g, 0.0),
+    db=lambda g, condition: where(condition, 0.0, g),
+    kernels=HostKernels("comparison"),
+    untyped=1,
+    flops=0,
+)
+def _where(condition: Tensor, a: Operand, b: Operand) -> Tensor:
+    """a where the condition is True, else b."""
+
+
 def where(condition: Tensor, a: Operand, b: Operand) -> Tensor:
-    """Elementwise selection: a where the condition is True, else b.
+    """Selection: a where the condition is True, else b.
 
     Args:
         condition: bool tensor.
@@ -579,7 +277,7 @@ def where(condition: Tensor, a: Operand, b: Operand) -> Tensor:
             why="the condition selects elements by True or False",
             fix="compare first, for example tt.where(x > 0, a, b)",
         )
-    return apply(Where, condition, a, b)
+    return _where(condition, a, b)
 
 
 # ---- operators ---------------------------------------------------------------------------------------------
@@ -602,7 +300,7 @@ def write_where(x: Tensor, condition: Tensor, value: Any) -> None:
     operands = condition, value, x
 
     def run() -> Sequence[Any]:
-        on_device(Where, operands, view_of(x), x.storage.dtype, untyped=1)
+        on_device(op_of(_where), operands, view_of(x), x.storage.dtype, untyped=1)
         return (x,)
 
     watched("where", x.storage.device, operands, {}, run)

@@ -23,14 +23,13 @@ from tinytensor.dispatch.forward import symmetric
 from tinytensor.dispatch.launch import Launch, View, elementwise
 from tinytensor.dtypes import accumulator
 from tinytensor.errors import ArgumentError
-from tinytensor.kernels.rows import flat_blocks, need_tensors, reshaped
+from tinytensor.kernels.rows import need_tensors
 from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, register, size
 from tinytensor.ops.double_backward import partial_vjp, through
-from tinytensor.ops.elementwise.arithmetic import add, clip, multiply, negative
-from tinytensor.ops.elementwise.exponential import erf, erf_array, exp, sigmoid, tanh
-from tinytensor.runtime.cpu.arrays import Array, scratch
+from tinytensor.ops.elementwise.arithmetic import clip
+from tinytensor.ops.elementwise.exponential import erf, erf_of, exp, sigmoid, tanh
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.numpy_threads import in_ranks
 from tinytensor.tensor import Tensor
 
 __all__ = ["gelu", "silu"]
@@ -41,61 +40,28 @@ CUBIC = 0.044715
 FAR = 12.0  # for |x| >= FAR the gate of gelu_tanh is 0 or 1 in every dtype, and its derivative 0
 
 
-def _gelu_tanh(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
-    """y = x (1 + tanh z) / 2 with z = sqrt(2 / pi) (x + 0.044715 x^3);
-    slope = (1 + tanh z) / 2 + x (1 - tanh^2 z) z' / 2.
-    """
-    np.clip(x, -FAR, FAR, out=u)  # beyond, tanh z is -1 or 1; three times as fast as a minimum of u * u
-    np.multiply(u, u, out=u)
-    np.multiply(u, CUBIC * SQRT_2_OVER_PI, out=t)
-    t += SQRT_2_OVER_PI
-    t *= x
-    np.tanh(t, out=t)
-    if slope is not None:
-        u *= 1.5 * CUBIC * SQRT_2_OVER_PI
-        u += 0.5 * SQRT_2_OVER_PI  # z' / 2
-        np.multiply(t, t, out=slope)
-        np.subtract(1, slope, out=slope)
-        slope *= u  # 0 for large x
-        slope *= x
-    t *= 0.5
-    t += 0.5
-    if slope is not None:
-        slope += t
-    np.multiply(x, t, out=y)
+Gate = tuple[Array, Array]  # for y = x value: value, and its derivative in x
 
 
-def _gelu_erf(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
-    """y = x P with P = (1 + erf(x / sqrt(2))) / 2; slope = P + x exp(-x^2 / 2) / sqrt(2 pi)."""
-    np.multiply(x, math.sqrt(0.5), out=u)
-    erf_array(u, out=t)
-    t *= 0.5
-    t += 0.5
-    if slope is not None:
-        np.multiply(x, x, out=slope)
-        slope *= -0.5
-        np.exp(slope, out=slope)
-        slope *= x
-        slope *= 1 / math.sqrt(2 * math.pi)
-        slope += t
-    np.multiply(x, t, out=y)
+def _gelu_tanh(x: Array) -> Gate:
+    """(1 + tanh z) / 2 with z = sqrt(2 / pi) (x + 0.044715 x^3)."""
+    square = np.square(np.clip(x, -FAR, FAR))
+    t = np.tanh(SQRT_2_OVER_PI * x * (1 + CUBIC * square))
+    return 0.5 + 0.5 * t, (1 - t * t) * (0.5 * SQRT_2_OVER_PI * (1 + 3 * CUBIC * square))
 
 
-def _silu(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
-    """y = x s with s = 1 / (1 + exp(-x)); slope = s + y (1 - s)."""
-    np.negative(x, out=t)
-    np.exp(t, out=t)
-    t += 1
-    np.reciprocal(t, out=t)
-    if slope is not None:
-        np.subtract(1, t, out=slope)
-        slope *= x
-        slope += 1
-        slope *= t
-    np.multiply(x, t, out=y)
+def _gelu_erf(x: Array) -> Gate:
+    """(1 + erf(x / sqrt(2))) / 2, the normal distribution function."""
+    return 0.5 + 0.5 * erf_of(x * math.sqrt(0.5)), np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
 
 
-_FILL = {"gelu_tanh": _gelu_tanh, "gelu_erf": _gelu_erf, "silu": _silu}
+def _silu(x: Array) -> Gate:
+    """1 / (1 + exp(-x))."""
+    s = 1 / (1 + np.exp(-x))
+    return s, s * (1 - s)
+
+
+_GATES = {"gelu_tanh": _gelu_tanh, "gelu_erf": _gelu_erf, "silu": _silu}
 FUNCTORS = {"gelu_tanh": "GeluTanh", "gelu_erf": "GeluErf", "silu": "Silu"}  # of gelu.cu
 # Floating-point operations of a gate, and of the product of its gradient, by gelu.cuh and gelu.cu.
 GATE_FLOPS = {"gelu_tanh": (8.0, 16.0), "gelu_erf": (5.0, 12.0), "silu": (4.0, 9.0)}
@@ -214,19 +180,16 @@ def _gated_backward(grad: Tensor, x: Tensor, *, gate: str) -> tuple[Tensor]:
     """Unfused reference of GatedBackward, for double backward."""
     if gate == "gelu_tanh":
         x = clip(x, -FAR, FAR)  # avoids overflow
-        square = multiply(x, x)
-        t = tanh(multiply(multiply(x, add(multiply(square, CUBIC), 1.0)), SQRT_2_OVER_PI))
-        share = multiply(add(t, 1.0), 0.5)
-        z = multiply(add(multiply(square, 3 * CUBIC), 1.0), 0.5 * SQRT_2_OVER_PI)
-        slope = add(share, multiply(x, multiply(z, add(negative(multiply(t, t)), 1.0))))
+        t = tanh(x * (x * x * CUBIC + 1.0) * SQRT_2_OVER_PI)
+        z = (x * x * (3 * CUBIC) + 1.0) * (0.5 * SQRT_2_OVER_PI)
+        slope = (t + 1.0) * 0.5 + x * (z * (1.0 - t * t))
     elif gate == "gelu_erf":
-        share = multiply(add(erf(multiply(x, math.sqrt(0.5))), 1.0), 0.5)
-        density = multiply(exp(multiply(multiply(x, x), -0.5)), 1 / math.sqrt(2 * math.pi))
-        slope = add(share, multiply(x, density))
+        share = (erf(x * math.sqrt(0.5)) + 1.0) * 0.5
+        slope = share + x * (exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))
     else:
         s = sigmoid(x)
-        slope = multiply(s, add(multiply(x, add(negative(s), 1.0)), 1.0))
-    return (multiply(grad, slope),)
+        slope = s * (x * (1.0 - s) + 1.0)
+    return (grad * slope,)
 
 
 def gated_gradient(grad: Tensor, x: Tensor, slope: Tensor | None, gate: str) -> Tensor:
@@ -241,16 +204,11 @@ def gated_gradient_by_ops(grad: Tensor, x: Tensor, gate: str) -> Tensor:
 
 
 def gate_array(y: Array, slope: Array | None, x: Array, gate: str) -> None:
-    """y = gate(x), and the derivative at each x; y may be x. y and slope are contiguous."""
-    flat, out = reshaped(x, -1), y.reshape(-1)
-    slopes = None if slope is None else slope.reshape(-1)
-
-    def fill(r: slice) -> None:
-        v = flat[r]
-        t, u = scratch("gated.t", v.shape, v.dtype), scratch("gated.u", v.shape, v.dtype)
-        _FILL[gate](out[r], None if slopes is None else slopes[r], v, t, u)
-
-    in_ranks(fill, flat_blocks(flat.size), flat.size)
+    """y = gate(x), and the derivative at each x; y may be x."""
+    value, change = _GATES[gate](x)
+    if slope is not None:
+        np.add(value, x * change, out=slope)
+    np.multiply(x, value, out=y)
 
 
 def gated(x: Tensor, gate: str) -> Tensor:

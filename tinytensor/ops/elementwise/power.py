@@ -1,5 +1,7 @@
 """Powers and roots: pow, square, reciprocal, sqrt, rsqrt, hypot."""
 
+# mypy: disable-error-code=empty-body
+
 from __future__ import annotations
 
 import math
@@ -9,64 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
-from tinytensor.dispatch.apply import apply, unary
-from tinytensor.dispatch.elementwise import (
-    NUMERIC,
-    REAL,
-    Elementwise,
-    Operand,
-    steps,
-)
+from tinytensor.dispatch.elementwise import NUMERIC, REAL, Operand
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for
 from tinytensor.dtypes import DType
 from tinytensor.errors import ArgumentError
-from tinytensor.op import register
-from tinytensor.ops.elementwise.arithmetic import divide, flat, multiply, negative, subtract
-from tinytensor.ops.elementwise.comparison import equal, greater_equal, logical_and, where
+from tinytensor.ops.elementwise.comparison import where
+from tinytensor.ops.elementwise.declaration import elementwise, flat
 from tinytensor.ops.elementwise.exponential import log
-from tinytensor.runtime.cpu.arrays import Array, strict
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.tensor import Tensor
 
 __all__ = ["hypot", "pow", "reciprocal", "rsqrt", "sqrt", "square"]
-
-
-def _root(x: Array, out: Any = None, order: Any = "K") -> Any:
-    """x to the power 0.5: np.sqrt, but inf at -inf and 0.0 at -0.0, as pow in C."""
-    if x.dtype.kind == "c":
-        return np.sqrt(x, out=out, order=order)
-    if isinstance(out, np.ndarray) and np.may_share_memory(x, out):
-        x = x.copy()
-    try:
-        root = strict().run(np.sqrt, x, out=out, order=order)
-    except FloatingPointError:  # invalid: negative elements, possibly -inf
-        root = np.asarray(np.sqrt(x, out=out, order=order))
-        np.copyto(root, np.inf, where=np.equal(x, -np.inf))
-    root += 0.0  # -0.0 + 0.0 is 0.0
-    return root
-
-
-# Exponents for which another ufunc is up to fifty times as fast as np.power.
-_SHORT: dict[float, Any] = {-1.0: np.reciprocal, 0.5: _root, 1.0: np.positive, 2.0: np.square}
-
-
-def _power(a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
-    """np.power, faster for common exponents; raises ArgumentError for negative integer exponents."""
-    if isinstance(a, np.ndarray) and (not isinstance(b, np.ndarray) or b.ndim == 0):
-        exponent = b if isinstance(b, (int, float)) else b.item()
-        short = _SHORT.get(exponent)
-        if short is not None and (exponent != -1 or a.dtype.kind == "f"):
-            return short(a, out=out, order=order)
-        if exponent == 3:
-            return np.multiply(np.square(a), a, out=out, order=order)
-    if getattr(b, "dtype", _FLOAT).kind == "i" and np.size(a) and np.size(b) and (lowest := np.min(b)) < 0:
-        raise _fraction(int(lowest))  # np.power would raise after writing a part of `out`
-    return np.power(a, b, out=out, order=order)
-
-
-_FLOAT = np.dtype(np.float32)
 
 
 def _fraction(exponent: int) -> ArgumentError:
@@ -77,163 +32,79 @@ def _fraction(exponent: int) -> ArgumentError:
     )
 
 
-@register
-class Pow(Elementwise):
-    inputs = ("a", "b")
-    saves = ("a", "b", "y?b")
-    ufunc = staticmethod(_power)
-    refuses = True
-    accepts = NUMERIC
-    flops = 1.0
-    autocast = "wide"
+def _root(x: Array) -> Any:
+    """x to the power 0.5: np.sqrt, but inf at -inf and 0.0 at -0.0, as pow in C."""
+    return np.sqrt(x) if x.dtype.kind == "c" else np.where(x == -np.inf, np.inf, np.sqrt(x)) + 0.0
 
-    @staticmethod
-    def check(launch: Launch, operands: Sequence[View | bytes], dtype: DType) -> None:
-        exponents = operands[1]
-        if dtype.kind != "int":
-            return
-        if not isinstance(exponents, View):
-            number = int.from_bytes(exponents[: dtype.itemsize], sys.byteorder, signed=True)
-            if number < 0:
-                raise _fraction(number)
-        elif exponents.size:
-            exponents = launch.dense(exponents, op="pow")
-            bounds = launch.bounds(0, 0, _fraction)
-            grid = blocks_for(exponents.size, BLOCK)
-            launch("check_exponents", dtype, grid=grid, args=(exponents, bounds, exponents.size))
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """da = grad * b * a**(b - 1), db = grad * y * log(a); where a = 0, da = 0 if b = 0, and db = 0 if b
-        >= 0.
-        """
-        (grad,) = grads
-        a, b = saved.a, saved.b
-        da = db = None
-        if needs[0]:
-            if not isinstance(b, (int, float)):
-                # the derivative of x**0 is 0 also at x = 0, where b * a**(b - 1) would be 0 * inf
-                still = logical_and(equal(a, 0.0), equal(b, 0.0))
-                slope = multiply(b, pow(a, where(still, 0.0, subtract(b, 1.0))))
-                da = multiply(grad, slope)
-            elif b == 0:
-                da = flat(grad)
-            else:
-                da = multiply(grad, multiply(a if b == 2 else pow(a, b - 1), b))
-        if needs[1]:
-            db = multiply(grad, multiply(saved.y, _log_of_base(a, b)))
-        return da, db
+# Exponents for which another function is up to fifty times as fast as np.power.
+_SHORT: dict[float, Any] = {0.5: _root, 1.0: np.positive, 2.0: np.square, 3.0: lambda a: np.square(a) * a}
+
+
+def _power(a: Any, b: Any) -> Any:
+    """np.power, faster for common exponents; raises ArgumentError for negative integer exponents."""
+    if isinstance(a, np.ndarray) and np.ndim(b) == 0:
+        exponent = b if isinstance(b, (int, float)) else b.item()
+        if exponent in _SHORT:
+            return _SHORT[exponent](a)
+        if exponent == -1 and a.dtype.kind == "f":
+            return np.reciprocal(a)
+    kind = b.dtype.kind if isinstance(b, (np.ndarray, np.generic)) else "f"
+    if kind == "i" and np.size(a) and np.size(b) and (lowest := np.min(b)) < 0:
+        raise _fraction(int(lowest))
+    return np.power(a, b)
+
+
+def _check_exponents(launch: Launch, operands: Sequence[View | bytes], dtype: DType) -> None:
+    exponents = operands[1]
+    if dtype.kind != "int":
+        return
+    if not isinstance(exponents, View):
+        number = int.from_bytes(exponents[: dtype.itemsize], sys.byteorder, signed=True)
+        if number < 0:
+            raise _fraction(number)
+    elif exponents.size:
+        exponents = launch.dense(exponents, op="pow")
+        bounds = launch.bounds(0, 0, _fraction)
+        grid = blocks_for(exponents.size, BLOCK)
+        launch("check_exponents", dtype, grid=grid, args=(exponents, bounds, exponents.size))
+
+
+def _in_base(g: Tensor, a: Tensor, b: Operand) -> Tensor:
+    """g * (b * a**(b - 1)); 0 where b = 0, also at a = 0, where this would be 0 * inf."""
+    if not isinstance(b, (int, float)):
+        still = (a == 0.0) & (b == 0.0)
+        return g * (b * pow(a, where(still, 0.0, b - 1.0)))
+    return flat(g) if b == 0 else g * ((a if b == 2 else pow(a, b - 1)) * b)
 
 
 def _log_of_base(a: Operand, b: Tensor) -> Operand:
-    """log(a), but 0 where a = 0 and b >= 0: the derivative of a**b in b is 0 there, not 0 * -inf."""
+    """log(a); 0 where a = 0 and b >= 0: the derivative of a**b in b is 0 there, not 0 * -inf."""
     if isinstance(a, (int, float)):
         if a > 0:
             return math.log(a)
-        return math.nan if a else where(greater_equal(b, 0.0), flat(b), -math.inf)
-    return log(where(logical_and(equal(a, 0.0), greater_equal(b, 0.0)), 1.0, a))
+        return math.nan if a else where(b >= 0.0, flat(b), -math.inf)
+    return log(where((a == 0.0) & (b >= 0.0), 1.0, a))
 
 
-@register
-class Square(Elementwise):
-    inputs = ("x",)
-    saves = ("x",)
-    ufunc = np.square
-    formula = "{0} * {0}"
-    accepts = NUMERIC
-    flops = 1.0
-
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """dx = 2 * grad * x."""
-        return (multiply(grads[0], multiply(saved.x, 2.0)),)
-
-
-@register
-class Reciprocal(Elementwise):
-    inputs = ("x",)
-    saves = ("y",)
-    ufunc = np.reciprocal
-    formula = "1 / {0}"
-    result = "float"
-    flops = 1.0
-    autocast = "wide"
-
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """dx = -grad * y**2."""
-        return (negative(multiply(grads[0], square(saved.y))),)
-
-
-@register
-class Sqrt(Elementwise):
-    inputs = ("x",)
-    saves = ("y",)
-    ufunc = np.sqrt
-    formula = "root({0})"
-    result = "float"
-    flops = 1.0
-
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """dx = grad / (2 * y)."""
-        return (divide(grads[0], multiply(saved.y, 2.0)),)
-
-
-def _rsqrt(x: Array, out: Array) -> None:
-    np.sqrt(x, out=out)
-    np.reciprocal(out, out=out)
-
-
-@register
-class Rsqrt(Elementwise):
-    inputs = ("x",)
-    saves = ("y",)
-    ufunc = steps(_rsqrt)
-    accepts = REAL
-    result = "float"
-    flops = 2.0
-    autocast = "wide"
-
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """dx = -grad * y**3 / 2."""
-        return (multiply(grads[0], multiply(pow(saved.y, 3), -0.5)),)
-
-
-@register
-class Hypot(Elementwise):
-    inputs = ("a", "b")
-    saves = ("a?a", "b?b", "y")
-    ufunc = np.hypot
-    accepts = REAL
-    result = "float"
-    flops = 1.0
-
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """da = grad * a / y, db = grad * b / y; both are 0 at a = b = 0."""
-        (grad,) = grads
-        length = where(equal(saved.y, 0.0), 1.0, saved.y)  # the gradient at the origin is 0, not 0 / 0
-        return (
-            multiply(grad, divide(saved.a, length)) if needs[0] else None,
-            multiply(grad, divide(saved.b, length)) if needs[1] else None,
-        )
-
-
+@elementwise(
+    _power,
+    "power(a, b)",
+    da=_in_base,
+    log_a=_log_of_base,
+    db=lambda g, y, log_a: g * (y * log_a),
+    check=_check_exponents,
+    accepts=NUMERIC,
+    refuses=True,
+    flops=1,
+    autocast="wide",
+)
 def pow(a: Operand, b: Operand) -> Tensor:
-    """Elementwise power; `a ** b`.
+    """Power; `a ** b`. NaN for a fractional power of a negative number.
 
-    Args:
-        a, b: tensors or numbers that broadcast together; not bool.
-
-    Returns:
-        The broadcast shape and the promoted dtype. NaN for a fractional power of a negative number. At a = 0
-            the derivative in b is 0 for b >= 0.
+    At a = 0 the derivative in b is 0 for b >= 0.
 
     Raises:
-        ShapeError: the shapes do not broadcast.
-        DTypeError: both operands are bool, or one is neither a tensor nor a number.
         ArgumentError: an integer is raised to a negative integer.
 
     Memory: saves both operands for backward, and the result if b requires a gradient.
@@ -244,100 +115,79 @@ def pow(a: Operand, b: Operand) -> Tensor:
         >>> tt.pow(tt.tensor([1.0, 2.0]), 3).tolist()
         [1.0, 8.0]
     """
-    return apply(Pow, a, b)
 
 
+@elementwise(
+    np.square,
+    "x * x",
+    integer="wrapping<A>(x) * wrapping<A>(x)",
+    dx=lambda g, x: g * (x * 2.0),
+    accepts=NUMERIC,
+    flops=1,
+)
 def square(x: Tensor) -> Tensor:
-    """Elementwise square.
-
-    Args:
-        x: any shape; not bool.
-
-    Returns:
-        shape and dtype of x.
-
-    Raises:
-        DTypeError: x is bool.
+    """Square.
 
     Example:
         >>> tt.square(tt.tensor([1.0, -3.0])).tolist()
         [1.0, 9.0]
     """
-    return unary(Square, x)
 
 
+@elementwise(
+    np.reciprocal, "1 / x", dx=lambda g, y: -(g * square(y)), result="float", flops=1, autocast="wide"
+)
 def reciprocal(x: Tensor) -> Tensor:
-    """Elementwise reciprocal, 1 / x.
-
-    Args:
-        x: any shape; integers become float32.
-
-    Returns:
-        shape of x, a floating dtype; inf at 0.
-
-    Raises:
-        DTypeError: x is not a tensor.
+    """Reciprocal, 1 / x; inf at 0.
 
     Example:
         >>> tt.reciprocal(tt.tensor([2.0, 4.0])).tolist()
         [0.5, 0.25]
     """
-    return unary(Reciprocal, x)
 
 
+@elementwise(np.sqrt, "sqrt(x)", dx=lambda g, y: g / (y * 2.0), result="float", flops=1)
 def sqrt(x: Tensor) -> Tensor:
-    """Elementwise square root.
-
-    Args:
-        x: any shape; integers become float32.
-
-    Returns:
-        shape of x, a floating dtype; NaN below 0. The derivative at 0 is inf.
-
-    Raises:
-        DTypeError: x is not a tensor.
+    """Square root; NaN below 0. The derivative at 0 is inf.
 
     Example:
         >>> tt.sqrt(tt.tensor([4.0, 9.0])).tolist()
         [2.0, 3.0]
     """
-    return unary(Sqrt, x)
 
 
+@elementwise(
+    lambda x: np.reciprocal(np.sqrt(x)),
+    "1 / A(sqrt(x))",  # CUDA's rsqrt is faster, but has an error of up to 2 ulp
+    dx=lambda g, y: g * (pow(y, 3) * -0.5),
+    accepts=REAL,
+    result="float",
+    flops=2,
+    autocast="wide",
+)
 def rsqrt(x: Tensor) -> Tensor:
-    """Elementwise reciprocal square root, 1 / sqrt(x).
-
-    Args:
-        x: any shape, not complex; integers become float32.
-
-    Returns:
-        shape of x, a floating dtype; inf at 0, NaN below.
-
-    Raises:
-        DTypeError: x is complex.
+    """Reciprocal square root, 1 / sqrt(x); inf at 0, NaN below.
 
     Example:
         >>> tt.rsqrt(tt.tensor([4.0, 16.0])).tolist()
         [0.5, 0.25]
     """
-    return unary(Rsqrt, x)
 
 
+@elementwise(
+    np.hypot,
+    "hypot(a, b)",
+    length=lambda y: where(y == 0.0, 1.0, y),  # the gradient at the origin is 0, not 0 / 0
+    da=lambda g, a, length: g * (a / length),
+    db=lambda g, b, length: g * (b / length),
+    accepts=REAL,
+    result="float",
+    flops=1,
+)
 def hypot(a: Operand, b: Operand) -> Tensor:
-    """Elementwise sqrt(a² + b²), without intermediate overflow.
-
-    Args:
-        a, b: tensors or numbers that broadcast together; not complex. Integers become float32.
-
-    Returns:
-        The broadcast shape, a floating dtype. The derivatives at a = b = 0 are 0.
-
-    Raises:
-        ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither a tensor nor a number.
+    """sqrt(a² + b²), without intermediate overflow. The derivatives at a = b = 0 are 0.
 
     Example:
         >>> tt.hypot(tt.tensor([3.0]), 4.0).tolist()
         [5.0]
     """
-    return apply(Hypot, a, b)
