@@ -53,7 +53,7 @@ class _Canvas:
         inside, label = step.reach.covers(position), step.label(position)
         shade = 0.08 + 0.47 * step.order.get(position, 0.5) if inside else 0.0
         box: dict[str, str | float] = {"x": px(x), "y": self.y, "width": px(width), "height": HEIGHT}
-        middle = {"x": px(x + width / 2), "y": self.y + 15, "text_anchor": "middle"}
+        middle: dict[str, str | float] = {"x": px(x + width / 2), "y": self.y + 15, "text_anchor": "middle"}
         shapes = tag("rect", **box, class_="minus" if inside else "plain", fill_opacity=f"{shade:.3g}")
         shapes = Html(shapes + tag("text", label + "?" * (inside is None), **middle))
         self.cells.append((mark(step, position), tip.replace("\n", "; "), shapes))
@@ -62,9 +62,17 @@ class _Canvas:
     def end_step(self) -> None:
         """Write the cells, with their tips on a line below them."""
         self.y += GAP
-        place = {"x": GAP, "y": self.y + 14, "class_": "tip", "pointer_events": "none"}
+        place: dict[str, str | float] = {"x": GAP, "y": self.y + 14, "class_": "tip"}
         for name, tip, shapes in self.cells:
-            self.shapes.append(tag("g", shapes, tag("text", tip, **place), class_=f"at {name}", tabindex=0))
+            self.shapes.append(
+                tag(
+                    "g",
+                    shapes,
+                    tag("text", tip, **place, pointer_events="none"),
+                    class_=f"at {name}",
+                    tabindex=0,
+                )
+            )
         self.cells.clear()
         self.y += HEIGHT + GAP
 

@@ -404,8 +404,9 @@ def _step_text(step: Callable[..., Any]) -> str:
     if step.__doc__:
         return " ".join(inspect.cleandoc(step.__doc__).split())
     for node in ast.walk(_parsed(code.co_filename)):
-        here = isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno
-        if here and tuple([a.arg for a in node.args.args]) == code.co_varnames:
+        if not isinstance(node, ast.Lambda) or node.lineno != code.co_firstlineno:
+            continue
+        if tuple([a.arg for a in node.args.args]) == code.co_varnames:
             return ast.unparse(node.body)
     return "(its source cannot be read)"
 
