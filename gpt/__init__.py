@@ -12,8 +12,8 @@ from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.char_and_word import CharTokenizer, WordTokenizer
 from gpt.tokenizers.chat_template import ChatTemplate
 from gpt.tokenizers.tokenizer import load as load_tokenizer
-from gpt.weights.pretrained import from_pretrained, save_pretrained
-from gpt.weights.trained import load_model
+from gpt.weights.load import load
+from gpt.weights.save import save_pretrained, save_single
 
 __all__ = [
     "GPT",
@@ -28,12 +28,12 @@ __all__ = [
     "WordTokenizer",
     "consecutive_blocks",
     "embedded_shakespeare",
-    "from_pretrained",
     "generate",
-    "load_model",
+    "load",
     "load_tokenizer",
     "open_split",
     "prepare",
     "prepare_text",
     "save_pretrained",
+    "save_single",
 ]

@@ -56,9 +56,7 @@ COMMANDS = {  # each line of the help has two
     "tasks": Command("gpt.tasks.command", "problems with verified answers"),
     "classify": Command("gpt.finetuning.classify", "labels, by a run of finetune"),
     "tokenizer": Command("gpt.tokenizers.tokenizer", "train one, or see what it does"),
-    "import": Command("gpt.weights.import_model", "a model from files or the hub"),
-    "export": Command("gpt.weights.export_model", "a model for other programs"),
-    "quantize": Command("gpt.weights.quantize_model", "weights in 4 to 8 bits, as GGUF"),
+    "convert": Command("gpt.weights.convert", "a model's format, or 4 to 8 bits"),
     "info": Command("gpt.weights.info", "the tensors in a model's file"),
     "data": Command("gpt.data.command", "turn texts into token files"),
 }

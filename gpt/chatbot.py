@@ -38,9 +38,8 @@ from gpt.training.run_lock import alone_in
 from gpt.training.run_log import RunLog
 from gpt.training.utilization import cpu_model, product_speed
 from gpt.weights.checkpoint import list_checkpoints
-from gpt.weights.init_from import CHATBOT, read_configs
-from gpt.weights.sources import is_foreign, open_source
-from gpt.weights.trained import open_model
+from gpt.weights.load import load, open_source, require_tokenizer
+from gpt.weights.run import CHATBOT, read_configs, run_of
 from tinytensor.errors import ArgumentError
 from tinytensor.files import atomic_write, read_json
 
@@ -159,7 +158,7 @@ def stages(config: ChatbotConfig) -> list[Stage]:
     """Stages from a text to a chat model."""
     folder, scratch, begin = Path(config.out_dir), config.init_from == "scratch", _begin(config)
     tuned, taught = folder / "instruct", folder / "grpo"
-    tuning, teaching = _FOREIGN if not scratch and is_foreign(config.init_from) else _OWN
+    tuning, teaching = _FOREIGN if not scratch and run_of(config.init_from) is None else _OWN
     last = tuned / f"step_{config.instruct_steps}"  # the best by its loss has learned less of the tasks
     return [
         *(_pretraining(config) if scratch else []),
@@ -392,7 +391,7 @@ def _talk(model: Path) -> int:
     print(f"\n=== conversation\n$ {command('chat', model)}", flush=True)
     if sys.stdin.isatty():
         return _MAINS["chat"]([str(model)])
-    network, tokenizer = open_model(str(model))
+    network, tokenizer = require_tokenizer(load(model), "chatbot", model)
     sampler = Sampler(SamplingConfig(temperature=0.0), tokenizer.vocab_size)
     problems = [one.problem(0, "test").question for one in TASKS.values()]
     for question in ("Hello!", *problems, "Who are you?"):  # a conversation each: the context is small

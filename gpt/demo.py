@@ -19,8 +19,8 @@ from gpt.training.stopping import exit_code
 from gpt.training.train import Trainer
 from gpt.training.validation_loss import evaluate
 from gpt.weights.checkpoint import list_checkpoints
-from gpt.weights.init_from import read_configs
-from gpt.weights.trained import load_model
+from gpt.weights.load import load
+from gpt.weights.run import read_configs
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,7 +50,7 @@ def _run(run: Run) -> int:
     trainer.train()
     if run.stopped_by:
         return exit_code(run.stopped_by)
-    run.model, _ = load_model(folder)
+    run.model, _ = load(folder)
     train_loss = evaluate(run.model, run.train_tokens.ids[: len(run.val_tokens or run.train_tokens.ids)], 32)
     if (text := trainer.sample()) != trainer.sampled:  # the best model is not that of the last step
         print(f"\n--- sample ---\n{text}\n---")

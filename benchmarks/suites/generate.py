@@ -96,9 +96,9 @@ def peer(shape: str) -> Suite:
 
 def smollm2(packed: bool) -> Suite:
     """Greedy generation of SmolLM2-135M with tinytensor."""
-    from gpt.weights.trained import open_model
+    from gpt.weights.load import load
 
-    model, tokenizer = open_model(SMOLLM2, packed=packed)
+    model, tokenizer = load(SMOLLM2, packed=packed)
     ids = tokenizer.encode(TEXT)
 
     def logits() -> Any:
@@ -112,11 +112,11 @@ def llama() -> Suite:
     """The same with llama.cpp, whose threads are those of the environment."""
     from llama_cpp import Llama
 
-    from gpt.weights.installed_models import weights_in
+    from gpt.weights.hf import local_path
 
     threads = int(os.environ["OMP_NUM_THREADS"])
     how = {"n_ctx": 512, "n_threads": threads, "n_threads_batch": threads, "verbose": False}
-    model = Llama(str(weights_in(SMOLLM2)), **how, logits_all=True)
+    model = Llama(str(local_path(SMOLLM2)), **how, logits_all=True)
     ids = model.tokenize(TEXT.encode(), add_bos=False)
 
     def write() -> list[int]:

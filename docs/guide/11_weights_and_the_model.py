@@ -21,7 +21,8 @@ from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.presets import preset
 from gpt.weights.info import inventory
-from gpt.weights.pretrained import from_pretrained, save_single
+from gpt.weights.load import load
+from gpt.weights.save import save_single
 from gpt.weights.weight_tensor import tensors_of
 from tinytensor.interop.safetensors_file import read_safetensors
 
@@ -169,7 +170,7 @@ assert json.loads(header["__metadata__"]["gpt_config"])["n_layer"] == 2  # the a
 
 # %%
 ids = tt.tensor([[1, 2, 3, 4]])
-again, _ = from_pretrained(folder / "model.safetensors")
+again, _ = load(folder / "model.safetensors")
 save_single(model, folder / "half.safetensors", dtype="bfloat16")
 half = (folder / "half.safetensors").stat().st_size
 print(f"float32: {len(data):,} bytes, bfloat16: {half:,} bytes")

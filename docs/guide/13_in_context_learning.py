@@ -19,7 +19,7 @@ from gpt.config import GPTConfig
 from gpt.evaluation.incontext import few_shots, render
 from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
-from gpt.weights.trained import open_model
+from gpt.weights.load import load
 from tinytensor.errors import MissingLibraryError
 
 exercises = Exercises("13_in_context_learning")
@@ -240,7 +240,7 @@ TASKS = {  # examples, question, two answers whose probabilities we want
     "French": (("sea: mer", "house: maison", "cat: chat"), "dog:", (" chien", " perro")),
 }
 try:
-    real = open_model("smollm2")
+    real = load("smollm2")
 except MissingLibraryError as error:
     real = None
     print(f"this part is left out: {error.what}")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gpt.config import TrainConfig
 from gpt.console import counted
 from gpt.data.token_file import META_FORMAT, TokenFile
 from gpt.tokenizers.base import Tokenizer, check_text
@@ -88,19 +89,7 @@ def prepare_text(text: str, tokenizer: Tokenizer, out_dir: PathLike, *, val_frac
 
 
 def read_texts(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> Iterator[str]:
-    """Texts that `prepare` would read with the same arguments, in chunks, to train a tokenizer on.
-
-    Raises:
-        ArgumentError: a file that cannot be read, or no file at all.
-        FormatError: a file that is not UTF-8.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> _ = (folder / "a.txt").write_text("to be")
-        >>> list(read_texts(folder))
-        ['to be']
-    """
+    """Texts that `prepare` would read with the same arguments, in chunks, to train a tokenizer on."""
     for file in text_files(paths, pattern):
         yield from text_chunks(file, "prepare")
 
@@ -131,15 +120,7 @@ def describe_files(folder: PathLike, pattern: str = "*.txt") -> str:
 
 
 def text_files(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> list[Path]:
-    """List of files, with folders replaced by the files in them.
-
-    Raises:
-        ArgumentError: no file at all.
-
-    Example:
-        >>> [path.name for path in text_files("a/input.txt")]
-        ['input.txt']
-    """
+    """List of files, with folders replaced by the files in them."""
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
     files: list[Path] = []
     for path in map(Path, given):
@@ -154,6 +135,36 @@ def text_files(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> 
     if not files:
         raise ArgumentError("prepare: no files", why="the list of paths is empty", fix="give a text file")
     return files
+
+
+def require_data(config: TrainConfig) -> None:
+    """Check that the data and the tokenizer of a config exist."""
+    if config.data != "shakespeare" and not Path(config.data).exists():
+        folder = not Path(config.data).suffix
+        raise ArgumentError(
+            f"train: --data={config.data}: there is no such file or folder",
+            why="it must be a text, a folder of texts, or token files",
+            fix="--data=FILE --tokenizer=char trains on a text; make token files with python -m gpt data "
+            f"prepare TEXTS --tokenizer=tokenizer.json --out {config.data}"
+            if folder
+            else "check the path; --data=shakespeare is the text that is bundled",
+        )
+    tokenized = (Path(config.data) / "tokenizer.json").is_file()
+    texts = Path(config.data).is_dir() and not (Path(config.data) / "train.bin").is_file()
+    if config.pattern != TrainConfig.pattern and not texts:
+        raise ArgumentError(
+            f"train: --pattern={config.pattern} with --data={config.data}",
+            why="it selects files in a folder of texts",
+            fix="leave it out, or give a folder: --data=FOLDER",
+        )
+    known = config.tokenizer in ("char", "word") or Path(config.tokenizer).exists()
+    if not known and not tokenized and Path(config.tokenizer).suffix:  # without one, it may be a model's name
+        raise ArgumentError(
+            f"train: --tokenizer={config.tokenizer}: there is no such file",
+            why="it is char, word, a saved tokenizer, or a model such as smollm2",
+            fix="--tokenizer=char, or make one: python -m gpt tokenizer train FILE --vocab-size 1024 "
+            "--out tokenizer.json",
+        )
 
 
 def _write(

@@ -18,9 +18,8 @@ from gpt.evaluation.text_scores import score
 from gpt.models.gpt import GPT
 from gpt.tasks.registry import TASKS
 from gpt.tokenizers.base import Tokenizer
-from gpt.weights.init_from import read_configs, run_of
-from gpt.weights.pretrained import from_pretrained
-from gpt.weights.trained import load_model, require_tokenizer
+from gpt.weights.load import load, require_tokenizer
+from gpt.weights.run import read_configs, run_of
 from tinytensor.files import atomic_write, read_text
 
 BITS = "bits per byte"
@@ -80,8 +79,7 @@ def _compared(args: Namespace) -> Comparison:
         open_split(args.data, "val") if Path(args.data).is_dir() else read_text(args.data, "eval")
     found = Comparison()
     for run in args.runs:
-        model, tokenizer = _model(run, args)
-        tokenizer = require_tokenizer(tokenizer, "eval", run)
+        model, tokenizer = require_tokenizer(_model(run, args), "eval", run)
         found.add_tasks(run, (model, tokenizer), names, args.count)
         if args.data is not None or not names or _validation(run) is not None:
             with found.scoring(run, BITS):
@@ -95,8 +93,7 @@ def _compared(args: Namespace) -> Comparison:
 def _model(run: str, args: Namespace) -> tuple[GPT, Tokenizer | None]:
     """Model on the device, and its tokenizer."""
     which = int(args.checkpoint) if args.checkpoint.isdecimal() else args.checkpoint
-    model, tokenizer = from_pretrained(run, packed=True) if which == "best" else load_model(run, which)
-    return model.to(args.device), tokenizer
+    return load(run, checkpoint=which, device=args.device, packed=True)
 
 
 def _validation(run: str) -> Path | None:

@@ -18,7 +18,7 @@ from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.generation.text_stream import stream_text
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
-from gpt.weights.trained import open_model
+from gpt.weights.load import load, require_tokenizer
 from tinytensor.lab.html import visible
 
 LONGEST = 8  # tokens of an answer
@@ -39,9 +39,6 @@ class InContextConfig:
         query: the beginning of a line that the model completes, such as "Italy:".
         answer: completion to print the probability of, with the space before it, such as " Rome"; may be
             repeated.
-
-    Raises:
-        ArgumentError: a field of a wrong type, or examples and answers without a query.
     """
 
     example: tuple[str, ...] = ()
@@ -60,38 +57,19 @@ class InContextConfig:
 
 @dataclass(frozen=True)
 class Shot:
-    """Result of a query after some examples.
+    """Result of a query after some examples."""
 
-    Args:
-        examples: number of examples.
-        prompt: examples and query.
-        answer: greedy completion, up to the end of the line or document.
-        probability: of this answer and the end of the line.
-        asked: probability of each given answer and the end of the line.
-    """
-
-    examples: int
-    prompt: str
-    answer: str
-    probability: float
-    asked: tuple[float, ...]
+    examples: int  # number of examples
+    prompt: str  # examples and query
+    answer: str  # greedy completion, up to the end of the line or document
+    probability: float  # of this answer and the end of the line
+    asked: tuple[float, ...]  # probability of each given answer and the end of the line
 
 
 def few_shots(
     model: GPT, tokenizer: Tokenizer, examples: Sequence[str], query: str, answers: Sequence[str] = ()
 ) -> list[Shot]:
     r"""Results of a query after 0, 1, 2, … examples.
-
-    Args:
-        model: in evaluation mode.
-        tokenizer: its tokenizer.
-        examples: lines.
-        query: the beginning of a line.
-        answers: completions of that line.
-
-    Raises:
-        ArgumentError: a text without tokens, with characters unknown to the tokenizer, or longer than the
-            context.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -159,7 +137,7 @@ def visible_line(text: str) -> str:
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt incontext [MODEL]`."""
     path, (config,) = model_and_fields("incontext", __doc__, argv, InContextConfig(), default="smollm2")
-    model, tokenizer = open_model(path, packed=True)
+    model, tokenizer = require_tokenizer(load(path, packed=True), "incontext", path)
     own = config.query != ""
     tasks = (config.example,) if own else TASKS
     query, answers = (config.query, config.answer) if own else (QUERY, ANSWERS)

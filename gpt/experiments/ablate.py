@@ -35,7 +35,7 @@ from gpt.training.run_log import RunLog
 from gpt.training.stopping import Stopped
 from gpt.training.train import train
 from gpt.weights.checkpoint import list_checkpoints
-from gpt.weights.init_from import read_configs
+from gpt.weights.run import read_configs
 from tinytensor.distributed import init
 from tinytensor.files import atomic_write, read_json
 

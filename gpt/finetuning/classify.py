@@ -20,8 +20,8 @@ from gpt.finetuning.base import Task, trained_weights
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.checkpoint import load_checkpoint
-from gpt.weights.init_from import existing_runs
-from gpt.weights.trained import load_model
+from gpt.weights.load import load
+from gpt.weights.run import existing_runs
 from tinytensor import nn
 from tinytensor.files import PathLike
 from tinytensor.interop.safetensors_file import Array
@@ -36,9 +36,6 @@ class ClassifyConfig:
     Args:
         pool: mean: the mean of the final states of all tokens; last: that of the last token, the only one
             that attends to the whole text.
-
-    Raises:
-        ArgumentError: a field outside its choices.
     """
 
     pool: Literal["mean", "last"] = "mean"
@@ -118,19 +115,7 @@ def encoded(model: GPT, tokenizer: Tokenizer, text: str) -> Ints:
 
 
 class Classifying(Task):
-    """Classification task: texts and their labels.
-
-    Args:
-        classifier: the model with its head.
-        tokenizer: of the texts.
-        records: training records: text and label.
-        held_out: validation records.
-        batch_size: B.
-        seed: random seed of the order.
-
-    Raises:
-        ArgumentError: an unknown label, an empty text, or a character unknown to the tokenizer.
-    """
+    """Classification task: texts and their labels."""
 
     def __init__(
         self,
@@ -214,23 +199,14 @@ def confusion_table(labels: Sequence[str], confusion: Ints) -> str:
 
 
 def load_classifier(run_dir: PathLike, which: str | int = "best") -> tuple[Classifier, Tokenizer]:
-    """Load the classifier of a run directory, in evaluation mode, and its tokenizer.
-
-    Args:
-        run_dir: run directory of `finetune classify`.
-        which: "best", "latest", or a step.
-
-    Raises:
-        ArgumentError: there is no such run.
-        FormatError: the run has no classifier, or is damaged.
-    """
+    """Load the classifier of a run directory, in evaluation mode, and its tokenizer."""
     if not Path(run_dir).is_dir():
         raise tt.ArgumentError(
             f"classify: there is no run {str(run_dir)!r}",
             why=existing_runs(),
             fix=f"train a classifier: python -m gpt finetune classify --out_dir={shlex.quote(str(run_dir))}",
         )
-    model, tokenizer = load_model(run_dir, which)
+    model, tokenizer = load(run_dir, checkpoint=which)
     checkpoint = load_checkpoint(run_dir, which)
     kept, trained = checkpoint.state.get("task", {}), trained_weights(checkpoint.optimizer)
     if tokenizer is None or "labels" not in kept:

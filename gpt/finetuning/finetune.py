@@ -45,8 +45,7 @@ from gpt.training.run_log import RunLog
 from gpt.training.stopping import Stopped, exit_code
 from gpt.training.train import train
 from gpt.weights.checkpoint import list_checkpoints
-from gpt.weights.pretrained import from_pretrained
-from gpt.weights.trained import require_tokenizer
+from gpt.weights.load import load, require_tokenizer
 from tinytensor.distributed import init
 from tinytensor.files import PathLike, read_json, read_text
 
@@ -62,23 +61,14 @@ MakeTask = Callable[..., Task]  # model, tokenizer, config, config of the method
 
 @dataclass(frozen=True)
 class Method:
-    """A fine-tuning method: its task, its own config, and defaults.
+    """A fine-tuning method: its task, its own config, and defaults."""
 
-    Args:
-        about: one-line description for the help.
-        data: format of a file of examples.
-        make: model, tokenizer, config and own configs → task.
-        tune: default hyperparameters.
-        lora: default adapters.
-        own: own configs with their defaults.
-    """
-
-    about: str
-    data: str
-    make: MakeTask
-    tune: TuneConfig
-    lora: LoraConfig
-    own: tuple[Any, ...]
+    about: str  # one-line description for the help
+    data: str  # format of a file of examples
+    make: MakeTask  # model, tokenizer, config and own configs → task
+    tune: TuneConfig  # default hyperparameters
+    lora: LoraConfig  # default adapters
+    own: tuple[Any, ...]  # own configs with their defaults
 
 
 def _instruct(model: GPT, tokenizer: Tokenizer, config: TuneConfig) -> Task:
@@ -196,15 +186,7 @@ METHODS = {
 
 
 def begin(name: str, argv: Sequence[str]) -> TuneRun:
-    """Run described by a command line: a new one, or the one to resume.
-
-    Args:
-        name: a key of `METHODS`.
-        argv: `--field=value …`.
-
-    Raises:
-        ArgumentError, FormatError: an unusable field, data file, weights or checkpoint.
-    """
+    """Run described by a command line: a new one, or the one to resume."""
     configs, _, resume = _configs(name, argv)
     return _begun(name, configs, resume)
 
@@ -220,9 +202,6 @@ def tune(name: str, out_dir: PathLike, *, quiet: bool = False, **fields: object)
 
     Returns:
         The run after its last step; `stopped_by` is not 0 if Ctrl-C or a signal ended it earlier.
-
-    Raises:
-        ArgumentError, FormatError: an unusable field, data file, weights or checkpoint.
     """
     with alone_in(out_dir, "finetune"):
         if list_checkpoints(out_dir):
@@ -258,14 +237,14 @@ def _begun(name: str, configs: tuple[Any, ...], resume: bool) -> TuneRun:
     if tune.init_from == "base":
         _make_base()
     source = BASE if tune.init_from == "base" else tune.init_from
-    model, tokenizer = from_pretrained(
+    loaded = load(
         source,
         block_size=tune.block_size,
         dropout=tune.dropout,
         device=tune.device,
         packed=lora.lora_rank > 0,
     )
-    tokenizer = require_tokenizer(tokenizer, "finetune", source)
+    model, tokenizer = require_tokenizer(loaded, "finetune", source)
     if name == "instruct":
         model, tokenizer = _able_to_talk(model, tokenizer, tune, lora)
     tt.manual_seed(tune.seed)

@@ -23,7 +23,7 @@ from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_count
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.chat_template import ChatTemplate, Message
-from gpt.weights.trained import open_model
+from gpt.weights.load import load, require_tokenizer
 from tinytensor.errors import FormatError
 
 COMMANDS = "/reset begins again, /quit ends the conversation (as Ctrl-D does), Ctrl-C ends an answer."
@@ -39,9 +39,6 @@ class ChatConfig:
         max_new_tokens: maximum length of an answer.
         context: context length in tokens; 0: the model's.
         seed: random seed of the sampling.
-
-    Raises:
-        ArgumentError: a field of a wrong type or outside its domain.
     """
 
     system: str = ""
@@ -68,9 +65,6 @@ class Conversation:
         messages: those in the context, after the system message: {"role": …, "content": …}.
         forgotten: number of messages dropped from the context, to leave a quarter of it to an answer.
         cut: whether the last answer was truncated, by the context or by max_new_tokens.
-
-    Raises:
-        ArgumentError: the tokenizer has no tokens for conversations.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -177,7 +171,7 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt chat MODEL`."""
     name, (config, sampling) = model_and_fields("chat", __doc__, argv, ChatConfig(), DEFAULT)
-    model, tokenizer = open_model(name, packed=True)
+    model, tokenizer = require_tokenizer(load(name, packed=True), "chat", name)
     talk = Conversation(model, tokenizer, config, Sampler(sampling, tokenizer.vocab_size))
     terminal = sys.stdin.isatty()
     if terminal:

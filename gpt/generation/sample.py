@@ -18,7 +18,7 @@ from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.generation.text_stream import TextStream, stream_text
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
-from gpt.weights.trained import load_model, open_model, require_tokenizer
+from gpt.weights.load import load, require_tokenizer
 
 DEFAULT = SamplingConfig(temperature=0.8)
 
@@ -38,13 +38,6 @@ class SampleConfig:
         explain: print the candidates of each token, and what each filter removed; for one text.
         beams: beam search with so many beams instead of sampling; 0: sample.
         length_penalty: of beams: exponent of the length by which log p is divided.
-
-    Raises:
-        ArgumentError: a field of a wrong type or outside its domain, or fields that exclude each other.
-
-    Example:
-        >>> SampleConfig(prompt=("Once", "The"), num_samples=2).texts
-        4
     """
 
     prompt: tuple[str, ...] = ("\n",)
@@ -89,18 +82,9 @@ def write(
 ) -> Iterator[tuple[int, str]]:
     """Generate a batch of texts.
 
-    Args:
-        model: in evaluation mode.
-        tokenizer: the model's.
-        config: prompts, lengths and seeds.
-        sampler: samples the tokens.
-
     Returns:
         Iterator of (index of the text, chunk of its continuation); num_samples texts of the first prompt come
         first.
-
-    Raises:
-        ArgumentError: an empty prompt, or one with characters unknown to the tokenizer.
     """
     # Eagerly, not with the first token: an invalid prompt raises before anything is printed.
     prompts = [tokenizer.encode(text) for text in config.prompt for _ in range(config.num_samples)]
@@ -108,11 +92,7 @@ def write(
 
 
 def _written(
-    model: GPT,
-    tokenizer: Tokenizer,
-    config: SampleConfig,
-    sampler: Sampler,
-    prompts: list[list[int]],
+    model: GPT, tokenizer: Tokenizer, config: SampleConfig, sampler: Sampler, prompts: list[list[int]]
 ) -> Iterator[tuple[int, str]]:
     """Continue prompts, one per text."""
     generators = [tt.Generator(config.seed + row) for row in range(len(prompts))]
@@ -138,7 +118,9 @@ def _written(
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt sample RUN`."""
     model_name, (config, sampling) = model_and_fields("sample", __doc__, argv, SampleConfig(), DEFAULT)
-    model, tokenizer = _load(model_name, config.checkpoint)
+    which = int(config.checkpoint) if config.checkpoint.isdecimal() else config.checkpoint
+    loaded = load(model_name, checkpoint=which, packed=True)
+    model, tokenizer = require_tokenizer(loaded, "sample", model_name)
     if config.beams:
         _print_beams(model, tokenizer, config, sampling)
         return 0
@@ -194,10 +176,3 @@ def _print_beams(model: GPT, tokenizer: Tokenizer, config: SampleConfig, samplin
             tokens = text.tokens[:-1] if text.tokens[-1:] == (end,) else text.tokens
             print(f"--- beam {rank}: log p {text.log_p:.3f}, score {text.score:.4f} ---")
             print(prompt + "".join(stream_text(tokenizer, tokens, config.stop)))
-
-
-def _load(path: str, checkpoint: str) -> tuple[GPT, Tokenizer]:
-    if checkpoint == "best":
-        return open_model(path, packed=True)
-    model, tokenizer = load_model(path, int(checkpoint) if checkpoint.isdecimal() else checkpoint)
-    return model, require_tokenizer(tokenizer, "sample", path)

@@ -5,6 +5,7 @@ A map has a row per query token and a column per key token; the weights of a row
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -16,7 +17,7 @@ from gpt.interpret.activations import look_inside, view_parser
 from gpt.interpret.heat_map import WIDE, heat_map, picture
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
-from gpt.weights.trained import open_model
+from gpt.weights.load import load, require_tokenizer
 from tinytensor.lab.html import Html, heat, page, tag, visible, write
 from tinytensor.lab.report import Table
 
@@ -201,16 +202,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--head", type=int, help="only this head, from 0; default all")
     parser.add_argument("--svg", metavar="FILE", help="write a picture instead")
     args = parser.parse_args(argv)
-    model, tokenizer = open_model(args.run)
+    model, tokenizer = require_tokenizer(load(args.run), "attention", args.run)
     maps = attention_maps(model, tokenizer, args.text, layer=args.layer, head=args.head)
     if not (args.html or args.svg):
         print(render(maps))
     about = f"{args.run}: {model.num_parameters():,} parameters"
-    for file, made in (
-        (args.html, lambda: attention_page(maps, about)),
-        (args.svg, lambda: attention_picture(maps)),
-    ):
+    for file, draw in ((args.html, partial(attention_page, about=about)), (args.svg, attention_picture)):
         if file:
-            write(file, made())
+            write(file, draw(maps))
             print(f"wrote {file}: {counted(len(maps), 'map')} of {counted(len(maps[0].tokens), 'token')}")
     return 0

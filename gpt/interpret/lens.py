@@ -14,7 +14,7 @@ from gpt.generation.candidates import Array, Choices, choices, in_words, log_sof
 from gpt.interpret.activations import look_inside, save_page, view_parser
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
-from gpt.weights.trained import open_model
+from gpt.weights.load import load, require_tokenizer
 from tinytensor.lab.html import Html, heat, page, skip_link, tag, visible
 from tinytensor.lab.report import Table
 
@@ -144,7 +144,7 @@ def main(argv: Sequence[str]) -> int:
     parser = view_parser("lens", "What the model would say after each layer.")
     parser.add_argument("--all", action="store_true", help="every position, not only the last")
     args = parser.parse_args(argv)
-    model, tokenizer = open_model(args.run)
+    model, tokenizer = require_tokenizer(load(args.run), "lens", args.run)
     lens = logit_lens(model, tokenizer, args.text, top=args.top)
     if args.html:
         save_page(args.html, lens_page(lens, f"{args.run}: {model.num_parameters():,} parameters"))

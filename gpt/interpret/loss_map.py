@@ -16,7 +16,7 @@ from gpt.generation.candidates import Choices, choices, in_words, log_softmax, t
 from gpt.interpret.activations import ids_of, save_page, view_parser
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
-from gpt.weights.trained import open_model
+from gpt.weights.load import load, require_tokenizer
 from tinytensor.lab.html import Html, heat, page, skip_link, tag, visible
 from tinytensor.lab.report import Table
 
@@ -153,7 +153,7 @@ def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt loss-map RUN [TEXT]`."""
     parser = view_parser("loss-map", "Show which tokens the model expected.", optional="text")
     args = parser.parse_args(argv)
-    model, tokenizer = open_model(args.run)
+    model, tokenizer = require_tokenizer(load(args.run), "loss-map", args.run)
     result = loss_map(model, tokenizer, sys.stdin.read() if args.text is None else args.text, top=args.top)
     if args.html:
         save_page(args.html, loss_page(result, f"{args.run}: {model.num_parameters():,} parameters"))

@@ -23,7 +23,7 @@ from gpt.interpret.heat_map import WIDE, heat_map, scale_of_colors
 from gpt.models.gpt import GPT, Block
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.char_and_word import CharTokenizer
-from gpt.weights.trained import open_model
+from gpt.weights.load import load, require_tokenizer
 from tinytensor.lab.html import Html, heat, page, tag, visible
 
 SHOWN = 6  # values per row, rows per table
@@ -229,7 +229,7 @@ def _model(run: str | None) -> tuple[GPT, Tokenizer, str]:
     if run is None and (Path("runs/demo") / "latest").is_file():
         run = "runs/demo"
     if run is not None:
-        model, tokenizer = open_model(run)
+        model, tokenizer = require_tokenizer(load(run), "trace", run)
         return model, tokenizer, f"of {run}, {model.num_parameters():,} parameters"
     tokenizer = CharTokenizer.train(embedded_shakespeare())
     config = GPTConfig(vocab_size=tokenizer.vocab_size, block_size=64, n_layer=2, n_head=2, n_embd=32)

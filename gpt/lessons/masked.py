@@ -26,7 +26,7 @@ from gpt.training.run import Run
 from gpt.training.run_log import RunLog
 from gpt.training.stopping import exit_code
 from gpt.training.train import train
-from gpt.weights.trained import load_model, require_tokenizer
+from gpt.weights.load import load, require_tokenizer
 from tinytensor.distributed import Communicator
 
 CHOSEN = 0.15  # share of tokens to predict
@@ -211,9 +211,8 @@ def main(argv: Sequence[str]) -> int:
             return 0
         folder = str(run.folder)
         _report(run)
-    model, tokenizer = load_model(folder, kind=Encoder)
+    model, tokenizer = require_tokenizer(load(folder, kind=Encoder), "masked", folder)
     assert isinstance(model, Encoder)
-    tokenizer = require_tokenizer(tokenizer, "masked", folder)
     for text in config.text:
         print(f"{text!r}\n→ {fill(model, tokenizer, text, config.blank)!r}")
     return 0

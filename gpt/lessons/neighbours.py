@@ -20,7 +20,7 @@ from gpt.fields import closest
 from gpt.generation.candidates import Array, to_numpy
 from gpt.tokenizers.base import Tokenizer, every_text
 from gpt.tokenizers.tokenizer import load as load_tokenizer
-from gpt.weights.trained import open_model
+from gpt.weights.load import load, require_tokenizer
 from tinytensor.interop.safetensors_file import read_safetensors
 from tinytensor.lab.html import visible
 
@@ -151,7 +151,7 @@ def open_embeddings(path: str) -> Embeddings:
     if (folder / VECTORS).is_file():
         tokenizer = load_tokenizer(folder)
         return Embeddings.from_table(read_safetensors(folder / VECTORS).arrays()["words"], tokenizer)
-    model, tokenizer = open_model(path)
+    model, tokenizer = require_tokenizer(load(path), "neighbours", path)
     return Embeddings.from_table(to_numpy(model.wte.weight.detach()), tokenizer)
 
 

@@ -30,7 +30,7 @@ from gpt.training.run import Run
 from gpt.training.run_log import RunLog
 from gpt.training.stopping import exit_code
 from gpt.training.train import Trainer, train
-from gpt.weights.trained import load_model, require_tokenizer
+from gpt.weights.load import load, require_tokenizer
 from tinytensor.distributed import Communicator
 from tinytensor.interop.safetensors_file import Array
 
@@ -271,9 +271,8 @@ def main(argv: Sequence[str]) -> int:
         folder = run.folder
         _report(run)
     if config.text:
-        model, tokenizer = load_model(folder, kind=EncoderDecoder)
+        model, tokenizer = require_tokenizer(load(folder, kind=EncoderDecoder), "translate", folder)
         assert isinstance(model, EncoderDecoder)
-        tokenizer = require_tokenizer(tokenizer, "translate", folder)
         said_of = translate(model, tokenizer, config.text, config.beams)
         for text, said in zip(config.text, said_of, strict=True):
             print(f"{text!r} → {said!r}")

@@ -16,8 +16,8 @@ from gpt.live.watch import WatchConfig
 from gpt.presets import add_presets, describe_presets, named_configs, preset, with_warmup
 from gpt.training.stopping import exit_code
 from gpt.training.train import train
-from gpt.weights.init_from import read_configs, run_of, with_tokenizer_of
-from gpt.weights.sources import is_foreign, open_source
+from gpt.weights.load import open_source
+from gpt.weights.run import read_configs
 
 
 def configs_of(
@@ -58,14 +58,11 @@ def configs_of(
         begin = named
     elif origin == "resume" and folder is not None and Path(folder).is_dir():
         begin = read_configs(folder)
-    run = run_of(origin) if origin is not None else None
-    if run is not None:  # continued training: unset fields default to those of the run
-        begin = (begin[0] if named else read_configs(run)[0], with_tokenizer_of(run, begin[1]))
-    elif origin is not None and origin not in ("scratch", "resume") and is_foreign(origin):
-        inside = origin.endswith(".gguf") or not Path(origin).exists()  # the tokenizer is
-        config = replace(begin[1], tokenizer=origin) if inside else begin[1]
-        beside = Path(origin).parent if origin.endswith(".safetensors") else Path(origin)
-        begin = (begin[0] if named else open_source(origin).config, with_tokenizer_of(beside, config))
+    if origin is not None and origin not in ("scratch", "resume"):  # model and tokenizer are the weights'
+        source = open_source(origin)
+        tokenizer = source.tokenizer_path if Path(origin).exists() else origin
+        config = begin[1] if tokenizer is None else replace(begin[1], tokenizer=str(tokenizer))
+        begin = (begin[0] if named else source.config, config)
     if origin != "resume":
         given = with_warmup(given, begin[1].warmup_steps)
     return with_changes(given, *begin, *own)

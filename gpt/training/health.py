@@ -17,10 +17,9 @@ from gpt.console import Parser
 from gpt.data.batches import consecutive_blocks
 from gpt.models.gpt import GPT, Block
 from gpt.training.run_log import RunLog
-from gpt.weights.init_from import no_such_run, read_configs, run_of
-from gpt.weights.installed_models import is_package
-from gpt.weights.pretrained import from_pretrained
-from gpt.weights.trained import require_tokenizer
+from gpt.weights.hf import is_package
+from gpt.weights.load import load, require_tokenizer
+from gpt.weights.run import no_such_run, read_configs, run_of
 from tinytensor.files import read_text
 
 ROWS, TOKENS = 4, 1024  # sequences and their length for attention entropy: the weights are T² per head
@@ -176,8 +175,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _measure(source: str, data: str) -> None:
     """Print the diagnostics of a model on a text, but for updates: there is no step."""
-    model, tokenizer = from_pretrained(source)
-    ids = require_tokenizer(tokenizer, "health", source).encode(read_text(data, "health"))
+    model, tokenizer = require_tokenizer(load(source), "health", source)
+    ids = tokenizer.encode(read_text(data, "health"))
     context = min(model.config.block_size, TOKENS)
     inputs, targets = map(tt.tensor, next(consecutive_blocks(ids, context, TOKENS // context)))
     model.loss(inputs, targets).backward()

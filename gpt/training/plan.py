@@ -12,16 +12,15 @@ import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
 from gpt.console import Parser, counted
 from gpt.data.command import embedded_shakespeare
-from gpt.data.prepare import read_texts
+from gpt.data.prepare import read_texts, require_data
 from gpt.data.token_file import open_split
 from gpt.fields import with_changes
 from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import from_small_models, parameter_shapes
 from gpt.presets import add_presets, describe_presets, named_configs, preset, with_warmup
 from gpt.training.utilization import product_speed
-from gpt.weights.init_from import read_configs, require_data, run_of
-from gpt.weights.sources import named_tokenizer, open_source
-from gpt.weights.trained import TOKENIZER
+from gpt.weights.load import named_tokenizer, open_source
+from gpt.weights.run import TOKENIZER, read_configs, run_of
 from tinytensor import lab
 from tinytensor.errors import ArgumentError
 

@@ -11,8 +11,7 @@ import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
 from gpt.fields import from_dict, to_dict
 from gpt.weights.checkpoint import Checkpoint, list_checkpoints
-from gpt.weights.init_from import read_configs
-from gpt.weights.trained import TOKENIZER
+from gpt.weights.run import TOKENIZER, read_configs
 from tinytensor.distributed import Communicator
 from tinytensor.interop.safetensors_file import Array
 

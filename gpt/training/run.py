@@ -34,16 +34,15 @@ from gpt.training.spikes import SpikeGuard
 from gpt.training.validation_loss import evaluate
 from gpt.weights.checkpoint import (
     Checkpoint,
+    list_checkpoints,
     newest_checkpoint,
     prune_checkpoints,
     reading_state,
     require_kind,
     save_checkpoint,
 )
-from gpt.weights.init_from import require_origin
-from gpt.weights.initial_weights import load_weights
-from gpt.weights.sources import is_foreign, open_source
-from gpt.weights.trained import CONFIG, TOKENIZER
+from gpt.weights.load import load_weights, open_source
+from gpt.weights.run import CONFIG, TOKENIZER, no_such_run
 from tinytensor.distributed import Communicator, LocalCommunicator
 from tinytensor.files import atomic_write
 from tinytensor.optim import GradScaler
@@ -90,13 +89,13 @@ class Run:
         self.folder = Path(train_config.out_dir)
         self.step = 0
         self.best_loss: float | None = None
-        require_origin(train_config)
-        if train_config.init_from not in ("scratch", "resume") and is_foreign(train_config.init_from):
-            require_kind({}, self.kind.__name__, Path(train_config.init_from))
-            open_source(train_config.init_from)  # fail early
-        resumed = None
-        if train_config.init_from == "resume":
+        origin, resumed, source = train_config.init_from, None, None
+        if origin == "resume":
+            if not list_checkpoints(self.folder):
+                raise no_such_run(str(self.folder), "train --init_from=resume")
             resumed = newest_checkpoint(self.folder, note if self.ranks.rank == 0 else str)
+        elif origin != "scratch":
+            source = open_source(origin, kind=self.kind.__name__)
         if resumed is not None:
             require_kind(resumed.state, self.kind.__name__, resumed.folder)
             with reading_state(resumed.folder):
@@ -114,8 +113,8 @@ class Run:
         self.model_config = with_vocabulary(model_config, ids.vocab_size, self.extra_tokens)
         tt.manual_seed(train_config.seed)
         self.model = self.kind(self.model_config).to(train_config.device)
-        if resumed is None and train_config.init_from != "scratch":
-            load_weights(self.model, train_config.init_from)
+        if source is not None:
+            load_weights(self.model, source)
         self.model.checkpoint_blocks = train_config.checkpoint_blocks
         self.optimizer = optimizer_of(self.model, train_config)
         if train_config.spike_deviations:

@@ -10,13 +10,12 @@ from gpt.console import note
 from gpt.data.batches import Batches, StepBatches
 from gpt.data.command import embedded_shakespeare
 from gpt.data.document_batches import DocumentBatches
-from gpt.data.prepare import describe_files, prepare, prepare_text, read_texts
+from gpt.data.prepare import describe_files, prepare, prepare_text, read_texts, require_data
 from gpt.data.token_file import TokenFile, open_split
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.tokenizer import load as load_tokenizer
-from gpt.weights.init_from import require_data
-from gpt.weights.sources import named_tokenizer
-from gpt.weights.trained import TOKENIZER
+from gpt.weights.load import named_tokenizer
+from gpt.weights.run import TOKENIZER
 
 
 def splits(

@@ -25,7 +25,7 @@ from gpt.training.stopping import asked_to_stop
 from gpt.training.terminal import Terminal
 from gpt.training.utilization import Utilization
 from gpt.weights.checkpoint import list_checkpoints
-from gpt.weights.init_from import CHATBOT
+from gpt.weights.run import CHATBOT
 from tinytensor.distributed import init
 from tinytensor.interop.safetensors_file import Array
 from tinytensor.optim import clip_scale

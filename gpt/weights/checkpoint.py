@@ -32,21 +32,13 @@ _HIDDEN = re.compile(rf"\.checkpoint-(?P<name>{_FOLDER.pattern})\.(?P<kind>tmp|o
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A loaded checkpoint.
+    """A loaded checkpoint."""
 
-    Args:
-        step: the optimizer step after which it was saved.
-        weights: name → read-only array on the mapped file.
-        optimizer: the same for the optimizer state.
-        state: training state: configs, data position, generator, best loss.
-        folder: its folder.
-    """
-
-    step: int
-    weights: Mapping[str, Array]
-    optimizer: Mapping[str, Array]
-    state: Mapping[str, Any]
-    folder: Path
+    step: int  # the optimizer step after which it was saved
+    weights: Mapping[str, Array]  # name → read-only array on the mapped file
+    optimizer: Mapping[str, Array]  # the same for the optimizer state
+    state: Mapping[str, Any]  # training state: configs, data position, generator, best loss
+    folder: Path  # its folder
 
 
 def save_checkpoint(
@@ -110,16 +102,8 @@ def save_checkpoint(
 def load_checkpoint(run_dir: PathLike, which: str | int = "latest") -> Checkpoint:
     """Load a checkpoint, and verify its checksums.
 
-    Args:
-        run_dir: run directory.
-        which: "latest", "best", or a step.
-
     Returns:
         The checkpoint; its arrays are mapped, not copied.
-
-    Raises:
-        ArgumentError: an invalid `which`.
-        FormatError: the checkpoint is missing or damaged; the message lists the existing ones.
 
     Example:
         >>> import tempfile
@@ -138,10 +122,6 @@ def load_checkpoint(run_dir: PathLike, which: str | int = "latest") -> Checkpoin
 
 def newest_checkpoint(run_dir: PathLike, warn: Callable[[str], object]) -> Checkpoint:
     """Load the latest checkpoint, or the newest one before it that is not damaged.
-
-    Args:
-        run_dir: run directory.
-        warn: called with a message if it is not the latest.
 
     Raises:
         FormatError: there is none; with the reason for the latest one.
@@ -163,12 +143,7 @@ def newest_checkpoint(run_dir: PathLike, warn: Callable[[str], object]) -> Check
 
 
 def checkpoint_folder(run_dir: PathLike, which: str | int = "latest") -> Path:
-    """Folder of a checkpoint, without reading it.
-
-    Raises:
-        ArgumentError: an invalid `which`.
-        FormatError: the checkpoint is missing; the message lists the existing ones.
-    """
+    """Folder of a checkpoint, without reading it."""
     run_dir = Path(run_dir)
     with _usable(run_dir, which):
         return _folder_of(run_dir, _step_of(run_dir, which))
@@ -179,10 +154,6 @@ def list_checkpoints(run_dir: PathLike) -> list[int]:
 
     Returns:
         Steps in ascending order; empty if there is no such folder.
-
-    Example:
-        >>> list_checkpoints("no/such/run")
-        []
     """
     try:
         names = os.listdir(run_dir)
@@ -206,25 +177,13 @@ def prune_checkpoints(run_dir: PathLike, step: int, *, keep: int = 2) -> None:
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """Training state of a checkpoint, without reading the weights; empty if it is not an object.
-
-    Raises:
-        ArgumentError: the file cannot be read.
-        FormatError: not a JSON object.
-    """
+    """Training state of a checkpoint, without reading the weights; empty if it is not an object."""
     state = read_json(folder / _STATE, "read_state").get("state")
     return state if isinstance(state, dict) else {}
 
 
 def require_kind(state: Mapping[str, Any], kind: str, folder: Path) -> None:
-    """Raise for a model of another kind, whose weights may have the same names.
-
-    Raises:
-        FormatError: the checkpoint has another kind of model.
-
-    Example:
-        >>> require_kind({"kind": "Encoder"}, "Encoder", Path("runs/masked/step_1"))
-    """
+    """Raise for a model of another kind, whose weights may have the same names."""
     found = state.get("kind", "GPT")  # absent in imported, fine-tuned and older runs
     if found != kind:
         commands = {"GPT": "train or sample", "Encoder": "masked", "EncoderDecoder": "translate"}

@@ -49,13 +49,6 @@ def naming_for(config: GPTConfig) -> tuple[str, Naming]:
 
     Returns:
         Its model_type, and the names of its tensors.
-
-    Raises:
-        ArgumentError: no architecture is equivalent.
-
-    Example:
-        >>> naming_for(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4))[0]
-        'gpt2'
     """
     kinds: dict[str, Naming] = {"gpt2": GPT2, **dict.fromkeys(_LLAMA_KINDS, LLAMA)}
     differences = {kind: _differences(config, kind) for kind in kinds}
@@ -65,7 +58,7 @@ def naming_for(config: GPTConfig) -> tuple[str, Naming]:
     raise ArgumentError(
         "naming_for: no architecture of Hugging Face is this model",
         why=f"{nearest} is the closest, but has {', '.join(differences[nearest])}",
-        fix="export with our own names: --format=safetensors",
+        fix="write it with our own names: python -m gpt convert RUN model.safetensors",
     )
 
 
@@ -90,21 +83,7 @@ def _plain(config: GPTConfig) -> dict[str, Any]:
 
 
 def config_from_hf(values: Mapping[str, Any], path: str, *, dropout: float = 0.0) -> GPTConfig:
-    """GPTConfig from a config.json.
-
-    Args:
-        values: the object in the file.
-        path: for error messages.
-        dropout: of the result; that of the file, a training setting, is ignored.
-
-    Raises:
-        FormatError: another architecture, a missing size, or an unsupported option.
-
-    Example:
-        >>> sizes = {"vocab_size": 9, "n_positions": 8, "n_layer": 1, "n_head": 2, "n_embd": 4}
-        >>> config_from_hf({"model_type": "gpt2", **sizes}, "config.json").activation
-        'gelu'
-    """
+    """GPTConfig from a config.json."""
     kind = values.get("model_type")
     if kind == "gpt2":
         fields = _gpt2(values, path)
@@ -122,20 +101,7 @@ def config_from_hf(values: Mapping[str, Any], path: str, *, dropout: float = 0.0
 def config_to_hf(
     config: GPTConfig, *, dtype: str = "float32", separator: int | None = None
 ) -> dict[str, Any]:
-    """Contents of a config.json for transformers.
-
-    Args:
-        config: the model.
-        dtype: of the weights.
-        separator: id of the token between documents, or None.
-
-    Raises:
-        ArgumentError: no Hugging Face architecture is equivalent.
-
-    Example:
-        >>> config_to_hf(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4))["n_positions"]
-        8
-    """
+    """Contents of a config.json for transformers."""
     kind, _ = naming_for(config)
     tokens = {"bos_token_id": separator, "eos_token_id": separator, "pad_token_id": None}
     return {**_described(config, kind), **tokens, "torch_dtype": dtype}

@@ -111,21 +111,13 @@ GGUF_QWEN3 = replace(GGUF_LLAMA, title="Qwen 3 in GGUF", interleaved=False)
 
 @dataclass(frozen=True)
 class Place:
-    """Location of our tensor in a file.
+    """Location of our tensor in a file."""
 
-    Args:
-        shape: of our tensor.
-        parts: names of the parts, in the order of concatenation along our last axis.
-        widths: size of each part along our last axis.
-        turned: whether the parts are transposed, (out, in).
-        heads: number of heads of each part with interleaved rows, else 0.
-    """
-
-    shape: tuple[int, ...]
-    parts: tuple[str, ...]
-    widths: tuple[int, ...]
-    turned: bool
-    heads: tuple[int, ...]
+    shape: tuple[int, ...]  # of our tensor
+    parts: tuple[str, ...]  # names of the parts, in the order of concatenation along our last axis
+    widths: tuple[int, ...]  # size of each part along our last axis
+    turned: bool  # whether the parts are transposed, (out, in)
+    heads: tuple[int, ...]  # number of heads of each part with interleaved rows, else 0
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each part in the file."""
@@ -134,9 +126,6 @@ class Place:
 
     def gather(self, read: Callable[[str], Array]) -> Array:
         """Our tensor from its parts: a view of a single part, or the concatenation of several.
-
-        Args:
-            read: function from the name of a part to its array, with the shape in `shapes`.
 
         Returns:
             An array of our shape; a transpose is a view.
@@ -168,14 +157,6 @@ def places(config: GPTConfig, naming: Naming) -> dict[str, Place]:
 
     Returns:
         Our name → location; the names of parts have no prefix.
-
-    Raises:
-        ArgumentError: vocab_size is 0, that is unresolved.
-
-    Example:
-        >>> config = GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4)
-        >>> places(config, GPT2)["h.0.attn.c_attn.weight"].parts
-        ('h.0.attn.c_attn.weight',)
     """
     found = {}
     for name, shape in parameter_shapes(config).items():

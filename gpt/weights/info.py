@@ -15,7 +15,8 @@ from gpt.config import GPTConfig
 from gpt.console import Parser, columns
 from gpt.fields import to_dict
 from gpt.weights.hf_names import Place, places
-from gpt.weights.sources import Source, open_source
+from gpt.weights.load import open_source
+from gpt.weights.source import Source
 from gpt.weights.weight_tensor import Stored, tensors_of
 from tinytensor.interop.safetensors_file import read_safetensors
 
@@ -32,10 +33,6 @@ _GROUPS = [  # by prefix of our name, without the block
 
 def inventory(tensors: Mapping[str, Stored], *, alike: bool = True) -> str:
     """Table of tensors: name, shape, strides, dtype, bytes.
-
-    Args:
-        tensors: name → tensor, mapped.
-        alike: whether to merge tensors that differ only in the index of their block into one line.
 
     Example:
         >>> from tinytensor.interop.safetensors_file import Entry

@@ -17,19 +17,12 @@ DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # our name â†
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """A memory-mapped tensor of a weight file.
+    """A memory-mapped tensor of a weight file."""
 
-    Args:
-        dtype: name in the file.
-        shape: shape of the tensor.
-        array: contents of the file: values, their bits, or blocks of quantised values.
-        read: function that returns the values as float32.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    array: Array
-    read: Callable[[], NDArray[np.float32]]
+    dtype: str  # name in the file
+    shape: tuple[int, ...]  # shape of the tensor
+    array: Array  # contents of the file: values, their bits, or blocks of quantised values
+    read: Callable[[], NDArray[np.float32]]  # function that returns the values as float32
 
     @property
     def strides(self) -> tuple[int, ...] | None:
@@ -41,15 +34,10 @@ class Stored:
 
 @dataclass(frozen=True, eq=False)
 class PackedRows:
-    """Rows of a matrix (out, in) in quantised blocks.
+    """Rows of a matrix (out, in) in quantised blocks."""
 
-    Args:
-        kind: a key of `tt.QUANTIZED`.
-        rows: uint8, (out, bytes of a row).
-    """
-
-    kind: str
-    rows: Array
+    kind: str  # a key of `tt.QUANTIZED`
+    rows: Array  # uint8, (out, bytes of a row)
 
     def is_finite(self) -> bool:
         """Whether no scale is NaN or infinity: its exponent has other bits than ones."""
@@ -78,28 +66,12 @@ def tensors_of(file: WeightFile) -> dict[str, Stored]:
 
 
 def stored(entry: Entry, name: str) -> Stored:
-    """Tensor from an entry of a safetensors file.
-
-    Example:
-        >>> stored(Entry("BF16", np.array([0x3FC0], np.uint16)), "w").read().tolist()
-        [1.5]
-    """
+    """Tensor from an entry of a safetensors file."""
     return Stored(entry.dtype, entry.shape, entry.array, partial(as_float32, entry, name))
 
 
 def as_float32(entry: Entry, name: str) -> NDArray[np.float32]:
-    """Values of an entry as float32; the array itself if it is float32.
-
-    Returns:
-        An array of the same shape.
-
-    Raises:
-        DTypeError: the entry is not of a real floating-point dtype.
-
-    Example:
-        >>> as_float32(Entry("BF16", np.array([0x3FC0], np.uint16)), "w").tolist()
-        [1.5]
-    """
+    """Values of an entry as float32; the array itself if it is float32."""
     if entry.dtype == "BF16":  # upper half of a float32
         return (entry.array.astype(np.uint32) << 16).view(np.float32)
     if entry.dtype not in ("F16", "F32", "F64"):
@@ -113,13 +85,6 @@ def as_float32(entry: Entry, name: str) -> NDArray[np.float32]:
 
 def as_stored(array: NDArray[Any], dtype: str) -> Entry:
     """Convert an array to a dtype of weight files, rounding to nearest, ties to even.
-
-    Args:
-        array: floating-point array.
-        dtype: a key of DTYPES.
-
-    Returns:
-        An entry for `write_safetensors`.
 
     Example:
         >>> as_stored(np.array([1.5, 1 + 2**-8], np.float32), "bfloat16").array.tolist()

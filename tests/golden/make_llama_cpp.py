@@ -1,4 +1,4 @@
-"""What llama.cpp computes of files that `gpt export --format=gguf` writes: tokens, logits, greedy answers.
+"""What llama.cpp computes of files that `save_gguf` writes: tokens, logits, greedy answers.
 
 `llama_cpp.json` holds them, with the checksum of each file, so that the test sees when a file has changed.
 Made by `python -m tests.golden.make_llama_cpp` in an environment with llama-cpp-python, which takes minutes

@@ -21,7 +21,7 @@ from gpt.depth import of_depth
 from gpt.tasks.registry import TASKS
 from gpt.training.run_log import RunLog
 from gpt.weights.checkpoint import load_checkpoint
-from gpt.weights.sources import open_source
+from gpt.weights.load import open_source
 from tinytensor.errors import ArgumentError, FormatError
 
 RUNS = ("base", "instruct", "grpo")
@@ -216,6 +216,8 @@ def test_a_chat_model_begins_with_instruction_tuning():
 
 
 def test_of_a_larger_model_adapters_are_trained(tmp_path):
+    (tmp_path / "step_1").mkdir()
+    (tmp_path / "step_1" / "state.json").touch()  # a run
     larger, own = (stages(ChatbotConfig(init_from=str(name)))[:2] for name in ("smollm2", tmp_path))
     assert all("--lora_rank=8" in stage.words and "--batch_size=2" in stage.words for stage in larger)
     assert "--optimizer=muon" in own[0].words

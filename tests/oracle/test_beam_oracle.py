@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from gpt.generation.beam import beam_search
-from gpt.weights.pretrained import from_pretrained
+from gpt.weights.load import load
 
 pytestmark = pytest.mark.oracle
 
@@ -25,7 +25,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             p.copy_(torch.randn(p.shape) * 0.4 + (p.mean() if p.ndim < 2 else 0))
     folder = tmp_path_factory.mktemp("theirs")
     theirs.save_pretrained(folder)
-    return from_pretrained(folder)[0], theirs
+    return load(folder)[0], theirs
 
 
 CASES = list(itertools.product([2, 5], [0.0, 1.0, 2.0, -0.5], [None, 4]))

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinytensor as tt
-from gpt import GPT, BPETokenizer, GPTConfig, embedded_shakespeare, from_pretrained, save_pretrained
+from gpt import GPT, BPETokenizer, GPTConfig, embedded_shakespeare, load, save_pretrained
 from gpt.tokenizers import jinja_sandbox
 from gpt.tokenizers.chat_template import BEGIN, CHATML, END, IGNORED, ChatTemplate
 from gpt.tokenizers.jinja_sandbox import renderer
-from gpt.weights.import_model import write_run
+from gpt.weights.save import write_run
 
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.oracle
@@ -89,7 +89,7 @@ def exported(folder: Path, tokenizer: BPETokenizer, source: str) -> None:
 def test_folders_carry_their_template(tokenizer: BPETokenizer, tmp_path: Path, source: str) -> None:
     exported(tmp_path / "hf", tokenizer, source)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "hf")
-    model, ours = from_pretrained(tmp_path / "hf")
+    model, ours = load(tmp_path / "hf")
     write_run(model, ours, tmp_path / "run")
     messages = [
         {"role": "user", "content": " What is two and two? "},
@@ -98,7 +98,7 @@ def test_folders_carry_their_template(tokenizer: BPETokenizer, tmp_path: Path, s
     ]
     expected = theirs.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
     for path in ("hf", "run"):
-        chat = ChatTemplate(from_pretrained(tmp_path / path)[1])
+        chat = ChatTemplate(load(tmp_path / path)[1])
         assert chat.prompt(messages) == expected
         inputs, targets = chat.example(messages[:2])
         whole = theirs.apply_chat_template(messages[:2], return_dict=False)

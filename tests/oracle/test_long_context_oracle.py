@@ -10,7 +10,8 @@ import transformers
 
 import tinytensor as tt
 from gpt.models.gpt import GPT
-from gpt.weights.pretrained import from_pretrained, save_pretrained
+from gpt.weights.load import load
+from gpt.weights.save import save_pretrained
 
 pytestmark = pytest.mark.oracle
 
@@ -43,7 +44,7 @@ def test_loss_and_gradients(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs = MODELS[name]()
     theirs.save_pretrained(tmp_path / "theirs")
-    ours, _ = from_pretrained(tmp_path / "theirs")
+    ours, _ = load(tmp_path / "theirs")
     ids = np.random.default_rng(0).integers(0, V, (1, T + 1))
     loss = ours.loss(tt.tensor(ids[:, :-1]), tt.tensor(ids[:, 1:]))
     loss.backward()

@@ -18,8 +18,8 @@ from gpt.generation.generate import generate
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.models.gpt import GPT
 from gpt.tokenizers.pretokenize import printable
-from gpt.weights.installed_models import weights_in
-from gpt.weights.trained import open_model
+from gpt.weights.hf import local_path
+from gpt.weights.load import load
 from tests.gpt.tokenizers.test_bpe import HOSTILE
 from tests.helpers.torch_llama import greedy, llama_of, next_logits
 from tests.oracle.test_tiktoken_oracle import SHAKESPEARE, random_text
@@ -36,7 +36,7 @@ HISTORY = "The history of mathematics deals with the origin of discoveries, and 
 
 @pytest.fixture(scope="module")
 def ours() -> tuple[GPT, BPETokenizer]:
-    model, tokenizer = open_model("smollm2")
+    model, tokenizer = load("smollm2")
     assert isinstance(tokenizer, BPETokenizer)
     return model, tokenizer
 
@@ -50,7 +50,7 @@ def theirs(ours: tuple[GPT, BPETokenizer]) -> Any:
 def metadata(key: str) -> Any:
     import gguf
 
-    return gguf.GGUFReader(weights_in("smollm2")).fields[key].contents()
+    return gguf.GGUFReader(local_path("smollm2")).fields[key].contents()
 
 
 def test_the_shape(ours: tuple[GPT, BPETokenizer]) -> None:
@@ -66,7 +66,7 @@ def test_weights_are_those_that_gguf_dequantises(ours: tuple[GPT, BPETokenizer])
     """Without our names, turns and halves: one layer, written out."""
     import gguf
 
-    tensors = {t.name: t for t in gguf.GGUFReader(weights_in("smollm2")).tensors}
+    tensors = {t.name: t for t in gguf.GGUFReader(local_path("smollm2")).tensors}
 
     def weight(name: str) -> Any:
         tensor = tensors[f"blk.7.{name}.weight"]
@@ -141,7 +141,7 @@ def test_packed_weights_write_the_same_text(ours: tuple[GPT, BPETokenizer]) -> N
     """Activations rounded to 16 bits in each of 30 layers move logits by a few ten-thousandths of their
     spread; to 8 bits, by a few hundredths, which changes the text.
     """
-    (model, tokenizer), (packed, _) = ours, open_model("smollm2", packed=True)
+    (model, tokenizer), (packed, _) = ours, load("smollm2", packed=True)
     prompt = tokenizer.encode(HISTORY)
     assert sum(b.nbytes for b in packed.buffers() if b.dtype is tt.uint8) == 66_355_200 + 30_081_024
     with tt.no_grad():

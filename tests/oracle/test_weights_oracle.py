@@ -15,7 +15,8 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
-from gpt.weights.pretrained import from_pretrained, save_pretrained
+from gpt.weights.load import load
+from gpt.weights.save import save_pretrained
 from tinytensor.optim import AdamW, clip_grad_norm_
 
 pytestmark = pytest.mark.oracle
@@ -73,7 +74,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     theirs = scattered(MODELS[request.param]())
     folder = tmp_path_factory.mktemp("theirs")
     theirs.save_pretrained(folder)
-    ours, tokenizer = from_pretrained(folder)
+    ours, tokenizer = load(folder)
     assert tokenizer is None
     return ours, theirs.eval()
 
@@ -149,8 +150,8 @@ def test_halved_files_both_ways(pair, dtype, tmp_path):
     half.load_state_dict(theirs.state_dict())
     half.save_pretrained(tmp_path / "theirs")
     save_pretrained(ours, tmp_path / "ours", dtype=dtype)
-    mine, _ = from_pretrained(tmp_path / "theirs")
-    for name, p in from_pretrained(tmp_path / "ours")[0].named_parameters():
+    mine, _ = load(tmp_path / "theirs")
+    for name, p in load(tmp_path / "ours")[0].named_parameters():
         assert (p == dict(mine.named_parameters())[name]).all(), name  # rounded alike
     read = type(theirs).from_pretrained(tmp_path / "theirs", dtype=torch.float32)
     assert difference(mine, read.eval()) < 3e-6
@@ -160,7 +161,7 @@ def test_shards(pair, tmp_path):
     ours, theirs = pair
     theirs.save_pretrained(tmp_path, max_shard_size="20KB")
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
-    again, _ = from_pretrained(tmp_path)
+    again, _ = load(tmp_path)
     for name, p in ours.named_parameters():
         assert (p == dict(again.named_parameters())[name]).all(), name
 
@@ -207,7 +208,7 @@ def test_fifty_steps_of_training(pair):
 def test_training_leaves_the_file_alone(tmp_path: Path):
     MODELS["gpt2"]().save_pretrained(tmp_path)
     before = (tmp_path / "model.safetensors").read_bytes()
-    ours, _ = from_pretrained(tmp_path)
+    ours, _ = load(tmp_path)
     with tt.no_grad():
         for p in ours.parameters():
             p.copy_(0.0)
@@ -226,7 +227,7 @@ def test_a_model_without_biases_becomes_gpt2_with_zeros(tmp_path):
     assert not report["unexpected_keys"]
     assert all(not p.any() for name, p in theirs.named_parameters() if name.endswith("bias"))
     assert difference(ours, theirs.eval()) < 3e-6
-    again, _ = from_pretrained(tmp_path / "ours")
+    again, _ = load(tmp_path / "ours")
     assert again.config.bias
     ids = tt.tensor(batches(1)[0, 0])
     with tt.no_grad():

@@ -113,12 +113,11 @@ LIBRARIES = {
     "tinytensor.distributed.nccl": {"numpy", "cupy"},
     "tinytensor.distributed.mpi": {"numpy", "mpi4py"},
     "tinytensor.commands.mcp": {"mcp"},
-    "gpt.weights.gguf_format.careful_reader": {"numpy", "gguf"},
     "gpt.weights.gguf_format.reader": {"numpy", "gguf"},
     "gpt.weights.gguf_format.writer": {"numpy", "gguf"},
     "gpt.tokenizers.jinja_sandbox": {"jinja2"},
     "gpt.tokenizers.sentencepiece_file": {"numpy", "sentencepiece"},
-    "gpt.weights.sources": {"numpy", "huggingface_hub"},
+    "gpt.weights.hf": {"huggingface_hub"},
     "gpt.data.records": {"numpy", "pyarrow"},
     "gpt": {"numpy", "tqdm", "regex"},
 }

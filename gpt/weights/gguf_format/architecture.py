@@ -35,17 +35,11 @@ _ROTATED = {"position": "rope", "norm": "rms_norm", "bias": False}
 
 
 class Architecture(NamedTuple):
-    """An architecture of llama.cpp.
+    """An architecture of llama.cpp."""
 
-    Args:
-        naming: names and layouts of its tensors.
-        fixed: values of our fields that it implements.
-        free: further fields of any value.
-    """
-
-    naming: Naming
-    fixed: Mapping[str, Any]
-    free: frozenset[str] = frozenset()
+    naming: Naming  # names and layouts of its tensors
+    fixed: Mapping[str, Any]  # values of our fields that it implements
+    free: frozenset[str] = frozenset()  # further fields of any value
 
     @property
     def rotates(self) -> bool:
@@ -64,26 +58,15 @@ ARCHITECTURES = {
 
 
 def architecture_for(config: GPTConfig) -> str:
-    """Architecture of llama.cpp that computes what a model of ours computes.
-
-    Returns:
-        A key of ARCHITECTURES.
-
-    Raises:
-        ArgumentError: there is none; the message names the fields that differ from the nearest one.
-
-    Example:
-        >>> architecture_for(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4))
-        'gpt2'
-    """
+    """Architecture of llama.cpp that computes what a model of ours computes."""
     differing = {name: _differing(config, kind) for name, kind in ARCHITECTURES.items()}
     nearest = min(differing, key=lambda name: len(differing[name]))
     if not differing[nearest]:
         return nearest
     raise ArgumentError(
-        "export: no architecture of llama.cpp is this model",
+        "save_gguf: no architecture of llama.cpp is this model",
         why=f"{nearest} is the closest, but has {', '.join(differing[nearest])}",
-        fix="export for our own commands: --format=safetensors",
+        fix="write it for our own commands: python -m gpt convert RUN model.safetensors",
     )
 
 
@@ -100,19 +83,7 @@ def _differing(config: GPTConfig, kind: Architecture) -> list[str]:
 
 
 def describe_config(config: GPTConfig) -> dict[str, Entry]:
-    """Metadata of a model's sizes.
-
-    Returns:
-        Key → value, without `general.architecture`.
-
-    Raises:
-        ArgumentError: no architecture of llama.cpp is this model.
-
-    Example:
-        >>> config = GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4)
-        >>> describe_config(config)["gpt2.feed_forward_length"]
-        Entry(kind='uint32', value=16)
-    """
+    """Metadata of a model's sizes."""
     name = architecture_for(config)
     sizes = {theirs: getattr(config, ours) for theirs, ours in _SIZES.items()}
     sizes |= {"feed_forward_length": config.inner_size, "vocab_size": config.vocab_size}
@@ -129,15 +100,7 @@ def describe_config(config: GPTConfig) -> dict[str, Entry]:
 
 
 def read_config(values: Metadata, tensors: Mapping[str, Stored]) -> GPTConfig:
-    """Config of a model from the metadata of its file.
-
-    Args:
-        values: the metadata.
-        tensors: name → tensor: of them follow the vocabulary, the biases and whether the head is tied.
-
-    Raises:
-        FormatError: a missing or invalid value, or an option that our model does not have.
-    """
+    """Config of a model from the metadata of its file."""
     if values.architecture not in ARCHITECTURES:
         values.refuse(f"its architecture is {values.architecture!r}; there are {', '.join(ARCHITECTURES)}")
     kind = ARCHITECTURES[values.architecture]

@@ -8,15 +8,10 @@ from tinytensor.errors import FormatError
 
 
 class Entry(NamedTuple):
-    """A value to be written.
+    """A value to be written."""
 
-    Args:
-        kind: name of its type in GGUF: "string", "uint32", "float32", "bool", "array".
-        value: the value; of an array, a list of strings or of integers.
-    """
-
-    kind: str
-    value: Any
+    kind: str  # name of its type in GGUF: "string", "uint32", "float32", "bool", "array"
+    value: Any  # the value; of an array, a list of strings or of integers
 
 
 def text(value: str) -> Entry:
@@ -31,10 +26,6 @@ def number(value: int) -> Entry:
 
 class Metadata:
     """Metadata of a file that was read.
-
-    Args:
-        path: the file, for messages.
-        fields: key → field of the gguf library.
 
     Raises:
         FormatError: every method, for a value of another type than it names.

@@ -36,12 +36,6 @@ def describe_tokenizer(tokenizer: Tokenizer | None, config: GPTConfig) -> dict[s
         tokenizer: byte-level BPE or characters; None: the file takes and gives ids.
         config: of the model; rows of its embeddings without a token become unused tokens.
 
-    Returns:
-        Key → value.
-
-    Raises:
-        ArgumentError: a tokenizer that llama.cpp does not have.
-
     Example:
         >>> config = GPTConfig(vocab_size=4, block_size=8, n_layer=1, n_head=1, n_embd=4)
         >>> describe_tokenizer(CharTokenizer("a\nb"), config)["tokenizer.ggml.tokens"].value
@@ -113,15 +107,11 @@ def _ends(tokenizer: Tokenizer) -> dict[str, Entry]:
 
 
 def _unknown(why: str, fix: str) -> ArgumentError:
-    return ArgumentError("export: llama.cpp does not have this tokenizer", why=why, fix=fix)
+    return ArgumentError("save_gguf: llama.cpp does not have this tokenizer", why=why, fix=fix)
 
 
 def read_tokenizer(values: Metadata) -> Tokenizer | None:
-    """Tokenizer in the metadata of a file; None if there is none.
-
-    Raises:
-        FormatError: damaged, or of another kind than ours.
-    """
+    """Tokenizer in the metadata of a file; None if there is none."""
     kind = values.text("tokenizer.ggml.model", "none")
     if kind in ("none", "no_vocab"):
         return None

@@ -64,20 +64,18 @@ def save_gguf(
     Example:
         >>> import pathlib, tempfile
         >>> from gpt.config import GPTConfig
-        >>> from gpt.weights.pretrained import from_pretrained
+        >>> from gpt.weights.load import load
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "tiny.gguf"
         >>> model = GPT(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=32))
         >>> save_gguf(model, path, dtype="q8_0")["Q8_0"]
         (5, 12576, 13362)
-        >>> from_pretrained(path, packed=True)[0].wte
+        >>> load(path, packed=True)[0].wte
         QuantizedEmbedding(q8_0, packed (9, 34))
     """
     known = (*DTYPES, *tt.QUANTIZED, *MIXTURES)
     if dtype not in known:
         raise tt.ArgumentError(
-            f"save_gguf: dtype={dtype!r}",
-            why=f"there are {', '.join(known)}",
-            fix='use "float32"',
+            f"save_gguf: dtype={dtype!r}", why=f"there are {', '.join(known)}", fix='use "float32"'
         )
     architecture = architecture_for(model.config)
     entries = describe_config(model.config) | describe_tokenizer(tokenizer, model.config)
@@ -103,19 +101,12 @@ def _file_type(dtype: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A tensor to be written.
+    """A tensor to be written."""
 
-    Args:
-        name: in the file.
-        kind: of its values in the file: F32, F16, BF16, or a key of tt.QUANTIZED in capitals.
-        shape: of its values.
-        read: function that returns the values as float32.
-    """
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    read: Callable[[], Array]
+    name: str  # in the file
+    kind: str  # of its values in the file: F32, F16, BF16, or a key of tt.QUANTIZED in capitals
+    shape: tuple[int, ...]  # of its values
+    read: Callable[[], Array]  # function that returns the values as float32
 
     @property
     def nbytes(self) -> int:
@@ -167,7 +158,7 @@ def _pieces(model: GPT, dtype: str) -> list[Piece]:
             raise tt.ArgumentError(
                 f"save_gguf: the model has no {name}",
                 why="it was loaded with packed weights, or is not a GPT",
-                fix="load it with from_pretrained(path, packed=False)",
+                fix="load it with load(path), without packed=True",
             )
         for part, shape in place.shapes().items():
             kind = kind_in_file(part, shape, dtype)
@@ -185,18 +176,7 @@ def _part(tensor: tt.Tensor | None, place: Place, part: str) -> Array:
 def write_gguf(
     path: PathLike, architecture: str, entries: Mapping[str, Entry], tensors: Sequence[Piece]
 ) -> None:
-    """Write a GGUF file.
-
-    Args:
-        path: the file; replaced atomically if it exists.
-        architecture: general.architecture.
-        entries: further metadata.
-        tensors: encoded one after the other.
-
-    Raises:
-        MissingLibraryError: gguf is not installed.
-        SaveError: the file cannot be written; an earlier one stays intact.
-    """
+    """Write a GGUF file."""
     gguf = _library()
     with replacement(path) as temporary:
         writer = gguf.GGUFWriter(temporary, architecture)

@@ -11,7 +11,7 @@ from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.char_and_word import CharTokenizer
-from gpt.weights.import_model import write_run
+from gpt.weights.save import write_run
 from tests.gpt.models.test_variants import model_of
 
 WORDS = CharTokenizer("abcd: +\n")

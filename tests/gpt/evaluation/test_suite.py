@@ -17,7 +17,7 @@ from gpt.models.gpt import GPT
 from gpt.tasks.registry import TASKS
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.char_and_word import CharTokenizer
-from gpt.weights.pretrained import save_single
+from gpt.weights.save import save_single
 from tinytensor.errors import ArgumentError, FormatError
 
 TEXT = "The cat sat on the mat. The dog ran in the park. The cat slept on the mat. " * 30

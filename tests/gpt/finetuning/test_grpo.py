@@ -25,7 +25,7 @@ from gpt.models.gpt import GPT
 from gpt.tasks.base import Drawn, VerifiableTask
 from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.weights.checkpoint import load_checkpoint
-from gpt.weights.pretrained import save_single
+from gpt.weights.save import save_single
 from tinytensor.errors import ArgumentError
 
 TOKENIZER = CharTokenizer("ab?\nAnswer: ")

@@ -18,7 +18,7 @@ from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.tokenizers.chat_template import BEGIN, END
-from gpt.weights.import_model import write_run
+from gpt.weights.save import write_run
 from tests.gpt.models.test_variants import model_of
 from tinytensor.runtime.compile_reports import is_reported
 
@@ -295,8 +295,9 @@ def test_wrong_words(run: str, capsys) -> None:
 
 
 def test_weights_in_a_package(tmp_path, monkeypatch, model: GPT) -> None:
-    from gpt.weights.installed_models import SHORT, weights_in
-    from gpt.weights.pretrained import from_pretrained, save_single
+    from gpt.weights.hf import SHORT, local_path
+    from gpt.weights.load import load
+    from gpt.weights.save import save_single
 
     info = tmp_path / "tiny_weights-1.dist-info"
     info.mkdir()
@@ -306,5 +307,5 @@ def test_weights_in_a_package(tmp_path, monkeypatch, model: GPT) -> None:
     (info / "RECORD").write_text("tiny_weights/tiny.safetensors,,\ntiny_weights-1.dist-info/METADATA,,\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(SHORT, "tiny", "tiny-weights")
-    assert weights_in("package:tiny-weights") == weights_in("tiny")
-    assert from_pretrained("tiny")[0].config == model.config
+    assert local_path("package:tiny-weights") == local_path("tiny")
+    assert load("tiny")[0].config == model.config

@@ -17,7 +17,7 @@ from gpt.generation.sampling import Past, Sampler, SamplingConfig
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.char_and_word import CharTokenizer
-from gpt.weights.import_model import write_run
+from gpt.weights.save import write_run
 from tests.gpt.generation.test_generate import CONFIG, EVERY_WAY
 from tinytensor.runtime.compile_reports import is_reported
 

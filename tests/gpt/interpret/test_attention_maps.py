@@ -130,7 +130,7 @@ def test_words_name_the_strongest():
 
 def test_the_command_writes_files_and_explains_errors(tmp_path, capsys, monkeypatch):
     model = make_model()
-    monkeypatch.setattr("gpt.interpret.attention.open_model", lambda path: (model, OddTokenizer()))
+    monkeypatch.setattr("gpt.interpret.attention.load", lambda path: (model, OddTokenizer()))
     for name, begin in (("a.svg", "<?xml"), ("a.html", "<!doctype html>")):
         assert (
             main(["attention", "run", TEXT, "--layer=1", "--head=2", f"--{name[2:]}={tmp_path / name}"]) == 0

@@ -11,7 +11,7 @@ from gpt.interpret.activations import look_inside
 from gpt.interpret.lens import lens_page, logit_lens, render
 from gpt.models.gpt import GPT
 from gpt.tokenizers.char_and_word import CharTokenizer
-from gpt.weights.import_model import write_run
+from gpt.weights.save import write_run
 from tests.gpt.interpret.test_attention_maps import make_model
 from tests.helpers.pages import TOKENS, OddTokenizer, parse
 from tinytensor.lab.html import visible
@@ -114,7 +114,7 @@ def test_page_and_table_hold_the_numbers():
 
 def test_the_command_prints_and_writes(tmp_path, capsys, monkeypatch):
     model = make_model()
-    monkeypatch.setattr("gpt.interpret.lens.open_model", lambda path: (model, OddTokenizer()))
+    monkeypatch.setattr("gpt.interpret.lens.load", lambda path: (model, OddTokenizer()))
     assert main(["lens", "run", TEXT, "--all"]) == 0
     assert capsys.readouterr().out.count("the model says") == 10
     assert main(["lens", "run", TEXT, f"--html={tmp_path}/lens.html"]) == 0

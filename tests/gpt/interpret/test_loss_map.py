@@ -81,7 +81,7 @@ def test_the_page_holds_the_numbers():
 
 def test_the_command_prints_and_writes(tmp_path, capsys, monkeypatch):
     model = make_model()
-    monkeypatch.setattr("gpt.interpret.loss_map.open_model", lambda path: (model, OddTokenizer()))
+    monkeypatch.setattr("gpt.interpret.loss_map.load", lambda path: (model, OddTokenizer()))
     assert main(["loss-map", "run", TEXT]) == 0
     said = capsys.readouterr().out
     assert "likeliest" in said

@@ -15,7 +15,7 @@ from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.training.run_log import RunLog
 from gpt.training.train import Trainer, train
 from gpt.weights.checkpoint import load_checkpoint
-from gpt.weights.pretrained import from_pretrained
+from gpt.weights.load import load
 from tests.helpers.stopped import train_until
 
 TEXT = "The cat sat on the mat. The dog ran in the park. The cat and dog played together. " * 40
@@ -148,7 +148,7 @@ def test_an_encoder_is_no_gpt(text, tmp_path, capsys):
     assert command_line(["masked", str(run.folder)]) == 2
     assert "no --text" in capsys.readouterr().err
     with pytest.raises(tt.FormatError, match="Encoder"):
-        from_pretrained(run.folder)
+        load(run.folder)
     with pytest.raises(tt.FormatError, match="Encoder"):
         train(*configs(text, run.folder, "--init_from=resume", "--max_steps=3"), quiet=True)
     size = f"--vocab_size={run.model_config.vocab_size}"

@@ -18,7 +18,7 @@ from gpt.training.command import configs_of
 from gpt.training.run_log import RunLog
 from gpt.training.train import train
 from gpt.weights.checkpoint import load_checkpoint
-from gpt.weights.trained import load_model
+from gpt.weights.load import load
 from tests.helpers.stopped import train_until
 from tinytensor.distributed import LocalCommunicator
 
@@ -161,7 +161,7 @@ def test_held_out_texts_come_out_exactly(capitals, tmp_path, capsys):
 
 def test_translations_side_by_side_are_those_of_each_alone(capitals, tmp_path):
     run = trained(capitals, tmp_path / "run", "--max_steps=60")
-    model, tokenizer = load_model(run.folder, "latest", EncoderDecoder)
+    model, tokenizer = load(run.folder, checkpoint="latest", kind=EncoderDecoder)
     texts = ["abc", "a", "ccccc", "ba"]
     assert translate(model, tokenizer, texts) == [translate(model, tokenizer, [text])[0] for text in texts]
 

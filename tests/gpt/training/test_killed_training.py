@@ -15,7 +15,7 @@ from gpt.presets import configs_from
 from gpt.training.run_log import RunLog
 from gpt.training.train import train
 from gpt.weights.checkpoint import list_checkpoints, load_checkpoint
-from gpt.weights.trained import load_model
+from gpt.weights.load import load
 from tests.gpt.weights.test_killed_saves import Killed
 from tests.helpers.source import ROOT
 
@@ -66,7 +66,7 @@ def start(script, *words):
 
 
 def weights(folder, which="latest"):
-    return {n: p.detach().numpy() for n, p in load_model(folder, which)[0].state_dict().items()}
+    return {n: p.detach().numpy() for n, p in load(folder, checkpoint=which)[0].state_dict().items()}
 
 
 @pytest.fixture(scope="module")

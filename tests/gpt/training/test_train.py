@@ -18,7 +18,7 @@ from gpt.training.run_log import RunLog
 from gpt.training.terminal import Terminal
 from gpt.training.train import Trainer, train
 from gpt.training.validation_loss import evaluate
-from gpt.weights.trained import load_model
+from gpt.weights.load import load
 from tests.helpers import cupy_fixtures
 
 no_gpu = cupy_fixtures.no_gpu  # fixture
@@ -107,7 +107,7 @@ def test_it_learns_and_leaves_its_files(text, tmp_path):
     assert all(0 < line["mfu"] <= 1 for line in steps[1:])
     for name in ("config.json", "tokenizer.json", "log.jsonl", "latest", "best", "step_60"):
         assert (run.folder / name).exists(), name
-    model, tokenizer = load_model(run.folder)
+    model, tokenizer = load(run.folder)
     assert tokenizer.decode(tokenizer.encode("The cat")) == "The cat"
     assert evaluate(model, run.val_tokens, 16, 2) == pytest.approx(vals[-1], rel=1e-6)
 
@@ -226,7 +226,7 @@ def test_a_run_that_diverges_saves_nothing_of_it(text, tmp_path):
     wild = ("--init_from=resume", "--max_steps=9", "--learning_rate=1e30", "--min_learning_rate=1e30")
     with pytest.raises(tt.ArgumentError, match="diverged"):
         train(*configs(text, first.folder, *wild, "--eval_interval=1"), quiet=True)
-    model, _ = load_model(first.folder, "latest")
+    model, _ = load(first.folder, checkpoint="latest")
     assert all(np.isfinite(p.detach().numpy()).all() for p in model.parameters())
     assert (first.folder / "latest").read_text().strip() == "step_3"
 

@@ -14,7 +14,7 @@ from gpt.training.run import Run
 from gpt.training.run_log import RunLog
 from gpt.training.spikes import SpikeGuard
 from gpt.training.train import Trainer, train
-from gpt.weights.trained import load_model
+from gpt.weights.load import load
 from tests.helpers.stopped import train_until
 from tinytensor.runtime.cpu.memory import pool
 
@@ -253,7 +253,7 @@ def test_the_average_follows_the_weights_and_is_what_is_kept(tmp_path):
     for name, array in weights(run.average).items():
         np.testing.assert_allclose(array, wanted[0][name], rtol=1e-5, atol=1e-6)
     assert np.abs(weights(run.average)["wte.weight"] - weights(run.model)["wte.weight"]).max() > 1e-4
-    assert_equal(weights(load_model(run.folder)[0]), weights(run.average))
+    assert_equal(weights(load(run.folder)[0]), weights(run.average))
     again = Run(*configs(run.folder, "--init_from=resume", "--ema_decay=0.6"))
     assert_equal(weights(again.model), weights(run.model))
     assert_equal(weights(again.average), weights(run.average))

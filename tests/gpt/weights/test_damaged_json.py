@@ -17,9 +17,9 @@ from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.training.run import Run
 from gpt.training.train import Trainer, train
-from gpt.weights.init_from import read_configs
-from gpt.weights.pretrained import from_pretrained, save_pretrained
-from gpt.weights.trained import load_model
+from gpt.weights.load import load
+from gpt.weights.run import read_configs
+from gpt.weights.save import save_pretrained
 from tinytensor.errors import TinyTensorError
 
 FULL = os.environ.get("TINYTENSOR_FULL") == "1"
@@ -102,7 +102,7 @@ def test_the_state_of_a_run(words: tuple[str, ...]) -> None:
         assert run.best_loss is None or run.best_loss < 1e309
 
     assert_explained(state, 2000 if FULL else 25, resume)
-    assert_explained(state, 25, lambda: load_model(configs[1].out_dir, "latest"))
+    assert_explained(state, 25, lambda: load(configs[1].out_dir, checkpoint="latest"))
 
 
 def test_the_configs_of_a_run(words: tuple[str, ...]) -> None:
@@ -116,7 +116,7 @@ def test_the_config_of_a_model(tmp_path: Path, kind: str) -> None:
     if kind == "llama":
         own = {"bias": False, "position": "rope", "norm": "rms_norm", "activation": "swiglu"}
     save_pretrained(GPT(GPTConfig(262, block_size=8, n_layer=1, n_head=2, n_embd=8, **own)), tmp_path / "m")
-    assert_explained(tmp_path / "m" / "config.json", 60, lambda: from_pretrained(tmp_path / "m"))
+    assert_explained(tmp_path / "m" / "config.json", 60, lambda: load(tmp_path / "m"))
 
 
 def test_a_tokenizer(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from gpt.generation.generate import Reader, cache_for
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.pretokenize import printable
-from gpt.weights.pretrained import from_pretrained
+from gpt.weights.load import load
 from tests.gpt.models.test_variants import model_of
 from tinytensor.errors import FormatError
 from tinytensor.nn import QuantizedEmbedding, QuantizedLinear
@@ -121,7 +121,7 @@ def test_every_weight_can_be_trained(model: GPT, tmp_path: Path) -> None:
     words = ["--max_steps=2", "--warmup_steps=0", "--batch_size=2", f"--out_dir={tmp_path / 'run'}"]
     data = f"--data={tmp_path / 'data.jsonl'}"
     assert main(["finetune", "instruct", f"--init_from={path}", data, *words]) == 0
-    trained, _ = from_pretrained(tmp_path / "run")
+    trained, _ = load(tmp_path / "run")
     assert not np.array_equal(*[m.ln_f.weight.detach().numpy() for m in (trained, model)])
     assert path.read_bytes() == before
 
@@ -132,10 +132,10 @@ def test_a_file_is_trained_on_planned_and_scored(model: GPT, tmp_path: Path, cap
     words = [f"--data={text}", "--max_steps=2", "--warmup_steps=0", "--batch_size=2", "--eval_batches=1"]
     assert main(["train", f"--init_from={path}", f"--out_dir={tmp_path / 'run'}", *words]) == 0
     assert main(["train", "--init_from=resume", f"--out_dir={tmp_path / 'run'}", "--max_steps=3"]) == 0
-    again, tokenizer = from_pretrained(tmp_path / "run")
+    again, tokenizer = load(tmp_path / "run")
     assert again.config.vocab_size == CONFIG.vocab_size
     assert tokenizer is not None
-    assert tokenizer.encode("low 2024") == from_pretrained(path)[1].encode("low 2024")
+    assert tokenizer.encode("low 2024") == load(path)[1].encode("low 2024")
     assert main(["train", f"--tokenizer={path}", "--preset=tiny", f"--out_dir={tmp_path / 'b'}", *words]) == 0
     assert main(["eval", str(path), f"--data={text}"]) == 0
     capsys.readouterr()
@@ -144,7 +144,7 @@ def test_a_file_is_trained_on_planned_and_scored(model: GPT, tmp_path: Path, cap
 
 
 def test_the_model_comes_back(model: GPT, tmp_path: Path) -> None:
-    again, tokenizer = from_pretrained(written(tmp_path / "m.gguf", model))
+    again, tokenizer = load(written(tmp_path / "m.gguf", model))
     assert again.config == CONFIG
     np.testing.assert_allclose(logits(again), logits(model), atol=1e-5)
     assert isinstance(tokenizer, BPETokenizer)
@@ -155,7 +155,7 @@ def test_the_model_comes_back(model: GPT, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "off"), [("Q8_0", 0.02), ("Q4_1", 0.3), ("BF16", 0.02)])
 def test_quantised_weights(model: GPT, tmp_path: Path, kind: str, off: float) -> None:
-    again, _ = from_pretrained(written(tmp_path / "m.gguf", model, kind=kind))
+    again, _ = load(written(tmp_path / "m.gguf", model, kind=kind))
     found = again.h[1].mlp.c_proj.weight.detach().numpy()
     expected = model.h[1].mlp.c_proj.weight.detach().numpy()
     assert 0 < np.abs(found - expected).max() < off * np.abs(expected).max()
@@ -172,7 +172,7 @@ def test_quantised_weights(model: GPT, tmp_path: Path, kind: str, off: float) ->
 )
 def test_other_models_are_refused(model: GPT, tmp_path: Path, changes: dict, message: str) -> None:
     with pytest.raises(FormatError, match=message):
-        from_pretrained(written(tmp_path / "m.gguf", model, **changes))
+        load(written(tmp_path / "m.gguf", model, **changes))
 
 
 def test_cut_files_are_refused(model: GPT, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_cut_files_are_refused(model: GPT, tmp_path: Path) -> None:
     for length in (0, 3, 100, 5000, len(data) - 100):
         (tmp_path / "cut.gguf").write_bytes(data[:length])
         with pytest.raises(FormatError):
-            from_pretrained(tmp_path / "cut.gguf")
+            load(tmp_path / "cut.gguf")
 
 
 def test_tensors_on_the_bytes_of_others_are_refused(model: GPT, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_tensors_on_the_bytes_of_others_are_refused(model: GPT, tmp_path: Path) 
     path.write_bytes(data)
     why = f"{last.name} begins at byte {first.data_offset}, not at {last.data_offset}"
     with pytest.raises(FormatError, match=why):
-        from_pretrained(path)
+        load(path)
 
 
 def test_the_byte_order_of_other_processors_is_refused(tmp_path: Path) -> None:
@@ -208,14 +208,14 @@ def test_the_byte_order_of_other_processors_is_refused(tmp_path: Path) -> None:
     writer.write_tensors_to_file()
     writer.close()
     with pytest.raises(FormatError, match="gguf-convert-endian"):
-        from_pretrained(path)
+        load(path)
 
 
 def test_texts_that_are_none_are_refused(model: GPT, tmp_path: Path) -> None:
     file = written(tmp_path / "tiny.gguf", model)
     file.write_bytes(file.read_bytes().replace(b"smollm", b"\xffmollm"))
     with pytest.raises(FormatError, match=r"tokenizer\.ggml\.pre cannot be read"):
-        from_pretrained(file)
+        load(file)
 
 
 @pytest.mark.parametrize(
@@ -235,21 +235,21 @@ def test_arrays_that_are_not_there(tmp_path: Path, items: int, kind: int, why: s
     path.write_bytes(head + struct.pack("<IIQ", 9, kind, items))
     assert path.stat().st_size == 49
     with pytest.raises(FormatError, match=why):
-        from_pretrained(path)
+        load(path)
 
 
 def test_a_text_longer_than_the_file(tmp_path: Path) -> None:
     path = tmp_path / "long.gguf"
     path.write_bytes(struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, 2**40) + b"x")
     with pytest.raises(FormatError, match="would end at 1099511627808; the file has 33 bytes"):
-        from_pretrained(path)
+        load(path)
 
 
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_1"])
 def test_weights_stay_packed(model: GPT, tmp_path: Path, kind: str) -> None:
     """The values are those of the unpacked model: activations of many tokens at once are not rounded."""
     path = written(tmp_path / "m.gguf", model, kind=kind)
-    plain, packed = from_pretrained(path)[0], from_pretrained(path, packed=True)[0]
+    plain, packed = load(path)[0], load(path, packed=True)[0]
     assert [type(packed.h[0].attn.c_attn), type(packed.lm_head)] == [QuantizedLinear, QuantizedEmbedding]
     np.testing.assert_allclose(logits(packed), logits(plain), atol=1e-5)
     layer = packed.h[1].attn.c_attn
@@ -261,7 +261,7 @@ def test_weights_stay_packed(model: GPT, tmp_path: Path, kind: str) -> None:
 def test_packed_weights_generate(model: GPT, tmp_path: Path) -> None:
     """Token by token: with the bits of the same calls without capture, and near the unpacked model."""
     path = written(tmp_path / "m.gguf", model, kind="Q8_0")
-    plain, packed = from_pretrained(path)[0], from_pretrained(path, packed=True)[0]
+    plain, packed = load(path)[0], load(path, packed=True)[0]
     cache = cache_for(packed, 1, 20)
     read = Reader(packed, cache_for(packed, 1, 20))
     with tt.no_grad():
@@ -276,7 +276,7 @@ def test_packed_weights_generate(model: GPT, tmp_path: Path) -> None:
 def test_kinds_that_differ_stay_apart(model: GPT, tmp_path: Path) -> None:
     """Files of mixed kinds have other ones for values than for queries and keys."""
     path = written(tmp_path / "m.gguf", model, kind="Q4_1", other={"blk.1.attn_v.weight": "Q8_0"})
-    plain, packed = from_pretrained(path)[0], from_pretrained(path, packed=True)[0]
+    plain, packed = load(path)[0], load(path, packed=True)[0]
     parts = packed.h[1].attn.c_attn.parts
     assert [(part.kind, part.out_features) for part in parts] == [("q4_1", 96), ("q8_0", 32)]
     np.testing.assert_allclose(logits(packed), logits(plain), atol=1e-5)
@@ -290,4 +290,4 @@ def test_packed_scales_are_finite(model: GPT, tmp_path: Path) -> None:
     path.write_bytes(whole)
     for packed in (False, True):
         with pytest.raises(FormatError, match=r"ffn_up\.weight holds NaN or infinity"):
-            from_pretrained(path, packed=packed)
+            load(path, packed=packed)

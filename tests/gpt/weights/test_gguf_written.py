@@ -26,8 +26,8 @@ from gpt.weights.gguf_format.architecture import architecture_for
 from gpt.weights.gguf_format.metadata import Entry, Metadata
 from gpt.weights.gguf_format.tokenizer import describe_tokenizer, read_tokenizer
 from gpt.weights.gguf_format.writer import save_gguf
-from gpt.weights.import_model import write_run
-from gpt.weights.pretrained import from_pretrained
+from gpt.weights.load import load
+from gpt.weights.save import write_run
 from gpt.weights.weight_tensor import DTYPES
 from tests.golden.make_llama_cpp import (
     CASES,
@@ -59,7 +59,7 @@ def file_of(name: str, folder: Path) -> tuple[GPT, Path]:
 def test_a_file_comes_back(name: str, tmp_path: Path) -> None:
     """The weights of the cases are exact in 16 bits, too."""
     model, path = file_of(name, tmp_path)
-    again, tokenizer = from_pretrained(path)
+    again, tokenizer = load(path)
     wanted = model.config if model.config.position == "rope" else replace(model.config, bias=True)
     assert again.config == wanted
     before, after = model.state_dict(), again.state_dict()
@@ -75,7 +75,7 @@ def test_a_file_comes_back(name: str, tmp_path: Path) -> None:
 
 
 def agrees(name: str, path: Path, theirs: dict[str, Any]) -> None:
-    model, case = from_pretrained(path)[0], CASES[name]
+    model, case = load(path)[0], CASES[name]
     tokenizer = case.tokenizer
     assert theirs["ids"] == tokenizer.encode(TEXT)
     special = tokenizer.special_tokens
@@ -185,21 +185,18 @@ def test_bytes_alone_come_back(tmp_path: Path) -> None:
     """BPE without merges, and a model without a tokenizer."""
     plain = BPETokenizer.train("", 257)
     save_gguf(GPT(SMALL), tmp_path / "model.gguf", plain)
-    again = from_pretrained(tmp_path / "model.gguf")[1]
+    again = load(tmp_path / "model.gguf")[1]
     assert isinstance(again, BPETokenizer)
     assert again.merges == []
     assert again.encode("été") == plain.encode("été")
     save_gguf(GPT(SMALL), tmp_path / "model.gguf")
-    assert from_pretrained(tmp_path / "model.gguf")[1] is None
+    assert load(tmp_path / "model.gguf")[1] is None
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(GPT(SMALL), LEARNED, tmp_path / "run")
     out = tmp_path / "model.gguf"
-    words = ["export", str(tmp_path / "run"), "--format=gguf"]
-    assert main([*words, f"--out={tmp_path / 'model.bin'}"]) == 2
-    assert "--out=" in capsys.readouterr().err
-    assert main([*words, f"--out={out}", "--dtype=float16"]) == 0
+    assert main(["convert", str(tmp_path / "run"), str(out), "--dtype=float16"]) == 0
     assert main(["info", str(out)]) == 0
     shown = capsys.readouterr().out
     assert "the names of GPT-2 in GGUF" in shown
@@ -240,4 +237,4 @@ def test_damaged_files(tmp_path_factory: pytest.TempPathFactory, data: st.DataOb
     end = data.draw(st.sampled_from([len(changed)] * 3 + [len(changed) // 2, head, 100]))
     path.write_bytes(changed[:end])
     with suppress(TinyTensorError):
-        from_pretrained(path)
+        load(path)

@@ -72,7 +72,7 @@ def test_only_headers_are_read(folder, capsys):
 
 
 def test_a_run_directory_and_a_file_of_no_model(folder, tmp_path, capsys):
-    assert main(["import", str(folder), f"--out_dir={tmp_path / 'run'}"]) == 0
+    assert main(["convert", str(folder), str(tmp_path / "run")]) == 0
     assert main(["info", str(tmp_path / "run")]) == 0
     assert "h.N.attn.c_attn.weight" in capsys.readouterr().out
     lone = tmp_path / "lone" / "x.safetensors"

@@ -1,4 +1,4 @@
-"""python -m gpt quantize: packed files that all commands take."""
+"""python -m gpt convert --quantize: packed files that all commands take."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +10,13 @@ import pytest
 import tinytensor as tt
 from gpt.__main__ import main
 from gpt.config import GPTConfig
-from gpt.finetuning.lora import LoraConfig, adapters, add_adapters, merge, merged_weights, trainable_counts
+from gpt.finetuning.lora import LoraConfig, adapters, add_adapters, merged_weights, trainable_counts
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.weights.gguf_format.metadata import text
 from gpt.weights.gguf_format.writer import kind_in_file, save_gguf
-from gpt.weights.import_model import write_run
-from gpt.weights.pretrained import from_pretrained
+from gpt.weights.load import load
+from gpt.weights.save import write_run
 from tests.gpt.models.test_variants import model_of
 from tinytensor.errors import ArgumentError
 
@@ -47,8 +47,8 @@ def kinds_in(path: Path) -> dict[str, str]:
 def test_the_command_packs_as_the_library_unpacks(kind: str, run: Path, tmp_path: Path) -> None:
     """What the gguf library unpacks is near the weights, by the step of the kind."""
     path = tmp_path / "model.gguf"
-    assert main(["quantize", str(run), f"--kind={kind}", f"--out={path}"]) == 0
-    floats, _ = from_pretrained(run)
+    assert main(["convert", str(run), str(path), f"--quantize={kind}"]) == 0
+    floats, _ = load(run)
     for tensor in gguf.GGUFReader(path).tensors:
         if tensor.name == "blk.1.ffn_down.weight":
             assert tensor.tensor_type.name == kind.upper()
@@ -62,7 +62,7 @@ def test_the_command_packs_as_the_library_unpacks(kind: str, run: Path, tmp_path
 
 def test_all_commands_take_the_file(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, text = tmp_path / "model.gguf", f"--data={run.parent / 'text.txt'}"
-    assert main(["quantize", str(run), "--kind=q4_0", f"--out={path}"]) == 0
+    assert main(["convert", str(run), str(path), "--quantize=q4_0"]) == 0
     shown = capsys.readouterr().out
     assert "Q4_0          14" in shown
     assert "4.50" in shown
@@ -71,46 +71,30 @@ def test_all_commands_take_the_file(run: Path, tmp_path: Path, capsys: pytest.Ca
     assert "Q4_0" in capsys.readouterr().out
     assert main(["eval", str(path), text]) == 0
     packed = capsys.readouterr().out
-    save_gguf(from_pretrained(path)[0], tmp_path / "floats.gguf", WORDS)
+    save_gguf(load(path)[0], tmp_path / "floats.gguf", WORDS)
     assert main(["eval", str(tmp_path / "floats.gguf"), text]) == 0
     losses = [float(out.split()[1]) for out in (packed, capsys.readouterr().out)]
     assert losses[0] == pytest.approx(losses[1], abs=0.01)  # few last tokens are read with rounding
 
 
-@pytest.mark.parametrize(
-    ("words", "why"),
-    [
-        (["--kind=q4_0", "--out=model.bin"], "commands recognize by its suffix"),
-        (["--kind=q3_k", "--out=model.gguf"], "q3_k"),
-    ],
-)
-def test_what_the_command_refuses(
-    words: list[str], why: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = [word.replace("model.", f"{tmp_path}/model.") for word in words]
-    assert main(["quantize", str(run), *words]) == 2
-    assert why in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
 def test_metadata_of_a_gguf_file_stay(run: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first.gguf", tmp_path / "second.gguf"
-    model, words = from_pretrained(run)
+    model, words = load(run)
     about = {"general.name": text("Low"), "tokenizer.chat_template": text("{{ messages }}")}
     save_gguf(model, first, words, dtype="q8_0", about=about)
-    assert main(["quantize", str(first), "--kind=q4_k_m", f"--out={second}"]) == 0
+    assert main(["convert", str(first), str(second), "--quantize=q4_k_m"]) == 0
     fields = gguf.GGUFReader(second).fields
     assert fields["general.name"].contents() == "Low"
     assert fields["tokenizer.chat_template"].contents() == "{{ messages }}"
     assert fields["general.file_type"].contents() == gguf.LlamaFileType.MOSTLY_Q4_K_M
-    again = from_pretrained(second)[1]
+    again = load(second)[1]
     assert again is not None
     assert again.encode(TEXT) == WORDS.encode(TEXT)
 
 
 def test_a_packed_model_is_not_saved(run: Path, tmp_path: Path) -> None:
-    save_gguf(from_pretrained(run)[0], tmp_path / "model.gguf", WORDS, dtype="q8_0")
-    packed, _ = from_pretrained(tmp_path / "model.gguf", packed=True)
+    save_gguf(load(run)[0], tmp_path / "model.gguf", WORDS, dtype="q8_0")
+    packed, _ = load(tmp_path / "model.gguf", packed=True)
     with pytest.raises(ArgumentError, match="loaded with packed weights"):
         save_gguf(packed, tmp_path / "again.gguf", WORDS)
     with pytest.raises(ArgumentError, match="dtype='q3_k'"):
@@ -164,8 +148,8 @@ def mixed(path: Path, **changes: Any) -> GPT:
 @pytest.mark.parametrize("bias", [False, True])
 def test_queries_and_keys_of_different_kinds(bias: bool, tmp_path: Path) -> None:
     mixed(tmp_path / "model.gguf", bias=bias)
-    floats, _ = from_pretrained(tmp_path / "model.gguf")
-    packed, _ = from_pretrained(tmp_path / "model.gguf", packed=True)
+    floats, _ = load(tmp_path / "model.gguf")
+    packed, _ = load(tmp_path / "model.gguf", packed=True)
     with tt.no_grad():
         np.testing.assert_allclose(packed(IDS).numpy(), floats(IDS).numpy(), atol=1e-4)
 
@@ -177,10 +161,10 @@ def test_adapters_of_packed_weights(kind: str, run: Path, tmp_path: Path) -> Non
     if kind == "mixed":
         mixed(path)
     else:
-        save_gguf(from_pretrained(run)[0], path, WORDS, dtype=kind)
+        save_gguf(load(run)[0], path, WORDS, dtype=kind)
     found = []
     for packed in (True, False):
-        model, _ = from_pretrained(path, packed=packed)
+        model, _ = load(path, packed=packed)
         targets = "*.mlp.*,*.c_proj" if kind == "mixed" else "*"
         add_adapters(model, LoraConfig(4, lora_targets=targets), tt.Generator(1))
         rng = np.random.default_rng(2)
@@ -191,9 +175,6 @@ def test_adapters_of_packed_weights(kind: str, run: Path, tmp_path: Path) -> Non
         loss.backward()
         thin = {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
         found.append((loss.item(), thin, merged_weights(model), trainable_counts(model)))
-        if packed:
-            with pytest.raises(ArgumentError, match="is packed as"):
-                merge(model)
     (loss, thin, merged, counts), (loss_, thin_, merged_, counts_) = found
     assert counts == counts_
     assert loss == pytest.approx(loss_, rel=1e-5)
@@ -208,7 +189,7 @@ def test_adapters_of_packed_weights(kind: str, run: Path, tmp_path: Path) -> Non
 def test_finetune_on_a_packed_file(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It trains adapters alone, can be resumed, and its run is one as any other."""
     path = tmp_path / "model.gguf"
-    assert main(["quantize", str(run), "--kind=q8_0", f"--out={path}"]) == 0
+    assert main(["convert", str(run), str(path), "--quantize=q8_0"]) == 0
     data = [f"--data={run.parent / 'text.txt'}", "--warmup_steps=0", "--batch_size=2"]
     words = ["finetune", "lora", *data, f"--init_from={path}", "--max_steps=4"]
     assert main([*words, f"--out_dir={tmp_path / 'whole'}"]) == 0

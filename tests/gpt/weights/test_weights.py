@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import sys
 import types
 from collections.abc import Callable
@@ -16,12 +17,13 @@ import tinytensor as tt
 from gpt.__main__ import main
 from gpt.config import GPTConfig
 from gpt.fields import to_dict
+from gpt.models.encoder import Encoder
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.weights.hf_config import naming_for
-from gpt.weights.pretrained import from_pretrained, save_pretrained, save_single
-from gpt.weights.trained import load_model, open_model
+from gpt.weights.load import load, require_tokenizer
+from gpt.weights.save import save_pretrained, save_single, write_run
 from tests.gpt.models.test_model import GOLDEN
 from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError, SaveError
 
@@ -67,7 +69,7 @@ def logits(model: GPT) -> np.ndarray:
 
 
 def test_logits_are_those_of_transformers(folder):
-    model, tokenizer = from_pretrained(folder)
+    model, tokenizer = load(folder)
     assert tokenizer is None
     assert not model.training
     np.testing.assert_allclose(logits(model), ARRAYS["logits"], rtol=0, atol=3e-5)
@@ -76,20 +78,20 @@ def test_logits_are_those_of_transformers(folder):
 def test_the_original_file_has_no_prefix_but_buffers(folder):
     masks = {f"h.{n}.attn.bias": np.tril(np.ones((1, 1, 24, 24), np.float32)) for n in range(2)}
     save_file(WEIGHTS | masks, folder / "model.safetensors")
-    np.testing.assert_allclose(logits(from_pretrained(folder)[0]), ARRAYS["logits"], rtol=0, atol=3e-5)
+    np.testing.assert_allclose(logits(load(folder)[0]), ARRAYS["logits"], rtol=0, atol=3e-5)
 
 
 def test_a_head_that_repeats_the_embeddings_is_left_out(folder):
     save_file(WEIGHTS | {"lm_head.weight": WEIGHTS["wte.weight"]}, folder / "model.safetensors")
-    assert "lm_head.weight" not in from_pretrained(folder)[0].state_dict()
+    assert "lm_head.weight" not in load(folder)[0].state_dict()
     save_file(WEIGHTS | {"lm_head.weight": WEIGHTS["wte.weight"] + 1}, folder / "model.safetensors")
     with pytest.raises(FormatError, match=r"differs from wte\.weight"):
-        from_pretrained(folder)
+        load(folder)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which memory is a file")
 def test_packed_matrices_stay_in_the_file(folder):
-    model, _ = from_pretrained(folder)
+    model, _ = load(folder)
     mapped = [
         line.split() for line in Path("/proc/self/maps").read_text().splitlines() if str(folder) in line
     ]
@@ -101,28 +103,28 @@ def test_packed_matrices_stay_in_the_file(folder):
 
 def test_the_random_generator_is_left_alone(folder):
     state = tt.default_generator.get_state()
-    from_pretrained(folder)
+    load(folder)
     assert tt.default_generator.get_state() == state
 
 
 def test_a_shorter_context(folder):
-    model, _ = from_pretrained(folder, block_size=7, dropout=0.25)
+    model, _ = load(folder, block_size=7, dropout=0.25)
     assert model.wpe.weight.shape == (7, 32)
     assert model.config.dropout == 0.25
     with tt.no_grad():
         found = model(tt.tensor(ARRAYS["inputs"][0][:, :7])).numpy()
     np.testing.assert_allclose(found, ARRAYS["logits"][:, :7], rtol=0, atol=3e-5)
     with pytest.raises(ArgumentError, match="longer than the model's 24"):
-        from_pretrained(folder, block_size=25)
+        load(folder, block_size=25)
 
 
 def test_the_tokenizer_comes_along(folder):
     BPETokenizer.train("low lower", 259).save(folder / "tokenizer.json")
     with pytest.raises(ArgumentError, match="too small"):  # 259 ids, 96 rows
-        from_pretrained(folder)
-    assert from_pretrained(folder, tokenizer=False)[1] is None
+        load(folder)
+    assert load(folder, tokenizer=False)[1] is None
     CharTokenizer("abc").save(folder / "tokenizer.json")
-    assert repr(from_pretrained(folder)[1]) == "CharTokenizer(vocab_size=3)"
+    assert repr(load(folder)[1]) == "CharTokenizer(vocab_size=3)"
 
 
 # ---- files that are refused -------------------------------------------------------------------------------
@@ -180,14 +182,14 @@ WRONG: list[tuple[Callable[[Path], object], str]] = [
 def test_wrong_files_are_explained(folder, spoil, why):
     spoil(folder)
     with pytest.raises(FormatError, match=why) as caught:
-        from_pretrained(folder)
+        load(folder)
     assert caught.value.fix
 
 
 def test_integers_are_no_weights(folder):
     written(folder, WEIGHTS | {"ln_f.bias": np.ones(32, np.int8)})
     with pytest.raises(tt.DTypeError, match=r"ln_f.bias is stored as I8"):
-        from_pretrained(folder)
+        load(folder)
 
 
 def test_pickles_are_never_read(folder):
@@ -200,7 +202,7 @@ def test_pickles_are_never_read(folder):
     (folder / "model.safetensors").unlink()
     for path in (folder, bomb):
         with pytest.raises(FormatError, match=r"pytorch_model.bin is a pickle") as caught:
-            from_pretrained(path)
+            load(path)
         assert "execute arbitrary code" in caught.value.why
 
 
@@ -213,13 +215,13 @@ def test_shards_by_their_index(folder):
     index = folder / "model.safetensors.index.json"
     table = {name: file for file, held in halves.items() for name in held}
     index.write_text(json.dumps({"metadata": {}, "weight_map": table}))
-    np.testing.assert_allclose(logits(from_pretrained(folder)[0]), ARRAYS["logits"], rtol=0, atol=3e-5)
+    np.testing.assert_allclose(logits(load(folder)[0]), ARRAYS["logits"], rtol=0, atol=3e-5)
     index.write_text(json.dumps({"weight_map": table | {names[0]: "b.safetensors"}}))
     with pytest.raises(FormatError, match=r"a.safetensors does not match .*\.index\.json"):
-        from_pretrained(folder)
+        load(folder)
     index.write_text(json.dumps({"weight_map": table | {names[0]: "../a.safetensors"}}))
     with pytest.raises(FormatError, match="must map each tensor to a file of the same folder"):
-        from_pretrained(folder)
+        load(folder)
 
 
 # ---- the hub ----------------------------------------------------------------------------------------------
@@ -237,25 +239,25 @@ def test_a_name_on_the_hub(folder, monkeypatch):
 
     library = types.SimpleNamespace(snapshot_download=snapshot_download)
     monkeypatch.setitem(sys.modules, "huggingface_hub", library)
-    assert from_pretrained("openai-community/gpt2")[0].config.n_layer == 2
+    assert load("openai-community/gpt2")[0].config.n_layer == 2
     with pytest.raises(ArgumentError, match=r"no file or folder 'gpt3' here, and the Hugging Face hub"):
-        from_pretrained("gpt3")
+        load("gpt3")
     with pytest.raises(ArgumentError, match="no file or folder"):
-        from_pretrained("some/where/else/model")  # no name of the hub
+        load("some/where/else/model")  # no name of the hub
     assert asked == ["openai-community/gpt2", "gpt3"]
 
 
 def test_without_the_library_of_the_hub(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingLibraryError, match=r"no file or folder 'gpt2' here"):
-        from_pretrained("gpt2")
+        load("gpt2")
 
 
 # ---- writing ----------------------------------------------------------------------------------------------
 
 
 def test_written_names_and_config_are_those_of_hugging_face(folder, tmp_path):
-    model, _ = from_pretrained(folder)
+    model, _ = load(folder)
     save_pretrained(model, tmp_path / "again")
     again = load_file(tmp_path / "again" / "model.safetensors")
     assert again.keys() == {f"transformer.{name}" for name in WEIGHTS}
@@ -268,13 +270,13 @@ def test_written_names_and_config_are_those_of_hugging_face(folder, tmp_path):
 def test_any_variant_fits_into_a_file_of_ours(tmp_path):
     model = small(bias=False, position="sinusoidal", norm_position="post", activation="relu")
     save_single(model, tmp_path / "model.safetensors", dtype="float16")
-    again, _ = from_pretrained(tmp_path / "model.safetensors")
+    again, _ = load(tmp_path / "model.safetensors")
     assert again.config == model.config
     for name, p in model.state_dict().items():
         np.testing.assert_array_equal(again.state_dict()[name].numpy(), p.numpy().astype(np.float16))
     with pytest.raises(ArgumentError, match="no architecture of Hugging Face") as caught:
         save_pretrained(model, tmp_path / "folder")
-    assert "--format=safetensors" in caught.value.fix
+    assert "convert RUN model.safetensors" in caught.value.fix
     differing = "position=learned, not sinusoidal, norm_position=pre, not post"
     assert caught.value.why == f"gpt2 is the closest, but has {differing}"
     assert not (tmp_path / "folder").exists()
@@ -298,19 +300,19 @@ def test_the_error_names_the_field_that_does_not_fit(fields, differing):
 
 
 def test_a_file_without_a_tokenizer_says_where_one_belongs(tmp_path):
-    save_single(small(), tmp_path / "tiny.safetensors")
-    with pytest.raises(ArgumentError, match=r"tiny\.safetensors has no tokenizer\.json") as caught:
-        open_model(str(tmp_path / "tiny.safetensors"))
+    path = tmp_path / "tiny.safetensors"
+    save_single(small(), path)
+    with pytest.raises(ArgumentError, match=r"lens: .*tiny\.safetensors has no tokenizer\.json") as caught:
+        require_tokenizer(load(path), "lens", path)
     assert caught.value.fix == f"copy the tokenizer to {tmp_path}/tokenizer.json"
     CharTokenizer("abc").save(tmp_path / "tokenizer.json")
-    assert open_model(str(tmp_path / "tiny.safetensors"))[1].decode([0]) == "a"
+    assert require_tokenizer(load(path), "lens", path)[1].decode([0]) == "a"
 
 
 def test_what_is_there_is_never_overwritten(folder):
     before = {file: file.read_bytes() for file in folder.iterdir()}
-    with pytest.raises(ArgumentError, match="exists already"):
-        save_pretrained(small(), folder)
-    assert main(["import", str(folder), f"--out_dir={folder}"]) == 2
+    for form in ("run", "hf"):
+        assert main(["convert", str(folder), str(folder), f"--format={form}"]) == 2
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
 
 
@@ -328,72 +330,90 @@ def test_a_write_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gpt.weights.pretrained.write_safetensors", full)
+    monkeypatch.setattr("gpt.weights.save.write_safetensors", full)
     with pytest.raises(SaveError, match="cannot write") as caught:
         save_pretrained(small(), tmp_path / "model")
     assert "No space left" in caught.value.why
     assert not list(tmp_path.iterdir())
 
 
-# ---- commands ---------------------------------------------------------------------------------------------
+# ---- the command ------------------------------------------------------------------------------------------
 
 
-def test_import_sample_and_export(folder, tmp_path, capsys):
+def test_a_run_of_a_model_and_back(folder, tmp_path, capsys):
     CharTokenizer("".join(map(chr, range(32, 128)))).save(folder / "tokenizer.json")
     run, out = tmp_path / "run", tmp_path / "out"
-    assert main(["import", str(folder), f"--out_dir={run}"]) == 0
+    assert main(["convert", str(folder), str(run)]) == 0
     assert "29,312" in capsys.readouterr().out  # (96 + 24) 32 + 2 (12 · 32² + 13 · 32) + 2 · 32
-    model, tokenizer = load_model(run)
-    assert tokenizer is not None
-    np.testing.assert_allclose(logits(model), ARRAYS["logits"], rtol=0, atol=3e-5)
+    np.testing.assert_allclose(logits(load(run)[0]), ARRAYS["logits"], rtol=0, atol=3e-5)
     assert main(["sample", str(run), "--prompt=A", "--max_new_tokens=5"]) == 0
     assert len(capsys.readouterr().out) == len("A") + 5 + len("\n")
-    assert main(["export", str(run), f"--out={out}", "--dtype=float16"]) == 0
+    assert main(["convert", str(run), str(out), "--format=hf", "--dtype=float16"]) == 0
     assert "but not the tokenizer, a CharTokenizer" in capsys.readouterr().err
     assert load_file(out / "model.safetensors")["transformer.wte.weight"].dtype == np.float16
-    assert main(["import", str(out), f"--out_dir={tmp_path / 'back'}"]) == 0
+    assert main(["convert", str(out), str(tmp_path / "back"), "--block_size=8"]) == 0
     assert (tmp_path / "back" / "tokenizer.json").read_bytes() == (run / "tokenizer.json").read_bytes()
+    assert load(tmp_path / "back")[0].config.block_size == 8
+    one = tmp_path / "one.safetensors"
+    assert main(["convert", str(folder), str(one)]) == 0
+    assert load(one)[0].config == load(folder)[0].config
 
 
-def test_an_imported_run_can_be_imported_again(folder, tmp_path):
-    assert main(["import", str(folder), f"--out_dir={tmp_path / 'a'}"]) == 0
-    assert main(["import", str(tmp_path / "a"), f"--out_dir={tmp_path / 'b'}", "--block_size=8"]) == 0
-    assert load_model(tmp_path / "b")[0].config.block_size == 8
-    with pytest.raises(tt.ArgumentError, match="load_model: there is no run"):
-        load_model(tmp_path / "c")
-    step = tmp_path / "a" / "step_0"
-    weights = bytearray((step / "model.safetensors").read_bytes())
+def test_every_path_to_a_run_leads_to_its_model(folder, tmp_path):
+    run = tmp_path / "run"
+    write_run(load(folder)[0], None, run)
+    for path in (run, run / "step_0", run / "step_0" / "model.safetensors"):
+        for checkpoint in ("best", "latest", 0):
+            np.testing.assert_array_equal(logits(load(path, checkpoint=checkpoint)[0]), logits(load(run)[0]))
+    save_single(small(), run / "other.safetensors")  # a file of its own, though it is in the folder of a run
+    assert load(run / "other.safetensors")[0].config.n_embd == 4
+    for path, checkpoint in ((tmp_path / "none", "best"), (folder, "latest"), (folder, 3)):
+        with pytest.raises(ArgumentError, match=r"load: (there is no run|the run .* has no checkpoint)"):
+            load(path, checkpoint=checkpoint)
+    with pytest.raises(FormatError, match="holds a model of kind GPT, not Encoder"):
+        load(run, kind=Encoder)
+    weights = bytearray((run / "step_0" / "model.safetensors").read_bytes())
     weights[-1] ^= 1
-    (step / "model.safetensors").write_bytes(weights)
+    (run / "step_0" / "model.safetensors").write_bytes(weights)
     with pytest.raises(FormatError, match="no usable checkpoint"):  # by its checksum
-        from_pretrained(tmp_path / "a")
+        load(run)
 
 
-def test_export_into_one_file(folder, tmp_path, capsys):
-    target = tmp_path / "one.safetensors"
-    assert main(["export", str(folder), f"--out={target}", "--format=safetensors"]) == 0
-    assert from_pretrained(target)[0].config == from_pretrained(folder)[0].config
-    assert main(["export", str(folder), f"--out={tmp_path / 'one'}", "--format=safetensors"]) == 2
-    assert "--out=" in capsys.readouterr().err
+REFUSED = [
+    ("DST", "--format=safetensors", "recognize by its suffix"),
+    ("DST", "--format=gguf", "name it .*DST.gguf"),
+    ("DST", "--quantize=q4_0", "only GGUF files have packed weights"),
+    ("DST.safetensors", "--quantize=q4_0", "only GGUF files have packed weights"),
+    ("DST.gguf", "--quantize=q3_k", "q3_k"),
+    ("DST", "--dtype=float16", "a run keeps float32"),
+    ("DST.gguf", "--dtype=float16 --quantize=q4_0", "--quantize is a dtype of its own"),
+    ("DST", "--block_size=25", "longer than the model's 24"),
+]
 
 
-def test_a_damaged_model_leaves_the_target_untouched(folder, tmp_path, capsys):
+@pytest.mark.parametrize(("target", "words", "said"), REFUSED)
+def test_what_is_not_converted(folder, tmp_path, capsys, target, words, said):
+    assert main(["convert", str(folder), str(tmp_path / target), *words.split()]) == 2
+    assert re.search(said, capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("target", ["run", "out --format=hf", "one.safetensors", "one.gguf"])
+def test_a_damaged_model_leaves_the_target_untouched(folder, tmp_path, capsys, target):
     cut(folder)
-    assert main(["import", str(folder), f"--out_dir={tmp_path / 'run'}"]) == 2
-    assert main(["export", str(folder), f"--out={tmp_path / 'out'}"]) == 2
+    assert main(["convert", str(folder), *f"{tmp_path}/{target}".split()]) == 2
     assert "cut off" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_the_config_inside_a_file_is_checked(tmp_path):
     config = to_dict(small().config) | {"n_head": 3}
     save_file({"w": np.ones(1, np.float32)}, tmp_path / "m.safetensors", {"gpt_config": json.dumps(config)})
     with pytest.raises(FormatError, match="n_head=3 does not divide"):
-        from_pretrained(tmp_path / "m.safetensors")
+        load(tmp_path / "m.safetensors")
     save_file({"w": np.ones(1, np.float32)}, tmp_path / "m.safetensors", {"gpt_config": "{"})
     with pytest.raises(FormatError, match="its config is not JSON"):
-        from_pretrained(tmp_path / "m.safetensors")
+        load(tmp_path / "m.safetensors")
     save_file({"w": np.ones(1, np.float32)}, tmp_path / "m.safetensors")
     with pytest.raises(FormatError, match="comes without a config"):
-        from_pretrained(tmp_path / "m.safetensors")
+        load(tmp_path / "m.safetensors")
