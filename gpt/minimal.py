@@ -10,6 +10,7 @@ and positions; c_fc, c_proj: products into and out of a layer); Karpathy's nanoG
 nanoGPT it evaluates on all of the validation data, and has GPT-2's GELU, by tanh.
 """
 
+import argparse
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -230,4 +231,5 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m gpt.minimal", description=__doc__).parse_args()  # --help
     main(Config())

@@ -19,7 +19,7 @@ from gpt.console import counted
 from gpt.data.token_file import META_FORMAT, TokenFile
 from gpt.tokenizers.base import Tokenizer, check_text
 from tinytensor.errors import ArgumentError, SaveError
-from tinytensor.files import PathLike, temporary_beside, text_chunks, unwritable
+from tinytensor.files import PathLike, read_text, temporary_beside, text_chunks, unwritable
 
 Document = Iterable[str]  # chunks that can be encoded independently
 Splits = tuple[TokenFile, TokenFile | None]  # train and val
@@ -134,7 +134,20 @@ def text_files(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> 
         files += inside
     if not files:
         raise ArgumentError("prepare: no files", why="the list of paths is empty", fix="give a text file")
+    if all(file.is_file() and not file.stat().st_size for file in files):
+        raise _empty(files[0], "prepare")
     return files
+
+
+def text_of_file(path: PathLike, who: str) -> str:
+    """Text of a file that is not empty; `who` is the command, for messages."""
+    if not (text := read_text(path, who)):
+        raise _empty(path, who)
+    return text
+
+
+def _empty(path: PathLike, who: str) -> ArgumentError:
+    return ArgumentError(f"{who}: {str(path)!r} is empty", why="it has no text", fix="give another file")
 
 
 def require_data(config: TrainConfig) -> None:

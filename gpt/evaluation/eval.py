@@ -12,6 +12,7 @@ from pathlib import Path
 
 import tinytensor as tt
 from gpt.console import Parser, plain
+from gpt.data.prepare import text_of_file
 from gpt.data.token_file import TokenFile, open_split
 from gpt.evaluation.suite import Comparison, Score
 from gpt.evaluation.text_scores import score
@@ -20,7 +21,7 @@ from gpt.tasks.registry import TASKS
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.load import load, require_tokenizer
 from gpt.weights.run import read_configs, run_of
-from tinytensor.files import atomic_write, read_text
+from tinytensor.files import atomic_write
 
 BITS = "bits per byte"
 
@@ -76,7 +77,7 @@ def _compared(args: Namespace) -> Comparison:
     """Scores of all models, which are loaded one after the other."""
     names = [name.strip() for name in args.tasks.split(",")] if args.tasks else []
     if args.data is not None:  # an error of all models is told at once
-        open_split(args.data, "val") if Path(args.data).is_dir() else read_text(args.data, "eval")
+        open_split(args.data, "val") if Path(args.data).is_dir() else text_of_file(args.data, "eval")
     found = Comparison()
     for run in args.runs:
         model, tokenizer = require_tokenizer(_model(run, args), "eval", run)
@@ -120,4 +121,4 @@ def _tokens(run: str, data: str | None, tokenizer: Tokenizer | None) -> TokenFil
             why="it was trained on token files without one",
             fix="give a folder with val.bin: --data=FOLDER",
         )
-    return tokenizer.encode(read_text(folder, "eval"))
+    return tokenizer.encode(text_of_file(folder, "eval"))

@@ -19,6 +19,7 @@ from gpt.data.command import embedded_shakespeare
 from gpt.data.contents import hash_of_file, hash_of_tokenizer
 from gpt.data.conversations import FORMS, read_conversations
 from gpt.data.examples import split
+from gpt.data.prepare import text_of_file
 from gpt.data.records import read_records
 from gpt.fields import closest, from_dict, to_dict, with_changes
 from gpt.finetuning.base import Task, TuneConfig, Tuner, TuneRun, choose_trained
@@ -47,7 +48,7 @@ from gpt.training.train import train
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.load import load, require_tokenizer
 from tinytensor.distributed import init
-from tinytensor.files import PathLike, read_json, read_text
+from tinytensor.files import PathLike, read_json
 
 BASE = Path("runs/base")
 BASE_RECIPE = (
@@ -125,7 +126,7 @@ def _dpo(model: GPT, tokenizer: Tokenizer, config: TuneConfig, own: DpoConfig) -
 
 def _text(model: GPT, tokenizer: Tokenizer, config: TuneConfig) -> Task:
     builtin = config.data == "builtin"
-    text = capitals(embedded_shakespeare()) if builtin else read_text(config.data, "finetune")
+    text = capitals(embedded_shakespeare()) if builtin else text_of_file(config.data, "finetune")
     return Reading(model, tokenizer, tokenizer.encode(text), config.batch_size, config.seed)
 
 

@@ -58,6 +58,9 @@ def configs_of(
         begin = named
     elif origin == "resume" and folder is not None and Path(folder).is_dir():
         begin = read_configs(folder)
+    if "data" in given and folder is None:  # a run on other data has no name of Shakespeare
+        name_of_data = Path(given["data"]).resolve().stem
+        begin = (begin[0], replace(begin[1], out_dir=begin[1].out_dir.replace("shakespeare", name_of_data)))
     if origin is not None and origin not in ("scratch", "resume"):  # model and tokenizer are the weights'
         source = open_source(origin)
         tokenizer = source.tokenizer_path if Path(origin).exists() else origin

@@ -15,12 +15,12 @@ import tinytensor as tt
 from gpt.config import TrainConfig
 from gpt.console import Parser
 from gpt.data.batches import consecutive_blocks
+from gpt.data.prepare import text_of_file
 from gpt.models.gpt import GPT, Block
 from gpt.training.run_log import RunLog
 from gpt.weights.hf import is_package
 from gpt.weights.load import load, require_tokenizer
 from gpt.weights.run import no_such_run, read_configs, run_of
-from tinytensor.files import read_text
 
 ROWS, TOKENS = 4, 1024  # sequences and their length for attention entropy: the weights are T² per head
 SILENT = 1e-3  # a unit is dead if it stays below this share of the block's largest activation
@@ -176,7 +176,7 @@ def main(argv: Sequence[str]) -> int:
 def _measure(source: str, data: str) -> None:
     """Print the diagnostics of a model on a text, but for updates: there is no step."""
     model, tokenizer = require_tokenizer(load(source), "health", source)
-    ids = tokenizer.encode(read_text(data, "health"))
+    ids = tokenizer.encode(text_of_file(data, "health"))
     context = min(model.config.block_size, TOKENS)
     inputs, targets = map(tt.tensor, next(consecutive_blocks(ids, context, TOKENS // context)))
     model.loss(inputs, targets).backward()

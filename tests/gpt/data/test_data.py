@@ -78,8 +78,7 @@ class TestPrepare:
         assert load_tokenizer(tmp_path / "tokenizer.json").decode(train.ids[:100]) == text[:100]
 
     @given(
-        text=st.text("abc\n ", min_size=4, max_size=200),
-        fraction=st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9]),
+        text=st.text("abc\n ", min_size=4, max_size=200), fraction=st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9])
     )
     def test_train_and_val_are_the_text(
         self, text: str, fraction: float, tmp_path_factory: pytest.TempPathFactory
@@ -224,7 +223,7 @@ class TestPrepare:
         for paths, text in [
             ([], "no files"),
             (tmp_path / "missing.txt", "missing.txt"),
-            (tmp_path / "empty.txt", "cannot be split"),
+            (tmp_path / "empty.txt", r"empty\.txt' is empty"),
         ]:
             with pytest.raises(ArgumentError, match=text):
                 prepare(paths, ABC, tmp_path / "out")

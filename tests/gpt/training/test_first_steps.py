@@ -49,11 +49,28 @@ def place(short, tmp_path, monkeypatch):
     """A folder with a run in runs/ and a text of other characters than that one begins with."""
     shutil.copytree(short, tmp_path / "runs" / "demo")
     (tmp_path / "my.txt").write_text("abcabcaab " * 400)
+    (tmp_path / "empty.txt").touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 STEPS = ("--max_steps=2", "--warmup_steps=1", "--eval_interval=0", "--eval_batches=2", "--log_interval=1")
+
+
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [
+        ([], "runs/shakespeare-char-cpu"),
+        (["--data=my.txt"], "runs/my-char-cpu"),
+        (["--data=.", "--preset=shakespeare-char"], "runs/plays-char"),
+        (["--data=my.txt", "--out_dir=runs/mine"], "runs/mine"),
+        (["--data=my.txt", "--depth=4"], "runs/depth-4"),
+    ],
+)
+def test_a_run_is_named_by_its_data(words, folder, tmp_path, monkeypatch):
+    (tmp_path / "plays").mkdir()
+    monkeypatch.chdir(tmp_path / "plays")
+    assert configs_of(words, preset("shakespeare-char-cpu"))[1].out_dir == folder
 
 
 @pytest.mark.parametrize("origin", ["runs/demo", "runs/demo/step_2"])
@@ -89,6 +106,7 @@ SAID = [  # words, exit code, what is said
     (["train", "--init_from=resume", "--out_dir=runs/dmo"], 2, ["did you mean runs/demo?"]),
     (["train", "--preset=gpt2"], 2, ["prepare TEXTS --tokenizer=tokenizer.json --out data/openwebtext"]),
     (["train", "--data=no.txt"], 2, ["check the path; --data=shakespeare is the text that is bundled\n"]),
+    (["train", "--data=empty.txt"], 2, ["prepare: 'empty.txt' is empty\n"]),
     (["train", "--preset=gpt2", "--data=my.txt"], 2, ["tokenizer train FILE --vocab-size 1024"]),
     *[([name, "runs/dmo", *more], 2, MISSPELLED)
       for name, *more in (["sample"], ["health"], ["eval"], ["convert", "x"])],

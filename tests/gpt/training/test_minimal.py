@@ -1,6 +1,7 @@
 """gpt/minimal.py and `Trainer`, written apart from each other, train the same weights."""
 
 import inspect
+import runpy
 import sys
 import textwrap
 from dataclasses import fields
@@ -95,3 +96,16 @@ def test_a_mistake_in_the_trainer_is_found(tmp_path, monkeypatch, owner, name, r
     for user in [owner, *[module for module in users if vars(module).get(name) is original]]:
         monkeypatch.setattr(user, name, names[name])
     assert difference(*trained(tmp_path, TWO_PARTS)) > 1e-5
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "said"), [("--help", 0, "nanoGPT's recipe"), ("--n_layer=3", 2, "")]
+)
+def test_options_are_answered(word, code, said, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["minimal.py", word])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("gpt.minimal", run_name="__main__")
+    shown = capsys.readouterr()
+    assert ended.value.code == code
+    assert "usage: python -m gpt.minimal" in shown.out + shown.err
+    assert said in shown.out
