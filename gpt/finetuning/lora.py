@@ -1,4 +1,4 @@
-"""LoRA: trainable low-rank adapters of frozen linear layers; merging, saving and loading.
+"""LoRA: trainable low-rank adapters of frozen linear layers; merged weights, saving and loading.
 
 y = x W + b + (alpha / rank) x A B, with A (in, rank) and B (rank, out). B is initialized to 0,
 so the output is unchanged at first. For a 768 × 768 matrix and rank 8 that is 1/48 of the parameters and of
@@ -37,13 +37,6 @@ class LoraConfig:
         lora_alpha: the product is scaled by alpha / rank; with alpha fixed, another rank needs no other
             learning rate.
         lora_targets: names of linear layers: comma-separated patterns with *.
-
-    Raises:
-        ArgumentError: rank or alpha outside its domain.
-
-    Example:
-        >>> LoraConfig(lora_rank=8).scale
-        2.0
     """
 
     lora_rank: int = 0
@@ -69,8 +62,8 @@ class AdaptedLinear(nn.Module):
     """Linear layer with a low-rank adapter. It shares weight and bias, and their names, with the layer.
 
     Args:
-        layer: the layer to adapt; it is not changed. A packed one stays packed (QLoRA), and merging is not
-            possible; gradients are those of the unpacked weight.
+        layer: the layer to adapt; it is not changed. A packed one stays packed (QLoRA);
+            gradients are those of the unpacked weight.
         config: rank and scale.
         generator: of the initial A, uniform in ±1/sqrt(in); B is 0.
 
@@ -88,10 +81,7 @@ class AdaptedLinear(nn.Module):
     """
 
     def __init__(
-        self,
-        layer: nn.Linear | nn.QuantizedLinear,
-        config: LoraConfig,
-        generator: tt.Generator | None = None,
+        self, layer: nn.Linear | nn.QuantizedLinear, config: LoraConfig, generator: tt.Generator | None = None
     ) -> None:
         super().__init__()
         self.kind = layer.kind if isinstance(layer, nn.QuantizedLinear) else ""  # of a packed weight
@@ -102,7 +92,7 @@ class AdaptedLinear(nn.Module):
             self.weight = layer.weight
             dtype, device = layer.weight.dtype, layer.weight.device
         self.register_parameter("bias", layer.bias)
-        self.scale, self.merged = config.scale, False
+        self.scale = config.scale
         # the activation that is fused with the product in a layer without an adapter
         self.gelu = None if type(layer) is nn.Linear else layer.approximate
         K, N, rank = layer.in_features, layer.out_features, config.lora_rank
@@ -117,12 +107,11 @@ class AdaptedLinear(nn.Module):
         else:
             y = tt.quantized_linear(x, self.packed, self.kind)
             y = y if self.bias is None else y + self.bias
-        if not self.merged:
-            y = y + tt.linear(tt.linear(x, self.lora_a), self.lora_b) * self.scale
+        y = y + tt.linear(tt.linear(x, self.lora_a), self.lora_b) * self.scale
         return y if self.gelu is None else tt.gelu(y, approximate=self.gelu)
 
     def product(self) -> tt.Tensor:
-        """(alpha / rank) A B, (K, N): the update that merging adds to the weight."""
+        """(alpha / rank) A B, (K, N): what is added to the weight."""
         with tt.no_grad():
             product: tt.Tensor = (self.lora_a @ self.lora_b) * self.scale
         return product
@@ -140,18 +129,6 @@ def matches(name: str, patterns: str) -> bool:
 
 def add_adapters(model: nn.Module, config: LoraConfig, generator: tt.Generator | None = None) -> list[str]:
     """Add adapters to linear layers, and freeze all other parameters.
-
-    Args:
-        model: changed in place: each matching layer is replaced by an `AdaptedLinear` on the same weights.
-        config: layers, rank and scale.
-        generator: of the initial matrices A.
-
-    Returns:
-        Names of the adapted layers.
-
-    Raises:
-        ArgumentError: rank 0 or above the smaller side of every matching matrix, no matching layer, or the
-            model has adapters already.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -192,34 +169,6 @@ def adapters(model: nn.Module) -> Iterator[tuple[str, AdaptedLinear]]:
     return ((name, m) for name, m in model.named_modules() if isinstance(m, AdaptedLinear))
 
 
-def merge(model: nn.Module) -> None:
-    """Add every product A B to its weight, so that the forward pass needs no adapters.
-
-    Raises:
-        ArgumentError: a weight is packed.
-    """
-    for name, layer in adapters(model):
-        if layer.kind:
-            raise tt.ArgumentError(
-                f"merge: the weight of {name} is packed as {layer.kind}",
-                why="its blocks cannot hold the sum exactly",
-                fix="merged_weights(model) unpacks it; or load the model with packed=False",
-            )
-        if not layer.merged:
-            with tt.no_grad():
-                layer.weight += layer.product()
-            layer.merged = True
-
-
-def unmerge(model: nn.Module) -> None:
-    """Subtract every product A B from its weight; restores the weights up to rounding."""
-    for _, layer in adapters(model):
-        if layer.merged:
-            with tt.no_grad():
-                layer.weight -= layer.product()
-            layer.merged = False
-
-
 def merged_weights(model: nn.Module) -> dict[str, Array]:
     """State dict of the equivalent model without adapters, all float; the model is not changed."""
     inside = (*THIN, ".packed")
@@ -245,9 +194,7 @@ def _weight(layer: Any) -> Array:
     if not isinstance(layer, AdaptedLinear):
         return layer.weight().cpu().numpy()  # type: ignore[no-any-return]
     weight = tt.dequantize(layer.packed, layer.kind).T if layer.kind else layer.weight
-    if not layer.merged:
-        weight = weight.detach() + layer.product()
-    return weight.detach().cpu().numpy()
+    return (weight.detach() + layer.product()).cpu().numpy()
 
 
 def trainable_counts(model: nn.Module) -> tuple[int, int]:
@@ -263,19 +210,7 @@ def _values(layer: nn.Module) -> int:
 
 
 def save_adapters(model: nn.Module, config: LoraConfig, folder: PathLike) -> Path:
-    """Write the matrices A and B, and their config.
-
-    Args:
-        model: with adapters.
-        config: config that they were added with.
-        folder: output folder of adapters.safetensors and adapters.json.
-
-    Returns:
-        Path of the weights.
-
-    Raises:
-        SaveError: the files cannot be written.
-    """
+    """Write the matrices A and B, and their config."""
     folder = Path(folder)
     thin = {name: p.cpu().numpy() for name, p in model.state_dict().items() if name.endswith(THIN)}
     with atomic_write(folder / SETTINGS) as file:
@@ -285,16 +220,7 @@ def save_adapters(model: nn.Module, config: LoraConfig, folder: PathLike) -> Pat
 
 
 def load_adapters(model: nn.Module, folder: PathLike) -> LoraConfig:
-    """Add the adapters of a folder to the base model that they were trained on.
-
-    Args:
-        model: without adapters, changed in place.
-        folder: output of `save_adapters`.
-
-    Raises:
-        ArgumentError, ShapeError: the adapters belong to another model.
-        FormatError: a damaged file.
-    """
+    """Add the adapters of a folder to the base model that they were trained on."""
     folder = Path(folder)
     settings = read_json(folder / SETTINGS, "load_adapters")
     config = from_dict(LoraConfig, settings, source=str(folder / SETTINGS))
