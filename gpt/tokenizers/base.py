@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol, SupportsIndex
 
-from tinytensor.errors import ArgumentError, DTypeError
+from tinytensor.errors import ArgumentError, DTypeError, FormatError
 from tinytensor.files import PathLike
 
 Ids = Iterable[SupportsIndex]  # lists, ranges, NumPy arrays of integers
@@ -13,7 +13,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 class Tokenizer(Protocol):
-    """Protocol of tokenizers: text to token ids 0 … vocab_size - 1, and back.
+    """Text to token ids 0 … vocab_size - 1, and back.
 
     Attributes:
         special_tokens: text of each special token → id. `encode` never returns these ids: in a text they are
@@ -23,9 +23,9 @@ class Tokenizer(Protocol):
         named_tokens: bos_token, eos_token and others of that file, which the template may use.
     """
 
-    special_tokens: Mapping[str, int]
-    chat_template: str
-    named_tokens: Mapping[str, str]
+    special_tokens: Mapping[str, int] = {}
+    chat_template: str = ""
+    named_tokens: Mapping[str, str] = {}
 
     @property
     def vocab_size(self) -> int:
@@ -33,7 +33,8 @@ class Tokenizer(Protocol):
 
     @property
     def separator(self) -> int | None:
-        """Id of the document separator, or None if the vocabulary has none."""
+        """Id of the document separator, <|endoftext|>, or None if the vocabulary has none."""
+        return self.special_tokens.get(END_OF_TEXT)
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text.
@@ -52,21 +53,21 @@ class Tokenizer(Protocol):
         """
 
     def save(self, path: PathLike) -> None:
-        """Write a file that `gpt.tokenizers.tokenizer.load` reads; replaced atomically if it exists.
+        """Write a file that `gpt.tokenizers.tokenizer.load` reads; replaced atomically if it exists."""
 
-        Raises:
-            SaveError: the file cannot be written.
-        """
+
+def unusable(
+    path: PathLike,
+    why: str,
+    what: str = "a usable tokenizer",
+    fix: str = "the file is damaged or was edited by hand: save or download it again",
+) -> FormatError:
+    """Error for a file of a tokenizer that cannot be used."""
+    return FormatError(f"load: {str(path)!r} is not {what}", why=why, fix=fix)
 
 
 def every_text(tokenizer: Tokenizer) -> list[str | None]:
-    """Text of each id decoded separately; None for unused ids, as GPT-4's between special tokens.
-
-    Example:
-        >>> from gpt.tokenizers.bpe import BPETokenizer
-        >>> every_text(BPETokenizer({b"a": 0}, [], {"<|begin|>": 1, "<|end|>": 3}))
-        ['a', '<|begin|>', None, '<|end|>']
-    """
+    """Text of each id decoded separately; None for unused ids, as GPT-4's between special tokens."""
 
     def text(token: int) -> str | None:
         try:

@@ -10,7 +10,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import chain
 
 from gpt.console import counted
-from gpt.tokenizers.base import END_OF_TEXT, Ids, Texts, as_texts, check_ids, check_text, check_utf8
+from gpt.tokenizers.base import (
+    END_OF_TEXT,
+    Ids,
+    Texts,
+    Tokenizer,
+    as_texts,
+    check_ids,
+    check_text,
+    check_utf8,
+)
 from gpt.tokenizers.bpe_merge import merge
 from gpt.tokenizers.bpe_train import BYTE_TOKENS, learn_merges
 from gpt.tokenizers.hf_json import Merge, Parts, write_tokenizer_json
@@ -25,7 +34,7 @@ _CACHED_LENGTH = 64  # characters; longer pieces rarely repeat
 Progress = Callable[[Iterable[tuple[int, int]]], Iterable[tuple[int, int]]]
 
 
-class BPETokenizer:
+class BPETokenizer(Tokenizer):
     """Byte-level BPE tokenizer with the pre-tokenization of GPT-2 or another model.
 
     Args:
@@ -48,9 +57,6 @@ class BPETokenizer:
         'below, ça va? 🙂'
     """
 
-    chat_template = ""
-    named_tokens: Mapping[str, str] = {}
-
     def __init__(
         self,
         vocab: Mapping[bytes, int],
@@ -60,7 +66,7 @@ class BPETokenizer:
         whole_pieces: bool = False,
     ) -> None:
         self.vocab = dict(vocab)
-        self.special_tokens: Mapping[str, int] = dict(special_tokens)
+        self.special_tokens = dict(special_tokens)
         self.split, self.whole_pieces = check_split(split, "BPETokenizer"), whole_pieces
         check_special_tokens(self.special_tokens, vocab)
         self.tokens: list[bytes] = tokens_by_id(self.vocab, self.special_tokens)  # b"" for unused ids
@@ -104,11 +110,6 @@ class BPETokenizer:
 
         Returns:
             tokenizer with `vocab_size` tokens, or fewer if the texts have too few pairs.
-
-        Raises:
-            ArgumentError: `vocab_size` is less than bytes and special tokens, a repeated special token,
-                `min_count` < 1, or an unknown `split`.
-            DTypeError: a text is not a str.
 
         Memory: about 150 bytes per byte of *distinct* pieces; the texts themselves are not kept.
 
@@ -155,9 +156,6 @@ class BPETokenizer:
             special_tokens: text of each special token → id; default: by the file's name.
             split: pre-tokenization rule; default: by the file's name.
 
-        Returns:
-            tokenizer with tiktoken's ids.
-
         Raises:
             ArgumentError: the file cannot be read, or its name (such as cl100k_base.tiktoken) is unknown and
                 `special_tokens` or `split` was left out.
@@ -175,12 +173,7 @@ class BPETokenizer:
         return cls(*read_ranks(path, special_tokens, split))
 
     def with_special_tokens(self, names: Iterable[str]) -> "BPETokenizer":
-        """Tokenizer with further special tokens, which get the ids after all others.
-
-        Example:
-            >>> BPETokenizer.train("", 257).with_special_tokens(["<|end|>"]).special_tokens
-            {'<|endoftext|>': 256, '<|end|>': 257}
-        """
+        """Tokenizer with further special tokens, which get the ids after all others."""
         new = {text: self.vocab_size + i for i, text in enumerate(names)}
         special = {**self.special_tokens, **new}
         return BPETokenizer(self.vocab, self.merges, special, self.split, self.whole_pieces)
@@ -190,11 +183,6 @@ class BPETokenizer:
         """Number of ids: the largest plus one."""
         return len(self.tokens)
 
-    @property
-    def separator(self) -> int | None:
-        """Id of <|endoftext|>, the document separator, or None."""
-        return self.special_tokens.get(END_OF_TEXT)
-
     def encode(self, text: str, *, allowed_special: Collection[str] = ()) -> list[int]:
         """Encode a text.
 
@@ -202,10 +190,6 @@ class BPETokenizer:
             text: any text without lone surrogates.
             allowed_special: special tokens that are encoded as their id where they occur in the text; "all":
                 all of them. Others are ordinary text, so that untrusted text cannot inject special tokens.
-
-        Raises:
-            ArgumentError: a lone surrogate, a byte without a token, or an unknown name in `allowed_special`.
-            DTypeError: not a str.
 
         Example:
             >>> tokenizer = BPETokenizer.train("", 257)
@@ -227,36 +211,15 @@ class BPETokenizer:
         return ids
 
     def decode(self, ids: Ids) -> str:
-        r"""Decode ids to text; invalid UTF-8 (part of a character) becomes U+FFFD.
-
-        Example:
-            >>> tokenizer = BPETokenizer.train("", 257)
-            >>> tokenizer.decode(tokenizer.encode("é")[:1]) == "\ufffd"
-            True
-        """
+        """Text of ids; invalid UTF-8 (part of a character) becomes U+FFFD."""
         return self._join(ids, "decode").decode("utf-8", "replace")
 
     def decode_bytes(self, ids: Ids) -> bytes:
-        r"""Decode ids to bytes; otherwise as `decode`.
-
-        Example:
-            >>> tokenizer = BPETokenizer.train("", 257)
-            >>> tokenizer.decode_bytes(tokenizer.encode("é"))
-            b'\xc3\xa9'
-        """
+        """Bytes of ids; otherwise as `decode`."""
         return self._join(ids, "decode_bytes")
 
     def save(self, path: PathLike) -> None:
-        """Write the tokenizer in the `tokenizer.json` format of Hugging Face's `tokenizers`.
-
-        Example:
-            >>> import pathlib, tempfile
-            >>> from gpt.tokenizers.tokenizer import load
-            >>> path = pathlib.Path(tempfile.mkdtemp()) / "tokenizer.json"
-            >>> BPETokenizer.train("low lower", 259).save(path)
-            >>> load(path)
-            BPETokenizer(vocab_size=259, merges=2, special: <|endoftext|>)
-        """
+        """Write the tokenizer in the `tokenizer.json` format of Hugging Face's `tokenizers`."""
         parts = Parts(self.vocab, self.merges, dict(self.special_tokens), self.split, self.whole_pieces)
         write_tokenizer_json(path, parts)
 

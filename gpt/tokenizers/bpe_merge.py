@@ -16,12 +16,8 @@ _END, _GONE = -1, -2  # marks in the linked list: before the first and after the
 
 
 def merge(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
-    """Merge a piece with the faster version for its length. May modify `ids`.
-
-    Args:
-        ids: tokens of one piece.
-        ranks: pair → rank.
-        made: rank → result of the merge.
+    """Merge a piece with the faster version for its length: ids, rank of each pair, result of each rank. May
+    modify `ids`.
 
     Example:
         >>> merge([1, 2, 3, 1, 2], {(1, 2): 0, (4, 3): 1}, [4, 5])
@@ -31,12 +27,7 @@ def merge(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
 
 
 def merge_short(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
-    """Merge in a list: O(n²), all inside `min`, `index` and slices. Modifies `ids`.
-
-    Example:
-        >>> merge_short([1, 2, 3, 1, 2], {(1, 2): 0, (4, 3): 1}, [4, 5])
-        [5, 4]
-    """
+    """Merge in a list: O(n²), all inside `min`, `index` and slices. Modifies `ids`."""
     rank = ranks.get
     queue = [rank(pair, _NEVER) for pair in pairwise(ids)]  # one shorter than ids
     while queue:
@@ -54,14 +45,7 @@ def merge_short(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
 
 
 def merge_long(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
-    """Merge in a linked list with a heap: O(n log n), for pieces of any length.
-
-    Memory: about 150 bytes per token of the piece.
-
-    Example:
-        >>> merge_long([1, 2, 3, 1, 2], {(1, 2): 0, (4, 3): 1}, [4, 5])
-        [5, 4]
-    """
+    """Merge in a linked list with a heap: O(n log n), about 150 bytes per token of the piece."""
     chain = [*ids, _END]  # chain[-1] is the end for both directions
     size = len(chain)
     after = list(range(1, size + 1))

@@ -73,11 +73,6 @@ def learn_merges(piece_counts: Mapping[bytes, int], vocab_size: int, min_count: 
     adjacent pairs count, also overlapping ones ("aaa" has (a, a) twice). No two merges create the same bytes:
     no merge crossed the borders of a new token before, so all its occurrences have the same merge history.
 
-    Args:
-        piece_counts: count of each piece of text; merges stay inside a piece.
-        vocab_size: stop at so many tokens, the 256 bytes included.
-        min_count: stop when no pair occurs at least so often.
-
     Memory: about 150 bytes per byte of distinct pieces.
     Source: Sennrich, Haddow, Birch 2016, arXiv:1508.07909, algorithm 1, with incremental counts.
 

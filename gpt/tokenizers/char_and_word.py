@@ -5,23 +5,19 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
-from gpt.tokenizers.base import END_OF_TEXT, Ids, Texts, as_texts, check_ids, check_text
-from tinytensor.errors import ArgumentError, FormatError
+from gpt.tokenizers.base import Ids, Texts, Tokenizer, as_texts, check_ids, check_text, unusable
+from tinytensor.errors import ArgumentError
 from tinytensor.files import PathLike, atomic_write
 
 UNKNOWN = "<unk>"
 
 
-class CharTokenizer:
+class CharTokenizer(Tokenizer):
     """Character tokenizer: one id for each character of an alphabet.
 
     Args:
         alphabet: the characters in the order of their ids.
         special_tokens: they get the ids after the characters. In a text they are ordinary characters.
-
-    Raises:
-        ArgumentError: an empty alphabet, an entry that is not one character, a special token that is one, or
-            a duplicate.
 
     Example:
         >>> tokenizer = CharTokenizer.train("hello", special_tokens=["<|end|>"])
@@ -32,8 +28,6 @@ class CharTokenizer:
     """
 
     FORMAT = "tinytensor-characters"
-    chat_template = ""
-    named_tokens: Mapping[str, str] = {}
 
     def __init__(self, alphabet: Iterable[str], special_tokens: Collection[str] = ()) -> None:
         characters = list(alphabet)
@@ -55,7 +49,7 @@ class CharTokenizer:
                 )
         self._tokens = [*characters, *special_tokens]
         every = _numbered(self._tokens, "CharTokenizer", "tokens")
-        self.special_tokens: Mapping[str, int] = {text: every[text] for text in special_tokens}
+        self.special_tokens = {text: every[text] for text in special_tokens}
 
     def __repr__(self) -> str:
         special = f", special: {', '.join(self.special_tokens)}" if self.special_tokens else ""
@@ -63,19 +57,7 @@ class CharTokenizer:
 
     @classmethod
     def train(cls, texts: Texts, *, special_tokens: Collection[str] = ()) -> "CharTokenizer":
-        """Tokenizer of the characters that occur in texts, in the order of code points.
-
-        Args:
-            texts: one text, or an iterable of texts.
-            special_tokens: they get the last ids.
-
-        Raises:
-            ArgumentError: no characters at all, or an unusable special token.
-
-        Example:
-            >>> CharTokenizer.train(["banana", "nab"]).alphabet
-            'abn'
-        """
+        """Tokenizer of the characters that occur in one or several texts, in the order of code points."""
         found: set[str] = set()
         for text in as_texts(texts):
             check_text(text, "train")
@@ -83,12 +65,7 @@ class CharTokenizer:
         return cls(sorted(found), special_tokens)
 
     def with_special_tokens(self, names: Iterable[str]) -> "CharTokenizer":
-        """Tokenizer with further special tokens, which get the ids after all others.
-
-        Example:
-            >>> CharTokenizer("ab").with_special_tokens(["<|end|>"])
-            CharTokenizer(vocab_size=3, special: <|end|>)
-        """
+        """Tokenizer with further special tokens, which get the ids after all others."""
         return CharTokenizer(self.alphabet, [*self.special_tokens, *names])
 
     @property
@@ -96,18 +73,8 @@ class CharTokenizer:
         """Number of characters and special tokens."""
         return len(self._tokens)
 
-    @property
-    def separator(self) -> int | None:
-        """Id of <|endoftext|>, the document separator, or None."""
-        return self.special_tokens.get(END_OF_TEXT)
-
     def encode(self, text: str) -> list[int]:
-        """Encode a text: one id per character.
-
-        Example:
-            >>> CharTokenizer("abc").encode("cab")
-            [2, 0, 1]
-        """
+        """Ids of a text: one per character."""
         check_text(text, "encode")
         try:
             return [self._ids[character] for character in text]
@@ -121,12 +88,7 @@ class CharTokenizer:
             ) from None
 
     def decode(self, ids: Ids) -> str:
-        """Decode ids to text.
-
-        Example:
-            >>> CharTokenizer("abc").decode([2, 0, 1])
-            'cab'
-        """
+        """Text of ids."""
         return "".join([self._tokens[i] for i in check_ids(ids, self.vocab_size, "decode")])
 
     def save(self, path: PathLike) -> None:
@@ -142,7 +104,7 @@ class CharTokenizer:
         return cls(_strings(description, "alphabet", path), special)
 
 
-class WordTokenizer:
+class WordTokenizer(Tokenizer):
     r"""Word tokenizer: one id per word, punctuation mark and white-space character.
 
     A word is a run of letters, digits and underscores; any other character is a token of its own, so that the
@@ -150,9 +112,6 @@ class WordTokenizer:
 
     Args:
         words: the tokens from id 1 on, in order.
-
-    Raises:
-        ArgumentError: an entry that is not one token, or a duplicate.
 
     Example:
         >>> tokenizer = WordTokenizer.train("the cat, the dog\n")
@@ -163,10 +122,6 @@ class WordTokenizer:
     """
 
     FORMAT = "tinytensor-words"
-    separator = None
-    special_tokens: Mapping[str, int] = {}
-    chat_template = ""
-    named_tokens: Mapping[str, str] = {}
     _TOKEN = re.compile(r"\w+|\W")
 
     def __init__(self, words: Iterable[str]) -> None:
@@ -190,13 +145,6 @@ class WordTokenizer:
         Args:
             texts: one text, or an iterable of texts.
             vocab_size: keep so many tokens, `<unk>` included; None keeps all.
-
-        Raises:
-            ArgumentError: vocab_size < 2.
-
-        Example:
-            >>> WordTokenizer.train("to be or not to be", 4).words
-            ['<unk>', ' ', 'be', 'to']
         """
         if vocab_size is not None and vocab_size < 2:
             raise ArgumentError(
@@ -217,22 +165,12 @@ class WordTokenizer:
         return len(self.words)
 
     def encode(self, text: str) -> list[int]:
-        """Encode a text: one id per word, punctuation mark and white-space character; 0 for unknown words.
-
-        Example:
-            >>> WordTokenizer(["be", " ", "to"]).encode("to be free")
-            [3, 2, 1, 2, 0]
-        """
+        """Ids of a text: one per word, punctuation mark and white-space character; 0 for unknown words."""
         check_text(text, "encode")
         return [self._ids.get(word, 0) for word in self._TOKEN.findall(text)]
 
     def decode(self, ids: Ids) -> str:
-        """Decode ids to text; exact if no word was unknown.
-
-        Example:
-            >>> WordTokenizer(["be", " ", "to"]).decode([3, 2, 1])
-            'to be'
-        """
+        """Text of ids; exact if no word was unknown."""
         return "".join([self.words[i] for i in check_ids(ids, self.vocab_size, "decode")])
 
     def save(self, path: PathLike) -> None:
@@ -262,11 +200,7 @@ def _strings(description: Mapping[str, object], field: str, path: PathLike) -> l
     """List of strings in a field of a file."""
     values = description.get(field)
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise FormatError(
-            f"load: {str(path)!r} is not a usable tokenizer",
-            why=f"{field!r} is not a list of strings",
-            fix="the file is damaged or was edited by hand: save it again",
-        )
+        raise unusable(path, f"{field!r} is not a list of strings")
     return values
 
 

@@ -90,10 +90,6 @@ class ChatTemplate:
             messages: dictionaries with role (system, user, assistant) and content. Special tokens in a
                 content are encoded as ordinary text. An answer is encoded apart from its header, as the model
                 generates it.
-
-        Raises:
-            ArgumentError: no messages, an unknown role, a character unknown to the tokenizer, or the model's
-                template refuses the messages.
         """
         if self._jinja is not None:
             return self._jinja.ids(self._complete(messages), answer=True)
@@ -105,12 +101,6 @@ class ChatTemplate:
 
         Targets outside of answers are -100, which the loss ignores. The token that ends an answer is learned,
         the newline after it is not.
-
-        Args:
-            messages: as for `prompt`.
-
-        Raises:
-            ArgumentError: also, if none of the messages is the assistant's.
 
         Example:
             >>> from gpt.tokenizers.bpe import BPETokenizer

@@ -20,11 +20,6 @@ def merge_steps(tokenizer: BPETokenizer, piece: str) -> Iterator[tuple[int, list
 
     Yields:
         Rank of the merge (0 was learned first), and the tokens of the piece after it.
-
-    Example:
-        >>> tokenizer = BPETokenizer.train("low lower lowest", 260)
-        >>> list(merge_steps(tokenizer, "low"))
-        [(0, [b'lo', b'w']), (1, [b'low'])]
     """
     ranks = {pair: rank for rank, pair in reversed(list(enumerate(tokenizer.merges)))}
     tokens = [bytes([b]) for b in piece.encode("utf-8")]

@@ -5,8 +5,9 @@ The reader rejects every setting that would encode differently than ours; none i
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
+from gpt.tokenizers.base import unusable
 from gpt.tokenizers.pretokenize import printable, unprintable
 from tinytensor.errors import FormatError
 from tinytensor.files import PathLike, atomic_write, read_json, read_text
@@ -59,36 +60,23 @@ _PLAIN_SPECIAL = ("single_word", "lstrip", "rstrip")
 def write_tokenizer_json(path: PathLike, parts: Parts) -> None:
     """Write `tokenizer.json`; SaveError if that fails."""
     vocab, merges, special_tokens, split, whole_pieces = parts
-    names = {printable(token): token_id for token, token_id in vocab.items()} | dict(special_tokens)
-    added = [
-        {
-            "id": token_id,
-            "content": text,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
-        for text, token_id in sorted(special_tokens.items(), key=lambda item: item[1])
-    ]
+    names = {printable(token): token_id for token, token_id in vocab.items()} | special_tokens
+    flags = dict.fromkeys((*_PLAIN_SPECIAL, "normalized"), False) | {"special": True}
     model = {
         "type": "BPE",
-        "dropout": None,
-        "unk_token": None,
-        "continuing_subword_prefix": None,
-        "end_of_word_suffix": None,
+        **dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix")),
         "fuse_unk": False,
         "byte_fallback": False,
         "ignore_merges": whole_pieces,
         "vocab": dict(sorted(names.items(), key=lambda item: item[1])),
         "merges": [f"{printable(first)} {printable(second)}" for first, second in merges],
     }
+    special = sorted(special_tokens.items(), key=lambda item: item[1])
     description = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": added,
+        "added_tokens": [{"id": token_id, "content": text, **flags} for text, token_id in special],
         "normalizer": None,
         "pre_tokenizer": _pre_tokenizer(split),
         "post_processor": None,
@@ -107,30 +95,21 @@ def parse_tokenizer_json(description: Mapping[str, object], path: PathLike) -> P
     """
     model = description.get("model")
     if not isinstance(model, dict):
-        _fail(path, "it has no object 'model'")
+        raise unusable(path, "it has no object 'model'")
     if model.get("type", "BPE") != "BPE":
-        _unsupported(path, f"its model is {model['type']!r}, not 'BPE'")
+        raise _unsupported(path, f"its model is {model['type']!r}, not 'BPE'")
     _check_plain(path, "model.", model, _PLAIN_MODEL)
     _check_plain(path, "", description, _PLAIN_TOP)
     _check_byte_level(path, description)
     if (whole := model.get("ignore_merges") or False) not in (True, False):
-        _fail(path, f"model.ignore_merges is {str(whole)[:80]}")
+        raise unusable(path, f"model.ignore_merges is {str(whole)[:80]}")
     split = _split_of(path, description.get("pre_tokenizer"))
     special = _added(path, description)
     return parts_from_names(path, model.get("vocab"), model.get("merges"), special, split, bool(whole))
 
 
 def read_gpt2_files(merges_path: PathLike, vocab_path: PathLike, special: str) -> Parts:
-    """Arguments of `BPETokenizer` from GPT-2's `vocab.bpe` (or merges.txt) and `encoder.json`.
-
-    Args:
-        merges_path: a head line that begins with #version, then one merge per line.
-        vocab_path: JSON object, name of each token → id.
-        special: name of the special token in it.
-
-    Raises:
-        FormatError: a damaged file.
-    """
+    """Arguments of `BPETokenizer` from GPT-2's `vocab.bpe` (or merges.txt) and `encoder.json`."""
     lines = read_text(merges_path, "load").split("\n")
     lines = [line for line in lines[lines[0].startswith("#version") :] if line]
     vocab = read_json(vocab_path, "load")
@@ -146,28 +125,16 @@ def parts_from_names(
     split: str = "gpt2",
     whole_pieces: bool = False,
 ) -> Parts:
-    """Arguments of `BPETokenizer` from tokens written in GPT-2's 256 printable characters.
-
-    Args:
-        path: for error messages.
-        vocab: name of each token → id; may include special tokens.
-        merges: list of pairs of names, each "a b" or ["a", "b"].
-        special: text of each special token → id.
-        split: pre-tokenization rule.
-        whole_pieces: whether a piece that is a token always becomes that token.
-
-    Raises:
-        FormatError: invalid names, ids or merges.
-    """
+    """Arguments of `BPETokenizer` from tokens written in GPT-2's 256 printable characters."""
     if not isinstance(vocab, dict):
-        _fail(path, "the vocabulary is not an object of names and ids")
+        raise unusable(path, "the vocabulary is not an object of names and ids")
     ordinary: dict[bytes, int] = {}
     for name, token_id in vocab.items():
         number = _as_id(path, name, token_id)
         if name not in special:
             ordinary[_as_bytes(path, name)] = number
         elif special[name] != number:
-            _fail(path, f"the special token {name!r} has the ids {special[name]} and {number}")
+            raise unusable(path, f"the special token {name!r} has the ids {special[name]} and {number}")
     pairs = [(_as_bytes(path, first), _as_bytes(path, second)) for first, second in _pairs(path, merges)]
     return Parts(ordinary, pairs, special, split, whole_pieces)
 
@@ -176,24 +143,26 @@ def _as_bytes(path: PathLike, name: str) -> bytes:
     try:
         return unprintable(name)
     except KeyError as error:
-        _fail(path, f"the token {name!r} holds {error.args[0]!r}, which is none of the 256 byte characters")
+        raise unusable(
+            path, f"the token {name!r} holds {error.args[0]!r}, which is none of the 256 byte characters"
+        ) from None
 
 
 def _as_id(path: PathLike, name: str, token_id: object) -> int:
     if isinstance(token_id, bool) or not isinstance(token_id, int):
-        _fail(path, f"the id of token {name!r} is {token_id!r}, not an integer")
+        raise unusable(path, f"the id of token {name!r} is {token_id!r}, not an integer")
     return token_id
 
 
 def _pairs(path: PathLike, merges: object) -> list[tuple[str, str]]:
     """Merges from the forms "a b" or ["a", "b"]."""
     if not isinstance(merges, list):
-        _fail(path, "its merges are not a list")
+        raise unusable(path, "its merges are not a list")
     pairs = []
     for rank, merge in enumerate(merges):
         parts = merge.split(" ") if isinstance(merge, str) else merge
         if not (isinstance(parts, list) and len(parts) == 2 and all(isinstance(p, str) and p for p in parts)):
-            _fail(path, f"merge {rank} is {str(merge)[:80]!r}, not two tokens")
+            raise unusable(path, f"merge {rank} is {str(merge)[:80]!r}, not two tokens")
         pairs.append((parts[0], parts[1]))
     return pairs
 
@@ -202,14 +171,16 @@ def _added(path: PathLike, description: Mapping[str, object]) -> dict[str, int]:
     """Special tokens in added_tokens."""
     added = description.get("added_tokens") or []
     if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
-        _fail(path, "added_tokens is not a list of objects")
+        raise unusable(path, "added_tokens is not a list of objects")
     special: dict[str, int] = {}
     for token in added:
         name = token.get("content")
         if not isinstance(name, str):
-            _fail(path, "an added token has no 'content'")
+            raise unusable(path, "an added token has no 'content'")
         if not token.get("special") or any(token.get(flag) for flag in _PLAIN_SPECIAL):
-            _unsupported(path, f"the added token {name!r} is not special, or takes neighboring spaces along")
+            raise _unsupported(
+                path, f"the added token {name!r} is not special, or takes neighboring spaces along"
+            )
         special[name] = _as_id(path, name, token.get("id"))
     return special
 
@@ -219,7 +190,7 @@ def _check_plain(
 ) -> None:
     for name, values in plain.items():
         if fields.get(name) not in values:
-            _unsupported(path, f"{prefix}{name} is {str(fields[name])[:80]}")
+            raise _unsupported(path, f"{prefix}{name} is {str(fields[name])[:80]}")
 
 
 def _check_byte_level(path: PathLike, description: Mapping[str, object]) -> None:
@@ -229,7 +200,7 @@ def _check_byte_level(path: PathLike, description: Mapping[str, object]) -> None
         if step is None and name == "post_processor":
             continue
         if not isinstance(step, dict) or step.get("type") != "ByteLevel":
-            _unsupported(path, f"{name} is {str(step)[:80]}, not ByteLevel")
+            raise _unsupported(path, f"{name} is {str(step)[:80]}, not ByteLevel")
 
 
 def _pre_tokenizer(split: str) -> dict[str, object]:
@@ -247,10 +218,10 @@ def _split_of(path: PathLike, step: object) -> str:
     """Rule of ours that is equivalent to a Hugging Face pre_tokenizer."""
     steps = step.get("pretokenizers") if isinstance(step, dict) and step.get("type") == "Sequence" else [step]
     if not isinstance(steps, list) or not steps or not all(isinstance(each, dict) for each in steps):
-        _unsupported(path, f"pre_tokenizer is {str(step)[:80]}")
+        raise _unsupported(path, f"pre_tokenizer is {str(step)[:80]}")
     *before, last = steps
     if last.get("type") != "ByteLevel" or last.get("add_prefix_space"):
-        _unsupported(path, "its pre_tokenizer does not end with ByteLevel, or adds a space in front")
+        raise _unsupported(path, "its pre_tokenizer does not end with ByteLevel, or adds a space in front")
     cuts_again = last.get("use_regex") is not False
     if cuts_again and not before:
         return "gpt2"
@@ -263,20 +234,13 @@ def _split_of(path: PathLike, step: object) -> str:
         how = (before[0].get("behavior"), bool(before[0].get("invert")))
         if known and how in (("Isolated", False), ("Removed", True)):
             return known
-    _unsupported(path, f"its pre_tokenizer cuts by another rule than ours: {str(step)[:200]}")
+    raise _unsupported(path, f"its pre_tokenizer cuts by another rule than ours: {str(step)[:200]}")
 
 
-def _fail(path: PathLike, why: str) -> NoReturn:
-    raise FormatError(
-        f"load: {str(path)!r} is not a usable tokenizer",
-        why=why,
-        fix="the file is damaged or was edited by hand: save or download it again",
-    )
-
-
-def _unsupported(path: PathLike, why: str) -> NoReturn:
-    raise FormatError(
-        f"load: {str(path)!r} is a kind of tokenizer that is not supported",
-        why=f"{why}; it would produce other ids here than in the original library",
-        fix="use byte-level BPE with a known pre-tokenizer, or train one: python -m gpt tokenizer train",
+def _unsupported(path: PathLike, why: str) -> FormatError:
+    return unusable(
+        path,
+        f"{why}; it would produce other ids here than in the original library",
+        "a kind of tokenizer that is supported",
+        "use byte-level BPE with a known pre-tokenizer, or train one: python -m gpt tokenizer train",
     )

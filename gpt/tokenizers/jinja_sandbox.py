@@ -16,11 +16,7 @@ BITS = 1 << 16  # of an integer
 
 
 class Bounds:
-    """Bounds of a rendering: it counts iterations of loops, calls, filters, sums, and what they make.
-
-    Raises:
-        FormatError: beyond a bound, in all methods.
-    """
+    """Bounds of a rendering: it counts iterations of loops, calls, filters, sums, and what they make."""
 
     def __init__(self) -> None:
         self.begin()

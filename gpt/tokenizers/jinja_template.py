@@ -13,15 +13,8 @@ _MARK = "\ufdd0"  # a code point that no text has: it breaks special tokens with
 class JinjaTemplate:
     """Chat template in Jinja, for a tokenizer with special tokens.
 
-    Args:
-        tokenizer: its chat_template is the source, its named_tokens are variables of it.
-
     Attributes:
         stop_ids: ids that end an answer: of eos_token, and the separator of documents.
-
-    Raises:
-        FormatError: the source is not Jinja.
-        MissingLibraryError: jinja2 is not installed.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -33,12 +26,7 @@ class JinjaTemplate:
         self._special = re.compile("|".join(map(re.escape, names)) or r"(?!)")
 
     def ids(self, messages: Sequence[Mapping[str, str]], *, answer: bool) -> list[int]:
-        """Ids of a conversation; with `answer`, and of the header of the answer that is to follow.
-
-        Raises:
-            ArgumentError: the template refuses the messages.
-            FormatError: it takes too long, or makes too long a text.
-        """
+        """Ids of a conversation; with `answer`, and of the header of the answer that is to follow."""
         said = [{**message, "content": self._broken(message["content"])} for message in messages]
         try:
             text = self._render(messages=said, add_generation_prompt=answer, **self._tokenizer.named_tokens)

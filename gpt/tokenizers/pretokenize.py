@@ -77,9 +77,6 @@ def split_pattern(split: str = "gpt2", limit: int = _ALL) -> re.Pattern[str]:
         limit: omit letters and numbers from this code point on. The pattern is correct for texts whose
             characters are all below it, and several times faster.
 
-    Returns:
-        compiled pattern; `findall` returns the pieces.
-
     Differs from: implementations with tables of another version of Unicode than 16.0, for characters that
         only one of the two has: they are neither letters nor numbers. The round trip is exact in any case.
     Source: Radford et al. 2019, the pattern of GPT-2's encoder; cl100k_base and o200k_base of tiktoken.

@@ -8,29 +8,18 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gpt.tokenizers.base import Ids, check_ids, check_text, check_utf8
+from gpt.tokenizers.base import Ids, Tokenizer, check_ids, check_text, check_utf8, unusable
 from tinytensor.errors import FormatError, MissingLibraryError
 from tinytensor.files import PathLike, atomic_write
 
 
-class SentencePieceTokenizer:
+class SentencePieceTokenizer(Tokenizer):
     """Tokenizer of a SentencePiece model.
 
     The model defines the normalization of texts, so decoding may not restore every space.
-
-    Args:
-        model: the bytes of a `.model` file.
-        path: their source, for error messages.
-
-    Raises:
-        FormatError: not a SentencePiece model.
-        MissingLibraryError: `sentencepiece` is not installed.
     """
 
     FORMAT = "tinytensor-sentencepiece"
-    special_tokens: Mapping[str, int] = {}
-    chat_template = ""
-    named_tokens: Mapping[str, str] = {}
 
     def __init__(self, model: bytes, path: PathLike = "model") -> None:
         self._model = model
@@ -99,8 +88,4 @@ def _open(model: bytes, path: PathLike) -> Any:
 
 
 def _broken(path: PathLike, why: str) -> FormatError:
-    return FormatError(
-        f"load: {str(path)!r} is not a usable SentencePiece model",
-        why=why,
-        fix="copy the file again, or name another one",
-    )
+    return unusable(path, why, "a usable SentencePiece model", "copy the file again, or name another one")

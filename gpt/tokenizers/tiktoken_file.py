@@ -11,8 +11,8 @@ import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 
+from gpt.tokenizers.base import unusable
 from gpt.tokenizers.bpe_merge import merge
 from gpt.tokenizers.hf_json import Merge, Parts
 from tinytensor.errors import ArgumentError, FormatError
@@ -85,9 +85,9 @@ def _unpacked(path: PathLike, data: bytes) -> bytes:
     try:
         data = unpacker.decompress(data, _LARGEST)
     except zlib.error as error:
-        _fail(path, f"it is no gzip file: {error}")
+        raise _broken(path, f"it is no gzip file: {error}") from None
     if not unpacker.eof:
-        _fail(path, "its gzip data are cut off, or larger than any vocabulary")
+        raise _broken(path, "its gzip data are cut off, or larger than any vocabulary")
     return data
 
 
@@ -97,14 +97,16 @@ def _vocabulary(path: PathLike, data: bytes) -> dict[bytes, int]:
         if not line.strip():
             continue
         if not _LINE.fullmatch(line):
-            _fail(path, f"line {number} is {ascii(line[:60])[1:]}, not a token in base64 and its rank")
+            raise _broken(
+                path, f"line {number} is {ascii(line[:60])[1:]}, not a token in base64 and its rank"
+            )
         word, _, rank = line.rpartition(b" ")
         try:
             token = base64.b64decode(word.rstrip(), validate=True)
         except binascii.Error as error:
-            _fail(path, f"line {number} is no base64: {error}")
+            raise _broken(path, f"line {number} is no base64: {error}") from None
         if not token or len(token) > _LONGEST or token in vocab:
-            _fail(path, f"the token of line {number} comes twice, or has {len(token)} bytes")
+            raise _broken(path, f"the token of line {number} comes twice, or has {len(token)} bytes")
         vocab[token] = int(rank)
     return vocab
 
@@ -126,7 +128,7 @@ def _merges(path: PathLike, vocab: Mapping[bytes, int]) -> list[Merge]:
             if len(parts) == 2:
                 cuts = [cut for cut in cuts if (vocab[token[:cut]], vocab[token[cut:]]) == tuple(parts)]
         if len(merges) + len(cuts) > _MOST_WAYS * len(vocab):
-            _fail(path, f"its tokens can be made of two others in more than {_MOST_WAYS} ways each")
+            raise _broken(path, f"its tokens can be made of two others in more than {_MOST_WAYS} ways each")
         for cut in cuts:
             merges.append((token[:cut], token[cut:]))
             ranks.setdefault((vocab[token[:cut]], vocab[token[cut:]]), len(made))
@@ -134,9 +136,5 @@ def _merges(path: PathLike, vocab: Mapping[bytes, int]) -> list[Merge]:
     return merges
 
 
-def _fail(path: PathLike, why: str) -> NoReturn:
-    raise FormatError(
-        f"load: {str(path)!r} is not a usable rank file",
-        why=why,
-        fix="the file is damaged: download it again",
-    )
+def _broken(path: PathLike, why: str) -> FormatError:
+    return unusable(path, why, "a usable rank file", "the file is damaged: download it again")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gpt.console import Parser, progress_bar
-from gpt.tokenizers.base import END_OF_TEXT, Texts, Tokenizer
+from gpt.tokenizers.base import END_OF_TEXT, Texts, Tokenizer, unusable
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.char_and_word import UNKNOWN, CharTokenizer, WordTokenizer
 from gpt.tokenizers.chat_template import BEGIN, END
@@ -36,9 +36,6 @@ def load(path: PathLike) -> Tokenizer:
             `tiktoken` (`cl100k_base.tiktoken`, also .gz), a `.model` of SentencePiece, or a folder with
             `tokenizer.json`, with `tokenizer.model`, or with GPT-2's `vocab.bpe` and `encoder.json`. The chat
             template is read from `tokenizer_config.json` next to `tokenizer.json`, if there is one.
-
-    Returns:
-        CharTokenizer, WordTokenizer, BPETokenizer or SentencePieceTokenizer.
 
     Raises:
         ArgumentError: the file cannot be read.
@@ -85,52 +82,33 @@ def _complaints_about(path: Path) -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
-        raise FormatError(
-            f"load: {str(path)!r} is not a usable tokenizer", why=f"{error.what}: {error.why}", fix=error.fix
-        ) from None
+        raise unusable(path, f"{error.what}: {error.why}", fix=error.fix) from None
 
 
 def _from_json(description: Mapping[str, object], path: Path) -> Tokenizer:
     """Tokenizer from a JSON object."""
-    kind = description.get("format")
-    if kind == CharTokenizer.FORMAT:
-        return CharTokenizer.from_json(description, path)
-    if kind == WordTokenizer.FORMAT:
-        return WordTokenizer.from_json(description, path)
-    if kind == SentencePieceTokenizer.FORMAT:
-        return SentencePieceTokenizer.from_json(description, path)
+    for kind in (CharTokenizer, WordTokenizer, SentencePieceTokenizer):
+        if description.get("format") == kind.FORMAT:
+            return kind.from_json(description, path)
     if "model" in description:
         return BPETokenizer(*parse_tokenizer_json(description, path))
-    raise FormatError(
-        f"load: {str(path)!r} is not a tokenizer",
-        why=f"it has neither 'model' nor a known 'format'; its fields are {list(description)[:8]}",
-        fix="give a file that tokenizer.save(path) wrote, or a Hugging Face tokenizer.json",
+    raise unusable(
+        path,
+        f"it has neither 'model' nor a known 'format'; its fields are {list(description)[:8]}",
+        "a tokenizer",
+        "give a file that tokenizer.save(path) wrote, or a Hugging Face tokenizer.json",
     )
 
 
 def choose(name: str, texts: Texts) -> Tokenizer:
-    """Tokenizer "char" or "word", trained on the texts; or one of a path, as `load` reads it.
-
-    Example:
-        >>> choose("char", "banana")
-        CharTokenizer(vocab_size=3)
-    """
+    """Tokenizer "char" or "word", trained on the texts; or one of a path, as `load` reads it."""
     if name == "char":
         return CharTokenizer.train(texts)
     return WordTokenizer.train(texts) if name == "word" else load(name)
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt tokenizer train|encode|decode|split|info`.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "abc.json"
-        >>> CharTokenizer("abc").save(path)
-        >>> main(["encode", str(path), "cab"])
-        2 0 1
-        0
-    """
+    """The command `python -m gpt tokenizer train|encode|decode|split|info`."""
     args = _parser().parse_args(argv)
     commands = {"train": _train, "encode": _encode, "decode": _decode, "split": _split, "info": _info}
     commands[args.command](args)
@@ -152,19 +130,25 @@ def _parser() -> Parser:
         f"and {END}; default: {END_OF_TEXT} for bpe, none for char",
     )
     train.add_argument("--out", default="tokenizer.json", metavar="PATH", help="default: tokenizer.json")
-    encode = commands.add_parser("encode", help="print the ids of a text")
-    encode.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
-    encode.add_argument("text", nargs="?", metavar="TEXT", help="standard input if left out")
-    encode.add_argument("--special", action="store_true", help="special tokens in the text become their id")
-    decode = commands.add_parser("decode", help="print the text of ids")
-    decode.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
-    decode.add_argument("ids", nargs="*", metavar="ID", help="standard input if left out")
-    split = commands.add_parser("split", help="show how a text is cut, and the merges that make each token")
-    split.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
-    split.add_argument("text", nargs="?", metavar="TEXT", help="standard input if left out")
-    info = commands.add_parser("info", help="what is in a tokenizer, and how well it fits a text")
-    info.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
-    info.add_argument("files", nargs="*", metavar="FILE", help="UTF-8 text to measure it on")
+    for name, about, operand, many, what in (
+        ("encode", "print the ids of a text", "text", "?", "standard input if left out"),
+        ("decode", "print the text of ids", "ids", "*", "standard input if left out"),
+        (
+            "split",
+            "show how a text is cut, and the merges that make each token",
+            "text",
+            "?",
+            "as for encode",
+        ),
+        ("info", "what is in a tokenizer, and how well it fits a text", "files", "*", "UTF-8 text"),
+    ):
+        each = commands.add_parser(name, help=about)
+        each.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
+        each.add_argument(operand, nargs=many, metavar=operand.removesuffix("s").upper(), help=what)
+        if name == "encode":
+            each.add_argument(
+                "--special", action="store_true", help="special tokens in the text become their id"
+            )
     return parser
 
 

@@ -13,11 +13,7 @@ NAME, SEPARATE = "tokenizer_config.json", "chat_template.jinja"
 
 
 def read_config(tokenizer: Tokenizer, folder: Path) -> None:
-    """Give a tokenizer the chat template and the named tokens of a folder, if there are any.
-
-    Raises:
-        FormatError: the file is damaged, or has several templates and none called default.
-    """
+    """Give a tokenizer the chat template and the named tokens of a folder, if there are any."""
     path = folder / NAME
     values = read_json(path, "load") if path.is_file() else {}
     source: Any = values.get("chat_template") or ""
@@ -39,16 +35,7 @@ def read_config(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def write_config(tokenizer: Tokenizer, folder: Path, block_size: int) -> None:
-    """Write tokenizer_config.json for transformers: with it, `apply_chat_template` works on our models.
-
-    Args:
-        tokenizer: of bytes.
-        folder: where tokenizer.json is.
-        block_size: of the model.
-
-    Raises:
-        SaveError: the file cannot be written.
-    """
+    """Write tokenizer_config.json for transformers: with it, `apply_chat_template` works on our models."""
     special = tokenizer.special_tokens
     chat = tokenizer.chat_template or (CHATML if {BEGIN, END} <= special.keys() else "")
     between = next((text for text, i in special.items() if i == tokenizer.separator), None)
