@@ -20,11 +20,7 @@ Tokens = TokenFile | npt.NDArray[np.integer] | Sequence[int]
 
 
 class StepBatches(Iterator[tuple[Ints, ...]]):
-    """Infinite iterator of batches, each a function of its step alone: its state is one integer.
-
-    Attributes:
-        step: of the next batch.
-    """
+    """Infinite iterator of batches, each a function of its step alone: its state is one integer."""
 
     step = 0
 
@@ -46,11 +42,7 @@ class StepBatches(Iterator[tuple[Ints, ...]]):
         return {**self.arguments(), "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, int | str]) -> None:
-        """Resume at the position of a `state_dict`.
-
-        Raises:
-            ArgumentError: the arguments differ, and so would the batches.
-        """
+        """Resume at the position of a `state_dict`."""
         own, step = self.arguments(), state.get("step")
         differing = [name for name in own if state.get(name) != own[name]]
         if differing or type(step) is not int or not 0 <= step < 2**64:
@@ -130,15 +122,8 @@ class Batches(StepBatches):
     def batch(self, step: int) -> Batch:
         """Batch of a step; does not advance the iterator.
 
-        Args:
-            step: 0, 1, 2, …
-
         Returns:
             inputs and targets, int64 (B, T).
-
-        Raises:
-            ArgumentError: a step below 0, or over 64 bits.
-            FormatError: an id outside the vocabulary.
         """
         if not 0 <= step < 2**64:
             raise ArgumentError(

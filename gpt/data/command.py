@@ -28,15 +28,7 @@ def embedded_shakespeare() -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt data prepare [FILE|FOLDER…] --out FOLDER`, or `… info FOLDER`.
-
-    Example:
-        >>> import tempfile
-        >>> main(["prepare", "--out", tempfile.mkdtemp()])  # doctest: +ELLIPSIS
-        TokenFile('...train.bin': 987,537 tokens, uint16, vocabulary 64)
-        TokenFile('...val.bin': 109,727 tokens, uint16, vocabulary 64)
-        0
-    """
+    """The command `python -m gpt data prepare [FILE|FOLDER…] --out FOLDER`, or `… info FOLDER`."""
     args = _parser().parse_args(argv)
     {"prepare": _prepare, "info": _info}[args.command](args)
     return 0

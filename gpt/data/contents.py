@@ -11,15 +11,7 @@ from tinytensor.files import PathLike, unreadable
 
 
 def hash_of_file(path: PathLike, who: str) -> str:
-    """Hexadecimal SHA-256 of a file, read in chunks: about a second per GB.
-
-    Args:
-        path: the file.
-        who: function or command that the user called, for errors.
-
-    Raises:
-        ArgumentError: the file cannot be read.
-    """
+    """Hexadecimal SHA-256 of a file, read in chunks: about a second per GB."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -28,13 +20,7 @@ def hash_of_file(path: PathLike, who: str) -> str:
 
 
 def hash_of_tokenizer(tokenizer: Tokenizer) -> str:
-    """Hexadecimal SHA-256 of a tokenizer's saved file: equal for all tokenizers loaded from copies of it.
-
-    Example:
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
-        >>> hash_of_tokenizer(CharTokenizer("ab")) == hash_of_tokenizer(CharTokenizer("ac"))
-        False
-    """
+    """Hexadecimal SHA-256 of a tokenizer's saved file: equal for all tokenizers loaded from copies of it."""
     with tempfile.TemporaryDirectory(prefix="tokenizer-") as folder:
         path = Path(folder) / "tokenizer.json"
         tokenizer.save(path)
@@ -42,14 +28,7 @@ def hash_of_tokenizer(tokenizer: Tokenizer) -> str:
 
 
 def require_same(saved: Mapping[str, str], found: Mapping[str, str], command: str, folder: Path) -> None:
-    """Raise if data or tokenizer differ from those of a saved run.
-
-    Raises:
-        FormatError: one of the saved hashes differs, or is missing.
-
-    Example:
-        >>> require_same({"train": "1"}, {"train": "1", "val": "2"}, "train", Path("runs/gpt"))
-    """
+    """Raise if data or tokenizer differ from those of a saved run."""
     if differing := [name for name in saved if found.get(name) != saved[name]]:
         raise FormatError(
             f"{command}: the {differing[0]} is not the one that the run in {folder} was started with",

@@ -28,14 +28,6 @@ def read_conversations(path: PathLike) -> list[Conversation]:
     conversations of a user's message and an answer, after the record's system message, if it has one. Fields
     that are null count as missing.
 
-    Args:
-        path: the file; see `gpt.data.records.read_rows`.
-
-    Raises:
-        ArgumentError: the file cannot be read.
-        FormatError: a record of another form, an unknown role, or no answer; or no records at all.
-        MissingLibraryError: .parquet without pyarrow installed.
-
     Example:
         >>> import tempfile, pathlib
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "pairs.jsonl"
@@ -50,15 +42,7 @@ def read_conversations(path: PathLike) -> list[Conversation]:
 
 
 def conversation_of(record: Record, place: str = "a record") -> Conversation:
-    """Conversation of a record; `place` is where it is, for messages. See `read_conversations`.
-
-    Raises:
-        FormatError: a record of another form, an unknown role, or no answer.
-
-    Example:
-        >>> [message["role"] for message in conversation_of({"prompt": "2+2?", "completion": "4"})]
-        ['user', 'assistant']
-    """
+    """Conversation of a record; `place` is where it is, for messages. See `read_conversations`."""
     record = {name: value for name, value in record.items() if value is not None}  # of tables with gaps
     if listed := next((name for name in ("messages", "conversations") if name in record), ""):
         said = _messages(record[listed], place)

@@ -44,9 +44,6 @@ class DocumentBatches(StepBatches):
         documents: number of documents.
         cropped: share of the tokens that is in no row.
 
-    Raises:
-        ArgumentError: fewer tokens than one row.
-
     Memory: 16 bytes for each document, and 8 for each row.
     Source: the data loader of nanochat (best fit with cropping); without cropping Ding et al. 2024,
         arXiv:2404.10830.
@@ -86,11 +83,7 @@ class DocumentBatches(StepBatches):
         self._orders: dict[int, Ints] = {}
 
     def batch(self, step: int) -> Batch:
-        """Batch of a step, 0, 1, 2, …: inputs and targets, int64 (B, T).
-
-        Raises:
-            FormatError: an id outside the vocabulary.
-        """
+        """Batch of a step, 0, 1, 2, …: inputs and targets, int64 (B, T)."""
         places = [divmod(step * self.batch_size + i, self.n_rows) for i in range(self.batch_size)]
         block = np.stack([self._row(int(self._order(epoch)[place])) for epoch, place in places])  # (B, T + 1)
         check_range(block, self._vocab_size, "the tokens", None)

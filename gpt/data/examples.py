@@ -20,12 +20,6 @@ def split(items: Sequence[T], fraction: float, seed: int) -> tuple[list[T], list
         fraction: held-out share; each set has at least one item.
         seed: random seed of the split.
 
-    Returns:
-        Training items and held-out items, each in their original order.
-
-    Raises:
-        ArgumentError: fewer than two items.
-
     Example:
         >>> [len(part) for part in split(range(10), 0.2, seed=0)]
         [8, 2]
@@ -51,11 +45,6 @@ class LikeLengths:
     """Length-bucketed batches of example indices, for little padding. An epoch has every example once.
 
     Batch k is a function of k alone: any batch can be recomputed.
-
-    Args:
-        lengths: length of each example; at least one.
-        batch_size: B; the batch of the longest examples of an epoch may be smaller.
-        seed: random seed of the order.
 
     Example:
         >>> batches = LikeLengths([5, 1, 5, 1], batch_size=2, seed=0)

@@ -11,16 +11,6 @@ def best_fit(lengths: Sequence[int], size: int) -> list[list[int]]:
 
     The number of rows is at most 11/9 of the least possible, and one more.
 
-    Args:
-        lengths: length of each sequence, 1 … size.
-        size: length of a row.
-
-    Returns:
-        Indices of the sequences of each row.
-
-    Raises:
-        ArgumentError: a sequence is longer than a row.
-
     Source: best-fit decreasing bin packing, Johnson et al. 1974; of documents: Ding et al. 2024,
         arXiv:2404.10830.
 

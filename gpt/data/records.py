@@ -22,15 +22,6 @@ def read_rows(path: PathLike) -> Iterator[tuple[str, Record]]:
             semicolons; .parquet; any other file is JSON lines (an object in each, blank lines are skipped),
             or an array of objects.
 
-    Returns:
-        Iterator of (place, record).
-
-    Raises:
-        ArgumentError: the file cannot be read.
-        FormatError: a record is not an object, or has more values than the first line of the table has names;
-            a name is there twice; or the file is damaged.
-        MissingLibraryError: .parquet without pyarrow installed.
-
     Example:
         >>> import tempfile, pathlib
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "pairs.csv"
@@ -49,18 +40,6 @@ def read_rows(path: PathLike) -> Iterator[tuple[str, Record]]:
 
 def read_records(path: PathLike, fields: Sequence[str]) -> list[dict[str, str]]:
     r"""Records of texts in a file of any of the kinds of `read_rows`.
-
-    Args:
-        path: the file.
-        fields: names of the fields.
-
-    Returns:
-        The records, with only these fields.
-
-    Raises:
-        ArgumentError: the file cannot be read.
-        FormatError: a record lacks a field, or its value is empty or not a text; or the file has no records.
-        MissingLibraryError: .parquet without pyarrow installed.
 
     Example:
         >>> import tempfile, pathlib
@@ -81,21 +60,7 @@ def read_records(path: PathLike, fields: Sequence[str]) -> list[dict[str, str]]:
 
 
 def text_of(record: Mapping[str, Any], name: str, place: str, form: str) -> str:
-    """Text of a field.
-
-    Args:
-        record: the record.
-        name: the field.
-        place: where the record is, as `read_rows` has it.
-        form: what records look like.
-
-    Raises:
-        FormatError: the field is missing, null, or not a text.
-
-    Example:
-        >>> text_of({"text": "Oh!"}, "text", "pairs.jsonl, line 1", '{"text": "…"}')
-        'Oh!'
-    """
+    """Text of a field."""
     value = record.get(name)
     if isinstance(value, str):
         return value

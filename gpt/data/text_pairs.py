@@ -27,9 +27,6 @@ _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 def number_words(n: int) -> str:
     """English words of an integer below a million.
 
-    Args:
-        n: 0 … 999,999.
-
     Example:
         >>> number_words(12), number_words(80_041), number_words(700_000)
         ('twelve', 'eighty thousand forty-one', 'seven hundred thousand')
@@ -62,15 +59,7 @@ TASKS: dict[str, tuple[Callable[[np.random.Generator], str], Callable[[str], str
 
 
 def toy_pairs(task: str, seed: int = 0, count: int = COUNT) -> list[Pair]:
-    """Sample pairs of a toy task. Sources are unique, so held-out ones do not occur in training.
-
-    Returns:
-        (source, target), in random order.
-
-    Example:
-        >>> [source == target[::-1] for source, target in toy_pairs("reverse", count=3)]
-        [True, True, True]
-    """
+    """Sample pairs of a toy task. Sources are unique, so held-out ones do not occur in training."""
     draw, translated = TASKS[task]
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, 0], np.uint64)))
     sources: dict[str, None] = {}
@@ -85,13 +74,6 @@ def pairs_of(name: str, seed: int = 0) -> list[Pair]:
     Args:
         name: a key of `TASKS`, or a file of records like {"source": "…", "target": "…"}.
         seed: random seed of a toy task.
-
-    Raises:
-        ArgumentError, FormatError: the file cannot be read, or has another format.
-
-    Example:
-        >>> len(pairs_of("copy"))
-        20000
     """
     if name in TASKS:
         return toy_pairs(name, seed)
@@ -122,9 +104,6 @@ class PairBatches(StepBatches):
         batch_size: B; the batch of the longest pairs of an epoch may be smaller.
         block_size: maximum tokens of a text, the mark included.
         seed: random seed of the order.
-
-    Raises:
-        ArgumentError: a text that is too long or contains the mark, or a character unknown to the tokenizer.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer

@@ -60,21 +60,13 @@ class TokenFile:
         return f"TokenFile({str(self.path)!r}: {len(self):,} tokens, {self.dtype.name}, vocabulary {size})"
 
     def check(self) -> None:
-        """Read the whole file, and check its ids against the vocabulary and its bytes against the hash.
-
-        Raises:
-            FormatError: an id outside the vocabulary, or a changed file.
-        """
+        """Read the whole file, and check its ids against the vocabulary and its bytes against the hash."""
         for start in range(0, len(self), 1 << 24):
             check_range(self.ids[start : start + (1 << 24)], self.vocab_size, self._name(), start)
         self.digest()
 
     def digest(self) -> str:
-        """SHA-256 of the whole file: about a second per GB.
-
-        Raises:
-            FormatError: it differs from the one in `meta.json`.
-        """
+        """SHA-256 of the whole file: about a second per GB."""
         found = hash_of_file(self.path, "TokenFile")
         if self.sha256 not in (None, found):
             raise FormatError(
@@ -115,10 +107,6 @@ def open_split(folder: PathLike, split: str) -> TokenFile:
     Args:
         folder: the folder.
         split: "train" or "val".
-
-    Raises:
-        ArgumentError: there is no such file.
-        FormatError: the file is damaged.
 
     Example:
         >>> import tempfile

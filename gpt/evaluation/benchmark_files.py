@@ -31,29 +31,15 @@ _FORM = (
 
 @dataclass(frozen=True)
 class Question:
-    """A context, and its continuations.
+    """A context, and its continuations."""
 
-    Args:
-        context: text before.
-        choices: continuations; a last word is the only one.
-        answer: index of the right one.
-    """
-
-    context: str
-    choices: tuple[str, ...]
-    answer: int = 0
+    context: str  # text before
+    choices: tuple[str, ...]  # continuations; a last word is the only one
+    answer: int = 0  # index of the right one
 
 
 def read_questions(path: PathLike) -> list[Question]:
     r"""Questions of a file, all of one shape.
-
-    Args:
-        path: the file; see `gpt.data.records.read_rows`.
-
-    Raises:
-        ArgumentError: the file cannot be read.
-        FormatError: a record of none of the shapes, or of another shape than the first, or no records.
-        MissingLibraryError: .parquet without pyarrow installed.
 
     Example:
         >>> import pathlib, tempfile
@@ -73,11 +59,7 @@ def read_questions(path: PathLike) -> list[Question]:
 
 
 def _question(record: Record, place: str) -> Question:
-    """Question of a record.
-
-    Raises:
-        FormatError: it has none of the shapes.
-    """
+    """Question of a record."""
     if "endings" in record:
         context, endings = _clean(text_of(record, "ctx", place, _FORM)), record["endings"]
         if isinstance(endings, list):

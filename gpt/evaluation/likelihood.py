@@ -17,17 +17,11 @@ MOST = 1 << 26  # logits at a time: 256 MiB
 
 
 class Likelihood(NamedTuple):
-    """How likely a continuation is.
+    """How likely a continuation is."""
 
-    Args:
-        log_p: sum of the log-probabilities of its tokens, in nats.
-        greedy: whether each of its tokens is the most likely one.
-        tokens: their number.
-    """
-
-    log_p: float
-    greedy: bool
-    tokens: int
+    log_p: float  # sum of the log-probabilities of its tokens, in nats
+    greedy: bool  # whether each of its tokens is the most likely one
+    tokens: int  # their number
 
 
 def log_likelihoods(model: GPT, tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
@@ -40,9 +34,6 @@ def log_likelihoods(model: GPT, tokenizer: Tokenizer, pairs: Sequence[tuple[str,
         model: run in evaluation mode, which is restored afterwards.
         tokenizer: its tokenizer.
         pairs: context and continuation; an empty context is the tokenizer's separator.
-
-    Returns:
-        The likelihoods, in the same order.
 
     Raises:
         ArgumentError: an empty continuation, one that does not fit into the context, an empty context for a

@@ -32,19 +32,12 @@ MOST = 1_000_000  # questions
 
 @dataclass(frozen=True)
 class Score:
-    """Result of a model in a task.
+    """Result of a model in a task."""
 
-    Args:
-        value: share of right answers; or bits per byte.
-        control: share of right answers with shuffled questions; None: not measured.
-        chance: share of right answers by chance; None for bits per byte.
-        count: number of questions; or of tokens.
-    """
-
-    value: float
-    control: float | None
-    chance: float | None
-    count: int
+    value: float  # share of right answers; or bits per byte
+    control: float | None  # share of right answers with shuffled questions; None: not measured
+    chance: float | None  # share of right answers by chance; None for bits per byte
+    count: int  # number of questions; or of tokens
 
     @property
     def stderr(self) -> float | None:
@@ -61,10 +54,6 @@ def score_task(model: GPT, tokenizer: Tokenizer, name: str, count: int = 200, mo
         name: a task of `gpt.tasks`, whose test problems are asked, or a file: see `read_questions`.
         count: number of questions; those of a file are its first ones.
         most: maximum number of tokens of an answer.
-
-    Raises:
-        ArgumentError: no such task or file, a count out of range, or a question that the model cannot read.
-        FormatError: a file without questions.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -155,11 +144,6 @@ def _other_question(count: int) -> list[int]:
 @dataclass
 class Comparison:
     """Scores of several models in several tasks, such as the stages of a training.
-
-    Args:
-        models: names of the models in the order of the columns.
-        scores: by task and model.
-        errors: of models that a task could not be asked, by task and model.
 
     Example:
         >>> found = Comparison()

@@ -25,10 +25,6 @@ class Scores:
         bits_per_byte: loss of the text in bits over its length in UTF-8, comparable between tokenizers: the
             separators of documents count in neither. None without a tokenizer, or without text.
         by_place: shape (T,): mean loss of tokens with 1, 2, …, T tokens before them in their block.
-
-    Example:
-        >>> print(Scores(1.0, 0.25, 100, None, np.ones(1)).table().splitlines()[1])
-        perplexity          2.718
     """
 
     loss: float
@@ -72,9 +68,6 @@ def score(
         batch_size: B, blocks per batch; affects the result by rounding only.
         tokenizer: to count the bytes of the text.
         batches: number of batches; 0: the whole text.
-
-    Raises:
-        ArgumentError: fewer than two tokens, or batches below 0.
 
     Example:
         >>> from gpt.config import GPTConfig

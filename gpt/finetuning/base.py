@@ -68,13 +68,6 @@ class TuneConfig:
         eval_interval: steps between evaluations; 0: only at the end.
         log_interval: steps between log lines.
         checkpoint_interval: steps between checkpoints; 0: only with evaluations.
-
-    Raises:
-        ArgumentError: a field of a wrong type or outside its domain.
-
-    Example:
-        >>> TuneConfig(max_steps=50).training().max_steps
-        50
     """
 
     init_from: str = "base"
@@ -132,9 +125,11 @@ class Task(ABC):
     def batch(self, step: int) -> tuple[Array, ...]:
         """Arrays of a batch, a function of its step alone; the first are token ids (B, T)."""
 
-    @abstractmethod
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
-        """Loss of a batch, with its autograd graph."""
+        """Loss of a batch, with its autograd graph; by default the mean cross-entropy of targets that are not
+        masked.
+        """
+        return self.model.loss(*batch)
 
     @abstractmethod
     def metrics(self) -> dict[str, float]:
@@ -157,12 +152,6 @@ def choose_trained(
     model: GPT, patterns: str, lora: LoraConfig, generator: tt.Generator | None = None
 ) -> tuple[int, int]:
     """Add the adapters, and freeze the weights whose names match no pattern.
-
-    Args:
-        model: changed in place.
-        patterns: see `TuneConfig.trainable`.
-        lora: rank 0 for none.
-        generator: of the adapters' initial values.
 
     Returns:
         Number of trained parameters, and of all parameters.
@@ -199,17 +188,6 @@ class TuneRun(Run):
     A checkpoint has the GPT's weights with the adapters merged, as that of any run, and next to the optimizer
     state the unmerged trained weights under `trained.NAME`, from which a resumed run continues bitwise equal.
     Adapters are also written to files of their own.
-
-    Args:
-        task: the task, with its model.
-        tokenizer: of the texts.
-        config: hyperparameters.
-        lora: config of the model's adapters.
-        about: JSON values that describe the run, stored in config.json.
-        resume: resume from the last checkpoint in the folder.
-
-    Raises:
-        ArgumentError, FormatError: the folder has a run already, or none that can be resumed.
     """
 
     def __init__(
@@ -332,12 +310,7 @@ def trained_weights(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 class Tuner(Trainer):
-    """Training loop with the metrics of the task in the log, and tokens counted per batch.
-
-    Args:
-        run: the run.
-        quiet: print nothing.
-    """
+    """Training loop with the metrics of the task in the log, and tokens counted per batch."""
 
     def __init__(self, run: TuneRun, *, quiet: bool = False) -> None:
         self.captures = run.task.captures

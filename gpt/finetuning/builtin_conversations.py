@@ -39,12 +39,6 @@ def builtin_conversations(text: str, seed: int, count: int, part: Split = "train
     parts. Answers about the plays are long and can hardly be guessed, so that more of them would leave little
     of the gradient to the problems.
 
-    Args:
-        text: plays as `gpt.data.command.embedded_shakespeare` has them.
-        seed: random seed.
-        count: number of conversations.
-        part: train, or test: about other words and speeches.
-
     Example:
         >>> from gpt.data.command import embedded_shakespeare
         >>> talks = builtin_conversations(embedded_shakespeare(), seed=0, count=3)

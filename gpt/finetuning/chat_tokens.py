@@ -21,14 +21,6 @@ def with_chat_tokens(model: GPT, tokenizer: Tokenizer, seed: int = 0) -> tuple[G
     A new token's row in the embedding, and in an untied head, is the mean of all rows, with a little noise:
     so it is as likely as the mean token. Unused rows of a padded vocabulary are taken first, as they are.
 
-    Args:
-        model: its weights are reused, not copied, except for tables that grow.
-        tokenizer: of bytes or characters.
-        seed: random seed of the noise.
-
-    Raises:
-        ArgumentError: a tokenizer of another kind.
-
     Source: mean rows: Hewitt 2021, "Initializing new word embeddings for pretrained language models".
 
     Example:

@@ -33,9 +33,6 @@ class DpoConfig:
 
     Args:
         beta: strength of the constraint to stay close to the reference; smaller values allow more change.
-
-    Raises:
-        ArgumentError: beta is not positive.
     """
 
     beta: float = 0.1
@@ -79,20 +76,7 @@ def dpo_loss(policy: tt.Tensor, reference: tt.Tensor, beta: float) -> tuple[tt.T
 
 
 class Preferring(Task):
-    """DPO task: prompts with a chosen and a rejected completion.
-
-    Args:
-        model: the model before training, which is also the reference.
-        tokenizer: of the texts.
-        pairs: training pairs: prompt, chosen, rejected.
-        held_out: validation pairs.
-        config: beta.
-        batch_size: B pairs.
-        seed: random seed of the order.
-
-    Raises:
-        ArgumentError: a pair that does not fit into the context, or a character unknown to the tokenizer.
-    """
+    """DPO task: prompts with a chosen and a rejected completion."""
 
     def __init__(
         self,

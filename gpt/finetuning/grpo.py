@@ -60,9 +60,6 @@ class GrpoConfig:
         held_out: number of test problems of each task.
         samples: answers to each test problem, for pass@1 and pass@k, where k is this number.
         control: shuffled: rewards are shuffled over all answers of a batch, a control that must not learn.
-
-    Raises:
-        ArgumentError: a field outside its domain.
     """
 
     task: str = "sorting"
@@ -176,20 +173,7 @@ def pass_at(k: int, right: int, samples: int) -> float:
 
 
 class Reinforcing(Task):
-    """GRPO task: questions of verifiable tasks, answered by the model.
-
-    Args:
-        model: the model to train.
-        tokenizer: of questions and answers.
-        tasks: one or more; questions take turns.
-        config: hyperparameters.
-        batch_size: P, questions per batch.
-        gradient_accumulation_steps: batches per optimizer step.
-        seed: random seed of the sampling.
-
-    Raises:
-        ArgumentError: a character unknown to the tokenizer, or a question that does not fit into the context.
-    """
+    """GRPO task: questions of verifiable tasks, answered by the model."""
 
     def __init__(
         self,

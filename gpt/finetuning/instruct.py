@@ -31,16 +31,8 @@ def usable(
 ) -> tuple[list[Conversation], str]:
     """Conversations that a model can learn from.
 
-    Args:
-        conversations: any.
-        tokenizer: see `ChatTemplate` for what it needs.
-        limit: tokens of the context, which must have a part of an answer.
-
     Returns:
         Those that can be used, and why the first of the others cannot, or "".
-
-    Raises:
-        ArgumentError: none can be used.
     """
     template = ChatTemplate(tokenizer)
     found, reason = [], ""
@@ -65,14 +57,6 @@ def usable(
 
 class Instructing(Task):
     """Instruction tuning task.
-
-    Args:
-        model: the model to tune.
-        tokenizer: see `ChatTemplate` for what it needs.
-        conversations: training conversations, `usable` ones.
-        held_out: validation conversations, `usable` ones.
-        batch_size: B, rows of a batch.
-        seed: random seed of the order.
 
     Attributes:
         size: T, tokens of a row.
@@ -122,10 +106,6 @@ class Instructing(Task):
         """Inputs and targets, (B, T) each."""
         return _stacked([self.rows[i] for i in self.order.batch(step)])
 
-    def loss(self, *batch: tt.Tensor) -> tt.Tensor:
-        """Mean cross-entropy over targets that are not masked."""
-        return self.model.loss(*batch)
-
     def metrics(self) -> dict[str, float]:
         """Loss per token of held-out answers, and the share of last answers that greedy decoding gives."""
         total, count = 0.0, 0
@@ -169,9 +149,6 @@ def answer(model: GPT, template: ChatTemplate, messages: Sequence[Message], max_
         template: the model's.
         messages: see `ChatTemplate.prompt`; the last tokens that leave room for the answer are read.
         max_new_tokens: maximum number of tokens.
-
-    Returns:
-        The answer without its end token.
 
     Example:
         >>> from gpt.config import GPTConfig

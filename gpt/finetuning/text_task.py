@@ -15,18 +15,7 @@ from tinytensor.interop.safetensors_file import Array
 
 
 class Reading(Task):
-    """Next-token prediction on a text; its last tenth is held out.
-
-    Args:
-        model: the model to tune.
-        tokenizer: of the text.
-        ids: the text, (N,).
-        batch_size: B windows of block_size tokens.
-        seed: random seed of their positions.
-
-    Raises:
-        ArgumentError: the text is shorter than a window.
-    """
+    """Next-token prediction on a text; its last tenth is held out."""
 
     def __init__(
         self, model: GPT, tokenizer: Tokenizer, ids: Sequence[int], batch_size: int, seed: int
@@ -41,10 +30,6 @@ class Reading(Task):
     def batch(self, step: int) -> tuple[Array, ...]:
         """Inputs and targets, (B, T) each."""
         return self.batches.batch(step)
-
-    def loss(self, *batch: tt.Tensor) -> tt.Tensor:
-        """Mean cross-entropy."""
-        return self.model.loss(*batch)
 
     def metrics(self) -> dict[str, float]:
         """Loss of the first blocks of the held-out tenth."""

@@ -17,17 +17,11 @@ _STRONGEST = 10  # maximum |length_penalty|; much more would overflow a float
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A continuation with its score.
+    """A continuation with its score."""
 
-    Args:
-        tokens: token ids; the last is the end token if it ended.
-        log_p: log-probability, in nats.
-        score: log_p / length ** length_penalty, by which hypotheses are ranked.
-    """
-
-    tokens: tuple[int, ...]
+    tokens: tuple[int, ...]  # the last is the end token if it ended
     log_p: float
-    score: float
+    score: float  # log_p / length ** length_penalty, by which hypotheses are ranked
 
 
 def beam_search(
@@ -59,9 +53,6 @@ def beam_search(
 
     Returns:
         At most `beams` hypotheses, the best first.
-
-    Raises:
-        ArgumentError: an empty prompt, a parameter outside its domain, or logits that are not finite.
 
     Source: transformers' generate, with early_stopping="never".
 

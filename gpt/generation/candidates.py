@@ -15,43 +15,18 @@ Choices = tuple[tuple[str, float], ...]  # tokens and their probabilities, most 
 
 
 def to_numpy(x: tt.Tensor) -> Array:
-    """NumPy copy of a tensor on the host; 16-bit floats become float32.
-
-    Args:
-        x: a tensor without an autograd graph.
-
-    Example:
-        >>> to_numpy(tt.tensor([1.5], dtype=tt.bfloat16))
-        array([1.5], dtype=float32)
-    """
+    """NumPy copy of a tensor on the host; 16-bit floats become float32."""
     on_host = x.cpu()
     return np.array(on_host.astype(tt.float32).numpy() if x.dtype in (tt.bfloat16, tt.float16) else on_host)
 
 
 def tokens_of(tokenizer: Tokenizer, ids: list[int]) -> tuple[str, ...]:
-    """Text of each id decoded separately; a token that ends within a character shows U+FFFD.
-
-    Example:
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
-        >>> tokens_of(CharTokenizer("ab"), [1, 0])
-        ('b', 'a')
-    """
+    """Text of each id decoded separately; a token that ends within a character shows U+FFFD."""
     return tuple([tokenizer.decode([i]) for i in ids])
 
 
 def log_softmax(logits: Array) -> Array:
-    """Log-softmax over the last axis, in float64.
-
-    Args:
-        logits: shape (…, V).
-
-    Returns:
-        shape (…, V), float64.
-
-    Example:
-        >>> np.exp(log_softmax(np.log([1.0, 3.0]))).round(3).tolist()
-        [0.25, 0.75]
-    """
+    """Log-softmax of logits (…, V) over the last axis, in float64."""
     shifted = logits - logits.max(-1, keepdims=True).astype(np.float64)
     lengths: Array = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
     return lengths
@@ -65,9 +40,6 @@ def choices(p: Array, tokenizer: Tokenizer, count: int, ids: Array | None = None
         tokenizer: decodes the ids; ids that pad the vocabulary are excluded.
         count: number of tokens.
         ids: shape (n,), ids of the probabilities, in ascending order; default: 0, 1, 2, ….
-
-    Returns:
-        Texts and probabilities, most likely first; ties in the order of their ids.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer

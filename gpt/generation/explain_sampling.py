@@ -15,60 +15,33 @@ from tinytensor.lab.html import visible
 
 @dataclass(frozen=True)
 class Stage:
-    """Effect of one filter.
+    """Effect of one filter."""
 
-    Args:
-        name: name of the filter.
-        removed: number of removed tokens.
-        mass: their probability before the filter.
-        likeliest: the most likely of them, with their probability before the filter.
-        entropy: entropy of the remaining tokens, in bits.
-    """
-
-    name: str
-    removed: int
-    mass: float
-    likeliest: Choices
-    entropy: float
+    name: str  # name of the filter
+    removed: int  # number of removed tokens
+    mass: float  # their probability before the filter
+    likeliest: Choices  # the most likely of them, with their probability before the filter
+    entropy: float  # entropy of the remaining tokens, in bits
 
 
 @dataclass(frozen=True)
 class Draw:
-    """A sampled token with its explanation.
+    """A sampled token with its explanation."""
 
-    Args:
-        token: its text.
-        probability: probability with which it was sampled.
-        model_probability: its probability under the model.
-        model_entropy: entropy of the model's probabilities, in bits.
-        model_choices: most likely tokens under the model.
-        stages: effects of the filters, in order.
-        left: number of candidates after all filters.
-        candidates: the most likely of them.
-    """
-
-    token: str
-    probability: float
-    model_probability: float
-    model_entropy: float
-    model_choices: Choices
-    stages: tuple[Stage, ...]
-    left: int
-    candidates: Choices
+    token: str  # its text
+    probability: float  # probability with which it was sampled
+    model_probability: float  # its probability under the model
+    model_entropy: float  # entropy of the model's probabilities, in bits
+    model_choices: Choices  # most likely tokens under the model
+    stages: tuple[Stage, ...]  # effects of the filters, in order
+    left: int  # number of candidates after all filters
+    candidates: Choices  # the most likely of them
 
 
 def explain(
     sampler: Sampler, logits: Floats, past: Past, token: int, tokenizer: Tokenizer, *, top: int = 5
 ) -> Draw:
     """Apply the filters of a sampler to logits step by step.
-
-    Args:
-        sampler: sampler that chose the token.
-        logits: of the model, (V,).
-        past: text before the token.
-        token: the sampled token.
-        tokenizer: decodes the ids.
-        top: number of tokens to list per stage.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer
@@ -114,21 +87,7 @@ def entropy_of(candidates: Candidates) -> float:
 
 
 class ExplainingSampler(Sampler):
-    """Sampler that explains each sampled token.
-
-    Args:
-        config: sampling parameters.
-        tokenizer: decodes the ids.
-        tell: called with each explanation.
-        top: number of tokens to list per stage.
-
-    Example:
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
-        >>> draws = []
-        >>> sampler = ExplainingSampler(SamplingConfig(temperature=0), CharTokenizer("abc"), draws.append)
-        >>> sampler.draw(np.log([0.2, 0.5, 0.3]), Past([0], []), tt.Generator(0)), draws[0].token
-        (1, 'b')
-    """
+    """Sampler that explains each sampled token."""
 
     def __init__(
         self, config: SamplingConfig, tokenizer: Tokenizer, tell: Callable[[Draw], object], top: int = 5
@@ -145,9 +104,6 @@ class ExplainingSampler(Sampler):
 
 def render(draw: Draw) -> str:
     """Explanation as lines of text.
-
-    Returns:
-        The token, a line for the model and one for each filter, and the candidates.
 
     Example:
         >>> stage = Stage("top-k 1", 1, 0.25, (("b", 0.25),), 0.0)

@@ -34,13 +34,6 @@ def generate(
         use_cache: use a KV cache; without it the tokens are the same, but slower.
         how: fields of SamplingConfig.
 
-    Returns:
-        An iterator of ids, sampled lazily.
-
-    Raises:
-        ArgumentError: an empty prompt, a negative number of tokens, or a parameter outside its domain.
-        IndexRangeError: an id of the prompt is not in the vocabulary.
-
     Example:
         >>> from gpt.config import GPTConfig
         >>> model = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=4)).eval()
@@ -77,11 +70,6 @@ def generate_rows(
 
     Returns:
         An iterator of (row, token); the tokens of a row are in order.
-
-    Raises:
-        ArgumentError: no prompts, an empty prompt, or a negative number of tokens.
-        ShapeError: the number of generators is not that of the prompts.
-        IndexRangeError: an id of a prompt is not in the vocabulary.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -199,13 +187,7 @@ def _has_kernels(model: GPT) -> bool:
 
 
 def cache_for(model: GPT, rows: int, tokens: int) -> KVCache:
-    """Empty KV cache of the smallest capacity for texts of a given final length.
-
-    Args:
-        model: the model.
-        rows: number of texts.
-        tokens: their final length, limited to the context.
-    """
+    """Empty KV cache of the smallest capacity for texts of a given final length."""
     config = model.config
     length = min(config.block_size, max(tokens, 1))
     small = replace(config, block_size=max(length, config.sliding_window))
@@ -217,18 +199,6 @@ class Reader:
 
     A second call of the same shape repeats the same work, so it is captured as a graph and replayed from then
     on: dispatch would take longer than the kernels of a small model.
-
-    Args:
-        model: in evaluation mode.
-        cache: KV cache.
-
-    Example:
-        >>> from gpt.config import GPTConfig
-        >>> config = GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=4)
-        >>> read = Reader(GPT(config).eval(), KVCache(config, 1))
-        >>> with tt.no_grad():
-        ...     [read([ids]).shape for ids in ([1, 2], [3], [4])]
-        [(1, 5), (1, 5), (1, 5)]
     """
 
     def __init__(self, model: GPT, cache: KVCache | None = None) -> None:

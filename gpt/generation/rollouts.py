@@ -42,10 +42,6 @@ def sample_answers(
     Returns:
         Answers (P * G): those to the first prompt, then those to the second, …
 
-    Raises:
-        ArgumentError: an empty prompt, a prompt and an answer that do not fit into the context, or logits
-            that are not finite.
-
     Example:
         >>> from gpt.config import GPTConfig
         >>> model = GPT(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=1, n_embd=4)).eval()

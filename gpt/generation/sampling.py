@@ -38,9 +38,6 @@ class SamplingConfig:
         frequency_penalty: subtracted from the logit of a token for each time it was sampled before.
         logit_bias: added to logits, as ID:BIAS,ID:BIAS; -inf forbids a token.
 
-    Raises:
-        ArgumentError: a field of a wrong type or outside its domain.
-
     Source: top-p: Holtzman et al. 2020, arXiv:1904.09751. Typical: Meister et al. 2023, arXiv:2202.00666.
         min-p: Nguyen et al. 2024, arXiv:2407.01082. Repetition penalty: Keskar et al. 2019, arXiv:1909.05858,
         for negative logits as in transformers. Presence and frequency penalty: OpenAI's API reference; as
@@ -190,9 +187,6 @@ def typical(candidates: Candidates, mass: float) -> Candidates:
 def filters(config: SamplingConfig) -> list[tuple[str, Filter]]:
     """Filters of a config by name, in order.
 
-    Returns:
-        names and functions; always includes the temperature.
-
     Example:
         >>> [name for name, _ in filters(SamplingConfig(top_k=40, temperature=0.8, min_p=0.1))]
         ['top-k 40', 'temperature 0.8', 'min-p 0.1']
@@ -226,13 +220,6 @@ def filters(config: SamplingConfig) -> list[tuple[str, Filter]]:
 
 class Sampler:
     """Samples the next token.
-
-    Args:
-        config: sampling parameters.
-        vocab_size: number of valid ids; a padded model has more logits.
-
-    Raises:
-        ArgumentError: the bias of a token that is not in the vocabulary.
 
     Example:
         >>> sampler = Sampler(SamplingConfig(top_k=2), 3)
@@ -277,17 +264,7 @@ class Sampler:
 
 
 def next_probabilities(logits: Floats, **how: Any) -> Floats:
-    """Probabilities of the next token after the filters, for an empty past.
-
-    Args:
-        logits: shape (V,).
-        how: fields of SamplingConfig.
-
-    Returns:
-        shape (V,), float64, sum 1.
-
-    Raises:
-        ArgumentError: a field outside its domain, or logits that are not finite.
+    """Probabilities (V,) of the next token, from logits (V,), after the filters of a SamplingConfig's fields.
 
     Example:
         >>> next_probabilities(np.log([0.5, 0.3, 0.2]), top_k=2).round(3).tolist()
@@ -298,15 +275,6 @@ def next_probabilities(logits: Floats, **how: Any) -> Floats:
 
 def softmax(logits: Floats) -> Floats:
     """Softmax of logits (n,), in float64.
-
-    Args:
-        logits: shape (n,).
-
-    Returns:
-        shape (n,), sum 1.
-
-    Raises:
-        ArgumentError: the largest logit is infinite or NaN.
 
     Example:
         >>> softmax(np.log([1.0, 3.0])).tolist()

@@ -14,15 +14,8 @@ class TextStream:
     Incomplete characters and possible beginnings of a stop string are held back. The text does not depend on
     token boundaries.
 
-    Args:
-        tokenizer: decodes the ids.
-        stop: stop strings; neither they nor the text after them is returned.
-
     Attributes:
         ended: whether a stop string was found.
-
-    Raises:
-        ArgumentError: an empty stop string.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer
@@ -85,14 +78,6 @@ def _overlap(text: str, stop: str) -> int:
 
 def stream_text(tokenizer: Tokenizer, ids: Iterable[int], stop: Sequence[str] = ()) -> Iterator[str]:
     """Decode an iterable of ids to chunks of text; see TextStream. Stops consuming ids at a stop string.
-
-    Args:
-        tokenizer: decodes the ids.
-        ids: token ids.
-        stop: stop strings; neither they nor the text after them is returned.
-
-    Returns:
-        Iterator of chunks; joined, they are the decoded text.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer

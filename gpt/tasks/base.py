@@ -45,28 +45,16 @@ class Problem(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """Content of a problem before it is phrased.
+    """Content of a problem before it is phrased."""
 
-    Args:
-        subject: decides the split, for example the word; equal in problems that give each other away.
-        fields: values of the placeholders in the questions.
-        answer, working: see `Problem`.
-    """
-
-    subject: str
-    fields: Mapping[str, object]
-    answer: str
-    working: str = ""
+    subject: str  # decides the split, for example the word; equal in problems that give each other away
+    fields: Mapping[str, object]  # values of the placeholders in the questions
+    answer: str  # see `Problem`
+    working: str = ""  # see `Problem`
 
 
 class VerifiableTask(ABC):
     """A family of problems with one right answer each.
-
-    Attributes:
-        name: name on the command line.
-        about: one-line description.
-        questions: phrasings of the question, with placeholders.
-        chance: share of right answers of someone who knows their form, but not the rule.
 
     Example:
         >>> from gpt.tasks.registry import task
@@ -77,10 +65,10 @@ class VerifiableTask(ABC):
         (1.0, 0.0)
     """
 
-    name: ClassVar[str]
-    about: ClassVar[str]
-    questions: ClassVar[tuple[str, ...]]
-    chance: ClassVar[float]
+    name: ClassVar[str]  # name on the command line
+    about: ClassVar[str]  # one-line description
+    questions: ClassVar[tuple[str, ...]]  # phrasings of the question, with placeholders
+    chance: ClassVar[float]  # share of right answers of someone who knows their form, but not the rule
 
     @abstractmethod
     def draw(self, rng: random.Random) -> Drawn:
@@ -96,9 +84,6 @@ class VerifiableTask(ABC):
         Args:
             index: any integer from 0; problems of different indices may be equal.
             split: train, or test: problems about other subjects.
-
-        Raises:
-            ArgumentError: a negative index, or another split.
         """
         if index < 0 or split not in SPLITS:
             raise ArgumentError(
@@ -118,7 +103,7 @@ class VerifiableTask(ABC):
 
 
 def held_out(subject: str) -> bool:
-    """Whether problems about a subject are test problems.
+    """Whether problems about a subject are test problems, as of one in HELD_OUT.
 
     Example:
         >>> sum(held_out(str(i)) for i in range(1000))
@@ -139,12 +124,7 @@ def pick(rng: random.Random, items: Sequence[T]) -> T:
 
 @cache
 def words(longest: int) -> tuple[str, ...]:
-    """Words of the embedded text in small letters, of 3 to `longest` letters, sorted.
-
-    Example:
-        >>> len(words(7)), words(7)[:2]
-        (6440, ('abate', 'abbey'))
-    """
+    """Words of the embedded text in small letters, of 3 to `longest` letters, sorted."""
     return tuple(
         sorted(set(re.findall(rf"(?<![\w'-])[a-z]{{3,{longest}}}(?![\w'-])", embedded_shakespeare())))
     )

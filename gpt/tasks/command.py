@@ -17,14 +17,7 @@ FORMS: dict[str, Callable[[Problem], str]] = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt tasks [NAME…] [--count N] [--split SPLIT] [--first I] [--out FILE]`.
-
-    Example:
-        >>> main(["arithmetic", "--count=2"])
-        {"instruction": "3 + 9 = ?", "output": "12"}
-        {"instruction": "Compute 1 + 7.", "output": "8"}
-        0
-    """
+    """The command `python -m gpt tasks [NAME…] [--count N] [--split SPLIT] [--first I] [--out FILE]`."""
     parser = Parser(prog="python -m gpt tasks", description="Problems with answers that a program verifies.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(TASKS) + "; default: list them")
     parser.add_argument("--count", type=int, default=10, metavar="N", help="of each task; default: 10")

@@ -18,10 +18,6 @@ class Prompts:
     Attributes:
         stop_ids: ids that end an answer.
 
-    Raises:
-        ArgumentError: a character that is unknown to the tokenizer.
-        FormatError, MissingLibraryError: see `ChatTemplate`.
-
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> prompts = Prompts(CharTokenizer.train("2+ 2?\nAnswer: 4"))

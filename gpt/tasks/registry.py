@@ -14,9 +14,6 @@ TASKS: dict[str, VerifiableTask] = {
 def task(name: str) -> VerifiableTask:
     """Task of a name.
 
-    Raises:
-        ArgumentError: there is no such task.
-
     Example:
         >>> task("arithmetic").problem(1, "test")
         Problem(question='Compute 17 + 3.', answer='20', working='7 + 3 = 10, 10 + 10 = ')
