@@ -1,7 +1,9 @@
 """A run goes on with the data and the tokenizer that it was started with, or not at all."""
 
+import contextlib
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +17,19 @@ MORE = ("--init_from=resume", "--max_steps=3")
 SMALL = ("--preset=tiny", "--block_size=8", "--n_layer=1", "--n_head=1", "--n_embd=8")
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A text, and a run of two steps on it."""
+    folder = tmp_path_factory.mktemp("trained")
+    with contextlib.chdir(folder):
+        Path("text").write_text("the cat sat on the mat. " * 40)
+        assert main(["train", *SMALL, "--data=text", "--out_dir=run", *STEPS]) == 0
+    return folder
+
+
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    (tmp_path / "text").write_text("the cat sat on the mat. " * 40)
+def place(trained, tmp_path, monkeypatch):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -35,8 +47,6 @@ def refused(words, capsys):
 @pytest.mark.parametrize("name", ["train", "val"])
 @pytest.mark.parametrize("forged", [False, True])
 def test_prepared_files(name, forged, place, capsys):
-    words = ["train", *SMALL, "--data=text", "--out_dir=run"]
-    assert main([*words, *STEPS]) == 0
     data = place / "run" / "data"
     turned(data / f"{name}.bin")
     if forged:  # as if they had been prepared from another text
@@ -56,39 +66,38 @@ def test_bare_files(place, capsys):
     (place / "data").mkdir()
     for name in ("train", "val"):
         np.random.default_rng(1).integers(0, 20, 500).astype(np.uint16).tofile(place / "data" / f"{name}.bin")
-    assert main(["train", *SMALL, "--vocab_size=20", "--data=data", "--out_dir=run", *STEPS]) == 0
+    assert main(["train", *SMALL, "--vocab_size=20", "--data=data", "--out_dir=bare", *STEPS]) == 0
     turned(place / "data" / "train.bin")
-    assert "training data is not the one" in refused(["train", "--out_dir=run"], capsys)
+    assert "training data is not the one" in refused(["train", "--out_dir=bare"], capsys)
     turned(place / "data" / "train.bin")
-    assert main(["train", "--out_dir=run", *MORE]) == 0
+    assert main(["train", "--out_dir=bare", *MORE]) == 0
 
 
 def test_a_tokenizer_of_equal_size(place, capsys):
     assert main(["data", "prepare", "text", "--out", "data"]) == 0
-    assert main(["train", *SMALL, "--data=data", "--out_dir=run", *STEPS]) == 0
-    kept = (place / "run" / "tokenizer.json").read_bytes()
+    assert main(["train", *SMALL, "--data=data", "--out_dir=its", *STEPS]) == 0
+    kept = (place / "its" / "tokenizer.json").read_bytes()
     alphabet = CharTokenizer.train((place / "text").read_text()).alphabet
     other = "".join(alphabet).replace("c", "C")
     CharTokenizer("".join(sorted(other))).save(place / "data" / "tokenizer.json")
-    assert "the tokenizer is not the one" in refused(["train", "--out_dir=run"], capsys)
-    assert (place / "run" / "tokenizer.json").read_bytes() == kept
+    assert "the tokenizer is not the one" in refused(["train", "--out_dir=its"], capsys)
+    assert (place / "its" / "tokenizer.json").read_bytes() == kept
 
 
 def test_a_tokenizer_of_translations(place, capsys):
     lines = [{"source": f"{n}", "target": f"{n + 1}"} for n in range(60)]
     (place / "pairs").write_text("".join(json.dumps(line) + "\n" for line in lines))
     CharTokenizer("\n0123456789a").save(place / "tok.json")
-    words = ["translate", "--data=pairs", "--tokenizer=tok.json", *SMALL[1:], "--out_dir=run"]
+    words = ["translate", "--data=pairs", "--tokenizer=tok.json", *SMALL[1:], "--out_dir=pairing"]
     assert main([*words, *STEPS]) == 0
     CharTokenizer("\n0123456789b").save(place / "tok.json")
-    assert "the tokenizer is not the one" in refused(["translate", "--out_dir=run"], capsys)
+    assert "the tokenizer is not the one" in refused(["translate", "--out_dir=pairing"], capsys)
 
 
 def test_data_of_a_fine_tuning(place, capsys):
-    assert main(["train", *SMALL, "--data=text", "--out_dir=begun", *STEPS]) == 0
     shutil.copy("text", "tuned")
-    words = ["finetune", "lora", "--out_dir=run"]
-    assert main([*words, "--init_from=begun", "--data=tuned", *STEPS]) == 0
+    words = ["finetune", "lora", "--out_dir=tuning"]
+    assert main([*words, "--init_from=run", "--data=tuned", *STEPS]) == 0
     (place / "tuned").write_text("the mat sat on the cat. " * 40)
     assert "the data is not the one" in refused(words, capsys)
     shutil.copy("text", "tuned")

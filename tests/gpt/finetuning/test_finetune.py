@@ -22,10 +22,7 @@ from gpt.finetuning.text_task import Reading
 from gpt.tokenizers.chat_template import IGNORED
 from gpt.weights.checkpoint import load_checkpoint
 from tests.helpers.stopped import train_until
-from tests.helpers.tuned import base
 from tinytensor.interop.safetensors_file import read_safetensors
-
-__all__ = ["base"]
 
 # method → what to add to its defaults, the number that must change, and by what factor at most
 METHODS = {

@@ -8,10 +8,7 @@ from gpt.finetuning.base import Tuner
 from gpt.finetuning.finetune import begin
 from gpt.weights.checkpoint import load_checkpoint
 from tests.gpt.weights.test_killed_saves import Killed, fail_at
-from tests.helpers.tuned import base
 from tinytensor.interop.safetensors_file import read_safetensors
-
-__all__ = ["base"]
 
 
 @pytest.fixture

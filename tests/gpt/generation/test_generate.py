@@ -41,12 +41,12 @@ EVERY_WAY = [
 
 @pytest.mark.parametrize("how", EVERY_WAY)
 def test_cached_equals_uncached_also_beyond_the_context(model, how):
-    runs = [
+    cached, uncached = [
         list(generate(model, [1, 2, 3], 14, generator=tt.Generator(5), use_cache=cache, **how))
         for cache in (True, False)
     ]
-    assert runs[0] == runs[1]
-    assert len(runs[0]) == 14
+    assert cached == uncached
+    assert len(cached) == 14
 
 
 @pytest.mark.parametrize("pieces", [[1] * 8, [3, 1, 1, 2, 1], [1, 1, 6], [8], [2] * 4])
@@ -141,18 +141,29 @@ def test_an_empty_prompt_is_refused(model):
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10, 11], [12] * 30, [4]]
 
 
-@pytest.mark.parametrize("use_cache", [True, False])
-@pytest.mark.parametrize("count", [1, 3, 14])
-@pytest.mark.parametrize("how", EVERY_WAY)
-def test_each_row_is_the_row_generated_alone(model, how, count, use_cache):
-    """Prompts of different length: shorter than the context of 8, longer, and twice the same."""
-    found = [[] for _ in PROMPTS]
-    sampler, generators = Sampler(SamplingConfig(**how), 13), [tt.Generator(row) for row in range(5)]
-    rows = generate_rows(model, PROMPTS, count, sampler, generators=generators, use_cache=use_cache)
+def side_by_side(model, prompts, count, how, use_cache):
+    """Tokens of each prompt, continued as rows of a batch."""
+    found = [[] for _ in prompts]
+    sampler = Sampler(SamplingConfig(**how), model.config.vocab_size)
+    generators = [tt.Generator(row) for row in range(len(prompts))]
+    rows = generate_rows(model, prompts, count, sampler, generators=generators, use_cache=use_cache)
     for row, token in rows:
         found[row].append(token)
-    for row, prompt in enumerate(PROMPTS):
-        assert found[row] == list(generate(model, prompt, count, generator=tt.Generator(row), **how))
+    return found
+
+
+def one_by_one(model, prompts, count, how):
+    """The same, each prompt alone."""
+    return [list(generate(model, p, count, generator=tt.Generator(i), **how)) for i, p in enumerate(prompts)]
+
+
+@pytest.mark.parametrize("count", [1, 3, 14])
+@pytest.mark.parametrize("how", EVERY_WAY)
+def test_each_row_is_the_row_generated_alone(model, how, count):
+    """Prompts of different length: shorter than the context of 8, longer, and twice the same."""
+    alone = one_by_one(model, PROMPTS, count, how)
+    assert side_by_side(model, PROMPTS, count, how, use_cache=True) == alone
+    assert side_by_side(model, PROMPTS, count, how, use_cache=False) == alone
 
 
 def test_rows_read_no_more_often_than_they_must(model, monkeypatch):
@@ -188,16 +199,9 @@ def test_every_variant_of_the_model(variant):
     model = model_of(replace(SMALL, **VARIANTS[variant]))
     prompts = [[1, 2, 3], [4], [5] * 30]
     for how in ({"temperature": 0}, {"top_k": 5, "repetition_penalty": 1.3}):
-        alone = [
-            list(generate(model, p, 12, generator=tt.Generator(i), **how)) for i, p in enumerate(prompts)
-        ]
-        for use_cache in (True, False):
-            found = [[] for _ in prompts]
-            sampler, generators = Sampler(SamplingConfig(**how), 11), [tt.Generator(i) for i in range(3)]
-            rows = generate_rows(model, prompts, 12, sampler, generators=generators, use_cache=use_cache)
-            for row, token in rows:
-                found[row].append(token)
-            assert found == alone
+        alone = one_by_one(model, prompts, 12, how)
+        assert side_by_side(model, prompts, 12, how, use_cache=True) == alone
+        assert side_by_side(model, prompts, 12, how, use_cache=False) == alone
 
 
 @pytest.mark.parametrize(

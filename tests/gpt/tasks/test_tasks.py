@@ -29,37 +29,11 @@ def solved(problem: Problem) -> str:
         return str(a + b if found[2] == "+" else a - b)
     if found := re.search(r"\b\w( \w)+\b", question):
         return " ".join(sorted(found[0].split()))
-    plain = {
-        "spell",
-        "the",
-        "word",
-        "how",
-        "do",
-        "you",
-        "write",
-        "letters",
-        "letter",
-        "of",
-        "one",
-        "by",
-        "what",
-    }
-    plain |= {
-        "reverse",
-        "backwards",
-        "is",
-        "from",
-        "back",
-        "to",
-        "front",
-        "many",
-        "times",
-        "does",
-        "occur",
-        "in",
-    }
-    plain |= {"count", "often"}
-    *letter, word = [w for w in re.findall(r"\w+", question) if w not in plain and w == w.lower()] or ["the"]
+    plain = "spell the word how do you write letters letter of one by what reverse backwards is from back "
+    plain += "to front many times does occur in count often"
+    *letter, word = [
+        w for w in re.findall(r"\w+", question) if w not in plain.split() and w == w.lower()
+    ] or ["the"]
     if letter:
         return ["zero", "one", "two"][sum(x == letter[0] for x in word)]
     return " ".join(word) if re.search("[Ss]pell|letters", question) else "".join(reversed(word))
@@ -165,12 +139,8 @@ def test_questions_about_letters_have_characters_of_the_embedded_text() -> None:
             ["2", "The answer is two.", "It occurs 2 times."],
             ["one or two", "22", "none", ""],
         ),
-        (
-            "arithmetic",
-            "7",
-            ["3 + 4 = 7", "The answer is 7.", "07"],
-            ["7 or 8", "-7", "77", "seven", "7 = ", "7.5"],
-        ),
+        ("arithmetic", "7", ["3 + 4 = 7", "The answer is 7.", "07"], ["7 or 8", "-7", "77", "seven", "7.5"]),
+        ("arithmetic", "7", ["7"], ["7 = "]),
     ],
 )
 def test_rewards(name: str, answer: str, right: list[str], wrong: list[str]) -> None:
