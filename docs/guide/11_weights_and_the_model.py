@@ -14,15 +14,13 @@ import numpy as np
 from lesson import STORY, Exercises, figure, pick, show
 
 import tinytensor as tt
-from gpt import CharTokenizer
+from gpt import CharTokenizer, load, save_single
 from gpt.config import GPTConfig
 from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.presets import preset
 from gpt.weights.info import inventory
-from gpt.weights.load import load
-from gpt.weights.save import save_single
 from gpt.weights.weight_tensor import tensors_of
 from tinytensor.interop.safetensors_file import read_safetensors
 
