@@ -1,8 +1,6 @@
 """Batches against plain slices, their position, their random numbers; consecutive blocks for evaluation."""
 
 import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt import Batches, TokenFile, consecutive_blocks
-from gpt.data.batches import Mode
 from gpt.data.document_batches import DocumentBatches
 from tinytensor.errors import ArgumentError, DTypeError, FormatError, ShapeError
 
 BITS = (1 << 64) - 1
 
 
-def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> list[int]:
+def philox(counter, key):
     """Philox 4x64-10 of Salmon et al. 2011, from its definition."""
     (a, b, c, d), (k, m) = counter, key
     for _ in range(10):
@@ -36,9 +33,7 @@ class TestBatches:
         stride=st.integers(1, 15),
         seed=st.integers(0, 2**64 - 1),
     )
-    def test_targets_are_the_next_tokens(
-        self, n: int, batch_size: int, block_size: int, mode: Mode, stride: int, seed: int
-    ) -> None:
+    def test_targets_are_the_next_tokens(self, n, batch_size, block_size, mode, stride, seed):
         ids = np.arange(n) * 3
         step = stride if mode == "stride" else None
         if n < block_size + 1:
@@ -62,7 +57,7 @@ class TestBatches:
                     window = windows[(k * batch_size + row) % len(windows)]
                     np.testing.assert_array_equal(inputs[row], window[:-1])
 
-    def test_every_place_is_drawn_equally_often(self) -> None:
+    def test_every_place_is_drawn_equally_often(self):
         drawn = Batches(np.arange(14), 1000, 3, seed=5)
         starts = np.concatenate([next(drawn)[0][:, 0] for _ in range(11)])
         counts = np.bincount(starts, minlength=11)
@@ -70,7 +65,7 @@ class TestBatches:
         # Chi-square with 10 degrees of freedom; 29.6 is the 99.9 % point.
         assert float(((counts - 1000) ** 2 / 1000).sum()) < 29.6
 
-    def test_seeds_and_steps_differ(self) -> None:
+    def test_seeds_and_steps_differ(self):
         ids = np.arange(10_000)
         first = [next(Batches(ids, 4, 8, seed=seed))[0].tolist() for seed in range(20)]
         assert len({str(batch) for batch in first}) == 20
@@ -82,8 +77,8 @@ class TestBatches:
         before=st.integers(0, 9),
         seed=st.integers(0, 99),
     )
-    def test_resume_is_exact(self, mode: Mode, before: int, seed: int) -> None:
-        def make() -> Batches:
+    def test_resume_is_exact(self, mode, before, seed):
+        def make():
             return Batches(range(50), 3, 4, mode, stride=3 if mode == "stride" else None, seed=seed)
 
         whole = make()
@@ -99,17 +94,17 @@ class TestBatches:
             np.testing.assert_array_equal(make().batch(before + k), expected)
 
     @given(st.integers(0, 2**64 - 1), st.integers(0, 2**32))
-    def test_windows_are_drawn_from_philox(self, seed: int, step: int) -> None:
+    def test_windows_are_drawn_from_philox(self, seed, step):
         """A run must see the same data on another machine and in another version."""
         inputs, _ = Batches(range(1000), 4, 1, seed=seed).batch(step)
         drawn = philox((1, 0, 0, 0), (seed, step))  # NumPy counts from 1
         assert inputs[:, 0].tolist() == [number % 999 for number in drawn]
 
-    def test_negative_steps(self) -> None:
+    def test_negative_steps(self):
         with pytest.raises(ArgumentError, match="step=-1"):
             Batches(range(9), 1, 2).batch(-1)
 
-    def test_philox_here_gives_the_published_numbers(self) -> None:
+    def test_philox_here_gives_the_published_numbers(self):
         """The known answers of Random123 for counter and key 0."""
         published = "16554d9eca36314c db20fe9d672d0fdc d7e772cee186176b 7e68b68aec7ba23b"
         assert [f"{number:016x}" for number in philox((0, 0, 0, 0), (0, 0))] == published.split()
@@ -126,13 +121,13 @@ class TestBatches:
             ({"step": None}, "step=None"),
         ],
     )
-    def test_a_state_of_other_batches(self, change: dict[str, Any], text: str) -> None:
+    def test_a_state_of_other_batches(self, change, text):
         batches = Batches(range(50), 3, 4)
         with pytest.raises(ArgumentError, match=text):
             batches.load_state_dict(batches.state_dict() | change)
         assert batches.step == 0
 
-    def test_files_and_their_vocabulary(self, tmp_path: Path) -> None:
+    def test_files_and_their_vocabulary(self, tmp_path):
         path = tmp_path / "train.bin"
         np.array([0, 1, 2, 9, 1, 2], "<u2").tofile(path)
         assert next(Batches(TokenFile(path), 1, 5))[0].tolist() == [[0, 1, 2, 9, 1]]
@@ -163,14 +158,14 @@ class TestBatches:
             (DTypeError, ["a", "b", "c"], {"batch_size": 1, "block_size": 2}),
         ],
     )
-    def test_wrong_arguments(self, error: type[Exception], tokens: Any, arguments: dict[str, Any]) -> None:
+    def test_wrong_arguments(self, error, tokens, arguments):
         with pytest.raises(error, match="Batches"):
             Batches(tokens, **arguments)
 
 
 class TestConsecutiveBlocks:
     @given(n=st.integers(2, 80), block_size=st.integers(1, 20), batch_size=st.integers(1, 6))
-    def test_every_token_is_predicted_once(self, n: int, block_size: int, batch_size: int) -> None:
+    def test_every_token_is_predicted_once(self, n, block_size, batch_size):
         ids = np.random.default_rng(n).integers(0, 50, n)
         batches = list(consecutive_blocks(ids, block_size, batch_size))
         np.testing.assert_array_equal(np.concatenate([inputs.ravel() for inputs, _ in batches]), ids[:-1])
@@ -179,7 +174,7 @@ class TestConsecutiveBlocks:
         assert len(whole) == -(-((n - 1) // block_size) // batch_size)
         assert all(inputs.shape == (batch_size, block_size) for inputs in whole[:-1])
 
-    def test_wrong_arguments_are_told_at_once(self) -> None:
+    def test_wrong_arguments_are_told_at_once(self):
         for tokens, sizes in [([1], (1, 1)), ([1, 2], (0, 1)), ([1, 2], (1, 0))]:
             with pytest.raises(ArgumentError, match="consecutive_blocks"):
                 consecutive_blocks(tokens, *sizes)

@@ -1,7 +1,6 @@
 """Conversations from records of all usual forms."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -9,7 +8,7 @@ import tinytensor as tt
 from gpt.data.conversations import conversation_of, read_conversations
 
 
-def talk(*contents: str, system: str = "") -> list[dict[str, str]]:
+def talk(*contents, system=""):
     first = [{"role": "system", "content": system}] if system else []
     return first + [
         {"role": "assistant" if i % 2 else "user", "content": content} for i, content in enumerate(contents)
@@ -36,7 +35,7 @@ def talk(*contents: str, system: str = "") -> list[dict[str, str]]:
         ({"messages": None, "input": None, "instruction": "a", "output": "b"}, talk("a", "b")),
     ],
 )  # fmt: skip
-def test_forms(record, expected, tmp_path: Path) -> None:
+def test_forms(record, expected, tmp_path):
     assert conversation_of(record) == expected
     path = tmp_path / "talks.json"
     path.write_text(json.dumps([record, record]))
@@ -64,14 +63,14 @@ def test_forms(record, expected, tmp_path: Path) -> None:
         ({"prompt": talk("a"), "completion": "b"}, "not JSON"),
     ],
 )
-def test_other_forms_are_explained(record, why: str, tmp_path: Path) -> None:
+def test_other_forms_are_explained(record, why, tmp_path):
     path = tmp_path / "talks.jsonl"
     path.write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n" + json.dumps(record))
     with pytest.raises(tt.FormatError, match=rf"line 2(, message 1)?\n.*{why}"):
         read_conversations(path)
 
 
-def test_an_empty_file(tmp_path: Path) -> None:
+def test_an_empty_file(tmp_path):
     (tmp_path / "talks.json").write_text("[]")
     with pytest.raises(tt.FormatError, match="has no records"):
         read_conversations(tmp_path / "talks.json")

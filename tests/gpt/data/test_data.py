@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -39,24 +38,24 @@ class Wide:
     vocab_size = 65_537
     separator = 65_536
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text):
         return [ord(character) for character in text]
 
-    def decode(self, ids: Any) -> str:
+    def decode(self, ids):
         return "".join(map(chr, ids))
 
-    def save(self, path: Any) -> None:
+    def save(self, path):
         Path(path).write_text("{}")
 
 
-def bare(path: Path, ids: Any, dtype: str = "<u2") -> Path:
+def bare(path, ids, dtype="<u2"):
     """A file as nanoGPT writes it."""
     np.array(ids).astype(dtype).tofile(path)
     return path
 
 
 class TestEmbeddedText:
-    def test_is_the_text_that_it_says(self) -> None:
+    def test_is_the_text_that_it_says(self):
         text = embedded_shakespeare()
         digest = hashlib.sha256(text.encode("ascii")).hexdigest()
         assert digest == "3a019a5543efbeb9ffadfee1ce31125119c371b0dc13df93caa04139924a205f"
@@ -64,7 +63,7 @@ class TestEmbeddedText:
 
 
 class TestPrepare:
-    def test_nanogpts_split_of_characters(self, tmp_path: Path) -> None:
+    def test_nanogpts_split_of_characters(self, tmp_path):
         """The first int(0.9 n) characters are for training; the ids are those of the sorted alphabet."""
         text = embedded_shakespeare()
         tokenizer = CharTokenizer.train(text)
@@ -80,9 +79,7 @@ class TestPrepare:
     @given(
         text=st.text("abc\n ", min_size=4, max_size=200), fraction=st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9])
     )
-    def test_train_and_val_are_the_text(
-        self, text: str, fraction: float, tmp_path_factory: pytest.TempPathFactory
-    ) -> None:
+    def test_train_and_val_are_the_text(self, text, fraction, tmp_path_factory):
         folder = tmp_path_factory.mktemp("data")
         n_train = int(len(text) * (1 - fraction))
         if n_train == 0 or (fraction and n_train == len(text)):
@@ -96,7 +93,7 @@ class TestPrepare:
         assert ABC.decode(train.ids) + (ABC.decode(val.ids) if val else "") == text
         train.check()
 
-    def test_meta_tells_what_is_there(self, tmp_path: Path) -> None:
+    def test_meta_tells_what_is_there(self, tmp_path):
         (tmp_path / "a.txt").write_text("abc abc abc")
         prepare(tmp_path / "a.txt", ABC, tmp_path / "out")
         meta = json.loads((tmp_path / "out" / "meta.json").read_text())
@@ -107,7 +104,7 @@ class TestPrepare:
         content = (tmp_path / "out" / "val.bin").read_bytes()
         assert meta["splits"]["val"]["sha256"] == hashlib.sha256(content).hexdigest()
 
-    def test_two_or_four_bytes(self, tmp_path: Path) -> None:
+    def test_two_or_four_bytes(self, tmp_path):
         train, _ = prepare_text("ab\uffffc", Wide(), tmp_path / "wide", val_fraction=0.25)
         assert (tmp_path / "wide" / "train.bin").read_bytes() == b"a\0\0\0b\0\0\0\xff\xff\0\0"
         assert train.ids.tolist() == [97, 98, 0xFFFF]
@@ -116,7 +113,7 @@ class TestPrepare:
         prepare_text("ab\uffffc", just_fits, tmp_path / "narrow", val_fraction=0.25)
         assert (tmp_path / "narrow" / "train.bin").read_bytes() == b"a\0b\0\xff\xff"
 
-    def test_several_files_folders_and_separators(self, tmp_path: Path) -> None:
+    def test_several_files_folders_and_separators(self, tmp_path):
         (tmp_path / "in" / "deep").mkdir(parents=True)
         (tmp_path / "in" / "b.txt").write_bytes(b"b\r\n")
         (tmp_path / "in" / "deep" / "c.txt").write_bytes(b"c")
@@ -127,7 +124,7 @@ class TestPrepare:
         assert tokenizer.decode(train.ids) == "a<|endoftext|>b\r\n<|endoftext|>c"
         assert list(train.ids).count(256) == 2
 
-    def test_large_files_come_in_chunks(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_large_files_come_in_chunks(self, tmp_path, monkeypatch):
         text = embedded_shakespeare()[:50_000]
         (tmp_path / "a.txt").write_text(text)
         tokenizer = BPETokenizer.train(text, 400)
@@ -135,7 +132,7 @@ class TestPrepare:
         original = tokenizer.encode
         asked = []
 
-        def encode(chunk: str) -> list[int]:
+        def encode(chunk):
             asked.append(len(chunk))
             return original(chunk)
 
@@ -147,9 +144,7 @@ class TestPrepare:
 
     @pytest.mark.parametrize("existing", [False, True])
     @pytest.mark.parametrize("failure", ["unknown character", "not UTF-8", "interrupt", "disk full", "save"])
-    def test_all_or_nothing(
-        self, existing: bool, failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_all_or_nothing(self, existing, failure, tmp_path, monkeypatch):
         out = tmp_path / "out"
         if existing:
             prepare_text("abc abc abc", ABC, out)
@@ -158,7 +153,7 @@ class TestPrepare:
         bad = {"unknown character": b"xyz", "not UTF-8": b"abc \xff"}.get(failure, b"abc")
         (tmp_path / "b.txt").write_bytes(bad)
 
-        def broken(*_: object) -> None:
+        def broken(*_):
             raise KeyboardInterrupt if failure == "interrupt" else OSError(28, "No space left on device")
 
         if failure in ("interrupt", "disk full"):
@@ -176,7 +171,7 @@ class TestPrepare:
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before if existing else True
 
     @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-    def test_what_a_killed_preparation_left_goes(self, tmp_path: Path) -> None:
+    def test_what_a_killed_preparation_left_goes(self, tmp_path):
         code = """
             import os, signal, sys
             import gpt.data.prepare as module
@@ -198,7 +193,7 @@ class TestPrepare:
         assert (killed / "train.bin").is_file()
         (tmp_path / ".prepare-1-mine").mkdir()
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        with subprocess.Popen([*command, "lives"], cwd=ROOT, **pipes) as living:  # type: ignore[call-overload]
+        with subprocess.Popen([*command, "lives"], cwd=ROOT, **pipes) as living:
             assert living.stdout.readline() == b"busy\n"
             prepare_text("abc abc abc", ABC, tmp_path)
             assert not killed.exists()
@@ -208,17 +203,17 @@ class TestPrepare:
             assert (work / "train.bin").is_file()
             living.kill()
 
-    def test_an_old_val_file_does_not_stay(self, tmp_path: Path) -> None:
+    def test_an_old_val_file_does_not_stay(self, tmp_path):
         prepare_text("abc abc abc", ABC, tmp_path)
         prepare_text("abc abc abc", ABC, tmp_path, val_fraction=0)
         assert not (tmp_path / "val.bin").exists()
 
     @pytest.mark.parametrize("fraction", [-0.1, 1.0, 2, float("nan")])
-    def test_wrong_fractions(self, fraction: float, tmp_path: Path) -> None:
+    def test_wrong_fractions(self, fraction, tmp_path):
         with pytest.raises(ArgumentError, match="val_fraction"):
             prepare_text("abc abc abc", ABC, tmp_path / "out", val_fraction=fraction)
 
-    def test_wrong_paths(self, tmp_path: Path) -> None:
+    def test_wrong_paths(self, tmp_path):
         (tmp_path / "empty.txt").touch()
         for paths, text in [
             ([], "no files"),
@@ -236,18 +231,18 @@ class TestPrepare:
 
 
 class TestTokenFile:
-    def test_nanogpts_files_are_read_as_they_are(self, tmp_path: Path) -> None:
+    def test_nanogpts_files_are_read_as_they_are(self, tmp_path):
         bare(tmp_path / "train.bin", [1, 2, 65_535])
         file = open_split(tmp_path, "train")
         assert file.ids.tolist() == [1, 2, 65_535]
         assert (file.vocab_size, file.dtype) == (None, np.dtype("<u2"))
         assert len(file) == 3
 
-    def test_a_foreign_meta_json_changes_nothing(self, tmp_path: Path) -> None:
+    def test_a_foreign_meta_json_changes_nothing(self, tmp_path):
         (tmp_path / "meta.json").write_text('{"dtype": "uint32"}')
         assert TokenFile(bare(tmp_path / "train.bin", [1, 2])).ids.tolist() == [1, 2]
 
-    def test_nothing_is_read_or_written(self, tmp_path: Path) -> None:
+    def test_nothing_is_read_or_written(self, tmp_path):
         with open(tmp_path / "huge.bin", "wb") as file:
             file.truncate(1 << 40)  # a terabyte, without one byte on the disk
         huge = TokenFile(tmp_path / "huge.bin")
@@ -260,13 +255,13 @@ class TestTokenFile:
         ("content", "why"),
         [(b"", "empty"), (b"abc", "not a whole number"), (b"abcdefgh", "tokens, the file has 4")],
     )
-    def test_damaged(self, content: bytes, why: str, tmp_path: Path) -> None:
+    def test_damaged(self, content, why, tmp_path):
         prepare_text("abc abc abc", ABC, tmp_path)
         (tmp_path / "train.bin").write_bytes(content)
         with pytest.raises(FormatError, match=why):
             open_split(tmp_path, "train")
 
-    def test_changed_bytes_are_found_by_check(self, tmp_path: Path) -> None:
+    def test_changed_bytes_are_found_by_check(self, tmp_path):
         train, _ = prepare_text("abc abc abc", ABC, tmp_path)
         train.check()
         content = bytearray((tmp_path / "train.bin").read_bytes())
@@ -292,7 +287,7 @@ class TestTokenFile:
             ({"splits": {}}, "does not list it"),
         ],
     )
-    def test_damaged_meta(self, change: dict[str, object], why: str, tmp_path: Path) -> None:
+    def test_damaged_meta(self, change, why, tmp_path):
         prepare_text("abc abc abc", ABC, tmp_path)
         meta = json.loads((tmp_path / "meta.json").read_text())
         (tmp_path / "meta.json").write_text(json.dumps(meta | change))
@@ -302,7 +297,7 @@ class TestTokenFile:
         with pytest.raises(FormatError, match="JSON"):
             open_split(tmp_path, "train")
 
-    def test_wrong_arguments(self, tmp_path: Path) -> None:
+    def test_wrong_arguments(self, tmp_path):
         prepare_text("abc abc abc", ABC, tmp_path)
         with pytest.raises(ArgumentError, match="data prepare"):
             open_split(tmp_path / "elsewhere", "train")
@@ -312,7 +307,7 @@ class TestTokenFile:
 
 
 class TestCommand:
-    def test_prepare_and_info(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_prepare_and_info(self, tmp_path, capsys):
         (tmp_path / "a.md").write_text("the cat sat on the mat " * 20)
         argv = ["prepare", str(tmp_path), "--pattern", "*.md", "--tokenizer", "word", "--val-fraction", "0.2"]
         assert main([*argv, "--out", str(tmp_path / "out")]) == 0
@@ -336,9 +331,7 @@ class TestCommand:
             (["inf"], "invalid choice"),
         ],
     )
-    def test_wrong_use_is_explained(
-        self, argv: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_wrong_use_is_explained(self, argv, text, tmp_path, capsys):
         assert gpt_main(["data", *(word.replace("OUT", str(tmp_path / "out")) for word in argv)]) == 2
         said = capsys.readouterr().err
         assert text in said

@@ -18,7 +18,7 @@ from tests.helpers.stopped import train_until
 documents = st.lists(st.integers(0, 30), min_size=1, max_size=30)
 
 
-def tokens_of(lengths: list[int], *, leading: bool = False) -> np.ndarray:
+def tokens_of(lengths, *, leading=False):
     """Separators (0) between documents; every other token is unique."""
     ids, following = [], 1
     for number, length in enumerate(lengths):
@@ -34,7 +34,7 @@ def tokens_of(lengths: list[int], *, leading: bool = False) -> np.ndarray:
     seed=st.integers(0, 9),
     leading=st.booleans(),
 )
-def test_rows_are_made_of_documents(lengths: list[int], T: int, B: int, seed: int, leading: bool) -> None:
+def test_rows_are_made_of_documents(lengths, T, B, seed, leading):
     ids = tokens_of(lengths, leading=leading)
     if sum(lengths) + len(lengths) < T + 1:
         with pytest.raises(tt.ArgumentError, match="too few"):
@@ -66,7 +66,7 @@ def test_rows_are_made_of_documents(lengths: list[int], T: int, B: int, seed: in
 
 
 @given(lengths=st.lists(st.integers(1, 8), min_size=20, max_size=60))
-def test_short_documents_begin_all_rows(lengths: list[int]) -> None:
+def test_short_documents_begin_all_rows(lengths):
     batches = DocumentBatches(tokens_of(lengths), 0, 1, 15)
     rows = [batches.batch(step)[0][0] for step in range(2 * batches.n_rows)]
     assert all(row[0] == 0 for row in rows)
@@ -78,12 +78,12 @@ def test_short_documents_begin_all_rows(lengths: list[int]) -> None:
     assert batches.cropped == pytest.approx(1 - batches.n_rows * 16 / total)
 
 
-def test_little_is_lost() -> None:
+def test_little_is_lost():
     lengths = np.exp(np.random.default_rng(0).normal(4, 0.7, 5000)).astype(int).tolist()
     assert 0 <= DocumentBatches(tokens_of(lengths), 0, 4, 512).cropped < 0.02
 
 
-def test_position() -> None:
+def test_position():
     make = lambda **how: DocumentBatches(tokens_of([5] * 40), 0, 2, 15, **how)  # noqa: E731
     batches, other = make(seed=1), make(seed=1)
     for _ in range(3):
@@ -95,14 +95,14 @@ def test_position() -> None:
         make(seed=2).load_state_dict(batches.state_dict())
 
 
-def test_a_run_resumes_on_its_rows(tmp_path, capsys) -> None:
+def test_a_run_resumes_on_its_rows(tmp_path, capsys):
     folder = tmp_path / "texts"
     folder.mkdir()
     for number in range(30):
         (folder / f"{number}.txt").write_text("low lower lowest " * (number % 7 + 1))
     BPETokenizer.train("low lower lowest " * 9, 262).save(tmp_path / "tokenizer.json")
 
-    def configs(out: str, *words: str):
+    def configs(out, *words):
         how = (f"--data={folder}", f"--out_dir={tmp_path / out}", f"--tokenizer={folder.parent}")
         more = ("--batch_order=documents", "--max_steps=6", "--checkpoint_interval=3", "--eval_interval=0")
         return configs_from([*how, *more, *words], default="tiny")

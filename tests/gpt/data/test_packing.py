@@ -9,7 +9,7 @@ from gpt.data.packing import best_fit
 
 
 @given(lengths=st.lists(st.integers(1, 20), max_size=60))
-def test_rows_hold_every_sequence_once(lengths: list[int]) -> None:
+def test_rows_hold_every_sequence_once(lengths):
     rows = best_fit(lengths, 20)
     assert sorted(i for row in rows for i in row) == list(range(len(lengths)))
     assert all(sum(lengths[i] for i in row) <= 20 for row in rows)
@@ -17,7 +17,7 @@ def test_rows_hold_every_sequence_once(lengths: list[int]) -> None:
 
 
 @given(lengths=st.lists(st.integers(1, 20), max_size=40))
-def test_each_goes_where_the_least_room_is_left(lengths: list[int]) -> None:
+def test_each_goes_where_the_least_room_is_left(lengths):
     """By the definition, with a search through all rows."""
     rows: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
@@ -30,6 +30,6 @@ def test_each_goes_where_the_least_room_is_left(lengths: list[int]) -> None:
     assert best_fit(lengths, 20) == rows
 
 
-def test_a_sequence_that_is_too_long() -> None:
+def test_a_sequence_that_is_too_long():
     with pytest.raises(tt.ArgumentError, match="a sequence of 21 in rows of 20"):
         best_fit([3, 21], 20)

@@ -3,7 +3,6 @@
 import csv
 import json
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,9 +18,7 @@ tables = st.lists(st.fixed_dictionaries({"text": texts, "label": texts}), min_si
 
 
 @given(rows=tables)
-def test_all_kinds_give_the_same(
-    rows: list[dict[str, str]], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_all_kinds_give_the_same(rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("records")
     lines = "\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     (folder / "a.jsonl").write_bytes(lines.encode())
@@ -54,20 +51,20 @@ def test_all_kinds_give_the_same(
         ("a.csv", "text\na\n", "'label' is missing"),
     ],
 )
-def test_damaged_records_say_where(tmp_path: Path, name: str, text: str, why: str) -> None:
+def test_damaged_records_say_where(tmp_path, name, text, why):
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(tt.FormatError, match=why):
         read_records(path, ["text", "label"])
 
 
-def test_a_long_value_of_a_table(tmp_path: Path) -> None:
+def test_a_long_value_of_a_table(tmp_path):
     book = "word " * 40_000  # the csv module refuses more than 131,072 characters
     (tmp_path / "a.csv").write_text(f"text,label\n{book},a\n")
     assert read_records(tmp_path / "a.csv", ["text", "label"]) == [{"text": book, "label": "a"}]
 
 
-def test_parquet_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_its_library(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingLibraryError, match=r"pip install \"\.\[data\]\""):
         list(read_rows(tmp_path / "a.parquet"))

@@ -8,7 +8,6 @@ from gpt.__main__ import main
 from gpt.config import GPTConfig
 from gpt.evaluation.incontext import few_shots
 from gpt.generation.generate import generate
-from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.weights.save import write_run
@@ -19,11 +18,11 @@ V = WORDS.vocab_size
 
 
 @pytest.fixture(scope="module")
-def model() -> GPT:
+def model():
     return model_of(GPTConfig(vocab_size=V, block_size=48, n_layer=1, n_head=2, n_embd=16))
 
 
-def probability(model: GPT, prompt: str, answer: str) -> float:
+def probability(model, prompt, answer):
     """The product of the probabilities of its characters."""
     found = 1.0
     for i, character in enumerate(answer):
@@ -34,7 +33,7 @@ def probability(model: GPT, prompt: str, answer: str) -> float:
     return found
 
 
-def test_shots(model: GPT) -> None:
+def test_shots(model):
     examples = ["a: b", "b: c"]
     shots = few_shots(model, WORDS, examples, "c:", [" d", " a"])
     assert [shot.prompt for shot in shots] == ["c:", "a: b\nc:", "a: b\nb: c\nc:"]
@@ -45,7 +44,7 @@ def test_shots(model: GPT) -> None:
         assert [shot.probability, *shot.asked] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_end_of_a_document_ends_an_answer_and_is_none_of_it() -> None:
+def test_the_end_of_a_document_ends_an_answer_and_is_none_of_it():
     words = BPETokenizer.train("", 257, special_tokens=["<|endoftext|>"])
     ended = model_of(GPTConfig(257, 48, n_layer=1, n_head=1, n_embd=8, tied_head=False))
     with tt.no_grad():
@@ -57,7 +56,7 @@ def test_the_end_of_a_document_ends_an_answer_and_is_none_of_it() -> None:
     assert shot.probability == pytest.approx(1 / (256 + np.exp(5)))
 
 
-def test_hostile_texts(model: GPT) -> None:
+def test_hostile_texts(model):
     with pytest.raises(tt.ArgumentError, match="at least one token"):
         few_shots(model, WORDS, [], "")
     for examples, answers in ((["a: b"] * 20, []), (["a: b"], ["a" * 48])):
@@ -65,7 +64,7 @@ def test_hostile_texts(model: GPT) -> None:
             few_shots(model, WORDS, examples, "c:", answers)
 
 
-def test_the_command(model: GPT, tmp_path, capsys) -> None:
+def test_the_command(model, tmp_path, capsys):
     run = str(tmp_path / "run")
     write_run(model, WORDS, run)
     words = ["--example=a: b", "--example=b: c", "--query=c:", "--answer= d"]

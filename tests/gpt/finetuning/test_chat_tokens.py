@@ -15,14 +15,14 @@ from gpt.tokenizers.char_and_word import CharTokenizer, WordTokenizer
 from gpt.tokenizers.chat_template import BEGIN, END, ChatTemplate
 
 
-def model_of(size: int, **more) -> GPT:
+def model_of(size, **more):
     config = GPTConfig(vocab_size=size, block_size=32, n_layer=1, n_head=1, n_embd=8, **more)
     return GPT(config, tt.Generator(1)).eval()
 
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("words", [CharTokenizer("abc\n"), BPETokenizer.train("", 257)])
-def test_old_ids_and_their_logits_stay(words, tied: bool) -> None:
+def test_old_ids_and_their_logits_stay(words, tied):
     before = model_of(words.vocab_size, tied_head=tied)
     after, tokenizer = with_chat_tokens(before, words, seed=3)
     assert tokenizer.vocab_size == after.config.vocab_size == words.vocab_size + 2
@@ -41,19 +41,19 @@ def test_old_ids_and_their_logits_stay(words, tied: bool) -> None:
     ChatTemplate(tokenizer)
 
 
-def test_unused_rows_are_taken_first() -> None:
+def test_unused_rows_are_taken_first():
     model = model_of(8)
     after, tokenizer = with_chat_tokens(model, CharTokenizer("abc"))
     assert after is model
     assert tokenizer.special_tokens == {BEGIN: 3, END: 4}
 
 
-def test_words_cannot_talk() -> None:
+def test_words_cannot_talk():
     with pytest.raises(tt.ArgumentError, match="tokenizers of bytes and of characters alone"):
         with_chat_tokens(model_of(2), WordTokenizer(["a"]))
 
 
-def test_builtin_conversations() -> None:
+def test_builtin_conversations():
     text = embedded_shakespeare()
     learned, kept = (builtin_conversations(text, 5, 400, part) for part in ("train", "test"))
     assert learned == builtin_conversations(text, 5, 400)

@@ -9,7 +9,6 @@ import pytest
 import tinytensor as tt
 from gpt.generation.beam import beam_search
 from gpt.generation.generate import generate
-from gpt.models.gpt import GPT
 from gpt.models.kv_cache import KVCache
 from tests.gpt.models.test_variants import SMALL, VARIANTS, model_of
 
@@ -17,11 +16,11 @@ V = 4
 
 
 @pytest.fixture(scope="module")
-def model() -> GPT:
+def model():
     return model_of(replace(SMALL, vocab_size=V, n_layer=1, position="sinusoidal"))
 
 
-def log_p(model: GPT, prompt: list[int], text: tuple[int, ...]) -> float:
+def log_p(model, prompt, text):
     """Of a continuation, each token from a reading of its own."""
     total = 0.0
     for i, token in enumerate(text):
@@ -32,7 +31,7 @@ def log_p(model: GPT, prompt: list[int], text: tuple[int, ...]) -> float:
     return total
 
 
-def every_text(length: int, end: int | None) -> list[tuple[int, ...]]:
+def every_text(length, end):
     """All continuations: those that end, and those that are cut at a length."""
     whole = itertools.product(range(V), repeat=length)
     return sorted({t[: t.index(end) + 1] if end in t else t for t in whole})
@@ -40,7 +39,7 @@ def every_text(length: int, end: int | None) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("end", [None, 2])
 @pytest.mark.parametrize("penalty", [1.0, 0.0, -1.0])
-def test_with_enough_beams_it_is_exhaustive(model: GPT, end: int | None, penalty: float) -> None:
+def test_with_enough_beams_it_is_exhaustive(model, end, penalty):
     prompt = [1, 3]
     scores = {t: log_p(model, prompt, t) / len(t) ** penalty for t in every_text(4, end)}
     best = sorted(scores, key=lambda t: -scores[t])
@@ -51,7 +50,7 @@ def test_with_enough_beams_it_is_exhaustive(model: GPT, end: int | None, penalty
         assert h.log_p == pytest.approx(log_p(model, prompt, h.tokens), rel=1e-5)
 
 
-def naive(model: GPT, prompt: list[int], length: int, beams: int) -> list[tuple[int, ...]]:
+def naive(model, prompt, length, beams):
     """Without an end: keep the best of all continuations, step by step."""
     alive: list[tuple[int, ...]] = [()]
     for _ in range(length):
@@ -61,7 +60,7 @@ def naive(model: GPT, prompt: list[int], length: int, beams: int) -> list[tuple[
 
 
 @pytest.mark.parametrize("beams", [1, 2, 5])
-def test_few_beams_also_beyond_the_context(model: GPT, beams: int) -> None:
+def test_few_beams_also_beyond_the_context(model, beams):
     prompt, length = [0, 1, 2, 3, 1], 6  # the context has 8
     expected = naive(model, prompt, length, beams)
     for cache in (True, False):
@@ -72,7 +71,7 @@ def test_few_beams_also_beyond_the_context(model: GPT, beams: int) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_cached_equals_uncached(variant: str) -> None:
+def test_cached_equals_uncached(variant):
     model = model_of(replace(SMALL, **VARIANTS[variant]))
     for prompt in ([3, 1], list(range(8)), [5] * 30):
         runs = [beam_search(model, prompt, 10, 3, end=7, use_cache=cache) for cache in (True, False)]
@@ -80,7 +79,7 @@ def test_cached_equals_uncached(variant: str) -> None:
         assert [h.log_p for h in runs[0]] == pytest.approx([h.log_p for h in runs[1]], rel=1e-4)
 
 
-def test_rows_of_a_cache_change_places() -> None:
+def test_rows_of_a_cache_change_places():
     model = model_of(replace(SMALL, position="rope", sliding_window=3))
     texts = np.random.default_rng(0).integers(0, 11, (3, 26))  # more than the cache keeps
     with tt.no_grad():
@@ -93,7 +92,7 @@ def test_rows_of_a_cache_change_places() -> None:
     np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
 
 
-def always(*logits: float) -> GPT:
+def always(*logits):
     """A model with these logits after any text."""
     model = model_of(replace(SMALL, vocab_size=V, n_layer=1, tied_head=False))
     with tt.no_grad():
@@ -103,7 +102,7 @@ def always(*logits: float) -> GPT:
     return model
 
 
-def test_a_beam_that_ends_leaves_its_place() -> None:
+def test_a_beam_that_ends_leaves_its_place():
     """The end is always the likeliest token: the best text is the end alone, and others are found, too."""
     model = always(3.0, 1.0, 0.5, 0.0)
     found = beam_search(model, [1], 3, 3, length_penalty=0.0, end=0)
@@ -111,14 +110,14 @@ def test_a_beam_that_ends_leaves_its_place() -> None:
     assert beam_search(model, [1], 3, 1, length_penalty=0.0, end=0)[0].tokens == (0,)
 
 
-def test_an_end_behind_the_best_is_pruned() -> None:
+def test_an_end_behind_the_best_is_pruned():
     """Likelier than any whole text, it is not among the best continuations of its step."""
     found = beam_search(always(1.0, 0.9, 0.8, -5.0), [1], 3, 2, length_penalty=0.0, end=2)
     assert [len(h.tokens) for h in found] == [3, 3]
     assert found[0].tokens == (0, 0, 0)
 
 
-def test_hostile_arguments(model: GPT) -> None:
+def test_hostile_arguments(model):
     for wrong in (([], 3, 2), ([1], -1, 2), ([1], 3, 0)):
         with pytest.raises(tt.ArgumentError, match="beam_search"):
             beam_search(model, *wrong)

@@ -25,18 +25,18 @@ WORDS = CharTokenizer("abcdefghijkl\n")
 PAST = Past([0, 1], [2, 2])
 
 
-def bits(p: np.ndarray) -> float:
+def bits(p):
     p = p[p > 0]
     return float(-(p * np.log2(p)).sum())
 
 
-def softmax(x: np.ndarray) -> np.ndarray:
+def softmax(x):
     e = np.exp(x - x.max())
     return e / e.sum()
 
 
 @pytest.mark.parametrize("how", EVERY_WAY)
-def test_the_numbers(how: dict) -> None:
+def test_the_numbers(how):
     logits = np.random.default_rng(1).standard_normal(13) * 2
     sampler = Sampler(SamplingConfig(**how), 13)
     p = sampler.probabilities(logits, PAST)
@@ -55,7 +55,7 @@ def test_the_numbers(how: dict) -> None:
     assert sum(stage.removed for stage in draw.stages) + draw.left == 13
 
 
-def test_what_each_filter_removed() -> None:
+def test_what_each_filter_removed():
     logits = np.log([0.4, 0.3, 0.15, 0.1, 0.05])
     sampler = Sampler(SamplingConfig(top_k=4, top_p=0.7), 5)
     draw = explain(sampler, logits, Past([0], []), 0, CharTokenizer("abcde"))
@@ -70,14 +70,14 @@ def test_what_each_filter_removed() -> None:
 
 
 @given(st.lists(st.floats(-20, 20), min_size=2, max_size=9))
-def test_entropy_has_its_bounds(logits: list[float]) -> None:
+def test_entropy_has_its_bounds(logits):
     words = CharTokenizer("abcdefghi"[: len(logits)])
     draw = explain(Sampler(SamplingConfig(), len(logits)), np.array(logits), Past([0], []), 0, words)
     assert 0 <= draw.model_entropy <= math.log2(len(logits)) + 1e-9
 
 
 @pytest.mark.parametrize("how", EVERY_WAY)
-def test_the_tokens_are_the_same(how: dict) -> None:
+def test_the_tokens_are_the_same(how):
     model, config, told = GPT(CONFIG, tt.Generator(3)).eval(), SamplingConfig(**how), []
     for sampler in (Sampler(config, 13), ExplainingSampler(config, WORDS, told.append)):
         rows = generate_rows(model, [[1, 2]], 12, sampler, generators=[tt.Generator(5)])
@@ -89,7 +89,7 @@ def test_the_tokens_are_the_same(how: dict) -> None:
     assert tokens == expected
 
 
-def test_control_characters_stay_out_of_the_terminal() -> None:
+def test_control_characters_stay_out_of_the_terminal():
     assert "\x1b" not in render(Draw("\x1b[2J", 1.0, 1.0, 0.0, (("\x1b[2J", 1.0),), (), 1, ()))
 
 
@@ -99,7 +99,7 @@ def run(tmp_path):
     return str(tmp_path / "run")
 
 
-def test_the_command(run: str, capsys) -> None:
+def test_the_command(run, capsys):
     how = ["--prompt=ab", "--max_new_tokens=3", "--top_k=4", "--top_p=0.9", "--seed=4"]
     assert main(["sample", run, *how]) == 0
     text = capsys.readouterr().out
@@ -114,10 +114,10 @@ def test_the_command(run: str, capsys) -> None:
     assert said.count("took 9 tokens with ") == 3
 
 
-def test_a_note_about_kernels_comes_before_the_text(run: str, monkeypatch) -> None:
+def test_a_note_about_kernels_comes_before_the_text(run, monkeypatch):
     told: list[bool] = []
 
-    def draw(*given: object) -> int:
+    def draw(*given):
         told.append(not is_reported())
         return 0
 
@@ -138,12 +138,12 @@ def test_a_note_about_kernels_comes_before_the_text(run: str, monkeypatch) -> No
         (["--prompt="], "at least one token"),
     ],
 )
-def test_what_excludes_each_other(run: str, capsys, words: list[str], message: str) -> None:
+def test_what_excludes_each_other(run, capsys, words, message):
     assert main(["sample", run, *words]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_beams_from_the_command_line(run: str, capsys) -> None:
+def test_beams_from_the_command_line(run, capsys):
     how = ["--prompt=ab", "--max_new_tokens=9"]
     main(["sample", run, *how, "--temperature=0"])
     greedy = capsys.readouterr().out
@@ -155,7 +155,7 @@ def test_beams_from_the_command_line(run: str, capsys) -> None:
     assert capsys.readouterr().out.count("--- beam ") == 3
 
 
-def test_a_vocabulary_with_holes(tmp_path, capsys) -> None:
+def test_a_vocabulary_with_holes(tmp_path, capsys):
     """GPT-4's has ids between its special tokens that have no text."""
     words = BPETokenizer({bytes([b]): b for b in range(256)}, [], {"<|endoftext|>": 256, "<|end|>": 258})
     run = str(tmp_path / "run")
@@ -166,7 +166,7 @@ def test_a_vocabulary_with_holes(tmp_path, capsys) -> None:
     assert main(["sample", run, *how]) == 0
 
 
-def test_ids_that_only_pad_the_vocabulary_are_never_drawn(tmp_path, capsys) -> None:
+def test_ids_that_only_pad_the_vocabulary_are_never_drawn(tmp_path, capsys):
     """The model has 13 rows, the tokenizer 3 tokens: no other may be drawn, since it has no text."""
     write_run(GPT(CONFIG, tt.Generator(3)), CharTokenizer("abc"), tmp_path / "run")
     for how in ([], ["--explain"], ["--temperature=0"], ["--beams=2"]):

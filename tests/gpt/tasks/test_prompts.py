@@ -8,7 +8,7 @@ from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.tokenizers.chat_template import BEGIN, END
 
 
-def test_a_model_with_chatml_is_asked_as_a_user() -> None:
+def test_a_model_with_chatml_is_asked_as_a_user():
     tokenizer = BPETokenizer.train("", 259, special_tokens=[BEGIN, END, "<|endoftext|>"])
     prompts, special = Prompts(tokenizer), tokenizer.special_tokens
     ids = prompts.of("Sort b a.")
@@ -19,7 +19,7 @@ def test_a_model_with_chatml_is_asked_as_a_user() -> None:
     assert prompts.text(answer) == prompts.text(answer[:-1]) == "a b"
 
 
-def test_other_models_are_asked_in_a_plain_form() -> None:
+def test_other_models_are_asked_in_a_plain_form():
     characters = Prompts(CharTokenizer.train("Sort b a.\nAnswer: "))
     assert characters.tokenizer.decode(characters.of("Sort b a.")) == "Sort b a.\nAnswer: "
     assert characters.stop_ids == tuple(characters.tokenizer.encode("\n"))
@@ -28,7 +28,7 @@ def test_other_models_are_asked_in_a_plain_form() -> None:
     assert tokens.text([]) == ""
 
 
-def test_a_model_with_a_template_of_its_own_is_asked_by_that() -> None:
+def test_a_model_with_a_template_of_its_own_is_asked_by_that():
     pytest.importorskip("jinja2")
     tokenizer = BPETokenizer.train("", 257)
     tokenizer.chat_template = "{% for m in messages %}[INST] {{ m['content'] }} [/INST]{% endfor %}"

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections import Counter
 from itertools import permutations
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from gpt.data.command import embedded_shakespeare
 from gpt.data.conversations import read_conversations
-from gpt.tasks.base import Problem, VerifiableTask
+from gpt.tasks.base import Problem
 from gpt.tasks.command import main
 from gpt.tasks.registry import TASKS, task
 from tinytensor.errors import ArgumentError
@@ -21,7 +20,7 @@ from tinytensor.errors import ArgumentError
 every = pytest.mark.parametrize("one", TASKS.values(), ids=TASKS)
 
 
-def solved(problem: Problem) -> str:
+def solved(problem):
     """The answer, by reading the question."""
     question = problem.question
     if found := re.search(r"(\d+) ([+-]) (\d+)", question):
@@ -40,7 +39,7 @@ def solved(problem: Problem) -> str:
 
 
 @every
-def test_answers_are_right(one: VerifiableTask) -> None:
+def test_answers_are_right(one):
     problems = [one.problem(i, split) for i in range(300) for split in ("train", "test")]
     wrong = [p for p in problems if solved(p) != p.answer]
     assert len(wrong) < 6, wrong[:3]  # words such as `often` are in the phrasings, too
@@ -49,32 +48,32 @@ def test_answers_are_right(one: VerifiableTask) -> None:
 
 
 @every
-def test_splits_share_no_problem(one: VerifiableTask) -> None:
+def test_splits_share_no_problem(one):
     train, test = ([one.problem(i, split) for i in range(1500)] for split in ("train", "test"))
     assert not {p.question for p in train} & {p.question for p in test}
     assert len(set(test)) > 100
 
 
-def test_a_word_is_in_one_split_of_all_tasks() -> None:
-    def seen(split: str) -> set[str]:
+def test_a_word_is_in_one_split_of_all_tasks():
+    def seen(split):
         spelled = {task("spelling").problem(i, split).answer.replace(" ", "") for i in range(1500)}
         return spelled | {task("reversing").problem(i, split).answer[::-1] for i in range(1500)}
 
     assert not seen("train") & seen("test")
 
 
-def test_sorted_letters_are_held_out_in_any_order() -> None:
+def test_sorted_letters_are_held_out_in_any_order():
     train, test = ({TASKS["sorting"].problem(i, s).answer for i in range(1500)} for s in ("train", "test"))
     assert not train & test
 
 
-def test_problems_do_not_depend_on_the_process() -> None:
+def test_problems_do_not_depend_on_the_process():
     code = "from gpt.tasks.registry import *; print([t.problem(i) for t in TASKS.values() for i in range(5)])"
     again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert again.stdout.strip() == str([t.problem(i) for t in TASKS.values() for i in range(5)])
 
 
-def test_the_chance_of_sorting_and_counting() -> None:
+def test_the_chance_of_sorting_and_counting():
     counts = [TASKS["counting"].problem(i).answer for i in range(1500)]
     assert max(Counter(counts).values()) / 1500 == pytest.approx(TASKS["counting"].chance, abs=0.03)
     lengths = [len(TASKS["sorting"].problem(i).answer.split()) for i in range(1500)]
@@ -82,13 +81,13 @@ def test_the_chance_of_sorting_and_counting() -> None:
     assert guess == pytest.approx(TASKS["sorting"].chance, abs=0.005)
 
 
-def test_the_chance_of_arithmetic() -> None:
+def test_the_chance_of_arithmetic():
     pairs = [(a, b) for a in range(21) for b in range(21) if max(a, b) > 9 and a % 10 and b % 10]
     answers = Counter([a + b for a, b in pairs] + [abs(a - b) for a, b in pairs])
     assert TASKS["arithmetic"].chance == pytest.approx(max(answers.values()) / answers.total())
 
 
-def test_the_working_of_a_sum_is_true_and_gives_no_test_problem_away() -> None:
+def test_the_working_of_a_sum_is_true_and_gives_no_test_problem_away():
     asked, steps = set(), set()
     for i in range(3000):
         for split in ("train", "test"):
@@ -106,16 +105,16 @@ def test_the_working_of_a_sum_is_true_and_gives_no_test_problem_away() -> None:
     assert not asked & steps
 
 
-def test_the_working_of_a_count_marks_each_occurrence() -> None:
+def test_the_working_of_a_count_marks_each_occurrence():
     for i in range(300):
         problem = TASKS["counting"].problem(i)
-        letter, word = re.search(r"(?:is|letter) (\w) in (\w+)", problem.question).groups()  # type: ignore[union-attr]
-        pairs = re.fullmatch(r"(\w\w!?(?: \w\w!?)*): ", problem.working)[1].split(" ")  # type: ignore[index]
+        letter, word = re.search(r"(?:is|letter) (\w) in (\w+)", problem.question).groups()
+        pairs = re.fullmatch(r"(\w\w!?(?: \w\w!?)*): ", problem.working)[1].split(" ")
         assert "".join(written[1] for written in pairs) == word
         assert all(written == letter + written[1] + "!" * (written[1] == letter) for written in pairs)
 
 
-def test_questions_about_letters_have_characters_of_the_embedded_text() -> None:
+def test_questions_about_letters_have_characters_of_the_embedded_text():
     known = set(embedded_shakespeare())
     for name in ("spelling", "counting", "sorting", "reversing"):
         for i in range(100):
@@ -143,7 +142,7 @@ def test_questions_about_letters_have_characters_of_the_embedded_text() -> None:
         ("arithmetic", "7", ["7"], ["7 = "]),
     ],
 )
-def test_rewards(name: str, answer: str, right: list[str], wrong: list[str]) -> None:
+def test_rewards(name, answer, right, wrong):
     problem = Problem("", answer)
     assert [task(name).reward(problem, reply) for reply in right] == [1.0] * len(right)
     assert [task(name).reward(problem, reply) for reply in wrong] == [0.0] * len(wrong)
@@ -151,20 +150,20 @@ def test_rewards(name: str, answer: str, right: list[str], wrong: list[str]) -> 
 
 @every
 @given(reply=st.text())
-def test_any_reply_has_a_reward(one: VerifiableTask, reply: str) -> None:
+def test_any_reply_has_a_reward(one, reply):
     assert one.reward(Problem("", "a"), reply) in (0.0, 1.0)
 
 
-def test_an_unknown_task_and_a_wrong_index_are_refused() -> None:
+def test_an_unknown_task_and_a_wrong_index_are_refused():
     with pytest.raises(ArgumentError, match="did you mean sorting"):
         task("sortng")
     with pytest.raises(ArgumentError, match="numbered from 0"):
         task("sorting").problem(-1)
     with pytest.raises(ArgumentError, match="two splits"):
-        task("sorting").problem(0, "val")  # type: ignore[arg-type]
+        task("sorting").problem(0, "val")
 
 
-def test_the_command_writes_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_records(tmp_path, capsys):
     file = tmp_path / "problems.jsonl"
     assert main(["sorting", "counting", "--count=3", "--first=5", "--split=test", f"--out={file}"]) == 0
     found = [tuple(message["content"] for message in talk) for talk in read_conversations(file)]

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,13 +25,13 @@ texts = st.text("abc <|im_end|>\n", max_size=30)
 talks = st.lists(st.tuples(st.sampled_from(["user", "assistant"]), texts), min_size=1, max_size=5)
 
 
-def messages_of(talk: list[tuple[str, str]]) -> list[dict[str, str]]:
+def messages_of(talk):
     return [{"role": role, "content": content} for role, content in talk]
 
 
 @pytest.mark.parametrize("tokenizer", [WORDS, CHARS])
 @given(talk=talks)
-def test_text_of_a_prompt(tokenizer, talk: list[tuple[str, str]]) -> None:
+def test_text_of_a_prompt(tokenizer, talk):
     ids = ChatTemplate(tokenizer).prompt(messages_of(talk))
     text = "".join(f"{BEGIN}{role}\n{content}{END}\n" for role, content in talk)
     assert tokenizer.decode(ids) == f"{text}{BEGIN}assistant\n"
@@ -42,7 +41,7 @@ def test_text_of_a_prompt(tokenizer, talk: list[tuple[str, str]]) -> None:
 
 @pytest.mark.parametrize("tokenizer", [WORDS, CHARS])
 @given(talk=talks)
-def test_what_is_learned(tokenizer, talk: list[tuple[str, str]]) -> None:
+def test_what_is_learned(tokenizer, talk):
     chat, talk = ChatTemplate(tokenizer), [*talk, ("assistant", "abc")]
     inputs, targets = chat.example(messages_of(talk))
     counted = targets != IGNORED
@@ -55,11 +54,11 @@ def test_what_is_learned(tokenizer, talk: list[tuple[str, str]]) -> None:
     assert targets[len(last) - 1 :].tolist() == [*tokenizer.encode("abc"), chat.stop_ids[-1], IGNORED]
 
 
-def test_ids_that_end_an_answer() -> None:
+def test_ids_that_end_an_answer():
     assert ChatTemplate(WORDS).stop_ids == tuple(WORDS.special_tokens[name] for name in SPECIAL)
 
 
-def test_a_default_system_message() -> None:
+def test_a_default_system_message():
     tokenizer = BPETokenizer.train("", 258, special_tokens=[BEGIN, END])
     place = "{% for message in messages %}"
     added = "{% if loop.first and messages[0]['role'] != 'system' %}"
@@ -72,7 +71,7 @@ def test_a_default_system_message() -> None:
     assert ChatTemplate(tokenizer).system == "Be kind"
 
 
-def test_another_template_needs_jinja2(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_template_needs_jinja2(monkeypatch):
     tokenizer = BPETokenizer.train("", 258, special_tokens=[BEGIN, END])
     tokenizer.chat_template = "{{ messages[0]['content'] }}"
     monkeypatch.setitem(sys.modules, "jinja2", None)
@@ -80,7 +79,7 @@ def test_another_template_needs_jinja2(monkeypatch: pytest.MonkeyPatch) -> None:
         ChatTemplate(tokenizer)
 
 
-def test_the_template_stays_with_the_tokenizer(tmp_path: Path) -> None:
+def test_the_template_stays_with_the_tokenizer(tmp_path):
     tokenizer = BPETokenizer.train("", 259, special_tokens=SPECIAL)
     tokenizer.save(tmp_path / "tokenizer.json")
     write_config(tokenizer, tmp_path, block_size=64)
@@ -112,19 +111,19 @@ def test_the_template_stays_with_the_tokenizer(tmp_path: Path) -> None:
         ([{"role": "user", "content": "a"}], "without an answer"),
     ],
 )
-def test_wrong_messages(messages, message: str) -> None:
+def test_wrong_messages(messages, message):
     with pytest.raises(tt.ArgumentError, match=message):
         ChatTemplate(CHARS).example(messages)
 
 
 @pytest.mark.parametrize("tokenizer", [BPETokenizer.train("", 256, special_tokens=[]), WordTokenizer(["a"])])
-def test_tokenizers_without_the_tokens(tokenizer) -> None:
+def test_tokenizers_without_the_tokens(tokenizer):
     with pytest.raises(tt.ArgumentError, match=r"the model knows no conversations.*\n.*\n.*--special=chat"):
         ChatTemplate(tokenizer)
 
 
 @pytest.mark.parametrize("how", [["--kind=char"], ["--vocab-size=300"]])
-def test_trained_tokenizers(tmp_path: Path, how: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_trained_tokenizers(tmp_path, how, capsys):
     text, out = tmp_path / "text.txt", tmp_path / "tokenizer.json"
     text.write_text("user assistant system\n<|im_end|> it is so " * 20)
     assert main(["tokenizer", "train", str(text), *how, "--special=chat", f"--out={out}"]) == 0
@@ -140,6 +139,6 @@ def test_trained_tokenizers(tmp_path: Path, how: list[str], capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("special", [["a"], [""], ["<s>", "<s>"]])
-def test_wrong_special_tokens_of_characters(special: list[str]) -> None:
+def test_wrong_special_tokens_of_characters(special):
     with pytest.raises(tt.ArgumentError, match="CharTokenizer"):
         CharTokenizer("abc", special)

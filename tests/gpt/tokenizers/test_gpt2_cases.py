@@ -13,23 +13,23 @@ GOLDEN = json.loads((ROOT / "tests" / "golden" / "gpt2_tokenizer_cases.json").re
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> BPETokenizer:
+def tokenizer():
     merges = [tuple(unprintable(name) for name in merge.split(" ")) for merge in GOLDEN["merges"]]
     tokens = [*BYTE_TOKENS, *(first + second for first, second in merges)]
     return BPETokenizer({token: i for i, token in enumerate(tokens)}, merges, {})
 
 
-def test_there_are_47() -> None:
+def test_there_are_47():
     assert len(GOLDEN["cases"]) == 47
 
 
 @pytest.mark.parametrize(("text", "ids"), GOLDEN["cases"])
-def test_the_ids_are_gpt2s(tokenizer: BPETokenizer, text: str, ids: list[int]) -> None:
+def test_the_ids_are_gpt2s(tokenizer, text, ids):
     names = [printable(tokenizer.tokens[i]) for i in tokenizer.encode(text)]
     assert [GOLDEN["ids"].get(name) for name in names] == ids
 
 
-def test_single_bytes_have_their_published_ids() -> None:
+def test_single_bytes_have_their_published_ids():
     """The first 256 tokens of GPT-2 are the bytes, in the order of their printable characters."""
     named = {name: i for name, i in GOLDEN["ids"].items() if len(name) == 1}
     assert len(named) > 50

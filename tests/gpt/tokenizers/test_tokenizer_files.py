@@ -21,7 +21,7 @@ from tinytensor.files import atomic_folder, atomic_write, text_chunks
 
 class TestDamagedFiles:
     @every_kind
-    def test_cut_off_anywhere(self, kind: str, tmp_path: Path) -> None:
+    def test_cut_off_anywhere(self, kind, tmp_path):
         path = tmp_path / "tokenizer.json"
         MAKERS[kind](TEXT).save(path)
         whole = path.read_bytes().rstrip()
@@ -32,9 +32,7 @@ class TestDamagedFiles:
 
     @every_kind
     @given(data=st.data())
-    def test_changed_bytes_give_a_tokenizer_or_a_clear_error(
-        self, kind: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-    ) -> None:
+    def test_changed_bytes_give_a_tokenizer_or_a_clear_error(self, kind, data, tmp_path_factory):
         path = tmp_path_factory.mktemp("changed") / "tokenizer.json"
         MAKERS[kind]("a cat").save(path)
         content = bytearray(path.read_bytes())
@@ -65,7 +63,7 @@ class TestDamagedFiles:
             (b'{"model": {"type": "WordPiece"}}', "WordPiece"),
         ],
     )
-    def test_other_content(self, tmp_path: Path, content: bytes, why: str) -> None:
+    def test_other_content(self, tmp_path, content, why):
         path = tmp_path / "t.json"
         path.write_bytes(content)
         with pytest.raises(FormatError, match=why):
@@ -109,9 +107,7 @@ class TestDamagedFiles:
             ("added_tokens.0.id", 3, "has the ids"),
         ],
     )
-    def test_bpe_files_that_would_give_other_ids(
-        self, tmp_path: Path, where: str, value: object, why: str
-    ) -> None:
+    def test_bpe_files_that_would_give_other_ids(self, tmp_path, where, value, why):
         path = tmp_path / "t.json"
         MAKERS["bpe"](TEXT).save(path)
         description = json.loads(path.read_text("utf-8"))
@@ -125,7 +121,7 @@ class TestDamagedFiles:
             load_tokenizer(path)
         assert str(path) in error.value.what
 
-    def test_merges_as_lists_and_plain_post_processors_are_read(self, tmp_path: Path) -> None:
+    def test_merges_as_lists_and_plain_post_processors_are_read(self, tmp_path):
         path = tmp_path / "t.json"
         tokenizer = MAKERS["bpe"](TEXT)
         tokenizer.save(path)
@@ -135,7 +131,7 @@ class TestDamagedFiles:
         path.write_text(json.dumps(description), "utf-8")
         assert load_tokenizer(path).encode(TEXT) == tokenizer.encode(TEXT)
 
-    def test_missing_files(self, tmp_path: Path) -> None:
+    def test_missing_files(self, tmp_path):
         for path in (tmp_path / "nothing.json", tmp_path):
             with pytest.raises(ArgumentError, match="cannot read"):
                 load_tokenizer(path)
@@ -145,7 +141,7 @@ class TestRankFiles:
     """The format of tiktoken: a token in base64 and its rank on each line."""
 
     @staticmethod
-    def written(path: Path, tokens: list[bytes]) -> Path:
+    def written(path, tokens):
         path.write_bytes(b"".join(b"%b %d\n" % (base64.b64encode(t), i) for i, t in enumerate(tokens)))
         return path
 
@@ -158,20 +154,20 @@ class TestRankFiles:
             (b"YQ== 0\nYQ=", "line 2 is 'YQ=', not a token in base64 and its rank"),
         ],
     )
-    def test_damaged(self, tmp_path: Path, content: bytes, why: str) -> None:
+    def test_damaged(self, tmp_path, content, why):
         path = tmp_path / "t.tiktoken"
         path.write_bytes(content)
         with pytest.raises(FormatError, match=why):
             BPETokenizer.from_ranks(path, special_tokens={}, split="gpt2")
 
-    def test_tokens_of_one_letter(self, tmp_path: Path) -> None:
+    def test_tokens_of_one_letter(self, tmp_path):
         """Each could be made in as many ways as it has letters; the ranks choose one."""
         tokens = [bytes([byte]) for byte in range(256)] + [b"a" * n for n in range(2, 300)]
         made = BPETokenizer.from_ranks(self.written(tmp_path / "t", tokens), special_tokens={}, split="gpt2")
         assert len(made.merges) == 298
         assert [made.encode("a" * n) for n in (2, 3, 299)] == [[256], [257], [553]]
 
-    def test_tokens_that_take_quadratic_time_or_memory_are_refused(self, tmp_path: Path) -> None:
+    def test_tokens_that_take_quadratic_time_or_memory_are_refused(self, tmp_path):
         for name, tokens, why in (
             ("long", [b"a" * 1025], "the token of line 1 comes twice, or has 1025 bytes"),
             ("reversed", [b"a" * n for n in range(200, 0, -1)], "in more than 64 ways each"),
@@ -184,7 +180,7 @@ class TestRankFiles:
 
 class TestGPT2Files:
     @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
+    def folder(self, tmp_path):
         tokenizer = BPETokenizer.train(TEXT, 270, min_count=1)
         lines = [f"{printable(a)} {printable(b)}" for a, b in tokenizer.merges]
         (tmp_path / "vocab.bpe").write_text("#version: 0.2\n" + "\n".join(lines) + "\n", "utf-8")
@@ -192,12 +188,12 @@ class TestGPT2Files:
         (tmp_path / "encoder.json").write_text(json.dumps(vocab), "utf-8")
         return tmp_path
 
-    def test_are_read(self, folder: Path) -> None:
+    def test_are_read(self, folder):
         loaded = load_tokenizer(folder)
         assert loaded.encode(TEXT) == BPETokenizer.train(TEXT, 270, min_count=1).encode(TEXT)
         assert loaded.separator == 269
 
-    def test_damaged(self, folder: Path) -> None:
+    def test_damaged(self, folder):
         (folder / "vocab.bpe").write_text("#version: 0.2\nt h e\n", "utf-8")
         with pytest.raises(FormatError, match="not two tokens"):
             load_tokenizer(folder)
@@ -208,9 +204,7 @@ class TestGPT2Files:
 
 class TestChunks:
     @given(text=st.text() | st.text("a1 \n\t'!é🙂\x1c", max_size=80), size=st.integers(1, 9))
-    def test_are_the_file_and_do_not_change_ids(
-        self, text: str, size: int, tmp_path_factory: pytest.TempPathFactory
-    ) -> None:
+    def test_are_the_file_and_do_not_change_ids(self, text, size, tmp_path_factory):
         path = tmp_path_factory.mktemp("chunks") / "t.txt"
         path.write_bytes(text.encode())
         chunks = list(text_chunks(path, "test", size))
@@ -224,7 +218,7 @@ class TestChunks:
             assert [i for chunk in chunks for i in tokenizer.encode(chunk)] == tokenizer.encode(text)
 
     @given(st.integers(0, 30), st.integers(1, 9))
-    def test_the_first_bad_byte_is_named(self, before: int, size: int) -> None:
+    def test_the_first_bad_byte_is_named(self, before, size):
         with pytest.MonkeyPatch.context() as patch:
             content = ("é " * 20).encode()[:before]
             content = content[: len(content.decode("utf-8", "ignore").encode())] + b"\xff later"
@@ -233,7 +227,7 @@ class TestChunks:
             with pytest.raises(FormatError, match=f"offset {content.index(0xFF)} "):
                 list(text_chunks("x", "test", size))
 
-    def test_what_is_no_file_is_never_replaced(self, tmp_path: Path) -> None:
+    def test_what_is_no_file_is_never_replaced(self, tmp_path):
         pipe = tmp_path / "pipe"
         os.mkfifo(pipe)
         for path in (pipe, tmp_path, tmp_path / "..", "", "/"):
@@ -241,7 +235,7 @@ class TestChunks:
                 file.write(b"lost")
         assert pipe.is_fifo()
 
-    def test_a_link_stays_a_link(self, tmp_path: Path) -> None:
+    def test_a_link_stays_a_link(self, tmp_path):
         (tmp_path / "link").symlink_to("file")
         for text in (b"made", b"replaced"):
             with atomic_write(tmp_path / "link") as file:
@@ -249,8 +243,8 @@ class TestChunks:
             assert (tmp_path / "link").is_symlink()
             assert (tmp_path / "file").read_bytes() == text
 
-    def test_nothing_is_written_after_an_exception(self, tmp_path: Path) -> None:
-        def interrupted() -> None:
+    def test_nothing_is_written_after_an_exception(self, tmp_path):
+        def interrupted():
             with atomic_write(tmp_path / "t") as file:
                 file.write(b"half")
                 raise KeyboardInterrupt
@@ -261,7 +255,7 @@ class TestChunks:
 
     @pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be asked for there")
     @pytest.mark.parametrize("kind", ["file", "folder"])
-    def test_what_a_killed_writer_left_goes(self, tmp_path: Path, kind: str) -> None:
+    def test_what_a_killed_writer_left_goes(self, tmp_path, kind):
         """That of a running one stays, and so does that of another machine, or of another file."""
         code = f"""if True:
             import os, sys

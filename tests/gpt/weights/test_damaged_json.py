@@ -4,7 +4,6 @@ import copy
 import json
 import os
 import random
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ KNOWN: dict[str, list[tuple[Place, Any]]] = {
 }
 
 
-def places(value: Any, at: Place = ()) -> Iterator[Place]:
+def places(value, at=()):
     """Where something stands in a JSON value; of long lists the first items."""
     yield at
     if isinstance(value, dict | list):
@@ -48,7 +47,7 @@ def places(value: Any, at: Place = ()) -> Iterator[Place]:
             yield from places(item, (*at, key))
 
 
-def changed(value: Any, at: Place, new: Any) -> Any:
+def changed(value, at, new):
     if not at:
         return new
     value = copy.deepcopy(value)
@@ -59,7 +58,7 @@ def changed(value: Any, at: Place, new: Any) -> Any:
     return value
 
 
-def assert_explained(path: Path, count: int, use: Callable[[], object]) -> None:
+def assert_explained(path, count, use):
     """Change one value of a file after the other, and use the file: nothing but errors of ours."""
     text = path.read_text()
     whole = json.loads(text)
@@ -81,7 +80,7 @@ def assert_explained(path: Path, count: int, use: Callable[[], object]) -> None:
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+def words(tmp_path_factory):
     """A run of two steps that keeps all that a state can hold."""
     folder = tmp_path_factory.mktemp("damaged")
     (folder / "text").write_text("the quick brown fox jumps over the lazy dog. " * 40)
@@ -92,11 +91,11 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     return words
 
 
-def test_the_state_of_a_run(words: tuple[str, ...]) -> None:
+def test_the_state_of_a_run(words):
     configs = configs_from((*words, "--max_steps=3", "--init_from=resume"), default="tiny")
     state = Path(configs[1].out_dir, "step_2", "state.json")
 
-    def resume() -> None:
+    def resume():
         run = Run(*configs)
         Trainer(run, quiet=True).step()
         assert run.best_loss is None or run.best_loss < 1e309
@@ -105,13 +104,13 @@ def test_the_state_of_a_run(words: tuple[str, ...]) -> None:
     assert_explained(state, 25, lambda: load(configs[1].out_dir, checkpoint="latest"))
 
 
-def test_the_configs_of_a_run(words: tuple[str, ...]) -> None:
+def test_the_configs_of_a_run(words):
     folder = Path(configs_from(words, default="tiny")[1].out_dir)
     assert_explained(folder / "config.json", 200, lambda: read_configs(folder))
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_the_config_of_a_model(tmp_path: Path, kind: str) -> None:
+def test_the_config_of_a_model(tmp_path, kind):
     own: dict[str, Any] = {}
     if kind == "llama":
         own = {"bias": False, "position": "rope", "norm": "rms_norm", "activation": "swiglu"}
@@ -119,7 +118,7 @@ def test_the_config_of_a_model(tmp_path: Path, kind: str) -> None:
     assert_explained(tmp_path / "m" / "config.json", 60, lambda: load(tmp_path / "m"))
 
 
-def test_a_tokenizer(tmp_path: Path) -> None:
+def test_a_tokenizer(tmp_path):
     path = tmp_path / "tokenizer.json"
     BPETokenizer.train("low lower lowest " * 3, 262, special_tokens=["<|e|>"]).save(path)
     assert_explained(path, 100, lambda: load_tokenizer(path).decode([0]))

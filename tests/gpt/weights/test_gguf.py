@@ -2,8 +2,6 @@
 
 import json
 import struct
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +10,6 @@ import tinytensor as tt
 from gpt.__main__ import main
 from gpt.config import GPTConfig
 from gpt.generation.generate import Reader, cache_for
-from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.pretokenize import printable
 from gpt.weights.load import load
@@ -33,17 +30,17 @@ IDS = tt.tensor(np.random.default_rng(0).integers(0, WORDS.vocab_size, (2, 20)))
 
 
 @pytest.fixture(scope="module")
-def model() -> GPT:
+def model():
     return model_of(CONFIG)
 
 
-def pairs(rows: np.ndarray, heads: int) -> np.ndarray:
+def pairs(rows, heads):
     """Rows of queries or keys in GGUF's order: channels i and i + half of a head become neighbors."""
     halves = rows.reshape(heads, 2, -1, rows.shape[1])
     return np.stack([halves[:, 0], halves[:, 1]], axis=2).reshape(rows.shape)
 
 
-def tensors_of(model: GPT) -> dict[str, np.ndarray]:
+def tensors_of(model):
     own = {name: p.detach().numpy() for name, p in model.named_parameters()}
     found = {
         "token_embd.weight": own["wte.weight"],
@@ -67,16 +64,7 @@ def tensors_of(model: GPT) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}
 
 
-def written(
-    path: Path,
-    model: GPT,
-    *,
-    architecture: str = "llama",
-    pre: str = "smollm",
-    kind: str = "F32",
-    other: dict[str, str] | None = None,
-    **more: Any,
-) -> Path:
+def written(path, model, *, architecture="llama", pre="smollm", kind="F32", other=None, **more):
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_context_length(CONFIG.block_size)
     writer.add_block_count(CONFIG.n_layer)
@@ -107,12 +95,12 @@ def written(
     return path
 
 
-def logits(model: GPT) -> np.ndarray:
+def logits(model):
     with tt.no_grad():
         return model(IDS).numpy()
 
 
-def test_every_weight_can_be_trained(model: GPT, tmp_path: Path) -> None:
+def test_every_weight_can_be_trained(model, tmp_path):
     """Norms are float32 in all GGUF files, so they lie in the mapped file."""
     path = written(tmp_path / "m.gguf", model, kind="Q8_0")
     before = path.read_bytes()
@@ -126,7 +114,7 @@ def test_every_weight_can_be_trained(model: GPT, tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_file_is_trained_on_planned_and_scored(model: GPT, tmp_path: Path, capsys) -> None:
+def test_a_file_is_trained_on_planned_and_scored(model, tmp_path, capsys):
     path, text = written(tmp_path / "m.gguf", model), tmp_path / "text.txt"
     text.write_text("low lower lowest, 2024. " * 40)
     words = [f"--data={text}", "--max_steps=2", "--warmup_steps=0", "--batch_size=2", "--eval_batches=1"]
@@ -143,7 +131,7 @@ def test_a_file_is_trained_on_planned_and_scored(model: GPT, tmp_path: Path, cap
     assert f"{CONFIG.n_layer} layers" in capsys.readouterr().out
 
 
-def test_the_model_comes_back(model: GPT, tmp_path: Path) -> None:
+def test_the_model_comes_back(model, tmp_path):
     again, tokenizer = load(written(tmp_path / "m.gguf", model))
     assert again.config == CONFIG
     np.testing.assert_allclose(logits(again), logits(model), atol=1e-5)
@@ -154,7 +142,7 @@ def test_the_model_comes_back(model: GPT, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "off"), [("Q8_0", 0.02), ("Q4_1", 0.3), ("BF16", 0.02)])
-def test_quantised_weights(model: GPT, tmp_path: Path, kind: str, off: float) -> None:
+def test_quantised_weights(model, tmp_path, kind, off):
     again, _ = load(written(tmp_path / "m.gguf", model, kind=kind))
     found = again.h[1].mlp.c_proj.weight.detach().numpy()
     expected = model.h[1].mlp.c_proj.weight.detach().numpy()
@@ -170,12 +158,12 @@ def test_quantised_weights(model: GPT, tmp_path: Path, kind: str, off: float) ->
         ({"rope.dimension_count": 8}, "its rope.dimension_count is 8"),
     ],
 )
-def test_other_models_are_refused(model: GPT, tmp_path: Path, changes: dict, message: str) -> None:
+def test_other_models_are_refused(model, tmp_path, changes, message):
     with pytest.raises(FormatError, match=message):
         load(written(tmp_path / "m.gguf", model, **changes))
 
 
-def test_cut_files_are_refused(model: GPT, tmp_path: Path) -> None:
+def test_cut_files_are_refused(model, tmp_path):
     data = written(tmp_path / "m.gguf", model).read_bytes()
     for length in (0, 3, 100, 5000, len(data) - 100):
         (tmp_path / "cut.gguf").write_bytes(data[:length])
@@ -183,7 +171,7 @@ def test_cut_files_are_refused(model: GPT, tmp_path: Path) -> None:
             load(tmp_path / "cut.gguf")
 
 
-def test_tensors_on_the_bytes_of_others_are_refused(model: GPT, tmp_path: Path) -> None:
+def test_tensors_on_the_bytes_of_others_are_refused(model, tmp_path):
     """Both would have weights, and one of them wrong ones."""
     path = written(tmp_path / "m.gguf", model, kind="Q8_0")
     first, *_, last = gguf.GGUFReader(path).tensors
@@ -196,7 +184,7 @@ def test_tensors_on_the_bytes_of_others_are_refused(model: GPT, tmp_path: Path) 
         load(path)
 
 
-def test_the_byte_order_of_other_processors_is_refused(tmp_path: Path) -> None:
+def test_the_byte_order_of_other_processors_is_refused(tmp_path):
     """The library turns floats, but not the scales of packed blocks."""
     path = tmp_path / "big.gguf"
     writer = gguf.GGUFWriter(path, "llama", endianess=gguf.GGUFEndian.BIG)
@@ -211,7 +199,7 @@ def test_the_byte_order_of_other_processors_is_refused(tmp_path: Path) -> None:
         load(path)
 
 
-def test_texts_that_are_none_are_refused(model: GPT, tmp_path: Path) -> None:
+def test_texts_that_are_none_are_refused(model, tmp_path):
     file = written(tmp_path / "tiny.gguf", model)
     file.write_bytes(file.read_bytes().replace(b"smollm", b"\xffmollm"))
     with pytest.raises(FormatError, match=r"tokenizer\.ggml\.pre cannot be read"):
@@ -227,7 +215,7 @@ def test_texts_that_are_none_are_refused(model: GPT, tmp_path: Path) -> None:
         (2**63, 8, "an array of 9223372036854775808 items"),
     ],
 )
-def test_arrays_that_are_not_there(tmp_path: Path, items: int, kind: int, why: str) -> None:
+def test_arrays_that_are_not_there(tmp_path, items, kind, why):
     """The library goes on behind the end of the file: 49 bytes took gigabytes."""
     name = b"x"
     head = struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, len(name)) + name
@@ -238,7 +226,7 @@ def test_arrays_that_are_not_there(tmp_path: Path, items: int, kind: int, why: s
         load(path)
 
 
-def test_a_text_longer_than_the_file(tmp_path: Path) -> None:
+def test_a_text_longer_than_the_file(tmp_path):
     path = tmp_path / "long.gguf"
     path.write_bytes(struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, 2**40) + b"x")
     with pytest.raises(FormatError, match="would end at 1099511627808; the file has 33 bytes"):
@@ -246,7 +234,7 @@ def test_a_text_longer_than_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_1"])
-def test_weights_stay_packed(model: GPT, tmp_path: Path, kind: str) -> None:
+def test_weights_stay_packed(model, tmp_path, kind):
     """The values are those of the unpacked model: activations of many tokens at once are not rounded."""
     path = written(tmp_path / "m.gguf", model, kind=kind)
     plain, packed = load(path)[0], load(path, packed=True)[0]
@@ -258,7 +246,7 @@ def test_weights_stay_packed(model: GPT, tmp_path: Path, kind: str) -> None:
     assert sum(b.nbytes for b in packed.buffers() if b.dtype is tt.uint8) < size
 
 
-def test_packed_weights_generate(model: GPT, tmp_path: Path) -> None:
+def test_packed_weights_generate(model, tmp_path):
     """Token by token: with the bits of the same calls without capture, and near the unpacked model."""
     path = written(tmp_path / "m.gguf", model, kind="Q8_0")
     plain, packed = load(path)[0], load(path, packed=True)[0]
@@ -273,7 +261,7 @@ def test_packed_weights_generate(model: GPT, tmp_path: Path) -> None:
             assert np.std(found - wanted) < 0.001 * np.std(wanted)
 
 
-def test_kinds_that_differ_stay_apart(model: GPT, tmp_path: Path) -> None:
+def test_kinds_that_differ_stay_apart(model, tmp_path):
     """Files of mixed kinds have other ones for values than for queries and keys."""
     path = written(tmp_path / "m.gguf", model, kind="Q4_1", other={"blk.1.attn_v.weight": "Q8_0"})
     plain, packed = load(path)[0], load(path, packed=True)[0]
@@ -282,7 +270,7 @@ def test_kinds_that_differ_stay_apart(model: GPT, tmp_path: Path) -> None:
     np.testing.assert_allclose(logits(packed), logits(plain), atol=1e-5)
 
 
-def test_packed_scales_are_finite(model: GPT, tmp_path: Path) -> None:
+def test_packed_scales_are_finite(model, tmp_path):
     path = written(tmp_path / "m.gguf", model, kind="Q4_1")
     (tensor,) = [t for t in gguf.GGUFReader(path).tensors if t.name == "blk.1.ffn_up.weight"]
     whole = bytearray(path.read_bytes())

@@ -36,7 +36,6 @@ from tests.golden.make_llama_cpp import (
     NEW_TOKENS,
     SPECIAL,
     TEXT,
-    Case,
     cut_by,
     found_by_llama_cpp,
     model_of,
@@ -48,7 +47,7 @@ gguf = pytest.importorskip("gguf")
 SMALL = GPTConfig(vocab_size=LEARNED.vocab_size, block_size=16, n_layer=1, n_head=2, n_embd=16)
 
 
-def file_of(name: str, folder: Path) -> tuple[GPT, Path]:
+def file_of(name, folder):
     case = CASES[name]
     model, path = model_of(case), folder / "model.gguf"
     save_gguf(model, path, case.tokenizer, dtype=case.dtype)
@@ -56,7 +55,7 @@ def file_of(name: str, folder: Path) -> tuple[GPT, Path]:
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.dtype in DTYPES])
-def test_a_file_comes_back(name: str, tmp_path: Path) -> None:
+def test_a_file_comes_back(name, tmp_path):
     """The weights of the cases are exact in 16 bits, too."""
     model, path = file_of(name, tmp_path)
     again, tokenizer = load(path)
@@ -74,7 +73,7 @@ def test_a_file_comes_back(name: str, tmp_path: Path) -> None:
     assert tokenizer.chat_template == (CHATML if tokenizer.special_tokens else "")
 
 
-def agrees(name: str, path: Path, theirs: dict[str, Any]) -> None:
+def agrees(name, path, theirs):
     model, case = load(path)[0], CASES[name]
     tokenizer = case.tokenizer
     assert theirs["ids"] == tokenizer.encode(TEXT)
@@ -94,7 +93,7 @@ def agrees(name: str, path: Path, theirs: dict[str, Any]) -> None:
     assert tokenizer.decode(shown) == theirs["text"]
 
 
-def tolerance(case: Case) -> float:
+def tolerance(case):
     """llama.cpp rounds the inputs of 16-bit matrices to 16 bits, and has GELU as a table of float16."""
     if case.dtype in tt.QUANTIZED:  # it rounds all inputs to 8 bits
         return 5e-2
@@ -104,7 +103,7 @@ def tolerance(case: Case) -> float:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_llama_cpp_computed_the_same(name: str, tmp_path: Path) -> None:
+def test_llama_cpp_computed_the_same(name, tmp_path):
     """Of exactly this file; make_llama_cpp.py says how, and the next test does it where it can."""
     theirs = json.loads(GOLDEN.read_text())[name]
     path = file_of(name, tmp_path)[1]
@@ -113,7 +112,7 @@ def test_llama_cpp_computed_the_same(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_llama_cpp_computes_the_same(name: str, tmp_path: Path) -> None:
+def test_llama_cpp_computes_the_same(name, tmp_path):
     pytest.importorskip("llama_cpp", reason="llama-cpp-python, which takes minutes to build, is not there")
     path = file_of(name, tmp_path)[1]
     agrees(name, path, found_by_llama_cpp(path))
@@ -132,7 +131,7 @@ LLAMA: dict[str, Any] = {"position": "rope", "norm": "rms_norm", "activation": "
         (LLAMA | {"activation": "relu2", "bias": False}, "arcee"),
     ],
 )
-def test_models_that_llama_cpp_has(fields: dict[str, Any], architecture: str) -> None:
+def test_models_that_llama_cpp_has(fields, architecture):
     assert architecture_for(replace(SMALL, **fields)) == architecture
 
 
@@ -151,7 +150,7 @@ def test_models_that_llama_cpp_has(fields: dict[str, Any], architecture: str) ->
         (LLAMA | {"activation": "relu2"}, "activation=swiglu, not relu2"),  # with biases
     ],
 )
-def test_models_that_llama_cpp_does_not_have(fields: dict[str, Any], why: str, tmp_path: Path) -> None:
+def test_models_that_llama_cpp_does_not_have(fields, why, tmp_path):
     with pytest.raises(ArgumentError, match=why):
         save_gguf(GPT(replace(SMALL, **fields)), tmp_path / "model.gguf", LEARNED)
     assert not list(tmp_path.iterdir())
@@ -165,13 +164,13 @@ def test_models_that_llama_cpp_does_not_have(fields: dict[str, Any], why: str, t
         (BPETokenizer(LEARNED.vocab, LEARNED.merges, {}), "no token that ends a text"),
     ],
 )
-def test_tokenizers_that_llama_cpp_does_not_have(tokenizer: Any, why: str, tmp_path: Path) -> None:
+def test_tokenizers_that_llama_cpp_does_not_have(tokenizer, why, tmp_path):
     with pytest.raises(ArgumentError, match=why):
         save_gguf(GPT(SMALL), tmp_path / "model.gguf", tokenizer)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
-def test_any_characters_come_back(text: str) -> None:
+def test_any_characters_come_back(text):
     tokenizer = CharTokenizer.train(text)
     written = describe_tokenizer(tokenizer, replace(SMALL, vocab_size=tokenizer.vocab_size + 2))
     written["general.architecture"] = Entry("string", "gpt2")
@@ -181,7 +180,7 @@ def test_any_characters_come_back(text: str) -> None:
     assert again.alphabet == tokenizer.alphabet
 
 
-def test_bytes_alone_come_back(tmp_path: Path) -> None:
+def test_bytes_alone_come_back(tmp_path):
     """BPE without merges, and a model without a tokenizer."""
     plain = BPETokenizer.train("", 257)
     save_gguf(GPT(SMALL), tmp_path / "model.gguf", plain)
@@ -193,7 +192,7 @@ def test_bytes_alone_come_back(tmp_path: Path) -> None:
     assert load(tmp_path / "model.gguf")[1] is None
 
 
-def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(tmp_path, capsys):
     write_run(GPT(SMALL), LEARNED, tmp_path / "run")
     out = tmp_path / "model.gguf"
     assert main(["convert", str(tmp_path / "run"), str(out), "--dtype=float16"]) == 0
@@ -204,7 +203,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["sample", str(out), "--prompt=low", "--max_new_tokens=3"]) == 0
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "model.gguf"
     save_gguf(GPT(SMALL), path)
     before = path.read_bytes()
@@ -222,7 +221,7 @@ WHOLE: list[bytes] = []
 
 
 @given(data=st.data())
-def test_damaged_files(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_damaged_files(tmp_path_factory, data):
     """Any byte of the head changed, and the end cut off: a model comes, or an error of ours."""
     folder = tmp_path_factory.mktemp("damaged")
     path = folder / "model.gguf"

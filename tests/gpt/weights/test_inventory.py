@@ -1,7 +1,6 @@
 """The inventory of a model's file: what NumPy says of the same arrays, and GPT-2's published counts."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +11,11 @@ from tests.gpt.weights.test_weights import WEIGHTS, written
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     return written(tmp_path / "model")
 
 
-def lines_of(text: str) -> dict[str, list[str]]:
+def lines_of(text):
     """First word of a line → the other cells."""
     rows = [line.split("  ") for line in text.splitlines()]
     return {row[0].strip(): [cell.strip() for cell in row[1:] if cell.strip()] for row in rows}

@@ -1,8 +1,6 @@
 """python -m gpt convert --quantize: packed files that all commands take."""
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ import tinytensor as tt
 from gpt.__main__ import main
 from gpt.config import GPTConfig
 from gpt.finetuning.lora import LoraConfig, adapters, add_adapters, merged_weights, trainable_counts
-from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.weights.gguf_format.metadata import text
 from gpt.weights.gguf_format.writer import kind_in_file, save_gguf
@@ -32,19 +29,19 @@ IDS = tt.tensor(np.random.default_rng(0).integers(0, WORDS.vocab_size, (2, 20)))
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quantize") / "run"
     write_run(model_of(CONFIG), WORDS, folder)
     (folder.parent / "text.txt").write_text(TEXT)
     return folder
 
 
-def kinds_in(path: Path) -> dict[str, str]:
+def kinds_in(path):
     return {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
 
 
 @pytest.mark.parametrize("kind", list(tt.QUANTIZED))
-def test_the_command_packs_as_the_library_unpacks(kind: str, run: Path, tmp_path: Path) -> None:
+def test_the_command_packs_as_the_library_unpacks(kind, run, tmp_path):
     """What the gguf library unpacks is near the weights, by the step of the kind."""
     path = tmp_path / "model.gguf"
     assert main(["convert", str(run), str(path), f"--quantize={kind}"]) == 0
@@ -60,7 +57,7 @@ def test_the_command_packs_as_the_library_unpacks(kind: str, run: Path, tmp_path
     assert kinds_in(path)["output_norm.weight"] == "F32"
 
 
-def test_all_commands_take_the_file(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_commands_take_the_file(run, tmp_path, capsys):
     path, text = tmp_path / "model.gguf", f"--data={run.parent / 'text.txt'}"
     assert main(["convert", str(run), str(path), "--quantize=q4_0"]) == 0
     shown = capsys.readouterr().out
@@ -77,7 +74,7 @@ def test_all_commands_take_the_file(run: Path, tmp_path: Path, capsys: pytest.Ca
     assert losses[0] == pytest.approx(losses[1], abs=0.01)  # few last tokens are read with rounding
 
 
-def test_metadata_of_a_gguf_file_stay(run: Path, tmp_path: Path) -> None:
+def test_metadata_of_a_gguf_file_stay(run, tmp_path):
     first, second = tmp_path / "first.gguf", tmp_path / "second.gguf"
     model, words = load(run)
     about = {"general.name": text("Low"), "tokenizer.chat_template": text("{{ messages }}")}
@@ -92,7 +89,7 @@ def test_metadata_of_a_gguf_file_stay(run: Path, tmp_path: Path) -> None:
     assert again.encode(TEXT) == WORDS.encode(TEXT)
 
 
-def test_a_packed_model_is_not_saved(run: Path, tmp_path: Path) -> None:
+def test_a_packed_model_is_not_saved(run, tmp_path):
     save_gguf(load(run)[0], tmp_path / "model.gguf", WORDS, dtype="q8_0")
     packed, _ = load(tmp_path / "model.gguf", packed=True)
     with pytest.raises(ArgumentError, match="loaded with packed weights"):
@@ -119,11 +116,11 @@ def test_a_packed_model_is_not_saved(run: Path, tmp_path: Path) -> None:
         ("token_embd.weight", (8, 256), "q4_0_m", "Q8_0"),
     ],
 )
-def test_kinds(name: str, shape: tuple[int, ...], dtype: str, kind: str) -> None:
+def test_kinds(name, shape, dtype, kind):
     assert kind_in_file(name, shape, dtype) == kind
 
 
-def mixed(path: Path, **changes: Any) -> GPT:
+def mixed(path, **changes):
     """A file whose keys are packed in another kind than its queries and values, and its model."""
     model = model_of(replace(CONFIG, **changes))
     save_gguf(model, path, WORDS, dtype="q4_0")
@@ -146,7 +143,7 @@ def mixed(path: Path, **changes: Any) -> GPT:
 
 
 @pytest.mark.parametrize("bias", [False, True])
-def test_queries_and_keys_of_different_kinds(bias: bool, tmp_path: Path) -> None:
+def test_queries_and_keys_of_different_kinds(bias, tmp_path):
     mixed(tmp_path / "model.gguf", bias=bias)
     floats, _ = load(tmp_path / "model.gguf")
     packed, _ = load(tmp_path / "model.gguf", packed=True)
@@ -155,7 +152,7 @@ def test_queries_and_keys_of_different_kinds(bias: bool, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["q8_0", "q4_0", "mixed"])
-def test_adapters_of_packed_weights(kind: str, run: Path, tmp_path: Path) -> None:
+def test_adapters_of_packed_weights(kind, run, tmp_path):
     """Gradients, and the merged weights, are those of the unpacked model."""
     path = tmp_path / "model.gguf"
     if kind == "mixed":
@@ -186,7 +183,7 @@ def test_adapters_of_packed_weights(kind: str, run: Path, tmp_path: Path) -> Non
         np.testing.assert_allclose(array, merged_[name], atol=1e-6)
 
 
-def test_finetune_on_a_packed_file(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_finetune_on_a_packed_file(run, tmp_path, capsys):
     """It trains adapters alone, can be resumed, and its run is one as any other."""
     path = tmp_path / "model.gguf"
     assert main(["convert", str(run), str(path), "--quantize=q8_0"]) == 0

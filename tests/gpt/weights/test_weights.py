@@ -7,7 +7,6 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +41,7 @@ CONFIG = {
 }
 
 
-def written(folder: Path, weights: dict[str, np.ndarray] = WEIGHTS, **changes: Any) -> Path:
+def written(folder, weights=WEIGHTS, **changes):
     """A folder as transformers writes it."""
     folder.mkdir(exist_ok=True)
     save_file({f"transformer.{name}": a for name, a in weights.items()}, folder / "model.safetensors")
@@ -51,16 +50,16 @@ def written(folder: Path, weights: dict[str, np.ndarray] = WEIGHTS, **changes: A
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     return written(tmp_path / "model")
 
 
-def small(**changes: Any) -> GPT:
+def small(**changes):
     sizes = {"vocab_size": 9, "block_size": 8, "n_layer": 1, "n_head": 2, "n_embd": 4}
     return GPT(GPTConfig(**sizes | changes))
 
 
-def logits(model: GPT) -> np.ndarray:
+def logits(model):
     with tt.no_grad():
         return model(tt.tensor(ARRAYS["inputs"][0])).numpy()
 
@@ -130,24 +129,24 @@ def test_the_tokenizer_comes_along(folder):
 # ---- files that are refused -------------------------------------------------------------------------------
 
 
-def without(name: str) -> dict[str, np.ndarray]:
+def without(name):
     return {key: a for key, a in WEIGHTS.items() if key != name}
 
 
-def cut(folder: Path) -> None:
+def cut(folder):
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[:-1])
 
 
-def change(**changes: Any) -> Callable[[Path], object]:
+def change(**changes):
     return lambda folder: written(folder, **changes)
 
 
-def replaced(name: str, array: np.ndarray) -> Callable[[Path], object]:
+def replaced(name, array):
     return lambda folder: written(folder, WEIGHTS | {name: array})
 
 
-def spoiled(value: float) -> Callable[[Path], object]:
+def spoiled(value):
     array = WEIGHTS["h.1.mlp.c_fc.weight"].copy()
     array[3, 5] = value
     return replaced("h.1.mlp.c_fc.weight", array)
@@ -194,7 +193,7 @@ def test_integers_are_no_weights(folder):
 
 def test_pickles_are_never_read(folder):
     class Bomb:
-        def __reduce__(self) -> tuple[Any, ...]:
+        def __reduce__(self):
             return (pytest.fail, ("unpickled",))
 
     bomb = folder / "pytorch_model.bin"
@@ -230,7 +229,7 @@ def test_shards_by_their_index(folder):
 def test_a_name_on_the_hub(folder, monkeypatch):
     asked: list[str] = []
 
-    def snapshot_download(name: str, allow_patterns: list[str]) -> str:
+    def snapshot_download(name, allow_patterns):
         asked.append(name)
         if name != "openai-community/gpt2":
             raise OSError("no such repository")
@@ -327,7 +326,7 @@ def test_a_target_that_cannot_be_written(write, tmp_path):
 
 
 def test_a_write_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
-    def full(*_: object, **__: object) -> None:
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("gpt.weights.save.write_safetensors", full)
