@@ -84,6 +84,8 @@ class SafetensorsFile(Source):
 
 def _read_config(path: Path) -> tuple[GPTConfig, Naming]:
     values = read_json(path, "load")
+    if "train" in values:  # of a run that ended before its first checkpoint
+        raise no_such_run(str(path.parent), "load")
     config = config_from_hf(values, str(path))
     return config, GPT2 if values["model_type"] == "gpt2" else LLAMA
 

@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import shutil
 import sys
 import types
 from collections.abc import Callable
@@ -366,7 +367,9 @@ def test_every_path_to_a_run_leads_to_its_model(folder, tmp_path):
             np.testing.assert_array_equal(logits(load(path, checkpoint=checkpoint)[0]), logits(load(run)[0]))
     save_single(small(), run / "other.safetensors")  # a file of its own, though it is in the folder of a run
     assert load(run / "other.safetensors")[0].config.n_embd == 4
-    for path, checkpoint in ((tmp_path / "none", "best"), (folder, "latest"), (folder, 3)):
+    (tmp_path / "begun").mkdir()
+    shutil.copy(run / "config.json", tmp_path / "begun")  # a run that ended before its first checkpoint
+    for path, checkpoint in ((tmp_path / "none", "best"), (folder, "latest"), (tmp_path / "begun", "best")):
         with pytest.raises(ArgumentError, match=r"load: (there is no run|the run .* has no checkpoint)"):
             load(path, checkpoint=checkpoint)
     with pytest.raises(FormatError, match="holds a model of kind GPT, not Encoder"):
