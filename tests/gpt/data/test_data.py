@@ -23,7 +23,6 @@ from gpt import (
     open_split,
     prepare_text,
 )
-from gpt.__main__ import main as gpt_main
 from gpt.data.command import main
 from gpt.data.prepare import prepare
 from tests.helpers.source import ROOT
@@ -318,23 +317,3 @@ class TestCommand:
         assert (
             main(["prepare", str(tmp_path / "a.md"), "--tokenizer", saved, "--out", str(tmp_path / "b")]) == 0
         )
-
-    @pytest.mark.parametrize(
-        ("argv", "text"),
-        [
-            (["prepare"], "--out"),
-            (["prepare", "missing.txt", "--out", "OUT"], "missing.txt"),
-            (["prepare", "--pattern", "*.md", "--out", "OUT"], "folder"),
-            (["prepare", "--val-fraction", "2", "--out", "OUT"], "val_fraction"),
-            (["prepare", "--tokenizer", "missing.json", "--out", "OUT"], "missing.json"),
-            (["info", "OUT"], "data prepare"),
-            (["inf"], "invalid choice"),
-        ],
-    )
-    def test_wrong_use_is_explained(self, argv, text, tmp_path, capsys):
-        assert gpt_main(["data", *(word.replace("OUT", str(tmp_path / "out")) for word in argv)]) == 2
-        said = capsys.readouterr().err
-        assert text in said
-        assert "fix:" in said
-        assert "Traceback" not in said
-        assert not (tmp_path / "out").exists()

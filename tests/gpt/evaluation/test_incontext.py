@@ -80,5 +80,3 @@ def test_the_command(model, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines() == lines
     assert main(["incontext", "--help"]) == 0
     assert "usage: python -m gpt incontext" in capsys.readouterr().out
-    assert main(["incontext", run, "--example=a: b"]) == 2
-    assert "there is no query" in capsys.readouterr().err

@@ -211,22 +211,6 @@ def test_adapters_leave_the_weights_they_stand_beside(base, tmp_path):
             np.testing.assert_array_equal(after[name], array, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["lorra"], "lora?"),
-        (["lora", "--max_stepps=3"], "max_steps"),
-        (["dpo", "--init_from=resume", "--out_dir=nowhere"], "nowhere"),
-        (["instruct", "--data=nowhere.jsonl"], "nowhere.jsonl"),
-    ],
-)
-def test_what_cannot_be_done_is_explained(words, said, base, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    extra = [f"--init_from={base}"] if len(words) == 2 and "init_from" not in words[1] else []
-    assert main(["finetune", *words, *extra]) == 2
-    assert said in capsys.readouterr().err
-
-
 def test_weights_are_kept_without_the_safetensors_library(base, tmp_path, monkeypatch):
     (tmp_path / "text").write_text("the cat sat " * 9)
     learn = ["skipgram", str(tmp_path / "text"), f"--out={tmp_path / 'vectors'}", "--subsample=1"]

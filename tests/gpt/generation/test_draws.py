@@ -126,23 +126,6 @@ def test_a_note_about_kernels_comes_before_the_text(run, monkeypatch):
     assert told == [True, False, False]
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--explain", "--num_samples=2"], "explain with several texts"),
-        (["--explain", "--beams=2"], "explain with beams"),
-        (["--beams=2", "--num_samples=3"], "more samples than beams"),
-        (["--beams=2", "--top_k=3"], "beams with temperature, filters"),
-        (["--length_penalty=2"], "length_penalty without beams"),
-        (["--beams=-1"], "beams=-1"),
-        (["--prompt="], "at least one token"),
-    ],
-)
-def test_what_excludes_each_other(run, capsys, words, message):
-    assert main(["sample", run, *words]) == 2
-    assert message in capsys.readouterr().err
-
-
 def test_beams_from_the_command_line(run, capsys):
     how = ["--prompt=ab", "--max_new_tokens=9"]
     main(["sample", run, *how, "--temperature=0"])

@@ -1,7 +1,6 @@
 """Character and word tokenizers, saving, and the command."""
 
 import io
-import re
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, embedded_shakespeare, load_tokenizer
-from gpt.__main__ import main as gpt_main
 from gpt.tokenizers.tokenizer import choose, main
 from tinytensor.errors import ArgumentError, DTypeError
 
@@ -195,35 +193,3 @@ class TestCommand:
         (tmp_path / "a.txt").write_text("ab ab")
         main(["train", str(tmp_path / "a.txt"), "--vocab-size", "300", "--out", str(tmp_path / "t.json")])
         assert "only 258 tokens" in capsys.readouterr().out
-
-    @pytest.mark.parametrize(
-        ("argv", "text"),
-        [
-            ([], "COMMAND"),
-            (["paint"], "paint"),
-            (["train"], "FILE"),
-            (["train", "CORPUS"], "--vocab-size 1024"),
-            (["train", "CORPUS", "--vocab-size", "many"], "many"),
-            (["train", "CORPUS", "--vocab-size", "100"], "vocab_size >= 257"),
-            (["train", "CORPUS", "--kind", "char", "--vocab-size", "9"], "leave --vocab-size out"),
-            (["train", "CORPUS", "--kind", "word", "--special", "x"], "--special"),
-            (["train", "missing.txt", "--vocab-size", "300"], "missing.txt"),
-            (["encode", "missing.json", "x"], "missing.json"),
-            (["encode", "CHAR", "é"], "U\\+00E9"),
-            (["encode", "CHAR", "e", "--special"], "has none"),
-            (["decode", "CHAR", "x"], "pass integers"),
-            (["decode", "CHAR", "99"], "id 99"),
-            (["info", "CORPUS"], "JSON"),
-        ],
-    )
-    def test_wrong_use_is_explained(self, argv, text, corpus, capsys):
-        char = corpus.with_name("char.json")
-        CharTokenizer("abcdefgh").save(char)
-        words = [{"CORPUS": str(corpus), "CHAR": str(char)}.get(word, word) for word in argv]
-        assert gpt_main(["tokenizer", *words]) == 2
-        said = capsys.readouterr().err
-        assert "error:" in said
-        assert "why:" in said
-        assert "fix:" in said
-        assert re.search(text, said)
-        assert "Traceback" not in said

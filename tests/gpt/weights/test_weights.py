@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import re
 import shutil
 import sys
 import types
@@ -379,25 +378,6 @@ def test_every_path_to_a_run_leads_to_its_model(folder, tmp_path):
     (run / "step_0" / "model.safetensors").write_bytes(weights)
     with pytest.raises(FormatError, match="no usable checkpoint"):  # by its checksum
         load(run)
-
-
-REFUSED = [
-    ("DST", "--format=safetensors", "recognize by its suffix"),
-    ("DST", "--format=gguf", "name it .*DST.gguf"),
-    ("DST", "--quantize=q4_0", "only GGUF files have packed weights"),
-    ("DST.safetensors", "--quantize=q4_0", "only GGUF files have packed weights"),
-    ("DST.gguf", "--quantize=q3_k", "q3_k"),
-    ("DST", "--dtype=float16", "a run keeps float32"),
-    ("DST.gguf", "--dtype=float16 --quantize=q4_0", "--quantize is a dtype of its own"),
-    ("DST", "--block_size=25", "longer than the model's 24"),
-]
-
-
-@pytest.mark.parametrize(("target", "words", "said"), REFUSED)
-def test_what_is_not_converted(folder, tmp_path, capsys, target, words, said):
-    assert main(["convert", str(folder), str(tmp_path / target), *words.split()]) == 2
-    assert re.search(said, capsys.readouterr().err)
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.mark.parametrize("target", ["run", "out --format=hf", "one.safetensors", "one.gguf"])
