@@ -62,17 +62,14 @@ class _Canvas:
     def end_step(self) -> None:
         """Write the cells, with their tips on a line below them."""
         self.y += GAP
-        place: dict[str, str | float] = {"x": GAP, "y": self.y + 14, "class_": "tip"}
+        place: dict[str, str | float] = {
+            "x": GAP,
+            "y": self.y + 14,
+            "class_": "tip",
+            "pointer_events": "none",
+        }
         for name, tip, shapes in self.cells:
-            self.shapes.append(
-                tag(
-                    "g",
-                    shapes,
-                    tag("text", tip, **place, pointer_events="none"),
-                    class_=f"at {name}",
-                    tabindex=0,
-                )
-            )
+            self.shapes.append(tag("g", shapes, tag("text", tip, **place), class_=f"at {name}", tabindex=0))
         self.cells.clear()
         self.y += HEIGHT + GAP
 
