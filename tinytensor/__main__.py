@@ -15,14 +15,14 @@ __all__ = ["main"]
 
 EXIT_ERROR, EXIT_PIPE, EXIT_INTERRUPT = 2, 1, 130
 
-# Command name → its module, and its line in the help.
+# Command name → its module (and its function, if that is not `main`), and its line in the help.
 COMMANDS = {
     "info": ("tinytensor.commands.info", "versions, devices, compilers, caches and switches"),
     "build": ("tinytensor.commands.build", "compile the C++ kernels of the CPU ahead, on all processors"),
     "explain": ("tinytensor.commands.explain", "how a tensor lies in memory, call by call"),
     "check": ("tinytensor.commands.check", "kernels, or a script, with every access watched and counted"),
     "run": ("tinytensor.commands.run", "a CUDA program, compiled and run on the CPU"),
-    "replay": ("tinytensor.commands.replay", "kernels, or a script, step by step, on a page"),
+    "replay": ("tinytensor.commands.check:replay", "kernels, or a script, step by step, on a page"),
     "selftest": ("tinytensor.commands.selftest", "every kernel on every device, compared with NumPy"),
     "kernel": ("tinytensor.commands.kernel", "the kernels behind an op: source, registers, memory accesses"),
     "mcp": ("tinytensor.commands.mcp", "these commands as tools for coding agents"),
@@ -116,7 +116,8 @@ def _run(words: list[str]) -> int:
             if near
             else "see python -m tinytensor --help",
         )
-    return int(importlib.import_module(COMMANDS[name][0]).main(rest))
+    module, _, function = COMMANDS[name][0].partition(":")
+    return int(getattr(importlib.import_module(module), function or "main")(rest))
 
 
 def _help() -> str:

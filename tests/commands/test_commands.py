@@ -210,7 +210,7 @@ def test_check_in_a_dtype(capsys: pytest.CaptureFixture[str]) -> None:
 def test_check_prints_what_each_line_costs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "masking"]) == 0
     said = capsys.readouterr().out
-    assert "0 findings" in said
+    assert said.splitlines()[-1].endswith(" launches, 0 findings")
     assert "triangle_forward" in said
     assert "masking.cu:" in said
 
@@ -348,6 +348,8 @@ def test_a_script_that_ends_itself(tmp_path: Path, capsys: pytest.CaptureFixture
         (["check", "softmax", "more"], "only a script"),
         (["check", "softmax", "--blocks", "2", "more"], "only a script"),
         (["check", "missing.py"], "check the path"),
+        (["replay", "nothing"], "error: replay: there is no kernel 'nothing'"),
+        (["replay", "softmax", "more"], "fix: python -m tinytensor replay softmax"),
         (["kernel", "softmx"], "did you mean softmax?"),
         (["kernel", "exp", "--shape", "99999999999999999999,4"], "elements at most"),
         (["kernel", "exp", "--shape=-3,4"], "0 or more"),
@@ -357,6 +359,25 @@ def test_a_script_that_ends_itself(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_wrong_words_are_explained(words: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("__global__ void k(float* y) { y[0] = 1; }", 2, "k.cu: there is no function main"),
+        ("int main() { volatile int* p = nullptr; *p = 1; }", 128 + 11, "the program was ended by SIGSEGV"),
+        ("#include <cstdlib>\nint main() { abort(); }", 128 + 6, "the program was ended by SIGABRT"),
+        ("int main() { return 3; }", 3, ""),
+    ],
+)
+def test_programs_without_a_run_say_why(
+    text: str, code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "k.cu").write_text(text, encoding="utf-8")
+    assert main(["run", str(tmp_path / "k.cu")]) == code
+    told = capsys.readouterr().err
+    assert said in told
+    assert bool(said) == bool(told)
 
 
 def test_selftest_compares_with_numpy(

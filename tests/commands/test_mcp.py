@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,19 +16,24 @@ SHIFT = (
 )
 
 
+def call(tool: str, *args: Any, **how: Any) -> dict[str, Any]:
+    said: dict[str, Any] = asyncio.run(getattr(mcp, tool)(*args, **how))
+    return said
+
+
 def test_check_kernel_finds_what_a_mended_kernel_has_not() -> None:
     launches = ["shift[1, 32](zeros(8), arange(8, dtype=float32), 8)"]
-    wrong = mcp.check_kernel(SHIFT.replace("OFF", "threadIdx.x + 1"), launches)
+    wrong = call("check_kernel", SHIFT.replace("OFF", "threadIdx.x + 1"), launches)
     assert wrong["exit_code"] == 1
     (report,) = wrong["reports"].values()
     assert [finding["kind"] for finding in report["findings"]] == ["out of bounds"]
-    right = mcp.check_kernel(SHIFT.replace("OFF", "threadIdx.x"), launches)
+    right = call("check_kernel", SHIFT.replace("OFF", "threadIdx.x"), launches)
     assert right["exit_code"] == 0
     assert right["tensors"]["y"]["first"] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
 
 
 def test_what_does_not_compile_is_an_error_with_its_line() -> None:
-    said = mcp.check_kernel(SHIFT.replace("OFF", "nothing"), ["shift[1, 32](zeros(8), zeros(8), 8)"])
+    said = call("check_kernel", SHIFT.replace("OFF", "nothing"), ["shift[1, 32](zeros(8), zeros(8), 8)"])
     assert said["exit_code"] == 2
     assert "kernel.cu:1" in said["error"]["why"]
 
@@ -39,21 +45,27 @@ COPY = """__global__ void copy(float* y, const float* x, int n) {
 
 
 def test_launches_keep_views_and_unwritten_memory() -> None:
-    def kinds(launch: str) -> list[str]:
-        (report,) = mcp.check_kernel(COPY, [launch], lines=False)["reports"].values()
-        assert "kernels" not in report
-        return [finding["kind"] for finding in report["findings"]]
-
-    assert kinds("copy[1, 26](empty(104), randn(104), 104)") == []
-    assert kinds("copy[1, 26](zeros(105)[1:], zeros(105)[1:], 104)") == ["misaligned access"]
-    assert kinds("copy[1, 25](empty(104), randn(104), 104)") == ["unwritten output"]
-    (report,) = mcp.check_kernel(COPY, ["copy[1, 26](zeros(103), randn(103), 103)"])["reports"].values()
-    assert "16-byte write at byte 400 of `y`, a buffer of 412 bytes" in report["findings"][0]["text"]
+    launches = [
+        "copy[1, 26](empty(104), randn(104), 104)",
+        "copy[1, 26](zeros(105)[1:], zeros(105)[1:], 104)",
+        "copy[1, 26](zeros(103), randn(103), 103)",
+        "copy[1, 25](empty(104), randn(104), 104)",  # the last one's tensors are read
+    ]
+    (report,) = call("check_kernel", COPY, launches, lines=False)["reports"].values()
+    assert "kernels" not in report
+    assert [(finding["launch"], finding["kind"]) for finding in report["findings"]] == [
+        (2, "misaligned access"),
+        (3, "out of bounds"),
+        (4, "unwritten output"),
+    ]
+    assert "16-byte write at byte 400 of `y`, a buffer of 412 bytes" in report["findings"][1]["text"]
 
 
 def test_tensors_of_a_launch_are_different_and_described() -> None:
     nothing = "__global__ void nothing(float* a, float* b, float* c) {}"
-    tensors = mcp.check_kernel(nothing, ["nothing[1, 1](randn(40), randn(40), full(20, -inf))"])["tensors"]
+    tensors = call("check_kernel", nothing, ["nothing[1, 1](randn(40), randn(40), full(20, -inf))"])[
+        "tensors"
+    ]
     assert tensors["a"]["first"] != tensors["b"]["first"]
     assert max(*tensors["a"]["first"], *tensors["a"]["last"]) <= tensors["a"]["maximum"]
     assert tensors["c"]["last"] == ["-inf"] * 16
@@ -61,11 +73,13 @@ def test_tensors_of_a_launch_are_different_and_described() -> None:
 
 
 def test_other_tools() -> None:
-    assert mcp.explain_layout("zeros(2, 3).T")["steps"][-1]["strides"] == [1, 3]
-    said = mcp.check_script("import tinytensor as tt\nprint('hello')\ntt.ones(4, device='emulated') + 1")
+    assert call("explain_layout", "zeros(2, 3).T")["steps"][-1]["strides"] == [1, 3]
+    said = call("check_script", "import tinytensor as tt\nprint('hello')\ntt.ones(4, device='emulated') + 1")
     assert (said["exit_code"], said["output"]) == (0, "hello\n")
-    assert mcp.check_script("1 / 0")["error"]["type"] == "ZeroDivisionError"
-    (kernel,) = mcp.explain_kernel(SHIFT.replace("OFF", "0"), "shift[1, 32](zeros(8), ones(8), 8)")["kernels"]
+    assert call("check_script", "1 / 0")["error"]["type"] == "ZeroDivisionError"
+    (kernel,) = call("explain_kernel", SHIFT.replace("OFF", "0"), "shift[1, 32](zeros(8), ones(8), 8)")[
+        "kernels"
+    ]
     assert (kernel["written_bytes"], kernel["read_bytes"]) == (32, 4)
 
 
@@ -74,23 +88,23 @@ def test_a_kernel_is_judged_against_an_op() -> None:
         "// launch: grid (n + 63) / 64, block 64\n__global__ void f(float* y, const float* x, int n) { BODY }"
     )
     body = "int i = blockIdx.x * 64 + threadIdx.x; if (i < n) y[i] = fmaxf(x[i], 0.0f);"
-    said = mcp.judge_kernel(source.replace("BODY", body), "relu")
+    said = call("judge_kernel", source.replace("BODY", body), "relu")
     assert (said["exit_code"], said["solved"]) == (0, True)
-    said = mcp.judge_kernel(source.replace("BODY", body.replace("0.0f", "0.1f")), "relu")
+    said = call("judge_kernel", source.replace("BODY", body.replace("0.0f", "0.1f")), "relu")
     assert (said["exit_code"], said["reasons"]) == (1, ["wrong"])
 
 
 def test_what_is_printed_does_not_disturb_the_object() -> None:
     prints = SHIFT.replace("{", '{ if (threadIdx.x == 0) printf("a line\\nno line");').replace("OFF", "0")
-    assert mcp.check_kernel(prints, ["shift[1, 32](zeros(8), ones(8), 8)"])["output"] == "a line\nno line"
-    said = mcp.check_script("import os; print('3', flush=True); os.write(1, b'[4]'); os._exit(5)")
+    assert call("check_kernel", prints, ["shift[1, 32](zeros(8), ones(8), 8)"])["output"] == "a line\nno line"
+    said = call("check_script", "import os; print('3', flush=True); os.write(1, b'[4]'); os._exit(5)")
     assert (said["error"]["what"], said["exit_code"]) == ("it crashed", 5)
-    assert "wrong options" in mcp.explain_layout("--nothing")["error"]["what"]
+    assert "wrong options" in call("explain_layout", "--nothing")["error"]["what"]
 
 
 def test_a_command_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mcp, "SECONDS", 2)
-    said = mcp.check_script("while True: pass")
+    said = call("check_script", "while True: pass")
     assert said["error"]["what"] == "it did not end within 2 s"
 
 
@@ -101,15 +115,15 @@ def test_a_call_that_is_cancelled_ends_its_process(tmp_path: Path) -> None:
     )
 
     async def cancel() -> None:
-        call = asyncio.ensure_future(mcp.cancellable(mcp.check_script)(script))
+        task = asyncio.ensure_future(mcp.check_script(script))
         while not begun.is_file() or not begun.read_text():
-            assert not call.done()
+            assert not task.done()
             await asyncio.sleep(0.05)
-        call.cancel()
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await call
+            await task
 
-    asyncio.run(cancel())  # waits for the thread, which waits for the process
+    asyncio.run(cancel())
     with pytest.raises(ProcessLookupError):
         os.kill(int(begun.read_text()), 0)
 

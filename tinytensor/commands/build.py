@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 from collections.abc import Sequence
 
 from tinytensor.commands.json_output import write_json
+from tinytensor.commands.options import parser
 from tinytensor.runtime.compiler import find_compiler
 from tinytensor.runtime.cpu.kernels import HostKernels, compile_kernels
 from tinytensor.runtime.cpu.library import PART
@@ -17,13 +17,11 @@ from tinytensor.runtime.kernel_files import kernel_files
 
 def main(words: Sequence[str]) -> int:
     """Compile what is not in the cache; returns 1 if a file cannot be used, and a warning says why."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tinytensor build",
-        description="Compile the C++ kernels of the CPU that are not in the cache, in parallel: about 1 s of "
-        "a processor for a file. Otherwise each is compiled when it is first used.",
+    about = (
+        "Compile the C++ kernels of the CPU that are not in the cache, in parallel: about 1 s of a processor "
+        "for a file. Otherwise each is compiled when it is first used."
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
-    options = parser.parse_args(list(words))
+    options = parser("build", about, "--json").parse_args(words)
     find_compiler(os.environ.get("CXX"))  # raises with what to install
     start = time.perf_counter()
     compiled = compile_kernels()

@@ -17,7 +17,8 @@ import tinytensor as tt
 from tinytensor.commands.exercises import EXERCISES, LOOPING, run
 from tinytensor.commands.json_output import SHOWN, printed, report_fields, tensor_fields, write_json
 from tinytensor.commands.larger_calls import Tensors, larger_of
-from tinytensor.commands.launch_expression import EXAMPLE, parse_launch, required
+from tinytensor.commands.launch_expression import parse_launch, required
+from tinytensor.commands.options import parser
 from tinytensor.dispatch.launch import limited_blocks
 from tinytensor.emulator.check.counts import KernelCount
 from tinytensor.emulator.check.report import CheckReport
@@ -35,9 +36,9 @@ FLOATS = ("float32", "float64", "float16", "bfloat16")
 OnDevice = Callable[[str], Tensors]
 
 
-def main(words: Sequence[str]) -> int:
-    """Check the named kernels or script; returns 1 if a defect was found."""
-    options = _options(list(words))
+def main(words: Sequence[str], command: str = "check", **defaults: Any) -> int:
+    """Check the named kernels or script; returns 1 if a defect was found. `defaults`: of options."""
+    options = _options(list(words), command, defaults)
     if options.blocks is None:
         options.blocks = OWN_BLOCKS if options.launch else BLOCKS
     if options.kernel.endswith(".py"):
@@ -46,24 +47,24 @@ def main(words: Sequence[str]) -> int:
         return _check_launches(options)
     if options.launch:
         raise ArgumentError(
-            f"check: --launch with {options.kernel}",
+            f"{command}: --launch with {options.kernel}",
             why="it launches a kernel of a .cu file; those of the engine have launches of their own",
             fix="name your file, or leave --launch out",
         )
     if options.arguments:
         raise ArgumentError(
-            f"check: {options.arguments} behind {options.kernel}",
+            f"{command}: {options.arguments} behind {options.kernel}",
             why="only a script has arguments of its own",
-            fix=f"python -m tinytensor check {options.kernel} [options]",
+            fix=f"python -m tinytensor {command} {options.kernel} [options]",
         )
     whole = options.kernel == "all"
     if whole and options.html:
         raise ArgumentError(
-            "check: all with --html",
+            f"{command}: all with --html",
             why="a page shows the kernels of one file",
             fix="name the file, or a kernel",
         )
-    wanted = dict.fromkeys(kernel_files(".cu"), "") if whole else _found(options.kernel)
+    wanted = dict.fromkeys(kernel_files(".cu"), "") if whole else _found(options.kernel, command)
     findings, reports = 0, {}
     for file, kernel in wanted.items():
         report = _checked(file, options)
@@ -79,6 +80,11 @@ def main(words: Sequence[str]) -> int:
     if options.json:
         write_json("check", reports={name: report_fields(report) for name, report in reports.items()})
     return 1 if findings else 0
+
+
+def replay(words: Sequence[str]) -> int:
+    """`python -m tinytensor replay`: a check of one block of each launch, with a page that replays it."""
+    return main(words, "replay", blocks=1, html="replay.html")
 
 
 def calls_of(file: str, wanted: str | None = None, *, looping: bool = False) -> dict[str, OnDevice]:
@@ -119,51 +125,44 @@ def _checked(file: str, options: argparse.Namespace) -> CheckReport:
     return report
 
 
-def _options(words: list[str]) -> argparse.Namespace:
+def _options(words: list[str], command: str, defaults: dict[str, Any]) -> argparse.Namespace:
     """Parse the arguments. Options may follow a kernel; after a script, they are passed to the script."""
-    options = _parser().parse_args(words)
+    made = _parser(command)
+    made.set_defaults(command=command, **defaults)
+    options = made.parse_args(words)
     behind = options.arguments
     if not options.kernel.endswith(".py") and behind and behind[0].startswith("-"):
         at = len(words) - len(behind) - 1  # of the kernel
-        return _parser().parse_args([*words[:at], *behind, words[at]])
+        return made.parse_args([*words[:at], *behind, words[at]])
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tinytensor check",
-        description="Run kernels with every access checked: invalid accesses, races, barriers; and report "
-        "the memory cost of each source line. Needs a C++ compiler, but no GPU.",
+def _parser(command: str) -> argparse.ArgumentParser:
+    made = parser(
+        command,
+        "Run kernels with every access checked: invalid accesses, races, barriers; and report the memory "
+        "cost of each source line. Needs a C++ compiler, but no GPU. A page replays the counted blocks.",
+        *("--launch", "--html", "--json"),
         epilog="`replay` is `check --blocks 1 --html replay.html`.",
     )
-    parser.add_argument(
+    made.add_argument(
         "kernel",
         help="a kernel (softmax_forward), a file of tinytensor/kernels (softmax), all, a script (my.py) "
         'that uses device "emulated" or "checked", or a file of yours (my.cu) with --launch',
     )
-    script = parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
+    script = made.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
     script.required = False  # else an error names it among what is missing
-    parser.add_argument(
+    made.add_argument(
         "--dtype",
         choices=FLOATS,
         help=f"of the inputs (default: float32; for files that end in {' or '.join(TENSOR_CORES)} bfloat16)",
     )
-    parser.add_argument(
-        "--launch",
-        action="append",
-        metavar="LAUNCH",
-        help=f"launch a kernel of your .cu file, for example {EXAMPLE}; may be repeated",
-    )
-    parser.add_argument(
+    made.add_argument(
         "--blocks",
         type=_number_of_blocks,
         help=f"blocks of each launch that are counted (default: {BLOCKS}; with --launch {OWN_BLOCKS})",
     )
-    parser.add_argument(
-        "--html", metavar="FILE", help="also write a page that replays the counted blocks step by step"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
-    return parser
+    return made
 
 
 def _number_of_blocks(word: str) -> int:
@@ -173,7 +172,7 @@ def _number_of_blocks(word: str) -> int:
     return int(word)
 
 
-def _found(name: str) -> dict[str, str]:
+def _found(name: str, command: str) -> dict[str, str]:
     """Exercises that launch a kernel or the kernels of a file, with the name of the kernel to report."""
     files = kernel_files(".cu")
     if (stem := name.removesuffix(".cu")) in files:
@@ -183,7 +182,7 @@ def _found(name: str) -> dict[str, str]:
         return found
     near = get_close_matches(name, {*files, *chain(*kernels.values())}, n=1)
     raise ArgumentError(
-        f"check: there is no kernel {name!r}",
+        f"{command}: there is no kernel {name!r}",
         why=f"the files are {', '.join(files)}",
         fix=(f"did you mean {near[0]}? " if near else "")
         + "name one of them, a kernel in one of them, all, or a script that ends in .py",
@@ -232,7 +231,7 @@ def _check_launches(options: argparse.Namespace) -> int:
     """Check launches of the kernels of a .cu file."""
     if options.dtype:
         raise ArgumentError(
-            "check: --dtype with a file of yours",
+            f"{options.command}: --dtype with a file of yours",
             why="the tensors of --launch have dtypes of their own",
             fix="write zeros(1000, dtype=float16)",
         )
@@ -243,9 +242,9 @@ def _check_launches(options: argparse.Namespace) -> int:
             tensors |= parse_launch(Path(options.kernel), text).run()
         values = {name: x.detach().cpu() for name, x in tensors.items()}  # inside: finds unwritten elements
     if not options.json:
-        print(report)
         for name, x in values.items():
             print(f"{name} = {x.reshape(-1)[:SHOWN].tolist()}{' …' if x.size > SHOWN else ''}")
+        print(report)
     _write_page(options, report)
     if options.json:
         fields = {name: tensor_fields(x) for name, x in values.items()}
@@ -266,7 +265,9 @@ def _check_script(options: argparse.Namespace) -> int:
     path, as_json = options.kernel, options.json
     if not Path(path).is_file():
         raise ArgumentError(
-            f"check: {path} does not exist", why="a name that ends in .py is a script", fix="check the path"
+            f"{options.command}: {path} does not exist",
+            why="a name that ends in .py is a script",
+            fix="check the path",
         )
     before = sys.argv, list(sys.path)
     sys.argv, sys.path[0] = [path, *options.arguments], str(Path(path).resolve().parent)

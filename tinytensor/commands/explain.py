@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinytensor.commands.json_output import write_json
+from tinytensor.commands.options import parser
 from tinytensor.lab.explain.explanation import explain_expression
 from tinytensor.lab.explain.expression import MAKERS, METHODS, PROPERTIES
 from tinytensor.lab.explain.steps import LayoutStep
@@ -18,7 +19,7 @@ from tinytensor.lab.html import write
 
 def main(words: Sequence[str]) -> int:
     """Print the explanation, or write it to files."""
-    options = _parser().parse_args(list(words))
+    options = _parser().parse_args(words)
     explanation = explain_expression(options.expression)
     told = sys.stderr if options.json else sys.stdout
     if options.svg is not None:
@@ -56,21 +57,18 @@ def _fields(step: LayoutStep) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tinytensor explain",
-        description="Show how a tensor lies in memory, for each call of an expression. "
+    made = parser(
+        "explain",
+        "Show how a tensor lies in memory, for each call of an expression. "
         f"It begins with {', '.join(MAKERS)}; {', '.join((*METHODS, *PROPERTIES))} and indices follow.",
+        *("--html", "--json"),
     )
-    parser.add_argument("expression", help='for example "arange(12).reshape(3, 4).T[1:, ::2]"')
-    parser.add_argument("--svg", metavar="FILE", help="write a picture instead")
-    parser.add_argument(
-        "--html", metavar="FILE", help="write a page instead: point at an element to see its place"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
-    parser.add_argument(
+    made.add_argument("expression", help='for example "arange(12).reshape(3, 4).T[1:, ::2]"')
+    made.add_argument("--svg", metavar="FILE", help="write a picture; with --html or --svg, no text")
+    made.add_argument(
         "--color",
         choices=["auto", "always", "never"],
         default="auto",
         help="default auto: colors on a terminal, unless NO_COLOR is set",
     )
-    return parser
+    return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 import tinytensor as tt
 from tinytensor.commands.json_output import write_json
+from tinytensor.commands.options import parser
 from tinytensor.device import as_device
 from tinytensor.errors import TinyTensorError
 from tinytensor.runtime import runtime_of
@@ -27,11 +27,7 @@ CACHES = ("emulated", "nvrtc", "host", "sources")
 
 def main(words: Sequence[str]) -> int:
     """Print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tinytensor info", description="Versions, devices, compilers, caches and switches."
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
-    if parser.parse_args(list(words)).json:
+    if parser("info", "Versions, devices, compilers, caches and switches.", "--json").parse_args(words).json:
         write_json("info", rows=[{"name": name, "text": text} for name, text in _rows()])
         return 0
     for name, text in _rows():

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tinytensor.commands.json_output import finding_fields, number, printed, report_fields, write_json
-from tinytensor.commands.puzzles import FOLDER, add_folder, folder_option
+from tinytensor.commands.options import PUZZLES as FOLDER
+from tinytensor.commands.options import parser
+from tinytensor.commands.puzzles import folder_option
 from tinytensor.dtypes import as_dtype
 from tinytensor.emulator.check.report import CheckReport
 from tinytensor.errors import ArgumentError, KernelError, TinyTensorError
@@ -35,7 +37,7 @@ from tinytensor.runtime.signature import instance
 
 def main(words: Sequence[str]) -> int:
     """Judge a file; returns 0 if it is solved, 1 if not, 2 if there is no verdict."""
-    options = _parser().parse_args(list(words))
+    options = _parser().parse_args(words)
     path = Path(options.file)
     if options.op and options.folder != FOLDER:
         raise ArgumentError(
@@ -191,22 +193,17 @@ def verdict_fields(verdict: Verdict) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tinytensor judge",
-        description="Run the kernels of a file on many shapes, with every access checked: compares results, "
-        "finds races and invalid accesses, counts memory traffic. Needs a C++ compiler, but no GPU. Comments "
-        "in the file say how kernels are launched: see docs/puzzles.md.",
+    made = parser(
+        "judge",
+        "Run the kernels of a file on many shapes, with every access checked: compares results, finds races "
+        "and invalid accesses, counts memory traffic. Needs a C++ compiler, but no GPU. Comments in the file "
+        "say how kernels are launched: see docs/puzzles.md. A page replays the first run that fails, or the "
+        "measured one.",
+        *("--folder", "--html", "--json"),
         epilog="exit code: 0 solved, 1 not solved, 2 the file does not compile or fit, or ends the process",
     )
-    parser.add_argument("file", help="a .cu file, or for some puzzles a .py file")
-    task = parser.add_mutually_exclusive_group()
+    made.add_argument("file", help="a .cu file, or for some puzzles a .py file")
+    task = made.add_mutually_exclusive_group()
     task.add_argument("--puzzle", type=int, metavar="N", help="the puzzle; default: by the name of the file")
     task.add_argument("--op", metavar="NAME", help="op that it computes, such as softmax")
-    add_folder(parser)
-    parser.add_argument(
-        "--html",
-        metavar="FILE",
-        help="write a page that replays the first run that fails, or the measured one",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
-    return parser
+    return made

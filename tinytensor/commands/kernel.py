@@ -14,7 +14,8 @@ import numpy as np
 
 import tinytensor as tt
 from tinytensor.commands.json_output import kernel_fields, printed, write_json
-from tinytensor.commands.launch_expression import EXAMPLE, parse_launch, required
+from tinytensor.commands.launch_expression import parse_launch, required
+from tinytensor.commands.options import parser
 from tinytensor.errors import ArgumentError, DeviceError, DTypeError, KernelError, ShapeError
 from tinytensor.lab.html import write
 from tinytensor.lab.kernels.kernel_view import Kernels, kernel
@@ -28,7 +29,7 @@ DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "bool")
 
 def main(words: Sequence[str]) -> int:
     """Show the kernels of one op; returns 1 if the checked run found a defect."""
-    options = _parser().parse_args(list(words))
+    options = _parser().parse_args(words)
     if options.launch and not options.op.endswith(".cu"):
         raise ArgumentError(
             f"kernel: --launch with the op {options.op}",
@@ -94,29 +95,25 @@ def _fields(found: Kernels, architecture: int) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tinytensor kernel",
-        description="Source, launch, registers, PTX and memory accesses of the kernels that an op launches. "
-        "The op runs on the emulator under checks: needs a C++ compiler, but no GPU.",
+    made = parser(
+        "kernel",
+        "Source, launch, registers, PTX and memory accesses of the kernels that an op launches. The op runs "
+        "on the emulator under checks: needs a C++ compiler, but no GPU. A page stands in place of text.",
+        *("--launch", "--html", "--json"),
     )
-    parser.add_argument(
+    made.add_argument(
         "op", help="a public function of tinytensor, such as softmax or matmul, or a file of yours (my.cu)"
     )
-    parser.add_argument(
-        "--launch", action="append", metavar="LAUNCH", help=f"of a kernel of your file, for example {EXAMPLE}"
-    )
-    parser.add_argument(
+    made.add_argument(
         "--shape", action="append", help="of an operand, such as 64,128; once for each (default: 64,64)"
     )
-    parser.add_argument("--layout", choices=LAYOUTS, default="packed", help="how the operands lie in memory")
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the operands")
-    parser.add_argument("--backward", action="store_true", help="show the kernels of the gradient, too")
-    parser.add_argument(
+    made.add_argument("--layout", choices=LAYOUTS, default="packed", help="how the operands lie in memory")
+    made.add_argument("--dtype", choices=DTYPES, default="float32", help="of the operands")
+    made.add_argument("--backward", action="store_true", help="show the kernels of the gradient, too")
+    made.add_argument(
         "--arch", type=int, choices=sorted(LIMITS), default=90, help="whose registers are shown (default: 90)"
     )
-    parser.add_argument("--html", metavar="FILE", help="write a page with pictures in place of text")
-    parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
-    return parser
+    return made
 
 
 def _shape(text: str) -> tuple[int, ...]:

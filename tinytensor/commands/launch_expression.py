@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import tinytensor as tt
+from tinytensor.commands.options import EXAMPLE
 from tinytensor.cuda.user_kernels import Launcher
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.explain import expression
 
-EXAMPLE = '"axpy[4, 256](zeros(1000), randn(1000), 2.0, 1000)"'
 _LAUNCH = re.compile(r"\s*(\w+)\s*(?:<([^<>]*)>)?\s*(\[.*)", re.DOTALL)
 
 

@@ -7,19 +7,18 @@ with the `exit_code`.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
-from contextvars import ContextVar
-from functools import wraps
+from asyncio import create_subprocess_exec
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tinytensor as tt
+from tinytensor.commands.options import parser
 from tinytensor.errors import MissingLibraryError
 
 SECONDS = 120  # for one tool; a kernel that takes longer in the emulator has probably no end
@@ -36,7 +35,7 @@ conflicts; lanes are active threads; efficiency is bytes used of bytes moved. re
 count each byte once, over all blocks; moved_bytes, flops and lines are those of counted_blocks."""
 
 
-def check_kernel(source: str, launches: list[str], lines: bool = True) -> dict[str, Any]:
+async def check_kernel(source: str, launches: list[str], lines: bool = True) -> dict[str, Any]:
     """Run kernels of a CUDA source on the emulator with every memory access checked.
 
     Args:
@@ -51,14 +50,14 @@ def check_kernel(source: str, launches: list[str], lines: bool = True) -> dict[s
     Returns:
         Findings with file:line, counters of each source line, and elements of each tensor after the launches.
     """
-    said = _on_file("kernel.cu", source, "check", *_each("--launch", launches))
+    said = await _on_file("kernel.cu", source, "check", *_each("--launch", launches))
     if not lines:
         for report in said.get("reports", {}).values():
             del report["kernels"]
     return said
 
 
-def explain_kernel(source: str, launch: str, architecture: int = 90) -> dict[str, Any]:
+async def explain_kernel(source: str, launch: str, architecture: int = 90) -> dict[str, Any]:
     """Compile a kernel for a GPU and run one launch of it on the emulator: registers, spills, memory traffic.
 
     Args:
@@ -69,10 +68,10 @@ def explain_kernel(source: str, launch: str, architecture: int = 90) -> dict[str
     Returns:
         Registers, shared memory, stack and spills (null without NVRTC), findings and counters.
     """
-    return _on_file("kernel.cu", source, "kernel", f"--launch={launch}", f"--arch={architecture}")
+    return await _on_file("kernel.cu", source, "kernel", f"--launch={launch}", f"--arch={architecture}")
 
 
-def check_script(script: str) -> dict[str, Any]:
+async def check_script(script: str) -> dict[str, Any]:
     """Run a Python script that launches kernels (`tt.cuda.kernel`) with every memory access checked.
 
     Args:
@@ -83,10 +82,10 @@ def check_script(script: str) -> dict[str, Any]:
         Findings and counters of all launches, `output` with what the script prints, and `error` if it ended
         by an exception.
     """
-    return _on_file("script.py", script, "check")
+    return await _on_file("script.py", script, "check")
 
 
-def judge_kernel(source: str, op: str) -> dict[str, Any]:
+async def judge_kernel(source: str, op: str) -> dict[str, Any]:
     """Judge kernels against an op of tinytensor: results on many shapes, findings, memory traffic, a score.
 
     Args:
@@ -95,35 +94,35 @@ def judge_kernel(source: str, op: str) -> dict[str, Any]:
             columns, x_shape_0, x_stride_0; an error lists all names.
         op: such as "softmax".
     """
-    return _on_file("kernel.cu", source, "judge", f"--op={op}")
+    return await _on_file("kernel.cu", source, "judge", f"--op={op}")
 
 
-def check_engine(name: str) -> dict[str, Any]:
+async def check_engine(name: str) -> dict[str, Any]:
     """Check kernels of tinytensor itself on small inputs.
 
     Args:
         name: a file of tinytensor/kernels such as "softmax", one kernel in it, or "all" (a minute when cold).
     """
-    return _command("check", name)
+    return await _command("check", name)
 
 
-def explain_layout(expression: str) -> dict[str, Any]:
+async def explain_layout(expression: str) -> dict[str, Any]:
     """Shape, strides, offset and buffer after each call of a tensor expression.
 
     Args:
         expression: such as "arange(12).reshape(3, 4).T[1:, ::2]".
     """
-    return _command("explain", expression)
+    return await _command("explain", expression)
 
 
-def explain_op(op: str, shapes: list[str]) -> dict[str, Any]:
+async def explain_op(op: str, shapes: list[str]) -> dict[str, Any]:
     """The kernels that an op of tinytensor launches: files, registers, memory traffic of each line.
 
     Args:
         op: a public function such as "softmax" or "matmul".
         shapes: of its operands, such as ["64,128", "128,32"].
     """
-    return _command("kernel", op, *_each("--shape", shapes))
+    return await _command("kernel", op, *_each("--shape", shapes))
 
 
 TOOLS = (check_kernel, explain_kernel, check_script, judge_kernel, check_engine, explain_layout, explain_op)
@@ -131,11 +130,11 @@ TOOLS = (check_kernel, explain_kernel, check_script, judge_kernel, check_engine,
 
 def main(words: Sequence[str]) -> int:
     """Serve the tools on standard input and output until the client closes them."""
-    argparse.ArgumentParser(
-        prog="python -m tinytensor mcp",
-        description="Serve the commands as tools for coding agents, by the Model Context Protocol over "
-        "standard input and output. Scripts and kernels of the agent run with your permissions.",
-    ).parse_args(list(words))
+    parser(
+        "mcp",
+        "Serve the commands as tools for coding agents, by the Model Context Protocol over standard input "
+        "and output. Scripts and kernels of the agent run with your permissions.",
+    ).parse_args(words)
     server().run("stdio")
     return 0
 
@@ -156,88 +155,46 @@ def server() -> Any:
         ) from None
     made = MCPServer("tinytensor", instructions=INSTRUCTIONS, version=tt.__version__)
     for tool in TOOLS:
-        made.tool()(cancellable(tool))
+        made.tool()(tool)
     return made
 
 
 # ---- running a command -------------------------------------------------------------------------------------
 
 
-class _Started:
-    """Processes of a call."""
-
-    def __init__(self) -> None:
-        self.processes: list[subprocess.Popen[str]] = []
-        self.is_over = False
-
-    def add(self, process: subprocess.Popen[str]) -> None:
-        """Add a process, which the end of the call kills: at once, if it is over."""
-        self.processes.append(process)
-        if self.is_over:
-            process.kill()
-
-    def end(self) -> None:
-        """Kill what still runs."""
-        self.is_over = True
-        for process in self.processes:
-            process.kill()
-
-
-_started: ContextVar[_Started] = ContextVar("_started")
-
-
-def cancellable(tool: Callable[..., dict[str, Any]]) -> Callable[..., Awaitable[dict[str, Any]]]:
-    """The tool as a coroutine: if it is cancelled, the process of its command is killed."""
-
-    @wraps(tool)
-    async def call(*args: Any, **how: Any) -> dict[str, Any]:
-        started = _Started()
-        _started.set(started)
-        try:
-            return await asyncio.to_thread(tool, *args, **how)  # the thread sees the context's variables
-        finally:
-            started.end()
-
-    return call
-
-
-def _on_file(name: str, text: str, command: str, *words: str) -> dict[str, Any]:
+async def _on_file(name: str, text: str, command: str, *words: str) -> dict[str, Any]:
     """The object of a command on a temporary file with this text."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, name)
         file.write_text(text, encoding="utf-8")
-        said = _command(command, str(file), *words)
+        said = await _command(command, str(file), *words)
     if "reports" in said:  # the caller knows no temporary folder
         said["reports"] = {Path(path).name: report for path, report in said["reports"].items()}
     return said
 
 
-def _command(*words: str) -> dict[str, Any]:
-    """The object that a command prints, with its exit code, and the end of its standard error."""
+async def _command(*words: str) -> dict[str, Any]:
+    """The object that a command prints, with its exit code, and the end of its standard error. A call that is
+    cancelled, and one that takes too long, kills its process.
+    """
     command = [sys.executable, "-m", "tinytensor", words[0], "--json", *words[1:]]
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
+        process = await create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
     except ValueError as error:  # a null byte
         return {"command": words[0], "error": {"what": str(error)}}
-    _started.get(_Started()).add(process)
-    with process:
-        try:
-            output, errors = process.communicate(timeout=SECONDS)
-        except subprocess.TimeoutExpired:
+    try:
+        output, errors = await asyncio.wait_for(process.communicate(), SECONDS)
+    except TimeoutError:
+        return {"command": words[0], "error": {"what": f"it did not end within {SECONDS} s"}}
+    finally:
+        if process.returncode is None:
             process.kill()
-            return {"command": words[0], "error": {"what": f"it did not end within {SECONDS} s"}}
+            await process.wait()
     try:
         said = dict(json.loads(output))
     except (ValueError, TypeError):  # another text, or none
         said = {"command": words[0], "error": {"what": "it crashed"}}
-    return {**said, "exit_code": process.returncode, "stderr": errors[-2000:]}
+    return {**said, "exit_code": process.returncode, "stderr": errors.decode(errors="replace")[-2000:]}
 
 
 def _each(option: str, values: Sequence[str]) -> list[str]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tinytensor.commands.json_output import write_json
+from tinytensor.commands.options import PUZZLES as FOLDER
+from tinytensor.commands.options import parser
 from tinytensor.errors import ArgumentError
 from tinytensor.files import atomic_write
 from tinytensor.puzzles import progress
@@ -19,12 +21,11 @@ from tinytensor.puzzles.puzzle import Puzzle
 from tinytensor.puzzles.python_puzzle import PythonPuzzle
 
 WIDTH = 100
-FOLDER = "puzzles"
 
 
 def main(words: Sequence[str]) -> int:
     """Print the list, or a puzzle; writes the file to fill in, unless it exists."""
-    options = _parser().parse_args(list(words))
+    options = _parser().parse_args(words)
     folder = Path(options.folder)
     if options.number is None:
         if options.hint is not None:
@@ -52,27 +53,16 @@ def main(words: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tinytensor puzzle",
-        description="Puzzles about CUDA kernels, strides and gradients. Without a number: the list and "
-        "your progress.",
+    made = parser(
+        "puzzle",
+        "Puzzles about CUDA kernels, strides and gradients. Without a number: the list and your progress.",
+        *("--folder", "--json"),
     )
-    parser.add_argument("number", type=int, nargs="?", help="show this puzzle, and write its file to fill in")
-    parser.add_argument(
+    made.add_argument("number", type=int, nargs="?", help="show this puzzle, and write its file to fill in")
+    made.add_argument(
         "--hint", type=int, nargs="?", const=1, choices=(1, 2), help="print one of its two hints"
     )
-    add_folder(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
-    return parser
-
-
-def add_folder(parser: argparse.ArgumentParser) -> None:
-    """Add --folder, which `puzzle` and `judge` share."""
-    parser.add_argument(
-        "--folder",
-        default=FOLDER,
-        help=f"of the puzzles' files and your progress, {progress.NAME} (default: {FOLDER})",
-    )
+    return made
 
 
 def folder_option(folder: str) -> str:

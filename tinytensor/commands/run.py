@@ -14,10 +14,11 @@ from types import FrameType
 from typing import NoReturn
 
 from tinytensor.commands.json_output import report_fields, write_json
+from tinytensor.commands.options import EXAMPLE, parser
 from tinytensor.emulator.check.findings import Finding
 from tinytensor.emulator.programs.build import SOURCES, CompilerOptions, build_program
 from tinytensor.emulator.programs.execution import run_program
-from tinytensor.errors import ArgumentError
+from tinytensor.errors import ArgumentError, KernelError
 
 # Options that only nvcc needs.
 NVCC = re.compile(
@@ -25,6 +26,7 @@ NVCC = re.compile(
 )
 OWN = ("--check", "--json", "--counts")  # may stand behind the sources, too
 OTHERS = re.compile(r"--(html|launch)(=.*)?")  # options of check and replay
+ENDED = 128  # exit codes above are of signals
 FOUND = 1  # exit code for findings of a program that itself exits with 0
 
 
@@ -33,7 +35,7 @@ def main(words: Sequence[str]) -> int:
     options, sources, arguments = _options(list(words))
     compiler = CompilerOptions(tuple(map(Path, options.I)), _flags(options), tuple(options.l))
     with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="tinytensor-") as folder:
-        program = build_program(sources, Path(folder), check=options.check, options=compiler)
+        program = _built(sources, Path(folder), options.check, compiler)
         tell = None if options.json else _tell
         run = run_program(program, arguments, sources, check=options.check, capture=options.json, tell=tell)
         if options.json:
@@ -41,12 +43,38 @@ def main(words: Sequence[str]) -> int:
             write_json("run", **fields, report=report_fields(run.report))
         elif options.check:
             print(run.report if options.counts else run.report.summary)
+        if run.code > ENDED and run.code != ENDED + signal.SIGINT:
+            print(f"tinytensor: {_signaled(run.code - ENDED)}", file=sys.stderr)
     return run.code or (FOUND if options.check and run.report.findings else 0)
+
+
+def _built(sources: list[Path], folder: Path, check: bool, options: CompilerOptions) -> Path:
+    """The program; an ArgumentError if nothing in the sources is its beginning."""
+    try:
+        return build_program(sources, folder, check=check, options=options)
+    except KernelError as error:
+        if not re.search(r"undefined (reference to|symbol:?) *[`']?_?main\b", str(error)):
+            raise
+        names = ", ".join(map(str, sources))
+        raise ArgumentError(
+            f"run: {names}: there is no function main",
+            why="a program begins there; which threads run a kernel alone, and on what, is in no file",
+            fix=f"name the file with main, too, or: python -m tinytensor check {names} --launch {EXAMPLE}",
+        ) from None
+
+
+def _signaled(number: int) -> str:
+    """What a signal that ended the program says about it."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"the program ended with exit code {ENDED + number}"
+    segment = ": code of the host reads or writes where it may not, as behind a null pointer"
+    return f"the program was ended by {name}{segment * (number == signal.SIGSEGV)}"
 
 
 def _options(words: list[str]) -> tuple[argparse.Namespace, list[Path], list[str]]:
     """Parse the command line: options, the source files, then the arguments of the program."""
-    parser = _parser()
     end = words.index("--") if "--" in words else len(words)
     words, arguments = words[:end], words[end + 1 :]
     first = next((i for i, word in enumerate(words) if word.endswith(SOURCES)), len(words))
@@ -69,7 +97,7 @@ def _options(words: list[str]) -> tuple[argparse.Namespace, list[Path], list[str
                 why="programs are compiled for this processor, optimized, with line numbers, and run at once",
                 fix="leave it out",
             )
-    options = parser.parse_args([*words[:first], *own])
+    options = _parser().parse_args([*words[:first], *own])
     if options.counts and not options.check:
         raise ArgumentError(
             "run: --counts without --check",
@@ -96,26 +124,25 @@ def _flags(options: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tinytensor run",
+    made = parser(
+        "run",
+        "Compiles a CUDA program with the host compiler and runs its kernels on the emulator: no GPU, no "
+        "CUDA toolkit. Files that end in .cu, .cpp, .cc or .cxx are its sources; what follows them are "
+        "arguments of the program, except for --check, --json and --counts. Behind -- all are.",
+        "--json",
         usage="%(prog)s [options] program.cu [more.cu more.cpp …] [--check] [--json] [--] [arguments …]",
-        description="Compiles a CUDA program with the host compiler and runs its kernels on the emulator: no "
-        "GPU, no CUDA toolkit. Files that end in .cu, .cpp, .cc or .cxx are its sources; what follows them "
-        "are arguments of the program, except for --check, --json and --counts. Behind -- all are.",
     )
-    parser.add_argument("--check", action="store_true", help="check every access of every kernel")
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object, with the program's output"
-    )
-    parser.add_argument("--counts", action="store_true", help="with --check: what each line costs")
-    parser.add_argument("-I", action="append", default=[], metavar="FOLDER", help="where headers are")
-    parser.add_argument("-D", action="append", default=[], metavar="NAME=VALUE", help="define a macro")
-    parser.add_argument(
-        "-l", action="append", default=[], metavar="LIBRARY", help="link a library of the host"
-    )
-    parser.add_argument("-f", action="append", default=[], metavar="FLAG", help="such as -fopenmp")
-    parser.add_argument("-std", metavar="STANDARD", help="of C++ (default: c++17)")
-    return parser
+    made.add_argument("--check", action="store_true", help="check every access of every kernel")
+    made.add_argument("--counts", action="store_true", help="with --check: what each line costs")
+    for option, name, about in (
+        ("-I", "FOLDER", "where headers are"),
+        ("-D", "NAME=VALUE", "define a macro"),
+        ("-l", "LIBRARY", "link a library of the host"),
+        ("-f", "FLAG", "such as -fopenmp"),
+    ):
+        made.add_argument(option, action="append", default=[], metavar=name, help=about)
+    made.add_argument("-std", metavar="STANDARD", help="of C++ (default: c++17)")
+    return made
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 import tinytensor as tt
 from tinytensor.commands.exercises import EXERCISES, run
 from tinytensor.commands.json_output import write_json
+from tinytensor.commands.options import parser
 from tinytensor.errors import DeviceError, KernelError, TinyTensorError
 from tinytensor.op_table import Row
 from tinytensor.runtime import runtime_of
@@ -22,7 +23,7 @@ BOUNDS = {"float32": 2e-5, "float64": 1e-12, "float16": 1e-2, "bfloat16": 6e-2}
 
 def main(words: Sequence[str]) -> int:
     """Compare all exercises and their gradients on each device with the CPU; returns 1 if any differs."""
-    options = _parser().parse_args(list(words))
+    options = _parser().parse_args(words)
     devices = options.device or _devices()
     if not devices:
         raise DeviceError(
@@ -51,20 +52,19 @@ def main(words: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tinytensor selftest",
-        description="Run every kernel on emulated, and on a GPU if there is one, and compare results and "
-        "gradients with those of the CPU. The first run on emulated compiles the kernels: minutes; then "
-        "seconds.",
+    made = parser(
+        "selftest",
+        "Run every kernel on emulated, and on a GPU if there is one, and compare results and gradients with "
+        "those of the CPU. The first run on emulated compiles the kernels: minutes; then seconds.",
+        "--json",
     )
-    parser.add_argument(
+    made.add_argument(
         "--device",
         action="append",
         help="cuda, cuda:1, emulated, checked (default: emulated, and cuda if there is one)",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object (docs/json_output.md)")
-    parser.add_argument("--dtype", action="append", choices=BOUNDS, help="of the inputs (default: float32)")
-    return parser
+    made.add_argument("--dtype", action="append", choices=BOUNDS, help="of the inputs (default: float32)")
+    return made
 
 
 def _devices() -> list[str]:

@@ -198,7 +198,7 @@ class Verdict:
         ]
         parts += self._costs(self.cost) if self.cost else []
         parts += [f"  advice    {reason}: {ADVICE[reason]}" for reason in self._causes if reason in ADVICE]
-        table = str(self.report).splitlines()[1:] if self.cost and self.report else []
+        table = str(self.report).splitlines()[:-1] if self.cost and self.report else []
         return "\n".join([*parts, *[f"  {line}".rstrip() for line in table]])
 
     def _quoted(self, finding: Finding) -> list[str]:

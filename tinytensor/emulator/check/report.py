@@ -80,15 +80,13 @@ class CheckReport:
         return f"{launches}, {findings}{warnings}"
 
     def __str__(self) -> str:
-        parts = [self.summary]
+        counted = [kernel for kernel in self.kernels if kernel.counted]
+        parts = [line for kernel in counted for line in (*_described(kernel), "")]
         for finding in self.findings + self.warnings:
             about = [*self._quoted(finding), *filter(None, [finding.launched])]
             parts += [f"  {finding}", *[f"    {line}" for line in about]]
         parts += [f"  {line}" for schedule in self.schedules for line in str(schedule).splitlines()]
-        for kernel in self.kernels:
-            if kernel.counted:
-                parts += ["", *_described(kernel)]
-        return "\n".join(parts)
+        return "\n".join([*parts, self.summary])
 
     def _quoted(self, finding: Finding) -> list[str]:
         """The source lines of a finding, with their numbers."""
