@@ -2,12 +2,14 @@
 
 import asyncio
 import importlib.util
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tinytensor.__main__ import main
 from tinytensor.commands import mcp
 from tinytensor.errors import MissingLibraryError
 
@@ -21,6 +23,21 @@ def call(tool: str, *args: Any, **how: Any) -> dict[str, Any]:
     return said
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Commands run here: a process takes two seconds to begin."""
+
+    async def command(*words: str) -> dict[str, Any]:
+        code = main([words[0], "--json", *words[1:]])
+        return {**json.loads(capfd.readouterr().out), "exit_code": code}
+
+    monkeypatch.setattr(mcp, "_command", command)
+
+
+here = pytest.mark.usefixtures("in_this_process")
+
+
+@here
 def test_check_kernel_finds_what_a_mended_kernel_has_not() -> None:
     launches = ["shift[1, 32](zeros(8), arange(8, dtype=float32), 8)"]
     wrong = call("check_kernel", SHIFT.replace("OFF", "threadIdx.x + 1"), launches)
@@ -32,6 +49,7 @@ def test_check_kernel_finds_what_a_mended_kernel_has_not() -> None:
     assert right["tensors"]["y"]["first"] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
 
 
+@here
 def test_what_does_not_compile_is_an_error_with_its_line() -> None:
     said = call("check_kernel", SHIFT.replace("OFF", "nothing"), ["shift[1, 32](zeros(8), zeros(8), 8)"])
     assert said["exit_code"] == 2
@@ -44,6 +62,7 @@ COPY = """__global__ void copy(float* y, const float* x, int n) {
 }"""
 
 
+@here
 def test_launches_keep_views_and_unwritten_memory() -> None:
     launches = [
         "copy[1, 26](empty(104), randn(104), 104)",
@@ -61,6 +80,7 @@ def test_launches_keep_views_and_unwritten_memory() -> None:
     assert "16-byte write at byte 400 of `y`, a buffer of 412 bytes" in report["findings"][1]["text"]
 
 
+@here
 def test_tensors_of_a_launch_are_different_and_described() -> None:
     nothing = "__global__ void nothing(float* a, float* b, float* c) {}"
     tensors = call("check_kernel", nothing, ["nothing[1, 1](randn(40), randn(40), full(20, -inf))"])[
@@ -72,6 +92,7 @@ def test_tensors_of_a_launch_are_different_and_described() -> None:
     assert (tensors["c"]["not_finite"], tensors["c"]["minimum"]) == (20, None)
 
 
+@here
 def test_other_tools() -> None:
     assert call("explain_layout", "zeros(2, 3).T")["steps"][-1]["strides"] == [1, 3]
     said = call("check_script", "import tinytensor as tt\nprint('hello')\ntt.ones(4, device='emulated') + 1")
@@ -83,6 +104,7 @@ def test_other_tools() -> None:
     assert (kernel["written_bytes"], kernel["read_bytes"]) == (32, 4)
 
 
+@here
 def test_a_kernel_is_judged_against_an_op() -> None:
     source = (
         "// launch: grid (n + 63) / 64, block 64\n__global__ void f(float* y, const float* x, int n) { BODY }"
