@@ -8,7 +8,8 @@
 
 namespace thrust {
 
-using std::get, std::make_pair, std::make_tuple, std::pair, std::tie, std::tuple, std::tuple_element, std::tuple_size;
+using std::get, std::make_pair, std::make_tuple, std::pair, std::tie, std::tuple, std::tuple_element,
+    std::tuple_size;
 
 // What all of them share: Derived has `at` (a position) and get(i), the value i places on.
 template <class Derived, class Value, class Reference = Value>
