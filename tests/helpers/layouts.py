@@ -4,7 +4,8 @@
 Memory that the tensor does not show holds `JUNK`, so that an op that reads too much is seen.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -123,6 +124,16 @@ def tensors(row: Row, values: list[Array], dtype: str, layout: str) -> list[tt.T
     return [LAYOUTS[n].make(a, x.dtype(dtype)) for n, a, x in zip(chosen, values, row.inputs)]
 
 
+@contextmanager
+def noted(what: object) -> Iterator[None]:
+    """One of the cases of a test: an error says which."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"in the case {what}")
+        raise
+
+
 def read(t: tt.Tensor) -> Array:
     """The values of a tensor, from its stored bytes; 16-bit floats as float64."""
     stored = np.array(arr(t.detach()))
@@ -147,6 +158,7 @@ __all__ = [
     "NAMES",
     "bits",
     "layouts_of",
+    "noted",
     "prepared",
     "read",
     "rounded",

@@ -14,7 +14,7 @@ import pytest
 import tinytensor as tt
 from tests import FULL
 from tests.helpers.drivers import gradients, outputs, placed
-from tests.helpers.layouts import layouts_of, prepared, read, tensors
+from tests.helpers.layouts import layouts_of, noted, prepared, read, tensors
 from tests.helpers.tolerance import assert_close, tolerance
 from tests.helpers.watched_calls import Call, prepare_all
 from tinytensor.dispatch.elementwise import Elementwise
@@ -26,6 +26,7 @@ from tinytensor.op_table.row import COMPLEX, FLOATS, as_tuple, for_the_cpu, sile
 
 pytestmark = pytest.mark.usefixtures("nan_memory")
 Array = np.ndarray[Any, Any]
+Case = tuple[Row, str, str]  # row, dtype, layout
 ROWS = [row for row in ALL_ROWS if row.on_devices() or row.by_library()]
 
 
@@ -37,18 +38,26 @@ def devices() -> list[Any]:
     return found
 
 
-def value_cases() -> list[Any]:
+def value_cases() -> list[Case]:
     found = []
     for at, row in enumerate(row for row in ROWS if row.has_reference):
         layouts = layouts_of(row)
         dtypes = [d for d in row.dtypes if d not in COMPLEX]
         for i, dtype in enumerate(dtypes):
-            for j, layout in enumerate(layouts):
+            for layout in layouts:
                 sampled = dtype == "float32" if "float32" in dtypes else i == 0
                 sampled = sampled or (layout == "packed" and (at + i) % 3 == 0)
                 if FULL or sampled or (layout == "mixed" and (at + i) % 7 == 0):
-                    found.append((row, dtype, layout, j))
-    return [pytest.param(*case[:3], id=f"{case[0].name}-{case[1]}-{case[2]}") for case in found]
+                    found.append((row, dtype, layout))
+    return found
+
+
+def grouped(cases: list[Case]) -> list[Any]:
+    """The layouts of each row in each dtype."""
+    found: dict[tuple[str, str], list[Case]] = {}
+    for case in cases:
+        found.setdefault((case[0].name, case[1]), []).append(case)
+    return [pytest.param(of_row, id="-".join(name)) for name, of_row in found.items()]
 
 
 def results(row: Row, dtype: str, layout: str, device: str) -> list[tt.Tensor]:
@@ -71,9 +80,7 @@ def orders(row: Row, dtype: str) -> tuple[int, ...]:
 
 def calls(name: str) -> list[Call]:
     """What the cases of a row launch."""
-    cases = [(results, case.values) for case in VALUES] + [
-        (gradients_there, case.values) for case in GRADIENTS
-    ]
+    cases = [(results, case) for case in VALUES] + [(gradients_there, case) for case in GRADIENTS]
     return [Call("", partial(run, *values)) for run, values in cases if values[0].name == name]
 
 
@@ -87,10 +94,16 @@ VALUES = value_cases()
 
 
 @pytest.mark.parametrize("device", devices())
-@pytest.mark.parametrize(("row", "dtype", "layout"), VALUES)
-def test_value(row: Row, dtype: str, layout: str, device: str) -> None:
+@pytest.mark.parametrize("cases", grouped(VALUES))
+def test_value(cases: list[Case], device: str) -> None:
     if device == "emulated":
-        compile_for(row.name)
+        compile_for(cases[0][0].name)
+    for row, dtype, layout in cases:
+        with noted(layout):
+            check_value(row, dtype, layout, device)
+
+
+def check_value(row: Row, dtype: str, layout: str, device: str) -> None:
     values = prepared(row, dtype, layout)
     with silent():
         references = [np.asarray(r) for r in as_tuple(row.reference(*[v.copy() for v in values]))]
@@ -116,7 +129,7 @@ def test_value(row: Row, dtype: str, layout: str, device: str) -> None:
         np.testing.assert_array_equal(read(x.cpu()), read(before), err_msg="an input was written to")
 
 
-def gradient_cases() -> list[Any]:
+def gradient_cases() -> list[Case]:
     found = []
     for at, row in enumerate(row for row in ROWS if row.grad):
         for j, layout in enumerate(layouts_of(row)):
@@ -124,7 +137,7 @@ def gradient_cases() -> list[Any]:
             for i, dtype in enumerate(dtypes):
                 sampled = dtype == "float32" and (layout == "packed" or j == 1 + at % 6)
                 if FULL or sampled or (layout == "packed" and at % len(dtypes) == i):
-                    found.append(pytest.param(row, dtype, layout, id=f"{row.name}-{dtype}-{layout}"))
+                    found.append((row, dtype, layout))
     return found
 
 
@@ -132,10 +145,16 @@ GRADIENTS = gradient_cases()
 
 
 @pytest.mark.parametrize("device", devices())
-@pytest.mark.parametrize(("row", "dtype", "layout"), GRADIENTS)
-def test_gradient(row: Row, dtype: str, layout: str, device: str) -> None:
+@pytest.mark.parametrize("cases", grouped(GRADIENTS))
+def test_gradient(cases: list[Case], device: str) -> None:
     if device == "emulated":
-        compile_for(row.name)
+        compile_for(cases[0][0].name)
+    for row, dtype, layout in cases:
+        with noted(layout):
+            check_gradient(row, dtype, layout, device)
+
+
+def check_gradient(row: Row, dtype: str, layout: str, device: str) -> None:
     host = tensors(row, prepared(row, dtype, layout), dtype, layout)
     inputs = [placed(x, device) for x in host]
     terms = max([x.size for x in host], default=1)

@@ -6,6 +6,7 @@ have a kernel of the host run once more with NumPy alone, packed. TINYTENSOR_FUL
 
 import subprocess
 import sys
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 import tinytensor as tt
 from tests import FULL
-from tests.helpers.layouts import bits, layouts_of, prepared, read, storage_bytes, tensors
+from tests.helpers.layouts import bits, layouts_of, noted, prepared, read, storage_bytes, tensors
 from tests.helpers.source import ROOT
 from tests.helpers.tolerance import assert_close, tolerance
 from tinytensor.commands.exercises import LENGTHS
@@ -23,34 +24,32 @@ from tinytensor.op_table.row import COMPLEX, FLOATS, as_tuple, silent
 pytestmark = pytest.mark.usefixtures("nan_memory")
 
 
+Variant = tuple[Row, str]  # a row, perhaps in other shapes, and a layout
+
+
 def cases() -> list[Any]:
-    found = []
+    """Variants of a row by dtype and host kernels."""
+    found: dict[tuple[str, str, str], list[Variant]] = defaultdict(list)
     for at, row in enumerate(row for row in ROWS if row.has_reference):
         layouts = layouts_of(row)
         for i, dtype in enumerate(row.dtypes):
+            auto, numpy = found[row.name, dtype, "auto"], found[row.name, dtype, "off"]
             for j, layout in enumerate(layouts):
-                sampled = layout == "packed" or i == 0 or (at + j) % len(row.dtypes) == i
-                if FULL or sampled:
-                    found.append(case(row, dtype, layout))
+                if FULL or layout == "packed" or i == 0 or (at + j) % len(row.dtypes) == i:
+                    auto.append((row, layout))
                 if row.has_host_kernel() and (FULL or layout == "packed"):
-                    found.append(case(row, dtype, layout, mode="off"))
-        for shapes in row.also:
-            for i, dtype in enumerate(row.dtypes):
-                reshaped, name = row.reshaped(shapes), ",".join(map(str, shapes)).replace(" ", "")
-                single = row.has_host_kernel() and dtype == "float32"  # what kernels of the host take
-                if FULL or single or i == 0 or at % len(row.dtypes) == i:
-                    found.append(case(reshaped, dtype, "packed", name))
-                if single:
-                    found.append(case(reshaped, dtype, "packed", name, mode="off"))
+                    numpy.append((row, layout))
+            reshaped = [(row.reshaped(shapes), "packed") for shapes in row.also]
+            single = row.has_host_kernel() and dtype == "float32"  # what kernels of the host take
+            auto += reshaped if FULL or single or i == 0 or at % len(row.dtypes) == i else []
+            numpy += reshaped if single else []
         if row.large:
-            enlarged = row.enlarged(LENGTHS.__getitem__)
-            found.append(case(enlarged, row.main_dtype(), "packed", "large"))
-    return found
-
-
-def case(row: Row, dtype: str, layout: str, shapes: str = "", mode: str = "auto") -> Any:
-    name = f"{row.name}-{dtype}-{shapes or layout}{'' if mode == 'auto' else '-numpy'}"
-    return pytest.param(row, dtype, layout, mode, id=name)
+            found[row.name, row.main_dtype(), "auto"].append((row.enlarged(LENGTHS.__getitem__), "packed"))
+    return [
+        pytest.param(variants, dtype, mode, id=f"{name}-{dtype}{'' if mode == 'auto' else '-numpy'}")
+        for (name, dtype, mode), variants in found.items()
+        if variants
+    ]
 
 
 def expected_dtypes(row: Row, dtype: str, references: list[np.ndarray[Any, Any]]) -> list[str]:
@@ -64,9 +63,15 @@ def expected_dtypes(row: Row, dtype: str, references: list[np.ndarray[Any, Any]]
     return [kinds.get(r.dtype.name, r.dtype.name) for r in references]
 
 
-@pytest.mark.parametrize(("row", "dtype", "layout", "mode"), cases())
-def test_value(row: Row, dtype: str, layout: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("variants", "dtype", "mode"), cases())
+def test_value(variants: list[Variant], dtype: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tt.config, "host_kernels", mode)
+    for row, layout in variants:
+        with noted((layout, [x.shape for x in row.inputs])):
+            check_value(row, dtype, layout)
+
+
+def check_value(row: Row, dtype: str, layout: str) -> None:
     values = prepared(row, dtype, layout)
     with silent():
         references = [np.asarray(r) for r in as_tuple(row.reference(*[v.copy() for v in values]))]
