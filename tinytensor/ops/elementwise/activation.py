@@ -4,20 +4,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from tinytensor.dispatch.elementwise import REAL, REAL_NUMERIC, Operand
+from tinytensor.dispatch.apply import binary
+from tinytensor.dispatch.elementwise import REAL, REAL_NUMERIC, Operand, op_of
 from tinytensor.ops.elementwise.declaration import elementwise
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
 
 __all__ = ["heaviside", "relu"]
 
 
+def _relu(x: Array, out: Any = None, order: Any = "K") -> Any:
+    return np.maximum(x, 0, out=out, order=order)
+
+
 @elementwise(
-    lambda x: np.maximum(x, 0),
+    _relu,
     "x > 0 || x != x ? x : 0",
-    dx=lambda g, y: _relu_backward(g, y),
+    dx=lambda g, y: binary(op_of(_relu_backward), g, y),
     accepts=REAL_NUMERIC,
     flops=0,
 )
@@ -37,7 +45,7 @@ def relu(x: Tensor) -> Tensor:
 @elementwise(
     lambda grad, y: np.where(y <= 0, grad.dtype.type(0), grad),
     "y <= 0 ? 0 : grad",
-    dgrad=lambda g, y: _relu_backward(g, y),
+    dgrad=lambda g, y: binary(op_of(_relu_backward), g, y),
     kernels=HostKernels("activation"),
     accepts=REAL_NUMERIC,
     flops=0,

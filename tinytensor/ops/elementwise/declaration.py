@@ -59,7 +59,8 @@ def elementwise(
     """Declare an elementwise op by a function without a body: its name, operands and docstring.
 
     Args:
-        numpy: a ufunc, or a function of arrays that returns the result: the specification.
+        numpy: a ufunc, or a function of arrays that returns the result: the specification. Small tensors take
+            one with `out=` and `order=` faster.
         c: the same as a C++ expression of the operands, in the type A that is computed in; "" if devices do
             not have the op. It may use `<module>.cuh`. Of operators, fabs and sqrt alone, it also becomes
             loops of captured steps on the CPU.

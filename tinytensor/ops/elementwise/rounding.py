@@ -17,8 +17,11 @@ from tinytensor.tensor import Tensor
 __all__ = ["ceil", "floor", "round", "trunc"]
 
 
-def _of_floats(ufunc: np.ufunc) -> Callable[[Array], Any]:
-    return lambda x: (ufunc if x.dtype.kind in "fc" else np.positive)(x)
+def _of_floats(ufunc: np.ufunc) -> Callable[..., Any]:
+    def rounded(x: Array, out: Any = None, order: Any = "K") -> Any:
+        return (ufunc if x.dtype.kind in "fc" else np.positive)(x, out=out, order=order)
+
+    return rounded
 
 
 @elementwise(_of_floats(np.ceil), "ceil(x)", integer="x", flat=True, accepts=REAL_NUMERIC, flops=0)
