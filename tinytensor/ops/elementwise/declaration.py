@@ -80,13 +80,23 @@ def elementwise(
         code = function.__code__
         inputs = code.co_varnames[: code.co_argcount]
         name = function.__name__.lstrip("_")
-        attributes = {
-            **{"inputs": inputs, "ufunc": staticmethod(_as_ufunc(numpy)), "flops": flops, "result": result},
-            **{"accepts": accepts, "untyped": untyped, "refuses": refuses, "autocast": autocast},
-            **({} if check is None else {"check": staticmethod(check)}),
-            **({} if kernels is None else {"host": staticmethod(_host(kernels, name))}),
-            **{"formula": _loop_formula(c, inputs), "__module__": function.__module__, "steps": steps},
+        attributes: dict[str, Any] = {
+            "__module__": function.__module__,
+            "inputs": inputs,
+            "ufunc": staticmethod(_as_ufunc(numpy)),
+            "formula": _loop_formula(c, inputs),
+            "flops": flops,
+            "result": result,
+            "accepts": accepts,
+            "untyped": untyped,
+            "refuses": refuses,
+            "autocast": autocast,
+            "steps": steps,
         }
+        if check is not None:
+            attributes["check"] = staticmethod(check)
+        if kernels is not None:
+            attributes["host"] = staticmethod(_host(kernels, name))
         if steps or flat:
             attributes["saves"] = _saves(inputs, steps)
             attributes["backward"] = staticmethod(_backward(inputs, steps))
