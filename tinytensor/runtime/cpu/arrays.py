@@ -72,9 +72,6 @@ _copying = HostKernels(str(NATIVE / "copying.cpp"))
 _FEW_COPIED = 512  # elements; up to here NumPy is as fast as a C++ kernel
 _STRIP = 32  # columns
 LARGE = 1 << 15  # elements: larger arrays are processed in blocks
-# float32 loops of NumPy that are vectorized for contiguous operands alone: where there are more elements than
-# this, copying a repeated operand is faster than to read it as it is
-_CONTIGUOUS, _MANY = {np.maximum, np.minimum, np.exp}, 1 << 17
 _BLOCK = 1 << 18  # elements: copies of blocks fit in the L3 cache and are worth several threads
 
 
@@ -125,13 +122,10 @@ def fill(
         host = None
     elif host is not None and (call := host(y, *xs)) is not None and call():
         return
-    repeated = y.size > _MANY and function in _CONTIGUOUS
-    if y.size < LARGE or not (
-        _scattered(y, *xs, repeated=repeated) or (dense and not xs[0].flags.c_contiguous)
-    ):
+    if y.size < LARGE or not (_scattered(y, *xs) or (dense and not xs[0].flags.c_contiguous)):
         silent().run(function, *xs, out=y)
         return
-    order = _order(y, xs, repeated)
+    order = _order(y, xs)
     if order is not None:
         xs = tuple([np.broadcast_to(x, y.shape).transpose(order) if np.ndim(x) else x for x in xs])
         y = y.transpose(order)
@@ -139,7 +133,7 @@ def fill(
         place = y[at]
         parts: list[Any] = []
         for i, x in enumerate(xs):
-            parts.append(parts[0] if i and x is xs[0] else _part(i, x, y.ndim, at, dense, repeated))
+            parts.append(parts[0] if i and x is xs[0] else _part(i, x, y.ndim, at, dense))
         if _scattered(place):
             out = scratch("fill.out", place.shape, place.dtype)
             _compute(function, host, out, parts)
@@ -154,25 +148,24 @@ def _compute(function: Callable[..., Any], host: Any, y: Array, xs: Sequence[Any
         silent().run(function, *xs, out=y)
 
 
-def _scattered(*arrays: Any, repeated: bool = False) -> int:
-    """Number of arrays whose last axis does not have stride 1, nor 0; with `repeated`, 0 counts, too."""
+def _scattered(*arrays: Any) -> int:
+    """Number of arrays whose last axis does not have stride 1, nor 0."""
     count = 0
     for a in arrays:
         if isinstance(a, np.ndarray) and a.ndim and not a.flags.c_contiguous:
-            stride = a.strides[-1]
-            count += a.shape[-1] > 1 and stride != a.itemsize and (repeated or stride != 0)
+            count += a.shape[-1] > 1 and a.strides[-1] not in (a.itemsize, 0)
     return count
 
 
-def _order(y: Array, xs: Sequence[Any], repeated: bool) -> tuple[int, ...] | None:
+def _order(y: Array, xs: Sequence[Any]) -> tuple[int, ...] | None:
     """Memory order of the axes, slowest first, in which the fewest operands have a non-contiguous inner axis;
     None for C order.
     """
     whole = [a for a in (y, *xs) if isinstance(a, np.ndarray) and a.shape == y.shape]
-    best, fewest = None, _scattered(*whole, repeated=repeated)
+    best, fewest = None, _scattered(*whole)
     for a in whole:
         order = tuple(sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis])))
-        found = _scattered(*[each.transpose(order) for each in whole], repeated=repeated)
+        found = _scattered(*[each.transpose(order) for each in whole])
         if found < fewest:
             best, fewest = order, found
     return best
@@ -190,7 +183,7 @@ def blocks(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
             yield (*outer, slice(i, i + step))
 
 
-def _part(number: int, x: Any, ndim: int, at: tuple[Any, ...], dense: bool, repeated: bool) -> Any:
+def _part(number: int, x: Any, ndim: int, at: tuple[Any, ...], dense: bool) -> Any:
     """A block of an operand broadcast to `ndim` axes; a copy if its inner axis is non-contiguous, or, with
     `dense`, if it is not C-contiguous.
     """
@@ -201,11 +194,7 @@ def _part(number: int, x: Any, ndim: int, at: tuple[Any, ...], dense: bool, repe
         k if x.shape[i] > 1 else 0 if isinstance(k, int) else slice(None) for i, k in enumerate(at[missing:])
     ]
     part = x[tuple(key)]
-    if (
-        part.flags.c_contiguous
-        if dense
-        else part.size < _FEW_COPIED or not _scattered(part, repeated=repeated)
-    ):
+    if part.flags.c_contiguous if dense else part.size < _FEW_COPIED or not _scattered(part):
         return part
     copy = scratch(f"fill.{number}", part.shape, part.dtype)
     copy_into(copy, part)
