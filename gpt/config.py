@@ -1,6 +1,7 @@
 """GPTConfig (architecture) and TrainConfig (training hyperparameters). Independent of tensors."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -75,68 +76,38 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        at_least(
-            self, 0, "vocab_size", "n_kv_head", "n_inner", "n_expert", "sliding_window", "logit_soft_cap"
-        )
+        at_least(self, 0, "vocab_size", "n_kv_head", "n_inner", "n_expert", "sliding_window")
+        at_least(self, 0, "logit_soft_cap")
         at_least(self, 1, "block_size", "n_layer", "n_head", "n_embd", "n_expert_active")
         _in_unit_interval(self, "dropout")
-        self._check_heads()
-        _require(
-            self.position != "sinusoidal" or self.n_embd % 2 == 0,
-            f"GPTConfig: n_embd={self.n_embd} is odd with position='sinusoidal'",
-            why="channels come in pairs of sine and cosine",
-            fix=f"use n_embd={self.n_embd + self.n_head} or position='learned'",
-        )
-        _require(
-            self.sliding_window <= self.block_size,
-            f"GPTConfig: sliding_window={self.sliding_window} with block_size={self.block_size}",
-            why="a token cannot attend to more tokens than the context has",
-            fix="use sliding_window=0 for the whole context",
-        )
-        _require(
-            self.n_expert == 0 or self.n_expert_active <= self.n_expert,
-            f"GPTConfig: n_expert_active={self.n_expert_active} with n_expert={self.n_expert}",
-            why="a token cannot use more experts than there are",
-            fix=f"use n_expert_active={min(2, self.n_expert)}",
-        )
-        for name in ("n_layer", "n_expert"):  # a damaged file must not make us list names without end
-            _require(
-                getattr(self, name) <= _MOST_PARTS,
-                f"GPTConfig: {name}={getattr(self, name)}",
-                why="each is a module with its own tensors, and no model has so many",
-                fix=f"use at most {_MOST_PARTS}",
-            )
-        for name, fix in (("norm_eps", "1e-5"), ("rope_theta", "10000.0")):
-            value = getattr(self, name)
-            _require(
-                0 < value < math.inf,
-                f"GPTConfig: {name}={value}",
-                why="a row of equal values has variance 0, which would be a division by 0"
-                if name == "norm_eps"
-                else "wavelengths are powers of it",
-                fix=f"use {name}={fix}",
-            )
-
-    def _check_heads(self) -> None:
-        """Check that n_head divides n_embd, and n_kv_head divides n_head."""
-        _require(
-            self.n_embd % self.n_head == 0,
-            f"GPTConfig: n_head={self.n_head} does not divide n_embd={self.n_embd}",
-            why="each head takes n_embd / n_head channels",
-            fix=f"use n_embd={(self.n_embd // self.n_head + 1) * self.n_head} or another n_head",
-        )
-        _require(
-            self.n_head % self.kv_heads == 0,
-            f"GPTConfig: n_kv_head={self.n_kv_head} does not divide n_head={self.n_head}",
-            why="all key/value heads serve the same number of query heads",
-            fix="use n_kv_head=1 (multi-query), or 0 for as many as n_head",
-        )
-        _require(
-            self.position != "rope" or self.head_size % 2 == 0,
-            f"GPTConfig: heads of {self.head_size} channels with position='rope'",
-            why="channels are rotated in pairs",
-            fix=f"use n_embd={self.n_embd + self.n_head} or another n_head",
-        )
+        C, heads, window, experts = self.n_embd, self.n_head, self.sliding_window, self.n_expert
+        many = "each is a module with its own tensors, and no model has so many"
+        _require(self, [
+            (C % heads == 0, f"n_head={heads} does not divide n_embd={C}",
+             "each head takes n_embd / n_head channels",
+             f"n_embd={(C // heads + 1) * heads} or another n_head"),
+            (heads % self.kv_heads == 0, f"n_kv_head={self.n_kv_head} does not divide n_head={heads}",
+             "all key/value heads serve the same number of query heads",
+             "n_kv_head=1 (multi-query), or 0 for as many as n_head"),
+            (self.position != "rope" or self.head_size % 2 == 0,
+             f"heads of {self.head_size} channels with position='rope'", "channels are rotated in pairs",
+             f"n_embd={C + heads} or another n_head"),
+            (self.position != "sinusoidal" or C % 2 == 0, f"n_embd={C} is odd with position='sinusoidal'",
+             "channels come in pairs of sine and cosine", f"n_embd={C + heads} or position='learned'"),
+            (window <= self.block_size, f"sliding_window={window} with block_size={self.block_size}",
+             "a token cannot attend to more tokens than the context has",
+             "sliding_window=0 for the whole context"),
+            (experts == 0 or self.n_expert_active <= experts,
+             f"n_expert_active={self.n_expert_active} with n_expert={experts}",
+             "a token cannot use more experts than there are", f"n_expert_active={min(2, experts)}"),
+            # a damaged file must not make us list names without end
+            (self.n_layer <= _MOST_PARTS, f"n_layer={self.n_layer}", many, f"at most {_MOST_PARTS}"),
+            (experts <= _MOST_PARTS, f"n_expert={experts}", many, f"at most {_MOST_PARTS}"),
+            (0 < self.norm_eps < math.inf, f"norm_eps={self.norm_eps}",
+             "a row of equal values has variance 0, which would be a division by 0", "norm_eps=1e-5"),
+            (0 < self.rope_theta < math.inf, f"rope_theta={self.rope_theta}", "wavelengths are powers of it",
+             "rope_theta=10000.0"),
+        ])  # fmt: skip
 
     @property
     def head_size(self) -> int:
@@ -178,12 +149,11 @@ class GPTConfig:
             >>> GPTConfig(0, block_size=8, n_layer=1, n_head=1, n_embd=4).with_vocab_size(65).vocab_size
             65
         """
-        _require(
-            self.vocab_size == 0 or self.vocab_size >= tokenizer_size,
-            f"GPTConfig: vocab_size={self.vocab_size} is too small",
-            why=f"the tokenizer has {tokenizer_size} ids",
-            fix=f"use vocab_size={tokenizer_size}, or 0 to take it from the tokenizer",
-        )
+        _require(self, [
+            (self.vocab_size == 0 or self.vocab_size >= tokenizer_size,
+             f"vocab_size={self.vocab_size} is too small", f"the tokenizer has {tokenizer_size} ids",
+             f"vocab_size={tokenizer_size}, or 0 to take it from the tokenizer"),
+        ])  # fmt: skip
         return self if self.vocab_size else replace(self, vocab_size=tokenizer_size)
 
 
@@ -299,13 +269,6 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in ("data", "pattern", "tokenizer", "out_dir", "device", "init_from"):
-            _require(
-                getattr(self, name) != "",
-                f"TrainConfig: {name} is empty",
-                why="a name or a path is needed",
-                fix=f"leave {name} out to use its default",
-            )
         at_least(self, 1, "batch_size", "gradient_accumulation_steps", "max_steps", "log_interval")
         at_least(self, 1, "keep_checkpoints", "sample_tokens", "muon_iterations")
         at_least(self, 2, "spike_window")
@@ -313,41 +276,32 @@ class TrainConfig:
         at_least(self, 0, "eval_interval", "eval_batches", "sample_interval", "checkpoint_interval")
         at_least(self, 0, "checkpoint_blocks", "spike_deviations", "health_interval", "matrix_learning_rate")
         _in_unit_interval(self, "beta1", "beta2", "muon_momentum", "ema_decay")
-        _require(
-            (self.batch_stride > 0) == (self.batch_order == "stride"),
-            f"TrainConfig: batch_stride={self.batch_stride} with batch_order={self.batch_order}",
-            why="a sliding window needs a stride, and the other orders have none",
-            fix="use --batch_order=stride --batch_stride=1, or leave batch_stride out",
+        peak, low, stride, wsd = (
+            self.learning_rate,
+            self.min_learning_rate,
+            self.batch_stride,
+            self.schedule == "wsd",
         )
-        _require(
-            not self.tf32 or self.device != "cpu",
-            "TrainConfig: tf32 with device=cpu",
-            why="TF32 is a format of the tensor cores of GPUs; the CPU multiplies in float32",
-            fix="leave tf32 out, or use --device=cuda or emulated",
-        )
-        self._check_schedule()
-
-    def _check_schedule(self) -> None:
-        """Check that warmup and decay do not overlap, and that the rates are ordered."""
-        _require(
-            0 <= self.min_learning_rate <= self.learning_rate and self.learning_rate > 0,
-            f"TrainConfig: learning_rate={self.learning_rate}, min_learning_rate={self.min_learning_rate}",
-            why="the rate falls from learning_rate to min_learning_rate, and neither is negative",
-            fix=f"use min_learning_rate={abs(self.learning_rate) / 10:g}",
-        )
-        if self.schedule == "constant":
-            return
-        wsd = self.schedule == "wsd"
         room = self.max_steps - self.decay_length if wsd else self.decay_length
-        _require(
-            self.warmup_steps <= room,
-            f"TrainConfig: warmup_steps={self.warmup_steps} with decay_steps={self.decay_steps} and "
-            f"max_steps={self.max_steps}",
-            why=f"the decay begins at step {room}, before the warmup ends"
-            if wsd
-            else f"the decay ends at step {room}, before the warmup does",
-            fix=f"use warmup_steps={max(0, room) // 10}, or more steps",
-        )
+        _require(self, [
+            *[(getattr(self, name) != "", f"{name} is empty", "a name or a path is needed", "its default")
+              for name in ("data", "pattern", "tokenizer", "out_dir", "device", "init_from")],
+            ((stride > 0) == (self.batch_order == "stride"),
+             f"batch_stride={stride} with batch_order={self.batch_order}",
+             "a sliding window needs a stride, and the other orders have none",
+             "--batch_order=stride --batch_stride=1, or leave batch_stride out"),
+            (not self.tf32 or self.device != "cpu", "tf32 with device=cpu",
+             "TF32 is a format of the tensor cores of GPUs; the CPU multiplies in float32",
+             "--device=cuda or emulated, or leave tf32 out"),
+            (0 <= low <= peak and peak > 0, f"learning_rate={peak}, min_learning_rate={low}",
+             "the rate falls from learning_rate to min_learning_rate, and neither is negative",
+             f"min_learning_rate={abs(peak) / 10:g}"),
+            (self.schedule == "constant" or self.warmup_steps <= room,
+             f"warmup_steps={self.warmup_steps} with decay_steps={self.decay_steps} and "
+             f"max_steps={self.max_steps}",
+             f"the decay {'begins' if wsd else 'ends'} at step {room}, before the warmup ends",
+             f"warmup_steps={max(0, room) // 10}, or more steps"),
+        ])  # fmt: skip
 
     @property
     def decay_length(self) -> int:
@@ -362,19 +316,26 @@ class TrainConfig:
         return self.batch_size * self.gradient_accumulation_steps
 
 
-def _require(ok: bool, what: str, *, why: str, fix: str) -> None:
-    """Raise ArgumentError unless ok."""
-    if not ok:
-        raise ArgumentError(what, why=why, fix=fix)
+def _require(config: object, rules: Sequence[tuple[bool, str, str, str]]) -> None:
+    """Raise ArgumentError for the first rule that does not hold: whether it holds, what, why, what to use."""
+    for holds, what, why, fix in rules:
+        if not holds:
+            raise ArgumentError(f"{type(config).__name__}: {what}", why=why, fix=f"use {fix}")
 
 
 def _in_unit_interval(config: object, *names: str) -> None:
     """Check that fields (probabilities, decay rates) are in [0, 1)."""
-    for name in names:
-        value = getattr(config, name)
-        _require(
-            0 <= value < 1,
-            f"{type(config).__name__}: {name}={value}",
-            why=f"{name} must lie in [0, 1)",
-            fix=f"use {name}=0.1" if name == "dropout" else f"use {name}=0.9",
-        )
+    values = {name: getattr(config, name) for name in names}
+    usual = {"dropout": 0.1}
+    _require(
+        config,
+        [
+            (
+                0 <= value < 1,
+                f"{name}={value}",
+                f"{name} must lie in [0, 1)",
+                f"{name}={usual.get(name, 0.9)}",
+            )
+            for name, value in values.items()
+        ],
+    )

@@ -13,7 +13,8 @@ from typing import Any, assert_never
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.models.attention import CausalSelfAttention, SelfAttention
-from gpt.models.feed_forward import MLP, MixtureOfExperts
+from gpt.models.experts import MixtureOfExperts
+from gpt.models.feed_forward import MLP
 from gpt.models.kv_cache import KVCache, check_context
 from gpt.models.positions import sinusoidal_positions
 from gpt.models.residual import Residual, Stream, residual

@@ -132,12 +132,12 @@ class Checkpoints(Callback):
         evaluating = run.step == self.config.max_steps or self.every(self.config.eval_interval)
         if not (evaluating or self.every(self.config.checkpoint_interval)):
             return
-        trainer.read_all()
+        trainer.results.check()
         best = False
         if evaluating and run.has_validation:
             with trainer.precision():
                 val_loss = run.evaluate()
-            trainer.check_finite("validation loss", val_loss, run.step)
+            trainer.results.require_finite("validation loss", val_loss, run.step)
             best = run.best_loss is None or val_loss < run.best_loss
             run.best_loss = val_loss if best else run.best_loss
             trainer.log.write(step=run.step, val_loss=val_loss)
@@ -152,7 +152,7 @@ class Samples(Callback):
         """Sample, if it is time."""
         trainer = self.trainer
         if self.every(self.config.sample_interval) and trainer.team.leads and self.run.tokenizer is not None:
-            trainer.read_all()
+            trainer.results.check()
             trainer.sampled = trainer.sample()
             trainer.log.write(step=self.run.step, sample=trainer.sampled)
             trainer.terminal.say(f"--- sample at step {self.run.step} ---\n{trainer.sampled}\n---")

@@ -21,10 +21,10 @@ from gpt.training.plan import plan
 from gpt.training.run import Run
 from gpt.training.run_lock import alone_in
 from gpt.training.run_log import truncate_log
+from gpt.training.step_results import StepResults
 from gpt.training.stopping import asked_to_stop
 from gpt.training.terminal import Terminal
 from gpt.training.utilization import Utilization
-from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.run import CHATBOT
 from tinytensor.distributed import init
 from tinytensor.interop.safetensors_file import Array
@@ -71,7 +71,7 @@ class Trainer:
         self.captured: CapturedStep | None = None
         if self.captures and run.captures:
             self.captured = CapturedStep(self._gradients if self.decides else self._whole, self.config.device)
-        self._unread: list[tuple[int, tt.Tensor]] = []  # steps since the last read, and their `_gradients`
+        self.results = StepResults(run)
 
     # ---- one step ---------------------------------------------------------------------------------------
 
@@ -87,16 +87,16 @@ class Trainer:
         watched = any(callback.watches(run.step + 1) for callback in self.callbacks)
         in_parts = watched or self.decides  # gradients, a look at them, update
         result = self._computed(batches, in_parts, eager=watched)
-        self._unread.append((run.step, result))
+        self.results.add(run.step, result)
         if in_parts:
-            loss, norm = self.read()
+            loss, norm = self.results.last()
             taken = all([callback.after_backward(loss, norm) for callback in self.callbacks])
             self._update(result[2] if taken else None)
         run.step += 1
         numbers: dict[str, Any] = {"step": run.step, "lr": lr}
         logged = run.step % config.log_interval == 0 or run.step == config.max_steps
         if in_parts or logged or config.device == "cpu":
-            loss, norm = (loss, norm) if in_parts else self.read()
+            loss, norm = (loss, norm) if in_parts else self.results.last()
             grad_norm = norm if math.isfinite(norm) else None
             numbers = {"step": run.step, "loss": loss, "lr": lr, "grad_norm": grad_norm}
         for callback in self.callbacks:
@@ -152,39 +152,6 @@ class Trainer:
         run.scaler.update()
         for callback in self.callbacks:
             callback.after_update()
-
-    def read(self) -> tuple[float, float]:
-        """Loss and norm of the last step, after a check of all steps since the last read: ArgumentError if a
-        loss or norm is not finite.
-        """
-        steps, results = zip(*self._unread, strict=True)
-        self._unread = []
-        for step, values in zip(steps, tt.stack(results).tolist(), strict=True):
-            self.check_finite("loss", values[0], step)
-            if not self.run.scaler.enabled or self.run.scaler.get_scale() < 1:  # else the scaler skips it
-                self.check_finite("norm of the gradient", values[1], step)
-        return values[0], values[1]
-
-    def read_all(self) -> None:
-        """Check the steps since the last read, if there are any."""
-        if self._unread:
-            self.read()
-
-    def check_finite(self, name: str, value: float, step: int) -> None:
-        """Raise ArgumentError for NaN or infinity, before it reaches a checkpoint."""
-        if math.isfinite(value):
-            return
-        steps = list_checkpoints(self.run.folder)
-        saved = f"the checkpoints {steps} in {self.run.folder} are unharmed" if steps else "nothing was saved"
-        go_on = (
-            "; go on with --init_from=resume, or from one checkpoint's weights: "
-            f"--init_from={self.run.folder}/step_N --out_dir=NEW"
-        )
-        raise tt.ArgumentError(
-            f"train: the {name} is {value} at step {step}",
-            why=f"the run has diverged; {saved}",
-            fix=f"lower --learning_rate{go_on if steps else ', and start again'}",
-        )
 
     # ---- what other kinds of training override ------------------------------------------------------------
 
@@ -283,7 +250,7 @@ class Trainer:
     def save(self, *, best: bool = False) -> None:
         """Save a checkpoint, of weights that are finite and the same on all ranks."""
         weights = [p.detach() for p in self.run.model.parameters()]
-        self.check_finite("norm of the weights", float(tt.grad_norm(weights)), self.run.step)
+        self.results.require_finite("norm of the weights", float(tt.grad_norm(weights)), self.run.step)
         self.team.check_equal()
         self.run.save(best=best)
 
@@ -298,7 +265,7 @@ class Trainer:
     def _save_and_tell(self) -> None:
         """Save a run that was asked to stop, and say how to go on: a stage of `chatbot` with all others."""
         run, folder = self.run, self.run.folder
-        self.read_all()
+        self.results.check()
         run.stopped_by = self.stop_asked or signal.SIGINT  # requested on another rank
         self.save()
         resuming = command(*run.command.split(), "--init_from=resume", f"--out_dir={folder}")
@@ -323,11 +290,7 @@ def train(
     """Train a model by two configs; data-parallel under `mpiexec`.
 
     Args:
-        model_config: model config.
-        train_config: data and hyperparameters.
-        quiet: print nothing.
-        kind: class of the run.
-        loop: class of the training loop.
+        kind, loop: classes of the run and of its training loop.
         watch: whether a page follows the run meanwhile.
 
     Returns:

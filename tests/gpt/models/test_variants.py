@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.models.feed_forward import MLP, MixtureOfExperts, activate
+from gpt.models.experts import MixtureOfExperts
+from gpt.models.feed_forward import MLP, activate
 from gpt.models.gpt import GPT
 from gpt.models.kv_cache import KVCache
 from gpt.models.parameter_shapes import parameter_shapes
