@@ -247,12 +247,7 @@ def counted(number: int, what: str) -> str:
 
 
 def command(*words: object) -> str:
-    """A command of ours as it is typed in the current folder, whether or not its environment is active.
-
-    Example:
-        >>> command("sample", "runs/a b")  # doctest: +ELLIPSIS
-        "...python... -m gpt sample 'runs/a b'"
-    """
+    """A command of ours as it is typed in the current folder, whether or not its environment is active."""
     python = Path(sys.executable or "python")
     if shutil.which("python") == str(python):
         python = Path("python")

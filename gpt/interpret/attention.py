@@ -109,12 +109,7 @@ def attention_picture(maps: Sequence[AttentionMap]) -> str:
 
 
 def attention_page(maps: Sequence[AttentionMap], about: str = "") -> str:
-    """Maps as an HTML page: heat maps and tables.
-
-    Example:
-        >>> attention_page([AttentionMap(0, 0, ("<b>", "</b>"), np.tri(2))]).count("<b>")
-        0
-    """
+    """Maps as an HTML page: heat maps and tables."""
     layers = [list(group) for _, group in groupby(_not_too_many(maps), key=lambda m: m.layer)]
     text = "".join(maps[0].tokens) if maps else ""
     return page(

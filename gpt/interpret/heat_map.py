@@ -24,10 +24,6 @@ def heat_map(
 ) -> Html:
     """Heat map of a matrix (R, C) as SVG; hovering a cell shows its labels and value. NaN cells are left out;
     the full color is that of `most`, default: the largest absolute value.
-
-    Example:
-        >>> heat_map(np.eye(2), ["a", "b"], ["c", "d"], title="identity").count("<rect")
-        5
     """
     height, width = values.shape
     finite = np.abs(values[np.isfinite(values)])

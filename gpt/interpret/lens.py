@@ -96,14 +96,7 @@ def render(lens: Lens, position: int) -> str:
 
 
 def lens_page(lens: Lens, about: str = "") -> str:
-    """HTML page of all positions: top token of each layer, colored by the probability of the prediction.
-
-    Example:
-        >>> top = (((("b", 0.5),),),)
-        >>> lens = Lens(("a",), ("embedding",), ("b",), np.array([[0.5]]), np.array([[1]]), top)
-        >>> "<td " in lens_page(lens)
-        True
-    """
+    """HTML page of all positions: top token of each layer, colored by the probability of the prediction."""
     heads = [tag("th", "layer", scope="col")]
     heads += [tag("th", f"{visible(t)} ({i})", scope="col") for i, t in enumerate(lens.tokens)]
     rows = [

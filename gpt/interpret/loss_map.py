@@ -119,12 +119,7 @@ def _shown(token: str) -> str:
 
 
 def loss_page(result: LossMap, about: str = "") -> str:
-    """HTML page of the text; hovering a token, or focusing it with the Tab key, shows its values.
-
-    Example:
-        >>> "<script>" in loss_page(LossMap("a", (TokenLoss("<script>", 0.0, 1, ()),), 1.0))
-        False
-    """
+    """HTML page of the text; hovering a token, or focusing it with the Tab key, shows its values."""
     spans = [_span(x, result.even) for x in result.losses]
     return page(
         "How much each token was expected",

@@ -163,13 +163,7 @@ def _head(config: GPTConfig) -> str:
 
 
 def render(result: Trace) -> str:
-    """Trace as text.
-
-    Example:
-        >>> model = GPT(GPTConfig(vocab_size=2, block_size=4, n_layer=1, n_head=1, n_embd=4))
-        >>> render(trace(model, CharTokenizer("ab"), "ab")).splitlines()[0]
-        "text    'ab'"
-    """
+    """Trace as text."""
     tokens = [repr(t) for t in result.tokens]
     lines = [f"text    {result.text!r}", f"tokens  {' '.join(tokens)}", ""]
     for step in result.steps:
@@ -246,14 +240,7 @@ HEADS = 8  # heat maps of a step that has heads
 
 
 def trace_page(result: Trace, tokenizer: Tokenizer, about: str = "") -> str:
-    """HTML page of a trace; the tokenizer labels the columns of logits.
-
-    Example:
-        >>> tokenizer = CharTokenizer("ab")
-        >>> model = GPT(GPTConfig(vocab_size=2, block_size=4, n_layer=1, n_head=1, n_embd=4))
-        >>> trace_page(trace(model, tokenizer, "ab"), tokenizer).count("<section") > 10
-        True
-    """
+    """HTML page of a trace; the tokenizer labels the columns of logits."""
     links = [tag("li", tag("a", s.name, href=f"#s{i}")) for i, s in enumerate(result.steps)]
     sections = [_section(f"s{i}", s, result.tokens, tokenizer) for i, s in enumerate(result.steps)]
     return page(

@@ -23,13 +23,7 @@ def real_tokens(lengths: tt.Tensor, count: int) -> tt.Tensor:
 
 
 class TwoWayAttention(SelfAttention):
-    """Bidirectional multi-head self-attention.
-
-    Example:
-        >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)
-        >>> TwoWayAttention(config)(tt.ones(1, 3, 4)).shape
-        (1, 3, 4)
-    """
+    """Bidirectional multi-head self-attention."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__(config)
@@ -47,13 +41,7 @@ class TwoWayAttention(SelfAttention):
 
 
 class EncoderBlock(Block):
-    """Transformer block with bidirectional attention.
-
-    Example:
-        >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)
-        >>> EncoderBlock(config)(tt.ones(1, 3, 4)).shape
-        (1, 3, 4)
-    """
+    """Transformer block with bidirectional attention."""
 
     attention = TwoWayAttention
 

@@ -42,11 +42,6 @@ class CrossAttention(nn.Module):
     """Multi-head cross-attention to another sequence.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.3.
-
-    Example:
-        >>> cross = CrossAttention(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4))
-        >>> cross(tt.ones(1, 3, 4), cross.remember(tt.ones(1, 7, 4))).shape
-        (1, 3, 4)
     """
 
     def __init__(self, config: GPTConfig) -> None:

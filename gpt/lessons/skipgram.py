@@ -69,11 +69,6 @@ class SkipGram(nn.Module):
     """Skip-gram model: an embedding (V, C) of words, and one of words as neighbours.
 
     Source: Mikolov et al. 2013, arXiv:1310.4546.
-
-    Example:
-        >>> model = SkipGram(5, 4)
-        >>> model.loss(tt.tensor([0, 1]), tt.tensor([[1, 2, 3], [0, 4, 4]])).shape
-        ()
     """
 
     def __init__(self, vocab_size: int, size: int, generator: tt.Generator | None = None) -> None:

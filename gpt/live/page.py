@@ -16,12 +16,7 @@ def _file(name: str) -> str:
 
 
 def watch_page(answer: Mapping[str, object] | None = None) -> str:
-    """Page of the live view: of a result of `Follower.answer`, or one that asks its server.
-
-    Example:
-        >>> "connect-src 'self'" in watch_page(), "connect-src" in watch_page({"runs": []})
-        (True, False)
-    """
+    """Page of the live view: of a result of `Follower.answer`, or one that asks its server."""
     body = (
         tag("p", id="live-state", aria_live="polite"),
         tag("div", id="live-runs", class_="scroll"),

@@ -37,12 +37,6 @@ class PageServer:
 
     The token is random: other users of the machine and pages of other sites cannot guess it. `answer` makes
     JSON values of the query of a request for data, in threads of the server; port 0 is a free one.
-
-    Example:
-        >>> import urllib.request
-        >>> with PageServer("<p>page</p>", dict) as server:
-        ...     urllib.request.urlopen(server.url + "data?a=1").read()
-        b'{"a": "1"}'
     """
 
     def __init__(self, page: str, answer: Answer, port: int = 0) -> None:

@@ -92,13 +92,7 @@ class SelfAttention(nn.Module):
 
 
 class CausalSelfAttention(SelfAttention):
-    """Causal multi-head self-attention.
-
-    Example:
-        >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)
-        >>> CausalSelfAttention(config)(tt.ones(1, 3, 4)).shape
-        (1, 3, 4)
-    """
+    """Causal multi-head self-attention."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__(config)

@@ -14,10 +14,6 @@ class Experts(nn.Module):
 
     Shapes:
         weight (E, K, N), bias (E, N).
-
-    Example:
-        >>> Experts(3, 4, 2).weight.shape
-        (3, 4, 2)
     """
 
     weight: tt.Tensor
@@ -54,11 +50,6 @@ class MixtureOfExperts(nn.Module):
 
     Source: Shazeer et al. 2017, arXiv:1701.06538; balance: Fedus et al. 2021, arXiv:2101.03961, equation 4;
         softmax over the chosen: Jiang et al. 2024 (Mixtral), arXiv:2401.04088.
-
-    Example:
-        >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4, n_expert=3)
-        >>> MixtureOfExperts(config)(tt.ones(1, 3, 4)).shape
-        (1, 3, 4)
     """
 
     def __init__(self, config: GPTConfig) -> None:

@@ -30,11 +30,6 @@ class MLP(nn.Module):
     """Feed-forward layer: y = activation(x W_1 + b_1) W_2 + b_2; swiglu: (silu(x W_g) * (x W_1)) W_2.
 
     Source: swiglu: Shazeer 2020, arXiv:2002.05202; relu2: So et al. 2021, arXiv:2109.08668.
-
-    Example:
-        >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)
-        >>> MLP(config)(tt.ones(1, 3, 4)).shape
-        (1, 3, 4)
     """
 
     def __init__(self, config: GPTConfig) -> None:

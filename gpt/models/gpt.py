@@ -24,12 +24,7 @@ BALANCE = 0.01  # weight of the load-balancing loss in training: Switch Transfor
 
 
 def norm(config: GPTConfig) -> nn.Module:
-    """Normalization layer over the channels for a config.
-
-    Example:
-        >>> norm(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4, norm="rms_norm"))
-        RMSNorm(eps=1e-05; weight (4,))  # 4 parameters
-    """
+    """Normalization layer over the channels for a config."""
     narrow = config.norm_position == "pre"  # read by products alone; after a sum it is the residual stream
     match config.norm:
         case "rms_norm":
@@ -45,11 +40,6 @@ class Block(nn.Module):
 
     Normalization is before each sublayer (GPT-2: gradients flow through the sums unchanged), or after each
     sum (the 2017 transformer). Subclasses may have another `attention`.
-
-    Example:
-        >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)
-        >>> Block(config)(tt.ones(1, 3, 4)).shape
-        (1, 3, 4)
     """
 
     attention: type[SelfAttention] = CausalSelfAttention

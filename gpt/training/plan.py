@@ -5,22 +5,19 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
 from gpt.console import Parser, counted
-from gpt.data.command import embedded_shakespeare
-from gpt.data.prepare import read_texts, require_data
-from gpt.data.token_file import open_split
 from gpt.fields import with_changes
 from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import from_small_models, parameter_shapes
 from gpt.presets import add_presets, describe_presets, named_configs, preset, with_warmup
+from gpt.training.run_data import vocabulary_of, with_vocabulary
 from gpt.training.utilization import product_speed
-from gpt.weights.load import named_tokenizer, open_source
-from gpt.weights.run import TOKENIZER, read_configs, run_of
+from gpt.weights.load import open_source
+from gpt.weights.run import read_configs, run_of
 from tinytensor import lab
 from tinytensor.errors import ArgumentError
 
@@ -210,12 +207,7 @@ class Plan:
         return self.total_flops / (self.flops_per_second * self.utilization) / 60
 
     def table(self) -> str:
-        """Estimate as text.
-
-        Example:
-            >>> "124,439,808" in plan(*preset("gpt2"), flops_per_second=1e12).table()
-            True
-        """
+        """Estimate as text."""
         return "\n".join([*_model_lines(self), "", *_memory_lines(self), "", *_compute_lines(self)])
 
 
@@ -230,13 +222,7 @@ def plan(model: GPTConfig, train: TrainConfig, *, flops_per_second: float | None
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt plan [MODEL | --preset=NAME | --depth=N]`.
-
-    Example:
-        >>> main(["--preset=gpt3", "--flops=1e15"])  # doctest: +ELLIPSIS
-        model: 96 layers × 96 heads × 12,288 channels...
-        0
-    """
+    """The command `python -m gpt plan [MODEL | --preset=NAME | --depth=N]`."""
     parser = Parser(
         prog="python -m gpt plan",
         usage="%(prog)s [MODEL | --preset=NAME | --depth=N] [--flops=SPEED] [--field=value ...]",
@@ -252,7 +238,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     model, train = _configs(options.model, vars(options))
     if model.vocab_size == 0:
-        model = model.with_vocab_size(_vocabulary(train))
+        model = with_vocabulary(model, vocabulary_of(train), train.data)
     found = plan(model, train, flops_per_second=options.flops)
     print(found.table())
     if options.flops is None:
@@ -268,28 +254,6 @@ def _configs(source: str | None, given: Mapping[str, Any]) -> tuple[GPTConfig, T
     folder = run_of(source)
     known = (open_source(source).config, TrainConfig()) if folder is None else read_configs(folder)
     return with_changes(given, *known)
-
-
-def _vocabulary(train: TrainConfig) -> int:
-    """Vocabulary size that training takes from the data: it reads the text for a tokenizer by characters."""
-    require_data(train)
-    data = Path(train.data)
-    if train.data == "shakespeare":
-        return named_tokenizer(train.tokenizer, embedded_shakespeare()).vocab_size
-    if not (data / "train.bin").is_file():
-        return named_tokenizer(train.tokenizer, read_texts(data, train.pattern)).vocab_size
-    saved = data / TOKENIZER
-    name = str(saved) if saved.is_file() else train.tokenizer
-    if name not in ("char", "word"):
-        return named_tokenizer(name, ()).vocab_size
-    size = open_split(data, "train").vocab_size
-    if size is None:
-        raise ArgumentError(
-            f"plan: the vocabulary of {data} is not known",
-            why="the token files have neither meta.json nor a tokenizer",
-            fix="set its size, such as --vocab_size=50257",
-        )
-    return size
 
 
 # --- counting -----------------------------------------------------------------------------------------

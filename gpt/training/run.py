@@ -110,7 +110,9 @@ class Run:
         if self.tokenizer is not None:
             require_prompt(self.train_config, self.tokenizer)
         ids = self.train_tokens if self.tokenizer is None else self.tokenizer
-        self.model_config = with_vocabulary(model_config, ids.vocab_size, self.extra_tokens)
+        self.model_config = with_vocabulary(
+            model_config, ids.vocab_size, train_config.data, self.extra_tokens
+        )
         tt.manual_seed(train_config.seed)
         self.model = self.kind(self.model_config).to(train_config.device)
         if source is not None:

@@ -27,11 +27,9 @@ def splits(
     require_data(config)
     source = Path(config.data)
     if config.data != "shakespeare" and (source / "train.bin").is_file():
-        saved = source / TOKENIZER
-        named = config.tokenizer not in ("char", "word")
-        path = saved if saved.is_file() else Path(config.tokenizer) if named else None
-        tokenizer = None if path is None else load_tokenizer(path)
-        config = config if path is None else replace(config, tokenizer=str(path))
+        name = _tokenizer_beside(source, config)
+        tokenizer = None if name is None else load_tokenizer(Path(name))
+        config = config if name is None else replace(config, tokenizer=name)
         return config, tokenizer, open_split(source, "train"), _validation(source)
     if prepared_before:
         tokenizer = load_tokenizer(prepared / TOKENIZER)
@@ -58,14 +56,33 @@ def require_prompt(config: TrainConfig, tokenizer: Tokenizer) -> None:
         tokenizer.encode(config.sample_prompt)
 
 
-def with_vocabulary(model: GPTConfig, size: int | None, extra: int) -> GPTConfig:
+def vocabulary_of(config: TrainConfig) -> int | None:
+    """Vocabulary size of the data of a config, without preparing them; None if token files do not say it."""
+    require_data(config)
+    source = Path(config.data)
+    if config.data == "shakespeare":
+        return named_tokenizer(config.tokenizer, embedded_shakespeare()).vocab_size
+    if not (source / "train.bin").is_file():
+        return named_tokenizer(config.tokenizer, read_texts(source, config.pattern)).vocab_size
+    name = _tokenizer_beside(source, config)
+    return open_split(source, "train").vocab_size if name is None else named_tokenizer(name, ()).vocab_size
+
+
+def _tokenizer_beside(source: Path, config: TrainConfig) -> str | None:
+    """Tokenizer of token files: theirs, or else that of the config."""
+    if (source / TOKENIZER).is_file():
+        return str(source / TOKENIZER)
+    return None if config.tokenizer in ("char", "word") else config.tokenizer
+
+
+def with_vocabulary(model: GPTConfig, size: int | None, source: object, extra: int = 0) -> GPTConfig:
     """Config with vocab_size resolved for data of so many ids (None: not known), and extra ones."""
     if size is not None:
         return model.with_vocab_size(size + extra)
     if model.vocab_size:
         return model
     raise tt.ArgumentError(
-        "train: the vocabulary of the data is not known",
+        f"the vocabulary of {source} is not known",
         why="the token files have neither meta.json nor a tokenizer",
         fix="set its size (GPT-2: --vocab_size=50257; nanoGPT's shakespeare_char: 65), "
         "or the tokenizer: --tokenizer=tokenizer.json",

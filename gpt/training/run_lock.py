@@ -24,15 +24,6 @@ def alone_in(folder: PathLike, who: str = "train") -> Iterator[None]:
     Args:
         folder: the folder; created if it does not exist.
         who: command that the user called.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp()) / "run"
-        >>> with alone_in(folder):
-        ...     folder.is_dir()
-        True
-        >>> folder.exists()
-        False
     """
     key = os.path.realpath(folder)
     if _held.get(key) == threading.get_ident():

@@ -15,13 +15,6 @@ class RunLog:
 
     Args:
         run_dir: run directory; appends to its `log.jsonl`.
-
-    Example:
-        >>> import tempfile
-        >>> log = RunLog(tempfile.mkdtemp())
-        >>> log.write(step=1, loss=2.5)
-        >>> log.read()
-        [{'step': 1, 'loss': 2.5}]
     """
 
     def __init__(self, run_dir: str | Path) -> None:
@@ -87,13 +80,6 @@ def truncate_log(path: PathLike, step: int) -> int:
 
     Returns:
         Number of remaining lines; 0 if there is no file.
-
-    Example:
-        >>> import tempfile
-        >>> log = Path(tempfile.mkdtemp()) / "log.jsonl"
-        >>> _ = log.write_text('{"step": 1}\n{"step": 2}\n{"st')
-        >>> truncate_log(log, 1), log.read_text()
-        (1, '{"step": 1}\n')
     """
     path = Path(path)
     if not path.exists():

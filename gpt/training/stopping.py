@@ -26,10 +26,6 @@ def exit_code(signum: int) -> int:
 
     Returns:
         128 + signum.
-
-    Example:
-        >>> exit_code(signal.SIGINT)
-        130
     """
     return 128 + signum
 

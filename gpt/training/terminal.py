@@ -23,10 +23,6 @@ class Terminal:
     Args:
         quiet: print nothing.
         ask: called with SIGPIPE when the reader of the output closed the pipe, as in `… | head`.
-
-    Example:
-        >>> Terminal(quiet=False, ask=print).show({"step": 1, "loss": 2.5})
-        step      1  loss 2.5000
     """
 
     def __init__(self, *, quiet: bool, ask: Callable[[int], None]) -> None:

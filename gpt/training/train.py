@@ -42,13 +42,6 @@ class Trainer:
         ids: inputs of the last batch, (B, T).
         sampled: last sample shown.
         stop_asked: number of the signal to stop after this step, or 0.
-
-    Example:
-        >>> import tempfile
-        >>> from gpt.presets import configs_from
-        >>> words = ["--preset=tiny", "--max_steps=4", f"--out_dir={tempfile.mkdtemp()}/run"]
-        >>> Trainer(Run(*configs_from(words, default="tiny")), quiet=True).train().step
-        4
     """
 
     captures: bool = True
