@@ -14,8 +14,8 @@ from gpt.lessons.encoder import Encoder, TwoWayAttention, real_tokens
 from gpt.lessons.encoder_decoder import CrossAttention, EncoderDecoder
 from gpt.models.gpt import GPT
 from gpt.models.kv_cache import KVCache
+from tests.gpt.models.test_variants import SMALL, against_differences, enlarged, some_ids
 
-SMALL = GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=4, n_embd=16)
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "paper": {"position": "sinusoidal", "norm_position": "post", "activation": "relu"},
@@ -30,42 +30,11 @@ def config(request: pytest.FixtureRequest) -> GPTConfig:
     return replace(SMALL, **VARIANTS[request.param])
 
 
-def enlarged(model: GPT, dtype: Any = tt.float32) -> Any:
-    """With weights large enough that everything in the model matters."""
-    rng = np.random.default_rng(0)
-    with tt.no_grad():
-        for p in model.parameters():
-            numbers = p.detach().numpy()
-            p.copy_(tt.tensor(numbers * 8 if p.ndim > 1 else numbers + 0.2 * rng.standard_normal(p.shape)))
-    return model.eval().to(dtype)
-
-
-def some_ids(B: int, T: int, seed: int = 0) -> Any:
-    return np.random.default_rng(seed).integers(0, 11, (B, T))
-
-
 def logits(model: GPT, ids: Any, *sources: Any) -> Any:
     with tt.no_grad():
         if sources:
             model.read(*[tt.tensor(x) for x in sources])
         return model(tt.tensor(ids)).numpy()
-
-
-def against_differences(model: GPT, loss: Any) -> None:
-    """Gradients of a float64 model against central differences, each parameter along one direction."""
-    loss().backward()
-    rng, step = np.random.default_rng(2), 1e-5
-    for name, p in model.named_parameters():
-        assert p.grad is not None, name
-        direction, found = rng.standard_normal(p.shape), []
-        with tt.no_grad():
-            before = p.detach().numpy().copy()
-            for sign in (1, -1):
-                p.copy_(tt.tensor(before + sign * step * direction))
-                found.append(loss().item())
-            p.copy_(tt.tensor(before))
-        numeric, exact = (found[0] - found[1]) / (2 * step), float((p.grad.numpy() * direction).sum())
-        assert abs(numeric - exact) < 1e-6 * max(1, abs(exact)), name
 
 
 # ---- the encoder ------------------------------------------------------------------------------------------
@@ -198,10 +167,8 @@ def test_cached_equals_uncached(config: GPTConfig) -> None:
 
 
 def test_generation_reads_the_source_and_several_targets_may_share_one(config: GPTConfig) -> None:
-    model, sampler = (
-        enlarged(EncoderDecoder(config, tt.Generator(1))),
-        Sampler(SamplingConfig(temperature=0.3), 11),
-    )
+    model = enlarged(EncoderDecoder(config, tt.Generator(1)))
+    sampler = Sampler(SamplingConfig(temperature=0.3), 11)
     with tt.no_grad():
         for block in model.h:  # what was read matters more than what was said
             block.cross.c_proj.weight *= 10
@@ -231,10 +198,7 @@ def test_generation_reads_the_source_and_several_targets_may_share_one(config: G
 
 
 def test_it_runs_on_an_emulated_device() -> None:
-    model, moved = (
-        enlarged(EncoderDecoder(SMALL, tt.Generator(1))),
-        enlarged(EncoderDecoder(SMALL, tt.Generator(1))),
-    )
+    model, moved = [enlarged(EncoderDecoder(SMALL, tt.Generator(1))) for _ in range(2)]
     moved.load_state_dict(model.state_dict())
     moved = moved.to("emulated")
     batch = [some_ids(2, 5, seed=1), some_ids(2, 5, seed=2), some_ids(2, 6), np.array([6, 3])]

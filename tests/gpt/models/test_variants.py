@@ -50,16 +50,38 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def model_of(config: GPTConfig, dtype: Any = None) -> GPT:
+def enlarged(model: GPT, dtype: Any = tt.float32) -> Any:
     """With weights large enough that everything in it matters."""
-    model = GPT(config, tt.Generator(1)).eval()
     rng = np.random.default_rng(0)
     with tt.no_grad():
         for p in model.parameters():
             numbers = p.detach().numpy()
-            changed = numbers * 8 if p.ndim > 1 else numbers + 0.2 * rng.standard_normal(p.shape)
-            p.copy_(tt.tensor(changed))
-    return model if dtype is None else model.to(dtype)
+            p.copy_(tt.tensor(numbers * 8 if p.ndim > 1 else numbers + 0.2 * rng.standard_normal(p.shape)))
+    return model.eval().to(dtype)
+
+
+def model_of(config: GPTConfig, dtype: Any = tt.float32) -> GPT:
+    model: GPT = enlarged(GPT(config, tt.Generator(1)), dtype)
+    return model
+
+
+def against_differences(model: GPT, loss: Any) -> None:
+    """Gradients of a float64 model against central differences, each parameter along one direction."""
+    loss().backward()
+    rng, step = np.random.default_rng(2), 1e-5
+    for name, p in model.named_parameters():
+        assert p.grad is not None, name
+        direction, found = rng.standard_normal(p.shape), []
+        if "router" in name:
+            direction *= 1e-2  # a large step would change which experts are chosen
+        with tt.no_grad():
+            before = p.detach().numpy().copy()
+            for sign in (1, -1):
+                p.copy_(tt.tensor(before + sign * step * direction))
+                found.append(loss().item())
+            p.copy_(tt.tensor(before))
+        numeric, exact = (found[0] - found[1]) / (2 * step), float((p.grad.numpy() * direction).sum())
+        assert abs(numeric - exact) < 1e-6 * max(1, abs(exact)), name
 
 
 def some_ids(B: int, T: int, seed: int = 0) -> Any:
@@ -102,22 +124,7 @@ def test_it_is_causal_and_sees_the_window(config: GPTConfig) -> None:
 def test_gradients_against_finite_differences(config: GPTConfig) -> None:
     model = model_of(replace(config, n_layer=1), tt.float64)
     ids, targets = tt.tensor(some_ids(2, 6)), tt.tensor(some_ids(2, 6, seed=1))
-    model.loss(ids, targets).backward()
-    rng, step = np.random.default_rng(2), 1e-5
-    for name, p in model.named_parameters():
-        assert p.grad is not None, name
-        direction = rng.standard_normal(p.shape)
-        if "router" in name:
-            direction *= 1e-2  # a large step would change which experts are chosen
-        found = []
-        with tt.no_grad():
-            before = p.detach().numpy().copy()
-            for sign in (1, -1):
-                p.copy_(tt.tensor(before + sign * step * direction))
-                found.append(model.loss(ids, targets).item())
-            p.copy_(tt.tensor(before))
-        numeric, exact = (found[0] - found[1]) / (2 * step), float((p.grad.numpy() * direction).sum())
-        assert abs(numeric - exact) < 1e-6 * max(1, abs(exact)), name
+    against_differences(model, lambda: model.loss(ids, targets))
 
 
 def in_pieces(model: GPT, ids: Any, sizes: list[int]) -> Any:
