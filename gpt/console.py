@@ -293,7 +293,7 @@ def plain(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
-class _Obedient:
+class _EscapingStream:
     """Wrapper of a terminal stream that escapes control characters on write."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -315,7 +315,7 @@ def safe_output() -> Iterator[None]:
     """
     stream = sys.stdout
     if stream.isatty():
-        sys.stdout = cast(TextIO, _Obedient(stream))
+        sys.stdout = cast(TextIO, _EscapingStream(stream))
     try:
         yield
     finally:

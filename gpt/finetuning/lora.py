@@ -19,7 +19,7 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.fields import check_types, from_dict, to_dict
-from gpt.models.attention import SideBySide
+from gpt.models.attention import ConcatLinear
 from tinytensor import nn
 from tinytensor.files import PathLike, atomic_write, read_json
 from tinytensor.interop.safetensors_file import Array, read_safetensors, write_safetensors
@@ -177,19 +177,19 @@ def merged_weights(model: nn.Module) -> dict[str, Array]:
         for name, p in model.state_dict().items()
         if not name.endswith(inside) and _PARTS not in name
     }
-    kinds = (AdaptedLinear, nn.QuantizedLinear, nn.QuantizedEmbedding, SideBySide)
+    kinds = (AdaptedLinear, nn.QuantizedLinear, nn.QuantizedEmbedding, ConcatLinear)
     for name, layer in model.named_modules():
         if isinstance(layer, kinds) and _PARTS not in name:
             state[f"{name}.weight"] = _weight(layer)
     return state
 
 
-_PARTS = ".parts."  # in names of what SideBySide joins
+_PARTS = ".parts."  # in names of what ConcatLinear joins
 
 
 def _weight(layer: Any) -> Array:
     """Weight of a layer as floats, with its adapter merged."""
-    if isinstance(layer, SideBySide):
+    if isinstance(layer, ConcatLinear):
         return np.concatenate([_weight(part) for part in layer.parts], axis=-1)
     if not isinstance(layer, AdaptedLinear):
         return layer.weight().cpu().numpy()  # type: ignore[no-any-return]

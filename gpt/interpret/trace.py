@@ -30,7 +30,7 @@ SHOWN = 6  # values per row, rows per table
 
 
 @dataclass(frozen=True)
-class Step:
+class TraceStep:
     """One step of the forward pass: the name, formula and value of an array, and the names of its axes."""
 
     name: str
@@ -45,11 +45,11 @@ class Trace:
 
     text: str
     tokens: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[TraceStep, ...]
     following: Choices
 
-    def step(self, name: str) -> Step:
-        """Step by name."""
+    def step(self, name: str) -> TraceStep:
+        """TraceStep by name."""
         return next(s for s in self.steps if s.name == name)
 
 
@@ -66,16 +66,18 @@ def trace(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Trace
     with model.evaluating():
         steps, logits = _follow(model, ids)
     p = next_probabilities(logits)
-    steps.append(Step("probabilities of the next token", "softmax(logits of the last token)", p, ("V",)))
+    steps.append(TraceStep("probabilities of the next token", "softmax(logits of the last token)", p, ("V",)))
     return Trace(text, tokens_of(tokenizer, ids), tuple(steps), choices(p, tokenizer, top))
 
 
-def _follow(model: GPT, ids: list[int]) -> tuple[list[Step], Array]:
+def _follow(model: GPT, ids: list[int]) -> tuple[list[TraceStep], Array]:
     """All steps of a forward pass, and the logits (V,) of the last token."""
-    found: list[Step] = [Step("ids", "the place of each token in the vocabulary", np.array(ids), ("T",))]
+    found: list[TraceStep] = [
+        TraceStep("ids", "the place of each token in the vocabulary", np.array(ids), ("T",))
+    ]
 
     def note(name: str, formula: str, value: tt.Tensor, *axes: str) -> None:
-        found.append(Step(name, formula, to_numpy(value[0]), axes))
+        found.append(TraceStep(name, formula, to_numpy(value[0]), axes))
 
     idx = tt.tensor([ids], device=model.device)  # (1, T)
     x = model.embed(idx)
@@ -177,7 +179,7 @@ def render(result: Trace) -> str:
     return "\n".join(lines)
 
 
-def _numbers(step: Step, tokens: tuple[str, ...]) -> list[str]:
+def _numbers(step: TraceStep, tokens: tuple[str, ...]) -> list[str]:
     """Values of a step: a row per token, head by head."""
     value = step.value
     if value.dtype.kind == "i":
@@ -264,7 +266,7 @@ _STYLE = WIDE + (
 )
 
 
-def _section(place: str, step: Step, tokens: tuple[str, ...], tokenizer: Tokenizer) -> Html:
+def _section(place: str, step: TraceStep, tokens: tuple[str, ...], tokenizer: Tokenizer) -> Html:
     shape = ", ".join([f"{a} = {n}" for a, n in zip(step.axes, step.value.shape, strict=True)])
     scale = scale_of_colors(_largest(step.value)) if step.value.dtype.kind != "i" else ""
     return tag(
@@ -283,7 +285,7 @@ def _largest(value: Array) -> float:
     return float(np.abs(value[np.isfinite(value)]).max(initial=0.0))
 
 
-def _pictures(step: Step, tokens: tuple[str, ...], tokenizer: Tokenizer) -> list[Html]:
+def _pictures(step: TraceStep, tokens: tuple[str, ...], tokenizer: Tokenizer) -> list[Html]:
     """One heat map, or one per head."""
     value = step.value
     if value.dtype.kind == "i":
@@ -317,7 +319,7 @@ def _name(axis: str, column: int, tokens: tuple[str, ...], tokenizer: Tokenizer)
     return visible(tokens[column]) if axis.startswith("T") else str(column)
 
 
-def _left_out(step: Step) -> str:
+def _left_out(step: TraceStep) -> str:
     """Note on the rows, columns and heads that are not drawn."""
     value = step.value
     if value.dtype.kind == "i":

@@ -117,7 +117,7 @@ class MaskedRun(Run):
 
     def scores(self) -> dict[str, float]:
         """`masked_scores` on the validation split, or on its first `eval_batches`."""
-        model, config = self.shown, self.train_config
+        model, config = self.eval_model, self.train_config
         assert self.val_tokens is not None
         assert isinstance(model, Encoder)
         return masked_scores(

@@ -175,13 +175,13 @@ class TranslateRun(Run):
     def evaluate(self) -> float:
         """Loss per token on held-out pairs; logs the exact-match accuracy."""
         total, count = 0.0, 0
-        with self.shown.evaluating():
+        with self.eval_model.evaluating():
             for first in range(0, self.evaluated, ROWS):
                 numbers = range(first, min(first + ROWS, self.evaluated))
                 arrays = self.held_out.arrays(numbers)
                 targets = int((arrays[1] >= 0).sum())
                 batch = [tt.from_numpy(x).to(self.model.device) for x in arrays]
-                total += self._loss(self.shown, *batch).item() * targets
+                total += self._loss(self.eval_model, *batch).item() * targets
                 count += targets
         RunLog(self.folder).write(step=self.step, exact=round(self.exact(), 4))
         return total / count
@@ -203,7 +203,7 @@ class TranslateRun(Run):
 
     def translate(self, texts: Sequence[str]) -> list[str]:
         """Translations by the present model, in evaluation mode."""
-        model = self.shown
+        model = self.eval_model
         assert isinstance(model, EncoderDecoder)
         with model.evaluating():
             return translate(model, self.tokenizer, texts)

@@ -14,12 +14,12 @@ from gpt.models.positions import Rotary, alibi_slopes
 from tinytensor import nn
 
 
-class SideBySide(nn.Module):
+class ConcatLinear(nn.Module):
     """Linear layers of one input, whose results are joined: queries, keys and values that are packed in
     different kinds.
 
     Example:
-        >>> SideBySide([nn.Linear(4, 2), nn.Linear(4, 3)])(tt.ones(1, 4)).shape
+        >>> ConcatLinear([nn.Linear(4, 2), nn.Linear(4, 3)])(tt.ones(1, 4)).shape
         (1, 5)
     """
 
@@ -73,7 +73,7 @@ class SelfAttention(nn.Module):
         q, k, v = every.split([nh, nkv, nkv], axis=1)
         return q, k, v
 
-    def sight(self, count: int) -> dict[str, Any]:
+    def mask_options(self, count: int) -> dict[str, Any]:
         """Mask options of scaled_dot_product_attention for `count` tokens: none, for full attention."""
         return {}
 
@@ -86,8 +86,8 @@ class SelfAttention(nn.Module):
     def forward_with_weights(self, x_BTC: tt.Tensor) -> tuple[tt.Tensor, tt.Tensor]:
         """Result of `forward` in evaluation mode, (B, T, C), and the attention weights, (B, nh, T, T)."""
         q, k, v = self.heads(x_BTC)
-        sight = self.sight(x_BTC.shape[1])
-        y, weights = tt.scaled_dot_product_attention(q, k, v, **sight, need_weights=True)
+        options = self.mask_options(x_BTC.shape[1])
+        y, weights = tt.scaled_dot_product_attention(q, k, v, **options, need_weights=True)
         return self.merge(y), weights
 
 
@@ -99,7 +99,7 @@ class CausalSelfAttention(SelfAttention):
         slopes = alibi_slopes(config.n_head) if config.position == "alibi" else None
         self.register_buffer("slopes", slopes, persistent=False)  # (nh,)
 
-    def sight(self, count: int) -> dict[str, Any]:
+    def mask_options(self, count: int) -> dict[str, Any]:
         """Mask options for `count` tokens: causal, with a sliding window and ALiBi slopes."""
         return {"causal": True, "window": self._window(count), "slopes": self.slopes}
 

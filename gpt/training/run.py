@@ -194,10 +194,10 @@ class Run:
         """Loss on the validation split, or on its first `eval_batches`."""
         assert self.val_tokens is not None
         rows = max(self.train_config.batch_size, 16)
-        return evaluate(self.shown, self.val_tokens, rows, self.train_config.eval_batches)
+        return evaluate(self.eval_model, self.val_tokens, rows, self.train_config.eval_batches)
 
     @property
-    def shown(self) -> GPT:
+    def eval_model(self) -> GPT:
         """Model for evaluation, samples and checkpoints: the averaged one if enabled."""
         return self.model if self.average is None else self.average
 
@@ -221,7 +221,7 @@ class Run:
         """Save a checkpoint atomically; a run resumed from it continues bitwise equal, on any number of
         ranks. All ranks must call this; rank 0 writes.
         """
-        weights = {name: p.cpu().numpy() for name, p in self.shown.state_dict().items()}
+        weights = {name: p.cpu().numpy() for name, p in self.eval_model.state_dict().items()}
         arrays, scalars = split_state(self.optimizer.state_dict())
         if self.ranks.rank > 0:
             return self.folder / f"step_{self.step}"

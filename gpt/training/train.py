@@ -167,8 +167,8 @@ class Trainer:
         assert run.tokenizer is not None
         generator = tt.Generator(config.seed + run.step)
         prompt = run.tokenizer.encode(config.sample_prompt) or [int(run.train_tokens.ids[0])]
-        with run.shown.evaluating():
-            ids = list(generate(run.shown, prompt, config.sample_tokens, generator=generator))
+        with run.eval_model.evaluating():
+            ids = list(generate(run.eval_model, prompt, config.sample_tokens, generator=generator))
         return run.tokenizer.decode(prompt + ids)
 
     def speed(self, steps: int, seconds: float) -> dict[str, float]:

@@ -61,7 +61,7 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(name, tmp_path):
     train_until(Trainer(Run(*configs(tmp_path / "parts", *words)), quiet=True), 7)
     resumed = train(*configs(tmp_path / "parts", *words, "--init_from=resume"), quiet=True)
     assert_equal(weights(resumed.model), weights(whole.model))
-    assert_equal(weights(resumed.shown), weights(whole.shown))
+    assert_equal(weights(resumed.eval_model), weights(whole.eval_model))
     kept = ("step", "loss", "grad_norm", "skipped", "health")
     logs = [[{k: line.get(k) for k in kept} for line in RunLog(r.folder).read()] for r in (whole, resumed)]
     assert logs[0] == logs[1]
@@ -258,7 +258,7 @@ def test_the_average_follows_the_weights_and_is_what_is_kept(tmp_path):
     assert_equal(weights(again.model), weights(run.model))
     assert_equal(weights(again.average), weights(run.average))
     plain = Run(*configs(run.folder, "--init_from=resume"))  # without an average from here on
-    assert_equal(weights(plain.shown), weights(run.model))
+    assert_equal(weights(plain.eval_model), weights(run.model))
 
 
 def test_the_average_is_what_is_evaluated(tmp_path):
