@@ -115,7 +115,6 @@ class Parser(argparse.ArgumentParser):
         return joined
 
     def _value(self, action: argparse.Action, words: list[str]) -> str:
-        """Pop the value of an option."""
         rule = self.rules.get(action.dest)
         if rule is bool and (not words or words[0].lower() not in BOOLEANS):
             return "true"

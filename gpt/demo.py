@@ -43,7 +43,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(run: Run) -> int:
-    """Train, print the results, and return the exit code."""
     folder, begun = run.folder, time.perf_counter()
     print(run.describe(), flush=True)
     trainer = Trainer(run)

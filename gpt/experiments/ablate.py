@@ -310,7 +310,6 @@ def _describe(model: GPTConfig, config: TrainConfig, seeds: int, *, dial: bool) 
 
 
 def _write(folder: Path, about: str, results: Sequence[dict[str, Any]], law: ScalingLaw | None) -> None:
-    """Write ablation.json and ablation.md."""
     fitted = {} if law is None else {"scaling_law": asdict(law)}
     for name, content in (
         ("ablation.json", json.dumps({"about": about, "rows": summary(results), **fitted}, indent=2)),

@@ -6,7 +6,6 @@ Options `--analogy A B C` and `--test`. The vectors are the token embeddings of 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -23,6 +22,7 @@ from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.weights.load import load, require_tokenizer
 from tinytensor.interop.safetensors_file import read_safetensors
 from tinytensor.lab.html import visible
+from tinytensor.lab.report import Table
 
 Similar = list[tuple[str, float]]
 VECTORS = "vectors.safetensors"  # next to tokenizer.json in a folder of `skipgram`
@@ -160,27 +160,33 @@ def render(scores: Sequence[Score], candidates: int) -> str:
 
     Example:
         >>> print(render([Score("plural", 4, 2, 3, 1)], 103))
-        relation        asked   right  in first 5  nearest alone
-        plural              4   50.0%       75.0%          25.0%
-        all                 4   50.0%       75.0%          25.0%
+        relation  asked  right  in first 5  nearest alone
+        plural        4  50.0%       75.0%          25.0%
+        all           4  50.0%       75.0%          25.0%
         chance: one in 100
     """
-    total = Score("all", *[sum([getattr(s, f) for s in scores]) for f in _COUNTS])
-    lines = [f"{'relation':<14} {'asked':>6}  {'right':>6}  {'in first 5':>10}  {'nearest alone':>13}"]
-    for s in [*scores, total]:
-        n = max(s.asked, 1)
-        parts = [f"{s.right / n:6.1%}", f"{s.among_five / n:10.1%}", f"{s.without_relation / n:13.1%}"]
-        lines.append(f"{s.relation:<14} {s.asked:>6}  {'  '.join(parts)}")
+    counts = [(s.asked, s.right, s.among_five, s.without_relation) for s in scores]
+    total = [sum(column) for column in zip(*counts, strict=True)]
+    rows = [
+        (name, asked, *[f"{count / max(asked, 1):.1%}" for count in found])
+        for name, (asked, *found) in zip(
+            [*[s.relation for s in scores], "all"], [*counts, total], strict=True
+        )
+    ]
+    head = ("relation", "asked", "right", "in first 5", "nearest alone")
     others = max(candidates - 3, 1)  # the three words of the question are excluded
-    return "\n".join([*lines, f"chance: one in {others:,}"])
-
-
-_COUNTS = ("asked", "right", "among_five", "without_relation")
+    return f"{Table(head, 'lrrrr', rows)}\nchance: one in {others:,}"
 
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt neighbours SOURCE [WORD]`."""
-    args = _parser().parse_args(argv)
+    parser = Parser(prog="python -m gpt neighbours", description="Which words have similar vectors.")
+    parser.add_argument("source", help="a model, or a folder that `python -m gpt skipgram` wrote")
+    parser.add_argument("words", nargs="*", metavar="word", help="list the words nearest to it")
+    parser.add_argument("--analogy", nargs=3, metavar=("A", "B", "C"), help="A is to B as C is to …")
+    parser.add_argument("--test", action="store_true", help="ask analogies, and count the right answers")
+    parser.add_argument("--top", type=int, default=10, help="how many words to list; default 10")
+    args = parser.parse_args(argv)
     if not (args.words or args.analogy or args.test):
         raise tt.ArgumentError(
             "neighbours: no word",
@@ -204,16 +210,6 @@ def _print(heading: str, similar: Similar) -> None:
     print(heading)
     for word, cosine in similar:
         print(f"  {cosine:6.3f}  {visible(word)}")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m gpt neighbours", description="Which words have similar vectors.")
-    parser.add_argument("source", help="a model, or a folder that `python -m gpt skipgram` wrote")
-    parser.add_argument("words", nargs="*", metavar="word", help="list the words nearest to it")
-    parser.add_argument("--analogy", nargs=3, metavar=("A", "B", "C"), help="A is to B as C is to …")
-    parser.add_argument("--test", action="store_true", help="ask analogies, and count the right answers")
-    parser.add_argument("--top", type=int, default=10, help="how many words to list; default 10")
-    return parser
 
 
 Question = tuple[str, str, str, str]  # a is to b as c is to d

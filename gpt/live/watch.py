@@ -4,7 +4,6 @@ Serves one page on this machine that follows the logs of runs: losses, learning 
 speed, samples, health by layer, settings. Several runs, or a folder of runs, are drawn together.
 """
 
-import argparse
 import contextlib
 import threading
 from collections.abc import Iterator, Sequence
@@ -71,7 +70,16 @@ def watching(config: WatchConfig, *paths: PathLike) -> Iterator[None]:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt watch RUN …`: until Ctrl-C, or with `--html` a file."""
-    args = _parser().parse_args(argv)
+    parser = Parser(
+        prog="python -m gpt watch",
+        description="Follow runs on a page: losses, rates, samples, health by layer. The page is served on "
+        "this machine alone, and makes no requests to others.",
+    )
+    about = "run directory, or a folder of them; default runs"
+    parser.add_argument("runs", nargs="*", metavar="RUN", default=["runs"], help=about)
+    parser.add_argument("--port", type=int, default=0, help="port of the page; default a free one")
+    parser.add_argument("--html", metavar="FILE", help="write a page of the runs as they are now instead")
+    args = parser.parse_args(argv)
     follower = Follower(args.runs)
     if not follower.folders():
         raise ArgumentError(
@@ -100,21 +108,3 @@ def _whole(follower: Follower) -> dict[str, object]:
             run["lines"] += part["lines"]
             run["position"], run["more"] = part["position"], part["more"]
     return {"runs": runs}
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m gpt watch",
-        description="Follow runs on a page: losses, rates, samples, health by layer. The page is served on "
-        "this machine alone, and makes no requests to others.",
-    )
-    parser.add_argument(
-        "runs",
-        nargs="*",
-        metavar="RUN",
-        default=["runs"],
-        help="run directory, or a folder of them; default runs",
-    )
-    parser.add_argument("--port", type=int, default=0, help="port of the page; default a free one")
-    parser.add_argument("--html", metavar="FILE", help="write a page of the runs as they are now instead")
-    return parser

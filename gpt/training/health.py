@@ -21,6 +21,7 @@ from gpt.training.run_log import RunLog
 from gpt.weights.hf import is_package
 from gpt.weights.load import load, require_tokenizer
 from gpt.weights.run import no_such_run, read_configs, run_of
+from tinytensor.lab.report import Table
 
 ROWS, TOKENS = 4, 1024  # sequences and their length for attention entropy: the weights are T² per head
 SILENT = 1e-3  # a unit is dead if it stays below this share of the block's largest activation
@@ -114,23 +115,21 @@ def health_table(line: Mapping[str, Any]) -> str:
     Example:
         >>> part = {"part": "wte", "grad_norm": 0.5, "update_ratio": 1e-3}
         >>> print(health_table({"step": 7, "health": [part]}))
-        step 7    |gradient|   update/weight   attention entropy   dead units
-        wte          5.0e-01         1.0e-03
+        step 7  |gradient|  update/weight
+        wte        5.0e-01        1.0e-03
     """
-    columns = (
-        ("grad_norm", "|gradient|", 12, ".1e"),
-        ("update_ratio", "update/weight", 16, ".1e"),
-        ("attention_entropy", "attention entropy", 20, ".2f"),
-        ("dead_units", "dead units", 13, ".1%"),
-    )
-    width = max([8, *[len(part["part"]) + 1 for part in line["health"]]])
+    names = {
+        "grad_norm": ("|gradient|", ".1e"),
+        "update_ratio": ("update/weight", ".1e"),
+        "attention_entropy": ("attention entropy", ".2f"),
+        "dead_units": ("dead units", ".1%"),
+    }
+    rows = [
+        [part["part"], *[f"{part[key]:{form}}" if key in part else "" for key, (_, form) in names.items()]]
+        for part in line["health"]
+    ]
     head = f"step {line['step']}" if "step" in line else ""
-    rows = [f"{head:<{width}}" + "".join([f"{c[1]:>{c[2]}}" for c in columns])]
-    for part in line["health"]:
-        shown = [f"{part[key]:{form}}" if key in part else "" for key, _, _, form in columns]
-        cells = [f"{text:>{column[2]}}" for text, column in zip(shown, columns, strict=True)]
-        rows.append(f"{part['part']:<{width}}{''.join(cells)}".rstrip())
-    return "\n".join(rows)
+    return str(Table([head, *[name for name, _ in names.values()]], "lrrrr", rows))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -53,7 +53,6 @@ def optimizer_of(model: GPT, config: TrainConfig) -> Optimizer:
 
 
 def _matrices(model: GPT) -> list[tt.Tensor]:
-    """Matrices of the blocks that require a gradient."""
     blocks = [(name, p) for name, p in model.named_parameters() if name.startswith(("h.", "encoder."))]
     # Stacked biases of experts are 2-d, too.
     return [p for name, p in blocks if p.ndim >= 2 and name.endswith("weight") and p.requires_grad]

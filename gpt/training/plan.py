@@ -260,7 +260,6 @@ def _configs(source: str | None, given: Mapping[str, Any]) -> tuple[GPTConfig, T
 
 
 def _count(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Sum tensor sizes by group."""
     groups = dict.fromkeys(("wte", "wpe", "attn", "mlp", "norms", "head"), 0)
     for name, shape in shapes.items():
         groups[_group(name)] += math.prod(shape)
@@ -268,7 +267,6 @@ def _count(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
 
 
 def _group(name: str) -> str:
-    """Group of a tensor."""
     parts = name.split(".")
     if any(part.startswith("ln_") for part in parts):
         return "norms"
@@ -394,7 +392,6 @@ def _compute_lines(p: Plan) -> list[str]:
 
 
 def _bytes(count: int) -> str:
-    """Format bytes with three digits and a decimal unit."""
     value = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if value < 999.5:
@@ -404,7 +401,6 @@ def _bytes(count: int) -> str:
 
 
 def _duration(minutes: float) -> str:
-    """Format a duration in a suitable unit."""
     for limit, unit, factor in ((1.0, "seconds", 60.0), (120.0, "minutes", 1.0), (2880.0, "hours", 1 / 60)):
         if minutes < limit:
             return f"{minutes * factor:.1f} {unit}"

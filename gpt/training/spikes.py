@@ -38,7 +38,6 @@ class SpikeGuard:
         return good
 
     def _limit(self, values: list[float]) -> float:
-        """Threshold of a spike."""
         if len(values) < self.window:
             return inf
         mean = sum(values) / len(values)

@@ -14,7 +14,7 @@ import numpy as np
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.fields import to_dict
-from gpt.models.attention import SideBySide
+from gpt.models.attention import ConcatLinear
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Texts, Tokenizer
 from gpt.tokenizers.tokenizer import choose
@@ -202,4 +202,4 @@ def _packed_layer(layer: Module, parts: list[PackedRows]) -> Module:
         return QuantizedEmbedding(*rows[0])
     approximate = layer.approximate if isinstance(layer, LinearGelu) else None
     layers = [QuantizedLinear(*part, approximate=approximate) for part in rows]
-    return layers[0] if len(layers) == 1 else SideBySide(layers)
+    return layers[0] if len(layers) == 1 else ConcatLinear(layers)
