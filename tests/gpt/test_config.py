@@ -267,25 +267,26 @@ def test_json_that_is_no_object():
 # --- presets ------------------------------------------------------------------------------------------
 
 
-def test_the_cpu_recipe_is_nanogpts():
-    model, train = preset("shakespeare-char-cpu")
-    assert (model.n_layer, model.n_head, model.n_embd, model.block_size) == (4, 4, 128, 64)
-    assert (model.bias, model.dropout, model.tied_head, model.activation) == (False, 0.0, True, "gelu")
-    assert (train.batch_size, train.max_steps, train.warmup_steps, train.decay_length) == (
-        12,
-        2000,
-        100,
-        2000,
-    )
-    assert (train.learning_rate, train.min_learning_rate, train.schedule) == (1e-3, 1e-4, "cosine")
-    assert (train.beta1, train.beta2, train.weight_decay, train.grad_clip) == (0.9, 0.99, 0.1, 1.0)
-    assert train.eval_batches == 0  # the whole validation split
+NANOGPTS = {
+    "shakespeare-char-cpu": {
+        "n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 64, "bias": False, "dropout": 0.0,
+        "tied_head": True, "activation": "gelu", "batch_size": 12, "max_steps": 2000, "warmup_steps": 100, "learning_rate": 1e-3,
+        "min_learning_rate": 1e-4, "schedule": "cosine", "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.1,
+        "grad_clip": 1.0, "eval_batches": 0,  # the whole validation split
+    },
+    "shakespeare-char": {
+        "n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 256, "dropout": 0.2, "bias": False,
+        "batch_size": 64, "max_steps": 5000,
+    },
+}  # fmt: skip
 
 
-def test_the_gpu_recipe_is_nanogpts():
-    model, train = preset("shakespeare-char")
-    assert (model.n_layer, model.n_head, model.n_embd, model.block_size) == (6, 6, 384, 256)
-    assert (model.dropout, model.bias, train.batch_size, train.max_steps) == (0.2, False, 64, 5000)
+@pytest.mark.parametrize("name", NANOGPTS)
+def test_recipes_are_nanogpts(name):
+    model, train = preset(name)
+    values = to_dict(model) | to_dict(train)
+    assert {field: values[field] for field in NANOGPTS[name]} == NANOGPTS[name]
+    assert train.decay_length == train.max_steps
 
 
 @pytest.mark.parametrize("name", PRESETS)
