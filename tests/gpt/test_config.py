@@ -270,9 +270,9 @@ def test_json_that_is_no_object():
 NANOGPTS = {
     "shakespeare-char-cpu": {
         "n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 64, "bias": False, "dropout": 0.0,
-        "tied_head": True, "activation": "gelu", "batch_size": 12, "max_steps": 2000, "warmup_steps": 100, "learning_rate": 1e-3,
-        "min_learning_rate": 1e-4, "schedule": "cosine", "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.1,
-        "grad_clip": 1.0, "eval_batches": 0,  # the whole validation split
+        "tied_head": True, "activation": "gelu", "batch_size": 12, "max_steps": 2000, "warmup_steps": 100,
+        "learning_rate": 1e-3, "min_learning_rate": 1e-4, "schedule": "cosine", "beta1": 0.9,
+        "beta2": 0.99, "weight_decay": 0.1, "grad_clip": 1.0, "eval_batches": 0,  # the whole validation split
     },
     "shakespeare-char": {
         "n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 256, "dropout": 0.2, "bias": False,
