@@ -135,8 +135,10 @@ def _public(function: FunctionType, op: type[Elementwise]) -> FunctionType:
 def _call(op: type[Elementwise], run: Callable[..., Tensor]) -> FunctionType:
     """`run` with the op, in the number of operands that it takes."""
     if len(op.inputs) == 1:
-        return lambda x: run(op, x)
-    return (lambda a, b: run(op, a, b)) if len(op.inputs) == 2 else (lambda *xs: run(op, *xs))
+        return lambda x: run(op, x)  # type: ignore[return-value]
+    if len(op.inputs) == 2:
+        return lambda a, b: run(op, a, b)  # type: ignore[return-value]
+    return lambda *xs: run(op, *xs)  # type: ignore[return-value]
 
 
 def _documented(text: str, op: type[Elementwise]) -> str:

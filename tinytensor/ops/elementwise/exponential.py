@@ -201,7 +201,7 @@ _SERIES = {"d": (_taylor(20), _interpolation(18)), "f": (_taylor(11), _interpola
 
 def _polynomial(coefficients: list[float], x: Array) -> Array:
     """Evaluate a polynomial by Horner's rule."""
-    return reduce(lambda y, c: y * x + c, reversed(coefficients))  # type: ignore[return-value,arg-type]
+    return reduce(lambda y, c: y * x + c, reversed(coefficients))  # type: ignore[arg-type]
 
 
 def erf_of(x: Array) -> Array:
@@ -215,7 +215,7 @@ def erf_of(x: Array) -> Array:
 @elementwise(
     erf_of,
     "erf(x)",
-    dx=lambda g, x: g * (exp(-(x * x)) * (2 / math.sqrt(math.pi))),
+    dx=lambda g, x: g * (exp(-(x * x)) * (2 / math.sqrt(math.pi))),  # type: ignore[operator]
     accepts=REAL,
     result="float",
     flops=1,
@@ -269,7 +269,7 @@ def _erfc(numbers: Array) -> Array:
 @elementwise(
     _erfc,
     "erfc(x)",
-    dx=lambda g, x: g * (exp(-(x * x)) * (-2 / math.sqrt(math.pi))),
+    dx=lambda g, x: g * (exp(-(x * x)) * (-2 / math.sqrt(math.pi))),  # type: ignore[operator]
     accepts=REAL,
     result="float",
     flops=1,

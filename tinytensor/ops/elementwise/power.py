@@ -159,7 +159,7 @@ def sqrt(x: Tensor) -> Tensor:
 @elementwise(
     lambda x: np.reciprocal(np.sqrt(x)),
     "1 / A(sqrt(x))",  # CUDA's rsqrt is faster, but has an error of up to 2 ulp
-    dx=lambda g, y: g * (pow(y, 3) * -0.5),
+    dx=lambda g, y: g * (pow(y, 3) * -0.5),  # type: ignore[operator]
     accepts=REAL,
     result="float",
     flops=2,
