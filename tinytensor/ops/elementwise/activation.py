@@ -1,7 +1,5 @@
 """Piecewise linear activations: relu and heaviside. Smooth ones are in exponential.py and gelu.py."""
 
-# mypy: disable-error-code=empty-body
-
 from __future__ import annotations
 
 from typing import Any

@@ -3,8 +3,6 @@
 Powers are in power.py, since their gradient needs the logarithm; absolute values in sign_and_complex.py.
 """
 
-# mypy: disable-error-code=empty-body
-
 from __future__ import annotations
 
 import math

@@ -1,7 +1,5 @@
 """Bitwise ops on integers, logical ops on bools; not differentiable."""
 
-# mypy: disable-error-code=empty-body
-
 from __future__ import annotations
 
 import numpy as np

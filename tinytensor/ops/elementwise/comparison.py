@@ -3,8 +3,6 @@
 Independent of arithmetic: only `where` is differentiable, and it just routes the gradient.
 """
 
-# mypy: disable-error-code=empty-body
-
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Exponentials, logarithms, logaddexp, tanh, sigmoid, softplus and the error function."""
 
-# mypy: disable-error-code=empty-body
-
 from __future__ import annotations
 
 import math

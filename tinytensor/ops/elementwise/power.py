@@ -1,7 +1,5 @@
 """Powers and roots: pow, square, reciprocal, sqrt, rsqrt, hypot."""
 
-# mypy: disable-error-code=empty-body
-
 from __future__ import annotations
 
 import math

@@ -1,7 +1,5 @@
 """abs, sign, copysign, nextafter, real, imag and conj."""
 
-# mypy: disable-error-code=empty-body
-
 from __future__ import annotations
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Trigonometric and hyperbolic functions and their inverses, in radians; tanh is in exponential.py."""
 
-# mypy: disable-error-code=empty-body
-
 from __future__ import annotations
 
 import numpy as np
