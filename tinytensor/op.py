@@ -1,27 +1,33 @@
-"""The `Op` base class, `Spec` (shape and dtype), and the op registry; `dispatch/apply.py` executes ops."""
+"""The `Op` base class, `Spec` (shape and dtype), and the op registry; `dispatch/apply.py` executes ops.
+
+An op is a value of its parameters: `Softmax(axis=1)` is the same object each time, and keeps its plans.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Sequence
 from functools import partial
+from inspect import get_annotations
 from math import prod
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar, dataclass_transform
 
 from tinytensor.dtypes import DType
 from tinytensor.tensor import Tensor
 
 __all__ = [
+    "AnyOp",
     "Direct",
     "Flops",
     "HostCall",
     "Op",
-    "Params",
     "Precision",
     "Shape",
     "Shapes",
     "Spec",
     "Specs",
     "conditions",
+    "fields_of",
     "flops_of",
     "norm",
     "norm_backward",
@@ -33,14 +39,13 @@ __all__ = [
     "snake_case",
 ]
 
-registry: dict[str, type[Op]] = {}
+registry: dict[str, Any] = {}  # the class of each op
 conditions: list[Callable[[type[Op]], None]] = []  # called by `register` with the op; raise where it is wrong
 Shape = tuple[int, ...]
 Shapes = Sequence[Shape | None]
-Params = Mapping[str, Any]
 Direct = Callable[..., Any]  # (arrays of the inputs) → array of the result
 HostCall = partial[bool] | None
-Flops = Callable[..., float]  # (outputs: Shapes, inputs: Shapes, parameters: Params)
+Flops = Callable[..., float]  # (op, outputs: Shapes, inputs: Shapes)
 
 Precision = Literal["narrow", "wide"]
 
@@ -67,11 +72,14 @@ class Spec(NamedTuple):
 Specs = Sequence[Spec | None]
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Op:
-    """Base class of all ops: static methods for shapes, kernels and gradient; never instantiated.
+    """Base class of all ops: an interned, frozen object of its parameters, which are its annotated fields.
+
+    An op without parameters is one object, which `register` puts in the place of its class.
 
     Attributes:
-        inputs, outputs: names of the tensors, used in error messages, graph plots and byte counts.
+        inputs, outputs: names of the operands, used in error messages, graph plots and byte counts.
         visible: number of outputs returned to the caller; the others are caches for backward, computed only
             if the op is recorded.
         saves: inputs and outputs saved for backward; "x?w" saves x only if w needs a gradient.
@@ -82,10 +90,8 @@ class Op:
         contiguous: inputs that the CPU code needs C-contiguous (("*",): all); dispatch copies them if not.
         rows: inputs whose last axis must have stride 1; dispatch copies them if not.
         raw: the op moves elements without arithmetic, so 16-bit floats are not widened to float32.
-        varying: parameters on which `infer` and `direct` do not depend, such as the position in a random
-            stream: calls that differ in them share a plan.
-        flops: floating-point operations: a number for each element of the first output, or a function of the
-            shapes of outputs and inputs, and of the parameters; the end of this file defines what counts.
+        flops: floating-point operations: a number for each element of the first output, or a method of the
+            shapes of outputs and inputs; the end of this file defines what counts.
         autocast: how `tt.autocast` casts the inputs: "narrow" (to 16 bits), "wide" (to float32), None (not at
             all); after PyTorch's lists for CUDA ("Automatic Mixed Precision package", op reference).
         vmap: the rule by which it runs on batched tensors, one of `dispatch/batching.py`, or a function of a
@@ -96,21 +102,22 @@ class Op:
             on emulated ones, by CuPy on GPUs (cuSOLVER and cuBLAS).
         dense: inputs that the CUDA kernels need C-contiguous (("*",): all); dispatch copies them if not.
 
-    Static methods:
-        infer(*specs, **params) → Specs: the shape rule of the op; None for an output that is not requested.
-        Kept for equal parameters: it may not distinguish 1, 1.0 and True, or 0.0 and -0.0.
-        cpu(*outputs, *inputs, **params): fills the outputs with NumPy; the reference implementation.
-        host(*outputs, *inputs, **params) → partial(kernel, …): the same as one call of a C++ kernel, for the
+    Methods, which are static where they read no parameter:
+        infer(*specs) → Specs: the shape rule of the op; None for an output that is not requested.
+        cpu(*outputs, *inputs): fills the outputs with NumPy; the reference implementation.
+        host(*outputs, *inputs) → partial(kernel, …): the same as one call of a C++ kernel, for the
         caller to make: it computes nothing itself, so replays of a captured step make this call alone. None,
         or a kernel that returns False, with nothing written: for cases that are left to `cpu`.
-        host_bf16(*outputs, *inputs, **params): as `host`, on stored bfloat16; in the cases it leaves, and
+        host_bf16(*outputs, *inputs): as `host`, on stored bfloat16; in the cases it leaves, and
         for float16, the inputs are widened to float32 for `host` and `cpu`.
         many(…): as `host`, of one call for all parameters; optimizer steps have one.
-        direct(*inputs, **params) → function or None: for small C-contiguous inputs on the CPU, given as Specs
+        direct(*inputs) → function or None: for small C-contiguous inputs on the CPU, given as Specs
         (a Python number as its type), a function of their arrays that returns the only output as a new
         C-contiguous array, faster than `cpu` and equal to it; None: there is none.
-        cuda(launch, *outputs, *inputs, **params): the CUDA implementation, on `dispatch.launch.View`s.
-        backward(grads, saved, needs, **params) → one gradient (or None) per input, composed of other ops.
+        cuda(launch, *outputs, *inputs): the CUDA implementation, on `dispatch.launch.View`s.
+        backward(grads, saved, needs) → one gradient (or None) per input, composed of other ops.
+
+    What changes from call to call, as the position in a stream of random numbers, is an operand.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ()
@@ -125,17 +132,16 @@ class Op:
     raw: ClassVar[bool] = False
     library: ClassVar[bool] = False
     dense: ClassVar[tuple[str, ...]] = ()
-    varying: ClassVar[tuple[str, ...]] = ()
     flops: ClassVar[float | Flops]
     autocast: ClassVar[Precision | None] = None
     vmap: ClassVar[Callable[..., Any] | None] = None
     jvp: ClassVar[Callable[..., Any] | None] = None
 
     name: ClassVar[str]
+    fields: ClassVar[dict[str, str]] = {}  # the parameters, and their types
     slots: ClassVar[dict[str, int]]
     sources: ClassVar[tuple[tuple[int, int | None], ...]]
-    plans: ClassVar[dict[Any, Any]]  # by the operands' metadata and the parameters: see dispatch/apply.py
-    planned: ClassVar[int]  # number of plans
+    plans: ClassVar[dict[Any, Any]]  # of each op, by the metadata of the operands: see dispatch/apply.py
 
     infer: ClassVar[Callable[..., Specs]]
     cpu: ClassVar[Callable[..., None]]
@@ -145,15 +151,96 @@ class Op:
     backward: ClassVar[Callable[..., Sequence[Tensor | None]]]
 
     def __init_subclass__(cls) -> None:
-        cls.plans, cls.planned = {}, 0
+        kinds = {
+            name: str(kind)
+            for base in reversed(cls.__mro__)
+            for name, kind in get_annotations(base).items()
+            if not str(kind).startswith("ClassVar")
+        }
+        cls.fields, cls.plans = kinds, {}
+        for name, value in list(cls.__dict__.items()):  # a function that was made elsewhere is no method
+            made = getattr(value, "__qualname__", "")
+            binds = callable(value) and hasattr(value, "__get__") and not isinstance(value, staticmethod)
+            if binds and made and not made.startswith(cls.__qualname__ + "."):
+                setattr(cls, name, staticmethod(value))
+        cls.__new__ = _constructor(cls, kinds)  # type: ignore[method-assign]
 
-    @classmethod
-    def direct(cls, *inputs: Any, **params: Any) -> Direct | None:
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{self.name} is a value: make another one with other parameters")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join([f'{n}={v!r}' for n, v in fields_of(self).items()])})"
+
+    def replace(self, **changes: Any) -> Self:
+        """The op with other values of some parameters."""
+        return type(self)(**{**fields_of(self), **changes})
+
+    def direct(self, *inputs: Any) -> Direct | None:
         """No function: `cpu` computes small inputs, too."""
         return None
 
 
-_RESERVED = {"op", "grads", "saved", "needs"}
+AnyOp = Op | type[Op]  # a class stands for its op if it has no parameters
+MAX_OPS = 16_384
+_ops: dict[Any, Any] = {}  # by class and parameters
+
+
+def _constructor(cls: type[Op], kinds: dict[str, str]) -> Any:
+    """`cls.__new__`: looks the op up by its parameters, and makes it if it is not there.
+
+    It is written as text for the class, as `dataclasses` does, since it runs at each call of the op. The key
+    tells 1, 1.0 and True apart, and 0.0 and -0.0; elements of tuples only where floats may be among them.
+    """
+    key = []
+    for name, kind in kinds.items():
+        if kind == "float":
+            key.append(f"{name} if 0 != {name} == {name} else repr({name}), {name}.__class__")
+        elif re.search("float|complex|Scalar|Any", kind):
+            key.append(f"_exact({name})")
+        else:
+            key.append(f"{name}, {name}.__class__")
+    given = [f"{name}=cls.{name}" if hasattr(cls, name) else name for name in kinds]
+    text = f"""
+def __new__({", ".join(["_cls", *(["*"] if given else []), *given])}):
+    _key = _cls, {", ".join(key)}
+    try:
+        return _ops[_key]
+    except (KeyError, TypeError):  # TypeError: a parameter that cannot be hashed
+        return _made(_cls, _key, {{{", ".join([f"{name!r}: {name}" for name in kinds])}}})
+"""
+    scope: dict[str, Any] = {"cls": cls, "_ops": _ops, "_exact": _exact, "_made": _made}
+    exec(text, scope)
+    return scope["__new__"]
+
+
+def _exact(value: Any) -> Any:
+    """A key of a value, different for values of different types or signs, and the same for nan."""
+    if isinstance(value, tuple):
+        return (type(value), *map(_exact, value))
+    return type(value), repr(value) if isinstance(value, float | complex) else value
+
+
+def _made(cls: type[Op], key: Any, values: dict[str, Any]) -> Op:
+    """A new op, which is kept if its parameters can be hashed."""
+    op = object.__new__(cls)
+    op.__dict__.update(values)
+    if cls.fields:
+        op.__dict__["plans"] = {}
+    try:
+        hash(key)
+    except TypeError:
+        return op
+    if len(_ops) >= MAX_OPS:
+        _ops.clear()
+    return _ops.setdefault(key, op)  # type: ignore[no-any-return]  # another thread may have made it
+
+
+def fields_of(op: AnyOp) -> dict[str, Any]:
+    """The parameters of an op, by name."""
+    return {name: getattr(op, name) for name in op.fields}
+
+
+T = TypeVar("T", bound=Op)
 
 
 def snake_case(name: str) -> str:
@@ -161,21 +248,17 @@ def snake_case(name: str) -> str:
     return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
 
 
-def register(op: type[Op]) -> type[Op]:
-    """Class decorator: adds the op to the registry, and lists what it saves.
+def register(op: type[T]) -> Any:
+    """Class decorator: adds the op to the registry, and lists what it saves. Returns the class, or the op if
+    it has no parameters.
 
     `sources` has for each save its position (i for input i, ~i for output i), and the input it depends on.
     """
     op.name = snake_case(op.__name__)
     if op.name in registry:
         raise ValueError(f"two ops have the name {op.name}")
-    for method in ("infer", "cpu", "host", "host_bf16"):
-        code = getattr(getattr(op, method, None), "__code__", None)
-        if code is None:
-            continue
-        first, n = code.co_argcount, code.co_kwonlyargcount
-        if _RESERVED & set(code.co_varnames[first : first + n]):
-            raise ValueError(f"{op.name}.{method}: the parameter names {_RESERVED} are reserved for backward")
+    if taken := op.fields.keys() & {*Op.__dict__, *get_annotations(Op)}:
+        raise ValueError(f"{op.name}: each op has an attribute {', '.join(taken)}; rename the parameter")
     for check in conditions:
         check(op)
     unknown = {*op.contiguous, *op.rows, *op.dense} - {*op.inputs, "*"}
@@ -189,7 +272,7 @@ def register(op: type[Op]) -> type[Op]:
         sources.append((at, op.inputs.index(condition) if condition else None))
     op.sources = tuple(sources)
     registry[op.name] = op
-    return op
+    return op if op.fields else op()
 
 
 # ---- floating-point operations of a call, from its shapes: what `Op.flops` is made of ---------------------
@@ -207,13 +290,13 @@ def size(shape: Shape | None) -> int:
 
 def per_input(each: float) -> Flops:
     """So many for each element of the first input."""
-    return lambda outs, ins, params: each * size(ins[0])
+    return lambda op, outs, ins: each * size(ins[0])
 
 
 def of_matrices(each: Callable[[int, int], float]) -> Flops:
     """So many for each matrix of the first input, from its numbers of rows and columns."""
 
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+    def flops(op: Op, outs: Shapes, ins: Shapes) -> float:
         shape = ins[0] or (0, 0)
         return prod(shape[:-2]) * each(shape[-2], shape[-1])
 
@@ -222,35 +305,35 @@ def of_matrices(each: Callable[[int, int], float]) -> Flops:
 
 def norm(each: float) -> Flops:
     """So many for each element of x, and one more for each of weight and bias: (x, weight, bias) → y."""
-    return lambda outs, ins, params: size(ins[0]) * (each + sum(shape is not None for shape in ins[1:3]))
+    return lambda op, outs, ins: size(ins[0]) * (each + sum(shape is not None for shape in ins[1:3]))
 
 
 def norm_backward(each: float, for_columns: float) -> Flops:
     """So many for each element of dx, and some for each sum over rows: (grad, x, …) → dx, dweight, dbias."""
 
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+    def flops(op: Op, outs: Shapes, ins: Shapes) -> float:
         asked = sum(shape is not None for shape in outs[1:])
         return size(ins[1]) * ((each if outs[0] is not None else 2.0) + for_columns * asked)
 
     return flops
 
 
-def flops_of(op: str, outs: Shapes, ins: Shapes, params: Params) -> float | None:
+def flops_of(op: AnyOp | None, outs: Shapes, ins: Shapes) -> float | None:
     """Floating-point operations of one call of an op.
 
     Args:
-        op: its name in the registry.
+        op: the op.
         outs, ins: shapes in the order of `Op.outputs` and `Op.inputs`; None for one that is not there.
-        params: keyword arguments of the op.
 
     Returns:
-        The number; None for what is no op of the registry, or does not say.
+        The number; None for no op, or one that does not say.
 
     Example:
-        >>> flops_of("matmul", [(2, 5)], [(2, 3), (3, 5)], {"ta": False, "tb": False})
+        >>> from tinytensor.ops.matmul.matmul import Matmul
+        >>> flops_of(Matmul(ta=False, tb=False), [(2, 5)], [(2, 3), (3, 5)])
         60.0
     """
-    flops = getattr(registry.get(op), "flops", None)
+    flops = None if op is None else getattr(type(op) if isinstance(op, Op) else op, "flops", None)
     if flops is None:
         return None
-    return float(flops(outs, ins, params) if callable(flops) else flops * size(outs[0]))
+    return float(flops(op, outs, ins) if callable(flops) else flops * size(outs[0]))

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -26,32 +26,38 @@ _STREAM = struct.Struct("@PQQ")  # Stream of kernels/stream.cuh
 _MAX_GENERATORS = 16
 
 
-def stream(runtime: Runtime, seed: int, offset: int) -> bytes:
-    """A `Stream` argument (kernels/stream.cuh) for samples of this seed from this offset on."""
+class Stream(NamedTuple):
+    """Where the samples of one call begin: an operand of random ops; the default is for calls without any."""
+
+    seed: int = -1
+    offset: int = 0
+
+
+def stream(runtime: Runtime, at: Stream) -> bytes:
+    """A `Stream` argument (kernels/stream.cuh) for the samples from there on."""
     for streams in _capturing:
         if not isinstance(streams, DeviceStreams) or streams.runtime is not runtime:
             continue
-        if (found := streams.draws.get((seed, offset))) is not None:
+        if (found := streams.draws.get(at)) is not None:
             slot, distance = found
             return _STREAM.pack(streams.buffer.ptr + 16 * slot, 0, distance)
-    return _STREAM.pack(0, seed, offset)
+    return _STREAM.pack(0, *at)
 
 
-def moving(params: dict[str, Any]) -> Callable[[], dict[str, Any]] | None:
+def moving(at: Stream) -> Callable[[], Stream] | None:
     """For an op on the CPU whose samples are drawn in the function that this thread captures: a function that
-    returns the parameters of the next replay.
+    returns where those of the next replay begin.
     """
-    at = params["seed"], params["offset"]
     for streams in _capturing:
         if isinstance(streams, HostStreams) and streams.is_ours and at in streams.draws:
             streams.unread.discard(at)
-            return partial(_moved, params, streams, *streams.draws[at])
+            return partial(_moved, streams, *streams.draws[at])
     return None
 
 
-def _moved(params: dict[str, Any], streams: HostStreams, slot: int, distance: int) -> dict[str, Any]:
+def _moved(streams: HostStreams, slot: int, distance: int) -> Stream:
     seed, offset = streams.states[slot]
-    return {**params, "seed": seed, "offset": (offset + distance) % (1 << 64)}
+    return Stream(seed, (offset + distance) % (1 << 64))
 
 
 class Streams:

@@ -51,7 +51,7 @@ def vmap(op: type[Op]) -> str:
         return "–"
     if op.writes:
         return "refused"
-    if "seed" in op.varying and op.vmap is None:
+    if "stream" in op.inputs and op.vmap is None:
         return "random"
     if op.vmap is None:
         return "broadcast" if issubclass(op, Elementwise) else "each"

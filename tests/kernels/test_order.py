@@ -59,7 +59,7 @@ def test_running_sums(
     y = tt.cumulative_sum(x, axis=axis)
     assert launched == ([kernel] if launches == ONE else [kernel, "scan_carries", kernel])
     np.testing.assert_array_equal(y.cpu().numpy(), values.cumsum(axis))
-    backwards = apply(registry["cumulative_sum"], x, axis=axis, reverse=True)
+    backwards = apply(registry["cumulative_sum"](axis=axis, reverse=True), x)
     np.testing.assert_array_equal(backwards.cpu().numpy(), np.flip(np.flip(values, axis).cumsum(axis), axis))
 
 
@@ -92,7 +92,7 @@ def test_recurrence(shape: tuple[int, ...], axis: int) -> None:
         last = b[at] if i == 0 else a[at] * last + b[at]
         expected[at] = last
     for layout in ("packed", "transposed", "backwards"):
-        got = apply(registry["recurrence"], placed(a, layout), placed(b, "shifted"), axis=axis)
+        got = apply(registry["recurrence"](axis=axis), placed(a, layout), placed(b, "shifted"))
         np.testing.assert_allclose(got.cpu().numpy(), expected, rtol=1e-12, atol=1e-12)
 
 

@@ -68,21 +68,21 @@ def test_memory_seen_in_other_ways(seed: int) -> None:
     x = rng.integers(1, 10, src.shape).astype(np.float32)
     memory = np.zeros(60)
     memory[place_of(src)] = x
-    same(apply(registry["reframe"], on_device(x), src=src, dst=dst), read_through(memory, dst))
+    same(apply(registry["reframe"](src=src, dst=dst), on_device(x)), read_through(memory, dst))
     memory[place_of(dst)] = 0
-    same(apply(registry["mask"], on_device(x), src=src, dst=dst), read_through(memory, src))
+    same(apply(registry["mask"](src=src, dst=dst), on_device(x)), read_through(memory, src))
     grad = rng.integers(1, 10, dst.shape).astype(np.float32)
-    back = apply(registry["reframe_transpose"], on_device(grad), src=src, dst=dst)
+    back = apply(registry["reframe_transpose"](src=src, dst=dst), on_device(grad))
     same(back, read_through(added((60,), place_of(dst), grad), src))
 
 
 def test_bases_that_overlap_themselves() -> None:
     """Each reader of a place gets an equal share of its gradient; of values written there the last stays."""
     src, dst = Layout((3, 4), (0, 1), 0), contiguous((4,))
-    back = apply(registry["reframe_transpose"], on_device([6.0, 3.0, 0.0, 9.0]), src=src, dst=dst)
+    back = apply(registry["reframe_transpose"](src=src, dst=dst), on_device([6.0, 3.0, 0.0, 9.0]))
     same(back, np.tile([2.0, 1.0, 0.0, 3.0], (3, 1)))
     x = np.arange(12.0, dtype=np.float32).reshape(3, 4)
-    same(apply(registry["reframe"], on_device(x), src=src, dst=dst), x[2])
+    same(apply(registry["reframe"](src=src, dst=dst), on_device(x)), x[2])
 
 
 @pytest.mark.parametrize("size", [(3, 50, 41), (2, 3, 300)])

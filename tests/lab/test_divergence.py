@@ -11,6 +11,7 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
 from tests.helpers.cupy_fixtures import cupy, lazy, needs_nvrtc, pretended  # noqa: F401 - fixtures
+from tests.helpers.ops import around
 from tinytensor.commands.exercises import EXERCISES
 from tinytensor.commands.exercises import run as run_exercise
 from tinytensor.errors import ArgumentError
@@ -34,13 +35,8 @@ def step_of_a_gpt(device: str, dtype: tt.DType = tt.float32) -> list[tt.Tensor]:
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, op: str, change: Callable[..., None]) -> None:
-    """Let the kernels of an op be wrong: `change(right, launch, *views, **params)` in their place."""
-    right = registry[op].cuda
-
-    def wrong(launch: Any, *views: Any, **params: Any) -> None:
-        change(right, launch, *views, **params)
-
-    monkeypatch.setattr(registry[op], "cuda", staticmethod(wrong))
+    """Let the kernels of an op be wrong: `change(right, launch, *views)` in their place."""
+    around(monkeypatch, op, "cuda", change)
 
 
 # ---- none --------------------------------------------------------------------------------------------------
@@ -162,8 +158,8 @@ def test_a_wrong_axis_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_small_error_of_a_gradient_is_named_in_a_whole_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """One part in a thousand in one of the gradients of one layer's kind; 200 other ops are right."""
 
-    def scaled(right: Any, launch: Any, dx: Any, dweight: Any, dbias: Any, *ins: Any, **params: Any) -> None:
-        right(launch, dx, dweight, dbias, *ins, **params)
+    def scaled(right: Any, launch: Any, dx: Any, dweight: Any, dbias: Any, *ins: Any) -> None:
+        right(launch, dx, dweight, dbias, *ins)
         if dweight is not None:
             array = np.empty(dweight.shape, np.float32)
             launch.runtime.copy_out(array, dweight.ptr)
@@ -185,8 +181,8 @@ def test_a_small_error_of_a_gradient_is_named_in_a_whole_step(monkeypatch: pytes
 def test_hidden_results_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong cache for backward is the fault of forward, though its visible result is right."""
 
-    def forgotten(right: Any, launch: Any, y: Any, mean: Any, rstd: Any, *ins: Any, **params: Any) -> None:
-        right(launch, y, mean, rstd, *ins, **params)
+    def forgotten(right: Any, launch: Any, y: Any, mean: Any, rstd: Any, *ins: Any) -> None:
+        right(launch, y, mean, rstd, *ins)
         if rstd is not None:
             launch.zero(rstd)
 
@@ -204,14 +200,12 @@ def test_hidden_results_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_error_on_the_cpu_is_named_as_its(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = registry["softmax"].cpu
-
-    def wrong(y: Any, x: Any, **params: Any) -> bool:
-        right(y, x, **params)
+    def wrong(y: Any, x: Any) -> bool:
+        registry["softmax"](axis=1).cpu(y, x)
         y *= np.float32(1.0001)
         return True
 
-    monkeypatch.setattr(registry["softmax"], "host", staticmethod(partial(partial, wrong)))
+    around(monkeypatch, "softmax", "host", lambda right, *arrays: partial(wrong, *arrays))
     found = divergence(lambda device: tt.softmax(tt.ones(64, 64, device=device)), "cpu", "emulated")
     assert named(found)[::2] == ("softmax", "cpu")
 
@@ -245,8 +239,8 @@ def test_float16_overflows_where_float32_does_not(dtypes: tuple[Any, Any]) -> No
 
 
 def test_integers_must_be_equal(monkeypatch: pytest.MonkeyPatch) -> None:
-    def off(right: Any, launch: Any, y: Any, x: Any, **params: Any) -> None:
-        right(launch, y, x, **params)
+    def off(right: Any, launch: Any, y: Any, x: Any) -> None:
+        right(launch, y, x)
         launch.zero(y)
 
     plant(monkeypatch, "argmax", off)

@@ -163,7 +163,9 @@ def test_attention_counts_the_scores_that_are_seen(causal: bool, window: int, Tq
     places = np.arange(Tk) - (np.arange(Tq)[:, None] + Tk - Tq)  # of a key, seen from a query
     seen = (places <= 0) & (places > -window if window else True) if causal else places == places
     shapes = [(2, 3, Tq, 16), (2, 3, Tk, 16), (2, 3, Tk, 8)]
-    found = flops_of("attention", [None], shapes, {"causal": causal, "window": window if causal else 0})
+    given = {"causal": causal, "window": window if causal else 0}
+    op = registry["attention"](**given, scale=1.0, dropout=0.0, keep=0)
+    found = flops_of(op, [None], shapes)
     assert found == 2 * 3 * seen.sum() * (2 * 16 + 2 * 8 + 4)
 
 
@@ -172,7 +174,7 @@ def test_products_have_two_operations_for_each_pair(transposed: bool) -> None:
     a, b = (np.ones(s) for s in ((3, 4, 5), (3, 5, 6)))
     work = 2 * np.einsum("bij,bjk->bik", a, b).sum()
     shapes = [a.swapaxes(1, 2).shape if transposed else a.shape, b.shape]
-    assert flops_of("matmul", [(3, 4, 6)], shapes, {"ta": transposed, "tb": False}) == work
+    assert flops_of(registry["matmul"](ta=transposed, tb=False), [(3, 4, 6)], shapes) == work
 
 
 def counted(name: str) -> tuple[float | None, int]:

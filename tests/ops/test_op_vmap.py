@@ -12,7 +12,7 @@ import tinytensor as tt
 from tests.helpers.layouts import LAYOUTS, noted, read
 from tinytensor.dispatch.batching import together
 from tinytensor.errors import TransformError
-from tinytensor.op import Op, Spec, Specs, register, registry
+from tinytensor.op import Op, register, registry
 from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import as_tuple
 
@@ -167,15 +167,8 @@ def test_gradients_of_a_batch_of_cotangents(row: Row) -> None:
 def test_a_parameter_whose_name_does_not_say_that_it_is_an_axis_is_refused(annotation: str) -> None:
     """It would not be shifted, and the op would compute along another axis."""
 
-    class AlongNorm(Op):
-        inputs = ("x",)
-        vmap = together
-
-        @staticmethod
-        def infer(x: Spec, *, along: Any, eps: float, keepdims: bool) -> Specs:
-            return (x,)
-
-    AlongNorm.infer.__annotations__["along"] = annotation
+    parameters = {"along": annotation, "eps": "float", "keepdims": "bool"}
+    AlongNorm = type("AlongNorm", (Op,), {"inputs": ("x",), "vmap": together, "__annotations__": parameters})
     with pytest.raises(
         ValueError, match=r"along_norm: .* parameter 'along' is an axis\n.*called axes, axis, new"
     ):

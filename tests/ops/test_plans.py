@@ -9,23 +9,30 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.threads import in_threads
+from tinytensor import op as op_module
 from tinytensor.dispatch import plan
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.watch import watchers, watching
 from tinytensor.op import Op, Spec, registry
+from tinytensor.op import _ops as table
 
 tensor_module = import_module("tinytensor.tensor")
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    for op in registry.values():
-        monkeypatch.setattr(op, "plans", {})
-        monkeypatch.setattr(op, "planned", 0)
+def fresh() -> None:
+    plan.forget_plans()
 
 
-def planned(name: str) -> int:
-    return registry[name].planned
+def planned(*kinds: Any) -> int:
+    """The number of plans of ops, or of all."""
+
+    def count(place: Any) -> int:
+        return sum(map(count, place.values())) if isinstance(place, dict) else 1
+
+    kinds = tuple([registry[kind] if isinstance(kind, str) else kind for kind in kinds or registry])
+    ops = [*kinds, *[op for op in table.values() if op.fields and isinstance(op, kinds)]]
+    return sum([count(op.plans) for op in ops])
 
 
 def test_a_plan_is_made_once() -> None:
@@ -118,22 +125,22 @@ def test_an_op_with_optional_inputs_and_parameters() -> None:
         inputs = ("x", "y")
         name, sources, slots = "optional", (), {}
 
-        @staticmethod
-        def infer(x: Spec, y: Spec | None = None, *, k: Any = 1) -> tuple[Spec]:
+        k: Any = 1
+
+        def infer(self, x: Spec, y: Spec | None) -> tuple[Spec]:
             return (x,)
 
-        @staticmethod
-        def cpu(out: Any, x: Any, y: Any = None, *, k: Any = 1) -> None:
+        def cpu(self, out: Any, x: Any, y: Any) -> None:
             out[...] = x if y is None else x + y
 
     x = tt.ones(2)
     for _ in range(2):
-        assert apply(Sum, x).tolist() == apply(Sum, x, k=2).tolist() == [1, 1]
-        assert apply(Sum, x, x).tolist() == apply(Sum, x, x, k=2).tolist() == [2, 2]
-    assert Sum.planned == 4
+        assert apply(Sum(), x, None).tolist() == apply(Sum(k=2), x, None).tolist() == [1, 1]
+        assert apply(Sum(), x, x).tolist() == apply(Sum(k=2), x, x).tolist() == [2, 2]
+    assert planned(Sum) == 4
     for n in range(1, 20):
-        assert apply(Sum, tt.ones(n), k=[1]).shape == (n,)  # a parameter without a hash has no plan
-    assert Sum.planned == 4
+        assert apply(Sum(k=[1]), tt.ones(n), None).shape == (n,)  # a parameter without a hash has no plan
+    assert planned(Sum) == 4
     with pytest.raises(TypeError):
         apply(registry["add"], tt.ones(7))  # a call that fails leaves nothing behind
     assert (tt.ones(7) + tt.ones(7)).tolist() == [2] * 7
@@ -156,11 +163,11 @@ def test_numbers_of_numpy_and_of_subclasses() -> None:
 def test_the_size_of_a_tensor_is_a_number_like_others() -> None:
     x = tt.full((2, 3), 12.0)
     for function in (lambda n: x / n, lambda n: n / x, lambda n: x * n, lambda n: n - x):
-        want, planned = function(6), [op.planned for op in registry.values()]
+        want, before = function(6), planned()
         got = function(x.size)
         assert got.tolist() == want.tolist()
         assert got.dtype is want.dtype
-        assert [op.planned for op in registry.values()] == planned, "it takes the plan of the integer"
+        assert planned() == before, "it takes the plan of the integer"
     assert x.size is tt.ones(2, 3).size, "kept by shape"
     assert (x.size(), x.size(1), tt.ones(3, 2).size(1), tt.ones(0, 2).size()) == ((2, 3), 3, 2, (0, 2))
 
@@ -209,3 +216,28 @@ def test_removed_watchers_stay_removed() -> None:
 
     in_threads(work, 4)
     assert not watchers
+
+
+def test_an_op_is_one_object_for_equal_parameters() -> None:
+    norm, softmax, pad = (registry[name] for name in ("vector_norm", "softmax", "pad"))
+    values = (1, 1.0, True, 0, 0.0, -0.0, False, float("nan"), float("inf"))
+    ops = [norm(axes=(0,), keepdims=False, p=value) for value in values]
+    ops += [pad(widths=((1, 1),), value=value) for value in (*values, 1j, complex(-0.0, 1))]
+    ops += [softmax(axis=value) for value in (1, True)]
+    assert len(set(map(id, ops))) == len(ops)
+    again = norm(p=float("nan"), keepdims=False, axes=(0,))
+    assert again is ops[7]
+    assert again.replace(p=1.0) is ops[1]
+    assert pad(widths=((1, 1),), value=-0.0) is ops[14]
+    assert repr(ops[1]) == "VectorNorm(axes=(0,), keepdims=False, p=1.0)"
+    with pytest.raises(AttributeError, match="softmax is a value"):
+        softmax(axis=1).axis = 2
+    with pytest.raises(TypeError, match="axis"):
+        softmax()
+
+
+def test_the_table_of_ops_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(op_module, "MAX_OPS", len(table) + 10)
+    for n in range(30):
+        assert registry["softmax"](axis=n).axis == n
+        assert len(table) <= op_module.MAX_OPS

@@ -5,6 +5,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
+from inspect import getattr_static
 from types import FunctionType
 from typing import Any
 
@@ -207,18 +208,20 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
     """Collects the names of the ops that run, or whose layout or backward is called."""
     names: set[str] = set()
 
-    def counted(name: str, function: Callable[..., Any]) -> Any:
+    def counted(name: str, part: str) -> Any:
+        function = getattr(registry[name], part)
+
         def call(*args: Any, **kwargs: Any) -> Any:
             names.add(name)
             return function(*args, **kwargs)
 
-        return staticmethod(call)
+        return staticmethod(call) if isinstance(getattr_static(registry[name], part), staticmethod) else call
 
     for name in own_ops():
         op = registry[name]
         for part in ("layout", "backward"):
             if getattr(op, part, None) is not None:
-                monkeypatch.setattr(op, part, counted(name, getattr(op, part)))
+                monkeypatch.setattr(op, part, counted(name, part))
 
     def watch(op: str, *_: Any) -> Any:
         names.add(op)

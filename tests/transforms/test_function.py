@@ -93,7 +93,7 @@ def test_arguments_that_are_no_tensors_and_attributes_of_the_context():
     y = Scale.apply(x, 3, w, {"any": "thing"})
     y.backward()
     assert (y.item(), x.grad.item(), w.grad.item()) == (30.0, 15.0, 6.0)
-    assert y.node.params["context"].wanted == (True, False, True, False)
+    assert y.node.op.context.wanted == (True, False, True, False)
 
 
 def test_gradients_of_defaults_that_were_not_given_may_be_left_out():
@@ -205,7 +205,7 @@ def test_nothing_keeps_itself_alive(f):
         for create in (None, False, True):
             x = tt.ones(3, requires_grad=True)
             y = f.apply(x)
-            refs = [weakref.ref(t) for t in (y, y.node, y.storage, x, y.node.params["context"])]
+            refs = [weakref.ref(t) for t in (y, y.node, y.storage, x, y.node.op.context)]
             if create is not None:
                 y.sum().backward(create_graph=create)
                 x.grad = None

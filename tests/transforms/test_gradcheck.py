@@ -17,6 +17,9 @@ from tinytensor.ops.elementwise.arithmetic import multiply
 class Cube(Op):
     """x³ with a gradient that a test can spoil by a factor; not registered."""
 
+    first: float
+    second: float
+
     name = "cube"
     inputs = ("x",)
     saves = ("x",)
@@ -24,22 +27,21 @@ class Cube(Op):
     sources = ((0, None),)
 
     @staticmethod
-    def infer(x: Spec, *, first: float, second: float) -> Specs:
+    def infer(x: Spec) -> Specs:
         return (x,)
 
     @staticmethod
-    def cpu(y: np.ndarray, x: np.ndarray, *, first: float, second: float) -> None:
+    def cpu(y: np.ndarray, x: np.ndarray) -> None:
         np.power(x, 3, out=y)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, first: float, second: float) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         x = saved.x
-        bent = x if second == 1 else x * second + x.detach() * (1 - second)
-        return (multiply(grads[0], x * bent * 3.0 * first),)
+        bent = x if self.second == 1 else x * self.second + x.detach() * (1 - self.second)
+        return (multiply(grads[0], x * bent * 3.0 * self.first),)
 
 
 def cube(x: tt.Tensor, first: float = 1.0, second: float = 1.0) -> tt.Tensor:
-    return apply(Cube, x, first=first, second=second)
+    return apply(Cube(first=first, second=second), x)
 
 
 def leaf(*shape: int, seed: int = 0) -> tt.Tensor:

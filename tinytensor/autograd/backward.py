@@ -178,11 +178,7 @@ class Pass:
             return None
         needs = self._needs(node)
         saved = Saved(node) if node.saved else None
-        params = node.params
-        back: Sequence[Tensor | None]
-        back = (
-            node.op.backward(out, saved, needs, **params) if params else node.op.backward(out, saved, needs)
-        )
+        back: Sequence[Tensor | None] = node.op.backward(out, saved, needs)
         if not self.retain and node.saved:
             node.saved = FREED
         if checks:

@@ -13,7 +13,7 @@ from typing import Any
 from tinytensor.autograd.hooks import Extra, Grads, Removable
 from tinytensor.dtypes import DType
 from tinytensor.layout import Layout
-from tinytensor.op import Op
+from tinytensor.op import AnyOp
 from tinytensor.tensor import Meta, Tensor
 
 __all__ = ["Node"]
@@ -26,10 +26,9 @@ class Node:
     """One recorded op.
 
     Attributes:
-        op: the Op class.
+        op: the op.
         parents: one edge (or None) per input.
         saved: records of the saved tensors, in the order of `op.saves`.
-        params: keyword arguments of the op, or None.
         specs: per input, the (shape, dtype) to which its gradient must be summed and cast; None if none needs
             that.
         result: metadata of the visible output if there is exactly one, else None; of a view its layout, since
@@ -39,12 +38,11 @@ class Node:
         extra: hooks and the forward trace, or None.
     """
 
-    __slots__ = ("__weakref__", "extra", "op", "outs", "params", "parents", "result", "saved", "specs")
+    __slots__ = ("__weakref__", "extra", "op", "outs", "parents", "result", "saved", "specs")
 
-    op: type[Op]
+    op: AnyOp
     parents: tuple[Edge, ...]
     saved: Any
-    params: dict[str, Any] | None
     specs: Sequence[tuple[tuple[int, ...], DType] | None] | None
     result: Meta | Layout | None
     outs: tuple[tuple[tuple[int, ...], DType] | None, ...] | None

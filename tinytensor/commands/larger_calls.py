@@ -17,6 +17,7 @@ from tinytensor.op_table.row import FLOATS
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention.attention import heads, problem
 from tinytensor.ops.matmul import gemm
+from tinytensor.random_streams import Stream
 from tinytensor.runtime import runtime_of
 
 Tensors = list[tt.Tensor]
@@ -284,7 +285,7 @@ def attended_by_warpgroups(dtype: str, device: str) -> Tensors:
         results.append(tt.empty(1, 1, 330, size, dtype=dtype, device=device))
         at = heads(y=view_of(results[-1]), q=q, k=k, v=v)
         launch = Launch(runtime_of(results[-1].device), "attention")
-        what = problem(q, k, v, True, size**-0.5, dropout, launch.stream(7, 0))
+        what = problem(q, k, v, True, size**-0.5, dropout, launch.stream(Stream(7, 0)))
         instance = attention_tiles.hopper(what, at, None)
         assert instance
         attention_tiles.forward_by_warpgroups(launch, what, instance, at, None)

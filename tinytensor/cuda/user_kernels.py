@@ -166,7 +166,7 @@ class Launcher:
             instance(self.grid, self.block, packed, self.shared)
             return ()
 
-        watched(k.signature.name, device, [getattr(a, "tensor", a) for a in arguments], None, run)
+        watched(k.signature.name, device, [getattr(a, "tensor", a) for a in arguments], run)
         for x in written:
             x.storage.bump(name)
 

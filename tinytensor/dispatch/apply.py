@@ -23,14 +23,14 @@ from tinytensor.device import Device, cpu
 from tinytensor.dispatch import cpu as host_work
 from tinytensor.dispatch import launch
 from tinytensor.dispatch.checks import complex_history
-from tinytensor.dispatch.elementwise import Elementwise, on_device
+from tinytensor.dispatch.elementwise import AnyElementwise, is_elementwise, on_device
 from tinytensor.dispatch.launch import view_of
-from tinytensor.dispatch.plan import Plan, Result, key_of, new_plan
+from tinytensor.dispatch.plan import Plan, Result, new_plan
 from tinytensor.dispatch.record import edges_of, record
 from tinytensor.dispatch.watch import watched, watchers
 from tinytensor.errors import AllocationError
 from tinytensor.layout import SMALL
-from tinytensor.op import Op
+from tinytensor.op import AnyOp
 from tinytensor.runtime.cpu.arrays import quiet
 from tinytensor.runtime.cpu.graph import capturing, graphs
 from tinytensor.runtime.cpu.memory import out_of_memory, without_memory
@@ -38,11 +38,11 @@ from tinytensor.storage import Storage
 from tinytensor.tensor import Size, Tensor, arr, empty, meta_of, new, same_memory, small
 
 
-def run_op(op: type[Op], *xs: Any, **params: Any) -> Any:
+def run_op(op: AnyOp, *xs: Any) -> Any:
     """Run an op: look up the plan → compute → record. Returns its visible output(s)."""
     if (cast := casting()) is not None:
         xs = tuple(cast(op.autocast, xs))
-    plan: Any = op.plans  # a tree of dictionaries: by each operand, then by the parameters
+    plan: Any = op.plans  # a tree of dictionaries, by each operand
     arrays: list[Any] = []
     history = False
     try:
@@ -55,13 +55,12 @@ def run_op(op: type[Op], *xs: Any, **params: Any) -> Any:
             else:
                 plan = plan[type(x)]
                 arrays.append(x)
-        plan = plan[() if not params else key_of(op, params) if op.varying else tuple(params.items())]
-    except (KeyError, TypeError):  # TypeError: a parameter that cannot be hashed
+    except KeyError:
         plan = None  # made outside of this block, so that its errors do not name this one as their context
     if plan is None:
         if (level := innermost(xs)) is not None:
-            return level.call(op, xs, params)
-        xs, plan = new_plan(op, xs, params)
+            return level.call(op, xs)
+        xs, plan = new_plan(op, xs)
         arrays = [x._array if isinstance(x, Tensor) else x for x in xs]
         history = any([isinstance(x, Tensor) and (x._requires or x._base is not None) for x in xs])
     edges = edges_of(xs) if history and plan.recorded and grad_enabled() else None
@@ -72,13 +71,13 @@ def run_op(op: type[Op], *xs: Any, **params: Any) -> Any:
             pass  # an array that was not read yet; or an error: `_execute` raises one that names the op
         else:
             if edges is not None:
-                record(op, xs, edges, (t,), params, plan.specs)
+                record(op, xs, edges, (t,), plan.specs)
             return t
     if watchers:
-        run = partial(_execute, op, plan, xs, arrays, params, edges)
-        outs = watched(op.name, plan.device, xs, params, run)
+        run = partial(_execute, op, plan, xs, arrays, edges)
+        outs = watched(op, plan.device, xs, run)
     else:
-        outs = _execute(op, plan, xs, arrays, params, edges)
+        outs = _execute(op, plan, xs, arrays, edges)
     return outs[0] if op.visible == 1 else tuple(outs[: op.visible])
 
 
@@ -86,10 +85,10 @@ apply: Callable[..., Tensor] = run_op  # for ops with one visible output
 apply_all: Callable[..., tuple[Tensor, ...]] = run_op  # for ops with several
 
 
-def unary(op: type[Elementwise], x: Tensor) -> Tensor:
+def unary(op: AnyElementwise, x: Tensor) -> Tensor:
     """`apply(op, x)`, written out for a small operand: half the time."""
     try:
-        plan = op.plans[x._meta or meta_of(x)][()]
+        plan = op.plans[x._meta or meta_of(x)]
         if plan.direct is None or graphs or watchers:
             return apply(op, x)
         t = _direct_result(plan, quiet.run(op.ufunc, x._array, out=..., order="C"))
@@ -102,7 +101,7 @@ def unary(op: type[Elementwise], x: Tensor) -> Tensor:
     return t
 
 
-def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
+def binary(op: AnyElementwise, a: Any, b: Any) -> Tensor:
     """`apply(op, a, b)`, written out for small operands: half the time. A ufunc that is a Python function
     gets numbers as they are: such ops of numbers use `apply`.
     """
@@ -111,7 +110,7 @@ def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
         a, b = int(a) if type(a) is Size else a, int(b) if type(b) is Size else b
     try:
         first = (a._meta or meta_of(a)) if ta else type(a)
-        plan = op.plans[first][(b._meta or meta_of(b)) if tb else type(b)][()]
+        plan = op.plans[first][(b._meta or meta_of(b)) if tb else type(b)]
         if plan.direct is None or graphs or watchers:
             return apply(op, a, b)
         array = quiet.run(op.ufunc, a._array if ta else a, b._array if tb else b, out=..., order="C")
@@ -126,10 +125,10 @@ def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
     return t
 
 
-def _record_if_needed(op: type[Op], xs: tuple[Any, ...], t: Tensor, plan: Plan) -> None:
+def _record_if_needed(op: AnyOp, xs: tuple[Any, ...], t: Tensor, plan: Plan) -> None:
     edges = edges_of(xs)
     if edges is not None:
-        record(op, xs, edges, (t,), {}, plan.specs)
+        record(op, xs, edges, (t,), plan.specs)
 
 
 def _direct_result(plan: Plan, array: Any) -> Tensor:
@@ -148,9 +147,7 @@ def _direct_result(plan: Plan, array: Any) -> Tensor:
     return t
 
 
-def _execute(
-    op: type[Op], plan: Plan, xs: Sequence[Any], arrays: list[Any], params: dict[str, Any], edges: Any
-) -> Sequence[Any]:
+def _execute(op: AnyOp, plan: Plan, xs: Sequence[Any], arrays: list[Any], edges: Any) -> Sequence[Any]:
     """Allocate the outputs, compute and record. Returns all outputs, None for those that are not computed."""
     if plan.device is cpu:
         for i, x in enumerate(xs):
@@ -163,7 +160,7 @@ def _execute(
             pass  # an error that names the op is raised below
         else:
             if edges is not None:
-                record(op, xs, edges, (t,), params, plan.specs)
+                record(op, xs, edges, (t,), plan.specs)
             return (t,)
     outs: list[Any] = []
     for k, result in enumerate(plan.results):
@@ -172,13 +169,13 @@ def _execute(
         else:
             outs.append(_output(op, k, xs, result, plan.device))
     if plan.small and not graphs and not config.debug:
-        host_work.run_plain(op, [None if t is None else arr(t) for t in outs], arrays, params)
+        host_work.run_plain(op, [None if t is None else arr(t) for t in outs], arrays)
     else:
-        _compute(op, plan, outs, xs, arrays, params)
+        _compute(op, plan, outs, xs, arrays)
     if edges is not None:
         if plan.complex:
             raise complex_history(op.name)
-        record(op, xs, edges, outs, params, plan.specs)
+        record(op, xs, edges, outs, plan.specs)
     if op.writes:
         for name, x in zip(op.inputs, xs, strict=False):
             if x is not None and name in op.writes:
@@ -186,7 +183,7 @@ def _execute(
     return outs
 
 
-def _output(op: type[Op], k: int, xs: Sequence[Any], result: Result, device: Device) -> Tensor:
+def _output(op: AnyOp, k: int, xs: Sequence[Any], result: Result, device: Device) -> Tensor:
     """Uninitialized tensor for output k, or one over the memory of an input that nothing else references."""
     spec, layout, meta = result
     if device is cpu and spec.order is None and layout.size <= SMALL:
@@ -206,27 +203,24 @@ def _output(op: type[Op], k: int, xs: Sequence[Any], result: Result, device: Dev
 
 
 def _compute(
-    op: type[Op],
+    op: AnyOp,
     plan: Plan,
     outs: Sequence[Any],
     xs: Sequence[Any],
     arrays: list[Any],
-    params: dict[str, Any],
 ) -> None:
     """Compute the outputs: any sizes, dtypes and layouts, on any device, also during graph capture."""
-    if not op.inputs:
-        params.pop("device", None)
     if plan.device is not cpu:
-        if issubclass(op, Elementwise) and plan.compute is not None:
+        if plan.compute is not None and is_elementwise(op):
             on_device(op, xs, view_of(outs[0]), plan.compute, op.untyped)
         else:
-            launch.run(op, plan.device, outs, xs, params)
+            launch.run(op, plan.device, outs, xs)
     elif graphs and (graph := capturing()) is not None:
         direct = plan.direct if plan.compute is None else None
-        host_work.note(graph, op, outs, xs, params, plan.compute, direct)
+        host_work.note(graph, op, outs, xs, plan.compute, direct)
     else:
         try:
-            host_work.run(op, outs, xs, arrays, params, plan.compute)
+            host_work.run(op, outs, xs, arrays, plan.compute)
         except (MemoryError, ValueError) as error:
             largest = max([t.layout.size for t in (*xs, *outs) if isinstance(t, Tensor)])
             if (missing := without_memory(op.name, error, largest)) is None:
@@ -234,7 +228,7 @@ def _compute(
             raise missing from None
 
 
-def _reused(op: type[Op], k: int, xs: Sequence[Any], result: Result) -> Tensor | None:
+def _reused(op: AnyOp, k: int, xs: Sequence[Any], result: Result) -> Tensor | None:
     """Tensor over the memory of the input that output k may reuse, if nothing else references that memory."""
     name = op.may_reuse.get(op.outputs[k])
     if name is None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import wraps
-from inspect import formatannotation, signature
 from typing import Any, TypeVar
 
 from tinytensor.autograd.backward import Saved
@@ -18,12 +17,12 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched, Level, Levels, active, batched, innermost
 from tinytensor.dispatch.apply import run_op
-from tinytensor.dispatch.elementwise import Elementwise
+from tinytensor.dispatch.elementwise import is_elementwise
 from tinytensor.dispatch.views import ViewOp, make_view, view
 from tinytensor.errors import TransformError
 from tinytensor.generator import Generator, default_generator
 from tinytensor.layout import Layout
-from tinytensor.op import Op, Shape, Spec, conditions, register, registry
+from tinytensor.op import AnyOp, Op, Spec, conditions, fields_of, register, registry
 from tinytensor.tensor import Tensor, empty
 
 # ---- values ------------------------------------------------------------------------------------------------
@@ -34,7 +33,7 @@ def lifted(x: Tensor, level: Level) -> Tensor:
     if not isinstance(x, Batched) or x.level.number < level.number:
         have, shape = x.layout, (level.size, *x.layout.shape)
         layout = Layout(shape, (0, *have.strides), have.offset)
-        return make_view(x, layout, registry["expand"], {"shape": shape, "shape_in": have.shape})
+        return make_view(x, layout, registry["expand"](shape=shape, shape_in=have.shape))
     if x.level is level:
         return x.value
     return batched(moved(lifted(x.value, level), 0, 1), x.level)  # x has an inner batch, too
@@ -71,7 +70,7 @@ def moved(x: Tensor, source: int, target: int) -> Tensor:
     """x with one axis moved: a view."""
     order = [a for a in range(len(x.layout.shape)) if a != source]
     order.insert(target, source)
-    return x if source == target else view(registry["permute"], x, axes=tuple(order))  # type: ignore[arg-type]
+    return x if source == target else view(registry["permute"], x, axes=tuple(order))
 
 
 def aligned(value: Tensor, ndim: int) -> Tensor:
@@ -82,12 +81,12 @@ def aligned(value: Tensor, ndim: int) -> Tensor:
         return value
     shape = (have.shape[0], *(1,) * missing, *have.shape[1:])
     layout = Layout(shape, (have.strides[0], *(0,) * missing, *have.strides[1:]), have.offset)
-    return make_view(value, layout, registry["reshape"], {"shape": shape, "shape_in": have.shape})
+    return make_view(value, layout, registry["reshape"](shape=shape, shape_in=have.shape))
 
 
 def sample(value: Tensor, i: int) -> Tensor:
     """Sample i of a value: a view."""
-    return view(registry["index"], value, key=(i,))  # type: ignore[arg-type]
+    return view(registry["index"], value, key=(i,))
 
 
 def stacked(parts: Sequence[Tensor]) -> Tensor:
@@ -101,7 +100,7 @@ def stacked(parts: Sequence[Tensor]) -> Tensor:
     shape = (1, *parts[0].layout.shape)
     dtype = parts[0].storage.dtype
     found: Tensor = run_op(
-        registry["join"], *parts, axis=0, shapes=(shape,) * len(parts), dtype=dtype, drop=True
+        registry["join"](axis=0, shapes=(shape,) * len(parts), dtype=dtype, drop=True), *parts
     )
     return found
 
@@ -119,17 +118,18 @@ class Samples:
     """One call of an op on batched operands.
 
     Attributes:
-        op, params: what is called.
+        op: what is called.
         level: the innermost level of the operands, which the rule is about.
         given: the operands as the op was called.
         xs: the same with the values of those that are batched at this level.
         batched: which are.
     """
 
-    __slots__ = ("batched", "given", "level", "op", "params", "xs")
+    __slots__ = ("batched", "given", "level", "op", "xs")
 
-    def __init__(self, level: Level, op: type[Op], given: Sequence[Any], params: dict[str, Any]) -> None:
-        self.level, self.op, self.given, self.params = level, op, given, params
+    def __init__(self, level: Level, op: AnyOp, given: Sequence[Any]) -> None:
+        self.level, self.given = level, given
+        self.op: Any = op
         self.batched = [isinstance(x, Batched) and x.level is level for x in given]
         self.xs = [x.value if is_one else x for x, is_one in zip(given, self.batched, strict=True)]
 
@@ -140,11 +140,11 @@ class Samples:
     def infer(self) -> Any:
         """The shapes and dtypes of the results for one sample; raises if the call is wrong."""
         specs = [Spec(x.layout.shape, x.storage.dtype) if isinstance(x, Tensor) else None for x in self.given]
-        return self.op.infer(*specs, **self.params)
+        return self.op.infer(*specs)
 
-    def run(self, *xs: Any, **params: Any) -> Any:
-        """The op on values."""
-        return run_op(self.op, *xs, **params)
+    def run(self, *xs: Any, **changes: Any) -> Any:
+        """The op on values, with changes of its parameters."""
+        return run_op(self.op.replace(**changes) if changes else self.op, *xs)
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -156,26 +156,24 @@ class Batch(Level):
 
     __slots__ = ()
 
-    def call(self, op: type[Op], xs: Sequence[Any], params: dict[str, Any]) -> Any:
+    def call(self, op: AnyOp, xs: Sequence[Any]) -> Any:
         """Run an op whose innermost batched operand is of this level."""
         if op.writes:
             raise not_written(op.name)
-        rule = op.vmap or (broadcasting if issubclass(op, Elementwise) else one_by_one)
-        outs = rule(Samples(self, op, xs, params))
+        rule = op.vmap or (broadcasting if is_elementwise(op) else one_by_one)
+        outs = rule(Samples(self, op, xs))
         if op.visible == 1:
             return batched(outs, self)
         return tuple([None if t is None else batched(t, self) for t in outs])
 
-    def view(
-        self, x: Batched, layout: Layout, op: type[Op] | None, params: Any, origin: str | None
-    ) -> Tensor:
+    def view(self, x: Batched, layout: Layout, op: Any, origin: str | None) -> Tensor:
         """`make_view` of a sample."""
         whole = x.value.layout
         found = Layout((self.size, *layout.shape), (whole.strides[0], *layout.strides), layout.offset)
         if op is None:
-            return batched(make_view(x.value, found, None, None, origin), self)
-        given = {"view_op": op, "params": params, "shape_in": whole.shape}
-        return batched(make_view(x.value, found, ViewOfSamples, given, origin), self)
+            return batched(make_view(x.value, found, None, origin), self)
+        each = ViewOfSamples(one=op, shape_in=whole.shape)
+        return batched(make_view(x.value, found, each, origin), self)
 
 
 def not_written(what: str) -> TransformError:
@@ -286,9 +284,7 @@ def one_by_one(call: Samples) -> Any:
         ]
         return none[0] if op.visible == 1 else none
     pairs = list(zip(call.xs, call.batched, strict=True))
-    results = [
-        call.run(*[sample(x, i) if b else x for x, b in pairs], **call.params) for i in range(level.size)
-    ]
+    results = [call.run(*[sample(x, i) if b else x for x, b in pairs]) for i in range(level.size)]
     if op.visible == 1:
         return stacked(results)
     return [None if parts[0] is None else stacked(parts) for parts in zip(*results, strict=True)]
@@ -298,7 +294,7 @@ def broadcasting(call: Samples) -> Any:
     """Operands that broadcast: those that are batched get as many axes as the others."""
     pairs = list(zip(call.xs, call.batched, strict=True))
     ndim = max([len(x.layout.shape) - b for x, b in pairs if isinstance(x, Tensor)])
-    return call.run(*[aligned(x, ndim) if b else x for x, b in pairs], **call.params)
+    return call.run(*[aligned(x, ndim) if b else x for x, b in pairs])
 
 
 _AXES = {"axes", "axis", "new"}
@@ -311,18 +307,17 @@ def together(call: Samples) -> Any:
     their names.
     """
     call.infer()  # since values may fit where samples do not
-    return call.run(*call.values(), **shifted(call.params, call.level.size))
+    return call.run(*call.values(), **shifted(call))
 
 
 def _check_names(op: type[Op]) -> None:
     """Raise ValueError for an op that runs `together`, with an integer whose name does not say what it is."""
     if op.vmap is not together:
         return
-    for p in signature(op.infer).parameters.values():
-        integers = p.annotation is p.empty or re.search(r"\bint\b|Shape|Axes", formatannotation(p.annotation))
-        if p.kind is p.KEYWORD_ONLY and integers and p.name not in _AXES | _SHAPES | _COUNTS:
+    for name, kind in op.fields.items():
+        if re.search(r"\bint\b|Shape|Axes", kind) and name not in _AXES | _SHAPES | _COUNTS:
             raise ValueError(
-                f"{op.name}: the rule `together` does not know whether the parameter {p.name!r} is an axis"
+                f"{op.name}: the rule `together` does not know whether the parameter {name!r} is an axis"
                 f"\n  why: the batch shifts axes, called {', '.join(sorted(_AXES))}, and shapes, called "
                 f"{', '.join(sorted(_SHAPES))}; other integers stay as they are"
                 f"\n  fix: rename it; or, if it has nothing to do with axes, add it to _COUNTS in {__name__}"
@@ -332,9 +327,9 @@ def _check_names(op: type[Op]) -> None:
 conditions.append(_check_names)
 
 
-def shifted(params: dict[str, Any], size: int) -> dict[str, Any]:
-    """Parameters for values in place of samples."""
-    return {name: _shifted(name, value, size) for name, value in params.items()}
+def shifted(call: Samples) -> dict[str, Any]:
+    """The parameters for values in place of samples."""
+    return {name: _shifted(name, value, call.level.size) for name, value in fields_of(call.op).items()}
 
 
 def _shifted(name: str, value: Any, size: int) -> Any:
@@ -344,10 +339,10 @@ def _shifted(name: str, value: Any, size: int) -> Any:
 
 
 def composed(plain: Callable[..., Any]) -> Rule:
-    """The rule of an op that is a formula of other ops: plain(*inputs, **params), which have theirs."""
+    """The rule of an op that is a formula of other ops, which have theirs: plain(*inputs, **parameters)."""
 
     def rule(call: Samples) -> Any:
-        found = plain(*call.given, **call.params)
+        found = plain(*call.given, **fields_of(call.op))
         if call.op.visible == 1:
             return lifted(found[0] if isinstance(found, tuple) else found, call.level)
         return [None if t is None else lifted(t, call.level) for t in found]
@@ -360,28 +355,24 @@ def composed(plain: Callable[..., Any]) -> Rule:
 
 @register
 class ViewOfSamples(ViewOp):
-    """The same view of each sample of a value."""
+    """The same view of each sample of a value.
 
-    @staticmethod
-    def layout(x: Layout, *, view_op: type[ViewOp], params: dict[str, Any], shape_in: Shape) -> Layout:
+    Attributes:
+        one: the view of a sample.
+    """
+
+    one: ViewOp
+
+    def layout(self, x: Layout) -> Layout:
         """The layout of the view of sample 0, and the batch."""
-        one = view_op.layout(Layout(x.shape[1:], x.strides[1:], x.offset), **params)
+        one = self.one.layout(Layout(x.shape[1:], x.strides[1:], x.offset))
         return Layout((x.shape[0], *one.shape), (x.strides[0], *one.strides), one.offset)
 
-    @staticmethod
-    def backward(
-        grads: Grads,
-        saved: Saved,
-        needs: Needs,
-        *,
-        view_op: type[ViewOp],
-        params: dict[str, Any],
-        shape_in: Shape,
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = the gradient of the view, of each sample."""
         if grads[0] is None:
             return (None,)
-        level = Batch(shape_in[0])
+        level = Batch(self.shape_in[0])
         with Levels((*active(), level)):
-            (one,) = view_op.backward((batched(grads[0], level),), saved, needs, **params)
-            return (None if one is None else lifted(one, level),)
+            (grad,) = self.one.backward((batched(grads[0], level),), saved, needs)
+            return (None if grad is None else lifted(grad, level),)

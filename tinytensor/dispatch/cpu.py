@@ -14,12 +14,12 @@ import numpy as np
 
 from tinytensor.config import config
 from tinytensor.dispatch import copies
-from tinytensor.dispatch.elementwise import Elementwise, arrays_of
+from tinytensor.dispatch.elementwise import arrays_of, is_elementwise
 from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import DType, float16, float32
 from tinytensor.layout import SMALL
-from tinytensor.op import Direct, HostCall, Op
-from tinytensor.random_streams import moving
+from tinytensor.op import AnyOp, Direct, HostCall
+from tinytensor.random_streams import Stream, moving
 from tinytensor.runtime.cpu.arrays import (
     LARGE,
     Array,
@@ -38,11 +38,10 @@ from tinytensor.tensor import Tensor, arr, wrap
 
 
 def run(
-    op: type[Op],
+    op: AnyOp,
     outs: Sequence[Any],
     ins: Sequence[Any],
     arrays: list[Any],
-    params: dict[str, Any],
     dtype: DType | None,
 ) -> None:
     """Compute the outputs with the op's C++ kernel or its NumPy code; 16-bit floats are computed in float32.
@@ -50,10 +49,10 @@ def run(
     `arrays` are the inputs as they are stored; `dtype` is that in which an elementwise op computes.
     """
     scratch: list[Any] = []  # storages of float32 copies: from the pool, whose pages are in memory
-    if issubclass(op, Elementwise) and dtype is not None:
+    if dtype is not None and is_elementwise(op):
         arrays = arrays_of(op, ins, dtype)
-    elif any([t is not None and t.storage.dtype.narrow for t in (*outs, *ins)]):
-        if _ran_as_stored(op, outs, ins, arrays, params):
+    elif any([t.storage.dtype.narrow for t in (*outs, *ins) if isinstance(t, Tensor)]):
+        if _ran_as_stored(op, outs, ins, arrays):
             return
         arrays = [_wide(op, x, scratch) for x in ins]
     if op.writes:
@@ -70,7 +69,7 @@ def run(
             places.append(arr(t) if t._array is None else t._array)
     if config.debug:
         _poison(op, places, arrays)
-    _run_any(op, places, arrays, params)
+    _run_any(op, places, arrays)
     if narrowed:
         for t, place in zip(outs, places):
             if t is not None and t.storage.dtype.narrow:
@@ -81,26 +80,26 @@ def run(
         _narrow_writes(op, ins, arrays)
 
 
-def _run_any(op: type[Op], places: Sequence[Any], arrays: Sequence[Any], params: dict[str, Any]) -> None:
-    if issubclass(op, Elementwise):
+def _run_any(op: AnyOp, places: Sequence[Any], arrays: Sequence[Any]) -> None:
+    if is_elementwise(op):
         fill(op.ufunc, *places, *arrays, host=op.host)
     else:
-        run_plain(op, places, arrays, params)
+        run_plain(op, places, arrays)
 
 
-def run_plain(op: type[Op], places: Sequence[Any], arrays: Sequence[Any], params: dict[str, Any]) -> None:
+def run_plain(op: AnyOp, places: Sequence[Any], arrays: Sequence[Any]) -> None:
     """Compute into arrays with the op's C++ kernel, or else with its NumPy code; not for elementwise ops."""
     host = op.host
     if host is not None and config.host_kernels != "off":
-        if (call := host(*places, *arrays, **params)) is not None and call():
+        if (call := host(*places, *arrays)) is not None and call():
             return
     else:
         host = None
     if (op.contiguous or op.rows) and (kept := _copied(op, arrays)):
         arrays = [kept[i][0] if i in kept else a for i, a in enumerate(arrays)]
-        if host is not None and (call := host(*places, *arrays, **params)) is not None and call():
+        if host is not None and (call := host(*places, *arrays)) is not None and call():
             return
-    silent().run(op.cpu, *places, *arrays, **params)
+    silent().run(op.cpu, *places, *arrays)
 
 
 def do(
@@ -133,10 +132,9 @@ def held(x: Any) -> Any:
 
 def note(
     graph: HostGraph,
-    op: type[Op],
+    op: AnyOp,
     outs: Sequence[Any],
     ins: Sequence[Any],
-    params: dict[str, Any],
     dtype: DType | None,
     direct: Direct | None,
 ) -> None:
@@ -144,7 +142,7 @@ def note(
     _check_writes(op, ins)
     written = [x.storage for name, x in zip(op.inputs, ins, strict=False) if name in op.writes]
     life = graph.life_of(outs[0].storage) if len(outs) == 1 and op.formula else None
-    step = _step(op, [held(t) for t in outs], [held(x) for x in ins], params, dtype, direct, life)
+    step = _step(op, [held(t) for t in outs], [held(x) for x in ins], dtype, direct, life)
     for t in outs:
         if t is not None:
             graph.note_result(t.storage)
@@ -152,10 +150,9 @@ def note(
 
 
 def _step(
-    op: type[Op],
+    op: AnyOp,
     outs: Sequence[Any],
     ins: Sequence[Any],
-    params: dict[str, Any],
     dtype: DType | None,
     direct: Direct | None,
     life: Life | None,
@@ -167,51 +164,57 @@ def _step(
     if direct is not None and not (op.raw and op.host is not None):  # moves have equal bits either way
         return Step(lambda: np.copyto(places[0], direct(*stored)))
     arrays, call, formula = stored, None, None
-    if issubclass(op, Elementwise) and dtype is not None:
+    if dtype is not None and is_elementwise(op):
         arrays = arrays_of(op, ins, dtype)
         if places[0].size < LARGE:
             call = partial(op.ufunc, *arrays, out=places[0])
         formula = formula_of(op.formula, op.ufunc, places[0], arrays, life, op.name)
-    moved = moving(params) if op.varying else None
+    at = next((i for i, x in enumerate(ins) if isinstance(x, Stream)), None)
+    moved = None if at is None else moving(ins[at])
+
+    def now(xs: Sequence[Any]) -> list[Any]:
+        """The operands of this replay: samples begin at another place."""
+        return [moved() if i == at and moved is not None else x for i, x in enumerate(xs)]
+
     cast = any([isinstance(x, Tensor) and a is not b for x, a, b in zip(ins, arrays, stored, strict=True)])
     if cast or any([t.storage.dtype.narrow and not op.raw for t in tensors]):
         # operands are cast at each replay, unless a kernel takes them as they are stored
         native = None if arrays is not stored or moved else _host_as_stored(op, tensors)
         return Step(
-            lambda: run(op, outs, ins, list(stored), moved() if moved else params, dtype),
-            None if native is None else partial(native, *places, *stored, **params),
+            lambda: run(op, outs, now(ins), now(stored), dtype),
+            None if native is None else partial(native, *places, *stored),
         )
     if moved is not None:
-        return Step(lambda: _run_any(op, places, arrays, moved()))
-    native = None if op.host is None else partial(op.host, *places, *arrays, **params)
-    return Step(lambda: _run_any(op, places, arrays, params), native, call, formula)
+        return Step(lambda: _run_any(op, places, now(arrays)))
+    native = None if op.host is None else partial(op.host, *places, *arrays)
+    return Step(lambda: _run_any(op, places, arrays), native, call, formula)
 
 
-def _host_as_stored(op: type[Op], tensors: Sequence[Any]) -> Callable[..., HostCall] | None:
+def _host_as_stored(op: AnyOp, tensors: Sequence[Any]) -> Callable[..., HostCall] | None:
     """`op.host_bf16`; None if there is none, or one of the tensors has numbers of another format."""
     narrow = config.host_kernels != "off" and not any([t.storage.dtype is float16 for t in tensors])
     return op.host_bf16 if narrow else None
 
 
-def _ran_as_stored(
-    op: type[Op], outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any], params: dict[str, Any]
-) -> bool:
+def _ran_as_stored(op: AnyOp, outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any]) -> bool:
     """Run the C++ kernel for stored bfloat16; False if it does not handle the case."""
-    host = _host_as_stored(op, [t for t in (*outs, *ins) if t is not None])
+    host = _host_as_stored(op, [t for t in (*outs, *ins) if isinstance(t, Tensor)])
     if host is None:
         return False
     places = [None if t is None else arr(t) for t in outs]
     if config.debug:
         arrays = list(arrays)
         _poison(op, places, arrays)
-    call = host(*places, *arrays, **params)
+    call = host(*places, *arrays)
     return call is not None and call()
 
 
-def _wide(op: type[Op], x: Any, scratch: list[Any]) -> Any:
+def _wide(op: AnyOp, x: Any, scratch: list[Any]) -> Any:
     """The array of an operand, or a copy of 16-bit floats in float32."""
-    if x is None or op.raw or not x.storage.dtype.narrow:
-        return None if x is None else arr(x)
+    if not isinstance(x, Tensor):
+        return x
+    if op.raw or not x.storage.dtype.narrow:
+        return arr(x)
     return widened(op.name, arr(x), x.storage.dtype, _scratch(x.layout.shape, scratch))
 
 
@@ -224,12 +227,12 @@ def _scratch(shape: tuple[int, ...], kept: list[Any]) -> Array:
     return array
 
 
-def _copied(op: type[Op], arrays: Sequence[Any]) -> dict[int, Any]:
+def _copied(op: AnyOp, arrays: Sequence[Any]) -> dict[int, Any]:
     """C-contiguous copies of the inputs that the op requires contiguous, with their storages."""
     found: dict[int, Any] = {}
     for i, name in enumerate(op.inputs):
         a = arrays[i]
-        if a is None or a.flags.c_contiguous:
+        if not isinstance(a, np.ndarray) or a.flags.c_contiguous:
             continue
         if name in op.contiguous or op.contiguous == ("*",):
             need = "the op reads it as one block"
@@ -245,19 +248,19 @@ def _copied(op: type[Op], arrays: Sequence[Any]) -> dict[int, Any]:
     return found
 
 
-def _check_writes(op: type[Op], ins: Sequence[Any]) -> None:
+def _check_writes(op: AnyOp, ins: Sequence[Any]) -> None:
     for name, x in zip(op.inputs, ins, strict=False):
         if name in op.writes:
             check_writeable(arr(x), op.name)
 
 
-def _narrow_writes(op: type[Op], ins: Sequence[Any], arrays: Sequence[Any]) -> None:
+def _narrow_writes(op: AnyOp, ins: Sequence[Any], arrays: Sequence[Any]) -> None:
     for name, x, array in zip(op.inputs, ins, arrays, strict=False):
         if name in op.writes and x.storage.dtype.narrow and not op.raw:
             narrow(array, x.storage.dtype, arr(x))
 
 
-def _poison(op: type[Op], places: Sequence[Any], arrays: list[Any]) -> None:
+def _poison(op: AnyOp, places: Sequence[Any], arrays: list[Any]) -> None:
     """Debug mode: fill outputs with NaN (or a large integer), so that unwritten elements show, and make
     inputs read-only.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from tinytensor.dispatch.launch import View, view_of
 from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import DType, bool_, complex64, complex128, float32, float64, promote
 from tinytensor.errors import DTypeError, NumberRangeError, shown
-from tinytensor.op import Direct, Op, Spec
+from tinytensor.op import AnyOp, Direct, Op, Spec
 from tinytensor.runtime.cpu.arrays import NUMPY, silent
 from tinytensor.shapes import broadcast_shapes
 from tinytensor.tensor import Tensor, arr
@@ -71,7 +71,7 @@ class Elementwise(Op):
         return (Spec(shape, dtype),)
 
     @classmethod
-    def direct(cls, *operands: Any, **params: Any) -> Direct | None:
+    def direct(cls, *operands: Any) -> Direct | None:
         """The ufunc, if the operands have the dtype that it computes in, and it returns the right dtype."""
         dtype = cls.compute_dtype(*operands)
         typed = [x for x in operands if isinstance(x, Spec)]
@@ -101,6 +101,14 @@ class Elementwise(Op):
             return None
 
 
+AnyElementwise = Elementwise | type[Elementwise]
+
+
+def is_elementwise(op: AnyOp) -> TypeGuard[Elementwise]:
+    """Whether an op is elementwise."""
+    return isinstance(op, Elementwise) or (isinstance(op, type) and issubclass(op, Elementwise))
+
+
 def op_of(function: Callable[..., Any]) -> type[Elementwise]:
     """The op that a function was declared with: see ops/elementwise/declaration.py."""
     op: type[Elementwise] = function.op  # type: ignore[attr-defined]
@@ -124,7 +132,7 @@ def reflected(function: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Te
 
 
 def checked_operands(
-    op: type[Op], xs: Sequence[Any]
+    op: AnyOp, xs: Sequence[Any]
 ) -> tuple[list[Any], list[DType], list[type], tuple[int, ...]]:
     """Operands of an elementwise call: (tensors and scalars, dtypes, scalar types, broadcast shape)."""
     dtypes: list[DType] = []
@@ -149,7 +157,7 @@ def checked_operands(
     return items, dtypes, kinds, common_shape(op, shapes)
 
 
-def common_shape(op: type[Op], shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+def common_shape(op: AnyOp, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """The shape to which the operands broadcast."""
     if not shapes:
         raise DTypeError(
@@ -162,7 +170,7 @@ def common_shape(op: type[Op], shapes: Sequence[tuple[int, ...]]) -> tuple[int, 
     return shapes[0]
 
 
-def result_dtype(op: type[Elementwise], dtypes: list[DType], kinds: list[type]) -> DType:
+def result_dtype(op: AnyElementwise, dtypes: list[DType], kinds: list[type]) -> DType:
     """The dtype that the op computes in; DTypeError if the op does not support it."""
     typed = dtypes[op.untyped :] or dtypes
     dtype = promote(*typed, scalars=tuple(kinds))
@@ -198,7 +206,7 @@ def convert(what: str, x: Any, dtype: DType) -> Any:
         raise _out_of_range(what, x, dtype) from None
 
 
-def on_device(op: type[Op], items: Sequence[Any], out: View, dtype: DType, untyped: int = 0) -> None:
+def on_device(op: AnyElementwise, items: Sequence[Any], out: View, dtype: DType, untyped: int = 0) -> None:
     """out = op(*items) with the CUDA functor named like the op, computed in this dtype; others are cast, but
     for 16-bit floats beside float32, which kernels of two operands read as they are.
     """
@@ -222,7 +230,8 @@ def on_device(op: type[Op], items: Sequence[Any], out: View, dtype: DType, untyp
             raise_reported(launch.runtime)
     first = operands[0].dtype if isinstance(operands[0], View) else dtype
     rest = operands[1].dtype if mixed and isinstance(operands[1], View) else dtype
-    launching.elementwise(launch.runtime, launch.stem, op.__name__, out, operands, rest, first)
+    functor = op.__name__ if isinstance(op, type) else type(op).__name__
+    launching.elementwise(launch.runtime, launch.stem, functor, out, operands, rest, first)
 
 
 def number(what: str, x: Scalar, dtype: DType) -> bytes:
@@ -238,7 +247,7 @@ def _out_of_range(what: str, x: Scalar, dtype: DType) -> Exception:
     )
 
 
-def arrays_of(op: type[Elementwise], xs: Sequence[Any], dtype: DType) -> list[Any]:
+def arrays_of(op: AnyElementwise, xs: Sequence[Any], dtype: DType) -> list[Any]:
     """The operands as NumPy arrays or scalars of the compute dtype."""
     skip = op.untyped
     return [

@@ -19,12 +19,12 @@ from tinytensor.autograd.backward import FREED, Saved
 from tinytensor.autograd.graph import Algebra, Edge, Node, count_edges, key_of, leads_to, node_of
 from tinytensor.autograd.modes import enable_grad, grad_enabled
 from tinytensor.dispatch.apply import run_op
-from tinytensor.dispatch.elementwise import Elementwise
+from tinytensor.dispatch.elementwise import is_elementwise
 from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import constant
-from tinytensor.dispatch.views import ViewOp, view
+from tinytensor.dispatch.views import ViewOp, make_view, view
 from tinytensor.dtypes import DType, float32
-from tinytensor.op import Op, Shape, registry
+from tinytensor.op import AnyOp, Shape, registry
 from tinytensor.runtime.cpu.arrays import NUMPY
 from tinytensor.tensor import Meta, Tensor
 
@@ -51,9 +51,9 @@ class Tangents:
         return Saved(self.node, history=grad_enabled()) if self.node.saved else None
 
     @property
-    def params(self) -> dict[str, Any]:
-        """The parameters of the call."""
-        return self.node.params or {}
+    def op(self) -> Any:
+        """The op."""
+        return self.node.op
 
     @property
     def needs(self) -> tuple[bool, ...]:
@@ -116,17 +116,17 @@ def _shaped(t: Tensor, shape: Shape, dtype: DType) -> Tensor:
     same along the other axes; unlike a gradient it is never summed.
     """
     if t.storage.dtype is not dtype:
-        t = run_op(registry["cast"], t, dtype=dtype, source=t.storage.dtype)
-    return t if t.layout.shape == shape else view(registry["expand"], t, shape=shape)  # type: ignore[arg-type]
+        t = run_op(registry["cast"](dtype=dtype, source=t.storage.dtype), t)
+    return t if t.layout.shape == shape else view(registry["expand"], t, shape=shape)
 
 
-def rule_of(op: type[Op]) -> Rule:
+def rule_of(op: AnyOp) -> Rule:
     """The rule of an op."""
     if op.jvp is not None:
         return op.jvp
-    if issubclass(op, Elementwise):
+    if is_elementwise(op):
         return diagonal
-    return same_view if issubclass(op, ViewOp) else twice
+    return same_view if isinstance(op, ViewOp) else twice
 
 
 # ---- rules -------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def twice(call: Tangents) -> Found:
         for c in cotangents:
             if c is not None:
                 c._requires = True
-        products = call.node.op.backward(tuple(cotangents), saved, call.needs, **call.params)
+        products = call.op.backward(tuple(cotangents), saved, call.needs)
         pairs = [(p, t) for p, t in zip(products, call.given, strict=False) if not (p is None or t is None)]
         if check is not None:
             for p, _ in pairs:
@@ -175,14 +175,15 @@ def diagonal(call: Tangents) -> Found:
             continue
         t = _shaped(t, shape, dtype)
         needs = tuple([i == j for j in range(len(call.given))])
-        part = op.backward((t,), saved, needs, **call.params)[i]
+        part = op.backward((t,), saved, needs)[i]
         parts += [] if part is None else [part]
     return call.total(parts)
 
 
 def symmetric(call: Tangents) -> Found:
     """As the gradient: of an op of one input whose Jacobian is its own transpose."""
-    return call.node.op.backward(tuple(call.given), call.saved, (True,), **call.params)
+    found: Found = call.op.backward(tuple(call.given), call.saved, (True,))
+    return found
 
 
 def same_op(call: Tangents) -> Found:
@@ -192,7 +193,7 @@ def same_op(call: Tangents) -> Found:
     for i, name in enumerate(op.inputs):
         if xs[i] is None and name in op.slots:
             xs[i] = getattr(saved, name)
-    found = run_op(op, *xs, **call.params)
+    found = run_op(op, *xs)
     return [found] if op.visible == 1 else found
 
 
@@ -200,7 +201,7 @@ def product_rule(call: Tangents) -> Found:
     """By the op itself: it is linear in each input while the others are fixed, as a product is."""
     op, saved = call.node.op, call.saved
     parts = [
-        run_op(op, *[t if i == j else getattr(saved, n) for j, n in enumerate(op.inputs)], **call.params)
+        run_op(op, *[t if i == j else getattr(saved, n) for j, n in enumerate(op.inputs)])
         for i, t in enumerate(call.given)
         if t is not None
     ]
@@ -209,26 +210,23 @@ def product_rule(call: Tangents) -> Found:
 
 def same_view(call: Tangents) -> Found:
     """The same view of the tangent."""
-    op, params, (t,) = call.node.op, call.params, call.given
+    op, (t,) = call.op, call.given
     assert t is not None
-    if not t.layout.is_contiguous and _reshapes(op, params):  # its strides may not allow the view
+    inner = op
+    while hasattr(inner, "one"):  # of samples
+        inner = inner.one
+    if not t.layout.is_contiguous and inner.name == "reshape":  # its strides may not allow the view
         t = run_op(registry["copy"], t)
-    return [view(op, t, **params)]  # type: ignore[arg-type]
-
-
-def _reshapes(op: type[Op], params: dict[str, Any]) -> bool:
-    while (inner := params.get("view_op")) is not None:  # of samples
-        op, params = inner, params["params"]
-    return op is registry["reshape"]
+    return [make_view(t, op.layout(t.layout), op)]
 
 
 def _by_gradient(call: Tangents, shape: Shape, dtype: DType) -> Found:
     """The tangent of an output of one element: the gradients times the tangents, summed."""
     one = _constant(call, 1.0, shape, dtype)
-    grads = call.node.op.backward((one,), call.saved, call.needs, **call.params)
+    grads = call.op.backward((one,), call.saved, call.needs)
     pairs = [(g, t) for g, t in zip(grads, call.given, strict=False) if g is not None and t is not None]
     sums = [call.algebra.fit(run_op(registry["multiply"], g, t), (), dtype) for g, t in pairs]
-    return call.total([view(registry["reshape"], y, shape=shape) for y in sums])  # type: ignore[arg-type]
+    return call.total([view(registry["reshape"], y, shape=shape) for y in sums])
 
 
 def _constant(call: Tangents, value: float, shape: Shape, dtype: DType) -> Tensor:
@@ -236,4 +234,4 @@ def _constant(call: Tangents, value: float, shape: Shape, dtype: DType) -> Tenso
     result = call.node.result
     device = result.device if isinstance(result, Meta) else call.one.storage.device
     numbers = constant(np.full(shape, value, NUMPY[float32]), float32, device)
-    return numbers if dtype is float32 else run_op(registry["cast"], numbers, dtype=dtype, source=float32)
+    return numbers if dtype is float32 else run_op(registry["cast"](dtype=dtype, source=float32), numbers)

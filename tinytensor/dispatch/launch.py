@@ -20,8 +20,8 @@ from tinytensor.dispatch.checks import without_kernel
 from tinytensor.dtypes import DType
 from tinytensor.errors import ShapeError
 from tinytensor.layout import Layout, contiguous
-from tinytensor.op import Op
-from tinytensor.random_streams import stream
+from tinytensor.op import AnyOp
+from tinytensor.random_streams import Stream, stream
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.base import Argument, Dim, Kernel, Runtime, TemplateArgument
 from tinytensor.storage import DeviceStorage, alloc_on
@@ -151,9 +151,9 @@ class Launch:
         """
         return bounds(self.runtime, low, high, describe, *arguments)
 
-    def stream(self, seed: int, offset: int) -> bytes:
+    def stream(self, at: Stream) -> bytes:
         """A `Stream` argument (stream.cuh): seed and offset of random samples, also in a captured graph."""
-        return stream(self.runtime, seed, offset)
+        return stream(self.runtime, at)
 
     def dense(
         self, view: View, dtype: DType | None = None, *, op: str = "", operand: str = "an operand"
@@ -244,7 +244,7 @@ def index_type(*views: View) -> str:
 _launches: dict[tuple[Device, str], Launch] = {}
 
 
-def launch_for(op: type[Op], device: Device) -> Launch:
+def launch_for(op: AnyOp, device: Device) -> Launch:
     """The Launch for the .cu file of the op."""
     key = device, op.__module__
     found = _launches.get(key)
@@ -256,9 +256,7 @@ def launch_for(op: type[Op], device: Device) -> Launch:
 # ---- any op ------------------------------------------------------------------------------------------------
 
 
-def run(
-    op: type[Op], device: Device, outs: Sequence[Any], ins: Sequence[Any], params: dict[str, Any]
-) -> None:
+def run(op: AnyOp, device: Device, outs: Sequence[Any], ins: Sequence[Any]) -> None:
     """Compute the outputs (tensors or None) with the op's CUDA kernels."""
     cuda = getattr(op, "cuda", None)
     if cuda is None:
@@ -266,25 +264,29 @@ def run(
             raise without_kernel(op.name, device)
         runtime = runtime_of(device)
         with runtime.library(op.name):
-            op.cpu(*[_lent(runtime, t) for t in (*outs, *ins)], **params)
+            op.cpu(*[_lent(runtime, t) for t in (*outs, *ins)])
         return
     launch = launch_for(op, device)
     places = [None if t is None else View(t.storage, t.layout) for t in outs]
-    views = [None if t is None else View(t.storage, t.layout) for t in ins]
+    views: list[Any] = [View(t.storage, t.layout) if isinstance(t, Tensor) else t for t in ins]
     if op.dense:
         for i, name in enumerate(op.inputs):
             v = views[i]
-            if v is not None and not v.layout.is_contiguous and (name in op.dense or op.dense == ("*",)):
+            if (
+                isinstance(v, View)
+                and not v.layout.is_contiguous
+                and (name in op.dense or op.dense == ("*",))
+            ):
                 views[i] = launch.dense(v, op=op.name, operand=f"the input {name!r}")
-    cuda(launch, *places, *views, **params)
+    cuda(launch, *places, *views)
     if device.type != "cuda":  # synchronous: raise reported errors now
         raise_reported(launch.runtime)
 
 
-def _lent(runtime: Runtime, t: Tensor | None) -> Any:
-    """An array on the memory of a tensor."""
-    if t is None:
-        return None
+def _lent(runtime: Runtime, t: Any) -> Any:
+    """An array on the memory of a tensor; anything else as it is."""
+    if not isinstance(t, Tensor):
+        return t
     layout, storage = t.layout, t.storage
     buffer, dtype = storage.buffer, storage.dtype
     return runtime.lend(buffer, dtype, layout.shape, layout.strides, layout.offset, storage)

@@ -10,14 +10,17 @@ import numpy as np
 
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch.checks import common_device
-from tinytensor.dispatch.elementwise import NUMBERS, Elementwise
+from tinytensor.dispatch.elementwise import NUMBERS, is_elementwise
 from tinytensor.dtypes import DType
 from tinytensor.errors import DTypeError
 from tinytensor.layout import SMALL, Layout, contiguous, ordered, with_aligned_rows
-from tinytensor.op import Direct, Op, Spec
+from tinytensor.op import AnyOp, Direct, Spec
+from tinytensor.random_streams import Stream
 from tinytensor.tensor import Meta, Tensor, interned, meta_of
 
-MAX_PLANS = 4096  # of one op
+MAX_PLANS = 16_384  # of all ops
+_count = 0
+_owners: list[dict[Any, Any]] = []  # the `plans` that are not empty
 
 
 class Result(NamedTuple):
@@ -62,60 +65,62 @@ class Plan:
     specs: tuple[Any, ...] | None
 
 
-def plan_of(op: type[Op], xs: Sequence[Any]) -> Plan:
-    """The plan of a call without parameters."""
+def plan_of(op: AnyOp, xs: Sequence[Any]) -> Plan:
+    """The plan of a call."""
     plan: Any = op.plans
     try:
         for x in xs:
             plan = plan[meta_of(x) if type(x) is Tensor else type(x)]
-        found: Plan = plan[()]
     except KeyError:
-        return new_plan(op, xs, {})[1]
-    return found
+        plan = new_plan(op, xs)[1]
+    return plan  # type: ignore[no-any-return]
 
 
-def key_of(op: type[Op], params: dict[str, Any]) -> tuple[Any, ...]:
-    """The parameters that a plan depends on."""
-    return tuple([item for item in params.items() if item[0] not in op.varying])
-
-
-def new_plan(op: type[Op], xs: Sequence[Any], params: dict[str, Any]) -> tuple[tuple[Any, ...], Plan]:
+def new_plan(op: AnyOp, xs: Sequence[Any]) -> tuple[tuple[Any, ...], Plan]:
     """(checked operands, plan) of a call whose plan was not found by `type(x)`; keeps it."""
+    global _count
     xs = tuple([_checked(op, x) for x in xs])
-    key = key_of(op, params)
-    try:
-        hash(key)
-    except TypeError:  # a parameter that cannot be hashed: the next call makes the plan again
-        return xs, _plan(op, xs, params)
-    steps = [meta_of(x) if isinstance(x, Tensor) else type(x) for x in xs]
-    place = op.plans
+    if len(xs) < len(op.inputs):
+        raise TypeError(f"{op.name} of {len(xs)} operands: they are {', '.join(op.inputs)}")
+    *steps, last = [meta_of(x) if isinstance(x, Tensor) else type(x) for x in xs]
+    place: Any = op.plans
     for step in steps:
         place = place.get(step, {})
-    plan = place.get(key)  # operands such as np.float64(2) were converted
+    plan = place.get(last)  # operands such as np.float64(2) were converted
     if plan is None:
-        plan = _plan(op, xs, params)
-        if op.planned >= MAX_PLANS:
-            op.plans.clear()
-            op.planned = 0
+        plan = _plan(op, xs)
+        if _count >= MAX_PLANS:
+            forget_plans()
         place = op.plans
+        if not place:
+            _owners.append(place)
         for step in steps:
             place = place.setdefault(step, {})
-        place[key] = plan
-        op.planned += 1
+        place[last] = plan
+        _count += 1
     return xs, plan
 
 
-def _checked(op: type[Op], x: Any) -> Any:
+def forget_plans() -> None:
+    """Make all plans anew."""
+    global _count
+    for plans in _owners:
+        plans.clear()
+    _owners.clear()
+    _count = 0
+
+
+def _checked(op: AnyOp, x: Any) -> Any:
     """The operand: a tensor, None, or, for an elementwise op, a Python number."""
     if isinstance(x, Tensor):
         return x
-    if issubclass(op, Elementwise):
+    if is_elementwise(op):
         if isinstance(x, np.generic):
             x = x.item()
         if isinstance(x, NUMBERS):
             return x
         why = "operands must be tensors or Python numbers"
-    elif x is None:
+    elif x is None or isinstance(x, Stream):
         return x
     else:
         why = "ops take tensors"
@@ -126,37 +131,33 @@ def _checked(op: type[Op], x: Any) -> Any:
     )
 
 
-def _plan(op: type[Op], xs: Sequence[Any], params: dict[str, Any]) -> Plan:
+def _plan(op: AnyOp, xs: Sequence[Any]) -> Plan:
     given: list[Any] = [
         Spec(x.layout.shape, x.storage.dtype) if isinstance(x, Tensor) else None if x is None else type(x)
         for x in xs
     ]
     tensors = [x for x in xs if isinstance(x, Tensor)]
     p = Plan()
-    if xs:
-        p.device = common_device(op.name, tensors)
-        specs = op.infer(*given, **params)
-    else:
-        p.device = params.get("device", cpu)
-        specs = op.infer(**{name: value for name, value in params.items() if name != "device"})
+    p.device = common_device(op.name, tensors) if tensors else getattr(op, "device", cpu)
+    specs = op.infer(*given)
     p.results = tuple([None if spec is None else _result(spec, p.device) for spec in specs])
     first = specs[0] if specs else None
     p.recorded = not op.writes and (op.visible > 1 or first is None or first.dtype.is_inexact)
     p.specs = p.compute = p.direct = None
     p.complex = any([spec is not None and spec.dtype.kind == "complex" for spec in specs])
-    if issubclass(op, Elementwise):
+    if is_elementwise(op):
         assert first is not None
         p.compute = op.compute_dtype(*given)
         if any([isinstance(x, Spec) and x[:2] != first[:2] for x in given]):
             p.specs = tuple([x[:2] if isinstance(x, Spec) and x[:2] != first[:2] else None for x in given])
     everything = [spec for spec in (*specs, *given) if isinstance(spec, Spec)]
     plain = p.device is cpu and all([prod(s.shape) <= SMALL and not s.dtype.narrow for s in everything])
-    plain = plain and bool(xs) and not op.writes
+    plain = plain and bool(tensors) and not op.writes
     p.small = plain and p.compute is None
     packed = p.compute is not None or all([x.layout.is_contiguous for x in tensors])
     if plain and packed and len(p.results) == 1 and not p.complex:
         assert first is not None
-        p.direct = op.direct(*given, **params)
+        p.direct = op.direct(*given)
         (_, p.layout, p.meta), p.dtype = _result(first, cpu), first.dtype
     return p
 

@@ -10,7 +10,7 @@ from tinytensor.autograd.backward import follow
 from tinytensor.autograd.graph import Node, Output
 from tinytensor.errors import GradError
 from tinytensor.layout import Layout
-from tinytensor.op import Op, registry
+from tinytensor.op import AnyOp, registry
 from tinytensor.runtime.cpu.graph import capturing, graphs
 from tinytensor.tensor import Meta, Tensor, meta_of, new
 
@@ -39,9 +39,8 @@ def edges_of(xs: Sequence[Any]) -> tuple[Any, ...] | None:
 
 
 def new_node(
-    op: type[Op],
+    op: AnyOp,
     parents: tuple[Any, ...],
-    params: dict[str, Any] | None,
     result: Meta | Layout | None,
     saved: Any = (),
     outs: Any = None,
@@ -50,7 +49,6 @@ def new_node(
     node = new(Node)
     node.op = op
     node.parents = parents
-    node.params = params
     node.result = result
     node.saved = saved
     node.outs = outs
@@ -77,9 +75,9 @@ def _refresh(view: Tensor) -> None:
                 why=f"it was made {view._origin}, and its base was modified in place since",
                 fix="make the view again after the in-place operation, or clone it before",
             )
-        params = {"src": base.layout, "dst": view.layout}
         old = view._edge
-        view._edge = new_node(registry["reframe"], (edge_of(base),), params, view.layout)
+        reframe = registry["reframe"](src=base.layout, dst=view.layout)
+        view._edge = new_node(reframe, (edge_of(base),), view.layout)
         view._requires = True
         follow(view, old)
     view._seen = view.storage.version
@@ -92,18 +90,16 @@ def requires(t: Tensor) -> bool:
 
 
 def record(
-    op: type[Op],
+    op: AnyOp,
     ins: Sequence[Any],
     edges: tuple[Any, ...],
     outs: Sequence[Any],
-    params: dict[str, Any] | None,
     specs: Any = None,
 ) -> Node:
     """Record one node for `outs` (tensors, including hidden outputs); `ins` may contain Python numbers."""
     node = new(Node)
     node.op = op
     node.parents = edges
-    node.params = params
     node.specs = specs
     node.outs = node.extra = None
     saved: list[Any] = []

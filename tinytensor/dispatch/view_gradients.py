@@ -33,7 +33,7 @@ from tinytensor.dispatch.launch import (
     write,
 )
 from tinytensor.dispatch.record import new_node
-from tinytensor.dispatch.views import ViewOp, view
+from tinytensor.dispatch.views import ViewOp, make_view
 from tinytensor.errors import ShapeError
 from tinytensor.layout import Layout, contiguous
 from tinytensor.op import Op, Spec, Specs, per_input, register
@@ -168,15 +168,15 @@ def _sum_through(launch: Launch, sums: View, layout: Layout, values: View | None
 
 
 def _scatter_each(call: Samples) -> Tensor:
-    size, params = call.level.size, call.params["params"]
-    given = {"view_op": call.params["view_op"], "params": params, "shape_in": (size, *params["shape_in"])}
-    found: Tensor = call.run(*call.values(), view_op=ViewOfSamples, params=given)
+    one: ViewOp = call.op.view_op
+    each = ViewOfSamples(one=one, shape_in=(call.level.size, *one.shape_in))
+    found: Tensor = call.run(*call.values(), view_op=each)
     return found
 
 
 def _in_frames(call: Samples) -> Tensor:
     """The rule of ops between two layouts: sample after sample, each in a frame of its own."""
-    src, dst = call.params["src"], call.params["dst"]
+    src, dst = call.op.src, call.op.dst
     low, high = _frame(src, dst)
     size, step = call.level.size, high - low
     frames = [Layout((size, *one.shape), (step, *one.strides), one.offset) for one in (src, dst)]
@@ -188,35 +188,35 @@ def _in_frames(call: Samples) -> Tensor:
 class Scatter(Op):
     """The transpose of a view: scatter-add of the gradient into zeros of the base's shape."""
 
+    view_op: ViewOp
+
     inputs = ("grad",)
     vmap = _scatter_each
     jvp = same_op
     flops = 0.0
 
-    @staticmethod
-    def infer(grad: Spec, *, view_op: type[ViewOp], params: dict[str, Any]) -> Specs:
-        return (Spec(params["shape_in"], grad.dtype),)
+    def infer(self, grad: Spec) -> Specs:
+        return (Spec(self.view_op.shape_in, grad.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, grad: Array, *, view_op: type[ViewOp], params: dict[str, Any]) -> None:
+    def cpu(self, y: Array, grad: Array) -> None:
         y[...] = 0
-        _add_through(y, view_op.layout(contiguous(params["shape_in"]), **params), grad)
+        _add_through(y, self.view_op.layout(contiguous(self.view_op.shape_in)), grad)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, grad: View, *, view_op: type[ViewOp], params: dict[str, Any]) -> None:
-        _sum_through(launch, y, view_op.layout(contiguous(params["shape_in"]), **params), grad)
+    def cuda(self, launch: Launch, y: View, grad: View) -> None:
+        _sum_through(launch, y, self.view_op.layout(contiguous(self.view_op.shape_in)), grad)
 
-    @staticmethod
-    def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, view_op: type[ViewOp], params: dict[str, Any]
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dgrad = the elements that the view reads."""
-        return (None if grads[0] is None else view(view_op, grads[0], **params),)
+        return (
+            None
+            if grads[0] is None
+            else make_view(grads[0], self.view_op.layout(grads[0].layout), self.view_op),
+        )
 
 
-def scatter(view_op: type[ViewOp], grad: Tensor | None, params: dict[str, Any]) -> Tensor | None:
-    """Gradient of a view with respect to its base, of shape `params["shape_in"]`."""
-    return None if grad is None else apply(Scatter, grad, view_op=view_op, params=params)
+def scatter(view_op: ViewOp, grad: Tensor | None) -> Tensor | None:
+    """Gradient of a view with respect to its base."""
+    return None if grad is None else apply(Scatter(view_op=view_op), grad)
 
 
 def _frame(src: Layout, dst: Layout) -> tuple[int, int]:
@@ -234,144 +234,143 @@ def _whole(src: Layout, low: int, high: int) -> bool:
 class Reframe(Op):
     """x, placed in memory by layout src, read through layout dst: a view's value of its modified base."""
 
+    src: Layout
+    dst: Layout
+
     inputs = ("x",)
     vmap = _in_frames
     jvp = same_op
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, *, src: Layout, dst: Layout) -> Specs:
-        return (Spec(dst.shape, x.dtype),)
+    def infer(self, x: Spec) -> Specs:
+        return (Spec(self.dst.shape, x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, src: Layout, dst: Layout) -> None:
-        low, high = _frame(src, dst)
-        if _whole(src, low, high) and x.flags.c_contiguous:
-            np.copyto(y, strided(x, dst, low))
+    def cpu(self, y: Array, x: Array) -> None:
+        low, high = _frame(self.src, self.dst)
+        if _whole(self.src, low, high) and x.flags.c_contiguous:
+            np.copyto(y, strided(x, self.dst, low))
             return
         buffer = np.zeros(high - low, x.dtype)
-        np.copyto(strided(buffer, src, low), x)
-        np.copyto(y, strided(buffer, dst, low))
+        np.copyto(strided(buffer, self.src, low), x)
+        np.copyto(y, strided(buffer, self.dst, low))
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, src: Layout, dst: Layout) -> None:
-        low, high = _frame(src, dst)
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        low, high = _frame(self.src, self.dst)
         memory = x
-        if not (_whole(src, low, high) and x.is_contiguous):
+        if not (_whole(self.src, low, high) and x.is_contiguous):
             memory = launch.scratch((high - low,), x.dtype)
             launch.zero(memory)
-            _write_through(launch, memory, src, x, low)
-        write(launch.runtime, y, _through(memory, dst, low))
+            _write_through(launch, memory, self.src, x, low)
+        write(launch.runtime, y, _through(memory, self.dst, low))
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, added at the elements that were read."""
-        return (None if grads[0] is None else apply(ReframeTranspose, grads[0], src=src, dst=dst),)
+        return (None if grads[0] is None else apply(ReframeTranspose(src=self.src, dst=self.dst), grads[0]),)
 
 
 @register
 class ReframeTranspose(Op):
     """grad, added into memory through layout dst and read back through layout src."""
 
+    src: Layout
+    dst: Layout
+
     inputs = ("grad",)
     vmap = _in_frames
     jvp = same_op
     flops = per_input(1.0)
 
-    @staticmethod
-    def infer(grad: Spec, *, src: Layout, dst: Layout) -> Specs:
-        return (Spec(src.shape, grad.dtype),)
+    def infer(self, grad: Spec) -> Specs:
+        return (Spec(self.src.shape, grad.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, grad: Array, *, src: Layout, dst: Layout) -> None:
-        low, high = _frame(src, dst)
+    def cpu(self, y: Array, grad: Array) -> None:
+        low, high = _frame(self.src, self.dst)
         buffer = np.zeros(high - low, grad.dtype)
-        _add_through(buffer, dst, grad, low)
-        if src.overlaps():  # an element that src reads n times splits its gradient equally between them
-            readers = np.bincount(positions(src, low).reshape(-1), minlength=high - low)
+        _add_through(buffer, self.dst, grad, low)
+        if self.src.overlaps():  # an element that src reads n times splits its gradient equally between them
+            readers = np.bincount(positions(self.src, low).reshape(-1), minlength=high - low)
             buffer /= np.maximum(readers, 1)
-        np.copyto(y, strided(buffer, src, low))
+        np.copyto(y, strided(buffer, self.src, low))
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, grad: View, *, src: Layout, dst: Layout) -> None:
-        low, high = _frame(src, dst)
-        if _whole(src, low, high):
-            _sum_through(launch, y, dst, grad, low)
+    def cuda(self, launch: Launch, y: View, grad: View) -> None:
+        low, high = _frame(self.src, self.dst)
+        if _whole(self.src, low, high):
+            _sum_through(launch, y, self.dst, grad, low)
             return
         memory = launch.scratch((high - low,), grad.dtype)
-        _sum_through(launch, memory, dst, grad, low)
-        if src.overlaps():
+        _sum_through(launch, memory, self.dst, grad, low)
+        if self.src.overlaps():
             readers = launch.scratch((high - low,), grad.dtype)
-            _sum_through(launch, readers, src, None, low)
+            _sum_through(launch, readers, self.src, None, low)
             divided = (memory, readers)
             elementwise(launch.runtime, "arithmetic", "Divide", memory, divided, grad.dtype, grad.dtype)
-        write(launch.runtime, y, _through(memory, src, low))
+        write(launch.runtime, y, _through(memory, self.src, low))
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dgrad = the gradient, read at the elements that were added to."""
-        return (None if grads[0] is None else apply(Reframe, grads[0], src=src, dst=dst),)
+        return (None if grads[0] is None else apply(Reframe(src=self.src, dst=self.dst), grads[0]),)
 
 
 @register
 class Mask(Op):
     """x, placed in memory by layout src, with the elements of layout dst set to zero."""
 
+    src: Layout
+    dst: Layout
+
     inputs = ("x",)
     vmap = _in_frames
     jvp = same_op
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, *, src: Layout, dst: Layout) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         return (Spec(x.shape, x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, src: Layout, dst: Layout) -> None:
-        low, high = _frame(src, dst)
-        if _whole(src, low, high):
+    def cpu(self, y: Array, x: Array) -> None:
+        low, high = _frame(self.src, self.dst)
+        if _whole(self.src, low, high):
             np.copyto(y, x)
-            strided(y, dst, low)[...] = 0
+            strided(y, self.dst, low)[...] = 0
             return
         buffer = np.empty(high - low, x.dtype)
-        seen = strided(buffer, src, low)
+        seen = strided(buffer, self.src, low)
         np.copyto(seen, x)
-        strided(buffer, dst, low)[...] = 0
+        strided(buffer, self.dst, low)[...] = 0
         np.copyto(y, seen)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, src: Layout, dst: Layout) -> None:
-        low, high = _frame(src, dst)
-        if _whole(src, low, high):
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        low, high = _frame(self.src, self.dst)
+        if _whole(self.src, low, high):
             write(launch.runtime, y, x)
-            write(launch.runtime, _through(y, dst, low), _ZERO)
+            write(launch.runtime, _through(y, self.dst, low), _ZERO)
             return
         memory = launch.scratch((high - low,), x.dtype)
-        _write_through(launch, memory, src, x, low)
-        write(launch.runtime, _through(memory, dst, low), _ZERO)
-        write(launch.runtime, y, _through(memory, src, low))
+        _write_through(launch, memory, self.src, x, low)
+        write(launch.runtime, _through(memory, self.dst, low), _ZERO)
+        write(launch.runtime, y, _through(memory, self.src, low))
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, and 0 at the elements of dst."""
-        return (None if grads[0] is None else apply(Mask, grads[0], src=src, dst=dst),)
+        return (None if grads[0] is None else apply(self, grads[0]),)
 
 
 @register
 class Assign(Op):
     """Records an in-place write to a view in the history of its base; backward only, never executed."""
 
+    src: Layout
+    dst: Layout
+
     inputs = ("base", "value")
     flops = 0.0
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dbase = grad, and 0 at the elements of the view; dvalue = grad at the elements of the view."""
         g = grads[0]
         if g is None:
             return None, None
-        base = apply(Mask, g, src=src, dst=dst) if needs[0] else None
-        return base, apply(Reframe, g, src=src, dst=dst) if needs[1] else None
+        base = apply(Mask(src=self.src, dst=self.dst), g) if needs[0] else None
+        return base, apply(Reframe(src=self.src, dst=self.dst), g) if needs[1] else None
 
 
 # ---- nodes of views and in-place writes --------------------------------------------------------------------
@@ -379,9 +378,9 @@ class Assign(Op):
 
 def reframe_node(base: Any, src: Layout, dst: Layout) -> Node:
     """Node that reads the value of the edge `base`, of layout `src`, through layout `dst`."""
-    return new_node(Reframe, (base,), {"src": src, "dst": dst}, dst)
+    return new_node(Reframe(src=src, dst=dst), (base,), dst)
 
 
 def assign_node(base: Any, value: Any, src: Layout, dst: Layout) -> Node:
     """Node that writes the value of edge `value` into that of edge `base`, through layout `dst`."""
-    return new_node(Assign, (base, value), {"src": src, "dst": dst}, src)
+    return new_node(Assign(src=src, dst=dst), (base, value), src)

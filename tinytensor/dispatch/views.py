@@ -9,12 +9,18 @@ from tinytensor.autograd.levels import innermost
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.dispatch.record import edge_of, new_node
 from tinytensor.layout import Layout
-from tinytensor.op import Op
+from tinytensor.op import AnyOp, Op, Shape
 from tinytensor.tensor import Tensor, new
 
 
 class ViewOp(Op):
-    """Base class of view ops: `layout(x, **params)` replaces `infer` and `cpu`."""
+    """Base class of view ops: `layout(x)` replaces `infer` and `cpu`.
+
+    Attributes:
+        shape_in: the shape of x, which the gradient needs.
+    """
+
+    shape_in: Shape
 
     inputs = ("x",)
     flops = 0.0
@@ -23,7 +29,7 @@ class ViewOp(Op):
 
 # ---- cache of views ---------------------------------------------------------------------------------------
 
-_plans: dict[Any, tuple[Layout, type[Op], dict[str, Any]]] = {}
+_plans: dict[Any, tuple[Layout, Op]] = {}
 _MAX_PLANS = 10_000
 _INT = frozenset({int})
 
@@ -45,32 +51,29 @@ def all_ints(asked: tuple[Any, ...]) -> bool:
     return _INT.issuperset(map(type, asked))
 
 
-def remember(
-    x: Tensor, function: str, asked: tuple[Any, ...], t: Tensor, op: type[Op], params: dict[str, Any]
-) -> Tensor:
-    """Cache for `known_view` that `function(x, *asked)` is the view t; returns t."""
-    layout = x.layout
-    if len(_plans) >= _MAX_PLANS:
-        _plans.clear()
-    _plans[function, asked, layout.shape, layout.strides, layout.offset] = t.layout, op, params
-    return t
+def viewed(x: Tensor, op: ViewOp, function: str, asked: tuple[Any, ...] | None) -> Tensor:
+    """The view by an op, which `known_view` then knows as `function(x, *asked)`, unless asked is None."""
+    layout, found = x.layout, op.layout(x.layout)
+    if asked is not None:
+        if len(_plans) >= _MAX_PLANS:
+            _plans.clear()
+        _plans[function, asked, layout.shape, layout.strides, layout.offset] = found, op
+    return make_view(x, found, op)
 
 
 # ---- views ------------------------------------------------------------------------------------------------
 
 
-def view(op: type[ViewOp], x: Tensor, **params: Any) -> Tensor:
-    """Run a view op on x; adds `shape_in`, which the gradient needs, to `params`."""
-    params["shape_in"] = x.layout.shape
-    return make_view(x, op.layout(x.layout, **params), op, params)
+def view(kind: type[ViewOp], x: Tensor, **params: Any) -> Tensor:
+    """Run a view op with these parameters on x."""
+    op = kind(**params, shape_in=x.layout.shape)
+    return make_view(x, op.layout(x.layout), op)
 
 
-def make_view(
-    x: Tensor, layout: Layout, op: type[Op] | None, params: dict[str, Any] | None, origin: str | None = None
-) -> Tensor:
+def make_view(x: Tensor, layout: Layout, op: AnyOp | None, origin: str | None = None) -> Tensor:
     """View of x with any layout. `origin` is the reason why it may not be modified in grad mode, if any."""
     if type(x) is not Tensor and (level := innermost((x,))) is not None:
-        return level.view(x, layout, op, params, origin)
+        return level.view(x, layout, op, origin)
     storage = x.storage
     base = x._base
     t = new(Tensor)
@@ -85,7 +88,7 @@ def make_view(
         if x._requires or base is not None:
             edge = edge_of(x)
             if edge is not None and op is not None and storage.dtype.is_inexact:
-                t._edge = new_node(op, (edge,), params, layout)
+                t._edge = new_node(op, (edge,), layout)
                 t._requires = True
             if base is not None and origin is None:
                 t._origin = x._origin

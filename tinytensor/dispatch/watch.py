@@ -8,32 +8,32 @@ capture, which computes nothing, is none.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 from tinytensor.device import Device, cpu
+from tinytensor.op import AnyOp
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.graph import capturing as host_graph
 
 Run = Callable[[], Sequence[Any]]  # runs the op; returns its outputs, None for those that are not computed
-# called with (op, device, operands, parameters, run), in place of run; returns the result of run()
-# (parameters None: a kernel of the user, or a graph)
-Watcher = Callable[[str, Device, Sequence[Any], Mapping[str, Any] | None, Run], Sequence[Any]]
+# called with (name, device, operands, op, run), in place of run; returns the result of run()
+# (op None: a kernel of the user, or a graph)
+Watcher = Callable[[str, Device, Sequence[Any], AnyOp | None, Run], Sequence[Any]]
 
 watchers: list[Watcher] = []
 _lock = threading.Lock()  # of removals: the index stays right
 
 
-def watched(
-    op: str, device: Device, xs: Sequence[Any], params: Mapping[str, Any] | None, run: Run
-) -> Sequence[Any]:
-    """Run an op through all watchers."""
+def watched(op: AnyOp | str, device: Device, xs: Sequence[Any], run: Run) -> Sequence[Any]:
+    """Run an op, or what has a name alone, through all watchers."""
     if not watchers or (host_graph() is not None if device is cpu else runtime_of(device).capturing):
         return run()
     for watcher in tuple(watchers):
-        run = partial(watcher, op, device, xs, params, run)
+        name, op_ = (op, None) if isinstance(op, str) else (op.name, op)
+        run = partial(watcher, name, device, xs, op_, run)
     return run()
 
 

@@ -6,6 +6,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from tinytensor.dispatch.launch import Launch, View, blocks_for
+from tinytensor.random_streams import Stream
 
 
 def odds(p: float) -> tuple[int, float]:
@@ -23,12 +24,11 @@ class Drop(NamedTuple):
     """Dropout in a kernel: its probability, and where its random bits begin."""
 
     p: float = 0.0
-    seed: int = -1
-    offset: int = 0
+    stream: Stream = Stream()
 
     def arguments(self, launch: Launch) -> tuple[Any, ...]:
         """The last arguments of a kernel that may drop elements: threshold, scale, stream."""
-        return (*odds(self.p), launch.stream(self.seed, self.offset) if self.p else bytes(24))
+        return (*odds(self.p), launch.stream(self.stream) if self.p else bytes(24))
 
 
 def add_dropped(launch: Launch, y: View, x: View | None, z: View, drop: Drop) -> None:

@@ -11,6 +11,7 @@ from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import enable_grad, grad_enabled
 from tinytensor.dispatch.forward import Found, Rule, Tangents, push
 from tinytensor.dispatch.record import edge_of
+from tinytensor.op import fields_of
 from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 from tinytensor.ops.views.manipulation import alias, detach
 from tinytensor.tensor import Tensor
@@ -18,7 +19,7 @@ from tinytensor.tensor import Tensor
 
 def partial_vjp(
     plain: Callable[..., Sequence[Tensor | None]],
-    inputs: Sequence[Tensor | None],
+    inputs: Sequence[Any],
     grads: Grads,
     needs: Needs,
     **params: Any,
@@ -31,7 +32,7 @@ def partial_vjp(
     create = grad_enabled()
     with enable_grad():
         xs = [
-            None if x is None else alias(x if x._requires else _leaf(x)) if need else _kept(x, create)
+            _kept(x, create) if x is None or not need else alias(x if x._requires else _leaf(x))
             for x, need in zip(inputs, needs, strict=True)
         ]
         outs = plain(*xs, **params)
@@ -59,7 +60,7 @@ def through(plain: Callable[..., Sequence[Tensor | None]]) -> Rule:
             for x, t, name in zip(inputs, call.given, op.inputs, strict=True):
                 if name in op.slots:
                     xs.append(x if t is None else alias(x) if create and x._requires else _leaf(x))
-            outs = plain(*xs, **call.params)
+            outs = plain(*xs, **fields_of(op))
         given = [t for t, name in zip(call.given, op.inputs, strict=True) if name in op.slots]
         pairs = [(edge_of(x), t) for x, t in zip(xs, given, strict=True) if t is not None]
         ends = [None if y is None else edge_of(y) for y in outs]
@@ -68,9 +69,9 @@ def through(plain: Callable[..., Sequence[Tensor | None]]) -> Rule:
     return rule
 
 
-def _kept(x: Tensor, create: bool) -> Tensor:
+def _kept(x: Any, create: bool) -> Any:
     """An input that needs no gradient in this pass: the product depends on it, and may be differentiated."""
-    return x if create else detach(x)
+    return x if create or not isinstance(x, Tensor) else detach(x)
 
 
 def _leaf(x: Tensor) -> Tensor:

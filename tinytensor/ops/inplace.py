@@ -24,7 +24,7 @@ from tinytensor.dispatch.batching import write
 from tinytensor.dispatch.checks import common_device, complex_history
 from tinytensor.dispatch.cpu import do
 from tinytensor.dispatch.elementwise import (
-    Elementwise,
+    AnyElementwise,
     Scalar,
     checked_operands,
     convert,
@@ -42,7 +42,7 @@ from tinytensor.dispatch.watch import watched, watchers
 from tinytensor.dtypes import DType, float32, float64, promote
 from tinytensor.errors import DTypeError, GradError, ShapeError, TinyTensorError, shown
 from tinytensor.ops.views.device_transfer import transfer
-from tinytensor.ops.views.manipulation import cast, copied
+from tinytensor.ops.views.manipulation import cast, copied, copied_by
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import (
     NUMPY,
@@ -110,7 +110,7 @@ def _leaf(what: str, target: str) -> GradError:
     )
 
 
-def inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
+def inplace(op: AnyElementwise, x: Tensor, *others: Any) -> Tensor:
     """x = op(x, *others), in the memory of x; differentiable."""
     xs = (x, *others)
     try:
@@ -154,7 +154,7 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return method
 
 
-def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
+def _inplace(op: AnyElementwise, x: Tensor, *others: Any) -> Tensor:
     what = op.name + "_"
     if innermost((x, *others)) is not None:
         return write(partial(_inplace, op), what, x, *others)
@@ -189,7 +189,7 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
             return (x,)
 
         if watchers:
-            watched(op.name, device, items, {}, run)
+            watched(op, device, items, run)
         else:
             run()
         x.storage.bump(what)
@@ -206,7 +206,7 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     return x
 
 
-def _formula(op: type[Elementwise], x: Tensor, items: Sequence[Any]) -> Formula | None:
+def _formula(op: AnyElementwise, x: Tensor, items: Sequence[Any]) -> Formula | None:
     """x = op(*items) as a formula, if no operand is cast."""
     have = x.storage.dtype
     if have.narrow or any(
@@ -217,7 +217,7 @@ def _formula(op: type[Elementwise], x: Tensor, items: Sequence[Any]) -> Formula 
     return formula_of(op.formula, op.ufunc, arr(x), arrays, None, op.name)
 
 
-def _compute(op: type[Elementwise], have: DType, x: Tensor, *items: Any) -> None:
+def _compute(op: AnyElementwise, have: DType, x: Tensor, *items: Any) -> None:
     target, arrays = arr(x), [convert(op.name + "_", item, have) for item in items]
     if copies.listener is not None:
         for item, a in zip(items, arrays, strict=True):
@@ -255,7 +255,7 @@ def _copied(what: str, x: Tensor, why: str) -> Tensor:
 def store(x: Tensor, value: Any) -> None:
     """Write a tensor or number into x, broadcast and cast; does not record or bump the version."""
     if watchers:
-        watched("copy", x.storage.device, (value,), {}, lambda: (_stored(x, value),))
+        copied_by(lambda: (_stored(x, value),), x.storage.device, value)
     else:
         _stored(x, value)
 

@@ -142,7 +142,7 @@ class CapturedGraph:
         try:
             for fn in self._prologue:
                 fn()
-            watched("graph", self.device, (), None, self._replayed)
+            watched("graph", self.device, (), self._replayed)
         finally:
             self._replaying.release()
         return self.outputs

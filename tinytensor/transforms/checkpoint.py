@@ -20,6 +20,7 @@ from tinytensor.autograd.scope import Scope
 from tinytensor.dispatch.record import observers
 from tinytensor.errors import GradError
 from tinytensor.generator import default_generator
+from tinytensor.op import fields_of
 from tinytensor.tensor import is_tensor
 
 __all__ = ["checkpoint"]
@@ -75,7 +76,7 @@ class Observer(weakref.ref[Watching]):
 def mark(node: Node, outs: Sequence[Any]) -> Mark:
     """Signature of a node that both runs must share: op, inputs with history, parameters, shapes."""
     params = tuple(
-        [(k, v) for k, v in (node.params or {}).items() if isinstance(v, int | float | str | tuple)]
+        [(k, v) for k, v in fields_of(node.op).items() if isinstance(v, int | float | str | tuple)]
     )
     specs = tuple([None if o is None else (o.layout.shape, str(o.storage.dtype)) for o in outs])
     return node.name, tuple([p is not None for p in node.parents]), specs, repr(params)

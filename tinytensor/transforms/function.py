@@ -57,6 +57,8 @@ class Context:
         "needs_input_grad",
     )
 
+    __hash__ = None  # type: ignore[assignment]  # so that no op of one call is kept
+
     needs_input_grad: tuple[bool, ...]
     _kept: tuple[Tensor | None, ...]  # during forward: arguments of save_for_backward
     _forward: tuple[Tensor | None, ...] | None  # the same of save_for_forward
@@ -176,23 +178,24 @@ class Function:
     backward: ClassVar[Callable[..., Any]]
     jvp: ClassVar[Callable[..., Any]]  # these two are not defined here: rules of the subclass
     vmap: ClassVar[Callable[..., Any]]
-    _op: ClassVar[type[Op]]
+    _op: ClassVar[Any]
 
     def __init_subclass__(cls) -> None:
-        def backward(grads: Grads, saved: Saved, needs: Needs, *, context: Context) -> Sequence[Any]:
-            return _backward(cls, context, grads, saved, needs)
+        class FunctionOp(Op):
+            context: Context
 
-        def jvp(call: Tangents) -> Found:
-            return _tangents(cls, call)
+            function = cls
 
-        def check_history(gradient: Tensor) -> None:
-            _check_history(gradient, cls.__name__, "jvp", "backward")
+            def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Sequence[Any]:
+                return _backward(cls, self.context, grads, saved, needs)
 
-        of_op = {"backward": staticmethod(backward), "name": cls.__name__, "function": cls}
-        of_op["check_history"] = staticmethod(check_history)
+            def check_history(self, gradient: Tensor) -> None:
+                _check_history(gradient, cls.__name__, "jvp", "backward")
+
+        FunctionOp.name = cls.__name__
         if hasattr(cls, "jvp"):
-            of_op["jvp"] = staticmethod(jvp)
-        cls._op = type(cls.__name__, (Op,), of_op)
+            FunctionOp.jvp = staticmethod(lambda call: _tangents(cls, call))
+        cls._op = FunctionOp
 
     def __init__(self) -> None:
         raise GradError(
@@ -289,7 +292,7 @@ def _new_tensors(raw: list[Tensor], args: Sequence[Any]) -> list[Tensor]:
     for o in raw:
         if o._base is not None or id(o.storage) in taken:
             with no_grad():
-                t = make_view(o, o.layout, None, None)
+                t = make_view(o, o.layout, None)
             t._origin = _ORIGIN
         else:
             t = same_memory(o)
@@ -348,7 +351,7 @@ def _record(
     ctx._outs = tuple([(o.shape, o.dtype, o.device) for o in raw])
     several = tuple([(o.shape, o.dtype) for o in raw]) if len(raw) > 1 else None
     result = meta_of(raw[0]) if several is None else None
-    node = new_node(cls._op, edges, {"context": ctx}, result, saved, several)
+    node = new_node(cls._op(context=ctx), edges, result, saved, several)
     extra_of(node)  # as with hooks: user code gets the gradients
     for i, (t, without) in enumerate(zip(outs, fixed, strict=True)):
         if not without:
@@ -488,7 +491,7 @@ def _like(what: str, g: Any, spec: Any, of: str, fix: str) -> Tensor:
 
 def _tangents(cls: type[Function], call: Tangents) -> Found:
     """The tangents of the outputs, by the user's jvp."""
-    context = call.params["context"]
+    context = call.op.context
     given = [
         _zeros(spec) if t is None and spec is not None and spec[1].is_floating else t
         for t, spec in zip(call.given, context._specs, strict=True)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers.ops import around
 from tests.runtime.test_runtime import finish, python
 from tinytensor.errors import ArgumentError
-from tinytensor.op import registry
 from tinytensor.runtime.cpu import kernels as host_kernels
 from tinytensor.runtime.cpu import threads as host_threads
 from tinytensor.runtime.cpu.kernels import HostKernels
@@ -176,10 +176,8 @@ def test_processes_fork_after_kernels_ran() -> None:
 
 def test_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    op = registry["layer_norm"]
-    monkeypatch.setattr(op, "host", staticmethod(lambda *a, **k: calls.append("host")))
-    cpu = op.cpu
-    monkeypatch.setattr(op, "cpu", staticmethod(lambda *a, **k: (calls.append("cpu"), cpu(*a, **k))))
+    around(monkeypatch, "layer_norm", "host", lambda host, *a: calls.append("host"))
+    around(monkeypatch, "layer_norm", "cpu", lambda cpu, *a: (calls.append("cpu"), cpu(*a)))
     x = tt.arange(6.0).reshape(2, 3)
     tt.config.host_kernels = "auto"
     tt.layer_norm(x)

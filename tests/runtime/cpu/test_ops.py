@@ -9,6 +9,7 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.fused import Array, leaf, normal
+from tests.helpers.ops import around
 from tinytensor.op import registry
 from tinytensor.op_table import ROWS
 from tinytensor.op_table.row import as_tuple
@@ -79,13 +80,13 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return done
 
     for name, op in registry.items():
-        if (host := op.host) is not None:
+        if op.host is not None:
 
-            def counted(*args: Any, name: str = name, host: Call = host, **kwargs: Any) -> Any:
-                call = host(*args, **kwargs)
+            def counted(host: Call, *args: Any, name: str = name) -> Any:
+                call = host(*args)
                 return call and partial(filled, name, call)
 
-            monkeypatch.setattr(op, "host", staticmethod(counted))
+            around(monkeypatch, name, "host", counted)
     return names
 
 

@@ -222,7 +222,7 @@ def judge(ran: OpRecord, rounds: bool) -> Difference | None:
             again.extend([list(spec([move(x, rng) for x in ran.ins])) for _ in range(STEPS)])
         return [y for others in again if (y := others[k]) is not None]
 
-    work = flops_of(ran.op, [_shape(y) for y in ran.outs], [_shape(x) for x in ran.ins], ran.params)
+    work = flops_of(ran.kind, [_shape(y) for y in ran.outs], [_shape(x) for x in ran.ins])
     most = max([x.size for x in ran.ins if x is not None], default=1)
     found = []
     for k, (name, y, wanted, dtype) in enumerate(

@@ -7,18 +7,19 @@ inputs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinytensor.device import Device
-from tinytensor.dispatch.elementwise import Elementwise
+from tinytensor.dispatch.elementwise import is_elementwise
 from tinytensor.dispatch.watch import Run
 from tinytensor.dtypes import DType
 from tinytensor.lab.divergence.reference import Arrays, Spec, copied_into, norm_of, of_elementwise, of_op, own
-from tinytensor.op import registry
+from tinytensor.op import AnyOp
+from tinytensor.random_streams import Stream
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.tensor import Tensor
 
@@ -33,7 +34,7 @@ class OpRecord:
         names: names of the results.
         ins, outs: owned arrays; 16-bit floats widened to float32.
         dtypes: stored dtypes of the results.
-        params: keyword arguments of the op.
+        kind: the op.
         spec: NumPy reference, from inputs to results before the final rounding; None if there is none.
         elementwise: whether each element of a result depends on one element of each input.
     """
@@ -44,7 +45,7 @@ class OpRecord:
     ins: Arrays
     outs: Arrays
     dtypes: list[DType | None]
-    params: dict[str, Any]
+    kind: AnyOp
     spec: Spec | None
     elementwise: bool
 
@@ -60,81 +61,74 @@ class Capture:
         self._inside = False  # an op: those that it calls belong to it
 
     def watch(
-        self, op: str, device: Device, ins: Sequence[Any], params: Mapping[str, Any] | None, run: Run
+        self, op: str, device: Device, ins: Sequence[Any], kind: AnyOp | None, run: Run
     ) -> Sequence[Any]:
         """Run the op and report it."""
-        if self._inside or params is None or threading.get_ident() != self._thread:
+        if self._inside or kind is None or threading.get_ident() != self._thread:
             return run()
         self._inside = True
         try:
             if op == "adamw":
-                return self._adamw(device, ins, params, run)
+                return self._adamw(device, ins, kind, run)
             given = [_copied(x) for x in ins]
             outs = run()
-            names, results, spec = _described(op, ins, outs, dict(params))
-            kind = registry.get(op)
-            elementwise = op == "copy" or (kind is not None and issubclass(kind, Elementwise))
-            self._tell(op, device, names, given, results, spec, dict(params), elementwise)
+            names, results, spec = _described(kind, ins, outs)
+            elementwise = op == "copy" or is_elementwise(kind)
+            self._tell(kind, device, names, given, results, spec, elementwise)
             return outs
         finally:
             self._inside = False
 
     def _tell(
         self,
-        op: str,
+        op: AnyOp,
         device: Device,
         names: Sequence[str],
         ins: Arrays,
         results: Sequence[Any],
         spec: Spec | None,
-        params: dict[str, Any],
         elementwise: bool,
     ) -> None:
         outs, dtypes = [_copied(t) for t in results], [None if t is None else t.dtype for t in results]
-        self._record(OpRecord(op, str(device), names, ins, outs, dtypes, params, spec, elementwise))
+        self._record(OpRecord(op.name, str(device), names, ins, outs, dtypes, op, spec, elementwise))
 
-    def _adamw(
-        self, device: Device, ins: Sequence[Any], params: Mapping[str, Any], run: Run
-    ) -> Sequence[Any]:
+    def _adamw(self, device: Device, ins: Sequence[Any], op: AnyOp, run: Run) -> Sequence[Any]:
         """A step of several parameters, reported for each."""
-        *lists, hyper = ins
+        *lists, hyper, rows = ins
         columns, numbers = list(zip(*lists, strict=True)), own(hyper).reshape(-1, hyper.shape[-1])
         given: list[Arrays] = [
-            [*[own(x) for x in column], numbers[row]]
-            for column, row in zip(columns, params["rows"], strict=True)
+            [*[own(x) for x in column], numbers[row]] for column, row in zip(columns, rows, strict=True)
         ]
         outs = run()
-        known = {"coupled": params["coupled"]}
         for before, (p, _, m, v) in zip(given, columns, strict=True):
             results = [p, None, m, v]
-            spec = of_op(registry["adamw"], [_copied(t) for t in results], 0, known)
-            self._tell("adamw", device, ("param", "grad", "m", "v"), before, results, spec, known, False)
+            spec = of_op(op, [_copied(t) for t in results], 0)
+            self._tell(op, device, ("param", "grad", "m", "v"), before, results, spec, False)
         return outs
 
 
 def _described(
-    op: str, ins: Sequence[Any], outs: Sequence[Any], params: dict[str, Any]
+    op: AnyOp, ins: Sequence[Any], outs: Sequence[Any]
 ) -> tuple[Sequence[str], Sequence[Any], Spec | None]:
     """Names and tensors of the results of an op that ran, and its reference."""
-    kind = registry.get(op)
-    if op == "copy":
+    if op.name == "copy":
         return ("y",), outs, copied_into(outs[0])
     if ins and isinstance(ins[0], list | tuple):  # the norm of several gradients
         return ("norm",), outs, norm_of
-    if kind is None:
-        return [f"output {i}" for i in range(len(outs))], outs, None
     results = list(outs)
-    if kind.writes:  # the inputs that it writes count as results
-        results += [x if n in kind.writes else None for n, x in zip(kind.inputs, ins, strict=False)]
-    if issubclass(kind, Elementwise):
-        spec: Spec | None = of_elementwise(kind, ins, outs[0])
+    if op.writes:  # the inputs that it writes count as results
+        results += [x if n in op.writes else None for n, x in zip(op.inputs, ins, strict=False)]
+    if is_elementwise(op):
+        spec: Spec | None = of_elementwise(op, ins, outs[0])
     else:
-        spec = of_op(kind, [_copied(t) for t in results], len(outs), params)
-    return [*kind.outputs, *kind.inputs], results, spec
+        spec = of_op(op, [_copied(t) for t in results], len(outs))
+    return [*op.outputs, *op.inputs], results, spec
 
 
 def _copied(x: Any) -> Array | None:
     """An operand or result as an array of its own."""
     if isinstance(x, list | tuple):
         return np.concatenate([own(t).reshape(-1) for t in x])
+    if isinstance(x, Stream):
+        return x  # type: ignore[return-value]
     return None if x is None else own(x) if isinstance(x, Tensor) else np.array(x)

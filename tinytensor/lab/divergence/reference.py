@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinytensor import op as op_spec
-from tinytensor.dispatch.elementwise import Elementwise
+from tinytensor.dispatch.elementwise import AnyElementwise
 from tinytensor.dispatch.transfer import values
 from tinytensor.dtypes import DType
-from tinytensor.op import Op, registry
+from tinytensor.op import AnyOp, registry
 from tinytensor.ops.elementwise.gelu import gate_array
 from tinytensor.runtime.cpu.arrays import NUMPY, Array, narrow, silent, widen
 from tinytensor.tensor import Tensor
@@ -41,7 +42,7 @@ def copied_into(target: Tensor) -> Spec:
     return lambda ins: (like(ins[0], target),)
 
 
-def of_elementwise(op: type[Elementwise], xs: Sequence[Any], out: Tensor) -> Spec:
+def of_elementwise(op: AnyElementwise, xs: Sequence[Any], out: Tensor) -> Spec:
     """Reference of an elementwise op on these operands."""
     operands = [op_spec.Spec(x.shape, x.dtype) if isinstance(x, Tensor) else type(x) for x in xs]
     dtype = op.compute_dtype(*operands)
@@ -59,30 +60,22 @@ def norm_of(ins: Arrays) -> Sequence[Array | None]:
     return (np.asarray(np.linalg.norm(np.asarray(ins[0], np.float64))),)
 
 
-def _gated_backward(dx: Array, grad: Array, x: Array, slope: Array | None, *, gate: str) -> None:
+def _gated_backward(op: Any, dx: Array, grad: Array, x: Array, slope: Array | None) -> None:
     """Reference of the gated backward: computes the slope, which the CPU code needs and devices drop."""
     if slope is None:
         slope = np.empty_like(x)
-        gate_array(np.empty_like(x), slope, x, gate)
+        gate_array(np.empty_like(x), slope, x, op.gate)
     np.multiply(grad, slope, out=dx)
 
 
-def _linear_gelu(
-    y: Array,
-    before: Array | None,
-    slope: Array | None,
-    x: Array,
-    weight: Array,
-    bias: Array | None,
-    **how: Any,
-) -> None:
+def _linear_gelu(op: Any, y: Array, before: Array | None, slope: Array | None, *ins: Array | None) -> None:
     """Reference of linear + GELU: devices save the gate's input, the CPU saves its slope."""
-    registry["linear_gelu"].cpu(y, None, slope, x, weight, bias, **how)
+    op.cpu(y, None, slope, *ins)
     if before is not None:
-        registry["linear"].cpu(before, x, weight, bias, transposed=how["transposed"])
+        registry["linear"](transposed=op.transposed).cpu(before, *ins)
 
 
-def _cast(y: Array, x: Array, **_: Any) -> None:
+def _cast(_: Any, y: Array, x: Array) -> None:
     """Reference of a cast: the op's NumPy code takes 16-bit floats as bits, this one as floats."""
     np.copyto(y, x, casting="unsafe")
 
@@ -96,16 +89,17 @@ _OTHERWISE: dict[str, Callable[..., None]] = {
 }
 
 
-def of_op(op: type[Op], made: Arrays, outputs: int, params: dict[str, Any]) -> Spec | None:
+def of_op(op: AnyOp, made: Arrays, outputs: int) -> Spec | None:
     """NumPy reference of an op on inputs that it may overwrite: returns results, then written inputs."""
-    code = _OTHERWISE.get(op.name) or getattr(op, "cpu", None)
+    otherwise = _OTHERWISE.get(op.name)
+    code = getattr(op, "cpu", None) if otherwise is None else partial(otherwise, op)
     if code is None:
         return None
 
     def spec(ins: Arrays) -> Sequence[Array | None]:
         places = [None if t is None else np.empty_like(t) for t in made[:outputs]]
-        given = [None if x is None else np.array(x) for x in ins]
-        silent().run(code, *places, *given, **params)
+        given = [np.array(x) if isinstance(x, np.ndarray) else x for x in ins]
+        silent().run(code, *places, *given)
         written = [None if t is None else given[i] for i, t in enumerate(made[outputs:])]
         return [*places, *written]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from tinytensor.autograd.backward import FREED
 from tinytensor.autograd.graph import Node, Output
-from tinytensor.dispatch.elementwise import Elementwise
+from tinytensor.dispatch.elementwise import is_elementwise
 from tinytensor.dispatch.record import edge_of
 from tinytensor.errors import DTypeError, GradError
 from tinytensor.lab.graph.numbers import gradients_of, values_of
@@ -26,7 +26,7 @@ from tinytensor.lab.html import Html, tag
 from tinytensor.lab.memory.ledger import size_of
 from tinytensor.lab.report import Report, Shown, Table
 from tinytensor.lab.svg import px, svg
-from tinytensor.op import Op, registry
+from tinytensor.op import AnyOp, registry
 from tinytensor.tensor import Tensor, is_tensor
 from tinytensor.transforms.checkpoint import Dropped
 
@@ -222,7 +222,7 @@ class _Reader:
             where="" if node.extra is None else node.extra.trace,
         )
 
-    def _gradient(self, op: type[Op]) -> str:
+    def _gradient(self, op: AnyOp) -> str:
         """Gradient text of an op, cached: reading source is slow."""
         found = self.texts.get(id(op))
         if found is None:
@@ -351,7 +351,7 @@ def _with_numbers(reader: _Reader, outputs: Sequence[Tensor]) -> list[GraphNode]
 BROADCAST = "Each is summed over the axes along which its input was broadcast."
 
 
-def gradient_text(op: type[Op]) -> str:
+def gradient_text(op: AnyOp) -> str:
     """Formula or source code of the gradients of an op's inputs.
 
     Args:
@@ -372,10 +372,10 @@ def gradient_text(op: type[Op]) -> str:
         Each is summed over the axes along which its input was broadcast.
     """
     text = _text(op)
-    return f"{text}\n{BROADCAST}" if issubclass(op, Elementwise) and len(op.inputs) > 1 else text
+    return f"{text}\n{BROADCAST}" if is_elementwise(op) and len(op.inputs) > 1 else text
 
 
-def _text(op: type[Op]) -> str:
+def _text(op: AnyOp) -> str:
     backward = getattr(op, "function", op).backward
     if not (inspect.isfunction(backward) or inspect.ismethod(backward)):  # a callable object
         return "(its source cannot be read)"

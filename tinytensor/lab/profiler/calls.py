@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinytensor.op import flops_of
+from tinytensor.op import AnyOp, flops_of
 from tinytensor.runtime.user_lines import Line
 from tinytensor.tensor import Tensor
 
@@ -106,7 +106,7 @@ def _shape(x: Any) -> tuple[int, ...] | None:
     return x.shape if isinstance(x, Tensor) else ()
 
 
-def describe(call: Call, outs: Sequence[Any], ins: Sequence[Any], params: Mapping[str, Any] | None) -> None:
+def describe(call: Call, outs: Sequence[Any], ins: Sequence[Any], op: AnyOp | None) -> None:
     """Shapes, bytes and FLOPs of an op call."""
     everything = [a for x in (*outs, *ins) for a in (x if isinstance(x, list | tuple) else (x,))]
     tensors = [x for x in everything if isinstance(x, Tensor)]
@@ -114,6 +114,6 @@ def describe(call: Call, outs: Sequence[Any], ins: Sequence[Any], params: Mappin
     call.outs, call.ins = tuple([_shape(x) for x in outs]), tuple([_shape(x) for x in ins])
     call.nbytes = sum([x.nbytes for x in distinct.values()])
     call.dtype = tensors[0].dtype.name if tensors else ""
-    if params is not None:
+    if op is not None:
         inexact = any([x.dtype.is_inexact for x in tensors])
-        call.flops = flops_of(call.op, call.outs, call.ins, params) if inexact else 0.0
+        call.flops = flops_of(op, call.outs, call.ins) if inexact else 0.0

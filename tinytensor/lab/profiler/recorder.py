@@ -6,7 +6,7 @@ A recorder is a watcher of ops (`dispatch/watch.py`). Independent of tables and 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from types import FrameType
@@ -16,6 +16,7 @@ from tinytensor.device import Device, cpu
 from tinytensor.dispatch.watch import Run, watching
 from tinytensor.lab.context import Context
 from tinytensor.lab.profiler.calls import Call, describe
+from tinytensor.op import AnyOp
 from tinytensor.runtime import runtime_of
 
 
@@ -76,7 +77,7 @@ class Recorder:
             self.overhead += now - entered - call.seconds
 
     def _watch(
-        self, op: str, device: Device, ins: Sequence[Any], params: Mapping[str, Any] | None, run: Run
+        self, op: str, device: Device, ins: Sequence[Any], kind: AnyOp | None, run: Run
     ) -> Sequence[Any]:
         """Time an op, on a GPU between two events."""
         running = self._here.calls
@@ -94,7 +95,7 @@ class Recorder:
             ended = perf_counter()
             if outs is not None:
                 call.marks = None if first is None else (first, self._mark(runtime))
-                describe(call, outs, ins, params)
+                describe(call, outs, ins, kind)
                 self.calls.append(call)
             self._end(call, entered, ended)
         return outs

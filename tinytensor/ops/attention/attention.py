@@ -20,7 +20,7 @@ from tinytensor.dtypes import DType, accumulator, bool_, float32
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.generator import Generator
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, register
+from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, fields_of, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_blocks
 from tinytensor.ops.attention.reference import (
@@ -34,7 +34,7 @@ from tinytensor.ops.attention.reference import (
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.nn.dropout import source_of
 from tinytensor.ops.views.manipulation import cast, expand, reshape
-from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.random_streams import Stream
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.shapes import Shape, broadcast_shapes
 from tinytensor.tensor import Tensor
@@ -87,17 +87,17 @@ def _pairs(queries: int, keys: int, causal: bool, window: int) -> float:
 EXPONENTS = 4.0  # operations for one score: scaled, the maximum taken off, exp, added up
 
 
-def attention_flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+def attention_flops(ins: Shapes, causal: bool, window: int = 0) -> float:
     """Floating-point operations of attention: the scores over D, the weighted sums over Dv."""
     (B, H, Tq, D), (_, _, Tk, _), (_, _, _, Dv) = (shape or (0, 0, 0, 0) for shape in ins[:3])
-    pairs = B * H * _pairs(Tq, Tk, params["causal"], params.get("window", 0))
+    pairs = B * H * _pairs(Tq, Tk, causal, window)
     return pairs * (2.0 * D + 2.0 * Dv + EXPONENTS)
 
 
-def attention_backward_flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+def attention_backward_flops(ins: Shapes, causal: bool, window: int = 0) -> float:
     """The scores again, dq and dk over D; the gradient of the weights and dv over Dv."""
     (B, H, Tq, D), (_, _, Tk, _), (_, _, _, Dv) = (shape or (0, 0, 0, 0) for shape in ins[1:4])
-    pairs = B * H * _pairs(Tq, Tk, params["causal"], params.get("window", 0))
+    pairs = B * H * _pairs(Tq, Tk, causal, window)
     return pairs * (6.0 * D + 4.0 * Dv + EXPONENTS + 2.0)
 
 
@@ -122,7 +122,7 @@ def merged(value: Tensor) -> Tensor:
 
 
 def _attention_each(call: Samples) -> Any:
-    if call.batched[4] or call.params["dropout"]:
+    if call.batched[4] or call.op.dropout:
         return one_by_one(call)  # slopes and samples are those of the whole batch
     q, k, v = [merged(x) for x in call.values()[:3]]
     return _parted(call, scaled_dot_product_attention(q, k, v, **_options(call, 3)))
@@ -130,7 +130,7 @@ def _attention_each(call: Samples) -> Any:
 
 def _attention_backward_each(call: Samples) -> Any:
     """By the gradient of all samples as one batch: what the op has saved does not fit together."""
-    if call.batched[5] or call.params["dropout"] or any([isinstance(x, Batched) for x in call.xs]):
+    if call.batched[5] or call.op.dropout or any([isinstance(x, Batched) for x in call.xs]):
         return one_by_one(call)
     grad, q, k, v = [merged(x) for x in call.values()[:4]]
     H = q.layout.shape[1]
@@ -150,7 +150,7 @@ def _options(call: Samples, at: int) -> dict[str, Any]:
         mask = merged(expand(mask, (size, B, *mask.layout.shape[2:])))
     elif mask is not None and mask.layout.shape[0] > 1:
         mask = merged(lifted(mask, call.level))
-    given = {name: call.params[name] for name in ("causal", "scale", "window")}
+    given = {"causal": call.op.causal, "scale": call.op.scale, "window": call.op.window}
     return {"mask": mask, "slopes": call.given[at + 1], **given}
 
 
@@ -163,101 +163,53 @@ def _parted(call: Samples, y: Tensor) -> Tensor:
 class Attention(Op):
     """Hidden outputs for backward: the scores if they are few, else one logsumexp per row."""
 
-    inputs = ("q", "k", "v", "mask", "slopes")
-    varying = ("seed", "offset")
+    causal: bool
+    scale: float
+    window: int
+    dropout: float
+    keep: int
+
+    inputs = ("q", "k", "v", "mask", "slopes", "stream")
     vmap = _attention_each
     jvp = through(lambda *xs, keep, **given: _plain_result(*xs, **given))
     rows = ("q", "k", "v")
     outputs = ("y", "kept", "inv", "lse")
-    saves = ("q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
-    flops = attention_flops
+    saves = ("q", "k", "v", "mask", "slopes", "stream", "y", "kept", "inv", "lse")
     autocast = "narrow"
 
-    @staticmethod
-    def infer(
-        q: Spec,
-        k: Spec,
-        v: Spec,
-        mask: Spec | None,
-        slopes: Spec | None,
-        *,
-        causal: bool,
-        scale: float,
-        window: int,
-        dropout: float,
-        seed: int,
-        offset: int,
-        keep: int,
-    ) -> Specs:
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
+        return attention_flops(ins, self.causal, self.window)
+
+    def infer(self, q: Spec, k: Spec, v: Spec, mask: Spec | None, slopes: Spec | None, stream: Any) -> Specs:
         y = Spec((*q.shape[:3], v.shape[3]), q.dtype, INTERLEAVED)
-        return y, *row_caches(q.shape[:2], q.shape[2], q, keep=keep)
+        return y, *row_caches(q.shape[:2], q.shape[2], q, keep=self.keep)
 
-    @staticmethod
-    def cpu(*arrays: Any, keep: int, **params: Any) -> None:
-        numpy_blocks.forward(*arrays, **params)
+    def cpu(self, *arrays: Any) -> None:
+        given: dict[str, Any] = {name: getattr(self, name) for name in AttentionBackward.fields}
+        numpy_blocks.forward(*arrays, **given)
 
-    @staticmethod
-    def host(
-        y: Array,
-        kept: Array | None,
-        inv: Array | None,
-        lse: Array | None,
-        q: Array,
-        k: Array,
-        v: Array,
-        mask: Array | None,
-        slopes: Array | None,
-        *,
-        causal: bool,
-        scale: float,
-        window: int,
-        dropout: float,
-        seed: int,
-        offset: int,
-        keep: int,
-    ) -> HostCall:
-        plain = kept is None and mask is None and slopes is None and not window
-        return (
-            partial(kernels.attention_forward, y, lse, q, k, v, causal, scale, dropout, seed, offset)
-            if plain
-            else None
-        )
+    def host(self, *arrays: Any) -> HostCall:
+        y, kept, _, lse, q, k, v, mask, slopes, stream = arrays
+        plain = kept is None and mask is None and slopes is None and not self.window
+        given = (self.causal, self.scale, self.dropout, *stream)
+        return partial(kernels.attention_forward, y, lse, q, k, v, *given) if plain else None
 
     host_bf16 = host
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        y: View,
-        kept: View | None,
-        inv: View | None,
-        lse: View | None,
-        q: View,
-        k: View,
-        v: View,
-        mask: View | None,
-        slopes: View | None,
-        *,
-        causal: bool,
-        scale: float,
-        window: int,
-        dropout: float,
-        seed: int,
-        offset: int,
-        keep: int,
-    ) -> None:
+    def cuda(self, launch: Launch, *views: Any) -> None:
+        y, _, _, lse, q, k, v, mask, _, stream = views
         at = heads(y=y, q=q, k=k, v=v)
-        stream = launch.stream(seed, offset) if dropout else b""
-        what = problem(q, k, v, causal, scale, dropout, stream)
+        samples = launch.stream(stream) if self.dropout else b""
+        what = problem(q, k, v, self.causal, self.scale, self.dropout, samples)
         attention_tiles.forward(launch, what, at, lse, mask)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, keep: int, **params: Any) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        op = AttentionBackward(causal=self.causal, scale=self.scale, window=self.window, dropout=self.dropout)
         masks, rows = (saved.mask, saved.slopes), (saved.y, saved.kept, saved.inv, saved.lse)
-        ins = (saved.q, saved.k, saved.v, *masks, *rows)
-        dq, dk, dv = apply_all(AttentionBackward, grads[0], *ins, **params)
+        ins = (saved.q, saved.k, saved.v, *masks, saved.stream, *rows)
+        dq, dk, dv = apply_all(op, grads[0], *ins)
         shared = saved.k.layout.shape[1]
-        return dq, sum_of_groups(dk, shared), sum_of_groups(dv, shared), None, None
+        return dq, sum_of_groups(dk, shared), sum_of_groups(dv, shared), None, None, None
 
 
 @register
@@ -267,106 +219,55 @@ class AttentionBackward(Op):
     head, also if heads share keys, so that no two heads add to one element.
     """
 
-    inputs = ("grad", "q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
+    causal: bool
+    scale: float
+    window: int
+    dropout: float
+
+    inputs = ("grad", "q", "k", "v", "mask", "slopes", "stream", "y", "kept", "inv", "lse")
     vmap = _attention_backward_each
-    varying = ("seed", "offset")
     jvp = through(lambda *xs, **given: _attention_backward(*xs, **given))
     rows = ("grad", "q", "k", "v")
     outputs = ("dq", "dk", "dv")
     visible = 3
-    saves = ("grad", "q", "k", "v", "mask", "slopes")
-    flops = attention_backward_flops
+    saves = ("grad", "q", "k", "v", "mask", "slopes", "stream")
 
-    @staticmethod
-    def infer(
-        grad: Spec,
-        q: Spec,
-        k: Spec,
-        v: Spec,
-        *_: Spec | None,
-        causal: bool,
-        scale: float,
-        window: int,
-        dropout: float,
-        seed: int,
-        offset: int,
-    ) -> Specs:
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
+        return attention_backward_flops(ins, self.causal, self.window)
+
+    def infer(self, grad: Spec, q: Spec, k: Spec, v: Spec, *_: Spec | None) -> Specs:
         return tuple([Spec((*q.shape[:2], *x.shape[2:]), x.dtype, INTERLEAVED) for x in (q, k, v)])
 
-    cpu = staticmethod(numpy_blocks.backward)
+    def cpu(self, *arrays: Any) -> None:
+        given: dict[str, Any] = fields_of(self)
+        numpy_blocks.backward(*arrays, **given)
 
-    @staticmethod
-    def host(
-        dq: Array,
-        dk: Array,
-        dv: Array,
-        grad: Array,
-        q: Array,
-        k: Array,
-        v: Array,
-        mask: Array | None,
-        slopes: Array | None,
-        y: Array,
-        kept: Array | None,
-        inv: Array | None,
-        lse: Array | None,
-        *,
-        causal: bool,
-        scale: float,
-        window: int,
-        dropout: float,
-        seed: int,
-        offset: int,
-    ) -> HostCall:
-        plain = lse is not None and mask is None and slopes is None and not window
-        ins = (grad, q, k, v, y, lse, causal, scale, dropout, seed, offset)
+    def host(self, *arrays: Any) -> HostCall:
+        dq, dk, dv, grad, q, k, v, mask, slopes, stream, y, _, _, lse = arrays
+        plain = lse is not None and mask is None and slopes is None and not self.window
+        ins = (grad, q, k, v, y, lse, self.causal, self.scale, self.dropout, *stream)
         return partial(kernels.attention_backward, dq, dk, dv, *ins) if plain else None
 
     host_bf16 = host
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        dq: View,
-        dk: View,
-        dv: View,
-        grad: View,
-        q: View,
-        k: View,
-        v: View,
-        mask: View | None,
-        slopes: View | None,
-        y: View,
-        kept: View | None,
-        inv: View | None,
-        lse: View,
-        *,
-        causal: bool,
-        scale: float,
-        window: int,
-        dropout: float,
-        seed: int,
-        offset: int,
-    ) -> None:
+    def cuda(self, launch: Launch, *views: Any) -> None:
+        dq, dk, dv, grad, q, k, v, mask, _, stream, y, _, _, lse = views
         at = heads(dq=dq, dk=dk, dv=dv, grad=grad, q=q, k=k, v=v, y=y)
-        stream = launch.stream(seed, offset) if dropout else b""
-        what = problem(q, k, v, causal, scale, dropout, stream)
+        samples = launch.stream(stream) if self.dropout else b""
+        what = problem(q, k, v, self.causal, self.scale, self.dropout, samples)
         attention_tiles.backward(launch, what, at, lse, mask)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, **params: Any) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """Double backward of dq = scale * dS @ k, dk = scale * dS.T @ q and dv = P.T @ grad."""
-        inputs = (saved.grad, saved.q, saved.k, saved.v, saved.mask, saved.slopes)
-        needed = (*needs[:4], False, False)
-        return (*partial_vjp(_attention_backward, inputs, grads, needed, **params), *[None] * 4)
+        inputs = (saved.grad, saved.q, saved.k, saved.v, saved.mask, saved.slopes, saved.stream)
+        needed = (*needs[:4], False, False, False)
+        return (*partial_vjp(_attention_backward, inputs, grads, needed, **fields_of(self)), *[None] * 4)
 
 
-def _attention_backward(
-    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, slopes: Tensor | None, **params: Any
-) -> Grads:
+def _attention_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, *others: Any, **params: Any) -> Grads:
     """AttentionBackward in unfused ops, for double backward."""
-    needs, H = (True, True, True, False, False), q.layout.shape[1]
-    inputs = (q, for_all_heads(k, H), for_all_heads(v, H), mask, slopes)
+    needs, H = (True, True, True, False, False, False), q.layout.shape[1]
+    inputs = (q, for_all_heads(k, H), for_all_heads(v, H), *others)
     return partial_vjp(_plain_result, inputs, (grad,), needs, **params)[:3]
 
 
@@ -376,13 +277,12 @@ def _plain_result(
     v: Tensor,
     mask: Tensor | None,
     slopes: Tensor | None,
+    stream: Stream,
     *,
     dropout: float,
-    seed: int,
-    offset: int,
     **params: Any,
 ) -> tuple[Tensor]:
-    drop = redrawn(dropout, seed, offset)
+    drop = redrawn(dropout, stream)
     return (plain_attention(q, k, v, mask=mask, slopes=slopes, drop=drop, **params)[0],)
 
 
@@ -570,11 +470,8 @@ def scaled_dot_product_attention(
     keep = kept_scores(*batch, Tq, Tk, causal=causal, masked=masked, window=window)
     inputs = (q, k, v, mask, slopes)
     if source is None:
-        return apply(Attention, *inputs, dropout=0.0, **NO_SAMPLES, keep=keep, **sight)
+        return apply(Attention(dropout=0.0, keep=keep, **sight), *inputs, Stream())
     return _dropping(*inputs, source, dropout=float(dropout), keep=keep, **sight)
-
-
-NO_SAMPLES = {"seed": -1, "offset": 0}
 
 
 @sampling()
@@ -584,4 +481,4 @@ def _dropping(
     """Attention with dropout; its samples are drawn here, for each sample of a vmap."""
     B, H, Tq, _ = q.layout.shape
     offset = source.advance(blocks_of(B * H * Tq, k.layout.shape[2]))
-    return apply(Attention, q, k, v, mask, slopes, seed=source.seed, offset=offset, **params)
+    return apply(Attention(**params), q, k, v, mask, slopes, Stream(source.seed, offset))

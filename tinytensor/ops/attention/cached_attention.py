@@ -15,12 +15,13 @@ from tinytensor.dtypes import bool_, int64
 from tinytensor.errors import DeviceError, DTypeError, GradError, IndexRangeError, ShapeError
 from tinytensor.kernels.rows import need_tensors
 from tinytensor.layout import contiguous
-from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, register
+from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_blocks
 from tinytensor.ops.attention.attention import attention_flops, check_past
 from tinytensor.ops.attention.causal_self_attention import heads_of, places
 from tinytensor.ops.views.manipulation import cast
+from tinytensor.random_streams import Stream
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
@@ -36,20 +37,20 @@ _STEPS = struct.Struct("@4q")  # Steps in cached_attention.cu
 class CachedSelfAttention(Op):
     """`start` is read when the op runs: each replay of a captured step continues at the current end."""
 
+    window: int
+
     inputs = ("qkv", "keys", "values", "start", "slopes")
     contiguous = ("qkv",)
     writes = ("keys", "values")
     dense = ("qkv", "start", "slopes")
 
-    @staticmethod
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
         """Of a full cache: how far it is filled stands in a tensor."""
         (B, T, C), (_, G, N, D) = ins[0] or (0, 0, 0), ins[1] or (0, 1, 0, 1)
         head, keys = (B, C // max(D, 1) - 2 * G, T, D), (B, G, N, D)
-        return attention_flops(outs, (head, keys, keys), {"causal": True, "window": params.get("window", 0)})
+        return attention_flops((head, keys, keys), True, self.window)
 
-    @staticmethod
-    def infer(qkv: Spec, keys: Spec, values: Spec, start: Spec, slopes: Spec | None, *, window: int) -> Specs:
+    def infer(self, qkv: Spec, keys: Spec, values: Spec, start: Spec, slopes: Spec | None) -> Specs:
         floating("cached_self_attention", qkv)
         same_dtype("cached_self_attention", qkv, keys, values)
         if start.dtype is not int64:
@@ -78,9 +79,8 @@ class CachedSelfAttention(Op):
         H = _heads(qkv.shape[2], *keys.shape[1::2])
         return (Spec((*qkv.shape[:2], H * keys.shape[3]), qkv.dtype),)
 
-    @staticmethod
     def cpu(
-        y: Array, qkv: Array, keys: Array, values: Array, start: Array, slopes: Array | None, *, window: int
+        self, y: Array, qkv: Array, keys: Array, values: Array, start: Array, slopes: Array | None
     ) -> None:
         B, T, _ = qkv.shape
         G, N, D = keys.shape[1:]
@@ -92,29 +92,21 @@ class CachedSelfAttention(Op):
         H = heads.shape[1] - 2 * G
         keys[:, :, begin:end], values[:, :, begin:end] = heads[:, H : H + G], heads[:, H + G :]
         seen = keys[:, :, :end], values[:, :, :end], None, slopes
-        sight = {"causal": True, "scale": D**-0.5, "window": window}
-        numpy_blocks.forward(heads_of(y, H), None, None, None, heads[:, :H], *seen, **sight)
+        sight = {"causal": True, "scale": D**-0.5, "window": self.window}
+        numpy_blocks.forward(heads_of(y, H), None, None, None, heads[:, :H], *seen, Stream(), **sight)
 
-    @staticmethod
     def host(
-        y: Array, qkv: Array, keys: Array, values: Array, start: Array, slopes: Array | None, *, window: int
+        self, y: Array, qkv: Array, keys: Array, values: Array, start: Array, slopes: Array | None
     ) -> HostCall:
-        plain = y.shape[2] == keys.shape[1] * keys.shape[3] and not window
+        plain = y.shape[2] == keys.shape[1] * keys.shape[3] and not self.window
         if slopes is not None or not (plain or qkv.shape[1] <= FEW):
             return None
-        return partial(kernels.cached_attention, y, qkv, keys, values, start, keys.shape[3] ** -0.5, window)
+        return partial(
+            kernels.cached_attention, y, qkv, keys, values, start, keys.shape[3] ** -0.5, self.window
+        )
 
-    @staticmethod
     def cuda(
-        launch: Launch,
-        y: View,
-        qkv: View,
-        keys: View,
-        values: View,
-        start: View,
-        slopes: View | None,
-        *,
-        window: int,
+        self, launch: Launch, y: View, qkv: View, keys: View, values: View, start: View, slopes: View | None
     ) -> None:
         (B, T, _), (H, N, D) = qkv.shape, keys.shape[1:]
         if not y.size:
@@ -217,4 +209,4 @@ def cached_self_attention(
     if (slopes is not None or window) and qkv.layout.shape and keys.layout.shape[1:]:
         H = _heads(qkv.layout.shape[-1], keys.layout.shape[1], size)
         check_past("cached_self_attention", H, True, window, slopes)
-    return apply(CachedSelfAttention, qkv, keys, values, start, slopes, window=window)
+    return apply(CachedSelfAttention(window=window), qkv, keys, values, start, slopes)

@@ -18,11 +18,10 @@ from tinytensor.dispatch.launch import Launch, View
 from tinytensor.errors import ShapeError
 from tinytensor.generator import Generator
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, register
+from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, fields_of, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_blocks
 from tinytensor.ops.attention.attention import (
-    NO_SAMPLES,
     attention_backward_flops,
     attention_flops,
     kept_scores,
@@ -36,6 +35,7 @@ from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.joining.joining import split
 from tinytensor.ops.nn.dropout import source_of
 from tinytensor.ops.views.manipulation import permute, reshape
+from tinytensor.random_streams import Stream
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape
 from tinytensor.tensor import Tensor
@@ -86,21 +86,21 @@ def _head(qkv: Shape | None, n_head: int) -> Shape:
 
 
 def _self_attention_each(call: Samples) -> Any:
-    if call.params["dropout"]:  # its samples are those of the whole batch
+    if call.op.dropout:  # its samples are those of the whole batch
         return one_by_one(call)
-    (qkv,), size = call.xs, call.level.size
-    y = causal_self_attention(merged(qkv), call.params["n_head"])
+    qkv, size = call.xs[0], call.level.size
+    y = causal_self_attention(merged(qkv), call.op.n_head)
     return reshape(y, (size, -1, *y.layout.shape[1:]))
 
 
 def _self_attention_backward_each(call: Samples) -> Any:
     """By the gradient of all samples as one batch: what the op has saved does not fit together."""
-    if call.params["dropout"] or any([isinstance(x, Batched) for x in call.xs]):
+    if call.op.dropout or any([isinstance(x, Batched) for x in call.xs]):
         return one_by_one(call)
     grad, qkv = [merged(x) for x in call.values()[:2]]
 
     def plain(qkv: Tensor) -> tuple[Tensor]:
-        return (causal_self_attention(qkv, call.params["n_head"]),)
+        return (causal_self_attention(qkv, call.op.n_head),)
 
     (dqkv,) = partial_vjp(plain, (qkv,), (grad,), (True,))
     return reshape(dqkv, (call.level.size, -1, *dqkv.layout.shape[1:]))
@@ -110,94 +110,56 @@ def _self_attention_backward_each(call: Samples) -> Any:
 class CausalSelfAttention(Op):
     """Hidden outputs: as in Attention."""
 
-    inputs = ("qkv",)
-    varying = ("seed", "offset")
+    n_head: int
+    dropout: float
+    keep: int
+
+    inputs = ("qkv", "stream")
     vmap = _self_attention_each
-    jvp = through(lambda qkv, *, keep, **given: _plain_again(qkv, **given))
+    jvp = through(lambda qkv, stream, *, keep, **given: _plain_again(qkv, stream, **given))
     rows = ("qkv",)
     outputs = ("y", "kept", "inv", "lse")
-    saves = ("qkv", "y", "kept", "inv", "lse")
+    saves = ("qkv", "stream", "y", "kept", "inv", "lse")
     autocast = "narrow"
 
-    @staticmethod
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
-        head = _head(ins[0], params["n_head"])
-        return attention_flops(outs, (head, head, head), {"causal": True})
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
+        head = _head(ins[0], self.n_head)
+        return attention_flops((head, head, head), True)
 
-    @staticmethod
-    def infer(qkv: Spec, *, n_head: int, dropout: float, seed: int, offset: int, keep: int) -> Specs:
+    def infer(self, qkv: Spec, stream: Any) -> Specs:
         floating("causal_self_attention", qkv)
         B, T, C3 = qkv.shape
-        return Spec((B, T, C3 // 3), qkv.dtype), *row_caches((B, n_head), T, qkv, keep=keep)
+        return Spec((B, T, C3 // 3), qkv.dtype), *row_caches((B, self.n_head), T, qkv, keep=self.keep)
 
-    @staticmethod
     def cpu(
-        y: Array,
-        kept: Array | None,
-        inv: Array | None,
-        lse: Array | None,
-        qkv: Array,
-        *,
-        n_head: int,
-        dropout: float,
-        seed: int,
-        offset: int,
-        keep: int,
+        self, y: Array, kept: Array | None, inv: Array | None, lse: Array | None, qkv: Array, stream: Stream
     ) -> None:
-        q, k, v = qkv_of(qkv, n_head)
-        scale = _scale(qkv.shape, n_head)
-        sight: dict[str, Any] = {
-            "causal": True,
-            "scale": scale,
-            "dropout": dropout,
-            "seed": seed,
-            "offset": offset,
-        }
-        numpy_blocks.forward(heads_of(y, n_head), kept, inv, lse, q, k, v, None, **sight)
+        q, k, v = qkv_of(qkv, self.n_head)
+        scale = _scale(qkv.shape, self.n_head)
+        places = (heads_of(y, self.n_head), kept, inv, lse)
+        numpy_blocks.forward(
+            *places, q, k, v, None, None, stream, causal=True, scale=scale, dropout=self.dropout
+        )
 
-    @staticmethod
     def host(
-        y: Array,
-        kept: Array | None,
-        inv: Array | None,
-        lse: Array | None,
-        qkv: Array,
-        *,
-        n_head: int,
-        dropout: float,
-        seed: int,
-        offset: int,
-        keep: int,
+        self, y: Array, kept: Array | None, inv: Array | None, lse: Array | None, qkv: Array, stream: Stream
     ) -> HostCall:
-        scale = _scale(qkv.shape, n_head)
-        params = (n_head, scale, dropout, seed, offset)
+        scale = _scale(qkv.shape, self.n_head)
+        params = (self.n_head, scale, self.dropout, *stream)
         return partial(kernels.attention_packed_forward, y, lse, qkv, *params) if kept is None else None
 
     host_bf16 = host
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        y: View,
-        kept: View | None,
-        inv: View | None,
-        lse: View | None,
-        qkv: View,
-        *,
-        n_head: int,
-        dropout: float,
-        seed: int,
-        offset: int,
-        keep: int,
-    ) -> None:
-        at = {**places(y, ["y"], n_head), **places(qkv, ["q", "k", "v"], n_head)}
-        stream = launch.stream(seed, offset) if dropout else b""
-        attention_tiles.forward(launch, _problem(qkv, n_head, dropout, stream), at, lse, None)
+    def cuda(self, launch: Launch, *views: Any) -> None:
+        y, _, _, lse, qkv, stream = views
+        at = {**places(y, ["y"], self.n_head), **places(qkv, ["q", "k", "v"], self.n_head)}
+        samples = launch.stream(stream) if self.dropout else b""
+        attention_tiles.forward(launch, _problem(qkv, self.n_head, self.dropout, samples), at, lse, None)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, keep: int, **params: Any) -> Grads:
-        ins = (saved.qkv, saved.y, saved.kept, saved.inv, saved.lse)
-        return (apply(CausalSelfAttentionBackward, grads[0], *ins, **params),)
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        ins = (saved.qkv, saved.stream, saved.y, saved.kept, saved.inv, saved.lse)
+        op = CausalSelfAttentionBackward(n_head=self.n_head, dropout=self.dropout)
+        return apply(op, grads[0], *ins), None
 
 
 @register
@@ -206,70 +168,37 @@ class CausalSelfAttentionBackward(Op):
     dS = P * (dP - sum(dP * P)), dq = scale * dS @ k, dk = scale * dS.T @ q; written into one packed array.
     """
 
-    inputs = ("grad", "qkv", "y", "kept", "inv", "lse")
+    n_head: int
+    dropout: float
+
+    inputs = ("grad", "qkv", "stream", "y", "kept", "inv", "lse")
     vmap = _self_attention_backward_each
-    varying = ("seed", "offset")
-    jvp = through(lambda grad, qkv, **given: _packed_backward(grad, qkv, **given))
+    jvp = through(lambda *xs, **given: _packed_backward(*xs, **given))
     rows = ("grad", "qkv")
     outputs = ("dqkv",)
-    saves = ("grad", "qkv")
+    saves = ("grad", "qkv", "stream")
 
-    @staticmethod
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
-        head = _head(ins[1], params["n_head"])
-        return attention_backward_flops(outs, (None, head, head, head), {"causal": True})
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
+        head = _head(ins[1], self.n_head)
+        return attention_backward_flops((None, head, head, head), True)
 
-    @staticmethod
-    def infer(
-        grad: Spec, qkv: Spec, *_: Spec | None, n_head: int, dropout: float, seed: int, offset: int
-    ) -> Specs:
+    def infer(self, grad: Spec, qkv: Spec, *_: Spec | None) -> Specs:
         return (qkv,)
 
-    @staticmethod
-    def cpu(
-        dqkv: Array,
-        grad: Array,
-        qkv: Array,
-        y: Array,
-        kept: Array | None,
-        inv: Array | None,
-        lse: Array | None,
-        *,
-        n_head: int,
-        dropout: float,
-        seed: int,
-        offset: int,
-    ) -> None:
-        g, y = heads_of(grad, n_head), heads_of(y, n_head)
-        q, k, v = qkv_of(qkv, n_head)
-        scale = _scale(qkv.shape, n_head)
-        sight: dict[str, Any] = {
-            "causal": True,
-            "scale": scale,
-            "dropout": dropout,
-            "seed": seed,
-            "offset": offset,
-        }
-        dq, dk, dv = qkv_of(dqkv, n_head)
-        numpy_blocks.backward(dq, dk, dv, g, q, k, v, None, None, y, kept, inv, lse, **sight)
+    def cpu(self, *arrays: Any) -> None:
+        dqkv, grad, qkv, stream, y, kept, inv, lse = arrays
+        g, y = heads_of(grad, self.n_head), heads_of(y, self.n_head)
+        q, k, v = qkv_of(qkv, self.n_head)
+        scale = _scale(qkv.shape, self.n_head)
+        ins: Any = (g, q, k, v, None, None, stream, y, kept, inv, lse)
+        numpy_blocks.backward(
+            *qkv_of(dqkv, self.n_head), *ins, causal=True, scale=scale, dropout=self.dropout
+        )
 
-    @staticmethod
-    def host(
-        dqkv: Array,
-        grad: Array,
-        qkv: Array,
-        y: Array,
-        kept: Array | None,
-        inv: Array | None,
-        lse: Array | None,
-        *,
-        n_head: int,
-        dropout: float,
-        seed: int,
-        offset: int,
-    ) -> HostCall:
-        scale = _scale(qkv.shape, n_head)
-        params = (n_head, scale, dropout, seed, offset)
+    def host(self, *arrays: Any) -> HostCall:
+        dqkv, grad, qkv, stream, y, _, _, lse = arrays
+        scale = _scale(qkv.shape, self.n_head)
+        params = (self.n_head, scale, self.dropout, *stream)
         return (
             partial(kernels.attention_packed_backward, dqkv, grad, qkv, y, lse, *params)
             if lse is not None
@@ -278,42 +207,28 @@ class CausalSelfAttentionBackward(Op):
 
     host_bf16 = host
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        dqkv: View,
-        grad: View,
-        qkv: View,
-        y: View,
-        kept: View | None,
-        inv: View | None,
-        lse: View,
-        *,
-        n_head: int,
-        dropout: float,
-        seed: int,
-        offset: int,
-    ) -> None:
-        at = {**places(grad, ["grad"], n_head), **places(y, ["y"], n_head)}
-        at |= places(dqkv, ["dq", "dk", "dv"], n_head) | places(qkv, ["q", "k", "v"], n_head)
-        stream = launch.stream(seed, offset) if dropout else b""
-        attention_tiles.backward(launch, _problem(qkv, n_head, dropout, stream), at, lse, None)
+    def cuda(self, launch: Launch, *views: Any) -> None:
+        dqkv, grad, qkv, stream, y, _, _, lse = views
+        at = {**places(grad, ["grad"], self.n_head), **places(y, ["y"], self.n_head)}
+        at |= places(dqkv, ["dq", "dk", "dv"], self.n_head) | places(qkv, ["q", "k", "v"], self.n_head)
+        samples = launch.stream(stream) if self.dropout else b""
+        attention_tiles.backward(launch, _problem(qkv, self.n_head, self.dropout, samples), at, lse, None)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, **params: Any) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """Double backward of dq = scale * dS @ k, dk = scale * dS.T @ q and dv = P.T @ grad."""
-        inputs = (saved.grad, saved.qkv)
-        return (*partial_vjp(_packed_backward, inputs, grads, needs[:2], **params), *[None] * 4)
+        inputs = (saved.grad, saved.qkv, saved.stream)
+        found = partial_vjp(_packed_backward, inputs, grads, (*needs[:2], False), **fields_of(self))
+        return (*found, *[None] * 4)
 
 
-def _packed_backward(grad: Tensor, qkv: Tensor, **params: Any) -> Grads:
+def _packed_backward(grad: Tensor, qkv: Tensor, stream: Stream, **params: Any) -> Grads:
     """CausalSelfAttentionBackward in unfused ops, for double backward."""
-    return partial_vjp(_plain_again, (qkv,), (grad,), (True,), **params)
+    return partial_vjp(_plain_again, (qkv, stream), (grad,), (True, False), **params)[:1]
 
 
-def _plain_again(qkv: Tensor, *, n_head: int, dropout: float, seed: int, offset: int) -> tuple[Tensor]:
+def _plain_again(qkv: Tensor, stream: Stream, *, n_head: int, dropout: float) -> tuple[Tensor]:
     """CausalSelfAttention in unfused ops."""
-    return (_plain_packed(qkv, n_head, redrawn(dropout, seed, offset)),)
+    return (_plain_packed(qkv, n_head, redrawn(dropout, stream)),)
 
 
 def _plain_packed(qkv: Tensor, n_head: int, drop: Callable[[Tensor], Tensor] | None) -> Tensor:
@@ -392,7 +307,7 @@ def causal_self_attention(
         return _plain_packed(qkv, n_head, drop)
     keep = kept_scores(device, qkv.storage.dtype, (B, n_head), T, T, causal=True)
     if source is None:
-        return apply(CausalSelfAttention, qkv, n_head=n_head, dropout=0.0, **NO_SAMPLES, keep=keep)
+        return apply(CausalSelfAttention(n_head=n_head, dropout=0.0, keep=keep), qkv, Stream())
     return _dropping(qkv, source, n_head=n_head, dropout=float(dropout), keep=keep)
 
 
@@ -401,4 +316,4 @@ def _dropping(qkv: Tensor, source: Generator, *, n_head: int, **params: Any) -> 
     """Attention with dropout; its samples are drawn here, for each sample of a vmap."""
     B, T, _ = qkv.layout.shape
     offset = source.advance(blocks_of(B * n_head * T, T))
-    return apply(CausalSelfAttention, qkv, n_head=n_head, seed=source.seed, offset=offset, **params)
+    return apply(CausalSelfAttention(n_head=n_head, **params), qkv, Stream(source.seed, offset))

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinytensor.ops.random.philox import blocks_needed, dropout_keep
+from tinytensor.random_streams import Stream
 from tinytensor.runtime.cpu.arrays import Array, scratch
 from tinytensor.runtime.cpu.numpy_threads import in_ranks
 
@@ -161,14 +162,13 @@ def forward(
     k: Array,
     v: Array,
     mask: Array | None,
-    slopes: Array | None = None,
+    slopes: Array | None,
+    stream: Stream,
     *,
     causal: bool,
     scale: float,
     window: int = 0,
     dropout: float = 0.0,
-    seed: int = -1,
-    offset: int = 0,
 ) -> None:
     """y = dropout(softmax(scale * q k' + mask - slopes * distances)) v; also fills kept, inv and lse unless
     None.
@@ -198,7 +198,7 @@ def forward(
                 s[s == 0] = np.inf  # a fully masked row gives 0
             out = y[b, h, i:j]
             if dropout:
-                shares = _shares(e, piece, q.shape[:3], k.shape[2], dropout, seed, offset)
+                shares = _shares(e, piece, q.shape[:3], k.shape[2], dropout, stream)
                 e = np.multiply(e, shares, out=shares)
             np.matmul(e, values[:, :, begin:end], out=out)
             r = np.reciprocal(s, out=scratch("attention.r", s.shape, s.dtype))
@@ -212,9 +212,7 @@ def forward(
     in_ranks(group, plan(B, H, Tq, k.shape[2], causal, window), B * H * Tq * k.shape[2])
 
 
-def _shares(
-    e: Array, piece: Piece, shape: tuple[int, ...], keys: int, p: float, seed: int, offset: int
-) -> Array:
+def _shares(e: Array, piece: Piece, shape: tuple[int, ...], keys: int, p: float, stream: Stream) -> Array:
     """Dropout's factors of the weights of a block: 0 or 1 / (1 - p). Word j % 4 of block j // 4 of a query is
     that of key j; the blocks of all queries, (B, H, Tq), follow each other.
     """
@@ -223,7 +221,7 @@ def _shares(
     (_, H, queries), n = shape, piece.j - piece.i
     for b, h in np.ndindex(e.shape[:2]):
         first = (((piece.b.start + b) * H + piece.h.start + h) * queries + piece.i) * each
-        kept = dropout_keep(seed, (offset + first) % (1 << 64), p, 4 * n * each)
+        kept = dropout_keep(stream.seed, (stream.offset + first) % (1 << 64), p, 4 * n * each)
         np.multiply(kept.reshape(n, 4 * each)[:, piece.begin : piece.end], factor, out=shares[b, h])
     return shares
 
@@ -243,6 +241,7 @@ def backward(
     v: Array,
     mask: Array | None,
     slopes: Array | None,
+    stream: Stream,
     y: Array,
     kept: Array | None,
     inv: Array | None,
@@ -252,8 +251,6 @@ def backward(
     scale: float,
     window: int = 0,
     dropout: float = 0.0,
-    seed: int = -1,
-    offset: int = 0,
 ) -> None:
     """With P = softmax, dP = grad v' and dS = P * (dP - rowsum(grad * y)): dq = scale dS k, dk = scale dS' q,
     dv = P' grad. With kept E instead of P, 1 / rowsum(E) goes into grad once.
@@ -283,7 +280,7 @@ def backward(
             ds = scratch("attention.ds", e.shape, e.dtype)
             np.matmul(g, values[:, :, begin:end].swapaxes(-1, -2), out=ds)
             if dropout:
-                shares = _shares(e, piece, q.shape[:3], k.shape[2], dropout, seed, offset)
+                shares = _shares(e, piece, q.shape[:3], k.shape[2], dropout, stream)
                 ds *= shares
             ds -= np.vecdot(g, y[b, h, i:j])[..., None]
             ds *= e

@@ -24,6 +24,7 @@ from tinytensor.ops.reductions.min_max import any as any_of
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.reductions.scan import cumulative_sum
 from tinytensor.ops.views.manipulation import cast, expand, reshape
+from tinytensor.random_streams import Stream
 from tinytensor.tensor import Tensor, empty
 
 Drop = Callable[[Tensor], Tensor]
@@ -90,24 +91,24 @@ def blocks_of(queries: int, keys: int) -> int:
     return queries * blocks_needed(keys, 1)
 
 
-def redrawn(dropout: float, seed: int, offset: int) -> Drop | None:
+def redrawn(dropout: float, stream: Stream) -> Drop | None:
     """The dropout of a fused op, for its unfused reference; None if it drops nothing."""
-    return partial(_rows_dropped, p=dropout, seed=seed, offset=offset) if dropout else None
+    return partial(_rows_dropped, p=dropout, stream=stream) if dropout else None
 
 
 @sampling(0)
 def draw_and_drop(w: Tensor, p: float, generator: Generator) -> Tensor:
     """Dropout of weights (..., Tq, Tk), by the bits that the fused ops draw."""
     *others, keys = w.layout.shape
-    return _rows_dropped(w, p, generator.seed, generator.advance(blocks_of(math.prod(others), keys)))
+    return _rows_dropped(w, p, Stream(generator.seed, generator.advance(blocks_of(math.prod(others), keys))))
 
 
-def _rows_dropped(w: Tensor, p: float, seed: int, offset: int) -> Tensor:
+def _rows_dropped(w: Tensor, p: float, stream: Stream) -> Tensor:
     keys = w.layout.shape[-1]
     if keys % 4 == 0:
-        return dropped(w, p, seed, offset)
+        return dropped(w, p, stream)
     filled = pad(w, ((0, 0),) * (len(w.layout.shape) - 1) + ((0, -keys % 4),))
-    return dropped(filled, p, seed, offset)[..., :keys]
+    return dropped(filled, p, stream)[..., :keys]
 
 
 def for_all_heads(x: Tensor, H: int) -> Tensor:

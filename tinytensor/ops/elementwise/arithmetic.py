@@ -306,7 +306,7 @@ def add_into(total: Tensor, grad: Tensor) -> None:
     """total += grad, not recorded and in the dtype of total, which does not overlap itself as grad may."""
     grad = cast(grad, total.storage.dtype)
     if watchers:
-        watched("add", total.storage.device, (total, grad), {}, lambda: (_added(total, grad),))
+        watched(op_of(add), total.storage.device, (total, grad), lambda: (_added(total, grad),))
     else:
         _added(total, grad)
     total.storage.bump("gradient accumulation")

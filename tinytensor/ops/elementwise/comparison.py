@@ -301,4 +301,4 @@ def write_where(x: Tensor, condition: Tensor, value: Any) -> None:
         on_device(op_of(_where), operands, view_of(x), x.storage.dtype, untyped=1)
         return (x,)
 
-    watched("where", x.storage.device, operands, {}, run)
+    watched(op_of(_where), x.storage.device, operands, run)

@@ -24,7 +24,7 @@ from tinytensor.dispatch.launch import Launch, View, elementwise
 from tinytensor.dtypes import accumulator
 from tinytensor.errors import ArgumentError
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, register, size
+from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, register, size
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import clip
 from tinytensor.ops.elementwise.exponential import erf, erf_of, exp, sigmoid, tanh
@@ -73,6 +73,9 @@ class Gated(Op):
     multiplication.
     """
 
+    gate: str
+    keeps_slope: bool
+
     inputs = ("x",)
     vmap = together
     jvp = symmetric
@@ -80,34 +83,28 @@ class Gated(Op):
     saves = ("x", "slope")
     contiguous = ("*",)
 
-    @staticmethod
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
-        return GATE_FLOPS[params["gate"]][0] * size(outs[0])
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
+        return GATE_FLOPS[self.gate][0] * size(outs[0])
 
-    @staticmethod
-    def infer(x: Spec, *, gate: str, keeps_slope: bool) -> Specs:
-        floating(gate.partition("_")[0], x)
-        return x, Spec(x.shape, accumulator(x.dtype)) if keeps_slope else None
+    def infer(self, x: Spec) -> Specs:
+        floating(self.gate.partition("_")[0], x)
+        return x, Spec(x.shape, accumulator(x.dtype)) if self.keeps_slope else None
 
-    @staticmethod
-    def cpu(y: Array, slope: Array | None, x: Array, *, gate: str, keeps_slope: bool) -> None:
-        gate_array(y, slope, x, gate)
+    def cpu(self, y: Array, slope: Array | None, x: Array) -> None:
+        gate_array(y, slope, x, self.gate)
 
-    @staticmethod
-    def host(y: Array, slope: Array | None, x: Array, *, gate: str, keeps_slope: bool) -> HostCall:
-        return partial(kernels.gelu_forward, y, slope, x, None, PLACES[gate])
+    def host(self, y: Array, slope: Array | None, x: Array) -> HostCall:
+        return partial(kernels.gelu_forward, y, slope, x, None, PLACES[self.gate])
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, slope: None, x: View, *, gate: str, keeps_slope: bool) -> None:
-        elementwise(launch.runtime, launch.stem, FUNCTORS[gate], y, (x,), x.dtype, x.dtype)
+    def cuda(self, launch: Launch, y: View, slope: None, x: View) -> None:
+        elementwise(launch.runtime, launch.stem, FUNCTORS[self.gate], y, (x,), x.dtype, x.dtype)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, gate: str, keeps_slope: bool) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad * dy/dx. gelu: dy/dx = (1 + erf(x / sqrt(2))) / 2 + x * exp(-x**2 / 2) / sqrt(2 * pi); by
         tanh, with u = sqrt(2 / pi) * (x + 0.044715 * x**3) and t = tanh(u): dy/dx = (1 + t) / 2 + x / 2 * (1
         - t**2) * du/dx; silu, with s = sigmoid(x): dy/dx = s + x * s * (1 - s).
         """
-        return (gated_gradient(grads[0], saved.x, saved.slope, gate),)
+        return (gated_gradient(grads[0], saved.x, saved.slope, self.gate),)
 
 
 @register
@@ -123,6 +120,8 @@ class Silu(Gated):
 class GatedBackward(Op):
     """dx = grad * slope, in the memory of slope where allowed. Without slope, it is computed from x."""
 
+    gate: str
+
     inputs = ("grad", "x", "slope")
     jvp = through(lambda grad, x, **given: _gated_backward(grad, x, **given))
     vmap = together
@@ -131,39 +130,32 @@ class GatedBackward(Op):
     may_reuse: ClassVar[dict[str, str]] = {"dx": "slope"}
     contiguous = ("grad", "slope")
 
-    @staticmethod
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
         keeps_slope = ins[2] is not None  # then it is one multiplication
-        return (1.0 if keeps_slope else GATE_FLOPS[params["gate"]][1]) * size(outs[0])
+        return (1.0 if keeps_slope else GATE_FLOPS[self.gate][1]) * size(outs[0])
 
-    @staticmethod
-    def infer(grad: Spec, x: Spec, slope: Spec | None, *, gate: str) -> Specs:
+    def infer(self, grad: Spec, x: Spec, slope: Spec | None) -> Specs:
         return (x,)
 
-    @staticmethod
-    def cpu(dx: Array, grad: Array, x: Array, slope: Array, *, gate: str) -> None:
+    def cpu(self, dx: Array, grad: Array, x: Array, slope: Array) -> None:
         np.multiply(grad, slope, out=dx)
 
-    @staticmethod
-    def host(dx: Array, grad: Array, x: Array, slope: Array, *, gate: str) -> HostCall:
+    def host(self, dx: Array, grad: Array, x: Array, slope: Array) -> HostCall:
         return partial(kernels.gelu_backward, dx, grad, slope)
 
-    @staticmethod
-    def host_bf16(dx: Array, grad: Array, x: Array, slope: Array, *, gate: str) -> HostCall:
+    def host_bf16(self, dx: Array, grad: Array, x: Array, slope: Array) -> HostCall:
         return partial(kernels.gelu_backward_bf16, dx, grad, slope)
 
-    @staticmethod
-    def cuda(launch: Launch, dx: View, grad: View, x: View, slope: None, *, gate: str) -> None:
-        functor = f"{FUNCTORS[gate]}Backward"
+    def cuda(self, launch: Launch, dx: View, grad: View, x: View, slope: None) -> None:
+        functor = f"{FUNCTORS[self.gate]}Backward"
         elementwise(launch.runtime, launch.stem, functor, dx, (grad, x), x.dtype, x.dtype)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, gate: str) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """Gradients of dx = grad * dy/dx, by differentiating an unfused reference."""
         if not needs[1]:
-            return gated_gradient_by_ops(grads[0], saved.x, gate), None, None
+            return gated_gradient_by_ops(grads[0], saved.x, self.gate), None, None
         # the saved slope is not recorded, so it is recomputed from x here
-        return (*partial_vjp(_gated_backward, (saved.grad, saved.x), grads, needs[:2], gate=gate), None)
+        return (*partial_vjp(_gated_backward, (saved.grad, saved.x), grads, needs[:2], gate=self.gate), None)
 
 
 @register
@@ -194,8 +186,8 @@ def _gated_backward(grad: Tensor, x: Tensor, *, gate: str) -> tuple[Tensor]:
 
 def gated_gradient(grad: Tensor, x: Tensor, slope: Tensor | None, gate: str) -> Tensor:
     """grad times the derivative at x, not recorded; uses slope if given, else x."""
-    found: Tensor = apply(SiluBackward if gate == "silu" else GeluBackward, grad, x, slope, gate=gate)
-    return found
+    op = SiluBackward(gate=gate) if gate == "silu" else GeluBackward(gate=gate)
+    return apply(op, grad, x, slope)
 
 
 def gated_gradient_by_ops(grad: Tensor, x: Tensor, gate: str) -> Tensor:
@@ -213,7 +205,8 @@ def gate_array(y: Array, slope: Array | None, x: Array, gate: str) -> None:
 
 def gated(x: Tensor, gate: str) -> Tensor:
     """gate(x)."""
-    return apply(Silu if gate == "silu" else Gelu, x, gate=gate, keeps_slope=x.storage.device is cpu)
+    kind = Silu if gate == "silu" else Gelu
+    return apply(kind(gate=gate, keeps_slope=x.storage.device is cpu), x)
 
 
 def gelu_gate(what: str, approximate: str) -> str:

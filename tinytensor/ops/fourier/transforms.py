@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import log2
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.checks import floating, refuse_complex_history, wide, without_kernel
 from tinytensor.dtypes import DType, complex64, complex128, float32, float64, parts_of
 from tinytensor.errors import ArgumentError, ShapeError
-from tinytensor.op import Flops, Op, Params, Shapes, Spec, Specs, register, size
+from tinytensor.op import Flops, Op, Shapes, Spec, Specs, register, size
 from tinytensor.ops.elementwise.sign_and_complex import conj
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape, as_int, normalize_axes
@@ -33,9 +33,9 @@ COMPLEX: dict[DType, DType] = {float32: complex64, float64: complex128}
 def _flops(each: float) -> Flops:
     """So many times N log2 N for transforms of N numbers."""
 
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+    def flops(op: Any, outs: Shapes, ins: Shapes) -> float:
         n = 1
-        for count in params["sizes"]:
+        for count in op.sizes:
             n *= count
         return each * max(size(ins[0]), size(outs[0])) * log2(n)
 
@@ -54,47 +54,54 @@ def _replaced(shape: Shape, sizes: Shape, axes: Shape, half: bool = False) -> Sh
 
 @register
 class Fftn(Op):
+    sizes: Shape
+    axes: Shape
+    norm: Norm
+    inverse: bool
+
     inputs = ("x",)
     vmap = together
     flops = _flops(5.0)
 
-    @staticmethod
-    def infer(x: Spec, *, sizes: Shape, axes: Shape, norm: Norm, inverse: bool) -> Specs:
-        return (Spec(_replaced(x.shape, sizes, axes), COMPLEX.get(x.dtype, x.dtype)),)
+    def infer(self, x: Spec) -> Specs:
+        return (Spec(_replaced(x.shape, self.sizes, self.axes), COMPLEX.get(x.dtype, x.dtype)),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, sizes: Shape, axes: Shape, norm: Norm, inverse: bool) -> None:
-        y[...] = (np.fft.ifftn if inverse else np.fft.fftn)(x, sizes, axes, norm)
+    def cpu(self, y: Array, x: Array) -> None:
+        y[...] = (np.fft.ifftn if self.inverse else np.fft.fftn)(x, self.sizes, self.axes, self.norm)
 
 
 @register
 class Rfftn(Op):
+    sizes: Shape
+    axes: Shape
+    norm: Norm
+
     inputs = ("x",)
     vmap = together
     flops = _flops(2.5)
 
-    @staticmethod
-    def infer(x: Spec, *, sizes: Shape, axes: Shape, norm: Norm) -> Specs:
-        return (Spec(_replaced(x.shape, sizes, axes, half=True), COMPLEX[x.dtype]),)
+    def infer(self, x: Spec) -> Specs:
+        return (Spec(_replaced(x.shape, self.sizes, self.axes, half=True), COMPLEX[x.dtype]),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, sizes: Shape, axes: Shape, norm: Norm) -> None:
-        y[...] = np.fft.rfftn(x, sizes, axes, norm)
+    def cpu(self, y: Array, x: Array) -> None:
+        y[...] = np.fft.rfftn(x, self.sizes, self.axes, self.norm)
 
 
 @register
 class Irfftn(Op):
+    sizes: Shape
+    axes: Shape
+    norm: Norm
+
     inputs = ("x",)
     vmap = together
     flops = _flops(2.5)
 
-    @staticmethod
-    def infer(x: Spec, *, sizes: Shape, axes: Shape, norm: Norm) -> Specs:
-        return (Spec(_replaced(x.shape, sizes, axes), parts_of(x.dtype)),)
+    def infer(self, x: Spec) -> Specs:
+        return (Spec(_replaced(x.shape, self.sizes, self.axes), parts_of(x.dtype)),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, sizes: Shape, axes: Shape, norm: Norm) -> None:
-        y[...] = np.fft.irfftn(x, sizes, axes, norm)
+    def cpu(self, y: Array, x: Array) -> None:
+        y[...] = np.fft.irfftn(x, self.sizes, self.axes, self.norm)
 
 
 def _checked(what: str, x: Tensor, norm: Norm) -> None:
@@ -147,20 +154,20 @@ Sizes = Sequence[int] | None
 def _complex(what: str, x: Tensor, s: Sizes, axes: Sizes, norm: Norm, inverse: bool) -> Tensor:
     _checked(what, x, norm)
     sizes, at = _sizes(what, x, s, axes)
-    return apply(Fftn, x, sizes=sizes, axes=at, norm=norm, inverse=inverse)
+    return apply(Fftn(sizes=sizes, axes=at, norm=norm, inverse=inverse), x)
 
 
 def _of_real(what: str, x: Tensor, s: Sizes, axes: Sizes, norm: Norm) -> Tensor:
     _checked(what, x, norm)
     floating(what, Spec(x.layout.shape, x.storage.dtype))
     sizes, at = _sizes(what, x, s, axes)
-    return apply(Rfftn, x, sizes=sizes, axes=at, norm=norm)
+    return apply(Rfftn(sizes=sizes, axes=at, norm=norm), x)
 
 
 def _to_real(what: str, x: Tensor, s: Sizes, axes: Sizes, norm: Norm) -> Tensor:
     _checked(what, x, norm)
     sizes, at = _sizes(what, x, s, axes, half=True)
-    return apply(Irfftn, x, sizes=sizes, axes=at, norm=norm)
+    return apply(Irfftn(sizes=sizes, axes=at, norm=norm), x)
 
 
 def _one(n: int | None) -> tuple[int] | None:

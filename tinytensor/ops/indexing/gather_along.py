@@ -55,6 +55,10 @@ def _without(steps: Shape, axis: int) -> Shape:
 class Gather(Op):
     """y[i, j] = x[index[i, j], j] for axis 0, and so on."""
 
+    axis: int
+    shape: Shape
+    what: str
+
     inputs = ("x", "index")
     vmap = together
     jvp = same_op
@@ -62,38 +66,42 @@ class Gather(Op):
     raw = True
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, index: Spec, *, axis: int, shape: Shape, what: str) -> Specs:
-        _check(index, axis, shape, what)
+    def infer(self, x: Spec, index: Spec) -> Specs:
+        _check(index, self.axis, self.shape, self.what)
         return (Spec(index.shape, x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, index: Array, *, axis: int, shape: Shape, what: str) -> None:
+    def cpu(self, y: Array, x: Array, index: Array) -> None:
         note_picked(y)
-        beside = tuple([slice(None if i == axis else n) for i, n in enumerate(index.shape)])
-        y[...] = np.take_along_axis(x[beside], wrapped(index, shape[axis], axis, shape, what), axis)
+        beside = tuple([slice(None if i == self.axis else n) for i, n in enumerate(index.shape)])
+        y[...] = np.take_along_axis(
+            x[beside], wrapped(index, self.shape[self.axis], self.axis, self.shape, self.what), self.axis
+        )
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, index: View, *, axis: int, shape: Shape, what: str) -> None:
+    def cuda(self, launch: Launch, y: View, x: View, index: View) -> None:
         note_picked(y)
         position = index_type(y, x, index)
-        own = (*x.strides[:axis], 0, *x.strides[axis + 1 :])
-        rank, through = walk(what, index.shape, index.strides, own, index=position)
-        bounds = launch.bounds(-shape[axis], shape[axis], out_of_range, axis, shape, what)
+        own = (*x.strides[: self.axis], 0, *x.strides[self.axis + 1 :])
+        rank, through = walk(self.what, index.shape, index.strides, own, index=position)
+        bounds = launch.bounds(
+            -self.shape[self.axis], self.shape[self.axis], out_of_range, self.axis, self.shape, self.what
+        )
         y, x = y.as_bits(), x.as_bits()
-        args = (y, x, index, through, shape[axis], x.strides[axis], bounds, y.size)
+        args = (y, x, index, through, self.shape[self.axis], x.strides[self.axis], bounds, y.size)
         grid = blocks_for(y.nbytes, BLOCK * 16)
         launch("gather_forward", y.dtype, index.dtype, rank, position, grid=grid, args=args)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int, shape: Shape, what: str) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx[k] = the sum of grad[i] over all i with index[i] = k, along the axis."""
-        return gather_transpose(grads[0], saved.index, axis, shape, what), None
+        return gather_transpose(grads[0], saved.index, self.axis, self.shape, self.what), None
 
 
 @register
 class GatherTranspose(Op):
     """Deterministic scatter-add into zeros, the adjoint of `gather`: adds in a fixed order."""
+
+    axis: int
+    shape: Shape
+    what: str
 
     inputs = ("grad", "index")
     vmap = together
@@ -101,41 +109,42 @@ class GatherTranspose(Op):
     saves = ("index",)
     flops = per_input(1.0)
 
-    @staticmethod
-    def infer(grad: Spec, index: Spec, *, axis: int, shape: Shape, what: str) -> Specs:
-        _check(index, axis, shape, what)
-        return (Spec(shape, grad.dtype),)
+    def infer(self, grad: Spec, index: Spec) -> Specs:
+        _check(index, self.axis, self.shape, self.what)
+        return (Spec(self.shape, grad.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, grad: Array, index: Array, *, axis: int, shape: Shape, what: str) -> None:
+    def cpu(self, y: Array, grad: Array, index: Array) -> None:
         places = np.zeros(index.shape, np.int64)
-        for i, n in enumerate(shape):
+        for i, n in enumerate(self.shape):
             places *= n
-            if i == axis:
-                places += wrapped(index, n, axis, shape, what)
+            if i == self.axis:
+                places += wrapped(index, n, self.axis, self.shape, self.what)
             else:
-                places += np.arange(index.shape[i]).reshape([-1 if j == i else 1 for j in range(len(shape))])
-        add_at(y, grad, places, tuple(range(len(shape))))
+                places += np.arange(index.shape[i]).reshape(
+                    [-1 if j == i else 1 for j in range(len(self.shape))]
+                )
+        add_at(y, grad, places, tuple(range(len(self.shape))))
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, grad: View, index: View, *, axis: int, shape: Shape, what: str) -> None:
-        size, picks = shape[axis], index.shape[axis]
+    def cuda(self, launch: Launch, y: View, grad: View, index: View) -> None:
+        size, picks = self.shape[self.axis], index.shape[self.axis]
         if index.size == 0 or max(size, picks) > _LONGEST:
-            places = _places(launch, index, axis, shape, what)
-            selecting, axes = Launch(launch.runtime, "selection"), tuple(range(len(shape)))
+            places = _places(launch, index, self.axis, self.shape, self.what)
+            selecting, axes = Launch(launch.runtime, "selection"), tuple(range(len(self.shape)))
             launch_add_at(selecting, y, launch.dense(grad), places, axes)
             return
-        rows = _without(index.shape, axis)
-        if rows != _without(shape, axis):
+        rows = _without(index.shape, self.axis)
+        if rows != _without(self.shape, self.axis):
             launch.zero(y)  # some elements get no gradient
         operands = (y, grad, index)
         position = index_type(*operands)
-        steps = [v.strides[axis] for v in operands]
-        rank, through = walk(what, rows, *[_without(v.strides, axis) for v in operands], index=position)
+        steps = [v.strides[self.axis] for v in operands]
+        rank, through = walk(
+            self.what, rows, *[_without(v.strides, self.axis) for v in operands], index=position
+        )
         across = steps[0] != 1
         tile, most = power_of_two(picks, 2, _LONGEST), _LONGEST if across else _TOGETHER
         together = max(1, most // max(tile, size))
-        bounds = launch.bounds(-size, size, out_of_range, axis, shape, what)
+        bounds = launch.bounds(-size, size, out_of_range, self.axis, self.shape, self.what)
         sums = sum_dtype(grad.dtype).itemsize
         launch(
             *("gather_transpose_rows", grad.dtype, index.dtype, rank, position),
@@ -144,10 +153,9 @@ class GatherTranspose(Op):
             shared=together * (tile * (8 + grad.itemsize) + size * sums),
         )
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int, shape: Shape, what: str) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dgrad[i] = element index[i] of the gradient, along the axis."""
-        return gather(grads[0], saved.index, axis, what), None
+        return gather(grads[0], saved.index, self.axis, self.what), None
 
 
 def _places(launch: Launch, index: View, axis: int, shape: Shape, what: str) -> View:
@@ -165,9 +173,9 @@ def _places(launch: Launch, index: View, axis: int, shape: Shape, what: str) -> 
 
 def gather(x: Tensor, index: Tensor, axis: int, what: str) -> Tensor:
     """y[i, j] = x[index[i, j], j] for axis 0, and so on; error messages name `what`."""
-    return apply(Gather, x, index, axis=axis, shape=x.layout.shape, what=what)
+    return apply(Gather(axis=axis, shape=x.layout.shape, what=what), x, index)
 
 
 def gather_transpose(values: Tensor, index: Tensor, axis: int, shape: Shape, what: str) -> Tensor:
     """Scatter-add of values into zeros of this shape, the adjoint of `gather`."""
-    return apply(GatherTranspose, values, index, axis=axis, shape=shape, what=what)
+    return apply(GatherTranspose(axis=axis, shape=shape, what=what), values, index)

@@ -27,27 +27,26 @@ __all__ = ["gather", "nonzero", "one_hot", "scatter_add", "take", "take_along_ax
 class OneHot(Op):
     """A 1 at each index, 0 elsewhere."""
 
+    num_classes: int
+
     inputs = ("index",)
     vmap = together
     dense = ("index",)
     flops = 0.0
 
-    @staticmethod
-    def infer(index: Spec, *, num_classes: int) -> Specs:
-        return (Spec((*index.shape, num_classes), int64),)
+    def infer(self, index: Spec) -> Specs:
+        return (Spec((*index.shape, self.num_classes), int64),)
 
-    @staticmethod
-    def cpu(y: Array, index: Array, *, num_classes: int) -> None:
-        if index.size and not 0 <= index.min() <= index.max() < num_classes:
-            raise _no_class(int(index.min() if index.min() < 0 else index.max()), num_classes)
+    def cpu(self, y: Array, index: Array) -> None:
+        if index.size and not 0 <= index.min() <= index.max() < self.num_classes:
+            raise _no_class(int(index.min() if index.min() < 0 else index.max()), self.num_classes)
         y[...] = 0
         np.put_along_axis(y, index[..., None].astype(np.int64), 1, -1)  # (..., 1)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, index: View, *, num_classes: int) -> None:
-        bounds = launch.bounds(0, num_classes, _no_class, num_classes)
+    def cuda(self, launch: Launch, y: View, index: View) -> None:
+        bounds = launch.bounds(0, self.num_classes, _no_class, self.num_classes)
         kind = index_type(y)
-        args = (y, index, num_classes, bounds, y.size)
+        args = (y, index, self.num_classes, bounds, y.size)
         launch("one_hot_forward", index.dtype, kind, grid=blocks_for(y.size, BLOCK), args=args)
 
 
@@ -231,5 +230,5 @@ def one_hot(indices: Tensor, num_classes: int, *, dtype: DType | None = None) ->
     (n,) = check_shape((as_int(num_classes, "one_hot", "num_classes"),), "one_hot")
     if n == 0 and index.layout.size:
         raise _no_class(0, 0)
-    t = apply(OneHot, index, num_classes=n)
+    t = apply(OneHot(num_classes=n), index)
     return t if dtype is None else cast(t, as_dtype(dtype, "one_hot"))

@@ -83,7 +83,7 @@ def _put_each(call: Samples) -> Any:
     """The samples are one more indexed axis."""
     call.infer()
     x, value, places = call.given
-    axes, k = call.params["axes"], len(places.layout.shape)
+    axes, k = call.op.axes, len(places.layout.shape)
     shape, at = selection(x.layout.shape, axes, places.layout.shape)
     value = picks_in_front(broadcast_to(value, shape), at, k)
     places = places_of_samples(call, 2, prod([x.layout.shape[a] for a in axes]))
@@ -94,6 +94,8 @@ def _put_each(call: Samples) -> Any:
 class Put(Op):
     """A copy of x with value written at flat indices; of repeated indices the last write wins."""
 
+    axes: Axes
+
     inputs = ("x", "value", "places")
     vmap = _put_each
     saves = ("places",)
@@ -101,38 +103,34 @@ class Put(Op):
     dense = ("places",)
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, value: Spec, places: Spec, *, axes: Axes) -> Specs:
+    def infer(self, x: Spec, value: Spec, places: Spec) -> Specs:
         return (Spec(x.shape, x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, value: Array, places: Array, *, axes: Axes) -> None:
+    def cpu(self, y: Array, x: Array, value: Array, places: Array) -> None:
         _note_put(y)
         np.copyto(y, x)
-        shape, at = selection(x.shape, axes, places.shape)
-        indices = np.unravel_index(places, [x.shape[a] for a in axes])
-        target = y.transpose(*axes, *[i for i in range(y.ndim) if i not in axes])
+        shape, at = selection(x.shape, self.axes, places.shape)
+        indices = np.unravel_index(places, [x.shape[a] for a in self.axes])
+        target = y.transpose(*self.axes, *[i for i in range(y.ndim) if i not in self.axes])
         target[indices] = picked_first(np.broadcast_to(value, shape), at, places.ndim)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, value: View, places: View, *, axes: Axes) -> None:
+    def cuda(self, launch: Launch, y: View, x: View, value: View, places: View) -> None:
         _note_put(y)
         write(launch.runtime, y, x)
-        _write_at(launch, y, value, places, axes)
+        _write_at(launch, y, value, places, self.axes)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, and 0 at the written elements; dvalue = grad at its flat index, or 0
         where a later write replaced it.
         """
         g, places = grads[0], saved.places
-        dx = apply(Put, g, _zero(g), places, axes=axes) if needs[0] else None
+        dx = apply(self, g, _zero(g), places) if needs[0] else None
         if not needs[1]:
             return dx, None, None
-        kept = apply(Kept, places, size=prod([g.layout.shape[a] for a in axes]))
-        behind = len(g.layout.shape) - len(axes) - picked_at(axes)
+        kept = apply(Kept(size=prod([g.layout.shape[a] for a in self.axes])), places)
+        behind = len(g.layout.shape) - len(self.axes) - picked_at(self.axes)
         kept = reshape(kept, (*places.layout.shape, *(1,) * behind))
-        return dx, where(kept, select(g, places, axes), 0.0), None
+        return dx, where(kept, select(g, places, self.axes), 0.0), None
 
 
 def _note_put(y: Array | View) -> None:
@@ -142,7 +140,7 @@ def _note_put(y: Array | View) -> None:
 
 def _kept_each(call: Samples) -> Any:
     """Each sample has flat indices of its own."""
-    n = call.params["size"]
+    n = call.op.size
     return call.run(places_of_samples(call, 0, n), size=call.level.size * n)
 
 
@@ -150,28 +148,27 @@ def _kept_each(call: Samples) -> Any:
 class Kept(Op):
     """Whether each write is the last one to its flat index."""
 
+    size: int
+
     inputs = ("places",)
     vmap = _kept_each
     dense = ("places",)
     flops = 0.0
 
-    @staticmethod
-    def infer(places: Spec, *, size: int) -> Specs:
+    def infer(self, places: Spec) -> Specs:
         return (Spec(places.shape, bool_),)
 
-    @staticmethod
-    def cpu(y: Array, places: Array, *, size: int) -> None:
+    def cpu(self, y: Array, places: Array) -> None:
         flat, order = places.reshape(-1), np.arange(places.size)
-        last = np.empty(size, np.int64)
+        last = np.empty(self.size, np.int64)
         last[flat] = order
         y[...] = (last[flat] == order).reshape(y.shape)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, places: View, *, size: int) -> None:
+    def cuda(self, launch: Launch, y: View, places: View) -> None:
         if y.size == 0:
             return
-        index = "int" if max(size, y.size) < 1 << 31 else "long long"
-        last = _last(launch, places, size, index)
+        index = "int" if max(self.size, y.size) < 1 << 31 else "long long"
+        last = _last(launch, places, self.size, index)
         launch("put_kept", index, grid=blocks_for(y.size, BLOCK), args=(y, last, places, y.size))
 
 
@@ -296,7 +293,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     if v.storage.device is not cpu and not needs:
         _write_in_place(v, value, places, axes)
     else:
-        result = apply(Put, v, value, places, axes=axes)
+        result = apply(Put(axes=axes), v, value, places)
         store(v, result)
         if needs:
             rebase(v, result, "setitem")
@@ -320,7 +317,7 @@ def _write_in_place(v: Tensor, value: Tensor, places: Tensor, axes: Axes) -> Non
         _write_at(launch_for(Put, device), view_of(v), view_of(value), dense(places), axes)
         return (v,)
 
-    watched("put", device, (v, value, places), {"axes": axes}, run)
+    watched(Put(axes=axes), device, (v, value, places), run)
 
 
 def _write_masked(x: Tensor, key: Any, value: Any) -> bool:

@@ -79,7 +79,7 @@ def marks_of(mask: Tensor, *, kept: bool = False) -> Marks:
     args = (view_of(starts), view_of(packed), source, n)
     launch("nonzero_count", index_type(source), grid=stretches, block=BLOCK, args=args)
     launch("nonzero_add_up", grid=1, block=BLOCK, args=(view_of(starts), stretches))
-    total = int(values(make_view(starts, Layout((), (), stretches), None, None)))  # synchronizes the device
+    total = int(values(make_view(starts, Layout((), (), stretches), None)))  # synchronizes the device
     return Marks(packed, starts, total)
 
 
@@ -134,7 +134,7 @@ def _marked(bits: Array) -> Array:
 def _compress_each(call: Samples) -> Any:
     """By flat indices of the marked elements, which all samples share: the mask of one cannot be read."""
     x, bits, starts = call.xs
-    size, shape, count = call.level.size, call.params["shape"], call.params["count"]
+    size, shape, count = call.level.size, call.op.shape, call.op.count
     places = _marked_places(bits, starts, count, prod(shape))
     if call.op is Compress:
         return select(reshape(x, (size, prod(shape))), places, (1,))
@@ -145,6 +145,9 @@ def _compress_each(call: Samples) -> Any:
 class Compress(Op):
     """The elements of x that are marked, in row-major order."""
 
+    count: int
+    shape: Shape
+
     inputs = ("x", "bits", "starts")
     vmap = _compress_each
     jvp = same_op
@@ -152,17 +155,14 @@ class Compress(Op):
     raw = True
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, bits: Spec, starts: Spec | None, *, count: int, shape: Shape) -> Specs:
-        return (Spec((count,), x.dtype),)
+    def infer(self, x: Spec, bits: Spec, starts: Spec | None) -> Specs:
+        return (Spec((self.count,), x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, bits: Array, starts: None, *, count: int, shape: Shape) -> None:
+    def cpu(self, y: Array, x: Array, bits: Array, starts: None) -> None:
         note_picked(y)
         np.take(reshaped(x, -1), _marked(bits), out=y, mode="clip")  # faster than x[bits]
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, bits: View, starts: View, *, count: int, shape: Shape) -> None:
+    def cuda(self, launch: Launch, y: View, x: View, bits: View, starts: View) -> None:
         note_picked(y)
         index = index_type(x)
         rank, through = walk("index", x.shape, x.strides, index=index)
@@ -170,16 +170,18 @@ class Compress(Op):
         instance = (y.as_bits().dtype, rank, index)
         launch("compress_forward", *instance, grid=-(-x.size // _STRETCH), block=BLOCK, args=args)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, count: int, shape: Shape) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad at the marked elements, 0 at the others."""
         marks = saved.bits, saved.starts
-        return apply(CompressTranspose, grads[0], *marks, count=count, shape=shape), None, None
+        return apply(CompressTranspose(count=self.count, shape=self.shape), grads[0], *marks), None, None
 
 
 @register
 class CompressTranspose(Op):
     """Zeros with the elements of grad at the marked positions: the adjoint of `Compress`."""
+
+    count: int
+    shape: Shape
 
     inputs = ("grad", "bits", "starts")
     vmap = _compress_each
@@ -189,31 +191,25 @@ class CompressTranspose(Op):
     raw = True
     flops = per_input(1.0)
 
-    @staticmethod
-    def infer(grad: Spec, bits: Spec, starts: Spec | None, *, count: int, shape: Shape) -> Specs:
-        return (Spec(shape, grad.dtype),)
+    def infer(self, grad: Spec, bits: Spec, starts: Spec | None) -> Specs:
+        return (Spec(self.shape, grad.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, grad: Array, bits: Array, starts: None, *, count: int, shape: Shape) -> None:
+    def cpu(self, y: Array, grad: Array, bits: Array, starts: None) -> None:
         y[...] = 0
         y.reshape(-1)[_marked(bits)] = grad
 
-    @staticmethod
-    def cuda(
-        launch: Launch, y: View, grad: View, bits: View, starts: View, *, count: int, shape: Shape
-    ) -> None:
+    def cuda(self, launch: Launch, y: View, grad: View, bits: View, starts: View) -> None:
         instance = (y.as_bits().dtype, index_type(y))
         args = (y.as_bits(), grad.as_bits(), starts, bits, y.size)
         launch("compress_transpose", *instance, grid=-(-y.size // _STRETCH), block=BLOCK, args=args)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, count: int, shape: Shape) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dgrad = the marked elements of the gradient."""
         marks = saved.bits, saved.starts
-        return apply(Compress, grads[0], *marks, count=count, shape=shape), None, None
+        return apply(Compress(count=self.count, shape=self.shape), grads[0], *marks), None, None
 
 
 def compress(x: Tensor, mask: Tensor) -> Tensor:
     """The elements of x where a mask of its shape is True, in row-major order."""
     bits, starts, count = marks_of(mask, kept=grad_enabled() and edge_of(x) is not None)
-    return apply(Compress, x, bits, starts, count=count, shape=x.layout.shape)
+    return apply(Compress(count=count, shape=x.layout.shape), x, bits, starts)

@@ -29,16 +29,18 @@ __all__ = ["masked_fill", "tril", "triu"]
 class Triangle(Op):
     """Matrices with zeros above (lower) or below (upper) the k-th diagonal."""
 
+    k: int
+    upper: bool
+
     inputs = ("x",)
     vmap = together
     jvp = same_op
     raw = True
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, *, k: int, upper: bool) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         if x.ndim < 2:
-            what = "triu" if upper else "tril"
+            what = "triu" if self.upper else "tril"
             raise ShapeError(
                 f"{what}: shape {x.shape} has no last two axes",
                 why="triangles are defined for matrices",
@@ -46,27 +48,24 @@ class Triangle(Op):
             )
         return (Spec(x.shape, x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, k: int, upper: bool) -> None:
+    def cpu(self, y: Array, x: Array) -> None:
         rows, columns = x.shape[-2:]
-        k = _near(k, rows, columns)
-        lower = np.tri(rows, columns, k - upper, np.bool_)  # (rows, columns)
+        k = _near(self.k, rows, columns)
+        lower = np.tri(rows, columns, k - self.upper, np.bool_)  # (rows, columns)
         y[...] = 0
-        np.copyto(y, x, where=~lower if upper else lower)
+        np.copyto(y, x, where=~lower if self.upper else lower)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, k: int, upper: bool) -> None:
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
         rows, columns = x.shape[-2:]
-        k = _near(k, rows, columns)
+        k = _near(self.k, rows, columns)
         index = index_type(y, x)
-        rank, through = walk("triu" if upper else "tril", x.shape, x.strides, index=index)
-        args = (y.as_bits(), x.as_bits(), through, rows, columns, k, upper, y.size)
+        rank, through = walk("triu" if self.upper else "tril", x.shape, x.strides, index=index)
+        args = (y.as_bits(), x.as_bits(), through, rows, columns, k, self.upper, y.size)
         launch("triangle_forward", y.as_bits().dtype, rank, index, grid=blocks_for(y.size, BLOCK), args=args)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, k: int, upper: bool) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad in the same triangle, 0 elsewhere."""
-        return (None if grads[0] is None else apply(Triangle, grads[0], k=k, upper=upper),)
+        return (None if grads[0] is None else apply(self, grads[0]),)
 
 
 def _near(k: int, rows: int, columns: int) -> int:
@@ -92,7 +91,7 @@ def tril(x: Tensor, k: int = 0) -> Tensor:
         >>> tt.tril(tt.ones(2, 3, dtype=tt.int64)).tolist()
         [[1, 0, 0], [1, 1, 0]]
     """
-    return apply(Triangle, x, k=as_int(k, "tril", "a diagonal"), upper=False)
+    return apply(Triangle(k=as_int(k, "tril", "a diagonal"), upper=False), x)
 
 
 def triu(x: Tensor, k: int = 0) -> Tensor:
@@ -113,7 +112,7 @@ def triu(x: Tensor, k: int = 0) -> Tensor:
         >>> tt.triu(tt.ones(2, 3, dtype=tt.int64), 1).tolist()
         [[0, 1, 1], [0, 0, 1]]
     """
-    return apply(Triangle, x, k=as_int(k, "triu", "a diagonal"), upper=True)
+    return apply(Triangle(k=as_int(k, "triu", "a diagonal"), upper=True), x)
 
 
 def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:

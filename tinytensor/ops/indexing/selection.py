@@ -77,22 +77,23 @@ def wrapped(index: Array, size: int, axis: int, shape: Shape, what: str) -> Arra
 class Places(Op):
     """Flat, row-major indices from broadcast index tensors, on the axes that these index."""
 
+    axes: Axes
+    shape: Shape
+    what: str
+
     inputs = ("index",)  # one per axis
     vmap = broadcasting
     outputs = ("places",)
     flops = 0.0
 
-    @staticmethod
-    def infer(*indices: Spec, axes: Axes, shape: Shape, what: str) -> Specs:
-        return (Spec(broadcast_shapes(*[i.shape for i in indices], what=what), int64),)
+    def infer(self, *indices: Spec) -> Specs:
+        return (Spec(broadcast_shapes(*[i.shape for i in indices], what=self.what), int64),)
 
-    @staticmethod
-    def cpu(places: Array, *indices: Array, axes: Axes, shape: Shape, what: str) -> None:
-        _fill_places(places, indices, axes, shape, what)
+    def cpu(self, places: Array, *indices: Array) -> None:
+        _fill_places(places, indices, self.axes, self.shape, self.what)
 
-    @staticmethod
-    def cuda(launch: Launch, places: View, *indices: View, axes: Axes, shape: Shape, what: str) -> None:
-        _launch_places(launch, places, _same_kind(launch, indices), axes, shape, what)
+    def cuda(self, launch: Launch, places: View, *indices: View) -> None:
+        _launch_places(launch, places, _same_kind(launch, indices), self.axes, self.shape, self.what)
 
 
 _TOGETHER = 4  # index tensors per kernel launch
@@ -215,7 +216,7 @@ def picks_in_front(x: Tensor, at: int, n: int, *, back: bool = False) -> Tensor:
 
 def _own_places(call: Samples) -> Any:
     """The rule of a selection, or its adjoint, if each sample has places: the samples are an indexed axis."""
-    x, axes, shape = call.given[0], call.params["axes"], call.params["shape_in"]
+    x, axes, shape = call.given[0], call.op.axes, call.op.shape_in
     k, at = len(call.given[1].layout.shape), picked_at(axes)
     places = places_of_samples(call, 1, prod([shape[a] for a in axes]))
     given = {"axes": with_samples(axes), "shape_in": (call.level.size, *shape)}
@@ -230,18 +231,21 @@ def _select_each(call: Samples) -> Any:
     call.infer()
     if call.batched[1]:
         return _own_places(call)
-    (x, places), axes = call.xs, call.params["axes"]
+    (x, places), axes = call.xs, call.op.axes
     k = len(places.layout.shape)
     apart = axes != tuple(range(axes[0], axes[0] + len(axes)))  # then the picked axes come first
     if apart and call.op is SelectTranspose:
         x = moved(x, 0, k)
-    found = call.run(x, places, **shifted(call.params, call.level.size))
+    found = call.run(x, places, **shifted(call))
     return moved(found, k, 0) if apart and call.op is Select else found
 
 
 @register
 class Select(Op):
     """The elements of x at flat indices of the given axes."""
+
+    axes: Axes
+    shape_in: Shape
 
     inputs = ("x", "places")
     vmap = _select_each
@@ -251,24 +255,20 @@ class Select(Op):
     dense = ("places",)
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, places: Spec, *, axes: Axes, shape_in: Shape) -> Specs:
-        return (Spec(selection(x.shape, axes, places.shape)[0], x.dtype),)
+    def infer(self, x: Spec, places: Spec) -> Specs:
+        return (Spec(selection(x.shape, self.axes, places.shape)[0], x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, places: Array, *, axes: Axes, shape_in: Shape) -> None:
+    def cpu(self, y: Array, x: Array, places: Array) -> None:
         note_picked(y)
-        _read_places(y, x, places, axes)
+        _read_places(y, x, places, self.axes)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, places: View, *, axes: Axes, shape_in: Shape) -> None:
+    def cuda(self, launch: Launch, y: View, x: View, places: View) -> None:
         note_picked(y)
-        _launch_read(launch, y, x, places, axes)
+        _launch_read(launch, y, x, places, self.axes)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx[k] = the sum of grad[i] over all i with places[i] = k."""
-        return select_transpose(grads[0], saved.places, axes, shape_in), None
+        return select_transpose(grads[0], saved.places, self.axes, self.shape_in), None
 
 
 def _read_places(y: Array, x: Array, places: Array, axes: Axes) -> None:
@@ -292,9 +292,9 @@ def _launch_read(launch: Launch, y: View, x: View, places: View, axes: Axes) -> 
 
 
 def _pick_each(call: Samples) -> Any:
-    axes, (x, *indices) = call.params["axes"], call.values()
+    axes, (x, *indices) = call.op.axes, call.values()
     k = max([len(i.layout.shape) for i in indices]) - 1  # picked axes of one sample
-    size, what = call.level.size, call.params["what"]
+    size, what = call.level.size, call.op.what
     samples = constant(np.arange(size).reshape(-1, *(1,) * k), int64, x.storage.device)
     found = pick(x, [samples, *[aligned(i, k) for i in indices]], (0, *[a + 1 for a in axes]), what)
     for _ in range(
@@ -308,6 +308,10 @@ def _pick_each(call: Samples) -> Any:
 class Pick(Op):
     """The elements of x at index tensors, one for each of the given axes."""
 
+    axes: Axes
+    shape_in: Shape
+    what: str
+
     inputs = ("x", "index")  # one index per axis
     vmap = _pick_each
     outputs = ("y", "places")
@@ -315,65 +319,51 @@ class Pick(Op):
     raw = True
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, *indices: Spec, axes: Axes, shape_in: Shape, what: str) -> Specs:
-        picked = broadcast_shapes(*[i.shape for i in indices], what=what)
-        return Spec(selection(x.shape, axes, picked)[0], x.dtype), Spec(picked, int64)
+    def infer(self, x: Spec, *indices: Spec) -> Specs:
+        picked = broadcast_shapes(*[i.shape for i in indices], what=self.what)
+        return Spec(selection(x.shape, self.axes, picked)[0], x.dtype), Spec(picked, int64)
 
-    @staticmethod
-    def cpu(
-        y: Array, places: Array | None, x: Array, *indices: Array, axes: Axes, shape_in: Shape, what: str
-    ) -> None:
+    def cpu(self, y: Array, places: Array | None, x: Array, *indices: Array) -> None:
         note_picked(y)
         if places is None:
             places = np.empty(np.broadcast_shapes(*[i.shape for i in indices]), np.int64)
-        _fill_places(places, indices, axes, shape_in, what)
-        _read_places(y, x, places, axes)
+        _fill_places(places, indices, self.axes, self.shape_in, self.what)
+        _read_places(y, x, places, self.axes)
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        y: View,
-        places: View | None,
-        x: View,
-        *indices: View,
-        axes: Axes,
-        shape_in: Shape,
-        what: str,
-    ) -> None:
+    def cuda(self, launch: Launch, y: View, places: View | None, x: View, *indices: View) -> None:
         note_picked(y)
         indices = tuple(_same_kind(launch, indices))
-        picked, k = broadcast_shapes(*[i.shape for i in indices], what=what), len(axes)
+        picked, k = broadcast_shapes(*[i.shape for i in indices], what=self.what), len(self.axes)
         if k > _TOGETHER:
             places = places or launch.scratch(picked, int64)
-            _launch_places(launch, places, indices, axes, shape_in, what)
-            _launch_read(launch, y, x, places, axes)
+            _launch_places(launch, places, indices, self.axes, self.shape_in, self.what)
+            _launch_read(launch, y, x, places, self.axes)
             return
         if places is not None and k < x.ndim:  # many elements share one flat index
-            _launch_places(launch, places, indices, axes, shape_in, what)
+            _launch_places(launch, places, indices, self.axes, self.shape_in, self.what)
             places = None
-        at, index = picked_at(axes), index_type(y, x, *indices)
+        at, index = picked_at(self.axes), index_type(y, x, *indices)
         beside = (0,) * at, (0,) * (x.ndim - k - at)
         steps = [(*beside[0], *i.layout.expand(picked).strides, *beside[1]) for i in indices]
-        rank, through = walk(what, y.shape, *steps, rest_steps(x, axes, len(picked)), index=index)
-        along = struct.pack(f"@{k}q", *[x.strides[a] for a in axes])
-        named = _packed(launch, indices, axes, shape_in, what)
+        rank, through = walk(self.what, y.shape, *steps, rest_steps(x, self.axes, len(picked)), index=index)
+        along = struct.pack(f"@{k}q", *[x.strides[a] for a in self.axes])
+        named = _packed(launch, indices, self.axes, self.shape_in, self.what)
         args = (y.as_bits(), places, x.as_bits(), named, along, through, y.size)
         instance = (y.as_bits().dtype, indices[0].dtype, k, rank, index)
         launch("pick_forward", *instance, grid=blocks_for(y.nbytes, BLOCK * 16), args=args)
 
-    @staticmethod
-    def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape, what: str
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx[k] = the sum of grad[i] over all i with index[i] = k."""
-        dx = select_transpose(grads[0], saved.places, axes, shape_in) if needs[0] else None
-        return dx, *[None] * len(axes)
+        dx = select_transpose(grads[0], saved.places, self.axes, self.shape_in) if needs[0] else None
+        return dx, *[None] * len(self.axes)
 
 
 @register
 class SelectTranspose(Op):
     """Deterministic scatter-add into zeros of x's shape, the adjoint of `Select`: adds in a fixed order."""
+
+    axes: Axes
+    shape_in: Shape
 
     inputs = ("grad", "places")
     vmap = _select_each
@@ -382,22 +372,18 @@ class SelectTranspose(Op):
     dense = ("grad", "places")
     flops = per_input(1.0)
 
-    @staticmethod
-    def infer(grad: Spec, places: Spec, *, axes: Axes, shape_in: Shape) -> Specs:
-        return (Spec(shape_in, grad.dtype),)
+    def infer(self, grad: Spec, places: Spec) -> Specs:
+        return (Spec(self.shape_in, grad.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, grad: Array, places: Array, *, axes: Axes, shape_in: Shape) -> None:
-        add_at(y, grad, places, axes)
+    def cpu(self, y: Array, grad: Array, places: Array) -> None:
+        add_at(y, grad, places, self.axes)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, grad: View, places: View, *, axes: Axes, shape_in: Shape) -> None:
-        launch_add_at(launch, y, grad, places, axes)
+    def cuda(self, launch: Launch, y: View, grad: View, places: View) -> None:
+        launch_add_at(launch, y, grad, places, self.axes)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dgrad[i] = element places[i] of the gradient."""
-        return select(grads[0], saved.places, axes), None
+        return select(grads[0], saved.places, self.axes), None
 
 
 _CHUNK = 64  # sorted flat indices that one thread accumulates
@@ -478,19 +464,19 @@ def _add_rows(out: Array, places: Array, rows: Array) -> None:
 
 def places_on(indices: Sequence[Tensor], axes: Axes, shape: Shape, what: str) -> Tensor:
     """Flat indices of index tensors, one for each of the given axes of a tensor of this shape."""
-    return apply(Places, *indices, axes=axes, shape=shape, what=what)
+    return apply(Places(axes=axes, shape=shape, what=what), *indices)
 
 
 def pick(x: Tensor, indices: Sequence[Tensor], axes: Axes, what: str) -> Tensor:
     """The elements of x at index tensors, one per axis; differentiable."""
-    return apply(Pick, x, *indices, axes=axes, shape_in=x.layout.shape, what=what)
+    return apply(Pick(axes=axes, shape_in=x.layout.shape, what=what), x, *indices)
 
 
 def select(x: Tensor, places: Tensor, axes: Axes) -> Tensor:
     """The elements of x at flat indices on `axes`; differentiable."""
-    return apply(Select, x, places, axes=axes, shape_in=x.layout.shape)
+    return apply(Select(axes=axes, shape_in=x.layout.shape), x, places)
 
 
 def select_transpose(values: Tensor, places: Tensor, axes: Axes, shape: Shape) -> Tensor:
     """Scatter-add of values into zeros of this shape at flat indices: the adjoint of `select`."""
-    return apply(SelectTranspose, values, places, axes=axes, shape_in=shape)
+    return apply(SelectTranspose(axes=axes, shape_in=shape), values, places)

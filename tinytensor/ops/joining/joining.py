@@ -71,10 +71,8 @@ def _part(array: Array | None, shape: Shape, dtype: np.dtype[Any]) -> Array:
 
 
 def _join_each(call: Samples) -> Tensor:
-    size, params = call.level.size, dict(call.params)
-    params["axis"] += 1
-    params["shapes"] = tuple([(size, *shape) for shape in params["shapes"]])
-    found: Tensor = call.run(*call.values(), **params)
+    shapes = tuple([(call.level.size, *shape) for shape in call.op.shapes])
+    found: Tensor = call.run(*call.values(), axis=call.op.axis + 1, shapes=shapes)
     return found
 
 
@@ -86,94 +84,72 @@ class Join(Op):
     `drop` the parts lack the axis, on which each has size 1.
     """
 
+    axis: int
+    shapes: Sequence[Shape]
+    dtype: DType
+    drop: bool
+
     inputs = ("part",)
     vmap = _join_each
     jvp = same_op
     raw = True
     flops = 0.0
 
-    @staticmethod
-    def infer(*parts: Spec | None, axis: int, shapes: Sequence[Shape], dtype: DType, drop: bool) -> Specs:
-        size = sum([s[axis] for s in shapes])
-        return (Spec((*shapes[0][:axis], size, *shapes[0][axis + 1 :]), dtype),)
+    def infer(self, *parts: Spec | None) -> Specs:
+        size = sum([s[self.axis] for s in self.shapes])
+        return (Spec((*self.shapes[0][: self.axis], size, *self.shapes[0][self.axis + 1 :]), self.dtype),)
 
-    @classmethod
-    def direct(
-        cls, *parts: Spec | None, axis: int, shapes: Sequence[Shape], dtype: DType, drop: bool
-    ) -> Direct | None:
-        if drop or any([p is None for p in parts]):
+    def direct(self, *parts: Spec | None) -> Direct | None:
+        if self.drop or any([p is None for p in parts]):
             return None
 
         def join(*arrays: Array) -> Array:
-            y = np.concatenate(arrays, axis)
+            y = np.concatenate(arrays, self.axis)
             note_joined(y, "join")
             return y
 
         return join
 
-    @staticmethod
-    def cpu(
-        y: Array, *parts: Array | None, axis: int, shapes: Sequence[Shape], dtype: DType, drop: bool
-    ) -> None:
+    def cpu(self, y: Array, *parts: Array | None) -> None:
         note_joined(y)
         whole = [
             p if p is not None and p.shape == s else _part(p, s, y.dtype)
-            for p, s in zip(parts, shapes, strict=True)
+            for p, s in zip(parts, self.shapes, strict=True)
         ]
         if all([part.flags.c_contiguous for part in whole]):
-            np.concatenate(whole, axis, out=y)
+            np.concatenate(whole, self.axis, out=y)
             return
         start = 0
         for part in whole:
-            end = start + part.shape[axis]
-            copy_into(y[(slice(None),) * axis + (slice(start, end),)], part)
+            end = start + part.shape[self.axis]
+            copy_into(y[(slice(None),) * self.axis + (slice(start, end),)], part)
             start = end
 
-    @staticmethod
-    def host(
-        y: Array, *parts: Array | None, axis: int, shapes: Sequence[Shape], dtype: DType, drop: bool
-    ) -> HostCall:
+    def host(self, y: Array, *parts: Array | None) -> HostCall:
         if not y.size or not all([p is not None and _dense(p, y) for p in parts]) or not kernels.usable():
             return None
         note_joined(y)
-        return partial(kernels.join, y, list(parts), prod(shapes[0][:axis]))
+        return partial(kernels.join, y, list(parts), prod(self.shapes[0][: self.axis]))
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        y: View,
-        *parts: View | None,
-        axis: int,
-        shapes: Sequence[Shape],
-        dtype: DType,
-        drop: bool,
-    ) -> None:
+    def cuda(self, launch: Launch, y: View, *parts: View | None) -> None:
         note_joined(y)
         start, zero = 0, bytes(8)
-        before: tuple[Any, ...] = (slice(None),) * axis
-        for part, shape in zip(parts, shapes, strict=True):
-            n = shape[axis]
-            key = (*before, start if drop else slice(start, start + n))
+        before: tuple[Any, ...] = (slice(None),) * self.axis
+        for part, shape in zip(parts, self.shapes, strict=True):
+            n = shape[self.axis]
+            key = (*before, start if self.drop else slice(start, start + n))
             write(launch.runtime, y.read_through(y.layout.index(key)), zero if part is None else part)
             start += n
 
-    @staticmethod
-    def backward(
-        grads: Grads,
-        saved: Saved,
-        needs: Needs,
-        *,
-        axis: int,
-        shapes: Sequence[Shape],
-        dtype: DType,
-        drop: bool,
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dpart = the slice of grad at the position of the part."""
         if grads[0] is None:
-            return (None,) * len(shapes)
-        parts = split(grads[0], [s[axis] for s in shapes], axis)
-        if drop:
-            parts = tuple([reshape(p, (*s[:axis], *s[axis + 1 :])) for p, s in zip(parts, shapes)])
+            return (None,) * len(self.shapes)
+        parts = split(grads[0], [s[self.axis] for s in self.shapes], self.axis)
+        if self.drop:
+            parts = tuple(
+                [reshape(p, (*s[: self.axis], *s[self.axis + 1 :])) for p, s in zip(parts, self.shapes)]
+            )
         return parts
 
 
@@ -185,86 +161,82 @@ class Repeat(Op):
     of x.
     """
 
+    shape: Shape
+    apart: Shape
+    new: Shape
+
     inputs = ("x",)
     vmap = together
     jvp = same_op
     raw = True
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, *, shape: Shape, apart: Shape, new: Shape) -> Specs:
-        return (Spec(shape, x.dtype),)
+    def infer(self, x: Spec) -> Specs:
+        return (Spec(self.shape, x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, shape: Shape, apart: Shape, new: Shape) -> None:
+    def cpu(self, y: Array, x: Array) -> None:
         note_joined(y)
-        np.copyto(y.reshape(apart), np.expand_dims(x, new))
+        np.copyto(y.reshape(self.apart), np.expand_dims(x, self.new))
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, shape: Shape, apart: Shape, new: Shape) -> None:
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
         note_joined(y)
         once, steps = list(x.shape), list(x.strides)
-        for axis in new:
+        for axis in self.new:
             once.insert(axis, 1)
             steps.insert(axis, 0)
         write(
             launch.runtime,
-            y.read_through(Layout(apart, contiguous_strides(apart), y.layout.offset)),
+            y.read_through(Layout(self.apart, contiguous_strides(self.apart), y.layout.offset)),
             x.read_through(Layout(tuple(once), tuple(steps), x.layout.offset)),
         )
 
-    @staticmethod
-    def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, apart: Shape, new: Shape
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = the sum of grad over all copies of each element."""
         if grads[0] is None:
             return (None,)
-        once = tuple([1 if i in new else n for i, n in enumerate(apart)])
-        total = sum_to(reshape(grads[0], apart), once)
-        return (reshape(total, tuple([n for i, n in enumerate(apart) if i not in new])),)
+        once = tuple([1 if i in self.new else n for i, n in enumerate(self.apart)])
+        total = sum_to(reshape(grads[0], self.apart), once)
+        return (reshape(total, tuple([n for i, n in enumerate(self.apart) if i not in self.new])),)
 
 
 @register
 class Roll(Op):
     """Elements shifted cyclically along axes."""
 
+    shifts: Shape
+    axes: Shape
+
     inputs = ("x",)
     vmap = together
     jvp = same_op
     raw = True
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, *, shifts: Shape, axes: Shape) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         return (Spec(x.shape, x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, shifts: Shape, axes: Shape) -> None:
+    def cpu(self, y: Array, x: Array) -> None:
         note_joined(y)
-        for to, at in _moves(x.shape, shifts, axes):
+        for to, at in _moves(x.shape, self.shifts, self.axes):
             y[to] = x[at]
 
-    @staticmethod
-    def host(y: Array, x: Array, *, shifts: Shape, axes: Shape) -> HostCall:
-        if len(axes) != 1 or not x.size or not _dense(x, y) or not kernels.usable():
+    def host(self, y: Array, x: Array) -> HostCall:
+        if len(self.axes) != 1 or not x.size or not _dense(x, y) or not kernels.usable():
             return None
         note_joined(y)
-        axis, n = axes[0], x.shape[axes[0]]
-        return partial(kernels.roll, y, x, prod(x.shape[axis + 1 :]), n, shifts[0] % n)
+        axis, n = self.axes[0], x.shape[self.axes[0]]
+        return partial(kernels.roll, y, x, prod(x.shape[axis + 1 :]), n, self.shifts[0] % n)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, shifts: Shape, axes: Shape) -> None:
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
         note_joined(y)
-        for to, at in _moves(x.shape, shifts, axes):
+        for to, at in _moves(x.shape, self.shifts, self.axes):
             moved = x.read_through(x.layout.index(at))
             write(launch.runtime, y.read_through(y.layout.index(to)), moved)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, shifts: Shape, axes: Shape) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, rolled back."""
-        back = tuple([-s for s in shifts])
-        return (None if grads[0] is None else apply(Roll, grads[0], shifts=back, axes=axes),)
+        back = tuple([-s for s in self.shifts])
+        return (None if grads[0] is None else apply(Roll(shifts=back, axes=self.axes), grads[0]),)
 
 
 def _moves(shape: Shape, shifts: Shape, axes: Shape) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
@@ -339,7 +311,7 @@ def concat(arrays: Sequence[Tensor], axis: int | None = 0) -> Tensor:
                 why="apart from the joined axis all sizes must be equal",
                 fix="slice, pad or expand the parts; or tt.stack for a new axis",
             )
-    return apply(Join, *xs, axis=at, shapes=shapes, dtype=xs[0].storage.dtype, drop=False)
+    return apply(Join(axis=at, shapes=shapes, dtype=xs[0].storage.dtype, drop=False), *xs)
 
 
 def stack(arrays: Sequence[Tensor], axis: int = 0) -> Tensor:
@@ -372,7 +344,7 @@ def stack(arrays: Sequence[Tensor], axis: int = 0) -> Tensor:
                 fix="expand the parts to one shape, or tt.concat along an existing axis",
             )
     shapes = ((*shape[:at], 1, *shape[at:]),) * len(xs)
-    return apply(Join, *xs, axis=at, shapes=shapes, dtype=xs[0].storage.dtype, drop=True)
+    return apply(Join(axis=at, shapes=shapes, dtype=xs[0].storage.dtype, drop=True), *xs)
 
 
 # ---- repeat, tile, roll ------------------------------------------------------------------------------------
@@ -420,7 +392,7 @@ def repeat(x: Tensor, repeats: int | Tensor, axis: int | None = None) -> Tensor:
     _check_counts(n, "repeat")
     apart = check_shape((*shape[: at + 1], n, *shape[at + 1 :]), "repeat")
     merged = (*shape[:at], shape[at] * n, *shape[at + 1 :])
-    return apply(Repeat, x, shape=merged, apart=apart, new=(at + 1,))
+    return apply(Repeat(shape=merged, apart=apart, new=(at + 1,)), x)
 
 
 def _repeat_each(x: Tensor, repeats: Tensor, axis: int) -> Tensor:
@@ -487,7 +459,7 @@ def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:
     times = [1] * (ndim - len(times)) + times
     apart = check_shape([n for pair in zip(times, shape) for n in pair], "tile")
     merged = tuple([r * n for r, n in zip(times, shape)])
-    return apply(Repeat, reshape(x, shape), shape=merged, apart=apart, new=tuple(range(0, 2 * ndim, 2)))
+    return apply(Repeat(shape=merged, apart=apart, new=tuple(range(0, 2 * ndim, 2))), reshape(x, shape))
 
 
 def roll(x: Tensor, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
@@ -524,7 +496,7 @@ def roll(x: Tensor, shift: int | Sequence[int], axis: int | Sequence[int] | None
     total = dict.fromkeys(axes, 0)
     for s, a in zip(shifts, axes):
         total[a] += as_int(s, "roll", "a shift")
-    return apply(Roll, x, shifts=tuple(total.values()), axes=tuple(total))
+    return apply(Roll(shifts=tuple(total.values()), axes=tuple(total)), x)
 
 
 # ---- broadcasting several tensors --------------------------------------------------------------------------
@@ -607,22 +579,17 @@ cat = concat
 class Split(Op):
     """Autograd node of the views that `split` returns; never executed."""
 
+    axis: int
+    shapes: tuple[Shape, ...]
+    dtype: DType
+    drop: bool
+
     inputs = ("x",)
     flops = 0.0
 
-    @staticmethod
-    def backward(
-        grads: Grads,
-        saved: Saved,
-        needs: Needs,
-        *,
-        axis: int,
-        shapes: tuple[Shape, ...],
-        dtype: DType,
-        drop: bool,
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = the concatenated gradients of the parts; 0 for a part without a gradient."""
-        return (apply(Join, *grads, axis=axis, shapes=shapes, dtype=dtype, drop=drop),)
+        return (apply(Join(axis=self.axis, shapes=self.shapes, dtype=self.dtype, drop=self.drop), *grads),)
 
 
 def split(x: Tensor, sections_or_sizes: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
@@ -729,15 +696,13 @@ def _parts(x: Tensor, sizes: Shape, axis: int, *, drop: bool) -> tuple[Tensor, .
     before: tuple[Any, ...] = (slice(None),) * axis
     for n in sizes:
         key = (*before, start if drop else slice(start, start + n))
-        outs.append(
-            make_view(x, x.layout.index(key), None, None, "by an operation that returns several views")
-        )
+        outs.append(make_view(x, x.layout.index(key), None, "by an operation that returns several views"))
         start += n
     if edge is not None:
         shape = x.layout.shape
         shapes = tuple([(*shape[:axis], n, *shape[axis + 1 :]) for n in sizes])
-        params = {"axis": axis, "shapes": shapes, "dtype": x.storage.dtype, "drop": drop}
-        node = new_node(Split, (edge,), params, None)
+        op = Split(axis=axis, shapes=tuple(shapes), dtype=x.storage.dtype, drop=drop)
+        node = new_node(op, (edge,), None)
         node.outs = tuple([(o.layout.shape, o.storage.dtype) for o in outs])
         for i, o in enumerate(outs):
             o._edge = Output(node, i)

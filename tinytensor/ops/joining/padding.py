@@ -37,55 +37,56 @@ Widths = tuple[tuple[int, int], ...]  # (before, after) per axis
 
 
 def _pad_each(call: Samples) -> Tensor:
-    widths = ((0, 0), *call.params["widths"])
-    found: Tensor = call.run(*call.values(), widths=widths, value=call.params["value"])
+    widths = ((0, 0), *call.op.widths)
+    found: Tensor = call.run(*call.values(), widths=widths)
     return found
 
 
 def _pad_tangent(call: Tangents) -> Found:
     """The tangent, padded with zeros: the constant does not change."""
-    return [apply(Pad, call.one, **{**call.params, "value": 0})]
+    return [apply(call.op.replace(value=0), call.one)]
 
 
 @register
 class Pad(Op):
     """x padded with a constant."""
 
+    widths: Widths
+    value: Any
+
     inputs = ("x",)
     vmap = _pad_each
     jvp = _pad_tangent
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, *, widths: Widths, value: Any) -> Specs:
-        return (Spec(tuple([b + n + a for n, (b, a) in zip(x.shape, widths)]), x.dtype),)
+    def infer(self, x: Spec) -> Specs:
+        return (Spec(tuple([b + n + a for n, (b, a) in zip(x.shape, self.widths)]), x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, widths: Widths, value: Any) -> None:
+    def cpu(self, y: Array, x: Array) -> None:
         note_joined(y)
-        y.fill(value)
-        y[_interior(x.shape, widths)] = x
+        y.fill(self.value)
+        y[_interior(x.shape, self.widths)] = x
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, widths: Widths, value: Any) -> None:
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
         note_joined(y)
-        filler = number("pad", value, y.dtype)
+        filler = number("pad", self.value, y.dtype)
         inside: tuple[slice, ...] = ()
-        for n, (before, after) in zip(x.shape, widths):  # the padding in slabs, each of its elements once
+        for n, (before, after) in zip(
+            x.shape, self.widths
+        ):  # the padding in slabs, each of its elements once
             for ends in (slice(0, before), slice(before + n, before + n + after)):
                 if ends.start < ends.stop:
                     write(launch.runtime, y.read_through(y.layout.index((*inside, ends))), filler)
             inside = (*inside, slice(before, before + n))
         write(launch.runtime, y.read_through(y.layout.index(inside)), x)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, widths: Widths, value: Any) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad without the padding."""
         g = grads[0]
         if g is None:
             return (None,)
-        inner = tuple([n - b - a for n, (b, a) in zip(g.layout.shape, widths)])
-        return (getitem(g, _interior(inner, widths)),)
+        inner = tuple([n - b - a for n, (b, a) in zip(g.layout.shape, self.widths)])
+        return (getitem(g, _interior(inner, self.widths)),)
 
 
 def _interior(shape: Shape, widths: Widths) -> tuple[slice, ...]:
@@ -145,7 +146,7 @@ def pad(x: Tensor, pad_width: Any, mode: str = "constant", constant_values: bool
     shape = x.layout.shape
     widths = _widths(pad_width, shape)
     if mode == "constant":
-        return apply(Pad, x, widths=widths, value=_filler(constant_values, x.storage.dtype, "pad"))
+        return apply(Pad(widths=widths, value=_filler(constant_values, x.storage.dtype, "pad")), x)
     if mode not in _BORDERS or constant_values != 0:
         raise ArgumentError(
             f"pad: mode {mode!r}" + (f" with constant_values={constant_values}" if mode in _BORDERS else ""),

@@ -107,6 +107,8 @@ class QrResult(NamedTuple):
 class Qr(Op):
     """x = q @ r, with q square (`complete`) or of the shape of x, which has no more columns than rows."""
 
+    complete: bool
+
     inputs = ("x",)
     library = True
     vmap = together
@@ -115,19 +117,16 @@ class Qr(Op):
     saves = ("q", "r")
     flops = of_matrices(lambda m, n: 4.0 * m * n**2 - 4 / 3 * n**3)
 
-    @staticmethod
-    def infer(x: Spec, *, complete: bool) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         matrices("qr", x)
         m, n = x.shape[-2:]
-        k = m if complete else min(m, n)
+        k = m if self.complete else min(m, n)
         return Spec((*x.shape[:-1], k), x.dtype), Spec((*x.shape[:-2], k, n), x.dtype)
 
-    @staticmethod
-    def cpu(q: Array, r: Array, x: Array, *, complete: bool) -> None:
-        q[...], r[...] = np.linalg.qr(x, "complete" if complete else "reduced")
+    def cpu(self, q: Array, r: Array, x: Array) -> None:
+        q[...], r[...] = np.linalg.qr(x, "complete" if self.complete else "reduced")
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, complete: bool) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = (dq + q @ s) @ r**-T, where s is symmetric with the lower triangle of r @ dr.T - dq.T @ q
         (Walter, Lehmann, Lamour 2012, "On evaluating higher-order derivatives of the QR decomposition").
         """
@@ -182,6 +181,6 @@ def qr(x: Tensor, *, mode: Literal["reduced", "complete"] = "reduced") -> QrResu
     matrices("qr", Spec(x.layout.shape, x.storage.dtype))
     m, n = x.layout.shape[-2:]
     if m >= n:
-        return QrResult(*apply_all(Qr, x, complete=mode == "complete"))
-    q, r = apply_all(Qr, x[..., :m], complete=False)  # the other columns are those of R by Q
+        return QrResult(*apply_all(Qr(complete=mode == "complete"), x))
+    q, r = apply_all(Qr(complete=False), x[..., :m])  # the other columns are those of R by Q
     return QrResult(q, concat([r, product(conj(q), x[..., m:], True)], -1))

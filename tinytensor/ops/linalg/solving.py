@@ -12,7 +12,7 @@ from tinytensor.dispatch.batching import Samples, aligned, together
 from tinytensor.dispatch.checks import same_dtype
 from tinytensor.dtypes import parts_of
 from tinytensor.errors import DTypeError, ShapeError
-from tinytensor.op import Op, Params, Shapes, Spec, Specs, of_matrices, register, size
+from tinytensor.op import Op, Shapes, Spec, Specs, of_matrices, register, size
 from tinytensor.ops.elementwise.arithmetic import add, negative, subtract
 from tinytensor.ops.linalg.checks import NO_CONVERGENCE, lapack, matrices
 from tinytensor.ops.matmul.matmul import numeric, product
@@ -40,8 +40,7 @@ class Solve(Op):
     vmap = together
     saves = ("a", "y?a")
 
-    @staticmethod
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
         n = (ins[0] or (0,))[-1]
         return 2 / 3 * n * size(ins[0]) + 2.0 * n * size(outs[0])
 

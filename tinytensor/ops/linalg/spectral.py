@@ -14,7 +14,7 @@ from tinytensor.dispatch.apply import apply_all
 from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import parts_of
-from tinytensor.op import Op, Params, Shapes, Spec, Specs, of_matrices, register
+from tinytensor.op import Op, Shapes, Spec, Specs, of_matrices, register
 from tinytensor.ops.elementwise.arithmetic import add, divide, multiply, subtract
 from tinytensor.ops.linalg.checks import NO_CONVERGENCE, lapack, matrices
 from tinytensor.ops.matmul.matmul import product
@@ -50,6 +50,8 @@ class EighResult(NamedTuple):
 class Eigh(Op):
     """Eigenvalues w and, with `vectors`, eigenvectors v; reads the lower triangle of x."""
 
+    vectors: bool
+
     inputs = ("x",)
     library = True
     vmap = together
@@ -57,24 +59,20 @@ class Eigh(Op):
     visible = 2
     saves = ("w", "v")
 
-    @staticmethod
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
-        return of_matrices(lambda m, n: (9.0 if params["vectors"] else 4 / 3) * n**3)(outs, ins, params)
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
+        return of_matrices(lambda m, n: (9.0 if self.vectors else 4 / 3) * n**3)(self, outs, ins)
 
-    @staticmethod
-    def infer(x: Spec, *, vectors: bool) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         matrices("eigh", x, square=True)
-        return Spec(x.shape[:-1], parts_of(x.dtype)), Spec(x.shape, x.dtype) if vectors else None
+        return Spec(x.shape[:-1], parts_of(x.dtype)), Spec(x.shape, x.dtype) if self.vectors else None
 
-    @staticmethod
-    def cpu(w: Array, v: Array | None, x: Array, *, vectors: bool) -> None:
+    def cpu(self, w: Array, v: Array | None, x: Array) -> None:
         if v is None:
             w[...] = lapack("eigvalsh", np.linalg.eigvalsh, x, **NO_CONVERGENCE)
         else:
             w[...], v[...] = lapack("eigh", np.linalg.eigh, x, **NO_CONVERGENCE)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, vectors: bool) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = v @ (diag(dw) + s) @ v.T, where s is the symmetric part of (v.T @ dv)[i, j] / (w[j] - w[i]),
         and 0 where eigenvalues are equal (Giles 2008).
         """
@@ -114,7 +112,7 @@ def eigh(x: Tensor) -> EighResult:
         >>> tt.linalg.eigh(tt.tensor([[2.0, 1.0], [1.0, 2.0]])).eigenvalues.tolist()
         [1.0, 3.0]
     """
-    return EighResult(*apply_all(Eigh, x, vectors=True))
+    return EighResult(*apply_all(Eigh(vectors=True), x))
 
 
 def eigvalsh(x: Tensor) -> Tensor:
@@ -140,7 +138,7 @@ def eigvalsh(x: Tensor) -> Tensor:
         >>> tt.linalg.eigvalsh(tt.tensor([[2.0, 1.0], [1.0, 2.0]])).tolist()
         [1.0, 3.0]
     """
-    return apply_all(Eigh, x, vectors=_recorded(x))[0]
+    return apply_all(Eigh(vectors=_recorded(x)), x)[0]
 
 
 # ---- singular values ---------------------------------------------------------------------------------------
@@ -158,6 +156,9 @@ class SvdResult(NamedTuple):
 class Svd(Op):
     """Singular values s, and with `vectors` u and vh, which are square if `full`."""
 
+    full: bool
+    vectors: bool
+
     inputs = ("x",)
     library = True
     vmap = together
@@ -165,31 +166,31 @@ class Svd(Op):
     visible = 3
     saves = ("u", "s", "vh")
 
-    @staticmethod
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
-        return of_matrices(lambda m, n: (22.0 if params["vectors"] else 4.0) * m * n * min(m, n))(
-            outs, ins, params
-        )
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
+        return of_matrices(lambda m, n: (22.0 if self.vectors else 4.0) * m * n * min(m, n))(self, outs, ins)
 
-    @staticmethod
-    def infer(x: Spec, *, full: bool, vectors: bool) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         matrices("svd", x)
         *batch, m, n = x.shape
         k = min(m, n)
         s = Spec((*batch, k), parts_of(x.dtype))
-        if not vectors:
+        if not self.vectors:
             return None, s, None
-        return Spec((*batch, m, m if full else k), x.dtype), s, Spec((*batch, n if full else k, n), x.dtype)
+        return (
+            Spec((*batch, m, m if self.full else k), x.dtype),
+            s,
+            Spec((*batch, n if self.full else k, n), x.dtype),
+        )
 
-    @staticmethod
-    def cpu(u: Array | None, s: Array, vh: Array | None, x: Array, *, full: bool, vectors: bool) -> None:
+    def cpu(self, u: Array | None, s: Array, vh: Array | None, x: Array) -> None:
         if u is None or vh is None:
             s[...] = lapack("svdvals", lambda a: np.linalg.svd(a, compute_uv=False), x, **NO_CONVERGENCE)
         else:
-            u[...], s[...], vh[...] = lapack("svd", lambda a: np.linalg.svd(a, full), x, **NO_CONVERGENCE)
+            u[...], s[...], vh[...] = lapack(
+                "svd", lambda a: np.linalg.svd(a, self.full), x, **NO_CONVERGENCE
+            )
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, full: bool, vectors: bool) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = u @ (diag(ds) + p * s + s * q) @ vh, where p and q are z - z.T of z = u.T @ du and vh @ dvh.T,
         divided by s[j]**2 - s[i]**2, and 0 where that is 0; and, of what lies outside of the columns of u and
         the rows of vh, du / s @ vh and u @ dvh / s (Townsend 2016).
@@ -261,7 +262,7 @@ def svd(x: Tensor, *, full_matrices: bool = True) -> SvdResult:
         >>> tt.linalg.svd(tt.tensor([[0.0, 2.0], [3.0, 0.0]])).S.tolist()
         [3.0, 2.0]
     """
-    return SvdResult(*apply_all(Svd, x, full=bool(full_matrices), vectors=True))
+    return SvdResult(*apply_all(Svd(full=bool(full_matrices), vectors=True), x))
 
 
 def svdvals(x: Tensor) -> Tensor:
@@ -287,4 +288,4 @@ def svdvals(x: Tensor) -> Tensor:
         >>> tt.linalg.svdvals(tt.tensor([[0.0, 2.0], [3.0, 0.0]])).tolist()
         [3.0, 2.0]
     """
-    return apply_all(Svd, x, full=False, vectors=_recorded(x))[1]
+    return apply_all(Svd(full=False, vectors=_recorded(x)), x)[1]

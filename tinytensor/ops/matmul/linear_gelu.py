@@ -7,6 +7,7 @@ cache on the CPU.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +21,10 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import composed
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.forward import Found, Tangents
-from tinytensor.dispatch.launch import Launch, View
+from tinytensor.dispatch.launch import Launch
 from tinytensor.dtypes import accumulator
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
-from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, register, size
+from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, register, size
 from tinytensor.ops.elementwise.gelu import (
     FUNCTORS,
     GATE_FLOPS,
@@ -56,12 +57,16 @@ def _linear_gelu_tangent(call: Tangents) -> Found:
     """With z = x @ weight + bias: dy = dz * gelu'(z)."""
     (dz,) = linear_tangent(call)
     assert dz is not None
-    return [_times_slope(dz, call.saved, call.params["gate"], call.params["transposed"])]
+    return [_times_slope(dz, call.saved, call.op.gate, call.op.transposed)]
 
 
 @register
 class LinearGelu(Op):
     """Hidden output if backward may follow: the gate's slope on the CPU, its input on a device."""
+
+    gate: str
+    transposed: bool
+    keeps: str
 
     inputs = ("x", "weight", "bias")
     vmap = composed(_linear_gelu)
@@ -71,106 +76,61 @@ class LinearGelu(Op):
     dense = ("bias",)
     autocast = "narrow"
 
-    @staticmethod
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
-        return linear_flops(outs, ins, params) + GATE_FLOPS[params["gate"]][0] * size(outs[0])
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
+        return linear_flops(self, outs, ins) + GATE_FLOPS[self.gate][0] * size(outs[0])
 
-    @staticmethod
-    def infer(x: Spec, weight: Spec, bias: Spec | None, *, gate: str, transposed: bool, keeps: str) -> Specs:
+    def infer(self, x: Spec, weight: Spec, bias: Spec | None) -> Specs:
         floating("linear_gelu", x)
-        y = linear_spec("linear_gelu", x, weight, bias, transposed)
+        y = linear_spec("linear_gelu", x, weight, bias, self.transposed)
         slope = Spec(y.shape, accumulator(y.dtype))
-        return y, y if keeps == "before" else None, slope if keeps == "slope" else None
+        return y, y if self.keeps == "before" else None, slope if self.keeps == "slope" else None
 
-    @staticmethod
     def cpu(
-        y: Array,
-        before: None,
-        slope: Array | None,
-        x: Array,
-        weight: Array,
-        bias: Array | None,
-        *,
-        gate: str,
-        transposed: bool,
-        keeps: str,
+        self, y: Array, before: None, slope: Array | None, x: Array, weight: Array, bias: Array | None
     ) -> None:
         if not y.size:
             return
         rows, slopes = as_rows(y), None if slope is None else as_rows(slope)
-        np.matmul(as_rows(x), weight.T if transposed else weight, out=rows)
-        if config.host_kernels != "off" and gates.gelu_forward(y, slope, y, bias, PLACES[gate]):
+        np.matmul(as_rows(x), weight.T if self.transposed else weight, out=rows)
+        if config.host_kernels != "off" and gates.gelu_forward(y, slope, y, bias, PLACES[self.gate]):
             return
 
         def fill(r: slice) -> None:
             if bias is not None:
                 rows[r] += bias
-            gate_array(rows[r], None if slopes is None else slopes[r], rows[r], gate)
+            gate_array(rows[r], None if slopes is None else slopes[r], rows[r], self.gate)
 
         in_ranks(fill, row_blocks(*rows.shape), rows.size)
 
-    @staticmethod
     def host(
-        y: Array,
-        before: None,
-        slope: Array | None,
-        x: Array,
-        weight: Array,
-        bias: Array | None,
-        *,
-        gate: str,
-        transposed: bool,
-        keeps: str,
+        self, y: Array, before: None, slope: Array | None, x: Array, weight: Array, bias: Array | None
     ) -> HostCall:
         who, operands = config.matmul, (y, slope, x, weight, bias)
         if who == "vendor":
             return None
-        return partial(products.linear_gelu, *operands, PLACES[gate], transposed, who == "own")
+        return partial(products.linear_gelu, *operands, PLACES[self.gate], self.transposed, who == "own")
 
-    @staticmethod
     def host_bf16(
-        y: Array,
-        before: None,
-        slope: Array | None,
-        x: Array,
-        weight: Array,
-        bias: Array | None,
-        *,
-        gate: str,
-        transposed: bool,
-        keeps: str,
+        self, y: Array, before: None, slope: Array | None, x: Array, weight: Array, bias: Array | None
     ) -> HostCall:
         if config.matmul == "vendor":
             return None
-        return partial(products.linear_gelu_bf16, y, slope, x, weight, bias, PLACES[gate], transposed)
+        return partial(
+            products.linear_gelu_bf16, y, slope, x, weight, bias, PLACES[self.gate], self.transposed
+        )
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        y: View,
-        before: View | None,
-        slope: None,
-        x: View,
-        weight: View,
-        bias: View | None,
-        *,
-        gate: str,
-        transposed: bool,
-        keeps: str,
-    ) -> None:
+    def cuda(self, launch: Launch, *views: Any) -> None:
+        y, before, _, x, weight, bias = views
         if x.ndim == 1:
             x = x.read_through(x.layout.unsqueeze(0))  # (1, K)
-        multiply(launch, y, x, weight, bias, tb=transposed, gate=FUNCTORS[gate], before=before)
+        multiply(launch, y, x, weight, bias, tb=self.transposed, gate=FUNCTORS[self.gate], before=before)
 
-    @staticmethod
-    def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, gate: str, transposed: bool, keeps: str
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """With z = x @ weight + bias and dz = grad * gelu'(z): dx = dz @ weight.T, dweight = x.T @ dz, dbias
         = the sum of dz over rows.
         """
-        grad = _times_slope(grads[0], saved, gate, transposed)
-        return linear_gradients(grad, saved, saved.x, saved.weight, needs, transposed)
+        grad = _times_slope(grads[0], saved, self.gate, self.transposed)
+        return linear_gradients(grad, saved, saved.x, saved.weight, needs, self.transposed)
 
 
 def _times_slope(grad: Tensor, saved: Saved, gate: str, transposed: bool) -> Tensor:
@@ -218,4 +178,4 @@ def linear_gelu(
     gate = gelu_gate("linear_gelu", approximate)
     recording = grad_enabled() and any([t is not None and t.requires_grad for t in (x, weight, bias)])
     keeps = ("slope" if x.storage.device is cpu else "before") if recording else ""
-    return apply(LinearGelu, x, weight, bias, gate=gate, transposed=transposed, keeps=keeps)
+    return apply(LinearGelu(gate=gate, transposed=transposed, keeps=keeps), x, weight, bias)

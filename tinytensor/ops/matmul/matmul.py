@@ -29,7 +29,7 @@ from tinytensor.dtypes import accumulator, float32, promote
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.rows import reshaped
 from tinytensor.layout import contiguous
-from tinytensor.op import Direct, HostCall, Op, Params, Shapes, Spec, Specs, register, size
+from tinytensor.op import Direct, HostCall, Op, Shapes, Spec, Specs, register, size
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.elementwise.arithmetic import multiply as times
@@ -55,12 +55,15 @@ def _matmul_each(call: Samples) -> Tensor:
     pairs = list(zip(call.xs, call.batched, strict=True))
     ndim = max([len(x.layout.shape) - is_batched for x, is_batched in pairs])
     a, b = [aligned(x, ndim) if is_batched else x for x, is_batched in pairs]
-    return product(a, b, **call.params)
+    return product(a, b, call.op.ta, call.op.tb)
 
 
 @register
 class Matmul(Op):
     """(..., M, K) @ (..., K, N); `ta`, `tb` read an operand with its last two axes swapped."""
+
+    ta: bool
+    tb: bool
 
     inputs = ("a", "b")
     vmap = _matmul_each
@@ -68,67 +71,59 @@ class Matmul(Op):
     saves = ("a?b", "b?a")
     autocast = "narrow"
 
-    @staticmethod
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
         a = ins[0] or (0, 0)
-        return 2.0 * a[-2 if params.get("ta") else -1] * size(outs[0])
+        return 2.0 * a[-2 if self.ta else -1] * size(outs[0])
 
-    @staticmethod
-    def infer(a: Spec, b: Spec, *, ta: bool, tb: bool) -> tuple[Spec]:
-        m, k = (a.shape[-1], a.shape[-2]) if ta else a.shape[-2:]
-        k2, n = (b.shape[-1], b.shape[-2]) if tb else b.shape[-2:]
+    def infer(self, a: Spec, b: Spec) -> tuple[Spec]:
+        m, k = (a.shape[-1], a.shape[-2]) if self.ta else a.shape[-2:]
+        k2, n = (b.shape[-1], b.shape[-2]) if self.tb else b.shape[-2:]
         if k != k2:
-            raise _unequal(_shown(a.shape, ta), _shown(b.shape, tb), k, k2)
+            raise _unequal(_shown(a.shape, self.ta), _shown(b.shape, self.tb), k, k2)
         batch = a.shape[:-2]
         if batch != b.shape[:-2]:
-            what = f"matmul: {_shown(a.shape, ta)} @ {_shown(b.shape, tb)}: leading axes"
+            what = f"matmul: {_shown(a.shape, self.ta)} @ {_shown(b.shape, self.tb)}: leading axes"
             batch = broadcast_shapes(batch, b.shape[:-2], what=what)
         return (Spec((*batch, m, n), a.dtype),)
 
-    @classmethod
-    def direct(cls, a: Spec, b: Spec, *, ta: bool, tb: bool) -> Direct | None:
-        (y,) = cls.infer(a, b, ta=ta, tb=tb)
+    def direct(self, a: Spec, b: Spec) -> Direct | None:
+        (y,) = self.infer(a, b)
         # the dot of two transposed matrices is not C-contiguous
-        if a.ndim != 2 or b.ndim != 2 or (ta and tb) or a.dtype.kind != "float":
+        if a.ndim != 2 or b.ndim != 2 or (self.ta and self.tb) or a.dtype.kind != "float":
             return None
 
         def product(x: Array, y: Array) -> Any:
             if config.matmul == "own":
                 out = np.empty(shape, x.dtype)
-                run_plain(cls, [out], [x, y], {"ta": ta, "tb": tb})
+                run_plain(self, [out], [x, y])
                 return out
-            return (x.T if ta else x).dot(y.T if tb else y)  # np.matmul takes twice as long
+            return (x.T if self.ta else x).dot(y.T if self.tb else y)  # np.matmul takes twice as long
 
         shape = y.shape
         return product
 
-    @staticmethod
-    def cpu(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> None:
-        np.matmul(_t(a, ta), _t(b, tb), out=y)
+    def cpu(self, y: Array, a: Array, b: Array) -> None:
+        np.matmul(_t(a, self.ta), _t(b, self.tb), out=y)
 
-    @staticmethod
-    def host(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> HostCall:
+    def host(self, y: Array, a: Array, b: Array) -> HostCall:
         who = config.matmul
         multiply = kernels.matmul_f64 if y.itemsize == 8 else kernels.matmul
-        return partial(multiply, y, a, b, ta, tb, False, who == "own") if who != "vendor" else None
+        return partial(multiply, y, a, b, self.ta, self.tb, False, who == "own") if who != "vendor" else None
 
-    @staticmethod
-    def host_bf16(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> HostCall:
-        return partial(kernels.matmul_bf16, y, a, b, ta, tb) if config.matmul != "vendor" else None
+    def host_bf16(self, y: Array, a: Array, b: Array) -> HostCall:
+        return partial(kernels.matmul_bf16, y, a, b, self.ta, self.tb) if config.matmul != "vendor" else None
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, a: View, b: View, *, ta: bool, tb: bool) -> None:
-        multiply(launch, y, a, b, ta=ta, tb=tb)
+    def cuda(self, launch: Launch, y: View, a: View, b: View) -> None:
+        multiply(launch, y, a, b, ta=self.ta, tb=self.tb)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, ta: bool, tb: bool) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """da = grad @ b.T, db = a.T @ grad; where an operand is read transposed, the transpose of that."""
         (g,) = grads
         da = db = None
         if needs[0]:
-            da = product(saved.b, g, tb, True) if ta else product(g, saved.b, False, not tb)
+            da = product(saved.b, g, self.tb, True) if self.ta else product(g, saved.b, False, not self.tb)
         if needs[1]:
-            db = product(g, saved.a, True, ta) if tb else product(saved.a, g, not ta, False)
+            db = product(g, saved.a, True, self.ta) if self.tb else product(saved.a, g, not self.ta, False)
         return da, db
 
 
@@ -146,7 +141,7 @@ def _shown(shape: Shape, transposed: bool) -> Shape:
 
 def product(a: Tensor, b: Tensor, ta: bool = False, tb: bool = False) -> Tensor:
     """a @ b of tensors with at least two axes and one dtype, each possibly transposed."""
-    out = apply(Matmul, a, b, ta=ta, tb=tb)
+    out = apply(Matmul(ta=ta, tb=tb), a, b)
     la, lb = a.layout, b.layout
     if out._edge is not None and la.shape[:-2] != lb.shape[:-2] and type(out) is Tensor:
         # a batch axis was broadcast: sum its gradient
@@ -231,7 +226,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     return product(a, b)
 
 
-def linear_flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+def linear_flops(op: Any, outs: Shapes, ins: Shapes) -> float:
     """Floating-point operations of x @ weight + bias."""
     x, bias = ins[0] or (0,), ins[2]
     return (2.0 * x[-1] + (bias is not None)) * size(outs[0])
@@ -245,12 +240,12 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, transposed: bool)
 
 def _linear_each(call: Samples) -> Any:
     shared = call.batched == [True, False, False]  # then more rows are enough
-    return call.run(*call.xs, **call.params) if shared else composed(_linear)(call)
+    return call.run(*call.xs) if shared else composed(_linear)(call)
 
 
 def linear_tangent(call: Tangents) -> Found:
     """dy = dx @ weight + x @ dweight + dbias."""
-    (dx, dweight, dbias), saved, transposed = call.given, call.saved, call.params["transposed"]
+    (dx, dweight, dbias), saved, transposed = call.given, call.saved, call.op.transposed
     ((shape, _),) = call.outputs()  # type: ignore[misc]  # it is computed
     parts = [
         None if dx is None else linear(dx, saved.weight, transposed=transposed),
@@ -264,6 +259,8 @@ def linear_tangent(call: Tangents) -> Found:
 class Linear(Op):
     """y = x @ weight + bias with weight (K, N), or, with `transposed`, weight (N, K)."""
 
+    transposed: bool
+
     inputs = ("x", "weight", "bias")
     vmap = _linear_each
     jvp = linear_tangent
@@ -272,42 +269,36 @@ class Linear(Op):
     flops = linear_flops
     autocast = "narrow"
 
-    @staticmethod
-    def infer(x: Spec, weight: Spec, bias: Spec | None, *, transposed: bool) -> Specs:
-        return (linear_spec("linear", x, weight, bias, transposed)._replace(aligned=True),)
+    def infer(self, x: Spec, weight: Spec, bias: Spec | None) -> Specs:
+        return (linear_spec("linear", x, weight, bias, self.transposed)._replace(aligned=True),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> None:
+    def cpu(self, y: Array, x: Array, weight: Array, bias: Array | None) -> None:
         y2 = _rows(y)  # (rows, N)
-        np.matmul(_rows(x), weight.T if transposed else weight, out=y2)
+        np.matmul(_rows(x), weight.T if self.transposed else weight, out=y2)
         if bias is not None:
             y2 += bias
 
-    @staticmethod
-    def host(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> HostCall:
+    def host(self, y: Array, x: Array, weight: Array, bias: Array | None) -> HostCall:
         who = config.matmul
         transform = kernels.linear_f64 if y.itemsize == 8 else kernels.linear
         if who == "vendor":
             return None
-        return partial(transform, y, x, weight, bias, transposed, who == "own")
+        return partial(transform, y, x, weight, bias, self.transposed, who == "own")
 
-    @staticmethod
-    def host_bf16(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> HostCall:
+    def host_bf16(self, y: Array, x: Array, weight: Array, bias: Array | None) -> HostCall:
         return (
-            partial(kernels.linear_bf16, y, x, weight, bias, transposed)
+            partial(kernels.linear_bf16, y, x, weight, bias, self.transposed)
             if config.matmul != "vendor"
             else None
         )
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, weight: View, bias: View | None, *, transposed: bool) -> None:
+    def cuda(self, launch: Launch, y: View, x: View, weight: View, bias: View | None) -> None:
         if x.ndim == 1:
             x = x.read_through(x.layout.unsqueeze(0))  # (1, K)
-        multiply(launch, y, x, weight, bias, tb=transposed)
+        multiply(launch, y, x, weight, bias, tb=self.transposed)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, transposed: bool) -> Grads:
-        return linear_gradients(grads[0], saved, saved.x, saved.weight, needs, transposed)
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        return linear_gradients(grads[0], saved, saved.x, saved.weight, needs, self.transposed)
 
 
 def linear_spec(what: str, x: Spec, weight: Spec, bias: Spec | None, transposed: bool) -> Spec:
@@ -349,7 +340,7 @@ def linear_gradients(
     wide = wide and all(
         [cast_from(edge_to(saved, i)) is float32 for i in (1, 2) if needs[i : i + 1] == (True,)]
     )
-    return apply_all(LinearBackward, grad, *operands, transposed=transposed, needs_bias=needs_bias, wide=wide)
+    return apply_all(LinearBackward(transposed=transposed, needs_bias=needs_bias, wide=wide), grad, *operands)
 
 
 def _rows(a: Array) -> Array:
@@ -373,6 +364,10 @@ class LinearBackward(Op):
     of weight.T. A gradient whose operand is None is not computed. If `wide`, dweight and dbias are float32.
     """
 
+    transposed: bool
+    needs_bias: bool
+    wide: bool
+
     inputs = ("grad", "x", "weight")
     jvp = through(lambda *xs, **given: _linear_backward(*xs, **given))
     outputs = ("dx", "dweight", "dbias")
@@ -380,99 +375,71 @@ class LinearBackward(Op):
     saves = ("grad", "x", "weight")
     vmap = composed(lambda *xs, **params: _linear_backward(*xs, **params))
 
-    @staticmethod
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
         dx, dweight, dbias = outs[:3]
         grad = ins[0] or (0,)
         rows = size(grad[:-1])
         # each element of dx is a sum over the columns of grad, each of dweight one over its rows
         return 2.0 * grad[-1] * size(dx) + 2.0 * rows * size(dweight) + rows * size(dbias)
 
-    @staticmethod
-    def infer(
-        grad: Spec, x: Spec | None, weight: Spec | None, *, transposed: bool, needs_bias: bool, wide: bool
-    ) -> Specs:
+    def infer(self, grad: Spec, x: Spec | None, weight: Spec | None) -> Specs:
         n, dtype = grad.shape[-1], grad.dtype
-        total = accumulator(dtype) if wide else dtype
+        total = accumulator(dtype) if self.wide else dtype
         dx = dweight = None
         if weight is not None:
-            dx = Spec((*grad.shape[:-1], weight.shape[1 if transposed else 0]), dtype)
+            dx = Spec((*grad.shape[:-1], weight.shape[1 if self.transposed else 0]), dtype)
         if x is not None:
-            dweight = Spec((n, x.shape[-1]) if transposed else (x.shape[-1], n), total)
-        return dx, dweight, Spec((n,), total) if needs_bias else None
+            dweight = Spec((n, x.shape[-1]) if self.transposed else (x.shape[-1], n), total)
+        return dx, dweight, Spec((n,), total) if self.needs_bias else None
 
-    @staticmethod
-    def cpu(
-        dx: Array | None,
-        dweight: Array | None,
-        dbias: Array | None,
-        grad: Array,
-        x: Array | None,
-        weight: Array | None,
-        *,
-        transposed: bool,
-        needs_bias: bool,
-        wide: bool,
-    ) -> None:
+    def cpu(self, *arrays: Any) -> None:
+        dx, dweight, dbias, grad, x, weight = arrays
         g = _rows(grad)  # (rows, N)
         if dx is not None and weight is not None:
-            np.matmul(g, weight if transposed else weight.T, out=_rows(dx))
+            np.matmul(g, weight if self.transposed else weight.T, out=_rows(dx))
         if dweight is not None and x is not None:
-            np.matmul(g.T, _rows(x), out=dweight) if transposed else np.matmul(_rows(x).T, g, out=dweight)
+            np.matmul(g.T, _rows(x), out=dweight) if self.transposed else np.matmul(
+                _rows(x).T, g, out=dweight
+            )
         if dbias is not None:
             column_sum(g, out=dbias)
 
-    @staticmethod
-    def host(*arrays: Any, transposed: bool, needs_bias: bool, wide: bool) -> HostCall:
+    def host(self, *arrays: Any) -> HostCall:
         who = config.matmul
         if who == "vendor":
             return None
         gradients = kernels.linear_backward_f64 if arrays[3].itemsize == 8 else kernels.linear_backward
-        return partial(gradients, *arrays, transposed, who == "own")
+        return partial(gradients, *arrays, self.transposed, who == "own")
 
-    @staticmethod
-    def host_bf16(*arrays: Array | None, transposed: bool, needs_bias: bool, wide: bool) -> HostCall:
+    def host_bf16(self, *arrays: Array | None) -> HostCall:
         return (
-            partial(kernels.linear_backward_bf16, *arrays, transposed)
-            if config.matmul != "vendor" and not wide
+            partial(kernels.linear_backward_bf16, *arrays, self.transposed)
+            if config.matmul != "vendor" and not self.wide
             else None
         )
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        dx: View | None,
-        dweight: View | None,
-        dbias: View | None,
-        grad: View,
-        x: View | None,
-        weight: View | None,
-        *,
-        transposed: bool,
-        needs_bias: bool,
-        wide: bool,
-    ) -> None:
+    def cuda(self, launch: Launch, *views: Any) -> None:
+        dx, dweight, dbias, grad, x, weight = views
         g = _row_view(launch, grad)  # (rows, N)
         if dx is not None and weight is not None:
-            multiply(launch, dx, g, weight, tb=not transposed)
+            multiply(launch, dx, g, weight, tb=not self.transposed)
         if dweight is not None and x is not None:
             x = _row_view(launch, x)  # (rows, K)
-            if not transposed:
+            if not self.transposed:
                 multiply(launch, dweight, x, g, ta=True, column_sums=dbias)
                 return
             multiply(launch, dweight, g, x, ta=True)
         if dbias is not None:
             sum_columns(launch, dbias, g)
 
-    @staticmethod
-    def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, transposed: bool, needs_bias: bool, wide: bool
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """Double backward of dx = grad @ weight.T, dweight = x.T @ grad and dbias, through unfused ops."""
         if not (needs[1] or needs[2]):
-            return _linear_forward(grads, saved.grad, saved.x, saved.weight, transposed), None, None
+            return _linear_forward(grads, saved.grad, saved.x, saved.weight, self.transposed), None, None
         ins = (saved.grad, saved.x, saved.weight)
-        return partial_vjp(_linear_backward, ins, grads, needs, transposed=transposed, needs_bias=needs_bias)
+        return partial_vjp(
+            _linear_backward, ins, grads, needs, transposed=self.transposed, needs_bias=self.needs_bias
+        )
 
 
 def _linear_backward(
@@ -534,7 +501,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, transposed:
         >>> tt.linear(tt.ones(1, 2), tt.eye(2), tt.tensor([1.0, 2.0])).tolist()
         [[2.0, 3.0]]
     """
-    return apply(Linear, x, weight, bias, transposed=transposed)
+    return apply(Linear(transposed=transposed), x, weight, bias)
 
 
 def outer(a: Tensor, b: Tensor) -> Tensor:

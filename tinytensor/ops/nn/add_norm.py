@@ -13,16 +13,16 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import active
-from tinytensor.dispatch.apply import apply_all
+from tinytensor.dispatch.apply import apply_all, run_op
 from tinytensor.dispatch.batching import composed
 from tinytensor.dispatch.checks import floating
-from tinytensor.dispatch.launch import Launch, View
+from tinytensor.dispatch.launch import Launch
 from tinytensor.dtypes import DType, accumulator, float32
 from tinytensor.generator import Generator
 from tinytensor.kernels import norms
 from tinytensor.kernels.dropout import Drop
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, norm_backward, register, size
+from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, fields_of, norm_backward, register, size
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import add, add_arrays
 from tinytensor.ops.nn.dropout import drop_array, dropped, source_of
@@ -44,6 +44,7 @@ from tinytensor.ops.nn.rms_norm import (
 )
 from tinytensor.ops.random.philox import blocks_needed
 from tinytensor.ops.views.manipulation import cast
+from tinytensor.random_streams import Stream
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.tensor import Tensor
 
@@ -54,11 +55,11 @@ def _name(centered: bool) -> str:
     return "layer_norm" if centered else "rms_norm"
 
 
-def _drop(out: Array, x: Array, drop: dict[str, Any]) -> Array:
+def _drop(out: Array, x: Array, p: float, stream: Stream) -> Array:
     """dropout(x), computed in `out`, or x itself if nothing is dropped."""
-    if not drop["p"]:
+    if not p:
         return x
-    drop_array([out], [x], drop)
+    drop_array(out, x, p, stream)
     return out
 
 
@@ -67,20 +68,17 @@ def _by_ops(
     y: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
+    stream: Stream,
     *,
     eps: float,
     centered: bool,
     dtype: DType,
-    **drop: Any,
+    p: float,
 ) -> tuple[Tensor, Tensor]:
     """AddNorm in ops of its own, of which each may be batched."""
-    total = add(x, _passed(y, dtype, **drop))
+    total = add(x, _passed(y, dtype, p, stream))
     normed = layer_norm(total, weight, bias, eps=eps) if centered else rms_norm(total, weight, eps=eps)
     return total, cast(normed, dtype)
-
-
-def _flops(outs: Shapes, ins: Shapes, params: Params) -> float:
-    return size(ins[0]) * ((6.0 if params["centered"] else 4.0) + sum([s is not None for s in ins[2:4]]))
 
 
 @register
@@ -89,116 +87,62 @@ class AddNorm(Op):
     Hidden outputs: mean and 1 / standard deviation (or root mean square) of each row.
     """
 
-    inputs = ("x", "y", "weight", "bias")
+    eps: float
+    centered: bool
+    dtype: DType
+    p: float
+
+    inputs = ("x", "y", "weight", "bias", "stream")
     vmap = composed(_by_ops)
     outputs = ("total", "normed", "mean", "scale")
     visible = 2
-    varying = ("seed", "offset")
-    saves = ("total", "weight", "mean", "scale")
+    saves = ("total", "weight", "mean", "scale", "stream")
     dense = ("*",)
     contiguous = ("*",)
-    flops = _flops
 
-    @staticmethod
-    def infer(
-        x: Spec,
-        y: Spec,
-        weight: Spec | None,
-        bias: Spec | None,
-        *,
-        eps: float,
-        centered: bool,
-        dtype: DType,
-        **drop: Any,
-    ) -> Specs:
-        check_norm(f"add_{_name(centered)}", x, weight=weight, bias=bias)
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
+        return size(ins[0]) * ((6.0 if self.centered else 4.0) + sum([s is not None for s in ins[2:4]]))
+
+    def infer(self, x: Spec, y: Spec, weight: Spec | None, bias: Spec | None, stream: Any) -> Specs:
+        check_norm(f"add_{_name(self.centered)}", x, weight=weight, bias=bias)
         row = Spec(x.shape[:-1], accumulator(x.dtype))
-        return x, y, row if centered else None, row
+        return x, y, row if self.centered else None, row
 
-    @staticmethod
-    def cpu(
-        total: Array,
-        normed: Array,
-        mean: Array | None,
-        scale: Array | None,
-        x: Array,
-        y: Array,
-        weight: Array | None,
-        bias: Array | None,
-        *,
-        eps: float,
-        centered: bool,
-        dtype: DType,
-        **drop: Any,
-    ) -> None:
-        add_arrays(total, x, _drop(total, y, drop))
-        given = {"eps": eps, "dtype": None}
-        if centered:
-            layer_norm_rows([normed, mean, scale], [total, weight, bias], given)
+    def cpu(self, *arrays: Any) -> None:
+        total, normed, mean, scale, x, y, weight, bias, stream = arrays
+        add_arrays(total, x, _drop(total, y, self.p, stream))
+        if self.centered:
+            layer_norm_rows([normed, mean, scale], [total, weight, bias], self.eps)
         else:
-            rms_norm_rows([normed, scale], [total, weight], given)
+            rms_norm_rows([normed, scale], [total, weight], self.eps)
 
-    @staticmethod
-    def host(
-        total: Array,
-        normed: Array,
-        mean: Array | None,
-        scale: Array | None,
-        x: Array,
-        y: Array,
-        weight: Array | None,
-        bias: Array | None,
-        *,
-        eps: float,
-        centered: bool,
-        dtype: DType,
-        **drop: Any,
-    ) -> HostCall:
-        if centered or drop["p"]:
+    def host(self, *arrays: Any) -> HostCall:
+        total, normed, _, scale, x, y, weight, _, _ = arrays
+        if self.centered or self.p:
             return None
-        return partial(kernels.add_rms_norm_forward, total, normed, scale, x, y, weight, eps)
+        return partial(kernels.add_rms_norm_forward, total, normed, scale, x, y, weight, self.eps)
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        total: View,
-        normed: View,
-        mean: View | None,
-        scale: View | None,
-        x: View,
-        y: View,
-        weight: View | None,
-        bias: View | None,
-        *,
-        eps: float,
-        centered: bool,
-        dtype: DType,
-        **drop: Any,
-    ) -> None:
-        operands = (normed, mean, scale, x, weight, bias)
-        norms.forward(launch, _name(centered), *operands, eps, y=y, total=total, drop=Drop(**drop))
+    def cuda(self, launch: Launch, *views: Any) -> None:
+        total, normed, mean, scale, x, y, weight, bias, stream = views
+        operands, drop = (normed, mean, scale, x, weight, bias), Drop(self.p, stream)
+        norms.forward(launch, _name(self.centered), *operands, self.eps, y=y, total=total, drop=drop)
 
-    @staticmethod
-    def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, eps: float, centered: bool, dtype: DType, **drop: Any
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = dtotal + the gradient of the norm; dy = dropout(dx), by the mask of y, in the dtype of y."""
         more, grad = grads
         if grad is None:
-            return more, None if more is None else _passed(more, dtype, **drop), None, None
-        inputs = (more, grad, saved.total, saved.weight, saved.mean, saved.scale)
-        wanted = (True, *needs[2:])
-        dx, dy, dweight, dbias = _backward(*inputs, eps=eps, centered=centered, wanted=wanted, **drop)
-        return dx, dx if dy is None else dy, dweight, dbias
+            dy = None if more is None else _passed(more, self.dtype, self.p, saved.stream)
+            return more, dy, None, None, None
+        inputs = (more, grad, saved.total, saved.weight, saved.mean, saved.scale, saved.stream)
+        wanted = (True, *needs[2:4])
+        op = AddNormBackward(eps=self.eps, centered=self.centered, wanted=wanted, p=self.p)
+        dx, dy, dweight, dbias = run_op(op, *inputs)
+        return dx, dx if dy is None else dy, dweight, dbias, None
 
 
-def _backward(*inputs: Any, **params: Any) -> Grads:
-    return apply_all(AddNormBackward, *inputs, **params)
-
-
-def _passed(x: Tensor, dtype: DType, *, p: float, seed: int, offset: int) -> Tensor:
+def _passed(x: Tensor, dtype: DType, p: float, stream: Stream) -> Tensor:
     """dropout(x) in a dtype; its own transpose, too."""
-    return cast(dropped(x, p, seed, offset) if p else x, dtype)
+    return cast(dropped(x, p, stream) if p else x, dtype)
 
 
 def _backward_by_ops(
@@ -206,18 +150,16 @@ def _backward_by_ops(
     grad: Tensor,
     total: Tensor,
     weight: Tensor | None,
-    *statistics: Any,
+    *others: Any,
     p: float,
-    seed: int,
-    offset: int,
     **given: Any,
 ) -> tuple[Tensor | None, ...]:
-    """AddNormBackward in ops of its own, which do not read the statistics."""
+    """AddNormBackward in ops of its own, which do not read the statistics; the last input is the stream."""
     backward = layer_norm_backward_by_ops if given.pop("centered") else rms_norm_backward_by_ops
     dx, dweight, *dbias = backward(cast(grad, total.storage.dtype), total, weight, **given)
     assert dx is not None
     dx = dx if more is None else add(more, dx)
-    dy = _passed(dx, grad.storage.dtype, p=p, seed=seed, offset=offset)
+    dy = _passed(dx, grad.storage.dtype, p, others[-1])
     return dx, dy, dweight, dbias[0] if dbias else None
 
 
@@ -225,72 +167,59 @@ def _backward_by_ops(
 class AddNormBackward(Op):
     """dx = more + the gradient of a norm; dy = dropout(dx) in the dtype of grad, unless that is dx itself."""
 
-    inputs = ("more", "grad", "total", "weight", "mean", "scale")
+    eps: float
+    centered: bool
+    wanted: Needs
+    p: float
+
+    inputs = ("more", "grad", "total", "weight", "mean", "scale", "stream")
     vmap = composed(_backward_by_ops)
     outputs = ("dx", "dy", "dweight", "dbias")
     visible = 4
-    varying = ("seed", "offset")
-    saves = ("grad", "total", "weight")
+    saves = ("grad", "total", "weight", "stream")
     dense = ("*",)
     contiguous = ("*",)
     flops = norm_backward(11.0, 1.5)
 
-    @staticmethod
-    def infer(
-        more: Spec | None,
-        grad: Spec,
-        total: Spec,
-        weight: Spec | None,
-        mean: Spec | None,
-        scale: Spec,
-        *,
-        eps: float,
-        centered: bool,
-        wanted: Needs,
-        **drop: Any,
-    ) -> Specs:
+    def infer(self, more: Spec | None, grad: Spec, total: Spec, *_: Any) -> Specs:
         vector = Spec(total.shape[-1:], total.dtype)
-        of_weight, of_bias = [vector if w else None for w in wanted[1:]]
-        return total, None if grad.dtype is total.dtype and not drop["p"] else grad, of_weight, of_bias
+        of_weight, of_bias = [vector if w else None for w in self.wanted[1:]]
+        return total, None if grad.dtype is total.dtype and not self.p else grad, of_weight, of_bias
 
-    @staticmethod
-    def cpu(*arrays: Any, eps: float, centered: bool, wanted: Needs, **drop: Any) -> None:
-        dx, dy, dweight, dbias, more, grad, total, weight, mean, scale = arrays
-        given = {"eps": eps, "wanted": wanted}
-        if centered:
-            operands = [grad, total, weight, mean, scale]
-            layer_norm_backward_rows([dx, dweight, dbias], operands, given)
+    def cpu(self, *arrays: Any) -> None:
+        dx, dy, dweight, dbias, more, grad, total, weight, mean, scale, stream = arrays
+        if self.centered:
+            ins = [grad, total, weight, mean, scale]
+            layer_norm_backward_rows([dx, dweight, dbias], ins, self.eps, self.wanted)
         else:
-            rms_norm_backward_rows([dx, dweight], [grad, total, weight, scale], given)
+            ins = [grad, total, weight, scale]
+            rms_norm_backward_rows([dx, dweight], ins, self.eps, self.wanted)
         if more is not None:
             add_arrays(dx, dx, more)
-        if dy is not None and _drop(dy, dx, drop) is dx:
+        if dy is not None and _drop(dy, dx, self.p, stream) is dx:
             np.copyto(dy, dx)
 
-    @staticmethod
-    def host(*arrays: Any, eps: float, centered: bool, wanted: Needs, **drop: Any) -> HostCall:
-        dx, dy, dweight, dbias, more, grad, total, weight, mean, scale = arrays
+    def host(self, *arrays: Any) -> HostCall:
+        dx, dy, dweight, dbias, more, grad, total, weight, mean, scale, stream = arrays
         if more is not None or dy is not None:
             return None
         operands = (grad, total, weight)
-        if centered:
+        if self.centered:
             return partial(means.layer_norm_backward, dx, dweight, dbias, *operands, mean, scale)
         return partial(kernels.rms_norm_backward, dx, dweight, *operands, scale)
 
-    @staticmethod
-    def cuda(launch: Launch, *views: Any, eps: float, centered: bool, wanted: Needs, **drop: Any) -> None:
-        dx, dy, dweight, dbias, more, grad, total, weight, mean, scale = views
+    def cuda(self, launch: Launch, *views: Any) -> None:
+        dx, dy, dweight, dbias, more, grad, total, weight, mean, scale, stream = views
         operands = (dx, dweight, dbias, grad, total, weight, mean, scale)
-        norms.backward(launch, _name(centered), *operands, more=more, dy=dy, drop=Drop(**drop))
+        norms.backward(launch, _name(self.centered), *operands, more=more, dy=dy, drop=Drop(self.p, stream))
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, **params: Any) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """Double backward of dx = more + rstd * (d - average(d) - h * average(d * h)), dweight and dbias."""
         ddx, ddy, *_ = grads
-        inputs = (saved.grad, saved.total, saved.weight)
-        found = partial_vjp(partial(_backward_by_ops, None), inputs, grads, needs[1:4], **params)
-        drop = {name: params[name] for name in Drop._fields}
-        wide = None if ddy is None else _passed(ddy, saved.total.storage.dtype, **drop)
+        inputs = (saved.grad, saved.total, saved.weight, saved.stream)
+        needed = (*needs[1:4], False)
+        found = partial_vjp(partial(_backward_by_ops, None), inputs, grads, needed, **fields_of(self))
+        wide = None if ddy is None else _passed(ddy, saved.total.storage.dtype, self.p, saved.stream)
         more = wide if ddx is None else ddx if wide is None else add(ddx, wide)
         return more, *found, None, None
 
@@ -320,11 +249,12 @@ def _add_norm(
         if not fits or active():  # inside of vmap, the samples of dropout are drawn for each sample
             y = drawn(y, p, generator=source)
         else:
-            drop = Drop(float(p), source.seed, source.advance(blocks_needed(y.layout.size, 1)))
-    given = {"eps": eps, "centered": centered, "dtype": other, **drop._asdict()}
+            drop = Drop(float(p), Stream(source.seed, source.advance(blocks_needed(y.layout.size, 1))))
+    op = AddNorm(eps=eps, centered=centered, dtype=other, p=drop.p)
+    inputs = (x, y, weight, bias, drop.stream)
     if not fits:
-        return _by_ops(x, y, weight, bias, **given)
-    total, normed = apply_all(AddNorm, x, y, weight, bias, **given)
+        return _by_ops(*inputs, **fields_of(op))
+    total, normed = apply_all(op, *inputs)
     return total, normed
 
 

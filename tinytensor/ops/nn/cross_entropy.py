@@ -64,10 +64,10 @@ def _row_weights(counted: Array, reduction: str) -> Array:
 
 
 def _cross_entropy_each(call: Samples) -> Any:
-    if call.params["reduction"] == "none":
+    if call.op.reduction == "none":
         return together(call)
-    losses = apply(CrossEntropy, *call.given, **{**call.params, "reduction": "none"})
-    found = reduced(losses, call.given[1], call.params["ignore_index"], call.params["reduction"])
+    losses = apply(call.op.replace(reduction="none"), *call.given)
+    found = reduced(losses, call.given[1], call.op.ignore_index, call.op.reduction)
     return lifted(found, call.level)
 
 
@@ -78,6 +78,11 @@ class CrossEntropy(Op):
     logits is not rounded to their dtype.
     """
 
+    ignore_index: int
+    label_smoothing: float
+    reduction: str
+    wide: bool
+
     inputs = ("logits", "targets")
     vmap = _cross_entropy_each
     outputs = ("loss", "top", "log")
@@ -85,16 +90,7 @@ class CrossEntropy(Op):
     contiguous = ("logits",)
     flops = per_input(3.0)
 
-    @staticmethod
-    def infer(
-        logits: Spec,
-        targets: Spec,
-        *,
-        ignore_index: int,
-        label_smoothing: float,
-        reduction: str,
-        wide: bool,
-    ) -> Specs:
+    def infer(self, logits: Spec, targets: Spec) -> Specs:
         floating("cross_entropy", logits)
         check_integers("cross_entropy", "targets", targets)
         if not logits.shape or logits.shape[:-1] != targets.shape or not logits.shape[-1]:
@@ -103,25 +99,13 @@ class CrossEntropy(Op):
                 why="logits are (..., V) with one value per class, targets (...) with one class each",
                 fix=f"give targets the shape {logits.shape[:-1]}",
             )
-        shape = targets.shape if reduction == "none" else ()
+        shape = targets.shape if self.reduction == "none" else ()
         rows = Spec(targets.shape, accumulator(logits.dtype))
-        return Spec(shape, rows.dtype if wide else logits.dtype), rows, rows
+        return Spec(shape, rows.dtype if self.wide else logits.dtype), rows, rows
 
-    @staticmethod
-    def cpu(
-        loss: Array,
-        top: Array | None,
-        log: Array | None,
-        logits: Array,
-        targets: Array,
-        *,
-        ignore_index: int,
-        label_smoothing: float,
-        reduction: str,
-        wide: bool,
-    ) -> None:
+    def cpu(self, loss: Array, top: Array | None, log: Array | None, logits: Array, targets: Array) -> None:
         x = as_rows(logits)  # (N, V)
-        labels, counted = _labels(targets, x.shape[1], ignore_index)
+        labels, counted = _labels(targets, x.shape[1], self.ignore_index)
         rows = np.empty(len(x), x.dtype)
         tops, logs = np.empty((2, len(x)), x.dtype)
         for r in row_blocks(*x.shape):
@@ -129,37 +113,27 @@ class CrossEntropy(Op):
             np.maximum.reduce(v, 1, out=tops[r])
             below = np.subtract(v, tops[r, None], out=scratch("cross_entropy", v.shape, v.dtype))
             at_label = below[np.arange(len(v)), labels[r]]
-            average = row_sum(below) / v.shape[1] if label_smoothing else 0.0
+            average = row_sum(below) / v.shape[1] if self.label_smoothing else 0.0
             np.exp(below, out=below)
             np.log(row_sum(below), out=logs[r])
             rows[r] = logs[r] - at_label
-            if label_smoothing:
-                rows[r] *= 1.0 - label_smoothing
-                rows[r] += label_smoothing * (logs[r] - average)
+            if self.label_smoothing:
+                rows[r] *= 1.0 - self.label_smoothing
+                rows[r] += self.label_smoothing * (logs[r] - average)
         if top is not None and log is not None:
             tops[~counted] = logs[~counted] = 0  # backward reads none of these
             top[...], log[...] = tops.reshape(top.shape), logs.reshape(log.shape)
         rows[~counted] = 0
-        if reduction == "none":
+        if self.reduction == "none":
             loss[...] = rows.reshape(loss.shape)
         else:
             total64 = np.add.reduce(rows, dtype=np.float64)
-            loss[...] = total64 / np.count_nonzero(counted) if reduction == "mean" else total64
+            loss[...] = total64 / np.count_nonzero(counted) if self.reduction == "mean" else total64
 
-    @staticmethod
     def host(
-        loss: Array,
-        top: Array | None,
-        log: Array | None,
-        logits: Array,
-        targets: Array,
-        *,
-        ignore_index: int,
-        label_smoothing: float,
-        reduction: str,
-        wide: bool,
+        self, loss: Array, top: Array | None, log: Array | None, logits: Array, targets: Array
     ) -> HostCall:
-        sums = reduction == "none", reduction == "mean"
+        sums = self.reduction == "none", self.reduction == "mean"
         labels = as_int64(targets)
         return partial(
             kernels.cross_entropy_forward,
@@ -168,62 +142,41 @@ class CrossEntropy(Op):
             log,
             logits,
             labels,
-            ignore_index,
-            label_smoothing,
+            self.ignore_index,
+            self.label_smoothing,
             *sums,
         )
 
-    @staticmethod
     def cuda(
-        launch: Launch,
-        loss: View,
-        top: View | None,
-        log: View | None,
-        logits: View,
-        targets: View,
-        *,
-        ignore_index: int,
-        label_smoothing: float,
-        reduction: str,
-        wide: bool,
+        self, launch: Launch, loss: View, top: View | None, log: View | None, logits: View, targets: View
     ) -> None:
         dtype, width, count = logits.dtype, logits.shape[-1], targets.size
-        labels, bounds = on_device(launch, "cross_entropy", "targets", targets, width, ignore_index)
+        labels, bounds = on_device(launch, "cross_entropy", "targets", targets, width, self.ignore_index)
         losses = launch.scratch(targets.shape, accumulator(dtype))
         block, x = team(width, dtype), launch.rows(logits, op="cross_entropy", operand="the logits")
-        numbers = (count, width, x.strides[0], ignore_index, label_smoothing, bounds)
+        numbers = (count, width, x.strides[0], self.ignore_index, self.label_smoothing, bounds)
         args = (losses, top, log, x, labels, *numbers)
         launch("cross_entropy_forward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
-        if reduction == "none":
+        if self.reduction == "none":
             write(launch.runtime, loss, losses)
         else:
-            total = (loss, losses, labels, count, ignore_index, reduction == "mean")
+            total = (loss, losses, labels, count, self.ignore_index, self.reduction == "mean")
             launch("cross_entropy_forward_reduce", loss.dtype, grid=1, block=one_block(count), args=total)
 
-    @staticmethod
-    def backward(
-        grads: Grads,
-        saved: Saved,
-        needs: Needs,
-        *,
-        ignore_index: int,
-        label_smoothing: float,
-        reduction: str,
-        wide: bool,
-    ) -> Grads:
-        params = {
-            "ignore_index": ignore_index,
-            "label_smoothing": label_smoothing,
-            "reduction": reduction,
-        }
-        return apply(
-            CrossEntropyBackward, grads[0], saved.logits, saved.targets, saved.top, saved.log, **params
-        ), None
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        op = CrossEntropyBackward(
+            ignore_index=self.ignore_index, label_smoothing=self.label_smoothing, reduction=self.reduction
+        )
+        return apply(op, grads[0], saved.logits, saved.targets, saved.top, saved.log), None
 
 
 @register
 class CrossEntropyBackward(Op):
     """dlogits = (softmax(logits) - smoothed one-hot of the target) * the row's weight * grad."""
+
+    ignore_index: int
+    label_smoothing: float
+    reduction: str
 
     inputs = ("grad", "logits", "targets", "top", "log")
     vmap = composed(
@@ -238,62 +191,29 @@ class CrossEntropyBackward(Op):
     contiguous = ("grad", "logits", "top", "log")
     flops = 3.0
 
-    @staticmethod
-    def infer(
-        grad: Spec,
-        logits: Spec,
-        targets: Spec,
-        top: Spec,
-        log: Spec,
-        *,
-        ignore_index: int,
-        label_smoothing: float,
-        reduction: str,
-    ) -> Specs:
+    def infer(self, grad: Spec, logits: Spec, targets: Spec, top: Spec, log: Spec) -> Specs:
         return (logits._replace(aligned=True),)
 
-    @staticmethod
-    def cpu(
-        dlogits: Array,
-        grad: Array,
-        logits: Array,
-        targets: Array,
-        top: Array,
-        log: Array,
-        *,
-        ignore_index: int,
-        label_smoothing: float,
-        reduction: str,
-    ) -> None:
+    def cpu(self, dlogits: Array, grad: Array, logits: Array, targets: Array, top: Array, log: Array) -> None:
         x, d = as_rows(logits), as_rows(dlogits)
         tops, logs = top.reshape(-1, 1), log.reshape(-1, 1)
-        labels, counted = _labels(targets, x.shape[1], ignore_index)
-        factors = (_row_weights(counted, reduction) * grad.reshape(-1)).astype(x.dtype)[:, None]
+        labels, counted = _labels(targets, x.shape[1], self.ignore_index)
+        factors = (_row_weights(counted, self.reduction) * grad.reshape(-1)).astype(x.dtype)[:, None]
         for r in row_blocks(*x.shape):
             out = np.subtract(x[r], tops[r], out=d[r])
             out -= logs[r]
             np.exp(out, out=out)
-            if label_smoothing:
-                out -= label_smoothing / x.shape[1]
-            out[np.arange(len(out)), labels[r]] -= 1.0 - label_smoothing
+            if self.label_smoothing:
+                out -= self.label_smoothing / x.shape[1]
+            out[np.arange(len(out)), labels[r]] -= 1.0 - self.label_smoothing
             out *= factors[r]
         if not counted.all():
             d[~counted] = 0  # also where the logits are inf or nan
 
-    @staticmethod
     def host(
-        dlogits: Array,
-        grad: Array,
-        logits: Array,
-        targets: Array,
-        top: Array,
-        log: Array,
-        *,
-        ignore_index: int,
-        label_smoothing: float,
-        reduction: str,
+        self, dlogits: Array, grad: Array, logits: Array, targets: Array, top: Array, log: Array
     ) -> HostCall:
-        sums = reduction == "none", reduction == "mean"
+        sums = self.reduction == "none", self.reduction == "mean"
         labels = as_int64(targets)
         return partial(
             kernels.cross_entropy_backward,
@@ -303,34 +223,31 @@ class CrossEntropyBackward(Op):
             labels,
             top,
             log,
-            ignore_index,
-            label_smoothing,
+            self.ignore_index,
+            self.label_smoothing,
             *sums,
         )
 
-    @staticmethod
     def cuda(
-        launch: Launch,
-        dlogits: View,
-        grad: View,
-        logits: View,
-        targets: View,
-        top: View,
-        log: View,
-        *,
-        ignore_index: int,
-        label_smoothing: float,
-        reduction: str,
+        self, launch: Launch, dlogits: View, grad: View, logits: View, targets: View, top: View, log: View
     ) -> None:
         dtype, width, count = logits.dtype, logits.shape[-1], targets.size
-        labels, _ = on_device(launch, "cross_entropy", "targets", targets, width, ignore_index)
-        factor = launch.scratch((), float64) if reduction == "mean" else None
+        labels, _ = on_device(launch, "cross_entropy", "targets", targets, width, self.ignore_index)
+        factor = launch.scratch((), float64) if self.reduction == "mean" else None
         if factor is not None:
-            number = (factor, labels, count, ignore_index)
+            number = (factor, labels, count, self.ignore_index)
             launch("cross_entropy_backward_factor", grid=1, block=one_block(count), args=number)
-        block, per_row = team(width, dtype), reduction == "none"
+        block, per_row = team(width, dtype), self.reduction == "none"
         x, dx = launch.rows(logits, op="cross_entropy", operand="the logits"), launch.rows(dlogits)
-        numbers = (count, width, x.strides[0], dx.strides[0], per_row, ignore_index, label_smoothing)
+        numbers = (
+            count,
+            width,
+            x.strides[0],
+            dx.strides[0],
+            per_row,
+            self.ignore_index,
+            self.label_smoothing,
+        )
         args = (dx, grad, x, labels, top, log, factor, *numbers)
         launch(
             "cross_entropy_backward",
@@ -341,16 +258,7 @@ class CrossEntropyBackward(Op):
             args=args,
         )
 
-    @staticmethod
-    def backward(
-        grads: Grads,
-        saved: Saved,
-        needs: Needs,
-        *,
-        ignore_index: int,
-        label_smoothing: float,
-        reduction: str,
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """Double backward of dlogits = (softmax(logits) - smoothed one-hot) * weight * grad."""
         found = partial_vjp(
             _cross_entropy_backward,
@@ -358,9 +266,9 @@ class CrossEntropyBackward(Op):
             grads,
             needs[:2],
             targets=saved.targets,
-            ignore_index=ignore_index,
-            label_smoothing=label_smoothing,
-            reduction=reduction,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            reduction=self.reduction,
         )
         return (*found, None, None, None)
 
@@ -436,11 +344,12 @@ def cross_entropy(
             fix="choose a number from 0 to 1, for example 0.1",
         )
     return apply(
-        CrossEntropy,
+        CrossEntropy(
+            ignore_index=ignore_index,
+            label_smoothing=label_smoothing,
+            reduction=reduction,
+            wide=autocast_dtype(logits) is not None and logits.storage.dtype.narrow,
+        ),
         logits,
         targets,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-        reduction=reduction,
-        wide=autocast_dtype(logits) is not None and logits.storage.dtype.narrow,
     )

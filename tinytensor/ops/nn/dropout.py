@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from tinytensor.kernels.dropout import Drop, add_dropped, odds
 from tinytensor.kernels.rows import need_tensors, reshaped
 from tinytensor.op import HostCall, Op, Spec, Specs, register
 from tinytensor.ops.random.philox import blocks_needed, dropout_keep
+from tinytensor.random_streams import Stream
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
@@ -34,39 +36,36 @@ STEP = 32_768  # elements at a time: a multiple of 4, the words of a Philox bloc
 class Dropout(Op):
     """y = x * keep / (1 - p). Linear and its own adjoint: backward is the same op on the gradient."""
 
-    inputs = ("x",)
-    varying = ("seed", "offset")
+    p: float
+
+    inputs = ("x", "stream")
+    saves = ("stream",)
     dense = ("x",)
     contiguous = ("*",)
     flops = 1.0
 
-    @staticmethod
-    def infer(x: Spec, *, p: float, seed: int, offset: int) -> Specs:
+    def infer(self, x: Spec, stream: Any) -> Specs:
         floating("dropout", x)
         return (x,)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, p: float, seed: int, offset: int) -> None:
+    def cpu(self, y: Array, x: Array, stream: Stream) -> None:
         source, target = reshaped(x, -1), y.reshape(-1)
-        scale = target.dtype.type(1.0 / (1.0 - p) if p < 1.0 else 0.0)
+        scale = target.dtype.type(1.0 / (1.0 - self.p) if self.p < 1.0 else 0.0)
         for i in range(0, len(source), STEP):
             out = target[i : i + STEP]
-            keep = dropout_keep(seed, (offset + i // 4) % 2**64, p, len(out))
+            keep = dropout_keep(stream.seed, (stream.offset + i // 4) % 2**64, self.p, len(out))
             np.multiply(source[i : i + STEP], keep, out=out)
             out *= scale
 
-    @staticmethod
-    def host(y: Array, x: Array, *, p: float, seed: int, offset: int) -> HostCall:
-        return partial(kernels.dropout_forward, y, x, *odds(p), seed, offset)
+    def host(self, y: Array, x: Array, stream: Stream) -> HostCall:
+        return partial(kernels.dropout_forward, y, x, *odds(self.p), stream.seed, stream.offset)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, p: float, seed: int, offset: int) -> None:
-        add_dropped(launch, y, None, x, Drop(p, seed, offset))
+    def cuda(self, launch: Launch, y: View, x: View, stream: Stream) -> None:
+        add_dropped(launch, y, None, x, Drop(self.p, stream))
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, p: float, seed: int, offset: int) -> Grads:
-        """dx = grad * keep / (1 - p), with the mask of forward, regenerated from seed and offset."""
-        return (apply(Dropout, grads[0], p=p, seed=seed, offset=offset),)
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad * keep / (1 - p), with the mask of forward, regenerated."""
+        return apply(self, grads[0], saved.stream), None
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None) -> Tensor:
@@ -119,12 +118,14 @@ def source_of(what: str, p: float, generator: Generator | None) -> Generator | N
 def _dropped(x: Tensor, p: float, source: Generator) -> Tensor:
     """Dropout of checked arguments."""
     offset = source.advance(blocks_needed(x.layout.size, 1))
-    return dropped(x, p, source.seed, offset)
+    return dropped(x, p, Stream(source.seed, offset))
 
 
-def dropped(x: Tensor, p: float, seed: int, offset: int) -> Tensor:
-    """Dropout by the Philox blocks of a seed from an offset on."""
-    return apply(Dropout, x, p=p, seed=seed, offset=offset)
+def drop_array(out: Array, x: Array, p: float, stream: Stream) -> None:
+    """Dropout of an array."""
+    run_plain(Dropout(p=p), [out], [x, stream])
 
 
-drop_array = partial(run_plain, Dropout)  # (outputs, inputs, parameters), of arrays
+def dropped(x: Tensor, p: float, stream: Stream) -> Tensor:
+    """Dropout by the Philox blocks of a stream."""
+    return apply(Dropout(p=p), x, stream)

@@ -38,7 +38,7 @@ MOST_OWNED = 4096  # most table rows per block of the backward kernel, see embed
 def _embedding_each(call: Samples) -> Any:
     weight, indices = call.xs
     if not call.batched[0]:
-        return call.run(weight, indices, **call.params)
+        return call.run(weight, indices)
     samples, V, _ = weight.layout.shape
     indices = lifted(call.given[1], call.level)
     behind = (1,) * (len(indices.layout.shape) - 1)
@@ -48,7 +48,7 @@ def _embedding_each(call: Samples) -> Any:
 
 
 def _embedding_backward_each(call: Samples) -> Any:
-    (grad, indices), rows, size = call.values(), call.params["rows"], call.level.size
+    (grad, indices), rows, size = call.values(), call.op.count, call.level.size
     behind = (1,) * (len(indices.layout.shape) - 1)
     starts = constant(np.arange(0, size * rows, rows).reshape(-1, *behind), int64, grad.storage.device)
     found = call.run(grad, add(starts, indices), rows=size * rows)
@@ -59,6 +59,8 @@ def _embedding_backward_each(call: Samples) -> Any:
 class Embedding(Op):
     """Linear in the weight; EmbeddingBackward is its transpose."""
 
+    count: int
+
     inputs = ("weight", "indices")
     vmap = _embedding_each
     jvp = same_op
@@ -68,8 +70,7 @@ class Embedding(Op):
     raw = True  # rows are moved: a table of 16-bit floats is not widened for a few of them
     flops = 0.0
 
-    @staticmethod
-    def infer(weight: Spec, indices: Spec, *, rows: int) -> Specs:
+    def infer(self, weight: Spec, indices: Spec) -> Specs:
         if indices.dtype.is_floating and weight.dtype.kind in ("int", "uint"):
             raise DTypeError(
                 f"embedding: the table has dtype {weight.dtype}, and the indices {indices.dtype}",
@@ -86,18 +87,15 @@ class Embedding(Op):
             )
         return (Spec((*indices.shape, weight.shape[1]), weight.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, weight: Array, indices: Array, *, rows: int) -> None:
-        flat = flat_indices("embedding", "indices", indices, rows)
+    def cpu(self, y: Array, weight: Array, indices: Array) -> None:
+        flat = flat_indices("embedding", "indices", indices, self.count)
         np.take(weight, flat, 0, out=y.reshape(len(flat), weight.shape[1]), mode="clip")
 
-    @staticmethod
-    def host(y: Array, weight: Array, indices: Array, *, rows: int) -> HostCall:
+    def host(self, y: Array, weight: Array, indices: Array) -> HostCall:
         return partial(kernels.embedding_forward, y, weight, as_int64(indices))
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, weight: View, indices: View, *, rows: int) -> None:
-        ids, bounds = on_device(launch, "embedding", "indices", indices, rows)
+    def cuda(self, launch: Launch, y: View, weight: View, indices: View) -> None:
+        ids, bounds = on_device(launch, "embedding", "indices", indices, self.count)
         count, width = ids.size, weight.shape[1]
         threads = 4
         while threads < 32 and threads * 16 < width * weight.itemsize:
@@ -107,14 +105,15 @@ class Embedding(Op):
         bits = weight.as_bits().dtype
         launch("embedding_forward", bits, grid=blocks_for(count, block[1]), block=block, args=args)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, rows: int) -> Grads:
-        return apply(EmbeddingBackward, grads[0], saved.indices, rows=rows), None
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        return apply(EmbeddingBackward(count=self.count), grads[0], saved.indices), None
 
 
 @register
 class EmbeddingBackward(Op):
     """dweight[r] = sum of grad over the positions with index r, sorted by index and added in order."""
+
+    count: int
 
     inputs = ("grad", "indices")
     vmap = _embedding_backward_each
@@ -125,12 +124,10 @@ class EmbeddingBackward(Op):
     contiguous = ("grad",)
     flops = per_input(1.0)
 
-    @staticmethod
-    def infer(grad: Spec, indices: Spec, *, rows: int) -> Specs:
-        return (Spec((rows, grad.shape[-1]), grad.dtype),)
+    def infer(self, grad: Spec, indices: Spec) -> Specs:
+        return (Spec((self.count, grad.shape[-1]), grad.dtype),)
 
-    @staticmethod
-    def cpu(dweight: Array, grad: Array, indices: Array, *, rows: int) -> None:
+    def cpu(self, dweight: Array, grad: Array, indices: Array) -> None:
         dweight[...] = 0
         if not grad.size:
             return
@@ -140,27 +137,24 @@ class EmbeddingBackward(Op):
         first = np.flatnonzero(np.diff(ordered, prepend=-1))  # where a run of equal indices begins
         dweight[ordered[first]] = np.add.reduceat(as_rows(grad)[order], first, 0)
 
-    @staticmethod
-    def host(dweight: Array, grad: Array, indices: Array, *, rows: int) -> HostCall:
+    def host(self, dweight: Array, grad: Array, indices: Array) -> HostCall:
         return partial(kernels.embedding_backward, dweight, grad, as_int64(indices))
 
-    @staticmethod
-    def cuda(launch: Launch, dweight: View, grad: View, indices: View, *, rows: int) -> None:
+    def cuda(self, launch: Launch, dweight: View, grad: View, indices: View) -> None:
         width = dweight.shape[1]
         if not dweight.size:
             return
         strips = blocks_for(width, 32 * (16 // grad.itemsize))  # of columns, 32 vectors each
         at_once = 4 * launch.runtime.multiprocessors  # blocks, each of which reads all indices
-        owned = min(-(-rows // at_once), MOST_OWNED)
-        across = -(-rows // owned)
+        owned = min(-(-self.count // at_once), MOST_OWNED)
+        across = -(-self.count // owned)
         grid = (across, max(1, min(strips, at_once // across)))
-        args = (dweight, grad, launch.dense(indices, int64), indices.size, rows, width, owned)
+        args = (dweight, grad, launch.dense(indices, int64), indices.size, self.count, width, owned)
         launch("embedding_backward", grad.dtype, grid=grid, block=(32, 8), args=args)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, rows: int) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dgrad[i] = row indices[i] of the gradient."""
-        return apply(Embedding, grads[0], saved.indices, rows=rows), None
+        return apply(Embedding(count=self.count), grads[0], saved.indices), None
 
 
 def embedding(weight: Tensor, indices: Tensor) -> Tensor:
@@ -187,4 +181,4 @@ def embedding(weight: Tensor, indices: Tensor) -> Tensor:
         [[3.0, 4.0], [3.0, 4.0], [1.0, 2.0]]
     """
     need_tensors("embedding", weight, indices)
-    return apply(Embedding, weight, indices, rows=weight.layout.shape[0] if weight.layout.shape else 0)
+    return apply(Embedding(count=weight.layout.shape[0] if weight.layout.shape else 0), weight, indices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial, reduce
 from typing import Any
 
@@ -15,7 +16,7 @@ from tinytensor.dispatch.batching import Samples, composed
 from tinytensor.dispatch.checks import floating, same_dtype
 from tinytensor.dispatch.cpu import run_plain
 from tinytensor.dispatch.forward import Found, Tangents
-from tinytensor.dispatch.launch import Launch, View
+from tinytensor.dispatch.launch import Launch
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.errors import ShapeError
 from tinytensor.kernels import norms
@@ -27,7 +28,7 @@ from tinytensor.ops.elementwise.power import pow
 from tinytensor.ops.reductions.reduction import mean, sum
 from tinytensor.ops.reductions.summing import RUN, column_sum, row_sum
 from tinytensor.ops.views.manipulation import cast, expand
-from tinytensor.runtime.cpu.arrays import Array, scratch
+from tinytensor.runtime.cpu.arrays import scratch
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
 
@@ -53,7 +54,7 @@ def _layer_norm(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, *, eps: float, dtype: DType | None
 ) -> Tensor:
     """LayerNorm whose weight is applied by ops of its own, of which each may be batched."""
-    y = apply(LayerNorm, x, None, None, eps=eps, dtype=None)
+    y = apply(LayerNorm(eps=eps, dtype=None), x, None, None)
     y = y if weight is None else multiply(y, weight)
     y = y if bias is None else add(y, bias)
     return y if dtype is None else cast(y, dtype)
@@ -61,19 +62,22 @@ def _layer_norm(
 
 def _layer_norm_each(call: Samples) -> Any:
     shared = not any(call.batched[1:])
-    return call.run(*call.xs, **call.params) if shared else composed(_layer_norm)(call)
+    return call.run(*call.xs) if shared else composed(_layer_norm)(call)
 
 
 def _layer_norm_tangent(call: Tangents) -> Found:
     """The tangent of the result: the transpose of the gradient."""
     grads: Any = call.given
-    found = _layer_norm_forward(grads, call.saved.x, call.saved.weight, call.params["eps"])
-    return [None if found is None else cast(found, call.params["dtype"] or found.storage.dtype)]
+    found = _layer_norm_forward(grads, call.saved.x, call.saved.weight, call.op.eps)
+    return [None if found is None else cast(found, call.op.dtype or found.storage.dtype)]
 
 
 @register
 class LayerNorm(Op):
     """Hidden outputs: mean and 1 / standard deviation of each row."""
+
+    eps: float
+    dtype: DType | None
 
     inputs = ("x", "weight", "bias")
     vmap = _layer_norm_each
@@ -85,24 +89,13 @@ class LayerNorm(Op):
     flops = norm(5.0)
     autocast = "wide"
 
-    @staticmethod
-    def infer(x: Spec, weight: Spec | None, bias: Spec | None, *, eps: float, dtype: DType | None) -> Specs:
+    def infer(self, x: Spec, weight: Spec | None, bias: Spec | None) -> Specs:
         check_norm("layer_norm", x, weight=weight, bias=bias)
         row = Spec(x.shape[:-1], accumulator(x.dtype))
-        return Spec(x.shape, dtype or x.dtype), row, row
+        return Spec(x.shape, self.dtype or x.dtype), row, row
 
-    @staticmethod
-    def cpu(
-        y: Array,
-        mean: Array | None,
-        rstd: Array | None,
-        x: Array,
-        weight: Array | None,
-        bias: Array | None,
-        *,
-        eps: float,
-        dtype: DType | None,
-    ) -> None:
+    def cpu(self, *arrays: Any) -> None:
+        y, mean, rstd, x, weight, bias = arrays
         x, y = as_rows(x), as_rows(y)
         rows, width = x.shape
         means = None if mean is None else mean.reshape(-1)
@@ -114,7 +107,7 @@ class LayerNorm(Op):
             np.subtract(x[r], m[:, None], out=out)  # centered
             s = np.vecdot(out, out)
             s /= width
-            s += eps
+            s += self.eps
             np.sqrt(s, out=s)
             np.reciprocal(s, out=s)
             out *= s[:, None]
@@ -125,43 +118,21 @@ class LayerNorm(Op):
             if means is not None and rstds is not None:
                 means[r], rstds[r] = m, s
 
-    @staticmethod
-    def host(
-        y: Array,
-        mean: Array | None,
-        rstd: Array | None,
-        x: Array,
-        weight: Array | None,
-        bias: Array | None,
-        *,
-        eps: float,
-        dtype: DType | None,
-    ) -> HostCall:
-        return partial(kernels.layer_norm_forward, y, mean, rstd, x, weight, bias, eps)
+    def host(self, *arrays: Any) -> HostCall:
+        y, mean, rstd, x, weight, bias = arrays
+        return partial(kernels.layer_norm_forward, y, mean, rstd, x, weight, bias, self.eps)
 
     host_bf16 = host
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        y: View,
-        mean: View | None,
-        rstd: View | None,
-        x: View,
-        weight: View | None,
-        bias: View | None,
-        *,
-        eps: float,
-        dtype: DType | None,
-    ) -> None:
+    def cuda(self, launch: Launch, *views: Any) -> None:
+        y, mean, rstd, x, weight, bias = views
         if not y.size and mean is None:
             return
-        norms.forward(launch, "layer_norm", y, mean, rstd, x, weight, bias, eps)
+        norms.forward(launch, "layer_norm", y, mean, rstd, x, weight, bias, self.eps)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, dtype: DType | None) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         x, weight, mean, rstd = saved.x, saved.weight, saved.mean, saved.rstd
-        return apply_all(LayerNormBackward, grads[0], x, weight, mean, rstd, eps=eps, wanted=needs)
+        return apply_all(LayerNormBackward(eps=self.eps, wanted=needs), grads[0], x, weight, mean, rstd)
 
 
 @register
@@ -169,6 +140,9 @@ class LayerNormBackward(Op):
     """With h = (x - mean) * rstd and d = grad * weight, averages over a row:
     dx = rstd * (d - average(d) - h * average(d * h)), dweight = sum(grad * h), dbias = sum(grad) over rows.
     """
+
+    eps: float
+    wanted: Needs
 
     inputs = ("grad", "x", "weight", "mean", "rstd")
     jvp = through(lambda *xs, **given: layer_norm_backward_by_ops(*xs, **given))
@@ -182,27 +156,16 @@ class LayerNormBackward(Op):
     contiguous = ("*",)
     flops = norm_backward(10.0, 1.5)
 
-    @staticmethod
-    def infer(
-        grad: Spec, x: Spec, weight: Spec | None, mean: Spec, rstd: Spec, *, eps: float, wanted: Needs
-    ) -> Specs:
+    def infer(self, grad: Spec, x: Spec, weight: Spec | None, mean: Spec, rstd: Spec) -> Specs:
         vector = Spec(x.shape[-1:], x.dtype)
-        return x if wanted[0] else None, vector if wanted[1] else None, vector if wanted[2] else None
+        return (
+            x if self.wanted[0] else None,
+            vector if self.wanted[1] else None,
+            vector if self.wanted[2] else None,
+        )
 
-    @staticmethod
-    def cpu(
-        dx: Array | None,
-        dweight: Array | None,
-        dbias: Array | None,
-        grad: Array,
-        x: Array,
-        weight: Array | None,
-        mean: Array,
-        rstd: Array,
-        *,
-        eps: float,
-        wanted: Needs,
-    ) -> None:
+    def cpu(self, *arrays: Any) -> None:
+        dx, dweight, dbias, grad, x, weight, mean, rstd = arrays
         g2, x2 = as_rows(grad), as_rows(x)
         d2 = None if dx is None else as_rows(dx)
         means, rstds = mean.reshape(-1), rstd.reshape(-1)
@@ -229,56 +192,35 @@ class LayerNormBackward(Op):
         if dweight is not None:
             dweight[...] = weights
 
-    @staticmethod
-    def host(
-        dx: Array | None,
-        dweight: Array | None,
-        dbias: Array | None,
-        grad: Array,
-        x: Array,
-        weight: Array | None,
-        mean: Array,
-        rstd: Array,
-        *,
-        eps: float,
-        wanted: Needs,
-    ) -> HostCall:
+    def host(self, *arrays: Any) -> HostCall:
+        dx, dweight, dbias, grad, x, weight, mean, rstd = arrays
         return partial(kernels.layer_norm_backward, dx, dweight, dbias, grad, x, weight, mean, rstd)
 
     host_bf16 = host
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        dx: View | None,
-        dweight: View | None,
-        dbias: View | None,
-        grad: View,
-        x: View,
-        weight: View | None,
-        mean: View,
-        rstd: View,
-        *,
-        eps: float,
-        wanted: Needs,
-    ) -> None:
+    def cuda(self, launch: Launch, *views: Any) -> None:
+        dx, dweight, dbias, grad, x, weight, mean, rstd = views
         norms.backward(launch, "layer_norm", dx, dweight, dbias, grad, x, weight, mean, rstd)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, wanted: Needs) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """Double backward of dx = rstd * (d - average(d) - h * average(d * h)), dweight and dbias."""
         inputs = (saved.grad, saved.x, saved.weight)
         if not any(needs[1:]):
-            return _layer_norm_forward(grads, *inputs[1:], eps), *(None,) * 4
-        found = partial_vjp(layer_norm_backward_by_ops, inputs, grads, needs[:3], eps=eps, wanted=wanted)
+            return _layer_norm_forward(grads, *inputs[1:], self.eps), *(None,) * 4
+        found = partial_vjp(
+            layer_norm_backward_by_ops, inputs, grads, needs[:3], eps=self.eps, wanted=self.wanted
+        )
         return (*found, None, None)
 
 
-# (outputs, inputs, parameters), of arrays
-layer_norm_rows, layer_norm_backward_rows = (
-    partial(run_plain, LayerNorm),
-    partial(run_plain, LayerNormBackward),
-)
+def layer_norm_rows(outs: Sequence[Any], ins: Sequence[Any], eps: float) -> None:
+    """LayerNorm of arrays."""
+    run_plain(LayerNorm(eps=eps, dtype=None), outs, ins)
+
+
+def layer_norm_backward_rows(outs: Sequence[Any], ins: Sequence[Any], eps: float, wanted: Needs) -> None:
+    """LayerNormBackward of arrays."""
+    run_plain(LayerNormBackward(eps=eps, wanted=wanted), outs, ins)
 
 
 def layer_norm_backward_by_ops(
@@ -303,7 +245,7 @@ def _layer_norm_forward(grads: Grads, x: Tensor, weight: Tensor | None, eps: flo
         (dx, *_) = layer_norm_backward_by_ops(dx, x, None, eps=eps, wanted=(True, False, False))
     parts = [
         dx if dx is None or weight is None else multiply(dx, weight),
-        None if dweight is None else multiply(apply(LayerNorm, x, None, None, eps=eps, dtype=None), dweight),
+        None if dweight is None else multiply(apply(LayerNorm(eps=eps, dtype=None), x, None, None), dweight),
         None if dbias is None else expand(dbias, x.layout.shape),
     ]
     return reduce(add, [part for part in parts if part is not None])
@@ -346,4 +288,4 @@ def layer_norm(
         [-1.2247, 0.0, 1.2247]
     """
     need_tensors("layer_norm", x, weight, bias)
-    return apply(LayerNorm, x, weight, bias, eps=eps, dtype=dtype)
+    return apply(LayerNorm(eps=eps, dtype=dtype), x, weight, bias)

@@ -18,7 +18,7 @@ from tinytensor.dispatch.launch import Launch, View, blocks_for, write
 from tinytensor.dtypes import accumulator, float64
 from tinytensor.errors import ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, one_block, team
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Spec, Specs, fields_of, register
 from tinytensor.ops.elementwise.arithmetic import divide, multiply, subtract
 from tinytensor.ops.elementwise.comparison import not_equal
 from tinytensor.ops.elementwise.exponential import softplus
@@ -50,16 +50,20 @@ def _pick(targets: Array, classes: int, ignore_index: int) -> tuple[Array, Array
 
 
 def _nll_each(call: Samples) -> Any:
-    if call.params["reduction"] == "none":
+    if call.op.reduction == "none":
         return together(call)
-    losses = apply(NllLoss, *call.given, **{**call.params, "reduction": "none"})
-    found = reduced(losses, call.given[1], call.params["ignore_index"], call.params["reduction"])
+    losses = apply(call.op.replace(reduction="none"), *call.given)
+    found = reduced(losses, call.given[1], call.op.ignore_index, call.op.reduction)
     return lifted(found, call.level)
 
 
 @register
 class NllLoss(Op):
     """Linear in log_probs; NllLossBackward is its transpose."""
+
+    ignore_index: int
+    reduction: str
+    shape: Shape
 
     inputs = ("log_probs", "targets")
     vmap = _nll_each
@@ -70,77 +74,63 @@ class NllLoss(Op):
     flops = 1.0
     autocast = "wide"
 
-    @staticmethod
-    def infer(log_probs: Spec, targets: Spec, *, ignore_index: int, reduction: str, shape: Shape) -> Specs:
+    def infer(self, log_probs: Spec, targets: Spec) -> Specs:
         floating("nll_loss", log_probs)
         check_integers("nll_loss", "targets", targets)
-        if not shape or shape[:-1] != targets.shape:
+        if not self.shape or self.shape[:-1] != targets.shape:
             raise ShapeError(
-                f"nll_loss: log_probs {shape} and targets {targets.shape} do not fit",
+                f"nll_loss: log_probs {self.shape} and targets {targets.shape} do not fit",
                 why="log_probs are (..., V) with one value per class, targets (...) with one class each",
-                fix=f"give targets the shape {shape[:-1]}",
+                fix=f"give targets the shape {self.shape[:-1]}",
             )
-        return (Spec(targets.shape if reduction == "none" else (), log_probs.dtype),)
+        return (Spec(targets.shape if self.reduction == "none" else (), log_probs.dtype),)
 
-    @staticmethod
-    def cpu(
-        loss: Array, log_probs: Array, targets: Array, *, ignore_index: int, reduction: str, shape: Shape
-    ) -> None:
-        rows, labels, counted = _pick(targets, shape[-1], ignore_index)
+    def cpu(self, loss: Array, log_probs: Array, targets: Array) -> None:
+        rows, labels, counted = _pick(targets, self.shape[-1], self.ignore_index)
         picked = as_rows(log_probs)[rows, labels]
-        if reduction == "none":
+        if self.reduction == "none":
             flat = np.zeros(counted.shape, loss.dtype)
             flat[counted] = -picked
             loss[...] = flat.reshape(loss.shape)
         else:
             total = -np.add.reduce(picked, dtype=np.float64)
-            loss[...] = total / np.float64(len(rows)) if reduction == "mean" else total
+            loss[...] = total / np.float64(len(rows)) if self.reduction == "mean" else total
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        loss: View,
-        log_probs: View,
-        targets: View,
-        *,
-        ignore_index: int,
-        reduction: str,
-        shape: Shape,
-    ) -> None:
+    def cuda(self, launch: Launch, loss: View, log_probs: View, targets: View) -> None:
         dtype, count = log_probs.dtype, targets.size
-        labels, bounds = on_device(launch, "nll_loss", "targets", targets, shape[-1], ignore_index)
+        labels, bounds = on_device(launch, "nll_loss", "targets", targets, self.shape[-1], self.ignore_index)
         losses = launch.scratch(targets.shape, accumulator(dtype))
-        args = (losses, log_probs, labels, count, shape[-1], ignore_index, bounds)
+        args = (losses, log_probs, labels, count, self.shape[-1], self.ignore_index, bounds)
         launch("nll_loss_forward", dtype, grid=blocks_for(count, 256), args=args)
-        if reduction == "none":
+        if self.reduction == "none":
             write(launch.runtime, loss, losses)
         else:
-            total = (loss, losses, labels, count, ignore_index, reduction == "mean")
+            total = (loss, losses, labels, count, self.ignore_index, self.reduction == "mean")
             launch("nll_loss_forward_reduce", dtype, grid=1, block=one_block(count), args=total)
 
-    @staticmethod
-    def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, ignore_index: int, reduction: str, shape: Shape
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dlog_probs = -grad * the row's weight at the target of each row, 0 elsewhere."""
-        params = {"ignore_index": ignore_index, "reduction": reduction, "shape": shape}
-        return apply(NllLossBackward, grads[0], saved.targets, **params), None
+        return apply(NllLossBackward(**fields_of(self)), grads[0], saved.targets), None
 
 
 def _nll_backward_each(call: Samples) -> Any:
     """By the gradients of single losses: a mean divides them by the number of targets of its sample."""
-    if call.params["reduction"] == "none":
+    if call.op.reduction == "none":
         return together(call)
     grad, targets = call.given
-    if call.params["reduction"] == "mean":
-        counted = not_equal(targets, call.params["ignore_index"])
+    if call.op.reduction == "mean":
+        counted = not_equal(targets, call.op.ignore_index)
         grad = divide(grad, sum(cast(counted, grad.storage.dtype)))
     grads = expand(reshape(grad, (1,) * len(targets.layout.shape)), targets.layout.shape)
-    return lifted(apply(NllLossBackward, grads, targets, **{**call.params, "reduction": "none"}), call.level)
+    return lifted(apply(call.op.replace(reduction="none"), grads, targets), call.level)
 
 
 @register
 class NllLossBackward(Op):
+    ignore_index: int
+    reduction: str
+    shape: Shape
+
     inputs = ("grad", "targets")
     vmap = _nll_backward_each
     outputs = ("dlog_probs",)
@@ -148,52 +138,34 @@ class NllLossBackward(Op):
     dense = ("grad",)
     flops = 1.0
 
-    @staticmethod
-    def infer(grad: Spec, targets: Spec, *, ignore_index: int, reduction: str, shape: Shape) -> Specs:
-        return (Spec(shape, grad.dtype),)
+    def infer(self, grad: Spec, targets: Spec) -> Specs:
+        return (Spec(self.shape, grad.dtype),)
 
-    @staticmethod
-    def cpu(
-        dlog_probs: Array, grad: Array, targets: Array, *, ignore_index: int, reduction: str, shape: Shape
-    ) -> None:
-        rows, labels, counted = _pick(targets, shape[-1], ignore_index)
+    def cpu(self, dlog_probs: Array, grad: Array, targets: Array) -> None:
+        rows, labels, counted = _pick(targets, self.shape[-1], self.ignore_index)
         dlog_probs[...] = 0
         g = -grad.reshape(-1)
-        value = g[counted] if reduction == "none" else g / len(rows) if reduction == "mean" else g
+        value = g[counted] if self.reduction == "none" else g / len(rows) if self.reduction == "mean" else g
         as_rows(dlog_probs)[rows, labels] = value
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        dlog_probs: View,
-        grad: View,
-        targets: View,
-        *,
-        ignore_index: int,
-        reduction: str,
-        shape: Shape,
-    ) -> None:
-        count, width, dtype = targets.size, shape[-1], grad.dtype
-        labels, _ = on_device(launch, "nll_loss", "targets", targets, width, ignore_index)
-        factor = launch.scratch((), float64) if reduction == "mean" else None
+    def cuda(self, launch: Launch, dlog_probs: View, grad: View, targets: View) -> None:
+        count, width, dtype = targets.size, self.shape[-1], grad.dtype
+        labels, _ = on_device(launch, "nll_loss", "targets", targets, width, self.ignore_index)
+        factor = launch.scratch((), float64) if self.reduction == "mean" else None
         if factor is not None:
             launch(
                 "nll_loss_backward_factor",
                 grid=1,
                 block=one_block(count),
-                args=(factor, labels, count, ignore_index),
+                args=(factor, labels, count, self.ignore_index),
             )
         block = team(width, dtype)
-        args = (dlog_probs, grad, labels, factor, count, width, reduction == "none", ignore_index)
+        args = (dlog_probs, grad, labels, factor, count, width, self.reduction == "none", self.ignore_index)
         launch("nll_loss_backward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
 
-    @staticmethod
-    def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, ignore_index: int, reduction: str, shape: Shape
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dgrad = -the row's weight * the gradient at the target, of each row."""
-        params = {"ignore_index": ignore_index, "reduction": reduction, "shape": shape}
-        return apply(NllLoss, grads[0], saved.targets, **params), None
+        return apply(NllLoss(**fields_of(self)), grads[0], saved.targets), None
 
 
 def nll_loss(
@@ -225,7 +197,7 @@ def nll_loss(
     need_tensors("nll_loss", log_probs, targets)
     check_reduction("nll_loss", reduction)
     shape = log_probs.layout.shape
-    return apply(NllLoss, log_probs, targets, ignore_index=ignore_index, reduction=reduction, shape=shape)
+    return apply(NllLoss(ignore_index=ignore_index, reduction=reduction, shape=shape), log_probs, targets)
 
 
 def _same_shape(what: str, x: Tensor, targets: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -37,32 +38,35 @@ kernels = HostKernels("rms_norm")
 
 def _rms_norm(x: Tensor, weight: Tensor | None, *, eps: float, dtype: DType | None) -> Tensor:
     """RmsNorm whose weight is applied by ops of its own, of which each may be batched."""
-    y = apply(RmsNorm, x, None, eps=eps, dtype=None)
+    y = apply(RmsNorm(eps=eps, dtype=None), x, None)
     y = y if weight is None else multiply(y, weight)
     return y if dtype is None else cast(y, dtype)
 
 
 def _rms_norm_each(call: Samples) -> Any:
     shared = not any(call.batched[1:])
-    return call.run(*call.xs, **call.params) if shared else composed(_rms_norm)(call)
+    return call.run(*call.xs) if shared else composed(_rms_norm)(call)
 
 
 def _rms_norm_tangent(call: Tangents) -> Found:
     """The tangent of the result: the transpose of the gradient."""
-    (dx, dweight), x, weight, eps = call.given, call.saved.x, call.saved.weight, call.params["eps"]
+    (dx, dweight), x, weight, eps = call.given, call.saved.x, call.saved.weight, call.op.eps
     if dx is not None:
         dx, _ = rms_norm_backward_by_ops(dx, x, None, eps=eps, wanted=(True, False))
     parts = [
         dx if dx is None or weight is None else multiply(dx, weight),
-        None if dweight is None else multiply(apply(RmsNorm, x, None, eps=eps, dtype=None), dweight),
+        None if dweight is None else multiply(apply(RmsNorm(eps=eps, dtype=None), x, None), dweight),
     ]
     (found,) = call.total([part for part in parts if part is not None])
-    return [None if found is None else cast(found, call.params["dtype"] or found.storage.dtype)]
+    return [None if found is None else cast(found, call.op.dtype or found.storage.dtype)]
 
 
 @register
 class RmsNorm(Op):
     """Hidden output: 1 / root mean square of each row."""
+
+    eps: float
+    dtype: DType | None
 
     inputs = ("x", "weight")
     vmap = _rms_norm_each
@@ -74,21 +78,17 @@ class RmsNorm(Op):
     flops = norm(3.0)
     autocast = "wide"
 
-    @staticmethod
-    def infer(x: Spec, weight: Spec | None, *, eps: float, dtype: DType | None) -> Specs:
+    def infer(self, x: Spec, weight: Spec | None) -> Specs:
         check_norm("rms_norm", x, weight=weight)
-        return Spec(x.shape, dtype or x.dtype), Spec(x.shape[:-1], accumulator(x.dtype))
+        return Spec(x.shape, self.dtype or x.dtype), Spec(x.shape[:-1], accumulator(x.dtype))
 
-    @staticmethod
-    def cpu(
-        y: Array, rrms: Array | None, x: Array, weight: Array | None, *, eps: float, dtype: DType | None
-    ) -> None:
+    def cpu(self, y: Array, rrms: Array | None, x: Array, weight: Array | None) -> None:
         x, y = as_rows(x), as_rows(y)
         kept = None if rrms is None else rrms.reshape(-1)
         for r in row_blocks(*x.shape):
             s = np.vecdot(x[r], x[r])
             s /= x.shape[1]
-            s += eps
+            s += self.eps
             np.sqrt(s, out=s)
             np.reciprocal(s, out=s)
             np.multiply(x[r], s[:, None], out=y[r])
@@ -97,32 +97,20 @@ class RmsNorm(Op):
             if kept is not None:
                 kept[r] = s
 
-    @staticmethod
-    def host(
-        y: Array, rrms: Array | None, x: Array, weight: Array | None, *, eps: float, dtype: DType | None
-    ) -> HostCall:
-        return partial(kernels.rms_norm_forward, y, rrms, x, weight, eps)
+    def host(self, y: Array, rrms: Array | None, x: Array, weight: Array | None) -> HostCall:
+        return partial(kernels.rms_norm_forward, y, rrms, x, weight, self.eps)
 
     host_bf16 = host
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        y: View,
-        rrms: View | None,
-        x: View,
-        weight: View | None,
-        *,
-        eps: float,
-        dtype: DType | None,
-    ) -> None:
+    def cuda(self, launch: Launch, y: View, rrms: View | None, x: View, weight: View | None) -> None:
         if not y.size and rrms is None:
             return
-        norms.forward(launch, "rms_norm", y, None, rrms, x, weight, None, eps)
+        norms.forward(launch, "rms_norm", y, None, rrms, x, weight, None, self.eps)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, dtype: DType | None) -> Grads:
-        return apply_all(RmsNormBackward, grads[0], saved.x, saved.weight, saved.rrms, eps=eps, wanted=needs)
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        return apply_all(
+            RmsNormBackward(eps=self.eps, wanted=needs), grads[0], saved.x, saved.weight, saved.rrms
+        )
 
 
 @register
@@ -130,6 +118,9 @@ class RmsNormBackward(Op):
     """With h = x * rrms and d = grad * weight:
     dx = rrms * (d - h * average(d * h)), dweight = sum(grad * h) over rows.
     """
+
+    eps: float
+    wanted: Needs
 
     inputs = ("grad", "x", "weight", "rrms")
     jvp = through(lambda *xs, **given: rms_norm_backward_by_ops(*xs, **given))
@@ -141,22 +132,11 @@ class RmsNormBackward(Op):
     contiguous = ("*",)
     flops = norm_backward(8.0, 2.0)
 
-    @staticmethod
-    def infer(grad: Spec, x: Spec, weight: Spec | None, rrms: Spec, *, eps: float, wanted: Needs) -> Specs:
-        return x if wanted[0] else None, Spec(x.shape[-1:], x.dtype) if wanted[1] else None
+    def infer(self, grad: Spec, x: Spec, weight: Spec | None, rrms: Spec) -> Specs:
+        return x if self.wanted[0] else None, Spec(x.shape[-1:], x.dtype) if self.wanted[1] else None
 
-    @staticmethod
-    def cpu(
-        dx: Array | None,
-        dweight: Array | None,
-        grad: Array,
-        x: Array,
-        weight: Array | None,
-        rrms: Array,
-        *,
-        eps: float,
-        wanted: Needs,
-    ) -> None:
+    def cpu(self, *arrays: Any) -> None:
+        dx, dweight, grad, x, weight, rrms = arrays
         g2, x2, kept = as_rows(grad), as_rows(x), rrms.reshape(-1)
         d2 = None if dx is None else as_rows(dx)
         weights = np.zeros(x2.shape[1])  # float64, since there may be many blocks
@@ -176,50 +156,35 @@ class RmsNormBackward(Op):
         if dweight is not None:
             dweight[...] = weights
 
-    @staticmethod
-    def host(
-        dx: Array | None,
-        dweight: Array | None,
-        grad: Array,
-        x: Array,
-        weight: Array | None,
-        rrms: Array,
-        *,
-        eps: float,
-        wanted: Needs,
-    ) -> HostCall:
+    def host(self, *arrays: Any) -> HostCall:
+        dx, dweight, grad, x, weight, rrms = arrays
         return partial(kernels.rms_norm_backward, dx, dweight, grad, x, weight, rrms)
 
     host_bf16 = host
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        dx: View | None,
-        dweight: View | None,
-        grad: View,
-        x: View,
-        weight: View | None,
-        rrms: View,
-        *,
-        eps: float,
-        wanted: Needs,
-    ) -> None:
+    def cuda(self, launch: Launch, *views: Any) -> None:
+        dx, dweight, grad, x, weight, rrms = views
         norms.backward(launch, "rms_norm", dx, dweight, None, grad, x, weight, None, rrms)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, wanted: Needs) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """Double backward of dx = rrms * (d - h * average(d * h)) and dweight, through unfused ops."""
         inputs = (saved.grad, saved.x, saved.weight)
         return (
-            *partial_vjp(rms_norm_backward_by_ops, inputs, grads, needs[:3], eps=eps, wanted=wanted),
+            *partial_vjp(
+                rms_norm_backward_by_ops, inputs, grads, needs[:3], eps=self.eps, wanted=self.wanted
+            ),
             None,
         )
 
 
-# (outputs, inputs, parameters), of arrays
-rms_norm_rows = partial(run_plain, RmsNorm)
-rms_norm_backward_rows = partial(run_plain, RmsNormBackward)
+def rms_norm_rows(outs: Sequence[Any], ins: Sequence[Any], eps: float) -> None:
+    """RmsNorm of arrays."""
+    run_plain(RmsNorm(eps=eps, dtype=None), outs, ins)
+
+
+def rms_norm_backward_rows(outs: Sequence[Any], ins: Sequence[Any], eps: float, wanted: Needs) -> None:
+    """RmsNormBackward of arrays."""
+    run_plain(RmsNormBackward(eps=eps, wanted=wanted), outs, ins)
 
 
 def rms_norm_backward_by_ops(
@@ -264,4 +229,4 @@ def rms_norm(
         [0.8485, 1.1314]
     """
     need_tensors("rms_norm", x, weight)
-    return apply(RmsNorm, x, weight, eps=eps, dtype=dtype)
+    return apply(RmsNorm(eps=eps, dtype=dtype), x, weight)

@@ -56,6 +56,8 @@ def _launch(launch: Launch, part: str, logarithm: bool, y: View, *inputs: View, 
 
 @register
 class Softmax(Op):
+    axis: int
+
     inputs = ("x",)
     vmap = together
     jvp = symmetric
@@ -65,16 +67,14 @@ class Softmax(Op):
     flops = 4.0
     autocast = "wide"
 
-    @staticmethod
-    def infer(x: Spec, *, axis: int) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         floating("softmax", x)
         return (x,)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, axis: int) -> None:
+    def cpu(self, y: Array, x: Array) -> None:
         if not x.size:
             return
-        if _is_rows(axis, x, y):
+        if _is_rows(self.axis, x, y):
             x, y = as_rows(x), as_rows(y)
             for r in row_blocks(*x.shape):
                 out = y[r]
@@ -82,26 +82,25 @@ class Softmax(Op):
                 np.exp(out, out=out)
                 out /= row_sum(out)[:, None]
         else:
-            np.subtract(x, np.maximum.reduce(x, axis, keepdims=True), out=y)
+            np.subtract(x, np.maximum.reduce(x, self.axis, keepdims=True), out=y)
             np.exp(y, out=y)
-            y /= kept_sum(y, axis)
+            y /= kept_sum(y, self.axis)
 
-    @staticmethod
-    def host(y: Array, x: Array, *, axis: int) -> HostCall:
-        return partial(kernels.softmax_forward, y, x, False) if axis == x.ndim - 1 else None
+    def host(self, y: Array, x: Array) -> HostCall:
+        return partial(kernels.softmax_forward, y, x, False) if self.axis == x.ndim - 1 else None
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, axis: int) -> None:
-        _launch(launch, "forward", False, y, x, axis=axis)
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        _launch(launch, "forward", False, y, x, axis=self.axis)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
-        return (apply(SoftmaxBackward, grads[0], saved.y, axis=axis),)
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        return (apply(SoftmaxBackward(axis=self.axis), grads[0], saved.y),)
 
 
 @register
 class SoftmaxBackward(Op):
     """dx = y * (grad - sum(grad * y))."""
+
+    axis: int
 
     inputs = ("grad", "y")
     vmap = together
@@ -111,36 +110,31 @@ class SoftmaxBackward(Op):
     contiguous = ("*",)
     flops = 4.0
 
-    @staticmethod
-    def infer(grad: Spec, y: Spec, *, axis: int) -> Specs:
+    def infer(self, grad: Spec, y: Spec) -> Specs:
         return (y,)
 
-    @staticmethod
-    def cpu(dx: Array, grad: Array, y: Array, *, axis: int) -> None:
-        if _is_rows(axis, grad, y, dx):
+    def cpu(self, dx: Array, grad: Array, y: Array) -> None:
+        if _is_rows(self.axis, grad, y, dx):
             grad, y, dx = as_rows(grad), as_rows(y), as_rows(dx)
             for r in row_blocks(*y.shape):
                 np.subtract(grad[r], np.vecdot(grad[r], y[r])[:, None], out=dx[r])
                 dx[r] *= y[r]
         else:
             np.multiply(grad, y, out=dx)
-            np.subtract(grad, kept_sum(dx, axis), out=dx)
+            np.subtract(grad, kept_sum(dx, self.axis), out=dx)
             dx *= y
 
-    @staticmethod
-    def host(dx: Array, grad: Array, y: Array, *, axis: int) -> HostCall:
-        return partial(kernels.softmax_backward, dx, grad, y, False) if axis == y.ndim - 1 else None
+    def host(self, dx: Array, grad: Array, y: Array) -> HostCall:
+        return partial(kernels.softmax_backward, dx, grad, y, False) if self.axis == y.ndim - 1 else None
 
-    @staticmethod
-    def cuda(launch: Launch, dx: View, grad: View, y: View, *, axis: int) -> None:
-        _launch(launch, "backward", False, dx, grad, y, axis=axis)
+    def cuda(self, launch: Launch, dx: View, grad: View, y: View) -> None:
+        _launch(launch, "backward", False, dx, grad, y, axis=self.axis)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """Double backward of dx = y * (grad - sum(grad * y)), through unfused ops."""
         if not needs[1]:  # the Jacobian of softmax is symmetric
-            return apply(SoftmaxBackward, grads[0], saved.y, axis=axis), None
-        return partial_vjp(_softmax_backward, (saved.grad, saved.y), grads, needs, axis=axis)
+            return apply(self, grads[0], saved.y), None
+        return partial_vjp(_softmax_backward, (saved.grad, saved.y), grads, needs, axis=self.axis)
 
 
 def _softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
@@ -150,11 +144,13 @@ def _softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
 
 def _log_softmax_tangent(call: Tangents) -> Found:
     """dy = dx - sum(exp(y) * dx)."""
-    return [subtract(call.one, sum(multiply(exp(call.saved.y), call.one), call.params["axis"], True))]
+    return [subtract(call.one, sum(multiply(exp(call.saved.y), call.one), call.op.axis, True))]
 
 
 @register
 class LogSoftmax(Op):
+    axis: int
+
     inputs = ("x",)
     vmap = together
     jvp = _log_softmax_tangent
@@ -164,16 +160,14 @@ class LogSoftmax(Op):
     flops = 4.0
     autocast = "wide"
 
-    @staticmethod
-    def infer(x: Spec, *, axis: int) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         floating("log_softmax", x)
         return (x,)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, axis: int) -> None:
+    def cpu(self, y: Array, x: Array) -> None:
         if not x.size:
             return
-        if _is_rows(axis, x, y):
+        if _is_rows(self.axis, x, y):
             x, y = as_rows(x), as_rows(y)
             for r in row_blocks(*x.shape):
                 out = y[r]
@@ -181,25 +175,24 @@ class LogSoftmax(Op):
                 e = np.exp(out, out=scratch("log_softmax", out.shape, out.dtype))
                 out -= np.log(row_sum(e))[:, None]
         else:
-            np.subtract(x, np.maximum.reduce(x, axis, keepdims=True), out=y)
-            y -= np.log(kept_sum(np.exp(y), axis))
+            np.subtract(x, np.maximum.reduce(x, self.axis, keepdims=True), out=y)
+            y -= np.log(kept_sum(np.exp(y), self.axis))
 
-    @staticmethod
-    def host(y: Array, x: Array, *, axis: int) -> HostCall:
-        return partial(kernels.softmax_forward, y, x, True) if axis == x.ndim - 1 else None
+    def host(self, y: Array, x: Array) -> HostCall:
+        return partial(kernels.softmax_forward, y, x, True) if self.axis == x.ndim - 1 else None
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, axis: int) -> None:
-        _launch(launch, "forward", True, y, x, axis=axis)
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        _launch(launch, "forward", True, y, x, axis=self.axis)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
-        return (apply(LogSoftmaxBackward, grads[0], saved.y, axis=axis),)
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        return (apply(LogSoftmaxBackward(axis=self.axis), grads[0], saved.y),)
 
 
 @register
 class LogSoftmaxBackward(Op):
     """dx = grad - exp(y) * sum(grad)."""
+
+    axis: int
 
     inputs = ("grad", "y")
     vmap = together
@@ -209,13 +202,11 @@ class LogSoftmaxBackward(Op):
     contiguous = ("*",)
     flops = 4.0
 
-    @staticmethod
-    def infer(grad: Spec, y: Spec, *, axis: int) -> Specs:
+    def infer(self, grad: Spec, y: Spec) -> Specs:
         return (y,)
 
-    @staticmethod
-    def cpu(dx: Array, grad: Array, y: Array, *, axis: int) -> None:
-        if _is_rows(axis, grad, y, dx):
+    def cpu(self, dx: Array, grad: Array, y: Array) -> None:
+        if _is_rows(self.axis, grad, y, dx):
             grad, y, dx = as_rows(grad), as_rows(y), as_rows(dx)
             for r in row_blocks(*y.shape):
                 np.exp(y[r], out=dx[r])
@@ -223,24 +214,21 @@ class LogSoftmaxBackward(Op):
                 np.subtract(grad[r], dx[r], out=dx[r])
         else:
             np.exp(y, out=dx)
-            dx *= kept_sum(grad, axis)
+            dx *= kept_sum(grad, self.axis)
             np.subtract(grad, dx, out=dx)
 
-    @staticmethod
-    def host(dx: Array, grad: Array, y: Array, *, axis: int) -> HostCall:
-        return partial(kernels.softmax_backward, dx, grad, y, True) if axis == y.ndim - 1 else None
+    def host(self, dx: Array, grad: Array, y: Array) -> HostCall:
+        return partial(kernels.softmax_backward, dx, grad, y, True) if self.axis == y.ndim - 1 else None
 
-    @staticmethod
-    def cuda(launch: Launch, dx: View, grad: View, y: View, *, axis: int) -> None:
-        _launch(launch, "backward", True, dx, grad, y, axis=axis)
+    def cuda(self, launch: Launch, dx: View, grad: View, y: View) -> None:
+        _launch(launch, "backward", True, dx, grad, y, axis=self.axis)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """Double backward of dx = grad - exp(y) * sum(grad), through unfused ops."""
         if not needs[1]:
-            mean = sum(multiply(grads[0], exp(saved.y)), axis, True)
+            mean = sum(multiply(grads[0], exp(saved.y)), self.axis, True)
             return subtract(grads[0], mean), None
-        return partial_vjp(_log_softmax_backward, (saved.grad, saved.y), grads, needs, axis=axis)
+        return partial_vjp(_log_softmax_backward, (saved.grad, saved.y), grads, needs, axis=self.axis)
 
 
 def _log_softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
@@ -273,7 +261,7 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
         [0.5, 0.5, 0.0]
     """
     need_tensors("softmax", x)
-    return apply(Softmax, x, axis=normalize_axis(axis, len(x.layout.shape), "softmax"))
+    return apply(Softmax(axis=normalize_axis(axis, len(x.layout.shape), "softmax")), x)
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
@@ -300,4 +288,4 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
         [0.0, -1000.0]
     """
     need_tensors("log_softmax", x)
-    return apply(LogSoftmax, x, axis=normalize_axis(axis, len(x.layout.shape), "log_softmax"))
+    return apply(LogSoftmax(axis=normalize_axis(axis, len(x.layout.shape), "log_softmax")), x)

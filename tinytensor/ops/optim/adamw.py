@@ -58,14 +58,15 @@ class Adamw(Op):
     weight decay is added to the gradient.
     """
 
+    coupled: bool
+
     inputs = ("param", "grad", "m", "v", "hyper")
     outputs = ()
     visible = 0
     writes = ("param", "m", "v")
     flops = per_input(13.0)
 
-    @staticmethod
-    def infer(param: Spec, grad: Spec, m: Spec, v: Spec, hyper: Spec, *, coupled: bool) -> Specs:
+    def infer(self, param: Spec, grad: Spec, m: Spec, v: Spec, hyper: Spec) -> Specs:
         floating("adamw_step", param)
         if not param.shape == grad.shape == m.shape == v.shape or hyper.shape != (HYPER,):
             raise ShapeError(
@@ -83,17 +84,16 @@ class Adamw(Op):
             )
         return ()
 
-    @staticmethod
-    def cpu(param: Array, grad: Array, m: Array, v: Array, hyper: Array, *, coupled: bool) -> None:
+    def cpu(self, param: Array, grad: Array, m: Array, v: Array, hyper: Array) -> None:
         lr, beta1, rest1, beta2, rest2, correction1, correction2, eps, decay, scale = hyper.tolist()
         root = correction2**0.5  # lr * m / c1 / (sqrt(v / c2) + eps) = rate * m / (sqrt(v) + eps * root)
-        rate, eps, shrink = lr * root / correction1, eps * root, 1.0 if coupled else 1.0 - lr * decay
+        rate, eps, shrink = lr * root / correction1, eps * root, 1.0 if self.coupled else 1.0 - lr * decay
         flat = [param.reshape(-1), reshaped(grad, -1), m.reshape(-1), v.reshape(-1)]
 
         def move(r: slice) -> None:
             P, G, M, V = [a[r] for a in flat]
             t = np.multiply(G, scale * rest1, out=scratch("adamw", P.shape, P.dtype))
-            if coupled and decay:
+            if self.coupled and decay:
                 t += np.multiply(P, decay * rest1, out=scratch("adamw.decay", P.shape, P.dtype))
             M *= beta1
             M += t
@@ -115,13 +115,10 @@ class Adamw(Op):
     def many(columns: list[list[Array]], hyper: Array, rows: Array, coupled: bool) -> HostCall:
         return partial(kernels.adamw, *columns, hyper, rows, coupled)
 
-    @staticmethod
-    def cuda(
-        launch: Launch, param: View, grad: View, m: View, v: View, hyper: View, *, coupled: bool
-    ) -> None:
+    def cuda(self, launch: Launch, param: View, grad: View, m: View, v: View, hyper: View) -> None:
         grad = launch.dense(grad, operand="the gradient")
         table = table_of(launch, (param.size,), [(x.ptr,) for x in (param, grad, m, v)])
-        args = (table.entries, table.chunks, hyper, coupled)
+        args = (table.entries, table.chunks, hyper, self.coupled)
         launch("adamw", param.dtype, grid=table.blocks, args=args)
 
 
@@ -248,7 +245,7 @@ def adamw_step(
             and dtype.is_floating
         ):  # 16-bit floats, or an error
             param, grad, mean, square = [Spec(x.layout.shape, x.storage.dtype) for x in (p, g, m, v)]
-            Adamw.infer(param, grad, mean, square, one, coupled=coupled)
+            Adamw(coupled=coupled).infer(param, grad, mean, square, one)
         for name, x in (("param", p), ("m", m), ("v", v)):
             if not x.layout.is_contiguous:
                 raise ShapeError(
@@ -261,7 +258,7 @@ def adamw_step(
         _step(device, params, grads, ms, vs, hyper, which, coupled)
         return ()
 
-    watched("adamw", device, (params, grads, ms, vs, hyper), {"rows": which, "coupled": coupled}, run)
+    watched(Adamw(coupled=coupled), device, (params, grads, ms, vs, hyper, which), run)
 
 
 def _step(
@@ -301,7 +298,7 @@ def _step_on_cpu(rows: Array, coupled: bool, hyper: Tensor, *tensors: Tensor) ->
             _step_together(columns, hypers[which[places[0]]], coupled)
         else:
             with no_grad():
-                apply_all(Adamw, *[c[0] for c in columns], hypers[which[places[0]]], coupled=coupled)
+                apply_all(Adamw(coupled=coupled), *[c[0] for c in columns], hypers[which[places[0]]])
 
 
 def _together(params: Sequence[Tensor], kinds: Sequence[bytes]) -> Iterator[list[int]]:
@@ -327,7 +324,7 @@ def _step_together(columns: Sequence[Sequence[Tensor]], hyper: Tensor, coupled: 
         nbytes = sum([x.layout.size * x.storage.dtype.itemsize for column in columns for x in column])
         copies.note("adamw", "join", nbytes, "small parameters move together, and are put back")
     p, g, m, v = [np.concatenate([arr(x).reshape(-1) for x in column]) for column in columns]
-    silent().run(partial(Adamw.cpu, p, g, m, v, arr(hyper), coupled=coupled))
+    silent().run(Adamw(coupled=coupled).cpu, p, g, m, v, arr(hyper))
     for column, moved in ((columns[0], p), (columns[2], m), (columns[3], v)):
         at = 0
         for x in column:
@@ -498,7 +495,7 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
         def run() -> Sequence[Tensor | None]:
             return (_norm_of_all(device, tensors),)
 
-        (norm,) = watched("sum_of_squares", device, (tensors,), {}, run)
+        (norm,) = watched(SumOfSquares, device, (tensors,), run)
         if norm is not None:
             return norm  # type: ignore[no-any-return]
     total = apply(SumOfSquares, tensors[0])

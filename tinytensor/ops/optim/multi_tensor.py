@@ -16,13 +16,12 @@ from tinytensor.dispatch.cpu import do
 from tinytensor.dispatch.launch import Launch, View, view_of
 from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import constant
-from tinytensor.dispatch.watch import watched
 from tinytensor.dtypes import DType, float32, float64, int32, int64
 from tinytensor.errors import GradError, ShapeError
 from tinytensor.kernels.rows import need_tensors
 from tinytensor.op import Spec
 from tinytensor.ops.inplace import check_target, copy_
-from tinytensor.ops.views.manipulation import cast, record_cast
+from tinytensor.ops.views.manipulation import cast, cast_by, record_cast
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
@@ -267,7 +266,7 @@ def cast_all(tensors: Sequence[Tensor], dtype: DType) -> list[Tensor]:
         launch("cast_many", float32, dtype, grid=table.blocks, args=(table.entries, table.chunks))
         return made
 
-    watched("cast", device, tensors, {"dtype": dtype, "source": float32}, run)
+    cast_by(run, device, tensors, dtype, float32)
     if grad_enabled():
         for x, y in zip(tensors, made, strict=True):
             record_cast(x, y)

@@ -15,7 +15,7 @@ from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import float32, uint8
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
-from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, register, size
+from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, register, size
 from tinytensor.ops.indexing.gathering import take
 from tinytensor.ops.quantized.kinds import NUMBERS, QUANTIZED, dequantized, kind_of, packed_rows
 from tinytensor.runtime.cpu.arrays import Array
@@ -65,61 +65,58 @@ def _no_gradient(grads: Grads, saved: object, needs: Needs, *, kind: str) -> Gra
 
 @register
 class Dequantize(Op):
+    kind: str
+
     inputs = ("packed",)
     contiguous = ("packed",)
     dense = ("packed",)
     backward = staticmethod(_no_gradient)
 
-    @staticmethod
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
-        return (2.0 if params["kind"][-1] != "0" and params["kind"] != "q6_k" else 1.0) * size(outs[0])
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
+        return (2.0 if self.kind[-1] != "0" and self.kind != "q6_k" else 1.0) * size(outs[0])
 
-    @staticmethod
-    def infer(packed: Spec, *, kind: str) -> Specs:
-        return (Spec((*packed.shape[:-1], values_in("dequantize", packed, kind)), float32),)
+    def infer(self, packed: Spec) -> Specs:
+        return (Spec((*packed.shape[:-1], values_in("dequantize", packed, self.kind)), float32),)
 
-    @staticmethod
-    def cpu(y: Array, packed: Array, *, kind: str) -> None:
+    def cpu(self, y: Array, packed: Array) -> None:
         if y.size:
             rows, found = as_rows(packed), as_rows(y)
             for r in row_blocks(*found.shape):
-                found[r] = dequantized(rows[r], QUANTIZED[kind])
+                found[r] = dequantized(rows[r], QUANTIZED[self.kind])
 
-    @staticmethod
-    def host(y: Array, packed: Array, *, kind: str) -> HostCall:
-        return partial(kernels.dequantize, y, packed, NUMBERS[kind])
+    def host(self, y: Array, packed: Array) -> HostCall:
+        return partial(kernels.dequantize, y, packed, NUMBERS[self.kind])
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, packed: View, *, kind: str) -> None:
-        launch_dequantize(launch, y, packed, kind)
+    def cuda(self, launch: Launch, y: View, packed: View) -> None:
+        launch_dequantize(launch, y, packed, self.kind)
 
 
 @register
 class Quantize(Op):
+    kind: str
+
     inputs = ("x",)
     contiguous = ("x",)
     library = True
     flops = 0.0
     backward = staticmethod(_no_gradient)
 
-    @staticmethod
-    def infer(x: Spec, *, kind: str) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         floating("quantize", x)
-        found = kind_of("quantize", kind)
+        found = kind_of("quantize", self.kind)
         if not x.shape or x.shape[-1] % found.values:
             raise ShapeError(
                 f"quantize: rows of shape {x.shape}",
-                why=f"a block of {kind} has {found.values} values, and a row has whole blocks",
+                why=f"a block of {self.kind} has {found.values} values, and a row has whole blocks",
                 fix='a kind with blocks of 32, such as "q8_0", or rows of another length',
             )
         return (Spec((*x.shape[:-1], x.shape[-1] // found.values * found.nbytes), uint8),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, kind: str) -> None:
+    def cpu(self, y: Array, x: Array) -> None:
         if y.size:
             rows, found = as_rows(x), as_rows(y)
             for r in row_blocks(*rows.shape):
-                found[r] = packed_rows(rows[r].astype(np.float32), QUANTIZED[kind])
+                found[r] = packed_rows(rows[r].astype(np.float32), QUANTIZED[self.kind])
 
 
 def quantize(x: Tensor, kind: str) -> Tensor:
@@ -151,7 +148,7 @@ def quantize(x: Tensor, kind: str) -> Tensor:
         ((2, 18), tinytensor.uint8)
     """
     need_tensors("quantize", x)
-    return apply(Quantize, x, kind=kind)
+    return apply(Quantize(kind=kind), x)
 
 
 def dequantize(packed: Tensor, kind: str) -> Tensor:
@@ -176,7 +173,7 @@ def dequantize(packed: Tensor, kind: str) -> Tensor:
         [0.5, 0.5]
     """
     need_tensors("dequantize", packed)
-    return apply(Dequantize, packed, kind=kind)
+    return apply(Dequantize(kind=kind), packed)
 
 
 def quantized_embedding(indices: Tensor, packed: Tensor, kind: str) -> Tensor:
@@ -211,4 +208,6 @@ def quantized_embedding(indices: Tensor, packed: Tensor, kind: str) -> Tensor:
     return dequantize(take(packed, indices, 0), kind)
 
 
-dequantize_array = partial(run_plain, Dequantize)  # (outputs, inputs, parameters), of arrays
+def dequantize_array(out: Array, packed: Array, kind: str) -> None:
+    """Dequantize of an array."""
+    run_plain(Dequantize(kind=kind), [out], [packed])

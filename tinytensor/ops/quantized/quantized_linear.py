@@ -17,7 +17,7 @@ from tinytensor.dtypes import float32, int8
 from tinytensor.errors import ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
 from tinytensor.layout import contiguous
-from tinytensor.op import HostCall, Op, Params, Shapes, Spec, Specs, register, size
+from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, register, size
 from tinytensor.ops.matmul.gemm import multiply
 from tinytensor.ops.matmul.matmul import matmul
 from tinytensor.ops.quantized.dequantize import (
@@ -42,54 +42,52 @@ kernels = HostKernels("quantized_linear")
 class QuantizedLinear(Op):
     """y = x @ dequantize(packed).T; with `rounded`, of x rounded to 16 bits in blocks of 32."""
 
+    kind: str
+    rounded: bool
+
     inputs = ("x", "packed")
     saves = ("packed",)
     contiguous = ("packed",)
     dense = ("*",)
 
-    @staticmethod
-    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+    def flops(self, outs: Shapes, ins: Shapes) -> float:
         return 2.0 * (ins[0] or (0,))[-1] * size(outs[0])
 
-    @staticmethod
-    def infer(x: Spec, packed: Spec, *, kind: str, rounded: bool) -> Specs:
+    def infer(self, x: Spec, packed: Spec) -> Specs:
         floating("quantized_linear", x)
-        inner = values_in("quantized_linear", packed, kind)
+        inner = values_in("quantized_linear", packed, self.kind)
         if packed.ndim != 2 or not x.shape or x.shape[-1] != inner:
             raise ShapeError(
-                f"quantized_linear: x {x.shape} and packed rows {packed.shape} of {kind} do not fit",
+                f"quantized_linear: x {x.shape} and packed rows {packed.shape} of {self.kind} do not fit",
                 why=f"packed is (N, bytes of a row), and a row of it has {inner} values: the last axis of x",
                 fix="check the sizes of the layer; the weight is packed as (out, in)",
             )
         return (Spec((*x.shape[:-1], packed.shape[0]), x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, packed: Array, *, kind: str, rounded: bool) -> None:
+    def cpu(self, y: Array, x: Array, packed: Array) -> None:
         if not x.size or not y.size:
             y[...] = 0
             return
         x2, y2 = as_rows(x), as_rows(y)
         for r in row_blocks(len(packed), x2.shape[1]):  # of the weight
-            if rounded:
-                y2[:, r] = rounded_product(x2, packed[r], QUANTIZED[kind])
+            if self.rounded:
+                y2[:, r] = rounded_product(x2, packed[r], QUANTIZED[self.kind])
             else:
                 weight = scratch("quantized_linear", (r.stop - r.start, x2.shape[1]), NUMPY[float32])
-                dequantize_array([weight], [packed[r]], {"kind": kind})
+                dequantize_array(weight, packed[r], self.kind)
                 y2[:, r] = np.matmul(x2, weight.T.astype(x2.dtype, copy=False))
 
-    @staticmethod
-    def host(y: Array, x: Array, packed: Array, *, kind: str, rounded: bool) -> HostCall:
-        return partial(kernels.quantized_linear, y, x, packed, NUMBERS[kind]) if rounded else None
+    def host(self, y: Array, x: Array, packed: Array) -> HostCall:
+        return partial(kernels.quantized_linear, y, x, packed, NUMBERS[self.kind]) if self.rounded else None
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, packed: View, *, kind: str, rounded: bool) -> None:
+    def cuda(self, launch: Launch, y: View, x: View, packed: View) -> None:
         inner, columns = x.shape[-1], packed.shape[0]
         rows = prod(x.shape[:-1])
         if not y.size:
             return
-        if not rounded or not inner:
+        if not self.rounded or not inner:
             weight = launch.scratch((columns, inner), y.dtype)
-            launch_dequantize(launch, weight, packed, kind)
+            launch_dequantize(launch, weight, packed, self.kind)
             rows_of_x = x.read_through(contiguous((rows, inner)))
             multiply(launch, y, rows_of_x, weight, tb=True)
             return
@@ -100,12 +98,13 @@ class QuantizedLinear(Op):
         to_round = (high, low, scales, x, groups)
         launch("round_activations", x.dtype, grid=blocks_for(groups, 8), block=block, args=to_round)
         args = (y, high, low, scales, on_even_address(launch, packed), rows, columns, inner)
-        launch("quantized_rows", kind.upper(), y.dtype, grid=blocks_for(columns, 8), block=block, args=args)
+        launch(
+            "quantized_rows", self.kind.upper(), y.dtype, grid=blocks_for(columns, 8), block=block, args=args
+        )
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, kind: str, rounded: bool) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad @ dequantize(packed): rounding counts as the identity."""
-        weight = dequantize(saved.packed, kind)
+        weight = dequantize(saved.packed, self.kind)
         return matmul(grads[0], cast(weight, grads[0].storage.dtype)), None
 
 
@@ -147,4 +146,4 @@ def quantized_linear(x: Tensor, packed: Tensor, kind: str, *, rounded: bool = Fa
         [[32.0, 64.0]]
     """
     need_tensors("quantized_linear", x, packed)
-    return apply(QuantizedLinear, x, packed, kind=kind, rounded=rounded)
+    return apply(QuantizedLinear(kind=kind, rounded=rounded), x, packed)

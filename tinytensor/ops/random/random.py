@@ -21,6 +21,7 @@ from tinytensor.errors import ArgumentError, DTypeError
 from tinytensor.generator import Generator, default_generator
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.random import philox
+from tinytensor.random_streams import Stream
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape, as_int, check_shape
 from tinytensor.tensor import Tensor, is_tensor
@@ -28,109 +29,108 @@ from tinytensor.tensor import Tensor, is_tensor
 __all__ = ["normal", "rand", "randint", "randn", "uniform"]
 
 
-def _fill(draw: str, out: Array, seed: int, offset: int) -> None:
+def _fill(draw: str, out: Array, stream: Stream) -> None:
     """Fill an array with uniform or normal numbers, through a contiguous float32 or float64 array."""
     target = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
-    getattr(philox, f"{draw}_{target.dtype.name}")(seed, offset, target)
+    getattr(philox, f"{draw}_{target.dtype.name}")(*stream, target)
     if target is not out:
         out[...] = target
 
 
 @register
 class Uniform(Op):
-    inputs = ()
-    varying = ("seed", "offset")
+    shape: Shape
+    dtype: DType
+    device: Device
+    low: float
+    high: float
+
+    inputs = ("stream",)
     flops = 1.0
 
-    @staticmethod
-    def infer(*, shape: Shape, dtype: DType, low: float, high: float, seed: int, offset: int) -> Specs:
-        return (Spec(shape, dtype),)
+    def infer(self, stream: Any) -> Specs:
+        return (Spec(self.shape, self.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, *, shape: Shape, dtype: DType, low: float, high: float, seed: int, offset: int) -> None:
-        _fill("uniform", y, seed, offset)
-        if dtype.narrow:  # drop the bits that it cannot represent: 0.9999 must not round up to 1
-            digits = np.float32(2048 if dtype is float16 else 256)
+    def cpu(self, y: Array, stream: Stream) -> None:
+        _fill("uniform", y, stream)
+        if self.dtype.narrow:  # drop the bits that it cannot represent: 0.9999 must not round up to 1
+            digits = np.float32(2048 if self.dtype is float16 else 256)
             np.floor(y * digits, out=y)
             y /= digits
-        if (low, high) != (0.0, 1.0):
-            y *= y.dtype.type(high - low)
-            y += y.dtype.type(low)
+        if (self.low, self.high) != (0.0, 1.0):
+            y *= y.dtype.type(self.high - self.low)
+            y += y.dtype.type(self.low)
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        y: View,
-        *,
-        shape: Shape,
-        dtype: DType,
-        low: float,
-        high: float,
-        seed: int,
-        offset: int,
-    ) -> None:
-        is_unit = (low, high) == (0.0, 1.0)
-        _launch_fill(launch, "uniform_forward", y, seed, offset, low, high - low, is_unit)
+    def cuda(self, launch: Launch, y: View, stream: Stream) -> None:
+        is_unit = (self.low, self.high) == (0.0, 1.0)
+        _launch_fill(launch, "uniform_forward", y, stream, self.low, self.high - self.low, is_unit)
 
 
-def _launch_fill(launch: Launch, name: str, y: View, seed: int, offset: int, *numbers: Any) -> None:
+def _launch_fill(launch: Launch, name: str, y: View, stream: Stream, *numbers: Any) -> None:
     """Fill y by a kernel whose threads write at most 16 bytes each."""
-    args = (y, launch.stream(seed, offset), *numbers, y.size)
+    args = (y, launch.stream(stream), *numbers, y.size)
     each = 2 if y.itemsize == 8 or name == "randint_forward" else 4
     launch(name, y.dtype, index_type(y), grid=blocks_for(y.size, BLOCK * each), args=args)
 
 
 @register
 class Normal(Op):
-    inputs = ()
-    varying = ("seed", "offset")
+    shape: Shape
+    dtype: DType
+    device: Device
+    mean: float
+    std: float
+
+    inputs = ("stream",)
     flops = 6.0
 
-    @staticmethod
-    def infer(*, shape: Shape, dtype: DType, mean: float, std: float, seed: int, offset: int) -> Specs:
-        return (Spec(shape, dtype),)
+    def infer(self, stream: Any) -> Specs:
+        return (Spec(self.shape, self.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, *, shape: Shape, dtype: DType, mean: float, std: float, seed: int, offset: int) -> None:
-        _fill("normal", y, seed, offset)
-        if (mean, std) != (0.0, 1.0):
-            y *= y.dtype.type(std)
-            y += y.dtype.type(mean)
+    def cpu(self, y: Array, stream: Stream) -> None:
+        _fill("normal", y, stream)
+        if (self.mean, self.std) != (0.0, 1.0):
+            y *= y.dtype.type(self.std)
+            y += y.dtype.type(self.mean)
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        y: View,
-        *,
-        shape: Shape,
-        dtype: DType,
-        mean: float,
-        std: float,
-        seed: int,
-        offset: int,
-    ) -> None:
-        _launch_fill(launch, "normal_forward", y, seed, offset, mean, std, (mean, std) == (0.0, 1.0))
+    def cuda(self, launch: Launch, y: View, stream: Stream) -> None:
+        _launch_fill(
+            launch,
+            "normal_forward",
+            y,
+            stream,
+            self.mean,
+            self.std,
+            (self.mean, self.std) == (0.0, 1.0),
+        )
 
 
 @register
 class Randint(Op):
-    inputs = ()
-    varying = ("seed", "offset")
+    shape: Shape
+    dtype: DType
+    device: Device
+    low: int
+    high: int
+
+    inputs = ("stream",)
     flops = 0.0
 
-    @staticmethod
-    def infer(*, shape: Shape, dtype: DType, low: int, high: int, seed: int, offset: int) -> Specs:
-        return (Spec(shape, dtype),)
+    def infer(self, stream: Any) -> Specs:
+        return (Spec(self.shape, self.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, *, shape: Shape, dtype: DType, low: int, high: int, seed: int, offset: int) -> None:
-        y[...] = philox.randint(seed, offset, low, high, y.size).reshape(y.shape)
+    def cpu(self, y: Array, stream: Stream) -> None:
+        y[...] = philox.randint(*stream, self.low, self.high, y.size).reshape(y.shape)
 
-    @staticmethod
-    def cuda(
-        launch: Launch, y: View, *, shape: Shape, dtype: DType, low: int, high: int, seed: int, offset: int
-    ) -> None:
-        _launch_fill(launch, "randint_forward", y, seed, offset, low, (high - low) % (1 << 64))
+    def cuda(self, launch: Launch, y: View, stream: Stream) -> None:
+        _launch_fill(
+            launch,
+            "randint_forward",
+            y,
+            stream,
+            self.low,
+            (self.high - self.low) % (1 << 64),
+        )
 
 
 def generator_of(generator: Generator | None, what: str) -> Generator:
@@ -180,10 +180,10 @@ def device_of(device: Any, what: str) -> Device:
 
 
 @sampling(0)
-def _drawn(shape: Shape, op: type[Op], g: Generator, words: int, **params: Any) -> Tensor:
+def _drawn(shape: Shape, op: Any, g: Generator, words: int, **params: Any) -> Tensor:
     """Samples of a random op, `words` Philox words each, from the next bits of a generator."""
     offset = g.advance(philox.blocks_needed(prod(shape), words))
-    return apply(op, shape=shape, seed=g.seed, offset=offset, **params)
+    return apply(op(shape=shape, **params), Stream(g.seed, offset))
 
 
 def uniform(

@@ -24,6 +24,7 @@ from tinytensor.layout import contiguous
 from tinytensor.op import Op, Spec, Specs, per_input, register
 from tinytensor.ops.random import philox
 from tinytensor.ops.random.random import device_of, generator_of
+from tinytensor.random_streams import Stream
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import as_int, check_shape
 from tinytensor.tensor import Tensor, is_tensor
@@ -33,48 +34,43 @@ __all__ = ["bernoulli", "multinomial", "permutation"]
 
 @register
 class Permutation(Op):
-    inputs = ()
-    varying = ("seed", "offset")
+    n: int
+    device: Device
+
+    inputs = ("stream",)
     flops = 0.0
 
-    @staticmethod
-    def infer(*, n: int, seed: int, offset: int) -> Specs:
-        return (Spec((n,), int64),)
+    def infer(self, stream: Any) -> Specs:
+        return (Spec((self.n,), int64),)
 
-    @staticmethod
-    def cpu(y: Array, *, n: int, seed: int, offset: int) -> None:
-        y[...] = philox.permutation(seed, offset, n)
+    def cpu(self, y: Array, stream: Stream) -> None:
+        y[...] = philox.permutation(*stream, self.n)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, *, n: int, seed: int, offset: int) -> None:
-        keys = launch.scratch((n,), uint64)
-        args = (keys, launch.stream(seed, offset), n)
-        launch("random_bits", index_type(keys), grid=blocks_for(n, BLOCK * 2), args=args)
-        launch_sort(Launch(launch.runtime, "sorting"), None, y, keys, 0, n, False)
+    def cuda(self, launch: Launch, y: View, stream: Stream) -> None:
+        keys = launch.scratch((self.n,), uint64)
+        args = (keys, launch.stream(stream), self.n)
+        launch("random_bits", index_type(keys), grid=blocks_for(self.n, BLOCK * 2), args=args)
+        launch_sort(Launch(launch.runtime, "sorting"), None, y, keys, 0, self.n, False)
 
 
 @register
 class Bernoulli(Op):
-    inputs = ("p",)
-    varying = ("seed", "offset")
+    inputs = ("p", "stream")
     dense = ("p",)
     flops = 0.0
 
-    @staticmethod
-    def infer(p: Spec, *, seed: int, offset: int) -> Specs:
+    def infer(self, p: Spec, stream: Any) -> Specs:
         return (Spec(p.shape, bool_),)
 
-    @staticmethod
-    def cpu(y: Array, p: Array, *, seed: int, offset: int) -> None:
+    def cpu(self, y: Array, p: Array, stream: Stream) -> None:
         _check_values(p, "bernoulli", at_most_one=True)
         u = np.empty(y.shape, np.float32)
-        philox.uniform_float32(seed, offset, u)
+        philox.uniform_float32(*stream, u)
         np.less(u, p, out=y)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, p: View, *, seed: int, offset: int) -> None:
+    def cuda(self, launch: Launch, y: View, p: View, stream: Stream) -> None:
         bounds = launch.bounds(0, 0, _no_probability, "bernoulli", True)
-        args = (y, p, launch.stream(seed, offset), bounds, y.size)
+        args = (y, p, launch.stream(stream), bounds, y.size)
         launch("bernoulli_forward", p.dtype, index_type(p), grid=blocks_for(y.size, BLOCK * 4), args=args)
 
 
@@ -82,64 +78,63 @@ class Bernoulli(Op):
 class Multinomial(Op):
     """Sample indices by weight: inverse of the cumulative sum; without replacement, exponential races."""
 
-    inputs = ("p",)
-    varying = ("seed", "offset")
+    num_samples: int
+    replacement: bool
+
+    inputs = ("p", "stream")
     dense = ("p",)
     flops = per_input(1.0)
 
-    @staticmethod
-    def infer(p: Spec, *, num_samples: int, replacement: bool, seed: int, offset: int) -> Specs:
-        return (Spec((*p.shape[:-1], num_samples), int64),)
+    def infer(self, p: Spec, stream: Any) -> Specs:
+        return (Spec((*p.shape[:-1], self.num_samples), int64),)
 
-    @staticmethod
-    def cpu(y: Array, p: Array, *, num_samples: int, replacement: bool, seed: int, offset: int) -> None:
+    def cpu(self, y: Array, p: Array, stream: Stream) -> None:
         if not y.size:
             return
         if copies.listener is not None and p.dtype != np.float64:
             copies.note("", "dtype", p.size * 8, "sums of weights are formed in float64")
-        rows, out = p.reshape(-1, p.shape[-1]).astype(np.float64), y.reshape(-1, num_samples)
+        rows, out = p.reshape(-1, p.shape[-1]).astype(np.float64), y.reshape(-1, self.num_samples)
         np.ldexp(rows, -np.frexp(rows.max(1, keepdims=True))[1], out=rows)  # the largest is in [1/2, 1)
-        if replacement:
+        if self.replacement:
             u = np.empty(out.shape, np.float64)
-            philox.uniform_float64(seed, offset, u)
+            philox.uniform_float64(*stream, u)
             for i, row in enumerate(rows):
                 total = np.cumsum(row)
                 last = int(np.flatnonzero(row)[-1])  # rounding must not lead past the last positive weight
                 out[i] = np.minimum(np.searchsorted(total, u[i] * total[-1], side="right"), last)
             return
         u = np.empty(rows.shape, np.float64)
-        philox.uniform_float64(seed, offset, u)
+        philox.uniform_float64(*stream, u)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             time = -np.log1p(-u) / rows  # the first arrivals of exponential clocks
         time[p.reshape(rows.shape) == 0] = np.nan  # never: sorts after the latest, which may be inf
-        out[...] = np.argsort(time, axis=-1, kind="stable")[:, :num_samples]
+        out[...] = np.argsort(time, axis=-1, kind="stable")[:, : self.num_samples]
 
-    @staticmethod
-    def cuda(
-        launch: Launch, y: View, p: View, *, num_samples: int, replacement: bool, seed: int, offset: int
-    ) -> None:
+    def cuda(self, launch: Launch, y: View, p: View, stream: Stream) -> None:
         if y.size == 0:
             return
-        width, stream = p.shape[-1], launch.stream(seed, offset)
+        width, samples = p.shape[-1], launch.stream(stream)
         rows = p.size // width
         fine = launch.bounds(0, 0, _no_probability, "multinomial", False)
-        enough = launch.bounds(_needed(num_samples, replacement), 1 << 62, _too_few, num_samples)
-        if replacement:
-            size, parts = power_of_two(-(-width // BLOCK), 32, 1 << 62), -(-num_samples // _DRAWS)
-            args = (y, p, stream, fine, enough, width, num_samples, size, parts)
+        enough = launch.bounds(
+            _needed(self.num_samples, self.replacement), 1 << 62, _too_few, self.num_samples
+        )
+        if self.replacement:
+            size, parts = power_of_two(-(-width // BLOCK), 32, 1 << 62), -(-self.num_samples // _DRAWS)
+            args = (y, p, samples, fine, enough, width, self.num_samples, size, parts)
             launch("multinomial_forward", p.dtype, grid=rows * parts, args=args)
             return
         exponents = launch.scratch((rows,), int32) if p.dtype is float64 else None
         if exponents is not None:
             launch("multinomial_exponents", p.dtype, grid=rows, args=(exponents, p, width))
-        weights = (p, exponents, stream, fine, enough)
-        if num_samples <= FEW or width <= TILE:
-            _race(launch, y, weights, rows, width, num_samples)
+        weights = (p, exponents, samples, fine, enough)
+        if self.num_samples <= FEW or width <= TILE:
+            _race(launch, y, weights, rows, width, self.num_samples)
             return
         times = launch.scratch((rows, width), float64)
         launch("multinomial_times", p.dtype, grid=rows, args=(times, *weights, width))
-        first = y.read_through(contiguous((rows, num_samples)))  # (rows, samples)
-        launch_sort(Launch(launch.runtime, "sorting"), None, first, times, 1, num_samples, False)
+        first = y.read_through(contiguous((rows, self.num_samples)))  # (rows, samples)
+        launch_sort(Launch(launch.runtime, "sorting"), None, first, times, 1, self.num_samples, False)
 
 
 _DRAWS = 512  # samples per block; each block sums the row once
@@ -206,7 +201,7 @@ def permutation(n: int, *, device: Any = None, generator: Generator | None = Non
 
 @sampling()
 def _permuted(n: int, device: Device, g: Generator) -> Tensor:
-    return apply(Permutation, device=device, n=n, seed=g.seed, offset=g.advance(philox.blocks_needed(n, 2)))
+    return apply(Permutation(device=device, n=n), Stream(g.seed, g.advance(philox.blocks_needed(n, 2))))
 
 
 def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
@@ -233,7 +228,7 @@ def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
 @sampling(0)
 def _trials(p: Tensor, g: Generator) -> Tensor:
     _probabilities(p, "bernoulli")
-    return apply(Bernoulli, p.detach(), seed=g.seed, offset=g.advance(philox.blocks_needed(p.layout.size, 1)))
+    return apply(Bernoulli, p.detach(), Stream(g.seed, g.advance(philox.blocks_needed(p.layout.size, 1))))
 
 
 def _no_probability(bits: int, what: str, at_most_one: bool) -> ArgumentError:
@@ -312,5 +307,5 @@ def _indices(p: Tensor, num_samples: int, replacement: bool, g: Generator) -> Te
     n = rows * (count if replacement else p.layout.shape[-1])
     offset = g.advance(philox.blocks_needed(n, 2))
     return apply(
-        Multinomial, p.detach(), num_samples=count, replacement=bool(replacement), seed=g.seed, offset=offset
+        Multinomial(num_samples=count, replacement=bool(replacement)), p.detach(), Stream(g.seed, offset)
     )

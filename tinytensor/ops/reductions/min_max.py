@@ -65,51 +65,49 @@ def nonempty_input(what: str, shape: Shape, axes: Axes) -> None:
 class Extreme(Op):
     """Base class of max and min; ties share the gradient evenly."""
 
+    axes: Axes
+    keepdims: bool
+
     inputs = ("x",)
     vmap = together
     saves = ("x", "y")
     ufunc: ClassVar[np.ufunc]
     flops = 0.0
 
-    @classmethod
-    def infer(cls, x: Spec, *, axes: Axes, keepdims: bool) -> Specs:
-        ordered_input(cls.name, x)
-        nonempty_input(cls.name, x.shape, axes)
-        return (Spec(reduced_shape(x.shape, axes, keepdims), x.dtype),)
+    def infer(self, x: Spec) -> Specs:
+        ordered_input(self.name, x)
+        nonempty_input(self.name, x.shape, self.axes)
+        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), x.dtype),)
 
-    @classmethod
-    def direct(cls, x: Spec, *, axes: Axes, keepdims: bool) -> Direct:
-        reduce = cls.ufunc.reduce
-        return lambda a: np.asarray(reduce(a, axes, keepdims=keepdims))
+    def direct(self, x: Spec) -> Direct:
+        reduce = self.ufunc.reduce
+        return lambda a: np.asarray(reduce(a, self.axes, keepdims=self.keepdims))
 
-    @classmethod
-    def cpu(cls, y: Array, x: Array, *, axes: Axes, keepdims: bool) -> None:
-        ufunc = cls.ufunc
-        if axes and worth_blocks(x) and x.strides[-1] != x.itemsize:
+    def cpu(self, y: Array, x: Array) -> None:
+        ufunc = self.ufunc
+        if self.axes and worth_blocks(x) and x.strides[-1] != x.itemsize:
             by_blocks(
-                y.reshape(reduced_shape(x.shape, axes, True)),
+                y.reshape(reduced_shape(x.shape, self.axes, True)),
                 x,
-                axes,
+                self.axes,
                 lambda y, x: ufunc.reduce(x, 1, out=y),
                 lambda y, x: ufunc.reduce(x, 0, out=y),
             )
-        elif short_rows(y, x, axes):
-            reduce_short(cls.ufunc, y, x, axes)
+        elif short_rows(y, x, self.axes):
+            reduce_short(self.ufunc, y, x, self.axes)
         else:
-            cls.ufunc.reduce(x, axes, out=y, keepdims=keepdims)
+            self.ufunc.reduce(x, self.axes, out=y, keepdims=self.keepdims)
 
-    @classmethod
-    def cuda(cls, launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool) -> None:
-        launch_reduction(launch, cls.__name__, y, x, axes)
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        launch_reduction(launch, type(self).__name__, y, x, self.axes)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad / n at each of the n elements that equal the extreme, 0 at the others."""
         if grads[0] is None:
             return (None,)
         x = saved.x
-        share = apply(TieShare, detach(x), detach(saved.y), axes=axes)
-        return (multiply(spread(grads[0], x.layout.shape, axes), share),)
+        share = apply(TieShare(axes=self.axes), detach(x), detach(saved.y))
+        return (multiply(spread(grads[0], x.layout.shape, self.axes), share),)
 
 
 @register
@@ -126,37 +124,35 @@ class Min(Extreme):
 class TieShare(Op):
     """1/n at the n elements of x that equal the extreme y, 0 at the others; nan counts as equal to nan."""
 
+    axes: Axes
+
     inputs = ("x", "y")
     vmap = together
     outputs = ("share",)
     dense = ("y",)
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, y: Spec, *, axes: Axes) -> Specs:
+    def infer(self, x: Spec, y: Spec) -> Specs:
         return (Spec(x.shape, x.dtype),)
 
-    @staticmethod
-    def cpu(share: Array, x: Array, y: Array, *, axes: Axes) -> None:
-        y = y.reshape(reduced_shape(x.shape, axes, True))
+    def cpu(self, share: Array, x: Array, y: Array) -> None:
+        y = y.reshape(reduced_shape(x.shape, self.axes, True))
         hit = np.equal(x, y)
         if np.isnan(y).any():
             hit |= np.isnan(x)
         np.copyto(share, hit)
         ties = np.empty(y.shape, share.dtype)
-        add_up(ties, share, axes)
+        add_up(ties, share, self.axes)
         share /= ties
 
-    @staticmethod
-    def cuda(launch: Launch, share: View, x: View, y: View, *, axes: Axes) -> None:
-        kept = reduced_shape(x.shape, axes, True)
+    def cuda(self, launch: Launch, share: View, x: View, y: View) -> None:
+        kept = reduced_shape(x.shape, self.axes, True)
         ties = launch.scratch(kept, accumulator(x.dtype))
-        launch_reduction(launch, "Ties", ties, x, axes, beside=y)
-        operands = (ties, x, with_kept_axes(y, x.shape, axes))
+        launch_reduction(launch, "Ties", ties, x, self.axes, beside=y)
+        operands = (ties, x, with_kept_axes(y, x.shape, self.axes))
         elementwise(launch.runtime, launch.stem, "TieShare", share, operands, x.dtype, ties.dtype)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = 0, dy = 0: the function is piecewise constant."""
         return None, None
 
@@ -214,14 +210,14 @@ def min(x: Tensor, axis: AxisLike | Tensor = None, keepdims: bool = False) -> Te
     return _extreme(Min, minimum, x, axis, keepdims)
 
 
-def _extreme(op: type[Op], pair: Any, x: Tensor, axis: AxisLike | Tensor, keepdims: bool) -> Tensor:
+def _extreme(kind: type[Extreme], pair: Any, x: Tensor, axis: AxisLike | Tensor, keepdims: bool) -> Tensor:
     """By an op along axes, or of two tensors by a function, as in PyTorch."""
     if not isinstance(axis, Tensor):
-        return apply(op, x, axes=reduced_axes(x, axis, op.name), keepdims=keepdims)
+        return apply(kind(axes=reduced_axes(x, axis, kind.name), keepdims=keepdims), x)
     if keepdims:
         raise ArgumentError(
-            f"{op.name}: two tensors, and keepdims",
-            why=f"a tensor as second argument is an operand, not an axis: it is {op.name}imum of the two",
+            f"{kind.name}: two tensors, and keepdims",
+            why=f"a tensor as second argument is an operand, not an axis: it is {kind.name}imum of the two",
             fix="pass the axis as a Python int",
         )
     found: Tensor = pair(x, axis)
@@ -232,9 +228,9 @@ def _extreme(op: type[Op], pair: Any, x: Tensor, axis: AxisLike | Tensor, keepdi
 
 
 def _places_each(call: Samples) -> Any:
-    if call.params["axis"] is not None:
+    if call.op.axis is not None:
         return together(call)
-    (x,), keepdims = call.values(), call.params["keepdims"]
+    (x,), keepdims = call.values(), call.op.keepdims
     size, *shape = x.layout.shape
     found = call.run(reshape(x, (size, prod(shape))), axis=1, keepdims=False)
     return reshape(found, (size, *(1,) * len(shape) * keepdims))
@@ -243,33 +239,36 @@ def _places_each(call: Samples) -> Any:
 class Place(Op):
     """Base class of argmax and argmin: the first of ties, or the first nan."""
 
+    axis: int | None
+    keepdims: bool
+
     inputs = ("x",)
     vmap = _places_each
     function: ClassVar[Any]
     flops = 0.0
 
-    @classmethod
-    def infer(cls, x: Spec, *, axis: int | None, keepdims: bool) -> Specs:
-        axes = tuple(range(x.ndim)) if axis is None else (axis,)
-        ordered_input(cls.name, x)
-        nonempty_input(cls.name, x.shape, axes)
-        return (Spec(reduced_shape(x.shape, axes, keepdims), int64),)
+    def infer(self, x: Spec) -> Specs:
+        axes = tuple(range(x.ndim)) if self.axis is None else (self.axis,)
+        ordered_input(self.name, x)
+        nonempty_input(self.name, x.shape, axes)
+        return (Spec(reduced_shape(x.shape, axes, self.keepdims), int64),)
 
-    @classmethod
-    def cpu(cls, y: Array, x: Array, *, axis: int | None, keepdims: bool) -> None:
-        if axis is None or x.ndim == 1 or not worth_blocks(x) or x.shape[axis] > BLOCK:
-            cls.function(x, axis, out=y, keepdims=keepdims)
+    def cpu(self, y: Array, x: Array) -> None:
+        if self.axis is None or x.ndim == 1 or not worth_blocks(x) or x.shape[self.axis] > BLOCK:
+            self.function(x, self.axis, out=y, keepdims=self.keepdims)
             return
-        lines, places = np.moveaxis(x, axis, -1), y.reshape(x.shape[:axis] + x.shape[axis + 1 :])
+        lines, places = (
+            np.moveaxis(x, self.axis, -1),
+            y.reshape(x.shape[: self.axis] + x.shape[self.axis + 1 :]),
+        )
         for at in blocks(lines.shape):
             block = scratch("argmax", lines[at].shape, x.dtype)
             copy_into(block, lines[at])
-            cls.function(block, -1, out=places[at])
+            self.function(block, -1, out=places[at])
 
-    @classmethod
-    def cuda(cls, launch: Launch, y: View, x: View, *, axis: int | None, keepdims: bool) -> None:
-        axes = tuple(range(x.ndim)) if axis is None else (axis,)
-        launch_reduction(launch, cls.__name__, y, x, axes, in_order=True)
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        axes = tuple(range(x.ndim)) if self.axis is None else (self.axis,)
+        launch_reduction(launch, type(self).__name__, y, x, axes, in_order=True)
 
 
 @register
@@ -302,7 +301,7 @@ def argmax(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor
         [1, 0]
     """
     at = None if axis is None else normalize_axis(axis, len(x.layout.shape), "argmax")
-    return apply(Argmax, detach(x), axis=at, keepdims=keepdims)
+    return apply(Argmax(axis=at, keepdims=keepdims), detach(x))
 
 
 def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
@@ -325,7 +324,7 @@ def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor
         3
     """
     at = None if axis is None else normalize_axis(axis, len(x.layout.shape), "argmin")
-    return apply(Argmin, detach(x), axis=at, keepdims=keepdims)
+    return apply(Argmin(axis=at, keepdims=keepdims), detach(x))
 
 
 # ---- logical reductions ------------------------------------------------------------------------------------
@@ -334,22 +333,22 @@ def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor
 class Truth(Op):
     """Base class of any and all; nan counts as nonzero."""
 
+    axes: Axes
+    keepdims: bool
+
     inputs = ("x",)
     vmap = together
     ufunc: ClassVar[np.ufunc]
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, *, axes: Axes, keepdims: bool) -> Specs:
-        return (Spec(reduced_shape(x.shape, axes, keepdims), bool_),)
+    def infer(self, x: Spec) -> Specs:
+        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), bool_),)
 
-    @classmethod
-    def cpu(cls, y: Array, x: Array, *, axes: Axes, keepdims: bool) -> None:
-        cls.ufunc.reduce(x, axes, out=y, keepdims=keepdims)
+    def cpu(self, y: Array, x: Array) -> None:
+        self.ufunc.reduce(x, self.axes, out=y, keepdims=self.keepdims)
 
-    @classmethod
-    def cuda(cls, launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool) -> None:
-        launch_reduction(launch, cls.__name__, y, x, axes)
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        launch_reduction(launch, type(self).__name__, y, x, self.axes)
 
 
 @register
@@ -364,21 +363,21 @@ class AllTrue(Truth):
 
 @register
 class CountNonzero(Op):
+    axes: Axes
+    keepdims: bool
+
     inputs = ("x",)
     vmap = together
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, *, axes: Axes, keepdims: bool) -> Specs:
-        return (Spec(reduced_shape(x.shape, axes, keepdims), int64),)
+    def infer(self, x: Spec) -> Specs:
+        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), int64),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool) -> None:
-        y[...] = np.count_nonzero(x, axes, keepdims=keepdims)
+    def cpu(self, y: Array, x: Array) -> None:
+        y[...] = np.count_nonzero(x, self.axes, keepdims=self.keepdims)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool) -> None:
-        launch_reduction(launch, "CountNonzero", y, x, axes)
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        launch_reduction(launch, "CountNonzero", y, x, self.axes)
 
 
 def any(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
@@ -399,7 +398,7 @@ def any(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
         >>> tt.tensor([[0, 0], [0, 7]]).any(axis=1).tolist()
         [False, True]
     """
-    return apply(AnyTrue, detach(x), axes=reduced_axes(x, axis, "any"), keepdims=keepdims)
+    return apply(AnyTrue(axes=reduced_axes(x, axis, "any"), keepdims=keepdims), detach(x))
 
 
 def all(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
@@ -420,7 +419,7 @@ def all(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
         >>> tt.tensor([[0, 0], [7, 7]]).all(axis=1).tolist()
         [False, True]
     """
-    return apply(AllTrue, detach(x), axes=reduced_axes(x, axis, "all"), keepdims=keepdims)
+    return apply(AllTrue(axes=reduced_axes(x, axis, "all"), keepdims=keepdims), detach(x))
 
 
 def count_nonzero(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
@@ -441,4 +440,4 @@ def count_nonzero(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> T
         >>> tt.count_nonzero(tt.tensor([[0, 3], [5, 7]]), axis=1).tolist()
         [1, 2]
     """
-    return apply(CountNonzero, detach(x), axes=reduced_axes(x, axis, "count_nonzero"), keepdims=keepdims)
+    return apply(CountNonzero(axes=reduced_axes(x, axis, "count_nonzero"), keepdims=keepdims), detach(x))

@@ -71,27 +71,29 @@ def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
     y[...] = a.reshape(kept) if a.ndim else a
     t = from_array(y, grad.storage.dtype)
     if grad._requires and grad_enabled():
-        record(Spread, (grad,), (edge_of(grad),), (t,), {"kept": kept, "shape": grad.layout.shape})
+        record(Spread(kept=kept, shape=grad.layout.shape), (grad,), (edge_of(grad),), (t,))
     return t
 
 
 def _spread_tangent(call: Tangents) -> Found:
     ((shape, _),) = call.outputs()  # type: ignore[misc]  # it is computed
-    return [expand(reshape(call.one, call.params["kept"]), shape)]
+    return [expand(reshape(call.one, call.op.kept), shape)]
 
 
 @register
 class Spread(Op):
     """Autograd node of `spread`; never executed."""
 
+    kept: Shape
+    shape: Shape
+
     inputs = ("grad",)
     jvp = _spread_tangent
     flops = 0.0
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, kept: Shape, shape: Shape) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dgrad = the sum of the gradient over the axes along which grad was repeated."""
-        return (None if grads[0] is None else reshape(sum_to(grads[0], kept), shape),)
+        return (None if grads[0] is None else reshape(sum_to(grads[0], self.kept), self.shape),)
 
 
 # ---- sums --------------------------------------------------------------------------------------------------
@@ -99,75 +101,73 @@ class Spread(Op):
 
 @register
 class Sum(Op):
+    axes: Axes
+    keepdims: bool
+    shape: Shape
+
     inputs = ("x",)
     vmap = together
     jvp = same_op
     flops = per_input(1.0)
     autocast = "wide"
 
-    @staticmethod
-    def infer(x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Specs:
-        return (Spec(reduced_shape(x.shape, axes, keepdims), total_dtype(x.dtype)),)
+    def infer(self, x: Spec) -> Specs:
+        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), total_dtype(x.dtype)),)
 
-    @classmethod
-    def direct(cls, x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Direct | None:
-        return small_sum(x, axes, keepdims)
+    def direct(self, x: Spec) -> Direct | None:
+        return small_sum(x, self.axes, self.keepdims)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
-        add_up(y, x, axes)
+    def cpu(self, y: Array, x: Array) -> None:
+        add_up(y, x, self.axes)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
-        launch_reduction(launch, "Sum", y, x, axes)
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        launch_reduction(launch, "Sum", y, x, self.axes)
 
-    @staticmethod
-    def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, shape: Shape
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, repeated over the summed elements."""
-        return (None if grads[0] is None else spread(grads[0], shape, axes),)
+        return (None if grads[0] is None else spread(grads[0], self.shape, self.axes),)
 
 
 @register
 class Mean(Op):
+    axes: Axes
+    keepdims: bool
+    shape: Shape
+
     inputs = ("x",)
     vmap = together
     jvp = same_op
     flops = per_input(1.0)
     autocast = "wide"
 
-    @staticmethod
-    def infer(x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         if not x.dtype.is_inexact:
             raise DTypeError(
                 f"mean: the input of shape {x.shape} has dtype {x.dtype}",
                 why="the mean of integers is not an integer in general",
                 fix="cast first: x.astype(tt.float32).mean()",
             )
-        return (Spec(reduced_shape(x.shape, axes, keepdims), x.dtype),)
+        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), x.dtype),)
 
-    @classmethod
-    def direct(cls, x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Direct | None:
-        total, n = small_sum(x, axes, keepdims), reduced_count(shape, axes)
+    def direct(self, x: Spec) -> Direct | None:
+        total, n = small_sum(x, self.axes, self.keepdims), reduced_count(self.shape, self.axes)
         return None if total is None or not n else lambda a: np.asarray(total(a) / n)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
-        add_up(y, x, axes)
-        y /= reduced_count(shape, axes)  # nan for empty axes
+    def cpu(self, y: Array, x: Array) -> None:
+        add_up(y, x, self.axes)
+        y /= reduced_count(self.shape, self.axes)  # nan for empty axes
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
-        launch_reduction(launch, "Mean", y, x, axes, scalar=reduced_count(shape, axes))
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        launch_reduction(launch, "Mean", y, x, self.axes, scalar=reduced_count(self.shape, self.axes))
 
-    @staticmethod
-    def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, shape: Shape
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad / n, repeated over the n averaged elements."""
-        n = reduced_count(shape, axes)
-        return (None if grads[0] is None else spread(multiply(grads[0], 1.0 / n if n else 0.0), shape, axes),)
+        n = reduced_count(self.shape, self.axes)
+        return (
+            None
+            if grads[0] is None
+            else spread(multiply(grads[0], 1.0 / n if n else 0.0), self.shape, self.axes),
+        )
 
 
 def sum(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
@@ -197,7 +197,7 @@ def sum(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any 
         wanted = as_dtype(dtype, "sum")
         return cast(sum(cast(x, wanted), axis, keepdims), wanted)
     axes = reduced_axes(x, axis, "sum")
-    return apply(Sum, x, axes=axes, keepdims=keepdims, shape=x.layout.shape)
+    return apply(Sum(axes=axes, keepdims=keepdims, shape=x.layout.shape), x)
 
 
 def mean(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
@@ -220,7 +220,7 @@ def mean(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
         2.0
     """
     axes = reduced_axes(x, axis, "mean")
-    return apply(Mean, x, axes=axes, keepdims=keepdims, shape=x.layout.shape)
+    return apply(Mean(axes=axes, keepdims=keepdims, shape=x.layout.shape), x)
 
 
 # ---- product -----------------------------------------------------------------------------------------------
@@ -228,31 +228,33 @@ def mean(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
 
 @register
 class Prod(Op):
+    axes: Axes
+    keepdims: bool
+    shape: Shape
+
     inputs = ("x",)
     vmap = together
     saves = ("x",)
     flops = per_input(1.0)
     autocast = "wide"
 
-    @staticmethod
-    def infer(x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Specs:
-        return (Spec(reduced_shape(x.shape, axes, keepdims), total_dtype(x.dtype)),)
+    def infer(self, x: Spec) -> Specs:
+        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), total_dtype(x.dtype)),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
-        np.multiply.reduce(x, axes, out=y, keepdims=keepdims, dtype=y.dtype)
+    def cpu(self, y: Array, x: Array) -> None:
+        np.multiply.reduce(x, self.axes, out=y, keepdims=self.keepdims, dtype=y.dtype)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
-        launch_reduction(launch, "Prod", y, x, axes)
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        launch_reduction(launch, "Prod", y, x, self.axes)
 
-    @staticmethod
-    def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, shape: Shape
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad * the product of all other elements, without a division."""
         g = grads[0]
-        return (None if g is None else multiply(spread(g, shape, axes), _product_of_others(saved.x, axes)),)
+        return (
+            None
+            if g is None
+            else multiply(spread(g, self.shape, self.axes), _product_of_others(saved.x, self.axes)),
+        )
 
 
 def _product_of_others(x: Tensor, axes: Axes) -> Tensor:
@@ -301,4 +303,4 @@ def prod(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any
         wanted = as_dtype(dtype, "prod")
         return cast(prod(cast(x, wanted), axis, keepdims), wanted)
     axes = reduced_axes(x, axis, "prod")
-    return apply(Prod, x, axes=axes, keepdims=keepdims, shape=x.layout.shape)
+    return apply(Prod(axes=axes, keepdims=keepdims, shape=x.layout.shape), x)

@@ -48,31 +48,30 @@ def total_dtype(dtype: DType) -> DType:
 class CumulativeSum(Op):
     """y[i] = x[0] + … + x[i]; in reverse, y[i] = x[i] + … + x[n-1]."""
 
+    axis: int
+    reverse: bool
+
     inputs = ("x",)
     vmap = together
     jvp = same_op
     flops = per_input(1.0)
     autocast = "wide"
 
-    @staticmethod
-    def infer(x: Spec, *, axis: int, reverse: bool) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         return (Spec(x.shape, total_dtype(x.dtype)),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, axis: int, reverse: bool) -> None:
-        if reverse:
-            y, x = np.flip(y, axis), np.flip(x, axis)
-        y[...] = np.add.accumulate(x, axis, np.promote_types(y.dtype, _WIDE[y.dtype.kind]))
+    def cpu(self, y: Array, x: Array) -> None:
+        if self.reverse:
+            y, x = np.flip(y, self.axis), np.flip(x, self.axis)
+        y[...] = np.add.accumulate(x, self.axis, np.promote_types(y.dtype, _WIDE[y.dtype.kind]))
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, axis: int, reverse: bool) -> None:
-        launch_scan(launch, "CumulativeSum", y, x, None, axis, reverse)
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        launch_scan(launch, "CumulativeSum", y, x, None, self.axis, self.reverse)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int, reverse: bool) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx[k] = sum of grad[i] over i >= k; in reverse over i <= k."""
         g = grads[0]
-        return (None if g is None else apply(CumulativeSum, g, axis=axis, reverse=not reverse),)
+        return (None if g is None else apply(CumulativeSum(axis=self.axis, reverse=not self.reverse), g),)
 
 
 @register
@@ -84,36 +83,36 @@ class CumulativeProd(Op):
     derivative.
     """
 
+    axis: int
+
     inputs = ("x",)
     vmap = together
     saves = ("x", "y")
     flops = per_input(1.0)
     autocast = "wide"
 
-    @staticmethod
-    def infer(x: Spec, *, axis: int) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         return (Spec(x.shape, total_dtype(x.dtype)),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, axis: int) -> None:
-        np.multiply.accumulate(x, axis, y.dtype, out=y)
+    def cpu(self, y: Array, x: Array) -> None:
+        np.multiply.accumulate(x, self.axis, y.dtype, out=y)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, axis: int) -> None:
-        launch_scan(launch, "CumulativeProd", y, x, None, axis)
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        launch_scan(launch, "CumulativeProd", y, x, None, self.axis)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx[k] = y[k-1] * r[k], where r[k] = x[k+1] * r[k+1] + grad[k] and y[-1] = 1."""
         if grads[0] is None:
             return (None,)
-        before = _shifted(saved.y, axis, 1)
-        return (multiply(before, _recurrence_from_the_end(saved.x, grads[0], axis)),)
+        before = _shifted(saved.y, self.axis, 1)
+        return (multiply(before, _recurrence_from_the_end(saved.x, grads[0], self.axis)),)
 
 
 @register
 class Recurrence(Op):
     """s[i] = a[i] s[i-1] + b[i], with s[-1] = 0: log n passes over pairs, as in a parallel prefix sum."""
+
+    axis: int
 
     inputs = ("a", "b")
     vmap = together
@@ -121,25 +120,21 @@ class Recurrence(Op):
     saves = ("a", "s?a")
     flops = 2.0
 
-    @staticmethod
-    def infer(a: Spec, b: Spec, *, axis: int) -> Specs:
+    def infer(self, a: Spec, b: Spec) -> Specs:
         return (Spec(a.shape, a.dtype),)
 
-    @staticmethod
-    def cpu(s: Array, a: Array, b: Array, *, axis: int) -> None:
-        _solve(np.moveaxis(s, axis, 0), np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0))
+    def cpu(self, s: Array, a: Array, b: Array) -> None:
+        _solve(np.moveaxis(s, self.axis, 0), np.moveaxis(a, self.axis, 0), np.moveaxis(b, self.axis, 0))
 
-    @staticmethod
-    def cuda(launch: Launch, s: View, a: View, b: View, *, axis: int) -> None:
-        launch_scan(launch, "Recurrence", s, a, b, axis)
+    def cuda(self, launch: Launch, s: View, a: View, b: View) -> None:
+        launch_scan(launch, "Recurrence", s, a, b, self.axis)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """With r[k] = a[k+1] * r[k+1] + grad[k]: da[k] = r[k] * s[k-1], db = r."""
         if grads[0] is None:
             return None, None
-        r = _recurrence_from_the_end(saved.a, grads[0], axis)
-        return multiply(r, _shifted(saved.s, axis, 0)) if needs[0] else None, r
+        r = _recurrence_from_the_end(saved.a, grads[0], self.axis)
+        return multiply(r, _shifted(saved.s, self.axis, 0)) if needs[0] else None, r
 
 
 def _solve(s: Array, a: Array, b: Array) -> None:
@@ -158,7 +153,7 @@ def _solve(s: Array, a: Array, b: Array) -> None:
 def _recurrence_from_the_end(x: Tensor, g: Tensor, axis: int) -> Tensor:
     """r[k] = x[k+1] r[k+1] + g[k]."""
     factors = flip(roll(x, -1, axis), axis)  # the last factor comes first, and multiplies s[-1] = 0
-    return flip(apply(Recurrence, factors, flip(g, axis), axis=axis), axis)
+    return flip(apply(Recurrence(axis=axis), factors, flip(g, axis)), axis)
 
 
 def _shifted(y: Tensor, axis: int, first: int) -> Tensor:
@@ -216,7 +211,7 @@ def cumulative_sum(
         [0, 1, 3, 6]
     """
     x, at = _prepare(x, axis, dtype, "cumulative_sum")
-    y = apply(CumulativeSum, x, axis=at, reverse=False)
+    y = apply(CumulativeSum(axis=at, reverse=False), x)
     if dtype is not None:
         y = cast(y, x.storage.dtype)
     return _with_first(y, at, 0) if include_initial else y
@@ -248,7 +243,7 @@ def cumulative_prod(
         [1, 2, 6]
     """
     x, at = _prepare(x, axis, dtype, "cumulative_prod")
-    y = apply(CumulativeProd, x, axis=at)
+    y = apply(CumulativeProd(axis=at), x)
     if dtype is not None:
         y = cast(y, x.storage.dtype)
     return _with_first(y, at, 1) if include_initial else y

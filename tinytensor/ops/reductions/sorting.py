@@ -79,83 +79,68 @@ def _check_order(what: str, dtype: DType, shape: Shape) -> None:
 
 @register
 class Sort(Op):
+    axis: int
+    descending: bool
+    kind: Kind
+    shape: Shape
+
     inputs = ("x",)
     vmap = together
     outputs = ("y", "order")
     saves = ("order",)
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, *, axis: int, descending: bool, kind: Kind, shape: Shape) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         _check_order("sort", x.dtype, x.shape)
         return Spec(x.shape, x.dtype), Spec(x.shape, int64)
 
-    @staticmethod
-    def cpu(
-        y: Array, order: Array | None, x: Array, *, axis: int, descending: bool, kind: Kind, shape: Shape
-    ) -> None:
+    def cpu(self, y: Array, order: Array | None, x: Array) -> None:
         if order is not None:
-            order[...] = _order(x, axis, descending, kind)
-            y[...] = np.take_along_axis(x, order, axis)
+            order[...] = _order(x, self.axis, self.descending, self.kind)
+            y[...] = np.take_along_axis(x, order, self.axis)
             return
         copy_into(y, x)  # without indices stability does not matter: use the fastest sort
-        y.sort(axis)
-        if descending:
-            y[...] = np.flip(y, axis)
+        y.sort(self.axis)
+        if self.descending:
+            y[...] = np.flip(y, self.axis)
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        y: View,
-        order: View | None,
-        x: View,
-        *,
-        axis: int,
-        descending: bool,
-        kind: Kind,
-        shape: Shape,
-    ) -> None:
-        launch_sort(launch, y, order, x, axis, shape[axis], descending)
+    def cuda(self, launch: Launch, y: View, order: View | None, x: View) -> None:
+        launch_sort(launch, y, order, x, self.axis, self.shape[self.axis], self.descending)
 
-    @staticmethod
-    def backward(
-        grads: Grads,
-        saved: Saved,
-        needs: Needs,
-        *,
-        axis: int,
-        descending: bool,
-        kind: Kind,
-        shape: Shape,
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx[order[i]] = grad[i]."""
-        return (None if grads[0] is None else _put_back(grads[0], saved.order, axis, shape),)
+        return (None if grads[0] is None else _put_back(grads[0], saved.order, self.axis, self.shape),)
 
 
 @register
 class Argsort(Op):
+    axis: int
+    descending: bool
+    kind: Kind
     inputs = ("x",)
     vmap = together
     outputs = ("order",)
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, *, axis: int, descending: bool, kind: Kind) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         _check_order("argsort", x.dtype, x.shape)
         return (Spec(x.shape, int64),)
 
-    @staticmethod
-    def cpu(order: Array, x: Array, *, axis: int, descending: bool, kind: Kind) -> None:
-        order[...] = _order(x, axis, descending, kind)
+    def cpu(self, order: Array, x: Array) -> None:
+        order[...] = _order(x, self.axis, self.descending, self.kind)
 
-    @staticmethod
-    def cuda(launch: Launch, order: View, x: View, *, axis: int, descending: bool, kind: Kind) -> None:
-        launch_sort(launch, None, order, x, axis, x.shape[axis], descending)
+    def cuda(self, launch: Launch, order: View, x: View) -> None:
+        launch_sort(launch, None, order, x, self.axis, x.shape[self.axis], self.descending)
 
 
 @register
 class Topk(Op):
     """The k largest or smallest elements: a partition finds them in linear time, then they are sorted."""
+
+    k: int
+    axis: int
+    largest: bool
+    shape: Shape
 
     inputs = ("x",)
     vmap = together
@@ -164,57 +149,39 @@ class Topk(Op):
     saves = ("indices",)
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, *, k: int, axis: int, largest: bool, shape: Shape) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         _check_order("topk", x.dtype, x.shape)
-        n = x.shape[axis]
-        if not 0 <= k <= n:
+        n = x.shape[self.axis]
+        if not 0 <= self.k <= n:
             raise ShapeError(
-                f"topk: k = {k} for axis {axis} of shape {x.shape}",
+                f"topk: k = {self.k} for axis {self.axis} of shape {x.shape}",
                 why=f"the axis has {n} elements",
-                fix=f"pass a k from 0 to {n}, for example min(k, x.shape[{axis}])",
+                fix=f"pass a k from 0 to {n}, for example min(k, x.shape[{self.axis}])",
             )
-        chosen = (*x.shape[:axis], k, *x.shape[axis + 1 :])
+        chosen = (*x.shape[: self.axis], self.k, *x.shape[self.axis + 1 :])
         return Spec(chosen, x.dtype), Spec(chosen, int64)
 
-    @staticmethod
-    def cpu(
-        values: Array, indices: Array, x: Array, *, k: int, axis: int, largest: bool, shape: Shape
-    ) -> None:
-        n = x.shape[axis]
+    def cpu(self, values: Array, indices: Array, x: Array) -> None:
+        n = x.shape[self.axis]
         if values.size == 0:
             return
-        x, found = np.moveaxis(x, axis, -1), np.moveaxis(indices, axis, -1)  # (..., n), (..., k)
-        if k < n:
-            parted = np.argpartition(x, n - k if largest else k - 1, -1)
-            found[...] = parted[..., n - k :] if largest else parted[..., :k]
+        x, found = np.moveaxis(x, self.axis, -1), np.moveaxis(indices, self.axis, -1)  # (..., n), (..., k)
+        if self.k < n:
+            parted = np.argpartition(x, n - self.k if self.largest else self.k - 1, -1)
+            found[...] = parted[..., n - self.k :] if self.largest else parted[..., : self.k]
             found.sort(-1)  # so that equal values are in the order of their indices
         else:
             found[...] = np.arange(n)
-        order = _order(np.take_along_axis(x, found, -1), -1, largest)
+        order = _order(np.take_along_axis(x, found, -1), -1, self.largest)
         found[...] = np.take_along_axis(found, order, -1)
-        np.moveaxis(values, axis, -1)[...] = np.take_along_axis(x, found, -1)
+        np.moveaxis(values, self.axis, -1)[...] = np.take_along_axis(x, found, -1)
 
-    @staticmethod
-    def cuda(
-        launch: Launch,
-        values: View,
-        indices: View,
-        x: View,
-        *,
-        k: int,
-        axis: int,
-        largest: bool,
-        shape: Shape,
-    ) -> None:
-        launch_sort(launch, values, indices, x, axis, k, largest)
+    def cuda(self, launch: Launch, values: View, indices: View, x: View) -> None:
+        launch_sort(launch, values, indices, x, self.axis, self.k, self.largest)
 
-    @staticmethod
-    def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, k: int, axis: int, largest: bool, shape: Shape
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx[indices[i]] = grad[i], 0 elsewhere."""
-        return (None if grads[0] is None else _put_back(grads[0], saved.indices, axis, shape),)
+        return (None if grads[0] is None else _put_back(grads[0], saved.indices, self.axis, self.shape),)
 
 
 def _by_bisection(x1: Tensor, x2: Tensor, *, side: Literal["left", "right"]) -> Tensor:
@@ -233,24 +200,23 @@ def _by_bisection(x1: Tensor, x2: Tensor, *, side: Literal["left", "right"]) -> 
 
 @register
 class Searchsorted(Op):
+    side: Literal["left", "right"]
+
     inputs = ("x1", "x2")
     vmap = composed(_by_bisection)
     outputs = ("places",)
     dense = ("x1", "x2")
     flops = 0.0
 
-    @staticmethod
-    def infer(x1: Spec, x2: Spec, *, side: Literal["left", "right"]) -> Specs:
+    def infer(self, x1: Spec, x2: Spec) -> Specs:
         _check_order("searchsorted", x1.dtype, x1.shape)
         return (Spec(x2.shape, int64),)
 
-    @staticmethod
-    def cpu(places: Array, x1: Array, x2: Array, *, side: Literal["left", "right"]) -> None:
-        places[...] = np.searchsorted(x1, x2, side)
+    def cpu(self, places: Array, x1: Array, x2: Array) -> None:
+        places[...] = np.searchsorted(x1, x2, self.side)
 
-    @staticmethod
-    def cuda(launch: Launch, places: View, x1: View, x2: View, *, side: Literal["left", "right"]) -> None:
-        args = (places, x1, x2, x1.size, x2.size, side == "right")
+    def cuda(self, launch: Launch, places: View, x1: View, x2: View) -> None:
+        args = (places, x1, x2, x1.size, x2.size, self.side == "right")
         launch("searchsorted", x1.dtype, grid=blocks_for(x2.size, 256), args=args)
 
 
@@ -282,8 +248,8 @@ def sort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool = 
         [3, 2, 1]
     """
     at = normalize_axis(axis, len(x.layout.shape), "sort")
-    kind = "stable" if stable else "quicksort"
-    return apply(Sort, x, axis=at, descending=descending, kind=kind, shape=x.layout.shape)
+    kind: Kind = "stable" if stable else "quicksort"
+    return apply(Sort(axis=at, descending=descending, kind=kind, shape=x.layout.shape), x)
 
 
 def argsort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Tensor:
@@ -307,8 +273,8 @@ def argsort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool
         [0, 2, 1]
     """
     at = normalize_axis(axis, len(x.layout.shape), "argsort")
-    kind = "stable" if stable else "quicksort"
-    return apply(Argsort, detach(x), axis=at, descending=descending, kind=kind)
+    kind: Kind = "stable" if stable else "quicksort"
+    return apply(Argsort(axis=at, descending=descending, kind=kind), detach(x))
 
 
 class ValuesIndices(NamedTuple):
@@ -346,7 +312,7 @@ def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> ValuesIndic
     """
     shape = x.layout.shape
     at, n = normalize_axis(axis, len(shape), "topk"), as_int(k, "topk", "k")
-    found, indices = apply_all(Topk, x, k=n, axis=at, largest=largest, shape=shape)
+    found, indices = apply_all(Topk(k=n, axis=at, largest=largest, shape=shape), x)
     return ValuesIndices(found, indices)
 
 
@@ -389,7 +355,7 @@ def searchsorted(x1: Tensor, x2: Tensor, *, side: str = "left", sorter: Tensor |
     x1, x2 = cast(detach(x1), dtype), cast(detach(x2), dtype)
     if sorter is not None:
         x1 = pick(x1, [as_index(sorter, "searchsorted")], (0,), "searchsorted")
-    return apply(Searchsorted, x1, x2, side=side)
+    return apply(Searchsorted(side="left" if side == "left" else "right"), x1, x2)
 
 
 # ---- unique elements: the size of the result depends on the data, so these are not ops ---------------------

@@ -140,84 +140,80 @@ def _slope(x: Tensor, g: Tensor, axes: Axes, scale: float) -> Tensor:
 
 @register
 class Var(Op):
+    axes: Axes
+    correction: float
+    keepdims: bool
+    shape: Shape
+
     inputs = ("x",)
     vmap = together
     saves = ("x",)
     flops = per_input(4.0)
 
-    @staticmethod
-    def infer(x: Spec, *, axes: Axes, correction: float, keepdims: bool, shape: Shape) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         floating("var", x)
-        return (Spec(reduced_shape(x.shape, axes, keepdims), x.dtype),)
+        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, axes: Axes, correction: float, keepdims: bool, shape: Shape) -> None:
-        _variance(y, x, axes, correction)
+    def cpu(self, y: Array, x: Array) -> None:
+        _variance(y, x, self.axes, self.correction)
 
-    @staticmethod
-    def cuda(
-        launch: Launch, y: View, x: View, *, axes: Axes, correction: float, keepdims: bool, shape: Shape
-    ) -> None:
-        launch_reduction(launch, "Var", y, x, axes, scalar=_freedom(reduced_count(shape, axes), correction))
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        launch_reduction(
+            launch,
+            "Var",
+            y,
+            x,
+            self.axes,
+            scalar=_freedom(reduced_count(self.shape, self.axes), self.correction),
+        )
 
-    @staticmethod
-    def backward(
-        grads: Grads,
-        saved: Saved,
-        needs: Needs,
-        *,
-        axes: Axes,
-        correction: float,
-        keepdims: bool,
-        shape: Shape,
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad * 2 * (x - mean(x)) / (n - correction)."""
-        free = _freedom(reduced_count(shape, axes), correction)
+        free = _freedom(reduced_count(self.shape, self.axes), self.correction)
         return (
-            None if grads[0] is None else _slope(saved.x, grads[0], axes, 2 / free if free else math.nan),
+            None
+            if grads[0] is None
+            else _slope(saved.x, grads[0], self.axes, 2 / free if free else math.nan),
         )
 
 
 @register
 class Std(Op):
+    axes: Axes
+    correction: float
+    keepdims: bool
+    shape: Shape
+
     inputs = ("x",)
     vmap = together
     saves = ("x", "y")
     flops = per_input(4.0)
 
-    @staticmethod
-    def infer(x: Spec, *, axes: Axes, correction: float, keepdims: bool, shape: Shape) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         floating("std", x)
-        return (Spec(reduced_shape(x.shape, axes, keepdims), x.dtype),)
+        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, axes: Axes, correction: float, keepdims: bool, shape: Shape) -> None:
-        _variance(y, x, axes, correction)
+    def cpu(self, y: Array, x: Array) -> None:
+        _variance(y, x, self.axes, self.correction)
         np.sqrt(y, out=y)
 
-    @staticmethod
-    def cuda(
-        launch: Launch, y: View, x: View, *, axes: Axes, correction: float, keepdims: bool, shape: Shape
-    ) -> None:
-        launch_reduction(launch, "Std", y, x, axes, scalar=_freedom(reduced_count(shape, axes), correction))
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        launch_reduction(
+            launch,
+            "Std",
+            y,
+            x,
+            self.axes,
+            scalar=_freedom(reduced_count(self.shape, self.axes), self.correction),
+        )
 
-    @staticmethod
-    def backward(
-        grads: Grads,
-        saved: Saved,
-        needs: Needs,
-        *,
-        axes: Axes,
-        correction: float,
-        keepdims: bool,
-        shape: Shape,
-    ) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad * (x - mean(x)) / (y * (n - correction)), and 0 where y is 0."""
         if grads[0] is None:
             return (None,)
-        free = _freedom(reduced_count(shape, axes), correction)
+        free = _freedom(reduced_count(self.shape, self.axes), self.correction)
         g = apply(DivideOrZero, grads[0], saved.y)
-        return (_slope(saved.x, g, axes, 1 / free if free else math.nan),)
+        return (_slope(saved.x, g, self.axes, 1 / free if free else math.nan),)
 
 
 def var(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool = False) -> Tensor:
@@ -245,7 +241,7 @@ def var(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
         (1.0, 2.0)
     """
     axes = reduced_axes(x, axis, "var")
-    return apply(Var, x, axes=axes, correction=correction, keepdims=keepdims, shape=x.layout.shape)
+    return apply(Var(axes=axes, correction=correction, keepdims=keepdims, shape=x.layout.shape), x)
 
 
 def std(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool = False) -> Tensor:
@@ -275,7 +271,7 @@ def std(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
         1.0
     """
     axes = reduced_axes(x, axis, "std")
-    return apply(Std, x, axes=axes, correction=correction, keepdims=keepdims, shape=x.layout.shape)
+    return apply(Std(axes=axes, correction=correction, keepdims=keepdims, shape=x.layout.shape), x)
 
 
 # ---- logsumexp ---------------------------------------------------------------------------------------------
@@ -283,39 +279,38 @@ def std(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
 
 @register
 class Logsumexp(Op):
+    axes: Axes
+    keepdims: bool
+
     inputs = ("x",)
     vmap = together
     saves = ("x",)
     flops = per_input(3.0)
     autocast = "wide"
 
-    @staticmethod
-    def infer(x: Spec, *, axes: Axes, keepdims: bool) -> Specs:
+    def infer(self, x: Spec) -> Specs:
         floating("logsumexp", x)
-        return (Spec(reduced_shape(x.shape, axes, keepdims), x.dtype),)
+        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool) -> None:
-        y = _kept(y, x, axes)
-        largest = np.maximum.reduce(x, axes, keepdims=True, initial=-np.inf)
+    def cpu(self, y: Array, x: Array) -> None:
+        y = _kept(y, x, self.axes)
+        largest = np.maximum.reduce(x, self.axes, keepdims=True, initial=-np.inf)
         shift = np.where(np.isfinite(largest), largest, 0).astype(x.dtype)
-        _sum_terms(y, x, axes, _shifted_exp, shift)
+        _sum_terms(y, x, self.axes, _shifted_exp, shift)
         np.log(y, out=y)
         y += shift
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool) -> None:
-        launch_reduction(launch, "Logsumexp", y, x, axes)
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        launch_reduction(launch, "Logsumexp", y, x, self.axes)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad * exp(x - y), where exp(x - y) = softmax(x) over the reduced axes."""
         if grads[0] is None:
             return (None,)
         x = saved.x
         if not x.layout.size:
-            return (spread(grads[0], x.layout.shape, axes),)
-        return (multiply(spread(grads[0], x.layout.shape, axes), _shares(x, axes)),)
+            return (spread(grads[0], x.layout.shape, self.axes),)
+        return (multiply(spread(grads[0], x.layout.shape, self.axes), _shares(x, self.axes)),)
 
 
 def _shares(x: Tensor, axes: Axes) -> Tensor:
@@ -352,7 +347,7 @@ def logsumexp(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tenso
         >>> tt.logsumexp(tt.tensor([1000.0, 1000.0])).item()
         1000.693
     """
-    return apply(Logsumexp, x, axes=reduced_axes(x, axis, "logsumexp"), keepdims=keepdims)
+    return apply(Logsumexp(axes=reduced_axes(x, axis, "logsumexp"), keepdims=keepdims), x)
 
 
 # ---- norms -------------------------------------------------------------------------------------------------
@@ -362,6 +357,10 @@ def logsumexp(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tenso
 class VectorNorm(Op):
     """(Σ |x|**p)**(1/p) for a finite p other than 0."""
 
+    axes: Axes
+    keepdims: bool
+    p: float
+
     inputs = ("x",)
     vmap = together
     outputs = ("y",)
@@ -369,43 +368,39 @@ class VectorNorm(Op):
     flops = per_input(2.0)
     autocast = "wide"
 
-    @staticmethod
-    def infer(x: Spec, *, axes: Axes, keepdims: bool, p: float) -> Specs:
-        return (Spec(reduced_shape(x.shape, axes, keepdims), x.dtype),)
+    def infer(self, x: Spec) -> Specs:
+        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool, p: float) -> None:
-        y = _kept(y, x, axes)
-        if p == 1:
-            _sum_terms(y, x, axes, np.abs)
-        elif p == 2:
-            if x.flags.c_contiguous and axes == ALL_AXES[x.ndim][x.ndim - len(axes) :]:
-                rows = x.reshape(y.size, reduced_count(x.shape, axes))
+    def cpu(self, y: Array, x: Array) -> None:
+        y = _kept(y, x, self.axes)
+        if self.p == 1:
+            _sum_terms(y, x, self.axes, np.abs)
+        elif self.p == 2:
+            if x.flags.c_contiguous and self.axes == ALL_AXES[x.ndim][x.ndim - len(self.axes) :]:
+                rows = x.reshape(y.size, reduced_count(x.shape, self.axes))
                 sum_rows(y.reshape(-1), rows, lambda r, out: np.vecdot(r, r, out=out))
             else:
-                _sum_terms(y, x, axes, np.square)
+                _sum_terms(y, x, self.axes, np.square)
             np.sqrt(y, out=y)
         else:
-            _sum_terms(y, x, axes, lambda b: np.abs(b) ** p)
-            np.power(y, 1 / p, out=y)
+            _sum_terms(y, x, self.axes, lambda b: np.abs(b) ** self.p)
+            np.power(y, 1 / self.p, out=y)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool, p: float) -> None:
-        functor = {1.0: "Norm1", 2.0: "Norm2"}.get(p, "NormP")
-        launch_reduction(launch, functor, y, x, axes, scalar=p)
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        functor = {1.0: "Norm1", 2.0: "Norm2"}.get(self.p, "NormP")
+        launch_reduction(launch, functor, y, x, self.axes, scalar=self.p)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, p: float) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad * x * |x|**(p - 2) / y**(p - 1), and 0 where all x are 0."""
         g, x = grads[0], saved.x
         if g is None:
             return (None,)
-        if p == 1:
-            return (multiply(sign(x), spread(g, x.layout.shape, axes)),)
-        y = saved.y if p == 2 else pow(saved.y, p - 1)
-        direction = x if p == 2 else multiply(sign(x), pow(abs(x), p - 1))
+        if self.p == 1:
+            return (multiply(sign(x), spread(g, x.layout.shape, self.axes)),)
+        y = saved.y if self.p == 2 else pow(saved.y, self.p - 1)
+        direction = x if self.p == 2 else multiply(sign(x), pow(abs(x), self.p - 1))
         g = apply(DivideOrZero, g, y)
-        return (multiply(direction, spread(g, x.layout.shape, axes)),)
+        return (multiply(direction, spread(g, x.layout.shape, self.axes)),)
 
 
 def vector_norm(x: Tensor, axis: AxisLike = None, keepdims: bool = False, ord: float = 2) -> Tensor:
@@ -443,7 +438,7 @@ def vector_norm(x: Tensor, axis: AxisLike = None, keepdims: bool = False, ord: f
         )
     if ord == 0:
         return cast(count_nonzero(x, axes, keepdims), x.storage.dtype)
-    return apply(VectorNorm, x, axes=axes, keepdims=keepdims, p=float(ord))
+    return apply(VectorNorm(axes=axes, keepdims=keepdims, p=float(ord)), x)
 
 
 def matrix_norm(x: Tensor, keepdims: bool = False, ord: float | str = "fro") -> Tensor:

@@ -23,13 +23,14 @@ from tinytensor.tensor import Tensor
 class Transfer(Op):
     """Copy to another device; executed by `transfer`."""
 
+    source: Device
+
     inputs = ("x",)
     flops = 0.0
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, source: Device) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, on the device of x."""
-        return (transfer(grads[0], source),)
+        return (transfer(grads[0], self.source),)
 
 
 def transfer(x: Tensor, device: Device) -> Tensor:

@@ -17,14 +17,15 @@ from tinytensor.autograd.graph import Needs, Node
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched
 from tinytensor.config import config
-from tinytensor.device import as_device, cpu
+from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, on_value, together
 from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.record import edges_of, record
-from tinytensor.dispatch.views import ViewOp, all_ints, known_view, make_view, remember, view
+from tinytensor.dispatch.views import ViewOp, all_ints, known_view, make_view, view, viewed
+from tinytensor.dispatch.watch import Run, watched
 from tinytensor.dtypes import DType, as_dtype, bfloat16, float32
 from tinytensor.errors import ShapeError, TinyTensorError
 from tinytensor.kernels.reduction import launch_reduction
@@ -58,59 +59,59 @@ __all__ = [
 
 @register
 class Flip(ViewOp):
-    @staticmethod
-    def layout(x: Layout, *, axes: Shape, shape_in: Shape) -> Layout:
-        return x.flip(axes)
+    axes: Shape
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Shape, shape_in: Shape) -> Grads:
+    def layout(self, x: Layout) -> Layout:
+        return x.flip(self.axes)
+
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, flipped along the same axes."""
-        return (view(Flip, _g(grads), axes=axes),)
+        return (view(Flip, _g(grads), axes=self.axes),)
 
 
 @register
 class Permute(ViewOp):
-    @staticmethod
-    def layout(x: Layout, *, axes: Shape, shape_in: Shape) -> Layout:
-        return x.permute(axes)
+    axes: Shape
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Shape, shape_in: Shape) -> Grads:
+    def layout(self, x: Layout) -> Layout:
+        return x.permute(self.axes)
+
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, with its axes in the order of x."""
-        back = [0] * len(axes)
-        for i, a in enumerate(axes):
+        back = [0] * len(self.axes)
+        for i, a in enumerate(self.axes):
             back[a] = i
         return (view(Permute, _g(grads), axes=tuple(back)),)
 
 
 @register
 class Reshape(ViewOp):
-    @staticmethod
-    def layout(x: Layout, *, shape: Shape, shape_in: Shape) -> Layout:
-        found = x.reshape(shape)
+    shape: Shape
+
+    def layout(self, x: Layout) -> Layout:
+        found = x.reshape(self.shape)
         assert found is not None, "reshape() checks first"
         return found
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, shape_in: Shape) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, in the shape of x."""
-        return (reshape(_g(grads), shape_in),)
+        return (reshape(_g(grads), self.shape_in),)
 
 
 @register
 class Expand(ViewOp):
-    @staticmethod
-    def layout(x: Layout, *, shape: Shape, shape_in: Shape) -> Layout:
-        return x.expand(shape)
+    shape: Shape
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, shape_in: Shape) -> Grads:
+    def layout(self, x: Layout) -> Layout:
+        return x.expand(self.shape)
+
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = the sum of grad over the axes along which x was repeated."""
-        return (sum_to(_g(grads), shape_in),)
+        return (sum_to(_g(grads), self.shape_in),)
 
 
 def _sum_each(call: Samples) -> Tensor:
-    (x,), shape = call.values(), call.params["shape"]
+    (x,), shape = call.values(), call.op.shape
     whole = x.layout.shape
     kept = (whole[0], *(1,) * (len(whole) - 1 - len(shape)), *shape)
     return reshape(sum_to(x, kept), (whole[0], *shape))
@@ -120,29 +121,28 @@ def _sum_each(call: Samples) -> Tensor:
 class SumTo(Op):
     """Sum over the axes that `expand` repeated: the adjoint of Expand."""
 
+    shape: Shape
+    shape_in: Shape
+
     inputs = ("x",)
     vmap = _sum_each
     jvp = same_op
     flops = per_input(1.0)
 
-    @staticmethod
-    def infer(x: Spec, *, shape: Shape, shape_in: Shape) -> Specs:
-        return (Spec(shape, x.dtype),)
+    def infer(self, x: Spec) -> Specs:
+        return (Spec(self.shape, x.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, shape: Shape, shape_in: Shape) -> None:
-        axes = _repeated(x.shape, shape)
-        padded = y.reshape((1,) * (x.ndim - len(shape)) + shape)
+    def cpu(self, y: Array, x: Array) -> None:
+        axes = _repeated(x.shape, self.shape)
+        padded = y.reshape((1,) * (x.ndim - len(self.shape)) + self.shape)
         add_up(padded, x, axes)
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, shape: Shape, shape_in: Shape) -> None:
-        launch_reduction(launch, "Sum", y, x, _repeated(x.shape, shape), file="reduction")
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        launch_reduction(launch, "Sum", y, x, _repeated(x.shape, self.shape), file="reduction")
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, shape_in: Shape) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, repeated along the axes that were summed."""
-        return (view(Expand, _g(grads), shape=shape_in),)
+        return (view(Expand, _g(grads), shape=self.shape_in),)
 
 
 def _repeated(big: Shape, small: Shape) -> Shape:
@@ -155,12 +155,10 @@ def _repeated(big: Shape, small: Shape) -> Shape:
 class Alias(ViewOp):
     """View with the same layout: another node for the same value in the graph."""
 
-    @staticmethod
-    def layout(x: Layout, *, shape_in: Shape) -> Layout:
+    def layout(self, x: Layout) -> Layout:
         return x
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, shape_in: Shape) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad."""
         return grads
 
@@ -203,43 +201,41 @@ class Copy(Op):
 class Cast(Op):
     """Cast to another dtype, rounded once, to nearest."""
 
+    dtype: DType
+    source: DType
+
     inputs = ("x",)
     vmap = together
     jvp = same_op
     raw = True
     flops = 0.0
 
-    @staticmethod
-    def infer(x: Spec, *, dtype: DType, source: DType) -> Specs:
-        return (Spec(x.shape, dtype),)
+    def infer(self, x: Spec) -> Specs:
+        return (Spec(x.shape, self.dtype),)
 
-    @staticmethod
-    def cpu(y: Array, x: Array, *, dtype: DType, source: DType) -> None:
-        if source.narrow and dtype is float32:
-            widen(x, source, y)
+    def cpu(self, y: Array, x: Array) -> None:
+        if self.source.narrow and self.dtype is float32:
+            widen(x, self.source, y)
             return
-        wide = widen(x, source) if source.narrow else x
-        if source.kind == "complex" and dtype.kind not in ("complex", "bool"):
+        wide = widen(x, self.source) if self.source.narrow else x
+        if self.source.kind == "complex" and self.dtype.kind not in ("complex", "bool"):
             wide = wide.real
-        if dtype.narrow:
-            narrow(wide, dtype, y)
+        if self.dtype.narrow:
+            narrow(wide, self.dtype, y)
         else:
             fill(_cast, y, wide)
 
-    @staticmethod
-    def host(y: Array, x: Array, *, dtype: DType, source: DType) -> HostCall:
-        if source is bfloat16 and dtype is float32:
+    def host(self, y: Array, x: Array) -> HostCall:
+        if self.source is bfloat16 and self.dtype is float32:
             return widening(y, x)
-        return narrowing(y, x) if source is float32 and dtype is bfloat16 else None
+        return narrowing(y, x) if self.source is float32 and self.dtype is bfloat16 else None
 
-    @staticmethod
-    def cuda(launch: Launch, y: View, x: View, *, dtype: DType, source: DType) -> None:
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
         write(launch.runtime, y, x)
 
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, dtype: DType, source: DType) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, in the dtype of x."""
-        return (cast(_g(grads), source),)
+        return (cast(_g(grads), self.source),)
 
     @staticmethod
     def fn(x: Tensor, dtype: DType) -> Tensor:
@@ -262,20 +258,29 @@ def cast(x: Tensor, dtype: DType) -> Tensor:
         x = detach(x)  # no gradient passes through integers
     if copies.listener is not None:
         copies.note("cast", "dtype", x.layout.size * dtype.itemsize, f"{source} becomes {dtype}")
-    return apply(Cast, x, dtype=dtype, source=source)
+    return apply(Cast(dtype=dtype, source=source), x)
+
+
+def copied_by(run: Run, device: Device, value: Any) -> None:
+    """Run what copies a value into a tensor, as watchers see it: by the op."""
+    watched(Copy, device, (value,), run)
+
+
+def cast_by(run: Run, device: Device, tensors: Sequence[Tensor], dtype: DType, source: DType) -> None:
+    """Run what casts several tensors, as watchers see it: by the op."""
+    watched(Cast(dtype=dtype, source=source), device, tensors, run)
 
 
 def record_cast(x: Tensor, y: Tensor) -> None:
     """Record that y, which other code has computed, is x in another dtype."""
     edges = edges_of((x,))
     if edges is not None:
-        record(Cast, (x,), edges, (y,), {"dtype": y.storage.dtype, "source": x.storage.dtype})
+        record(Cast(dtype=y.storage.dtype, source=x.storage.dtype), (x,), edges, (y,))
 
 
 def cast_from(edge: Any) -> DType | None:
     """The dtype that the tensor with this edge was cast from; None if it is no result of a cast."""
-    made = isinstance(edge, Node) and edge.op is Cast and edge.params
-    return made["source"] if made else None
+    return edge.op.source if isinstance(edge, Node) and isinstance(edge.op, Cast) else None
 
 
 def astype(x: Tensor, dtype: Any, *, copy: bool = True, device: Any = None) -> Tensor:
@@ -418,9 +423,8 @@ def reshape(x: Tensor, shape: Any, *, copy: bool | None = None) -> Tensor:
             raise _no_view("reshape", x, wanted)
         _note_layout("reshape", "layout", x, f"no view has the shape {wanted}")
         return reshape(copied(x), wanted)
-    params = {"shape": wanted, "shape_in": x.layout.shape}
-    t = make_view(x, found, Reshape, params)
-    return remember(x, "reshape", shape, t, Reshape, params) if plain else t
+    op = Reshape(shape=wanted, shape_in=x.layout.shape)
+    return viewed(x, op, "reshape", shape if plain else None)
 
 
 def view_as_shape(x: Tensor, *shape: Any) -> Tensor:
@@ -491,9 +495,8 @@ def permute(x: Tensor, *axes: Any) -> Tensor:
             why=f"each of its {ndim} axes must occur once",
             fix=f"for example x.permute({tuple(reversed(range(ndim)))})",
         )
-    t = view(Permute, x, axes=order)
-    params = {"axes": order, "shape_in": x.layout.shape}
-    return remember(x, "permute", asked, t, Permute, params) if plain else t
+    op = Permute(axes=order, shape_in=x.layout.shape)
+    return viewed(x, op, "permute", asked if plain else None)
 
 
 def transpose(x: Tensor, axis1: int, axis2: int) -> Tensor:
@@ -521,9 +524,8 @@ def transpose(x: Tensor, axis1: int, axis2: int) -> Tensor:
     a, b = normalize_axis(axis1, ndim, "transpose"), normalize_axis(axis2, ndim, "transpose")
     axes = list(range(ndim))
     axes[a], axes[b] = b, a
-    params = {"axes": tuple(axes), "shape_in": x.layout.shape}
-    t = make_view(x, x.layout.permute(axes), Permute, params)
-    return remember(x, "transpose", asked, t, Permute, params) if plain else t
+    op = Permute(axes=tuple(axes), shape_in=x.layout.shape)
+    return viewed(x, op, "transpose", asked if plain else None)
 
 
 def expand(x: Tensor, *shape: Any) -> Tensor:
@@ -576,7 +578,7 @@ def _as_tuple(shape: Any, what: str) -> Shape:
 def sum_to(x: Tensor, shape: Shape) -> Tensor:
     """Sum x over the axes along which `shape` was broadcast to the shape of x."""
     have = x.layout.shape
-    return x if have == shape else apply(SumTo, x, shape=shape, shape_in=have)
+    return x if have == shape else apply(SumTo(shape=shape, shape_in=have), x)
 
 
 def flip(x: Tensor, axis: Any = None) -> Tensor:
@@ -622,7 +624,7 @@ def squeeze(x: Tensor, axis: Any = None) -> Tensor:
         if axis is None
         else normalize_axes(axis, len(shape), "squeeze")
     )
-    return make_view(x, found := x.layout.squeeze(axes), Reshape, {"shape": found.shape, "shape_in": shape})
+    return make_view(x, found := x.layout.squeeze(axes), Reshape(shape=found.shape, shape_in=shape))
 
 
 def unsqueeze(x: Tensor, axis: int) -> Tensor:
@@ -649,7 +651,7 @@ def with_axis(x: Tensor, axis: int, what: str) -> Tensor:
     """`unsqueeze` whose error messages begin with another function name."""
     shape = x.layout.shape
     at = normalize_axis(axis, len(shape) + 1, what)
-    return make_view(x, found := x.layout.unsqueeze(at), Reshape, {"shape": found.shape, "shape_in": shape})
+    return make_view(x, found := x.layout.unsqueeze(at), Reshape(shape=found.shape, shape_in=shape))
 
 
 def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:

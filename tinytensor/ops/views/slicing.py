@@ -17,7 +17,7 @@ from tinytensor.autograd.modes import grad_enabled
 from tinytensor.dispatch.batching import on_value
 from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.view_gradients import reframe_node, scatter
-from tinytensor.dispatch.views import ViewOp, known_view, make_view, remember, view
+from tinytensor.dispatch.views import ViewOp, known_view, make_view, view, viewed
 from tinytensor.layout import Layout
 from tinytensor.op import register
 from tinytensor.shapes import Key, Shape, as_int, check_shape, normalize_axis, normalize_key
@@ -29,31 +29,37 @@ __all__ = ["as_strided", "diagonal", "unfold"]
 class SelectingView(ViewOp):
     """View of some elements: its gradient is accumulated into zeros through the view's strides."""
 
-    @classmethod
-    def backward(cls, grads: Grads, saved: Saved, needs: Needs, **params: Any) -> Grads:
+    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = zeros in the shape of x, with grad added at the elements that the view reads."""
-        return (scatter(cls, grads[0], params),)
+        return (scatter(self, grads[0]),)
 
 
 @register
 class Index(SelectingView):
-    @staticmethod
-    def layout(x: Layout, *, key: Any, shape_in: Shape) -> Layout:
-        return x.index(key)
+    key: tuple[int | tuple[int | None, ...] | None, ...]  # integers, None, and slices as (start, stop, step)
+
+    def layout(self, x: Layout) -> Layout:
+        return x.index(tuple([slice(*part) if isinstance(part, tuple) else part for part in self.key]))
 
 
 @register
 class Diagonal(SelectingView):
-    @staticmethod
-    def layout(x: Layout, *, offset: int, axis1: int, axis2: int, shape_in: Shape) -> Layout:
-        return x.diagonal(offset, axis1, axis2)
+    offset: int
+    axis1: int
+    axis2: int
+
+    def layout(self, x: Layout) -> Layout:
+        return x.diagonal(self.offset, self.axis1, self.axis2)
 
 
 @register
 class Unfold(SelectingView):
-    @staticmethod
-    def layout(x: Layout, *, axis: int, size: int, step: int, shape_in: Shape) -> Layout:
-        return x.unfold(axis, size, step)
+    axis: int
+    size: int
+    step: int
+
+    def layout(self, x: Layout) -> Layout:
+        return x.unfold(self.axis, self.size, self.step)
 
 
 @register
@@ -68,22 +74,32 @@ class Windows(SelectingView):
     so element (u, v) of window (i, j) is element (i * step + u * dilation, j * step + v * dilation) of x.
     """
 
-    @staticmethod
-    def layout(x: Layout, *, sizes: Shape, steps: Shape, dilations: Shape, shape_in: Shape) -> Layout:
-        lead = x.ndim - len(sizes)
+    sizes: Shape
+    steps: Shape
+    dilations: Shape
+
+    def layout(self, x: Layout) -> Layout:
+        lead = x.ndim - len(self.sizes)
         counts = [
             (n - d * (k - 1) - 1) // s + 1
-            for n, k, s, d in zip(x.shape[lead:], sizes, steps, dilations, strict=True)
+            for n, k, s, d in zip(x.shape[lead:], self.sizes, self.steps, self.dilations, strict=True)
         ]
-        between = [stride * step for stride, step in zip(x.strides[lead:], steps, strict=True)]
-        within = [stride * dilation for stride, dilation in zip(x.strides[lead:], dilations, strict=True)]
-        shape = (*x.shape[:lead], *counts, *sizes)
+        between = [stride * step for stride, step in zip(x.strides[lead:], self.steps, strict=True)]
+        within = [
+            stride * dilation for stride, dilation in zip(x.strides[lead:], self.dilations, strict=True)
+        ]
+        shape = (*x.shape[:lead], *counts, *self.sizes)
         return Layout(shape, (*x.strides[:lead], *between, *within), x.offset)
 
 
 def index_view(x: Tensor, key: Key) -> Tensor:
     """x[key] for a normalized key of integers, slices and None."""
-    return view(Index, x, key=key)
+    return viewed(x, _index(x, key), "index", None)
+
+
+def _index(x: Tensor, key: Key) -> Index:
+    parts = [(part.start, part.stop, part.step) if isinstance(part, slice) else part for part in key]
+    return Index(key=tuple(parts), shape_in=x.layout.shape)
 
 
 _BOUNDS = frozenset({int, type(None)})
@@ -109,11 +125,7 @@ def basic_index(x: Tensor, parts: tuple[Any, ...], asked: tuple[Any, ...] | None
     """x[parts] for a key without tensors, checked; `asked` is its cache key, from `plain_question`."""
     if asked is not None and (t := known_view(x, "index", asked)) is not None:
         return t
-    key = normalize_key(parts, x.layout.shape, what)
-    t = index_view(x, key)
-    if asked is None:
-        return t
-    return remember(x, "index", asked, t, Index, {"key": key, "shape_in": x.layout.shape})
+    return viewed(x, _index(x, normalize_key(parts, x.layout.shape, what)), "index", asked)
 
 
 def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
@@ -207,7 +219,7 @@ def as_strided(
     if isinstance(x, Batched):
         return on_value(_as_strided_each, x, layout)
     layout.validate(x.storage.size, "as_strided")
-    t = make_view(x, layout, None, None)
+    t = make_view(x, layout, None)
     root = x if x._base is None else x._base  # the view may reach outside x, but not outside its base
     edge = edge_of(root) if grad_enabled() else None
     if edge is not None and x.storage.dtype.is_inexact:
