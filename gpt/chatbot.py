@@ -33,10 +33,10 @@ from gpt.generation.chat import ChatConfig, Conversation
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.live.watch import WatchConfig, watching
 from gpt.tasks.registry import TASKS, task
+from gpt.training.measures import cpu_model, product_speed
 from gpt.training.plan import UTILIZATION, plan
 from gpt.training.run_lock import alone_in
 from gpt.training.run_log import RunLog
-from gpt.training.utilization import cpu_model, product_speed
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.load import load, open_source, require_tokenizer
 from gpt.weights.run import CHATBOT, read_configs, run_of

@@ -13,11 +13,11 @@ from pathlib import Path
 from gpt.live.watch import WatchConfig, watching
 from gpt.presets import preset
 from gpt.training.command import configs_of, tell_files
+from gpt.training.measures import evaluate
 from gpt.training.run import Run
 from gpt.training.run_lock import alone_in
 from gpt.training.stopping import exit_code
 from gpt.training.train import Trainer
-from gpt.training.validation_loss import evaluate
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.load import load
 from gpt.weights.run import read_configs

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.contest.contestants import ROOT
 from benchmarks.contest.windows import cpus
-from gpt.training.utilization import cpu_model
+from gpt.training.measures import cpu_model
 
 LIBRARIES = (
     *("numpy", "torch", "transformers", "tokenizers", "tiktoken", "jax", "mpi4py"),

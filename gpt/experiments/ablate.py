@@ -29,9 +29,9 @@ from gpt.live.watch import WatchConfig, watching
 from gpt.presets import named_configs, preset, with_warmup
 from gpt.training.command import configs_of
 from gpt.training.plan import plan
-from gpt.training.resume import refuse_ranks
 from gpt.training.run_lock import alone_in
 from gpt.training.run_log import RunLog
+from gpt.training.run_setup import refuse_ranks
 from gpt.training.stopping import Stopped
 from gpt.training.train import train
 from gpt.weights.checkpoint import list_checkpoints

@@ -23,9 +23,9 @@ from gpt.console import Parser, parse_fields
 from gpt.experiments.statistics import below
 from gpt.fields import at_least, check_types, with_changes
 from gpt.presets import preset
-from gpt.training.resume import refuse_ranks
 from gpt.training.run import Run
 from gpt.training.run_lock import alone_in
+from gpt.training.run_setup import refuse_ranks
 from gpt.training.train import Trainer
 from tinytensor.distributed import init
 from tinytensor.files import atomic_write

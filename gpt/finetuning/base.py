@@ -27,9 +27,9 @@ from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.tokenizers.base import Tokenizer
 from gpt.training.optimizer_setup import optimizer_of
-from gpt.training.resume import join_state, split_state
 from gpt.training.run import Run
 from gpt.training.run_log import RunLog
+from gpt.training.run_setup import join_state, split_state
 from gpt.training.train import Trainer
 from gpt.weights.checkpoint import load_checkpoint, reading_state, save_checkpoint
 from tinytensor.interop.safetensors_file import Array

@@ -40,9 +40,9 @@ from gpt.tasks.registry import task as verifiable_task
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.chat_template import BEGIN, END
 from gpt.training.command import tell_files
-from gpt.training.resume import refuse_ranks, refuse_to_overwrite
 from gpt.training.run_lock import alone_in
 from gpt.training.run_log import RunLog
+from gpt.training.run_setup import refuse_ranks, refuse_to_overwrite
 from gpt.training.stopping import Stopped, exit_code
 from gpt.training.train import train
 from gpt.weights.checkpoint import list_checkpoints

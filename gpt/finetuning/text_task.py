@@ -10,7 +10,7 @@ from gpt.finetuning.base import Task
 from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
-from gpt.training.validation_loss import evaluate
+from gpt.training.measures import evaluate
 from tinytensor.interop.safetensors_file import Array
 
 

@@ -25,9 +25,9 @@ from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.tokenizer import choose
 from gpt.training.command import configs_of, tell_files
-from gpt.training.resume import refuse_fields, refuse_ranks
 from gpt.training.run import Run
 from gpt.training.run_log import RunLog
+from gpt.training.run_setup import refuse_fields, refuse_ranks
 from gpt.training.stopping import exit_code
 from gpt.training.train import Trainer, train
 from gpt.weights.load import load, require_tokenizer

@@ -1,16 +1,34 @@
 """What a training loop does beside its steps: skips spikes, measures health, averages, saves, samples."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import tinytensor as tt
+from gpt.config import TrainConfig
 from gpt.training.health import HealthProbe, health_table
+from gpt.training.run import Run
+from gpt.training.run_log import RunLog
+from gpt.training.steps import StepResults
+from gpt.training.terminal import Terminal
 
-if TYPE_CHECKING:
-    from gpt.training.train import Trainer
+
+class Loop(Protocol):
+    """What callbacks see of a training loop: see `gpt.training.train.Trainer`."""
+
+    run: Run
+    config: TrainConfig
+    log: RunLog
+    terminal: Terminal
+    results: StepResults
+    ids: tt.Tensor
+    leads: bool
+    sampled: str
+
+    def precision(self) -> AbstractContextManager[Any]: ...  # noqa: D102
+    def sample(self) -> str: ...  # noqa: D102
+    def save(self, *, best: bool) -> None: ...  # noqa: D102
 
 
 class Callback:
@@ -22,7 +40,7 @@ class Callback:
 
     decides = False
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Loop) -> None:
         self.trainer, self.run, self.config = trainer, trainer.run, trainer.config
 
     def every(self, interval: int) -> bool:
@@ -151,14 +169,14 @@ class Samples(Callback):
     def between(self) -> None:
         """Sample, if it is time."""
         trainer = self.trainer
-        if self.every(self.config.sample_interval) and trainer.team.leads and self.run.tokenizer is not None:
+        if self.every(self.config.sample_interval) and trainer.leads and self.run.tokenizer is not None:
             trainer.results.check()
             trainer.sampled = trainer.sample()
             trainer.log.write(step=self.run.step, sample=trainer.sampled)
             trainer.terminal.say(f"--- sample at step {self.run.step} ---\n{trainer.sampled}\n---")
 
 
-def callbacks_of(trainer: Trainer) -> list[Callback]:
+def callbacks_of(trainer: Loop) -> list[Callback]:
     """Callbacks that a config asks for, in the order in which they are called."""
     config, run = trainer.config, trainer.run
     wanted = (

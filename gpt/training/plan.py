@@ -14,8 +14,8 @@ from gpt.fields import with_changes
 from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import from_small_models, parameter_shapes
 from gpt.presets import add_presets, describe_presets, named_configs, preset, with_warmup
-from gpt.training.run_data import vocabulary_of, with_vocabulary
-from gpt.training.utilization import product_speed
+from gpt.training.measures import product_speed
+from gpt.training.run_setup import vocabulary_of, with_vocabulary
 from gpt.weights.load import open_source
 from gpt.weights.run import read_configs, run_of
 from tinytensor import lab

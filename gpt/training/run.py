@@ -20,18 +20,20 @@ from gpt.data.document_batches import DocumentBatches
 from gpt.fields import to_dict
 from gpt.models.gpt import GPT
 from gpt.tokenizers.tokenizer_config import write_config
+from gpt.training.measures import SpikeGuard, evaluate
 from gpt.training.optimizer_setup import optimizer_of
-from gpt.training.resume import (
+from gpt.training.run_lock import alone_in
+from gpt.training.run_setup import (
+    batches_of,
     join_state,
     refuse_other_ways,
     refuse_to_overwrite,
+    require_prompt,
     resumed_model,
     split_state,
+    splits,
+    with_vocabulary,
 )
-from gpt.training.run_data import batches_of, require_prompt, splits, with_vocabulary
-from gpt.training.run_lock import alone_in
-from gpt.training.spikes import SpikeGuard
-from gpt.training.validation_loss import evaluate
 from gpt.weights.checkpoint import (
     Checkpoint,
     list_checkpoints,

@@ -14,17 +14,16 @@ from gpt.console import command
 from gpt.generation.generate import generate
 from gpt.live.watch import WatchConfig, watching
 from gpt.training.callbacks import callbacks_of
-from gpt.training.captured_step import CapturedStep
 from gpt.training.data_parallel import RankGroup, each_on_its_device, ends_all, first_one_first
+from gpt.training.measures import Utilization
 from gpt.training.optimizer_setup import schedule_of, set_learning_rate
 from gpt.training.plan import plan
 from gpt.training.run import Run
 from gpt.training.run_lock import alone_in
 from gpt.training.run_log import truncate_log
-from gpt.training.step_results import StepResults
+from gpt.training.steps import CapturedStep, StepResults
 from gpt.training.stopping import asked_to_stop
 from gpt.training.terminal import Terminal
-from gpt.training.utilization import Utilization
 from gpt.weights.run import CHATBOT
 from tinytensor.distributed import init
 from tinytensor.interop.safetensors_file import Array
@@ -53,6 +52,7 @@ class Trainer:
         self.run, self.config = run, run.train_config
         self.terminal = Terminal(quiet=quiet or run.ranks.rank > 0, ask=self.ask_to_stop)
         self.team = RankGroup(run)
+        self.leads = self.team.leads
         self.log = self.team.log(run.folder)
         self.lr = schedule_of(self.config)
         costs = plan(run.model_config, self.config, flops_per_second=1.0)
@@ -189,7 +189,7 @@ class Trainer:
         before = tt.config.tf32
         tt.config.tf32 = before or self.config.tf32
         try:
-            with alone_in(self.run.folder, self.run.command) if self.team.leads else nullcontext():
+            with alone_in(self.run.folder, self.run.command) if self.leads else nullcontext():
                 return self._train()
         finally:
             tt.config.tf32 = before
@@ -230,7 +230,7 @@ class Trainer:
                 why="a run goes on from its last step",
                 fix="give more, or begin another run: --init_from=CHECKPOINT --out_dir=NEW",
             )
-        if self.team.leads:
+        if self.leads:
             run.write_config()
             run.finish_save()
             truncate_log(self.log.path, run.step)

@@ -16,9 +16,9 @@ from gpt.models.gpt import GPT
 from gpt.presets import configs_from
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.training.health import HealthProbe
+from gpt.training.measures import evaluate
 from gpt.training.run_log import RunLog
 from gpt.training.train import train
-from gpt.training.validation_loss import evaluate
 
 TEXT = "The cat sat on the mät. The dog ran in the park – and the cat slept. " * 40
 WORDS = ("--preset=tiny", "--max_steps=6", "--eval_interval=3")

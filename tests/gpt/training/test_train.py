@@ -13,11 +13,11 @@ from gpt.__main__ import main as command_line
 from gpt.config import TrainConfig
 from gpt.presets import configs_from
 from gpt.training.command import main
+from gpt.training.measures import evaluate
 from gpt.training.run import Run
 from gpt.training.run_log import RunLog
 from gpt.training.terminal import Terminal
 from gpt.training.train import Trainer, train
-from gpt.training.validation_loss import evaluate
 from gpt.weights.load import load
 from tests.helpers import cupy_fixtures
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from gpt.training import utilization
-from gpt.training.utilization import LOOKS, Utilization, product_speed
+from gpt.training import measures
+from gpt.training.measures import LOOKS, Utilization, product_speed
 
 
 def test_the_largest_peak_is_kept_and_the_first_answer_left_out(monkeypatch):
     speeds = iter([2e9, 8e9, 1e9, 4e9])  # a busy machine, a free one, a busy one
-    monkeypatch.setattr(utilization, "product_speed", lambda: next(speeds))
+    monkeypatch.setattr(measures, "product_speed", lambda: next(speeds))
     used = Utilization(1e6, ranks=2)
     assert used.share(1e9) is None  # and is no peak
     assert [used.share(800.0) for _ in range(LOOKS)] == pytest.approx([0.05] * LOOKS)
@@ -23,7 +23,7 @@ def test_the_largest_peak_is_kept_and_the_first_answer_left_out(monkeypatch):
 def test_products_are_counted_and_computed_as_autocast_says(monkeypatch):
     seen = []
     times = iter(np.cumsum([0, 9, 0, 0.5, 0, 0.25, 0, 1.0]).tolist())  # before and after each product
-    monkeypatch.setattr(utilization, "time", SimpleNamespace(perf_counter=lambda: next(times)))
+    monkeypatch.setattr(measures, "time", SimpleNamespace(perf_counter=lambda: next(times)))
     monkeypatch.setattr(
         tt.Tensor, "__matmul__", lambda a, b, matmul=tt.matmul: seen.append(matmul(a, b).dtype)
     )
