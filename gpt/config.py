@@ -45,10 +45,6 @@ class GPTConfig:
         init: initial weights. gpt2: deviation 0.02, and less for the products that add to the residual
             stream; scaled: 1 / sqrt(inputs) for the matrices of the blocks, and 0 for those products and for
             a head of its own, so that a new model predicts all tokens alike.
-
-    Example:
-        >>> GPTConfig(vocab_size=65, block_size=64, n_layer=4, n_head=4, n_embd=128).head_size
-        32
     """
 
     vocab_size: int
@@ -216,10 +212,6 @@ class TrainConfig:
         overfit_one_batch: train on the first batch alone, as a sanity check.
         init_from: scratch, resume (the last checkpoint in out_dir), or weights: a run directory, a Hugging
             Face model folder, a .safetensors or .gguf file, smollm2, a name on the Hugging Face hub.
-
-    Example:
-        >>> TrainConfig(batch_size=12, gradient_accumulation_steps=4).sequences_per_step
-        48
     """
 
     REMOVED: ClassVar[frozenset[str]] = frozenset({"shard_optimizer"})  # fields of older files
@@ -325,17 +317,7 @@ def _require(config: object, rules: Sequence[tuple[bool, str, str, str]]) -> Non
 
 def _in_unit_interval(config: object, *names: str) -> None:
     """Check that fields (probabilities, decay rates) are in [0, 1)."""
-    values = {name: getattr(config, name) for name in names}
-    usual = {"dropout": 0.1}
-    _require(
-        config,
-        [
-            (
-                0 <= value < 1,
-                f"{name}={value}",
-                f"{name} must lie in [0, 1)",
-                f"{name}={usual.get(name, 0.9)}",
-            )
-            for name, value in values.items()
-        ],
-    )
+    for name in names:
+        value, usual = getattr(config, name), 0.1 if name == "dropout" else 0.9
+        rule = (0 <= value < 1, f"{name}={value}", f"{name} must lie in [0, 1)", f"{name}={usual}")
+        _require(config, [rule])

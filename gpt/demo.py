@@ -17,6 +17,7 @@ from gpt.training.measures import evaluate
 from gpt.training.run import Run
 from gpt.training.run_lock import alone_in
 from gpt.training.stopping import exit_code
+from gpt.training.terminal import describe
 from gpt.training.train import Trainer
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.load import load
@@ -44,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(run: Run) -> int:
     folder, begun = run.folder, time.perf_counter()
-    print(run.describe(), flush=True)
+    print(describe(run), flush=True)
     trainer = Trainer(run)
     trainer.train()
     if run.stopped_by:

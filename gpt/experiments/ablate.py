@@ -27,13 +27,12 @@ from gpt.experiments.statistics import ScalingLaw, fit_scaling_law, welch
 from gpt.fields import check_types, to_dict, with_changes
 from gpt.live.watch import WatchConfig, watching
 from gpt.presets import named_configs, preset, with_warmup
-from gpt.training.command import configs_of
+from gpt.training.command import configs_of, train
 from gpt.training.plan import plan
 from gpt.training.run_lock import alone_in
 from gpt.training.run_log import RunLog
 from gpt.training.run_setup import refuse_ranks
 from gpt.training.stopping import Stopped
-from gpt.training.train import train
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.run import read_configs
 from tinytensor.distributed import init

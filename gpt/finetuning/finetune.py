@@ -39,12 +39,11 @@ from gpt.presets import configs_from, with_warmup
 from gpt.tasks.registry import task as verifiable_task
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.chat_template import BEGIN, END
-from gpt.training.command import tell_files
+from gpt.training.command import tell_files, train
 from gpt.training.run_lock import alone_in
 from gpt.training.run_log import RunLog
 from gpt.training.run_setup import refuse_ranks, refuse_to_overwrite
 from gpt.training.stopping import Stopped, exit_code
-from gpt.training.train import train
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.load import load, require_tokenizer
 from tinytensor.distributed import init

@@ -19,7 +19,7 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.fields import check_types, from_dict, to_dict
-from gpt.models.attention import ConcatLinear
+from gpt.models.concat_linear import ConcatLinear
 from tinytensor import nn
 from tinytensor.files import PathLike, atomic_write, read_json
 from tinytensor.interop.safetensors_file import Array, read_safetensors, write_safetensors

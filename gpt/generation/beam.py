@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import tinytensor as tt
-from gpt.generation.generate import Context
+from gpt.generation.context import Context
 from gpt.generation.sampling import Floats, softmax
 from gpt.models.gpt import GPT
 

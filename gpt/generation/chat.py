@@ -16,7 +16,7 @@ from typing import Any
 import tinytensor as tt
 from gpt.console import model_and_fields, plain, quiet_compilation
 from gpt.fields import at_least, check_types
-from gpt.generation.generate import Context
+from gpt.generation.context import Context
 from gpt.generation.sampling import Past, Sampler, SamplingConfig
 from gpt.generation.text_stream import TextStream
 from gpt.models.gpt import GPT

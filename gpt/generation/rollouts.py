@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 import tinytensor as tt
-from gpt.generation.generate import Context
+from gpt.generation.context import Context
 from gpt.generation.sampling import Floats, Tokens
 from gpt.models.gpt import GPT
 

@@ -12,6 +12,7 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.lessons.encoder import EncoderBlock, real_tokens
 from gpt.models.gpt import GPT, Block, norm
+from gpt.models.initial_weights import init_weights
 from gpt.models.kv_cache import KVCache
 from gpt.models.residual import Stream
 from tinytensor import nn
@@ -120,7 +121,7 @@ class EncoderDecoder(GPT):
         self.encoder = nn.ModuleList([EncoderBlock(config) for _ in range(config.n_layer)])
         if config.norm_position == "pre":
             self.ln_encoder = norm(config)
-        self.init_weights(generator)
+        init_weights(self, config, generator)
         self.memory: list[Memory] = []
 
     def read(self, source: tt.Tensor, lengths: tt.Tensor | None = None) -> None:

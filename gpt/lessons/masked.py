@@ -20,12 +20,11 @@ from gpt.live.watch import WatchConfig
 from gpt.presets import preset
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.chat_template import IGNORED
-from gpt.training.command import configs_of, tell_files
+from gpt.training.command import configs_of, tell_files, train
 from gpt.training.run import Run
 from gpt.training.run_log import RunLog
 from gpt.training.run_setup import refuse_fields
 from gpt.training.stopping import exit_code
-from gpt.training.train import train
 from gpt.weights.load import load, require_tokenizer
 from tinytensor.distributed import Communicator
 

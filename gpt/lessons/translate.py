@@ -24,12 +24,12 @@ from gpt.live.watch import WatchConfig
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.tokenizer import choose
-from gpt.training.command import configs_of, tell_files
+from gpt.training.command import configs_of, tell_files, train
 from gpt.training.run import Run
 from gpt.training.run_log import RunLog
 from gpt.training.run_setup import refuse_fields, refuse_ranks
 from gpt.training.stopping import exit_code
-from gpt.training.train import Trainer, train
+from gpt.training.train import Trainer
 from gpt.weights.load import load, require_tokenizer
 from tinytensor.distributed import Communicator
 from tinytensor.interop.safetensors_file import Array

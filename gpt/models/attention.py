@@ -4,7 +4,6 @@ Shapes: B sequences, T tokens, C = n_embd channels, nh query heads and nkv key/v
 hs = C / nh channels.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import tinytensor as tt
@@ -12,28 +11,6 @@ from gpt.config import GPTConfig
 from gpt.models.kv_cache import KVCache
 from gpt.models.positions import Rotary, alibi_slopes
 from tinytensor import nn
-
-
-class ConcatLinear(nn.Module):
-    """Linear layers of one input, whose results are joined: queries, keys and values that are packed in
-    different kinds.
-
-    Example:
-        >>> ConcatLinear([nn.Linear(4, 2), nn.Linear(4, 3)])(tt.ones(1, 4)).shape
-        (1, 5)
-    """
-
-    bias: tt.Tensor | None
-
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(layers)
-        self.register_parameter("bias", None)
-
-    def forward(self, x: tt.Tensor) -> tt.Tensor:
-        """(..., K) → (..., sum of the layers' N)."""
-        y = tt.concat([layer(x) for layer in self.parts], axis=-1)
-        return y if self.bias is None else y + self.bias
 
 
 class SelfAttention(nn.Module):

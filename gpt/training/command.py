@@ -5,6 +5,7 @@ the step: it saves and prints how to resume, with --init_from=resume --out_dir=R
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,17 @@ from typing import Any
 from gpt.config import GPTConfig, TrainConfig
 from gpt.console import Parser, command
 from gpt.fields import with_changes
-from gpt.live.watch import WatchConfig
+from gpt.live.watch import WatchConfig, watching
 from gpt.presets import add_presets, describe_presets, named_configs, preset, with_warmup
+from gpt.training.data_parallel import each_on_its_device, ends_all, first_one_first
+from gpt.training.run import Run
+from gpt.training.run_lock import alone_in
 from gpt.training.stopping import exit_code
-from gpt.training.train import train
+from gpt.training.terminal import describe
+from gpt.training.train import Trainer
 from gpt.weights.load import open_source
 from gpt.weights.run import read_configs
+from tinytensor.distributed import init
 
 
 def configs_of(
@@ -69,6 +75,39 @@ def configs_of(
     if origin != "resume":
         given = with_warmup(given, begin[1].warmup_steps)
     return with_changes(given, *begin, *own)
+
+
+_UNWATCHED = WatchConfig()
+
+
+def train(
+    model_config: GPTConfig,
+    train_config: TrainConfig,
+    *,
+    quiet: bool = False,
+    kind: type[Run] = Run,
+    loop: type[Trainer] = Trainer,
+    watch: WatchConfig = _UNWATCHED,
+) -> Run:
+    """Train a model by two configs; data-parallel under `mpiexec`.
+
+    Args:
+        kind, loop: classes of the run and of its training loop.
+        watch: whether a page follows the run meanwhile.
+
+    Returns:
+        The run after its last step; its folder has weights, configs and log.
+    """
+    started = init()
+    with ends_all(started):
+        ranks, train_config = each_on_its_device(started, train_config)
+        with alone_in(train_config.out_dir, kind.command) if ranks.rank == 0 else nullcontext():
+            with first_one_first(ranks):
+                run = kind(model_config, train_config, ranks)
+            if not quiet and ranks.rank == 0:
+                print(describe(run), flush=True)
+            with watching(watch, train_config.out_dir) if ranks.rank == 0 else nullcontext():
+                return loop(run, quiet=quiet).train()
 
 
 def tell_files(folder: Path, *words: object) -> None:

@@ -53,22 +53,12 @@ _RAW = "weights."  # prefix of the raw weights next to the optimizer state, if t
 
 
 class Run:
-    """State of a training run, from two configs or from a run directory.
-
-    Subclasses train other kinds of models.
-
-    Args:
-        model_config: model config; a vocab_size of 0 is resolved by the tokenizer.
-        train_config: data, seeds and sizes; `init_from` selects the initial weights.
-        ranks: communicator; rank 0 prepares the data before the others construct their Run.
+    """State of a training run, from two configs or from a run directory. Subclasses train other models.
 
     Attributes:
-        model, optimizer, scaler, batches: state of the training step.
         average: model with the moving average of the weights, or None.
-        spikes: spike detector, or None.
         train_tokens, val_tokens: the splits; val_tokens is None without a validation split.
         tokenizer: None for token files without one (nanoGPT's).
-        step: number of optimizer steps done.
         best_loss: lowest validation loss so far, or None.
         stopped_by: number of the signal that stopped the training early, or 0.
     """
@@ -163,25 +153,6 @@ class Run:
         """Whether steps are captured: see `TrainConfig.capture`."""
         config = self.train_config
         return config.capture and self.ranks.size == 1 and config.dtype != "float16"
-
-    def describe(self) -> str:
-        """Summary in four lines."""
-        model, config, size = self.model_config, self.train_config, self.ranks.size
-        products: str = config.dtype
-        if config.tf32:
-            products = "TF32" if config.dtype == "float32" else f"{config.dtype}, those of float32 in TF32"
-        return (
-            f"model  {counted(self.model.num_parameters(), 'parameter')}: {counted(model.n_layer, 'layer')}, "
-            f"{counted(model.n_head, 'head')}, "
-            f"{model.n_embd} wide, context {model.block_size}, vocabulary {model.vocab_size}\n"
-            f"data   {self.describe_data()}\n"
-            f"run    steps {self.step} to {config.max_steps}, "
-            f"{counted(config.sequences_per_step, 'sequence')} a step, seed {config.seed}, "
-            f"into {self.folder}\n"
-            f"device {config.device}, products in {products}"
-            + (", captured steps" if self.captures else "")
-            + (f", {size} ranks of {counted(tt.get_num_threads(), 'thread')}" if size > 1 else "")
-        )
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
         """Loss of a batch, inputs and targets of (B, T) each, with its autograd graph."""

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, TextIO
 
+import tinytensor as tt
+from gpt.console import counted
+from gpt.training.run import Run
 from gpt.training.run_log import summary
 from gpt.training.stopping import SIGPIPE
 
@@ -120,3 +123,22 @@ def _to_nowhere(stream: TextIO) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def describe(run: Run) -> str:
+    """Summary of a run in four lines."""
+    model, config, size = run.model_config, run.train_config, run.ranks.size
+    products: str = config.dtype
+    if config.tf32:
+        products = "TF32" if config.dtype == "float32" else f"{config.dtype}, those of float32 in TF32"
+    return (
+        f"model  {counted(run.model.num_parameters(), 'parameter')}: {counted(model.n_layer, 'layer')}, "
+        f"{counted(model.n_head, 'head')}, "
+        f"{model.n_embd} wide, context {model.block_size}, vocabulary {model.vocab_size}\n"
+        f"data   {run.describe_data()}\n"
+        f"run    steps {run.step} to {config.max_steps}, "
+        f"{counted(config.sequences_per_step, 'sequence')} a step, seed {config.seed}, into {run.folder}\n"
+        f"device {config.device}, products in {products}"
+        + (", captured steps" if run.captures else "")
+        + (f", {size} ranks of {counted(tt.get_num_threads(), 'thread')}" if size > 1 else "")
+    )

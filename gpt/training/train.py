@@ -9,12 +9,10 @@ from contextlib import nullcontext
 from typing import Any
 
 import tinytensor as tt
-from gpt.config import GPTConfig, TrainConfig
 from gpt.console import command
 from gpt.generation.generate import generate
-from gpt.live.watch import WatchConfig, watching
 from gpt.training.callbacks import callbacks_of
-from gpt.training.data_parallel import RankGroup, each_on_its_device, ends_all, first_one_first
+from gpt.training.data_parallel import RankGroup
 from gpt.training.measures import Utilization
 from gpt.training.optimizer_setup import schedule_of, set_learning_rate
 from gpt.training.plan import plan
@@ -25,7 +23,6 @@ from gpt.training.steps import CapturedStep, StepResults
 from gpt.training.stopping import asked_to_stop
 from gpt.training.terminal import Terminal
 from gpt.weights.run import CHATBOT
-from tinytensor.distributed import init
 from tinytensor.interop.safetensors_file import Array
 from tinytensor.optim import clip_scale
 
@@ -266,36 +263,3 @@ class Trainer:
             resuming = command("chatbot", f"--out_dir={folder.parent}")
         self.log.write(step=run.step, stopped=resuming)
         self.terminal.say(f"\nstopped at step {run.step}, saved in {folder}\ngo on with: {resuming}")
-
-
-_UNWATCHED = WatchConfig()
-
-
-def train(
-    model_config: GPTConfig,
-    train_config: TrainConfig,
-    *,
-    quiet: bool = False,
-    kind: type[Run] = Run,
-    loop: type[Trainer] = Trainer,
-    watch: WatchConfig = _UNWATCHED,
-) -> Run:
-    """Train a model by two configs; data-parallel under `mpiexec`.
-
-    Args:
-        kind, loop: classes of the run and of its training loop.
-        watch: whether a page follows the run meanwhile.
-
-    Returns:
-        The run after its last step; its folder has weights, configs and log.
-    """
-    started = init()
-    with ends_all(started):
-        ranks, train_config = each_on_its_device(started, train_config)
-        with alone_in(train_config.out_dir, kind.command) if ranks.rank == 0 else nullcontext():
-            with first_one_first(ranks):
-                run = kind(model_config, train_config, ranks)
-            if not quiet and ranks.rank == 0:
-                print(run.describe(), flush=True)
-            with watching(watch, train_config.out_dir) if ranks.rank == 0 else nullcontext():
-                return loop(run, quiet=quiet).train()

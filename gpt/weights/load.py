@@ -14,7 +14,7 @@ import numpy as np
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.fields import to_dict
-from gpt.models.attention import ConcatLinear
+from gpt.models.concat_linear import ConcatLinear
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Texts, Tokenizer
 from gpt.tokenizers.tokenizer import choose

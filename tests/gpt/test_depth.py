@@ -6,8 +6,7 @@ from gpt.__main__ import main as command_line
 from gpt.depth import of_depth
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.presets import configs_from
-from gpt.training.command import configs_of
-from gpt.training.train import train
+from gpt.training.command import configs_of, train
 from gpt.weights.hf_config import naming_for
 
 

@@ -208,3 +208,12 @@ def test_the_repository_speaks_of_itself_alone() -> None:
             if where.parts[0] in {"tinytensor", "gpt"} and UNFINISHED.search(line):
                 problems.append(f"{where}:{number}: unfinished")
     report(problems)
+
+
+def test_the_road_through_gpt_is_short() -> None:
+    """The ten files that the README names for a reader have at most 1,700 lines."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("Then take these ten files")[2]
+    names = re.findall(r"`([\w/]+\.py)`", text.partition("\n\n")[0])
+    paths = [next(p for p in (ROOT / "gpt" / n, ROOT / "gpt/models" / n) if p.is_file()) for n in names]
+    assert len(set(paths)) == 10
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths) <= 1700

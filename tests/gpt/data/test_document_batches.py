@@ -11,8 +11,9 @@ import tinytensor as tt
 from gpt.data.document_batches import DocumentBatches
 from gpt.presets import configs_from
 from gpt.tokenizers.bpe import BPETokenizer
+from gpt.training.command import train
 from gpt.training.run import Run
-from gpt.training.train import Trainer, train
+from gpt.training.train import Trainer
 from tests.helpers.stopped import train_until
 
 documents = st.lists(st.integers(0, 30), min_size=1, max_size=30)

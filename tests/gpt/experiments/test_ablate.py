@@ -12,8 +12,9 @@ from gpt.experiments.ablate import cells, main, one_at_a_time, scaling_law, tabl
 from gpt.experiments.statistics import welch
 from gpt.models.gpt import GPT
 from gpt.presets import configs_from, preset
+from gpt.training.command import train
 from gpt.training.run_log import RunLog
-from gpt.training.train import Trainer, train
+from gpt.training.train import Trainer
 
 
 def words(folder, *more):

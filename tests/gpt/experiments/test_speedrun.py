@@ -11,7 +11,7 @@ from gpt.experiments.speedrun import RECORDS, Record, SpeedrunConfig, main, meas
 from gpt.experiments.statistics import below, two_sided
 from gpt.models.gpt import GPT
 from gpt.presets import preset
-from gpt.training.train import train
+from gpt.training.command import train
 
 QUICK = "max_steps=5 warmup_steps=2 n_layer=1 n_embd=8 n_head=2 block_size=16 batch_size=2"
 

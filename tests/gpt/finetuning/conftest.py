@@ -3,7 +3,7 @@
 import pytest
 
 from gpt.presets import configs_from
-from gpt.training.train import train
+from gpt.training.command import train
 
 WORDS = (
     "--preset=tiny", "--n_layer=2", "--n_embd=64", "--n_head=4", "--block_size=96", "--batch_size=12",

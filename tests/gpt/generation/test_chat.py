@@ -11,7 +11,8 @@ from gpt.__main__ import main
 from gpt.config import GPTConfig
 from gpt.generation import chat
 from gpt.generation.chat import ChatConfig, Conversation
-from gpt.generation.generate import Reader, generate
+from gpt.generation.context import Reader
+from gpt.generation.generate import generate
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.char_and_word import CharTokenizer

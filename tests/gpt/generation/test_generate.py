@@ -7,7 +7,8 @@ import pytest
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.generation.generate import Reader, cache_for, generate, generate_rows
+from gpt.generation.context import Reader, cache_for
+from gpt.generation.generate import generate, generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig, next_probabilities
 from gpt.models.gpt import GPT
 from gpt.models.kv_cache import KVCache

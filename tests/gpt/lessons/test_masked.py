@@ -12,8 +12,9 @@ from gpt.lessons.encoder import Encoder
 from gpt.lessons.masked import MaskedRun, fill, hide, main, masked_scores
 from gpt.presets import configs_from
 from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.training.command import train
 from gpt.training.run_log import RunLog
-from gpt.training.train import Trainer, train
+from gpt.training.train import Trainer
 from gpt.weights.checkpoint import load_checkpoint
 from gpt.weights.load import load
 from tests.helpers.stopped import train_until

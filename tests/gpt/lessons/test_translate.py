@@ -14,9 +14,8 @@ from gpt.data.text_pairs import TASKS, PairBatches, checksum, number_words, pair
 from gpt.lessons.encoder_decoder import EncoderDecoder
 from gpt.lessons.translate import _BEGIN, TranslateRun, Translator, main, translate
 from gpt.tokenizers.char_and_word import CharTokenizer
-from gpt.training.command import configs_of
+from gpt.training.command import configs_of, train
 from gpt.training.run_log import RunLog
-from gpt.training.train import train
 from gpt.weights.checkpoint import load_checkpoint
 from gpt.weights.load import load
 from tests.helpers.stopped import train_until

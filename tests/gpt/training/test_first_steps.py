@@ -21,9 +21,9 @@ from gpt.finetuning.finetune import METHODS
 from gpt.models.gpt import GPT
 from gpt.presets import configs_from, preset
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.training.command import configs_of
+from gpt.training.command import configs_of, train
 from gpt.training.run import Run
-from gpt.training.train import Trainer, train
+from gpt.training.train import Trainer
 from gpt.weights.load import load
 from gpt.weights.save import save_pretrained
 from tinytensor.interop.safetensors_file import write_safetensors

@@ -12,8 +12,8 @@ import pytest
 
 import gpt.weights.checkpoint as checkpoint
 from gpt.presets import configs_from
+from gpt.training.command import train
 from gpt.training.run_log import RunLog
-from gpt.training.train import train
 from gpt.weights.checkpoint import list_checkpoints, load_checkpoint
 from gpt.weights.load import load
 from tests.gpt.weights.test_killed_saves import Killed

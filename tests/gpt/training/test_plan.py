@@ -14,8 +14,8 @@ from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.presets import PRESETS, configs_from, preset
 from gpt.tokenizers.bpe import BPETokenizer
+from gpt.training.command import train
 from gpt.training.plan import Plan, main, plan
-from gpt.training.train import train
 from tests.gpt.models.test_variants import VARIANTS
 from tinytensor import lab
 from tinytensor.errors import ArgumentError, TinyTensorError

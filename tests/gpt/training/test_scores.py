@@ -15,10 +15,10 @@ from gpt.evaluation.text_scores import score
 from gpt.models.gpt import GPT
 from gpt.presets import configs_from
 from gpt.tokenizers.bpe import BPETokenizer
+from gpt.training.command import train
 from gpt.training.health import HealthProbe
 from gpt.training.measures import evaluate
 from gpt.training.run_log import RunLog
-from gpt.training.train import train
 
 TEXT = "The cat sat on the mät. The dog ran in the park – and the cat slept. " * 40
 WORDS = ("--preset=tiny", "--max_steps=6", "--eval_interval=3")

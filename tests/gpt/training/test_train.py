@@ -12,12 +12,12 @@ import tinytensor as tt
 from gpt.__main__ import main as command_line
 from gpt.config import TrainConfig
 from gpt.presets import configs_from
-from gpt.training.command import main
+from gpt.training.command import main, train
 from gpt.training.measures import evaluate
 from gpt.training.run import Run
 from gpt.training.run_log import RunLog
-from gpt.training.terminal import Terminal
-from gpt.training.train import Trainer, train
+from gpt.training.terminal import Terminal, describe
+from gpt.training.train import Trainer
 from gpt.weights.load import load
 from tests.helpers import cupy_fixtures
 
@@ -70,7 +70,7 @@ def test_kernels_are_compiled_at_once_before_the_first_step(text, tmp_path, monk
 ])  # fmt: skip
 def test_it_says_how_products_are_computed(text, tmp_path, words, products):
     run = Run(*configs(text, tmp_path / "run", "--device=emulated", "--capture=false", *words))
-    assert run.describe().splitlines()[-1] == f"device emulated, products in {products}"
+    assert describe(run).splitlines()[-1] == f"device emulated, products in {products}"
 
 
 def test_the_time_left_is_that_of_the_last_lines(text, tmp_path, monkeypatch):

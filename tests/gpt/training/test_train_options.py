@@ -8,12 +8,13 @@ from gpt.config import GPTConfig, TrainConfig
 from gpt.data.batches import Batches
 from gpt.models.gpt import GPT
 from gpt.presets import configs_from
+from gpt.training.command import train
 from gpt.training.measures import SpikeGuard
 from gpt.training.plan import plan
 from gpt.training.run import Run
 from gpt.training.run_log import RunLog
 from gpt.training.steps import CapturedStep
-from gpt.training.train import Trainer, train
+from gpt.training.train import Trainer
 from gpt.weights.load import load
 from tests.helpers.stopped import train_until
 from tinytensor.runtime.cpu.memory import pool

@@ -5,9 +5,10 @@ import pytest
 
 import tinytensor as tt
 from gpt.presets import configs_from
+from gpt.training.command import train
 from gpt.training.run import Run
 from gpt.training.run_log import RunLog
-from gpt.training.train import Trainer, train
+from gpt.training.train import Trainer
 
 WORDS = (
     *("--preset=tiny", "--max_steps=30", "--eval_interval=15", "--checkpoint_interval=15"),

@@ -14,8 +14,9 @@ from gpt.models.gpt import GPT
 from gpt.presets import configs_from
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.tokenizer import load as load_tokenizer
+from gpt.training.command import train
 from gpt.training.run import Run
-from gpt.training.train import Trainer, train
+from gpt.training.train import Trainer
 from gpt.weights.load import load
 from gpt.weights.run import read_configs
 from gpt.weights.save import save_pretrained

@@ -9,7 +9,7 @@ import pytest
 import tinytensor as tt
 from gpt.__main__ import main
 from gpt.config import GPTConfig
-from gpt.generation.generate import Reader, cache_for
+from gpt.generation.context import Reader, cache_for
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.pretokenize import printable
 from gpt.weights.load import load
