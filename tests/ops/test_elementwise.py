@@ -194,6 +194,23 @@ def test_second_derivatives_at_kinks_are_finite(call: Call, values: tuple[float,
         assert all(np.isfinite(g.numpy()).all() for g in second if g is not None)
 
 
+BINARY = "add subtract multiply divide remainder maximum minimum pow hypot atan2 logaddexp copysign"
+
+
+@pytest.mark.parametrize("name", BINARY.split())
+def test_the_gradient_of_one_operand_does_not_need_the_other(name: str) -> None:
+    values = [0.7, 1.3, -2.0, 3.5], [1.5, 0.4, 2.0, 3.0]
+
+    def gradients(*needed: bool) -> list[list[float] | None]:
+        operands = [tt.tensor(v, requires_grad=n) for v, n in zip(values, needed, strict=True)]
+        getattr(tt, name)(*operands).sum().backward()
+        return [None if x.grad is None else x.grad.tolist() for x in operands]
+
+    both = repr(gradients(True, True))
+    assert repr([gradients(True, False)[0], gradients(False, True)[1]]) == both
+    assert "None" not in both
+
+
 @pytest.mark.parametrize("number", [0, 1.5, INF, -INF])
 def test_logaddexp_of_a_tensor_and_a_number(number) -> None:
     for turned in (False, True):

@@ -205,6 +205,9 @@ def _users(inputs: Sequence[str], steps: Mapping[str, Callable[..., Any]]) -> di
     for i, x in enumerate(inputs):
         if f"d{x}" in steps:
             visit(f"d{x}", i)
+    for i, x in enumerate(inputs):  # the gradient of an operand, which that of another reads, too
+        if f"d{x}" in users and i not in users[f"d{x}"]:
+            users[f"d{x}"].append(i)
     return users
 
 
