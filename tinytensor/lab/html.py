@@ -221,7 +221,6 @@ def page(
     title: str,
     *body: str,
     style: str = "",
-    images: bool = False,
     data: Mapping[str, object] | None = None,
     script: str = "",
     requests: bool = False,
@@ -232,7 +231,6 @@ def page(
         title: the heading.
         body: text, which is escaped, and Html.
         style: additional CSS rules.
-        images: whether the body contains images, as data URLs.
         data: what the script reads, as JSON in an element with this id.
         script: JavaScript; the page's policy allows no other.
         requests: whether the script may send requests to the server of the page.
@@ -242,7 +240,7 @@ def page(
         <!doctype html>
         <html lang="en">
     """
-    policy = f"default-src 'none'; style-src 'unsafe-inline'{'; img-src data:' if images else ''}"
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
     if script:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         policy += f"; script-src 'sha256-{digest}'"

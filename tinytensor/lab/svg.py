@@ -17,7 +17,6 @@ def _style(colors: dict[str, str], light: str) -> str:
     return "".join(
         [f".{SCOPE} .{name}{{fill:{color}}}" for name, color in fills.items()]
         + [f".{SCOPE} .{name}{{fill:none;stroke:{color}}}" for name, color in lines.items()]
-        + [f".{SCOPE} .halo{{stroke:{colors['paper']};stroke-width:3px;paint-order:stroke}}"]
     )
 
 

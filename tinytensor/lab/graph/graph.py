@@ -31,6 +31,7 @@ from tinytensor.tensor import Tensor, is_tensor
 from tinytensor.transforms.checkpoint import Dropped
 
 Shape = tuple[int, ...]
+HEAD = ("", "op", "shape", "saved bytes", "value", "gradient", "inputs")
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,14 @@ class Graph(Shown):
 
     def table(self) -> Table:
         """One row per node; with the columns value and gradient, if they were asked for."""
-        head = ("", "op", "shape", "saved bytes", "value", "gradient", "inputs")
-        rows: list[tuple[str | int, ...]] = [
+        rows = [*self._rows(), ("", "in all", "", self.nbytes, "", "", "")]
+        return Table(HEAD, "rllrlll", rows)
+
+    def _rows(self) -> list[tuple[str | int, ...]]:
+        return [
             (n.number, n.name, n.shape_text, _bytes_text(n), n.value, n.grad, n.input_text)
             for n in self.nodes
         ]
-        rows.append(("", "in all", "", self.nbytes, "", "", ""))
-        return Table(head, "rllrlll", rows)
 
     def svg(self) -> Html:
         """SVG picture of the graph, forward from top to bottom."""
@@ -135,23 +137,13 @@ class Graph(Shown):
 
     def report(self) -> Report:
         """The picture, and the saved tensors and gradient formula of each node, for `lab.page`."""
-        head = (
-            "",
-            "op",
-            "shape",
-            "value",
-            "gradient",
-            "inputs",
-            "formula of the gradients",
-            "saved for backward",
-        )
-        rows = [
-            (n.number, n.name, n.shape_text, n.value, n.grad, n.input_text, n.formula, _saved_text(n))
-            for n in self.nodes
-        ]
+        more = [(n.formula, _saved_text(n)) for n in self.nodes]
+        rows = [(*row, *texts) for row, texts in zip(self._rows(), more, strict=True)]
+        head = (*HEAD, "formula of the gradients", "saved for backward")
         title = f"The graph behind {len(self.outputs)} tensor{'s' * (len(self.outputs) > 1)}"
         picture = tag("div", graph_picture(self, links=True), class_="scroll")
-        return Report(title, (tag("p", INTRO), picture, Table(head, "rlllllwl", rows, anchor="node")), _STYLE)
+        table = Table(head, "rllrlllwl", rows, anchor="node")
+        return Report(title, (tag("p", INTRO), picture, table), _STYLE)
 
     def __str__(self) -> str:
         return str(self.table())

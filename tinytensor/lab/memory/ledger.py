@@ -434,13 +434,12 @@ INTRO = (
 def memory_picture(ledger: Ledger) -> Html:
     """SVG of the timeline: stacked categories, the peak, and the marks."""
     peak, shown, floor = ledger.peak, _thinned(ledger.timeline), TOP + HEIGHT
-    most, parts, below, names = max(peak.total, 1), list[Html](), [0] * len(shown), list[Html]()
+    most, parts, below = max(peak.total, 1), list[Html](), [0] * len(shown)
     for i, (name, nbytes) in enumerate(peak.by_category.items()):
         above = [low + p.nbytes[i] for low, p in zip(below, shown, strict=True)]
         if above != below:
             tip = tag("title", f"{name}: {nbytes:,} bytes at the peak")
             parts.append(tag("path", tip, class_=COLORS[i], d=_outline(below, above, most)))
-            names += _name(name, below, above, most)
         below = above
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         y = floor - HEIGHT * share
@@ -455,9 +454,7 @@ def memory_picture(ledger: Ledger) -> Html:
         x, y = LEFT + COLUMN * (i % 3), floor + 40 + ROW * (i // 3)
         parts.append(tag("rect", class_=COLORS[i], x=x, y=y - 10, width=12, height=12))
         parts.append(tag("text", name, x=x + 18, y=y))
-    return svg(
-        f"Memory on {ledger.device}, storage by storage", LEFT + WIDTH + 16, floor + 76, *parts, *names
-    )
+    return svg(f"Memory on {ledger.device}, storage by storage", LEFT + WIDTH + 16, floor + 76, *parts)
 
 
 def _thinned(timeline: Sequence[Point]) -> list[Point]:
@@ -473,18 +470,6 @@ def _outline(below: Sequence[int], above: Sequence[int], most: int) -> str:
     lower = [(LEFT + (i + end) * step, value) for i, value in enumerate(below) for end in (0, 1)]
     corners = [f"{x:.1f} {TOP + HEIGHT * (1 - value / most):.1f}" for x, value in [*upper, *reversed(lower)]]
     return f"M{'L'.join(corners)}Z"
-
-
-def _name(name: str, below: Sequence[int], above: Sequence[int], most: int) -> list[Html]:
-    """The name of a category where its area is highest, if there is room for it."""
-    at = max(range(len(above)), key=lambda i: above[i] - below[i])
-    low, high = (HEIGHT * curve[at] / most for curve in (below, above))
-    if high - low < ROW:
-        return []
-    x, half = LEFT + WIDTH * (at + 0.5) / len(above), 3.4 * len(name)
-    x = min(max(x, LEFT + half), LEFT + WIDTH - half)
-    y = TOP + HEIGHT - (low + high) / 2 + 4
-    return [tag("text", name, x=px(x), y=px(y), text_anchor="middle", class_="halo")]
 
 
 def _upright(share: float, label: str, y: float) -> list[Html]:
