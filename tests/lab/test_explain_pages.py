@@ -157,6 +157,7 @@ def test_a_device_is_read_when_asked():
 def test_pictures_are_well_formed(name):
     x = cases()[name]
     root = ET.fromstring(x.explain().svg())
+    assert root.get("role") == "group", "one goes into it"
     boxes = list(root.iter(f"{SVG}rect"))
     (step,) = x.explain().steps
     assert len(boxes) == len(step.positions())

@@ -36,13 +36,14 @@ def px(number: float) -> str:
     return f"{number:.3f}".rstrip("0").rstrip(".")
 
 
-def svg(title: str, width: float, height: float, *children: Html) -> Html:
+def svg(title: str, width: float, height: float, *children: Html, role: str = "img") -> Html:
     """SVG element with a heading.
 
     Args:
         title: the heading, also for screen readers.
         width, height: size in pixels.
         children: its shapes; the top 24 pixels are reserved for the heading.
+        role: "group" if one may go into it: screen readers leave out what is in an "img".
 
     Returns:
         One `svg` element with its style and namespace.
@@ -63,7 +64,7 @@ def svg(title: str, width: float, height: float, *children: Html) -> Html:
         viewBox=f"0 0 {px(width)} {px(height)}",
         width=px(width),
         height=px(height),
-        role="img",
+        role=role,
         aria_label=title,
         style=f"font:{FONT}",
     )

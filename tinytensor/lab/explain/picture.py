@@ -91,7 +91,8 @@ def explanation_picture(title: str, steps: Sequence[LayoutStep]) -> Html:
     marks = dict.fromkeys([mark(step, p) for step in steps for p in step.positions()])
     lit = ",".join([f".{SCOPE}:has(.{name}:is(:hover,:focus)) .{name} rect" for name in marks])
     style = STYLE + (f"{lit}{{stroke:{LIT};stroke-width:3px}}" if marks else "")
-    return svg(title, canvas.width + GAP, canvas.y + GAP, tag("style", Html(style)), *canvas.shapes)
+    shapes = tag("style", Html(style)), *canvas.shapes
+    return svg(title, canvas.width + GAP, canvas.y + GAP, *shapes, role="group")
 
 
 def _matrix(canvas: _Canvas, step: LayoutStep, block: Block | None, cell: float) -> None:

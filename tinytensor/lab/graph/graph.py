@@ -436,7 +436,7 @@ def graph_picture(graph: Graph, *, links: bool = False) -> Html:
         shapes.append(tag("a", box, href=f"#node{node.number}") if links else box)
     height = TOP + (box_height + GAP) * (max(placed.layer, default=0) + 1) - GAP + 10
     title = f"{len(graph.nodes)} nodes, {size_of(graph.nbytes)} saved for backward"
-    return svg(title, placed.width + 20, height, *shapes)
+    return svg(title, placed.width + 20, height, *shapes, role="group" if links else "img")
 
 
 def _curve(placed: Placed, edge: tuple[int, int], height: int) -> Html:
