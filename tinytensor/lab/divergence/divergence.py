@@ -42,13 +42,10 @@ class Step:
     Attributes:
         number: index in the run, from 0 on.
         side: the run, as the argument passed to the program.
-        op, device: name of the op, and its device.
-        backward: whether it ran in a backward pass.
         node: in a backward pass, the op whose gradient is computed.
         module: enclosing modules, such as GPT/h.0/attn.
         line: file:line of the user's code; for gradients, of the forward op.
         ins, outs: shapes; None for absent arguments.
-        dtype: dtype of its first result.
         worst: largest deviation from its NumPy reference; None if the reference itself ran.
         drift: largest difference from the same op of the other run, relative to its largest element; None
             if the runs have different numbers of this op.

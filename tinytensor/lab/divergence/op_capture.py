@@ -29,12 +29,8 @@ class OpRecord:
     """One execution of an op.
 
     Attributes:
-        op: its name.
-        device: its device.
-        names: names of the results.
+        names, dtypes: of the results, as they are stored.
         ins, outs: owned arrays; 16-bit floats widened to float32.
-        dtypes: stored dtypes of the results.
-        kind: the op.
         spec: NumPy reference, from inputs to results before the final rounding; None if there is none.
         elementwise: whether each element of a result depends on one element of each input.
     """

@@ -31,9 +31,7 @@ class Difference:
 
     Attributes:
         output: name of the result.
-        index: index of the element.
-        actual, expected: the two values.
-        size: absolute difference; inf if exactly one is NaN.
+        size: absolute difference of `actual` and `expected`; inf if exactly one is NaN.
         bound: allowed difference by rounding; 0 for integers.
         count: number of elements beyond their bounds.
     """

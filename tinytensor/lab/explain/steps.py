@@ -38,8 +38,6 @@ class Buffer:
     Attributes:
         number: 0 for the first buffer; each copy has the next number.
         size: number of elements.
-        dtype: dtype of an element.
-        device: its device.
         start: bytes from the beginning of a cache line to its first element.
     """
 

@@ -40,7 +40,6 @@ class SavedTensor:
 
     Attributes:
         name: its name in the op.
-        shape: its shape.
         nbytes: bytes of its storage, which it keeps alive.
         counted: whether these bytes count at this node: not for leaves, and for a storage that several
             nodes save only at the first of them in forward order.

@@ -26,9 +26,7 @@ class Piece:
     """A range of lines of a file.
 
     Attributes:
-        file: path of the file.
         first: number of the first line, 1-based.
-        lines: text of the lines.
         what: "kernel", "functor", or "called".
     """
 

@@ -16,22 +16,16 @@ Shapes = tuple[tuple[int, ...] | None, ...]
 
 @dataclass(slots=True)
 class Call:
-    """One execution of an op's implementation.
+    """One execution of an op's implementation; `path` to `backward` are those of `context.Place`.
 
     Attributes:
-        op: name of the op; for a kernel that no op launched, the kernel's name.
-        device: its device, such as "cpu".
-        thread: the calling thread.
-        begin: start time, in seconds of `time.perf_counter`.
-        seconds: host time.
-        own: host time without nested ops.
-        parent: the enclosing op.
-        path, lines, node, backward: call context, as in `context.Place`.
+        op: its name, or that of a kernel that no op launched.
+        begin: in seconds of `time.perf_counter`.
+        seconds, own: host time, and without that of nested ops.
         outs, ins: shapes; None for absent arguments.
-        dtype: dtype of its first array.
         nbytes: bytes of all its arrays, each once.
-        flops: by `Op.flops`; None if the op does not say.
-        device_seconds: time on the device; None if the host computes.
+        flops: None if the op does not say.
+        device_seconds: None if the host computes.
     """
 
     op: str
@@ -65,11 +59,9 @@ class OpTime:
 
     Attributes:
         name: name of the op; ops that end in `_backward` compute gradients.
-        calls: number of executions.
         seconds: host time, excluding nested ops.
         nbytes: bytes of its arrays, including results, each once per call.
-        device: its device.
-        flops: floating-point operations, by `Op.flops`; None if the op does not say.
+        flops: None if one of the ops does not say.
         device_seconds: GPU time, from an event before an op's first kernel to one after its last; None if the
             host computes.
     """
