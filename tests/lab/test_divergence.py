@@ -53,9 +53,14 @@ def test_a_clean_step_of_a_gpt_has_no_wrong_op() -> None:
     assert "no op differs" in str(found)
 
 
-@pytest.mark.parametrize("exercise", EXERCISES)
+@pytest.mark.parametrize(
+    "exercise",
+    [pytest.param(n, marks=[pytest.mark.slow] if i % 3 else []) for i, n in enumerate(EXERCISES)],
+)
 def test_no_kernel_of_the_engine_is_blamed(exercise: str) -> None:
-    """Every kernel, forward and backward, against its NumPy code: within the bound, without exception."""
+    """Every kernel, forward and backward, against its NumPy code: within the bound, without exception; in
+    `make test` those of every third file.
+    """
 
     def program(device: str) -> list[tt.Tensor]:
         found = [run_exercise(row, device, "float32") for row in EXERCISES[exercise]]
