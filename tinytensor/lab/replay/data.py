@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from tinytensor.emulator.check.findings import Finding
 from tinytensor.emulator.check.recording import MOST_EVENTS, Event, Memory, Recording
 from tinytensor.emulator.check.schedules import Schedule
+from tinytensor.lab.kernels.source import split_place
 from tinytensor.lab.replay.steps import Step, steps_of
 from tinytensor.runtime.signature import CPP, FORMATS, QUALIFIERS, canonical
 
@@ -25,7 +26,6 @@ _SHARED = re.compile(
 _CONTROL = re.compile(r"\b(if|for|while|switch)\b.*|\belse\b")
 _NAMED = re.compile(r"(?<![\w.>&])(\w+)\s*$")  # not a member, and no address
 _ASSIGNED = re.compile(r"\s*=(?!=)")
-_PLACE = re.compile(r"([^:]+):(\d+)")
 
 
 class _Declared(NamedTuple):
@@ -37,8 +37,8 @@ class _Declared(NamedTuple):
     shape: Sequence[int] = ()
 
     def is_above(self, place: str) -> bool:
-        match = _PLACE.match(place)
-        return match is not None and match[1] == self.file and self.line <= int(match[2])
+        file, number = split_place(place)
+        return file == self.file and self.line <= number
 
 
 class Source:
@@ -102,9 +102,8 @@ class Source:
         """The access of a refused array index: of a shared array with one axis, if the source says which one
         (GCC gives the column of the closing bracket); else the index as it is.
         """
-        match = _PLACE.match(index.place)
-        lines = self._lines.get(match[1], []) if match else []
-        number = int(match[2]) if match else 0
+        file, number = split_place(index.place)
+        lines = self._lines.get(file, [])
         line = lines[number - 1].encode() if 0 < number <= len(lines) else b""
         if line[index.column - 1 : index.column] != b"]":
             return index
@@ -123,9 +122,8 @@ class Source:
 
     def under(self, place: str) -> list[str]:
         """The conditions and loops around file:line, the innermost first: by indentation."""
-        match = _PLACE.match(place)
-        lines = self._lines.get(match[1], []) if match else []
-        number = int(match[2]) if match else 0
+        file, number = split_place(place)
+        lines = self._lines.get(file, [])
         if not 0 < number <= len(lines):
             return []
         own, found = lines[number - 1], []
