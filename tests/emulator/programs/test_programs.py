@@ -9,6 +9,8 @@ from tests.helpers.programs import needs_compiler, ran
 from tinytensor.__main__ import main
 from tinytensor.commands.run import _options, _tell
 from tinytensor.emulator.check.findings import Finding
+from tinytensor.emulator.programs import build
+from tinytensor.emulator.programs.build import build_program
 from tinytensor.errors import KernelError
 
 pytestmark = needs_compiler
@@ -344,6 +346,19 @@ int main(int argc, char** argv) {
     cudaFree(y);
 }
 """
+
+
+def test_a_source_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "echo.cu").write_text(ECHO)
+    build_program([tmp_path / "echo.cu"], tmp_path)
+    commands: list[list[str]] = []
+    run = build._run
+    monkeypatch.setattr(
+        build, "_run", lambda command, *rest: (commands.append(command), run(command, *rest))[1]
+    )
+    build_program([tmp_path / "echo.cu"], tmp_path)
+    assert [command[-1] for command in commands if "-c" in command] == []
+    assert len(commands) == 2  # the preprocessor, and the linker
 
 
 def test_a_check_with_arguments_behind_two_dashes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

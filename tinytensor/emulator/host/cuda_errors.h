@@ -22,7 +22,6 @@
     X(101, cudaErrorInvalidDevice, "invalid device ordinal")                                              \
     X(209, cudaErrorNoKernelImageForDevice, "no kernel image is available for execution on the device")   \
     X(215, cudaErrorUnsupportedLimit, "limit is not supported on this architecture")                      \
-    X(217, cudaErrorPeerAccessUnsupported, "peer access is not supported between these two devices")      \
     X(400, cudaErrorInvalidResourceHandle, "invalid resource handle")                                     \
     X(401, cudaErrorIllegalState, "the operation cannot be performed in the present state")               \
     X(600, cudaErrorNotReady, "device not ready")                                                         \
@@ -32,15 +31,9 @@
     X(704, cudaErrorPeerAccessAlreadyEnabled, "peer access is already enabled")                           \
     X(705, cudaErrorPeerAccessNotEnabled, "peer access has not been enabled")                             \
     X(710, cudaErrorAssert, "device-side assert triggered")                                               \
-    X(712, cudaErrorHostMemoryAlreadyRegistered,                                                          \
-      "part or all of the requested memory range is already mapped")                                      \
-    X(713, cudaErrorHostMemoryNotRegistered, "pointer does not correspond to a registered memory region") \
     X(714, cudaErrorHardwareStackError, "hardware stack error")                                           \
-    X(715, cudaErrorIllegalInstruction, "an illegal instruction was encountered")                         \
     X(716, cudaErrorMisalignedAddress, "misaligned address")                                              \
     X(719, cudaErrorLaunchFailure, "unspecified launch failure")                                          \
-    X(720, cudaErrorCooperativeLaunchTooLarge, "too many blocks in cooperative launch")                   \
-    X(800, cudaErrorNotPermitted, "operation not permitted")                                              \
     X(801, cudaErrorNotSupported, "operation not supported")                                              \
     X(900, cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing")         \
     X(901, cudaErrorStreamCaptureInvalidated, "operation failed due to a previous error during capture")  \
@@ -51,7 +44,6 @@
     X(906, cudaErrorStreamCaptureImplicit, "the default stream would depend on a capturing stream")       \
     X(907, cudaErrorCapturedEvent, "operation not permitted on an event recorded in a capture")           \
     X(908, cudaErrorStreamCaptureWrongThread, "capture was not ended in the thread in which it began")    \
-    X(910, cudaErrorGraphExecUpdateFailure, "the graph update was not performed")                         \
     X(999, cudaErrorUnknown, "unknown error")
 
 enum cudaError {

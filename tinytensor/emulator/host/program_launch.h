@@ -3,8 +3,6 @@
 // so that the compiler resolves overloads and template arguments of k by the types of the arguments.
 // The macros are in translation.h.
 #pragma once
-#include <functional>
-#include <memory>
 #include <mutex>
 #include <tuple>
 #include <utility>
@@ -16,33 +14,10 @@ extern "C" __attribute__((visibility("default"))) void tt_lock_launches(bool);
 
 namespace tt_program {
 
-struct Where {
-    const char *name, *file;
-    int line;
-};
-
-struct Configuration {
-    Where where;
-    dim3 grid, block;
-    size_t shared;
-    cudaStream_t stream;
-    bool cooperative;
-};
-
-struct Argument {  // a pointer among the arguments, by its position
-    int position;
-    const void* value;
-};
-
-using Keep = std::shared_ptr<void> (*)(const void*);
-
 static struct LaunchLock {
     void lock() { tt_lock_launches(true); }
     void unlock() { tt_lock_launches(false); }
 } launch_lock;
-
-// Makes a launch of a kernel by its address, with copies of arguments that are given by their addresses.
-using Bind = std::function<cudaError_t()> (*)(const void* kernel, const Configuration&, void** arguments);
 
 }  // namespace tt_program
 

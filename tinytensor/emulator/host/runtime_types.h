@@ -1,5 +1,8 @@
 // Types and constants of the CUDA runtime that host code uses.
 #pragma once
+#include <functional>
+#include <memory>
+
 #include "cuda_errors.h"
 
 // By these NVIDIA's samples see that the types are there.
@@ -177,3 +180,25 @@ struct cudaFuncAttributes {
         preferredShmemCarveout;
 };
 
+// ---- launches: between the code of a program and the library
+
+namespace tt_program {
+struct Where {
+    const char *name, *file;
+    int line;
+};
+struct Configuration {
+    Where where;
+    dim3 grid, block;
+    size_t shared;
+    cudaStream_t stream;
+    bool cooperative;
+};
+struct Argument {  // a pointer among the arguments, by its position
+    int position;
+    const void* value;
+};
+using Keep = std::shared_ptr<void> (*)(const void*);
+// Makes a launch of a kernel by its address, with copies of arguments that are given by their addresses.
+using Bind = std::function<cudaError_t()> (*)(const void* kernel, const Configuration&, void** arguments);
+}  // namespace tt_program

@@ -24,11 +24,13 @@ from tinytensor.runtime.compiler import (
     Compiler,
     Recipe,
     find_compiler,
+    fingerprint,
     logical_processors,
     shared_library,
     shortened,
 )
 from tinytensor.runtime.cuda_source import forwarding, standard_headers
+from tinytensor.runtime.kernel_cache import cache_folder, read_kept, write_kept
 
 __all__ = ["CompilerOptions", "build_program"]
 
@@ -154,13 +156,16 @@ def _compile(task: _Task, number: int, source: Path) -> tuple[Path, set[str]]:
     # The compiler reads a name with its path, which messages show.
     preprocess = [*task.compiler.command, "-E", "-x", "c++", *flags, *folders, *first, str(source)]
     text = translated(translated_program(_run(preprocess, source), EMULATOR))
-    target = task.folder / f"{number}.o"
     # Not as preprocessed text: it has the macros of the translation.
     again = [flag for flag in flags if not flag.startswith(("-D", "-U")) or flag == "-DTT_CHECKED"]
-    macros = ["-include", str(HOST / "translation.h")]
-    compile_it = [*task.compiler.command, "-c", "-x", "c++", *again, *macros, "-", "-o", str(target)]
-    _run(compile_it, source, text)
-    return target, kernels_of(text)
+    recipe = Recipe(source.stem, f'#include "translation.h"\n{text}', (HOST,), tuple(again))
+    kept = cache_folder(build.part) / f"{source.stem}-{fingerprint(recipe, task.compiler)}.o"
+    if read_kept(kept) is None:
+        target = task.folder / f"{number}.o"
+        compile_it = [*task.compiler.command, "-c", "-x", "c++", *again, f"-I{HOST}", "-", "-o", str(target)]
+        _run(compile_it, source, recipe.text)
+        write_kept(kept, target.read_bytes())
+    return kept, kernels_of(text)
 
 
 def _run(command: list[str], source: Path, text: str | None = None) -> str:

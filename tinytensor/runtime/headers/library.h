@@ -24,7 +24,6 @@ using ::uint32_t;
 using ::uint64_t;
 using ::uint8_t;
 using ::uintptr_t;
-enum class byte : unsigned char {};
 
 // ---- types ------------------------------------------------------------------------------------------------
 
@@ -67,10 +66,6 @@ template <bool b, class A, class B>
 using conditional_t = typename conditional<b, A, B>::type;
 template <class...>
 using void_t = void;
-template <class T>
-struct type_identity {
-    typedef T type;
-};
 
 #define TT_REMOVES(NAME, WHAT) \
     template <class T>         \
@@ -116,12 +111,6 @@ struct decay {
 };
 template <class T>
 using decay_t = typename decay<T>::type;
-template <class T>
-struct add_const {
-    typedef const T type;
-};
-template <class T>
-using add_const_t = const T;
 
 template <class T>
 struct tt_integral : false_type {};
@@ -180,30 +169,6 @@ struct is_trivially_copyable : bool_constant<__is_trivially_copyable(T)> {};
 template <class T>
 constexpr bool is_trivially_copyable_v = is_trivially_copyable<T>::value;
 
-template <class T>
-struct make_unsigned {
-    typedef T type;
-};
-template <class T>
-struct make_signed {
-    typedef T type;
-};
-#define TT_SIGNS(T)                  \
-    template <>                      \
-    struct make_unsigned<signed T> { \
-        typedef unsigned T type;     \
-    };                               \
-    template <>                      \
-    struct make_signed<unsigned T> { \
-        typedef signed T type;       \
-    };
-TT_SIGNS(char)
-TT_SIGNS(short) TT_SIGNS(int) TT_SIGNS(long) TT_SIGNS(long long)
-#undef TT_SIGNS
-    template <class T>
-    using make_unsigned_t = typename make_unsigned<T>::type;
-template <class T>
-using make_signed_t = typename make_signed<T>::type;
 
 // ---- values -----------------------------------------------------------------------------------------------
 
@@ -248,10 +213,6 @@ TT_STD void swap(T& a, T& b) {
     T c = static_cast<T&&>(a);
     a = static_cast<T&&>(b);
     b = static_cast<T&&>(c);
-}
-template <class T>
-TT_STD T* addressof(T& x) {
-    return __builtin_addressof(x);
 }
 
 template <class A, class B>

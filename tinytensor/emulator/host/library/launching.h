@@ -4,24 +4,6 @@
 
 namespace tt_program {
 
-struct Where {
-    const char *name, *file;
-    int line;
-};
-struct Configuration {  // as in program_launch.h
-    Where where;
-    dim3 grid, block;
-    size_t shared;
-    cudaStream_t stream;
-    bool cooperative;
-};
-struct Argument {
-    int position;
-    const void* value;
-};
-using Keep = std::shared_ptr<void> (*)(const void*);
-using Bind = Work (*)(const void* kernel, const Configuration&, void** arguments);
-
 struct Known {
     const char* name;
     Bind bind;
