@@ -460,6 +460,6 @@ class CheckedRuntime(EmulatedRuntime):
     def _run_for_guest(
         self, kernel: EmulatedKernel, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument]
     ) -> None:
-        name = kernel.name.partition("<")[0]
+        name = kernel.declared
         self.statistics.launch_calls -= 1  # already counted by the emulated runtime
         self.kernel(kernel.source.path, name, *kernel.arguments).start(packed, sizes, args)

@@ -89,6 +89,11 @@ class EmulatedKernel:
 
     __slots__ = ("_core", "_handle", "_packer", "_runtime", "arguments", "library", "name", "source")
 
+    @property
+    def declared(self) -> str:
+        """Name by which its file declares it: without namespaces, of several with parameters."""
+        return next(name for name, of in self.source.signatures.items() if of is self._packer.signature)
+
     def __init__(
         self,
         runtime: EmulatedRuntime,
