@@ -96,6 +96,11 @@ def test_position():
         make(seed=2).load_state_dict(batches.state_dict())
 
 
+def test_an_id_beyond_the_vocabulary_is_refused():
+    with pytest.raises(tt.FormatError, match="is not in the vocabulary"):
+        DocumentBatches(tokens_of([5] * 40), 0, 200, 15, vocab_size=9).batch(0)
+
+
 def test_a_run_resumes_on_its_rows(tmp_path, capsys):
     folder = tmp_path / "texts"
     folder.mkdir()
@@ -103,12 +108,12 @@ def test_a_run_resumes_on_its_rows(tmp_path, capsys):
         (folder / f"{number}.txt").write_text("low lower lowest " * (number % 7 + 1))
     BPETokenizer.train("low lower lowest " * 9, 262).save(tmp_path / "tokenizer.json")
 
-    def configs(out, *words):
-        how = (f"--data={folder}", f"--out_dir={tmp_path / out}", f"--tokenizer={folder.parent}")
+    def configs(out, *words, tokenizer=tmp_path / "tokenizer.json"):
+        how = (f"--data={folder}", f"--out_dir={tmp_path / out}", f"--tokenizer={tokenizer}")
         more = ("--batch_order=documents", "--max_steps=6", "--checkpoint_interval=3", "--eval_interval=0")
         return configs_from([*how, *more, *words], default="tiny")
 
-    whole = train(*configs("whole"))
+    whole = train(*configs("whole", tokenizer=tmp_path))
     said = capsys.readouterr().out
     assert " documents in rows, " in said
     assert whole.tokenizer is not None

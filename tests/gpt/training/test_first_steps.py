@@ -138,6 +138,10 @@ def test_a_folder_of_chatbot_is_one_of_the_runs_that_are_there(place, capsys):
     Path("runs/chat/chatbot.json").write_text("{}")
     assert main(["sample", "runs/nope"]) == 2
     assert "the runs here are runs/chat, runs/demo" in capsys.readouterr().err
+    for n in range(3, 10):  # runs, of which eight are named
+        shutil.copytree("runs/demo", f"runs/{n}")
+        assert main(["sample", "runs/nope"]) == 2
+        assert (", …" in capsys.readouterr().err) == (n > 8)
 
 
 def test_a_model_that_is_neither_here_nor_on_the_hub_is_answered_with_the_runs(place, capsys, monkeypatch):

@@ -140,16 +140,20 @@ def test_weights_of_one_run_can_start_another(text, tmp_path):
 
 def test_a_run_is_not_overwritten(text, tmp_path):
     train(*configs(text, tmp_path / "run", "--max_steps=2"), quiet=True)
-    with pytest.raises(tt.ArgumentError, match="holds a run already"):
-        train(*configs(text, tmp_path / "run", "--max_steps=2"), quiet=True)
     with pytest.raises(tt.ArgumentError, match="n_layer"):
         train(*configs(text, tmp_path / "run", "--init_from=resume", "--n_layer=3"), quiet=True)
+    for lost in ("nothing", "latest"):  # the checkpoints are there
+        (tmp_path / "run" / lost).unlink(missing_ok=True)
+        with pytest.raises(tt.ArgumentError, match="holds a run already"):
+            train(*configs(text, tmp_path / "run", "--max_steps=2"), quiet=True)
 
 
 def test_the_whole_validation_split_counts_once(text, tmp_path):
     run = Run(*configs(text, tmp_path / "run"))
     losses = [evaluate(run.model, run.val_tokens, size) for size in (1, 7, 64)]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+    first = run.val_tokens.ids[: 8 * run.model_config.block_size + 1]
+    assert evaluate(run.model, run.val_tokens, 4, 2) == pytest.approx(evaluate(run.model, first, 1), rel=1e-5)
 
 
 @pytest.mark.parametrize(("word", "error"), [

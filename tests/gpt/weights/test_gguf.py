@@ -226,10 +226,21 @@ def test_arrays_that_are_not_there(tmp_path, items, kind, why):
         load(path)
 
 
-def test_a_text_longer_than_the_file(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (struct.pack("<Qs", 2**40, b"x"), "would end at 1099511627808; the file has 33 bytes"),
+        (
+            struct.pack("<QsIIQQs", 1, b"x", 9, 8, 1, 9, b"x"),
+            "a text at byte 49 would end at 66; the file has 58",
+        ),
+    ],
+    ids=["name", "array"],
+)
+def test_a_text_longer_than_the_file(tmp_path, text, why):
     path = tmp_path / "long.gguf"
-    path.write_bytes(struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, 2**40) + b"x")
-    with pytest.raises(FormatError, match="would end at 1099511627808; the file has 33 bytes"):
+    path.write_bytes(struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + text)
+    with pytest.raises(FormatError, match=why):
         load(path)
 
 

@@ -298,6 +298,10 @@ def test_the_error_names_the_field_that_does_not_fit(fields, differing):
     assert caught.value.why == differing
 
 
+def test_heads_of_an_odd_size_are_not_those_of_llama():
+    assert naming_for(small(n_head=2, n_embd=6).config)[0] == "gpt2"
+
+
 def test_a_file_without_a_tokenizer_says_where_one_belongs(tmp_path):
     path = tmp_path / "tiny.safetensors"
     save_single(small(), path)
