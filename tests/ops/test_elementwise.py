@@ -3,6 +3,7 @@
 import itertools
 import math
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -371,6 +372,17 @@ def test_wrong_calls(call: Call, error: type[Exception], start: str) -> None:
         call()
     assert str(caught.value).startswith(start)
     assert I8.tolist() == [1, 0], "an operand was written before the error"
+
+
+@pytest.mark.parametrize(
+    ("call", "x"),
+    [(tt.imag, tt.ones(2)), (lambda x: x & x, tt.ones(2)), (tt.sigmoid, C), (lambda x: -x, BOOL)],
+)
+def test_the_fix_names_a_dtype_that_is_supported(call: Call, x: tt.Tensor) -> None:
+    with pytest.raises(tt.DTypeError) as caught:
+        call(x)
+    (dtype,) = re.findall(r"x\.astype\(tt\.(\w+)\)", caught.value.fix)
+    assert call(x.astype(dtype)).shape == (2,)
 
 
 @pytest.mark.parametrize("order", [(1, 0, 2), (0, 2, 1), (2, 1, 0), (2, 0, 1)])

@@ -180,9 +180,14 @@ def result_dtype(op: AnyElementwise, dtypes: list[DType], kinds: list[type]) -> 
         raise DTypeError(
             f"{op.name}: dtype {dtype} is not supported",
             why=f"it is defined for {', '.join(op.accepts)} only",
-            fix="cast the operand, for example x.astype(tt.float32)",
+            fix=f"cast the operand, for example x.astype(tt.{_cast_for(op)})",
         )
     return dtype
+
+
+def _cast_for(op: type[Elementwise]) -> str:
+    kinds = {"float": "float32", "complex": "complex64", "int": "int64"}
+    return next(name for kind, name in kinds.items() if kind in op.accepts)
 
 
 def convert(what: str, x: Any, dtype: DType) -> Any:
