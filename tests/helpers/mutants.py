@@ -17,11 +17,8 @@ from __future__ import annotations
 
 import argparse
 import ast
-import gc
-import importlib
 import json
 import os
-import pkgutil
 import random
 import re
 import shutil
@@ -32,16 +29,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
-from types import CodeType, FunctionType
 
 import hypothesis  # noqa: F401  imported before processes are forked
 import numpy as np
-import pytest
 
 import tinytensor as tt
 from tests.helpers.watched_calls import Call, emulator, limited, prepare_all
@@ -472,49 +467,6 @@ def reaching(chosen: list[Mutant], out: Path) -> dict[str, list[str]]:
     return tests
 
 
-def _import_all() -> None:
-    """Import what the areas may run, so that the processes of mutants need not."""
-    for package in ("gpt", "tinytensor"):
-        for module in pkgutil.walk_packages([str(ROOT / package)], f"{package}."):
-            if not module.name.endswith("__main__"):
-                with suppress(ImportError):
-                    importlib.import_module(module.name)
-
-
-def _tests_here(mutant: Mutant, words: list[str]) -> tuple[str, str]:
-    """Run tests in this process, whose functions get the code of the mutant: nothing is imported again.
-
-    "invalid" for what an import runs, and where a function can not get other code.
-    """
-    if mutant.statement is None:
-        return "invalid", ""
-    path = ROOT / mutant.file
-    codes: dict[tuple[str, int], list[CodeType]] = {}
-    several = [compile(path.read_text(encoding="utf-8"), path, "exec")]
-    while several:
-        code = several.pop()
-        codes.setdefault((code.co_qualname, code.co_firstlineno), []).append(code)
-        several += [x for x in code.co_consts if isinstance(x, CodeType)]
-    functions = [x for x in gc.get_objects() if isinstance(x, FunctionType)]
-    for f in functions:
-        if f.__code__.co_filename == str(path):
-            try:
-                (f.__code__,) = codes[f.__code__.co_qualname, f.__code__.co_firstlineno]
-            except ValueError:  # two lambdas in a line, or other variables around it
-                return "invalid", ""
-    failed: list[str] = []
-
-    class Failures:
-        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-            if report.failed:
-                failed.append(f"{report.nodeid}: {str(report.longrepr).splitlines()[-1]}"[:200])
-
-    with open(os.devnull, "w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
-        imported = "ignore::pytest.PytestAssertRewriteWarning"
-        status = pytest.main(["-q", "-p", "no:cacheprovider", "-W", imported, *words], [Failures()])
-    return ("tests", (failed or [str(status)])[0]) if status else ("not found", "")
-
-
 def _pytest(words: list[str], seconds: float = LIMIT, **more: str) -> tuple[str, str]:
     """Run tests in a process of their own, which ends with all that it started."""
     run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
@@ -579,9 +531,7 @@ def tested(mutant: Mutant, folder: Path, tests: list[str]) -> tuple[str, str]:
         if path.suffix == ".py":
             names = folder / "tests.txt"
             names.write_text("\n".join(tests), encoding="utf-8")
-            words = ["-x", "--doctest-modules", mutant.file, f"@{names}"]
-            found = _in_child(partial(_tests_here, mutant, words), folder)
-            return _pytest(words) if found[0] in ("invalid", "error") else found
+            return _pytest(["-x", "--doctest-modules", mutant.file, f"@{names}"])
         if not is_kernel:
             return _in_child(partial(_judged, path), folder)
         found = _in_child(partial(_run_calls, calls), folder) if of_gpu else ("not found", "")
@@ -625,8 +575,6 @@ def main() -> None:
     if of_kernels:
         the_checked_core()
     tests = reaching(of_python, options.out) if of_python else {}
-    if of_python:
-        _import_all()
     end = time.monotonic() + options.seconds
     for mutant in chosen:
         if mutant.key in done or time.monotonic() > end:
