@@ -11,18 +11,18 @@ SHAPES = [(3, 4), (2, 1, 3), (5,), (), (0, 3), (1, 1)]
 
 @pytest.mark.parametrize("name", LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("dtype", ALL)
-def test_values_survive_every_layout(name: str, shape: tuple[int, ...], dtype: str) -> None:
+def test_values_survive_every_layout(name: str, shape: tuple[int, ...]) -> None:
     variant = LAYOUTS[name]
-    values = rounded(np.random.default_rng(0).uniform(0, 9, shape), dtype)
-    if not variant.fits(values):
-        assert name != "packed"
-        return
-    values = variant.prepare(values)
-    tensor = variant.make(values, dtype)
-    assert tensor.shape == shape
-    assert tensor.dtype.name == dtype
-    np.testing.assert_array_equal(read(tensor), values)
+    for dtype in ALL:
+        values = rounded(np.random.default_rng(0).uniform(0, 9, shape), dtype)
+        if not variant.fits(values):
+            assert name != "packed"
+            return
+        values = variant.prepare(values)
+        tensor = variant.make(values, dtype)
+        assert tensor.shape == shape
+        assert tensor.dtype.name == dtype
+        np.testing.assert_array_equal(read(tensor), values)
 
 
 def test_each_layout_lies_in_memory_as_it_says() -> None:
