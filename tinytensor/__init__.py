@@ -22,12 +22,12 @@ from tinytensor import nn as nn
 from tinytensor import optim as optim
 from tinytensor import utils as utils
 from tinytensor.api import *
-from tinytensor.argument_checks import guarded as _guarded
+from tinytensor.argument_checks import with_argument_errors as _checked
 from tinytensor.argument_errors import FUNCTIONS as _FUNCTIONS
 from tinytensor.argument_errors import missing as _missing
+from tinytensor.interop import backends as backends
 from tinytensor.interop.einops_backend import offer as _offer
 from tinytensor.interop.namespaces import namespaces as _namespaces
-from tinytensor.interop.pytorch import backends as backends
 
 __version__ = "0.1.0"
 _offer()
@@ -45,7 +45,7 @@ if not TYPE_CHECKING:  # type checkers follow the star import, and report a miss
         for _name in _module.__all__:  # clear errors for wrong arguments: see argument_checks.py
             _thing = getattr(_module, _name)
             if callable(_thing):
-                setattr(_module, _name, _guarded(_thing, module=_module.__name__))
+                setattr(_module, _name, _checked(_thing, module=_module.__name__))
 
     def __getattr__(name):  # called only for names that do not exist
         _missing(__name__, _FUNCTIONS, name)

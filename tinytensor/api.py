@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from tinytensor import cuda as cuda
 from tinytensor import errors as errors
 from tinytensor import methods as _methods  # noqa: F401 - binds the methods of Tensor
-from tinytensor.argument_checks import guarded as _guarded
 from tinytensor.argument_checks import has_options as _has_options
+from tinytensor.argument_checks import with_argument_errors as _checked
 from tinytensor.autograd.graph import *
 from tinytensor.autograd.modes import *
 from tinytensor.config import *
@@ -31,13 +31,7 @@ from tinytensor.generator import *
 from tinytensor.interop.array_api import *
 from tinytensor.interop.array_api import __array_api_version__ as __array_api_version__
 from tinytensor.interop.array_api import __array_namespace_info__ as __array_namespace_info__
-from tinytensor.interop.pytorch import calls as _calls  # noqa: F401 - PyTorch's versions of some calls
-from tinytensor.interop.pytorch.elementwise import *
-from tinytensor.interop.pytorch.indexing import *
-from tinytensor.interop.pytorch.matrices import *
-from tinytensor.interop.pytorch.reductions import *
-from tinytensor.interop.pytorch.shapes import *
-from tinytensor.interop.pytorch.tensors import *
+from tinytensor.interop.pytorch import *
 from tinytensor.interop.saving import *
 from tinytensor.layout import *
 from tinytensor.ops.attention.attention import *
@@ -111,4 +105,4 @@ if not TYPE_CHECKING:  # type checkers follow the star imports
         _thing = globals()[_name]
         _made = _name in ("arange", "empty", "eye", "full", "ones", "zeros")
         if getattr(_thing, "__module__", "").startswith("tinytensor.ops.") or _made or _has_options(_thing):
-            globals()[_name] = _guarded(_thing)
+            globals()[_name] = _checked(_thing)

@@ -1,10 +1,10 @@
-"""Argument validation at the public API: clear errors for wrong arguments, found after a call has failed.
+"""Arguments at the public API: PyTorch's keywords in our words, clear errors for wrong arguments.
 
 Ops read `x.layout` and `x.storage` and pass options to NumPy without checks, since checks would slow down
-every call. The wrapper of a public function inspects exceptions that are not a TinyTensorError: a call with a
-PyTorch keyword such as `dim` is made again with ours, if its meaning is the same; an argument that does not
-match the signature, or a lack of memory, is explained. Others propagate unchanged. Methods with options are
-wrapped, too; the others need no wrapper, since `self` is a tensor.
+every call. The wrapper of a public function renames PyTorch's keywords, such as `dim`, before the call, and
+explains an argument that does not match the signature, or a lack of memory, after a call has failed. Others
+propagate unchanged. Methods with options are wrapped, too; the others need no wrapper, since `self` is a
+tensor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 
-from tinytensor.argument_errors import PYTORCH, in_our_words, other_keyword, without_defaults
+from tinytensor.argument_errors import translate_keywords
 from tinytensor.errors import DTypeError, NumberRangeError, TinyTensorError
 from tinytensor.runtime.cpu.memory import out_of_memory
 from tinytensor.tensor import is_tensor
@@ -26,62 +26,37 @@ from tinytensor.tensor import is_tensor
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def guarded(function: F, name: str = "", module: str = "") -> F:
-    """Wrap a function so that PyTorch's keywords are understood (`dim` is `axis`), and arguments that do not
-    match its signature raise a clear error. A call that succeeds costs nothing more. Of a class, this wraps
+def with_argument_errors(function: F, name: str = "", module: str = "") -> F:
+    """Wrap a function so that it understands PyTorch's keywords (`dim` is `axis`), and arguments that do not
+    match its signature raise a clear error. A call in our words costs nothing more. Of a class, this wraps
     the constructor. `module` is where the result will be found, for pickle.
     """
     if isinstance(function, type):
         make = inspect.unwrap(function.__init__)  # type: ignore[misc]  # perhaps that of a wrapped base
         if isinstance(make, FunctionType):
-            function.__init__ = guarded(make, function.__name__)  # type: ignore[misc]
+            function.__init__ = with_argument_errors(make, function.__name__)  # type: ignore[misc]
         return function
     name = name or function.__name__
+    code = inspect.unwrap(function).__code__
+    known = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
         try:
+            if kwargs and not known.issuperset(kwargs):
+                kwargs = translate_keywords(function, name, len(args), kwargs)
             return function(*args, **kwargs)
+        except TinyTensorError:
+            raise
         except Exception as error:
-            again = _understood(function, name, args, kwargs, error)
-            if again is None:
-                known = isinstance(error, TinyTensorError)
-                found = None if known else _explained(function, name, args, kwargs, error)
-                if found is None:
-                    raise
-                raise found from None
-        return again()
+            explained = _explained(function, name, args, kwargs, error)
+            if explained is None:
+                raise
+            raise explained from None
 
     if module:
         checked.__module__, checked.__qualname__ = module, function.__name__
     return checked  # type: ignore[return-value]  # wraps() keeps the signature
-
-
-def _understood(
-    function: Callable[..., Any],
-    name: str,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    error: Exception,
-) -> Callable[[], Any] | None:
-    """The call that PyTorch's people mean by one that failed; None if it is not theirs."""
-    kept = without_defaults(function, kwargs) if kwargs and type(error) is TypeError else kwargs
-    if len(kept) < len(kwargs):
-        return functools.partial(guarded(function, name), *args, **kept)
-    theirs = PYTORCH.get(function.__name__)
-    if theirs is not None and not _takes(function, args, kwargs) and _takes(theirs, args, kwargs):
-        return functools.partial(theirs, *args, **kwargs)
-    words = in_our_words(function, args, kwargs) if kwargs and type(error) is TypeError else None
-    return None if words is None else functools.partial(guarded(function, name), *words[0], **words[1])
-
-
-def _takes(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    """Whether the arguments fit the signature, in number, names and kinds."""
-    try:
-        inspect.signature(function).bind(*args, **kwargs)
-    except TypeError:
-        return False
-    return misfit(function, function.__name__, args, kwargs) is None
 
 
 def _explained(
@@ -92,10 +67,7 @@ def _explained(
     error: Exception,
 ) -> TinyTensorError | None:
     """Clear error for a call that raised an exception of Python or NumPy; None if the cause is unknown."""
-    found: TinyTensorError | None = None
-    if isinstance(error, TypeError) and kwargs:
-        found = other_keyword(function, name, kwargs)
-    found = found or misfit(function, name, args, kwargs)
+    found = argument_error(function, name, args, kwargs)
     if found is None and isinstance(error, MemoryError):
         return out_of_memory(name)
     if found is None and isinstance(error, OverflowError):
@@ -145,7 +117,7 @@ _WORDS = {
 }
 
 
-def misfit(
+def argument_error(
     function: Callable[..., Any], what: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> TinyTensorError | None:
     """The error for the first argument that does not match the annotation of its parameter."""

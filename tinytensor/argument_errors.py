@@ -1,6 +1,6 @@
-"""PyTorch's names and keywords that are others in tinytensor: renamed keywords, and clear errors.
+"""PyTorch's names and keywords that are others in tinytensor: aliases of keywords, and clear errors.
 
-Successful calls never look up these tables: Tensor has a descriptor for each name, packages have a
+Calls in our words never look up these tables: Tensor has a descriptor for each name, packages have a
 `__getattr__`, which Python calls only for missing attributes.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
@@ -31,15 +31,12 @@ __all__ = [
     "NN_ATTENTION",
     "NN_UTILS",
     "OPTIM",
-    "PYTORCH",
     "SCHEDULERS",
     "UTILS",
-    "Elsewhere",
-    "in_our_words",
+    "RenamedMethod",
     "missing",
     "named_otherwise",
-    "other_keyword",
-    "without_defaults",
+    "translate_keywords",
 ]
 
 _NAMES = {  # PyTorch's other names of functions that are here
@@ -73,7 +70,7 @@ _EXPRESSIONS = {  # PyTorch's functions of tensors x and y, in functions that ar
     **dict.fromkeys(("index_reduce", "scatter_reduce"), "tt.scatter_add(x, index, y, axis), if it is a sum"),
     **dict.fromkeys(("nanmedian", "nanquantile"), "tt.quantile(x[~tt.isnan(x)], 0.5)"),
     **dict.fromkeys(("std_mean", "var_mean"), "tt.std(x, axis, correction=1), tt.mean(x, axis)"),
-    **dict.fromkeys(("hsplit", "vsplit", "dsplit", "tensor_split"), "tt.split(x, parts, axis)"),
+    **dict.fromkeys(("hsplit", "vsplit", "dsplit", "tensor_split"), "tt.chunk(x, parts, axis)"),
     **dict.fromkeys(("trapezoid", "trapz"), "tt.sum(x[..., 1:] + x[..., :-1], -1) * (dx / 2)"),
     **dict.fromkeys(
         (
@@ -131,7 +128,7 @@ _EXPRESSIONS = {  # PyTorch's functions of tensors x and y, in functions that ar
     "nansum": "tt.sum(tt.where(tt.isnan(x), 0.0, x))",
     "pdist": "tt.cdist(x, x)[i, j], of i, j = tt.triu_indices(n, n, 1)",
     "rad2deg": "x * (180 / math.pi)",
-    "renorm": "x * tt.clip(maxnorm / norms, max=1.0), of norms = tt.norm(x, axis, keepdims=True)",
+    "renorm": "x * tt.clip(maxnorm / norms, max=1.0), of norms = tt.norm(x, 2, axis, keepdims=True)",
     "rot90": "tt.flip(x.T, 0)",
     "rsub": "y - x",
     "sinc": "tt.where(x == 0, 1.0, tt.sin(math.pi * x) / (math.pi * x))",
@@ -219,7 +216,7 @@ _GONE = {  # rare functions of networks, in functions that are here
     "hinge_embedding_loss": "tt.mean(tt.where(y == 1, x, tt.relu(margin - x)))",
     "interpolate": "tt.repeat(tt.repeat(x, 2, -2), 2, -1), for images of twice the size",
     "margin_ranking_loss": "tt.mean(tt.relu(margin - y * (x1 - x2)))",
-    "pairwise_distance": "tt.norm(x - y, -1)",
+    "pairwise_distance": "tt.norm(x - y, 2, -1)",
     "pixel_shuffle": "x.unflatten(1, (-1, r, r)).permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)",
     "pixel_unshuffle": "tt.nn.functional.unfold(x, r, stride=r).unflatten(2, (-1, width // r))",
     "poisson_nll_loss": "tt.mean(tt.exp(x) - y * x)",
@@ -228,7 +225,7 @@ _GONE = {  # rare functions of networks, in functions that are here
     "softshrink": "tt.sign(x) * tt.relu(tt.abs(x) - lambd)",
     "tanhshrink": "x - tt.tanh(x)",
     "threshold": "tt.where(x > threshold, x, value)",
-    "triplet_margin_loss": "tt.mean(tt.relu(margin + tt.norm(x - near, -1) - tt.norm(x - far, -1)))",
+    "triplet_margin_loss": "tt.mean(tt.relu(margin + tt.norm(x - near, 2, -1) - tt.norm(x - far, 2, -1)))",
 }
 NN = {
     **{name: _GONE[name.lower()] for name in ("CELU", "Hardshrink", "Hardsigmoid", "Softmin", "Softshrink")},
@@ -367,15 +364,13 @@ _KEYWORDS = {
     "n": ("n_rows",),
     "other": ("b",),
     "out_axes": ("out_dims",),
-    "p": ("ord",),
     "shifts": ("shift",),
     "size": ("shape", "sizes"),
-    "src": ("values",),
     "steps": ("num",),
     "tensors": ("arrays",),
     "unbiased": ("correction",),
 }
-"""PyTorch's keywords, and what they may be called here; `input` is the first argument, whatever its name."""
+"""PyTorch's keywords, and what they are called here; `input` is the first argument, whatever its name."""
 
 
 _CHOSEN = ((None, False), "leave it out: the step is computed in the one way that is here")
@@ -388,13 +383,20 @@ _ABSENT: dict[str, tuple[tuple[Any, ...], str]] = {
     **dict.fromkeys(("kdim", "vdim"), ((None,), "a tt.nn.Linear before it, which gives embed_dim channels")),
     **dict.fromkeys(("reduce", "size_average"), _REDUCED),
     "add_bias_kv": ((False,), "leave it out"),
+    "alpha": ((1,), "y * alpha, in place of y"),
+    "as_tuple": ((True,), "tt.argwhere(x) for one tensor, a row for each element"),
     "add_zero_attn": ((False,), "leave it out"),
     "amsgrad": ((False,), "leave it out: the steps are those of Adam without the maximum"),
+    "ceil_mode": ((False,), "tt.nn.functional.pad before, so that the windows end with the input"),
     "capturable": ((False,), "leave it out: tt.capture replays the steps of every optimizer"),
     "decoupled_weight_decay": ((False,), "tt.optim.AdamW"),
     "differentiable": ((False,), "tt.func.grad, and p - lr * g in operations that are recorded"),
+    "dilation": ((1,), "leave it out: the elements of a window are neighbors"),
+    "divisor_override": ((None,), "leave it out: the mean is that of the elements of a window"),
+    "dtype": ((None,), "x.astype(dtype), in place of x"),
     "enable_nested_tensor": ((True, False), "leave it out"),
     "in_order": ((True,), "leave it out: batches come in the order of the sampler"),
+    "inplace": ((False,), "leave it out: the result is a new tensor"),
     "last_epoch": ((-1,), "load_state_dict of the optimizer and of the scheduler, which go on"),
     "mask_check": ((True, False), "leave it out"),
     "max_norm": ((None,), "scale the rows of the weight that are too long, under tt.no_grad()"),
@@ -405,9 +407,12 @@ _ABSENT: dict[str, tuple[tuple[Any, ...], str]] = {
     "out": ((None,), "y.copy_({name}(...)), or y[...] = {name}(...)"),
     "padding_mode": (("zeros",), "leave it out: there is nothing around the input but zeros"),
     "proj_size": ((0,), "a tt.nn.Linear behind it"),
+    "return_indices": ((False,), "leave it out: a pool returns values"),
+    "right": ((False,), 'side="right"'),
     "requires_grad": ((False,), "tt.{name}(..., dtype=tt.float32).requires_grad_(), of a floating dtype"),
     "pin_memory_device": (("",), "leave it out: pin_memory=True pins for the GPU in use"),
     "scale_grad_by_freq": ((False,), "leave it out"),
+    "sorted": ((True, False), "leave it out"),
     "sparse": ((False,), "leave it out: gradients are dense"),
 }
 """Keywords of PyTorch that functions here have not: the values that change nothing, and what to do instead of
@@ -415,73 +420,72 @@ others.
 """
 _PLAIN = (str, bool, int, float, type(None))  # types of such values; others, such as tensors, need no ==
 
-
-PYTORCH: dict[str, Callable[..., Any]] = {}
-"""PyTorch's version of our functions, by their names, for calls that only its signature fits: such as
-max(dim=1). `interop/pytorch/calls.py` fills it.
-"""
-
-
-_MEANS_OTHERWISE: dict[str, Callable[[Mapping[str, Any]], bool]] = {
-    **dict.fromkeys(("equal", "linear", "pad", "repeat"), lambda given: True),
-    "gelu": lambda given: "approximate" not in given,
-    "meshgrid": lambda given: "indexing" not in given,
-    "multinomial": lambda given: "replacement" not in given,
+_CORRECTION = "x.{name}(axis=1, correction=1) divides by n - 1, as PyTorch does, x.{name}(axis=1) by n"
+_PLACES = "x.{name}(axis=1) has the values, x.{places}(axis=1) their positions"
+_DIFFERS = {
+    "equal": "(x == y).all() is one bool for both tensors; tt.equal(x, y) has one for each element",
+    "max": _PLACES.format(name="max", places="argmax") + "; tt.maximum(x, y) the larger of two tensors",
+    "min": _PLACES.format(name="min", places="argmin") + "; tt.minimum(x, y) the smaller of two tensors",
+    "sort": _PLACES.format(name="sort", places="argsort"),
+    "std": _CORRECTION.format(name="std"),
+    "var": _CORRECTION.format(name="var"),
 }
-"""Functions of which a call with PyTorch's keywords would give another result, given these arguments."""
+"""Functions whose result in PyTorch is another one, so that its keywords are refused: both spellings."""
+_SAID = ("correction", "unbiased")  # with one of these, a call of std or var says what it means
 
 
-def in_our_words(
-    function: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """Arguments of a call that did not fit the signature, with PyTorch's keywords renamed; None if that is
-    not all that was wrong, or if the call means something else in PyTorch.
+def translate_keywords(
+    function: Callable[..., Any], name: str, count: int, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The keywords of a call with `count` other arguments, PyTorch's in our words: `dim` is `axis`. Those of
+    no effect (`out=None`) are left out.
+
+    Raises:
+        ArgumentError: the keyword would mean something else here, or has a value that is not here.
     """
-    names = _renamed(function, len(args), tuple(given))
-    if names is None:
-        return None
-    more: tuple[Any, ...] = ()
-    renamed: dict[str, Any] = {}
-    for (word, value), name in zip(given.items(), names, strict=True):
-        if name.startswith("*"):
-            more = tuple(value) if isinstance(value, list | tuple) else (value,)
-        else:
-            renamed[name] = int(value) if word == "unbiased" else value
-    otherwise = _MEANS_OTHERWISE.get(function.__name__)
-    if otherwise is not None and otherwise(
-        inspect.signature(function).bind(*args, *more, **renamed).arguments
-    ):
-        return None
-    return (*args, *more), renamed
+    ours = _parameters(function)
+    if ours is None:
+        return dict(given)
+    found: dict[str, Any] = {}
+    for word, value in given.items():
+        key = word if word in ours else _ours(word, ours)
+        if key is None and word in _ABSENT:
+            if isinstance(value, _PLAIN) and value in _ABSENT[word][0]:
+                continue
+            raise ArgumentError(
+                f"{name}: the argument {word} is not here",
+                why=f"it is an argument of PyTorch; the arguments here are {', '.join(ours)}",
+                fix=_ABSENT[word][1].format(name=name),
+            )
+        if word not in ours and function.__name__ in _DIFFERS and word in (*_KEYWORDS, "input"):
+            said = any([w in ours and (w in given or count > ours.index(w)) for w in _SAID])
+            if not said and "unbiased" not in given:
+                raise ArgumentError(
+                    f"{name}: the argument {word} is PyTorch's, where {name} means something else",
+                    why="a keyword does not change what a name means",
+                    fix=f"write which one is meant: {_DIFFERS[function.__name__]}",
+                )
+        key = key or word
+        if key in found:
+            raise ArgumentError(
+                f"{name}: {key} is given twice", why=f"{word} is {key}", fix=f"leave out {word}"
+            )
+        found[key] = int(value) if word == "unbiased" else value
+    return found
 
 
 @functools.lru_cache(maxsize=1024)  # reading a signature takes longer than most calls
-def _renamed(function: Callable[..., Any], count: int, words: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Our names of the keywords of a call with so many other arguments, "*" for separate sizes; None if the
-    call fits as it is (the function ran, and failed), or fits in no words.
-    """
-    signature = inspect.signature(function)
-    if _fits(signature, count, words):
+def _parameters(function: Callable[..., Any]) -> tuple[str, ...] | None:
+    """The names of its parameters; None if it takes any."""
+    parameters = inspect.signature(function).parameters
+    if any([p.kind is p.VAR_KEYWORD for p in parameters.values()]):
         return None
-    names = signature.parameters
-    several = [name for name, p in names.items() if p.kind is p.VAR_POSITIONAL]
-    found = [word if word in names else _ours(word, list(names)) for word in words]
-    ours = tuple(["*" if name in several else name for name in found if name is not None])
-    fits = len(ours) == len(words) == len({*ours}) and _fits(signature, count, [n for n in ours if n != "*"])
-    return ours if fits else None
+    return tuple([name for name, p in parameters.items() if p.kind is not p.VAR_POSITIONAL])
 
 
-def _fits(signature: inspect.Signature, count: int, words: Sequence[str]) -> bool:
-    try:
-        signature.bind(*[None] * count, **dict.fromkeys(words))
-    except TypeError:
-        return False
-    return True
-
-
-def _ours(word: str, names: list[str]) -> str | None:
+def _ours(word: str, names: tuple[str, ...]) -> str | None:
     """The parameter, among these, that PyTorch calls `word`."""
-    if word == "input":
+    if word == "input" and names:
         return names[names[0] == "condition"]  # the first, but the second of `where`
     if word == "dim1" and "offset" in names:
         return "axis1"
@@ -492,7 +496,7 @@ def missing(module: str, names: Mapping[str, str], name: str) -> NoReturn:
     """Raise for a missing attribute of a package (in its `__getattr__`), with the name here if known, or a
     similar one.
     """
-    short = module.replace("tinytensor.interop.pytorch", "tt").replace("tinytensor", "tt")
+    short = module.replace("tinytensor.interop", "tt").replace("tinytensor", "tt")
     if name in names:
         raise named_otherwise(f"{short}.{name}", names[name])
     public = [] if name.startswith("_") else getattr(sys.modules[module], "__all__", [])
@@ -514,7 +518,7 @@ def named_otherwise(name: str, ours: str) -> MissingNameError:
     )
 
 
-class Elsewhere:
+class RenamedMethod:
     """Descriptor of a missing PyTorch tensor method: access raises an error that names the equivalent."""
 
     __slots__ = ("name",)
@@ -524,53 +528,3 @@ class Elsewhere:
 
     def __get__(self, obj: object, owner: type) -> NoReturn:
         raise named_otherwise(f"x.{self.name}", METHODS[self.name])
-
-
-def without_defaults(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Keywords of a call without those of PyTorch that the function has not, if their value is that of no
-    effect: `AdamW(params, amsgrad=False)` is `AdamW(params)`.
-    """
-    ours = inspect.signature(function).parameters
-    if any([p.kind is p.VAR_KEYWORD for p in ours.values()]):
-        return dict(given)
-    return {
-        word: value
-        for word, value in given.items()
-        if word in ours or not isinstance(value, _PLAIN) or value not in _ABSENT.get(word, ((), ""))[0]
-    }
-
-
-def other_keyword(function: Callable[..., Any], name: str, given: Mapping[str, Any]) -> ArgumentError | None:
-    """The error for a call of a function with keywords that it has not, one of them PyTorch's; None if none
-    of them is. `in_our_words` refused it.
-    """
-    ours = [word for word in inspect.signature(function).parameters if word != "self"]
-    wrong = [word for word in given if word not in ours]
-    for word in wrong:
-        if word in _ABSENT:
-            return ArgumentError(
-                f"{name}: the argument {word} is not here",
-                why=f"it is an argument of PyTorch; the arguments here are {', '.join(ours)}",
-                fix=_ABSENT[word][1].format(name=name),
-            )
-    if not any([word in (*_KEYWORDS, "input") for word in wrong]):
-        return None
-    blamed = [word for word in wrong if _ours(word, ours) is None] or wrong
-    pairs = [
-        f"{known}={given[word]!r}"
-        for word in wrong
-        if (known := _ours(word, ours)) is not None and type(given[word]) in (bool, int, tuple, list)
-    ]
-    return ArgumentError(
-        f"{name}: there is no argument {', '.join(blamed)}",
-        why=f"the arguments are {', '.join(ours)}, as in NumPy and the array API",
-        fix=f"write {', '.join(pairs or ours)}" + _WHAT_DIFFERS.get(function.__name__, ""),
-    )
-
-
-_WHAT_DIFFERS = {
-    **dict.fromkeys(("gelu", "linear", "pad"), "; tt.nn.functional has PyTorch's function"),
-    "equal": "; here it compares element by element",
-    "meshgrid": '; indexing="ij" is the default of PyTorch',
-    "multinomial": "; here it draws with replacement",
-}

@@ -12,7 +12,7 @@ from tinytensor.api import matrix_transpose as matrix_transpose
 from tinytensor.api import outer as outer
 from tinytensor.api import tensordot as tensordot
 from tinytensor.api import vecdot as vecdot
-from tinytensor.argument_checks import guarded as _guarded
+from tinytensor.argument_checks import with_argument_errors as _checked
 from tinytensor.argument_errors import LINALG as _LINALG
 from tinytensor.argument_errors import missing as _missing
 from tinytensor.ops.linalg.determinant import *
@@ -25,7 +25,7 @@ from tinytensor.ops.linalg.spectral import *
 if not TYPE_CHECKING:  # type checkers follow the star imports
     __all__ = sorted([name for name in globals() if name[0].isalpha() and name != "TYPE_CHECKING"])
     for _name in __all__:  # clear errors for wrong arguments: see argument_checks.py
-        globals()[_name] = _guarded(globals()[_name])
+        globals()[_name] = _checked(globals()[_name])
 
     def __getattr__(name):  # called only for missing names
         _missing(__name__, _LINALG, name)

@@ -12,18 +12,16 @@ from collections.abc import Callable
 from typing import Any
 
 from tinytensor import display
-from tinytensor.argument_checks import guarded, has_options
-from tinytensor.argument_errors import METHODS, PYTORCH, Elsewhere
+from tinytensor.argument_checks import has_options, with_argument_errors
+from tinytensor.argument_errors import METHODS, RenamedMethod
 from tinytensor.autograd.graph import Node
 from tinytensor.device import Device
 from tinytensor.dispatch.elementwise import reflected
 from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import BY_NAME
 from tinytensor.errors import DTypeError, MissingNameError, ShapeError
-from tinytensor.interop import array_api, conversion, copying, numpy_protocols
-from tinytensor.interop.pytorch import calls, elementwise, matrices, reductions, shapes, tensors
-from tinytensor.interop.pytorch import indexing as by_index
-from tinytensor.interop.pytorch.tensors import written
+from tinytensor.interop import array_api, conversion, copying, numpy_protocols, pytorch
+from tinytensor.interop.pytorch import written
 from tinytensor.ops.elementwise import (
     activation,
     arithmetic,
@@ -226,7 +224,7 @@ class Methods:
     var = statistics.var
     std = statistics.std
     logsumexp = statistics.logsumexp
-    norm = statistics.norm
+    norm = pytorch.norm
 
     # reductions/scan
     cumulative_sum = scan.cumulative_sum
@@ -448,62 +446,53 @@ class Methods:
     swapaxes = manipulation.transpose
     outer = outer
 
-    # interop/pytorch/elementwise
-    addcdiv = elementwise.addcdiv
-    addcmul = elementwise.addcmul
-    clamp_max = elementwise.clamp_max
-    clamp_min = elementwise.clamp_min
-    div = elementwise.div
-    lerp = elementwise.lerp
-    nan_to_num = elementwise.nan_to_num
-
-    # interop/pytorch/reductions
-    amax = reductions.amax
-    amin = reductions.amin
-    bincount = reductions.bincount
-    isin = reductions.isin
-    median = reductions.median
-    quantile = reductions.quantile
-    unique = reductions.unique
-
-    # interop/pytorch/shapes
-    flatten = shapes.flatten
-    narrow = shapes.narrow
-    ravel = shapes.ravel
-    repeat_interleave = shapes.repeat_interleave
-    select = shapes.select
-    t = shapes.t
-    unflatten = shapes.unflatten
-
-    # interop/pytorch/indexing
-    argwhere = by_index.argwhere
-    index_add = by_index.index_add
-    index_select = by_index.index_select
-    masked_select = by_index.masked_select
-    scatter = by_index.scatter
-
-    # interop/pytorch/matrices
-    addmm = baddbmm = matrices.addmm
-    diag = matrices.diag
-
-    # interop/pytorch/tensors
-    element_size = tensors.element_size
-    exponential_ = tensors.exponential_
-    expand_as = tensors.expand_as
-    fill_diagonal_ = tensors.fill_diagonal_
-    is_floating_point = tensors.is_floating_point
-    new_empty = tensors.new_empty
-    new_full = tensors.new_full
-    new_ones = tensors.new_ones
-    new_tensor = tensors.new_tensor
-    new_zeros = tensors.new_zeros
-    normal_ = tensors.normal_
-    storage_offset = tensors.storage_offset
-    stride = tensors.stride
-    type_as = tensors.type_as
-    uniform_ = tensors.uniform_
-    view_as = tensors.view_as
-    dim = tensors.dim
+    # interop/pytorch
+    addcdiv = pytorch.addcdiv
+    addcmul = pytorch.addcmul
+    clamp_max = pytorch.clamp_max
+    clamp_min = pytorch.clamp_min
+    div = pytorch.div
+    lerp = pytorch.lerp
+    nan_to_num = pytorch.nan_to_num
+    amax = pytorch.amax
+    amin = pytorch.amin
+    bincount = pytorch.bincount
+    isin = pytorch.isin
+    median = pytorch.median
+    quantile = pytorch.quantile
+    unique = pytorch.unique
+    flatten = pytorch.flatten
+    narrow = pytorch.narrow
+    ravel = pytorch.ravel
+    repeat_interleave = pytorch.repeat_interleave
+    select = pytorch.select
+    t = pytorch.t
+    unflatten = pytorch.unflatten
+    argwhere = pytorch.argwhere
+    index_add = pytorch.index_add
+    index_select = pytorch.index_select
+    masked_select = pytorch.masked_select
+    scatter = pytorch.scatter
+    addmm = baddbmm = pytorch.addmm
+    diag = pytorch.diag
+    element_size = pytorch.element_size
+    exponential_ = pytorch.exponential_
+    expand_as = pytorch.expand_as
+    fill_diagonal_ = pytorch.fill_diagonal_
+    is_floating_point = pytorch.is_floating_point
+    new_empty = pytorch.new_empty
+    new_full = pytorch.new_full
+    new_ones = pytorch.new_ones
+    new_tensor = pytorch.new_tensor
+    new_zeros = pytorch.new_zeros
+    normal_ = pytorch.normal_
+    storage_offset = pytorch.storage_offset
+    stride = pytorch.stride
+    type_as = pytorch.type_as
+    uniform_ = pytorch.uniform_
+    view_as = pytorch.view_as
+    dim = pytorch.dim
+    numel = pytorch.numel
 
     # in place: written by the op, or from the result of a function
     abs_ = in_place(sign_and_complex.abs)
@@ -520,20 +509,20 @@ class Methods:
     sin_ = in_place(trigonometric.sin)
     square_ = in_place(power.square)
     clamp_ = arithmetic.clip_
-    addcdiv_ = written(elementwise.addcdiv)
-    addcmul_ = written(elementwise.addcmul)
-    clamp_max_ = written(elementwise.clamp_max)
-    clamp_min_ = written(elementwise.clamp_min)
-    lerp_ = written(elementwise.lerp)
-    nan_to_num_ = written(elementwise.nan_to_num)
-    index_add_ = written(by_index.index_add)
-    scatter_ = written(by_index.scatter)
-    scatter_add_ = written(calls.scatter_add)
+    addcdiv_ = written(pytorch.addcdiv)
+    addcmul_ = written(pytorch.addcmul)
+    clamp_max_ = written(pytorch.clamp_max)
+    clamp_min_ = written(pytorch.clamp_min)
+    lerp_ = written(pytorch.lerp)
+    nan_to_num_ = written(pytorch.nan_to_num)
+    index_add_ = written(pytorch.index_add)
+    scatter_ = written(pytorch.scatter)
+    scatter_add_ = written(gathering.scatter_add)
     masked_fill_ = written(masking.masked_fill)
     tril_ = written(masking.tril)
     triu_ = written(masking.triu)
 
-    data = property(tensors.data_of, tensors.set_data)
+    data = property(pytorch.data_of, pytorch.set_data)
 
     @property
     def is_cuda(self: Tensor) -> bool:
@@ -541,13 +530,13 @@ class Methods:
         return self.storage.device.type == "cuda"
 
     # the dtypes come last, since they hide built-in names from annotations
-    bfloat16 = tensors.as_bfloat16
-    double = tensors.as_float64
-    half = tensors.as_float16
-    long = tensors.as_int64
-    bool = tensors.as_bool
-    float = tensors.as_float32
-    int = tensors.as_int32
+    bfloat16 = pytorch.as_bfloat16
+    double = pytorch.as_float64
+    half = pytorch.as_float16
+    long = pytorch.as_int64
+    bool = pytorch.as_bool
+    float = pytorch.as_float32
+    int = pytorch.as_int32
 
     def __dir__(self: Tensor) -> list[str]:
         return [name for name in object.__dir__(self) if name not in METHODS]
@@ -559,10 +548,10 @@ def _bind() -> None:
             setattr(Tensor, name, attribute)
     for name in dir(Tensor):
         method: Any = None if name.startswith("_") else getattr(Tensor, name)
-        if has_options(method, behind=1) or getattr(method, "__name__", "") in PYTORCH:
-            setattr(Tensor, name, guarded(method))
+        if has_options(method, behind=1) or name in ("add", "add_", "nonzero", "sub", "sub_"):  # alpha, …
+            setattr(Tensor, name, with_argument_errors(method))
     for name in METHODS:  # not by __getattr__, which would slow down every attribute access
-        setattr(Tensor, name, Elsewhere(name))
+        setattr(Tensor, name, RenamedMethod(name))
 
 
 _bind()

@@ -112,13 +112,8 @@ class Tensor(Methods):
 
     @property
     def size(self) -> Size:
-        """Number of elements, as in the array API; `x.size()` and `x.size(0)` are PyTorch's: the shape."""
+        """Number of elements, as in the array API; the call `x.size(0)` is PyTorch's: of the shape."""
         return _sizes.get(self.layout.shape) or _size_of(self.layout)
-
-    @property
-    def numel(self) -> Numel:
-        """Number of elements; `x.numel()` is the same."""
-        return Numel(self.layout.size)
 
     @property
     def dtype(self) -> DType:
@@ -186,16 +181,6 @@ def _size_of(layout: Layout) -> Size:
     size = _sizes[layout.shape] = Size(layout.size)
     size.shape = layout.shape
     return size
-
-
-class Numel(int):
-    """`x.numel`, an integer that PyTorch calls."""
-
-    __slots__ = ()
-
-    def __call__(self) -> int:
-        """The number itself."""
-        return int(self)
 
 
 class Meta:

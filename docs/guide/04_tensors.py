@@ -45,7 +45,7 @@ for name in (
     "strides",
     "offset",
     "ndim",
-    "numel",
+    "size",
     "dtype",
     "itemsize",
     "nbytes",
@@ -57,7 +57,7 @@ print("is_contiguous ", x.is_contiguous())
 print("storage       ", x.storage)
 
 assert (x.shape, x.strides, x.offset) == ((2, 3), (3, 1), 0)
-assert x.nbytes == x.numel * x.itemsize == 6 * 4  # float32: four bytes for a number
+assert x.nbytes == x.size * x.itemsize == 6 * 4  # float32: four bytes for a number
 assert x.storage.size == 6
 
 # %% [markdown]
@@ -247,7 +247,7 @@ for name, tensor in {
 
 assert layer.weight.grad.shape == layer.weight.shape
 assert not layer.weight.grad.shares_memory(layer.weight)
-assert all(t.storage.size >= t.numel for t in (batch, layer.weight, activations, loss, layer.weight.grad))
+assert all(t.storage.size >= t.size for t in (batch, layer.weight, activations, loss, layer.weight.grad))
 
 # %% [markdown]
 # ## Exercises

@@ -156,10 +156,10 @@ def first_to_last(activation, gain):
     """Norm of the gradient at the first layer, relative to that at the last."""
     generator = tt.Generator(0)
     weights = [
-        tt.normal((WIDTH, WIDTH), std=sqrt(gain / WIDTH), generator=generator).requires_grad_()
+        tt.normal(0.0, sqrt(gain / WIDTH), (WIDTH, WIDTH), generator=generator).requires_grad_()
         for _ in range(DEPTH)
     ]
-    x = tt.normal((32, WIDTH), generator=generator)
+    x = tt.normal(0.0, 1.0, (32, WIDTH), generator=generator)
     for weight in weights:
         x = activation(x @ weight)
     (x * x).mean().backward()

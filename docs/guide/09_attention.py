@@ -190,7 +190,7 @@ T, C, n_head = 5, 8, 2
 x = tt.randn(T, C, generator=generator)
 W = tt.randn(C, 3 * C, generator=generator) / sqrt(C)  # the three matrices side by side, as GPT-2 stores them
 packed = x @ W  # (T, 3 C)
-Q, K, V = packed.split(3, axis=-1)
+Q, K, V = packed.chunk(3, axis=-1)
 
 
 def heads(z):

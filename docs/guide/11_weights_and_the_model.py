@@ -122,7 +122,7 @@ C, n_head = 48, 4
 config = GPTConfig(vocab_size=22, block_size=160, n_layer=2, n_head=n_head, n_embd=C)
 model = GPT(config, tt.Generator(1))
 packed = model.h[0].attn.c_attn.weight
-W_q, W_k, W_v = packed.detach().split(3, axis=-1)
+W_q, W_k, W_v = packed.detach().chunk(3, axis=-1)
 last_head = W_q[:, -C // n_head :]
 for name, view in (
     ("c_attn", packed),

@@ -199,14 +199,14 @@ def _weight(layer: Any) -> Array:
 
 def trainable_counts(model: nn.Module) -> tuple[int, int]:
     """Number of trainable parameters, and of all parameters."""
-    trainable = sum(p.numel for p in model.parameters() if p.requires_grad)
+    trainable = sum(p.size for p in model.parameters() if p.requires_grad)
     return trainable, model.num_parameters() + sum([_values(m) for m in model.modules()])
 
 
 def _values(layer: nn.Module) -> int:
     """Number of packed values of a layer, which are no parameters."""
     kind, packed = getattr(layer, "kind", ""), getattr(layer, "packed", None)
-    return 0 if packed is None else packed.numel // tt.QUANTIZED[kind].nbytes * tt.QUANTIZED[kind].values
+    return 0 if packed is None else packed.size // tt.QUANTIZED[kind].nbytes * tt.QUANTIZED[kind].values
 
 
 def save_adapters(model: nn.Module, config: LoraConfig, folder: PathLike) -> Path:

@@ -227,7 +227,7 @@ def test_buckets_are_sent_while_backward_runs():
         started, go = [], ranks.all_reduce
 
         def watched(x, reduction):
-            started.append(x.numel)
+            started.append(x.size)
             return go(x, reduction)
 
         ranks.all_reduce = watched

@@ -42,7 +42,7 @@ def operations() -> int:
     assert whole.version > version
     np.testing.assert_allclose(whole.numpy(), expected, atol=1e-5)
     np.testing.assert_allclose(mean.numpy(), expected / n, atol=1e-5)
-    mine = slice(ranks.rank * part.numel, (ranks.rank + 1) * part.numel)
+    mine = slice(ranks.rank * part.size, (ranks.rank + 1) * part.size)
     np.testing.assert_allclose(part.numpy(), expected[mine], atol=1e-5)
     assert np.array_equal(gathered.numpy(), [data_of(rank)[:7] for rank in range(n)])
     assert half.item() == n - 0.5

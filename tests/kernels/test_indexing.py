@@ -182,7 +182,7 @@ def test_narrow_sums_are_rounded_once(dtype: str) -> None:
 def test_sums_of_integers() -> None:
     index = np.array([3, 1, 3, 3])
     values = on_device([100, 2, 100, 100], "int8")
-    x = tt.scatter_add(tt.zeros(4, dtype="int8", device=DEVICE), on_device(index), values, 0)
+    x = tt.scatter_add(tt.zeros(4, dtype="int8", device=DEVICE), 0, on_device(index), values)
     same(x, np.array([0, 2, 0, 44], np.int8))  # 300 wraps around
 
 
@@ -205,7 +205,7 @@ def test_what_is_written_may_be_part_of_the_target() -> None:
     x = np.arange(12.0, dtype=np.float32).reshape(4, 3)
     own = on_device(x)
     own[on_device([1, 2, 3])] = own[:3]
-    own.T[on_device([0, 2])] = own[:2, :1].T.expand(2, 2).repeat(2, 1)
+    own.T[on_device([0, 2])] = own[:2, :1].T.expand(2, 2).repeat(2, axis=1)
     x[[1, 2, 3]] = x[:3].copy()
     x.T[[0, 2]] = np.repeat(np.broadcast_to(x[:2, :1].T, (2, 2)), 2, 1)
     same(own, x)
@@ -275,9 +275,9 @@ def test_moves_of_every_size_of_element(dtype: str) -> None:
         (lambda x: x[on_device([2**64 - 1], "uint64")], f"index: index {2**64 - 1} is out of range"),
         (lambda x: x.__setitem__(on_device([9]), 0.0), "index: index 9 is out of range"),
         (lambda x: tt.take(x, on_device([5]), 1), "take: index 5 is out of range for axis 1"),
-        (lambda x: tt.gather(x, on_device([[4]]), 1), "gather: index 4 is out of range"),
+        (lambda x: tt.gather(x, 1, on_device([[4]])), "gather: index 4 is out of range"),
         (lambda x: tt.take_along_axis(x, on_device([[-5]]), 1), "take_along_axis"),
-        (lambda x: tt.scatter_add(x, on_device([[8]]), x[:1, :1], 1), "scatter_add: index 8"),
+        (lambda x: tt.scatter_add(x, 1, on_device([[8]]), x[:1, :1]), "scatter_add: index 8"),
         (lambda x: x[:0][on_device([0])], "index: index 0 is out of range for axis 0 of shape (0, 4)"),
         (lambda x: tt.one_hot(on_device([1, -1]), 3), "one_hot: index -1 for 3 classes"),
         (lambda x: tt.one_hot(on_device([3]), 3), "one_hot: index 3 for 3 classes"),
@@ -297,7 +297,7 @@ def one_hot_later(index: list[int]) -> tt.Tensor:
     y = tt.empty(len(index), 3, dtype=tt.int64, device=DEVICE)
     launch = Launch(emulated(), "gathering")
     check = launch.bounds(0, 3, _no_class, "later")
-    args = (view_of(y), view_of(on_device(index)), 3, check, y.numel)
+    args = (view_of(y), view_of(on_device(index)), 3, check, y.size)
     launch("one_hot_forward", tt.int64, "int", grid=1, args=args)
     return y
 

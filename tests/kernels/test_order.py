@@ -243,7 +243,7 @@ def test_unique_elements_stay_on_the_device() -> None:
     u = tt.unique_all(x)
     assert all(t.device is x.device for t in u)
     assert bool((u.values[u.inverse_indices] == x).all().item())
-    assert u.counts.sum().item() == x.numel
+    assert u.counts.sum().item() == x.size
 
 
 def test_positions_of_64_bits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def some_without_grad(w, u):
 
 
 def several_outputs(w, u):
-    p, q, _ = (w * u).split(3, axis=1)
+    p, q, _ = (w * u).chunk(3, axis=1)
     values, places = tt.topk(w, 2)
     return p * q + values * 2.0
 

@@ -107,7 +107,7 @@ def test_packed_attention_is_causal_and_equals_the_separate_one() -> None:
     x = normal(2, 70, 24)
     leaf_x, other = leaf(x), leaf(x)
     y = tt.causal_self_attention(leaf_x, 2)
-    q, k, v = (a.reshape(2, 70, 2, 4).transpose(1, 2) for a in other.split(3, -1))
+    q, k, v = (a.reshape(2, 70, 2, 4).transpose(1, 2) for a in other.chunk(3, -1))
     z = tt.scaled_dot_product_attention(q, k, v, causal=True).transpose(1, 2).reshape(2, 70, 8)
     np.testing.assert_array_equal(y.detach().numpy(), z.detach().numpy())
     w = tt.tensor(normal(2, 70, 8, seed=1))

@@ -101,7 +101,7 @@ def test_windows_slopes_and_shared_heads_drop_the_same_weights() -> None:
 def test_packed_heads_drop_what_separate_heads_drop(device: str, mode: str) -> None:
     x = tt.tensor(normal(2, 33, 24)).to(device)
     y = tt.causal_self_attention(x, 2, dropout=0.3, generator=tt.Generator(5))
-    q, k, v = (a.reshape(2, 33, 2, 4).transpose(1, 2) for a in x.split(3, -1))
+    q, k, v = (a.reshape(2, 33, 2, 4).transpose(1, 2) for a in x.chunk(3, -1))
     z = attend(q, k, v, causal=True).transpose(1, 2).reshape(2, 33, 8)
     np.testing.assert_array_equal(y.cpu().numpy(), z.cpu().numpy())
 

@@ -99,14 +99,14 @@ def test_gradient_of_a_masked_write_goes_to_value_and_base():
 def test_gather_and_scatter_add_against_loops():
     rng = np.random.default_rng(3)
     x, index = rng.standard_normal((3, 5)), rng.integers(0, 5, (2, 4))
-    got = tt.gather(tt.tensor(x), tt.tensor(index), 1).numpy()
+    got = tt.gather(tt.tensor(x), 1, tt.tensor(index)).numpy()
     np.testing.assert_array_equal(got, np.take_along_axis(x[:2], index, 1))
     values = rng.standard_normal((2, 4))
     expected = x.copy()
     for i in range(2):
         for j in range(4):
             expected[i, index[i, j]] += values[i, j]
-    got = tt.scatter_add(tt.tensor(x), tt.tensor(index), tt.tensor(values), 1).numpy()
+    got = tt.scatter_add(tt.tensor(x), 1, tt.tensor(index), tt.tensor(values)).numpy()
     np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
@@ -144,7 +144,7 @@ def test_indices_of_every_integer_dtype(dtype):
     np.testing.assert_array_equal(x[np.array(chosen, dtype)].numpy(), expected)
     np.testing.assert_array_equal(tt.take(x, index, 0).numpy(), expected)
     np.testing.assert_array_equal(tt.take_along_axis(x, column, 0).numpy(), expected)
-    np.testing.assert_array_equal(tt.gather(x, column, 0).numpy(), expected[:, :1])
+    np.testing.assert_array_equal(tt.gather(x, 0, column).numpy(), expected[:, :1])
     x[index] = -1.0
     a[chosen] = -1.0
     np.testing.assert_array_equal(x.numpy(), a)
@@ -188,9 +188,9 @@ def test_a_mask_is_no_list_of_places():
     x, mask = tt.arange(3), tt.tensor([True, False, True])
     for call in (
         lambda: tt.take(x, mask),
-        lambda: tt.gather(x, mask, 0),
+        lambda: tt.gather(x, 0, mask),
         lambda: tt.take_along_axis(x, mask, 0),
-        lambda: tt.scatter_add(x, mask, x, 0),
+        lambda: tt.scatter_add(x, 0, mask, x),
         lambda: tt.one_hot(mask, 2),
     ):
         with pytest.raises(tt.DTypeError, match="a mask of shape"):
@@ -199,8 +199,8 @@ def test_a_mask_is_no_list_of_places():
 
 def test_scatter_add_casts_nothing():
     for values in (tt.tensor([0.7]), 1, [2]):
-        with pytest.raises(tt.DTypeError, match="scatter_add: values of type"):
-            tt.scatter_add(tt.zeros(3, dtype=tt.int64), tt.tensor([0]), values, 0)
+        with pytest.raises(tt.DTypeError, match="scatter_add: src of type"):
+            tt.scatter_add(tt.zeros(3, dtype=tt.int64), 0, tt.tensor([0]), values)
 
 
 def test_one_hot_counts_from_zero():
@@ -263,6 +263,6 @@ def test_an_empty_mask_selects_nothing(shape, device):
 def test_no_indices_of_any_dtype_select_nothing(dtype):
     none = tt.zeros(0, dtype=dtype)
     assert tt.take(tt.ones(2, 3), none, -1).shape == (2, 0)
-    assert tt.gather(tt.ones(3), none, 0).shape == (0,)
-    assert tt.scatter_add(tt.ones(3), none, tt.ones(0), 0).tolist() == [1.0, 1.0, 1.0]
+    assert tt.gather(tt.ones(3), 0, none).shape == (0,)
+    assert tt.scatter_add(tt.ones(3), 0, none, tt.ones(0)).tolist() == [1.0, 1.0, 1.0]
     assert tt.ones(3)[none].shape == (0,)

@@ -78,7 +78,7 @@ def test_statistics() -> None:
     assert x.var(axis=0).max().item() < 1e-12
     for length in (x.norm(axis=0), tenths(N).contiguous().norm(), tenths(2, N).contiguous().norm(axis=1)):
         close(length, TENTH * math.sqrt(N))
-    close(x.norm(axis=0, ord=1), TENTH * N)
+    close(x.norm(1, axis=0), TENTH * N)
     close(x.logsumexp(axis=0), TENTH + math.log(N))
     for share in (tt.softmax(x, axis=0)[:1], tt.softmax(tenths(1, N), axis=1)[:, :1]):
         close(share, 1 / N)

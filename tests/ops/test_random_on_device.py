@@ -38,8 +38,8 @@ def both(draw: Callable[[str, tt.Generator], tt.Tensor]) -> None:
 def test_uniform_and_normal_have_the_bits_of_the_cpu(dtype: str, n: int) -> None:
     both(lambda device, g: tt.uniform((n,), dtype=dtype, device=device, generator=g))
     both(lambda device, g: tt.uniform((n,), -1.3, 2.9, dtype=dtype, device=device, generator=g))
-    both(lambda device, g: tt.normal((n,), dtype=dtype, device=device, generator=g))
-    both(lambda device, g: tt.normal((n,), 0.3, 1.7, dtype=dtype, device=device, generator=g))
+    both(lambda device, g: tt.normal(0.0, 1.0, (n,), dtype=dtype, device=device, generator=g))
+    both(lambda device, g: tt.normal(0.3, 1.7, (n,), dtype=dtype, device=device, generator=g))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -86,8 +86,10 @@ def weights(shape: tuple[int, ...], dtype: str) -> tt.Tensor:
 def test_draws_by_weight_are_those_of_the_cpu(shape: tuple[int, ...], dtype: str) -> None:
     """Where no draw falls on a border of the rounded sums, as here."""
     p = weights(shape, dtype)
-    both(lambda device, g: tt.multinomial(p.to(device), 50, generator=g))
-    both(lambda device, g: tt.multinomial(p.to(device), 1100, generator=g))  # several blocks for a row
+    both(lambda device, g: tt.multinomial(p.to(device), 50, replacement=True, generator=g))
+    both(
+        lambda device, g: tt.multinomial(p.to(device), 1100, replacement=True, generator=g)
+    )  # several blocks for a row
     for few in {1, min(shape[-1] // 2 + 1, 4), min(shape[-1] // 2, 600)}:  # 600: of more than a tile each
         both(lambda device, g, n=few: tt.multinomial(p.to(device), n, replacement=False, generator=g))
 
@@ -123,14 +125,16 @@ def test_weights_of_zero_are_never_drawn() -> None:
     rng = np.random.default_rng(0)
     p = rng.random((4, 3000)) * 10.0 ** rng.integers(-12, 3, (4, 3000))
     p[rng.random(p.shape) < 0.7] = 0
-    drawn = read(tt.multinomial(tt.tensor(p, device=DEVICE), 20_000, generator=tt.Generator(1)).cpu())
+    drawn = read(
+        tt.multinomial(tt.tensor(p, device=DEVICE), 20_000, replacement=True, generator=tt.Generator(1)).cpu()
+    )
     assert (np.take_along_axis(p, drawn, 1) > 0).all()
 
 
 @pytest.mark.parametrize("scale", [1e-320, 1e-300, 1e300])
 def test_weights_of_any_size(scale: float) -> None:
     p = tt.tensor(np.array([[1.0, 0.0, 3.0, 4.0]]) * scale, device=DEVICE)
-    drawn = read(tt.multinomial(p, 20_000, generator=tt.Generator(2)).cpu())[0]
+    drawn = read(tt.multinomial(p, 20_000, replacement=True, generator=tt.Generator(2)).cpu())[0]
     rows = p.expand(20_000, 4)
     first = read(tt.multinomial(rows, 1, replacement=False, generator=tt.Generator(2)).cpu())[:, 0]
     for found in (drawn, first):
@@ -140,7 +144,7 @@ def test_weights_of_any_size(scale: float) -> None:
 
 def test_an_infinite_sum_of_finite_weights() -> None:
     p = tt.full((1, 100), 1.7e308, dtype="float64", device=DEVICE)
-    drawn = read(tt.multinomial(p, 2000, generator=tt.Generator(3)).cpu())
+    drawn = read(tt.multinomial(p, 2000, replacement=True, generator=tt.Generator(3)).cpu())
     assert len(np.unique(drawn)) == 100
 
 
@@ -155,7 +159,10 @@ def test_an_infinite_sum_of_finite_weights() -> None:
         (lambda t: tt.multinomial(t([1.0, float("nan")]), 1, False), "multinomial: the value nan"),
         (lambda t: tt.multinomial(t([0.0, 0.0]), 1), "1 samples from a row with 0 positive weights"),
         (lambda t: tt.multinomial(t([1.0, 0.0]), 2, False), "2 samples from a row with 1 positive weights"),
-        (lambda t: tt.multinomial(t([]), 2), "2 samples from a row with 0 positive weights"),
+        (
+            lambda t: tt.multinomial(t([]), 2, replacement=True),
+            "2 samples from a row with 0 positive weights",
+        ),
     ],
 )
 def test_numbers_that_are_no_probabilities_say_so(call: Callable[[Any], Any], text: str) -> None:
@@ -168,7 +175,7 @@ def test_drawing_waits_for_nobody() -> None:
     """But for the look at the report, 24 bytes, on a device that works while the host waits."""
     p = tt.full((3, 100), 0.5, device=DEVICE)
     before = emulated().statistics.copy_out_bytes
-    tt.multinomial(p, 5)
+    tt.multinomial(p, 5, replacement=True)
     tt.bernoulli(p)
     assert emulated().statistics.copy_out_bytes - before <= 48
 

@@ -30,7 +30,8 @@ kernels
 ops
 creation
 transforms cuda
-interop display argument_checks
+argument_checks
+interop display
 methods
 api
 linalg fft utils

@@ -233,7 +233,7 @@ def test_the_rule_of_a_function_is_called_once() -> None:
         lambda x: tt.randint(0, 1000, (4,)),
         lambda x: tt.permutation(50),
         lambda x: tt.bernoulli(x * 0 + 0.5),
-        lambda x: tt.multinomial(x.exp(), 20),
+        lambda x: tt.multinomial(x.exp(), 20, replacement=True),
         lambda x: tt.dropout(tt.ones(40), 0.5),
         lambda x: tt.dropout(x.sum() * 0 + tt.ones(40), 0.5),
     ],

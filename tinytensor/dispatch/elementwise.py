@@ -185,7 +185,7 @@ def result_dtype(op: AnyElementwise, dtypes: list[DType], kinds: list[type]) -> 
     return dtype
 
 
-def _cast_for(op: type[Elementwise]) -> str:
+def _cast_for(op: AnyElementwise) -> str:
     kinds = {"float": "float32", "complex": "complex64", "int": "int64"}
     return next(name for kind, name in kinds.items() if kind in op.accepts)
 

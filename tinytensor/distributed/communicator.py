@@ -51,7 +51,7 @@ class Operation:
     root: int = -1
 
     def __str__(self) -> str:
-        size = "" if self.source is None else f"{self.source.numel} x {self.source.dtype}"
+        size = "" if self.source is None else f"{self.source.size} x {self.source.dtype}"
         root = "" if self.root < 0 or self.kind != "broadcast" else f"from rank {self.root}"
         return f"{self.kind}({', '.join(word for word in (size, self.reduction, root) if word)})"
 
@@ -102,7 +102,7 @@ class Communicator:
             reduction: see `all_reduce`.
         """
         self._check("reduce_scatter", source, reduction)
-        self._check_pair("reduce_scatter", target, source, target.numel * self.size, source.numel)
+        self._check_pair("reduce_scatter", target, source, target.size * self.size, source.size)
         return self._go(Operation("reduce_scatter", source, target, reduction))
 
     def all_gather(self, target: tt.Tensor, source: tt.Tensor) -> Handle:
@@ -113,7 +113,7 @@ class Communicator:
             source: contiguous, n elements.
         """
         self._check("all_gather", source)
-        self._check_pair("all_gather", target, source, target.numel, source.numel * self.size)
+        self._check_pair("all_gather", target, source, target.size, source.size * self.size)
         return self._go(Operation("all_gather", source, target))
 
     def broadcast(self, x: tt.Tensor, root: int = 0) -> Handle:
@@ -208,7 +208,7 @@ class Communicator:
         self._check(kind, target)
         if large != expected or target.dtype is not source.dtype:
             raise tt.ShapeError(
-                f"{kind}: {source.numel} x {source.dtype} to {target.numel} x {target.dtype}",
+                f"{kind}: {source.size} x {source.dtype} to {target.size} x {target.dtype}",
                 why=f"one of them has {self.size} times as many elements, of the same dtype",
                 fix="tt.empty of that many elements as the target",
             )

@@ -38,11 +38,11 @@ class Bucket:
         starts, end = [], 0
         for p in params:
             starts.append(end)
-            end += -(-p.numel // _ALIGN) * _ALIGN
+            end += -(-p.size // _ALIGN) * _ALIGN
         with tt.no_grad():
             self.flat = tt.zeros(end, dtype=params[0].dtype, device=params[0].device)
             self.views = [
-                self.flat[start : start + p.numel].reshape(p.shape)
+                self.flat[start : start + p.size].reshape(p.shape)
                 for start, p in zip(starts, params, strict=True)
             ]
         self.missing: set[int] = set()

@@ -143,7 +143,7 @@ def perform(operations: list[Operation]) -> None:
         else:
             total = _reduced(sources, operations[0].reduction)
             parts = len(targets) if kind == "reduce_scatter" else 1
-            results = [total] * len(targets) if parts == 1 else list(total.split(parts))
+            results = [total] * len(targets) if parts == 1 else list(total.chunk(parts))
         for target, result in zip(targets, results, strict=True):
             if target is not result:
                 target.copy_(result)

@@ -133,7 +133,7 @@ class NcclCommunicator(Communicator):
         source, target = operation.source, operation.target
         if source is None or target is None or source.device.type == target.device.type == "cpu":
             return self._host.start(operation)
-        if not source.numel:
+        if not source.size:
             return self._host.start(Operation("barrier"))  # empty: only wait for the ranks
         for x in (source, target):
             if x.device is not self.device:
@@ -165,7 +165,7 @@ class NcclCommunicator(Communicator):
         else:
             kind, reduction = self._kind(operation), getattr(self._nccl, _NAMES[operation.reduction])
             function = comm.allReduce if operation.kind == "all_reduce" else comm.reduceScatter
-            call(function, read, written, target.numel, kind, reduction, stream)
+            call(function, read, written, target.size, kind, reduction, stream)
 
     def _kind(self, operation: Operation) -> int:
         """NCCL's number of a dtype. DTypeError if NCCL does not support it."""

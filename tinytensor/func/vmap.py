@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tinytensor.api as tt
-from tinytensor.argument_checks import guarded
+from tinytensor.argument_checks import with_argument_errors
 from tinytensor.autograd.levels import Batched, Levels, active, innermost
 from tinytensor.dispatch.batching import Batch, lifted, lowered, moved
 from tinytensor.errors import ArgumentError, IndexRangeError, ShapeError
@@ -20,7 +20,7 @@ Dims = Any  # an axis, None, or a tree of them
 RANDOMNESS = ("error", "different", "same")
 
 
-@guarded
+@with_argument_errors
 def vmap(
     function: Function,
     in_dims: Dims = 0,

@@ -179,7 +179,7 @@ def orthogonal_(tensor: tt.Tensor, gain: float = 1.0, generator: Generator = Non
     """
     fans(tensor.shape, "orthogonal_")
     rows, columns = tensor.shape[0], prod(tensor.shape[1:])
-    drawn = tt.normal((max(rows, columns), min(rows, columns)), generator=generator)
+    drawn = tt.normal(0.0, 1.0, (max(rows, columns), min(rows, columns)), generator=generator)
     q, r = qr(drawn)
     q = q * tt.sign(tt.diagonal(r))  # so that all directions are equally likely
     return _fill(tensor, (gain * (q if rows >= columns else q.T)).reshape(tensor.shape).to(tensor.device))
@@ -228,7 +228,7 @@ def normal_(tensor: tt.Tensor, mean: float = 0.0, std: float = 1.0, generator: G
     """
     if _skipping.get():
         return tensor
-    drawn = tt.normal(tensor.shape, mean, std, dtype=tensor.dtype, device=tensor.device, generator=generator)
+    drawn = tt.normal(mean, std, tensor.shape, dtype=tensor.dtype, device=tensor.device, generator=generator)
     return _fill(tensor, drawn)
 
 
@@ -269,9 +269,9 @@ def trunc_normal_(
     if _skipping.get():
         return tensor
     dtype, device = tensor.dtype, tensor.device
-    values = tt.normal((tensor.numel,), mean, std, dtype=dtype, device=device, generator=generator)
-    while (bad := ((values < a) | (values > b)).nonzero()[0]).numel:
-        values[bad] = tt.normal(bad.shape, mean, std, dtype=dtype, device=device, generator=generator)
+    values = tt.normal(mean, std, (tensor.size,), dtype=dtype, device=device, generator=generator)
+    while (bad := ((values < a) | (values > b)).nonzero()[0]).size:
+        values[bad] = tt.normal(mean, std, bad.shape, dtype=dtype, device=device, generator=generator)
     return _fill(tensor, values.reshape(tensor.shape))
 
 

@@ -244,7 +244,7 @@ class Module:
 
     def num_parameters(self) -> int:
         """Number of trainable and frozen parameter elements; shared ones count once."""
-        return sum([p.numel for p in self.parameters()])
+        return sum([p.size for p in self.parameters()])
 
     def apply(self, function: Callable[[Module], Any]) -> Self:
         """Call a function on every module of the tree, children first; returns self."""

@@ -77,7 +77,7 @@ class QuantizedLinear(Module):
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(..., K) → (..., N)."""
-        few = not self.training and x.numel <= self.rounded_rows * self.in_features
+        few = not self.training and x.size <= self.rounded_rows * self.in_features
         y = tt.quantized_linear(x, self.packed, self.kind, rounded=few)
         if self.bias is not None:
             y = y + self.bias
@@ -133,7 +133,7 @@ class QuantizedEmbedding(Module):
 
     def attend(self, x: tt.Tensor) -> tt.Tensor:
         """Products with all rows, as a language model with tied weights has them: (..., C) → (..., V)."""
-        few = not self.training and x.numel <= self.rounded_rows * self.embedding_dim
+        few = not self.training and x.size <= self.rounded_rows * self.embedding_dim
         return tt.quantized_linear(x, self.packed, self.kind, rounded=few)
 
     def extra_repr(self) -> str:

@@ -29,13 +29,13 @@ def _relu(x: tt.Tensor, h: tt.Tensor, state: State) -> State:
 
 
 def _lstm(x: tt.Tensor, h: tt.Tensor, state: State) -> State:
-    i, f, g, o = tt.split(x + h, 4, -1)
+    i, f, g, o = tt.chunk(x + h, 4, -1)
     c = tt.sigmoid(f) * state[1] + tt.sigmoid(i) * tt.tanh(g)
     return tt.sigmoid(o) * tt.tanh(c), c
 
 
 def _gru(x: tt.Tensor, h: tt.Tensor, state: State) -> State:
-    (rx, zx, nx), (rh, zh, nh) = tt.split(x, 3, -1), tt.split(h, 3, -1)
+    (rx, zx, nx), (rh, zh, nh) = tt.chunk(x, 3, -1), tt.chunk(h, 3, -1)
     n = tt.tanh(nx + tt.sigmoid(rx + rh) * nh)
     return (n + tt.sigmoid(zx + zh) * (state[0] - n),)
 

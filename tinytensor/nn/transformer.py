@@ -131,8 +131,8 @@ class MultiheadAttention(Module):
                 q, k, v, padding, need_weights, attn_mask, average_attn_weights, is_causal
             )
             return y.squeeze(at), None if weights is None else weights.squeeze(0)
-        biases = [None] * 3 if self.in_proj_bias is None else tt.split(self.in_proj_bias, 3)
-        matrices = tt.split(self.in_proj_weight, 3)
+        biases = [None] * 3 if self.in_proj_bias is None else tt.chunk(self.in_proj_bias, 3)
+        matrices = tt.chunk(self.in_proj_weight, 3)
         q, k, v = [
             self._heads(F.linear(x if self.batch_first else x.transpose(0, 1), w, b))
             for x, w, b in zip((query, key, value), matrices, biases, strict=True)

@@ -327,7 +327,7 @@ class Optimizer:
         lines = [self._name]
         for group in self.param_groups:
             options = ", ".join(f"{k}={v}" for k, v in group.items() if k != "params")
-            count = sum([p.numel for p in group["params"]])
+            count = sum([p.size for p in group["params"]])
             lines.append(f"  {len(group['params'])} tensors, {count:,} numbers: {options}")
         return "\n".join(lines)
 
@@ -362,12 +362,12 @@ def in_blocks(target: tt.Tensor, *others: tt.Tensor) -> Iterator[tuple[tt.Tensor
     where cache blocking does not help.
     """
     tensors = [t.detach() for t in (target, *others)]
-    whole = target.numel <= BLOCK or target.device.type != "cpu"
+    whole = target.size <= BLOCK or target.device.type != "cpu"
     if whole or not target.is_contiguous():  # a flat copy of the target would not be written
         yield tuple(tensors)
         return
     flat = [t.reshape(-1) for t in tensors]
-    for start in range(0, target.numel, BLOCK):
+    for start in range(0, target.size, BLOCK):
         yield tuple([t[start : start + BLOCK] for t in flat])
 
 
@@ -375,7 +375,7 @@ def move(target: tt.Tensor, *others: tt.Tensor, formula: Callable[..., None]) ->
     """Call formula(target, *others) block by block, in at least float32. The formula may write to all but
     16-bit others. Call under no_grad.
     """
-    if target.numel <= BLOCK and target.dtype.itemsize >= 4:
+    if target.size <= BLOCK and target.dtype.itemsize >= 4:
         formula(target, *others)
         return
     for T, *rest in in_blocks(target, *others):

@@ -200,7 +200,7 @@ def test_a_scaling_law_over_the_dial():
     found = cells(model, config, "depth=1,2,3,4 max_steps=9", seeds=2)
     assert [c.model.n_layer for c in found[::2]] == [1, 2, 3, 4]
     assert {c.train.max_steps for c in found} == {9}
-    sizes = [sum(p.numel for n, p in GPT(c.model.with_vocab_size(7)).named_parameters()
+    sizes = [sum(p.size for n, p in GPT(c.model.with_vocab_size(7)).named_parameters()
                  if n.startswith("h.") and p.ndim == 2) for c in found]  # fmt: skip
     law = scaling_law(found, [{"val_loss": 1.1 + 30 * n**-0.4} for n in sizes])
     assert (law.floor, law.alpha) == pytest.approx((1.1, 0.4), rel=0.02)

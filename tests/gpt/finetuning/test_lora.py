@@ -130,7 +130,7 @@ def test_the_optimizer_keeps_the_thin_matrices_alone():
         model.loss(ids, targets).backward()
         optimizer.step()
     assert model.loss(ids, targets).item() < before
-    kept = sum(t.numel for s in optimizer.state.values() for t in s.values() if isinstance(t, tt.Tensor))
+    kept = sum(t.size for s in optimizer.state.values() for t in s.values() if isinstance(t, tt.Tensor))
     assert kept == 2 * 2 * (16 * 2 + 2 * 48)  # two moments, two layers, A and B
     for name, array in frozen.items():
         np.testing.assert_array_equal(arrays(model)[name], array, err_msg=name)
@@ -184,7 +184,7 @@ def test_weights_are_chosen_by_name():
     trained, whole = choose_trained(model, "h.1.*,ln_f.weight", LoraConfig())
     names = {n for n, p in model.named_parameters() if p.requires_grad}
     assert names == {n for n, _ in model.named_parameters() if n.startswith("h.1.") or n == "ln_f.weight"}
-    assert trained == sum(p.numel for n, p in model.named_parameters() if n in names)
+    assert trained == sum(p.size for n, p in model.named_parameters() if n in names)
     assert whole == model.num_parameters()
     model = built()
     choose_trained(model, "ln_f.*", LoraConfig(2, 4.0, "h.0.attn.*"))

@@ -81,7 +81,7 @@ def test_muon_moves_the_matrices_of_blocks_alone(words, tmp_path):
     for name, p in run.model.named_parameters():
         inside = name.startswith("h.") and ("c_" in name or "router" in name) and name.endswith("weight")
         assert (id(p) in muon, id(p) in adamw) == (inside, not inside), name
-    counted = sum(p.numel for group in run.optimizer.parts[0].param_groups for p in group["params"])
+    counted = sum(p.size for group in run.optimizer.parts[0].param_groups for p in group["params"])
     planned = plan(run.model_config, run.train_config, flops_per_second=1e9)
     assert planned.optimizer_bytes == 4 * (2 * run.model.num_parameters() - counted)
 

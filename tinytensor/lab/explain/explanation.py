@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tinytensor.argument_checks import guarded
+from tinytensor.argument_checks import with_argument_errors
 from tinytensor.device import cpu
 from tinytensor.dtypes import as_dtype
 from tinytensor.errors import ShapeError
@@ -76,7 +76,7 @@ class Explanation(Shown):
     __repr__ = __str__
 
 
-@guarded
+@with_argument_errors
 def explain(x: Tensor, *, values: bool = True) -> Explanation:
     """Explain the memory layout of a tensor.
 

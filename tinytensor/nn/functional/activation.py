@@ -216,7 +216,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
         >>> tt.nn.functional.glu(tt.tensor([4.0, 6.0, 0.0, 100.0])).tolist()
         [2.0, 6.0]
     """
-    value, gate = tt.split(input, 2, dim)
+    value, gate = tt.chunk(input, 2, dim)
     return value * tt.sigmoid(gate)
 
 
@@ -279,5 +279,5 @@ def gumbel_softmax(
     if not hard:
         return soft
     best = tt.argmax(soft, dim, True)
-    one = tt.scatter_add(tt.zeros_like(soft), best, tt.ones_like(best, dtype=soft.dtype), dim)
+    one = tt.scatter_add(tt.zeros_like(soft), dim, best, tt.ones_like(best, dtype=soft.dtype))
     return one - soft.detach() + soft

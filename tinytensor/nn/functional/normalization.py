@@ -213,4 +213,4 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
         >>> tt.nn.functional.normalize(tt.tensor([[3.0, 4.0]])).tolist()
         [[0.6, 0.8]]
     """
-    return input / tt.clip(tt.norm(input, dim, True, p), min=eps)
+    return input / tt.clip(tt.norm(input, p, dim, True), min=eps)

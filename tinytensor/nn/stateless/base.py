@@ -9,7 +9,7 @@ from inspect import Parameter, Signature
 from typing import Any, ClassVar, Literal, dataclass_transform, get_args, get_origin
 
 import tinytensor.api as tt
-from tinytensor.argument_errors import other_keyword, without_defaults
+from tinytensor.argument_errors import translate_keywords
 from tinytensor.nn.module import Module
 
 __all__ = ["Stateless"]
@@ -54,11 +54,11 @@ class Stateless(Module):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__()
+        name = type(self).__name__
         try:
-            given = self.__signature__.bind(*args, **without_defaults(type(self), options))
+            given = self.__signature__.bind(*args, **translate_keywords(type(self), name, len(args), options))
         except TypeError as error:
-            name = type(self).__name__
-            raise other_keyword(type(self), name, options) or TypeError(f"{name}: {error}") from None
+            raise TypeError(f"{name}: {error}") from None
         given.apply_defaults()
         for name, value in given.arguments.items():
             self._check(name, value)

@@ -18,7 +18,7 @@ ROWS = [
         torch="torch.randn_like", timed="randn"),
     Row("uniform", (floats((3, 4)),), lambda xp, x: xp.uniform(x.shape, -1, 2, **like(xp, x)), timed=(),
         **MORE),
-    Row("normal", (floats((3, 4)),), lambda xp, x: xp.normal(x.shape, 1, 2, **like(xp, x)), timed=(), **MORE),
+    Row("normal", (floats((3, 4)),), lambda xp, x: xp.normal(1, 2, x.shape, **like(xp, x)), timed=(), **MORE),
     Row("randint", (numbers((3, 4)),), lambda xp, x: xp.randint(0, 9, x.shape, **like(xp, x)), dtypes=INTS,
         torch=lambda torch, x: torch.randint_like(x, 0, 9), timed="randint", **MORE),
 ]  # fmt: skip

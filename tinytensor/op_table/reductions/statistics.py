@@ -62,7 +62,7 @@ ROWS = [
         lambda x: logsumexp(x, 0, True), torch=lambda torch, x: x.logsumexp(0, keepdim=True)),
     Row("vector_norm", (MATRIX,), numpy=np.linalg.vector_norm, torch="torch.linalg.vector_norm",
         ops=("vector_norm", "divide_or_zero"), also=(((),), ((0,),), ((200, 300),))),
-    Row("norm", (MATRIX,), lambda xp, x: xp.norm(x, -1, True),
+    Row("norm", (MATRIX,), lambda xp, x: xp.norm(x, 2, -1, True),
         lambda x: np.linalg.norm(x, axis=-1, keepdims=True),
         torch=lambda torch, x: x.norm(dim=-1, keepdim=True), ops=("vector_norm",)),
     vectors(1),

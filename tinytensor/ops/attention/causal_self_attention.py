@@ -32,7 +32,7 @@ from tinytensor.ops.attention.attention import (
 )
 from tinytensor.ops.attention.reference import blocks_of, draw_and_drop, plain_attention, redrawn
 from tinytensor.ops.double_backward import partial_vjp, through
-from tinytensor.ops.joining.joining import split
+from tinytensor.ops.joining.joining import chunk, split
 from tinytensor.ops.nn.dropout import source_of
 from tinytensor.ops.views.manipulation import permute, reshape
 from tinytensor.random_streams import Stream
@@ -234,7 +234,7 @@ def _plain_again(qkv: Tensor, stream: Stream, *, n_head: int, dropout: float) ->
 def _plain_packed(qkv: Tensor, n_head: int, drop: Callable[[Tensor], Tensor] | None) -> Tensor:
     """causal_self_attention in unfused ops."""
     B, T, C3 = qkv.layout.shape
-    heads = [permute(reshape(a, (B, T, n_head, C3 // 3 // n_head)), (0, 2, 1, 3)) for a in split(qkv, 3, -1)]
+    heads = [permute(reshape(a, (B, T, n_head, C3 // 3 // n_head)), (0, 2, 1, 3)) for a in chunk(qkv, 3, -1)]
     scale = _scale((B, T, C3), n_head)
     y, _ = plain_attention(*heads, mask=None, causal=True, scale=scale, drop=drop)
     return reshape(permute(y, (0, 2, 1, 3)), (B, T, C3 // 3))

@@ -13,6 +13,7 @@ from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.indexing import gather_along
 from tinytensor.ops.indexing.index_keys import as_integers
+from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.indexing.mask_select import true_indices
 from tinytensor.ops.indexing.selection import pick
 from tinytensor.ops.views.manipulation import broadcast_to, cast, reshape
@@ -82,13 +83,13 @@ def take(x: Tensor, indices: Tensor, axis: int | None = None) -> Tensor:
     return pick(x, [as_integers(indices, "take", x.storage.device)], (at,), "take")
 
 
-def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
+def gather(x: Tensor, axis: int, index: Tensor) -> Tensor:
     """Select elements along an axis: y[i, j] = x[index[i, j], j] for axis 0, and so on.
 
     Args:
         x: any shape with at least one axis.
-        index: integer tensor with as many axes; at most x's size on the other axes.
         axis: the axis to index.
+        index: integer tensor with as many axes; at most x's size on the other axes.
 
     Returns:
         shape of the index, dtype of x. Differentiable in x.
@@ -98,7 +99,7 @@ def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
         IndexRangeError: an index is out of range.
 
     Example:
-        >>> tt.gather(tt.tensor([[1, 2], [3, 4]]), tt.tensor([[1], [0]]), 1).tolist()
+        >>> tt.gather(tt.tensor([[1, 2], [3, 4]]), 1, tt.tensor([[1], [0]])).tolist()
         [[2], [3]]
     """
     at = normalize_axis(axis, len(x.layout.shape), "gather")
@@ -142,44 +143,47 @@ def take_along_axis(x: Tensor, indices: Tensor, axis: int = -1) -> Tensor:
     return gather_along.gather(broadcast_to(x, full_x), broadcast_to(indices, full_i), at, "take_along_axis")
 
 
-def scatter_add(x: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:
-    """Add values to a copy of x along an axis: y[index[i, j], j] += values[i, j] for axis 0, and so on.
+def scatter_add(x: Tensor, axis: int, index: Tensor, src: Tensor) -> Tensor:
+    """Add src to a copy of x along an axis: y[index[i, j], j] += src[i, j] for axis 0, and so on.
 
     Args:
         x: any shape with at least one axis.
-        index: integer tensor with as many axes; at most x's size on the other axes.
-        values: shape of the index, dtype of x.
         axis: the axis to index.
+        index: integer tensor with as many axes; at most x's size on the other axes.
+        src: at least the shape of the index, of which its first elements are taken; dtype of x.
 
     Returns:
-        shape and dtype of x; x is not changed. Differentiable in x and values. Deterministic.
+        shape and dtype of x; x is not changed. Differentiable in x and src. Deterministic.
 
     Raises:
-        ShapeError: index or values do not fit.
-        DTypeError: the dtypes of x and values differ, or index is not an integer tensor.
+        ShapeError: index or src do not fit.
+        DTypeError: the dtypes of x and src differ, or index is not an integer tensor.
         IndexRangeError: an index is out of range.
 
     Example:
-        >>> tt.scatter_add(tt.zeros(3), tt.tensor([0, 2, 0]), tt.ones(3), 0).tolist()
+        >>> tt.scatter_add(tt.zeros(3), 0, tt.tensor([0, 2, 0]), tt.ones(3)).tolist()
         [2.0, 0.0, 1.0]
     """
     shape = x.layout.shape
     at = normalize_axis(axis, len(shape), "scatter_add")
     index = as_integers(index, "scatter_add", x.storage.device)
-    if not is_tensor(values) or values.storage.dtype is not x.storage.dtype:
+    if not is_tensor(src) or src.storage.dtype is not x.storage.dtype:
         raise DTypeError(
-            f"scatter_add: values of type {values.dtype if is_tensor(values) else type(values).__name__} "
+            f"scatter_add: src of type {src.dtype if is_tensor(src) else type(src).__name__} "
             f"for a tensor of dtype {x.storage.dtype}",
             why="the values are added to the tensor, without an implicit cast",
-            fix=f"tt.asarray(values, dtype=tt.{x.storage.dtype})",
+            fix=f"tt.asarray(src, dtype=tt.{x.storage.dtype})",
         )
-    if values.layout.shape != index.layout.shape:
+    have, wanted = src.layout.shape, index.layout.shape
+    if len(have) != len(wanted) or any([n < m for n, m in zip(have, wanted, strict=True)]):
         raise ShapeError(
-            f"scatter_add: values of shape {values.layout.shape}, index of shape {index.layout.shape}",
+            f"scatter_add: src of shape {have}, index of shape {wanted}",
             why="there is one value per index",
             fix="expand one of them to the shape of the other",
         )
-    return add(x, gather_along.gather_transpose(values, index, at, shape, "scatter_add"))
+    if have != wanted:
+        src = getitem(src, tuple([slice(n) for n in wanted]))
+    return add(x, gather_along.gather_transpose(src, index, at, shape, "scatter_add"))
 
 
 def nonzero(x: Tensor) -> tuple[Tensor, ...]:

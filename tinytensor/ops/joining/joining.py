@@ -24,7 +24,7 @@ from tinytensor.dispatch.record import edge_of, new_node
 from tinytensor.dispatch.transfer import constant, values
 from tinytensor.dispatch.views import make_view
 from tinytensor.dtypes import DType, int64, promote
-from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
+from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.layout import Layout, contiguous_strides
 from tinytensor.op import Direct, HostCall, Op, Spec, Specs, register
 from tinytensor.ops.indexing.gathering import take
@@ -350,13 +350,14 @@ def stack(arrays: Sequence[Tensor], axis: int = 0) -> Tensor:
 # ---- repeat, tile, roll ------------------------------------------------------------------------------------
 
 
-def repeat(x: Tensor, repeats: int | Tensor, axis: int | None = None) -> Tensor:
+def repeat(x: Tensor, repeats: int | Tensor, *more: int, axis: int | None = None) -> Tensor:
     """Repeat each element along an axis.
 
     Args:
         x: any shape.
         repeats: the number of repeats, 0 or more; or an integer tensor of shape (n,), one count for each of
             the n elements of the axis.
+        more: none, an error: `x.tile((2, 3))` is PyTorch's x.repeat(2, 3).
         axis: the axis; None flattens x first.
 
     Returns:
@@ -365,6 +366,7 @@ def repeat(x: Tensor, repeats: int | Tensor, axis: int | None = None) -> Tensor:
     Raises:
         ShapeError: the axis is out of range, a count is negative, the sum of counts is too large, or their
             number is not that of the elements.
+        ArgumentError: several numbers, as in PyTorch.
         DTypeError: the counts are not integers.
 
     Differs from: torch.Tensor.repeat, which is `tile` here; this is torch.repeat_interleave.
@@ -375,17 +377,17 @@ def repeat(x: Tensor, repeats: int | Tensor, axis: int | None = None) -> Tensor:
         >>> tt.repeat(tt.tensor([1, 2]), tt.tensor([0, 3])).tolist()
         [2, 2, 2]
     """
+    if more:
+        sizes = ", ".join(map(str, (repeats, *more)))
+        raise ArgumentError(
+            f"repeat: the numbers {sizes}",
+            why="repeat has one number, for each element, as in NumPy; PyTorch's repeats the whole tensor",
+            fix=f"x.tile(({sizes})), or x.repeat({repeats}, axis={more[0]})",
+        )
     if axis is None:
         x, axis = reshape(x, -1), 0
     shape = x.layout.shape
-    try:
-        at = normalize_axis(axis, len(shape), "repeat")
-    except IndexRangeError as error:
-        raise IndexRangeError(
-            error.what,
-            why=f"{error.why}; repeat(count, axis) repeats each element",
-            fix=f"to repeat the whole tensor, as in PyTorch: x.tile(({repeats}, {axis}))",
-        ) from None
+    at = normalize_axis(axis, len(shape), "repeat")
     if is_tensor(repeats):
         return _repeat_each(x, repeats, at)
     n = as_int(repeats, "repeat", "a number of repeats")
@@ -592,41 +594,39 @@ class Split(Op):
         return (apply(Join(axis=self.axis, shapes=self.shapes, dtype=self.dtype, drop=self.drop), *grads),)
 
 
-def split(x: Tensor, sections_or_sizes: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+def split(x: Tensor, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
     """Split an axis into consecutive parts: views.
 
     Args:
         x: any shape with at least one axis.
-        sections_or_sizes: the number of equal parts, or the size of each part.
+        size: of each part, the last one possibly smaller; or the sizes of all parts.
         axis: the axis to split.
 
     Returns:
         The parts, sharing memory with x.
 
     Raises:
-        ShapeError: the axis is not divisible, or the sizes do not add up to it.
+        ShapeError: the size is not positive, or the sizes do not add up to the axis.
 
-    Differs from: torch.split, where an integer is the size of each part; here, as in numpy.split, it is their
-        number.
+    Differs from: numpy.split, where an integer is the number of parts; see `chunk`.
 
     Example:
-        >>> [p.tolist() for p in tt.arange(5).split([2, 3])]
-        [[0, 1], [2, 3, 4]]
+        >>> [p.tolist() for p in tt.arange(5).split([2, 3])], [p.tolist() for p in tt.arange(5).split(2)]
+        ([[0, 1], [2, 3, 4]], [[0, 1], [2, 3], [4]])
     """
     at = normalize_axis(axis, len(x.layout.shape), "split")
     n = x.layout.shape[at]
-    if not is_several(sections_or_sizes):
-        count = as_int(sections_or_sizes, "split", "the number of sections")
-        if count < 1 or n % count:
+    if not is_several(size):
+        step = as_int(size, "split", "the size of a part")
+        if step < 1:
             raise ShapeError(
-                f"split: axis {at} of size {n} in shape {x.layout.shape} into {count} equal parts",
-                why="the size is not divisible by the number of parts",
-                fix=f"x.split({count}, dim={at}) has parts of size {count}; or pass their sizes, or chunk()",
+                f"split: parts of size {step}",
+                why="a part has at least one element",
+                fix="a positive size, or x.chunk(count) for a number of parts",
             )
-        check_shape((count, n // count), "split")
-        sizes = (n // count,) * count
+        sizes = (step,) * (n // step) + ((n % step,) if n % step else ()) or (0,)
     else:
-        sizes = tuple([as_int(n, "split") for n in sections_or_sizes])
+        sizes = tuple([as_int(n, "split") for n in size])
         if any([s < 0 for s in sizes]) or sum(sizes) != n:
             raise ShapeError(
                 f"split: sizes {sizes} for axis {at} of size {n} in shape {x.layout.shape}",
@@ -660,9 +660,7 @@ def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
         raise ShapeError(
             f"chunk: {count} chunks", why="there must be at least one", fix="pass a positive number"
         )
-    size = -(-n // count) or 1
-    sizes = (size,) * (n // size) + ((n % size,) if n % size else ()) or (0,)
-    return _parts(x, sizes, at, drop=False)
+    return split(x, -(-n // count) or 1, at)
 
 
 def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:

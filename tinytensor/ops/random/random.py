@@ -234,9 +234,9 @@ def uniform(
 
 
 def normal(
-    shape: Any,
     mean: float = 0.0,
     std: float = 1.0,
+    shape: Any = None,
     *,
     dtype: Any = None,
     device: Any = None,
@@ -245,9 +245,9 @@ def normal(
     """Samples from a normal distribution.
 
     Args:
-        shape: sizes as a tuple or one integer.
         mean: of the distribution.
         std: standard deviation, not negative.
+        shape: sizes as a tuple or one integer.
         dtype: floating; default float32.
         device: of the result; the values do not depend on it. Default "cpu".
         generator: source of the random bits; default the global one, see `tt.manual_seed`.
@@ -256,15 +256,21 @@ def normal(
         A leaf tensor.
 
     Raises:
-        ArgumentError: std is negative, or the dtype cannot represent mean or std.
+        ArgumentError: there is no shape, std is negative, or the dtype cannot represent mean or std.
         DTypeError: the dtype is not floating, or mean or std is not a number.
 
     Source: the inverse normal CDF, see ops/random/inverse_normal.py.
 
     Example:
-        >>> tt.normal((3,), generator=tt.Generator(0)).shape
+        >>> tt.normal(0.0, 1.0, (3,), generator=tt.Generator(0)).shape
         (3,)
     """
+    if shape is None:
+        raise ArgumentError(
+            "normal: there is no shape",
+            why="the arguments are mean, std and shape, as in PyTorch",
+            fix="tt.normal(0.0, 1.0, (2, 3)); shape=() for one number",
+        )
     place = device_of(device, "normal")
     sizes = check_shape(shape, "normal")
     kind, words = _float_dtype(dtype, "normal")
@@ -329,7 +335,7 @@ def randn(
         (2, 3)
     """
     sizes = shape[0] if len(shape) == 1 else shape
-    found = normal(sizes, dtype=dtype, device=device, generator=generator)
+    found = normal(0.0, 1.0, sizes, dtype=dtype, device=device, generator=generator)
     return found.requires_grad_() if requires_grad else found
 
 

@@ -24,6 +24,7 @@ from tinytensor.layout import contiguous
 from tinytensor.op import Op, Spec, Specs, per_input, register
 from tinytensor.ops.random import philox
 from tinytensor.ops.random.random import device_of, generator_of
+from tinytensor.ops.views.manipulation import cast
 from tinytensor.random_streams import Stream
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import as_int, check_shape
@@ -205,14 +206,14 @@ def _permuted(n: int, device: Device, g: Generator) -> Tensor:
 
 
 def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """True with the given probability, independently for each element.
+    """1 with the given probability, else 0, independently for each element.
 
     Args:
         p: probabilities from 0 to 1, any shape, floating.
         generator: source of the random bits; default the global one.
 
     Returns:
-        shape of p, bool.
+        shape and dtype of p.
 
     Raises:
         ArgumentError: a probability outside [0, 1].
@@ -220,9 +221,9 @@ def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
 
     Example:
         >>> tt.bernoulli(tt.tensor([0.0, 1.0])).tolist()
-        [False, True]
+        [0.0, 1.0]
     """
-    return _trials(p, generator_of(generator, "bernoulli"))
+    return cast(_trials(p, generator_of(generator, "bernoulli")), p.storage.dtype)
 
 
 @sampling(0)
@@ -260,7 +261,7 @@ def _check_values(p: Array, what: str, *, at_most_one: bool) -> None:
 
 
 def multinomial(
-    p: Tensor, num_samples: int, replacement: bool = True, *, generator: Generator | None = None
+    p: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:
     """Sample indices with the given weights, independently for each row.
 
@@ -277,10 +278,8 @@ def multinomial(
         ArgumentError: a weight is negative or not finite, a row is all zero, or has too few positive weights.
         ShapeError: p has no axes, or num_samples is negative.
 
-    Differs from: torch.multinomial, where replacement is False by default.
-
     Example:
-        >>> tt.multinomial(tt.tensor([0.0, 3.0, 0.0]), 2).tolist()
+        >>> tt.multinomial(tt.tensor([0.0, 3.0, 0.0]), 2, replacement=True).tolist()
         [1, 1]
     """
     return _indices(p, num_samples, replacement, generator_of(generator, "multinomial"))
@@ -295,6 +294,7 @@ def _indices(p: Tensor, num_samples: int, replacement: bool, g: Generator) -> Te
         _check_values(values(p), "multinomial", at_most_one=False)
     count = as_int(num_samples, "multinomial", "the number of samples")
     check_shape((count,), "multinomial")
+    replacement = replacement or count == 1  # one index alone is not drawn twice
     rows = prod(p.layout.shape[:-1])
     impossible = not replacement and count > p.layout.shape[-1]
     if p.storage.device is cpu or impossible:

@@ -18,7 +18,7 @@ from tinytensor.dtypes import accumulator, bool_, int64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.kernels.reduction import launch_reduction, with_kept_axes
 from tinytensor.op import Direct, Op, Spec, Specs, register
-from tinytensor.ops.elementwise.arithmetic import maximum, minimum, multiply
+from tinytensor.ops.elementwise.arithmetic import multiply
 from tinytensor.ops.reductions.blocks import BLOCK, by_blocks, worth_blocks
 from tinytensor.ops.reductions.reduction import reduced_axes, spread
 from tinytensor.ops.reductions.summing import (
@@ -157,12 +157,12 @@ class TieShare(Op):
         return None, None
 
 
-def max(x: Tensor, axis: AxisLike | Tensor = None, keepdims: bool = False) -> Tensor:
+def max(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     """Maximum over axes; nan if an element is nan.
 
     Args:
         x: any shape; not complex.
-        axis: axis or axes; None reduces over all axes. A tensor is the other operand of `maximum`.
+        axis: axis or axes; None reduces over all axes.
         keepdims: keep the reduced axes with size 1.
 
     Returns:
@@ -171,7 +171,6 @@ def max(x: Tensor, axis: AxisLike | Tensor = None, keepdims: bool = False) -> Te
     Raises:
         ShapeError: an axis is out of range or repeated, or the reduced axes are empty.
         DTypeError: x is complex.
-        ArgumentError: a tensor and keepdims.
 
     Memory: saves x and the result for backward.
     Differs from: torch.max with an axis, which also returns indices (see `argmax`); this is torch.amax.
@@ -182,15 +181,15 @@ def max(x: Tensor, axis: AxisLike | Tensor = None, keepdims: bool = False) -> Te
         >>> x.grad.tolist()
         [0.0, 0.5, 0.5]
     """
-    return _extreme(Max, maximum, x, axis, keepdims)
+    return apply(Max(axes=_axes(x, axis, "max"), keepdims=keepdims), x)
 
 
-def min(x: Tensor, axis: AxisLike | Tensor = None, keepdims: bool = False) -> Tensor:
+def min(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     """Minimum over axes; nan if an element is nan.
 
     Args:
         x: any shape; not complex.
-        axis: axis or axes; None reduces over all axes. A tensor is the other operand of `minimum`.
+        axis: axis or axes; None reduces over all axes.
         keepdims: keep the reduced axes with size 1.
 
     Returns:
@@ -199,7 +198,6 @@ def min(x: Tensor, axis: AxisLike | Tensor = None, keepdims: bool = False) -> Te
     Raises:
         ShapeError: an axis is out of range or repeated, or the reduced axes are empty.
         DTypeError: x is complex.
-        ArgumentError: a tensor and keepdims.
 
     Memory: saves x and the result for backward.
 
@@ -207,21 +205,18 @@ def min(x: Tensor, axis: AxisLike | Tensor = None, keepdims: bool = False) -> Te
         >>> tt.tensor([[1, 2], [0, 5]]).min(axis=1).tolist()
         [1, 0]
     """
-    return _extreme(Min, minimum, x, axis, keepdims)
+    return apply(Min(axes=_axes(x, axis, "min"), keepdims=keepdims), x)
 
 
-def _extreme(kind: type[Extreme], pair: Any, x: Tensor, axis: AxisLike | Tensor, keepdims: bool) -> Tensor:
-    """By an op along axes, or of two tensors by a function, as in PyTorch."""
-    if not isinstance(axis, Tensor):
-        return apply(kind(axes=reduced_axes(x, axis, kind.name), keepdims=keepdims), x)
-    if keepdims:
+def _axes(x: Tensor, axis: AxisLike, what: str) -> Axes:
+    given: object = axis
+    if isinstance(given, Tensor):
         raise ArgumentError(
-            f"{kind.name}: two tensors, and keepdims",
-            why=f"a tensor as second argument is an operand, not an axis: it is {kind.name}imum of the two",
-            fix="pass the axis as a Python int",
+            f"{what}: the axis is a tensor of shape {given.shape}",
+            why=f"two tensors are operands of {what}imum",
+            fix=f"tt.{what}imum(x, y), or the axis as a Python int",
         )
-    found: Tensor = pair(x, axis)
-    return found
+    return reduced_axes(x, axis, what)
 
 
 # ---- indices -----------------------------------------------------------------------------------------------

@@ -190,7 +190,7 @@ def _by_bisection(x1: Tensor, x2: Tensor, *, side: Literal["left", "right"]) -> 
     places = constant(np.zeros(flat.layout.shape, np.int64), int64, flat.storage.device)
     for step in [1 << i for i in reversed(range(n.bit_length()))]:
         further = add(places, step)
-        last = gather(x1, subtract(minimum(further, n), 1), 0)
+        last = gather(x1, 0, subtract(minimum(further, n), 1))
         precedes = less(last, flat) if side == "left" else less_equal(last, flat)
         unlike = logical_and(isnan(flat), logical_not(isnan(last))) if side == "left" else isnan(flat)
         precedes = logical_or(precedes, unlike)  # nan is the largest number

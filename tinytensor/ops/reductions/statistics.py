@@ -44,7 +44,7 @@ from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape
 from tinytensor.tensor import Tensor
 
-__all__ = ["logsumexp", "matrix_norm", "norm", "std", "var", "vector_norm"]
+__all__ = ["logsumexp", "matrix_norm", "std", "var", "vector_norm"]
 
 BLOCK = 24_576  # elements: 96 KiB of float32
 Axes = tuple[int, ...]
@@ -424,7 +424,7 @@ def vector_norm(x: Tensor, axis: AxisLike = None, keepdims: bool = False, ord: f
 
     Example:
         >>> x = tt.tensor([3.0, -4.0])
-        >>> x.norm().item(), x.norm(ord=1).item(), x.norm(ord=float("inf")).item()
+        >>> [tt.vector_norm(x, ord=p).item() for p in (2, 1, float("inf"))]
         (5.0, 7.0, 4.0)
     """
     axes = reduced_axes(x, axis, "vector_norm")
@@ -485,6 +485,3 @@ def matrix_norm(x: Tensor, keepdims: bool = False, ord: float | str = "fro") -> 
     return (
         max(lengths, axis=last, keepdims=keepdims) if ord > 0 else min(lengths, axis=last, keepdims=keepdims)
     )
-
-
-norm = vector_norm
