@@ -104,7 +104,7 @@ def test_a_mistake_in_the_trainer_is_found(tmp_path, monkeypatch, owner, name, r
 def test_options_are_answered(word, code, said, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["minimal.py", word])
     with pytest.raises(SystemExit) as ended:
-        runpy.run_module("gpt.minimal", run_name="__main__")
+        runpy.run_path(minimal.__file__, run_name="__main__")
     shown = capsys.readouterr()
     assert ended.value.code == code
     assert "usage: python -m gpt.minimal" in shown.out + shown.err
