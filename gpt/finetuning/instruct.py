@@ -12,8 +12,7 @@ import numpy as np
 import tinytensor as tt
 from gpt.data.batches import Ints
 from gpt.data.conversations import Conversation
-from gpt.data.examples import LikeLengths
-from gpt.data.packing import best_fit
+from gpt.data.examples import LikeLengths, best_fit
 from gpt.finetuning.base import Task
 from gpt.generation.generate import generate
 from gpt.models.gpt import GPT

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinytensor as tt
-from gpt.data.packing import best_fit
+from gpt.data.examples import best_fit
 
 
 @given(lengths=st.lists(st.integers(1, 20), max_size=60))
