@@ -72,33 +72,24 @@ _FOREIGN = (
 class ChatbotConfig:
     """Sizes of the model and its stages.
 
-    Args:
-        depth: number of layers, which sets width, learning rates and steps of pretraining: see train --depth.
-        data: text of pretraining: shakespeare (embedded), a file, or a folder.
-        vocab_size: tokens of byte-level BPE; 259: bytes alone, no merges, and three special tokens.
-        init_from: scratch; or a model that knows ChatML, such as smollm2, in place of the first two stages.
-        instruct_steps: steps of instruction tuning.
-        task: tasks of the reinforcement learning, by commas: see `python -m gpt tasks`.
-        grpo_steps: steps of reinforcement learning.
-        held_out: number of test problems of each task.
-        out_dir: folder of the runs of all stages.
-        seed: random seed of all stages.
-
     Example:
         >>> [stage.name for stage in stages(ChatbotConfig())]
         ['tokenizer', 'pretraining', 'instruction tuning', 'reinforcement learning', 'evaluation']
     """
 
+    # number of layers, which sets width, learning rates and steps of pretraining: see train --depth
     depth: int = 3
-    data: str = "shakespeare"
-    vocab_size: int = 259
+    data: str = "shakespeare"  # text of pretraining: shakespeare (embedded), a file, or a folder
+    vocab_size: int = 259  # tokens of byte-level BPE; 259: bytes alone, no merges, and three special tokens
+    # scratch; or a model that knows ChatML, such as smollm2, in place of the first two stages
     init_from: str = "scratch"
-    instruct_steps: int = 1200
+    instruct_steps: int = 1200  # steps of instruction tuning
+    # tasks of the reinforcement learning, by commas: see `python -m gpt tasks`
     task: str = "spelling,counting,sorting,reversing,arithmetic"
-    grpo_steps: int = 200
-    held_out: int = 100
-    out_dir: str = "runs/chat"
-    seed: int = 1337
+    grpo_steps: int = 200  # steps of reinforcement learning
+    held_out: int = 100  # number of test problems of each task
+    out_dir: str = "runs/chat"  # folder of the runs of all stages
+    seed: int = 1337  # random seed of all stages
 
     def __post_init__(self) -> None:
         check_types(self)

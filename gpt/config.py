@@ -14,60 +14,40 @@ _MOST_PARTS = 10_000  # blocks, or experts per block
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """Architecture of a model; the defaults are those of GPT-2.
+    """Architecture of a model; the defaults are those of GPT-2."""
 
-    Args:
-        vocab_size: number of token ids; 0: taken from the tokenizer when training begins.
-        block_size: longest context, in tokens.
-        n_layer: number of blocks.
-        n_head: attention heads per block; must divide n_embd.
-        n_embd: channels of the residual stream.
-        n_kv_head: key/value heads, each shared by n_head / n_kv_head query heads (grouped-query attention;
-            1: multi-query); 0: as many as n_head.
-        n_inner: hidden size of the feed-forward layer; 0: 4 n_embd.
-        n_expert: experts of a mixture of experts in place of the feed-forward layer; 0: no mixture.
-        n_expert_active: experts per token.
-        dropout: probability of dropping an activation while training.
-        bias: biases in linear layers and layer norms.
-        position: learned (a table added to the tokens), sinusoidal (fixed waves added to sqrt(n_embd) times
-            the tokens), rope (queries and keys rotated by their position), alibi (scores fall with the
-            distance), or none.
-        rope_theta: base of rope; wavelengths range from 2 pi to nearly 2 pi rope_theta tokens.
-        norm: layer_norm, or rms_norm: no mean subtraction, no bias.
-        norm_position: norm before each sublayer (GPT-2), or after its residual sum (the 2017 transformer).
-        activation: gelu (tanh form, GPT-2), gelu_erf (exact), relu, relu2 (its square), or swiglu (silu of
-            one product times another).
-        sliding_window: tokens that a token attends to, itself included; 0: the whole context.
-        qk_norm: RMS norm of each query and key, before rope.
-        logit_soft_cap: logits become cap tanh(logits / cap); 0: no cap.
-        tied_head: share the token embedding with the output layer.
-        norm_eps: added to the variance in norms.
-        init: initial weights. gpt2: deviation 0.02, and less for the products that add to the residual
-            stream; scaled: 1 / sqrt(inputs) for the matrices of the blocks, and 0 for those products and for
-            a head of its own, so that a new model predicts all tokens alike.
-    """
-
-    vocab_size: int
-    block_size: int
-    n_layer: int
-    n_head: int
-    n_embd: int
+    vocab_size: int  # number of token ids; 0: taken from the tokenizer when training begins
+    block_size: int  # longest context, in tokens
+    n_layer: int  # number of blocks
+    n_head: int  # attention heads per block; must divide n_embd
+    n_embd: int  # channels of the residual stream
+    # key/value heads, each shared by n_head / n_kv_head query heads (grouped-query attention; 1:
+    # multi-query); 0: as many as n_head
     n_kv_head: int = 0
-    n_inner: int = 0
-    n_expert: int = 0
-    n_expert_active: int = 2
-    dropout: float = 0.0
-    bias: bool = True
+    n_inner: int = 0  # hidden size of the feed-forward layer; 0: 4 n_embd
+    n_expert: int = 0  # experts of a mixture of experts in place of the feed-forward layer; 0: no mixture
+    n_expert_active: int = 2  # experts per token
+    dropout: float = 0.0  # probability of dropping an activation while training
+    bias: bool = True  # biases in linear layers and layer norms
+    # learned (a table added to the tokens), sinusoidal (fixed waves added to sqrt(n_embd) times the tokens),
+    # rope (queries and keys rotated by their position), alibi (scores fall with the distance), or none
     position: Literal["learned", "sinusoidal", "rope", "alibi", "none"] = "learned"
-    rope_theta: float = 10000.0
+    rope_theta: float = 10000.0  # base of rope; wavelengths range from 2 pi to nearly 2 pi rope_theta tokens
+    # layer_norm, or rms_norm: no mean subtraction, no bias
     norm: Literal["layer_norm", "rms_norm"] = "layer_norm"
+    # norm before each sublayer (GPT-2), or after its residual sum (the 2017 transformer)
     norm_position: Literal["pre", "post"] = "pre"
+    # gelu (tanh form, GPT-2), gelu_erf (exact), relu, relu2 (its square), or swiglu (silu of one product
+    # times another)
     activation: Activation = "gelu"
-    sliding_window: int = 0
-    qk_norm: bool = False
-    logit_soft_cap: float = 0.0
-    tied_head: bool = True
-    norm_eps: float = 1e-5
+    sliding_window: int = 0  # tokens that a token attends to, itself included; 0: the whole context
+    qk_norm: bool = False  # RMS norm of each query and key, before rope
+    logit_soft_cap: float = 0.0  # logits become cap tanh(logits / cap); 0: no cap
+    tied_head: bool = True  # share the token embedding with the output layer
+    norm_eps: float = 1e-5  # added to the variance in norms
+    # initial weights. gpt2: deviation 0.02, and less for the products that add to the residual stream;
+    # scaled: 1 / sqrt(inputs) for the matrices of the blocks, and 0 for those products and for a head of its
+    # own, so that a new model predicts all tokens alike
     init: Literal["gpt2", "scaled"] = "gpt2"
 
     def __post_init__(self) -> None:
@@ -155,108 +135,77 @@ class GPTConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Training hyperparameters; the defaults are nanoGPT's CPU recipe.
-
-    Args:
-        data: training text: shakespeare (embedded), a text file, a folder, or token files.
-        pattern: which files of a folder are read, at any depth.
-        tokenizer: char, word, the path of a tokenizer file, or the name of a model, such as smollm2.
-        out_dir: folder of the run.
-        seed: random seed of initial weights, batches, dropout and samples.
-        device: device of the tensors: cpu, cuda, cuda:1, emulated, checked. With several ranks, cuda is one
-            GPU per rank.
-        dtype: of matrix products and attention; weights and sums stay in float32
-            (tt.autocast). float16 scales the loss, and skips steps that overflow.
-        tf32: multiply float32 matrices on tensor cores, which round each factor to 11 bits
-            (tt.config.tf32): on a GPU several times faster than float32.
-        batch_size: sequences per forward pass.
-        batch_order: sampling of windows: random positions, consecutive, one every batch_stride tokens
-            (stride: a sliding window), or documents: rows that begin with a document, filled by best fit.
-        batch_stride: tokens between the starts of windows; for batch_order=stride only.
-        gradient_accumulation_steps: forward and backward passes per optimizer step.
-        capture: record a step once, and replay it without Python between kernels (tt.capture): on one rank,
-            without float16. Steps that measure health run eagerly.
-        checkpoint_blocks: activation checkpointing over groups of so many blocks: recompute activations in
-            backward; less memory, a third more work; 0: off.
-        max_steps: optimizer steps.
-        learning_rate: peak learning rate, reached after the warmup.
-        matrix_learning_rate: peak learning rate of the matrices of the blocks, on the same schedule; 0:
-            learning_rate.
-        min_learning_rate: final learning rate, reached at the end of the decay.
-        warmup_steps: steps of linear warmup from 0.
-        decay_steps: cosine and linear: the step at which the decay ends (0: max_steps); wsd: the length
-            of the decay at the end (0: a fifth of max_steps).
-        schedule: learning rate schedule: cosine, linear, wsd (warmup, stable, decay), constant.
-        optimizer: adamw for all weights, or muon: Muon for the matrices of the blocks, AdamW for the others.
-        weight_decay: of AdamW and Muon, on matrices only.
-        beta1: AdamW's decay rate of the first moment.
-        beta2: AdamW's decay rate of the second moment.
-        muon_momentum: Muon's momentum.
-        muon_iterations: Newton-Schulz iterations per step; fewer are faster and less exact.
-        grad_clip: maximum global gradient norm; 0: no clipping.
-        spike_deviations: skip a step whose loss or gradient norm is so many standard deviations above the
-            mean of the last spike_window steps; 0: never skip. 6 skips only spikes.
-        spike_window: steps of that running mean; no step is skipped before there are so many.
-        ema_decay: decay of an exponential moving average of the weights, such as 0.999, used for evaluation,
-            samples and the saved model; 0: none.
-        eval_interval: steps between evaluations; 0: only at the end.
-        eval_batches: batches per evaluation; 0: the whole validation split in consecutive blocks.
-        log_interval: steps between log lines.
-        health_interval: steps between measurements per block: gradient norm, update/weight ratio, attention
-            entropy, dead units; 0: none.
-        sample_interval: steps between printed samples; 0: none.
-        sample_tokens: tokens per sample.
-        sample_prompt: prompt of the samples; empty: the first token of the training data.
-        checkpoint_interval: steps between checkpoints; 0: only with evaluations.
-        keep_checkpoints: number of newest checkpoints to keep; the best is kept in addition.
-        overfit_one_batch: train on the first batch alone, as a sanity check.
-        init_from: scratch, resume (the last checkpoint in out_dir), or weights: a run directory, a Hugging
-            Face model folder, a .safetensors or .gguf file, smollm2, a name on the Hugging Face hub.
-    """
+    """Training hyperparameters; the defaults are nanoGPT's CPU recipe."""
 
     REMOVED: ClassVar[frozenset[str]] = frozenset({"shard_optimizer"})  # fields of older files
 
-    data: str = "shakespeare"
-    pattern: str = "*.txt"
+    data: str = "shakespeare"  # training text: shakespeare (embedded), a text file, a folder, or token files
+    pattern: str = "*.txt"  # which files of a folder are read, at any depth
+    # char, word, the path of a tokenizer file, or the name of a model, such as smollm2
     tokenizer: str = "char"
-    out_dir: str = "runs/gpt"
-    seed: int = 1337
+    out_dir: str = "runs/gpt"  # folder of the run
+    seed: int = 1337  # random seed of initial weights, batches, dropout and samples
+    # device of the tensors: cpu, cuda, cuda:1, emulated, checked. With several ranks, cuda is one GPU per
+    # rank
     device: str = "cpu"
+    # of matrix products and attention; weights and sums stay in float32 (tt.autocast). float16 scales the
+    # loss, and skips steps that overflow
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    # multiply float32 matrices on tensor cores, which round each factor to 11 bits (tt.config.tf32): on a GPU
+    # several times faster than float32
     tf32: bool = False
-    batch_size: int = 12
+    batch_size: int = 12  # sequences per forward pass
+    # sampling of windows: random positions, consecutive, one every batch_stride tokens (stride: a sliding
+    # window), or documents: rows that begin with a document, filled by best fit
     batch_order: Literal["random", "consecutive", "stride", "documents"] = "random"
-    batch_stride: int = 0
-    gradient_accumulation_steps: int = 1
+    batch_stride: int = 0  # tokens between the starts of windows; for batch_order=stride only
+    gradient_accumulation_steps: int = 1  # forward and backward passes per optimizer step
+    # record a step once, and replay it without Python between kernels (tt.capture): on one rank, without
+    # float16. Steps that measure health run eagerly
     capture: bool = True
+    # activation checkpointing over groups of so many blocks: recompute activations in backward; less memory,
+    # a third more work; 0: off
     checkpoint_blocks: int = 0
-    max_steps: int = 2000
-    learning_rate: float = 1e-3
+    max_steps: int = 2000  # optimizer steps
+    learning_rate: float = 1e-3  # peak learning rate, reached after the warmup
+    # peak learning rate of the matrices of the blocks, on the same schedule; 0: learning_rate
     matrix_learning_rate: float = 0.0
-    min_learning_rate: float = 1e-4
-    warmup_steps: int = 100
+    min_learning_rate: float = 1e-4  # final learning rate, reached at the end of the decay
+    warmup_steps: int = 100  # steps of linear warmup from 0
+    # cosine and linear: the step at which the decay ends (0: max_steps); wsd: the length of the decay at the
+    # end (0: a fifth of max_steps)
     decay_steps: int = 0
+    # learning rate schedule: cosine, linear, wsd (warmup, stable, decay), constant
     schedule: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
+    # adamw for all weights, or muon: Muon for the matrices of the blocks, AdamW for the others
     optimizer: Literal["adamw", "muon"] = "adamw"
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.99
-    muon_momentum: float = 0.95
-    muon_iterations: int = 5
-    grad_clip: float = 1.0
+    weight_decay: float = 0.1  # of AdamW and Muon, on matrices only
+    beta1: float = 0.9  # AdamW's decay rate of the first moment
+    beta2: float = 0.99  # AdamW's decay rate of the second moment
+    muon_momentum: float = 0.95  # Muon's momentum
+    muon_iterations: int = 5  # Newton-Schulz iterations per step; fewer are faster and less exact
+    grad_clip: float = 1.0  # maximum global gradient norm; 0: no clipping
+    # skip a step whose loss or gradient norm is so many standard deviations above the mean of the last
+    # spike_window steps; 0: never skip. 6 skips only spikes
     spike_deviations: float = 0.0
-    spike_window: int = 50
+    spike_window: int = 50  # steps of that running mean; no step is skipped before there are so many
+    # decay of an exponential moving average of the weights, such as 0.999, used for evaluation, samples and
+    # the saved model; 0: none
     ema_decay: float = 0.0
-    eval_interval: int = 250
-    eval_batches: int = 0
-    log_interval: int = 10
+    eval_interval: int = 250  # steps between evaluations; 0: only at the end
+    eval_batches: int = 0  # batches per evaluation; 0: the whole validation split in consecutive blocks
+    log_interval: int = 10  # steps between log lines
+    # steps between measurements per block: gradient norm, update/weight ratio, attention entropy, dead units;
+    # 0: none
     health_interval: int = 0
-    sample_interval: int = 0
-    sample_tokens: int = 200
-    sample_prompt: str = ""
-    checkpoint_interval: int = 0
-    keep_checkpoints: int = 2
-    overfit_one_batch: bool = False
+    sample_interval: int = 0  # steps between printed samples; 0: none
+    sample_tokens: int = 200  # tokens per sample
+    sample_prompt: str = ""  # prompt of the samples; empty: the first token of the training data
+    checkpoint_interval: int = 0  # steps between checkpoints; 0: only with evaluations
+    keep_checkpoints: int = 2  # number of newest checkpoints to keep; the best is kept in addition
+    overfit_one_batch: bool = False  # train on the first batch alone, as a sanity check
+    # scratch, resume (the last checkpoint in out_dir), or weights: a run directory, a Hugging Face model
+    # folder, a .safetensors or .gguf file, smollm2, a name on the Hugging Face hub
     init_from: str = "scratch"
 
     def __post_init__(self) -> None:

@@ -172,11 +172,20 @@ def rules_of(cls: Any) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
-def helps_of(cls: type) -> dict[str, str]:
-    """Help text of each field: its lines under `Args:` in the docstring of the class."""
-    section = inspect.cleandoc(cls.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
-    matches = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", section, re.MULTILINE)
-    return {name: re.sub(r"\s+", " ", text) for name, text in matches}
+@cache
+def helps_of(cls: Any) -> dict[str, str]:
+    """Help text of each field: the comment behind it, or lines of comments above it."""
+    helps: dict[str, str] = {}
+    above: list[str] = []
+    with suppress(OSError):  # there is no source
+        for line in map(str.strip, inspect.getsource(cls).splitlines()):
+            if line.startswith("# "):
+                above.append(line.removeprefix("# "))
+                continue
+            if field := re.match(r"(\w+): .*?(?:  # (.*))?$", line):
+                helps[field[1]] = " ".join([*above, field[2] or ""]).strip()
+            above.clear()
+    return helps
 
 
 def described(rule: Any) -> str:

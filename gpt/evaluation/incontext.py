@@ -32,17 +32,11 @@ ANSWERS: tuple[str, ...] = (" Rome", " Italian")
 
 @dataclass(frozen=True)
 class InContextConfig:
-    """Examples and query; by default, two tasks with the same query.
+    """Examples and query; by default, two tasks with the same query."""
 
-    Args:
-        example: a line with a query and its answer; may be repeated.
-        query: the beginning of a line that the model completes, such as "Italy:".
-        answer: completion to print the probability of, with the space before it, such as " Rome"; may be
-            repeated.
-    """
-
-    example: tuple[str, ...] = ()
-    query: str = ""
+    example: tuple[str, ...] = ()  # a line with a query and its answer; may be repeated
+    query: str = ""  # the beginning of a line that the model completes, such as "Italy:"
+    # completion to print the probability of, with the space before it, such as " Rome"; may be repeated
     answer: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

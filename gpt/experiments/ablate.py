@@ -51,17 +51,13 @@ _BEGIN = (
 
 @dataclass(frozen=True)
 class AblateConfig:
-    """Variants of an ablation study.
+    """Variants of an ablation study."""
 
-    Args:
-        grid: fields of model and training with their values, "position=learned,rope activation=gelu,swiglu":
-            trains every combination. Several grids are separated by `;`, and an empty one is the base:
-            "; qk_norm=true; optimizer=adamw,muon". Empty: changes one field of the model at a time.
-        seeds: runs of each variant, with seed, seed + 1, …
-    """
-
+    # fields of model and training with their values, "position=learned,rope activation=gelu,swiglu": trains
+    # every combination. Several grids are separated by `;`, and an empty one is the base: "; qk_norm=true;
+    # optimizer=adamw,muon". Empty: changes one field of the model at a time
     grid: str = ""
-    seeds: int = 1
+    seeds: int = 1  # runs of each variant, with seed, seed + 1, …
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -78,17 +78,11 @@ RECORDS = (
 
 @dataclass(frozen=True)
 class SpeedrunConfig:
-    """What to measure.
+    """What to measure."""
 
-    Args:
-        record: number of a record, `last`, or `all`.
-        seeds: runs of each, with seeds 1, 2, …
-        out_dir: folder for speedrun.json.
-    """
-
-    record: str = "last"
-    seeds: int = 3
-    out_dir: str = "runs/speedrun"
+    record: str = "last"  # number of a record, `last`, or `all`
+    seeds: int = 3  # runs of each, with seeds 1, 2, …
+    out_dir: str = "runs/speedrun"  # folder for speedrun.json
 
     def __post_init__(self) -> None:
         check_types(self)

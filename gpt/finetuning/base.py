@@ -38,60 +38,36 @@ from tinytensor.optim import GradScaler
 
 @dataclass(frozen=True)
 class TuneConfig:
-    """Fine-tuning hyperparameters.
+    """Fine-tuning hyperparameters."""
 
-    Args:
-        init_from: initial weights: a run, a folder or file of weights, a name on the Hugging Face hub; base:
-            a small model of the embedded Shakespeare, trained once into runs/base; resume: the last
-            checkpoint in out_dir.
-        data: a file; builtin: examples generated from the embedded Shakespeare.
-        out_dir: folder of the run.
-        seed: random seed of batches, new weights, dropout and samples.
-        device: device of the tensors: cpu, cuda, cuda:1, emulated, checked.
-        dtype: of matrix products: float32, bfloat16, float16.
-        tf32: multiply float32 matrices on the tensor cores of a GPU, with 11 bits of each factor.
-        block_size: a shorter context than the model's, for short texts; 0: the model's.
-        batch_size: examples per forward pass.
-        gradient_accumulation_steps: forward and backward passes per optimizer step.
-        max_steps: optimizer steps.
-        learning_rate: peak learning rate, after the warmup; cosine decay to a tenth.
-        matrix_learning_rate: peak learning rate of the matrices of the blocks; 0: learning_rate.
-        warmup_steps: steps of linear warmup from 0.
-        optimizer: adamw for all trained weights, or muon: Muon for the matrices of the blocks, AdamW for the
-            others.
-        weight_decay: on matrices only.
-        dropout: probability of dropping an activation while training.
-        grad_clip: maximum global gradient norm; 0: no clipping.
-        trainable: names of weights to train: comma-separated patterns with *; the others are frozen. Empty:
-            all, or with adapters none besides them; none: none. Added weights (adapters, a head) are
-            always trained.
-        eval_interval: steps between evaluations; 0: only at the end.
-        log_interval: steps between log lines.
-        checkpoint_interval: steps between checkpoints; 0: only with evaluations.
-    """
-
+    # initial weights: a run, a folder or file of weights, a name on the Hugging Face hub; base: a small model
+    # of the embedded Shakespeare, trained once into runs/base; resume: the last checkpoint in out_dir
     init_from: str = "base"
-    data: str = "builtin"
-    out_dir: str = "runs/tuned"
-    seed: int = 1337
-    device: str = "cpu"
+    data: str = "builtin"  # a file; builtin: examples generated from the embedded Shakespeare
+    out_dir: str = "runs/tuned"  # folder of the run
+    seed: int = 1337  # random seed of batches, new weights, dropout and samples
+    device: str = "cpu"  # device of the tensors: cpu, cuda, cuda:1, emulated, checked
+    # of matrix products: float32, bfloat16, float16
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    tf32: bool = False
-    block_size: int = 0
-    batch_size: int = 16
-    gradient_accumulation_steps: int = 1
-    max_steps: int = 200
-    learning_rate: float = 1e-3
-    matrix_learning_rate: float = 0.0
-    warmup_steps: int = 10
+    tf32: bool = False  # multiply float32 matrices on the tensor cores of a GPU, with 11 bits of each factor
+    block_size: int = 0  # a shorter context than the model's, for short texts; 0: the model's
+    batch_size: int = 16  # examples per forward pass
+    gradient_accumulation_steps: int = 1  # forward and backward passes per optimizer step
+    max_steps: int = 200  # optimizer steps
+    learning_rate: float = 1e-3  # peak learning rate, after the warmup; cosine decay to a tenth
+    matrix_learning_rate: float = 0.0  # peak learning rate of the matrices of the blocks; 0: learning_rate
+    warmup_steps: int = 10  # steps of linear warmup from 0
+    # adamw for all trained weights, or muon: Muon for the matrices of the blocks, AdamW for the others
     optimizer: Literal["adamw", "muon"] = "adamw"
-    weight_decay: float = 0.0
-    dropout: float = 0.0
-    grad_clip: float = 1.0
+    weight_decay: float = 0.0  # on matrices only
+    dropout: float = 0.0  # probability of dropping an activation while training
+    grad_clip: float = 1.0  # maximum global gradient norm; 0: no clipping
+    # names of weights to train: comma-separated patterns with *; the others are frozen. Empty: all, or with
+    # adapters none besides them; none: none. Added weights (adapters, a head) are always trained
     trainable: str = ""
-    eval_interval: int = 100
-    log_interval: int = 20
-    checkpoint_interval: int = 0
+    eval_interval: int = 100  # steps between evaluations; 0: only at the end
+    log_interval: int = 20  # steps between log lines
+    checkpoint_interval: int = 0  # steps between checkpoints; 0: only with evaluations
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -31,13 +31,10 @@ FIELDS = ("text", "label")
 
 @dataclass(frozen=True)
 class ClassifyConfig:
-    """Pooling of the hidden states.
+    """Pooling of the hidden states."""
 
-    Args:
-        pool: mean: the mean of the final states of all tokens; last: that of the last token, the only one
-            that attends to the whole text.
-    """
-
+    # mean: the mean of the final states of all tokens; last: that of the last token, the only one that
+    # attends to the whole text
     pool: Literal["mean", "last"] = "mean"
 
     def __post_init__(self) -> None:

@@ -29,12 +29,9 @@ FIELDS = ("prompt", "chosen", "rejected")
 
 @dataclass(frozen=True)
 class DpoConfig:
-    """Hyperparameters of DPO.
+    """Hyperparameters of DPO."""
 
-    Args:
-        beta: strength of the constraint to stay close to the reference; smaller values allow more change.
-    """
-
+    # strength of the constraint to stay close to the reference; smaller values allow more change
     beta: float = 0.1
 
     def __post_init__(self) -> None:

@@ -44,34 +44,23 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class GrpoConfig:
-    """Task and hyperparameters of GRPO.
+    """Task and hyperparameters of GRPO."""
 
-    Args:
-        task: what to learn: spelling, counting, sorting, reversing, arithmetic; several by commas.
-        group_size: G, answers to each question; batch_size counts questions.
-        max_new_tokens: maximum length of an answer.
-        temperature: of the sampling, in training and for pass@k.
-        variant: grpo: advantages over the standard deviation of the group, answers averaged over their
-            tokens; dr_grpo: without both.
-        updates_per_batch: optimizer steps on the same answers.
-        clip: of the ratio of new to old probability; it acts from the second update on.
-        kl_weight: weight of the divergence from the model before training; 0: none, and no second model in
-            memory.
-        held_out: number of test problems of each task.
-        samples: answers to each test problem, for pass@1 and pass@k, where k is this number.
-        control: shuffled: rewards are shuffled over all answers of a batch, a control that must not learn.
-    """
-
+    # what to learn: spelling, counting, sorting, reversing, arithmetic; several by commas
     task: str = "sorting"
-    group_size: int = 8
-    max_new_tokens: int = 32
-    temperature: float = 1.0
+    group_size: int = 8  # G, answers to each question; batch_size counts questions
+    max_new_tokens: int = 32  # maximum length of an answer
+    temperature: float = 1.0  # of the sampling, in training and for pass@k
+    # grpo: advantages over the standard deviation of the group, answers averaged over their tokens; dr_grpo:
+    # without both
     variant: Literal["grpo", "dr_grpo"] = "grpo"
-    updates_per_batch: int = 1
-    clip: float = 0.2
+    updates_per_batch: int = 1  # optimizer steps on the same answers
+    clip: float = 0.2  # of the ratio of new to old probability; it acts from the second update on
+    # weight of the divergence from the model before training; 0: none, and no second model in memory
     kl_weight: float = 0.0
-    held_out: int = 100
-    samples: int = 8
+    held_out: int = 100  # number of test problems of each task
+    samples: int = 8  # answers to each test problem, for pass@1 and pass@k, where k is this number
+    # shuffled: rewards are shuffled over all answers of a batch, a control that must not learn
     control: Literal["none", "shuffled"] = "none"
 
     def __post_init__(self) -> None:

@@ -30,18 +30,12 @@ THIN = (".lora_a", ".lora_b")  # name suffixes of the adapters
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """Adapted layers, rank and scale.
+    """Adapted layers, rank and scale."""
 
-    Args:
-        lora_rank: columns of A and rows of B; 0: no adapters, the weights themselves are trained.
-        lora_alpha: the product is scaled by alpha / rank; with alpha fixed, another rank needs no other
-            learning rate.
-        lora_targets: names of linear layers: comma-separated patterns with *.
-    """
-
-    lora_rank: int = 0
+    lora_rank: int = 0  # columns of A and rows of B; 0: no adapters, the weights themselves are trained
+    # the product is scaled by alpha / rank; with alpha fixed, another rank needs no other learning rate
     lora_alpha: float = 16.0
-    lora_targets: str = "*"
+    lora_targets: str = "*"  # names of linear layers: comma-separated patterns with *
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -32,19 +32,12 @@ DEFAULT = SamplingConfig(temperature=0.2, top_p=0.9)  # what SmolLM2's authors r
 
 @dataclass(frozen=True)
 class ChatConfig:
-    """Settings of a conversation.
+    """Settings of a conversation."""
 
-    Args:
-        system: system message; empty: that of the model's chat template, if it has one.
-        max_new_tokens: maximum length of an answer.
-        context: context length in tokens; 0: the model's.
-        seed: random seed of the sampling.
-    """
-
-    system: str = ""
-    max_new_tokens: int = 512
-    context: int = 2048
-    seed: int = 1337
+    system: str = ""  # system message; empty: that of the model's chat template, if it has one
+    max_new_tokens: int = 512  # maximum length of an answer
+    context: int = 2048  # context length in tokens; 0: the model's
+    seed: int = 1337  # random seed of the sampling
 
     def __post_init__(self) -> None:
         check_types(self)

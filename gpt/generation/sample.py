@@ -25,31 +25,19 @@ DEFAULT = SamplingConfig(temperature=0.8)
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """Prompts, lengths, and decoding options.
+    """Prompts, lengths, and decoding options."""
 
-    Args:
-        prompt: text to continue; several are continued as a batch.
-        max_new_tokens: number of tokens to generate for each prompt; none: 500, with explain 20.
-        num_samples: texts for each prompt.
-        stop: text that ends a sample, and is not printed; may be repeated.
-        ignore_end: continue after the end-of-document token.
-        seed: random seed; each further text takes the next seed.
-        checkpoint: of a run: best, latest, or a step.
-        explain: print the candidates of each token, and what each filter removed; for one text.
-        beams: beam search with so many beams instead of sampling; 0: sample.
-        length_penalty: of beams: exponent of the length by which log p is divided.
-    """
-
-    prompt: tuple[str, ...] = ("\n",)
+    prompt: tuple[str, ...] = ("\n",)  # text to continue; several are continued as a batch
+    # number of tokens to generate for each prompt; none: 500, with explain 20
     max_new_tokens: int | None = None
-    num_samples: int = 1
-    stop: tuple[str, ...] = ()
-    ignore_end: bool = False
-    seed: int = 1337
-    checkpoint: str = "best"
-    explain: bool = False
-    beams: int = 0
-    length_penalty: float = 1.0
+    num_samples: int = 1  # texts for each prompt
+    stop: tuple[str, ...] = ()  # text that ends a sample, and is not printed; may be repeated
+    ignore_end: bool = False  # continue after the end-of-document token
+    seed: int = 1337  # random seed; each further text takes the next seed
+    checkpoint: str = "best"  # of a run: best, latest, or a step
+    explain: bool = False  # print the candidates of each token, and what each filter removed; for one text
+    beams: int = 0  # beam search with so many beams instead of sampling; 0: sample
+    length_penalty: float = 1.0  # of beams: exponent of the length by which log p is divided
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -26,18 +26,6 @@ ROW = 64  # adjacent logits per row in `_largest`
 class SamplingConfig:
     """Sampling parameters; the defaults sample from the model's own probabilities.
 
-    Args:
-        temperature: divides the logits: below 1 sharpens, 0 is greedy.
-        top_k: keep the k most likely tokens (and all that tie with the k-th).
-        top_p: keep the fewest most likely tokens whose probabilities sum to at least p.
-        min_p: keep tokens at least this many times as likely as the most likely one.
-        typical_p: keep the fewest tokens whose surprise is nearest to the entropy and that sum to p.
-        repetition_penalty: positive logits of tokens in the text are divided by it, negative ones multiplied;
-            1 changes nothing.
-        presence_penalty: subtracted from the logit of each token that was sampled before.
-        frequency_penalty: subtracted from the logit of a token for each time it was sampled before.
-        logit_bias: added to logits, as ID:BIAS,ID:BIAS; -inf forbids a token.
-
     Source: top-p: Holtzman et al. 2020, arXiv:1904.09751. Typical: Meister et al. 2023, arXiv:2202.00666.
         min-p: Nguyen et al. 2024, arXiv:2407.01082. Repetition penalty: Keskar et al. 2019, arXiv:1909.05858,
         for negative logits as in transformers. Presence and frequency penalty: OpenAI's API reference; as
@@ -48,15 +36,17 @@ class SamplingConfig:
         {13: -inf, 7: 2.5}
     """
 
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
+    temperature: float = 1.0  # divides the logits: below 1 sharpens, 0 is greedy
+    top_k: int | None = None  # keep the k most likely tokens (and all that tie with the k-th)
+    top_p: float | None = None  # keep the fewest most likely tokens whose probabilities sum to at least p
+    min_p: float | None = None  # keep tokens at least this many times as likely as the most likely one
+    # keep the fewest tokens whose surprise is nearest to the entropy and that sum to p
     typical_p: float | None = None
+    # positive logits of tokens in the text are divided by it, negative ones multiplied; 1 changes nothing
     repetition_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    logit_bias: str = ""
+    presence_penalty: float = 0.0  # subtracted from the logit of each token that was sampled before
+    frequency_penalty: float = 0.0  # subtracted from the logit of a token for each time it was sampled before
+    logit_bias: str = ""  # added to logits, as ID:BIAS,ID:BIAS; -inf forbids a token
 
     def __post_init__(self) -> None:
         check_types(self)

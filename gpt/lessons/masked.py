@@ -171,15 +171,10 @@ def _require_gap(text: str, blank: str) -> None:
 
 @dataclass(frozen=True)
 class FillConfig:
-    """Texts with gaps.
+    """Texts with gaps."""
 
-    Args:
-        text: a text to fill; may be repeated.
-        blank: marker of a gap of one token.
-    """
-
-    text: tuple[str, ...] = ()
-    blank: str = "_"
+    text: tuple[str, ...] = ()  # a text to fill; may be repeated
+    blank: str = "_"  # marker of a gap of one token
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -28,30 +28,19 @@ WORD = re.compile(r"[^\W\d_]+")
 
 @dataclass(frozen=True)
 class SkipGramConfig:
-    """Hyperparameters of skip-gram; the defaults suit a text of a million words.
+    """Hyperparameters of skip-gram; the defaults suit a text of a million words."""
 
-    Args:
-        size: C, dimension of the vectors.
-        window: maximum distance of a neighbour, in words.
-        negatives: K, negative samples for each pair.
-        epochs: passes over the text.
-        batch_size: B, pairs per step.
-        learning_rate: initial learning rate of AdamW; linear decay to 0.
-        at_least: minimum count of a word.
-        subsample: frequent words are dropped at random: a word with this share of the text never, one with
-            a hundred times the share in about nine of ten cases.
-        seed: random seed.
-    """
-
-    size: int = 100
-    window: int = 5
-    negatives: int = 5
-    epochs: int = 10
-    batch_size: int = 8192
-    learning_rate: float = 0.003
-    at_least: int = 5
+    size: int = 100  # C, dimension of the vectors
+    window: int = 5  # maximum distance of a neighbour, in words
+    negatives: int = 5  # K, negative samples for each pair
+    epochs: int = 10  # passes over the text
+    batch_size: int = 8192  # B, pairs per step
+    learning_rate: float = 0.003  # initial learning rate of AdamW; linear decay to 0
+    at_least: int = 5  # minimum count of a word
+    # frequent words are dropped at random: a word with this share of the text never, one with a hundred times
+    # the share in about nine of ten cases
     subsample: float = 1e-3
-    seed: int = 0
+    seed: int = 0  # random seed
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -239,15 +239,10 @@ class Translator(Trainer):
 
 @dataclass(frozen=True)
 class TranslateConfig:
-    """Texts to translate, and decoding.
+    """Texts to translate, and decoding."""
 
-    Args:
-        text: a text to translate; may be repeated.
-        beams: number of beams; 1: greedy decoding.
-    """
-
-    text: tuple[str, ...] = ()
-    beams: int = 1
+    text: tuple[str, ...] = ()  # a text to translate; may be repeated
+    beams: int = 1  # number of beams; 1: greedy decoding
 
     def __post_init__(self) -> None:
         check_types(self)

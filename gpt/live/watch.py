@@ -24,15 +24,10 @@ LAST_LOOK = 1.5  # seconds
 
 @dataclass(frozen=True)
 class WatchConfig:
-    """Live view of a training; independent of its results.
+    """Live view of a training; independent of its results."""
 
-    Args:
-        watch: serve a page on this machine that follows the training; its address is printed.
-        watch_port: port of the page; 0: a free one.
-    """
-
-    watch: bool = False
-    watch_port: int = 0
+    watch: bool = False  # serve a page on this machine that follows the training; its address is printed
+    watch_port: int = 0  # port of the page; 0: a free one
 
     def __post_init__(self) -> None:
         check_types(self)

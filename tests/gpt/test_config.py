@@ -20,16 +20,10 @@ SMALL = GPTConfig(vocab_size=65, block_size=8, n_layer=2, n_head=2, n_embd=16)
 
 @dataclass(frozen=True)
 class Sample:
-    """Fields of every kind.
+    """Fields of every kind."""
 
-    Args:
-        limit: at most so many,
-            or none.
-        kind: the kind.
-    """
-
-    limit: int | None = None
-    kind: Literal["a", "b"] = "a"
+    limit: int | None = None  # at most so many, or none
+    kind: Literal["a", "b"] = "a"  # the kind
     level: Literal[1, 2] = 1
     rate: float | None = 0.5
 
@@ -186,8 +180,8 @@ def test_help_names_every_field_with_its_docstring(monkeypatch):
     fields = to_dict(SMALL) | to_dict(TrainConfig()) | to_dict(Sample())
     assert [line.partition("=")[0] for line in lines] == [f"--{name}" for name in fields]
     assert [option for option, about in lines.items() if not about] == ["--level=1", "--rate=0.5"]
-    assert lines["--max_steps=2000"].strip() == "optimizer steps."
-    assert lines["--limit=none"].strip() == "at most so many, or none."
+    assert lines["--max_steps=2000"].strip() == "optimizer steps"
+    assert lines["--limit=none"].strip() == "at most so many, or none"
     assert "--capture=true" in lines
 
 
