@@ -46,9 +46,7 @@ _BEGIN = (
 )
 
 
-def hide(
-    ids: tt.Tensor, mask: int, vocab_size: int, generator: tt.Generator | None = None
-) -> tuple[tt.Tensor, tt.Tensor]:
+def hide(ids: tt.Tensor, mask: int, generator: tt.Generator | None = None) -> tuple[tt.Tensor, tt.Tensor]:
     """Select 15 % of the tokens (B, T), at least one; replace 80 % of them by the mask, 10 % by random
     tokens.
 
@@ -58,12 +56,12 @@ def hide(
     Source: Devlin et al. 2019, arXiv:1810.04805, appendix A.1.
 
     Example:
-        >>> inputs, targets = hide(tt.tensor([[7, 7, 7, 7]]), 9, 9, tt.Generator(1))
+        >>> inputs, targets = hide(tt.tensor([[7, 7, 7, 7]]), 9, tt.Generator(1))
         >>> bool((targets != -100).any()), set(targets.reshape(-1).tolist()) <= {7, -100}
         (True, True)
     """
     draws = tt.rand(*ids.shape, device=ids.device, generator=generator)
-    others = tt.randint(0, vocab_size, ids.shape, device=ids.device, generator=generator)
+    others = tt.randint(0, mask, ids.shape, device=ids.device, generator=generator)
     chosen = draws <= tt.maximum(draws.min(), CHOSEN)
     inputs = tt.where(draws < CHOSEN * (REPLACED + RANDOM), others, ids)
     inputs = tt.where(draws < CHOSEN * REPLACED, mask, inputs)
@@ -71,26 +69,27 @@ def hide(
 
 
 def masked_scores(
-    model: Encoder, tokens: Tokens, mask: int, *, vocab_size: int, batch_size: int, batches: int, seed: int
+    model: Encoder, tokens: Tokens, *, batch_size: int, batches: int, seed: int
 ) -> dict[str, float]:
-    """Metrics on masked tokens of a text, in consecutive blocks, of which `batches` batches (0: all).
+    """Metrics on masked tokens of a text, in consecutive blocks, of which `batches` batches (0: all). The
+    last id of the model's vocabulary is the mask.
 
     Returns:
         loss in nats per masked token; accuracy on them; commonest, the accuracy of always predicting the most
         frequent token.
     """
-    generator = tt.Generator(seed)
-    loss, right, counts = 0.0, 0, np.zeros(vocab_size, np.int64)
+    mask, generator = model.config.vocab_size - 1, tt.Generator(seed)
+    loss, right, counts = 0.0, 0, np.zeros(mask, np.int64)
     blocks = consecutive_blocks(tokens, model.config.block_size, batch_size)
     with model.evaluating():
         for block, _ in islice(blocks, batches or None):
             ids = tt.from_numpy(block).to(model.device)
-            inputs, targets = hide(ids, mask, vocab_size, generator)
+            inputs, targets = hide(ids, mask, generator)
             logits = model(inputs)
             loss += tt.cross_entropy(logits, targets, reduction="sum").item()
-            said, wanted = [x.cpu().numpy() for x in (logits[..., :vocab_size].argmax(-1), targets)]
+            said, wanted = [x.cpu().numpy() for x in (logits[..., :mask].argmax(-1), targets)]
             right += int((said == wanted).sum())
-            counts += np.bincount(wanted[wanted != IGNORED], minlength=vocab_size)
+            counts += np.bincount(wanted[wanted != IGNORED], minlength=mask)
     total = int(counts.sum())
     return {"loss": loss / total, "accuracy": right / total, "commonest": float(counts.max() / total)}
 
@@ -108,25 +107,19 @@ class MaskedRun(Run):
     ) -> None:
         refuse_fields(train_config, ["sample_interval"], self.command)
         super().__init__(model_config, train_config, ranks)
-        self.mask = self.model_config.vocab_size - 1
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
         """Loss on masked tokens of a batch, with its autograd graph; the mask is sampled in each call."""
-        return self.model.loss(*hide(batch[0], self.mask, self.mask))
+        return self.model.loss(*hide(batch[0], self.model_config.vocab_size - 1))
 
     def scores(self) -> dict[str, float]:
         """`masked_scores` on the validation split, or on its first `eval_batches`."""
         model, config = self.eval_model, self.train_config
         assert self.val_tokens is not None
         assert isinstance(model, Encoder)
+        size = max(config.batch_size, 16)
         return masked_scores(
-            model,
-            self.val_tokens,
-            self.mask,
-            vocab_size=self.mask,
-            batch_size=max(config.batch_size, 16),
-            batches=config.eval_batches,
-            seed=config.seed,
+            model, self.val_tokens, batch_size=size, batches=config.eval_batches, seed=config.seed
         )
 
     def evaluate(self) -> float:

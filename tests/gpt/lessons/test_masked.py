@@ -37,7 +37,7 @@ def test_the_shares_of_what_is_hidden():
     """15 % are to be found; of those 80 % are masked, 10 % become any token: within 5 deviations."""
     n, V = 200_000, 50
     ids = np.random.default_rng(0).integers(0, V, (n // 100, 100))
-    inputs, targets = [x.numpy() for x in hide(tt.tensor(ids), V, V, tt.Generator(1))]
+    inputs, targets = [x.numpy() for x in hide(tt.tensor(ids), V, tt.Generator(1))]
     chosen = targets != -100
     np.testing.assert_array_equal(targets[chosen], ids[chosen])
     np.testing.assert_array_equal(inputs[~chosen], ids[~chosen])
@@ -50,15 +50,15 @@ def test_the_shares_of_what_is_hidden():
 
 def test_at_least_one_token_is_hidden():
     for seed in range(200):
-        inputs, targets = hide(tt.tensor([[3, 4]]), 9, 9, tt.Generator(seed))
+        inputs, targets = hide(tt.tensor([[3, 4]]), 9, tt.Generator(seed))
         assert (targets.numpy() != -100).any()
         assert inputs.shape == (1, 2)
 
 
 def test_it_hides_the_same_tokens_on_every_device():
     ids = np.random.default_rng(0).integers(0, 9, (4, 30))
-    there = hide(tt.tensor(ids).to("emulated"), 9, 9, tt.Generator(1))
-    for a, b in zip(hide(tt.tensor(ids), 9, 9, tt.Generator(1)), there, strict=True):
+    there = hide(tt.tensor(ids).to("emulated"), 9, tt.Generator(1))
+    for a, b in zip(hide(tt.tensor(ids), 9, tt.Generator(1)), there, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.cpu().numpy())
 
 
@@ -72,12 +72,12 @@ def test_scores_against_counting():
         model.ln_f.bias.copy_(tt.tensor([1.0, 0, 0, 0]))
         model.lm_head.weight.copy_(tt.tensor([[0.0] * 4] * 2 + [[3.0, 0, 0, 0]] + [[0.0] * 4] * 2))
     tokens = np.random.default_rng(0).integers(0, 4, 1005)
-    found = masked_scores(model, tokens, 4, vocab_size=4, batch_size=7, batches=0, seed=3)
+    found = masked_scores(model, tokens, batch_size=7, batches=0, seed=3)
     generator, wanted = tt.Generator(3), []
     for first in range(0, 1000, 70):
         block = tokens[first : min(first + 70, 1000)].reshape(-1, 10)
-        wanted += hide(tt.tensor(block), 4, 4, generator)[1].reshape(-1).tolist()
-    wanted += hide(tt.tensor(tokens[None, 1000:1004]), 4, 4, generator)[1].reshape(-1).tolist()
+        wanted += hide(tt.tensor(block), 4, generator)[1].reshape(-1).tolist()
+    wanted += hide(tt.tensor(tokens[None, 1000:1004]), 4, generator)[1].reshape(-1).tolist()
     counts = np.bincount([w for w in wanted if w != -100], minlength=4)
     right = counts[2] / counts.sum()
     assert found["accuracy"] == pytest.approx(right)
