@@ -289,7 +289,7 @@ class Tuner(Trainer):
     """Training loop with the metrics of the task in the log, and tokens counted per batch."""
 
     def __init__(self, run: TuneRun, *, quiet: bool = False) -> None:
-        self.captures = run.task.captures
+        self.capturable = run.task.captures
         super().__init__(run, quiet=quiet)
         self.tuned = run
 

@@ -212,7 +212,7 @@ class TranslateRun(Run):
 class Translator(Trainer):
     """Training loop with translations as samples, and tokens counted per batch."""
 
-    captures = False  # batches have different lengths
+    capturable = False  # batches have different lengths
 
     def __init__(self, run: TranslateRun, *, quiet: bool = False) -> None:
         super().__init__(run, quiet=quiet)

@@ -33,14 +33,14 @@ class Trainer:
     """Training loop from the step of a run to `max_steps`.
 
     Attributes:
-        captures: whether steps may be captured: the loss of a batch depends on its tensors alone.
+        capturable: whether steps may be captured: the loss of a batch depends on its tensors alone.
         decides: whether the host decides, from the loss and the norm of the gradient, if a step is taken.
         ids: inputs of the last batch, (B, T).
         sampled: last sample shown.
         stop_asked: number of the signal to stop after this step, or 0.
     """
 
-    captures: bool = True
+    capturable: bool = True
     ids: tt.Tensor
     sampled = ""
     stop_asked = 0
@@ -59,7 +59,7 @@ class Trainer:
         self.callbacks = callbacks_of(self)
         self.decides = run.scaler.enabled or self.team.size > 1 or any(c.decides for c in self.callbacks)
         self.captured: CapturedStep | None = None
-        if self.captures and run.captures:
+        if self.capturable and run.captures:
             self.captured = CapturedStep(self._gradients if self.decides else self._whole, self.config.device)
         self.results = StepResults(run)
 
