@@ -1,4 +1,4 @@
-"""What the compiler says about variables that are read before they are written, as warnings of a check."""
+"""Compiler warnings about variables that are read before they are written, as warnings of a check."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What one launch did.
+    """Recorded events of one launch.
 
     Attributes:
         events: in the order of the run.

@@ -150,7 +150,7 @@ class CheckedKernel(EmulatedKernel):
                 ) from None
 
     def _unset_variables(self, report: CheckReport) -> list[Finding]:
-        """What the compiler says about variables of the kernel, unless the report has it."""
+        """Compiler warnings about variables of the kernel that the report does not have yet."""
         said = uninitialized_variables(self.library, self.name, tuple(self.source.signatures))
         known = {(f.kernel, f.place, f.text) for f in report.warnings} if said else ()
         return [f for f in said if (f.kernel, f.place, f.text) not in known]
@@ -235,7 +235,7 @@ class CheckedKernel(EmulatedKernel):
             restore(after)
 
     def _memory(self, args: Sequence[Argument]) -> Memory:
-        """What the buffers of the pointer arguments hold."""
+        """Contents of the buffers of the pointer arguments."""
         types = {p.name: p.type for p in self._packer.signature.parameters}
         found: Memory = {}
         for name, at in self._packer.pointers(args):

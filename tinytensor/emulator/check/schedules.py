@@ -69,14 +69,14 @@ Raw = tuple[int, int, int, int]  # of a switch: numbers of block and thread, ste
 
 @dataclass(slots=True)
 class Outcome:
-    """Of one run: what the memory holds then, and the kinds of findings."""
+    """Result of one run: contents of the memory, and kinds of findings."""
 
     memory: Memory
     kinds: frozenset[str]
     made: list[tuple[Raw, str]] = field(default_factory=list)  # switches, with file:line
 
     def difference(self, other: Outcome) -> str:
-        """What another run has otherwise; "" if nothing."""
+        """Difference of another run; "" if there is none."""
         for name, values in self.memory.items():
             theirs = other.memory[name]
             differs = _differs(values, theirs)

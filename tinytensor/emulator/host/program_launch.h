@@ -32,7 +32,7 @@ tt_launch_by_address(const void* kernel, const tt_program::Configuration&, void*
 
 namespace tt_program {
 
-// What the threads call, with copies of the arguments.
+// Function object that the threads call, with copies of the arguments.
 template <class F, class... A>
 struct Call {
     F function;

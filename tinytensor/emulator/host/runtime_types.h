@@ -5,7 +5,7 @@
 
 #include "cuda_errors.h"
 
-// By these NVIDIA's samples see that the types are there.
+// Include guards of CUDA's headers, which NVIDIA's samples test.
 #define __DRIVER_TYPES_H__
 #define __CUDA_RUNTIME_H__
 

@@ -41,5 +41,5 @@ struct tt_zero {
 };
 #define TT_GLOBAL __attribute__((noinline))  // so that a fault is on a line of the kernel
 #define TT_TEXT(...) #__VA_ARGS__
-// Of the second and later barriers of a line: a name of the file at an address of its own.
+// Place of the second and later barriers of a line: a name of the file at an address of its own.
 #define TT_PLACE ([]() -> const char* { static const char name[] = __FILE__; return name; }())

@@ -29,7 +29,7 @@ KINDS = ("cudaMalloc", "cudaMallocManaged", "cudaHostAlloc")
 
 @dataclass(slots=True)
 class ProgramRun:
-    """What a program did.
+    """Result of a run of a program.
 
     Attributes:
         code: exit code; 128 plus the number of the signal that ended it.

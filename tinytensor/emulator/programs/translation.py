@@ -179,7 +179,7 @@ def _matching(text: str, at: int, wanted: str) -> int:
 
 
 def _start_of_kernel(before: str) -> int:
-    """Where the expression begins that ends the text: a name with scopes, template arguments, members."""
+    """Start of the expression at the end of the text: a name with scopes, template arguments, members."""
     at = len(before)
     while True:
         at = len(before[:at].rstrip())

@@ -21,7 +21,7 @@ Variables = tuple[tuple[str, int], ...]  # names and sizes in bytes
 
 @cache
 def variables_of_library(library: Path) -> Variables:
-    """As `zero_variables`, of a file that stays what it is."""
+    """`zero_variables` of a library, which does not change; cached."""
     return zero_variables(library)
 
 

@@ -1,4 +1,4 @@
-"""What the emulator does not have, said where a kernel asks for it."""
+"""Error messages for CUDA features that the emulator does not have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tinytensor.errors import KernelError
 
 _ERROR = re.compile(r"(?P<file>[^\s:]+):(?P<line>\d+):(?:\d+:)? (?:fatal )?error: (?P<text>[^\n]+)")
 _REFUSED = re.compile(r"the emulator does not have (?P<what>.+?); (?P<instead>instead [^;\n\"]+)")
-# What the compiler says → what is missing, and what to do.
+# Error of the compiler → missing feature, and what to do.
 _HINTS = [
     (r"(cub|thrust|cutlass|cute)[/\w.]*: No such file", "the library {0}", "write the loop"),
     (

@@ -139,7 +139,7 @@ static cudaError_t drop(const char* name, void* p, bool of_host, TT_SITE) {
 
 using tt_program::MemoryKind;
 
-// As make and drop, for calls that may wait for the device.
+// make and drop for calls that may wait for the device.
 static cudaError_t make_now(const char* name, void** p, size_t bytes, MemoryKind kind, TT_SITE) {
     const cudaError_t error = tt_program::refuse_unsafe(name, file, line);
     return error ? error : tt_program::make(name, p, bytes, kind, file, line);

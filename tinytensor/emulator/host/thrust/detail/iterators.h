@@ -11,7 +11,7 @@ namespace thrust {
 using std::get, std::make_pair, std::make_tuple, std::pair, std::tie, std::tuple, std::tuple_element,
     std::tuple_size;
 
-// What all of them share: Derived has `at` (a position) and get(i), the value i places on.
+// Base of all iterators: Derived has `at` (a position) and get(i), the value i places on.
 template <class Derived, class Value, class Reference = Value>
 struct iterator_facade {
     using value_type = Value;

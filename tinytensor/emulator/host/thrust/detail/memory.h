@@ -39,7 +39,7 @@ void move(T* to, const T* from, size_t n) {
 }
 }  // namespace detail
 
-// What `*pointer` is in host code: reads and writes copy one element.
+// Type of `*pointer` in host code: reads and writes copy one element.
 template <class T>
 class device_reference {
   public:

@@ -67,7 +67,7 @@ class BlockReduce {
     TempStorage& storage;
 };
 
-// Of values in the order of the threads, and of `N` of them in each thread.
+// Scans of values in the order of the threads, and of `N` of them in each thread.
 template <class T, int X, BlockScanAlgorithm = BLOCK_SCAN_RAKING, int Y = 1, int Z = 1>
 class BlockScan {
   public:
