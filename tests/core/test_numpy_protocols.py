@@ -110,7 +110,6 @@ def test_gradients_are_recorded() -> None:
     x = tt.tensor(A, requires_grad=True)
     y = np.sum(np.exp(np.concatenate([x, 2 * x])) * np.float32(2))
     y.backward()
-    assert x.grad is not None
     np.testing.assert_allclose(x.grad.numpy(), 2 * np.exp(A) + 4 * np.exp(2 * A))
     with pytest.raises(tt.GradError, match=r"x\.detach\(\)\.numpy\(\)"):
         np.percentile(x, 50)

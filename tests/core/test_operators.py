@@ -163,7 +163,6 @@ def test_zero_cuts_the_history() -> None:
     y = x * 3
     y[0:1].zero_()
     y.sum().backward()
-    assert x.grad is not None
     assert x.grad.tolist() == [0.0, 3.0]
 
 

@@ -60,8 +60,6 @@ def test_a_step_copies_no_logits(dtype: tt.DType | None) -> None:
     expected = step(on_cpu, *inputs("cpu"), dtype)
     assert found[0].dtype is tt.float32
     close(found[0], host(expected), str(dtype or tt.float32))
-    assert odd.grad is not None
-    assert on_cpu.grad is not None
     close(odd.grad, host(on_cpu.grad), str(dtype or tt.float32))
 
 
@@ -85,7 +83,6 @@ def test_the_gradient_takes_the_memory_of_the_logits() -> None:
 def test_a_captured_step_has_the_bits_of_an_eager_one() -> None:
     w, given = weight(ODD), inputs()
     loss = step(w, *given, tt.bfloat16)
-    assert w.grad is not None
     expected = host(loss).tobytes(), host(w.grad).tobytes()
     graph = tt.capture(lambda: step(w, *given, tt.bfloat16), device=DEVICE)
     result: Any = graph.replay()

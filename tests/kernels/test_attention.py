@@ -205,7 +205,6 @@ def test_packed_heads_are_read_in_place(dtype: str) -> None:
     assert launches(lambda: tt.causal_self_attention(x, H)) == 1
     (packed,) = tt.grad(y, [leaf], grad, retain_graph=True)
     assert launches(lambda: tt.grad(y, [leaf], grad)) == 2
-    assert packed is not None
     heads = [a.reshape(B, T, H, D).transpose(1, 2).contiguous() for a in x.chunk(3, -1)]
     start = grad.reshape(B, T, H, D).transpose(1, 2)
     result, *gradients = [a.transpose(1, 2).reshape(B, T, H * D) for a in run(*heads, start, causal=True)]

@@ -302,7 +302,6 @@ def test_logsumexp_of_infinities() -> None:
         np.testing.assert_array_equal(tt.logsumexp(y, axis=axis).cpu().numpy(), [-inf, inf, np.nan, 1.0])
     x.requires_grad = True
     tt.logsumexp(x, axis=1).sum().backward()
-    assert x.grad is not None
     weights = x.grad.cpu().numpy()
     np.testing.assert_array_equal(weights[0], np.zeros(40))
     np.testing.assert_array_equal(weights[3], [0.0] * 39 + [1.0])

@@ -29,7 +29,6 @@ def test_attention_memory_grows_with_T_not_with_its_square() -> None:
         one = values[0][:, :, i : i + 1]
         expected = attention(one.astype(np.float64), values[1], values[2], keys <= i)[0]
         np.testing.assert_allclose(y.detach().numpy()[:, :, i : i + 1], expected, rtol=1e-4, atol=1e-5)
-    assert q.grad is not None
     assert np.isfinite(q.grad.numpy()).all()
 
 
@@ -113,8 +112,6 @@ def test_packed_attention_is_causal_and_equals_the_separate_one() -> None:
     w = tt.tensor(normal(2, 70, 8, seed=1))
     (y * w).sum().backward()
     (z * w).sum().backward()
-    assert leaf_x.grad is not None
-    assert other.grad is not None
     np.testing.assert_allclose(leaf_x.grad.numpy(), other.grad.numpy(), rtol=1e-5, atol=1e-6)
     x[:, 50, :] += 1
     changed = (tt.causal_self_attention(tt.tensor(x), 2).numpy() != y.detach().numpy()).any(axis=(0, 2))

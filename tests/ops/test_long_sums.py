@@ -61,7 +61,6 @@ def test_2_to_the_25_ones() -> None:
     assert tt.ones(1, 2).expand(2**25, 2).sum(axis=0).tolist() == [2.0**25] * 2
     w = tt.zeros(2, requires_grad=True)
     (tt.zeros(1, 2).expand(2**25, 2) + w).sum().backward()
-    assert w.grad is not None
     assert w.grad.tolist() == [2.0**25] * 2
 
 
@@ -96,7 +95,6 @@ def gradient(make: Callable[[tt.Tensor], tt.Tensor], *shape: int) -> tt.Tensor:
     w = tt.zeros(*shape, requires_grad=True)
     y = make(w)
     y.backward(tenths(*y.shape).contiguous())
-    assert w.grad is not None
     return w.grad
 
 

@@ -77,7 +77,6 @@ def test_zero_times_nan_does_not_hide_in_where() -> None:
     x = tt.tensor([0.0, 4.0], requires_grad=True)
     y = tt.where(tt.tensor([False, True]), x, 0.0)
     y.sum().backward()
-    assert x.grad is not None
     assert x.grad.tolist() == [0.0, 1.0]
 
 
@@ -206,7 +205,6 @@ def test_one_tensor_as_both_operands(row: Row) -> None:
         outputs = [y for y in as_tuple(row.call(*inputs)) if y.requires_grad]
         for y in outputs:
             y.backward(tt.ones(*y.shape, dtype=y.dtype), retain_graph=True)
-    assert twice.grad is not None
     expected = sum(read(x.grad) for x in apart if x.grad is not None)
     np.testing.assert_allclose(read(twice.grad), expected, rtol=1e-12, atol=1e-12)
 
