@@ -15,7 +15,6 @@ import tinytensor as tt
 from benchmarks.contest.contest import Plan, Report
 from benchmarks.contest.contestants import Case, Contender, Suite, contestants
 from benchmarks.contest.gpu_clock import TorchClock, clock_of
-from benchmarks.contest.probes import matmul_peak
 from benchmarks.contest.tables import ratio_text
 from benchmarks.dry_gpu.gpu import installed_device
 from benchmarks.training import Training, initial_weights
@@ -107,12 +106,11 @@ def run(
     dtype: str = "float32",
     device: str = "cpu",
 ) -> Report:
-    """Measure steps, and on the CPU the peaks of the machine."""
+    """Measure steps."""
     report = Report("train", "PyTorch")
     agreeing = replace(rounds, rtol=ROUNDING[dtype])
     for variant in variants if device == "cpu" else list(variants)[:1]:
         options: dict[str, Any] = VARIANTS[variant]
-        peak = matmul_peak(report, plan=rounds, **options) if device == "cpu" else None
         for shape in shapes:
             with contestants(
                 __name__,
@@ -129,21 +127,18 @@ def run(
                         ratio = ratio_text(asdict(result.ratio(who, beside)))
                         report.findings[f"{shape}, {label}, {who} : {beside}"] = ratio
             for name in both:
-                found = derived(shape, result.times(name).median, peak) | _memory(result.about[name])
+                found = derived(shape, result.times(name).median) | _memory(result.about[name])
                 report.findings[f"{shape}, {label}, {name}"] = found
     return report
 
 
-def derived(shape: str, seconds: float, peak_gflops: float | None) -> dict[str, float]:
-    """Tokens per second; the step's matrix product FLOPs as a share of the measured peak, or in TFLOP/s."""
+def derived(shape: str, seconds: float) -> dict[str, float]:
+    """Tokens per second, and the operations of the step's matrix products in TFLOP/s."""
     config, train = configs(shape)
     costs = plan(config, train, flops_per_second=1.0)
     tokens = train.batch_size * config.block_size
     rate = tokens * (costs.forward_flops_per_token + costs.backward_flops_per_token) / seconds
-    speed = {"tokens_per_second": round(tokens / seconds)}
-    if peak_gflops is None:
-        return speed | {"tflop_per_second": round(rate / 1e12, 2)}
-    return speed | {"of_matmul_peak": round(rate / (peak_gflops * 1e9), 3)}
+    return {"tokens_per_second": round(tokens / seconds), "tflop_per_second": round(rate / 1e12, 3)}
 
 
 def _memory(about: dict[str, Any]) -> dict[str, int | None]:
