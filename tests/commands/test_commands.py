@@ -16,8 +16,8 @@ from tests.helpers.watched_calls import FULL, Call, emulator, prepare_all, recor
 from tinytensor.__main__ import main
 from tinytensor.commands import check, selftest
 from tinytensor.commands.exercises import EXERCISES, LOOPING, run
-from tinytensor.emulator.run import kernels
 from tinytensor.op_table.row import Row, floats
+from tinytensor.runtime import kernel_files as files
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.kernel_files import kernel_files, kernel_path
 from tinytensor.runtime.signature import parse
@@ -275,7 +275,7 @@ def test_check_lets_blocks_take_several_turns(
         monkeypatch.setattr(emulator(device), "_kernels", {})
     find = {"softmax": mutant}
     monkeypatch.setattr(
-        kernels, "kernel_path", lambda stem, ending: find.get(stem) or kernel_path(stem, ending)
+        files, "kernel_path", lambda stem, ending: find.get(stem) or kernel_path(stem, ending)
     )
     for table in (EXERCISES, LOOPING):
         columns = [row for row in table["softmax"] if row.name == "softmax:columns"]
