@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from tinytensor.emulator.check.counts import KernelCount, LineCount, LineWork, lines_of, work_of
 from tinytensor.emulator.check.schedules import Schedule
 from tinytensor.emulator.run.runtime import EmulatedKernel
 from tinytensor.errors import ArgumentError, DeviceError, KernelError
-from tinytensor.lab.kernels.source import Piece, pieces_of, split_place
+from tinytensor.lab.kernels.source import Piece, caller_of, pieces_of, split_place
 from tinytensor.lab.report import Report
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.cuda.occupancy import LIMITS, Occupancy, Resources, occupancy
@@ -20,6 +21,18 @@ from tinytensor.runtime.signature import Signature, spelled
 
 ARCHITECTURE = 90  # default architecture for registers and PTX
 Sizes = tuple[int, int, int]
+
+
+class Note(NamedTuple):
+    """A remark at a source line, with a number of which the share `excess` is avoidable."""
+
+    about: str
+    number: str = ""
+    after: str = ""
+    excess: float = 0.0
+
+    def __str__(self) -> str:
+        return self.about + self.number + self.after
 
 
 @dataclass
@@ -190,31 +203,25 @@ class KernelLaunch:
             f"{fits.limiter} (formula: NVIDIA's cuda_occupancy.h)",
         ]
 
-    def notes(self) -> dict[tuple[str, int], list[str]]:
-        """Annotations of source lines, by file and line."""
-        found: dict[tuple[str, int], list[str]] = {}
+    def notes(self, file: str, number: int) -> list[Note]:
+        """What is counted at a source line: each kind of access, and FLOPs; in a function of a header also at
+        the line of the kernel that calls it.
+        """
+        here = (file, number)
+        kinds: dict[tuple[str, str, int], list[LineCount]] = {}
         for line in self.lines:
-            cost = (
-                f"{line.sectors_per_request:.2f} sectors/request, {line.efficiency:.0%} used"
-                if line.space == "global"
-                else f"{line.bank_conflict_ways:.2f} bank ways"
-            )
-            inner, _, caller = line.place.partition(" from ")
-            text = f"{line.space} {line.way} {line.size} B: {cost}"
-            if caller:
-                found.setdefault(split_place(caller), []).append(f"{text}, in {inner}")
-                text += f", from {caller}"
-            found.setdefault(split_place(inner), []).append(text)
-        for work in self.work:
-            found.setdefault(split_place(work.place), []).append(f"{work.flops:,} FLOPs")
-        return found
+            if here in (split_place(line.place), caller_of(line.place)):
+                kinds.setdefault((line.space, line.way, line.size), []).append(line)
+        flops = sum(x.flops for x in self.work if here in (split_place(x.place), caller_of(x.place)))
+        notes = [_note(*kind, lines) for kind, lines in kinds.items()]
+        return [*notes, *[Note(f"{flops:,} FLOPs")] * bool(flops)]
 
     def _listing(self) -> list[str]:
-        notes, text = self.notes(), []
+        text = []
         for piece in self.source:
             text.append(f"{piece.file.name}, {piece.what}")
             for number, line in enumerate(piece.lines, piece.first):
-                about = "; ".join(dict.fromkeys(notes.get((piece.file.name, number), [])))
+                about = "; ".join(map(str, self.notes(piece.file.name, number)))
                 text.append(f"{number:>5} | {line}" + (f"    ← {about}" if about else ""))
             text.append("")
         return text
@@ -222,3 +229,20 @@ class KernelLaunch:
 
 def _sizes(sizes: Sizes) -> str:
     return str(sizes[0]) if sizes[1:] == (1, 1) else str(sizes)
+
+
+def _note(space: str, way: str, size: int, lines: Sequence[LineCount]) -> Note:
+    """Cost of one kind of access at a line, of all callers together."""
+    requests, sectors = sum(x.requests for x in lines), sum(x.sectors for x in lines)
+    ideal, used = sum(x.ideal for x in lines), sum(x.bytes for x in lines)
+    about = f"{space} {way} {size} B: {requests:,} requests, "
+    lanes = f", {sum(x.lanes for x in lines) / requests:.1f} lanes"
+    if sectors:
+        share, needed = used / (32 * sectors), requests + (used - size * requests) / 32  # 1 for `size` bytes
+        excess = 1 - share if sectors > needed else 0.0
+        after = f" sectors/request, {share:.0%} used{lanes}"
+        return Note(about, f"{sectors / requests:.2f}", after, excess)
+    if ideal:
+        ways = sum(x.wavefronts for x in lines) / ideal
+        return Note(about, f"{ways:.2f}", f" bank ways{lanes}", min((ways - 1) / 4, 1.0))
+    return Note(about.removesuffix(", ") + lanes)

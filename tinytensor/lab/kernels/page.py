@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinytensor.emulator.check.counts import LineCount
 from tinytensor.emulator.check.recording import Recording
 from tinytensor.emulator.check.schedules import Schedule
 from tinytensor.emulator.run.kernels import read
 from tinytensor.errors import DeviceError, KernelError
 from tinytensor.lab.html import Html, heat, tag
 from tinytensor.lab.kernels.launch import KernelLaunch
-from tinytensor.lab.kernels.source import Piece, caller_of, split_place
+from tinytensor.lab.kernels.source import Piece
 from tinytensor.lab.replay.data import Source, replay_data, schedule_data
 from tinytensor.lab.replay.page import replay_report
 from tinytensor.lab.report import Report
@@ -78,43 +77,13 @@ def _listing(launch: KernelLaunch, piece: Piece) -> Html:
 
 
 def _row(launch: KernelLaunch, piece: Piece, number: int) -> Html:
-    place = piece.file.name, number
-    kinds: dict[tuple[str, str, int], list[LineCount]] = {}
-    for line in launch.lines:
-        if place in (split_place(line.place), caller_of(line.place)):
-            kinds.setdefault((line.space, line.way, line.size), []).append(line)
-    flops = sum(x.flops for x in launch.work if place in (split_place(x.place), caller_of(x.place)))
-    notes = [_note(*kind, lines) for kind, lines in kinds.items()]
-    notes += [tag("small", f"{flops:,} FLOPs")] if flops else []
+    notes = [
+        tag("small", about, tag("span", cost, **heat(excess)) if excess > 1 - IDEAL else cost, after)
+        for about, cost, after, excess in launch.notes(piece.file.name, number)
+    ]
     return tag(
         "tr",
         tag("td", str(number), class_="number"),
         tag("td", piece.lines[number - piece.first], *notes),
         data_line=f"{piece.file.name}:{number}",
     )
-
-
-def _note(space: str, way: str, size: int, lines: Sequence[LineCount]) -> Html:
-    """Cost of one kind of access at a line, of all callers together."""
-    requests, sectors = sum(x.requests for x in lines), sum(x.sectors for x in lines)
-    ideal = sum(x.ideal for x in lines)
-    cost: list[str] = []
-    if sectors:
-        used = sum(x.bytes for x in lines)
-        share, most_needed = (
-            used / (32 * sectors),
-            requests + (used - size * requests) / 32,
-        )  # 1 for `size` bytes
-        excess = 1 - share if sectors > most_needed else 0.0
-        cost = [_marked(f"{sectors / requests:.2f}", excess), f" sectors/request, {share:.0%} used"]
-    elif ideal:
-        ways = sum(x.wavefronts for x in lines) / ideal
-        cost = [_marked(f"{ways:.2f}", min((ways - 1) / 4, 1.0)), " bank ways"]
-    lanes = sum(x.lanes for x in lines) / requests
-    about = f"{space} {way} {size} B: {requests:,} requests, "
-    return tag("small", about, *cost, f", {lanes:.1f} lanes")
-
-
-def _marked(number: str, excess: float) -> str:
-    """A number, colored by the share of its cost that is avoidable."""
-    return tag("span", number, **heat(excess)) if excess > 1 - IDEAL else number
