@@ -47,7 +47,7 @@ def transfer(x: Tensor, device: Device) -> Tensor:
         if device is not cpu:
             t = upload(t, device)
     if grad_enabled() and (edge := edge_of(x)) is not None:
-        record(Transfer, (x,), (edge,), (t,), {"source": source})
+        record(Transfer(source=source), (x,), (edge,), (t,))
     return t
 
 
