@@ -109,7 +109,7 @@ def _described(
     """Names and tensors of the results of an op that ran, and its reference."""
     if op.name == "copy":
         return ("y",), outs, copied_into(outs[0])
-    if ins and isinstance(ins[0], list | tuple):  # the norm of several gradients
+    if ins and type(ins[0]) in (list, tuple):  # the norm of several gradients
         return ("norm",), outs, norm_of
     results = list(outs)
     if op.writes:  # the inputs that it writes count as results
@@ -117,14 +117,14 @@ def _described(
     if is_elementwise(op):
         spec: Spec | None = of_elementwise(op, ins, outs[0])
     else:
-        spec = of_op(op, [_copied(t) for t in results], len(outs))
+        spec = of_op(op, [_copied(t) for t in results], len(outs), ins)
     return [*op.outputs, *op.inputs], results, spec
 
 
 def _copied(x: Any) -> Array | None:
     """An operand or result as an array of its own."""
+    if isinstance(x, Stream):
+        return None  # the reference has it
     if isinstance(x, list | tuple):
         return np.concatenate([own(t).reshape(-1) for t in x])
-    if isinstance(x, Stream):
-        return x  # type: ignore[return-value]
     return None if x is None else own(x) if isinstance(x, Tensor) else np.array(x)

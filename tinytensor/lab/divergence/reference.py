@@ -17,6 +17,7 @@ from tinytensor.dispatch.transfer import values
 from tinytensor.dtypes import DType
 from tinytensor.op import AnyOp, registry
 from tinytensor.ops.elementwise.gelu import gate_array
+from tinytensor.random_streams import Stream
 from tinytensor.runtime.cpu.arrays import NUMPY, Array, narrow, silent, widen
 from tinytensor.tensor import Tensor
 
@@ -89,8 +90,11 @@ _OTHERWISE: dict[str, Callable[..., None]] = {
 }
 
 
-def of_op(op: AnyOp, made: Arrays, outputs: int) -> Spec | None:
-    """NumPy reference of an op on inputs that it may overwrite: returns results, then written inputs."""
+def of_op(op: AnyOp, made: Arrays, outputs: int, xs: Sequence[Any] = ()) -> Spec | None:
+    """NumPy reference of an op on inputs that it may overwrite: returns results, then written inputs. It
+    draws the samples that the call with the operands xs drew.
+    """
+    streams = [(i, x) for i, x in enumerate(xs) if isinstance(x, Stream)]
     otherwise = _OTHERWISE.get(op.name)
     code = getattr(op, "cpu", None) if otherwise is None else partial(otherwise, op)
     if code is None:
@@ -98,7 +102,9 @@ def of_op(op: AnyOp, made: Arrays, outputs: int) -> Spec | None:
 
     def spec(ins: Arrays) -> Sequence[Array | None]:
         places = [None if t is None else np.empty_like(t) for t in made[:outputs]]
-        given = [np.array(x) if isinstance(x, np.ndarray) else x for x in ins]
+        given: list[Any] = [None if x is None else np.array(x) for x in ins]
+        for i, stream in streams:
+            given[i] = stream
         silent().run(code, *places, *given)
         written = [None if t is None else given[i] for i, t in enumerate(made[outputs:])]
         return [*places, *written]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinytensor.op import AnyOp, flops_of
+from tinytensor.random_streams import Stream
 from tinytensor.runtime.user_lines import Line
 from tinytensor.tensor import Tensor
 
@@ -94,12 +95,13 @@ def _shape(x: Any) -> tuple[int, ...] | None:
     if x is None:
         return None
     if isinstance(x, list | tuple):
-        return (sum([a.size for a in x]),)
+        return (sum([a.size for a in x if isinstance(a, Tensor)]),)
     return x.shape if isinstance(x, Tensor) else ()
 
 
 def describe(call: Call, outs: Sequence[Any], ins: Sequence[Any], op: AnyOp | None) -> None:
     """Shapes, bytes and FLOPs of an op call."""
+    ins = [x for x in ins if not isinstance(x, Stream)]
     everything = [a for x in (*outs, *ins) for a in (x if isinstance(x, list | tuple) else (x,))]
     tensors = [x for x in everything if isinstance(x, Tensor)]
     distinct = {(id(x.storage), x.layout): x for x in tensors}
