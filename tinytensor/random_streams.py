@@ -11,7 +11,6 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, Self
 
@@ -85,19 +84,13 @@ class Streams:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self.leave()
+        _capturing.remove(self)
+        random.observers.remove(self._observe)
         for generator, before, count in zip(self._generators, self._before, self._drawn, strict=False):
             after, end = generator.get_state(), (before["offset"] + count) % (1 << 64)
             generator.set_state(before)
             if kind is None and after != {**before, "offset": end}:
                 raise _was_set(generator)
-
-    def leave(self) -> None:
-        """Observe the generators no longer."""
-        with suppress(ValueError):
-            _capturing.remove(self)
-        with suppress(ValueError):
-            random.observers.remove(self._observe)
 
     def _observe(self, generator: Generator, before: int, count: int) -> None:
         """Called by `Generator.advance`, and by `manual_seed` with the count -1."""
@@ -114,7 +107,7 @@ class Streams:
                 )
             self._before.append({"seed": generator.seed, "offset": before})
             self._drawn.append(0)
-            self._generators.append(generator)  # last, in case of a Ctrl-C in between
+            self._generators.append(generator)
         slot = self._generators.index(generator)
         start = self._before[slot]
         if (known := self.draws.get((generator.seed, before))) is not None:

@@ -405,3 +405,17 @@ def test_an_optimizer_without_update_says_so():
     w.grad = tt.ones(2)
     with pytest.raises(tt.ArgumentError, match="define update in Optimizer"):
         optim.Optimizer([w]).step()
+
+
+def test_a_scaler_divides_the_gradients_that_follow_an_interrupted_step() -> None:
+    w = tt.ones(1, requires_grad=True)
+    optimizer, scaler = optim.SGD([w], lr=1.0), optim.GradScaler(1024.0)
+    for lost in (True, False):
+        optimizer.zero_grad()
+        scaler.scale(w * 0.5).sum().backward()
+        scaler.unscale_(optimizer)
+        if lost:
+            continue  # Ctrl-C: neither step nor update
+        scaler.step(optimizer)
+        scaler.update()
+    assert w.tolist() == [0.5]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -40,9 +40,9 @@ def watched(op: AnyOp | str, device: Device, xs: Sequence[Any], run: Run) -> Seq
 @contextmanager
 def watching(watcher: Watcher) -> Iterator[None]:
     """Context manager: the watcher sees the ops of all threads."""
+    watchers.append(watcher)
     try:
-        watchers.append(watcher)
         yield
     finally:
-        with suppress(ValueError), _lock:
+        with _lock:
             del watchers[[other is watcher for other in watchers].index(True)]

@@ -6,11 +6,10 @@ import linecache
 import os
 import sys
 import threading
-import weakref
 from collections.abc import Sequence
 from contextlib import ContextDecorator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -40,7 +39,7 @@ class Mode:
 
 _mode: ContextVar[Mode | None] = ContextVar("tinytensor_anomaly", default=None)
 _lock = threading.RLock()
-_modes: set[weakref.ref[Mode]] = set()  # of active blocks, in all threads
+_blocks: list[detect_anomaly] = []  # those that run, in all threads
 
 
 class detect_anomaly(Scope, ContextDecorator):  # noqa: N801 - a context manager and a decorator, as no_grad
@@ -72,27 +71,28 @@ class detect_anomaly(Scope, ContextDecorator):  # noqa: N801 - a context manager
         self.check_inf = check_inf
 
     def inside(self) -> Mode:
-        """The mode; also installs the observers of dispatch and backward while a mode is active in any
-        thread.
-        """
-        mode = Mode(self.check_inf)
+        """The mode."""
+        return Mode(self.check_inf)
+
+    def __enter__(self) -> Self:
+        """Also install the observers of dispatch and backward, while there is a block in any thread."""
+        super().__enter__()
         with _lock:
-            _modes.add(weakref.ref(mode, _ended))
-            Storage.locate = _locate
-            if _trace not in observers:
+            _blocks.append(self)
+            if len(_blocks) == 1:
+                Storage.locate = _locate
                 observers.append(_trace)
                 checks.append(_check)
-        return mode
+        return self
 
-
-def _ended(mode: weakref.ref[Mode]) -> None:
-    with _lock:
-        _modes.discard(mode)
-        if not _modes:
-            checks[:] = [c for c in checks if c is not _check]
-            Storage.locate = None
-            if _trace in observers:
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        with _lock:
+            _blocks.pop()
+            if not _blocks:
+                Storage.locate = None
                 observers.remove(_trace)
+                checks.remove(_check)
 
 
 def _where() -> str:
@@ -118,7 +118,6 @@ def _check(node: Node, grads: Grads, back: Sequence[Any]) -> None:
     if mode is None:
         return
     check_inf = mode.check_inf
-    del mode  # else the traceback of an error would keep it alive
     for i, (g, parent) in enumerate(zip(back, node.parents, strict=True)):
         if g is None or parent is None or not _bad(g, check_inf):
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, ClassVar, NoReturn
 
 from tinytensor.autograd.backward import end_history, grad_observers
@@ -92,16 +92,15 @@ class CapturedGraph:
                 self._records = True
                 _capturing.append(self)
                 grad_observers.append(self._observe)
-                self.outputs = fn()
+                try:
+                    self.outputs = fn()
+                finally:
+                    self._records = False
+                    grad_observers.remove(self._observe)
+                    _capturing.remove(self)
         except BaseException:
             self._set_grads()  # nothing has computed the new ones
             raise
-        finally:
-            self._records = False  # first: a Ctrl-C here must not leave the thread capturing
-            with suppress(ValueError):  # interrupted before it was there
-                grad_observers.remove(self._observe)
-            with suppress(ValueError):
-                _capturing.remove(self)
         self._grads = {ref: t._grad for ref in self._grads if (t := ref()) is not None}
 
     @property
@@ -188,13 +187,14 @@ class DeviceWork:
             with self._runtime.capture() as self._graph, self._streams:
                 DeviceStorage.captures.append(self._note)
                 DeviceStorage.uses.append(self._use)
-                yield
+                try:
+                    yield
+                finally:
+                    DeviceStorage.captures.remove(self._note)
+                    DeviceStorage.uses.remove(self._use)
         finally:
             if self._under_way.get(self._runtime.device) is self:
                 del self._under_way[self._runtime.device]
-            with suppress(ValueError):  # interrupted before it was there
-                DeviceStorage.captures.remove(self._note)
-                DeviceStorage.uses.remove(self._use)
         self._written = {ref: None for ref in self._written if ref() is not None}
         self._checks_bounds = bounds.is_expected(self._runtime)
 
@@ -238,17 +238,13 @@ class HostWork:
     @contextmanager
     def capture(self) -> Iterator[None]:
         """Record the work of the block without executing it."""
-        try:
-            with self._graph, self._streams:
-                try:
-                    yield
-                    if self._streams.unread:
-                        refuse("drawing random numbers in Python")
-                finally:
-                    end_history(self._graph.nodes)
-        finally:
-            self._streams.leave()  # again, for a Ctrl-C within the lines that enter or leave
-            self._graph.leave()
+        with self._graph, self._streams:
+            try:
+                yield
+                if self._streams.unread:
+                    refuse("drawing random numbers in Python")
+            finally:
+                end_history(self._graph.nodes)
 
     def replay(self) -> None:
         """Execute the recorded work, with new random numbers."""

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Self
 
 from tinytensor.autograd.graph import Node
 from tinytensor.autograd.levels import Levels, active
@@ -21,6 +21,7 @@ from tinytensor.dispatch.record import observers
 from tinytensor.errors import GradError
 from tinytensor.generator import default_generator
 from tinytensor.op import fields_of
+from tinytensor.random_streams import Stream
 from tinytensor.tensor import is_tensor
 
 __all__ = ["checkpoint"]
@@ -29,7 +30,7 @@ Mark = tuple[Any, ...]
 Version = tuple["weakref.ref[Any]", int]  # a storage that a node saved, and the version it had
 
 
-_active: ContextVar[tuple[Watching, ...]] = ContextVar("tinytensor_checkpoints", default=())
+_active: ContextVar[tuple[Watch, ...]] = ContextVar("tinytensor_checkpoints", default=())
 
 
 class Watch(Scope):
@@ -40,46 +41,45 @@ class Watch(Scope):
     def __init__(self, alone: bool = False) -> None:
         self._alone = alone  # outer watches are not called
 
-    def inside(self) -> tuple[Watching, ...]:
-        """The tuple of active watches, with an observer that is removed together with it."""
-        watching = Watching(self)
+    def inside(self) -> tuple[Watch, ...]:
+        """The active watches."""
+        return self, *(() if self._alone else _active.get())
+
+    def __enter__(self) -> Self:
+        super().__enter__()
         # after other observers, which read saved values before they are dropped; before outer watches
-        around = [i for i, o in enumerate(observers) if isinstance(o, Observer)]
-        observers.insert(around[0] if around else len(observers), Observer(watching, observers.remove))
-        return watching, *(() if self._alone else _active.get())
+        around = [i for i, o in enumerate(observers) if isinstance(getattr(o, "__self__", None), Watch)]
+        observers.insert(around[0] if around else len(observers), self.observe)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        observers.remove(self.observe)
+        super().__exit__(*error)
+
+    def observe(self, node: Node, outs: Sequence[Any]) -> None:
+        """Called by dispatch."""
+        # a view updates its edge lazily, so not at the same moment in both runs
+        if self in _active.get() and node.name != "reframe":
+            self.see(node, mark(node, outs))
 
     def see(self, node: Node, found: Mark) -> None:
         """Handle a new node. Subclasses define it."""
 
 
-class Watching:
-    """The active watches; only the context variable references it, so it ends with them."""
-
-    __slots__ = ("__weakref__", "watch")
-
-    def __init__(self, watch: Watch) -> None:
-        self.watch = watch
-
-
-class Observer(weakref.ref[Watching]):
-    """Observer called by dispatch; removed from its list when the watches end."""
-
-    __slots__ = ()
-
-    def __call__(self, node: Node, outs: Sequence[Any]) -> None:  # type: ignore[override]  # for dispatch
-        watching = super().__call__()
-        # a view updates its edge lazily, so not at the same moment in both runs
-        if watching in _active.get() and node.name != "reframe":
-            watching.watch.see(node, mark(node, outs))
-
-
 def mark(node: Node, outs: Sequence[Any]) -> Mark:
-    """Signature of a node that both runs must share: op, inputs with history, parameters, shapes."""
+    """Signature of a node that both runs must share: op, inputs with history, parameters, samples, shapes."""
     params = tuple(
         [(k, v) for k, v in fields_of(node.op).items() if isinstance(v, int | float | str | tuple)]
     )
     specs = tuple([None if o is None else (o.layout.shape, str(o.storage.dtype)) for o in outs])
-    return node.name, tuple([p is not None for p in node.parents]), specs, repr(params)
+    return node.name, tuple([p is not None for p in node.parents]), specs, repr(params), _streams(node.saved)
+
+
+def _streams(saved: Any) -> Any:
+    """Where the samples begin that a node has drawn."""
+    if isinstance(saved, Dropped):
+        return saved.region.marks[saved.at][-1]
+    return tuple([record for record in saved if isinstance(record, Stream)])
 
 
 class Region(Watch):

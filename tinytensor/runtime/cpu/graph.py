@@ -133,16 +133,11 @@ class HostGraph:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self.leave()
+        graphs.remove(self)
         self.ended = kind is None
         self._clock[0] = None
         self._constants, self._noted = [], []
         self._results = list({ref: None for ref in self._results if ref() is not None})
-
-    def leave(self) -> None:
-        """End the recording, if it has not ended."""
-        with suppress(ValueError):
-            graphs.remove(self)
 
     def launch(self) -> None:
         """Run all steps in order."""
