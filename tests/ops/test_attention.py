@@ -8,7 +8,6 @@ import pytest
 import tinytensor as tt
 from tests.helpers.fused import Array, leaf, normal, peak
 from tinytensor.op_table.attention.attention import attention, past
-from tinytensor.ops.attention import attention as attention_module
 
 RNG = np.random.default_rng
 
@@ -34,9 +33,7 @@ def test_attention_memory_grows_with_T_not_with_its_square() -> None:
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("causal", [False, True])
-def test_scores_formed_again_give_the_gradients_of_scores_kept(
-    causal: bool, masked: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gradients_are_those_of_unfused_attention(causal: bool, masked: bool) -> None:
     shapes = [(2, 2, 100, 8), (2, 2, 130, 8), (2, 2, 130, 8)]
     values = [normal(*shape, seed=i, dtype=np.float64) for i, shape in enumerate(shapes)]
     mask = RNG(3).random((2, 1, 100, 130)) < 0.7
@@ -53,20 +50,16 @@ def test_scores_formed_again_give_the_gradients_of_scores_kept(
         grads = tt.grad((y * y).sum(), [q, k, v])
         return [y.detach().numpy(), *[g.numpy() for g in grads if g is not None]]
 
-    kept = run()
-    plain = run(need_weights=True)
-    monkeypatch.setattr(attention_module, "KEEP", 0)
-    again = run()
-    for a, b, c in zip(kept, again, plain):
+    fused, plain = run(), run(need_weights=True)
+    for a, b in zip(fused, plain, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
-        np.testing.assert_allclose(a, c, rtol=1e-10, atol=1e-12)
     if masked:
-        assert (kept[0][0, :, 5] == 0).all()
+        assert (fused[0][0, :, 5] == 0).all()
 
 
-@pytest.mark.parametrize("keep", [0, attention_module.KEEP])
-def test_attention_is_safe_with_large_scores(keep: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention_module, "KEEP", keep)
+@pytest.mark.parametrize("host", ["auto", "off"])
+def test_attention_is_safe_with_large_scores(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tt.config, "host_kernels", host)
     q, k, v = (normal(1, 2, 80, 8, seed=i) for i in range(3))
     q *= 200.0
     exact = 200 * normal(1, 2, 80, 8).astype(np.float64) @ k.swapaxes(-1, -2).astype(np.float64) * 8**-0.5

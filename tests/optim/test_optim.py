@@ -419,3 +419,24 @@ def test_a_scaler_divides_the_gradients_that_follow_an_interrupted_step() -> Non
         scaler.step(optimizer)
         scaler.update()
     assert w.tolist() == [0.5]
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+def test_parameters_move_by_the_formula_without_a_compiler(coupled, monkeypatch):
+    """The formula of the docstring, in float64."""
+    monkeypatch.setattr(tt.config, "host_kernels", "off")
+    rng = np.random.default_rng(5)
+    shapes = [(3,), (2, 5), (9000,), (0,), ()]
+    numbers = [[rng.standard_normal(s).astype(np.float32) for s in shapes] for _ in range(2)]
+    params, grads = [[tt.tensor(a) for a in column] for column in numbers]
+    ms, vs = [[tt.zeros(*s) for s in shapes] for _ in range(2)]
+    versions = [p.storage.version for p in params]
+    hyper = tt.adamw_hyper(lr=0.1, step=1, betas=(0.9, 0.99), weight_decay=0.01)
+    tt.adamw_step(params, grads, ms, vs, hyper, coupled=coupled)
+    for p, g, moved, version in zip(*numbers, params, versions, strict=True):
+        p64, g64 = p.astype(np.float64), g.astype(np.float64)
+        g64 = g64 + 0.01 * p64 if coupled else g64
+        shrunk = p64 if coupled else p64 * (1 - 0.1 * 0.01)
+        want = shrunk - 0.1 * g64 / (np.abs(g64) + 1e-8)
+        np.testing.assert_allclose(moved.numpy(), want, rtol=2e-5, atol=2e-6)
+        assert moved.storage.version > version

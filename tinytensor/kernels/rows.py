@@ -36,11 +36,11 @@ def reshaped(a: Array, *shape: int) -> Array:
         return in_c_order(a).reshape(shape)
 
 
-def row_blocks(rows: int, width: int, at_most: int = BLOCK) -> list[slice]:
-    """Nearly equal row slices of a (rows, width) array: about BLOCK elements, at most `at_most` rows."""
+def row_blocks(rows: int, width: int) -> list[slice]:
+    """Nearly equal row slices of a (rows, width) array: about BLOCK elements each."""
     if not width:
         return [slice(0, rows)] if rows else []
-    count = -(-rows // max(1, min(BLOCK // max(width, 1), at_most)))
+    count = -(-rows // max(1, BLOCK // width))
     step = -(-rows // max(1, count))
     return [slice(i, min(i + step, rows)) for i in range(0, rows, max(1, step))]
 

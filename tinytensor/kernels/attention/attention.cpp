@@ -1,4 +1,4 @@
-// C++ attention, forward and backward: formulas in ops/attention/numpy_blocks.py.
+// C++ attention, forward and backward: formulas in ops/attention/numpy_attention.py.
 //
 // Queries are processed in blocks of 64, with the queries in the lanes of vectors: the score of key j and
 // query i is at [j][i]. So the maximum score of each query, the sum of its exponentials and the causal mask

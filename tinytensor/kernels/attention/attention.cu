@@ -10,7 +10,7 @@
 //   head size D: 4 D flop in forward, 10 D in backward.
 // Numerics: forward keeps the running maximum score of each row, and rescales its sums when it grows.
 // Source: Milakov, Gimelshein 2018, arXiv:1805.02867; Dao 2023, arXiv:2307.08691.
-// Specification: ops/attention/numpy_blocks.py. 16-bit floats: attention_mma.cu.
+// Specification: ops/attention/numpy_attention.py. 16-bit floats: attention_mma.cu.
 #include "attention_tile.cuh"
 
 extern __shared__ __align__(16) unsigned char smem[];

@@ -6,7 +6,7 @@
 // Numerics: products are added in float. Weights, and their gradients, are rounded to T before they are
 //   multiplied; their sums are not.
 // Architecture: sm_80; see mma.cuh for sm_75.
-// Source: Dao 2023, arXiv:2307.08691. Specification: ops/attention/numpy_blocks.py.
+// Source: Dao 2023, arXiv:2307.08691. Specification: ops/attention/numpy_attention.py.
 #include "attention_mma.cuh"
 
 extern __shared__ __align__(16) unsigned char smem[];

@@ -10,19 +10,19 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched
 from tinytensor.autograd.modes import grad_enabled, inputs_of
-from tinytensor.device import Device, cpu
+from tinytensor.device import cpu
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import Samples, lifted, one_by_one, sampling
 from tinytensor.dispatch.checks import floating, same_dtype
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dispatch.record import requires
-from tinytensor.dtypes import DType, accumulator, bool_, float32
+from tinytensor.dtypes import accumulator, bool_
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.generator import Generator
 from tinytensor.kernels.rows import need_tensors
 from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, fields_of, register
 from tinytensor.ops.attention import launch as attention_tiles
-from tinytensor.ops.attention import numpy_blocks
+from tinytensor.ops.attention import numpy_attention
 from tinytensor.ops.attention.reference import (
     blocks_of,
     draw_and_drop,
@@ -42,33 +42,12 @@ from tinytensor.tensor import Tensor
 __all__ = ["scaled_dot_product_attention"]
 
 kernels = HostKernels("attention")
-KEEP = 1 << 22  # scores (16 MiB of float32): up to here forward keeps them, else backward recomputes them
 INTERLEAVED = (0, 2, 1, 3)  # memory order (B, T, H, D) of results, so that merging the heads is a view
 
 
-def kept_scores(
-    device: Device,
-    dtype: DType,
-    batch: Shape,
-    Tq: int,
-    Tk: int,
-    *,
-    causal: bool,
-    masked: bool = False,
-    window: int = 0,
-) -> int:
-    """Number of scores that forward saves for backward; 0: backward recomputes them, as device kernels do."""
-    if device is not cpu or (not masked and accumulator(dtype) is float32 and kernels.usable()):
-        return 0
-    count = numpy_blocks.scores(batch[0], batch[1], Tq, Tk, causal, window)
-    return count if count <= KEEP else 0
-
-
-def row_caches(batch: Shape, Tq: int, like: Spec, *, keep: int) -> Specs:
-    """Specs of the hidden outputs: (kept scores, 1 / row sums, None) or (None, None, logsumexp)."""
-    wide = accumulator(like.dtype)
-    rows = Spec((*batch, Tq), wide)
-    return (Spec((keep,), wide), rows, None) if keep else (None, None, rows)
+def row_cache(batch: Shape, Tq: int, like: Spec) -> Spec:
+    """Spec of the hidden output: one logsumexp per row."""
+    return Spec((*batch, Tq), accumulator(like.dtype))
 
 
 def _pairs(queries: int, keys: int, causal: bool, window: int) -> float:
@@ -161,20 +140,19 @@ def _parted(call: Samples, y: Tensor) -> Tensor:
 
 @register
 class Attention(Op):
-    """Hidden outputs for backward: the scores if they are few, else one logsumexp per row."""
+    """Hidden output for backward: one logsumexp per row, from which the scores are computed again."""
 
     causal: bool
     scale: float
     window: int
     dropout: float
-    keep: int
 
     inputs = ("q", "k", "v", "mask", "slopes", "stream")
     vmap = _attention_each
-    jvp = through(lambda *xs, keep, **given: _plain_result(*xs, **given))
+    jvp = through(lambda *xs, **given: _plain_result(*xs, **given))
     rows = ("q", "k", "v")
-    outputs = ("y", "kept", "inv", "lse")
-    saves = ("q", "k", "v", "mask", "slopes", "stream", "y", "kept", "inv", "lse")
+    outputs = ("y", "lse")
+    saves = ("q", "k", "v", "mask", "slopes", "stream", "y", "lse")
     autocast = "narrow"
 
     def flops(self, outs: Shapes, ins: Shapes) -> float:
@@ -182,32 +160,30 @@ class Attention(Op):
 
     def infer(self, q: Spec, k: Spec, v: Spec, mask: Spec | None, slopes: Spec | None, stream: Any) -> Specs:
         y = Spec((*q.shape[:3], v.shape[3]), q.dtype, INTERLEAVED)
-        return y, *row_caches(q.shape[:2], q.shape[2], q, keep=self.keep)
+        return y, row_cache(q.shape[:2], q.shape[2], q)
 
     def cpu(self, *arrays: Any) -> None:
-        given: dict[str, Any] = {name: getattr(self, name) for name in AttentionBackward.fields}
-        numpy_blocks.forward(*arrays, **given)
+        given: dict[str, Any] = fields_of(self)
+        numpy_attention.forward(*arrays, **given)
 
     def host(self, *arrays: Any) -> HostCall:
-        y, kept, _, lse, q, k, v, mask, slopes, stream = arrays
-        plain = kept is None and mask is None and slopes is None and not self.window
+        y, lse, q, k, v, mask, slopes, stream = arrays
+        plain = mask is None and slopes is None and not self.window
         given = (self.causal, self.scale, self.dropout, *stream)
         return partial(kernels.attention_forward, y, lse, q, k, v, *given) if plain else None
 
     host_bf16 = host
 
     def cuda(self, launch: Launch, *views: Any) -> None:
-        y, _, _, lse, q, k, v, mask, _, stream = views
+        y, lse, q, k, v, mask, _, stream = views
         at = heads(y=y, q=q, k=k, v=v)
         samples = launch.stream(stream) if self.dropout else b""
         what = problem(q, k, v, self.causal, self.scale, self.dropout, samples)
         attention_tiles.forward(launch, what, at, lse, mask)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        op = AttentionBackward(causal=self.causal, scale=self.scale, window=self.window, dropout=self.dropout)
-        masks, rows = (saved.mask, saved.slopes), (saved.y, saved.kept, saved.inv, saved.lse)
-        ins = (saved.q, saved.k, saved.v, *masks, saved.stream, *rows)
-        dq, dk, dv = apply_all(op, grads[0], *ins)
+        ins = (saved.q, saved.k, saved.v, saved.mask, saved.slopes, saved.stream, saved.y, saved.lse)
+        dq, dk, dv = apply_all(AttentionBackward(**fields_of(self)), grads[0], *ins)
         shared = saved.k.layout.shape[1]
         return dq, sum_of_groups(dk, shared), sum_of_groups(dv, shared), None, None, None
 
@@ -224,7 +200,7 @@ class AttentionBackward(Op):
     window: int
     dropout: float
 
-    inputs = ("grad", "q", "k", "v", "mask", "slopes", "stream", "y", "kept", "inv", "lse")
+    inputs = ("grad", "q", "k", "v", "mask", "slopes", "stream", "y", "lse")
     vmap = _attention_backward_each
     jvp = through(lambda *xs, **given: _attention_backward(*xs, **given))
     rows = ("grad", "q", "k", "v")
@@ -240,18 +216,18 @@ class AttentionBackward(Op):
 
     def cpu(self, *arrays: Any) -> None:
         given: dict[str, Any] = fields_of(self)
-        numpy_blocks.backward(*arrays, **given)
+        numpy_attention.backward(*arrays, **given)
 
     def host(self, *arrays: Any) -> HostCall:
-        dq, dk, dv, grad, q, k, v, mask, slopes, stream, y, _, _, lse = arrays
-        plain = lse is not None and mask is None and slopes is None and not self.window
+        dq, dk, dv, grad, q, k, v, mask, slopes, stream, y, lse = arrays
+        plain = mask is None and slopes is None and not self.window
         ins = (grad, q, k, v, y, lse, self.causal, self.scale, self.dropout, *stream)
         return partial(kernels.attention_backward, dq, dk, dv, *ins) if plain else None
 
     host_bf16 = host
 
     def cuda(self, launch: Launch, *views: Any) -> None:
-        dq, dk, dv, grad, q, k, v, mask, _, stream, y, _, _, lse = views
+        dq, dk, dv, grad, q, k, v, mask, _, stream, y, lse = views
         at = heads(dq=dq, dk=dk, dv=dv, grad=grad, q=q, k=k, v=v, y=y)
         samples = launch.stream(stream) if self.dropout else b""
         what = problem(q, k, v, self.causal, self.scale, self.dropout, samples)
@@ -261,7 +237,7 @@ class AttentionBackward(Op):
         """Double backward of dq = scale * dS @ k, dk = scale * dS.T @ q and dv = P.T @ grad."""
         inputs = (saved.grad, saved.q, saved.k, saved.v, saved.mask, saved.slopes, saved.stream)
         needed = (*needs[:4], False, False, False)
-        return (*partial_vjp(_attention_backward, inputs, grads, needed, **fields_of(self)), *[None] * 4)
+        return (*partial_vjp(_attention_backward, inputs, grads, needed, **fields_of(self)), None, None)
 
 
 def _attention_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, *others: Any, **params: Any) -> Grads:
@@ -427,9 +403,9 @@ def scaled_dot_product_attention(
         ArgumentError: window is negative; window or slopes without causal.
 
     Memory: keeps q, k, v, y, and for backward one value per query, from which it recomputes the scores:
-        memory grows with Tq + Tk, not with Tq * Tk. The NumPy code keeps up to 2**22 exponentials of scores
-        instead. With need_weights, or a mask that requires grad, all scores are in memory. No mask of dropout
-        is kept: backward draws it again.
+        memory grows with Tq + Tk, not with Tq * Tk. With need_weights, or a mask that requires grad, all
+        scores are in memory; in NumPy, which computes float64, masks, windows and slopes on the CPU, those of
+        one item of the batch. No mask of dropout is kept: backward draws it again.
     Accuracy: large scores are safe: where they could overflow, the row maximum is subtracted. 16-bit
         floats are computed in float32. A score s is rounded by up to 6e-8 |s|, and so is the logsumexp that
         backward uses: gradients have a relative error of about 1e-7 |s|, 5e-4 for scores of 10,000.
@@ -455,7 +431,7 @@ def scaled_dot_product_attention(
         mask = reshape(mask, (1,) * (4 - len(mask.layout.shape)) + mask.layout.shape)
     if scale is None:
         scale = max(q.layout.shape[3], 1) ** -0.5
-    device, (B, H, Tq, D), (Tk, Dv) = q.storage.device, q.layout.shape, v.layout.shape[2:]
+    device, (_, H, _, D), Dv = q.storage.device, q.layout.shape, v.layout.shape[3]
     learned = grad_enabled() and any([x is not None and requires(x) for x in (mask, slopes)])
     too_large = not attention_tiles.fit(device, q.storage.dtype, max(D, Dv))
     rare = device is not cpu and (window or slopes is not None or k.layout.shape[1] != H)
@@ -465,13 +441,10 @@ def scaled_dot_product_attention(
         drop = None if source is None else partial(draw_and_drop, p=float(dropout), generator=source)
         y, weights = plain_attention(q, k, v, mask=mask, slopes=slopes, drop=drop, **sight)
         return (y, cast(weights, y.storage.dtype)) if need_weights else y
-    masked = any([mask is not None, slopes is not None, window])
-    batch = (device, q.storage.dtype, (B, H))
-    keep = kept_scores(*batch, Tq, Tk, causal=causal, masked=masked, window=window)
     inputs = (q, k, v, mask, slopes)
     if source is None:
-        return apply(Attention(dropout=0.0, keep=keep, **sight), *inputs, Stream())
-    return _dropping(*inputs, source, dropout=float(dropout), keep=keep, **sight)
+        return apply(Attention(dropout=0.0, **sight), *inputs, Stream())
+    return _dropping(*inputs, source, dropout=float(dropout), **sight)
 
 
 @sampling()

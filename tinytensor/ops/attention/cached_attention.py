@@ -17,7 +17,7 @@ from tinytensor.kernels.rows import need_tensors
 from tinytensor.layout import contiguous
 from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, register
 from tinytensor.ops.attention import launch as attention_tiles
-from tinytensor.ops.attention import numpy_blocks
+from tinytensor.ops.attention import numpy_attention
 from tinytensor.ops.attention.attention import attention_flops, check_past
 from tinytensor.ops.attention.causal_self_attention import heads_of, places
 from tinytensor.ops.views.manipulation import cast
@@ -93,7 +93,7 @@ class CachedSelfAttention(Op):
         keys[:, :, begin:end], values[:, :, begin:end] = heads[:, H : H + G], heads[:, H + G :]
         seen = keys[:, :, :end], values[:, :, :end], None, slopes
         sight = {"causal": True, "scale": D**-0.5, "window": self.window}
-        numpy_blocks.forward(heads_of(y, H), None, None, None, heads[:, :H], *seen, Stream(), **sight)
+        numpy_attention.forward(heads_of(y, H), None, heads[:, :H], *seen, Stream(), **sight)
 
     def host(
         self, y: Array, qkv: Array, keys: Array, values: Array, start: Array, slopes: Array | None

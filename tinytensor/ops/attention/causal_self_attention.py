@@ -20,14 +20,13 @@ from tinytensor.generator import Generator
 from tinytensor.kernels.rows import need_tensors
 from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, fields_of, register
 from tinytensor.ops.attention import launch as attention_tiles
-from tinytensor.ops.attention import numpy_blocks
+from tinytensor.ops.attention import numpy_attention
 from tinytensor.ops.attention.attention import (
     attention_backward_flops,
     attention_flops,
-    kept_scores,
     kernels,
     merged,
-    row_caches,
+    row_cache,
     scaled_dot_product_attention,
 )
 from tinytensor.ops.attention.reference import blocks_of, draw_and_drop, plain_attention, redrawn
@@ -108,18 +107,17 @@ def _self_attention_backward_each(call: Samples) -> Any:
 
 @register
 class CausalSelfAttention(Op):
-    """Hidden outputs: as in Attention."""
+    """Hidden output: as in Attention."""
 
     n_head: int
     dropout: float
-    keep: int
 
     inputs = ("qkv", "stream")
     vmap = _self_attention_each
-    jvp = through(lambda qkv, stream, *, keep, **given: _plain_again(qkv, stream, **given))
+    jvp = through(lambda qkv, stream, **given: _plain_again(qkv, stream, **given))
     rows = ("qkv",)
-    outputs = ("y", "kept", "inv", "lse")
-    saves = ("qkv", "stream", "y", "kept", "inv", "lse")
+    outputs = ("y", "lse")
+    saves = ("qkv", "stream", "y", "lse")
     autocast = "narrow"
 
     def flops(self, outs: Shapes, ins: Shapes) -> float:
@@ -129,35 +127,27 @@ class CausalSelfAttention(Op):
     def infer(self, qkv: Spec, stream: Any) -> Specs:
         floating("causal_self_attention", qkv)
         B, T, C3 = qkv.shape
-        return Spec((B, T, C3 // 3), qkv.dtype), *row_caches((B, self.n_head), T, qkv, keep=self.keep)
+        return Spec((B, T, C3 // 3), qkv.dtype), row_cache((B, self.n_head), T, qkv)
 
-    def cpu(
-        self, y: Array, kept: Array | None, inv: Array | None, lse: Array | None, qkv: Array, stream: Stream
-    ) -> None:
-        q, k, v = qkv_of(qkv, self.n_head)
-        scale = _scale(qkv.shape, self.n_head)
-        places = (heads_of(y, self.n_head), kept, inv, lse)
-        numpy_blocks.forward(
-            *places, q, k, v, None, None, stream, causal=True, scale=scale, dropout=self.dropout
-        )
+    def cpu(self, y: Array, lse: Array | None, qkv: Array, stream: Stream) -> None:
+        sight: Any = {"causal": True, "scale": _scale(qkv.shape, self.n_head), "dropout": self.dropout}
+        places = (heads_of(y, self.n_head), lse, *qkv_of(qkv, self.n_head), None, None, stream)
+        numpy_attention.forward(*places, **sight)
 
-    def host(
-        self, y: Array, kept: Array | None, inv: Array | None, lse: Array | None, qkv: Array, stream: Stream
-    ) -> HostCall:
-        scale = _scale(qkv.shape, self.n_head)
-        params = (self.n_head, scale, self.dropout, *stream)
-        return partial(kernels.attention_packed_forward, y, lse, qkv, *params) if kept is None else None
+    def host(self, y: Array, lse: Array | None, qkv: Array, stream: Stream) -> HostCall:
+        params = (self.n_head, _scale(qkv.shape, self.n_head), self.dropout, *stream)
+        return partial(kernels.attention_packed_forward, y, lse, qkv, *params)
 
     host_bf16 = host
 
     def cuda(self, launch: Launch, *views: Any) -> None:
-        y, _, _, lse, qkv, stream = views
+        y, lse, qkv, stream = views
         at = {**places(y, ["y"], self.n_head), **places(qkv, ["q", "k", "v"], self.n_head)}
         samples = launch.stream(stream) if self.dropout else b""
         attention_tiles.forward(launch, _problem(qkv, self.n_head, self.dropout, samples), at, lse, None)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        ins = (saved.qkv, saved.stream, saved.y, saved.kept, saved.inv, saved.lse)
+        ins = (saved.qkv, saved.stream, saved.y, saved.lse)
         op = CausalSelfAttentionBackward(n_head=self.n_head, dropout=self.dropout)
         return apply(op, grads[0], *ins), None
 
@@ -171,7 +161,7 @@ class CausalSelfAttentionBackward(Op):
     n_head: int
     dropout: float
 
-    inputs = ("grad", "qkv", "stream", "y", "kept", "inv", "lse")
+    inputs = ("grad", "qkv", "stream", "y", "lse")
     vmap = _self_attention_backward_each
     jvp = through(lambda *xs, **given: _packed_backward(*xs, **given))
     rows = ("grad", "qkv")
@@ -186,29 +176,20 @@ class CausalSelfAttentionBackward(Op):
         return (qkv,)
 
     def cpu(self, *arrays: Any) -> None:
-        dqkv, grad, qkv, stream, y, kept, inv, lse = arrays
-        g, y = heads_of(grad, self.n_head), heads_of(y, self.n_head)
-        q, k, v = qkv_of(qkv, self.n_head)
-        scale = _scale(qkv.shape, self.n_head)
-        ins: Any = (g, q, k, v, None, None, stream, y, kept, inv, lse)
-        numpy_blocks.backward(
-            *qkv_of(dqkv, self.n_head), *ins, causal=True, scale=scale, dropout=self.dropout
-        )
+        dqkv, grad, qkv, stream, y, lse = arrays
+        sight: Any = {"causal": True, "scale": _scale(qkv.shape, self.n_head), "dropout": self.dropout}
+        ins = (heads_of(grad, self.n_head), *qkv_of(qkv, self.n_head), None, None, stream)
+        numpy_attention.backward(*qkv_of(dqkv, self.n_head), *ins, heads_of(y, self.n_head), lse, **sight)
 
     def host(self, *arrays: Any) -> HostCall:
-        dqkv, grad, qkv, stream, y, _, _, lse = arrays
-        scale = _scale(qkv.shape, self.n_head)
-        params = (self.n_head, scale, self.dropout, *stream)
-        return (
-            partial(kernels.attention_packed_backward, dqkv, grad, qkv, y, lse, *params)
-            if lse is not None
-            else None
-        )
+        dqkv, grad, qkv, stream, y, lse = arrays
+        params = (self.n_head, _scale(qkv.shape, self.n_head), self.dropout, *stream)
+        return partial(kernels.attention_packed_backward, dqkv, grad, qkv, y, lse, *params)
 
     host_bf16 = host
 
     def cuda(self, launch: Launch, *views: Any) -> None:
-        dqkv, grad, qkv, stream, y, _, _, lse = views
+        dqkv, grad, qkv, stream, y, lse = views
         at = {**places(grad, ["grad"], self.n_head), **places(y, ["y"], self.n_head)}
         at |= places(dqkv, ["dq", "dk", "dv"], self.n_head) | places(qkv, ["q", "k", "v"], self.n_head)
         samples = launch.stream(stream) if self.dropout else b""
@@ -218,7 +199,7 @@ class CausalSelfAttentionBackward(Op):
         """Double backward of dq = scale * dS @ k, dk = scale * dS.T @ q and dv = P.T @ grad."""
         inputs = (saved.grad, saved.qkv, saved.stream)
         found = partial_vjp(_packed_backward, inputs, grads, (*needs[:2], False), **fields_of(self))
-        return (*found, *[None] * 4)
+        return (*found, None, None)
 
 
 def _packed_backward(grad: Tensor, qkv: Tensor, stream: Stream, **params: Any) -> Grads:
@@ -305,10 +286,9 @@ def causal_self_attention(
     if not attention_tiles.fit(device, qkv.storage.dtype, shape[2] // every):
         drop = None if source is None else partial(draw_and_drop, p=float(dropout), generator=source)
         return _plain_packed(qkv, n_head, drop)
-    keep = kept_scores(device, qkv.storage.dtype, (B, n_head), T, T, causal=True)
     if source is None:
-        return apply(CausalSelfAttention(n_head=n_head, dropout=0.0, keep=keep), qkv, Stream())
-    return _dropping(qkv, source, n_head=n_head, dropout=float(dropout), keep=keep)
+        return apply(CausalSelfAttention(n_head=n_head, dropout=0.0), qkv, Stream())
+    return _dropping(qkv, source, n_head=n_head, dropout=float(dropout))
 
 
 @sampling()

@@ -23,7 +23,7 @@ from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.forward import Found, Tangents
 from tinytensor.dispatch.launch import Launch
 from tinytensor.dtypes import accumulator
-from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
+from tinytensor.kernels.rows import as_rows, need_tensors
 from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, register, size
 from tinytensor.ops.elementwise.gelu import (
     FUNCTORS,
@@ -40,7 +40,6 @@ from tinytensor.ops.matmul.gemm import multiply
 from tinytensor.ops.matmul.matmul import kernels as products
 from tinytensor.ops.matmul.matmul import linear, linear_flops, linear_gradients, linear_spec, linear_tangent
 from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.runtime.cpu.numpy_threads import in_ranks
 from tinytensor.tensor import Tensor
 
 __all__ = ["linear_gelu"]
@@ -90,17 +89,10 @@ class LinearGelu(Op):
     ) -> None:
         if not y.size:
             return
-        rows, slopes = as_rows(y), None if slope is None else as_rows(slope)
-        np.matmul(as_rows(x), weight.T if self.transposed else weight, out=rows)
+        np.matmul(as_rows(x), weight.T if self.transposed else weight, out=as_rows(y))
         if config.host_kernels != "off" and gates.gelu_forward(y, slope, y, bias, PLACES[self.gate]):
-            return
-
-        def fill(r: slice) -> None:
-            if bias is not None:
-                rows[r] += bias
-            gate_array(rows[r], None if slopes is None else slopes[r], rows[r], self.gate)
-
-        in_ranks(fill, row_blocks(*rows.shape), rows.size)
+            return  # the product by NumPy's BLAS: see `config.matmul`
+        gate_array(y, slope, y if bias is None else y + bias, self.gate)
 
     def host(
         self, y: Array, before: None, slope: Array | None, x: Array, weight: Array, bias: Array | None

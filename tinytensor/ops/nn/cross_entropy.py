@@ -22,7 +22,7 @@ from tinytensor.dispatch.launch import Launch, View, blocks_for, write
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import accumulator, float64, int64
 from tinytensor.errors import ArgumentError, ShapeError
-from tinytensor.kernels.rows import as_rows, need_tensors, one_block, row_blocks, team
+from tinytensor.kernels.rows import as_rows, need_tensors, one_block, team
 from tinytensor.op import HostCall, Op, Spec, Specs, per_input, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import add, divide, maximum, multiply, subtract
@@ -39,7 +39,7 @@ from tinytensor.ops.nn.softmax import softmax
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.reductions.summing import row_sum
 from tinytensor.ops.views.manipulation import cast, unsqueeze
-from tinytensor.runtime.cpu.arrays import Array, scratch
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
 
@@ -106,20 +106,13 @@ class CrossEntropy(Op):
     def cpu(self, loss: Array, top: Array | None, log: Array | None, logits: Array, targets: Array) -> None:
         x = as_rows(logits)  # (N, V)
         labels, counted = _labels(targets, x.shape[1], self.ignore_index)
-        rows = np.empty(len(x), x.dtype)
-        tops, logs = np.empty((2, len(x)), x.dtype)
-        for r in row_blocks(*x.shape):
-            v = x[r]
-            np.maximum.reduce(v, 1, out=tops[r])
-            below = np.subtract(v, tops[r, None], out=scratch("cross_entropy", v.shape, v.dtype))
-            at_label = below[np.arange(len(v)), labels[r]]
-            average = row_sum(below) / v.shape[1] if self.label_smoothing else 0.0
-            np.exp(below, out=below)
-            np.log(row_sum(below), out=logs[r])
-            rows[r] = logs[r] - at_label
-            if self.label_smoothing:
-                rows[r] *= 1.0 - self.label_smoothing
-                rows[r] += self.label_smoothing * (logs[r] - average)
+        tops = x.max(1)
+        below = x - tops[:, None]
+        logs = np.log(row_sum(np.exp(below)))
+        rows = logs - below[np.arange(len(x)), labels]
+        if self.label_smoothing:
+            average = row_sum(below) / x.shape[1]
+            rows = (1 - self.label_smoothing) * rows + self.label_smoothing * (logs - average)
         if top is not None and log is not None:
             tops[~counted] = logs[~counted] = 0  # backward reads none of these
             top[...], log[...] = tops.reshape(top.shape), logs.reshape(log.shape)
@@ -199,14 +192,9 @@ class CrossEntropyBackward(Op):
         tops, logs = top.reshape(-1, 1), log.reshape(-1, 1)
         labels, counted = _labels(targets, x.shape[1], self.ignore_index)
         factors = (_row_weights(counted, self.reduction) * grad.reshape(-1)).astype(x.dtype)[:, None]
-        for r in row_blocks(*x.shape):
-            out = np.subtract(x[r], tops[r], out=d[r])
-            out -= logs[r]
-            np.exp(out, out=out)
-            if self.label_smoothing:
-                out -= self.label_smoothing / x.shape[1]
-            out[np.arange(len(out)), labels[r]] -= 1.0 - self.label_smoothing
-            out *= factors[r]
+        p = np.exp(x - tops - logs) - x.dtype.type(self.label_smoothing / x.shape[1])
+        p[np.arange(len(p)), labels] -= 1.0 - self.label_smoothing
+        np.multiply(p, factors, out=d)
         if not counted.all():
             d[~counted] = 0  # also where the logits are inf or nan
 

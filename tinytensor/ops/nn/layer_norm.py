@@ -20,15 +20,14 @@ from tinytensor.dispatch.launch import Launch
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.errors import ShapeError
 from tinytensor.kernels import norms
-from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
+from tinytensor.kernels.rows import as_rows, need_tensors
 from tinytensor.op import HostCall, Op, Spec, Specs, norm, norm_backward, register
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.power import pow
 from tinytensor.ops.reductions.reduction import mean, sum
-from tinytensor.ops.reductions.summing import RUN, column_sum, row_sum
+from tinytensor.ops.reductions.summing import column_sum, kept_sum
 from tinytensor.ops.views.manipulation import cast, expand
-from tinytensor.runtime.cpu.arrays import scratch
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
 
@@ -96,27 +95,14 @@ class LayerNorm(Op):
 
     def cpu(self, *arrays: Any) -> None:
         y, mean, rstd, x, weight, bias = arrays
-        x, y = as_rows(x), as_rows(y)
-        rows, width = x.shape
-        means = None if mean is None else mean.reshape(-1)
-        rstds = None if rstd is None else rstd.reshape(-1)
-        for r in row_blocks(rows, width):
-            out = y[r]
-            m = row_sum(x[r])
-            m /= width
-            np.subtract(x[r], m[:, None], out=out)  # centered
-            s = np.vecdot(out, out)
-            s /= width
-            s += self.eps
-            np.sqrt(s, out=s)
-            np.reciprocal(s, out=s)
-            out *= s[:, None]
-            if weight is not None:
-                out *= weight
-            if bias is not None:
-                out += bias
-            if means is not None and rstds is not None:
-                means[r], rstds[r] = m, s
+        axis, width = x.ndim - 1, x.shape[-1]
+        m = kept_sum(x, axis) / width
+        s = 1 / np.sqrt(kept_sum(np.square(x - m), axis) / width + self.eps)
+        h = (x - m) * s
+        h = h if weight is None else h * weight
+        y[...] = h if bias is None else h + bias
+        if mean is not None and rstd is not None:
+            mean[...], rstd[...] = m[..., 0], s[..., 0]
 
     def host(self, *arrays: Any) -> HostCall:
         y, mean, rstd, x, weight, bias = arrays
@@ -166,31 +152,15 @@ class LayerNormBackward(Op):
 
     def cpu(self, *arrays: Any) -> None:
         dx, dweight, dbias, grad, x, weight, mean, rstd = arrays
-        g2, x2 = as_rows(grad), as_rows(x)
-        d2 = None if dx is None else as_rows(dx)
-        means, rstds = mean.reshape(-1), rstd.reshape(-1)
-        weights, biases = np.zeros((2, x2.shape[1]))  # float64, since there may be many blocks
-        ones = np.ones(x2.shape[1], x2.dtype) if weight is None else weight
-        for r in row_blocks(len(x2), x2.shape[1], at_most=8 * RUN):
-            g, s = g2[r], rstds[r]  # (rows, C), (rows,)
-            c = np.subtract(x2[r], means[r, None], out=scratch("layer_norm.c", g.shape, g.dtype))
-            t = np.multiply(g, c, out=scratch("layer_norm.t", g.shape, g.dtype))
-            if dbias is not None:
-                biases += column_sum(g)
-            if dweight is not None:
-                weights += np.matmul(s, t)
-            if d2 is not None:  # products with the weight are the row sums of d and of d * c
-                slope = np.matmul(t, ones)
-                slope *= s * s / len(ones)
-                out = np.multiply(g, ones, out=d2[r]) if weight is not None else g
-                c *= slope[:, None]
-                c += (np.matmul(g, ones) / len(ones))[:, None]
-                out = np.subtract(out, c, out=d2[r])
-                out *= s[:, None]
-        if dbias is not None:
-            dbias[...] = biases
+        axis, width, s = x.ndim - 1, x.shape[-1], rstd[..., None]
+        h = (x - mean[..., None]) * s
+        if dx is not None:
+            d = grad if weight is None else grad * weight
+            dx[...] = s * (d - kept_sum(d, axis) / width - h * (kept_sum(d * h, axis) / width))
         if dweight is not None:
-            dweight[...] = weights
+            column_sum(as_rows(grad * h), dweight)
+        if dbias is not None:
+            column_sum(as_rows(grad), dbias)
 
     def host(self, *arrays: Any) -> HostCall:
         dx, dweight, dbias, grad, x, weight, mean, rstd = arrays

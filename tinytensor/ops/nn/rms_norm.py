@@ -18,16 +18,16 @@ from tinytensor.dispatch.forward import Found, Tangents
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.kernels import norms
-from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
+from tinytensor.kernels.rows import as_rows, need_tensors
 from tinytensor.op import HostCall, Op, Spec, Specs, norm, norm_backward, register
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.power import pow
 from tinytensor.ops.nn.layer_norm import check_norm
 from tinytensor.ops.reductions.reduction import mean, sum
-from tinytensor.ops.reductions.summing import RUN
+from tinytensor.ops.reductions.summing import column_sum, kept_sum
 from tinytensor.ops.views.manipulation import cast
-from tinytensor.runtime.cpu.arrays import Array, scratch
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
 
@@ -83,19 +83,11 @@ class RmsNorm(Op):
         return Spec(x.shape, self.dtype or x.dtype), Spec(x.shape[:-1], accumulator(x.dtype))
 
     def cpu(self, y: Array, rrms: Array | None, x: Array, weight: Array | None) -> None:
-        x, y = as_rows(x), as_rows(y)
-        kept = None if rrms is None else rrms.reshape(-1)
-        for r in row_blocks(*x.shape):
-            s = np.vecdot(x[r], x[r])
-            s /= x.shape[1]
-            s += self.eps
-            np.sqrt(s, out=s)
-            np.reciprocal(s, out=s)
-            np.multiply(x[r], s[:, None], out=y[r])
-            if weight is not None:
-                y[r] *= weight
-            if kept is not None:
-                kept[r] = s
+        axis = x.ndim - 1
+        s = 1 / np.sqrt(kept_sum(x * x, axis) / x.shape[-1] + self.eps)
+        y[...] = x * s if weight is None else x * s * weight
+        if rrms is not None:
+            rrms[...] = s[..., 0]
 
     def host(self, y: Array, rrms: Array | None, x: Array, weight: Array | None) -> HostCall:
         return partial(kernels.rms_norm_forward, y, rrms, x, weight, self.eps)
@@ -137,24 +129,13 @@ class RmsNormBackward(Op):
 
     def cpu(self, *arrays: Any) -> None:
         dx, dweight, grad, x, weight, rrms = arrays
-        g2, x2, kept = as_rows(grad), as_rows(x), rrms.reshape(-1)
-        d2 = None if dx is None else as_rows(dx)
-        weights = np.zeros(x2.shape[1])  # float64, since there may be many blocks
-        ones = np.ones(x2.shape[1], x2.dtype) if weight is None else weight
-        for r in row_blocks(len(x2), x2.shape[1], at_most=8 * RUN):
-            g, s = g2[r], kept[r]  # (rows, C), (rows,)
-            t = np.multiply(g, x2[r], out=scratch("rms_norm.t", g.shape, g.dtype))
-            if dweight is not None:
-                weights += np.matmul(s, t)
-            if d2 is not None:  # the product with the weight is the row sum of d * x
-                slope = np.matmul(t, ones)
-                slope *= s * s / len(ones)
-                np.multiply(x2[r], slope[:, None], out=t)
-                out = np.multiply(g, ones, out=d2[r]) if weight is not None else g
-                out = np.subtract(out, t, out=d2[r])
-                out *= s[:, None]
+        axis, s = x.ndim - 1, rrms[..., None]
+        h = x * s
+        if dx is not None:
+            d = grad if weight is None else grad * weight
+            dx[...] = s * (d - h * (kept_sum(d * h, axis) / x.shape[-1]))
         if dweight is not None:
-            dweight[...] = weights
+            column_sum(as_rows(grad * h), dweight)
 
     def host(self, *arrays: Any) -> HostCall:
         dx, dweight, grad, x, weight, rrms = arrays

@@ -15,14 +15,14 @@ from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.forward import Found, Tangents, symmetric
 from tinytensor.dispatch.launch import Launch, View, blocks_for
-from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks, team
+from tinytensor.kernels.rows import need_tensors, team
 from tinytensor.op import HostCall, Op, Spec, Specs, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import multiply, subtract
 from tinytensor.ops.elementwise.exponential import exp
 from tinytensor.ops.reductions.reduction import sum
-from tinytensor.ops.reductions.summing import kept_sum, row_sum
-from tinytensor.runtime.cpu.arrays import Array, scratch
+from tinytensor.ops.reductions.summing import kept_sum
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.shapes import normalize_axis
 from tinytensor.tensor import Tensor
@@ -30,12 +30,6 @@ from tinytensor.tensor import Tensor
 __all__ = ["log_softmax", "softmax"]
 
 kernels = HostKernels("softmax")
-
-
-def _is_rows(axis: int, *arrays: Array) -> bool:
-    """Whether the axis is the last one of C-contiguous arrays large enough to process in blocks."""
-    first = arrays[0]
-    return first.size > 2048 and axis == first.ndim - 1 and all([a.flags.c_contiguous for a in arrays])
 
 
 def _launch(launch: Launch, part: str, logarithm: bool, y: View, *inputs: View, axis: int) -> None:
@@ -72,19 +66,9 @@ class Softmax(Op):
         return (x,)
 
     def cpu(self, y: Array, x: Array) -> None:
-        if not x.size:
-            return
-        if _is_rows(self.axis, x, y):
-            x, y = as_rows(x), as_rows(y)
-            for r in row_blocks(*x.shape):
-                out = y[r]
-                np.subtract(x[r], np.maximum.reduce(x[r], 1, keepdims=True), out=out)
-                np.exp(out, out=out)
-                out /= row_sum(out)[:, None]
-        else:
-            np.subtract(x, np.maximum.reduce(x, self.axis, keepdims=True), out=y)
-            np.exp(y, out=y)
-            y /= kept_sum(y, self.axis)
+        if x.size:
+            e = np.exp(x - x.max(self.axis, keepdims=True))
+            np.divide(e, kept_sum(e, self.axis), out=y)
 
     def host(self, y: Array, x: Array) -> HostCall:
         return partial(kernels.softmax_forward, y, x, False) if self.axis == x.ndim - 1 else None
@@ -114,15 +98,7 @@ class SoftmaxBackward(Op):
         return (y,)
 
     def cpu(self, dx: Array, grad: Array, y: Array) -> None:
-        if _is_rows(self.axis, grad, y, dx):
-            grad, y, dx = as_rows(grad), as_rows(y), as_rows(dx)
-            for r in row_blocks(*y.shape):
-                np.subtract(grad[r], np.vecdot(grad[r], y[r])[:, None], out=dx[r])
-                dx[r] *= y[r]
-        else:
-            np.multiply(grad, y, out=dx)
-            np.subtract(grad, kept_sum(dx, self.axis), out=dx)
-            dx *= y
+        np.multiply(y, grad - kept_sum(grad * y, self.axis), out=dx)
 
     def host(self, dx: Array, grad: Array, y: Array) -> HostCall:
         return partial(kernels.softmax_backward, dx, grad, y, False) if self.axis == y.ndim - 1 else None
@@ -165,18 +141,9 @@ class LogSoftmax(Op):
         return (x,)
 
     def cpu(self, y: Array, x: Array) -> None:
-        if not x.size:
-            return
-        if _is_rows(self.axis, x, y):
-            x, y = as_rows(x), as_rows(y)
-            for r in row_blocks(*x.shape):
-                out = y[r]
-                np.subtract(x[r], np.maximum.reduce(x[r], 1, keepdims=True), out=out)
-                e = np.exp(out, out=scratch("log_softmax", out.shape, out.dtype))
-                out -= np.log(row_sum(e))[:, None]
-        else:
-            np.subtract(x, np.maximum.reduce(x, self.axis, keepdims=True), out=y)
-            y -= np.log(kept_sum(np.exp(y), self.axis))
+        if x.size:
+            below = x - x.max(self.axis, keepdims=True)
+            np.subtract(below, np.log(kept_sum(np.exp(below), self.axis)), out=y)
 
     def host(self, y: Array, x: Array) -> HostCall:
         return partial(kernels.softmax_forward, y, x, True) if self.axis == x.ndim - 1 else None
@@ -206,16 +173,7 @@ class LogSoftmaxBackward(Op):
         return (y,)
 
     def cpu(self, dx: Array, grad: Array, y: Array) -> None:
-        if _is_rows(self.axis, grad, y, dx):
-            grad, y, dx = as_rows(grad), as_rows(y), as_rows(dx)
-            for r in row_blocks(*y.shape):
-                np.exp(y[r], out=dx[r])
-                dx[r] *= row_sum(grad[r])[:, None]
-                np.subtract(grad[r], dx[r], out=dx[r])
-        else:
-            np.exp(y, out=dx)
-            dx *= kept_sum(grad, self.axis)
-            np.subtract(grad, dx, out=dx)
+        np.subtract(grad, np.exp(y) * kept_sum(grad, self.axis), out=dx)
 
     def host(self, dx: Array, grad: Array, y: Array) -> HostCall:
         return partial(kernels.softmax_backward, dx, grad, y, True) if self.axis == y.ndim - 1 else None

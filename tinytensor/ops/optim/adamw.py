@@ -7,7 +7,7 @@ that the host wrote before each replay. On a device all parameters are updated i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,7 @@ from tinytensor.dispatch.launch import Launch, View, launch_for, view_of
 from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dispatch.watch import watched
-from tinytensor.dtypes import DType, accumulator, float32, float64
+from tinytensor.dtypes import accumulator, float32, float64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.kernels.rows import flat_blocks, need_tensors, one_block, reshaped
 from tinytensor.layout import Layout
@@ -39,16 +39,14 @@ from tinytensor.ops.inplace import store
 from tinytensor.ops.optim.multi_tensor import CHUNK, addresses, by_dtype, table_of
 from tinytensor.ops.reductions import reduction
 from tinytensor.ops.views.manipulation import cast, copied
-from tinytensor.runtime.cpu.arrays import Array, check_writeable, scratch, silent
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.graph import capturing, graphs
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.numpy_threads import in_ranks
 from tinytensor.tensor import Tensor, arr, empty, from_array, is_tensor, wrap
 
 __all__ = ["adamw_hyper", "adamw_step", "grad_norm"]
 
 kernels = HostKernels("adamw")
-SMALL = 1 << 13  # parameters of at most so many elements are updated together
 HYPER = 10  # hyperparameters of a step, in the order that adamw_hyper documents
 
 
@@ -86,30 +84,11 @@ class Adamw(Op):
 
     def cpu(self, param: Array, grad: Array, m: Array, v: Array, hyper: Array) -> None:
         lr, beta1, rest1, beta2, rest2, correction1, correction2, eps, decay, scale = hyper.tolist()
-        root = correction2**0.5  # lr * m / c1 / (sqrt(v / c2) + eps) = rate * m / (sqrt(v) + eps * root)
-        rate, eps, shrink = lr * root / correction1, eps * root, 1.0 if self.coupled else 1.0 - lr * decay
-        flat = [param.reshape(-1), reshaped(grad, -1), m.reshape(-1), v.reshape(-1)]
-
-        def move(r: slice) -> None:
-            P, G, M, V = [a[r] for a in flat]
-            t = np.multiply(G, scale * rest1, out=scratch("adamw", P.shape, P.dtype))
-            if self.coupled and decay:
-                t += np.multiply(P, decay * rest1, out=scratch("adamw.decay", P.shape, P.dtype))
-            M *= beta1
-            M += t
-            t *= rest2**0.5 / rest1
-            t *= t
-            V *= beta2
-            V += t
-            np.sqrt(V, out=t)
-            t += eps
-            np.divide(M, t, out=t)
-            t *= rate
-            if shrink != 1.0:
-                P *= shrink
-            P -= t
-
-        in_ranks(move, flat_blocks(param.size), param.size)
+        g = grad * scale + param * decay if self.coupled and decay else grad * scale
+        m[...] = beta1 * m + rest1 * g
+        v[...] = beta2 * v + rest2 * (g * g)
+        kept = param if self.coupled else param * (1 - lr * decay)
+        param[...] = kept - (lr / correction1) * m / (np.sqrt(v / correction2) + eps)
 
     @staticmethod
     def many(columns: list[list[Array]], hyper: Array, rows: Array, coupled: bool) -> HostCall:
@@ -288,50 +267,10 @@ def _step_on_cpu(rows: Array, coupled: bool, hyper: Tensor, *tensors: Tensor) ->
     params, grads, ms, vs = [tensors[i : i + n] for i in range(0, 4 * n, n)]
     if _step_on_host(params, grads, ms, vs, hyper, rows, coupled):
         return
-    which = rows.tolist()
-    numbers = arr(hyper).reshape(-1, HYPER)
-    hypers = [from_array(np.ascontiguousarray(row), float32) for row in numbers]
-    kinds = [row.tobytes() for row in numbers]
-    for places in _together(params, [kinds[row] for row in which]):
-        columns = [[column[i] for i in places] for column in (params, grads, ms, vs)]
-        if len(places) > 1:
-            _step_together(columns, hypers[which[places[0]]], coupled)
-        else:
-            with no_grad():
-                apply_all(Adamw(coupled=coupled), *[c[0] for c in columns], hypers[which[places[0]]])
-
-
-def _together(params: Sequence[Tensor], kinds: Sequence[bytes]) -> Iterator[list[int]]:
-    """Groups of parameters to update by one NumPy call each: small ones of the same dtype and hyperparameters
-    together, any other alone. A NumPy call costs a microsecond, and a step has a dozen.
-    """
-    small: dict[tuple[DType, bytes], list[int]] = {}
-    for i, p in enumerate(params):
-        dtype = p.storage.dtype
-        if p.layout.size > SMALL or dtype.narrow or config.debug:
-            yield [i]
-        else:
-            small.setdefault((dtype, kinds[i]), []).append(i)
-    yield from small.values()
-
-
-def _step_together(columns: Sequence[Sequence[Tensor]], hyper: Tensor, coupled: bool) -> None:
-    """Update small parameters together: concatenate, update and copy back."""
-    for written in (columns[0], *columns[2:]):
-        for x in written:
-            check_writeable(arr(x), Adamw.name)
-    if copies.listener is not None:
-        nbytes = sum([x.layout.size * x.storage.dtype.itemsize for column in columns for x in column])
-        copies.note("adamw", "join", nbytes, "small parameters move together, and are put back")
-    p, g, m, v = [np.concatenate([arr(x).reshape(-1) for x in column]) for column in columns]
-    silent().run(Adamw(coupled=coupled).cpu, p, g, m, v, arr(hyper))
-    for column, moved in ((columns[0], p), (columns[2], m), (columns[3], v)):
-        at = 0
-        for x in column:
-            size = x.layout.size
-            arr(x).reshape(-1)[:] = moved[at : at + size]
-            x.storage.bump(Adamw.name)
-            at += size
+    hypers = [from_array(np.ascontiguousarray(row), float32) for row in arr(hyper).reshape(-1, HYPER)]
+    with no_grad():
+        for row, *one in zip(rows.tolist(), params, grads, ms, vs, strict=True):
+            apply_all(Adamw(coupled=coupled), *one, hypers[row])
 
 
 def _checked_rows(hyper: Tensor, count: int, rows: Sequence[int] | None = None) -> Sequence[int]:
