@@ -303,9 +303,33 @@ def test_rows_of_the_table_reach_kernels(ran: list[str]) -> None:
             leaves = [x for x in values if x.requires_grad]
             if ys:
                 tt.grad(ys, leaves, [tt.ones(*y.shape) for y in ys], allow_unused=True)
-    for_large_ones = {"add", "multiply", "linear", "linear_backward", "matmul", "copy", "cast"}
+    for_large_ones = {
+        "add",
+        "multiply",
+        "relu_backward",
+        "where",
+        "linear",
+        "linear_backward",
+        "matmul",
+        "copy",
+        "cast",
+    }
     captured = {"join"}  # in captured steps alone: a call is faster by NumPy
     assert {name for name, op in registry.items() if op.host} - set(ran) <= for_large_ones | captured
+
+
+def test_kernels_that_select_have_the_bits_of_numpy(ran: list[str]) -> None:
+    x, y = normal(301, 107), normal(301, 107, seed=1)
+    x[::3, ::5], y[::7] = np.nan, -0.0
+    c, one = x > 0, np.float32(1.5)
+    for a, b in ((x, y), (x, one), (one, y), (one, -one)):
+        found = tt.where(tt.tensor(c), *[tt.tensor(v) if v.ndim else float(v) for v in (a, b)])
+        assert found.numpy().tobytes() == np.where(c, a, b).tobytes()
+    assert ran == ["where"] * 4
+    leaf_x = leaf(x)
+    (grad,) = tt.grad([tt.relu(leaf_x)], [leaf_x], [tt.tensor(y)])
+    assert grad.numpy().tobytes() == np.where(x <= 0, np.float32(0), y).tobytes()
+    assert ran[4:] == ["relu_backward"]
 
 
 def test_bfloat16_has_the_bits_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
