@@ -61,14 +61,14 @@ class Methods:
     __slots__ = ()
 
     # elementwise/arithmetic
-    __add__ = arithmetic.add
-    __sub__ = arithmetic.subtract
-    __mul__ = arithmetic.multiply
-    __truediv__ = arithmetic.divide
-    __floordiv__ = arithmetic.floor_divide
-    __mod__ = arithmetic.remainder
-    __neg__ = arithmetic.negative
-    __pos__ = arithmetic.positive
+    __add__ = add = arithmetic.add
+    __sub__ = sub = subtract = arithmetic.subtract
+    __mul__ = mul = multiply = arithmetic.multiply
+    __truediv__ = divide = true_divide = arithmetic.divide
+    __floordiv__ = floor_divide = arithmetic.floor_divide
+    __mod__ = remainder = arithmetic.remainder
+    __neg__ = neg = negative = arithmetic.negative
+    __pos__ = positive = arithmetic.positive
     __radd__ = reflected(arithmetic.add)
     __rsub__ = reflected(arithmetic.subtract)
     __rmul__ = reflected(arithmetic.multiply)
@@ -82,18 +82,21 @@ class Methods:
     __ifloordiv__ = in_place(arithmetic.floor_divide)
     __imod__ = in_place(arithmetic.remainder)
     neg_ = in_place(arithmetic.negative)
-    clip_ = arithmetic.clip_
+    clip = clamp = arithmetic.clip
+    clip_ = clamp_ = arithmetic.clip_
     zero_ = arithmetic.zero_
     copy_ = fill_ = copy_
-    clip = arithmetic.clip
     maximum = arithmetic.maximum
     minimum = arithmetic.minimum
 
     # elementwise/sign_and_complex
-    __abs__ = sign_and_complex.abs
-    abs = sign_and_complex.abs
+    __abs__ = abs = sign_and_complex.abs
     sign = sign_and_complex.sign
     conj = sign_and_complex.conj
+    copysign = sign_and_complex.copysign
+    nextafter = sign_and_complex.nextafter
+    abs_ = in_place(sign_and_complex.abs)
+    sign_ = in_place(sign_and_complex.sign)
 
     @property
     def real(self: Tensor) -> Tensor:
@@ -106,15 +109,18 @@ class Methods:
         return _attribute(sign_and_complex.imag, self)
 
     # elementwise/power
-    __pow__ = power.pow
+    __pow__ = pow = power.pow
     __rpow__ = reflected(power.pow)
-    __ipow__ = in_place(power.pow)
-    sqrt_ = in_place(power.sqrt)
-    pow = power.pow
+    __ipow__ = pow_ = in_place(power.pow)
     square = power.square
     reciprocal = power.reciprocal
     sqrt = power.sqrt
     rsqrt = power.rsqrt
+    hypot = power.hypot
+    square_ = in_place(power.square)
+    reciprocal_ = in_place(power.reciprocal)
+    sqrt_ = in_place(power.sqrt)
+    rsqrt_ = in_place(power.rsqrt)
 
     # elementwise/exponential
     exp = exponential.exp
@@ -130,7 +136,9 @@ class Methods:
     erf = exponential.erf
     erfc = exponential.erfc
     exp_ = in_place(exponential.exp)
+    log_ = in_place(exponential.log)
     tanh_ = in_place(exponential.tanh)
+    sigmoid_ = in_place(exponential.sigmoid)
 
     # elementwise/trigonometric
     sin = trigonometric.sin
@@ -145,9 +153,12 @@ class Methods:
     asinh = trigonometric.asinh
     acosh = trigonometric.acosh
     atanh = trigonometric.atanh
+    sin_ = in_place(trigonometric.sin)
+    cos_ = in_place(trigonometric.cos)
 
     # elementwise/activation
     relu = activation.relu
+    heaviside = activation.heaviside
     relu_ = in_place(activation.relu)
 
     # elementwise/gelu
@@ -155,28 +166,23 @@ class Methods:
     silu = silu
 
     # elementwise/rounding
-    __ceil__ = rounding.ceil
-    __floor__ = rounding.floor
-    __trunc__ = rounding.trunc
-    __round__ = rounding.round
-    ceil = rounding.ceil
-    floor = rounding.floor
-    trunc = rounding.trunc
-    round = rounding.round
+    __ceil__ = ceil = rounding.ceil
+    __floor__ = floor = rounding.floor
+    __trunc__ = trunc = rounding.trunc
+    __round__ = round = rounding.round
+    ceil_ = in_place(rounding.ceil)
+    floor_ = in_place(rounding.floor)
+    round_ = in_place(rounding.round)
 
     # elementwise/comparison
     __eq__ = comparison._eq
     __ne__ = comparison._ne
-    __lt__ = comparison.less
-    __le__ = comparison.less_equal
-    __gt__ = comparison.greater
-    __ge__ = comparison.greater_equal
-    equal = comparison.equal
-    not_equal = comparison.not_equal
-    less = comparison.less
-    less_equal = comparison.less_equal
-    greater = comparison.greater
-    greater_equal = comparison.greater_equal
+    __lt__ = less = lt = comparison.less
+    __le__ = less_equal = le = comparison.less_equal
+    __gt__ = greater = gt = comparison.greater
+    __ge__ = greater_equal = ge = comparison.greater_equal
+    equal = eq = comparison.equal
+    not_equal = ne = comparison.not_equal
     logical_and = comparison.logical_and
     logical_or = comparison.logical_or
     logical_xor = comparison.logical_xor
@@ -189,11 +195,11 @@ class Methods:
     signbit = comparison.signbit
 
     # elementwise/bitwise
-    __and__ = bitwise.bitwise_and
-    __or__ = bitwise.bitwise_or
-    __xor__ = bitwise.bitwise_xor
-    __lshift__ = bitwise.bitwise_left_shift
-    __rshift__ = bitwise.bitwise_right_shift
+    __and__ = bitwise_and = bitwise.bitwise_and
+    __or__ = bitwise_or = bitwise.bitwise_or
+    __xor__ = bitwise_xor = bitwise.bitwise_xor
+    __lshift__ = bitwise_left_shift = bitwise.bitwise_left_shift
+    __rshift__ = bitwise_right_shift = bitwise.bitwise_right_shift
     __invert__ = bitwise.bitwise_invert
     __rand__ = reflected(bitwise.bitwise_and)
     __ror__ = reflected(bitwise.bitwise_or)
@@ -413,35 +419,11 @@ class Methods:
     __deepcopy__ = copying.deep
 
     # PyTorch's names, by the module of the function
-    add = arithmetic.add
-    clamp = arithmetic.clip
-    divide = true_divide = arithmetic.divide
-    floor_divide = arithmetic.floor_divide
-    mul = multiply = arithmetic.multiply
-    neg = negative = arithmetic.negative
-    positive = arithmetic.positive
-    remainder = arithmetic.remainder
-    sub = subtract = arithmetic.subtract
     bernoulli = sampling.bernoulli
     multinomial = sampling.multinomial
-    bitwise_and = bitwise.bitwise_and
-    bitwise_or = bitwise.bitwise_or
-    bitwise_xor = bitwise.bitwise_xor
-    bitwise_left_shift = bitwise.bitwise_left_shift
-    bitwise_right_shift = bitwise.bitwise_right_shift
-    copysign = sign_and_complex.copysign
-    nextafter = sign_and_complex.nextafter
     cumprod = scan.cumulative_prod
     cumsum = scan.cumulative_sum
     dot = mm = bmm = mv = matmul
-    eq = comparison.equal
-    ge = comparison.greater_equal
-    gt = comparison.greater
-    le = comparison.less_equal
-    lt = comparison.less
-    ne = comparison.not_equal
-    heaviside = activation.heaviside
-    hypot = power.hypot
     movedim = manipulation.moveaxis
     swapaxes = manipulation.transpose
     outer = outer
@@ -494,21 +476,7 @@ class Methods:
     dim = pytorch.dim
     numel = pytorch.numel
 
-    # in place: written by the op, or from the result of a function
-    abs_ = in_place(sign_and_complex.abs)
-    ceil_ = in_place(rounding.ceil)
-    cos_ = in_place(trigonometric.cos)
-    floor_ = in_place(rounding.floor)
-    log_ = in_place(exponential.log)
-    pow_ = in_place(power.pow)
-    reciprocal_ = in_place(power.reciprocal)
-    round_ = in_place(rounding.round)
-    rsqrt_ = in_place(power.rsqrt)
-    sigmoid_ = in_place(exponential.sigmoid)
-    sign_ = in_place(sign_and_complex.sign)
-    sin_ = in_place(trigonometric.sin)
-    square_ = in_place(power.square)
-    clamp_ = arithmetic.clip_
+    # in place, from the result of a function
     addcdiv_ = written(pytorch.addcdiv)
     addcmul_ = written(pytorch.addcmul)
     clamp_max_ = written(pytorch.clamp_max)
