@@ -18,7 +18,7 @@ from tinytensor.dispatch.launch import Launch, View
 from tinytensor.errors import ArgumentError, DTypeError
 from tinytensor.generator import Generator, default_generator
 from tinytensor.kernels.dropout import Drop, add_dropped, odds
-from tinytensor.kernels.rows import need_tensors, reshaped
+from tinytensor.kernels.rows import need_tensors
 from tinytensor.op import HostCall, Op, Spec, Specs, register
 from tinytensor.ops.random.philox import blocks_needed, dropout_keep
 from tinytensor.random_streams import Stream
@@ -29,7 +29,6 @@ from tinytensor.tensor import Tensor
 __all__ = ["dropout"]
 
 kernels = HostKernels("dropout")
-STEP = 32_768  # elements at a time: a multiple of 4, the words of a Philox block
 
 
 @register
@@ -49,13 +48,8 @@ class Dropout(Op):
         return (x,)
 
     def cpu(self, y: Array, x: Array, stream: Stream) -> None:
-        source, target = reshaped(x, -1), y.reshape(-1)
-        scale = target.dtype.type(1.0 / (1.0 - self.p) if self.p < 1.0 else 0.0)
-        for i in range(0, len(source), STEP):
-            out = target[i : i + STEP]
-            keep = dropout_keep(stream.seed, (stream.offset + i // 4) % 2**64, self.p, len(out))
-            np.multiply(source[i : i + STEP], keep, out=out)
-            out *= scale
+        keep = dropout_keep(stream.seed, stream.offset, self.p, x.size).reshape(x.shape)
+        np.multiply(x * keep, x.dtype.type(1.0 / (1.0 - self.p) if self.p < 1.0 else 0.0), out=y)
 
     def host(self, y: Array, x: Array, stream: Stream) -> HostCall:
         return partial(kernels.dropout_forward, y, x, *odds(self.p), stream.seed, stream.offset)

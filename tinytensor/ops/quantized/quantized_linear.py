@@ -29,7 +29,7 @@ from tinytensor.ops.quantized.dequantize import (
 )
 from tinytensor.ops.quantized.kinds import NUMBERS, QUANTIZED, ROUNDED, rounded_product
 from tinytensor.ops.views.manipulation import cast
-from tinytensor.runtime.cpu.arrays import NUMPY, Array, scratch
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
 
@@ -73,7 +73,7 @@ class QuantizedLinear(Op):
             if self.rounded:
                 y2[:, r] = rounded_product(x2, packed[r], QUANTIZED[self.kind])
             else:
-                weight = scratch("quantized_linear", (r.stop - r.start, x2.shape[1]), NUMPY[float32])
+                weight = np.empty((r.stop - r.start, x2.shape[1]), np.float32)
                 dequantize_array(weight, packed[r], self.kind)
                 y2[:, r] = np.matmul(x2, weight.T.astype(x2.dtype, copy=False))
 
