@@ -178,8 +178,10 @@ class CausalSelfAttentionBackward(Op):
     def cpu(self, *arrays: Any) -> None:
         dqkv, grad, qkv, stream, y, lse = arrays
         sight: Any = {"causal": True, "scale": _scale(qkv.shape, self.n_head), "dropout": self.dropout}
-        ins = (heads_of(grad, self.n_head), *qkv_of(qkv, self.n_head), None, None, stream)
-        numpy_attention.backward(*qkv_of(dqkv, self.n_head), *ins, heads_of(y, self.n_head), lse, **sight)
+        grad, y = heads_of(grad, self.n_head), heads_of(y, self.n_head)
+        q, k, v = qkv_of(qkv, self.n_head)
+        dq, dk, dv = qkv_of(dqkv, self.n_head)
+        numpy_attention.backward(dq, dk, dv, grad, q, k, v, None, None, stream, y, lse, **sight)
 
     def host(self, *arrays: Any) -> HostCall:
         dqkv, grad, qkv, stream, y, lse = arrays

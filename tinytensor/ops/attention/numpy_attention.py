@@ -41,7 +41,8 @@ def _shares(shape: tuple[int, ...], item: int, p: float, stream: Stream, like: A
     each = blocks_needed(keys, 1)
     first = (stream.offset + item * H * queries * each) % (1 << 64)
     kept = dropout_keep(stream.seed, first, p, 4 * H * queries * each).reshape(H, queries, 4 * each)
-    return kept[..., :keys] * like.dtype.type(1.0 / (1.0 - p) if p < 1.0 else 0.0)
+    shares: Array = kept[..., :keys] * like.dtype.type(1.0 / (1.0 - p) if p < 1.0 else 0.0)
+    return shares
 
 
 def forward(
