@@ -184,7 +184,7 @@ CALLS = {
     "index tensors do not fit": (lambda: f(3, 3)[tt.tensor([0, 1]), tt.tensor([0, 1, 2])], S, ""),
     "gather axes": (lambda: tt.gather(f(2, 3), 1, tt.tensor([0])), S, "axes"),
     "gather range": (lambda: tt.gather(f(2, 3), 1, tt.tensor([[5]])), Range, "5"),
-    "scatter_add values": (lambda: tt.scatter_add(f(3), 0, tt.tensor([0]), f(2)), S, "one value per index"),
+    "scatter_add values": (lambda: tt.scatter_add(f(3), 0, tt.tensor([0, 1]), f(1)), S, "one value"),
     "take out of range": (lambda: tt.take(f(2, 3), tt.tensor([6])), Range, "6"),
     "one_hot range": (lambda: tt.one_hot(tt.tensor([3]), 3), Range, "3"),
     "nonzero of number": (lambda: tt.nonzero(tt.tensor(1.0)), S, "axes"),

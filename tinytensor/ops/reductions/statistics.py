@@ -425,7 +425,7 @@ def vector_norm(x: Tensor, axis: AxisLike = None, keepdims: bool = False, ord: f
     Example:
         >>> x = tt.tensor([3.0, -4.0])
         >>> [tt.vector_norm(x, ord=p).item() for p in (2, 1, float("inf"))]
-        (5.0, 7.0, 4.0)
+        [5.0, 7.0, 4.0]
     """
     axes = reduced_axes(x, axis, "vector_norm")
     floating("vector_norm", Spec(x.layout.shape, x.storage.dtype))
