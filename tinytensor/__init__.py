@@ -28,6 +28,20 @@ from tinytensor.argument_errors import missing as _missing
 from tinytensor.interop import backends as backends
 from tinytensor.interop.einops_backend import offer as _offer
 from tinytensor.interop.namespaces import namespaces as _namespaces
+from tinytensor.nn.functional import avg_pool1d as avg_pool1d
+from tinytensor.nn.functional import avg_pool2d as avg_pool2d
+from tinytensor.nn.functional import conv1d as conv1d
+from tinytensor.nn.functional import conv2d as conv2d
+from tinytensor.nn.functional import cross_entropy as cross_entropy
+from tinytensor.nn.functional import embedding as embedding
+from tinytensor.nn.functional import layer_norm as layer_norm
+from tinytensor.nn.functional import max_pool1d as max_pool1d
+from tinytensor.nn.functional import max_pool2d as max_pool2d
+from tinytensor.nn.functional import mse_loss as mse_loss
+from tinytensor.nn.functional import nll_loss as nll_loss
+from tinytensor.nn.functional import pad as pad
+from tinytensor.nn.functional import rms_norm as rms_norm
+from tinytensor.nn.functional import scaled_dot_product_attention as scaled_dot_product_attention
 
 __version__ = "0.1.0"
 _offer()
@@ -38,14 +52,18 @@ vars(_autograd).update(  # tt.autograd.Function is PyTorch's name of tt.Function
         for name in ("Function", "detect_anomaly", "grad", "gradcheck", "gradgradcheck")
     }
 )
-if not TYPE_CHECKING:  # type checkers follow the star import, and report a missing name themselves
-    __all__ = sorted([*_api.__all__, "backends", "fft", "func", "linalg", "nn", "optim", "utils"])
-
+if not TYPE_CHECKING:  # type checkers follow the imports, and report a missing name themselves
     for _module in (nn, nn.functional, nn.utils, optim, optim.lr_scheduler, utils.data):
         for _name in _module.__all__:  # clear errors for wrong arguments: see argument_checks.py
             _thing = getattr(_module, _name)
-            if callable(_thing):
+            if callable(_thing) and _name not in _api.__all__:
                 setattr(_module, _name, _checked(_thing, module=_module.__name__))
+
+    _SHARED = [_name for _name in nn.functional.__all__ if _name in globals()]
+    globals().update({_name: getattr(nn.functional, _name) for _name in _SHARED})  # wrapped
+    __all__ = sorted(
+        [*{*_api.__all__, *_SHARED}, "backends", "fft", "func", "linalg", "nn", "optim", "utils"]
+    )
 
     def __getattr__(name):  # called only for names that do not exist
         _missing(__name__, _FUNCTIONS, name)

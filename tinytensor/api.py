@@ -1,6 +1,6 @@
-"""The public API of tinytensor: re-exports the `__all__` of the modules below.
+"""The public names of tinytensor below `nn`: re-exports the `__all__` of the modules below.
 
-`nn` and `optim` are built on top of this module.
+`nn` and `optim` are built on top of this module; functions of networks are in `nn.functional`.
 """
 
 from typing import TYPE_CHECKING
@@ -34,7 +34,6 @@ from tinytensor.interop.array_api import __array_namespace_info__ as __array_nam
 from tinytensor.interop.pytorch import *
 from tinytensor.interop.saving import *
 from tinytensor.layout import *
-from tinytensor.ops.attention.attention import *
 from tinytensor.ops.attention.cached_attention import *
 from tinytensor.ops.attention.causal_self_attention import *
 from tinytensor.ops.elementwise.activation import *
@@ -51,18 +50,11 @@ from tinytensor.ops.indexing.gathering import *
 from tinytensor.ops.indexing.masking import *
 from tinytensor.ops.joining.joining import *
 from tinytensor.ops.joining.joining import unbind as _unbind
-from tinytensor.ops.joining.padding import *
-from tinytensor.ops.matmul.convolution import *
 from tinytensor.ops.matmul.einsum import *
 from tinytensor.ops.matmul.linear_gelu import *
 from tinytensor.ops.matmul.matmul import *
 from tinytensor.ops.nn.add_norm import *
-from tinytensor.ops.nn.cross_entropy import *
 from tinytensor.ops.nn.dropout import *
-from tinytensor.ops.nn.embedding import *
-from tinytensor.ops.nn.layer_norm import *
-from tinytensor.ops.nn.loss import *
-from tinytensor.ops.nn.rms_norm import *
 from tinytensor.ops.nn.softmax import *
 from tinytensor.ops.optim.adamw import *
 from tinytensor.ops.optim.multi_tensor import *

@@ -181,6 +181,7 @@ FUNCTIONS = {
     "LongTensor": "tt.tensor(data, dtype=tt.int64)",
     "Size": "a tuple, as x.shape is",
     "amp": _AMP,
+    "bce_with_logits": "tt.nn.functional.binary_cross_entropy_with_logits",
     "compile": f"{_NOT_YET}fused ops such as tt.linear_gelu and tt.capture, which replays a step, save calls",
     "digamma": "tt.asarray(scipy.special.psi(x.numpy()))",
     "distributions": f"{_NOT_YET}tt.normal, tt.multinomial and tt.bernoulli draw, tt.log_softmax has "
@@ -202,6 +203,7 @@ FUNCTIONS = {
     "set_default_dtype": "dtype=tt.float64 where a tensor is made, or model.to(tt.float64)",
     "set_float32_matmul_precision": "tt.config.tf32 = True, for products of float32 in TF32 on a device",
     "solve": "tt.linalg.solve",
+    "unfold": "x.unfold(axis, size, step); tt.nn.functional.unfold has windows of images, as columns",
     "view_as_complex": "x[..., 0] + 1j * x[..., 1]",
     "view_as_real": "tt.stack([z.real, z.imag], -1)",
     "vmap": "tt.func.vmap",
@@ -256,12 +258,13 @@ NN = {
         "from tinytensor.distributed import DataParallel, for several processes",
     ),
     **dict.fromkeys(("LazyConv2d", "LazyLinear"), "tt.nn.Linear or tt.nn.Conv2d, with the number of inputs"),
+    "MultiHeadAttention": "tt.nn.MultiheadAttention, whose masks exclude where they are True",
     "BatchNorm3d": f"{_NOT_YET}tt.nn.BatchNorm1d of x.flatten(2)",
     "Conv3d": f"{_NOT_YET}tt.nn.Conv1d and tt.nn.Conv2d",
 }
 FUNCTIONAL = {
     **_GONE,
-    "multi_head_attention_forward": "tt.nn.MultiHeadAttention",
+    "multi_head_attention_forward": "tt.nn.MultiheadAttention",
 }
 OPTIM = {
     **dict.fromkeys(
@@ -388,6 +391,7 @@ _ABSENT: dict[str, tuple[tuple[Any, ...], str]] = {
     "add_zero_attn": ((False,), "leave it out"),
     "amsgrad": ((False,), "leave it out: the steps are those of Adam without the maximum"),
     "ceil_mode": ((False,), "tt.nn.functional.pad before, so that the windows end with the input"),
+    "beta": ((1, 1.0), "{name}(beta * x) / beta"),
     "capturable": ((False,), "leave it out: tt.capture replays the steps of every optimizer"),
     "decoupled_weight_decay": ((False,), "tt.optim.AdamW"),
     "differentiable": ((False,), "tt.func.grad, and p - lr * g in operations that are recorded"),
@@ -411,6 +415,7 @@ _ABSENT: dict[str, tuple[tuple[Any, ...], str]] = {
     "right": ((False,), 'side="right"'),
     "requires_grad": ((False,), "tt.{name}(..., dtype=tt.float32).requires_grad_(), of a floating dtype"),
     "pin_memory_device": (("",), "leave it out: pin_memory=True pins for the GPU in use"),
+    "threshold": ((20, 20.0), "leave it out: it is exact everywhere"),
     "scale_grad_by_freq": ((False,), "leave it out"),
     "sorted": ((True, False), "leave it out"),
     "sparse": ((False,), "leave it out: gradients are dense"),

@@ -144,7 +144,7 @@ def call_of(library: Library, work: Work) -> Callable[[], Sequence[Any]]:
 def _function(library: Library, op: str) -> Callable[..., Any]:
     """An op of tinytensor, or the same one of PyTorch."""
     if not isinstance(library, Torch):
-        attention = lambda q, k, v: tt.scaled_dot_product_attention(q, k, v, causal=True)  # noqa: E731
+        attention = lambda q, k, v: tt.scaled_dot_product_attention(q, k, v, is_causal=True)  # noqa: E731
         return attention if op == "attention" else getattr(tt, op)
     F = library.module.nn.functional
     return {

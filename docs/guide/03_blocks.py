@@ -128,7 +128,7 @@ losses = []
 for _ in range(pick(300, 150)):
     inputs, targets = next(batches)  # show
     logits = table(tt.from_numpy(inputs))  # predict: (B, T, V)
-    loss = tt.cross_entropy(logits, tt.from_numpy(targets))  # compare
+    loss = tt.cross_entropy(logits.mT, tt.from_numpy(targets))  # compare; classes are axis 1
     loss.backward()
     optimizer.step()  # adjust
     optimizer.zero_grad()

@@ -32,9 +32,9 @@ exercises = Exercises("07_positions")
 
 # %%
 x = tt.randn(1, 6, 16)  # (B, T, C)
-attention = nn.MultiHeadAttention(16, 2)
+attention = nn.MultiheadAttention(16, 2, batch_first=True)
 order = [3, 0, 5, 1, 4, 2]
-before, after = attention(x), attention(x[:, order])
+before, after = [attention(y, y, y)[0] for y in (x, x[:, order])]
 print(f"largest difference: {float(abs(before[:, order] - after).max()):.1e}")
 
 assert tt.allclose(before[:, order], after, atol=1e-6)

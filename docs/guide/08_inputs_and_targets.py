@@ -135,7 +135,7 @@ model = GPT(GPTConfig(V, block_size=T, n_layer=2, n_head=2, n_embd=32), tt.Gener
 with tt.no_grad():
     logits = model(inputs[:1])  # (1, T, V): an answer at each position
     alone = [model(inputs[:1, : t + 1])[0, -1].tolist() for t in range(T)]  # 8 runs, one for each question
-    losses = tt.cross_entropy(logits, targets[:1], reduction="none")  # (1, T)
+    losses = tt.cross_entropy(logits.mT, targets[:1], reduction="none")  # (1, V, T), (1, T) → (1, T)
     loss = model.loss(inputs[:1], targets[:1]).item()
 print("surprise at each place:", losses[0].numpy().round(2))
 

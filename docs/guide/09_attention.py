@@ -151,7 +151,7 @@ def attention(q, k, v, mask=None):
     scores = q @ k.mT / sqrt(q.shape[-1])
     if mask is not None:
         scores = tt.masked_fill(scores, mask, -tt.inf)
-    weights = tt.softmax(scores)
+    weights = tt.softmax(scores, -1)
     return weights @ v, weights
 
 

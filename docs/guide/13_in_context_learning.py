@@ -99,7 +99,7 @@ def losses_of(model, ids):
     """Loss at each position, (count, T)."""
     with tt.no_grad():
         ids = tt.asarray(ids)
-        return tt.cross_entropy(model(ids[:, :-1]), ids[:, 1:], reduction="none").numpy()
+        return tt.cross_entropy(model(ids[:, :-1]).mT, ids[:, 1:], reduction="none").numpy()
 
 
 before = {name: p.numpy().copy() for name, p in model.state_dict().items()}

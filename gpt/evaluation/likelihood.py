@@ -56,7 +56,7 @@ def log_likelihoods(model: GPT, tokenizer: Tokenizer, pairs: Sequence[tuple[str,
             targets = padded([rows[i][1] for i in batch], IGNORED)  # (B, T)
             wanted = tt.from_numpy(targets).to(model.device)
             logits = model(inputs)
-            lost = tt.cross_entropy(logits.astype(tt.float32), wanted, reduction="none").cpu().numpy()
+            lost = tt.cross_entropy(logits.astype(tt.float32).mT, wanted, reduction="none").cpu().numpy()
             best = (logits.argmax(-1) == wanted).cpu().numpy() | (targets == IGNORED)
             for i, losses, right, row in zip(batch, lost, best, targets, strict=True):
                 log_p = -float(losses.astype(np.float64).sum())

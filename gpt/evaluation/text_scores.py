@@ -91,7 +91,7 @@ def score(
         for inputs, targets in watched(islice(blocks, batches or None)):
             ids, wanted = [tt.from_numpy(x).to(model.device) for x in (inputs, targets)]
             logits = model(ids)  # (B, T, V)
-            lost = tt.cross_entropy(logits, wanted, reduction="none").astype(tt.float64).cpu().numpy()
+            lost = tt.cross_entropy(logits.mT, wanted, reduction="none").astype(tt.float64).cpu().numpy()
             right += int((logits.argmax(-1) == wanted).sum())
             losses[: lost.shape[1]] += lost.sum(0)
             counts[: lost.shape[1]] += len(lost)

@@ -47,7 +47,7 @@ def completion_log_probs(model: GPT, inputs: tt.Tensor, targets: tt.Tensor) -> t
     logits = model(inputs)
     if logits.itemsize == 2:
         logits = logits.astype(tt.float32)  # sums over many tokens
-    return -tt.cross_entropy(logits, targets, reduction="none").sum(1)
+    return -tt.cross_entropy(logits.mT, targets, reduction="none").sum(1)
 
 
 def dpo_loss(policy: tt.Tensor, reference: tt.Tensor, beta: float) -> tuple[tt.Tensor, tt.Tensor]:

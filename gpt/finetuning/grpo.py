@@ -112,7 +112,7 @@ def token_log_probs(model: GPT, inputs: tt.Tensor, targets: tt.Tensor, temperatu
     logits = model(inputs)
     if logits.itemsize == 2:
         logits = logits.astype(tt.float32)
-    return -tt.cross_entropy(logits / temperature, targets, reduction="none")
+    return -tt.cross_entropy((logits / temperature).mT, targets, reduction="none")
 
 
 def policy_loss(log_p: tt.Tensor, old: tt.Tensor, weights: tt.Tensor, clip: float) -> tt.Tensor:

@@ -97,11 +97,12 @@ class AdaptedLinear(nn.Module):
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(..., K) → (..., N)."""
         if not self.kind:
-            y = tt.linear(x, self.weight, self.bias)
+            y = tt.linear(x, self.weight, self.bias, transposed=False)
         else:
             y = tt.quantized_linear(x, self.packed, self.kind)
             y = y if self.bias is None else y + self.bias
-        y = y + tt.linear(tt.linear(x, self.lora_a), self.lora_b) * self.scale
+        low = tt.linear(x, self.lora_a, transposed=False)
+        y = y + tt.linear(low, self.lora_b, transposed=False) * self.scale
         return y if self.gelu is None else tt.gelu(y, approximate=self.gelu)
 
     def product(self) -> tt.Tensor:

@@ -37,7 +37,7 @@ class TwoWayAttention(SelfAttention):
     def forward(self, x_BTC: tt.Tensor, seen: tt.Tensor | None = None) -> tt.Tensor:
         """(B, T, C) → (B, T, C); attends to the tokens where `seen`, (B, 1, 1, T), is True."""
         p = self.config.dropout if self.training else 0.0
-        return self.merge(tt.scaled_dot_product_attention(*self.heads(x_BTC), mask=seen, dropout=p))
+        return self.merge(tt.scaled_dot_product_attention(*self.heads(x_BTC), seen, p, enable_gqa=True))
 
 
 class EncoderBlock(Block):

@@ -69,7 +69,7 @@ class CrossAttention(nn.Module):
         k, v, seen = memory.for_rows(B)
         q = self.c_q(x_BTC).reshape(B, T, self.config.n_head, self.config.head_size).transpose(1, 2)
         q = q if self.q_norm is None else self.q_norm(q).astype(k.dtype)  # (B, nh, T, hs)
-        y = tt.scaled_dot_product_attention(q, k, v, mask=seen, dropout=p)
+        y = tt.scaled_dot_product_attention(q, k, v, seen, p, enable_gqa=True)
         merged: tt.Tensor = self.c_proj(y.permute(0, 2, 1, 3).reshape(B, T, C))
         return merged
 

@@ -86,7 +86,7 @@ def masked_scores(
             ids = tt.from_numpy(block).to(model.device)
             inputs, targets = hide(ids, mask, generator)
             logits = model(inputs)
-            loss += tt.cross_entropy(logits, targets, reduction="sum").item()
+            loss += tt.cross_entropy(logits.mT, targets, reduction="sum").item()
             said, wanted = [x.cpu().numpy() for x in (logits[..., :mask].argmax(-1), targets)]
             right += int((said == wanted).sum())
             counts += np.bincount(wanted[wanted != IGNORED], minlength=mask)

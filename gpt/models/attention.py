@@ -64,7 +64,7 @@ class SelfAttention(nn.Module):
         """Result of `forward` in evaluation mode, (B, T, C), and the attention weights, (B, nh, T, T)."""
         q, k, v = self.heads(x_BTC)
         options = self.mask_options(x_BTC.shape[1])
-        y, weights = tt.scaled_dot_product_attention(q, k, v, **options, need_weights=True)
+        y, weights = tt.scaled_dot_product_attention(q, k, v, **options, enable_gqa=True, need_weights=True)
         return self.merge(y), weights
 
 
@@ -78,7 +78,7 @@ class CausalSelfAttention(SelfAttention):
 
     def mask_options(self, count: int) -> dict[str, Any]:
         """Mask options for `count` tokens: causal, with a sliding window and ALiBi slopes."""
-        return {"causal": True, "window": self._window(count), "slopes": self.slopes}
+        return {"is_causal": True, "window": self._window(count), "slopes": self.slopes}
 
     def _window(self, count: int) -> int:
         """Window size, or 0 if the window covers all `count` tokens."""

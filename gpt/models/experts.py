@@ -30,7 +30,7 @@ class Experts(nn.Module):
         """Apply each expert to its tokens, (n_e, K) → (n_e, N)."""
         biases = [None] * len(parts) if self.bias is None else self.bias.unbind(0)
         triples = zip(parts, self.weight.unbind(0), biases, strict=True)
-        return [tt.linear(x, w, b) for x, w, b in triples]
+        return [tt.linear(x, w, b, transposed=False) for x, w, b in triples]
 
     def of(self, chosen: tt.Tensor, x: tt.Tensor) -> tt.Tensor:
         """Apply expert chosen[i] to row i of x (n, K), with gathered (copied) matrices: (n, N)."""

@@ -162,7 +162,7 @@ class GPT(nn.Module):
                 check_context(idx.shape[1], self.config.block_size)
                 x_BTC = x_BTC + table[: idx.shape[1]]
             else:
-                x_BTC = x_BTC + tt.embedding(table, places)
+                x_BTC = x_BTC + tt.embedding(places, table)
         if self.training and self.config.dropout:
             x_BTC = tt.dropout(x_BTC, self.config.dropout, training=True)
         return x_BTC
@@ -173,8 +173,7 @@ class GPT(nn.Module):
         x_BTC = stream.normed(self.ln_f)[1] if self.config.norm_position == "pre" else stream.total()
         table = self.wte if self.config.tied_head else self.lm_head  # (V, C)
         packed = isinstance(table, nn.QuantizedEmbedding)
-        logits: tt.Tensor
-        logits = table.attend(x_BTC) if packed else tt.linear(x_BTC, table.weight, transposed=True)
+        logits: tt.Tensor = table.attend(x_BTC) if packed else tt.linear(x_BTC, table.weight)
         cap = self.config.logit_soft_cap
         return cap * tt.tanh(logits / cap) if cap else logits
 
@@ -208,7 +207,7 @@ class GPT(nn.Module):
         """Mean cross-entropy, in nats, of targets (B, T) given ids (B, T); targets of -100 are ignored. In
         training mode, plus the load-balancing loss of experts.
         """
-        loss = tt.cross_entropy(self(idx), targets)
+        loss = tt.cross_entropy(self(idx).flatten(0, 1), targets.flatten())
         balance = self.balance() if self.training else None
         # Backward begins with the last term, and so comes to each balance with its block: checkpoints
         # recompute one group of blocks at a time.

@@ -10,6 +10,7 @@ import pytest
 
 import tinytensor as tt
 from tests import FULL
+from tests.helpers import op_functions as ops
 from tests.helpers.on_emulated import (
     DEVICE,
     RUNTIME,
@@ -105,7 +106,7 @@ def operands(case: Case, dtype: str) -> list[tt.Tensor]:
 def run(q: tt.Tensor, k: tt.Tensor, v: tt.Tensor, grad: tt.Tensor, **params: Any) -> list[tt.Tensor]:
     """The result and all gradients."""
     leaves = [x.detach().requires_grad_() for x in (q, k, v)]
-    y = tt.scaled_dot_product_attention(*leaves, **params)
+    y = ops.scaled_dot_product_attention(*leaves, **params)
     return [y, *[g for g in tt.grad(y, leaves, grad) if g is not None]]
 
 
@@ -125,7 +126,7 @@ def test_attention_equals_its_definition(case: Case, dtype: str) -> None:
         assert (host(found[0])[:, :, 0] == 0).all()
         assert (host(found[1])[:, :, 0] == 0).all()
     with tt.no_grad():
-        y = tt.scaled_dot_product_attention(*given[:3], mask=mask, causal=case.causal, scale=case.scale)
+        y = ops.scaled_dot_product_attention(*given[:3], mask=mask, causal=case.causal, scale=case.scale)
     np.testing.assert_array_equal(host(y), host(found[0]))
 
 
@@ -167,7 +168,7 @@ def test_a_number_that_is_none_spoils_what_sees_it_alone(dtype: str) -> None:
     case = Case(70, 70, 16, 16)
     q, k, v, _ = (host(x) for x in operands(case, dtype))
     q[0, 1, 40, 3] = np.nan
-    y = host(tt.scaled_dot_product_attention(*[device(x, dtype) for x in (q, k, v)]))
+    y = host(ops.scaled_dot_product_attention(*[device(x, dtype) for x in (q, k, v)]))
     assert np.isnan(y[0, 1, 40]).all()
     assert np.isnan(y).sum() == 16
 
@@ -179,7 +180,7 @@ def test_no_query_sees_a_later_key(extra: int, dtype: str) -> None:
     q, k, v = normal(1, 2, T, 16), normal(1, 2, T + extra, 16, seed=1), normal(1, 2, T + extra, 16, seed=2)
 
     def result() -> Array:
-        return host(tt.scaled_dot_product_attention(*[device(x, dtype) for x in (q, k, v)], causal=True))
+        return host(ops.scaled_dot_product_attention(*[device(x, dtype) for x in (q, k, v)], causal=True))
 
     before = result()
     for t in (31, 32, T + extra - 1):
@@ -219,7 +220,7 @@ def test_layouts(dtype: str) -> None:
     q, k, v, grad = operands(case, dtype)
     k, v = k[:, :1].expand(2, 2, 50, 16), v[:, :1].expand(2, 2, 50, 16)
     expected = run(q, k.contiguous(), v.contiguous(), grad, causal=True)
-    assert launches(lambda: tt.scaled_dot_product_attention(q, k, v, causal=True)) == 1
+    assert launches(lambda: ops.scaled_dot_product_attention(q, k, v, causal=True)) == 1
     for actual, wanted in zip(run(q, k, v, grad, causal=True), expected, strict=True):
         np.testing.assert_array_equal(host(actual), host(wanted))
     odd = [device(host(x), dtype, lead=1) for x in (q, k, v, grad)]

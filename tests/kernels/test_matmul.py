@@ -448,6 +448,6 @@ def test_the_same_bits_in_every_order() -> None:
             by_tile(ORDINARY[1], x.mT.contiguous(), x, parts=2),
             long[0] @ long[1],
             long[0] @ long[1].mT.contiguous().mT,
-            tt.linear(x, w, w[0]),
+            tt.linear(x, w, w[0], transposed=False),
         ]
     )

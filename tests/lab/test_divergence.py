@@ -10,6 +10,7 @@ import pytest
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
+from tests.helpers import op_functions as ops
 from tests.helpers.cupy_fixtures import cupy, lazy, needs_nvrtc, pretended  # noqa: F401 - fixtures
 from tests.helpers.ops import around
 from tinytensor.commands.exercises import EXERCISES
@@ -27,7 +28,7 @@ def step_of_a_gpt(device: str, dtype: tt.DType = tt.float32) -> list[tt.Tensor]:
     params = list(model.parameters())
     optimizer = tt.optim.AdamW(params, lr=1e-3)
     tokens = tt.arange(3 * 13, device=device).reshape(3, 13) * 7 % 37
-    loss = tt.cross_entropy(model(tokens[:, :-1]).reshape(-1, 37), tokens[:, 1:].reshape(-1))
+    loss = ops.cross_entropy(model(tokens[:, :-1]).reshape(-1, 37), tokens[:, 1:].reshape(-1))
     loss.backward()
     tt.optim.clip_grad_norm_(params, 0.5)
     optimizer.step()
@@ -75,7 +76,7 @@ def test_masks_and_ignored_targets_are_compared() -> None:
 
     def program(device: str) -> list[tt.Tensor]:
         x = (tt.arange(30, dtype=tt.float32, device=device).reshape(5, 6) * 0.1 - 1.0).requires_grad_()
-        loss = tt.cross_entropy(x, tt.tensor([0, 3, -100, 5, -100], device=device))
+        loss = ops.cross_entropy(x, tt.tensor([0, 3, -100, 5, -100], device=device))
         (x[x > 0.2].sum() + loss).backward()
         assert x.grad is not None
         return [loss, x.grad]
@@ -94,7 +95,7 @@ def test_bfloat16_beside_float32_only_drifts() -> None:
 
 def small_program(device: str) -> list[tt.Tensor]:
     x = tt.arange(32, dtype=tt.float32, device=device).reshape(4, 8).requires_grad_()
-    y = tt.softmax(tt.layer_norm(x, tt.ones(8, device=device), tt.zeros(8, device=device)) * 0.5)
+    y = tt.softmax(ops.layer_norm(x, tt.ones(8, device=device), tt.zeros(8, device=device)) * 0.5, -1)
     (y @ y.T).sum().backward()
     assert x.grad is not None
     return [y, x.grad]
@@ -141,7 +142,7 @@ def test_a_wrong_axis_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def program(device: str) -> tt.Tensor:
         x = tt.arange(16, dtype=tt.float32, device=device).reshape(4, 4) / 10.0
         y = tt.tanh(x) + 1.0
-        return tt.softmax(y) @ y  # here
+        return tt.softmax(y, -1) @ y  # here
 
     found = divergence(program, "cpu", "emulated")
     assert named(found) == ("softmax", False, "emulated")
@@ -193,7 +194,7 @@ def test_hidden_results_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def program(device: str) -> tt.Tensor:
         x = tt.arange(12, dtype=tt.float32, device=device).reshape(3, 4).requires_grad_()
-        return tt.layer_norm(x, tt.ones(4, device=device), tt.zeros(4, device=device)).sum()
+        return ops.layer_norm(x, tt.ones(4, device=device), tt.zeros(4, device=device)).sum()
 
     found = divergence(program, "cpu", "emulated")
     assert named(found) == ("layer_norm", False, "emulated")
@@ -209,7 +210,7 @@ def test_an_error_on_the_cpu_is_named_as_its(monkeypatch: pytest.MonkeyPatch) ->
         return True
 
     around(monkeypatch, "softmax", "host", lambda right, *arrays: partial(wrong, *arrays))
-    found = divergence(lambda device: tt.softmax(tt.ones(64, 64, device=device)), "cpu", "emulated")
+    found = divergence(lambda device: tt.softmax(tt.ones(64, 64, device=device), -1), "cpu", "emulated")
     assert named(found)[::2] == ("softmax", "cpu")
 
 
@@ -308,7 +309,7 @@ def test_a_captured_program_runs() -> None:
     def program(device: str) -> tt.Tensor:
         x = tt.ones(50, 60, device=device) * 3.0
         with tt.no_grad():
-            return tt.capture(lambda: tt.softmax(x).sum(axis=0), device=device).replay()
+            return tt.capture(lambda: tt.softmax(x, -1).sum(axis=0), device=device).replay()
 
     found = divergence(program, "cpu", "emulated")
     assert not found.wrong

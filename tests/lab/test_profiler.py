@@ -297,8 +297,8 @@ def test_nothing_at_all() -> None:
 def test_time_of_the_emulator_stands_apart() -> None:
     x = tt.ones(64, 64)
     with lab.profile(peaks=PEAKS) as p:
-        tt.softmax(x)
-        y = tt.softmax(x.to("emulated"))
+        tt.softmax(x, -1)
+        y = tt.softmax(x.to("emulated"), -1)
         y @ y
     assert p.devices == ["cpu", "emulated"]
     assert {op.name for op in p.groups()} == {"softmax"}
@@ -371,7 +371,7 @@ def test_a_gpu_takes_longer_for_more() -> None:
 def test_a_graph_that_was_captured_meanwhile_goes_on_without_the_profile() -> None:
     x = tt.ones(1000, 100)
     with lab.profile() as p, tt.no_grad():
-        graph = tt.capture(lambda: tt.softmax(x), device="cpu")
+        graph = tt.capture(lambda: tt.softmax(x, -1), device="cpu")
     before = len(p.calls)
     assert np.allclose(graph.replay().numpy(), 0.01)
     assert len(p.calls) == before
@@ -381,7 +381,7 @@ def test_a_graph_that_was_captured_meanwhile_goes_on_without_the_profile() -> No
 def test_a_replay_is_one_call(device: str) -> None:
     x = tt.ones(50, 60, device=device)
     with lab.profile() as p, tt.no_grad():
-        graph = tt.capture(lambda: tt.softmax(x * 2.0), device=device)
+        graph = tt.capture(lambda: tt.softmax(x * 2.0, -1), device=device)
         captured = len(p.calls)
         for _ in range(3):
             graph.replay()

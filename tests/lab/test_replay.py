@@ -106,7 +106,7 @@ def test_requests_are_those_that_the_counters_count() -> None:
     """Except where lanes part: the counters know where they meet again, the replay draws them together."""
     with tt.cuda.check(blocks=2, record=True) as report:
         x = tt.rand(4, 70, device="emulated")
-        tt.softmax(x @ tt.rand(70, 45, device="emulated")).sum(0)
+        tt.softmax(x @ tt.rand(70, 45, device="emulated"), -1).sum(0)
     for count in report.kernels:
         assert count.recording is not None
         assert not count.recording.is_cut

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers import op_functions as ops
 from tinytensor import lab, storage
 from tinytensor.autograd.backward import Pass
 from tinytensor.dispatch import apply, copies, cpu, elementwise, launch
@@ -28,12 +29,12 @@ PROGRAMS: dict[str, Program] = {
     "broadcast": lambda x, y: x * y[0],
     "matmul": lambda x, y: x @ y,
     "matmul of transposed": lambda x, y: x.T @ y,
-    "linear": lambda x, y: tt.linear(x, y, y[0]),
+    "linear": lambda x, y: tt.linear(x, y, y[0], transposed=False),
     "sum": lambda x, y: x.sum() + y.mean(axis=0),
     "max": lambda x, y: x.max(axis=1) + y.max(),
-    "softmax": lambda x, y: tt.softmax(x) * tt.log_softmax(y),
-    "gelu": lambda x, y: tt.gelu(x) + tt.tanh(y),
-    "layer_norm": lambda x, y: tt.layer_norm(x, y[0], y[1]),
+    "softmax": lambda x, y: tt.softmax(x, -1) * tt.log_softmax(y, -1),
+    "gelu": lambda x, y: tt.gelu(x, "tanh") + tt.tanh(y),
+    "layer_norm": lambda x, y: ops.layer_norm(x, y[0], y[1]),
     "where": lambda x, y: tt.where(x > y, x, y),
     "concat": lambda x, y: tt.concat([x, y]).cumulative_sum(axis=0),
     "index": lambda x, y: x[tt.arange(x.shape[0])[::-1]] + y[1:2],

@@ -38,7 +38,7 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[[Array], Any]]] = {
     "gelu": (F.gelu, lambda x: x * (1 + erf(x / math.sqrt(2))) / 2),
     "silu": (F.silu, lambda x: x * sigmoid(x)),
     "mish": (F.mish, lambda x: x * np.tanh(np.logaddexp(0, x))),
-    "softplus": (lambda x: F.softplus(x, beta=2.0), lambda x: np.logaddexp(0, 2 * x) / 2),
+    "softplus": (F.softplus, lambda x: np.logaddexp(0, x)),
     "softsign": (F.softsign, lambda x: x / (1 + np.abs(x))),
     "hardtanh": (F.hardtanh, lambda x: np.clip(x, -1, 1)),
     "hardswish": (F.hardswish, lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
@@ -164,20 +164,12 @@ def test_windows_are_columns() -> None:
     np.testing.assert_array_equal(F.unfold(tt.tensor(x), 2)[0].numpy(), np.stack(columns, 1))
 
 
-def test_in_place_has_the_gradient_or_an_error() -> None:
-    x = tt.tensor([-1.0, 2.0], requires_grad=True)
-    F.elu(x * 1, inplace=True).sum().backward()
-    assert x.grad is not None
-    assert x.grad.tolist() == pytest.approx([math.exp(-1), 1.0])
-    y = F.silu(x * 1, inplace=True).sum()  # whose backward needs x
-    with pytest.raises(tt.GradError, match="overwritten"):
-        y.backward()
-
-
 POOLING: dict[str, Callable[[tt.Tensor], Any]] = {
     "dilation": lambda x: F.max_pool2d(x, 2, dilation=2),
     "ceil_mode": lambda x: F.avg_pool1d(x, 2, ceil_mode=True),
     "return_indices": lambda x: F.max_pool1d(x, 2, return_indices=True),
+    "beta": lambda x: F.softplus(x, beta=2.0),
+    "inplace": lambda x: tt.nn.ReLU(inplace=True)(x),
 }
 
 
@@ -185,3 +177,47 @@ POOLING: dict[str, Callable[[tt.Tensor], Any]] = {
 def test_options_that_are_not_here(option: str) -> None:
     with pytest.raises(tt.ArgumentError, match=option):
         POOLING[option](tt.zeros(1, 1, 4, 4))
+
+
+@pytest.mark.parametrize("name", sorted(set(F.__all__) & set(tt.__all__)))
+def test_a_function_of_networks_is_one_function(name: str) -> None:
+    assert getattr(tt, name) is getattr(F, name)
+
+
+CHANGED: dict[str, tuple[Callable[[], Any], Any]] = {  # what tt's functions once computed otherwise
+    "gelu": (lambda: tt.gelu(tt.tensor(X)), X * (1 + erf(X / math.sqrt(2))) / 2),
+    "linear": (lambda: tt.linear(tt.tensor([1.0, 2.0]), tt.tensor([[3.0, 4.0], [5.0, 6.0]])), [11.0, 17.0]),
+    "embedding": (lambda: tt.embedding(tt.tensor([1, 0]), tt.tensor([[1.0], [2.0]])), [[2.0], [1.0]]),
+    "rms_norm": (lambda: tt.rms_norm(tt.tensor([1e-6]), (1,)), [1e-6 / math.sqrt(1e-12 + 2**-23)]),
+    "pad": (lambda: tt.pad(tt.tensor([[1.0]]), (1, 2)), [[0.0, 1.0, 0.0, 0.0]]),
+    "one_hot": (lambda: tt.one_hot(tt.tensor([1, 0])), [[0, 1], [1, 0]]),
+    "cross_entropy": (lambda: tt.cross_entropy(tt.zeros(2, 5, 3), tt.zeros(2, 3).long()), math.log(5)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_its_meaning_is_pytorchs(name: str) -> None:
+    call, want = CHANGED[name]
+    np.testing.assert_allclose(call().numpy(), want, rtol=1e-6)
+
+
+OLD: dict[str, Callable[[], Any]] = {  # calls of before, which would give other numbers
+    "layer_norm": lambda: tt.layer_norm(tt.zeros(2, 3), tt.ones(3), tt.zeros(3)),
+    "rms_norm": lambda: tt.rms_norm(tt.zeros(2, 3), tt.ones(3)),
+    "embedding": lambda: tt.embedding(tt.zeros(5, 2), tt.tensor([1])),
+    "linear": lambda: tt.linear(tt.zeros(4, 2), tt.zeros(2, 3)),
+    "cross_entropy": lambda: tt.cross_entropy(tt.zeros(2, 8, 5), tt.zeros(2, 8).long()),
+    "attention": lambda: tt.scaled_dot_product_attention(*[tt.zeros(1, 1, 2, 2)] * 3, causal=True),
+    "attention's mask": lambda: tt.scaled_dot_product_attention(*[tt.zeros(1, 1, 2, 2)] * 3, mask=None),
+    "softmax": lambda: tt.softmax(tt.zeros(2, 3, 4)),
+    "log_softmax": lambda: tt.nn.LogSoftmax()(tt.zeros(2, 3, 4)),
+    "unfold": lambda: tt.unfold(tt.zeros(5), 0, 3),  # type: ignore[attr-defined]
+    "pad": lambda: tt.pad(tt.zeros(2, 3), ((1, 2), (3, 4))),
+    "attention by the name of before": lambda: tt.nn.MultiHeadAttention(8, 2),  # type: ignore[attr-defined]
+}
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_a_call_of_before_is_refused(name: str) -> None:
+    with pytest.raises((tt.TinyTensorError, TypeError)):
+        OLD[name]()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers import op_functions as ops
 from tests.helpers.on_emulated import launches
 from tinytensor import nn
 from tinytensor.ops.random.philox import uniform_float32
@@ -25,9 +26,9 @@ def leaves(width: int, place: str, rms: bool) -> list[tt.Tensor]:
 
 @pytest.mark.parametrize("place", ["cpu", "emulated", "checked"])
 @pytest.mark.parametrize("width", [24, 130, 1, 768, 2048])  # whole vectors or not, one warp for a row or more
-@pytest.mark.parametrize("norm", [tt.layer_norm, tt.rms_norm])
+@pytest.mark.parametrize("norm", [ops.layer_norm, ops.rms_norm])
 def test_results_are_rounded_once(norm: Norm, width: int, place: str) -> None:
-    given = leaves(width, place, norm is tt.rms_norm)
+    given = leaves(width, place, norm is ops.rms_norm)
     wide = norm(*given, eps=1e-4)
     narrow = norm(*given, eps=1e-4, dtype=tt.bfloat16)
     assert narrow.dtype is tt.bfloat16
@@ -41,11 +42,11 @@ def test_results_are_rounded_once(norm: Norm, width: int, place: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["cpu", "emulated"])
-@pytest.mark.parametrize("norm", [tt.layer_norm, tt.rms_norm])
+@pytest.mark.parametrize("norm", [ops.layer_norm, ops.rms_norm])
 def test_second_derivatives(norm: Norm, place: str) -> None:
     found = []
     for dtype in (None, tt.bfloat16):
-        given = leaves(8, place, norm is tt.rms_norm)
+        given = leaves(8, place, norm is ops.rms_norm)
         y = norm(*given, eps=1e-4, dtype=dtype).astype(tt.float32)
         (first,) = tt.grad((y * y).sum(), given[:1], create_graph=True)
         (second,) = tt.grad((first * first).sum(), given[:1])
@@ -98,7 +99,7 @@ def test_a_sum_and_its_norm_are_those_of_two_ops(rms: bool, dtype: tt.DType, wid
             total, normed = (tt.add_rms_norm if rms else tt.add_layer_norm)(x, y, *vectors, eps=1e-4)
         else:
             total = x + y
-            normed = (tt.rms_norm if rms else tt.layer_norm)(total, *vectors, eps=1e-4, dtype=dtype)
+            normed = (ops.rms_norm if rms else ops.layer_norm)(total, *vectors, eps=1e-4, dtype=dtype)
         assert (total.dtype, normed.dtype) == (tt.float32, dtype)
         slopes = [tt.tensor(drawn(2, 5, width, seed=i), device=place) for i in (8, 9)]
         outs = [(total, slopes[0]), (normed, slopes[1].astype(dtype))]
@@ -138,9 +139,9 @@ def test_other_dtypes_and_shapes_are_two_ops() -> None:
         tt.add_rms_norm(tt.ones(3, 4), tt.ones(3, 4), tt.ones(5))
 
 
-@pytest.mark.parametrize("norm", [tt.layer_norm, tt.rms_norm])
+@pytest.mark.parametrize("norm", [ops.layer_norm, ops.rms_norm])
 def test_tangents_have_the_dtype_of_the_result(norm: Norm) -> None:
-    given = tuple(t.detach() for t in leaves(8, "cpu", norm is tt.rms_norm))
+    given = tuple(t.detach() for t in leaves(8, "cpu", norm is ops.rms_norm))
     slopes = tuple(tt.tensor(drawn(*t.shape, seed=5)) for t in given)
     _, wide = tt.func.jvp(lambda *xs: norm(*xs, eps=1e-4), given, slopes)
     _, narrow = tt.func.jvp(lambda *xs: norm(*xs, eps=1e-4, dtype=tt.bfloat16), given, slopes)
@@ -180,7 +181,7 @@ def test_dropout_in_a_sum_is_that_of_dropout(rms: bool, dtype: tt.DType, width: 
     uniform_float32(3, 0, bits)
     factor = np.where(bits < 0.25, np.float32(0), np.float32(1 / 0.75))
     np.testing.assert_array_equal(total.detach().cpu().numpy(), x.detach().cpu().numpy() + wide * factor)
-    two = (tt.rms_norm if rms else tt.layer_norm)(total, eps=1e-4)
+    two = (ops.rms_norm if rms else ops.layer_norm)(total, eps=1e-4)
     bound = 2**-7 if dtype is tt.bfloat16 else 1e-5
     found, expected = [t.detach().cpu().astype(tt.float32).numpy() for t in (normed, two)]
     np.testing.assert_allclose(found, expected, rtol=bound, atol=bound)

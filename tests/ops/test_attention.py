@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers import op_functions as ops
 from tests.helpers.fused import Array, leaf, normal, peak
 from tinytensor.op_table.attention.attention import attention, past
 
@@ -18,7 +19,7 @@ def test_attention_memory_grows_with_T_not_with_its_square() -> None:
     q, k, v = (leaf(x) for x in values)
     scores = 4 * B * H * T * T
     with peak() as used:
-        y = tt.scaled_dot_product_attention(q, k, v, causal=True)
+        y = ops.scaled_dot_product_attention(q, k, v, causal=True)
         y.backward(tt.ones(B, H, T, D))
     assert scores == 67_108_864
     assert used.bytes < scores // 8
@@ -41,7 +42,7 @@ def test_gradients_are_those_of_unfused_attention(causal: bool, masked: bool) ->
 
     def run(**params: Any) -> list[Array]:
         q, k, v = (leaf(x) for x in values)
-        y = tt.scaled_dot_product_attention(
+        y = ops.scaled_dot_product_attention(
             q, k, v, causal=causal, mask=tt.tensor(mask) if masked else None, **params
         )
         if isinstance(y, tuple):
@@ -68,7 +69,7 @@ def test_attention_is_safe_with_large_scores(host: str, monkeypatch: pytest.Monk
     p = np.exp(exact - exact.max(-1, keepdims=True))
     p /= p.sum(-1, keepdims=True)
     leaves = [leaf(x) for x in (q, k, v)]
-    y = tt.scaled_dot_product_attention(*leaves, causal=True)
+    y = ops.scaled_dot_product_attention(*leaves, causal=True)
     np.testing.assert_allclose(y.detach().numpy(), p @ v, rtol=1e-3, atol=1e-3)
     y.sum().backward()
     assert all(x.grad is not None and np.isfinite(x.grad.numpy()).all() for x in leaves)
@@ -81,7 +82,7 @@ def test_changing_a_key_changes_no_output_before_it(extra: int) -> None:
     q, k, v = normal(1, 2, T, 4), normal(1, 2, T + extra, 4, seed=1), normal(1, 2, T + extra, 4, seed=2)
 
     def run(k: Array, v: Array) -> Array:
-        y = tt.scaled_dot_product_attention(tt.tensor(q), tt.tensor(k), tt.tensor(v), causal=True)
+        y = ops.scaled_dot_product_attention(tt.tensor(q), tt.tensor(k), tt.tensor(v), causal=True)
         return y.numpy().copy()
 
     before = run(k, v)
@@ -100,7 +101,7 @@ def test_packed_attention_is_causal_and_equals_the_separate_one() -> None:
     leaf_x, other = leaf(x), leaf(x)
     y = tt.causal_self_attention(leaf_x, 2)
     q, k, v = (a.reshape(2, 70, 2, 4).transpose(1, 2) for a in other.chunk(3, -1))
-    z = tt.scaled_dot_product_attention(q, k, v, causal=True).transpose(1, 2).reshape(2, 70, 8)
+    z = ops.scaled_dot_product_attention(q, k, v, causal=True).transpose(1, 2).reshape(2, 70, 8)
     np.testing.assert_array_equal(y.detach().numpy(), z.detach().numpy())
     w = tt.tensor(normal(2, 70, 8, seed=1))
     (y * w).sum().backward()
@@ -115,7 +116,7 @@ def test_dropout_of_attention_weights() -> None:
     q, v = tt.zeros(1, 1, 8, 4), tt.ones(1, 1, 8, 2)
 
     def run(seed: int) -> Array:
-        y = tt.scaled_dot_product_attention(q, q, v, dropout=0.5, generator=tt.Generator(seed))
+        y = ops.scaled_dot_product_attention(q, q, v, dropout=0.5, generator=tt.Generator(seed))
         assert isinstance(y, tt.Tensor)
         return y.numpy()
 
@@ -131,7 +132,7 @@ def test_dropout_of_attention_weights() -> None:
 def test_a_mask_can_be_learned() -> None:
     q, k, v = (tt.tensor(normal(1, 2, 3, 4, seed=i, dtype=np.float64)) for i in range(3))
     mask = leaf(normal(2, 3, 3, seed=4, dtype=np.float64))
-    tt.gradcheck(lambda m: tt.scaled_dot_product_attention(q, k, v, mask=m, causal=True), [mask])
+    tt.gradcheck(lambda m: ops.scaled_dot_product_attention(q, k, v, mask=m, causal=True), [mask])
 
 
 @pytest.mark.parametrize("device", ["cpu", "emulated"])
@@ -148,7 +149,7 @@ def test_scores_of_16_bit_operands_are_float32(dtype: tt.DType, how: str, device
         qkv = [x.astype(dtype).to(place) for x in (q, k, v)]
         given = mask.astype(dtype).to(place).detach()
         given.requires_grad = how == "learned mask"
-        y = tt.scaled_dot_product_attention(*qkv, mask=given, causal=True, **params)
+        y = ops.scaled_dot_product_attention(*qkv, mask=given, causal=True, **params)
         return (y[0] if isinstance(y, tuple) else y).detach().cpu().astype(tt.float64)
 
     exact = run("cpu", tt.float64).numpy()
@@ -163,6 +164,6 @@ def test_weights_and_gradients_of_more_queries_than_keys() -> None:
     values = [normal(1, 2, n, 4, seed=n) for n in (5, 3, 3)]
     expected, shares = attention(*[x.astype(np.float64) for x in values], np.ones((5, 3), bool))
     q, k, v = (leaf(x) for x in values)
-    y, weights = tt.scaled_dot_product_attention(q, k, v, need_weights=True)
+    y, weights = ops.scaled_dot_product_attention(q, k, v, need_weights=True)
     np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(weights.detach().numpy(), shares, rtol=1e-5, atol=1e-6)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers import op_functions as ops
 from tests.helpers.fused import Array, leaf, normal, peak
 from tinytensor.ops.random import philox
 from tinytensor.runtime import runtime_of
@@ -23,7 +24,7 @@ def mask_of(shape: tuple[int, ...], p: float, seed: int, offset: int = 0) -> Arr
 
 
 def attend(*operands: tt.Tensor, seed: int = 5, p: float = 0.3, **params: Any) -> tt.Tensor:
-    y = tt.scaled_dot_product_attention(*operands, dropout=p, generator=tt.Generator(seed), **params)
+    y = ops.scaled_dot_product_attention(*operands, dropout=p, generator=tt.Generator(seed), **params)
     assert isinstance(y, tt.Tensor)
     return y
 
@@ -77,7 +78,7 @@ def test_gradients_of_a_fixed_mask(device: str, causal: bool, mode: str) -> None
 def test_fused_and_unfused_attention_draw_the_same_mask(device: str, mode: str) -> None:
     q, k, v = (tt.tensor(normal(2, 2, n, 8, seed=n)).to(device).requires_grad_() for n in (70, 101, 101))
     fused = attend(q, k, v, causal=True)
-    plain, _ = tt.scaled_dot_product_attention(
+    plain, _ = ops.scaled_dot_product_attention(
         q, k, v, causal=True, dropout=0.3, generator=tt.Generator(5), need_weights=True
     )
     np.testing.assert_allclose(fused.detach().cpu().numpy(), plain.detach().cpu().numpy(), atol=2e-6)
@@ -89,7 +90,7 @@ def test_fused_and_unfused_attention_draw_the_same_mask(device: str, mode: str) 
 def test_windows_slopes_and_shared_heads_drop_the_same_weights() -> None:
     q, k, v = (tt.tensor(normal(1, heads, 50, 8, seed=heads)) for heads in (4, 2, 2))
     options = {"causal": True, "window": 9, "slopes": tt.tensor([0.5, 0.25, 0.1, 0.0])}
-    plain, _ = tt.scaled_dot_product_attention(
+    plain, _ = ops.scaled_dot_product_attention(
         q, k, v, **options, dropout=0.3, generator=tt.Generator(5), need_weights=True
     )
     np.testing.assert_allclose(attend(q, k, v, **options).numpy(), plain.numpy(), atol=2e-6)
@@ -158,7 +159,7 @@ def test_vmap_draws_for_each_sample_or_once() -> None:
     q = tt.tensor(normal(3, 1, 2, 8, 4))
 
     def dropping(x: tt.Tensor) -> tt.Tensor:
-        return tt.scaled_dot_product_attention(x, x, x, dropout=0.5, generator=source)
+        return ops.scaled_dot_product_attention(x, x, x, dropout=0.5, generator=source)
 
     source = tt.Generator(2)
     different = tt.func.vmap(dropping, randomness="different")(q)

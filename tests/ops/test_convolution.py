@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinytensor as tt
+from tests.helpers import op_functions as ops
 from tinytensor.dispatch.view_gradients import strided
 from tinytensor.layout import Layout
 from tinytensor.op_table.matmul.convolution import convolve, pool
@@ -33,7 +34,7 @@ def test_conv2d_agrees_with_loops(data):
     inputs, outputs = draw(1, 2), groups * draw(1, 2)  # channels
     shapes = (draw(0, 2), groups * inputs, *image), (outputs, inputs, *kernel), (outputs,)
     arrays, (x, weight, bias) = tensors(*shapes, seed=draw(0, 999))
-    y = tt.conv2d(x, weight, bias, **options)
+    y = ops.conv2d(x, weight, bias, **options)
     want = convolve(*arrays, **options)
     assert y.shape == want.shape
     np.testing.assert_allclose(y.detach().numpy(), want, rtol=1e-12, atol=1e-12)
@@ -51,7 +52,7 @@ def test_conv2d_agrees_with_loops(data):
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_same_keeps_the_size(n, dilation, k):
     (a, w), (x, weight) = tensors((1, 1, *[9] * n), (1, 1, *[k] * n))
-    function = (tt.conv1d, tt.conv2d)[n - 1]
+    function = (ops.conv1d, ops.conv2d)[n - 1]
     total = dilation * (k - 1)
     padded = np.pad(a, [(0, 0), (0, 0), *[(total // 2, total - total // 2)] * n])
     y = function(x, weight, padding="same", dilation=dilation)
@@ -67,15 +68,15 @@ def test_same_keeps_the_size(n, dilation, k):
 
 def test_windows_are_views_and_only_the_product_copies_them():
     _, (x, weight) = tensors((2, 3, 8, 8), (4, 3, 3, 3))
-    node, names = tt.conv2d(x, weight).node, []
+    node, names = ops.conv2d(x, weight).node, []
     while isinstance(node, tt.Node):
         names.append(node.name)
         node = node.parents[1 if node.name == "matmul" else 0]
     assert names == ["reshape", "matmul", "reshape", "copy", "permute", "windows"]
     assert node is x
-    by_one = tt.conv2d(x, weight[:, :, :1, :1])  # the windows of a 1 × 1 kernel are the image: no copy
+    by_one = ops.conv2d(x, weight[:, :, :1, :1])  # the windows of a 1 × 1 kernel are the image: no copy
     assert by_one.node.parents[0].name == "matmul"
-    pooled = tt.max_pool2d(x, 3, stride=1).node
+    pooled = ops.max_pool2d(x, 3, stride=1).node
     assert pooled.saved[0][0] is x.storage
 
 
@@ -89,14 +90,14 @@ def test_pooling_corners():
     ):
         want = pool(np.mean, a, size, 2, options.get("stride"), options.get("padding", 0))
         np.testing.assert_allclose(
-            tt.avg_pool2d(x, size, **options).detach().numpy(), want, rtol=1e-12, atol=1e-12
+            ops.avg_pool2d(x, size, **options).detach().numpy(), want, rtol=1e-12, atol=1e-12
         )
         want = pool(np.max, a, size, 2, options.get("stride"), options.get("padding", 0), -np.inf)
-        np.testing.assert_array_equal(tt.max_pool2d(x, size, **options).detach().numpy(), want)
-    assert tt.max_pool1d(tt.tensor([1.0, np.nan, 2.0, 3.0]), 2).tolist()[1] == 3.0
-    assert np.isnan(tt.max_pool1d(tt.tensor([1.0, np.nan, 2.0, 3.0]), 2).tolist()[0])
+        np.testing.assert_array_equal(ops.max_pool2d(x, size, **options).detach().numpy(), want)
+    assert ops.max_pool1d(tt.tensor([1.0, np.nan, 2.0, 3.0]), 2).tolist()[1] == 3.0
+    assert np.isnan(ops.max_pool1d(tt.tensor([1.0, np.nan, 2.0, 3.0]), 2).tolist()[0])
     tie = tt.tensor([1.0, 1.0, 0.0], requires_grad=True)
-    tt.max_pool1d(tie, 2, stride=1).sum().backward()
+    ops.max_pool1d(tie, 2, stride=1).sum().backward()
     assert tie.grad.tolist() == [0.5, 1.5, 0.0]
 
 
@@ -104,36 +105,36 @@ def test_pooling_corners():
     ("call", "error", "says"),
     [
         (
-            lambda x, w: tt.conv2d(x, tt.ones(2, 4, 6, 1)),
+            lambda x, w: ops.conv2d(x, tt.ones(2, 4, 6, 1)),
             tt.ShapeError,
             r"kernel of size \(6, 1\) on an image",
         ),
-        (lambda x, w: tt.conv2d(x, w, dilation=3), tt.ShapeError, r"with dilation \(3, 3\) over \(7, 7\)"),
-        (lambda x, w: tt.conv2d(x[0], w), tt.ShapeError, r"axes are \(B, C_in, H, W\)"),
-        (lambda x, w: tt.conv2d(x, w[0]), tt.ShapeError, r"axes are \(C_out, C_in, kh, kw\)"),
-        (lambda x, w: tt.conv1d(x, w), tt.ShapeError, r"axes are \(B, C_in, L\)"),
-        (lambda x, w: tt.conv2d(x, w, groups=2), tt.ShapeError, "number of channels"),
+        (lambda x, w: ops.conv2d(x, w, dilation=3), tt.ShapeError, r"with dilation \(3, 3\) over \(7, 7\)"),
+        (lambda x, w: ops.conv2d(x[0], w), tt.ShapeError, r"axes are \(B, C_in, H, W\)"),
+        (lambda x, w: ops.conv2d(x, w[0]), tt.ShapeError, r"axes are \(C_out, C_in, kh, kw\)"),
+        (lambda x, w: ops.conv1d(x, w), tt.ShapeError, r"axes are \(B, C_in, L\)"),
+        (lambda x, w: ops.conv2d(x, w, groups=2), tt.ShapeError, "number of channels"),
         (
-            lambda x, w: tt.conv2d(x, tt.ones(3, 2, 1, 1), groups=2),
+            lambda x, w: ops.conv2d(x, tt.ones(3, 2, 1, 1), groups=2),
             tt.ShapeError,
             "divide the number of output",
         ),
-        (lambda x, w: tt.conv2d(x, w[:, :, :0]), tt.ShapeError, "empty kernel"),
-        (lambda x, w: tt.conv2d(x, w, tt.ones(3)), tt.ShapeError, "bias"),
-        (lambda x, w: tt.conv2d(x, w, stride=0), tt.ArgumentError, "stride=0"),
-        (lambda x, w: tt.conv2d(x, w, stride=(1, 1, 1)), tt.ArgumentError, "stride"),
-        (lambda x, w: tt.conv2d(x, w, padding=-1), tt.ArgumentError, "padding=-1"),
-        (lambda x, w: tt.conv2d(x, w, padding="same", stride=2), tt.ArgumentError, "same"),
-        (lambda x, w: tt.conv2d(x, w, padding="full"), tt.ArgumentError, "full"),
-        (lambda x, w: tt.conv2d(x, w, dilation=0), tt.ArgumentError, "dilation=0"),
-        (lambda x, w: tt.conv2d(x, w, groups=0), tt.ArgumentError, "groups=0"),
-        (lambda x, w: tt.conv2d(x, [1.0]), tt.DTypeError, "list"),
-        (lambda x, w: tt.max_pool2d(x, 9), tt.ShapeError, r"kernel of size \(9, 9\)"),
-        (lambda x, w: tt.max_pool2d(x, 2, padding=2), tt.ArgumentError, "at most half"),
-        (lambda x, w: tt.max_pool2d(x, 0), tt.ArgumentError, "kernel_size=0"),
-        (lambda x, w: tt.avg_pool2d(x[0, 0, 0], 2), tt.ShapeError, "last 2 axes"),
-        (lambda x, w: tt.avg_pool1d(tt.arange(4), 2), tt.DTypeError, "int64"),
-        (lambda x, w: tt.max_pool1d(x.astype(tt.complex64), 2), tt.DTypeError, "complex"),
+        (lambda x, w: ops.conv2d(x, w[:, :, :0]), tt.ShapeError, "empty kernel"),
+        (lambda x, w: ops.conv2d(x, w, tt.ones(3)), tt.ShapeError, "bias"),
+        (lambda x, w: ops.conv2d(x, w, stride=0), tt.ArgumentError, "stride=0"),
+        (lambda x, w: ops.conv2d(x, w, stride=(1, 1, 1)), tt.ArgumentError, "stride"),
+        (lambda x, w: ops.conv2d(x, w, padding=-1), tt.ArgumentError, "padding=-1"),
+        (lambda x, w: ops.conv2d(x, w, padding="same", stride=2), tt.ArgumentError, "same"),
+        (lambda x, w: ops.conv2d(x, w, padding="full"), tt.ArgumentError, "full"),
+        (lambda x, w: ops.conv2d(x, w, dilation=0), tt.ArgumentError, "dilation=0"),
+        (lambda x, w: ops.conv2d(x, w, groups=0), tt.ArgumentError, "groups=0"),
+        (lambda x, w: ops.conv2d(x, [1.0]), tt.DTypeError, "list"),
+        (lambda x, w: ops.max_pool2d(x, 9), tt.ShapeError, r"kernel of size \(9, 9\)"),
+        (lambda x, w: ops.max_pool2d(x, 2, padding=2), tt.ArgumentError, "at most half"),
+        (lambda x, w: ops.max_pool2d(x, 0), tt.ArgumentError, "kernel_size=0"),
+        (lambda x, w: ops.avg_pool2d(x[0, 0, 0], 2), tt.ShapeError, "last 2 axes"),
+        (lambda x, w: ops.avg_pool1d(tt.arange(4), 2), tt.DTypeError, "int64"),
+        (lambda x, w: ops.max_pool1d(x.astype(tt.complex64), 2), tt.DTypeError, "complex"),
     ],
 )
 def test_what_does_not_fit_is_named(call, error, says):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers import op_functions as ops
 
 FAR = 2.0**20  # eighths added to it are exact in float32
 PLACES = ["host kernels", "numpy", "emulated"]
@@ -38,7 +39,7 @@ def test_cross_entropy(width: int, smoothing: float, device: str) -> None:
     targets = tt.tensor(labels, device=device)
 
     def loss(logits: tt.Tensor) -> tt.Tensor:
-        return tt.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+        return ops.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
 
     log_p = x - np.log(np.exp(x).sum(1, keepdims=True))
     hit = np.eye(width)[labels.clip(0)] * (1 - smoothing) + smoothing / width
@@ -56,7 +57,7 @@ def test_rows_of_large_negative_numbers(width: int, device: str) -> None:
     """The greatest of them is none of the numbers that a reduction begins with."""
     x = np.full((2, width), -1000.0)
     x[1] -= FAR
-    found = tt.softmax(tt.tensor(x, dtype=tt.float32, device=device)).to("cpu").numpy()
+    found = tt.softmax(tt.tensor(x, dtype=tt.float32, device=device), -1).to("cpu").numpy()
     np.testing.assert_allclose(found, 1 / width, rtol=3e-6)
 
 
@@ -65,8 +66,8 @@ def test_log_softmax_and_softmax(width: int, device: str) -> None:
     x = eighths(2, width)
     p = np.exp(x) / np.exp(x).sum(1, keepdims=True)
     far = tt.tensor(x + FAR, dtype=tt.float32, device=device)
-    np.testing.assert_allclose(tt.softmax(far).to("cpu").numpy(), p, rtol=3e-6)
-    np.testing.assert_allclose(tt.log_softmax(far).to("cpu").numpy(), np.log(p), rtol=3e-6)
+    np.testing.assert_allclose(tt.softmax(far, -1).to("cpu").numpy(), p, rtol=3e-6)
+    np.testing.assert_allclose(tt.log_softmax(far, -1).to("cpu").numpy(), np.log(p), rtol=3e-6)
 
 
 @pytest.mark.parametrize("axes", [1, 0, (0, 1)])
@@ -93,7 +94,7 @@ def test_attention_of_large_equal_scores(score: float, device: str) -> None:
     """Each query averages the values; a value's gradient is a share of 1, as exact as documented."""
     q = tt.full((1, 1, 7, 4), score**0.5, device=device)
     v = tt.tensor(eighths(1, 1, 7, 4), dtype=tt.float32, device=device, requires_grad=True)
-    y = tt.scaled_dot_product_attention(q, q, v, scale=0.25)
+    y = ops.scaled_dot_product_attention(q, q, v, scale=0.25)
     y.backward(tt.ones(1, 1, 7, 4, device=device))
     average = np.broadcast_to(eighths(7, 4).mean(0), (1, 1, 7, 4))
     np.testing.assert_allclose(y.detach().to("cpu").numpy(), average, rtol=1e-6, atol=1e-7)

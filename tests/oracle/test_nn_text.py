@@ -32,7 +32,6 @@ nn.GELU()
 nn.GELU('tanh')
 nn.SiLU()
 nn.Mish()
-nn.Softplus(2, 1)
 nn.Softsign()
 nn.Sigmoid()
 nn.Hardtanh(-0.5, 0.7)
@@ -82,7 +81,7 @@ nn.MaxPool2d(2)
 nn.MaxPool2d(3, 2, 1)
 nn.AvgPool2d(2, 1)
 nn.AdaptiveAvgPool2d((3, None))
-nn.AvgPool2d(3, 2, 1, False, False)
+nn.AvgPool2d(3, 2, 1, count_include_pad=False)
 nn.AdaptiveAvgPool2d(4)
 nn.AdaptiveMaxPool2d((4, 3))
 """
@@ -238,6 +237,11 @@ ALSO_LESS = {
     "ConvTranspose1d": {"padding_mode"},
     "ConvTranspose2d": {"padding_mode"},
     "Upsample": {"recompute_scale_factor"},
+    **{key: {"ceil_mode", "divisor_override"} for key in ("AvgPool1d", "AvgPool2d")},
+    **{key: {"dilation", "return_indices", "ceil_mode"} for key in ("MaxPool1d", "MaxPool2d")},
+    **{key: {"return_indices"} for key in ("AdaptiveMaxPool1d", "AdaptiveMaxPool2d")},
+    "Softplus": {"beta", "threshold"},
+    **{key: {"dtype"} for key in ("Softmax", "LogSoftmax")},
     "LayerNorm": {"narrow"},
     "RMSNorm": {"narrow"},
 }
@@ -250,6 +254,9 @@ def test_arguments_have_the_names_order_and_defaults_of_pytorch(name: str) -> No
     ours, theirs = (inspect.signature(getattr(lib.nn, name)).parameters for lib in (tt, torch))
     if "args" in theirs:
         return  # the texts above call ours by position
-    mine, other = ({n: p.default for n, p in ps.items() if n not in less} for ps in (ours, theirs))
+    mine, other = (
+        {{"axis": "dim"}.get(n, n): p.default for n, p in ps.items() if n not in {*less, "inplace"}}
+        for ps in (ours, theirs)
+    )
     assert list(mine) == list(other)
     assert all(mine[n] == default for n, default in other.items())

@@ -248,7 +248,7 @@ SOLUTIONS = {
          "    return (hot - tt.softmax(x)) * (dy / x.shape[0])", "wrong"),
     ),
     "layer_norm_gradient": (
-        "y = tt.layer_norm(x)\n    scale = 1 / tt.sqrt(x.var(1, keepdims=True) + 1e-5)\n"
+        "y = tt.layer_norm(x, x.shape[1:])\n    scale = 1 / tt.sqrt(x.var(1, keepdims=True) + 1e-5)\n"
         "    return scale * (dy - dy.mean(1, keepdims=True) - y * (dy * y).mean(1, keepdims=True))",
         ("scale = 1 / tt.sqrt(x.var(1, keepdims=True) + 1e-5)\n    return scale * dy", "wrong"),
         ("scale = 1 / tt.sqrt(x.var(1, keepdims=True) + 1e-5)\n"

@@ -11,6 +11,7 @@ import pytest
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
+from tests.helpers import op_functions as ops
 from tests.helpers.on_emulated import launches
 from tests.helpers.threads import in_threads
 from tinytensor.op import registry
@@ -67,13 +68,13 @@ def test_ops_are_cast_as_in_pytorch(precision: str) -> None:
     "call",
     [
         lambda x: x @ x.mT,
-        lambda x: tt.linear(x, x.mT),
+        lambda x: tt.linear(x, x.mT, transposed=False),
         lambda x: tt.linear_gelu(x, x.mT),
         lambda x: tt.einsum("ij,kj->ik", x, x),
-        lambda x: tt.scaled_dot_product_attention(*[x.reshape(1, 1, 4, 6)] * 3),
+        lambda x: ops.scaled_dot_product_attention(*[x.reshape(1, 1, 4, 6)] * 3),
         lambda x: tt.causal_self_attention(x.reshape(1, 4, 6), 2),
         lambda x: tt.causal_self_attention(x.reshape(1, 4, 6), 2, dropout=0.5),
-        lambda x: tt.conv1d(x.reshape(1, 4, 6), tt.ones(3, 4, 2)),
+        lambda x: ops.conv1d(x.reshape(1, 4, 6), tt.ones(3, 4, 2)),
     ],
 )
 def test_products_are_narrow(call: Callable[[tt.Tensor], tt.Tensor], dtype: tt.DType) -> None:
@@ -89,10 +90,10 @@ def test_products_are_narrow(call: Callable[[tt.Tensor], tt.Tensor], dtype: tt.D
     [
         tt.softmax, tt.log_softmax, tt.logsumexp, tt.sum, tt.mean, tt.prod, tt.norm, tt.exp, tt.expm1,
         lambda x: tt.log(abs(x)), lambda x: x**3, tt.softplus, tt.tan, tt.sinh, tt.cosh, tt.rsqrt,
-        lambda x: tt.cumulative_sum(x, axis=0), lambda x: tt.layer_norm(x, tt.ones(6)),
-        lambda x: tt.rms_norm(x, tt.ones(6)), lambda x: tt.cross_entropy(x, tt.zeros(4, dtype=tt.int64)),
-        lambda x: tt.nll_loss(x, tt.zeros(4, dtype=tt.int64)), lambda x: tt.mse_loss(x, x * 2.0),
-        lambda x: tt.bce_with_logits(x, tt.relu(x)),
+        lambda x: tt.cumulative_sum(x, axis=0), lambda x: ops.layer_norm(x, tt.ones(6)),
+        lambda x: ops.rms_norm(x, tt.ones(6)), lambda x: ops.cross_entropy(x, tt.zeros(4, dtype=tt.int64)),
+        lambda x: ops.nll_loss(x, tt.zeros(4, dtype=tt.int64)), lambda x: ops.mse_loss(x, x * 2.0),
+        lambda x: ops.bce_with_logits(x, tt.relu(x)),
     ],
 )  # fmt: skip
 def test_sums_and_losses_are_wide(call: Callable[[tt.Tensor], tt.Tensor]) -> None:
@@ -111,15 +112,15 @@ def test_cross_entropy_reads_narrow_logits(device: str, reduction: str) -> None:
     wide = narrow.detach().astype(tt.float32).requires_grad_(True)
     targets = tt.tensor([3, 0, 5, 5], device=device)
     with tt.autocast(tt.bfloat16):
-        loss = tt.cross_entropy(narrow, targets, reduction=reduction, label_smoothing=0.1)
-    expected = tt.cross_entropy(wide, targets, reduction=reduction, label_smoothing=0.1)
+        loss = ops.cross_entropy(narrow, targets, reduction=reduction, label_smoothing=0.1)
+    expected = ops.cross_entropy(wide, targets, reduction=reduction, label_smoothing=0.1)
     assert loss.dtype is tt.float32
     np.testing.assert_allclose(loss.cpu().detach().numpy(), expected.cpu().detach().numpy(), rtol=1e-6)
     for each in (loss, expected):
         (each * 3.0).sum().backward()
     assert narrow.grad.dtype is tt.bfloat16
     np.testing.assert_allclose(narrow.grad.cpu().tolist(), wide.grad.cpu().tolist(), rtol=2**-8)
-    assert tt.cross_entropy(narrow, targets).dtype is tt.bfloat16  # outside, as before
+    assert ops.cross_entropy(narrow, targets).dtype is tt.bfloat16  # outside, as before
 
 
 @pytest.mark.parametrize("call", [tt.relu, tt.tanh, lambda x: x + x, lambda x: x.T, tt.gelu])
@@ -133,7 +134,7 @@ def test_others_keep_their_dtype(call: Callable[[tt.Tensor], tt.Tensor]) -> None
 def test_values_and_gradients_are_those_of_rounded_factors() -> None:
     x, w, b = (tt.tensor(drawn(*s, seed=i), requires_grad=True) for i, s in enumerate([(5, 7), (7, 3), (3,)]))
     with tt.autocast(tt.bfloat16):
-        y = tt.linear(x, w, b)
+        y = tt.linear(x, w, b, transposed=False)
         loss = (y * tt.tensor(drawn(5, 3, seed=9))).sum()
     loss.backward()
     exact = [rounded(tt.tensor(t.detach().numpy()).astype(tt.bfloat16).astype(tt.float64).numpy(), "bfloat16")
@@ -152,14 +153,14 @@ def test_a_parameter_is_rounded_once() -> None:
     with tt.autocast(tt.bfloat16):
         with tt.no_grad():
             assert not (w @ w).requires_grad
-        x = tt.linear(tt.linear(tt.ones(1, 3), w), w)
+        x = tt.linear(tt.linear(tt.ones(1, 3), w, transposed=False), w, transposed=False)
         first, second = _casts(x)
         assert first is second
         with tt.no_grad():
             w.copy_(tt.zeros(3, 3))
-        assert tt.linear(tt.ones(1, 3), w).tolist() == [[0.0, 0.0, 0.0]]
+        assert tt.linear(tt.ones(1, 3), w, transposed=False).tolist() == [[0.0, 0.0, 0.0]]
     with tt.autocast(tt.bfloat16, cache=False):
-        x = tt.linear(tt.linear(tt.ones(1, 3), w), w)
+        x = tt.linear(tt.linear(tt.ones(1, 3), w, transposed=False), w, transposed=False)
         first, second = _casts(x)
         assert first is not second
 
@@ -174,7 +175,7 @@ def _casts(x: tt.Tensor) -> list[Any]:
 def test_gradients_of_parameters_are_not_rounded_on_devices() -> None:
     """Products of 16-bit numbers are exact in float32, so the sums have its errors alone."""
     x, g = [rounded(drawn(*s, seed=i), "bfloat16") for i, s in enumerate([(50, 7), (50, 3)])]
-    for layer in (tt.linear, lambda x, w, b: tt.linear(x, w.mT, b, transposed=True)):
+    for layer in (lambda *xs: tt.linear(*xs, transposed=False), lambda x, w, b: tt.linear(x, w.mT, b)):
         w, b = tt.tensor(drawn(7, 3), device="emulated"), tt.tensor(drawn(3), device="emulated")
         w.requires_grad_(True), b.requires_grad_(True)
         with tt.autocast(tt.bfloat16):
@@ -188,7 +189,7 @@ def test_a_narrow_bias_gets_a_narrow_gradient() -> None:
     w = tt.ones(4, 2, device="emulated", requires_grad=True)
     b = tt.zeros(2, dtype=tt.bfloat16, device="emulated", requires_grad=True)
     with tt.autocast(tt.bfloat16):
-        tt.linear(tt.ones(3, 4, device="emulated"), w, b).sum().backward()
+        tt.linear(tt.ones(3, 4, device="emulated"), w, b, transposed=False).sum().backward()
     assert (w.grad.dtype, b.grad.dtype) == (tt.float32, tt.bfloat16)
     assert (w.grad.tolist(), b.grad.tolist()) == ([[3.0, 3.0]] * 4, [3.0, 3.0])
 
@@ -201,7 +202,7 @@ def test_a_parameter_of_several_products_gets_the_sum() -> None:
     for enabled in (False, True):
         w.grad = None
         with tt.autocast(tt.bfloat16, enabled=enabled):
-            y = tt.linear(x @ w, w) @ w + tt.linear(x, w.mT, transposed=True)
+            y = tt.linear(x @ w, w, transposed=False) @ w + tt.linear(x, w.mT, transposed=True)
         y.astype(tt.float32).sum().backward()
         assert w.grad.dtype is tt.float32
         found.append(w.grad.cpu().numpy())
@@ -213,7 +214,7 @@ def _products(weights: list[tt.Tensor]) -> tt.Tensor:
     with tt.autocast(tt.bfloat16):
         y = tt.ones(1, 2, device="emulated")
         for w in weights:
-            y = tt.linear(y, w)
+            y = tt.linear(y, w, transposed=False)
     return y
 
 
@@ -438,9 +439,9 @@ def test_wrong_use_of_the_scaler() -> None:
 def test_attention_takes_operands_of_both_precisions() -> None:
     q = tt.randn(1, 2, 3, 4)
     with tt.autocast(tt.bfloat16):
-        y = tt.scaled_dot_product_attention(q, q.astype(tt.bfloat16), q)
-        same = tt.scaled_dot_product_attention(q, q, q)
+        y = ops.scaled_dot_product_attention(q, q.astype(tt.bfloat16), q)
+        same = ops.scaled_dot_product_attention(q, q, q)
     assert y.dtype is tt.bfloat16
     assert y.tolist() == same.tolist()
     with pytest.raises(tt.DTypeError, match="have dtypes"):
-        tt.scaled_dot_product_attention(q, q.astype(tt.bfloat16), q)
+        ops.scaled_dot_product_attention(q, q.astype(tt.bfloat16), q)

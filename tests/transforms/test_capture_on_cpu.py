@@ -257,7 +257,7 @@ def test_without_a_device_it_is_where_the_function_works() -> None:
 def test_casting_in_a_captured_step() -> None:
     x, w = tt.ones(2, 3), tt.ones(3, 2)
     with tt.autocast(tt.bfloat16):
-        graph = replayed(lambda: tt.linear(x, w) + 1.0)
+        graph = replayed(lambda: tt.linear(x, w, transposed=False) + 1.0)
     w.copy_(2.0)
     assert graph.replay().tolist() == [[7.0, 7.0]] * 2
 
@@ -280,11 +280,11 @@ def test_rounded_parameters_of_a_capture_and_of_others_are_apart(device: str) ->
     x, w = tt.ones(2, 3, device=device), tt.ones(3, 2, device=device, requires_grad=True)
     for warmup in (0, 1):
         with tt.autocast(tt.bfloat16):
-            graph = tt.capture(lambda: tt.linear(x, w).sum(), device=device, warmup=warmup)
+            graph = tt.capture(lambda: tt.linear(x, w, transposed=False).sum(), device=device, warmup=warmup)
             for value in (2.0, 3.0):
                 with tt.no_grad():
                     w.copy_(value)
-                assert graph.replay().item() == tt.linear(x, w).sum().item() == value * 12
+                assert graph.replay().item() == tt.linear(x, w, transposed=False).sum().item() == value * 12
 
 
 X = tt.ones(4)
@@ -516,7 +516,7 @@ def test_a_captured_step_of_a_transformer(dtype: str) -> None:
 @pytest.mark.skipif(not kernels.usable(), reason="needs a C++ compiler")
 def test_a_product_of_bfloat16_is_replayed_without_python(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight = tt.ones(4, 8, dtype=tt.bfloat16), tt.full((8, 2), 0.5, dtype=tt.bfloat16)
-    graph = replayed(lambda: tt.linear(x, weight))
+    graph = replayed(lambda: tt.linear(x, weight, transposed=False))
     assert graph.replay().tolist() == [[4.0, 4.0]] * 4  # the first replay finds the kernels
     monkeypatch.setattr(registry["linear"], "host_bf16", None)
     monkeypatch.setattr(registry["linear"], "host", None)

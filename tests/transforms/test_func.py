@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinytensor as tt
+from tests.helpers import op_functions as ops
 from tinytensor import func
 from tinytensor.errors import ArgumentError, DTypeError, GradError, ShapeError
 from tinytensor.runtime.cpu.memory import pool
@@ -147,7 +148,7 @@ def test_wrong_calls(call: Any, error: type[Exception], text: str) -> None:
         call()
 
 
-@pytest.mark.parametrize("norm", [tt.layer_norm, tt.rms_norm])
+@pytest.mark.parametrize("norm", [ops.layer_norm, ops.rms_norm])
 def test_tangents_have_the_dtype_of_what_they_belong_to(norm) -> None:
     x, t, w = tt.tensor([[0.5, -1.0, 2.0]]), tt.tensor([[1.0, 0.5, -0.25]]), tt.tensor([1.0, 2.0, 3.0])
     f = lambda x, w: norm(x, w, dtype=tt.bfloat16)  # noqa: E731

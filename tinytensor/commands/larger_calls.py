@@ -15,8 +15,13 @@ import tinytensor as tt
 from tinytensor.dispatch.launch import Launch, view_of
 from tinytensor.op_table.row import FLOATS
 from tinytensor.ops.attention import launch as attention_tiles
-from tinytensor.ops.attention.attention import heads, problem
+from tinytensor.ops.attention.attention import heads, problem, scaled_dot_product_attention
 from tinytensor.ops.matmul import gemm
+from tinytensor.ops.nn.cross_entropy import cross_entropy
+from tinytensor.ops.nn.embedding import embedding
+from tinytensor.ops.nn.layer_norm import layer_norm
+from tinytensor.ops.nn.loss import nll_loss
+from tinytensor.ops.nn.rms_norm import rms_norm
 from tinytensor.random_streams import Stream
 from tinytensor.runtime import runtime_of
 
@@ -106,7 +111,7 @@ def losses(dtype: str, device: str) -> Tensors:
     results = []
     for x in [drawn(device, dtype, *shape) for shape in LONG]:
         targets = tt.arange(len(x), device=device) * 700
-        for call in (tt.cross_entropy, tt.nll_loss):  # the second row is ignored
+        for call in (cross_entropy, nll_loss):  # the second row is ignored
             given = partial(call, targets=targets, ignore_index=700)
             results += with_gradients(given, x) + with_gradients(partial(given, reduction="none"), x)
     return results
@@ -127,8 +132,8 @@ def added_and_normed(dtype: str, device: str) -> Tensors:
     """A sum and its norm in one pass."""
     x, y = drawn(device, dtype, 70, 256), drawn(device, dtype, 70, 256, seed=1)
     weight = drawn(device, dtype, 256, seed=2)
-    layer_norm = with_gradients(lambda x, y, w: tt.multiply(*tt.add_layer_norm(x, y, w, w)), x, y, weight)
-    return layer_norm + with_gradients(lambda x, y, w: tt.multiply(*tt.add_rms_norm(x, y, w)), x, y, weight)
+    centered = with_gradients(lambda x, y, w: tt.multiply(*tt.add_layer_norm(x, y, w, w)), x, y, weight)
+    return centered + with_gradients(lambda x, y, w: tt.multiply(*tt.add_rms_norm(x, y, w)), x, y, weight)
 
 
 # ---- elements by index, order and chance -------------------------------------------------------------------
@@ -171,7 +176,7 @@ def picked_often(dtype: str, device: str) -> Tensors:
 def looked_up(dtype: str, device: str) -> Tensors:
     """More positions of one row than the list of a warp takes."""
     ids = tt.arange(4200, device=device) // 4000
-    return with_gradients(lambda w: tt.embedding(w, ids), drawn(device, dtype, 3, 8))
+    return with_gradients(lambda w: embedding(w, ids), drawn(device, dtype, 3, 8))
 
 
 def gathered(dtype: str, device: str) -> Tensors:
@@ -224,7 +229,8 @@ def multiplied(dtype: str, device: str) -> Tensors:
     results.append(batch[0] @ batch[1])
     if dtype in FLOATS:
         weight, bias = drawn(device, dtype, 45, 70, seed=1), drawn(device, dtype, 70, seed=2)
-        results += with_gradients(tt.linear, drawn(device, dtype, 37, 45), weight, bias)
+        affine = partial(tt.linear, transposed=False)
+        results += with_gradients(affine, drawn(device, dtype, 37, 45), weight, bias)
     return results
 
 
@@ -265,7 +271,7 @@ def multiplied_by_packed(dtype: str, device: str) -> Tensors:
 
 def attended(size: int, dtype: str, device: str) -> Tensors:
     """Several tiles of queries and keys with ragged edges, with and without a mask; no query; a short one."""
-    attention = tt.scaled_dot_product_attention
+    attention = scaled_dot_product_attention
     q, k, v = (drawn(device, dtype, 1, 1, n, size, seed=i) for i, n in enumerate((37, 70, 70)))
     mask = drawn(device, "float32", 37, 70, seed=3) > -0.5
     results = with_gradients(partial(attention, mask=mask), q, k, v)
@@ -324,8 +330,8 @@ LARGER = [
     *[Larger(n, ("scan",), partial(scanned, n)) for n in ("cumulative_sum", "cumulative_prod")],
     Larger("softmax", ("softmax",), softmaxes),
     Larger("losses", ("cross_entropy", "loss"), losses),
-    Larger("layer_norm", ("layer_norm",), partial(normed, tt.layer_norm, 2)),
-    Larger("rms_norm", ("rms_norm",), partial(normed, tt.rms_norm, 1)),
+    Larger("layer_norm", ("layer_norm",), partial(normed, layer_norm, 2)),
+    Larger("rms_norm", ("rms_norm",), partial(normed, rms_norm, 1)),
     Larger("add_norm", ("add_norm",), added_and_normed),
     Larger("powers", ("power",), raised, ("int64",)),
     Larger("mask", ("mask_select",), found_by_mask),

@@ -19,11 +19,12 @@ import numpy as np
 from tinytensor.device import cpu
 from tinytensor.errors import DeviceError, DTypeError
 from tinytensor.interop.namespaces import namespaces
+from tinytensor.ops.joining.padding import pad
 from tinytensor.ops.reductions.scan import cumulative_prod, cumulative_sum
 from tinytensor.tensor import Tensor
 
 # Names that mean something else here, or give no tensor.
-_OTHERWISE = {"can_cast", "dot", "linspace", "result_type", "save", "select", "split", "transpose"}
+_OTHERWISE = {"can_cast", "dot", "linspace", "pad", "result_type", "save", "select", "split", "transpose"}
 # PyTorch's functions may mean something else than NumPy's of the same name (median); these mean the same.
 _PYTORCH = "tinytensor.interop.pytorch"
 _AS_IN_NUMPY = {"amax", "amin", "argwhere", "diag", "hstack", "nan_to_num", "ravel", "unique", "vstack"}
@@ -120,6 +121,7 @@ def _table() -> dict[Any, Callable[..., Any]]:
             alike = not getattr(ours, "__module__", "").startswith(_PYTORCH) or name in _AS_IN_NUMPY
             if isinstance(other, np.ufunc) or (alike and hasattr(other, "_implementation")):
                 found[other] = ours
+    found[np.pad] = pad
     found[np.transpose] = _transposed
     found[np.cumsum] = cumsum
     found[np.cumprod] = cumprod

@@ -8,35 +8,21 @@ from typing import TYPE_CHECKING
 from tinytensor.argument_errors import NN as _NN
 from tinytensor.argument_errors import missing as _missing
 from tinytensor.nn import functional, init, utils
-from tinytensor.nn.attention import MultiHeadAttention
-from tinytensor.nn.container import ModuleDict, ModuleList, ParameterList, Sequential
-from tinytensor.nn.convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from tinytensor.nn.embedding import Embedding
-from tinytensor.nn.linear import Bilinear, Linear, LinearGelu, PReLU
-from tinytensor.nn.module import Module
-from tinytensor.nn.normalization import (
-    BatchNorm1d,
-    BatchNorm2d,
-    GroupNorm,
-    InstanceNorm1d,
-    InstanceNorm2d,
-    LayerNorm,
-    RMSNorm,
-)
-from tinytensor.nn.parameter import Parameter
-from tinytensor.nn.quantized import QuantizedEmbedding, QuantizedLinear, quantize_layers
-from tinytensor.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
-from tinytensor.nn.stateless.activation import (
+from tinytensor.nn.activation import (
     ELU,
     GELU,
     GLU,
     SELU,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
     Hardswish,
     Hardtanh,
     LeakyReLU,
     LogSigmoid,
     LogSoftmax,
     Mish,
+    PReLU,
     ReLU,
     ReLU6,
     Sigmoid,
@@ -46,8 +32,34 @@ from tinytensor.nn.stateless.activation import (
     Softsign,
     Tanh,
 )
-from tinytensor.nn.stateless.dropout import Dropout, Dropout1d, Dropout2d
-from tinytensor.nn.stateless.loss import (
+from tinytensor.nn.attention import MultiheadAttention
+from tinytensor.nn.container import (
+    Flatten,
+    Identity,
+    ModuleDict,
+    ModuleList,
+    ParameterList,
+    Sequential,
+    Unflatten,
+)
+from tinytensor.nn.convolution import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    MaxPool1d,
+    MaxPool2d,
+    Unfold,
+)
+from tinytensor.nn.embedding import Embedding
+from tinytensor.nn.linear import Bilinear, Linear, LinearGelu
+from tinytensor.nn.loss import (
     BCELoss,
     BCEWithLogitsLoss,
     CosineEmbeddingLoss,
@@ -59,25 +71,20 @@ from tinytensor.nn.stateless.loss import (
     NLLLoss,
     SmoothL1Loss,
 )
-from tinytensor.nn.stateless.pooling import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AdaptiveMaxPool1d,
-    AdaptiveMaxPool2d,
-    AvgPool1d,
-    AvgPool2d,
-    MaxPool1d,
-    MaxPool2d,
-)
-from tinytensor.nn.stateless.shape import (
+from tinytensor.nn.module import Module, Parameter, as_module
+from tinytensor.nn.normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
     CosineSimilarity,
-    Flatten,
-    Identity,
-    Unflatten,
-    Unfold,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    LayerNorm,
+    RMSNorm,
 )
+from tinytensor.nn.quantized import QuantizedEmbedding, QuantizedLinear, quantize_layers
+from tinytensor.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from tinytensor.nn.transformer import (
-    MultiheadAttention,
     Transformer,
     TransformerDecoder,
     TransformerDecoderLayer,
@@ -140,7 +147,6 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
-    "MultiHeadAttention",
     "MultiheadAttention",
     "NLLLoss",
     "PReLU",
@@ -167,6 +173,7 @@ __all__ = [
     "TransformerEncoderLayer",
     "Unflatten",
     "Unfold",
+    "as_module",
     "functional",
     "init",
     "quantize_layers",

@@ -1,15 +1,14 @@
-"""Containers of modules and parameters: ModuleList, ModuleDict, ParameterList and Sequential."""
+"""Containers of modules and parameters, and modules that change shapes alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import Any, Self, overload
 
 import tinytensor.api as tt
-from tinytensor.nn.module import Module
-from tinytensor.nn.parameter import Parameter, is_parameter
+from tinytensor.nn.module import Module, Parameter, as_module, is_parameter
 
-__all__ = ["ModuleDict", "ModuleList", "ParameterList", "Sequential"]
+__all__ = ["Flatten", "Identity", "ModuleDict", "ModuleList", "ParameterList", "Sequential", "Unflatten"]
 
 
 class ModuleList(Module):
@@ -204,3 +203,23 @@ class Sequential(ModuleList):
         for module in self:
             x = module(x)
         return x
+
+
+class Identity(Module):
+    """The input as it is; all arguments are ignored, as they are in PyTorch."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, x: Any) -> Any:
+        """x → x."""
+        return x
+
+
+def _unflatten(x: tt.Tensor, dim: int, unflattened_size: Sequence[int]) -> tt.Tensor:
+    """One axis split into several."""
+    return tt.unflatten(x, dim, unflattened_size)
+
+
+Flatten = as_module("Flatten", tt.flatten, start_dim=1)
+Unflatten = as_module("Unflatten", _unflatten)

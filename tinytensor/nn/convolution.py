@@ -1,21 +1,360 @@
-"""Convolution modules, and those of the transposed matrices."""
+"""Windows of sequences and images: borders, convolutions, their transposes, pooling."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any, ClassVar
 
 import tinytensor.api as tt
-import tinytensor.nn.functional as F
 from tinytensor.nn import init
-from tinytensor.nn.checks import check_size
-from tinytensor.nn.module import Module
-from tinytensor.nn.parameter import Parameter
-
-__all__ = ["Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"]
+from tinytensor.nn.module import Module, Parameter, as_module, check_size
+from tinytensor.ops.joining.padding import pad as _pad
+from tinytensor.ops.matmul.convolution import avg_pool1d as _avg_pool1d
+from tinytensor.ops.matmul.convolution import avg_pool2d as _avg_pool2d
+from tinytensor.ops.matmul.convolution import conv1d as _conv1d
+from tinytensor.ops.matmul.convolution import conv2d as _conv2d
+from tinytensor.ops.matmul.convolution import max_pool1d as _max_pool1d
+from tinytensor.ops.matmul.convolution import max_pool2d as _max_pool2d
 
 Numbers = int | Sequence[int]
+_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def pad(
+    input: tt.Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> tt.Tensor:
+    """Pairs (before, after) of new elements, for the last axis first; a negative number removes elements.
+
+    Args:
+        input: any shape.
+        pad: (left, right, top, bottom, ...), at most two numbers for each axis.
+        mode: "constant", "reflect" (without the border element), "replicate" or "circular".
+        value: of the constant; None is 0.
+
+    Raises:
+        ArgumentError: an unknown mode.
+        ShapeError: an odd number of widths, or more than two for each axis.
+
+    Example:
+        >>> tt.nn.functional.pad(tt.tensor([[1, 2]]), (1, 2)).tolist()
+        [[0, 1, 2, 0, 0]]
+    """
+    pairs = list(zip(pad[::2], pad[1::2]))[::-1]
+    if mode not in _MODES:
+        raise tt.ArgumentError(
+            f"pad: mode {mode!r}", why=f"the modes are {', '.join(_MODES)}", fix='mode="constant"'
+        )
+    pairs = [(0, 0)] * (input.ndim - len(pairs)) + pairs  # one pair for each axis, from the first
+    if (
+        len(pad) % 2
+        or len(pairs) > input.ndim
+        or any([b + n + a < 0 for n, (b, a) in zip(input.shape, pairs)])
+    ):
+        raise tt.ShapeError(
+            f"pad: widths {tuple(pad)} for shape {input.shape}",
+            why="they are pairs (before, after), from the last axis to the first, and remove what is there",
+            fix="for example (1, 1) for the last axis, (1, 1, 2, 2) for the last two",
+        )
+    widths = [(max(b, 0), max(a, 0)) for b, a in pairs]
+
+    def cropped(x: tt.Tensor) -> tt.Tensor:
+        return x[tuple([slice(max(-b, 0), n - max(-a, 0)) for n, (b, a) in zip(x.shape, pairs)])]
+
+    if mode == "reflect":  # which mirrors what is removed at the other end, too
+        return cropped(_pad(input, widths, mode))
+    return _pad(cropped(input), widths, _MODES[mode], 0 if value is None else value)
+
+
+def _batched(convolve: Any, n: int, input: tt.Tensor, *args: Any) -> tt.Tensor:
+    """A convolution over the last n axes; an image (C, ...) is a batch of one."""
+    if input.ndim == n + 1:
+        return _batched(convolve, n, input.unsqueeze(0), *args).squeeze(0)
+    weight, bias, stride, padding, dilation, groups = args
+    y: tt.Tensor = convolve(
+        input, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+    return y
+
+
+def conv1d(
+    input: tt.Tensor,
+    weight: tt.Tensor,
+    bias: tt.Tensor | None = None,
+    stride: Numbers = 1,
+    padding: Numbers | str = 0,
+    dilation: Numbers = 1,
+    groups: int = 1,
+) -> tt.Tensor:
+    """Convolution of sequences (N, C, L) or (C, L) with weight (C_out, C / groups, K).
+
+    Example:
+        >>> x = tt.tensor([[[1.0, 2.0, 4.0, 8.0]]])
+        >>> tt.nn.functional.conv1d(x, tt.tensor([[[-1.0, 1.0]]])).tolist()
+        [[[1.0, 2.0, 4.0]]]
+    """
+    return _batched(_conv1d, 1, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    input: tt.Tensor,
+    weight: tt.Tensor,
+    bias: tt.Tensor | None = None,
+    stride: Numbers = 1,
+    padding: Numbers | str = 0,
+    dilation: Numbers = 1,
+    groups: int = 1,
+) -> tt.Tensor:
+    """Convolution of images (N, C, H, W) or (C, H, W) with weight (C_out, C / groups, kh, kw).
+
+    Example:
+        >>> tt.nn.functional.conv2d(tt.ones(1, 4, 4), tt.ones(1, 1, 3, 3)).tolist()
+        [[[9.0, 9.0], [9.0, 9.0]]]
+    """
+    return _batched(_conv2d, 2, input, weight, bias, stride, padding, dilation, groups)
+
+
+def _transposed(
+    axes: int, input: tt.Tensor, weight: tt.Tensor, bias: tt.Tensor | None, *options: Numbers
+) -> tt.Tensor:
+    """A convolution of the input with zeros between its elements, by the mirrored kernels."""
+    if input.ndim == axes + 1:
+        return _transposed(axes, input.unsqueeze(0), weight, bias, *options).squeeze(0)
+    stride, padding, more, dilation = [[n] * axes if isinstance(n, int) else n for n in options[:4]]
+    groups = int(options[4])  # type: ignore[arg-type]  # a number
+    x = input
+    for axis, step in enumerate(stride, 2):
+        spread = pad(x.unsqueeze(axis + 1), [0, 0] * (x.ndim - axis - 1) + [0, step - 1])
+        x = tt.narrow(tt.flatten(spread, axis, axis + 1), axis, 0, (x.shape[axis] - 1) * step + 1)
+    reach = [d * (k - 1) for k, d in zip(weight.shape[2:], dilation, strict=True)]
+    widths = [(r - p, r - p + m) for r, p, m in zip(reach, padding, more, strict=True)]
+    x = pad(x, [width for pair in widths[::-1] for width in pair])
+    mirrored = tt.flip(weight, tuple(range(2, 2 + axes)))
+    kernels = tt.flatten(tt.unflatten(mirrored, 0, (groups, -1)).transpose(1, 2), 0, 1)
+    convolve: Callable[..., tt.Tensor] = _conv1d if axes == 1 else _conv2d
+    return convolve(x, kernels, bias, dilation=dilation, groups=groups)
+
+
+def conv_transpose1d(
+    input: tt.Tensor,
+    weight: tt.Tensor,
+    bias: tt.Tensor | None = None,
+    stride: Numbers = 1,
+    padding: Numbers = 0,
+    output_padding: Numbers = 0,
+    groups: int = 1,
+    dilation: Numbers = 1,
+) -> tt.Tensor:
+    """The transpose of `conv1d` as a matrix: (N, C, L) or (C, L) with weight (C, C_out / groups, K).
+
+    Example:
+        >>> x, kernel = tt.tensor([[1.0, 2.0]]), tt.tensor([[[1.0, 1.0, 1.0]]])
+        >>> tt.nn.functional.conv_transpose1d(x, kernel, stride=2).tolist()
+        [[1.0, 1.0, 3.0, 2.0, 2.0]]
+    """
+    options = (stride, padding, output_padding, dilation, groups)
+    return _transposed(1, input, weight, bias, *options)
+
+
+def conv_transpose2d(
+    input: tt.Tensor,
+    weight: tt.Tensor,
+    bias: tt.Tensor | None = None,
+    stride: Numbers = 1,
+    padding: Numbers = 0,
+    output_padding: Numbers = 0,
+    groups: int = 1,
+    dilation: Numbers = 1,
+) -> tt.Tensor:
+    """The transpose of `conv2d` as a matrix: (N, C, H, W) with weight (C, C_out / groups, kh, kw).
+
+    Example:
+        >>> tt.nn.functional.conv_transpose2d(tt.ones(1, 1, 1), tt.ones(1, 1, 2, 2)).tolist()
+        [[[1.0, 1.0], [1.0, 1.0]]]
+    """
+    options = (stride, padding, output_padding, dilation, groups)
+    return _transposed(2, input, weight, bias, *options)
+
+
+def unfold(
+    input: tt.Tensor, kernel_size: Numbers, dilation: Numbers = 1, padding: Numbers = 0, stride: Numbers = 1
+) -> tt.Tensor:
+    """Windows of images as columns: (N, C, H, W) → (N, C * kh * kw, number of windows).
+
+    Raises:
+        ShapeError: a window is larger than the padded image.
+
+    Example:
+        >>> tt.nn.functional.unfold(tt.arange(4.0).reshape(1, 1, 2, 2), (1, 2)).tolist()
+        [[[0.0, 2.0], [1.0, 3.0]]]
+    """
+    if input.ndim == 3:
+        return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)
+    (kh, kw), (dh, dw), (ph, pw), (sh, sw) = [
+        (n, n) if isinstance(n, int) else tuple(n) for n in (kernel_size, dilation, padding, stride)
+    ]
+    x = pad(input, (pw, pw, ph, ph))
+    x = x.unfold(2, dh * (kh - 1) + 1, sh)[..., ::dh]  # (N, C, Ho, W, kh)
+    x = x.unfold(3, dw * (kw - 1) + 1, sw)[..., ::dw]  # (N, C, Ho, Wo, kh, kw)
+    return x.permute(0, 1, 4, 5, 2, 3).reshape(x.shape[0], x.shape[1] * kh * kw, math.prod(x.shape[2:4]))
+
+
+Unfold = as_module("Unfold", unfold)
+
+
+def max_pool1d(
+    input: tt.Tensor, kernel_size: Numbers, stride: Numbers | None = None, padding: Numbers = 0
+) -> tt.Tensor:
+    """The largest element of each window along the last axis; equal ones share the gradient.
+
+    Example:
+        >>> tt.nn.functional.max_pool1d(tt.tensor([[1.0, 5.0, 2.0, 3.0]]), 2).tolist()
+        [[5.0, 3.0]]
+    """
+    return _max_pool1d(input, kernel_size, stride=stride, padding=padding)
+
+
+def max_pool2d(
+    input: tt.Tensor, kernel_size: Numbers, stride: Numbers | None = None, padding: Numbers = 0
+) -> tt.Tensor:
+    """The largest element of each window over the last two axes; equal ones share the gradient.
+
+    (..., H, W) → (..., Ho, Wo), Ho = (H + 2 * padding - kernel_size) // stride + 1 and Wo likewise; stride
+    None is kernel_size, and elements of the padding are never the largest.
+
+    Example:
+        >>> tt.nn.functional.max_pool2d(tt.arange(4.0).reshape(1, 2, 2), 2).tolist()
+        [[[3.0]]]
+    """
+    return _max_pool2d(input, kernel_size, stride=stride, padding=padding)
+
+
+def avg_pool1d(
+    input: tt.Tensor,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    *,
+    count_include_pad: bool = True,
+) -> tt.Tensor:
+    """The mean of each window along the last axis; count_include_pad=False: of its own elements alone.
+
+    Example:
+        >>> tt.nn.functional.avg_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
+        [[3.0, 3.0]]
+    """
+    y = _avg_pool1d(input, kernel_size, stride=stride, padding=padding)
+    if count_include_pad:
+        return y
+    return y / _avg_pool1d(tt.ones_like(input), kernel_size, stride=stride, padding=padding)
+
+
+def avg_pool2d(
+    input: tt.Tensor,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    *,
+    count_include_pad: bool = True,
+) -> tt.Tensor:
+    """The mean of each window over the last two axes; count_include_pad=False: of its own elements alone.
+
+    Example:
+        >>> tt.nn.functional.avg_pool2d(tt.arange(4.0).reshape(1, 2, 2), 2).tolist()
+        [[[1.5]]]
+    """
+    y = _avg_pool2d(input, kernel_size, stride=stride, padding=padding)
+    if count_include_pad:
+        return y
+    return y / _avg_pool2d(tt.ones_like(input), kernel_size, stride=stride, padding=padding)
+
+
+def _parts(size: int, wanted: int | None, like: tt.Tensor) -> tt.Tensor:
+    """Which elements each of `wanted` parts of an axis has: bool, shape (wanted, size)."""
+    count = size if wanted is None else wanted
+    part = tt.arange(count, device=like.device).unsqueeze(1)
+    at = tt.arange(size, device=like.device)
+    return (at >= part * size // count) & (at < -(-(part + 1) * size // count))
+
+
+def _adaptive(
+    x: tt.Tensor, sizes: Sequence[int | None], reduce: Callable[[tt.Tensor, tt.Tensor], tt.Tensor]
+) -> tt.Tensor:
+    """reduce(rows, parts) along each of the last axes."""
+    for axis, wanted in enumerate(sizes, -len(sizes)):
+        rows = tt.moveaxis(x, axis, -1)
+        x = tt.moveaxis(reduce(rows, _parts(rows.shape[-1], wanted, x)), -1, axis)
+    return x
+
+
+def _mean_of_parts(x: tt.Tensor, parts: tt.Tensor) -> tt.Tensor:
+    """(..., size), (count, size) → (..., count); in a product inf and nan would reach all parts."""
+    return tt.where(parts, x.unsqueeze(-2), 0).sum(-1) / parts.sum(1)
+
+
+def _max_of_parts(x: tt.Tensor, parts: tt.Tensor) -> tt.Tensor:
+    """(..., size), (count, size) → (..., count)."""
+    return tt.where(parts, x.unsqueeze(-2), -math.inf).max(-1)
+
+
+def _sizes(output_size: int | Sequence[int | None], axes: int) -> Sequence[int | None]:
+    sizes = [output_size] * axes if isinstance(output_size, int) else list(output_size)
+    if len(sizes) != axes:
+        raise tt.ArgumentError(
+            f"adaptive pooling: output_size {tuple(sizes)}", why=f"it has {axes} numbers", fix="output_size=1"
+        )
+    return sizes
+
+
+def adaptive_avg_pool1d(input: tt.Tensor, output_size: int | Sequence[int]) -> tt.Tensor:
+    """The mean of each of output_size parts of the last axis, of equal size up to one element.
+
+    Example:
+        >>> tt.nn.functional.adaptive_avg_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
+        [[3.0, 3.0]]
+    """
+    return _adaptive(input, _sizes(output_size, 1), _mean_of_parts)
+
+
+def adaptive_avg_pool2d(input: tt.Tensor, output_size: int | Sequence[int | None]) -> tt.Tensor:
+    """The mean of each of output_size = (height, width) parts of the last two axes; None keeps the size.
+
+    Example:
+        >>> tt.nn.functional.adaptive_avg_pool2d(tt.arange(4.0).reshape(1, 2, 2), 1).tolist()
+        [[[1.5]]]
+    """
+    return _adaptive(input, _sizes(output_size, 2), _mean_of_parts)
+
+
+def adaptive_max_pool1d(input: tt.Tensor, output_size: int | Sequence[int]) -> tt.Tensor:
+    """The largest element of each of output_size parts of the last axis, of equal size up to one element.
+
+    Example:
+        >>> tt.nn.functional.adaptive_max_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
+        [[5.0, 4.0]]
+    """
+    return _adaptive(input, _sizes(output_size, 1), _max_of_parts)
+
+
+def adaptive_max_pool2d(input: tt.Tensor, output_size: int | Sequence[int | None]) -> tt.Tensor:
+    """The largest element of each of output_size = (height, width) parts of the last two axes.
+
+    Example:
+        >>> tt.nn.functional.adaptive_max_pool2d(tt.arange(4.0).reshape(1, 2, 2), 1).tolist()
+        [[[3.0]]]
+    """
+    return _adaptive(input, _sizes(output_size, 2), _max_of_parts)
+
+
+AdaptiveAvgPool1d = as_module("AdaptiveAvgPool1d", adaptive_avg_pool1d)
+AdaptiveAvgPool2d = as_module("AdaptiveAvgPool2d", adaptive_avg_pool2d)
+AdaptiveMaxPool1d = as_module("AdaptiveMaxPool1d", adaptive_max_pool1d)
+AdaptiveMaxPool2d = as_module("AdaptiveMaxPool2d", adaptive_max_pool2d)
+AvgPool1d = as_module("AvgPool1d", avg_pool1d)
+AvgPool2d = as_module("AvgPool2d", avg_pool2d)
+MaxPool1d = as_module("MaxPool1d", max_pool1d)
+MaxPool2d = as_module("MaxPool2d", max_pool2d)
 
 
 class _Kernels(Module):
@@ -93,9 +432,9 @@ class _Convolution(_Kernels):
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(B, C_in, ...) or (C_in, ...) → the same with C_out channels and other sizes."""
-        convolve, options = (F.conv1d, F.conv2d)[self.axes - 1], self.options
+        convolve, options = (conv1d, conv2d)[self.axes - 1], self.options
         if self.padding_mode != "zeros":
-            x, options = F.pad(x, self._widths(), self.padding_mode), {**options, "padding": 0}
+            x, options = pad(x, self._widths(), self.padding_mode), {**options, "padding": 0}
         return convolve(x, self.weight, self.bias, **options)
 
     def _widths(self) -> list[int]:
@@ -123,7 +462,7 @@ def _per_axis(layer: str, name: str, value: Numbers, axes: int) -> tuple[int, ..
 
 
 class Conv1d(_Convolution):
-    """1-D convolution over sequences, see `tt.conv1d`.
+    """1-D convolution over sequences, see `nn.functional.conv1d`.
 
     Args:
         in_channels: channels of the input, C_in.
@@ -159,7 +498,7 @@ class Conv1d(_Convolution):
 
 
 class Conv2d(_Convolution):
-    """2-D convolution over images, see `tt.conv2d`.
+    """2-D convolution over images, see `nn.functional.conv2d`.
 
     Args:
         in_channels: channels of the input, C_in.
@@ -228,7 +567,7 @@ class _Transposed(_Kernels):
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(B, C_in, ...) or (C_in, ...) → the same with C_out channels and other sizes."""
-        convolve = (F.conv_transpose1d, F.conv_transpose2d)[self.axes - 1]
+        convolve = (conv_transpose1d, conv_transpose2d)[self.axes - 1]
         return convolve(x, self.weight, self.bias, **self.options)
 
 

@@ -1,17 +1,29 @@
-"""Embedding: lookup of rows in a weight table."""
+"""Embedding: rows of a weight table."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import tinytensor.api as tt
-import tinytensor.nn.functional as F
 from tinytensor.nn import init
-from tinytensor.nn.checks import check_size
-from tinytensor.nn.module import Module
-from tinytensor.nn.parameter import Parameter
+from tinytensor.nn.module import Module, Parameter, check_size
+from tinytensor.ops.nn.embedding import embedding as _embedding
 
-__all__ = ["Embedding"]
+__all__ = ["Embedding", "embedding"]
+
+
+def embedding(input: tt.Tensor, weight: tt.Tensor, padding_idx: int | None = None) -> tt.Tensor:
+    """Rows of weight (V, C): integers (...) → (..., C). The row padding_idx gets no gradient.
+
+    Example:
+        >>> tt.nn.functional.embedding(tt.tensor([1, 0]), tt.tensor([[1.0, 2.0], [3.0, 4.0]])).tolist()
+        [[3.0, 4.0], [1.0, 2.0]]
+    """
+    rows = _embedding(weight, input)
+    if padding_idx is None:
+        return rows
+    padding = (input == padding_idx % weight.shape[0]).unsqueeze(-1)  # (..., 1)
+    return tt.where(padding, rows.detach(), rows)
 
 
 class Embedding(Module):
@@ -80,9 +92,7 @@ class Embedding(Module):
 
     def forward(self, indices: tt.Tensor) -> tt.Tensor:
         """(...) → (..., C)."""
-        if self.padding_idx is None:
-            return tt.embedding(self.weight, indices)
-        return F.embedding(indices, self.weight, self.padding_idx)
+        return embedding(indices, self.weight, self.padding_idx)
 
     def extra_repr(self) -> str:
         """The padding row."""

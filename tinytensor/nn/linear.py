@@ -1,4 +1,4 @@
-"""Linear, LinearGelu, which fuses it with GELU, and Bilinear; PReLU, an activation with a weight."""
+"""Linear, LinearGelu, which fuses it with GELU, and Bilinear."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from math import sqrt
 from typing import Any
 
 import tinytensor.api as tt
-import tinytensor.nn.functional as F
 from tinytensor.nn import init
-from tinytensor.nn.checks import check_size
-from tinytensor.nn.module import Module
-from tinytensor.nn.parameter import Parameter
+from tinytensor.nn.module import Module, Parameter, check_size
 
-__all__ = ["Bilinear", "Linear", "LinearGelu", "PReLU"]
+__all__ = ["Bilinear", "Linear", "LinearGelu", "bilinear"]
 
 
 class Linear(Module):
@@ -70,7 +67,7 @@ class Linear(Module):
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(..., K) → (..., N)."""
-        return tt.linear(x, self.weight, self.bias)
+        return tt.linear(x, self.weight, self.bias, transposed=False)
 
 
 class LinearGelu(Linear):
@@ -113,6 +110,19 @@ class LinearGelu(Linear):
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(..., K) → (..., N)."""
         return tt.linear_gelu(x, self.weight, self.bias, approximate=self.approximate)
+
+
+def bilinear(
+    input1: tt.Tensor, input2: tt.Tensor, weight: tt.Tensor, bias: tt.Tensor | None = None
+) -> tt.Tensor:
+    """x1' A x2 + bias for each matrix A of weight (N, K1, K2): (..., K1), (..., K2) → (..., N).
+
+    Example:
+        >>> tt.nn.functional.bilinear(tt.ones(2), tt.ones(3), tt.ones(1, 2, 3)).tolist()
+        [6.0]
+    """
+    y = tt.einsum("...i,oij,...j->...o", input1, weight, input2)
+    return y if bias is None else y + bias
 
 
 class Bilinear(Module):
@@ -164,39 +174,4 @@ class Bilinear(Module):
 
     def forward(self, x1: tt.Tensor, x2: tt.Tensor) -> tt.Tensor:
         """(..., K1) and (..., K2) → (..., N)."""
-        return F.bilinear(x1, x2, self.weight, self.bias)
-
-
-class PReLU(Module):
-    """x where it is positive, else weight * x.
-
-    Args:
-        num_parameters: 1, or the number of channels, on axis 1.
-        init: the initial weight.
-        device, dtype: of the weight; default the CPU and float32.
-
-    Shapes:
-        x, any → the same; weight (num_parameters,).
-
-    Raises:
-        ArgumentError: num_parameters is not positive.
-
-    Source: He, Zhang, Ren, Sun 2015, arXiv:1502.01852.
-
-    Example:
-        >>> tt.nn.PReLU()(tt.tensor([-1.0, 2.0])).tolist()
-        [-0.25, 2.0]
-    """
-
-    weight: tt.Tensor
-
-    def __init__(
-        self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None
-    ) -> None:
-        super().__init__()
-        self.weight = Parameter(tt.full((check_size("PReLU", "num_parameters", num_parameters),), init))
-        self.to(device, dtype)
-
-    def forward(self, x: tt.Tensor) -> tt.Tensor:
-        """Any shape → the same."""
-        return F.prelu(x, self.weight)
+        return bilinear(x1, x2, self.weight, self.bias)

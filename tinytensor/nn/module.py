@@ -1,20 +1,72 @@
-"""Module: base class of layers and models, a tree of parameters, buffers and submodules."""
+"""Module: base class of layers and models, a tree of parameters, buffers and submodules; Parameter."""
 
 from __future__ import annotations
 
+import inspect
+import operator
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self, TypeVar
+from numbers import Real
+from typing import Any, ClassVar, Self, TypeGuard, TypeVar
 
 import tinytensor.api as tt
-from tinytensor.argument_errors import MODULE, named_otherwise
+from tinytensor.argument_errors import MODULE, named_otherwise, translate_keywords
 from tinytensor.autograd.hooks import Removable
-from tinytensor.nn.parameter import Parameter, is_parameter
 
-__all__ = ["Module"]
+__all__ = ["Module", "Parameter", "as_module"]
 
 T = TypeVar("T")
 _KINDS = ("_parameters", "_modules", "_buffers")  # of attributes; no name is in two of them
 Hook = Callable[..., Any]
+
+
+class _Marked(type):
+    """Makes isinstance(x, Parameter) test the mark; there are no Parameter objects."""
+
+    def __instancecheck__(cls, x: object) -> bool:
+        return is_parameter(x)
+
+
+class Parameter(metaclass=_Marked):
+    """Mark a tensor as a parameter: a leaf that requires grad, found by the module it is assigned to.
+
+    The result is a plain Tensor with a mark, not a subclass: ops test `type(x) is Tensor` on their fast path,
+    which parameters take more often than any other tensor. So annotate it as `tt.Tensor`.
+
+    Args:
+        data: the initial values, any shape, floating; shares their memory if it is contiguous.
+        requires_grad: False freezes it.
+
+    Returns:
+        A leaf tensor.
+
+    Raises:
+        GradError: the data are not floating.
+
+    Example:
+        >>> weight = tt.nn.Parameter(tt.zeros(2, 3))
+        >>> isinstance(weight, tt.nn.Parameter), weight.requires_grad
+        (True, True)
+    """
+
+    def __new__(cls, data: Any, requires_grad: bool = True) -> Any:
+        """Return a marked tensor; this class has no instances."""
+        source = tt.asarray(data)
+        if not source.dtype.is_floating:
+            raise tt.GradError(
+                f"Parameter: data of dtype {source.dtype}",
+                why="parameters are learned by gradients, which only floating tensors have",
+                fix="cast first: data.astype(tt.float32), or use module.register_buffer",
+            )
+        parameter = source.detach().contiguous()
+        parameter.requires_grad_(requires_grad)
+        parameter._parameter = True  # slot of Tensor for the mark, which copies inherit
+        return parameter
+
+
+def is_parameter(x: object) -> TypeGuard[tt.Tensor]:
+    """Whether x is a tensor marked as a parameter."""
+    return isinstance(x, tt.Tensor) and getattr(x, "_parameter", False)
 
 
 class Module:
@@ -468,3 +520,97 @@ def _describe(module: Module, title: str) -> list[str]:
     for name, child in module._modules.items():
         lines += ["  " + text for text in _describe(child, f"{name}: {type(child).__name__}")]
     return lines
+
+
+# ---- modules of one function -------------------------------------------------------------------------------
+
+
+class _Function(Module):
+    """Base class of modules that call one function; its options are the arguments of the class."""
+
+    function: ClassVar[Callable[..., tt.Tensor]]
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__()
+        name = type(self).__name__
+        try:
+            given = self.__signature__.bind(*args, **translate_keywords(type(self), name, len(args), options))
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from None
+        given.apply_defaults()
+        for option, value in given.arguments.items():
+            if isinstance(value, tt.Tensor):
+                self.register_buffer(option, value)
+            else:
+                setattr(self, option, value)
+
+    def _options(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__signature__.parameters}
+
+    def forward(self, *inputs: Any, **named: Any) -> tt.Tensor:
+        """Call the function with the inputs and the options."""
+        return type(self).function(*inputs, **named, **self._options())
+
+    def extra_repr(self) -> str:
+        """The options that differ from their defaults; tensors by their shape."""
+        defaults = self.__signature__.parameters
+        shown = {k: v for k, v in self._options().items() if v is not defaults[k].default}
+        return ", ".join(
+            [f"{k} {v.shape}" if isinstance(v, tt.Tensor) else f"{k}={v!r}" for k, v in shown.items()]
+        )
+
+
+def as_module(name: str, function: Callable[..., Any], inputs: int = 1, **defaults: Any) -> type[_Function]:
+    """The class of modules that call a function, whose options are the arguments of the class.
+
+    Args:
+        name: of the class.
+        function: takes tensors, then options. A tensor among the options becomes a buffer.
+        inputs: number of the tensors.
+        defaults: in place of those of the function.
+
+    Example:
+        >>> Power = tt.nn.as_module("Power", tt.pow, b=2.0)
+        >>> Power(3.0), Power(b=3.0)(tt.tensor([1.0, 2.0])).tolist()
+        (Power(b=3.0), [1.0, 8.0])
+    """
+    parameters = list(inspect.signature(function).parameters.values())[inputs:]
+    options = [
+        p.replace(default=defaults.get(p.name, p.default)) for p in parameters if p.name != "generator"
+    ]
+    sentence = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0]
+    members = {
+        "__doc__": f"{sentence}\n\nThe module of the function `{function.__name__}`, with its options.",
+        "__module__": sys._getframe(1).f_globals["__name__"],  # where the class will be found, for pickle
+        "__signature__": inspect.Signature(options),
+        "function": staticmethod(function),
+    }
+    return type(name, (_Function,), members)
+
+
+# ---- checks of arguments -----------------------------------------------------------------------------------
+
+
+def check_size(layer: str, name: str, value: int, least: int = 1) -> int:
+    """Return the value if it is an integer of at least `least`, otherwise raise ArgumentError."""
+    try:
+        size = operator.index(value)
+    except TypeError:
+        size = least - 1
+    if size < least:
+        raise tt.ArgumentError(
+            f"{layer}: {name} is {value!r}",
+            why=f"it is an integer, at least {least}",
+            fix=f"{layer}(..., {name}={max(least, 1)})",
+        )
+    return size
+
+
+def check_share(layer: str, name: str, value: object) -> float:
+    """Return the value if 0 <= value <= 1, otherwise raise ArgumentError."""
+    if not isinstance(value, Real) or not 0.0 <= float(value) <= 1.0:
+        raise tt.ArgumentError(
+            f"{layer}: {name} is {value!r}", why="a probability lies in [0, 1]", fix=f"{layer}({name}=0.1)"
+        )
+    return float(value)

@@ -7,11 +7,8 @@ from math import sqrt
 from typing import Any, ClassVar, Literal
 
 import tinytensor.api as tt
-import tinytensor.nn.functional as F
 from tinytensor.nn import init
-from tinytensor.nn.checks import check_share, check_size
-from tinytensor.nn.module import Module
-from tinytensor.nn.parameter import Parameter
+from tinytensor.nn.module import Module, Parameter, check_share, check_size
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
 
@@ -121,7 +118,7 @@ class _Cell(_Recurrent):
         state = (hx if self.states > 1 else (hx,)) if hx is not None else None
         state = state or self._start(x, *x.shape[:-1], self.hidden_size)
         w_ih, w_hh, b_ih, b_hh = self._weights("")
-        state = self.step(F.linear(x, w_ih, b_ih), F.linear(state[0], w_hh, b_hh), state)
+        state = self.step(tt.linear(x, w_ih, b_ih), tt.linear(state[0], w_hh, b_hh), state)
         return state if self.states > 1 else state[0]
 
 
@@ -289,11 +286,11 @@ class _Layers(_Recurrent):
     def _direction(self, x: tt.Tensor, state: State, suffix: str) -> tuple[tt.Tensor, State]:
         """One layer in one direction: (L, N, inputs) → (L, N, H), and the last state."""
         w_ih, w_hh, b_ih, b_hh = self._weights(suffix)
-        gates = tt.unbind(F.linear(x, w_ih, b_ih))  # of all steps at once
+        gates = tt.unbind(tt.linear(x, w_ih, b_ih))  # of all steps at once
         back = -1 if suffix.endswith("_reverse") else 1
         outs = []
         for gate in gates[::back]:
-            state = self.step(gate, F.linear(state[0], w_hh, b_hh), state)
+            state = self.step(gate, tt.linear(state[0], w_hh, b_hh), state)
             outs.append(state[0])
         return tt.stack(outs[::back]), state
 

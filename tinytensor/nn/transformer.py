@@ -1,25 +1,22 @@
-"""PyTorch's MultiheadAttention, and its Transformer of an encoder and a decoder."""
+"""PyTorch's Transformer of an encoder and a decoder."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from copy import deepcopy
+from math import inf
 from typing import Any
 
 import tinytensor.api as tt
-import tinytensor.nn.functional as F
 from tinytensor.nn import init
-from tinytensor.nn.checks import check_share, check_size
+from tinytensor.nn.activation import Dropout
+from tinytensor.nn.attention import MultiheadAttention
 from tinytensor.nn.container import ModuleList
 from tinytensor.nn.linear import Linear
 from tinytensor.nn.module import Module
 from tinytensor.nn.normalization import LayerNorm
-from tinytensor.nn.parameter import Parameter
-from tinytensor.nn.stateless.dropout import Dropout
 
 __all__ = [
-    "MultiheadAttention",
     "Transformer",
     "TransformerDecoder",
     "TransformerDecoderLayer",
@@ -30,157 +27,11 @@ __all__ = [
 Activation = str | Callable[[tt.Tensor], tt.Tensor]
 
 
-class MultiheadAttention(Module):
-    """Multi-head attention with PyTorch's arguments: a mask excludes where it is True, the batch is axis 1.
-
-    `MultiHeadAttention` has masks that include, the batch first, and a Linear for each projection.
-
-    Args:
-        embed_dim: C, channels of input and output.
-        num_heads: H; each head has C / H channels.
-        dropout: probability of dropping a weight while training.
-        bias: whether the linear maps have a bias.
-        batch_first: whether the batch is axis 0.
-        device, dtype: of the weights; default the CPU and float32.
-        generator: random generator for the initial weights and dropout; default: the global one.
-
-    Shapes:
-        query (Tq, N, C), key and value (Tk, N, C), all without N for one sequence → (Tq, N, C);
-        in_proj_weight (3 * C, C), in_proj_bias (3 * C,), out_proj: a Linear, whose weight is the transpose
-        of PyTorch's.
-
-    Raises:
-        ArgumentError: a size is not positive, or C is no multiple of H.
-
-    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.
-
-    Example:
-        >>> y, weights = tt.nn.MultiheadAttention(8, 2)(*[tt.ones(3, 1, 8)] * 3)
-        >>> y.shape, weights.shape
-        ((3, 1, 8), (1, 3, 3))
-    """
-
-    in_proj_weight: tt.Tensor
-    in_proj_bias: tt.Tensor | None
-    out_proj: Linear
-
-    def __init__(
-        self,
-        embed_dim: int,
-        num_heads: int,
-        dropout: float = 0.0,
-        bias: bool = True,
-        *,
-        batch_first: bool = False,
-        device: Any = None,
-        dtype: Any = None,
-        generator: tt.Generator | None = None,
-    ) -> None:
-        super().__init__()
-        self.embed_dim = check_size("MultiheadAttention", "embed_dim", embed_dim)
-        self.num_heads = check_size("MultiheadAttention", "num_heads", num_heads)
-        if embed_dim % num_heads:
-            raise tt.ArgumentError(
-                f"MultiheadAttention: {num_heads} heads of {embed_dim} channels",
-                why="each head has the same number of channels",
-                fix="num_heads that divides embed_dim",
-            )
-        self.dropout = check_share("MultiheadAttention", "dropout", dropout)
-        self.batch_first, self.generator = batch_first, generator
-        self.in_proj_weight = Parameter(
-            init.xavier_uniform_(tt.empty(3 * embed_dim, embed_dim), 1.0, generator)
-        )
-        self.register_parameter("in_proj_bias", Parameter(tt.zeros(3 * embed_dim)) if bias else None)
-        self.out_proj = Linear(embed_dim, embed_dim, bias, generator=generator)
-        if self.out_proj.bias is not None:
-            init.zeros_(self.out_proj.bias)
-        self.to(device, dtype)
-
-    def forward(
-        self,
-        query: tt.Tensor,
-        key: tt.Tensor,
-        value: tt.Tensor,
-        key_padding_mask: tt.Tensor | None = None,
-        need_weights: bool = True,
-        attn_mask: tt.Tensor | None = None,
-        average_attn_weights: bool = True,
-        is_causal: bool = False,
-    ) -> tuple[tt.Tensor, tt.Tensor | None]:
-        """Attend from the queries to the keys.
-
-        Args:
-            query, key, value: see the class.
-            key_padding_mask: (N, Tk): True, or -inf, for keys that are padding.
-            need_weights: whether to return the weights.
-            attn_mask: (Tq, Tk) or (N * H, Tq, Tk): True where a query may not attend, or added to the scores.
-            average_attn_weights: over the heads: (N, Tq, Tk), not (N, H, Tq, Tk).
-            is_causal: no attention to later keys.
-
-        Returns:
-            The result and the weights, or None for these.
-
-        Raises:
-            ShapeError: the shapes do not fit.
-        """
-        if query.ndim == 2:
-            padding = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
-            at = 0 if self.batch_first else 1
-            q, k, v = [x.unsqueeze(at) for x in (query, key, value)]
-            y, weights = self.forward(
-                q, k, v, padding, need_weights, attn_mask, average_attn_weights, is_causal
-            )
-            return y.squeeze(at), None if weights is None else weights.squeeze(0)
-        biases = [None] * 3 if self.in_proj_bias is None else tt.chunk(self.in_proj_bias, 3)
-        matrices = tt.chunk(self.in_proj_weight, 3)
-        q, k, v = [
-            self._heads(F.linear(x if self.batch_first else x.transpose(0, 1), w, b))
-            for x, w, b in zip((query, key, value), matrices, biases, strict=True)
-        ]
-        mask = self._mask(q, k, key_padding_mask, attn_mask, is_causal)
-        dropout = self.dropout if self.training else 0.0
-        options: Any = {"dropout": dropout, "need_weights": need_weights, "generator": self.generator}
-        found: Any = tt.scaled_dot_product_attention(q, k, v, mask=mask, **options)
-        y, weights = found if need_weights else (found, None)
-        y = self.out_proj(tt.flatten(y.transpose(1, 2), 2))  # (N, Tq, C)
-        if weights is not None and average_attn_weights:
-            weights = weights.mean(1)
-        return y if self.batch_first else y.transpose(0, 1), weights
-
-    def _heads(self, x: tt.Tensor) -> tt.Tensor:
-        """(N, T, C) → (N, H, T, C / H)."""
-        return tt.unflatten(x, 2, (self.num_heads, -1)).transpose(1, 2)
-
-    def _mask(
-        self, q: tt.Tensor, k: tt.Tensor, padding: tt.Tensor | None, given: tt.Tensor | None, causal: bool
-    ) -> tt.Tensor | None:
-        """What is added to the scores (N, H, Tq, Tk), or None."""
-        shape = (q.shape[2], k.shape[2])
-        masks = (
-            []
-            if given is None
-            else [given if given.ndim == 2 else tt.unflatten(given, 0, (-1, self.num_heads))]
-        )
-        if padding is not None:
-            masks.append(padding.unsqueeze(1).unsqueeze(1))  # (N, 1, 1, Tk)
-        if causal and given is None:
-            masks.append(tt.triu(tt.ones(*shape, dtype=tt.bool, device=q.device), 1))
-        total = None
-        for mask in masks:
-            added = tt.where(mask, -math.inf, 0.0).astype(q.dtype) if mask.dtype is tt.bool else mask
-            total = added if total is None else total + added
-        return total
-
-    def extra_repr(self) -> str:
-        """Heads."""
-        return f"num_heads={self.num_heads}"
-
-
 def _activation(layer: str, given: Activation) -> Callable[[tt.Tensor], tt.Tensor]:
     """The function that an argument names, or is."""
     if not isinstance(given, str):
         return given
-    named: dict[str, Callable[[tt.Tensor], tt.Tensor]] = {"relu": F.relu, "gelu": F.gelu}
+    named: dict[str, Callable[[tt.Tensor], tt.Tensor]] = {"relu": tt.relu, "gelu": tt.gelu}
     if given not in named:
         raise tt.ArgumentError(
             f"{layer}: activation {given!r}",
@@ -522,4 +373,4 @@ class Transformer(Module):
             [[0.0, -inf], [0.0, 0.0]]
         """
         later = tt.triu(tt.ones(sz, sz, dtype=tt.bool, device=device), 1)
-        return tt.where(later, -math.inf, 0.0).astype(tt.float32 if dtype is None else dtype)
+        return tt.where(later, -inf, 0.0).astype(tt.float32 if dtype is None else dtype)

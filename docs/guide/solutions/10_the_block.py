@@ -42,9 +42,9 @@ def root(answer):
     got = answer(x)
     if got is None:
         return "the function returns nothing yet"
-    if np.allclose(got.numpy(), tt.rms_norm(x, tt.ones(16), eps=1e-5).numpy(), atol=1e-4):
+    if np.allclose(got.numpy(), tt.rms_norm(x, (16,), eps=1e-5).numpy(), atol=1e-4):
         return RIGHT
-    if np.allclose(got.numpy(), tt.layer_norm(x, tt.ones(16), tt.zeros(16)).numpy(), atol=1e-4):
+    if np.allclose(got.numpy(), tt.layer_norm(x, (16,)).numpy(), atol=1e-4):
         return "this is layer norm: leave the mean where it is"
     return "square, mean over the last axis (keepdims=True), add eps, root, divide"
 
@@ -80,7 +80,7 @@ EXERCISES = [
             lambda x, eps=1e-5: None,
             lambda x, eps=1e-5: x / tt.sqrt((x * x).mean() + eps),
             lambda x, eps=1e-5: x / ((x * x).mean(-1, keepdims=True) + eps),
-            lambda x, eps=1e-5: tt.layer_norm(x, tt.ones(16), tt.zeros(16), eps=eps),
+            lambda x, eps=1e-5: tt.layer_norm(x, (16,), eps=eps),
         ],
     ),
 ]

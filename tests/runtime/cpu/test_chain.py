@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers import op_functions as ops
 from tinytensor.runtime.cpu import chain
 from tinytensor.runtime.cpu import kernels as host_kernels
 from tinytensor.runtime.cpu.chain import Step, chained, run_steps
@@ -141,9 +142,9 @@ def test_a_step_of_a_model_is_one_chain() -> None:
     ids = tt.tensor([2])
 
     def step() -> tt.Tensor:
-        h = tt.embedding(table, ids) + x
-        h = h + tt.linear(tt.layer_norm(h, b, b), w, b)
-        return tt.softmax(tt.linear_gelu(h, w, b) * x)
+        h = ops.embedding(table, ids) + x
+        h = h + tt.linear(ops.layer_norm(h, b, b), w, b, transposed=False)
+        return tt.softmax(tt.linear_gelu(h, w, b) * x, -1)
 
     graph, lengths = replayed(step)
     assert lengths == [8]
@@ -156,7 +157,7 @@ def test_a_step_of_a_model_is_one_chain() -> None:
 
 def test_an_index_out_of_range_is_an_error_of_that_replay() -> None:
     table, ids = tt.arange(8.0).reshape(4, 2), tt.tensor([0, 3])
-    graph, lengths = replayed(lambda: tt.embedding(table, ids) + tt.ones(2, 2))
+    graph, lengths = replayed(lambda: ops.embedding(table, ids) + tt.ones(2, 2))
     assert lengths
     ids.copy_(4)
     with pytest.raises(tt.IndexRangeError, match="is 4"):
@@ -167,7 +168,7 @@ def test_an_index_out_of_range_is_an_error_of_that_replay() -> None:
 
 def test_indices_of_other_dtypes_are_read_at_each_replay() -> None:
     table, ids = tt.arange(8.0).reshape(4, 2), tt.tensor([0, 3], dtype=tt.int32)
-    graph, lengths = replayed(lambda: tt.embedding(table, ids))
+    graph, lengths = replayed(lambda: ops.embedding(table, ids))
     assert not lengths
     ids.copy_(1)
     assert graph.replay().tolist() == [[2.0, 3.0]] * 2

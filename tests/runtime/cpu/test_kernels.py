@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers import op_functions as ops
 from tests.helpers.ops import around
 from tests.runtime.test_runtime import finish, python
 from tinytensor.errors import ArgumentError
@@ -151,7 +152,7 @@ import os, numpy as np, tinytensor as tt
 tt.set_num_threads(3)
 def run():
     x = tt.tensor(np.arange(60000.0).reshape(600, 100), dtype=tt.float32)
-    return tt.layer_norm(x).numpy().tobytes()
+    return ops.layer_norm(x).numpy().tobytes()
 expected = run()
 for _ in range(5):
     child = os.fork()
@@ -180,10 +181,10 @@ def test_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     around(monkeypatch, "layer_norm", "cpu", lambda cpu, *a: (calls.append("cpu"), cpu(*a)))
     x = tt.arange(6.0).reshape(2, 3)
     tt.config.host_kernels = "auto"
-    tt.layer_norm(x)
+    ops.layer_norm(x)
     assert calls == ["host", "cpu"]
     tt.config.host_kernels = "off"
-    tt.layer_norm(x)
+    ops.layer_norm(x)
     assert calls == ["host", "cpu", "cpu"]
     with pytest.raises(ArgumentError, match="'auto', 'off'"):
         tt.config.host_kernels = "on"  # type: ignore[assignment]
@@ -193,7 +194,7 @@ def test_no_compiler(tmp_path: Path) -> None:
     """NumPy computes, and the log has one line."""
     text = (
         "import tinytensor as tt; x = tt.arange(6.0).reshape(2, 3).requires_grad_()\n"
-        "y = tt.layer_norm(x); y.sum().backward(); tt.rms_norm(x); tt.softmax(x); print(y.tolist()[0])"
+        "y = ops.layer_norm(x); y.sum().backward(); ops.rms_norm(x); tt.softmax(x); print(y.tolist()[0])"
     )
     said = finish(python(text, CXX="no-such-compiler", TINYTENSOR_CACHE=str(tmp_path)))
     assert said.count("without kernels of the host NumPy computes") == 1
@@ -225,7 +226,7 @@ def test_arrays_that_look_different(
 
 
 def test_a_broken_file_in_the_cache(tmp_path: Path) -> None:
-    text = "import tinytensor as tt; print(tt.rms_norm(tt.arange(3.0), eps=0.75).tolist())"
+    text = "import tinytensor as tt; print(ops.rms_norm(tt.arange(3.0), eps=0.75).tolist())"
     for broken in (False, True):
         said = finish(python(text, TINYTENSOR_CACHE=str(tmp_path)))
         assert said.count("it is compiled again") == (2 if broken else 0)

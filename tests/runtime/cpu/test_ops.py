@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers import op_functions as ops
 from tests.helpers.fused import Array, leaf, normal
 from tests.helpers.ops import around
 from tinytensor.op import registry
@@ -28,9 +29,9 @@ def drop(x: tt.Tensor) -> tt.Tensor:
 
 # What is called, on which shapes, and which ops must run in kernels.
 CALLS: dict[str, tuple[Call, list[tuple[int, ...]], str]] = {
-    "layer_norm": (tt.layer_norm, [(700, 67), (67,), (67,)], "layer_norm"),
-    "layer_norm_wide": (tt.layer_norm, [(3, 40_001)], "layer_norm"),
-    "rms_norm": (tt.rms_norm, [(700, 67), (67,)], "rms_norm"),
+    "layer_norm": (ops.layer_norm, [(700, 67), (67,), (67,)], "layer_norm"),
+    "layer_norm_wide": (ops.layer_norm, [(3, 40_001)], "layer_norm"),
+    "rms_norm": (ops.rms_norm, [(700, 67), (67,)], "rms_norm"),
     "softmax": (tt.softmax, [(700, 67)], "softmax"),
     "softmax_wide": (tt.softmax, [(3, 40_001)], "softmax"),
     "log_softmax": (tt.log_softmax, [(700, 67)], "log_softmax"),
@@ -38,21 +39,21 @@ CALLS: dict[str, tuple[Call, list[tuple[int, ...]], str]] = {
     "gelu_erf": (lambda x: tt.gelu(x, "none"), [(700, 67)], "gelu"),
     "silu": (tt.silu, [(700, 67)], "silu"),
     "dropout": (drop, [(700, 67)], "dropout"),
-    "cross_entropy": (lambda x: tt.cross_entropy(x, tt.tensor(LABELS)), [(700, 67)], "cross_entropy"),
+    "cross_entropy": (lambda x: ops.cross_entropy(x, tt.tensor(LABELS)), [(700, 67)], "cross_entropy"),
     "cross_entropy_smooth": (
-        lambda x: tt.cross_entropy(x, tt.tensor(LABELS), label_smoothing=0.2, reduction="none"),
+        lambda x: ops.cross_entropy(x, tt.tensor(LABELS), label_smoothing=0.2, reduction="none"),
         [(700, 67)],
         "cross_entropy",
     ),
-    "embedding": (lambda w: tt.embedding(w, tt.tensor(np.abs(LABELS) % 67)), [(67, 33)], "embedding"),
+    "embedding": (lambda w: ops.embedding(w, tt.tensor(np.abs(LABELS) % 67)), [(67, 33)], "embedding"),
     "causal_self_attention": (
         lambda qkv: tt.causal_self_attention(qkv, 3),
         [(2, 150, 9 * 20)],
         "causal_self_attention",
     ),
-    "attention": (tt.scaled_dot_product_attention, [(2, 3, 70, 33)] * 3, "attention"),
+    "attention": (ops.scaled_dot_product_attention, [(2, 3, 70, 33)] * 3, "attention"),
     "attention_causal": (
-        lambda q, k, v: tt.scaled_dot_product_attention(q, k, v, causal=True),
+        lambda q, k, v: ops.scaled_dot_product_attention(q, k, v, causal=True),
         [(1, 2, 65, 16), (1, 2, 700, 16), (1, 2, 700, 48)],
         "attention",
     ),

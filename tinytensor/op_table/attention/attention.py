@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tinytensor.op_table.row import Call, Row, bools, both, floats
+from tinytensor.ops.attention.attention import scaled_dot_product_attention as op
 from tinytensor.ops.random import philox
 
 OPS = ("attention", "attention_backward")
@@ -35,7 +36,7 @@ def causal_self_attention(x: Any, n_head: int) -> Any:
 
 
 def dropping(xp: Any, q: Any, k: Any, v: Any) -> Any:
-    return xp.scaled_dot_product_attention(q, k, v, dropout=0.3, generator=xp.Generator(7))
+    return op(q, k, v, dropout=0.3, generator=xp.Generator(7))
 
 
 def dropped(q: Any, k: Any, v: Any) -> Any:
@@ -58,7 +59,7 @@ def row(name: str, numpy: Call, params: Any = (), inputs: Any = (Q, K, V), **mor
     """
 
     def expression(xp: Any, q: Any, k: Any, v: Any, mask: Any = None) -> Any:
-        return xp.scaled_dot_product_attention(q, k, v, mask=mask, **dict(params))
+        return op(q, k, v, mask=mask, **dict(params))
 
     defaults = {"ops": OPS, "contiguous": False, "roundings": 2, "large": ""}
     return Row(f"scaled_dot_product_attention{name}", inputs, expression, numpy, **{**defaults, **more})

@@ -20,7 +20,8 @@ def gelu(x: Any, approximate: str = "tanh") -> Any:
 
 
 ROWS = [
-    Row("gelu", X, numpy=gelu, torch=lambda torch, x: torch.nn.functional.gelu(x, approximate="tanh"),
+    Row("gelu", X, lambda xp, x: xp.gelu(x, approximate="tanh"), gelu,
+        torch=lambda torch, x: torch.nn.functional.gelu(x, approximate="tanh"),
         ops=GELU, also=(((),), ((0, 3),), ((5, 14000),)), large="r c", timed=both("gelu")),
     Row("gelu:none", X, lambda xp, x: xp.gelu(x, approximate="none"), lambda x: gelu(x, "none"),
         torch="torch.nn.functional.gelu", ops=GELU, also=(((),), ((0, 3),)), large="r c"),

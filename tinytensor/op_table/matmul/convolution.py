@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tinytensor.op_table.row import REAL, Array, Row, Shape, both, distinct, floats, numbers
+from tinytensor.ops.matmul import convolution as ops
 
 
 def pair(value: Any, n: int) -> tuple[int, ...]:
@@ -59,7 +60,7 @@ def pool(
 def row(name: str, *shapes: Shape, options: Any = (), **more: Any) -> Row:
     """A row for a convolution with these options, which PyTorch has, too."""
     function, given = name.partition(":")[0], dict(options)
-    return Row(name, tuple(map(floats, shapes)), lambda xp, *xs: getattr(xp, function)(*xs, **given),
+    return Row(name, tuple(map(floats, shapes)), lambda _, *xs: getattr(ops, function)(*xs, **given),
         lambda *xs: convolve(*xs, **given),
         lambda torch, *xs: getattr(torch.nn.functional, function)(*xs, **given),
         **{"ops": ("windows", "matmul"), **more})  # fmt: skip
@@ -74,30 +75,30 @@ ROWS = [
     row("conv2d:options", (2, 4, 7, 6), (2, 2, 3, 2), ops=("windows", "matmul", "pad", "permute", "copy"),
         options={"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 2},
         large="2 4 y x, 2 2 3 2"),
-    Row("max_pool1d", (numbers((2, 3, 7)),), lambda xp, x: xp.max_pool1d(x, 2),
+    Row("max_pool1d", (numbers((2, 3, 7)),), lambda _, x: ops.max_pool1d(x, 2),
         lambda x: pool(np.max, x, 2, 1), ops=("windows", "max"), dtypes=REAL, grad=False),
-    Row("max_pool1d:overlap", (distinct((2, 6)),), lambda xp, x: xp.max_pool1d(x, 3, stride=1),
+    Row("max_pool1d:overlap", (distinct((2, 6)),), lambda _, x: ops.max_pool1d(x, 3, stride=1),
         lambda x: pool(np.max, x, 3, 1, 1), torch=lambda torch, x: torch.nn.functional.max_pool1d(x, 3, 1),
         ops=("windows", "max")),
-    Row("max_pool2d", (distinct((2, 3, 5, 6)),), lambda xp, x: xp.max_pool2d(x, (3, 2), stride=2, padding=1),
+    Row("max_pool2d", (distinct((2, 3, 5, 6)),), lambda _, x: ops.max_pool2d(x, (3, 2), stride=2, padding=1),
         lambda x: pool(np.max, x, (3, 2), 2, 2, 1, -np.inf),
         torch=lambda torch, x: torch.nn.functional.max_pool2d(x, (3, 2), 2, 1), ops=("windows", "max"),
         also=(((0, 5, 6),), ((5, 6),)), large="2 3 y x"),
-    Row("max_pool2d:halves", (distinct((3, 4, 5)),), lambda xp, x: xp.max_pool2d(x, 2),
+    Row("max_pool2d:halves", (distinct((3, 4, 5)),), lambda _, x: ops.max_pool2d(x, 2),
         lambda x: pool(np.max, x, 2, 2), torch=lambda torch, x: torch.nn.functional.max_pool2d(x, 2),
         ops=("windows", "max"), large="2 3 y x"),
-    Row("max_pool2d:int", (numbers((2, 5, 6), -9, 1),), lambda xp, x: xp.max_pool2d(x, 3, padding=1),
+    Row("max_pool2d:int", (numbers((2, 5, 6), -9, 1),), lambda _, x: ops.max_pool2d(x, 3, padding=1),
         lambda x: pool(np.max, x, 3, 2, None, 1, np.iinfo(x.dtype).min), ops=("windows", "max"),
         dtypes=("int64", "int8", "uint8"), grad=False),
-    Row("avg_pool1d", (floats((2, 3, 6)),), lambda xp, x: xp.avg_pool1d(x, 3, stride=1, padding=1),
+    Row("avg_pool1d", (floats((2, 3, 6)),), lambda _, x: ops.avg_pool1d(x, 3, stride=1, padding=1),
         lambda x: pool(np.mean, x, 3, 1, 1, 1),
         torch=lambda torch, x: torch.nn.functional.avg_pool1d(x, 3, 1, 1), ops=("windows", "mean"),
         also=(((0, 6),),)),
-    Row("avg_pool2d", (floats((2, 3, 4, 7)),), lambda xp, x: xp.avg_pool2d(x, (2, 3), stride=(1, 2)),
+    Row("avg_pool2d", (floats((2, 3, 4, 7)),), lambda _, x: ops.avg_pool2d(x, (2, 3), stride=(1, 2)),
         lambda x: pool(np.mean, x, (2, 3), 2, (1, 2)),
         torch=lambda torch, x: torch.nn.functional.avg_pool2d(x, (2, 3), (1, 2)), ops=("windows", "mean"),
         large="2 3 y x"),
-    Row("avg_pool2d:thirds", (floats((2, 3, 4)),), lambda xp, x: xp.avg_pool2d(x, 3),
+    Row("avg_pool2d:thirds", (floats((2, 3, 4)),), lambda _, x: ops.avg_pool2d(x, 3),
         lambda x: pool(np.mean, x, 3, 2), torch=lambda torch, x: torch.nn.functional.avg_pool2d(x, 3),
         ops=("windows", "mean"), large="2 3 y x"),
 ]  # fmt: skip

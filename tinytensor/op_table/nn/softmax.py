@@ -23,7 +23,7 @@ def row(
     """A row of softmax or log_softmax along an axis."""
     name = f.__name__
     return Row(f"{name}{word}", (floats(shape),),
-        None if axis == -1 else lambda xp, x: getattr(xp, name)(x, axis=axis), lambda x: f(x, axis),
+        lambda xp, x: getattr(xp, name)(x, axis=axis), lambda x: f(x, axis),
         lambda torch, x: getattr(torch, name)(x, axis), ops=(name, f"{name}_backward"), **more)  # fmt: skip
 
 

@@ -51,7 +51,7 @@ ROWS = [
          ops=("reshape",), also=(((0,),),)),
     view("diagonal", (3, 2, 4), lambda xp, x: xp.diagonal(x, 1, 0, 2), torch=True,
         ops=("diagonal", "scatter"), also=(((1, 2, 1),),)),
-    view("unfold", (2, 7), lambda xp, x: xp.unfold(x, 1, 3, 2), lambda x: windows(x, 3, 1, 2),
+    view("unfold", (2, 7), lambda _, x: x.unfold(1, 3, 2), lambda x: windows(x, 3, 1, 2),
          torch=lambda torch, x: x.unfold(1, 3, 2), ops=("unfold", "scatter"), large="r c"),
     # a view of a copy: the strides name places in memory, so the layout of x itself must not matter
     view("as_strided", (8,), lambda xp, x: xp.as_strided(xp.clone(x), (2, 3), (1, 2), 1),

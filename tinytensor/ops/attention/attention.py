@@ -413,12 +413,6 @@ def scaled_dot_product_attention(
         (query i sees keys up to i) and excludes a mask.
     Source: Vaswani et al. 2017, arXiv:1706.03762; recomputation: Rabe, Staats 2021, arXiv:2112.05682; groups:
         Ainslie et al. 2023, arXiv:2305.13245; slopes: Press et al. 2022, arXiv:2108.12409.
-
-    Example:
-        >>> q = tt.zeros(1, 1, 2, 4)
-        >>> v = tt.tensor([[[[1.0], [3.0]]]])
-        >>> tt.scaled_dot_product_attention(q, q, v, causal=True).tolist()
-        [[[[1.0], [2.0]]]]
     """
     what = "scaled_dot_product_attention"
     need_tensors(what, q, k, v, mask, slopes)

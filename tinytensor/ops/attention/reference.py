@@ -80,7 +80,7 @@ def _attend(
         allowed = seen if allowed is None else logical_and(allowed, seen)
     if allowed is not None:  # the lowest number instead of -inf: a fully masked row must not give nan
         s = where(allowed, s, finfo(s.storage.dtype).min)
-    w = softmax(s)
+    w = softmax(s, -1)
     if allowed is not None and mask is not None:
         w = multiply(w, cast(any_of(allowed, -1, keepdims=True), w.storage.dtype))
     return cast(product(w if drop is None else drop(w), v), dtype), w

@@ -220,7 +220,7 @@ def gelu_gate(what: str, approximate: str) -> str:
     return "gelu_tanh" if approximate == "tanh" else "gelu_erf"
 
 
-def gelu(x: Tensor, approximate: str = "tanh") -> Tensor:
+def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """Gaussian error linear unit: x times the standard normal distribution function at x.
 
     "none": x * (1 + erf(x / sqrt(2))) / 2
@@ -240,12 +240,11 @@ def gelu(x: Tensor, approximate: str = "tanh") -> Tensor:
     Memory: saves x, and on the CPU the derivative at each x (float32 or wider), whose memory the gradient
         reuses.
     Accuracy: 16-bit floats are computed in float32.
-    Differs from: torch.nn.functional.gelu, whose default is "none".
     Source: Hendrycks, Gimpel 2016, arXiv:1606.08415.
 
     Example:
         >>> tt.gelu(tt.tensor([-1.0, 0.0, 1.0])).tolist()
-        [-0.1588, 0.0, 0.8412]
+        [-0.1587, 0.0, 0.8413]
     """
     need_tensors("gelu", x)
     return gated(x, gelu_gate("gelu", approximate))

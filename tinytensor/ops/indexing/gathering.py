@@ -211,12 +211,12 @@ def nonzero(x: Tensor) -> tuple[Tensor, ...]:
     return tuple(true_indices(cast(x, bool_)))
 
 
-def one_hot(indices: Tensor, num_classes: int, *, dtype: DType | None = None) -> Tensor:
+def one_hot(indices: Tensor, num_classes: int = -1, *, dtype: DType | None = None) -> Tensor:
     """One-hot encoding of indices.
 
     Args:
         indices: integer tensor of any shape, values from 0 to num_classes - 1.
-        num_classes: length of a row.
+        num_classes: length of a row; -1: as long as is needed.
         dtype: default int64.
 
     Returns:
@@ -231,6 +231,8 @@ def one_hot(indices: Tensor, num_classes: int, *, dtype: DType | None = None) ->
         [[0, 0, 1], [1, 0, 0]]
     """
     index = as_integers(indices, "one_hot")
+    if num_classes == -1:
+        num_classes = int(index.max()) + 1
     (n,) = check_shape((as_int(num_classes, "one_hot", "num_classes"),), "one_hot")
     if n == 0 and index.layout.size:
         raise _no_class(0, 0)

@@ -137,11 +137,6 @@ def pad(x: Tensor, pad_width: Any, mode: str = "constant", constant_values: bool
             repeat.
         DTypeError: a width is not an integer, or the dtype of x cannot represent the value.
         ArgumentError: the mode is unknown, or takes no constant_values.
-
-    Example:
-        >>> x = tt.tensor([1, 2, 3])
-        >>> tt.pad(x, (1, 2)).tolist(), tt.pad(x, (1, 2), "reflect").tolist()
-        ([0, 1, 2, 3, 0, 0], [2, 1, 2, 3, 2, 1])
     """
     shape = x.layout.shape
     widths = _widths(pad_width, shape)

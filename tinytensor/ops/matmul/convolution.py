@@ -208,11 +208,6 @@ def conv1d(
 
     Memory: copies the windows, about K / stride times x, and keeps them if the weight needs a gradient.
     Accuracy: 16-bit floats are computed in float32 and rounded once.
-
-    Example:
-        >>> x = tt.tensor([[[1.0, 2.0, 4.0, 8.0]]])
-        >>> tt.conv1d(x, tt.tensor([[[-1.0, 1.0]]])).tolist()
-        [[[1.0, 2.0, 4.0]]]
     """
     return _convolve("conv1d", x, weight, bias, stride, padding, dilation, groups, 1)
 
@@ -253,11 +248,6 @@ def conv2d(
     Memory: copies the windows, about kh * kw / stride² times x, and keeps them if the weight needs a
         gradient.
     Accuracy: 16-bit floats are computed in float32 and rounded once.
-
-    Example:
-        >>> x = tt.arange(16).reshape(1, 1, 4, 4).astype(tt.float32)
-        >>> tt.conv2d(x, tt.ones(1, 1, 3, 3)).tolist()
-        [[[[45.0, 54.0], [81.0, 90.0]]]]
     """
     return _convolve("conv2d", x, weight, bias, stride, padding, dilation, groups, 2)
 
@@ -324,10 +314,6 @@ def max_pool1d(
     Memory: keeps x and the result for backward; the windows are a view.
     Differs from: torch.nn.functional.max_pool1d, which gives the whole gradient to the first of the
         tied elements.
-
-    Example:
-        >>> tt.max_pool1d(tt.tensor([1, 5, 2, 3]), 2).tolist()
-        [5, 3]
     """
     least = _least("max_pool1d", x.storage.dtype)
     return max(_pooled("max_pool1d", x, kernel_size, stride, padding, least, 1), axis=0)
@@ -356,10 +342,6 @@ def max_pool2d(
     Memory: keeps x and the result for backward; the windows are a view.
     Differs from: torch.nn.functional.max_pool2d, which gives the whole gradient to the first of the
         tied elements.
-
-    Example:
-        >>> tt.max_pool2d(tt.arange(16).reshape(4, 4), 2).tolist()
-        [[5, 7], [13, 15]]
     """
     least = _least("max_pool2d", x.storage.dtype)
     return max(_pooled("max_pool2d", x, kernel_size, stride, padding, least, 2), axis=(0, 1))
@@ -396,10 +378,6 @@ def avg_pool1d(
         DTypeError: x is integer or bool.
 
     Memory: nothing is kept for backward; the windows are a view.
-
-    Example:
-        >>> tt.avg_pool1d(tt.tensor([1.0, 5.0, 2.0, 4.0]), 2).tolist()
-        [3.0, 3.0]
     """
     return mean(_pooled("avg_pool1d", _inexact("avg_pool1d", x), kernel_size, stride, padding, 0, 1), axis=0)
 
@@ -425,10 +403,6 @@ def avg_pool2d(
         DTypeError: x is integer or bool.
 
     Memory: nothing is kept for backward; the windows are a view.
-
-    Example:
-        >>> tt.avg_pool2d(tt.arange(16).reshape(4, 4).astype(tt.float32), 2).tolist()
-        [[2.5, 4.5], [10.5, 12.5]]
     """
     found = _pooled("avg_pool2d", _inexact("avg_pool2d", x), kernel_size, stride, padding, 0, 2)
     return mean(found, axis=(0, 1))

@@ -478,14 +478,14 @@ def _linear_forward(
     return other if y is None else add(y, other)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, transposed: bool = False) -> Tensor:
-    """Affine map of the last axis, x @ weight + bias, in one node.
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, transposed: bool = True) -> Tensor:
+    """Affine map of the last axis, x @ weight.T + bias, in one node.
 
     Args:
         x: shape (..., K).
-        weight: shape (K, N); or (N, K) with transposed=True, as in a tied output head.
+        weight: shape (N, K), which is read as its transpose, without a copy; (K, N) with transposed=False.
         bias: shape (N,), or None.
-        transposed: read weight as its transpose, without a copy.
+        transposed: False for x @ weight + bias, as in nn.Linear.
 
     Returns:
         shape (..., N), dtype of x.
@@ -495,11 +495,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, transposed:
         DTypeError: the dtypes differ.
 
     Memory: keeps x if the weight needs a gradient, and the weight if x does.
-    Differs from: torch.nn.functional.linear, whose weight is always (N, K).
-
     Example:
-        >>> tt.linear(tt.ones(1, 2), tt.eye(2), tt.tensor([1.0, 2.0])).tolist()
-        [[2.0, 3.0]]
+        >>> tt.linear(tt.tensor([1.0, 2.0]), tt.tensor([[3.0, 4.0]]), tt.tensor([1.0])).tolist()
+        [12.0]
     """
     return apply(Linear(transposed=transposed), x, weight, bias)
 

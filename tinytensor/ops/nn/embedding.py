@@ -75,7 +75,7 @@ class Embedding(Op):
             raise DTypeError(
                 f"embedding: the table has dtype {weight.dtype}, and the indices {indices.dtype}",
                 why="the two are the other way round: indices are integers",
-                fix="indices first: F.embedding(indices, table); but tt.embedding(table, indices)",
+                fix="indices first: tt.embedding(indices, table)",
             )
         floating("embedding", weight)
         check_integers("embedding", "indices", indices)
@@ -175,10 +175,6 @@ def embedding(weight: Tensor, indices: Tensor) -> Tensor:
 
     Memory: keeps the indices. The gradient has the size of the whole table.
     Accuracy: the gradients of a row are added in a fixed order: deterministic.
-
-    Example:
-        >>> tt.embedding(tt.tensor([[1.0, 2.0], [3.0, 4.0]]), tt.tensor([1, 1, 0])).tolist()
-        [[3.0, 4.0], [3.0, 4.0], [1.0, 2.0]]
     """
     need_tensors("embedding", weight, indices)
     return apply(Embedding(count=weight.layout.shape[0] if weight.layout.shape else 0), weight, indices)

@@ -252,10 +252,6 @@ def layer_norm(
         floats are computed in float32.
     Differs from: torch.nn.functional.layer_norm, which takes several last axes; here reshape them into one.
     Source: Ba, Kiros, Hinton 2016, arXiv:1607.06450.
-
-    Example:
-        >>> tt.layer_norm(tt.tensor([1.0, 2.0, 3.0]), eps=0.0).tolist()
-        [-1.2247, 0.0, 1.2247]
     """
     need_tensors("layer_norm", x, weight, bias)
     return apply(LayerNorm(eps=eps, dtype=dtype), x, weight, bias)

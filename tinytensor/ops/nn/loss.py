@@ -189,10 +189,6 @@ def nll_loss(
         ArgumentError: an unknown reduction.
 
     Differs from: torch.nn.functional.nll_loss, where the classes are on axis 1.
-
-    Example:
-        >>> tt.nll_loss(tt.tensor([[-1.0, -2.0], [-3.0, -4.0]]), tt.tensor([0, 1])).item()
-        2.5
     """
     need_tensors("nll_loss", log_probs, targets)
     check_reduction("nll_loss", reduction)
@@ -226,10 +222,6 @@ def mse_loss(x: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
         ShapeError: the shapes differ.
         DTypeError: x is not floating.
         ArgumentError: an unknown reduction.
-
-    Example:
-        >>> tt.mse_loss(tt.tensor([1.0, 2.0]), tt.tensor([1.0, 4.0])).item()
-        2.0
     """
     check_reduction("mse_loss", reduction)
     x, targets = inputs_of("wide", x, targets)
@@ -257,10 +249,6 @@ def bce_with_logits(logits: Tensor, targets: Tensor, *, reduction: str = "mean")
         ArgumentError: an unknown reduction.
 
     Accuracy: softplus neither overflows nor underflows, so logits may have any magnitude.
-
-    Example:
-        >>> tt.bce_with_logits(tt.tensor([0.0, 1000.0]), tt.tensor([1.0, 1.0])).item()
-        0.3466
     """
     check_reduction("bce_with_logits", reduction)
     _same_shape("bce_with_logits", logits, targets)

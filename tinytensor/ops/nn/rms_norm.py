@@ -204,10 +204,6 @@ def rms_norm(
     Accuracy: 16-bit floats are computed in float32.
     Differs from: torch.nn.functional.rms_norm, whose default eps is that of the dtype.
     Source: Zhang, Sennrich 2019, arXiv:1910.07467.
-
-    Example:
-        >>> tt.rms_norm(tt.tensor([3.0, 4.0])).tolist()
-        [0.8485, 1.1314]
     """
     need_tensors("rms_norm", x, weight)
     return apply(RmsNorm(eps=eps, dtype=dtype), x, weight)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.forward import Found, Tangents, symmetric
 from tinytensor.dispatch.launch import Launch, View, blocks_for
+from tinytensor.errors import ArgumentError
 from tinytensor.kernels.rows import need_tensors, team
 from tinytensor.op import HostCall, Op, Spec, Specs, register
 from tinytensor.ops.double_backward import partial_vjp
@@ -22,6 +24,7 @@ from tinytensor.ops.elementwise.arithmetic import multiply, subtract
 from tinytensor.ops.elementwise.exponential import exp
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.reductions.summing import kept_sum
+from tinytensor.ops.views.manipulation import astype
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.shapes import normalize_axis
@@ -194,20 +197,36 @@ def _log_softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor
     return (subtract(grad, multiply(exp(y), sum(grad, axis, True))),)
 
 
-def softmax(x: Tensor, axis: int = -1) -> Tensor:
+def _prepared(what: str, x: Tensor, axis: int | None, dtype: Any) -> tuple[Tensor, int]:
+    """x in a dtype, and its axis."""
+    need_tensors(what, x)
+    shape = x.layout.shape
+    if axis is None and len(shape) > 2:
+        raise ArgumentError(
+            f"{what}: no axis, of a tensor of shape {shape}",
+            why=f"PyTorch takes axis {int(len(shape) > 3)} here, other libraries the last one",
+            fix=f"{what}(x, -1)",
+        )
+    at = normalize_axis(-1 if axis is None else axis, len(shape), what)
+    return (x if dtype is None else astype(x, dtype)), at
+
+
+def softmax(x: Tensor, axis: int | None = None, *, dtype: Any = None) -> Tensor:
     """Normalized exponentials: positive weights that sum to 1 along an axis.
 
     softmax(x)[i] = exp(x[i] - max(x)) / sum over j of exp(x[j] - max(x))
 
     Args:
         x: any shape with at least one axis; floating.
-        axis: the axis along which the weights sum to 1.
+        axis: the axis along which the weights sum to 1; of one or two axes the last one may be left out.
+        dtype: to which x is cast first.
 
     Returns:
         shape and dtype of x. nan where all elements of x along the axis are -inf, or one is +inf or nan.
 
     Raises:
         ShapeError: the axis is out of range.
+        ArgumentError: there is no axis, of three or more, of which PyTorch does not take the last one.
         DTypeError: x is not floating.
 
     Memory: keeps the result, not x, for backward.
@@ -218,24 +237,26 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
         >>> tt.softmax(tt.tensor([0.0, 0.0, -float("inf")])).tolist()
         [0.5, 0.5, 0.0]
     """
-    need_tensors("softmax", x)
-    return apply(Softmax(axis=normalize_axis(axis, len(x.layout.shape), "softmax")), x)
+    x, at = _prepared("softmax", x, axis, dtype)
+    return apply(Softmax(axis=at), x)
 
 
-def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
+def log_softmax(x: Tensor, axis: int | None = None, *, dtype: Any = None) -> Tensor:
     """Logarithm of softmax, without computing the softmax: accurate also where that would round to 0.
 
     log_softmax(x)[i] = x[i] - max(x) - log(sum over j of exp(x[j] - max(x)))
 
     Args:
         x: any shape with at least one axis; floating.
-        axis: the axis along which the weights sum to 1.
+        axis: the axis along which the weights sum to 1; of one or two axes the last one may be left out.
+        dtype: to which x is cast first.
 
     Returns:
         shape and dtype of x.
 
     Raises:
         ShapeError: the axis is out of range.
+        ArgumentError: there is no axis, of three or more, of which PyTorch does not take the last one.
         DTypeError: x is not floating.
 
     Memory: keeps the result, not x, for backward.
@@ -245,5 +266,5 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
         >>> tt.log_softmax(tt.tensor([0.0, -1000.0])).tolist()
         [0.0, -1000.0]
     """
-    need_tensors("log_softmax", x)
-    return apply(LogSoftmax(axis=normalize_axis(axis, len(x.layout.shape), "log_softmax")), x)
+    x, at = _prepared("log_softmax", x, axis, dtype)
+    return apply(LogSoftmax(axis=at), x)

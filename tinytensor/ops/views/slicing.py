@@ -23,7 +23,7 @@ from tinytensor.op import register
 from tinytensor.shapes import Key, Shape, as_int, check_shape, normalize_axis, normalize_key
 from tinytensor.tensor import Tensor
 
-__all__ = ["as_strided", "diagonal", "unfold"]
+__all__ = ["as_strided", "diagonal"]
 
 
 class SelectingView(ViewOp):

@@ -172,7 +172,7 @@ PUZZLES = (
         row, so each subtracts its part.""",
         "y[m, n] <- x[m, n]", "normalized(x)",
         ("With y and scale = 1 / sqrt(variance + 1e-5): dx = scale (dy - mean(dy) - y mean(dy y)).",
-         "y = tt.layer_norm(x); the mean of a row is .mean(1, keepdims=True)"),
+         "y = tt.layer_norm(x, x.shape[1:]); the mean of a row is .mean(1, keepdims=True)"),
         cases=((2, 3), (4, 2), (1, 5)), draw={"x": apart},
     ),
     gradient(

@@ -1,18 +1,38 @@
-"""Losses of classes and of probabilities."""
+"""Losses: functions of predictions and targets, each with its module.
+
+`reduction` is "mean", "sum" or "none", the loss of each element.
+"""
 
 from __future__ import annotations
 
 import tinytensor.api as tt
 from tinytensor.api import Tensor
-from tinytensor.nn.functional.common import reduced, same_shape
+from tinytensor.nn.module import as_module
+from tinytensor.ops.nn.cross_entropy import cross_entropy as _cross_entropy
+from tinytensor.ops.nn.loss import bce_with_logits
+from tinytensor.ops.nn.loss import mse_loss as _mse_loss
+from tinytensor.ops.nn.loss import nll_loss as _nll_loss
 
-__all__ = [
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "cross_entropy",
-    "kl_div",
-    "nll_loss",
-]
+
+def reduced(what: str, losses: Tensor, reduction: str) -> Tensor:
+    """The mean or the sum of the losses, or the losses."""
+    if reduction not in ("mean", "sum", "none"):
+        raise tt.ArgumentError(
+            f"{what}: reduction is {reduction!r}",
+            why='it is "mean", "sum" or "none"',
+            fix='leave it out for the mean, or pass reduction="none"',
+        )
+    return losses.mean() if reduction == "mean" else losses.sum() if reduction == "sum" else losses
+
+
+def same_shape(what: str, input: Tensor, target: Tensor) -> None:
+    """ShapeError unless the shapes are equal; PyTorch warns here, or refuses, too."""
+    if input.shape != target.shape:
+        raise tt.ShapeError(
+            f"{what}: shapes {input.shape} and {target.shape} differ",
+            why="each prediction has one target; broadcasting here is nearly always a mistake",
+            fix="reshape or expand one of them to the shape of the other",
+        )
 
 
 def _classes_last(input: Tensor) -> Tensor:
@@ -69,8 +89,8 @@ def nll_loss(
     """
     rows = _rows("nll_loss", input, target)
     if weight is None:
-        return tt.nll_loss(rows, target, ignore_index=ignore_index, reduction=reduction)
-    losses = tt.nll_loss(rows, target, ignore_index=ignore_index, reduction="none")
+        return _nll_loss(rows, target, ignore_index=ignore_index, reduction=reduction)
+    losses = _nll_loss(rows, target, ignore_index=ignore_index, reduction="none")
     weights = _weights_of(target, weight, ignore_index)
     return _weighted("nll_loss", losses * weights, weights, reduction)
 
@@ -105,12 +125,12 @@ def cross_entropy(
         return _cross_entropy_of_shares(_classes_last(input), target, weight, reduction, label_smoothing)
     rows = _rows("cross_entropy", input, target)  # (N, ..., C)
     if weight is None:
-        return tt.cross_entropy(
+        return _cross_entropy(
             rows, target, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction=reduction
         )
-    log_probs = tt.log_softmax(rows)
+    log_probs = tt.log_softmax(rows, -1)
     weights = _weights_of(target, weight, ignore_index)  # (N, ...)
-    losses = tt.nll_loss(log_probs, target, ignore_index=ignore_index, reduction="none") * weights
+    losses = _nll_loss(log_probs, target, ignore_index=ignore_index, reduction="none") * weights
     if label_smoothing:
         evenly = tt.where(target == ignore_index, 0.0, -(log_probs * weight).mean(-1))
         losses = (1 - label_smoothing) * losses + label_smoothing * evenly
@@ -130,7 +150,7 @@ def _cross_entropy_of_shares(
     shares = _classes_last(target)  # (N, ..., C)
     same_shape("cross_entropy", rows, shares)
     shares = shares * (1 - label_smoothing) + label_smoothing / shares.shape[-1]
-    log_probs = tt.log_softmax(rows)
+    log_probs = tt.log_softmax(rows, -1)
     losses = -(shares * (log_probs if weight is None else log_probs * weight)).sum(-1)
     return reduced("cross_entropy", losses, reduction)
 
@@ -189,7 +209,7 @@ def binary_cross_entropy_with_logits(
     what = "binary_cross_entropy_with_logits"
     same_shape(what, input, target)
     if pos_weight is None:
-        losses = tt.bce_with_logits(input, target, reduction="none")
+        losses = bce_with_logits(input, target, reduction="none")
     else:
         losses = (1 - target) * input + (1 + (pos_weight - 1) * target) * tt.softplus(-input)
     return reduced(what, losses if weight is None else losses * weight, reduction)
@@ -219,3 +239,87 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
     if reduction == "batchmean":
         return losses.sum() / input.shape[0]
     return reduced("kl_div", losses, reduction)
+
+
+def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Mean of (input - target)², of equal shapes.
+
+    Example:
+        >>> tt.nn.functional.mse_loss(tt.tensor([1.0, 2.0]), tt.tensor([1.0, 4.0])).item()
+        2.0
+    """
+    return _mse_loss(input, target, reduction=reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Mean of |input - target|, of equal shapes.
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    Example:
+        >>> tt.nn.functional.l1_loss(tt.tensor([1.0, 2.0]), tt.tensor([1.0, 4.0])).item()
+        1.0
+    """
+    same_shape("l1_loss", input, target)
+    return reduced("l1_loss", tt.abs(input - target), reduction)
+
+
+def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """Mean of d² / (2 beta) where d = |input - target| is below beta, else of d - beta / 2.
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    Example:
+        >>> tt.nn.functional.smooth_l1_loss(tt.tensor([1.0, 5.0]), tt.zeros(2), reduction="none").tolist()
+        [0.5, 4.5]
+    """
+    same_shape("smooth_l1_loss", input, target)
+    d = tt.abs(input - target)
+    losses = d if beta == 0 else tt.where(d < beta, 0.5 * d * d / beta, d - 0.5 * beta)
+    return reduced("smooth_l1_loss", losses, reduction)
+
+
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """Mean of d² / 2 where d = |input - target| is at most delta, else of delta * (d - delta / 2).
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    Example:
+        >>> tt.nn.functional.huber_loss(tt.tensor([1.0, 5.0]), tt.zeros(2), reduction="none").tolist()
+        [0.5, 4.5]
+    """
+    same_shape("huber_loss", input, target)
+    d = tt.abs(input - target)
+    return reduced("huber_loss", tt.where(d <= delta, 0.5 * d * d, delta * (d - 0.5 * delta)), reduction)
+
+
+def cosine_embedding_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
+) -> Tensor:
+    """Mean of 1 - cos where target is 1, of max(0, cos - margin) where it is -1: (N, D), (N, D), (N,) → ().
+
+    Example:
+        >>> x = tt.tensor([[1.0, 0.0]])
+        >>> tt.nn.functional.cosine_embedding_loss(x, x, tt.tensor([-1]), margin=0.5).item()
+        0.5
+    """
+    squares = [(x * x).sum(-1) + 1e-12 for x in (input1, input2)]
+    cosine = (input1 * input2).sum(-1) / tt.sqrt(squares[0] * squares[1])
+    alike = tt.where(target == 1, 1 - cosine, 0.0)
+    unlike = tt.where(target == -1, tt.clip(cosine - margin, min=0.0), 0.0)
+    return reduced("cosine_embedding_loss", alike + unlike, reduction)
+
+
+BCELoss = as_module("BCELoss", binary_cross_entropy, inputs=2)
+BCEWithLogitsLoss = as_module("BCEWithLogitsLoss", binary_cross_entropy_with_logits, inputs=2)
+CosineEmbeddingLoss = as_module("CosineEmbeddingLoss", cosine_embedding_loss, inputs=3)
+CrossEntropyLoss = as_module("CrossEntropyLoss", cross_entropy, inputs=2)
+HuberLoss = as_module("HuberLoss", huber_loss, inputs=2)
+KLDivLoss = as_module("KLDivLoss", kl_div, inputs=2)
+L1Loss = as_module("L1Loss", l1_loss, inputs=2)
+MSELoss = as_module("MSELoss", mse_loss, inputs=2)
+NLLLoss = as_module("NLLLoss", nll_loss, inputs=2)
+SmoothL1Loss = as_module("SmoothL1Loss", smooth_l1_loss, inputs=2)

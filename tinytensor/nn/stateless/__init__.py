@@ -1,1 +1,0 @@
-"""Modules without parameters: each calls one function of `tinytensor.nn.functional`."""
