@@ -136,7 +136,7 @@ def _compress_each(call: Samples) -> Any:
     x, bits, starts = call.xs
     size, shape, count = call.level.size, call.op.shape, call.op.count
     places = _marked_places(bits, starts, count, prod(shape))
-    if call.op is Compress:
+    if isinstance(call.op, Compress):
         return select(reshape(x, (size, prod(shape))), places, (1,))
     return reshape(select_transpose(x, places, (1,), (size, prod(shape))), (size, *shape))
 

@@ -220,7 +220,7 @@ def _own_places(call: Samples) -> Any:
     k, at = len(call.given[1].layout.shape), picked_at(axes)
     places = places_of_samples(call, 1, prod([shape[a] for a in axes]))
     given = {"axes": with_samples(axes), "shape_in": (call.level.size, *shape)}
-    if call.op is SelectTranspose:
+    if isinstance(call.op, SelectTranspose):
         return call.run(lifted(picks_in_front(x, at, k), call.level), places, **given)
     found = lowered(call.run(lifted(x, call.level), places, **given), call.level)
     return lifted(picks_in_front(found, at, k, back=True), call.level)
@@ -234,10 +234,10 @@ def _select_each(call: Samples) -> Any:
     (x, places), axes = call.xs, call.op.axes
     k = len(places.layout.shape)
     apart = axes != tuple(range(axes[0], axes[0] + len(axes)))  # then the picked axes come first
-    if apart and call.op is SelectTranspose:
+    if apart and isinstance(call.op, SelectTranspose):
         x = moved(x, 0, k)
     found = call.run(x, places, **shifted(call))
-    return moved(found, k, 0) if apart and call.op is Select else found
+    return moved(found, k, 0) if apart and isinstance(call.op, Select) else found
 
 
 @register
