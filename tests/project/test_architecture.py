@@ -138,6 +138,8 @@ NN_MAY_IMPORT = {
     "tinytensor.optim",
 }
 # Commands start faster, and devices are looked for only when asked for.
+# what loads the lab when it is asked for, and a module whose name is that of a function
+LOOK_UP = {"tinytensor.display", "tinytensor.runtime.checked.report", "tinytensor.lab.memory.storage_events"}
 LATE_IMPORTS = {"tinytensor.__main__", "tinytensor.runtime"}
 
 
@@ -343,18 +345,46 @@ def test_the_engine_imports_itself_at_the_top_of_files() -> None:
 
 
 def test_modules_are_not_looked_up_by_their_names() -> None:
-    """`sys.modules["tinytensor"]` would be an import that no other test sees."""
+    """`sys.modules["tinytensor"]`, `import_module("tinytensor.lab")` and `registry["cast"]` would be imports
+    that no other test sees.
+    """
     report(
         [
-            f"{module.path}:{node.lineno}: import {node.slice.value}, or let the upper layer hand it down"
+            f"{module.path}:{node.lineno}: import {name}, or let the upper layer hand it down"
             for module in product()
+            if module.name.startswith("tinytensor") and module.name not in LOOK_UP
             for node in ast.walk(module.tree)
-            if isinstance(node, ast.Subscript)
-            and ast.unparse(node.value).endswith("sys.modules")
-            and isinstance(node.slice, ast.Constant)
-            and ours(node.slice.value)
+            if (name := looked_up(node))
         ]
     )
+
+
+def looked_up(node: ast.AST) -> str:
+    """What of ours an expression finds by a string; "" if nothing."""
+    if isinstance(node, ast.Subscript):
+        table, name = ast.unparse(node.value), node.slice
+        if table == "registry" and isinstance(name, ast.Constant):
+            return f"the op {name.value}"
+        found = table.endswith("sys.modules")
+    else:
+        found = isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module")
+        name = node.args[0] if found and isinstance(node, ast.Call) else ast.Constant("")
+    return name.value if found and isinstance(name, ast.Constant) and ours(name.value) else ""
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ('registry["cast"]', "the op cast"),
+        ("registry[name]", ""),
+        ('sys.modules["tinytensor"]', "tinytensor"),
+        ('importlib.import_module("tinytensor.lab.html").x', "tinytensor.lab.html"),
+        ('import_module("cupyx")', ""),
+    ],
+)
+def test_names_that_are_looked_up_are_seen(source: str, found: str) -> None:
+    names = {looked_up(node) for node in ast.walk(ast.parse(source))}
+    assert names - {""} == ({found} - {""})
 
 
 def named_in(module: Module) -> set[str]:

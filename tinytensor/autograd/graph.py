@@ -8,7 +8,7 @@ tensors, so a reattached saved output and the user's result share one gradient.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from tinytensor.autograd.hooks import Extra, Grads, Removable
 from tinytensor.dtypes import DType
@@ -47,6 +47,10 @@ class Node:
     result: Meta | Layout | None
     outs: tuple[tuple[tuple[int, ...], DType] | None, ...] | None
     extra: Extra | None
+
+    reframe: ClassVar[
+        Callable[..., AnyOp]
+    ]  # the op of a view of a modified base; view_gradients hands it down
 
     @property
     def name(self) -> str:

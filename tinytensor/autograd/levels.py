@@ -37,6 +37,7 @@ class Level:
 
     call: ClassVar[Callable[..., Any]]  # these two are in dispatch/batching.py
     view: ClassVar[Callable[..., Tensor]]
+    stack: ClassVar[Callable[..., Tensor]]  # samples as one value; ops/joining hands it down
 
     def __init__(self, size: int, randomness: str = "error") -> None:
         self.number = next(_numbers)

@@ -18,11 +18,11 @@ from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched, Level, Levels, active, batched, innermost
 from tinytensor.dispatch.apply import run_op
 from tinytensor.dispatch.elementwise import is_elementwise
-from tinytensor.dispatch.views import ViewOp, make_view, view
+from tinytensor.dispatch.views import ViewOp, make_view
 from tinytensor.errors import TransformError
 from tinytensor.generator import Generator, default_generator
 from tinytensor.layout import Layout
-from tinytensor.op import AnyOp, Op, Spec, conditions, fields_of, register, registry
+from tinytensor.op import AnyOp, Op, Spec, conditions, fields_of, register
 from tinytensor.tensor import Tensor, empty
 
 # ---- values ------------------------------------------------------------------------------------------------
@@ -31,9 +31,7 @@ from tinytensor.tensor import Tensor, empty
 def lifted(x: Tensor, level: Level) -> Tensor:
     """The value of x at a level, the batch as first axis; if x has none there, a view that repeats it."""
     if not isinstance(x, Batched) or x.level.number < level.number:
-        have, shape = x.layout, (level.size, *x.layout.shape)
-        layout = Layout(shape, (0, *have.strides), have.offset)
-        return make_view(x, layout, registry["expand"](shape=shape, shape_in=have.shape))
+        return x.expand((level.size, *x.layout.shape))
     if x.level is level:
         return x.value
     return batched(moved(lifted(x.value, level), 0, 1), x.level)  # x has an inner batch, too
@@ -70,23 +68,19 @@ def moved(x: Tensor, source: int, target: int) -> Tensor:
     """x with one axis moved: a view."""
     order = [a for a in range(len(x.layout.shape)) if a != source]
     order.insert(target, source)
-    return x if source == target else view(registry["permute"], x, axes=tuple(order))
+    return x if source == target else x.permute(tuple(order))
 
 
 def aligned(value: Tensor, ndim: int) -> Tensor:
     """A value whose samples have at least `ndim` axes: new ones of size 1 behind the batch."""
-    have = value.layout
-    missing = ndim + 1 - len(have.shape)
-    if missing <= 0:
-        return value
-    shape = (have.shape[0], *(1,) * missing, *have.shape[1:])
-    layout = Layout(shape, (have.strides[0], *(0,) * missing, *have.strides[1:]), have.offset)
-    return make_view(value, layout, registry["reshape"](shape=shape, shape_in=have.shape))
+    batch, *shape = value.layout.shape
+    missing = ndim - len(shape)
+    return value if missing <= 0 else value.reshape((batch, *(1,) * missing, *shape))
 
 
 def sample(value: Tensor, i: int) -> Tensor:
     """Sample i of a value: a view."""
-    return view(registry["index"], value, key=(i,))
+    return value[i]
 
 
 def stacked(parts: Sequence[Tensor]) -> Tensor:
@@ -97,12 +91,7 @@ def stacked(parts: Sequence[Tensor]) -> Tensor:
             why="a function inside runs once for each sample, and no result shows its shape",
             fix="pass at least one sample",
         )
-    shape = (1, *parts[0].layout.shape)
-    dtype = parts[0].storage.dtype
-    found: Tensor = run_op(
-        registry["join"](axis=0, shapes=(shape,) * len(parts), dtype=dtype, drop=True), *parts
-    )
-    return found
+    return Level.stack(parts)
 
 
 def on_value(function: Callable[..., Tensor], x: Batched, *args: Any, **options: Any) -> Tensor:

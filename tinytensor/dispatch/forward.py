@@ -22,9 +22,9 @@ from tinytensor.dispatch.apply import run_op
 from tinytensor.dispatch.elementwise import is_elementwise
 from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import constant
-from tinytensor.dispatch.views import ViewOp, make_view, view
+from tinytensor.dispatch.views import ViewOp, make_view
 from tinytensor.dtypes import DType, float32
-from tinytensor.op import AnyOp, Shape, registry
+from tinytensor.op import AnyOp, Shape
 from tinytensor.runtime.cpu.arrays import NUMPY
 from tinytensor.tensor import Meta, Tensor
 
@@ -116,8 +116,8 @@ def _shaped(t: Tensor, shape: Shape, dtype: DType) -> Tensor:
     same along the other axes; unlike a gradient it is never summed.
     """
     if t.storage.dtype is not dtype:
-        t = run_op(registry["cast"](dtype=dtype, source=t.storage.dtype), t)
-    return t if t.layout.shape == shape else view(registry["expand"], t, shape=shape)
+        t = t.astype(dtype)
+    return t if t.layout.shape == shape else t.expand(shape)
 
 
 def rule_of(op: AnyOp) -> Rule:
@@ -216,7 +216,7 @@ def same_view(call: Tangents) -> Found:
     while hasattr(inner, "one"):  # of samples
         inner = inner.one
     if not t.layout.is_contiguous and inner.name == "reshape":  # its strides may not allow the view
-        t = run_op(registry["copy"], t)
+        t = t.clone()
     return [make_view(t, op.layout(t.layout), op)]
 
 
@@ -225,8 +225,8 @@ def _by_gradient(call: Tangents, shape: Shape, dtype: DType) -> Found:
     one = _constant(call, 1.0, shape, dtype)
     grads = call.op.backward((one,), call.saved, call.needs)
     pairs = [(g, t) for g, t in zip(grads, call.given, strict=False) if g is not None and t is not None]
-    sums = [call.algebra.fit(run_op(registry["multiply"], g, t), (), dtype) for g, t in pairs]
-    return call.total([view(registry["reshape"], y, shape=shape) for y in sums])
+    sums = [call.algebra.fit(g * t, (), dtype) for g, t in pairs]
+    return call.total([y.reshape(shape) for y in sums])
 
 
 def _constant(call: Tangents, value: float, shape: Shape, dtype: DType) -> Tensor:
@@ -234,4 +234,4 @@ def _constant(call: Tangents, value: float, shape: Shape, dtype: DType) -> Tenso
     result = call.node.result
     device = result.device if isinstance(result, Meta) else call.one.storage.device
     numbers = constant(np.full(shape, value, NUMPY[float32]), float32, device)
-    return numbers if dtype is float32 else run_op(registry["cast"](dtype=dtype, source=float32), numbers)
+    return numbers if dtype is float32 else numbers.astype(dtype)

@@ -10,7 +10,7 @@ from tinytensor.autograd.backward import follow
 from tinytensor.autograd.graph import Node, Output
 from tinytensor.errors import GradError
 from tinytensor.layout import Layout
-from tinytensor.op import AnyOp, registry
+from tinytensor.op import AnyOp
 from tinytensor.runtime.cpu.graph import capturing, graphs
 from tinytensor.tensor import Meta, Tensor, meta_of, new
 
@@ -76,8 +76,8 @@ def _refresh(view: Tensor) -> None:
                 fix="make the view again after the in-place operation, or clone it before",
             )
         old = view._edge
-        reframe = registry["reframe"](src=base.layout, dst=view.layout)
-        view._edge = new_node(reframe, (edge_of(base),), view.layout)
+        op = Node.reframe(src=base.layout, dst=view.layout)
+        view._edge = new_node(op, (edge_of(base),), view.layout)
         view._requires = True
         follow(view, old)
     view._seen = view.storage.version

@@ -268,6 +268,9 @@ class Reframe(Op):
         return (None if grads[0] is None else apply(ReframeTranspose(src=self.src, dst=self.dst), grads[0]),)
 
 
+Node.reframe = Reframe
+
+
 @register
 class ReframeTranspose(Op):
     """grad, added into memory through layout dst and read back through layout src."""

@@ -15,8 +15,9 @@ from tinytensor import op as op_spec
 from tinytensor.dispatch.elementwise import AnyElementwise
 from tinytensor.dispatch.transfer import values
 from tinytensor.dtypes import DType
-from tinytensor.op import AnyOp, registry
+from tinytensor.op import AnyOp
 from tinytensor.ops.elementwise.gelu import gate_array
+from tinytensor.ops.matmul.matmul import Linear
 from tinytensor.random_streams import Stream
 from tinytensor.runtime.cpu.arrays import NUMPY, Array, narrow, silent, widen
 from tinytensor.tensor import Tensor
@@ -69,11 +70,11 @@ def _gated_backward(op: Any, dx: Array, grad: Array, x: Array, slope: Array | No
     np.multiply(grad, slope, out=dx)
 
 
-def _linear_gelu(op: Any, y: Array, before: Array | None, slope: Array | None, *ins: Array | None) -> None:
+def _linear_gelu(op: Any, y: Array, before: Array | None, slope: Array | None, *ins: Any) -> None:
     """Reference of linear + GELU: devices save the gate's input, the CPU saves its slope."""
     op.cpu(y, None, slope, *ins)
     if before is not None:
-        registry["linear"](transposed=op.transposed).cpu(before, *ins)
+        Linear(transposed=op.transposed).cpu(before, *ins)
 
 
 def _cast(_: Any, y: Array, x: Array) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs, Output
 from tinytensor.autograd.hooks import Grads
-from tinytensor.autograd.levels import Batched
+from tinytensor.autograd.levels import Batched, Level
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
@@ -345,6 +345,9 @@ def stack(arrays: Sequence[Tensor], axis: int = 0) -> Tensor:
             )
     shapes = ((*shape[:at], 1, *shape[at:]),) * len(xs)
     return apply(Join(axis=at, shapes=shapes, dtype=xs[0].storage.dtype, drop=True), *xs)
+
+
+Level.stack = staticmethod(stack)
 
 
 # ---- repeat, tile, roll ------------------------------------------------------------------------------------
