@@ -157,7 +157,7 @@ def test_a_change_compiles_anew(source: Path, compilations: list[str], change: s
     elif change == "header":
         (source.parent / "scale.cuh").write_text(HEADER.replace("x * by", "x + by"))
     elif change == "broken":
-        (file,) = (file for file in (tmp_path / "cache").rglob("*") if file.is_file())
+        (file,) = (file for file in (tmp_path / "cache" / "nvrtc").rglob("*") if file.is_file())
         file.write_bytes(file.read_bytes()[:-1])
     names = ["scale<float>", "reverse"] if change == "instances" else ["scale<float>"]
     nvrtc.build(source, names, "sm_90" if change == "target" else "sm_80")
