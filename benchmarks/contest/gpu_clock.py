@@ -43,11 +43,7 @@ def clock_of(device: str) -> EngineClock | None:
 
 
 class CupyClock:
-    """Clock of the GPU in CuPy's current stream.
-
-    Args:
-        cupy: the module.
-    """
+    """Clock of the GPU in CuPy's current stream."""
 
     def __init__(self, cupy: Any) -> None:
         self._cuda = cupy.cuda
@@ -66,11 +62,7 @@ class CupyClock:
 
 
 class TorchClock:
-    """Clock of the GPU in PyTorch's current stream.
-
-    Args:
-        torch: the module.
-    """
+    """Clock of the GPU in PyTorch's current stream."""
 
     def __init__(self, torch: Any) -> None:
         self._cuda = torch.cuda

@@ -170,16 +170,10 @@ def ratio_text(ratio: Mapping[str, float]) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A finding, or several by name, as text."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key.replace('_', ' ')} {value_text(v)}" for key, v in value.items())
-    return (
-        f"{value:,.4g}"
-        if isinstance(value, float)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else str(value)
-    )
+    """A finding that is no mapping, as text."""
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def number(x: float) -> str:

@@ -149,7 +149,6 @@ LIBRARIES: dict[str, Callable[[], Library]] = {
     "CUDA": lambda: Engine("cuda"),
     "CUDA with copies": lambda: Engine("cuda", copies=True),
     "emulated": lambda: Engine("emulated"),
-    "emulated with copies": lambda: Engine("emulated", copies=True),
 }
 
 

@@ -18,17 +18,7 @@ from benchmarks.contest.tables import aligned, time_text
 FLOOR = 0.05  # smaller changes are never reported
 FLOOR_ALONE = 0.1  # the same if other libraries took part in fewer than
 FEW = 5  # cases
-OUTSIDE = (
-    "PyTorch",
-    "PyTorch on CUDA",
-    "torch.compile",
-    "JAX",
-    "tinygrad",
-    "CuPy",
-    "NumPy",
-    "tiktoken",
-    "tokenizers",
-)
+OUTSIDE = ("PyTorch", "PyTorch on CUDA", "torch.compile", "JAX", "tinygrad", "CuPy", "NumPy")
 SAME_MACHINE = ("cpu", "cpus", "blas", "python", "libraries", "environment")
 
 
