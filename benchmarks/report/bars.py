@@ -57,7 +57,7 @@ def draw(chart: Bars) -> Html:
             y += BAR
         y += GAP
     at = px(left + chart.mark * scale)
-    made.append(tag("line", x1=at, y1=px(top - 4), x2=at, y2=px(y - 4), class_="line"))
+    made.append(tag("line", x1=at, y1=px(top - 4), x2=at, y2=px(y - 4), class_="edge"))
     made.append(tag("text", chart.unit, x=px(left), y=px(y + 12)))
     longest = max([len(text) for row in chart.labels.values() for text in row], default=0)
     return svg(chart.title, left + LENGTH + GAP + LETTER * longest, y + 20, *made)

@@ -33,7 +33,7 @@ def test_bars_are_as_long_as_their_numbers() -> None:
     assert [float(r.attrib["width"]) / LENGTH for r in rest] == [0.5, 1.0, 0.25]
     assert [r[0].text for r in rest] == ["a, tinytensor: 2 s", "a, PyTorch: 4 s", "b, tinytensor: 1 s"]
     assert len({r.attrib["class"] for r in legend}) == 2
-    (mark,) = [line for line in svg.iter(f"{SVG}line") if line.attrib["class"] == "line"]
+    (mark,) = [line for line in svg.iter(f"{SVG}line") if line.attrib["class"] == "edge"]
     assert float(mark.attrib["x1"]) == pytest.approx(float(rest[0].attrib["x"]) + LENGTH / 4)
 
 
