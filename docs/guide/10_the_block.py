@@ -20,7 +20,7 @@ from gpt import CharTokenizer
 from gpt.config import GPTConfig
 from gpt.data.batches import Batches
 from gpt.generation.generate import generate
-from gpt.lessons.encoder_decoder import EncoderDecoder
+from gpt.lessons.seq2seq import EncoderDecoder
 from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.presets import preset

@@ -15,7 +15,7 @@ from gpt.config import GPTConfig, TrainConfig
 from gpt.console import parse_fields
 from gpt.data.batches import Tokens, consecutive_blocks
 from gpt.fields import check_types
-from gpt.lessons.encoder import Encoder
+from gpt.lessons.seq2seq import Encoder
 from gpt.live.watch import WatchConfig
 from gpt.presets import preset
 from gpt.tokenizers.base import Tokenizer

@@ -19,7 +19,7 @@ from gpt.fields import check_types
 from gpt.generation.beam import beam_search
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
-from gpt.lessons.encoder_decoder import EncoderDecoder
+from gpt.lessons.seq2seq import EncoderDecoder
 from gpt.live.watch import WatchConfig
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer

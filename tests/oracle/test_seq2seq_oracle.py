@@ -12,8 +12,7 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
-from gpt.lessons.encoder import EncoderBlock, real_tokens
-from gpt.lessons.encoder_decoder import CrossAttention, EncoderDecoder
+from gpt.lessons.seq2seq import CrossAttention, EncoderBlock, EncoderDecoder, real_tokens
 from tinytensor import nn
 
 pytestmark = pytest.mark.oracle

@@ -8,8 +8,8 @@ import pytest
 import tinytensor as tt
 from gpt.__main__ import main as command_line
 from gpt.config import GPTConfig
-from gpt.lessons.encoder import Encoder
 from gpt.lessons.masked import MaskedRun, fill, hide, main, masked_scores
+from gpt.lessons.seq2seq import Encoder
 from gpt.presets import configs_from
 from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.training.command import train

@@ -10,8 +10,7 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
-from gpt.lessons.encoder import Encoder, TwoWayAttention, real_tokens
-from gpt.lessons.encoder_decoder import CrossAttention, EncoderDecoder
+from gpt.lessons.seq2seq import CrossAttention, Encoder, EncoderDecoder, TwoWayAttention, real_tokens
 from gpt.models.gpt import GPT
 from gpt.models.kv_cache import KVCache
 from tests.gpt.models.test_variants import SMALL, against_differences, enlarged, some_ids

@@ -11,7 +11,7 @@ import tinytensor as tt
 from gpt.__main__ import main as command_line
 from gpt.config import GPTConfig
 from gpt.data.text_pairs import TASKS, PairBatches, checksum, number_words, pairs_of, toy_pairs
-from gpt.lessons.encoder_decoder import EncoderDecoder
+from gpt.lessons.seq2seq import EncoderDecoder
 from gpt.lessons.translate import _BEGIN, TranslateRun, Translator, main, translate
 from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.training.command import configs_of, train

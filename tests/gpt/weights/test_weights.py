@@ -16,7 +16,7 @@ import tinytensor as tt
 from gpt.__main__ import main
 from gpt.config import GPTConfig
 from gpt.fields import to_dict
-from gpt.lessons.encoder import Encoder
+from gpt.lessons.seq2seq import Encoder
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.char_and_word import CharTokenizer
