@@ -201,8 +201,8 @@ def test_output_that_cannot_be_written_gets_no_traceback():
 @pytest.mark.skipif(sys.platform == "win32", reason="its shell closes no streams")
 def test_closed_streams_are_empty_ones(tmp_path):
     (tmp_path / "text").write_text("to be")
-    made = run("tokenizer", "train", str(tmp_path / "text"), "--kind=char", f"--out={tmp_path / 'tokenizer'}")
-    assert made.returncode == 0
+    words = ["tokenizer", "train", str(tmp_path / "text"), "--kind=char", f"--out={tmp_path / 'tokenizer'}"]
+    assert entry.main(words) == 0
     command = f'"$0" -m gpt tokenizer encode "{tmp_path / "tokenizer"}" <&- "$@"'
     for closed, said in (("", "\n"), (">&-", ""), ("2>&-", "\n")):
         ended = subprocess.run(
