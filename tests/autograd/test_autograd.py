@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers.raised import raises
 from tinytensor.autograd.backward import FREED
 from tinytensor.op import Op, register, registry
 from tinytensor.ops.elementwise.arithmetic import ALGEBRA
@@ -11,10 +12,6 @@ from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 
 def leaf(*values, **kwargs):
     return tt.tensor(list(values), requires_grad=True, **kwargs)
-
-
-def raises(word, error=tt.GradError):
-    return pytest.raises(error, match=f"(?s){word}")
 
 
 # ---- recording ---------------------------------------------------------------------------------------------

@@ -4,10 +4,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-
-
-def raises(word, error=tt.GradError):
-    return pytest.raises(error, match=f"(?s){word}")
+from tests.helpers.raised import raises
 
 
 def test_the_example_of_a_view_that_writes_through_to_its_base():

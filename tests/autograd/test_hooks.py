@@ -3,11 +3,8 @@
 import pytest
 
 import tinytensor as tt
+from tests.helpers.raised import raises
 from tinytensor.ops.elementwise.arithmetic import ALGEBRA
-
-
-def raises(word, error=tt.GradError):
-    return pytest.raises(error, match=f"(?s){word}")
 
 
 def chain():

@@ -15,6 +15,7 @@ from tinytensor.runtime.cpu.memory import pool
 from tinytensor.tensor import arr
 
 RNG = np.random.default_rng
+PLACES = pytest.mark.parametrize("place", ["cpu", "emulated"])
 
 
 # ---- small calls -------------------------------------------------------------------------------------------
@@ -69,14 +70,21 @@ def test_softmax_of_extreme_numbers(width: int) -> None:
     assert not np.isnan(tt.softmax(tt.tensor(x), -1).numpy()[1]).any()
 
 
-def test_layer_norm_keeps_its_digits_beside_a_large_mean() -> None:
-    x = normal(4, 64, dtype=np.float64)
-    far = (x * 0.5 + 4096).astype(np.float32)
+@PLACES
+def test_a_large_mean_costs_no_digits(place: str) -> None:
+    far = (1e4 + normal(8, 768)).astype(np.float32)
     exact = far.astype(np.float64) - far.mean(-1, keepdims=True, dtype=np.float64)
-    exact /= np.sqrt((exact**2).mean(-1, keepdims=True) + 1e-5)
-    np.testing.assert_allclose(ops.layer_norm(tt.tensor(far)).numpy(), exact, atol=2e-3)
-    moved = ops.layer_norm(tt.tensor(far - np.float32(4096))).numpy()
-    np.testing.assert_allclose(ops.layer_norm(tt.tensor(far)).numpy(), moved, atol=2e-3)
+    exact /= np.sqrt((exact**2).mean(-1, keepdims=True))
+    for x in (far, far - np.float32(1e4)):
+        y = ops.layer_norm(tt.tensor(x, device=place), eps=0.0)
+        np.testing.assert_allclose(y.cpu().numpy(), exact, atol=1e4 * 2.0**-23)  # of the mean itself
+
+
+@PLACES
+def test_a_norm_of_no_rows_has_weights_with_gradient_0(place: str) -> None:
+    w, b = (tt.ones(5, device=place, requires_grad=True) for _ in range(2))
+    for gradient in tt.grad([ops.layer_norm(tt.zeros(0, 5, device=place), w, b).sum()], [w, b]):
+        assert gradient.tolist() == [0.0] * 5
 
 
 @pytest.mark.parametrize("centered", [True, False])
@@ -96,22 +104,25 @@ def test_gradients_of_norms_add_over_blocks_of_rows(centered: bool) -> None:
 
 
 def linear_gelu_of(x: tt.Tensor) -> tt.Tensor:
-    return tt.linear_gelu(x.reshape(-1, 1), tt.ones(1, 1, device=x.device), tt.zeros(1, device=x.device))
+    return tt.linear_gelu(x.reshape(-1, 1), tt.ones_like(x[:1, None]), tt.zeros_like(x[:1])).reshape(-1)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("place", ["auto", "off", "emulated"])
 @pytest.mark.parametrize("call", [tt.gelu, lambda x: tt.gelu(x, "none"), tt.silu, linear_gelu_of])
 def test_slopes_of_large_numbers_are_0_and_1(
-    call: Callable[[tt.Tensor], tt.Tensor], place: str, monkeypatch: pytest.MonkeyPatch
+    call: Callable[[tt.Tensor], tt.Tensor], place: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = "emulated" if place == "emulated" else "cpu"
     monkeypatch.setattr(tt.config, "host_kernels", "auto" if place == "emulated" else place)
     large = [1e2, 1e4, 1e15, 1e20, 1e30, 3e38]
-    x = tt.tensor([-n for n in large] + large, device=device, requires_grad=True)
-    (slope,) = tt.grad(call(x).sum(), [x], create_graph=True)
+    x = tt.tensor([-n for n in large] + [0.0, *large], dtype=dtype, device=device, requires_grad=True)
+    y = call(x)
+    (slope,) = tt.grad(y.sum(), [x], create_graph=True)
     (curvature,) = tt.grad(slope.sum(), [x])
-    np.testing.assert_allclose(slope.detach().cpu().numpy(), [0] * 6 + [1] * 6, atol=1e-30)
-    np.testing.assert_allclose(curvature.cpu().numpy(), [0] * 12, atol=1e-30)
+    assert y.tolist() == tt.maximum(x, 0).tolist()
+    np.testing.assert_allclose(slope.tolist(), [0] * 6 + [0.5] + [1] * 6, 2e-7, 1e-30)
+    np.testing.assert_allclose(np.delete(curvature.tolist(), 6), [0] * 12, atol=1e-30)
 
 
 def test_gradient_of_gelu_takes_over_the_memory_of_the_slope() -> None:
@@ -218,12 +229,15 @@ def test_backward_writes_over_the_logits_if_nobody_else_sees_them() -> None:
     assert logits != gradient
 
 
-def test_cross_entropy_where_everything_is_ignored() -> None:
-    logits = leaf(np.full((2, 3), np.inf, np.float32))
-    loss = ops.cross_entropy(logits, tt.tensor([-100, -100]))
+@PLACES
+@pytest.mark.parametrize("op", [ops.cross_entropy, ops.nll_loss])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_all_targets_ignored(op: Callable[..., tt.Tensor], reduction: str, place: str) -> None:
+    logits = tt.full((2, 3), float("inf"), device=place, requires_grad=True)
+    loss = op(logits, tt.tensor([-100, -100], device=place), reduction=reduction)
     loss.backward()
-    assert np.isnan(loss.item())
-    assert (logits.grad.numpy() == 0).all()
+    assert np.isnan(loss.item()) if reduction == "mean" else loss.item() == 0
+    assert (logits.grad.cpu().numpy() == 0).all()
 
 
 def test_cross_entropy_of_large_logits() -> None:
@@ -232,12 +246,15 @@ def test_cross_entropy_of_large_logits() -> None:
     assert loss.tolist() == [1e4, 0.0]
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int32", "uint64"])
-def test_targets_and_indices_of_any_integer_dtype(dtype: str) -> None:
-    numbers = tt.tensor([2, 0, 1]).astype(dtype)
-    x = tt.tensor(normal(3, 3))
-    assert ops.cross_entropy(x, numbers).item() == ops.cross_entropy(x, tt.tensor([2, 0, 1])).item()
-    assert ops.embedding(x, numbers).tolist() == arr(x)[[2, 0, 1]].tolist()
+@PLACES
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "uint16", "int32", "uint64"])
+def test_targets_and_indices_of_any_integer_dtype(dtype: str, place: str) -> None:
+    x, t = normal(6, 4), np.array([0, 3, 2, 1, 1, 0])
+    logits, targets = tt.tensor(x, device=place), tt.tensor(t, device=place).astype(dtype)
+    plain = ops.cross_entropy(tt.tensor(x), tt.tensor(t)).item()
+    assert ops.cross_entropy(logits, targets).item() == pytest.approx(plain, rel=1e-6)
+    assert ops.nll_loss(logits, targets, reduction="sum").item() == pytest.approx(-x[np.arange(6), t].sum())
+    assert ops.embedding(logits, targets).tolist() == x[t].tolist()
 
 
 def test_gradient_of_embedding_adds_duplicates_in_order() -> None:

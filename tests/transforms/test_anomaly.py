@@ -3,14 +3,11 @@
 import pytest
 
 import tinytensor as tt
+from tests.helpers.raised import raises
 from tests.helpers.threads import in_threads
 from tinytensor.autograd.graph import checks
 from tinytensor.dispatch.record import observers
 from tinytensor.storage import Storage
-
-
-def raises(word, error=tt.GradError):
-    return pytest.raises(error, match=f"(?s){word}")
 
 
 def zero_by_zero(x):

@@ -7,13 +7,10 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers.raised import raises
 from tests.helpers.threads import in_threads
 from tinytensor.dispatch.record import observers
 from tinytensor.runtime.cpu.memory import pool
-
-
-def raises(word, error=tt.GradError):
-    return pytest.raises(error, match=f"(?s){word}")
 
 
 def plain(f, *args, **kwargs):

@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-
-
-def raises(word, error=tt.GradError):
-    return pytest.raises(error, match=f"(?s){word}")
+from tests.helpers.raised import raises
 
 
 class Square(tt.Function):

@@ -4,14 +4,11 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers.raised import raises
 from tinytensor import func
 
 X, T = np.array([0.5, -1.5, 2.0]), np.array([1.0, 0.25, -2.0])
 x, t = tt.tensor(X), tt.tensor(T)
-
-
-def raises(word, error=tt.GradError):
-    return pytest.raises(error, match=f"(?s){word}")
 
 
 class Cube(tt.Function):

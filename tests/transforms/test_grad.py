@@ -4,14 +4,11 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers.raised import raises
 
 
 def leaf(*values):
     return tt.tensor(list(values), requires_grad=True)
-
-
-def raises(word, error=tt.GradError):
-    return pytest.raises(error, match=f"(?s){word}")
 
 
 def test_grad_touches_no_grad_and_takes_results_and_duplicates_as_inputs():
