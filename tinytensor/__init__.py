@@ -2,6 +2,7 @@
 
 import signal as _signal
 import sys as _sys
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
 # `python -m tinytensor` and `python -m gpt`: Ctrl-C ends the imports below without a traceback; their
@@ -15,9 +16,6 @@ if (
 
 from tinytensor import api as _api
 from tinytensor import autograd as _autograd
-from tinytensor import fft as fft
-from tinytensor import func as func
-from tinytensor import linalg as linalg
 from tinytensor import nn as nn
 from tinytensor import optim as optim
 from tinytensor import utils as utils
@@ -45,14 +43,20 @@ from tinytensor.nn.functional import scaled_dot_product_attention as scaled_dot_
 
 __version__ = "0.1.0"
 _offer()
-_namespaces.update({"tinytensor": _sys.modules[__name__], "linalg": linalg, "fft": fft})
+_namespaces["tinytensor"] = _sys.modules[__name__]
 vars(_autograd).update(  # tt.autograd.Function is PyTorch's name of tt.Function
     {
         name: getattr(_api, name)
         for name in ("Function", "detect_anomaly", "grad", "gradcheck", "gradgradcheck")
     }
 )
-if not TYPE_CHECKING:  # type checkers follow the imports, and report a missing name themselves
+_ON_DEMAND = ("cuda", "fft", "func", "linalg")  # imported when a program asks for them
+if TYPE_CHECKING:  # type checkers follow the imports, and report a missing name themselves
+    from tinytensor import cuda as cuda
+    from tinytensor import fft as fft
+    from tinytensor import func as func
+    from tinytensor import linalg as linalg
+else:
     for _module in (nn, nn.functional, nn.utils, optim, optim.lr_scheduler, utils.data):
         for _name in _module.__all__:  # clear errors for wrong arguments: see argument_checks.py
             _thing = getattr(_module, _name)
@@ -61,9 +65,9 @@ if not TYPE_CHECKING:  # type checkers follow the imports, and report a missing 
 
     _SHARED = [_name for _name in nn.functional.__all__ if _name in globals()]
     globals().update({_name: getattr(nn.functional, _name) for _name in _SHARED})  # wrapped
-    __all__ = sorted(
-        [*{*_api.__all__, *_SHARED}, "backends", "fft", "func", "linalg", "nn", "optim", "utils"]
-    )
+    __all__ = sorted([*{*_api.__all__, *_SHARED, *_ON_DEMAND}, "backends", "nn", "optim", "utils"])
 
-    def __getattr__(name):  # called only for names that do not exist
+    def __getattr__(name):  # called for names that do not exist, or not yet
+        if name in _ON_DEMAND:
+            return _import_module(f"{__name__}.{name}")
         _missing(__name__, _FUNCTIONS, name)

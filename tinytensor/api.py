@@ -5,7 +5,6 @@
 
 from typing import TYPE_CHECKING
 
-from tinytensor import cuda as cuda
 from tinytensor import errors as errors
 from tinytensor import methods as _methods  # noqa: F401 - binds the methods of Tensor
 from tinytensor.argument_checks import has_options as _has_options

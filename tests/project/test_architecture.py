@@ -134,13 +134,17 @@ NN_MAY_IMPORT = {
     "tinytensor.api",
     "tinytensor.autograd.hooks",
     "tinytensor.argument_errors",
+    "tinytensor.cuda",
     "tinytensor.linalg",
     "tinytensor.optim",
 }
 # Commands start faster, and devices are looked for only when asked for.
 # what loads the lab when it is asked for, and a module whose name is that of a function
 LOOK_UP = {"tinytensor.display", "tinytensor.runtime.checked.report", "tinytensor.lab.memory.storage_events"}
-LATE_IMPORTS = {"tinytensor.__main__", "tinytensor.runtime"}
+LATE_IMPORTS = {
+    *("tinytensor.__main__", "tinytensor.runtime", "tinytensor.nn.init"),
+    *("tinytensor.utils.data.collate", "tinytensor.utils.data.loader"),
+}
 
 
 @cache
@@ -388,9 +392,11 @@ def test_names_that_are_looked_up_are_seen(source: str, found: str) -> None:
 
 
 def named_in(module: Module) -> set[str]:
-    """Modules that a command line names in a string, to import them only when asked for."""
+    """Modules that a command line or tinytensor names in a string, to import them only when asked for."""
     texts = {node.value for node in ast.walk(module.tree) if isinstance(node, ast.Constant)}
-    return {name for name in known() if name in texts} if module.name.endswith("__main__") else set()
+    if module.name == "tinytensor":
+        texts = {f"tinytensor.{text}" for text in texts}
+    return known() & texts if module.name in ("gpt.__main__", "tinytensor", "tinytensor.__main__") else set()
 
 
 def test_no_module_is_dead() -> None:

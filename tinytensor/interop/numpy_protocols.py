@@ -114,8 +114,8 @@ def _known(kind: type) -> bool:
 def _table() -> dict[Any, Callable[..., Any]]:
     """NumPy's functions, and those of the same names and meanings here."""
     found: dict[Any, Callable[..., Any]] = {}
-    for place, theirs in (("tinytensor", np), ("linalg", np.linalg), ("fft", np.fft)):
-        module = namespaces[place]
+    tinytensor = namespaces["tinytensor"]
+    for module, theirs in ((tinytensor, np), (tinytensor.linalg, np.linalg), (tinytensor.fft, np.fft)):
         for name in sorted(set(module.__all__) - _OTHERWISE):
             ours, other = getattr(module, name), getattr(theirs, name, None)
             alike = not getattr(ours, "__module__", "").startswith(_PYTORCH) or name in _AS_IN_NUMPY

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Literal
 
 import tinytensor.api as tt
 from tinytensor.argument_errors import missing as _missing
-from tinytensor.linalg import qr
 
 __all__ = [
     "calculate_gain",
@@ -180,6 +179,8 @@ def orthogonal_(tensor: tt.Tensor, gain: float = 1.0, generator: Generator = Non
     fans(tensor.shape, "orthogonal_")
     rows, columns = tensor.shape[0], prod(tensor.shape[1:])
     drawn = tt.normal(0.0, 1.0, (max(rows, columns), min(rows, columns)), generator=generator)
+    from tinytensor.linalg import qr  # imported by those who ask for it
+
     q, r = qr(drawn)
     q = q * tt.sign(tt.diagonal(r))  # so that all directions are equally likely
     return _fill(tensor, (gain * (q if rows >= columns else q.T)).reshape(tensor.shape).to(tensor.device))

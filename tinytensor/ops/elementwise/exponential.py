@@ -6,7 +6,6 @@ import math
 from functools import cache, reduce
 
 import numpy as np
-from numpy.polynomial import chebyshev
 
 from tinytensor.dispatch.elementwise import REAL, Operand
 from tinytensor.ops.elementwise.comparison import isinf, where
@@ -259,7 +258,7 @@ def _erfc(numbers: Array) -> Array:
     x = numbers.astype(np.float64)
     size = np.minimum(np.abs(x), 30)
     near = 1 - x * _polynomial(_SERIES["d"][0], size * size)
-    far = chebyshev.chebval((1 / (size + 2) - _CENTER) / _REACH, _tail())
+    far = np.polynomial.chebyshev.chebval((1 / (size + 2) - _CENTER) / _REACH, _tail())
     far = far * _exp_of_minus_square(size) / (size + 2)
     return np.where(size < 0.5, near, np.where(x < 0, 2 - far, far)).astype(numbers.dtype)
 

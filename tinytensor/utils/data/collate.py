@@ -118,7 +118,9 @@ def pinned(batch: Any) -> Any:
 def _as_pinned(x: Any) -> Any:
     if not isinstance(x, tt.Tensor) or x.device.type != "cpu":
         return x
-    return tt.cuda.pinned(x.shape, dtype=x.dtype).copy_(x)
+    from tinytensor.cuda import pinned as page_locked
+
+    return page_locked(x.shape, dtype=x.dtype).copy_(x)
 
 
 def _inside(sample: Any, function: Callable[[Any], Any]) -> Any:

@@ -120,7 +120,9 @@ class DataLoader(Generic[T_co]):
 
     def __iter__(self) -> Iterator[T_co]:
         batches = self._streamed() if isinstance(self.dataset, IterableDataset) else self._ordered()
-        return map(pinned, batches) if self.pin_memory and tt.cuda.is_available() else batches
+        from tinytensor.cuda import is_available
+
+        return map(pinned, batches) if self.pin_memory and is_available() else batches
 
     def _streamed(self) -> Iterator[T_co]:
         items = iter(self.dataset)
