@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from math import inf
-from typing import Any
+from typing import Any, ClassVar
 
 import tinytensor.api as tt
 from tinytensor.nn import init
@@ -41,7 +41,66 @@ def _activation(layer: str, given: Activation) -> Callable[[tt.Tensor], tt.Tenso
     return named[given]
 
 
-class TransformerEncoderLayer(Module):
+class _Layer(Module):
+    """Base class of both layers: attentions and a network, each added to its input, and normalized."""
+
+    has_memory: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.activation = _activation(type(self).__name__, activation)
+        self.norm_first = norm_first
+        parts = 3 if self.has_memory else 2
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
+        if self.has_memory:
+            self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
+        self.linear1 = Linear(d_model, dim_feedforward, bias)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias)
+        for i in range(1, parts + 1):
+            setattr(self, f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias))
+        for i in range(1, parts + 1):
+            setattr(self, f"dropout{i}", Dropout(dropout))
+        self.to(device, dtype)
+
+    def _through(self, x: tt.Tensor, *attentions: Callable[[tt.Tensor], tt.Tensor]) -> tt.Tensor:
+        """Through the attentions and the network."""
+
+        def feed(x: tt.Tensor) -> Any:
+            return self.linear2(self.dropout(self.activation(self.linear1(x))))
+
+        for i, part in enumerate((*attentions, feed), 1):
+            norm, dropout = getattr(self, f"norm{i}"), getattr(self, f"dropout{i}")
+            x = x + dropout(part(norm(x))) if self.norm_first else norm(x + dropout(part(x)))
+        return x
+
+
+def _attending(
+    attention: MultiheadAttention, memory: tt.Tensor | None, padding: Any, mask: Any, causal: bool
+) -> Callable[[tt.Tensor], tt.Tensor]:
+    """Attention to a memory, or to x itself."""
+
+    def attend(x: tt.Tensor) -> tt.Tensor:
+        to = x if memory is None else memory
+        return attention(x, to, to, padding, need_weights=False, attn_mask=mask, is_causal=causal)[0]  # type: ignore[no-any-return]
+
+    return attend
+
+
+class TransformerEncoderLayer(_Layer):
     """Self-attention and a network of two layers, each added to its input and normalized.
 
     Args:
@@ -66,32 +125,6 @@ class TransformerEncoderLayer(Module):
         (3, 1, 8)
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        self.activation = _activation("TransformerEncoderLayer", activation)
-        self.norm_first = norm_first
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
-        self.linear1 = Linear(d_model, dim_feedforward, bias)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias)
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.dropout1, self.dropout2 = Dropout(dropout), Dropout(dropout)
-        self.to(device, dtype)
-
     def forward(
         self,
         src: tt.Tensor,
@@ -100,108 +133,21 @@ class TransformerEncoderLayer(Module):
         is_causal: bool = False,
     ) -> Any:
         """The same shape; masks as in MultiheadAttention."""
-
-        def attend(x: tt.Tensor) -> Any:
-            options: Any = {"attn_mask": src_mask, "need_weights": False, "is_causal": is_causal}
-            return self.dropout1(self.self_attn(x, x, x, src_key_padding_mask, **options)[0])
-
-        def feed(x: tt.Tensor) -> Any:
-            return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
-
-        if self.norm_first:
-            x = src + attend(self.norm1(src))
-            return x + feed(self.norm2(x))
-        x = self.norm1(src + attend(src))
-        return self.norm2(x + feed(x))
+        return self._through(src, _attending(self.self_attn, None, src_key_padding_mask, src_mask, is_causal))
 
 
-class TransformerEncoder(Module):
-    """Copies of a layer, one after the other.
-
-    Args:
-        encoder_layer: the layer, which is copied with its weights.
-        num_layers: the number of copies.
-        norm: a module that the result goes through.
-
-    Shapes:
-        src (T, N, C) → the same.
-
-    Example:
-        >>> layer = tt.nn.TransformerEncoderLayer(8, 2, 16)
-        >>> tt.nn.TransformerEncoder(layer, 3)(tt.ones(3, 1, 8)).shape
-        (3, 1, 8)
-    """
-
-    def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
-        super().__init__()
-        self.layers = ModuleList([deepcopy(encoder_layer) for _ in range(num_layers)])
-        self.norm = norm
-
-    def forward(
-        self,
-        src: tt.Tensor,
-        mask: tt.Tensor | None = None,
-        src_key_padding_mask: tt.Tensor | None = None,
-        is_causal: bool | None = None,
-    ) -> Any:
-        """The same shape; masks as in MultiheadAttention."""
-        for layer in self.layers:
-            src = layer(src, mask, src_key_padding_mask, bool(is_causal))
-        return src if self.norm is None else self.norm(src)
-
-
-class TransformerDecoderLayer(Module):
-    """Self-attention, attention to a memory, and a network; each is added to its input, and normalized.
-
-    Args:
-        d_model: C, channels of input and output.
-        nhead: heads of the attentions.
-        dim_feedforward: size between the two layers.
-        dropout: probability of dropping while training.
-        activation: "relu", "gelu" or a function, between the two layers.
-        layer_norm_eps: eps of the norms.
-        batch_first: whether the batch is axis 0.
-        norm_first: whether to normalize before attentions and network, not after the additions.
-        bias: whether linear maps and norms have biases.
-        device, dtype: of the weights; default the CPU and float32.
+class TransformerDecoderLayer(_Layer):
+    """A TransformerEncoderLayer, of the same arguments, that attends to a memory after itself.
 
     Shapes:
         tgt (T, N, C) and memory (S, N, C), or both without N → the shape of tgt.
-
-    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.1.
 
     Example:
         >>> tt.nn.TransformerDecoderLayer(8, 2, 16)(tt.ones(3, 1, 8), tt.ones(5, 1, 8)).shape
         (3, 1, 8)
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        self.activation = _activation("TransformerDecoderLayer", activation)
-        self.norm_first = norm_first
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
-        self.linear1 = Linear(d_model, dim_feedforward, bias)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias)
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.norm3 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.dropout1, self.dropout2, self.dropout3 = Dropout(dropout), Dropout(dropout), Dropout(dropout)
-        self.to(device, dtype)
+    has_memory = True
 
     def forward(
         self,
@@ -215,35 +161,58 @@ class TransformerDecoderLayer(Module):
         memory_is_causal: bool = False,
     ) -> Any:
         """The shape of tgt; masks as in MultiheadAttention."""
-
-        def attend(x: tt.Tensor) -> Any:
-            options: Any = {"attn_mask": tgt_mask, "need_weights": False, "is_causal": tgt_is_causal}
-            return self.dropout1(self.self_attn(x, x, x, tgt_key_padding_mask, **options)[0])
-
-        def attend_to_memory(x: tt.Tensor) -> Any:
-            options: Any = {"attn_mask": memory_mask, "need_weights": False, "is_causal": memory_is_causal}
-            y = self.multihead_attn(x, memory, memory, memory_key_padding_mask, **options)[0]
-            return self.dropout2(y)
-
-        def feed(x: tt.Tensor) -> Any:
-            return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))
-
-        if self.norm_first:
-            x = tgt + attend(self.norm1(tgt))
-            x = x + attend_to_memory(self.norm2(x))
-            return x + feed(self.norm3(x))
-        x = self.norm1(tgt + attend(tgt))
-        x = self.norm2(x + attend_to_memory(x))
-        return self.norm3(x + feed(x))
+        own = _attending(self.self_attn, None, tgt_key_padding_mask, tgt_mask, tgt_is_causal)
+        other = (self.multihead_attn, memory, memory_key_padding_mask, memory_mask, memory_is_causal)
+        return self._through(tgt, own, _attending(*other))
 
 
-class TransformerDecoder(Module):
-    """Copies of a layer, one after the other, each of which attends to the same memory.
+class _Copies(Module):
+    """Base class: copies of a layer, with its weights, one after the other, and a norm at the end."""
+
+    def __init__(self, layer: Module, num_layers: int, norm: Module | None = None) -> None:
+        super().__init__()
+        self.layers = ModuleList([deepcopy(layer) for _ in range(num_layers)])
+        self.norm = norm
+
+    def _through(self, x: tt.Tensor, *others: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x, *others)
+        return x if self.norm is None else self.norm(x)
+
+
+class TransformerEncoder(_Copies):
+    """Copies of a layer, one after the other.
 
     Args:
-        decoder_layer: the layer, which is copied with its weights.
+        encoder_layer: which is copied with its weights.
         num_layers: the number of copies.
         norm: a module that the result goes through.
+
+    Shapes:
+        src (T, N, C) → the same.
+
+    Example:
+        >>> layer = tt.nn.TransformerEncoderLayer(8, 2, 16)
+        >>> tt.nn.TransformerEncoder(layer, 3)(tt.ones(3, 1, 8)).shape
+        (3, 1, 8)
+    """
+
+    def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
+        super().__init__(encoder_layer, num_layers, norm)
+
+    def forward(
+        self,
+        src: tt.Tensor,
+        mask: tt.Tensor | None = None,
+        src_key_padding_mask: tt.Tensor | None = None,
+        is_causal: bool | None = None,
+    ) -> Any:
+        """The same shape; masks as in MultiheadAttention."""
+        return self._through(src, mask, src_key_padding_mask, bool(is_causal))
+
+
+class TransformerDecoder(_Copies):
+    """Copies of a layer, one after the other, each of which attends to the same memory.
 
     Shapes:
         tgt (T, N, C), memory (S, N, C) → the shape of tgt.
@@ -255,9 +224,7 @@ class TransformerDecoder(Module):
     """
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
-        super().__init__()
-        self.layers = ModuleList([deepcopy(decoder_layer) for _ in range(num_layers)])
-        self.norm = norm
+        super().__init__(decoder_layer, num_layers, norm)
 
     def forward(
         self,
@@ -272,9 +239,7 @@ class TransformerDecoder(Module):
     ) -> Any:
         """The shape of tgt; masks as in MultiheadAttention."""
         masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
-        for layer in self.layers:
-            tgt = layer(tgt, memory, *masks, bool(tgt_is_causal), memory_is_causal)
-        return tgt if self.norm is None else self.norm(tgt)
+        return self._through(tgt, memory, *masks, bool(tgt_is_causal), memory_is_causal)
 
 
 class Transformer(Module):
