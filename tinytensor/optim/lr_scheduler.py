@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
+import inspect
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from math import cos, inf, pi
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import tinytensor.api as tt
 from tinytensor.argument_errors import SCHEDULERS as _SCHEDULERS
 from tinytensor.argument_errors import missing as _missing
+from tinytensor.argument_errors import translate_keywords
 from tinytensor.optim.optimizer import Optimizer, check_state
 
 __all__ = [
@@ -39,16 +41,6 @@ def _initial_rates(optimizer: Optimizer) -> list[float]:
     rates = _initial.setdefault(optimizer, [])
     rates += [group["lr"] for group in optimizer.param_groups[len(rates) :]]
     return list(rates)
-
-
-def _at_least_one(name: str, **counts: int) -> None:
-    for option, count in counts.items():
-        if count < 1:
-            raise tt.ArgumentError(
-                f"{name}: {option} is {count}",
-                why="it is a number of steps, at least 1",
-                fix=f"{option}=10",
-            )
 
 
 class LRScheduler:
@@ -142,131 +134,89 @@ class LambdaLR(LRScheduler):
         return base * self.lr_lambdas[group](step)
 
 
-class StepLR(LRScheduler):
-    """The rate times gamma after every step_size steps.
+# ---- schedulers that are a formula -------------------------------------------------------------------------
 
-    Args:
-        optimizer: its rates are set.
-        step_size: steps between two changes.
-        gamma: the factor.
-    """
 
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        _at_least_one("StepLR", step_size=step_size)
-        self.step_size, self.gamma = step_size, gamma
+class _Formula(LRScheduler):
+    """Base class: the rate is a function of the initial rate, the step, and the options of the class."""
+
+    formula: ClassVar[Callable[..., float]]
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init__(self, optimizer: Optimizer, *args: Any, **options: Any) -> None:
+        name = type(self).__name__
+        words = translate_keywords(type(self), name, 1 + len(args), options)
+        given = self.__signature__.bind(optimizer, *args, **words)
+        given.apply_defaults()
+        self.options = {key: value for key, value in given.arguments.items() if key != "optimizer"}
+        for key in {"step_size", "T_max", "T_0", "T_mult", "total_iters"} & self.options.keys():
+            if self.options[key] < 1:
+                raise tt.ArgumentError(
+                    f"{name}: {key} is {self.options[key]}",
+                    why="it is a number of steps, at least 1",
+                    fix=f"{key}=10",
+                )
         super().__init__(optimizer)
 
     def rate(self, base: float, step: int, group: int) -> float:
-        """base * gamma**(step // step_size)."""
-        return base * self.gamma ** (step // self.step_size)
+        """The formula."""
+        return type(self).formula(base, step, **self.options)
+
+    def __getattr__(self, name: str) -> Any:
+        options = self.__dict__.get("options", {})
+        if name not in options:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return options[name]
 
 
-class MultiStepLR(LRScheduler):
-    """The rate times gamma at each of some steps.
-
-    Args:
-        optimizer: its rates are set.
-        milestones: the steps.
-        gamma: the factor.
-    """
-
-    def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
-        self.milestones, self.gamma = sorted(milestones), gamma
-        super().__init__(optimizer)
-
-    def rate(self, base: float, step: int, group: int) -> float:
-        """base * gamma to the number of milestones that are reached."""
-        return base * self.gamma ** bisect_right(self.milestones, step)
+def _as_scheduler(name: str, formula: Callable[..., float]) -> type[_Formula]:
+    """The scheduler of a function (base, step, *options) → rate, whose options are its arguments."""
+    first = inspect.Parameter("optimizer", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    options = list(inspect.signature(formula).parameters.values())[2:]
+    members = {
+        "__doc__": formula.__doc__,
+        "__module__": __name__,
+        "__signature__": inspect.Signature([first, *options]),
+        "formula": staticmethod(formula),
+    }
+    return type(name, (_Formula,), members)
 
 
-class ConstantLR(LRScheduler):
-    """The rate times a factor for the first steps, then the initial one.
-
-    Args:
-        optimizer: its rates are set.
-        factor: of the first steps.
-        total_iters: how many these are.
-    """
-
-    def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5) -> None:
-        self.factor, self.total_iters = factor, total_iters
-        super().__init__(optimizer)
-
-    def rate(self, base: float, step: int, group: int) -> float:
-        """base * factor, and base from step total_iters on."""
-        return base * self.factor if step < self.total_iters else base
+def _step(base: float, step: int, step_size: int, gamma: float = 0.1) -> float:
+    """The rate times gamma after every step_size steps."""
+    return base * gamma ** (step // step_size)
 
 
-class LinearLR(LRScheduler):
-    """The initial rate times a factor that changes linearly: a warmup.
-
-    Args:
-        optimizer: its rates are set.
-        start_factor: that of step 0.
-        end_factor: that of step total_iters, and of all later ones.
-        total_iters: the step at which it ends.
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        start_factor: float = 1 / 3,
-        end_factor: float = 1.0,
-        total_iters: int = 5,
-    ) -> None:
-        _at_least_one("LinearLR", total_iters=total_iters)
-        self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
-        super().__init__(optimizer)
-
-    def rate(self, base: float, step: int, group: int) -> float:
-        """Linear in the step, up to total_iters."""
-        share = min(step, self.total_iters) / self.total_iters
-        return base * (self.start_factor + (self.end_factor - self.start_factor) * share)
+def _multi_step(base: float, step: int, milestones: Sequence[int], gamma: float = 0.1) -> float:
+    """The rate times gamma at each of some steps."""
+    return base * gamma ** sum([step >= at for at in milestones])
 
 
-class ExponentialLR(LRScheduler):
-    """The rate times gamma at every step.
-
-    Args:
-        optimizer: its rates are set.
-        gamma: the factor.
-    """
-
-    def __init__(self, optimizer: Optimizer, gamma: float) -> None:
-        self.gamma = gamma
-        super().__init__(optimizer)
-
-    def rate(self, base: float, step: int, group: int) -> float:
-        """base * gamma**step."""
-        return base * self.gamma**step
+def _constant(base: float, step: int, factor: float = 1 / 3, total_iters: int = 5) -> float:
+    """The rate times a factor for the first total_iters steps, then the initial one."""
+    return base * factor if step < total_iters else base
 
 
-class PolynomialLR(LRScheduler):
-    """The rate falls to 0 as a power of the steps that are left.
-
-    Args:
-        optimizer: its rates are set.
-        total_iters: the step at which it is 0.
-        power: the exponent; 1 is a line.
-    """
-
-    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0) -> None:
-        _at_least_one("PolynomialLR", total_iters=total_iters)
-        self.total_iters, self.power = total_iters, power
-        super().__init__(optimizer)
-
-    def rate(self, base: float, step: int, group: int) -> float:
-        """base * (1 - step / total_iters)**power."""
-        return float(base * (1 - min(step, self.total_iters) / self.total_iters) ** self.power)
+def _linear(
+    base: float, step: int, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5
+) -> float:
+    """The initial rate times a factor that changes linearly until step total_iters: a warmup."""
+    share = min(step, total_iters) / total_iters
+    return base * (start_factor + (end_factor - start_factor) * share)
 
 
-class CosineAnnealingLR(LRScheduler):
-    """The rate falls along half a cosine; after T_max steps it rises again.
+def _exponential(base: float, step: int, gamma: float) -> float:
+    """The rate times gamma at every step."""
+    return base * gamma**step
 
-    Args:
-        optimizer: its rates are set.
-        T_max: steps from the initial rate to eta_min.
-        eta_min: the least rate.
+
+def _polynomial(base: float, step: int, total_iters: int = 5, power: float = 1.0) -> float:
+    """The rate falls to 0, at step total_iters, as a power of the steps that are left; 1 is a line."""
+    return float(base * (1 - min(step, total_iters) / total_iters) ** power)
+
+
+def _cosine(base: float, step: int, T_max: int, eta_min: float = 0.0) -> float:
+    """The rate falls along half a cosine to eta_min at step T_max, and rises again.
 
     Source: Loshchilov, Hutter 2017, arXiv:1608.03983, without restarts.
 
@@ -277,43 +227,34 @@ class CosineAnnealingLR(LRScheduler):
         >>> [round(lr, 6) for lr in scheduler.get_last_lr()]
         [0.5]
     """
-
-    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        _at_least_one("CosineAnnealingLR", T_max=T_max)
-        self.T_max, self.eta_min = T_max, eta_min
-        super().__init__(optimizer)
-
-    def rate(self, base: float, step: int, group: int) -> float:
-        """eta_min + (base - eta_min) * (1 + cos(pi * step / T_max)) / 2."""
-        return self.eta_min + (base - self.eta_min) * (1 + cos(pi * step / self.T_max)) / 2
+    return eta_min + (base - eta_min) * (1 + cos(pi * step / T_max)) / 2
 
 
-class CosineAnnealingWarmRestarts(LRScheduler):
-    """The rate falls along half a cosine, and starts again from the initial one.
-
-    Args:
-        optimizer: its rates are set.
-        T_0: steps until the first restart.
-        T_mult: factor of the steps from one restart to the next.
-        eta_min: the least rate.
+def _cosine_with_restarts(base: float, step: int, T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> float:
+    """The rate falls along half a cosine, and starts again: after T_0 steps, then T_mult times as many.
 
     Source: Loshchilov, Hutter 2017, arXiv:1608.03983.
     """
+    length = T_0
+    if T_mult == 1:
+        step %= length
+    while step >= length:
+        step -= length
+        length *= T_mult
+    return eta_min + (base - eta_min) * (1 + cos(pi * step / length)) / 2
 
-    def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> None:
-        _at_least_one("CosineAnnealingWarmRestarts", T_0=T_0, T_mult=T_mult)
-        self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
-        super().__init__(optimizer)
 
-    def rate(self, base: float, step: int, group: int) -> float:
-        """Half a cosine from the last restart on."""
-        length = self.T_0
-        if self.T_mult == 1:
-            step %= length
-        while step >= length:
-            step -= length
-            length *= self.T_mult
-        return self.eta_min + (base - self.eta_min) * (1 + cos(pi * step / length)) / 2
+StepLR = _as_scheduler("StepLR", _step)
+MultiStepLR = _as_scheduler("MultiStepLR", _multi_step)
+ConstantLR = _as_scheduler("ConstantLR", _constant)
+LinearLR = _as_scheduler("LinearLR", _linear)
+ExponentialLR = _as_scheduler("ExponentialLR", _exponential)
+PolynomialLR = _as_scheduler("PolynomialLR", _polynomial)
+CosineAnnealingLR = _as_scheduler("CosineAnnealingLR", _cosine)
+CosineAnnealingWarmRestarts = _as_scheduler("CosineAnnealingWarmRestarts", _cosine_with_restarts)
+
+
+# ---- of several schedulers, and of what is measured --------------------------------------------------------
 
 
 class SequentialLR(LRScheduler):

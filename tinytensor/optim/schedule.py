@@ -62,8 +62,24 @@ def _share(step: int, start: int, end: int) -> float:
     return max(0, step - start) / max(1, end - start)
 
 
+class _Warmup:
+    """Base class: a linear warmup, and a rate after it."""
+
+    peak: float
+    warmup_steps: int
+
+    def _after(self, step: int) -> float:
+        return self.peak
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of a step; steps count from 0."""
+        if step < self.warmup_steps:
+            return self.peak * (step + 1) / (self.warmup_steps + 1)
+        return self._after(step)
+
+
 @dataclass(frozen=True)
-class Constant:
+class Constant(_Warmup):
     """Linear warmup, then a constant learning rate.
 
     Args:
@@ -85,13 +101,9 @@ class Constant:
     def __post_init__(self) -> None:
         _check(self, peak=self.peak, low=0.0, warmup_steps=self.warmup_steps)
 
-    def lr_at(self, step: int) -> float:
-        """Learning rate of a step; steps count from 0."""
-        return self.peak * min(1.0, (step + 1) / (self.warmup_steps + 1))
-
 
 @dataclass(frozen=True)
-class WarmupCosine:
+class WarmupCosine(_Warmup):
     """Linear warmup to peak, cosine decay to low at step decay_steps, then constant.
 
     lr = low + (peak - low) * (1 + cos(pi * x)) / 2, x from 0 to 1 between warmup_steps and decay_steps
@@ -124,23 +136,16 @@ class WarmupCosine:
         _check(self, peak=self.peak, low=self.low, **steps)
         _fits(self, self.warmup_steps, self.decay_steps, "the decay ends")
 
-    def lr_at(self, step: int) -> float:
-        """Learning rate of a step; steps count from 0."""
-        if step < self.warmup_steps:
-            return self.peak * (step + 1) / (self.warmup_steps + 1)
+    def _after(self, step: int) -> float:
         x = _share(step, self.warmup_steps, self.decay_steps)
         return self.low + (self.peak - self.low) * (1.0 + cos(pi * x)) / 2
 
 
-@dataclass(frozen=True)
-class WarmupLinear:
+class WarmupLinear(WarmupCosine):
     """Linear warmup to peak, linear decay to low at step decay_steps, then constant.
 
     Args:
-        peak: maximum learning rate, reached at step warmup_steps.
-        low: final learning rate.
-        warmup_steps: steps of linear warmup.
-        decay_steps: the step at which low is reached; counted from the start.
+        peak, low, warmup_steps, decay_steps: those of WarmupCosine.
 
     Raises:
         ArgumentError: a number is negative, low above peak, or the warmup longer than decay_steps.
@@ -151,27 +156,13 @@ class WarmupLinear:
         [0.5, 1.0, 0.8, 0.6, 0.4, 0.2, 0.2]
     """
 
-    peak: float
-    low: float = 0.0
-    _: KW_ONLY
-    warmup_steps: int = 0
-    decay_steps: int
-
-    def __post_init__(self) -> None:
-        steps = {"warmup_steps": self.warmup_steps, "decay_steps": self.decay_steps}
-        _check(self, peak=self.peak, low=self.low, **steps)
-        _fits(self, self.warmup_steps, self.decay_steps, "the decay ends")
-
-    def lr_at(self, step: int) -> float:
-        """Learning rate of a step; steps count from 0."""
-        if step < self.warmup_steps:
-            return self.peak * (step + 1) / (self.warmup_steps + 1)
+    def _after(self, step: int) -> float:
         x = _share(step, self.warmup_steps, self.decay_steps)
         return self.peak * (1.0 - x) + self.low * x
 
 
 @dataclass(frozen=True)
-class WarmupStableDecay:
+class WarmupStableDecay(_Warmup):
     """Linear warmup to peak, constant for most of the run, linear decay to low in the last decay_steps.
 
     A decay can start at any step of the stable phase, so one long run serves several lengths.
@@ -207,10 +198,7 @@ class WarmupStableDecay:
         _check(self, peak=self.peak, low=self.low, decay_steps=self.decay_steps, **steps)
         _fits(self, self.warmup_steps, self.total_steps - self.decay_steps, "the decay begins")
 
-    def lr_at(self, step: int) -> float:
-        """Learning rate of a step; steps count from 0."""
-        if step < self.warmup_steps:
-            return self.peak * (step + 1) / (self.warmup_steps + 1)
+    def _after(self, step: int) -> float:
         x = _share(step, self.total_steps - self.decay_steps, self.total_steps)
         return self.peak * (1.0 - x) + self.low * x
 
