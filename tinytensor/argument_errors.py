@@ -387,7 +387,6 @@ _ABSENT: dict[str, tuple[tuple[Any, ...], str]] = {
     **dict.fromkeys(("reduce", "size_average"), _REDUCED),
     "add_bias_kv": ((False,), "leave it out"),
     "alpha": ((1,), "y * alpha, in place of y"),
-    "as_tuple": ((True,), "tt.argwhere(x) for one tensor, a row for each element"),
     "add_zero_attn": ((False,), "leave it out"),
     "amsgrad": ((False,), "leave it out: the steps are those of Adam without the maximum"),
     "ceil_mode": ((False,), "tt.nn.functional.pad before, so that the windows end with the input"),

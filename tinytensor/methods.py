@@ -262,7 +262,7 @@ class Methods:
     take = gathering.take
     gather = gathering.gather
     scatter_add = gathering.scatter_add
-    nonzero = gathering.nonzero
+    nonzero = pytorch.nonzero
 
     # indexing/masking
     tril = masking.tril
@@ -516,7 +516,7 @@ def _bind() -> None:
             setattr(Tensor, name, attribute)
     for name in dir(Tensor):
         method: Any = None if name.startswith("_") else getattr(Tensor, name)
-        if has_options(method, behind=1) or name in ("add", "add_", "nonzero", "sub", "sub_"):  # alpha, …
+        if has_options(method, behind=1) or name in ("add", "add_", "sub", "sub_"):  # alpha, …
             setattr(Tensor, name, with_argument_errors(method))
     for name in METHODS:  # not by __getattr__, which would slow down every attribute access
         setattr(Tensor, name, RenamedMethod(name))

@@ -209,7 +209,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
         )
     },
     "alpha": (lambda: x.add(x, alpha=2), "add: the argument alpha", "y * alpha"),
-    "rows": (lambda: x.nonzero(as_tuple=False), "nonzero: the argument as_tuple", "tt.argwhere(x)"),
     "right": (lambda: tt.searchsorted(v, v, right=True), "argument right", 'side="right"'),
     "twice": (lambda: x.sum(axis=0, dim=1), "sum: axis is given twice", "leave out dim"),
     "two tensors": (lambda: tt.max(x, v), "max: the axis is a tensor", "tt.maximum(x, y)"),

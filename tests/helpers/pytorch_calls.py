@@ -755,6 +755,7 @@ torch.gather(x, 1, g)
 torch.scatter_add(x, 1, g, y[:, :2])
 x.scatter_add(1, g, y[:, :2])
 m.nonzero(as_tuple=True)[0]
+torch.nonzero(i, as_tuple=False)
 x.topk(2).values
 x.topk(2, dim=1).indices
 x.abs_()
@@ -851,7 +852,6 @@ x.std(0, keepdim=True)
 x.var(dim=0, keepdim=True)
 x.var(dim=(0, 1))
 torch.where(m)[1]
-torch.nonzero(i, as_tuple=False)
 torch.add(x, y, alpha=2)
 x.sub(y, alpha=0.5)
 x.add_(y, alpha=2)

@@ -27,7 +27,18 @@ from tinytensor.tensor import Tensor
 _OTHERWISE = {"can_cast", "dot", "linspace", "pad", "result_type", "save", "select", "split", "transpose"}
 # PyTorch's functions may mean something else than NumPy's of the same name (median); these mean the same.
 _PYTORCH = "tinytensor.interop.pytorch"
-_AS_IN_NUMPY = {"amax", "amin", "argwhere", "diag", "hstack", "nan_to_num", "ravel", "unique", "vstack"}
+_AS_IN_NUMPY = {
+    "amax",
+    "amin",
+    "argwhere",
+    "diag",
+    "hstack",
+    "nan_to_num",
+    "nonzero",
+    "ravel",
+    "unique",
+    "vstack",
+}
 # NumPy's options under a name of ours, where the function here has no option of NumPy's name.
 _RENAMED = {
     "a_max": "max",

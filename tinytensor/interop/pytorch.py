@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -32,7 +32,8 @@ from tinytensor.ops.elementwise.comparison import (
     where,
 )
 from tinytensor.ops.elementwise.rounding import trunc
-from tinytensor.ops.indexing.gathering import nonzero, scatter_add, take, take_along_axis
+from tinytensor.ops.indexing.gathering import nonzero as _nonzero
+from tinytensor.ops.indexing.gathering import scatter_add, take, take_along_axis
 from tinytensor.ops.indexing.masking import tril, triu
 from tinytensor.ops.inplace import check_target, copy_, has_history
 from tinytensor.ops.joining.joining import broadcast_arrays, concat, repeat, stack
@@ -61,9 +62,9 @@ __all__ = [
     "cdist", "clamp", "clamp_max", "clamp_min", "concatenate", "cumprod", "cumsum", "diag", "div", "dot",
     "eq", "flatten", "ge", "gt", "hstack", "index_add", "index_select", "is_floating_point", "is_tensor",
     "isin", "le", "lerp", "lt", "masked_select", "median", "mm", "movedim", "mul", "mv", "nan_to_num",
-    "narrow", "ne", "neg", "norm", "numel", "quantile", "rand_like", "randn_like", "randperm", "ravel",
-    "repeat_interleave", "scatter", "select", "sub", "swapaxes", "t", "tril_indices", "triu_indices",
-    "true_divide", "unflatten", "unique", "vstack",
+    "narrow", "ne", "neg", "nonzero", "norm", "numel", "quantile", "rand_like", "randn_like",
+    "randperm", "ravel", "repeat_interleave", "scatter", "select", "sub", "swapaxes", "t", "tril_indices",
+    "triu_indices", "true_divide", "unflatten", "unique", "vstack",
 ]  # fmt: skip
 
 # ---- other names of the same function ----------------------------------------------------------------------
@@ -383,19 +384,29 @@ def masked_select(x: Tensor, mask: Tensor) -> Tensor:
     return found
 
 
+@overload
+def nonzero(x: Tensor, *, as_tuple: Literal[True] = ...) -> tuple[Tensor, ...]: ...
+@overload
+def nonzero(x: Tensor, *, as_tuple: bool) -> Any: ...
+def nonzero(x: Tensor, *, as_tuple: bool = True) -> Any:
+    """Positions of elements that are not 0: `x[tt.nonzero(x)]`; with as_tuple=False `tt.argwhere(x)`."""
+    places = _nonzero(x)
+    return places if as_tuple else stack(places, 1)
+
+
 def argwhere(x: Tensor) -> Tensor:
     """`tt.stack(tt.nonzero(x), 1)`."""
-    return stack(nonzero(x), 1)
+    return stack(_nonzero(x), 1)
 
 
 def tril_indices(row: int, col: int, offset: int = 0) -> Tensor:
     """`tt.stack(tt.nonzero(tt.tril(tt.ones(row, col), offset)))`."""
-    return stack(nonzero(tril(ones(row, col), offset)), 0)
+    return stack(_nonzero(tril(ones(row, col), offset)), 0)
 
 
 def triu_indices(row: int, col: int, offset: int = 0) -> Tensor:
     """`tt.stack(tt.nonzero(tt.triu(tt.ones(row, col), offset)))`."""
-    return stack(nonzero(triu(ones(row, col), offset)), 0)
+    return stack(_nonzero(triu(ones(row, col), offset)), 0)
 
 
 def scatter(x: Tensor, axis: int, index: Tensor, src: Any = None, *, value: Any = None) -> Tensor:

@@ -21,7 +21,7 @@ from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import as_int, broadcast_shapes, check_shape, normalize_axis
 from tinytensor.tensor import Tensor, is_tensor
 
-__all__ = ["gather", "nonzero", "one_hot", "scatter_add", "take", "take_along_axis"]
+__all__ = ["gather", "one_hot", "scatter_add", "take", "take_along_axis"]
 
 
 @register
