@@ -500,18 +500,7 @@ class Conv1d(_Convolution):
 class Conv2d(_Convolution):
     """2-D convolution over images, see `nn.functional.conv2d`.
 
-    Args:
-        in_channels: channels of the input, C_in.
-        out_channels: channels of the output, one per kernel, C_out.
-        kernel_size: one number, or (height, width): kh, kw.
-        stride: distance between windows: one number, or (vertical, horizontal), as for the next two.
-        padding: zeros on all four sides, or "same", or "valid".
-        dilation: distance between the elements of a window.
-        groups: number of independent channel groups.
-        bias: whether to add a bias.
-        padding_mode: "zeros", "reflect", "replicate" or "circular".
-        device, dtype: of the weights; default the CPU and float32.
-        generator: random generator for the initial weights; default: the global one.
+    Args: those of Conv1d; kernel_size, stride, padding and dilation are one number, or (vertical, horizontal).
 
     Shapes:
         x (B, C_in, H, W) → (B, C_out, Ho, Wo), Ho = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1

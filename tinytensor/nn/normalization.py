@@ -547,14 +547,7 @@ class BatchNorm2d(BatchNorm1d):
 class InstanceNorm1d(_ByChannel):
     """Mean 0 and variance 1 of each channel of each example, over its positions.
 
-    Args:
-        num_features: C.
-        eps: added to the variance.
-        momentum: weight of the new batch in the running averages.
-        affine: whether to have weight and bias, one for each channel.
-        device, dtype: of the weights; default the CPU and float32.
-        bias: whether to add a bias, if affine.
-        track_running_stats: keep running averages over examples, which evaluation uses.
+    Args: those of BatchNorm1d; affine and track_running_stats are False by default.
 
     Shapes:
         x (N, C, L) or (C, L) → the same.

@@ -163,12 +163,7 @@ class RNNCell(_Cell):
 class LSTMCell(_Cell):
     """One step of an LSTM: c' = f * c + i * g, h' = o * tanh(c'); gates i, f, g, o in this order.
 
-    Args:
-        input_size: size of an input.
-        hidden_size: H, size of the state.
-        bias: whether to have biases.
-        device, dtype: of the weights; default the CPU and float32.
-        generator: random generator for the initial weights; default: the global one.
+    Args: those of RNNCell, without nonlinearity.
 
     Shapes:
         x (N, input_size), (h, c) of (N, H), default 0 → (h', c'); or without N.
@@ -189,12 +184,7 @@ class GRUCell(_Cell):
 
     n = tanh(x @ w.T + b + r * (h @ u.T + d)): the reset gate is applied after the product.
 
-    Args:
-        input_size: size of an input.
-        hidden_size: H, size of the state.
-        bias: whether to have biases.
-        device, dtype: of the weights; default the CPU and float32.
-        generator: random generator for the initial weights; default: the global one.
+    Args: those of RNNCell, without nonlinearity.
 
     Shapes:
         x (N, input_size), h (N, H), default 0 → (N, H); or without N.
