@@ -142,6 +142,7 @@ class Op:
     slots: ClassVar[dict[str, int]]
     sources: ClassVar[tuple[tuple[int, int | None], ...]]
     plans: ClassVar[dict[Any, Any]]  # of each op, by the metadata of the operands: see dispatch/apply.py
+    observed: ClassVar[dict[Any, Any]]  # those of calls that a capture or a tool may see
 
     infer: ClassVar[Callable[..., Specs]]
     cpu: ClassVar[Callable[..., None]]
@@ -157,7 +158,7 @@ class Op:
             for name, kind in get_annotations(base).items()
             if not str(kind).startswith("ClassVar")
         }
-        cls.fields, cls.plans = kinds, {}
+        cls.fields, cls.plans, cls.observed = kinds, {}, {}
         for name, value in list(cls.__dict__.items()):  # a function that was made elsewhere is no method
             made = getattr(value, "__qualname__", "")
             binds = callable(value) and hasattr(value, "__get__") and not isinstance(value, staticmethod)
@@ -225,7 +226,7 @@ def _made(cls: type[Op], key: Any, values: dict[str, Any]) -> Op:
     op = object.__new__(cls)
     op.__dict__.update(values)
     if cls.fields:
-        op.__dict__["plans"] = {}
+        op.__dict__.update(plans={}, observed={})
     try:
         hash(key)
     except TypeError:

@@ -23,16 +23,16 @@ from tinytensor.device import Device, cpu
 from tinytensor.dispatch import cpu as host_work
 from tinytensor.dispatch import launch
 from tinytensor.dispatch.checks import complex_history
-from tinytensor.dispatch.elementwise import AnyElementwise, is_elementwise, on_device
+from tinytensor.dispatch.elementwise import AnyElementwise, on_device
 from tinytensor.dispatch.launch import view_of
 from tinytensor.dispatch.plan import Plan, Result, new_plan
 from tinytensor.dispatch.record import edges_of, record
-from tinytensor.dispatch.watch import watched, watchers
+from tinytensor.dispatch.watch import watched
 from tinytensor.errors import AllocationError
 from tinytensor.layout import SMALL
 from tinytensor.op import AnyOp
 from tinytensor.runtime.cpu.arrays import quiet
-from tinytensor.runtime.cpu.graph import capturing, graphs
+from tinytensor.runtime.cpu.graph import capturing, graphs, observing
 from tinytensor.runtime.cpu.memory import out_of_memory, without_memory
 from tinytensor.storage import Storage
 from tinytensor.tensor import Size, Tensor, arr, empty, meta_of, new, same_memory, small
@@ -42,7 +42,7 @@ def run_op(op: AnyOp, *xs: Any) -> Any:
     """Run an op: look up the plan → compute → record. Returns its visible output(s)."""
     if (cast := casting()) is not None:
         xs = tuple(cast(op.autocast, xs))
-    plan: Any = op.plans  # a tree of dictionaries, by each operand
+    plan: Any = op.observed if observing else op.plans  # a tree of dictionaries, by each operand
     arrays: list[Any] = []
     history = False
     try:
@@ -60,11 +60,11 @@ def run_op(op: AnyOp, *xs: Any) -> Any:
     if plan is None:
         if (level := innermost(xs)) is not None:
             return level.call(op, xs)
-        xs, plan = new_plan(op, xs)
+        xs, plan = new_plan(op, xs, bool(observing), _choose)
         arrays = [x._array if isinstance(x, Tensor) else x for x in xs]
         history = any([isinstance(x, Tensor) and (x._requires or x._base is not None) for x in xs])
     edges = edges_of(xs) if history and plan.recorded and grad_enabled() else None
-    if plan.direct is not None and not (graphs or watchers):
+    if plan.fast:
         try:
             t = _direct_result(plan, quiet.run(plan.direct, *arrays))
         except (AttributeError, ValueError, OverflowError, TypeError, RuntimeError):
@@ -73,9 +73,8 @@ def run_op(op: AnyOp, *xs: Any) -> Any:
             if edges is not None:
                 record(op, xs, edges, (t,), plan.specs)
             return t
-    if watchers:
-        run = partial(_execute, op, plan, xs, arrays, edges)
-        outs = watched(op, plan.device, xs, run)
+    if plan.observed:
+        outs = watched(op, plan.device, xs, partial(_execute, op, plan, xs, arrays, edges))
     else:
         outs = _execute(op, plan, xs, arrays, edges)
     return outs[0] if op.visible == 1 else tuple(outs[: op.visible])
@@ -85,11 +84,22 @@ apply: Callable[..., Tensor] = run_op  # for ops with one visible output
 apply_all: Callable[..., tuple[Tensor, ...]] = run_op  # for ops with several
 
 
+def plan_of(op: AnyOp, xs: Sequence[Any]) -> Plan:
+    """The plan of a call that nothing observes."""
+    plan: Any = op.plans
+    try:
+        for x in xs:
+            plan = plan[meta_of(x) if type(x) is Tensor else type(x)]
+    except KeyError:
+        plan = new_plan(op, xs, False, _choose)[1]
+    return plan  # type: ignore[no-any-return]
+
+
 def unary(op: AnyElementwise, x: Tensor) -> Tensor:
     """`apply(op, x)`, written out for a small operand: half the time."""
     try:
-        plan = op.plans[x._meta or meta_of(x)]
-        if plan.direct is None or graphs or watchers:
+        plan = (op.observed if observing else op.plans)[x._meta or meta_of(x)]
+        if not plan.fast:
             return apply(op, x)
         t = _direct_result(plan, quiet.run(op.ufunc, x._array, out=..., order="C"))
     except (AttributeError, KeyError, ValueError, OverflowError, TypeError, RuntimeError):
@@ -110,8 +120,8 @@ def binary(op: AnyElementwise, a: Any, b: Any) -> Tensor:
         a, b = int(a) if type(a) is Size else a, int(b) if type(b) is Size else b
     try:
         first = (a._meta or meta_of(a)) if ta else type(a)
-        plan = op.plans[first][(b._meta or meta_of(b)) if tb else type(b)]
-        if plan.direct is None or graphs or watchers:
+        plan = (op.observed if observing else op.plans)[first][(b._meta or meta_of(b)) if tb else type(b)]
+        if not plan.fast:
             return apply(op, a, b)
         array = quiet.run(op.ufunc, a._array if ta else a, b._array if tb else b, out=..., order="C")
     except (KeyError, ValueError, OverflowError, TypeError, RuntimeError):
@@ -153,7 +163,7 @@ def _execute(op: AnyOp, plan: Plan, xs: Sequence[Any], arrays: list[Any], edges:
         for i, x in enumerate(xs):
             if arrays[i] is None and x is not None:
                 arrays[i] = arr(x)
-    if plan.direct is not None and not graphs:
+    if plan.direct is not None and not (plan.observed and capturing() is not None):
         try:
             t = _direct_result(plan, quiet.run(plan.direct, *arrays))
         except (ValueError, OverflowError, TypeError, RuntimeError):
@@ -168,10 +178,7 @@ def _execute(op: AnyOp, plan: Plan, xs: Sequence[Any], arrays: list[Any], edges:
             outs.append(None)
         else:
             outs.append(_output(op, k, xs, result, plan.device))
-    if plan.small and not graphs and not config.debug:
-        host_work.run_plain(op, [None if t is None else arr(t) for t in outs], arrays)
-    else:
-        _compute(op, plan, outs, xs, arrays)
+    plan.run(op, plan, outs, xs, arrays)
     if edges is not None:
         if plan.complex:
             raise complex_history(op.name)
@@ -202,30 +209,56 @@ def _output(op: AnyOp, k: int, xs: Sequence[Any], result: Result, device: Device
     return t
 
 
-def _compute(
-    op: AnyOp,
-    plan: Plan,
-    outs: Sequence[Any],
-    xs: Sequence[Any],
-    arrays: list[Any],
-) -> None:
-    """Compute the outputs: any sizes, dtypes and layouts, on any device, also during graph capture."""
+def _choose(op: AnyOp, plan: Plan) -> Callable[..., None]:
+    """How the outputs of a call are computed: `Plan.run`."""
     if plan.device is not cpu:
-        if plan.compute is not None and is_elementwise(op):
-            on_device(op, xs, view_of(outs[0]), plan.compute, op.untyped)
-        else:
-            launch.run(op, plan.device, outs, xs)
-    elif graphs and (graph := capturing()) is not None:
+        return _compute_elementwise if plan.compute is not None else _compute_on_device
+    if plan.observed:
+        return _compute_or_capture
+    return _compute_small if plan.small else _compute
+
+
+def _compute_elementwise(op: Any, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], _: Any) -> None:
+    """By the functor of the op, on a device."""
+    assert plan.compute is not None
+    on_device(op, xs, view_of(outs[0]), plan.compute, op.untyped)
+
+
+def _compute_on_device(op: AnyOp, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], _: Any) -> None:
+    """By the kernels of the op, or of a library."""
+    launch.run(op, plan.device, outs, xs)
+
+
+def _compute_or_capture(
+    op: AnyOp, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], arrays: list[Any]
+) -> None:
+    """On the CPU, at once or as a step of the graph that this thread captures."""
+    if (graph := capturing()) is not None:
         direct = plan.direct if plan.compute is None else None
         host_work.note(graph, op, outs, xs, plan.compute, direct)
+    elif plan.small:
+        _compute_small(op, plan, outs, xs, arrays)
     else:
-        try:
-            host_work.run(op, outs, xs, arrays, plan.compute)
-        except (MemoryError, ValueError) as error:
-            largest = max([t.layout.size for t in (*xs, *outs) if isinstance(t, Tensor)])
-            if (missing := without_memory(op.name, error, largest)) is None:
-                raise
-            raise missing from None
+        _compute(op, plan, outs, xs, arrays)
+
+
+def _compute_small(op: AnyOp, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], arrays: list[Any]) -> None:
+    """On the CPU: operands that the op's code takes as they are stored."""
+    if config.debug:
+        _compute(op, plan, outs, xs, arrays)
+    else:
+        host_work.run_plain(op, [None if t is None else arr(t) for t in outs], arrays)
+
+
+def _compute(op: AnyOp, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], arrays: list[Any]) -> None:
+    """On the CPU: any sizes, dtypes and layouts."""
+    try:
+        host_work.run(op, outs, xs, arrays, plan.compute)
+    except (MemoryError, ValueError) as error:
+        largest = max([t.layout.size for t in (*xs, *outs) if isinstance(t, Tensor)])
+        if (missing := without_memory(op.name, error, largest)) is None:
+            raise
+        raise missing from None
 
 
 def _reused(op: AnyOp, k: int, xs: Sequence[Any], result: Result) -> Tensor | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -39,6 +39,9 @@ class Plan:
         results: for each output, or None for an output that is not computed.
         compute: the dtype that an elementwise op computes in; None for other ops.
         direct: for small operands, a function of their arrays that returns the result: see `Op.direct`.
+        observed: the call may be seen by a capture or a tool: it is one of `Op.observed`.
+        fast: there is `direct`, and nothing sees the call.
+        run: computes the outputs: (op, plan, outputs, operands, their arrays); of device or CPU, chosen once.
         layout, meta, dtype: of the result of `direct`.
         small: small operands and outputs on the CPU, which the op's CPU code takes as they are stored.
         recorded: gradients can pass through the first output.
@@ -48,14 +51,17 @@ class Plan:
     """
 
     __slots__ = (
-        *("complex", "compute", "device", "direct", "dtype", "layout", "meta"),
-        *("recorded", "results", "small", "specs"),
+        *("complex", "compute", "device", "direct", "dtype", "fast", "layout", "meta", "observed"),
+        *("recorded", "results", "run", "small", "specs"),
     )
 
     device: Device
     results: tuple[Result | None, ...]
     compute: DType | None
     direct: Direct | None
+    observed: bool
+    fast: bool
+    run: Callable[..., None]
     layout: Layout
     meta: Meta
     dtype: DType
@@ -65,33 +71,27 @@ class Plan:
     specs: tuple[Any, ...] | None
 
 
-def plan_of(op: AnyOp, xs: Sequence[Any]) -> Plan:
-    """The plan of a call."""
-    plan: Any = op.plans
-    try:
-        for x in xs:
-            plan = plan[meta_of(x) if type(x) is Tensor else type(x)]
-    except KeyError:
-        plan = new_plan(op, xs)[1]
-    return plan  # type: ignore[no-any-return]
-
-
-def new_plan(op: AnyOp, xs: Sequence[Any]) -> tuple[tuple[Any, ...], Plan]:
-    """(checked operands, plan) of a call whose plan was not found by `type(x)`; keeps it."""
+def new_plan(
+    op: AnyOp, xs: Sequence[Any], observed: bool, choose: Callable[[AnyOp, Plan], Callable[..., None]]
+) -> tuple[tuple[Any, ...], Plan]:
+    """(checked operands, plan) of a call whose plan was not found by `type(x)`; keeps it in its table."""
     global _count
     xs = tuple([_checked(op, x) for x in xs])
     if len(xs) < len(op.inputs):
         raise TypeError(f"{op.name} of {len(xs)} operands: they are {', '.join(op.inputs)}")
     *steps, last = [meta_of(x) if isinstance(x, Tensor) else type(x) for x in xs]
-    place: Any = op.plans
+    table = op.observed if observed else op.plans
+    place: Any = table
     for step in steps:
         place = place.get(step, {})
     plan = place.get(last)  # operands such as np.float64(2) were converted
     if plan is None:
         plan = _plan(op, xs)
+        plan.observed, plan.fast = observed, plan.direct is not None and not observed
+        plan.run = choose(op, plan)
         if _count >= MAX_PLANS:
             forget_plans()
-        place = op.plans
+        place = table
         if not place:
             _owners.append(place)
         for step in steps:

@@ -17,6 +17,7 @@ from tinytensor.device import Device, cpu
 from tinytensor.op import AnyOp
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.graph import capturing as host_graph
+from tinytensor.runtime.cpu.graph import observing
 
 Run = Callable[[], Sequence[Any]]  # runs the op; returns its outputs, None for those that are not computed
 # called with (name, device, operands, op, run), in place of run; returns the result of run()
@@ -40,9 +41,11 @@ def watched(op: AnyOp | str, device: Device, xs: Sequence[Any], run: Run) -> Seq
 @contextmanager
 def watching(watcher: Watcher) -> Iterator[None]:
     """Context manager: the watcher sees the ops of all threads."""
+    observing.append(watcher)
     watchers.append(watcher)
     try:
         yield
     finally:
         with _lock:
             del watchers[[other is watcher for other in watchers].index(True)]
+            del observing[[other is watcher for other in observing].index(True)]

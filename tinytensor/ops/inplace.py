@@ -19,7 +19,7 @@ from tinytensor.autograd.levels import Batched, innermost
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies, launch
-from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.apply import apply, plan_of
 from tinytensor.dispatch.batching import write
 from tinytensor.dispatch.checks import common_device, complex_history
 from tinytensor.dispatch.cpu import do
@@ -34,7 +34,6 @@ from tinytensor.dispatch.elementwise import (
     result_dtype,
 )
 from tinytensor.dispatch.launch import View, view_of
-from tinytensor.dispatch.plan import plan_of
 from tinytensor.dispatch.record import edge_of, edges_of, requires
 from tinytensor.dispatch.transfer import values
 from tinytensor.dispatch.view_gradients import assign_node
@@ -55,7 +54,7 @@ from tinytensor.runtime.cpu.arrays import (
     widen,
 )
 from tinytensor.runtime.cpu.fused import Formula, formula_of
-from tinytensor.runtime.cpu.graph import graphs
+from tinytensor.runtime.cpu.graph import graphs, observing
 from tinytensor.shapes import broadcast_shapes
 from tinytensor.tensor import Tensor, arr
 
@@ -115,7 +114,7 @@ def inplace(op: AnyElementwise, x: Tensor, *others: Any) -> Tensor:
     xs = (x, *others)
     try:
         plan = plan_of(op, xs)
-        unseen = not (graphs or watchers or copies.listener)
+        unseen = not (observing or copies.listener)
         if plan.direct is not None and plan.meta is x._meta and x._base is None and unseen:
             history = x._requires
             arrays: list[Any] = []
@@ -377,7 +376,7 @@ def _filled(x: Tensor, value: float) -> bool:
     """Write a number into float32 memory on the CPU, unrecorded: half the time; False for any other case."""
     if x.storage.dtype is not float32 or not -1e38 < value < 1e38 or x.layout.overlaps():
         return False
-    if x.storage.device is not cpu or graphs or watchers or (grad_enabled() and has_history(x)):
+    if x.storage.device is not cpu or observing or (grad_enabled() and has_history(x)):
         return False
     if type(x) is not Tensor or not (target := arr(x)).flags.writeable:
         return False

@@ -1,7 +1,7 @@
 """CPU graph capture: ops are recorded as steps instead of executed, and replayed later.
 
-Code that computes adds a step to `capturing()`, or skips its fast paths while `graphs` is not empty. What
-cannot be replayed raises DeviceError: reading a result, and writes that are not steps.
+Plans that are made while something is `observing` add a step to `capturing()`; other plans are not found
+then. What cannot be replayed raises DeviceError: reading a result, and writes that are not steps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tinytensor.runtime.cpu.chain import Native, Step, chained, loops_of, run_st
 from tinytensor.runtime.cpu.fused import Life, fuse, source_of
 from tinytensor.runtime.cpu.memory import Arena
 
-__all__ = ["HostGraph", "capturing", "graphs", "refuse"]
+__all__ = ["HostGraph", "capturing", "graphs", "observing", "refuse"]
 
 
 LOOPS_FROM = 10  # the replay at which elementwise loops are generated and compiled, a second of work
@@ -129,11 +129,13 @@ class HostGraph:
 
     def __enter__(self) -> HostGraph:
         refuse("capturing")
+        observing.append(self)
         graphs.append(self)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         graphs.remove(self)
+        observing.remove(self)
         self.ended = kind is None
         self._clock[0] = None
         self._constants, self._noted = [], []
@@ -172,6 +174,7 @@ class HostGraph:
             run()
 
 
+observing: list[object] = []  # captures and tools that see ops: while there are any, other plans run
 graphs: list[HostGraph] = []  # graphs being captured, at most one per thread
 
 
