@@ -19,6 +19,7 @@ from tinytensor.dtypes import bfloat16, float16
 from tinytensor.op_table.attention.attention import past
 from tinytensor.ops.attention import launch
 from tinytensor.ops.attention.attention import heads, problem
+from tinytensor.random_streams import Stream
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.kernel_files import kernel_path
@@ -63,7 +64,7 @@ def run(case: Case, qkv: list[tt.Tensor], by_warpgroups: bool = True) -> list[tt
     y = tt.full((*rows, case.value_size), float("nan"), dtype=q.dtype, device=q.device)
     lse = tt.full(rows, float("nan"), device=q.device)
     start = Launch(runtime_of(q.device), "attention")
-    stream = start.stream(7, 3) if case.dropout else b""
+    stream = start.stream(Stream(7, 3)) if case.dropout else b""
     views = [view_of(x) for x in qkv]
     p = problem(views[0], views[1], views[2], case.causal, case.size**-0.5, case.dropout, stream)
     at = heads(y=view_of(y), q=views[0], k=views[1], v=views[2])

@@ -13,7 +13,7 @@ from tests.helpers.layouts import bits, read
 from tinytensor.dispatch.launch import Launch, view_of
 from tinytensor.nn import init
 from tinytensor.ops.random import philox
-from tinytensor.random_streams import DeviceStreams
+from tinytensor.random_streams import DeviceStreams, Stream
 
 DEVICE = "emulated"
 SIZES = (0, 1, 2, 3, 7, 1023, 40_001)
@@ -221,10 +221,10 @@ def test_each_replay_draws_what_the_calls_would_have_drawn() -> None:
     for g in (graph, eager):
         g.advance(5)
     with DeviceStreams(emulated()) as streams:
-        first = launch.stream(graph.seed, graph.advance(philox.blocks_needed(10, 1)))
-        aside = launch.stream(other.seed, other.advance(philox.blocks_needed(6, 1)))
-        second = launch.stream(graph.seed, graph.advance(philox.blocks_needed(7, 1)))
-        frozen = launch.stream(123, 4)  # drawn before: its place is known
+        first = launch.stream(Stream(graph.seed, graph.advance(philox.blocks_needed(10, 1))))
+        aside = launch.stream(Stream(other.seed, other.advance(philox.blocks_needed(6, 1))))
+        second = launch.stream(Stream(graph.seed, graph.advance(philox.blocks_needed(7, 1))))
+        frozen = launch.stream(Stream(123, 4))  # drawn before: its place is known
     assert graph.get_state() == eager.get_state()  # nothing was drawn yet
     assert other.offset == 0
     for replay in range(3):
@@ -238,13 +238,13 @@ def test_each_replay_draws_what_the_calls_would_have_drawn() -> None:
     fixed = tt.Generator(123)
     fixed.advance(4)
     assert bits(drawn(frozen, 8)) == bits(tt.uniform((8,), generator=fixed))
-    assert launch.stream(9, 5) != first  # outside of the capture, draws are plain again
+    assert launch.stream(Stream(9, 5)) != first  # outside of the capture, draws are plain again
 
 
 def test_a_replay_continues_where_the_generator_stands() -> None:
     g = tt.Generator(9)
     with DeviceStreams(emulated()) as streams:
-        stream = Launch(emulated(), "random").stream(g.seed, g.advance(1))
+        stream = Launch(emulated(), "random").stream(Stream(g.seed, g.advance(1)))
     g.manual_seed(77)
     streams.begin()
     assert bits(drawn(stream, 4)) == bits(tt.uniform((4,), generator=tt.Generator(77)))

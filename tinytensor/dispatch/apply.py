@@ -31,7 +31,7 @@ from tinytensor.dispatch.watch import watched
 from tinytensor.errors import AllocationError
 from tinytensor.layout import SMALL
 from tinytensor.op import AnyOp
-from tinytensor.runtime.cpu.arrays import quiet
+from tinytensor.runtime.cpu.arrays import NUMPY, quiet
 from tinytensor.runtime.cpu.graph import capturing, graphs, observing
 from tinytensor.runtime.cpu.memory import out_of_memory, without_memory
 from tinytensor.storage import Storage
@@ -215,6 +215,8 @@ def _choose(op: AnyOp, plan: Plan) -> Callable[..., None]:
         return _compute_elementwise if plan.compute is not None else _compute_on_device
     if plan.observed:
         return _compute_or_capture
+    if plan.small and plan.single and plan.direct is None:  # not `fast`: it takes None for what is absent
+        plan.direct = host_work.small_kernel(op, plan.layout.shape, NUMPY[plan.dtype])
     return _compute_small if plan.small else _compute
 
 

@@ -102,6 +102,20 @@ def run_plain(op: AnyOp, places: Sequence[Any], arrays: Sequence[Any]) -> None:
     silent().run(op.cpu, *places, *arrays)
 
 
+def small_kernel(op: AnyOp, shape: tuple[int, ...], kind: np.dtype[Any]) -> Direct:
+    """A function of small arrays that computes the only output of an op in a new one."""
+
+    def run(*arrays: Any) -> Array:
+        out = np.empty(shape, kind)
+        given = list(arrays)
+        if config.debug:
+            _poison(op, [out], given)
+        run_plain(op, [out], given)
+        return out
+
+    return run
+
+
 def do(
     function: Callable[..., object],
     *operands: Any,

@@ -43,6 +43,7 @@ class Plan:
         fast: there is `direct`, and nothing sees the call.
         run: computes the outputs: (op, plan, outputs, operands, their arrays); of device or CPU, chosen once.
         layout, meta, dtype: of the result of `direct`.
+        single: small operands and one small result on the CPU, for a function such as `direct`.
         small: small operands and outputs on the CPU, which the op's CPU code takes as they are stored.
         recorded: gradients can pass through the first output.
         complex: the result is complex, so that recording it is an error.
@@ -52,7 +53,7 @@ class Plan:
 
     __slots__ = (
         *("complex", "compute", "device", "direct", "dtype", "fast", "layout", "meta", "observed"),
-        *("recorded", "results", "run", "small", "specs"),
+        *("recorded", "results", "run", "single", "small", "specs"),
     )
 
     device: Device
@@ -65,6 +66,7 @@ class Plan:
     layout: Layout
     meta: Meta
     dtype: DType
+    single: bool
     small: bool
     recorded: bool
     complex: bool
@@ -155,9 +157,10 @@ def _plan(op: AnyOp, xs: Sequence[Any]) -> Plan:
     plain = plain and bool(tensors) and not op.writes
     p.small = plain and p.compute is None
     packed = p.compute is not None or all([x.layout.is_contiguous for x in tensors])
-    if plain and packed and len(p.results) == 1 and not p.complex:
+    p.single = plain and len(p.results) == 1 and not p.complex and first is not None and first.order is None
+    if p.single:
         assert first is not None
-        p.direct = op.direct(*given)
+        p.direct = op.direct(*given) if packed else None
         (_, p.layout, p.meta), p.dtype = _result(first, cpu), first.dtype
     return p
 
