@@ -11,7 +11,6 @@ from tinytensor.device import Device
 from tinytensor.dispatch.batching import sampling
 from tinytensor.dtypes import accumulator, bool_, finfo, int64
 from tinytensor.generator import Generator
-from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.comparison import greater, logical_and, where
 from tinytensor.ops.indexing.masking import tril, triu
 from tinytensor.ops.inplace import store
@@ -66,15 +65,15 @@ def _attend(
     (H, Tq), Tk = q.layout.shape[1:3], k.layout.shape[2]
     dtype = q.storage.dtype
     q, k, v = [cast(for_all_heads(x, H), accumulator(dtype)) for x in (q, k, v)]
-    s = multiply(product(q, k, False, True), scale)  # (B, H, Tq, Tk)
+    s = product(q, k, False, True) * scale  # (B, H, Tq, Tk)
     if slopes is not None:
         distances = cast(_distances(Tq, Tk, q.storage.device), s.storage.dtype)
-        s = subtract(s, multiply(reshape(cast(slopes, s.storage.dtype), (H, 1, 1)), distances))
+        s = s - reshape(cast(slopes, s.storage.dtype), (H, 1, 1)) * distances
     allowed = None
     if mask is not None:
         allowed = mask if mask.storage.dtype is bool_ else greater(mask, -math.inf)
         if mask.storage.dtype is not bool_:
-            s = add(s, where(allowed, cast(mask, s.storage.dtype), 0.0))
+            s = s + where(allowed, cast(mask, s.storage.dtype), 0.0)
     if causal:
         seen = _seen(Tq, Tk, window, q.storage.device)
         allowed = seen if allowed is None else logical_and(allowed, seen)
@@ -82,7 +81,7 @@ def _attend(
         s = where(allowed, s, finfo(s.storage.dtype).min)
     w = softmax(s, -1)
     if allowed is not None and mask is not None:
-        w = multiply(w, cast(any_of(allowed, -1, keepdims=True), w.storage.dtype))
+        w = w * cast(any_of(allowed, -1, keepdims=True), w.storage.dtype)
     return cast(product(w if drop is None else drop(w), v), dtype), w
 
 
@@ -138,5 +137,5 @@ def _distances(Tq: int, Tk: int, device: Device) -> Tensor:
     ones = empty((Tq if Tq > Tk else Tk,), int64, device=device)
     store(ones, 1)
     places = cumulative_sum(ones)  # computed on the device, so that it can be captured
-    queries = places[Tk - Tq :] if Tq <= Tk else subtract(places, Tq - Tk)
-    return subtract(reshape(queries, (Tq, 1)), places[:Tk])
+    queries = places[Tk - Tq :] if Tq <= Tk else places - (Tq - Tk)
+    return reshape(queries, (Tq, 1)) - places[:Tk]

@@ -10,7 +10,6 @@ from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_ty
 from tinytensor.dtypes import DType, as_dtype, bool_, int64
 from tinytensor.errors import DTypeError, IndexRangeError, ShapeError
 from tinytensor.op import Op, Spec, Specs, register
-from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.indexing import gather_along
 from tinytensor.ops.indexing.index_keys import as_integers
 from tinytensor.ops.indexing.indexing import getitem
@@ -183,7 +182,7 @@ def scatter_add(x: Tensor, axis: int, index: Tensor, src: Tensor) -> Tensor:
         )
     if have != wanted:
         src = getitem(src, tuple([slice(n) for n in wanted]))
-    return add(x, gather_along.gather_transpose(src, index, at, shape, "scatter_add"))
+    return x + gather_along.gather_transpose(src, index, at, shape, "scatter_add")
 
 
 def nonzero(x: Tensor) -> tuple[Tensor, ...]:

@@ -38,7 +38,6 @@ from tinytensor.kernels.walk import axes as axes_struct
 from tinytensor.kernels.walk import walk
 from tinytensor.layout import Layout, contiguous_strides
 from tinytensor.op import Op, Spec, Specs, per_input, register
-from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.views.manipulation import permute, reshape
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape, broadcast_shapes
@@ -197,7 +196,7 @@ def places_of_samples(call: Samples, at: int, n: int) -> Tensor:
     """
     places = lifted(call.given[at], call.level)
     starts = constant(np.arange(call.level.size) * n, int64, places.storage.device)
-    return add(places, reshape(starts, (-1, *(1,) * (len(places.layout.shape) - 1))))
+    return places + reshape(starts, (-1, *(1,) * (len(places.layout.shape) - 1)))
 
 
 def with_samples(axes: Axes) -> Axes:

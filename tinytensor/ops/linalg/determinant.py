@@ -14,7 +14,6 @@ from tinytensor.dispatch.batching import together
 from tinytensor.dtypes import parts_of
 from tinytensor.op import Op, Spec, Specs, of_matrices, register
 from tinytensor.ops.double_backward import partial_vjp
-from tinytensor.ops.elementwise.arithmetic import multiply
 from tinytensor.ops.elementwise.comparison import equal
 from tinytensor.ops.linalg.checks import matrices
 from tinytensor.ops.linalg.solving import inv
@@ -57,15 +56,15 @@ class Det(Op):
         """dx = grad * y * inv(x).T (Giles 2008); from singular values where a matrix is singular."""
         if any(equal(saved.y, 0.0)).item():
             return partial_vjp(_det_by_singular_values, (saved.x,), grads, needs)
-        cofactors = multiply(_for_matrices(saved.y), matrix_transpose(inv(saved.x)))
-        return (multiply(_for_matrices(grads[0]), cofactors),)
+        cofactors = _for_matrices(saved.y) * matrix_transpose(inv(saved.x))
+        return (_for_matrices(grads[0]) * cofactors,)
 
 
 def _det_by_singular_values(x: Tensor) -> tuple[Tensor]:
     """det(x) = det(U) * det(Vh) * the product of singular values, whose gradient divides by none of them."""
     u, s, vh = svd(x)
-    sign = multiply(det(detach(u)), det(detach(vh)))  # 1 or -1
-    return (multiply(sign, prod(s, -1)),)
+    sign = det(detach(u)) * det(detach(vh))  # 1 or -1
+    return (sign * prod(s, -1),)
 
 
 def det(x: Tensor) -> Tensor:
@@ -125,7 +124,7 @@ class Slogdet(Op):
         """dx = the gradient of logabsdet * inv(x).T (Giles 2008); the sign is constant."""
         if grads[1] is None:
             return (None,)
-        return (multiply(_for_matrices(grads[1]), matrix_transpose(inv(saved.x))),)
+        return (_for_matrices(grads[1]) * matrix_transpose(inv(saved.x)),)
 
 
 def slogdet(x: Tensor) -> SlogdetResult:

@@ -13,7 +13,6 @@ from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import together
 from tinytensor.errors import ArgumentError, GradError
 from tinytensor.op import Op, Spec, Specs, of_matrices, register
-from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.sign_and_complex import conj
 from tinytensor.ops.indexing.masking import tril
 from tinytensor.ops.joining.joining import concat
@@ -29,7 +28,7 @@ __all__ = ["cholesky", "qr"]
 
 def _from_lower(x: Tensor) -> Tensor:
     """The symmetric matrix with the lower triangle of x."""
-    return add(tril(x), matrix_transpose(tril(x, -1)))
+    return tril(x) + matrix_transpose(tril(x, -1))
 
 
 @register
@@ -65,7 +64,7 @@ class Cholesky(Op):
         """
         s = _from_lower(product(saved.y, grads[0], True))
         inverse = inv(saved.y)
-        return (multiply(product(product(inverse, s, True), inverse), 0.5),)
+        return (product(product(inverse, s, True), inverse) * 0.5,)
 
 
 def cholesky(x: Tensor, *, upper: bool = False) -> Tensor:
@@ -140,11 +139,11 @@ class Qr(Op):
         m = None if dr is None else product(r, dr, False, True)
         if dq is not None:
             turned = product(dq, q, True)
-            m = multiply(turned, -1.0) if m is None else subtract(m, turned)
+            m = turned * -1.0 if m is None else m - turned
         if m is None:
             return (None,)
         total = product(q, _from_lower(m))
-        total = total if dq is None else add(total, dq)
+        total = total if dq is None else total + dq
         return (matrix_transpose(solve(r, matrix_transpose(total))),)
 
 

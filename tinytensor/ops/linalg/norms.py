@@ -8,7 +8,6 @@ from typing import Literal
 
 from tinytensor.errors import ShapeError
 from tinytensor.op import Spec
-from tinytensor.ops.elementwise.arithmetic import multiply
 from tinytensor.ops.elementwise.comparison import greater
 from tinytensor.ops.elementwise.sign_and_complex import abs
 from tinytensor.ops.linalg.checks import matrices
@@ -162,5 +161,5 @@ def matrix_rank(x: Tensor, *, rtol: float | Tensor | None = None) -> Tensor:
     s = svdvals(x)  # (..., K)
     if not math.prod(s.layout.shape):
         return count_nonzero(s, -1)
-    least = multiply(max(s, axis=-1, keepdims=True), unsqueeze(tolerances("matrix_rank", x, rtol), -1))
+    least = max(s, axis=-1, keepdims=True) * unsqueeze(tolerances("matrix_rank", x, rtol), -1)
     return count_nonzero(greater(s, least), -1)

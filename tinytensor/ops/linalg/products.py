@@ -9,7 +9,6 @@ import numpy as np
 from tinytensor.dtypes import bool_
 from tinytensor.errors import ShapeError
 from tinytensor.op import Spec
-from tinytensor.ops.elementwise.arithmetic import multiply, subtract
 from tinytensor.ops.elementwise.comparison import where
 from tinytensor.ops.joining.joining import roll
 from tinytensor.ops.linalg.checks import matrices
@@ -54,8 +53,8 @@ def cross(x1: Tensor, x2: Tensor, *, axis: int = -1) -> Tensor:
                 why="the vectors have three elements",
                 fix="name the axis of size 3; in two dimensions, a[0] * b[1] - a[1] * b[0]",
             )
-    ahead, behind = multiply(roll(a, -1, at), roll(b, -2, at)), multiply(roll(a, -2, at), roll(b, -1, at))
-    return subtract(ahead, behind)
+    ahead, behind = roll(a, -1, at) * roll(b, -2, at), roll(a, -2, at) * roll(b, -1, at)
+    return ahead - behind
 
 
 def matrix_power(x: Tensor, n: int) -> Tensor:

@@ -13,7 +13,6 @@ from tinytensor.dispatch.checks import same_dtype
 from tinytensor.dtypes import parts_of
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.op import Op, Shapes, Spec, Specs, of_matrices, register, size
-from tinytensor.ops.elementwise.arithmetic import add, negative, subtract
 from tinytensor.ops.linalg.checks import NO_CONVERGENCE, lapack, matrices
 from tinytensor.ops.matmul.matmul import numeric, product
 from tinytensor.ops.views.device_transfer import transfer
@@ -68,7 +67,7 @@ class Solve(Op):
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """db = a**-T grad, da = -db @ y.T (Giles 2008)."""
         db = apply(Solve, matrix_transpose(saved.a), grads[0])
-        return negative(product(db, saved.y, False, True)) if needs[0] else None, db
+        return -product(db, saved.y, False, True) if needs[0] else None, db
 
 
 def solve(x1: Tensor, x2: Tensor) -> Tensor:
@@ -128,7 +127,7 @@ class Inv(Op):
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = -y.T @ grad @ y.T (Giles 2008)."""
-        return (negative(product(product(saved.y, grads[0], True), saved.y, False, True)),)
+        return (-product(product(saved.y, grads[0], True), saved.y, False, True),)
 
 
 def inv(x: Tensor) -> Tensor:
@@ -198,9 +197,9 @@ class Pinv(Op):
         x, y, g = saved.x, saved.y, grads[0]
         left = product(product(g, y, True), y, False, True)  # grad.T @ y @ y.T
         right = product(y, product(y, g, False, True), True)  # y.T @ y @ grad.T
-        dx = subtract(left, product(x, product(y, left)))
-        dx = add(dx, subtract(right, product(product(right, y), x)))
-        return subtract(dx, product(product(y, g, True), y, False, True)), None
+        dx = left - product(x, product(y, left))
+        dx = dx + (right - product(product(right, y), x))
+        return dx - product(product(y, g, True), y, False, True), None
 
 
 def pinv(x: Tensor, *, rtol: float | Tensor | None = None) -> Tensor:

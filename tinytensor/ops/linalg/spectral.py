@@ -15,7 +15,6 @@ from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import parts_of
 from tinytensor.op import Op, Shapes, Spec, Specs, of_matrices, register
-from tinytensor.ops.elementwise.arithmetic import add, divide, multiply, subtract
 from tinytensor.ops.linalg.checks import NO_CONVERGENCE, lapack, matrices
 from tinytensor.ops.matmul.matmul import product
 from tinytensor.ops.reductions.statistics import divide_or_zero
@@ -28,7 +27,7 @@ __all__ = ["eigh", "eigvalsh", "svd", "svdvals"]
 
 def _gaps(x: Tensor) -> Tensor:
     """x[j] - x[i] for each pair: 0 on the diagonal."""
-    return subtract(unsqueeze(x, -2), unsqueeze(x, -1))  # (..., N, N)
+    return unsqueeze(x, -2) - unsqueeze(x, -1)  # (..., N, N)
 
 
 def _recorded(x: Tensor) -> bool:
@@ -77,11 +76,11 @@ class Eigh(Op):
         and 0 where eigenvalues are equal (Giles 2008).
         """
         v, (dw, dv) = saved.v, grads
-        scaled = None if dw is None else multiply(v, unsqueeze(dw, -2))
+        scaled = None if dw is None else v * unsqueeze(dw, -2)
         if dv is not None:
             turned = divide_or_zero(product(v, dv, True), _gaps(saved.w))
-            mixed = product(v, multiply(add(turned, matrix_transpose(turned)), 0.5))
-            scaled = mixed if scaled is None else add(scaled, mixed)
+            mixed = product(v, (turned + matrix_transpose(turned)) * 0.5)
+            scaled = mixed if scaled is None else scaled + mixed
         return (None if scaled is None else product(scaled, v, False, True),)
 
 
@@ -200,26 +199,26 @@ class Svd(Op):
         du = None if grads[0] is None else grads[0][..., :k]
         dvh = None if grads[2] is None else grads[2][..., :k, :]
         columns, rows = unsqueeze(s, -2), unsqueeze(s, -1)
-        gaps = _gaps(multiply(s, s))
-        parts = [] if grads[1] is None else [product(multiply(u, unsqueeze(grads[1], -2)), vh)]
+        gaps = _gaps(s * s)
+        parts = [] if grads[1] is None else [product(u * unsqueeze(grads[1], -2), vh)]
         if du is not None:
-            inner = multiply(_skew(product(u, du, True), gaps), columns)
+            inner = _skew(product(u, du, True), gaps) * columns
             parts.append(product(product(u, inner), vh))
             if u.layout.shape[-2] > k:
-                outer = divide(subtract(du, product(u, product(u, du, True))), columns)
+                outer = (du - product(u, product(u, du, True))) / columns
                 parts.append(product(outer, vh))
         if dvh is not None:
-            inner = multiply(_skew(product(vh, dvh, False, True), gaps), rows)
+            inner = _skew(product(vh, dvh, False, True), gaps) * rows
             parts.append(product(product(u, inner), vh))
             if vh.layout.shape[-1] > k:
-                outer = divide(subtract(dvh, product(product(dvh, vh, False, True), vh)), rows)
+                outer = (dvh - product(product(dvh, vh, False, True), vh)) / rows
                 parts.append(product(u, outer))
         return (_total(parts),)
 
 
 def _skew(x: Tensor, gaps: Tensor) -> Tensor:
     """(x - x.T) / gaps, and 0 where a gap is 0."""
-    return divide_or_zero(subtract(x, matrix_transpose(x)), gaps)
+    return divide_or_zero(x - matrix_transpose(x), gaps)
 
 
 def _total(parts: list[Tensor]) -> Tensor | None:
@@ -228,7 +227,7 @@ def _total(parts: list[Tensor]) -> Tensor | None:
         return None
     total, *others = parts
     for part in others:
-        total = add(total, part)
+        total = total + part
     return total
 
 

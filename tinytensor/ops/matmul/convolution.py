@@ -23,7 +23,6 @@ from typing import Any
 from tinytensor.autograd.modes import inputs_of, using
 from tinytensor.dtypes import DType, float32, iinfo
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
-from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.joining.padding import pad
 from tinytensor.ops.matmul.matmul import numeric, product
 from tinytensor.ops.reductions.min_max import max
@@ -171,7 +170,7 @@ def _convolved(
     y = product(reshape(weight, (g, outputs // g, k)), columns)  # (B, G, C_out/G, Ho·Wo)
     y = reshape(y, (batch, outputs, *places))  # (B, C_out, Ho, Wo)
     if rest:
-        y = add(y, reshape(rest[0], (outputs, *[1] * n)))
+        y = y + reshape(rest[0], (outputs, *[1] * n))
     return cast(y, dtype)
 
 

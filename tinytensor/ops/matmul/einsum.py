@@ -13,7 +13,6 @@ from math import prod
 from typing import Any, NamedTuple
 
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
-from tinytensor.ops.elementwise.arithmetic import multiply
 from tinytensor.ops.elementwise.sign_and_complex import conj
 from tinytensor.ops.matmul.matmul import numeric, product
 from tinytensor.ops.reductions.reduction import sum
@@ -188,7 +187,7 @@ def _contract(a: Named, b: Named, keep: set[Label]) -> Named:
         x = reshape(a.arranged([*batch, *rows]), (*a.sizes([*batch, *rows]), *[1] * len(columns)))
         y = b.arranged([*batch, *columns])  # (batch, columns)
         y = reshape(y, (*b.sizes(batch), *[1] * len(rows), *b.sizes(columns)))
-        return Named(multiply(x, y), labels)
+        return Named(x * y, labels)
     x, ta = _matrix(a, batch, rows, inner)  # (batch, rows, inner)
     y, tb = _matrix(b, batch, inner, columns)  # (batch, inner, columns)
     z = product(x, y, ta, tb)  # (batch, rows, columns)

@@ -31,7 +31,6 @@ from tinytensor.kernels.rows import reshaped
 from tinytensor.layout import contiguous
 from tinytensor.op import Direct, HostCall, Op, Shapes, Spec, Specs, register, size
 from tinytensor.ops.double_backward import partial_vjp, through
-from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.elementwise.arithmetic import multiply as times
 from tinytensor.ops.matmul.gemm import multiply, sum_columns
 from tinytensor.ops.reductions.reduction import sum
@@ -235,7 +234,7 @@ def linear_flops(op: Any, outs: Shapes, ins: Shapes) -> float:
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, transposed: bool) -> Tensor:
     """Linear in unfused ops, of which each may be batched."""
     y = matmul(x, matrix_transpose(weight) if transposed else weight)
-    return y if bias is None else add(y, bias)
+    return y if bias is None else y + bias
 
 
 def _linear_each(call: Samples) -> Any:
@@ -473,9 +472,9 @@ def _linear_forward(
     if dweight is None or x is None:
         if y is None:
             return None if dbias is None else expand(dbias, grad.layout.shape)
-        return y if dbias is None else add(y, dbias)
+        return y if dbias is None else y + dbias
     other = linear(x, dweight, dbias, transposed=transposed)
-    return other if y is None else add(y, other)
+    return other if y is None else y + other
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, transposed: bool = True) -> Tensor:

@@ -24,7 +24,7 @@ from tinytensor.kernels.dropout import Drop
 from tinytensor.kernels.rows import need_tensors
 from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, fields_of, norm_backward, register, size
 from tinytensor.ops.double_backward import partial_vjp
-from tinytensor.ops.elementwise.arithmetic import add, add_arrays
+from tinytensor.ops.elementwise.arithmetic import add_arrays
 from tinytensor.ops.nn.dropout import drop_array, dropped, source_of
 from tinytensor.ops.nn.dropout import dropout as drawn
 from tinytensor.ops.nn.layer_norm import (
@@ -76,7 +76,7 @@ def _by_ops(
     p: float,
 ) -> tuple[Tensor, Tensor]:
     """AddNorm in ops of its own, of which each may be batched."""
-    total = add(x, _passed(y, dtype, p, stream))
+    total = x + _passed(y, dtype, p, stream)
     normed = layer_norm(total, weight, bias, eps=eps) if centered else rms_norm(total, weight, eps=eps)
     return total, cast(normed, dtype)
 
@@ -158,7 +158,7 @@ def _backward_by_ops(
     backward = layer_norm_backward_by_ops if given.pop("centered") else rms_norm_backward_by_ops
     dx, dweight, *dbias = backward(cast(grad, total.storage.dtype), total, weight, **given)
     assert dx is not None
-    dx = dx if more is None else add(more, dx)
+    dx = dx if more is None else more + dx
     dy = _passed(dx, grad.storage.dtype, p, others[-1])
     return dx, dy, dweight, dbias[0] if dbias else None
 
@@ -220,7 +220,7 @@ class AddNormBackward(Op):
         needed = (*needs[1:4], False)
         found = partial_vjp(partial(_backward_by_ops, None), inputs, grads, needed, **fields_of(self))
         wide = None if ddy is None else _passed(ddy, saved.total.storage.dtype, self.p, saved.stream)
-        more = wide if ddx is None else ddx if wide is None else add(ddx, wide)
+        more = wide if ddx is None else ddx if wide is None else ddx + wide
         return more, *found, None, None
 
 

@@ -12,7 +12,6 @@ from tinytensor.dtypes import int64
 from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError
 from tinytensor.kernels.rows import reshaped
 from tinytensor.op import Spec
-from tinytensor.ops.elementwise.arithmetic import divide
 from tinytensor.ops.elementwise.comparison import not_equal
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.views.manipulation import cast
@@ -47,7 +46,7 @@ def reduced(losses: Tensor, targets: Tensor, ignore_index: int, reduction: str) 
     total = sum(losses)
     if reduction == "sum":
         return total
-    return divide(total, sum(cast(not_equal(targets, ignore_index), losses.storage.dtype)))
+    return total / sum(cast(not_equal(targets, ignore_index), losses.storage.dtype))
 
 
 def flat_indices(what: str, name: str, indices: Array, size: int, ignore: int | None = None) -> Array:

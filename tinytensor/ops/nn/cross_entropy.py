@@ -25,7 +25,7 @@ from tinytensor.errors import ArgumentError, ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, one_block, team
 from tinytensor.op import HostCall, Op, Spec, Specs, per_input, register
 from tinytensor.ops.double_backward import partial_vjp
-from tinytensor.ops.elementwise.arithmetic import add, divide, maximum, multiply, subtract
+from tinytensor.ops.elementwise.arithmetic import maximum
 from tinytensor.ops.elementwise.comparison import equal, not_equal
 from tinytensor.ops.nn.class_targets import (
     as_int64,
@@ -274,13 +274,13 @@ def _cross_entropy_backward(
     width, dtype = logits.layout.shape[-1], logits.storage.dtype
     classes = constant(np.arange(width), int64, logits.storage.device)
     hit = cast(equal(unsqueeze(cast(targets, int64), -1), classes), accumulator(dtype))  # (..., V)
-    target = cast(add(multiply(hit, 1.0 - label_smoothing), label_smoothing / width), dtype)
+    target = cast(hit * (1.0 - label_smoothing) + label_smoothing / width, dtype)
     factor = cast(not_equal(targets, ignore_index), accumulator(dtype))  # (...)
     if reduction == "mean":
-        factor = divide(factor, maximum(sum(factor), 1.0))
+        factor = factor / maximum(sum(factor), 1.0)
     g = unsqueeze(grad, -1) if reduction == "none" else grad
-    weights = multiply(unsqueeze(cast(factor, g.storage.dtype), -1), g)
-    return (cast(multiply(subtract(softmax(logits, -1), target), weights), dtype),)
+    weights = unsqueeze(cast(factor, g.storage.dtype), -1) * g
+    return (cast((softmax(logits, -1) - target) * weights, dtype),)
 
 
 def cross_entropy(

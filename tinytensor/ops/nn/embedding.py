@@ -20,7 +20,6 @@ from tinytensor.dtypes import int64
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, reshaped
 from tinytensor.op import HostCall, Op, Spec, Specs, per_input, register
-from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.elementwise.comparison import less, where
 from tinytensor.ops.indexing.selection import pick
 from tinytensor.ops.nn.class_targets import as_int64, check_integers, flat_indices, on_device
@@ -51,7 +50,7 @@ def _embedding_backward_each(call: Samples) -> Any:
     (grad, indices), rows, size = call.values(), call.op.count, call.level.size
     behind = (1,) * (len(indices.layout.shape) - 1)
     starts = constant(np.arange(0, size * rows, rows).reshape(-1, *behind), int64, grad.storage.device)
-    found = call.run(grad, add(starts, indices), rows=size * rows)
+    found = call.run(grad, starts + indices, rows=size * rows)
     return reshape(found, (size, rows, found.layout.shape[-1]))
 
 

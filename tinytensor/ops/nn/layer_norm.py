@@ -23,7 +23,7 @@ from tinytensor.kernels import norms
 from tinytensor.kernels.rows import as_rows, need_tensors
 from tinytensor.op import HostCall, Op, Spec, Specs, norm, norm_backward, register
 from tinytensor.ops.double_backward import partial_vjp, through
-from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
+from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.elementwise.power import pow
 from tinytensor.ops.reductions.reduction import mean, sum
 from tinytensor.ops.reductions.summing import column_sum, kept_sum
@@ -54,8 +54,8 @@ def _layer_norm(
 ) -> Tensor:
     """LayerNorm whose weight is applied by ops of its own, of which each may be batched."""
     y = apply(LayerNorm(eps=eps, dtype=None), x, None, None)
-    y = y if weight is None else multiply(y, weight)
-    y = y if bias is None else add(y, bias)
+    y = y if weight is None else y * weight
+    y = y if bias is None else y + bias
     return y if dtype is None else cast(y, dtype)
 
 
@@ -198,13 +198,13 @@ def layer_norm_backward_by_ops(
 ) -> tuple[Tensor | None, ...]:
     """LayerNormBackward in unfused ops, for double backward."""
     leading = tuple(range(len(x.layout.shape) - 1))
-    centered = subtract(x, mean(x, -1, True))
-    rstd = pow(add(mean(multiply(centered, centered), -1, True), eps), -0.5)
-    h = multiply(centered, rstd)
-    d = grad if weight is None else multiply(grad, weight)
-    flat = subtract(d, mean(d, -1, True))
-    dx = multiply(subtract(flat, multiply(h, mean(multiply(d, h), -1, True))), rstd)
-    dweight = sum(multiply(grad, h), leading) if wanted[1] else None
+    centered = x - mean(x, -1, True)
+    rstd = pow(mean(centered * centered, -1, True) + eps, -0.5)
+    h = centered * rstd
+    d = grad if weight is None else grad * weight
+    flat = d - mean(d, -1, True)
+    dx = (flat - h * mean(d * h, -1, True)) * rstd
+    dweight = sum(grad * h, leading) if wanted[1] else None
     return dx if wanted[0] else None, dweight, sum(grad, leading) if wanted[2] else None
 
 
@@ -214,11 +214,12 @@ def _layer_norm_forward(grads: Grads, x: Tensor, weight: Tensor | None, eps: flo
     if dx is not None:
         (dx, *_) = layer_norm_backward_by_ops(dx, x, None, eps=eps, wanted=(True, False, False))
     parts = [
-        dx if dx is None or weight is None else multiply(dx, weight),
-        None if dweight is None else multiply(apply(LayerNorm(eps=eps, dtype=None), x, None, None), dweight),
+        dx if dx is None or weight is None else dx * weight,
+        None if dweight is None else apply(LayerNorm(eps=eps, dtype=None), x, None, None) * dweight,
         None if dbias is None else expand(dbias, x.layout.shape),
     ]
-    return reduce(add, [part for part in parts if part is not None])
+    total: Tensor = reduce(add, [part for part in parts if part is not None])
+    return total
 
 
 def layer_norm(

@@ -19,7 +19,6 @@ from tinytensor.dtypes import accumulator, float64
 from tinytensor.errors import ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, one_block, team
 from tinytensor.op import Op, Spec, Specs, fields_of, register
-from tinytensor.ops.elementwise.arithmetic import divide, multiply, subtract
 from tinytensor.ops.elementwise.comparison import not_equal
 from tinytensor.ops.elementwise.exponential import softplus
 from tinytensor.ops.nn.class_targets import (
@@ -120,7 +119,7 @@ def _nll_backward_each(call: Samples) -> Any:
     grad, targets = call.given
     if call.op.reduction == "mean":
         counted = not_equal(targets, call.op.ignore_index)
-        grad = divide(grad, sum(cast(counted, grad.storage.dtype)))
+        grad = grad / sum(cast(counted, grad.storage.dtype))
     grads = expand(reshape(grad, (1,) * len(targets.layout.shape)), targets.layout.shape)
     return lifted(apply(call.op.replace(reduction="none"), grads, targets), call.level)
 
@@ -226,8 +225,8 @@ def mse_loss(x: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
     check_reduction("mse_loss", reduction)
     x, targets = inputs_of("wide", x, targets)
     _same_shape("mse_loss", x, targets)
-    d = subtract(x, targets)
-    return _reduce(multiply(d, d), reduction)
+    d = x - targets
+    return _reduce(d * d, reduction)
 
 
 def bce_with_logits(logits: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -253,4 +252,4 @@ def bce_with_logits(logits: Tensor, targets: Tensor, *, reduction: str = "mean")
     check_reduction("bce_with_logits", reduction)
     _same_shape("bce_with_logits", logits, targets)
     logits, targets = inputs_of("wide", logits, targets)
-    return _reduce(subtract(softplus(logits), multiply(logits, targets)), reduction)
+    return _reduce(softplus(logits) - logits * targets, reduction)

@@ -21,7 +21,6 @@ from tinytensor.kernels import norms
 from tinytensor.kernels.rows import as_rows, need_tensors
 from tinytensor.op import HostCall, Op, Spec, Specs, norm, norm_backward, register
 from tinytensor.ops.double_backward import partial_vjp, through
-from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.power import pow
 from tinytensor.ops.nn.layer_norm import check_norm
 from tinytensor.ops.reductions.reduction import mean, sum
@@ -39,7 +38,7 @@ kernels = HostKernels("rms_norm")
 def _rms_norm(x: Tensor, weight: Tensor | None, *, eps: float, dtype: DType | None) -> Tensor:
     """RmsNorm whose weight is applied by ops of its own, of which each may be batched."""
     y = apply(RmsNorm(eps=eps, dtype=None), x, None)
-    y = y if weight is None else multiply(y, weight)
+    y = y if weight is None else y * weight
     return y if dtype is None else cast(y, dtype)
 
 
@@ -54,8 +53,8 @@ def _rms_norm_tangent(call: Tangents) -> Found:
     if dx is not None:
         dx, _ = rms_norm_backward_by_ops(dx, x, None, eps=eps, wanted=(True, False))
     parts = [
-        dx if dx is None or weight is None else multiply(dx, weight),
-        None if dweight is None else multiply(apply(RmsNorm(eps=eps, dtype=None), x, None), dweight),
+        dx if dx is None or weight is None else dx * weight,
+        None if dweight is None else apply(RmsNorm(eps=eps, dtype=None), x, None) * dweight,
     ]
     (found,) = call.total([part for part in parts if part is not None])
     return [None if found is None else cast(found, call.op.dtype or found.storage.dtype)]
@@ -172,12 +171,12 @@ def rms_norm_backward_by_ops(
     grad: Tensor, x: Tensor, weight: Tensor | None, *, eps: float, wanted: Needs
 ) -> tuple[Tensor | None, ...]:
     """RmsNormBackward in unfused ops, for double backward."""
-    rrms = pow(add(mean(multiply(x, x), -1, True), eps), -0.5)
-    h = multiply(x, rrms)
-    d = grad if weight is None else multiply(grad, weight)
-    dx = multiply(subtract(d, multiply(h, mean(multiply(d, h), -1, True))), rrms)
+    rrms = pow(mean(x * x, -1, True) + eps, -0.5)
+    h = x * rrms
+    d = grad if weight is None else grad * weight
+    dx = (d - h * mean(d * h, -1, True)) * rrms
     leading = tuple(range(len(x.layout.shape) - 1))
-    return dx if wanted[0] else None, sum(multiply(grad, h), leading) if wanted[1] else None
+    return dx if wanted[0] else None, sum(grad * h, leading) if wanted[1] else None
 
 
 def rms_norm(

@@ -20,7 +20,6 @@ from tinytensor.errors import ArgumentError
 from tinytensor.kernels.rows import need_tensors, team
 from tinytensor.op import HostCall, Op, Spec, Specs, register
 from tinytensor.ops.double_backward import partial_vjp
-from tinytensor.ops.elementwise.arithmetic import multiply, subtract
 from tinytensor.ops.elementwise.exponential import exp
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.reductions.summing import kept_sum
@@ -118,12 +117,12 @@ class SoftmaxBackward(Op):
 
 def _softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
     """SoftmaxBackward in unfused ops, for double backward."""
-    return (multiply(y, subtract(grad, sum(multiply(grad, y), axis, True))),)
+    return (y * (grad - sum(grad * y, axis, True)),)
 
 
 def _log_softmax_tangent(call: Tangents) -> Found:
     """dy = dx - sum(exp(y) * dx)."""
-    return [subtract(call.one, sum(multiply(exp(call.saved.y), call.one), call.op.axis, True))]
+    return [call.one - sum(exp(call.saved.y) * call.one, call.op.axis, True)]
 
 
 @register
@@ -187,14 +186,14 @@ class LogSoftmaxBackward(Op):
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """Double backward of dx = grad - exp(y) * sum(grad), through unfused ops."""
         if not needs[1]:
-            mean = sum(multiply(grads[0], exp(saved.y)), self.axis, True)
-            return subtract(grads[0], mean), None
+            mean = sum(grads[0] * exp(saved.y), self.axis, True)
+            return grads[0] - mean, None
         return partial_vjp(_log_softmax_backward, (saved.grad, saved.y), grads, needs, axis=self.axis)
 
 
 def _log_softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
     """LogSoftmaxBackward in unfused ops, for double backward."""
-    return (subtract(grad, multiply(exp(y), sum(grad, axis, True))),)
+    return (grad - exp(y) * sum(grad, axis, True),)
 
 
 def _prepared(what: str, x: Tensor, axis: int | None, dtype: Any) -> tuple[Tensor, int]:

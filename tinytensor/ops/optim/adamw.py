@@ -33,7 +33,6 @@ from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.kernels.rows import flat_blocks, need_tensors, one_block, reshaped
 from tinytensor.layout import Layout
 from tinytensor.op import HostCall, Op, Spec, Specs, per_input, register
-from tinytensor.ops.elementwise.arithmetic import add, multiply
 from tinytensor.ops.elementwise.power import sqrt, square
 from tinytensor.ops.inplace import store
 from tinytensor.ops.optim.multi_tensor import CHUNK, addresses, by_dtype, table_of
@@ -398,7 +397,7 @@ class SumOfSquares(Op):
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = 2 * grad * x."""
         x = saved.x
-        return (multiply(x, multiply(cast(grads[0], x.storage.dtype), 2.0)),)
+        return (x * (cast(grads[0], x.storage.dtype) * 2.0),)
 
 
 def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
@@ -439,7 +438,7 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
             return norm  # type: ignore[no-any-return]
     total = apply(SumOfSquares, tensors[0])
     for x in tensors[1:]:
-        total = add(total, apply(SumOfSquares, x))
+        total = total + apply(SumOfSquares, x)
     return sqrt(total)
 
 

@@ -18,7 +18,6 @@ from tinytensor.dtypes import accumulator, bool_, int64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.kernels.reduction import launch_reduction, with_kept_axes
 from tinytensor.op import Direct, Op, Spec, Specs, register
-from tinytensor.ops.elementwise.arithmetic import multiply
 from tinytensor.ops.reductions.blocks import BLOCK, by_blocks, worth_blocks
 from tinytensor.ops.reductions.reduction import reduced_axes, spread
 from tinytensor.ops.reductions.summing import (
@@ -107,7 +106,7 @@ class Extreme(Op):
             return (None,)
         x = saved.x
         share = apply(TieShare(axes=self.axes), detach(x), detach(saved.y))
-        return (multiply(spread(grads[0], x.layout.shape, self.axes), share),)
+        return (spread(grads[0], x.layout.shape, self.axes) * share,)
 
 
 @register

@@ -23,7 +23,6 @@ from tinytensor.errors import DTypeError
 from tinytensor.kernels.reduction import launch_reduction
 from tinytensor.layout import SMALL, contiguous
 from tinytensor.op import Direct, Op, Spec, Specs, per_input, register
-from tinytensor.ops.elementwise.arithmetic import multiply
 from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.reductions.scan import cumulative_prod, total_dtype
 from tinytensor.ops.reductions.summing import (
@@ -164,9 +163,7 @@ class Mean(Op):
         """dx = grad / n, repeated over the n averaged elements."""
         n = reduced_count(self.shape, self.axes)
         return (
-            None
-            if grads[0] is None
-            else spread(multiply(grads[0], 1.0 / n if n else 0.0), self.shape, self.axes),
+            None if grads[0] is None else spread(grads[0] * (1.0 / n if n else 0.0), self.shape, self.axes),
         )
 
 
@@ -251,9 +248,7 @@ class Prod(Op):
         """dx = grad * the product of all other elements, without a division."""
         g = grads[0]
         return (
-            None
-            if g is None
-            else multiply(spread(g, self.shape, self.axes), _product_of_others(saved.x, self.axes)),
+            None if g is None else spread(g, self.shape, self.axes) * _product_of_others(saved.x, self.axes),
         )
 
 
@@ -268,7 +263,7 @@ def _product_of_others(x: Tensor, axes: Axes) -> Tensor:
     rows = reshape(moved, (*moved.layout.shape[: len(shape) - len(axes)], reduced_count(shape, axes)))
     before = _product_before(rows)
     after = flip(_product_before(flip(rows, -1)), -1)
-    others = reshape(multiply(before, after), moved.layout.shape)
+    others = reshape(before * after, moved.layout.shape)
     return permute(others, tuple(np.argsort(order).tolist()))
 
 

@@ -16,7 +16,6 @@ from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, accumulator, as_dtype, bool_
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.op import Op, Spec, Specs, per_input, register
-from tinytensor.ops.elementwise.arithmetic import multiply, subtract
 from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.joining.joining import concat, roll
 from tinytensor.ops.joining.padding import pad
@@ -105,7 +104,7 @@ class CumulativeProd(Op):
         if grads[0] is None:
             return (None,)
         before = _shifted(saved.y, self.axis, 1)
-        return (multiply(before, _recurrence_from_the_end(saved.x, grads[0], self.axis)),)
+        return (before * _recurrence_from_the_end(saved.x, grads[0], self.axis),)
 
 
 @register
@@ -134,7 +133,7 @@ class Recurrence(Op):
         if grads[0] is None:
             return None, None
         r = _recurrence_from_the_end(saved.a, grads[0], self.axis)
-        return multiply(r, _shifted(saved.s, self.axis, 0)) if needs[0] else None, r
+        return r * _shifted(saved.s, self.axis, 0) if needs[0] else None, r
 
 
 def _solve(s: Array, a: Array, b: Array) -> None:
@@ -285,5 +284,5 @@ def diff(
     if not y.layout.size:
         return getitem(y, _along(at, slice(min(n, y.layout.shape[at]), None)))
     for _ in range(min(n, y.layout.shape[at])):  # then the axis is empty
-        y = subtract(getitem(y, _along(at, slice(1, None))), getitem(y, _along(at, slice(0, -1))))
+        y = getitem(y, _along(at, slice(1, None))) - getitem(y, _along(at, slice(0, -1)))
     return y

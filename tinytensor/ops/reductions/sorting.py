@@ -18,7 +18,7 @@ from tinytensor.dtypes import DType, float32, int64, promote
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.kernels.sorting import launch_sort
 from tinytensor.op import Op, Spec, Specs, register
-from tinytensor.ops.elementwise.arithmetic import add, minimum, subtract
+from tinytensor.ops.elementwise.arithmetic import minimum
 from tinytensor.ops.elementwise.comparison import (
     isnan,
     less,
@@ -189,8 +189,8 @@ def _by_bisection(x1: Tensor, x2: Tensor, *, side: Literal["left", "right"]) -> 
     (n,), flat = x1.layout.shape, reshape(x2, (-1,))
     places = constant(np.zeros(flat.layout.shape, np.int64), int64, flat.storage.device)
     for step in [1 << i for i in reversed(range(n.bit_length()))]:
-        further = add(places, step)
-        last = gather(x1, 0, subtract(minimum(further, n), 1))
+        further = places + step
+        last = gather(x1, 0, minimum(further, n) - 1)
         precedes = less(last, flat) if side == "left" else less_equal(last, flat)
         unlike = logical_and(isnan(flat), logical_not(isnan(last))) if side == "left" else isnan(flat)
         precedes = logical_or(precedes, unlike)  # nan is the largest number

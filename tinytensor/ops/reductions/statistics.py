@@ -25,7 +25,6 @@ from tinytensor.dtypes import accumulator
 from tinytensor.errors import ArgumentError, ShapeError
 from tinytensor.kernels.reduction import launch_reduction
 from tinytensor.op import Op, Spec, Specs, per_input, register
-from tinytensor.ops.elementwise.arithmetic import multiply, negative, subtract
 from tinytensor.ops.elementwise.comparison import isfinite, where
 from tinytensor.ops.elementwise.exponential import exp
 from tinytensor.ops.elementwise.power import pow
@@ -106,7 +105,7 @@ class DivideOrZero(Elementwise):
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """da = grad / b, db = -grad * a / b**2; where b is 0, both are 0."""
         da = apply(DivideOrZero, grads[0], saved.b)
-        return da, negative(multiply(da, apply(DivideOrZero, saved.a, saved.b))) if needs[1] else None
+        return da, -(da * apply(DivideOrZero, saved.a, saved.b)) if needs[1] else None
 
 
 def divide_or_zero(a: Tensor, b: Tensor) -> Tensor:
@@ -134,8 +133,8 @@ def _freedom(n: int, correction: float) -> float:
 
 def _slope(x: Tensor, g: Tensor, axes: Axes, scale: float) -> Tensor:
     """(x - mean) * g * scale."""
-    centered = subtract(x, mean(x, axes, keepdims=True))
-    return multiply(centered, spread(multiply(g, scale), x.layout.shape, axes))
+    centered = x - mean(x, axes, keepdims=True)
+    return centered * spread(g * scale, x.layout.shape, axes)
 
 
 @register
@@ -310,7 +309,7 @@ class Logsumexp(Op):
         x = saved.x
         if not x.layout.size:
             return (spread(grads[0], x.layout.shape, self.axes),)
-        return (multiply(spread(grads[0], x.layout.shape, self.axes), _shares(x, self.axes)),)
+        return (spread(grads[0], x.layout.shape, self.axes) * _shares(x, self.axes),)
 
 
 def _shares(x: Tensor, axes: Axes) -> Tensor:
@@ -320,7 +319,7 @@ def _shares(x: Tensor, axes: Axes) -> Tensor:
     """
     wide = cast(x, accumulator(x.storage.dtype))
     top = max(detach(wide), axis=axes, keepdims=True)
-    e = exp(subtract(wide, where(isfinite(top), top, 0.0)))
+    e = exp(wide - where(isfinite(top), top, 0.0))
     return cast(apply(DivideOrZero, e, sum(e, axes, True)), x.storage.dtype)
 
 
@@ -396,11 +395,11 @@ class VectorNorm(Op):
         if g is None:
             return (None,)
         if self.p == 1:
-            return (multiply(sign(x), spread(g, x.layout.shape, self.axes)),)
+            return (sign(x) * spread(g, x.layout.shape, self.axes),)
         y = saved.y if self.p == 2 else pow(saved.y, self.p - 1)
-        direction = x if self.p == 2 else multiply(sign(x), pow(abs(x), self.p - 1))
+        direction = x if self.p == 2 else sign(x) * pow(abs(x), self.p - 1)
         g = apply(DivideOrZero, g, y)
-        return (multiply(direction, spread(g, x.layout.shape, self.axes)),)
+        return (direction * spread(g, x.layout.shape, self.axes),)
 
 
 def vector_norm(x: Tensor, axis: AxisLike = None, keepdims: bool = False, ord: float = 2) -> Tensor:
