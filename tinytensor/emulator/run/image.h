@@ -45,13 +45,21 @@ static int find_image(dl_phdr_info* info, size_t, void* wanted) {
 }
 
 // A variable of a function is called _ZZ<function>E<length><name>, and then B6shared if it is __shared__; one
-// of the file is not.
+// of a namespace _ZN, lengths and names, E; a static one of the file _ZL<length><name>; others have their name.
 static void name_variable(Variable& v, const char* symbol) {
     const bool local = strncmp(symbol, "_ZZ", 3) == 0;
     if (local && strstr(symbol, "B6shared")) v.space = SHARED;
-    const bool own = strncmp(symbol, "_ZL", 3) == 0;  // static: after its length
-    const char* name = own ? symbol + 3 + strspn(symbol + 3, "0123456789") : symbol;
+    const bool within = strncmp(symbol, "_ZN", 3) == 0;
+    const char* name = symbol;
     size_t length = strlen(name);
+    if (within || strncmp(symbol, "_ZL", 3) == 0) {
+        const char* part = symbol + (within ? 3 : 2);
+        for (char* rest; part += *part == 'L', *part >= '1' && *part <= '9'; part = name + length) {
+            length = strtoul(part, &rest, 10);
+            name = rest;
+        }
+        if (*part == 'I') name = symbol, length = strlen(symbol);  // a member of a class template
+    }
     for (const char* at = symbol; local && *at; at++) {
         if (*at != 'E' || at[1] < '1' || at[1] > '9') continue;
         char* rest;
