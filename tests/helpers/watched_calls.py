@@ -17,6 +17,7 @@ from gpt.models.gpt import GPT
 from tests import FULL
 from tests.helpers import op_functions as ops
 from tests.helpers.drivers import gradients, outputs, placed
+from tests.helpers.emulated import compile_together
 from tests.helpers.kernel_matrix import Arguments, recording
 from tests.helpers.layouts import layouts_of, prepared, tensors
 from tinytensor.commands.larger_calls import LARGER, Tensors
@@ -188,17 +189,11 @@ def units(stem: str) -> dict[Instance, tuple[Instance, ...]]:
     return {one: part for part in parts for one in part}
 
 
-@cache
-def compiled(stem: str, part: tuple[Instance, ...], device: str) -> None:
-    """Compile instances of a file."""
-    emulator(device).kernel(stem, part[0][0], *part[0][1], together=part)
-
-
 def prepare(call: Call, device: str) -> None:
     """Compile what a call needs."""
     for stem, wanted in plans()[call.name].instances.items():
         for one in wanted:
-            compiled(stem, units(stem)[one], device)
+            compile_together(stem, units(stem)[one], device)
 
 
 def prepare_all(calls: Iterable[Call], device: str) -> None:
@@ -208,7 +203,7 @@ def prepare_all(calls: Iterable[Call], device: str) -> None:
         for stem, wanted in recorded(call).instances.items():
             found.setdefault(stem, set()).update(wanted)
     for stem, instances in found.items():
-        compiled(stem, tuple(sorted(instances, key=str)), device)
+        compile_together(stem, tuple(sorted(instances, key=str)), device)
 
 
 def watch(call: Call) -> tuple[list[Finding], Kernels]:

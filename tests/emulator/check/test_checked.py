@@ -4,14 +4,14 @@ import re
 import struct
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 import tinytensor as tt
+from tests.helpers.emulated import compile_together
 from tests.helpers.source import ROOT
 from tinytensor.cuda import CheckReport
-from tinytensor.runtime import runtime_of
 
 SOURCES = [ROOT / "tests" / "device_code" / name for name in ("bugs.cu", "bugs_of_warps.cu")]
 KERNEL = re.compile(r"(?P<twins>template <bool Bug> )?__global__ void (?P<name>\w+)\(")
@@ -83,17 +83,6 @@ def kernels() -> dict[str, Kernel]:
     return found
 
 
-@cache
-def compiled(source: Path) -> None:
-    """Compile all kernels of a file at once: that is much faster than one by one."""
-    instances: list[tuple[str, tuple[Any, ...]]] = []
-    for name, kernel in kernels().items():
-        if kernel.source == source:
-            instances += [(name, (bug,)) for bug in (False, True)] if kernel.twins else [(name, ())]
-    for device in ("checked", "emulated"):
-        runtime_of(tt.Device(device)).kernel(source, instances[0][0], *instances[0][1], together=instances)
-
-
 # Accesses of blocks that are counted, and of those that are not, go different ways through the checker.
 COUNTED = pytest.mark.parametrize("counted", [4, 0])
 
@@ -101,7 +90,9 @@ COUNTED = pytest.mark.parametrize("counted", [4, 0])
 def launch(name: str, *template: bool, counted: int) -> CheckReport:
     """Launch a kernel under a check that counts so many blocks, on fresh tensors."""
     source = kernels()[name].source
-    compiled(source)
+    of_file = [(k, how.twins) for k, how in kernels().items() if how.source == source]
+    instances = [(k, bug) for k, twins in of_file for bug in (((False,), (True,)) if twins else ((),))]
+    compile_together(source, tuple(instances), "checked", "emulated")
     how = LAUNCHES.get(name, Launch())
     x = tt.arange(how.n, dtype=tt.float32, device="emulated")
     k = tt.cuda.kernel(source, name, *template)[how.grid, how.block, how.shared]

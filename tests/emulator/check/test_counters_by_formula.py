@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from math import gcd
 from typing import Any
 
@@ -11,9 +10,9 @@ import pytest
 
 import tinytensor as tt
 from tests.emulator.check.test_check_counts import needs_tools
+from tests.helpers.emulated import compile_together
 from tests.helpers.source import ROOT
 from tinytensor.cuda import CheckReport
-from tinytensor.runtime import runtime_of
 
 SOURCE = ROOT / "tests" / "device_code" / "counters.cu"
 
@@ -100,14 +99,8 @@ CASES = [
 ]
 
 
-@cache
-def compiled() -> None:
-    instances = [(case.kernel, case.template) for case in CASES]
-    runtime_of(tt.Device("checked")).kernel(SOURCE, *[instances[0][0], *instances[0][1]], together=instances)
-
-
 def counted(case: Case) -> tuple[dict[str, Way], CheckReport]:
-    compiled()
+    compile_together(SOURCE, tuple([(case.kernel, case.template) for case in CASES]), "checked")
     y, x = tt.zeros(4096, device="checked"), tt.ones(4096, device="checked")
     with tt.cuda.check(blocks=100) as report:
         tt.cuda.kernel(SOURCE, case.kernel, *case.template)[case.grid, case.block](y, x)

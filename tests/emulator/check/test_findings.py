@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 
 import tinytensor as tt
+from tests.helpers.emulated import compile_together
 from tinytensor.cuda import CheckReport
-from tinytensor.runtime import runtime_of
 
 
 def check(source: str, grid: int, block: int, *args: object, name: str | None = None) -> CheckReport:
@@ -370,8 +370,7 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tt.cuda.Kerne
         text = re.sub(rf"\b{kernel}\(", f"{names[-1]}(", include.sub("", row.text))
         parts.append(f'namespace row_{i} {{\n#line 1 "row_{i}.cu"\n{text}\n}}')
     file.write_text("\n".join(parts))
-    for device in ("checked", "emulated"):
-        runtime_of(tt.Device(device)).kernel(file, names[0], together=[(name, ()) for name in names])
+    compile_together(file, tuple([(name, ()) for name in names]), "checked", "emulated")
     return {row: tt.cuda.kernel(file, name) for row, name in zip(ROWS, names, strict=True)}
 
 

@@ -1,16 +1,15 @@
 """Fences, atomic operations and volatile accesses order threads and blocks; without, there is a race."""
 
 import re
-from functools import cache
-from typing import Any
+from pathlib import Path
 
 import pytest
 
 import tinytensor as tt
+from tests.helpers.emulated import compile_together
 from tests.helpers.source import ROOT
 from tinytensor.cuda import CheckReport
 from tinytensor.errors import KernelError
-from tinytensor.runtime import runtime_of
 
 SOURCE = ROOT / "tests" / "device_code" / "litmus.cu"
 TEXT = SOURCE.read_text(encoding="utf-8")
@@ -42,19 +41,20 @@ def lines_of(name: str) -> set[str]:
     return found
 
 
-@cache
-def compiled() -> None:
-    instances: list[tuple[str, tuple[Any, ...]]] = [(k, (f,)) for k in KERNELS for f in (False, True)]
-    for device in ("checked", "emulated"):
-        runtime_of(tt.Device(device)).kernel(SOURCE, *[instances[0][0], *instances[0][1]], together=instances)
+def twin(source: str | Path, name: str, right: bool) -> tt.cuda.Kernel:
+    """The right or the wrong twin of a kernel; all of its source are compiled together."""
+    kernel = tt.cuda.kernel(source, name, right)
+    text = kernel.source.read_text(encoding="utf-8")
+    instances = [(each, (r,)) for each in re.findall(r"__global__ void (\w+)\(", text) for r in (False, True)]
+    compile_together(kernel.source, tuple(instances), "checked", "emulated")
+    return kernel
 
 
 def launch(name: str, fence: bool) -> tuple[CheckReport, list[float]]:
-    compiled()
     y = tt.zeros(256, device="emulated")
     flags = tt.zeros(8, dtype=tt.uint32, device="emulated")
     with tt.cuda.check() as report:
-        tt.cuda.kernel(SOURCE, name, fence)[3, 64](y, flags, 0)
+        twin(SOURCE, name, fence)[3, 64](y, flags, 0)
     return report, y.tolist()
 
 
@@ -132,7 +132,7 @@ def test_a_write_after_reads_of_several_warps(name: str) -> None:
     for right in (True, False):
         y = tt.zeros(96, device="emulated")
         with tt.cuda.check() as report:
-            tt.cuda.kernel(READERS, name, right)[1, 96](y)
+            twin(READERS, name, right)[1, 96](y)
         assert {f.kind for f in report.findings} == (set() if right else {"shared race"}), str(report)
         if right:
             assert y.tolist() == (
@@ -194,7 +194,7 @@ def test_a_missing_wait_for_copies_of_any_size(name: str) -> None:
     x = tt.arange(384.0, device="emulated")
     for waits in (True, False):
         y = tt.zeros(384, device="emulated")
-        copy = tt.cuda.kernel(COPIES, name, waits)
+        copy = twin(COPIES, name, waits)
         with tt.cuda.check() as report:
             copy[1, 96](y, x)
         kinds = {f.kind for f in report.findings}
@@ -210,21 +210,13 @@ BLOCKS = ROOT / "tests" / "device_code" / "order_in_blocks.cu"
 WARPS = re.findall(r"__global__ void (\w+)\(", BLOCKS.read_text(encoding="utf-8"))
 
 
-@cache
-def compiled_warps() -> None:
-    instances: list[tuple[str, tuple[Any, ...]]] = [(k, (right,)) for k in WARPS for right in (False, True)]
-    for device in ("checked", "emulated"):
-        runtime_of(tt.Device(device)).kernel(BLOCKS, *[instances[0][0], *instances[0][1]], together=instances)
-
-
 @pytest.mark.parametrize("name", WARPS)
 def test_order_of_warps(name: str) -> None:
-    compiled_warps()
     grid, block = (1, 1024) if name == "tiles" else (2, 96)
     for right in (True, False):
         y, count = tt.zeros(1024, device="emulated"), tt.zeros(1, dtype=tt.uint32, device="emulated")
         with tt.cuda.check() as report:
-            tt.cuda.kernel(BLOCKS, name, right)[grid, block](y, count)
+            twin(BLOCKS, name, right)[grid, block](y, count)
         kinds = {f.kind for f in report.findings}
         if right:
             assert not kinds, str(report)
@@ -237,7 +229,7 @@ def test_order_of_warps(name: str) -> None:
 def test_a_schedule_does_not_part_a_matrix() -> None:
     y, count = tt.zeros(1024, device="emulated"), tt.zeros(1, dtype=tt.uint32, device="emulated")
     with tt.cuda.check(schedules=20) as report:
-        tt.cuda.kernel(BLOCKS, "matrix", True)[2, 96](y, count)
+        twin(BLOCKS, "matrix", True)[2, 96](y, count)
     assert not report.findings, str(report)
     assert not report.schedules, str(report)
 
