@@ -27,7 +27,7 @@ def _scores(
     if slopes is not None:
         s -= slopes[:, None, None] * distance.astype(s.dtype)
     if causal:
-        s[:, (distance < 0) | (distance >= (window or keys + 1))] = -np.inf
+        s = np.where((distance < 0) | (distance >= (window or keys + 1)), s.dtype.type(-np.inf), s)
     if mask is not None:
         s += np.where(mask, s.dtype.type(0), s.dtype.type(-np.inf)) if mask.dtype == bool else mask
     return s
