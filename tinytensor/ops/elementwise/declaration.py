@@ -37,6 +37,7 @@ _RESULTS = {
     "real": "the same dtype; that of their parts for complex numbers",
 }
 _EXACT = {"fabs", "sqrt"}  # functions that NumPy and C++ round alike
+_BLOCK = 16_384  # elements: a block and what is made of it fit in the L2 cache
 _functors: dict[str, dict[str, str]] = {}  # by the module's name, then by that of the op
 
 
@@ -167,12 +168,21 @@ def _as_ufunc(numpy: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(numpy, np.ufunc) or "out" in inspect.signature(numpy).parameters:
             return numpy
 
-    def ufunc(*xs: Any, out: Any = None, order: Any = "K") -> Any:
-        y = np.asarray(numpy(*xs), order=order)
-        if not isinstance(out, np.ndarray):
-            return y
-        np.copyto(out, y)
-        return out
+    def ufunc(x: Any, *others: Any, out: Any = None, order: Any = "K") -> Any:
+        given = out if isinstance(out, np.ndarray) else None
+        dense = np.size(x) > _BLOCK and all([a is None or a.flags.c_contiguous for a in (x, given)])
+        if not dense or any([np.ndim(other) for other in others]):
+            y = np.asarray(numpy(x, *others), order=order)
+            if given is None:
+                return y
+            np.copyto(given, y)
+            return given
+        flat, y = x.reshape(-1), given  # in blocks, whose intermediate results stay in the cache
+        for i in range(0, x.size, _BLOCK):
+            block = numpy(flat[i : i + _BLOCK], *others)
+            y = np.empty(x.shape, block.dtype) if y is None else y
+            y.reshape(-1)[i : i + _BLOCK] = block
+        return y
 
     return ufunc
 

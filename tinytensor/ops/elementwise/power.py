@@ -32,7 +32,11 @@ def _fraction(exponent: int) -> ArgumentError:
 
 def _root(x: Array) -> Any:
     """x to the power 0.5: np.sqrt, but inf at -inf and 0.0 at -0.0, as pow in C."""
-    return np.sqrt(x) if x.dtype.kind == "c" else np.where(x == -np.inf, np.inf, np.sqrt(x)) + 0.0
+    if x.dtype.kind == "c":
+        return np.sqrt(x)
+    root = np.asarray(np.sqrt(x) + 0.0)
+    np.copyto(root, np.inf, where=x == -np.inf)
+    return root
 
 
 # Exponents for which another function is up to fifty times as fast as np.power.
