@@ -177,12 +177,13 @@ def _as_ufunc(numpy: Callable[..., Any]) -> Callable[..., Any]:
                 return y
             np.copyto(given, y)
             return given
-        flat, y = x.reshape(-1), given  # in blocks, whose intermediate results stay in the cache
+        flat = x.reshape(-1)  # in blocks, whose intermediate results stay in the cache
         for i in range(0, x.size, _BLOCK):
             block = numpy(flat[i : i + _BLOCK], *others)
-            y = np.empty(x.shape, block.dtype) if y is None else y
-            y.reshape(-1)[i : i + _BLOCK] = block
-        return y
+            if given is None:
+                given = np.empty(x.shape, block.dtype)
+            given.reshape(-1)[i : i + _BLOCK] = block
+        return given
 
     return ufunc
 
