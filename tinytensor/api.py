@@ -3,6 +3,7 @@
 `nn` and `optim` are built on top of this module; functions of networks are in `nn.functional`.
 """
 
+from functools import cache as _cache
 from typing import TYPE_CHECKING
 
 from tinytensor import errors as errors
@@ -92,8 +93,9 @@ if not TYPE_CHECKING:  # type checkers follow the star imports
         [name for name in globals() if not name.startswith("_") and name != "TYPE_CHECKING"]
         + ["__array_api_version__", "__array_namespace_info__"]
     )
+    _checked = _cache(_checked)  # a function of two names is one function
     for _name in __all__:  # clear errors for wrong arguments: see argument_checks.py
         _thing = globals()[_name]
         _made = _name in ("arange", "empty", "eye", "full", "ones", "zeros")
         if getattr(_thing, "__module__", "").startswith("tinytensor.ops.") or _made or _has_options(_thing):
-            globals()[_name] = _checked(_thing)
+            globals()[_name] = _checked(_thing, module="tinytensor")

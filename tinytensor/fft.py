@@ -16,7 +16,7 @@ from tinytensor.ops.fourier.transforms import *
 if not TYPE_CHECKING:  # type checkers follow the star imports
     __all__ = sorted([name for name in globals() if name[0].isalpha() and name != "TYPE_CHECKING"])
     for _name in __all__:  # clear errors for wrong arguments: see argument_checks.py
-        globals()[_name] = _checked(globals()[_name])
+        globals()[_name] = _checked(globals()[_name], module=__name__)
 
     def __getattr__(name):  # called only for missing names
         _missing(__name__, _FFT, name)

@@ -517,7 +517,10 @@ def _bind() -> None:
     for name in dir(Tensor):
         method: Any = None if name.startswith("_") else getattr(Tensor, name)
         if has_options(method, behind=1) or name in ("add", "add_", "sub", "sub_"):  # alpha, …
-            setattr(Tensor, name, with_argument_errors(method))
+            method = with_argument_errors(method)
+            setattr(Tensor, name, method)
+        if hasattr(method, "__wrapped__") or "<locals>" in getattr(method, "__qualname__", ""):
+            method.__module__, method.__qualname__ = "tinytensor", f"Tensor.{name}"  # for pickle
     for name in METHODS:  # not by __getattr__, which would slow down every attribute access
         setattr(Tensor, name, RenamedMethod(name))
 

@@ -5,6 +5,7 @@ import multiprocessing
 import operator
 import pickle
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,15 @@ class Net(nn.Module):
         return self.norm(self.drop(self.first(x)))
 
 
-@pytest.mark.parametrize("name", ["nn.functional.relu", "nn.utils.clip_grad_norm_", "utils.data.Subset"])
-def test_functions_are_the_same_again(name: str) -> None:
-    function = operator.attrgetter(name)(tt)
-    assert pickle.loads(pickle.dumps(function)) is function
+SPACES = ["api", "linalg", "fft", "func", "nn", "nn.functional", "nn.utils", "optim", "optim.lr_scheduler"]
+
+
+@pytest.mark.parametrize("space", [*SPACES, "utils.data", "Tensor"])
+def test_functions_are_the_same_again(space: str) -> None:
+    owner = tt if space == "api" else operator.attrgetter(space)(tt)
+    for name in getattr(owner, "__all__", None) or [name for name in dir(owner) if name[0] != "_"]:
+        if isinstance(function := getattr(owner, name, None), FunctionType | type):
+            assert again(function) is function, name
 
 
 def test_a_layer_with_an_activation() -> None:

@@ -94,7 +94,7 @@ def offered() -> Iterator[tuple[str, FunctionType]]:
     """Public functions of modules of ops, by the names that users call."""
     for space, names in [("", tt.__all__), *[(f"{m}.", getattr(tt, m).__all__) for m in EXTENSIONS]]:
         for name in names:
-            function = public(space + name)
+            function = inspect.unwrap(public(space + name))
             if isinstance(function, FunctionType) and function.__module__.startswith("tinytensor.ops."):
                 yield space + function.__name__, function
 

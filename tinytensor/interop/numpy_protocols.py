@@ -129,7 +129,8 @@ def _table() -> dict[Any, Callable[..., Any]]:
     for module, theirs in ((tinytensor, np), (tinytensor.linalg, np.linalg), (tinytensor.fft, np.fft)):
         for name in sorted(set(module.__all__) - _OTHERWISE):
             ours, other = getattr(module, name), getattr(theirs, name, None)
-            alike = not getattr(ours, "__module__", "").startswith(_PYTORCH) or name in _AS_IN_NUMPY
+            made = getattr(inspect.unwrap(ours), "__module__", "")
+            alike = not made.startswith(_PYTORCH) or name in _AS_IN_NUMPY
             if isinstance(other, np.ufunc) or (alike and hasattr(other, "_implementation")):
                 found[other] = ours
     found[np.pad] = pad

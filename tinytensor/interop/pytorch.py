@@ -627,7 +627,7 @@ def written(function: Callable[..., Tensor], name: str = "") -> Callable[..., Te
             )
         return copy_(x, y)
 
-    method.__name__ = method.__qualname__ = name
+    method.__name__ = name
     method.__doc__ = f"x = {name[:-1]}(x, ...), in the memory of x; returns x."
     return method
 

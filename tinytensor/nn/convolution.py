@@ -500,7 +500,7 @@ class Conv1d(_Convolution):
 class Conv2d(_Convolution):
     """2-D convolution over images, see `nn.functional.conv2d`.
 
-    Args: those of Conv1d; kernel_size, stride, padding and dilation are one number, or (vertical, horizontal).
+    Args: those of Conv1d; kernel_size, stride, padding and dilation are a number or (vertical, horizontal).
 
     Shapes:
         x (B, C_in, H, W) → (B, C_out, Ho, Wo), Ho = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1
