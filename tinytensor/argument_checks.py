@@ -19,7 +19,7 @@ from typing import Any, TypeGuard, TypeVar
 import numpy as np
 
 from tinytensor.argument_errors import translate_keywords
-from tinytensor.errors import DTypeError, NumberRangeError, TinyTensorError
+from tinytensor.errors import ArgumentError, DTypeError, NumberRangeError, TinyTensorError
 from tinytensor.runtime.cpu.memory import out_of_memory
 from tinytensor.tensor import is_tensor
 
@@ -124,8 +124,8 @@ def argument_error(
     signature = inspect.signature(function)
     try:
         given = signature.bind(*args, **kwargs).arguments
-    except TypeError:
-        return None  # wrong number or unknown keyword: Python's own message is clear
+    except TypeError:  # unknown keyword, or too few arguments: Python's own message is clear
+        return _too_many(what, signature, len(args))
     for name, value in given.items():
         parameter = signature.parameters[name]
         several = parameter.kind is parameter.VAR_POSITIONAL
@@ -133,6 +133,25 @@ def argument_error(
             if parameter.kind is not parameter.VAR_KEYWORD and not _fits(x, str(parameter.annotation)):
                 return _wrong(what, name, x, str(parameter.annotation))
     return None
+
+
+def _too_many(what: str, signature: inspect.Signature, count: int) -> ArgumentError | None:
+    """The error for arguments by position that are to be named."""
+    places, named, others = [], [], False
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            named.append(name)
+        elif parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            places.append(name)
+        else:
+            others = True
+    if others or not named or count <= len(places):
+        return None
+    return ArgumentError(
+        f"{what}: arguments after {places[-1]} have no name",
+        why=f"these are given by name: {', '.join(named)}",
+        fix=f"{what}(..., {named[0]}=...)",
+    )
 
 
 def _fits(value: Any, annotation: str) -> bool:

@@ -413,11 +413,13 @@ _ABSENT: dict[str, tuple[tuple[Any, ...], str]] = {
     "return_indices": ((False,), "leave it out: a pool returns values"),
     "right": ((False,), 'side="right"'),
     "requires_grad": ((False,), "tt.{name}(..., dtype=tt.float32).requires_grad_(), of a floating dtype"),
+    "out_int32": ((False,), "x.astype(tt.int32), in place of x, the result"),
     "pin_memory_device": (("",), "leave it out: pin_memory=True pins for the GPU in use"),
     "threshold": ((20, 20.0), "leave it out: it is exact everywhere"),
     "scale_grad_by_freq": ((False,), "leave it out"),
     "sorted": ((True, False), "leave it out"),
     "sparse": ((False,), "leave it out: gradients are dense"),
+    "verbose": ((False, "deprecated"), "print(scheduler.get_last_lr()) after scheduler.step()"),
 }
 """Keywords of PyTorch that functions here have not: the values that change nothing, and what to do instead of
 others.
@@ -456,10 +458,11 @@ def translate_keywords(
         if key is None and word in _ABSENT:
             if isinstance(value, _PLAIN) and value in _ABSENT[word][0]:
                 continue
+            made = word != "requires_grad" or "device" in ours
             raise ArgumentError(
                 f"{name}: the argument {word} is not here",
                 why=f"it is an argument of PyTorch; the arguments here are {', '.join(ours)}",
-                fix=_ABSENT[word][1].format(name=name),
+                fix=_ABSENT[word][1].format(name=name) if made else "x.requires_grad_(), where x is made",
             )
         if word not in ours and function.__name__ in _DIFFERS and word in (*_KEYWORDS, "input"):
             said = any([w in ours and (w in given or count > ours.index(w)) for w in _SAID])

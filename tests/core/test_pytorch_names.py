@@ -191,6 +191,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
         "tt.arange(..., dtype=tt.float32).requires_grad_()",
     ),
     "eye": (lambda: tt.eye(3, requires_grad=True), "argument requires_grad", "tt.eye(..., dtype"),
+    "relu": (lambda: tt.relu(x, requires_grad=True), "argument requires_grad", "x.requires_grad_(), where x"),
+    "seed": (lambda: tt.manual_seed(1, requires_grad=True), "argument requires_grad", "where x is made"),
+    "Adam": (
+        lambda: tt.optim.Adam([v], 0.1, (0.9, 0.99)),
+        "Adam: arguments after lr",
+        "Adam(..., betas=...)",
+    ),
+    "SGD": (lambda: tt.optim.SGD([v], 0.1, 0.9), "SGD: arguments after lr", "SGD(..., momentum=...)"),
     "linspace": (lambda: tt.linspace(0, 1, 3, requires_grad=True), "argument requires_grad", "tt.linspace("),
     **{
         f"{name}, {word}": (
@@ -228,7 +236,11 @@ ABSENT: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, Any], str]
     "SGD": (lambda **given: tt.optim.SGD(m.parameters(), **given).defaults,
             {"differentiable": False, "fused": None}, {"maximize": True}, "(-loss).backward()"),
     "StepLR": (lambda **given: tt.optim.lr_scheduler.StepLR(tt.optim.SGD(m.parameters()), 2, **given).gamma,
-               {"last_epoch": -1}, {"last_epoch": 3}, "load_state_dict"),
+               {"last_epoch": -1, "verbose": False}, {"last_epoch": 3}, "load_state_dict"),
+    "LinearLR": (lambda **given: tt.optim.lr_scheduler.LinearLR(tt.optim.SGD([v]), **given).last_epoch,
+                 {"verbose": "deprecated"}, {"verbose": True}, "get_last_lr()"),
+    "searchsorted": (lambda **given: tt.searchsorted(v, v, **given).tolist(), {"out_int32": False},
+                     {"out_int32": True}, "astype(tt.int32)"),
     "LSTM": (lambda **given: tt.nn.LSTM(2, 3, **given).num_parameters(), {"proj_size": 0}, {"proj_size": 2},
              "tt.nn.Linear"),
     "MultiheadAttention": (

@@ -273,6 +273,8 @@ def test_arguments_are_checked_without_reading_them_at_the_capture() -> None:
         graph.replay()
     with pytest.raises(tt.ArgumentError, match=r"shares \[1\.5\]"):
         replayed(lambda: tt.quantile(x, [1.5]))
+    with pytest.raises(DeviceError, match=r"quantile(?s:.*)reading(?s:.*)numbers: tt\.quantile"):
+        replayed(lambda: tt.quantile(x, p[:1]))
 
 
 @pytest.mark.parametrize("device", DEVICES)

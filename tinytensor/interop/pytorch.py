@@ -19,7 +19,7 @@ from tinytensor.creation import arange, asarray, empty, full, full_like, ones, t
 from tinytensor.dispatch.batching import on_value, room_for
 from tinytensor.dispatch.elementwise import Operand
 from tinytensor.dtypes import bfloat16, bool_, finfo, float16, float32, float64, int32, int64, result_type
-from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
+from tinytensor.errors import ArgumentError, DeviceError, DTypeError, IndexRangeError, ShapeError
 from tinytensor.ops.elementwise.arithmetic import clip, divide, floor_divide, multiply, negative, subtract
 from tinytensor.ops.elementwise.comparison import (
     equal,
@@ -215,7 +215,15 @@ def quantile(
     """The element of `tt.sort(x, axis)` at the share q from 0 to 1, or nan; a vector q gives a first axis."""
     kept = (1,) * x.ndim if axis is None else (*x.shape[:axis], 1, *x.shape[axis:][1:])
     shares = q if isinstance(q, Tensor) else np.asarray(q)  # not read as a tensor: a capture would refuse
-    if not x.dtype.is_floating or not ((shares >= 0) & (shares <= 1)).all():
+    try:
+        right = x.dtype.is_floating and bool(((shares >= 0) & (shares <= 1)).all())
+    except DeviceError as error:  # while a graph is captured
+        raise DeviceError(
+            "quantile: the shares are in a tensor, which is read",
+            why=error.what,
+            fix="give shares as numbers: tt.quantile(x, [0.25, 0.5])",
+        ) from None
+    if not right:
         raise ArgumentError(
             f"quantile: shares {shares.tolist()} of a tensor of dtype {x.dtype}",
             why="shares are from 0 to 1, and lie between elements, so these are floating",
