@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.helpers import cupy_fixtures, ops
+from tests.helpers import cupy_fixtures
+from tests.helpers import op_functions as ops
 from tinytensor import nn, optim
 
 no_gpu = cupy_fixtures.no_gpu  # fixture
