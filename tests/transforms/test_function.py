@@ -314,31 +314,15 @@ def test_incomplete_functions_are_refused():
 
 
 def test_a_gradient_is_on_the_device_of_its_argument():
-    class Elsewhere(tt.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x * 2
-
-        @staticmethod
-        def backward(ctx, grad):
-            return grad.to("emulated")
-
     x = tt.ones(3, requires_grad=True)
-    with raises(r"Elsewhere.backward: gradient 0 .* is on emulated.*cpu", tt.DeviceError):
-        Elsewhere.apply(x).sum().backward()
+    elsewhere = function(lambda ctx, x: x * 2, lambda ctx, g: g.to("emulated"))
+    with raises(r"Made.backward: gradient 0 .* is on emulated.*cpu", tt.DeviceError):
+        elsewhere.apply(x).sum().backward()
     assert x.grad is None
 
 
 def test_a_gradient_that_did_not_arrive_is_zero_on_the_device_of_its_output():
-    class Twice(tt.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x * 2, x * 3
-
-        @staticmethod
-        def backward(ctx, a, b):
-            return a * 2 + b * 3
-
+    twice = function(lambda ctx, x: (x * 2, x * 3), lambda ctx, a, b: a * 2 + b * 3)
     x = tt.ones(3, device="emulated").requires_grad_()
-    Twice.apply(x)[1].sum().backward()
+    twice.apply(x)[1].sum().backward()
     assert x.grad.tolist() == [3.0, 3.0, 3.0]
