@@ -16,6 +16,7 @@ from tests.ops.test_view_programs import view_of_array, view_of_tensor
 from tinytensor import lab
 from tinytensor.__main__ import main
 from tinytensor.lab.explain.explanation import Explanation
+from tinytensor.lab.explain.steps import FULL, Buffer, make_step
 from tinytensor.layout import Layout
 
 EXPRESSION = "arange(12).reshape(3, 4).T[1:, ::2]"
@@ -112,10 +113,16 @@ def test_values_are_read_as_they_are():
     assert "positions in the buffer" in x.explain(values=False).text()
 
 
+def explained(layout, dtype, size=None):
+    """What is said of a layout, also of one that no memory holds."""
+    buffer = Buffer(0, layout.extent[1] + 1 if size is None else size, dtype, "cpu")
+    return Explanation("a layout", (make_step("", "", buffer, layout, FULL),))
+
+
 def test_of_much_the_first_and_the_last_is_shown():
     x = tt.arange(100_000).reshape(10, 100, 100)
     layout = x[2:8, :, ::2].layout
-    (step,) = lab.explain_layout(layout, dtype="int64", size=100_000).steps
+    (step,) = explained(layout, tt.int64, 100_000).steps
     assert [block and block.lead for block in step.blocks] == [(0,), (1,), (2,), (3,), (4,), (5,)]
     shown = [row and row[0].index[1] for row in step.blocks[0].rows]
     assert shown == [*range(5), None, *range(95, 100)]
@@ -131,22 +138,11 @@ def test_a_huge_layout_takes_no_time():
     x = tt.zeros(1).expand(10**6, 10**6, 10**6)
     assert "1000000000000000000 indices reach 1 of the 1" in x.explain().text()
     assert "tensor" in x._repr_html_()
-    found = lab.explain_layout(Layout((10**6, 10**6), (2 * 10**6, 1), 0), dtype="float64")
+    found = explained(Layout((10**6, 10**6), (2 * 10**6, 1), 0), tt.float64)
     assert found.steps[0].reach.blocks(8, 64) == 10**12 // 8
-    crossing = lab.explain_layout(Layout((10**4, 10**4, 10**4), (999_983, 999_979, 1_000_003), 0))
+    crossing = explained(Layout((10**4, 10**4, 10**4), (999_983, 999_979, 1_000_003), 0), tt.float32)
     assert "too many" in crossing.text()
     assert "?" in crossing.text()
-
-
-def test_a_layout_needs_no_tensor():
-    step = lab.explain_layout(Layout((2, 3), (-4, 1), 5), dtype="int16", size=20).steps[0]
-    assert (step.buffer.size, step.buffer.dtype, step.values) == (20, tt.int16, {})
-    with pytest.raises(tt.ShapeError, match="leave the storage"):
-        lab.explain_layout(Layout((2, 3), (-4, 1), 5), size=6)
-    with pytest.raises(tt.ShapeError, match="bytes"):
-        lab.explain_layout(Layout((2,), (2**61,), 0))
-    with pytest.raises(tt.DTypeError):
-        lab.explain_layout(Layout((2,), (1,), 0), dtype="float33")
 
 
 def test_where_a_buffer_begins_in_a_line():

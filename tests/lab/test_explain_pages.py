@@ -15,7 +15,6 @@ from tests.lab.test_expression import programs
 from tinytensor import lab
 from tinytensor.lab.explain.explanation import Explanation
 from tinytensor.lab.html import page
-from tinytensor.layout import Layout
 
 SVG = "{http://www.w3.org/2000/svg}"
 EXPRESSION = "arange(12).reshape(3, 4).T[1:, ::2]"
@@ -128,7 +127,7 @@ def test_the_tree_of_live_tensors_is_on_the_page():
 
 
 def test_titles_are_escaped():
-    step = lab.explain_layout(Layout((2,), (1,), 0)).steps[0]
+    step = tt.zeros(2).explain().steps[0]
     hostile = Explanation("</title><script>alert(1)</script>", (step,))
     assert parse(hostile.html()).all("h1")[0].text == hostile.title
     assert next(ET.fromstring(hostile.svg()).iter(f"{SVG}title")).text == hostile.title

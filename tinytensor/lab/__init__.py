@@ -2,7 +2,7 @@
 
 from tinytensor.lab.copies import Copied, CopyLog, trace_copies
 from tinytensor.lab.divergence.divergence import Divergence, divergence
-from tinytensor.lab.explain.explanation import Explanation, explain, explain_expression, explain_layout
+from tinytensor.lab.explain.explanation import Explanation, explain, explain_expression
 from tinytensor.lab.graph.graph import Graph, GraphNode, SavedTensor, graph
 from tinytensor.lab.kernels.kernel_view import Kernels, kernel, page
 from tinytensor.lab.kernels.launch import KernelLaunch
@@ -34,7 +34,6 @@ __all__ = [
     "divergence",
     "explain",
     "explain_expression",
-    "explain_layout",
     "graph",
     "kernel",
     "measure_peaks",

@@ -1,14 +1,11 @@
-"""Explains the memory layout of a tensor, a layout or an expression, call by call."""
+"""Explains the memory layout of a tensor or an expression, call by call."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tinytensor.argument_checks import with_argument_errors
 from tinytensor.device import cpu
-from tinytensor.dtypes import as_dtype
-from tinytensor.errors import ShapeError
 from tinytensor.lab.explain import expression
 from tinytensor.lab.explain.aliases import Alias, aliases_of
 from tinytensor.lab.explain.facts import facts
@@ -17,8 +14,6 @@ from tinytensor.lab.explain.steps import FULL, LINE, SMALL, Buffer, LayoutStep, 
 from tinytensor.lab.explain.text import render, tree
 from tinytensor.lab.html import Html, skip_link, tag
 from tinytensor.lab.report import Report, Shown, Table
-from tinytensor.layout import Layout
-from tinytensor.shapes import MAX_SIZE
 from tinytensor.storage import Storage
 from tinytensor.tensor import Tensor
 
@@ -101,39 +96,6 @@ def explain(x: Tensor, *, values: bool = True) -> Explanation:
     storage = x.storage
     step = make_step("", "", _buffer_of(storage), x.layout, FULL, storage if values else None)
     return Explanation(_title(x), (step,), aliases_of(x))
-
-
-def explain_layout(layout: Layout, *, dtype: Any = "float32", size: int | None = None) -> Explanation:
-    """Explain a layout without a tensor.
-
-    Args:
-        layout: shape, strides and offset.
-        dtype: dtype of the elements.
-        size: elements of the buffer; default: as many as the layout needs.
-
-    Returns:
-        The explanation; the buffer is aligned to a cache line.
-
-    Raises:
-        ShapeError: the layout reaches outside of the buffer, or the buffer exceeds the address space.
-        DTypeError: there is no such dtype.
-
-    Example:
-        >>> from tinytensor import lab
-        >>> lab.explain_layout(Layout((1000, 1000), (1, 1000), 0)).steps[0].reach.blocks(4, 64)
-        62500
-    """
-    kind = as_dtype(dtype, "explain_layout")
-    need = max(layout.extent[1] + 1, layout.offset)
-    buffer = Buffer(0, need if size is None else size, kind, "cpu")
-    layout.validate(buffer.size, "explain_layout")
-    if buffer.size * kind.itemsize > MAX_SIZE:
-        raise ShapeError(
-            f"explain_layout: a buffer of {buffer.size} elements of {kind}",
-            why=f"it has more than {MAX_SIZE} bytes, the largest address",
-            fix="choose smaller sizes or strides",
-        )
-    return Explanation(repr(layout), (make_step("", "", buffer, layout, FULL),))
 
 
 def explain_expression(text: str) -> Explanation:
