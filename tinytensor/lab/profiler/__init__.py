@@ -1,1 +1,1 @@
-"""Op-level profiler with tables, flame graphs and rooflines."""
+"""Op-level profiler with tables and flame graphs."""
