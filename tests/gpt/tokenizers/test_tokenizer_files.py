@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from gpt import BPETokenizer, load_tokenizer
 from gpt.tokenizers.pretokenize import printable
 from tests.gpt.tokenizers.test_tokenizer import MAKERS, TEXT, every_kind
+from tests.helpers.source import ROOT
 from tinytensor.errors import ArgumentError, FormatError, SaveError
 from tinytensor.files import atomic_folder, atomic_write, text_chunks
 
@@ -259,7 +259,6 @@ class TestChunks:
         """That of a running one stays, and so does that of another machine, or of another file."""
         code = f"""if True:
             import os, sys
-            from pathlib import Path
             from tinytensor.files import atomic_folder, atomic_write
             writer = atomic_write("t") if {kind == "file"} else atomic_folder("t", "test")
             with writer as begun:
@@ -267,7 +266,7 @@ class TestChunks:
                 else: (begun / "half").write_text("half")
                 os.kill(os.getpid(), 9)
         """
-        path = {"PYTHONPATH": str(Path(__file__).parents[2])}
+        path = {"PYTHONPATH": str(ROOT)}
         subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False, env={**os.environ, **path})
         (left,) = tmp_path.iterdir()
         process, dash, rest = left.name.removeprefix(".t.").partition("-")
