@@ -47,7 +47,6 @@ CALLS: dict[str, Callable[[int], object]] = {
     "trace": lambda axis: tt.trace(X, 0, axis, 1),
     "transpose": lambda axis: tt.transpose(X, 0, axis),
     "unflatten": lambda axis: tt.unflatten(X, axis, (2, -1)),
-    "unfold": lambda axis: X.unfold(axis, 2, 1),
     "vecdot": lambda axis: tt.vecdot(X, X, axis=axis),
 }
 

@@ -36,7 +36,8 @@ def report(problems: list[str]) -> None:
 
 
 def packages() -> list[Module]:
-    return [module for module in modules("tinytensor", "gpt") if module.is_package]
+    found = modules("tinytensor", "gpt")
+    return [module for module in found if module.is_package or module.name in PYTORCHS_ARGUMENTS]
 
 
 def public_names(module: Module) -> set[str]:

@@ -87,7 +87,21 @@ def conv1d(
     dilation: Numbers = 1,
     groups: int = 1,
 ) -> tt.Tensor:
-    """Convolution of sequences (N, C, L) or (C, L) with weight (C_out, C / groups, K).
+    """Convolution of sequences: each kernel with each window.
+
+    Args:
+        input: (N, C, L) or (C, L).
+        weight: (C_out, C / groups, K).
+        bias: (C_out,), or None.
+        stride, dilation: distance between windows, and between the elements of one.
+        padding: zeros at both ends, or "same" or "valid".
+        groups: of channels, each with its own kernels.
+
+    Returns:
+        (N, C_out, (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1), or without N.
+
+    Raises:
+        ShapeError: the shapes do not fit.
 
     Example:
         >>> x = tt.tensor([[[1.0, 2.0, 4.0, 8.0]]])
@@ -106,7 +120,18 @@ def conv2d(
     dilation: Numbers = 1,
     groups: int = 1,
 ) -> tt.Tensor:
-    """Convolution of images (N, C, H, W) or (C, H, W) with weight (C_out, C / groups, kh, kw).
+    """Convolution of images: each kernel with each window.
+
+    Args:
+        input: (N, C, H, W) or (C, H, W).
+        weight: (C_out, C / groups, kh, kw).
+        bias, stride, padding, dilation, groups: as for `conv1d`; a number, or one for each axis.
+
+    Returns:
+        (N, C_out, Ho, Wo), each size as for `conv1d`, or without N.
+
+    Raises:
+        ShapeError: the shapes do not fit.
 
     Example:
         >>> tt.nn.functional.conv2d(tt.ones(1, 4, 4), tt.ones(1, 1, 3, 3)).tolist()
@@ -208,6 +233,15 @@ def max_pool1d(
 ) -> tt.Tensor:
     """The largest element of each window along the last axis; equal ones share the gradient.
 
+    Args:
+        input: (..., L).
+        kernel_size: the size of a window.
+        stride: distance between windows; None is kernel_size.
+        padding: elements at both ends that are never the largest.
+
+    Returns:
+        (..., (L + 2 * padding - kernel_size) // stride + 1).
+
     Example:
         >>> tt.nn.functional.max_pool1d(tt.tensor([[1.0, 5.0, 2.0, 3.0]]), 2).tolist()
         [[5.0, 3.0]]
@@ -220,8 +254,12 @@ def max_pool2d(
 ) -> tt.Tensor:
     """The largest element of each window over the last two axes; equal ones share the gradient.
 
-    (..., H, W) → (..., Ho, Wo), Ho = (H + 2 * padding - kernel_size) // stride + 1 and Wo likewise; stride
-    None is kernel_size, and elements of the padding are never the largest.
+    Args:
+        input: (..., H, W).
+        kernel_size, stride, padding: as for `max_pool1d`; a number, or one for each axis.
+
+    Returns:
+        (..., Ho, Wo), each size as for `max_pool1d`.
 
     Example:
         >>> tt.nn.functional.max_pool2d(tt.arange(4.0).reshape(1, 2, 2), 2).tolist()
@@ -238,7 +276,12 @@ def avg_pool1d(
     *,
     count_include_pad: bool = True,
 ) -> tt.Tensor:
-    """The mean of each window along the last axis; count_include_pad=False: of its own elements alone.
+    """The mean of each window along the last axis.
+
+    Args:
+        input: (..., L), floating.
+        kernel_size, stride, padding: as for `max_pool1d`; the padding is zeros.
+        count_include_pad: whether these count; else the mean is that of the window's own elements.
 
     Example:
         >>> tt.nn.functional.avg_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
@@ -258,7 +301,11 @@ def avg_pool2d(
     *,
     count_include_pad: bool = True,
 ) -> tt.Tensor:
-    """The mean of each window over the last two axes; count_include_pad=False: of its own elements alone.
+    """The mean of each window over the last two axes.
+
+    Args:
+        input: (..., H, W), floating.
+        kernel_size, stride, padding, count_include_pad: as for `avg_pool1d`; a number, or one for each axis.
 
     Example:
         >>> tt.nn.functional.avg_pool2d(tt.arange(4.0).reshape(1, 2, 2), 2).tolist()
@@ -500,7 +547,7 @@ class Conv1d(_Convolution):
 class Conv2d(_Convolution):
     """2-D convolution over images, see `nn.functional.conv2d`.
 
-    Args: those of Conv1d; kernel_size, stride, padding and dilation are a number or (vertical, horizontal).
+    Args: those of Conv1d; kernel_size, stride, padding, dilation are one number, or (vertical, horizontal).
 
     Shapes:
         x (B, C_in, H, W) → (B, C_out, Ho, Wo), Ho = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1

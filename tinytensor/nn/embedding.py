@@ -13,7 +13,19 @@ __all__ = ["Embedding", "embedding"]
 
 
 def embedding(input: tt.Tensor, weight: tt.Tensor, padding_idx: int | None = None) -> tt.Tensor:
-    """Rows of weight (V, C): integers (...) → (..., C). The row padding_idx gets no gradient.
+    """Rows of a table.
+
+    Args:
+        input: integers below V, from the end if negative, shape (...).
+        weight: the table (V, C).
+        padding_idx: a row that gets no gradient.
+
+    Returns:
+        shape (..., C).
+
+    Raises:
+        IndexRangeError: there is no such row.
+        DTypeError: input is not of integers.
 
     Example:
         >>> tt.nn.functional.embedding(tt.tensor([1, 0]), tt.tensor([[1.0, 2.0], [3.0, 4.0]])).tolist()

@@ -242,7 +242,14 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
 
 
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """Mean of (input - target)², of equal shapes.
+    """Mean of (input - target)².
+
+    Args:
+        input, target: any shape, the same one; floating.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ShapeError: the shapes differ.
 
     Example:
         >>> tt.nn.functional.mse_loss(tt.tensor([1.0, 2.0]), tt.tensor([1.0, 4.0])).item()

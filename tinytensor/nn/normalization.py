@@ -55,7 +55,13 @@ def layer_norm(
     bias: tt.Tensor | None = None,
     eps: float = 1e-5,
 ) -> tt.Tensor:
-    """Mean 0 and variance 1 over the last axes, times weight plus bias, both of normalized_shape.
+    """Mean 0 and variance 1 over the last axes, times weight plus bias.
+
+    Args:
+        input: shape (..., *normalized_shape), floating.
+        normalized_shape: the sizes of the last axes, or of the last one.
+        weight, bias: of normalized_shape, or None for 1 and 0.
+        eps: added to the variance.
 
     Raises:
         ShapeError: the last axes, weight or bias do not have normalized_shape.
@@ -72,7 +78,13 @@ def layer_norm(
 def rms_norm(
     input: tt.Tensor, normalized_shape: Numbers, weight: tt.Tensor | None = None, eps: float | None = None
 ) -> tt.Tensor:
-    """Root mean square 1 over the last axes, times weight; eps None is that of the dtype.
+    """Root mean square 1 over the last axes, times weight.
+
+    Args:
+        input: shape (..., *normalized_shape), floating.
+        normalized_shape: the sizes of the last axes, or of the last one.
+        weight: of normalized_shape, or None for 1.
+        eps: added to the mean of squares; None is that of the dtype, 1.2e-7 for float32.
 
     Raises:
         ShapeError: the last axes or weight do not have normalized_shape.

@@ -10,9 +10,16 @@ from tinytensor.ops.joining.padding import pad as op
 X = numbers((2, 3))
 
 
+def padded(xp: Any, x: Any, *args: Any, **options: Any) -> Any:
+    """By the op, or by NumPy, whose arguments it has; `tt.pad` has PyTorch's."""
+    return (np.pad if xp is np else op)(x, *args, **options)
+
+
 def pad(mode: str, width: Any = ((1, 2), (2, 0))) -> Row:
     """A row for one mode of pad that reads the new elements from the axis."""
-    return Row(f"pad:{mode}", (numbers((3, 4)),), lambda _, x: op(x, width, mode), ops=("pick",), dtypes=ALL)
+    return Row(
+        f"pad:{mode}", (numbers((3, 4)),), lambda xp, x: padded(xp, x, width, mode), ops=("pick",), dtypes=ALL
+    )
 
 
 ROWS = [
@@ -33,9 +40,9 @@ ROWS = [
         ops=("split", "join")),
     Row("unbind:some", (numbers((4, 2)),), lambda xp, x: xp.unbind(x, 1)[1] * 2, lambda x: x[:, 1] * 2,
         ops=("split", "join")),
-    Row("pad", (X,), lambda _, x: op(x, ((1, 2), (0, 3))), dtypes=ALL,
+    Row("pad", (X,), lambda xp, x: padded(xp, x, ((1, 2), (0, 3))), dtypes=ALL,
         torch=lambda torch, x: torch.nn.functional.pad(x, (0, 3, 1, 2)), also=(((0, 2),),)),
-    Row("pad:value", (X,), lambda _, x: op(x, (1, 2), constant_values=1.5)),
+    Row("pad:value", (X,), lambda xp, x: padded(xp, x, (1, 2), constant_values=1.5)),
     *map(pad, ("edge", "wrap", "reflect", "symmetric")),
     Row("repeat", (X,), lambda xp, x: xp.repeat(x, 3, axis=1), dtypes=ALL,
         torch=lambda torch, x: x.repeat_interleave(3, 1), also=(((2, 0),), ((1, 1),)), large=""),
