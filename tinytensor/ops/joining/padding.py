@@ -146,7 +146,7 @@ def pad(x: Tensor, pad_width: Any, mode: str = "constant", constant_values: bool
         raise ArgumentError(
             f"pad: mode {mode!r}" + (f" with constant_values={constant_values}" if mode in _BORDERS else ""),
             why=f"the modes are 'constant', the only one with a value, and {', '.join(map(repr, _BORDERS))}",
-            fix='tt.pad(x, 1, "edge"), or tt.pad(x, 1, constant_values=7.0)',
+            fix='np.pad(x, 1, "edge"), or np.pad(x, 1, constant_values=7.0)',
         )
     y = clone(x) if not any([b or a for b, a in widths]) else x
     for axis, (n, (before, after)) in enumerate(zip(shape, widths)):
@@ -169,7 +169,7 @@ def _widths(pad_width: Any, shape: Shape) -> Widths:
         raise ShapeError(
             f"pad: widths {pad_width} for a tensor of shape {shape}",
             why="pad_width is one pair (before, after) per axis, or one for all axes",
-            fix=f"for example tt.pad(x, {((1, 1),) * len(shape)})",
+            fix=f"for example np.pad(x, {((1, 1),) * len(shape)})",
         ) from None
     pairs = tuple([(as_int(b, "pad", "a width"), as_int(a, "pad", "a width")) for b, a in widths.tolist()])
     if any([b < 0 or a < 0 for b, a in pairs]):
