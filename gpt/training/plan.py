@@ -302,8 +302,6 @@ def _activations(model: GPTConfig, train: TrainConfig) -> tuple[int, int, int]:
 def _saved(config: GPTConfig, *, checkpointed: bool) -> dict[str, tuple[int, int]]:
     """Bytes that a small model saves for backward, per token and in addition: up to the residual stream after
     the blocks, without checkpoints, and up to the loss.
-
-    Attention of few tokens may keep its weights, which are not counted here.
     """
     with tt.enable_grad():
         model = GPT(config)
@@ -312,8 +310,7 @@ def _saved(config: GPTConfig, *, checkpointed: bool) -> dict[str, tuple[int, int
 
         def saved(*outputs: tt.Tensor | None) -> int:
             graph = lab.graph(*[output for output in outputs if output is not None], names=names)
-            kept = [s.nbytes for node in graph.nodes for s in node.saved if s.counted and s.name != "kept"]
-            return sum(kept)
+            return sum([s.nbytes for node in graph.nodes for s in node.saved if s.counted])
 
         rows, few = 2, config.block_size - 1
         counts = []

@@ -45,7 +45,7 @@ def documented(road):
     """The (op, kind) of the copies of a step on a road, by the table of the document."""
     section = DOCUMENT.read_text(encoding="utf-8").partition("## One step of training a GPT")[2]
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (.*?) \|", section, re.MULTILINE)
-    applies = {"all": True, "devices": road == "emulated", 'cpu, `host_kernels = "off"`': road == "off"}
+    applies = {"all": True, "devices": road == "emulated"}
     return {(op, kind) for op, kind, where in rows if applies[where]}
 
 
