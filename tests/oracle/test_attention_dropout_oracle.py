@@ -27,7 +27,7 @@ def test_results_and_gradients_have_the_means_and_deviations_of_pytorch() -> Non
     torch.manual_seed(1)
     attention = torch.nn.functional.scaled_dot_product_attention
     for _ in range(DRAWS):
-        y = tt.scaled_dot_product_attention(*ours, causal=True, dropout=P, generator=generator)
+        y = tt.scaled_dot_product_attention(*ours, is_causal=True, dropout_p=P, generator=generator)
         parts = [y.detach(), *tt.grad(y, ours, grad)]
         found.append(np.concatenate([x.numpy().ravel() for x in parts if x is not None]))
         z = attention(*theirs, dropout_p=P, is_causal=True)

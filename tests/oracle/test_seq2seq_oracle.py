@@ -155,7 +155,7 @@ def test_encoder_decoder_against_torch(pre: bool) -> None:
     ours.read(tt.tensor(source), tt.tensor(LENGTHS))
     found = ours(tt.tensor(target))
     assert_close(found.detach().numpy(), expected.detach().numpy(), 1e-5)
-    tt.cross_entropy(found, tt.tensor(wanted)).backward()
+    tt.cross_entropy(found.mT, tt.tensor(wanted)).backward()
     torch.nn.functional.cross_entropy(expected.flatten(0, 1), torch.from_numpy(wanted).flatten()).backward()
     gradient = {**transformer_of(gradients(theirs), pre), "wte.weight": table.grad.numpy()}
     for name, p in ours.named_parameters():
@@ -280,7 +280,7 @@ def test_logits_and_gradients_against_pegasus() -> None:
     ours.read(tt.tensor(source), tt.tensor(LENGTHS))
     found = ours(tt.tensor(target))
     assert_close(found.detach().numpy(), expected.detach().numpy(), 1e-5)
-    tt.cross_entropy(found, tt.tensor(wanted)).backward()
+    tt.cross_entropy(found.mT, tt.tensor(wanted)).backward()
     torch.nn.functional.cross_entropy(expected.flatten(0, 1), torch.from_numpy(wanted).flatten()).backward()
     gradient = pegasus_names(gradients(theirs))
     for name, p in ours.named_parameters():
