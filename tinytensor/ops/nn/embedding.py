@@ -50,7 +50,7 @@ def _embedding_backward_each(call: Samples) -> Any:
     (grad, indices), rows, size = call.values(), call.op.count, call.level.size
     behind = (1,) * (len(indices.layout.shape) - 1)
     starts = constant(np.arange(0, size * rows, rows).reshape(-1, *behind), int64, grad.storage.device)
-    found = call.run(grad, starts + indices, rows=size * rows)
+    found = call.run(grad, starts + indices, count=size * rows)
     return reshape(found, (size, rows, found.layout.shape[-1]))
 
 
