@@ -25,6 +25,12 @@ struct thread_block {
     static dim3 dim_threads() { return blockDim; }
 };
 TT_INLINE thread_block this_thread_block() { return {}; }
+template <unsigned N = 1024>
+struct block_tile_memory {};
+template <unsigned N>
+TT_INLINE thread_block this_thread_block(block_tile_memory<N>&) {
+    return {};
+}
 
 // ---- lanes of a warp --------------------------------------------------------------------------------------
 

@@ -272,5 +272,9 @@ template <class T>
 bool operator==(const device_vector<T>& a, const device_vector<T>& b) {
     return host_vector<T>(a) == host_vector<T>(b);
 }
+template <class T>
+void swap(device_vector<T>& a, device_vector<T>& b) { a.swap(b); }
+template <class T>
+void swap(device_ptr<T>& a, device_ptr<T>& b) { std::swap(a, b); }
 
 }  // namespace thrust
