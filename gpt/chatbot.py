@@ -83,7 +83,7 @@ class ChatbotConfig:
     vocab_size: int = 259  # tokens of byte-level BPE; 259: bytes alone, no merges, and three special tokens
     # scratch; or a model that knows ChatML, such as smollm2, in place of the first two stages
     init_from: str = "scratch"
-    instruct_steps: int = 1200  # steps of instruction tuning
+    instruct_steps: int = 1300  # steps of instruction tuning
     # tasks of the reinforcement learning, by commas: see `python -m gpt tasks`
     task: str = "spelling,counting,sorting,reversing,arithmetic"
     grpo_steps: int = 200  # steps of reinforcement learning
