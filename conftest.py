@@ -22,7 +22,8 @@ SECONDS = float(os.environ.get("TINYTENSOR_TEST_SECONDS", 3600 if FULL else 120)
 
 # Helpers are no tests. What needs PyTorch is left out without it; pytest_report_header says so.
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-collect_ignore = ["tests/helpers", *([] if HAS_TORCH else ["tests/oracle", "tests/golden/make_golden.py"])]
+collect_ignore = ["tests/helpers", *([] if HAS_TORCH else ["tests/oracle"])]
+collect_ignore_glob = [] if HAS_TORCH else ["tests/golden/make_*.py"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -117,7 +118,9 @@ def all_objects() -> Iterator[None]:
 def names_in_doctests(request: pytest.FixtureRequest, doctest_namespace: dict[str, Any]) -> None:
     """Examples in docstrings use `tt` and `np` without importing them."""
     if isinstance(request.node, pytest.DoctestItem):
-        doctest_namespace.update(tt=importlib.import_module("tinytensor"), np=np)
+        doctest_namespace.update(
+            tt=importlib.import_module("tinytensor"), np=np, bool=bool, float=float, int=int
+        )
 
 
 @pytest.hookimpl(wrapper=True)

@@ -142,11 +142,8 @@ def call_of(library: Library, work: Work) -> Callable[[], Sequence[Any]]:
 
 
 def _function(library: Library, op: str) -> Callable[..., Any]:
-    """An op of tinytensor, or the same one of PyTorch."""
-    if not isinstance(library, Torch):
-        attention = lambda q, k, v: tt.scaled_dot_product_attention(q, k, v, is_causal=True)  # noqa: E731
-        return attention if op == "attention" else getattr(tt, op)
-    F = library.module.nn.functional
+    """A function of networks, of the same name and meaning in both libraries."""
+    F = library.module.nn.functional if isinstance(library, Torch) else tt.nn.functional
     return {
         "attention": lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
         "layer_norm": lambda x, w, b: F.layer_norm(x, x.shape[-1:], w, b),

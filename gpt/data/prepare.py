@@ -101,7 +101,7 @@ def describe_files(folder: PathLike, pattern: str = "*.txt") -> str:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> for name in ("b.txt", "a.txt", "c.py"):
-        ...     (folder / name).touch()
+        ...     _ = (folder / name).write_text("text")
         >>> print(describe_files(folder))
         a.txt, b.txt are read, and 1 other file (.py) is not; --pattern selects others
     """

@@ -96,7 +96,7 @@ def _pick_many(x: tt.Tensor) -> None:
 
 def _gather_long(x: tt.Tensor) -> None:
     """Rows that are too long for one block to add up a gradient."""
-    x.gather(tt.zeros(2, 3, dtype=tt.int64, device=x.device), 1).sum().backward()
+    x.gather(1, tt.zeros(2, 3, dtype=tt.int64, device=x.device)).sum().backward()
 
 
 def _large_blocks(rows: tt.Tensor, columns: tt.Tensor) -> None:

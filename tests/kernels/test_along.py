@@ -48,7 +48,7 @@ def test_rows_of_every_length(shape: tuple[int, ...], picks: int, axis: int) -> 
     x, grad = rng.integers(-9, 9, shape), rng.integers(-9, 9, chosen)  # sums of whole numbers are exact
     for dtype in ("float32", "bfloat16"):
         leaf = on_device(x, dtype).requires_grad_()
-        y = leaf.gather(on_device(index), axis)
+        y = leaf.gather(axis, on_device(index))
         same(y.detach(), np.take_along_axis(x, index, axis).astype(np.float32))
         (found,) = tt.grad(y, [leaf], on_device(grad, dtype))
         if dtype == "float32" or picks < 20:  # larger sums do not fit into bfloat16
@@ -69,9 +69,9 @@ def test_operands_of_any_strides() -> None:
     index = rng.integers(0, 20, (20, 12))
     seen, own = x[::-1, ::2], on_device(x)[::-1, ::2]
     turned, ours = index.T % 10, on_device(index % 10).T
-    same(own.gather(ours, 1), np.take_along_axis(seen, turned, 1))
+    same(own.gather(1, ours), np.take_along_axis(seen, turned, 1))
     leaf = on_device(x).requires_grad_()
-    leaf.gather(on_device(index).T, 1).sum().backward()  # the gradient of a sum is one number, expanded
+    leaf.gather(1, on_device(index).T).sum().backward()  # the gradient of a sum is one number, expanded
     same(leaf.grad, added_along((12, 20), index.T, np.ones((12, 20)), 1))
     wide = tt.take_along_axis(on_device(x), on_device([[3, 1, 3]]), 1)  # an expanded index
     same(wide, x[:, [3, 1, 3]])
@@ -82,7 +82,7 @@ def test_indices_of_every_integer_dtype(dtype: str) -> None:
     x = np.arange(12.0, dtype=np.float32).reshape(3, 4)
     index = np.array([[0, 3], [1, 1], [2, -1 if dtype[0] == "i" else 0]])
     leaf = on_device(x).requires_grad_()
-    y = leaf.gather(on_device(index, dtype), 1)
+    y = leaf.gather(1, on_device(index, dtype))
     same(y.detach(), np.take_along_axis(x, index, 1))
     y.sum().backward()
     same(leaf.grad, added_along((3, 4), index, np.ones((3, 2)), 1))
@@ -118,7 +118,7 @@ def test_one_launch_each_way() -> None:
     leaf = tt.zeros(16, 100, device=DEVICE, requires_grad=True)
     index = tt.zeros(16, 7, dtype=tt.int64, device=DEVICE)
     with tt.cuda.check() as forward:
-        y = leaf.gather(index, 1)
+        y = leaf.gather(1, index)
     ones = tt.ones(16, 7, device=DEVICE)
     with tt.cuda.check() as backward:
         tt.grad(y, [leaf], ones)

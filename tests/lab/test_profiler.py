@@ -164,7 +164,7 @@ def test_attention_counts_the_scores_that_are_seen(causal: bool, window: int, Tq
     seen = (places <= 0) & (places > -window if window else True) if causal else places == places
     shapes = [(2, 3, Tq, 16), (2, 3, Tk, 16), (2, 3, Tk, 8)]
     given = {"causal": causal, "window": window if causal else 0}
-    op = registry["attention"](**given, scale=1.0, dropout=0.0, keep=0)
+    op = registry["attention"](**given, scale=1.0, dropout=0.0)
     found = flops_of(op, [None], shapes)
     assert found == 2 * 3 * seen.sum() * (2 * 16 + 2 * 8 + 4)
 
@@ -182,7 +182,7 @@ def counted(name: str) -> tuple[float | None, int]:
     x = tt.full((64, 64), 0.5, device="emulated")
     operands = {
         "linear": (x, x, x[0]),
-        "layer_norm": (x, x[0], x[1]),
+        "layer_norm": (x, (64,), x[0], x[1]),
         "cross_entropy": (x, tt.arange(64, device="emulated")),
     }.get(name)
     operands = operands or (x,) * len(registry[name].inputs)

@@ -208,7 +208,7 @@ def test_one_hot_counts_from_zero():
         with pytest.raises(tt.IndexRangeError, match="for 3 classes"):
             tt.one_hot(tt.tensor([0, wrong]), 3)
     with pytest.raises(tt.ShapeError):
-        tt.one_hot(tt.tensor([0]), -1)
+        tt.one_hot(tt.tensor([0]), -2)
     with pytest.raises(tt.DTypeError):
         tt.one_hot(tt.tensor([0]), 2.5)
     narrow = tt.one_hot(tt.tensor([2, 0], dtype="uint8"), 3, dtype=tt.float16)

@@ -81,7 +81,7 @@ def test_it_samples_the_same_tokens(tmp_path):
     (optimizer_setup, "optimizer_of", "groups(config.weight_decay)", "groups(0.1)"),
     (optimizer_setup, "schedule_of", '{"warmup_steps": warmup', '{"warmup_steps": 3'),
     (optimizer_setup, "schedule_of", "WarmupCosine(peak, low", "WarmupCosine(peak, 0.0"),
-    (schedule.WarmupCosine, "lr_at", "cos(pi * x)", "1 - 2 * x"),
+    (schedule.WarmupCosine, "_after", "cos(pi * x)", "1 - 2 * x"),
     (GPT, "parameter_groups", '"weight_decay": 0.0', '"weight_decay": weight_decay'),
     (batches, "_shifted", "block[:, 1:]", "block[:, :-1]"),
     (batches.Batches, "batch", "self.seed, step", "self.seed, step // 2"),

@@ -16,7 +16,7 @@ from tinytensor.runtime.cpu.fused import formula_of, fuse
 from tinytensor.runtime.cpu.library import NATIVE
 
 WITH_FORMULA = [op for op in registry.values() if op.formula]
-QUESTIONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+QUESTIONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isfinite", "isnan"}
 
 
 @pytest.fixture(autouse=True)

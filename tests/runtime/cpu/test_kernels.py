@@ -149,6 +149,7 @@ def test_the_environment_says_how_many() -> None:
 
 FORK = """
 import os, numpy as np, tinytensor as tt
+from tests.helpers import op_functions as ops
 tt.set_num_threads(3)
 def run():
     x = tt.tensor(np.arange(60000.0).reshape(600, 100), dtype=tt.float32)
@@ -193,7 +194,8 @@ def test_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_compiler(tmp_path: Path) -> None:
     """NumPy computes, and the log has one line."""
     text = (
-        "import tinytensor as tt; x = tt.arange(6.0).reshape(2, 3).requires_grad_()\n"
+        "import tinytensor as tt; from tests.helpers import op_functions as ops\n"
+        "x = tt.arange(6.0).reshape(2, 3).requires_grad_()\n"
         "y = ops.layer_norm(x); y.sum().backward(); ops.rms_norm(x); tt.softmax(x); print(y.tolist()[0])"
     )
     said = finish(python(text, CXX="no-such-compiler", TINYTENSOR_CACHE=str(tmp_path)))
@@ -226,7 +228,8 @@ def test_arrays_that_look_different(
 
 
 def test_a_broken_file_in_the_cache(tmp_path: Path) -> None:
-    text = "import tinytensor as tt; print(ops.rms_norm(tt.arange(3.0), eps=0.75).tolist())"
+    text = "import tinytensor as tt; from tests.helpers import op_functions as ops\n"
+    text += "print(ops.rms_norm(tt.arange(3.0), eps=0.75).tolist())"
     for broken in (False, True):
         said = finish(python(text, TINYTENSOR_CACHE=str(tmp_path)))
         assert said.count("it is compiled again") == (2 if broken else 0)

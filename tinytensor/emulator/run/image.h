@@ -44,8 +44,9 @@ static int find_image(dl_phdr_info* info, size_t, void* wanted) {
     return 1;
 }
 
-// A variable of a function is called _ZZ<function>E<length><name>, and then B6shared if it is __shared__; one
-// of a namespace _ZN, lengths and names, E; a static one of the file _ZL<length><name>; others have their name.
+// A variable of a function is called _ZZ<function>E<length><name>, and then B6shared if it is __shared__;
+// one of a namespace _ZN, lengths and names, E; a static one of the file _ZL<length><name>; others have
+// their name.
 static void name_variable(Variable& v, const char* symbol) {
     const bool local = strncmp(symbol, "_ZZ", 3) == 0;
     if (local && strstr(symbol, "B6shared")) v.space = SHARED;

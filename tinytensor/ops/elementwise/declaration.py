@@ -36,7 +36,8 @@ _RESULTS = {
     **{"same": "the promoted dtype", "float": "a floating dtype", "bool": "bool"},
     "real": "the same dtype; that of their parts for complex numbers",
 }
-_EXACT = {"fabs", "sqrt"}  # functions that NumPy and C++ round alike
+# Functions that NumPy and C++ round alike, with their names in generated loops.
+_EXACT = {"fabs": "absolute", "sqrt": "root"}
 _BLOCK = 16_384  # elements: a block and what is made of it fit in the L2 cache
 _functors: dict[str, dict[str, str]] = {}  # by the module's name, then by that of the op
 
@@ -85,7 +86,7 @@ def elementwise(
             "__module__": function.__module__,
             "inputs": inputs,
             "ufunc": staticmethod(_as_ufunc(numpy)),
-            "formula": _loop_formula(c, inputs),
+            "formula": _loop_formula(c, inputs) if "float" in accepts else "",
             "flops": flops,
             "result": result,
             "accepts": accepts,
@@ -266,9 +267,10 @@ def _host(kernels: HostKernels, name: str) -> Callable[..., HostCall]:
 
 def _loop_formula(c: str, inputs: Sequence[str]) -> str:
     """The expression with {0}, {1}, … for the operands; "" unless NumPy rounds it alike."""
-    if not set(re.findall(r"(\w+)[(<]", c)) <= _EXACT:
+    if not set(re.findall(r"(\w+)[(<]", c)) <= _EXACT.keys():
         return ""
-    return re.sub(r"\b[a-z]\w*\b", lambda m: f"{{{inputs.index(m[0])}}}" if m[0] in inputs else m[0], c)
+    names = {**_EXACT, **{x: f"{{{i}}}" for i, x in enumerate(inputs)}}
+    return re.sub(r"\b[a-z]\w*\b", lambda m: names.get(m[0], m[0]), c)
 
 
 def _functor(op: type[Elementwise], c: str, integer: str) -> str:
