@@ -358,7 +358,7 @@ with tt.no_grad():
     model(tt.tensor([[BEGIN, *row[:0:-1]] for row in fresh]))
     hook.remove()
     ((stream, memory),) = taken  # inputs of cross-attention: (50, 6, C), and the keys of the source
-    looks = tt.softmax(cross.c_q(stream) @ memory.keys[:, 0].mT / sqrt(32)).mean(0).numpy()  # (6, 6)
+    looks = tt.softmax(cross.c_q(stream) @ memory.keys[:, 0].mT / sqrt(32), -1).mean(0).numpy()  # (6, 6)
 
 picture, axes = figure(size=(4.6, 4))
 axes.imshow(looks, cmap="Blues", vmin=0, vmax=1)
