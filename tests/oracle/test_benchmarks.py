@@ -6,7 +6,7 @@ from benchmarks.contest.contest import Plan, agree
 from benchmarks.contest.contestants import Local
 from benchmarks.op_cases import LAYOUTS, catalogue
 from benchmarks.peers.op_libraries import Engine, Torch, case_of
-from benchmarks.suites import dispatch, memory, tokenizer, train
+from benchmarks.suites import dispatch, train
 
 pytestmark = pytest.mark.oracle
 
@@ -32,18 +32,3 @@ def test_ops_agree(layout: str) -> None:
         assert ours is not None
         assert peer is not None
         agree(f"{case.name}, {layout}", {"tinytensor": ours(), "PyTorch": peer()}, Plan(rtol=1e-4, atol=1e-5))
-
-
-def test_tokenizers_agree() -> None:
-    arguments = {"text": "", "kilobytes": 5, "vocab_size": 300}
-    everyone = {
-        name: Local(getattr(tokenizer, suite)(**arguments)) for name, suite in tokenizer.SUITES.items()
-    }
-    for case, names in tokenizer.CASES.items():
-        agree(case, {name: everyone[name].check(case) for name in names}, Plan())
-
-
-def test_steps_keep_as_much_for_backward() -> None:
-    ours, peer = (Local(make("S")).check(memory.COUNTED) for make in (memory.ours, memory.peer))
-    assert ours[0] == peer[0]
-    assert ours[1] == pytest.approx(peer[1], rel=0.02)
