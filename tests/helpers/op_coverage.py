@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from tests.helpers.layouts import NAMES, layouts_of
 from tests.helpers.source import ROOT
-from tinytensor import fft, linalg  # noqa: F401 - ops that are registered when they are asked for
 from tinytensor.dispatch import batching
 from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dispatch.views import ViewOp

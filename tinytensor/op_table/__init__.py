@@ -8,6 +8,7 @@ from __future__ import annotations
 import pkgutil
 from importlib import import_module
 
+from tinytensor import fft, linalg  # noqa: F401 - ops of rows, which are registered when they are asked for
 from tinytensor.op_table.row import Row
 
 __all__ = ["FAMILIES", "ROWS", "Row"]

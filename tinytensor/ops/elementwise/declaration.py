@@ -36,8 +36,7 @@ _RESULTS = {
     **{"same": "the promoted dtype", "float": "a floating dtype", "bool": "bool"},
     "real": "the same dtype; that of their parts for complex numbers",
 }
-# Functions that NumPy and C++ round alike, with their names in generated loops.
-_EXACT = {"fabs": "absolute", "sqrt": "root"}
+_EXACT = {"fabs": "absolute", "sqrt": "root"}  # rounded as by NumPy, with their names in generated loops
 _BLOCK = 16_384  # elements: a block and what is made of it fit in the L2 cache
 _functors: dict[str, dict[str, str]] = {}  # by the module's name, then by that of the op
 
