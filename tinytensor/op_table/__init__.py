@@ -3,12 +3,11 @@
 Every module in a folder here lists its own as `ROWS`. Folders and modules have the names of those in `ops/`.
 """
 
-from __future__ import annotations
-
 import pkgutil
 from importlib import import_module
 
-from tinytensor import fft, linalg  # noqa: F401 - ops of rows, which are registered when they are asked for
+from tinytensor import fft as _fft  # noqa: F401 - ops of rows, registered on demand
+from tinytensor import linalg as _linalg  # noqa: F401
 from tinytensor.op_table.row import Row
 
 __all__ = ["FAMILIES", "ROWS", "Row"]
