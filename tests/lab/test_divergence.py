@@ -12,7 +12,7 @@ from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
 from tests.helpers import op_functions as ops
 from tests.helpers.cupy_fixtures import cupy, lazy, needs_nvrtc, pretended  # noqa: F401 - fixtures
-from tests.helpers.ops import around
+from tests.helpers.replaced import around
 from tinytensor.commands.exercises import EXERCISES
 from tinytensor.commands.exercises import run as run_exercise
 from tinytensor.errors import ArgumentError

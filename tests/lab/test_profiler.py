@@ -94,7 +94,7 @@ COUNTED: dict[str, tuple[Callable[[], Any], dict[str, tuple[int, int | None]]]] 
 
 @pytest.mark.parametrize("kernels", ["auto", "off"])
 @pytest.mark.parametrize("name", COUNTED)
-def test_an_op_counts_once_whoever_computes_it(name: str, kernels: str, monkeypatch) -> None:
+def test_an_op_is_counted_once_with_and_without_kernels(name: str, kernels: str, monkeypatch) -> None:
     monkeypatch.setattr(tt.config, "host_kernels", kernels)
     program, expected = COUNTED[name]
     with lab.profile() as p:

@@ -128,7 +128,7 @@ def test_a_number_without_axes(row: Row) -> None:
             single = as_tuple(row.call(*[x.reshape(()) for x in inputs]))
             along = as_tuple(row.call(*inputs))
         except (tt.ShapeError, tt.ArgumentError):
-            return  # it needs axes, and says so
+            return  # an op that requires axes raises a clear error
         for y, z in zip(single, along, strict=True):
             assert y.size == z.size
             np.testing.assert_array_equal(read(y).ravel(), read(z).ravel(), err_msg=dtype)

@@ -183,11 +183,6 @@ def shared_of_files_marked(text: str) -> str:
 # ---- the code of the host ----------------------------------------------------------------------------------
 
 
-def has_host_code(text: str) -> bool:
-    """Whether a text has code of the host: main, a launch, calls of the runtime."""
-    return _HOST_CODE.search(bare(text)) is not None
-
-
 @lru_cache(maxsize=64)
 def device_text(text: str) -> str:
     """The text without host code, with the same lines; unchanged if it has none."""

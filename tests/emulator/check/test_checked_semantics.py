@@ -1,5 +1,5 @@
 """What the device checked does besides: variables of the device, waits that never end, which accesses of a
-warp are one request, outputs that nobody wrote, other orders of threads.
+warp are one request, outputs that no thread wrote, other orders of threads.
 """
 
 import re

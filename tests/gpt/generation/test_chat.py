@@ -140,7 +140,7 @@ def test_who_stops_listening_ends_the_answer(model):
     assert answer == WORDS.decode(list(generate(model, ids, 20, temperature=0, logit_bias=NEVER)))
 
 
-def test_an_answer_that_nobody_listens_to_is_not_given(model):
+def test_an_answer_that_is_not_read_is_not_remembered(model):
     talk = talk_with(model, "")
     talk.answer("hello").close()
     assert talk.messages == []

@@ -14,7 +14,7 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers import op_functions as ops
-from tests.helpers.ops import around
+from tests.helpers.replaced import around
 from tests.runtime.test_runtime import finish, python
 from tinytensor.errors import ArgumentError
 from tinytensor.runtime.cpu import kernels as host_kernels

@@ -10,7 +10,7 @@ import pytest
 import tinytensor as tt
 from tests.helpers import op_functions as ops
 from tests.helpers.fused import Array, leaf, normal
-from tests.helpers.ops import around
+from tests.helpers.replaced import around
 from tinytensor.op import registry
 from tinytensor.op_table import ROWS
 from tinytensor.op_table.row import as_tuple
