@@ -301,6 +301,21 @@ def test_modes_belong_to_the_thread():
         assert not tt.is_grad_enabled()
 
 
+def test_one_mode_object_serves_several_threads():
+    mode, (first, second, left) = tt.no_grad(), (threading.Event() for _ in range(3))
+
+    def work(k):
+        with tt.set_grad_enabled(k == 1):
+            first.wait(10 * k)
+            with mode:  # the first thread leaves while the second is inside
+                (second if k else first).set()
+                (left if k else second).wait(10)
+            left.set()
+            assert tt.is_grad_enabled() is (k == 1)
+
+    in_threads(work, 2)
+
+
 def test_one_thread_may_differentiate_what_another_recorded():
     x = tt.tensor([3.0], requires_grad=True)
     y = tt.checkpoint(lambda x: x * x, x)

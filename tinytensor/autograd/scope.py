@@ -7,15 +7,17 @@ from typing import Any, ClassVar, Self
 
 __all__ = ["Scope"]
 
+# Blocks that run, the innermost last, with the value outside: of each thread and task its own.
+_entered: ContextVar[tuple[tuple[Scope, Any], ...]] = ContextVar("tinytensor_entered", default=())
+
 
 class Scope:
     """Base class of context managers that set a context variable, which subclasses define as `variable`.
 
-    One object may be entered several times.
+    One object may be entered several times, and by several threads.
     """
 
     variable: ClassVar[ContextVar[Any]]
-    _before: tuple[Any, ...] = ()  # the values outside of the blocks that run, the innermost last
 
     def inside(self) -> Any:
         """The value of the variable inside the block; called at each entry. Subclasses define it."""
@@ -23,11 +25,13 @@ class Scope:
 
     def __enter__(self) -> Self:
         before, value = self.variable.get(), self.inside()
-        self._before = (*self._before, before)
+        _entered.set((*_entered.get(), (self, before)))
         self.variable.set(value)
         return self
 
     def __exit__(self, *_: object) -> None:
-        *outer, before = self._before
-        self._before = tuple(outer)
-        self.variable.set(before)
+        entered = _entered.get()
+        # The block of a generator may end before those that began later.
+        at = max(at for at, (scope, _) in enumerate(entered) if scope is self)
+        _entered.set(entered[:at] + entered[at + 1 :])
+        self.variable.set(entered[at][1])
