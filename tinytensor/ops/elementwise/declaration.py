@@ -33,8 +33,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 ALL = ("bool", "uint", "int", "float", "complex")
 _WORDS = {"bool": "bool", "uint": "integer", "int": "integer", "float": "floating", "complex": "complex"}
 _RESULTS = {
-    **{"same": "the promoted dtype", "float": "a floating dtype", "bool": "bool"},
-    "real": "the same dtype; that of their parts for complex numbers",
+    **{"same": "the promoted dtype", "float": "a floating dtype", "bool": "dtype bool"},
+    "real": "the same dtype; that of the parts of complex numbers",
 }
 _EXACT = {"fabs": "absolute", "sqrt": "root"}  # rounded as by NumPy, with their names in generated loops
 _BLOCK = 16_384  # elements: a block and what is made of it fit in the L2 cache
@@ -143,23 +143,13 @@ def _call(op: type[Elementwise], run: Callable[..., Tensor]) -> FunctionType:
 
 
 def _documented(text: str, op: type[Elementwise]) -> str:
-    """The docstring with what the declaration implies, as sections Args, Returns and Raises."""
-    text = inspect.cleandoc(text)
-    one, names = len(op.inputs) == 1, ", ".join(op.inputs)
-    refused = " or ".join(dict.fromkeys([word for kind, word in _WORDS.items() if kind not in op.accepts]))
-    args = "any shape" if one else "tensors or numbers that broadcast together"
-    args += f"; not {refused}" if refused else ""
+    """The docstring with a sentence on the operands and dtypes, which the declaration implies."""
+    one, refused = len(op.inputs) == 1, [word for kind, word in _WORDS.items() if kind not in op.accepts]
+    args = f"{op.inputs[0]} has any shape" if one else f"{', '.join(op.inputs)} broadcast together"
+    args += f", not {' or '.join(dict.fromkeys(refused))}" if refused else ""
     args += "; integers become float32" if op.result == "float" else ""
-    shape = "shape of x" if one else "the broadcast shape"
-    wrong = "not a tensor" if one else "neither a tensor nor a number"
-    wrong = f"{names if one else 'an operand'} is {refused + ', or ' if refused else ''}{wrong}"
-    broadcast = "" if one else "    ShapeError: the shapes do not broadcast.\n"
-    sections = f"Args:\n    {names}: {args}.\n\nReturns:\n    {shape}, {_RESULTS[op.result]}.\n\n"
-    sections += f"Raises:\n{broadcast}    DTypeError: {wrong}.\n"
-    found = re.search(r"^(Raises|Memory|Accuracy|Differs from|Source|Example):", text, re.MULTILINE)
-    sentence, rest = (text[: found.start()], text[found.start() :]) if found else (text + "\n\n", "")
-    rest = rest.removeprefix("Raises:\n") if rest.startswith("Raises:") else f"\n{rest}"
-    return f"{sentence}{sections}{rest}"
+    sentence, _, rest = inspect.cleandoc(text).partition("\n\n")
+    return f"{sentence}\n\n{args}. The result has {_RESULTS[op.result]}.\n\n{rest}"
 
 
 def _as_ufunc(numpy: Callable[..., Any]) -> Callable[..., Any]:
