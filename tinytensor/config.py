@@ -32,11 +32,10 @@ class Config:
         bits: several times faster, with errors of 0.0005 instead of 0.00000006. Needs sm_80; the CPU and
             older GPUs compute in float32 as before (default False).
 
-    Example:
-        >>> tt.config.strict_layout
-        False
-        >>> tt.config.matmul
-        'auto'
+    >>> tt.config.strict_layout
+    False
+    >>> tt.config.matmul
+    'auto'
     """
 
     __slots__ = ("debug", "host_kernels", "matmul", "strict_layout", "tf32")

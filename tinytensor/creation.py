@@ -101,20 +101,9 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     Args:
         data: number, nested sequence, NumPy array or tensor.
         dtype: default: float32 for Python floats, int64 for integers, bool, complex64; arrays keep theirs.
-        device: device of the tensor; default "cpu".
-        requires_grad: record operations on the tensor.
 
-    Returns:
-        A leaf tensor that shares memory with nothing.
-
-    Raises:
-        DTypeError: the data are not numbers, or the dtype does not exist.
-        ArgumentError: nested sequences of different lengths.
-        NumberRangeError: a Python number does not fit into the integer dtype.
-
-    Example:
-        >>> tt.tensor([[1, 2], [3, 4]]).dtype
-        tinytensor.int64
+    >>> tt.tensor([[1, 2], [3, 4]]).dtype
+    tinytensor.int64
     """
     place = place_of(device, "tensor")
     wanted = None if dtype is None else as_dtype(dtype, "tensor")
@@ -229,23 +218,19 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
 
     Args:
         obj: tensor, NumPy array, object with `__dlpack__` or the buffer protocol, number or nested sequence.
-        dtype: the wanted dtype; None keeps it.
-        device: where the bytes go; default "cpu".
         copy: True always copies, False never (ArgumentError if it must), None only where needed.
 
     Returns:
         A tensor; on the array's memory if neither dtype nor layout requires a copy.
 
     Raises:
-        ArgumentError: copy=False, but a copy is needed.
         DTypeError: the data are not numbers, or a masked array.
 
-    Example:
-        >>> a = np.zeros(3)
-        >>> t = tt.asarray(a)
-        >>> a[0] = 7.0
-        >>> t.tolist()
-        [7.0, 0.0, 0.0]
+    >>> a = np.zeros(3)
+    >>> t = tt.asarray(a)
+    >>> a[0] = 7.0
+    >>> t.tolist()
+    [7.0, 0.0, 0.0]
     """
     place = place_of(device, "asarray")
     obj = _shared_bfloat16(obj)
@@ -338,9 +323,8 @@ def from_numpy(array: Array) -> Tensor:
         DTypeError: it is not an array, it is a masked one, or its dtype is not numeric or not native.
         ArgumentError: its elements are not aligned to multiples of their size.
 
-    Example:
-        >>> tt.from_numpy(np.arange(6)[::-2]).strides
-        (-2,)
+    >>> tt.from_numpy(np.arange(6)[::-2]).strides
+    (-2,)
     """
     if not isinstance(array, np.ndarray):
         raise DTypeError(
@@ -381,20 +365,10 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
     """A tensor on the memory of any object that supports DLPack (NumPy, PyTorch, JAX, CuPy).
 
     Args:
-        x: object with `__dlpack__` and `__dlpack_device__`.
-        device: device of the tensor; default "cpu".
         copy: True copies; None and False share.
 
-    Returns:
-        A tensor on the same memory, kept alive by it.
-
-    Raises:
-        DTypeError: x does not support DLPack.
-        DeviceError: x is on another device.
-
-    Example:
-        >>> tt.from_dlpack(np.arange(3.0)).tolist()
-        [0.0, 1.0, 2.0]
+    >>> tt.from_dlpack(np.arange(3.0)).tolist()
+    [0.0, 1.0, 2.0]
     """
     place = place_of(device, "from_dlpack")
     if (there := _gpu_of(x)) is not None:
@@ -440,24 +414,10 @@ def _borrow(x: Any, device: Device) -> Tensor:
 def empty(
     shape: Any = (), *sizes: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """An uninitialized tensor.
+    """An uninitialized tensor, float32 by default; the sizes as a tuple or one by one.
 
-    Args:
-        shape, sizes: sizes of the axes, as a tuple or one by one.
-        dtype: default float32.
-        device: where the bytes go; default "cpu".
-        requires_grad: record what is computed from it.
-
-    Returns:
-        A leaf tensor; its values are whatever was in memory.
-
-    Raises:
-        ShapeError: a size is negative or too large.
-        AllocationError: there is not enough memory.
-
-    Example:
-        >>> tt.empty(2, 3).shape
-        (2, 3)
+    >>> tt.empty(2, 3).shape
+    (2, 3)
     """
     place = place_of(device, "empty")
     wanted = float32 if dtype is None else as_dtype(dtype, "empty")
@@ -471,22 +431,10 @@ def full(
     """A tensor with all elements equal to `fill_value`.
 
     Args:
-        shape: sizes as a tuple or one integer.
-        fill_value: a number (or a 0-d tensor).
         dtype: default: inferred from the number, as by `tt.tensor`.
-        device: where the bytes go; default "cpu".
-        requires_grad: record what is computed from it.
 
-    Returns:
-        A leaf tensor.
-
-    Raises:
-        ShapeError: a size is negative or too large.
-        NumberRangeError: the number does not fit into the dtype.
-
-    Example:
-        >>> tt.full((2,), 1.5).tolist()
-        [1.5, 1.5]
+    >>> tt.full((2,), 1.5).tolist()
+    [1.5, 1.5]
     """
     place = place_of(device, "full")
     value = tensor(fill_value, dtype=dtype)
@@ -507,24 +455,10 @@ def full(
 def zeros(
     shape: Any = (), *sizes: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor of zeros.
+    """A tensor of zeros, float32 by default; the sizes as a tuple or one by one.
 
-    Args:
-        shape, sizes: sizes of the axes, as a tuple or one by one.
-        dtype: default float32.
-        device: where the bytes go; default "cpu".
-        requires_grad: record what is computed from it.
-
-    Returns:
-        A leaf tensor.
-
-    Raises:
-        ShapeError: a size is negative or too large.
-        AllocationError: there is not enough memory.
-
-    Example:
-        >>> tt.zeros(2).tolist()
-        [0.0, 0.0]
+    >>> tt.zeros(2).tolist()
+    [0.0, 0.0]
     """
     place = place_of(device, "zeros")
     wanted = float32 if dtype is None else as_dtype(dtype, "zeros")
@@ -534,24 +468,10 @@ def zeros(
 def ones(
     shape: Any = (), *sizes: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor of ones.
+    """A tensor of ones, float32 by default; the sizes as a tuple or one by one.
 
-    Args:
-        shape, sizes: sizes of the axes, as a tuple or one by one.
-        dtype: default float32.
-        device: where the bytes go; default "cpu".
-        requires_grad: record what is computed from it.
-
-    Returns:
-        A leaf tensor.
-
-    Raises:
-        ShapeError: a size is negative or too large.
-        AllocationError: there is not enough memory.
-
-    Example:
-        >>> tt.ones(2).tolist()
-        [1.0, 1.0]
+    >>> tt.ones(2).tolist()
+    [1.0, 1.0]
     """
     place = place_of(device, "ones")
     wanted = float32 if dtype is None else as_dtype(dtype, "ones")
@@ -565,17 +485,8 @@ def _like(x: Tensor, dtype: Any) -> DType:
 def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
     """An uninitialized tensor of x's shape and dtype.
 
-    Args:
-        x: gives shape and dtype.
-        dtype: instead of x's.
-        device: where the bytes go; default "cpu".
-
-    Returns:
-        A contiguous leaf tensor.
-
-    Example:
-        >>> tt.empty_like(tt.ones(2, 3)).shape
-        (2, 3)
+    >>> tt.empty_like(tt.ones(2, 3)).shape
+    (2, 3)
     """
     if isinstance(x, Batched):
         return on_value(empty_like, x, dtype=dtype, device=device)
@@ -585,17 +496,8 @@ def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
 def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor of zeros of x's shape and dtype.
 
-    Args:
-        x: gives shape and dtype.
-        dtype: instead of x's.
-        device: where the bytes go; default "cpu".
-
-    Returns:
-        A contiguous leaf tensor.
-
-    Example:
-        >>> tt.zeros_like(tt.ones(2)).tolist()
-        [0.0, 0.0]
+    >>> tt.zeros_like(tt.ones(2)).tolist()
+    [0.0, 0.0]
     """
     return full_like(x, 0, dtype=dtype, device=device)
 
@@ -603,36 +505,17 @@ def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
 def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor of ones of x's shape and dtype.
 
-    Args:
-        x: gives shape and dtype.
-        dtype: instead of x's.
-        device: where the bytes go; default "cpu".
-
-    Returns:
-        A contiguous leaf tensor.
-
-    Example:
-        >>> tt.ones_like(tt.zeros(2)).tolist()
-        [1.0, 1.0]
+    >>> tt.ones_like(tt.zeros(2)).tolist()
+    [1.0, 1.0]
     """
     return full_like(x, 1, dtype=dtype, device=device)
 
 
 def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """A tensor of x's shape and dtype with all elements equal to `fill_value`.
+    """A tensor of x's shape and dtype, contiguous, with all elements equal to `fill_value`.
 
-    Args:
-        x: gives shape and dtype.
-        fill_value: the number.
-        dtype: instead of x's.
-        device: where the bytes go; default "cpu".
-
-    Returns:
-        A contiguous leaf tensor.
-
-    Example:
-        >>> tt.full_like(tt.zeros(2), 3).tolist()
-        [3.0, 3.0]
+    >>> tt.full_like(tt.zeros(2), 3).tolist()
+    [3.0, 3.0]
     """
     if isinstance(x, Batched):
         return on_value(full_like, x, fill_value, dtype=dtype, device=device)
@@ -644,22 +527,13 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
 
     Args:
         start: first number; if stop is left out, 0 is the first and this is the stop.
-        stop: end, not included.
-        step: distance; may be negative, not zero.
         dtype: default int64 if all are integers, else float32.
-        device: where the bytes go; default "cpu".
 
     Returns:
         shape (ceil((stop - start) / step),).
 
-    Raises:
-        ArgumentError: step is zero, or a bound is not finite.
-        NumberRangeError: a number does not fit into the dtype.
-        ShapeError, AllocationError: too many values.
-
-    Example:
-        >>> tt.arange(1, 7, 2).tolist()
-        [1, 3, 5]
+    >>> tt.arange(1, 7, 2).tolist()
+    [1, 3, 5]
     """
     place = place_of(device, "arange")
     if stop is None:
@@ -704,26 +578,10 @@ def _whole_steps(start: int, step: int, count: int, dtype: DType) -> Array:
 def linspace(
     start: float, stop: float, num: int, *, dtype: Any = None, device: Any = None, endpoint: bool = True
 ) -> Tensor:
-    """`num` evenly spaced values from start to stop.
+    """`num` evenly spaced values from start to stop, float32 by default.
 
-    Args:
-        start, stop: the ends.
-        num: number of values.
-        dtype: default float32.
-        device: where the bytes go; default "cpu".
-        endpoint: whether stop is the last value.
-
-    Returns:
-        shape (num,).
-
-    Raises:
-        ShapeError: num is negative or too large.
-        NumberRangeError: a number does not fit into the dtype.
-        AllocationError: there is not enough memory.
-
-    Example:
-        >>> tt.linspace(0, 1, 5).tolist()
-        [0.0, 0.25, 0.5, 0.75, 1.0]
+    >>> tt.linspace(0, 1, 5).tolist()
+    [0.0, 0.25, 0.5, 0.75, 1.0]
     """
     place = place_of(device, "linspace")
     (count,) = check_shape(num, "linspace")
@@ -753,24 +611,13 @@ def _as_float(x: Any, what: str) -> float:
 def eye(
     n_rows: int, n_cols: int | None = None, *, k: int = 0, dtype: Any = None, device: Any = None
 ) -> Tensor:
-    """A matrix of ones on a diagonal and zeros elsewhere.
+    """A matrix of ones on a diagonal and zeros elsewhere, float32 by default.
 
     Args:
-        n_rows, n_cols: sizes; square by default.
         k: index of the diagonal; positive: above the main diagonal.
-        dtype: default float32.
-        device: where the bytes go; default "cpu".
 
-    Returns:
-        shape (n_rows, n_cols).
-
-    Raises:
-        ShapeError: a size is negative or too large.
-        AllocationError: there is not enough memory.
-
-    Example:
-        >>> tt.eye(2).tolist()
-        [[1.0, 0.0], [0.0, 1.0]]
+    >>> tt.eye(2).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
     place = place_of(device, "eye")
     shape = check_shape((n_rows, n_rows if n_cols is None else n_cols), "eye")

@@ -20,14 +20,10 @@ class Device:
 
     There is never an implicit fallback to another device.
 
-    Raises:
-        DeviceError: unknown type, or an index that the type does not have.
-
-    Example:
-        >>> tt.Device("cuda:1")
-        device('cuda:1')
-        >>> tt.Device("cpu") is tt.Device("cpu")
-        True
+    >>> tt.Device("cuda:1")
+    device('cuda:1')
+    >>> tt.Device("cpu") is tt.Device("cpu")
+    True
     """
 
     __slots__ = ("index", "type")

@@ -250,9 +250,6 @@ def result_type(*operands: object) -> DType:
     Args:
         operands: at least one; each a dtype (or its name), a tensor, or a Python number.
 
-    Returns:
-        The common dtype.
-
     Raises:
         DTypeError: no operand; an operand of another type; uint64 with a signed integer, which no integer
             dtype holds.
@@ -261,13 +258,12 @@ def result_type(*operands: object) -> DType:
         the width of 0-d tensors; here all tensors count.
     Source: Python array API standard 2024.12, section "Type Promotion Rules", for pairs of one kind.
 
-    Example:
-        >>> tt.result_type(tt.int32, tt.float32)
-        tinytensor.float32
-        >>> tt.result_type(tt.float16, tt.bfloat16)
-        tinytensor.float32
-        >>> tt.result_type(tt.uint8, 3.5)
-        tinytensor.float32
+    >>> tt.result_type(tt.int32, tt.float32)
+    tinytensor.float32
+    >>> tt.result_type(tt.float16, tt.bfloat16)
+    tinytensor.float32
+    >>> tt.result_type(tt.uint8, 3.5)
+    tinytensor.float32
     """
     if not operands:
         raise DTypeError(
@@ -290,19 +286,11 @@ def result_type(*operands: object) -> DType:
 def can_cast(from_: object, to: object) -> bool:
     """Whether promotion can cast `from_` to `to`, that is, whether their common dtype is `to`.
 
-    Args:
-        from_: a dtype (or its name) or a tensor.
-        to: a dtype or its name.
-
     Returns:
         True if promote(from_, to) is `to`. Integers may go to any float, although large ones are rounded.
 
-    Raises:
-        DTypeError: an argument is no dtype.
-
-    Example:
-        >>> tt.can_cast(tt.int32, tt.float32), tt.can_cast(tt.float32, tt.int32)
-        (True, False)
+    >>> tt.can_cast(tt.int32, tt.float32), tt.can_cast(tt.float32, tt.int32)
+    (True, False)
     """
     source, target = _dtype_of(from_, "can_cast"), as_dtype(to, "can_cast")
     try:
@@ -315,24 +303,15 @@ def isdtype(dtype: object, kind: object) -> bool:
     """Whether a dtype is of a kind.
 
     Args:
-        dtype: a dtype or its name.
         kind: "bool", "signed integer", "unsigned integer", "integral", "real floating", "complex floating" or
             "numeric"; or a dtype, which means exactly this one; or a tuple, of which one must match.
 
-    Returns:
-        True if it is.
-
-    Raises:
-        DTypeError: the first argument is no dtype.
-        ArgumentError: the second names no kind.
-
     Source: Python array API standard 2024.12, isdtype.
 
-    Example:
-        >>> tt.isdtype(tt.bfloat16, "real floating")
-        True
-        >>> tt.isdtype(tt.uint8, ("bool", tt.int64))
-        False
+    >>> tt.isdtype(tt.bfloat16, "real floating")
+    True
+    >>> tt.isdtype(tt.uint8, ("bool", tt.int64))
+    False
     """
     dtype = as_dtype(dtype, "isdtype")
     if isinstance(kind, tuple):
@@ -407,22 +386,15 @@ def finfo(dtype: object) -> FloatInfo:
     eps = 2^-p, smallest_normal = 2^(2 - 2^(e-1)), max = (2 - eps) * 2^(2^(e-1) - 1), for p bits of fraction
     and e bits of exponent.
 
-    Args:
-        dtype: a float or complex dtype (or its name), or a tensor of one.
-
     Returns:
         FloatInfo with bits, eps, max, min, smallest_normal and dtype.
 
-    Raises:
-        DTypeError: not a float or complex dtype.
-
     Source: IEEE 754-2019, table 3.5, for all but bfloat16, which is float32 without its last 16 bits.
 
-    Example:
-        >>> tt.finfo(tt.bfloat16).eps
-        0.0078125
-        >>> tt.finfo("complex64").dtype
-        tinytensor.float32
+    >>> tt.finfo(tt.bfloat16).eps
+    0.0078125
+    >>> tt.finfo("complex64").dtype
+    tinytensor.float32
     """
     found = _dtype_of(dtype, "finfo")
     found = _PARTS.get(found, found)
@@ -444,18 +416,11 @@ def iinfo(dtype: object) -> IntInfo:
 
     min = -2^(bits-1) and max = 2^(bits-1) - 1 if signed, else 0 and 2^bits - 1.
 
-    Args:
-        dtype: an integer dtype (or its name), or a tensor of one.
-
     Returns:
         IntInfo with bits, max, min and dtype.
 
-    Raises:
-        DTypeError: not an integer dtype.
-
-    Example:
-        >>> tt.iinfo(tt.uint16).max
-        65535
+    >>> tt.iinfo(tt.uint16).max
+    65535
     """
     found = _dtype_of(dtype, "iinfo")
     if found.rank != 1:

@@ -56,20 +56,16 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
         path: the file to write. Its folder must exist; an existing file is replaced atomically, and its mode
             kept; of a link, the target is replaced. Devices, pipes and folders raise: they would be lost.
 
-    Returns:
-        context manager of a binary file.
-
     Raises:
         SaveError: no such folder, no permission, disk full.
 
-    Example:
-        >>> import tempfile, pathlib
-        >>> from tinytensor.files import atomic_write
-        >>> target = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
-        >>> with atomic_write(target) as file:
-        ...     _ = file.write(b"whole or not at all")
-        >>> target.read_text()
-        'whole or not at all'
+    >>> import tempfile, pathlib
+    >>> from tinytensor.files import atomic_write
+    >>> target = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
+    >>> with atomic_write(target) as file:
+    ...     _ = file.write(b"whole or not at all")
+    >>> target.read_text()
+    'whole or not at all'
     """
     with replacement(path) as temporary, temporary.open("wb") as file:
         yield file
@@ -79,24 +75,17 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
 def replacement(path: PathLike) -> Iterator[Path]:
     """Path of an empty file to fill that replaces `path` if the block ends without an exception.
 
-    Args:
-        path: the file to write, as in `atomic_write`.
-
     Returns:
         context manager of the path of a temporary file. If the process is killed, it remains; the next writer
         of the same file removes it.
 
-    Raises:
-        SaveError: no such folder, no permission, disk full.
-
-    Example:
-        >>> import tempfile, pathlib
-        >>> from tinytensor.files import replacement
-        >>> target = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
-        >>> with replacement(target) as temporary:
-        ...     _ = temporary.write_text("whole or not at all")
-        >>> target.read_text()
-        'whole or not at all'
+    >>> import tempfile, pathlib
+    >>> from tinytensor.files import replacement
+    >>> target = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
+    >>> with replacement(target) as temporary:
+    ...     _ = temporary.write_text("whole or not at all")
+    >>> target.read_text()
+    'whole or not at all'
     """
     _refuse_null(path)
     target = Path(os.path.realpath(path))
@@ -141,14 +130,10 @@ def temporary_beside(target: Path) -> Path:
         target: what is to be written. What dead processes of this host left of it is removed, and nothing of
             running ones.
 
-    Returns:
-        A path that does not exist yet.
-
-    Example:
-        >>> from tinytensor.files import temporary_beside
-        >>> path = temporary_beside(Path("runs/model.bin"))
-        >>> path.parent.name, path.name.startswith(".model.bin."), path.suffix
-        ('runs', True, '.tmp')
+    >>> from tinytensor.files import temporary_beside
+    >>> path = temporary_beside(Path("runs/model.bin"))
+    >>> path.parent.name, path.name.startswith(".model.bin."), path.suffix
+    ('runs', True, '.tmp')
     """
     mine = f"{_HOST:08x}"
     for path in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
@@ -180,23 +165,17 @@ def atomic_folder(path: PathLike, who: str) -> Iterator[Path]:
 
     Args:
         path: the folder to create, with its parents. An empty folder may exist.
-        who: name of the called function, for errors.
-
-    Returns:
-        context manager of the temporary folder.
 
     Raises:
         ArgumentError: `path` exists.
-        SaveError: no permission, disk full; the temporary folder is removed.
 
-    Example:
-        >>> import tempfile, pathlib
-        >>> from tinytensor.files import atomic_folder
-        >>> target = pathlib.Path(tempfile.mkdtemp()) / "new"
-        >>> with atomic_folder(target, "example") as folder:
-        ...     _ = (folder / "note.txt").write_text("all or nothing")
-        >>> (target / "note.txt").read_text()
-        'all or nothing'
+    >>> import tempfile, pathlib
+    >>> from tinytensor.files import atomic_folder
+    >>> target = pathlib.Path(tempfile.mkdtemp()) / "new"
+    >>> with atomic_folder(target, "example") as folder:
+    ...     _ = (folder / "note.txt").write_text("all or nothing")
+    >>> (target / "note.txt").read_text()
+    'all or nothing'
     """
     _refuse_null(path)
     path = Path(path)
@@ -224,15 +203,8 @@ def atomic_folder(path: PathLike, who: str) -> Iterator[Path]:
 def sync_folder(folder: Path) -> None:
     """Flush a directory to disk, so that its file names survive a power failure (no-op on Windows).
 
-    Args:
-        folder: an existing folder.
-
-    Raises:
-        OSError: the folder cannot be opened.
-
-    Example:
-        >>> from tinytensor.files import sync_folder
-        >>> sync_folder(Path("."))
+    >>> from tinytensor.files import sync_folder
+    >>> sync_folder(Path("."))
     """
     if os.name == "nt":
         return
@@ -300,26 +272,19 @@ def text_chunks(path: PathLike, who: str, size: int = 1 << 22) -> Iterator[str]:
     crosses these boundaries.
 
     Args:
-        path: the file.
-        who: name of the called function, for errors.
         size: bytes read at once; a chunk is longer only if it has no such boundary.
 
     Returns:
         iterator of non-empty texts; joined, they are the file, line ends unchanged.
 
-    Raises:
-        ArgumentError: the file cannot be read.
-        FormatError: it is not UTF-8.
-
     Memory: a few times `size`.
 
-    Example:
-        >>> import tempfile, pathlib
-        >>> from tinytensor.files import text_chunks
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "text.txt"
-        >>> _ = path.write_text("to be or not to be")
-        >>> list(text_chunks(path, "example", size=8))
-        ['to be', ' or not to', ' be']
+    >>> import tempfile, pathlib
+    >>> from tinytensor.files import text_chunks
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "text.txt"
+    >>> _ = path.write_text("to be or not to be")
+    >>> list(text_chunks(path, "example", size=8))
+    ['to be', ' or not to', ' be']
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     text, done = "", 0

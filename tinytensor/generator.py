@@ -36,15 +36,11 @@ class Generator:
     Args:
         seed: any integer; only its value modulo 2**64 counts.
 
-    Raises:
-        DTypeError: seed is not an integer.
-
     Source: Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".
 
-    Example:
-        >>> generator = tt.Generator(7)
-        >>> generator.advance(3), generator.advance(1), generator
-        (0, 3, Generator(seed=7, offset=4))
+    >>> generator = tt.Generator(7)
+    >>> generator.advance(3), generator.advance(1), generator
+    (0, 3, Generator(seed=7, offset=4))
     """
 
     __slots__ = ("_offset", "_seed")
@@ -73,18 +69,8 @@ class Generator:
     def manual_seed(self, seed: SupportsIndex) -> "Generator":
         """Reset to the start of the stream of a seed; returns the generator itself.
 
-        Args:
-            seed: any integer; only its value modulo 2**64 counts.
-
-        Returns:
-            this generator.
-
-        Raises:
-            DTypeError: seed is not an integer.
-
-        Example:
-            >>> tt.Generator().manual_seed(-1).seed == 2**64 - 1
-            True
+        >>> tt.Generator().manual_seed(-1).seed == 2**64 - 1
+        True
         """
         reduced = _reduce("Generator.manual_seed", seed)
         with _lock:
@@ -96,20 +82,9 @@ class Generator:
     def advance(self, n_blocks: SupportsIndex) -> int:
         """Reserve n_blocks blocks of 4 words for the caller and return the offset of the first.
 
-        Args:
-            n_blocks: number of blocks to reserve, at least 0.
-
-        Returns:
-            the offset before the call; no other caller gets these blocks.
-
-        Raises:
-            DTypeError: n_blocks is not an integer.
-            ArgumentError: n_blocks is negative: those blocks would be used twice.
-
-        Example:
-            >>> generator = tt.Generator(0)
-            >>> [generator.advance(2) for _ in range(3)]
-            [0, 2, 4]
+        >>> generator = tt.Generator(0)
+        >>> [generator.advance(2) for _ in range(3)]
+        [0, 2, 4]
         """
         count = as_int(n_blocks, "Generator.advance", "a number of blocks")
         if count < 0:
@@ -132,10 +107,9 @@ class Generator:
         Returns:
             a multiple of 2**-53; uses one block.
 
-        Example:
-            >>> a, b = tt.Generator(7), tt.Generator(7)
-            >>> a.random() == tt.uniform(1, dtype=tt.float64, generator=b).item()
-            True
+        >>> a, b = tt.Generator(7), tt.Generator(7)
+        >>> a.random() == tt.uniform(1, dtype=tt.float64, generator=b).item()
+        True
         """
         first, _ = block(self._seed, self.advance(1))
         return (first >> 11) * 2.0**-53
@@ -143,12 +117,8 @@ class Generator:
     def get_state(self) -> dict[str, int]:
         """The state as a JSON-serializable dictionary.
 
-        Returns:
-            {"seed": …, "offset": …}, a copy.
-
-        Example:
-            >>> tt.Generator(7).get_state()
-            {'seed': 7, 'offset': 0}
+        >>> tt.Generator(7).get_state()
+        {'seed': 7, 'offset': 0}
         """
         with _lock:
             return {"seed": self._seed, "offset": self._offset}
@@ -162,11 +132,10 @@ class Generator:
         Raises:
             FormatError: state is anything else; the generator is unchanged.
 
-        Example:
-            >>> generator = tt.Generator()
-            >>> generator.set_state({"seed": 7, "offset": 12})
-            >>> generator
-            Generator(seed=7, offset=12)
+        >>> generator = tt.Generator()
+        >>> generator.set_state({"seed": 7, "offset": 12})
+        >>> generator
+        Generator(seed=7, offset=12)
         """
         if not isinstance(state, Mapping):
             raise _bad_state(f"it is a {type(state).__name__}")
@@ -189,20 +158,10 @@ observers: list[Callable[[Generator, int, int], None]] = []
 def manual_seed(seed: SupportsIndex) -> Generator:
     """Seed the default generator: the same seed gives the same random numbers.
 
-    Args:
-        seed: any integer; only its value modulo 2**64 counts.
-
-    Returns:
-        the default generator.
-
-    Raises:
-        DTypeError: seed is not an integer.
-
     Differs from: torch.manual_seed in the numbers that follow, and in that every integer is accepted.
 
-    Example:
-        >>> tt.manual_seed(1337)
-        Generator(seed=1337, offset=0)
+    >>> tt.manual_seed(1337)
+    Generator(seed=1337, offset=0)
     """
     reduced = _reduce("manual_seed", seed)
     return default_generator.manual_seed(reduced)
@@ -211,13 +170,9 @@ def manual_seed(seed: SupportsIndex) -> Generator:
 def initial_seed() -> int:
     """The seed of the default generator, 0 if `manual_seed` was not called.
 
-    Returns:
-        an integer, 0 <= seed < 2**64.
-
-    Example:
-        >>> _ = tt.manual_seed(1337)
-        >>> tt.initial_seed()
-        1337
+    >>> _ = tt.manual_seed(1337)
+    >>> tt.initial_seed()
+    1337
     """
     return default_generator.seed
 

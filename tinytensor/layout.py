@@ -368,9 +368,8 @@ def with_aligned_rows(shape: Shape, itemsize: int) -> Layout:
     """C-contiguous layout, but with a gap after each row (the last axis) where long rows would otherwise
     begin at addresses that are no multiple of 16 bytes, as vector accesses need them.
 
-    Example:
-        >>> with_aligned_rows((2, 1001), 2).strides, with_aligned_rows((2, 1008), 2).strides
-        ((1024, 1), (1008, 1))
+    >>> with_aligned_rows((2, 1001), 2).strides, with_aligned_rows((2, 1008), 2).strides
+    ((1024, 1), (1008, 1))
     """
     rows, row = prod(shape[:-1]), shape[-1] if shape else 0
     if rows < 2 or row < LONG_ROW or row * itemsize % 16 == 0:

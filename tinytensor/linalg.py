@@ -1,8 +1,9 @@
 """Linear algebra: the names of the array API standard's extension `linalg`, of its version 2024.12.
 
-Factorizations and equations are computed by the LAPACK of NumPy, and on a GPU by cuSOLVER, through CuPy;
-products, norms of sums and diagonals by kernels. Leading axes are batches. float32 and float64 have first and
-second derivatives; complex numbers have values alone, on the CPU.
+Factorizations and equations are computed by the LAPACK of NumPy, and on a GPU by cuSOLVER (extra `vendor13`),
+through CuPy: not in 16-bit dtypes, and with an ArgumentError where LAPACK does not converge, such as for nan.
+Products, norms of sums and diagonals are computed by kernels. Leading axes are batches. float32 and float64
+have first and second derivatives; complex numbers have values alone, on the CPU.
 """
 
 from typing import TYPE_CHECKING

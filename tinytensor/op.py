@@ -323,16 +323,14 @@ def flops_of(op: AnyOp | None, outs: Shapes, ins: Shapes) -> float | None:
     """Floating-point operations of one call of an op.
 
     Args:
-        op: the op.
         outs, ins: shapes in the order of `Op.outputs` and `Op.inputs`; None for one that is not there.
 
     Returns:
         The number; None for no op, or one that does not say.
 
-    Example:
-        >>> from tinytensor.ops.matmul.matmul import Matmul
-        >>> flops_of(Matmul(ta=False, tb=False), [(2, 5)], [(2, 3), (3, 5)])
-        60.0
+    >>> from tinytensor.ops.matmul.matmul import Matmul
+    >>> flops_of(Matmul(ta=False, tb=False), [(2, 5)], [(2, 3), (3, 5)])
+    60.0
     """
     flops = None if op is None else getattr(type(op) if isinstance(op, Op) else op, "flops", None)
     if flops is None:

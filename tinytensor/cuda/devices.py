@@ -27,9 +27,8 @@ _BF16 = 80  # compute capability times 10 of the first GPUs that multiply bfloat
 def is_available() -> bool:
     """Whether a GPU is available as device "cuda".
 
-    Example:
-        >>> tt.cuda.is_available() in (True, False)
-        True
+    >>> tt.cuda.is_available() in (True, False)
+    True
     """
     try:
         runtime_of(as_device("cuda"))
@@ -45,11 +44,9 @@ def synchronize(device: Device | str = "cuda") -> None:
         device: "cuda", "cuda:1", "emulated" or "checked".
 
     Raises:
-        DeviceError: the device is not available.
         IndexRangeError: a kernel reported an index out of range.
 
-    Example:
-        >>> tt.cuda.synchronize("emulated")
+    >>> tt.cuda.synchronize("emulated")
     """
     runtime = runtime_of(as_device(device))
     runtime.synchronize()
@@ -59,9 +56,8 @@ def synchronize(device: Device | str = "cuda") -> None:
 def device_count() -> int:
     """The number of GPUs; 0 where none can be used.
 
-    Example:
-        >>> tt.cuda.device_count() >= tt.cuda.is_available()
-        True
+    >>> tt.cuda.device_count() >= tt.cuda.is_available()
+    True
     """
     try:
         return gpu.device_count()
@@ -72,8 +68,7 @@ def device_count() -> int:
 def empty_cache() -> None:
     """Give the memory of GPUs that no tensor uses back to the driver, for other programs.
 
-    Example:
-        >>> tt.cuda.empty_cache()
+    >>> tt.cuda.empty_cache()
     """
     for device, runtime in started().items():
         if device.type == "cuda":
@@ -84,9 +79,8 @@ def empty_cache() -> None:
 def is_bf16_supported() -> bool:
     """Whether the first GPU multiplies matrices of bfloat16 (compute capability 8.0, Ampere, or newer).
 
-    Example:
-        >>> tt.cuda.is_bf16_supported() <= tt.cuda.is_available()
-        True
+    >>> tt.cuda.is_bf16_supported() <= tt.cuda.is_available()
+    True
     """
     return is_available() and runtime_of(as_device("cuda")).architecture >= _BF16
 
@@ -94,16 +88,9 @@ def is_bf16_supported() -> bool:
 def manual_seed(seed: SupportsIndex) -> None:
     """Seed the default generator, `tt.manual_seed`: it gives all devices their random numbers, CPU and GPUs.
 
-    Args:
-        seed: any integer.
-
-    Raises:
-        DTypeError: seed is not an integer.
-
-    Example:
-        >>> tt.cuda.manual_seed(1337)
-        >>> tt.initial_seed()
-        1337
+    >>> tt.cuda.manual_seed(1337)
+    >>> tt.initial_seed()
+    1337
     """
     seed_default(seed)
 

@@ -44,14 +44,13 @@ class Stream:
     Attributes:
         device: the device of the stream.
 
-    Example:
-        >>> stream = tt.cuda.Stream("emulated")
-        >>> x = tt.ones(3, device="emulated")
-        >>> with stream:
-        ...     y = x + 1.0
-        >>> stream.join()
-        >>> (y * 2.0).tolist()
-        [4.0, 4.0, 4.0]
+    >>> stream = tt.cuda.Stream("emulated")
+    >>> x = tt.ones(3, device="emulated")
+    >>> with stream:
+    ...     y = x + 1.0
+    >>> stream.join()
+    >>> (y * 2.0).tolist()
+    [4.0, 4.0, 4.0]
     """
 
     __slots__ = ("_handle", "_runtime", "device")
@@ -96,26 +95,13 @@ class Stream:
 
 
 def pinned(*shape: Any, dtype: Any = None, device: Device | str = "cuda") -> Tensor:
-    """Uninitialized CPU tensor in pinned (page-locked) memory, for `copy_async`.
+    """Uninitialized CPU tensor in pinned (page-locked) memory, for `copy_async`; float32 by default.
 
     Pinned memory cannot be swapped out, so allocate little of it, and reuse it.
 
-    Args:
-        shape: sizes, one by one or as a tuple.
-        dtype: default float32.
-        device: the device that copies from and to it.
-
-    Returns:
-        A CPU tensor, otherwise like any other.
-
-    Raises:
-        DeviceError: the device is not available.
-        ShapeError: a size is negative.
-
-    Example:
-        >>> x = tt.cuda.pinned(2, 3, device="emulated")
-        >>> x.shape, str(x.device)
-        ((2, 3), 'cpu')
+    >>> x = tt.cuda.pinned(2, 3, device="emulated")
+    >>> x.shape, str(x.device)
+    ((2, 3), 'cpu')
     """
     runtime = _runtime("pinned", as_device(device))
     sizes = check_shape(shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape, "pinned")
@@ -139,15 +125,13 @@ def copy_async(target: Tensor, source: Tensor) -> None:
 
     Raises:
         ArgumentError: the CPU tensor is not pinned, or not exactly one tensor is on a device.
-        ShapeError: shapes differ, or a tensor is not contiguous.
         GradError: one of them requires grad, in grad mode: the copy is not recorded.
 
-    Example:
-        >>> host, there = tt.cuda.pinned(2, device="emulated"), tt.ones(2, device="emulated")
-        >>> tt.cuda.copy_async(host, there)
-        >>> tt.cuda.synchronize("emulated")
-        >>> host.tolist()
-        [1.0, 1.0]
+    >>> host, there = tt.cuda.pinned(2, device="emulated"), tt.ones(2, device="emulated")
+    >>> tt.cuda.copy_async(host, there)
+    >>> tt.cuda.synchronize("emulated")
+    >>> host.tolist()
+    [1.0, 1.0]
     """
     refuse("a copy between devices")
     _check(target, source)

@@ -55,25 +55,15 @@ def pointer(x: Tensor) -> Pointer:
 
     Without it, launching with a non-contiguous tensor raises, since a kernel gets only an address.
 
-    Args:
-        x: a tensor on a device, of any shape.
-
-    Returns:
-        A kernel argument: the address of x's first element.
-
-    Raises:
-        DeviceError: x is on the CPU.
-
-    Example:
-        >>> k = tt.cuda.kernel('''
-        ... __global__ void column(float* y, const float* x, int n, int stride) {
-        ...     if (threadIdx.x < n) y[threadIdx.x] = x[threadIdx.x * stride];
-        ... }''')
-        >>> x = tt.arange(6, dtype=tt.float32).reshape(3, 2).to("emulated")[:, 1]
-        >>> y = tt.empty(3, device="emulated")
-        >>> k[1, 32](y, tt.cuda.pointer(x), 3, x.strides[0])
-        >>> y.tolist()
-        [1.0, 3.0, 5.0]
+    >>> k = tt.cuda.kernel('''
+    ... __global__ void column(float* y, const float* x, int n, int stride) {
+    ...     if (threadIdx.x < n) y[threadIdx.x] = x[threadIdx.x * stride];
+    ... }''')
+    >>> x = tt.arange(6, dtype=tt.float32).reshape(3, 2).to("emulated")[:, 1]
+    >>> y = tt.empty(3, device="emulated")
+    >>> k[1, 32](y, tt.cuda.pointer(x), 3, x.strides[0])
+    >>> y.tolist()
+    [1.0, 3.0, 5.0]
     """
     _refuse_cpu("pointer", x.device)
     return Pointer(x)
@@ -93,12 +83,11 @@ class Kernel:
         source: path of the source file.
         signature: the declaration.
 
-    Example:
-        >>> k = tt.cuda.kernel("__global__ void put(int* y, int v) { y[threadIdx.x] = v; }")
-        >>> y = tt.empty(2, dtype=tt.int32, device="emulated")
-        >>> k[1, 2](y, 7)
-        >>> y.tolist()
-        [7, 7]
+    >>> k = tt.cuda.kernel("__global__ void put(int* y, int v) { y[threadIdx.x] = v; }")
+    >>> y = tt.empty(2, dtype=tt.int32, device="emulated")
+    >>> k[1, 2](y, 7)
+    >>> y.tolist()
+    [7, 7]
     """
 
     def __init__(self, source: Path, signature: Signature, template: tuple[TemplateArgument, ...]) -> None:
@@ -251,16 +240,15 @@ def kernel(source: str | Path, name: str | None = None, *template: TemplateArgum
     Raises:
         KernelError: there is no such kernel; at the first launch also if it does not compile.
 
-    Example:
-        >>> k = tt.cuda.kernel('''
-        ... __global__ void axpy(float* y, const float* x, float a, int n) {
-        ...     int i = blockIdx.x * blockDim.x + threadIdx.x;
-        ...     if (i < n) y[i] += a * x[i];
-        ... }''')
-        >>> x, y = tt.ones(1000, device="emulated"), tt.zeros(1000, device="emulated")
-        >>> k[4, 256](y, x, 2.0, 1000)
-        >>> y[:3].tolist()
-        [2.0, 2.0, 2.0]
+    >>> k = tt.cuda.kernel('''
+    ... __global__ void axpy(float* y, const float* x, float a, int n) {
+    ...     int i = blockIdx.x * blockDim.x + threadIdx.x;
+    ...     if (i < n) y[i] += a * x[i];
+    ... }''')
+    >>> x, y = tt.ones(1000, device="emulated"), tt.zeros(1000, device="emulated")
+    >>> k[4, 256](y, x, 2.0, 1000)
+    >>> y[:3].tolist()
+    [2.0, 2.0, 2.0]
     """
     is_path = isinstance(source, Path) or (source.endswith(".cu") and "\n" not in source)
     try:
@@ -339,12 +327,11 @@ def check(*, blocks: int = 4, record: bool = False, schedules: int = 0) -> Itera
         The report, filled while the block runs; print it, or read `findings` and `lines`. Checks may be
         nested: each report contains everything inside its block.
 
-    Example:
-        >>> x = tt.arange(64, dtype=tt.float32, device="emulated")
-        >>> with tt.cuda.check() as report:
-        ...     y = x + 1.0
-        >>> report.findings, report.launches
-        ([], 1)
+    >>> x = tt.arange(64, dtype=tt.float32, device="emulated")
+    >>> with tt.cuda.check() as report:
+    ...     y = x + 1.0
+    >>> report.findings, report.launches
+    ([], 1)
     """
     checked: Any = runtime_of(as_device("checked"))
     with checked.check(runtime_of(as_device("emulated")), blocks, record, schedules) as report:

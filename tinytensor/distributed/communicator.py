@@ -65,13 +65,12 @@ class Communicator:
         local_rank, local_size: the same among the ranks of this machine.
         device: device of this rank.
 
-    Example:
-        >>> from tinytensor import distributed
-        >>> ranks = distributed.init("local")
-        >>> x = tt.ones(3)
-        >>> ranks.all_reduce(x).wait()
-        >>> ranks.rank, ranks.size, x.tolist()
-        (0, 1, [1.0, 1.0, 1.0])
+    >>> from tinytensor import distributed
+    >>> ranks = distributed.init("local")
+    >>> x = tt.ones(3)
+    >>> ranks.all_reduce(x).wait()
+    >>> ranks.rank, ranks.size, x.tolist()
+    (0, 1, [1.0, 1.0, 1.0])
     """
 
     rank: int
@@ -87,8 +86,6 @@ class Communicator:
             x: contiguous; must not be read or written before the handle is complete.
             reduction: "sum", "mean", "max" or "min"; a mean is of floating-point numbers only.
 
-        Raises:
-            ShapeError, DTypeError, ArgumentError: x or the reduction is not supported.
         """
         self._check("all_reduce", x, reduction)
         return self._go(Operation("all_reduce", x, x, reduction))
@@ -99,7 +96,6 @@ class Communicator:
         Args:
             target: contiguous, n elements.
             source: contiguous, n * size elements; not modified.
-            reduction: see `all_reduce`.
         """
         self._check("reduce_scatter", source, reduction)
         self._check_pair("reduce_scatter", target, source, target.size * self.size, source.size)
@@ -120,11 +116,8 @@ class Communicator:
         """Copy x of the root rank to all ranks.
 
         Args:
-            x: contiguous; read on the root, written elsewhere.
             root: the rank to copy from.
 
-        Raises:
-            ArgumentError: there is no such rank.
         """
         self._check("broadcast", x)
         if not 0 <= root < self.size:
@@ -142,8 +135,6 @@ class Communicator:
 
         Args:
             text: the string on the root; ignored on other ranks.
-            root: the rank to copy from.
-            device: device on which this communicator transfers tensors.
         """
         mine = text.encode()
         length = tt.tensor([len(mine)], dtype=tt.int64, device=device)

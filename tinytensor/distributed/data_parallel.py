@@ -70,7 +70,6 @@ class DataParallel:
 
     Args:
         model: a module, or parameters; those that do not require grad are only broadcast at the start.
-        ranks: the communicator.
         bucket_bytes: size of a bucket. Small ones are sent sooner, large ones need fewer messages.
 
     Attributes:
@@ -80,20 +79,18 @@ class DataParallel:
 
     Raises:
         CommunicationError: the ranks have different models.
-        ArgumentError: bucket_bytes is below 1.
 
     Source: Li et al. 2020, "PyTorch Distributed", arXiv:2006.15704, sections 3.2 and 4.2.
 
-    Example:
-        >>> from tinytensor.distributed import DataParallel, run_local
-        >>> def train(ranks):
-        ...     layer = tt.nn.Linear(1, 1, bias=False)
-        ...     parallel = DataParallel(layer, ranks)
-        ...     layer(tt.tensor([[float(ranks.rank)]])).sum().backward()
-        ...     parallel.synchronize()
-        ...     return layer.weight.grad.item()
-        >>> run_local(2, train)
-        [0.5, 0.5]
+    >>> from tinytensor.distributed import DataParallel, run_local
+    >>> def train(ranks):
+    ...     layer = tt.nn.Linear(1, 1, bias=False)
+    ...     parallel = DataParallel(layer, ranks)
+    ...     layer(tt.tensor([[float(ranks.rank)]])).sum().backward()
+    ...     parallel.synchronize()
+    ...     return layer.weight.grad.item()
+    >>> run_local(2, train)
+    [0.5, 0.5]
     """
 
     def __init__(
@@ -143,8 +140,6 @@ class DataParallel:
 
         A parameter without a gradient on this rank counts as 0.
 
-        Raises:
-            CommunicationError: another rank has failed.
         """
         with tt.no_grad():
             for bucket in self.buckets:
@@ -196,11 +191,7 @@ class DataParallel:
         _compare(self.ranks, [zlib.crc32(";".join(words).encode())], "the models have different parameters")
 
     def check_equal(self) -> None:
-        """Check that all parameters are bitwise equal on all ranks.
-
-        Raises:
-            CommunicationError: they differ.
-        """
+        """Check that all parameters are bitwise equal on all ranks."""
         sums = [zlib.crc32(arr(p.detach().cpu()).reshape(-1).view(np.uint8).data) for p in self.params]
         _compare(self.ranks, sums, "the parameters are no longer the same", self.params[0].device)
 

@@ -25,11 +25,7 @@ class Meeting:
 
 
 class Group:
-    """Shared state of the ranks of one process.
-
-    Args:
-        size: number of ranks.
-    """
+    """Shared state of the ranks of one process."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -103,12 +99,7 @@ class LocalHandle:
 
 
 class LocalCommunicator(Communicator):
-    """Communicator of a rank that is a thread; the only rank if no group is given.
-
-    Args:
-        group: state shared with the other ranks.
-        rank: index of this rank.
-    """
+    """Communicator of a rank that is a thread; the only rank if no group is given."""
 
     def __init__(self, group: Group | None = None, rank: int = 0) -> None:
         self._group = Group(1) if group is None else group
@@ -173,22 +164,17 @@ def run_local(size: int, function: Callable[[Communicator], Result]) -> list[Res
 
     Args:
         size: number of ranks.
-        function: called with the communicator; all ranks must call the same operations.
-
-    Returns:
-        The return values of the ranks, in rank order.
 
     Raises:
         ArgumentError: size is below 1.
         BaseException: the exception of the first rank that failed; the others are woken up and end.
 
-    Example:
-        >>> def total(ranks):
-        ...     x = tt.tensor([float(ranks.rank)])
-        ...     ranks.all_reduce(x).wait()
-        ...     return x.item()
-        >>> run_local(3, total)
-        [3.0, 3.0, 3.0]
+    >>> def total(ranks):
+    ...     x = tt.tensor([float(ranks.rank)])
+    ...     ranks.all_reduce(x).wait()
+    ...     return x.item()
+    >>> run_local(3, total)
+    [3.0, 3.0, 3.0]
     """
     if size < 1:
         raise tt.ArgumentError(f"run_local: size={size}", why="at least one rank is needed", fix="size=2")

@@ -66,9 +66,6 @@ class MpiHandle:
 class MpiCommunicator(Communicator):
     """Communicator of all processes of one `mpiexec`.
 
-    Args:
-        comm: a communicator of mpi4py; default MPI.COMM_WORLD.
-
     Attributes:
         waiting: number of threads that wait for an operation.
 

@@ -75,9 +75,6 @@ class NcclCommunicator(Communicator):
 
     NCCL does not detect that ranks call different operations: they deadlock, or get wrong data.
 
-    Args:
-        host: the communicator of the same ranks for CPU tensors.
-
     Attributes:
         device: this rank's GPU.
 

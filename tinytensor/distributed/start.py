@@ -24,9 +24,8 @@ def started_ranks() -> int:
     Returns:
         1 for a program that was started without mpiexec.
 
-    Example:
-        >>> started_ranks()
-        1
+    >>> started_ranks()
+    1
     """
     counts = [int(os.environ[name]) for name in _SIZES if os.environ.get(name, "").isdecimal()]
     return max(1, *counts, 1)
@@ -46,15 +45,9 @@ def init(backend: Backend = "auto") -> Communicator:
     Returns:
         The communicator; for MPI and NCCL always the same object.
 
-    Raises:
-        ArgumentError: there is no such backend.
-        CommunicationError: MPI or NCCL cannot be used.
-        DeviceError: there is no GPU for a rank.
-
-    Example:
-        >>> from tinytensor import distributed
-        >>> distributed.init().size
-        1
+    >>> from tinytensor import distributed
+    >>> distributed.init().size
+    1
     """
     if backend == "auto":
         backend = "mpi" if started_ranks() > 1 else "local"

@@ -150,14 +150,11 @@ def value_and_grad(function: Function, argnums: Argnums = 0, has_aux: bool = Fal
         the structure of the argument; for several argnums they are a tuple.
 
     Raises:
-        ArgumentError: a position without an argument; no pair with `has_aux`.
         GradError: the result is not a tensor with one element.
-        DTypeError: an argument has a tensor that is not floating.
 
-    Example:
-        >>> value, slope = tt.func.value_and_grad(lambda x: x**3)(tt.tensor(2.0))
-        >>> value.item(), slope.item()
-        (8.0, 12.0)
+    >>> value, slope = tt.func.value_and_grad(lambda x: x**3)(tt.tensor(2.0))
+    >>> value.item(), slope.item()
+    (8.0, 12.0)
     """
 
     @functools.wraps(function)
@@ -184,15 +181,8 @@ def value_and_grad(function: Function, argnums: Argnums = 0, has_aux: bool = Fal
 def grad(function: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
     """A function that returns the gradients of `function`; with `has_aux`, (gradients, aux).
 
-    Args:
-        function, argnums, has_aux: as for `value_and_grad`.
-
-    Raises:
-        as `value_and_grad`.
-
-    Example:
-        >>> tt.func.grad(tt.func.grad(lambda x: x**3))(tt.tensor(2.0)).item()
-        12.0
+    >>> tt.func.grad(tt.func.grad(lambda x: x**3))(tt.tensor(2.0)).item()
+    12.0
     """
     both = value_and_grad(function, argnums, has_aux)
 
@@ -210,22 +200,13 @@ def grad(function: Function, argnums: Argnums = 0, has_aux: bool = False) -> Fun
 def vjp(function: Function, *primals: Tree, has_aux: bool = False) -> tuple[Any, ...]:
     """Result of `function`, and a function that multiplies a cotangent by its Jacobian (reverse mode).
 
-    Args:
-        primals: arguments at which it is evaluated.
-        has_aux: the function returns (result, aux).
-
     Returns:
         (result, pull), or (result, pull, aux). `pull(cotangent)`, of the structure and shapes of the result,
         returns a tuple with one product per primal; it may be called again.
 
-    Raises:
-        ShapeError: a cotangent has another shape than the result.
-        DTypeError: a primal has a tensor that is not floating.
-
-    Example:
-        >>> y, pull = tt.func.vjp(lambda x: x * x, tt.tensor([1.0, 2.0]))
-        >>> pull(tt.tensor([1.0, 10.0]))[0].tolist()
-        [2.0, 40.0]
+    >>> y, pull = tt.func.vjp(lambda x: x * x, tt.tensor([1.0, 2.0]))
+    >>> pull(tt.tensor([1.0, 10.0]))[0].tolist()
+    [2.0, 40.0]
     """
     call = Call("vjp", function, primals, range(len(primals)), has_aux)
 
@@ -254,25 +235,14 @@ def jvp(
 ) -> tuple[Any, ...]:
     """Result of `function`, and the product of its Jacobian with tangents: the derivative in their direction.
 
-    Args:
-        primals: tuple of arguments.
-        tangents: one per primal, of its structure and shapes.
-        has_aux: the function returns (result, aux).
-
     Returns:
         (result, product), or (result, product, aux); the product has the structure of the result.
 
-    Raises:
-        ArgumentError: primals or tangents are not a tuple.
-        ShapeError: a tangent has another shape than its primal.
-        DTypeError: a primal has a tensor that is not floating.
-
     Memory: what the function records for a backward pass; each op frees its part as its tangent is computed.
 
-    Example:
-        >>> y, slope = tt.func.jvp(tt.sin, (tt.tensor(0.0),), (tt.tensor(2.0),))
-        >>> slope.item()
-        2.0
+    >>> y, slope = tt.func.jvp(tt.sin, (tt.tensor(0.0),), (tt.tensor(2.0),))
+    >>> slope.item()
+    2.0
     """
     _check_tuples("jvp", primals, tangents)
     call = Call("jvp", function, primals, range(len(primals)), has_aux)
@@ -291,22 +261,14 @@ def hvp(function: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -
 
     Args:
         function: returns a tensor with one element.
-        primals: tuple of arguments.
-        tangents: one per primal, of its structure and shapes.
 
     Returns:
         (value, products): one product per primal, as a tuple.
 
-    Raises:
-        ArgumentError: primals or tangents are not a tuple.
-        GradError: the result has not one element.
-        ShapeError: a tangent has another shape than its primal.
-
-    Example:
-        >>> x, v = tt.tensor([1.0, 2.0]), tt.tensor([1.0, 0.0])
-        >>> value, (product,) = tt.func.hvp(lambda x: (x**3).sum(), (x,), (v,))
-        >>> product.tolist()
-        [6.0, 0.0]
+    >>> x, v = tt.tensor([1.0, 2.0]), tt.tensor([1.0, 0.0])
+    >>> value, (product,) = tt.func.hvp(lambda x: (x**3).sum(), (x,), (v,))
+    >>> product.tolist()
+    [6.0, 0.0]
     """
     _check_tuples("hvp", primals, tangents)
     both = value_and_grad(function, tuple(range(len(primals))))

@@ -21,20 +21,14 @@ def jacrev(
     """A function that returns the Jacobian of `function`: one backward pass, of a batch of its rows.
 
     Args:
-        argnums: position(s) of the arguments to differentiate.
-        has_aux: the function returns (result, aux).
         chunk_size: the most rows that are computed at once; limits the memory.
 
     Returns:
         A function of the same arguments. For a result of shape S and an argument of shape T the Jacobian has
         shape (*S, *T); for structures, the structure of the result with those of the arguments in it.
 
-    Raises:
-        as `value_and_grad`, for any shape of the result.
-
-    Example:
-        >>> tt.func.jacrev(lambda x: x * x)(tt.tensor([1.0, 3.0])).tolist()
-        [[2.0, 0.0], [0.0, 6.0]]
+    >>> tt.func.jacrev(lambda x: x * x)(tt.tensor([1.0, 3.0])).tolist()
+    [[2.0, 0.0], [0.0, 6.0]]
     """
     return _jacobian("jacrev", _by_rows, function, argnums, has_aux, chunk_size)
 
@@ -47,15 +41,8 @@ def jacfwd(
     Args:
         argnums, has_aux, chunk_size: as for `jacrev`, which is faster for results smaller than the arguments.
 
-    Returns:
-        as `jacrev`.
-
-    Raises:
-        as `jacrev`.
-
-    Example:
-        >>> tt.func.jacfwd(tt.func.jacrev(lambda x: (x**3).sum()))(tt.tensor([1.0, 2.0])).tolist()
-        [[6.0, 0.0], [0.0, 12.0]]
+    >>> tt.func.jacfwd(tt.func.jacrev(lambda x: (x**3).sum()))(tt.tensor([1.0, 2.0])).tolist()
+    [[6.0, 0.0], [0.0, 12.0]]
     """
     return _jacobian("jacfwd", _by_columns, function, argnums, has_aux, chunk_size)
 
@@ -63,19 +50,11 @@ def jacfwd(
 def hessian(function: Function, argnums: Argnums = 0) -> Function:
     """A function that returns the Hessian of a scalar function: `jacfwd(jacrev(function))`.
 
-    Args:
-        function: returns a tensor with one element.
-        argnums: position(s) of the arguments to differentiate.
-
     Returns:
         A function of the same arguments. For an argument of shape T the Hessian has shape (*T, *T).
 
-    Raises:
-        as `jacrev`.
-
-    Example:
-        >>> tt.func.hessian(lambda x: x[0] * x[1])(tt.tensor([2.0, 3.0])).tolist()
-        [[0.0, 1.0], [1.0, 0.0]]
+    >>> tt.func.hessian(lambda x: x[0] * x[1])(tt.tensor([2.0, 3.0])).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
     """
     return jacfwd(jacrev(function, argnums), argnums)
 

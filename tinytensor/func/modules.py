@@ -22,7 +22,6 @@ def functional_call(
     """Call a module with other tensors in place of its parameters and buffers.
 
     Args:
-        module: stays as it is: it gets its own tensors back.
         parameters_and_buffers: by name, as in `named_parameters()` and `named_buffers()`; or several such
             dictionaries. What they lack is the module's own. A tensor that several names share (tied weights)
             is replaced under all of them.
@@ -78,9 +77,6 @@ def _parts(module: Module) -> list[tuple[str, Module]]:
 def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The parameters and the buffers of modules of one architecture, stacked: for `vmap` over an ensemble.
 
-    Args:
-        models: at least one.
-
     Returns:
         (parameters, buffers) by name, the models along the first axis; the parameters are leaves that require
         grad.
@@ -88,12 +84,11 @@ def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dic
     Raises:
         ArgumentError: there is no model, or they have other names or shapes than the first.
 
-    Example:
-        >>> models = [tt.nn.Linear(2, 1) for _ in range(3)]
-        >>> params, buffers = tt.func.stack_module_state(models)
-        >>> call = lambda params, x: tt.func.functional_call(models[0], params, x)
-        >>> tt.func.vmap(call, in_dims=(0, None))(params, tt.ones(4, 2)).shape
-        (3, 4, 1)
+    >>> models = [tt.nn.Linear(2, 1) for _ in range(3)]
+    >>> params, buffers = tt.func.stack_module_state(models)
+    >>> call = lambda params, x: tt.func.functional_call(models[0], params, x)
+    >>> tt.func.vmap(call, in_dims=(0, None))(params, tt.ones(4, 2)).shape
+    (3, 4, 1)
     """
     kinds = [[dict(m.named_parameters()) for m in models], [dict(m.named_buffers()) for m in models]]
     shapes = [[{name: t.shape for name, t in one.items()} for one in kind] for kind in kinds]

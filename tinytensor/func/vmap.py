@@ -35,7 +35,6 @@ def vmap(
     so it may not depend on the numbers of one: no `item()`, `bool()` or mask that decides a shape.
 
     Args:
-        function: of tensors, or trees of them; returns tensors, or a tree of them.
         in_dims: for each argument the axis of the batch, or None for an argument that all samples share; an
             int for all arguments, or for a tree a tree of axes.
         out_dims: where the results get the batch axis; None for a result that is the same for all samples.
@@ -48,18 +47,16 @@ def vmap(
 
     Raises:
         ArgumentError: in_dims or out_dims do not fit, no argument has a batch, or a result is not a tensor.
-        ShapeError: the sizes of the batch differ, or an argument lacks the axis.
         TransformError: the function reads elements of a batched tensor, or writes one into a shared tensor.
 
     Differs from: torch.func.vmap in that objects in the arguments that are not tensors are constants.
 
-    Example:
-        >>> dot = tt.func.vmap(lambda x, y: x @ y)
-        >>> dot(tt.tensor([[1.0, 2.0], [3.0, 4.0]]), tt.ones(2, 2)).tolist()
-        [3.0, 7.0]
-        >>> slopes = tt.func.vmap(tt.func.grad(lambda w, x: (w * x) ** 2), in_dims=(None, 0))
-        >>> slopes(tt.tensor(2.0), tt.tensor([1.0, 3.0])).tolist()
-        [4.0, 36.0]
+    >>> dot = tt.func.vmap(lambda x, y: x @ y)
+    >>> dot(tt.tensor([[1.0, 2.0], [3.0, 4.0]]), tt.ones(2, 2)).tolist()
+    [3.0, 7.0]
+    >>> slopes = tt.func.vmap(tt.func.grad(lambda w, x: (w * x) ** 2), in_dims=(None, 0))
+    >>> slopes(tt.tensor(2.0), tt.tensor([1.0, 3.0])).tolist()
+    [4.0, 36.0]
     """
     if randomness not in RANDOMNESS:
         raise ArgumentError(

@@ -22,9 +22,8 @@ newaxis = None
 class NamespaceInfo:
     """Namespace information object of the array API standard.
 
-    Example:
-        >>> tt.__array_namespace_info__().default_device()
-        device('cpu')
+    >>> tt.__array_namespace_info__().default_device()
+    device('cpu')
     """
 
     def capabilities(self) -> dict[str, Any]:
@@ -66,9 +65,8 @@ def __array_namespace_info__() -> NamespaceInfo:  # noqa: N807 - the standard's 
     Returns:
         An object with capabilities(), default_device(), default_dtypes(), dtypes() and devices().
 
-    Example:
-        >>> tt.__array_namespace_info__().default_dtypes()["integral"]
-        tinytensor.int64
+    >>> tt.__array_namespace_info__().default_dtypes()["integral"]
+    tinytensor.int64
     """
     return NamespaceInfo()
 

@@ -27,9 +27,8 @@ def item(x: Tensor) -> Any:
     Raises:
         ShapeError: there is not exactly one element.
 
-    Example:
-        >>> tt.tensor([[2.5]]).item()
-        2.5
+    >>> tt.tensor([[2.5]]).item()
+    2.5
     """
     if x.layout.size != 1:
         raise ShapeError(
@@ -110,9 +109,8 @@ def numpy(x: Tensor) -> Array:
         GradError: the tensor requires grad.
         DTypeError: bfloat16, unless ml_dtypes is installed.
 
-    Example:
-        >>> tt.arange(3).numpy()
-        array([0, 1, 2])
+    >>> tt.arange(3).numpy()
+    array([0, 1, 2])
     """
     array = _readable(x, "numpy")
     return array.view(_ml_bfloat16()) if x.dtype is bfloat16 else array

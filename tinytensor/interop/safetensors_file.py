@@ -56,7 +56,6 @@ class Entry:
     """One tensor of a weight file.
 
     Args:
-        dtype: name in the file, such as F32 or BF16.
         array: values; for BF16 the bits as uint16.
     """
 
@@ -75,7 +74,6 @@ class WeightFile:
 
     Args:
         entries: name → tensor, in the order of the data.
-        metadata: free-form strings.
     """
 
     entries: Mapping[str, Entry]
@@ -90,16 +88,8 @@ def read_safetensors(path: PathLike, *, writable: bool = False, mapped: bool = T
     """Open and validate a weight file; map its tensors into memory without reading them, or read them.
 
     Args:
-        path: the file.
         writable: return writable arrays (copy-on-write; the file is not changed).
         mapped: False reads the tensors, each into memory of its own.
-
-    Returns:
-        The tensors as arrays, read-only unless writable, and the metadata.
-
-    Raises:
-        MissingFileError: no such file.
-        FormatError: it violates the format.
 
     Memory: mapped, only the header; pages are read on access. A tensor that is not aligned to its item size
         (the format allows it, the library never writes it) is copied. A mapped file must not be truncated
@@ -107,13 +97,12 @@ def read_safetensors(path: PathLike, *, writable: bool = False, mapped: bool = T
     Differs from: safetensors.numpy.load_file, which neither maps the file nor supports BF16.
     Source: the format's description in the README of huggingface/safetensors.
 
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "weights.safetensors"
-        >>> write_safetensors(path, {"w": np.ones((2, 3), np.float32)}, metadata={"step": "7"})
-        >>> file = read_safetensors(path)
-        >>> file.entries["w"].dtype, file.entries["w"].shape, file.metadata["step"]
-        ('F32', (2, 3), '7')
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "weights.safetensors"
+    >>> write_safetensors(path, {"w": np.ones((2, 3), np.float32)}, metadata={"step": "7"})
+    >>> file = read_safetensors(path)
+    >>> file.entries["w"].dtype, file.entries["w"].shape, file.metadata["step"]
+    ('F32', (2, 3), '7')
     """
     path = Path(path)
     try:
@@ -139,23 +128,18 @@ def write_safetensors(
     """Write a weight file atomically.
 
     Args:
-        path: the file; it is replaced if it exists.
         tensors: name → array of any layout, or an Entry to write uint16 bits as BF16.
-        metadata: free-form strings.
 
     Raises:
-        DTypeError: an array whose dtype has no name in the format.
         FormatError: a name or metadata that is not a string, or the name "__metadata__".
-        SaveError: the file cannot be written.
 
     Memory: a copy of one array at a time, if it is not contiguous and little-endian.
 
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "half.safetensors"
-        >>> write_safetensors(path, {"one": Entry("BF16", np.array([0x3F80], np.uint16))})
-        >>> read_safetensors(path).entries["one"].dtype
-        'BF16'
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "half.safetensors"
+    >>> write_safetensors(path, {"one": Entry("BF16", np.array([0x3F80], np.uint16))})
+    >>> read_safetensors(path).entries["one"].dtype
+    'BF16'
     """
     path = Path(path)
     _check_texts("write_safetensors", tensors, metadata or {})

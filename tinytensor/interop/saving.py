@@ -50,7 +50,6 @@ def save(obj: Any, path: PathLike) -> None:
     Raises:
         DTypeError: something else, such as a module or a NumPy array; or `path` is no path.
         ArgumentError: lists that contain themselves, or an integer of thousands of digits.
-        SaveError: the file cannot be written.
 
     Memory: a copy of one tensor at a time, if it is not contiguous, and of all that are on a device. A view
         is written as its elements. Tensors that share all of their memory, such as tied weights, are written
@@ -58,14 +57,13 @@ def save(obj: Any, path: PathLike) -> None:
     Differs from: torch.save, which writes a pickle, and the whole memory of a view. Autograd history,
         gradients and the device are not written; an OrderedDict is read as a dict.
 
-    Example:
-        >>> import tempfile, pathlib
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "state"
-        >>> model = tt.nn.Linear(2, 3)
-        >>> tt.save({"model": model.state_dict(), "step": 7}, path)
-        >>> state = tt.load(path)
-        >>> state["step"], model.load_state_dict(state["model"])
-        (7, ([], []))
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "state"
+    >>> model = tt.nn.Linear(2, 3)
+    >>> tt.save({"model": model.state_dict(), "step": 7}, path)
+    >>> state = tt.load(path)
+    >>> state["step"], model.load_state_dict(state["model"])
+    (7, ([], []))
     """
     _check_path(path, "save")
     tensors = _Tensors()
@@ -91,7 +89,6 @@ def load(
     """Read a file of `save`, or any safetensors file. No code of the file runs.
 
     Args:
-        path: the file.
         device: where the tensors go; default "cpu", wherever they were. PyTorch's `map_location`.
         mmap: True maps the file into memory and reads what is used when it is used; the tensors can be
             written to, and the file keeps its values. The file must not become shorter meanwhile.
@@ -103,15 +100,12 @@ def load(
     Raises:
         MissingFileError: no such file; a FormatError, and a FileNotFoundError.
         FormatError: a damaged file, or one of another format, such as PyTorch's pickles.
-        DTypeError: `path` is no path.
-        DeviceError: the device is not available.
 
-    Example:
-        >>> import tempfile, pathlib
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "pair"
-        >>> tt.save((tt.arange(3), {"lr": 0.1}), path)
-        >>> tt.load(path)
-        (tensor([0, 1, 2]), {'lr': 0.1})
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "pair"
+    >>> tt.save((tt.arange(3), {"lr": 0.1}), path)
+    >>> tt.load(path)
+    (tensor([0, 1, 2]), {'lr': 0.1})
     """
     _check_path(path, "load")
     place = cpu if device is None else present(device, "load")

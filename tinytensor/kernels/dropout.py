@@ -13,9 +13,8 @@ def odds(p: float) -> tuple[int, float]:
     """What kernels get for a probability p: an element is dropped if its 24 random bits are below the first
     number, else multiplied by the second.
 
-    Example:
-        >>> odds(0.5)
-        (8388608, 2.0)
+    >>> odds(0.5)
+    (8388608, 2.0)
     """
     return ceil(p * (1 << 24)), 1.0 / (1.0 - p) if p < 1.0 else 0.0
 

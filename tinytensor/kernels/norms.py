@@ -31,13 +31,11 @@ def forward(
     """out = norm(x), or with y, norm(total) with total = x + y, or x + dropout(y).
 
     Args:
-        launch: the launch of any op.
         kernel: "layer_norm" or "rms_norm", also the file.
         out: shape (..., C), as x, y and total; y and out have one dtype.
         mean, scale: what backward needs, shape (...), or None.
         x, total: shape (..., C).
         weight, bias: shape (C,), or None.
-        eps: added to the variance, or to the mean square.
         drop: dropout of y.
     """
     width, dtype = x.shape[-1], x.dtype
@@ -87,8 +85,6 @@ def backward(
     """Gradients of norm(x) in two launches: rows, and columns of their sums.
 
     Args:
-        launch: the launch of any op.
-        kernel: "layer_norm" or "rms_norm", also the file.
         dx, dweight, dbias: the results, or None.
         grad: of the result; shape (..., C), any floating dtype.
         x, weight, mean, scale: inputs of the forward kernel, and what it found.

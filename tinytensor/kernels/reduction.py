@@ -54,11 +54,9 @@ def launch_reduction(
     """y = x reduced over sorted axes by a functor.
 
     Args:
-        launch: the launch of the op.
         functor: name of the reduction in the .cu file.
         y: C-contiguous, with or without the axes of size 1.
         x: any layout, real.
-        axes: sorted.
         scalar: parameter of the functor, see there.
         beside: optional input with the shape of y and the dtype of x, which the functor compares with.
         in_order: the functor needs the index of each element, in C order over the axes.

@@ -61,8 +61,6 @@ def team(width: int, dtype: DType, at_most: int = 512, block: int = 256) -> tupl
     A thread of 8 to 32 has at most two vectors of 16 bytes: 8 load a whole 128-byte line at once.
 
     Args:
-        width: elements in a row.
-        dtype: of the row.
         at_most: the largest block of the kernel.
         block: threads in a block of several rows.
     """

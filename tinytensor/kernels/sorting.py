@@ -52,11 +52,8 @@ def launch_sort(
     """The first `keep` elements of x in sorted order along an axis, and their indices; nan sorts as largest.
 
     Args:
-        launch: a launch of sorting.cu.
         values: C-contiguous, shape of x with `keep` elements on the axis; or None.
         order: int64, the same shape; or None.
-        x: any layout, real.
-        axis: of x.
         keep: at most the size of the axis.
         descending: largest first; the sort is stable.
     """

@@ -21,10 +21,7 @@ def walk(what: str, shape: Steps, *strides: Steps, index: str) -> tuple[int, byt
     """(number of axes, packed `Walk`) with one operand per tuple of strides.
 
     Args:
-        what: name of the op, for the error.
-        shape: the iteration shape, in C order.
         strides: of each operand, in elements; 0 along broadcast axes.
-        index: the C++ type of a flat index.
 
     Raises:
         ShapeError: more than 8 axes do not merge.

@@ -18,9 +18,8 @@ def _up_to_zero(input: Tensor) -> Tensor:
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """x between the two values, else the nearer one; the derivative at both is 0.
 
-    Example:
-        >>> tt.nn.functional.hardtanh(tt.tensor([-3.0, 0.5, 3.0])).tolist()
-        [-1.0, 0.5, 1.0]
+    >>> tt.nn.functional.hardtanh(tt.tensor([-3.0, 0.5, 3.0])).tolist()
+    [-1.0, 0.5, 1.0]
     """
     if not input.dtype.is_inexact:
         min_val, max_val = int(min_val), int(max_val)  # integers stay integers
@@ -31,9 +30,8 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tens
 def relu6(input: Tensor) -> Tensor:
     """min(max(x, 0), 6).
 
-    Example:
-        >>> tt.nn.functional.relu6(tt.tensor([-1.0, 2.0, 8.0])).tolist()
-        [0.0, 2.0, 6.0]
+    >>> tt.nn.functional.relu6(tt.tensor([-1.0, 2.0, 8.0])).tolist()
+    [0.0, 2.0, 6.0]
     """
     return hardtanh(input, 0.0, 6.0)
 
@@ -41,9 +39,8 @@ def relu6(input: Tensor) -> Tensor:
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """x where it is positive, else negative_slope * x.
 
-    Example:
-        >>> tt.nn.functional.leaky_relu(tt.tensor([-1.0, 2.0]), 0.5).tolist()
-        [-0.5, 2.0]
+    >>> tt.nn.functional.leaky_relu(tt.tensor([-1.0, 2.0]), 0.5).tolist()
+    [-0.5, 2.0]
     """
     return tt.where(input > 0, input, input * negative_slope)
 
@@ -51,9 +48,8 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x where it is positive, else weight * x; one weight, or one for each channel (axis 1).
 
-    Example:
-        >>> tt.nn.functional.prelu(tt.tensor([[-2.0, -2.0, 2.0]]), tt.tensor([0.5, 0.25, 0.5])).tolist()
-        [[-1.0, -0.5, 2.0]]
+    >>> tt.nn.functional.prelu(tt.tensor([[-2.0, -2.0, 2.0]]), tt.tensor([0.5, 0.25, 0.5])).tolist()
+    [[-1.0, -0.5, 2.0]]
     """
     per_channel = weight.size > 1 and input.ndim > 2
     slope = weight.reshape(-1, *[1] * (input.ndim - 2)) if per_channel else weight
@@ -63,9 +59,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """x where it is positive, else alpha * (exp(x) - 1).
 
-    Example:
-        >>> tt.nn.functional.elu(tt.tensor([-100.0, 2.0])).tolist()
-        [-1.0, 2.0]
+    >>> tt.nn.functional.elu(tt.tensor([-100.0, 2.0])).tolist()
+    [-1.0, 2.0]
     """
     return tt.where(input > 0, input, alpha * tt.expm1(_up_to_zero(input)))
 
@@ -73,9 +68,8 @@ def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
 def selu(input: Tensor) -> Tensor:
     """1.0507 * elu(x, alpha=1.6733), which keeps mean 0 and variance 1 (Klambauer et al. 2017, 1706.02515).
 
-    Example:
-        >>> tt.nn.functional.selu(tt.tensor([-100.0, 1.0])).tolist()
-        [-1.7581, 1.0507]
+    >>> tt.nn.functional.selu(tt.tensor([-100.0, 1.0])).tolist()
+    [-1.7581, 1.0507]
     """
     return 1.0507009873554805 * elu(input, 1.6732632423543772)
 
@@ -83,9 +77,8 @@ def selu(input: Tensor) -> Tensor:
 def mish(input: Tensor) -> Tensor:
     """x * tanh(softplus(x)) (Misra 2019, arXiv:1908.08681).
 
-    Example:
-        >>> tt.nn.functional.mish(tt.tensor([0.0, 100.0])).tolist()
-        [0.0, 100.0]
+    >>> tt.nn.functional.mish(tt.tensor([0.0, 100.0])).tolist()
+    [0.0, 100.0]
     """
     return input * tt.tanh(tt.softplus(input))
 
@@ -93,9 +86,8 @@ def mish(input: Tensor) -> Tensor:
 def softsign(input: Tensor) -> Tensor:
     """x / (1 + |x|).
 
-    Example:
-        >>> tt.nn.functional.softsign(tt.tensor([-1.0, 3.0])).tolist()
-        [-0.5, 0.75]
+    >>> tt.nn.functional.softsign(tt.tensor([-1.0, 3.0])).tolist()
+    [-0.5, 0.75]
     """
     return input / (1 + tt.abs(input))
 
@@ -103,9 +95,8 @@ def softsign(input: Tensor) -> Tensor:
 def hardswish(input: Tensor) -> Tensor:
     """x * min(max(x / 6 + 1/2, 0), 1).
 
-    Example:
-        >>> tt.nn.functional.hardswish(tt.tensor([-4.0, 1.5, 4.0])).tolist()
-        [0.0, 1.125, 4.0]
+    >>> tt.nn.functional.hardswish(tt.tensor([-4.0, 1.5, 4.0])).tolist()
+    [0.0, 1.125, 4.0]
     """
     return input * relu6(input + 3) / 6
 
@@ -113,9 +104,8 @@ def hardswish(input: Tensor) -> Tensor:
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(x)), finite for every finite x.
 
-    Example:
-        >>> tt.nn.functional.logsigmoid(tt.tensor([0.0, -1000.0])).tolist()
-        [-0.6931, -1000.0]
+    >>> tt.nn.functional.logsigmoid(tt.tensor([0.0, -1000.0])).tolist()
+    [-0.6931, -1000.0]
     """
     return -tt.softplus(-input)
 
@@ -123,9 +113,8 @@ def logsigmoid(input: Tensor) -> Tensor:
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """First half along dim times the sigmoid of the second half (Dauphin et al. 2016, arXiv:1612.08083).
 
-    Example:
-        >>> tt.nn.functional.glu(tt.tensor([4.0, 6.0, 0.0, 100.0])).tolist()
-        [2.0, 6.0]
+    >>> tt.nn.functional.glu(tt.tensor([4.0, 6.0, 0.0, 100.0])).tolist()
+    [2.0, 6.0]
     """
     if input.shape[dim] % 2:
         raise tt.ShapeError(
@@ -144,9 +133,8 @@ def gumbel_softmax(
 
     With hard it is one-hot, and has the gradient of the soft sample. eps is PyTorch's, and changes nothing.
 
-    Example:
-        >>> tt.nn.functional.gumbel_softmax(tt.zeros(2, 3), hard=True).sum(-1).tolist()
-        [1.0, 1.0]
+    >>> tt.nn.functional.gumbel_softmax(tt.zeros(2, 3), hard=True).sum(-1).tolist()
+    [1.0, 1.0]
     """
     noise = -tt.log(-tt.log1p(-tt.rand(*logits.shape, dtype=logits.dtype, device=logits.device)))
     soft = tt.softmax((logits + noise) / tau, dim)
@@ -168,10 +156,9 @@ def dropout1d(
 ) -> Tensor:
     """Channels of sequences, whole, 0 with probability p, else x / (1 - p): (N, C, L) → the same.
 
-    Example:
-        >>> x = tt.ones(2, 3, 4)
-        >>> tt.nn.functional.dropout1d(x, training=False) is x
-        True
+    >>> x = tt.ones(2, 3, 4)
+    >>> tt.nn.functional.dropout1d(x, training=False) is x
+    True
     """
     return _channel_dropout(input, 1, p, training, generator)
 
@@ -181,10 +168,9 @@ def dropout2d(
 ) -> Tensor:
     """Channels of images, whole, 0 with probability p, else x / (1 - p): (N, C, H, W) → the same.
 
-    Example:
-        >>> x = tt.ones(2, 3, 4, 5)
-        >>> tt.nn.functional.dropout2d(x, training=False) is x
-        True
+    >>> x = tt.ones(2, 3, 4, 5)
+    >>> tt.nn.functional.dropout2d(x, training=False) is x
+    True
     """
     return _channel_dropout(input, 2, p, training, generator)
 
@@ -214,20 +200,14 @@ class PReLU(Module):
 
     Args:
         num_parameters: 1, or the number of channels, on axis 1.
-        init: the initial weight.
-        device, dtype: of the weight; default the CPU and float32.
 
     Shapes:
         x, any → the same; weight (num_parameters,).
 
-    Raises:
-        ArgumentError: num_parameters is not positive.
-
     Source: He, Zhang, Ren, Sun 2015, arXiv:1502.01852.
 
-    Example:
-        >>> tt.nn.PReLU()(tt.tensor([-1.0, 2.0])).tolist()
-        [-0.25, 2.0]
+    >>> tt.nn.PReLU()(tt.tensor([-1.0, 2.0])).tolist()
+    [-0.25, 2.0]
     """
 
     weight: tt.Tensor
@@ -247,26 +227,18 @@ class PReLU(Module):
 class Dropout(Module):
     """While training, set each element to 0 with probability p and scale the others by 1 / (1 - p).
 
-    Args:
-        p: probability of dropping, in [0, 1].
-        generator: random generator; default: the global one.
-
     Shapes:
         x, any → the same; x itself in evaluation.
-
-    Raises:
-        ArgumentError: p is outside [0, 1].
 
     Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014, "Dropout: a simple way to prevent
         neural networks from overfitting"; scaled while training, so that evaluation changes nothing.
 
-    Example:
-        >>> layer = tt.nn.Dropout(0.5)
-        >>> x = tt.ones(4)
-        >>> layer.eval()(x) is x
-        True
-        >>> layer
-        Dropout(p=0.5)
+    >>> layer = tt.nn.Dropout(0.5)
+    >>> x = tt.ones(4)
+    >>> layer.eval()(x) is x
+    True
+    >>> layer
+    Dropout(p=0.5)
     """
 
     function: ClassVar[Callable[..., Tensor]] = staticmethod(tt.dropout)

@@ -45,24 +45,17 @@ def scaled_dot_product_attention(
         value: shape (B, H, Tk, Dv).
         attn_mask: broadcasts to (B, H, Tq, Tk); bool (True: attend), or floating (added to the scores).
         dropout_p: probability of dropping a weight, also outside training.
-        is_causal: in addition to the mask.
         scale: default 1 / sqrt(D).
         window: with is_causal, the number of last keys a query attends to; 0: all.
         slopes: with is_causal, shape (H,): slope times distance is subtracted from the scores (ALiBi).
-        generator: of the dropout; default the global one.
-        need_weights: return the weights, too.
 
     Returns:
         shape (B, H, Tq, Dv), without the axes that query lacks; with need_weights a tuple of this and the
         weights (B, H, Tq, Tk).
 
-    Raises:
-        ShapeError: the shapes do not fit.
-
-    Example:
-        >>> q, v = tt.zeros(1, 1, 2, 4), tt.tensor([[[[1.0], [3.0]]]])
-        >>> tt.nn.functional.scaled_dot_product_attention(q, q, v, is_causal=True).tolist()
-        [[[[1.0], [2.0]]]]
+    >>> q, v = tt.zeros(1, 1, 2, 4), tt.tensor([[[[1.0], [3.0]]]])
+    >>> tt.nn.functional.scaled_dot_product_attention(q, q, v, is_causal=True).tolist()
+    [[[[1.0], [2.0]]]]
     """
     what = "scaled_dot_product_attention"
     options: Any = {
@@ -106,29 +99,16 @@ class MultiheadAttention(Module):
     A mask excludes where it is True, and the batch is axis 1, as in PyTorch; the mask of
     `nn.functional.scaled_dot_product_attention` includes.
 
-    Args:
-        embed_dim: C, channels of input and output.
-        num_heads: H; each head has C / H channels.
-        dropout: probability of dropping a weight while training.
-        bias: whether the linear maps have a bias.
-        batch_first: whether the batch is axis 0.
-        device, dtype: of the weights; default the CPU and float32.
-        generator: random generator for the initial weights and dropout; default: the global one.
-
     Shapes:
         query (Tq, N, C), key and value (Tk, N, C), all without N for one sequence → (Tq, N, C);
         in_proj_weight (3 * C, C), in_proj_bias (3 * C,), out_proj: a Linear, whose weight is the transpose
         of PyTorch's.
 
-    Raises:
-        ArgumentError: a size is not positive, or C is no multiple of H.
-
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.
 
-    Example:
-        >>> y, weights = tt.nn.MultiheadAttention(8, 2)(*[tt.ones(3, 1, 8)] * 3)
-        >>> y.shape, weights.shape
-        ((3, 1, 8), (1, 3, 3))
+    >>> y, weights = tt.nn.MultiheadAttention(8, 2)(*[tt.ones(3, 1, 8)] * 3)
+    >>> y.shape, weights.shape
+    ((3, 1, 8), (1, 3, 3))
     """
 
     in_proj_weight: tt.Tensor
@@ -182,18 +162,10 @@ class MultiheadAttention(Module):
         """Attend from the queries to the keys.
 
         Args:
-            query, key, value: see the class.
             key_padding_mask: (N, Tk): True, or -inf, for keys that are padding.
-            need_weights: whether to return the weights.
             attn_mask: (Tq, Tk) or (N * H, Tq, Tk): True where a query may not attend, or added to the scores.
             average_attn_weights: over the heads: (N, Tq, Tk), not (N, H, Tq, Tk).
-            is_causal: no attention to later keys.
 
-        Returns:
-            The result and the weights, or None for these.
-
-        Raises:
-            ShapeError: the shapes do not fit.
         """
         if query.ndim == 2:
             padding = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)

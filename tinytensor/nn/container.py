@@ -14,13 +14,9 @@ __all__ = ["Flatten", "Identity", "ModuleDict", "ModuleList", "ParameterList", "
 class ModuleList(Module):
     """List of modules, registered under the names 0, 1, 2, …; it has no forward.
 
-    Args:
-        modules: the modules.
-
-    Example:
-        >>> layers = tt.nn.ModuleList([tt.nn.Linear(2, 2), tt.nn.Linear(2, 1)])
-        >>> len(layers), layers[-1].weight.shape
-        (2, (2, 1))
+    >>> layers = tt.nn.ModuleList([tt.nn.Linear(2, 2), tt.nn.Linear(2, 1)])
+    >>> len(layers), layers[-1].weight.shape
+    (2, (2, 1))
     """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
@@ -70,15 +66,11 @@ class ModuleList(Module):
 class ModuleDict(Module):
     """Modules by name, registered under these names; it has no forward.
 
-    Args:
-        modules: the modules, in order.
-
-    Example:
-        >>> heads = tt.nn.ModuleDict({"mean": tt.nn.Linear(2, 1), "scale": tt.nn.Linear(2, 1)})
-        >>> heads["mean"](tt.ones(3, 2)).shape, list(heads)
-        ((3, 1), ['mean', 'scale'])
-        >>> [name for name, _ in heads.named_parameters()][:2]
-        ['mean.weight', 'mean.bias']
+    >>> heads = tt.nn.ModuleDict({"mean": tt.nn.Linear(2, 1), "scale": tt.nn.Linear(2, 1)})
+    >>> heads["mean"](tt.ones(3, 2)).shape, list(heads)
+    ((3, 1), ['mean', 'scale'])
+    >>> [name for name, _ in heads.named_parameters()][:2]
+    ['mean.weight', 'mean.bias']
     """
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
@@ -147,10 +139,9 @@ class ParameterList(Module):
     Args:
         values: parameters, or floating tensors, which become parameters.
 
-    Example:
-        >>> scales = tt.nn.ParameterList([tt.ones(2), tt.ones(3)])
-        >>> len(scales), scales[-1].shape, [name for name, _ in scales.named_parameters()]
-        (2, (3,), ['0', '1'])
+    >>> scales = tt.nn.ParameterList([tt.ones(2), tt.ones(3)])
+    >>> len(scales), scales[-1].shape, [name for name, _ in scales.named_parameters()]
+    (2, (3,), ['0', '1'])
     """
 
     def __init__(self, values: Iterable[Any] = ()) -> None:
@@ -183,13 +174,9 @@ class ParameterList(Module):
 class Sequential(ModuleList):
     """Modules applied one after the other.
 
-    Args:
-        modules: the modules, in order.
-
-    Example:
-        >>> model = tt.nn.Sequential(tt.nn.Linear(3, 4), tt.nn.Linear(4, 2))
-        >>> model(tt.ones(5, 3)).shape, model[:1](tt.ones(5, 3)).shape
-        ((5, 2), (5, 4))
+    >>> model = tt.nn.Sequential(tt.nn.Linear(3, 4), tt.nn.Linear(4, 2))
+    >>> model(tt.ones(5, 3)).shape, model[:1](tt.ones(5, 3)).shape
+    ((5, 2), (5, 4))
     """
 
     def __init__(self, *modules: Module) -> None:

@@ -28,18 +28,11 @@ def pad(
     """Pairs (before, after) of new elements, for the last axis first; a negative number removes elements.
 
     Args:
-        input: any shape.
         pad: (left, right, top, bottom, ...), at most two numbers for each axis.
         mode: "constant", "reflect" (without the border element), "replicate" or "circular".
-        value: of the constant; None is 0.
 
-    Raises:
-        ArgumentError: an unknown mode.
-        ShapeError: an odd number of widths, or more than two for each axis.
-
-    Example:
-        >>> tt.nn.functional.pad(tt.tensor([[1, 2]]), (1, 2)).tolist()
-        [[0, 1, 2, 0, 0]]
+    >>> tt.nn.functional.pad(tt.tensor([[1, 2]]), (1, 2)).tolist()
+    [[0, 1, 2, 0, 0]]
     """
     pairs = list(zip(pad[::2], pad[1::2]))[::-1]
     if mode not in _MODES:
@@ -93,20 +86,14 @@ def conv1d(
         input: (N, C, L) or (C, L).
         weight: (C_out, C / groups, K).
         bias: (C_out,), or None.
-        stride, dilation: distance between windows, and between the elements of one.
         padding: zeros at both ends, or "same" or "valid".
-        groups: of channels, each with its own kernels.
 
     Returns:
         (N, C_out, (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1), or without N.
 
-    Raises:
-        ShapeError: the shapes do not fit.
-
-    Example:
-        >>> x = tt.tensor([[[1.0, 2.0, 4.0, 8.0]]])
-        >>> tt.nn.functional.conv1d(x, tt.tensor([[[-1.0, 1.0]]])).tolist()
-        [[[1.0, 2.0, 4.0]]]
+    >>> x = tt.tensor([[[1.0, 2.0, 4.0, 8.0]]])
+    >>> tt.nn.functional.conv1d(x, tt.tensor([[[-1.0, 1.0]]])).tolist()
+    [[[1.0, 2.0, 4.0]]]
     """
     return _batched(_conv1d, 1, input, weight, bias, stride, padding, dilation, groups)
 
@@ -130,12 +117,8 @@ def conv2d(
     Returns:
         (N, C_out, Ho, Wo), each size as for `conv1d`, or without N.
 
-    Raises:
-        ShapeError: the shapes do not fit.
-
-    Example:
-        >>> tt.nn.functional.conv2d(tt.ones(1, 4, 4), tt.ones(1, 1, 3, 3)).tolist()
-        [[[9.0, 9.0], [9.0, 9.0]]]
+    >>> tt.nn.functional.conv2d(tt.ones(1, 4, 4), tt.ones(1, 1, 3, 3)).tolist()
+    [[[9.0, 9.0], [9.0, 9.0]]]
     """
     return _batched(_conv2d, 2, input, weight, bias, stride, padding, dilation, groups)
 
@@ -173,10 +156,9 @@ def conv_transpose1d(
 ) -> tt.Tensor:
     """The transpose of `conv1d` as a matrix: (N, C, L) or (C, L) with weight (C, C_out / groups, K).
 
-    Example:
-        >>> x, kernel = tt.tensor([[1.0, 2.0]]), tt.tensor([[[1.0, 1.0, 1.0]]])
-        >>> tt.nn.functional.conv_transpose1d(x, kernel, stride=2).tolist()
-        [[1.0, 1.0, 3.0, 2.0, 2.0]]
+    >>> x, kernel = tt.tensor([[1.0, 2.0]]), tt.tensor([[[1.0, 1.0, 1.0]]])
+    >>> tt.nn.functional.conv_transpose1d(x, kernel, stride=2).tolist()
+    [[1.0, 1.0, 3.0, 2.0, 2.0]]
     """
     options = (stride, padding, output_padding, dilation, groups)
     return _transposed(1, input, weight, bias, *options)
@@ -194,9 +176,8 @@ def conv_transpose2d(
 ) -> tt.Tensor:
     """The transpose of `conv2d` as a matrix: (N, C, H, W) with weight (C, C_out / groups, kh, kw).
 
-    Example:
-        >>> tt.nn.functional.conv_transpose2d(tt.ones(1, 1, 1), tt.ones(1, 1, 2, 2)).tolist()
-        [[[1.0, 1.0], [1.0, 1.0]]]
+    >>> tt.nn.functional.conv_transpose2d(tt.ones(1, 1, 1), tt.ones(1, 1, 2, 2)).tolist()
+    [[[1.0, 1.0], [1.0, 1.0]]]
     """
     options = (stride, padding, output_padding, dilation, groups)
     return _transposed(2, input, weight, bias, *options)
@@ -207,12 +188,8 @@ def unfold(
 ) -> tt.Tensor:
     """Windows of images as columns: (N, C, H, W) → (N, C * kh * kw, number of windows).
 
-    Raises:
-        ShapeError: a window is larger than the padded image.
-
-    Example:
-        >>> tt.nn.functional.unfold(tt.arange(4.0).reshape(1, 1, 2, 2), (1, 2)).tolist()
-        [[[0.0, 2.0], [1.0, 3.0]]]
+    >>> tt.nn.functional.unfold(tt.arange(4.0).reshape(1, 1, 2, 2), (1, 2)).tolist()
+    [[[0.0, 2.0], [1.0, 3.0]]]
     """
     if input.ndim == 3:
         return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)
@@ -235,16 +212,14 @@ def max_pool1d(
 
     Args:
         input: (..., L).
-        kernel_size: the size of a window.
         stride: distance between windows; None is kernel_size.
         padding: elements at both ends that are never the largest.
 
     Returns:
         (..., (L + 2 * padding - kernel_size) // stride + 1).
 
-    Example:
-        >>> tt.nn.functional.max_pool1d(tt.tensor([[1.0, 5.0, 2.0, 3.0]]), 2).tolist()
-        [[5.0, 3.0]]
+    >>> tt.nn.functional.max_pool1d(tt.tensor([[1.0, 5.0, 2.0, 3.0]]), 2).tolist()
+    [[5.0, 3.0]]
     """
     return _max_pool1d(input, kernel_size, stride=stride, padding=padding)
 
@@ -261,9 +236,8 @@ def max_pool2d(
     Returns:
         (..., Ho, Wo), each size as for `max_pool1d`.
 
-    Example:
-        >>> tt.nn.functional.max_pool2d(tt.arange(4.0).reshape(1, 2, 2), 2).tolist()
-        [[[3.0]]]
+    >>> tt.nn.functional.max_pool2d(tt.arange(4.0).reshape(1, 2, 2), 2).tolist()
+    [[[3.0]]]
     """
     return _max_pool2d(input, kernel_size, stride=stride, padding=padding)
 
@@ -279,13 +253,11 @@ def avg_pool1d(
     """The mean of each window along the last axis.
 
     Args:
-        input: (..., L), floating.
         kernel_size, stride, padding: as for `max_pool1d`; the padding is zeros.
         count_include_pad: whether these count; else the mean is that of the window's own elements.
 
-    Example:
-        >>> tt.nn.functional.avg_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
-        [[3.0, 3.0]]
+    >>> tt.nn.functional.avg_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
+    [[3.0, 3.0]]
     """
     y = _avg_pool1d(input, kernel_size, stride=stride, padding=padding)
     if count_include_pad:
@@ -304,12 +276,10 @@ def avg_pool2d(
     """The mean of each window over the last two axes.
 
     Args:
-        input: (..., H, W), floating.
         kernel_size, stride, padding, count_include_pad: as for `avg_pool1d`; a number, or one for each axis.
 
-    Example:
-        >>> tt.nn.functional.avg_pool2d(tt.arange(4.0).reshape(1, 2, 2), 2).tolist()
-        [[[1.5]]]
+    >>> tt.nn.functional.avg_pool2d(tt.arange(4.0).reshape(1, 2, 2), 2).tolist()
+    [[[1.5]]]
     """
     y = _avg_pool2d(input, kernel_size, stride=stride, padding=padding)
     if count_include_pad:
@@ -357,9 +327,8 @@ def _sizes(output_size: int | Sequence[int | None], axes: int) -> Sequence[int |
 def adaptive_avg_pool1d(input: tt.Tensor, output_size: int | Sequence[int]) -> tt.Tensor:
     """The mean of each of output_size parts of the last axis, of equal size up to one element.
 
-    Example:
-        >>> tt.nn.functional.adaptive_avg_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
-        [[3.0, 3.0]]
+    >>> tt.nn.functional.adaptive_avg_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
+    [[3.0, 3.0]]
     """
     return _adaptive(input, _sizes(output_size, 1), _mean_of_parts)
 
@@ -367,9 +336,8 @@ def adaptive_avg_pool1d(input: tt.Tensor, output_size: int | Sequence[int]) -> t
 def adaptive_avg_pool2d(input: tt.Tensor, output_size: int | Sequence[int | None]) -> tt.Tensor:
     """The mean of each of output_size = (height, width) parts of the last two axes; None keeps the size.
 
-    Example:
-        >>> tt.nn.functional.adaptive_avg_pool2d(tt.arange(4.0).reshape(1, 2, 2), 1).tolist()
-        [[[1.5]]]
+    >>> tt.nn.functional.adaptive_avg_pool2d(tt.arange(4.0).reshape(1, 2, 2), 1).tolist()
+    [[[1.5]]]
     """
     return _adaptive(input, _sizes(output_size, 2), _mean_of_parts)
 
@@ -377,9 +345,8 @@ def adaptive_avg_pool2d(input: tt.Tensor, output_size: int | Sequence[int | None
 def adaptive_max_pool1d(input: tt.Tensor, output_size: int | Sequence[int]) -> tt.Tensor:
     """The largest element of each of output_size parts of the last axis, of equal size up to one element.
 
-    Example:
-        >>> tt.nn.functional.adaptive_max_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
-        [[5.0, 4.0]]
+    >>> tt.nn.functional.adaptive_max_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
+    [[5.0, 4.0]]
     """
     return _adaptive(input, _sizes(output_size, 1), _max_of_parts)
 
@@ -387,9 +354,8 @@ def adaptive_max_pool1d(input: tt.Tensor, output_size: int | Sequence[int]) -> t
 def adaptive_max_pool2d(input: tt.Tensor, output_size: int | Sequence[int | None]) -> tt.Tensor:
     """The largest element of each of output_size = (height, width) parts of the last two axes.
 
-    Example:
-        >>> tt.nn.functional.adaptive_max_pool2d(tt.arange(4.0).reshape(1, 2, 2), 1).tolist()
-        [[[3.0]]]
+    >>> tt.nn.functional.adaptive_max_pool2d(tt.arange(4.0).reshape(1, 2, 2), 1).tolist()
+    [[[3.0]]]
     """
     return _adaptive(input, _sizes(output_size, 2), _max_of_parts)
 
@@ -512,33 +478,19 @@ class Conv1d(_Convolution):
     """1-D convolution over sequences, see `nn.functional.conv1d`.
 
     Args:
-        in_channels: channels of the input, C_in.
-        out_channels: channels of the output, one per kernel, C_out.
-        kernel_size: K, length of a kernel.
-        stride: distance between windows.
-        padding: zeros at both ends, or "same", or "valid".
-        dilation: distance between the elements of a window.
-        groups: number of independent channel groups.
-        bias: whether to add a bias.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
-        device, dtype: of the weights; default the CPU and float32.
-        generator: random generator for the initial weights; default: the global one.
 
     Shapes:
         x (B, C_in, L) → (B, C_out, (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1); weight
         (C_out, C_in / groups, K), bias (C_out,).
 
-    Raises:
-        ArgumentError: a size is not positive, or the channels cannot be split into groups.
-
     Source: initial values from U(-b, b), b = 1 / sqrt(K * C_in / groups), as for Linear.
 
-    Example:
-        >>> layer = tt.nn.Conv1d(2, 4, 3, padding="same")
-        >>> layer(tt.ones(1, 2, 10)).shape
-        (1, 4, 10)
-        >>> layer
-        Conv1d(padding='same'; weight (4, 2, 3), bias (4,))  # 28 parameters
+    >>> layer = tt.nn.Conv1d(2, 4, 3, padding="same")
+    >>> layer(tt.ones(1, 2, 10)).shape
+    (1, 4, 10)
+    >>> layer
+    Conv1d(padding='same'; weight (4, 2, 3), bias (4,))  # 28 parameters
     """
 
     axes = 1
@@ -547,20 +499,14 @@ class Conv1d(_Convolution):
 class Conv2d(_Convolution):
     """2-D convolution over images, see `nn.functional.conv2d`.
 
-    Args: those of Conv1d; kernel_size, stride, padding, dilation are one number, or (vertical, horizontal).
-
     Shapes:
         x (B, C_in, H, W) → (B, C_out, Ho, Wo), Ho = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1
         and Wo likewise; weight (C_out, C_in / groups, kh, kw), bias (C_out,).
 
-    Raises:
-        ArgumentError: a size is not positive, or the channels cannot be split into groups.
-
     Source: initial values from U(-b, b), b = 1 / sqrt(kh * kw * C_in / groups), as for Linear.
 
-    Example:
-        >>> tt.nn.Conv2d(1, 4, 3, stride=2)(tt.ones(2, 1, 9, 9)).shape
-        (2, 4, 4, 4)
+    >>> tt.nn.Conv2d(1, 4, 3, stride=2)(tt.ones(2, 1, 9, 9)).shape
+    (2, 4, 4, 4)
     """
 
     axes = 2
@@ -614,9 +560,8 @@ class ConvTranspose1d(_Transposed):
         x (B, C_in, L) → (B, C_out, (L - 1) * stride - 2 * padding + dilation * (K - 1) + output_padding + 1);
         weight (C_in, C_out / groups, K), bias (C_out,).
 
-    Example:
-        >>> tt.nn.ConvTranspose1d(2, 4, 3, stride=2)(tt.ones(1, 2, 5)).shape
-        (1, 4, 11)
+    >>> tt.nn.ConvTranspose1d(2, 4, 3, stride=2)(tt.ones(1, 2, 5)).shape
+    (1, 4, 11)
     """
 
     axes = 1
@@ -626,28 +571,16 @@ class ConvTranspose2d(_Transposed):
     """The transpose of a convolution over images, which makes them larger.
 
     Args:
-        in_channels: channels of the input, C_in.
-        out_channels: channels of the output, C_out.
-        kernel_size: one number, or (height, width): kh, kw.
         stride: distance between two elements' places in the output; one number, or one for each axis.
         padding: elements removed on all four sides.
         output_padding: elements added below and on the right.
-        groups: number of independent channel groups.
-        bias: whether to add a bias.
-        dilation: distance between the elements of a window.
-        device, dtype: of the weights; default the CPU and float32.
-        generator: random generator for the initial weights; default: the global one.
 
     Shapes:
         x (B, C_in, H, W) → (B, C_out, Ho, Wo), Ho = (H - 1) * stride - 2 * padding + dilation * (kh - 1)
         + output_padding + 1 and Wo likewise; weight (C_in, C_out / groups, kh, kw), bias (C_out,).
 
-    Raises:
-        ArgumentError: a size is not positive, or the channels cannot be split into groups.
-
-    Example:
-        >>> tt.nn.ConvTranspose2d(1, 4, 2, stride=2)(tt.ones(2, 1, 3, 3)).shape
-        (2, 4, 6, 6)
+    >>> tt.nn.ConvTranspose2d(1, 4, 2, stride=2)(tt.ones(2, 1, 3, 3)).shape
+    (2, 4, 6, 6)
     """
 
     axes = 2

@@ -47,11 +47,10 @@ _skipping: ContextVar[bool] = ContextVar("tinytensor_init_skipping", default=Fal
 def skipped() -> Iterator[None]:
     """Skip initialization in this thread: tensors stay uninitialized, for modules whose weights are loaded.
 
-    Example:
-        >>> with tt.nn.init.skipped():
-        ...     layer = tt.nn.Linear(1000, 1000)  # whatever the memory held
-        >>> layer.weight.shape
-        (1000, 1000)
+    >>> with tt.nn.init.skipped():
+    ...     layer = tt.nn.Linear(1000, 1000)  # whatever the memory held
+    >>> layer.weight.shape
+    (1000, 1000)
     """
     token = _skipping.set(True)
     try:
@@ -70,15 +69,8 @@ def _fill(tensor: tt.Tensor, value: tt.Tensor | float) -> tt.Tensor:
 def zeros_(tensor: tt.Tensor) -> tt.Tensor:
     """Fill with 0.
 
-    Args:
-        tensor: any shape; written to.
-
-    Returns:
-        tensor.
-
-    Example:
-        >>> tt.nn.init.zeros_(tt.ones(2)).tolist()
-        [0.0, 0.0]
+    >>> tt.nn.init.zeros_(tt.ones(2)).tolist()
+    [0.0, 0.0]
     """
     return _fill(tensor, 0)
 
@@ -86,15 +78,8 @@ def zeros_(tensor: tt.Tensor) -> tt.Tensor:
 def ones_(tensor: tt.Tensor) -> tt.Tensor:
     """Fill with 1.
 
-    Args:
-        tensor: any shape; written to.
-
-    Returns:
-        tensor.
-
-    Example:
-        >>> tt.nn.init.ones_(tt.zeros(2)).tolist()
-        [1.0, 1.0]
+    >>> tt.nn.init.ones_(tt.zeros(2)).tolist()
+    [1.0, 1.0]
     """
     return _fill(tensor, 1)
 
@@ -102,16 +87,8 @@ def ones_(tensor: tt.Tensor) -> tt.Tensor:
 def constant_(tensor: tt.Tensor, val: float) -> tt.Tensor:
     """Fill with a number.
 
-    Args:
-        tensor: any shape; written to.
-        val: the number.
-
-    Returns:
-        tensor.
-
-    Example:
-        >>> tt.nn.init.constant_(tt.empty(2), 0.5).tolist()
-        [0.5, 0.5]
+    >>> tt.nn.init.constant_(tt.empty(2), 0.5).tolist()
+    [0.5, 0.5]
     """
     return _fill(tensor, val)
 
@@ -119,15 +96,8 @@ def constant_(tensor: tt.Tensor, val: float) -> tt.Tensor:
 def eye_(tensor: tt.Tensor) -> tt.Tensor:
     """Fill a matrix with 1 on the diagonal and 0 elsewhere.
 
-    Args:
-        tensor: two axes; written to.
-
-    Returns:
-        tensor.
-
-    Example:
-        >>> tt.nn.init.eye_(tt.empty(2, 2)).tolist()
-        [[1.0, 0.0], [0.0, 1.0]]
+    >>> tt.nn.init.eye_(tt.empty(2, 2)).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
     return _fill(tensor, tt.eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
 
@@ -137,14 +107,9 @@ def dirac_(tensor: tt.Tensor, groups: int = 1) -> tt.Tensor:
 
     Args:
         tensor: shape (C_out, C_in / groups, k, ...); written to.
-        groups: of the convolution; divides C_out.
 
-    Returns:
-        tensor.
-
-    Example:
-        >>> tt.nn.init.dirac_(tt.empty(1, 1, 3)).tolist()
-        [[[0.0, 1.0, 0.0]]]
+    >>> tt.nn.init.dirac_(tt.empty(1, 1, 3)).tolist()
+    [[[0.0, 1.0, 0.0]]]
     """
     kernels = tt.zeros(*tensor.shape, dtype=tensor.dtype)
     middle = tuple([k // 2 for k in tensor.shape[2:]])
@@ -160,21 +125,12 @@ def orthogonal_(tensor: tt.Tensor, gain: float = 1.0, generator: Generator = Non
 
     Args:
         tensor: at least two axes, of which the others form the columns; written to.
-        gain: a factor.
-        generator: random generator; default: the global one.
-
-    Returns:
-        tensor.
-
-    Raises:
-        ShapeError: the tensor has fewer than two axes.
 
     Source: Saxe, McClelland, Ganguli 2013, arXiv:1312.6120.
 
-    Example:
-        >>> w = tt.nn.init.orthogonal_(tt.empty(2, 3))
-        >>> tt.allclose(w @ w.T, tt.eye(2), atol=1e-6)
-        True
+    >>> w = tt.nn.init.orthogonal_(tt.empty(2, 3))
+    >>> tt.allclose(w @ w.T, tt.eye(2), atol=1e-6)
+    True
     """
     fans(tensor.shape, "orthogonal_")
     rows, columns = tensor.shape[0], prod(tensor.shape[1:])
@@ -189,18 +145,9 @@ def orthogonal_(tensor: tt.Tensor, gain: float = 1.0, generator: Generator = Non
 def uniform_(tensor: tt.Tensor, a: float = 0.0, b: float = 1.0, generator: Generator = None) -> tt.Tensor:
     """Fill with samples of the uniform distribution on [a, b).
 
-    Args:
-        tensor: any shape, floating; written to.
-        a, b: the bounds.
-        generator: random generator; default: the global one.
-
-    Returns:
-        tensor.
-
-    Example:
-        >>> w = tt.nn.init.uniform_(tt.empty(100), -1, 1)
-        >>> bool((w >= -1).all() & (w < 1).all())
-        True
+    >>> w = tt.nn.init.uniform_(tt.empty(100), -1, 1)
+    >>> bool((w >= -1).all() & (w < 1).all())
+    True
     """
     if _skipping.get():
         return tensor
@@ -211,21 +158,11 @@ def uniform_(tensor: tt.Tensor, a: float = 0.0, b: float = 1.0, generator: Gener
 def normal_(tensor: tt.Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator = None) -> tt.Tensor:
     """Fill with samples of a normal distribution.
 
-    Args:
-        tensor: any shape, floating; written to.
-        mean: mean.
-        std: standard deviation.
-        generator: random generator; default: the global one.
-
-    Returns:
-        tensor.
-
     Source: std=0.02 is GPT-2's (Radford et al. 2019, the released code).
 
-    Example:
-        >>> w = tt.nn.init.normal_(tt.empty(10_000), std=0.02, generator=tt.Generator(0))
-        >>> round(float(w.numpy().std()), 3)
-        0.02
+    >>> w = tt.nn.init.normal_(tt.empty(10_000), std=0.02, generator=tt.Generator(0))
+    >>> round(float(w.numpy().std()), 3)
+    0.02
     """
     if _skipping.get():
         return tensor
@@ -244,21 +181,15 @@ def trunc_normal_(
     """Fill with samples of a normal distribution truncated to [a, b].
 
     Args:
-        tensor: any shape, floating; written to.
         mean, std: parameters of the normal distribution before truncation.
         a, b: the bounds, as values, not as multiples of std.
-        generator: random generator; default: the global one.
-
-    Returns:
-        tensor.
 
     Raises:
         ArgumentError: less than a thousandth of the distribution lies inside.
 
-    Example:
-        >>> w = tt.nn.init.trunc_normal_(tt.empty(10_000), std=0.02, a=-0.04, b=0.04)
-        >>> bool((w.abs() <= 0.04).all())
-        True
+    >>> w = tt.nn.init.trunc_normal_(tt.empty(10_000), std=0.02, a=-0.04, b=0.04)
+    >>> bool((w.abs() <= 0.04).all())
+    True
     """
     inside = (erf((b - mean) / std / sqrt(2)) - erf((a - mean) / std / sqrt(2))) / 2 if std > 0 else 0.0
     if not inside >= 1e-3:
@@ -280,23 +211,13 @@ def fans(shape: tuple[int, ...], what: str = "init.fans", *, layout: Layout = "i
     """fan_in and fan_out of a weight: (in, out) for two axes, (out, in, k, …) for more.
 
     Args:
-        shape: shape of the weight; at least two axes.
-        what: name of the caller, for the message.
         layout: the axes of a matrix: "in, out" as in Linear, or "out, in" as in LSTM and F.linear. A weight
             of more axes is always (out, in, k, …).
 
-    Returns:
-        (fan_in, fan_out).
-
-    Raises:
-        ShapeError: the shape has fewer than two axes.
-        ArgumentError: another layout.
-
-    Example:
-        >>> tt.nn.init.fans((768, 3072)), tt.nn.init.fans((16, 3, 5, 5))
-        ((768, 3072), (75, 400))
-        >>> tt.nn.init.fans(tt.nn.LSTM(10, 20).weight_ih_l0.shape, layout="out, in")
-        (10, 80)
+    >>> tt.nn.init.fans((768, 3072)), tt.nn.init.fans((16, 3, 5, 5))
+    ((768, 3072), (75, 400))
+    >>> tt.nn.init.fans(tt.nn.LSTM(10, 20).weight_ih_l0.shape, layout="out, in")
+    (10, 80)
     """
     if layout not in ("in, out", "out, in"):
         raise tt.ArgumentError(
@@ -324,12 +245,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
             "leaky_relu" (sqrt(2 / (1 + slope²))), "selu" (3/4).
         param: the slope of "leaky_relu", default 0.01.
 
-    Raises:
-        ArgumentError: another activation.
-
-    Example:
-        >>> round(tt.nn.init.calculate_gain("relu"), 4)
-        1.4142
+    >>> round(tt.nn.init.calculate_gain("relu"), 4)
+    1.4142
     """
     slope = 0.01 if param is None else param
     gains = dict.fromkeys(("linear", "conv1d", "conv2d", "sigmoid"), 1.0)
@@ -370,26 +287,15 @@ def kaiming_normal_(
     std = gain / sqrt(fan), gain = sqrt(2 / (1 + a²)) for leaky_relu
 
     Args:
-        tensor: at least two axes, floating; written to.
-        a: slope of leaky_relu for negative inputs; 0 for a ReLU, 1 for none.
         mode: "fan_in" preserves the variance in the forward pass, "fan_out" in the backward pass.
         nonlinearity: the activation that follows, see `calculate_gain`.
-        generator: random generator; default: the global one.
         layout: "out, in" for a matrix of F.linear, LSTM, … (PyTorch's layout), see `fans`.
-
-    Returns:
-        tensor.
-
-    Raises:
-        ShapeError: the tensor has fewer than two axes.
-        ArgumentError: another mode, nonlinearity or layout.
 
     Source: He, Zhang, Ren, Sun 2015, arXiv:1502.01852, equations 10 and 15.
 
-    Example:
-        >>> w = tt.nn.init.kaiming_normal_(tt.empty(200, 100), generator=tt.Generator(0))
-        >>> round(float(w.numpy().std()), 3)
-        0.1
+    >>> w = tt.nn.init.kaiming_normal_(tt.empty(200, 100), generator=tt.Generator(0))
+    >>> round(float(w.numpy().std()), 3)
+    0.1
     """
     std = _kaiming_std(tensor.shape, a, mode, nonlinearity, layout, "kaiming_normal_")
     return normal_(tensor, std=std, generator=generator)
@@ -408,28 +314,12 @@ def kaiming_uniform_(
 
     bound = sqrt(3) * gain / sqrt(fan)
 
-    Args:
-        tensor: at least two axes, floating; written to.
-        a: slope of leaky_relu for negative inputs; 0 for a ReLU, 1 for none.
-        mode: "fan_in" preserves the variance in the forward pass, "fan_out" in the backward pass.
-        nonlinearity: the activation that follows, see `calculate_gain`.
-        generator: random generator; default: the global one.
-        layout: "out, in" for a matrix of F.linear, LSTM, … (PyTorch's layout), see `fans`.
-
-    Returns:
-        tensor.
-
-    Raises:
-        ShapeError: the tensor has fewer than two axes.
-        ArgumentError: another mode, nonlinearity or layout.
-
     Source: He, Zhang, Ren, Sun 2015, arXiv:1502.01852, equations 10 and 15. With a = sqrt(5) the bound is
         1 / sqrt(fan_in), LeCun et al. 1998, "Efficient BackProp", section 4.6: the default of Linear.
 
-    Example:
-        >>> w = tt.nn.init.kaiming_uniform_(tt.empty(150, 4))
-        >>> bool((w.abs() <= 0.2).all())
-        True
+    >>> w = tt.nn.init.kaiming_uniform_(tt.empty(150, 4))
+    >>> bool((w.abs() <= 0.2).all())
+    True
     """
     bound = sqrt(3.0) * _kaiming_std(tensor.shape, a, mode, nonlinearity, layout, "kaiming_uniform_")
     return uniform_(tensor, -bound, bound, generator=generator)
@@ -441,23 +331,14 @@ def xavier_normal_(tensor: tt.Tensor, gain: float = 1.0, generator: Generator = 
     std = gain * sqrt(2 / (fan_in + fan_out))
 
     Args:
-        tensor: at least two axes, floating; written to.
         gain: factor for the activation that follows; 1 for none or tanh.
-        generator: random generator; default: the global one.
-
-    Returns:
-        tensor.
-
-    Raises:
-        ShapeError: the tensor has fewer than two axes.
 
     Source: Glorot, Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks",
         equation 12.
 
-    Example:
-        >>> w = tt.nn.init.xavier_normal_(tt.empty(150, 50), generator=tt.Generator(0))
-        >>> round(float(w.numpy().std()), 3)
-        0.1
+    >>> w = tt.nn.init.xavier_normal_(tt.empty(150, 50), generator=tt.Generator(0))
+    >>> round(float(w.numpy().std()), 3)
+    0.1
     """
     std = gain * sqrt(2.0 / max(sum(fans(tensor.shape, "xavier_normal_")), 1))
     return normal_(tensor, std=std, generator=generator)
@@ -468,24 +349,12 @@ def xavier_uniform_(tensor: tt.Tensor, gain: float = 1.0, generator: Generator =
 
     bound = gain * sqrt(6 / (fan_in + fan_out))
 
-    Args:
-        tensor: at least two axes, floating; written to.
-        gain: factor for the activation that follows; 1 for none or tanh.
-        generator: random generator; default: the global one.
-
-    Returns:
-        tensor.
-
-    Raises:
-        ShapeError: the tensor has fewer than two axes.
-
     Source: Glorot, Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks",
         equation 16.
 
-    Example:
-        >>> w = tt.nn.init.xavier_uniform_(tt.empty(100, 50))
-        >>> bool((w.abs() <= 0.2).all())
-        True
+    >>> w = tt.nn.init.xavier_uniform_(tt.empty(100, 50))
+    >>> bool((w.abs() <= 0.2).all())
+    True
     """
     bound = gain * sqrt(6.0 / max(sum(fans(tensor.shape, "xavier_uniform_")), 1))
     return uniform_(tensor, -bound, bound, generator=generator)

@@ -17,28 +17,17 @@ class Linear(Module):
 
     The weight is stored as (in, out), as GPT-2's Conv1D does, so the product needs no transpose.
 
-    Args:
-        in_features: K, size of the last axis of the input.
-        out_features: N, size of the last axis of the output.
-        bias: whether to add a bias.
-        device, dtype: of the weights; default the CPU and float32.
-        generator: random generator for the initial weights; default: the global one.
-
     Shapes:
         x (..., K) → (..., N); weight (K, N), bias (N,).
-
-    Raises:
-        ArgumentError: a size is not positive.
 
     Differs from: torch.nn.Linear, whose weight is (out, in); transpose weights loaded from there.
     Source: initial values from U(-1/sqrt(K), 1/sqrt(K)), as LeCun et al. 1998, "Efficient BackProp", 4.6.
 
-    Example:
-        >>> layer = tt.nn.Linear(3, 4)
-        >>> layer(tt.ones(2, 3)).shape
-        (2, 4)
-        >>> layer
-        Linear(weight (3, 4), bias (4,))  # 16 parameters
+    >>> layer = tt.nn.Linear(3, 4)
+    >>> layer(tt.ones(2, 3)).shape
+    (2, 4)
+    >>> layer
+    Linear(weight (3, 4), bias (4,))  # 16 parameters
     """
 
     weight: tt.Tensor
@@ -74,23 +63,14 @@ class LinearGelu(Linear):
     """Fused affine map and GELU: y = gelu(x @ weight + bias), as in the MLP of GPT-2.
 
     Args:
-        in_features: K, size of the last axis of the input.
-        out_features: N, size of the last axis of the output.
-        bias: whether to add a bias.
-        device, dtype: of the weights; default the CPU and float32.
         approximate: "tanh" or "none", the formula of `tt.gelu`.
-        generator: random generator for the initial weights, which are those of Linear.
 
     Shapes:
         x (..., K) → (..., N); weight (K, N), bias (N,).
 
-    Raises:
-        ArgumentError: a size is not positive; on call: approximate is invalid.
-
-    Example:
-        >>> layer = tt.nn.LinearGelu(3, 4)
-        >>> layer(tt.ones(2, 3)).shape
-        (2, 4)
+    >>> layer = tt.nn.LinearGelu(3, 4)
+    >>> layer(tt.ones(2, 3)).shape
+    (2, 4)
     """
 
     def __init__(
@@ -117,9 +97,8 @@ def bilinear(
 ) -> tt.Tensor:
     """x1' A x2 + bias for each matrix A of weight (N, K1, K2): (..., K1), (..., K2) → (..., N).
 
-    Example:
-        >>> tt.nn.functional.bilinear(tt.ones(2), tt.ones(3), tt.ones(1, 2, 3)).tolist()
-        [6.0]
+    >>> tt.nn.functional.bilinear(tt.ones(2), tt.ones(3), tt.ones(1, 2, 3)).tolist()
+    [6.0]
     """
     y = tt.einsum("...i,oij,...j->...o", input1, weight, input2)
     return y if bias is None else y + bias
@@ -128,24 +107,12 @@ def bilinear(
 class Bilinear(Module):
     """y = x1' A x2 + bias, with a matrix A for each output.
 
-    Args:
-        in1_features: K1, size of the last axis of x1.
-        in2_features: K2, size of the last axis of x2.
-        out_features: N, size of the last axis of the output.
-        bias: whether to add a bias.
-        device, dtype: of the weights; default the CPU and float32.
-        generator: random generator for the initial weights; default: the global one.
-
     Shapes:
         x1 (..., K1), x2 (..., K2) → (..., N); weight (N, K1, K2), bias (N,), initially from
         U(-1/sqrt(K1), 1/sqrt(K1)).
 
-    Raises:
-        ArgumentError: a size is not positive.
-
-    Example:
-        >>> tt.nn.Bilinear(2, 3, 4)(tt.ones(5, 2), tt.ones(5, 3)).shape
-        (5, 4)
+    >>> tt.nn.Bilinear(2, 3, 4)(tt.ones(5, 2), tt.ones(5, 3)).shape
+    (5, 4)
     """
 
     weight: tt.Tensor

@@ -37,16 +37,9 @@ class Parameter(metaclass=_Marked):
         data: the initial values, any shape, floating; shares their memory if it is contiguous.
         requires_grad: False freezes it.
 
-    Returns:
-        A leaf tensor.
-
-    Raises:
-        GradError: the data are not floating.
-
-    Example:
-        >>> weight = tt.nn.Parameter(tt.zeros(2, 3))
-        >>> isinstance(weight, tt.nn.Parameter), weight.requires_grad
-        (True, True)
+    >>> weight = tt.nn.Parameter(tt.zeros(2, 3))
+    >>> isinstance(weight, tt.nn.Parameter), weight.requires_grad
+    (True, True)
     """
 
     def __new__(cls, data: Any, requires_grad: bool = True) -> Any:
@@ -75,17 +68,16 @@ class Module:
     Attributes:
         training: whether dropout and the like are active; set by `train()` and `eval()`.
 
-    Example:
-        >>> class Double(tt.nn.Module):
-        ...     def __init__(self):
-        ...         super().__init__()
-        ...         self.scale = tt.nn.Parameter(tt.full((1,), 2.0))
-        ...     def forward(self, x):
-        ...         return x * self.scale
-        >>> Double()(tt.ones(2)).tolist()
-        [2.0, 2.0]
-        >>> Double()
-        Double(scale (1,))  # 1 parameter
+    >>> class Double(tt.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.scale = tt.nn.Parameter(tt.full((1,), 2.0))
+    ...     def forward(self, x):
+    ...         return x * self.scale
+    >>> Double()(tt.ones(2)).tolist()
+    [2.0, 2.0]
+    >>> Double()
+    Double(scale (1,))  # 1 parameter
     """
 
     training: bool
@@ -341,12 +333,6 @@ class Module:
             dtype, device: the same by name; m.to("cuda", tt.float16) gives both.
             non_blocking: PyTorch's; changes nothing here.
 
-        Returns:
-            self.
-
-        Raises:
-            DTypeError: the dtype is not floating.
-            DeviceError: the device is not available.
         """
         for one in (target, device, dtype):
             if one is not None:
@@ -424,13 +410,11 @@ class Module:
         Args:
             state: tensors (or arrays) by dotted name; cast to the dtype of the module. For a shared
                 parameter, one name is enough.
-            strict: raise on missing or unexpected names.
 
         Returns:
             (missing, unexpected) names; both empty if strict.
 
         Raises:
-            ShapeError: a tensor has another shape than its parameter.
             ArgumentError: names are missing or unexpected (strict), or two names of a shared parameter have
                 different values.
         """
@@ -565,15 +549,13 @@ def as_module(name: str, function: Callable[..., Any], inputs: int = 1, **defaul
     """The class of modules that call a function, whose options are the arguments of the class.
 
     Args:
-        name: of the class.
         function: takes tensors, then options. A tensor among the options becomes a buffer.
         inputs: number of the tensors.
         defaults: in place of those of the function.
 
-    Example:
-        >>> Power = tt.nn.as_module("Power", tt.pow, b=2.0)
-        >>> Power(3.0), Power(b=3.0)(tt.tensor([1.0, 2.0])).tolist()
-        (Power(b=3.0), [1.0, 8.0])
+    >>> Power = tt.nn.as_module("Power", tt.pow, b=2.0)
+    >>> Power(3.0), Power(b=3.0)(tt.tensor([1.0, 2.0])).tolist()
+    (Power(b=3.0), [1.0, 8.0])
     """
     parameters = list(inspect.signature(function).parameters.values())[inputs:]
     options = [

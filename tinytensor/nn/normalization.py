@@ -59,16 +59,10 @@ def layer_norm(
 
     Args:
         input: shape (..., *normalized_shape), floating.
-        normalized_shape: the sizes of the last axes, or of the last one.
         weight, bias: of normalized_shape, or None for 1 and 0.
-        eps: added to the variance.
 
-    Raises:
-        ShapeError: the last axes, weight or bias do not have normalized_shape.
-
-    Example:
-        >>> tt.nn.functional.layer_norm(tt.tensor([1.0, 2.0, 3.0]), (3,)).tolist()
-        [-1.2247, 0.0, 1.2247]
+    >>> tt.nn.functional.layer_norm(tt.tensor([1.0, 2.0, 3.0]), (3,)).tolist()
+    [-1.2247, 0.0, 1.2247]
     """
     x, weight, bias = _rows("layer_norm", input, normalized_shape, weight, bias)
     y = _layer_norm(x, weight, bias, eps=eps)
@@ -81,17 +75,10 @@ def rms_norm(
     """Root mean square 1 over the last axes, times weight.
 
     Args:
-        input: shape (..., *normalized_shape), floating.
-        normalized_shape: the sizes of the last axes, or of the last one.
-        weight: of normalized_shape, or None for 1.
         eps: added to the mean of squares; None is that of the dtype, 1.2e-7 for float32.
 
-    Raises:
-        ShapeError: the last axes or weight do not have normalized_shape.
-
-    Example:
-        >>> tt.nn.functional.rms_norm(tt.tensor([3.0, 4.0]), (2,)).tolist()
-        [0.8485, 1.1314]
+    >>> tt.nn.functional.rms_norm(tt.tensor([3.0, 4.0]), (2,)).tolist()
+    [0.8485, 1.1314]
     """
     x, weight = _rows("rms_norm", input, normalized_shape, weight)
     if eps is None:  # 16-bit floats are computed in float32
@@ -111,12 +98,8 @@ def group_norm(
 
     Shapes: (N, C, ...) → the same.
 
-    Raises:
-        ShapeError: C is no multiple of num_groups.
-
-    Example:
-        >>> tt.nn.functional.group_norm(tt.tensor([[1.0, 3.0, 10.0, 20.0]]), 2).tolist()
-        [[-1.0, 1.0, -1.0, 1.0]]
+    >>> tt.nn.functional.group_norm(tt.tensor([[1.0, 3.0, 10.0, 20.0]]), 2).tolist()
+    [[-1.0, 1.0, -1.0, 1.0]]
     """
     need_axes("group_norm", input, 2, "(N, C, ...)")
     n, c = input.shape[:2]
@@ -164,9 +147,8 @@ def batch_norm(
     Raises:
         ArgumentError: one value per channel while training, or no running statistics otherwise.
 
-    Example:
-        >>> tt.nn.functional.batch_norm(tt.tensor([[1.0], [3.0]]), None, None, training=True).tolist()
-        [[-1.0], [1.0]]
+    >>> tt.nn.functional.batch_norm(tt.tensor([[1.0], [3.0]]), None, None, training=True).tolist()
+    [[-1.0], [1.0]]
     """
     axes, columns = (0, *range(2, input.ndim)), (-1, *[1] * (input.ndim - 2))
     mean, variance = running_mean, running_var
@@ -203,12 +185,8 @@ def instance_norm(
 ) -> tt.Tensor:
     """`batch_norm` of each example by itself: (N, C, ...) → the same; running statistics are means over N.
 
-    Raises:
-        ArgumentError: one position per channel, or no running statistics without use_input_stats.
-
-    Example:
-        >>> tt.nn.functional.instance_norm(tt.tensor([[[1.0, 3.0]], [[5.0, 9.0]]])).tolist()
-        [[[-1.0, 1.0]], [[-1.0, 1.0]]]
+    >>> tt.nn.functional.instance_norm(tt.tensor([[[1.0, 3.0]], [[5.0, 9.0]]])).tolist()
+    [[[-1.0, 1.0]], [[-1.0, 1.0]]]
     """
     need_axes("instance_norm", input, 2, "(N, C, ...)")
     n, c = input.shape[:2]
@@ -228,9 +206,8 @@ def instance_norm(
 def normalize(input: tt.Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> tt.Tensor:
     """x divided by its p-norm along dim, or by eps if that is larger.
 
-    Example:
-        >>> tt.nn.functional.normalize(tt.tensor([[3.0, 4.0]])).tolist()
-        [[0.6, 0.8]]
+    >>> tt.nn.functional.normalize(tt.tensor([[3.0, 4.0]])).tolist()
+    [[0.6, 0.8]]
     """
     return input / tt.clip(tt.norm(input, p, dim, True), min=eps)
 
@@ -238,9 +215,8 @@ def normalize(input: tt.Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12
 def cosine_similarity(x1: tt.Tensor, x2: tt.Tensor, dim: int = 1, eps: float = 1e-8) -> tt.Tensor:
     """Cosine of the angle between x1 and x2 along dim, which is reduced; norms are at least eps.
 
-    Example:
-        >>> tt.nn.functional.cosine_similarity(tt.tensor([3.0, 4.0]), tt.tensor([1.0, 0.0]), dim=0).item()
-        0.6
+    >>> tt.nn.functional.cosine_similarity(tt.tensor([3.0, 4.0]), tt.tensor([1.0, 0.0]), dim=0).item()
+    0.6
     """
     x1, x2 = tt.broadcast_arrays(x1, x2)
     return (normalize(x1, 2.0, dim, eps) * normalize(x2, 2.0, dim, eps)).sum(dim)
@@ -285,26 +261,18 @@ class LayerNorm(_Norm):
 
     Args:
         normalized_shape: C, the size of the last axis, or the sizes of the last axes.
-        eps: added to the variance.
-        elementwise_affine: whether to have weight and bias.
-        bias: whether to add a bias; False as in nanoGPT's bias-free GPT.
-        device, dtype: of the weights; default the CPU and float32.
         narrow: in an autocast block the result has its 16-bit dtype, to which the products that read it would
             round it; else float32.
 
     Shapes:
         x (..., C) → (..., C); weight (C,), initially 1, bias (C,), initially 0.
 
-    Raises:
-        ArgumentError: a size is not positive.
-
     Source: Ba, Kiros, Hinton 2016, arXiv:1607.06450.
 
-    Example:
-        >>> tt.nn.LayerNorm(2)(tt.tensor([[1.0, 3.0]])).tolist()
-        [[-1.0, 1.0]]
-        >>> tt.nn.LayerNorm(4, bias=False)
-        LayerNorm(eps=1e-05; weight (4,))  # 4 parameters
+    >>> tt.nn.LayerNorm(2)(tt.tensor([[1.0, 3.0]])).tolist()
+    [[-1.0, 1.0]]
+    >>> tt.nn.LayerNorm(4, bias=False)
+    LayerNorm(eps=1e-05; weight (4,))  # 4 parameters
     """
 
     eps: float
@@ -345,24 +313,17 @@ class RMSNorm(_Norm):
     y = x / sqrt(mean(x²) + eps) * weight
 
     Args:
-        normalized_shape: C, the size of the last axis, or the sizes of the last axes.
         eps: added to the mean square; None is that of the dtype, 1.2e-7 for float32.
-        elementwise_affine: whether to have a weight.
-        device, dtype: of the weights; default the CPU and float32.
         narrow: in an autocast block the result has its 16-bit dtype, to which the products that read it would
             round it; else float32.
 
     Shapes:
         x (..., C) → (..., C); weight (C,), initially 1.
 
-    Raises:
-        ArgumentError: a size is not positive.
-
     Source: Zhang, Sennrich 2019, arXiv:1910.07467.
 
-    Example:
-        >>> tt.nn.RMSNorm(2)(tt.tensor([3.0, -3.0])).tolist()
-        [1.0, -1.0]
+    >>> tt.nn.RMSNorm(2)(tt.tensor([3.0, -3.0])).tolist()
+    [1.0, -1.0]
     """
 
     def __init__(
@@ -402,25 +363,13 @@ class RMSNorm(_Norm):
 class GroupNorm(_Norm):
     """Mean 0 and variance 1 over each group of channels of each example, then a scale and shift per channel.
 
-    Args:
-        num_groups: G, which divides C.
-        num_channels: C.
-        eps: added to the variance.
-        affine: whether to have weight and bias.
-        device, dtype: of the weights; default the CPU and float32.
-        bias: whether to add a bias, if affine.
-
     Shapes:
         x (N, C, ...) → the same; weight (C,), initially 1, bias (C,), initially 0.
 
-    Raises:
-        ArgumentError: a size is not positive, or G does not divide C.
-
     Source: Wu, He 2018, arXiv:1803.08494.
 
-    Example:
-        >>> tt.nn.GroupNorm(2, 4)(tt.tensor([[1.0, 3.0, 10.0, 20.0]])).tolist()
-        [[-1.0, 1.0, -1.0, 1.0]]
+    >>> tt.nn.GroupNorm(2, 4)(tt.tensor([[1.0, 3.0, 10.0, 20.0]])).tolist()
+    [[-1.0, 1.0, -1.0, 1.0]]
     """
 
     eps: float
@@ -507,12 +456,7 @@ class BatchNorm1d(_ByChannel):
     variance with n - 1; in evaluation they are the running averages.
 
     Args:
-        num_features: C.
-        eps: added to the variance.
         momentum: weight of the new batch in the running averages; None: all batches weigh the same.
-        affine: whether to have weight and bias.
-        device, dtype: of the weights; default the CPU and float32.
-        bias: whether to add a bias, if affine.
         track_running_stats: False uses the statistics of the batch in evaluation, too.
 
     Shapes:
@@ -521,16 +465,14 @@ class BatchNorm1d(_ByChannel):
 
     Raises:
         ArgumentError: num_features is not positive; on call while training: one value per channel.
-        ShapeError: x does not fit.
 
     Source: Ioffe, Szegedy 2015, arXiv:1502.03167.
 
-    Example:
-        >>> layer = tt.nn.BatchNorm1d(1)
-        >>> layer(tt.tensor([[1.0], [3.0]])).tolist(), layer.running_mean.tolist()
-        ([[-1.0], [1.0]], [0.2])
-        >>> layer.eval()(tt.tensor([[0.2]])).tolist()
-        [[0.0]]
+    >>> layer = tt.nn.BatchNorm1d(1)
+    >>> layer(tt.tensor([[1.0], [3.0]])).tolist(), layer.running_mean.tolist()
+    ([[-1.0], [1.0]], [0.2])
+    >>> layer.eval()(tt.tensor([[0.2]])).tolist()
+    [[0.0]]
     """
 
     ranks: ClassVar[tuple[int, ...]] = (2, 3)
@@ -559,20 +501,13 @@ class BatchNorm2d(BatchNorm1d):
 class InstanceNorm1d(_ByChannel):
     """Mean 0 and variance 1 of each channel of each example, over its positions.
 
-    Args: those of BatchNorm1d; affine and track_running_stats are False by default.
-
     Shapes:
         x (N, C, L) or (C, L) → the same.
 
-    Raises:
-        ArgumentError: num_features is not positive; on call: one position per channel.
-        ShapeError: x does not fit.
-
     Source: Ulyanov, Vedaldi, Lempitsky 2016, arXiv:1607.08022.
 
-    Example:
-        >>> tt.nn.InstanceNorm1d(1)(tt.tensor([[1.0, 3.0]])).tolist()
-        [[-1.0, 1.0]]
+    >>> tt.nn.InstanceNorm1d(1)(tt.tensor([[1.0, 3.0]])).tolist()
+    [[-1.0, 1.0]]
     """
 
     ranks: ClassVar[tuple[int, ...]] = (2, 3)

@@ -35,13 +35,9 @@ class QuantizedLinear(Module):
     Shapes:
         x (..., K) → (..., N).
 
-    Raises:
-        ArgumentError, ShapeError, DTypeError: packed has no rows of this kind.
-
-    Example:
-        >>> layer = tt.nn.QuantizedLinear.of(tt.nn.Linear(64, 4), "q8_0")
-        >>> layer(tt.ones(2, 64)).shape, layer.packed.shape
-        ((2, 4), (4, 68))
+    >>> layer = tt.nn.QuantizedLinear.of(tt.nn.Linear(64, 4), "q8_0")
+    >>> layer(tt.ones(2, 64)).shape, layer.packed.shape
+    ((2, 4), (4, 68))
     """
 
     packed: tt.Tensor
@@ -93,19 +89,14 @@ class QuantizedEmbedding(Module):
 
     Args:
         packed: shape (V, bytes of a row), uint8; C values in a row.
-        kind: the kind that it was packed as, a key of `tt.QUANTIZED`.
         rounded_rows: of `attend`, as in QuantizedLinear.
 
     Shapes:
         indices (...), integers below V → (..., C), float32.
 
-    Raises:
-        ArgumentError, ShapeError, DTypeError: packed has no rows of this kind.
-
-    Example:
-        >>> table = tt.nn.QuantizedEmbedding.of(tt.nn.Embedding(10, 32), "q4_0")
-        >>> table(tt.tensor([[1, 2]])).shape, table.attend(tt.ones(1, 32)).shape
-        ((1, 2, 32), (1, 10))
+    >>> table = tt.nn.QuantizedEmbedding.of(tt.nn.Embedding(10, 32), "q4_0")
+    >>> table(tt.tensor([[1, 2]])).shape, table.attend(tt.ones(1, 32)).shape
+    ((1, 2, 32), (1, 10))
     """
 
     packed: tt.Tensor
@@ -150,23 +141,17 @@ def quantize_layers(
         module: changed; of its parameters, weights of the replaced layers are dropped.
         kind: a key of `tt.QUANTIZED`, or a function that gives it for a layer's name and the layer; None
             leaves the layer.
-        embeddings: whether to replace Embedding layers, too.
 
     Returns:
         The names of the replaced layers.
 
-    Raises:
-        ArgumentError: there is no such kind.
-        ShapeError: the rows of a layer are no multiple of the block.
-
     Memory: packed and float weights of one layer at a time.
 
-    Example:
-        >>> model = tt.nn.Sequential(tt.nn.Linear(64, 32), tt.nn.ReLU(), tt.nn.Linear(32, 2))
-        >>> tt.nn.quantize_layers(model, lambda name, layer: "q8_0" if name == "0" else None)
-        ['0']
-        >>> model(tt.ones(3, 64)).shape
-        (3, 2)
+    >>> model = tt.nn.Sequential(tt.nn.Linear(64, 32), tt.nn.ReLU(), tt.nn.Linear(32, 2))
+    >>> tt.nn.quantize_layers(model, lambda name, layer: "q8_0" if name == "0" else None)
+    ['0']
+    >>> model(tt.ones(3, 64)).shape
+    (3, 2)
     """
     names = []
     for above, owner in list(module.named_modules()):

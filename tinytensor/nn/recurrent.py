@@ -125,24 +125,11 @@ class _Cell(_Recurrent):
 class RNNCell(_Cell):
     """One step of an RNN: h' = tanh(x @ weight_ih.T + bias_ih + h @ weight_hh.T + bias_hh).
 
-    Args:
-        input_size: size of an input.
-        hidden_size: H, size of the state.
-        bias: whether to have biases.
-        nonlinearity: "tanh" or "relu".
-        device, dtype: of the weights; default the CPU and float32.
-        generator: random generator for the initial weights; default: the global one.
-
     Shapes:
         x (N, input_size), h (N, H), default 0 → (N, H); or without N.
 
-    Raises:
-        ArgumentError: a size is not positive, or another nonlinearity.
-        ShapeError: the input does not fit.
-
-    Example:
-        >>> tt.nn.RNNCell(3, 4)(tt.ones(2, 3)).shape
-        (2, 4)
+    >>> tt.nn.RNNCell(3, 4)(tt.ones(2, 3)).shape
+    (2, 4)
     """
 
     def __init__(
@@ -163,17 +150,14 @@ class RNNCell(_Cell):
 class LSTMCell(_Cell):
     """One step of an LSTM: c' = f * c + i * g, h' = o * tanh(c'); gates i, f, g, o in this order.
 
-    Args: those of RNNCell, without nonlinearity.
-
     Shapes:
         x (N, input_size), (h, c) of (N, H), default 0 → (h', c'); or without N.
 
     Source: Hochreiter, Schmidhuber 1997, "Long short-term memory"; the forget gate of Gers et al. 2000.
 
-    Example:
-        >>> h, c = tt.nn.LSTMCell(3, 4)(tt.ones(2, 3))
-        >>> h.shape, c.shape
-        ((2, 4), (2, 4))
+    >>> h, c = tt.nn.LSTMCell(3, 4)(tt.ones(2, 3))
+    >>> h.shape, c.shape
+    ((2, 4), (2, 4))
     """
 
     gates, states, step = 4, 2, staticmethod(_lstm)
@@ -184,16 +168,13 @@ class GRUCell(_Cell):
 
     n = tanh(x @ w.T + b + r * (h @ u.T + d)): the reset gate is applied after the product.
 
-    Args: those of RNNCell, without nonlinearity.
-
     Shapes:
         x (N, input_size), h (N, H), default 0 → (N, H); or without N.
 
     Source: Cho et al. 2014, arXiv:1406.1078.
 
-    Example:
-        >>> tt.nn.GRUCell(3, 4)(tt.ones(2, 3)).shape
-        (2, 4)
+    >>> tt.nn.GRUCell(3, 4)(tt.ones(2, 3)).shape
+    (2, 4)
     """
 
     gates, step = 3, staticmethod(_gru)
@@ -298,32 +279,18 @@ class RNN(_Layers):
     """Layers of h' = tanh(x @ weight_ih.T + bias_ih + h @ weight_hh.T + bias_hh) over time.
 
     Args:
-        input_size: size of an input.
-        hidden_size: H, size of the state.
-        num_layers: the layers; each but the first gets the states of the one below.
-        nonlinearity: "tanh" or "relu".
-        bias: whether to have biases.
         batch_first: whether the batch is axis 0, not 1, of inputs and outputs (not of states).
-        dropout: probability of dropping an output of a layer but the last, while training.
-        bidirectional: a second pass from the end, whose states are joined to those of the first.
-        device, dtype: of the weights; default the CPU and float32.
-        generator: random generator for initial weights and dropout; default: the global one.
 
     Shapes:
         x (L, N, input_size), h0 (layers * directions, N, H) → (L, N, directions * H) and the last h.
         Parameters are weight_ih_l0 (H, input_size), weight_hh_l0 (H, H), bias_ih_l0 (H,), bias_hh_l0 (H,),
         ..._l1, and ..._l0_reverse: PyTorch's names and shapes.
 
-    Raises:
-        ArgumentError: a size is not positive, or another nonlinearity.
-        ShapeError: input or state do not fit.
-
     Source: Elman 1990, "Finding structure in time"; initial values from U(-1/sqrt(H), 1/sqrt(H)).
 
-    Example:
-        >>> y, h = tt.nn.RNN(3, 4, num_layers=2)(tt.ones(5, 1, 3))
-        >>> y.shape, h.shape
-        ((5, 1, 4), (2, 1, 4))
+    >>> y, h = tt.nn.RNN(3, 4, num_layers=2)(tt.ones(5, 1, 3))
+    >>> y.shape, h.shape
+    ((5, 1, 4), (2, 1, 4))
     """
 
     def __init__(
@@ -354,10 +321,9 @@ class LSTM(_Layers):
         x (L, N, input_size), (h0, c0) of (layers * directions, N, H) → (L, N, directions * H) and the last
         (h, c); weights (4 * H, ...), the gates in the order i, f, g, o.
 
-    Example:
-        >>> y, (h, c) = tt.nn.LSTM(3, 4, batch_first=True, bidirectional=True)(tt.ones(1, 5, 3))
-        >>> y.shape, h.shape, c.shape
-        ((1, 5, 8), (2, 1, 4), (2, 1, 4))
+    >>> y, (h, c) = tt.nn.LSTM(3, 4, batch_first=True, bidirectional=True)(tt.ones(1, 5, 3))
+    >>> y.shape, h.shape, c.shape
+    ((1, 5, 8), (2, 1, 4), (2, 1, 4))
     """
 
     gates, states, step = 4, 2, staticmethod(_lstm)
@@ -370,10 +336,9 @@ class GRU(_Layers):
         x (L, N, input_size), h0 (layers * directions, N, H) → (L, N, directions * H) and the last h; weights
         (3 * H, ...), the gates in the order r, z, n.
 
-    Example:
-        >>> y, h = tt.nn.GRU(3, 4)(tt.ones(5, 1, 3))
-        >>> y.shape, h.shape
-        ((5, 1, 4), (1, 1, 4))
+    >>> y, h = tt.nn.GRU(3, 4)(tt.ones(5, 1, 3))
+    >>> y.shape, h.shape
+    ((5, 1, 4), (1, 1, 4))
     """
 
     gates, step = 3, staticmethod(_gru)

@@ -104,25 +104,16 @@ class TransformerEncoderLayer(_Layer):
     """Self-attention and a network of two layers, each added to its input and normalized.
 
     Args:
-        d_model: C, channels of input and output.
-        nhead: heads of the attention.
-        dim_feedforward: size between the two layers.
-        dropout: probability of dropping while training.
         activation: "relu", "gelu" or a function, between the two layers.
-        layer_norm_eps: eps of the norms.
-        batch_first: whether the batch is axis 0.
         norm_first: whether to normalize before attention and network, as GPT-2, not after the additions.
-        bias: whether linear maps and norms have biases.
-        device, dtype: of the weights; default the CPU and float32.
 
     Shapes:
         src (T, N, C), or (T, C) → the same.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.1.
 
-    Example:
-        >>> tt.nn.TransformerEncoderLayer(8, 2, 16)(tt.ones(3, 1, 8)).shape
-        (3, 1, 8)
+    >>> tt.nn.TransformerEncoderLayer(8, 2, 16)(tt.ones(3, 1, 8)).shape
+    (3, 1, 8)
     """
 
     def forward(
@@ -142,9 +133,8 @@ class TransformerDecoderLayer(_Layer):
     Shapes:
         tgt (T, N, C) and memory (S, N, C), or both without N → the shape of tgt.
 
-    Example:
-        >>> tt.nn.TransformerDecoderLayer(8, 2, 16)(tt.ones(3, 1, 8), tt.ones(5, 1, 8)).shape
-        (3, 1, 8)
+    >>> tt.nn.TransformerDecoderLayer(8, 2, 16)(tt.ones(3, 1, 8), tt.ones(5, 1, 8)).shape
+    (3, 1, 8)
     """
 
     has_memory = True
@@ -185,16 +175,13 @@ class TransformerEncoder(_Copies):
 
     Args:
         encoder_layer: which is copied with its weights.
-        num_layers: the number of copies.
-        norm: a module that the result goes through.
 
     Shapes:
         src (T, N, C) → the same.
 
-    Example:
-        >>> layer = tt.nn.TransformerEncoderLayer(8, 2, 16)
-        >>> tt.nn.TransformerEncoder(layer, 3)(tt.ones(3, 1, 8)).shape
-        (3, 1, 8)
+    >>> layer = tt.nn.TransformerEncoderLayer(8, 2, 16)
+    >>> tt.nn.TransformerEncoder(layer, 3)(tt.ones(3, 1, 8)).shape
+    (3, 1, 8)
     """
 
     def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
@@ -217,10 +204,9 @@ class TransformerDecoder(_Copies):
     Shapes:
         tgt (T, N, C), memory (S, N, C) → the shape of tgt.
 
-    Example:
-        >>> layer = tt.nn.TransformerDecoderLayer(8, 2, 16)
-        >>> tt.nn.TransformerDecoder(layer, 3)(tt.ones(3, 1, 8), tt.ones(5, 1, 8)).shape
-        (3, 1, 8)
+    >>> layer = tt.nn.TransformerDecoderLayer(8, 2, 16)
+    >>> tt.nn.TransformerDecoder(layer, 3)(tt.ones(3, 1, 8), tt.ones(5, 1, 8)).shape
+    (3, 1, 8)
     """
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
@@ -245,27 +231,15 @@ class TransformerDecoder(_Copies):
 class Transformer(Module):
     """An encoder, and a decoder that attends to its result.
 
-    Args:
-        d_model: C, channels of input and output.
-        nhead: heads of each attention.
-        num_encoder_layers, num_decoder_layers: numbers of layers.
-        dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias: of each layer.
-        custom_encoder, custom_decoder: modules in place of these.
-        device, dtype: of the weights; default the CPU and float32.
-
     Shapes:
         src (S, N, C), tgt (T, N, C), or both without N → the shape of tgt.
 
-    Raises:
-        ShapeError: src and tgt differ in their batch or have other channels.
-
     Source: Vaswani et al. 2017, arXiv:1706.03762.
 
-    Example:
-        >>> model = tt.nn.Transformer(8, 2, 1, 1, 16)
-        >>> mask = tt.nn.Transformer.generate_square_subsequent_mask(3)
-        >>> model(tt.ones(5, 1, 8), tt.ones(3, 1, 8), tgt_mask=mask).shape
-        (3, 1, 8)
+    >>> model = tt.nn.Transformer(8, 2, 1, 1, 16)
+    >>> mask = tt.nn.Transformer.generate_square_subsequent_mask(3)
+    >>> model(tt.ones(5, 1, 8), tt.ones(3, 1, 8), tgt_mask=mask).shape
+    (3, 1, 8)
     """
 
     def __init__(
@@ -333,9 +307,8 @@ class Transformer(Module):
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> tt.Tensor:
         """(sz, sz), to be added to scores: -inf for later keys, else 0.
 
-        Example:
-            >>> tt.nn.Transformer.generate_square_subsequent_mask(2).tolist()
-            [[0.0, -inf], [0.0, 0.0]]
+        >>> tt.nn.Transformer.generate_square_subsequent_mask(2).tolist()
+        [[0.0, -inf], [0.0, 0.0]]
         """
         later = tt.triu(tt.ones(sz, sz, dtype=tt.bool, device=device), 1)
         return tt.where(later, -inf, 0.0).astype(tt.float32 if dtype is None else dtype)

@@ -16,16 +16,11 @@ __all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vecto
 def clip_grad_value_(parameters: tt.Tensor | Iterable[tt.Tensor], clip_value: float) -> None:
     """Clip each element of all gradients to [-clip_value, clip_value], in place.
 
-    Args:
-        parameters: a tensor or an iterable of tensors; those without a gradient are ignored.
-        clip_value: the largest absolute value.
-
-    Example:
-        >>> w = tt.tensor([3.0, 0.5], requires_grad=True)
-        >>> (w * w).sum().backward()
-        >>> tt.nn.utils.clip_grad_value_([w], 2.0)
-        >>> w.grad.tolist()
-        [2.0, 1.0]
+    >>> w = tt.tensor([3.0, 0.5], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> tt.nn.utils.clip_grad_value_([w], 2.0)
+    >>> w.grad.tolist()
+    [2.0, 1.0]
     """
     for p in [parameters] if isinstance(parameters, tt.Tensor) else parameters:
         if p.grad is not None:
@@ -36,12 +31,8 @@ def clip_grad_value_(parameters: tt.Tensor | Iterable[tt.Tensor], clip_value: fl
 def parameters_to_vector(parameters: Iterable[tt.Tensor]) -> tt.Tensor:
     """All elements of the parameters in one vector, differentiable.
 
-    Args:
-        parameters: tensors of one dtype and device.
-
-    Example:
-        >>> tt.nn.utils.parameters_to_vector(tt.nn.Linear(2, 3).parameters()).shape
-        (9,)
+    >>> tt.nn.utils.parameters_to_vector(tt.nn.Linear(2, 3).parameters()).shape
+    (9,)
     """
     return tt.concat([tt.flatten(p) for p in parameters])
 
@@ -49,18 +40,10 @@ def parameters_to_vector(parameters: Iterable[tt.Tensor]) -> tt.Tensor:
 def vector_to_parameters(vec: tt.Tensor, parameters: Iterable[tt.Tensor]) -> None:
     """Write the elements of a vector into the parameters, in place.
 
-    Args:
-        vec: shape (n,), as `parameters_to_vector` gives it.
-        parameters: tensors with n elements together.
-
-    Raises:
-        ShapeError: there are more or fewer elements.
-
-    Example:
-        >>> w = tt.nn.Parameter(tt.zeros(2, 2))
-        >>> tt.nn.utils.vector_to_parameters(tt.arange(4.0), [w])
-        >>> w.tolist()
-        [[0.0, 1.0], [2.0, 3.0]]
+    >>> w = tt.nn.Parameter(tt.zeros(2, 2))
+    >>> tt.nn.utils.vector_to_parameters(tt.arange(4.0), [w])
+    >>> w.tolist()
+    [[0.0, 1.0], [2.0, 3.0]]
     """
     into = list(parameters)
     sizes = [p.size for p in into]

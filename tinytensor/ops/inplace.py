@@ -318,21 +318,17 @@ def copy_(x: Tensor, value: Any) -> Tensor:
     """Write value into x in place: x[...] = value.
 
     Args:
-        x: the target, any shape.
         value: a tensor or number that broadcasts to the shape of x; cast to its dtype.
 
     Returns:
         x; differentiable in value.
 
     Raises:
-        ShapeError: value does not broadcast to x.
-        DTypeError: value is not a tensor, array or number, or complex where x is real.
         GradError: x is a leaf that requires grad, overlaps itself, or is a view that may not be written to.
 
-    Example:
-        >>> x = tt.zeros(2, 3)
-        >>> x.copy_(tt.arange(3)).tolist()
-        [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
+    >>> x = tt.zeros(2, 3)
+    >>> x.copy_(tt.arange(3)).tolist()
+    [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
     """
     kind = type(value)
     if (kind is float or kind is int) and _filled(x, value):

@@ -19,26 +19,18 @@ class AdamW(Optimizer):
 
     Args:
         params: contiguous tensors, or groups of them, see Optimizer. Usually only matrices decay.
-        lr: learning rate.
-        betas: decay rates of m and v, each in [0, 1).
-        eps: added to the square root of v.
-        weight_decay: decoupled weight decay, multiplied by lr.
-
-    Raises:
-        ArgumentError: an option is out of its range; see Optimizer for the others.
 
     Memory: m and v for each parameter, in float32 or wider; a step needs a block of scratch.
     Accuracy: 16-bit parameters are computed in float32 and rounded to nearest once per step. The options are
         rounded to float32 for float64 parameters, too: a relative error of up to 6e-8 of lr.
     Source: Loshchilov, Hutter 2019, arXiv:1711.05101; Kingma, Ba 2015, arXiv:1412.6980.
 
-    Example:
-        >>> w = tt.tensor([2.0, -2.0], requires_grad=True)
-        >>> optimizer = tt.optim.AdamW([w], lr=0.5, weight_decay=0.0)
-        >>> (w * w).sum().backward()
-        >>> optimizer.step()
-        >>> w.tolist()
-        [1.5, -1.5]
+    >>> w = tt.tensor([2.0, -2.0], requires_grad=True)
+    >>> optimizer = tt.optim.AdamW([w], lr=0.5, weight_decay=0.0)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w.tolist()
+    [1.5, -1.5]
     """
 
     buffers = ("m", "v")
@@ -65,14 +57,7 @@ class AdamW(Optimizer):
         self.require(good, group, "betas", "they are two numbers in [0, 1)", "(0.9, 0.999)")
 
     def step(self, scale: tt.Tensor | float | None = None) -> None:
-        """Update every parameter that has a gradient, in place: `advance()`, then `apply(scale)`.
-
-        Args:
-            scale: factor of all gradients, as in `apply`.
-
-        Raises:
-            ArgumentError: an option was changed to an invalid value.
-        """
+        """Update every parameter that has a gradient, in place: `advance()`, then `apply(scale)`."""
         moving = self._with_gradients()
         if tt.is_capturing():
             for p in moving:
@@ -86,8 +71,6 @@ class AdamW(Optimizer):
         each, always to the same memory. A captured `step` does this before each replay, so that the replay
         uses the current options; if only `apply` is captured, call `advance` before each replay.
 
-        Raises:
-            ArgumentError: see `step`.
         """
         self._advance(self._with_gradients())
 
@@ -182,28 +165,17 @@ class Adam(AdamW):
     m = beta1 * m + (1 - beta1) * g;  v = beta2 * v + (1 - beta2) * g * g
     p = p - lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
 
-    Args:
-        params: contiguous tensors, or groups of them, see Optimizer.
-        lr: learning rate.
-        betas: decay rates of m and v, each in [0, 1).
-        eps: added to the square root of v.
-        weight_decay: factor of the L2 penalty.
-
-    Raises:
-        ArgumentError: an option is out of its range; see Optimizer for the others.
-
     Memory: m and v for each parameter, in float32 or wider; a step needs a few blocks of scratch.
     Accuracy: 16-bit parameters are computed in float32 and rounded to nearest once per step. The options are
         rounded to float32 for float64 parameters, too: a relative error of up to 6e-8 of lr.
     Source: Kingma, Ba 2015, arXiv:1412.6980, algorithm 1.
 
-    Example:
-        >>> w = tt.tensor([2.0, -2.0], requires_grad=True)
-        >>> optimizer = tt.optim.Adam([w], lr=0.5)
-        >>> (w * w).sum().backward()
-        >>> optimizer.step()
-        >>> w.tolist()
-        [1.5, -1.5]
+    >>> w = tt.tensor([2.0, -2.0], requires_grad=True)
+    >>> optimizer = tt.optim.Adam([w], lr=0.5)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w.tolist()
+    [1.5, -1.5]
     """
 
     coupled: ClassVar[bool] = True

@@ -16,7 +16,6 @@ def clip_grad_norm_(
     grad = grad * min(1, max_norm / (norm + 1e-6)), with the Euclidean norm of all gradients as one vector
 
     Args:
-        parameters: a tensor or an iterable of tensors; those without a gradient are ignored.
         max_norm: maximum norm, above 0; with infinity, the norm is only computed.
         error_if_nonfinite: raise, before anything is written, if the norm is infinite or nan. Otherwise such
             gradients become 0 and nan. The check synchronizes with a device.
@@ -25,17 +24,15 @@ def clip_grad_norm_(
         shape (): the norm before clipping, at least float32.
 
     Raises:
-        ArgumentError: max_norm is not positive.
         GradError: no parameter has a gradient; or the norm is not finite and error_if_nonfinite is set.
 
     Memory: nothing of the size of a gradient.
     Source: Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063, algorithm 1.
 
-    Example:
-        >>> w = tt.tensor([3.0, 4.0], requires_grad=True)
-        >>> (w * w).sum().backward()
-        >>> float(tt.optim.clip_grad_norm_([w], 1.0)), w.grad.tolist()
-        (10.0, [0.6, 0.8])
+    >>> w = tt.tensor([3.0, 4.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> float(tt.optim.clip_grad_norm_([w], 1.0)), w.grad.tolist()
+    (10.0, [0.6, 0.8])
     """
     grads = _gradients("clip_grad_norm_", parameters, max_norm)
     with tt.no_grad():
@@ -60,21 +57,15 @@ def clip_scale(parameters: tt.Tensor | Iterable[tt.Tensor], max_norm: float) -> 
     The gradients are not modified: `AdamW.step(scale)` applies the factor while it reads them.
 
     Args:
-        parameters: a tensor or an iterable of tensors; those without a gradient are ignored.
         max_norm: maximum norm, above 0; infinity gives the factor 1.
 
     Returns:
         (norm, factor), both of shape (), on the device of the gradients, without synchronization.
 
-    Raises:
-        ArgumentError: max_norm is not positive.
-        GradError: no parameter has a gradient.
-
-    Example:
-        >>> w = tt.tensor([3.0, 4.0], requires_grad=True)
-        >>> (w * w).sum().backward()
-        >>> [float(x) for x in tt.optim.clip_scale([w], 1.0)]
-        [10.0, 0.1]
+    >>> w = tt.tensor([3.0, 4.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> [float(x) for x in tt.optim.clip_scale([w], 1.0)]
+    [10.0, 0.1]
     """
     grads = _gradients("clip_scale", parameters, max_norm)
     with tt.no_grad():

@@ -16,30 +16,19 @@ class GradScaler:
     `step` unscales the gradients before the optimizer uses them. If a gradient has overflowed, the step is
     skipped and `update` lowers the factor; after `growth_interval` consecutive good steps it raises it.
 
-    Args:
-        init_scale: the initial factor.
-        growth_factor: multiplier for raising it, above 1.
-        backoff_factor: multiplier for lowering it, between 0 and 1.
-        growth_interval: good steps between two raises.
-        enabled: with False, scaling is disabled.
-
-    Raises:
-        ArgumentError: an option is out of its range.
-
     Differs from: PyTorch's, which keeps the factor on the GPU; here the host reads one value per step, so
         such a step cannot be captured.
     Source: Micikevicius et al. 2018, arXiv:1710.03740, section 3.2; PyTorch, torch.amp.GradScaler.
 
-    Example:
-        >>> layer = tt.nn.Linear(3, 2)
-        >>> optimizer, scaler = tt.optim.SGD(layer.parameters(), lr=0.1), tt.optim.GradScaler()
-        >>> with tt.autocast(tt.float16):
-        ...     loss = layer(tt.ones(4, 3)).mean()
-        >>> scaler.scale(loss).backward()
-        >>> scaler.step(optimizer), scaler.update()
-        (True, None)
-        >>> scaler.get_scale()
-        65536.0
+    >>> layer = tt.nn.Linear(3, 2)
+    >>> optimizer, scaler = tt.optim.SGD(layer.parameters(), lr=0.1), tt.optim.GradScaler()
+    >>> with tt.autocast(tt.float16):
+    ...     loss = layer(tt.ones(4, 3)).mean()
+    >>> scaler.scale(loss).backward()
+    >>> scaler.step(optimizer), scaler.update()
+    (True, None)
+    >>> scaler.get_scale()
+    65536.0
     """
 
     def __init__(
@@ -103,10 +92,6 @@ class GradScaler:
     def step(self, optimizer: Optimizer, scale: tt.Tensor | float | None = None) -> bool:
         """Unscale the gradients if necessary, and step the optimizer unless one of them overflowed.
 
-        Args:
-            optimizer: the optimizer.
-            scale: argument of its step.
-
         Returns:
             Whether the step was taken.
         """
@@ -119,11 +104,7 @@ class GradScaler:
         return True
 
     def update(self) -> None:
-        """Lower the factor after an overflow, raise it after enough good steps; call once after each step.
-
-        Raises:
-            GradError: there was no step.
-        """
+        """Lower the factor after an overflow, raise it after enough good steps; call once after each step."""
         if not self.enabled:
             return
         if not self._unscaled:

@@ -12,24 +12,17 @@ from tinytensor.optim.optimizer import Group, Optimizer, groups_of
 class Joint(Optimizer):
     """Combines optimizers, for parameters with different update rules.
 
-    Args:
-        parts: optimizers with disjoint parameters.
-
     Attributes:
         parts: the optimizers.
         param_groups: the groups of all parts, in order; the same dictionaries, so a learning rate set here
             applies to the part.
 
-    Raises:
-        ArgumentError: there is no part, or a parameter belongs to two.
-
-    Example:
-        >>> matrix, vector = tt.ones(2, 2, requires_grad=True), tt.ones(2, requires_grad=True)
-        >>> optimizer = tt.optim.Joint(tt.optim.Muon([matrix]), tt.optim.AdamW([vector]))
-        >>> (matrix @ vector).sum().backward()
-        >>> optimizer.step()
-        >>> [len(group["params"]) for group in optimizer.param_groups]
-        [1, 1]
+    >>> matrix, vector = tt.ones(2, 2, requires_grad=True), tt.ones(2, requires_grad=True)
+    >>> optimizer = tt.optim.Joint(tt.optim.Muon([matrix]), tt.optim.AdamW([vector]))
+    >>> (matrix @ vector).sum().backward()
+    >>> optimizer.step()
+    >>> [len(group["params"]) for group in optimizer.param_groups]
+    [1, 1]
     """
 
     def __init__(self, *parts: Optimizer) -> None:
@@ -60,9 +53,6 @@ class Joint(Optimizer):
     def step(self, scale: tt.Tensor | float | None = None) -> None:
         """Update every parameter that has a gradient, part by part.
 
-        Args:
-            scale: factor of all gradients, see Optimizer.
-
         Raises:
             ArgumentError: see Optimizer; then no parameter has changed.
         """
@@ -75,15 +65,7 @@ class Joint(Optimizer):
         return [found for part in self.parts for found in part.ready()]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a `state_dict()`; see Optimizer.
-
-        Args:
-            state: state of a Joint of the same parts.
-
-        Raises:
-            ArgumentError: groups, options or names differ.
-            ShapeError: a tensor has another shape than its parameter.
-        """
+        """Restore a `state_dict()`; see Optimizer."""
         counts, saved = [len(part.param_groups) for part in self.parts], groups_of("Joint", state)
         if len(saved) != sum(counts):
             raise tt.ArgumentError(

@@ -53,14 +53,13 @@ class LRScheduler:
         last_epoch: the step, from 0; the number of calls of `step`.
         base_lrs: the initial rate of each group.
 
-    Example:
-        >>> class Halving(tt.optim.lr_scheduler.LRScheduler):
-        ...     def rate(self, base, step, group):
-        ...         return base * 0.5**step
-        >>> scheduler = Halving(tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=0.5))
-        >>> scheduler.step()
-        >>> scheduler.get_last_lr()
-        [0.25]
+    >>> class Halving(tt.optim.lr_scheduler.LRScheduler):
+    ...     def rate(self, base, step, group):
+    ...         return base * 0.5**step
+    >>> scheduler = Halving(tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=0.5))
+    >>> scheduler.step()
+    >>> scheduler.get_last_lr()
+    [0.25]
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -105,15 +104,13 @@ class LambdaLR(LRScheduler):
     """The initial rate times a function of the step.
 
     Args:
-        optimizer: its rates are set.
         lr_lambda: step → factor; or one for each group.
 
-    Example:
-        >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=1.0)
-        >>> scheduler = tt.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (step + 1))
-        >>> scheduler.step()
-        >>> scheduler.get_last_lr()
-        [0.5]
+    >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=1.0)
+    >>> scheduler = tt.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (step + 1))
+    >>> scheduler.step()
+    >>> scheduler.get_last_lr()
+    [0.5]
     """
 
     def __init__(
@@ -220,12 +217,11 @@ def _cosine(base: float, step: int, T_max: int, eta_min: float = 0.0) -> float:
 
     Source: Loshchilov, Hutter 2017, arXiv:1608.03983, without restarts.
 
-    Example:
-        >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=1.0)
-        >>> scheduler = tt.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=2)
-        >>> scheduler.step()
-        >>> [round(lr, 6) for lr in scheduler.get_last_lr()]
-        [0.5]
+    >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=1.0)
+    >>> scheduler = tt.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=2)
+    >>> scheduler.step()
+    >>> [round(lr, 6) for lr in scheduler.get_last_lr()]
+    [0.5]
     """
     return eta_min + (base - eta_min) * (1 + cos(pi * step / T_max)) / 2
 
@@ -261,21 +257,18 @@ class SequentialLR(LRScheduler):
     """One scheduler after another: a warmup, then a decay.
 
     Args:
-        optimizer: its rates are set.
-        schedulers: of this optimizer.
         milestones: the step at which each scheduler but the first begins, at its step 0.
 
-    Example:
-        >>> schedules = tt.optim.lr_scheduler
-        >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=1.0)
-        >>> warmup = schedules.LinearLR(optimizer, 0.5, total_iters=2)
-        >>> decay = schedules.ExponentialLR(optimizer, 0.5)
-        >>> both, rates = schedules.SequentialLR(optimizer, [warmup, decay], [2]), []
-        >>> for _ in range(4):
-        ...     rates += both.get_last_lr()
-        ...     both.step()
-        >>> rates
-        [0.5, 0.75, 1.0, 0.5]
+    >>> schedules = tt.optim.lr_scheduler
+    >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=1.0)
+    >>> warmup = schedules.LinearLR(optimizer, 0.5, total_iters=2)
+    >>> decay = schedules.ExponentialLR(optimizer, 0.5)
+    >>> both, rates = schedules.SequentialLR(optimizer, [warmup, decay], [2]), []
+    >>> for _ in range(4):
+    ...     rates += both.get_last_lr()
+    ...     both.step()
+    >>> rates
+    [0.5, 0.75, 1.0, 0.5]
     """
 
     def __init__(
@@ -300,27 +293,19 @@ class ReduceLROnPlateau:
     """The rate times a factor whenever a number, such as the validation loss, has stopped improving.
 
     Args:
-        optimizer: its rates are set.
         mode: "min" if smaller is better, "max" if larger is.
-        factor: of the rate, below 1.
         patience: steps without an improvement that are waited for.
         threshold: the least change that is an improvement: a share of the best number, or with threshold_mode
             "abs" a difference.
-        threshold_mode: "rel" or "abs".
         cooldown: steps after a reduction in which nothing is counted.
-        min_lr: the least rate.
         eps: smaller changes of the rate are left out.
 
-    Raises:
-        ArgumentError: an option is not one of these.
-
-    Example:
-        >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=1.0)
-        >>> scheduler = tt.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=1)
-        >>> for loss in (3.0, 2.0, 2.0, 2.0):
-        ...     scheduler.step(loss)
-        >>> scheduler.get_last_lr()
-        [0.1]
+    >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=1.0)
+    >>> scheduler = tt.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=1)
+    >>> for loss in (3.0, 2.0, 2.0, 2.0):
+    ...     scheduler.step(loss)
+    >>> scheduler.get_last_lr()
+    [0.1]
     """
 
     def __init__(

@@ -25,7 +25,6 @@ def orthogonalize(matrices: tt.Tensor, steps: int = 5) -> tt.Tensor:
 
     Args:
         matrices: shape (..., m, n).
-        steps: number of iterations.
 
     Returns:
         shape (..., m, n), about U Vᵀ of the singular value decomposition U S Vᵀ.
@@ -35,10 +34,9 @@ def orthogonalize(matrices: tt.Tensor, steps: int = 5) -> tt.Tensor:
         5e-4, where only products of squares are used, else 6e-5.
     Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks".
 
-    Example:
-        >>> x = orthogonalize(tt.tensor([[3.0, 0.0], [0.0, 0.5]]))
-        >>> [round(float(v), 1) for v in (x[0, 0], x[1, 1], x[0, 1])]
-        [0.7, 1.0, 0.0]
+    >>> x = orthogonalize(tt.tensor([[3.0, 0.0], [0.0, 0.5]]))
+    >>> [round(float(v), 1) for v in (x[0, 0], x[1, 1], x[0, 1])]
+    [0.7, 1.0, 0.0]
     """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]
@@ -79,15 +77,6 @@ class Muon(Optimizer):
 
     Args:
         params: contiguous matrices (..., m, n), or groups of them, see Optimizer.
-        lr: learning rate.
-        momentum: decay rate of b, in [0, 1).
-        weight_decay: decoupled weight decay, multiplied by lr.
-        nesterov: use Nesterov momentum.
-        steps: iterations of `orthogonalize`, at least 1.
-
-    Raises:
-        ArgumentError: an option is out of its range, or a parameter is not a matrix; see Optimizer for the
-            others.
 
     Memory: b for each parameter, in float32 or wider; a step needs the memory of `orthogonalize`.
     Accuracy: 16-bit parameters are computed in float32 and rounded to nearest once per step.
@@ -96,13 +85,12 @@ class Muon(Optimizer):
     Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the factor and the
         decay: Liu et al. 2025 (Moonshot), arXiv:2502.16982.
 
-    Example:
-        >>> w = tt.tensor([[2.0, 0.0], [0.0, 2.0]], requires_grad=True)
-        >>> optimizer = tt.optim.Muon([w], lr=1.0, weight_decay=0.0)
-        >>> (w * w).sum().backward()
-        >>> optimizer.step()
-        >>> round(float(w[0, 0]), 2)
-        1.69
+    >>> w = tt.tensor([[2.0, 0.0], [0.0, 2.0]], requires_grad=True)
+    >>> optimizer = tt.optim.Muon([w], lr=1.0, weight_decay=0.0)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> round(float(w[0, 0]), 2)
+    1.69
     """
 
     buffers = ("momentum",)

@@ -20,24 +20,21 @@ class Optimizer:
 
     Args:
         params: tensors, or groups: dictionaries with "params" and group-specific options.
-        options: default options of all groups.
 
     Attributes:
         param_groups: dictionaries with "params" and all options; "lr" may be changed between steps.
         state: state of each parameter.
 
     Raises:
-        ArgumentError: there is no parameter, one occurs twice, or an option is unknown or out of its range.
         GradError: a parameter is the result of an operation, so a step could not change it.
 
-    Example:
-        >>> w = tt.ones(2, requires_grad=True)
-        >>> optimizer = tt.optim.SGD([w], lr=0.5)
-        >>> (w * w).sum().backward()
-        >>> optimizer.step()
-        >>> w.tolist()
-        [0.0, 0.0]
-        >>> optimizer.param_groups[0]["lr"] = 0.1
+    >>> w = tt.ones(2, requires_grad=True)
+    >>> optimizer = tt.optim.SGD([w], lr=0.5)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w.tolist()
+    [0.0, 0.0]
+    >>> optimizer.param_groups[0]["lr"] = 0.1
     """
 
     buffers: ClassVar[tuple[str, ...]] = ()  # names of the state tensors of each parameter, of its shape
@@ -83,8 +80,6 @@ class Optimizer:
         Args:
             group: {"params": tensors, option: value, …}; missing options default to the optimizer's.
 
-        Raises:
-            ArgumentError, GradError: see the class.
         """
         if "params" not in group:
             raise tt.ArgumentError(
@@ -165,8 +160,6 @@ class Optimizer:
             scale: factor of all gradients, such as the second result of `clip_scale`: a number, or a 0-d
                 tensor on their device, which is not read back. They are multiplied in place.
 
-        Raises:
-            ArgumentError: an option was changed to an invalid value.
         """
         with tt.no_grad():
             ready = self.ready()
@@ -265,9 +258,6 @@ class Optimizer:
             state: state of an optimizer of the same class, with groups of the same sizes in the same order.
                 Tensors are copied; parameter numbers may be strings, as in JSON.
 
-        Raises:
-            ArgumentError: it is no state, or groups, options or names differ.
-            ShapeError: a tensor has another shape than its parameter.
         """
         params, groups = self._parameters(), groups_of(self._name, state)
         have, want = [len(g["params"]) for g in groups], [len(g["params"]) for g in self.param_groups]

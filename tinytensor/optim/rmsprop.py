@@ -18,15 +18,6 @@ class RMSprop(Optimizer):
     b = momentum * b + g / (root + eps)
     p = p - lr * b
 
-    Args:
-        params: tensors or groups, see Optimizer.
-        lr: learning rate.
-        alpha: decay rate of the running means.
-        eps: added to the root.
-        weight_decay: factor of the L2 penalty.
-        momentum: decay rate of b; with 0 there is no b.
-        centered: subtract the square of the running mean: divide by the standard deviation.
-
     Raises:
         ArgumentError: an option is out of its range, or a group has momentum or is centered and the optimizer
             was not made so; see Optimizer for the others.
@@ -36,13 +27,12 @@ class RMSprop(Optimizer):
     Source: Tieleman, Hinton 2012, lecture 6.5 of "Neural Networks for Machine Learning"; centered: Graves
         2013, arXiv:1308.0850.
 
-    Example:
-        >>> w = tt.tensor([4.0], requires_grad=True)
-        >>> optimizer = tt.optim.RMSprop([w], lr=0.1, alpha=0.75, eps=0.0)
-        >>> (w * w).sum().backward()
-        >>> optimizer.step()
-        >>> round(w.item(), 6)
-        3.8
+    >>> w = tt.tensor([4.0], requires_grad=True)
+    >>> optimizer = tt.optim.RMSprop([w], lr=0.1, alpha=0.75, eps=0.0)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> round(w.item(), 6)
+    3.8
     """
 
     def __init__(

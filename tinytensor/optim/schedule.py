@@ -17,13 +17,12 @@ from tinytensor.optim.optimizer import Optimizer
 class Schedule(Protocol):
     """Learning rate schedule: any object with `lr_at`.
 
-    Example:
-        >>> class Halving:
-        ...     def lr_at(self, step):
-        ...         return 0.5**step
-        >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)])
-        >>> tt.optim.Scheduler(optimizer, Halving()).set(2)
-        0.25
+    >>> class Halving:
+    ...     def lr_at(self, step):
+    ...         return 0.5**step
+    >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)])
+    >>> tt.optim.Scheduler(optimizer, Halving()).set(2)
+    0.25
     """
 
     def lr_at(self, step: int) -> float:
@@ -82,16 +81,8 @@ class _Warmup:
 class Constant(_Warmup):
     """Linear warmup, then a constant learning rate.
 
-    Args:
-        peak: the learning rate.
-        warmup_steps: steps of linear warmup.
-
-    Raises:
-        ArgumentError: a number is negative.
-
-    Example:
-        >>> [tt.optim.schedule.Constant(0.4, warmup_steps=3).lr_at(step) for step in range(5)]
-        [0.1, 0.2, 0.3, 0.4, 0.4]
+    >>> [tt.optim.schedule.Constant(0.4, warmup_steps=3).lr_at(step) for step in range(5)]
+    [0.1, 0.2, 0.3, 0.4, 0.4]
     """
 
     peak: float
@@ -109,20 +100,13 @@ class WarmupCosine(_Warmup):
     lr = low + (peak - low) * (1 + cos(pi * x)) / 2, x from 0 to 1 between warmup_steps and decay_steps
 
     Args:
-        peak: maximum learning rate, reached at step warmup_steps.
-        low: final learning rate.
-        warmup_steps: steps of linear warmup.
         decay_steps: the step at which low is reached; counted from the start.
-
-    Raises:
-        ArgumentError: a number is negative, low above peak, or the warmup longer than decay_steps.
 
     Source: Loshchilov, Hutter 2017, arXiv:1608.03983, equation 5, without restarts.
 
-    Example:
-        >>> lr = tt.optim.schedule.WarmupCosine(1.0, 0.1, warmup_steps=1, decay_steps=5)
-        >>> [round(lr.lr_at(step), 2) for step in range(7)]
-        [0.5, 1.0, 0.87, 0.55, 0.23, 0.1, 0.1]
+    >>> lr = tt.optim.schedule.WarmupCosine(1.0, 0.1, warmup_steps=1, decay_steps=5)
+    >>> [round(lr.lr_at(step), 2) for step in range(7)]
+    [0.5, 1.0, 0.87, 0.55, 0.23, 0.1, 0.1]
     """
 
     peak: float
@@ -144,16 +128,9 @@ class WarmupCosine(_Warmup):
 class WarmupLinear(WarmupCosine):
     """Linear warmup to peak, linear decay to low at step decay_steps, then constant.
 
-    Args:
-        peak, low, warmup_steps, decay_steps: those of WarmupCosine.
-
-    Raises:
-        ArgumentError: a number is negative, low above peak, or the warmup longer than decay_steps.
-
-    Example:
-        >>> lr = tt.optim.schedule.WarmupLinear(1.0, 0.2, warmup_steps=1, decay_steps=5)
-        >>> [lr.lr_at(step) for step in range(7)]
-        [0.5, 1.0, 0.8, 0.6, 0.4, 0.2, 0.2]
+    >>> lr = tt.optim.schedule.WarmupLinear(1.0, 0.2, warmup_steps=1, decay_steps=5)
+    >>> [lr.lr_at(step) for step in range(7)]
+    [0.5, 1.0, 0.8, 0.6, 0.4, 0.2, 0.2]
     """
 
     def _after(self, step: int) -> float:
@@ -167,23 +144,12 @@ class WarmupStableDecay(_Warmup):
 
     A decay can start at any step of the stable phase, so one long run serves several lengths.
 
-    Args:
-        peak: maximum learning rate.
-        low: final learning rate, from step total_steps on.
-        warmup_steps: steps of linear warmup.
-        total_steps: length of the run.
-        decay_steps: length of the decay at its end.
-
-    Raises:
-        ArgumentError: a number is negative, low above peak, or the decay begins before the warmup is over.
-
     Source: Hu et al. 2024, "MiniCPM", arXiv:2404.06395, section 4; the linear decay is that of Hägele et al.
         2024, arXiv:2405.18392.
 
-    Example:
-        >>> lr = tt.optim.schedule.WarmupStableDecay(1.0, 0.0, warmup_steps=1, total_steps=6, decay_steps=2)
-        >>> [lr.lr_at(step) for step in range(8)]
-        [0.5, 1.0, 1.0, 1.0, 1.0, 0.5, 0.0, 0.0]
+    >>> lr = tt.optim.schedule.WarmupStableDecay(1.0, 0.0, warmup_steps=1, total_steps=6, decay_steps=2)
+    >>> [lr.lr_at(step) for step in range(8)]
+    [0.5, 1.0, 1.0, 1.0, 1.0, 0.5, 0.0, 0.0]
     """
 
     peak: float
@@ -207,18 +173,12 @@ class Scheduler:
     """Sets the learning rate of an optimizer's groups. Stateless, so there is nothing to save.
 
     Args:
-        optimizer: optimizer to set.
-        schedule: the learning rate of each step.
         scales: a factor for each group; default 1.
 
-    Raises:
-        ArgumentError: the numbers of scales and groups differ.
-
-    Example:
-        >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=1.0)
-        >>> scheduler = tt.optim.Scheduler(optimizer, tt.optim.schedule.Constant(0.4, warmup_steps=1))
-        >>> scheduler.set(0), optimizer.param_groups[0]["lr"]
-        (0.2, 0.2)
+    >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=1.0)
+    >>> scheduler = tt.optim.Scheduler(optimizer, tt.optim.schedule.Constant(0.4, warmup_steps=1))
+    >>> scheduler.set(0), optimizer.param_groups[0]["lr"]
+    (0.2, 0.2)
     """
 
     def __init__(

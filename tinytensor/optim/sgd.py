@@ -17,30 +17,21 @@ class SGD(Optimizer):
     p = p - lr * b                                (nesterov: p - lr * (g + momentum * b))
 
     Args:
-        params: tensors or groups, see Optimizer.
-        lr: learning rate.
-        momentum: decay rate of b; with 0 there is no b.
-        dampening: b receives g times (1 - dampening).
-        weight_decay: factor of the L2 penalty.
         nesterov: use Nesterov momentum; requires momentum and no dampening.
-
-    Raises:
-        ArgumentError: an option is out of its range; see Optimizer for the others.
 
     Memory: nothing for each parameter, or b with momentum, in float32 or wider.
     Accuracy: 16-bit parameters are computed in float32 and rounded to nearest once per step.
     Source: Polyak 1964; Nesterov 1983, in the form of Sutskever, Martens, Dahl, Hinton 2013, "On the
         importance of initialization and momentum in deep learning", with lr outside of b.
 
-    Example:
-        >>> w = tt.tensor([4.0], requires_grad=True)
-        >>> optimizer = tt.optim.SGD([w], lr=0.25, momentum=0.5)
-        >>> for _ in range(2):
-        ...     optimizer.zero_grad()
-        ...     (w * w).sum().backward()
-        ...     optimizer.step()
-        >>> w.tolist()
-        [0.0]
+    >>> w = tt.tensor([4.0], requires_grad=True)
+    >>> optimizer = tt.optim.SGD([w], lr=0.25, momentum=0.5)
+    >>> for _ in range(2):
+    ...     optimizer.zero_grad()
+    ...     (w * w).sum().backward()
+    ...     optimizer.step()
+    >>> w.tolist()
+    [0.0]
     """
 
     buffers = ("momentum",)

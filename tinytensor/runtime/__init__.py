@@ -14,15 +14,8 @@ _runtimes: dict[_Device, _Runtime] = {}
 def runtime_of(device: _Device) -> _Runtime:
     """The runtime of a device, created on first use.
 
-    Args:
-        device: cuda, with its number, or emulated.
-
-    Raises:
-        DeviceError: the device is not available, or is the CPU, which has no runtime object.
-
-    Example:
-        >>> runtime_of(tt.Device("emulated")).architecture
-        80
+    >>> runtime_of(tt.Device("emulated")).architecture
+    80
     """
     found = _runtimes.get(device)
     return found if found is not None else _runtimes.setdefault(device, _start(device))
@@ -31,9 +24,8 @@ def runtime_of(device: _Device) -> _Runtime:
 def started() -> dict[_Device, _Runtime]:
     """The runtimes in use, by device.
 
-    Example:
-        >>> tt.Device("cpu") in started()
-        False
+    >>> tt.Device("cpu") in started()
+    False
     """
     return dict(_runtimes)
 

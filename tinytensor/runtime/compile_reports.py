@@ -37,9 +37,8 @@ def on_compile(report: Callable[[int, int], None]) -> Iterator[None]:
         report: called with how many files were compiled since the context began, and how many are expected
             so far, when one of both changes; by the threads that compile, one at a time.
 
-    Example:
-        >>> with tt.on_compile(lambda done, total: print(f"{done} of {total}")):
-        ...     _ = tt.ones(3) + 1  # prints nothing if its kernel was compiled before
+    >>> with tt.on_compile(lambda done, total: print(f"{done} of {total}")):
+    ...     _ = tt.ones(3) + 1  # prints nothing if its kernel was compiled before
     """
     global _count
     before, _count = _count, _Count(report)

@@ -50,16 +50,12 @@ def _processor() -> str:
 def instruction_set(level: str) -> str:
     """The compiler's flag for a level of x86-64, or for the processor of this machine, "native".
 
-    Raises:
-        ArgumentError: no such level, or this processor lacks it.
-
-    Example:
-        >>> instruction_set("sse")
-        Traceback (most recent call last):
-        ...
-        tinytensor.errors.ArgumentError: TINYTENSOR_MARCH='sse': no such instruction set
-          why: the values are native, x86-64, x86-64-v2, x86-64-v3, x86-64-v4
-          fix: leave it out: kernels are then compiled for this processor
+    >>> instruction_set("sse")
+    Traceback (most recent call last):
+    ...
+    tinytensor.errors.ArgumentError: TINYTENSOR_MARCH='sse': no such instruction set
+      why: the values are native, x86-64, x86-64-v2, x86-64-v3, x86-64-v4
+      fix: leave it out: kernels are then compiled for this processor
     """
     if level == "native":  # on ARM clang has no -march=native
         return "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
@@ -143,11 +139,7 @@ class Recipe:
 
 @cache
 def find_compiler(asked: str | None = None) -> Compiler:
-    """The compiler named by $CXX (`asked`), else g++, clang++ or that of the package ziglang.
-
-    Raises:
-        KernelError: there is none.
-    """
+    """The compiler named by $CXX (`asked`), else g++, clang++ or that of the package ziglang."""
     asked = asked or os.environ.get("CXX")
     for words in [shlex.split(asked)] if asked else [["g++"], ["clang++"], ["c++"]]:
         if words and (path := shutil.which(words[0])):
@@ -231,11 +223,7 @@ def fingerprint(recipe: Recipe, compiler: Compiler, *, native: bool = True) -> s
 
 
 def shared_library(recipe: Recipe, part: str) -> Path:
-    """Path of the library of a recipe, compiled unless it is in the folder `part` of the cache.
-
-    Raises:
-        KernelError: there is no compiler, or the source does not compile; with the compiler's output.
-    """
+    """Path of the library of a recipe, compiled unless it is in the folder `part` of the cache."""
     compiler = find_compiler(os.environ.get("CXX"))
     target = _target(recipe, compiler, part)
     if read_kept(target) is None:
@@ -299,11 +287,7 @@ def logical_processors() -> int:
 
 
 def load_library(recipe: Recipe, part: str, mode: int = ctypes.DEFAULT_MODE) -> ctypes.CDLL:
-    """Load the library of a recipe. A cached library that cannot be loaded is rebuilt once.
-
-    Raises:
-        KernelError: there is no compiler, the source does not compile, or the library cannot be loaded.
-    """
+    """Load the library of a recipe. A cached library that cannot be loaded is rebuilt once."""
     library = shared_library(recipe, part)
     try:
         return ctypes.CDLL(str(library), mode)

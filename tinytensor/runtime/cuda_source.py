@@ -100,7 +100,6 @@ def merged(
     """The text of a file with its local includes, each once, and the modification times of these files.
 
     Args:
-        path: the .cu file.
         shown: the name of a file in messages.
         change: applied to the text of each file; keeps its lines.
     """
@@ -157,9 +156,8 @@ def with_places_of_barriers(text: str) -> str:
     """The text where barriers say which they are that may share their line with others: the second and later
     ones of a line, and all of a macro.
 
-    Example:
-        >>> with_places_of_barriers("if (x) __syncthreads(); else __syncthreads();")
-        'if (x) __syncthreads(); else __syncthreads(TT_PLACE);'
+    >>> with_places_of_barriers("if (x) __syncthreads(); else __syncthreads();")
+    'if (x) __syncthreads(); else __syncthreads(TT_PLACE);'
     """
     lines = text.split("\n") if "__syncthreads" in text else []
     in_macro = False

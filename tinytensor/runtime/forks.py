@@ -21,10 +21,9 @@ _locks: dict[int, Any] = {}
 def lock_for_forks(level: int) -> Any:
     """A reentrant lock that no other thread holds while this process forks; one for each level.
 
-    Example:
-        >>> from tinytensor.runtime.forks import MEMORY, lock_for_forks
-        >>> lock_for_forks(MEMORY) is lock_for_forks(MEMORY)
-        True
+    >>> from tinytensor.runtime.forks import MEMORY, lock_for_forks
+    >>> lock_for_forks(MEMORY) is lock_for_forks(MEMORY)
+    True
     """
     return _locks.setdefault(level, threading.RLock())
 

@@ -115,20 +115,12 @@ def _temporary_folder(instead_of: Path, reason: str) -> Path:
 
 
 def write_kept(path: Path, data: bytes) -> None:
-    """Write a file of the cache, with the checksum that `read_kept` verifies.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write a file of the cache, with the checksum that `read_kept` verifies."""
     write_private(path, data + _seal(path.name, data))
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file atomically, synced to disk and private to this user.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write a file atomically, synced to disk and private to this user."""
     _clean(path.parent)
     handle, temporary = tempfile.mkstemp(prefix=".build-", dir=path.parent)
     try:

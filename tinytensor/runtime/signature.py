@@ -296,9 +296,8 @@ def spelled(argument: TemplateArgument) -> str:
 def instance(name: str, arguments: Sequence[TemplateArgument] = ()) -> str:
     """The C++ name of an instance.
 
-    Example:
-        >>> instance("layer_norm_forward", (dtypes.float32, 2, "int"))
-        'layer_norm_forward<float, 2, int>'
+    >>> instance("layer_norm_forward", (dtypes.float32, 2, "int"))
+    'layer_norm_forward<float, 2, int>'
     """
     return f"{name}<{', '.join(spelled(a) for a in arguments)}>" if arguments else name
 

@@ -390,7 +390,6 @@ def scaled_dot_product_attention(
         slopes: with causal, shape (H,), floating: slope times distance is subtracted from the scores, with
             distance 0 at the last visible key (ALiBi).
         dropout: probability of dropping a weight; 0 outside training.
-        generator: of the dropout; default the global one.
         need_weights: return the weights, too.
 
     Returns:
@@ -399,7 +398,6 @@ def scaled_dot_product_attention(
 
     Raises:
         ShapeError: the shapes do not fit, or causal with more queries than keys.
-        DTypeError: q or the slopes are not floating, or the dtypes of q, k and v differ.
         ArgumentError: window is negative; window or slopes without causal.
 
     Memory: keeps q, k, v, y, and for backward one value per query, from which it recomputes the scores:

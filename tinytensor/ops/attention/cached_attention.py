@@ -166,10 +166,6 @@ def cached_self_attention(
         shape (B, T, H D), dtype of the cache.
 
     Raises:
-        ShapeError: the sizes do not fit.
-        DTypeError: qkv, the slopes or the cache are not floating, keys and values differ, or start is not
-            int64.
-        ArgumentError: window is negative.
         IndexRangeError: the new tokens do not fit into the cache. On a GPU it is raised at the next
             read-back, and nothing is written.
         GradError: qkv requires grad: writes into the cache are not differentiable.
@@ -177,11 +173,10 @@ def cached_self_attention(
 
     Memory: on a device T * N bytes of scratch; its kernel reads the whole cache.
 
-    Example:
-        >>> keys, values = tt.zeros(1, 2, 8, 2), tt.zeros(1, 2, 8, 2)
-        >>> y = tt.cached_self_attention(tt.ones(1, 3, 12), keys, values, tt.tensor([0]))
-        >>> y.shape, keys[0, 0, :, 0].tolist()
-        ((1, 3, 4), [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    >>> keys, values = tt.zeros(1, 2, 8, 2), tt.zeros(1, 2, 8, 2)
+    >>> y = tt.cached_self_attention(tt.ones(1, 3, 12), keys, values, tt.tensor([0]))
+    >>> y.shape, keys[0, 0, :, 0].tolist()
+    ((1, 3, 4), [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     """
     need_tensors("cached_self_attention", qkv, keys, values, start, slopes)
     if grad_enabled() and any([requires(t) for t in (qkv, keys, values)]):

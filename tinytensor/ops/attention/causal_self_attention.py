@@ -240,27 +240,18 @@ def causal_self_attention(
 
     Args:
         qkv: shape (B, T, (H + 2 G) D): queries, keys and values side by side, in each the heads side by side.
-        n_head: number of heads H.
         n_kv_head: number of key and value heads G, a divisor of H; 0: H, so qkv is (B, T, 3 H D).
         window: number of tokens a token attends to, itself and the last before it; 0: all.
         slopes: shape (H,), floating: slope times distance is subtracted from the scores (ALiBi).
         dropout: probability of dropping a weight; 0 outside training.
-        generator: of the dropout; default the global one.
 
     Returns:
         shape (B, T, H D), dtype of qkv.
 
-    Raises:
-        ShapeError: qkv does not have three axes, or its last axis does not split into so many heads; the
-            slopes do not fit.
-        DTypeError: qkv or the slopes are not floating.
-        ArgumentError: window is negative.
-
     Memory: as scaled_dot_product_attention.
 
-    Example:
-        >>> tt.causal_self_attention(tt.ones(1, 2, 12), 2).shape
-        (1, 2, 4)
+    >>> tt.causal_self_attention(tt.ones(1, 2, 12), 2).shape
+    (1, 2, 4)
     """
     need_tensors("causal_self_attention", qkv, slopes)
     shape, G = qkv.layout.shape, n_kv_head or n_head

@@ -108,8 +108,6 @@ def instances(
     """Launch parameters of the forward and the backward kernel.
 
     Args:
-        itemsize: bytes of an element.
-        size: of the heads.
         short: whether there are at most SHORT queries and keys.
         old: whether a block has SMALL shared memory.
         special: whether the kernels are GENERAL: see `_is_general`.
@@ -216,8 +214,6 @@ def forward(
     """y = dropout(softmax(scale * q k' + mask)) v, and the logsumexp of each row.
 
     Args:
-        launch: the launch of the op.
-        problem: sizes and options.
         at: addresses and strides of y, q, k and v.
         lse: (B, H, Tq), or None if there is no backward.
         mask: four axes, broadcasts to (B, H, Tq, Tk).
@@ -276,7 +272,6 @@ def backward(launch: Launch, problem: Problem, at: Mapping[str, Heads], lse: Vie
     """Gradients of queries, keys and values, without atomics: two launches, or three if heads have parts.
 
     Args:
-        launch, problem, lse, mask: as in forward.
         at: addresses and strides of dq, dk, dv, grad, q, k, v and y.
     """
     general = _is_general(problem, at, mask)

@@ -34,9 +34,8 @@ def relu(x: Tensor) -> Tensor:
 
     Memory: saves the result for backward.
 
-    Example:
-        >>> tt.relu(tt.tensor([-1.0, 2.0])).tolist()
-        [0.0, 2.0]
+    >>> tt.relu(tt.tensor([-1.0, 2.0])).tolist()
+    [0.0, 2.0]
     """
 
 
@@ -60,7 +59,6 @@ def heaviside(x: Operand, value: Operand) -> Tensor:
 
     Source: Rosenblatt 1958, "The perceptron", Psychological Review 65, for its use as an activation.
 
-    Example:
-        >>> tt.heaviside(tt.tensor([-2.0, 0.0, 3.0]), 0.5).tolist()
-        [0.0, 0.5, 1.0]
+    >>> tt.heaviside(tt.tensor([-2.0, 0.0, 3.0]), 0.5).tolist()
+    [0.0, 0.5, 1.0]
     """

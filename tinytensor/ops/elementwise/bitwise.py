@@ -22,9 +22,8 @@ __all__ = [
 def bitwise_and(a: Operand, b: Operand) -> Tensor:
     """Bitwise and; `a & b`.
 
-    Example:
-        >>> tt.bitwise_and(tt.tensor([12, 5]), 6).tolist()
-        [4, 4]
+    >>> tt.bitwise_and(tt.tensor([12, 5]), 6).tolist()
+    [4, 4]
     """
 
 
@@ -32,9 +31,8 @@ def bitwise_and(a: Operand, b: Operand) -> Tensor:
 def bitwise_or(a: Operand, b: Operand) -> Tensor:
     """Bitwise or; `a | b`.
 
-    Example:
-        >>> tt.bitwise_or(tt.tensor([12, 5]), 6).tolist()
-        [14, 7]
+    >>> tt.bitwise_or(tt.tensor([12, 5]), 6).tolist()
+    [14, 7]
     """
 
 
@@ -42,9 +40,8 @@ def bitwise_or(a: Operand, b: Operand) -> Tensor:
 def bitwise_xor(a: Operand, b: Operand) -> Tensor:
     """Bitwise exclusive or; `a ^ b`.
 
-    Example:
-        >>> tt.bitwise_xor(tt.tensor([12, 5]), 6).tolist()
-        [10, 3]
+    >>> tt.bitwise_xor(tt.tensor([12, 5]), 6).tolist()
+    [10, 3]
     """
 
 
@@ -52,9 +49,8 @@ def bitwise_xor(a: Operand, b: Operand) -> Tensor:
 def bitwise_invert(x: Tensor) -> Tensor:
     """Bitwise inversion; `~x`.
 
-    Example:
-        >>> tt.bitwise_invert(tt.tensor([0, 5])).tolist()
-        [-1, -6]
+    >>> tt.bitwise_invert(tt.tensor([0, 5])).tolist()
+    [-1, -6]
     """
 
 
@@ -64,9 +60,8 @@ def bitwise_left_shift(a: Operand, b: Operand) -> Tensor:
 
     Bits shifted out of the dtype are lost: 0 where b is negative or at least the number of bits of the dtype.
 
-    Example:
-        >>> tt.bitwise_left_shift(tt.tensor([1, 5]), 2).tolist()
-        [4, 20]
+    >>> tt.bitwise_left_shift(tt.tensor([1, 5]), 2).tolist()
+    [4, 20]
     """
 
 
@@ -78,7 +73,6 @@ def bitwise_right_shift(a: Operand, b: Operand) -> Tensor:
 
     0, or -1 for negative a, where b is negative or at least the number of bits of the dtype.
 
-    Example:
-        >>> tt.bitwise_right_shift(tt.tensor([8, -8]), 2).tolist()
-        [2, -2]
+    >>> tt.bitwise_right_shift(tt.tensor([8, -8]), 2).tolist()
+    [2, -2]
     """

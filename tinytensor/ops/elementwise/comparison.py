@@ -45,9 +45,8 @@ __all__ = [
 def equal(a: Operand, b: Operand) -> Tensor:
     """Equality; `a == b`. NaN is not equal to anything, including NaN.
 
-    Example:
-        >>> tt.equal(tt.tensor([1, 2, 3]), 2).tolist()
-        [False, True, False]
+    >>> tt.equal(tt.tensor([1, 2, 3]), 2).tolist()
+    [False, True, False]
     """
 
 
@@ -55,9 +54,8 @@ def equal(a: Operand, b: Operand) -> Tensor:
 def not_equal(a: Operand, b: Operand) -> Tensor:
     """Inequality; `a != b`. True where one is NaN.
 
-    Example:
-        >>> tt.not_equal(tt.tensor([1, 2, 3]), 2).tolist()
-        [True, False, True]
+    >>> tt.not_equal(tt.tensor([1, 2, 3]), 2).tolist()
+    [True, False, True]
     """
 
 
@@ -65,9 +63,8 @@ def not_equal(a: Operand, b: Operand) -> Tensor:
 def less(a: Operand, b: Operand) -> Tensor:
     """Less than; `a < b`. False where one is NaN.
 
-    Example:
-        >>> tt.less(tt.tensor([1, 2, 3]), 2).tolist()
-        [True, False, False]
+    >>> tt.less(tt.tensor([1, 2, 3]), 2).tolist()
+    [True, False, False]
     """
 
 
@@ -75,9 +72,8 @@ def less(a: Operand, b: Operand) -> Tensor:
 def less_equal(a: Operand, b: Operand) -> Tensor:
     """Less than or equal; `a <= b`. False where one is NaN.
 
-    Example:
-        >>> tt.less_equal(tt.tensor([1, 2, 3]), 2).tolist()
-        [True, True, False]
+    >>> tt.less_equal(tt.tensor([1, 2, 3]), 2).tolist()
+    [True, True, False]
     """
 
 
@@ -85,9 +81,8 @@ def less_equal(a: Operand, b: Operand) -> Tensor:
 def greater(a: Operand, b: Operand) -> Tensor:
     """Greater than; `a > b`. False where one is NaN.
 
-    Example:
-        >>> tt.greater(tt.tensor([1, 2, 3]), 2).tolist()
-        [False, False, True]
+    >>> tt.greater(tt.tensor([1, 2, 3]), 2).tolist()
+    [False, False, True]
     """
 
 
@@ -95,9 +90,8 @@ def greater(a: Operand, b: Operand) -> Tensor:
 def greater_equal(a: Operand, b: Operand) -> Tensor:
     """Greater than or equal; `a >= b`. False where one is NaN.
 
-    Example:
-        >>> tt.greater_equal(tt.tensor([1, 2, 3]), 2).tolist()
-        [False, True, True]
+    >>> tt.greater_equal(tt.tensor([1, 2, 3]), 2).tolist()
+    [False, True, True]
     """
 
 
@@ -105,9 +99,8 @@ def greater_equal(a: Operand, b: Operand) -> Tensor:
 def logical_and(a: Operand, b: Operand) -> Tensor:
     """Logical and; elements other than 0 are true, also NaN.
 
-    Example:
-        >>> tt.logical_and(tt.tensor([0, 1, 2]), tt.tensor([1, 0, 3])).tolist()
-        [False, False, True]
+    >>> tt.logical_and(tt.tensor([0, 1, 2]), tt.tensor([1, 0, 3])).tolist()
+    [False, False, True]
     """
 
 
@@ -115,9 +108,8 @@ def logical_and(a: Operand, b: Operand) -> Tensor:
 def logical_or(a: Operand, b: Operand) -> Tensor:
     """Logical or; elements other than 0 are true, also NaN.
 
-    Example:
-        >>> tt.logical_or(tt.tensor([0, 1, 0]), tt.tensor([1, 0, 0])).tolist()
-        [True, True, False]
+    >>> tt.logical_or(tt.tensor([0, 1, 0]), tt.tensor([1, 0, 0])).tolist()
+    [True, True, False]
     """
 
 
@@ -125,9 +117,8 @@ def logical_or(a: Operand, b: Operand) -> Tensor:
 def logical_xor(a: Operand, b: Operand) -> Tensor:
     """Logical exclusive or; elements other than 0 are true, also NaN.
 
-    Example:
-        >>> tt.logical_xor(tt.tensor([0, 1, 2]), tt.tensor([1, 0, 3])).tolist()
-        [True, True, False]
+    >>> tt.logical_xor(tt.tensor([0, 1, 2]), tt.tensor([1, 0, 3])).tolist()
+    [True, True, False]
     """
 
 
@@ -135,9 +126,8 @@ def logical_xor(a: Operand, b: Operand) -> Tensor:
 def logical_not(x: Tensor) -> Tensor:
     """Logical not: True where x is 0 or False.
 
-    Example:
-        >>> tt.logical_not(tt.tensor([0, 1, 2])).tolist()
-        [True, False, False]
+    >>> tt.logical_not(tt.tensor([0, 1, 2])).tolist()
+    [True, False, False]
     """
 
 
@@ -145,9 +135,8 @@ def logical_not(x: Tensor) -> Tensor:
 def isfinite(x: Tensor) -> Tensor:
     """Whether elements are finite: neither infinite nor NaN.
 
-    Example:
-        >>> tt.isfinite(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
-        [True, False, False]
+    >>> tt.isfinite(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
+    [True, False, False]
     """
 
 
@@ -155,9 +144,8 @@ def isfinite(x: Tensor) -> Tensor:
 def isinf(x: Tensor) -> Tensor:
     """Whether elements are infinite, of either sign.
 
-    Example:
-        >>> tt.isinf(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
-        [False, True, False]
+    >>> tt.isinf(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
+    [False, True, False]
     """
 
 
@@ -165,9 +153,8 @@ def isinf(x: Tensor) -> Tensor:
 def isnan(x: Tensor) -> Tensor:
     """Whether elements are NaN.
 
-    Example:
-        >>> tt.isnan(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
-        [False, False, True]
+    >>> tt.isnan(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
+    [False, False, True]
     """
 
 
@@ -175,9 +162,8 @@ def isnan(x: Tensor) -> Tensor:
 def signbit(x: Tensor) -> Tensor:
     """Whether the sign bit is set, as it is for negative numbers and -0.0.
 
-    Example:
-        >>> tt.signbit(tt.tensor([-1.0, -0.0, 0.0])).tolist()
-        [True, True, False]
+    >>> tt.signbit(tt.tensor([-1.0, -0.0, 0.0])).tolist()
+    [True, True, False]
     """
 
 
@@ -198,18 +184,8 @@ def isclose(
 
     |a - b| <= atol + rtol |b|, so b is the reference; infinities are close if they are equal.
 
-    Args:
-        a, b: tensors or numbers that broadcast together.
-        rtol: tolerance relative to b.
-        atol: absolute tolerance.
-        equal_nan: whether NaN is close to NaN.
-
-    Returns:
-        The broadcast shape, bool.
-
-    Example:
-        >>> tt.isclose(tt.tensor([1.0, 2.0]), tt.tensor([1.000001, 2.1])).tolist()
-        [True, False]
+    >>> tt.isclose(tt.tensor([1.0, 2.0]), tt.tensor([1.000001, 2.1])).tolist()
+    [True, False]
     """
     close = _isclose(a, b, float(rtol), float(atol))
     return logical_or(close, logical_and(not_equal(a, a), not_equal(b, b))) if equal_nan else close
@@ -220,15 +196,8 @@ def allclose(
 ) -> bool:
     """Whether all elements are equal up to a tolerance, as a Python bool; True for empty tensors.
 
-    Args:
-        a, b, rtol, atol, equal_nan: as for `isclose`.
-
-    Returns:
-        A Python bool.
-
-    Example:
-        >>> tt.allclose(tt.ones(2), 1.000001)
-        True
+    >>> tt.allclose(tt.ones(2), 1.000001)
+    True
     """
     return bool(values(isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)).all())
 
@@ -250,23 +219,17 @@ def where(condition: Tensor, a: Operand, b: Operand) -> Tensor:
     """Selection: a where the condition is True, else b.
 
     Args:
-        condition: bool tensor.
         a, b: tensors or numbers; all three broadcast together.
 
     Returns:
         The broadcast shape, the promoted dtype of a and b (for two Python numbers: their default dtype). The
         gradient goes to the selected operand; the other gets 0.
 
-    Raises:
-        ShapeError: the shapes do not broadcast.
-        DTypeError: the condition is not a bool tensor.
-
     Memory: saves the condition for backward.
 
-    Example:
-        >>> x = tt.tensor([-1.0, 2.0])
-        >>> tt.where(x > 0, x, 0.0).tolist()
-        [0.0, 2.0]
+    >>> x = tt.tensor([-1.0, 2.0])
+    >>> tt.where(x > 0, x, 0.0).tolist()
+    [0.0, 2.0]
     """
     if not is_tensor(condition) or condition.storage.dtype is not bool_:
         kind = f"a tensor of dtype {condition.dtype}" if is_tensor(condition) else type(condition).__name__

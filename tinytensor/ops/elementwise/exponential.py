@@ -23,9 +23,8 @@ def exp(x: Tensor) -> Tensor:
 
     Memory: saves the result for backward.
 
-    Example:
-        >>> tt.exp(tt.tensor([0.0, 1.0])).tolist()
-        [1.0, 2.7182...]
+    >>> tt.exp(tt.tensor([0.0, 1.0])).tolist()
+    [1.0, 2.7182...]
     """
 
 
@@ -33,9 +32,8 @@ def exp(x: Tensor) -> Tensor:
 def expm1(x: Tensor) -> Tensor:
     """exp(x) - 1, accurate also for small x.
 
-    Example:
-        >>> tt.expm1(tt.tensor([0.0, 1e-12])).tolist()
-        [0.0, 1e-12]
+    >>> tt.expm1(tt.tensor([0.0, 1e-12])).tolist()
+    [0.0, 1e-12]
     """
 
 
@@ -45,9 +43,8 @@ def log(x: Tensor) -> Tensor:
 
     Memory: saves x for backward.
 
-    Example:
-        >>> tt.log(tt.tensor([1.0, 10.0])).tolist()
-        [0.0, 2.30258...]
+    >>> tt.log(tt.tensor([1.0, 10.0])).tolist()
+    [0.0, 2.30258...]
     """
 
 
@@ -55,9 +52,8 @@ def log(x: Tensor) -> Tensor:
 def log1p(x: Tensor) -> Tensor:
     """log(1 + x), accurate also for small x; -inf at -1, NaN below.
 
-    Example:
-        >>> tt.log1p(tt.tensor([0.0, 1e-12])).tolist()
-        [0.0, 1e-12]
+    >>> tt.log1p(tt.tensor([0.0, 1e-12])).tolist()
+    [0.0, 1e-12]
     """
 
 
@@ -67,9 +63,8 @@ def log1p(x: Tensor) -> Tensor:
 def log2(x: Tensor) -> Tensor:
     """Logarithm to base 2; -inf at 0, NaN below.
 
-    Example:
-        >>> tt.log2(tt.tensor([1.0, 8.0])).tolist()
-        [0.0, 3.0]
+    >>> tt.log2(tt.tensor([1.0, 8.0])).tolist()
+    [0.0, 3.0]
     """
 
 
@@ -79,9 +74,8 @@ def log2(x: Tensor) -> Tensor:
 def log10(x: Tensor) -> Tensor:
     """Logarithm to base 10; -inf at 0, NaN below.
 
-    Example:
-        >>> tt.log10(tt.tensor([1.0, 100.0])).tolist()
-        [0.0, 2.0]
+    >>> tt.log10(tt.tensor([1.0, 100.0])).tolist()
+    [0.0, 2.0]
     """
 
 
@@ -101,9 +95,8 @@ def logaddexp(a: Operand, b: Operand) -> Tensor:
 
     Memory: saves both operands for backward.
 
-    Example:
-        >>> tt.logaddexp(tt.tensor([0.0, 1000.0]), tt.tensor([0.0, 1000.0])).tolist()
-        [0.693147..., 1000.693...]
+    >>> tt.logaddexp(tt.tensor([0.0, 1000.0]), tt.tensor([0.0, 1000.0])).tolist()
+    [0.693147..., 1000.693...]
     """
 
 
@@ -113,9 +106,8 @@ def tanh(x: Tensor) -> Tensor:
 
     Memory: saves the result for backward.
 
-    Example:
-        >>> tt.tanh(tt.tensor([0.0, 1.0])).tolist()
-        [0.0, 0.76159...]
+    >>> tt.tanh(tt.tensor([0.0, 1.0])).tolist()
+    [0.0, 0.76159...]
     """
 
 
@@ -135,9 +127,8 @@ def sigmoid(x: Tensor) -> Tensor:
     Memory: saves the result for backward.
     Accuracy: within 4 units in the last place; 0 below x = -88 in float32, where y would be subnormal.
 
-    Example:
-        >>> tt.sigmoid(tt.tensor([0.0, 2.0])).tolist()
-        [0.5, 0.88079...]
+    >>> tt.sigmoid(tt.tensor([0.0, 2.0])).tolist()
+    [0.5, 0.88079...]
     """
 
 
@@ -158,9 +149,8 @@ def softplus(x: Tensor) -> Tensor:
     Memory: saves x for backward.
     Differs from: torch.nn.functional.softplus, which has a beta and is linear above a threshold.
 
-    Example:
-        >>> tt.softplus(tt.tensor([0.0, 100.0])).tolist()
-        [0.693147..., 100.0]
+    >>> tt.softplus(tt.tensor([0.0, 100.0])).tolist()
+    [0.693147..., 100.0]
     """
 
 
@@ -227,9 +217,8 @@ def erf(x: Tensor) -> Tensor:
     Source: Taylor series below 1; from 1 on, interpolation of erfc(x) exp(x²) at the Chebyshev nodes, as in
         Press et al., Numerical Recipes, 3rd edition, section 6.2.2.
 
-    Example:
-        >>> tt.erf(tt.tensor([0.0, 1.0])).tolist()
-        [0.0, 0.84270...]
+    >>> tt.erf(tt.tensor([0.0, 1.0])).tolist()
+    [0.0, 0.84270...]
     """
 
 
@@ -279,7 +268,6 @@ def erfc(x: Tensor) -> Tensor:
     Source: the Taylor series of erf below 1/2; from there on, interpolation of erfc(x) exp(x²) (x + 2) at the
         Chebyshev nodes, as in Press et al., Numerical Recipes, 3rd edition, section 6.2.2.
 
-    Example:
-        >>> tt.erfc(tt.tensor([0.0, 5.0], dtype=tt.float64)).tolist()
-        [1.0, 1.5374...e-12]
+    >>> tt.erfc(tt.tensor([0.0, 5.0], dtype=tt.float64)).tolist()
+    [1.0, 1.5374...e-12]
     """

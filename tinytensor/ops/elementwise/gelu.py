@@ -230,25 +230,13 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     "none": x * (1 + erf(x / sqrt(2))) / 2
     "tanh": x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2, within 5e-4 of "none"
 
-    Args:
-        x: any shape; floating.
-        approximate: "tanh" (as in GPT-2) or "none".
-
-    Returns:
-        shape and dtype of x.
-
-    Raises:
-        DTypeError: x is not floating.
-        ArgumentError: approximate is neither "tanh" nor "none".
-
     Memory: saves x, and on the CPU the derivative at each x (float32 or wider), whose memory the gradient
         reuses.
     Accuracy: 16-bit floats are computed in float32.
     Source: Hendrycks, Gimpel 2016, arXiv:1606.08415.
 
-    Example:
-        >>> tt.gelu(tt.tensor([-1.0, 0.0, 1.0])).tolist()
-        [-0.1587, 0.0, 0.8413]
+    >>> tt.gelu(tt.tensor([-1.0, 0.0, 1.0])).tolist()
+    [-0.1587, 0.0, 0.8413]
     """
     need_tensors("gelu", x)
     return gated(x, gelu_gate("gelu", approximate))
@@ -257,23 +245,13 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
 def silu(x: Tensor) -> Tensor:
     """Sigmoid linear unit, also called swish: x / (1 + exp(-x)).
 
-    Args:
-        x: any shape; floating.
-
-    Returns:
-        shape and dtype of x.
-
-    Raises:
-        DTypeError: x is not floating.
-
     Memory: saves x, and on the CPU the derivative at each x (float32 or wider), whose memory the gradient
         reuses.
     Accuracy: 16-bit floats are computed in float32.
     Source: Elfwing, Uchibe, Doya 2017, arXiv:1702.03118.
 
-    Example:
-        >>> tt.silu(tt.tensor([0.0, 1.0])).tolist()
-        [0.0, 0.7311]
+    >>> tt.silu(tt.tensor([0.0, 1.0])).tolist()
+    [0.0, 0.7311]
     """
     need_tensors("silu", x)
     return gated(x, "silu")

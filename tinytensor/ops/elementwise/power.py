@@ -113,9 +113,8 @@ def pow(a: Operand, b: Operand) -> Tensor:
     Accuracy: the exponents 2, 3, 0.5 and -1 use products, roots and reciprocals, which are exact or rounded
         once or twice.
 
-    Example:
-        >>> tt.pow(tt.tensor([1.0, 2.0]), 3).tolist()
-        [1.0, 8.0]
+    >>> tt.pow(tt.tensor([1.0, 2.0]), 3).tolist()
+    [1.0, 8.0]
     """
 
 
@@ -130,9 +129,8 @@ def pow(a: Operand, b: Operand) -> Tensor:
 def square(x: Tensor) -> Tensor:
     """Square.
 
-    Example:
-        >>> tt.square(tt.tensor([1.0, -3.0])).tolist()
-        [1.0, 9.0]
+    >>> tt.square(tt.tensor([1.0, -3.0])).tolist()
+    [1.0, 9.0]
     """
 
 
@@ -142,9 +140,8 @@ def square(x: Tensor) -> Tensor:
 def reciprocal(x: Tensor) -> Tensor:
     """Reciprocal, 1 / x; inf at 0.
 
-    Example:
-        >>> tt.reciprocal(tt.tensor([2.0, 4.0])).tolist()
-        [0.5, 0.25]
+    >>> tt.reciprocal(tt.tensor([2.0, 4.0])).tolist()
+    [0.5, 0.25]
     """
 
 
@@ -152,9 +149,8 @@ def reciprocal(x: Tensor) -> Tensor:
 def sqrt(x: Tensor) -> Tensor:
     """Square root; NaN below 0. The derivative at 0 is inf.
 
-    Example:
-        >>> tt.sqrt(tt.tensor([4.0, 9.0])).tolist()
-        [2.0, 3.0]
+    >>> tt.sqrt(tt.tensor([4.0, 9.0])).tolist()
+    [2.0, 3.0]
     """
 
 
@@ -170,9 +166,8 @@ def sqrt(x: Tensor) -> Tensor:
 def rsqrt(x: Tensor) -> Tensor:
     """Reciprocal square root, 1 / sqrt(x); inf at 0, NaN below.
 
-    Example:
-        >>> tt.rsqrt(tt.tensor([4.0, 16.0])).tolist()
-        [0.5, 0.25]
+    >>> tt.rsqrt(tt.tensor([4.0, 16.0])).tolist()
+    [0.5, 0.25]
     """
 
 
@@ -189,7 +184,6 @@ def rsqrt(x: Tensor) -> Tensor:
 def hypot(a: Operand, b: Operand) -> Tensor:
     """sqrt(a² + b²), without intermediate overflow. The derivatives at a = b = 0 are 0.
 
-    Example:
-        >>> tt.hypot(tt.tensor([3.0]), 4.0).tolist()
-        [5.0]
+    >>> tt.hypot(tt.tensor([3.0]), 4.0).tolist()
+    [5.0]
     """

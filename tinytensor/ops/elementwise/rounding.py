@@ -26,9 +26,8 @@ def _of_floats(ufunc: np.ufunc) -> Callable[..., Any]:
 def ceil(x: Tensor) -> Tensor:
     """Round up.
 
-    Example:
-        >>> tt.ceil(tt.tensor([-1.5, 1.5, 2.5])).tolist()
-        [-1.0, 2.0, 3.0]
+    >>> tt.ceil(tt.tensor([-1.5, 1.5, 2.5])).tolist()
+    [-1.0, 2.0, 3.0]
     """
 
 
@@ -36,9 +35,8 @@ def ceil(x: Tensor) -> Tensor:
 def floor(x: Tensor) -> Tensor:
     """Round down.
 
-    Example:
-        >>> tt.floor(tt.tensor([-1.5, 1.5, 2.5])).tolist()
-        [-2.0, 1.0, 2.0]
+    >>> tt.floor(tt.tensor([-1.5, 1.5, 2.5])).tolist()
+    [-2.0, 1.0, 2.0]
     """
 
 
@@ -46,9 +44,8 @@ def floor(x: Tensor) -> Tensor:
 def trunc(x: Tensor) -> Tensor:
     """Round towards 0.
 
-    Example:
-        >>> tt.trunc(tt.tensor([-1.5, 1.5, 2.5])).tolist()
-        [-1.0, 1.0, 2.0]
+    >>> tt.trunc(tt.tensor([-1.5, 1.5, 2.5])).tolist()
+    [-1.0, 1.0, 2.0]
     """
 
 
@@ -56,7 +53,6 @@ def trunc(x: Tensor) -> Tensor:
 def round(x: Tensor) -> Tensor:
     """Round to the nearest integer, ties to even; both parts of complex numbers; `round(x)`.
 
-    Example:
-        >>> tt.round(tt.tensor([-1.5, 1.5, 2.5])).tolist()
-        [-2.0, 2.0, 2.0]
+    >>> tt.round(tt.tensor([-1.5, 1.5, 2.5])).tolist()
+    [-2.0, 2.0, 2.0]
     """

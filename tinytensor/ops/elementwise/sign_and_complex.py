@@ -24,9 +24,8 @@ __all__ = ["abs", "conj", "copysign", "imag", "nextafter", "real", "sign"]
 def abs(x: Tensor) -> Tensor:
     """Absolute value; `abs(x)`. The derivative at 0 is 0.
 
-    Example:
-        >>> tt.abs(tt.tensor([1.0, -2.0])).tolist()
-        [1.0, 2.0]
+    >>> tt.abs(tt.tensor([1.0, -2.0])).tolist()
+    [1.0, 2.0]
     """
 
 
@@ -38,9 +37,8 @@ def sign(x: Tensor) -> Tensor:
 
     Its gradient is 0.
 
-    Example:
-        >>> tt.sign(tt.tensor([3.0, 0.0, -2.0])).tolist()
-        [1.0, 0.0, -1.0]
+    >>> tt.sign(tt.tensor([3.0, 0.0, -2.0])).tolist()
+    [1.0, 0.0, -1.0]
     """
 
 
@@ -58,9 +56,8 @@ def copysign(a: Operand, b: Operand) -> Tensor:
 
     Differentiable in a; the slope at a = 0 is 0.
 
-    Example:
-        >>> tt.copysign(tt.tensor([1.0, 2.0]), tt.tensor([-0.0, 3.0])).tolist()
-        [-1.0, 2.0]
+    >>> tt.copysign(tt.tensor([1.0, 2.0]), tt.tensor([-0.0, 3.0])).tolist()
+    [-1.0, 2.0]
     """
 
 
@@ -75,15 +72,8 @@ def nextafter(a: Operand, b: Operand) -> Tensor:
     Args:
         a, b: tensors or numbers that broadcast together; float32 or float64.
 
-    Returns:
-        The broadcast shape, the promoted dtype.
-
-    Raises:
-        DTypeError: an operand has a 16-bit dtype, or is complex.
-
-    Example:
-        >>> (tt.nextafter(tt.tensor(1.0), 2.0) - 1.0).item() == tt.finfo(tt.float32).eps
-        True
+    >>> (tt.nextafter(tt.tensor(1.0), 2.0) - 1.0).item() == tt.finfo(tt.float32).eps
+    True
     """
     for x in (a, b):
         if is_tensor(x) and x.dtype.narrow:
@@ -103,15 +93,11 @@ def _real(x: Tensor) -> Tensor:
 def real(x: Tensor) -> Tensor:
     """Real part: a copy; x itself if it is not complex.
 
-    Args:
-        x: any shape and dtype.
-
     Returns:
         shape of x; float32 for complex64, float64 for complex128.
 
-    Example:
-        >>> tt.real(tt.tensor([1 + 2j])).tolist()
-        [1.0]
+    >>> tt.real(tt.tensor([1 + 2j])).tolist()
+    [1.0]
     """
     return x if is_tensor(x) and x.dtype.kind != "complex" else _real(x)
 
@@ -120,9 +106,8 @@ def real(x: Tensor) -> Tensor:
 def imag(x: Tensor) -> Tensor:
     """Imaginary part: a copy.
 
-    Example:
-        >>> tt.imag(tt.tensor([1 + 2j])).tolist()
-        [2.0]
+    >>> tt.imag(tt.tensor([1 + 2j])).tolist()
+    [2.0]
     """
 
 
@@ -134,14 +119,7 @@ def _conj(x: Tensor) -> Tensor:
 def conj(x: Tensor) -> Tensor:
     """Complex conjugate: a copy; x itself if it is not complex.
 
-    Args:
-        x: any shape and dtype.
-
-    Returns:
-        shape and dtype of x.
-
-    Example:
-        >>> tt.conj(tt.tensor([1 + 2j])).tolist()
-        [(1-2j)]
+    >>> tt.conj(tt.tensor([1 + 2j])).tolist()
+    [(1-2j)]
     """
     return x if is_tensor(x) and x.dtype.kind != "complex" else _conj(x)

@@ -17,9 +17,8 @@ __all__ = ["acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "c
 def sin(x: Tensor) -> Tensor:
     """Sine, in [-1, 1]; NaN for infinities.
 
-    Example:
-        >>> tt.sin(tt.tensor([0.0, 1.0])).tolist()
-        [0.0, 0.84147...]
+    >>> tt.sin(tt.tensor([0.0, 1.0])).tolist()
+    [0.0, 0.84147...]
     """
 
 
@@ -27,9 +26,8 @@ def sin(x: Tensor) -> Tensor:
 def cos(x: Tensor) -> Tensor:
     """Cosine, in [-1, 1]; NaN for infinities.
 
-    Example:
-        >>> tt.cos(tt.tensor([0.0, 1.0])).tolist()
-        [1.0, 0.54030...]
+    >>> tt.cos(tt.tensor([0.0, 1.0])).tolist()
+    [1.0, 0.54030...]
     """
 
 
@@ -37,9 +35,8 @@ def cos(x: Tensor) -> Tensor:
 def tan(x: Tensor) -> Tensor:
     """Tangent; NaN for infinities.
 
-    Example:
-        >>> tt.tan(tt.tensor([0.0, 1.0])).tolist()
-        [0.0, 1.55740...]
+    >>> tt.tan(tt.tensor([0.0, 1.0])).tolist()
+    [0.0, 1.55740...]
     """
 
 
@@ -54,9 +51,8 @@ def tan(x: Tensor) -> Tensor:
 def asin(x: Tensor) -> Tensor:
     """Inverse sine, in [-pi/2, pi/2]; NaN outside [-1, 1]. The derivative at the ends is infinite.
 
-    Example:
-        >>> tt.asin(tt.tensor([0.0, 1.0])).tolist()
-        [0.0, 1.57079...]
+    >>> tt.asin(tt.tensor([0.0, 1.0])).tolist()
+    [0.0, 1.57079...]
     """
 
 
@@ -71,9 +67,8 @@ def asin(x: Tensor) -> Tensor:
 def acos(x: Tensor) -> Tensor:
     """Inverse cosine, in [0, pi]; NaN outside [-1, 1]. The derivative at the ends is infinite.
 
-    Example:
-        >>> tt.acos(tt.tensor([0.0, 1.0])).tolist()
-        [1.57079..., 0.0]
+    >>> tt.acos(tt.tensor([0.0, 1.0])).tolist()
+    [1.57079..., 0.0]
     """
 
 
@@ -81,9 +76,8 @@ def acos(x: Tensor) -> Tensor:
 def atan(x: Tensor) -> Tensor:
     """Inverse tangent, in [-pi/2, pi/2].
 
-    Example:
-        >>> tt.atan(tt.tensor([0.0, 1.0])).tolist()
-        [0.0, 0.78539...]
+    >>> tt.atan(tt.tensor([0.0, 1.0])).tolist()
+    [0.0, 0.78539...]
     """
 
 
@@ -104,9 +98,8 @@ def atan2(a: Operand, b: Operand) -> Tensor:
 
     The derivatives at a = b = 0 are 0.
 
-    Example:
-        >>> tt.atan2(tt.tensor([1.0, -1.0]), tt.tensor([1.0, -1.0])).tolist()
-        [0.78539..., -2.35619...]
+    >>> tt.atan2(tt.tensor([1.0, -1.0]), tt.tensor([1.0, -1.0])).tolist()
+    [0.78539..., -2.35619...]
     """
 
 
@@ -114,9 +107,8 @@ def atan2(a: Operand, b: Operand) -> Tensor:
 def sinh(x: Tensor) -> Tensor:
     """Hyperbolic sine.
 
-    Example:
-        >>> tt.sinh(tt.tensor([0.0, 1.0])).tolist()
-        [0.0, 1.17520...]
+    >>> tt.sinh(tt.tensor([0.0, 1.0])).tolist()
+    [0.0, 1.17520...]
     """
 
 
@@ -124,9 +116,8 @@ def sinh(x: Tensor) -> Tensor:
 def cosh(x: Tensor) -> Tensor:
     """Hyperbolic cosine, at least 1.
 
-    Example:
-        >>> tt.cosh(tt.tensor([0.0, 1.0])).tolist()
-        [1.0, 1.54308...]
+    >>> tt.cosh(tt.tensor([0.0, 1.0])).tolist()
+    [1.0, 1.54308...]
     """
 
 
@@ -134,9 +125,8 @@ def cosh(x: Tensor) -> Tensor:
 def asinh(x: Tensor) -> Tensor:
     """Inverse hyperbolic sine.
 
-    Example:
-        >>> tt.asinh(tt.tensor([0.0, 1.0])).tolist()
-        [0.0, 0.88137...]
+    >>> tt.asinh(tt.tensor([0.0, 1.0])).tolist()
+    [0.0, 0.88137...]
     """
 
 
@@ -146,9 +136,8 @@ def asinh(x: Tensor) -> Tensor:
 def acosh(x: Tensor) -> Tensor:
     """Inverse hyperbolic cosine; NaN below 1. The derivative at 1 is infinite.
 
-    Example:
-        >>> tt.acosh(tt.tensor([1.0, 2.0])).tolist()
-        [0.0, 1.31695...]
+    >>> tt.acosh(tt.tensor([1.0, 2.0])).tolist()
+    [0.0, 1.31695...]
     """
 
 
@@ -156,7 +145,6 @@ def acosh(x: Tensor) -> Tensor:
 def atanh(x: Tensor) -> Tensor:
     """Inverse hyperbolic tangent; infinite at -1 and 1, NaN outside.
 
-    Example:
-        >>> tt.atanh(tt.tensor([0.0, 0.5])).tolist()
-        [0.0, 0.54930...]
+    >>> tt.atanh(tt.tensor([0.0, 0.5])).tolist()
+    [0.0, 0.54930...]
     """

@@ -45,23 +45,8 @@ def fftfreq(n: int, *, d: float = 1.0, dtype: Any = None, device: Any = None) ->
 
     [0, 1, …, (n - 1) // 2, -(n // 2), …, -1] / (d * n)
 
-    Args:
-        n: number of elements that are transformed.
-        d: distance between samples.
-        dtype: floating; default float32.
-        device: where the bytes go; default "cpu".
-
-    Returns:
-        shape (n,).
-
-    Raises:
-        ArgumentError: n is not positive, or d is 0.
-        DTypeError: n is not an integer, or dtype is not floating.
-        DeviceError: the device is not available.
-
-    Example:
-        >>> tt.fft.fftfreq(4).tolist()
-        [0.0, 0.25, -0.5, -0.25]
+    >>> tt.fft.fftfreq(4).tolist()
+    [0.0, 0.25, -0.5, -0.25]
     """
     return _placed("fftfreq", np.fft.fftfreq(_size("fftfreq", n), _distance("fftfreq", d)), dtype, device)
 
@@ -71,23 +56,11 @@ def rfftfreq(n: int, *, d: float = 1.0, dtype: Any = None, device: Any = None) -
 
     [0, 1, …, n // 2] / (d * n)
 
-    Args:
-        n: number of elements that are transformed.
-        d: distance between samples.
-        dtype: floating; default float32.
-        device: where the bytes go; default "cpu".
-
     Returns:
         shape (n // 2 + 1,).
 
-    Raises:
-        ArgumentError: n is not positive, or d is 0.
-        DTypeError: n is not an integer, or dtype is not floating.
-        DeviceError: the device is not available.
-
-    Example:
-        >>> tt.fft.rfftfreq(4).tolist()
-        [0.0, 0.25, 0.5]
+    >>> tt.fft.rfftfreq(4).tolist()
+    [0.0, 0.25, 0.5]
     """
     return _placed("rfftfreq", np.fft.rfftfreq(_size("rfftfreq", n), _distance("rfftfreq", d)), dtype, device)
 
@@ -109,19 +82,8 @@ def _shifted(what: str, x: Tensor, axes: int | Sequence[int] | None, back: bool)
 def fftshift(x: Tensor, *, axes: int | Sequence[int] | None = None) -> Tensor:
     """Move frequency 0 to the middle.
 
-    Args:
-        x: any shape and dtype.
-        axes: axis or axes; None is all.
-
-    Returns:
-        shape and dtype of x. Differentiable.
-
-    Raises:
-        ShapeError: an axis is out of range or repeated.
-
-    Example:
-        >>> tt.fft.fftshift(tt.fft.fftfreq(4)).tolist()
-        [-0.5, -0.25, 0.0, 0.25]
+    >>> tt.fft.fftshift(tt.fft.fftfreq(4)).tolist()
+    [-0.5, -0.25, 0.0, 0.25]
     """
     return _shifted("fftshift", x, axes, back=False)
 
@@ -129,18 +91,7 @@ def fftshift(x: Tensor, *, axes: int | Sequence[int] | None = None) -> Tensor:
 def ifftshift(x: Tensor, *, axes: int | Sequence[int] | None = None) -> Tensor:
     """Inverse of `fftshift`: move frequency 0 from the middle to the front.
 
-    Args:
-        x: any shape and dtype.
-        axes: axis or axes; None is all.
-
-    Returns:
-        shape and dtype of x. Differentiable.
-
-    Raises:
-        ShapeError: an axis is out of range or repeated.
-
-    Example:
-        >>> tt.fft.ifftshift(tt.tensor([-1.0, 0.0, 1.0])).tolist()
-        [0.0, 1.0, -1.0]
+    >>> tt.fft.ifftshift(tt.tensor([-1.0, 0.0, 1.0])).tolist()
+    [0.0, 1.0, -1.0]
     """
     return _shifted("ifftshift", x, axes, back=True)

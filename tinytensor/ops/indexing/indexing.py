@@ -228,25 +228,16 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     and boolean masks return a copy; index tensors broadcast together, and their axes replace the indexed axes
     if these are adjacent, else come first.
 
-    Args:
-        x: any shape.
-        key: the index, or a tuple of indices.
-
     Returns:
         The selected elements; shares memory with x unless the key has tensors. The gradient of an element
         is the sum over its selections.
 
-    Raises:
-        IndexRangeError: an index is out of range, a mask has the wrong shape, or there are too many indices.
-        DTypeError: an index is neither integer nor bool.
-
     Differs from: NumPy only for an Ellipsis that spans no axis between two index tensors: it does not
         separate them (as in PyTorch).
 
-    Example:
-        >>> x = tt.arange(6).reshape(2, 3)
-        >>> x[:, ::-1].tolist(), x[x > 3].tolist()
-        ([[2, 1, 0], [5, 4, 3]], [4, 5])
+    >>> x = tt.arange(6).reshape(2, 3)
+    >>> x[:, ::-1].tolist(), x[x > 3].tolist()
+    ([[2, 1, 0], [5, 4, 3]], [4, 5])
     """
     v, indices, mask, axes = _parse(x, key, "index")
     if not axes:
@@ -261,19 +252,15 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     """x[key] = value, in place; differentiable.
 
     Args:
-        x: the target.
         key: any key of `getitem`; for repeated elements the last write wins.
-        value: tensor or number that broadcasts to the selection.
 
     Raises:
-        IndexRangeError, ShapeError, DTypeError: the key or the value does not fit.
         GradError: x cannot be written in place (a leaf that requires grad, a view that overlaps itself).
 
-    Example:
-        >>> x = tt.zeros(2, 3)
-        >>> x[0, 1:] = 5.0
-        >>> x.tolist()
-        [[0.0, 5.0, 5.0], [0.0, 0.0, 0.0]]
+    >>> x = tt.zeros(2, 3)
+    >>> x[0, 1:] = 5.0
+    >>> x.tolist()
+    [[0.0, 5.0, 5.0], [0.0, 0.0, 0.0]]
     """
     if x.storage.device is not cpu and _write_masked(x, key, value):
         return

@@ -77,19 +77,10 @@ def tril(x: Tensor, k: int = 0) -> Tensor:
     """Lower triangles of matrices: zeros above the k-th diagonal.
 
     Args:
-        x: shape (..., M, N), any dtype.
         k: the last diagonal that is kept; positive is above the main diagonal.
 
-    Returns:
-        shape and dtype of x. Differentiable.
-
-    Raises:
-        ShapeError: x has fewer than two axes.
-        DTypeError: k is not an integer.
-
-    Example:
-        >>> tt.tril(tt.ones(2, 3, dtype=tt.int64)).tolist()
-        [[1, 0, 0], [1, 1, 0]]
+    >>> tt.tril(tt.ones(2, 3, dtype=tt.int64)).tolist()
+    [[1, 0, 0], [1, 1, 0]]
     """
     return apply(Triangle(k=as_int(k, "tril", "a diagonal"), upper=False), x)
 
@@ -98,19 +89,10 @@ def triu(x: Tensor, k: int = 0) -> Tensor:
     """Upper triangles of matrices: zeros below the k-th diagonal.
 
     Args:
-        x: shape (..., M, N), any dtype.
         k: the first diagonal that is kept; positive is above the main diagonal.
 
-    Returns:
-        shape and dtype of x. Differentiable.
-
-    Raises:
-        ShapeError: x has fewer than two axes.
-        DTypeError: k is not an integer.
-
-    Example:
-        >>> tt.triu(tt.ones(2, 3, dtype=tt.int64), 1).tolist()
-        [[0, 1, 1], [0, 0, 1]]
+    >>> tt.triu(tt.ones(2, 3, dtype=tt.int64), 1).tolist()
+    [[0, 1, 1], [0, 0, 1]]
     """
     return apply(Triangle(k=as_int(k, "triu", "a diagonal"), upper=True), x)
 
@@ -119,21 +101,14 @@ def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
     """A copy of x with a value where the mask is True.
 
     Args:
-        x: any shape and dtype.
-        mask: bool, broadcasts to the shape of x.
         value: a number, or a tensor that broadcasts to the shape of x; its kind is not higher than that of x.
 
     Returns:
         shape and dtype of x. Differentiable in x where the mask is False, and in a tensor value elsewhere.
 
-    Raises:
-        ShapeError: mask or value does not broadcast to the shape of x.
-        DTypeError: the mask is not bool, or the dtype of x cannot represent the value.
-
-    Example:
-        >>> x = tt.ones(2, 2)
-        >>> tt.masked_fill(x, tt.triu(x, 1) != 0, float("-inf")).tolist()
-        [[1.0, -inf], [1.0, 1.0]]
+    >>> x = tt.ones(2, 2)
+    >>> tt.masked_fill(x, tt.triu(x, 1) != 0, float("-inf")).tolist()
+    [[1.0, -inf], [1.0, 1.0]]
     """
     if isinstance(value, np.generic):
         value = value.item()

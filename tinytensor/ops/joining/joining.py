@@ -283,20 +283,14 @@ def concat(arrays: Sequence[Tensor], axis: int | None = 0) -> Tensor:
     """Concatenate tensors along an existing axis.
 
     Args:
-        arrays: at least one tensor; the shapes agree on all axes but `axis`.
         axis: the axis to join; None joins the flattened tensors.
 
     Returns:
         The shape of the parts, with the sum of their sizes on the axis; the promoted dtype. Differentiable in
         every part.
 
-    Raises:
-        ShapeError: there are no tensors, they have no axes, or the shapes do not fit.
-        DTypeError: an item is not a tensor.
-
-    Example:
-        >>> tt.concat([tt.ones(2), tt.zeros(1)]).tolist()
-        [1.0, 1.0, 0.0]
+    >>> tt.concat([tt.ones(2), tt.zeros(1)]).tolist()
+    [1.0, 1.0, 0.0]
     """
     xs = _same_kind(arrays, "concat")
     if axis is None:
@@ -317,21 +311,12 @@ def concat(arrays: Sequence[Tensor], axis: int | None = 0) -> Tensor:
 def stack(arrays: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Stack tensors of equal shape along a new axis.
 
-    Args:
-        arrays: at least one tensor; all have the same shape.
-        axis: position of the new axis in the result.
-
     Returns:
         The shape of a part with one more axis, whose size is the number of parts; the promoted dtype.
         Differentiable in every part.
 
-    Raises:
-        ShapeError: there are no tensors, the shapes differ, or the axis is out of range.
-        DTypeError: an item is not a tensor.
-
-    Example:
-        >>> tt.stack([tt.ones(2), tt.zeros(2)], axis=1).tolist()
-        [[1.0, 0.0], [1.0, 0.0]]
+    >>> tt.stack([tt.ones(2), tt.zeros(2)], axis=1).tolist()
+    [[1.0, 0.0], [1.0, 0.0]]
     """
     xs = _same_kind(arrays, "stack")
     shape = xs[0].layout.shape
@@ -357,28 +342,19 @@ def repeat(x: Tensor, repeats: int | Tensor, *more: int, axis: int | None = None
     """Repeat each element along an axis.
 
     Args:
-        x: any shape.
         repeats: the number of repeats, 0 or more; or an integer tensor of shape (n,), one count for each of
             the n elements of the axis.
         more: none, an error: `x.tile((2, 3))` is PyTorch's x.repeat(2, 3).
-        axis: the axis; None flattens x first.
-
-    Returns:
-        x with a longer axis. The gradient of an element is the sum over its repeats.
 
     Raises:
-        ShapeError: the axis is out of range, a count is negative, the sum of counts is too large, or their
-            number is not that of the elements.
         ArgumentError: several numbers, as in PyTorch.
-        DTypeError: the counts are not integers.
 
     Differs from: torch.Tensor.repeat, which is `tile` here; this is torch.repeat_interleave.
 
-    Example:
-        >>> tt.repeat(tt.tensor([1, 2]), 2).tolist()
-        [1, 1, 2, 2]
-        >>> tt.repeat(tt.tensor([1, 2]), tt.tensor([0, 3])).tolist()
-        [2, 2, 2]
+    >>> tt.repeat(tt.tensor([1, 2]), 2).tolist()
+    [1, 1, 2, 2]
+    >>> tt.repeat(tt.tensor([1, 2]), tt.tensor([0, 3])).tolist()
+    [2, 2, 2]
     """
     if more:
         sizes = ", ".join(map(str, (repeats, *more)))
@@ -441,19 +417,10 @@ def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:
     """Repeat x as a whole along each axis.
 
     Args:
-        x: any shape.
         repetitions: the count for each axis, aligned at the last one; further counts prepend axes.
 
-    Returns:
-        Sizes multiplied by the repetitions. The gradient of an element is the sum over its copies.
-
-    Raises:
-        ShapeError: a count is negative.
-        DTypeError: a count is not an integer.
-
-    Example:
-        >>> tt.tile(tt.tensor([1, 2]), (2, 2)).tolist()
-        [[1, 2, 1, 2], [1, 2, 1, 2]]
+    >>> tt.tile(tt.tensor([1, 2]), (2, 2)).tolist()
+    [[1, 2, 1, 2], [1, 2, 1, 2]]
     """
     given = list(repetitions) if is_several(repetitions) else [repetitions]
     times = [as_int(r, "tile", "a number of repetitions") for r in given]
@@ -471,20 +438,11 @@ def roll(x: Tensor, shift: int | Sequence[int], axis: int | Sequence[int] | None
     """Shift elements cyclically along axes.
 
     Args:
-        x: any shape.
         shift: the distance, towards larger indices; one for all axes, or one per axis.
         axis: axis or axes; an axis may be repeated. None rolls the flattened tensor.
 
-    Returns:
-        shape and dtype of x. Differentiable.
-
-    Raises:
-        ShapeError: an axis is out of range, or the numbers of shifts and axes differ.
-        DTypeError: a shift is not an integer.
-
-    Example:
-        >>> tt.roll(tt.arange(4), 1).tolist()
-        [3, 0, 1, 2]
+    >>> tt.roll(tt.arange(4), 1).tolist()
+    [3, 0, 1, 2]
     """
     shape = x.layout.shape
     if axis is None:
@@ -510,19 +468,9 @@ def roll(x: Tensor, shift: int | Sequence[int], axis: int | Sequence[int] | None
 def broadcast_arrays(*arrays: Tensor) -> tuple[Tensor, ...]:
     """Expand tensors to their common shape: views.
 
-    Args:
-        arrays: tensors whose shapes broadcast together.
-
-    Returns:
-        One view per tensor, all of the same shape, with unchanged dtypes.
-
-    Raises:
-        ShapeError: the shapes do not broadcast.
-
-    Example:
-        >>> a, b = tt.broadcast_arrays(tt.zeros(2, 1), tt.zeros(3))
-        >>> a.shape, b.shape
-        ((2, 3), (2, 3))
+    >>> a, b = tt.broadcast_arrays(tt.zeros(2, 1), tt.zeros(3))
+    >>> a.shape, b.shape
+    ((2, 3), (2, 3))
     """
     shape = broadcast_shapes(*[x.layout.shape for x in arrays], what="broadcast_arrays")
     return tuple([broadcast_to(x, shape) for x in arrays])
@@ -536,19 +484,11 @@ def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
         indexing: "xy": the first coordinate varies along axis 1, the second along axis 0; "ij": coordinate i
             along axis i.
 
-    Returns:
-        One view of the grid's shape per coordinate.
-
-    Raises:
-        ShapeError: a tensor does not have exactly one axis.
-        ArgumentError: indexing is neither "xy" nor "ij".
-
     Differs from: numpy.meshgrid, which copies; call .contiguous() before writing to a result.
 
-    Example:
-        >>> x, y = tt.meshgrid(tt.arange(3), tt.arange(2))
-        >>> x.tolist(), y.tolist()
-        ([[0, 1, 2], [0, 1, 2]], [[0, 0, 0], [1, 1, 1]])
+    >>> x, y = tt.meshgrid(tt.arange(3), tt.arange(2))
+    >>> x.tolist(), y.tolist()
+    ([[0, 1, 2], [0, 1, 2]], [[0, 0, 0], [1, 1, 1]])
     """
     if indexing not in ("xy", "ij"):
         raise ArgumentError(
@@ -601,21 +541,12 @@ def split(x: Tensor, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, 
     """Split an axis into consecutive parts: views.
 
     Args:
-        x: any shape with at least one axis.
         size: of each part, the last one possibly smaller; or the sizes of all parts.
-        axis: the axis to split.
-
-    Returns:
-        The parts, sharing memory with x.
-
-    Raises:
-        ShapeError: the size is not positive, or the sizes do not add up to the axis.
 
     Differs from: numpy.split, where an integer is the number of parts; see `chunk`.
 
-    Example:
-        >>> [p.tolist() for p in tt.arange(5).split([2, 3])], [p.tolist() for p in tt.arange(5).split(2)]
-        ([[0, 1], [2, 3, 4]], [[0, 1], [2, 3], [4]])
+    >>> [p.tolist() for p in tt.arange(5).split([2, 3])], [p.tolist() for p in tt.arange(5).split(2)]
+    ([[0, 1], [2, 3, 4]], [[0, 1], [2, 3], [4]])
     """
     at = normalize_axis(axis, len(x.layout.shape), "split")
     n = x.layout.shape[at]
@@ -642,20 +573,8 @@ def split(x: Tensor, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, 
 def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
     """Split an axis into at most `chunks` parts of equal size, the last one possibly smaller: views.
 
-    Args:
-        x: any shape with at least one axis.
-        chunks: the maximum number of parts; at least 1.
-        axis: the axis to split.
-
-    Returns:
-        The parts, sharing memory with x.
-
-    Raises:
-        ShapeError: chunks is below 1, or the axis is out of range.
-
-    Example:
-        >>> [p.tolist() for p in tt.arange(5).chunk(2)]
-        [[0, 1, 2], [3, 4]]
+    >>> [p.tolist() for p in tt.arange(5).chunk(2)]
+    [[0, 1, 2], [3, 4]]
     """
     at = normalize_axis(axis, len(x.layout.shape), "chunk")
     n, count = x.layout.shape[at], as_int(chunks, "chunk", "the number of chunks")
@@ -669,19 +588,8 @@ def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
 def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
     """Remove an axis and return the slices along it: views. The array API calls it `unstack`.
 
-    Args:
-        x: any shape with at least one axis.
-        axis: the axis to remove.
-
-    Returns:
-        One tensor per index of the axis, sharing memory with x.
-
-    Raises:
-        ShapeError: the axis is out of range.
-
-    Example:
-        >>> [p.tolist() for p in tt.arange(4).reshape(2, 2).unbind()]
-        [[0, 1], [2, 3]]
+    >>> [p.tolist() for p in tt.arange(4).reshape(2, 2).unbind()]
+    [[0, 1], [2, 3]]
     """
     at = normalize_axis(axis, len(x.layout.shape), "unbind")
     return _parts(x, (1,) * x.layout.shape[at], at, drop=True)

@@ -121,22 +121,12 @@ def pad(x: Tensor, pad_width: Any, mode: str = "constant", constant_values: bool
     """Pad axes at both ends.
 
     Args:
-        x: any shape.
         pad_width: ((before, after), …) per axis; one pair (before, after), or one number, applies to all
             axes.
         mode: the new elements. "constant": one value; "edge": the nearest element; "reflect": mirrored at the
             border element; "symmetric": mirrored behind it; "wrap": from the other end.
         constant_values: the value, a number representable in the dtype of x; for mode "constant" only.
 
-    Returns:
-        Each axis longer by before + after, dtype of x. Differentiable; the gradient of an element is the sum
-        over its copies.
-
-    Raises:
-        ShapeError: a width is negative, the widths do not fit the axes, or an empty axis has nothing to
-            repeat.
-        DTypeError: a width is not an integer, or the dtype of x cannot represent the value.
-        ArgumentError: the mode is unknown, or takes no constant_values.
     """
     shape = x.layout.shape
     widths = _widths(pad_width, shape)

@@ -76,19 +76,13 @@ def det(x: Tensor) -> Tensor:
     Returns:
         shape (...), dtype of x; 1 for N = 0.
 
-    Raises:
-        ShapeError: the matrices are not square.
-        DTypeError: the dtype has 16 bits, or is no floating one.
-        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
-
     Memory: saves x and the result for backward.
     Accuracy: by LU with partial pivoting, in float64; on a GPU in the dtype of x. A gradient at
         singular matrices is exact, too.
     Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
 
-    Example:
-        >>> tt.linalg.det(tt.tensor([[2.0, 1.0], [0.0, 4.0]])).item()
-        8.0
+    >>> tt.linalg.det(tt.tensor([[2.0, 1.0], [0.0, 4.0]])).item()
+    8.0
     """
     return apply(Det, x)
 
@@ -138,18 +132,14 @@ def slogdet(x: Tensor) -> SlogdetResult:
         logabsdet: shape (...), real; -inf where the matrix is singular. The gradient is that of logabsdet.
 
     Raises:
-        ShapeError: the matrices are not square.
-        DTypeError: the dtype has 16 bits, or is no floating one.
         ArgumentError: in backward, a matrix is singular.
-        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Memory: saves x for backward.
     Accuracy: by LU with partial pivoting, in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
 
-    Example:
-        >>> sign, logabsdet = tt.linalg.slogdet(-1e30 * tt.eye(3))
-        >>> sign.item(), logabsdet.item()
-        (-1.0, 207.233)
+    >>> sign, logabsdet = tt.linalg.slogdet(-1e30 * tt.eye(3))
+    >>> sign.item(), logabsdet.item()
+    (-1.0, 207.233)
     """
     return SlogdetResult(*apply_all(Slogdet, x))

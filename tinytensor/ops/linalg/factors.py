@@ -72,24 +72,19 @@ def cholesky(x: Tensor, *, upper: bool = False) -> Tensor:
 
     Args:
         x: shape (..., N, N), symmetric (Hermitian if complex); the lower triangle is read.
-        upper: return the upper triangular factor, for which y.mT @ y = x.
 
     Returns:
         shape and dtype of x, zeros in the other triangle. The gradient is symmetric.
 
     Raises:
-        ShapeError: the matrices are not square.
-        DTypeError: the dtype has 16 bits, or is no floating one.
         ArgumentError: a matrix is not positive definite.
-        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Memory: saves the result for backward.
     Accuracy: computed in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Murray 2016, arXiv:1602.07527.
 
-    Example:
-        >>> tt.linalg.cholesky(tt.tensor([[4.0, 2.0], [2.0, 10.0]])).tolist()
-        [[2.0, 0.0], [1.0, 3.0]]
+    >>> tt.linalg.cholesky(tt.tensor([[4.0, 2.0], [2.0, 10.0]])).tolist()
+    [[2.0, 0.0], [1.0, 3.0]]
     """
     y = apply(Cholesky, x)
     return conj(matrix_transpose(y)) if upper else y
@@ -159,21 +154,17 @@ def qr(x: Tensor, *, mode: Literal["reduced", "complete"] = "reduced") -> QrResu
         R: shape (..., K, N) or (..., M, N). The signs on its diagonal are those of LAPACK.
 
     Raises:
-        ShapeError: x has fewer than two axes.
-        DTypeError: the dtype has 16 bits, or is no floating one.
         ArgumentError: another mode; in backward, the first K columns are linearly dependent.
         GradError: in backward, mode is "complete" and M > N: the last columns of Q have no derivative.
-        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Memory: saves both results for backward.
     Accuracy: computed in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Walter, Lehmann, Lamour 2012, "On evaluating higher-order derivatives of
         the QR decomposition"; Seeger et al. 2017, arXiv:1710.08717, have it for LQ.
 
-    Example:
-        >>> Q, R = tt.linalg.qr(tt.tensor([[3.0, 1.0], [4.0, 2.0]]))
-        >>> (Q @ R).tolist()
-        [[3.0, 1.0], [4.0, 2.0]]
+    >>> Q, R = tt.linalg.qr(tt.tensor([[3.0, 1.0], [4.0, 2.0]]))
+    >>> (Q @ R).tolist()
+    [[3.0, 1.0], [4.0, 2.0]]
     """
     if mode not in ("reduced", "complete"):
         raise ArgumentError(f"qr: mode {mode!r}", why="it is 'reduced' or 'complete'", fix="mode='reduced'")

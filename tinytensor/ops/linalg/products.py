@@ -29,19 +29,10 @@ def cross(x1: Tensor, x2: Tensor, *, axis: int = -1) -> Tensor:
     y[i] = x1[i + 1] * x2[i + 2] - x1[i + 2] * x2[i + 1], with indices modulo 3
 
     Args:
-        x1, x2: shapes that broadcast together, with size 3 on the axis; numeric.
         axis: the axis of the vectors; a negative one, if the numbers of axes differ.
 
-    Returns:
-        The broadcast shape, the promoted dtype.
-
-    Raises:
-        ShapeError: the size of the axis is not 3, or the other axes do not broadcast.
-        DTypeError: an operand is not a tensor, or both are bool.
-
-    Example:
-        >>> tt.linalg.cross(tt.tensor([1.0, 0.0, 0.0]), tt.tensor([0.0, 1.0, 0.0])).tolist()
-        [0.0, 0.0, 1.0]
+    >>> tt.linalg.cross(tt.tensor([1.0, 0.0, 0.0]), tt.tensor([0.0, 1.0, 0.0])).tolist()
+    [0.0, 0.0, 1.0]
     """
     a, b = numeric("cross", x1, x2)
     at = as_int(axis, "cross", "the axis")
@@ -61,23 +52,12 @@ def matrix_power(x: Tensor, n: int) -> Tensor:
     """Products of a matrix with itself; of its inverse for negative n.
 
     Args:
-        x: shape (..., N, N).
         n: the exponent; 0 gives the identity.
-
-    Returns:
-        shape and dtype of x.
-
-    Raises:
-        ShapeError: the matrices are not square.
-        DTypeError: n is not an integer, the dtype has 16 bits, or is no floating one.
-        ArgumentError: n is negative, and a matrix is singular.
-        DeviceError: n is negative, x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Accuracy: by repeated squares, each rounded.
 
-    Example:
-        >>> tt.linalg.matrix_power(tt.tensor([[1.0, 1.0], [0.0, 1.0]]), 5).tolist()
-        [[1.0, 5.0], [0.0, 1.0]]
+    >>> tt.linalg.matrix_power(tt.tensor([[1.0, 1.0], [0.0, 1.0]]), 5).tolist()
+    [[1.0, 5.0], [0.0, 1.0]]
     """
     left = as_int(n, "matrix_power", "the exponent")
     matrices("matrix_power", Spec(x.layout.shape, x.storage.dtype), square=True)
@@ -101,21 +81,15 @@ def diagonal(x: Tensor, *, offset: int = 0) -> Tensor:
     """Diagonals of matrices: a view.
 
     Args:
-        x: shape (..., M, N), any dtype.
         offset: column minus row; positive is above the main diagonal.
 
     Returns:
         shape (..., K); shares memory with x.
 
-    Raises:
-        ShapeError: x has fewer than two axes.
-        DTypeError: offset is not an integer.
-
     Differs from: tt.diagonal, which takes the first two axes by default.
 
-    Example:
-        >>> tt.linalg.diagonal(tt.arange(8).reshape(2, 2, 2)).tolist()
-        [[0, 3], [4, 7]]
+    >>> tt.linalg.diagonal(tt.arange(8).reshape(2, 2, 2)).tolist()
+    [[0, 3], [4, 7]]
     """
     return slicing.diagonal(x, offset, -2, -1)
 
@@ -124,21 +98,14 @@ def trace(x: Tensor, *, offset: int = 0, dtype: Any = None) -> Tensor:
     """Sums of the diagonals of matrices.
 
     Args:
-        x: shape (..., M, N), numeric.
         offset: column minus row; positive is above the main diagonal.
-        dtype: of the sum; None is that of `tt.sum`.
 
     Returns:
         shape (...).
 
-    Raises:
-        ShapeError: x has fewer than two axes.
-        DTypeError: offset is not an integer, or dtype is unknown.
-
     Differs from: tt.trace, which takes the first two axes by default.
 
-    Example:
-        >>> tt.linalg.trace(tt.arange(8).reshape(2, 2, 2)).tolist()
-        [3, 11]
+    >>> tt.linalg.trace(tt.arange(8).reshape(2, 2, 2)).tolist()
+    [3, 11]
     """
     return sum(diagonal(x, offset=offset), -1, dtype=dtype)

@@ -96,20 +96,13 @@ def eigh(x: Tensor) -> EighResult:
             of LAPACK; only results that do not depend on them have a meaningful gradient. It is symmetric;
             eigenvectors of equal eigenvalues contribute 0 for each other.
 
-    Raises:
-        ShapeError: the matrices are not square.
-        DTypeError: the dtype has 16 bits, or is no floating one.
-        ArgumentError: LAPACK does not converge, such as where a matrix holds nan.
-        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
-
     Memory: saves the results for backward.
     Accuracy: computed in float64; on a GPU in the dtype of x. The gradient of eigenvectors loses
         digits where eigenvalues are near.
     Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
 
-    Example:
-        >>> tt.linalg.eigh(tt.tensor([[2.0, 1.0], [1.0, 2.0]])).eigenvalues.tolist()
-        [1.0, 3.0]
+    >>> tt.linalg.eigh(tt.tensor([[2.0, 1.0], [1.0, 2.0]])).eigenvalues.tolist()
+    [1.0, 3.0]
     """
     return EighResult(*apply_all(Eigh(vectors=True), x))
 
@@ -123,19 +116,12 @@ def eigvalsh(x: Tensor) -> Tensor:
     Returns:
         shape (..., N), real.
 
-    Raises:
-        ShapeError: the matrices are not square.
-        DTypeError: the dtype has 16 bits, or is no floating one.
-        ArgumentError: LAPACK does not converge, such as where a matrix holds nan.
-        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
-
     Memory: where a gradient is needed, computes the eigenvectors and saves them.
     Accuracy: computed in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
 
-    Example:
-        >>> tt.linalg.eigvalsh(tt.tensor([[2.0, 1.0], [1.0, 2.0]])).tolist()
-        [1.0, 3.0]
+    >>> tt.linalg.eigvalsh(tt.tensor([[2.0, 1.0], [1.0, 2.0]])).tolist()
+    [1.0, 3.0]
     """
     return apply_all(Eigh(vectors=_recorded(x)), x)[0]
 
@@ -246,20 +232,13 @@ def svd(x: Tensor, *, full_matrices: bool = True) -> SvdResult:
             of equal singular values contribute 0 for each other, and what completes U and Vh contributes
             nothing, as in PyTorch.
 
-    Raises:
-        ShapeError: x has fewer than two axes.
-        DTypeError: the dtype has 16 bits, or is no floating one.
-        ArgumentError: LAPACK does not converge, such as where a matrix holds nan.
-        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
-
     Memory: saves the results for backward.
     Accuracy: computed in float64; on a GPU in the dtype of x. The gradient of the vectors loses
         digits where singular values are near each other, or near 0 in a matrix that is not square.
     Source: the gradient is that of Townsend 2016, "Differentiating the singular value decomposition".
 
-    Example:
-        >>> tt.linalg.svd(tt.tensor([[0.0, 2.0], [3.0, 0.0]])).S.tolist()
-        [3.0, 2.0]
+    >>> tt.linalg.svd(tt.tensor([[0.0, 2.0], [3.0, 0.0]])).S.tolist()
+    [3.0, 2.0]
     """
     return SvdResult(*apply_all(Svd(full=bool(full_matrices), vectors=True), x))
 
@@ -267,24 +246,14 @@ def svd(x: Tensor, *, full_matrices: bool = True) -> SvdResult:
 def svdvals(x: Tensor) -> Tensor:
     """Singular values, descending.
 
-    Args:
-        x: shape (..., M, N).
-
     Returns:
         shape (..., min(M, N)), real.
-
-    Raises:
-        ShapeError: x has fewer than two axes.
-        DTypeError: the dtype has 16 bits, or is no floating one.
-        ArgumentError: LAPACK does not converge, such as where a matrix holds nan.
-        DeviceError: x is on a GPU, and cuSOLVER is missing (extra `vendor13`).
 
     Memory: where a gradient is needed, computes the singular vectors and saves them.
     Accuracy: computed in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Townsend 2016, "Differentiating the singular value decomposition".
 
-    Example:
-        >>> tt.linalg.svdvals(tt.tensor([[0.0, 2.0], [3.0, 0.0]])).tolist()
-        [3.0, 2.0]
+    >>> tt.linalg.svdvals(tt.tensor([[0.0, 2.0], [3.0, 0.0]])).tolist()
+    [3.0, 2.0]
     """
     return apply_all(Svd(full=False, vectors=_recorded(x)), x)[1]

@@ -191,19 +191,10 @@ def conv1d(
     Args:
         x: shape (B, C_in, L).
         weight: shape (C_out, C_in / groups, K).
-        bias: shape (C_out,), or None.
-        stride: distance between windows.
         padding: zeros at both ends; "valid" is 0; "same" keeps the length, with the odd zero at the end.
-        dilation: distance between the elements of a window.
-        groups: split input and output channels into independent groups.
 
     Returns:
         shape (B, C_out, (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1), the promoted dtype.
-
-    Raises:
-        ShapeError: the shapes do not fit, or the kernel is longer than the padded sequence.
-        ArgumentError: stride, padding, dilation or groups is out of range, or "same" has a stride.
-        DTypeError: an argument is not a tensor, or all of them are bool.
 
     Memory: copies the windows, about K / stride times x, and keeps them if the weight needs a gradient.
     Accuracy: 16-bit floats are computed in float32 and rounded once.
@@ -229,20 +220,12 @@ def conv2d(
     Args:
         x: shape (B, C_in, H, W).
         weight: shape (C_out, C_in / groups, kh, kw).
-        bias: shape (C_out,), or None.
         stride: distance between windows: one number, or (vertical, horizontal), as for the next two.
         padding: zeros on all four sides; "valid" is 0; "same" keeps the size, with odd zeros below and right.
-        dilation: distance between the elements of a window.
-        groups: split input and output channels into independent groups.
 
     Returns:
         shape (B, C_out, Ho, Wo) with Ho = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1, and Wo
         likewise; the promoted dtype.
-
-    Raises:
-        ShapeError: the shapes do not fit, or the kernel is larger than the padded image.
-        ArgumentError: stride, padding, dilation or groups is out of range, or "same" has a stride.
-        DTypeError: an argument is not a tensor, or all of them are bool.
 
     Memory: copies the windows, about kh * kw / stride² times x, and keeps them if the weight needs a
         gradient.
@@ -297,18 +280,12 @@ def max_pool1d(
 
     Args:
         x: shape (..., L); not complex.
-        kernel_size: length of a window.
         stride: distance between windows; None is kernel_size.
         padding: -inf (or the least integer) at both ends; at most half of kernel_size.
 
     Returns:
         shape (..., (L + 2 * padding - kernel_size) // stride + 1), dtype of x. Tied elements share
         the gradient evenly.
-
-    Raises:
-        ShapeError: x has no axes, or the window is longer than the padded axis.
-        ArgumentError: kernel_size, stride or padding is out of range.
-        DTypeError: x is complex.
 
     Memory: keeps x and the result for backward; the windows are a view.
     Differs from: torch.nn.functional.max_pool1d, which gives the whole gradient to the first of the
@@ -324,19 +301,11 @@ def max_pool2d(
     """The largest element of each window over the last two axes.
 
     Args:
-        x: shape (..., H, W); not complex.
         kernel_size: size of a window: one number, or (height, width), as for the next two.
-        stride: distance between windows; None is kernel_size.
-        padding: -inf (or the least integer) on all four sides; at most half of kernel_size.
 
     Returns:
         shape (..., Ho, Wo) with Ho = (H + 2 * padding - kernel_size) // stride + 1, and Wo likewise; dtype of
         x. Tied elements share the gradient evenly.
-
-    Raises:
-        ShapeError: x has fewer than two axes, or the window is larger than the padded image.
-        ArgumentError: kernel_size, stride or padding is out of range.
-        DTypeError: x is complex.
 
     Memory: keeps x and the result for backward; the windows are a view.
     Differs from: torch.nn.functional.max_pool2d, which gives the whole gradient to the first of the
@@ -363,18 +332,10 @@ def avg_pool1d(
     """The mean of each window along the last axis.
 
     Args:
-        x: shape (..., L), floating or complex.
-        kernel_size: length of a window.
-        stride: distance between windows; None is kernel_size.
         padding: zeros at both ends, which count as elements; at most half of kernel_size.
 
     Returns:
         shape (..., (L + 2 * padding - kernel_size) // stride + 1), dtype of x.
-
-    Raises:
-        ShapeError: x has no axes, or the window is longer than the padded axis.
-        ArgumentError: kernel_size, stride or padding is out of range.
-        DTypeError: x is integer or bool.
 
     Memory: nothing is kept for backward; the windows are a view.
     """
@@ -387,19 +348,11 @@ def avg_pool2d(
     """The mean of each window over the last two axes.
 
     Args:
-        x: shape (..., H, W), floating or complex.
-        kernel_size: size of a window: one number, or (height, width), as for the next two.
-        stride: distance between windows; None is kernel_size.
         padding: zeros on all four sides, which count as elements; at most half of kernel_size.
 
     Returns:
         shape (..., Ho, Wo) with Ho = (H + 2 * padding - kernel_size) // stride + 1, and Wo likewise; dtype of
         x.
-
-    Raises:
-        ShapeError: x has fewer than two axes, or the window is larger than the padded image.
-        ArgumentError: kernel_size, stride or padding is out of range.
-        DTypeError: x is integer or bool.
 
     Memory: nothing is kept for backward; the windows are a view.
     """

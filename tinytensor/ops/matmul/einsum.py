@@ -250,18 +250,8 @@ def einsum(equation: str, *operands: Tensor) -> Tensor:
     Of more than two operands, the pair with the smallest product is multiplied first, and so on. Each pair
     takes one matrix product, batched over the letters that both operands and the result have.
 
-    Args:
-        equation: terms separated by commas, one per operand; spaces are ignored.
-        operands: tensors, with an axis for every letter of their terms.
-
     Returns:
         The axes of the output term, the promoted dtype. With one operand and nothing to sum, a view.
-
-    Raises:
-        ArgumentError: the equation is malformed, or has more or fewer terms than there are operands.
-        ShapeError: an operand does not have the axes of its term, a letter has two sizes, or ellipses do not
-            broadcast.
-        DTypeError: the equation is no string, or an operand is no tensor, or all of them are bool.
 
     Memory: an operand is copied if its axes cannot be merged into those of a matrix; autograd keeps what
         each product needs.
@@ -269,12 +259,11 @@ def einsum(equation: str, *operands: Tensor) -> Tensor:
     Differs from: numpy.einsum and torch.einsum, where a letter of size 1 broadcasts; here only the axes
         of an ellipsis are repeated. Axes cannot be given as lists of integers.
 
-    Example:
-        >>> a, b = tt.ones(2, 3), tt.ones(3, 4)
-        >>> tt.einsum("ij,jk->ki", a, b).shape
-        (4, 2)
-        >>> tt.einsum("ii", tt.eye(3)).item()
-        3.0
+    >>> a, b = tt.ones(2, 3), tt.ones(3, 4)
+    >>> tt.einsum("ij,jk->ki", a, b).shape
+    (4, 2)
+    >>> tt.einsum("ii", tt.eye(3)).item()
+    3.0
     """
     parsed = _parse(equation)
     if len(parsed.terms) != len(operands) or not operands:
@@ -309,23 +298,17 @@ def tensordot(a: Tensor, b: Tensor, axes: int | Sequence[Any] = 2) -> Tensor:
     tensordot(a, b, 1) is the matrix product of two matrices, tensordot(a, b, 0) the outer product.
 
     Args:
-        a, b: any shapes.
         axes: n, for the last n axes of a and the first n of b; or a pair: an axis or axes of a, and those of
             b that they are summed with.
 
     Returns:
         The other axes of a, then those of b; the promoted dtype.
 
-    Raises:
-        ShapeError: the axes differ in number or size, are out of range or repeated.
-        DTypeError: an operand is not a tensor, or both are bool.
-
     Memory: an operand is copied if its axes cannot be merged into those of a matrix.
 
-    Example:
-        >>> a, b = tt.ones(2, 3, 4), tt.ones(4, 3, 5)
-        >>> tt.tensordot(a, b, ([1, 2], [1, 0])).shape
-        (2, 5)
+    >>> a, b = tt.ones(2, 3, 4), tt.ones(4, 3, 5)
+    >>> tt.tensordot(a, b, ([1, 2], [1, 0])).shape
+    (2, 5)
     """
     a, b = numeric("tensordot", a, b)
     m, n = len(a.layout.shape), len(b.layout.shape)
@@ -365,19 +348,12 @@ def vecdot(a: Tensor, b: Tensor, axis: int = -1) -> Tensor:
 
     Args:
         a, b: shapes that broadcast together, with the same size on the axis.
-        axis: the axis of the vectors, in the broadcast shape.
 
     Returns:
         The broadcast shape without the axis, the promoted dtype.
 
-    Raises:
-        ShapeError: the sizes of the axis differ, the other axes do not broadcast, or an operand lacks the
-            axis.
-        DTypeError: an operand is not a tensor, or both are bool.
-
-    Example:
-        >>> tt.vecdot(tt.tensor([[1.0, 2.0], [3.0, 4.0]]), tt.tensor([10.0, 1.0])).tolist()
-        [12.0, 34.0]
+    >>> tt.vecdot(tt.tensor([[1.0, 2.0], [3.0, 4.0]]), tt.tensor([10.0, 1.0])).tolist()
+    [12.0, 34.0]
     """
     a, b = numeric("vecdot", a, b)
     if a.storage.dtype.kind == "complex":
@@ -402,21 +378,15 @@ def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """Sum of the elements on a diagonal.
 
     Args:
-        x: at least two axes.
         offset: axis2's index minus axis1's on the diagonal; positive is above the main one.
-        axis1, axis2: the axes of the matrices.
 
     Returns:
         x without the two axes; the dtype of `sum`.
 
-    Raises:
-        ShapeError: an axis is out of range, or both are the same.
-
     Differs from: the array API's linalg.trace, which takes the last two axes; same as
         numpy.trace.
 
-    Example:
-        >>> tt.trace(tt.arange(9).reshape(3, 3)).item()
-        12
+    >>> tt.trace(tt.arange(9).reshape(3, 3)).item()
+    12
     """
     return sum(diagonal(x, offset, axis1, axis2), -1)

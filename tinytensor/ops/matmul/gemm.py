@@ -389,7 +389,6 @@ def multiply(
     """y = gate(a @ b + bias).
 
     Args:
-        launch: the launch of any op.
         y: (..., M, N), C-contiguous, or with a gap after each row; if contiguous, it may have another shape
             with as many elements. Its dtype may be float32 where that of the operands is 16-bit.
         gate: a functor of kernels/elementwise/gelu.cuh, or PLAIN.

@@ -147,24 +147,16 @@ def linear_gelu(
     Args:
         x: shape (..., K); floating.
         weight: shape (K, N); or (N, K) with transposed=True.
-        bias: shape (N,), or None.
         approximate: "tanh" (as in GPT-2) or "none": the formulas of `gelu`.
-        transposed: read weight as its transpose, without a copy.
 
     Returns:
         shape (..., N), dtype of x.
 
-    Raises:
-        ShapeError: the sizes do not fit.
-        DTypeError: the dtypes differ, or are not floating.
-        ArgumentError: approximate is neither.
-
     Memory: keeps x, weight and bias, and if one of them needs a gradient, a tensor of the size of the result:
         on the CPU the slope of the gate (float32 or wider), on a device the input of the gate.
 
-    Example:
-        >>> tt.linear_gelu(tt.ones(1, 2), tt.eye(2), tt.tensor([0.0, -2.0])).tolist()
-        [[0.8412, -0.1588]]
+    >>> tt.linear_gelu(tt.ones(1, 2), tt.eye(2), tt.tensor([0.0, -2.0])).tolist()
+    [[0.8412, -0.1588]]
     """
     need_tensors("linear_gelu", x, weight)
     gate = gelu_gate("linear_gelu", approximate)

@@ -181,19 +181,14 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         shape (..., M, N), without M or N where the operand is a vector; the promoted dtype.
 
-    Raises:
-        ShapeError: the inner sizes differ, the batch axes do not broadcast, or an operand has no axes.
-        DTypeError: an operand is not a tensor, or both are bool.
-
     Memory: keeps each operand for backward only if the other one needs a gradient.
     Accuracy: floats are added in the dtype of the result, 16-bit ones in float32, in longer sequential runs
         than in `sum`: for K in the millions float32 loses digits; use (a * b).sum() then. On CPUs with
         AVX512-BF16, bfloat16 operands and sums below 2**-126 in magnitude are flushed to 0 by these
         instructions; tt.config.host_kernels = "off" computes with them.
 
-    Example:
-        >>> (tt.eye(2) @ tt.tensor([3.0, 4.0])).tolist()
-        [3.0, 4.0]
+    >>> (tt.eye(2) @ tt.tensor([3.0, 4.0])).tolist()
+    [3.0, 4.0]
     """
     a, b = numeric("matmul", a, b)
     na, nb = len(a.layout.shape), len(b.layout.shape)
@@ -483,20 +478,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, transposed:
     Args:
         x: shape (..., K).
         weight: shape (N, K), which is read as its transpose, without a copy; (K, N) with transposed=False.
-        bias: shape (N,), or None.
-        transposed: False for x @ weight + bias, as in nn.Linear.
 
     Returns:
         shape (..., N), dtype of x.
 
-    Raises:
-        ShapeError: the sizes do not fit.
-        DTypeError: the dtypes differ.
-
     Memory: keeps x if the weight needs a gradient, and the weight if x does.
-    Example:
-        >>> tt.linear(tt.tensor([1.0, 2.0]), tt.tensor([[3.0, 4.0]]), tt.tensor([1.0])).tolist()
-        [12.0]
+    >>> tt.linear(tt.tensor([1.0, 2.0]), tt.tensor([[3.0, 4.0]]), tt.tensor([1.0])).tolist()
+    [12.0]
     """
     return apply(Linear(transposed=transposed), x, weight, bias)
 
@@ -504,21 +492,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, transposed:
 def outer(a: Tensor, b: Tensor) -> Tensor:
     """Outer product of two vectors: a[i] * b[j].
 
-    Args:
-        a: shape (M,).
-        b: shape (N,).
-
     Returns:
         shape (M, N), the promoted dtype.
 
-    Raises:
-        ShapeError: an operand is not a vector.
-
     Accuracy: products of two numbers, each rounded once, with the sign of zero.
 
-    Example:
-        >>> tt.outer(tt.tensor([1.0, 2.0]), tt.tensor([3.0, 4.0])).tolist()
-        [[3.0, 4.0], [6.0, 8.0]]
+    >>> tt.outer(tt.tensor([1.0, 2.0]), tt.tensor([3.0, 4.0])).tolist()
+    [[3.0, 4.0], [6.0, 8.0]]
     """
     a, b = numeric("outer", a, b)
     if len(a.layout.shape) != 1 or len(b.layout.shape) != 1:

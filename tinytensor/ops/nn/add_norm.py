@@ -273,26 +273,15 @@ def add_layer_norm(
     Args:
         x: shape (..., C); floating: the residual stream.
         y: what is added to it; may be 16-bit where x is float32, as in an autocast block.
-        weight: shape (C,), or None for 1.
-        bias: shape (C,), or None for 0.
-        eps: added to the variance.
-        dropout: probability of dropping an element of y, as `dropout`; 0 outside training.
-        generator: of the dropout; default the global one.
 
     Returns:
         The sum, in the promoted dtype, and its norm, in the dtype of y: rounded once, if that is narrower.
 
-    Raises:
-        ArgumentError: dropout is outside [0, 1].
-        ShapeError: x has no axis, the shapes do not fit, or weight or bias is not of shape (C,).
-        DTypeError: the dtypes differ in another way, or are not floating.
-
     Memory: keeps the sum, and two values per row; the mask of the dropout is drawn again.
 
-    Example:
-        >>> total, normed = tt.add_layer_norm(tt.tensor([1.0, 2.0]), tt.tensor([1.0, 4.0]), eps=0.0)
-        >>> total.tolist(), normed.tolist()
-        ([2.0, 6.0], [-1.0, 1.0])
+    >>> total, normed = tt.add_layer_norm(tt.tensor([1.0, 2.0]), tt.tensor([1.0, 4.0]), eps=0.0)
+    >>> total.tolist(), normed.tolist()
+    ([2.0, 6.0], [-1.0, 1.0])
     """
     return _add_norm(x, y, weight, bias, eps, True, dropout, generator)
 
@@ -308,25 +297,10 @@ def add_rms_norm(
 ) -> tuple[Tensor, Tensor]:
     """x + dropout(y), and its RMS norm, in one pass: as add_layer_norm.
 
-    Args:
-        x, y: shape (..., C); as for add_layer_norm.
-        weight: shape (C,), or None for 1.
-        eps: added to the mean square.
-        dropout, generator: as for add_layer_norm.
-
-    Returns:
-        The sum, in the promoted dtype, and its norm, in the dtype of y.
-
-    Raises:
-        ArgumentError: dropout is outside [0, 1].
-        ShapeError: x has no axis, the shapes do not fit, or weight is not of shape (C,).
-        DTypeError: the dtypes differ in another way, or are not floating.
-
     Memory: keeps the sum, and one value per row; the mask of the dropout is drawn again.
 
-    Example:
-        >>> total, normed = tt.add_rms_norm(tt.tensor([1.0, 2.0]), tt.tensor([2.0, 2.0]))
-        >>> total.tolist(), normed.tolist()
-        ([3.0, 4.0], [0.8485, 1.1314])
+    >>> total, normed = tt.add_rms_norm(tt.tensor([1.0, 2.0]), tt.tensor([2.0, 2.0]))
+    >>> total.tolist(), normed.tolist()
+    ([3.0, 4.0], [0.8485, 1.1314])
     """
     return _add_norm(x, y, weight, None, eps, False, dropout, generator)

@@ -307,10 +307,7 @@ def cross_entropy(
         shape (), or (...) with reduction="none"; dtype of logits, float32 in an autocast block.
 
     Raises:
-        ShapeError: the shapes do not fit.
-        DTypeError: logits are not floating, or targets not integers.
         IndexRangeError: a target is not a valid class; on a GPU at the next read-back, and its loss is nan.
-        ArgumentError: an unknown reduction, or label_smoothing outside [0, 1].
 
     Memory: keeps the logits and two values per row; forward allocates no second array of their size, and
         backward overwrites them if the caller no longer references them.

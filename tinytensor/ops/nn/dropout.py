@@ -66,26 +66,16 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generat
     """Set each element to 0 with probability p, and scale the others by 1 / (1 - p).
 
     Args:
-        x: any shape; floating.
-        p: probability of dropping, in [0, 1].
         training: False returns x itself.
         generator: source of the random bits; default the global one. Each element takes one 32-bit word, in C
             order.
-
-    Returns:
-        shape and dtype of x; x itself if nothing is dropped.
-
-    Raises:
-        ArgumentError: p is outside [0, 1].
-        DTypeError: x is not floating.
 
     Memory: keeps only the seed and offset; backward regenerates the mask.
     Accuracy: p is rounded up to a multiple of 2**-24. A dropped inf or nan gives nan.
     Source: Srivastava et al. 2014, JMLR 15.
 
-    Example:
-        >>> tt.dropout(tt.ones(6), 0.5, generator=tt.Generator(1)).sum().item() in {0, 2, 4, 6, 8, 10, 12}
-        True
+    >>> tt.dropout(tt.ones(6), 0.5, generator=tt.Generator(1)).sum().item() in {0, 2, 4, 6, 8, 10, 12}
+    True
     """
     need_tensors("dropout", x)
     source = source_of("dropout", p, generator if training else None)

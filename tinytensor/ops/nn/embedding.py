@@ -167,8 +167,6 @@ def embedding(weight: Tensor, indices: Tensor) -> Tensor:
         shape (..., C), dtype of weight.
 
     Raises:
-        ShapeError: weight does not have two axes.
-        DTypeError: weight is not floating, or indices are not integers.
         IndexRangeError: an index is negative or above V - 1. On a GPU it is raised at the next read-back, and
             the row is nan.
 

@@ -236,17 +236,7 @@ def layer_norm(
 
     Args:
         x: shape (..., C); floating.
-        weight: shape (C,), or None for 1.
-        bias: shape (C,), or None for 0.
-        eps: added to the variance.
         dtype: of the result, which is rounded once; default that of x, float32 in an autocast block.
-
-    Returns:
-        shape of x.
-
-    Raises:
-        ShapeError: x has no axis, or weight or bias is not of shape (C,).
-        DTypeError: x is not floating, or the dtypes differ.
 
     Memory: keeps x, and two values per row.
     Accuracy: the variance is the mean square of the centered row, so a large mean costs no digits; 16-bit

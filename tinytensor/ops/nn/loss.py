@@ -175,17 +175,13 @@ def nll_loss(
     Args:
         log_probs: shape (..., V), for example from log_softmax; floating.
         targets: shape (...), any integer dtype; class numbers 0 to V - 1, or ignore_index.
-        ignore_index: positions with this target do not contribute.
         reduction: "mean" over the positions that are not ignored (nan if there are none), "sum", or "none".
 
     Returns:
         shape (), or (...) with reduction="none"; dtype of log_probs.
 
     Raises:
-        ShapeError: the shapes do not fit.
-        DTypeError: log_probs are not floating, or targets not integers.
         IndexRangeError: a target is not a valid class; on a GPU at the next read-back, and its loss is nan.
-        ArgumentError: an unknown reduction.
 
     Differs from: torch.nn.functional.nll_loss, where the classes are on axis 1.
     """
@@ -210,17 +206,8 @@ def mse_loss(x: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
     """Mean square error: (x - targets)**2.
 
     Args:
-        x: predictions, any shape; floating.
         targets: the same shape; may require a gradient, too.
-        reduction: "mean" over all elements, "sum", or "none".
 
-    Returns:
-        shape (), or the shape of x with reduction="none"; the promoted dtype.
-
-    Raises:
-        ShapeError: the shapes differ.
-        DTypeError: x is not floating.
-        ArgumentError: an unknown reduction.
     """
     check_reduction("mse_loss", reduction)
     x, targets = inputs_of("wide", x, targets)
@@ -235,17 +222,7 @@ def bce_with_logits(logits: Tensor, targets: Tensor, *, reduction: str = "mean")
     loss = softplus(x) - x * target = -target * log(sigmoid(x)) - (1 - target) * log(1 - sigmoid(x))
 
     Args:
-        logits: shape (...), any; floating.
         targets: the same shape; probabilities in [0, 1].
-        reduction: "mean" over all elements, "sum", or "none".
-
-    Returns:
-        shape (), or (...) with reduction="none"; the promoted dtype.
-
-    Raises:
-        ShapeError: the shapes differ.
-        DTypeError: logits are not floating.
-        ArgumentError: an unknown reduction.
 
     Accuracy: softplus neither overflows nor underflows, so logits may have any magnitude.
     """

@@ -188,16 +188,7 @@ def rms_norm(
 
     Args:
         x: shape (..., C); floating.
-        weight: shape (C,), or None for 1.
-        eps: added to the mean square.
         dtype: of the result, which is rounded once; default that of x, float32 in an autocast block.
-
-    Returns:
-        shape of x.
-
-    Raises:
-        ShapeError: x has no axis, or weight is not of shape (C,).
-        DTypeError: x is not floating, or the dtypes differ.
 
     Memory: keeps x, and one value per row.
     Accuracy: 16-bit floats are computed in float32.

@@ -216,54 +216,35 @@ def softmax(x: Tensor, axis: int | None = None, *, dtype: Any = None) -> Tensor:
     softmax(x)[i] = exp(x[i] - max(x)) / sum over j of exp(x[j] - max(x))
 
     Args:
-        x: any shape with at least one axis; floating.
         axis: the axis along which the weights sum to 1; of one or two axes the last one may be left out.
-        dtype: to which x is cast first.
 
     Returns:
         shape and dtype of x. nan where all elements of x along the axis are -inf, or one is +inf or nan.
 
     Raises:
-        ShapeError: the axis is out of range.
         ArgumentError: there is no axis, of three or more, of which PyTorch does not take the last one.
-        DTypeError: x is not floating.
 
     Memory: keeps the result, not x, for backward.
     Accuracy: 16-bit floats are computed in float32. Large values do not overflow, since the maximum is
         subtracted.
 
-    Example:
-        >>> tt.softmax(tt.tensor([0.0, 0.0, -float("inf")])).tolist()
-        [0.5, 0.5, 0.0]
+    >>> tt.softmax(tt.tensor([0.0, 0.0, -float("inf")])).tolist()
+    [0.5, 0.5, 0.0]
     """
     x, at = _prepared("softmax", x, axis, dtype)
     return apply(Softmax(axis=at), x)
 
 
 def log_softmax(x: Tensor, axis: int | None = None, *, dtype: Any = None) -> Tensor:
-    """Logarithm of softmax, without computing the softmax: accurate also where that would round to 0.
+    """Logarithm of softmax, of the same arguments: accurate also where the softmax would round to 0.
 
     log_softmax(x)[i] = x[i] - max(x) - log(sum over j of exp(x[j] - max(x)))
-
-    Args:
-        x: any shape with at least one axis; floating.
-        axis: the axis along which the weights sum to 1; of one or two axes the last one may be left out.
-        dtype: to which x is cast first.
-
-    Returns:
-        shape and dtype of x.
-
-    Raises:
-        ShapeError: the axis is out of range.
-        ArgumentError: there is no axis, of three or more, of which PyTorch does not take the last one.
-        DTypeError: x is not floating.
 
     Memory: keeps the result, not x, for backward.
     Accuracy: 16-bit floats are computed in float32.
 
-    Example:
-        >>> tt.log_softmax(tt.tensor([0.0, -1000.0])).tolist()
-        [0.0, -1000.0]
+    >>> tt.log_softmax(tt.tensor([0.0, -1000.0])).tolist()
+    [0.0, -1000.0]
     """
     x, at = _prepared("log_softmax", x, axis, dtype)
     return apply(LogSoftmax(axis=at), x)

@@ -113,25 +113,15 @@ def adamw_hyper(
     """Hyperparameters of one AdamW step as a small tensor, for `adamw_step`.
 
     Args:
-        lr: learning rate.
         step: number of the step, from 1.
-        betas: decay rates of the running means of gradient and squared gradient, each in [0, 1).
-        eps: added to the root of the second mean.
-        weight_decay: coefficient; lr * weight_decay * parameter is subtracted.
         scale: factor of all gradients, for example from clipping; a number or a 0-d tensor.
-        device: the device of the parameters; default that of scale, else the CPU.
 
     Returns:
         shape (10,), float32: lr, beta1, 1 - beta1, beta2, 1 - beta2, 1 - beta1**step, 1 - beta2**step, eps,
         weight_decay, scale.
 
-    Raises:
-        ArgumentError: step is below 1, or a beta outside [0, 1).
-        ShapeError: scale has axes.
-
-    Example:
-        >>> tt.adamw_hyper(lr=0.1, step=1, betas=(0.5, 0.5), weight_decay=0.0).tolist()
-        [0.1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.0, 0.0, 1.0]
+    >>> tt.adamw_hyper(lr=0.1, step=1, betas=(0.5, 0.5), weight_decay=0.0).tolist()
+    [0.1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.0, 0.0, 1.0]
     """
     beta1, beta2 = betas
     if step < 1 or not (0.0 <= beta1 < 1.0 and 0.0 <= beta2 < 1.0):
@@ -182,26 +172,16 @@ def adamw_step(
         rows: the row of hyper for each parameter, if there are several.
         coupled: add weight decay to the gradient, as in Adam: g = scale * gradient + weight_decay * p.
 
-    Returns:
-        None; params, ms and vs are updated, and their version counters incremented.
-
-    Raises:
-        ShapeError: the lists differ in length, shapes do not fit, or a tensor to be written to is not
-            contiguous.
-        DTypeError: a dtype does not fit.
-        DeviceError: the tensors are on different devices.
-
     Memory: a block of scratch; parameters need no float32 copy. On a device a table of addresses, which is
         copied there when one of them has changed.
     Accuracy: 16-bit parameters are computed in float32 and rounded to nearest once per step.
     Source: Loshchilov, Hutter 2019, arXiv:1711.05101; Kingma, Ba 2015, arXiv:1412.6980.
 
-    Example:
-        >>> p, g = tt.ones(2), tt.tensor([1.0, -1.0])
-        >>> m, v = tt.zeros(2), tt.zeros(2)
-        >>> tt.adamw_step([p], [g], [m], [v], tt.adamw_hyper(lr=0.1, step=1, weight_decay=0.0))
-        >>> p.tolist()
-        [0.9, 1.1]
+    >>> p, g = tt.ones(2), tt.tensor([1.0, -1.0])
+    >>> m, v = tt.zeros(2), tt.zeros(2)
+    >>> tt.adamw_step([p], [g], [m], [v], tt.adamw_hyper(lr=0.1, step=1, weight_decay=0.0))
+    >>> p.tolist()
+    [0.9, 1.1]
     """
     if not len(params) == len(grads) == len(ms) == len(vs):
         raise ShapeError(
@@ -405,21 +385,13 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
 
     norm = sqrt(sum over all tensors and elements of x * x)
 
-    Args:
-        tensors: at least one floating tensor; any shapes.
-
     Returns:
         shape (), at least float32; stays on the device, without a read-back.
 
-    Raises:
-        ArgumentError: the list is empty.
-        DTypeError: a tensor is not floating.
-
     Accuracy: blocks of at most 65,536 squares are added in the dtype, the blocks in float64.
 
-    Example:
-        >>> tt.grad_norm([tt.tensor([3.0]), tt.tensor([[4.0]])]).item()
-        5.0
+    >>> tt.grad_norm([tt.tensor([3.0]), tt.tensor([[4.0]])]).item()
+    5.0
     """
     if not tensors:
         raise ArgumentError(

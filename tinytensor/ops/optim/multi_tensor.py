@@ -71,8 +71,6 @@ def table_of(
     own tables, and copies them at each replay.
 
     Args:
-        launch: a launch on the device.
-        sizes: numbers of elements.
         columns: up to four times the addresses of contiguous tensors.
         groups: one integer per entry, passed to the kernel.
         kept: False for results of the launch, which are elsewhere at the next call.
@@ -164,24 +162,17 @@ def scale_all_(tensors: Sequence[Tensor], factor: Tensor | float) -> None:
     """Multiply many tensors by one number, in place; on a device in one launch per dtype.
 
     Args:
-        tensors: floating, any shapes; written to.
         factor: a number, or a 0-d tensor on their device, which is not read back.
 
-    Returns:
-        None.
-
     Raises:
-        DTypeError: a tensor is not floating.
         GradError: a tensor requires grad, in grad mode: the writes are not recorded.
-        ShapeError: factor has axes.
 
     Accuracy: 16-bit floats are multiplied in float32.
 
-    Example:
-        >>> x, y = tt.ones(2), tt.ones(3)
-        >>> tt.scale_all_([x, y], 0.5)
-        >>> x.tolist(), y.tolist()
-        ([0.5, 0.5], [0.5, 0.5, 0.5])
+    >>> x, y = tt.ones(2), tt.ones(3)
+    >>> tt.scale_all_([x, y], 0.5)
+    >>> x.tolist(), y.tolist()
+    ([0.5, 0.5], [0.5, 0.5, 0.5])
     """
     if is_tensor(factor) and factor.layout.shape:
         raise ShapeError(
@@ -204,21 +195,13 @@ def scale_all_(tensors: Sequence[Tensor], factor: Tensor | float) -> None:
 def zero_all_(tensors: Sequence[Tensor]) -> None:
     """Set all elements of many tensors to 0, in place; on a device in one launch per dtype.
 
-    Args:
-        tensors: floating, any shapes; written to.
-
-    Returns:
-        None.
-
     Raises:
-        DTypeError: a tensor is not floating.
         GradError: a tensor requires grad, in grad mode: the writes are not recorded.
 
-    Example:
-        >>> x, y = tt.ones(2), tt.ones(3)
-        >>> tt.zero_all_([x, y])
-        >>> x.tolist(), y.tolist()
-        ([0.0, 0.0], [0.0, 0.0, 0.0])
+    >>> x, y = tt.ones(2), tt.ones(3)
+    >>> tt.zero_all_([x, y])
+    >>> x.tolist(), y.tolist()
+    ([0.0, 0.0], [0.0, 0.0, 0.0])
     """
     for launch, members in _writable("zero_all_", tensors):
         if launch is None:

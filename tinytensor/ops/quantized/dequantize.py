@@ -133,19 +133,13 @@ def quantize(x: Tensor, kind: str) -> Tensor:
     Returns:
         shape (..., bytes of a row), uint8: without a gradient.
 
-    Raises:
-        ArgumentError: there is no such kind.
-        ShapeError: K is no multiple of the block.
-        DTypeError: x is not floating.
-
     Accuracy: 16-bit floats and float64 are converted to float32 first. A block with inf or NaN, or whose
         scale exceeds float16, unpacks to values that are not finite.
     Source: ggml-quants.c of llama.cpp.
 
-    Example:
-        >>> packed = tt.quantize(tt.linspace(-1.0, 1.0, 64).reshape(2, 32), "q4_0")
-        >>> packed.shape, packed.dtype
-        ((2, 18), tinytensor.uint8)
+    >>> packed = tt.quantize(tt.linspace(-1.0, 1.0, 64).reshape(2, 32), "q4_0")
+    >>> packed.shape, packed.dtype
+    ((2, 18), tinytensor.uint8)
     """
     need_tensors("quantize", x)
     return apply(Quantize(kind=kind), x)
@@ -156,21 +150,14 @@ def dequantize(packed: Tensor, kind: str) -> Tensor:
 
     Args:
         packed: shape (..., bytes of a row), uint8.
-        kind: the kind that it was packed as, a key of `tt.QUANTIZED`.
 
     Returns:
         shape (..., K), float32; without a gradient.
 
-    Raises:
-        ArgumentError: there is no such kind.
-        ShapeError: rows have no whole blocks.
-        DTypeError: packed is not uint8.
-
     Accuracy: rounded once; the bits of llama.cpp and of the package gguf.
 
-    Example:
-        >>> tt.dequantize(tt.quantize(tt.full((1, 32), 0.5), "q8_0"), "q8_0")[0, :2].tolist()
-        [0.5, 0.5]
+    >>> tt.dequantize(tt.quantize(tt.full((1, 32), 0.5), "q8_0"), "q8_0")[0, :2].tolist()
+    [0.5, 0.5]
     """
     need_tensors("dequantize", packed)
     return apply(Dequantize(kind=kind), packed)
@@ -180,23 +167,17 @@ def quantized_embedding(indices: Tensor, packed: Tensor, kind: str) -> Tensor:
     """Look up rows of a packed table: y[..., :] = dequantize(packed)[indices[...], :].
 
     Args:
-        indices: shape (...), any integer dtype; 0 to V - 1.
         packed: shape (V, bytes of a row), uint8.
-        kind: the kind that it was packed as, a key of `tt.QUANTIZED`.
 
     Returns:
         shape (..., C), float32; without a gradient.
 
     Raises:
-        ArgumentError: there is no such kind.
-        ShapeError: packed does not have two axes, or rows have no whole blocks.
-        DTypeError: packed is not uint8, or indices are not integers.
         IndexRangeError: an index is below -V or above V - 1.
 
-    Example:
-        >>> table = tt.quantize(tt.arange(64.0).reshape(2, 32), "q8_0")
-        >>> tt.quantized_embedding(tt.tensor([1, 0, 1]), table, "q8_0").shape
-        (3, 32)
+    >>> table = tt.quantize(tt.arange(64.0).reshape(2, 32), "q8_0")
+    >>> tt.quantized_embedding(tt.tensor([1, 0, 1]), table, "q8_0").shape
+    (3, 32)
     """
     need_tensors("quantized_embedding", indices, packed)
     if len(packed.layout.shape) != 2:

@@ -55,10 +55,9 @@ class QuantizedKind:
         nearest: float32 blocks (n, values) → `Unpacked` with a row for each.
         encode: the inverse of `unpack`, of what `nearest` returns.
 
-    Example:
-        >>> kind = tt.QUANTIZED["q4_1"]
-        >>> kind.values, kind.nbytes, kind.bits
-        (32, 20, 5.0)
+    >>> kind = tt.QUANTIZED["q4_1"]
+    >>> kind.values, kind.nbytes, kind.bits
+    (32, 20, 5.0)
     """
 
     name: str

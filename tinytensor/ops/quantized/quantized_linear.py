@@ -120,16 +120,9 @@ def quantized_linear(x: Tensor, packed: Tensor, kind: str, *, rounded: bool = Fa
     Args:
         x: shape (..., K), floating.
         packed: shape (N, bytes of a row), uint8, with K values in a row.
-        kind: the kind that it was packed as, a key of `tt.QUANTIZED`.
-        rounded: whether to round x to 16 bits.
 
     Returns:
         shape (..., N), dtype of x. The gradient is for x alone, and is that without rounding.
-
-    Raises:
-        ArgumentError: there is no such kind.
-        ShapeError: packed does not have two axes, or K does not fit.
-        DTypeError: x is not floating, or packed is not uint8.
 
     Memory: keeps the packed weight for backward; unpacks blocks of rows while it computes, in backward and on
         devices the whole weight.
@@ -140,10 +133,9 @@ def quantized_linear(x: Tensor, packed: Tensor, kind: str, *, rounded: bool = Fa
         as in QLoRA:
         Dettmers et al. 2023, arXiv:2305.14314.
 
-    Example:
-        >>> w = tt.tensor([[1.0] * 32, [2.0] * 32])
-        >>> tt.quantized_linear(tt.ones(1, 32), tt.quantize(w, "q8_0"), "q8_0").tolist()
-        [[32.0, 64.0]]
+    >>> w = tt.tensor([[1.0] * 32, [2.0] * 32])
+    >>> tt.quantized_linear(tt.ones(1, 32), tt.quantize(w, "q8_0"), "q8_0").tolist()
+    [[32.0, 64.0]]
     """
     need_tensors("quantized_linear", x, packed)
     return apply(QuantizedLinear(kind=kind, rounded=rounded), x, packed)

@@ -77,7 +77,6 @@ def philox4x32(counters: NDArray[np.uint32], seed: int) -> NDArray[np.uint32]:
 
     Args:
         counters: shape (n, 4), words low to high.
-        seed: the key, 0 <= seed < 2**64.
 
     Returns:
         shape (n, 4).
@@ -231,9 +230,6 @@ def randint(seed: int, offset: int, low: int, high: int, n: int) -> NDArray[np.i
 
     value = low + (W * (high - low) >> 64), W of 64 bits.
 
-    Raises:
-        ArgumentError: the range is empty or exceeds int64.
-
     Accuracy: the probability of a value differs from 1 / (high - low) by less than 2**-64, that is relatively
     by less than (high - low) / 2**64, so 2**-32 for a range of 2**32. Powers of 2 as ranges are exact.
     """
@@ -265,20 +261,13 @@ def _multiply_high(words: U64, factor: int) -> U64:
 def bernoulli(seed: int, offset: int, p: float, n: int) -> NDArray[np.bool_]:
     """Return n booleans, True where uniform_float32 < p, shape (n,); one word each.
 
-    Raises:
-        ArgumentError: p is outside [0, 1].
-
     Accuracy: P(True) = ceil(p * 2**24) / 2**24; 0 and 1 are exact.
     """
     return _below("bernoulli", seed, offset, p, n)
 
 
 def dropout_keep(seed: int, offset: int, p: float, n: int) -> NDArray[np.bool_]:
-    """Return the mask of the elements that dropout keeps, True where uniform_float32 >= p; one word each.
-
-    Raises:
-        ArgumentError: p is outside [0, 1].
-    """
+    """Return the mask of the elements that dropout keeps, True where uniform_float32 >= p; one word each."""
     keep = _below("dropout", seed, offset, p, n)
     return np.logical_not(keep, out=keep)
 

@@ -180,20 +180,11 @@ def _too_few(positive: int, count: int) -> ArgumentError:
 def permutation(n: int, *, device: Any = None, generator: Generator | None = None) -> Tensor:
     """A random permutation of 0 … n - 1.
 
-    Args:
-        n: the length.
-        device: of the result; the order does not depend on it. Default "cpu".
-        generator: source of the random bits; default the global one.
-
     Returns:
         shape (n,), int64.
 
-    Raises:
-        ShapeError: n is negative.
-
-    Example:
-        >>> sorted(tt.permutation(5).tolist())
-        [0, 1, 2, 3, 4]
+    >>> sorted(tt.permutation(5).tolist())
+    [0, 1, 2, 3, 4]
     """
     place = device_of(device, "permutation")
     (count,) = check_shape((as_int(n, "permutation", "n"),), "permutation")
@@ -208,20 +199,8 @@ def _permuted(n: int, device: Device, g: Generator) -> Tensor:
 def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
     """1 with the given probability, else 0, independently for each element.
 
-    Args:
-        p: probabilities from 0 to 1, any shape, floating.
-        generator: source of the random bits; default the global one.
-
-    Returns:
-        shape and dtype of p.
-
-    Raises:
-        ArgumentError: a probability outside [0, 1].
-        DTypeError: p is not a floating tensor.
-
-    Example:
-        >>> tt.bernoulli(tt.tensor([0.0, 1.0])).tolist()
-        [0.0, 1.0]
+    >>> tt.bernoulli(tt.tensor([0.0, 1.0])).tolist()
+    [0.0, 1.0]
     """
     return cast(_trials(p, generator_of(generator, "bernoulli")), p.storage.dtype)
 
@@ -267,20 +246,15 @@ def multinomial(
 
     Args:
         p: weights (..., V), not negative, not all zero in a row; they need not add up to 1.
-        num_samples: samples per row.
-        replacement: whether an index may be sampled twice.
-        generator: source of the random bits; default the global one.
 
     Returns:
         shape (..., num_samples), int64. An index of weight 0 is never sampled.
 
     Raises:
         ArgumentError: a weight is negative or not finite, a row is all zero, or has too few positive weights.
-        ShapeError: p has no axes, or num_samples is negative.
 
-    Example:
-        >>> tt.multinomial(tt.tensor([0.0, 3.0, 0.0]), 2, replacement=True).tolist()
-        [1, 1]
+    >>> tt.multinomial(tt.tensor([0.0, 3.0, 0.0]), 2, replacement=True).tolist()
+    [1, 1]
     """
     return _indices(p, num_samples, replacement, generator_of(generator, "multinomial"))
 

@@ -159,26 +159,16 @@ class TieShare(Op):
 def max(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     """Maximum over axes; nan if an element is nan.
 
-    Args:
-        x: any shape; not complex.
-        axis: axis or axes; None reduces over all axes.
-        keepdims: keep the reduced axes with size 1.
-
     Returns:
         shape of x without the reduced axes, dtype of x. Ties share the gradient evenly.
-
-    Raises:
-        ShapeError: an axis is out of range or repeated, or the reduced axes are empty.
-        DTypeError: x is complex.
 
     Memory: saves x and the result for backward.
     Differs from: torch.max with an axis, which also returns indices (see `argmax`); this is torch.amax.
 
-    Example:
-        >>> x = tt.tensor([1.0, 3.0, 3.0], requires_grad=True)
-        >>> x.max().backward()
-        >>> x.grad.tolist()
-        [0.0, 0.5, 0.5]
+    >>> x = tt.tensor([1.0, 3.0, 3.0], requires_grad=True)
+    >>> x.max().backward()
+    >>> x.grad.tolist()
+    [0.0, 0.5, 0.5]
     """
     return apply(Max(axes=_axes(x, axis, "max"), keepdims=keepdims), x)
 
@@ -186,23 +176,13 @@ def max(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
 def min(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     """Minimum over axes; nan if an element is nan.
 
-    Args:
-        x: any shape; not complex.
-        axis: axis or axes; None reduces over all axes.
-        keepdims: keep the reduced axes with size 1.
-
     Returns:
         shape of x without the reduced axes, dtype of x. Ties share the gradient evenly.
 
-    Raises:
-        ShapeError: an axis is out of range or repeated, or the reduced axes are empty.
-        DTypeError: x is complex.
-
     Memory: saves x and the result for backward.
 
-    Example:
-        >>> tt.tensor([[1, 2], [0, 5]]).min(axis=1).tolist()
-        [1, 0]
+    >>> tt.tensor([[1, 2], [0, 5]]).min(axis=1).tolist()
+    [1, 0]
     """
     return apply(Min(axes=_axes(x, axis, "min"), keepdims=keepdims), x)
 
@@ -279,20 +259,13 @@ def argmax(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor
     """Index of the maximum along an axis: the first of ties, or the first nan.
 
     Args:
-        x: any shape; not complex.
         axis: the axis; None searches the flattened tensor.
-        keepdims: keep the reduced axes with size 1.
 
     Returns:
         int64, shape of x without the axis. Not differentiable.
 
-    Raises:
-        ShapeError: the axis is out of range or empty.
-        DTypeError: x is complex.
-
-    Example:
-        >>> tt.tensor([[1, 9], [9, 9]]).argmax(axis=1).tolist()
-        [1, 0]
+    >>> tt.tensor([[1, 9], [9, 9]]).argmax(axis=1).tolist()
+    [1, 0]
     """
     at = None if axis is None else normalize_axis(axis, len(x.layout.shape), "argmax")
     return apply(Argmax(axis=at, keepdims=keepdims), detach(x))
@@ -302,20 +275,10 @@ def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor
     """Index of the minimum along an axis: the first of ties, or the first nan.
 
     Args:
-        x: any shape; not complex.
         axis: the axis; None searches the flattened tensor.
-        keepdims: keep the reduced axes with size 1.
 
-    Returns:
-        int64, shape of x without the axis. Not differentiable.
-
-    Raises:
-        ShapeError: the axis is out of range or empty.
-        DTypeError: x is complex.
-
-    Example:
-        >>> tt.tensor([[1, 9], [9, 0]]).argmin().item()
-        3
+    >>> tt.tensor([[1, 9], [9, 0]]).argmin().item()
+    3
     """
     at = None if axis is None else normalize_axis(axis, len(x.layout.shape), "argmin")
     return apply(Argmin(axis=at, keepdims=keepdims), detach(x))
@@ -377,20 +340,11 @@ class CountNonzero(Op):
 def any(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     """Whether any element over axes is nonzero; nan is nonzero.
 
-    Args:
-        x: any shape and dtype.
-        axis: axis or axes; None reduces over all axes.
-        keepdims: keep the reduced axes with size 1.
-
     Returns:
         bool, shape of x without the reduced axes; False for an empty axis.
 
-    Raises:
-        ShapeError: an axis is out of range or repeated.
-
-    Example:
-        >>> tt.tensor([[0, 0], [0, 7]]).any(axis=1).tolist()
-        [False, True]
+    >>> tt.tensor([[0, 0], [0, 7]]).any(axis=1).tolist()
+    [False, True]
     """
     return apply(AnyTrue(axes=reduced_axes(x, axis, "any"), keepdims=keepdims), detach(x))
 
@@ -398,20 +352,11 @@ def any(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
 def all(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     """Whether all elements over axes are nonzero; nan is nonzero.
 
-    Args:
-        x: any shape and dtype.
-        axis: axis or axes; None reduces over all axes.
-        keepdims: keep the reduced axes with size 1.
-
     Returns:
         bool, shape of x without the reduced axes; True for an empty axis.
 
-    Raises:
-        ShapeError: an axis is out of range or repeated.
-
-    Example:
-        >>> tt.tensor([[0, 0], [7, 7]]).all(axis=1).tolist()
-        [False, True]
+    >>> tt.tensor([[0, 0], [7, 7]]).all(axis=1).tolist()
+    [False, True]
     """
     return apply(AllTrue(axes=reduced_axes(x, axis, "all"), keepdims=keepdims), detach(x))
 
@@ -419,19 +364,10 @@ def all(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
 def count_nonzero(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     """Number of nonzero elements over axes; nan is nonzero.
 
-    Args:
-        x: any shape and dtype.
-        axis: axis or axes; None reduces over all axes.
-        keepdims: keep the reduced axes with size 1.
-
     Returns:
         int64, shape of x without the reduced axes.
 
-    Raises:
-        ShapeError: an axis is out of range or repeated.
-
-    Example:
-        >>> tt.count_nonzero(tt.tensor([[0, 3], [5, 7]]), axis=1).tolist()
-        [1, 2]
+    >>> tt.count_nonzero(tt.tensor([[0, 3], [5, 7]]), axis=1).tolist()
+    [1, 2]
     """
     return apply(CountNonzero(axes=reduced_axes(x, axis, "count_nonzero"), keepdims=keepdims), detach(x))

@@ -75,7 +75,7 @@ class CumulativeSum(Op):
 
 @register
 class CumulativeProd(Op):
-    """y[i] = x[0] ⋯ x[i].
+    """y[i] = x[0] ⋯ x[i]; else as `cumulative_sum`.
 
     The gradient of x[k] is y[k-1] times r[k] = Σ_{i≥k} g[i] x[k+1] ⋯ x[i]. From the end, r is a linear
     recurrence, r[k] = x[k+1] r[k+1] + g[k]: without division, so zeros in x are exact, at any order of
@@ -190,7 +190,6 @@ def cumulative_sum(
     """Cumulative sums along an axis: y[i] = x[0] + … + x[i].
 
     Args:
-        x: at least one axis.
         axis: the axis; optional if x has only one.
         dtype: cast x to this dtype first; the result has it too; default as for `sum`.
         include_initial: prepend a 0, so that the axis is one element longer.
@@ -199,15 +198,11 @@ def cumulative_sum(
         shape of x (one longer with include_initial). dtype if given; else that of x, but int64 or uint64 for
         bool and integers.
 
-    Raises:
-        ShapeError: the axis is out of range, or omitted though x does not have exactly one.
-
     Accuracy: on the CPU floats are added in float64, and each sum is rounded once; on a device in float32 or
         wider, in runs. Integers wrap around.
 
-    Example:
-        >>> tt.cumulative_sum(tt.tensor([1, 2, 3]), include_initial=True).tolist()
-        [0, 1, 3, 6]
+    >>> tt.cumulative_sum(tt.tensor([1, 2, 3]), include_initial=True).tolist()
+    [0, 1, 3, 6]
     """
     x, at = _prepare(x, axis, dtype, "cumulative_sum")
     y = apply(CumulativeSum(axis=at, reverse=False), x)
@@ -219,27 +214,16 @@ def cumulative_sum(
 def cumulative_prod(
     x: Tensor, axis: int | None = None, *, dtype: Any = None, include_initial: bool = False
 ) -> Tensor:
-    """Cumulative products along an axis: y[i] = x[0] ⋯ x[i].
+    """Cumulative products along an axis: y[i] = x[0] ⋯ x[i]; else as `cumulative_sum`.
 
     Args:
-        x: at least one axis.
-        axis: the axis; optional if x has only one.
-        dtype: cast x to this dtype first; the result has it too; default as for `prod`.
         include_initial: prepend a 1, so that the axis is one element longer.
-
-    Returns:
-        shape of x (one longer with include_initial). dtype if given; else that of x, but int64 or uint64 for
-        bool and integers.
-
-    Raises:
-        ShapeError: the axis is out of range, or omitted though x does not have exactly one.
 
     Memory: saves x and the result for backward.
     Accuracy: the gradient is exact at zeros too: it is a recurrence without division.
 
-    Example:
-        >>> tt.cumulative_prod(tt.tensor([1, 2, 3])).tolist()
-        [1, 2, 6]
+    >>> tt.cumulative_prod(tt.tensor([1, 2, 3])).tolist()
+    [1, 2, 6]
     """
     x, at = _prepare(x, axis, dtype, "cumulative_prod")
     y = apply(CumulativeProd(axis=at), x)
@@ -254,21 +238,14 @@ def diff(
     """n-th differences of adjacent elements along an axis: y[i] = x[i+1] - x[i].
 
     Args:
-        x: at least one axis; not bool.
         n: the order of the difference; 0 returns x.
-        axis: the axis.
         prepend, append: tensors to concatenate before and after x along the axis first.
 
     Returns:
         shape of x with the axis n shorter, but not below 0. Unsigned integers wrap around.
 
-    Raises:
-        ShapeError: the axis is out of range, n is negative, or prepend or append do not fit.
-        DTypeError: x is bool.
-
-    Example:
-        >>> tt.diff(tt.tensor([1, 4, 9])).tolist()
-        [3, 5]
+    >>> tt.diff(tt.tensor([1, 4, 9])).tolist()
+    [3, 5]
     """
     at = normalize_axis(axis, len(x.layout.shape), "diff")
     if as_int(n, "diff", "the number of times") < 0:

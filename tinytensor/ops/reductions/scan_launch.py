@@ -47,11 +47,9 @@ def launch_scan(
     """y = the scan of a (and b) along an axis, by a functor of the op's CUDA file.
 
     Args:
-        launch: that of the op.
         functor: name of the scan in the .cu file.
         y: C-contiguous.
         a, b: shape of y, any layout, real, of one dtype.
-        axis: the axis of y.
         reverse: start at the last element.
     """
     need_real(functor, a)

@@ -227,25 +227,17 @@ def sort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool = 
     """Sort the elements along an axis.
 
     Args:
-        x: at least one axis; not complex.
-        axis: the axis to sort.
-        descending: largest first.
         stable: equal elements, and so their gradients, keep their order; False may be faster.
 
     Returns:
         shape and dtype of x; nan counts as the largest number. Differentiable: each gradient goes to the
         original position of its element.
 
-    Raises:
-        ShapeError: the axis is out of range.
-        DTypeError: x is complex.
-
     Memory: saves the order (int64, shape of x) for backward.
     Differs from: torch.sort, which also returns indices; see `argsort`.
 
-    Example:
-        >>> tt.sort(tt.tensor([3, 1, 2]), descending=True).tolist()
-        [3, 2, 1]
+    >>> tt.sort(tt.tensor([3, 1, 2]), descending=True).tolist()
+    [3, 2, 1]
     """
     at = normalize_axis(axis, len(x.layout.shape), "sort")
     kind: Kind = "stable" if stable else "quicksort"
@@ -256,21 +248,13 @@ def argsort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool
     """Indices that sort an axis.
 
     Args:
-        x: at least one axis; not complex.
-        axis: the axis to sort.
-        descending: largest first.
         stable: equal elements keep their order, in both directions; False may be faster.
 
     Returns:
         int64, shape of x; nan counts as the largest number. Not differentiable.
 
-    Raises:
-        ShapeError: the axis is out of range.
-        DTypeError: x is complex.
-
-    Example:
-        >>> tt.argsort(tt.tensor([3, 1, 3]), descending=True).tolist()
-        [0, 2, 1]
+    >>> tt.argsort(tt.tensor([3, 1, 3]), descending=True).tolist()
+    [0, 2, 1]
     """
     at = normalize_axis(axis, len(x.layout.shape), "argsort")
     kind: Kind = "stable" if stable else "quicksort"
@@ -287,28 +271,17 @@ class ValuesIndices(NamedTuple):
 def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> ValuesIndices:
     """The k largest (or smallest) elements of an axis, sorted, and their indices.
 
-    Args:
-        x: at least one axis; not complex.
-        k: the number of elements, from 0 to the size of the axis.
-        axis: the axis to search.
-        largest: False for the smallest.
-
     Returns:
         values: shape of x with size k on the axis, dtype of x, best first; nan counts as the largest number.
             Differentiable.
         indices: int64, the same shape. Equal values are in the order of their indices; which of the values
             equal to the k-th are returned is not specified.
 
-    Raises:
-        ShapeError: the axis is out of range, or has fewer than k elements.
-        DTypeError: x is complex, or k is not an integer.
-
     Memory: saves the indices for backward.
 
-    Example:
-        >>> values, indices = tt.topk(tt.tensor([5, 9, 7]), 2)
-        >>> values.tolist(), indices.tolist()
-        ([9, 7], [1, 2])
+    >>> values, indices = tt.topk(tt.tensor([5, 9, 7]), 2)
+    >>> values.tolist(), indices.tolist()
+    ([9, 7], [1, 2])
     """
     shape = x.layout.shape
     at, n = normalize_axis(axis, len(shape), "topk"), as_int(k, "topk", "k")
@@ -321,21 +294,14 @@ def searchsorted(x1: Tensor, x2: Tensor, *, side: str = "left", sorter: Tensor |
 
     Args:
         x1: shape (n,), in ascending order (or sorted by sorter); not complex.
-        x2: any shape; the elements to insert.
         side: "left": before equal elements, x1[i-1] < v <= x1[i]; "right": after them.
         sorter: shape (n,), indices that sort x1.
 
     Returns:
         int64, shape of x2, values from 0 to n.
 
-    Raises:
-        ShapeError: x1 or sorter does not have exactly one axis, or they differ in length.
-        DTypeError: a tensor is complex, or sorter is not integer.
-        ArgumentError: side is neither "left" nor "right".
-
-    Example:
-        >>> tt.searchsorted(tt.tensor([1, 3, 5]), tt.tensor([3, 4])).tolist()
-        [1, 2]
+    >>> tt.searchsorted(tt.tensor([1, 3, 5]), tt.tensor([3, 4])).tolist()
+    [1, 2]
     """
     if side not in ("left", "right"):
         raise ArgumentError(
@@ -387,19 +353,15 @@ class UniqueInverse(NamedTuple):
 def unique_all(x: Tensor) -> UniqueAll:
     """Unique elements of a tensor, with their first indices, inverse indices and counts.
 
-    Args:
-        x: any shape and dtype.
-
     Returns:
         values: shape (n,), ascending, dtype of x; every nan is unique. Not differentiable.
         indices: shape (n,), int64: the first index of each value in the flattened x.
         inverse_indices: shape of x, int64: values[inverse_indices] is x.
         counts: shape (n,), int64.
 
-    Example:
-        >>> u = tt.unique_all(tt.tensor([7, 3, 7]))
-        >>> u.values.tolist(), u.indices.tolist(), u.inverse_indices.tolist(), u.counts.tolist()
-        ([3, 7], [1, 0], [1, 0, 1], [1, 2])
+    >>> u = tt.unique_all(tt.tensor([7, 3, 7]))
+    >>> u.values.tolist(), u.indices.tolist(), u.inverse_indices.tolist(), u.counts.tolist()
+    ([3, 7], [1, 0], [1, 0, 1], [1, 2])
     """
     dtype, device = x.storage.dtype, x.storage.device
     found, first, inverse, counts = np.unique(
@@ -421,17 +383,13 @@ def _elements(found: Array, dtype: DType, device: Device) -> Tensor:
 def unique_counts(x: Tensor) -> UniqueCounts:
     """Unique elements of a tensor, and their counts.
 
-    Args:
-        x: any shape and dtype.
-
     Returns:
         values: shape (n,), ascending, dtype of x; every nan is unique. Not differentiable.
         counts: shape (n,), int64.
 
-    Example:
-        >>> u = tt.unique_counts(tt.tensor([7, 3, 7]))
-        >>> u.values.tolist(), u.counts.tolist()
-        ([3, 7], [1, 2])
+    >>> u = tt.unique_counts(tt.tensor([7, 3, 7]))
+    >>> u.values.tolist(), u.counts.tolist()
+    ([3, 7], [1, 2])
     """
     found = unique_all(x)
     return UniqueCounts(found.values, found.counts)
@@ -440,17 +398,13 @@ def unique_counts(x: Tensor) -> UniqueCounts:
 def unique_inverse(x: Tensor) -> UniqueInverse:
     """Unique elements of a tensor, and the inverse indices.
 
-    Args:
-        x: any shape and dtype.
-
     Returns:
         values: shape (n,), ascending, dtype of x; every nan is unique. Not differentiable.
         inverse_indices: shape of x, int64: values[inverse_indices] is x.
 
-    Example:
-        >>> u = tt.unique_inverse(tt.tensor([7, 3, 7]))
-        >>> u.values[u.inverse_indices].tolist()
-        [7, 3, 7]
+    >>> u = tt.unique_inverse(tt.tensor([7, 3, 7]))
+    >>> u.values[u.inverse_indices].tolist()
+    [7, 3, 7]
     """
     found = unique_all(x)
     return UniqueInverse(found.values, found.inverse_indices)
@@ -459,14 +413,10 @@ def unique_inverse(x: Tensor) -> UniqueInverse:
 def unique_values(x: Tensor) -> Tensor:
     """Unique elements of a tensor.
 
-    Args:
-        x: any shape and dtype.
-
     Returns:
         shape (n,), ascending, dtype of x; every nan is unique. Not differentiable.
 
-    Example:
-        >>> tt.unique_values(tt.tensor([7, 3, 7])).tolist()
-        [3, 7]
+    >>> tt.unique_values(tt.tensor([7, 3, 7])).tolist()
+    [3, 7]
     """
     return _elements(np.unique(values(x), equal_nan=False), x.storage.dtype, x.storage.device)

@@ -220,24 +220,17 @@ def var(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
 
     Args:
         x: any shape, floating.
-        axis: axis or axes; None reduces over all axes.
         correction: 0 divides by n; 1 gives the unbiased estimate from a sample.
-        keepdims: keep the reduced axes with size 1.
 
     Returns:
         shape of x without the reduced axes, dtype of x; nan (or inf) where n is not above correction.
 
-    Raises:
-        ShapeError: an axis is out of range or repeated.
-        DTypeError: x is not floating.
-
     Memory: saves x for backward.
     Differs from: torch.var, whose correction is 1 by default.
 
-    Example:
-        >>> x = tt.tensor([1.0, 3.0])
-        >>> x.var().item(), x.var(correction=1).item()
-        (1.0, 2.0)
+    >>> x = tt.tensor([1.0, 3.0])
+    >>> x.var().item(), x.var(correction=1).item()
+    (1.0, 2.0)
     """
     axes = reduced_axes(x, axis, "var")
     return apply(Var(axes=axes, correction=correction, keepdims=keepdims, shape=x.layout.shape), x)
@@ -247,27 +240,19 @@ def std(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
     """Standard deviation over axes: the square root of `var`.
 
     Args:
-        x: any shape, floating.
-        axis: axis or axes; None reduces over all axes.
         correction: 0 divides by n; 1 by n - 1.
-        keepdims: keep the reduced axes with size 1.
 
     Returns:
         shape of x without the reduced axes, dtype of x; nan (or inf) where n is not above correction. The
         gradient is 0 where the result is.
-
-    Raises:
-        ShapeError: an axis is out of range or repeated.
-        DTypeError: x is not floating.
 
     Memory: saves x and the result for backward.
     Accuracy: the mean is rounded, so equal elements may differ from it by up to the rounding error of one:
         std([1000.1] * 3) is 6e-5 in float32, and its gradient is not 0.
     Differs from: torch.std, whose correction is 1 by default.
 
-    Example:
-        >>> tt.tensor([1.0, 3.0]).std().item()
-        1.0
+    >>> tt.tensor([1.0, 3.0]).std().item()
+    1.0
     """
     axes = reduced_axes(x, axis, "std")
     return apply(Std(axes=axes, correction=correction, keepdims=keepdims, shape=x.layout.shape), x)
@@ -328,23 +313,13 @@ def logsumexp(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tenso
 
     y = m + log Σ exp(x - m), with m the largest element. Its gradient is softmax.
 
-    Args:
-        x: any shape, floating.
-        axis: axis or axes; None reduces over all axes.
-        keepdims: keep the reduced axes with size 1.
-
     Returns:
         shape of x without the reduced axes, dtype of x; -inf for an empty axis.
 
-    Raises:
-        ShapeError: an axis is out of range or repeated.
-        DTypeError: x is not floating.
-
     Memory: saves x for backward.
 
-    Example:
-        >>> tt.logsumexp(tt.tensor([1000.0, 1000.0])).item()
-        1000.693
+    >>> tt.logsumexp(tt.tensor([1000.0, 1000.0])).item()
+    1000.693
     """
     return apply(Logsumexp(axes=reduced_axes(x, axis, "logsumexp"), keepdims=keepdims), x)
 
@@ -406,25 +381,17 @@ def vector_norm(x: Tensor, axis: AxisLike = None, keepdims: bool = False, ord: f
     """Vector norm over axes: (Σ |x|**ord)**(1/ord).
 
     Args:
-        x: any shape, floating.
-        axis: axis or axes of a vector; None treats x as one vector.
-        keepdims: keep the reduced axes with size 1.
         ord: 2 is the Euclidean norm, 1 the sum of absolute values, inf and -inf the largest and smallest
             absolute value, 0 the number of nonzero elements; or any other number.
 
     Returns:
         shape of x without the reduced axes, dtype of x. The gradient of a vector of zeros is 0.
 
-    Raises:
-        ShapeError: an axis is out of range or repeated, or a maximum or minimum is over empty axes.
-        DTypeError: x is not floating.
-
     Memory: saves x and the result for backward.
 
-    Example:
-        >>> x = tt.tensor([3.0, -4.0])
-        >>> [tt.vector_norm(x, ord=p).item() for p in (2, 1, float("inf"))]
-        [5.0, 7.0, 4.0]
+    >>> x = tt.tensor([3.0, -4.0])
+    >>> [tt.vector_norm(x, ord=p).item() for p in (2, 1, float("inf"))]
+    [5.0, 7.0, 4.0]
     """
     axes = reduced_axes(x, axis, "vector_norm")
     floating("vector_norm", Spec(x.layout.shape, x.storage.dtype))
@@ -444,8 +411,6 @@ def matrix_norm(x: Tensor, keepdims: bool = False, ord: float | str = "fro") -> 
     """Matrix norm over the last two axes.
 
     Args:
-        x: shape (..., M, N), floating.
-        keepdims: keep the last two axes with size 1.
         ord: "fro" is the root of the sum of squares; 1 and -1 the largest and smallest sum of absolute values
             of a column, inf and -inf of a row.
 
@@ -453,14 +418,11 @@ def matrix_norm(x: Tensor, keepdims: bool = False, ord: float | str = "fro") -> 
         shape (...), dtype of x.
 
     Raises:
-        ShapeError: x has fewer than two axes, or a maximum or minimum is over empty axes.
-        DTypeError: x is not floating.
         ArgumentError: ord is not one of these; tt.linalg.matrix_norm has 2, -2 and "nuc", too.
 
-    Example:
-        >>> x = tt.tensor([[1.0, -2.0], [3.0, 4.0]])
-        >>> tt.matrix_norm(x, ord=1).item(), tt.matrix_norm(x, ord=float("inf")).item()
-        (6.0, 7.0)
+    >>> x = tt.tensor([[1.0, -2.0], [3.0, 4.0]])
+    >>> tt.matrix_norm(x, ord=1).item(), tt.matrix_norm(x, ord=float("inf")).item()
+    (6.0, 7.0)
     """
     shape = x.layout.shape
     if len(shape) < 2:

@@ -291,21 +291,14 @@ def astype(x: Tensor, dtype: Any, *, copy: bool = True, device: Any = None) -> T
     imaginary part also gives True. Floats are rounded once, to nearest, ties to even.
 
     Args:
-        x: any shape.
         dtype: a DType, its name, or a NumPy or Python type.
         copy: False returns x itself if it already has the dtype and is on the device.
-        device: the device of the result; default: that of x.
 
     Returns:
         shape of x, the new dtype. Differentiable where both dtypes are floating.
 
-    Raises:
-        DTypeError: the dtype is unknown.
-        DeviceError: the device is not available.
-
-    Example:
-        >>> tt.tensor([1.7, -1.7]).astype(tt.int32).tolist()
-        [1, -1]
+    >>> tt.tensor([1.7, -1.7]).astype(tt.int32).tolist()
+    [1, -1]
     """
     wanted = as_dtype(dtype, "astype")
     if device is not None and (place := as_device(device, "astype")) is not x.storage.device:
@@ -323,18 +316,11 @@ def copied(x: Tensor) -> Tensor:
 def clone(x: Tensor) -> Tensor:
     """A copy in new, contiguous memory.
 
-    Args:
-        x: any shape and dtype.
-
-    Returns:
-        The same values; shares no memory with x. Differentiable: the gradient passes through.
-
-    Example:
-        >>> x = tt.tensor([1.0, 2.0])
-        >>> y = x.clone()
-        >>> y[0] = 5.0
-        >>> x.tolist()
-        [1.0, 2.0]
+    >>> x = tt.tensor([1.0, 2.0])
+    >>> y = x.clone()
+    >>> y[0] = 5.0
+    >>> x.tolist()
+    [1.0, 2.0]
     """
     if copies.listener is not None:
         copies.note("clone", "asked", x.layout.size * x.storage.dtype.itemsize, "the program calls clone()")
@@ -344,16 +330,9 @@ def clone(x: Tensor) -> Tensor:
 def contiguous(x: Tensor) -> Tensor:
     """x itself if it is C-contiguous, else a C-contiguous copy.
 
-    Args:
-        x: any shape and dtype.
-
-    Returns:
-        The same values with `is_contiguous()` true.
-
-    Example:
-        >>> x = tt.arange(6).reshape(2, 3).T
-        >>> x.is_contiguous(), x.contiguous().is_contiguous()
-        (False, True)
+    >>> x = tt.arange(6).reshape(2, 3).T
+    >>> x.is_contiguous(), x.contiguous().is_contiguous()
+    (False, True)
     """
     if x.layout.is_contiguous:
         return x
@@ -370,16 +349,12 @@ def _note_layout(op: str, kind: str, x: Tensor, why: str) -> None:
 def detach(x: Tensor) -> Tensor:
     """A view of x that is detached from the autograd graph: the result does not require grad.
 
-    Args:
-        x: any shape and dtype.
-
     Returns:
         A tensor that shares storage (and its version) with x.
 
-    Example:
-        >>> x = tt.ones(2, requires_grad=True)
-        >>> x.detach().requires_grad
-        False
+    >>> x = tt.ones(2, requires_grad=True)
+    >>> x.detach().requires_grad
+    False
     """
     if type(x) is not Tensor and isinstance(x, Batched):
         return on_value(detach, x)
@@ -395,21 +370,12 @@ def reshape(x: Tensor, shape: Any, *, copy: bool | None = None) -> Tensor:
     """Reshape without changing the order of elements: a view if the strides allow it, else a copy.
 
     Args:
-        x: any shape.
         shape: sizes of the axes; one may be -1 and is inferred.
         copy: True always copies, False never does (ShapeError instead), None copies if necessary.
 
-    Returns:
-        The new shape. Shares memory with x unless a copy was needed.
-
-    Raises:
-        ShapeError: the sizes do not multiply to the number of elements; or copy=False and the strides
-            do not allow a view.
-
-    Example:
-        >>> x = tt.arange(6)
-        >>> x.reshape(2, -1).tolist()
-        [[0, 1, 2], [3, 4, 5]]
+    >>> x = tt.arange(6)
+    >>> x.reshape(2, -1).tolist()
+    [[0, 1, 2], [3, 4, 5]]
     """
     plain = type(shape) is tuple and not copy and all_ints(shape)
     if plain and (t := known_view(x, "reshape", shape)) is not None:
@@ -430,19 +396,8 @@ def reshape(x: Tensor, shape: Any, *, copy: bool | None = None) -> Tensor:
 def view_as_shape(x: Tensor, *shape: Any) -> Tensor:
     """Reshape without a copy, or raise an error that names the axes whose strides do not allow it.
 
-    Args:
-        x: any shape.
-        shape: sizes of the axes; one may be -1.
-
-    Returns:
-        The new shape, on the same memory.
-
-    Raises:
-        ShapeError: the sizes do not fit, or a copy would be needed.
-
-    Example:
-        >>> tt.arange(6).view(3, 2).shape
-        (3, 2)
+    >>> tt.arange(6).view(3, 2).shape
+    (3, 2)
     """
     try:
         return reshape(x, _sizes(shape), copy=False)
@@ -470,18 +425,10 @@ def permute(x: Tensor, *axes: Any) -> Tensor:
     """Reorder the axes: a view.
 
     Args:
-        x: any shape.
         axes: every axis once, as numbers or as one tuple.
 
-    Returns:
-        shape (x.shape[axes[0]], x.shape[axes[1]], …), sharing memory with x.
-
-    Raises:
-        ShapeError: an axis is missing, repeated or out of range.
-
-    Example:
-        >>> tt.zeros(2, 3, 4).permute(2, 0, 1).shape
-        (4, 2, 3)
+    >>> tt.zeros(2, 3, 4).permute(2, 0, 1).shape
+    (4, 2, 3)
     """
     asked = _sizes(axes)
     plain = type(asked) is tuple and all_ints(asked)
@@ -502,19 +449,8 @@ def permute(x: Tensor, *axes: Any) -> Tensor:
 def transpose(x: Tensor, axis1: int, axis2: int) -> Tensor:
     """Swap two axes: a view.
 
-    Args:
-        x: any shape.
-        axis1, axis2: the axes, negative counts from the end.
-
-    Returns:
-        x with the two axes swapped, sharing its memory.
-
-    Raises:
-        ShapeError: an axis is out of range.
-
-    Example:
-        >>> tt.zeros(2, 3, 4).transpose(0, -1).shape
-        (4, 3, 2)
+    >>> tt.zeros(2, 3, 4).transpose(0, -1).shape
+    (4, 3, 2)
     """
     asked = (axis1, axis2)
     plain = all_ints(asked)
@@ -532,18 +468,10 @@ def expand(x: Tensor, *shape: Any) -> Tensor:
     """Repeat axes of size 1 without copying: a view with stride 0.
 
     Args:
-        x: any shape.
         shape: the new sizes; -1 keeps a size; new axes are added in front.
 
-    Returns:
-        The new shape, sharing memory with x. The gradient sums over the repeated axes.
-
-    Raises:
-        ShapeError: an axis whose size is not 1 would change.
-
-    Example:
-        >>> tt.tensor([[1], [2]]).expand(2, 3).tolist()
-        [[1, 1, 1], [2, 2, 2]]
+    >>> tt.tensor([[1], [2]]).expand(2, 3).tolist()
+    [[1, 1, 1], [2, 2, 2]]
     """
     return view(Expand, x, shape=x.layout.expand(_as_tuple(_sizes(shape), "expand")).shape)
 
@@ -551,19 +479,8 @@ def expand(x: Tensor, *shape: Any) -> Tensor:
 def broadcast_to(x: Tensor, shape: Any) -> Tensor:
     """The array API's name for `expand`.
 
-    Args:
-        x: any shape.
-        shape: the new sizes.
-
-    Returns:
-        The new shape, sharing memory with x.
-
-    Raises:
-        ShapeError: x does not broadcast to the shape.
-
-    Example:
-        >>> tt.broadcast_to(tt.tensor([1, 2]), (2, 2)).tolist()
-        [[1, 2], [1, 2]]
+    >>> tt.broadcast_to(tt.tensor([1, 2]), (2, 2)).tolist()
+    [[1, 2], [1, 2]]
     """
     sizes = _as_tuple(shape, "broadcast_to")
     return view(Expand, x, shape=x.layout.expand(sizes, "broadcast_to").shape)
@@ -585,18 +502,10 @@ def flip(x: Tensor, axis: Any = None) -> Tensor:
     """Reverse axes: a view with negative strides.
 
     Args:
-        x: any shape.
         axis: axis or axes to reverse; None reverses all.
 
-    Returns:
-        shape of x, sharing its memory.
-
-    Raises:
-        ShapeError: an axis is out of range or repeated.
-
-    Example:
-        >>> tt.arange(4).flip().tolist()
-        [3, 2, 1, 0]
+    >>> tt.arange(4).flip().tolist()
+    [3, 2, 1, 0]
     """
     return view(Flip, x, axes=normalize_axes(axis, len(x.layout.shape), "flip"))
 
@@ -605,18 +514,10 @@ def squeeze(x: Tensor, axis: Any = None) -> Tensor:
     """Drop axes of size 1: a view.
 
     Args:
-        x: any shape.
         axis: axis or axes to drop; None drops every axis of size 1.
 
-    Returns:
-        x with fewer axes, sharing its memory.
-
-    Raises:
-        ShapeError: an axis is out of range or its size is not 1.
-
-    Example:
-        >>> tt.zeros(1, 3, 1).squeeze().shape
-        (3,)
+    >>> tt.zeros(1, 3, 1).squeeze().shape
+    (3,)
     """
     shape = x.layout.shape
     axes = (
@@ -630,19 +531,8 @@ def squeeze(x: Tensor, axis: Any = None) -> Tensor:
 def unsqueeze(x: Tensor, axis: int) -> Tensor:
     """Insert an axis of size 1: a view. The array API calls it `expand_dims`.
 
-    Args:
-        x: any shape.
-        axis: position of the new axis in the result.
-
-    Returns:
-        x with one more axis, sharing its memory.
-
-    Raises:
-        ShapeError: the axis is out of range.
-
-    Example:
-        >>> tt.zeros(3).unsqueeze(0).shape
-        (1, 3)
+    >>> tt.zeros(3).unsqueeze(0).shape
+    (1, 3)
     """
     return with_axis(x, axis, "unsqueeze")
 
@@ -657,20 +547,8 @@ def with_axis(x: Tensor, axis: int, what: str) -> Tensor:
 def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
     """Move axes to new positions; the others keep their order: a view.
 
-    Args:
-        x: any shape.
-        source: axis or axes to move.
-        destination: the new position of each.
-
-    Returns:
-        x with permuted axes, sharing its memory.
-
-    Raises:
-        ShapeError: an axis is out of range, repeated, or source and destination differ in length.
-
-    Example:
-        >>> tt.zeros(2, 3, 4).moveaxis(0, -1).shape
-        (3, 4, 2)
+    >>> tt.zeros(2, 3, 4).moveaxis(0, -1).shape
+    (3, 4, 2)
     """
     ndim = len(x.layout.shape)
     src = normalize_axes(source, ndim, "moveaxis")
@@ -696,12 +574,8 @@ def matrix_transpose(x: Tensor) -> Tensor:
     Returns:
         shape (..., N, M), sharing memory with x.
 
-    Raises:
-        ShapeError: x has fewer than two axes.
-
-    Example:
-        >>> tt.zeros(5, 2, 3).mT.shape
-        (5, 3, 2)
+    >>> tt.zeros(5, 2, 3).mT.shape
+    (5, 3, 2)
     """
     if len(x.layout.shape) < 2:
         raise ShapeError(
@@ -715,19 +589,8 @@ def matrix_transpose(x: Tensor) -> Tensor:
 def permute_dims(x: Tensor, axes: Sequence[int]) -> Tensor:
     """The array API's name for `permute`.
 
-    Args:
-        x: any shape.
-        axes: every axis once.
-
-    Returns:
-        shape (x.shape[axes[0]], x.shape[axes[1]], …), sharing memory with x.
-
-    Raises:
-        ShapeError: an axis is missing, repeated or out of range.
-
-    Example:
-        >>> tt.permute_dims(tt.zeros(2, 3, 4), axes=(2, 0, 1)).shape
-        (4, 2, 3)
+    >>> tt.permute_dims(tt.zeros(2, 3, 4), axes=(2, 0, 1)).shape
+    (4, 2, 3)
     """
     return permute(x, tuple(axes))
 
@@ -735,18 +598,7 @@ def permute_dims(x: Tensor, axes: Sequence[int]) -> Tensor:
 def expand_dims(x: Tensor, axis: int = 0) -> Tensor:
     """The array API's name for `unsqueeze`.
 
-    Args:
-        x: any shape.
-        axis: position of the new axis in the result.
-
-    Returns:
-        x with one more axis, sharing its memory.
-
-    Raises:
-        ShapeError: the axis is out of range.
-
-    Example:
-        >>> tt.expand_dims(tt.zeros(3), axis=1).shape
-        (3, 1)
+    >>> tt.expand_dims(tt.zeros(3), axis=1).shape
+    (3, 1)
     """
     return with_axis(x, axis, "expand_dims")

@@ -132,22 +132,16 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
     """The elements whose indices on two axes differ by offset: a view.
 
     Args:
-        x: at least two axes.
         offset: index on axis2 minus index on axis1; positive is above the main diagonal.
-        axis1, axis2: the axes.
 
     Returns:
         x without the two axes, with the diagonal as the last axis; shares memory with x.
 
-    Raises:
-        ShapeError: an axis is out of range, or both are the same.
-
     Differs from: the array API's linalg.diagonal, which takes the last two axes; NumPy and PyTorch agree with
         this.
 
-    Example:
-        >>> tt.arange(9).reshape(3, 3).diagonal().tolist()
-        [0, 4, 8]
+    >>> tt.arange(9).reshape(3, 3).diagonal().tolist()
+    [0, 4, 8]
     """
     ndim = len(x.layout.shape)
     a, b = normalize_axis(axis1, ndim, "diagonal"), normalize_axis(axis2, ndim, "diagonal")
@@ -157,22 +151,12 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
 def unfold(x: Tensor, axis: int, size: int, step: int = 1) -> Tensor:
     """Sliding windows along an axis: a view, in which windows may overlap in memory.
 
-    Args:
-        x: any shape with at least one axis.
-        axis: the axis that windows slide along.
-        size: length of a window.
-        step: distance between windows.
-
     Returns:
         shape of x with the axis's size replaced by the number of windows, and a last axis of the window's
         size. The gradient of an element is the sum over all windows that contain it.
 
-    Raises:
-        ShapeError: the window is longer than the axis, or size or step is not positive.
-
-    Example:
-        >>> tt.arange(5).unfold(0, 3).tolist()
-        [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+    >>> tt.arange(5).unfold(0, 3).tolist()
+    [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
     """
     at = normalize_axis(axis, len(x.layout.shape), "unfold")
     return view(Unfold, x, axis=at, size=as_int(size, "unfold"), step=as_int(step, "unfold", "the step"))
@@ -197,20 +181,13 @@ def as_strided(
     """View of the storage of x with the given shape, strides and offset (all in elements).
 
     Args:
-        x: any tensor; only its storage matters.
-        shape: sizes of the axes.
-        strides: steps of the axes; 0 repeats, negative reads backwards.
         offset: position of the first element in the storage; None keeps that of x.
 
     Returns:
         A view. Its gradient flows to the tensor that owns the memory, summed where the view repeats elements.
 
-    Raises:
-        ShapeError: the view would reach outside the storage, or shape and strides differ in length.
-
-    Example:
-        >>> tt.arange(6).as_strided((2, 2), (3, 1), 1).tolist()
-        [[1, 2], [4, 5]]
+    >>> tt.arange(6).as_strided((2, 2), (3, 1), 1).tolist()
+    [[1, 2], [4, 5]]
     """
     start = x.layout.offset if offset is None else as_int(offset, "as_strided", "the offset")
     layout = Layout.as_strided(

@@ -76,11 +76,7 @@ def run_steps(steps: Sequence[Step]) -> dict[int, Native]:
 
 
 def loops_of(steps: Sequence[Step]) -> dict[int, Native]:
-    """Consecutive steps with formulas as generated loops, by the index of the first step.
-
-    Raises:
-        KernelError: there is no compiler.
-    """
+    """Consecutive steps with formulas as generated loops, by the index of the first step."""
     found = fuse([step.formula for step in steps])
     functions = compiled(list(found.values()))
     return {

@@ -277,11 +277,7 @@ def source_of(loops: Sequence[Loops]) -> str:
 
 
 def compiled(loops: Sequence[Loops]) -> list[tuple[int, Any]]:
-    """For each, the address of its function, and its argument: a table of the arrays' addresses.
-
-    Raises:
-        KernelError: there is no compiler.
-    """
+    """For each, the address of its function, and its argument: a table of the arrays' addresses."""
     library = load(NATIVE / "loops.cpp", source_of(loops), ("-ffp-contract=off",))
     ctypes.c_void_p.in_dll(library, "tt_threads").value = pool_address()
     found = []

@@ -104,10 +104,9 @@ def compile_kernels() -> list[str]:
         Names of the files that were not in the cache; none without a compiler, or if kernels are off. What
         does not compile is reported where it is used: NumPy computes instead.
 
-    Example:
-        >>> _ = tt.compile_kernels()
-        >>> tt.compile_kernels()
-        []
+    >>> _ = tt.compile_kernels()
+    >>> tt.compile_kernels()
+    []
     """
     if config.host_kernels == "off":
         return []

@@ -16,11 +16,7 @@ PART = "host"  # folder of the cache
 
 
 def load(path: Path, more: str = "", flags: tuple[str, ...] = ()) -> ctypes.CDLL:
-    """Load the library of a .cpp file, with the text `more` appended, compiled with further flags.
-
-    Raises:
-        KernelError: there is no compiler, the source does not compile, or the library cannot be loaded.
-    """
+    """Load the library of a .cpp file, with the text `more` appended, compiled with further flags."""
     return load_library(_recipe(path, more, flags), PART)
 
 
@@ -30,8 +26,6 @@ def make(files: dict[Path, str]) -> list[str]:
     Args:
         files: .cpp file → text to append.
 
-    Returns:
-        The names of those that were not.
     """
     return make_libraries([_recipe(path, more) for path, more in files.items()], PART)
 

@@ -68,9 +68,8 @@ def get_num_threads() -> int:
         The value of `set_num_threads` or of the environment variable TINYTENSOR_NUM_THREADS; by default the
         number of cores that this process may use.
 
-    Example:
-        >>> tt.get_num_threads() >= 1
-        True
+    >>> tt.get_num_threads() >= 1
+    True
     """
     return _count
 
@@ -84,15 +83,11 @@ def set_num_threads(count: int) -> None:
     Args:
         count: 1 or more; more than the number of cores makes everything slower.
 
-    Raises:
-        ArgumentError: count is not an integer from 1 to 256.
-
-    Example:
-        >>> before = tt.get_num_threads()
-        >>> tt.set_num_threads(1)
-        >>> tt.get_num_threads()
-        1
-        >>> tt.set_num_threads(before)
+    >>> before = tt.get_num_threads()
+    >>> tt.set_num_threads(1)
+    >>> tt.get_num_threads()
+    1
+    >>> tt.set_num_threads(before)
     """
     global _count
     _count = _checked(count, "set_num_threads")
@@ -101,11 +96,7 @@ def set_num_threads(count: int) -> None:
 
 
 def pool_address() -> int:
-    """Address of the table `Threads` of native/threads.h. The pool is compiled on first use.
-
-    Raises:
-        KernelError: there is no compiler.
-    """
+    """Address of the table `Threads` of native/threads.h. The pool is compiled on first use."""
     global _library
     if _library is None:
         library = load(THREADS)

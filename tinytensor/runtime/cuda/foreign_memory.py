@@ -48,7 +48,6 @@ def library(runtime: Any, what: str) -> Iterator[None]:
 
     Raises:
         DeviceError: a graph is being captured, a library is missing, or CuPy has no such function.
-        LinAlgError: there is no result, as in NumPy.
     """
     runtime._refuse_in_capture(what)
     errors = importlib.import_module("cupyx").errstate(linalg="raise")  # else matrices of NaN
@@ -78,7 +77,6 @@ def borrow(runtime: Any, obj: Any) -> Foreign:
 
     Raises:
         DeviceError: it is not on this GPU, or has no such method; or a graph is being captured.
-        DTypeError: its dtype is not supported by kernels.
     """
     runtime._refuse_in_capture("sharing memory with another library")
     cupy = runtime.cupy
@@ -131,7 +129,6 @@ def lend(
     It has `__dlpack__` and `__cuda_array_interface__`. Use it under `with runtime.current()`.
 
     Raises:
-        DTypeError: bfloat16, and ml_dtypes is not installed.
         DeviceError: a graph is being captured.
     """
     runtime._refuse_in_capture("sharing memory with another library")

@@ -73,7 +73,6 @@ class DevicePool:
     """Caching allocator. Finalizers only append to `returned`, without a lock; the next `alloc` frees them.
 
     Args:
-        runtime: the runtime of the buffers.
         fresh: allocates memory from the system.
         describe: returns the memory state of the device, for out-of-memory errors.
         wait: waits for all work of the device.
@@ -232,11 +231,7 @@ class ExactPool(DevicePool):
 
 
 def pooling() -> bool:
-    """Whether freed memory is kept for later buffers: unless the environment variable TINYTENSOR_POOL is off.
-
-    Raises:
-        ArgumentError: it is neither "on" nor "off".
-    """
+    """Whether freed memory is kept for later buffers: unless the variable TINYTENSOR_POOL is off."""
     asked = os.environ.get("TINYTENSOR_POOL") or "on"
     if asked not in ("on", "off"):
         raise ArgumentError(

@@ -189,7 +189,6 @@ def target_for(architecture: int, path: Path | None = None) -> str:
 
     Raises:
         DeviceError: NVRTC is too new for the GPU, or is not installed.
-        KernelError: the file is for another architecture.
     """
     known = supported()
     family = [number for number in known if number // 10 == architecture // 10 and number <= architecture]
@@ -260,13 +259,9 @@ def build(path: Path, instances: Iterable[str], target: str) -> Compiled:
     """Compile instances of the kernels of a file together; from the cache if nothing changed.
 
     Args:
-        path: the .cu file.
         instances: names such as softmax_forward<float>; others are not compiled.
         target: "sm_90" for a cubin, "compute_90" for PTX; see `target_for`, whose "a" is appended here, too.
 
-    Raises:
-        KernelError: it does not compile, with file, line and NVRTC's output; or it is for other GPUs.
-        DeviceError: NVRTC is not installed.
     """
     names = sorted(set(instances))
     recipe = _recipe(path)

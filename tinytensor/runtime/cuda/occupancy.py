@@ -105,9 +105,6 @@ def occupancy(architecture: int, threads: int, registers: int, shared: int = 0) 
     """Number of resident blocks of one multiprocessor.
 
     Args:
-        architecture: one of LIMITS.
-        threads: threads per block.
-        registers: registers per thread.
         shared: bytes of shared memory per block, static and dynamic.
     """
     limits = LIMITS[architecture]

@@ -38,7 +38,6 @@ class Staging:
 
     Args:
         call: calls a function with the GPU current; see `CupyRuntime.call`.
-        cuda: the module `cupy.cuda`.
     """
 
     def __init__(self, call: Callable[..., Any], cuda: Any) -> None:

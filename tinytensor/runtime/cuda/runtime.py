@@ -56,11 +56,7 @@ def _cupy() -> Any:
 
 
 def device_count() -> int:
-    """Number of GPUs.
-
-    Raises:
-        DeviceError: there is no CuPy, no driver or no GPU.
-    """
+    """Number of GPUs."""
     api = _cupy().cuda.runtime
     count, why = 0, "the driver sees no GPU"
     if api.driverGetVersion() == 0:

@@ -40,7 +40,6 @@ def encode(
 
     Args:
         ptr: address of the first element, a multiple of 16.
-        dtype: dtype of the elements.
         shape: 1 to 5 sizes.
         strides: in elements, the last 1, the others multiples of 16 bytes.
         box: sizes of what one copy reads or writes, each up to 256, a row of a multiple of 16 bytes.
@@ -48,10 +47,6 @@ def encode(
             32, 64, 128, at least a row of the box; or 0.
         promotion: bytes that L2 fetches at once: 64, 128, 256; or 0.
 
-    Raises:
-        ArgumentError: TMA cannot read such a tensor or box.
-        DeviceError: there is no driver, or it is older than CUDA 12.
-        KernelError: the driver refuses it.
     """
     check(ptr, dtype, shape, strides, box, swizzle, promotion)
     rank = len(shape)

@@ -20,18 +20,9 @@ def default_collate(batch: Sequence[Any]) -> Any:
             tensor (N,): floats of float64, integers of int64. Texts stay as they are. Dicts, tuples and lists
             are joined inside: a dict (a named tuple, a list) of batches.
 
-    Returns:
-        The batch.
-
-    Raises:
-        ShapeError: the shapes differ, or the lengths of lists.
-        ArgumentError: there are no samples, or their keys differ.
-        DTypeError: samples of another type.
-
-    Example:
-        >>> tt.utils.data.default_collate([(tt.ones(2), 0), (tt.zeros(2), 1)])
-        [tensor([[1., 1.],
-                [0., 0.]]), tensor([0, 1])]
+    >>> tt.utils.data.default_collate([(tt.ones(2), 0), (tt.zeros(2), 1)])
+    [tensor([[1., 1.],
+            [0., 0.]]), tensor([0, 1])]
     """
     if not batch:
         raise tt.ArgumentError(
@@ -95,9 +86,8 @@ def default_convert(sample: Any) -> Any:
     Returns:
         The same structure, with lists for tuples, as in a batch.
 
-    Example:
-        >>> tt.utils.data.default_convert({"x": np.ones(2), "name": "one"})
-        {'x': tensor([1., 1.], dtype=float64), 'name': 'one'}
+    >>> tt.utils.data.default_convert({"x": np.ones(2), "name": "one"})
+    {'x': tensor([1., 1.], dtype=float64), 'name': 'one'}
     """
     return _inside(sample, _as_tensor)
 
@@ -107,11 +97,7 @@ def _as_tensor(x: Any) -> Any:
 
 
 def pinned(batch: Any) -> Any:
-    """A batch with copies of its CPU tensors in page-locked memory, from which a GPU reads directly.
-
-    Args:
-        batch: tensors (…) in dicts, tuples and lists; all else stays what it is.
-    """
+    """A batch with copies of its CPU tensors in page-locked memory, from which a GPU reads directly."""
     return _inside(batch, _as_pinned)
 
 

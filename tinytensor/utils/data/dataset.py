@@ -21,14 +21,13 @@ class Dataset(Generic[T_co]):
     A list or an array is a dataset, too: this class is a name for it. A method `__getitems__(indices)`, which
     returns a list of samples, is called once for a batch where it exists.
 
-    Example:
-        >>> class Squares(tt.utils.data.Dataset):
-        ...     def __len__(self):
-        ...         return 5
-        ...     def __getitem__(self, i):
-        ...         return tt.tensor(i * i)
-        >>> [batch.tolist() for batch in tt.utils.data.DataLoader(Squares(), batch_size=2)]
-        [[0, 1], [4, 9], [16]]
+    >>> class Squares(tt.utils.data.Dataset):
+    ...     def __len__(self):
+    ...         return 5
+    ...     def __getitem__(self, i):
+    ...         return tt.tensor(i * i)
+    >>> [batch.tolist() for batch in tt.utils.data.DataLoader(Squares(), batch_size=2)]
+    [[0, 1], [4, 9], [16]]
     """
 
     def __getitem__(self, index: Any) -> T_co:
@@ -41,12 +40,11 @@ class Dataset(Generic[T_co]):
 class IterableDataset(Dataset[T_co]):
     """Samples one after another, as from a file or a stream: a subclass defines `__iter__()`.
 
-    Example:
-        >>> class Count(tt.utils.data.IterableDataset):
-        ...     def __iter__(self):
-        ...         return iter(range(5))
-        >>> [batch.tolist() for batch in tt.utils.data.DataLoader(Count(), batch_size=2)]
-        [[0, 1], [2, 3], [4]]
+    >>> class Count(tt.utils.data.IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter(range(5))
+    >>> [batch.tolist() for batch in tt.utils.data.DataLoader(Count(), batch_size=2)]
+    [[0, 1], [2, 3], [4]]
     """
 
     def __iter__(self) -> Iterator[T_co]:
@@ -68,14 +66,9 @@ class TensorDataset(Dataset[tuple[tt.Tensor, ...]]):
     Args:
         tensors: tensors (N, …) of one N.
 
-    Raises:
-        DTypeError: something else than a tensor.
-        ShapeError: a tensor without axes, or of another length.
-
-    Example:
-        >>> data = tt.utils.data.TensorDataset(tt.arange(6).reshape(3, 2), tt.tensor([0, 1, 0]))
-        >>> len(data), data[1]
-        (3, (tensor([2, 3]), tensor(1)))
+    >>> data = tt.utils.data.TensorDataset(tt.arange(6).reshape(3, 2), tt.tensor([0, 1, 0]))
+    >>> len(data), data[1]
+    (3, (tensor([2, 3]), tensor(1)))
     """
 
     def __init__(self, *tensors: tt.Tensor) -> None:
@@ -108,14 +101,9 @@ def is_tensor(x: object) -> bool:
 class Subset(Dataset[T_co]):
     """Some samples of a dataset.
 
-    Args:
-        dataset: the whole.
-        indices: numbers of the samples, in the order of the part.
-
-    Example:
-        >>> part = tt.utils.data.Subset("abcdef", [4, 0])
-        >>> len(part), part[0]
-        (2, 'e')
+    >>> part = tt.utils.data.Subset("abcdef", [4, 0])
+    >>> len(part), part[0]
+    (2, 'e')
     """
 
     def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
@@ -153,16 +141,9 @@ def rows(dataset: Any, indices: list[int]) -> list[tt.Tensor] | None:
 class ConcatDataset(Dataset[T_co]):
     """Several datasets as one, one behind the other.
 
-    Args:
-        datasets: at least one; each has a length.
-
-    Raises:
-        ArgumentError: there is none, or one is an IterableDataset, which has no numbers.
-
-    Example:
-        >>> both = tt.utils.data.ConcatDataset(["abc", "de"])
-        >>> len(both), both[3], both[-1]
-        (5, 'd', 'e')
+    >>> both = tt.utils.data.ConcatDataset(["abc", "de"])
+    >>> len(both), both[3], both[-1]
+    (5, 'd', 'e')
     """
 
     def __init__(self, datasets: Iterable[Any]) -> None:
@@ -198,21 +179,12 @@ def random_split(
     """Split a dataset into parts at random, each sample in one of them.
 
     Args:
-        dataset: samples by number, with a length.
         lengths: numbers of samples, which add up to the length of the dataset; or fractions, which add up to
             1: what remains after rounding down goes to the first parts, one each.
-        generator: source of the random order; default the global one.
 
-    Returns:
-        A Subset for each length.
-
-    Raises:
-        ArgumentError: the lengths do not add up.
-
-    Example:
-        >>> train, test = tt.utils.data.random_split(range(10), [0.8, 0.2])
-        >>> len(train), len(test), sorted([*train, *test])
-        (8, 2, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    >>> train, test = tt.utils.data.random_split(range(10), [0.8, 0.2])
+    >>> len(train), len(test), sorted([*train, *test])
+    (8, 2, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
     n = len(dataset)
     counts = [math.floor(n * part) for part in lengths]

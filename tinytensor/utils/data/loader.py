@@ -23,29 +23,22 @@ class DataLoader(Generic[T_co]):
         dataset: samples by number (a Dataset, a list, an array), or an IterableDataset.
         batch_size: samples in a batch; None gives single samples, or what the dataset returns for an element
             of the sampler.
-        shuffle: a random order, another one in each epoch.
         sampler: an iterable of sample numbers, instead of shuffle.
         batch_sampler: an iterable of lists of numbers, instead of batch_size, shuffle, sampler and drop_last.
         collate_fn: makes a batch of a list of samples; default `default_collate`, and `default_convert` of
             one sample if batch_size is None.
-        drop_last: leave out a last batch that is smaller.
-        generator: source of the order; default the global one.
         pin_memory: copy each batch into page-locked memory, from which copies to a GPU are faster. Nothing is
             done where there is no GPU.
-
-    Raises:
-        ArgumentError: options that exclude each other.
 
     Differs from: torch.utils.data.DataLoader, which can make batches in worker processes. Here they are made
     in this one when they are asked for, and num_workers is 0.
 
-    Example:
-        >>> data = tt.utils.data.TensorDataset(tt.arange(5), tt.arange(5) * 10)
-        >>> for x, y in tt.utils.data.DataLoader(data, batch_size=2):
-        ...     print(x.tolist(), y.tolist())
-        [0, 1] [0, 10]
-        [2, 3] [20, 30]
-        [4] [40]
+    >>> data = tt.utils.data.TensorDataset(tt.arange(5), tt.arange(5) * 10)
+    >>> for x, y in tt.utils.data.DataLoader(data, batch_size=2):
+    ...     print(x.tolist(), y.tolist())
+    [0, 1] [0, 10]
+    [2, 3] [20, 30]
+    [4] [40]
     """
 
     def __init__(

@@ -18,12 +18,11 @@ class Sampler(Generic[T_co]):
 
     Any iterable of numbers is a sampler: this class is a name for it.
 
-    Example:
-        >>> class Evens(tt.utils.data.Sampler):
-        ...     def __iter__(self):
-        ...         return iter(range(0, 6, 2))
-        >>> [batch.tolist() for batch in tt.utils.data.DataLoader(range(6), batch_size=2, sampler=Evens())]
-        [[0, 2], [4]]
+    >>> class Evens(tt.utils.data.Sampler):
+    ...     def __iter__(self):
+    ...         return iter(range(0, 6, 2))
+    >>> [batch.tolist() for batch in tt.utils.data.DataLoader(range(6), batch_size=2, sampler=Evens())]
+    [[0, 2], [4]]
     """
 
     def __iter__(self) -> Iterator[T_co]:
@@ -37,12 +36,8 @@ class Sampler(Generic[T_co]):
 class SequentialSampler(Sampler[int]):
     """All samples in their order.
 
-    Args:
-        data_source: the dataset.
-
-    Example:
-        >>> list(tt.utils.data.SequentialSampler("abc"))
-        [0, 1, 2]
+    >>> list(tt.utils.data.SequentialSampler("abc"))
+    [0, 1, 2]
     """
 
     def __init__(self, data_source: Sized) -> None:
@@ -62,19 +57,11 @@ class RandomSampler(Sampler[int]):
     """Samples in a random order, another one in each epoch.
 
     Args:
-        data_source: the dataset.
-        replacement: draw each sample from all of them, so that it may come twice.
         num_samples: how many to draw; default the length of the dataset. Without replacement, more than that
             go through the dataset again, in another order.
-        generator: source of the order; default the global one.
 
-    Raises:
-        ArgumentError: num_samples is negative.
-        DTypeError: the dataset has no length, and num_samples is not given.
-
-    Example:
-        >>> sorted(tt.utils.data.RandomSampler("abc"))
-        [0, 1, 2]
+    >>> sorted(tt.utils.data.RandomSampler("abc"))
+    [0, 1, 2]
     """
 
     def __init__(
@@ -127,16 +114,9 @@ class WeightedRandomSampler(Sampler[int]):
 
     Args:
         weights: a weight for each sample, not negative; they need not add up to 1.
-        num_samples: how many to draw.
-        replacement: whether a sample may be drawn twice.
-        generator: source of the random numbers; default the global one.
 
-    Raises:
-        ArgumentError: num_samples is negative; at iteration, unusable weights.
-
-    Example:
-        >>> list(tt.utils.data.WeightedRandomSampler([0.0, 1.0, 0.0], num_samples=3))
-        [1, 1, 1]
+    >>> list(tt.utils.data.WeightedRandomSampler([0.0, 1.0, 0.0], num_samples=3))
+    [1, 1, 1]
     """
 
     def __init__(
@@ -164,17 +144,8 @@ class WeightedRandomSampler(Sampler[int]):
 class BatchSampler(Sampler[list[int]]):
     """Lists of numbers from another sampler.
 
-    Args:
-        sampler: an iterable of numbers.
-        batch_size: numbers in a list, at least 1.
-        drop_last: leave out a last list that is shorter.
-
-    Raises:
-        ArgumentError: batch_size is below 1.
-
-    Example:
-        >>> list(tt.utils.data.BatchSampler(range(5), 2, drop_last=False))
-        [[0, 1], [2, 3], [4]]
+    >>> list(tt.utils.data.BatchSampler(range(5), 2, drop_last=False))
+    [[0, 1], [2, 3], [4]]
     """
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
