@@ -13,9 +13,10 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import active
-from tinytensor.dispatch.apply import apply_all, run_op
+from tinytensor.dispatch.apply import apply, apply_all, run_op
 from tinytensor.dispatch.batching import composed
 from tinytensor.dispatch.checks import floating
+from tinytensor.dispatch.cpu import run_plain
 from tinytensor.dispatch.launch import Launch
 from tinytensor.dtypes import DType, accumulator, float32
 from tinytensor.generator import Generator
@@ -28,20 +29,15 @@ from tinytensor.ops.elementwise.arithmetic import add_arrays
 from tinytensor.ops.nn.dropout import drop_array, dropped, source_of
 from tinytensor.ops.nn.dropout import dropout as drawn
 from tinytensor.ops.nn.layer_norm import (
+    LayerNorm,
+    LayerNormBackward,
+    Norm,
+    NormBackward,
     check_norm,
-    layer_norm,
-    layer_norm_backward_by_ops,
-    layer_norm_backward_rows,
-    layer_norm_rows,
-)
-from tinytensor.ops.nn.layer_norm import kernels as means
-from tinytensor.ops.nn.rms_norm import (
     kernels,
-    rms_norm,
-    rms_norm_backward_by_ops,
-    rms_norm_backward_rows,
-    rms_norm_rows,
+    norm_backward_by_ops,
 )
+from tinytensor.ops.nn.rms_norm import RmsNorm, RmsNormBackward
 from tinytensor.ops.random.philox import blocks_needed
 from tinytensor.ops.views.manipulation import cast
 from tinytensor.random_streams import Stream
@@ -51,8 +47,8 @@ from tinytensor.tensor import Tensor
 __all__ = ["add_layer_norm", "add_rms_norm"]
 
 
-def _name(centered: bool) -> str:
-    return "layer_norm" if centered else "rms_norm"
+def _norm(centered: bool) -> type[Norm]:
+    return LayerNorm if centered else RmsNorm
 
 
 def _drop(out: Array, x: Array, p: float, stream: Stream) -> Array:
@@ -77,8 +73,7 @@ def _by_ops(
 ) -> tuple[Tensor, Tensor]:
     """AddNorm in ops of its own, of which each may be batched."""
     total = x + _passed(y, dtype, p, stream)
-    normed = layer_norm(total, weight, bias, eps=eps) if centered else rms_norm(total, weight, eps=eps)
-    return total, cast(normed, dtype)
+    return total, cast(apply(_norm(centered)(eps=eps, dtype=None), total, weight, bias), dtype)
 
 
 @register
@@ -104,17 +99,15 @@ class AddNorm(Op):
         return size(ins[0]) * ((6.0 if self.centered else 4.0) + sum([s is not None for s in ins[2:4]]))
 
     def infer(self, x: Spec, y: Spec, weight: Spec | None, bias: Spec | None, stream: Any) -> Specs:
-        check_norm(f"add_{_name(self.centered)}", x, weight=weight, bias=bias)
+        check_norm(f"add_{_norm(self.centered).name}", x, weight=weight, bias=bias)
         row = Spec(x.shape[:-1], accumulator(x.dtype))
         return x, y, row if self.centered else None, row
 
     def cpu(self, *arrays: Any) -> None:
         total, normed, mean, scale, x, y, weight, bias, stream = arrays
         add_arrays(total, x, _drop(total, y, self.p, stream))
-        if self.centered:
-            layer_norm_rows([normed, mean, scale], [total, weight, bias], self.eps)
-        else:
-            rms_norm_rows([normed, scale], [total, weight], self.eps)
+        op = _norm(self.centered)(eps=self.eps, dtype=None)
+        run_plain(op, [normed, mean, scale], [total, weight, bias])
 
     def host(self, *arrays: Any) -> HostCall:
         total, normed, _, scale, x, y, weight, _, _ = arrays
@@ -125,7 +118,7 @@ class AddNorm(Op):
     def cuda(self, launch: Launch, *views: Any) -> None:
         total, normed, mean, scale, x, y, weight, bias, stream = views
         operands, drop = (normed, mean, scale, x, weight, bias), Drop(self.p, stream)
-        norms.forward(launch, _name(self.centered), *operands, self.eps, y=y, total=total, drop=drop)
+        norms.forward(launch, _norm(self.centered).name, *operands, self.eps, y=y, total=total, drop=drop)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = dtotal + the gradient of the norm; dy = dropout(dx), by the mask of y, in the dtype of y."""
@@ -155,12 +148,11 @@ def _backward_by_ops(
     **given: Any,
 ) -> tuple[Tensor | None, ...]:
     """AddNormBackward in ops of its own, which do not read the statistics; the last input is the stream."""
-    backward = layer_norm_backward_by_ops if given.pop("centered") else rms_norm_backward_by_ops
-    dx, dweight, *dbias = backward(cast(grad, total.storage.dtype), total, weight, **given)
+    dx, dweight, dbias = norm_backward_by_ops(cast(grad, total.storage.dtype), total, weight, **given)
     assert dx is not None
     dx = dx if more is None else more + dx
     dy = _passed(dx, grad.storage.dtype, p, others[-1])
-    return dx, dy, dweight, dbias[0] if dbias else None
+    return dx, dy, dweight, dbias
 
 
 @register
@@ -181,6 +173,10 @@ class AddNormBackward(Op):
     contiguous = ("*",)
     flops = norm_backward(11.0, 1.5)
 
+    def _of_norm(self) -> NormBackward:
+        kind = LayerNormBackward if self.centered else RmsNormBackward
+        return kind(eps=self.eps, wanted=self.wanted)
+
     def infer(self, more: Spec | None, grad: Spec, total: Spec, *_: Any) -> Specs:
         vector = Spec(total.shape[-1:], total.dtype)
         of_weight, of_bias = [vector if w else None for w in self.wanted[1:]]
@@ -188,12 +184,7 @@ class AddNormBackward(Op):
 
     def cpu(self, *arrays: Any) -> None:
         dx, dy, dweight, dbias, more, grad, total, weight, mean, scale, stream = arrays
-        if self.centered:
-            ins = [grad, total, weight, mean, scale]
-            layer_norm_backward_rows([dx, dweight, dbias], ins, self.eps, self.wanted)
-        else:
-            ins = [grad, total, weight, scale]
-            rms_norm_backward_rows([dx, dweight], ins, self.eps, self.wanted)
+        run_plain(self._of_norm(), [dx, dweight, dbias], [grad, total, weight, mean, scale])
         if more is not None:
             add_arrays(dx, dx, more)
         if dy is not None and _drop(dy, dx, self.p, stream) is dx:
@@ -203,15 +194,14 @@ class AddNormBackward(Op):
         dx, dy, dweight, dbias, more, grad, total, weight, mean, scale, stream = arrays
         if more is not None or dy is not None:
             return None
-        operands = (grad, total, weight)
-        if self.centered:
-            return partial(means.layer_norm_backward, dx, dweight, dbias, *operands, mean, scale)
-        return partial(kernels.rms_norm_backward, dx, dweight, *operands, scale)
+        return self._of_norm().host(dx, dweight, dbias, grad, total, weight, mean, scale)
 
     def cuda(self, launch: Launch, *views: Any) -> None:
         dx, dy, dweight, dbias, more, grad, total, weight, mean, scale, stream = views
         operands = (dx, dweight, dbias, grad, total, weight, mean, scale)
-        norms.backward(launch, _name(self.centered), *operands, more=more, dy=dy, drop=Drop(self.p, stream))
+        norms.backward(
+            launch, _norm(self.centered).name, *operands, more=more, dy=dy, drop=Drop(self.p, stream)
+        )
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """Double backward of dx = more + rstd * (d - average(d) - h * average(d * h)), dweight and dbias."""
@@ -234,7 +224,7 @@ def _add_norm(
     p: float,
     generator: Generator | None,
 ) -> tuple[Tensor, Tensor]:
-    what = f"add_{_name(centered)}"
+    what = f"add_{_norm(centered).name}"
     need_tensors(what, x, y, weight, bias)
     source = source_of(what, p, generator)
     dtype, other = x.storage.dtype, y.storage.dtype

@@ -1,10 +1,10 @@
-"""layer_norm over the last axis, with fused forward and backward."""
+"""layer_norm over the last axis, with fused forward and backward, and the base of rms_norm."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial, reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,14 +14,23 @@ from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import Samples, composed
 from tinytensor.dispatch.checks import floating, same_dtype
-from tinytensor.dispatch.cpu import run_plain
 from tinytensor.dispatch.forward import Found, Tangents
 from tinytensor.dispatch.launch import Launch
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.errors import ShapeError
 from tinytensor.kernels import norms
 from tinytensor.kernels.rows import as_rows, need_tensors
-from tinytensor.op import HostCall, Op, Spec, Specs, norm, norm_backward, register
+from tinytensor.op import (
+    HostCall,
+    Op,
+    Spec,
+    Specs,
+    fields_of,
+    norm,
+    norm_backward,
+    register,
+    registry,
+)
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.elementwise.power import pow
@@ -33,7 +42,7 @@ from tinytensor.tensor import Tensor
 
 __all__ = ["layer_norm"]
 
-kernels = HostKernels("layer_norm")
+kernels = HostKernels("layer_norm", "rms_norm")
 
 
 def check_norm(what: str, x: Spec, **vectors: Spec | None) -> None:
@@ -49,114 +58,126 @@ def check_norm(what: str, x: Spec, **vectors: Spec | None) -> None:
             )
 
 
-def _layer_norm(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, *, eps: float, dtype: DType | None
+def _by_ops(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, *, op: Norm, dtype: DType | None, eps: float
 ) -> Tensor:
-    """LayerNorm whose weight is applied by ops of its own, of which each may be batched."""
-    y = apply(LayerNorm(eps=eps, dtype=None), x, None, None)
+    """A norm whose weight is applied by ops of its own, of which each may be batched."""
+    y = apply(op.replace(dtype=None), x, None, None)
     y = y if weight is None else y * weight
     y = y if bias is None else y + bias
     return y if dtype is None else cast(y, dtype)
 
 
-def _layer_norm_each(call: Samples) -> Any:
+def _each(call: Samples) -> Any:
     shared = not any(call.batched[1:])
-    return call.run(*call.xs) if shared else composed(_layer_norm)(call)
+    return call.run(*call.xs) if shared else composed(partial(_by_ops, op=call.op))(call)
 
 
-def _layer_norm_tangent(call: Tangents) -> Found:
+def _tangent(call: Tangents) -> Found:
     """The tangent of the result: the transpose of the gradient."""
     grads: Any = call.given
-    found = _layer_norm_forward(grads, call.saved.x, call.saved.weight, call.op.eps)
+    found = _forward(grads, call.saved.x, call.saved.weight, call.op.replace(dtype=None))
     return [None if found is None else cast(found, call.op.dtype or found.storage.dtype)]
 
 
-@register
-class LayerNorm(Op):
-    """Hidden outputs: mean and 1 / standard deviation of each row."""
+class Norm(Op):
+    """Base class of LayerNorm and of RmsNorm, which is not `centered` and has no bias.
+
+    Hidden outputs: mean (None if not centered) and 1 / standard deviation, or root mean square, of each row.
+    """
+
+    centered: ClassVar[bool]
 
     eps: float
     dtype: DType | None
 
     inputs = ("x", "weight", "bias")
-    vmap = _layer_norm_each
-    jvp = _layer_norm_tangent
+    vmap = _each
+    jvp = _tangent
     outputs = ("y", "mean", "rstd")
     saves = ("x", "weight", "mean", "rstd")
     dense = ("*",)
     contiguous = ("*",)
-    flops = norm(5.0)
     autocast = "wide"
 
     def infer(self, x: Spec, weight: Spec | None, bias: Spec | None) -> Specs:
-        check_norm("layer_norm", x, weight=weight, bias=bias)
+        check_norm(self.name, x, weight=weight, bias=bias)
         row = Spec(x.shape[:-1], accumulator(x.dtype))
-        return Spec(x.shape, self.dtype or x.dtype), row, row
+        return Spec(x.shape, self.dtype or x.dtype), row if self.centered else None, row
 
     def cpu(self, *arrays: Any) -> None:
         y, mean, rstd, x, weight, bias = arrays
         axis, width = x.ndim - 1, x.shape[-1]
-        m = kept_sum(x, axis) / width
-        s = 1 / np.sqrt(kept_sum(np.square(x - m), axis) / width + self.eps)
-        h = (x - m) * s
+        m = kept_sum(x, axis) / width if self.centered else None
+        h = x if m is None else x - m
+        s = 1 / np.sqrt(kept_sum(np.square(h), axis) / width + self.eps)
+        h = h * s
         h = h if weight is None else h * weight
         y[...] = h if bias is None else h + bias
-        if mean is not None and rstd is not None:
-            mean[...], rstd[...] = m[..., 0], s[..., 0]
+        if rstd is not None:
+            rstd[...] = s[..., 0]
+        if mean is not None and m is not None:
+            mean[...] = m[..., 0]
 
     def host(self, *arrays: Any) -> HostCall:
         y, mean, rstd, x, weight, bias = arrays
-        return partial(kernels.layer_norm_forward, y, mean, rstd, x, weight, bias, self.eps)
+        if self.centered:
+            return partial(kernels.layer_norm_forward, y, mean, rstd, x, weight, bias, self.eps)
+        return partial(kernels.rms_norm_forward, y, rstd, x, weight, self.eps)
 
     host_bf16 = host
 
     def cuda(self, launch: Launch, *views: Any) -> None:
         y, mean, rstd, x, weight, bias = views
-        if not y.size and mean is None:
-            return
-        norms.forward(launch, "layer_norm", y, mean, rstd, x, weight, bias, self.eps)
+        if y.size or rstd is not None:
+            norms.forward(launch, self.name, y, mean, rstd, x, weight, bias, self.eps)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        op: Any = registry[f"{self.name}_backward"]
         x, weight, mean, rstd = saved.x, saved.weight, saved.mean, saved.rstd
-        return apply_all(LayerNormBackward(eps=self.eps, wanted=needs), grads[0], x, weight, mean, rstd)
+        return apply_all(op(eps=self.eps, wanted=needs), grads[0], x, weight, mean, rstd)
 
 
-@register
-class LayerNormBackward(Op):
+class NormBackward(Op):
     """With h = (x - mean) * rstd and d = grad * weight, averages over a row:
     dx = rstd * (d - average(d) - h * average(d * h)), dweight = sum(grad * h), dbias = sum(grad) over rows.
+    Without the mean, h = x * rstd and dx = rstd * (d - h * average(d * h)).
     """
+
+    of: ClassVar[type[Norm]]
 
     eps: float
     wanted: Needs
 
     inputs = ("grad", "x", "weight", "mean", "rstd")
-    jvp = through(lambda *xs, **given: layer_norm_backward_by_ops(*xs, **given))
-    vmap = composed(
-        lambda grad, x, weight, mean, rstd, **given: layer_norm_backward_by_ops(grad, x, weight, **given)
-    )
     outputs = ("dx", "dweight", "dbias")
     visible = 3
     saves = ("grad", "x", "weight")
     dense = ("*",)
     contiguous = ("*",)
-    flops = norm_backward(10.0, 1.5)
 
-    def infer(self, grad: Spec, x: Spec, weight: Spec | None, mean: Spec, rstd: Spec) -> Specs:
+    @staticmethod
+    def jvp(call: Tangents) -> Found:
+        """Through ordinary ops."""
+        return through(partial(_backward_by_ops, op=call.node.op))(call)
+
+    @staticmethod
+    def vmap(call: Samples) -> Any:
+        """By ordinary ops."""
+        return composed(partial(_backward_by_ops, op=call.op))(call)
+
+    def infer(self, grad: Spec, x: Spec, weight: Spec | None, mean: Spec | None, rstd: Spec) -> Specs:
         vector = Spec(x.shape[-1:], x.dtype)
-        return (
-            x if self.wanted[0] else None,
-            vector if self.wanted[1] else None,
-            vector if self.wanted[2] else None,
-        )
+        return [spec if w else None for spec, w in zip((x, vector, vector), self.wanted, strict=True)]
 
     def cpu(self, *arrays: Any) -> None:
         dx, dweight, dbias, grad, x, weight, mean, rstd = arrays
         axis, width, s = x.ndim - 1, x.shape[-1], rstd[..., None]
-        h = (x - mean[..., None]) * s
+        h = (x - mean[..., None]) * s if self.of.centered else x * s
         if dx is not None:
             d = grad if weight is None else grad * weight
-            dx[...] = s * (d - kept_sum(d, axis) / width - h * (kept_sum(d * h, axis) / width))
+            flat = d - kept_sum(d, axis) / width if self.of.centered else d
+            dx[...] = s * (flat - h * (kept_sum(d * h, axis) / width))
         if dweight is not None:
             column_sum(as_rows(grad * h), dweight)
         if dbias is not None:
@@ -164,58 +185,68 @@ class LayerNormBackward(Op):
 
     def host(self, *arrays: Any) -> HostCall:
         dx, dweight, dbias, grad, x, weight, mean, rstd = arrays
-        return partial(kernels.layer_norm_backward, dx, dweight, dbias, grad, x, weight, mean, rstd)
+        if self.of.centered:
+            return partial(kernels.layer_norm_backward, dx, dweight, dbias, grad, x, weight, mean, rstd)
+        return partial(kernels.rms_norm_backward, dx, dweight, grad, x, weight, rstd)
 
     host_bf16 = host
 
     def cuda(self, launch: Launch, *views: Any) -> None:
-        dx, dweight, dbias, grad, x, weight, mean, rstd = views
-        norms.backward(launch, "layer_norm", dx, dweight, dbias, grad, x, weight, mean, rstd)
+        norms.backward(launch, self.of.name, *views)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """Double backward of dx = rstd * (d - average(d) - h * average(d * h)), dweight and dbias."""
+        """Double backward of dx, dweight and dbias."""
         inputs = (saved.grad, saved.x, saved.weight)
         if not any(needs[1:]):
-            return _layer_norm_forward(grads, *inputs[1:], self.eps), *(None,) * 4
-        found = partial_vjp(
-            layer_norm_backward_by_ops, inputs, grads, needs[:3], eps=self.eps, wanted=self.wanted
-        )
-        return (*found, None, None)
+            return _forward(grads, *inputs[1:], self.of(eps=self.eps, dtype=None)), *(None,) * 4
+        plain = partial(_backward_by_ops, op=self)
+        return *partial_vjp(plain, inputs, grads, needs[:3], **fields_of(self)), None, None
 
 
-def layer_norm_rows(outs: Sequence[Any], ins: Sequence[Any], eps: float) -> None:
-    """LayerNorm of arrays."""
-    run_plain(LayerNorm(eps=eps, dtype=None), outs, ins)
+@register
+class LayerNorm(Norm):
+    """Mean 0 and variance 1."""
+
+    centered, flops = True, norm(5.0)
 
 
-def layer_norm_backward_rows(outs: Sequence[Any], ins: Sequence[Any], eps: float, wanted: Needs) -> None:
-    """LayerNormBackward of arrays."""
-    run_plain(LayerNormBackward(eps=eps, wanted=wanted), outs, ins)
+@register
+class LayerNormBackward(NormBackward):
+    """Gradients of LayerNorm."""
+
+    of, flops = LayerNorm, norm_backward(10.0, 1.5)
 
 
-def layer_norm_backward_by_ops(
-    grad: Tensor, x: Tensor, weight: Tensor | None, *, eps: float, wanted: Needs
+def _backward_by_ops(
+    grad: Tensor, x: Tensor, weight: Tensor | None, *_: Any, op: NormBackward, eps: float, wanted: Needs
 ) -> tuple[Tensor | None, ...]:
-    """LayerNormBackward in unfused ops, for double backward."""
+    return norm_backward_by_ops(grad, x, weight, centered=op.of.centered, eps=eps, wanted=wanted)
+
+
+def norm_backward_by_ops(
+    grad: Tensor, x: Tensor, weight: Tensor | None, *, centered: bool, eps: float, wanted: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """NormBackward in unfused ops, which do not read the statistics, for double backward."""
     leading = tuple(range(len(x.layout.shape) - 1))
-    centered = x - mean(x, -1, True)
-    rstd = pow(mean(centered * centered, -1, True) + eps, -0.5)
-    h = centered * rstd
+    x = x - mean(x, -1, True) if centered else x
+    rstd = pow(mean(x * x, -1, True) + eps, -0.5)
+    h = x * rstd
     d = grad if weight is None else grad * weight
-    flat = d - mean(d, -1, True)
+    flat = d - mean(d, -1, True) if centered else d
     dx = (flat - h * mean(d * h, -1, True)) * rstd
     dweight = sum(grad * h, leading) if wanted[1] else None
     return dx if wanted[0] else None, dweight, sum(grad, leading) if wanted[2] else None
 
 
-def _layer_norm_forward(grads: Grads, x: Tensor, weight: Tensor | None, eps: float) -> Tensor | None:
-    """The transpose of LayerNormBackward as a function of grad."""
+def _forward(grads: Grads, x: Tensor, weight: Tensor | None, op: Norm) -> Tensor | None:
+    """The transpose of NormBackward as a function of grad."""
     dx, dweight, dbias = grads
     if dx is not None:
-        (dx, *_) = layer_norm_backward_by_ops(dx, x, None, eps=eps, wanted=(True, False, False))
+        given: Any = {"centered": op.centered, "eps": op.eps, "wanted": (True, False, False)}
+        (dx, *_) = norm_backward_by_ops(dx, x, None, **given)
     parts = [
         dx if dx is None or weight is None else dx * weight,
-        None if dweight is None else apply(LayerNorm(eps=eps, dtype=None), x, None, None) * dweight,
+        None if dweight is None else apply(op, x, None, None) * dweight,
         None if dbias is None else expand(dbias, x.layout.shape),
     ]
     total: Tensor = reduce(add, [part for part in parts if part is not None])
