@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -52,6 +52,8 @@ def _launch(launch: Launch, part: str, logarithm: bool, y: View, *inputs: View, 
 
 @register
 class Softmax(Op):
+    logarithm: ClassVar[bool] = False
+
     axis: int
 
     inputs = ("x",)
@@ -64,7 +66,7 @@ class Softmax(Op):
     autocast = "wide"
 
     def infer(self, x: Spec) -> Specs:
-        floating("softmax", x)
+        floating(self.name, x)
         return (x,)
 
     def cpu(self, y: Array, x: Array) -> None:
@@ -73,18 +75,21 @@ class Softmax(Op):
             np.divide(e, kept_sum(e, self.axis), out=y)
 
     def host(self, y: Array, x: Array) -> HostCall:
-        return partial(kernels.softmax_forward, y, x, False) if self.axis == x.ndim - 1 else None
+        return partial(kernels.softmax_forward, y, x, self.logarithm) if self.axis == x.ndim - 1 else None
 
     def cuda(self, launch: Launch, y: View, x: View) -> None:
-        _launch(launch, "forward", False, y, x, axis=self.axis)
+        _launch(launch, "forward", self.logarithm, y, x, axis=self.axis)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        return (apply(SoftmaxBackward(axis=self.axis), grads[0], saved.y),)
+        kind = LogSoftmaxBackward if self.logarithm else SoftmaxBackward
+        return (apply(kind(axis=self.axis), grads[0], saved.y),)
 
 
 @register
 class SoftmaxBackward(Op):
     """dx = y * (grad - sum(grad * y))."""
+
+    logarithm: ClassVar[bool] = False
 
     axis: int
 
@@ -103,21 +108,25 @@ class SoftmaxBackward(Op):
         np.multiply(y, grad - kept_sum(grad * y, self.axis), out=dx)
 
     def host(self, dx: Array, grad: Array, y: Array) -> HostCall:
-        return partial(kernels.softmax_backward, dx, grad, y, False) if self.axis == y.ndim - 1 else None
+        last = self.axis == y.ndim - 1
+        return partial(kernels.softmax_backward, dx, grad, y, self.logarithm) if last else None
 
     def cuda(self, launch: Launch, dx: View, grad: View, y: View) -> None:
-        _launch(launch, "backward", False, dx, grad, y, axis=self.axis)
+        _launch(launch, "backward", self.logarithm, dx, grad, y, axis=self.axis)
+
+    def by_ops(self, grad: Tensor, y: Tensor) -> tuple[Tensor]:
+        """The same in unfused ops."""
+        return (y * (grad - sum(grad * y, self.axis, True)),)
+
+    def transposed(self, ddx: Tensor, y: Tensor) -> Tensor:
+        """The gradient of grad: the Jacobian of softmax is symmetric."""
+        return apply(self, ddx, y)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """Double backward of dx = y * (grad - sum(grad * y)), through unfused ops."""
-        if not needs[1]:  # the Jacobian of softmax is symmetric
-            return apply(self, grads[0], saved.y), None
-        return partial_vjp(_softmax_backward, (saved.grad, saved.y), grads, needs, axis=self.axis)
-
-
-def _softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
-    """SoftmaxBackward in unfused ops, for double backward."""
-    return (y * (grad - sum(grad * y, axis, True)),)
+        """Double backward of dx, through unfused ops."""
+        if not needs[1]:
+            return self.transposed(grads[0], saved.y), None
+        return partial_vjp(self.by_ops, (saved.grad, saved.y), grads, needs)
 
 
 def _log_softmax_tangent(call: Tangents) -> Found:
@@ -126,74 +135,31 @@ def _log_softmax_tangent(call: Tangents) -> Found:
 
 
 @register
-class LogSoftmax(Op):
-    axis: int
-
-    inputs = ("x",)
-    vmap = together
-    jvp = _log_softmax_tangent
-    saves = ("y",)
-    dense = ("x",)
-    contiguous = ("*",)
-    flops = 4.0
-    autocast = "wide"
-
-    def infer(self, x: Spec) -> Specs:
-        floating("log_softmax", x)
-        return (x,)
+class LogSoftmax(Softmax):
+    logarithm, jvp = True, _log_softmax_tangent
 
     def cpu(self, y: Array, x: Array) -> None:
         if x.size:
             below = x - x.max(self.axis, keepdims=True)
             np.subtract(below, np.log(kept_sum(np.exp(below), self.axis)), out=y)
 
-    def host(self, y: Array, x: Array) -> HostCall:
-        return partial(kernels.softmax_forward, y, x, True) if self.axis == x.ndim - 1 else None
-
-    def cuda(self, launch: Launch, y: View, x: View) -> None:
-        _launch(launch, "forward", True, y, x, axis=self.axis)
-
-    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        return (apply(LogSoftmaxBackward(axis=self.axis), grads[0], saved.y),)
-
 
 @register
-class LogSoftmaxBackward(Op):
+class LogSoftmaxBackward(SoftmaxBackward):
     """dx = grad - exp(y) * sum(grad)."""
 
-    axis: int
-
-    inputs = ("grad", "y")
-    vmap = together
-    outputs = ("dx",)
-    saves = ("grad", "y")
-    dense = ("*",)
-    contiguous = ("*",)
-    flops = 4.0
-
-    def infer(self, grad: Spec, y: Spec) -> Specs:
-        return (y,)
+    logarithm = True
 
     def cpu(self, dx: Array, grad: Array, y: Array) -> None:
         np.subtract(grad, np.exp(y) * kept_sum(grad, self.axis), out=dx)
 
-    def host(self, dx: Array, grad: Array, y: Array) -> HostCall:
-        return partial(kernels.softmax_backward, dx, grad, y, True) if self.axis == y.ndim - 1 else None
+    def by_ops(self, grad: Tensor, y: Tensor) -> tuple[Tensor]:
+        """The same in unfused ops."""
+        return (grad - exp(y) * sum(grad, self.axis, True),)
 
-    def cuda(self, launch: Launch, dx: View, grad: View, y: View) -> None:
-        _launch(launch, "backward", True, dx, grad, y, axis=self.axis)
-
-    def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """Double backward of dx = grad - exp(y) * sum(grad), through unfused ops."""
-        if not needs[1]:
-            mean = sum(grads[0] * exp(saved.y), self.axis, True)
-            return grads[0] - mean, None
-        return partial_vjp(_log_softmax_backward, (saved.grad, saved.y), grads, needs, axis=self.axis)
-
-
-def _log_softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
-    """LogSoftmaxBackward in unfused ops, for double backward."""
-    return (grad - exp(y) * sum(grad, axis, True),)
+    def transposed(self, ddx: Tensor, y: Tensor) -> Tensor:
+        """The gradient of grad."""
+        return ddx - sum(ddx * exp(y), self.axis, True)
 
 
 def _prepared(what: str, x: Tensor, axis: int | None, dtype: Any) -> tuple[Tensor, int]:
