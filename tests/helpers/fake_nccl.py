@@ -97,22 +97,6 @@ class Comm:
             lambda parts: reduced(parts, kind, reduction),
         )
 
-    def reduceScatter(self, read: int, written: int, n: int, kind: int, reduction: int, stream: int) -> None:
-        nbytes = n * size_of(kind)
-        own = slice(nbytes * self.rank, nbytes * (self.rank + 1))
-        self._queue(
-            ("reduceScatter", n, kind, reduction),
-            (read, nbytes * self.size),
-            (written, nbytes),
-            stream,
-            lambda parts: reduced(parts, kind, reduction)[own],
-        )
-
-    def allGather(self, read: int, written: int, n: int, kind: int, stream: int) -> None:
-        nbytes = n * size_of(kind)
-        target = written, nbytes * self.size
-        self._queue(("allGather", n, kind), (read, nbytes), target, stream, b"".join)
-
     def broadcast(self, read: int, written: int, n: int, kind: int, root: int, stream: int) -> None:
         nbytes = n * size_of(kind)
         words = "broadcast", n, kind, root

@@ -22,16 +22,7 @@ _ALIGN = 16  # elements: each gradient begins at a multiple of 64 bytes
 
 
 class Bucket:
-    """Gradients of some parameters, concatenated in one flat tensor.
-
-    Args:
-        params: parameters of one dtype, on one device.
-
-    Attributes:
-        flat: all gradients, with padding between them that stays 0.
-        views: view of each parameter's gradient.
-        missing: parameters whose gradient is not complete in this step.
-    """
+    """Gradients of some parameters, of one dtype, in one flat tensor, with zeros between them."""
 
     def __init__(self, params: Sequence[tt.Tensor]) -> None:
         self.params = list(params)
@@ -45,7 +36,7 @@ class Bucket:
                 self.flat[start : start + p.size].reshape(p.shape)
                 for start, p in zip(starts, params, strict=True)
             ]
-        self.missing: set[int] = set()
+        self.missing: set[int] = set()  # parameters whose gradient is not complete in this step
         self.handle: Handle | None = None
 
     def take(self, index: int) -> None:
@@ -76,9 +67,6 @@ class DataParallel:
         bytes_sent: total bytes of gradients sent by each rank.
         seconds_waited: total time that the host waited in `synchronize`: communication not overlapped with
             backward. On GPUs the host does not wait.
-
-    Raises:
-        CommunicationError: the ranks have different models.
 
     Source: Li et al. 2020, "PyTorch Distributed", arXiv:2006.15704, sections 3.2 and 4.2.
 
@@ -139,7 +127,6 @@ class DataParallel:
         """Send the remaining buckets, and wait until `.grad` of all parameters is the mean over all ranks.
 
         A parameter without a gradient on this rank counts as 0.
-
         """
         with tt.no_grad():
             for bucket in self.buckets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import reduce
 from typing import TypeVar
 
 import tinytensor as tt
@@ -15,13 +16,31 @@ Result = TypeVar("Result")
 class Meeting:
     """One collective operation in progress; the last rank to arrive computes the results of all."""
 
-    def __init__(self, size: int) -> None:
-        self.operations: list[Operation | None] = [None] * size
-        self.over = False
+    def __init__(self, group: Group) -> None:
+        self.group, self.operations, self.over = group, dict[int, Operation](), False
 
-    def missing(self) -> list[int]:
-        """Ranks that have not arrived."""
-        return [rank for rank, operation in enumerate(self.operations) if operation is None]
+    def done(self) -> bool:
+        """Whether all ranks have arrived."""
+        return self.over
+
+    def wait(self) -> None:
+        """Wait until all ranks have arrived; raises if a missing rank has failed or ended."""
+        group = self.group
+        with group.changed:
+            while not self.over:
+                if group.failure is not None:
+                    raise CommunicationError(
+                        f"rank {group.failed_rank} has failed: {group.failure}",
+                        why="the other ranks cannot continue without it",
+                        fix="see its exception",
+                    ) from group.failure
+                if gone := sorted(group.left - self.operations.keys()):
+                    raise CommunicationError(
+                        f"rank {gone[0]} has ended, and others wait for it",
+                        why="all ranks call the same operations in the same order",
+                        fix="run the same number of steps on each rank",
+                    )
+                group.changed.wait()
 
 
 class Group:
@@ -36,38 +55,20 @@ class Group:
         self.failed_rank = -1
 
     def come(self, number: int, rank: int, operation: Operation) -> Meeting:
-        """Contribute to the operation with this number."""
+        """Contribute to the operation with this number, without waiting."""
         with self.changed:
-            meeting = self.meetings.setdefault(number, Meeting(self.size))
+            meeting = self.meetings.setdefault(number, Meeting(self))
             meeting.operations[rank] = operation
-            if not meeting.missing():
+            if len(meeting.operations) == self.size:
                 del self.meetings[number]
                 try:
-                    perform([o for o in meeting.operations if o is not None])
+                    perform([meeting.operations[rank] for rank in range(self.size)])
                 except BaseException as error:
                     self.fail(rank, error)
                     raise
                 meeting.over = True
                 self.changed.notify_all()
             return meeting
-
-    def wait(self, meeting: Meeting) -> None:
-        """Wait until all ranks have arrived; raises if a missing rank has failed or ended."""
-        with self.changed:
-            while not meeting.over:
-                if self.failure is not None:
-                    raise CommunicationError(
-                        f"rank {self.failed_rank} has failed: {self.failure}",
-                        why="the other ranks cannot continue without it",
-                        fix="see its exception",
-                    ) from self.failure
-                if gone := sorted(self.left.intersection(meeting.missing())):
-                    raise CommunicationError(
-                        f"rank {gone[0]} has ended, and others wait for it",
-                        why="all ranks call the same operations in the same order",
-                        fix="run the same number of steps on each rank",
-                    )
-                self.changed.wait()
 
     def fail(self, rank: int, error: BaseException) -> None:
         """Record the failure of a rank, and wake up all waiting ranks."""
@@ -83,21 +84,6 @@ class Group:
             self.changed.notify_all()
 
 
-class LocalHandle:
-    """See `Handle`."""
-
-    def __init__(self, group: Group, meeting: Meeting) -> None:
-        self._group, self._meeting = group, meeting
-
-    def done(self) -> bool:
-        """Whether all ranks have arrived."""
-        return self._meeting.over
-
-    def wait(self) -> None:
-        """Wait for all ranks."""
-        self._group.wait(self._meeting)
-
-
 class LocalCommunicator(Communicator):
     """Communicator of a rank that is a thread; the only rank if no group is given."""
 
@@ -106,10 +92,10 @@ class LocalCommunicator(Communicator):
         self.rank, self.size = self.local_rank, self.local_size = rank, self._group.size
         self._count = 0  # operations so far: ranks match operations by this number
 
-    def start(self, operation: Operation) -> LocalHandle:
+    def start(self, operation: Operation) -> Meeting:
         """Contribute without waiting; the last rank to arrive computes."""
         self._count += 1
-        return LocalHandle(self._group, self._group.come(self._count, self.rank, operation))
+        return self._group.come(self._count, self.rank, operation)
 
 
 def perform(operations: list[Operation]) -> None:
@@ -121,53 +107,24 @@ def perform(operations: list[Operation]) -> None:
             why="all ranks call the same operations in the same order, with tensors of one size",
             fix="look for a branch that depends on the rank or on its data",
         )
-    kind, root = operations[0].kind, operations[0].root
-    if kind == "barrier":
-        return
-    sources = [_flat(operation.source) for operation in operations]
-    targets = [_flat(operation.target) for operation in operations]
+    first, xs = operations[0], [operation.x for operation in operations if operation.x is not None]
     with tt.no_grad():
-        if kind == "broadcast":
-            results = [sources[root]] * len(targets)
-        elif kind == "all_gather":
-            results = [tt.concat(sources)] * len(targets)
-        else:
-            total = _reduced(sources, operations[0].reduction)
-            parts = len(targets) if kind == "reduce_scatter" else 1
-            results = [total] * len(targets) if parts == 1 else list(total.chunk(parts))
-        for target, result in zip(targets, results, strict=True):
-            if target is not result:
-                target.copy_(result)
-
-
-def _flat(x: tt.Tensor | None) -> tt.Tensor:
-    assert x is not None, "only a barrier moves nothing"
-    return x.detach().reshape(-1)
-
-
-def _reduced(sources: list[tt.Tensor], reduction: str) -> tt.Tensor:
-    total = sources[0].clone()
-    for source in sources[1:]:
-        if reduction == "max":
-            total = tt.maximum(total, source)
-        elif reduction == "min":
-            total = tt.minimum(total, source)
-        else:
-            total += source
-    return total * (1 / len(sources)) if reduction == "mean" else total
+        if first.kind == "broadcast":
+            result = xs[first.root]
+        elif first.kind == "all_reduce":
+            two = {"max": tt.maximum, "min": tt.minimum}.get(first.reduction, tt.add)
+            result = reduce(two, [x.detach() for x in xs])
+            result = result * (1 / len(xs)) if first.reduction == "mean" else result
+        for x in xs:
+            if x is not result:
+                x.copy_(result)
 
 
 def run_local(size: int, function: Callable[[Communicator], Result]) -> list[Result]:
     """Run a function once for each rank, concurrently, in threads of this process.
 
     All ranks share `tt.default_generator`; give each rank its own generator.
-
-    Args:
-        size: number of ranks.
-
-    Raises:
-        ArgumentError: size is below 1.
-        BaseException: the exception of the first rank that failed; the others are woken up and end.
+    Raises the exception of the first rank that failed; the others are woken up and end.
 
     >>> def total(ranks):
     ...     x = tt.tensor([float(ranks.rank)])

@@ -64,14 +64,7 @@ class MpiHandle:
 
 
 class MpiCommunicator(Communicator):
-    """Communicator of all processes of one `mpiexec`.
-
-    Attributes:
-        waiting: number of threads that wait for an operation.
-
-    Raises:
-        CommunicationError: mpi4py is missing, or MPI lacks thread support.
-    """
+    """Communicator of all processes of one `mpiexec`."""
 
     def __init__(self, comm: Any = None) -> None:
         self._mpi = MPI = _mpi()
@@ -87,15 +80,14 @@ class MpiCommunicator(Communicator):
         self._here = self._comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks of this machine
         self.local_rank, self.local_size = self._here.Get_rank(), self._here.Get_size()
         self._sums: dict[str, Any] = {"sum": MPI.SUM, "mean": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
-        self.waiting = 0
+        self.waiting = 0  # threads that wait for an operation
         self._jobs: SimpleQueue[MpiHandle] = SimpleQueue()
         threading.Thread(target=self._work, name="tinytensor mpi", daemon=True).start()
 
     def start(self, operation: Operation) -> MpiHandle:
         """Queue the operation for the MPI thread."""
-        for x in (operation.source, operation.target):
-            if x is not None:
-                self._check_memory(operation, x)
+        if operation.x is not None:
+            self._check_memory(operation, operation.x)
         handle = MpiHandle(self, operation)
         self._jobs.put(handle)
         return handle
@@ -129,24 +121,18 @@ class MpiCommunicator(Communicator):
         while not request.Test():
             time.sleep(0 if self.waiting else _PAUSE)
         if operation.reduction == "mean":
-            assert operation.target is not None, "a mean is written somewhere"
-            array = arr(operation.target)
+            assert operation.x is not None, "there is a mean"
+            array = arr(operation.x)
             np.multiply(array, array.dtype.type(1 / self.size), out=array)
 
     def _begin(self, operation: Operation) -> Any:
         """Start the operation; returns the MPI request."""
-        comm, kind = self._comm, operation.kind
-        if operation.source is None or operation.target is None:
-            return comm.Ibarrier()
-        source, target = arr(operation.source), arr(operation.target)
-        if kind == "all_reduce":
-            return comm.Iallreduce(self._mpi.IN_PLACE, target, self._sums[operation.reduction])
-        if kind == "reduce_scatter":
-            return comm.Ireduce_scatter_block(source, target, self._sums[operation.reduction])
-        raw, into = source.reshape(-1).view(np.uint8), target.reshape(-1).view(np.uint8)
-        if kind == "all_gather":
-            return comm.Iallgather(raw, into)
-        return comm.Ibcast(into, operation.root)
+        if operation.x is None:
+            return self._comm.Ibarrier()
+        array = arr(operation.x)
+        if operation.kind == "all_reduce":
+            return self._comm.Iallreduce(self._mpi.IN_PLACE, array, self._sums[operation.reduction])
+        return self._comm.Ibcast(array.reshape(-1).view(np.uint8), operation.root)
 
     def abort(self, code: int) -> NoReturn:
         """Terminate all processes of this mpiexec."""

@@ -59,11 +59,8 @@ class NcclHandle:
         return bool(self._mark.done)
 
     def wait(self) -> None:
-        """Make later work of this thread's stream wait for the operation; the host goes on.
-
-        Raises:
-            CommunicationError: the connection is lost; not if that happens later, when `mpiexec` ends all
-                ranks, or the next operation raises.
+        """Make later work of this thread's stream wait for the operation; the host goes on. If the connection
+        is lost later, `mpiexec` ends all ranks, or the next operation raises.
         """
         self._owner.look(self.operation)
         self._owner.follow(self._mark)
@@ -74,13 +71,6 @@ class NcclCommunicator(Communicator):
     """Communicator of ranks with one GPU each.
 
     NCCL does not detect that ranks call different operations: they deadlock, or get wrong data.
-
-    Attributes:
-        device: this rank's GPU.
-
-    Raises:
-        DeviceError: there are fewer GPUs than ranks on a machine, or no CuPy, driver or GPU.
-        CommunicationError: NCCL is missing or fails, or another rank has none of these.
     """
 
     def __init__(self, host: Communicator) -> None:
@@ -127,23 +117,22 @@ class NcclCommunicator(Communicator):
 
     def start(self, operation: Operation) -> Handle:
         """Queue the operation on the stream of this communicator; CPU tensors go to the host communicator."""
-        source, target = operation.source, operation.target
-        if source is None or target is None or source.device.type == target.device.type == "cpu":
+        x = operation.x
+        if x is None or x.device.type == "cpu":
             return self._host.start(operation)
-        if not source.size:
+        if not x.size:
             return self._host.start(Operation("barrier"))  # empty: only wait for the ranks
-        for x in (source, target):
-            if x.device is not self.device:
-                raise tt.DeviceError(
-                    f"{operation.kind}: a tensor on {x.device}",
-                    why=f"the GPU of rank {self.rank} is {self.device}",
-                    fix=f'x.to("{self.device}")',
-                )
+        if x.device is not self.device:
+            raise tt.DeviceError(
+                f"{operation.kind}: a tensor on {x.device}",
+                why=f"the GPU of rank {self.rank} is {self.device}",
+                fix=f'x.to("{self.device}")',
+            )
         runtime = self._runtime
         runtime.enter(self._stream)
         try:
             with _explained(operation, self._nccl):
-                self._queue(operation, source, target)
+                self._queue(operation, x)
             handle = NcclHandle(self, operation, runtime.mark())
         finally:
             runtime.leave()
@@ -151,38 +140,24 @@ class NcclCommunicator(Communicator):
         self.let_go()
         return handle
 
-    def _queue(self, operation: Operation, source: tt.Tensor, target: tt.Tensor) -> None:
-        comm, call, stream = self._comm, self._runtime.call, self._stream.ptr
-        read, written = view_of(source).ptr, view_of(target).ptr
+    def _queue(self, operation: Operation, x: tt.Tensor) -> None:
+        at, call, stream = view_of(x).ptr, self._runtime.call, self._stream.ptr
         if operation.kind == "broadcast":
             kind = self._nccl.NCCL_UINT8
-            call(comm.broadcast, read, written, source.nbytes, kind, operation.root, stream)
-        elif operation.kind == "all_gather":
-            call(comm.allGather, read, written, source.nbytes, self._nccl.NCCL_UINT8, stream)
-        else:
-            kind, reduction = self._kind(operation), getattr(self._nccl, _NAMES[operation.reduction])
-            function = comm.allReduce if operation.kind == "all_reduce" else comm.reduceScatter
-            call(function, read, written, target.size, kind, reduction, stream)
-
-    def _kind(self, operation: Operation) -> int:
-        """NCCL's number of a dtype. DTypeError if NCCL does not support it."""
-        assert operation.source is not None, "it is reduced"
-        dtype = operation.source.dtype
-        found: int | None = getattr(self._nccl, f"NCCL_{dtype.name.upper()}", None)
-        if found is None:
+            call(self._comm.broadcast, at, at, x.nbytes, kind, operation.root, stream)
+            return
+        kind = getattr(self._nccl, f"NCCL_{x.dtype.name.upper()}", None)
+        if kind is None:
             raise tt.DTypeError(
-                f"{operation.kind}: {dtype}",
+                f"{operation.kind}: {x.dtype}",
                 why="NCCL supports integers of 8, 32 and 64 bits and floating-point numbers",
                 fix="send x.astype(tt.int32)",
             )
-        return found
+        reduction = getattr(self._nccl, _NAMES[operation.reduction])
+        call(self._comm.allReduce, at, at, x.size, kind, reduction, stream)
 
     def look(self, operation: Operation) -> None:
-        """Check the connection; if it is lost, abort the running operations.
-
-        Raises:
-            CommunicationError: the connection is lost.
-        """
+        """Check the connection; if it is lost, abort the running operations, and CommunicationError."""
         call = self._runtime.call
         try:
             with _explained(operation, self._nccl):
