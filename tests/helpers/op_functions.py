@@ -7,7 +7,6 @@ from tinytensor.ops.matmul import convolution
 from tinytensor.ops.nn import embedding as table
 from tinytensor.ops.nn import layer_norm as layer
 from tinytensor.ops.nn import loss
-from tinytensor.ops.nn import rms_norm as rms
 from tinytensor.ops.nn.cross_entropy import cross_entropy as logits_loss
 
 scaled_dot_product_attention = with_argument_errors(attention.scaled_dot_product_attention)
@@ -18,4 +17,4 @@ avg_pool1d, avg_pool2d = map(with_argument_errors, (convolution.avg_pool1d, conv
 cross_entropy, nll_loss = map(with_argument_errors, (logits_loss, loss.nll_loss))
 mse_loss, bce_with_logits = map(with_argument_errors, (loss.mse_loss, loss.bce_with_logits))
 embedding = with_argument_errors(table.embedding)
-layer_norm, rms_norm = map(with_argument_errors, (layer.layer_norm, rms.rms_norm))
+layer_norm, rms_norm = map(with_argument_errors, (layer.layer_norm, layer.rms_norm))

@@ -19,9 +19,8 @@ from tinytensor.ops.attention.attention import heads, problem, scaled_dot_produc
 from tinytensor.ops.matmul import gemm
 from tinytensor.ops.nn.cross_entropy import cross_entropy
 from tinytensor.ops.nn.embedding import embedding
-from tinytensor.ops.nn.layer_norm import layer_norm
+from tinytensor.ops.nn.layer_norm import layer_norm, rms_norm
 from tinytensor.ops.nn.loss import nll_loss
-from tinytensor.ops.nn.rms_norm import rms_norm
 from tinytensor.random_streams import Stream
 from tinytensor.runtime import runtime_of
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import tinytensor.api as tt
 from tinytensor.nn.module import Module, Parameter, as_module, check_size
 from tinytensor.ops.nn.layer_norm import layer_norm as _layer_norm
-from tinytensor.ops.nn.rms_norm import rms_norm as _rms_norm
+from tinytensor.ops.nn.layer_norm import rms_norm as _rms_norm
 
 Numbers = int | Sequence[int]
 

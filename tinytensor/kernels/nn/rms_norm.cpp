@@ -1,4 +1,4 @@
-// C++ RMS norm over rows, forward and backward. Formulas and names are those of ops/nn/rms_norm.py.
+// C++ RMS norm over rows, forward and backward. Formulas and names are those of ops/nn/layer_norm.py.
 // The result of forward and the gradient of backward may be bfloat16.
 #include "bfloat16.h"
 #include "rows.h"

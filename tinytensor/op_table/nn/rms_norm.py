@@ -1,11 +1,11 @@
-"""Rows of tinytensor/ops/nn/rms_norm.py."""
+"""Rows of rms_norm in tinytensor/ops/nn/layer_norm.py."""
 
 from typing import Any
 
 import numpy as np
 
 from tinytensor.op_table.row import Row, both, floats, positive
-from tinytensor.ops.nn.rms_norm import rms_norm as op
+from tinytensor.ops.nn.layer_norm import rms_norm as op
 
 OPS = ("rms_norm", "rms_norm_backward")
 

@@ -28,16 +28,7 @@ from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import add_arrays
 from tinytensor.ops.nn.dropout import drop_array, dropped, source_of
 from tinytensor.ops.nn.dropout import dropout as drawn
-from tinytensor.ops.nn.layer_norm import (
-    LayerNorm,
-    LayerNormBackward,
-    Norm,
-    NormBackward,
-    check_norm,
-    kernels,
-    norm_backward_by_ops,
-)
-from tinytensor.ops.nn.rms_norm import RmsNorm, RmsNormBackward
+from tinytensor.ops.nn.layer_norm import check_norm, kernels, norm_backward_by_ops, norm_backward_op, norm_op
 from tinytensor.ops.random.philox import blocks_needed
 from tinytensor.ops.views.manipulation import cast
 from tinytensor.random_streams import Stream
@@ -47,8 +38,8 @@ from tinytensor.tensor import Tensor
 __all__ = ["add_layer_norm", "add_rms_norm"]
 
 
-def _norm(centered: bool) -> type[Norm]:
-    return LayerNorm if centered else RmsNorm
+def _name(centered: bool) -> str:
+    return "layer_norm" if centered else "rms_norm"
 
 
 def _drop(out: Array, x: Array, p: float, stream: Stream) -> Array:
@@ -73,7 +64,7 @@ def _by_ops(
 ) -> tuple[Tensor, Tensor]:
     """AddNorm in ops of its own, of which each may be batched."""
     total = x + _passed(y, dtype, p, stream)
-    return total, cast(apply(_norm(centered)(eps=eps, dtype=None), total, weight, bias), dtype)
+    return total, cast(apply(norm_op(centered, eps=eps), total, weight, bias), dtype)
 
 
 @register
@@ -99,14 +90,14 @@ class AddNorm(Op):
         return size(ins[0]) * ((6.0 if self.centered else 4.0) + sum([s is not None for s in ins[2:4]]))
 
     def infer(self, x: Spec, y: Spec, weight: Spec | None, bias: Spec | None, stream: Any) -> Specs:
-        check_norm(f"add_{_norm(self.centered).name}", x, weight=weight, bias=bias)
+        check_norm(f"add_{_name(self.centered)}", x, weight=weight, bias=bias)
         row = Spec(x.shape[:-1], accumulator(x.dtype))
         return x, y, row if self.centered else None, row
 
     def cpu(self, *arrays: Any) -> None:
         total, normed, mean, scale, x, y, weight, bias, stream = arrays
         add_arrays(total, x, _drop(total, y, self.p, stream))
-        op = _norm(self.centered)(eps=self.eps, dtype=None)
+        op = norm_op(self.centered, eps=self.eps)
         run_plain(op, [normed, mean, scale], [total, weight, bias])
 
     def host(self, *arrays: Any) -> HostCall:
@@ -118,7 +109,7 @@ class AddNorm(Op):
     def cuda(self, launch: Launch, *views: Any) -> None:
         total, normed, mean, scale, x, y, weight, bias, stream = views
         operands, drop = (normed, mean, scale, x, weight, bias), Drop(self.p, stream)
-        norms.forward(launch, _norm(self.centered).name, *operands, self.eps, y=y, total=total, drop=drop)
+        norms.forward(launch, _name(self.centered), *operands, self.eps, y=y, total=total, drop=drop)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = dtotal + the gradient of the norm; dy = dropout(dx), by the mask of y, in the dtype of y."""
@@ -173,10 +164,6 @@ class AddNormBackward(Op):
     contiguous = ("*",)
     flops = norm_backward(11.0, 1.5)
 
-    def _of_norm(self) -> NormBackward:
-        kind = LayerNormBackward if self.centered else RmsNormBackward
-        return kind(eps=self.eps, wanted=self.wanted)
-
     def infer(self, more: Spec | None, grad: Spec, total: Spec, *_: Any) -> Specs:
         vector = Spec(total.shape[-1:], total.dtype)
         of_weight, of_bias = [vector if w else None for w in self.wanted[1:]]
@@ -184,7 +171,8 @@ class AddNormBackward(Op):
 
     def cpu(self, *arrays: Any) -> None:
         dx, dy, dweight, dbias, more, grad, total, weight, mean, scale, stream = arrays
-        run_plain(self._of_norm(), [dx, dweight, dbias], [grad, total, weight, mean, scale])
+        op = norm_backward_op(self.centered, eps=self.eps, wanted=self.wanted)
+        run_plain(op, [dx, dweight, dbias], [grad, total, weight, mean, scale])
         if more is not None:
             add_arrays(dx, dx, more)
         if dy is not None and _drop(dy, dx, self.p, stream) is dx:
@@ -194,14 +182,13 @@ class AddNormBackward(Op):
         dx, dy, dweight, dbias, more, grad, total, weight, mean, scale, stream = arrays
         if more is not None or dy is not None:
             return None
-        return self._of_norm().host(dx, dweight, dbias, grad, total, weight, mean, scale)
+        op: Any = norm_backward_op(self.centered, eps=self.eps, wanted=self.wanted)
+        return op.host(dx, dweight, dbias, grad, total, weight, mean, scale)  # type: ignore[no-any-return]
 
     def cuda(self, launch: Launch, *views: Any) -> None:
         dx, dy, dweight, dbias, more, grad, total, weight, mean, scale, stream = views
         operands = (dx, dweight, dbias, grad, total, weight, mean, scale)
-        norms.backward(
-            launch, _norm(self.centered).name, *operands, more=more, dy=dy, drop=Drop(self.p, stream)
-        )
+        norms.backward(launch, _name(self.centered), *operands, more=more, dy=dy, drop=Drop(self.p, stream))
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """Double backward of dx = more + rstd * (d - average(d) - h * average(d * h)), dweight and dbias."""
@@ -224,7 +211,7 @@ def _add_norm(
     p: float,
     generator: Generator | None,
 ) -> tuple[Tensor, Tensor]:
-    what = f"add_{_norm(centered).name}"
+    what = f"add_{_name(centered)}"
     need_tensors(what, x, y, weight, bias)
     source = source_of(what, p, generator)
     dtype, other = x.storage.dtype, y.storage.dtype

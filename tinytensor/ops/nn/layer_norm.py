@@ -1,4 +1,4 @@
-"""layer_norm over the last axis, with fused forward and backward, and the base of rms_norm."""
+"""layer_norm and rms_norm over the last axis, with fused forward and backward."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ from tinytensor.op import (
     norm,
     norm_backward,
     register,
-    registry,
 )
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import add
@@ -40,7 +39,7 @@ from tinytensor.ops.views.manipulation import cast, expand
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
 
-__all__ = ["layer_norm"]
+__all__ = ["layer_norm", "rms_norm"]
 
 kernels = HostKernels("layer_norm", "rms_norm")
 
@@ -133,9 +132,9 @@ class Norm(Op):
             norms.forward(launch, self.name, y, mean, rstd, x, weight, bias, self.eps)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        op: Any = registry[f"{self.name}_backward"]
         x, weight, mean, rstd = saved.x, saved.weight, saved.mean, saved.rstd
-        return apply_all(op(eps=self.eps, wanted=needs), grads[0], x, weight, mean, rstd)
+        op = norm_backward_op(self.centered, eps=self.eps, wanted=needs)
+        return apply_all(op, grads[0], x, weight, mean, rstd)
 
 
 class NormBackward(Op):
@@ -217,8 +216,32 @@ class LayerNormBackward(NormBackward):
     of, flops = LayerNorm, norm_backward(10.0, 1.5)
 
 
+@register
+class RmsNorm(Norm):
+    """Root mean square 1."""
+
+    centered, flops = False, norm(3.0)
+
+
+@register
+class RmsNormBackward(NormBackward):
+    """Gradients of RmsNorm."""
+
+    of, flops = RmsNorm, norm_backward(8.0, 2.0)
+
+
+def norm_op(centered: bool, *, eps: float, dtype: DType | None = None) -> Op:
+    """LayerNorm or RmsNorm."""
+    return (LayerNorm if centered else RmsNorm)(eps=eps, dtype=dtype)
+
+
+def norm_backward_op(centered: bool, *, eps: float, wanted: Needs) -> Op:
+    """LayerNormBackward or RmsNormBackward."""
+    return (LayerNormBackward if centered else RmsNormBackward)(eps=eps, wanted=wanted)
+
+
 def _backward_by_ops(
-    grad: Tensor, x: Tensor, weight: Tensor | None, *_: Any, op: NormBackward, eps: float, wanted: Needs
+    grad: Tensor, x: Tensor, weight: Tensor | None, *_: Any, op: Any, eps: float, wanted: Needs
 ) -> tuple[Tensor | None, ...]:
     return norm_backward_by_ops(grad, x, weight, centered=op.of.centered, eps=eps, wanted=wanted)
 
@@ -277,3 +300,23 @@ def layer_norm(
     """
     need_tensors("layer_norm", x, weight, bias)
     return apply(LayerNorm(eps=eps, dtype=dtype), x, weight, bias)
+
+
+def rms_norm(
+    x: Tensor, weight: Tensor | None = None, *, eps: float = 1e-6, dtype: DType | None = None
+) -> Tensor:
+    """Scale each row to root mean square 1, then by a learned weight.
+
+    y = x / sqrt(mean of x * x over the last axis + eps) * weight
+
+    Args:
+        x: shape (..., C); floating.
+        dtype: of the result, which is rounded once; default that of x, float32 in an autocast block.
+
+    Memory: keeps x, and one value per row.
+    Accuracy: 16-bit floats are computed in float32.
+    Differs from: torch.nn.functional.rms_norm, whose default eps is that of the dtype.
+    Source: Zhang, Sennrich 2019, arXiv:1910.07467.
+    """
+    need_tensors("rms_norm", x, weight)
+    return apply(RmsNorm(eps=eps, dtype=dtype), x, weight, None)
