@@ -30,10 +30,6 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[[Array], Any]]] = {
     "relu": (F.relu, lambda x: np.maximum(x, 0)),
     "relu6": (F.relu6, lambda x: np.clip(x, 0, 6)),
     "leaky_relu": (F.leaky_relu, lambda x: np.where(x > 0, x, 0.01 * x)),
-    "prelu": (
-        lambda x: F.prelu(x, tt.full((1,), 0.3, dtype=tt.float64)),
-        lambda x: np.where(x > 0, x, 0.3 * x),
-    ),
     "elu": (F.elu, lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))),
     "gelu": (F.gelu, lambda x: x * (1 + erf(x / math.sqrt(2))) / 2),
     "silu": (F.silu, lambda x: x * sigmoid(x)),
@@ -107,12 +103,9 @@ def test_an_empty_batch_has_an_empty_result(call: Callable[[], Any], shape: tupl
     assert call().shape == shape
 
 
-@pytest.mark.parametrize("call", [
-    lambda: F.group_norm(tt.ones(4), 2), lambda: F.instance_norm(tt.ones(())),
-])  # fmt: skip
-def test_too_few_axes(call: Callable[[], Any]) -> None:
-    with pytest.raises(tt.ShapeError, match=r"its axes are \((N|\.\.\.), C"):
-        call()
+def test_too_few_axes() -> None:
+    with pytest.raises(tt.ShapeError, match=r"its axes are \(N, C"):
+        F.group_norm(tt.ones(4), 2)
 
 
 def test_a_batch_with_masks_has_no_heads() -> None:

@@ -499,12 +499,8 @@ PLACED = [
     lambda **at: nn.GRUCell(2, 3, **at),
     lambda **at: nn.RNNCell(2, 3, **at),
     lambda **at: nn.BatchNorm2d(2, **at),
-    lambda **at: nn.InstanceNorm1d(2, affine=True, **at),
     lambda **at: nn.GroupNorm(1, 2, **at),
-    lambda **at: nn.Bilinear(2, 3, 4, **at),
-    lambda **at: nn.PReLU(**at),
     lambda **at: nn.TransformerEncoderLayer(4, 2, 8, **at),
-    lambda **at: nn.Transformer(4, 2, 1, 1, 8, **at),
 ]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import tinytensor.api as tt
 from tinytensor.api import Tensor
-from tinytensor.nn.module import Module, Parameter, as_module, check_share, check_size
+from tinytensor.nn.module import Module, as_module, check_share
 
 
 def _up_to_zero(input: Tensor) -> Tensor:
@@ -43,17 +43,6 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     [-0.5, 2.0]
     """
     return tt.where(input > 0, input, input * negative_slope)
-
-
-def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """x where it is positive, else weight * x; one weight, or one for each channel (axis 1).
-
-    >>> tt.nn.functional.prelu(tt.tensor([[-2.0, -2.0, 2.0]]), tt.tensor([0.5, 0.25, 0.5])).tolist()
-    [[-1.0, -0.5, 2.0]]
-    """
-    per_channel = weight.size > 1 and input.ndim > 2
-    slope = weight.reshape(-1, *[1] * (input.ndim - 2)) if per_channel else weight
-    return tt.where(input > 0, input, slope * input)
 
 
 def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
@@ -126,43 +115,6 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return value * tt.sigmoid(gate)
 
 
-def gumbel_softmax(
-    logits: Tensor, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
-) -> Tensor:
-    """softmax((logits + noise) / tau): a sample of the distribution, differentiable (1611.01144, 1611.00712).
-
-    With hard it is one-hot, and has the gradient of the soft sample. eps is PyTorch's, and changes nothing.
-
-    >>> tt.nn.functional.gumbel_softmax(tt.zeros(2, 3), hard=True).sum(-1).tolist()
-    [1.0, 1.0]
-    """
-    noise = -tt.log(-tt.log1p(-tt.rand(*logits.shape, dtype=logits.dtype, device=logits.device)))
-    soft = tt.softmax((logits + noise) / tau, dim)
-    if not hard:
-        return soft
-    best = tt.argmax(soft, dim, True)
-    one = tt.scatter_add(tt.zeros_like(soft), dim, best, tt.ones_like(best, dtype=soft.dtype))
-    return one - soft.detach() + soft
-
-
-def _channel_dropout(input: Tensor, axes: int, p: float, training: bool, generator: Any) -> Tensor:
-    ones = tt.ones(*input.shape[:-axes], *[1] * axes, dtype=input.dtype, device=input.device)
-    kept = tt.dropout(ones, p, training, generator=generator)
-    return input if kept is ones else input * kept
-
-
-def dropout1d(
-    input: Tensor, p: float = 0.5, training: bool = True, *, generator: tt.Generator | None = None
-) -> Tensor:
-    """Channels of sequences, whole, 0 with probability p, else x / (1 - p): (N, C, L) → the same.
-
-    >>> x = tt.ones(2, 3, 4)
-    >>> tt.nn.functional.dropout1d(x, training=False) is x
-    True
-    """
-    return _channel_dropout(input, 1, p, training, generator)
-
-
 def dropout2d(
     input: Tensor, p: float = 0.5, training: bool = True, *, generator: tt.Generator | None = None
 ) -> Tensor:
@@ -172,7 +124,9 @@ def dropout2d(
     >>> tt.nn.functional.dropout2d(x, training=False) is x
     True
     """
-    return _channel_dropout(input, 2, p, training, generator)
+    ones = tt.ones(*input.shape[:-2], 1, 1, dtype=input.dtype, device=input.device)
+    kept = tt.dropout(ones, p, training, generator=generator)
+    return input if kept is ones else input * kept
 
 
 ELU = as_module("ELU", elu)
@@ -193,35 +147,6 @@ Softmax = as_module("Softmax", tt.softmax)
 Softplus = as_module("Softplus", tt.softplus)
 Softsign = as_module("Softsign", softsign)
 Tanh = as_module("Tanh", tt.tanh)
-
-
-class PReLU(Module):
-    """x where it is positive, else weight * x.
-
-    Args:
-        num_parameters: 1, or the number of channels, on axis 1.
-
-    Shapes:
-        x, any → the same; weight (num_parameters,).
-
-    Source: He, Zhang, Ren, Sun 2015, arXiv:1502.01852.
-
-    >>> tt.nn.PReLU()(tt.tensor([-1.0, 2.0])).tolist()
-    [-0.25, 2.0]
-    """
-
-    weight: tt.Tensor
-
-    def __init__(
-        self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None
-    ) -> None:
-        super().__init__()
-        self.weight = Parameter(tt.full((check_size("PReLU", "num_parameters", num_parameters),), init))
-        self.to(device, dtype)
-
-    def forward(self, x: tt.Tensor) -> tt.Tensor:
-        """Any shape → the same."""
-        return prelu(x, self.weight)
 
 
 class Dropout(Module):
@@ -255,12 +180,6 @@ class Dropout(Module):
     def extra_repr(self) -> str:
         """The probability."""
         return f"p={self.p:g}"
-
-
-class Dropout1d(Dropout):
-    """Dropout of whole channels of sequences: (N, C, L) → the same (Tompson et al. 2014, 1411.4280)."""
-
-    function = staticmethod(dropout1d)
 
 
 class Dropout2d(Dropout):

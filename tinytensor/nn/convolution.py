@@ -295,33 +295,19 @@ def _parts(size: int, wanted: int | None, like: tt.Tensor) -> tt.Tensor:
     return (at >= part * size // count) & (at < -(-(part + 1) * size // count))
 
 
-def _adaptive(
-    x: tt.Tensor, sizes: Sequence[int | None], reduce: Callable[[tt.Tensor, tt.Tensor], tt.Tensor]
-) -> tt.Tensor:
-    """reduce(rows, parts) along each of the last axes."""
-    for axis, wanted in enumerate(sizes, -len(sizes)):
-        rows = tt.moveaxis(x, axis, -1)
-        x = tt.moveaxis(reduce(rows, _parts(rows.shape[-1], wanted, x)), -1, axis)
-    return x
-
-
-def _mean_of_parts(x: tt.Tensor, parts: tt.Tensor) -> tt.Tensor:
-    """(..., size), (count, size) → (..., count); in a product inf and nan would reach all parts."""
-    return tt.where(parts, x.unsqueeze(-2), 0).sum(-1) / parts.sum(1)
-
-
-def _max_of_parts(x: tt.Tensor, parts: tt.Tensor) -> tt.Tensor:
-    """(..., size), (count, size) → (..., count)."""
-    return tt.where(parts, x.unsqueeze(-2), -math.inf).max(-1)
-
-
-def _sizes(output_size: int | Sequence[int | None], axes: int) -> Sequence[int | None]:
+def _adaptive(x: tt.Tensor, output_size: int | Sequence[int | None], axes: int) -> tt.Tensor:
+    """The mean of each part of each of the last axes."""
     sizes = [output_size] * axes if isinstance(output_size, int) else list(output_size)
     if len(sizes) != axes:
         raise tt.ArgumentError(
             f"adaptive pooling: output_size {tuple(sizes)}", why=f"it has {axes} numbers", fix="output_size=1"
         )
-    return sizes
+    for axis, wanted in enumerate(sizes, -axes):
+        rows = tt.moveaxis(x, axis, -1)
+        parts = _parts(rows.shape[-1], wanted, x)
+        means = tt.where(parts, rows.unsqueeze(-2), 0).sum(-1) / parts.sum(1)  # in a product nan would spread
+        x = tt.moveaxis(means, -1, axis)
+    return x
 
 
 def adaptive_avg_pool1d(input: tt.Tensor, output_size: int | Sequence[int]) -> tt.Tensor:
@@ -330,7 +316,7 @@ def adaptive_avg_pool1d(input: tt.Tensor, output_size: int | Sequence[int]) -> t
     >>> tt.nn.functional.adaptive_avg_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
     [[3.0, 3.0]]
     """
-    return _adaptive(input, _sizes(output_size, 1), _mean_of_parts)
+    return _adaptive(input, output_size, 1)
 
 
 def adaptive_avg_pool2d(input: tt.Tensor, output_size: int | Sequence[int | None]) -> tt.Tensor:
@@ -339,31 +325,11 @@ def adaptive_avg_pool2d(input: tt.Tensor, output_size: int | Sequence[int | None
     >>> tt.nn.functional.adaptive_avg_pool2d(tt.arange(4.0).reshape(1, 2, 2), 1).tolist()
     [[[1.5]]]
     """
-    return _adaptive(input, _sizes(output_size, 2), _mean_of_parts)
-
-
-def adaptive_max_pool1d(input: tt.Tensor, output_size: int | Sequence[int]) -> tt.Tensor:
-    """The largest element of each of output_size parts of the last axis, of equal size up to one element.
-
-    >>> tt.nn.functional.adaptive_max_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
-    [[5.0, 4.0]]
-    """
-    return _adaptive(input, _sizes(output_size, 1), _max_of_parts)
-
-
-def adaptive_max_pool2d(input: tt.Tensor, output_size: int | Sequence[int | None]) -> tt.Tensor:
-    """The largest element of each of output_size = (height, width) parts of the last two axes.
-
-    >>> tt.nn.functional.adaptive_max_pool2d(tt.arange(4.0).reshape(1, 2, 2), 1).tolist()
-    [[[3.0]]]
-    """
-    return _adaptive(input, _sizes(output_size, 2), _max_of_parts)
+    return _adaptive(input, output_size, 2)
 
 
 AdaptiveAvgPool1d = as_module("AdaptiveAvgPool1d", adaptive_avg_pool1d)
 AdaptiveAvgPool2d = as_module("AdaptiveAvgPool2d", adaptive_avg_pool2d)
-AdaptiveMaxPool1d = as_module("AdaptiveMaxPool1d", adaptive_max_pool1d)
-AdaptiveMaxPool2d = as_module("AdaptiveMaxPool2d", adaptive_max_pool2d)
 AvgPool1d = as_module("AvgPool1d", avg_pool1d)
 AvgPool2d = as_module("AvgPool2d", avg_pool2d)
 MaxPool1d = as_module("MaxPool1d", max_pool1d)

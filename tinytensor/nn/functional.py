@@ -24,17 +24,14 @@ from tinytensor.argument_errors import FUNCTIONAL as _FUNCTIONAL
 from tinytensor.argument_errors import FUNCTIONS as _FUNCTIONS
 from tinytensor.argument_errors import missing as _missing
 from tinytensor.nn.activation import (
-    dropout1d,
     dropout2d,
     elu,
     glu,
-    gumbel_softmax,
     hardswish,
     hardtanh,
     leaky_relu,
     logsigmoid,
     mish,
-    prelu,
     relu6,
     selu,
     softsign,
@@ -45,8 +42,6 @@ from tinytensor.nn.attention import (
 from tinytensor.nn.convolution import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
-    adaptive_max_pool1d,
-    adaptive_max_pool2d,
     avg_pool1d,
     avg_pool2d,
     conv1d,
@@ -61,13 +56,9 @@ from tinytensor.nn.convolution import (
 from tinytensor.nn.embedding import (
     embedding,
 )
-from tinytensor.nn.linear import (
-    bilinear,
-)
 from tinytensor.nn.loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
-    cosine_embedding_loss,
     cross_entropy,
     huber_loss,
     kl_div,
@@ -80,21 +71,19 @@ from tinytensor.nn.normalization import (
     batch_norm,
     cosine_similarity,
     group_norm,
-    instance_norm,
     layer_norm,
     normalize,
     rms_norm,
 )
 
 __all__ = [
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d",
-    "avg_pool1d", "avg_pool2d", "batch_norm", "bilinear", "binary_cross_entropy",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d",     "avg_pool1d", "avg_pool2d", "batch_norm", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d",
-    "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "dropout", "dropout1d", "dropout2d",
-    "elu", "embedding", "gelu", "glu", "group_norm", "gumbel_softmax", "hardswish", "hardtanh",
-    "huber_loss", "instance_norm", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear",
+    "cosine_similarity", "cross_entropy", "dropout", "dropout2d",
+    "elu", "embedding", "gelu", "glu", "group_norm", "hardswish", "hardtanh",
+    "huber_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear",
     "log_softmax", "logsigmoid", "max_pool1d", "max_pool2d", "mish", "mse_loss", "nll_loss", "normalize",
-    "one_hot", "pad", "prelu", "relu", "relu6", "rms_norm", "scaled_dot_product_attention", "selu",
+    "one_hot", "pad", "relu", "relu6", "rms_norm", "scaled_dot_product_attention", "selu",
     "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "softsign", "tanh", "unfold",
 ]  # fmt: skip
 

@@ -20,8 +20,6 @@ from tinytensor.argument_errors import missing as _missing
 __all__ = [
     "calculate_gain",
     "constant_",
-    "dirac_",
-    "eye_",
     "fans",
     "kaiming_normal_",
     "kaiming_uniform_",
@@ -91,33 +89,6 @@ def constant_(tensor: tt.Tensor, val: float) -> tt.Tensor:
     [0.5, 0.5]
     """
     return _fill(tensor, val)
-
-
-def eye_(tensor: tt.Tensor) -> tt.Tensor:
-    """Fill a matrix with 1 on the diagonal and 0 elsewhere.
-
-    >>> tt.nn.init.eye_(tt.empty(2, 2)).tolist()
-    [[1.0, 0.0], [0.0, 1.0]]
-    """
-    return _fill(tensor, tt.eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
-
-
-def dirac_(tensor: tt.Tensor, groups: int = 1) -> tt.Tensor:
-    """Fill the kernels of a convolution so that each output channel is an input channel.
-
-    Args:
-        tensor: shape (C_out, C_in / groups, k, ...); written to.
-
-    >>> tt.nn.init.dirac_(tt.empty(1, 1, 3)).tolist()
-    [[[0.0, 1.0, 0.0]]]
-    """
-    kernels = tt.zeros(*tensor.shape, dtype=tensor.dtype)
-    middle = tuple([k // 2 for k in tensor.shape[2:]])
-    each = tensor.shape[0] // groups
-    for channel in range(min(each, tensor.shape[1]) * groups):
-        group, at = divmod(channel, min(each, tensor.shape[1]))
-        kernels[(group * each + at, at, *middle)] = 1
-    return _fill(tensor, kernels.to(tensor.device))
 
 
 def orthogonal_(tensor: tt.Tensor, gain: float = 1.0, generator: Generator = None) -> tt.Tensor:

@@ -1,4 +1,4 @@
-"""Linear, LinearGelu, which fuses it with GELU, and Bilinear."""
+"""Linear, and LinearGelu, which fuses it with GELU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tinytensor.api as tt
 from tinytensor.nn import init
 from tinytensor.nn.module import Module, Parameter, check_size
 
-__all__ = ["Bilinear", "Linear", "LinearGelu", "bilinear"]
+__all__ = ["Linear", "LinearGelu"]
 
 
 class Linear(Module):
@@ -90,55 +90,3 @@ class LinearGelu(Linear):
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(..., K) → (..., N)."""
         return tt.linear_gelu(x, self.weight, self.bias, approximate=self.approximate)
-
-
-def bilinear(
-    input1: tt.Tensor, input2: tt.Tensor, weight: tt.Tensor, bias: tt.Tensor | None = None
-) -> tt.Tensor:
-    """x1' A x2 + bias for each matrix A of weight (N, K1, K2): (..., K1), (..., K2) → (..., N).
-
-    >>> tt.nn.functional.bilinear(tt.ones(2), tt.ones(3), tt.ones(1, 2, 3)).tolist()
-    [6.0]
-    """
-    y = tt.einsum("...i,oij,...j->...o", input1, weight, input2)
-    return y if bias is None else y + bias
-
-
-class Bilinear(Module):
-    """y = x1' A x2 + bias, with a matrix A for each output.
-
-    Shapes:
-        x1 (..., K1), x2 (..., K2) → (..., N); weight (N, K1, K2), bias (N,), initially from
-        U(-1/sqrt(K1), 1/sqrt(K1)).
-
-    >>> tt.nn.Bilinear(2, 3, 4)(tt.ones(5, 2), tt.ones(5, 3)).shape
-    (5, 4)
-    """
-
-    weight: tt.Tensor
-    bias: tt.Tensor | None
-
-    def __init__(
-        self,
-        in1_features: int,
-        in2_features: int,
-        out_features: int,
-        bias: bool = True,
-        *,
-        device: Any = None,
-        dtype: Any = None,
-        generator: tt.Generator | None = None,
-    ) -> None:
-        super().__init__()
-        sizes = {"out_features": out_features, "in1_features": in1_features, "in2_features": in2_features}
-        shape = [check_size("Bilinear", name, size) for name, size in sizes.items()]
-        bound = 1 / sqrt(in1_features)
-        self.weight = Parameter(init.uniform_(tt.empty(shape), -bound, bound, generator))
-        self.register_parameter("bias", None)
-        if bias:
-            self.bias = Parameter(init.uniform_(tt.empty(out_features), -bound, bound, generator))
-        self.to(device, dtype)
-
-    def forward(self, x1: tt.Tensor, x2: tt.Tensor) -> tt.Tensor:
-        """(..., K1) and (..., K2) → (..., N)."""
-        return bilinear(x1, x2, self.weight, self.bias)

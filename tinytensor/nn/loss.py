@@ -257,25 +257,8 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     return reduced("huber_loss", tt.where(d <= delta, 0.5 * d * d, delta * (d - 0.5 * delta)), reduction)
 
 
-def cosine_embedding_loss(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
-) -> Tensor:
-    """Mean of 1 - cos where target is 1, of max(0, cos - margin) where it is -1: (N, D), (N, D), (N,) → ().
-
-    >>> x = tt.tensor([[1.0, 0.0]])
-    >>> tt.nn.functional.cosine_embedding_loss(x, x, tt.tensor([-1]), margin=0.5).item()
-    0.5
-    """
-    squares = [(x * x).sum(-1) + 1e-12 for x in (input1, input2)]
-    cosine = (input1 * input2).sum(-1) / tt.sqrt(squares[0] * squares[1])
-    alike = tt.where(target == 1, 1 - cosine, 0.0)
-    unlike = tt.where(target == -1, tt.clip(cosine - margin, min=0.0), 0.0)
-    return reduced("cosine_embedding_loss", alike + unlike, reduction)
-
-
 BCELoss = as_module("BCELoss", binary_cross_entropy, inputs=2)
 BCEWithLogitsLoss = as_module("BCEWithLogitsLoss", binary_cross_entropy_with_logits, inputs=2)
-CosineEmbeddingLoss = as_module("CosineEmbeddingLoss", cosine_embedding_loss, inputs=3)
 CrossEntropyLoss = as_module("CrossEntropyLoss", cross_entropy, inputs=2)
 HuberLoss = as_module("HuberLoss", huber_loss, inputs=2)
 KLDivLoss = as_module("KLDivLoss", kl_div, inputs=2)

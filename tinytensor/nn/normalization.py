@@ -14,16 +14,6 @@ from tinytensor.ops.nn.layer_norm import rms_norm as _rms_norm
 Numbers = int | Sequence[int]
 
 
-def need_axes(what: str, input: tt.Tensor, least: int, form: str) -> None:
-    """ShapeError if the input has fewer axes than the function needs."""
-    if input.ndim < least:
-        raise tt.ShapeError(
-            f"{what}: the input has shape {input.shape}",
-            why=f"its axes are {form}, at least {least}",
-            fix="x.unsqueeze(0) for an axis that is missing in front",
-        )
-
-
 def _rows(what: str, input: tt.Tensor, normalized_shape: Numbers, *parameters: tt.Tensor | None) -> list[Any]:
     """The tensors with the last axes, which are those of normalized_shape, made one."""
     given: object = normalized_shape
@@ -101,7 +91,12 @@ def group_norm(
     >>> tt.nn.functional.group_norm(tt.tensor([[1.0, 3.0, 10.0, 20.0]]), 2).tolist()
     [[-1.0, 1.0, -1.0, 1.0]]
     """
-    need_axes("group_norm", input, 2, "(N, C, ...)")
+    if input.ndim < 2:
+        raise tt.ShapeError(
+            f"group_norm: the input has shape {input.shape}",
+            why="its axes are (N, C, ...), at least 2",
+            fix="x.unsqueeze(0) for an axis that is missing in front",
+        )
     n, c = input.shape[:2]
     if c % num_groups:
         raise tt.ShapeError(
@@ -171,36 +166,6 @@ def batch_norm(
     scale = tt.rsqrt(variance + eps) if weight is None else tt.rsqrt(variance + eps) * weight
     y = (input - mean.reshape(columns)) * scale.reshape(columns)
     return y if bias is None else y + bias.reshape(columns)
-
-
-def instance_norm(
-    input: tt.Tensor,
-    running_mean: tt.Tensor | None = None,
-    running_var: tt.Tensor | None = None,
-    weight: tt.Tensor | None = None,
-    bias: tt.Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> tt.Tensor:
-    """`batch_norm` of each example by itself: (N, C, ...) → the same; running statistics are means over N.
-
-    >>> tt.nn.functional.instance_norm(tt.tensor([[[1.0, 3.0]], [[5.0, 9.0]]])).tolist()
-    [[[-1.0, 1.0]], [[-1.0, 1.0]]]
-    """
-    need_axes("instance_norm", input, 2, "(N, C, ...)")
-    n, c = input.shape[:2]
-    given = (running_mean, running_var, weight, bias)
-    tiled: list[Any] = [None if t is None else tt.tile(t, n) for t in given]  # (N * C,)
-    rows = input.reshape(1, n * c, *input.shape[2:])
-    mean, variance, scale, shift = tiled
-    y = batch_norm(rows, mean, variance, scale, shift, use_input_stats, momentum, eps)
-    if use_input_stats:
-        with tt.no_grad():
-            for running, each in zip(given[:2], tiled, strict=False):
-                if running is not None and each is not None:
-                    running.copy_(each.reshape(n, c).mean(0))
-    return y.reshape(input.shape)
 
 
 def normalize(input: tt.Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> tt.Tensor:
@@ -407,47 +372,7 @@ class GroupNorm(_Norm):
         return f"num_groups={self.num_groups}, eps={self.eps:g}"
 
 
-class _ByChannel(_Norm):
-    """Base class of the modules that may keep running statistics of channels."""
-
-    running_mean: tt.Tensor | None
-    running_var: tt.Tensor | None
-    num_batches_tracked: tt.Tensor | None
-    eps: float
-    ranks: ClassVar[tuple[int, ...]]
-    shapes: ClassVar[str]
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__()
-        self.num_features = check_size(type(self).__name__, "num_features", num_features)
-        self.eps, self.momentum = eps, momentum
-        self._parameters_of((num_features,), affine, affine and bias)
-        zeros, ones, count = tt.zeros(num_features), tt.ones(num_features), tt.tensor(0)
-        for name, start in (("running_mean", zeros), ("running_var", ones), ("num_batches_tracked", count)):
-            self.register_buffer(name, start if track_running_stats else None)
-        self.to(device, dtype)
-
-    def _check(self, x: tt.Tensor, channels: int) -> None:
-        if x.ndim not in self.ranks or x.shape[channels] != self.num_features:
-            raise tt.ShapeError(
-                f"{type(self).__name__}: x has shape {x.shape}",
-                why=f"it is {self.shapes}, with C = {self.num_features}",
-                fix="x.unsqueeze(0) is a batch of one example",
-            )
-
-
-class BatchNorm1d(_ByChannel):
+class BatchNorm1d(_Norm):
     """Mean 0 and variance 1 of each channel over the batch, then a scale and shift per channel.
 
     y = (x - mean) / sqrt(variance + eps) * weight + bias
@@ -475,12 +400,42 @@ class BatchNorm1d(_ByChannel):
     [[0.0]]
     """
 
+    running_mean: tt.Tensor | None
+    running_var: tt.Tensor | None
+    num_batches_tracked: tt.Tensor | None
+    eps: float
     ranks: ClassVar[tuple[int, ...]] = (2, 3)
-    shapes = "(N, C) or (N, C, L)"
+    shapes: ClassVar[str] = "(N, C) or (N, C, L)"
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.num_features = check_size(type(self).__name__, "num_features", num_features)
+        self.eps, self.momentum = eps, momentum
+        self._parameters_of((num_features,), affine, affine and bias)
+        zeros, ones, count = tt.zeros(num_features), tt.ones(num_features), tt.tensor(0)
+        for name, start in (("running_mean", zeros), ("running_var", ones), ("num_batches_tracked", count)):
+            self.register_buffer(name, start if track_running_stats else None)
+        self.to(device, dtype)
 
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """The same shape."""
-        self._check(x, 1)
+        if x.ndim not in self.ranks or x.shape[1] != self.num_features:
+            raise tt.ShapeError(
+                f"{type(self).__name__}: x has shape {x.shape}",
+                why=f"it is {self.shapes}, with C = {self.num_features}",
+                fix="x.unsqueeze(0) is a batch of one example",
+            )
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
@@ -496,51 +451,3 @@ class BatchNorm2d(BatchNorm1d):
     """BatchNorm1d of images: x (N, C, H, W) → the same; statistics over N, H and W."""
 
     ranks, shapes = (4,), "(N, C, H, W)"
-
-
-class InstanceNorm1d(_ByChannel):
-    """Mean 0 and variance 1 of each channel of each example, over its positions.
-
-    Shapes:
-        x (N, C, L) or (C, L) → the same.
-
-    Source: Ulyanov, Vedaldi, Lempitsky 2016, arXiv:1607.08022.
-
-    >>> tt.nn.InstanceNorm1d(1)(tt.tensor([[1.0, 3.0]])).tolist()
-    [[-1.0, 1.0]]
-    """
-
-    ranks: ClassVar[tuple[int, ...]] = (2, 3)
-    shapes = "(N, C, L) or (C, L)"
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
-        affine: bool = False,
-        track_running_stats: bool = False,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        options = (affine, track_running_stats, device, dtype)
-        super().__init__(num_features, eps, momentum, *options, bias=bias)
-
-    def forward(self, x: tt.Tensor) -> tt.Tensor:
-        """The same shape."""
-        if x.ndim == self.ranks[0]:
-            return self.forward(x.unsqueeze(0)).squeeze(0)
-        self._check(x, 1)
-        by_input = self.training or self.running_mean is None
-        momentum = self.momentum or 0.0
-        return instance_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, by_input, momentum, self.eps
-        )
-
-
-class InstanceNorm2d(InstanceNorm1d):
-    """InstanceNorm1d of images: x (N, C, H, W) or (C, H, W) → the same; statistics over H and W."""
-
-    ranks, shapes = (3, 4), "(N, C, H, W) or (C, H, W)"
