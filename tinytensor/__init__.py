@@ -16,30 +16,12 @@ if (
 
 from tinytensor import api as _api
 from tinytensor import autograd as _autograd
-from tinytensor import nn as nn
-from tinytensor import optim as optim
-from tinytensor import utils as utils
 from tinytensor.api import *
-from tinytensor.argument_checks import with_argument_errors as _checked
 from tinytensor.argument_errors import FUNCTIONS as _FUNCTIONS
 from tinytensor.argument_errors import missing as _missing
 from tinytensor.interop import backends as backends
 from tinytensor.interop.einops_backend import offer as _offer
 from tinytensor.interop.namespaces import namespaces as _namespaces
-from tinytensor.nn.functional import avg_pool1d as avg_pool1d
-from tinytensor.nn.functional import avg_pool2d as avg_pool2d
-from tinytensor.nn.functional import conv1d as conv1d
-from tinytensor.nn.functional import conv2d as conv2d
-from tinytensor.nn.functional import cross_entropy as cross_entropy
-from tinytensor.nn.functional import embedding as embedding
-from tinytensor.nn.functional import layer_norm as layer_norm
-from tinytensor.nn.functional import max_pool1d as max_pool1d
-from tinytensor.nn.functional import max_pool2d as max_pool2d
-from tinytensor.nn.functional import mse_loss as mse_loss
-from tinytensor.nn.functional import nll_loss as nll_loss
-from tinytensor.nn.functional import pad as pad
-from tinytensor.nn.functional import rms_norm as rms_norm
-from tinytensor.nn.functional import scaled_dot_product_attention as scaled_dot_product_attention
 
 __version__ = "0.1.0"
 _offer()
@@ -50,24 +32,44 @@ vars(_autograd).update(  # tt.autograd.Function is PyTorch's name of tt.Function
         for name in ("Function", "detect_anomaly", "grad", "gradcheck", "gradgradcheck")
     }
 )
-_ON_DEMAND = ("cuda", "fft", "func", "linalg")  # imported when a program asks for them
 if TYPE_CHECKING:  # type checkers follow the imports, and report a missing name themselves
     from tinytensor import cuda as cuda
     from tinytensor import fft as fft
     from tinytensor import func as func
     from tinytensor import linalg as linalg
-else:
-    for _module in (nn, nn.functional, nn.utils, optim, optim.lr_scheduler, utils.data):
-        for _name in _module.__all__:  # clear errors for wrong arguments: see argument_checks.py
-            _thing = getattr(_module, _name)
-            if callable(_thing) and _name not in _api.__all__:
-                setattr(_module, _name, _checked(_thing, module=_module.__name__))
+    from tinytensor import nn as nn
+    from tinytensor import optim as optim
+    from tinytensor import utils as utils
+    from tinytensor.nn.functional import avg_pool1d as avg_pool1d
+    from tinytensor.nn.functional import avg_pool2d as avg_pool2d
+    from tinytensor.nn.functional import conv1d as conv1d
+    from tinytensor.nn.functional import conv2d as conv2d
+    from tinytensor.nn.functional import cross_entropy as cross_entropy
+    from tinytensor.nn.functional import embedding as embedding
+    from tinytensor.nn.functional import layer_norm as layer_norm
+    from tinytensor.nn.functional import max_pool1d as max_pool1d
+    from tinytensor.nn.functional import max_pool2d as max_pool2d
+    from tinytensor.nn.functional import mse_loss as mse_loss
+    from tinytensor.nn.functional import nll_loss as nll_loss
+    from tinytensor.nn.functional import pad as pad
+    from tinytensor.nn.functional import rms_norm as rms_norm
+    from tinytensor.nn.functional import scaled_dot_product_attention as scaled_dot_product_attention
+else:  # imported when a program asks for them
+    _MODULES = ("cuda", "fft", "func", "linalg", "nn", "optim", "utils")
+    _OF_NETWORKS = (
+        *("avg_pool1d", "avg_pool2d", "conv1d", "conv2d", "cross_entropy", "embedding", "layer_norm"),
+        *("max_pool1d", "max_pool2d", "mse_loss", "nll_loss", "pad", "rms_norm"),
+        "scaled_dot_product_attention",
+    )
+    __all__ = sorted([*_api.__all__, *_MODULES, *_OF_NETWORKS, "backends"])
 
-    _SHARED = [_name for _name in nn.functional.__all__ if _name in globals()]
-    globals().update({_name: getattr(nn.functional, _name) for _name in _SHARED})  # wrapped
-    __all__ = sorted([*{*_api.__all__, *_SHARED, *_ON_DEMAND}, "backends", "nn", "optim", "utils"])
+    def __dir__():
+        return sorted({*globals(), *__all__})
 
     def __getattr__(name):  # called for names that do not exist, or not yet
-        if name in _ON_DEMAND:
+        if name in _MODULES:
             return _import_module(f"{__name__}.{name}")
-        _missing(__name__, _FUNCTIONS, name)
+        if name not in _OF_NETWORKS:
+            _missing(__name__, _FUNCTIONS, name)
+        globals()[name] = getattr(_import_module(f"{__name__}.nn.functional"), name)
+        return globals()[name]

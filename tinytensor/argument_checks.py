@@ -12,13 +12,13 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Mapping
-from types import FunctionType
+from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType, ModuleType
 from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 
-from tinytensor.argument_errors import translate_keywords
+from tinytensor.argument_errors import missing, translate_keywords
 from tinytensor.errors import ArgumentError, DTypeError, NumberRangeError, TinyTensorError
 from tinytensor.runtime.cpu.memory import out_of_memory
 from tinytensor.tensor import is_tensor
@@ -57,6 +57,21 @@ def with_argument_errors(function: F, name: str = "", module: str = "") -> F:
     if module:
         checked.__module__, checked.__qualname__ = module, function.__name__
     return checked  # type: ignore[return-value]  # wraps() keeps the signature
+
+
+def publish(names: dict[str, Any], elsewhere: Mapping[str, str], modules: Sequence[str] = ()) -> None:
+    """What a module with names for users ends with, of its globals: `__all__`, if there is none every name
+    without an underscore, and of modules those given; clear errors for wrong arguments of the functions and
+    classes that have none yet; and for a missing name an error that says what to write, by `elsewhere`.
+    """
+    module = names["__name__"]
+    if "__all__" not in names:
+        own = {name for name, thing in names.items() if name in modules or not isinstance(thing, ModuleType)}
+        names["__all__"] = sorted([name for name in own - {"TYPE_CHECKING"} if name[0].isalpha()])
+    names["__getattr__"] = functools.partial(missing, module, elsewhere)
+    for name in names["__all__"]:
+        if callable(thing := names[name]) and not hasattr(thing, "__wrapped__"):
+            names[name] = with_argument_errors(thing, module=module)
 
 
 def _explained(

@@ -7,16 +7,10 @@ irfft(rfft(x)).
 
 from typing import TYPE_CHECKING
 
-from tinytensor.argument_checks import with_argument_errors as _checked
+from tinytensor.argument_checks import publish as _publish
 from tinytensor.argument_errors import FFT as _FFT
-from tinytensor.argument_errors import missing as _missing
 from tinytensor.ops.fourier.frequencies import *
 from tinytensor.ops.fourier.transforms import *
 
 if not TYPE_CHECKING:  # type checkers follow the star imports
-    __all__ = sorted([name for name in globals() if name[0].isalpha() and name != "TYPE_CHECKING"])
-    for _name in __all__:  # clear errors for wrong arguments: see argument_checks.py
-        globals()[_name] = _checked(globals()[_name], module=__name__)
-
-    def __getattr__(name):  # called only for missing names
-        _missing(__name__, _FFT, name)
+    _publish(globals(), _FFT)

@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import re
-import secrets
 import shutil
 import stat
 import sys
@@ -144,7 +143,7 @@ def temporary_beside(target: Path) -> Path:
             else:
                 with suppress(OSError):
                     path.unlink()
-    return target.with_name(f".{target.name}.{os.getpid()}-{mine}{secrets.token_hex(4)}.tmp")
+    return target.with_name(f".{target.name}.{os.getpid()}-{mine}{os.urandom(4).hex()}.tmp")
 
 
 def _is_alive(process: int) -> bool:

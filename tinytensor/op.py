@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from inspect import get_annotations
 from math import prod
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar, dataclass_transform
@@ -164,7 +164,7 @@ class Op:
             binds = callable(value) and hasattr(value, "__get__") and not isinstance(value, staticmethod)
             if binds and made and not made.startswith(cls.__qualname__ + "."):
                 setattr(cls, name, staticmethod(value))
-        cls.__new__ = _constructor(cls, kinds)  # type: ignore[method-assign]
+        cls.__new__ = _constructor(cls, kinds) if kinds else _only  # type: ignore[method-assign]
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{self.name} is a value: make another one with other parameters")
@@ -184,6 +184,11 @@ class Op:
 AnyOp = Op | type[Op]  # a class stands for its op if it has no parameters
 MAX_OPS = 16_384
 _ops: dict[Any, Any] = {}  # by class and parameters
+
+
+def _only(cls: type[Op]) -> Op:
+    """`cls.__new__` of an op without parameters."""
+    return _made(cls, (cls,), {})
 
 
 def _constructor(cls: type[Op], kinds: dict[str, str]) -> Any:
@@ -210,8 +215,14 @@ def __new__({", ".join(["_cls", *(["*"] if given else []), *given])}):
         return _made(_cls, _key, {{{", ".join([f"{name!r}: {name}" for name in kinds])}}})
 """
     scope: dict[str, Any] = {"cls": cls, "_ops": _ops, "_exact": _exact, "_made": _made}
-    exec(text, scope)
+    exec(_compiled(text), scope)
     return scope["__new__"]
+
+
+@cache
+def _compiled(text: str) -> Any:
+    """The code of a constructor, which ops with the same parameters share."""
+    return compile(text, "<op>", "exec")
 
 
 def _exact(value: Any) -> Any:

@@ -133,6 +133,7 @@ EMULATOR_MAY_IMPORT = {
 NN_MAY_IMPORT = {
     "tinytensor.api",
     "tinytensor.autograd.hooks",
+    "tinytensor.argument_checks",
     "tinytensor.argument_errors",
     "tinytensor.cuda",
     "tinytensor.linalg",

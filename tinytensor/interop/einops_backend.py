@@ -7,7 +7,6 @@ Ours is defined when a program imports einops, by a finder that watches for that
 from __future__ import annotations
 
 import sys
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
@@ -27,16 +26,16 @@ def offer() -> None:
     if _MODULE in sys.modules:
         _define(sys.modules[_MODULE])
     else:
-        sys.meta_path.insert(0, _Finder())
+        sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]  # importlib.abc takes 10 ms to import
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Finds einops as the other finders do, and has the backend defined once it has run."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if name != _MODULE:
             return None
-        sys.meta_path.remove(self)
+        sys.meta_path.remove(self)  # type: ignore[arg-type]
         spec = find_spec(name)
         if spec is not None and spec.loader is not None:
             run = spec.loader.exec_module

@@ -5,161 +5,66 @@ Names, arguments and defaults are PyTorch's; docs/from_pytorch.md lists what dif
 
 from typing import TYPE_CHECKING
 
+from tinytensor.argument_checks import publish as _publish
 from tinytensor.argument_errors import NN as _NN
-from tinytensor.argument_errors import missing as _missing
-from tinytensor.nn import functional, init, utils
-from tinytensor.nn.activation import (
-    ELU,
-    GELU,
-    GLU,
-    SELU,
-    Dropout,
-    Dropout2d,
-    Hardswish,
-    Hardtanh,
-    LeakyReLU,
-    LogSigmoid,
-    LogSoftmax,
-    Mish,
-    ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Softsign,
-    Tanh,
-)
-from tinytensor.nn.attention import MultiheadAttention
-from tinytensor.nn.container import (
-    Flatten,
-    Identity,
-    ModuleDict,
-    ModuleList,
-    ParameterList,
-    Sequential,
-    Unflatten,
-)
-from tinytensor.nn.convolution import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AvgPool1d,
-    AvgPool2d,
-    Conv1d,
-    Conv2d,
-    ConvTranspose1d,
-    ConvTranspose2d,
-    MaxPool1d,
-    MaxPool2d,
-    Unfold,
-)
-from tinytensor.nn.embedding import Embedding
-from tinytensor.nn.linear import Linear, LinearGelu
-from tinytensor.nn.loss import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    HuberLoss,
-    KLDivLoss,
-    L1Loss,
-    MSELoss,
-    NLLLoss,
-    SmoothL1Loss,
-)
-from tinytensor.nn.module import Module, Parameter, as_module
-from tinytensor.nn.normalization import (
-    BatchNorm1d,
-    BatchNorm2d,
-    CosineSimilarity,
-    GroupNorm,
-    LayerNorm,
-    RMSNorm,
-)
-from tinytensor.nn.quantized import QuantizedEmbedding, QuantizedLinear, quantize_layers
-from tinytensor.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
-from tinytensor.nn.transformer import (
-    TransformerEncoder,
-    TransformerEncoderLayer,
-)
-
-__all__ = [
-    "ELU",
-    "GELU",
-    "GLU",
-    "GRU",
-    "LSTM",
-    "RNN",
-    "SELU",
-    "AdaptiveAvgPool1d",
-    "AdaptiveAvgPool2d",
-    "AvgPool1d",
-    "AvgPool2d",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "BatchNorm1d",
-    "BatchNorm2d",
-    "Conv1d",
-    "Conv2d",
-    "ConvTranspose1d",
-    "ConvTranspose2d",
-    "CosineSimilarity",
-    "CrossEntropyLoss",
-    "Dropout",
-    "Dropout2d",
-    "Embedding",
-    "Flatten",
-    "GRUCell",
-    "GroupNorm",
-    "Hardswish",
-    "Hardtanh",
-    "HuberLoss",
-    "Identity",
-    "KLDivLoss",
-    "L1Loss",
-    "LSTMCell",
-    "LayerNorm",
-    "LeakyReLU",
-    "Linear",
-    "LinearGelu",
-    "LogSigmoid",
-    "LogSoftmax",
-    "MSELoss",
-    "MaxPool1d",
-    "MaxPool2d",
-    "Mish",
-    "Module",
-    "ModuleDict",
-    "ModuleList",
-    "MultiheadAttention",
-    "NLLLoss",
-    "Parameter",
-    "ParameterList",
-    "QuantizedEmbedding",
-    "QuantizedLinear",
-    "RMSNorm",
-    "RNNCell",
-    "ReLU",
-    "ReLU6",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "SmoothL1Loss",
-    "Softmax",
-    "Softplus",
-    "Softsign",
-    "Tanh",
-    "TransformerEncoder",
-    "TransformerEncoderLayer",
-    "Unflatten",
-    "Unfold",
-    "as_module",
-    "functional",
-    "init",
-    "quantize_layers",
-    "utils",
-]
+from tinytensor.nn import functional as functional
+from tinytensor.nn import init as init
+from tinytensor.nn import utils as utils
+from tinytensor.nn.activation import ELU as ELU
+from tinytensor.nn.activation import GELU as GELU
+from tinytensor.nn.activation import GLU as GLU
+from tinytensor.nn.activation import SELU as SELU
+from tinytensor.nn.activation import Dropout as Dropout
+from tinytensor.nn.activation import Dropout2d as Dropout2d
+from tinytensor.nn.activation import Hardswish as Hardswish
+from tinytensor.nn.activation import Hardtanh as Hardtanh
+from tinytensor.nn.activation import LeakyReLU as LeakyReLU
+from tinytensor.nn.activation import LogSigmoid as LogSigmoid
+from tinytensor.nn.activation import LogSoftmax as LogSoftmax
+from tinytensor.nn.activation import Mish as Mish
+from tinytensor.nn.activation import ReLU as ReLU
+from tinytensor.nn.activation import ReLU6 as ReLU6
+from tinytensor.nn.activation import Sigmoid as Sigmoid
+from tinytensor.nn.activation import SiLU as SiLU
+from tinytensor.nn.activation import Softmax as Softmax
+from tinytensor.nn.activation import Softplus as Softplus
+from tinytensor.nn.activation import Softsign as Softsign
+from tinytensor.nn.activation import Tanh as Tanh
+from tinytensor.nn.attention import MultiheadAttention as MultiheadAttention
+from tinytensor.nn.container import *
+from tinytensor.nn.convolution import AdaptiveAvgPool1d as AdaptiveAvgPool1d
+from tinytensor.nn.convolution import AdaptiveAvgPool2d as AdaptiveAvgPool2d
+from tinytensor.nn.convolution import AvgPool1d as AvgPool1d
+from tinytensor.nn.convolution import AvgPool2d as AvgPool2d
+from tinytensor.nn.convolution import Conv1d as Conv1d
+from tinytensor.nn.convolution import Conv2d as Conv2d
+from tinytensor.nn.convolution import ConvTranspose1d as ConvTranspose1d
+from tinytensor.nn.convolution import ConvTranspose2d as ConvTranspose2d
+from tinytensor.nn.convolution import MaxPool1d as MaxPool1d
+from tinytensor.nn.convolution import MaxPool2d as MaxPool2d
+from tinytensor.nn.convolution import Unfold as Unfold
+from tinytensor.nn.embedding import Embedding as Embedding
+from tinytensor.nn.linear import Linear as Linear
+from tinytensor.nn.linear import LinearGelu as LinearGelu
+from tinytensor.nn.loss import BCELoss as BCELoss
+from tinytensor.nn.loss import BCEWithLogitsLoss as BCEWithLogitsLoss
+from tinytensor.nn.loss import CrossEntropyLoss as CrossEntropyLoss
+from tinytensor.nn.loss import HuberLoss as HuberLoss
+from tinytensor.nn.loss import KLDivLoss as KLDivLoss
+from tinytensor.nn.loss import L1Loss as L1Loss
+from tinytensor.nn.loss import MSELoss as MSELoss
+from tinytensor.nn.loss import NLLLoss as NLLLoss
+from tinytensor.nn.loss import SmoothL1Loss as SmoothL1Loss
+from tinytensor.nn.module import *
+from tinytensor.nn.normalization import BatchNorm1d as BatchNorm1d
+from tinytensor.nn.normalization import BatchNorm2d as BatchNorm2d
+from tinytensor.nn.normalization import CosineSimilarity as CosineSimilarity
+from tinytensor.nn.normalization import GroupNorm as GroupNorm
+from tinytensor.nn.normalization import LayerNorm as LayerNorm
+from tinytensor.nn.normalization import RMSNorm as RMSNorm
+from tinytensor.nn.quantized import *
+from tinytensor.nn.recurrent import *
+from tinytensor.nn.transformer import *
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name):  # called only for missing names
-        _missing(__name__, _NN, name)
+    _publish(globals(), _NN, ("functional", "init", "utils"))

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import tinytensor.api as tt
+from tinytensor.argument_checks import publish as _publish
 from tinytensor.argument_errors import NN_UTILS as _NN_UTILS
-from tinytensor.argument_errors import missing as _missing
 from tinytensor.optim import clip_grad_norm_
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
@@ -29,6 +29,4 @@ def clip_grad_value_(parameters: tt.Tensor | Iterable[tt.Tensor], clip_value: fl
 
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name):  # called only for missing names
-        _missing(__name__, _NN_UTILS, name)
+    _publish(globals(), _NN_UTILS)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import tinytensor.api as tt
+from tinytensor.argument_checks import publish as _publish
 from tinytensor.argument_errors import SCHEDULERS as _SCHEDULERS
-from tinytensor.argument_errors import missing as _missing
 from tinytensor.argument_errors import translate_keywords
 from tinytensor.optim.optimizer import Optimizer, check_state
 
@@ -374,6 +374,4 @@ class ReduceLROnPlateau:
 
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name):  # called only for missing names
-        _missing(__name__, _SCHEDULERS, name)
+    _publish(globals(), _SCHEDULERS)

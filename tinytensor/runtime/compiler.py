@@ -22,7 +22,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -266,6 +265,8 @@ def make_libraries(recipes: Sequence[Recipe], part: str) -> list[str]:
     if missing:
         _tell(missing)
         missing.sort(key=lambda recipe: -sum(map(len, contents(recipe))))
+        from concurrent.futures import ThreadPoolExecutor, as_completed  # it takes 10 ms
+
         pool = ThreadPoolExecutor(logical_processors())
         try:
             with compiling(len(missing)) as finished:
