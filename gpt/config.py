@@ -137,7 +137,10 @@ class GPTConfig:
 class TrainConfig:
     """Training hyperparameters; the defaults are nanoGPT's CPU recipe."""
 
-    REMOVED: ClassVar[frozenset[str]] = frozenset({"shard_optimizer"})  # fields of older files
+    REMOVED: ClassVar[frozenset[str]] = frozenset({  # fields of older files
+        "shard_optimizer", "spike_deviations", "spike_window", "ema_decay", "overfit_one_batch",
+        "sample_prompt", "batch_stride", "muon_momentum",
+    })  # fmt: skip
 
     data: str = "shakespeare"  # training text: shakespeare (embedded), a text file, a folder, or token files
     pattern: str = "*.txt"  # which files of a folder are read, at any depth
@@ -155,10 +158,9 @@ class TrainConfig:
     # several times faster than float32
     tf32: bool = False
     batch_size: int = 12  # sequences per forward pass
-    # sampling of windows: random positions, consecutive, one every batch_stride tokens (stride: a sliding
-    # window), or documents: rows that begin with a document, filled by best fit
-    batch_order: Literal["random", "consecutive", "stride", "documents"] = "random"
-    batch_stride: int = 0  # tokens between the starts of windows; for batch_order=stride only
+    # sampling of windows: random positions, consecutive, or documents: rows that begin with a document,
+    # filled by best fit
+    batch_order: Literal["random", "consecutive", "documents"] = "random"
     gradient_accumulation_steps: int = 1  # forward and backward passes per optimizer step
     # record a step once, and replay it without Python between kernels (tt.capture): on one rank, without
     # float16. Steps that measure health run eagerly
@@ -182,16 +184,8 @@ class TrainConfig:
     weight_decay: float = 0.1  # of AdamW and Muon, on matrices only
     beta1: float = 0.9  # AdamW's decay rate of the first moment
     beta2: float = 0.99  # AdamW's decay rate of the second moment
-    muon_momentum: float = 0.95  # Muon's momentum
     muon_iterations: int = 5  # Newton-Schulz iterations per step; fewer are faster and less exact
     grad_clip: float = 1.0  # maximum global gradient norm; 0: no clipping
-    # skip a step whose loss or gradient norm is so many standard deviations above the mean of the last
-    # spike_window steps; 0: never skip. 6 skips only spikes
-    spike_deviations: float = 0.0
-    spike_window: int = 50  # steps of that running mean; no step is skipped before there are so many
-    # decay of an exponential moving average of the weights, such as 0.999, used for evaluation, samples and
-    # the saved model; 0: none
-    ema_decay: float = 0.0
     eval_interval: int = 250  # steps between evaluations; 0: only at the end
     eval_batches: int = 0  # batches per evaluation; 0: the whole validation split in consecutive blocks
     log_interval: int = 10  # steps between log lines
@@ -199,11 +193,9 @@ class TrainConfig:
     # 0: none
     health_interval: int = 0
     sample_interval: int = 0  # steps between printed samples; 0: none
-    sample_tokens: int = 200  # tokens per sample
-    sample_prompt: str = ""  # prompt of the samples; empty: the first token of the training data
+    sample_tokens: int = 200  # tokens per sample, after the first token of the training data
     checkpoint_interval: int = 0  # steps between checkpoints; 0: only with evaluations
     keep_checkpoints: int = 2  # number of newest checkpoints to keep; the best is kept in addition
-    overfit_one_batch: bool = False  # train on the first batch alone, as a sanity check
     # scratch, resume (the last checkpoint in out_dir), or weights: a run directory, a Hugging Face model
     # folder, a .safetensors or .gguf file, smollm2, a name on the Hugging Face hub
     init_from: str = "scratch"
@@ -212,25 +204,15 @@ class TrainConfig:
         check_types(self)
         at_least(self, 1, "batch_size", "gradient_accumulation_steps", "max_steps", "log_interval")
         at_least(self, 1, "keep_checkpoints", "sample_tokens", "muon_iterations")
-        at_least(self, 2, "spike_window")
         at_least(self, 0, "seed", "warmup_steps", "decay_steps", "weight_decay", "grad_clip")
         at_least(self, 0, "eval_interval", "eval_batches", "sample_interval", "checkpoint_interval")
-        at_least(self, 0, "checkpoint_blocks", "spike_deviations", "health_interval", "matrix_learning_rate")
-        _in_unit_interval(self, "beta1", "beta2", "muon_momentum", "ema_decay")
-        peak, low, stride, wsd = (
-            self.learning_rate,
-            self.min_learning_rate,
-            self.batch_stride,
-            self.schedule == "wsd",
-        )
+        at_least(self, 0, "checkpoint_blocks", "health_interval", "matrix_learning_rate")
+        _in_unit_interval(self, "beta1", "beta2")
+        peak, low, wsd = self.learning_rate, self.min_learning_rate, self.schedule == "wsd"
         room = self.max_steps - self.decay_length if wsd else self.decay_length
         _require(self, [
             *[(getattr(self, name) != "", f"{name} is empty", "a name or a path is needed", "its default")
               for name in ("data", "pattern", "tokenizer", "out_dir", "device", "init_from")],
-            ((stride > 0) == (self.batch_order == "stride"),
-             f"batch_stride={stride} with batch_order={self.batch_order}",
-             "a sliding window needs a stride, and the other orders have none",
-             "--batch_order=stride --batch_stride=1, or leave batch_stride out"),
             (not self.tf32 or self.device != "cpu", "tf32 with device=cpu",
              "TF32 is a format of the tensor cores of GPUs; the CPU multiplies in float32",
              "--device=cuda or emulated, or leave tf32 out"),

@@ -40,8 +40,8 @@ class Parser(argparse.ArgumentParser):
         >>> from gpt.config import TrainConfig
         >>> parser = Parser(prog="python -m gpt train")
         >>> parser.add_fields(TrainConfig())
-        >>> parser.parse_args(["--max-steps", "1e3", "--overfit_one_batch"])
-        Namespace(max_steps=1000, overfit_one_batch=True)
+        >>> parser.parse_args(["--max-steps", "1e3", "--tf32"])
+        Namespace(max_steps=1000, tf32=True)
     """
 
     def __init__(self, **options: Any) -> None:

@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     if args.tasks is None and len(args.runs) == 1 and not args.json and args.out is None:
         model, tokenizer = _model(args.runs[0], args)
         tokens = _tokens(args.runs[0], args.data, tokenizer)
-        print(score(model, tokens, args.batch_size, tokenizer, args.batches).table())
+        print(score(model, tokens, tokenizer).table())
         return 0
     found = _compared(args)
     if args.out is not None:
@@ -54,7 +54,7 @@ def _parser() -> Parser:
         "runs",
         nargs="+",
         metavar="RUN",
-        help="run directory, for example runs/demo, or another model: smollm2",
+        help="run directory, one of its checkpoints, or another model: smollm2",
     )
     parser.add_argument(
         "--tasks",
@@ -66,9 +66,6 @@ def _parser() -> Parser:
     parser.add_argument(
         "--data", help="a text file, or a folder with val.bin; default: the run's validation part"
     )
-    parser.add_argument("--checkpoint", default="best", help="best, latest, or a step; default best")
-    parser.add_argument("--batch_size", type=int, default=16, help="blocks at a time; default 16")
-    parser.add_argument("--batches", type=int, default=0, help="stop after so many; default 0: all")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, …; default cpu")
     return parser
 
@@ -85,7 +82,7 @@ def _compared(args: Namespace) -> Comparison:
         if args.data is not None or not names or _validation(run) is not None:
             with found.scoring(run, BITS):
                 tokens = _tokens(run, args.data, tokenizer)
-                text = score(model, tokens, args.batch_size, tokenizer, args.batches)
+                text = score(model, tokens, tokenizer)
                 if text.bits_per_byte is not None:
                     found.add(run, BITS, Score(text.bits_per_byte, None, None, text.tokens))
     return found
@@ -93,8 +90,7 @@ def _compared(args: Namespace) -> Comparison:
 
 def _model(run: str, args: Namespace) -> tuple[GPT, Tokenizer | None]:
     """Model on the device, and its tokenizer."""
-    which = int(args.checkpoint) if args.checkpoint.isdecimal() else args.checkpoint
-    return load(run, checkpoint=which, device=args.device, packed=True)
+    return load(run, device=args.device, packed=True)
 
 
 def _validation(run: str) -> Path | None:

@@ -12,10 +12,8 @@ from math import exp
 import tinytensor as tt
 from gpt.console import model_and_fields
 from gpt.evaluation.likelihood import log_likelihoods
-from gpt.fields import check_types
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
-from gpt.generation.text_stream import stream_text
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.load import load, require_tokenizer
@@ -28,25 +26,6 @@ TASKS: tuple[tuple[str, ...], ...] = (
 )
 QUERY = "Italy:"
 ANSWERS: tuple[str, ...] = (" Rome", " Italian")
-
-
-@dataclass(frozen=True)
-class InContextConfig:
-    """Examples and query; by default, two tasks with the same query."""
-
-    example: tuple[str, ...] = ()  # a line with a query and its answer; may be repeated
-    query: str = ""  # the beginning of a line that the model completes, such as "Italy:"
-    # completion to print the probability of, with the space before it, such as " Rome"; may be repeated
-    answer: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        if (self.example or self.answer) and not self.query:
-            raise tt.ArgumentError(
-                "InContextConfig: there is no query",
-                why="examples and answers belong to a query",
-                fix='for example --example="France: Paris" --query="Italy:"',
-            )
 
 
 @dataclass(frozen=True)
@@ -95,7 +74,7 @@ def _said(model: GPT, tokenizer: Tokenizer, prompt: str) -> str:
     greedy = Sampler(SamplingConfig(temperature=0), tokenizer.vocab_size)
     drawn = (token for _, token in generate_rows(model, [tokenizer.encode(prompt)], LONGEST, greedy))
     said = takewhile(lambda token: token != tokenizer.separator, drawn)
-    return "".join(stream_text(tokenizer, said, stop=["\n"]))
+    return tokenizer.decode(list(said)).partition("\n")[0]
 
 
 def render(shots: Sequence[Shot], examples: Sequence[str], answers: Sequence[str] = ()) -> str:
@@ -130,13 +109,10 @@ def visible_line(text: str) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt incontext [MODEL]`."""
-    path, (config,) = model_and_fields("incontext", __doc__, argv, InContextConfig(), default="smollm2")
+    path, () = model_and_fields("incontext", __doc__, argv, default="smollm2")
     model, tokenizer = require_tokenizer(load(path, packed=True), "incontext", path)
-    own = config.query != ""
-    tasks = (config.example,) if own else TASKS
-    query, answers = (config.query, config.answer) if own else (QUERY, ANSWERS)
-    print(f"{path} completes the line {query!r}; probabilities are of the answer and the end of the line")
-    for examples in tasks:
-        print()
-        print(render(few_shots(model, tokenizer, examples, query, answers), examples, answers), flush=True)
+    print(f"{path} completes the line {QUERY!r}; probabilities are of the answer and the end of the line")
+    for examples in TASKS:
+        shots = few_shots(model, tokenizer, examples, QUERY, ANSWERS)
+        print(f"\n{render(shots, examples, ANSWERS)}", flush=True)
     return 0

@@ -64,7 +64,7 @@ def log_likelihoods(model: GPT, tokenizer: Tokenizer, pairs: Sequence[tuple[str,
                     raise tt.ArgumentError(
                         f"log_likelihoods: the log-likelihood of {pairs[i][1][:40]!r} is {log_p}",
                         why="the model's weights or logits are not finite, so no choice is likelier",
-                        fix="use an earlier checkpoint: --checkpoint=STEP",
+                        fix="use an earlier checkpoint: RUN/step_N",
                     )
                 found[i] = Likelihood(log_p, bool(right.all()), int((row != IGNORED).sum()))
     return [found[i] for i in range(len(rows))]

@@ -1,7 +1,6 @@
 """Loss, perplexity, accuracy and bits per byte of a model on a text."""
 
 from dataclasses import dataclass
-from itertools import islice
 from math import exp, log
 
 import numpy as np
@@ -57,38 +56,19 @@ class Scores:
         return "\n".join([f"{name:<{width}}{value}" for name, value in rows])
 
 
-def score(
-    model: GPT, tokens: Tokens, batch_size: int = 16, tokenizer: Tokenizer | None = None, batches: int = 0
-) -> Scores:
-    """Metrics of all tokens of a text but the first, in consecutive blocks.
-
-    Args:
-        model: run in evaluation mode, which is restored afterwards.
-        tokens: TokenFile or array of ids (N,).
-        batch_size: B, blocks per batch; affects the result by rounding only.
-        tokenizer: to count the bytes of the text.
-        batches: number of batches; 0: the whole text.
-
-    Example:
-        >>> from gpt.config import GPTConfig
-        >>> model = GPT(GPTConfig(vocab_size=4, block_size=8, n_layer=1, n_head=1, n_embd=8))
-        >>> scores = score(model, [0, 1, 2, 3] * 10)
-        >>> scores.tokens, scores.by_place.shape
-        (39, (8,))
-    """
-    if len(tokens) < 2 or batches < 0:
+def score(model: GPT, tokens: Tokens, tokenizer: Tokenizer | None = None, batch_size: int = 16) -> Scores:
+    """Metrics of all tokens (N,) of a text but the first, in blocks; the tokenizer counts bytes."""
+    if len(tokens) < 2:
         raise tt.ArgumentError(
-            f"score: {len(tokens)} tokens, batches={batches}",
-            why="each token but the first is predicted, in `batches` batches, or in all (0)",
-            fix="give a longer text" if len(tokens) < 2 else "use batches=0",
+            f"score: {len(tokens)} tokens", why="each but the first is predicted", fix="give a longer text"
         )
     T = min(model.config.block_size, len(tokens) - 1)
     losses, counts = np.zeros(T), np.zeros(T, np.int64)
     right, text_bytes, text_nats = 0, 0, 0.0
     blocks = consecutive_blocks(tokens, model.config.block_size, batch_size)
-    total = batches or -(-(len(tokens) - 1) // (batch_size * model.config.block_size))
+    total = -(-(len(tokens) - 1) // (batch_size * model.config.block_size))
     with model.evaluating(), progress_bar("batches", total) as watched:
-        for inputs, targets in watched(islice(blocks, batches or None)):
+        for inputs, targets in watched(blocks):
             ids, wanted = [tt.from_numpy(x).to(model.device) for x in (inputs, targets)]
             logits = model(ids)  # (B, T, V)
             lost = tt.cross_entropy(logits.mT, wanted, reduction="none").astype(tt.float64).cpu().numpy()

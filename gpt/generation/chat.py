@@ -17,7 +17,7 @@ import tinytensor as tt
 from gpt.console import model_and_fields, plain, quiet_compilation
 from gpt.fields import at_least, check_types
 from gpt.generation.context import Context
-from gpt.generation.sampling import Past, Sampler, SamplingConfig
+from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.generation.text_stream import TextStream
 from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_count
@@ -48,26 +48,10 @@ class ChatConfig:
 class Conversation:
     """Conversation with a model, by its chat template, with a KV cache.
 
-    Args:
-        model: in evaluation mode.
-        tokenizer: the model's; see `ChatTemplate` for what it needs.
-        config: system message and sizes.
-        sampler: samples the tokens.
-
     Attributes:
         messages: those in the context, after the system message: {"role": …, "content": …}.
         forgotten: number of messages dropped from the context, to leave a quarter of it to an answer.
         cut: whether the last answer was truncated, by the context or by max_new_tokens.
-
-    Example:
-        >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.bpe import BPETokenizer
-        >>> words = BPETokenizer.train("", 258, special_tokens=["<|im_start|>", "<|im_end|>"])
-        >>> model = GPT(GPTConfig(vocab_size=258, block_size=64, n_layer=1, n_head=1, n_embd=4)).eval()
-        >>> talk = Conversation(model, words, ChatConfig(max_new_tokens=8), Sampler(SamplingConfig(), 258))
-        >>> answer = "".join(talk.answer("Hi"))
-        >>> talk.messages == [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": answer}]
-        True
     """
 
     def __init__(self, model: GPT, tokenizer: Tokenizer, config: ChatConfig, sampler: Sampler) -> None:
@@ -112,17 +96,16 @@ class Conversation:
             self.forgotten += 2
         self._continue_with(ids)
         self.messages, self.cut, text = messages, False, ""
-        stream, past = TextStream(self.template.tokenizer), Past(ids.copy(), [])
+        stream, begin = TextStream(self.template.tokenizer), len(ids)
         try:
             while not self.cut:
                 self._read = ids.copy()
                 logits = self._context.logits([ids], len(ids))[0]
-                token = self._sampler.draw(logits, past, self._generator)
+                token = self._sampler.draw(logits, self._generator)
                 if token in self.template.stop_ids:
                     break
                 ids.append(token)
-                past.answer.append(token)
-                self.cut = len(past.answer) == self._config.max_new_tokens or len(ids) == self._size
+                self.cut = len(ids) in (begin + self._config.max_new_tokens, self._size)
                 piece = stream.push(token)
                 text += piece
                 if piece:

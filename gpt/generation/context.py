@@ -15,17 +15,9 @@ class Context:
     """Context of a batch of growing texts: a KV cache while they fit, then a sliding window.
 
     Args:
-        model: in evaluation mode.
         rows: B, number of texts.
         tokens: their final length; capacity of the cache, limited to the context.
         use_cache: use a KV cache, if the device has kernels for it; the logits are the same without.
-
-    Example:
-        >>> from gpt.config import GPTConfig
-        >>> model = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=4)).eval()
-        >>> context = Context(model, 1, 6)
-        >>> [context.logits([[1, 2, 3, 4, 0, 1]], end).shape for end in (2, 3, 6)]
-        [(1, 5), (1, 5), (1, 5)]
     """
 
     def __init__(self, model: GPT, rows: int, tokens: int, *, use_cache: bool = True) -> None:
@@ -47,11 +39,7 @@ class Context:
         return logits
 
     def rewind(self, length: int) -> None:
-        """Forget all but the first `length` tokens; the text after them may change.
-
-        Raises:
-            ArgumentError: a sliding window has dropped tokens that are needed again.
-        """
+        """Forget all but the first `length` tokens; ArgumentError if a sliding window has dropped some."""
         if self._cache is not None and length < self._begin:
             self._cache.rewind(length)
             self._begin = length
@@ -63,11 +51,6 @@ class Context:
         other._cache = None if self._cache is None else self._cache.selected(rows)
         other._read = Reader(self._model, other._cache)
         return other
-
-    def choose(self, rows: Sequence[int]) -> None:
-        """Replace text i by a copy of text rows[i]."""
-        if self._cache is not None:
-            self._cache.choose(rows)
 
 
 def _has_kernels(model: GPT) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import tinytensor as tt
 from gpt.console import counted
 from gpt.generation.candidates import Choices, choices, in_words
-from gpt.generation.sampling import Candidates, Floats, Past, Sampler, SamplingConfig, softmax
+from gpt.generation.sampling import Candidates, Floats, Sampler, SamplingConfig, softmax
 from gpt.tokenizers.base import Tokenizer
 from tinytensor.lab.html import visible
 
@@ -38,15 +38,13 @@ class Draw:
     candidates: Choices  # the most likely of them
 
 
-def explain(
-    sampler: Sampler, logits: Floats, past: Past, token: int, tokenizer: Tokenizer, *, top: int = 5
-) -> Draw:
+def explain(sampler: Sampler, logits: Floats, token: int, tokenizer: Tokenizer, *, top: int = 5) -> Draw:
     """Apply the filters of a sampler to logits step by step.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> sampler, logits = Sampler(SamplingConfig(top_k=2), 3), np.log([0.5, 0.3, 0.2])
-        >>> draw = explain(sampler, logits, Past([0], []), 0, CharTokenizer("abc"))
+        >>> draw = explain(sampler, logits, 0, CharTokenizer("abc"))
         >>> stage = draw.stages[0]
         >>> stage.name, stage.removed, stage.likeliest[0][0], round(stage.mass, 9)
         ('top-k 2', 1, 'c', 0.2)
@@ -55,7 +53,7 @@ def explain(
     model_p = p = softmax(whole.logits)
     stages = []
     for name, keep in sampler.filters:
-        after = keep(left, past)
+        after = keep(left)
         gone = ~np.isin(left.tokens, after.tokens, assume_unique=True)
         stages.append(
             Stage(
@@ -89,16 +87,14 @@ def entropy_of(candidates: Candidates) -> float:
 class ExplainingSampler(Sampler):
     """Sampler that explains each sampled token."""
 
-    def __init__(
-        self, config: SamplingConfig, tokenizer: Tokenizer, tell: Callable[[Draw], object], top: int = 5
-    ) -> None:
+    def __init__(self, config: SamplingConfig, tokenizer: Tokenizer, tell: Callable[[Draw], object]) -> None:
         super().__init__(config, tokenizer.vocab_size)
-        self._tokenizer, self._tell, self._top = tokenizer, tell, top
+        self._tokenizer, self._tell = tokenizer, tell
 
-    def draw(self, logits: Floats, past: Past, generator: tt.Generator) -> int:
+    def draw(self, logits: Floats, generator: tt.Generator) -> int:
         """Sample a token from logits (V,), and report its explanation."""
-        token = super().draw(logits, past, generator)
-        self._tell(explain(self, logits, past, token, self._tokenizer, top=self._top))
+        token = super().draw(logits, generator)
+        self._tell(explain(self, logits, token, self._tokenizer))
         return token
 
 
@@ -113,17 +109,12 @@ def render(draw: Draw) -> str:
           top-k 1            0.00 bits   took 1 token with 25.0%: b 25.0%
           1 candidate        a 100.0%
     """
-    count = counted(draw.left, "candidate")
+    given = f"{draw.probability:.1%} (the model gave it {draw.model_probability:.1%})"
     lines = [
-        f"{visible(draw.token):<18}  {draw.probability:.1%} (the model gave it {draw.model_probability:.1%})"
+        f"{visible(draw.token):<18}  {given}",
+        f"  {'model':<17} {draw.model_entropy:5.2f} bits   {in_words(draw.model_choices)}",
     ]
-    lines.append(f"  {'model':<17} {draw.model_entropy:5.2f} bits   {in_words(draw.model_choices)}")
-    for stage in draw.stages:
-        lines.append(f"  {stage.name:<17} {stage.entropy:5.2f} bits   {_taken(stage)}")
-    return "\n".join([*lines, f"  {count:<17}  {in_words(draw.candidates)}"])
-
-
-def _taken(stage: Stage) -> str:
-    if not stage.removed:
-        return "took none"
-    return f"took {counted(stage.removed, 'token')} with {stage.mass:.1%}: {in_words(stage.likeliest)}"
+    for s in draw.stages:
+        taken = f"{counted(s.removed, 'token')} with {s.mass:.1%}: {in_words(s.likeliest)}"
+        lines.append(f"  {s.name:<17} {s.entropy:5.2f} bits   took {taken if s.removed else 'none'}")
+    return "\n".join([*lines, f"  {counted(draw.left, 'candidate'):<17}  {in_words(draw.candidates)}"])

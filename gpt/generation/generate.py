@@ -7,7 +7,7 @@ from typing import Any
 
 import tinytensor as tt
 from gpt.generation.context import Context
-from gpt.generation.sampling import Past, Sampler, SamplingConfig
+from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.models.gpt import GPT
 
 
@@ -60,12 +60,8 @@ def generate_rows(
     samples, while others still process their prompts. So no row needs left padding or its own positions.
 
     Args:
-        model: in evaluation mode.
         prompts: token ids of each row, at least one; only the last block_size of them are read.
-        max_new_tokens: number of tokens to sample for each.
-        sampler: samples the tokens.
         generators: random generator of each row; default: tinytensor's for all.
-        use_cache: use a KV cache.
 
     Returns:
         An iterator of (row, token); the tokens of a row are in order.
@@ -102,7 +98,7 @@ def _rows(
     use_cache: bool,
 ) -> Iterator[tuple[int, int]]:
     texts = [prompt[-model.config.block_size :] for prompt in prompts]
-    pasts = [Past(prompt, []) for prompt in prompts]
+    left = [count] * len(prompts)  # tokens to sample
     longest = max(map(len, texts)) + count
     context = Context(model, len(texts), longest, use_cache=use_cache)
     while count and (end := min(map(len, texts))) < longest:
@@ -110,10 +106,9 @@ def _rows(
         for row, text in enumerate(texts):
             if len(text) > end:
                 continue  # still in its prompt, or finished
-            past = pasts[row]
-            token = sampler.draw(logits[row], past, generators[row])
+            token = sampler.draw(logits[row], generators[row])
             text.append(token)
-            past.answer.append(token)
-            if len(past.answer) == count:  # finished: continues with zeros, which are not used
+            left[row] -= 1
+            if not left[row]:  # finished: continues with zeros, which are not used
                 text += [0] * (longest - len(text))
             yield row, token

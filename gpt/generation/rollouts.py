@@ -30,24 +30,12 @@ def sample_answers(
     Each prompt is processed once, up to the length of the shortest; then all rows go on together.
 
     Args:
-        model: in evaluation mode.
-        prompts: token ids of each, at least one.
-        max_new_tokens: maximum length of an answer.
         stop_ids: ids that end an answer; the id is part of it. An answer without one was cut.
-        copies: G, number of answers to each prompt.
         temperature: divides the logits; 0 is greedy.
         vocab_size: number of valid ids; a padded model has more logits.
-        generator: random generator; default: tinytensor's.
 
     Returns:
-        Answers (P * G): those to the first prompt, then those to the second, …
-
-    Example:
-        >>> from gpt.config import GPTConfig
-        >>> model = GPT(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=1, n_embd=4)).eval()
-        >>> answers = sample_answers(model, [[1, 2], [1, 2, 3]], 4, stop_ids={0}, copies=2)
-        >>> len(answers), max(map(len, answers)) <= 4
-        (4, True)
+        Answers (P * copies): those to the first prompt, then those to the second, …
     """
     shortest, longest = min(map(len, prompts), default=0), max(map(len, prompts), default=0) + max_new_tokens
     if shortest == 0 or max_new_tokens < 1 or longest > model.config.block_size:

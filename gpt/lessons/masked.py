@@ -114,9 +114,8 @@ class MaskedRun(Run):
 
     def scores(self) -> dict[str, float]:
         """`masked_scores` on the validation split, or on its first `eval_batches`."""
-        model, config = self.eval_model, self.train_config
+        model, config = self.model, self.train_config
         assert self.val_tokens is not None
-        assert isinstance(model, Encoder)
         size = max(config.batch_size, 16)
         return masked_scores(
             model, self.val_tokens, batch_size=size, batches=config.eval_batches, seed=config.seed
@@ -130,8 +129,8 @@ class MaskedRun(Run):
         return found["loss"]
 
 
-def fill(model: Encoder, tokenizer: Tokenizer, text: str, blank: str = "_") -> str:
-    """Fill the gaps of a text, each a `blank` for one masked token, in the order of confidence.
+def fill(model: Encoder, tokenizer: Tokenizer, text: str) -> str:
+    """Fill the gaps of a text, each a _ for one masked token, in the order of confidence.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer
@@ -140,9 +139,9 @@ def fill(model: Encoder, tokenizer: Tokenizer, text: str, blank: str = "_") -> s
         >>> filled[0], len(filled), filled[-1]
         ('a', 4, 'b')
     """
-    _require_gap(text, blank)
+    _require_gap(text)
     mask = model.config.vocab_size - 1
-    ids = [i for part in text.split(blank) for i in [*tokenizer.encode(part), mask]][:-1]
+    ids = [i for part in text.split("_") for i in [*tokenizer.encode(part), mask]][:-1]
     while mask in ids:
         gaps = [place for place, i in enumerate(ids) if i == mask]
         with tt.no_grad():
@@ -153,28 +152,23 @@ def fill(model: Encoder, tokenizer: Tokenizer, text: str, blank: str = "_") -> s
     return tokenizer.decode(ids)
 
 
-def _require_gap(text: str, blank: str) -> None:
-    if blank not in text:
+def _require_gap(text: str) -> None:
+    if "_" not in text:
         raise tt.ArgumentError(
-            f"masked: no gap in {text[:40]!r}",
-            why=f"gaps are written as {blank!r}",
-            fix=f"for example {EXAMPLE.replace('_', blank)!r}",
+            f"masked: no gap in {text[:40]!r}", why="gaps are written as _", fix=f"for example {EXAMPLE!r}"
         )
 
 
 @dataclass(frozen=True)
 class FillConfig:
-    """Texts with gaps."""
+    """A text with gaps."""
 
-    text: tuple[str, ...] = ()  # a text to fill; may be repeated
-    blank: str = "_"  # marker of a gap of one token
+    text: str = ""  # a text to fill; _ is a gap of one token
 
     def __post_init__(self) -> None:
         check_types(self)
-        if not self.blank:
-            raise tt.ArgumentError("masked: --blank is empty", why="it marks a gap", fix="--blank=_")
-        for text in self.text:
-            _require_gap(text, self.blank)
+        if self.text:
+            _require_gap(self.text)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -200,8 +194,8 @@ def main(argv: Sequence[str]) -> int:
         _report(run)
     model, tokenizer = require_tokenizer(load(folder, kind=Encoder), "masked", folder)
     assert isinstance(model, Encoder)
-    for text in config.text:
-        print(f"{text!r}\n→ {fill(model, tokenizer, text, config.blank)!r}")
+    if config.text:
+        print(f"{config.text!r}\n→ {fill(model, tokenizer, config.text)!r}")
     return 0
 
 

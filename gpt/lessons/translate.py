@@ -16,12 +16,10 @@ from gpt.data.contents import hash_of_tokenizer
 from gpt.data.examples import padded, split
 from gpt.data.text_pairs import PairBatches, checksum, pairs_of
 from gpt.fields import check_types
-from gpt.generation.beam import beam_search
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.lessons.seq2seq import EncoderDecoder
 from gpt.live.watch import WatchConfig
-from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.tokenizer import choose
 from gpt.training.command import configs_of, tell_files, train
@@ -56,9 +54,9 @@ def end_of(tokenizer: Tokenizer) -> int:
     return tokenizer.encode("\n")[0] if tokenizer.separator is None else tokenizer.separator
 
 
-def translate(model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str], beams: int = 1) -> list[str]:
-    r"""Translate texts, by greedy decoding or beam search, with KV caches of source and target. A translation
-    that does not end is truncated at the context length.
+def translate(model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str]) -> list[str]:
+    r"""Translate texts by greedy decoding, with KV caches of source and target. A translation that does not
+    end is truncated at the context length.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer
@@ -67,14 +65,6 @@ def translate(model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str],
         2
     """
     mark = end_of(tokenizer)
-    if beams != 1:
-        found = [_by_beams(model, tokenizer, text, mark, beams) for text in texts]
-    else:
-        found = _likeliest(model, tokenizer, texts, mark)
-    return [tokenizer.decode(ids) for ids in found]
-
-
-def _read(model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str], mark: int) -> None:
     sources = [[*tokenizer.encode(text), mark] for text in texts]
     ids, lengths = [
         tt.tensor(x, device=model.device) for x in (padded(sources, 0), [len(s) for s in sources])
@@ -82,18 +72,6 @@ def _read(model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str], mar
     with tt.no_grad():
         model.read(ids, lengths)
 
-
-def _by_beams(model: EncoderDecoder, tokenizer: Tokenizer, text: str, mark: int, beams: int) -> list[int]:
-    _read(model, tokenizer, [text], mark)
-    size, vocab_size = model.config.block_size, tokenizer.vocab_size
-    best = beam_search(model, [mark], size, beams, end=mark, vocab_size=vocab_size)[0].tokens
-    return list(best[:-1] if best[-1] == mark else best)
-
-
-def _likeliest(
-    model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str], mark: int
-) -> list[list[int]]:
-    _read(model, tokenizer, texts, mark)
     greedy = Sampler(SamplingConfig(temperature=0), tokenizer.vocab_size)
     found: list[list[int]] = [[] for _ in texts]
     going_on = set(range(len(texts)))
@@ -104,7 +82,7 @@ def _likeliest(
                 break
         elif row in going_on:
             found[row].append(token)
-    return found
+    return [tokenizer.decode(ids) for ids in found]
 
 
 class TranslateRun(Run):
@@ -118,14 +96,7 @@ class TranslateRun(Run):
     def __init__(
         self, model_config: GPTConfig, train_config: TrainConfig, ranks: Communicator | None = None
     ) -> None:
-        unused = [
-            "pattern",
-            "batch_order",
-            "batch_stride",
-            "checkpoint_blocks",
-            "sample_prompt",
-            "sample_tokens",
-        ]
+        unused = ["pattern", "batch_order", "checkpoint_blocks", "sample_tokens"]
         refuse_fields(train_config, unused, self.command)
         refuse_ranks(ranks or self.ranks, self.command)  # the last batch of an epoch may have too few rows
         super().__init__(model_config, train_config, ranks)
@@ -159,13 +130,9 @@ class TranslateRun(Run):
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
         """Mean cross-entropy of the target tokens, with its autograd graph."""
-        return self._loss(self.model, *batch)
-
-    def _loss(self, model: GPT, *batch: tt.Tensor) -> tt.Tensor:
         inputs, targets, source, lengths = batch
-        assert isinstance(model, EncoderDecoder)
-        model.read(source, lengths)
-        return model.loss(inputs, targets)
+        self.model.read(source, lengths)
+        return self.model.loss(inputs, targets)
 
     @property
     def has_validation(self) -> bool:
@@ -175,13 +142,13 @@ class TranslateRun(Run):
     def evaluate(self) -> float:
         """Loss per token on held-out pairs; logs the exact-match accuracy."""
         total, count = 0.0, 0
-        with self.eval_model.evaluating():
+        with self.model.evaluating():
             for first in range(0, self.evaluated, ROWS):
                 numbers = range(first, min(first + ROWS, self.evaluated))
                 arrays = self.held_out.arrays(numbers)
                 targets = int((arrays[1] >= 0).sum())
                 batch = [tt.from_numpy(x).to(self.model.device) for x in arrays]
-                total += self._loss(self.eval_model, *batch).item() * targets
+                total += self.loss(*batch).item() * targets
                 count += targets
         RunLog(self.folder).write(step=self.step, exact=round(self.exact(), 4))
         return total / count
@@ -203,10 +170,8 @@ class TranslateRun(Run):
 
     def translate(self, texts: Sequence[str]) -> list[str]:
         """Translations by the present model, in evaluation mode."""
-        model = self.eval_model
-        assert isinstance(model, EncoderDecoder)
-        with model.evaluating():
-            return translate(model, self.tokenizer, texts)
+        with self.model.evaluating():
+            return translate(self.model, self.tokenizer, texts)
 
 
 class Translator(Trainer):
@@ -239,10 +204,9 @@ class Translator(Trainer):
 
 @dataclass(frozen=True)
 class TranslateConfig:
-    """Texts to translate, and decoding."""
+    """A text to translate."""
 
-    text: tuple[str, ...] = ()  # a text to translate; may be repeated
-    beams: int = 1  # number of beams; 1: greedy decoding
+    text: str = ""  # a text to translate
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -268,9 +232,7 @@ def main(argv: Sequence[str]) -> int:
     if config.text:
         model, tokenizer = require_tokenizer(load(folder, kind=EncoderDecoder), "translate", folder)
         assert isinstance(model, EncoderDecoder)
-        said_of = translate(model, tokenizer, config.text, config.beams)
-        for text, said in zip(config.text, said_of, strict=True):
-            print(f"{text!r} → {said!r}")
+        print(f"{config.text!r} → {translate(model, tokenizer, [config.text])[0]!r}")
     return 0
 
 

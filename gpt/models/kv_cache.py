@@ -124,14 +124,6 @@ class KVCache:
                 new[:, :, :used] = tt.take(old[:, :, :used], picked, 0)
         return other
 
-    def choose(self, rows: Sequence[int]) -> None:
-        """Replace row i by a copy of row rows[i]."""
-        picked = tt.tensor(list(rows), device=self.keys[0].device)
-        used = self.length - self._dropped
-        with tt.no_grad():
-            for memory in (*self.keys, *self.values):
-                memory[:, :, :used] = tt.take(memory[:, :, :used], picked, 0)
-
     def attend(self, layer: int, qkv: tt.Tensor, slopes: tt.Tensor | None = None) -> tt.Tensor:
         """Append the keys and values of packed new tokens, (B, T, (nh + 2 nkv) hs), and attend: (B, T, C)."""
         window = self.config.window if self.config.window < self.room else 0

@@ -17,11 +17,10 @@ FORMS: dict[str, Callable[[Problem], str]] = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt tasks [NAME…] [--count N] [--split SPLIT] [--first I] [--out FILE]`."""
+    """The command `python -m gpt tasks [NAME…] [--count N] [--split SPLIT] [--out FILE]`."""
     parser = Parser(prog="python -m gpt tasks", description="Problems with answers that a program verifies.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(TASKS) + "; default: list them")
     parser.add_argument("--count", type=int, default=10, metavar="N", help="of each task; default: 10")
-    parser.add_argument("--first", type=int, default=0, metavar="I", help="index of the first; default: 0")
     parser.add_argument("--split", choices=SPLITS, default="train", help="default: train")
     parser.add_argument(
         "--form", choices=FORMS, default="jsonl", help="text: as `train` reads it; default: jsonl"
@@ -31,8 +30,7 @@ def main(argv: Sequence[str]) -> int:
     if args.count < 1:
         raise ArgumentError(f"tasks: --count={args.count}", why="it counts problems", fix="use --count=10")
     if args.names:
-        indices = range(args.first, args.first + args.count)
-        problems = (task(name).problem(i, args.split) for i in indices for name in args.names)
+        problems = (task(name).problem(i, args.split) for i in range(args.count) for name in args.names)
         lines = (FORMS[args.form](problem) for problem in problems)  # one at a time: there may be millions
     else:
         lines = (f"{one.name:<11} {one.about}; chance {one.chance:.1%}" for one in TASKS.values())

@@ -1,1 +1,1 @@
-"""Tokenizers: characters, words, byte-level BPE; files of Hugging Face, tiktoken and SentencePiece."""
+"""Tokenizers: characters, words, byte-level BPE; files of Hugging Face and tiktoken."""

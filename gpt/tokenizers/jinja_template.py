@@ -1,12 +1,14 @@
 """Chat templates of other models: Jinja sources as in Hugging Face's tokenizer_config.json, in a sandbox."""
 
+import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NoReturn
 
 from gpt.tokenizers.base import Tokenizer
-from gpt.tokenizers.jinja_sandbox import renderer
 from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError
 
+MOST = 1 << 22  # characters of a conversation
 _MARK = "\ufdd0"  # a code point that no text has: it breaks special tokens within messages
 
 
@@ -19,7 +21,7 @@ class JinjaTemplate:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         special = tokenizer.special_tokens
-        self._tokenizer, self._render = tokenizer, _compiled(tokenizer.chat_template)
+        self._tokenizer, self._generate = tokenizer, compiled(tokenizer.chat_template)
         found = {special.get(tokenizer.named_tokens.get("eos_token", "")), tokenizer.separator}
         self.stop_ids = tuple(sorted(token for token in found if token is not None))
         names = sorted(special, key=len, reverse=True)
@@ -28,10 +30,15 @@ class JinjaTemplate:
     def ids(self, messages: Sequence[Mapping[str, str]], *, answer: bool) -> list[int]:
         """Ids of a conversation; with `answer`, and of the header of the answer that is to follow."""
         said = [{**message, "content": self._broken(message["content"])} for message in messages]
+        text, end = "", 0
         try:
-            text = self._render(messages=said, add_generation_prompt=answer, **self._tokenizer.named_tokens)
-        except FormatError:
-            raise
+            pieces = self._generate(
+                messages=said, add_generation_prompt=answer, **self._tokenizer.named_tokens
+            )
+            for piece in pieces:
+                text += piece
+                if len(text) > MOST:
+                    raise ValueError(f"it makes more than {MOST:,} characters")
         except Exception as error:  # a template is a program of others, and may raise anything
             raise ArgumentError(
                 "chat: the model's chat template refuses the conversation",
@@ -39,7 +46,6 @@ class JinjaTemplate:
                 fix="many want user and assistant in turns, and some no system message",
             ) from None
         ids: list[int] = []
-        end = 0
         for match in self._special.finditer(text):
             ids += self._plain(text[end : match.start()])
             ids.append(self._tokenizer.special_tokens[match[0]])
@@ -54,17 +60,33 @@ class JinjaTemplate:
         return self._tokenizer.encode(text.replace(_MARK, "")) if text else []
 
 
-def _compiled(source: str) -> Callable[..., str]:
+def compiled(source: str) -> Callable[..., Iterator[str]]:
+    """Function from the variables of a template to pieces of its text.
+
+    Source: `render_jinja_template` of transformers, whose sandbox this is: no attributes of Python, nothing
+        changed, ranges of at most 100,000 numbers.
+    """
     try:
-        return renderer(source)
+        from jinja2 import TemplateError
+        from jinja2.ext import loopcontrols
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
     except ImportError:
         raise MissingLibraryError(
             "chat: the library jinja2 is missing",
             why="the model has a chat template of its own, which is written in Jinja",
             fix='pip install ".[gpt]"',
         ) from None
-    except FormatError:
-        raise
+
+    def refuse(message: str) -> NoReturn:
+        raise TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+    )
+    environment.filters["tojson"] = lambda value, **how: json.dumps(value, ensure_ascii=False, **how)
+    environment.globals["raise_exception"] = refuse
+    try:
+        return environment.from_string(source).generate
     except Exception as error:  # also of Python, which compiles what Jinja makes of it
         raise FormatError(
             "chat: the model's chat template is not Jinja",

@@ -16,7 +16,6 @@ from gpt.tokenizers.char_and_word import UNKNOWN, CharTokenizer, WordTokenizer
 from gpt.tokenizers.chat_template import BEGIN, END
 from gpt.tokenizers.explain_split import render_split
 from gpt.tokenizers.hf_json import parse_tokenizer_json, read_gpt2_files
-from gpt.tokenizers.sentencepiece_file import SentencePieceTokenizer
 from gpt.tokenizers.tiktoken_file import is_rank_file
 from gpt.tokenizers.tokenizer_config import read_config
 from tinytensor.errors import ArgumentError, FormatError
@@ -33,14 +32,13 @@ def load(path: PathLike) -> Tokenizer:
 
     Args:
         path: a file that `save` wrote, a byte-level BPE `tokenizer.json` of Hugging Face, a rank file of
-            `tiktoken` (`cl100k_base.tiktoken`, also .gz), a `.model` of SentencePiece, or a folder with
-            `tokenizer.json`, with `tokenizer.model`, or with GPT-2's `vocab.bpe` and `encoder.json`. The chat
-            template is read from `tokenizer_config.json` next to `tokenizer.json`, if there is one.
+            `tiktoken` (`cl100k_base.tiktoken`, also .gz, or Llama 3's `tokenizer.model`), or a folder with one
+            of them, or with GPT-2's `vocab.bpe` and `encoder.json`. The chat template is read from
+            `tokenizer_config.json` next to `tokenizer.json`, if there is one.
 
     Raises:
         ArgumentError: the file cannot be read.
         FormatError: damaged, or a kind of tokenizer that would produce other ids here.
-        MissingLibraryError: a `.model` without sentencepiece installed.
 
     Example:
         >>> import pathlib, tempfile
@@ -70,7 +68,12 @@ def _loaded(path: Path) -> Tokenizer:
         with _complaints_about(path):
             return BPETokenizer.from_ranks(path)
     if path.suffix == ".model":
-        return SentencePieceTokenizer(read_bytes(path, "load"), path)
+        raise unusable(
+            path,
+            "it is a model of SentencePiece, whose tokenizers were removed",
+            "a tokenizer",
+            "use a model with byte-level BPE, such as Llama 3, or train one: python -m gpt tokenizer train",
+        )
     description = read_json(path, "load")
     with _complaints_about(path):
         return _from_json(description, path)
@@ -87,7 +90,7 @@ def _complaints_about(path: Path) -> Iterator[None]:
 
 def _from_json(description: Mapping[str, object], path: Path) -> Tokenizer:
     """Tokenizer from a JSON object."""
-    for kind in (CharTokenizer, WordTokenizer, SentencePieceTokenizer):
+    for kind in (CharTokenizer, WordTokenizer):
         if description.get("format") == kind.FORMAT:
             return kind.from_json(description, path)
     if "model" in description:
@@ -231,8 +234,6 @@ def _info(args: argparse.Namespace) -> None:
         print("alphabet:", repr(tokenizer.alphabet[:200]))
     elif isinstance(tokenizer, WordTokenizer):
         print("first words:", *map(repr, tokenizer.words[:20]))
-    elif isinstance(tokenizer, SentencePieceTokenizer):
-        print("first pieces:", *map(repr, tokenizer.pieces[:20]))
     for file in args.files:
         tokens = unknown = nbytes = 0
         for text in text_chunks(file, "info"):

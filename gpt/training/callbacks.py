@@ -1,46 +1,15 @@
-"""What a training loop does beside its steps: skips spikes, measures health, averages, saves, samples."""
+"""What a training loop does beside its steps: measures health, evaluates and saves, writes samples."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from math import isfinite
-from typing import Any, Protocol
+from typing import Any
 
-import tinytensor as tt
-from gpt.config import TrainConfig
 from gpt.training.health import HealthProbe, health_table
-from gpt.training.run import Run
-from gpt.training.run_log import RunLog
-from gpt.training.steps import StepResults
-from gpt.training.terminal import Terminal
-
-
-class Loop(Protocol):
-    """What callbacks see of a training loop: see `gpt.training.train.Trainer`."""
-
-    run: Run
-    config: TrainConfig
-    log: RunLog
-    terminal: Terminal
-    results: StepResults
-    ids: tt.Tensor
-    leads: bool
-    sampled: str
-
-    def precision(self) -> AbstractContextManager[Any]: ...  # noqa: D102
-    def sample(self) -> str: ...  # noqa: D102
-    def save(self, *, best: bool) -> None: ...  # noqa: D102
 
 
 class Callback:
-    """Called by the training loop; each method here does nothing.
+    """Called by the training loop, `gpt.training.train.Trainer`; each method here does nothing."""
 
-    Attributes:
-        decides: whether `after_backward` sees every step, and may leave it out.
-    """
-
-    decides = False
-
-    def __init__(self, trainer: Loop) -> None:
+    def __init__(self, trainer: Any) -> None:
         self.trainer, self.run, self.config = trainer, trainer.run, trainer.config
 
     def every(self, interval: int) -> bool:
@@ -51,47 +20,17 @@ class Callback:
         """Whether `after_backward` sees the gradients of a step, which is then eager."""
         return False
 
-    def after_backward(self, loss: float, norm: float) -> bool:
-        """Between gradients and update, if this or another callback watches: whether the step is taken."""
-        return True
+    def after_backward(self) -> None:
+        """Between gradients and update, if this or another callback watches."""
 
-    def after_update(self) -> None:
-        """After each update of the weights. A captured step has it in its graph."""
-
-    def after_step(self, numbers: Mapping[str, Any]) -> Mapping[str, Any]:
-        """After each step, whose log values are given; returns further ones."""
-        return {}
+    def after_step(self, numbers: Mapping[str, Any]) -> None:
+        """After each step, whose log values are given."""
 
     def between(self) -> None:
         """Between two steps; not counted as time of training."""
 
     def at_end(self) -> None:
         """After the last step."""
-
-
-class SkipSpikes(Callback):
-    """Leaves out steps that `SpikeGuard` does not accept, and logs them."""
-
-    decides = True
-    spike: tuple[float, float] | None = None  # loss and norm of the last step, if it was left out
-
-    def after_backward(self, loss: float, norm: float) -> bool:
-        """False for a spike; a norm that is not finite is none, but left to the loss scale."""
-        assert self.run.spikes is not None
-        self.spike = (loss, norm) if isfinite(norm) and not self.run.spikes.accepts(loss, norm) else None
-        return self.spike is None
-
-    def after_step(self, numbers: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Log a step that was left out, and the number of them so far."""
-        assert self.run.spikes is not None
-        if self.spike is not None:
-            loss, norm = self.spike
-            self.trainer.log.write(step=self.run.step, skipped_loss=loss, skipped_grad_norm=norm)
-            values = f"loss {loss:.4f}, |g| {norm:.2f}"
-            self.trainer.terminal.say(
-                f"step {self.run.step:>6}  left out: {values} lie far above the last ones"
-            )
-        return {"skipped": self.run.spikes.skipped}
 
 
 class Health(Callback):
@@ -104,41 +43,21 @@ class Health(Callback):
         """Whether a step is measured."""
         return step % self.config.health_interval == 0
 
-    def after_backward(self, loss: float, norm: float) -> bool:
+    def after_backward(self) -> None:
         """Take the norms of the gradients, and a copy of the weights."""
         self.probe = HealthProbe(self.run.model) if self.watches(self.run.step + 1) else None
-        return True
 
-    def after_step(self, numbers: Mapping[str, Any]) -> Mapping[str, Any]:
+    def after_step(self, numbers: Mapping[str, Any]) -> None:
         """Measure and log."""
         if self.probe is not None and numbers.get("grad_norm") is not None:
             self.line = {"step": self.run.step, "health": self.probe.measure(self.trainer.ids)}
             self.trainer.log.write(**self.line)
         self.probe = None
-        return {}
 
     def at_end(self) -> None:
         """Print the last measurement."""
         if self.line is not None:
             self.trainer.terminal.say(health_table(self.line))
-
-
-class MovingAverage(Callback):
-    """Updates the exponential moving average of the weights. The first steps use a smaller decay, to forget
-    the initial weights sooner.
-    """
-
-    def after_update(self) -> None:
-        """Move the average towards the weights."""
-        run = self.run
-        assert run.average is not None
-        with tt.no_grad():
-            tt.before_replay(lambda: run.share.copy_(self._share()))
-            for mean, p in zip(run.average.parameters(), run.model.parameters(), strict=True):
-                mean += (p - mean) * run.share
-
-    def _share(self) -> float:
-        return 1 - min(self.config.ema_decay, (1 + self.run.step) / (10 + self.run.step))
 
 
 class Checkpoints(Callback):
@@ -176,14 +95,8 @@ class Samples(Callback):
             trainer.terminal.say(f"--- sample at step {self.run.step} ---\n{trainer.sampled}\n---")
 
 
-def callbacks_of(trainer: Loop) -> list[Callback]:
+def callbacks_of(trainer: Any) -> list[Callback]:
     """Callbacks that a config asks for, in the order in which they are called."""
-    config, run = trainer.config, trainer.run
-    wanted = (
-        (SkipSpikes, run.spikes is not None),
-        (Health, config.health_interval > 0),
-        (MovingAverage, run.average is not None),
-        (Checkpoints, True),
-        (Samples, config.sample_interval > 0),
-    )
+    config = trainer.config
+    wanted = ((Health, config.health_interval), (Checkpoints, True), (Samples, config.sample_interval))
     return [kind(trainer) for kind, asked in wanted if asked]

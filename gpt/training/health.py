@@ -136,9 +136,7 @@ def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt health RUN`."""
     parser = Parser(prog="python -m gpt health", description="How the parts of a model fare in training.")
     parser.add_argument("run", help="a run, trained with --health_interval=N; with --data, any model")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--step", type=int, default=None, help="default: the last one in the log")
-    which.add_argument(
+    parser.add_argument(
         "--data", metavar="FILE", help=f"measure the model as it is on the first {TOKENS:,} tokens of a text"
     )
     args = parser.parse_args(argv)
@@ -150,7 +148,7 @@ def main(argv: Sequence[str]) -> int:
     if not (folder.exists() or is_package(args.run)):
         raise no_such_run(args.run, "health")
     logged = RunLog(folder).read() if folder.is_dir() else []
-    lines = {line["step"]: line for line in logged if "health" in line and "step" in line}
+    lines = [line for line in logged if "health" in line and "step" in line]
     if not lines:
         data = read_configs(run)[1].data if run else TrainConfig.data
         text = "" if data == TrainConfig.data else f" --data={shlex.quote(data)}"
@@ -160,14 +158,7 @@ def main(argv: Sequence[str]) -> int:
             fix=f"measure the model on a text: python -m gpt health {args.run} --data=FILE; or train it on: "
             f"python -m gpt train --init_from={args.run}{text} --out_dir=NEW --health_interval=100",
         )
-    step = max(lines) if args.step is None else args.step
-    if step not in lines:
-        raise tt.ArgumentError(
-            f"health: step {step} has no diagnostics",
-            why=f"the recorded steps are {', '.join(map(str, lines))}",
-            fix=f"use --step={max(lines)}",
-        )
-    print(health_table(lines[step]))
+    print(health_table(lines[-1]))
     _print_even(min(read_configs(folder)[0].block_size, TOKENS))
     return 0
 

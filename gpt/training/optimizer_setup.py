@@ -46,7 +46,7 @@ def optimizer_of(model: GPT, config: TrainConfig) -> Optimizer:
     others = [group for group in others if group["params"]]
     own: dict[str, Any] = {"lr": config.matrix_learning_rate or lr, "weight_decay": config.weight_decay}
     if muon and matrices:
-        own |= {"momentum": config.muon_momentum, "steps": config.muon_iterations}
+        own["steps"] = config.muon_iterations
         return Joint(Muon(matrices, **own), AdamW(others, lr=lr, betas=betas))
     first = [{"params": matrices, **own}] if matrices else []
     return AdamW([*first, *others], lr=lr, betas=betas)

@@ -109,11 +109,6 @@ class Plan:
         moved = sum([math.prod(shape) for shape in self._matrices]) if self.train.optimizer == "muon" else 0
         return (2 * self.total_parameters - moved) * FLOAT_BYTES
 
-    @property
-    def average_bytes(self) -> int:
-        """The moving average of the weights, if enabled."""
-        return self.weight_bytes if self.train.ema_decay else 0
-
     # ---- activations --------------------------------------------------------------------------------------
 
     @cached_property
@@ -137,9 +132,8 @@ class Plan:
 
     @property
     def training_bytes(self) -> int:
-        """Sum of weights, gradients, moments, average and activations, with fused attention."""
-        kept = self.weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.average_bytes
-        return kept + self.activation_bytes
+        """Sum of weights, gradients, moments and activations, with fused attention."""
+        return self.weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.activation_bytes
 
     # ---- FLOPs and time -----------------------------------------------------------------------------------
 
@@ -355,7 +349,6 @@ def _memory_lines(p: Plan) -> list[str]:
         _row("weights", _bytes(p.weight_bytes)),
         _row("gradients", _bytes(p.gradient_bytes)),
         _row("moments of the optimizer", _bytes(p.optimizer_bytes)),
-        *([_row("average of the weights", _bytes(p.average_bytes))] if p.average_bytes else []),
         _row("activations", _bytes(p.activation_bytes)),
         _row("together", _bytes(p.training_bytes)),
         _row("attention weights, if they are kept", f"+ {_bytes(p.attention_matrix_bytes)}"),

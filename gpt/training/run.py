@@ -20,7 +20,7 @@ from gpt.data.document_batches import DocumentBatches
 from gpt.fields import to_dict
 from gpt.models.gpt import GPT
 from gpt.tokenizers.tokenizer_config import write_config
-from gpt.training.measures import SpikeGuard, evaluate
+from gpt.training.measures import evaluate
 from gpt.training.optimizer_setup import optimizer_of
 from gpt.training.run_lock import alone_in
 from gpt.training.run_setup import (
@@ -28,7 +28,6 @@ from gpt.training.run_setup import (
     join_state,
     refuse_other_ways,
     refuse_to_overwrite,
-    require_prompt,
     resumed_model,
     split_state,
     splits,
@@ -49,14 +48,11 @@ from tinytensor.distributed import Communicator, LocalCommunicator
 from tinytensor.files import atomic_write
 from tinytensor.optim import GradScaler
 
-_RAW = "weights."  # prefix of the raw weights next to the optimizer state, if the model saved is the average
-
 
 class Run:
     """State of a training run, from two configs or from a run directory. Subclasses train other models.
 
     Attributes:
-        average: model with the moving average of the weights, or None.
         train_tokens, val_tokens: the splits; val_tokens is None without a validation split.
         tokenizer: None for token files without one (nanoGPT's).
         best_loss: lowest validation loss so far, or None.
@@ -68,8 +64,6 @@ class Run:
     extra_tokens = 0  # ids after those of the tokenizer
     batches: StepBatches
     stopped_by = 0
-    average: GPT | None = None
-    spikes: SpikeGuard | None = None
     ranks: Communicator = LocalCommunicator()
 
     def __init__(
@@ -99,8 +93,6 @@ class Run:
                 refuse_to_overwrite(self.folder, self.command)
                 self.read_data(prepared_before=self.ranks.rank > 0)
         self.contents = self.find_contents() if self.ranks.rank == 0 else {}
-        if self.tokenizer is not None:
-            require_prompt(self.train_config, self.tokenizer)
         ids = self.train_tokens if self.tokenizer is None else self.tokenizer
         self.model_config = with_vocabulary(
             model_config, ids.vocab_size, train_config.data, self.extra_tokens
@@ -111,12 +103,6 @@ class Run:
             load_weights(self.model, source)
         self.model.checkpoint_blocks = train_config.checkpoint_blocks
         self.optimizer = optimizer_of(self.model, train_config)
-        if train_config.spike_deviations:
-            self.spikes = SpikeGuard(train_config.spike_deviations, train_config.spike_window)
-        if train_config.ema_decay:
-            self.average = self.kind(self.model_config, tt.Generator(0)).to(train_config.device)
-            self.average.load_state_dict(self.model.state_dict())
-            self.share = tt.tensor(0.0, device=train_config.device)  # of the weights in the average
         self.scaler = GradScaler(enabled=train_config.dtype == "float16")
         self.batches = self.make_batches()
         if resumed is not None:
@@ -167,12 +153,7 @@ class Run:
         """Loss on the validation split, or on its first `eval_batches`."""
         assert self.val_tokens is not None
         rows = max(self.train_config.batch_size, 16)
-        return evaluate(self.eval_model, self.val_tokens, rows, self.train_config.eval_batches)
-
-    @property
-    def eval_model(self) -> GPT:
-        """Model for evaluation, samples and checkpoints: the averaged one if enabled."""
-        return self.model if self.average is None else self.average
+        return evaluate(self.model, self.val_tokens, rows, self.train_config.eval_batches)
 
     def configs(self) -> dict[str, Any]:
         """JSON values of config.json."""
@@ -194,12 +175,10 @@ class Run:
         """Save a checkpoint atomically; a run resumed from it continues bitwise equal, on any number of
         ranks. All ranks must call this; rank 0 writes.
         """
-        weights = {name: p.cpu().numpy() for name, p in self.eval_model.state_dict().items()}
+        weights = {name: p.cpu().numpy() for name, p in self.model.state_dict().items()}
         arrays, scalars = split_state(self.optimizer.state_dict())
         if self.ranks.rank > 0:
             return self.folder / f"step_{self.step}"
-        if self.average is not None:
-            arrays |= {f"{_RAW}{name}": p.cpu().numpy() for name, p in self.model.state_dict().items()}
         state = {
             "kind": self.kind.__name__,
             "model": to_dict(self.model_config),
@@ -208,7 +187,6 @@ class Run:
             "generator": tt.default_generator.get_state(),
             "optimizer": scalars,
             "scaler": self.scaler.state_dict(),
-            "spikes": None if self.spikes is None else self.spikes.state_dict(),
             "best_loss": self.best_loss,
             "contents": self.contents,
         }
@@ -227,17 +205,11 @@ class Run:
         self.step = checkpoint.step
         best = checkpoint.state["best_loss"]
         self.best_loss = None if best is None else float(best)
-        raw = {k.removeprefix(_RAW): a for k, a in checkpoint.optimizer.items() if k.startswith(_RAW)}
-        for model, arrays in ((self.model, raw or checkpoint.weights), (self.average, checkpoint.weights)):
-            if model is not None:
-                model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in arrays.items()})
+        self.model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in checkpoint.weights.items()})
         wanted = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups]
-        kept = {k: a for k, a in checkpoint.optimizer.items() if not k.startswith(_RAW)}
-        self.optimizer.load_state_dict(join_state(kept, checkpoint.state["optimizer"]))
+        self.optimizer.load_state_dict(join_state(checkpoint.optimizer, checkpoint.state["optimizer"]))
         for group, options in zip(self.optimizer.param_groups, wanted, strict=True):
             group.update(options)  # the present config overrides the saved options
-        if self.spikes is not None and checkpoint.state.get("spikes"):
-            self.spikes.load_state_dict(checkpoint.state["spikes"])
         if "scaler" in checkpoint.state:  # absent in older runs
             self.scaler.load_state_dict(checkpoint.state["scaler"])
         self.batches.load_state_dict(checkpoint.state["batches"])

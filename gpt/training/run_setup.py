@@ -44,23 +44,15 @@ def splits(
     if config.data == "shakespeare":
         text = embedded_shakespeare()
         tokenizer = named_tokenizer(config.tokenizer, text)
-        require_prompt(config, tokenizer)
         return config, tokenizer, *prepare_text(text, tokenizer, prepared)
     if source.is_dir():
         note(describe_files(source, config.pattern))
     tokenizer = named_tokenizer(config.tokenizer, read_texts(config.data, config.pattern))
-    require_prompt(config, tokenizer)
     return config, tokenizer, *prepare(config.data, tokenizer, prepared, pattern=config.pattern)
 
 
 def _validation(folder: Path) -> TokenFile | None:
     return open_split(folder, "val") if (folder / "val.bin").is_file() else None
-
-
-def require_prompt(config: TrainConfig, tokenizer: Tokenizer) -> None:
-    """Fail early, before files are written, if the prompt of the samples cannot be encoded."""
-    if config.sample_interval:
-        tokenizer.encode(config.sample_prompt)
 
 
 def vocabulary_of(config: TrainConfig) -> int | None:
@@ -102,8 +94,7 @@ def batches_of(
     """Batches in the order of a config, from step 0; `separator` is the id between documents."""
     sizes: dict[str, Any] = {"seed": config.seed, "vocab_size": model.vocab_size}
     if config.batch_order != "documents":
-        order, stride = config.batch_order, config.batch_stride or None
-        return Batches(tokens, config.batch_size, model.block_size, order, stride=stride, **sizes)
+        return Batches(tokens, config.batch_size, model.block_size, config.batch_order, **sizes)
     if separator is None:
         raise tt.ArgumentError(
             "train: --batch_order=documents, but the tokens have no separator of documents",
@@ -151,6 +142,12 @@ def refuse_other_ways(checkpoint: Checkpoint, config: TrainConfig) -> None:
     """Raise ArgumentError if a resumed run would change its data, optimizer or other fixed fields."""
     # not saved by older runs
     saved = {"optimizer": "adamw", "pattern": TrainConfig.pattern, **checkpoint.state["train"]}
+    if saved.get("ema_decay"):
+        raise tt.FormatError(
+            f"train: the run in {checkpoint.folder.parent} keeps a moving average of its weights",
+            why="that was removed, and its checkpoints hold the average, from which no step goes on",
+            fix=f"start a new run from the average: --init_from={checkpoint.folder} --out_dir=NEW",
+        )
     own = (Path(config.data) / TOKENIZER).is_file()  # token files have their own, which overrides the config
     for name in ("data", "optimizer") if own else ("data", "pattern", "tokenizer", "optimizer"):
         if saved.get(name) != getattr(config, name):

@@ -34,7 +34,7 @@ class Trainer:
 
     Attributes:
         capturable: whether steps may be captured: the loss of a batch depends on its tensors alone.
-        decides: whether the host decides, from the loss and the norm of the gradient, if a step is taken.
+        decides: whether the host decides, from the norm of the gradient, if a step is taken.
         ids: inputs of the last batch, (B, T).
         sampled: last sample shown.
         stop_asked: number of the signal to stop after this step, or 0.
@@ -55,9 +55,8 @@ class Trainer:
         costs = plan(run.model_config, self.config, flops_per_second=1.0)
         flops_per_token = costs.forward_flops_per_token + costs.backward_flops_per_token
         self.used = Utilization(flops_per_token, self.team.size) if self.config.device == "cpu" else None
-        self.first_batch = run.batches.batch(0) if self.config.overfit_one_batch else None
         self.callbacks = callbacks_of(self)
-        self.decides = run.scaler.enabled or self.team.size > 1 or any(c.decides for c in self.callbacks)
+        self.decides = run.scaler.enabled or self.team.size > 1
         self.captured: CapturedStep | None = None
         if self.capturable and run.captures:
             self.captured = CapturedStep(self._gradients if self.decides else self._whole, self.config.device)
@@ -80,8 +79,9 @@ class Trainer:
         self.results.add(run.step, result)
         if in_parts:
             loss, norm = self.results.last()
-            taken = all([callback.after_backward(loss, norm) for callback in self.callbacks])
-            self._update(result[2] if taken else None)
+            for callback in self.callbacks:
+                callback.after_backward()
+            self._update(result[2])
         run.step += 1
         numbers: dict[str, Any] = {"step": run.step, "lr": lr}
         logged = run.step % config.log_interval == 0 or run.step == config.max_steps
@@ -90,7 +90,7 @@ class Trainer:
             grad_norm = norm if math.isfinite(norm) else None
             numbers = {"step": run.step, "loss": loss, "lr": lr, "grad_norm": grad_norm}
         for callback in self.callbacks:
-            numbers |= callback.after_step(numbers)
+            callback.after_step(numbers)
         return numbers
 
     def _computed(self, batches: Sequence[Array], in_parts: bool, *, eager: bool) -> tt.Tensor:
@@ -134,20 +134,16 @@ class Trainer:
         norm, factor = clip_scale(run.model.parameters(), self.config.grad_clip or math.inf)
         return tt.stack([total.astype(norm.dtype), norm, factor])
 
-    def _update(self, factor: tt.Tensor | None) -> None:
-        """Optimizer step with gradients multiplied by factor; with None, the step is left out."""
-        run = self.run
-        if factor is not None:
-            run.scaler.step(run.optimizer, factor)
-        run.scaler.update()
-        for callback in self.callbacks:
-            callback.after_update()
+    def _update(self, factor: tt.Tensor) -> None:
+        """Optimizer step with gradients multiplied by factor."""
+        self.run.scaler.step(self.run.optimizer, factor)
+        self.run.scaler.update()
 
     # ---- what other kinds of training override ------------------------------------------------------------
 
     def next_batch(self) -> Sequence[Array]:
         """Arrays of the next batch: the rows of this rank."""
-        return self.team.rows(self.first_batch or next(self.run.batches))
+        return self.team.rows(next(self.run.batches))
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
         """Loss of a batch, with its autograd graph."""
@@ -163,9 +159,9 @@ class Trainer:
         run, config = self.run, self.config
         assert run.tokenizer is not None
         generator = tt.Generator(config.seed + run.step)
-        prompt = run.tokenizer.encode(config.sample_prompt) or [int(run.train_tokens.ids[0])]
-        with run.eval_model.evaluating():
-            ids = list(generate(run.eval_model, prompt, config.sample_tokens, generator=generator))
+        prompt = [int(run.train_tokens.ids[0])]
+        with run.model.evaluating():
+            ids = list(generate(run.model, prompt, config.sample_tokens, generator=generator))
         return run.tokenizer.decode(prompt + ids)
 
     def speed(self, steps: int, seconds: float) -> dict[str, float]:

@@ -11,7 +11,7 @@ from gpt.models.parameter_shapes import parameter_count
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.weights.gguf_format.reader import GgufFile
-from gpt.weights.gguf_format.writer import MIXTURES, save_gguf
+from gpt.weights.gguf_format.writer import save_gguf
 from gpt.weights.load import load, open_source
 from gpt.weights.save import Dtype, save_pretrained, save_single, write_run
 from gpt.weights.weight_tensor import DTYPES
@@ -72,8 +72,7 @@ def _parser() -> Parser:
     formats = ["run", "hf", *_FILES]
     parser.add_argument("--format", choices=formats, help="default: by the suffix of DST; a folder is a run")
     parser.add_argument("--dtype", choices=list(DTYPES), help="of the written weights; default float32")
-    kinds = [*tt.QUANTIZED, *MIXTURES]
-    parser.add_argument("--quantize", choices=kinds, help="bits of the matrices in GGUF; _m: some have 5")
+    parser.add_argument("--quantize", choices=list(tt.QUANTIZED), help="bits of the matrices in GGUF")
     parser.add_argument("--block_size", type=int, default=0, help="a shorter context than the model's")
     return parser
 

@@ -1,6 +1,5 @@
 """Ids of conversations against `apply_chat_template` of transformers."""
 
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ from hypothesis import strategies as st
 
 import tinytensor as tt
 from gpt import GPT, BPETokenizer, GPTConfig, embedded_shakespeare, load, save_pretrained
-from gpt.tokenizers import jinja_sandbox
+from gpt.tokenizers import jinja_template
 from gpt.tokenizers.chat_template import BEGIN, CHATML, END, IGNORED, ChatTemplate
-from gpt.tokenizers.jinja_sandbox import renderer
 from gpt.weights.save import write_run
 
 transformers = pytest.importorskip("transformers")
@@ -149,8 +147,6 @@ def test_special_tokens_in_a_message_are_text(tokenizer: BPETokenizer) -> None:
 
 
 LOOP = "{% for i in range(99999) %}"
-GROWING = LOOP.join(("{% set n = namespace(text='a') %}", "{% set n.text = MADE %}{% endfor %}"))
-TWICE = "{% macro f(n) %}{% if n %}{{ f(n - 1) ~ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}"
 
 
 @pytest.mark.parametrize(
@@ -162,79 +158,14 @@ TWICE = "{% macro f(n) %}{% if n %}{{ f(n - 1) ~ f(n - 1) }}{% endif %}{% endmac
         ("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "recursion"),
         ("{{ " + "9" * 5000 + " }}", "4300 digits"),
         ("{{ undefined() }}", "undefined"),
-        ("{{ lipsum(10**9) }}", "undefined"),
-        ("{{ 'x'.encode() * 10**9 }}", "unsafe"),
-        ("{{ (1 | attr('to_bytes'))(10**9) }}", "unsafe"),
-        ("{{ '{x:>99999999}'.format_map({'x': 1}) }}", "unsafe|makes more than"),
-        (LOOP * 2 + "{% endfor %}" * 2, "computes for more than"),
-        ("{% for _ in [[]] recursive %}{{ loop([[], []]) }}{% endfor %}", "computes for more than|recursion"),
-        (TWICE, "computes for more than"),
-        (LOOP + "{{ range(99999) | sum }}{% endfor %}", "computes for more than"),
-        (GROWING.replace("MADE", "n.text ~ n.text"), "makes more than"),
-        (GROWING.replace("MADE", "n.text + n.text"), "makes more than"),
-        (GROWING.replace("MADE", "n.text | replace('a', 'aa')"), "makes more than"),
-        (GROWING.replace("MADE", "[n.text, n.text] | join"), "makes more than"),
-        (GROWING.replace("MADE", "n.text.replace('a', 'aa')"), "makes more than"),
-        (GROWING.replace("MADE", "n.text * 1000"), "makes more than"),
-        ("{{ 9 ** 99999999 }}", "integer of more than"),
-        ("{% set n = namespace(n=9) %}" + LOOP + "{% set n.n = n.n * n.n %}{% endfor %}", "integer of more"),
         (LOOP + "a" * 9999 + "{% endfor %}", "makes more than"),
     ],
 )
 def test_what_a_template_raises_is_an_error_of_ours(
     monkeypatch: pytest.MonkeyPatch, source: str, why: str
 ) -> None:
-    monkeypatch.setattr(jinja_sandbox, "SECONDS", 0.2)
-    monkeypatch.setattr(jinja_sandbox, "CHARACTERS", 10**6)
+    monkeypatch.setattr(jinja_template, "MOST", 10**6)
     words = BPETokenizer.train("", 257)
     words.chat_template = source
     with pytest.raises((tt.ArgumentError, tt.FormatError), match=why):
         ChatTemplate(words).prompt([{"role": "user", "content": "a"}])
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "'x'.center(N)",
-        "'x' | center(N)",
-        "'1'.zfill(width)",
-        "('\t' * 60).expandtabs(N // 60)",
-        "'x\ny' | indent(N)",
-        "'x\ny' | indent('z' * 9999, true) | indent('z' * 9999) | replace('z', 'z' * 9999)",
-        "[[]] | tojson(indent=N)",
-        "[1] | batch(N, 2) | list",
-        "'{:>N}'.format('x')",
-        "'{:>{}}'.format('x', N)",
-        "('{0}' * 9999).format('x' * 9999)",
-        "'%Nd' % 1",
-        "'%*d' % (N, 1)",
-        "('%s' * 999) | format(*['x' * 99999] * 999)",
-        "('x' * 9999).replace('x', 'y' * 9999)",
-        "('x' * 9999).join('y' * 9999)",
-        "(['y' * 9999] * 9999) | map('trim') | join('x')",
-        "(['y' * 9999] * 9999) | join",
-    ],
-)
-def test_a_text_is_bounded_before_it_is_made(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
-    monkeypatch.setattr(jinja_sandbox, "CHARACTERS", 10**6)
-    words = BPETokenizer.train("", 257)
-    words.chat_template = "{{ " + source.replace("N", "60000000").replace("width", "60000000") + " }}"
-    tracemalloc.start()
-    try:
-        with pytest.raises(tt.FormatError, match="makes more than"):
-            ChatTemplate(words).prompt([{"role": "user", "content": "a"}])
-        assert tracemalloc.get_traced_memory()[1] < 2 * 10**7
-    finally:
-        tracemalloc.stop()
-
-
-def test_bounds_refuse_no_text_that_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jinja_sandbox, "CHARACTERS", 10**4)
-    source = (
-        "{{ 'x'.center(5) ~ ('a' | indent(2, true)) ~ '{:>3}|{}'.format(7, 9999999999) ~ '%3d%%' % 5 }}"
-        "{{ messages | map(attribute='content') | join(', ') ~ '-'.join(['p', 'q']) }}"
-        "{{ 'aXa'.replace('X', '.') }}"
-        "{{ [1, {'a': 2}] | tojson(indent=1) ~ 'c\td'.expandtabs(2) ~ [1, 2, 3] | batch(2) | list }}"
-    )
-    said = renderer(source)(messages=[{"content": "one"}, {"content": "two"}])
-    assert said == ('  x    a  7|9999999999  5%one, twop-qa.a[\n 1,\n {\n  "a": 2\n }\n]c d[[1, 2], [3]]')

@@ -1,7 +1,6 @@
 """Writer of GGUF files, which llama.cpp and the programs on it read, through the `gguf` package."""
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,9 +22,6 @@ from tinytensor.interop.safetensors_file import Array
 
 _WIDE = ("position_embd.weight",)  # matrices that llama.cpp keeps in float32, as it does vectors
 _TABLES = ("token_embd.weight", "output.weight")  # packed in 8 bits: each token depends on their errors
-# Mixtures: their kind, and that of what loses most in it, but for values of attention, which have 8 bits.
-MIXTURES = {"q4_0_m": ("q4_0", "q5_0"), "q4_k_m": ("q4_k", "q5_k")}
-_SENSITIVE = re.compile(r"blk\.[01]\..*|.*\.ffn_down\.weight")
 _OTHERWISE = {"q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0"}  # of rows that are no multiple of 256
 
 
@@ -44,10 +40,9 @@ def save_gguf(
             (Llama's with the square of ReLU). Missing biases of GPT-2 are written as zeros.
         path: the .gguf file; replaced atomically if it exists.
         tokenizer: byte-level BPE or characters; None: the file takes and gives ids.
-        dtype: of the matrices: float32, bfloat16, float16, a kind of tt.QUANTIZED such as "q4_0", or a
-            mixture of two such as "q4_0_m". Token embeddings and the head have 8 bits at least; rows that
-            are no multiple of the kind's block are of another kind, or float16. Vectors, such as biases, are
-            float32.
+        dtype: of the matrices: float32, bfloat16, float16, or a kind of tt.QUANTIZED such as "q4_0". Token
+            embeddings and the head have 8 bits at least; rows that are no multiple of the kind's block are of
+            another kind, or float16. Vectors, such as biases, are float32.
         about: further metadata, which replace those of the model.
 
     Returns:
@@ -72,7 +67,7 @@ def save_gguf(
         >>> load(path, packed=True)[0].wte
         QuantizedEmbedding(q8_0, packed (9, 34))
     """
-    known = (*DTYPES, *tt.QUANTIZED, *MIXTURES)
+    known = (*DTYPES, *tt.QUANTIZED)
     if dtype not in known:
         raise tt.ArgumentError(
             f"save_gguf: dtype={dtype!r}", why=f"there are {', '.join(known)}", fix='use "float32"'
@@ -91,12 +86,10 @@ def save_gguf(
 
 
 def _file_type(dtype: str) -> str:
-    """Name of a dtype in llama.cpp's list of file types, which has mixtures of K kinds alone."""
+    """Name of a dtype in llama.cpp's list of file types."""
     if dtype in DTYPES:
         return "ALL_F32" if dtype == "float32" else f"MOSTLY_{DTYPES[dtype]}"
-    if dtype in ("q4_k", "q5_k"):
-        return f"MOSTLY_{dtype.upper()}_S"
-    return f"MOSTLY_{(dtype if dtype == 'q4_k_m' else dtype.removesuffix('_m')).upper()}"
+    return f"MOSTLY_{dtype.upper()}{'_S' if dtype in ('q4_k', 'q5_k') else ''}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,18 +124,12 @@ def kind_in_file(name: str, shape: tuple[int, ...], dtype: str) -> str:
     Example:
         >>> [kind_in_file("blk.0.ffn_up.weight", (2, width), "q4_k") for width in (256, 96, 20)]
         ['Q4_K', 'Q5_0', 'F16']
-        >>> kind_in_file("blk.0.ffn_down.weight", (2, 256), "q4_k_m")
-        'Q5_K'
     """
     if len(shape) == 1 or name in _WIDE:
         return "F32"
     if dtype in DTYPES:
         return DTYPES[dtype]
-    kind, wide = MIXTURES.get(dtype, (dtype, dtype))
-    if name in _TABLES or (dtype in MIXTURES and name.endswith(".attn_v.weight")):
-        kind = "q8_0"
-    elif _SENSITIVE.fullmatch(name):
-        kind = wide
+    kind = "q8_0" if name in _TABLES else dtype
     if shape[-1] % tt.QUANTIZED[kind].values:
         kind = _OTHERWISE.get(kind, kind)
     return "F16" if shape[-1] % tt.QUANTIZED[kind].values else kind.upper()

@@ -13,7 +13,7 @@ from gpt.__main__ import main
 from gpt.generation.explain_sampling import Draw, ExplainingSampler, explain, render
 from gpt.generation.generate import generate_rows
 from gpt.generation.sample import SampleConfig
-from gpt.generation.sampling import Past, Sampler, SamplingConfig
+from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.char_and_word import CharTokenizer
@@ -22,7 +22,6 @@ from tests.gpt.generation.test_generate import CONFIG, EVERY_WAY
 from tinytensor.runtime.compile_reports import is_reported
 
 WORDS = CharTokenizer("abcdefghijkl\n")
-PAST = Past([0, 1], [2, 2])
 
 
 def bits(p):
@@ -39,9 +38,9 @@ def softmax(x):
 def test_the_numbers(how):
     logits = np.random.default_rng(1).standard_normal(13) * 2
     sampler = Sampler(SamplingConfig(**how), 13)
-    p = sampler.probabilities(logits, PAST)
+    p = sampler.probabilities(logits)
     token = int(p.argmax())
-    draw = explain(sampler, logits, PAST, token, WORDS, top=13)
+    draw = explain(sampler, logits, token, WORDS, top=13)
     assert draw.token == WORDS.decode([token])
     assert draw.probability == pytest.approx(p[token])
     assert draw.model_probability == pytest.approx(softmax(logits)[token])
@@ -58,7 +57,7 @@ def test_the_numbers(how):
 def test_what_each_filter_removed():
     logits = np.log([0.4, 0.3, 0.15, 0.1, 0.05])
     sampler = Sampler(SamplingConfig(top_k=4, top_p=0.7), 5)
-    draw = explain(sampler, logits, Past([0], []), 0, CharTokenizer("abcde"))
+    draw = explain(sampler, logits, 0, CharTokenizer("abcde"))
     few, scaled, most = draw.stages
     assert (few.removed, few.likeliest[0][0], scaled.removed) == (1, "e", 0)
     assert few.mass == pytest.approx(0.05)
@@ -72,7 +71,7 @@ def test_what_each_filter_removed():
 @given(st.lists(st.floats(-20, 20), min_size=2, max_size=9))
 def test_entropy_has_its_bounds(logits):
     words = CharTokenizer("abcdefghi"[: len(logits)])
-    draw = explain(Sampler(SamplingConfig(), len(logits)), np.array(logits), Past([0], []), 0, words)
+    draw = explain(Sampler(SamplingConfig(), len(logits)), np.array(logits), 0, words)
     assert 0 <= draw.model_entropy <= math.log2(len(logits)) + 1e-9
 
 
@@ -126,18 +125,6 @@ def test_a_note_about_kernels_comes_before_the_text(run, monkeypatch):
     assert told == [True, False, False]
 
 
-def test_beams_from_the_command_line(run, capsys):
-    how = ["--prompt=ab", "--max_new_tokens=9"]
-    main(["sample", run, *how, "--temperature=0"])
-    greedy = capsys.readouterr().out
-    assert main(["sample", run, *how, "--beams=1"]) == 0
-    head, text = capsys.readouterr().out.split("\n", 1)
-    assert head.startswith("--- beam 1: log p -")
-    assert text == greedy
-    main(["sample", run, *how, "--beams=3", "--num_samples=3"])
-    assert capsys.readouterr().out.count("--- beam ") == 3
-
-
 def test_a_vocabulary_with_holes(tmp_path, capsys):
     """GPT-4's has ids between its special tokens that have no text."""
     words = BPETokenizer({bytes([b]): b for b in range(256)}, [], {"<|endoftext|>": 256, "<|end|>": 258})
@@ -145,13 +132,11 @@ def test_a_vocabulary_with_holes(tmp_path, capsys):
     write_run(GPT(replace(CONFIG, vocab_size=259), tt.Generator(3)), words, run)
     assert main(["neighbours", run, "a", "--top=300"]) == 0
     assert capsys.readouterr().out.count("\n") == len({words.decode([i]) for i in range(259) if i != 257})
-    how = ["--prompt=ab", "--max_new_tokens=9", "--temperature=0", "--logit_bias=257:-inf"]
-    assert main(["sample", run, *how]) == 0
 
 
 def test_ids_that_only_pad_the_vocabulary_are_never_drawn(tmp_path, capsys):
     """The model has 13 rows, the tokenizer 3 tokens: no other may be drawn, since it has no text."""
     write_run(GPT(CONFIG, tt.Generator(3)), CharTokenizer("abc"), tmp_path / "run")
-    for how in ([], ["--explain"], ["--temperature=0"], ["--beams=2"]):
+    for how in ([], ["--explain"], ["--temperature=0"]):
         assert main(["sample", str(tmp_path / "run"), "--prompt=a", "--max_new_tokens=30", *how]) == 0
     assert set(capsys.readouterr().out.splitlines()[0]) <= set("abc")

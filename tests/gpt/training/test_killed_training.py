@@ -22,7 +22,7 @@ from tests.helpers.source import ROOT
 STEPS, INTERVAL = 36, 3
 WORDS = (
     *("--preset=tiny", f"--max_steps={STEPS}", f"--checkpoint_interval={INTERVAL}", "--eval_interval=12"),
-    *("--dropout=0.1", "--optimizer=muon", "--ema_decay=0.9", "--spike_deviations=2", "--spike_window=5"),
+    *("--dropout=0.1", "--optimizer=muon"),
 )
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL, and no limits")
 

@@ -85,7 +85,7 @@ def test_eval_says_what_was_trained(run, tmp_path, capsys):
     assert all(word in said for word in ("perplexity", "bits per byte", "accuracy"))
     assert all(f"loss after {place}" in said for place in places)
     assert all("nats" in line for line in said.splitlines() if line.startswith("loss"))
-    assert command_line(["eval", str(run.folder), "--data", str(run.folder / "data"), "--checkpoint=3"]) == 0
+    assert command_line(["eval", str(run.folder), "--data", str(run.folder / "data")]) == 0
     capsys.readouterr()
     (tmp_path / "other.txt").write_text("The cat ran in the park.")
     assert command_line(["eval", str(run.folder), "--data", str(tmp_path / "other.txt")]) == 0
