@@ -70,12 +70,7 @@ _FOREIGN = (
 
 @dataclass(frozen=True)
 class ChatbotConfig:
-    """Sizes of the model and its stages.
-
-    Example:
-        >>> [stage.name for stage in stages(ChatbotConfig())]
-        ['tokenizer', 'pretraining', 'instruction tuning', 'reinforcement learning', 'evaluation']
-    """
+    """Sizes of the model and its stages."""
 
     # number of layers, which sets width, learning rates and steps of pretraining: see train --depth
     depth: int = 3

@@ -184,13 +184,7 @@ def model_and_fields(
 
 
 def parse_fields(words: Sequence[str], *configs: *Ts) -> tuple[*Ts]:
-    """Configs with the fields replaced that options name, and no other options.
-
-    Example:
-        >>> from gpt.config import TrainConfig
-        >>> parse_fields(["--schedule", "wsd"], TrainConfig())[0].schedule
-        'wsd'
-    """
+    """Configs with the fields replaced that options name, and no other options."""
     parser = Parser(add_help=False, prog="python -m gpt COMMAND")
     parser.add_fields(*configs)
     return with_changes(vars(parser.parse_args(words)), *configs)
@@ -223,12 +217,7 @@ _ELSEWHERE = {
 
 
 def advice(name: str, options: Container[str]) -> str:
-    """Replacement for an option of nanoGPT, or for another usual name; empty for any other.
-
-    Example:
-        >>> advice("max_iters", ["max_steps"])
-        "nanoGPT's max_iters is --max_steps"
-    """
+    """Replacement for an option of nanoGPT, or for another usual name; empty for any other."""
     if (meant := _OTHER_NAMES.get(name)) in options:
         return f"did you mean --{meant}?"
     ours = _RENAMED.get(name)

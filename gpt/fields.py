@@ -44,11 +44,6 @@ def from_dict(cls: type[T], values: object, *, source: str = "from_dict") -> T:
     A missing field takes its default, so that files written before the field existed stay readable. Fields
     that no longer exist, named in `cls.REMOVED`, are left out.
 
-    Args:
-        cls: the dataclass.
-        values: result of `json.loads`.
-        source: name of the file, for error messages.
-
     Example:
         >>> from gpt.config import TrainConfig
         >>> from_dict(TrainConfig, {"max_steps": 5, "warmup_steps": 1}).max_steps
@@ -137,13 +132,7 @@ def from_text(name: str, rule: Any, text: str) -> object:
 
 
 def with_changes(changes: Mapping[str, object], *configs: *Ts) -> tuple[*Ts]:
-    """Configs with those fields replaced that `changes` names; other names in it are left alone.
-
-    Example:
-        >>> from gpt.config import TrainConfig
-        >>> with_changes({"seed": 5, "file": "a"}, TrainConfig())[0].seed
-        5
-    """
+    """Configs with those fields replaced that `changes` names; other names in it are left alone."""
     changed = []
     for config in configs:
         own = {name: changes[name] for name in rules_of(cast(Any, type(config))) if name in changes}

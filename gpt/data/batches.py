@@ -70,13 +70,6 @@ class Batches(StepBatches):
         seed: for mode "random"; 0 … 2**64 - 1.
         vocab_size: upper bound of valid ids; None: the TokenFile's.
 
-    Raises:
-        ArgumentError: a size below 1, an unknown mode, a stride that is missing or does not apply, a seed out
-            of range, fewer tokens than one window.
-        ShapeError: an array that is not (N,).
-        DTypeError: ids that are not integers.
-        FormatError: while iterating: an id outside the vocabulary.
-
     Example:
         >>> batches = Batches(np.arange(10), batch_size=2, block_size=3, mode="consecutive")
         >>> inputs, targets = next(batches)
@@ -120,11 +113,7 @@ class Batches(StepBatches):
         self.n_windows = (len(self._ids) - block_size - 1) // self.stride + 1
 
     def batch(self, step: int) -> Batch:
-        """Batch of a step; does not advance the iterator.
-
-        Returns:
-            inputs and targets, int64 (B, T).
-        """
+        """Batch of a step; does not advance the iterator."""
         if not 0 <= step < 2**64:
             raise ArgumentError(
                 f"batch: step={step}", why="a step is an unsigned 64-bit integer", fix="use 0 … 2**64 - 1"
@@ -172,12 +161,6 @@ def consecutive_blocks(
     Returns:
         iterator of inputs and targets, int64: (B, T) for whole blocks, the last batch of them possibly with
         fewer rows; then one of shape (1, t), t < T, if N - 1 is not a multiple of T.
-
-    Raises:
-        ArgumentError: a size below 1, or fewer than two tokens.
-        ShapeError: an array that is not (N,).
-        DTypeError: ids that are not integers.
-        FormatError: while iterating: an id outside the vocabulary.
 
     Example:
         >>> [targets.tolist() for _, targets in consecutive_blocks([0, 1, 2, 3, 4, 5], block_size=2)]

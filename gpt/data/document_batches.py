@@ -32,14 +32,6 @@ class DocumentBatches(StepBatches):
 
     Each epoch has every row once, in a new order.
 
-    Args:
-        tokens: with separators between documents.
-        separator: id of the separator.
-        batch_size: B.
-        block_size: T.
-        seed: random seed of the order; 0 … 2**64 - 1.
-        vocab_size: upper bound of valid ids; None: the TokenFile's.
-
     Attributes:
         documents: number of documents.
         cropped: share of the tokens that is in no row.

@@ -20,10 +20,6 @@ def split(items: Sequence[T], fraction: float, seed: int) -> tuple[list[T], list
         items: at least two.
         fraction: held-out share; each set has at least one item.
         seed: random seed of the split.
-
-    Example:
-        >>> [len(part) for part in split(range(10), 0.2, seed=0)]
-        [8, 2]
     """
     if len(items) < 2:
         raise ArgumentError(
@@ -67,12 +63,7 @@ class LikeLengths:
 
 
 def padded(rows: Sequence[Ints | Sequence[int]], fill: int) -> Ints:
-    """Rows of different lengths, right-padded to one array (B, longest).
-
-    Example:
-        >>> padded([np.array([1, 2]), np.array([3])], fill=0).tolist()
-        [[1, 2], [3, 0]]
-    """
+    """Rows of different lengths, right-padded to one array (B, longest)."""
     whole = np.full((len(rows), max(map(len, rows))), fill, np.int64)
     for row, values in zip(whole, rows, strict=True):
         row[: len(values)] = values
@@ -81,11 +72,6 @@ def padded(rows: Sequence[Ints | Sequence[int]], fill: int) -> Ints:
 
 def completion(prompt: Sequence[int], answer: Sequence[int], *, masked: bool = True) -> tuple[Ints, Ints]:
     """Inputs and targets of a prompt and its answer, (T,) each: a target is the token after its input.
-
-    Args:
-        prompt: token ids, at least one.
-        answer: token ids.
-        masked: mask the prompt: its targets are -100, which the loss ignores.
 
     Example:
         >>> [x.tolist() for x in completion([1, 2, 3], [4, 5])]

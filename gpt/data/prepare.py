@@ -46,9 +46,6 @@ def prepare(
         val_fraction: share of the tokens in val.bin, 0 <= f < 1; 0: no val.bin.
         pattern: glob of the files in a folder, at any depth.
 
-    Returns:
-        train and val as TokenFiles; val is None if val_fraction is 0.
-
     Raises:
         ArgumentError: no text, too few tokens to split, an unknown character, or an unreadable file.
         FormatError: a file that is not UTF-8.
@@ -95,16 +92,7 @@ def read_texts(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> 
 
 
 def describe_files(folder: PathLike, pattern: str = "*.txt") -> str:
-    """One-sentence summary of the files of a folder that `prepare` reads and ignores.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> for name in ("b.txt", "a.txt", "c.py"):
-        ...     _ = (folder / name).write_text("text")
-        >>> print(describe_files(folder))
-        a.txt, b.txt are read, and 1 other file (.py) is not; --pattern selects others
-    """
+    """One-sentence summary of the files of a folder that `prepare` reads and ignores."""
     every = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
     read = text_files(folder, pattern)
     others = [path for path in every if path not in set(read)]

@@ -39,15 +39,7 @@ def read_rows(path: PathLike) -> Iterator[tuple[str, Record]]:
 
 
 def read_records(path: PathLike, fields: Sequence[str]) -> list[dict[str, str]]:
-    r"""Records of texts in a file of any of the kinds of `read_rows`.
-
-    Example:
-        >>> import tempfile, pathlib
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "pairs.jsonl"
-        >>> _ = path.write_text('{"text": "Oh!", "label": "good", "id": 3}\n')
-        >>> read_records(path, ["text", "label"])
-        [{'text': 'Oh!', 'label': 'good'}]
-    """
+    r"""Records of texts in a file of any of the kinds of `read_rows`."""
     form = json.dumps(dict.fromkeys(fields, "…"), ensure_ascii=False)
     found = []
     for place, record in read_rows(path):

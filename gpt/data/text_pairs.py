@@ -69,12 +69,7 @@ def toy_pairs(task: str, seed: int = 0, count: int = COUNT) -> list[Pair]:
 
 
 def pairs_of(name: str, seed: int = 0) -> list[Pair]:
-    """Pairs of a toy task or a file.
-
-    Args:
-        name: a key of `TASKS`, or a file of records like {"source": "…", "target": "…"}.
-        seed: random seed of a toy task.
-    """
+    """Pairs of a toy task or a file."""
     if name in TASKS:
         return toy_pairs(name, seed)
     if name == "shakespeare":
@@ -96,14 +91,6 @@ class PairBatches(StepBatches):
 
     Inputs (B, T) are the mark and the target text, targets (B, T) the target text and the mark; targets are
     padded with -100. Sources (B, S) end with the mark; `lengths` (B,) are their lengths without padding.
-
-    Args:
-        pairs: texts.
-        tokenizer: of both languages.
-        mark: id of the begin/end token.
-        batch_size: B; the batch of the longest pairs of an epoch may be smaller.
-        block_size: maximum tokens of a text, the mark included.
-        seed: random seed of the order.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer

@@ -34,9 +34,6 @@ class _Meta(NamedTuple):
 class TokenFile:
     """Memory-mapped file of token ids: opening takes constant time.
 
-    Args:
-        path: the file, for example data/train.bin.
-
     Raises:
         ArgumentError: the file cannot be read.
         FormatError: empty, not a whole number of ids, or another length than in `meta.json`.

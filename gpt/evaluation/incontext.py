@@ -78,15 +78,7 @@ def _said(model: GPT, tokenizer: Tokenizer, prompt: str) -> str:
 
 
 def render(shots: Sequence[Shot], examples: Sequence[str], answers: Sequence[str] = ()) -> str:
-    r"""Results as a table.
-
-    Example:
-        >>> shots = [Shot(0, "a:", " c", 0.5, (0.1,)), Shot(1, "x: y\na:", " b", 0.9, (0.9,))]
-        >>> print(render(shots, ["x: y"], [" b"]))
-        examples   p(␣b)  the model says
-        none       10.0%  ␣c (50.0%)
-        + x: y     90.0%  ␣b (90.0%)
-    """
+    r"""Results as a table."""
     names = ["none", *[f"+ {visible_line(example)}" for example in examples]]
     width = max(len(name) for name in ["examples", *names])
     heads = [f"p({visible(answer)})" for answer in answers]

@@ -29,23 +29,6 @@ def log_likelihoods(model: GPT, tokenizer: Tokenizer, pairs: Sequence[tuple[str,
 
     Both are encoded together; the continuation begins at the first token that is not the same as without it.
     Of long contexts only the last tokens are read.
-
-    Args:
-        model: run in evaluation mode, which is restored afterwards.
-        tokenizer: its tokenizer.
-        pairs: context and continuation; an empty context is the tokenizer's separator.
-
-    Raises:
-        ArgumentError: an empty continuation, one that does not fit into the context, an empty context for a
-            tokenizer without separator, or a model whose logits are not finite.
-
-    Example:
-        >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
-        >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=1, n_head=1, n_embd=4))
-        >>> [found] = log_likelihoods(model, CharTokenizer("abc"), [("ab", "cc")])
-        >>> found.tokens, -2.5 < found.log_p < -1.9
-        (2, True)
     """
     rows = [_row(model, tokenizer, *pair) for pair in pairs]  # inputs and targets
     found: dict[int, Likelihood] = {}

@@ -54,14 +54,6 @@ def score_task(model: GPT, tokenizer: Tokenizer, name: str, count: int = 200, mo
         name: a task of `gpt.tasks`, whose test problems are asked, or a file: see `read_questions`.
         count: number of questions; those of a file are its first ones.
         most: maximum number of tokens of an answer.
-
-    Example:
-        >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.bpe import BPETokenizer
-        >>> model = GPT(GPTConfig(vocab_size=257, block_size=96, n_layer=1, n_head=1, n_embd=4))
-        >>> found = score_task(model, BPETokenizer.train("", 257), "sorting", count=8)
-        >>> found.value, found.count
-        (0.0, 8)
     """
     return _scored(model, tokenizer, _asked(name, count), count, most)
 

@@ -86,10 +86,6 @@ class Cell:
 def one_at_a_time(model: GPTConfig) -> list[str]:
     """Single changes of a model config to train, like "position=rope"; last, all changes of Llama together. A
     gated activation has a smaller n_inner, for equal parameters.
-
-    Example:
-        >>> one_at_a_time(preset("tiny")[0])[:2]
-        ['position=sinusoidal', 'position=rope']
     """
     heads, gated = model.n_head, f"activation=swiglu n_inner={round(model.inner_size * 2 / 3 / 8) * 8}"
     named = [
@@ -228,12 +224,6 @@ def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Results of `train_cell` in rows of a table: for each variant the mean loss and the median speed, with
     several seeds also val_losses, deviation (of the sample) and p_value (against the first variant; None for
     itself).
-
-    Example:
-        >>> row = {"variant": "a", "parameters": 9, "tokens_per_second": 5.0}
-        >>> row, = summary([{**row, "val_loss": 2.0}, {**row, "val_loss": 2.2}])
-        >>> round(row["val_loss"], 3), round(row["deviation"], 3), row["p_value"]
-        (2.1, 0.141, None)
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     for result in results:
@@ -255,12 +245,6 @@ def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def table(results: Sequence[dict[str, Any]]) -> str:
     """Markdown table of results of `train_cell`, lowest loss first; losses are compared with the first
     variant.
-
-    Example:
-        >>> print(table([{"variant": "a", "parameters": 1000, "val_loss": 2.0, "tokens_per_second": 50.0}]))
-        | variant | parameters | validation loss | to the first | tokens/s |
-        | :-- | --: | --: | --: | --: |
-        | a | 1,000 | 2.0000 | +0.0000 | 50 |
     """
     rows = summary(results)
     first, several = rows[0]["val_loss"], "val_losses" in rows[0]

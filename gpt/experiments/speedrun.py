@@ -104,11 +104,7 @@ class SpeedrunConfig:
 
 
 def run_once(model: GPTConfig, config: TrainConfig) -> dict[str, Any]:
-    """Train all steps of a recipe, and evaluate.
-
-    Returns:
-        seed, seconds and cpu_seconds of the steps, val_loss on the whole validation split.
-    """
+    """Train all steps of a recipe, and evaluate."""
     with TemporaryDirectory() as folder:
         run = Run(model, replace(config, out_dir=f"{folder}/run"))
         trainer = Trainer(run, quiet=True)

@@ -129,12 +129,6 @@ def choose_trained(
 ) -> tuple[int, int]:
     """Add the adapters, and freeze the weights whose names match no pattern.
 
-    Returns:
-        Number of trained parameters, and of all parameters.
-
-    Raises:
-        ArgumentError: a pattern that matches no name, or see `add_adapters`.
-
     Example:
         >>> from gpt.config import GPTConfig
         >>> model = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=2, n_head=1, n_embd=4))

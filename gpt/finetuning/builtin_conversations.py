@@ -38,12 +38,6 @@ def builtin_conversations(text: str, seed: int, count: int, part: Split = "train
     play a line is from, who says it, what comes next, and a dialogue, in which the model takes one of the
     parts. Answers about the plays are long and can hardly be guessed, so that more of them would leave little
     of the gradient to the problems.
-
-    Example:
-        >>> from gpt.data.command import embedded_shakespeare
-        >>> talks = builtin_conversations(embedded_shakespeare(), seed=0, count=3)
-        >>> [message["role"] for message in talks[0]][:2]
-        ['user', 'assistant']
     """
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, part == "test"], np.uint64)))
     plays = _Plays(text, part)

@@ -42,20 +42,7 @@ class ClassifyConfig:
 
 
 class Classifier:
-    """A GPT with a classification head `model.score`, a submodule that is trained and clipped with it.
-
-    Args:
-        model: gets a head, initialized to 0: all labels are equally likely.
-        labels: at least two.
-        pool: see `ClassifyConfig`.
-
-    Example:
-        >>> from gpt.config import GPTConfig
-        >>> model = GPT(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=1, n_embd=4))
-        >>> classify = Classifier(model, ["no", "yes"], "mean")
-        >>> classify(tt.tensor([[1, 2, 0]]), tt.tensor([2])).tolist()
-        [[0.0, 0.0]]
-    """
+    """A GPT with a classification head `model.score`, a submodule that is trained and clipped with it."""
 
     def __init__(self, model: GPT, labels: Sequence[str], pool: str) -> None:
         if len(labels) < 2:

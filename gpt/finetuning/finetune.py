@@ -194,12 +194,6 @@ def begin(name: str, argv: Sequence[str]) -> TuneRun:
 def tune(name: str, out_dir: PathLike, *, quiet: bool = False, **fields: object) -> TuneRun:
     """Fine-tune in this process; a run in the folder is resumed, so that a killed call is repeated as it was.
 
-    Args:
-        name: a key of `METHODS`.
-        out_dir: folder of the run.
-        quiet: print nothing.
-        fields: those of the command line, such as init_from="runs/gpt", data="talks.jsonl", max_steps=100.
-
     Returns:
         The run after its last step; `stopped_by` is not 0 if Ctrl-C or a signal ended it earlier.
     """

@@ -89,10 +89,6 @@ def _refused(config: GrpoConfig, name: str, why: str, example: float) -> tt.Argu
 def advantages(rewards: Doubles, variant: str) -> Doubles:
     """Rewards relative to the mean of their group.
 
-    Args:
-        rewards: (P, G).
-        variant: see `GrpoConfig`.
-
     Returns:
         shape (P, G); 0 in a group of equal rewards.
 

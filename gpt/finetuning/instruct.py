@@ -141,22 +141,6 @@ def _last_question(talk: Conversation) -> tuple[Conversation, str]:
 
 
 def answer(model: GPT, template: ChatTemplate, messages: Sequence[Message], max_new_tokens: int = 64) -> str:
-    r"""Greedy answer to a conversation.
-
-    Args:
-        model: in evaluation mode.
-        template: the model's.
-        messages: see `ChatTemplate.prompt`; the last tokens that leave room for the answer are read.
-        max_new_tokens: maximum number of tokens.
-
-    Example:
-        >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.bpe import BPETokenizer
-        >>> words = BPETokenizer.train("", 258, special_tokens=["<|im_start|>", "<|im_end|>"])
-        >>> model = GPT(GPTConfig(vocab_size=258, block_size=64, n_layer=1, n_head=1, n_embd=4)).eval()
-        >>> said = answer(model, ChatTemplate(words), [{"role": "user", "content": "Hi"}], 4)
-        >>> len(words.encode(said)) <= 12
-        True
-    """
+    r"""Greedy answer to a conversation."""
     ids = generate(model, template.prompt(messages), max_new_tokens, temperature=0)
     return template.tokenizer.decode(list(takewhile(lambda i: i not in template.stop_ids, ids)))

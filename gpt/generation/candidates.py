@@ -33,19 +33,7 @@ def log_softmax(logits: Array) -> Array:
 
 
 def choices(p: Array, tokenizer: Tokenizer, count: int, ids: Array | None = None) -> Choices:
-    """Most likely tokens with their probabilities.
-
-    Args:
-        p: shape (n,), probabilities.
-        tokenizer: decodes the ids; ids that pad the vocabulary are excluded.
-        count: number of tokens.
-        ids: shape (n,), ids of the probabilities, in ascending order; default: 0, 1, 2, ….
-
-    Example:
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
-        >>> choices(np.array([0.2, 0.5, 0.3]), CharTokenizer("abc"), 2)
-        (('b', 0.5), ('c', 0.3))
-    """
+    """Most likely tokens with their probabilities."""
     p = p[: tokenizer.vocab_size]
     least = np.partition(p, -count)[-count] if count < len(p) else 0.0
     few = np.flatnonzero(p >= least)  # no need to sort the whole vocabulary

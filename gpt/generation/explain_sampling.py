@@ -39,16 +39,7 @@ class Draw:
 
 
 def explain(sampler: Sampler, logits: Floats, token: int, tokenizer: Tokenizer, *, top: int = 5) -> Draw:
-    """Apply the filters of a sampler to logits step by step.
-
-    Example:
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
-        >>> sampler, logits = Sampler(SamplingConfig(top_k=2), 3), np.log([0.5, 0.3, 0.2])
-        >>> draw = explain(sampler, logits, 0, CharTokenizer("abc"))
-        >>> stage = draw.stages[0]
-        >>> stage.name, stage.removed, stage.likeliest[0][0], round(stage.mass, 9)
-        ('top-k 2', 1, 'c', 0.2)
-    """
+    """Apply the filters of a sampler to logits step by step."""
     whole = left = sampler.whole(logits)
     model_p = p = softmax(whole.logits)
     stages = []

@@ -77,12 +77,7 @@ def top_p(candidates: Candidates, p: float) -> Candidates:
 
 
 def filters(config: SamplingConfig) -> list[tuple[str, Filter]]:
-    """Filters of a config by name, in order.
-
-    Example:
-        >>> [name for name, _ in filters(SamplingConfig(top_k=40, temperature=0.8))]
-        ['top-k 40', 'temperature 0.8']
-    """
+    """Filters of a config by name, in order."""
     found: list[tuple[str, Filter]] = []
     if (k := config.top_k) is not None and config.temperature:
         found.append((f"top-k {k}", lambda c: top_k(c, k)))
@@ -93,13 +88,7 @@ def filters(config: SamplingConfig) -> list[tuple[str, Filter]]:
 
 
 class Sampler:
-    """Samples the next token.
-
-    Example:
-        >>> sampler = Sampler(SamplingConfig(top_k=2), 3)
-        >>> sampler.probabilities(np.log([0.5, 0.3, 0.2])).round(3).tolist()
-        [0.625, 0.375, 0.0]
-    """
+    """Samples the next token."""
 
     def __init__(self, config: SamplingConfig, vocab_size: int) -> None:
         self.filters = filters(config)

@@ -40,14 +40,6 @@ def look_inside(model: GPT, tokenizer: Tokenizer, text: str, *, attention: bool 
 
     Args:
         attention: also record attention weights; computes the attention of each layer twice.
-
-    Example:
-        >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
-        >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=2, n_head=2, n_embd=4))
-        >>> inside = look_inside(model, CharTokenizer("abc"), "abca", attention=True)
-        >>> len(inside.streams), inside.weights[0].shape
-        (3, (2, 4, 4))
     """
     ids = ids_of(tokenizer, text)
     streams: list[Array] = []

@@ -77,16 +77,7 @@ class AttentionMap:
 def attention_maps(
     model: GPT, tokenizer: Tokenizer, text: str, *, layer: int | None = None, head: int | None = None
 ) -> list[AttentionMap]:
-    """Attention maps of a text that fits into the context: of all layers and heads, or of one.
-
-    Example:
-        >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
-        >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=2, n_head=2, n_embd=4))
-        >>> maps = attention_maps(model, CharTokenizer("abc"), "abca", head=1)
-        >>> [m.title for m in maps], maps[0].weights.sum(1).round(3).tolist()
-        (['layer 0, head 1', 'layer 1, head 1'], [1.0, 1.0, 1.0, 1.0])
-    """
+    """Attention maps of a text that fits into the context: of all layers and heads, or of one."""
     for name, asked, count in (("layer", layer, model.config.n_layer), ("head", head, model.config.n_head)):
         if asked is not None and not 0 <= asked < count:
             raise tt.ArgumentError(
@@ -178,15 +169,7 @@ def _not_too_many(maps: Sequence[AttentionMap]) -> Sequence[AttentionMap]:
 
 
 def render(maps: Sequence[AttentionMap]) -> str:
-    """Maps as text: the highest weights of each token.
-
-    Example:
-        >>> print(render([AttentionMap(0, 0, ("a", "b"), np.array([[1, 0], [0.25, 0.75]]))]))
-        layer 0, head 0   (0.41 bits)
-        token  looks at
-        a (0)  a (0) 100.0%
-        b (1)  b (1) 75.0%, a (0) 25.0%
-    """
+    """Maps as text: the highest weights of each token."""
     return "\n".join([str(m.in_words()) for m in maps])
 
 

@@ -80,12 +80,7 @@ def _cell(value: float, row: str, column: str, x: float, y: float, most: float) 
 
 
 def scale_of_colors(most: float) -> Html:
-    """The colors from -most to most, with both numbers.
-
-    Example:
-        >>> scale_of_colors(2.0)
-        '<span class="soft">−2<span class="scale"></span>2</span>'
-    """
+    """The colors from -most to most, with both numbers."""
     return tag("span", f"−{most:.3g}", tag("span", class_="scale"), f"{most:.3g}", class_="soft")
 
 

@@ -42,14 +42,6 @@ def logit_lens(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> 
     last layer are the model's. `top` tokens are kept per layer and position.
 
     Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
-
-    Example:
-        >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
-        >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=2, n_head=2, n_embd=4))
-        >>> lens = logit_lens(model, CharTokenizer("abc"), "abca")
-        >>> lens.layers, lens.probability.shape, lens.rank[-1].tolist()
-        (('embedding', 'block 0', 'block 1'), (3, 4), [1, 1, 1, 1])
     """
     inside = look_inside(model, tokenizer, text)
     V = tokenizer.vocab_size  # higher ids pad the vocabulary
@@ -75,16 +67,7 @@ def logit_lens(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> 
 
 
 def render(lens: Lens, position: int) -> str:
-    """Predictions after a token, by its index, as a table with a line per layer.
-
-    Example:
-        >>> top = (((("b", 0.5),),),)
-        >>> lens = Lens(("a",), ("embedding",), ("b",), np.array([[0.5]]), np.array([[1]]), top)
-        >>> print(render(lens, 0))
-        after a (0) the model says b
-        layer       p(b)  rank  likeliest
-        embedding  50.0%     1  b 50.0%
-    """
+    """Predictions after a token, by its index, as a table with a line per layer."""
     at = position % len(lens.tokens)
     answer = visible(lens.answers[at])
     rows = [

@@ -61,13 +61,6 @@ def loss_map(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Lo
 
     A text longer than the context is processed in windows that overlap by half a context, so that every token
     has at least half a context before it, if the text has it.
-
-    Example:
-        >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
-        >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=1, n_head=2, n_embd=4))
-        >>> len(loss_map(model, CharTokenizer("abc"), "abcabcabcabc").losses)
-        11
     """
     ids = ids_of(tokenizer, text, least=2)
     tokens = tokens_of(tokenizer, ids)
@@ -93,15 +86,7 @@ def _windows(count: int, context: int) -> list[tuple[int, int]]:
 
 
 def render(result: LossMap) -> str:
-    """Table with a line per token.
-
-    Example:
-        >>> print(render(LossMap("a", (TokenLoss("b", 0.0, 1, (("b", 1.0),)),), 1.0)))
-        token   loss  probability  rank  likeliest
-        b      0.000      100.00%     1  b 100.0%
-        <BLANKLINE>
-        1 tokens: loss 0.000 nats (guessing evenly: 1.000), perplexity 1.00, first choice right 100.0%
-    """
+    """Table with a line per token."""
     return f"{_table(result)}\n\n{result.summary()}"
 
 

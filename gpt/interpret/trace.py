@@ -54,14 +54,7 @@ class Trace:
 
 
 def trace(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Trace:
-    """All steps of a forward pass on a text that fits into the context; their values are those of the model.
-
-    Example:
-        >>> tokenizer = CharTokenizer("abc")
-        >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=1, n_head=2, n_embd=4))
-        >>> trace(model, tokenizer, "abca").step("block 0: attention weights").value.shape
-        (2, 4, 4)
-    """
+    """All steps of a forward pass on a text that fits into the context; their values are those of the model."""
     ids = ids_of(tokenizer, text)
     with model.evaluating():
         steps, logits = _follow(model, ids)

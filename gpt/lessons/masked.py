@@ -54,11 +54,6 @@ def hide(ids: tt.Tensor, mask: int, generator: tt.Generator | None = None) -> tu
         inputs, (B, T), and targets, (B, T): the selected tokens, -100 elsewhere.
 
     Source: Devlin et al. 2019, arXiv:1810.04805, appendix A.1.
-
-    Example:
-        >>> inputs, targets = hide(tt.tensor([[7, 7, 7, 7]]), 9, tt.Generator(1))
-        >>> bool((targets != -100).any()), set(targets.reshape(-1).tolist()) <= {7, -100}
-        (True, True)
     """
     draws = tt.rand(*ids.shape, device=ids.device, generator=generator)
     others = tt.randint(0, mask, ids.shape, device=ids.device, generator=generator)
@@ -130,15 +125,7 @@ class MaskedRun(Run):
 
 
 def fill(model: Encoder, tokenizer: Tokenizer, text: str) -> str:
-    """Fill the gaps of a text, each a _ for one masked token, in the order of confidence.
-
-    Example:
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
-        >>> model = Encoder(GPTConfig(vocab_size=4, block_size=8, n_layer=1, n_head=1, n_embd=4)).eval()
-        >>> filled = fill(model, CharTokenizer("abc"), "a__b")
-        >>> filled[0], len(filled), filled[-1]
-        ('a', 4, 'b')
-    """
+    """Fill the gaps of a text, each a _ for one masked token, in the order of confidence."""
     _require_gap(text)
     mask = model.config.vocab_size - 1
     ids = [i for part in text.split("_") for i in [*tokenizer.encode(part), mask]][:-1]

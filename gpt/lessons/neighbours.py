@@ -156,15 +156,7 @@ def open_embeddings(path: str) -> Embeddings:
 
 
 def render(scores: Sequence[Score], candidates: int) -> str:
-    """Scores as a table, with a total.
-
-    Example:
-        >>> print(render([Score("plural", 4, 2, 3, 1)], 103))
-        relation  asked  right  in first 5  nearest alone
-        plural        4  50.0%       75.0%          25.0%
-        all           4  50.0%       75.0%          25.0%
-        chance: one in 100
-    """
+    """Scores as a table, with a total."""
     counts = [(s.asked, s.right, s.among_five, s.without_relation) for s in scores]
     total = [sum(column) for column in zip(*counts, strict=True)]
     rows = [

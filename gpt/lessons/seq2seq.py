@@ -71,11 +71,6 @@ class Encoder(GPT):
     Differs from: BERT, which normalizes the embeddings, has segment embeddings, and has one more layer before
         its logits.
     Source: Devlin et al. 2019, arXiv:1810.04805.
-
-    Example:
-        >>> model = Encoder(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4))
-        >>> model(tt.tensor([[1, 2, 3]])).shape
-        (1, 3, 5)
     """
 
     block = EncoderBlock

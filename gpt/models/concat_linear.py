@@ -9,10 +9,6 @@ from tinytensor import nn
 class ConcatLinear(nn.Module):
     """Linear layers of one input, whose results are joined: queries, keys and values that are packed in
     different kinds.
-
-    Example:
-        >>> ConcatLinear([nn.Linear(4, 2), nn.Linear(4, 3)])(tt.ones(1, 4)).shape
-        (1, 5)
     """
 
     bias: tt.Tensor | None

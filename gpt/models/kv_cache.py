@@ -22,11 +22,6 @@ class KVCache:
         length: number of tokens so far; at most `config.block_size` if positions are limited.
         step: number of tokens per call that always fit, with unlimited positions.
         positions: positions of the newest tokens, (T,).
-
-    Example:
-        >>> cache = KVCache(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=1, n_embd=4), 1)
-        >>> cache.length, cache.keys[0].shape
-        (0, (1, 1, 8, 4))
     """
 
     def __init__(

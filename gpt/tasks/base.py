@@ -79,12 +79,7 @@ class VerifiableTask(ABC):
         """Answer that a reply gives, in the form of `Problem.answer`; None if it gives none, or several."""
 
     def problem(self, index: int, split: Split = "train") -> Problem:
-        """Problem of an index.
-
-        Args:
-            index: any integer from 0; problems of different indices may be equal.
-            split: train, or test: problems about other subjects.
-        """
+        """Problem of an index."""
         if index < 0 or split not in SPLITS:
             raise ArgumentError(
                 f"problem: index={index}, split={split!r}",

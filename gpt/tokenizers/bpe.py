@@ -45,10 +45,6 @@ class BPETokenizer(Tokenizer):
         split: pre-tokenization rule: "gpt2", "cl100k", "llama3", "o200k" or "smollm".
         whole_pieces: whether a piece that is a token becomes that token, also if merges do not produce it.
 
-    Raises:
-        ArgumentError: the ids are not 0, 1, 2, …, a merge has a part or result that the vocabulary lacks, a
-            special token is empty or collides with an ordinary one, or an unknown rule.
-
     Example:
         >>> tokenizer = BPETokenizer.train("low lower lowest", 260)
         >>> tokenizer.tokens[256:]
@@ -108,9 +104,6 @@ class BPETokenizer(Tokenizer):
             min_count: pairs that occur less often are not merged; the vocabulary may be smaller then.
             progress: wraps the iterator of merges, for example `tqdm.tqdm`.
 
-        Returns:
-            tokenizer with `vocab_size` tokens, or fewer if the texts have too few pairs.
-
         Memory: about 150 bytes per byte of *distinct* pieces; the texts themselves are not kept.
 
         Example:
@@ -155,20 +148,6 @@ class BPETokenizer(Tokenizer):
             path: the file, optionally gzip-compressed.
             special_tokens: text of each special token → id; default: by the file's name.
             split: pre-tokenization rule; default: by the file's name.
-
-        Raises:
-            ArgumentError: the file cannot be read, or its name (such as cl100k_base.tiktoken) is unknown and
-                `special_tokens` or `split` was left out.
-            FormatError: the file is damaged.
-
-        Example:
-            >>> import base64, pathlib, tempfile
-            >>> path = pathlib.Path(tempfile.mkdtemp()) / "small.tiktoken"
-            >>> tokens = [*map(bytes, zip(range(256))), b"lo", b"low"]
-            >>> lines = [base64.b64encode(token).decode() + f" {i}" for i, token in enumerate(tokens)]
-            >>> _ = path.write_text("\n".join(lines))
-            >>> BPETokenizer.from_ranks(path, special_tokens={}, split="cl100k").encode("low!")
-            [257, 33]
         """
         return cls(*read_ranks(path, special_tokens, split))
 

@@ -47,11 +47,6 @@ class ChatTemplate:
             separator of documents.
         system: ChatML's default system message, of conversations that begin with another one; empty: none.
 
-    Raises:
-        ArgumentError: the tokenizer has neither.
-        FormatError: its chat template is damaged.
-        MissingLibraryError: a template other than ChatML, without jinja2 installed.
-
     Source: ChatML, https://github.com/openai/openai-python/blob/v0.28.1/chatml.md; the template of
         SmolLM2-Instruct.
 

@@ -16,11 +16,7 @@ _SHOWN = 8  # merges shown per piece
 
 
 def merge_steps(tokenizer: BPETokenizer, piece: str) -> Iterator[tuple[int, list[bytes]]]:
-    """Merges of one piece in order.
-
-    Yields:
-        Rank of the merge (0 was learned first), and the tokens of the piece after it.
-    """
+    """Merges of one piece in order."""
     ranks = {pair: rank for rank, pair in reversed(list(enumerate(tokenizer.merges)))}
     tokens = [bytes([b]) for b in piece.encode("utf-8")]
     while known := [(ranks[pair], at) for at, pair in enumerate(pairwise(tokens)) if pair in ranks]:

@@ -88,11 +88,7 @@ def write_tokenizer_json(path: PathLike, parts: Parts) -> None:
 
 
 def parse_tokenizer_json(description: Mapping[str, object], path: PathLike) -> Parts:
-    """Arguments of `BPETokenizer` from the object in a `tokenizer.json`; `path` is for messages.
-
-    Raises:
-        FormatError: damaged, or a kind of tokenizer that would produce other ids than ours.
-    """
+    """Arguments of `BPETokenizer` from the object in a `tokenizer.json`; `path` is for messages."""
     model = description.get("model")
     if not isinstance(model, dict):
         raise unusable(path, "it has no object 'model'")

@@ -32,8 +32,8 @@ def load(path: PathLike) -> Tokenizer:
 
     Args:
         path: a file that `save` wrote, a byte-level BPE `tokenizer.json` of Hugging Face, a rank file of
-            `tiktoken` (`cl100k_base.tiktoken`, also .gz, or Llama 3's `tokenizer.model`), or a folder with one
-            of them, or with GPT-2's `vocab.bpe` and `encoder.json`. The chat template is read from
+            `tiktoken` (`cl100k_base.tiktoken`, also .gz, or Llama 3's `tokenizer.model`), or a folder with
+            one of them, or with GPT-2's `vocab.bpe` and `encoder.json`. The chat template is read from
             `tokenizer_config.json` next to `tokenizer.json`, if there is one.
 
     Raises:

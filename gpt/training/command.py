@@ -41,14 +41,6 @@ def configs_of(
         begin: default configs if neither a preset nor a run is given.
         own: further configs.
         name, about: the command and its description, for `--help`.
-
-    Returns:
-        model config, training config, and the further ones.
-
-    Example:
-        >>> model, train = configs_of(["--preset=tiny", "--n_layer=3"], preset("demo"))
-        >>> model.n_layer, train.max_steps
-        (3, 20)
     """
     parser = Parser(
         prog=f"python -m gpt {name}",
@@ -94,9 +86,6 @@ def train(
     Args:
         kind, loop: classes of the run and of its training loop.
         watch: whether a page follows the run meanwhile.
-
-    Returns:
-        The run after its last step; its folder has weights, configs and log.
     """
     started = init()
     with ends_all(started):

@@ -110,14 +110,7 @@ def _largest(units: tt.Tensor) -> tt.Tensor:
 
 
 def health_table(line: Mapping[str, Any]) -> str:
-    """Table of the diagnostics in a log line.
-
-    Example:
-        >>> part = {"part": "wte", "grad_norm": 0.5, "update_ratio": 1e-3}
-        >>> print(health_table({"step": 7, "health": [part]}))
-        step 7  |gradient|  update/weight
-        wte        5.0e-01        1.0e-03
-    """
+    """Table of the diagnostics in a log line."""
     names = {
         "grad_norm": ("|gradient|", ".1e"),
         "update_ratio": ("update/weight", ".1e"),

@@ -20,10 +20,6 @@ def alone_in(folder: PathLike, who: str = "train") -> Iterator[None]:
 
     The system releases the lock however the process ends. The lock is reentrant within a thread. A folder
     that was created for the lock and stayed empty is removed.
-
-    Args:
-        folder: the folder; created if it does not exist.
-        who: command that the user called.
     """
     key = os.path.realpath(folder)
     if _held.get(key) == threading.get_ident():

@@ -11,11 +11,7 @@ from tinytensor.files import PathLike, atomic_write, unwritable
 
 
 class RunLog:
-    """Append-only log of a run.
-
-    Args:
-        run_dir: run directory; appends to its `log.jsonl`.
-    """
+    """Append-only log of a run."""
 
     def __init__(self, run_dir: str | Path) -> None:
         self.path = Path(run_dir) / "log.jsonl"
@@ -73,13 +69,6 @@ def truncate_log(path: PathLike, step: int) -> int:
 
     A last line without a newline, left by a killed process, is dropped too. So are lines that are not JSON
     objects with a step, left by a power failure, with a note on standard error.
-
-    Args:
-        path: a JSONL file; lines without "step" stay.
-        step: the last step to keep.
-
-    Returns:
-        Number of remaining lines; 0 if there is no file.
     """
     path = Path(path)
     if not path.exists():

@@ -26,19 +26,6 @@ class CapturedStep:
 
     Attributes:
         refusal: why the step cannot be captured; then all batches run eagerly. Otherwise "".
-
-    Example:
-        >>> w = tt.ones(2, requires_grad=True)
-        >>> def compute(x: tt.Tensor) -> tt.Tensor:
-        ...     w.grad = None
-        ...     loss = (w * x).sum()
-        ...     loss.backward()
-        ...     return loss
-        >>> step = CapturedStep(compute)
-        >>> for value in range(3):
-        ...     loss = step([np.full(2, value, np.float32)])
-        >>> loss.item(), w.grad.tolist(), step.graphs
-        (4.0, [2.0, 2.0], 1)
     """
 
     def __init__(self, compute: Callable[..., tt.Tensor], device: str = "cpu") -> None:

@@ -10,11 +10,7 @@ _POLITE = ("SIGTERM", "SIGHUP")  # sent by batch systems, and by a closed termin
 
 
 class Stopped(KeyboardInterrupt):
-    """Training was stopped and saved; skips the remaining work of the command.
-
-    Args:
-        signum: number of the signal.
-    """
+    """Training was stopped and saved; skips the remaining work of the command."""
 
     def __init__(self, signum: int) -> None:
         super().__init__()
@@ -22,11 +18,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def exit_code(signum: int) -> int:
-    """Exit code of a program that a signal ended, as shells report it.
-
-    Returns:
-        128 + signum.
-    """
+    """Exit code of a program that a signal ended, as shells report it."""
     return 128 + signum
 
 
@@ -36,9 +28,6 @@ def asked_to_stop(ask: Callable[[int], None]) -> Iterator[None]:
 
     A second Ctrl-C interrupts at once. SIGTERM and SIGHUP often come twice, so repeated ones are ignored. A
     signal that is ignored at start, as by `nohup`, stays ignored.
-
-    Args:
-        ask: called with the number of the signal.
     """
     asked = False
 

@@ -82,12 +82,7 @@ class Terminal:
 
     @contextmanager
     def progress(self, step: int, steps: int) -> Iterator[None]:
-        """Context with a progress bar, if there are a terminal and tqdm.
-
-        Args:
-            step: first value.
-            steps: last value.
-        """
+        """Context with a progress bar, if there are a terminal and tqdm."""
         if not self.quiet and sys.stderr.isatty():
             with contextlib.suppress(ImportError):
                 from tqdm import tqdm

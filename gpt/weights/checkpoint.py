@@ -62,11 +62,6 @@ def save_checkpoint(
         keep: number of checkpoints to keep up to this step; the best is kept in addition.
         best: whether this is the best one so far.
 
-    Raises:
-        ArgumentError: a negative step, keep below 1, or a state that JSON cannot represent.
-        DTypeError: an array dtype that weight files do not support.
-        SaveError: full disk or another failure of the file system; earlier checkpoints stay intact.
-
     Example:
         >>> import tempfile
         >>> import numpy as np
@@ -100,20 +95,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(run_dir: PathLike, which: str | int = "latest") -> Checkpoint:
-    """Load a checkpoint, and verify its checksums.
-
-    Returns:
-        The checkpoint; its arrays are mapped, not copied.
-
-    Example:
-        >>> import tempfile
-        >>> import numpy as np
-        >>> run = tempfile.mkdtemp()
-        >>> for step in (1, 2):
-        ...     folder = save_checkpoint(run, step, {"w": np.full(2, step)}, {}, {})
-        >>> load_checkpoint(run).weights["w"].tolist(), load_checkpoint(run, 1).step
-        ([2, 2], 1)
-    """
+    """Load a checkpoint, and verify its checksums."""
     run_dir = Path(run_dir)
     with _usable(run_dir, which):
         step = _step_of(run_dir, which)
@@ -121,11 +103,7 @@ def load_checkpoint(run_dir: PathLike, which: str | int = "latest") -> Checkpoin
 
 
 def newest_checkpoint(run_dir: PathLike, warn: Callable[[str], object]) -> Checkpoint:
-    """Load the latest checkpoint, or the newest one before it that is not damaged.
-
-    Raises:
-        FormatError: there is none; with the reason for the latest one.
-    """
+    """Load the latest checkpoint, or the newest one before it that is not damaged."""
     run_dir = Path(run_dir)
     try:
         return load_checkpoint(run_dir)
@@ -150,11 +128,7 @@ def checkpoint_folder(run_dir: PathLike, which: str | int = "latest") -> Path:
 
 
 def list_checkpoints(run_dir: PathLike) -> list[int]:
-    """Steps of all checkpoints.
-
-    Returns:
-        Steps in ascending order; empty if there is no such folder.
-    """
+    """Steps of all checkpoints."""
     try:
         names = os.listdir(run_dir)
     except OSError:
@@ -164,13 +138,7 @@ def list_checkpoints(run_dir: PathLike) -> list[int]:
 
 
 def prune_checkpoints(run_dir: PathLike, step: int, *, keep: int = 2) -> None:
-    """Remove what a killed save left: its temporary folders, and the old checkpoints that it had to remove.
-
-    Args:
-        run_dir: run directory, locked by the caller: a save in progress has temporary folders, too.
-        step: step to go on from; later checkpoints stay.
-        keep: number of checkpoints to keep up to this step; the best is kept in addition.
-    """
+    """Remove what a killed save left: its temporary folders, and the old checkpoints that it had to remove."""
     with contextlib.suppress(OSError):  # the next save cleans again, and reports what it cannot do
         _clean(Path(run_dir))
     _prune(Path(run_dir), step, keep)

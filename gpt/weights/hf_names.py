@@ -125,11 +125,7 @@ class Place:
         return {part: shape[::-1] if self.turned else shape for part, shape in ours.items()}
 
     def gather(self, read: Callable[[str], Array]) -> Array:
-        """Our tensor from its parts: a view of a single part, or the concatenation of several.
-
-        Returns:
-            An array of our shape; a transpose is a view.
-        """
+        """Our tensor from its parts: a view of a single part, or the concatenation of several."""
         arrays = self.gather_rows(read)
         joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=0 if self.turned else -1)
         return joined.T if self.turned else joined
@@ -153,11 +149,7 @@ class Place:
 
 
 def places(config: GPTConfig, naming: Naming) -> dict[str, Place]:
-    """Location of every tensor of a model in a file.
-
-    Returns:
-        Our name → location; the names of parts have no prefix.
-    """
+    """Location of every tensor of a model in a file."""
     found = {}
     for name, shape in parameter_shapes(config).items():
         parts = naming.theirs(name)

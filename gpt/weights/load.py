@@ -153,12 +153,7 @@ def load_weights(model: GPT, source: Source) -> None:
 
 
 def named_tokenizer(name: str, texts: Texts) -> Tokenizer:
-    """Tokenizer of a config: char or word, trained on the texts; a saved one; or that of a model.
-
-    Args:
-        name: char, word, a path, or a model as `load` takes it, such as smollm2.
-        texts: one text, or an iterable of texts; read for char and word only.
-    """
+    """Tokenizer of a config: char or word, trained on the texts; a saved one; or that of a model."""
     if name in ("char", "word") or (os.path.exists(name) and Path(name).suffix != ".gguf"):
         return choose(name, texts)
     found = open_source(name).tokenizer()

@@ -20,14 +20,7 @@ CHATBOT, STAGES = "chatbot.json", ("base", "instruct", "grpo")  # state and runs
 
 
 class RunFolder(Source):
-    """A checkpoint of a run directory.
-
-    Args:
-        path: the run, or one of its checkpoints.
-        run: the run.
-        checkpoint: "best" (the latest if there is none), "latest", or a step; of a run.
-        writable: whether arrays are writable (copy-on-write; the files are not changed).
-    """
+    """A checkpoint of a run directory."""
 
     naming = OURS
 

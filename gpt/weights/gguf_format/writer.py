@@ -48,12 +48,6 @@ def save_gguf(
     Returns:
         Kind in the file → number of tensors, of values, and bytes.
 
-    Raises:
-        ArgumentError: no architecture of llama.cpp is this model, it does not have the tokenizer, or weights
-            of the model are packed.
-        MissingLibraryError: gguf is not installed.
-        SaveError: the file cannot be written; an earlier one stays intact.
-
     Memory: a copy of one tensor at a time.
 
     Example:
