@@ -1,8 +1,8 @@
-"""Text pairs for an encoder-decoder: toy tasks, JSONL files, length-bucketed batches."""
+"""Text pairs for an encoder-decoder: a toy task, files of records, length-bucketed batches."""
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,28 +17,6 @@ Pair = tuple[str, str]  # source and target
 COUNT = 20_000  # pairs of a toy task
 LETTERS = 12  # maximum length of a word
 _FIELDS = ("source", "target")
-_ONES = [
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"),
-    *("twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
-]
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-
-
-def number_words(n: int) -> str:
-    """English words of an integer below a million.
-
-    Example:
-        >>> number_words(12), number_words(80_041), number_words(700_000)
-        ('twelve', 'eighty thousand forty-one', 'seven hundred thousand')
-    """
-    if n < 20:
-        return _ONES[n]
-    if n < 100:
-        tens, rest = divmod(n, 10)
-        return _TENS[tens - 2] + (f"-{_ONES[rest]}" if rest else "")
-    size, name = (100, "hundred") if n < 1000 else (1000, "thousand")
-    head, rest = divmod(n, size)
-    return f"{number_words(head)} {name}" + (f" {number_words(rest)}" if rest else "")
 
 
 def _word(rng: np.random.Generator) -> str:
@@ -46,36 +24,23 @@ def _word(rng: np.random.Generator) -> str:
     return bytes(rng.integers(ord("a"), ord("z") + 1, size).tolist()).decode("ascii")
 
 
-def _number(rng: np.random.Generator) -> str:
-    return str(rng.integers(0, 10 ** int(rng.integers(1, 7))))
-
-
-TASKS: dict[str, tuple[Callable[[np.random.Generator], str], Callable[[str], str]]] = {
-    "copy": (_word, lambda word: word),
-    "reverse": (_word, lambda word: word[::-1]),
-    "numbers": (_number, lambda digits: number_words(int(digits))),
-}
-"""Toy tasks: how to sample a source, and its translation."""
-
-
-def toy_pairs(task: str, seed: int = 0, count: int = COUNT) -> list[Pair]:
-    """Sample pairs of a toy task. Sources are unique, so held-out ones do not occur in training."""
-    draw, translated = TASKS[task]
+def toy_pairs(seed: int = 0, count: int = COUNT) -> list[Pair]:
+    """Random words and their reverse. Words are unique, so held-out ones do not occur in training."""
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, 0], np.uint64)))
     sources: dict[str, None] = {}
     while len(sources) < count:
-        sources[draw(rng)] = None
-    return [(source, translated(source)) for source in sources]
+        sources[_word(rng)] = None
+    return [(source, source[::-1]) for source in sources]
 
 
 def pairs_of(name: str, seed: int = 0) -> list[Pair]:
-    """Pairs of a toy task or a file."""
-    if name in TASKS:
-        return toy_pairs(name, seed)
+    """Pairs of the toy task, words and their reverse, or of a file."""
+    if name == "reverse":
+        return toy_pairs(seed)
     if name == "shakespeare":
         raise ArgumentError(
             "translate: --data=shakespeare",
-            why=f"pairs of texts are needed: {', '.join(TASKS)}, or a file",
+            why="pairs of texts are needed: reverse, or a file",
             fix="--data=reverse",
         )
     return [(record["source"], record["target"]) for record in read_records(name, _FIELDS)]

@@ -5,9 +5,8 @@ Trained in addition to the head, selected by name: nothing (frozen body), the la
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,6 @@ import tinytensor as tt
 from gpt.console import Parser
 from gpt.data.batches import Ints
 from gpt.data.examples import LikeLengths, padded
-from gpt.fields import check_types
 from gpt.finetuning.base import Task, trained_weights
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
@@ -29,29 +27,17 @@ from tinytensor.interop.safetensors_file import Array
 FIELDS = ("text", "label")
 
 
-@dataclass(frozen=True)
-class ClassifyConfig:
-    """Pooling of the hidden states."""
-
-    # mean: the mean of the final states of all tokens; last: that of the last token, the only one that
-    # attends to the whole text
-    pool: Literal["mean", "last"] = "mean"
-
-    def __post_init__(self) -> None:
-        check_types(self)
-
-
 class Classifier:
     """A GPT with a classification head `model.score`, a submodule that is trained and clipped with it."""
 
-    def __init__(self, model: GPT, labels: Sequence[str], pool: str) -> None:
+    def __init__(self, model: GPT, labels: Sequence[str]) -> None:
         if len(labels) < 2:
             raise tt.ArgumentError(
                 f"Classifier: the labels are {list(labels)}",
                 why="a classifier needs two labels or more",
                 fix="give two labels",
             )
-        self.model, self.labels, self.pool = model, list(labels), pool
+        self.model, self.labels = model, list(labels)
         model.score = nn.Linear(model.config.n_embd, len(labels)).to(model.device)
         for p in model.score.parameters():
             nn.init.zeros_(p)
@@ -60,9 +46,7 @@ class Classifier:
         """Logits of the labels, (B, K), for padded ids (B, T) with lengths (B,)."""
         states = final_states(self.model, ids)  # (B, T, C)
         places = tt.arange(ids.shape[1], device=ids.device)  # (T,)
-        ends = lengths.reshape(-1, 1)
-        counts = (places == ends - 1) if self.pool == "last" else (places < ends)  # (B, T)
-        weights = counts.astype(states.dtype)
+        weights = (places < lengths.reshape(-1, 1)).astype(states.dtype)  # (B, T)
         weights = weights / weights.sum(1, keepdims=True)
         pooled = (weights.reshape(*ids.shape, 1) * states).sum(1)  # (B, C)
         logits: tt.Tensor = self.model.score(pooled)
@@ -167,8 +151,8 @@ class Classifying(Task):
         return confusion_table(self.classifier.labels, self.confusion())
 
     def keeps(self) -> dict[str, Any]:
-        """Labels and pooling, which `load_classifier` reads."""
-        return {"labels": self.classifier.labels, "pool": self.classifier.pool}
+        """Labels, which `load_classifier` reads."""
+        return {"labels": self.classifier.labels, "pool": "mean"}
 
 
 def confusion_table(labels: Sequence[str], confusion: Ints) -> str:
@@ -199,7 +183,13 @@ def load_classifier(run_dir: PathLike, which: str | int = "best") -> tuple[Class
             why="its checkpoint has no labels",
             fix="train one: python -m gpt finetune classify",
         )
-    classifier = Classifier(model, kept["labels"], kept["pool"])
+    if kept.get("pool") != "mean":
+        raise tt.FormatError(
+            f"load_classifier: {run_dir} takes the state of the last token alone",
+            why="that was removed: states of all tokens are averaged",
+            fix="train it again: python -m gpt finetune classify",
+        )
+    classifier = Classifier(model, kept["labels"])
     head = {name: tt.tensor(np.asarray(a)) for name, a in trained.items() if name.startswith("score.")}
     model.load_state_dict(head, strict=False)
     model.eval()

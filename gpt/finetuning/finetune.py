@@ -26,7 +26,7 @@ from gpt.finetuning.base import Task, TuneConfig, Tuner, TuneRun, choose_trained
 from gpt.finetuning.builtin_conversations import builtin_conversations
 from gpt.finetuning.chat_tokens import with_chat_tokens
 from gpt.finetuning.classify import FIELDS as CLASSIFY_FIELDS
-from gpt.finetuning.classify import Classifier, ClassifyConfig, Classifying
+from gpt.finetuning.classify import Classifier, Classifying
 from gpt.finetuning.dpo import FIELDS as DPO_FIELDS
 from gpt.finetuning.dpo import DpoConfig, Preferring
 from gpt.finetuning.grpo import GrpoConfig, Reinforcing
@@ -102,13 +102,13 @@ def _instruct(model: GPT, tokenizer: Tokenizer, config: TuneConfig) -> Task:
     return task
 
 
-def _classify(model: GPT, tokenizer: Tokenizer, config: TuneConfig, own: ClassifyConfig) -> Task:
+def _classify(model: GPT, tokenizer: Tokenizer, config: TuneConfig) -> Task:
     if config.data == "builtin":
         records = scrambled_lines(embedded_shakespeare(), config.seed)
     else:
         records = read_records(config.data, CLASSIFY_FIELDS)
     parts = split(records, 0.2, config.seed)
-    classifier = Classifier(model, sorted({r["label"] for r in records}), own.pool)
+    classifier = Classifier(model, sorted({r["label"] for r in records}))
     return Classifying(classifier, tokenizer, *parts, config.batch_size, config.seed)
 
 
@@ -164,7 +164,7 @@ METHODS = {
         _classify,
         TuneConfig(out_dir="runs/classify", max_steps=300, trainable="none"),
         LoraConfig(),
-        (ClassifyConfig(),),
+        (),
     ),
     "dpo": Method(
         "preferences: of two completions one becomes likelier (direct preference optimization)",

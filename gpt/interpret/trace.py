@@ -54,7 +54,7 @@ class Trace:
 
 
 def trace(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Trace:
-    """All steps of a forward pass on a text that fits into the context; their values are those of the model."""
+    """All steps of a forward pass on a text that fits into the context; their values are the model's."""
     ids = ids_of(tokenizer, text)
     with model.evaluating():
         steps, logits = _follow(model, ids)

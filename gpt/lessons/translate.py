@@ -1,8 +1,8 @@
 """Encoder-decoder translation: `python -m gpt translate [--data=TASK] [--field=value …]`, or `… RUN`.
 
---data is a toy task (reverse: words backwards; copy; numbers: digits to English words), or a file of lines
-like {"source": "…", "target": "…"}. A tenth of the pairs is held out; the final report has the exact-match
-accuracy on them. Trains like `train`, with its fields; or, given a run, only translates --text.
+--data is reverse, words and the same words backwards, or a file of lines like {"source": "…", "target": "…"}.
+A tenth of the pairs is held out; the final report has the exact-match accuracy on them. Trains like `train`,
+with its fields; or, given a run, only translates --text.
 """
 
 from collections.abc import Sequence

@@ -140,7 +140,7 @@ class WordTokenizer(Tokenizer):
 
     @classmethod
     def train(cls, texts: Texts, vocab_size: int | None = None) -> "WordTokenizer":
-        """Tokenizer of the words that occur in texts, most frequent first; ties in the order of code points."""
+        """Tokenizer of the words in texts, most frequent first; ties in the order of code points."""
         if vocab_size is not None and vocab_size < 2:
             raise ArgumentError(
                 f"train: vocab_size={vocab_size} is too small",

@@ -1,6 +1,6 @@
 """Loading of any saved tokenizer, and the command `python -m gpt tokenizer`.
 
-Subcommands: train, encode, decode, split, info. Independent of models and training data.
+Subcommands: train, encode, decode, split. Independent of models and training data.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 from gpt.console import Parser, progress_bar
 from gpt.tokenizers.base import END_OF_TEXT, Texts, Tokenizer, unusable
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import UNKNOWN, CharTokenizer, WordTokenizer
+from gpt.tokenizers.char_and_word import CharTokenizer, WordTokenizer
 from gpt.tokenizers.chat_template import BEGIN, END
 from gpt.tokenizers.explain_split import render_split
 from gpt.tokenizers.hf_json import parse_tokenizer_json, read_gpt2_files
@@ -111,9 +111,9 @@ def choose(name: str, texts: Texts) -> Tokenizer:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt tokenizer train|encode|decode|split|info`."""
+    """The command `python -m gpt tokenizer train|encode|decode|split`."""
     args = _parser().parse_args(argv)
-    commands = {"train": _train, "encode": _encode, "decode": _decode, "split": _split, "info": _info}
+    commands = {"train": _train, "encode": _encode, "decode": _decode, "split": _split}
     commands[args.command](args)
     return 0
 
@@ -143,7 +143,6 @@ def _parser() -> Parser:
             "?",
             "as for encode",
         ),
-        ("info", "what is in a tokenizer, and how well it fits a text", "files", "*", "UTF-8 text"),
     ):
         each = commands.add_parser(name, help=about)
         each.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
@@ -218,32 +217,6 @@ def _decode(args: argparse.Namespace) -> None:
 def _split(args: argparse.Namespace) -> None:
     tokenizer = load(args.tokenizer)
     print(render_split(tokenizer, _stdin() if args.text is None else args.text))
-
-
-def _info(args: argparse.Namespace) -> None:
-    tokenizer = load(args.tokenizer)
-    print(tokenizer)
-    if isinstance(tokenizer, BPETokenizer):
-        ordinary = [token for token in tokenizer.vocab if len(token) > 1]
-        longest = sorted(ordinary, key=lambda token: (-len(token), token))[:10]
-        print(
-            "first merges:  ", *(repr((a + b).decode("utf-8", "replace")) for a, b in tokenizer.merges[:10])
-        )
-        print("longest tokens:", *(repr(token.decode("utf-8", "replace")) for token in longest))
-    elif isinstance(tokenizer, CharTokenizer):
-        print("alphabet:", repr(tokenizer.alphabet[:200]))
-    elif isinstance(tokenizer, WordTokenizer):
-        print("first words:", *map(repr, tokenizer.words[:20]))
-    for file in args.files:
-        tokens = unknown = nbytes = 0
-        for text in text_chunks(file, "info"):
-            ids = tokenizer.encode(text)
-            tokens += len(ids)
-            unknown += ids.count(0) if isinstance(tokenizer, WordTokenizer) else 0
-            nbytes += len(text.encode("utf-8"))
-        ratio = f"{nbytes / tokens:.3f} bytes per token" if tokens else "empty"
-        lost = f", {unknown:,} of them {UNKNOWN}" if unknown else ""
-        print(f"{file}: {nbytes:,} bytes, {tokens:,} tokens{lost}, {ratio}")
 
 
 def _stdin() -> str:

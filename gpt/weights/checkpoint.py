@@ -51,13 +51,10 @@ def save_checkpoint(
     keep: int = 2,
     best: bool = False,
 ) -> Path:
-    """Save a checkpoint as the latest, and remove old ones.
+    """Save a checkpoint as the latest, and remove old ones; one of the same step is replaced.
 
     Args:
         run_dir: run directory; created if it does not exist.
-        step: number of optimizer steps done; a checkpoint of the same step is replaced.
-        weights: name → array.
-        optimizer: name → array; may be empty.
         state: JSON values.
         keep: number of checkpoints to keep up to this step; the best is kept in addition.
         best: whether this is the best one so far.
@@ -71,18 +68,18 @@ def save_checkpoint(
         >>> load_checkpoint(run).state["best_loss"]
         1.5
     """
-    _check_request(step, keep)
-    state_text = _state_text(state)
     run_dir = Path(run_dir)
     folder = run_dir / f"step_{step}"
     temporary = _hidden(folder, "tmp")
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         _clean(run_dir)
-        _fill(temporary, step, weights, optimizer, state_text)
+        _fill(temporary, step, weights, optimizer, json.dumps(dict(state), allow_nan=False))
         _install(temporary, folder)
         for pointer in ("best", "latest") if best else ("latest",):  # the latest state includes the best loss
-            _replace_text(run_dir / pointer, f"{folder.name}\n")
+            with atomic_write(run_dir / pointer) as file:
+                file.write(f"{folder.name}\n".encode())
+            sync_folder(run_dir)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise SaveError(
@@ -128,17 +125,21 @@ def checkpoint_folder(run_dir: PathLike, which: str | int = "latest") -> Path:
 
 
 def list_checkpoints(run_dir: PathLike) -> list[int]:
-    """Steps of all checkpoints."""
+    """Steps of all checkpoints, in ascending order; empty if there is no such folder."""
     try:
         names = os.listdir(run_dir)
     except OSError:
         return []
-    found = {match["step"]: name for name in names if (match := _FOLDER.fullmatch(name) or _old(name))}
-    return sorted(int(step) for step, name in found.items() if _is_checkpoint(Path(run_dir, name)))
+    found: dict[str, str] = {}
+    for name in names:
+        hidden = _HIDDEN.fullmatch(name)
+        if match := _FOLDER.fullmatch(name) or (hidden if hidden and hidden["kind"] == "old" else None):
+            found[match["step"]] = name
+    return sorted(int(step) for step, name in found.items() if Path(run_dir, name, _STATE).is_file())
 
 
 def prune_checkpoints(run_dir: PathLike, step: int, *, keep: int = 2) -> None:
-    """Remove what a killed save left: its temporary folders, and the old checkpoints that it had to remove."""
+    """Remove what a killed save left: temporary folders, and old checkpoints that it had to remove."""
     with contextlib.suppress(OSError):  # the next save cleans again, and reports what it cannot do
         _clean(Path(run_dir))
     _prune(Path(run_dir), step, keep)
@@ -179,47 +180,6 @@ def reading_state(folder: Path) -> Iterator[None]:
         ) from error
 
 
-# --- saving -------------------------------------------------------------------------------------------
-
-
-def _check_request(step: int, keep: int) -> None:
-    """Validate step and keep."""
-    for name, value, low in (("step", step, 0), ("keep", keep, 1)):
-        if type(value) is not int or not low <= value < 10**18:
-            raise ArgumentError(
-                f"save_checkpoint: {name}={value!r}",
-                why=f"{name} is an int, {low} or more",
-                fix=f"use {name}={low}",
-            )
-
-
-def _state_text(state: Mapping[str, Any]) -> str:
-    """State as JSON text; ArgumentError if it would not round-trip."""
-    try:
-        text = json.dumps(dict(state), allow_nan=False)
-        same = json.loads(text) == _with_lists(state)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ArgumentError(
-            "save_checkpoint: the state is not JSON",
-            why=str(error),
-            fix="use int(…), float(…), lists and None; put arrays into optimizer",
-        ) from None
-    if not same:
-        raise ArgumentError(
-            "save_checkpoint: the state would come back changed from JSON",
-            why="its keys must be strings",
-            fix="use str(…) for keys",
-        )
-    return text
-
-
-def _with_lists(value: Any) -> Any:
-    """Convert tuples to lists, as JSON does."""
-    if isinstance(value, Mapping):
-        return {key: _with_lists(item) for key, item in value.items()}
-    return [_with_lists(item) for item in value] if isinstance(value, list | tuple) else value
-
-
 def _fill(
     folder: Path, step: int, weights: Mapping[str, Array], optimizer: Mapping[str, Array], state_text: str
 ) -> None:
@@ -230,7 +190,10 @@ def _fill(
         write_safetensors(folder / name, tensors)
         checksums[name] = _checksum(folder / name)
     head = json.dumps({"version": _VERSION, "step": step, "crc32": checksums})
-    _write_text(folder / _STATE, f'{head[:-1]}, "state": {state_text}}}\n')
+    with open(folder / _STATE, "w", encoding="utf-8", newline="") as file:
+        file.write(f'{head[:-1]}, "state": {state_text}}}\n')
+        file.flush()
+        os.fsync(file.fileno())
     sync_folder(folder)
 
 
@@ -239,23 +202,13 @@ def _hidden(folder: Path, kind: str) -> Path:
     return folder.with_name(f".checkpoint-{folder.name}.{kind}")
 
 
-def _old(name: str) -> re.Match[str] | None:
-    """Match of the temporary name of a checkpoint that is being replaced."""
-    match = _HIDDEN.fullmatch(name)
-    return match if match and match["kind"] == "old" else None
-
-
-def _is_checkpoint(folder: Path) -> bool:
-    return (folder / _STATE).is_file()
-
-
 def _install(temporary: Path, folder: Path) -> None:
     """Rename a complete checkpoint to its final name. An old one of the same step is moved aside until the
     new one is in place; anything else is moved aside for good.
     """
     aside = _hidden(folder, "old")
     if os.path.lexists(folder):
-        if not _is_checkpoint(folder):
+        if not (folder / _STATE).is_file():
             aside = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}")
         os.rename(folder, aside)
     os.rename(temporary, folder)
@@ -295,24 +248,6 @@ def _prune(run_dir: Path, step: int, keep: int) -> None:
                 # Rename first: a partially removed folder must not look like a checkpoint.
                 os.rename(folder, _hidden(folder, "tmp"))
                 shutil.rmtree(_hidden(folder, "tmp"))
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a small file, and flush it to disk."""
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _replace_text(path: Path, text: str) -> None:
-    """Write a small file atomically."""
-    with atomic_write(path) as file:
-        file.write(text.encode())
-    sync_folder(path.parent)
-
-
-# --- loading ------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager

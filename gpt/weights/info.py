@@ -1,7 +1,4 @@
-"""Command `python -m gpt info PATH`: tensors of a weight file and parameters by group, from its header.
-
-GPT-2 packs queries, keys and values into one matrix; the last table lists them as views of it.
-"""
+"""Command `python -m gpt info PATH`: tensors of a weight file and parameters by group, from its header."""
 
 import dataclasses
 import re
@@ -74,44 +71,12 @@ def parameters(source: Source) -> str:
     return columns([head, *rows, ("model", f"{total:,}", f"{size:,}", "100.0%")], right=(1, 2, 3))
 
 
-def projections(source: Source) -> str:
-    """Table of the query, key and value matrices of block 0: views of one matrix, or separate tensors."""
-    place = places(source.config, source.naming)["h.0.attn.c_attn.weight"]
-    names = {source.naming.plain(name): name for name in source.tensors}
-    if any(part not in names for part in place.parts):
-        return f"queries, keys and values: {', '.join(place.parts)} is not in the file"
-    stored = [source.tensors[names[part]] for part in place.parts]
-    if len(stored) > 1 or stored[0].strides is None:
-        return (
-            f"queries, keys and values: {', '.join(names[part] for part in place.parts)} in the file; "
-            f"in our model views of one matrix {place.shape}, which is made when it is loaded"
-        )
-    whole = tt.from_numpy(stored[0].array.T if place.turned else stored[0].array)  # (C, (nh + 2 nkv) hs)
-    C, hs = source.config.n_embd, source.config.head_size
-    groups = (whole.shape[1] - C) // 2  # (nkv hs): keys, and the same for values
-    spans = {
-        "W_q": (0, C),
-        "W_k": (C, C + groups),
-        "W_v": (C + groups, whole.shape[1]),
-        "W_q, last head": (C - hs, C),
-        "W_k, last head": (C + groups - hs, C + groups),
-    }
-    rows: list[Sequence[str]] = [("view", "of columns", "shape", "strides", "offset", "memory")]
-    for title, (begin, end) in spans.items():
-        view = whole[:, begin:end]
-        shares = "shared" if np.shares_memory(view.numpy(), stored[0].array) else "a copy"
-        span, layout = f"[:, {begin}:{end}]", (view.shape, view.strides, view.offset)
-        rows.append((title, span, *map(str, layout), shares))
-    title = f"{names[place.parts[0]]} {whole.shape}: queries, keys and values, steps in elements"
-    return f"{title}\n{columns(rows, right=(4,))}"
-
-
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt info PATH`."""
     parser = Parser(
         prog="python -m gpt info",
         description="List the tensors of a model's file: names, shapes, strides, dtypes, bytes; parameters "
-        "by group; queries, keys and values as views. Only headers are read.",
+        "by group. Only headers are read.",
     )
     parser.add_argument("path", help="run directory, folder, .safetensors or .gguf file, or a hub name")
     parser.add_argument("--all", action="store_true", help="a line for each tensor, not one for all blocks")
@@ -129,7 +94,6 @@ def main(argv: Sequence[str]) -> int:
     print("  " + ", ".join(_differing(source.config)))
     print(f"\n{inventory(_in_order(source), alike=not args.all)}")
     print(f"\n{parameters(source)}")
-    print(f"\n{projections(source)}")
     return 0
 
 

@@ -226,7 +226,7 @@ EVIL = "\x1b]0;title\x07\x1b]52;c;ZXZpbA==\x07\x1b[31mred\r\x9b2J"
 SHOWN = r"\x1b]0;title\x07\x1b]52;c;ZXZpbA==\x07\x1b[31mred\x0d\x9b2J"
 
 
-@pytest.mark.parametrize("command", ["info", "tokenizer info", "tokenizer decode", "error"])
+@pytest.mark.parametrize("command", ["info", "tokenizer decode", "error"])
 def test_a_terminal_obeys_no_file(tmp_path, monkeypatch, command):
     """Names of tensors, special tokens, what a model or a tokenizer writes, and errors: shown, not obeyed."""
     weights, tokenizer = tmp_path / "model.safetensors", tmp_path / "tokenizer.json"
@@ -234,7 +234,6 @@ def test_a_terminal_obeys_no_file(tmp_path, monkeypatch, command):
     BPETokenizer.train("a cat", 258, special_tokens=[EVIL]).save(tokenizer)
     words = {
         "info": ["info", str(weights)],
-        "tokenizer info": ["tokenizer", "info", str(tokenizer)],
         "tokenizer decode": ["tokenizer", "decode", str(tokenizer), "256"],
         "error": ["train", f"--data={tmp_path / EVIL}"],
     }[command]

@@ -29,7 +29,7 @@ ROWS = [
     ("tokenizer encode letters.json e --special", "has none"),
     ("tokenizer decode letters.json x", "pass integers"),
     ("tokenizer decode letters.json 99", "id 99"),
-    ("tokenizer info text", "JSON"),
+    ("tokenizer split text x", "JSON"),
     ("data prepare", "--out"),
     ("data prepare missing.txt --out out", r"missing\.txt"),
     ("data prepare --pattern *.md --out out", "folder"),

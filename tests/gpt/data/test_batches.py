@@ -57,21 +57,6 @@ class TestBatches:
                     window = windows[(k * batch_size + row) % len(windows)]
                     np.testing.assert_array_equal(inputs[row], window[:-1])
 
-    def test_every_place_is_drawn_equally_often(self):
-        drawn = Batches(np.arange(14), 1000, 3, seed=5)
-        starts = np.concatenate([next(drawn)[0][:, 0] for _ in range(11)])
-        counts = np.bincount(starts, minlength=11)
-        assert len(counts) == 11
-        # Chi-square with 10 degrees of freedom; 29.6 is the 99.9 % point.
-        assert float(((counts - 1000) ** 2 / 1000).sum()) < 29.6
-
-    def test_seeds_and_steps_differ(self):
-        ids = np.arange(10_000)
-        first = [next(Batches(ids, 4, 8, seed=seed))[0].tolist() for seed in range(20)]
-        assert len({str(batch) for batch in first}) == 20
-        batches = Batches(ids, 4, 8)
-        assert len({str(next(batches)[0].tolist()) for _ in range(20)}) == 20
-
     @given(
         mode=st.sampled_from(["random", "consecutive", "stride"]),
         before=st.integers(0, 9),

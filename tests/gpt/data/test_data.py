@@ -207,11 +207,6 @@ class TestPrepare:
         prepare_text("abc abc abc", ABC, tmp_path, val_fraction=0)
         assert not (tmp_path / "val.bin").exists()
 
-    @pytest.mark.parametrize("fraction", [-0.1, 1.0, 2, float("nan")])
-    def test_wrong_fractions(self, fraction, tmp_path):
-        with pytest.raises(ArgumentError, match="val_fraction"):
-            prepare_text("abc abc abc", ABC, tmp_path / "out", val_fraction=fraction)
-
     def test_wrong_paths(self, tmp_path):
         (tmp_path / "empty.txt").touch()
         for paths, text in [

@@ -96,11 +96,6 @@ def test_position():
         make(seed=2).load_state_dict(batches.state_dict())
 
 
-def test_an_id_beyond_the_vocabulary_is_refused():
-    with pytest.raises(tt.FormatError, match="is not in the vocabulary"):
-        DocumentBatches(tokens_of([5] * 40), 0, 200, 15, vocab_size=9).batch(0)
-
-
 def test_a_run_resumes_on_its_rows(tmp_path, capsys):
     folder = tmp_path / "texts"
     folder.mkdir()

@@ -8,14 +8,6 @@ import tinytensor as tt
 from gpt.data.examples import best_fit
 
 
-@given(lengths=st.lists(st.integers(1, 20), max_size=60))
-def test_rows_hold_every_sequence_once(lengths):
-    rows = best_fit(lengths, 20)
-    assert sorted(i for row in rows for i in row) == list(range(len(lengths)))
-    assert all(sum(lengths[i] for i in row) <= 20 for row in rows)
-    assert len(rows) <= 11 / 9 * -(-sum(lengths) // 20) + sum(length > 10 for length in lengths) + 1
-
-
 @given(lengths=st.lists(st.integers(1, 20), max_size=40))
 def test_each_goes_where_the_least_room_is_left(lengths):
     """By the definition, with a search through all rows."""

@@ -172,15 +172,6 @@ def test_a_file_of_another_shape_is_refused(records, why, tmp_path):
         read_questions(written(tmp_path, records))
 
 
-def test_questions_in_other_kinds_of_files(tmp_path):
-    (tmp_path / "array.json").write_text(json.dumps(ARC, indent=1))
-    assert read_questions(tmp_path / "array.json") == read_questions(written(tmp_path, ARC))
-    (tmp_path / "line.jsonl").write_text(
-        '{"text": "a\u2028 b c"}', encoding="utf-8"
-    )  # no end of a line in JSON
-    assert read_questions(tmp_path / "line.jsonl") == [Question("a\u2028 b", (" c",))]
-
-
 def test_choices_are_compared_per_character(model, tmp_path):
     path = str(written(tmp_path, HELLASWAG))
     questions = read_questions(path)

@@ -179,13 +179,6 @@ def test_seeds_give_means_and_p_values(tmp_path, capsys):
             main([*line[:-2], f"--seeds={seeds}"])
 
 
-def test_one_seed_more_trains_that_alone(tmp_path):
-    model, config = preset("tiny")
-    one, more = [cells(model, config, "bias=true", seeds) for seeds in (1, 2)]
-    assert more[0] == one[0]
-    assert (more[1].train.seed, more[1].name) == (one[0].train.seed + 1, one[0].name)
-
-
 def test_sizes_of_the_dial_are_not_those_of_the_preset(tmp_path, capsys):
     assert main([*words(tmp_path), "--grid=depth=1 max_steps=1"]) == 0
     said = capsys.readouterr().out.splitlines()[0]

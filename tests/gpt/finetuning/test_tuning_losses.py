@@ -181,9 +181,8 @@ def test_a_pair_without_room_says_so(model):
         DpoConfig(beta=0.0)
 
 
-@pytest.mark.parametrize("pool", ["mean", "last"])
-def test_padding_does_not_reach_the_label(model, pool):
-    classifier = Classifier(model, ["no", "yes", "so"], pool)
+def test_padding_does_not_reach_the_label(model):
+    classifier = Classifier(model, ["no", "yes", "so"])
     rng = np.random.default_rng(0)
     for p in model.score.parameters():
         with tt.no_grad():
@@ -196,12 +195,11 @@ def test_padding_does_not_reach_the_label(model, pool):
         for block in model.h:
             x = block(x)
         states = model.ln_f(x).detach().numpy()[0]
-        pooled = states.mean(0) if pool == "mean" else states[-1]
-        np.testing.assert_allclose(logits, pooled @ W + b, atol=2e-4)
+        np.testing.assert_allclose(logits, states.mean(0) @ W + b, atol=2e-4)
 
 
 def test_confusion_and_accuracy_count_the_same_texts(model):
-    classifier = Classifier(model, ["a", "b"], "last")
+    classifier = Classifier(model, ["a", "b"])
     records = [{"text": t, "label": lab} for t, lab in (("abc", "a"), ("b", "b"), ("cc", "b"), ("dd", "a"))]
     task = Classifying(classifier, TOKENIZER, records, records[:3], 2, 0)
     with tt.no_grad():
@@ -215,7 +213,7 @@ def test_confusion_and_accuracy_count_the_same_texts(model):
     with pytest.raises(tt.ArgumentError, match="is unknown"):
         Classifying(classifier, TOKENIZER, [{"text": "a", "label": "c"}], records, 2, 0)
     with pytest.raises(tt.ArgumentError, match="two labels or more"):
-        Classifier(model, ["only"], "mean")
+        Classifier(model, ["only"])
 
 
 def test_completions_and_padding():

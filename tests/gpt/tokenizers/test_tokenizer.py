@@ -165,7 +165,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         "options", [["--vocab-size", "400"], ["--vocab_size=400"], ["--kind", "char"], ["--kind", "word"]]
     )
-    def test_train_encode_decode_info(self, options, corpus, capsys):
+    def test_train_encode_decode(self, options, corpus, capsys):
         out = str(corpus.with_name("t.json"))
         assert main(["train", str(corpus), "--out", out, *options]) == 0
         assert "vocab_size=" in capsys.readouterr().out
@@ -173,8 +173,6 @@ class TestCommand:
         ids = capsys.readouterr().out.split()
         assert main(["decode", out, *ids]) == 0
         assert capsys.readouterr().out == "First Citizen:\n"
-        assert main(["info", out, str(corpus)]) == 0
-        assert "bytes per token" in capsys.readouterr().out
 
     def test_standard_input(self, corpus, capsys, monkeypatch):
         out = str(corpus.with_name("t.json"))

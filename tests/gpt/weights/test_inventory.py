@@ -52,13 +52,6 @@ def test_parameters_by_group(folder, capsys):
     assert rows["model"][0] == f"{sum(a.size for a in WEIGHTS.values()):,}"
 
 
-def test_queries_keys_and_values_are_views_of_one_matrix(folder, capsys):
-    main(["info", str(folder)])
-    rows = lines_of(capsys.readouterr().out)
-    for name, begin in (("W_q", 0), ("W_k", 32), ("W_v", 64)):
-        assert rows[name] == [f"[:, {begin}:{begin + 32}]", "(32, 32)", "(96, 1)", str(begin), "shared"]
-
-
 def test_only_headers_are_read(folder, capsys):
     # A file of 512 GB that takes no room: reading it would never end.
     shape = {"dtype": "F32", "shape": [50257, 2560000], "data_offsets": [0, 50257 * 2560000 * 4]}
