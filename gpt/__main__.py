@@ -54,7 +54,6 @@ COMMANDS = {  # each line of the help has two
     "translate": Command("gpt.lessons.translate", "an encoder-decoder on pairs"),
     "finetune": Command("gpt.finetuning.finetune", "train a trained model further"),
     "tasks": Command("gpt.tasks.command", "problems with verified answers"),
-    "classify": Command("gpt.finetuning.classify", "labels, by a run of finetune"),
     "tokenizer": Command("gpt.tokenizers.tokenizer", "train one, or see what it does"),
     "convert": Command("gpt.weights.convert", "a model's format, or 4 to 8 bits"),
     "info": Command("gpt.weights.info", "the tensors in a model's file"),

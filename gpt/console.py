@@ -14,7 +14,6 @@ from typing import Any, NoReturn, TextIO, TypeVar, TypeVarTuple, cast
 import tinytensor as tt
 from gpt.fields import (
     BOOLEANS,
-    Texts,
     as_text,
     closest,
     described,
@@ -52,30 +51,24 @@ class Parser(argparse.ArgumentParser):
         """An option for each field of dataclasses, with its value and its help; absent if it is not given."""
         for config in configs:
             cls: Any = type(config)
-            rules, helps, group = rules_of(cls), helps_of(cls), self.add_argument_group()
-            self.rules |= rules
+            helps, group = helps_of(cls), self.add_argument_group()
+            self.rules |= rules_of(cls)
             for name, value in to_dict(config).items():
-                about = helps.get(name, "").replace("%", "%%")
-                action = "append" if rules[name] == Texts else "store"
-                how: dict[str, Any] = {"metavar": as_text(value), "help": about, "action": action}
+                how = {"metavar": as_text(value), "help": helps.get(name, "").replace("%", "%%")}
                 group.add_argument(f"--{name}", default=argparse.SUPPRESS, **how)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Options and positional words; ArgumentError for one that is not known."""
         found, rest = self.parse_known_args(args, namespace)
         if rest:
-            word = rest[0]
-            name, equals, text = word.lstrip("-").partition("=")
-            known = equals and f"--{name}" in self._option_string_actions
-            raise ArgumentError(
-                f"{word}: unexpected word",
-                why="options are written --field=value",
-                fix=f"write --{name}={text}"
-                if known
-                else "nanoGPT's config files are presets: --preset=shakespeare-char"
-                if word.endswith(".py")
-                else f"leave it out, or see {self.prog} --help",
-            )
+            name, equals, text = rest[0].lstrip("-").partition("=")
+            fix = f"leave it out, or see {self.prog} --help"
+            if equals and f"--{name}" in self._option_string_actions:
+                fix = f"write --{name}={text}"
+            elif rest[0].endswith(".py"):
+                fix = "nanoGPT's config files are presets: --preset=shakespeare-char"
+            what = f"{rest[0]}: unexpected word"
+            raise ArgumentError(what, why="options are written --field=value", fix=fix)
         return found
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -84,8 +77,7 @@ class Parser(argparse.ArgumentParser):
         found, rest = super().parse_known_args(self._joined(words), namespace)
         for name, rule in self.rules.items():
             if hasattr(found, name):
-                text = getattr(found, name)
-                setattr(found, name, tuple(text) if rule == Texts else from_text(name, rule, text))
+                setattr(found, name, from_text(name, rule, getattr(found, name)))
         return found, rest
 
     def _joined(self, words: list[str]) -> list[str]:
@@ -105,45 +97,36 @@ class Parser(argparse.ArgumentParser):
                     equals, text = "=", self._value(action, words)
                 word = option + equals + text
                 if option in seen and isinstance(action, argparse._StoreAction):
-                    raise ArgumentError(
-                        f"{option}: given twice",
-                        why="the result would depend on the order",
-                        fix=f"keep one: {word}",
-                    )
+                    why = "the result would depend on the order"
+                    raise ArgumentError(f"{option}: given twice", why=why, fix=f"keep one: {word}")
                 seen.add(option)
             joined.append(word)
         return joined
 
     def _value(self, action: argparse.Action, words: list[str]) -> str:
-        rule = self.rules.get(action.dest)
+        rule, option = self.rules.get(action.dest), action.option_strings[0]
         if rule is bool and (not words or words[0].lower() not in BOOLEANS):
             return "true"
         if words and not words[0].startswith("--"):
             return words.pop(0)
-        raise ArgumentError(
-            f"{action.option_strings[0]}: has no value",
-            why=f"it takes {'a value' if rule is None else described(rule)}",
-            fix=f"write {action.option_strings[0]}={action.metavar if rule is None else example(rule)}",
-        )
+        takes, shown = ("a value", action.metavar) if rule is None else (described(rule), example(rule))
+        raise ArgumentError(f"{option}: has no value", why=f"it takes {takes}", fix=f"write {option}={shown}")
 
     def _unknown(self, typed: str) -> NoReturn:
         name = typed.replace("-", "_")
         names = [option.removeprefix("--").replace("-", "_") for option in self._option_string_actions]
-        near = [f"--{other}" for other in closest(name, names)]
+        near = " or ".join([f"--{other}" for other in closest(name, names)])
         raise ArgumentError(
             f"--{typed}: no such option",
             why=f"{self.prog} has no option of this name",
             fix=advice(name, names)
-            or (f"did you mean {' or '.join(near)}?" if near else f"see {self.prog} --help for all of them"),
+            or (f"did you mean {near}?" if near else f"see {self.prog} --help for all of them"),
         )
 
     def error(self, message: str) -> NoReturn:
         """Raise the message as an ArgumentError."""
-        raise ArgumentError(
-            f"{self.prog}: {message}",
-            why=" ".join(self.format_usage().split()),
-            fix=f"see {self.prog} --help",
-        )
+        usage = " ".join(self.format_usage().split())
+        raise ArgumentError(f"{self.prog}: {message}", why=usage, fix=f"see {self.prog} --help")
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):

@@ -1,7 +1,7 @@
 """Typed fields of dataclasses: checked, read from JSON, and from texts of a command line.
 
-A field's annotation says what it takes: int, float, bool, str, `Literal[...]`, one of these `| None`, or
-`tuple[str, ...]`, whose option may be repeated. Independent of the fields' names.
+A field's annotation says what it takes: int, float, bool, str, `Literal[...]`, or one of these `| None`.
+Independent of the fields' names.
 """
 
 import dataclasses
@@ -22,14 +22,12 @@ from tinytensor.errors import ArgumentError, FormatError
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-Texts = tuple[str, ...]
 BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 _KINDS: dict[object, tuple[str, str, str]] = {  # what it is called, what an option takes, and an example
     int: ("an int", "it takes a whole number below 1e19, such as 64, 1_000 or 1e3", "64"),
     float: ("a float", "it takes a finite number", "3e-4"),
     bool: ("a bool", "it takes true or false", "true"),
     str: ("a text", "it takes a text", "text"),
-    Texts: ("texts", "it takes a text", "text"),
 }
 
 
@@ -49,17 +47,14 @@ def from_dict(cls: type[T], values: object, *, source: str = "from_dict") -> T:
         >>> from_dict(TrainConfig, {"max_steps": 5, "warmup_steps": 1}).max_steps
         5
     """
-    title = f"{source}: not a {cls.__name__}"
+    title, rules = f"{source}: not a {cls.__name__}", rules_of(cast(Any, cls))
     if not isinstance(values, Mapping):
-        raise FormatError(
-            title, why=f"an object is expected, not {_shown(values)}", fix='store {"field": value, …}'
-        )
-    rules = rules_of(cast(Any, cls))
+        why = f"an object is expected, not {_shown(values)}"
+        raise FormatError(title, why=why, fix='store {"field": value, …}')
     given = {name: value for name, value in values.items() if name not in getattr(cls, "REMOVED", ())}
-    for name in given:
-        if name not in rules:
-            near = closest(str(name), rules) or sorted(rules)
-            raise FormatError(title, why=f"there is no field {name!r}", fix=f"there are {', '.join(near)}")
+    for name in given.keys() - rules.keys():
+        near = closest(str(name), rules) or sorted(rules)
+        raise FormatError(title, why=f"there is no field {name!r}", fix=f"there are {', '.join(near)}")
     for field in dataclasses.fields(cast(Any, cls)):
         if field.name not in given and field.default is dataclasses.MISSING:
             raise FormatError(title, why=f"the field {field.name!r} is missing", fix=f'add "{field.name}": …')
@@ -87,15 +82,12 @@ def check_types(config: object) -> None:
 
 
 def at_least(config: object, low: int, *names: str) -> None:
-    """Check that fields of a config are at least `low`, or None; ArgumentError if not."""
+    """Check that fields of a config are at least `low`, or None."""
     for name in names:
         value = getattr(config, name)
         if value is not None and value < low:
-            raise ArgumentError(
-                f"{type(config).__name__}: {name}={value}",
-                why=f"{name} must be {low} or more",
-                fix=f"use {name}={low}",
-            )
+            what, why = f"{type(config).__name__}: {name}={value}", f"{name} must be {low} or more"
+            raise ArgumentError(what, why=why, fix=f"use {name}={low}")
 
 
 def from_text(name: str, rule: Any, text: str) -> object:
@@ -106,11 +98,12 @@ def from_text(name: str, rule: Any, text: str) -> object:
         (1000, None)
     """
     inner, optional = _without_none(rule)
+    literal = typing.get_origin(inner) is Literal
     if optional and text.lower() == "none":
         return None
     value: object = text
     with suppress(ValueError, InvalidOperation):
-        if typing.get_origin(inner) is Literal:
+        if literal:
             value = {str(choice): choice for choice in typing.get_args(inner)}.get(text, text)
         elif inner is bool:
             value = BOOLEANS.get(text.lower(), text)
@@ -121,7 +114,6 @@ def from_text(name: str, rule: Any, text: str) -> object:
             whole = number.is_finite() and number.adjusted() <= 18 and number == number.to_integral_value()
             value = int(number) if whole else text
     if reason := _mismatch(rule, value):
-        literal = typing.get_origin(inner) is Literal
         near = closest(text, map(str, typing.get_args(inner))) if literal else []
         raise ArgumentError(
             f"--{name}={text}: not {described(rule)}",
@@ -195,12 +187,9 @@ def as_text(value: object) -> str:
     """A value as a command-line option takes it."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
-    if isinstance(value, tuple):
-        return " ".join(map(as_text, value))
     return repr(value) if isinstance(value, str) and not value.isprintable() else str(value)
 
 
-@cache
 def _without_none(rule: Any) -> tuple[Any, bool]:
     """Split the annotation `X | None` into X and True, any other into itself and False."""
     if typing.get_origin(rule) in (Union, types.UnionType):
@@ -222,9 +211,6 @@ def _mismatch(rule: Any, value: object) -> str | None:
         return None if abs(value) < 2**63 else "the number must be below 2^63"
     if type(value) is float and inner is float:
         return None if math.isfinite(value) else "the number must be finite"
-    if inner == Texts:
-        right = isinstance(value, tuple) and all(isinstance(text, str) for text in value)
-        return None if right else "it is not a tuple of texts"
     return None if type(value) is inner else f"it is of type {type(value).__name__}"
 
 

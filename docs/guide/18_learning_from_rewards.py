@@ -164,7 +164,7 @@ def new_model():
     config = GPTConfig(tokenizer.vocab_size, block_size=20, n_layer=2, n_head=4, n_embd=32, position="rope")
     model = GPT(config, tt.Generator(0))
     return model, Reinforcing(
-        model, tokenizer, [task], GrpoConfig(max_new_tokens=5, held_out=pick(100, 50)), 16, 1, 0
+        model, tokenizer, [task], GrpoConfig(max_new_tokens=5, held_out=pick(100, 50)), 16, 0
     )
 
 
@@ -202,7 +202,7 @@ def reinforced(control, steps):
     model, rl = new_model()
     model.load_state_dict({name: tt.tensor(array) for name, array in start.items()})
     fields = {"max_new_tokens": 5, "held_out": rl.config.held_out, "control": control}
-    rl = Reinforcing(model, tokenizer, [task], GrpoConfig(**fields), 16, 1, 0)
+    rl = Reinforcing(model, tokenizer, [task], GrpoConfig(**fields), 16, 0)
     optimizer = tt.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0)
     rewards = []
     for step in range(steps):
@@ -240,9 +240,9 @@ assert control["pass_1"] < before["pass_1"] + 0.15
 # The held-out words were never asked, and no right answer was shown after the start: what was learned is the
 # rule. Shuffled rewards push the model in random directions, and it forgets what it knew.
 #
-# Two more parts of GRPO are for longer runs. If a batch of answers is used for several updates, the ratio of
-# new to old probability is clipped, so that one batch does not move the policy far. And a penalty for the
-# divergence from the model before training (`--kl_weight`) keeps what else it can do.
+# One more part of GRPO is for longer runs: a penalty for the divergence from the model before training
+# (`--kl_weight`) keeps what else it can do. Its authors also use a batch of answers for several updates, and clip
+# the ratio of new to old probability; here each answer is used once, as in nanochat.
 #
 # The same on real questions: `python -m gpt finetune grpo --task=sorting` (`docs/finetuning.md`).
 #

@@ -1,1 +1,1 @@
-"""Fine-tuning: text, instructions, preferences (DPO), classification; of all weights or with LoRA."""
+"""Fine-tuning: text, instructions, preferences (DPO), rewards (GRPO); of all weights or with LoRA."""

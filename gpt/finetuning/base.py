@@ -63,7 +63,7 @@ class TuneConfig:
     dropout: float = 0.0  # probability of dropping an activation while training
     grad_clip: float = 1.0  # maximum global gradient norm; 0: no clipping
     # names of weights to train: comma-separated patterns with *; the others are frozen. Empty: all, or with
-    # adapters none besides them; none: none. Added weights (adapters, a head) are always trained
+    # adapters none besides them; none: none. Adapters are always trained
     trainable: str = ""
     eval_interval: int = 100  # steps between evaluations; 0: only at the end
     log_interval: int = 20  # steps between log lines
@@ -114,14 +114,6 @@ class Task(ABC):
     @abstractmethod
     def show(self) -> str:
         """Held-out examples as text. Called in evaluation mode, under no_grad."""
-
-    def keeps(self) -> dict[str, Any]:
-        """JSON values needed to load the checkpoint, or to resume."""
-        return {}
-
-    def restore(self, kept: Mapping[str, Any]) -> None:
-        """Take over what `keeps` of the interrupted run returned; by default nothing."""
-        return
 
 
 def choose_trained(
@@ -228,7 +220,7 @@ class TuneRun(Run):
             "model": to_dict(self.model_config),
             "train": to_dict(self.train_config),
             "tune": self.about,
-            "task": self.task.keeps(),
+            "task": {},
             "batches": self.batch_number,
             "generator": tt.default_generator.get_state(),
             "optimizer": scalars,
@@ -270,7 +262,6 @@ class TuneRun(Run):
         self.scaler.load_state_dict(checkpoint.state["scaler"])
         self.step, self.best_loss = checkpoint.step, checkpoint.state["best_loss"]
         self.batch_number = checkpoint.state["batches"]
-        self.task.restore(checkpoint.state["task"])
         tt.default_generator.set_state(checkpoint.state["generator"])
 
 

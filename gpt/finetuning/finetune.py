@@ -25,8 +25,6 @@ from gpt.fields import closest, from_dict, to_dict, with_changes
 from gpt.finetuning.base import Task, TuneConfig, Tuner, TuneRun, choose_trained
 from gpt.finetuning.builtin_conversations import builtin_conversations
 from gpt.finetuning.chat_tokens import with_chat_tokens
-from gpt.finetuning.classify import FIELDS as CLASSIFY_FIELDS
-from gpt.finetuning.classify import Classifier, Classifying
 from gpt.finetuning.dpo import FIELDS as DPO_FIELDS
 from gpt.finetuning.dpo import DpoConfig, Preferring
 from gpt.finetuning.grpo import GrpoConfig, Reinforcing
@@ -102,16 +100,6 @@ def _instruct(model: GPT, tokenizer: Tokenizer, config: TuneConfig) -> Task:
     return task
 
 
-def _classify(model: GPT, tokenizer: Tokenizer, config: TuneConfig) -> Task:
-    if config.data == "builtin":
-        records = scrambled_lines(embedded_shakespeare(), config.seed)
-    else:
-        records = read_records(config.data, CLASSIFY_FIELDS)
-    parts = split(records, 0.2, config.seed)
-    classifier = Classifier(model, sorted({r["label"] for r in records}))
-    return Classifying(classifier, tokenizer, *parts, config.batch_size, config.seed)
-
-
 def _dpo(model: GPT, tokenizer: Tokenizer, config: TuneConfig, own: DpoConfig) -> Task:
     if config.data == "builtin":
         longest = max(model.config.block_size - 2, 1)  # a token is at least one character
@@ -137,8 +125,7 @@ def _grpo(model: GPT, tokenizer: Tokenizer, config: TuneConfig, own: GrpoConfig)
             fix=f"leave it out, and choose the task: --task={own.task}",
         )
     tasks = [verifiable_task(name.strip()) for name in own.task.split(",")]
-    parts = config.gradient_accumulation_steps
-    return Reinforcing(model, tokenizer, tasks, own, config.batch_size, parts, config.seed)
+    return Reinforcing(model, tokenizer, tasks, own, config.batch_size, config.seed)
 
 
 METHODS = {
@@ -155,14 +142,6 @@ METHODS = {
         f"records like {FORMS}",
         _instruct,
         TuneConfig(out_dir="runs/instruct", learning_rate=2e-3, max_steps=600),
-        LoraConfig(),
-        (),
-    ),
-    "classify": Method(
-        "a head that tells labels of texts; the body is frozen, or trained by --trainable='h.2.*'",
-        'records like {"text": "…", "label": "…"}',
-        _classify,
-        TuneConfig(out_dir="runs/classify", max_steps=300, trainable="none"),
         LoraConfig(),
         (),
     ),
@@ -372,8 +351,6 @@ def _at_first(run: TuneRun) -> tuple[int, dict[str, float]]:
 
 def _next_words(run: TuneRun) -> list[object]:
     """A command that uses the tuned model."""
-    if run.about["task"] == "classify":
-        return ["classify", run.folder, "a text"]
     talks = run.tokenizer is not None and {BEGIN, END} <= run.tokenizer.special_tokens.keys()
     return ["chat" if talks else "sample", run.folder]
 
@@ -390,23 +367,6 @@ def exclamations(text: str, seed: int = 0, count: int = 600, longest: int = 100)
     found = re.findall(r"[A-Z][a-z,' \n]{20,80}(?=\.)", text)
     chosen = _rng(seed).permutation(len(found))[:count]
     return [{"prompt": f"\n{found[i]}"[-longest:], "chosen": "!\n", "rejected": ".\n"} for i in chosen]
-
-
-def scrambled_lines(text: str, seed: int = 0, count: int = 1500) -> list[dict[str, str]]:
-    """Lines of the text, half of them with the letters inside each word shuffled.
-
-    Their labels are `real` and `scrambled`. Letter frequencies are equal: telling them apart takes knowledge
-    of spelling.
-    """
-    rng = _rng(seed)
-    lines = [line for line in text.split("\n") if len(line.split()) >= 6 and not line.endswith(":")]
-    found = []
-    for number, i in enumerate(rng.permutation(len(lines) - 1)[:count]):
-        words = f"{lines[i]} {lines[i + 1]}".split()
-        if number % 2:
-            words = ["".join(rng.permutation(list(word))) if word.isalpha() else word for word in words]
-        found.append({"text": " ".join(words), "label": "scrambled" if number % 2 else "real"})
-    return found
 
 
 def capitals(text: str) -> str:

@@ -1,27 +1,24 @@
 """Group relative policy optimization (GRPO): reinforcement learning with verified rewards.
 
 For each question the model samples a group of answers, and the task rewards them. The advantage A of an
-answer is its reward minus the mean of its group, so no value network is needed. With p the model, p_old the
-model that sampled, q the model before training, r_t = p(o_t) / p_old(o_t) for token t of an answer o, and
-d_t = log q(o_t) - log p(o_t), the loss is
+answer is its reward minus the mean of its group, so no value network is needed. With p the model, q the model
+before training, and d_t = log q(o_t) - log p(o_t) for token t of an answer o, the loss is
 
-    mean over answers of 1/L sum over t of -min(r_t A, clip(r_t) A) + kl_weight (exp(d_t) - d_t - 1)
+    mean over answers of 1/L sum over t of -A log p(o_t) + kl_weight (exp(d_t) - d_t - 1)
 
-where clip limits r_t to 1 ± clip. In the variant grpo (Shao et al. 2024) A is divided by the standard
-deviation of the group, and L is the length of the answer. In dr_grpo (Liu et al. 2025) A is not divided, and
-L is max_new_tokens, so that the weight of an answer does not depend on how hard its question is, or on its
-length.
-
-With one update per batch r_t is 1, and the gradient is that of -A log p(o): REINFORCE with the mean of the
+In the variant grpo (Shao et al. 2024) A is divided by the standard deviation of the group, and L is the length
+of the answer. In dr_grpo (Liu et al. 2025) A is not divided, and L is max_new_tokens, so that the weight of an
+answer does not depend on how hard its question is, or on its length. Each answer is used for one update, so
+the ratio of new to old probabilities, which both papers clip, is 1. This is REINFORCE with the mean of the
 group as baseline. All probabilities are those of the sampling temperature.
 
 Source: Shao et al. 2024, arXiv:2402.03300, equations 3 and 4; Liu et al. 2025, arXiv:2503.20783, section 3.2.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -54,8 +51,6 @@ class GrpoConfig:
     # grpo: advantages over the standard deviation of the group, answers averaged over their tokens; dr_grpo:
     # without both
     variant: Literal["grpo", "dr_grpo"] = "grpo"
-    updates_per_batch: int = 1  # optimizer steps on the same answers
-    clip: float = 0.2  # of the ratio of new to old probability; it acts from the second update on
     # weight of the divergence from the model before training; 0: none, and no second model in memory
     kl_weight: float = 0.0
     held_out: int = 100  # number of test problems of each task
@@ -65,14 +60,12 @@ class GrpoConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        least = {"group_size": 2, "max_new_tokens": 1, "updates_per_batch": 1, "held_out": 1, "samples": 1}
+        least = {"group_size": 2, "max_new_tokens": 1, "held_out": 1, "samples": 1}
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise _refused(self, name, f"it is {smallest} or more", smallest)
         if not self.temperature > 0:
             raise _refused(self, "temperature", "a group needs different answers", 1.0)
-        if not 0 < self.clip < 1:
-            raise _refused(self, "clip", "the ratio is kept within 1 - clip and 1 + clip", 0.2)
         if not self.kl_weight >= 0:
             raise _refused(self, "kl_weight", "it weighs a divergence, which is to become small", 0.02)
 
@@ -111,22 +104,14 @@ def token_log_probs(model: GPT, inputs: tt.Tensor, targets: tt.Tensor, temperatu
     return -tt.cross_entropy((logits / temperature).mT, targets, reduction="none")
 
 
-def policy_loss(log_p: tt.Tensor, old: tt.Tensor, weights: tt.Tensor, clip: float) -> tt.Tensor:
-    """Sum of the clipped objective over tokens, negated.
+def policy_loss(log_p: tt.Tensor, weights: tt.Tensor) -> tt.Tensor:
+    """Sum of the objective over tokens, negated: its gradient is that of -weights log p.
 
     Args:
-        log_p: log-probabilities of the tokens under the model, (B, T).
-        old: the same when they were sampled, (B, T).
+        log_p: log-probabilities of the tokens under the model that sampled them, (B, T).
         weights: advantage of each token's answer times the weight of the token, (B, T); 0 outside of answers.
-        clip: the ratio is kept within 1 ± clip where that lowers the objective.
-
-    Example:
-        >>> log_p, old = tt.tensor([[0.5, 0.0, -0.5]]), tt.zeros(1, 3)
-        >>> round(policy_loss(log_p, old, tt.tensor([[1.0, 1.0, 1.0]]), 0.2).item(), 4)  # 1.2 + 1 + 0.6065
-        -2.8065
     """
-    ratio = tt.exp(log_p - old)
-    return -tt.minimum(ratio * weights, tt.clip(ratio, 1 - clip, 1 + clip) * weights).sum()
+    return -(tt.exp(log_p - log_p.detach()) * weights).sum()
 
 
 def divergence(log_p: tt.Tensor, reference: tt.Tensor) -> tt.Tensor:
@@ -167,15 +152,13 @@ class Reinforcing(Task):
         tasks: Sequence[VerifiableTask],
         config: GrpoConfig,
         batch_size: int,
-        gradient_accumulation_steps: int,
         seed: int,
     ) -> None:
         self.model, self.tasks, self.config, self.seed = model, tasks, config, seed
-        self.batch_size, self.parts = batch_size, gradient_accumulation_steps
+        self.batch_size = batch_size
         self.prompts = Prompts(tokenizer)
         self.vocab_size = tokenizer.vocab_size
         self.reference = reference_of(model) if config.kl_weight else None
-        self.kept: dict[int, tuple[Array, ...]] = {}  # answers of the last step, by number of the batch
         self._check()
 
     def _check(self) -> None:
@@ -201,21 +184,14 @@ class Reinforcing(Task):
     # ---- training -----------------------------------------------------------------------------------------
 
     def batch(self, step: int) -> tuple[Array, ...]:
-        """Answers of the current model to new questions, or once more those of the last update.
+        """Answers of the current model to the questions of a batch, sampled and rewarded.
 
         Returns:
             shape (B, T) each: token ids; targets, -100 outside of answers; advantages times weights of the
-            tokens. With several updates also log-probabilities when they were sampled; with a reference also
-            weights of the tokens, and log-probabilities under the reference.
+            tokens. With a reference also weights of the tokens, and log-probabilities under the reference.
         """
-        together = self.parts * self.config.updates_per_batch
-        number = step // together * self.parts + step % self.parts
-        if number not in self.kept:
-            if len(self.kept) == self.parts:
-                self.kept.clear()
-            with self.model.evaluating():
-                self.kept[number] = self._answered(number)
-        return self.kept[number]
+        with self.model.evaluating():
+            return self._answered(step)
 
     def _answered(self, number: int) -> tuple[Array, ...]:
         """Sample and reward answers to the questions of a batch."""
@@ -263,8 +239,6 @@ class Reinforcing(Task):
         shares = ((targets != IGNORED) / (count * lengths[:, None])).astype(np.float32)
         weights = (shares * np.array([[a] for *_, a in rows])).astype(np.float32)
         found = [inputs, targets, weights]
-        if config.updates_per_batch > 1:
-            found.append(self._log_probs(self.model, inputs, targets))
         if self.reference is not None:
             found += [shares, self._log_probs(self.reference, inputs, targets)]
         return tuple(found)
@@ -280,8 +254,7 @@ class Reinforcing(Task):
         """Loss of sampled answers; puts the divergence from the reference into `seen`."""
         inputs, targets, weights, *more = batch
         log_p = token_log_probs(self.model, inputs, targets, self.config.temperature)
-        old = more.pop(0) if self.config.updates_per_batch > 1 else log_p.detach()
-        loss = policy_loss(log_p, old, weights, self.config.clip)
+        loss = policy_loss(log_p, weights)
         if self.reference is not None:
             shares, reference = more
             far = (divergence(log_p, reference) * shares).sum()
@@ -350,23 +323,6 @@ class Reinforcing(Task):
             f"{problem.question!r} {self.prompts.text(answer)!r}{'' if reward == 1.0 else ' is wrong'}"
             for (_, problem), answer, reward in zip(problems, answers, rewards, strict=True)
         )
-
-    # ---- resuming -----------------------------------------------------------------------------------------
-
-    def keeps(self) -> dict[str, Any]:
-        """Answers that further updates use."""
-        if self.config.updates_per_batch == 1:
-            return {}
-        lists = {str(number): [a.tolist() for a in arrays] for number, arrays in self.kept.items()}
-        return {"answers": lists}
-
-    def restore(self, kept: Mapping[str, Any]) -> None:
-        """Take over the answers of `keeps`."""
-        dtypes = (np.int64, np.int64, *[np.float32] * 4)
-        self.kept = {
-            int(number): tuple(np.array(a, dtype) for a, dtype in zip(arrays, dtypes, strict=False))
-            for number, arrays in kept.get("answers", {}).items()
-        }
 
 
 def reference_of(model: GPT) -> GPT:

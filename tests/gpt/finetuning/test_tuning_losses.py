@@ -1,4 +1,4 @@
-"""What fine-tuning minimizes, against formulas in NumPy: masked loss, DPO, the pooling of the classifier."""
+"""What fine-tuning minimizes, against formulas in NumPy: masked loss, DPO."""
 
 import itertools
 
@@ -8,7 +8,6 @@ import pytest
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.data.examples import LikeLengths, completion, padded, split
-from gpt.finetuning.classify import Classifier, Classifying, confusion_table
 from gpt.finetuning.dpo import DpoConfig, Preferring, completion_log_probs, dpo_loss
 from gpt.finetuning.instruct import Instructing, answer, usable
 from gpt.models.gpt import GPT
@@ -179,41 +178,6 @@ def test_a_pair_without_room_says_so(model):
         Preferring(model, TOKENIZER, [{**long[0], "prompt": ""}], PAIRS, DpoConfig(), 2, 0)
     with pytest.raises(tt.ArgumentError, match="beta"):
         DpoConfig(beta=0.0)
-
-
-def test_padding_does_not_reach_the_label(model):
-    classifier = Classifier(model, ["no", "yes", "so"])
-    rng = np.random.default_rng(0)
-    for p in model.score.parameters():
-        with tt.no_grad():
-            p.copy_(tt.tensor(rng.standard_normal(p.shape).astype(np.float32)))
-    W, b = (p.detach().numpy() for p in model.score.parameters())
-    rows = [rng.integers(0, 20, n) for n in (3, 9, 5)]
-    got = classifier(*classifier.arrays(rows)).detach().numpy()
-    for row, logits in zip(rows, got, strict=True):
-        x = model.embed(tt.tensor(row[None]))
-        for block in model.h:
-            x = block(x)
-        states = model.ln_f(x).detach().numpy()[0]
-        np.testing.assert_allclose(logits, states.mean(0) @ W + b, atol=2e-4)
-
-
-def test_confusion_and_accuracy_count_the_same_texts(model):
-    classifier = Classifier(model, ["a", "b"])
-    records = [{"text": t, "label": lab} for t, lab in (("abc", "a"), ("b", "b"), ("cc", "b"), ("dd", "a"))]
-    task = Classifying(classifier, TOKENIZER, records, records[:3], 2, 0)
-    with tt.no_grad():
-        model.score.bias.copy_(tt.tensor([0.0, 1.0]))  # always b
-    assert task.confusion().tolist() == [[0, 1], [0, 2]]
-    metrics = task.metrics()
-    assert metrics["accuracy"] == pytest.approx(2 / 3)
-    assert metrics["commonest"] == pytest.approx(2 / 3)
-    assert metrics["val_loss"] == pytest.approx((np.log(1 + np.e) + 2 * np.log(1 + 1 / np.e)) / 3, rel=1e-5)
-    assert confusion_table(["a", "b"], task.confusion()).split() == ["a", "b", "a", "0", "1", "b", "0", "2"]
-    with pytest.raises(tt.ArgumentError, match="is unknown"):
-        Classifying(classifier, TOKENIZER, [{"text": "a", "label": "c"}], records, 2, 0)
-    with pytest.raises(tt.ArgumentError, match="two labels or more"):
-        Classifier(model, ["only"])
 
 
 def test_completions_and_padding():

@@ -16,7 +16,6 @@ import pytest
 import tinytensor as tt
 from gpt.__main__ import main
 from gpt.config import GPTConfig
-from gpt.finetuning.classify import load_classifier
 from gpt.finetuning.finetune import METHODS
 from gpt.models.gpt import GPT
 from gpt.presets import configs_from, preset
@@ -110,8 +109,6 @@ SAID = [  # words, exit code, what is said
     (["train", "--preset=gpt2", "--data=my.txt"], 2, ["tokenizer train FILE --vocab-size 1024"]),
     *[([name, "runs/dmo", *more], 2, MISSPELLED)
       for name, *more in (["sample"], ["health"], ["eval"], ["convert", "x"])],
-    (["classify", "runs/classify", "a text"], 2,
-     ["classify: there is no run 'runs/classify'", "-m gpt finetune classify --out_dir=runs/classify"]),
     (RUN_OF_DEMO, 0, ["finished: step 2 of 2; go on with --max_steps=N"]),
     ([*RUN_OF_DEMO, "--max_steps=1"], 2, ["--max_steps=1: runs/demo is at step 2"]),
     (["train", *WILD], 2, ["nothing was saved", "start again"]),
@@ -213,22 +210,6 @@ def test_the_model_may_stand_anywhere(place, capsys):
         assert main(["sample", *options[:at], "runs/demo", *options[at:]]) == 0
         said.add(capsys.readouterr().out)
     assert len(said) == 1
-
-
-def test_a_tuned_classifier_labels_texts(short, tmp_path, capsys):
-    run = tmp_path / "run"
-    steps = ["--max_steps=2", "--warmup_steps=1", "--eval_interval=0"]
-    assert main(["finetune", "classify", f"--init_from={short}", f"--out_dir={run}", *steps]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].endswith(f"python -m gpt classify {run} 'a text'")
-    texts = ["To be, or not to be", "oT eb, ro tno ot eb"]
-    assert main(["classify", str(run), *texts]) == 0
-    classifier, tokenizer = load_classifier(run)
-    said = capsys.readouterr().out.splitlines()
-    for text, line, row in zip(texts, said, classifier.probabilities(texts, tokenizer), strict=True):
-        best = int(row.argmax())
-        assert line.startswith(f"{text!r}: {classifier.labels[best]} {row[best]:.1%}")
-    assert main(["classify", str(short), "a"]) == 2
-    assert "finetune classify" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its files have no such modes")
