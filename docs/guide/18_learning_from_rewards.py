@@ -241,8 +241,8 @@ assert control["pass_1"] < before["pass_1"] + 0.15
 # rule. Shuffled rewards push the model in random directions, and it forgets what it knew.
 #
 # One more part of GRPO is for longer runs: a penalty for the divergence from the model before training
-# (`--kl_weight`) keeps what else it can do. Its authors also use a batch of answers for several updates, and clip
-# the ratio of new to old probability; here each answer is used once, as in nanochat.
+# (`--kl_weight`) keeps what else it can do. Its authors also use a batch of answers for several updates, and
+# clip the ratio of new to old probability; here each answer is used once, as in nanochat.
 #
 # The same on real questions: `python -m gpt finetune grpo --task=sorting` (`docs/finetuning.md`).
 #

@@ -6,11 +6,11 @@ before training, and d_t = log q(o_t) - log p(o_t) for token t of an answer o, t
 
     mean over answers of 1/L sum over t of -A log p(o_t) + kl_weight (exp(d_t) - d_t - 1)
 
-In the variant grpo (Shao et al. 2024) A is divided by the standard deviation of the group, and L is the length
-of the answer. In dr_grpo (Liu et al. 2025) A is not divided, and L is max_new_tokens, so that the weight of an
-answer does not depend on how hard its question is, or on its length. Each answer is used for one update, so
-the ratio of new to old probabilities, which both papers clip, is 1. This is REINFORCE with the mean of the
-group as baseline. All probabilities are those of the sampling temperature.
+In the variant grpo (Shao et al. 2024) A is divided by the standard deviation of the group, and L is the
+length of the answer. In dr_grpo (Liu et al. 2025) A is not divided, and L is max_new_tokens, so that the
+weight of an answer does not depend on how hard its question is, or on its length. Each answer is used for one
+update, so the ratio of new to old probabilities, which both papers clip, is 1. This is REINFORCE with the
+mean of the group as baseline. All probabilities are those of the sampling temperature.
 
 Source: Shao et al. 2024, arXiv:2402.03300, equations 3 and 4; Liu et al. 2025, arXiv:2503.20783, section 3.2.
 """

@@ -32,13 +32,13 @@ def log_softmax(logits: Array) -> Array:
     return lengths
 
 
-def choices(p: Array, tokenizer: Tokenizer, count: int, ids: Array | None = None) -> Choices:
+def choices(p: Array, tokenizer: Tokenizer, count: int) -> Choices:
     """Most likely tokens with their probabilities."""
     p = p[: tokenizer.vocab_size]
     least = np.partition(p, -count)[-count] if count < len(p) else 0.0
     few = np.flatnonzero(p >= least)  # no need to sort the whole vocabulary
     best = few[np.argsort(-p[few], kind="stable")][:count]
-    return tuple([(tokenizer.decode([int(i if ids is None else ids[i])]), float(p[i])) for i in best])
+    return tuple([(tokenizer.decode([int(i)]), float(p[i])) for i in best])
 
 
 def in_words(choices: Sequence[tuple[str, float]]) -> str:

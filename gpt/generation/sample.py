@@ -1,4 +1,4 @@
-r"""Command `python -m gpt sample MODEL`: let a trained model write; --explain explains each token.
+r"""Command `python -m gpt sample MODEL`: let a trained model write.
 
 A terminal shows control characters as \x1b; files and pipes get them as they are.
 """
@@ -11,7 +11,6 @@ from itertools import chain, islice
 import tinytensor as tt
 from gpt.console import model_and_fields, quiet_compilation
 from gpt.fields import at_least, check_types
-from gpt.generation.explain_sampling import ExplainingSampler, render
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.generation.text_stream import TextStream
@@ -27,26 +26,14 @@ class SampleConfig:
     """Prompt, lengths and seed."""
 
     prompt: str = "\n"  # text to continue
-    max_new_tokens: int | None = None  # number of tokens to generate; none: 500, with explain 20
+    max_new_tokens: int = 500  # number of tokens to generate
     num_samples: int = 1  # texts, as a batch
     seed: int = 1337  # random seed; each further text takes the next seed
-    explain: bool = False  # print the candidates of each token, and what each filter removed; for one text
 
     def __post_init__(self) -> None:
         check_types(self)
         at_least(self, 0, "max_new_tokens", "seed")
         at_least(self, 1, "num_samples")
-        if self.explain and self.num_samples > 1:
-            raise tt.ArgumentError(
-                "SampleConfig: explain with several texts",
-                why="draws are told one by one",
-                fix="leave out num_samples or explain",
-            )
-
-    @property
-    def length(self) -> int:
-        """Number of tokens to generate."""
-        return (20 if self.explain else 500) if self.max_new_tokens is None else self.max_new_tokens
 
 
 def write(
@@ -56,7 +43,8 @@ def write(
     # Eagerly, not with the first token: an invalid prompt raises before anything is printed.
     prompts = [tokenizer.encode(config.prompt)] * config.num_samples
     generators = [tt.Generator(config.seed + row) for row in range(len(prompts))]
-    return _decoded(tokenizer, generate_rows(model, prompts, config.length, sampler, generators=generators))
+    rows = generate_rows(model, prompts, config.max_new_tokens, sampler, generators=generators)
+    return _decoded(tokenizer, rows)
 
 
 def _decoded(tokenizer: Tokenizer, drawn: Iterator[tuple[int, int]]) -> Iterator[tuple[int, str]]:
@@ -80,11 +68,8 @@ def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt sample MODEL`."""
     model_name, (config, sampling) = model_and_fields("sample", __doc__, argv, SampleConfig(), DEFAULT)
     model, tokenizer = require_tokenizer(load(model_name, packed=True), "sample", model_name)
-    sampler = Sampler(sampling, tokenizer.vocab_size)
-    if config.explain:
-        sampler = ExplainingSampler(sampling, tokenizer, lambda draw: print(render(draw), flush=True))
-    texts = write(model, tokenizer, config, sampler)
-    if config.num_samples == 1 and not config.explain:
+    texts = write(model, tokenizer, config, Sampler(sampling, tokenizer.vocab_size))
+    if config.num_samples == 1:
         begun = list(islice(texts, 1))  # kernels are compiled, with a note, before the text begins
         sys.stdout.write(config.prompt)
         with quiet_compilation():

@@ -1,12 +1,10 @@
 """Sampling from logits: SamplingConfig, its filters (top-k, temperature, top-p), and Sampler.
 
-Each filter takes candidates, and returns the remaining ones with their logits, in the order of transformers'
-`generate`. That divides by the temperature before top-k, which keeps the same tokens; here only k values are
-divided.
+Each filter takes candidates, and returns the remaining ones with their logits. Transformers' `generate`
+divides by the temperature before top-k, which keeps the same tokens; here only k values are divided.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -51,9 +49,6 @@ class Candidates(NamedTuple):
     logits: Floats  # (n,), theirs
 
 
-Filter = Callable[[Candidates], Candidates]
-
-
 def scale(candidates: Candidates, temperature: float) -> Candidates:
     """Divide logits by the temperature; 0 keeps only the most likely token, the first of ties."""
     tokens, logits = candidates
@@ -76,34 +71,22 @@ def top_p(candidates: Candidates, p: float) -> Candidates:
     return _those(candidates, _mass(softmax(candidates.logits), p))
 
 
-def filters(config: SamplingConfig) -> list[tuple[str, Filter]]:
-    """Filters of a config by name, in order."""
-    found: list[tuple[str, Filter]] = []
-    if (k := config.top_k) is not None and config.temperature:
-        found.append((f"top-k {k}", lambda c: top_k(c, k)))
-    found.append((f"temperature {config.temperature:g}", lambda c: scale(c, config.temperature)))
-    if (p := config.top_p) is not None and p < 1 and config.temperature:
-        found.append((f"top-p {p:g}", lambda c: top_p(c, p)))
-    return found
-
-
 class Sampler:
     """Samples the next token."""
 
     def __init__(self, config: SamplingConfig, vocab_size: int) -> None:
-        self.filters = filters(config)
+        self.config = config
         self.greedy = config.temperature == 0
         self._all = np.arange(vocab_size)
 
-    def whole(self, logits: Floats) -> Candidates:
-        """All tokens, with the logits of the model."""
-        return Candidates(self._all[: len(logits)], logits[: len(self._all)])
-
     def candidates(self, logits: Floats) -> Candidates:
         """Candidates left by the filters, from logits (V,)."""
-        left = self.whole(logits)
-        for _, keep in self.filters:
-            left = keep(left)
+        config, left = self.config, Candidates(self._all[: len(logits)], logits[: len(self._all)])
+        if config.top_k is not None and not self.greedy:
+            left = top_k(left, config.top_k)
+        left = scale(left, config.temperature)
+        if config.top_p is not None and config.top_p < 1 and not self.greedy:
+            left = top_p(left, config.top_p)
         return left
 
     def probabilities(self, logits: Floats) -> Floats:

@@ -1,6 +1,6 @@
 """Serves one page and its data on this machine, from daemon threads.
 
-Knows nothing of runs. A client that is slow, silent or hostile costs one of a few threads, for seconds.
+Knows nothing of runs. A client that is slow, silent or hostile costs a thread, for seconds.
 """
 
 import json
@@ -8,11 +8,9 @@ import logging
 import math
 import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
@@ -22,7 +20,6 @@ from urllib.parse import parse_qsl
 from tinytensor.errors import ArgumentError
 
 HOST = "127.0.0.1"
-MOST_CONNECTIONS = 16  # a further one closes the oldest
 PATIENCE = 10.0  # seconds that a client may take to send its request, or to read the answer
 MOST_FIELDS = 64  # of a query
 LATELY = 6.0  # seconds: a page asks each second, and each five seconds while it is hidden
@@ -66,14 +63,14 @@ class PageServer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close the port and all connections."""
+        """Close the port."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
 
 class _Server(ThreadingTCPServer):
-    """Threads of connections, of which there are at most MOST_CONNECTIONS."""
+    """A thread for each connection."""
 
     daemon_threads = True
     allow_reuse_address = os.name != "nt"  # there it would allow two servers at one port
@@ -84,43 +81,11 @@ class _Server(ThreadingTCPServer):
         self.token = secrets.token_urlsafe(16)
         self.asked_at = -math.inf  # time of the last question for data that was answered
         self.answered = threading.Condition()
-        self._open: list[socket.socket] = []
-        self._lock = threading.Lock()
         super().__init__((HOST, port), _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Handle a connection in a thread, and end the oldest one if there are too many."""
-        with self._lock:
-            oldest = self._open.pop(0) if len(self._open) == MOST_CONNECTIONS else None
-            self._open.append(request)
-        if oldest is not None:
-            _hang_up(oldest)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        """Close a connection."""
-        with self._lock:
-            if request in self._open:
-                self._open.remove(request)
-        super().shutdown_request(request)
-
-    def server_close(self) -> None:
-        """Close the port, and hang up on all clients."""
-        super().server_close()
-        with self._lock:
-            rest, self._open = self._open, []
-        for connection in rest:
-            _hang_up(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no event; standard error belongs to the training."""
         logger.debug("connection of %s", client_address, exc_info=True)
-
-
-def _hang_up(connection: socket.socket) -> None:
-    """End a connection; its thread then reads the end of the stream."""
-    with suppress(OSError):  # it is closed already
-        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,26 +1,15 @@
 """Training diagnostics per layer: gradient norms, update ratios, attention entropy, dead units.
 
-`python -m gpt health RUN` prints them from the log of a run (trained with --health_interval=N); with --data
-it measures any model on a text, without updates.
+A training with --health_interval=N logs them, the page of `watch` draws them, and the last ones are printed
+at its end.
 """
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from math import log
-from pathlib import Path
 from typing import Any
 
 import tinytensor as tt
-from gpt.config import TrainConfig
-from gpt.console import Parser
-from gpt.data.batches import consecutive_blocks
-from gpt.data.prepare import text_of_file
 from gpt.models.gpt import GPT, Block
-from gpt.training.run_log import RunLog
-from gpt.weights.hf import is_package
-from gpt.weights.load import load, require_tokenizer
-from gpt.weights.run import no_such_run, read_configs, run_of
 from tinytensor.lab.report import Table
 
 ROWS, TOKENS = 4, 1024  # sequences and their length for attention entropy: the weights are T² per head
@@ -123,59 +112,3 @@ def health_table(line: Mapping[str, Any]) -> str:
     ]
     head = f"step {line['step']}" if "step" in line else ""
     return str(Table([head, *[name for name, _ in names.values()]], "lrrrr", rows))
-
-
-def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt health RUN`."""
-    parser = Parser(prog="python -m gpt health", description="How the parts of a model fare in training.")
-    parser.add_argument("run", help="a run, trained with --health_interval=N; with --data, any model")
-    parser.add_argument(
-        "--data", metavar="FILE", help=f"measure the model as it is on the first {TOKENS:,} tokens of a text"
-    )
-    args = parser.parse_args(argv)
-    if args.data is not None:
-        _measure(args.run, args.data)
-        return 0
-    run = run_of(args.run)
-    folder = run or Path(args.run)
-    if not (folder.exists() or is_package(args.run)):
-        raise no_such_run(args.run, "health")
-    logged = RunLog(folder).read() if folder.is_dir() else []
-    lines = [line for line in logged if "health" in line and "step" in line]
-    if not lines:
-        data = read_configs(run)[1].data if run else TrainConfig.data
-        text = "" if data == TrainConfig.data else f" --data={shlex.quote(data)}"
-        raise tt.ArgumentError(
-            f"health: {args.run} has no log with diagnostics",
-            why="only trainings with a health_interval record them, in the run's folder",
-            fix=f"measure the model on a text: python -m gpt health {args.run} --data=FILE; or train it on: "
-            f"python -m gpt train --init_from={args.run}{text} --out_dir=NEW --health_interval=100",
-        )
-    print(health_table(lines[-1]))
-    _print_even(min(read_configs(folder)[0].block_size, TOKENS))
-    return 0
-
-
-def _measure(source: str, data: str) -> None:
-    """Print the diagnostics of a model on a text, but for updates: there is no step."""
-    model, tokenizer = require_tokenizer(load(source), "health", source)
-    ids = tokenizer.encode(text_of_file(data, "health"))
-    context = min(model.config.block_size, TOKENS)
-    inputs, targets = map(tt.tensor, next(consecutive_blocks(ids, context, TOKENS // context)))
-    model.loss(inputs, targets).backward()
-    parts = HealthProbe(model).measure(inputs)
-    print(health_table({"health": [{k: v for k, v in p.items() if k != "update_ratio"} for p in parts]}))
-    _print_even(inputs.shape[1])
-
-
-def _print_even(tokens: int) -> None:
-    """Print what entropies are compared with."""
-    print(
-        "uniform attention to all tokens before has an entropy of "
-        f"{even_entropy(tokens):.2f} nats; to all {tokens}, as in masked, {log(tokens):.2f}"
-    )
-
-
-def even_entropy(tokens: int) -> float:
-    """Mean entropy over positions of uniform causal attention, in nats: the maximum."""
-    return sum([log(t) for t in range(1, tokens + 1)]) / tokens

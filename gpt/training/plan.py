@@ -39,9 +39,8 @@ class Plan:
     """Estimated cost of a training run.
 
     FLOPs per token, exact: forward 2 M + 4 L C T + 2 C V, with M = weights of the blocks' matrices that a
-    token meets (GPT-2: 12 L C²), backward twice that. By the PaLM estimate: 6 N + 12 L C T, with N =
-    parameters without the position table. Saved activations: what small models of the same kind save when
-    they run, in this ratio of their sizes.
+    token meets (GPT-2: 12 L C²), backward twice that. Saved activations: what small models of the
+    same kind save when they run, in this ratio of their sizes.
 
     Args:
         model: the planned model; its vocab_size must not be 0, see `GPTConfig.with_vocab_size`.
@@ -52,7 +51,6 @@ class Plan:
     Memory: a few MB, for GPT-3 too.
     Accuracy: parameters, FLOPs of matrix products and saved activations are exact; scratch memory and
         rounding of the pool are not included, nor are FLOPs of elementwise ops.
-    Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B, for the estimate.
     """
 
     model: GPTConfig
@@ -125,12 +123,6 @@ class Plan:
         return blocks * each + others
 
     @property
-    def attention_matrix_bytes(self) -> int:
-        """Additional bytes of unfused attention, which saves its weights."""
-        m, blocks = self.model, self.activations[0]
-        return self.train.batch_size * blocks * m.n_head * m.block_size**2 * FLOAT_BYTES
-
-    @property
     def training_bytes(self) -> int:
         """Sum of weights, gradients, moments and activations, with fused attention."""
         return self.weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.activation_bytes
@@ -161,12 +153,6 @@ class Plan:
         """Recomputation by activation checkpointing."""
         head = 2 * self.model.n_embd * self.model.vocab_size
         return self.forward_flops_per_token - head if self.train.checkpoint_blocks else 0
-
-    @property
-    def palm_flops_per_token(self) -> int:
-        """Forward and backward by the PaLM estimate."""
-        m = self.model
-        return 6 * self.non_embedding_parameters + 12 * m.n_layer * m.n_embd * m.block_size
 
     @property
     def optimizer_flops_per_step(self) -> int:
@@ -351,9 +337,7 @@ def _memory_lines(p: Plan) -> list[str]:
         _row("moments of the optimizer", _bytes(p.optimizer_bytes)),
         _row("activations", _bytes(p.activation_bytes)),
         _row("together", _bytes(p.training_bytes)),
-        _row("attention weights, if they are kept", f"+ {_bytes(p.attention_matrix_bytes)}"),
         f"  activations = {blocks} × {_bytes(each)} in blocks + {_bytes(others)} in embedding, head{also};",
-        f"  attention weights = 4 B × {blocks} nh T² bytes,",
         f"  at B = {p.train.batch_size} sequences per forward pass; without dropout masks and scratch",
     ]
 
@@ -366,7 +350,6 @@ def _compute_lines(p: Plan) -> list[str]:
         _row("backward, twice that", p.backward_flops_per_token),
         _row("both", p.forward_flops_per_token + p.backward_flops_per_token),
         *([_row("forward again, in checkpointed blocks", again)] if again else []),
-        _row("both by 6 N + 12 L C T (PaLM)", p.palm_flops_per_token),
         *([_row("Muon, per step", moving)] if moving else []),
         "",
         f"training: {t.max_steps:,} steps",

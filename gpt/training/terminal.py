@@ -1,4 +1,4 @@
-"""Console output of training: on a terminal a progress bar and a line of the last values, otherwise lines.
+"""Console output of training: on a terminal a progress bar with the last values, otherwise lines.
 
 Survives broken streams.
 """
@@ -6,7 +6,6 @@ Survives broken streams.
 import contextlib
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, TextIO
@@ -17,7 +16,13 @@ from gpt.training.run import Run
 from gpt.training.run_log import summary
 from gpt.training.stopping import SIGPIPE
 
-_VALUES = (("loss", "loss", ".3f"), ("tokens_per_second", "tok/s", ",.0f"))  # beside the bar
+_VALUES = (  # beside the bar
+    ("loss", "loss", ".3f"),
+    ("val_loss", "val", ".3f"),
+    ("lr", "lr", ".1e"),
+    ("grad_norm", "|g|", ".2f"),
+    ("tokens_per_second", "tok/s", ",.0f"),
+)
 
 
 class Terminal:
@@ -31,9 +36,7 @@ class Terminal:
     def __init__(self, *, quiet: bool, ask: Callable[[int], None]) -> None:
         self.quiet, self.ask = quiet, ask
         self._bar: Any = None
-        self._line: Any = None  # below the bar
-        self._last: dict[str, Any] = {}  # values of the last log line
-        self._losses: deque[float] = deque(maxlen=4)  # the last validation losses
+        self._last: dict[str, Any] = {}  # last values of all log lines
 
     def say(self, text: str) -> None:
         """Print a text, above the bar if there is one."""
@@ -51,28 +54,14 @@ class Terminal:
         if self._bar is None:
             self.say(summary(values))
             return
+        self._last |= values
         if "val_loss" in values:
-            self._losses.append(values["val_loss"])
-            self.say(summary({**self._last, **values}))
-        else:
-            self._last = dict(values)
-            if not sys.stdout.isatty():  # the bar on standard error is not in a file or a pipe
-                self.say(summary(values))
+            self.say(summary(self._last))
+        elif not sys.stdout.isatty():  # the bar on standard error is not in a file or a pipe
+            self.say(summary(values))
         beside = {label: f"{self._last[key]:{form}}" for key, label, form in _VALUES if self._last.get(key)}
         with self._writing(sys.stderr):
             self._bar.set_postfix(beside, refresh=False)
-            self._line.set_description_str(self._below())
-
-    def _below(self) -> str:
-        """The last validation losses, learning rate and norm of the gradient."""
-        parts = []
-        if self._losses:
-            parts.append(f"val {' '.join([f'{loss:.3f}' for loss in self._losses])}")
-        if self._last.get("lr") is not None:
-            parts.append(f"lr {self._last['lr']:.1e}")
-        if self._last.get("grad_norm") is not None:
-            parts.append(f"|g| {self._last['grad_norm']:.2f}")
-        return "   ".join(parts)
 
     def move(self, step: int) -> None:
         """Update the bar, if there is one."""
@@ -89,15 +78,13 @@ class Terminal:
 
                 how: dict[str, Any] = {"dynamic_ncols": True, "delay": 1e-9}  # shown after the first step
                 self._bar = tqdm(total=steps, initial=step, unit=" steps", mininterval=0.2, **how)
-                self._line = tqdm(total=0, position=1, bar_format="{desc}", leave=False, **how)
         try:
             yield
         finally:
             if self._bar is not None:
                 with self._writing(sys.stderr):
-                    self._line.close()
                     self._bar.close()
-                self._bar = self._line = None
+                self._bar = None
 
     @contextmanager
     def _writing(self, stream: TextIO) -> Iterator[None]:

@@ -37,7 +37,6 @@ ROWS = [
     ("data prepare --tokenizer missing.json --out out", r"missing\.json"),
     ("data info out", "data prepare"),
     ("data inf", "invalid choice"),
-    ("sample run --explain --num_samples=2", "explain with several texts"),
     ("sample run --prompt=", "at least one token"),
     ("chat run --max_new_tokens=0", "max_new_tokens=0"),
     ("chat run --top_k=0", "top_k=0"),

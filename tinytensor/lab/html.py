@@ -187,8 +187,7 @@ body{background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif
   margin:0 auto;max-width:76rem;padding:1.5rem 1.5rem 7rem}
 h1{font-size:1.5rem;margin:0 0 .5rem}h2{font-size:1.1rem;margin:2rem 0 .25rem}
 p{margin:.25rem 0 1rem;max-width:48rem}.soft,caption,summary{color:var(--soft)}
-code,pre,.tokens,td,th{font-family:ui-monospace,monospace}code{overflow-wrap:anywhere}
-.tokens{white-space:pre-wrap;overflow-wrap:anywhere;line-height:2}
+code,pre,td,th{font-family:ui-monospace,monospace}code{overflow-wrap:anywhere}
 .scroll{overflow-x:auto}.maps{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
 svg{max-width:none}
 figure{margin:0}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinytensor as tt
-from gpt.generation.sampling import SamplingConfig, filters, next_probabilities
+from gpt.generation.sampling import SamplingConfig, next_probabilities
 
 logit_rows = st.lists(st.floats(-20, 20), min_size=2, max_size=30)
 
@@ -61,15 +61,6 @@ def test_filters_equal_those_of_a_whole_sort(V, how, levels):
 def test_logits_that_give_no_probabilities(bad, how):
     with pytest.raises(tt.ArgumentError, match="the largest logit is"):
         next_probabilities(np.array([0.0, bad, 1.0]), **how)
-
-
-def test_the_order_of_the_filters():
-    assert [name for name, _ in filters(SamplingConfig(0.5, 3, 0.9))] == [
-        "top-k 3",
-        "temperature 0.5",
-        "top-p 0.9",
-    ]
-    assert [name for name, _ in filters(SamplingConfig(top_p=1.0))] == ["temperature 1"]
 
 
 def test_filters_leave_their_arguments_alone():

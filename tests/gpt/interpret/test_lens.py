@@ -68,10 +68,8 @@ def test_ids_that_only_pad_the_vocabulary_are_never_named(tmp_path, capsys):
     write_run(GPT(config, tt.Generator(3)), CharTokenizer("abc:\n"), run)
     for words in (
         ["lens", run, "abc", "--all", "--top=9"],
-        ["loss-map", run, "abc", "--top=9"],
         ["trace", str(run), "abc", "--top=9", f"--html={tmp_path / 'trace.html'}"],
         ["neighbours", run, "a", "--top=9"],
-        ["incontext", run, "--query=a:", "--answer=b"],
     ):
         assert main(words) == 0, capsys.readouterr().err
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import tinytensor as tt
 from gpt.__main__ import main
 from gpt.config import GPTConfig
 from gpt.finetuning.finetune import METHODS
@@ -108,13 +107,11 @@ SAID = [  # words, exit code, what is said
     (["train", "--data=empty.txt"], 2, ["prepare: 'empty.txt' is empty\n"]),
     (["train", "--preset=gpt2", "--data=my.txt"], 2, ["tokenizer train FILE --vocab-size 1024"]),
     *[([name, "runs/dmo", *more], 2, MISSPELLED)
-      for name, *more in (["sample"], ["health"], ["eval"], ["convert", "x"])],
+      for name, *more in (["sample"], ["eval"], ["convert", "x"])],
     (RUN_OF_DEMO, 0, ["finished: step 2 of 2; go on with --max_steps=N"]),
     ([*RUN_OF_DEMO, "--max_steps=1"], 2, ["--max_steps=1: runs/demo is at step 2"]),
     (["train", *WILD], 2, ["nothing was saved", "start again"]),
     (["sample", "runs/demo", "--prompt=€"], 2, ["'€'"]),
-    (["health", "runs/demo"], 2,
-     ["python -m gpt train --init_from=runs/demo --out_dir=NEW --health_interval=100"]),
 ]  # fmt: skip
 
 
@@ -204,7 +201,7 @@ def test_an_interrupted_demo_goes_on(tmp_path, monkeypatch, capsys):
 
 
 def test_the_model_may_stand_anywhere(place, capsys):
-    options = ["--max_new_tokens", "3", "--explain", "--prompt=To"]
+    options = ["--max_new_tokens", "3", "--prompt=To"]
     said = set()
     for at in (0, 2, 3, 4):
         assert main(["sample", *options[:at], "runs/demo", *options[at:]]) == 0
@@ -276,21 +273,7 @@ def test_each_form_of_a_model_is_planned_trained_and_scored(source, forms, tmp_p
     assert main(["train", f"--init_from={source}", f"--out_dir={tmp_path / 'new'}", *words]) == 0
     said = capsys.readouterr().out
     assert "2 heads, 8 wide, context 64, vocabulary 264" in said
-    assert main(["eval", source, "--data=tokens", "--batches=1"]) == 0
-    assert main(["health", source, "--step=1"]) == (0 if source.startswith(("run", "bot")) else 2)
-    shown = capsys.readouterr()
-    assert "step 1  " in shown.out or f"health: {source} has no log with diagnostics" in shown.err
-    assert main(["health", source, "--data=my.txt"]) == 0
-    head, *rows = capsys.readouterr().out.splitlines()
-    assert head.split()[0] == "|gradient|"
-    model, tokenizer = load(source)
-    ids = tokenizer.encode(Path("my.txt").read_text())
-    blocks = tt.tensor([ids[i : i + 65] for i in range(0, min(1024, len(ids) - 64), 64)])
-    model.loss(blocks[:, :-1], blocks[:, 1:]).backward()
-    norm = np.sqrt(sum((p.grad.numpy() ** 2).sum() for p in model.h[0].parameters()))
-    (block,) = [row.split() for row in rows if row.startswith("h.0")]
-    assert float(block[1]) == pytest.approx(norm, rel=0.1), "it has two digits"
-    assert len(block) == 4, "name, gradient, entropy, dead units"
+    assert main(["eval", source, "--data=tokens"]) == 0
 
 
 @pytest.fixture(scope="module")

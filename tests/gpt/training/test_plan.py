@@ -75,7 +75,6 @@ def test_groups_by_hand():
     untied = plan(replace(SMALL, tied_head=False), TrainConfig(), flops_per_second=1e9)
     assert untied.total_parameters == p.total_parameters + 65 * 16
     assert untied.non_embedding_parameters == p.non_embedding_parameters
-    assert untied.palm_flops_per_token == p.palm_flops_per_token
     waves = plan(replace(SMALL, position="sinusoidal"), TrainConfig(), flops_per_second=1e9)
     assert waves.parameters["wpe"] == 0
     assert "fixed waves" in waves.table()
@@ -127,21 +126,11 @@ def test_flops_of_muon():
     assert p.total_flops - plain.total_flops == p.optimizer_flops_per_step * config.max_steps
 
 
-def test_the_estimate_is_near_the_count():
-    for name in ("gpt2", "gpt3"):
-        p = plan_of(name)
-        exact = p.forward_flops_per_token + p.backward_flops_per_token
-        assert p.palm_flops_per_token == pytest.approx(exact, rel=2e-3)
-    # PaLM's formula as nanoGPT writes it: 6 N + 12 L H Q T.
-    assert plan_of("gpt2").palm_flops_per_token == 6 * 123_653_376 + 12 * 12 * 12 * 64 * 1024
-
-
 def test_activations_by_hand():
     p = plan(SMALL, TrainConfig(batch_size=3), flops_per_second=1e9)
     B, T, C, V, L, nh = 3, 8, 16, 65, 2, 2
     loss = B * T * (2 * 8 + 2 * 4)  # ids and targets; of each row of logits maximum and log of the sum
     assert p.activation_bytes == 4 * B * T * (L * (16 * C + nh + 4) + 2 * C + 2 + V) + loss
-    assert p.attention_matrix_bytes == 4 * B * L * nh * T * T
 
 
 SIZES = [{"n_inner": 16}, {"n_inner": 16 * 16}, {"n_head": 1, "n_embd": 7}, {"dropout": 0.1}]
@@ -175,11 +164,10 @@ def counted_and_measured(config, checkpoint_blocks):
     assert p.activation_bytes == ledger.at_most["saved for backward"]
 
 
-def test_muon_keeps_one_moment_of_matrices_and_an_average_is_counted():
+def test_muon_keeps_one_moment_of_matrices():
     p = plan(SMALL, TrainConfig(optimizer="muon"), flops_per_second=1e9)
     matrices = 2 * (16 * 48 + 16 * 16 + 2 * 16 * 64)
     assert p.optimizer_bytes == 4 * (2 * p.total_parameters - matrices)
-    assert "average of the weights" in p.table()
     plain = plan(SMALL, TrainConfig(), flops_per_second=1e9)
     assert p.training_bytes == plain.training_bytes - 4 * matrices
 

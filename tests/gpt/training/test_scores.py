@@ -151,17 +151,9 @@ def test_units_of_experts_that_get_no_token_are_dead():
     assert HealthProbe(model).measure(ids)[2]["dead_units"] == 3 / 4
 
 
-def test_health_costs_nothing_but_at_its_interval_and_is_shown(run, capsys):
+def test_health_costs_nothing_but_at_its_interval(run):
     lines = [line for line in RunLog(run.folder).read() if "health" in line]
     assert [line["step"] for line in lines] == [2, 4, 6]
-    assert command_line(["health", str(run.folder)]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("step 6")
-    assert "h.1" in said
-    even = np.mean([math.log(t) for t in range(1, 33)])
-    assert f"{even:.2f} nats; to all 32, as in masked, {math.log(32):.2f}" in said
-    assert command_line(["health", str(run.folder), "--step=4"]) == 0
-    assert command_line(["health", str(run.folder), "--step=3"]) == 2
 
 
 def test_a_table_of_health_ends_the_training(tmp_path, capsys):
@@ -182,19 +174,13 @@ def test_health_changes_no_bit_of_the_training(tmp_path):
 
 def test_what_cannot_be_scored_is_explained(run, tmp_path, capsys):
     (tmp_path / "short.txt").write_text("T")
-    for words, said in (
-        ([f"--data={tmp_path / 'short.txt'}"], "1 tokens"),
-        (["--batches=-1"], "batches=-1"),
-        (["--batch_size=0"], "batch_size=0"),
-    ):
-        assert command_line(["eval", str(run.folder), *words]) == 2
-        assert said in capsys.readouterr().err
+    assert command_line(["eval", str(run.folder), f"--data={tmp_path / 'short.txt'}"]) == 2
+    assert "1 tokens" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("line", [b"\xff", b"[1]", b'{"health": []}', b"[" * 100_000])
-def test_health_passes_over_what_is_no_line_of_a_log(run, capsys, line):
-    log = run.folder / "log.jsonl"
+def test_what_is_no_line_of_a_log_is_passed_over(run, line):
+    log, before = run.folder / "log.jsonl", RunLog(run.folder).read()
     log.write_bytes(line + b"\n" + log.read_bytes())
-    assert command_line(["health", str(run.folder)]) == 0
-    assert command_line(["health", str(run.folder / "nowhere")]) == 2
-    assert "health: there is no " in capsys.readouterr().err
+    read = RunLog(run.folder).read()
+    assert read[-len(before) :] == before

@@ -244,8 +244,8 @@ def test_a_terminal_gets_lines_above_its_bar(tmp_path):
     assert [line for line in lines if "sample at" in line] == [f"--- sample at step {n} ---" for n in (2, 4)]
     assert sum("| 4/4 [" in line for line in lines) == 1
     vals = [float(line.split("val ")[1].split()[0]) for line in losses]
-    below = rf"\rval {vals[0]:.3f} {vals[1]:.3f}   lr \d\.\de-\d\d   \|g\| \d+\.\d\d"
-    assert re.search(below, said.decode())
+    beside = rf"val={vals[0]:.3f}, lr=\d\.\de-\d\d, \|g\|=\d+\.\d\d, tok/s="
+    assert re.search(beside, said.decode())
     assert not [line for line in lines if line.startswith(("val", "lr"))]  # it is gone in the end
 
 
