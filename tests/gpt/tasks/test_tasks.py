@@ -165,10 +165,10 @@ def test_an_unknown_task_and_a_wrong_index_are_refused():
 
 def test_the_command_writes_records(tmp_path, capsys):
     file = tmp_path / "problems.jsonl"
-    assert main(["sorting", "counting", "--count=3", "--first=5", "--split=test", f"--out={file}"]) == 0
+    assert main(["sorting", "counting", "--count=3", "--split=test", f"--out={file}"]) == 0
     found = [tuple(message["content"] for message in talk) for talk in read_conversations(file)]
     names = ("sorting", "counting")
-    problems = [task(name).problem(i, "test") for i in (5, 6, 7) for name in names]
+    problems = [task(name).problem(i, "test") for i in (0, 1, 2) for name in names]
     assert found == [(p.question, p.solution) for p in problems]
     assert main([]) == 0
     assert "counting    count a letter in a word; chance 33.3%" in capsys.readouterr().out
