@@ -144,7 +144,7 @@ class TrainConfig:
 
     data: str = "shakespeare"  # training text: shakespeare (embedded), a text file, a folder, or token files
     pattern: str = "*.txt"  # which files of a folder are read, at any depth
-    # char, word, the path of a tokenizer file, or the name of a model, such as smollm2
+    # char, the path of a tokenizer file, or the name of a model, such as smollm2
     tokenizer: str = "char"
     out_dir: str = "runs/gpt"  # folder of the run
     seed: int = 1337  # random seed of initial weights, batches, dropout and samples

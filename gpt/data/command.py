@@ -40,7 +40,7 @@ def _parser() -> Parser:
     make = commands.add_parser("prepare", help="write train.bin, val.bin, tokenizer.json and meta.json")
     make.add_argument("paths", nargs="*", metavar="PATH", help="text files or folders; default: Shakespeare")
     make.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
-    make.add_argument("--tokenizer", default="char", help="char, word, or a saved tokenizer; default: char")
+    make.add_argument("--tokenizer", default="char", help="char, or a saved tokenizer; default: char")
     make.add_argument("--val-fraction", type=float, default=0.1, metavar="F", help="default: 0.1, the end")
     make.add_argument("--pattern", metavar="GLOB", help="which files of folders; default: *.txt")
     info = commands.add_parser("info", help="check the files of a folder, and print their sizes")

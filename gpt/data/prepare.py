@@ -158,11 +158,11 @@ def require_data(config: TrainConfig) -> None:
             why="it selects files in a folder of texts",
             fix="leave it out, or give a folder: --data=FOLDER",
         )
-    known = config.tokenizer in ("char", "word") or Path(config.tokenizer).exists()
+    known = config.tokenizer == "char" or Path(config.tokenizer).exists()
     if not known and not tokenized and Path(config.tokenizer).suffix:  # without one, it may be a model's name
         raise ArgumentError(
             f"train: --tokenizer={config.tokenizer}: there is no such file",
-            why="it is char, word, a saved tokenizer, or a model such as smollm2",
+            why="it is char, a saved tokenizer, or a model such as smollm2",
             fix="--tokenizer=char, or make one: python -m gpt tokenizer train FILE --vocab-size 1024 "
             "--out tokenizer.json",
         )

@@ -15,14 +15,7 @@ import tinytensor as tt
 from gpt.config import TrainConfig
 from gpt.data.contents import require_same
 from gpt.fields import check_types, to_dict
-from gpt.finetuning.lora import (
-    LoraConfig,
-    add_adapters,
-    matches,
-    merged_weights,
-    save_adapters,
-    trainable_counts,
-)
+from gpt.finetuning.lora import LoraConfig, merged_weights, save_adapters
 from gpt.models.gpt import GPT
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.tokenizers.base import Tokenizer
@@ -62,9 +55,6 @@ class TuneConfig:
     weight_decay: float = 0.0  # on matrices only
     dropout: float = 0.0  # probability of dropping an activation while training
     grad_clip: float = 1.0  # maximum global gradient norm; 0: no clipping
-    # names of weights to train: comma-separated patterns with *; the others are frozen. Empty: all, or with
-    # adapters none besides them; none: none. Adapters are always trained
-    trainable: str = ""
     eval_interval: int = 100  # steps between evaluations; 0: only at the end
     log_interval: int = 20  # steps between log lines
     checkpoint_interval: int = 0  # steps between checkpoints; 0: only with evaluations
@@ -79,7 +69,7 @@ class TuneConfig:
 
     def training(self) -> TrainConfig:
         """TrainConfig of the loop, which checks the values."""
-        own = {"trainable", "dropout", "block_size"}
+        own = {"dropout", "block_size"}
         same = {name: value for name, value in to_dict(self).items() if name not in own}
         return TrainConfig(**same, min_learning_rate=self.learning_rate / 10)
 
@@ -114,34 +104,6 @@ class Task(ABC):
     @abstractmethod
     def show(self) -> str:
         """Held-out examples as text. Called in evaluation mode, under no_grad."""
-
-
-def choose_trained(
-    model: GPT, patterns: str, lora: LoraConfig, generator: tt.Generator | None = None
-) -> tuple[int, int]:
-    """Add the adapters, and freeze the weights whose names match no pattern.
-
-    Example:
-        >>> from gpt.config import GPTConfig
-        >>> model = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=2, n_head=1, n_embd=4))
-        >>> choose_trained(model, "h.1.*", LoraConfig())
-        (244, 532)
-    """
-    own = dict(model.named_parameters())
-    if patterns == "" and not lora.lora_rank:
-        patterns = "*"
-    for pattern in filter(None, () if patterns == "none" else patterns.split(",")):
-        if not any(matches(name, pattern) for name in own):
-            raise tt.ArgumentError(
-                f"finetune: --trainable={patterns}: {pattern} matches no weight",
-                why=f"the names are {', '.join(list(own)[:6])}, …",
-                fix="for example --trainable='h.*.mlp.*,ln_f.*'",
-            )
-    if lora.lora_rank:
-        add_adapters(model, lora, generator)
-    for name, p in own.items():
-        p.requires_grad_(matches(name, patterns))
-    return trainable_counts(model)
 
 
 class TuneRun(Run):

@@ -33,12 +33,7 @@ def with_chat_tokens(model: GPT, tokenizer: Tokenizer, seed: int = 0) -> tuple[G
     new = [name for name in (BEGIN, END) if name not in tokenizer.special_tokens]
     if tokenizer.chat_template or not new:
         return model, tokenizer
-    if not isinstance(tokenizer, CharTokenizer | BPETokenizer):
-        raise tt.ArgumentError(
-            f"finetune: {tokenizer!r} has no {' and '.join(new)}, the delimiters of messages",
-            why="they can be added to tokenizers of bytes and of characters alone",
-            fix="use a model with another tokenizer",
-        )
+    assert isinstance(tokenizer, CharTokenizer | BPETokenizer)
     tokenizer = tokenizer.with_special_tokens(new)
     if tokenizer.vocab_size <= model.config.vocab_size:
         return model, tokenizer

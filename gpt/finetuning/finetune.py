@@ -22,14 +22,14 @@ from gpt.data.examples import split
 from gpt.data.prepare import text_of_file
 from gpt.data.records import read_records
 from gpt.fields import closest, from_dict, to_dict, with_changes
-from gpt.finetuning.base import Task, TuneConfig, Tuner, TuneRun, choose_trained
+from gpt.finetuning.base import Task, TuneConfig, Tuner, TuneRun
 from gpt.finetuning.builtin_conversations import builtin_conversations
 from gpt.finetuning.chat_tokens import with_chat_tokens
 from gpt.finetuning.dpo import FIELDS as DPO_FIELDS
 from gpt.finetuning.dpo import DpoConfig, Preferring
 from gpt.finetuning.grpo import GrpoConfig, Reinforcing
 from gpt.finetuning.instruct import Instructing, usable
-from gpt.finetuning.lora import LoraConfig, trainable_counts
+from gpt.finetuning.lora import LoraConfig, add_adapters, trainable_counts
 from gpt.finetuning.text_task import Reading
 from gpt.live.watch import WatchConfig, watching
 from gpt.models.gpt import GPT
@@ -221,7 +221,8 @@ def _begun(name: str, configs: tuple[Any, ...], resume: bool) -> TuneRun:
     if name == "instruct":
         model, tokenizer = _able_to_talk(model, tokenizer, tune, lora)
     tt.manual_seed(tune.seed)
-    choose_trained(model, tune.trainable, lora, tt.Generator(tune.seed))
+    if lora.lora_rank:
+        add_adapters(model, lora, tt.Generator(tune.seed))
     task = method.make(model, tokenizer, tune, *configs[2:])
     fields = {k: v for config in configs for k, v in to_dict(config).items()}
     contents = {"tokenizer": hash_of_tokenizer(tokenizer)}
@@ -237,15 +238,11 @@ def _able_to_talk(
     """Model and tokenizer with the special tokens of conversations."""
     before = model.config.vocab_size
     model, tokenizer = with_chat_tokens(model, tokenizer, tune.seed)
-    if (
-        model.config.vocab_size > before
-        and (tune.trainable or lora.lora_rank)
-        and "wte" not in tune.trainable
-    ):
+    if model.config.vocab_size > before and lora.lora_rank:
         raise tt.ArgumentError(
             "finetune: the model gets tokens for conversations, and its embeddings are frozen",
             why="their rows are new, and must be learned",
-            fix="train them, too: --trainable=wte.weight, with an untied head wte.weight,lm_head.weight",
+            fix="train all weights: --lora_rank=0",
         )
     return model, tokenizer
 

@@ -5,7 +5,6 @@ A map has a row per query token and a column per key token; the weights of a row
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -13,12 +12,12 @@ import numpy as np
 import tinytensor as tt
 from gpt.console import counted
 from gpt.generation.candidates import Array
-from gpt.interpret.activations import look_inside, view_parser
-from gpt.interpret.heat_map import WIDE, heat_map, picture
+from gpt.interpret.activations import look_inside, save_page, view_parser
+from gpt.interpret.heat_map import WIDE, heat_map
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.load import load, require_tokenizer
-from tinytensor.lab.html import Html, heat, page, tag, visible, write
+from tinytensor.lab.html import Html, heat, page, tag, visible
 from tinytensor.lab.report import Table
 
 OPENED = 32  # maps; of more, a layer is shown when it is opened, or a link leads there
@@ -92,11 +91,6 @@ def attention_maps(
         for j, weights in enumerate(heads)
         if layer in (None, i) and head in (None, j)
     ]
-
-
-def attention_picture(maps: Sequence[AttentionMap]) -> str:
-    """Maps as one SVG document, below each other."""
-    return picture([m.svg() for m in _not_too_many(maps)])
 
 
 def attention_page(maps: Sequence[AttentionMap], about: str = "") -> str:
@@ -178,15 +172,11 @@ def main(argv: Sequence[str]) -> int:
     parser = view_parser("attention", "Show where each token looks.", top=False)
     parser.add_argument("--layer", type=int, help="only this layer, from 0; default all")
     parser.add_argument("--head", type=int, help="only this head, from 0; default all")
-    parser.add_argument("--svg", metavar="FILE", help="write a picture instead")
     args = parser.parse_args(argv)
     model, tokenizer = require_tokenizer(load(args.run), "attention", args.run)
     maps = attention_maps(model, tokenizer, args.text, layer=args.layer, head=args.head)
-    if not (args.html or args.svg):
+    if args.html:
+        save_page(args.html, attention_page(maps, f"{args.run}: {model.num_parameters():,} parameters"))
+    else:
         print(render(maps))
-    about = f"{args.run}: {model.num_parameters():,} parameters"
-    for file, draw in ((args.html, partial(attention_page, about=about)), (args.svg, attention_picture)):
-        if file:
-            write(file, draw(maps))
-            print(f"wrote {file}: {counted(len(maps), 'map')} of {counted(len(maps[0].tokens), 'token')}")
     return 0

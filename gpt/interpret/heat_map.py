@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinytensor.lab.html import SVG_STYLE, Html, signed, tag
+from tinytensor.lab.html import Html, signed, tag
 
 Array = npt.NDArray[Any]
 CELL, LETTER, GAP = 18, 6.7, 6  # pixels: side of a cell, width of a letter, gap between labels and cells
@@ -86,21 +86,3 @@ def scale_of_colors(most: float) -> Html:
 
 def _px(number: float) -> str:
     return f"{number:.6g}"
-
-
-def picture(maps: Sequence[Html]) -> str:
-    """SVG document of several elements below each other."""
-    sizes = [[float(n) for n in m.split('viewBox="0 0 ', 1)[1].split('"', 1)[0].split()] for m in maps]
-    tops = np.cumsum([0.0] + [height for _, height in sizes])
-    width = max([width for width, _ in sizes], default=0.0)
-    placed = [Html(m.replace("<svg", f'<svg y="{_px(y)}"', 1)) for m, y in zip(maps, tops, strict=False)]
-    whole = tag(
-        "svg",
-        tag("style", Html(SVG_STYLE)),
-        *placed,
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {_px(width)} {_px(tops[-1])}",
-        width=_px(width),
-        height=_px(float(tops[-1])),
-    )
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{whole}\n'

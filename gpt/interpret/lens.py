@@ -118,13 +118,11 @@ def _cell(lens: Lens, i: int, j: int) -> Html:
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt lens RUN TEXT`."""
     parser = view_parser("lens", "What the model would say after each layer.")
-    parser.add_argument("--all", action="store_true", help="every position, not only the last")
     args = parser.parse_args(argv)
     model, tokenizer = require_tokenizer(load(args.run), "lens", args.run)
     lens = logit_lens(model, tokenizer, args.text, top=args.top)
     if args.html:
         save_page(args.html, lens_page(lens, f"{args.run}: {model.num_parameters():,} parameters"))
         return 0
-    count = len(lens.tokens)
-    print("\n\n".join([render(lens, i) for i in (range(count) if args.all else [count - 1])]))
+    print(render(lens, -1))
     return 0

@@ -6,6 +6,7 @@ Options `--analogy A B C` and `--test`. The vectors are the token embeddings of 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -18,14 +19,14 @@ from gpt.console import Parser
 from gpt.fields import closest
 from gpt.generation.candidates import Array, to_numpy
 from gpt.tokenizers.base import Tokenizer, every_text
-from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.weights.load import load, require_tokenizer
+from tinytensor.files import read_text
 from tinytensor.interop.safetensors_file import read_safetensors
 from tinytensor.lab.html import visible
 from tinytensor.lab.report import Table
 
 Similar = list[tuple[str, float]]
-VECTORS = "vectors.safetensors"  # next to tokenizer.json in a folder of `skipgram`
+VECTORS, WORDS = "vectors.safetensors", "words.json"  # in a folder of `skipgram`
 
 
 class Embeddings:
@@ -149,8 +150,8 @@ def open_embeddings(path: str) -> Embeddings:
     """Load word vectors of a `skipgram` folder, or the token embedding of a model."""
     folder = Path(path)
     if (folder / VECTORS).is_file():
-        tokenizer = load_tokenizer(folder)
-        return Embeddings.from_table(read_safetensors(folder / VECTORS).arrays()["words"], tokenizer)
+        words = json.loads(read_text(folder / WORDS, "neighbours"))
+        return Embeddings(words, read_safetensors(folder / VECTORS).arrays()["words"])
     model, tokenizer = require_tokenizer(load(path), "neighbours", path)
     return Embeddings.from_table(to_numpy(model.wte.weight.detach()), tokenizer)
 

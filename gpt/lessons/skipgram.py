@@ -4,6 +4,7 @@ The vector of a word is trained to have a large dot product with those of the wo
 with those of randomly sampled words.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +15,7 @@ import numpy as np
 import tinytensor as tt
 from gpt.console import Parser, command
 from gpt.fields import check_types, with_changes
-from gpt.lessons.neighbours import VECTORS
-from gpt.tokenizers.char_and_word import WordTokenizer
+from gpt.lessons.neighbours import VECTORS, WORDS
 from tinytensor import nn
 from tinytensor.errors import ArgumentError
 from tinytensor.files import atomic_folder, read_text
@@ -99,13 +99,13 @@ def pairs(ids: Array, window: int, rng: np.random.Generator) -> Array:
     return rng.permutation(np.concatenate(found) if found else np.empty((0, 2), np.int64))
 
 
-def words_of(text: str, at_least: int) -> tuple[WordTokenizer, Array]:
-    """Tokenizer of the words that occur often enough, whatever their case, and the text as their ids (N,).
+def words_of(text: str, at_least: int) -> tuple[list[str], Array]:
+    """Words that occur often enough, whatever their case, and the text as their ids (N,).
 
     Example:
-        >>> tokenizer, ids = words_of("The cat, the dog and the cat.", 2)
-        >>> tokenizer.words, ids.tolist()
-        (['<unk>', 'the', 'cat'], [1, 2, 1, 1, 2])
+        >>> words, ids = words_of("The cat, the dog and the cat.", 2)
+        >>> words, ids.tolist()
+        (['the', 'cat'], [0, 1, 0, 0, 1])
     """
     found = WORD.findall(text.lower())
     counts = Counter(found)
@@ -116,8 +116,8 @@ def words_of(text: str, at_least: int) -> tuple[WordTokenizer, Array]:
             why="training needs pairs of different words",
             fix="use a longer text, or a smaller at_least",
         )
-    rows = {word: row for row, word in enumerate(words, 1)}
-    return WordTokenizer(words), np.array([rows[w] for w in found if w in rows], np.int64)
+    rows = {word: row for row, word in enumerate(words)}
+    return words, np.array([rows[w] for w in found if w in rows], np.int64)
 
 
 def train(ids: Array, vocab_size: int, config: SkipGramConfig, tell: Tell | None = None) -> SkipGram:
@@ -184,13 +184,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_fields(SkipGramConfig())
     options = parser.parse_args(argv)
     (config,), text, out = with_changes(vars(options), SkipGramConfig()), options.text, options.out
-    tokenizer, ids = words_of(read_text(text, "skipgram"), config.at_least)
-    print(f"{len(ids):,} words of the text, {tokenizer.vocab_size - 1:,} different ones")
+    words, ids = words_of(read_text(text, "skipgram"), config.at_least)
+    print(f"{len(ids):,} words of the text, {len(words):,} different ones")
     with atomic_folder(out, "skipgram") as folder:
-        model = train(
-            ids, tokenizer.vocab_size, config, lambda n, loss: print(f"epoch {n:>3}  loss {loss:.4f}")
-        )
-        tokenizer.save(folder / "tokenizer.json")
+        model = train(ids, len(words), config, lambda n, loss: print(f"epoch {n:>3}  loss {loss:.4f}"))
+        (folder / WORDS).write_text(json.dumps(words, indent=1) + "\n", encoding="ascii")
         tables = {"words": model.words, "neighbours": model.neighbours}
         write_safetensors(
             folder / VECTORS, {name: table.weight.detach().numpy() for name, table in tables.items()}

@@ -1,15 +1,12 @@
-"""Character and word tokenizers: one id per character, or one id per word."""
+"""Character tokenizer: one id per character."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 from gpt.tokenizers.base import Ids, Texts, Tokenizer, as_texts, check_ids, check_text, unusable
 from tinytensor.errors import ArgumentError
 from tinytensor.files import PathLike, atomic_write
-
-UNKNOWN = "<unk>"
 
 
 class CharTokenizer(Tokenizer):
@@ -102,80 +99,6 @@ class CharTokenizer(Tokenizer):
         """Tokenizer from the JSON object of its file; FormatError if it is damaged."""
         special = _strings(description, "special_tokens", path) if "special_tokens" in description else []
         return cls(_strings(description, "alphabet", path), special)
-
-
-class WordTokenizer(Tokenizer):
-    r"""Word tokenizer: one id per word, punctuation mark and white-space character.
-
-    A word is a run of letters, digits and underscores; any other character is a token of its own, so that the
-    joined tokens are the text. Words outside the vocabulary become `<unk>` (id 0) and are lost.
-
-    Args:
-        words: the tokens from id 1 on, in order.
-
-    Example:
-        >>> tokenizer = WordTokenizer.train("the cat, the dog\n")
-        >>> tokenizer.words
-        ['<unk>', ' ', 'the', '\n', ',', 'cat', 'dog']
-        >>> tokenizer.decode(tokenizer.encode("the dog, the bird\n"))
-        'the dog, the <unk>\n'
-    """
-
-    FORMAT = "tinytensor-words"
-    _TOKEN = re.compile(r"\w+|\W")
-
-    def __init__(self, words: Iterable[str]) -> None:
-        self.words = [UNKNOWN, *words]
-        self._ids = _numbered(self.words, "WordTokenizer", "words")
-        for word in self.words[1:]:
-            if not self._TOKEN.fullmatch(word):
-                raise ArgumentError(
-                    f"WordTokenizer: {word!r} is not one token",
-                    why="a token is one word, or one character that is not part of a word",
-                    fix="pass the words one by one, or use WordTokenizer.train(text)",
-                )
-
-    def __repr__(self) -> str:
-        return f"WordTokenizer(vocab_size={self.vocab_size})"
-
-    @classmethod
-    def train(cls, texts: Texts, vocab_size: int | None = None) -> "WordTokenizer":
-        """Tokenizer of the words in texts, most frequent first; ties in the order of code points."""
-        if vocab_size is not None and vocab_size < 2:
-            raise ArgumentError(
-                f"train: vocab_size={vocab_size} is too small",
-                why=f"{UNKNOWN} takes one id, and a vocabulary needs at least one word",
-                fix="choose vocab_size >= 2, or leave it out to keep all words",
-            )
-        counts: Counter[str] = Counter()
-        for text in as_texts(texts):
-            check_text(text, "train")
-            counts.update(cls._TOKEN.findall(text))
-        ordered = sorted(counts, key=lambda word: (-counts[word], word))
-        return cls(ordered[: None if vocab_size is None else vocab_size - 1])
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens, `<unk>` included."""
-        return len(self.words)
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text: one per word, punctuation mark and white-space character; 0 for unknown words."""
-        check_text(text, "encode")
-        return [self._ids.get(word, 0) for word in self._TOKEN.findall(text)]
-
-    def decode(self, ids: Ids) -> str:
-        """Text of ids; exact if no word was unknown."""
-        return "".join([self.words[i] for i in check_ids(ids, self.vocab_size, "decode")])
-
-    def save(self, path: PathLike) -> None:
-        """Write the words as JSON."""
-        _write(path, {"format": self.FORMAT, "words": self.words[1:]})
-
-    @classmethod
-    def from_json(cls, description: Mapping[str, object], path: PathLike) -> "WordTokenizer":
-        """Tokenizer from the JSON object of its file; FormatError if it is damaged."""
-        return cls(_strings(description, "words", path))
 
 
 def _numbered(tokens: list[str], who: str, what: str) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Loading of any saved tokenizer, and the command `python -m gpt tokenizer`.
 
-Subcommands: train, encode, decode, split. Independent of models and training data.
+Subcommands: train, encode, decode. Independent of models and training data.
 """
 
 import argparse
@@ -12,9 +12,8 @@ from pathlib import Path
 from gpt.console import Parser, progress_bar
 from gpt.tokenizers.base import END_OF_TEXT, Texts, Tokenizer, unusable
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer, WordTokenizer
+from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.tokenizers.chat_template import BEGIN, END
-from gpt.tokenizers.explain_split import render_split
 from gpt.tokenizers.hf_json import parse_tokenizer_json, read_gpt2_files
 from gpt.tokenizers.tiktoken_file import is_rank_file
 from gpt.tokenizers.tokenizer_config import read_config
@@ -90,9 +89,8 @@ def _complaints_about(path: Path) -> Iterator[None]:
 
 def _from_json(description: Mapping[str, object], path: Path) -> Tokenizer:
     """Tokenizer from a JSON object."""
-    for kind in (CharTokenizer, WordTokenizer):
-        if description.get("format") == kind.FORMAT:
-            return kind.from_json(description, path)
+    if description.get("format") == CharTokenizer.FORMAT:
+        return CharTokenizer.from_json(description, path)
     if "model" in description:
         return BPETokenizer(*parse_tokenizer_json(description, path))
     raise unusable(
@@ -104,17 +102,14 @@ def _from_json(description: Mapping[str, object], path: Path) -> Tokenizer:
 
 
 def choose(name: str, texts: Texts) -> Tokenizer:
-    """Tokenizer "char" or "word", trained on the texts; or one of a path, as `load` reads it."""
-    if name == "char":
-        return CharTokenizer.train(texts)
-    return WordTokenizer.train(texts) if name == "word" else load(name)
+    """Tokenizer "char", trained on the texts; or one of a path, as `load` reads it."""
+    return CharTokenizer.train(texts) if name == "char" else load(name)
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt tokenizer train|encode|decode|split`."""
+    """The command `python -m gpt tokenizer train|encode|decode`."""
     args = _parser().parse_args(argv)
-    commands = {"train": _train, "encode": _encode, "decode": _decode, "split": _split}
-    commands[args.command](args)
+    {"train": _train, "encode": _encode, "decode": _decode}[args.command](args)
     return 0
 
 
@@ -123,26 +118,19 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     train = commands.add_parser("train", help="learn a vocabulary from text files")
     train.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text")
-    train.add_argument("--kind", choices=["bpe", "char", "word"], default="bpe", help="default: bpe")
+    train.add_argument("--kind", choices=["bpe", "char"], default="bpe", help="default: bpe")
     train.add_argument("--vocab-size", type=int, metavar="N", help="number of tokens (needed for bpe)")
     train.add_argument(
         "--special",
         action="append",
         metavar="TEXT",
-        help=f"a special token, for bpe and char; chat: {END_OF_TEXT} and the two of conversations, {BEGIN} "
+        help=f"a special token; chat: {END_OF_TEXT} and the two of conversations, {BEGIN} "
         f"and {END}; default: {END_OF_TEXT} for bpe, none for char",
     )
     train.add_argument("--out", default="tokenizer.json", metavar="PATH", help="default: tokenizer.json")
     for name, about, operand, many, what in (
         ("encode", "print the ids of a text", "text", "?", "standard input if left out"),
         ("decode", "print the text of ids", "ids", "*", "standard input if left out"),
-        (
-            "split",
-            "show how a text is cut, and the merges that make each token",
-            "text",
-            "?",
-            "as for encode",
-        ),
     ):
         each = commands.add_parser(name, help=about)
         each.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
@@ -157,10 +145,6 @@ def _parser() -> Parser:
 def _train(args: argparse.Namespace) -> None:
     texts = (text for file in args.files for text in text_chunks(file, "train"))
     tokenizer: Tokenizer
-    if args.kind == "word" and args.special:
-        raise ArgumentError(
-            "train: --special with --kind word", why="words have none", fix="leave --special out"
-        )
     special = [t for name in args.special or [] for t in (CHAT_TOKENS if name == "chat" else [name])]
     if args.kind == "char":
         if args.vocab_size is not None:
@@ -170,8 +154,6 @@ def _train(args: argparse.Namespace) -> None:
                 fix="leave --vocab-size out",
             )
         tokenizer = CharTokenizer.train(texts, special_tokens=special)
-    elif args.kind == "word":
-        tokenizer = WordTokenizer.train(texts, args.vocab_size)
     else:
         if args.vocab_size is None:
             raise ArgumentError(
@@ -212,11 +194,6 @@ def _decode(args: argparse.Namespace) -> None:
         ) from None
     # A final newline only on a terminal: piped output is the exact text.
     print(tokenizer.decode(ids), end="\n" if sys.stdout.isatty() else "")
-
-
-def _split(args: argparse.Namespace) -> None:
-    tokenizer = load(args.tokenizer)
-    print(render_split(tokenizer, _stdin() if args.text is None else args.text))
 
 
 def _stdin() -> str:

@@ -50,7 +50,7 @@ class Plan:
 
     Memory: a few MB, for GPT-3 too.
     Accuracy: parameters, FLOPs of matrix products and saved activations are exact; scratch memory and
-        rounding of the pool are not included, nor are FLOPs of elementwise ops.
+        rounding of the pool are not included, nor are FLOPs of elementwise ops and of the optimizer.
     """
 
     model: GPTConfig
@@ -155,22 +155,6 @@ class Plan:
         return self.forward_flops_per_token - head if self.train.checkpoint_blocks else 0
 
     @property
-    def optimizer_flops_per_step(self) -> int:
-        """Products of Muon's iterations (`orthogonalize`) for m x n matrices, m <= n; 0 for AdamW.
-
-        X Xᵀ, its square, and a product with X for each iteration; where n is at least 1.5 m, X Xᵀ and a
-        product with X once, the square and three products of squares for each iteration, less three.
-        """
-        if self.train.optimizer != "muon":
-            return 0
-        k, flops = self.train.muon_iterations, 0
-        for *stack, rows, columns in self._matrices:
-            m, n = sorted((rows, columns))
-            squares = 4 * m * m * n + (8 * k - 6) * m**3
-            flops += math.prod(stack) * (squares if 2 * n >= 3 * m else k * (4 * m * m * n + 2 * m**3))
-        return flops
-
-    @property
     def tokens_per_step(self) -> int:
         """Tokens per optimizer step."""
         return self.train.sequences_per_step * self.model.block_size
@@ -179,7 +163,7 @@ class Plan:
     def total_flops(self) -> int:
         """Of the whole training, by the exact count."""
         each = self.forward_flops_per_token + self.backward_flops_per_token + self.again_flops_per_token
-        return (each * self.tokens_per_step + self.optimizer_flops_per_step) * self.train.max_steps
+        return each * self.tokens_per_step * self.train.max_steps
 
     @property
     def minutes(self) -> float:
@@ -343,14 +327,13 @@ def _memory_lines(p: Plan) -> list[str]:
 
 
 def _compute_lines(p: Plan) -> list[str]:
-    t, again, moving = p.train, p.again_flops_per_token, p.optimizer_flops_per_step
+    t, again = p.train, p.again_flops_per_token
     return [
         "FLOPs per token",
         _row("forward, 2 M + 4 L C T + 2 C V", p.forward_flops_per_token),
         _row("backward, twice that", p.backward_flops_per_token),
         _row("both", p.forward_flops_per_token + p.backward_flops_per_token),
         *([_row("forward again, in checkpointed blocks", again)] if again else []),
-        *([_row("Muon, per step", moving)] if moving else []),
         "",
         f"training: {t.max_steps:,} steps",
         _row(

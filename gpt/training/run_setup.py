@@ -71,7 +71,7 @@ def _tokenizer_beside(source: Path, config: TrainConfig) -> str | None:
     """Tokenizer of token files: theirs, or else that of the config."""
     if (source / TOKENIZER).is_file():
         return str(source / TOKENIZER)
-    return None if config.tokenizer in ("char", "word") else config.tokenizer
+    return None if config.tokenizer == "char" else config.tokenizer
 
 
 def with_vocabulary(model: GPTConfig, size: int | None, source: object, extra: int = 0) -> GPTConfig:

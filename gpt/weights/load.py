@@ -153,8 +153,8 @@ def load_weights(model: GPT, source: Source) -> None:
 
 
 def named_tokenizer(name: str, texts: Texts) -> Tokenizer:
-    """Tokenizer of a config: char or word, trained on the texts; a saved one; or that of a model."""
-    if name in ("char", "word") or (os.path.exists(name) and Path(name).suffix != ".gguf"):
+    """Tokenizer of a config: char, trained on the texts; a saved one; or that of a model."""
+    if name == "char" or (os.path.exists(name) and Path(name).suffix != ".gguf"):
         return choose(name, texts)
     found = open_source(name).tokenizer()
     if found is None:

@@ -47,16 +47,12 @@ def describe_tokenizer(tokenizer: Tokenizer | None, config: GPTConfig) -> dict[s
     if isinstance(tokenizer, CharTokenizer):
         kind, more = "rwkv", _ends(tokenizer)
         names = [*map(_escaped, tokenizer.alphabet), *tokenizer.special_tokens]
-    elif isinstance(tokenizer, BPETokenizer):
+    else:
+        assert isinstance(tokenizer, BPETokenizer)
         kind, more = "gpt2", _bpe(tokenizer)
         names = [
             token.decode() if i in special else printable(token) for i, token in enumerate(tokenizer.tokens)
         ]
-    else:
-        raise _unknown(
-            f"it is a {type(tokenizer).__name__}; there are byte-level BPE and characters",
-            "train a model on byte-level BPE: python -m gpt tokenizer train",
-        )
     names += [""] * (config.vocab_size - len(names))
     kinds = [_CONTROL if i in special else _NORMAL if name else _UNUSED for i, name in enumerate(names)]
     tokens = [name or f"[PAD{i}]" for i, name in enumerate(names)]

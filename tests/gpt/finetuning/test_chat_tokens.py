@@ -11,7 +11,7 @@ from gpt.finetuning.chat_tokens import with_chat_tokens
 from gpt.models.gpt import GPT
 from gpt.tasks.base import held_out
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer, WordTokenizer
+from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.tokenizers.chat_template import BEGIN, END, ChatTemplate
 
 
@@ -46,11 +46,6 @@ def test_unused_rows_are_taken_first():
     after, tokenizer = with_chat_tokens(model, CharTokenizer("abc"))
     assert after is model
     assert tokenizer.special_tokens == {BEGIN: 3, END: 4}
-
-
-def test_words_cannot_talk():
-    with pytest.raises(tt.ArgumentError, match="tokenizers of bytes and of characters alone"):
-        with_chat_tokens(model_of(2), WordTokenizer(["a"]))
 
 
 def test_builtin_conversations():

@@ -117,8 +117,6 @@ def test_pairs_without_a_preference_are_counted(base, tmp_path, capsys):
 def test_new_tokens_are_not_frozen(base, tmp_path, capsys):
     assert tune("instruct", base, tmp_path / "run", "--lora_rank=2") == 2
     assert "its embeddings are frozen" in capsys.readouterr().err
-    words = ["--lora_rank=2", "--trainable=wte.weight", "--max_steps=2", "--warmup_steps=0"]
-    assert tune("instruct", base, tmp_path / "run", *words) == 0
 
 
 MUON = ("--optimizer=muon", "--matrix_learning_rate=2e-3")
@@ -139,16 +137,6 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(name, more, base, tmp_p
         assert arrays.keys() == getattr(wanted, part).keys()
         for key, array in getattr(wanted, part).items():
             np.testing.assert_array_equal(arrays[key], array, err_msg=key)
-
-
-def test_muon_moves_the_trained_matrices_alone(base, tmp_path):
-    words = [f"--init_from={base}", f"--out_dir={tmp_path / 'run'}", "--lora_rank=0", "--trainable=h.1.*"]
-    run = begin("lora", [*words, *MUON, "--max_steps=2", "--warmup_steps=0", "--eval_interval=0"])
-    before = {name: p.detach().numpy().copy() for name, p in run.model.named_parameters()}
-    Tuner(run, quiet=True).train()
-    after = {name: p.detach().numpy() for name, p in run.model.named_parameters()}
-    moved = {name for name in after if not np.array_equal(after[name], before[name])}
-    assert moved == {name for name in before if name.startswith("h.1.")}
 
 
 def test_a_call_that_was_killed_is_repeated(base, tmp_path):

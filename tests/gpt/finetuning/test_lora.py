@@ -7,14 +7,12 @@ import pytest
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.finetuning.base import choose_trained
 from gpt.finetuning.lora import (
     AdaptedLinear,
     LoraConfig,
     adapters,
     add_adapters,
     load_adapters,
-    matches,
     merged_weights,
     save_adapters,
 )
@@ -173,23 +171,3 @@ def test_adapters_are_added_once():
     add_adapters(model, LoraConfig(16))
     with pytest.raises(tt.ArgumentError, match="added once"):
         add_adapters(model, LoraConfig(2))
-
-
-def test_weights_are_chosen_by_name():
-    assert matches("h.3.attn.c_attn", "h.[23].*")
-    model = built()
-    trained, whole = choose_trained(model, "h.1.*,ln_f.weight", LoraConfig())
-    names = {n for n, p in model.named_parameters() if p.requires_grad}
-    assert names == {n for n, _ in model.named_parameters() if n.startswith("h.1.") or n == "ln_f.weight"}
-    assert trained == sum(p.size for n, p in model.named_parameters() if n in names)
-    assert whole == model.num_parameters()
-    model = built()
-    choose_trained(model, "ln_f.*", LoraConfig(2, 4.0, "h.0.attn.*"))
-    names = {n for n, p in model.named_parameters() if p.requires_grad}
-    assert names == {"ln_f.weight", "ln_f.bias"} | {
-        f"h.0.attn.c_{m}.lora_{x}" for m in ("attn", "proj") for x in "ab"
-    }
-    assert choose_trained(built(), "none", LoraConfig())[0] == 0
-    assert choose_trained(built(), "", LoraConfig())[0] == whole
-    with pytest.raises(tt.ArgumentError, match="matches no weight"):
-        choose_trained(built(), "h.7.*", LoraConfig())

@@ -1,14 +1,12 @@
 """Attention maps: the fused path and the one with weights agree; pictures hold the numbers of the model."""
 
-import xml.etree.ElementTree as ET
-
 import numpy as np
 import pytest
 
 import tinytensor as tt
 from gpt.__main__ import main
 from gpt.config import GPTConfig
-from gpt.interpret.attention import attention_maps, attention_page, attention_picture, render
+from gpt.interpret.attention import attention_maps, attention_page, render
 from gpt.models.gpt import GPT
 from tests.helpers.pages import TOKENS, OddTokenizer, parse
 from tinytensor.lab.html import visible
@@ -74,20 +72,6 @@ def check_cells(cells, m, title):
         assert float(number) == pytest.approx(m.weights[i, j], rel=1e-3)
 
 
-def test_the_picture_holds_the_numbers():
-    maps = attention_maps(make_model(), OddTokenizer(), TEXT, layer=1)
-    root = ET.fromstring(attention_picture(maps))
-    pictures = root.findall(f"{SVG}svg")
-    assert len(pictures) == 4
-    tops = [float(p.get("y")) for p in pictures]
-    assert tops == sorted(set(tops))
-    for picture, m in zip(pictures, maps, strict=True):
-        assert picture.find(f"{SVG}title").text == m.title
-        cells = picture.findall(f"{SVG}g/{SVG}rect")
-        check_cells(cells, m, lambda cell: cell.find(f"{SVG}title").text)
-        assert float(cells[0].get("fill-opacity")) == 1.0  # the first token can look at itself only
-
-
 def test_the_page_holds_the_numbers_and_no_script():
     maps = attention_maps(make_model(), OddTokenizer(), TEXT, head=2)
     document = parse(attention_page(maps, about="a <b> model"))
@@ -131,20 +115,13 @@ def test_words_name_the_strongest():
 def test_the_command_writes_files_and_explains_errors(tmp_path, capsys, monkeypatch):
     model = make_model()
     monkeypatch.setattr("gpt.interpret.attention.load", lambda path: (model, OddTokenizer()))
-    for name, begin in (("a.svg", "<?xml"), ("a.html", "<!doctype html>")):
-        assert (
-            main(["attention", "run", TEXT, "--layer=1", "--head=2", f"--{name[2:]}={tmp_path / name}"]) == 0
-        )
-        assert (tmp_path / name).read_text().startswith(begin)
-    pair = [f"--html={tmp_path}/c.html", "--svg", f"{tmp_path}/c.any"]
-    assert main(["attention", "run", TEXT, "--layer=1", "--head=2", *pair]) == 0
-    assert (tmp_path / "c.html").read_bytes() == (tmp_path / "a.html").read_bytes()
-    assert (tmp_path / "c.any").read_bytes() == (tmp_path / "a.svg").read_bytes()
-    assert capsys.readouterr().out.count("1 map of 10 tokens") == 4
+    page = tmp_path / "a.html"
+    assert main(["attention", "run", TEXT, "--layer=1", "--head=2", f"--html={page}"]) == 0
+    assert page.read_text().startswith("<!doctype html>")
     assert main(["attention", "run", TEXT, "--layer=0"]) == 0
     assert "layer 0, head 3" in capsys.readouterr().out
     for wrong in (["--layer=2"], ["--head=-1"]):
         assert main(["attention", "run", TEXT, *wrong]) == 2
     assert "the model has 2" in capsys.readouterr().err
     monkeypatch.setattr("gpt.interpret.attention.MOST_CELLS", 50)
-    assert main(["attention", "run", TEXT, f"--svg={tmp_path}/b.svg"]) == 2
+    assert main(["attention", "run", TEXT, f"--html={tmp_path}/b.html"]) == 2

@@ -67,7 +67,7 @@ def test_ids_that_only_pad_the_vocabulary_are_never_named(tmp_path, capsys):
     run = str(tmp_path / "run")
     write_run(GPT(config, tt.Generator(3)), CharTokenizer("abc:\n"), run)
     for words in (
-        ["lens", run, "abc", "--all", "--top=9"],
+        ["lens", run, "abc", "--top=9"],
         ["trace", str(run), "abc", "--top=9", f"--html={tmp_path / 'trace.html'}"],
         ["neighbours", run, "a", "--top=9"],
     ):
@@ -113,8 +113,8 @@ def test_page_and_table_hold_the_numbers():
 def test_the_command_prints_and_writes(tmp_path, capsys, monkeypatch):
     model = make_model()
     monkeypatch.setattr("gpt.interpret.lens.load", lambda path: (model, OddTokenizer()))
-    assert main(["lens", "run", TEXT, "--all"]) == 0
-    assert capsys.readouterr().out.count("the model says") == 10
+    assert main(["lens", "run", TEXT]) == 0
+    assert capsys.readouterr().out.count("the model says") == 1
     assert main(["lens", "run", TEXT, f"--html={tmp_path}/lens.html"]) == 0
     parse((tmp_path / "lens.html").read_text())
     assert main(["lens", "run", ""]) == 2

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import tinytensor as tt
 from gpt.__main__ import main
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer, WordTokenizer
+from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.tokenizers.chat_template import BEGIN, CHATML, END, IGNORED, ChatTemplate
 from gpt.tokenizers.tokenizer import load
 from gpt.tokenizers.tokenizer_config import write_config
@@ -116,7 +116,7 @@ def test_wrong_messages(messages, message):
         ChatTemplate(CHARS).example(messages)
 
 
-@pytest.mark.parametrize("tokenizer", [BPETokenizer.train("", 256, special_tokens=[]), WordTokenizer(["a"])])
+@pytest.mark.parametrize("tokenizer", [BPETokenizer.train("", 256, special_tokens=[]), CharTokenizer("a")])
 def test_tokenizers_without_the_tokens(tokenizer):
     with pytest.raises(tt.ArgumentError, match=r"the model knows no conversations.*\n.*\n.*--special=chat"):
         ChatTemplate(tokenizer)

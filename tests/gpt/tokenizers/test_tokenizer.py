@@ -1,4 +1,4 @@
-"""Character and word tokenizers, saving, and the command."""
+"""Tokenizers of all kinds, saving, and the command."""
 
 import io
 from collections.abc import Callable
@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, embedded_shakespeare, load_tokenizer
+from gpt import BPETokenizer, CharTokenizer, Tokenizer, embedded_shakespeare, load_tokenizer
 from gpt.tokenizers.tokenizer import choose, main
 from tinytensor.errors import ArgumentError, DTypeError
 
 TEXT = "The cat sat on the mat.\nThe dog did not! Ça, 🙂 x²\r\n"
 MAKERS: dict[str, Callable[[str], Tokenizer]] = {
     "char": CharTokenizer.train,
-    "word": WordTokenizer.train,
     "bpe": lambda text: BPETokenizer.train(text, 280, special_tokens=["<|endoftext|>", "[Ä]"], min_count=1),
 }
 every_kind = pytest.mark.parametrize("kind", MAKERS)
@@ -122,39 +121,6 @@ class TestCharacters:
             CharTokenizer(alphabet)
 
 
-class TestWords:
-    def test_most_frequent_first(self):
-        tokenizer = WordTokenizer.train("b a b a c")
-        assert tokenizer.words == ["<unk>", " ", "a", "b", "c"]
-        assert tokenizer.encode("c d") == [4, 1, 0]
-        assert tokenizer.decode([4, 1, 0]) == "c <unk>"
-
-    def test_the_vocabulary_can_be_cut(self):
-        tokenizer = WordTokenizer.train(embedded_shakespeare(), 500)
-        assert tokenizer.vocab_size == 500
-        assert tokenizer.encode("the")[0] < 20
-        assert tokenizer.encode("xylophone") == [0]
-
-    def test_text_that_looks_like_unknown(self):
-        tokenizer = WordTokenizer.train("<unk>")
-        assert 0 not in tokenizer.encode("<unk>")
-        assert tokenizer.decode(tokenizer.encode("<unk>")) == "<unk>"
-
-    @given(st.text())
-    def test_unknown_text_keeps_its_known_parts(self, text):
-        tokenizer = WordTokenizer.train("a b")
-        assert len(tokenizer.decode(tokenizer.encode(text)).replace("<unk>", "?")) <= len(text)
-
-    @pytest.mark.parametrize("words", [["a", "a"], ["a b"], [""], ["<unk>"], ["!!"]])
-    def test_wrong_words(self, words):
-        with pytest.raises(ArgumentError, match="WordTokenizer"):
-            WordTokenizer(words)
-
-    def test_too_small(self):
-        with pytest.raises(ArgumentError, match="vocab_size=1"):
-            WordTokenizer.train("a", 1)
-
-
 class TestCommand:
     @pytest.fixture
     def corpus(self, tmp_path):
@@ -162,9 +128,7 @@ class TestCommand:
         path.write_text(embedded_shakespeare()[:30_000], "utf-8")
         return path
 
-    @pytest.mark.parametrize(
-        "options", [["--vocab-size", "400"], ["--vocab_size=400"], ["--kind", "char"], ["--kind", "word"]]
-    )
+    @pytest.mark.parametrize("options", [["--vocab-size", "400"], ["--vocab_size=400"], ["--kind", "char"]])
     def test_train_encode_decode(self, options, corpus, capsys):
         out = str(corpus.with_name("t.json"))
         assert main(["train", str(corpus), "--out", out, *options]) == 0

@@ -354,7 +354,7 @@ def test_a_folder_of_texts_says_what_is_read(tmp_path, monkeypatch, capsys):
 def test_a_run_on_token_files_names_their_tokenizer(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text").write_text("low lower lowest " * 99)
-    assert main(["data", "prepare", "text", "--tokenizer=word", "--out=tokens"]) == 0
+    assert main(["data", "prepare", "text", "--tokenizer=char", "--out=tokens"]) == 0
     words = ["train", "--preset=tiny", "--block_size=8", "--data=tokens", "--out_dir=run"]
     assert main([*words, *STEPS]) == 0
     assert (

@@ -20,7 +20,7 @@ from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer, WordTokenizer
+from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.tokenizers.chat_template import CHATML
 from gpt.weights.gguf_format.architecture import architecture_for
 from gpt.weights.gguf_format.metadata import Entry, Metadata
@@ -159,7 +159,6 @@ def test_models_that_llama_cpp_does_not_have(fields, why, tmp_path):
 @pytest.mark.parametrize(
     ("tokenizer", "why"),
     [
-        (WordTokenizer(["be", " "]), "a WordTokenizer; there are byte-level BPE and characters"),
         (cut_by("cl100k"), "cuts texts by the rule 'cl100k'; there are gpt2, llama3, smollm"),
         (BPETokenizer(LEARNED.vocab, LEARNED.merges, {}), "no token that ends a text"),
     ],
