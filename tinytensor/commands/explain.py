@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from tinytensor.commands.json_output import write_json
+from tinytensor.commands.json_output import write_json, write_page
 from tinytensor.commands.options import parser
 from tinytensor.lab.explain.explanation import explain_expression
 from tinytensor.lab.explain.expression import MAKERS, METHODS, PROPERTIES
 from tinytensor.lab.explain.steps import LayoutStep
-from tinytensor.lab.html import write
 
 
 def main(words: Sequence[str]) -> int:
     """Print the explanation, or write it to files."""
     options = _parser().parse_args(words)
     explanation = explain_expression(options.expression)
-    told = sys.stderr if options.json else sys.stdout
-    if options.svg is not None:
-        write(options.svg, explanation.svg())
-        print(f"wrote {options.svg}", file=told)
-    if options.html is not None:
-        write(options.html, explanation.html())
-        print(f"wrote {options.html}", file=told)
+    write_page(options, options.svg, explanation.svg)
+    write_page(options, options.html, explanation.html)
     if options.json:
         write_json("explain", steps=[_fields(step) for step in explanation.steps])
     elif options.svg is None and options.html is None:
-        terminal = sys.stdout is not None and sys.stdout.isatty()  # None: closed
-        color = options.color == "always" or (
-            options.color == "auto" and terminal and not os.environ.get("NO_COLOR")
-        )
-        print(explanation.text(shutil.get_terminal_size((100, 24)).columns, color))
+        print(explanation.text(shutil.get_terminal_size((100, 24)).columns))
     return 0
 
 
@@ -65,10 +53,4 @@ def _parser() -> argparse.ArgumentParser:
     )
     made.add_argument("expression", help='for example "arange(12).reshape(3, 4).T[1:, ::2]"')
     made.add_argument("--svg", metavar="FILE", help="write a picture; with --html or --svg, no text")
-    made.add_argument(
-        "--color",
-        choices=["auto", "always", "never"],
-        default="auto",
-        help="default auto: colors on a terminal, unless NO_COLOR is set",
-    )
     return made

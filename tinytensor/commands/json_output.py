@@ -1,4 +1,4 @@
-"""JSON output of the commands (`--json`): one object on one line of standard output.
+"""What the commands tell: text and pages, or with `--json` one object on one line of standard output.
 
 `docs/json_output.md` describes the objects. `SCHEMA` grows when a field is renamed, removed or changes its
 meaning; new fields may be added without a new version.
@@ -6,12 +6,13 @@ meaning; new fields may be added without a new version.
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from tinytensor.emulator.check.findings import Finding
 from tinytensor.emulator.check.lower_bounds import bounds_of
 from tinytensor.emulator.check.report import CheckReport
 from tinytensor.errors import TinyTensorError
+from tinytensor.lab.html import write
 
 SCHEMA = 1
 SHOWN = 16  # elements of a tensor at each end
@@ -31,6 +33,24 @@ MOST_PRINTED = 1 << 16  # bytes
 def write_json(command: str, **fields: Any) -> None:
     """Print the object of a command: its schema version and name, then the fields."""
     print(json.dumps({"schema": SCHEMA, "command": command, **fields}), flush=True)
+
+
+def tell(options: argparse.Namespace, text: str) -> None:
+    """Print text, unless an object is asked for."""
+    if not options.json:
+        print(text, flush=True)
+
+
+def answer(options: argparse.Namespace, command: str, text: str, /, **fields: Any) -> None:
+    """Print text, or the object of a command."""
+    write_json(command, **fields) if options.json else print(text)
+
+
+def write_page(options: argparse.Namespace, path: str | None, make: Callable[[], str]) -> None:
+    """Write a page or picture, if a path is given: before the object, since an error is an object, too."""
+    if path is not None:
+        write(path, make())
+        print(f"wrote {path}", file=sys.stderr if options.json else sys.stdout)
 
 
 @dataclass

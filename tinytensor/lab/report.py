@@ -1,10 +1,12 @@
 """Reports: what the views of the lab return, and the one renderer that makes text, notebook output and pages.
 
-A report is a title and parts: tables and text, which print, and markup such as pictures, which does not.
+A report is a title and parts: tables and text, which print; markup such as pictures, which does not; and text
+that stands for a picture on a terminal.
 """
 
 from __future__ import annotations
 
+import textwrap
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,17 +60,25 @@ class Table:
         align = "".join([self.align[i] for i in kept])
         return [self.head[i] for i in kept], align, [[row[i] for i in kept] for row in texts]
 
-    def __str__(self) -> str:
+    def text(self, width: int = 0) -> str:
+        """Text for the terminal; the last column is broken to fit `width`, if it may be and that is not 0."""
         head, align, rows = self._columns()
         lines = [head, *[[" ".join(cell.split("\n")) for cell in row] for row in rows]]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        padded = [
-            "  ".join(
-                [f"{c:{'>' if a == 'r' else '<'}{w}}" for c, a, w in zip(line, align, widths, strict=True)]
-            )
-            for line in lines
-        ]
-        return "\n".join([*[self.caption] * bool(self.caption), *[line.rstrip() for line in padded]])
+        *widths, last = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        if width and align[-1] == "w":
+            last = max(min(last, width - sum(widths) - 2 * len(widths)), 12)
+        printed = [self.caption] * bool(self.caption)
+        for *cells, end in lines:
+            for part in (textwrap.wrap(end, last) or [""]) if align[-1] == "w" else [end]:
+                columns = zip([*cells, part], align, [*widths, last], strict=True)
+                printed.append(
+                    "  ".join([f"{c:{'>' if a == 'r' else '<'}{w}}" for c, a, w in columns]).rstrip()
+                )
+                cells = [""] * len(cells)
+        return "\n".join(printed)
+
+    def __str__(self) -> str:
+        return self.text()
 
     __repr__ = __str__
 
@@ -88,13 +98,20 @@ class Table:
         return Report("", (self,)).fragment()
 
 
+class OnTerminal(str):
+    """Text that pages and notebooks leave out, since they have a picture."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Report:
     """Tables and pictures under a title.
 
     Attributes:
         title: the heading.
-        parts: tables; text, which is shown as it is; Html, which the text of the report leaves out.
+        parts: tables; text, which is shown as it is; Html, which the text of the report leaves out;
+            OnTerminal, which everything else leaves out.
         style: additional CSS rules of its page.
         data: what the script reads, by the id of its element.
         script: JavaScript, at most once on a page.
@@ -106,19 +123,19 @@ class Report:
     data: Mapping[str, object] = field(default_factory=dict)
     script: str = ""
 
-    def text(self) -> str:
-        """Text for the terminal."""
-        return "\n\n".join([str(part) for part in self.parts if not isinstance(part, Html)])
+    def text(self, width: int = 0) -> str:
+        """Text for the terminal, in lines of at most `width` characters; 0: as long as they are."""
+        parts = [p for p in self.parts if not isinstance(p, Html)]
+        text = "\n\n".join([p.text(width) if isinstance(p, Table) else p for p in parts])
+        cut = [line if len(line) <= width else f"{line[: width - 1]}…" for line in text.split("\n")]
+        return "\n".join(cut) if width else text
 
     def body(self) -> list[Html]:
         """The parts as markup."""
+        shown = [part for part in self.parts if not isinstance(part, OnTerminal)]
         return [
-            part.markup()
-            if isinstance(part, Table)
-            else part
-            if isinstance(part, Html)
-            else preformatted(part)
-            for part in self.parts
+            p.markup() if isinstance(p, Table) else p if isinstance(p, Html) else preformatted(p)
+            for p in shown
         ]
 
     def fragment(self) -> Html:

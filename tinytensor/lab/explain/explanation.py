@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
 from tinytensor.argument_checks import with_argument_errors
 from tinytensor.device import cpu
 from tinytensor.lab.explain import expression
 from tinytensor.lab.explain.aliases import Alias, aliases_of
-from tinytensor.lab.explain.facts import facts
+from tinytensor.lab.explain.facts import facts, summary
 from tinytensor.lab.explain.picture import explanation_picture
 from tinytensor.lab.explain.steps import FULL, LINE, SMALL, Buffer, LayoutStep, make_step
-from tinytensor.lab.explain.text import render, tree
+from tinytensor.lab.explain.text import buffer_text, elements_text, tree
 from tinytensor.lab.html import Html, skip_link, tag
-from tinytensor.lab.report import Report, Shown, Table
+from tinytensor.lab.report import OnTerminal, Report, Shown, Table
 from tinytensor.storage import Storage
 from tinytensor.tensor import Tensor
 
@@ -44,24 +45,25 @@ class Explanation(Shown):
     steps: tuple[LayoutStep, ...]
     aliases: tuple[Alias, ...] = ()
 
-    def text(self, width: int = 100, color: bool = False) -> str:
-        """Text for the terminal.
-
-        Args:
-            width: width of the terminal, in characters.
-            color: use ANSI colors.
-        """
-        return render(self.title, self.steps, self.aliases, width, color)
+    def text(self, width: int = 100) -> str:
+        """Text for the terminal; `width`: of the terminal, in characters."""
+        return self.report(max(width, 1)).text(max(width, 1))
 
     def svg(self) -> Html:
         """SVG picture."""
         return explanation_picture(self.title, self.steps)
 
-    def report(self) -> Report:
-        """For `lab.page`: the picture, facts of the last step, and the live tensors on its buffer."""
-        parts: list[Table | str] = [tag("p", INTRO), skip_link("#fact0", "To the facts")]
+    def report(self, width: int = 100) -> Report:
+        """The picture, on a terminal elements and buffer; facts of the last step; live tensors on it."""
+        last = self.steps[-1]
+        parts: list[Table | str] = [OnTerminal("\n".join(textwrap.wrap(self.title, width)))]
+        parts += [tag("p", INTRO), skip_link("#fact0", "To the facts")]
         parts += [tag("div", self.svg(), class_="scroll")]
-        parts += [Table(("", "in words"), "lw", list(facts(self.steps[-1])), anchor="fact")]
+        if len(self.steps) > 1:
+            calls = [(i, s.call, s.made, summary(s.layout)) for i, s in enumerate(self.steps, 1)]
+            parts += [Table(("", "call", "makes", "layout"), "rllw", calls)]
+        parts += [OnTerminal(elements_text(last, width)), OnTerminal(buffer_text(last, width))]
+        parts += [Table(("fact", "in words"), "lw", list(facts(last)), anchor="fact")]
         parts += ["\n".join(["live tensors on this buffer", *tree(self.aliases)])] * bool(self.aliases)
         return Report(self.title, parts)
 
