@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from tinytensor.commands.json_output import write_json
+from tinytensor.commands.json_output import answer
 from tinytensor.commands.options import parser
 from tinytensor.runtime.compiler import find_compiler
 from tinytensor.runtime.cpu.kernels import HostKernels, compile_kernels
@@ -27,10 +27,8 @@ def main(words: Sequence[str]) -> int:
     compiled = compile_kernels()
     seconds = time.perf_counter() - start
     failed = [stem for stem in kernel_files(".cpp") if stem in compiled and not HostKernels(stem).usable()]
-    if options.json:
-        write_json("build", compiled=compiled, failed=failed, seconds=seconds)
-    elif compiled:
-        print(f"compiled in {seconds:.1f} s, in {cache_folder(PART)}: {', '.join(sorted(compiled))}")
-    else:
-        print(f"all kernels of the CPU were in {cache_folder(PART)}")
+    text = f"all kernels of the CPU were in {cache_folder(PART)}"
+    if compiled:
+        text = f"compiled in {seconds:.1f} s, in {cache_folder(PART)}: {', '.join(sorted(compiled))}"
+    answer(options, "build", text, compiled=compiled, failed=failed, seconds=seconds)
     return 1 if failed else 0

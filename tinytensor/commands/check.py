@@ -15,7 +15,15 @@ from typing import Any
 
 import tinytensor as tt
 from tinytensor.commands.exercises import EXERCISES, LOOPING, run
-from tinytensor.commands.json_output import SHOWN, printed, report_fields, tensor_fields, write_json
+from tinytensor.commands.json_output import (
+    SHOWN,
+    printed,
+    report_fields,
+    tell,
+    tensor_fields,
+    write_json,
+    write_page,
+)
 from tinytensor.commands.larger_calls import Tensors, larger_of
 from tinytensor.commands.launch_expression import parse_launch, required
 from tinytensor.commands.options import parser
@@ -23,7 +31,6 @@ from tinytensor.dispatch.launch import limited_blocks
 from tinytensor.emulator.check.counts import KernelCount
 from tinytensor.emulator.check.report import CheckReport
 from tinytensor.errors import ArgumentError
-from tinytensor.lab.html import write
 from tinytensor.lab.kernels.kernel_view import replay_of
 from tinytensor.op_table import Row
 from tinytensor.runtime.cuda.nvrtc import signatures
@@ -34,52 +41,24 @@ MMA = "_mma"  # suffix of the files that use tensor cores
 TENSOR_CORES = (MMA, "_sm90")
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 OnDevice = Callable[[str], Tensors]
+Reports = dict[str, CheckReport]
 
 
 def main(words: Sequence[str], command: str = "check", **defaults: Any) -> int:
     """Check the named kernels or script; returns 1 if a defect was found. `defaults`: of options."""
-    options = _options(list(words), command, defaults)
-    if options.blocks is None:
-        options.blocks = OWN_BLOCKS if options.launch else BLOCKS
+    options, code = _options(words, command, defaults), 0
     if options.kernel.endswith(".py"):
-        return _check_script(options)
-    if options.kernel.endswith(".cu") and (options.launch or Path(options.kernel).is_file()):
-        return _check_launches(options)
-    if options.launch:
-        raise ArgumentError(
-            f"{command}: --launch with {options.kernel}",
-            why="it launches a kernel of a .cu file; those of the engine have launches of their own",
-            fix="name your file, or leave --launch out",
-        )
-    if options.arguments:
-        raise ArgumentError(
-            f"{command}: {options.arguments} behind {options.kernel}",
-            why="only a script has arguments of its own",
-            fix=f"python -m tinytensor {command} {options.kernel} [options]",
-        )
-    whole = options.kernel == "all"
-    if whole and options.html:
-        raise ArgumentError(
-            f"{command}: all with --html",
-            why="a page shows the kernels of one file",
-            fix="name the file, or a kernel",
-        )
-    wanted = dict.fromkeys(kernel_files(".cu"), "") if whole else _found(options.kernel, command)
-    findings, reports = 0, {}
-    for file, kernel in wanted.items():
-        report = _checked(file, options)
-        if kernel:
-            report = _only(report, kernel)
-        findings += len(report.findings)
-        reports[file] = report
-        if report.kernels and not options.json:
-            print(_summary(file, report) if whole else report, flush=True)
-    if whole and not options.json:
-        print(f"\n{len(wanted)} files, {findings} finding{'' if findings == 1 else 's'}")
-    _write_page(options, report)
+        reports, code, more = _check_script(options)
+    elif options.kernel.endswith(".cu") and (options.launch or Path(options.kernel).is_file()):
+        reports, more = _check_launches(options)
+    else:
+        reports, more = _check_engine(options), {}
+    *_, last = reports.values()
+    write_page(options, options.html, lambda: replay_of(last).html())
     if options.json:
-        write_json("check", reports={name: report_fields(report) for name, report in reports.items()})
-    return 1 if findings else 0
+        fields = {name: report_fields(report) for name, report in reports.items()}
+        write_json("check", reports=fields, **more)
+    return code or int(any(report.findings for report in reports.values()))
 
 
 def replay(words: Sequence[str]) -> int:
@@ -110,34 +89,8 @@ def _flat(row: Row, dtype: str, device: str) -> Tensors:
     return [*chain(*run(row, device, dtype))]
 
 
-def _checked(file: str, options: argparse.Namespace) -> CheckReport:
-    """Run the calls of a file; then again with few blocks, so that each block has several rows or tiles."""
-    with tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
-        for call in calls_of(file, options.dtype).values():
-            call("emulated")
-    if not report.findings:
-        with tt.cuda.check(blocks=0) as again:
-            for most in (1, 2):
-                with limited_blocks(most):
-                    for call in calls_of(file, options.dtype, looping=True).values():
-                        call("emulated")
-        report.findings += again.findings
-    return report
-
-
-def _options(words: list[str], command: str, defaults: dict[str, Any]) -> argparse.Namespace:
-    """Parse the arguments. Options may follow a kernel; after a script, they are passed to the script."""
-    made = _parser(command)
-    made.set_defaults(command=command, **defaults)
-    options = made.parse_args(words)
-    behind = options.arguments
-    if not options.kernel.endswith(".py") and behind and behind[0].startswith("-"):
-        at = len(words) - len(behind) - 1  # of the kernel
-        return made.parse_args([*words[:at], *behind, words[at]])
-    return options
-
-
-def _parser(command: str) -> argparse.ArgumentParser:
+def _options(words: Sequence[str], command: str, defaults: dict[str, Any]) -> argparse.Namespace:
+    """The options, on either side of a kernel; what follows a script is passed to the script."""
     made = parser(
         command,
         "Run kernels with every access checked: invalid accesses, races, barriers; and report the memory "
@@ -150,19 +103,19 @@ def _parser(command: str) -> argparse.ArgumentParser:
         help="a kernel (softmax_forward), a file of tinytensor/kernels (softmax), all, a script (my.py) "
         'that uses device "emulated" or "checked", or a file of yours (my.cu) with --launch',
     )
-    script = made.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
-    script.required = False  # else an error names it among what is missing
-    made.add_argument(
-        "--dtype",
-        choices=FLOATS,
-        help=f"of the inputs (default: float32; for files that end in {' or '.join(TENSOR_CORES)} bfloat16)",
-    )
-    made.add_argument(
-        "--blocks",
-        type=_number_of_blocks,
-        help=f"blocks of each launch that are counted (default: {BLOCKS}; with --launch {OWN_BLOCKS})",
-    )
-    return made
+    made.add_argument("arguments", nargs="*", default=[], help="arguments of the script")
+    cores = " or ".join(TENSOR_CORES)
+    about = f"of the inputs (default: float32; for files that end in {cores} bfloat16)"
+    made.add_argument("--dtype", choices=FLOATS, help=about)
+    about = f"blocks of each launch that are counted (default: {BLOCKS}; with --launch {OWN_BLOCKS})"
+    made.add_argument("--blocks", type=_number_of_blocks, help=about)
+    made.set_defaults(command=command, **defaults)
+    end = next((i + 1 for i, word in enumerate(words) if word.endswith(".py")), len(words))
+    options = made.parse_intermixed_args(words[:end])
+    options.arguments += words[end:]
+    if options.blocks is None:
+        options.blocks = OWN_BLOCKS if options.launch else BLOCKS
+    return options
 
 
 def _number_of_blocks(word: str) -> int:
@@ -170,6 +123,45 @@ def _number_of_blocks(word: str) -> int:
     if not word.isdecimal():
         raise argparse.ArgumentTypeError(f"{word!r} is no number from 0 on")
     return int(word)
+
+
+# ---- kernels of the engine ---------------------------------------------------------------------------------
+
+
+def _check_engine(options: argparse.Namespace) -> Reports:
+    """Check the kernels of one file or of all, or one kernel."""
+    name, command, whole = options.kernel, options.command, options.kernel == "all"
+    for given, what, why, fix in (
+        (
+            options.launch,
+            f"--launch with {name}",
+            "it launches a kernel of a .cu file; those of the engine have launches of their own",
+            "name your file, or leave --launch out",
+        ),
+        (
+            options.arguments,
+            f"{options.arguments} behind {name}",
+            "only a script has arguments of its own",
+            f"python -m tinytensor {command} {name} [options]",
+        ),
+        (
+            whole and options.html,
+            "all with --html",
+            "a page shows the kernels of one file",
+            "name the file, or a kernel",
+        ),
+    ):
+        if given:
+            raise ArgumentError(f"{command}: {what}", why=why, fix=fix)
+    reports = {}
+    for file, kernel in (dict.fromkeys(kernel_files(".cu"), "") if whole else _found(name, command)).items():
+        report = reports[file] = _checked(file, kernel, options)
+        if report.kernels:
+            tell(options, _summary(file, report) if whole else str(report))
+    if whole:
+        findings = sum(len(report.findings) for report in reports.values())
+        tell(options, f"\n{len(reports)} files, {findings} finding{'' if findings == 1 else 's'}")
+    return reports
 
 
 def _found(name: str, command: str) -> dict[str, str]:
@@ -189,8 +181,22 @@ def _found(name: str, command: str) -> dict[str, str]:
     )
 
 
-def _only(report: CheckReport, kernel: str) -> CheckReport:
-    """Report restricted to all instances of one kernel."""
+def _checked(file: str, kernel: str, options: argparse.Namespace) -> CheckReport:
+    """Run the calls of a file; then again with few blocks, so that each block has several rows or tiles.
+    `kernel`: the one whose instances the report is about; "" for all.
+    """
+    with tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
+        for call in calls_of(file, options.dtype).values():
+            call("emulated")
+    if not report.findings:
+        with tt.cuda.check(blocks=0) as again:
+            for most in (1, 2):
+                with limited_blocks(most):
+                    for call in calls_of(file, options.dtype, looping=True).values():
+                        call("emulated")
+        report.findings += again.findings
+    if not kernel:
+        return report
     kernels = [count for count in report.kernels if _bare(count.kernel) == kernel]
     return CheckReport([f for f in report.findings if _bare(f.kernel) == kernel], kernels)
 
@@ -213,8 +219,9 @@ def _summary(exercise: str, report: CheckReport) -> str:
         asked = sum(line.bytes for line in lines if line.space == "global")
         wavefronts, ideal = sum(line.wavefronts for line in lines), sum(line.ideal for line in lines)
         lanes, requests = sum(line.lanes for line in lines), sum(line.requests for line in lines)
+        times = sum(c.times for c in counts)
         parts.append(
-            f"  {name:<28} {_launches(sum(c.times for c in counts))}"
+            f"  {name:<28} {times:>4} launch{'  ' if times == 1 else 'es'}"
             f"  {sum(c.bytes for c in counts):>10,} bytes"
             + (f"  {asked / moved:>5.0%} of sectors used" if moved else "")
             + (f"  {wavefronts / ideal:.2f} bank ways" if ideal else "")
@@ -223,12 +230,11 @@ def _summary(exercise: str, report: CheckReport) -> str:
     return "\n".join(parts)
 
 
-def _launches(times: int) -> str:
-    return f"{times:>4} launch{'  ' if times == 1 else 'es'}"
+# ---- files of the user -------------------------------------------------------------------------------------
 
 
-def _check_launches(options: argparse.Namespace) -> int:
-    """Check launches of the kernels of a .cu file."""
+def _check_launches(options: argparse.Namespace) -> tuple[Reports, dict[str, Any]]:
+    """Check launches of the kernels of a .cu file; and fields with tensors and output."""
     if options.dtype:
         raise ArgumentError(
             f"{options.command}: --dtype with a file of yours",
@@ -241,28 +247,18 @@ def _check_launches(options: argparse.Namespace) -> int:
         for text in required(options.kernel, options.launch):
             tensors |= parse_launch(Path(options.kernel), text).run()
         values = {name: x.detach().cpu() for name, x in tensors.items()}  # inside: finds unwritten elements
-    if not options.json:
-        for name, x in values.items():
-            print(f"{name} = {x.reshape(-1)[:SHOWN].tolist()}{' …' if x.size > SHOWN else ''}")
-        print(report)
-    _write_page(options, report)
-    if options.json:
-        fields = {name: tensor_fields(x) for name, x in values.items()}
-        reports = {options.kernel: report_fields(report)}
-        write_json("check", reports=reports, tensors=fields, output=output.text)
-    return 1 if report.findings else 0
+    for name, x in values.items():
+        tell(options, f"{name} = {x.reshape(-1)[:SHOWN].tolist()}{' …' if x.size > SHOWN else ''}")
+    tell(options, str(report))
+    fields = {name: tensor_fields(x) for name, x in values.items()}
+    return {options.kernel: report}, {"tensors": fields, "output": output.text}
 
 
-def _write_page(options: argparse.Namespace, report: CheckReport) -> None:
-    """Write the replay, if one was asked for: before a JSON object, since an error is an object, too."""
-    if options.html:
-        write(options.html, replay_of(report).html())
-        print(f"wrote {options.html}", file=sys.stderr if options.json else sys.stdout)
-
-
-def _check_script(options: argparse.Namespace) -> int:
-    """Run a script as `__main__` under the checker; with --json, what it prints is a field of the object."""
-    path, as_json = options.kernel, options.json
+def _check_script(options: argparse.Namespace) -> tuple[Reports, int, dict[str, Any]]:
+    """Run a script as `__main__` under the checker; also returns its exit code, and fields with what it
+    printed and the exception that ended it.
+    """
+    path = options.kernel
     if not Path(path).is_file():
         raise ArgumentError(
             f"{options.command}: {path} does not exist",
@@ -274,19 +270,17 @@ def _check_script(options: argparse.Namespace) -> int:
     code, fields = 0, dict[str, Any]()
     checked = tt.cuda.check(blocks=options.blocks, record=bool(options.html))
     try:
-        with printed(as_json) as output, checked as report:
+        with printed(options.json) as output, checked as report:
             runpy.run_path(path, run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        code = 130  # after the report of what ran
     except Exception as error:  # print uncaught exceptions of the script as Python does
         traceback.print_exc()
         fields["error"] = {"type": type(error).__name__, "what": str(error), "why": None, "fix": None}
         code = 1
     finally:
         sys.argv, sys.path[:] = before
-        if not as_json:
-            print(report)
-        _write_page(options, report)
-        if as_json:
-            write_json("check", reports={path: report_fields(report)}, output=output.text, **fields)
-    return code or (1 if report.findings else 0)
+    tell(options, str(report))
+    return {path: report}, code, {"output": output.text, **fields}

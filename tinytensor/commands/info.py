@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 import tinytensor as tt
-from tinytensor.commands.json_output import write_json
+from tinytensor.commands.json_output import answer
 from tinytensor.commands.options import parser
 from tinytensor.device import as_device
 from tinytensor.errors import TinyTensorError
@@ -27,11 +27,10 @@ CACHES = ("emulated", "nvrtc", "host", "sources")
 
 def main(words: Sequence[str]) -> int:
     """Print the report."""
-    if parser("info", "Versions, devices, compilers, caches and switches.", "--json").parse_args(words).json:
-        write_json("info", rows=[{"name": name, "text": text} for name, text in _rows()])
-        return 0
-    for name, text in _rows():
-        print(f"{name:<12} {text}")
+    options = parser("info", "Versions, devices, compilers, caches and switches.", "--json").parse_args(words)
+    rows = list(_rows())
+    text = "\n".join([f"{name:<12} {text}" for name, text in rows])
+    answer(options, "info", text, rows=[{"name": name, "text": text} for name, text in rows])
     return 0
 
 

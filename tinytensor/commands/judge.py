@@ -13,14 +13,21 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tinytensor.commands.json_output import finding_fields, number, printed, report_fields, write_json
+from tinytensor.commands.json_output import (
+    finding_fields,
+    number,
+    printed,
+    report_fields,
+    tell,
+    write_json,
+    write_page,
+)
 from tinytensor.commands.options import PUZZLES as FOLDER
 from tinytensor.commands.options import parser
 from tinytensor.commands.puzzles import folder_option
 from tinytensor.dtypes import as_dtype
 from tinytensor.emulator.check.report import CheckReport
 from tinytensor.errors import ArgumentError, KernelError, TinyTensorError
-from tinytensor.lab.html import write
 from tinytensor.lab.kernels.kernel_view import replay_of
 from tinytensor.puzzles import progress
 from tinytensor.puzzles.chapters import PUZZLES, puzzle
@@ -57,17 +64,15 @@ def main(words: Sequence[str]) -> int:
     said = _in_a_process(path, chosen, options)
     if chosen is not None:
         progress.record(Path(options.folder), chosen.name, solved=said.solved, score=said.score)
-    if not options.json:
-        print(said.text)
-        if said.solved and options.puzzle in range(1, len(PUZZLES)):
-            folder = folder_option(options.folder)
-            print(f"\nnext: python -m tinytensor puzzle {options.puzzle + 1}{folder}")
-    if options.html and not said.page:
-        print("no page: no run came to its end", file=sys.stderr)
+    tell(options, said.text)
+    if said.solved and options.puzzle in range(1, len(PUZZLES)):
+        folder = folder_option(options.folder)
+        tell(options, f"\nnext: python -m tinytensor puzzle {options.puzzle + 1}{folder}")
+    if said.page:
+        write_page(options, options.html, lambda: said.page)
     elif options.html:
-        write(options.html, said.page)
-        print(f"wrote {options.html}", file=sys.stderr if options.json else sys.stdout)
-    if options.json:  # after the page: an error is an object, too
+        print("no page: no run came to its end", file=sys.stderr)
+    if options.json:
         write_json("judge", **said.fields)
     return 0 if said.solved else 1
 

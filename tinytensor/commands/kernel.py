@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import prod
@@ -13,11 +12,10 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-from tinytensor.commands.json_output import kernel_fields, printed, write_json
+from tinytensor.commands.json_output import kernel_fields, printed, write_json, write_page
 from tinytensor.commands.launch_expression import parse_launch, required
 from tinytensor.commands.options import parser
 from tinytensor.errors import ArgumentError, DeviceError, DTypeError, KernelError, ShapeError
-from tinytensor.lab.html import write
 from tinytensor.lab.kernels.kernel_view import Kernels, kernel
 from tinytensor.op import registry
 from tinytensor.runtime.cuda.occupancy import LIMITS
@@ -30,31 +28,44 @@ DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "bool")
 def main(words: Sequence[str]) -> int:
     """Show the kernels of one op; returns 1 if the checked run found a defect."""
     options = _parser().parse_args(words)
-    if options.launch and not options.op.endswith(".cu"):
+    with printed(options.json) as output:
+        found = (_of_launch if options.op.endswith(".cu") else _of_op)(options)
+    write_page(options, options.html, lambda: found.html(options.arch))
+    if options.json:
+        write_json("kernel", op=options.op, **_fields(found, options.arch), output=output.text)
+    elif options.html is None:
+        print(found.text(options.arch))
+    return 1 if found.findings else 0
+
+
+def _of_launch(options: argparse.Namespace) -> Kernels:
+    """The kernel that --launch launches."""
+    if options.shape or options.backward or options.layout != LAYOUTS[0] or options.dtype != DTYPES[0]:
+        raise ArgumentError(
+            f"kernel: {options.op} with --shape, --layout, --dtype or --backward",
+            why="they describe the operands of an op; the tensors of a launch are in --launch",
+            fix='--launch "name[grid, block](zeros(1000, dtype=float16))"',
+        )
+    if len(required(options.op, options.launch)) > 1:
+        raise ArgumentError("kernel: --launch twice", why="it shows one launch", fix="give one --launch")
+    launch = parse_launch(Path(options.op), options.launch[0])
+    return kernel(launch.launcher, *launch.arguments)
+
+
+def _of_op(options: argparse.Namespace) -> Kernels:
+    """The kernels of an op, on operands of the shapes."""
+    if options.launch:
         raise ArgumentError(
             f"kernel: --launch with the op {options.op}",
             why="it launches a kernel of a .cu file; an op launches its own",
             fix="name your file, or give --shape",
         )
-    if options.op.endswith(".cu"):
-        if options.shape or options.backward or options.layout != LAYOUTS[0] or options.dtype != DTYPES[0]:
-            raise ArgumentError(
-                f"kernel: {options.op} with --shape, --layout, --dtype or --backward",
-                why="they describe the operands of an op; the tensors of a launch are in --launch",
-                fix='--launch "name[grid, block](zeros(1000, dtype=float16))"',
-            )
-        if len(required(options.op, options.launch)) > 1:
-            raise ArgumentError("kernel: --launch twice", why="it shows one launch", fix="give one --launch")
-        launch = parse_launch(Path(options.op), options.launch[0])
-        with printed(options.json) as output:
-            found = kernel(launch.launcher, *launch.arguments)
-        return _show(found, options, output.text)
     shapes = [_shape(text) for text in options.shape or ["64,64"]]
     if len(shapes) == 1 and options.op in _PAIRS:
         shapes *= 2
     inputs = [_input(i, shape, options.layout, options.dtype) for i, shape in enumerate(shapes)]
     try:
-        found = kernel(options.op, *inputs, backward=options.backward)
+        return kernel(options.op, *inputs, backward=options.backward)
     except (ShapeError, DTypeError, TypeError) as error:
         raise ArgumentError(
             f"kernel: {options.op} does not take tensors of shape {', '.join(map(str, shapes))}",
@@ -62,23 +73,10 @@ def main(words: Sequence[str]) -> int:
             fix="give --shape once for each operand, or pass what the op needs in Python: "
             f"lab.kernel({options.op!r}, …)",
         ) from None
-    return _show(found, options)
 
 
 # Public functions of two tensors, for which one --shape is enough.
 _PAIRS = frozenset(name for name, op in registry.items() if len(op.inputs) == 2 and name in dir(tt))
-
-
-def _show(found: Kernels, options: argparse.Namespace, output: str = "") -> int:
-    """Print the kernels, or write their page; returns the exit code. `output`: what they printed."""
-    if options.html is not None:
-        write(options.html, found.html(options.arch))
-        print(f"wrote {options.html}", file=sys.stderr if options.json else sys.stdout)
-    if options.json:
-        write_json("kernel", op=options.op, **_fields(found, options.arch), output=output)
-    elif options.html is None:
-        print(found.text(options.arch))
-    return 1 if found.findings else 0
 
 
 def _fields(found: Kernels, architecture: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tinytensor.commands.json_output import write_json
+from tinytensor.commands.json_output import answer
 from tinytensor.commands.options import PUZZLES as FOLDER
 from tinytensor.commands.options import parser
 from tinytensor.errors import ArgumentError
@@ -34,10 +34,8 @@ def main(words: Sequence[str]) -> int:
                 why="hints belong to a puzzle",
                 fix="python -m tinytensor puzzle 1 --hint 1",
             )
-        if options.json:
-            write_json("puzzles", puzzles=_entries(folder))
-        else:
-            print(_list(folder))
+        entries = _entries(folder)
+        answer(options, "puzzles", _list(entries), puzzles=entries)
         return 0
     chosen = puzzle(options.number)
     if options.hint:
@@ -45,10 +43,8 @@ def main(words: Sequence[str]) -> int:
     else:
         path, is_new = _written(chosen, options.number, folder)
         said = {"text": _page(chosen, options.number, path, is_new), "file": str(path)}
-    if options.json:
-        write_json("puzzle", number=options.number, title=chosen.title, **said)
-    else:
-        print(said.get("hint") or said["text"])
+    text = said.get("hint") or said["text"]
+    answer(options, "puzzle", text, number=options.number, title=chosen.title, **said)
     return 0
 
 
@@ -81,8 +77,8 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _list(folder: Path) -> str:
-    entries, parts, chapter = _entries(folder), [], ""
+def _list(entries: list[dict[str, Any]]) -> str:
+    parts, chapter = [], ""
     for e in entries:
         if e["chapter"] != chapter:
             chapter = e["chapter"]

@@ -10,7 +10,7 @@ import numpy as np
 
 import tinytensor as tt
 from tinytensor.commands.exercises import EXERCISES, run
-from tinytensor.commands.json_output import write_json
+from tinytensor.commands.json_output import tell, write_json
 from tinytensor.commands.options import parser
 from tinytensor.errors import DeviceError, KernelError, TinyTensorError
 from tinytensor.op_table import Row
@@ -41,11 +41,9 @@ def main(words: Sequence[str]) -> int:
                 said = _compared(name, device, dtype)
                 failed += bool(said)
                 results.append({"device": device, "dtype": dtype, "kernels": name, "failure": said})
-                if not options.json:
-                    print(f"{device} {dtype} {name}: {said or 'good'}", flush=True)
-            seconds = time.perf_counter() - start
-            if not options.json:
-                print(f"{device} {dtype}: {len(EXERCISES) - failed} good, {failed} failed, {seconds:.1f} s\n")
+                tell(options, f"{device} {dtype} {name}: {said or 'good'}")
+            good, seconds = len(EXERCISES) - failed, time.perf_counter() - start
+            tell(options, f"{device} {dtype}: {good} good, {failed} failed, {seconds:.1f} s\n")
     if options.json:
         write_json("selftest", results=results)
     return 1 if any(result["failure"] for result in results) else 0
