@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,13 +44,11 @@ class Usage:
 
     Attributes:
         by_category: bytes for each of CATEGORIES.
-        saved_by: bytes saved for backward, by the op that saved them first.
         pooled: bytes of storages allocated from the pool; on devices, of all.
         adopted: bytes of small storages allocated by NumPy.
     """
 
     by_category: dict[str, int]
-    saved_by: dict[str, int]
     pooled: int
     adopted: int
 
@@ -76,7 +74,6 @@ class _Thing:
     before: bool  # created before the ledger was opened
     category: str = ""
     keepers: int = 0
-    saved_by: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -121,10 +118,9 @@ class Ledger(Shown):
         self._leaves: dict[int, weakref.ref[Tensor]] = {}
         self._roles: dict[int, str] = {}  # id of a storage → category of its tensors
         self._bytes = dict.fromkeys(CATEGORIES, 0)
-        self._saved_by: Counter[str] = Counter()
         self._pooled = self._adopted = 0
         self._closed = False
-        self._most, self._most_saved_by = dict.fromkeys(CATEGORIES, 0), dict[str, int]()
+        self._most = dict.fromkeys(CATEGORIES, 0)
         self._peak = self._usage()
 
     # ---- queries
@@ -150,13 +146,6 @@ class Ledger(Shown):
             self._settle()
             return dict(self._most)
 
-    @property
-    def most_saved_by(self) -> dict[str, int]:
-        """Bytes saved for backward by op, at the maximum of their sum."""
-        with self._lock:
-            self._settle()
-            return dict(self._most_saved_by)
-
     def mark(self, label: str) -> None:
         """Label the current point of the timeline, such as "backward".
 
@@ -176,16 +165,12 @@ class Ledger(Shown):
         now, peak, most = self.now, self.peak, self.at_most
         rows = [(name, now.by_category[name], n, most[name]) for name, n in peak.by_category.items()]
         rows.append(("total", now.total, peak.total, peak.total))
-        return Table((f"bytes on {self.device}", *HEAD), "lrrr", rows)
+        return Table((f"bytes on {self.device}", "now", "at the peak", "at most"), "lrrr", rows)
 
     def report(self) -> Report:
-        """The picture and the tables, for `lab.page`."""
-        now, peak, most = self.now.saved_by, self.peak.saved_by, self.most_saved_by
-        ops = sorted(now.keys() | peak.keys() | most.keys(), key=lambda op: (-most.get(op, 0), op))
-        saved = [(op, now.get(op, 0), peak.get(op, 0), most.get(op, 0)) for op in ops]
-        parts: list[Table | str] = [tag("p", INTRO), tag("div", self.svg(), class_="scroll"), self.table()]
-        parts += [Table(("saved for backward, by op", *HEAD), "lrrr", saved)] * bool(saved)
-        return Report("Memory of a block of code", parts, "table{margin-bottom:1rem}")
+        """The picture and the table, for `lab.page`."""
+        picture = tag("div", self.svg(), class_="scroll")
+        return Report("Memory of a block of code", (tag("p", INTRO), picture, self.table()))
 
     # ---- events
 
@@ -210,7 +195,7 @@ class Ledger(Shown):
                 things := self._saved_things(r[0] for r in node.saved if type(r) is tuple)
             ):
                 node.saved = _SavedList(node.saved)
-                self._keep(things, node.name, node.saved, node)
+                self._keep(things, node.saved, node)
             elif isinstance(node.saved, Dropped):  # recorded before the ledger was opened
                 self._meet_region(node.saved.region)
 
@@ -290,8 +275,6 @@ class Ledger(Shown):
         for name, sign in ((thing.category, -1), (category, 1)):
             if name:
                 self._bytes[name] += sign * thing.nbytes
-            if name == _SAVED:
-                self._saved_by[thing.saved_by] += sign * thing.nbytes
         if not thing.category or not category:
             sign = 1 if category else -1
             if thing.pooled:
@@ -350,15 +333,13 @@ class Ledger(Shown):
         known = (self._things.get(id(s)) for s in storages)
         return list(dict.fromkeys([thing for thing in known if thing is not None]))
 
-    def _keep(self, things: list[_Thing], op: str, keeper: Any, node: Node | None = None) -> None:
+    def _keep(self, things: list[_Thing], keeper: Any, node: Node | None = None) -> None:
         keep = _Keep(things, None if node is None else weakref.ref(node))
         note = self._events.append
         keep.alive = weakref.ref(keeper, lambda _: note(("dropped", 0, keep)))
         self._keeps.add(keep)
         for thing in things:
             thing.keepers += 1
-            if thing.keepers == 1:
-                thing.saved_by = op
             self._sort(thing)
 
     def _drop(self, keep: _Keep) -> None:
@@ -374,7 +355,7 @@ class Ledger(Shown):
         """Record a checkpointed call, which saves its arguments in place of its nodes' tensors."""
         if region not in self._regions:
             self._regions.add(region)
-            self._keep(self._saved_things(t.storage for t in region.tensors), "checkpoint", region)
+            self._keep(self._saved_things(t.storage for t in region.tensors), region)
 
     def _sort(self, thing: _Thing) -> None:
         """Classify a live storage: by the roles of its tensors, otherwise by whether a node saved it."""
@@ -388,15 +369,10 @@ class Ledger(Shown):
             self._peak = self._usage()
 
     def _note_most(self) -> None:
-        if self._bytes[_SAVED] > self._most[_SAVED]:
-            self._most_saved_by = self._saved_now()
         self._most = {name: max(n, self._bytes[name]) for name, n in self._most.items()}
 
-    def _saved_now(self) -> dict[str, int]:
-        return {op: nbytes for op, nbytes in self._saved_by.items() if nbytes}
-
     def _usage(self) -> Usage:
-        return Usage(dict(self._bytes), self._saved_now(), self._pooled, self._adopted)
+        return Usage(dict(self._bytes), self._pooled, self._adopted)
 
 
 def _is_complete(found: Storage) -> bool:
@@ -424,10 +400,10 @@ def size_of(nbytes: int) -> str:
     return f"{value:.4g} {unit}"
 
 
-HEAD = ("now", "at the peak", "at most")
 INTRO = (
     "Each point is the moment after a storage was created. Tensors saved for backward are held by nodes "
-    "of the graph; parameters, gradients and optimizer state always count as such."
+    "of the graph (lab.graph shows what each saves); parameters, gradients and optimizer state always count "
+    "as such."
 )
 
 

@@ -54,8 +54,8 @@ def memory(
         >>> w = tt.ones(1000, requires_grad=True)
         >>> with lab.memory() as ledger:
         ...     y = tt.exp(w * 2.0)
-        >>> ledger.now.by_category["parameters"], ledger.now.saved_by
-        (4000, {'exp': 4000})
+        >>> ledger.now.by_category["parameters"], ledger.now.by_category["saved for backward"]
+        (4000, 4000)
     """
     _check(model, Module)
     _check(optimizer, Optimizer)
