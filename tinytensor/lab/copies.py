@@ -102,9 +102,6 @@ class CopyLog(Shown):
         """The table, for `lab.page`."""
         return Report("Copies of a block of code", (self.table(),))
 
-    def __repr__(self) -> str:
-        return str(self)
-
 
 @block(
     "log",

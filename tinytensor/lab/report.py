@@ -169,6 +169,9 @@ class Shown(ABC):
     def __str__(self) -> str:
         return self.report().text()
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         """Notebook representation."""
         return self.report().fragment()

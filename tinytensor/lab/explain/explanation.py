@@ -70,8 +70,6 @@ class Explanation(Shown):
     def __str__(self) -> str:
         return self.text()
 
-    __repr__ = __str__
-
 
 @with_argument_errors
 def explain(x: Tensor, *, values: bool = True) -> Explanation:

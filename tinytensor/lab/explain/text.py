@@ -72,7 +72,7 @@ def _cells(step: LayoutStep, line: Sequence[int | None], cell: int) -> Iterator[
         if p is None:
             yield " " * (cell + 3)
             continue
-        left, right = {True: "[]", False: "  ", None: "??"}[step.reach.covers(p)]
+        left, right = {True: ("[", "]"), False: (" ", " "), None: ("?", "?")}[step.reach.covers(p)]
         yield f"{'|' if number == 0 or step.begins_sector(p) else ' '}{left}{step.label(p):>{cell}}{right}"
 
 

@@ -11,17 +11,33 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import tinytensor as tt
 from tinytensor.emulator.check.findings import Finding
+from tinytensor.emulator.check.recording import Recording
 from tinytensor.emulator.check.report import CheckReport
 from tinytensor.emulator.check.schedules import Schedule
-from tinytensor.errors import ArgumentError
-from tinytensor.lab.html import Page
+from tinytensor.emulator.run.kernels import read
+from tinytensor.errors import ArgumentError, DeviceError, KernelError
+from tinytensor.lab.html import Html, Page, heat, tag
 from tinytensor.lab.kernels.launch import ARCHITECTURE, KernelLaunch
-from tinytensor.lab.kernels.page import kernels_report
+from tinytensor.lab.kernels.source import Piece
+from tinytensor.lab.replay.data import Source, replay_data, schedule_data
 from tinytensor.lab.report import Report, Shown, tabs
+
+MOST_EVENTS = 1 << 17  # on a page: 2 to 3 MB
+VIEWER = Path(__file__).parents[1] / "replay"
+SCRIPTS = ("model.js", "words.js", "panels.js", "viewer.js")
+IDEAL = 0.99  # used share of the transferred bytes; less is highlighted
+INTRO = (
+    "Counts are those of the source's accesses in a checked run on the emulator, not times. A sector is 32 "
+    "bytes of global memory: 32 neighboring floats of a warp take 4. One bank way is a pass of shared memory "
+    "without conflicts. Colored numbers request more than they need. Accesses in a function of a header are "
+    "shown there, and at the line of the kernel that calls it."
+)
 
 
 @dataclass(repr=False)
@@ -72,6 +88,82 @@ class Kernels(Shown):
             architecture: architecture for registers and PTX; compute capability times ten; None: without.
         """
         return self.report(architecture).html()
+
+
+# ---- the page ----------------------------------------------------------------------------------------------
+
+
+def kernels_report(title: str, launches: Sequence[KernelLaunch], architecture: int | None) -> Report:
+    """Replay of some launches beside their sources with counts; facts and PTX below, if an architecture is
+    given. `replay/viewer.html` has the controls and panels of the replay, which the scripts fill.
+    """
+    recorded = [
+        (launch, recording, schedule)
+        for launch in launches
+        for schedule in (None, *launch.schedules)
+        if (recording := (schedule or launch.count).recording) and recording.events
+    ]
+    more = [tag("p", INTRO, class_="soft")]
+    for launch in launches if architecture else ():
+        facts = launch.facts(architecture or 0)
+        more += [tag("h2", facts[0]), tag("pre", "\n".join(facts[1:]), class_="scroll")]
+        more.append(_ptx(launch, architecture or 0))
+    if not recorded:
+        text = "There are no steps: no recorded thread read or wrote memory."
+        return Report(title, (tag("p", text), *more))
+    data = [_data(*one, MOST_EVENTS // len(recorded)) for one in recorded]
+    listings = [
+        tag("div", tag("div", *[_listing(launch, piece) for piece in launch.source]), data_launch=i)
+        for i, (launch, _, _) in enumerate(recorded)
+    ]
+    body = Html(_file("viewer.html").replace("SOURCES", "".join(listings)))
+    script = "".join(map(_file, SCRIPTS))
+    return Report(title, (body, *more), _file("viewer.css"), {"replay-data": data}, script)
+
+
+@cache
+def _file(name: str) -> str:
+    return (VIEWER / name).read_text(encoding="utf-8")
+
+
+def _data(
+    launch: KernelLaunch, recording: Recording, schedule: Schedule | None, most: int
+) -> dict[str, object]:
+    files = {path.name: path for path in read(launch.file).modified}
+    parameters = {p.name: p.type for p in launch.signature.parameters}
+    source, sizes = Source(files, launch.template, parameters), (launch.count.grid, launch.count.block)
+    data = replay_data(recording, launch.instance, *sizes, source, most)
+    return data if schedule is None else data | schedule_data(schedule, recording, *sizes)
+
+
+def _ptx(launch: KernelLaunch, architecture: int) -> Html:
+    try:
+        text = launch.ptx(architecture)
+    except (DeviceError, KernelError) as error:
+        return tag("p", f"There is no PTX here: {str(error).splitlines()[0]}.")
+    return tag(
+        "details", tag("summary", f"PTX for compute_{architecture}"), tag("pre", text, class_="scroll")
+    )
+
+
+def _listing(launch: KernelLaunch, piece: Piece) -> Html:
+    """Table of source lines; below a line its counts."""
+    title = f"{piece.file.name}:{piece.first}–{piece.last} ({piece.what})"
+    rows = [_row(launch, piece, number) for number in range(piece.first, piece.last + 1)]
+    return tag("table", tag("caption", title), *rows, class_="code")
+
+
+def _row(launch: KernelLaunch, piece: Piece, number: int) -> Html:
+    notes = [
+        tag("small", about, tag("span", cost, **heat(excess)) if excess > 1 - IDEAL else cost, after)
+        for about, cost, after, excess in launch.notes(piece.file.name, number)
+    ]
+    return tag(
+        "tr",
+        tag("td", str(number), class_="number"),
+        tag("td", piece.lines[number - piece.first], *notes),
+        data_line=f"{piece.file.name}:{number}",
+    )
 
 
 def kernels_of(name: str, report: CheckReport) -> Kernels:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,13 +15,12 @@ from tinytensor.emulator.check.schedules import Schedule
 from tinytensor.emulator.run.runtime import EmulatedKernel
 from tinytensor.errors import ArgumentError, DeviceError, KernelError
 from tinytensor.lab.kernels.source import Piece, caller_of, pieces_of, split_place
-from tinytensor.lab.report import Report
+from tinytensor.lab.report import Report, Shown
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.cuda.occupancy import LIMITS, Occupancy, Resources, occupancy
 from tinytensor.runtime.signature import Signature, spelled
 
 ARCHITECTURE = 90  # default architecture for registers and PTX
-Sizes = tuple[int, int, int]
 
 
 class Note(NamedTuple):
@@ -35,47 +35,27 @@ class Note(NamedTuple):
         return self.about + self.number + self.after
 
 
-@dataclass
-class KernelLaunch:
+@dataclass(repr=False)
+class KernelLaunch(Shown):
     """The launches of a kernel with one configuration.
 
     Attributes:
-        count: counters of the checked run, and its recording.
+        count: grid, block, counters of the checked run, and its recording.
         kernel: the instance.
         schedules: few switches between threads that change its result.
         together: the instances of the same file that were launched: compiled at once, since starting a
             compiler costs more than an instance.
     """
 
-    count: KernelCount = field(repr=False)
-    kernel: EmulatedKernel = field(repr=False)
-    schedules: Sequence[Schedule] = field(default=(), repr=False)
-    together: list[str] = field(default_factory=list, repr=False)
+    count: KernelCount
+    kernel: EmulatedKernel
+    schedules: Sequence[Schedule] = ()
+    together: list[str] = field(default_factory=list)
 
     @property
     def instance(self) -> str:
         """Name with template arguments."""
         return self.count.kernel
-
-    @property
-    def grid(self) -> Sizes:
-        """Number of blocks, x first."""
-        return self.count.grid
-
-    @property
-    def block(self) -> Sizes:
-        """Number of threads of a block, x first."""
-        return self.count.block
-
-    @property
-    def shared(self) -> int:
-        """Bytes of dynamic shared memory."""
-        return self.count.shared
-
-    @property
-    def times(self) -> int:
-        """Number of launches with this configuration."""
-        return self.count.times
 
     @property
     def file(self) -> Path:
@@ -155,19 +135,16 @@ class KernelLaunch:
                 fix=f"occupancy({ARCHITECTURE})",
             )
         used = self.resources(architecture)
-        threads = self.block[0] * self.block[1] * self.block[2]
-        return occupancy(architecture, threads, used.registers, used.shared + self.shared)
+        shared = used.shared + self.count.shared
+        return occupancy(architecture, prod(self.count.block), used.registers, shared)
 
     def text(self, architecture: int = ARCHITECTURE) -> str:
         """Facts, and source annotated with counts; arguments as for `facts`."""
         return "\n".join([*self.facts(architecture), "", *self._listing()])
 
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_html_(self) -> str:
-        """Notebook representation."""
-        return Report(self.instance, (str(self),)).fragment()
+    def report(self) -> Report:
+        """The text, for `lab.page`."""
+        return Report(self.instance, (self.text(),))
 
     def facts(self, architecture: int = ARCHITECTURE) -> list[str]:
         """Launch, template arguments, registers and occupancy, as lines of text.
@@ -175,20 +152,20 @@ class KernelLaunch:
         Args:
             architecture: architecture for registers; compute capability times ten.
         """
-        where = self.source[0] if self.source else None
+        where, count = self.source[0] if self.source else None, self.count
         lines = f":{where.first}–{where.last}" if where else ""
         template = ", ".join(f"{name} = {value}" for name, value in self.template.items())
         return [
             self.instance,
             f"  source    {where.file.name if where else self.file.name}{lines}"
             + (f", instantiated by {self.file.name}" if where and where.file != self.file else ""),
-            f"  launch    grid {_sizes(self.grid)}, block {_sizes(self.block)}, {self.shared:,} bytes of "
-            f"dynamic shared memory, {self.times} time{'s' * (self.times != 1)}",
+            f"  launch    grid {_sizes(count.grid)}, block {_sizes(count.block)}, {count.shared:,} bytes of "
+            f"dynamic shared memory, {count.times} time{'s' * (count.times != 1)}",
             *([f"  template  {template}"] if template else []),
             *[f"  {text}" for text in self._needs(architecture)],
-            f"  traffic   {'together ' * (self.times > 1)}{self.count.read_bytes:,} bytes read and "
-            f"{self.count.written_bytes:,} written, each once; {self.count.counted} of {self.count.blocks} "
-            f"block{'s' * (self.count.blocks != 1)} counted",
+            f"  traffic   {'together ' * (count.times > 1)}{count.read_bytes:,} bytes read and "
+            f"{count.written_bytes:,} written, each once; {count.counted} of {count.blocks} "
+            f"block{'s' * (count.blocks != 1)} counted",
         ]
 
     def _needs(self, architecture: int) -> list[str]:
@@ -227,7 +204,7 @@ class KernelLaunch:
         return text
 
 
-def _sizes(sizes: Sizes) -> str:
+def _sizes(sizes: Sequence[int]) -> str:
     return str(sizes[0]) if sizes[1:] == (1, 1) else str(sizes)
 
 
