@@ -6,6 +6,7 @@ A snapshot holds numbers and text but no tensors, so it keeps nothing alive and 
 from __future__ import annotations
 
 import ast
+import gc
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,22 +16,25 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tinytensor.autograd.backward import FREED
-from tinytensor.autograd.graph import Node, Output
+from tinytensor.autograd.backward import FREED, Pass
+from tinytensor.autograd.graph import Node, Output, key_of
+from tinytensor.autograd.modes import in_backward
 from tinytensor.dispatch.elementwise import is_elementwise
 from tinytensor.dispatch.record import edge_of
 from tinytensor.errors import DTypeError, GradError
-from tinytensor.lab.graph.numbers import gradients_of, values_of
 from tinytensor.lab.graph.placement import Placed, place
 from tinytensor.lab.html import Html, tag
 from tinytensor.lab.memory.ledger import size_of
 from tinytensor.lab.report import Report, Shown, Table
 from tinytensor.lab.svg import px, svg
 from tinytensor.op import AnyOp, registry
-from tinytensor.tensor import Tensor, is_tensor
+from tinytensor.ops.elementwise.arithmetic import ALGEBRA
+from tinytensor.tensor import Tensor, is_tensor, wrap
 from tinytensor.transforms.checkpoint import Dropped
+from tinytensor.transforms.gradients import start_gradient
 
 Shape = tuple[int, ...]
+SHORT = 4  # elements that are shown one by one
 HEAD = ("", "op", "shape", "saved bytes", "value", "gradient", "inputs")
 
 
@@ -86,21 +90,6 @@ class GraphNode:
         """Saved bytes that count at this node."""
         return sum(s.nbytes for s in self.saved if s.counted)
 
-    @property
-    def formula(self) -> str:
-        """The formula of its gradients, and where it was called."""
-        return "\n".join([self.gradient, *[self.where] * bool(self.where)])
-
-    @property
-    def shape_text(self) -> str:
-        """Shapes of its outputs, as text."""
-        return ", ".join(map(str, self.shapes))
-
-    @property
-    def input_text(self) -> str:
-        """Names and source nodes of its inputs, as text."""
-        return ", ".join([f"{name} ← {number}" for name, number, _ in self.inputs])
-
 
 @dataclass(frozen=True)
 class Graph(Shown):
@@ -121,14 +110,8 @@ class Graph(Shown):
 
     def table(self) -> Table:
         """One row per node; with the columns value and gradient, if they were asked for."""
-        rows = [*self._rows(), ("", "in all", "", self.nbytes, "", "", "")]
+        rows = [*map(_row, self.nodes), ("", "in all", "", self.nbytes, "", "", "")]
         return Table(HEAD, "rllrlll", rows)
-
-    def _rows(self) -> list[tuple[str | int, ...]]:
-        return [
-            (n.number, n.name, n.shape_text, _bytes_text(n), n.value, n.grad, n.input_text)
-            for n in self.nodes
-        ]
 
     def svg(self) -> Html:
         """SVG picture of the graph, forward from top to bottom."""
@@ -136,8 +119,8 @@ class Graph(Shown):
 
     def report(self) -> Report:
         """The picture, and the saved tensors and gradient formula of each node, for `lab.page`."""
-        more = [(n.formula, _saved_text(n)) for n in self.nodes]
-        rows = [(*row, *texts) for row, texts in zip(self._rows(), more, strict=True)]
+        formulas = ["\n".join([n.gradient, *[n.where] * bool(n.where)]) for n in self.nodes]
+        rows = [(*_row(n), text, _saved_text(n)) for n, text in zip(self.nodes, formulas, strict=True)]
         head = (*HEAD, "formula of the gradients", "saved for backward")
         title = f"The graph behind {len(self.outputs)} tensor{'s' * (len(self.outputs) > 1)}"
         picture = tag("div", graph_picture(self, links=True), class_="scroll")
@@ -148,10 +131,13 @@ class Graph(Shown):
         return str(self.table())
 
 
-def _bytes_text(node: GraphNode) -> str | int:
+def _row(node: GraphNode) -> tuple[str | int, ...]:
+    nbytes: str | int = "" if node.state == "leaf" else node.state
     if node.state == "recorded" or (node.state == "recomputed" and node.saved):
-        return node.nbytes
-    return "" if node.state == "leaf" else node.state
+        nbytes = node.nbytes
+    shapes = ", ".join(map(str, node.shapes))
+    inputs = ", ".join([f"{name} ← {number}" for name, number, _ in node.inputs])
+    return node.number, node.name, shapes, nbytes, node.value, node.grad, inputs
 
 
 def _saved_text(node: GraphNode) -> str:
@@ -224,16 +210,18 @@ class _Reader:
         for at, parent in enumerate(node.parents):
             if parent is not None:
                 index = parent.index if type(parent) is Output else 0
-                yield input_name(node, at), self.numbers[id(_behind(parent))], index
+                yield _input_name(node, at), self.numbers[id(_behind(parent))], index
 
     def _kept(self, node: Node, state: str) -> Iterator[tuple[str, Any, Any]]:
         """Name, storage and layout of each tensor that a node saved. The first node of a checkpointed call
         has the arguments of that call, in place of the tensors that its nodes saved.
         """
         if state == "recorded":
-            for at, record in enumerate(node.saved):
+            names = [name.partition("?")[0] for name in node.op.saves]
+            names += [f"saved_tensors[{at}]" for at in range(len(names), len(node.saved))]
+            for name, record in zip(names, node.saved, strict=False):
                 if type(record) is tuple:
-                    yield saved_name(node, at), record[0], record[1]
+                    yield name, record[0], record[1]
         elif state == "recomputed" and id(region := node.saved.region) not in self.regions:
             self.regions.add(id(region))
             for at, t in enumerate(region.tensors):
@@ -249,18 +237,12 @@ def _behind(edge: Any) -> Any:
     return edge.node if type(edge) is Output else edge
 
 
-def input_name(node: Node, at: int) -> str:
+def _input_name(node: Node, at: int) -> str:
     """Name of an input in the op; the last name applies to all further inputs."""
     names = getattr(node.op, "inputs", ())
     if not names:
         return str(at)
     return names[at] if at < len(names) - 1 or len(node.parents) == len(names) else f"{names[-1]}[{at}]"
-
-
-def saved_name(node: Node, at: int) -> str:
-    """Name of a saved tensor in the op."""
-    names = [name.partition("?")[0] for name in node.op.saves]
-    return names[at] if at < len(names) else f"saved_tensors[{at}]"
 
 
 def graph(*outputs: Tensor, names: Mapping[str, Tensor] | None = None, values: bool = False) -> Graph:
@@ -332,12 +314,69 @@ def _with_numbers(reader: _Reader, outputs: Sequence[Tensor]) -> list[GraphNode]
             why="gradients are those of one number",
             fix="lab.graph(loss, values=True)",
         )
-    values, grads = values_of(reader.things), gradients_of(outputs[0], reader.things)
+    values, grads = _values_of(reader.things), _gradients_of(outputs[0], reader.things)
     return [
         replace(node, value=values.get(id(thing), ""), grad=grads.get(id(thing), ""))
         for node, thing in zip(reader.nodes, reader.things, strict=True)
     ]
 
+
+def _values_of(things: Sequence[Any]) -> dict[int, str]:
+    """Values of leaves and of the results of nodes that are known, by the id of the node or leaf. The graph
+    keeps no result: its tensor is alive, or another node saved it.
+    """
+    found = {id(thing): short(thing) for thing in things if is_tensor(thing)}
+    for node in things:
+        if type(node) is not Node:
+            continue
+        for live in gc.get_referrers(node):
+            if is_tensor(live) and live._edge is node:
+                found[id(node)] = short(live)
+        if type(node.saved) is not list:
+            continue
+        for name, record in zip(node.op.saves, node.saved, strict=False):
+            bare = name.partition("?")[0]
+            if type(record) is not tuple or record[0].version != record[3]:
+                continue
+            source = node.parents[node.op.inputs.index(bare)] if bare in node.op.inputs else node
+            if (
+                type(source) is Node
+                and source.outs is None
+                and bare in (*node.op.inputs, *node.op.outputs[:1])
+            ):
+                found.setdefault(id(source), short(wrap(None, record[1], record[0])))
+    return found
+
+
+def _gradients_of(output: Tensor, things: Sequence[Any]) -> dict[int, str]:
+    """Gradients of an output of one element, by the id of the node or leaf, from a backward pass that changes
+    no `.grad`; of a freed graph only those that the leaves have.
+    """
+    if any(type(thing) is Node and thing.saved is FREED for thing in things):
+        return {id(x): short(x.grad) for x in things if is_tensor(x) and x.grad is not None}
+    wanted = [thing for thing in things if is_tensor(thing) or thing.outs is None]
+    work = Pass([(edge_of(output), start_gradient(output, None, "graph"))], ALGEBRA, wanted, True, False)
+    in_backward(False, True, work.run)
+    found = work.found | work.leaves
+    return {id(t): short(g) for t in wanted if (g := found.get(key_of(t))) is not None}
+
+
+def short(x: Tensor) -> str:
+    """A few elements one by one, of more the smallest, the mean and the largest.
+
+    Example:
+        >>> short(tt.tensor([1.0, 2.5])), short(tt.arange(10.0))
+        ('[1, 2.5]', '0 … 9, mean 4.5')
+    """
+    x = x.detach().cpu()
+    if x.size <= SHORT:
+        numbers = [f"{v:.4g}" for v in x.reshape(-1).tolist()]
+        return f"[{', '.join(numbers)}]" if x.ndim else numbers[0]
+    x = x.astype("float64")
+    return f"{x.min().item():.4g} … {x.max().item():.4g}, mean {x.mean().item():.4g}"
+
+
+# ---- formulas of gradients ---------------------------------------------------------------------------------
 
 BROADCAST = "Each is summed over the axes along which its input was broadcast."
 
@@ -407,7 +446,9 @@ def _parsed(path: str) -> ast.Module:
     return ast.parse(Path(path).read_text(encoding="utf-8"))
 
 
-TOP, GAP, LINE, LETTER = 32, 42, 14, 7.0  # of the picture, between layers, a line and a character, in pixels
+# ---- the picture -------------------------------------------------------------------------------------------
+
+TOP, GAP, LINE, LETTER = 32, 42, 14, 7.0  # above it, between layers, a line and a character, in pixels
 
 
 def _lines(node: GraphNode) -> list[str]:
