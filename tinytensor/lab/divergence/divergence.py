@@ -25,8 +25,7 @@ from tinytensor.dispatch.watch import watching
 from tinytensor.dtypes import BY_NAME
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.context import Context
-from tinytensor.lab.divergence.op_capture import Capture, OpRecord
-from tinytensor.lab.divergence.reference import Arrays, rounded
+from tinytensor.lab.divergence.op_capture import Arrays, Capture, OpRecord, rounded
 from tinytensor.lab.divergence.tolerance import STEPS, Difference, compare, move
 from tinytensor.lab.report import Report, Shown, Table
 from tinytensor.op import flops_of
