@@ -8,9 +8,8 @@ from tinytensor.lab.kernels.kernel_view import Kernels, kernel, page
 from tinytensor.lab.kernels.launch import KernelLaunch
 from tinytensor.lab.memory.ledger import Ledger, Point, Usage
 from tinytensor.lab.memory.storage_events import memory
-from tinytensor.lab.profiler.calls import OpTime
 from tinytensor.lab.profiler.peaks import Peaks, measure_peaks
-from tinytensor.lab.profiler.profiler import Profile, profile
+from tinytensor.lab.profiler.profiler import OpTime, Profile, profile
 from tinytensor.lab.report import Report, Table
 
 __all__ = [

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.html import Html, tag
-from tinytensor.lab.profiler.calls import Call
+from tinytensor.lab.profiler.recorder import Call
 from tinytensor.lab.svg import px, svg
 
 WIDTH, ROW, LETTER = 1180.0, 18, 6.7  # pixels: width of the picture, height of a row, width of a character

@@ -15,10 +15,9 @@ from time import perf_counter
 from tinytensor.device import as_device
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.html import Html, tag
-from tinytensor.lab.profiler.calls import EMULATED, Call, OpTime
 from tinytensor.lab.profiler.flame import flame
 from tinytensor.lab.profiler.peaks import Peaks, measure_peaks
-from tinytensor.lab.profiler.recorder import Recorder
+from tinytensor.lab.profiler.recorder import EMULATED, Call, Recorder
 from tinytensor.lab.report import Report, Shown, Table, block
 from tinytensor.runtime.user_lines import opener
 
@@ -49,6 +48,42 @@ GROUPS: dict[str, Callable[[Call], str]] = {
     "line": line_of,
     "module": lambda call: "/".join(call.path) or "(in no module)",
 }
+
+
+@dataclass
+class OpTime:
+    """Aggregated times of one op or another group.
+
+    Attributes:
+        name: name of the op; ops that end in `_backward` compute gradients.
+        seconds: host time, excluding nested ops.
+        nbytes: bytes of its arrays, including results, each once per call.
+        flops: None if one of the ops does not say.
+        device_seconds: GPU time, from an event before an op's first kernel to one after its last; None if the
+            host computes.
+    """
+
+    name: str
+    calls: int = 0
+    seconds: float = 0.0
+    nbytes: int = 0
+    device: str = "cpu"
+    flops: float | None = 0.0
+    device_seconds: float | None = None
+
+    @property
+    def busy(self) -> float:
+        """Compute time in seconds: that of the GPU, otherwise of the host."""
+        return self.seconds if self.device_seconds is None else self.device_seconds
+
+    def add(self, call: Call) -> None:
+        """Add a call."""
+        self.calls += 1
+        self.seconds += call.own
+        self.nbytes += call.nbytes
+        self.flops = None if self.flops is None or call.flops is None else self.flops + call.flops
+        if call.device_seconds is not None:
+            self.device_seconds = (self.device_seconds or 0.0) + call.device_seconds
 
 
 @dataclass(repr=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import perf_counter
 from types import FrameType
 from typing import Any
@@ -15,9 +16,53 @@ from typing import Any
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch.watch import Run, watching
 from tinytensor.lab.context import Context
-from tinytensor.lab.profiler.calls import Call, describe
-from tinytensor.op import AnyOp
+from tinytensor.op import AnyOp, flops_of
+from tinytensor.random_streams import Stream
 from tinytensor.runtime import runtime_of
+from tinytensor.runtime.user_lines import Line
+from tinytensor.tensor import Tensor
+
+EMULATED = ("emulated", "checked")  # devices whose times are unrelated to those of a GPU
+Shapes = tuple[tuple[int, ...] | None, ...]
+
+
+@dataclass(slots=True)
+class Call:
+    """One execution of an op's implementation; `path` to `backward` are those of `context.Place`.
+
+    Attributes:
+        op: its name, or that of a kernel that no op launched.
+        begin: in seconds of `time.perf_counter`.
+        seconds, own: host time, and without that of nested ops.
+        outs, ins: shapes; None for absent arguments.
+        nbytes: bytes of all its arrays, each once.
+        flops: None if the op does not say.
+        device_seconds: None if the host computes.
+    """
+
+    op: str
+    device: str
+    thread: int
+    begin: float
+    path: tuple[str, ...]
+    lines: tuple[Line, ...]
+    node: str
+    backward: bool
+    parent: Call | None
+    seconds: float = 0.0
+    own: float = 0.0
+    outs: Shapes = ()
+    ins: Shapes = ()
+    dtype: str = ""
+    nbytes: int = 0
+    flops: float | None = None
+    device_seconds: float | None = None
+    marks: Any = None  # two device events, until they are read
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether the CPU emulates the device."""
+        return self.device in EMULATED
 
 
 class _Running(threading.local):
@@ -95,7 +140,7 @@ class Recorder:
             ended = perf_counter()
             if outs is not None:
                 call.marks = None if first is None else (first, self._mark(runtime))
-                describe(call, outs, ins, kind)
+                _describe(call, outs, ins, kind)
                 self.calls.append(call)
             self._end(call, entered, ended)
         return outs
@@ -113,3 +158,26 @@ class Recorder:
                 first, last = call.marks
                 call.device_seconds = last.seconds_since(first)
                 call.marks = None
+
+
+def _shape(x: Any) -> tuple[int, ...] | None:
+    """Shape of an operand, () for a number; for several tensors, their total number of elements."""
+    if x is None:
+        return None
+    if isinstance(x, list | tuple):
+        return (sum([a.size for a in x if isinstance(a, Tensor)]),)
+    return x.shape if isinstance(x, Tensor) else ()
+
+
+def _describe(call: Call, outs: Sequence[Any], ins: Sequence[Any], op: AnyOp | None) -> None:
+    """Shapes, bytes and FLOPs of an op call."""
+    ins = [x for x in ins if not isinstance(x, Stream)]
+    everything = [a for x in (*outs, *ins) for a in (x if isinstance(x, list | tuple) else (x,))]
+    tensors = [x for x in everything if isinstance(x, Tensor)]
+    distinct = {(id(x.storage), x.layout): x for x in tensors}
+    call.outs, call.ins = tuple([_shape(x) for x in outs]), tuple([_shape(x) for x in ins])
+    call.nbytes = sum([x.nbytes for x in distinct.values()])
+    call.dtype = tensors[0].dtype.name if tensors else ""
+    if op is not None:
+        inexact = any([x.dtype.is_inexact for x in tensors])
+        call.flops = flops_of(op, call.outs, call.ins) if inexact else 0.0
