@@ -80,15 +80,26 @@ def run(text: str, seed: int = 0) -> list[tuple[str, tt.Tensor]]:
         >>> [(call, t.strides) for call, t in run("zeros(2, 3).T[1:]")]
         [('zeros(2, 3)', (3, 1)), ('.T', (1, 3)), ('[1:]', (1, 3))]
     """
+    steps: list[tuple[str, tt.Tensor]] = []
     try:
-        made, *links = _chain(_parse(text))
-        call = ast.unparse(made).removeprefix("tt.")
-        steps = [(call, _guarded(call, _make, made, seed))]
-        before = made
-        for link in links:
-            call = ast.unparse(link)[len(ast.unparse(before)) :]
-            steps.append((call, _guarded(call, _apply, link, steps[-1][1])))
-            before = link
+        before = ""
+        for link in _chain(_parse(text)):
+            written = ast.unparse(link)
+            call, before = written[len(before) :], written
+            try:
+                x = _apply(link, steps[-1][1]) if steps else _make(link, seed)
+            except TinyTensorError:
+                raise
+            except (
+                ArithmeticError,
+                AttributeError,
+                LookupError,
+                MemoryError,
+                TypeError,
+                ValueError,
+            ) as error:
+                raise _refused(f"{call} does not work", str(error), "check its arguments") from None
+            steps.append((call if steps else call.removeprefix("tt."), x))
     except RecursionError:
         raise _refused("the expression", "its brackets nest too deeply") from None
     return steps
@@ -117,8 +128,14 @@ def _chain(node: ast.expr) -> list[ast.expr]:
             node = node.func.value
         elif isinstance(node, ast.Attribute | ast.Subscript):
             node = node.value
+        elif isinstance(node, ast.BinOp | ast.Compare):
+            raise _refused(
+                f"{ast.unparse(node)!r} is arithmetic",
+                "it makes new numbers in memory of their own; explain shows how one buffer is read",
+                "leave it out: layouts do not depend on the numbers",
+            )
         else:
-            raise _arithmetic(node) if isinstance(node, ast.BinOp | ast.Compare) else _unknown(node)
+            raise _unknown(node)
         chain.append(node)
     if len(chain) > MOST_STEPS:
         raise _refused(f"{len(chain)} calls in a row", f"at most {MOST_STEPS} are shown")
@@ -190,16 +207,6 @@ def _key(node: ast.expr) -> Any:
 # ---- running -----------------------------------------------------------------------------------------------
 
 
-def _guarded(call: str, work: Callable[..., tt.Tensor], *args: Any) -> tt.Tensor:
-    """Result of a call; Python's errors about arguments become ArgumentErrors."""
-    try:
-        return work(*args)
-    except TinyTensorError:
-        raise
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
-        raise _refused(f"{call} does not work", str(error), "check its arguments") from None
-
-
 def _make(node: Any, seed: int) -> tt.Tensor:
     name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
     if name not in MAKERS:
@@ -209,8 +216,7 @@ def _make(node: Any, seed: int) -> tt.Tensor:
     _check_size(name, MAKERS[name](*positional, **sizes))
     if name in ("rand", "randn"):
         words["generator"] = tt.Generator(seed)  # reproducible
-    made: tt.Tensor = getattr(tt, name)(*positional, **words)
-    return made
+    return getattr(tt, name)(*positional, **words)  # type: ignore[no-any-return]
 
 
 def _apply(node: Any, x: tt.Tensor) -> tt.Tensor:
@@ -232,8 +238,7 @@ def _apply(node: Any, x: tt.Tensor) -> tt.Tensor:
         if name == "flatten" and not x.is_contiguous():
             _check_size(name, x.size)
         return ALSO[name](x, *positional, **words)
-    result: tt.Tensor = getattr(x, name)(*positional, **words)
-    return result
+    return getattr(x, name)(*positional, **words)  # type: ignore[no-any-return]
 
 
 def _check_size(name: str, size: Any) -> None:
@@ -251,14 +256,6 @@ def _unknown(node: ast.expr) -> ArgumentError:
         f"{ast.unparse(node)!r} is not understood",
         f"an expression begins with a call of {', '.join(MAKERS)}, methods and indices follow; arguments are "
         "numbers, None, dtypes, and tuples of these",
-    )
-
-
-def _arithmetic(node: ast.expr) -> ArgumentError:
-    return _refused(
-        f"{ast.unparse(node)!r} is arithmetic",
-        "it makes new numbers in memory of their own; explain shows how one buffer is read",
-        "leave it out: layouts do not depend on the numbers",
     )
 
 
