@@ -129,8 +129,7 @@ class Arguments:
         self._refuse(parameter)
 
     def _metadata(self, parameter: Parameter, x: tt.Tensor) -> tt.Tensor:
-        kind = parameter.type.replace("const", "").replace("*", "").strip()
-        dtype = dtype_of(kind, self.program, self.case.dtype)
+        dtype = dtype_of(parameter.type, self.program, self.case.dtype)
         if dtype not in (tt.int32, tt.int64):
             self._refuse(parameter)
         numbers = x.strides if parameter.name.endswith("strides") else x.shape

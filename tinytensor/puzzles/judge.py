@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -53,97 +54,100 @@ def judge(program: Program, problem: Problem, *, seconds: float = SECONDS, recor
     _refuse_other_launches(program, problem)
     dtypes, seed = _dtypes(program, problem), seed_of(program.source)
     verdict = Verdict(problem.title, problem.limits, file=program.path.name, source=program.source)
-    case = problem.measured(dtypes[0], seed)
+    runs, case = _Runs(program, problem, verdict, record), problem.measured(dtypes[0], seed)
     try:
         with time_limit(seconds):
             for dtype in dtypes:
                 for i, case in enumerate(problem.cases(dtype, seed)):
-                    _compare(verdict, program, problem, case, LAYOUTS[i % len(LAYOUTS)], record)
+                    runs.compare(case, LAYOUTS[i % len(LAYOUTS)])
             if not verdict.wrong and not verdict.findings:
                 case = problem.measured(dtypes[0], seed)
-                _measure(verdict, program, problem, case, record)
+                runs.measure(case)
     except TimeoutError as error:
-        verdict.add([Finding("time limit", "", "", "", f"{error} ({case})")])
+        verdict.find("time limit", "", f"{error} ({case})")
     return verdict
 
 
-def _compare(
-    verdict: Verdict, program: Program, problem: Problem, case: Case, layout: str, record: bool
-) -> None:
-    """Run a case in each order, or until one of them is wrong."""
-    for order, name in ORDERS.items():
-        ran = run(program, problem, case, layout, order=order)
-        if not _passes(verdict, program, problem, case, name, ran):
-            if record and verdict.recorded is None:
-                _, verdict.recorded, _ = run(
-                    program, problem, case, layout, order=order, blocks=4, record=True
-                )
+@dataclass(frozen=True)
+class _Runs:
+    """Runs of a program, which add what they find to the verdict."""
+
+    program: Program
+    problem: Problem
+    verdict: Verdict
+    record: bool
+
+    def compare(self, case: Case, layout: str) -> None:
+        """Run a case in each order, or until one of them is wrong."""
+        for order, name in ORDERS.items():
+            if not self._passes(case, name, *self._run(case, layout, order)):
+                if self.record and self.verdict.recorded is None:
+                    _, self.verdict.recorded, _ = self._run(case, layout, order, blocks=4, record=True)
+                return
+
+    def measure(self, case: Case) -> None:
+        """Count the accesses of a case, in contiguous tensors, unless its results are wrong."""
+        ran = self._run(case, "packed", blocks=ALL, record=self.record)
+        verdict, report = self.verdict, ran[1]
+        verdict.recorded = report if self.record else None
+        if not self._passes(case, "forwards", *ran):
             return
+        lines, most = report.lines, self.problem.limits.requests
+        verdict.report = report
+        verdict.cost = Cost(
+            case=str(case),
+            floor=case.floor,
+            moved=report.global_bytes,
+            requests=sum(line.requests for line in lines),
+            lanes=sum(line.lanes for line in lines),
+            wavefronts=sum(line.wavefronts for line in lines),
+            ideal=sum(line.ideal for line in lines),
+            most_requests=None if most is None else evaluate(most, case.sizes)[0],
+        )
 
+    def _run(
+        self, case: Case, layout: str, order: int = 0, *, blocks: int = 0, record: bool = False
+    ) -> tuple[dict[str, Array], CheckReport, str]:
+        """Results, report of the checker, and the layout that was used; `blocks` of each launch are counted,
+        and recorded on demand.
+        """
+        steps, arguments = self.program.steps, Arguments(self.program, self.problem, case, layout)
+        checked = runtime_of(tt.Device("checked"))
+        with checked.schedule(order=order), tt.cuda.check(blocks=blocks, record=record) as report:  # type: ignore[attr-defined]
+            arguments.allocate()
+            for step in steps:
+                launch(arguments, step, [case.dtype] if step.kernel.template else [])
+                if report.findings:
+                    break
+        results = {name: _values(arguments.tensors[name]) for name in (*case.outputs, *case.inputs)}
+        for name, (values, _) in case.inputs.items():
+            if name not in case.outputs and not np.array_equal(results[name], values, equal_nan=True):
+                said = f"`{name}` is an input, and has other values after the run"
+                report.findings.append(Finding("changed input", steps[-1].kernel.name, "", "", said))
+        return results, report, arguments.layout
 
-def _passes(
-    verdict: Verdict,
-    program: Program,
-    problem: Problem,
-    case: Case,
-    order: str,
-    ran: tuple[dict[str, Array], CheckReport, str],
-) -> bool:
-    """Add what is wrong in a run to the verdict; whether that is nothing."""
-    found, report, layout = ran
-    verdict.runs += any(np.size(expected) for expected, _ in case.outputs.values())
-    if (
-        problem.needs and report.kernels and not report.findings
-    ):  # of all kernels that ran, at last in the measured case
-        launched = frozenset(count.kernel.partition("<")[0] for count in report.kernels)
-        code = used_code(program.source, launched)
-        verdict.missing = [word for word in problem.needs if word not in code]
-    verdict.add(report.findings)
-    outputs = [
-        first_wrong(found[output], expected, _tolerance(dtype, problem), output, case, layout, order)
-        for output, (expected, dtype) in case.outputs.items()
-    ]
-    wrong = [w for w in outputs if w is not None]
-    verdict.wrong += wrong[:1]
-    return not wrong and not report.findings
-
-
-def run(
-    program: Program,
-    problem: Problem,
-    case: Case,
-    layout: str,
-    *,
-    order: int = 0,
-    blocks: int = 0,
-    record: bool = False,
-) -> tuple[dict[str, Array], CheckReport, str]:
-    """Results, report of the checker, and the layout that was used; `blocks` of each launch are counted, and
-    recorded on demand.
-    """
-    arguments = Arguments(program, problem, case, layout)
-    checked = runtime_of(tt.Device("checked"))
-    with checked.schedule(order=order), tt.cuda.check(blocks=blocks, record=record) as report:  # type: ignore[attr-defined]
-        arguments.allocate()
-        for step in program.steps:
-            launch(arguments, step, [case.dtype] if step.kernel.template else [])
-            if report.findings:
-                break
-    results = {name: _values(arguments.tensors[name]) for name in (*case.outputs, *case.inputs)}
-    for name, (values, _) in case.inputs.items():
-        if name not in case.outputs and not np.array_equal(results[name], values, equal_nan=True):
-            said = f"`{name}` is an input, and has other values after the run"
-            report.findings.append(Finding("changed input", program.steps[-1].kernel.name, "", "", said))
-    return results, report, arguments.layout
+    def _passes(
+        self, case: Case, order: str, results: dict[str, Array], report: CheckReport, layout: str
+    ) -> bool:
+        """Add what is wrong in a run to the verdict; whether that is nothing."""
+        verdict, needs = self.verdict, self.problem.needs
+        verdict.runs += any(np.size(expected) for expected, _ in case.outputs.values())
+        if needs and report.kernels and not report.findings:  # of all that ran, at last in the measured case
+            launched = frozenset(count.kernel.partition("<")[0] for count in report.kernels)
+            code = used_code(self.program.source, launched)
+            verdict.missing = [word for word in needs if word not in code]
+        verdict.add(report.findings)
+        for output, (expected, dtype) in case.outputs.items():
+            tolerance = TOLERANCES.get(dtype.name, 0.0) * self.problem.tolerance
+            if wrong := first_wrong(results[output], expected, tolerance, output, case, layout, order):
+                verdict.wrong.append(wrong)
+                return False
+        return not report.findings
 
 
 def _values(x: tt.Tensor) -> Array:
     x = x.cpu()
     return np.asarray((x.astype(tt.float64) if x.dtype.name in TOLERANCES else x).numpy())
-
-
-def _tolerance(dtype: tt.DType, problem: Problem) -> float:
-    return TOLERANCES.get(dtype.name, 0.0) * problem.tolerance
 
 
 def first_wrong(
@@ -163,35 +167,13 @@ def first_wrong(
     return Wrong(str(case), layout, order, output, index, *values, count, good.size, initialized)
 
 
-def _measure(verdict: Verdict, program: Program, problem: Problem, case: Case, record: bool) -> None:
-    """Count the accesses of a case, in contiguous tensors, unless its results are wrong."""
-    ran = run(program, problem, case, "packed", blocks=ALL, record=record)
-    report = ran[1]
-    verdict.recorded = report if record else None
-    if not _passes(verdict, program, problem, case, "forwards", ran):
-        return
-    lines, most = report.lines, problem.limits.requests
-    verdict.report = report
-    verdict.cost = Cost(
-        case=str(case),
-        floor=case.floor,
-        moved=report.global_bytes,
-        requests=sum(line.requests for line in lines),
-        lanes=sum(line.lanes for line in lines),
-        wavefronts=sum(line.wavefronts for line in lines),
-        ideal=sum(line.ideal for line in lines),
-        most_requests=None if most is None else evaluate(most, case.sizes)[0],
-    )
-
-
 def _dtypes(program: Program, problem: Problem) -> list[tt.DType]:
     """Dtypes to run in: all of the problem for templates, else that of the first pointer of its floats."""
     if program.is_template or len(problem.dtypes) == 1:
         return [as_dtype(name) for name in problem.dtypes]
     for step in program.steps:
         for p in step.kernel.parameters:
-            kind = p.type.replace("const", "").replace("*", "").strip()
-            dtype = dtype_of(kind, program, tt.float32)
+            dtype = dtype_of(p.type, program, tt.float32)
             if p.type.endswith("*") and dtype is not None and dtype.name in problem.dtypes:
                 return [dtype]
     raise ArgumentError(

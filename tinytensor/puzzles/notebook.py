@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tinytensor.errors import ArgumentError, KernelError
-from tinytensor.lab.html import Html, preformatted, tag
+from tinytensor.lab.html import Html, tag
 from tinytensor.lab.kernels.kernel_view import replay_of
+from tinytensor.lab.report import Report, Shown
 from tinytensor.puzzles import judge as kernels
 from tinytensor.puzzles.chapters import puzzle
 from tinytensor.puzzles.program import read
@@ -25,7 +26,7 @@ __all__ = ["Judgment", "judge_answer"]
 
 
 @dataclass(frozen=True, repr=False)
-class Judgment:
+class Judgment(Shown):
     """What a notebook shows of a judgment.
 
     Attributes:
@@ -43,13 +44,11 @@ class Judgment:
         """Whether the puzzle is solved."""
         return self.verdict is not None and self.verdict.solved
 
-    def __repr__(self) -> str:
-        return self.text
-
-    def _repr_html_(self) -> str:
-        """Notebook representation: the text, and the replay behind a line to click."""
+    def report(self) -> Report:
+        """The text, and the replay behind a line to click."""
         summary = tag("summary", "Replay of the first run that fails")
-        return preformatted(self.text) + (tag("details", summary, Html(self.replay)) if self.replay else "")
+        replay = [tag("details", summary, Html(self.replay))] * bool(self.replay)
+        return Report("Judgment", (self.text, *replay))
 
 
 def judge_answer(number: int, answer: str | Callable[..., Any]) -> Judgment:

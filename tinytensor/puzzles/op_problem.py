@@ -17,8 +17,9 @@ from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import COMPLEX, FLOATS, as_tuple, silent
 from tinytensor.puzzles.problem import Case, Problem, least_bytes
 
-# Of the letters in `Row.large`: three sets with remainders, one of them with more columns than a block has
-# threads; one for the cost, without.
+# Of the letters in `Row.large`: rows, columns, inner axes; batch, heads, queries, keys and width of a head;
+# images. Three sets with remainders (no multiples of block, tile or vector sizes), one of them with more
+# columns than a block has threads; one for the cost, without.
 _LETTERS = "rcknbhtsdyx"
 LENGTHS = (
     dict(zip(_LETTERS, (37, 70, 45, 150, 2, 2, 40, 45, 24, 9, 11), strict=True)),
@@ -28,7 +29,7 @@ LENGTHS = (
 MEASURED = dict(zip(_LETTERS, (64, 256, 64, 4096, 2, 2, 64, 64, 32, 32, 32), strict=True))
 MOST = 100_000  # elements of an input
 # Their results are finite where exp of an input is not: they are judged with large inputs, too.
-STABLE = (
+STABLE = [
     "softmax",
     "log_softmax",
     "logsumexp",
@@ -38,7 +39,7 @@ STABLE = (
     "silu",
     "gelu",
     "tanh",
-)
+]
 
 
 def problem_of(name: str) -> Problem:

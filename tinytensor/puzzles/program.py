@@ -137,7 +137,10 @@ def _scratch(path: Path, text: str) -> Scratch:
 
 
 def dtype_of(kind: str, program: Program, dtype: DType) -> DType | None:
-    """The dtype of a C++ type; `dtype` for the template parameter of a kernel. None: there is none."""
+    """The dtype of a C++ type, or of what a pointer to it points to; `dtype` for the template parameter of a
+    kernel. None: there is none.
+    """
+    kind = kind.replace("const", "").strip("* ")
     if kind in {p.name for step in program.steps for p in step.kernel.template}:
         return dtype
     return next((d for d, name in CPP.items() if name == canonical(kind)), None)

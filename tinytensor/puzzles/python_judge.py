@@ -6,14 +6,13 @@ import ast
 import inspect
 import runpy
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
-from tinytensor.emulator.check.findings import Finding
 from tinytensor.errors import ArgumentError
 from tinytensor.files import read_text
 from tinytensor.puzzles.judge import SECONDS, first_wrong, time_limit
@@ -44,14 +43,15 @@ def judge_python(path: Path, p: PythonPuzzle, number: int, *, seconds: float = S
     verdict = Verdict(f"puzzle {number}, {p.title}", Limits(), counted=False)
     tree = _parsed(path)
     seed = seed_of(read_text(path, "judge"))
-    verdict.add(_broken_rules(path, tree, p))
+    for line, why in _broken_rules(tree, p):
+        verdict.find("not allowed", p.function, why, f"{path.name}:{line}")
     try:
         with time_limit(seconds), tt.no_grad():
             function = _loaded(path, p)
             for sizes in p.cases:
                 _compare(verdict, path, function, p, p.case(tt.float64, sizes, seed), seed)
     except TimeoutError as error:
-        verdict.add([Finding("time limit", "", "", "", str(error))])
+        verdict.find("time limit", "", str(error))
     return verdict
 
 
@@ -88,47 +88,37 @@ def _loaded(path: Path, p: PythonPuzzle) -> Callable[..., Any]:
     return found
 
 
-def _broken_rules(path: Path, tree: ast.Module, p: PythonPuzzle) -> list[Finding]:
-    """What the puzzle does not allow in the source."""
-
-    def finding(line: int, why: str) -> Finding:
-        return Finding("not allowed", p.function, f"{path.name}:{line}", "", why)
-
+def _broken_rules(tree: ast.Module, p: PythonPuzzle) -> Iterator[tuple[int, str]]:
+    """What the puzzle does not allow in the source: lines and reasons."""
     if p.kind == GRADIENT:
         used = [(n.lineno, n.attr) for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
         used += [(n.lineno, n.arg or "") for n in ast.walk(tree) if isinstance(n, ast.keyword)]
         used += [(n.lineno, n.name) for n in ast.walk(tree) if isinstance(n, ast.alias)]
-        return [finding(line, f"{name} is autograd") for line, name in used if name in AUTOGRAD]
-    found, allowed = [], CALLS[p.kind] | METADATA
+        yield from [(line, f"{name} is autograd") for line, name in used if name in AUTOGRAD]
+        return
+    allowed = CALLS[p.kind] | METADATA
     for part in tree.body:
         is_text = isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
         is_the_function = isinstance(part, ast.FunctionDef) and part.name == p.function
         if not (is_text or is_the_function or isinstance(part, ast.Import)):
-            found.append(
-                finding(part.lineno, f"the file has `import tinytensor as tt` and {p.function} alone")
-            )
+            yield part.lineno, f"the file has `import tinytensor as tt` and {p.function} alone"
     for f in ast.walk(tree):
         if not isinstance(f, ast.FunctionDef) or f.name != p.function:
             continue
         body = f.body[1:] if ast.get_docstring(f) else f.body
         if len(body) != 1 or not isinstance(body[0], ast.Return):
-            found.append(
-                finding(f.lineno, "the function is one `return …`; sizes, such as m, may be its parameters")
-            )
+            yield f.lineno, "the function is one `return …`; sizes, such as m, may be its parameters"
         match body[-1]:
             case ast.Return(value=ast.Call(func=ast.Attribute(value=ast.Name(), attr="as_strided"))):
                 pass
             case _ if p.kind == VIEW:
-                found.append(
-                    finding(f.lineno, "the function is `return x.as_strided(shape, strides, offset)`")
-                )
+                yield f.lineno, "the function is `return x.as_strided(shape, strides, offset)`"
         nodes: list[ast.expr] = [n.func for n in ast.walk(f) if isinstance(n, ast.Call)]
         nodes += [n for n in ast.walk(f) if isinstance(n, ast.Attribute)]
         for node in dict.fromkeys(nodes):
             name = ast.unparse(node).rpartition(".")[2]
             if name not in allowed:
-                found.append(finding(node.lineno, f"{name}; allowed are {', '.join(sorted(allowed))}"))
-    return found
+                yield node.lineno, f"{name}; allowed are {', '.join(sorted(allowed))}"
 
 
 def _compare(
@@ -155,33 +145,30 @@ def _compare(
     except (Exception, SystemExit) as error:  # of the learner's function
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         place = f"{path.name}:{lines[-1]}" if lines else path.name
-        said = f"{type(error).__name__}: {error} ({case})"
-        verdict.add([Finding("exception", p.function, place, "", said)])
+        verdict.find("exception", p.function, f"{type(error).__name__}: {error} ({case})", place)
         return
     results = tuple(got) if isinstance(got, tuple | list) else (got,)
     if len(results) != len(expected):
         one = "1 result" if len(results) == 1 else f"{len(results)} results"
-        text = f"it returns {one}, not {', '.join(expected)}"
-        verdict.add([Finding("wrong shape", p.function, "", "", text)])
+        verdict.find("wrong shape", p.function, f"it returns {one}, not {', '.join(expected)}")
         return
     for (name, y), result in zip(expected.items(), results, strict=True):
         _compare_one(verdict, p, case, name, y, result)
     source = next(iter(tensors.values()), None)
     if p.kind == VIEW and source is not None and not (tt.is_tensor(got) and got.shares_memory(source)):
-        verdict.add([Finding("copy", p.function, "", "", "the result does not share the memory of x")])
+        verdict.find("copy", p.function, "the result does not share the memory of x")
 
 
 def _compare_one(
     verdict: Verdict, p: PythonPuzzle, case: Case, name: str, expected: Array, result: Any
 ) -> None:
     if not tt.is_tensor(result):
-        text = f"{name} is a {type(result).__name__}, not a tensor ({case})"
-        verdict.add([Finding("no tensor", p.function, "", "", text)])
+        verdict.find("no tensor", p.function, f"{name} is a {type(result).__name__}, not a tensor ({case})")
         return
     array = np.asarray(result.detach().cpu().numpy(), dtype=np.float64)
     if array.shape != expected.shape:
         text = f"{name} has shape {array.shape}, expected {expected.shape} ({case})"
-        verdict.add([Finding("wrong shape", p.function, "", "", text)])
+        verdict.find("wrong shape", p.function, text)
         return
     tolerance = TOLERANCE if p.kind == GRADIENT else TOLERANCES["float64"]
     if wrong := first_wrong(array, expected, tolerance, name, case, "packed", "forwards"):

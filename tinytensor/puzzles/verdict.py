@@ -181,6 +181,10 @@ class Verdict:
                 known.add((f.kind, f.place, f.other))
                 self.findings.append(f)
 
+    def find(self, kind: str, function: str, text: str, place: str = "") -> None:
+        """Add what is wrong with a function."""
+        self.add([Finding(kind, function, place, "", text)])
+
     def __str__(self) -> str:
         said = f"{self.title}: " + (f"solved, score {self.score}" if self.solved else "not solved")
         parts = [said, f"  runs      {self.runs}, of which {len(self.wrong)} wrong"]
