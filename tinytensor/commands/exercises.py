@@ -8,16 +8,12 @@ import tinytensor as tt
 from tinytensor.op import registry
 from tinytensor.op_table import FAMILIES, Row
 from tinytensor.op_table.row import COMPLEX, FLOATS, as_tuple
+from tinytensor.puzzles.op_problem import LENGTHS as SETS
 from tinytensor.runtime.kernel_files import kernel_files
 
 __all__ = ["EXERCISES", "KERNELS_OF_OTHERS", "LENGTHS", "LOOPING", "run"]
 
-# Of the letters in `Row.large`; not multiples of block, tile or vector sizes: each has a remainder.
-LENGTHS = {
-    **{"r": 37, "c": 70, "k": 45, "n": 150},  # rows, columns, inner axes
-    **{"b": 2, "h": 2, "t": 40, "s": 45, "d": 24},  # attention: batch, heads, queries, keys, width of a head
-    **{"y": 9, "x": 11},  # images
-}
+LENGTHS = SETS[0]
 # Modules of ops without a .cu file of their own, and the one whose kernels they launch.
 KERNELS_OF_OTHERS = {
     "causal_self_attention": "attention",

@@ -15,12 +15,15 @@ import tinytensor as tt
 from tinytensor.commands.json_output import kernel_fields, printed, write_json, write_page
 from tinytensor.commands.launch_expression import parse_launch, required
 from tinytensor.commands.options import parser
+from tinytensor.dtypes import as_dtype
 from tinytensor.errors import ArgumentError, DeviceError, DTypeError, KernelError, ShapeError
 from tinytensor.lab.kernels.kernel_view import Kernels, kernel
 from tinytensor.op import registry
+from tinytensor.puzzles.arguments import LAYOUTS as STRIDED
+from tinytensor.puzzles.arguments import laid_out
 from tinytensor.runtime.cuda.occupancy import LIMITS
 
-LAYOUTS = ("packed", "transposed", "sliced", "step", "reversed", "repeated")
+LAYOUTS = (*STRIDED, "repeated")
 MOST = 1 << 24  # maximum elements of an operand: takes the emulator minutes
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "bool")
 
@@ -132,20 +135,7 @@ def _shape(text: str) -> tuple[int, ...]:
 
 def _input(seed: int, shape: tuple[int, ...], layout: str, dtype: str) -> tt.Tensor:
     """Random values between 0.5 and 1.5, where most functions are defined, in the given layout."""
-    rng = np.random.default_rng(seed)
-
-    def drawn(*sizes: int) -> tt.Tensor:
-        return tt.tensor(rng.uniform(0.5, 1.5, sizes)).astype(dtype)
-
-    if layout == "packed" or not shape:
-        return drawn(*shape)
-    *outer, last = shape
-    if layout == "transposed":
-        return drawn(*reversed(shape)).permute(*reversed(range(len(shape))))
-    if layout == "sliced":  # every row is the interior of a longer one
-        return drawn(*outer, last + 3)[..., 1 : last + 1]
-    if layout == "step":
-        return drawn(*outer, 2 * last)[..., ::2]
-    if layout == "reversed":
-        return drawn(*shape)[..., ::-1]
-    return drawn(*outer, 1).expand(*shape)
+    repeated = layout == "repeated" and bool(shape)
+    drawn = np.random.default_rng(seed).uniform(0.5, 1.5, (*shape[:-1], 1) if repeated else shape)
+    x = laid_out(drawn, as_dtype(dtype), "packed" if repeated else layout)
+    return x.expand(*shape) if repeated else x
