@@ -60,26 +60,6 @@ def test_random_views_against_numpy(start):
         assert step.reach.distinct == len(set(a.ravel().tolist()))
 
 
-@pytest.mark.parametrize("dtype", ["bool", "int16", "float32", "int64", "complex128"])
-def test_lines_and_sectors_are_those_of_the_addresses(dtype):
-    for seed in range(40):
-        x = random_view(seed)[0]
-        y = tt.tensor(np.zeros(200), dtype=dtype).as_strided(
-            x.shape, [3 * s for s in x.strides], 3 * x.offset
-        )
-        array = y.numpy()
-        addresses = np.full(array.shape, address(array))
-        for axis, n in enumerate(array.shape):
-            addresses += (np.arange(n) * array.strides[axis]).reshape(
-                [-1 if i == axis else 1 for i in range(array.ndim)]
-            )
-        every_byte = np.unique(addresses)[:, None] + np.arange(array.itemsize)
-        (step,) = y.explain().steps
-        for block in (64, 32):
-            found = step.reach.blocks(array.itemsize, block, step.buffer.start)
-            assert found == np.unique(every_byte // block).size, (seed, block)
-
-
 SHAPES = [(), (0,), (1,), (3, 0, 2), (70, 40), (30, 3, 50)]
 EVERY = [(dtype.name, (2, 1, 2, 1, 2, 2)) for dtype in tt.dtypes.ALL] + [
     ("float32", shape) for shape in SHAPES

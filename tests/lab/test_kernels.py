@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import tinytensor as tt
-from tests.helpers.browser import CHROMIUM, Browser
 from tests.helpers.cupy_fixtures import needs_nvrtc
 from tests.helpers.pages import parse
+from tests.lab.conftest import Show
 from tinytensor.__main__ import main
 from tinytensor.errors import ArgumentError, DeviceError
 from tinytensor.lab.kernels.kernel_view import kernel
@@ -44,7 +44,8 @@ def place(launch: KernelLaunch, line: int) -> str:
 
 def test_source_and_launch_of_an_own_kernel() -> None:
     launch = transposed()
-    assert (launch.grid, launch.block, launch.shared, launch.times) == ((1, 2, 1), (32, 8, 1), 0, 1)
+    count = launch.count
+    assert (count.grid, count.block, count.shared, count.times) == ((1, 2, 1), (32, 8, 1), 0, 1)
     assert launch.template == {"T": "float"}
     (piece,) = launch.source
     assert (piece.first, piece.last) == (2, 7)
@@ -220,14 +221,10 @@ def test_each_access_of_a_line_has_its_own_color() -> None:
     assert [(s.text, s.attributes["style"]) for s in row.all("span")] == [("32.00", "--v:0.875")]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
-def test_the_source_is_seen_in_a_narrow_window(tmp_path: Path) -> None:
-    path = tmp_path / "a.html"
-    path.write_text(kernel("softmax", tt.ones(4, 64)).html(), encoding="utf-8")
-    with Browser(tmp_path / "profile") as browser:
-        browser.open(path, width=1280)
-        wide = "[...document.querySelectorAll('.code')].map(t => t.offsetWidth - t.parentElement.clientWidth)"
-        assert max(browser.run(wide)) <= 0
+def test_the_source_is_seen_in_a_narrow_window(show: Show) -> None:
+    browser = show(kernel("softmax", tt.ones(4, 64)).html())
+    wide = "[...document.querySelectorAll('.code')].map(t => t.offsetWidth - t.parentElement.clientWidth)"
+    assert max(browser.run(wide)) <= 0
 
 
 # ---- the command -------------------------------------------------------------------------------------------

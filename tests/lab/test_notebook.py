@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.helpers.browser import CHROMIUM, Browser
 from tests.helpers.pages import parse
+from tests.lab.conftest import Show
 from tinytensor import lab
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.html import Html, page, write
@@ -156,15 +156,11 @@ FILL = """["rect.frame", "svg text:not([style])"].map(
   chosen => getComputedStyle(document.querySelector(chosen)).fill)"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
-def test_a_browser_draws_a_graph_in_a_notebook_and_in_a_file(tmp_path):
+def test_a_browser_draws_a_graph_in_a_notebook_and_in_a_file(show: Show):
     graph = lab.graph(loss())
-    (tmp_path / "a.html").write_text(f"<!doctype html><body>{graph._repr_html_()}</body>", encoding="utf-8")
-    write(tmp_path / "a.svg", graph.svg())
-    with Browser(tmp_path / "profile") as browser:
-        for name in ("a.html", "a.svg"):
-            browser.open(tmp_path / name)
-            assert browser.run(FILL) == ["none", "rgb(27, 29, 34)"], name
+    notebook = f"<!doctype html><body>{graph._repr_html_()}</body>"
+    for text, name in ((notebook, "a.html"), (graph.svg(), "a.svg")):
+        assert show(text, name).run(FILL) == ["none", "rgb(27, 29, 34)"], name
 
 
 def test_one_page_has_a_tab_for_each_thing():
@@ -181,16 +177,13 @@ def test_one_page_has_a_tab_for_each_thing():
             lab.page(*words)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
-def test_an_address_opens_the_tab_of_the_replay(tmp_path):
+def test_an_address_opens_the_tab_of_the_replay(show: Show):
     with tt.cuda.check(record=True) as report:
         tt.ones(40, device="emulated") + 1.0
-    write(tmp_path / "a.html", lab.page(lab.graph(loss()), report))
+    browser = show(lab.page(lab.graph(loss()), report))
     seen = "[...document.querySelectorAll('.view')].map(v => v.checkVisibility())"
-    with Browser(tmp_path / "profile") as browser:
-        browser.open(tmp_path / "a.html")
-        assert browser.run(seen) == [True, False]
-        browser.run("document.getElementById('tab-1').click()")
-        assert browser.run(seen) == [False, True]
-        browser.run("document.getElementById('tab-0').click(), location.hash = '#step=0&x'")
-        browser.wait("document.getElementById('tab-1').checked")
+    assert browser.run(seen) == [True, False]
+    browser.run("document.getElementById('tab-1').click()")
+    assert browser.run(seen) == [False, True]
+    browser.run("document.getElementById('tab-0').click(), location.hash = '#step=0&x'")
+    browser.wait("document.getElementById('tab-1').checked")

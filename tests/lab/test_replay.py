@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.helpers.browser import CHROMIUM, Browser
 from tests.helpers.pages import parse
 from tests.helpers.source import ROOT
+from tests.lab.conftest import Show
 from tinytensor import lab
 from tinytensor.__main__ import main
 from tinytensor.cuda import CheckReport
@@ -327,21 +327,16 @@ def test_a_schedule_with_another_result_is_replayed() -> None:
     assert own == [("load", switch.to[0]), ("store", element)]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
-def test_a_browser_goes_to_the_other_order(tmp_path: Path) -> None:
-    path = tmp_path / "a.html"
+def test_a_browser_goes_to_the_other_order(show: Show) -> None:
     x, y = tt.tensor(X).to("emulated"), tt.empty(2, device="emulated")
     with tt.cuda.check(record=True, schedules=20) as report:
         tt.cuda.kernel(WRONG.replace("    for (", "    __syncthreads();\n    for (", 1))[2, 64](y, x)
-    write(path, lab.page(report))
-    (schedule,) = report.schedules
-    with Browser(tmp_path / "profile") as browser:
-        browser.open(path)
-        button = "document.querySelector('[data-entry]')"
-        assert f"{schedule.result}: {len(schedule.switches)} switch" in browser.run(f"{button}.textContent")
-        browser.run(f"{button}.click()")
-        assert "Finding: another thread runs before this access. ① step" in browser.run(NOW)
-        assert browser.run(button) is None
+    (schedule,), browser = report.schedules, show(lab.page(report))
+    button = "document.querySelector('[data-entry]')"
+    assert f"{schedule.result}: {len(schedule.switches)} switch" in browser.run(f"{button}.textContent")
+    browser.run(f"{button}.click()")
+    assert "Finding: another thread runs before this access. ① step" in browser.run(NOW)
+    assert browser.run(button) is None
 
 
 def test_lines_know_what_they_stand_under() -> None:
@@ -354,32 +349,27 @@ def test_lines_know_what_they_stand_under() -> None:
     assert under["5"] == []
 
 
-def test_memory_is_named_as_in_the_source() -> None:
-    source = """
+# Source, threads, and the memories that the page names: space, type, bytes of an element, shape.
+MEMORIES: dict[str, tuple[str, int, list[tuple[str, str, str, int, list[int]]]]] = {
+    "as in the source": (
+        """
     __global__ void copy(float* y, const float* x) {
         __shared__ double tile[2][32];
         extern __shared__ int more[];
         tile[0][threadIdx.x] = x[threadIdx.x];
         more[threadIdx.x] = 7;
         y[threadIdx.x] = tile[0][threadIdx.x] + more[threadIdx.x];
-    }"""
-    x, y = tt.tensor(X[:32]).reshape(4, 8).to("emulated"), tt.empty(32, device="emulated")
-    with tt.cuda.check(record=True) as report:
-        tt.cuda.kernel(source)[1, 32, 128](y, x)
-    (data,) = data_of(report)
-    named = {m["name"]: (m["space"], m["type"], m["item"], m["shape"]) for m in data["memories"]}
-    assert named == {
-        "x": ("global", "float", 4, [4, 8]),
-        "y": ("global", "float", 4, [32]),
-        "tile": ("shared", "double", 8, [2, 32]),
-        "more": ("shared", "int", 4, []),
-    }
-    (step,) = [s for s in data["blocks"][0]["steps"] if s[0] == "store" and s[5:6] == [len(named) - 3]]
-    assert step
-
-
-def test_shared_memory_of_the_same_name_keeps_its_own_shape() -> None:
-    source = """
+    }""",
+        32,
+        [
+            ("more", "shared", "int", 4, []),
+            ("tile", "shared", "double", 8, [2, 32]),
+            ("x", "global", "float", 4, [4, 16]),
+            ("y", "global", "float", 4, [64]),
+        ],
+    ),
+    "two of a name, each with its own shape": (
+        """
     __device__ float first(float x) {
         __shared__ float s[64];
         s[threadIdx.x] = x;
@@ -394,28 +384,46 @@ def test_shared_memory_of_the_same_name_keeps_its_own_shape() -> None:
     }
     __global__ void both(float* y, const float* x) {
         y[threadIdx.x] = first(x[threadIdx.x]) + second(x[threadIdx.x]);
-    }"""
-    (data,) = data_of(run(source, 1, 64))
-    shared = [(m["type"], m["shape"]) for m in data["memories"] if m["space"] == "shared"]
-    assert sorted(shared) == [("double", [2, 32]), ("float", [64])]
-
-
-def test_bytes_that_a_kernel_casts_have_one_of_its_types() -> None:
-    source = """
+    }""",
+        64,
+        [
+            ("s", "shared", "double", 8, [2, 32]),
+            ("s", "shared", "float", 4, [64]),
+            ("x", "global", "float", 4, [4, 16]),
+            ("y", "global", "float", 4, [64]),
+        ],
+    ),
+    "bytes that a kernel casts have one of its types": (
+        """
     __global__ void copy(float* y, const float* x) {
         __shared__ __align__(16) unsigned char bytes[512];
         float4* part = (float4*)bytes;
         part[threadIdx.x] = ((const float4*)x)[threadIdx.x];
         ((float4*)y)[threadIdx.x] = part[threadIdx.x];
-    }"""
-    (data,) = data_of(run(source, 1, 32))
-    (memory,) = [m for m in data["memories"] if m["space"] == "shared"]
-    assert (memory["name"], memory["type"], memory["item"]) == ("bytes", "float", 4)
-    (store,) = [
-        s for s in data["blocks"][0]["steps"] if s[0] == "store" and s[5] == data["memories"].index(memory)
-    ]
-    assert store[3] == 16
-    assert store[8] == X.tolist()
+    }""",
+        16,
+        [
+            ("bytes", "shared", "float", 4, [512]),
+            ("x", "global", "float", 4, [4, 16]),
+            ("y", "global", "float", 4, [64]),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MEMORIES)
+def test_memory_is_named_as_in_the_source(name: str) -> None:
+    source, threads, expected = MEMORIES[name]
+    x, y = tt.tensor(X[:64]).reshape(4, 16).to("emulated"), tt.empty(64, device="emulated")
+    with tt.cuda.check(record=True) as report:
+        tt.cuda.kernel(source)[1, threads, 128](y, x)
+    (data,) = data_of(report)
+    keys = ("name", "space", "type", "item", "shape")
+    assert sorted(tuple([m[key] for key in keys]) for m in data["memories"]) == expected
+    stores = [s for s in data["blocks"][0]["steps"] if s[0] == "store"]
+    assert {data["memories"][s[5]]["name"] for s in stores} == {n for n, *_ in expected} - {"x"}
+    if "casts" in name:
+        assert (stores[0][3], stores[0][8]) == (16, X[:64].tolist())
 
 
 def test_operands_in_a_struct_are_numbered() -> None:
@@ -446,111 +454,97 @@ def test_two_runs_give_one_page() -> None:
 # ---- the page ----------------------------------------------------------------------------------------------
 
 NOW = "document.getElementById('replay-now').textContent"
+FLAGGED = "[...document.querySelectorAll('#replay-threads b.flagged')].map(b => b.dataset.thread)"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
-def test_a_browser_steps_through_it(tmp_path: Path) -> None:
-    path = tmp_path / "a.html"
-    write(path, lab.page(run(RIGHT)))
-    with Browser(tmp_path / "profile") as browser:
-        browser.open(path, 1280)
-        count = "document.getElementById('replay-count').textContent"
-        assert browser.run(count) == "step 1 of 30"
-        assert "Warp 0 R loads 4 bytes per lane, global x[0] … x[31]" in browser.run(NOW)
-        assert "4 sectors of 32 bytes, 100% of them used: coalesced" in browser.run(NOW)
-        size = "document.getElementById('replay-cut').textContent"
-        assert "block 64: 64 threads, 2 warps." in browser.run(size)
-        for key, step in (
-            ("ArrowRight", 2),
-            ("End", 30),
-            ("ArrowLeft", 29),
-            ("Home", 1),
-            ("Shift+ArrowRight", 5),
-        ):
-            browser.press(key)
-            assert browser.run(count) == f"step {step} of 30"
-        assert "Barrier of the block, line 7: 64 threads meet" in browser.run(NOW)
-        shown = "document.querySelectorAll('#replay-threads b.meets').length"
-        assert browser.run(shown) == 64
-        browser.run("location.hash = '#step=14&cell=s[5]'")
-        browser.wait("document.getElementById('replay-count').textContent.startsWith('step 15')")
-        assert "8 of 32 lanes are active" in browser.run(NOW)
-        assert "24 inactive: lanes 8–31 do next: barrier, line 7" in browser.run(NOW)
-        assert "if (t < step)" in browser.run(NOW)
-        # 6 + 38, then + 22 + 54.
-        assert "s[5] = 120, last written by thread 5 at step 12 (line 8)." in browser.run(NOW)
-        active = "[...document.querySelectorAll('#replay-threads b.load')].map(b => b.dataset.thread)"
-        assert browser.run(active) == [str(t) for t in range(8)]
-        cells = "[...document.querySelectorAll('#replay-memory b.load')].map(b => b.dataset.cell)"
-        assert sorted(browser.run(cells), key=len) == [
-            *[f"s[{i}]" for i in (8, 9)],
-            *[f"s[{i}]" for i in range(10, 16)],
-        ]
-        rows = "[...document.querySelectorAll('#replay-details tr')].slice(1).map(r => r.textContent)"
-        assert "thread 5" in browser.run(rows)[0]
-        browser.run("change({cell: 'x[70]'})")
-        details = "document.getElementById('replay-details').textContent"
-        assert "This block does not touch it. Block 1 does." in browser.run(details)
-        marked = "document.querySelector('.code tr.now').dataset.line"
-        assert re.fullmatch(r"block_sum_\w+\.cu:8", browser.run(marked))
+def test_a_browser_steps_through_it(show: Show) -> None:
+    browser = show(lab.page(run(RIGHT)))
+    count = "document.getElementById('replay-count').textContent"
+    assert browser.run(count) == "step 1 of 30"
+    assert "Warp 0 R loads 4 bytes per lane, global x[0] … x[31]" in browser.run(NOW)
+    assert "4 sectors of 32 bytes, 100% of them used: coalesced" in browser.run(NOW)
+    size = "document.getElementById('replay-cut').textContent"
+    assert "block 64: 64 threads, 2 warps." in browser.run(size)
+    for key, step in (
+        ("ArrowRight", 2),
+        ("End", 30),
+        ("ArrowLeft", 29),
+        ("Home", 1),
+        ("Shift+ArrowRight", 5),
+    ):
+        browser.press(key)
+        assert browser.run(count) == f"step {step} of 30"
+    assert "Barrier of the block, line 7: 64 threads meet" in browser.run(NOW)
+    shown = "document.querySelectorAll('#replay-threads b.meets').length"
+    assert browser.run(shown) == 64
+    browser.run("location.hash = '#step=14&cell=s[5]'")
+    browser.wait("document.getElementById('replay-count').textContent.startsWith('step 15')")
+    assert "8 of 32 lanes are active" in browser.run(NOW)
+    assert "24 inactive: lanes 8–31 do next: barrier, line 7" in browser.run(NOW)
+    assert "if (t < step)" in browser.run(NOW)
+    # 6 + 38, then + 22 + 54.
+    assert "s[5] = 120, last written by thread 5 at step 12 (line 8)." in browser.run(NOW)
+    active = "[...document.querySelectorAll('#replay-threads b.load')].map(b => b.dataset.thread)"
+    assert browser.run(active) == [str(t) for t in range(8)]
+    cells = "[...document.querySelectorAll('#replay-memory b.load')].map(b => b.dataset.cell)"
+    assert sorted(browser.run(cells), key=len) == [
+        *[f"s[{i}]" for i in (8, 9)],
+        *[f"s[{i}]" for i in range(10, 16)],
+    ]
+    rows = "[...document.querySelectorAll('#replay-details tr')].slice(1).map(r => r.textContent)"
+    assert "thread 5" in browser.run(rows)[0]
+    browser.run("change({cell: 'x[70]'})")
+    details = "document.getElementById('replay-details').textContent"
+    assert "This block does not touch it. Block 1 does." in browser.run(details)
+    marked = "document.querySelector('.code tr.now').dataset.line"
+    assert re.fullmatch(r"block_sum_\w+\.cu:8", browser.run(marked))
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_browser_jumps_to_a_race(tmp_path: Path, width: int) -> None:
-    path = tmp_path / "a.html"
+def test_a_browser_jumps_to_a_race(show: Show, width: int) -> None:
     report = run(WRONG)
-    write(path, lab.page(report))
     number = next(i for i, f in enumerate(report.findings) if f.kind == "shared race")
-    with Browser(tmp_path / "profile") as browser:
-        browser.open(path, width)
-        browser.run(f"document.querySelector('[data-finding=\"{number}\"]').click()")
-        assert "Finding: shared race. ① step" in browser.run(NOW)
-        flagged = "[...document.querySelectorAll('#replay-threads b.flagged')].map(b => b.dataset.thread)"
-        assert len(browser.run(flagged)) == 2
-        assert browser.run("document.querySelectorAll('#replay-memory b.flagged').length") == 1
-        assert browser.run("document.documentElement.scrollWidth") <= width
-        marks = "[...document.querySelectorAll('td[data-mark]')].map(d => d.textContent + d.dataset.mark)"
-        assert browser.run(marks) == ["5②", "8①"]
+    browser = show(lab.page(report), width=width)
+    browser.run(f"document.querySelector('[data-finding=\"{number}\"]').click()")
+    assert "Finding: shared race. ① step" in browser.run(NOW)
+    assert len(browser.run(FLAGGED)) == 2
+    assert browser.run("document.querySelectorAll('#replay-memory b.flagged').length") == 1
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    marks = "[...document.querySelectorAll('td[data-mark]')].map(d => d.textContent + d.dataset.mark)"
+    assert browser.run(marks) == ["5②", "8①"]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
-def test_a_browser_goes_to_a_refused_access(tmp_path: Path) -> None:
+def test_a_browser_goes_to_a_refused_access(show: Show) -> None:
     click = "document.querySelector('[data-finding]').click()"
     stopped = ". The launch was stopped here: no thread went on, and nothing later was written."
-    with Browser(tmp_path / "profile") as browser:
-        for which, said in (
-            (0, "Thread 4 R loads 4 bytes, global x[4], at"),
-            (1, "Thread 0 R loads 4 bytes, global x[-1], at"),
-            (4, "Thread 4 W stores 4 bytes, shared s[8], at"),
-            (5, "Thread 4 W stores 4 bytes, shared s[8], at"),
-            (11, "Thread 0 R loads 4 bytes, shared s[-1], at"),
-            (12, "Thread 4 takes an index beyond an array, at"),
-            (6, "Thread 0 R loads 4 bytes, global address 0x0, at"),
-        ):
-            path = tmp_path / f"{which}.html"
-            report = run_outside(which)
-            write(path, lab.page(report))
-            browser.open(path, 1280)
-            above = "document.getElementById('replay-cut').textContent"
-            assert "The launch was stopped before its end." in browser.run(above)
-            first = browser.run(NOW)
-            browser.run(click)
-            now = browser.run(NOW)
-            assert said in now
-            assert f"Refused: {report.findings[0]}{stopped}" in now
-            assert "Finding: out of bounds. ① step" in now
-            assert "inactive" not in now
-            flagged = "[...document.querySelectorAll('#replay-threads b.flagged')].map(b => b.dataset.thread)"
-            assert browser.run(flagged) == [re.findall(r"Thread (\d+)", said)[0]]
-            cells = "[...document.querySelectorAll('#replay-memory b.flagged')].map(b => b.dataset.cell)"
-            assert browser.run(cells) == re.findall(r"(?:global|shared) (.*), at", said)
-            if which == 0:
-                assert "lanes 5–31 do nothing more before the launch is stopped at step 3." in first
-        write(tmp_path / "barrier.html", lab.page(run_outside(10)))
-        browser.open(tmp_path / "barrier.html", 1280)
+    for which, said in (
+        (0, "Thread 4 R loads 4 bytes, global x[4], at"),
+        (1, "Thread 0 R loads 4 bytes, global x[-1], at"),
+        (4, "Thread 4 W stores 4 bytes, shared s[8], at"),
+        (5, "Thread 4 W stores 4 bytes, shared s[8], at"),
+        (11, "Thread 0 R loads 4 bytes, shared s[-1], at"),
+        (12, "Thread 4 takes an index beyond an array, at"),
+        (6, "Thread 0 R loads 4 bytes, global address 0x0, at"),
+    ):
+        report = run_outside(which)
+        browser = show(lab.page(report), f"{which}.html")
+        above = "document.getElementById('replay-cut').textContent"
+        assert "The launch was stopped before its end." in browser.run(above)
+        first = browser.run(NOW)
         browser.run(click)
-        assert "The launch was stopped there" in browser.run(NOW)
+        now = browser.run(NOW)
+        assert said in now
+        assert f"Refused: {report.findings[0]}{stopped}" in now
+        assert "Finding: out of bounds. ① step" in now
+        assert "inactive" not in now
+        assert browser.run(FLAGGED) == [re.findall(r"Thread (\d+)", said)[0]]
+        cells = "[...document.querySelectorAll('#replay-memory b.flagged')].map(b => b.dataset.cell)"
+        assert browser.run(cells) == re.findall(r"(?:global|shared) (.*), at", said)
+        if which == 0:
+            assert "lanes 5–31 do nothing more before the launch is stopped at step 3." in first
+    browser = show(lab.page(run_outside(10)), "barrier.html")
+    browser.run(click)
+    assert "The launch was stopped there" in browser.run(NOW)
 
 
 def test_what_no_fewer_sectors_would_do_is_not_colored() -> None:
@@ -623,16 +617,12 @@ def test_the_judge_writes_the_replay_of_a_failing_run(tmp_path: Path) -> None:
     assert main(["judge", str(source), "--puzzle", str(python), "--html", str(page), *folder]) == 2
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
-def test_a_notebook_shows_the_replay_in_a_frame(tmp_path: Path) -> None:
-    path = tmp_path / "notebook.html"
-    path.write_text(f"<!doctype html><body>{lab.page(run(RIGHT))._repr_html_()}</body>", encoding="utf-8")
-    with Browser(tmp_path / "profile") as browser:
-        browser.open(path)
-        inside = "document.querySelector('iframe').contentDocument"
-        browser.wait(f"{inside}.getElementById('replay-count').textContent == 'step 1 of 30'")
-        browser.run(f"{inside}.getElementById('replay-next').click()")
-        assert browser.run(f"{inside}.getElementById('replay-count').textContent") == "step 2 of 30"
+def test_a_notebook_shows_the_replay_in_a_frame(show: Show) -> None:
+    browser = show(f"<!doctype html><body>{lab.page(run(RIGHT))._repr_html_()}</body>")
+    inside = "document.querySelector('iframe').contentDocument"
+    browser.wait(f"{inside}.getElementById('replay-count').textContent == 'step 1 of 30'")
+    browser.run(f"{inside}.getElementById('replay-next').click()")
+    assert browser.run(f"{inside}.getElementById('replay-count').textContent") == "step 2 of 30"
 
 
 SUMS = """steps.filter(s => s.memory !== undefined).reduce((sums, s) => {
@@ -644,26 +634,22 @@ SUMS = """steps.filter(s => s.memory !== undefined).reduce((sums, s) => {
 }, {})"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
-def test_a_browser_names_what_a_request_costs(tmp_path: Path) -> None:
+def test_a_browser_names_what_a_request_costs(show: Show) -> None:
     source = """
     __global__ void costs(float* y, const float* x) {
         __shared__ float s[256];
         s[8 * threadIdx.x] = x[3 * threadIdx.x];
         y[threadIdx.x] = s[threadIdx.x];
     }"""
-    write(tmp_path / "a.html", lab.page(run(source, 1, 32)))
-    with Browser(tmp_path / "profile") as browser:
-        browser.open(tmp_path / "a.html")
-        assert "12 sectors of 32 bytes, 33% of them used: not coalesced, 4 would do." in browser.run(NOW)
-        browser.press("ArrowRight")
-        assert "8 passes over the banks instead of 1 (conflict of 8 ways): banks 0, 8" in browser.run(NOW)
-        browser.press("ArrowRight")
-        assert "1 pass over the banks: no conflicts." in browser.run(NOW)
+    browser = show(lab.page(run(source, 1, 32)))
+    assert "12 sectors of 32 bytes, 33% of them used: not coalesced, 4 would do." in browser.run(NOW)
+    browser.press("ArrowRight")
+    assert "8 passes over the banks instead of 1 (conflict of 8 ways): banks 0, 8" in browser.run(NOW)
+    browser.press("ArrowRight")
+    assert "1 pass over the banks: no conflicts." in browser.run(NOW)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
-def test_the_costs_of_the_page_are_those_of_the_counters(tmp_path: Path) -> None:
+def test_the_costs_of_the_page_are_those_of_the_counters(show: Show) -> None:
     source = """
     __global__ void conflicts(float* y, const float* x) {
         __shared__ float s[32][32];
@@ -688,7 +674,4 @@ def test_the_costs_of_the_page_are_those_of_the_counters(tmp_path: Path) -> None
         have[0] += numbers[0]
         have[1] += numbers[3] + numbers[4]
         have[2] += numbers[5]
-    write(tmp_path / "a.html", lab.page(report))
-    with Browser(tmp_path / "profile") as browser:
-        browser.open(tmp_path / "a.html")
-        assert browser.run(SUMS) == expected
+    assert show(lab.page(report)).run(SUMS) == expected
