@@ -47,18 +47,7 @@ LOOPING = _exercises(LENGTHS | {"c": 230})
 
 
 def run(row: Row, device: tt.Device | str, dtype: str) -> tuple[list[tt.Tensor], list[tt.Tensor]]:
-    """Run a row and return its results and the gradients of its inputs.
-
-    Args:
-        row: one of those of EXERCISES.
-        device: device to run on.
-        dtype: dtype of its floats, where the row has it.
-
-    Example:
-        >>> results, grads = run(EXERCISES["softmax"][0], "cpu", "float32")
-        >>> results[0].shape, grads[0].shape
-        ((37, 70), (37, 70))
-    """
+    """Run a row of EXERCISES; `dtype`: of its floats. Returns results, and gradients of its inputs."""
     dtype = row.main_dtype(dtype)
     values = zip(row.sample(dtype), row.inputs, strict=True)
     tensors = [tt.tensor(v, dtype=x.dtype(dtype)).to(device) for v, x in values]

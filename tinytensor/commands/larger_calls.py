@@ -358,10 +358,5 @@ LARGER = [
 
 
 def larger_of(file: str) -> list[Larger]:
-    """The calls for the kernels of a file, by its stem.
-
-    Example:
-        >>> [call.name for call in larger_of("scan")]
-        ['cumulative_sum', 'cumulative_prod']
-    """
+    """The calls for the kernels of a file, by its stem."""
     return [call for call in LARGER if file in call.files]

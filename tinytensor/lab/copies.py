@@ -58,14 +58,7 @@ class CopyLog(Shown):
         return sum(entry.nbytes for entry in self.entries)
 
     def of(self, kind: str) -> list[Copied]:
-        """The copies of one kind.
-
-        Args:
-            kind: one of "asked", "layout", "dtype", "device", "index", "join", "memory".
-
-        Raises:
-            ArgumentError: there is no such kind.
-        """
+        """The copies of one kind, a word of `copies.KINDS`; ArgumentError for another one."""
         if kind not in copies.KINDS:
             raise ArgumentError(
                 f"of: there is no kind {kind!r} of copies",
@@ -75,13 +68,8 @@ class CopyLog(Shown):
         return [entry for entry in self.entries if entry.kind == kind]
 
     def table(self, rows: int = 30) -> Table:
-        """Table of copies, largest first; identical copies made by one source line share a row.
-
-        Args:
-            rows: maximum number of rows; the others are summed up.
-
-        Raises:
-            ArgumentError: rows is below 1.
+        """Table of at most `rows` copies, largest first, and the sum of the others; identical copies made by
+        one source line share a row.
         """
         if rows < 1:
             raise ArgumentError(

@@ -88,12 +88,7 @@ def _escape(text: str) -> str:
 
 
 def preformatted(text: str) -> Html:
-    """Text in a `pre` element, for a page or a notebook.
-
-    Example:
-        >>> preformatted("1 < 2")
-        '<pre style="font-family:ui-monospace,monospace;line-height:1.3;overflow-x:auto">1 &lt; 2</pre>'
-    """
+    """Text in a `pre` element, for a page or a notebook."""
     return tag("pre", text, style=f"font-family:{_MONOSPACE};line-height:1.3;overflow-x:auto")
 
 
@@ -103,47 +98,24 @@ def frame(document: str) -> Html:
 
 
 def skip_link(target: str, text: str) -> Html:
-    """Link that skips many Tab stops; visible when focused.
-
-    Example:
-        >>> skip_link("#words", "To the words")
-        '<p class="skip"><a href="#words">To the words</a></p>'
-    """
+    """Link that skips many Tab stops; visible when focused."""
     return tag("p", tag("a", text, href=target), class_="skip")
 
 
 def visible(token: str) -> str:
-    r"""A token as a label: spaces and line ends as symbols, unprintable characters as escapes.
-
-    Returns:
-        Text without control characters, which cannot affect the terminal or the text direction.
-
-    Example:
-        >>> visible(" the\n"), visible("\x1b[2J")
-        ('␣the↵', '\\x1b[2J')
-    """
+    """A token as a label without control characters: spaces and line ends as symbols, others as escapes."""
     return "".join(
         [_MARKS.get(c) or (c if c.isprintable() else c.encode("unicode_escape").decode()) for c in token]
     )
 
 
 def heat(value: float) -> dict[str, str]:
-    """Attributes for a background color: none at 0, full at 1.
-
-    Example:
-        >>> tag("td", "the", **heat(0.25))
-        '<td class="heat" style="--v:0.25">the</td>'
-    """
+    """Attributes for a background color: none at 0, full at 1."""
     return {"class_": "heat", "style": f"--v:{_part(value)}"}
 
 
 def signed(value: float, most: float) -> dict[str, str]:
-    """Attributes for the fill color of an SVG shape: one color above 0, one below; full at `most`.
-
-    Example:
-        >>> signed(-1.0, 4.0)
-        {'class_': 'minus', 'fill_opacity': '0.25'}
-    """
+    """Attributes for the fill color of an SVG shape: one color above 0, one below; full at `most`."""
     kind = "minus" if value < 0 else "plus"
     return {"class_": kind, "fill_opacity": _part(abs(value) / most if most else 0.0)}
 
@@ -264,17 +236,6 @@ def page(
 
 
 def write(path: PathLike, text: str) -> None:
-    """Write a page or a picture to a file atomically; its directory must exist.
-
-    Raises:
-        SaveError: no such directory, no permission, or no space.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> target = pathlib.Path(tempfile.mkdtemp()) / "a.html"
-        >>> write(target, page("a"))
-        >>> target.stat().st_size > 500
-        True
-    """
+    """Write a page or a picture to a file atomically; SaveError without directory, permission or space."""
     with atomic_write(path) as file:
         file.write(text.encode())

@@ -145,11 +145,7 @@ class Report:
         return tag("div", tag("style", Html(_NOTEBOOK_STYLE)), *self.body(), class_=SCOPE)
 
     def html(self, *, requests: bool = False) -> Page:
-        """Self-contained page of this report alone.
-
-        Args:
-            requests: whether the script may send requests to the server of the page.
-        """
+        """Self-contained page; `requests`: whether the script may send requests to the server of the page."""
         return page(
             self.title, *self.body(), style=self.style, data=self.data, script=self.script, requests=requests
         )
@@ -178,16 +174,7 @@ class Shown(ABC):
 
 
 def tabs(title: str, *reports: Report) -> Page:
-    """Self-contained page with a tab for each report; the arrow keys go from one to the next.
-
-    Args:
-        title: the heading.
-        reports: what the tabs show.
-
-    Example:
-        >>> "Second</label>" in tabs("Both", Report("First", ("1",)), Report("Second", ("2",)))
-        True
-    """
+    """Self-contained page with a tab for each report; the arrow keys go from one to the next."""
     parts: list[Html] = []
     for i, report in enumerate(reports):
         checked = {"checked": ""} if not i else {}

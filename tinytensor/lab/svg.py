@@ -37,20 +37,8 @@ def px(number: float) -> str:
 
 
 def svg(title: str, width: float, height: float, *children: Html, role: str = "img") -> Html:
-    """SVG element with a heading.
-
-    Args:
-        title: the heading, also for screen readers.
-        width, height: size in pixels.
-        children: its shapes; the top 24 pixels are reserved for the heading.
-        role: "group" if one may go into it: screen readers leave out what is in an "img".
-
-    Returns:
-        One `svg` element with its style and namespace.
-
-    Example:
-        >>> svg("nothing", 100, 24).startswith("<svg")
-        True
+    """SVG element with a heading, its style and namespace, in pixels; the top 24 are reserved for the
+    heading. `role`: "group" if one may go into it, since screen readers leave out what is in an "img".
     """
     width = max(width, 7.3 * len(title) + 12)
     return tag(

@@ -37,16 +37,7 @@ PUZZLES: tuple[Puzzle, ...] = tuple(p for puzzles in CHAPTERS.values() for p in 
 
 
 def puzzle(number: int) -> Puzzle:
-    """The puzzle of a number.
-
-    Args:
-        number: from 1.
-
-    Returns:
-        The puzzle.
-
-    Raises:
-        ArgumentError: there is none of this number.
+    """The puzzle of a number, from 1 on; ArgumentError if there is none.
 
     Example:
         >>> puzzle(1).title

@@ -36,16 +36,12 @@ EMPTY = [-(1 << (52 - bits)) for bits in (52, 23, 10, 7)]
 
 
 def judge(program: Program, problem: Problem, *, seconds: float = SECONDS, record: bool = False) -> Verdict:
-    """Judge a program.
+    """Judge a program by what it must compute. Its cost is None if a result is wrong or the checker found a
+    defect.
 
     Args:
-        program: what is judged.
-        problem: what it must compute, of which shapes.
         seconds: of processor time; a program that takes more is not solved.
         record: record the first run that fails, or the measured one, for a replay.
-
-    Returns:
-        The verdict; its cost is None if a result is wrong or the checker found a defect.
 
     Raises:
         ArgumentError: parameters, launch lines or dtypes do not fit the problem.
@@ -204,10 +200,8 @@ def _plain(launches: tuple[tuple[str, str], ...]) -> list[str]:
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise TimeoutError in a block that takes longer: end the kernel as Ctrl-C does. After PATIENCE seconds
-    say on standard error that it still runs.
-
-    Args:
-        seconds: of processor time, which does not depend on what else runs; ten times that in all.
+    say on standard error that it still runs. `seconds`: of processor time, which does not depend on what else
+    runs; ten times that in all.
     """
     late, done = threading.Event(), threading.Event()
     begun, used = time.monotonic(), _processor_time()

@@ -43,16 +43,9 @@ STABLE = [
 
 
 def problem_of(name: str) -> Problem:
-    """The problem of a row of the op table.
-
-    Args:
-        name: of an op, "softmax", or of one of its rows, "softmax:axis".
-
-    Returns:
-        The problem; shapes are those of the row and larger ones.
-
-    Raises:
-        ArgumentError: there is no such row, or it cannot be judged.
+    """The problem of a row of the op table, by its name, "softmax:axis", or the name of an op, "softmax";
+    shapes are those of the row and larger ones. ArgumentError if there is no such row, or it cannot be
+    judged.
 
     Example:
         >>> found = problem_of("softmax")

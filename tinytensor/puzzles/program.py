@@ -82,13 +82,8 @@ class Program:
 
 
 def read(path: Path) -> Program:
-    """Read a program.
-
-    Args:
-        path: a .cu file.
-
-    Raises:
-        ArgumentError: it has no kernel, or its launch or scratch lines are not as the module says.
+    """Read a .cu file; ArgumentError if it has no kernel, or its launch or scratch lines are not as the
+    module says.
     """
     if path.suffix != ".cu":
         raise ArgumentError(
@@ -147,14 +142,8 @@ def dtype_of(kind: str, program: Program, dtype: DType) -> DType | None:
 
 
 def evaluate(text: str, names: Mapping[str, int]) -> tuple[int, ...]:
-    """Integers of an expression: one, or those in parentheses.
-
-    Args:
-        text: the expression.
-        names: values of the names in it.
-
-    Raises:
-        ArgumentError: it is no such expression, or divides by zero.
+    """Integers of an expression of `names`: one, or those in parentheses. ArgumentError if it is no such
+    expression, or divides by zero.
 
     Example:
         >>> evaluate("((m + 31) / 32, min(n, 7))", {"m": 33, "n": 9})

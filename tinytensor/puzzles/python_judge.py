@@ -25,17 +25,8 @@ STEP, TOLERANCE = 1e-5, 1e-6  # of finite differences in float64
 
 
 def judge_python(path: Path, p: PythonPuzzle, number: int, *, seconds: float = SECONDS) -> Verdict:
-    """Judge a file.
-
-    Args:
-        path: a .py file with the function of the puzzle.
-        p: the puzzle.
-        number: of the puzzle.
-        seconds: of processor time; a function that takes more is not solved.
-
-    Returns:
-        The verdict. Findings are "copy", "not allowed", "exception", "no tensor", "wrong shape" and
-        "time limit".
+    """Judge the function of a puzzle in a .py file. Findings are "copy", "not allowed", "exception", "no
+    tensor", "wrong shape" and "time limit"; `seconds`: of processor time.
 
     Raises:
         ArgumentError: the file has no such function, or a syntax error.

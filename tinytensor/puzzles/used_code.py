@@ -26,11 +26,8 @@ _WORD = re.compile(r"\w+")
 
 @cache
 def used_code(source: str, kernels: frozenset[str]) -> str:
-    """Kernels and all declarations that they use, directly or not, without comments and text in quotes.
-
-    Args:
-        source: of a .cu file.
-        kernels: names of the kernels.
+    """Kernels of a source, by name, and all declarations that they use, directly or not, without comments and
+    text in quotes.
 
     Example:
         >>> source = '''

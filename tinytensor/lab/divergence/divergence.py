@@ -126,14 +126,7 @@ class Divergence(Shown):
         return Report(f"Ops on {a} and on {b}", ("\n".join(lines), self.table()))
 
     def table(self, rows: int = 12) -> Table:
-        """Table of the ops with the largest drift between the runs, in execution order.
-
-        Args:
-            rows: maximum number of rows.
-
-        Raises:
-            ArgumentError: rows is below 1.
-        """
+        """Table of the `rows` ops with the largest drift between the runs, in execution order."""
         if rows < 1:
             raise ArgumentError(
                 f"table: rows is {rows}", why="it is a count", fix="for example table(rows=10)"
@@ -199,12 +192,8 @@ class _Run:
 
 
 def judge(ran: OpRecord, rounds: bool) -> Difference | None:
-    """Element of an op's results that exceeds its rounding tolerance the most.
-
-    Args:
-        ran: the recorded op.
-        rounds: round the NumPy reference to the dtype of the result; otherwise a value that overflows it
-            counts as a difference.
+    """Element of an op's results that exceeds its rounding tolerance the most. With `rounds`, the reference
+    is rounded to the dtype of the result; otherwise a value that overflows it counts as a difference.
     """
     spec = ran.spec
     if spec is None:

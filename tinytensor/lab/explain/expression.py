@@ -63,14 +63,8 @@ WORDS = (
 
 
 def run(text: str, seed: int = 0) -> list[tuple[str, tt.Tensor]]:
-    """Evaluate an expression call by call.
-
-    Args:
-        text: a call of MAKERS, then METHODS, PROPERTIES and indices. A leading `tt.` is accepted.
-        seed: of rand and randn.
-
-    Returns:
-        Source text and result of each call.
+    """Evaluate an expression call by call: one of MAKERS, then METHODS, PROPERTIES and indices; `seed`: of
+    rand and randn. Returns source text and result of each call.
 
     Raises:
         ArgumentError: the expression is not supported, too long or too large.

@@ -17,11 +17,7 @@ def summary(layout: Layout) -> str:
 
 
 def facts(step: LayoutStep) -> Iterator[tuple[str, str]]:
-    """All facts about a step.
-
-    Returns:
-        Pairs of topic and sentence.
-    """
+    """All facts about a step, as pairs of topic and sentence."""
     layout, dtype = step.layout, step.buffer.dtype
     yield "shape", str(layout.shape)
     yield "strides", f"{layout.strides}, in elements"

@@ -21,14 +21,8 @@ Axes = list[tuple[int, int]]  # (count, step), the smallest step first
 
 
 class Reach:
-    """The set of buffer positions that a layout maps to.
-
-    Attributes:
-        low: the lowest position.
-        high: the highest position; low - 1 if there is no element.
-
-    Args:
-        layout: any shape, strides and offset.
+    """The set of buffer positions that a layout maps to, from the lowest, `low`, to the highest, `high`,
+    which is low - 1 if there is no element.
 
     Example:
         >>> reach = Reach(Layout((3, 2), (1, 8), 1))
@@ -67,15 +61,9 @@ class Reach:
         return bool(self._positions[at] == position)
 
     def blocks(self, itemsize: int, block: int, start: int = 0) -> int | None:
-        """Number of memory blocks that contain at least one byte of an element.
-
-        Args:
-            itemsize: bytes per element.
-            block: bytes per block, for example of a cache line.
-            start: bytes from the beginning of a block to position 0.
-
-        Returns:
-            The exact number; None if the axes interleave and there are too many elements to enumerate.
+        """Number of memory blocks of `block` bytes that contain at least one byte of an element; `start`:
+        bytes from the beginning of a block to position 0. None if the axes interleave and there are too many
+        elements to enumerate.
         """
         if self.high < self.low:
             return 0

@@ -179,13 +179,7 @@ def bracketed(index: Iterable[object]) -> str:
 def make_step(
     call: str, made: str, buffer: Buffer, layout: Layout, limits: Limits, storage: Storage | None = None
 ) -> LayoutStep:
-    """Select the elements and cells to show, and read their values.
-
-    Args:
-        call, made, buffer, layout: see `LayoutStep`.
-        limits: how much is shown.
-        storage: source of the values; None does not read them.
-    """
+    """Select the elements and cells to show, and read their values from a storage, if it is given."""
     step = LayoutStep(
         call, made, buffer, layout, _blocks(layout, limits), _cells(buffer, layout, limits.cells), {}
     )

@@ -382,16 +382,13 @@ BROADCAST = "Each is summed over the axes along which its input was broadcast."
 
 
 def gradient_text(op: AnyOp) -> str:
-    """Formula or source code of the gradients of an op's inputs.
+    """Formula or source code of the gradients of the inputs of a registered op, or of that of a
+    `tt.Function`.
 
-    Args:
-        op: a registered op, or that of a `tt.Function`.
-
-    Returns:
-        For a declared op the steps of its gradient; otherwise the docstring of its `backward`, or the formula
-        in the docstring of the backward op that is named after it, or the statements of `backward`; for a
-        lambda, its source lines. In a formula, `g` or `grad` is the gradient of the result; other names are
-        those of inputs and outputs.
+    For a declared op the steps of its gradient; otherwise the docstring of its `backward`, or the formula in
+    the docstring of the backward op that is named after it, or the statements of `backward`; for a lambda,
+    its source lines. In a formula, `g` or `grad` is the gradient of the result; other names are those of
+    inputs and outputs.
 
     Example:
         >>> gradient_text(registry["softmax"])

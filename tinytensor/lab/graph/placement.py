@@ -38,16 +38,8 @@ class Placed:
 
 
 def place(widths: Sequence[float], edges: Sequence[Edge]) -> Placed:
-    """Compute a layered layout.
-
-    Args:
-        widths: widths of the nodes, in pixels.
-        edges: pairs (source, target); source < target.
-
-    Example:
-        >>> placed = place([40.0, 40.0, 40.0], [(0, 2), (1, 2)])
-        >>> placed.layer, placed.center[2] == sum(placed.center[:2]) / 2
-        ((0, 0, 1), True)
+    """Compute a layered layout of nodes of these widths, in pixels; edges are pairs (source, target) with
+    source < target.
     """
     layer = _layers(len(widths), edges)
     sizes, chains = list(widths), {}

@@ -64,11 +64,7 @@ class Kernels(Shown):
         return self.launches[i]
 
     def text(self, architecture: int = ARCHITECTURE) -> str:
-        """Text for the terminal.
-
-        Args:
-            architecture: architecture for registers; compute capability times ten.
-        """
+        """Text for the terminal, with registers of an architecture: compute capability times ten."""
         return "\n".join([*map(str, self.findings), *[launch.text(architecture) for launch in self]])
 
     def __str__(self) -> str:
@@ -82,10 +78,8 @@ class Kernels(Shown):
         return kernels_report(f"Kernels of {self.op}", self.launches, architecture)
 
     def html(self, architecture: int | None = ARCHITECTURE) -> str:
-        """Self-contained HTML page: a replay of the recorded blocks, source with counts, registers, PTX.
-
-        Args:
-            architecture: architecture for registers and PTX; compute capability times ten; None: without.
+        """Self-contained HTML page: a replay of the recorded blocks, source with counts; registers and PTX of
+        an architecture, compute capability times ten, unless it is None.
         """
         return self.report(architecture).html()
 

@@ -94,13 +94,7 @@ class KernelLaunch(Shown):
         return pieces_of(self.file, self.signature.name, self.template.values(), places)
 
     def ptx(self, architecture: int = ARCHITECTURE) -> str:
-        """PTX of this kernel, compiled by NVRTC.
-
-        Args:
-            architecture: compute capability times ten.
-
-        Returns:
-            The entry of this kernel in the PTX of its file.
+        """PTX of this kernel, compiled by NVRTC for an architecture: compute capability times ten.
 
         Raises:
             DeviceError: NVRTC is not installed.
@@ -147,10 +141,8 @@ class KernelLaunch(Shown):
         return Report(self.instance, (self.text(),))
 
     def facts(self, architecture: int = ARCHITECTURE) -> list[str]:
-        """Launch, template arguments, registers and occupancy, as lines of text.
-
-        Args:
-            architecture: architecture for registers; compute capability times ten.
+        """Launch, template arguments, registers and occupancy, as lines of text; `architecture`: as for
+        `ptx`.
         """
         where, count = self.source[0] if self.source else None, self.count
         lines = f":{where.first}–{where.last}" if where else ""

@@ -77,17 +77,9 @@ def caller_of(place: str) -> tuple[str, int]:
 
 
 def pieces_of(file: Path, kernel: str, template: Iterable[str], places: Iterable[str]) -> list[Piece]:
-    """Source chunks of a kernel: its definition, the functors among its template arguments, and the functions
-    that contain its accesses.
-
-    Args:
-        file: the .cu file.
-        kernel: the name without template arguments.
-        template: the arguments in C++ spelling.
-        places: file:line of accesses and operations.
-
-    Returns:
-        Non-overlapping chunks, the kernel first.
+    """Non-overlapping source chunks of a kernel, its definition first: the functors among its template
+    arguments, which are spelled as in C++, and the functions that contain its accesses and operations, at
+    `places`.
     """
     files = list(read(file).modified)
     found: list[Piece] = []

@@ -147,11 +147,7 @@ class Ledger(Shown):
             return dict(self._most)
 
     def mark(self, label: str) -> None:
-        """Label the current point of the timeline, such as "backward".
-
-        Args:
-            label: a short text for the picture.
-        """
+        """Label the current point of the timeline by a short text, such as "backward"."""
         with self._lock:
             self._settle()
             self.marks.append((len(self.timeline), label))

@@ -25,13 +25,7 @@ WIDEST = 56  # maximum characters of a name in a table
 
 
 def shapes_of(call: Call) -> str:
-    """Name of the op with its input shapes.
-
-    Example:
-        >>> call = Call("add", "cpu", 0, 0.0, (), (), "", False, None, ins=((2, 3), ()))
-        >>> shapes_of(call)
-        'add 2×3, ()'
-    """
+    """Name of the op with its input shapes, such as "add 2×3, ()"."""
     shapes = ["×".join(map(str, shape)) or "()" for shape in call.ins if shape is not None]
     return f"{call.op} {', '.join(shapes)}".rstrip()
 
@@ -107,7 +101,7 @@ class Profile(Shown):
     # ---- aggregation
 
     def groups(self, by: str = "op", device: str | None = None) -> list[OpTime]:
-        """Totals per group of calls, longest first.
+        """Totals per group of calls, one for each name and device, longest first.
 
         Args:
             by: "op", "shape" (op and input shapes), "line" (of the user's code) or "module".
@@ -115,12 +109,8 @@ class Profile(Shown):
             device: only this device; None for all real ones. Times of `emulated` and `checked` are never
                 combined with others.
 
-        Returns:
-            One OpTime per name and device.
-
         Raises:
             ArgumentError: there is no such grouping.
-            DeviceError: there is no such device.
         """
         if by not in GROUPS:
             raise ArgumentError(
@@ -234,18 +224,12 @@ class Profile(Shown):
     # ---- pictures and files
 
     def flame(self, by: str = "module", device: str | None = None) -> Html:
-        """Flame graph: the call hierarchy, as boxes whose width is their time.
+        """Flame graph, as one `svg` element: the call hierarchy, as boxes whose width is their time.
 
         Args:
             by: "module": ops grouped by modules; "line": ops grouped by lines of the user's code. Gradients
                 are placed under the module or line of their forward, in another color.
             device: only this device; None for all real ones.
-
-        Returns:
-            One `svg` element, for a notebook, a page, or a file: `lab.html.write("flame.svg", p.flame())`.
-
-        Raises:
-            ArgumentError: there is no such grouping.
         """
         return flame(self._of(device), by)
 

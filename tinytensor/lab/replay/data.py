@@ -42,12 +42,8 @@ class _Declared(NamedTuple):
 
 
 class Source:
-    """Lines of the files of a kernel, and what they declare.
-
-    Args:
-        files: path of each file, by name; the first one is that of the kernel.
-        template: template parameter → argument.
-        parameters: parameter of the kernel → type, as in the declaration.
+    """Lines of the files of a kernel, by name, its own first, and what they declare. `template`: template
+    parameter → argument; `parameters`: parameter of the kernel → type, as in the declaration.
     """
 
     def __init__(
@@ -153,18 +149,10 @@ def _indent(line: str) -> int:
 def replay_data(
     recording: Recording, name: str, grid: Sequence[int], block: Sequence[int], source: Source, most: int
 ) -> dict[str, Any]:
-    """Data of one launch, for JSON.
+    """Data of one launch, for JSON, of `most` events; later steps are left out.
 
-    Args:
-        recording: what was recorded of it.
-        name: the instance.
-        grid, block: sizes.
-        source: of the kernel.
-        most: number of events; later steps are left out.
-
-    Returns:
-        Numbers and text. Memory is a list; a step has the number of its memory and place, and for each active
-        thread the offset, the values and the number of the event in the recording.
+    Memory is a list; a step has the number of its memory and place, and for each active thread the offset,
+    the values and the number of the event in the recording.
     """
     if recording.events and recording.events[-1].what == "array index":
         *before, last = recording.events

@@ -41,14 +41,8 @@ class Step:
 
 
 def steps_of(events: Sequence[Event], block: int) -> list[Step]:
-    """The steps of one block.
-
-    Args:
-        events: of a recording.
-        block: number of the block.
-
-    Returns:
-        Steps; warps follow each other between two barriers. A refused access is the last one, by itself.
+    """The steps of one block of a recording; warps follow each other between two barriers. A refused access
+    is the last one, by itself.
     """
     found: list[Step] = []
     part: list[tuple[int, Event]] = []  # since the last barrier
