@@ -254,20 +254,3 @@ def test_the_command_writes_a_page(tmp_path: Path, capsys) -> None:
     assert main(["kernel", "matmul", *words]) == 0
     assert str(file) in capsys.readouterr().out
     assert "compute_80" in parse(file.read_text()).text
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["nothing"], "there is no op 'nothing'"),
-        (["Tensor"], "did you mean tensor?"),
-        (["nosuch"], 'lab.kernel("softmax", x)'),  # not cosh
-        (["add", "--shape", "a,b"], "integers with commas"),
-        (["matmul", "--shape", "2,3"], "does not take tensors of shape"),
-        (["embedding", "--shape", "2,3", "--shape", "2,3"], "does not take tensors of shape"),
-        (["softmax", "--shape", "2,3", "--html", "/nowhere/k.html"], "cannot write"),
-    ],
-)
-def test_the_command_explains_errors(words: list[str], message: str, capsys) -> None:
-    assert main(["kernel", *words]) == 2
-    assert message in capsys.readouterr().err
