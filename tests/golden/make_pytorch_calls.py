@@ -1,19 +1,16 @@
-"""Write pytorch_calls.json, what PyTorch gives for the calls of tests/helpers/pytorch_calls.py:
+"""Write into pytorch_calls.json what PyTorch gives for each of the calls that stand there:
 
 .venv-oracle/bin/python -m tests.golden.make_pytorch_calls
 """
 
 import json
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from tests.helpers.pytorch_calls import SAME, known, lines, run
-
-OUT = Path(__file__).with_name("pytorch_calls.json")
+from tests.helpers.pytorch_calls import RECORDED, SAME, known, run
 
 
 def as_json(value: Any) -> Any:
@@ -26,6 +23,6 @@ def as_json(value: Any) -> Any:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    found = {text: as_json(known(run(text, torch), torch)) for text in lines(SAME)}
+    found = {text: as_json(known(run(text, torch), torch)) for text in SAME}
     rows = [f"{json.dumps(text)}: {json.dumps(value)}" for text, value in found.items()]
-    OUT.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")
+    RECORDED.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")
