@@ -28,8 +28,8 @@ DATA = {
     "n": np.array([np.nan, np.inf, -np.inf, 1.0], dtype="float32"),
 }
 
-# The same text gives the same values, shape and dtype. Each stands with what PyTorch gives for it in RECORDED,
-# which `python -m tests.golden.make_pytorch_calls` writes: add `"a new call": null,` there, and run it.
+# The same text gives the same values, shape and dtype. Each stands in RECORDED with what PyTorch gives for
+# it: for a new call add `"the call": null,` there, and run `python -m tests.golden.make_pytorch_calls`.
 RECORDED = Path(__file__).parents[1] / "golden" / "pytorch_calls.json"
 SAME: dict[str, Any] = json.loads(RECORDED.read_text(encoding="utf-8"))
 
