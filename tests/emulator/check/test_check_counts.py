@@ -22,9 +22,8 @@ from tinytensor.runtime.base import TemplateArgument
 SOURCE = ROOT / "tests" / "device_code" / "operations.cu"
 DEVICE = "checked"
 
-needs_tools = pytest.mark.skipif(
-    shutil.which("objdump") is None or shutil.which("addr2line") is None, reason="binutils are not installed"
-)
+HAS_TOOLS = shutil.which("objdump") is not None and shutil.which("addr2line") is not None
+needs_tools = pytest.mark.skipif(not HAS_TOOLS, reason="binutils are not installed")
 
 
 def numbers(n: int, dtype: Any = tt.float32) -> tt.Tensor:

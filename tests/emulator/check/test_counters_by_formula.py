@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 import tinytensor as tt
-from tests.emulator.check.test_check_counts import needs_tools
+from tests.emulator.check.test_check_counts import HAS_TOOLS
 from tests.helpers.emulated import compile_together
 from tests.helpers.source import ROOT
-from tinytensor.cuda import CheckReport
 
 SOURCE = ROOT / "tests" / "device_code" / "counters.cu"
 
@@ -99,7 +98,8 @@ CASES = [
 ]
 
 
-def counted(case: Case) -> tuple[dict[str, Way], CheckReport]:
+@pytest.mark.parametrize("case", CASES, ids=lambda c: "-".join([c.kernel, *map(str, c.template)]))
+def test_requests_and_operations(case: Case) -> None:
     compile_together(SOURCE, tuple([(case.kernel, case.template) for case in CASES]), "checked")
     y, x = tt.zeros(4096, device="checked"), tt.ones(4096, device="checked")
     with tt.cuda.check(blocks=100) as report:
@@ -111,17 +111,6 @@ def counted(case: Case) -> tuple[dict[str, Way], CheckReport]:
         have = found.get(kind, Way(0, 0, 0))
         units = line.wavefronts if line.space == "shared" else line.sectors
         found[kind] = Way(have.requests + line.requests, have.lanes + line.lanes, have.units + units)
-    return found, report
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda c: "-".join([c.kernel, *map(str, c.template)]))
-def test_requests(case: Case) -> None:
-    found, _ = counted(case)
     assert {kind: found.get(kind) for kind in case.expected} == case.expected
-
-
-@needs_tools
-@pytest.mark.parametrize("case", CASES, ids=lambda c: "-".join([c.kernel, *map(str, c.template)]))
-def test_operations(case: Case) -> None:
-    _, report = counted(case)
-    assert sum(kernel.flops or 0 for kernel in report.kernels) == case.flops
+    if HAS_TOOLS:
+        assert sum(kernel.flops or 0 for kernel in report.kernels) == case.flops

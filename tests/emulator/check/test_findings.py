@@ -9,15 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 
 import tinytensor as tt
-from tests.helpers.emulated import compile_together
+from tests.helpers.emulated import Kernels, of_texts
 from tinytensor.cuda import CheckReport
-
-
-def check(source: str, grid: int, block: int, *args: object, name: str | None = None) -> CheckReport:
-    """Launch a kernel under a check."""
-    with tt.cuda.check() as report:
-        tt.cuda.kernel(source, name)[grid, block](*args)
-    return report
 
 
 def kinds(report: CheckReport) -> set[str]:
@@ -359,23 +352,13 @@ for barrier, last, found in (
 
 
 @pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tt.cuda.Kernel]:
-    """The kernels of all rows, each in a namespace of its own: compiled at once, faster than one by one."""
-    file, parts, names = tmp_path_factory.mktemp("rows") / "rows.cu", list[str](), list[str]()
-    include = re.compile(r"(?m)^#include .*$")
-    for i, row in enumerate(ROWS.values()):
-        parts[:0] = include.findall(row.text)
-        (kernel,) = re.findall(r"__global__ void (\w+)\(", row.text)
-        names.append(f"{kernel}_{i}")
-        text = re.sub(rf"\b{kernel}\(", f"{names[-1]}(", include.sub("", row.text))
-        parts.append(f'namespace row_{i} {{\n#line 1 "row_{i}.cu"\n{text}\n}}')
-    file.write_text("\n".join(parts))
-    compile_together(file, tuple([(name, ()) for name in names]), "checked", "emulated")
-    return {row: tt.cuda.kernel(file, name) for row, name in zip(ROWS, names, strict=True)}
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+    file = tmp_path_factory.mktemp("rows") / "rows.cu"
+    return of_texts(file, {name: row.text for name, row in ROWS.items()}, "checked", "emulated")
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_what_a_check_finds(kernels: dict[str, tt.cuda.Kernel], name: str) -> None:
+def test_what_a_check_finds(kernels: Kernels, name: str) -> None:
     row = ROWS[name]
     arguments = row.arguments()
     with tt.cuda.check() as report:
@@ -392,7 +375,7 @@ def test_what_a_check_finds(kernels: dict[str, tt.cuda.Kernel], name: str) -> No
         assert row.result(y) if callable(row.result) else y == row.result
 
 
-def test_shared_variables_of_a_file_without_a_check(kernels: dict[str, tt.cuda.Kernel]) -> None:
+def test_shared_variables_of_a_file_without_a_check(kernels: Kernels) -> None:
     y = zeros(96)
     kernels["shared variables of a file"][3, 32](y, upto(32), 32)
     assert y.tolist() == [31 - i % 32 + i // 32 for i in range(96)]

@@ -10,8 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinytensor as tt
+from tests.helpers.emulated import Kernels, of_texts
 from tinytensor.errors import KernelError
+from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cuda import nvrtc
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+    texts = {"values": ONE_THREAD, "groups": GROUPS, "stages": STAGES, "ptx": PTX, "libraries": LIBRARIES}
+    return of_texts(tmp_path_factory.mktemp("features") / "features.cu", texts, "checked", "emulated")
+
 
 HEADERS = """
 #include <cassert>
@@ -108,9 +117,9 @@ __global__ void values(double* y) {
 
 
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_expressions_of_one_thread(device: str) -> None:
+def test_expressions_of_one_thread(kernels: Kernels, device: str) -> None:
     y = tt.zeros(len(VALUES), dtype=tt.float64, device=device)
-    tt.cuda.kernel(ONE_THREAD, "values")[1, 1](y)
+    kernels["values"][1, 1](y)
     found = dict(zip(VALUES, y.tolist(), strict=True))
     assert found == VALUES
 
@@ -225,6 +234,14 @@ __global__ void grid(float* y, float* parts) {
     for (unsigned i = 0; i < all.size(); i++) sum += parts[i];
     y[all.thread_rank()] = sum + 10000 * own + (finished % all.size() ? NAN : 0);
 }
+__global__ void reverse(int* y) {
+    __shared__ int s[1024];
+    s[threadIdx.x] = threadIdx.x;
+    __syncthreads();
+    const int other = s[1023 - threadIdx.x];
+    __syncthreads();
+    y[threadIdx.x] = other;
+}
 __global__ void flag(int* y) {
     __shared__ volatile int set;
     set = 0;
@@ -240,9 +257,9 @@ __global__ void flag(int* y) {
 
 
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_groups_of_threads(device: str) -> None:
+def test_groups_of_threads(kernels: Kernels, device: str) -> None:
     x, y = tt.arange(128, dtype=tt.float32, device=device), tt.zeros(5, 128, device=device)
-    tt.cuda.kernel(GROUPS, "groups")[1, 128](y, x)
+    kernels["groups.groups"][1, 128](y, x)
     got, v = np.array(y.tolist()), np.arange(128)
     assert (got[0] == v.reshape(-1, 8).sum(1).repeat(8)).all()
     assert (got[1] == v.reshape(-1, 32).max(1).repeat(32)).all()
@@ -252,41 +269,29 @@ def test_groups_of_threads(device: str) -> None:
     assert (got[4] == down + ((v >= 8) & (v < 16)) + (v < 8) * (15 << 8)).all()
 
 
-def test_blocks_wait_for_the_grid() -> None:
+def test_blocks_wait_for_the_grid(kernels: Kernels) -> None:
     y, parts = tt.zeros(160, device="emulated"), tt.zeros(160, device="emulated")
-    tt.cuda.kernel(GROUPS, "grid")[5, 32](y, parts)
+    kernels["groups.grid"][5, 32](y, parts)
     assert y.tolist() == [160 * 159 / 2 + 10000 * (i // 32) for i in range(160)]
     with pytest.raises(KernelError, match="at most 256 can wait"):
-        tt.cuda.kernel(GROUPS, "grid")[300, 1](
-            tt.zeros(300, device="emulated"), tt.zeros(300, device="emulated")
-        )
+        kernels["groups.grid"][300, 1](tt.zeros(300, device="emulated"), tt.zeros(300, device="emulated"))
 
 
-def test_a_refused_barrier_of_the_grid_leaves_all_stacks_to_the_next_launch() -> None:
+def test_a_refused_barrier_of_the_grid_leaves_all_stacks_to_the_next_launch(kernels: Kernels) -> None:
     with pytest.raises(KernelError, match="at most 256 can wait"):
-        tt.cuda.kernel(GROUPS, "grid")[300, 64](
+        kernels["groups.grid"][300, 64](
             tt.zeros(19200, device="emulated"), tt.zeros(19200, device="emulated")
         )
-    reverse = tt.cuda.kernel("""__global__ void reverse(int* y) {
-        __shared__ int s[1024];
-        s[threadIdx.x] = threadIdx.x;
-        __syncthreads();
-        const int other = s[1023 - threadIdx.x];
-        __syncthreads();
-        y[threadIdx.x] = other;
-    }""")
     y = tt.zeros(1024, dtype=tt.int32, device="emulated")
-    reverse[1, 1024](y)
+    kernels["groups.reverse"][1, 1024](y)
     assert y.tolist() == list(range(1023, -1, -1))
 
 
 @pytest.mark.parametrize("order", [0, 1, 5])
-def test_a_thread_waits_in_a_loop_for_another(order: int) -> None:
-    from tinytensor.runtime import runtime_of
-
+def test_a_thread_waits_in_a_loop_for_another(kernels: Kernels, order: int) -> None:
     y = tt.zeros(1, dtype=tt.int32, device="emulated")
     with runtime_of(tt.Device("emulated")).schedule(order=order):
-        tt.cuda.kernel(GROUPS, "flag")[1, 64](y)
+        kernels["groups.flag"][1, 64](y)
     assert y.tolist() == [1]
 
 
@@ -349,18 +354,18 @@ __global__ void stages(float* y, const float* x) {
 
 
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_fragments(device: str) -> None:
+def test_fragments(kernels: Kernels, device: str) -> None:
     rng = np.random.default_rng(0)
     a, b = (rng.integers(-4, 5, (16, 16)).astype(np.float16) for _ in "ab")
     d = tt.zeros(16, 16, device=device)
-    tt.cuda.kernel(STAGES, "product")[1, 32](d, tt.asarray(a).to(device), tt.asarray(b.T.copy()).to(device))
+    kernels["stages.product"][1, 32](d, tt.asarray(a).to(device), tt.asarray(b.T.copy()).to(device))
     assert (np.array(d.tolist()) == 2 * (a.astype(float) @ b + 1)).all()
 
 
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_copies_and_their_barriers(device: str) -> None:
+def test_copies_and_their_barriers(kernels: Kernels, device: str) -> None:
     x, y = tt.arange(256, dtype=tt.float32, device=device), tt.zeros(3, 64, device=device)
-    tt.cuda.kernel(STAGES, "stages")[1, 64](y, x)
+    kernels["stages.stages"][1, 64](y, x)
     v = np.arange(256).reshape(4, 64)
     assert (np.array(y.tolist()) == [v[0, ::-1], v.sum(0)[::-1], v[0].reshape(32, 2)[:, ::-1].ravel()]).all()
 
@@ -412,14 +417,42 @@ PTX = (
 
 
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_inline_ptx(device: str) -> None:
+def test_inline_ptx(kernels: Kernels, device: str) -> None:
     y = tt.zeros(len(INSTRUCTIONS), 32, dtype=tt.uint32, device=device)
     f, x = tt.zeros(33, device=device), tt.arange(128, dtype=tt.float32, device=device)
-    tt.cuda.kernel(PTX, "instructions")[1, 32](y, f, x)
+    kernels["ptx"][1, 32](y, f, x)
     for (text, wanted), row in zip(INSTRUCTIONS.items(), y.tolist(), strict=True):
         assert row == [wanted(i) for i in range(32)], text
     other = 4.0 * (np.arange(32) ^ 1)
     assert f.tolist() == [*(other + (other + 1) * other).tolist(), 32.0]
+
+
+# ---- libraries ---------------------------------------------------------------------------------------------
+
+LIBRARIES = """
+#include <cub/block/block_reduce.cuh>
+#include <curand_kernel.h>
+__global__ void total(float* y, const float* x) {
+    __shared__ cub::BlockReduce<float, 96>::TempStorage storage;
+    const float sum = cub::BlockReduce<float, 96>(storage).Sum(x[threadIdx.x]);
+    if (threadIdx.x == 0) y[0] = sum;
+}
+__global__ void draw(int* y) {
+    curandStatePhilox4_32_10_t s;
+    curand_init(0, 0, 0, &s);
+    for (int i = 0; i < 4; i++) y[i] = curand(&s);
+}
+"""
+
+
+def test_a_reduction_of_cub_and_random_numbers(kernels: Kernels) -> None:
+    """The first word of Philox of key 0 and counter 0, which Random123 publishes (kat_vectors)."""
+    x, y = tt.arange(96, dtype=tt.float32, device="emulated"), tt.zeros(1, device="emulated")
+    kernels["libraries.total"][1, 96](y, x)
+    assert y.tolist() == [96 * 95 / 2]
+    z = tt.zeros(4, dtype=tt.int32, device="emulated")
+    kernels["libraries.draw"][1, 1](z)
+    assert [f"{word % 2**32:08x}" for word in z.tolist()] == ["6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8"]
 
 
 # ---- declarations ------------------------------------------------------------------------------------------
@@ -468,35 +501,6 @@ def test_kernels_of_a_whole_program() -> None:
     assert (y.tolist()[0], z.tolist()) == (3.0, [5])
     with pytest.raises(KernelError, match=r"put\(float\*, int\), put\(int\*\), scale"):
         tt.cuda.kernel(PROGRAM, "put")
-
-
-def test_a_kernel_with_a_reduction_of_cub() -> None:
-    source = """
-    #include <cub/block/block_reduce.cuh>
-    __global__ void total(float* y, const float* x) {
-        __shared__ cub::BlockReduce<float, 96>::TempStorage storage;
-        const float sum = cub::BlockReduce<float, 96>(storage).Sum(x[threadIdx.x]);
-        if (threadIdx.x == 0) y[0] = sum;
-    }
-    """
-    x, y = tt.arange(96, dtype=tt.float32, device="emulated"), tt.zeros(1, device="emulated")
-    tt.cuda.kernel(source, "total")[1, 96](y, x)
-    assert y.tolist() == [96 * 95 / 2]
-
-
-def test_a_kernel_with_random_numbers() -> None:
-    """The first word of Philox of key 0 and counter 0, which Random123 publishes (kat_vectors)."""
-    source = """
-    #include <curand_kernel.h>
-    __global__ void draw(int* y) {
-        curandStatePhilox4_32_10_t s;
-        curand_init(0, 0, 0, &s);
-        for (int i = 0; i < 4; i++) y[i] = curand(&s);
-    }
-    """
-    y = tt.zeros(4, dtype=tt.int32, device="emulated")
-    tt.cuda.kernel(source, "draw")[1, 1](y)
-    assert [f"{word % 2**32:08x}" for word in y.tolist()] == ["6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8"]
 
 
 @pytest.mark.parametrize(
