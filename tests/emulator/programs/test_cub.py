@@ -77,8 +77,8 @@ int main(int argc, char**) {
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> ProgramRun:
-    return ran(PROGRAM, tmp_path_factory.mktemp("cub"), check=True)
+def run() -> ProgramRun:
+    return ran(PROGRAM, check=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """Graphs by capture, launches by kernels, by address, and of other files."""
 
-from pathlib import Path
-
-import pytest
+import re
 
 from tests.helpers.programs import needs_compiler, ran
 
@@ -89,7 +87,20 @@ static void forbidden_in_a_capture() {
     std::thread([&] { SAY(cudaStreamEndCapture(free, &g)); }).join();
     puts("");
 }
-int main(int argc, char**) {
+static void events_that_are_not_there() {
+    cudaEvent_t e, never = nullptr;
+    cudaEventCreate(&e);
+    cudaEventDestroy(e);
+    puts(cudaGetErrorName(cudaEventDestroy(e)));
+    puts(cudaGetErrorName(cudaEventRecord(e, 0)));
+    puts(cudaGetErrorName(cudaStreamWaitEvent(0, e, 0)));
+    puts(cudaGetErrorName(cudaEventSynchronize(never)));
+    puts(cudaGetErrorName(cudaEventQuery(never)));
+    float time;
+    puts(cudaGetErrorName(cudaEventElapsedTime(&time, e, never)));
+}
+int main(int argc, char** words) {
+    if (argc > 1 && *words[1] == 'e') return events_that_are_not_there(), 0;
     cudaMalloc(&d, sizeof r);
     if (argc > 1) return forbidden_in_a_capture(), 0;
     captured_over_two_streams();
@@ -107,13 +118,8 @@ int main(int argc, char**) {
 OTHER_FILE = "__global__ void add(int* p, int v) { p[threadIdx.x] += v; }\n"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("graphs")
-
-
-def test_graphs_and_launches_by_kernels(folder: Path) -> None:
-    run = ran(PROGRAM, folder, check=True, more=OTHER_FILE)
+def test_graphs_and_launches_by_kernels() -> None:
+    run = ran(PROGRAM, check=True, more=OTHER_FILE)
     assert run.output.splitlines() == [
         "captured: 0 0 0 0",
         "2 launched twice: 30 30 30 30",  # ((0 + 5) * 2 + 5) * 2
@@ -124,9 +130,9 @@ def test_graphs_and_launches_by_kernels(folder: Path) -> None:
     assert [finding.kind for finding in run.report.findings] == ["CUDA error"]
 
 
-def test_calls_that_a_capture_forbids(folder: Path) -> None:
+def test_calls_that_a_capture_forbids() -> None:
     """The errors are those of the CUDA programming guide and of the runtime API's list of errors."""
-    run = ran(PROGRAM, folder, "forbidden", check=True, more=OTHER_FILE)
+    run = ran(PROGRAM, "forbidden", check=True, more=OTHER_FILE)
     said = run.output.replace("cudaError", "").replace("cuda", "")
     broken = "StreamCaptureInvalidated StreamCaptureInvalidated null"
     assert [line.strip() for line in said.splitlines()] == [
@@ -152,3 +158,14 @@ def test_calls_that_a_capture_forbids(folder: Path) -> None:
     lines = {f.place for f in run.report.findings}
     calls = [i for i, text in enumerate(PROGRAM.splitlines(), 1) if "CAPTURE(SAY(cudaMalloc" in text]
     assert f"program.cu:{calls[0]}" in lines
+
+
+def test_events_that_are_not_there() -> None:
+    run = ran(PROGRAM, "events", check=True, more=OTHER_FILE)
+    assert (run.code, run.output.split()) == (0, ["cudaErrorInvalidResourceHandle"] * 6)
+    wrong = [
+        i
+        for i, text in enumerate(PROGRAM.splitlines(), 1)
+        if re.search(r"puts.*\((e|never|0, e|&time)\b", text)
+    ]
+    assert [f.place for f in run.report.findings] == [f"program.cu:{i}" for i in wrong]

@@ -193,13 +193,8 @@ int main() {
 """
 
 
-@pytest.fixture(scope="module")
-def language(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("language")
-
-
-def test_a_program_of_many_features(language: Path) -> None:
-    run = ran(LANGUAGE, language)
+def test_a_program_of_many_features() -> None:
+    run = ran(LANGUAGE)
     assert run.output.splitlines() == [
         "3 3",
         "155 0 3",
@@ -227,8 +222,8 @@ def test_a_program_of_many_features(language: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["reads", "prints", "frees"])
-def test_host_code_that_uses_memory_of_the_device_is_told_where(language: Path, how: str) -> None:
-    run = ran(LANGUAGE, language, how)
+def test_host_code_that_uses_memory_of_the_device_is_told_where(how: str) -> None:
+    run = ran(LANGUAGE, how)
     (finding,) = [f for f in run.report.findings if f.kind == "host access"]
     line = 1 + next(i for i, text in enumerate(LANGUAGE.splitlines()) if text.endswith(f"// {how}"))
     assert (run.code, finding.place) == (139, f"program.cu:{line}")
@@ -236,8 +231,8 @@ def test_host_code_that_uses_memory_of_the_device_is_told_where(language: Path, 
     assert ("cudaFree" in finding.text) == (how == "frees")
 
 
-def test_check_finds_what_a_run_does_not_show(tmp_path: Path) -> None:
-    run = ran(DEFECTS, tmp_path, check=True)
+def test_check_finds_what_a_run_does_not_show() -> None:
+    run = ran(DEFECTS, check=True)
     found = [(f.kind, f.place) for f in run.report.findings]
     line = {text.strip(): f"program.cu:{i}" for i, text in enumerate(DEFECTS.splitlines(), 1)}
     assert ("shared race", line["y[threadIdx.x] = s[63 - threadIdx.x];"]) in found
@@ -269,37 +264,175 @@ template <int N> __global__ void staged(long long* y) {
 }
 __global__ void plain(long long* y) { y[threadIdx.x] = clock64(); }
 """
-RESOURCES = (
+ALIKE = (
     STAGED
-    + """
+    + r"""
+#include <cstdlib>
+#include <thread>
+#include <vector>
 void tell(const void* kernel, int blocks) {
     cudaFuncAttributes a;
     cudaFuncGetAttributes(&a, kernel);
-    printf("%zu %d\\n", a.sharedSizeBytes, blocks);
+    printf("%zu %d\n", a.sharedSizeBytes, blocks);
 }
-int main() {
+void resources() {
     int blocks;
     cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, staged<5120>, 32, 16384);
     tell((const void*)staged<5120>, blocks);
     cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, plain, 64, 0);
     tell((const void*)plain, blocks);
 }
+__global__ void add(int* p, int v) { p[threadIdx.x] += v; }
+void threads() {
+    std::vector<std::thread> threads;
+    int wrong[4] = {};
+    for (int t = 0; t < 4; t++)
+        threads.emplace_back([&, t] {
+            int *p, h[32];
+            cudaMalloc(&p, sizeof h), cudaMemset(p, 0, sizeof h);
+            for (int i = 0; i < 200; i++) add<<<1, 32>>>(p, t + 1);
+            cudaMemcpy(h, p, sizeof h, cudaMemcpyDeviceToHost);
+            for (int x : h) wrong[t] += x != 200 * (t + 1);
+            cudaFree(p);
+        });
+    for (auto& thread : threads) thread.join();
+    printf("%d\n", wrong[0] + wrong[1] + wrong[2] + wrong[3]);
+}
+__device__ void* kept;  // so that no compiler can do without the memory
+__global__ void use_up(int* p) {
+    char* last = nullptr;
+    for (; char* block = (char*)malloc(1 << 20); last = block, p[0]++) *(char**)block = last;
+    while (char* block = last) last = *(char**)block, free(block);
+    kept = malloc(7 << 20);
+    p[1] = kept != nullptr;
+    free(kept);
+    kept = malloc(1 << 24);
+    p[2] = kept != nullptr;
+}
+void heap(bool larger) {
+    int *p, h[3];
+    cudaMalloc(&p, sizeof h), cudaMemset(p, 0, sizeof h);
+    if (larger) printf("%d ", cudaDeviceSetLimit(cudaLimitMallocHeapSize, 32 << 20));
+    use_up<<<1, 1>>>(p);
+    cudaMemcpy(h, p, sizeof h, cudaMemcpyDeviceToHost);
+    printf("%d %d %d ", h[0], h[1], h[2]);
+    printf("%d ", cudaDeviceSetLimit(cudaLimitMallocHeapSize, 64 << 20));  // too late
+    cudaFree(p);
+}
+__global__ void plane(float* to, cudaTextureObject_t t) {
+    const float x[] = {0.25f, 0.5f, 0.5f, 1.25f, -0.25f}, y[] = {0.25f, 0.25f, 0.5f, 0.75f, 0.25f};
+    to[threadIdx.x] = tex2D<float>(t, x[threadIdx.x], y[threadIdx.x]);
+}
+cudaTextureObject_t object(size_t width, size_t height) {
+    const cudaChannelFormatDesc format = cudaCreateChannelDesc<float>();
+    std::vector<float> values(width * height);
+    for (size_t i = 0; i < values.size(); i++) values[i] = i;
+    cudaResourceDesc resource = {};
+    resource.resType = cudaResourceTypeArray;
+    if (cudaMallocArray(&resource.res.array.array, &format, width, height)) return 0;
+    cudaMemcpy2DToArray(resource.res.array.array, 0, 0, values.data(), width * 4, width * 4, height,
+                        cudaMemcpyHostToDevice);
+    cudaTextureDesc how = {};
+    how.normalizedCoords = 1, how.filterMode = cudaFilterModeLinear;
+    how.addressMode[0] = cudaAddressModeWrap, how.addressMode[1] = cudaAddressModeClamp;
+    cudaTextureObject_t made = 0;
+    cudaCreateTextureObject(&made, &resource, &how, nullptr);
+    return made;
+}
+void plane_of_textures() {
+    float* y;
+    cudaMallocManaged(&y, 5 * sizeof *y);
+    plane<<<1, 5>>>(y, object(2, 2));
+    cudaDeviceSynchronize();
+    for (int i = 0; i < 5; i++) printf("%g ", y[i]);
+}
+// Each line stores a struct, which the compiler could let the function write, unwatched.
+__global__ void read(float4* y, cudaTextureObject_t t, int which) {
+    const int i = threadIdx.x;
+    if (which == 0) y[i] = tex1Dfetch<float4>(t, i);
+    if (which == 1) y[i] = tex1D<float4>(t, i);
+    if (which == 2) y[i] = tex2D<float4>(t, i, 0);
+}
+__global__ void sum(float* total, const float4* y) {
+    for (int i = 0; i < 8; i++) *total += y[i].x + y[i].w;
+}
+void structs_of_textures(int which, int n) {
+    const cudaChannelFormatDesc format = cudaCreateChannelDesc<float4>();
+    cudaResourceDesc resource = {};
+    resource.resType = cudaResourceTypeArray;
+    cudaMallocArray(&resource.res.array.array, &format, 8, 1);
+    const float4 ones[8] = {{1, 1, 1, 1}};
+    cudaMemcpyToArray(resource.res.array.array, 0, 0, ones, sizeof ones, cudaMemcpyHostToDevice);
+    cudaTextureDesc how = {};
+    cudaTextureObject_t t;
+    cudaCreateTextureObject(&t, &resource, &how, nullptr);
+    float4* y;
+    float* total;
+    cudaMalloc(&y, n * sizeof *y), cudaMalloc(&total, 4), cudaMemset(total, 0, 4);
+    read<<<1, 8>>>(y, t, which), sum<<<1, 1>>>(total, y);
+    cudaFree(y), cudaFree(total), cudaFreeArray(resource.res.array.array);
+}
+int main(int count, char** arguments) {
+    switch (arguments[1][0]) {
+        case 'r': resources(); break;
+        case 't': threads(); break;
+        case 'h': heap(count > 2); break;
+        case 'p': plane_of_textures(); break;
+        case 's': structs_of_textures(atoi(arguments[2]), atoi(arguments[3]));
+    }
+}
 """
 )
+MORE = STAGED.replace("staged", "other").replace("plain", "more")
+with_and_without = pytest.mark.parametrize("check", [False, True])
 
 
-@pytest.mark.parametrize("check", [False, True])
-def test_attributes_and_occupancy_count_static_shared_memory(tmp_path: Path, check: bool) -> None:
+@with_and_without
+def test_attributes_and_occupancy_count_static_shared_memory(check: bool) -> None:
     """5,120 + 4 numbers of 8 bytes; with 16 KiB more and 1 KiB of the system, three fit into 228 KiB."""
-    run = ran(
-        RESOURCES, tmp_path, check=check, more=STAGED.replace("staged", "other").replace("plain", "more")
-    )
-    assert run.output.splitlines() == ["40992 3", "0 32"]
+    assert ran(ALIKE, "resources", check=check, more=MORE).output.splitlines() == ["40992 3", "0 32"]
 
 
-def test_static_shared_memory_above_48_kib_is_refused(tmp_path: Path) -> None:
+@with_and_without
+def test_host_threads_launch_one_kernel(check: bool) -> None:
+    run = ran(ALIKE, "threads", check=check, more=MORE)
+    assert (run.output, run.code, run.report.findings) == ("0\n", 0, [])
+    assert run.report.launches == (800 if check else 0)
+
+
+@with_and_without
+def test_the_heap_of_kernels_has_a_limit(check: bool) -> None:
+    default, larger = 8 << 20, 32 << 20
+    for size, arguments in ((default, []), (larger, ["larger"])):
+        run = ran(ALIKE, "heap", *arguments, check=check, more=MORE)
+        *set_first, blocks, whole, array, set_late = map(int, run.output.split())
+        assert set_first == [0] * len(arguments)
+        assert size // (1 << 20) - 1 <= blocks <= size // (1 << 20)  # each may need some bytes more
+        assert (whole, array) == (1, size > 1 << 24)
+        assert set_late == 1  # cudaErrorInvalidValue
+        if check:
+            (finding,) = run.report.findings
+            assert "a kernel has called malloc" in finding.text
+
+
+@with_and_without
+def test_a_plane_is_read_between_its_elements(check: bool) -> None:
+    """Elements 0 1 / 2 3 with centers at 0.25 and 0.75; along x it wraps, along y it does not."""
+    assert ran(ALIKE, "plane", check=check, more=MORE).output.split() == ["0", "0.5", "1.5", "2", "1"]
+
+
+def test_structs_of_textures_are_stored_under_a_check() -> None:
+    first = next(i for i, line in enumerate(ALIKE.splitlines(), 1) if "which == 0" in line)
+    for which in range(3):
+        assert not ran(ALIKE, "structs", str(which), "8", check=True, more=MORE).report.findings
+        finding = ran(ALIKE, "structs", str(which), "7", check=True, more=MORE).report.findings[0]
+        assert (finding.kind, finding.place) == ("out of bounds", f"program.cu:{first + which}")
+        assert "16-byte write at byte 112" in finding.text
+
+
+def test_static_shared_memory_above_48_kib_is_refused() -> None:
     with pytest.raises(KernelError, match="kernel staged: 49,160 bytes of static shared memory"):
-        ran(STAGED + "int main() { staged<6141><<<1, 1>>>(nullptr); }", tmp_path)
+        ran(STAGED + "int main() { staged<6141><<<1, 1>>>(nullptr); }")
 
 
 def test_an_error_of_the_api_is_not_told_as_a_kernel(capsys: pytest.CaptureFixture[str]) -> None:
@@ -394,33 +527,3 @@ def test_an_option_of_another_command_is_not_handed_to_the_program(
     assert main(["run", str(tmp_path / "a.cu"), "--check", option, "x.html", "--", "--json"]) == 2
     said = capsys.readouterr()
     assert (said.out, f"a.cu -- {option}" in said.err) == ("", True)
-
-
-HOST_THREADS = r"""
-#include <cstdio>
-#include <thread>
-#include <vector>
-__global__ void add(int* p, int v) { p[threadIdx.x] += v; }
-int main() {
-    std::vector<std::thread> threads;
-    int wrong[4] = {};
-    for (int t = 0; t < 4; t++)
-        threads.emplace_back([&, t] {
-            int *p, h[32];
-            cudaMalloc(&p, sizeof h), cudaMemset(p, 0, sizeof h);
-            for (int i = 0; i < 200; i++) add<<<1, 32>>>(p, t + 1);
-            cudaMemcpy(h, p, sizeof h, cudaMemcpyDeviceToHost);
-            for (int x : h) wrong[t] += x != 200 * (t + 1);
-            cudaFree(p);
-        });
-    for (auto& thread : threads) thread.join();
-    printf("%d\n", wrong[0] + wrong[1] + wrong[2] + wrong[3]);
-}
-"""
-
-
-@pytest.mark.parametrize("check", [False, True])
-def test_host_threads_launch_one_kernel(tmp_path: Path, check: bool) -> None:
-    run = ran(HOST_THREADS, tmp_path, check=check)
-    assert (run.output, run.code, run.report.findings) == ("0\n", 0, [])
-    assert run.report.launches == (800 if check else 0)
