@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -122,6 +123,7 @@ LIBRARIES = {
     "gpt.data.records": {"numpy", "pyarrow"},
     "gpt": {"numpy", "tqdm", "regex"},
 }
+EMULATOR = "tinytensor", "emulator"
 # What the emulator knows of the engine: errors, the words of its interface, and the compiler.
 EMULATOR_MAY_IMPORT = {
     *("tinytensor.errors", "tinytensor.device", "tinytensor.dtypes"),
@@ -231,122 +233,83 @@ def test_folders_are_small(package: str) -> None:
     report([f"{f}: {n} files" for f, n in count.items() if n > (MOST_FILES if "/" in f else at_the_top)])
 
 
-def test_modules_import_only_what_exists() -> None:
-    report(
-        [
-            f"{module.path}:{i.line}: there is no module {i.target}"
-            for module in product()
-            for i in imports(module)
-            if ours(i.target) and i.target not in known()
-        ]
-    )
-
-
-def test_layers_and_optimizers_use_the_public_engine() -> None:
-    report(
-        [
-            f"{module.path}:{i.line}: {module.name} must not import {i.target} {i.name}"
-            for module in product()
-            for i in imports(module)
-            if (home := place(module.name)) in {("tinytensor", name) for name in ("nn", "optim", "utils")}
+# What no module may import, and what is said of it.
+FORBIDDEN: dict[str, tuple[Callable[[Module, Import], bool], str]] = {
+    "only what exists": (
+        lambda m, i: ours(i.target) and i.target not in known(),
+        "there is no module {i.target}",
+    ),
+    "layers and optimizers use the public engine": (
+        lambda m, i: (
+            (home := place(m.name)) in {("tinytensor", name) for name in ("nn", "optim", "utils")}
             and ours(i.target)
             and i.target not in NN_MAY_IMPORT
-            and place(i.target) != ("tinytensor", "ops")  # which nn.functional wraps
-            and place(i.target) != home
-        ]
-    )
-
-
-def test_the_emulator_is_a_house_of_its_own() -> None:
-    report(
-        [
-            f"{module.path}:{i.line}: {module.name} must not import {i.target} {i.name}"
-            for module in product()
-            for i in imports(module)
-            if place(module.name) == ("tinytensor", "emulator")
+            and place(i.target) not in (("tinytensor", "ops"), home)  # ops, which nn.functional wraps
+        ),
+        "{m.name} must not import {i.target} {i.name}",
+    ),
+    "the emulator is a house of its own": (
+        lambda m, i: (
+            place(m.name) == EMULATOR
             and (ours(i.target) or i.target == "importlib")
-            and place(i.target) != ("tinytensor", "emulator")
+            and place(i.target) != EMULATOR
             and i.target not in EMULATOR_MAY_IMPORT
-        ]
-    )
-
-
-def test_the_lowest_layers_import_no_arrays() -> None:
-    report(
-        [
-            f"{module.path}:{i.line}: {module.name} must not import NumPy"
-            for module in product()
-            for i in imports(module)
-            if module.name in NO_ARRAYS and i.target.partition(".")[0] == "numpy"
-        ]
-    )
-
-
-def test_gpt_uses_the_public_engine() -> None:
-    report(
-        [
-            f"{module.path}:{i.line}: gpt must not import {i.target} {i.name}"
-            for module in product()
-            for i in imports(module)
-            if module.name.startswith("gpt")
+        ),
+        "{m.name} must not import {i.target} {i.name}",
+    ),
+    "the lowest layers have no arrays": (
+        lambda m, i: m.name in NO_ARRAYS and i.target.partition(".")[0] == "numpy",
+        "{m.name} must not import NumPy",
+    ),
+    "gpt uses the public engine": (
+        lambda m, i: (
+            m.name.startswith("gpt")
             and i.target.startswith("tinytensor")
             and (not GPT_MAY_IMPORT & {i.target, ".".join(i.target.split(".")[:2])} or i.name.startswith("_"))
-        ]
-    )
-
-
-def test_private_names_stay_at_home() -> None:
-    report(
-        [
-            f"{module.path}:{i.line}: {i.name} is private to {i.target}"
-            for module in product()
-            for i in imports(module)
-            if ours(i.target)
+        ),
+        "gpt must not import {i.target} {i.name}",
+    ),
+    "private names stay at home": (
+        lambda m, i: (
+            ours(i.target)
             and i.name.startswith("_")
             and not i.name.endswith("__")
-            and i.target != module.name
+            and i.target != m.name
             and i.name != "__version__"
-        ]
-    )
-
-
-def test_ops_use_each_other_through_functions() -> None:
-    report(
-        [
-            f"{module.path}:{i.line}: call a function of {i.target} instead of its class {i.name}"
-            for module in product()
-            for i in imports(module)
-            if module.name.startswith("tinytensor.ops.")
+        ),
+        "{i.name} is private to {i.target}",
+    ),
+    "ops use each other through functions": (
+        lambda m, i: (
+            m.name.startswith("tinytensor.ops.")
             and i.target.startswith("tinytensor.ops.")
             and i.name[:1].isupper()
             and not i.name.isupper()  # a constant
-        ]
-    )
+        ),
+        "call a function of {i.target} instead of its class {i.name}",
+    ),
+    "libraries are those that were agreed": (
+        lambda m, i: (
+            not ours(i.target)
+            and (top := i.target.partition(".")[0]) not in sys.stdlib_module_names
+            and top not in LIBRARIES.get(m.name, LIBRARIES[m.name.partition(".")[0]])
+        ),
+        "{m.name} must not import {i.target}",
+    ),
+    "the engine imports itself at the top of files": (
+        lambda m, i: (
+            m.name.startswith("tinytensor") and ours(i.target) and i.late and m.name not in LATE_IMPORTS
+        ),
+        "import {i.target} at the top, or move the code to the right layer",
+    ),
+}
 
 
-def test_libraries_are_those_that_were_agreed() -> None:
-    problems = []
-    for module in product():
-        allowed = LIBRARIES.get(module.name, LIBRARIES[module.name.partition(".")[0]])
-        for i in imports(module):
-            top = i.target.partition(".")[0]
-            if not ours(top) and top not in sys.stdlib_module_names and top not in allowed:
-                problems.append(f"{module.path}:{i.line}: {module.name} must not import {top}")
-    report(problems)
-
-
-def test_the_engine_imports_itself_at_the_top_of_files() -> None:
-    report(
-        [
-            f"{module.path}:{i.line}: import {i.target} at the top, or move the code to the right layer"
-            for module in product()
-            for i in imports(module)
-            if module.name.startswith("tinytensor")
-            and ours(i.target)
-            and i.late
-            and module.name not in LATE_IMPORTS
-        ]
-    )
+@pytest.mark.parametrize("rule", FORBIDDEN)
+def test_imports(rule: str) -> None:
+    forbidden, said = FORBIDDEN[rule]
+    found = [(m, i) for m in product() for i in imports(m) if forbidden(m, i)]
+    report([f"{m.path}:{i.line}: {said.format(m=m, i=i)}" for m, i in found])
 
 
 def test_modules_are_not_looked_up_by_their_names() -> None:
