@@ -33,10 +33,6 @@ def i(high: int, *shape: int) -> Array:
     return RNG.integers(0, high, size=shape)
 
 
-def signs(*shape: int) -> Array:
-    return RNG.choice([-1.0, 1.0], size=shape)
-
-
 def called(text: str, functions: Any, xs: list[Any]) -> Any:
     """The value of a call of tensors a, b, … in either library."""
     attend = functions.scaled_dot_product_attention

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tinytensor import nn
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.oracle
@@ -17,9 +18,11 @@ PAIR = RNG.normal(size=(4, 6))
 SHARES, CLASSES = RNG.uniform(0.1, 0.9, size=(4, 6)), np.array([2, 0, 5, 1])
 IMAGE, SEQUENCE = RNG.normal(size=(2, 4, 6, 8)), RNG.normal(size=(5, 2, 3))
 IDS = np.array([[0, 3], [3, 6]])
+Q, KV, ONE = RNG.normal(size=(4, 2, 8)), RNG.normal(size=(5, 2, 8)), RNG.normal(size=(4, 8))
+LAYER = "nn.TransformerEncoderLayer(8, 2, 16, 0.1"
+DECODER = "nn.TransformerDecoderLayer(8, 2, 16, 0.1"
 WEIGHT = "torch.arange(1.0, 7.0, dtype=torch.float64)"
 
-# The text of a module, and its inputs.
 # One module a line; the input is that above the lines.
 ON_X = """
 nn.ReLU()
@@ -113,6 +116,10 @@ MODULES: dict[str, tuple[Any, ...]] = {
     "nn.Embedding(7, 3, padding_idx=-4)": (IDS,),
     "nn.Embedding.from_pretrained(torch.ones(7, 2), padding_idx=0)": (IDS,),
     "nn.CosineSimilarity()": (X, PAIR),
+    "nn.Linear(6, 4)": (X,),
+    "nn.Linear(6, 4, bias=False)": (X[0],),
+    "nn.Linear(3, 8)": (SEQUENCE,),
+    "nn.Sequential(nn.Linear(6, 8), nn.GELU('tanh'), nn.LayerNorm(8), nn.Linear(8, 2))": (X,),
     **{
         f"nn.{loss}({options})": inputs
         for loss, inputs, more in [
@@ -130,6 +137,22 @@ MODULES: dict[str, tuple[Any, ...]] = {
         for options in ["", *more]
     },
 }  # fmt: skip
+
+
+TRANSFORMERS: dict[str, tuple[Any, ...]] = {
+    "nn.MultiheadAttention(8, 2)": (Q, KV, KV),
+    "nn.MultiheadAttention(8, 2, bias=False)": (ONE, ONE, ONE),
+    "nn.MultiheadAttention(8, 4, 0.3, batch_first=True).eval()": (KV, KV, KV),
+    LAYER + ").eval()": (Q,),
+    LAYER + ", 'gelu', norm_first=True, batch_first=True).eval()": (Q,),
+    LAYER + ", bias=False).eval()": (ONE,),
+    "nn.TransformerEncoder(" + LAYER + "), 2, norm=nn.LayerNorm(8)).eval()": (Q,),
+    DECODER + ").eval()": (Q, KV),
+    DECODER + ", 'gelu', norm_first=True, batch_first=True, bias=False).eval()": (KV, KV),
+    "nn.TransformerDecoder(" + DECODER + "), 2, norm=nn.LayerNorm(8)).eval()": (Q, KV),
+    "nn.Transformer(8, 2, 2, 2, 16).eval()": (KV, Q),
+    "nn.Transformer(8, 4, 1, 2, 16, norm_first=True, batch_first=True, bias=False).eval()": (Q, Q),
+}
 
 
 def made(text: str, ours: bool) -> Any:
@@ -154,18 +177,31 @@ def array(tensor: Any) -> Any:
     return tensor.detach().numpy()
 
 
+def turned(module: Any) -> set[str]:
+    """Names of PyTorch's matrices that stand here transposed: those of Linear."""
+    linear = [path for path, part in module.named_modules() if isinstance(part, torch.nn.Linear)]
+    return {f"{path}.weight" if path else "weight" for path in linear}
+
+
+def state_of(module: Any) -> dict[str, Any]:
+    """PyTorch's weights and buffers as ours."""
+    transposed = turned(module)
+    state = {name: array(t).copy() for name, t in module.state_dict().items()}
+    return {name: a.T if name in transposed else a for name, a in state.items()}
+
+
 def close(ours: Any, theirs: Any, what: str) -> None:
-    np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9, err_msg=what)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11, err_msg=what)
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch warns of odd but valid options
-@pytest.mark.parametrize("text", MODULES)
-def test_the_same_text_makes_the_same_module(text: str) -> None:
+@pytest.mark.parametrize(("text", "inputs"), [*MODULES.items(), *TRANSFORMERS.items()])
+def test_the_same_text_makes_the_same_module(text: str, inputs: tuple[Any, ...]) -> None:
     ours, theirs = made(text, ours=True), made(text, ours=False)
-    state = {name: t.numpy().copy() for name, t in theirs.state_dict().items()}
+    state, transposed = state_of(theirs), turned(theirs)
     assert {n: t.shape for n, t in ours.state_dict().items()} == {n: t.shape for n, t in state.items()}
     ours.load_state_dict(state)
-    mine, other = tensors(MODULES[text], tt), tensors(MODULES[text], torch)
+    mine, other = tensors(inputs, tt), tensors(inputs, torch)
     ys, us = flat(ours(*mine)), flat(theirs(*other))
     assert len(ys) == len(us)
     rng = np.random.default_rng(1)
@@ -180,7 +216,7 @@ def test_the_same_text_makes_the_same_module(text: str) -> None:
                 close(array(x.grad), array(t.grad), "gradient of an input")
     for (name, p), (_, q) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
         if q.grad is not None:
-            close(array(p.grad), array(q.grad), name)
+            close(array(p.grad), array(q.grad).T if name in transposed else array(q.grad), name)
     for (name, b), (other_name, c) in zip(ours.named_buffers(), theirs.named_buffers(), strict=True):
         assert name == other_name
         close(array(b), array(c), name)
@@ -246,3 +282,99 @@ def test_arguments_have_the_names_order_and_defaults_of_pytorch(name: str) -> No
     )
     assert list(mine) == list(other)
     assert all(mine[n] == default for n, default in other.items())
+
+
+# ---- masks ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_masks_of_a_transformer():
+    theirs = torch.nn.Transformer(8, 2, 1, 1, 16).double().eval()
+    ours = nn.Transformer(8, 2, 1, 1, 16).to(tt.float64).eval()
+    ours.load_state_dict(state_of(theirs))
+    padding, memory = np.array([[False] * 4 + [True], [False] * 5]), RNG.random((4, 5)) < 0.3
+    masks = {"src_key_padding_mask": padding, "memory_key_padding_mask": padding, "memory_mask": memory}
+    squares, found = [], []
+    for lib, layers, model in ((tt, nn, ours), (torch, torch.nn, theirs)):
+        square = layers.Transformer.generate_square_subsequent_mask(4)
+        given = {"tgt_mask": square < 0, **{name: lib.tensor(mask) for name, mask in masks.items()}}
+        squares.append(square.numpy())
+        found.append(model(lib.tensor(KV), lib.tensor(Q), **given).detach().numpy())
+    np.testing.assert_array_equal(*squares)
+    np.testing.assert_allclose(*found, rtol=1e-9, atol=1e-11)
+
+
+MASKS = [
+    {"attn_mask": np.triu(np.ones((4, 5), bool), 2)},
+    {"attn_mask": RNG.normal(size=(4, 5))},
+    {"attn_mask": RNG.random((4, 4, 5)) < 0.3, "average_attn_weights": False},
+    {"key_padding_mask": np.array([[False] * 4 + [True], [False] * 5])},
+    {
+        "key_padding_mask": np.array([[0.0] * 4 + [-np.inf], [0.0] * 5]),
+        "attn_mask": RNG.normal(size=(4, 4, 5)),
+    },
+]
+
+
+@pytest.mark.parametrize("options", MASKS)
+def test_masks_exclude_as_in_pytorch(options):
+    ours, theirs = nn.MultiheadAttention(8, 2).to(tt.float64), torch.nn.MultiheadAttention(8, 2).double()
+    ours.load_state_dict(state_of(theirs))
+    found = []
+    for lib, module in ((tt, ours), (torch, theirs)):
+        given = {k: lib.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+        found.append([t.detach().numpy() for t in module(*[lib.tensor(a) for a in (Q, KV, KV)], **given)])
+    for mine, other in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "shape"),
+    [
+        (nn.init.kaiming_normal_, lambda w: torch.nn.init.kaiming_normal_(w), (300, 200)),
+        (
+            nn.init.kaiming_uniform_,
+            lambda w: torch.nn.init.kaiming_uniform_(w, nonlinearity="relu"),
+            (300, 200),
+        ),
+        (
+            lambda w: nn.init.kaiming_normal_(w, a=0.3, mode="fan_out"),
+            lambda w: torch.nn.init.kaiming_normal_(w, a=0.3, mode="fan_out"),
+            (100, 50, 3, 3),
+        ),
+        (
+            lambda w: nn.init.kaiming_normal_(w, mode="fan_out", nonlinearity="tanh"),
+            lambda w: torch.nn.init.kaiming_normal_(w, mode="fan_out", nonlinearity="tanh"),
+            (100, 50, 3, 3),
+        ),
+        (nn.init.orthogonal_, torch.nn.init.orthogonal_, (300, 200)),
+        (nn.init.orthogonal_, torch.nn.init.orthogonal_, (50, 40, 3, 3)),
+        (nn.init.uniform_, torch.nn.init.uniform_, (300, 200)),
+        (nn.init.xavier_normal_, torch.nn.init.xavier_normal_, (300, 200)),
+        (nn.init.xavier_uniform_, torch.nn.init.xavier_uniform_, (100, 50, 3, 3)),
+        (nn.init.trunc_normal_, torch.nn.init.trunc_normal_, (300, 200)),
+    ],
+)
+def test_initial_values_have_the_same_distribution(ours, theirs, shape):
+    torch.manual_seed(0)
+    tt.manual_seed(0)
+    mine = ours(tt.empty(shape)).numpy().ravel()
+    other = torch.empty(shape[::-1] if len(shape) == 2 else shape)  # theirs is (out, in)
+    other = theirs(other).numpy().ravel()
+    deciles = np.linspace(0.05, 0.95, 10)
+    scale = other.std()
+    np.testing.assert_allclose(np.quantile(mine, deciles), np.quantile(other, deciles), atol=0.03 * scale)
+    assert mine.std() == pytest.approx(scale, rel=0.01)
+
+
+@pytest.mark.parametrize(("shape", "groups"), [((6, 2, 3), 3), ((2, 6, 4), 1), ((4, 2, 3, 3), 2)])
+def test_dirac(shape, groups):
+    ours, theirs = nn.init.dirac_(tt.ones(shape), groups), torch.nn.init.dirac_(torch.ones(shape), groups)
+    np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+@pytest.mark.parametrize(
+    "name", ["linear", "conv1d", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"]
+)
+def test_gains(name):
+    assert nn.init.calculate_gain(name) == torch.nn.init.calculate_gain(name)
