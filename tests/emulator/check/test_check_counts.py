@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import tinytensor as tt
+from tests.helpers.emulated import Instance, Kernels, compile_together, of_texts
 from tests.helpers.source import ROOT
 from tinytensor.cuda import CheckReport
 from tinytensor.emulator.check import flops as check_flops
@@ -21,6 +22,31 @@ from tinytensor.runtime.base import TemplateArgument
 
 SOURCE = ROOT / "tests" / "device_code" / "operations.cu"
 DEVICE = "checked"
+NARROW_OR_WIDE = (tt.float32, tt.float64, tt.float16, tt.bfloat16, tt.int32)
+PLAIN = ("axpy", "matrix_product", "branches", "calls", "total", "block_total", "vectors", "endless")
+INSTANCES: tuple[Instance, ...] = (  # of SOURCE, compiled together
+    *((name, ()) for name in PLAIN),
+    *(
+        ("square_plus_one", (dtype, dtype if dtype in (tt.float64, tt.int32) else tt.float32))
+        for dtype in NARROW_OR_WIDE
+    ),
+    *(("tiles", (dtype,)) for dtype in (tt.float16, tt.bfloat16)),
+    *(("columns", (pitch,)) for pitch in (32, 33)),
+)
+# Texts of the kernels of single tests, compiled together.
+TEXTS = {
+    "constant": """
+    __constant__ float table[32] = {1, 2, 3};
+    __global__ void look(float* y) { y[blockIdx.x * 32 + threadIdx.x] = table[threadIdx.x]; }""",
+    "branch": """
+    __global__ void branch(float* y, int rounds) {
+        int lane = threadIdx.x;
+        for (int r = 0; r < rounds; r++) {
+            unsigned votes = __ballot_sync(0xffffffffu, (lane + r) % 2);
+            if ((lane + r) % 2) y[32 * r + lane] = votes;
+        }
+    }""",
+}
 
 HAS_TOOLS = shutil.which("objdump") is not None and shutil.which("addr2line") is not None
 needs_tools = pytest.mark.skipif(not HAS_TOOLS, reason="binutils are not installed")
@@ -34,12 +60,26 @@ def watched(
     name: str, grid: int, block: int, *arguments: Any, template: tuple[TemplateArgument, ...] = (),
     source: str | Path = SOURCE, times: int = 1, blocks: int = 100,
 ) -> CheckReport:  # fmt: skip
-    k = tt.cuda.kernel(source, name, *template)
+    if source == SOURCE:
+        compile_together(SOURCE, INSTANCES, DEVICE)
+    return launched(
+        tt.cuda.kernel(source, name, *template), grid, block, *arguments, times=times, blocks=blocks
+    )
+
+
+def launched(
+    k: tt.cuda.Kernel, grid: int, block: int, *arguments: Any, times: int = 1, blocks: int = 100
+) -> CheckReport:
     with tt.cuda.check(blocks=blocks) as report:
         for _ in range(times):
             k[grid, block](*arguments)
     assert not report.findings, str(report)
     return report
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+    return of_texts(tmp_path_factory.mktemp("counts") / "counts.cu", TEXTS, DEVICE)
 
 
 def only(report: CheckReport) -> KernelCount:
@@ -103,7 +143,7 @@ def test_functions_count_at_their_own_lines() -> None:
 
 
 @needs_tools
-@pytest.mark.parametrize("dtype", [tt.float32, tt.float64, tt.float16, tt.bfloat16, tt.int32])
+@pytest.mark.parametrize("dtype", NARROW_OR_WIDE)
 def test_precisions(dtype: tt.DType) -> None:
     """Kernels compute on 16-bit floats in float; integers have no floating-point operations."""
     computed = dtype if dtype in (tt.float64, tt.int32) else tt.float32
@@ -267,14 +307,10 @@ def test_bytes_that_several_blocks_read_count_once_by_all_and_for_each_request()
 
 
 @pytest.mark.parametrize("blocks", [4, 12])
-def test_bytes_of_constant_memory_are_not_global_ones(blocks: int) -> None:
+def test_bytes_of_constant_memory_are_not_global_ones(kernels: Kernels, blocks: int) -> None:
     """Neither in the four blocks that are counted nor in later ones."""
-    source = """
-    __constant__ float table[32] = {1, 2, 3};
-    __global__ void look(float* y) { y[blockIdx.x * 32 + threadIdx.x] = table[threadIdx.x]; }"""
-    with tt.cuda.check() as report:
-        tt.cuda.kernel(source)[blocks, 32](tt.empty(blocks * 32, device=DEVICE))
-    count = only(report)
+    y = tt.empty(blocks * 32, device=DEVICE)
+    count = only(launched(kernels["constant"], blocks, 32, y, blocks=4))
     assert (count.read_bytes, count.written_bytes) == (0, 4 * 32 * blocks)
 
 
@@ -297,21 +333,10 @@ def test_turns_of_shared_memory(pitch: int, turns: int) -> None:
 # ---- launches and blocks -----------------------------------------------------------------------------------
 
 
-BRANCH = """
-__global__ void branch(float* y, int rounds) {
-    int lane = threadIdx.x;
-    for (int r = 0; r < rounds; r++) {
-        unsigned votes = __ballot_sync(0xffffffffu, (lane + r) % 2);
-        if ((lane + r) % 2) y[32 * r + lane] = votes;
-    }
-}
-"""
-
-
-def test_an_operation_of_the_warp_ends_the_requests_before_it() -> None:
+def test_an_operation_of_the_warp_ends_the_requests_before_it(kernels: Kernels) -> None:
     """Odd and even lanes take turns: four rounds of 16 lanes that write into 4 sectors."""
     y = tt.empty(128, dtype=tt.float32, device=DEVICE)
-    (line,) = watched("branch", 1, 32, y, 4, source=BRANCH).lines
+    (line,) = launched(kernels["branch"], 1, 32, y, 4).lines
     assert (line.requests, line.lanes, line.sectors) == (4, 4 * 16, 4 * 4)
 
 

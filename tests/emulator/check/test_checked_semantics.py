@@ -14,7 +14,7 @@ import pytest
 import tinytensor as tt
 from tests.emulator.check.test_findings import kinds, zeros
 from tests.helpers import op_functions as ops
-from tests.helpers.emulated import Kernels, of_texts
+from tests.helpers.emulated import Kernels, compile_together, of_texts
 from tinytensor.cuda import CheckReport
 from tinytensor.emulator.run.kernels import EMULATOR
 from tinytensor.errors import KernelError
@@ -558,10 +558,12 @@ template <bool Set> __global__ void first_few(float* y, const float* x) {
 def test_a_variable_that_nothing_set_is_a_warning(name: str, line: int) -> None:
     x = tt.ones(8, device="emulated")
     for is_set in (False, True):
-        y = tt.empty(4, device="emulated")
+        y, k = tt.empty(4, device="emulated"), tt.cuda.kernel(UNSET, name, is_set)
+        instances = [(each, (of,)) for each in ("sum_of", "first_few") for of in (False, True)]
+        compile_together(k.source, tuple(instances), "checked")
         with tt.cuda.check() as report:
             for _ in range(2):
-                tt.cuda.kernel(UNSET, name, is_set)[1, 4](y, x)
+                k[1, 4](y, x)
         assert not report.findings
         found = [(f.kind, f.place.partition(":")[2]) for f in report.warnings]
         assert found == [] if is_set else [("uninitialized variable", str(line))], str(report)

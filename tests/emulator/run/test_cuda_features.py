@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinytensor as tt
-from tests.helpers.emulated import Kernels, of_texts
+from tests.helpers.emulated import Kernels, compile_together, of_texts
 from tinytensor.errors import KernelError
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cuda import nvrtc
@@ -176,7 +176,9 @@ def test_half_arithmetic_rounds_once(name: str, data: st.DataObject) -> None:
     back = (lambda x: x.astype(np.float16).view(np.uint16)) if half else round_bfloat16
     y = tt.empty(11, N, dtype=tt.uint16, device="emulated")
     given_ = tt.asarray(bits).to("emulated")
-    tt.cuda.kernel(HALVES, "halves", "__half" if half else "__nv_bfloat16")[1, N](y, given_, N)
+    k = tt.cuda.kernel(HALVES, "halves", "__half" if half else "__nv_bfloat16")
+    compile_together(k.source, (("halves", ("__half",)), ("halves", ("__nv_bfloat16",))), "emulated")
+    k[1, N](y, given_, N)
     got = np.array(y.tolist(), np.uint16)
     with np.errstate(all="ignore"):
         a, b, c = (value(row).astype(np.float32) for row in bits)
