@@ -20,15 +20,18 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
+def placed(text: str, name: str = "program.cu") -> Path:
+    """A file with a text, at a path that all runs of the tests share: objects are cached by it, too."""
+    file = cache_folder(f"program-{hashlib.sha256(text.encode()).hexdigest()[:16]}") / name
+    if not file.exists():
+        write_private(file, text.encode())
+    return file
+
+
 @cache
 def built(text: str, check: bool, more: str) -> tuple[Path, list[Path]]:
     """A program, of one or two files, and these: compiled once for all tests of this process."""
-    # In a folder that all runs of the tests share: objects are cached by the name of their source, too.
-    home = cache_folder(f"program-{hashlib.sha256(f'{text}{more}'.encode()).hexdigest()[:16]}")
-    sources = [home / name for name, content in (("program.cu", text), ("more.cu", more)) if content]
-    for source, content in zip(sources, (text, more), strict=False):
-        if not source.exists():
-            write_private(source, content.encode())
+    sources = [placed(text), *([placed(more, "more.cu")] if more else [])]
     folder = TemporaryDirectory()
     atexit.register(folder.cleanup)
     build_program(sources, Path(folder.name), check=check)

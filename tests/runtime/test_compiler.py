@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,6 +50,16 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path / "cache"
     find_compiler.cache_clear()
     kernel_cache._temporary_folder.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def compiled_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the emulator's core and a unit."""
+    folder = tmp_path_factory.mktemp("core")
+    (folder / "scale.cu").write_text(SCALE)
+    folder = folder / "cache"
+    finish(python(USE.format(path=str(folder.parent / "scale.cu")), TINYTENSOR_CACHE=str(folder)))
+    return folder
 
 
 def test_a_library_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,8 +188,9 @@ def test_the_folder_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert cache_folder("part") == tmp_path / "home" / ".cache" / "tinytensor" / "part"
 
 
-def test_libraries_that_nobody_uses_go(cache: Path, tmp_path: Path) -> None:
+def test_libraries_that_nobody_uses_go(cache: Path, compiled_core: Path, tmp_path: Path) -> None:
     """The one that was used today stays, and so does the link to it."""
+    shutil.copytree(compiled_core, cache, symlinks=True)
     compiled(tmp_path / "scale.cu", SCALE, ("scale", ()))
     kernels.core_library()
     folder = cache / "emulated"
@@ -298,10 +310,11 @@ def test_mistakes_in_the_text() -> None:
     assert not list(cache_folder("part").iterdir())
 
 
-def test_a_process_that_is_killed_while_it_compiles(tmp_path: Path, cache: Path) -> None:
+def test_a_process_that_is_killed_while_it_compiles(tmp_path: Path, compiled_core: Path) -> None:
     """Whoever comes later compiles by himself; what was left lying goes after a day."""
-    source, slow, started = tmp_path / "scale.cu", tmp_path / "slow", tmp_path / "started"
-    source.write_text(SCALE)
+    cache, source = compiled_core, tmp_path / "late.cu"
+    slow, started = tmp_path / "slow", tmp_path / "started"
+    source.write_text(f"// another text\n{SCALE}")
     slow.write_text(f'#!/bin/sh\n[ "$1" = --version ] || {{ echo $$ > "{started}"; exec sleep 100; }}\n')
     slow.chmod(0o755)
     text = USE.format(path=str(source))
@@ -313,7 +326,7 @@ def test_a_process_that_is_killed_while_it_compiles(tmp_path: Path, cache: Path)
     victim.communicate(timeout=10)
     left = [p.name for p in (cache / "emulated").iterdir()]
     assert any(name.startswith(".build-") for name in left)
-    assert not any(name.endswith(".so") for name in left)
+    assert not any(name.startswith("late") for name in left)
     for folder in (cache / "emulated").glob(".build-*"):
         os.utime(folder, (1, 1))
     finish(python(text, TINYTENSOR_CACHE=str(cache)))
@@ -347,10 +360,8 @@ def test_a_folder_in_the_place_of_a_library() -> None:
         shared_library(recipe(), "part")
 
 
-def test_units_and_the_core_that_are_broken(tmp_path: Path, cache: Path) -> None:
-    source = tmp_path / "scale.cu"
-    source.write_text(SCALE)
-    text = USE.format(path=str(source))
+def test_units_and_the_core_that_are_broken(compiled_core: Path) -> None:
+    cache, text = compiled_core, USE.format(path=str(compiled_core.parent / "scale.cu"))
     for broken in (False, True):
         said = finish(python(text, TINYTENSOR_CACHE=str(cache)))
         assert said.count("it is compiled again") == (2 if broken else 0)  # core, unit

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.programs import needs_compiler, ran
+from tests.helpers.programs import needs_compiler, placed, ran
 
 pytestmark = needs_compiler
 
@@ -139,8 +139,8 @@ def test_kernels_launched_from_python_do_not_end_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_to_the_command_ends_the_program(ending: signal.Signals, tmp_path: Path) -> None:
-    source, temporary = tmp_path / "waits.cu", tmp_path / "temporary"
-    source.write_text(
+    temporary = tmp_path / "temporary"
+    source = placed(
         "#include <cstdio>\n#include <unistd.h>\n"
         'int main() { printf("%d %d\\n", getpid(), cudaFree(0)); fflush(stdout); for (;;) pause(); }\n'
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.programs import needs_compiler, ran
+from tests.helpers.programs import needs_compiler, placed, ran
 from tinytensor.__main__ import main
 from tinytensor.commands.run import _options, _tell
 from tinytensor.emulator.check.findings import Finding
@@ -441,10 +441,9 @@ def test_an_error_of_the_api_is_not_told_as_a_kernel(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == said
 
 
-def test_the_example_of_the_documentation(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_example_of_the_documentation(capfd: pytest.CaptureFixture[str]) -> None:
     page = (Path(__file__).parents[3] / "docs" / "cuda_programs.md").read_text(encoding="utf-8")
-    source = tmp_path / "vector_add.cu"
-    source.write_text(page.partition("```cpp\n")[2].partition("```")[0])
+    source = placed(page.partition("```cpp\n")[2].partition("```")[0])
     assert main(["run", str(source), "--json"]) == 0
     fields = json.loads(capfd.readouterr().out)
     assert (fields["command"], fields["exit_code"], fields["output"]) == ("run", 0, "3 3\n")
@@ -482,21 +481,20 @@ int main(int argc, char** argv) {
 
 
 def test_a_source_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "echo.cu").write_text(ECHO)
-    build_program([tmp_path / "echo.cu"], tmp_path)
+    source = placed(ECHO)
+    build_program([source], tmp_path)
     commands: list[list[str]] = []
     run = build._run
     monkeypatch.setattr(
         build, "_run", lambda command, *rest: (commands.append(command), run(command, *rest))[1]
     )
-    build_program([tmp_path / "echo.cu"], tmp_path)
+    build_program([source], tmp_path)
     assert [command[-1] for command in commands if "-c" in command] == []
     assert len(commands) == 2  # the preprocessor, and the linker
 
 
-def test_a_check_with_arguments_behind_two_dashes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "echo.cu").write_text(ECHO)
-    assert main(["run", str(tmp_path / "echo.cu"), "--check", "--json", "--", "a", "--json"]) == 1
+def test_a_check_with_arguments_behind_two_dashes(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(placed(ECHO)), "--check", "--json", "--", "a", "--json"]) == 1
     said = json.loads(capfd.readouterr().out)
     assert (said["checked"], said["output"]) == (True, "a --json ")
     assert [finding["kind"] for finding in said["report"]["findings"]] == ["out of bounds"]
@@ -512,10 +510,9 @@ def test_a_check_with_arguments_behind_two_dashes(tmp_path: Path, capfd: pytest.
     ],
 )
 def test_options_in_front_of_two_dashes_are_those_of_the_command(
-    words: str, own: tuple[bool, bool], given: str, tmp_path: Path
+    words: str, own: tuple[bool, bool], given: str
 ) -> None:
-    (tmp_path / "echo.cu").write_text(ECHO)
-    options, _, arguments = _options([str(tmp_path / "echo.cu"), *words.split()])
+    options, _, arguments = _options([str(placed(ECHO)), *words.split()])
     assert ((options.check, options.json), arguments) == (own, given.split())
 
 
