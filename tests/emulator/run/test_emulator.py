@@ -62,11 +62,19 @@ def test_barriers(order: None, threads: int) -> None:
     assert np.array_equal(out, x[:, ::-1] + 2)
 
 
-def test_dynamic_shared_memory(order: None) -> None:
-    x = np.arange(100, dtype=np.int32)
-    out = zeros(100)
-    run(kernel("reverse_dynamic"), 1, 100, out, x, shared=400)
-    assert np.array_equal(out, x[::-1])
+@pytest.mark.parametrize(
+    ("name", "shared", "expected", "arguments"),
+    [
+        ("reverse_dynamic", 400, np.arange(100)[::-1], [np.arange(100, dtype=np.int32)]),
+        ("early_exit", 0, [sum(range(40)) if i < 40 else 0 for i in range(100)], []),  # 60 have ended
+        ("constants", 0, [2, 3, 5, 7] * 2, []),
+        ("halves", 0, np.repeat([sum(range(16)), 31, sum(range(32, 48)), 63], 16), []),  # of warps
+    ],
+)
+def test_one_block(order: None, name: str, shared: int, expected: Any, arguments: list[Array]) -> None:
+    out = zeros(len(expected))
+    run(kernel(name), 1, len(expected), out, *arguments, shared=shared)
+    assert out.tolist() == list(expected)
 
 
 def test_static_shared_memory_is_counted_for_each_instance(tmp_path: Path) -> None:
@@ -92,23 +100,11 @@ def test_counting_barriers(order: None, value: int | None) -> None:
     assert (out[~there] == 0).all()
 
 
-def test_threads_that_ended_hold_up_nobody(order: None) -> None:
-    out = zeros(100)
-    run(kernel("early_exit"), 1, 100, out)
-    assert (out[:40] == sum(range(40))).all()
-
-
 def test_static_variables_belong_to_one_instance() -> None:
     for n in (1, 2):
         out = zeros(32)
         run(kernel("keeps_own_static", n), 1, 32, out)
         assert (out == n).all()
-
-
-def test_constant_memory() -> None:
-    out = zeros(8)
-    run(kernel("constants"), 1, 8, out)
-    assert out.tolist() == [2, 3, 5, 7] * 2
 
 
 def test_a_missing_barrier_shows_in_another_order() -> None:
@@ -181,13 +177,6 @@ def test_reductions_of_a_warp(order: None) -> None:
     expected = [total, x.min(), x.max(), *(f(bits).view(np.int32) for f in (np.min, np.max))]
     expected += [f.reduce(bits).view(np.int32) for f in (np.bitwise_and, np.bitwise_or, np.bitwise_xor)]
     assert (out == [*expected, total]).all()
-
-
-def test_parts_of_a_warp_go_their_own_ways(order: None) -> None:
-    out = zeros(64)
-    run(kernel("halves"), 1, 64, out)
-    expected = [sum(range(16)), 31, sum(range(32, 48)), 63]
-    assert np.array_equal(out, np.repeat(expected, 16))
 
 
 @pytest.mark.parametrize("there", [18, 17])

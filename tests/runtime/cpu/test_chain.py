@@ -1,9 +1,8 @@
 """Kernels that follow one another without Python: which calls become so, and what happens in between."""
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 import tinytensor as tt
 from tests.helpers import op_functions as ops
 from tinytensor.runtime.cpu import chain
-from tinytensor.runtime.cpu import kernels as host_kernels
 from tinytensor.runtime.cpu.chain import Step, chained, run_steps
 from tinytensor.runtime.cpu.kernels import HostKernels
 
@@ -37,23 +35,8 @@ HOST_KERNEL bool total(Array y, Array x, Arrays more) {
 
 
 @pytest.fixture
-def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostKernels:
-    monkeypatch.setattr(host_kernels, "kernel_path", lambda stem, ending: tmp_path / f"{stem}{ending}")
-    (tmp_path / "sample.cpp").write_text(TEXT)
-    return HostKernels("sample")
-
-
-@pytest.fixture
 def python_calls() -> list[int]:
     return []
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    mode, who = tt.config.host_kernels, tt.config.matmul
-    tt.config.host_kernels = "auto"
-    yield
-    tt.config.host_kernels, tt.config.matmul = mode, who
 
 
 def test_a_chain_calls_kernels_with_their_arguments(kernels: HostKernels, python_calls: list[int]) -> None:

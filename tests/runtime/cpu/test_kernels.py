@@ -5,7 +5,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,21 +41,6 @@ HOST_KERNEL bool who(Array ids) {  // the thread that ran each part, and a job w
     return true;
 }
 """
-
-
-@pytest.fixture
-def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostKernels:
-    monkeypatch.setattr(host_kernels, "kernel_path", lambda stem, ending: tmp_path / f"{stem}{ending}")
-    (tmp_path / "sample.cpp").write_text(TEXT)
-    return HostKernels("sample")
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    threads, mode = tt.get_num_threads(), tt.config.host_kernels
-    yield
-    tt.set_num_threads(threads)
-    tt.config.host_kernels = mode
 
 
 def test_a_kernel_gets_arrays_and_numbers(kernels: HostKernels) -> None:

@@ -1,7 +1,6 @@
 """Matrix products of the host: sizes, strides, batches, additions and threads against NumPy in float64."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,14 +19,6 @@ from tinytensor.runtime.kernel_files import KERNELS
 Array = np.ndarray[Any, Any]
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([63, 64, 65, 97, 130, 400]))
 STEPS = (1, 1, 1, 2, 3, -1, -2)
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    threads, who, mode = tt.get_num_threads(), tt.config.matmul, tt.config.host_kernels
-    yield
-    tt.set_num_threads(threads)
-    tt.config.matmul, tt.config.host_kernels = who, mode
 
 
 def laid_out(draw: Any, shape: tuple[int, ...], dtype: str, *, repeats: bool = True) -> Array:

@@ -1,6 +1,6 @@
 """Ops by kernels of the host: they run, agree with NumPy, and give equal bits on any number of threads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -59,15 +59,6 @@ CALLS: dict[str, tuple[Call, list[tuple[int, ...]], str]] = {
     ),
 }
 ONE_PASS = {"dropout": "dropout", "embedding": "embedding_backward"}
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    threads, mode = tt.get_num_threads(), tt.config.host_kernels
-    tt.config.host_kernels = "auto"
-    yield
-    tt.set_num_threads(threads)
-    tt.config.host_kernels = mode
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -195,42 +196,38 @@ def test_an_error_has_file_line_and_words(
     assert raised.value.why.startswith(why)
 
 
+@pytest.fixture
+def looked_for_again() -> Iterator[None]:
+    """NVRTC is looked for in the test, and after it."""
+    nvrtc._toolkit.cache_clear()
+    yield
+    nvrtc._toolkit.cache_clear()
+
+
+@pytest.mark.usefixtures("looked_for_again")
 def test_without_nvrtc_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvrtc, "_places", lambda: iter([(Path("nowhere"), Path("nowhere"))]))
-    nvrtc._toolkit.cache_clear()
-    try:
-        assert not nvrtc.available()
-        with pytest.raises(DeviceError, match=r"NVRTC.*was not found[\s\S]*\[gpu13\]"):
-            nvrtc.toolkit()
-    finally:
-        monkeypatch.undo()
-        nvrtc._toolkit.cache_clear()
+    assert not nvrtc.available()
+    with pytest.raises(DeviceError, match=r"NVRTC.*was not found[\s\S]*\[gpu13\]"):
+        nvrtc.toolkit()
 
 
+@pytest.mark.usefixtures("looked_for_again")
 @pytest.mark.parametrize(
-    ("folders", "chosen"),
+    "folders",
     [
-        (["nvidia/cu13/lib/libnvrtc.so.13", "nvidia/cu13/include/cuda_fp16.h"], "nvidia/cu13/lib"),
-        (
-            [
-                "nvidia/cuda_nvrtc/lib/libnvrtc.so.12",
-                "nvidia/cuda_nvrtc/lib/libnvrtc-builtins.so.12.9",
-                "nvidia/cuda_runtime/include/cuda_fp16.h",
-            ],
-            "nvidia/cuda_nvrtc/lib",
-        ),
-        (
-            [
-                "conda/targets/sbsa-linux/lib/libnvrtc.so.13",
-                "conda/targets/sbsa-linux/include/cuda_fp16.h",
-            ],
-            "conda/targets/sbsa-linux/lib",
-        ),
-        (["cuda/lib64/libnvrtc.so", "cuda/lib64/libnvrtc.so.13", "cuda/include/cuda_fp16.h"], "cuda/lib64"),
+        ["nvidia/cu13/lib/libnvrtc.so.13", "nvidia/cu13/include/cuda_fp16.h"],
+        [
+            "nvidia/cuda_nvrtc/lib/libnvrtc.so.12",
+            "nvidia/cuda_nvrtc/lib/libnvrtc-builtins.so.12.9",
+            "nvidia/cuda_runtime/include/cuda_fp16.h",
+        ],
+        ["conda/targets/sbsa-linux/lib/libnvrtc.so.13", "conda/targets/sbsa-linux/include/cuda_fp16.h"],
+        ["cuda/lib64/libnvrtc.so", "cuda/lib64/libnvrtc.so.13", "cuda/include/cuda_fp16.h"],
     ],
 )
 def test_nvrtc_is_found_where_nvidia_puts_it(
-    folders: list[str], chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folders: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in folders:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -241,14 +238,10 @@ def test_nvrtc_is_found_where_nvidia_puts_it(
     monkeypatch.delenv("CONDA_PREFIX", raising=False)
     if folders[0].startswith("conda"):
         monkeypatch.setenv("CONDA_PREFIX", str(tmp_path / "conda"))
-    nvrtc._toolkit.cache_clear()
-    try:
-        assert nvrtc.toolkit().library == tmp_path / folders[0]
-    finally:
-        monkeypatch.undo()
-        nvrtc._toolkit.cache_clear()
+    assert nvrtc.toolkit().library == tmp_path / folders[0]
 
 
+@pytest.mark.usefixtures("looked_for_again")
 @pytest.mark.parametrize(
     ("cuda", "chosen"), [(12090, "cuda_nvrtc"), (13000, "cu13"), (11080, "cu13"), (None, "cu13")]
 )
@@ -265,11 +258,7 @@ def test_nvrtc_is_of_the_cuda_that_cupy_is_for(
     fake = FakeCupy()
     fake.cuda_version = cuda or 0
     monkeypatch.setitem(nvrtc.sys.modules, "cupy", fake if cuda else None)
-    nvrtc._toolkit.cache_clear()
-    try:
-        assert nvrtc.toolkit().library.parent == tmp_path / chosen / "lib"
-    finally:
-        nvrtc._toolkit.cache_clear()
+    assert nvrtc.toolkit().library.parent == tmp_path / chosen / "lib"
 
 
 @needs_nvrtc
