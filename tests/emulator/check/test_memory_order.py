@@ -50,27 +50,34 @@ def twin(source: str | Path, name: str, right: bool) -> tt.cuda.Kernel:
     return kernel
 
 
-def launch(name: str, fence: bool) -> tuple[CheckReport, list[float]]:
-    y = tt.zeros(256, device="emulated")
-    flags = tt.zeros(8, dtype=tt.uint32, device="emulated")
+def check(
+    source: str | Path, name: str, right: bool, grid: int, block: int, *arguments: tt.Tensor | int
+) -> tuple[CheckReport, set[str]]:
+    """The report of a twin's launch, and the kinds of its findings, of which the right one has none."""
     with tt.cuda.check() as report:
-        twin(SOURCE, name, fence)[3, 64](y, flags, 0)
-    return report, y.tolist()
+        twin(source, name, right)[grid, block](*arguments)
+    kinds = {finding.kind for finding in report.findings}
+    assert not (right and kinds), str(report)
+    return report, kinds
+
+
+def launch(name: str, fence: bool) -> tuple[CheckReport, set[str], list[float]]:
+    y, flags = tt.zeros(256, device="emulated"), tt.zeros(8, dtype=tt.uint32, device="emulated")
+    return *check(SOURCE, name, fence, 3, 64, y, flags, 0), y.tolist()
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_with_its_fence_nothing_is_found(name: str) -> None:
-    report, y = launch(name, True)
-    assert not report.findings, str(report)
+    *_, y = launch(name, True)
     at, expected = RESULTS.get(name, (1 if "message" in name and "passed" not in name else 2, 7.0))
     assert y[at] == expected
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_missing_fence_is_found(name: str) -> None:
-    report, _ = launch(name, False)
+    report, kinds, _ = launch(name, False)
     assert {f.place for f in report.findings} >= lines_of(name), str(report)
-    assert all(f.kind in ("shared race", "global race") for f in report.findings)
+    assert kinds <= {"shared race", "global race"}
     assert (name in READ_LATE) == any("no fence follows" in f.text for f in report.findings)
 
 
@@ -129,15 +136,11 @@ template <bool RIGHT> __global__ void in_steps(float* y) {
 
 @pytest.mark.parametrize("name", ["by_barrier", "by_counter", "in_steps"])
 def test_a_write_after_reads_of_several_warps(name: str) -> None:
+    expected = [16.0] * 96 if name == "in_steps" else [*map(float, range(32))] * 2 + [0.0] * 32
     for right in (True, False):
         y = tt.zeros(96, device="emulated")
-        with tt.cuda.check() as report:
-            twin(READERS, name, right)[1, 96](y)
-        assert {f.kind for f in report.findings} == (set() if right else {"shared race"}), str(report)
-        if right:
-            assert y.tolist() == (
-                [16.0] * 96 if name == "in_steps" else [*map(float, range(32))] * 2 + [0.0] * 32
-            )
+        _, kinds = check(READERS, name, right, 1, 96, y)
+        assert y.tolist() == expected if right else kinds == {"shared race"}
 
 
 COPIES = """
@@ -192,18 +195,11 @@ template <bool WAITS> __global__ void by_group(float* y, const float* x) {
 @pytest.mark.parametrize("name", ["by_stages", "by_prior", "by_group"])
 def test_a_missing_wait_for_copies_of_any_size(name: str) -> None:
     x = tt.arange(384.0, device="emulated")
-    for waits in (True, False):
-        y = tt.zeros(384, device="emulated")
-        copy = twin(COPIES, name, waits)
-        with tt.cuda.check() as report:
-            copy[1, 96](y, x)
-        kinds = {f.kind for f in report.findings}
-        assert not kinds if waits else "unfinished copy" in kinds, str(report)
-        if waits:
-            assert y.tolist() == x.tolist()
-            y.zero_()
-            copy[1, 96](y, x)
-            assert y.tolist() == x.tolist()
+    y, z = tt.zeros(384, device="emulated"), tt.zeros(384, device="emulated")
+    check(COPIES, name, True, 1, 96, y, x)
+    twin(COPIES, name, True)[1, 96](z, x)
+    assert y.tolist() == z.tolist() == x.tolist()
+    assert "unfinished copy" in check(COPIES, name, False, 1, 96, y, x)[1]
 
 
 BLOCKS = ROOT / "tests" / "device_code" / "order_in_blocks.cu"
@@ -215,15 +211,11 @@ def test_order_of_warps(name: str) -> None:
     grid, block = (1, 1024) if name == "tiles" else (2, 96)
     for right in (True, False):
         y, count = tt.zeros(1024, device="emulated"), tt.zeros(1, dtype=tt.uint32, device="emulated")
-        with tt.cuda.check() as report:
-            twin(BLOCKS, name, right)[grid, block](y, count)
-        kinds = {f.kind for f in report.findings}
+        _, kinds = check(BLOCKS, name, right, grid, block, y, count)
+        assert right or kinds & {"shared race", "global race"}
         if right:
-            assert not kinds, str(report)
             assert 7.0 in y[:96].tolist()
             assert set(y.tolist()) <= {0.0, 7.0}
-        else:
-            assert kinds & {"shared race", "global race"}, str(report)
 
 
 def test_a_schedule_does_not_part_a_matrix() -> None:
