@@ -253,10 +253,6 @@ NN = {
     "PixelUnshuffle": _GONE["pixel_unshuffle"],
     "PoissonNLLLoss": _GONE["poisson_nll_loss"],
     "SoftMarginLoss": _GONE["soft_margin_loss"],
-    **dict.fromkeys(
-        ("Transformer", "TransformerDecoder", "TransformerDecoderLayer"),
-        "x + attention(norm(x), memory, memory)[0] with tt.nn.MultiheadAttention, in a module of your own",
-    ),
     "TripletMarginLoss": _GONE["triplet_margin_loss"],
     **dict.fromkeys(
         [
