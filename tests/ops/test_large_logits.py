@@ -9,6 +9,7 @@ import pytest
 import tinytensor as tt
 from tests.helpers import op_functions as ops
 
+INF, NAN = np.inf, np.nan
 FAR = 2.0**20  # eighths added to it are exact in float32
 PLACES = ["host kernels", "numpy", "emulated"]
 
@@ -83,12 +84,6 @@ def test_gradient_of_logsumexp(axes: Any, device: str) -> None:
     np.testing.assert_allclose(second, expected, rtol=3e-6, atol=1e-8)
 
 
-def test_gradient_of_logsumexp_of_nothing_but_minus_infinity(device: str) -> None:
-    x = [[-np.inf] * 3, [0.0, 0.0, -np.inf]]
-    _, gradient, _ = value_and_gradients(lambda t: t.logsumexp(1), x, device)
-    np.testing.assert_array_equal(gradient, [[0, 0, 0], [0.5, 0.5, 0]])
-
-
 @pytest.mark.parametrize("score", [2.0**7, 2.0**14])
 def test_attention_of_large_equal_scores(score: float, device: str) -> None:
     """Each query averages the values; a value's gradient is a share of 1, as exact as documented."""
@@ -99,3 +94,34 @@ def test_attention_of_large_equal_scores(score: float, device: str) -> None:
     average = np.broadcast_to(eighths(7, 4).mean(0), (1, 1, 7, 4))
     np.testing.assert_allclose(y.detach().to("cpu").numpy(), average, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(v.grad.to("cpu").numpy(), 1.0, rtol=1.2e-7 * score + 1e-6)
+
+
+LIMITS = np.array(
+    [[INF, 0.0], [-INF, 0.0], [-INF, -INF], [NAN, INF], [1e38, -1e38], [1e3, 1e3], [-1e3, -1e3]]
+)
+
+
+@pytest.mark.parametrize("width", [2, 40, 3000])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_infinities_and_the_largest_numbers(axis: int, width: int, device: str) -> None:
+    """Beside numbers that do not count, in rows and in columns."""
+    exact = np.concatenate([LIMITS, np.repeat(LIMITS.min(1, keepdims=True), width - 2, 1)], 1)
+    with np.errstate(all="ignore"):
+        shifted = exact - exact.max(1, keepdims=True)
+        log_sums = np.log(np.exp(shifted).sum(1, keepdims=True))
+    log_p = shifted - log_sums
+    total = np.where(np.isinf(exact.max(1)), exact.max(1), exact.max(1) + log_sums[:, 0])
+    x = tt.tensor(exact if axis else exact.T, dtype=tt.float32, device=device)
+    for op, expected in ((tt.softmax, np.exp(log_p)), (tt.log_softmax, log_p)):
+        y = op(x, axis).cpu().numpy()
+        np.testing.assert_allclose(y if axis else y.T, expected, rtol=2e-6)
+    found, gradient, _ = value_and_gradients(lambda t: t.logsumexp(axis), x.cpu().numpy(), device)
+    np.testing.assert_allclose(found, total, rtol=1e-6)
+    seen = gradient if axis else gradient.T
+    np.testing.assert_array_equal(seen[[1, 2]], [[0.0, 1.0] + [0.0] * (width - 2), [0.0] * width])
+
+
+def test_cross_entropy_of_the_largest_logits(device: str) -> None:
+    logits = tt.tensor([[1e4, 0.0, -1e4], [3e38, -3e38, 0.0]], device=device)
+    loss = ops.cross_entropy(logits, tt.tensor([1, 0], device=device), reduction="none")
+    assert loss.tolist() == [1e4, 0.0]

@@ -11,10 +11,10 @@ import tinytensor as tt
 from tests.helpers.layouts import LAYOUTS, read
 from tests.helpers.tolerance import assert_close
 from tinytensor.op_table import ROWS, Row
-from tinytensor.op_table.row import as_tuple, silent
+from tinytensor.op_table.row import FLOATS, as_tuple, rounded, silent
 
 Array = np.ndarray[Any, Any]
-SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1e-30, -1e30, 3e38, 0.5, 2.5])
+SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1e-30, -1e30, 3e38, 0.5, 2.5, 1e300, -1e3])
 
 
 def uniform_rows(*dtypes: str) -> list[Row]:
@@ -33,39 +33,52 @@ def uniform_rows(*dtypes: str) -> list[Row]:
 
 # Elementwise functions and reductions that must treat NaN, inf and signed zeros as NumPy does.
 FAMILIES = {
-    "arithmetic": "abs add copysign divide heaviside hypot maximum minimum multiply negative positive "
-    "reciprocal sign square subtract",
+    "activations": "erf erfc relu sigmoid softplus",
+    "arithmetic": "abs add copysign divide floor_divide heaviside hypot maximum minimum multiply negative "
+    "positive pow reciprocal remainder sign square subtract",
     "comparison": "equal greater greater_equal isfinite isinf isnan less less_equal not_equal signbit",
     "exponential": "exp expm1 log log10 log1p log2 logaddexp rsqrt sqrt",
-    "reductions": "max mean min prod sum",
+    "reductions": "argmax argmin max mean min prod std sum var",
     "rounding": "ceil clip floor round trunc",
     "trigonometric": "acos acosh asin asinh atan atan2 atanh cos cosh sin sinh tan tanh",
 }
 LIKE_NUMPY = {name for names in FAMILIES.values() for name in names.split()}
 UNSIGNED_ZERO = {"clip"}  # between 0.0 and -0.0 either is the larger one
 WITH_NAN = [
-    row for row in uniform_rows("float64", "float32") if row.function in LIKE_NUMPY and row.contiguous
+    row
+    for row in uniform_rows("float64", "float32")
+    if row.function in LIKE_NUMPY and row.contiguous and row.name != "pow:root"  # of -inf: C's, not NumPy's
 ]
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("row", WITH_NAN, ids=lambda row: row.name)
 def test_special_values_go_where_they_go_in_numpy(row: Row, dtype: str) -> None:
-    """Every pair of special values where there are two inputs."""
+    """Every pair of special values where there are two inputs; few, and more of them. Nothing
+    warns: pytest makes errors of warnings.
+    """
+    if dtype not in row.dtypes:
+        return
     grid = np.meshgrid(*[SPECIAL] * len(row.inputs), indexing="ij")
-    values = [g.reshape(2, -1).astype(dtype).astype(np.float64) for g in grid]
-    if row.inputs[0].shape and len(row.inputs[0].shape) == 3:
-        values = [v.reshape(1, *v.shape) for v in values]
-    with silent():
-        references = as_tuple(row.reference(*[v.astype(dtype) for v in values]))
-    outputs = as_tuple(row.call(*[tt.tensor(v, dtype=dtype) for v in values]))
-    for y, reference in zip(outputs, references, strict=True):
-        actual = read(y)
-        assert_close(actual, reference, y.dtype.name, actual.size, factor=row.tol)
-        if actual.dtype.kind == "f" and row.function not in UNSIGNED_ZERO:
-            zero = (actual == 0) & (np.asarray(reference) == 0)
-            wrong = zero & (np.signbit(actual) != np.signbit(reference))
-            assert not wrong.any(), f"sign of zero at {np.argwhere(wrong).tolist()}"
+    computed = "float64" if dtype == "float64" else "float32"
+    for times in (1,) if row.function in FAMILIES["reductions"].split() else (1, 24_000 // grid[0].size):
+        with silent():
+            values = [rounded(np.tile(g.reshape(2, -1), times), dtype) for g in grid]
+            if len(row.inputs[0].shape) == 3:
+                values = [v.reshape(1, *v.shape) for v in values]
+            references = as_tuple(row.reference(*[v.astype(computed) for v in values]))
+            if dtype == "float16":  # which has fewer exponents
+                references = [
+                    r.astype(dtype) if r.dtype.kind == "f" else r for r in map(np.asarray, references)
+                ]
+        outputs = as_tuple(row.call(*[tt.tensor(v, dtype=dtype) for v in values]))
+        for y, reference in zip(outputs, references, strict=True):
+            actual = read(y)
+            assert_close(actual, reference, y.dtype.name, actual.size, factor=row.tol)
+            if actual.dtype.kind == "f" and row.function not in UNSIGNED_ZERO:
+                zero = (actual == 0) & (np.asarray(reference) == 0)
+                wrong = zero & (np.signbit(actual) != np.signbit(reference))
+                assert not wrong.any(), f"sign of zero at {np.argwhere(wrong).tolist()}"
 
 
 def test_the_list_of_special_values_is_of_use() -> None:

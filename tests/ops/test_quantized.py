@@ -153,24 +153,6 @@ def test_layers_of_a_model_are_replaced() -> None:
         nn.QuantizedLinear.of(nn.Linear(64, 3), "q4_k")
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "text"),
-    [
-        (lambda w, p: tt.quantize(w, "q9"), tt.ArgumentError, "q8_0, q4_0"),
-        (lambda w, p: tt.quantize(w[:, :31], "q8_0"), tt.ShapeError, "block of q8_0 has 32"),
-        (lambda w, p: tt.dequantize(w, "q8_0"), tt.DTypeError, "blocks are bytes"),
-        (lambda w, p: tt.dequantize(p, "q4_0"), tt.ShapeError, "blocks of 18 bytes"),
-        (lambda w, p: tt.quantized_linear(w[:, :32], p, "q8_0"), tt.ShapeError, "has 64 values"),
-        (lambda w, p: tt.quantized_embedding(tt.tensor([9]), p, "q8_0"), tt.IndexRangeError, "9"),
-        (lambda w, p: nn.QuantizedLinear(p, "q4_0"), tt.ShapeError, "blocks of 18 bytes"),
-    ],
-)
-def test_wrong_calls(call: Any, error: type[Exception], text: str) -> None:
-    w = tt.ones(4, 64)
-    with pytest.raises(error, match=text):
-        call(w, tt.quantize(w, "q8_0"))
-
-
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="flags of x86-64")
 @pytest.mark.parametrize("flags", [("-mno-avx512f",), ("-mno-avx", "-mno-f16c")], ids=["AVX2", "loops"])
 def test_kernels_of_other_processors(flags: tuple[str, ...]) -> None:

@@ -1,6 +1,5 @@
 """Random numbers on a device: the CPU's bits, and what a captured graph draws at each replay."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests import FULL
 from tests.helpers.kernel_calls import emulated
 from tests.helpers.layouts import bits, read
 from tinytensor.dispatch.launch import Launch, view_of
@@ -57,11 +55,8 @@ def test_dropout_of_residual_sums_has_the_bits_of_the_cpu(dtype: str) -> None:
 def test_randint_has_the_bits_of_the_cpu(dtype: str, n: int) -> None:
     low = 0 if dtype[0] == "u" else -100
     both(lambda device, g: tt.randint(low, 101, (n,), dtype=dtype, device=device, generator=g))
-
-
-@pytest.mark.parametrize("ends", [(-(2**63), 2**63), (0, 2**63), (-5, 2**40 + 3), (7, 8)])
-def test_randint_over_every_range(ends: tuple[int, int]) -> None:
-    both(lambda device, g: tt.randint(*ends, (301,), device=device, generator=g))
+    for ends in [(-(2**63), 2**63), (0, 2**63), (-5, 2**40 + 3), (7, 8)] if dtype == "int64" else []:
+        both(lambda device, g, ends=ends: tt.randint(*ends, (n,), device=device, generator=g))
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -127,18 +122,6 @@ def test_weights_of_zero_are_never_drawn() -> None:
         tt.multinomial(tt.tensor(p, device=DEVICE), 20_000, replacement=True, generator=tt.Generator(1)).cpu()
     )
     assert (np.take_along_axis(p, drawn, 1) > 0).all()
-
-
-@pytest.mark.parametrize("scale", [1e-320, 1e-300, 1e300])
-def test_weights_of_any_size(scale: float) -> None:
-    p = tt.tensor(np.array([[1.0, 0.0, 3.0, 4.0]]) * scale, device=DEVICE)
-    n = 20_000 if FULL else 2_000
-    drawn = read(tt.multinomial(p, n, replacement=True, generator=tt.Generator(2)).cpu())[0]
-    rows = p.expand(n, 4)
-    first = read(tt.multinomial(rows, 1, replacement=False, generator=tt.Generator(2)).cpu())[:, 0]
-    for found in (drawn, first):
-        shares = np.bincount(found, minlength=4) / n
-        np.testing.assert_allclose(shares, [1 / 8, 0, 3 / 8, 1 / 2], atol=5 * math.sqrt(0.25 / n))
 
 
 def test_an_infinite_sum_of_finite_weights() -> None:

@@ -14,6 +14,7 @@ import tinytensor as tt
 from tests.helpers import op_functions as ops
 
 NAN, INF = math.nan, math.inf
+INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
 
 
 def gradient(f: Callable[[Any], Any], x: Any) -> Any:
@@ -41,20 +42,20 @@ def test_nothing_is_chosen_from_nothing(name: str, shape: tuple[int, ...]) -> No
             assert getattr(tt, name)(tt.asarray(x), axis=axis).shape == expected
 
 
-def test_reductions_of_nothing_are_neutral() -> None:
-    x = tt.zeros(0, 3)
-    assert x.sum().item() == 0.0
-    assert x.prod().item() == 1.0
-    assert not x.any().item()
-    assert x.all().item()
-    assert x.count_nonzero().item() == 0
-    assert math.isnan(x.mean().item())
-    assert math.isnan(x.var().item())
-    assert math.isnan(x.std().item())
-    assert x.logsumexp().item() == -INF
-    assert x.norm().item() == 0.0
-    assert x.sum(1).shape == (0,)
-    assert x.mean(axis=1).shape == (0,)
+NEUTRAL: dict[Any, Any] = {
+    **{tt.sum: 0.0, tt.prod: 1.0, tt.mean: NAN, tt.var: NAN, tt.std: NAN, tt.logsumexp: -INF, tt.norm: 0.0},
+    **{tt.any: False, tt.all: True, tt.count_nonzero: 0},
+}
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((3, 0), 1), ((0, 3), 0), ((0, 3), 1), ((0,), None), ((2, 0, 2), (0, 1))], ids=str
+)
+def test_reductions_of_nothing_are_neutral(shape: tuple[int, ...], axis: Any, device: str) -> None:
+    for function, value in NEUTRAL.items():
+        found = function(tt.zeros(*shape, device=device), axis=axis).cpu().numpy()
+        np.testing.assert_array_equal(found, np.full(np.zeros(shape).sum(axis=axis).shape, value))
 
 
 @pytest.mark.parametrize("ord", [INF, -INF])
@@ -76,15 +77,6 @@ def test_gradients_of_nothing_are_empty(f: Callable[[Any], Any]) -> None:
 # ---- nan and infinity --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["sum", "mean", "prod", "max", "min", "var", "std", "argmax", "argmin"])
-@pytest.mark.parametrize("axis", [None, 0, 1])
-def test_nan_goes_where_it_goes_in_numpy(name: str, axis: int | None) -> None:
-    x = np.array([[1.0, NAN, 3.0], [4.0, 5.0, -INF], [INF, 2.0, 1.0]], np.float32)
-    with np.errstate(all="ignore"):
-        expected = getattr(np, name)(x, axis=axis)
-    np.testing.assert_array_equal(getattr(tt, name)(tt.asarray(x), axis=axis).numpy(), expected)
-
-
 def test_opposite_infinities_and_overflow_warn_nobody() -> None:
     """Warnings are errors here; each of the roads that a sum can take is tried."""
     for shape in [(4,), (2, 2), (4, 3000), (3000, 4), (9000, 2), (3, 4, 5)]:
@@ -95,14 +87,6 @@ def test_opposite_infinities_and_overflow_warn_nobody() -> None:
             assert np.isnan(t.sum(0).numpy()).any() or np.isnan(t.sum(-1).numpy()).any()
             t.mean(), t.prod(), t.var(), t.std(axis=0), t.norm(), t.logsumexp(axis=0)
             tt.cumulative_sum(t, 0), tt.cumulative_prod(t, 0)
-
-
-def test_logsumexp_survives_large_small_and_infinite() -> None:
-    x = tt.tensor([[1000.0, 1000.0], [-1000.0, -1000.0], [-INF, -INF], [-INF, 0.0], [INF, 0.0]])
-    log2 = math.log(2)
-    expected = [1000 + log2, -1000 + log2, -INF, 0.0, INF]
-    np.testing.assert_allclose(x.logsumexp(axis=1).numpy(), expected, rtol=1e-6)
-    assert gradient(lambda t: t.logsumexp(axis=1), [[-INF, -INF], [-INF, 0.0]]) == [[0.0, 0.0], [0.0, 1.0]]
 
 
 def test_nan_is_sorted_as_the_largest_number() -> None:
@@ -161,16 +145,6 @@ def test_std_and_var_count_what_is_left() -> None:
 
 
 # ---- accuracy ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("shape", [(1 << 20,), (1 << 17, 8), (8, 1 << 17), (1000, 1001)])
-def test_sums_of_many_floats_are_accurate(shape: tuple[int, ...]) -> None:
-    """The promise in sum's docstring."""
-    x = np.random.default_rng(0).random(shape, np.float32)
-    for axis in (None, 0, -1):
-        exact = np.sum(x, axis=axis, dtype=np.float64)
-        found = tt.asarray(x).sum(axis=axis).numpy()
-        assert np.max(np.abs(found - exact) / exact) < 1e-5
 
 
 def test_small_and_large_sums_agree_with_exact_arithmetic() -> None:
@@ -295,84 +269,12 @@ def test_parts_of_a_split_that_nobody_used_count_as_zeros() -> None:
 # ---- wrong calls -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("error", "start", "call"),
-    [
-        (tt.ShapeError, "concat: no tensors", lambda: tt.concat([])),
-        (tt.DTypeError, "stack: a Tensor", lambda: tt.stack(tt.ones(2))),
-        (tt.DTypeError, "concat: item 1", lambda: tt.concat([tt.ones(2), 1.0])),
-        (tt.ShapeError, "concat: shapes", lambda: tt.concat([tt.ones(2, 3), tt.ones(2, 4)])),
-        (tt.ShapeError, "stack: shapes", lambda: tt.stack([tt.ones(2), tt.ones(3)])),
-        (tt.ShapeError, "concat: axis 0", lambda: tt.concat([tt.tensor(1.0)])),
-        (tt.ShapeError, "pad: widths", lambda: ops.pad(tt.ones(2, 2), (1, 2, 3))),
-        (tt.ShapeError, "pad: widths", lambda: ops.pad(tt.ones(2), -1)),
-        (tt.ShapeError, "pad: axis 0", lambda: ops.pad(tt.ones(0), 1, "edge")),
-        (tt.ArgumentError, "pad: mode", lambda: ops.pad(tt.ones(2), 1, "mirror")),
-        (tt.ArgumentError, "pad: mode", lambda: ops.pad(tt.ones(2), 1, "edge", 3.0)),
-        (tt.DTypeError, "pad: the value", lambda: ops.pad(tt.arange(3), 1, constant_values=0.5)),
-        (OverflowError, "pad", lambda: ops.pad(tt.ones(2, dtype=tt.int8), 1, constant_values=300)),
-        (tt.ShapeError, "repeat", lambda: tt.repeat(tt.ones(2), -1)),
-        (tt.ShapeError, "repeat", lambda: tt.repeat(tt.ones(2), tt.tensor([1, 2, 3]))),
-        (tt.DTypeError, "repeat", lambda: tt.repeat(tt.ones(2), tt.ones(2))),
-        (tt.ShapeError, "tile", lambda: tt.tile(tt.ones(2), (2, -1))),
-        (tt.ShapeError, "roll", lambda: tt.roll(tt.ones(2, 2), (1, 2), 0)),
-        (tt.ShapeError, "meshgrid", lambda: tt.meshgrid(tt.ones(2, 2))),
-        (tt.ArgumentError, "meshgrid", lambda: tt.meshgrid(tt.ones(2), indexing="yx")),
-        (tt.ShapeError, "tril", lambda: tt.tril(tt.ones(3))),
-        (tt.DTypeError, "masked_fill: a mask", lambda: tt.masked_fill(tt.ones(2), tt.ones(2), 0.0)),
-        (tt.DTypeError, "masked_fill", lambda: tt.masked_fill(tt.arange(2), tt.asarray([True, False]), 0.5)),
-        (
-            tt.ShapeError,
-            "masked_fill",
-            lambda: tt.masked_fill(tt.ones(2), tt.asarray([[True, False]] * 2), 0.0),
-        ),
-        (tt.DTypeError, "mean", lambda: tt.arange(3).mean()),
-        (tt.DTypeError, "var", lambda: tt.arange(3).var()),
-        (tt.DTypeError, "logsumexp", lambda: tt.arange(3).logsumexp()),
-        (tt.DTypeError, "vector_norm", lambda: tt.arange(3).norm(INF)),
-        (tt.ArgumentError, "matrix_norm", lambda: tt.matrix_norm(tt.ones(2, 2), ord="nuc")),
-        (tt.ShapeError, "matrix_norm", lambda: tt.matrix_norm(tt.ones(2))),
-        (tt.DTypeError, "max", lambda: tt.ones(2, dtype=tt.complex64).max()),
-        (tt.DTypeError, "argmin", lambda: tt.ones(2, dtype=tt.complex64).argmin()),
-        (tt.DTypeError, "sort", lambda: tt.ones(2, dtype=tt.complex64).sort()),
-        (tt.ShapeError, "topk: k = 3", lambda: tt.topk(tt.ones(2), 3)),
-        (tt.ShapeError, "sort", lambda: tt.sort(tt.tensor(1.0))),
-        (tt.ArgumentError, "searchsorted", lambda: tt.searchsorted(tt.ones(2), tt.ones(2), side="middle")),
-        (tt.ShapeError, "searchsorted", lambda: tt.searchsorted(tt.ones(2, 2), tt.ones(2))),
-        (tt.ShapeError, "cumulative_sum", lambda: tt.cumulative_sum(tt.ones(2, 2))),
-        (tt.DTypeError, "diff", lambda: tt.diff(tt.asarray([True, False]))),
-        (tt.ShapeError, "sum", lambda: tt.ones(2).sum(1)),
-        (tt.ShapeError, "sum", lambda: tt.tensor(1.0).sum(-1)),
-        (tt.DTypeError, "sum: an axis", lambda: tt.ones(2, 2).sum(True)),
-        (tt.DTypeError, "mean: an axis", lambda: tt.ones(2, 2).mean(1.0)),
-        (tt.ShapeError, "prod", lambda: tt.ones(2, 2).prod((0, -2))),
-    ],
-)
-def test_wrong_calls_name_the_function_and_the_fix(
-    error: type[Exception], start: str, call: Callable[[], Any]
-) -> None:
-    with pytest.raises(error, match=f"^{start}") as caught:
-        call()
-    assert "\n  fix: " in str(caught.value)
-
-
 @pytest.mark.parametrize("device", ["cpu", "emulated"])
 @pytest.mark.parametrize("name", ["sum", "prod", "cumulative_sum", "cumulative_prod"])
 def test_the_dtype_that_is_asked_for_is_that_of_the_result(name: str, device: str) -> None:
     values = np.array([[1, 90, 100, 0], [127, 3, 2, 5]], np.int16)
     x = tt.tensor(values).to(device)
-    for dtype in (
-        "int8",
-        "uint8",
-        "int16",
-        "uint16",
-        "int32",
-        "uint32",
-        "int64",
-        "uint64",
-        "bool",
-        "float32",
-    ):
+    for dtype in (*INTEGERS, "bool", "float32"):
         expected = getattr(np, name)(values, axis=1, dtype=dtype)
         found = getattr(tt, name)(x, axis=1, dtype=dtype)
         assert found.dtype == getattr(tt, dtype)
