@@ -1,10 +1,19 @@
-"""What is launched."""
+"""What is launched, and with which type of a position."""
 
 from typing import Any
 
 import pytest
 
+from tinytensor.dispatch import view_gradients
 from tinytensor.dispatch.launch import Launch
+from tinytensor.ops.indexing import gather_along, indexing, mask_select, selection
+
+
+@pytest.fixture(params=["int", "long long"])
+def position(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both types of a position: the second is used for tensors of 2**31 elements and more."""
+    for module in (selection, indexing, mask_select, gather_along, view_gradients):
+        monkeypatch.setattr(module, "index_type", lambda *views: request.param)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import tinytensor as tt
 from tests.helpers.kernel_calls import emulated
 from tests.helpers.layouts import read
 from tests.helpers.on_emulated import DEVICE, Array, added, on_device, same
-from tinytensor.ops.indexing import gather_along
 from tinytensor.ops.indexing.gather_along import gather_transpose
 
 
@@ -17,11 +16,6 @@ def added_along(shape: tuple[int, ...], index: Array, values: Array, axis: int) 
     places = list(np.indices(index.shape))
     places[axis] = index % shape[axis]
     return added(shape, tuple(places), values)
-
-
-@pytest.fixture(params=["int", "long long"])
-def position(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gather_along, "index_type", lambda *views: request.param)
 
 
 @pytest.mark.parametrize(
@@ -75,17 +69,6 @@ def test_operands_of_any_strides() -> None:
     same(leaf.grad, added_along((12, 20), index.T, np.ones((12, 20)), 1))
     wide = tt.take_along_axis(on_device(x), on_device([[3, 1, 3]]), 1)  # an expanded index
     same(wide, x[:, [3, 1, 3]])
-
-
-@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64"])
-def test_indices_of_every_integer_dtype(dtype: str) -> None:
-    x = np.arange(12.0, dtype=np.float32).reshape(3, 4)
-    index = np.array([[0, 3], [1, 1], [2, -1 if dtype[0] == "i" else 0]])
-    leaf = on_device(x).requires_grad_()
-    y = leaf.gather(1, on_device(index, dtype))
-    same(y.detach(), np.take_along_axis(x, index, 1))
-    y.sum().backward()
-    same(leaf.grad, added_along((3, 4), index, np.ones((3, 2)), 1))
 
 
 @pytest.mark.parametrize("order", [1, 7])

@@ -40,6 +40,9 @@ EXACT_VALUES = {
 }  # its formula in NumPy is off by up to 11 ulp
 
 
+# Functors of bits: of doubles that are equal as floats, of integers with the most and the fewest.
+BY_BITS = {"comparison", "sign_and_complex", "Heaviside", "Maximum", "Minimum", "BitwiseRightShift"}
+
 # ---- which functors, for which dtypes ----------------------------------------------------------------------
 
 OTHERS = {
@@ -59,9 +62,12 @@ def kinds(op: type[Elementwise]) -> list[DType]:
 
 
 def sample(op: type[Elementwise]) -> list[DType]:
-    """float32, and every third of the other dtypes, from one op to the next another third."""
+    """float32, some for functors of bits, and every third of the others: another third for the next op."""
+    always = ["float32"]
+    if {op.__name__, file_of(op)} & BY_BITS:
+        always += ["float64", "int64", "int8", "uint8"]
     at = OPS.index(op)
-    return [d for i, d in enumerate(kinds(op)) if FULL or d is float32 or (i + at) % 3 == 0]
+    return [d for i, d in enumerate(kinds(op)) if FULL or d.name in always or (i + at) % 3 == 0]
 
 
 INSTANCES: dict[str, list[tuple[type[Elementwise], DType]]] = defaultdict(list)  # compiled together
@@ -90,7 +96,11 @@ def corners(dtype: DType) -> Array:
         below = [-1, -2, -3, -5, -7, -8, -13, -100] if info.min < 0 else []
         return np.array([*plain, *below, info.max, info.max - 1, info.min, info.min + 1], NUMPY[dtype])
     special = [0.0, np.inf, np.nan, 65504.0, 6e-8, 1e30, 1e-30, 3.4e38, 1e-40, 1e-45, 8388607.5]
-    special += [1e300, 1e-300, 5e-324, 4503599627370495.5] if dtype is tt.float64 else []
+    special += (
+        [1e300, 1e-300, 5e-324, 4503599627370495.5, 1 + 2**-52, 2.0**53, 2.0**53 + 2]
+        if dtype is tt.float64
+        else []
+    )
     ordinary = [1.0, 2.0, 3.0, 0.5, 1.5, 2.5, 0.1, 7.0, 1e-3, 10.25, 88.0, 20.0, 100.7, 1e-5, 0.99, 1 / 3]
     both = np.array(special + ordinary)
     with np.errstate(over="ignore"):

@@ -18,17 +18,7 @@ from tests.helpers.on_emulated import DEVICE, Array, added, on_device, same
 from tinytensor.dispatch import bounds
 from tinytensor.dispatch import launch as launching
 from tinytensor.dispatch.launch import Launch, view_of
-from tinytensor.ops.indexing import indexing, mask_select, selection
-
-
-@pytest.fixture(params=["int", "long long"])
-def position(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both types of a position: the second is used for tensors of 2**31 elements and more."""
-    for module in (selection, indexing, mask_select):
-        monkeypatch.setattr(module, "index_type", lambda *views: request.param)
-    chosen: str = request.param
-    return chosen
-
+from tinytensor.ops.indexing import selection
 
 # ---- reading -----------------------------------------------------------------------------------------------
 
@@ -52,7 +42,7 @@ def test_rows_of_every_size_of_element(dtype: str) -> None:
         lambda x: x[:, 4:44],
     ],
 )
-def test_rows_that_do_not_lie_densely(look: Callable[[Any], Any], position: str) -> None:
+def test_rows_that_do_not_lie_densely(look: Callable[[Any], Any], position: None) -> None:
     rng = np.random.default_rng(1)
     x = rng.standard_normal((61, 49)).astype(np.float32)
     seen, own = look(x), look(on_device(x))
@@ -84,29 +74,6 @@ def test_more_index_tensors_than_one_kernel_takes() -> None:
     same(on_device(x)[mixed], x[tuple(i % n for i, n in zip(index, shape))])
 
 
-@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
-def test_indices_of_every_integer_dtype(dtype: str) -> None:
-    x = np.arange(200.0, dtype=np.float32)
-    index = np.array([0, 3, 127, 5] + ([-1, -128] if dtype[0] == "i" else []))
-    same(on_device(x)[on_device(index, dtype)], x[index])
-
-
-@pytest.mark.parametrize("n", [0, 1, 17, 4095, 4096, 4097, 50_000, 1_100_000])
-def test_places_of_a_mask(n: int, position: str) -> None:
-    mask = np.random.default_rng(n).random(n) < 0.1
-    (found,) = tt.nonzero(on_device(mask))
-    same(found, np.flatnonzero(mask))
-
-
-def test_a_mask_that_is_not_aligned() -> None:
-    mask = np.random.default_rng(4).random((3, 7, 5)) < 0.5
-    x = np.arange(105.0, dtype=np.float32).reshape(3, 7, 5)
-    own, m = on_device(x), on_device(mask)
-    same(own[1:, 1:][m[1:, 1:]], x[1:, 1:][mask[1:, 1:]])
-    for found, expected in zip(tt.nonzero(m[:, ::-1]), np.nonzero(mask[:, ::-1]), strict=True):
-        same(found, expected)
-
-
 def test_gather_from_more_than_a_block() -> None:
     rng = np.random.default_rng(5)
     x = rng.standard_normal((33, 40)).astype(np.float32)
@@ -131,7 +98,7 @@ def test_as_many_picks_as_shared_memory_has_room_for(picks: int) -> None:
 
 @pytest.mark.parametrize("width", [1, 3, 40])
 @pytest.mark.parametrize("rows", [1, 2, 50, 5000])
-def test_gradients_of_repeated_rows_add_up(rows: int, width: int, position: str) -> None:
+def test_gradients_of_repeated_rows_add_up(rows: int, width: int, position: None) -> None:
     """One row: a single run through all chunks; 5,000: hardly any repeats."""
     rng = np.random.default_rng(rows)
     index = np.concatenate([np.zeros(130, np.int64), rng.integers(0, rows, 900)])
@@ -191,7 +158,7 @@ def test_sums_of_integers() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
-def test_of_equal_places_the_last_one_stays(dtype: str, position: str) -> None:
+def test_of_equal_places_the_last_one_stays(dtype: str, position: None) -> None:
     rng = np.random.default_rng(8)
     index = rng.integers(-20, 20, 1500)
     values = rng.integers(0, 200, (1500, 32)).astype(dtype)
@@ -231,16 +198,13 @@ def test_a_number_under_a_mask_waits_for_nobody() -> None:
     assert x.sum().item() == 51.0
 
 
-def test_a_mask_of_another_shape_says_so() -> None:
-    x = tt.ones(3, 4, device=DEVICE)
-    with pytest.raises(tt.IndexRangeError, match=r"mask of shape \(4,\)"):
-        x[tt.ones(4, dtype="bool", device=DEVICE)] = 0.0
-
-
-def test_a_leaf_is_not_written_under_a_mask() -> None:
-    x = tt.ones(3, device=DEVICE, requires_grad=True)
-    with pytest.raises(tt.GradError, match="leaf"):
-        x[tt.ones(3, dtype="bool", device=DEVICE)] = 0.0
+@pytest.mark.parametrize(
+    ("size", "error", "text"), [(4, tt.IndexRangeError, r"mask of shape \(4,\)"), (3, tt.GradError, "leaf")]
+)
+def test_what_is_not_written_under_a_mask(size: int, error: type[Exception], text: str) -> None:
+    x = tt.ones(3, 4, device=DEVICE, requires_grad=True)
+    with pytest.raises(error, match=text):
+        x[tt.ones(size, dtype="bool", device=DEVICE)] = 0.0
 
 
 # ---- joining, moving, framing ------------------------------------------------------------------------------
@@ -266,31 +230,37 @@ def test_moves_of_every_size_of_element(dtype: str) -> None:
 # ---- out of range ------------------------------------------------------------------------------------------
 
 
+def there(x: tt.Tensor, values: Any, dtype: Any = None) -> tt.Tensor:
+    return tt.tensor(values, dtype=dtype, device=x.device)
+
+
+@pytest.mark.parametrize("device", ["cpu", DEVICE], ids=str)
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda x: x[on_device([0, 3])], "index: index 3 is out of range for axis 0 of shape (3, 4)"),
-        (lambda x: x[on_device([-4])], "index: index -4 is out of range for axis 0"),
-        (lambda x: x[:, on_device([1]), None][on_device([7])], "index: index 7 is out of range"),
-        (lambda x: x[on_device([0]), on_device([4])], "index: index 4 is out of range for axis 1"),
-        (lambda x: x[on_device([2**64 - 1], "uint64")], f"index: index {2**64 - 1} is out of range"),
-        (lambda x: x.__setitem__(on_device([9]), 0.0), "index: index 9 is out of range"),
-        (lambda x: tt.take(x, on_device([5]), 1), "take: index 5 is out of range for axis 1"),
-        (lambda x: tt.gather(x, 1, on_device([[4]])), "gather: index 4 is out of range"),
-        (lambda x: tt.take_along_axis(x, on_device([[-5]]), 1), "take_along_axis"),
-        (lambda x: tt.scatter_add(x, 1, on_device([[8]]), x[:1, :1]), "scatter_add: index 8"),
-        (lambda x: x[:0][on_device([0])], "index: index 0 is out of range for axis 0 of shape (0, 4)"),
-        (lambda x: tt.one_hot(on_device([1, -1]), 3), "one_hot: index -1 for 3 classes"),
-        (lambda x: tt.one_hot(on_device([3]), 3), "one_hot: index 3 for 3 classes"),
-        (lambda x: tt.one_hot(on_device([3]), 0), "for 0 classes"),
+        (lambda x: x[there(x, [0, 3])], "index: index 3 is out of range for axis 0 of shape (3, 4)"),
+        (lambda x: x[there(x, [-4])], "index: index -4 is out of range for axis 0"),
+        (lambda x: x[:, there(x, [1]), None][there(x, [7])], "index: index 7 is out of range"),
+        (lambda x: x[there(x, [0]), there(x, [4])], "index: index 4 is out of range for axis 1"),
+        (lambda x: x[there(x, [2**64 - 1], "uint64")], f"index: index {2**64 - 1} is out of range"),
+        (lambda x: x.__setitem__(there(x, [9]), 0.0), "index: index 9 is out of range"),
+        (lambda x: tt.take(x, there(x, [5]), 1), "take: index 5 is out of range for axis 1"),
+        (lambda x: tt.gather(x, 1, there(x, [[4]])), "gather: index 4 is out of range"),
+        (lambda x: tt.take_along_axis(x, there(x, [[-5]]), 1), "take_along_axis"),
+        (lambda x: tt.scatter_add(x, 1, there(x, [[8]]), x[:1, :1]), "scatter_add: index 8"),
+        (lambda x: x[:0][there(x, [0])], "index: index 0 is out of range for axis 0 of shape (0, 4)"),
+        (lambda x: tt.one_hot(there(x, [1, -1]), 3), "one_hot: index -1 for 3 classes"),
+        (lambda x: tt.one_hot(there(x, [3]), 3), "one_hot: index 3 for 3 classes"),
+        (lambda x: tt.one_hot(there(x, [3]), 0), "for 0 classes"),
+        (lambda x: x[:0][there(x, [-1])], "index -1 is out of range for axis 0"),
     ],
 )
-def test_an_index_out_of_range_says_what_the_cpu_says(call: Callable[[tt.Tensor], Any], text: str) -> None:
-    x = tt.ones(3, 4, device=DEVICE)
+def test_an_index_out_of_range_is_named(call: Callable[[tt.Tensor], Any], text: str, device: Any) -> None:
+    x = tt.ones(3, 4, device=device)
     with pytest.raises(tt.IndexRangeError) as error:
         call(x)
     assert text in str(error.value)
-    assert x[on_device([2])].sum().item() == 4.0  # the report is empty again
+    assert x[there(x, [2])].sum().item() == 4.0  # the report is empty again
 
 
 def one_hot_later(index: list[int]) -> tt.Tensor:
