@@ -10,16 +10,10 @@ import tinytensor as tt
 from tests.helpers.layouts import read
 from tests.helpers.on_emulated import DEVICE, Array, added, on_device, same
 from tests.helpers.view_programs import BACKWARD_VIEWS, VIEWS, WRITES, base_shape, draw
-from tinytensor.dispatch import view_gradients
+from tests.ops.test_view_programs import step
 from tinytensor.dispatch.apply import apply
 from tinytensor.layout import Layout, contiguous
 from tinytensor.op import registry
-
-
-@pytest.fixture(params=["int", "long long"])
-def position(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both types of a position: the second is used for tensors of 2**31 elements and more."""
-    monkeypatch.setattr(view_gradients, "index_type", lambda *views: request.param)
 
 
 def random_layout(rnd: Random, room: int) -> Layout:
@@ -98,9 +92,6 @@ def test_windows_over_more_than_a_block(size: tuple[int, ...]) -> None:
     same(found, expected)
 
 
-IN_PLACE = {"add": "add_", "multiply": "mul_", "subtract": "sub_", "copy": "copy_"}
-
-
 class Runner:
     """A program of views and writes on one device, and the gradient of what it makes."""
 
@@ -110,29 +101,10 @@ class Runner:
 
     def step(self, s: Any) -> str:
         """What the statement says where it is refused."""
-        x = self.variables[s.on]
-        other = self.variables[s.other] if s.other >= 0 else None
         try:
-            match s.kind, s.args:
-                case (("index" | "index_back"), (key,)):
-                    made = [x[key]]
-                case "unbind", (axis,):
-                    made = list(x.unbind(axis))
-                case "split", (axis,):
-                    made = list(x.split([1, x.shape[axis] - 1], axis))
-                case "set", (i, value):
-                    x[i], made = value, []
-                case "set_slice", (key, value):
-                    x[key], made = value, []
-                case (("add" | "multiply"), (number,)):
-                    made = [] if getattr(x, IN_PLACE[s.kind])(number) is x else [x]
-                case kind, () if kind.endswith("_other"):
-                    made = [] if getattr(x, IN_PLACE[kind.removesuffix("_other")])(other) is x else [x]
-                case kind, args:
-                    made = [getattr(x, kind)(*args)]
+            step(self.variables, s)
         except tt.TinyTensorError as error:
             return f"{type(error).__name__}: {error}"
-        self.variables += made
         return ""
 
     def results(self) -> list[Array]:

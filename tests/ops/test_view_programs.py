@@ -79,6 +79,31 @@ def view_of_tensor(s: Statement, x: tt.Tensor) -> list[tt.Tensor]:
     raise AssertionError(s)
 
 
+def write(kind: str, x: Any, key: Any, operand: Any) -> None:
+    """What a writing statement does to a tensor or an array."""
+    if kind in ("set", "set_slice"):
+        x[key] = operand
+    elif kind == "copy_other" and isinstance(x, tt.Tensor):
+        x.copy_(operand)
+    elif kind == "copy_other":
+        x[...] = operand
+    elif kind.startswith("add"):
+        x += operand
+    elif kind.startswith("subtract"):
+        x -= operand
+    else:
+        x *= operand
+
+
+def step(variables: list[tt.Tensor], s: Statement) -> None:
+    """Run a statement on the variables of a program."""
+    if s.kind in WRITES:
+        operand = variables[s.other] if s.other >= 0 else s.args[-1]
+        write(s.kind, variables[s.on], s.args[0] if s.args else (), operand)
+    else:
+        variables += view_of_tensor(s, variables[s.on])
+
+
 class Program:
     """Variables as tensors, as NumPy values, and as places in memory."""
 
@@ -139,38 +164,12 @@ class Program:
             places = self.places[s.on][key]
         if np.unique(places).size < places.size:
             with pytest.raises(tt.GradError, match="overlaps itself"):
-                self.write_tensor(s.kind, x, key, operand[0])
+                write(s.kind, x, key, operand[0])
             return
         version = x.version
-        self.write_tensor(s.kind, x, key, operand[0])
+        write(s.kind, x, key, operand[0])
         assert x.version == version + 1, "one write is one version"
-        self.write_array(s.kind, a, key, operand[1])
-
-    @staticmethod
-    def write_tensor(kind: str, x: tt.Tensor, key: Any, operand: Any) -> None:
-        if kind in ("set", "set_slice"):
-            x[key] = operand
-        elif kind == "copy_other":
-            x.copy_(operand)
-        elif kind.startswith("add"):
-            x += operand
-        elif kind.startswith("subtract"):
-            x -= operand
-        else:
-            x *= operand
-
-    @staticmethod
-    def write_array(kind: str, a: Array, key: Any, operand: Any) -> None:
-        if kind in ("set", "set_slice"):
-            a[key] = operand
-        elif kind == "copy_other":
-            a[...] = operand
-        elif kind.startswith("add"):
-            a += operand
-        elif kind.startswith("subtract"):
-            a -= operand
-        else:
-            a *= operand
+        write(s.kind, a, key, operand[1])
 
     def compare(self) -> None:
         for x, a in zip(self.tensors, self.values, strict=True):

@@ -8,21 +8,12 @@ import pytest
 import tinytensor as tt
 from tests import FULL
 from tests.helpers.view_programs import BACKWARD_VIEWS, VIEWS, WRITES, Statement, base_shape, draw
-from tests.ops.test_view_programs import Program, view_of_tensor
+from tests.ops.test_view_programs import step
 from tinytensor.func import grad, jvp, vmap
 
 PROGRAMS = 4_000 if FULL else 150
 CHUNK = 50
 KINDS = VIEWS * 2 + BACKWARD_VIEWS * 2 + WRITES
-
-
-def step(variables: list[tt.Tensor], s: Statement) -> None:
-    """Run a statement on the variables of a program."""
-    if s.kind in WRITES:
-        operand = variables[s.other] if s.other >= 0 else s.args[-1]
-        Program.write_tensor(s.kind, variables[s.on], s.args[0] if s.args else (), operand)
-    else:
-        variables += view_of_tensor(s, variables[s.on])
 
 
 def program(seed: int) -> tuple[tuple[int, ...], list[Statement]]:
