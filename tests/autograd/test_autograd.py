@@ -111,19 +111,6 @@ def test_operands_are_remembered_only_where_they_must_be_summed_or_cast():
     assert (x + y[0]).node.specs == (None, ((3,), tt.float32))
 
 
-def test_debug_mode_gives_the_same_gradients():
-    def grads():
-        x = tt.linspace(0.5, 2.0, 6).reshape(2, 3).requires_grad_()
-        return tt.grad(((x * x[0]).mean(0) / x.sum()).sum(), x)[0].numpy()
-
-    expected = grads()
-    tt.config.debug = True
-    try:
-        np.testing.assert_array_equal(grads(), expected)
-    finally:
-        tt.config.debug = False
-
-
 @pytest.mark.parametrize("name", ["rows", "name", "plans", "backward"])
 def test_parameters_with_the_name_of_an_attribute_of_all_ops_are_refused(name):
     bad = type("BadParameters", (Op,), {"inputs": ("x",), "__annotations__": {"axis": "int", name: "int"}})
@@ -344,17 +331,6 @@ def test_backward_with_create_graph_leaves_a_grad_with_history():
     x.grad, total = None, x.grad
     total.sum().backward()
     assert x.grad.item() == 24.0  # d(2 * 3x²)/dx
-
-
-def test_second_derivatives_through_a_saved_output_and_through_two_leaves():
-    x, y = leaf(2.0), leaf(3.0)
-    z = (x**y).sum()
-    gx, gy = tt.grad(z, [x, y], create_graph=True)
-    mixed, yy = tt.grad(gy, [x, y])
-    log = np.log(2)
-    np.testing.assert_allclose(gx.item(), 3 * 2**2, rtol=1e-6)
-    np.testing.assert_allclose(yy.item(), 8 * log**2, rtol=1e-6)
-    np.testing.assert_allclose(mixed.item(), 4 * (3 * log + 1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(), (3,)])

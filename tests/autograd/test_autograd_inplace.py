@@ -108,6 +108,9 @@ def test_second_derivatives_agree_with_finite_differences_of_the_first(program):
         (lambda x, y: x.__itruediv__(2), tt.DTypeError),
         (lambda x, y: x.__setitem__([0, 9], 1), tt.IndexRangeError),
         (lambda x, y: x.copy_(y), tt.ShapeError),
+        (lambda x, y: x.copy_("1"), tt.DTypeError),
+        (lambda x, y: x.__iadd__(0.5), tt.DTypeError),
+        (lambda x, y: x.__iadd__(y[:6].reshape(2, 3)), tt.ShapeError),
     ],
 )
 def test_a_write_that_raises_has_written_nothing(write, error, device):

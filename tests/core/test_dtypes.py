@@ -9,37 +9,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+import tinytensor as tt
 from tinytensor import dtypes
-from tinytensor.dtypes import (
-    ALL,
-    BY_NAME,
-    DType,
-    accumulator,
-    as_dtype,
-    bfloat16,
-    bool_,
-    can_cast,
-    complex64,
-    complex128,
-    finfo,
-    float16,
-    float32,
-    float64,
-    iinfo,
-    int8,
-    int32,
-    int64,
-    isdtype,
-    promote,
-    promotion_table,
-    result_type,
-    uint8,
-    uint16,
-    uint64,
-)
+from tinytensor.dtypes import ALL, BY_NAME, DType, accumulator, as_dtype, promote, promotion_table
 from tinytensor.errors import ArgumentError, DTypeError
 
-IN_NUMPY = [dtype for dtype in ALL if dtype is not bfloat16]
+IN_NUMPY = [dtype for dtype in ALL if dtype is not tt.bfloat16]
 
 # torch.result_type of two tensors with one axis, PyTorch 2.13; - where PyTorch has no answer.
 PYTORCH = """
@@ -104,9 +79,14 @@ def test_code_and_size_are_numpys(dtype):
 
 
 def test_bfloat16_is_stored_as_16_bits():
-    assert np.dtype(bfloat16.code) == np.uint16
-    assert (bfloat16.kind, bfloat16.itemsize, bfloat16.rank, bfloat16.is_floating) == ("float", 2, 2, True)
-    assert [dtype for dtype in ALL if dtype.narrow] == [float16, bfloat16]
+    assert np.dtype(tt.bfloat16.code) == np.uint16
+    assert (tt.bfloat16.kind, tt.bfloat16.itemsize, tt.bfloat16.rank, tt.bfloat16.is_floating) == (
+        "float",
+        2,
+        2,
+        True,
+    )
+    assert [dtype for dtype in ALL if dtype.narrow] == [tt.float16, tt.bfloat16]
 
 
 @pytest.mark.parametrize("dtype", ALL, ids=str)
@@ -116,7 +96,7 @@ def test_each_dtype_is_one_object(dtype):
     assert pickle.loads(pickle.dumps(dtype)) is dtype
     assert repr(dtype) == f"tinytensor.{dtype}"
     assert dtype != dtype.name
-    assert getattr(dtypes, "bool_" if dtype is bool_ else dtype.name) is dtype
+    assert getattr(dtypes, "bool_" if dtype is tt.bool else dtype.name) is dtype
 
 
 # -- as_dtype ------------------------------------------------------------------------------------------------
@@ -130,9 +110,9 @@ def test_as_dtype_understands_numpy_and_names(dtype):
 
 
 def test_as_dtype_understands_python_types_and_bfloat16():
-    assert [as_dtype(t) for t in (bool, int, float, complex)] == [bool_, int64, float32, complex64]
-    assert as_dtype("bfloat16") is bfloat16
-    assert as_dtype("u2") is uint16
+    assert [as_dtype(t) for t in (bool, int, float, complex)] == [tt.bool, tt.int64, tt.float32, tt.complex64]
+    assert as_dtype("bfloat16") is tt.bfloat16
+    assert as_dtype("u2") is tt.uint16
 
 
 @pytest.mark.parametrize(
@@ -147,7 +127,7 @@ def test_as_dtype_understands_python_types_and_bfloat16():
         (str, ["no dtype 'str'"]),
         (None, ["type NoneType"]),
         (3, ["type int is not a dtype"]),
-        ([float32], ["type list"]),
+        ([tt.float32], ["type list"]),
         (np.dtype("f4").newbyteorder(), ["non-native byte order", "newbyteorder('=')"]),
     ],
 )
@@ -166,10 +146,10 @@ def test_as_dtype_refuses_the_rest(wrong, texts):
 def test_within_a_kind_promotion_is_numpys(a):
     for b in IN_NUMPY:
         expected = np.promote_types(a.name, b.name).name
-        if {a.kind, b.kind} == {"int", "uint"} and uint64 in (a, b):
+        if {a.kind, b.kind} == {"int", "uint"} and tt.uint64 in (a, b):
             assert expected == "float64"  # NumPy leaves the integers here; the standard leaves the pair open
             expected = "-"
-        if a.rank == b.rank or bool_ in (a, b):
+        if a.rank == b.rank or tt.bool in (a, b):
             assert common(a, b) == expected, (a, b)
 
 
@@ -193,18 +173,18 @@ def test_promotion_does_not_depend_on_order():
 
 
 def test_only_the_highest_kind_counts():
-    assert promote(int8, uint64, float32) is float32
-    assert promote(float64, int8, complex64) is complex128
-    assert promote(uint16, complex64) is complex64
-    assert promote(int64, bool_, float16) is float16
-    assert promote(float16, bfloat16, scalars=(int,)) is float32
-    assert promote(bool_, scalars=(int, float)) is float32
-    assert promote(scalars=(bool, int)) is int64
+    assert promote(tt.int8, tt.uint64, tt.float32) is tt.float32
+    assert promote(tt.float64, tt.int8, tt.complex64) is tt.complex128
+    assert promote(tt.uint16, tt.complex64) is tt.complex64
+    assert promote(tt.int64, tt.bool, tt.float16) is tt.float16
+    assert promote(tt.float16, tt.bfloat16, scalars=(int,)) is tt.float32
+    assert promote(tt.bool, scalars=(int, float)) is tt.float32
+    assert promote(scalars=(bool, int)) is tt.int64
 
 
 def test_uint64_with_a_signed_integer_is_refused():
     with pytest.raises(DTypeError, match="add: int8 with uint64") as caught:
-        promote(int8, uint64, what="add")
+        promote(tt.int8, tt.uint64, what="add")
     assert "x.astype(tt.int8)" in caught.value.fix
 
 
@@ -220,10 +200,10 @@ def test_the_printed_table_has_every_pair():
 @pytest.mark.parametrize("dtype", ALL, ids=str)
 def test_sums_are_kept_in_a_wider_dtype(dtype):
     wide = accumulator(dtype)
-    if dtype.kind == "complex" or dtype in (float32, float64):
+    if dtype.kind == "complex" or dtype in (tt.float32, tt.float64):
         assert wide is dtype
     elif dtype.narrow:
-        assert wide is float32
+        assert wide is tt.float32
     else:
         # NumPy sums integers in the widest integer of their kind, bools as signed.
         assert wide.name == np.sum(np.ones(2, dtype.name)).dtype.name
@@ -235,32 +215,32 @@ def test_sums_are_kept_in_a_wider_dtype(dtype):
 class Tensorlike:
     """Stands for a tensor: it has a dtype."""
 
-    dtype = float16
+    dtype = tt.float16
 
 
 def test_result_type_takes_dtypes_tensors_and_numbers():
-    assert result_type(int32) is int32
-    assert result_type("int32", Tensorlike()) is float16
-    assert result_type(Tensorlike(), bfloat16) is float32
-    assert result_type(uint8, 3.5, True) is float32
-    assert result_type(float16, np.float64(2)) is float16  # a number, and numbers are weak
-    assert result_type(1, 2j) is complex64
+    assert tt.result_type(tt.int32) is tt.int32
+    assert tt.result_type("int32", Tensorlike()) is tt.float16
+    assert tt.result_type(Tensorlike(), tt.bfloat16) is tt.float32
+    assert tt.result_type(tt.uint8, 3.5, True) is tt.float32
+    assert tt.result_type(tt.float16, np.float64(2)) is tt.float16  # a number, and numbers are weak
+    assert tt.result_type(1, 2j) is tt.complex64
     with pytest.raises(DTypeError, match="result_type: no operand"):
-        result_type()
+        tt.result_type()
     with pytest.raises(DTypeError, match=r"result_type: .*list"):
-        result_type([1, 2])
+        tt.result_type([1, 2])
     with pytest.raises(DTypeError, match="result_type: uint64 with int8"):
-        result_type(uint64, int8)
+        tt.result_type(tt.uint64, tt.int8)
 
 
 def test_can_cast_is_promotion():
     for a, b in itertools.product(ALL, ALL):
-        assert can_cast(a, b) == (common(a, b) == b.name)
-    assert can_cast(Tensorlike(), "float32")
-    assert not can_cast(uint64, int64)
-    for wrong in ((3, float32), (float32, "flaot32")):
+        assert tt.can_cast(a, b) == (common(a, b) == b.name)
+    assert tt.can_cast(Tensorlike(), "float32")
+    assert not tt.can_cast(tt.uint64, tt.int64)
+    for wrong in ((3, tt.float32), (tt.float32, "flaot32")):
         with pytest.raises(DTypeError, match="can_cast: "):
-            can_cast(*wrong)
+            tt.can_cast(*wrong)
 
 
 @pytest.mark.parametrize(
@@ -277,26 +257,26 @@ def test_can_cast_is_promotion():
 )
 def test_isdtype_is_numpys(kind):
     for dtype in IN_NUMPY:
-        assert isdtype(dtype, kind) == np.isdtype(np.dtype(dtype.name), kind)
-    assert isdtype(bfloat16, kind) == isdtype(float16, kind)
+        assert tt.isdtype(dtype, kind) == np.isdtype(np.dtype(dtype.name), kind)
+    assert tt.isdtype(tt.bfloat16, kind) == tt.isdtype(tt.float16, kind)
 
 
 def test_isdtype_takes_dtypes_and_tuples():
-    assert isdtype("float32", float32)
-    assert not isdtype(float64, float32)
-    assert isdtype(uint8, ("bool", ("real floating", uint8)))
-    assert not isdtype(uint8, ())
+    assert tt.isdtype("float32", tt.float32)
+    assert not tt.isdtype(tt.float64, tt.float32)
+    assert tt.isdtype(tt.uint8, ("bool", ("real floating", tt.uint8)))
+    assert not tt.isdtype(tt.uint8, ())
     with pytest.raises(ArgumentError, match="did you mean 'integral'"):
-        isdtype(uint8, "integer")
+        tt.isdtype(tt.uint8, "integer")
     with pytest.raises(DTypeError, match="isdtype"):
-        isdtype(uint8, 3)
+        tt.isdtype(tt.uint8, 3)
     with pytest.raises(DTypeError, match="isdtype"):
-        isdtype(8, "bool")
+        tt.isdtype(8, "bool")
 
 
 @pytest.mark.parametrize("dtype", [d for d in IN_NUMPY if d.is_inexact], ids=str)
 def test_finfo_is_numpys(dtype):
-    ours, numpys = finfo(dtype), np.finfo(dtype.name)
+    ours, numpys = tt.finfo(dtype), np.finfo(dtype.name)
     for field in ("bits", "eps", "max", "min", "smallest_normal"):
         value = getattr(ours, field)
         assert value == float(getattr(numpys, field))
@@ -310,38 +290,38 @@ def bfloat16_value(bits: int) -> Fraction:
 
 
 def test_finfo_of_bfloat16_follows_from_its_bits():
-    info = finfo(bfloat16)
+    info = tt.finfo(tt.bfloat16)
     one = 0x3F80
     assert bfloat16_value(one) == 1
     assert info.eps == bfloat16_value(one + 1) - 1
     assert info.max == bfloat16_value(0x7F7F) == -info.min
     assert info.smallest_normal == bfloat16_value(0x0080)
-    assert (info.bits, info.dtype) == (16, bfloat16)
+    assert (info.bits, info.dtype) == (16, tt.bfloat16)
     assert math.isinf(np.array([0x7F80 << 16], np.uint32).view(np.float32).item())  # one above the largest
 
 
 @pytest.mark.parametrize("dtype", [d for d in ALL if d.rank == 1], ids=str)
 def test_iinfo_is_numpys(dtype):
-    ours, numpys = iinfo(dtype), np.iinfo(dtype.name)
+    ours, numpys = tt.iinfo(dtype), np.iinfo(dtype.name)
     assert (ours.bits, ours.max, ours.min) == (numpys.bits, numpys.max, numpys.min)
     assert ours.dtype is dtype
 
 
 def test_limits_of_the_wrong_kind_name_the_other_function():
-    assert finfo(Tensorlike()) == finfo("float16")
+    assert tt.finfo(Tensorlike()) == tt.finfo("float16")
     with pytest.raises(DTypeError, match=r"finfo: int8 [\s\S]*tt\.iinfo\(tt\.int8\)"):
-        finfo(int8)
+        tt.finfo(tt.int8)
     with pytest.raises(DTypeError, match=r"iinfo: float16 [\s\S]*tt\.finfo\(tt\.float16\)"):
-        iinfo(Tensorlike())
-    for wrong in (finfo, iinfo):
+        tt.iinfo(Tensorlike())
+    for wrong in (tt.finfo, tt.iinfo):
         with pytest.raises(DTypeError, match="info: bool"):
-            wrong(bool_)
+            wrong(tt.bool)
 
 
 @pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.4.0", reason="NumPy asks since 2.4")
 def test_numpy_takes_our_dtypes() -> None:
     for dtype in ALL:
-        if dtype is not bfloat16:
+        if dtype is not tt.bfloat16:
             assert np.dtype(dtype) == np.zeros(2, dtype=dtype).dtype == np.dtype(dtype.name)
     with pytest.raises(TypeError, match="bfloat16"):
-        np.zeros(2, dtype=bfloat16)
+        np.zeros(2, dtype=tt.bfloat16)

@@ -152,8 +152,9 @@ def test_signatures_name_the_arguments_of_the_array_api():
         )
         assert make(4).shape == make(shape=4).shape == (4,)
         assert make().shape == make(()).shape == ()
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="multiple values for argument 'shape'"):
             make(2, shape=(3,))
+    assert tt.full(shape=(2,), fill_value=3).tolist() == [3, 3]
     assert {"stream", "max_version", "dl_device", "copy"} <= {
         *inspect.signature(tt.Tensor.__dlpack__).parameters
     }

@@ -8,12 +8,14 @@ import pytest
 
 import tinytensor as tt
 
+LONG = [(), np.s_[..., ::-1], np.s_[::-1, 1], np.s_[:3, :3], np.s_[:, :1, 2:3]]
 ARRAYS = [
     np.array([1.23456789, -0.5, 1000.0], "float32"),
     np.arange(12.0, dtype="float32").reshape(3, 4) / 7,
     np.arange(600, dtype="float32").reshape(20, 30) * 1.5,
     np.arange(40),
     np.array(0.1, "float32"),
+    *[(np.arange(-99.0, 405) ** 3 / 1e5).astype("float32").reshape(9, 8, 7)[key] for key in LONG],
 ]
 OPTIONS: list[dict[str, Any]] = [
     {},

@@ -274,21 +274,6 @@ def test_a_name_has_one_meaning(case: str) -> None:
     np.testing.assert_allclose(found.numpy(), want, rtol=1e-6)
 
 
-OLD: dict[str, Callable[[], Any]] = {  # calls of before, which would give another number
-    "gather": lambda: y.gather(i, 1),
-    "scatter_add": lambda: tt.scatter_add(y, i, y[:, :1], 1),
-    "normal": lambda: tt.normal((2, 3), 0.0, 1.0),
-    "more than there are": lambda: tt.multinomial(tt.tensor([0.0, 1.0]), 3),
-    "a mask": lambda: tt.where(tt.bernoulli(y / 4), y, 0.0),
-}
-
-
-@pytest.mark.parametrize("case", OLD)
-def test_a_call_of_before_is_refused(case: str) -> None:
-    with pytest.raises(tt.TinyTensorError):
-        OLD[case]()
-
-
 def test_the_operand_of_another_dtype_is_named() -> None:
     with pytest.raises(DTypeError) as caught:
         m(x.astype(tt.float64))

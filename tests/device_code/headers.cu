@@ -31,27 +31,6 @@ template <class A> __global__ void warp_extremes(A* out, const A* x) {
 
 // ---- philox.cuh ------------------------------------------------------------------------------------------
 
-__global__ void draw_words(unsigned* bits, float* uniforms, float* normals, bool* coins, unsigned threshold,
-                           unsigned long long seed, unsigned long long offset, int n) {
-    for (auto i = grid_start<int>(); i < n; i += grid_step<int>()) {
-        const unsigned word = philox::words(seed, offset + i / 4).word(i % 4);
-        bits[i] = word;
-        uniforms[i] = philox::uniform(word);
-        normals[i] = philox::normal(word);
-        coins[i] = philox::is_below(word, threshold);
-    }
-}
-
-__global__ void draw_pairs(double* uniforms, double* normals, long long* integers, long long low,
-                           unsigned long long range, unsigned long long seed, unsigned long long offset, int n) {
-    for (auto i = grid_start<int>(); i < n; i += grid_step<int>()) {
-        const unsigned long long pair = philox::words(seed, offset + i / 2).pair(i % 2);
-        uniforms[i] = philox::uniform(pair);
-        normals[i] = philox::normal(pair);
-        integers[i] = philox::integer(pair, low, range);
-    }
-}
-
 // Normal numbers of evenly spaced words: every `step`-th of 2^32, and of the upper halves of pairs.
 __global__ void normal_cells(float* narrow, double* wide, unsigned step, int n) {
     for (auto i = grid_start<int>(); i < n; i += grid_step<int>()) {

@@ -96,6 +96,13 @@ def exact(
     return y, ds @ k, ds.swapaxes(-1, -2) @ q, p.swapaxes(-1, -2) @ grad
 
 
+@pytest.fixture(params=["host kernels", "numpy", "emulated"])
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tt.Device:
+    """The CPU with kernels of C++, without, and a device."""
+    monkeypatch.setattr(tt.config, "host_kernels", "off" if request.param == "numpy" else "auto")
+    return tt.Device("emulated" if request.param == "emulated" else "cpu")
+
+
 def operands(case: Case, dtype: str) -> list[tt.Tensor]:
     """q, k, v and the gradient of the result: 2 examples of 2 heads."""
     shapes = [(case.queries, case.size), (case.keys, case.size), (case.keys, case.value_size)]
@@ -114,20 +121,25 @@ def run(q: tt.Tensor, k: tt.Tensor, v: tt.Tensor, grad: tt.Tensor, **params: Any
 
 
 @pytest.mark.parametrize(("case", "dtype"), cases())
-def test_attention_equals_its_definition(case: Case, dtype: str) -> None:
-    given, mask = operands(case, dtype), mask_of(case, dtype)
+def test_attention_equals_its_definition(case: Case, dtype: str, place: tt.Device) -> None:
+    given, mask = [x.to(place) for x in operands(case, dtype)], mask_of(case, dtype)
+    mask = mask if mask is None else mask.to(place)
     found = run(*given, mask=mask, causal=case.causal, scale=case.scale)
     seen = None if mask is None else mask.cpu().numpy() if case.mask == "bool" else host(mask)
     expected = exact(*[host(x) for x in given], case, seen)
     for actual, wanted in zip(found, expected, strict=True):
-        assert actual.device is DEVICE
+        assert actual.device is place
         close(actual, wanted, dtype, FACTOR[dtype])
     if case.mask is not None:
         assert (host(found[0])[:, :, 0] == 0).all()
         assert (host(found[1])[:, :, 0] == 0).all()
+    options = {"mask": mask, "causal": case.causal, "scale": case.scale}
     with tt.no_grad():
-        y = ops.scaled_dot_product_attention(*given[:3], mask=mask, causal=case.causal, scale=case.scale)
+        y = ops.scaled_dot_product_attention(*given[:3], **options)
+        plain, weights = ops.scaled_dot_product_attention(*given[:3], **options, need_weights=True)
     np.testing.assert_array_equal(host(y), host(found[0]))
+    for unfused in (plain, weights @ given[2]):
+        close(unfused, expected[0], dtype, FACTOR[dtype])
 
 
 def test_heads_that_no_kernel_takes() -> None:
@@ -154,9 +166,9 @@ def test_what_turing_takes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("factor", [40.0, 1e4])
-def test_large_scores(factor: float, dtype: str) -> None:
+def test_large_scores(factor: float, dtype: str, place: tt.Device) -> None:
     case = Case(70, 70, 16, 16, causal=True)
-    q, k, v, grad = operands(case, dtype)
+    q, k, v, grad = (x.to(place) for x in operands(case, dtype))
     found = run(q * factor, k, v, grad, causal=True)
     expected = exact(*[host(x) for x in (q * factor, k, v, grad)], case, None)
     close(found[0], expected[0], dtype, 30.0)
@@ -175,15 +187,17 @@ def test_a_number_that_is_none_spoils_what_sees_it_alone(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("extra", [0, 7])
-def test_no_query_sees_a_later_key(extra: int, dtype: str) -> None:
+def test_no_query_sees_a_later_key(extra: int, dtype: str, place: tt.Device) -> None:
+    """By mutation: with `extra` older keys, query i sees the keys up to i + extra."""
     T = 70
     q, k, v = normal(1, 2, T, 16), normal(1, 2, T + extra, 16, seed=1), normal(1, 2, T + extra, 16, seed=2)
 
     def result() -> Array:
-        return host(ops.scaled_dot_product_attention(*[device(x, dtype) for x in (q, k, v)], causal=True))
+        given = [device(x, dtype).to(place) for x in (q, k, v)]
+        return host(ops.scaled_dot_product_attention(*given, causal=True))
 
     before = result()
-    for t in (31, 32, T + extra - 1):
+    for t in (31, 32, T + extra - 1) if place is DEVICE else (0, 1, 31, 32, 63, 64, 65, T + extra - 1):
         k[:, :, t] += 1
         v[:, :, t] += 1
         after = result()

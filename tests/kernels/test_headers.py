@@ -10,7 +10,6 @@ import pytest
 from tests.helpers.kernel_calls import Memory, computed, emulated, stored
 from tests.helpers.source import ROOT
 from tinytensor.dtypes import DType, bfloat16, bool_, float16, float32, float64, int8, int32, int64, uint8
-from tinytensor.ops.random import philox
 from tinytensor.ops.random.inverse_normal import inverse_normal
 from tinytensor.runtime.cpu.arrays import NUMPY, Array
 
@@ -19,7 +18,7 @@ REDUCED = (float32, float64, float16, int32, int64, int8, uint8, bool_)
 INSTANCES: list[tuple[str, tuple[Any, ...]]] = [
     *[("row_extremes", (d,)) for d in REDUCED],
     *[("warp_extremes", (d,)) for d in (float32, int32)],
-    *[(name, ()) for name in ("draw_words", "draw_pairs", "normal_cells", "product_tf32")],
+    *[(name, ()) for name in ("normal_cells", "product_tf32")],
     *[("product_16", (d,)) for d in (float16, bfloat16)],
 ]
 
@@ -71,40 +70,6 @@ def test_warp_reductions(dtype: DType) -> None:
 
 
 # ---- philox.cuh --------------------------------------------------------------------------------------------
-
-STREAMS = [(0, 0), (2**64 - 1, 2**64 - 3), (123_456_789_012_345, 2**32 - 2)]
-
-
-@pytest.mark.parametrize(("seed", "offset"), STREAMS)
-def test_words_and_what_is_made_of_them(seed: int, offset: int) -> None:
-    n, p = 1003, 0.3
-    bits, uniforms = Memory(np.zeros(n, np.uint32)), Memory(np.zeros(n, np.float32))
-    normals, coins = Memory(np.zeros(n, np.float32)), Memory(np.zeros(n, np.bool_))
-    threshold = math.ceil(p * 2**24)
-    run("draw_words", grid=2, block=64, args=(bits, uniforms, normals, coins, threshold, seed, offset, n))
-    np.testing.assert_array_equal(bits.read(), philox.bits(seed, offset, n))
-    expected = np.empty(n, np.float32)
-    philox.uniform_float32(seed, offset, expected)
-    np.testing.assert_array_equal(uniforms.read(), expected)
-    philox.normal_float32(seed, offset, expected)
-    np.testing.assert_array_equal(normals.read(), expected)
-    np.testing.assert_array_equal(coins.read(), philox.bernoulli(seed, offset, p, n))
-
-
-@pytest.mark.parametrize(("seed", "offset"), STREAMS)
-@pytest.mark.parametrize(("low", "high"), [(-7, 13), (0, 2**40), (-(2**63), 2**63)])
-def test_pairs_of_words_and_what_is_made_of_them(seed: int, offset: int, low: int, high: int) -> None:
-    n = 503
-    uniforms, normals = Memory(np.zeros(n)), Memory(np.zeros(n))
-    integers = Memory(np.zeros(n, np.int64))
-    places = (uniforms, normals, integers)
-    run("draw_pairs", grid=2, block=64, args=(*places, low, (high - low) % 2**64, seed, offset, n))
-    expected = np.empty(n)
-    philox.uniform_float64(seed, offset, expected)
-    np.testing.assert_array_equal(uniforms.read(), expected)
-    philox.normal_float64(seed, offset, expected)
-    np.testing.assert_array_equal(normals.read(), expected)
-    np.testing.assert_array_equal(integers.read(), philox.randint(seed, offset, low, high, n))
 
 
 def test_normal_numbers_have_equal_bits_from_end_to_end() -> None:

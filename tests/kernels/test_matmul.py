@@ -21,21 +21,11 @@ from tests.helpers.on_emulated import (
 )
 from tinytensor.dispatch.launch import Launch, view_of
 from tinytensor.ops.matmul import gemm
-from tinytensor.ops.matmul.gemm import (
-    ORDINARY,
-    Choice,
-    Product,
-    Tile,
-    cut,
-    product_of,
-    tensor_tiles,
-    tile_count,
-)
 from tinytensor.runtime.cuda.occupancy import LIMITS
 
 pytestmark = pytest.mark.usefixtures("nan_memory")
 LAUNCH = Launch(RUNTIME, "matmul")
-TENSOR_CORES, TURING = tensor_tiles(80), tensor_tiles(75)
+TENSOR_CORES, TURING = gemm.tensor_tiles(80), gemm.tensor_tiles(75)
 
 
 def matrix(m: int, n: int, dtype: str, *, transposed: bool = False, lead: int = 0, gap: int = 0) -> tt.Tensor:
@@ -55,7 +45,9 @@ def exact(a: tt.Tensor, b: tt.Tensor) -> Array:
     return np.matmul(a.cpu().numpy(), b.cpu().numpy())
 
 
-def run(choice: Choice, p: Product, a: tt.Tensor, b: tt.Tensor, bias: tt.Tensor | None = None) -> tt.Tensor:
+def run(
+    choice: gemm.Choice, p: gemm.Product, a: tt.Tensor, b: tt.Tensor, bias: tt.Tensor | None = None
+) -> tt.Tensor:
     """One product by one kernel."""
     y = tt.empty(*((p.matrices,) if p.batch else ()), p.rows, p.columns, dtype=a.dtype, device=DEVICE)
     operands = view_of(a), view_of(b), None if bias is None else view_of(bias)
@@ -64,17 +56,17 @@ def run(choice: Choice, p: Product, a: tt.Tensor, b: tt.Tensor, bias: tt.Tensor 
 
 
 def by_tile(
-    tile: Tile, a: tt.Tensor, b: tt.Tensor, bias: tt.Tensor | None = None, parts: int = 1
+    tile: gemm.Tile, a: tt.Tensor, b: tt.Tensor, bias: tt.Tensor | None = None, parts: int = 1
 ) -> tt.Tensor:
-    p = product_of(a.layout, b.layout, False, False)
+    p = gemm.product_of(a.layout, b.layout, False, False)
     if tile in TENSOR_CORES + TURING:
         return run(gemm.by_tensor_cores(p, a.dtype, tile, parts), p, a, b, bias)
     template = (a.dtype, tile.rows, tile.columns, *tile.shape)
-    choice = Choice("matmul", "matmul_tiles", template, tile_count(p, tile), tile.threads, parts)
+    choice = gemm.Choice("matmul", "matmul_tiles", template, gemm.tile_count(p, tile), tile.threads, parts)
     return run(choice, p, a, b, bias)
 
 
-def sizes(tile: Tile, depth: int) -> list[tuple[int, int, int]]:
+def sizes(tile: gemm.Tile, depth: int) -> list[tuple[int, int, int]]:
     """rows, columns and inner elements: one tile, less than one, several, and almost none."""
     return [
         (tile.rows, tile.columns, 2 * depth),
@@ -90,8 +82,8 @@ def sizes(tile: Tile, depth: int) -> list[tuple[int, int, int]]:
 
 @pytest.mark.parametrize("tb", [False, True])
 @pytest.mark.parametrize("ta", [False, True])
-@pytest.mark.parametrize("tile", ORDINARY, ids=lambda t: str(t.rows))
-def test_tiles_of_every_size_and_alignment(tile: Tile, ta: bool, tb: bool) -> None:
+@pytest.mark.parametrize("tile", gemm.ORDINARY, ids=lambda t: str(t.rows))
+def test_tiles_of_every_size_and_alignment(tile: gemm.Tile, ta: bool, tb: bool) -> None:
     for m, n, k in sizes(tile, tile.shape[0]):
         for lead, gap in ((0, 0), (1, 0), (0, 4), (4, 3)):
             a = matrix(m, k, "float32", transposed=ta, lead=lead, gap=gap)
@@ -103,7 +95,7 @@ def test_tiles_of_every_size_and_alignment(tile: Tile, ta: bool, tb: bool) -> No
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16", "int8", "uint16", "int32", "int64"])
 def test_tiles_of_other_dtypes(dtype: str) -> None:
-    tile = ORDINARY[2 if dtype == "uint16" else 1]
+    tile = gemm.ORDINARY[2 if dtype == "uint16" else 1]
     for m, n, k in sizes(tile, tile.shape[0]):
         for ta, tb, lead in ((False, False, 0), (True, True, 0), (False, True, 1)):
             a, b = matrix(m, k, dtype, transposed=ta, lead=lead), matrix(k, n, dtype, transposed=tb)
@@ -177,7 +169,7 @@ def test_tf32_is_asked_for_and_rounds_to_nearest() -> None:
 def test_parts_of_the_inner_axis_are_added_up(dtype: str, columns: int) -> None:
     a, b = matrix(40, 500, dtype, transposed=True), matrix(500, columns, dtype)
     bias = matrix(1, columns, dtype)[0]
-    tile = TENSOR_CORES[-1] if dtype == "bfloat16" else ORDINARY[1]
+    tile = TENSOR_CORES[-1] if dtype == "bfloat16" else gemm.ORDINARY[1]
     for parts in (2, 3, 7):
         y, z = by_tile(tile, a, b, parts=parts), by_tile(tile, a, b, bias, parts)
         if a.dtype.is_inexact:
@@ -190,7 +182,7 @@ def test_parts_of_the_inner_axis_are_added_up(dtype: str, columns: int) -> None:
 
 def test_tiles_and_parts_are_chosen_by_shape() -> None:
     def chosen(m: int, n: int, k: int, multiprocessors: int) -> tuple[int, int]:
-        tile, parts = cut(ORDINARY, plain(m, n, k), multiprocessors)
+        tile, parts = gemm.cut(gemm.ORDINARY, plain(m, n, k), multiprocessors)
         return tile.rows, parts
 
     assert chosen(32768, 3072, 768, 132) == (128, 1)
@@ -202,8 +194,8 @@ def test_tiles_and_parts_are_chosen_by_shape() -> None:
     assert chosen(40, 40, 300, 132)[1] == 1  # a second launch would take longer than it saves
 
 
-def plain(m: int, n: int, k: int) -> Product:
-    return Product(m, n, k, 1, (), k, 1, n, 1, (), ())
+def plain(m: int, n: int, k: int) -> gemm.Product:
+    return gemm.Product(m, n, k, 1, (), k, 1, n, 1, (), ())
 
 
 def test_the_last_round_of_blocks_is_nearly_full() -> None:
@@ -212,8 +204,8 @@ def test_the_last_round_of_blocks_is_nearly_full() -> None:
         for c in (384, 768):
             for n, k in ((3 * c, c), (c, c), (4 * c, c), (c, 4 * c)):
                 for p in (plain(16384, n, k), plain(n, k, 16384)):
-                    tile, parts = cut(TENSOR_CORES, p, multiprocessors)
-                    blocks, slots = tile_count(p, tile) * parts, tile.resident * multiprocessors
+                    tile, parts = gemm.cut(TENSOR_CORES, p, multiprocessors)
+                    blocks, slots = gemm.tile_count(p, tile) * parts, tile.resident * multiprocessors
                     assert tile.rows >= 128
                     assert blocks / (-(-blocks // slots) * slots) > (0.47 if tile.resident > 1 else 0.8)
 
@@ -221,10 +213,10 @@ def test_the_last_round_of_blocks_is_nearly_full() -> None:
 @pytest.mark.parametrize(("architecture", "multiprocessors"), [(80, 108), (89, 128), (90, 132)])
 def test_to_split_the_last_round_alone_would_gain_nothing(architecture: int, multiprocessors: int) -> None:
     """The first rows, in full rounds of tiles, as one product, and the last rows as another, for GPT-2."""
-    tiles = tensor_tiles(architecture)
+    tiles = gemm.tensor_tiles(architecture)
 
-    def least(p: Product) -> float:
-        tile, parts = cut(tiles, p, multiprocessors)
+    def least(p: gemm.Product) -> float:
+        tile, parts = gemm.cut(tiles, p, multiprocessors)
         return gemm.cycles(tile, p, parts, multiprocessors)
 
     for n, k in ((2304, 768), (768, 768), (3072, 768), (768, 3072)):
@@ -242,7 +234,7 @@ def test_to_split_the_last_round_alone_would_gain_nothing(architecture: int, mul
 def test_large_tiles_read_shared_memory_less_often() -> None:
     """Bytes for each multiplication: 2/3 of those of the tile before Ampere, whose warps are half as wide."""
 
-    def traffic(tile: Tile) -> float:
+    def traffic(tile: gemm.Tile) -> float:
         warp = tile.shape[0] * tile.shape[1]
         lines = tile.rows + tile.columns + (tile.shape[0] + tile.shape[1]) * tile.rows * tile.columns // warp
         return lines / (tile.rows * tile.columns)
@@ -256,10 +248,10 @@ def test_large_tiles_read_shared_memory_less_often() -> None:
 @pytest.mark.parametrize("architecture", LIMITS)
 def test_tiles_fit_into_shared_memory(architecture: int) -> None:
     limits = LIMITS[architecture]
-    for tile in tensor_tiles(architecture):
+    for tile in gemm.tensor_tiles(architecture):
         assert 2 <= tile.shape[-1] <= 3
         assert tile.resident * (tile.shared + limits.reserved) <= limits.shared
-    large = tensor_tiles(architecture)[0]
+    large = gemm.tensor_tiles(architecture)[0]
     assert large.shape[-1] == (3 if limits.shared > 160 << 10 else 2)  # a third stage where there is memory
 
 
@@ -275,15 +267,15 @@ def test_one_row(dtype: str, transposed: bool) -> None:
             row = a.contiguous()
             b = matrix(k, n, dtype, transposed=transposed, lead=lead, gap=gap)
             bias = matrix(1, n, dtype)[0]
-            p = product_of(row.layout, b.layout, False, False)
+            p = gemm.product_of(row.layout, b.layout, False, False)
             for x, choice in (
                 (row, gemm.choose(p, a.dtype, RUNTIME)),
                 (a, gemm.choose(p, a.dtype, RUNTIME)),
-                (row, Choice("matmul", "matmul_row_by_lines", (a.dtype, 256), n, 256, 3)),
-                (row, Choice("matmul", "matmul_row_by_columns", (a.dtype,), -(-n // 32), 1024, 3)),
+                (row, gemm.Choice("matmul", "matmul_row_by_lines", (a.dtype, 256), n, 256, 3)),
+                (row, gemm.Choice("matmul", "matmul_row_by_columns", (a.dtype,), -(-n // 32), 1024, 3)),
             ):
                 if ("lines" in choice.kernel) == (p.b_inner == 1):
-                    p = product_of(x.layout, b.layout, False, False)
+                    p = gemm.product_of(x.layout, b.layout, False, False)
                     y = run(choice, p, x, b, bias)
                     if a.dtype.is_inexact:
                         close(y, exact(a, b) + host(bias), dtype, 4)
@@ -302,9 +294,9 @@ def test_one_row_is_summed_up_in_float32(transposed: bool) -> None:
 
 
 def test_one_row_is_read_by_as_many_threads_as_it_takes() -> None:
-    def chosen(n: int, k: int, transposed: bool) -> Choice:
+    def chosen(n: int, k: int, transposed: bool) -> gemm.Choice:
         b = (1, k) if transposed else (n, 1)
-        p = Product(1, n, k, 1, (), 0, 1, *b, (), ())
+        p = gemm.Product(1, n, k, 1, (), 0, 1, *b, (), ())
         gpu: Any = type("GPU", (), {"multiprocessors": 132, "architecture": 90})
         return gemm.choose(p, tt.float32, gpu)
 
@@ -366,23 +358,6 @@ def test_many_small_matrices() -> None:
     close(tt.vecdot(a, a), (host(a) ** 2).sum(-1), factor=4)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda x: x[::2, ::2],
-        lambda x: x.flip((0, 1)),
-        lambda x: x[:1].expand(40, 30),
-        lambda x: x[:, :1].expand(40, 30),
-        lambda x: x[0, 0].expand(40, 30),
-    ],
-)
-def test_operands_without_a_stride_of_1_are_copied(change: Any) -> None:
-    x = change(device(normal(40, 30)))
-    other = device(normal(x.shape[1], 9, seed=1))
-    close(x @ other, host(x) @ host(other), factor=4)
-    close(other.mT @ x.mT, host(other).T @ host(x).T, factor=4)
-
-
 def test_strict_layout_forbids_the_copy() -> None:
     x = device(normal(8, 8))
     before, tt.config.strict_layout = tt.config.strict_layout, True
@@ -396,13 +371,13 @@ def test_strict_layout_forbids_the_copy() -> None:
 
 def test_products_merge_rows_and_axes() -> None:
     a, b = tt.ones(4, 5, 6, 7), tt.ones(7, 3)
-    p = product_of(a.layout, b.layout, False, False)
+    p = gemm.product_of(a.layout, b.layout, False, False)
     assert (p.rows, p.columns, p.inner, p.batch) == (120, 3, 7, ())
-    p = product_of(a.permute(0, 2, 1, 3).layout, b.layout, False, False)
+    p = gemm.product_of(a.permute(0, 2, 1, 3).layout, b.layout, False, False)
     assert (p.rows, p.batch, p.a_row) == (5, (4, 6), 42)
-    p = product_of(a.layout, tt.ones(4, 5, 2, 7).layout, False, True)
+    p = gemm.product_of(a.layout, tt.ones(4, 5, 2, 7).layout, False, True)
     assert (p.rows, p.batch, p.a_batch, p.b_batch) == (6, (20,), (42,), (14,))
-    p = product_of(a[:, :, :1].layout, b.layout, False, False)
+    p = gemm.product_of(a[:, :, :1].layout, b.layout, False, False)
     assert (p.rows, p.batch, p.a_row) == (20, (), 42)
 
 
@@ -443,9 +418,9 @@ def test_the_same_bits_in_every_order() -> None:
     long = device(normal(1, 9000, seed=2)), device(normal(9000, 5, seed=3))
     bits_in_all_orders(
         lambda: [
-            *[by_tile(t, x, w) for t in ORDINARY],
+            *[by_tile(t, x, w) for t in gemm.ORDINARY],
             *[by_tile(t, *half, parts=2) for t in TENSOR_CORES],
-            by_tile(ORDINARY[1], x.mT.contiguous(), x, parts=2),
+            by_tile(gemm.ORDINARY[1], x.mT.contiguous(), x, parts=2),
             long[0] @ long[1],
             long[0] @ long[1].mT.contiguous().mT,
             tt.linear(x, w, w[0], transposed=False),

@@ -7,7 +7,7 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.kernel_calls import emulated
-from tests.helpers.on_emulated import Array, whole
+from tests.helpers.on_emulated import Array, same, whole
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import limited_blocks
 from tinytensor.kernels import sorting
@@ -58,9 +58,9 @@ def test_running_sums(
     launched.clear()
     y = tt.cumulative_sum(x, axis=axis)
     assert launched == ([kernel] if launches == ONE else [kernel, "scan_carries", kernel])
-    np.testing.assert_array_equal(y.cpu().numpy(), values.cumsum(axis))
+    same(y, values.cumsum(axis))
     backwards = apply(registry["cumulative_sum"](axis=axis, reverse=True), x)
-    np.testing.assert_array_equal(backwards.cpu().numpy(), np.flip(np.flip(values, axis).cumsum(axis), axis))
+    same(backwards, np.flip(np.flip(values, axis).cumsum(axis), axis))
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float16, np.float64], ids=lambda d: d.__name__)
@@ -78,7 +78,7 @@ def test_running_products(shape: tuple[int, ...], axis: int) -> None:
     up = np.arange(int(np.prod(shape))).reshape(shape) % 2 == 0
     values = np.where(up, np.float32(2), np.float32(-0.5))
     expected = values.astype(np.float64).cumprod(axis)
-    np.testing.assert_array_equal(tt.cumulative_prod(placed(values), axis=axis).cpu().numpy(), expected)
+    same(tt.cumulative_prod(placed(values), axis=axis), expected)
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((5, 777), 1), ((30_000,), 0), ((3_000, 4), 0)], ids=str)
@@ -105,7 +105,7 @@ def test_few_blocks_take_many_lines(shape: tuple[int, ...], axis: int, order: in
     values = whole(shape)
     with limited_blocks(2), emulated().schedule(order=order):
         y = tt.cumulative_sum(placed(values), axis=axis)
-    np.testing.assert_array_equal(y.cpu().numpy(), values.cumsum(axis))
+    same(y, values.cumsum(axis))
 
 
 def test_a_nan_stays_in_its_line() -> None:
@@ -121,7 +121,7 @@ def test_infinities_are_summed() -> None:
     values[[3, 7_000]] = np.inf, -np.inf
     with np.errstate(invalid="ignore"):
         expected = values.cumsum()
-    np.testing.assert_array_equal(tt.cumulative_sum(placed(values)).cpu().numpy(), expected)
+    same(tt.cumulative_sum(placed(values)), expected)
 
 
 # ---- sorts -------------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def test_sorts_are_stable(
         assert launched == kernels
         assert y.cpu().numpy().tobytes() == np.take_along_axis(values, order, axis).tobytes()
         got = tt.argsort(x, axis, descending=descending)
-        np.testing.assert_array_equal(got.cpu().numpy(), order)
+        same(got, order)
 
 
 @pytest.mark.parametrize(
@@ -213,8 +213,8 @@ def test_topk(
     found, indices = tt.topk(x, k, axis, largest)
     assert launched == kernels
     order = np.take(order_of(values, axis, largest), np.arange(k), axis)
-    np.testing.assert_array_equal(indices.cpu().numpy(), order)
-    np.testing.assert_array_equal(found.cpu().numpy(), np.take_along_axis(values, order, axis))
+    same(indices, order)
+    same(found, np.take_along_axis(values, order, axis))
 
 
 @pytest.mark.parametrize("order", [1, 5])
@@ -223,7 +223,7 @@ def test_no_order_of_threads_changes_a_result(order: int) -> None:
     x = placed(np.random.default_rng(2).normal(size=(3, 5000)).astype(np.float32))
     sums, places = tt.cumulative_sum(x, axis=1).cpu().numpy(), tt.argsort(x).cpu().numpy()
     with emulated().schedule(order=order):
-        np.testing.assert_array_equal(tt.argsort(x).cpu().numpy(), places)
+        same(tt.argsort(x), places)
         assert tt.cumulative_sum(x, axis=1).cpu().numpy().tobytes() == sums.tobytes()
 
 
@@ -235,7 +235,7 @@ def test_searchsorted(side: str) -> None:
     )
     for layout in LAYOUTS:
         got = tt.searchsorted(placed(known), placed(wanted, layout), side=side)
-        np.testing.assert_array_equal(got.cpu().numpy(), np.searchsorted(known, wanted, side))
+        same(got, np.searchsorted(known, wanted, side))
 
 
 def test_unique_elements_stay_on_the_device() -> None:
@@ -253,8 +253,8 @@ def test_positions_of_64_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     values = whole((3, 5000))
     for axis in (0, 1):
         x = placed(values, "shifted")
-        np.testing.assert_array_equal(tt.cumulative_sum(x, axis=axis).cpu().numpy(), values.cumsum(axis))
-        np.testing.assert_array_equal(tt.argsort(x, axis).cpu().numpy(), np.argsort(values, axis, "stable"))
+        same(tt.cumulative_sum(x, axis=axis), values.cumsum(axis))
+        same(tt.argsort(x, axis), np.argsort(values, axis, "stable"))
     scan_launch._plan.cache_clear()
     sorting._rows.cache_clear()
 

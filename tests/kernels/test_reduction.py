@@ -10,7 +10,7 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.kernel_calls import emulated
-from tests.helpers.on_emulated import Array, whole
+from tests.helpers.on_emulated import Array, same, whole
 from tinytensor.dispatch.launch import limited_blocks
 from tinytensor.kernels import reduction
 from tinytensor.layout import Layout
@@ -60,7 +60,7 @@ def test_sums(
     launched.clear()
     y = x.sum(axis=axes)
     assert launched == kernels
-    np.testing.assert_array_equal(y.cpu().numpy(), values.sum(axis=axes))
+    same(y, values.sum(axis=axes))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_sums_through_strides(strides: tuple[int, int], axis: int | None) -> Non
     start = sum((n - 1) * -s for n, s in zip((40, 40), strides, strict=True) if s < 0)
     x = tt.tensor(memory).to("emulated").as_strided((40, 40), strides, start)
     at = start + np.add.outer(np.arange(40) * strides[0], np.arange(40) * strides[1])
-    np.testing.assert_array_equal(x.sum(axis=axis).cpu().numpy(), memory[at].sum(axis=axis))
+    same(x.sum(axis=axis), memory[at].sum(axis=axis))
 
 
 @pytest.mark.parametrize("width", [7, 8, 9, 12])
@@ -91,7 +91,7 @@ def test_sums_over_planes_cut_out_of_larger_ones(width: int) -> None:
     x = on_device(values)
     for start in range(4):
         cut = (slice(None), slice(None, None, 2), slice(start, start + 8))
-        np.testing.assert_array_equal(x[cut].sum(axis=(0, 2)).cpu().numpy(), values[cut].sum(axis=(0, 2)))
+        same(x[cut].sum(axis=(0, 2)), values[cut].sum(axis=(0, 2)))
 
 
 @pytest.mark.parametrize("order", [0, 1, 5])
@@ -102,18 +102,16 @@ def test_few_blocks_take_many_rows(shape: tuple[int, ...], axis: int, order: int
     """As they do where there are more rows than a grid may have blocks."""
     values = whole(shape)
     with limited_blocks(2), emulated().schedule(order=order):
-        np.testing.assert_array_equal(on_device(values).sum(axis=axis).cpu().numpy(), values.sum(axis=axis))
-        np.testing.assert_array_equal(on_device(values).argmax(axis=axis).cpu().numpy(), values.argmax(axis))
+        same(on_device(values).sum(axis=axis), values.sum(axis=axis))
+        same(on_device(values).argmax(axis=axis), values.argmax(axis))
 
 
 def test_axes_are_walked_as_they_lie_in_memory() -> None:
     """A transposed tensor is summed like the tensor it came from: bit for bit."""
     values = np.random.default_rng(0).normal(size=(6, 70, 50)).astype(np.float32)
     x = tt.tensor(values).to("emulated")
-    np.testing.assert_array_equal(
-        x.permute(2, 0, 1).sum(axis=(0, 2)).cpu().numpy(), x.sum(axis=(1, 2)).cpu().numpy()
-    )
-    np.testing.assert_array_equal(x.permute(2, 1, 0).sum(axis=1).cpu().numpy(), x.sum(axis=1).cpu().numpy().T)
+    same(x.permute(2, 0, 1).sum(axis=(0, 2)), x.sum(axis=(1, 2)).cpu().numpy())
+    same(x.permute(2, 1, 0).sum(axis=1), x.sum(axis=1).cpu().numpy().T)
 
 
 @pytest.mark.parametrize("shape", [(1_000_000,), (40_000, 25), (25, 40_000)], ids=str)
@@ -166,9 +164,7 @@ def test_positions_of_64_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     reduction._plan.cache_clear()
     values = whole((5, 30, 70))
     for axis in (0, 1, 2, (0, 2), None):
-        np.testing.assert_array_equal(
-            on_device(values, 1).sum(axis=axis).cpu().numpy(), values.sum(axis=axis)
-        )
+        same(on_device(values, 1).sum(axis=axis), values.sum(axis=axis))
     assert on_device(values).argmax().item() == values.argmax()
     reduction._plan.cache_clear()
 
@@ -192,8 +188,8 @@ PLACES = [((4, 999), 1), ((30_000,), 0), ((2000, 5), 0), ((50, 7), 1), ((6, 50, 
 def test_places_are_the_first_of_ties(shape: tuple[int, ...], axis: int | None) -> None:
     values = whole(shape)
     for x, y in ((on_device(values, 1), values), (on_device(values.T.copy()).T, values)):
-        np.testing.assert_array_equal(x.argmax(axis=axis).cpu().numpy(), y.argmax(axis=axis))
-        np.testing.assert_array_equal(x.argmin(axis=axis).cpu().numpy(), y.argmin(axis=axis))
+        same(x.argmax(axis=axis), y.argmax(axis=axis))
+        same(x.argmin(axis=axis), y.argmin(axis=axis))
 
 
 @pytest.mark.parametrize(("shape", "axis"), PLACES, ids=str)
@@ -203,7 +199,7 @@ def test_nan_is_found(shape: tuple[int, ...], axis: int | None) -> None:
     values.reshape(-1)[rng.choice(values.size, 3)] = [np.nan, np.inf, np.nan]
     x = on_device(values)
     for ours, theirs in ((tt.max, np.max), (tt.min, np.min), (tt.argmax, np.argmax), (tt.argmin, np.argmin)):
-        np.testing.assert_array_equal(ours(x, axis=axis).cpu().numpy(), theirs(values, axis=axis))
+        same(ours(x, axis=axis), theirs(values, axis=axis))
 
 
 @pytest.mark.parametrize("value", [-np.inf, np.inf], ids=str)

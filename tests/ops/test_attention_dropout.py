@@ -96,13 +96,17 @@ def test_windows_slopes_and_shared_heads_drop_the_same_weights() -> None:
     np.testing.assert_allclose(attend(q, k, v, **options).numpy(), plain.numpy(), atol=2e-6)
 
 
+@pytest.mark.parametrize("p", [0.0, 0.3])
 @pytest.mark.parametrize("device", ["cpu", "emulated"])
-def test_packed_heads_drop_what_separate_heads_drop(device: str, mode: str) -> None:
-    x = tt.tensor(normal(2, 33, 24)).to(device)
-    y = tt.causal_self_attention(x, 2, dropout=0.3, generator=tt.Generator(5))
-    q, k, v = (a.reshape(2, 33, 2, 4).transpose(1, 2) for a in x.chunk(3, -1))
-    z = attend(q, k, v, causal=True).transpose(1, 2).reshape(2, 33, 8)
-    np.testing.assert_array_equal(y.cpu().numpy(), z.cpu().numpy())
+def test_packed_heads_drop_what_separate_heads_drop(device: str, p: float, mode: str) -> None:
+    x, w = (tt.tensor(normal(2, 70, n, seed=n)).to(device) for n in (24, 8))
+    x.requires_grad_()
+    y = tt.causal_self_attention(x, 2, dropout=p, generator=tt.Generator(5))
+    q, k, v = (a.reshape(2, 70, 2, 4).transpose(1, 2) for a in x.chunk(3, -1))
+    z = attend(q, k, v, p=p, causal=True).transpose(1, 2).reshape(2, 70, 8)
+    np.testing.assert_array_equal(y.detach().cpu().numpy(), z.detach().cpu().numpy())
+    packed, apart = (tt.grad(found, [x], w)[0].cpu().numpy() for found in (y, z))
+    np.testing.assert_allclose(packed, apart, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("device", ["cpu", "emulated"])

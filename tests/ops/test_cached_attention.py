@@ -16,13 +16,13 @@ def new_tokens(*shape: int, seed: int = 0) -> tt.Tensor:
     return tt.tensor(np.random.default_rng(seed).standard_normal(shape), dtype=tt.float32)
 
 
-def in_pieces(x: tt.Tensor, keys: tt.Tensor, values: tt.Tensor, sizes: list[int]) -> np.ndarray:
+def in_pieces(x: tt.Tensor, keys: tt.Tensor, values: tt.Tensor, sizes: list[int], window: int = 0) -> Any:
     """The results of all tokens of x, which come to the cache in pieces."""
     found, at = [], 0
     for size in sizes:
         start = tt.tensor([at], device=keys.device)
         piece = x[:, at : at + size].to(keys.device)
-        found.append(tt.cached_self_attention(piece, keys, values, start).cpu().numpy())
+        found.append(tt.cached_self_attention(piece, keys, values, start, window=window).cpu().numpy())
         at += size
     return np.concatenate(found, 1)
 
@@ -158,9 +158,4 @@ def test_shared_keys_and_windows_equal_the_whole(window: int, sizes: list[int], 
     x = new_tokens(2, 20, (6 + 2 * 2) * 5)
     keys, values = (tt.zeros(2, 2, 24, 5) for _ in range(2))
     whole = tt.causal_self_attention(x, 6, n_kv_head=2, window=window).numpy()
-    found, at = [], 0
-    for size in sizes:
-        piece = x[:, at : at + size]
-        found.append(tt.cached_self_attention(piece, keys, values, tt.tensor([at]), window=window).numpy())
-        at += size
-    np.testing.assert_allclose(np.concatenate(found, 1), whole, rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(in_pieces(x, keys, values, sizes, window), whole, rtol=2e-5, atol=2e-6)

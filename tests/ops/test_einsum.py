@@ -100,49 +100,9 @@ def test_dtypes(dtype):
     assert tt.einsum("i,i", tt.ones(2), tt.ones(2, dtype=tt.float64)).dtype is tt.float64
 
 
-@pytest.mark.parametrize(
-    ("equation", "shapes", "error", "says"),
-    [
-        (3, [(2,)], tt.DTypeError, "the equation is a int"),
-        ("i,j", [(2,)], tt.ArgumentError, "2 terms for 1 operands"),
-        ("i", [(2,), (2,)], tt.ArgumentError, "1 terms for 2 operands"),
-        ("", [], tt.ArgumentError, "1 terms for 0 operands"),
-        ("i->i->i", [(2,)], tt.ArgumentError, "more than one ->"),
-        ("i1", [(2, 2)], tt.ArgumentError, "'1'"),
-        ("ä", [(2,)], tt.ArgumentError, "'ä'"),
-        ("i-j", [(2, 2)], tt.ArgumentError, "'-'"),
-        ("..i", [(2, 2)], tt.ArgumentError, "two ellipses"),
-        ("...i...", [(2, 2)], tt.ArgumentError, "two ellipses in one term '...i...'"),
-        ("i->j", [(2,)], tt.ArgumentError, "letter 'j' that no operand has"),
-        ("i->ii", [(2,)], tt.ArgumentError, "letter 'i', twice"),
-        ("...i->......i", [(2, 2)], tt.ArgumentError, "two ellipses"),
-        ("...i->i", [(2, 3)], tt.ArgumentError, "without an ellipsis"),
-        ("ij", [(2,)], tt.ShapeError, "operand 0 of shape (2,)"),
-        ("i", [(2, 3)], tt.ShapeError, "operand 0 of shape (2, 3)"),
-        ("...ij", [(2,)], tt.ShapeError, "names 2 axes, the operand has 1"),
-        ("ij,jk", [(2, 3), (4, 5)], tt.ShapeError, "letter 'j' of 'ij,jk' has sizes 3 and 4"),
-        ("ii", [(2, 3)], tt.ShapeError, "letter 'i' of 'ii' has sizes 2 and 3"),
-        ("i,i", [(1,), (3,)], tt.ShapeError, "has sizes 1 and 3"),
-        ("...i,...i", [(2, 4), (3, 4)], tt.ShapeError, "einsum"),
-    ],
-)
-def test_what_does_not_fit_is_named(equation, shapes, error, says):
-    with pytest.raises(error) as caught:
-        tt.einsum(equation, *[tt.zeros(s) for s in shapes])
-    assert str(caught.value).startswith("einsum: ")
-    assert says in str(caught.value)
-
-
 def test_an_ellipsis_that_stands_for_nothing_may_be_left_out():
     assert tt.einsum("...i->i", tt.ones(3)).tolist() == [1.0, 1.0, 1.0]
     assert tt.einsum("i->...i", tt.ones(3)).tolist() == [1.0, 1.0, 1.0]
-
-
-def test_operands_are_numeric_tensors():
-    with pytest.raises(tt.DTypeError, match="list"):
-        tt.einsum("i", [1.0])
-    with pytest.raises(tt.DTypeError, match="bool"):
-        tt.einsum("i,i", tt.tensor([True]), tt.tensor([True]))
 
 
 @given(st.integers(0, 3), st.data())
@@ -163,23 +123,6 @@ def test_tensordot_agrees_with_numpy(count, data):
     np.testing.assert_allclose(by_number.numpy(), np.tensordot(square, square, count), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("axes", "error"),
-    [
-        (3, tt.ShapeError),
-        (-1, tt.ShapeError),
-        (([0], [0]), tt.ShapeError),
-        (([0, 1], [1]), tt.ShapeError),
-        (([0, 0], [1, 1]), tt.ShapeError),
-        (([5], [0]), tt.ShapeError),
-        ((0,), tt.ArgumentError),
-    ],
-)
-def test_tensordot_names_axes_that_do_not_fit(axes, error):
-    with pytest.raises(error, match=r"^tensordot: "):
-        tt.tensordot(tt.zeros(2, 3), tt.zeros(3, 4), axes)
-
-
 def test_vecdot():
     rng = np.random.default_rng(5)
     a, b = rng.standard_normal((2, 1, 4)), rng.standard_normal((3, 4))
@@ -188,10 +131,6 @@ def test_vecdot():
     got = tt.vecdot(tt.tensor(a.transpose(0, 2, 1)), tt.tensor(c), axis=-2)
     np.testing.assert_allclose(got.numpy(), np.vecdot(a, c.T), rtol=1e-13)
     assert tt.vecdot(tt.zeros(2, 0), tt.zeros(0)).tolist() == [0.0, 0.0]
-    with pytest.raises(tt.ShapeError, match=r"^vecdot: "):
-        tt.vecdot(tt.zeros(2, 3), tt.zeros(2, 1))
-    with pytest.raises(tt.ShapeError, match=r"^vecdot: "):
-        tt.vecdot(tt.zeros(2, 3), tt.zeros(2), axis=0)
     z = rng.standard_normal((3, 4)) + 1j * b
     np.testing.assert_allclose(
         tt.vecdot(tt.tensor(z), tt.tensor(1j * b)).numpy(), np.vecdot(z, 1j * b), rtol=1e-13

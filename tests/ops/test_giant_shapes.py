@@ -116,15 +116,6 @@ def test_repeats_whose_sum_overflows_are_refused(counts: list[int], device: str)
         tt.repeat(x, tt.tensor([2**63, *counts[1:]], dtype=tt.uint64, device=device))
 
 
-def test_a_shape_is_given_once() -> None:
-    for make in (tt.zeros, tt.ones, tt.empty):
-        assert make(shape=(2, 3)).shape == make(2, 3).shape == make((2, 3)).shape == (2, 3)
-        assert make(shape=4).shape == (4,)
-        with pytest.raises(TypeError, match="multiple values for argument 'shape'"):
-            make(2, shape=(2,))
-    assert tt.full(shape=(2,), fill_value=3).tolist() == [3, 3]
-
-
 @pytest.mark.parametrize("device", ["cpu", "emulated"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64"])
 def test_repr_reads_only_what_it_shows(dtype: str, device: str) -> None:
@@ -132,16 +123,6 @@ def test_repr_reads_only_what_it_shows(dtype: str, device: str) -> None:
     shown = repr(x).partition("dtype")[0]
     assert shown.count("1") == 6 * 6
     assert f"{x}" == repr(x)
-
-
-def test_repr_of_a_long_tensor_is_that_of_numpy() -> None:
-    rng = np.random.default_rng(0)
-    for shape in [(51,), (60, 2), (8, 9), (9, 8, 7), (3, 3, 9), (1, 60, 1), (20, 1, 30)]:
-        a = rng.standard_normal(shape) * 10.0 ** rng.integers(-6, 7)
-        for view in (a, a.T, a[::-1], a[..., ::-1]):
-            with np.printoptions(threshold=50, precision=4, suppress=True):
-                want = np.array2string(view, separator=", ", prefix="tensor(")
-            assert repr(tt.from_numpy(view)) == f"tensor({want}, dtype=float64)"
 
 
 def test_nothing_is_selected_from_an_empty_giant() -> None:

@@ -17,12 +17,9 @@ from tests.helpers.drivers import gradients, outputs, placed
 from tests.helpers.layouts import layouts_of, noted, prepared, read, tensors
 from tests.helpers.tolerance import assert_close, tolerance
 from tests.helpers.watched_calls import Call, prepare_all
-from tinytensor.dispatch.elementwise import Elementwise
-from tinytensor.dispatch.views import ViewOp
-from tinytensor.op import registry
 from tinytensor.op_table import ROWS as ALL_ROWS
 from tinytensor.op_table import Row
-from tinytensor.op_table.row import COMPLEX, FLOATS, as_tuple, for_the_cpu, silent
+from tinytensor.op_table.row import COMPLEX, FLOATS, as_tuple, silent
 
 pytestmark = pytest.mark.usefixtures("nan_memory")
 Array = np.ndarray[Any, Any]
@@ -169,15 +166,3 @@ def check_gradient(row: Row, dtype: str, layout: str, device: str) -> None:
                 read(g.cpu()), read(e), rtol * row.tol * 4, atol * size * row.tol * 4,
                 err_msg=f"order {order}, gradient {k}",
             )  # fmt: skip
-
-
-def test_every_op_has_kernels() -> None:
-    """Ops without any, and why."""
-    never_run = {"spread", "assign", "transfer", "split"}
-    missing = [
-        name
-        for name, op in registry.items()
-        if not (issubclass(op, Elementwise | ViewOp) or hasattr(op, "cuda") or for_the_cpu(op))
-        and name not in never_run
-    ]
-    assert not missing

@@ -85,14 +85,6 @@ def test_the_list_of_special_values_is_of_use() -> None:
     assert {row.function for row in WITH_NAN} == LIKE_NUMPY
 
 
-def test_zero_times_nan_does_not_hide_in_where() -> None:
-    """Values that are not chosen do not reach the gradient, not even as 0 * nan."""
-    x = tt.tensor([0.0, 4.0], requires_grad=True)
-    y = tt.where(tt.tensor([False, True]), x, 0.0)
-    y.sum().backward()
-    assert x.grad.tolist() == [0.0, 1.0]
-
-
 def test_matmul_carries_nan_and_inf() -> None:
     a = tt.tensor([[np.nan, 1.0], [np.inf, 1.0], [1.0, 1.0]])
     assert np.array_equal(read(a @ tt.ones(2, 1)), [[np.nan], [np.inf], [2.0]], equal_nan=True)

@@ -20,6 +20,7 @@ from tests.helpers.tolerance import assert_close, tolerance
 from tinytensor.commands.exercises import LENGTHS
 from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import COMPLEX, FLOATS, as_tuple, silent
+from tinytensor.tensor import arr
 
 pytestmark = pytest.mark.usefixtures("nan_memory")
 
@@ -84,7 +85,7 @@ def check_value(row: Row, dtype: str, layout: str) -> None:
     assert [y.dtype.name for y in outputs] == expected_dtypes(row, dtype, references)
     assert not any(y.requires_grad for y in outputs)
     if row.contiguous:
-        assert all(y.is_contiguous() for y in outputs)
+        assert all(y.is_contiguous() and arr(y).flags.c_contiguous for y in outputs)
     largest = max([v.size for v in values], default=1)
     for k, (y, reference) in enumerate(zip(outputs, references)):
         message = f"output {k}, inputs {[v.shape for v in values]}"
@@ -123,10 +124,6 @@ def test_recording_changes_no_value() -> None:
 def test_rows_have_different_names() -> None:
     names = [row.name for row in ROWS]
     assert sorted(set(names)) == sorted(names)
-
-
-def test_there_are_rows() -> None:
-    assert len(ROWS) > 20
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from functools import partial
 from statistics import NormalDist
 from unittest import mock
 
@@ -55,22 +56,11 @@ def filled(function, dtype, seed, offset, shape):
     return out
 
 
-def uniform32(seed, offset, n):
-    return filled(philox.uniform_float32, np.float32, seed, offset, n)
-
-
-def uniform64(seed, offset, n):
-    return filled(philox.uniform_float64, np.float64, seed, offset, n)
-
-
-def normal32(seed, offset, n):
-    return filled(philox.normal_float32, np.float32, seed, offset, n)
-
-
-def normal64(seed, offset, n):
-    return filled(philox.normal_float64, np.float64, seed, offset, n)
-
-
+uniform32, uniform64, normal32, normal64 = (
+    partial(filled, getattr(philox, f"{draw}_{dtype}"), dtype)
+    for draw in ("uniform", "normal")
+    for dtype in ("float32", "float64")
+)
 # name → (draw, words for each element); a permutation is not made element by element and stands apart
 DRAWS = {
     "bits": (philox.bits, 1),
@@ -114,12 +104,7 @@ def test_bits_follow_the_definition(seed, offset, n):
 
 
 def test_a_stream_without_a_seed_begins_with_the_published_zero_block():
-    assert [f"{word:08x}" for word in philox.bits(0, 0, 4)] == [
-        "6627e8d5",
-        "e169c58d",
-        "bc57ac4c",
-        "9b00dbd8",
-    ]
+    assert philox.bits(0, 0, 4).tolist() == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
 
 
 @pytest.mark.parametrize(
@@ -244,26 +229,6 @@ def test_normal_is_the_inverse_cdf_of_the_middle_of_the_uniform_cell(seed, offse
     )  # p itself is rounded here
 
 
-@pytest.mark.parametrize("draw", [normal32, normal64])
-def test_normal_moments_and_distribution(draw):
-    n = 200_000
-    x = np.sort(draw(2024, 0, n).astype(np.float64))
-    for power, moment, variance in [(1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)]:
-        assert abs(np.mean(x**power) - moment) < 4 * math.sqrt(variance / n)
-    cdf = np.array([*map(NormalDist().cdf, x)])
-    steps = np.arange(n) / n
-    distance = max(np.max(cdf - steps), np.max(steps + 1 / n - cdf))  # Kolmogorov and Smirnov
-    assert distance < 1.63 / math.sqrt(n)  # exceeded by chance once in 100
-
-
-def test_normal_tails_have_their_share():
-    n = 1 << 22
-    x = np.abs(normal32(7, 0, n))
-    for sigma in (2, 3, 4, 5):
-        expected = 2 * n * NormalDist().cdf(-sigma)
-        assert abs(np.count_nonzero(x > sigma) - expected) < 4 * math.sqrt(expected)
-
-
 # ---- integers, coins, permutations ------------------------------------------------------------------------
 
 
@@ -284,14 +249,6 @@ def test_randint_at_the_edges_of_the_halves(width):
     assert high.tolist() == [int(word) * width >> 64 for word in words]
 
 
-@pytest.mark.parametrize("n_values", [2, 10, 97])
-def test_randint_is_uniform(n_values):
-    n = 100_000
-    counts = np.bincount(philox.randint(5, 0, 0, n_values, n), minlength=n_values)
-    assert len(counts) == n_values
-    assert_uniform(counts)
-
-
 @given(seeds, offsets, counts, st.floats(0, 1))
 def test_bernoulli_compares_uniform_numbers(seed, offset, n, p):
     coins = philox.bernoulli(seed, offset, p, n)
@@ -305,12 +262,6 @@ def test_bernoulli_decides_exactly_at_p():
     assert philox.bernoulli(1, 0, math.nextafter(value, 1), 1)[0]
     assert philox.bernoulli(1, 0, 1, 1000).all()
     assert not philox.bernoulli(1, 0, 0, 1000).any()
-
-
-@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-def test_bernoulli_has_its_share(p):
-    n = 1 << 20
-    assert abs(np.mean(philox.bernoulli(3, 0, p, n)) - p) < 4 * math.sqrt(p * (1 - p) / n)
 
 
 @given(seeds, offsets, counts)
@@ -382,12 +333,3 @@ def test_neighbors_seeds_and_offsets_are_uncorrelated():
     others.append(uniform64(1 + 2**32, 0, n) - 0.5)  # a seed that differs in its high half alone
     for other in others:
         assert abs(np.mean(x * other) * 12) < 4 / math.sqrt(n)
-
-
-@pytest.mark.parametrize("draw", [uniform32, uniform64])
-def test_uniform_moments(draw):
-    n = 1 << 18
-    x = draw(99, 0, n).astype(np.float64)
-    assert abs(x.mean() - 1 / 2) < 4 * math.sqrt(1 / 12 / n)
-    assert abs(x.var() - 1 / 12) < 4 * math.sqrt(1 / 180 / n)
-    assert_uniform(np.histogram(x, 100, (0, 1))[0])

@@ -104,22 +104,6 @@ def test_threads_make_the_same_plan() -> None:
     assert in_threads(work, 4) == [[[3.0] * n for n in range(1, 40)]] * 4
 
 
-def test_results_of_operands_in_another_order_are_in_c_order() -> None:
-    x = tt.tensor([[0.0, 1, 2], [3, 4, 5]])
-    for y, expected in (
-        (tt.where((x > 2).T, x.T, 0.0), [0, 3, 0, 4, 0, 5]),
-        (tt.isclose(x.T, x.T), [True] * 6),
-        (x.T + x.T, [0, 6, 2, 8, 4, 10]),
-        (x.T**2, [0, 9, 1, 16, 4, 25]),
-        (x.T // 2.0, [0, 1, 0, 2, 1, 2]),
-        (tt.relu(x.T - 1), [0, 2, 0, 3, 1, 4]),
-    ):
-        assert y.is_contiguous()
-        assert y.numpy().flags.c_contiguous
-        assert y.reshape(-1).tolist() == expected
-        assert y.T[1].tolist() == expected[1::2]
-
-
 def test_an_op_with_optional_inputs_and_parameters() -> None:
     class Sum(Op):
         inputs = ("x", "y")

@@ -38,10 +38,6 @@ NO_KERNEL = {
 EXTENSIONS = ("fft", "linalg")  # modules of tt with functions of ops
 
 
-def report(problems: list[str]) -> None:
-    assert not problems, "\n" + "\n".join(problems)
-
-
 def own_ops() -> list[str]:
     """Ops of the engine; tests may register more."""
     return sorted(name for name, op in registry.items() if op.__module__.startswith("tinytensor."))
@@ -97,20 +93,20 @@ def offered() -> Iterator[tuple[str, FunctionType]]:
                 yield space + function.__name__, function
 
 
-def test_every_op_has_a_row() -> None:
-    covered = {op for row in ROWS for op in row.ops or ()}
-    report(
-        [
-            f"{folder(name)}.py: no row lists op {name} in `ops`".replace("/ops/", "/op_table/")
-            for name in own_ops()
-            if name not in covered and name not in ELSEWHERE
-        ]
-    )
+WRAPPED = {*tt.nn.functional.__all__, "bce_with_logits"}  # which `nn` gives PyTorch's arguments
+LISTED = {op for row in ROWS for op in row.ops or ()}
+NAMED = {row.function.rpartition(".")[2] for row in ROWS}  # det of linalg.det
+Problems = Iterator[str]
 
 
-def test_every_op_has_a_kernel() -> None:
+def every_op_has_a_row() -> Problems:
+    for name in own_ops():
+        if name not in LISTED and name not in ELSEWHERE:
+            yield f"{folder(name)}.py: no row lists op {name} in `ops`".replace("/ops/", "/op_table/")
+
+
+def every_op_has_a_kernel() -> Problems:
     """A functor of an elementwise op, a method `cuda` and the file of its kernels of another."""
-    problems = []
     for name in own_ops():
         op = registry[name]
         runs = issubclass(op, Elementwise) or hasattr(op, "cpu")
@@ -120,80 +116,68 @@ def test_every_op_has_a_kernel() -> None:
         file = f"{folder(name)}.cu".replace("/ops/", "/kernels/")
         if issubclass(op, Elementwise):
             if not path.exists() or f"struct {op.__name__} " not in path.read_text(encoding="utf-8"):
-                problems.append(f"{file}: no functor {op.__name__} for op {name}")
+                yield f"{file}: no functor {op.__name__} for op {name}"
         elif not hasattr(op, "cuda"):
-            problems.append(f"{folder(name)}.py: class {op.__name__} has no `cuda`")
+            yield f"{folder(name)}.py: class {op.__name__} has no `cuda`"
         elif not path.exists() and stem(name) not in KERNELS_OF_OTHERS:
-            problems.append(f"{file}: no such file, which op {name} needs")
-    report(problems)
+            yield f"{file}: no such file, which op {name} needs"
 
 
-def test_every_op_of_a_row_exists() -> None:
-    report([f"row {row.name}: no op {op!r}" for row in ROWS for op in row.ops or () if op not in registry])
+def every_op_of_a_row_exists() -> Problems:
+    yield from [f"row {row.name}: no op {op!r}" for row in ROWS for op in row.ops or () if op not in registry]
 
 
-def test_exceptions_are_needed() -> None:
-    covered = {op for row in ROWS for op in row.ops or ()}
-    report([f"ELSEWHERE: no op {name}" for name in ELSEWHERE if name not in registry])
-    report([f"ELSEWHERE: a row lists {name}, take it out" for name in ELSEWHERE if name in covered])
-    named = {row.function for row in ROWS}
-    report(
-        [
-            f"NO_ROW: {name} has a row or does not exist"
-            for name in NO_ROW
-            if name in named or not hasattr(tt, name)
-        ]
-    )
+def exceptions_are_needed() -> Problems:
+    yield from [f"ELSEWHERE: no op {name}" for name in ELSEWHERE if name not in registry]
+    yield from [f"ELSEWHERE: a row lists {name}, take it out" for name in ELSEWHERE if name in LISTED]
+    for name in NO_ROW:
+        if name in NAMED or not hasattr(tt, name):
+            yield f"NO_ROW: {name} has a row or does not exist"
 
 
-WRAPPED = {
-    *tt.nn.functional.__all__,
-    "bce_with_logits",
-}  # functions of ops that `nn` gives PyTorch's arguments
+def is_offered(name: str) -> bool:
+    return name in WRAPPED or hasattr(tt.Tensor, name) or hasattr(tt.Tensor, f"__{name}__")
 
 
-def test_every_row_calls_a_public_function() -> None:
-    report(
-        [
-            f"row {row.name}: neither tt.{row.function} nor a method of Tensor; functions are exported by "
-            "`__all__` of their module, and modules by tinytensor/api.py"
-            for row in ROWS
-            if public(row.function) is None
-            and row.function not in WRAPPED
-            and not hasattr(tt.Tensor, row.function)
-            and not hasattr(tt.Tensor, f"__{row.function}__")
-        ]
-    )
+def every_row_calls_a_public_function() -> Problems:
+    for row in ROWS:
+        if public(row.function) is None and not is_offered(row.function):
+            yield (
+                f"row {row.name}: neither tt.{row.function} nor a method of Tensor; functions are exported "
+                "by `__all__` of their module, and modules by tinytensor/api.py"
+            )
 
 
-def test_every_public_function_has_a_row() -> None:
-    named = {row.function.rpartition(".")[2] for row in ROWS}  # det of linalg.det
-    report(
-        [
-            f"{f.__module__}.{f.__name__}: no row of tinytensor/op_table has the name {name}"
-            for name, f in offered()
-            if name.rpartition(".")[2] not in named and name not in NO_ROW
-        ]
-    )
+def every_public_function_has_a_row() -> Problems:
+    for name, f in offered():
+        if name.rpartition(".")[2] not in NAMED and name not in NO_ROW:
+            yield f"{f.__module__}.{f.__name__}: no row of tinytensor/op_table has the name {name}"
 
 
-def test_documented_functions_are_exported() -> None:
+def documented_functions_are_exported() -> Problems:
     """A function of an ops module with an example is meant for users."""
-    offered = exported()
-    report(
-        [
-            f"{module}.{f.__name__} is documented like a public function: export it, or make it a method"
-            for module, f in functions()
-            if ">>>" in (f.__doc__ or "")
-            and "Tensor" in str(f.__annotations__.get("return"))
-            and f not in offered
-            if f.__name__ not in WRAPPED and not hasattr(tt.Tensor, f.__name__)
-        ]
-    )
+    here = exported()
+    for module, f in functions():
+        is_documented = ">>>" in (f.__doc__ or "") and "Tensor" in str(f.__annotations__.get("return"))
+        if is_documented and f not in here and not is_offered(f.__name__):
+            yield f"{module}.{f.__name__} is documented like public functions: export it, or make it a method"
 
 
-def test_every_family_of_rows_belongs_to_ops() -> None:
-    report([f"tinytensor/op_table: {name} has no rows" for name, rows in FAMILIES.items() if not rows])
+def every_family_of_rows_belongs_to_ops() -> Problems:
+    yield from [f"tinytensor/op_table: {name} has no rows" for name, rows in FAMILIES.items() if not rows]
+
+
+RULES = [
+    *(every_op_has_a_row, every_op_has_a_kernel, every_op_of_a_row_exists, exceptions_are_needed),
+    *(every_row_calls_a_public_function, every_public_function_has_a_row, documented_functions_are_exported),
+    every_family_of_rows_belongs_to_ops,
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_ops_rows_and_functions_are_the_same_things(rule: Callable[[], Problems]) -> None:
+    problems = list(rule())
+    assert not problems, "\n" + "\n".join(problems)
 
 
 @pytest.fixture
@@ -251,4 +235,4 @@ def test_rows_exercise_the_ops_that_they_list(ran: set[str]) -> None:
         ran.clear()
         run_to_second_order(row)
         problems += [f"row {row.name}: op {op} did not run" for op in row.ops or () if op not in ran]
-    report(problems)
+    assert not problems, problems

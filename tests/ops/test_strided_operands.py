@@ -132,14 +132,7 @@ def test_16_bit_floats_widen_and_round_in_any_layout(layout, dtype, monkeypatch)
     np.testing.assert_array_equal((narrow.T * 2).astype(tt.float32).numpy(), 2 * whole.T)
 
 
-REDUCTIONS = {
-    "sum": np.sum,
-    "mean": np.mean,
-    "max": np.max,
-    "min": np.min,
-    "argmax": np.argmax,
-    "argmin": np.argmin,
-}
+REDUCTIONS = ["sum", "mean", "max", "min", "argmax", "argmin"]
 AXES = [None, 0, 1, -1, (0, 2), (0, 1), (1, 2)]
 
 
@@ -155,7 +148,7 @@ def test_reductions_block_by_block(layout, name, monkeypatch) -> None:
         for axis in AXES[: 4 if name.startswith("arg") else 7]:
             for keepdims in (False, True):
                 found = getattr(tt, name)(x, axis, keepdims=keepdims).numpy()
-                expected = REDUCTIONS[name](x.numpy(), axis, keepdims=keepdims)
+                expected = getattr(np, name)(x.numpy(), axis, keepdims=keepdims)
                 np.testing.assert_allclose(found, expected, rtol=1e-6 if name == "mean" else 0)
 
 

@@ -64,13 +64,7 @@ from tinytensor.nn.normalization import LayerNorm as LayerNorm
 from tinytensor.nn.normalization import RMSNorm as RMSNorm
 from tinytensor.nn.quantized import *
 from tinytensor.nn.recurrent import *
-from tinytensor.nn.transformer import (
-    Transformer,
-    TransformerDecoder,
-    TransformerDecoderLayer,
-    TransformerEncoder,
-    TransformerEncoderLayer,
-)
+from tinytensor.nn.transformer import *
 
 if not TYPE_CHECKING:
     _publish(globals(), _NN, ("functional", "init", "utils"))
