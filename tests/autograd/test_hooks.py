@@ -1,5 +1,7 @@
 """Hooks on tensors and nodes, retained gradients, and what hooks may do and return."""
 
+from itertools import product
+
 import pytest
 
 import tinytensor as tt
@@ -144,10 +146,13 @@ def test_a_pass_in_which_a_hook_raises_adds_nothing(first, create):
     def refuse(grad):
         raise ValueError("no")
 
-    for watched in (*leaves, y):
+    z = y.sum()
+    for watched, around in product((*leaves, y), (tt.enable_grad, tt.no_grad)):
         handle = watched.register_hook(refuse)
-        with raises("no", ValueError):
-            y.sum().backward(retain_graph=True, create_graph=create)
+        with around():
+            with raises("no", ValueError):
+                z.backward(retain_graph=True, create_graph=create)
+            assert tt.is_grad_enabled() is (around is tt.enable_grad)
         assert [None if x.grad is None else x.grad.tolist() for x in leaves] == before
         assert y.grad is None
         handle.remove()

@@ -106,13 +106,6 @@ def test_mapped_files_are_read_in_place_and_read_only(tmp_path):
     assert t[0].item() == 7.0
 
 
-def test_numpy_takes_tensors_where_it_asks_for_arrays():
-    t = tt.tensor([[1.0, 2.0]])
-    assert np.asarray(t).base is not None or np.shares_memory(np.asarray(t), t.numpy())
-    assert np.array(t, dtype=np.int64).tolist() == [[1, 2]]
-    assert np.concatenate([t, t]).shape == (2, 2)
-
-
 def test_asarray_shares_buffers():
     data = bytearray(np.arange(4, dtype=np.float64).tobytes())
     t = tt.asarray(memoryview(data).cast("d"))

@@ -183,6 +183,7 @@ def test_arrays_of_a_tensor_stay_views() -> None:
     np.asarray(x)[0] = 7.0
     assert x[0].item() == 7.0
     assert type(np.asarray(x)) is np.ndarray
+    assert np.array(x, dtype=np.int64).tolist() == [7, 1, 2, 3]
 
 
 @pytest.mark.parametrize("dtype", [tt.float32, tt.bfloat16, tt.int64, tt.bool, tt.complex64])

@@ -1,5 +1,7 @@
 """How a row of the op table is run on a device: its tensors are moved there, called, differentiated."""
 
+from collections.abc import Callable, Sequence
+
 import tinytensor as tt
 from tinytensor.layout import contiguous
 from tinytensor.op_table import Row
@@ -32,3 +34,14 @@ def gradients(row: Row, inputs: list[tt.Tensor], order: int) -> list[tt.Tensor]:
     if not second:
         return []
     return [g for g in tt.grad(second, wanted, allow_unused=True) if g is not None]
+
+
+def floating(row: Row, inputs: list[tt.Tensor], which: Sequence[int]) -> Callable[..., tuple[tt.Tensor, ...]]:
+    """The floating results of a row as a function of the inputs with these numbers."""
+
+    def call(*chosen: tt.Tensor) -> tuple[tt.Tensor, ...]:
+        given = dict(zip(which, chosen, strict=True))
+        results = as_tuple(row.call(*[given.get(i, x) for i, x in enumerate(inputs)]))
+        return tuple([y for y in results if y.dtype.is_floating])
+
+    return call

@@ -1,4 +1,4 @@
-"""The headers that kernels share: reductions, random numbers, tensor cores; on `emulated`, against NumPy."""
+"""The headers that kernels share: reductions, random numbers; on `emulated`, against NumPy."""
 
 import math
 from collections.abc import Sequence
@@ -7,19 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers.kernel_calls import Memory, computed, emulated, stored
+from tests.helpers.kernel_calls import Memory, computed, emulated
 from tests.helpers.source import ROOT
-from tinytensor.dtypes import DType, bfloat16, bool_, float16, float32, float64, int8, int32, int64, uint8
+from tinytensor.dtypes import DType, bool_, float16, float32, float64, int8, int32, int64, uint8
 from tinytensor.ops.random.inverse_normal import inverse_normal
-from tinytensor.runtime.cpu.arrays import NUMPY, Array
+from tinytensor.runtime.cpu.arrays import NUMPY
 
 SOURCE = ROOT / "tests" / "device_code" / "headers.cu"
 REDUCED = (float32, float64, float16, int32, int64, int8, uint8, bool_)
 INSTANCES: list[tuple[str, tuple[Any, ...]]] = [
     *[("row_extremes", (d,)) for d in REDUCED],
     *[("warp_extremes", (d,)) for d in (float32, int32)],
-    *[(name, ()) for name in ("normal_cells", "product_tf32")],
-    *[("product_16", (d,)) for d in (float16, bfloat16)],
+    ("normal_cells", ()),
 ]
 
 
@@ -89,28 +88,3 @@ def test_normal_numbers_have_equal_bits_from_end_to_end() -> None:
     inverse_normal(q)
     np.testing.assert_array_equal(wide.read(), q)
     assert abs(wide.read()[0]) > 5.7  # sqrt(-log p) > 4: p is 1.6e-9 and less
-
-
-# ---- mma.cuh -----------------------------------------------------------------------------------------------
-
-
-def matrices(rng: np.random.Generator, k: int) -> tuple[Array, Array, Array]:
-    """Small whole numbers: every sum is exact."""
-    a, b, c = (rng.integers(-8, 9, shape).astype(np.float32) for shape in ((16, k), (k, 8), (16, 8)))
-    return a, b, c
-
-
-@pytest.mark.parametrize("rows", [16, 5])
-@pytest.mark.parametrize("dtype", [float16, bfloat16], ids=str)
-def test_products_of_16_bit_floats(dtype: DType, rows: int) -> None:
-    a, b, c = matrices(np.random.default_rng(2), 16)
-    d = Memory(np.zeros((16, 8), np.float32))
-    run("product_16", dtype, args=(d, Memory(stored(a, dtype)), Memory(stored(b, dtype)), Memory(c), rows))
-    np.testing.assert_array_equal(d.read(), a[:, :rows] @ b[:rows] + c)
-
-
-def test_products_of_tf32() -> None:
-    a, b, c = matrices(np.random.default_rng(3), 8)
-    d = Memory(np.zeros((16, 8), np.float32))
-    run("product_tf32", args=(d, Memory(a), Memory(b), Memory(c)))
-    np.testing.assert_array_equal(d.read(), a @ b + c)

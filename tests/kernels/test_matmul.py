@@ -210,27 +210,6 @@ def test_the_last_round_of_blocks_is_nearly_full() -> None:
                     assert blocks / (-(-blocks // slots) * slots) > (0.47 if tile.resident > 1 else 0.8)
 
 
-@pytest.mark.parametrize(("architecture", "multiprocessors"), [(80, 108), (89, 128), (90, 132)])
-def test_to_split_the_last_round_alone_would_gain_nothing(architecture: int, multiprocessors: int) -> None:
-    """The first rows, in full rounds of tiles, as one product, and the last rows as another, for GPT-2."""
-    tiles = gemm.tensor_tiles(architecture)
-
-    def least(p: gemm.Product) -> float:
-        tile, parts = gemm.cut(tiles, p, multiprocessors)
-        return gemm.cycles(tile, p, parts, multiprocessors)
-
-    for n, k in ((2304, 768), (768, 768), (3072, 768), (768, 3072)):
-        for m, columns, inner in ((16384, n, k), (n, k, 16384)):
-            for tile in tiles:
-                across, slots = -(-columns // tile.columns), tile.resident * multiprocessors
-                for rounds in range(1, -(-m // tile.rows) * across // slots + 1):
-                    rows = min(rounds * slots // across * tile.rows, m - 1)
-                    first = gemm.cycles(tile, plain(rows, columns, inner), 1, multiprocessors)
-                    last = least(plain(m - rows, columns, inner))
-                    whole = least(plain(m, columns, inner))
-                    assert first + gemm.SECOND_LAUNCH + last > 0.99 * whole
-
-
 def test_large_tiles_read_shared_memory_less_often() -> None:
     """Bytes for each multiplication: 2/3 of those of the tile before Ampere, whose warps are half as wide."""
 

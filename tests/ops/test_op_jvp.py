@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers.drivers import floating
 from tests.helpers.layouts import layouts_of, prepared, tensors
 from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import as_tuple
@@ -26,13 +27,7 @@ def test_product_with_the_jacobian(row: Row, layout: str) -> None:
     which = row.differentiable()
     rng = row.rng()
     tangents = [tt.tensor(rng.uniform(-1, 1, inputs[i].shape)) for i in which]
-
-    def call(*chosen: tt.Tensor) -> tuple[tt.Tensor, ...]:
-        given = dict(zip(which, chosen, strict=True))
-        results = as_tuple(row.call(*[given.get(i, x) for i, x in enumerate(inputs)]))
-        return tuple([y for y in results if y.dtype.is_floating])
-
-    primals = tuple([inputs[i] for i in which])
+    call, primals = floating(row, inputs, which), tuple([inputs[i] for i in which])
     _, found = tt.func.jvp(call, primals, tangents)
     for got, wanted in zip(found, slopes(call, primals, tangents), strict=True):
         size = np.abs(wanted).max(initial=1.0)
@@ -86,12 +81,7 @@ def test_product_of_a_product(row: Row, layout: str) -> None:
     tangents = [tt.tensor(rng.uniform(-1, 1, x.shape)) for x in primals]
 
     def slope(*chosen: tt.Tensor) -> tuple[tt.Tensor, ...]:
-        def call(*chosen: tt.Tensor) -> tuple[tt.Tensor, ...]:
-            given = dict(zip(which, chosen, strict=True))
-            results = as_tuple(row.call(*[given.get(i, x) for i, x in enumerate(inputs)]))
-            return tuple([y for y in results if y.dtype.is_floating])
-
-        return tuple(tt.func.jvp(call, chosen, tangents)[1])
+        return tuple(tt.func.jvp(floating(row, inputs, which), chosen, tangents)[1])
 
     _, found = tt.func.jvp(slope, primals, tangents)
     for got, wanted in zip(found, slopes(slope, primals, tangents), strict=True):

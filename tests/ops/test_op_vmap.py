@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers.drivers import floating
 from tests.helpers.layouts import LAYOUTS, noted, read
 from tinytensor.dispatch.batching import together
 from tinytensor.errors import TransformError
@@ -127,8 +128,7 @@ def test_jacobians(row: Row) -> None:
     at = row.differentiable()[0]
 
     def call(x: tt.Tensor) -> tt.Tensor:
-        ys = as_tuple(row.call(*[x if i == at else other for i, other in enumerate(inputs)]))
-        return next(y for y in ys if y.dtype.is_floating)
+        return floating(row, inputs, [at])(x)[0]
 
     y, pull = tt.func.vjp(call, inputs[at])
     some = np.linspace(0, y.size - 1, min(y.size, 4)).astype(int)
@@ -148,17 +148,11 @@ def test_gradients_of_a_batch_of_cotangents(row: Row) -> None:
     """The backward ops are batched in the gradient alone, as in `jacrev`."""
     _, samples = drawn(row, (0,) * len(row.inputs), "float64")
     inputs, which = samples[0], row.differentiable()
-
-    def call(*chosen: tt.Tensor) -> list[tt.Tensor]:
-        given = dict(zip(which, chosen, strict=True))
-        ys = as_tuple(row.call(*[given.get(i, x) for i, x in enumerate(inputs)]))
-        return [y for y in ys if y.dtype.is_floating]
-
-    ys, pull = tt.func.vjp(call, *[inputs[i] for i in which])
+    ys, pull = tt.func.vjp(floating(row, inputs, which), *[inputs[i] for i in which])
     rng = np.random.default_rng(2)
     cotangents = [tt.tensor(rng.uniform(-1, 1, (SIZE, *y.shape))) for y in ys]
-    wanted = [[read(g) for g in pull([c[i] for c in cotangents])] for i in range(SIZE)]
-    found = tt.func.vmap(lambda *given: pull(list(given)))(*cotangents)
+    wanted = [[read(g) for g in pull(tuple([c[i] for c in cotangents]))] for i in range(SIZE)]
+    found = tt.func.vmap(lambda *given: pull(given))(*cotangents)
     for g, values in zip(found, zip(*wanted, strict=True), strict=True):
         close(row, g, list(values))
 

@@ -466,34 +466,6 @@ def test_a_first_step_is_not_captured(name: str) -> None:
     tt.capture(step, device="cpu", warmup=0).replay()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_captured_step_of_a_transformer(dtype: str) -> None:
-    outcomes = []
-    for captured in (False, True):
-        tt.manual_seed(1)
-        model = GPT(GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=16, dropout=0.1))
-        optimizer = tt.optim.AdamW(model.parameters(), lr=0.01)
-        ids = tt.randint(0, 11, (4, 9))
-        inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
-
-        def step(model: Any = model, optimizer: Any = optimizer, x: Any = inputs, y: Any = targets) -> Any:
-            optimizer.zero_grad()
-            with tt.autocast(tt.bfloat16, enabled=dtype == "bfloat16"):
-                loss = model.loss(x, y)
-            loss.backward()
-            _, scale = tt.optim.clip_scale(model.parameters(), 1.0)
-            optimizer.step(scale)
-            return loss
-
-        losses = [step().item()]
-        run = tt.capture(step, device="cpu", warmup=0).replay if captured else step
-        for _ in range(5):
-            inputs.copy_(tt.randint(0, 11, (4, 8)))
-            losses.append(run().item())
-        outcomes.append((losses, [p.tolist() for p in model.parameters()]))
-    assert outcomes[0] == outcomes[1]
-
-
 @pytest.mark.skipif(not kernels.usable(), reason="needs a C++ compiler")
 def test_a_product_of_bfloat16_is_replayed_without_python(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight = tt.ones(4, 8, dtype=tt.bfloat16), tt.full((8, 2), 0.5, dtype=tt.bfloat16)

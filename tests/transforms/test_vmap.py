@@ -255,22 +255,6 @@ def test_different_draws_are_those_of_one_call() -> None:
 # ---- modules -----------------------------------------------------------------------------------------------
 
 
-def test_gradients_of_each_sample_of_a_module() -> None:
-    model = tt.nn.Sequential(tt.nn.Linear(3, 4), tt.nn.GELU(), tt.nn.LayerNorm(4), tt.nn.Linear(4, 2))
-    x, y = X.astype(tt.float32), Y.astype(tt.float32)
-    params = {name: p.detach() for name, p in model.named_parameters()}
-
-    def one(params: Any, x: tt.Tensor, y: tt.Tensor) -> tt.Tensor:
-        return ((functional_call(model, params, (x,)) - y) ** 2).sum()
-
-    each = vmap(grad(one), in_dims=(None, 0, 0))(params, x, y)
-    for i in range(5):
-        model.zero_grad()
-        ((model(x[i]) - y[i]) ** 2).sum().backward()
-        for name, p in model.named_parameters():
-            np.testing.assert_allclose(each[name][i].numpy(), p.grad.numpy(), rtol=2e-4, atol=1e-5)
-
-
 def test_gradients_of_each_sample_of_a_gpt_block() -> None:
     nn = tt.nn
 
