@@ -14,7 +14,7 @@ import pytest
 
 import tinytensor as tt
 from tests import FULL
-from tests.helpers.layouts import bits, layouts_of, noted, prepared, read, storage_bytes, tensors
+from tests.helpers.layouts import LAYOUTS, bits, layouts_of, noted, prepared, read, storage_bytes, tensors
 from tests.helpers.source import ROOT
 from tests.helpers.tolerance import assert_close, tolerance
 from tinytensor.commands.exercises import LENGTHS
@@ -119,6 +119,18 @@ def test_recording_changes_no_value() -> None:
         if not any(y.requires_grad for y in recorded):
             problems.append(f"{row.name}: nothing was recorded")
     assert not problems, problems
+
+
+def test_each_layout_lies_in_memory_as_it_says() -> None:
+    values = np.arange(12.0).reshape(3, 4)
+    strides = {name: v.make(v.prepare(values), "float64") for name, v in LAYOUTS.items() if v.fits(values)}
+    assert strides["packed"].strides == (4, 1)
+    assert strides["transposed"].strides == (1, 3)
+    assert strides["offset"].offset == 7
+    assert strides["step"].strides == (8, 2)
+    assert strides["negative"].strides == (-4, -1)
+    assert strides["expanded"].strides == (1, 0)
+    assert LAYOUTS["unit_axes"].make(values[:, :1], "float64").strides == (1, 9)
 
 
 def test_rows_have_different_names() -> None:
