@@ -32,6 +32,7 @@ from tinytensor.errors import (
     ShapeError,
     shown,
 )
+from tinytensor.events import observers
 from tinytensor.layout import Layout, contiguous
 from tinytensor.ops.inplace import store
 from tinytensor.ops.views.device_transfer import transfer
@@ -129,7 +130,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
         ours = not isinstance(data, np.ndarray)  # arrays are cast, as by `astype`
         if array.dtype.kind in "iuf" and array.size and chosen.rank == 1 and ours:
             check_range([array.min(), array.max()], chosen, "tensor")
-        if copies.listener is not None and isinstance(data, np.ndarray):
+        if observers and isinstance(data, np.ndarray):
             copies.note("tensor", "asked", array.size * chosen.itemsize, "a tensor of its own is asked for")
         made = stored(array, chosen, place)
     return made.requires_grad_() if requires_grad else made

@@ -13,10 +13,11 @@ leaves words of its last block unused; so two calls never share a block. All sum
 `ops/random/philox.py` computes the words and converts them to elements.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import SupportsIndex
 
 from tinytensor.errors import ArgumentError, FormatError
+from tinytensor.events import fire, observers
 from tinytensor.runtime.forks import GENERATORS, lock_for_forks
 from tinytensor.shapes import as_int
 
@@ -75,8 +76,8 @@ class Generator:
         reduced = _reduce("Generator.manual_seed", seed)
         with _lock:
             self._seed, self._offset = reduced, 0
-        for observe in tuple(observers):
-            observe(self, 0, -1)
+        if observers:
+            fire("drawn", self, 0, -1)
         return self
 
     def advance(self, n_blocks: SupportsIndex) -> int:
@@ -96,8 +97,8 @@ class Generator:
         with _lock:
             before = self._offset
             self._offset = (before + count) % _MODULUS
-        for observe in tuple(observers):
-            observe(self, before, count)
+        if observers:
+            fire("drawn", self, before, count)
         return before
 
     def random(self) -> float:
@@ -149,10 +150,6 @@ class Generator:
 
     def __repr__(self) -> str:
         return "Generator(seed={seed}, offset={offset})".format(**self.get_state())
-
-
-# called at each sample during graph capture: (generator, offset before, blocks)
-observers: list[Callable[[Generator, int, int], None]] = []
 
 
 def manual_seed(seed: SupportsIndex) -> Generator:

@@ -16,8 +16,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from tinytensor import generator as random
 from tinytensor.errors import DeviceError
+from tinytensor.events import Observer, observers
 from tinytensor.generator import Generator
 from tinytensor.runtime.base import Runtime
 
@@ -59,7 +59,7 @@ def _moved(streams: HostStreams, slot: int, distance: int) -> Stream:
     return Stream(seed, (offset + distance) % (1 << 64))
 
 
-class Streams:
+class Streams(Observer):
     """The generators that one captured graph samples from. A context manager around the capture, which runs
     nothing: it restores the states of the generators at its end.
     """
@@ -79,21 +79,21 @@ class Streams:
         return threading.get_ident() == self._thread
 
     def __enter__(self) -> Self:
-        random.observers.append(self._observe)
+        observers.append(self)
         _capturing.append(self)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         _capturing.remove(self)
-        random.observers.remove(self._observe)
+        observers.remove(self)
         for generator, before, count in zip(self._generators, self._before, self._drawn, strict=False):
             after, end = generator.get_state(), (before["offset"] + count) % (1 << 64)
             generator.set_state(before)
             if kind is None and after != {**before, "offset": end}:
                 raise _was_set(generator)
 
-    def _observe(self, generator: Generator, before: int, count: int) -> None:
-        """Called by `Generator.advance`, and by `manual_seed` with the count -1."""
+    def drawn(self, generator: Generator, before: int, count: int) -> None:
+        """Note which samples a replay draws."""
         if not (self.is_ours and count):
             return
         if count < 0:
@@ -166,8 +166,9 @@ class HostStreams(Streams):
         self.states: list[tuple[int, int]] = []
         self.unread: set[tuple[int, int]] = set()
 
-    def _observe(self, generator: Generator, before: int, count: int) -> None:
-        super()._observe(generator, before, count)
+    def drawn(self, generator: Generator, before: int, count: int) -> None:
+        """Note which samples a replay draws, until an op reads them."""
+        super().drawn(generator, before, count)
         if self.is_ours and count:
             self.unread.add((generator.seed, before))
 

@@ -7,8 +7,7 @@ for a small result (`adopt`), memory owned by another library (`wrap_foreign`), 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from tinytensor.config import config
 from tinytensor.device import Device, cpu
 from tinytensor.dtypes import DType
 from tinytensor.errors import DeviceError
+from tinytensor.events import fire, observers
 from tinytensor.runtime.base import Buffer, Runtime
 from tinytensor.runtime.cpu.arrays import NUMPY, Array
 from tinytensor.runtime.cpu.graph import capturing, graphs
@@ -41,8 +41,6 @@ class Storage:
 
     __slots__ = ("__weakref__", "buffer", "device", "dtype", "last_op", "members", "version")
 
-    locate: ClassVar[Callable[[], str] | None] = None  # anomaly mode: " at file:line" of the caller, or ""
-
     buffer: Any  # an Array; a Buffer in a DeviceStorage
     dtype: DType
     device: Device
@@ -64,15 +62,13 @@ class Storage:
 
     def bump(self, why: str) -> None:
         """Count an in-place write, by the op named `why`."""
-        if Storage.locate is not None:
-            why += Storage.locate()
-        if graphs and (graph := capturing()) is not None:
-            graph.check_write(self, why)
         self.version += 1
         self.last_op = why
         for member in getattr(self, "members", ()):
             member.version += 1
             member.last_op = why
+        if observers:
+            fire("written", self)
 
     def __repr__(self) -> str:
         return (
@@ -104,28 +100,11 @@ class GraphStorage(Storage):
 
 
 class DeviceStorage(Storage):
-    """A storage on a device other than the CPU; frees its buffer on deletion.
-
-    Attributes:
-        captures: functions of the captures under way, called with each storage that is made or written.
-        uses: functions of the same captures, called with each storage that is written, before those, or
-            whose address a kernel gets.
-    """
+    """A storage on a device other than the CPU; frees its buffer on deletion."""
 
     __slots__ = ()
 
-    captures: ClassVar[list[Callable[[Storage], None]]] = []
-    uses: ClassVar[list[Callable[[Storage], None]]] = []
-
     buffer: Buffer
-
-    def bump(self, why: str) -> None:
-        """Count an in-place write, by the op named `why`; in a capture, one at each replay, too."""
-        super().bump(why)
-        for use in self.uses:
-            use(self)
-        for note in self.captures:
-            note(self)
 
     @property
     def size(self) -> int:
@@ -168,8 +147,8 @@ def alloc_on(runtime: Runtime, size: int, dtype: DType) -> DeviceStorage:
     storage.dtype = dtype
     storage.device = runtime.device
     storage.version = 0
-    for note in DeviceStorage.captures:
-        note(storage)
+    if observers:
+        fire("storage", storage)
     return storage
 
 
@@ -192,6 +171,8 @@ def alloc(shape: tuple[int, ...], dtype: DType) -> tuple[Array, Storage]:
     storage.device = cpu
     storage.version = 0
     storage.buffer = array = np.ndarray(shape, kind, block.bytes, block.offset)
+    if observers:
+        fire("storage", storage)
     return array, storage
 
 
@@ -200,6 +181,8 @@ def adopt(array: Array, dtype: DType) -> Storage:
     storage = over(array, dtype)
     if graphs and (graph := capturing()) is not None:
         graph.note_constant(storage)
+    if observers:
+        fire("storage", storage)
     return storage
 
 

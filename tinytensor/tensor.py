@@ -12,6 +12,7 @@ import numpy as np
 from tinytensor.device import Device, cpu
 from tinytensor.dtypes import DType
 from tinytensor.errors import DeviceError, DTypeError, ShapeError
+from tinytensor.events import fire, observers
 from tinytensor.layout import MAX_INTERNED, SMALL, Layout, contiguous
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import NUMPY, Array
@@ -305,6 +306,8 @@ def small(layout: Layout, dtype: DType) -> Tensor:
     storage.dtype = dtype
     storage.device = cpu
     storage.version = 0
+    if observers:
+        fire("storage", storage)
     return wrap(array, layout, storage)
 
 

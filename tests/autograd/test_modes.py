@@ -5,10 +5,9 @@ import contextlib
 import pytest
 
 import tinytensor as tt
-from tinytensor.autograd.graph import checks
 from tinytensor.autograd.levels import active
 from tinytensor.autograd.modes import casting, retaining
-from tinytensor.dispatch.record import observers
+from tinytensor.events import observers
 
 
 def test_modes_may_be_entered_by_hand_and_in_any_nesting() -> None:
@@ -40,7 +39,7 @@ def test_an_error_in_a_step_leaves_the_modes_as_they_were(error: type[BaseExcept
         raise error
 
     def modes() -> list[object]:
-        return [tt.is_grad_enabled(), retaining(), casting(), active(), list(observers), list(checks)]
+        return [tt.is_grad_enabled(), retaining(), casting(), active(), list(observers)]
 
     def step() -> None:
         with tt.enable_grad(), tt.autocast(tt.bfloat16), tt.detect_anomaly():

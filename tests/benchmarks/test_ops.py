@@ -24,7 +24,7 @@ from benchmarks.suites.ops import (
     key,
     suite,
 )
-from tinytensor.dispatch.watch import watching
+from tests.helpers.observed import observed
 from tinytensor.op import registry
 from tinytensor.op_table import ROWS
 from tinytensor.op_table.row import as_tuple
@@ -44,7 +44,7 @@ def test_every_op_has_a_case_or_a_reason() -> None:
         ran.add(op)
         return _[-1]()
 
-    with watching(watch):
+    with observed(op=watch):
         for case in catalogue().values():
             case_of(Engine(), case, 256, "contiguous").call()
     missing = sorted(OWN.keys() - ran - NOT_TIMED.keys())

@@ -11,10 +11,10 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers import op_functions as ops
+from tests.helpers.observed import observed
 from tests.helpers.pages import parse
 from tinytensor import lab
 from tinytensor.autograd.graph import Node
-from tinytensor.dispatch.watch import watching
 from tinytensor.errors import DTypeError, GradError
 from tinytensor.lab.graph.placement import place
 from tinytensor.transforms.checkpoint import Dropped
@@ -145,7 +145,7 @@ def test_shapes_are_those_of_the_results(name) -> None:
         ran.setdefault(op, set()).update(out.shape for out in outs if out is not None)
         return outs
 
-    with watching(watch):
+    with observed(op=watch):
         y = FUNCTIONS[name](*leaves("cpu"))
     compared = [n for n in lab.graph(y).nodes if n.name in ran]
     assert compared or name == "function"

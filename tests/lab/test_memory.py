@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers.observed import observed
 from tests.helpers.pages import parse
 from tinytensor import lab
-from tinytensor.dispatch import apply
-from tinytensor.dispatch.record import observers
 from tinytensor.errors import ArgumentError
 from tinytensor.runtime.cpu.memory import pool
 from tinytensor.storage import Storage
@@ -113,16 +112,6 @@ def test_a_checkpoint_before_the_ledger_counts_too() -> None:
         assert saved(ledger) == 0
 
 
-def test_a_storage_that_another_thread_is_making_waits() -> None:
-    with lab.memory() as ledger:
-        before = ledger.now.adopted
-        half = apply.new(Storage)  # its maker was interrupted here
-        after = tt.zeros(10)
-        assert ledger.now.adopted == before
-        half.buffer, half.device = np.zeros(5, np.float32), tt.Device("cpu")
-        assert ledger.now.adopted == before + 20 + after.nbytes
-
-
 def test_a_retained_graph_stays() -> None:
     w = big(requires_grad=True)
     with lab.memory() as ledger:
@@ -206,8 +195,7 @@ def test_any_program_adds_up_to_the_byte() -> None:
         def look(node, outs):
             at_nodes.append((ledger.now.pooled, pool.settle().live))
 
-        observers.append(look)
-        try:
+        with observed(node=look):
             for i in range(200):
                 x = held.pop(draw.randrange(len(held)))
                 held += _operation(draw, x)
@@ -216,8 +204,6 @@ def test_any_program_adds_up_to_the_byte() -> None:
                 x = None
                 assert ledger.now.pooled == pool.settle().live
                 assert i % 10 or in_use(ledger) == everywhere()  # the collector is slow
-        finally:
-            observers.remove(look)
         assert ledger.peak.total >= max(p for p, _ in at_nodes)
     assert len(at_nodes) > 100
     assert all(ours == pools for ours, pools in at_nodes)

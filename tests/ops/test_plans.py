@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.helpers.observed import observed
 from tests.helpers.threads import in_threads
 from tinytensor import op as op_module
 from tinytensor.dispatch import plan
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.watch import watchers, watching
+from tinytensor.events import observers
 from tinytensor.op import Op, Spec, registry
 from tinytensor.op import _ops as table
 
@@ -192,14 +193,14 @@ def test_metadata_is_set_after_the_array_it_stands_for(monkeypatch: pytest.Monke
     assert (view == view).all()
 
 
-def test_removed_watchers_stay_removed() -> None:
+def test_removed_observers_stay_removed() -> None:
     def work(_: int) -> None:
         for _ in range(300):
-            with watching(lambda *args: args[-1]()):
+            with observed():
                 pass
 
     in_threads(work, 4)
-    assert not watchers
+    assert not observers
 
 
 def test_an_op_is_one_object_for_equal_parameters() -> None:

@@ -14,9 +14,9 @@ import pytest
 import tinytensor as tt
 import tinytensor.ops
 from tests.helpers.layouts import layouts_of, prepared, tensors
+from tests.helpers.observed import observed
 from tinytensor.commands.exercises import KERNELS_OF_OTHERS
 from tinytensor.dispatch.elementwise import Elementwise
-from tinytensor.dispatch.watch import watching
 from tinytensor.op import registry
 from tinytensor.op_table import FAMILIES, ROWS, Row
 from tinytensor.op_table.row import FLOATS, as_tuple, for_the_cpu
@@ -204,7 +204,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
         names.add(op)
         return _[-1]()
 
-    with watching(watch):
+    with observed(op=watch):
         yield names
 
 

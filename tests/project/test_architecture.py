@@ -14,7 +14,7 @@ FUNCTION_LINES, LINE_LENGTH = 60, 110
 # From the bottom up: folders, and the modules directly in `tinytensor/` between them. Each imports only from
 # those on lines above its own, and from itself; imports for the type checker count.
 ENGINE = """
-errors
+errors events
 config device argument_errors
 shapes dtypes files
 layout
@@ -137,6 +137,7 @@ NN_MAY_IMPORT = {
     "tinytensor.autograd.hooks",
     "tinytensor.argument_checks",
     "tinytensor.argument_errors",
+    "tinytensor.events",
     "tinytensor.cuda",
     "tinytensor.linalg",
     "tinytensor.optim",

@@ -9,7 +9,7 @@ import pytest
 import tinytensor as tt
 from tests.helpers.raised import raises
 from tests.helpers.threads import in_threads
-from tinytensor.dispatch.record import observers
+from tinytensor.events import observers
 from tinytensor.runtime.cpu.memory import pool
 
 

@@ -8,24 +8,26 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from tinytensor.autograd.graph import (
     Algebra,
     Edge,
-    Needs,
     Node,
     Output,
-    checks,
     count_edges,
     extra_of,
+    in_order,
+    is_on_the_way,
     key_of,
     leads_to,
     node_of,
 )
-from tinytensor.autograd.hooks import Grads, replaced_all, run_tensor_hooks
+from tinytensor.autograd.hooks import Grads, run_tensor_hooks
 from tinytensor.autograd.modes import grad_enabled, in_backward
 from tinytensor.errors import GradError
+from tinytensor.events import around, fire, observers
 from tinytensor.runtime.forks import ACCUMULATION, lock_for_forks
 from tinytensor.tensor import Tensor, wrap
 
@@ -34,33 +36,22 @@ __all__ = ["Node"]
 Root = tuple[Edge, "Tensor"]
 FREED: Any = object()
 CAPTURED: Any = object()
-_ONE: Needs = (True,)
 
 
 class Pass:
-    """One backward pass over the graph reachable from `roots`.
+    """One backward pass from (edge, gradient) pairs.
 
-    `grads` accumulates the gradient of each edge until all its consumers have contributed; then the edge's
-    node runs and its gradients are freed. The topological order is computed iteratively, so a chain of
-    100,000 ops is fine.
+    Attributes:
+        count: the nodes of the pass, with the number of edges into each.
+        grads: by `key_of` an edge, the sum of the gradients that have arrived there; removed when its node
+            runs.
+        leaves: the leaves that got a gradient, by id.
+        found: the gradients of the `wanted` edges, by key.
     """
 
     __slots__ = (
-        "algebra",
-        "complete",
-        "count",
-        "create",
-        "found",
-        "good",
-        "grads",
-        "keep",
-        "kept",
-        "keys",
-        "leaves",
-        "owned",
-        "retain",
-        "shown",
-        "waiting",
+        *("algebra", "count", "create", "found", "good", "grads", "kept", "keys", "leaves", "owned"),
+        *("retain", "roots", "shown", "waiting"),
     )
 
     def __init__(
@@ -71,189 +62,135 @@ class Pass:
         retain: bool,
         create: bool,
     ) -> None:
-        self.algebra = algebra
-        starts = [n for n in (node_of(e) for e, _ in roots) if n is not None]
-        self.count, self.waiting = count_edges(starts)
-        self.keys = None if wanted is None else {key_of(e) for e in wanted}
-        self.good = None if self.keys is None else leads_to(starts, self.count, self.keys)
-        self.retain, self.create = retain, create
-        self.shown = False  # whether user code got gradients and may hold NumPy views of them
+        self.roots, self.algebra, self.retain, self.create = roots, algebra, retain, create
+        self.count, self.waiting = count_edges([edge for edge, _ in roots])
+        self.keys: set[Any] | None = None
+        self.good: dict[Node, None] = {}  # if edges are wanted, the nodes from which one is reachable
+        if wanted is not None:
+            self.keys = {key_of(e) for e in wanted}
+            self.good = leads_to(self.count, self.keys)
+            self.waiting.clear()  # this pass touches no .grad
         self.grads: dict[Any, Tensor] = {}
         self.leaves: dict[int, Tensor] = {}
-        self.keep: dict[int, Tensor] = {}  # the leaf tensors behind the ids in `leaves`
         self.owned: set[Any] = set()  # keys whose gradient this pass allocated: safe to add in place
         self.kept: list[tuple[Tensor, Tensor]] = []  # (tensor, gradient) for `retain_grad`
         self.found: dict[Any, Tensor | None] = {}
-        if wanted is not None:
-            self.waiting.clear()  # this pass touches no .grad
-        self.complete: list[Tensor] = []  # leaves with all contributions, ready to be accumulated
-        for edge, grad in roots:
+        self.shown = False  # whether user code got gradients and may hold NumPy views of them
+
+    def run(self) -> None:
+        """Sum the gradients of all edges: each node runs after all that use it."""
+        for edge, grad in self.roots:
             self.give(edge, grad)
+        for node in in_order(self.count):
+            back = self.arrived(node)
+            if back is not None:
+                if observers:
+                    back = around("backward", node, back, run=partial(self.visit, node, back))
+                else:
+                    back = self.visit(node, back)
+                for p, g in zip(node.parents, back, strict=True):
+                    if g is not None and p is not None:
+                        self.give(p, g)
+                back = g = None  # so that accumulated gradients have no other reference
+            if self.waiting:
+                self._count_down(node.parents)
 
     def give(self, edge: Edge, grad: Tensor) -> None:
         """Add a contribution to the gradient of an edge: the first sum allocates, later ones do not."""
-        kind = type(edge)
-        key: Any
-        if kind is Node:
-            key, box = edge, self.grads
-        elif kind is Output:
-            key, box = (edge.node, edge.index), self.grads
+        grads = self.grads
+        if type(edge) is Node:
+            key: Any = edge
         else:
-            key, box = id(edge), self.leaves
-            self.keep.setdefault(key, edge)
-        old = box.get(key)
+            key = key_of(edge)
+            if type(key) is int:
+                self.leaves[key] = edge
+        old = grads.get(key)
         if old is None:
-            box[key] = grad
-        elif self.create:
-            box[key] = self.algebra.add(old, grad)
+            grads[key] = grad
         elif key in self.owned and type(grad) is Tensor:
             self.algebra.add_into(old, grad)
         else:
-            box[key] = total = self.algebra.add(old, grad)
-            (self.owned.add if type(total) is Tensor else self.owned.discard)(key)  # not a batched one
+            grads[key] = total = self.algebra.add(old, grad)
+            if type(total) is Tensor and not self.create:  # not a batched one
+                self.owned.add(key)
+            else:
+                self.owned.discard(key)
 
-    def run(self) -> None:
-        """Visit the nodes in topological order, each after all its consumers."""
-        count, grads = self.count, self.grads
-        ready = [n for n in count if count[n] == 0]
-        while ready:
-            node = ready.pop()
-            back = self.visit(node)
-            for at, p in enumerate(node.parents):
-                if p is not None:
-                    g = None if back is None else back[at]
-                    if type(p) is Node:  # the common case, inlined
-                        if g is not None:
-                            if p in grads:
-                                self.give(p, g)
-                            else:
-                                grads[p] = g
-                        left = count[p] = count[p] - 1
-                        if not left:
-                            ready.append(p)
-                    else:
-                        if g is not None:
-                            self.give(p, g)
-                        if type(p) is Output:
-                            left = count[p.node] = count[p.node] - 1
-                            if not left:
-                                ready.append(p.node)
-                        elif id(p) in self.waiting:
-                            self._count_down(p)
-            back = g = None  # so that accumulated gradients have no other reference
-            while self.complete:
-                self._accumulate((id(self.complete.pop()),))
-
-    def _count_down(self, leaf: Tensor) -> None:
-        """Count one contribution of a leaf as done, even if it had no gradient."""
-        left = self.waiting[id(leaf)] = self.waiting[id(leaf)] - 1
-        if not left:
-            del self.waiting[id(leaf)]
-            if id(leaf) in self.leaves:
-                self.complete.append(leaf)
-
-    def visit(self, node: Node) -> Sequence[Tensor | None] | None:
-        """Run the node's backward: gradients of its inputs, or None if no gradient arrived."""
-        grads = self.grads
-        out: Grads
+    def arrived(self, node: Node) -> Grads | None:
+        """The gradients of a node's outputs, after hooks; None if it has none to pass on."""
+        grads, out = self.grads, None
         if node.outs is None:
-            g = grads.pop(node, None)
-            self.owned.discard(node)
-            out = (g,)
-            flows = g is not None
-            g = None
-        else:
+            if (g := grads.pop(node, None)) is not None:
+                out = (g,)
+        elif any([(node, i) in grads for i in range(len(node.outs))]):
             out = tuple([grads.pop((node, i), None) for i in range(len(node.outs))])
-            flows = any([g is not None for g in out])
-        extra = node.extra
-        if flows and extra is not None:
+        if out is not None and node.extra is not None:
             self.shown = True
-            for before in tuple(extra.before):
-                out = replaced_all("register_prehook", out, before(out))
-            for ref, index in extra.retained:
-                self._keep(ref(), out[index])
-        if self.keys is not None:
-            self._note(node, out)
-        if not flows or (self.good is not None and node not in self.good):
-            return None
-        needs = self._needs(node)
-        saved = Saved(node) if node.saved else None
-        back: Sequence[Tensor | None] = node.op.backward(out, saved, needs)
+            out, kept = node.extra.run_before(out)
+            self.kept += [(t, self.algebra.clone(g)) for t, g in kept]
+        if self.keys is None or out is None:
+            return out
+        found = [node] if node.outs is None else [(node, i) for i in range(len(out))]
+        self.found.update({key: g for key, g in zip(found, out, strict=True) if key in self.keys})
+        return out if node in self.good else None
+
+    def visit(self, node: Node, out: Grads) -> Sequence[Tensor | None]:
+        """Run the node's backward: gradients of its inputs."""
+        if self.keys is None:
+            needs = tuple([p is not None for p in node.parents])
+        else:
+            needs = tuple([is_on_the_way(p, self.good, self.keys) for p in node.parents])
+        back: Sequence[Tensor | None] = node.op.backward(out, Saved(node) if node.saved else None, needs)
         if not self.retain and node.saved:
             node.saved = FREED
-        if checks:
-            for check in checks:
-                check(node, out, back)
-        if extra is not None:
-            for after in tuple(extra.after):
-                back = replaced_all("register_hook", tuple(back), after(tuple(back), out))
-        specs = node.specs
+        if node.extra is not None:
+            back = node.extra.run_after(tuple(back), out)
+        if self.keys is not None:
+            back = [g if n else None for g, n in zip(back, needs, strict=True)]
+        if node.specs is None:
+            return back
         out = ()
-        if specs is None:
-            return back if all(needs) else [g if n else None for g, n in zip(back, needs, strict=True)]
-        return [
-            None if g is None or not n else g if s is None else self.algebra.fit(g, *s)
-            for g, s, n in zip(back, specs, needs, strict=True)
-        ]
+        fit = self.algebra.fit
+        return [g if g is None or s is None else fit(g, *s) for g, s in zip(back, node.specs, strict=True)]
 
-    def _keep(self, t: Tensor | None, grad: Tensor | None) -> None:
-        """Store a copy of the gradient of a tensor with `retain_grad`."""
-        if t is not None and grad is not None:
-            self.kept.append((t, self.algebra.clone(grad)))
-
-    def _note(self, node: Node, out: Grads) -> None:
-        """Store the output gradients of the node that the caller requested."""
-        keys = self.keys or ()
-        if node.outs is None:
-            if node in keys:
-                self.found[node] = out[0]
-            return
-        for i, g in enumerate(out):
-            if (node, i) in keys:
-                self.found[node, i] = g
-
-    def _needs(self, node: Node) -> Needs:
-        """Which inputs need a gradient in this pass."""
-        parents, keys, good = node.parents, self.keys, self.good
-        if keys is None or good is None:
-            if len(parents) == 1:
-                return _ONE
-            return tuple([p is not None for p in parents])
-        return tuple([p is not None and (key_of(p) in keys or node_of(p) in good) for p in parents])
+    def _count_down(self, parents: Sequence[Edge]) -> None:
+        """Accumulate the gradients of leaves with post-accumulate hooks that get no more of them."""
+        for leaf in parents:
+            if (key := id(leaf)) in self.waiting:
+                self.waiting[key] -= 1
+                if not self.waiting[key]:
+                    del self.waiting[key]
+                    if key in self.leaves:
+                        self.accumulate((key,))
 
     def result(self, wanted: Sequence[Edge]) -> list[Tensor | None]:
         """The requested gradients, in order; None for edges that no gradient reached."""
-        for key, g in self.leaves.items():
-            self.found[key] = run_tensor_hooks(self.keep[key]._hooks, g)
+        assert self.keys is not None
+        for key in self.leaves.keys() & self.keys:
+            self.found[key] = run_tensor_hooks(self.leaves[key]._hooks, self.grads[key])
         return [self.found.get(key_of(e)) for e in wanted]
 
-    def accumulate(self) -> None:
-        """Add the leaves' gradients to their `.grad`, after the whole pass has succeeded."""
-        self._accumulate(tuple(self.leaves))
-        for t, g in self.kept:
-            set_grad(t, g if t._grad is None else self.algebra.add(t._grad, g))
-
-    def _accumulate(self, keys: Sequence[int]) -> None:
+    def accumulate(self, keys: Sequence[int]) -> None:
         """Add the gradients of some leaves, all or none, and call their post-accumulate hooks."""
-        leaves, keep = self.leaves, self.keep
-        keys = [key for key in keys if keep[key]._requires]
-        for key in keys:
-            if keep[key]._hooks:
-                leaves[key] = run_tensor_hooks(keep[key]._hooks, leaves[key])
+        grads = self.grads
+        leaves = [(key, leaf) for key in keys if (leaf := self.leaves.pop(key))._requires]
+        for key, leaf in leaves:
+            if leaf._hooks:
+                grads[key] = run_tensor_hooks(leaf._hooks, grads[key])
         copy = self.create or self.shown
         with _accumulating:  # hooks have run; everything that may raise precedes the first change
             sums = [
-                _sum(keep[key], leaves.pop(key), copy or bool(keep[key]._hooks), self.algebra) for key in keys
+                _sum(leaf, grads.pop(key), copy or bool(leaf._hooks), self.algebra) for key, leaf in leaves
             ]
             for leaf, grad, into in sums:
                 if into is None:
                     set_grad(leaf, grad)
                 else:
                     self.algebra.add_into(into, grad)
-        for key in keys:
-            if (hooks := keep[key]._hooks) is not None:
-                for hook in tuple(hooks.after):
-                    hook(keep[key])
+        for _, leaf in leaves:
+            if leaf._hooks is not None:
+                for hook in tuple(leaf._hooks.after):
+                    hook(leaf)
 
 
 def run(
@@ -265,21 +202,22 @@ def run(
     create: bool = False,
 ) -> list[Tensor | None]:
     """Run backward from (edge, gradient) pairs. With `wanted` (edges), return their gradients and leave
-    `.grad` unchanged; otherwise add to the leaves' `.grad`. `create` records the pass itself; `retain` keeps
-    the saved tensors.
+    `.grad` unchanged; otherwise add to the leaves' `.grad`, after the whole pass has succeeded. `create`
+    records the pass itself; `retain` keeps the saved tensors.
     """
-    return in_backward(create, retain or create, _run, roots, algebra, wanted, retain or create, create)
 
+    def inside() -> list[Tensor | None]:
+        work = Pass(roots, algebra, wanted, retain or create, create)
+        work.run()
+        if wanted is not None:
+            return work.result(wanted)
+        work.accumulate(tuple(work.leaves))
+        for t, g in work.kept:
+            set_grad(t, g if t._grad is None else algebra.add(t._grad, g))
+        return []
 
-def _run(
-    roots: Sequence[Root], algebra: Algebra, wanted: Sequence[Edge] | None, retain: bool, create: bool
-) -> list[Tensor | None]:
-    work = Pass(roots, algebra, wanted, retain, create)
-    work.run()
-    if wanted is not None:
-        return work.result(wanted)
-    work.accumulate()
-    return []
+    whole = partial(around, "backward", None, (), run=inside) if observers else inside
+    return in_backward(create, retain or create, whole)
 
 
 def retain(t: Tensor) -> None:
@@ -305,13 +243,12 @@ def follow(t: Tensor, old: Edge) -> None:
 
 
 def set_grad(t: Tensor, grad: Tensor | None) -> None:
-    """t.grad = grad, which captures observe."""
-    for observe in tuple(grad_observers):
-        observe(t)
+    """t.grad = grad."""
+    if observers:
+        fire("gradient", t)
     t._grad = grad
 
 
-grad_observers: list[Callable[[Tensor], None]] = []
 _accumulating = lock_for_forks(ACCUMULATION)  # concurrent passes may share a leaf
 
 

@@ -7,7 +7,7 @@ tensors, so a reattached saved output and the user's result share one gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from tinytensor.autograd.hooks import Extra, Grads, Removable
@@ -108,10 +108,6 @@ class Algebra:
         self.add, self.add_into, self.fit, self.clone = add, add_into, fit, clone
 
 
-# Called with (node, gradients of its outputs, gradients of its inputs) after each backward: anomaly mode.
-checks: list[Callable[[Node, Grads, Sequence[Tensor | None]], None]] = []
-
-
 def key_of(edge: Edge) -> Any:
     """Dictionary key of an edge. Leaves use their id, since == on tensors is elementwise."""
     kind = type(edge)
@@ -124,15 +120,16 @@ def node_of(edge: Edge) -> Node | None:
     return edge.node if kind is Output else edge if kind is Node else None
 
 
-def count_edges(roots: Iterable[Node]) -> tuple[dict[Node, int], dict[int, int]]:
+def count_edges(roots: Iterable[Edge]) -> tuple[dict[Node, int], dict[int, int]]:
     """Number of edges into each reachable node, and, by id, into each reachable leaf with post-accumulate
     hooks.
     """
     count: dict[Node, int] = {}
     waiting: dict[int, int] = {}
     stack: list[Node] = []
-    for node in roots:
-        if node not in count:
+    for root in roots:
+        node = node_of(root)
+        if node is not None and node not in count:
             count[node] = 0
             stack.append(node)
     while stack:
@@ -154,23 +151,37 @@ def count_edges(roots: Iterable[Node]) -> tuple[dict[Node, int], dict[int, int]]
     return count, waiting
 
 
-def leads_to(roots: Iterable[Node], count: dict[Node, int], keys: set[Any]) -> dict[Node, None]:
-    """Nodes from which one of the requested edges (`keys`) is reachable, each after those that it uses."""
-    left, order = dict(count), []
-    ready = [n for n in dict.fromkeys(roots) if count[n] == 0]
+def in_order(count: dict[Node, int]) -> Iterator[Node]:
+    """The nodes, each after all that use it; without recursion, so a chain of 100,000 ops is fine.
+
+    Args:
+        count: of `count_edges`.
+    """
+    left = dict(count)
+    ready = [node for node in left if not left[node]]
     while ready:
         node = ready.pop()
-        order.append(node)
+        yield node
         for p in node.parents:
-            parent = node_of(p)
-            if parent is not None:
-                left[parent] -= 1
-                if not left[parent]:
-                    ready.append(parent)
+            kind = type(p)
+            if kind is Output:
+                p = p.node
+            elif kind is not Node:
+                continue
+            left[p] -= 1
+            if not left[p]:
+                ready.append(p)
+
+
+def leads_to(count: dict[Node, int], keys: set[Any]) -> dict[Node, None]:
+    """Nodes from which one of the requested edges (`keys`) is reachable, each after those that it uses."""
     good: dict[Node, None] = {}
-    for node in reversed(order):
-        for p in node.parents:
-            if p is not None and (key_of(p) in keys or node_of(p) in good):
-                good[node] = None
-                break
+    for node in reversed(list(in_order(count))):
+        if any([is_on_the_way(p, good, keys) for p in node.parents]):
+            good[node] = None
     return good
+
+
+def is_on_the_way(edge: Edge, good: Container[Node], keys: Container[Any]) -> bool:
+    """Whether an edge is one of the requested, or leads to one."""
+    return edge is not None and (key_of(edge) in keys or node_of(edge) in good)

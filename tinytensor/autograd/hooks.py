@@ -53,6 +53,19 @@ class Extra:
         self.retained: list[tuple[weakref.ref[Any], int]] = []  # tensors and their output index
         self.trace: str = ""
 
+    def run_before(self, grads: Grads) -> tuple[Grads, list[tuple[Any, Any]]]:
+        """The gradients of the outputs after the hooks, and (tensor, its gradient) for `retain_grad`."""
+        for hook in tuple(self.before):
+            grads = replaced_all("register_prehook", grads, hook(grads))
+        kept = [(ref(), grads[index]) for ref, index in self.retained]
+        return grads, [(t, g) for t, g in kept if t is not None and g is not None]
+
+    def run_after(self, back: Grads, grads: Grads) -> Grads:
+        """The gradients of the inputs after the hooks."""
+        for hook in tuple(self.after):
+            back = replaced_all("register_hook", back, hook(back, grads))
+        return back
+
 
 def run_tensor_hooks(hooks: Sequence[Callable[[Any], Any]] | None, grad: Any) -> Any:
     """The gradient after a tensor's hooks, called in registration order."""

@@ -6,7 +6,6 @@ import functools
 import inspect
 from collections.abc import Callable, Generator, Sequence
 from contextvars import ContextVar, copy_context
-from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from tinytensor.autograd.scope import Scope
@@ -144,14 +143,14 @@ def in_backward(create: bool, retain: bool, function: Callable[P, T], *args: P.a
     (`retain`).
     It runs in a context of its own, so the modes end with the call, also when it raises.
     """
-    return copy_context().run(_in_backward, create, retain, partial(function, *args, **kwargs))
 
+    def inside() -> T:
+        _grad.set(create)
+        _retaining.set(retain)
+        _cast.set(None)  # gradients have the dtypes of their tensors
+        return function(*args, **kwargs)
 
-def _in_backward(create: bool, retain: bool, function: Callable[[], T]) -> T:
-    _grad.set(create)
-    _retaining.set(retain)
-    as_they_are()  # no autocast: gradients have the dtypes of their tensors
-    return function()
+    return copy_context().run(inside)
 
 
 class Cast(Protocol):
@@ -202,8 +201,3 @@ class using(Scope):  # noqa: N801
     def inside(self) -> Cast | None:
         """The value of `casting` inside the block."""
         return self._cast
-
-
-def as_they_are() -> None:
-    """Disable casting for the remainder of the current context."""
-    _cast.set(None)

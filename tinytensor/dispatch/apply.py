@@ -29,10 +29,11 @@ from tinytensor.dispatch.plan import Plan, Result, new_plan
 from tinytensor.dispatch.record import edges_of, record
 from tinytensor.dispatch.watch import watched
 from tinytensor.errors import AllocationError
+from tinytensor.events import fire, observers
 from tinytensor.layout import SMALL
 from tinytensor.op import AnyOp
 from tinytensor.runtime.cpu.arrays import NUMPY, quiet
-from tinytensor.runtime.cpu.graph import capturing, graphs, observing
+from tinytensor.runtime.cpu.graph import capturing, graphs
 from tinytensor.runtime.cpu.memory import out_of_memory, without_memory
 from tinytensor.storage import Storage
 from tinytensor.tensor import Size, Tensor, arr, empty, meta_of, new, same_memory, small
@@ -42,7 +43,7 @@ def run_op(op: AnyOp, *xs: Any) -> Any:
     """Run an op: look up the plan → compute → record. Returns its visible output(s)."""
     if (cast := casting()) is not None:
         xs = tuple(cast(op.autocast, xs))
-    plan: Any = op.observed if observing else op.plans  # a tree of dictionaries, by each operand
+    plan: Any = op.observed if observers else op.plans  # a tree of dictionaries, by each operand
     arrays: list[Any] = []
     history = False
     try:
@@ -60,7 +61,7 @@ def run_op(op: AnyOp, *xs: Any) -> Any:
     if plan is None:
         if (level := innermost(xs)) is not None:
             return level.call(op, xs)
-        xs, plan = new_plan(op, xs, bool(observing), _choose)
+        xs, plan = new_plan(op, xs, bool(observers), _choose)
         arrays = [x._array if isinstance(x, Tensor) else x for x in xs]
         history = any([isinstance(x, Tensor) and (x._requires or x._base is not None) for x in xs])
     edges = edges_of(xs) if history and plan.recorded and grad_enabled() else None
@@ -98,14 +99,13 @@ def plan_of(op: AnyOp, xs: Sequence[Any]) -> Plan:
 def unary(op: AnyElementwise, x: Tensor) -> Tensor:
     """`apply(op, x)`, written out for a small operand: half the time."""
     try:
-        plan = (op.observed if observing else op.plans)[x._meta or meta_of(x)]
-        if not plan.fast:
-            return apply(op, x)
-        t = _direct_result(plan, quiet.run(op.ufunc, x._array, out=..., order="C"))
+        plan = (op.observed if observers else op.plans)[x._meta or meta_of(x)]
+        array = quiet.run(op.ufunc, x._array, out=..., order="C") if plan.fast else None
     except (AttributeError, KeyError, ValueError, OverflowError, TypeError, RuntimeError):
-        t = None
-    if t is None:
+        array = None
+    if array is None:
         return apply(op, x)  # makes the plan, or raises an error that names the op
+    t = _direct_result(plan, array)
     if (x._requires or x._base is not None) and plan.recorded and grad_enabled():
         _record_if_needed(op, (x,), t, plan)
     return t
@@ -120,10 +120,10 @@ def binary(op: AnyElementwise, a: Any, b: Any) -> Tensor:
         a, b = int(a) if type(a) is Size else a, int(b) if type(b) is Size else b
     try:
         first = (a._meta or meta_of(a)) if ta else type(a)
-        plan = (op.observed if observing else op.plans)[first][(b._meta or meta_of(b)) if tb else type(b)]
-        if not plan.fast:
-            return apply(op, a, b)
-        array = quiet.run(op.ufunc, a._array if ta else a, b._array if tb else b, out=..., order="C")
+        plan = (op.observed if observers else op.plans)[first][(b._meta or meta_of(b)) if tb else type(b)]
+        array = None
+        if plan.fast:
+            array = quiet.run(op.ufunc, a._array if ta else a, b._array if tb else b, out=..., order="C")
     except (KeyError, ValueError, OverflowError, TypeError, RuntimeError):
         array = None
     if array is None:
@@ -169,6 +169,8 @@ def _execute(op: AnyOp, plan: Plan, xs: Sequence[Any], arrays: list[Any], edges:
         except (ValueError, OverflowError, TypeError, RuntimeError):
             pass  # an error that names the op is raised below
         else:
+            if plan.observed:
+                fire("storage", t.storage)
             if edges is not None:
                 record(op, xs, edges, (t,), plan.specs)
             return (t,)

@@ -1,21 +1,19 @@
-"""Copy log: every op that materializes a copy reports it here, with the reason. Independent of arrays.
+"""Copies: every op that materializes one reports it to the observers, with the reason. Independent of arrays.
 
-`listener` is None unless `lab.trace_copies` is active, so logging then costs one variable access.
 With `tt.config.strict_layout`, a copy that is needed only because of a layout raises ShapeError.
 """
 
 from __future__ import annotations
 
-import sys
+import threading
 from collections.abc import Callable, Sequence
-from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from tinytensor.config import config
 from tinytensor.errors import ShapeError
-from tinytensor.op import registry, snake_case
+from tinytensor.events import fire, observers
 
-__all__ = ["KINDS", "describe", "hidden", "hidden_in", "listener", "note"]
+__all__ = ["KINDS", "describe", "hidden", "hidden_in", "note", "run_as"]
 
 KINDS = {
     "asked": "the program asks for it: clone, contiguous, astype to the same dtype, tensor of an array",
@@ -27,22 +25,38 @@ KINDS = {
     "memory": "others see the same memory: in-place ops, masks, gradients that are kept",
 }
 
-Listener = Callable[[str, str, int, str], None]  # op, kind, bytes, why
-listener: Listener | None = None
+T = TypeVar("T")
+
+
+class _Running(threading.local):
+    op = ""
+
+
+_running = _Running()
+
+
+def run_as(op: str, code: Callable[..., T], *args: Any) -> T:
+    """Call the code of an op; copies that it makes are reported by this name."""
+    if not (observers or config.strict_layout):
+        return code(*args)
+    outer, _running.op = _running.op, op
+    try:
+        return code(*args)
+    finally:
+        _running.op = outer
 
 
 def note(op: str, kind: str, nbytes: int, why: str) -> None:
-    """Report a copy, made or about to be made, to the listener.
+    """Report a copy, made or about to be made, to the observers.
 
     Args:
-        op: name of the op; "" for the innermost running op.
+        op: name of the op; "" for the op whose code runs.
         kind: one of KINDS.
         nbytes: size of the copy.
         why: the reason.
     """
-    heard = listener  # read once: another thread may reset it meanwhile
-    if heard is not None:
-        heard(op or _running(), kind, nbytes, why)
+    if observers:
+        fire("copy", op or _running.op, kind, nbytes, why)
 
 
 def hidden(
@@ -51,7 +65,7 @@ def hidden(
     """Report a copy that an op makes only because of the layout of an operand.
 
     Args:
-        op: name of the op; "" for the innermost running op.
+        op: name of the op; "" for the op whose code runs.
         operand: description of the operand.
         shape, strides: of the operand, in elements.
         nbytes: size of the copy.
@@ -63,17 +77,17 @@ def hidden(
     """
     if config.strict_layout:
         raise ShapeError(
-            f"{op or _running()}: {operand} of shape {tuple(shape)} has strides {tuple(strides)}",
+            f"{op or _running.op}: {operand} of shape {tuple(shape)} has strides {tuple(strides)}",
             why=f"{need}, and tt.config.strict_layout forbids a hidden copy",
             fix=fix or "pass x.contiguous(), or switch strict_layout off",
         )
-    if listener is not None:
+    if observers:
         note(op, "layout", nbytes, f"{need}: {operand} is {describe(shape, strides)}")
 
 
 def hidden_in(array: Any, need: str, op: str = "") -> None:
     """`hidden` for a NumPy array, whose strides are in bytes."""
-    if config.strict_layout or listener is not None:
+    if config.strict_layout or observers:
         steps = [s // array.itemsize for s in array.strides]
         hidden(op, "an operand", array.shape, steps, array.nbytes, need)
 
@@ -98,17 +112,3 @@ def describe(shape: Sequence[int], strides: Sequence[int]) -> str:
     else:
         word = "with gaps"
     return f"{word}: shape {tuple(shape)}, strides {tuple(strides)}"
-
-
-_CODE = {"cpu", "host", "host_bf16", "cuda", "many"}
-
-
-def _running() -> str:
-    """Name of the innermost op on the call stack, by qualified function names; "" if there is none."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        owner, _, method = frame.f_code.co_qualname.rpartition(".")
-        if method in _CODE and (name := snake_case(owner)) in registry:
-            return name
-        frame = frame.f_back
-    return ""

@@ -17,6 +17,7 @@ from tinytensor.dispatch import copies
 from tinytensor.dispatch.elementwise import arrays_of, is_elementwise
 from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import DType, float16, float32
+from tinytensor.events import observers
 from tinytensor.layout import SMALL
 from tinytensor.op import AnyOp, Direct, HostCall
 from tinytensor.random_streams import Stream, moving
@@ -73,7 +74,7 @@ def run(
     if narrowed:
         for t, place in zip(outs, places):
             if t is not None and t.storage.dtype.narrow:
-                if copies.listener is not None:
+                if observers:
                     copies.note(op.name, "dtype", t.nbytes, f"the result is rounded to {t.storage.dtype}")
                 narrow(place, t.storage.dtype, arr(t))
     if op.writes:
@@ -89,6 +90,10 @@ def _run_any(op: AnyOp, places: Sequence[Any], arrays: Sequence[Any]) -> None:
 
 def run_plain(op: AnyOp, places: Sequence[Any], arrays: Sequence[Any]) -> None:
     """Compute into arrays with the op's C++ kernel, or else with its NumPy code; not for elementwise ops."""
+    copies.run_as(op.name, _run_plain, op, places, arrays)
+
+
+def _run_plain(op: AnyOp, places: Sequence[Any], arrays: Sequence[Any]) -> None:
     host = op.host
     if host is not None and config.host_kernels != "off":
         if (call := host(*places, *arrays)) is not None and call():
@@ -219,7 +224,7 @@ def _ran_as_stored(op: AnyOp, outs: Sequence[Any], ins: Sequence[Any], arrays: l
     if config.debug:
         arrays = list(arrays)
         _poison(op, places, arrays)
-    call = host(*places, *arrays)
+    call = copies.run_as(op.name, host, *places, *arrays)
     return call is not None and call()
 
 

@@ -20,6 +20,7 @@ from tinytensor.dispatch.launch import View, view_of
 from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import DType, bool_, complex64, complex128, float32, float64, promote
 from tinytensor.errors import DTypeError, NumberRangeError, shown
+from tinytensor.events import observers
 from tinytensor.op import AnyOp, Direct, Op, Spec
 from tinytensor.runtime.cpu.arrays import NUMPY, silent
 from tinytensor.shapes import broadcast_shapes
@@ -202,7 +203,7 @@ def convert(what: str, x: Any, dtype: DType) -> Any:
             have = float32
         if have is wide:
             return a
-        if copies.listener is not None:
+        if observers:
             copies.note(what, "dtype", a.size * kind.itemsize, f"an operand becomes {wide}")
         return a.astype(kind)
     try:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinytensor.autograd import backward
 from tinytensor.autograd.backward import FREED, Saved
-from tinytensor.autograd.graph import Algebra, Edge, Node, count_edges, key_of, leads_to, node_of
+from tinytensor.autograd.graph import Algebra, Edge, Node, count_edges, key_of, leads_to
 from tinytensor.autograd.modes import enable_grad, grad_enabled
 from tinytensor.dispatch.apply import run_op
 from tinytensor.dispatch.elementwise import is_elementwise
@@ -86,8 +86,7 @@ def push(
     frees what it has saved once it was used.
     """
     known = {key_of(e): t for e, t in zip(ins, tangents, strict=True) if t is not None}
-    starts = [n for n in map(node_of, outs) if n is not None]
-    nodes = leads_to(starts, count_edges(starts)[0], set(known))  # inputs first
+    nodes = leads_to(count_edges(outs)[0], set(known))  # inputs first
     left: dict[Any, int] = {key_of(e): 1 for e in outs}  # how often a tangent will be read
     for node in nodes:
         for p in node.parents:

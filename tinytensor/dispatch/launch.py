@@ -19,12 +19,13 @@ from tinytensor.dispatch.bounds import Describe, bounds, raise_reported
 from tinytensor.dispatch.checks import without_kernel
 from tinytensor.dtypes import DType
 from tinytensor.errors import ShapeError
+from tinytensor.events import fire, observers
 from tinytensor.layout import Layout, contiguous
 from tinytensor.op import AnyOp
 from tinytensor.random_streams import Stream, stream
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.base import Argument, Dim, Kernel, Runtime, TemplateArgument
-from tinytensor.storage import DeviceStorage, alloc_on
+from tinytensor.storage import alloc_on
 from tinytensor.tensor import Tensor
 
 BLOCK = 256  # default number of threads per block
@@ -49,8 +50,8 @@ class View:
         self.layout = layout
         self.dtype: DType = storage.dtype
         self.ptr: int = storage.buffer.ptr + layout.offset * self.dtype.itemsize
-        for note in DeviceStorage.uses:
-            note(storage)
+        if observers:
+            fire("used", storage)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -165,7 +166,7 @@ class Launch:
         """
         wanted = dtype or view.dtype
         if view.dtype is not wanted:
-            if copies.listener is not None:
+            if observers:
                 nbytes = view.size * wanted.itemsize
                 copies.note(op, "dtype", nbytes, f"the kernel reads {wanted}, {operand} is {view.dtype}")
         elif view.layout.is_contiguous:
@@ -278,7 +279,7 @@ def run(op: AnyOp, device: Device, outs: Sequence[Any], ins: Sequence[Any]) -> N
                 and (name in op.dense or op.dense == ("*",))
             ):
                 views[i] = launch.dense(v, op=op.name, operand=f"the input {name!r}")
-    cuda(launch, *places, *views)
+    copies.run_as(op.name, cuda, launch, *places, *views)
     if device.type != "cuda":  # synchronous: raise reported errors now
         raise_reported(launch.runtime)
 
@@ -457,7 +458,7 @@ def dense_for_transfer(t: Tensor) -> View:
     view = view_of(t)
     if view.is_contiguous:
         return view
-    if copies.listener is not None:
+    if observers:
         lies = copies.describe(view.shape, view.strides)
         copies.note("to", "layout", view.nbytes, f"elements travel as one block: x is {lies}")
     return Launch(runtime_of(t.storage.device), "manipulation").packed(view, view.dtype)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tinytensor.autograd.backward import follow
 from tinytensor.autograd.graph import Node, Output
 from tinytensor.errors import GradError
+from tinytensor.events import fire, observers
 from tinytensor.layout import Layout
 from tinytensor.op import AnyOp
-from tinytensor.runtime.cpu.graph import capturing, graphs
 from tinytensor.tensor import Meta, Tensor, meta_of, new
 
 
@@ -53,16 +52,9 @@ def new_node(
     node.saved = saved
     node.outs = outs
     node.specs = node.extra = None
-    if saved and graphs and (graph := capturing()) is not None:
-        graph.nodes.append(weakref.ref(node))
     if observers:
-        for observe in tuple(observers):
-            observe(node, ())
+        fire("node", node, ())
     return node
-
-
-# anomaly mode and checkpointing observe new nodes, with their outputs if there are any yet
-observers: list[Callable[[Node, Sequence[Any]], None]] = []
 
 
 def _refresh(view: Tensor) -> None:
@@ -112,8 +104,6 @@ def record(
             (t.storage, t.layout, t._array, t.storage.version, t._meta) if isinstance(t, Tensor) else t
         )
     node.saved = saved
-    if graphs and (graph := capturing()) is not None:
-        graph.nodes.append(weakref.ref(node))
     if op.visible == 1:
         t = outs[0]
         node.result = t._meta or meta_of(t)
@@ -128,6 +118,5 @@ def record(
                 o._edge = Output(node, i)
                 o._requires = True
     if observers:
-        for observe in tuple(observers):
-            observe(node, outs)
+        fire("node", node, outs)
     return node

@@ -11,6 +11,7 @@ from tinytensor.dispatch import copies
 from tinytensor.dispatch.bounds import raise_reported
 from tinytensor.dispatch.launch import dense_for_transfer
 from tinytensor.dtypes import DType
+from tinytensor.events import observers
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import Array, widen
 from tinytensor.runtime.cpu.graph import refuse
@@ -30,7 +31,7 @@ def upload(t: Tensor, device: Device) -> Tensor:
     if t.layout.size:
         array = arr(t)
         if not array.flags.c_contiguous:
-            if copies.listener is not None:
+            if observers:
                 lies = copies.describe(t.layout.shape, t.layout.strides)
                 copies.note("to", "layout", array.nbytes, f"elements travel as one block: x is {lies}")
             array = np.ascontiguousarray(array)
@@ -66,7 +67,7 @@ def copy_between_gpus(t: Tensor, device: Device) -> Tensor:
 
 
 def _note_transfer(t: Tensor, device: Device) -> None:
-    if copies.listener is not None:
+    if observers:
         nbytes = t.layout.size * t.storage.dtype.itemsize
         copies.note("to", "device", nbytes, f"from {t.storage.device} to {device}")
 
@@ -82,7 +83,7 @@ def values(t: Tensor) -> Array:
 
 def widened(op: str, array: Array, dtype: DType, out: Array | None = None) -> Array:
     """Stored 16-bit floats converted to float32, in `out` or a new array."""
-    if copies.listener is not None:
+    if observers:
         copies.note(op, "dtype", 2 * array.nbytes, f"{dtype} is computed in float32")
     try:
         return widen(array, dtype, out)

@@ -11,6 +11,7 @@ from tinytensor.dispatch import copies
 from tinytensor.dispatch.transfer import values
 from tinytensor.dtypes import bfloat16
 from tinytensor.errors import DeviceError, DTypeError, GradError, ShapeError
+from tinytensor.events import observers
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.dlpack import lend_bfloat16
@@ -153,7 +154,7 @@ def as_array(x: Tensor, dtype: Any = None, copy: bool | None = None) -> Array:
 
 
 def _noted(array: Array, kind: str, why: str) -> Array:
-    if copies.listener is not None:
+    if observers:
         copies.note("__array__", kind, array.nbytes, why)
     return array
 
@@ -162,7 +163,7 @@ def dlpack(
     x: Tensor, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
 ) -> Any:
     """`__dlpack__`: DLPack capsule on the same memory, for CPU and GPU tensors."""
-    if copies.listener is not None and copy:
+    if observers and copy:
         copies.note("__dlpack__", "asked", x.nbytes, "DLPack asks for a copy")
     options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
     if x.storage.device.type == "cuda":

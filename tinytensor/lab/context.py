@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NamedTuple
 
-from tinytensor.autograd.backward import Pass
 from tinytensor.autograd.graph import Node
-from tinytensor.dispatch.record import observers
-from tinytensor.lab.patching import replaced
+from tinytensor.events import Observer, observing
 from tinytensor.nn import Module
 from tinytensor.runtime.user_lines import Line, user_lines
 
@@ -46,11 +44,10 @@ class _Running(threading.local):
         self.passes = 0
 
 
-class Context:
+class Context(Observer):
     """Tracks modules and backward passes on all threads while it listens."""
 
     def __init__(self) -> None:
-        self._open = False
         self._opener: FrameType | None = None
         self._here = _Running()
         self._names: dict[int, tuple[Module, dict[int, str]]] = {}
@@ -60,21 +57,12 @@ class Context:
     def listening(self, opener: FrameType | None) -> Iterator[None]:
         """Track while the block runs; source lines are recorded from the frame `opener` on."""
         self._opener = opener
-        taken = [
-            (Module, "__call__", self._module(Module.__call__)),
-            (Pass, "run", self._pass(Pass.run)),
-            (Pass, "visit", self._visit(Pass.visit)),
-        ]
-        with replaced(taken):
-            observers.append(self._note)
-            self._open = True
-            try:
+        try:
+            with observing(self):
                 yield
-            finally:
-                self._open = False
-                observers.remove(self._note)
-                self._opener = None
-                self._names.clear()
+        finally:
+            self._opener = None
+            self._names.clear()
 
     def place(self) -> Place:
         """Current context of the calling thread."""
@@ -84,24 +72,19 @@ class Context:
         path = here.modules[-1][1] if here.modules else ()
         return Place(path, user_lines(self._opener), "", here.passes > 0)
 
-    def _note(self, node: Node, outs: Sequence[Any]) -> None:
+    def node(self, node: Node, outs: Any) -> None:
         """Record the forward context of a newly created node."""
         self._forward[node] = self.place()
 
-    def _module(self, code: Callable[..., Any]) -> Callable[..., Any]:
-        def called(module: Module, *args: Any, **kwargs: Any) -> Any:
-            if not self._open:
-                return code(module, *args, **kwargs)
-            here = self._here
-            outer, path = here.modules[-1] if here.modules else (None, ())
-            path = (*path, self._name(outer, module))
-            here.modules.append((module, path))
-            try:
-                return code(module, *args, **kwargs)
-            finally:
-                here.modules.pop()
-
-        return called
+    def module(self, module: Module, run: Callable[[], Any]) -> Any:
+        """Run a module inside of those that run."""
+        running = self._here.modules
+        outer, path = running[-1] if running else (None, ())
+        running.append((module, (*path, self._name(outer, module))))
+        try:
+            return run()
+        finally:
+            running.pop()
 
     def _name(self, outer: Module | None, module: Module) -> str:
         """Attribute path within the outer module, such as blocks.0; the class name of a root module."""
@@ -111,27 +94,16 @@ class Context:
             self._names[id(outer)] = outer, {id(m): name for name, m in outer.named_modules()}
         return self._names[id(outer)][1].get(id(module)) or type(module).__name__
 
-    def _pass(self, code: Callable[..., Any]) -> Callable[..., Any]:
-        def run(work: Pass) -> None:
-            here = self._here
-            here.passes += 1
-            try:
-                code(work)
-            finally:
-                here.passes -= 1
-
-        return run
-
-    def _visit(self, code: Callable[..., Any]) -> Callable[..., Any]:
-        def visit(work: Pass, node: Node) -> Any:
-            if not self._open:
-                return code(work, node)
-            here = self._here
+    def backward(self, node: Node | None, grads: Any, run: Callable[[], Any]) -> Any:
+        """Run a pass, or the backward of a node in the place of its forward."""
+        here = self._here
+        if node is not None:
             made = self._forward.get(node) or Place((), user_lines(self._opener), "", True)
-            here.nodes.append(Place(made.path, made.lines, node.name, True))
-            try:
-                return code(work, node)
-            finally:
+            here.nodes.append(made._replace(node=node.name, backward=True))
+        here.passes += 1
+        try:
+            return run()
+        finally:
+            here.passes -= 1
+            if node is not None:
                 here.nodes.pop()
-
-        return visit

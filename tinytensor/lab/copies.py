@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from tinytensor.dispatch import copies
 from tinytensor.errors import ArgumentError
-from tinytensor.lab.patching import replaced
+from tinytensor.events import Observer, observing
 from tinytensor.lab.report import Report, Shown, Table, block
 from tinytensor.runtime.user_lines import user_lines
 
@@ -42,8 +42,8 @@ class Copied:
         return f"{os.path.basename(self.file)}:{self.line}"
 
 
-@dataclass(repr=False)
-class CopyLog(Shown):
+@dataclass(repr=False, eq=False)
+class CopyLog(Shown, Observer):
     """Log of the copies made in a block of code.
 
     Attributes:
@@ -51,6 +51,11 @@ class CopyLog(Shown):
     """
 
     entries: list[Copied] = field(default_factory=list)
+
+    def copy(self, op: str, kind: str, nbytes: int, why: str) -> None:
+        """Log a copy: an event of the engine."""
+        file, line = (user_lines() or (("?", 0),))[-1]
+        self.entries.append(Copied(op, kind, nbytes, why, file, line))
 
     @property
     def nbytes(self) -> int:
@@ -120,10 +125,5 @@ def trace_copies() -> Iterator[CopyLog]:
         'no view has the shape (6,): x is transposed: shape (3, 2), strides (1, 3)'
     """
     log = CopyLog()
-
-    def hear(op: str, kind: str, nbytes: int, why: str) -> None:
-        file, line = (user_lines() or (("?", 0),))[-1]
-        log.entries.append(Copied(op, kind, nbytes, why, file, line))
-
-    with replaced([(copies, "listener", hear)]):
+    with observing(log):
         yield log

@@ -6,12 +6,14 @@ import inspect
 import operator
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self, TypeGuard, TypeVar
 
 import tinytensor.api as tt
 from tinytensor.argument_errors import MODULE, named_otherwise, translate_keywords
 from tinytensor.autograd.hooks import Removable
+from tinytensor.events import around, observers
 
 __all__ = ["Module", "Parameter", "as_module"]
 
@@ -106,6 +108,11 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call forward and the hooks."""
+        if observers:
+            return around("module", self, run=partial(self._called, args, kwargs))
+        return self._called(args, kwargs)
+
+    def _called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self._pre_hooks and not self._hooks:
             return self.forward(*args, **kwargs)
         for before in tuple(self._pre_hooks):

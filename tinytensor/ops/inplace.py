@@ -37,9 +37,10 @@ from tinytensor.dispatch.launch import View, view_of
 from tinytensor.dispatch.record import edge_of, edges_of, requires
 from tinytensor.dispatch.transfer import values
 from tinytensor.dispatch.view_gradients import assign_node
-from tinytensor.dispatch.watch import watched, watchers
+from tinytensor.dispatch.watch import watched
 from tinytensor.dtypes import DType, float32, float64, promote
 from tinytensor.errors import DTypeError, GradError, ShapeError, TinyTensorError, shown
+from tinytensor.events import observers
 from tinytensor.ops.views.device_transfer import transfer
 from tinytensor.ops.views.manipulation import cast, copied, copied_by
 from tinytensor.runtime import runtime_of
@@ -54,7 +55,7 @@ from tinytensor.runtime.cpu.arrays import (
     widen,
 )
 from tinytensor.runtime.cpu.fused import Formula, formula_of
-from tinytensor.runtime.cpu.graph import graphs, observing
+from tinytensor.runtime.cpu.graph import graphs
 from tinytensor.shapes import broadcast_shapes
 from tinytensor.tensor import Tensor, arr
 
@@ -114,8 +115,7 @@ def inplace(op: AnyElementwise, x: Tensor, *others: Any) -> Tensor:
     xs = (x, *others)
     try:
         plan = plan_of(op, xs)
-        unseen = not (observing or copies.listener)
-        if plan.direct is not None and plan.meta is x._meta and x._base is None and unseen:
+        if plan.direct is not None and plan.meta is x._meta and x._base is None and not observers:
             history = x._requires
             arrays: list[Any] = []
             for y in others:
@@ -187,7 +187,7 @@ def _inplace(op: AnyElementwise, x: Tensor, *others: Any) -> Tensor:
                 do(partial(_compute, op, have), x, *items, writes=(x,), formula=formula)
             return (x,)
 
-        if watchers:
+        if observers:
             watched(op, device, items, run)
         else:
             run()
@@ -218,7 +218,7 @@ def _formula(op: AnyElementwise, x: Tensor, items: Sequence[Any]) -> Formula | N
 
 def _compute(op: AnyElementwise, have: DType, x: Tensor, *items: Any) -> None:
     target, arrays = arr(x), [convert(op.name + "_", item, have) for item in items]
-    if copies.listener is not None:
+    if observers:
         for item, a in zip(items, arrays, strict=True):
             if isinstance(item, Tensor) and item.storage is x.storage and item.layout != x.layout:
                 copies.note(op.name + "_", "memory", a.nbytes, "an operand shares memory with the target")
@@ -246,14 +246,14 @@ def apart_from(x: Tensor, item: Any, what: str) -> Any:
 
 
 def _copied(what: str, x: Tensor, why: str) -> Tensor:
-    if copies.listener is not None:
+    if observers:
         copies.note(what, "memory", x.layout.size * x.storage.dtype.itemsize, why)
     return copied(x)
 
 
 def store(x: Tensor, value: Any) -> None:
     """Write a tensor or number into x, broadcast and cast; does not record or bump the version."""
-    if watchers:
+    if observers:
         copied_by(lambda: (_stored(x, value),), x.storage.device, value)
     else:
         _stored(x, value)
@@ -372,7 +372,7 @@ def _filled(x: Tensor, value: float) -> bool:
     """Write a number into float32 memory on the CPU, unrecorded: half the time; False for any other case."""
     if x.storage.dtype is not float32 or not -1e38 < value < 1e38 or x.layout.overlaps():
         return False
-    if x.storage.device is not cpu or observing or (grad_enabled() and has_history(x)):
+    if x.storage.device is not cpu or observers or (grad_enabled() and has_history(x)):
         return False
     if type(x) is not Tensor or not (target := arr(x)).flags.writeable:
         return False
@@ -433,7 +433,7 @@ def _store(dtype: DType, x: Tensor, value: Any) -> None:
     """Convert values to the stored dtype and write them; overlapping source and target use a temporary."""
     target, source = arr(x), _values_of(value, dtype)
     if np.shape(source) and np.may_share_memory(target, source):
-        if copies.listener is not None:
+        if observers:
             copies.note("copy_", "memory", source.nbytes, "source and target share memory")
         source = np.array(source)
     if dtype.narrow:
@@ -451,6 +451,6 @@ def _as_stored(source: Any, dtype: DType) -> Any:
     given, kind = np.asarray(source), NUMPY[dtype]
     if given.dtype == kind:
         return given
-    if copies.listener is not None and given.ndim:
+    if observers and given.ndim:
         copies.note("copy_", "dtype", given.size * kind.itemsize, f"{given.dtype} becomes {dtype}")
     return given.astype(kind)

@@ -6,19 +6,19 @@ import linecache
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
 from contextvars import ContextVar
 from typing import Any, Self
 
 import numpy as np
 
-from tinytensor.autograd.graph import Node, checks, extra_of
+from tinytensor.autograd.graph import Node, extra_of
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.scope import Scope
-from tinytensor.dispatch.record import observers
 from tinytensor.dispatch.transfer import values
 from tinytensor.errors import GradError
+from tinytensor.events import Observer, observers
 from tinytensor.storage import Storage
 
 __all__ = ["detect_anomaly"]
@@ -39,7 +39,7 @@ class Mode:
 
 _mode: ContextVar[Mode | None] = ContextVar("tinytensor_anomaly", default=None)
 _lock = threading.RLock()
-_blocks: list[detect_anomaly] = []  # those that run, in all threads
+_blocks: list[detect_anomaly] = []  # those that run, in all threads: while there are any, one observer
 
 
 class detect_anomaly(Scope, ContextDecorator):  # noqa: N801 - a context manager and a decorator, as no_grad
@@ -75,14 +75,12 @@ class detect_anomaly(Scope, ContextDecorator):  # noqa: N801 - a context manager
         return Mode(self.check_inf)
 
     def __enter__(self) -> Self:
-        """Also install the observers of dispatch and backward, while there is a block in any thread."""
+        """Also observe the engine, while there is a block in any thread."""
         super().__enter__()
         with _lock:
             _blocks.append(self)
             if len(_blocks) == 1:
-                Storage.locate = _locate
-                observers.append(_trace)
-                checks.append(_check)
+                observers.append(_observer)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -90,9 +88,7 @@ class detect_anomaly(Scope, ContextDecorator):  # noqa: N801 - a context manager
         with _lock:
             _blocks.pop()
             if not _blocks:
-                Storage.locate = None
-                observers.remove(_trace)
-                checks.remove(_check)
+                observers.remove(_observer)
 
 
 def _where() -> str:
@@ -103,21 +99,33 @@ def _where() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def _trace(node: Node, outs: Sequence[Any]) -> None:
-    if _mode.get() is not None:
-        extra_of(node).trace = _where()
+class _Anomalies(Observer):
+    """Notes where nodes are made and storages written, and checks gradients, in threads with a mode."""
+
+    def node(self, node: Node, outs: Sequence[Any]) -> None:
+        """Note the line."""
+        if _mode.get() is not None:
+            extra_of(node).trace = _where()
+
+    def written(self, storage: Storage) -> None:
+        """Note the line."""
+        if _mode.get() is not None:
+            for each in (storage, *getattr(storage, "members", ())):
+                each.last_op += f" at {_where()}"
+
+    def backward(self, node: Node | None, grads: Grads, run: Callable[[], Any]) -> Any:
+        """Check the gradients."""
+        back = run()
+        if node is not None and back is not None and (mode := _mode.get()) is not None:
+            _check(node, grads, back, mode.check_inf)
+        return back
 
 
-def _locate() -> str:
-    return "" if _mode.get() is None else f" at {_where()}"
+_observer = _Anomalies()
 
 
-def _check(node: Node, grads: Grads, back: Sequence[Any]) -> None:
+def _check(node: Node, grads: Grads, back: Sequence[Any], check_inf: bool) -> None:
     """Raise if a gradient returned by the node's backward contains NaN (or inf)."""
-    mode = _mode.get()
-    if mode is None:
-        return
-    check_inf = mode.check_inf
     for i, (g, parent) in enumerate(zip(back, node.parents, strict=True)):
         if g is None or parent is None or not _bad(g, check_inf):
             continue

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, NoReturn
 
-from tinytensor.autograd.backward import end_history, grad_observers
+from tinytensor.autograd.backward import end_history
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch import bounds
 from tinytensor.dispatch.watch import watched
 from tinytensor.errors import ArgumentError, DeviceError
+from tinytensor.events import Observer, observing
 from tinytensor.random_streams import DeviceStreams, HostStreams
 from tinytensor.runtime import runtime_of, started
 from tinytensor.runtime.cpu.graph import HostGraph, refuse
-from tinytensor.storage import DeviceStorage, Storage
+from tinytensor.storage import Storage
 from tinytensor.tensor import Tensor
 
 __all__ = ["CapturedGraph", "before_replay", "capture", "is_capturing"]
@@ -24,7 +25,7 @@ __all__ = ["CapturedGraph", "before_replay", "capture", "is_capturing"]
 _capturing: list[CapturedGraph] = []
 
 
-class CapturedGraph:
+class CapturedGraph(Observer):
     """A captured function; made by `capture`.
 
     Attributes:
@@ -88,15 +89,13 @@ class CapturedGraph:
     def record(self, fn: Callable[[], Any]) -> None:
         """Capture one call of fn, without executing its work."""
         try:
-            with self._work.capture():
+            with self._work.capture(), observing(self):
                 self._records = True
                 _capturing.append(self)
-                grad_observers.append(self._observe)
                 try:
                     self.outputs = fn()
                 finally:
                     self._records = False
-                    grad_observers.remove(self._observe)
                     _capturing.remove(self)
         except BaseException:
             self._set_grads()  # nothing has computed the new ones
@@ -108,9 +107,10 @@ class CapturedGraph:
         """Whether this thread is capturing the graph."""
         return self._records and self.thread == threading.get_ident()
 
-    def _observe(self, t: Tensor) -> None:
+    def gradient(self, tensor: Tensor) -> None:
+        """Remember the `.grad` that a failed capture restores."""
         if self.is_ours:
-            self._grads.setdefault(weakref.ref(t), t._grad)
+            self._grads.setdefault(weakref.ref(tensor), tensor._grad)
 
     def _set_grads(self) -> None:
         for ref, grad in self._grads.items():
@@ -152,7 +152,7 @@ class CapturedGraph:
         return ()
 
 
-class DeviceWork:
+class DeviceWork(Observer):
     """Captured kernels of a device, their random streams, and the storages that they write."""
 
     source = ""  # every kernel has a file
@@ -184,28 +184,31 @@ class DeviceWork:
                     why="a capture takes the work and the memory of a device: two at once would mix theirs",
                     fix="capture one after the other, under a lock",
                 )
-            with self._runtime.capture() as self._graph, self._streams:
-                DeviceStorage.captures.append(self._note)
-                DeviceStorage.uses.append(self._use)
-                try:
-                    yield
-                finally:
-                    DeviceStorage.captures.remove(self._note)
-                    DeviceStorage.uses.remove(self._use)
+            with self._runtime.capture() as self._graph, self._streams, observing(self):
+                yield
         finally:
             if self._under_way.get(self._runtime.device) is self:
                 del self._under_way[self._runtime.device]
         self._written = {ref: None for ref in self._written if ref() is not None}
         self._checks_bounds = bounds.is_expected(self._runtime)
 
-    def _note(self, storage: Storage) -> None:
-        if threading.get_ident() == self._thread and storage.device is self._runtime.device:
+    def _is_ours(self, storage: Storage) -> bool:
+        return threading.get_ident() == self._thread and storage.device is self._runtime.device
+
+    def storage(self, storage: Storage) -> None:
+        """Memory of the graph: what is in it at the end counts as written by each replay."""
+        if self._is_ours(storage):
             self._written[weakref.ref(storage)] = None
 
-    def _use(self, storage: Storage) -> None:
-        ours = threading.get_ident() == self._thread and storage.device is self._runtime.device
-        if ours and weakref.ref(storage) not in self._written:
+    def used(self, storage: Storage) -> None:
+        """Keep memory that was made before."""
+        if self._is_ours(storage) and weakref.ref(storage) not in self._written:
             self._used.add(storage)
+
+    def written(self, storage: Storage) -> None:
+        """Keep memory that was made before; a replay counts as a write."""
+        self.used(storage)
+        self.storage(storage)
 
     def replay(self) -> None:
         """Launch the graph, with new random numbers."""

@@ -17,8 +17,8 @@ from tinytensor.autograd.graph import Node
 from tinytensor.autograd.levels import Levels, active
 from tinytensor.autograd.modes import casting, grad_enabled, in_backward, using
 from tinytensor.autograd.scope import Scope
-from tinytensor.dispatch.record import observers
 from tinytensor.errors import GradError
+from tinytensor.events import Observer, observers
 from tinytensor.generator import default_generator
 from tinytensor.op import fields_of
 from tinytensor.random_streams import Stream
@@ -33,7 +33,7 @@ Version = tuple["weakref.ref[Any]", int]  # a storage that a node saved, and the
 _active: ContextVar[tuple[Watch, ...]] = ContextVar("tinytensor_checkpoints", default=())
 
 
-class Watch(Scope):
+class Watch(Scope, Observer):
     """Context manager that calls `see` for each node recorded by this thread; the innermost watch first."""
 
     variable = _active
@@ -47,20 +47,21 @@ class Watch(Scope):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        # after other observers, which read saved values before they are dropped; before outer watches
-        around = [i for i, o in enumerate(observers) if isinstance(getattr(o, "__self__", None), Watch)]
-        observers.insert(around[0] if around else len(observers), self.observe)
+        observers.append(self)
         return self
 
     def __exit__(self, *error: object) -> None:
-        observers.remove(self.observe)
+        observers.remove(self)
         super().__exit__(*error)
 
-    def observe(self, node: Node, outs: Sequence[Any]) -> None:
-        """Called by dispatch."""
+    def node(self, node: Node, outs: Sequence[Any]) -> None:
+        """The innermost watch of the thread calls all."""
+        active = _active.get()
         # a view updates its edge lazily, so not at the same moment in both runs
-        if self in _active.get() and node.name != "reframe":
-            self.see(node, mark(node, outs))
+        if active and self is active[0] and node.name != "reframe":
+            found = mark(node, outs)
+            for watch in active:
+                watch.see(node, found)
 
     def see(self, node: Node, found: Mark) -> None:
         """Handle a new node. Subclasses define it."""
@@ -72,14 +73,8 @@ def mark(node: Node, outs: Sequence[Any]) -> Mark:
         [(k, v) for k, v in fields_of(node.op).items() if isinstance(v, int | float | str | tuple)]
     )
     specs = tuple([None if o is None else (o.layout.shape, str(o.storage.dtype)) for o in outs])
-    return node.name, tuple([p is not None for p in node.parents]), specs, repr(params), _streams(node.saved)
-
-
-def _streams(saved: Any) -> Any:
-    """Where the samples begin that a node has drawn."""
-    if isinstance(saved, Dropped):
-        return saved.region.marks[saved.at][-1]
-    return tuple([record for record in saved if isinstance(record, Stream)])
+    streams = tuple([record for record in node.saved if isinstance(record, Stream)])
+    return node.name, tuple([p is not None for p in node.parents]), specs, repr(params), streams
 
 
 class Region(Watch):

@@ -9,9 +9,9 @@ import pytest
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
+from tests.helpers.observed import observed
 from tests.helpers.source import ROOT
 from tinytensor import lab
-from tinytensor.dispatch.record import observers
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.memory import pool
 from tinytensor.storage import Storage
@@ -89,11 +89,8 @@ def test_the_ledger_is_the_pools_to_the_byte_at_every_node() -> None:
     for _ in range(2):  # the optimizer makes its state in the first
         with lab.memory(training.model, training.optimizer) as ledger:
             pool.reset_peak()
-            observers.append(compare)
-            try:
+            with observed(node=compare):
                 loss = training.loss()
-            finally:
-                observers.remove(compare)
             for do in (loss.backward, training.optimizer.step, training.optimizer.zero_grad):
                 do()
                 assert ledger.now.pooled == pool.settle().live

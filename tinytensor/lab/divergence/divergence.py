@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from tinytensor.dispatch.transfer import values
-from tinytensor.dispatch.watch import watching
 from tinytensor.dtypes import BY_NAME
 from tinytensor.errors import ArgumentError
+from tinytensor.events import observing
 from tinytensor.lab.context import Context
 from tinytensor.lab.divergence.op_capture import Arrays, Capture, OpRecord, rounded
 from tinytensor.lab.divergence.tolerance import STEPS, Difference, compare, move
@@ -162,7 +162,7 @@ class _Run:
 
     def results(self, fn: Callable[[Any], Any], given: Any, opener: FrameType | None) -> Arrays:
         """Run the program on this side; returns its results."""
-        with watching(Capture(self._record).watch), self.context.listening(opener):
+        with observing(Capture(self._record)), self.context.listening(opener):
             return _arrays(fn(given))
 
     def _record(self, ran: OpRecord) -> None:

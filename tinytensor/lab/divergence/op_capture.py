@@ -20,6 +20,7 @@ from tinytensor.dispatch.elementwise import is_elementwise
 from tinytensor.dispatch.transfer import values
 from tinytensor.dispatch.watch import Run
 from tinytensor.dtypes import DType
+from tinytensor.events import Observer
 from tinytensor.op import AnyOp
 from tinytensor.ops.elementwise.gelu import gate_array
 from tinytensor.ops.matmul.matmul import Linear
@@ -53,9 +54,9 @@ class OpRecord:
     elementwise: bool
 
 
-class Capture:
-    """A watcher of ops that copies the operands of each op of this thread before it runs, and the results
-    after; `record` is called with them, for a step of several parameters with those of each.
+class Capture(Observer):
+    """Copies the operands of each op of this thread before it runs, and the results after; `record` is
+    called with them, for a step of several parameters with those of each.
     """
 
     def __init__(self, record: Callable[[OpRecord], None]) -> None:
@@ -63,19 +64,19 @@ class Capture:
         self._thread = threading.get_ident()
         self._inside = False  # an op: those that it calls belong to it
 
-    def watch(
-        self, op: str, device: Device, ins: Sequence[Any], kind: AnyOp | None, run: Run
+    def op(
+        self, name: str, device: Device, operands: Sequence[Any], op: AnyOp | None, run: Run
     ) -> Sequence[Any]:
         """Run the op and report it."""
-        if self._inside or kind is None or threading.get_ident() != self._thread:
+        if self._inside or op is None or threading.get_ident() != self._thread:
             return run()
         self._inside = True
         try:
-            calls = _each_parameter(*ins) if op == "adamw" else [ins]
+            calls = _each_parameter(*operands) if name == "adamw" else [operands]
             given = [[_copied(x) for x in xs] for xs in calls]
             outs = run()
             for xs, before in zip(calls, given, strict=True):
-                self._record(_recorded(kind, device, xs, before, [] if op == "adamw" else list(outs)))
+                self._record(_recorded(op, device, xs, before, [] if name == "adamw" else list(outs)))
             return outs
         finally:
             self._inside = False

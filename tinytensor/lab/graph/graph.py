@@ -357,7 +357,7 @@ def _gradients_of(output: Tensor, things: Sequence[Any]) -> dict[int, str]:
     wanted = [thing for thing in things if is_tensor(thing) or thing.outs is None]
     work = Pass([(edge_of(output), start_gradient(output, None, "graph"))], ALGEBRA, wanted, True, False)
     in_backward(False, True, work.run)
-    found = work.found | work.leaves
+    found = work.found | work.grads
     return {id(t): short(g) for t in wanted if (g := found.get(key_of(t))) is not None}
 
 

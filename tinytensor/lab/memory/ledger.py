@@ -1,9 +1,8 @@
 """Memory ledger: bytes in use by category, now and at the peak.
 
-Use: `with lab.memory(model, optimizer) as ledger`. An open ledger is notified of each storage that is created
-or freed, and of each node that is recorded. Nothing else changes: ops take the same paths, so results and
-memory use equal those of an unobserved run. Events from finalizers are queued without a lock and processed
-later.
+Use: `with lab.memory(model, optimizer) as ledger`. An open ledger observes each storage that is created, by a
+weak reference also its end, and each node that is recorded. Ops compute the same, so results and memory use
+equal those of an unobserved run. What weak references report is queued without a lock and processed later.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import Any
 
 from tinytensor.autograd.graph import Node
 from tinytensor.device import Device
+from tinytensor.events import Observer
 from tinytensor.lab.html import Html, tag
 from tinytensor.lab.report import Report, Shown, Table
 from tinytensor.lab.svg import px, svg
@@ -71,6 +71,7 @@ class _Thing:
 
     nbytes: int
     pooled: bool
+    alive: Any  # a weak reference with a callback
     before: bool  # created before the ledger was opened
     category: str = ""
     keepers: int = 0
@@ -92,7 +93,7 @@ class _SavedList(list[Any]):
 
 
 @dataclass(eq=False)
-class Ledger(Shown):
+class Ledger(Shown, Observer):
     """Memory use of one device while a block of code runs; created by `memory`.
 
     Attributes:
@@ -170,18 +171,13 @@ class Ledger(Shown):
 
     # ---- events
 
-    def made(self, new: Storage) -> None:
-        """A storage was created; its creator initializes it after this returns."""
+    def storage(self, storage: Storage) -> None:
+        """A storage was created."""
         with self._lock:
             self._settle()
-            self._events.append(("made", id(new), weakref.ref(new)))
+            self._events.append(("made", id(storage), self._look(storage)))
 
-    def gone(self, old: Storage) -> None:
-        """A storage is freed: called by finalizers at any time, so it only queues an event."""
-        if _is_complete(old):
-            self._events.append(("gone", id(old), self._look(old)))
-
-    def recorded(self, node: Node, outs: Sequence[Any]) -> None:
+    def node(self, node: Node, outs: Sequence[Any]) -> None:
         """A node was recorded."""
         with self._lock:
             self._settle()
@@ -200,11 +196,11 @@ class Ledger(Shown):
         there = gc.get_objects()
         with self._lock:
             for found in there:
-                if isinstance(found, Storage) and _is_complete(found):
+                if isinstance(found, Storage) and hasattr(found, "buffer") and hasattr(found, "device"):
                     self._enter(id(found), self._look(found), before=True)
             for found in there:
                 if type(found) is Node:
-                    self.recorded(found, ())
+                    self.node(found, ())
             self._settle()
             self._peak = self._usage()
 
@@ -225,11 +221,7 @@ class Ledger(Shown):
         while self._events:
             what, key, about = self._events.popleft()
             if what == "made":
-                new = about()
-                if new is not None and not _is_complete(new):  # another thread is initializing it
-                    self._events.appendleft((what, key, about))
-                    break
-                self._enter(key, self._last_words(key) if new is None else self._look(new), before=False)
+                self._enter(key, about, before=False)
                 self._assign_roles(pending=True)
                 self._draw()
             elif what == "gone":
@@ -241,20 +233,18 @@ class Ledger(Shown):
         self._assign_roles()
         self._note_most()
 
-    def _look(self, found: Storage) -> tuple[int, bool] | None:
-        """Bytes of a storage, and whether the pool allocated them; None if it is not counted."""
+    def _look(self, found: Storage) -> tuple[int, bool, Any] | None:
+        """Bytes of a storage, whether the pool allocated them, and a weak reference; None if not counted."""
         kind = type(found)
         if found.device is not self.device or kind in (BorrowedStorage, GraphStorage):
             return None
         if kind is Storage and found.buffer.base is not None:  # external memory, or part of an arena
             return None
-        return found.nbytes, kind is not Storage
+        gone, key = self._events.append, id(found)
+        alive = weakref.ref(found, lambda _: gone(("gone", key, None)))
+        return found.nbytes, kind is not Storage, alive
 
-    def _last_words(self, key: int) -> tuple[int, bool] | None:
-        """Same as `_look`, for a storage that was freed before it was processed."""
-        return next((seen for what, other, seen in self._events if what == "gone" and other == key), None)
-
-    def _enter(self, key: int, seen: tuple[int, bool] | None, *, before: bool) -> None:
+    def _enter(self, key: int, seen: tuple[int, bool, Any] | None, *, before: bool) -> None:
         if seen is None or key in self._things:  # created by another thread while the ledger was opening
             return
         thing = self._things[key] = _Thing(*seen, before)
@@ -369,11 +359,6 @@ class Ledger(Shown):
 
     def _usage(self) -> Usage:
         return Usage(dict(self._bytes), self._pooled, self._adopted)
-
-
-def _is_complete(found: Storage) -> bool:
-    """Whether the storage is initialized."""
-    return hasattr(found, "buffer") and hasattr(found, "device")
 
 
 COLORS = ("hue1", "hue0", "hue5", "hue2", "hue6", "box")  # classes of `svg.py`, by category

@@ -1,25 +1,17 @@
-"""`lab.memory`: notifies a ledger of each storage that is created or freed while a block of code runs."""
+"""`lab.memory`: a ledger of each storage that is created or freed while a block of code runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from importlib import import_module
+from collections.abc import Iterator
 from typing import Any
 
-from tinytensor import storage
 from tinytensor.device import as_device
-from tinytensor.dispatch import apply
-from tinytensor.dispatch.record import observers
 from tinytensor.errors import ArgumentError
+from tinytensor.events import observers
 from tinytensor.lab.memory.ledger import Ledger
-from tinytensor.lab.patching import Replacement, replaced
 from tinytensor.lab.report import block
 from tinytensor.nn import Module
 from tinytensor.optim import Optimizer
-from tinytensor.storage import DeviceStorage, PooledStorage, Storage
-
-# Modules that create Storage objects. (The attribute `tinytensor.tensor` is the function, not the module.)
-_MAKERS = ((storage, "_new"), (import_module("tinytensor.tensor"), "new"), (apply, "new"))
 
 
 @block(
@@ -60,18 +52,13 @@ def memory(
     _check(model, Module)
     _check(optimizer, Optimizer)
     ledger = Ledger(as_device(device, "memory"), model, optimizer)
-    replacements: list[Replacement] = [(*maker, _heard(ledger)) for maker in _MAKERS]
-    replacements += [
-        (kind, "__del__", _told(ledger, kind)) for kind in (Storage, PooledStorage, DeviceStorage)
-    ]
-    with replaced(replacements):
-        observers.insert(0, ledger.recorded)
-        try:
-            ledger.look_around()
-            yield ledger
-        finally:
-            observers.remove(ledger.recorded)
-            ledger.close()
+    observers.insert(0, ledger)  # it reads what nodes saved before a checkpoint drops that
+    try:
+        ledger.look_around()
+        yield ledger
+    finally:
+        observers.remove(ledger)
+        ledger.close()
 
 
 def _check(given: object, kind: type) -> None:
@@ -81,27 +68,3 @@ def _check(given: object, kind: type) -> None:
             why="its tensors are needed to classify memory",
             fix='memory(model, optimizer, device="cpu"), each of which may be left out',
         )
-
-
-def _heard(ledger: Ledger) -> Callable[[type[Any]], Any]:
-    """Replacement of the engine's `object.__new__` that notifies the ledger."""
-
-    def make(kind: type[Any]) -> Any:
-        new = object.__new__(kind)
-        if issubclass(kind, Storage):
-            ledger.made(new)
-        return new
-
-    return make
-
-
-def _told(ledger: Ledger, kind: type[Storage]) -> Callable[[Any], None]:
-    """Replacement of a storage class's finalizer that notifies the ledger."""
-    before = kind.__dict__.get("__del__")
-
-    def finalise(old: Any) -> None:
-        ledger.gone(old)
-        if before is not None:
-            before(old)
-
-    return finalise

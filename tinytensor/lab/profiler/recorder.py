@@ -1,6 +1,6 @@
 """Records op executions per thread, for the profiler.
 
-A recorder is a watcher of ops (`dispatch/watch.py`). Independent of tables and pictures.
+Independent of tables and pictures.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from types import FrameType
 from typing import Any
 
 from tinytensor.device import Device, cpu
-from tinytensor.dispatch.watch import Run, watching
+from tinytensor.dispatch.watch import Run
+from tinytensor.events import Observer, observing
 from tinytensor.lab.context import Context
 from tinytensor.op import AnyOp, flops_of
 from tinytensor.random_streams import Stream
@@ -73,7 +74,7 @@ class _Running(threading.local):
         self.inner = [0.0]
 
 
-class Recorder:
+class Recorder(Observer):
     """Collects the calls of all threads while it is open.
 
     Attributes:
@@ -92,7 +93,7 @@ class Recorder:
     @contextmanager
     def recording(self, opener: FrameType | None) -> Iterator[None]:
         """Record while the block runs; source lines are recorded from the frame `opener` on."""
-        with watching(self._watch), self._context.listening(opener):
+        with observing(self), self._context.listening(opener):
             self._open = True
             try:
                 yield
@@ -121,16 +122,16 @@ class Recorder:
         if call.thread == self.thread:
             self.overhead += now - entered - call.seconds
 
-    def _watch(
-        self, op: str, device: Device, ins: Sequence[Any], kind: AnyOp | None, run: Run
+    def op(
+        self, name: str, device: Device, operands: Sequence[Any], op: AnyOp | None, run: Run
     ) -> Sequence[Any]:
         """Time an op, on a GPU between two events."""
         running = self._here.calls
-        if running and running[-1].op == op:  # part of that call
+        if running and running[-1].op == name:  # part of that call
             return run()
         entered = perf_counter()
         runtime = None if device is cpu else runtime_of(device)
-        call = self._begin(op, str(device))
+        call = self._begin(name, str(device))
         first = self._mark(runtime)
         outs: Sequence[Any] | None = None
         call.begin = perf_counter()
@@ -140,7 +141,7 @@ class Recorder:
             ended = perf_counter()
             if outs is not None:
                 call.marks = None if first is None else (first, self._mark(runtime))
-                _describe(call, outs, ins, kind)
+                _describe(call, outs, operands, op)
                 self.calls.append(call)
             self._end(call, entered, ended)
         return outs

@@ -27,9 +27,10 @@ from tinytensor.dispatch.elementwise import (
     result_dtype,
 )
 from tinytensor.dispatch.launch import view_of
-from tinytensor.dispatch.watch import watched, watchers
+from tinytensor.dispatch.watch import watched
 from tinytensor.dtypes import DType, iinfo
 from tinytensor.errors import ArgumentError
+from tinytensor.events import observers
 from tinytensor.ops.elementwise.comparison import where
 from tinytensor.ops.elementwise.declaration import elementwise
 from tinytensor.ops.inplace import copy_, inplace
@@ -288,7 +289,7 @@ def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> T
 def add_into(total: Tensor, grad: Tensor) -> None:
     """total += grad, not recorded and in the dtype of total, which does not overlap itself as grad may."""
     grad = cast(grad, total.storage.dtype)
-    if watchers:
+    if observers:
         watched(op_of(add), total.storage.device, (total, grad), lambda: (_added(total, grad),))
     else:
         _added(total, grad)
@@ -333,7 +334,7 @@ def fit(grad: Tensor, shape: Shape, dtype: DType) -> Tensor:
 
 def kept_gradient(grad: Tensor) -> Tensor:
     """A copy of a gradient for `.grad`, where the memory of the gradient itself cannot be reused."""
-    if copies.listener is not None:
+    if observers:
         nbytes = grad.layout.size * grad.storage.dtype.itemsize
         copies.note("backward", "memory", nbytes, "the memory of a leaf's gradient cannot be reused")
     return copied(grad)

@@ -11,6 +11,7 @@ from tinytensor.dispatch import copies
 from tinytensor.dispatch.transfer import constant, values
 from tinytensor.dtypes import bool_, int64, uint64
 from tinytensor.errors import DTypeError, IndexRangeError, ShapeError, shown
+from tinytensor.events import observers
 from tinytensor.ops.indexing.mask_select import true_indices
 from tinytensor.ops.views.slicing import index_view
 from tinytensor.shapes import Shape, as_int, normalize_key
@@ -42,7 +43,7 @@ def as_index(part: Any, what: str, device: Device = cpu) -> Tensor:
         if array.dtype.kind not in "biu":
             raise _not_an_index(what, array.dtype)
         dtype = {"b": bool_, "i": int64, "u": uint64}[array.dtype.kind]
-        if copies.listener is not None and isinstance(part, np.ndarray):
+        if observers and isinstance(part, np.ndarray):
             copies.note(
                 what, "index", array.size * dtype.itemsize, "a mutable array is copied into an index tensor"
             )

@@ -39,6 +39,7 @@ from tinytensor.dispatch.launch import (
 from tinytensor.dispatch.record import requires
 from tinytensor.dispatch.watch import watched
 from tinytensor.dtypes import DType, bool_, int32, int64
+from tinytensor.events import observers
 from tinytensor.kernels.walk import walk
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.elementwise.comparison import where, write_where
@@ -134,7 +135,7 @@ class Put(Op):
 
 
 def _note_put(y: Array | View) -> None:
-    if copies.listener is not None:
+    if observers:
         copies.note("", "memory", y.nbytes, "backward may need x as it was before the write")
 
 

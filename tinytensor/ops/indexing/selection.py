@@ -32,6 +32,7 @@ from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_ty
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import DType, float32, int64, uint32
 from tinytensor.errors import IndexRangeError
+from tinytensor.events import observers
 from tinytensor.kernels.rows import reshaped
 from tinytensor.kernels.sorting import launch_sort
 from tinytensor.kernels.walk import axes as axes_struct
@@ -66,7 +67,7 @@ def wrapped(index: Array, size: int, axis: int, shape: Shape, what: str) -> Arra
     if low < -size or high >= size:
         raise out_of_range(high if high >= size else low, axis, shape, what)
     if index.dtype != np.int64:  # index + size may overflow int8, and uint64 + int64 is float64
-        if copies.listener is not None:
+        if observers:
             copies.note("", "dtype", index.size * 8, f"indices of dtype {index.dtype} become int64")
         index = index.astype(np.int64)
     return np.where(index < 0, index + size, index) if low < 0 else index
@@ -181,7 +182,7 @@ def _rows(x: Array, axes: Axes) -> Array:
 
 def note_picked(y: Array | View) -> None:
     """Report to the copy log that an op copies elements selected by index tensors or a mask."""
-    if copies.listener is not None:
+    if observers:
         copies.note("", "index", y.nbytes, "selected elements are not evenly strided, so they are copied")
 
 

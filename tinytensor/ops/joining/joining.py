@@ -25,6 +25,7 @@ from tinytensor.dispatch.transfer import constant, values
 from tinytensor.dispatch.views import make_view
 from tinytensor.dtypes import DType, int64, promote
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.events import observers
 from tinytensor.layout import Layout, contiguous_strides
 from tinytensor.op import Direct, HostCall, Op, Spec, Specs, register
 from tinytensor.ops.indexing.gathering import take
@@ -54,7 +55,7 @@ kernels = HostKernels("joining")
 
 def note_joined(y: Array | View, op: str = "") -> None:
     """Report to the copy log that an op, the innermost running one, joins parts in one tensor."""
-    if copies.listener is not None:
+    if observers:
         copies.note(op, "join", y.nbytes, "separate parts are written into one contiguous result")
 
 

@@ -10,6 +10,7 @@ from tinytensor.dispatch import copies
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import int64
 from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError
+from tinytensor.events import observers
 from tinytensor.kernels.rows import reshaped
 from tinytensor.op import Spec
 from tinytensor.ops.elementwise.comparison import not_equal
@@ -77,7 +78,7 @@ def as_int64(indices: Array) -> Array:
 
 
 def _note_cast(indices: Array, kind: type[np.signedinteger[Any]]) -> None:
-    if copies.listener is not None:
+    if observers:
         nbytes = indices.size * np.dtype(kind).itemsize
         copies.note("", "dtype", nbytes, f"indices become {np.dtype(kind)}")
 

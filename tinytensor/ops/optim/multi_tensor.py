@@ -18,6 +18,7 @@ from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import DType, float32, float64, int32, int64
 from tinytensor.errors import GradError, ShapeError
+from tinytensor.events import observers
 from tinytensor.kernels.rows import need_tensors
 from tinytensor.op import Spec
 from tinytensor.ops.inplace import check_target, copy_
@@ -237,7 +238,7 @@ def cast_all(tensors: Sequence[Tensor], dtype: DType) -> list[Tensor]:
     same = all([x.storage.device is device and x.storage.dtype is float32 for x in tensors])
     if device is cpu or not same or not all([x.layout.is_contiguous for x in tensors]):
         return [cast(x, dtype) for x in tensors]
-    if copies.listener is not None:
+    if observers:
         nbytes = sum([x.layout.size * dtype.itemsize for x in tensors])
         copies.note("cast", "dtype", nbytes, f"{len(tensors)} tensors become {dtype}")
     made = [empty(x.layout.shape, dtype, device) for x in tensors]

@@ -17,6 +17,7 @@ from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_ty
 from tinytensor.dispatch.transfer import values
 from tinytensor.dtypes import bool_, float64, int8, int32, int64, uint64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.events import observers
 from tinytensor.generator import Generator
 from tinytensor.kernels.reduction import power_of_two
 from tinytensor.kernels.sorting import BLOCK_ITEMS, FEW, TILE, launch_sort
@@ -92,7 +93,7 @@ class Multinomial(Op):
     def cpu(self, y: Array, p: Array, stream: Stream) -> None:
         if not y.size:
             return
-        if copies.listener is not None and p.dtype != np.float64:
+        if observers and p.dtype != np.float64:
             copies.note("", "dtype", p.size * 8, "sums of weights are formed in float64")
         rows, out = p.reshape(-1, p.shape[-1]).astype(np.float64), y.reshape(-1, self.num_samples)
         np.ldexp(rows, -np.frexp(rows.max(1, keepdims=True))[1], out=rows)  # the largest is in [1/2, 1)

@@ -20,6 +20,7 @@ from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dispatch.record import edge_of, record
 from tinytensor.dtypes import as_dtype
 from tinytensor.errors import DTypeError
+from tinytensor.events import observers
 from tinytensor.kernels.reduction import launch_reduction
 from tinytensor.layout import SMALL, contiguous
 from tinytensor.op import Direct, Op, Spec, Specs, per_input, register
@@ -64,7 +65,7 @@ def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
     if layout.size > SMALL or grad.storage.device is not cpu or graphs or type(grad) is not Tensor:
         return expand(reshape(grad, kept), shape)
     a = arr(grad)
-    if copies.listener is not None:
+    if observers:
         copies.note("sum", "join", layout.size * a.itemsize, "a small gradient is repeated in memory")
     y = np.empty(shape, a.dtype)
     y[...] = a.reshape(kept) if a.ndim else a

@@ -28,6 +28,7 @@ from tinytensor.dispatch.views import ViewOp, all_ints, known_view, make_view, v
 from tinytensor.dispatch.watch import Run, watched
 from tinytensor.dtypes import DType, as_dtype, bfloat16, float32
 from tinytensor.errors import ShapeError, TinyTensorError
+from tinytensor.events import observers
 from tinytensor.kernels.reduction import launch_reduction
 from tinytensor.layout import Layout
 from tinytensor.op import HostCall, Op, Spec, Specs, per_input, register
@@ -256,7 +257,7 @@ def cast(x: Tensor, dtype: DType) -> Tensor:
         return x
     if not (source.is_inexact and dtype.is_inexact) and x._requires:
         x = detach(x)  # no gradient passes through integers
-    if copies.listener is not None:
+    if observers:
         copies.note("cast", "dtype", x.layout.size * dtype.itemsize, f"{source} becomes {dtype}")
     return apply(Cast(dtype=dtype, source=source), x)
 
@@ -322,7 +323,7 @@ def clone(x: Tensor) -> Tensor:
     >>> x.tolist()
     [1.0, 2.0]
     """
-    if copies.listener is not None:
+    if observers:
         copies.note("clone", "asked", x.layout.size * x.storage.dtype.itemsize, "the program calls clone()")
     return copied(x)
 
@@ -341,7 +342,7 @@ def contiguous(x: Tensor) -> Tensor:
 
 
 def _note_layout(op: str, kind: str, x: Tensor, why: str) -> None:
-    if copies.listener is not None:
+    if observers:
         layout, nbytes = x.layout, x.layout.size * x.storage.dtype.itemsize
         copies.note(op, kind, nbytes, f"{why}: x is {copies.describe(layout.shape, layout.strides)}")
 

@@ -1,7 +1,7 @@
 """CPU graph capture: ops are recorded as steps instead of executed, and replayed later.
 
-Plans that are made while something is `observing` add a step to `capturing()`; other plans are not found
-then. What cannot be replayed raises DeviceError: reading a result, and writes that are not steps.
+A graph is an observer (`events.py`): plans that are looked up while there is one add a step to `capturing()`.
+What cannot be replayed raises DeviceError: reading a result, and writes that are not steps.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ import numpy as np
 
 from tinytensor.config import config
 from tinytensor.errors import DeviceError, KernelError
+from tinytensor.events import Observer, observers
 from tinytensor.runtime.cpu.arrays import silent
 from tinytensor.runtime.cpu.chain import Native, Step, chained, loops_of, run_steps
 from tinytensor.runtime.cpu.fused import Life, fuse, source_of
 from tinytensor.runtime.cpu.memory import Arena
 
-__all__ = ["HostGraph", "capturing", "graphs", "observing", "refuse"]
+__all__ = ["HostGraph", "capturing", "graphs", "refuse"]
 
 
 LOOPS_FROM = 10  # the replay at which elementwise loops are generated and compiled, a second of work
 
 
-class HostGraph:
+class HostGraph(Observer):
     """A captured graph: a list of steps on fixed arrays. As a context manager it records the thread's work.
 
     Attributes:
@@ -119,23 +120,30 @@ class HostGraph:
         """Record that the storage was filled at the capture, by no step."""
         self._constants.append(storage)
 
-    def check_write(self, storage: Any, why: str) -> None:
+    def node(self, node: Any, outs: Any) -> None:
+        """Keep a reference to each node of the thread."""
+        if self.is_ours:
+            self.nodes.append(weakref.ref(node))
+
+    def written(self, storage: Any) -> None:
         """Raise DeviceError for a write that is not a step."""
+        if not self.is_ours:
+            return
         for i, noted in enumerate(self._noted):
             if noted is storage:
                 del self._noted[i]
                 return
-        raise _impossible(f"the write of {why}")
+        raise _impossible(f"the write of {storage.last_op}")
 
     def __enter__(self) -> HostGraph:
         refuse("capturing")
-        observing.append(self)
+        observers.append(self)
         graphs.append(self)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         graphs.remove(self)
-        observing.remove(self)
+        observers.remove(self)
         self.ended = kind is None
         self._clock[0] = None
         self._constants, self._noted = [], []
@@ -174,7 +182,6 @@ class HostGraph:
             run()
 
 
-observing: list[object] = []  # captures and tools that see ops: while there are any, other plans run
 graphs: list[HostGraph] = []  # graphs being captured, at most one per thread
 
 
