@@ -90,7 +90,10 @@ def _run_any(op: AnyOp, places: Sequence[Any], arrays: Sequence[Any]) -> None:
 
 def run_plain(op: AnyOp, places: Sequence[Any], arrays: Sequence[Any]) -> None:
     """Compute into arrays with the op's C++ kernel, or else with its NumPy code; not for elementwise ops."""
-    copies.run_as(op.name, _run_plain, op, places, arrays)
+    if observers or config.strict_layout:
+        copies.run_as(op.name, _run_plain, op, places, arrays)
+    else:
+        _run_plain(op, places, arrays)
 
 
 def _run_plain(op: AnyOp, places: Sequence[Any], arrays: Sequence[Any]) -> None:

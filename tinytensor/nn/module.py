@@ -108,13 +108,11 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call forward and the hooks."""
-        if observers:
-            return around("module", self, run=partial(self._called, args, kwargs))
-        return self._called(args, kwargs)
+        if not observers and not self._pre_hooks and not self._hooks:
+            return self.forward(*args, **kwargs)
+        return around("module", self, run=partial(self._called, args, kwargs))
 
     def _called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self._pre_hooks and not self._hooks:
-            return self.forward(*args, **kwargs)
         for before in tuple(self._pre_hooks):
             replaced = before(self, args)
             if replaced is not None:
