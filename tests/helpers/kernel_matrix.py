@@ -240,14 +240,14 @@ class _NoReports(dict[Any, Any]):
 def recording(architecture: int) -> Iterator[Recorder]:
     """Let device cuda be a recorder."""
     recorder = Recorder(architecture)
-    before = runtimes.get(recorder.device), launch._launches, launch._plans, bounds._reports
+    before = runtimes.get(recorder.device), launch._launches, bounds._reports
     runtimes[recorder.device] = recorder
-    launch._launches, launch._plans = {}, {}
+    launch._launches = {}
     bounds._reports = _NoReports()
     try:
         yield recorder
     finally:
-        real, launch._launches, launch._plans, bounds._reports = before
+        real, launch._launches, bounds._reports = before
         runtimes.pop(recorder.device)
         if real is not None:
             runtimes[recorder.device] = real

@@ -44,6 +44,7 @@ from tinytensor.commands import check
 from tinytensor.commands.exercises import EXERCISES
 from tinytensor.commands.selftest import BOUNDS
 from tinytensor.dispatch import launch
+from tinytensor.dispatch.plan import forget_plans
 from tinytensor.emulator.check.runtime import the_checked_core
 from tinytensor.errors import KernelError, TinyTensorError
 from tinytensor.op_table import FAMILIES
@@ -372,7 +373,8 @@ def _run_calls(calls: list[Call]) -> tuple[str, str]:
     runtime = emulator("checked")
     runtime._kernels.clear()  # files of the package are not expected to change
     runtime._sources.clear()
-    launch._plans.clear()  # of elementwise ops, with their kernels
+    forget_plans()  # with their kernels
+    launch._plan.cache_clear()
     for call in calls:
         try:
             prepare_all([call], "checked")

@@ -225,7 +225,7 @@ def _choose(op: AnyOp, plan: Plan) -> Callable[..., None]:
 def _compute_elementwise(op: Any, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], _: Any) -> None:
     """By the functor of the op, on a device."""
     assert plan.compute is not None
-    on_device(op, xs, view_of(outs[0]), plan.compute, op.untyped)
+    plan.launched = on_device(op, xs, view_of(outs[0]), plan.compute, op.untyped, plan.launched)
 
 
 def _compute_on_device(op: AnyOp, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], _: Any) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from tinytensor.dispatch import copies
 from tinytensor.dispatch import launch as launching
 from tinytensor.dispatch.bounds import raise_reported
-from tinytensor.dispatch.launch import View, view_of
+from tinytensor.dispatch.launch import Launched, View, view_of
 from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import DType, bool_, complex64, complex128, float32, float64, promote
 from tinytensor.errors import DTypeError, NumberRangeError, shown
@@ -212,9 +212,17 @@ def convert(what: str, x: Any, dtype: DType) -> Any:
         raise _out_of_range(what, x, dtype) from None
 
 
-def on_device(op: AnyElementwise, items: Sequence[Any], out: View, dtype: DType, untyped: int = 0) -> None:
+def on_device(
+    op: AnyElementwise,
+    items: Sequence[Any],
+    out: View,
+    dtype: DType,
+    untyped: int = 0,
+    known: Launched | None = None,
+) -> Launched | None:
     """out = op(*items) with the CUDA functor named like the op, computed in this dtype; others are cast, but
-    for 16-bit floats beside float32, which kernels of two operands read as they are.
+    for 16-bit floats beside float32, which kernels of two operands read as they are. `known` is what an
+    earlier call with the same metadata returned.
     """
     device = out.storage.device
     launch = launching.launch_for(op, device)
@@ -237,7 +245,7 @@ def on_device(op: AnyElementwise, items: Sequence[Any], out: View, dtype: DType,
     first = operands[0].dtype if isinstance(operands[0], View) else dtype
     rest = operands[1].dtype if mixed and isinstance(operands[1], View) else dtype
     functor = op.__name__ if isinstance(op, type) else type(op).__name__
-    launching.elementwise(launch.runtime, launch.stem, functor, out, operands, rest, first)
+    return launching.elementwise(launch.runtime, launch.stem, functor, out, operands, rest, first, known)
 
 
 def number(what: str, x: Scalar, dtype: DType) -> bytes:

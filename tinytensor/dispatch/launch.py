@@ -9,8 +9,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinytensor import dtypes
 from tinytensor.device import Device
@@ -295,8 +296,16 @@ def _lent(runtime: Runtime, t: Any) -> Any:
 
 # ---- elementwise -------------------------------------------------------------------------------------------
 
-_plans: dict[Any, tuple[Kernel, int, struct.Struct, tuple[int, ...], int]] = {}
-_MAX_PLANS = 10_000
+
+class Launched(NamedTuple):
+    """An elementwise kernel, and what it gets beside addresses and numbers: kept by the plan of an op."""
+
+    runtime: Runtime
+    kernel: Kernel
+    grid: int
+    form: struct.Struct  # `Operands` of elementwise.cuh
+    tail: tuple[int, ...]  # its last fields: sizes and strides
+    n: int
 
 
 def elementwise(
@@ -307,7 +316,8 @@ def elementwise(
     operands: Sequence[View | bytes],
     dtype: DType,
     first: DType,
-) -> None:
+    known: Launched | None = None,
+) -> Launched | None:
     """out = functor(*operands), broadcast to out's shape.
 
     Args:
@@ -318,43 +328,40 @@ def elementwise(
         operands: Views, or Python numbers as 8 bytes of the stored dtype (16-bit floats as float32).
         dtype: stored dtype of the operands after the first.
         first: stored dtype of the first operand.
+        known: what an earlier call with these layouts and dtypes returned.
     """
     if out.layout.size == 0:
-        return
-    layouts = tuple([v.layout if type(v) is View else None for v in operands])
-    key = runtime, stem, functor, out.layout, out.dtype, dtype, first, layouts, _most_blocks
-    plan = _plans.get(key)
-    if plan is None:
-        if len(_plans) >= _MAX_PLANS:
-            _plans.clear()
-        plan = _plans[key] = _plan(runtime, stem, functor, out, layouts, dtype, first)
-    kernel, grid, form, tail, n = plan
+        return known
+    if known is None or known.runtime is not runtime:
+        layouts = [v.layout if type(v) is View else None for v in operands]
+        known = _plan(runtime, stem, functor, (out.dtype, first, dtype), out.layout, *layouts)
+    _, kernel, grid, form, tail, n = known
     pointers = [v.ptr if type(v) is View else 0 for v in operands]
     numbers = [_ZERO if type(v) is View else v for v in operands]
     kernel(grid, BLOCK, (form.pack(out.ptr, *pointers, *numbers, *tail), n))
+    return known
 
 
 _ZERO = bytes(8)
 Instance = tuple[str, tuple[TemplateArgument, ...]]
 
 
+@lru_cache(maxsize=10_000)
 def _plan(
     runtime: Runtime,
     stem: str,
     functor: str,
-    out: View,
-    layouts: Sequence[Layout | None],
-    dtype: DType,
-    first: DType,
-) -> tuple[Kernel, int, struct.Struct, tuple[int, ...], int]:
-    """Kernel name, grid size, and the `Operands` struct (elementwise.cuh) without its pointers."""
-    shape = out.layout.shape
-    given = [out.layout, *[layout and layout.expand(shape) for layout in layouts]]
+    dtypes: tuple[DType, DType, DType],
+    out: Layout,
+    *layouts: Layout | None,
+) -> Launched:
+    shape = out.shape
+    given = [out, *[layout and layout.expand(shape) for layout in layouts]]
     sizes, strides = merge(shape, [(0,) * len(shape) if g is None else g.strides for g in given])
-    n, count = out.layout.size, len(layouts)
+    n, count = out.size, len(layouts)
     reach = max([n, *[1 + _span(sizes, s) for s in strides]])
     index, code = ("int", "i") if reach <= _INT_MAX else ("long long", "q")
-    types = (functor, out.dtype, first, dtype, count)
+    types = (functor, *dtypes, count)
     contiguous_instance: Instance = ("elementwise_contiguous", (*types, index))
     strided: list[Instance] = [("elementwise_strided", (*types, rank, index)) for rank in RANKS]
     if len(sizes) <= 1 and all(
@@ -377,7 +384,10 @@ def _plan(
     kernel = runtime.kernel(stem, chosen[0], *chosen[1], together=together)
     form = struct.Struct("@" + "P" * (count + 1) + "8s" * count + code * rank * (count + 2) + "0q")
     tail = (*sizes, *[step for s in strides for step in s])
-    return kernel, blocks_for(n, per_block), form, tail, n
+    return Launched(runtime, kernel, blocks_for(n, per_block), form, tail, n)
+
+
+plan_caches.append(_plan.cache_clear)
 
 
 def _span(shape: Sequence[int], strides: Sequence[int]) -> int:

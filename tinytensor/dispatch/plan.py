@@ -11,6 +11,7 @@ import numpy as np
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch.checks import common_device
 from tinytensor.dispatch.elementwise import NUMBERS, is_elementwise
+from tinytensor.dispatch.launch import Launched, plan_caches
 from tinytensor.dtypes import DType
 from tinytensor.errors import DTypeError
 from tinytensor.layout import SMALL, Layout, contiguous, ordered, with_aligned_rows
@@ -38,6 +39,7 @@ class Plan:
         device: where the op runs.
         results: for each output, or None for an output that is not computed.
         compute: the dtype that an elementwise op computes in; None for other ops.
+        launched: the kernel and the grid of an elementwise op on a device, once it has run there.
         direct: for small operands, a function of their arrays that returns the result: see `Op.direct`.
         observed: the call may be seen by a capture or a tool: it is one of `Op.observed`.
         fast: there is `direct`, and nothing sees the call.
@@ -52,13 +54,14 @@ class Plan:
     """
 
     __slots__ = (
-        *("complex", "compute", "device", "direct", "dtype", "fast", "layout", "meta", "observed"),
-        *("recorded", "results", "run", "single", "small", "specs"),
+        *("complex", "compute", "device", "direct", "dtype", "fast", "launched", "layout", "meta"),
+        *("observed", "recorded", "results", "run", "single", "small", "specs"),
     )
 
     device: Device
     results: tuple[Result | None, ...]
     compute: DType | None
+    launched: Launched | None
     direct: Direct | None
     observed: bool
     fast: bool
@@ -78,7 +81,7 @@ def new_plan(
 ) -> tuple[tuple[Any, ...], Plan]:
     """(checked operands, plan) of a call whose plan was not found by `type(x)`; keeps it in its table."""
     global _count
-    xs = tuple([_checked(op, x) for x in xs])
+    xs = tuple([x if isinstance(x, Tensor) else _checked(op, x) for x in xs])
     if len(xs) < len(op.inputs):
         raise TypeError(f"{op.name} of {len(xs)} operands: they are {', '.join(op.inputs)}")
     *steps, last = [meta_of(x) if isinstance(x, Tensor) else type(x) for x in xs]
@@ -112,10 +115,11 @@ def forget_plans() -> None:
     _count = 0
 
 
+plan_caches.append(forget_plans)
+
+
 def _checked(op: AnyOp, x: Any) -> Any:
-    """The operand: a tensor, None, or, for an elementwise op, a Python number."""
-    if isinstance(x, Tensor):
-        return x
+    """An operand that is no tensor: None, or, for an elementwise op, a Python number."""
     if is_elementwise(op):
         if isinstance(x, np.generic):
             x = x.item()
@@ -145,7 +149,7 @@ def _plan(op: AnyOp, xs: Sequence[Any]) -> Plan:
     p.results = tuple([None if spec is None else _result(spec, p.device) for spec in specs])
     first = specs[0] if specs else None
     p.recorded = not op.writes and (op.visible > 1 or first is None or first.dtype.is_inexact)
-    p.specs = p.compute = p.direct = None
+    p.specs = p.compute = p.direct = p.launched = None
     p.complex = any([spec is not None and spec.dtype.kind == "complex" for spec in specs])
     if is_elementwise(op):
         assert first is not None
