@@ -96,11 +96,7 @@ class CopyLog(Shown, Observer):
         return Report("Copies of a block of code", (self.table(),))
 
 
-@block(
-    "log",
-    why="it logs the copies of all threads, so a second one would log the same",
-    fix="end it first, or read its entries so far",
-)
+@block
 def trace_copies() -> Iterator[CopyLog]:
     """Log every copy that the code inside makes, implicit and explicit.
 
@@ -110,9 +106,6 @@ def trace_copies() -> Iterator[CopyLog]:
 
     Returns:
         A context manager that yields a CopyLog, which fills as the code runs.
-
-    Raises:
-        ArgumentError: another log is open.
 
     Example:
         >>> from tinytensor import lab

@@ -7,7 +7,6 @@ that stands for a picture on a terminal.
 from __future__ import annotations
 
 import textwrap
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -15,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from tinytensor.errors import ArgumentError
 from tinytensor.lab.html import Html, Page, frame, page, preformatted, tag
 
 P = ParamSpec("P")
@@ -204,29 +202,12 @@ class Block(Generic[T]):
         return f"nothing was recorded yet: with lab.{self._name}(…) as result: …, then print(result)"
 
 
-def block(what: str, why: str, fix: str) -> Callable[[Callable[P, Iterator[T]]], Callable[P, Block[T]]]:
-    """`contextlib.contextmanager` whose Block is open once at a time; `what`, `why`, `fix`: of that error."""
+def block(function: Callable[P, Iterator[T]]) -> Callable[P, Block[T]]:
+    """`contextlib.contextmanager` that returns a Block."""
+    managed = contextmanager(function)
 
-    def decorated(function: Callable[P, Iterator[T]]) -> Callable[P, Block[T]]:
-        managed, lock = contextmanager(function), threading.Lock()
+    @wraps(function)
+    def opened(*args: P.args, **kwargs: P.kwargs) -> Block[T]:
+        return Block(function.__name__, managed(*args, **kwargs))
 
-        @contextmanager
-        def alone(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-            acquired = False
-            try:
-                acquired = lock.acquire(blocking=False)
-                if not acquired:
-                    raise ArgumentError(f"{function.__name__}: another {what} is open", why=why, fix=fix)
-                with managed(*args, **kwargs) as result:
-                    yield result
-            finally:
-                if acquired:
-                    lock.release()
-
-        @wraps(function)
-        def opened(*args: P.args, **kwargs: P.kwargs) -> Block[T]:
-            return Block(function.__name__, alone(*args, **kwargs))
-
-        return opened
-
-    return decorated
+    return opened

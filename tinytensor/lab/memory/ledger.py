@@ -183,10 +183,11 @@ class Ledger(Shown, Observer):
             self._settle()
             if self.model is None and self.optimizer is None:
                 self._meet(p for p in node.parents if is_tensor(p))
-            if type(node.saved) is list and (
+            if isinstance(node.saved, list) and (
                 things := self._saved_things(r[0] for r in node.saved if type(r) is tuple)
             ):
-                node.saved = _SavedList(node.saved)
+                if type(node.saved) is list:
+                    node.saved = _SavedList(node.saved)
                 self._keep(things, node.saved, node)
             elif isinstance(node.saved, Dropped):  # recorded before the ledger was opened
                 self._meet_region(node.saved.region)

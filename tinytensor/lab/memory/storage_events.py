@@ -14,11 +14,7 @@ from tinytensor.nn import Module
 from tinytensor.optim import Optimizer
 
 
-@block(
-    "ledger",
-    why="memory belongs to the process, so both would count the same",
-    fix="end it first; its `mark` labels a point in time, its `now` is the current usage",
-)
+@block
 def memory(
     model: Module | None = None, optimizer: Optimizer | None = None, *, device: Any = "cpu"
 ) -> Iterator[Ledger]:
@@ -38,7 +34,7 @@ def memory(
         A context manager that yields a Ledger, which can be read within the block and afterwards.
 
     Raises:
-        ArgumentError: another ledger is open, or model or optimizer has the wrong type.
+        ArgumentError: model or optimizer has the wrong type.
         DeviceError: there is no such device.
 
     Example:

@@ -275,7 +275,7 @@ def _row(group: OpTime, per: int, whole: float, peaks: Peaks | None) -> tuple[st
 # ---- opening one -------------------------------------------------------------------------------------------
 
 
-@block("profile", why="both would record the same ops", fix="end it first; one profile records everything")
+@block
 def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
     """Profile the ops of the code inside, on all threads and devices.
 
@@ -290,9 +290,6 @@ def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
 
     Returns:
         A context manager that yields a Profile, complete when the block has ended.
-
-    Raises:
-        ArgumentError: another profile is open.
 
     Memory: 1 to 2 KB per executed op, for its shapes and lines.
 
