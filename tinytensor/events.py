@@ -6,6 +6,7 @@ op and the storage of its result. So no fast path asks more than once.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -57,6 +58,24 @@ class Observer:
 
     def drawn(self, generator: Any, before: int, count: int) -> None:
         """So many blocks of samples were taken at an offset; the count is -1 if the generator was seeded."""
+
+
+class OfThread(Observer):
+    """An observer that cares for the thread which makes it.
+
+    Attributes:
+        thread: that thread.
+    """
+
+    __slots__ = ("thread",)
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this is the thread."""
+        return self.thread == threading.get_ident()
 
 
 observers: list[Observer] = []

@@ -9,7 +9,6 @@ generates the samples of the same calls without a graph. Independent of tensors.
 from __future__ import annotations
 
 import struct
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Self
@@ -17,7 +16,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from tinytensor.errors import DeviceError
-from tinytensor.events import Observer, observers
+from tinytensor.events import OfThread, observers
 from tinytensor.generator import Generator
 from tinytensor.runtime.base import Runtime
 
@@ -34,7 +33,7 @@ class Stream(NamedTuple):
 
 def stream(runtime: Runtime, at: Stream) -> bytes:
     """A `Stream` argument (kernels/stream.cuh) for the samples from there on."""
-    for streams in _capturing:
+    for streams in observers:
         if not isinstance(streams, DeviceStreams) or streams.runtime is not runtime:
             continue
         if (found := streams.draws.get(at)) is not None:
@@ -47,7 +46,7 @@ def moving(at: Stream) -> Callable[[], Stream] | None:
     """For an op on the CPU whose samples are drawn in the function that this thread captures: a function that
     returns where those of the next replay begin.
     """
-    for streams in _capturing:
+    for streams in observers:
         if isinstance(streams, HostStreams) and streams.is_ours and at in streams.draws:
             streams.unread.discard(at)
             return partial(_moved, streams, *streams.draws[at])
@@ -59,32 +58,25 @@ def _moved(streams: HostStreams, slot: int, distance: int) -> Stream:
     return Stream(seed, (offset + distance) % (1 << 64))
 
 
-class Streams(Observer):
+class Streams(OfThread):
     """The generators that one captured graph samples from. A context manager around the capture, which runs
     nothing: it restores the states of the generators at its end.
     """
 
-    __slots__ = ("_before", "_drawn", "_generators", "_thread", "draws")
+    __slots__ = ("_before", "_drawn", "_generators", "draws")
 
     def __init__(self) -> None:
-        self._thread = threading.get_ident()
+        super().__init__()
         self.draws: dict[tuple[int, int], tuple[int, int]] = {}  # (seed, offset) → slot, distance
         self._generators: list[Generator] = []  # by slot
         self._before: list[dict[str, int]] = []  # their states before the capture
         self._drawn: list[int] = []  # counter blocks that one replay consumes
 
-    @property
-    def is_ours(self) -> bool:
-        """Whether this thread captures the graph."""
-        return threading.get_ident() == self._thread
-
     def __enter__(self) -> Self:
         observers.append(self)
-        _capturing.append(self)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        _capturing.remove(self)
         observers.remove(self)
         for generator, before, count in zip(self._generators, self._before, self._drawn, strict=False):
             after, end = generator.get_state(), (before["offset"] + count) % (1 << 64)
@@ -175,9 +167,6 @@ class HostStreams(Streams):
     def begin(self) -> None:
         """Before a replay: set its seeds and offsets."""
         self.states = self.advance()
-
-
-_capturing: list[Streams] = []
 
 
 def _was_set(generator: Generator) -> DeviceError:

@@ -13,7 +13,7 @@ from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch import bounds
 from tinytensor.dispatch.watch import watched
 from tinytensor.errors import ArgumentError, DeviceError
-from tinytensor.events import Observer, observing
+from tinytensor.events import OfThread, observers, observing
 from tinytensor.random_streams import DeviceStreams, HostStreams
 from tinytensor.runtime import runtime_of, started
 from tinytensor.runtime.cpu.graph import HostGraph, refuse
@@ -22,16 +22,13 @@ from tinytensor.tensor import Tensor
 
 __all__ = ["CapturedGraph", "before_replay", "capture", "is_capturing"]
 
-_capturing: list[CapturedGraph] = []
 
-
-class CapturedGraph(Observer):
+class CapturedGraph(OfThread):
     """A captured function; made by `capture`.
 
     Attributes:
         outputs: the return value of the function: tensors of any shapes, overwritten by each replay.
         launches: number of kernels in the graph.
-        thread: the thread that captures it.
         kept: tensors that live as long as the graph.
 
     Example:
@@ -43,11 +40,10 @@ class CapturedGraph(Observer):
     """
 
     def __init__(self, device: Device) -> None:
+        super().__init__()
         self.device = device
-        self.thread = threading.get_ident()
         self.outputs: Any = None
         self.kept: list[Tensor] = []
-        self._records = False
         self._work = HostWork() if device is cpu else DeviceWork(device)
         self._prologue: list[Callable[[], object]] = []
         self._replaying = threading.Lock()
@@ -90,22 +86,11 @@ class CapturedGraph(Observer):
         """Capture one call of fn, without executing its work."""
         try:
             with self._work.capture(), observing(self):
-                self._records = True
-                _capturing.append(self)
-                try:
-                    self.outputs = fn()
-                finally:
-                    self._records = False
-                    _capturing.remove(self)
+                self.outputs = fn()
         except BaseException:
             self._set_grads()  # nothing has computed the new ones
             raise
         self._grads = {ref: t._grad for ref in self._grads if (t := ref()) is not None}
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether this thread is capturing the graph."""
-        return self._records and self.thread == threading.get_ident()
 
     def gradient(self, tensor: Tensor) -> None:
         """Remember the `.grad` that a failed capture restores."""
@@ -152,18 +137,18 @@ class CapturedGraph(Observer):
         return ()
 
 
-class DeviceWork(Observer):
+class DeviceWork(OfThread):
     """Captured kernels of a device, their random streams, and the storages that they write."""
 
     source = ""  # every kernel has a file
     _under_way: ClassVar[dict[Device, DeviceWork]] = {}  # captures, one at a time on each device
 
     def __init__(self, device: Device) -> None:
+        super().__init__()
         self._runtime = runtime_of(device)
         self._streams = DeviceStreams(self._runtime)
         self._graph: Any = None
         self._checks_bounds = False
-        self._thread = threading.get_ident()
         self._written: dict[weakref.ref[Storage], None] = {}  # memory that the graph writes
         self._used: set[Storage] = set()  # made before; the graph uses their addresses, so they live as long
 
@@ -178,7 +163,7 @@ class DeviceWork(Observer):
         """Record the launches of the block without executing them."""
         try:
             first = self._under_way.setdefault(self._runtime.device, self)
-            if first._thread != self._thread:
+            if first.thread != self.thread:
                 raise DeviceError(
                     f"{self._runtime.device}: another thread is capturing a graph",
                     why="a capture takes the work and the memory of a device: two at once would mix theirs",
@@ -192,17 +177,15 @@ class DeviceWork(Observer):
         self._written = {ref: None for ref in self._written if ref() is not None}
         self._checks_bounds = bounds.is_expected(self._runtime)
 
-    def _is_ours(self, storage: Storage) -> bool:
-        return threading.get_ident() == self._thread and storage.device is self._runtime.device
-
     def storage(self, storage: Storage) -> None:
         """Memory of the graph: what is in it at the end counts as written by each replay."""
-        if self._is_ours(storage):
+        if self.is_ours and storage.device is self._runtime.device:
             self._written[weakref.ref(storage)] = None
 
     def used(self, storage: Storage) -> None:
         """Keep memory that was made before."""
-        if self._is_ours(storage) and weakref.ref(storage) not in self._written:
+        ours = self.is_ours and storage.device is self._runtime.device
+        if ours and weakref.ref(storage) not in self._written:
             self._used.add(storage)
 
     def written(self, storage: Storage) -> None:
@@ -293,7 +276,7 @@ def current() -> CapturedGraph | None:
         >>> current() is None
         True
     """
-    mine = [graph for graph in _capturing if graph.is_ours]
+    mine = [o for o in observers if isinstance(o, CapturedGraph) and o.is_ours]
     return mine[-1] if mine else None
 
 

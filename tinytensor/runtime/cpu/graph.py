@@ -6,7 +6,6 @@ What cannot be replayed raises DeviceError: reading a result, and writes that ar
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +16,7 @@ import numpy as np
 
 from tinytensor.config import config
 from tinytensor.errors import DeviceError, KernelError
-from tinytensor.events import Observer, observers
+from tinytensor.events import OfThread, observers
 from tinytensor.runtime.cpu.arrays import silent
 from tinytensor.runtime.cpu.chain import Native, Step, chained, loops_of, run_steps
 from tinytensor.runtime.cpu.fused import Life, fuse, source_of
@@ -29,7 +28,7 @@ __all__ = ["HostGraph", "capturing", "graphs", "refuse"]
 LOOPS_FROM = 10  # the replay at which elementwise loops are generated and compiled, a second of work
 
 
-class HostGraph(Observer):
+class HostGraph(OfThread):
     """A captured graph: a list of steps on fixed arrays. As a context manager it records the thread's work.
 
     Attributes:
@@ -48,12 +47,12 @@ class HostGraph(Observer):
             "_replays",
             "_restores",
             "_steps",
-            "_thread",
         ),
         *("_results", "_writes", "arena", "ended", "nodes"),
     )
 
     def __init__(self) -> None:
+        super().__init__()
         self.arena = Arena()
         self.nodes: list[Any] = []
         self._restores: list[Callable[[], object]] = []  # of constants that steps overwrite; run first
@@ -66,7 +65,6 @@ class HostGraph(Observer):
         self._noted: list[Any] = []  # storages written by the last steps
         self._writes: dict[int, Any] = {}  # by id: older storages that steps write, so that replays count
         self._results: list[Callable[[], Any]] = []  # weak references to storages that the graph makes
-        self._thread = threading.get_ident()  # the capturing thread
         self.ended = False
 
     @property
@@ -78,11 +76,6 @@ class HostGraph(Observer):
     def source(self) -> str:
         """C++ source of the loops that elementwise steps become."""
         return source_of(list(fuse([step.formula for step in self._steps]).values()))
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether this thread is capturing the graph."""
-        return self._thread == threading.get_ident()
 
     def add(self, step: Step, *written: Any) -> None:
         """Record a step, with the existing storages that it writes."""
