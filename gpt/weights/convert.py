@@ -7,7 +7,6 @@ from pathlib import Path
 import tinytensor as tt
 from gpt.console import Parser, command, note
 from gpt.models.gpt import GPT
-from gpt.models.parameter_shapes import parameter_count
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.weights.gguf_format.reader import GgufFile
@@ -47,9 +46,10 @@ def main(argv: Sequence[str]) -> int:
         if wrong:
             raise ArgumentError(f"convert: {what}", why=why, fix=fix)
     model, tokenizer = load(args.src, block_size=args.block_size)
-    table = _write(args, form, model, tokenizer)
+    _write(args, form, model, tokenizer)
+    size = f", {Path(args.dst).stat().st_size / 2**20:,.1f} MiB" if form in _FILES else ""
     words = "no tokenizer" if tokenizer is None else repr(tokenizer)
-    print(f"wrote {args.dst}: {model.num_parameters():,} parameters, {words}{table}")
+    print(f"wrote {args.dst}: {model.num_parameters():,} parameters, {words}{size}")
     if args.quantize is not None:
         print(f"next   {command('eval', args.dst, '--data=FILE')}")
     elif tokenizer is not None:
@@ -77,8 +77,8 @@ def _parser() -> Parser:
     return parser
 
 
-def _write(args: Namespace, form: str, model: GPT, tokenizer: Tokenizer | None) -> str:
-    """Write the model; returns a table of what is packed."""
+def _write(args: Namespace, form: str, model: GPT, tokenizer: Tokenizer | None) -> None:
+    """Write the model."""
     dtype: Dtype = args.dtype or "float32"
     if form == "run":
         write_run(model, tokenizer, args.dst, "convert")
@@ -91,19 +91,4 @@ def _write(args: Namespace, form: str, model: GPT, tokenizer: Tokenizer | None) 
     else:
         source = open_source(args.src)
         about = source.about() if isinstance(source, GgufFile) else {}
-        counts = save_gguf(model, args.dst, tokenizer, dtype=args.quantize or dtype, about=about)
-        return f"\n{_table(model, counts)}" if args.quantize else ""
-    return ""
-
-
-def _table(model: GPT, counts: dict[str, tuple[int, int, int]]) -> str:
-    """Tensors, values, bytes and bits per value of each kind, and of all."""
-    whole = [sum(column) for column in zip(*counts.values(), strict=True)]
-    rows = [(kind, *numbers) for kind, numbers in counts.items()] + [("all", *whole)]
-    lines = [f"{'kind':<8}{'tensors':>8}{'values':>14}{'MiB':>9}{'bits':>7}"]
-    lines += [
-        f"{kind:<8}{tensors:>8}{values:>14,}{size / 2**20:>9.1f}{8 * size / values:>7.2f}"
-        for kind, tensors, values, size in rows
-    ]
-    floats = 4 * parameter_count(model.config)
-    return "\n".join([*lines, f"{'float32':<8}{'':>22}{floats / 2**20:>9.1f}{32:>7.2f}"])
+        save_gguf(model, args.dst, tokenizer, dtype=args.quantize or dtype, about=about)

@@ -1,11 +1,9 @@
-"""Command `python -m gpt info PATH`: tensors of a weight file and parameters by group, from its header."""
+"""Command `python -m gpt info PATH`: the tensors of a weight file, from its header."""
 
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 import tinytensor as tt
 from gpt.config import GPTConfig
@@ -18,18 +16,10 @@ from gpt.weights.weight_tensor import Stored, tensors_of
 from tinytensor.interop.safetensors_file import read_safetensors
 
 _BLOCK = re.compile(r"(?<![\w.])((?:transformer\.|model\.)?(?:h|layers|blk))\.\d+\.")
-_GROUPS = [  # by prefix of our name, without the block
-    ("token embeddings", r"wte\."),
-    ("positions", r"wpe\."),
-    ("attention", r"attn\.c_"),
-    ("feed-forward", r"mlp\."),
-    ("norms", r"ln_|attn\.[qk]_norm"),
-    ("output head", r"lm_head\."),
-]
 
 
-def inventory(tensors: Mapping[str, Stored], *, alike: bool = True) -> str:
-    """Table of tensors: name, shape, strides, dtype, bytes.
+def inventory(tensors: Mapping[str, Stored]) -> str:
+    """Table of tensors: name, shape, strides, dtype, bytes; a line for all blocks.
 
     Example:
         >>> from tinytensor.interop.safetensors_file import Entry
@@ -41,9 +31,8 @@ def inventory(tensors: Mapping[str, Stored], *, alike: bool = True) -> str:
     """
     lines: dict[tuple[str, str, str, str], list[int]] = {}
     for name, tensor in tensors.items():
-        shown = _BLOCK.sub(r"\1.N.", name) if alike else name
         strides = "blocks" if tensor.strides is None else str(tensor.strides)
-        key = (shown, str(tensor.shape), strides, tensor.dtype)
+        key = (_BLOCK.sub(r"\1.N.", name), str(tensor.shape), strides, tensor.dtype)
         lines.setdefault(key, []).append(tensor.array.nbytes)
     rows = [
         (shown, str(len(sizes)) if len(sizes) > 1 else "", *rest, f"{sum(sizes):,}")
@@ -52,48 +41,26 @@ def inventory(tensors: Mapping[str, Stored], *, alike: bool = True) -> str:
     return columns([("tensor", "blocks", "shape", "strides", "dtype", "bytes"), *rows], right=(5,))
 
 
-def parameters(source: Source) -> str:
-    """Table of parameters by group, with unused tensors last."""
-    owners = _owners(source)
-    counts: dict[str, list[int]] = {title: [0, 0] for title, _ in _GROUPS} | {"not used": [0, 0]}
-    for name, tensor in source.tensors.items():
-        ours = owners.get(source.naming.plain(name))
-        for value, amount in enumerate((int(np.prod(tensor.shape)), tensor.array.nbytes)):
-            counts[_group(ours)][value] += amount
-    total = sum(count for title, (count, _) in counts.items() if title != "not used")
-    rows = [
-        (title, f"{count:,}", f"{size:,}", f"{count / total:.1%}" if title != "not used" else "")
-        for title, (count, size) in counts.items()
-        if size
-    ]
-    size = sum(size for title, (_, size) in counts.items() if title != "not used")
-    head = ("group", "parameters", "bytes", "share")
-    return columns([head, *rows, ("model", f"{total:,}", f"{size:,}", "100.0%")], right=(1, 2, 3))
-
-
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt info PATH`."""
     parser = Parser(
         prog="python -m gpt info",
-        description="List the tensors of a model's file: names, shapes, strides, dtypes, bytes; parameters "
-        "by group. Only headers are read.",
+        description="List the tensors of a model's file: names, shapes, strides, dtypes, bytes. Only headers "
+        "are read; `plan` counts parameters by group.",
     )
     parser.add_argument("path", help="run directory, folder, .safetensors or .gguf file, or a hub name")
-    parser.add_argument("--all", action="store_true", help="a line for each tensor, not one for all blocks")
     args = parser.parse_args(argv)
     try:
         source = open_source(args.path)
     except tt.FormatError as error:
         if not (args.path.endswith(".safetensors") and Path(args.path).is_file()):
             raise
-        tensors = tensors_of(read_safetensors(args.path))
-        print(inventory(tensors, alike=not args.all))
-        print(f"\nno counts by group: {error.what}: {error.why}")
+        print(inventory(tensors_of(read_safetensors(args.path))))
+        print(f"\nnot a model: {error.what}: {error.why}")
         return 0
     print(f"{source.path}: the names of {source.naming.title}")
     print("  " + ", ".join(_differing(source.config)))
-    print(f"\n{inventory(_in_order(source), alike=not args.all)}")
-    print(f"\n{parameters(source)}")
+    print(f"\n{inventory(_in_order(source))}")
     return 0
 
 
@@ -115,9 +82,3 @@ def _owners(source: Source) -> dict[str, str]:
     """Map from parts in the file, without prefix, to our tensors."""
     wanted: Mapping[str, Place] = places(source.config, source.naming)
     return {part: name for name, place in wanted.items() for part in place.parts}
-
-
-def _group(name: str | None) -> str:
-    """Title of the group of our tensor."""
-    inside = re.sub(r"^h\.\d+\.", "", name or "")
-    return next((title for title, beginning in _GROUPS if re.match(beginning, inside)), "not used")

@@ -32,7 +32,7 @@ def save_gguf(
     *,
     dtype: str = "float32",
     about: Mapping[str, Entry] | None = None,
-) -> dict[str, tuple[int, int, int]]:
+) -> None:
     """Save a model for llama.cpp: weights, sizes and tokenizer in one file.
 
     Args:
@@ -45,9 +45,6 @@ def save_gguf(
             another kind, or float16. Vectors, such as biases, are float32.
         about: further metadata, which replace those of the model.
 
-    Returns:
-        Kind in the file → number of tensors, of values, and bytes.
-
     Memory: a copy of one tensor at a time.
 
     Example:
@@ -56,8 +53,7 @@ def save_gguf(
         >>> from gpt.weights.load import load
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "tiny.gguf"
         >>> model = GPT(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=32))
-        >>> save_gguf(model, path, dtype="q8_0")["Q8_0"]
-        (5, 12576, 13362)
+        >>> save_gguf(model, path, dtype="q8_0")
         >>> load(path, packed=True)[0].wte
         QuantizedEmbedding(q8_0, packed (9, 34))
     """
@@ -70,13 +66,7 @@ def save_gguf(
     entries = describe_config(model.config) | describe_tokenizer(tokenizer, model.config)
     entries["general.file_type"] = number(int(_library().LlamaFileType[_file_type(dtype)]))
     entries["general.quantization_version"] = number(_library().GGML_QUANT_VERSION)
-    pieces = _pieces(model, dtype)
-    write_gguf(path, architecture, entries | dict(about or {}), pieces)
-    counts: dict[str, tuple[int, int, int]] = {}
-    for piece in pieces:
-        tensors, values, size = counts.get(piece.kind, (0, 0, 0))
-        counts[piece.kind] = tensors + 1, values + math.prod(piece.shape), size + piece.nbytes
-    return counts
+    write_gguf(path, architecture, entries | dict(about or {}), _pieces(model, dtype))
 
 
 def _file_type(dtype: str) -> str:

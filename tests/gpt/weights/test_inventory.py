@@ -1,6 +1,7 @@
-"""The inventory of a model's file: what NumPy says of the same arrays, and GPT-2's published counts."""
+"""The inventory of a model's file: what NumPy says of the same arrays."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -22,34 +23,13 @@ def lines_of(text):
 
 
 def test_each_tensor_as_numpy_sees_it(folder, capsys):
-    assert main(["info", str(folder), "--all"]) == 0
+    assert main(["info", str(folder)]) == 0
     rows = lines_of(capsys.readouterr().out)
     for name, array in WEIGHTS.items():
         strides = tuple(step // 4 for step in array.strides)
-        want = [str(array.shape), str(strides), "F32", f"{array.nbytes:,}"]
-        assert rows[f"transformer.{name}"] == want
-
-
-def test_blocks_that_are_alike_share_a_line(folder, capsys):
-    assert main(["info", str(folder)]) == 0
-    rows = lines_of(capsys.readouterr().out)
-    assert rows["transformer.h.N.attn.c_attn.weight"] == ["2", "(32, 96)", "(96, 1)", "F32", "24,576"]
-    assert not any(row.startswith("transformer.h.0.attn.c_attn.bias") for row in rows)
-
-
-def test_parameters_by_group(folder, capsys):
-    masks = {f"h.{n}.attn.bias": np.ones((1, 1, 24, 24), np.float32) for n in range(2)}
-    save_file(WEIGHTS | masks, folder / "model.safetensors")
-    main(["info", str(folder)])
-    rows = lines_of(capsys.readouterr().out)
-    C = 32
-    assert rows["token embeddings"][0] == f"{96 * C:,}"
-    assert rows["positions"][0] == f"{24 * C:,}"
-    assert rows["attention"][0] == f"{2 * (4 * C * C + 4 * C):,}"
-    assert rows["feed-forward"][0] == f"{2 * (8 * C * C + 5 * C):,}"
-    assert rows["norms"][0] == f"{5 * 2 * C:,}"
-    assert rows["not used"][0] == f"{2 * 24 * 24:,}"
-    assert rows["model"][0] == f"{sum(a.size for a in WEIGHTS.values()):,}"
+        count = ["2"] if name.startswith("h.") else []
+        want = [*count, str(array.shape), str(strides), "F32", f"{array.nbytes * (2 if count else 1):,}"]
+        assert rows[re.sub(r"h\.\d+", "h.N", f"transformer.{name}")] == want
 
 
 def test_only_headers_are_read(folder, capsys):

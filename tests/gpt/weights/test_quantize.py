@@ -60,9 +60,7 @@ def test_the_command_packs_as_the_library_unpacks(kind, run, tmp_path):
 def test_all_commands_take_the_file(run, tmp_path, capsys):
     path, text = tmp_path / "model.gguf", f"--data={run.parent / 'text.txt'}"
     assert main(["convert", str(run), str(path), "--quantize=q4_0"]) == 0
-    shown = capsys.readouterr().out
-    assert "Q4_0          14" in shown
-    assert "4.50" in shown
+    assert f"{path.stat().st_size / 2**20:.1f} MiB" in capsys.readouterr().out
     assert main(["sample", str(path), "--prompt=low", "--max_new_tokens=3"]) == 0
     assert main(["info", str(path)]) == 0
     assert "Q4_0" in capsys.readouterr().out
