@@ -240,9 +240,9 @@ assert control["pass_1"] < before["pass_1"] + 0.15
 # The held-out words were never asked, and no right answer was shown after the start: what was learned is the
 # rule. Shuffled rewards push the model in random directions, and it forgets what it knew.
 #
-# One more part of GRPO is for longer runs: a penalty for the divergence from the model before training
-# (`--kl_weight`) keeps what else it can do. Its authors also use a batch of answers for several updates, and
-# clip the ratio of new to old probability; here each answer is used once, as in nanochat.
+# Two more parts of GRPO are for longer runs: a penalty for the divergence from the model before training
+# keeps what else it can do, and a batch of answers is used for several updates, with a clipped ratio of new to
+# old probability. Here each answer is used once, without a penalty, as in nanochat.
 #
 # The same on real questions: `python -m gpt finetune grpo --task=sorting` (`docs/finetuning.md`).
 #

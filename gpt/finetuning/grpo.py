@@ -1,10 +1,10 @@
 """Group relative policy optimization (GRPO): reinforcement learning with verified rewards.
 
 For each question the model samples a group of answers, and the task rewards them. The advantage A of an
-answer is its reward minus the mean of its group, so no value network is needed. With p the model, q the model
-before training, and d_t = log q(o_t) - log p(o_t) for token t of an answer o, the loss is
+answer is its reward minus the mean of its group, so no value network is needed. With p the model, and tokens
+o_t of an answer o, the loss is
 
-    mean over answers of 1/L sum over t of -A log p(o_t) + kl_weight (exp(d_t) - d_t - 1)
+    mean over answers of 1/L sum over t of -A log p(o_t)
 
 In the variant grpo (Shao et al. 2024) A is divided by the standard deviation of the group, and L is the
 length of the answer. In dr_grpo (Liu et al. 2025) A is not divided, and L is max_new_tokens, so that the
@@ -27,7 +27,6 @@ import tinytensor as tt
 from gpt.data.examples import completion, padded
 from gpt.fields import check_types
 from gpt.finetuning.base import Task
-from gpt.finetuning.lora import merged_weights
 from gpt.generation.rollouts import sample_answers
 from gpt.models.gpt import GPT
 from gpt.tasks.base import Problem, Split, VerifiableTask
@@ -51,8 +50,6 @@ class GrpoConfig:
     # grpo: advantages over the standard deviation of the group, answers averaged over their tokens; dr_grpo:
     # without both
     variant: Literal["grpo", "dr_grpo"] = "grpo"
-    # weight of the divergence from the model before training; 0: none, and no second model in memory
-    kl_weight: float = 0.0
     held_out: int = 100  # number of test problems of each task
     samples: int = 8  # answers to each test problem, for pass@1 and pass@k, where k is this number
     # shuffled: rewards are shuffled over all answers of a batch, a control that must not learn
@@ -66,8 +63,6 @@ class GrpoConfig:
                 raise _refused(self, name, f"it is {smallest} or more", smallest)
         if not self.temperature > 0:
             raise _refused(self, "temperature", "a group needs different answers", 1.0)
-        if not self.kl_weight >= 0:
-            raise _refused(self, "kl_weight", "it weighs a divergence, which is to become small", 0.02)
 
 
 def _refused(config: GrpoConfig, name: str, why: str, example: float) -> tt.ArgumentError:
@@ -105,26 +100,12 @@ def token_log_probs(model: GPT, inputs: tt.Tensor, targets: tt.Tensor, temperatu
 
 
 def policy_loss(log_p: tt.Tensor, weights: tt.Tensor) -> tt.Tensor:
-    """Sum of the objective over tokens, negated: its gradient is that of -weights log p.
+    """Loss of log-probabilities of sampled tokens, (B, T).
 
     Args:
-        log_p: log-probabilities of the tokens under the model that sampled them, (B, T).
         weights: advantage of each token's answer times the weight of the token, (B, T); 0 outside of answers.
     """
-    return -(tt.exp(log_p - log_p.detach()) * weights).sum()
-
-
-def divergence(log_p: tt.Tensor, reference: tt.Tensor) -> tt.Tensor:
-    """Estimate of the KL divergence from the reference at each token: exp(d) - d - 1, d = log q - log p.
-
-    It is never negative, and unbiased for tokens sampled from p.
-
-    Example:
-        >>> divergence(tt.tensor([-1.0]), tt.tensor([-1.0])).item()
-        0.0
-    """
-    d = reference - log_p
-    return tt.exp(d) - d - 1
+    return -(log_p * weights).sum()
 
 
 def pass_at(k: int, right: int, samples: int) -> float:
@@ -158,7 +139,6 @@ class Reinforcing(Task):
         self.batch_size = batch_size
         self.prompts = Prompts(tokenizer)
         self.vocab_size = tokenizer.vocab_size
-        self.reference = reference_of(model) if config.kl_weight else None
         self._check()
 
     def _check(self) -> None:
@@ -188,7 +168,7 @@ class Reinforcing(Task):
 
         Returns:
             shape (B, T) each: token ids; targets, -100 outside of answers; advantages times weights of the
-            tokens. With a reference also weights of the tokens, and log-probabilities under the reference.
+            tokens.
         """
         with self.model.evaluating():
             return self._answered(step)
@@ -220,7 +200,7 @@ class Reinforcing(Task):
             ],
         }
         # Rows without an advantage have no gradient; one is kept where there is no other.
-        chosen = np.flatnonzero(A) if self.reference is None else np.arange(len(A))
+        chosen = np.flatnonzero(A)
         rows = [(prompts[i // G], answers[i], A[i]) for i in (chosen if len(chosen) else [0])]
         return self._arrays(rows, len(A))
 
@@ -238,29 +218,12 @@ class Reinforcing(Task):
         )
         shares = ((targets != IGNORED) / (count * lengths[:, None])).astype(np.float32)
         weights = (shares * np.array([[a] for *_, a in rows])).astype(np.float32)
-        found = [inputs, targets, weights]
-        if self.reference is not None:
-            found += [shares, self._log_probs(self.reference, inputs, targets)]
-        return tuple(found)
-
-    def _log_probs(self, model: GPT, inputs: Array, targets: Array) -> Array:
-        """Log-probabilities of targets (B, T), without a graph."""
-        x, y = [tt.from_numpy(a).to(model.device) for a in (inputs, targets)]
-        with model.evaluating():
-            found: Array = token_log_probs(model, x, y, self.config.temperature).cpu().numpy()
-        return found
+        return inputs, targets, weights
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
-        """Loss of sampled answers; puts the divergence from the reference into `seen`."""
-        inputs, targets, weights, *more = batch
-        log_p = token_log_probs(self.model, inputs, targets, self.config.temperature)
-        loss = policy_loss(log_p, weights)
-        if self.reference is not None:
-            shares, reference = more
-            far = (divergence(log_p, reference) * shares).sum()
-            self.seen = {**self.seen, "kl": far.item()}
-            loss = loss + self.config.kl_weight * far
-        return loss
+        """Loss of sampled answers."""
+        inputs, targets, weights = batch
+        return policy_loss(token_log_probs(self.model, inputs, targets, self.config.temperature), weights)
 
     # ---- answers ------------------------------------------------------------------------------------------
 
@@ -323,10 +286,3 @@ class Reinforcing(Task):
             f"{problem.question!r} {self.prompts.text(answer)!r}{'' if reward == 1.0 else ' is wrong'}"
             for (_, problem), answer, reward in zip(problems, answers, rewards, strict=True)
         )
-
-
-def reference_of(model: GPT) -> GPT:
-    """Frozen copy of a model, without its adapters' matrices, which are merged."""
-    copy = GPT(model.config, tt.Generator(0)).to(model.device)
-    copy.load_state_dict({name: tt.tensor(a) for name, a in merged_weights(model).items()})
-    return copy.requires_grad_(False).eval()

@@ -14,13 +14,10 @@ from gpt.finetuning.grpo import (
     GrpoConfig,
     Reinforcing,
     advantages,
-    divergence,
     pass_at,
     policy_loss,
-    reference_of,
     token_log_probs,
 )
-from gpt.finetuning.lora import LoraConfig, add_adapters
 from gpt.models.gpt import GPT
 from gpt.tasks.base import Drawn, VerifiableTask
 from gpt.tokenizers.char_and_word import CharTokenizer
@@ -66,24 +63,6 @@ def test_advantages():
     own = advantages(rewards, "grpo")
     np.testing.assert_allclose(own[[0, 2]].std(1), 1.0)
     assert not own[1].any()
-
-
-def test_the_gradient_is_that_of_log_p():
-    rng = np.random.default_rng(0)
-    log_p, weights = rng.normal(0, 0.5, (2, 5, 4))
-    x = tt.tensor(log_p, requires_grad=True)
-    loss = policy_loss(x, tt.tensor(weights))
-    assert loss.item() == pytest.approx(-weights.sum())
-    loss.backward()
-    np.testing.assert_allclose(x.grad.numpy(), -weights, rtol=1e-12)
-
-
-def test_the_divergence_is_that_of_two_distributions_on_average():
-    rng = np.random.default_rng(1)
-    p, q = rng.dirichlet(np.ones(6), 2)
-    found = divergence(tt.tensor(np.log(p)), tt.tensor(np.log(q))).numpy()
-    assert (found >= 0).all()
-    assert p @ found == pytest.approx(p @ np.log(p / q))
 
 
 @pytest.mark.parametrize("right", range(6))
@@ -132,51 +111,33 @@ def test_the_gradient_is_that_of_the_expected_reward():
 
 
 @pytest.mark.parametrize("variant", ["grpo", "dr_grpo"])
-def test_a_batch_weighs_answers_as_the_formula(model, variant):
-    task = task_of(model, batch_size=6, variant=variant, kl_weight=0.1)
-    inputs, targets, weights, shares, reference = task.batch(0)
+def test_a_batch_weighs_answers_as_the_formula(model, variant, monkeypatch):
+    drawn = np.arange(48.0).reshape(6, 8) ** 2  # all answers have an advantage, and are there
+    monkeypatch.setattr(Reinforcing, "_rewards", lambda *_: drawn)
+    task = task_of(model, batch_size=6, variant=variant)
+    inputs, targets, weights = task.batch(0)
     counted = targets != -100
     lengths = counted.sum(1)
     assert len(inputs) == 6 * 8
     assert 1 <= lengths.min() < lengths.max() == 3
     wanted = counted / (48 * (lengths[:, None] if variant == "grpo" else 3.0))
-    np.testing.assert_allclose(shares, wanted, rtol=1e-6)
-    rewards = np.zeros(48)
-    for row, (x, y, on) in enumerate(zip(inputs, targets, counted, strict=True)):
+    monkeypatch.undo()
+    rewards = []
+    for x, y, on in zip(inputs, targets, counted, strict=True):
         first = int(on.argmax())
         assert TOKENIZER.decode(x[first - 8 : first + 1]) == "?\nAnswer: "[-9:]
         np.testing.assert_array_equal(x[first + 1 : first + on.sum()], y[on][:-1])
-        rewards[row] = TOKENIZER.decode(y[on]) == "a\n"
-    A = advantages(rewards.reshape(6, 8), variant).reshape(-1, 1)
-    np.testing.assert_allclose(weights, wanted * A, atol=1e-7)
-    with model.evaluating():
-        own = token_log_probs(model, tt.tensor(inputs), tt.tensor(targets), 1.0).numpy()
-    np.testing.assert_allclose(reference, own, atol=1e-6)
-    assert task.seen["reward"] == rewards.mean()
+        rewards.append(TOKENIZER.decode(y[on]) == "a\n")
+    np.testing.assert_allclose(weights, wanted * advantages(drawn, variant).reshape(-1, 1), rtol=1e-5)
+    task.batch(0)
+    assert task.seen["reward"] == np.mean(rewards)
     assert len(task.seen["samples"]) == 8
 
 
 def test_answers_without_an_advantage_are_left_out(model):
-    whole, small = (task_of(model, 6, kl_weight=weight) for weight in (1e-9, 0.0))
-    grads = []
-    for task in (whole, small):
-        batch = [tt.tensor(a) for a in task.batch(3)]
-        assert (len(batch[0]) == 48) is (task is whole)
-        for p in model.parameters():
-            p.grad = None
-        task.loss(*batch).backward()
-        grads.append(model.wpe.weight.grad.numpy().copy())
-    np.testing.assert_allclose(*grads, atol=1e-7)
-    assert np.abs(grads[0]).max() > 1e-4
-
-
-def test_the_reference_has_the_adapters_merged(model):
-    add_adapters(model, LoraConfig(lora_rank=2), tt.Generator(1))
-    with tt.no_grad():
-        model.h[0].attn.c_attn.lora_b += 1.0
-    ids = tt.tensor([[1, 2, 3]])
-    with model.evaluating():
-        np.testing.assert_allclose(reference_of(model)(ids).numpy(), model(ids).numpy(), atol=1e-5)
+    weights = task_of(model, 6).batch(3)[2]
+    assert 0 < len(weights) < 48
+    assert weights.any(1).all()
 
 
 def test_the_control_shuffles_rewards_over_all_answers(model, monkeypatch):
@@ -203,7 +164,7 @@ def start(tmp_path):
     return [
         *(f"--init_from={tmp_path / 'begin' / 'model.safetensors'}", "--batch_size=2", "--group_size=3"),
         *("--max_steps=5", "--checkpoint_interval=2", "--eval_interval=0", "--warmup_steps=0"),
-        *("--held_out=4", "--samples=2", "--max_new_tokens=12", "--log_interval=1", "--kl_weight=0.1"),
+        *("--held_out=4", "--samples=2", "--max_new_tokens=12", "--log_interval=1"),
     ]
 
 
@@ -232,7 +193,7 @@ def test_a_killed_run_resumes_with_equal_bits(start, more, tmp_path):
     steps = [line for line in lines if "samples" in line]
     assert [line["step"] for line in steps] == [1, 2, 3, 4, 5]
     assert steps[0]["samples"][0].keys() == {"question", "reply", "reward"}
-    assert {"reward", "signal", "answer_tokens", "kl"} <= steps[0].keys()
+    assert {"reward", "signal", "answer_tokens"} <= steps[0].keys()
 
 
 def test_the_command_prints_pass_at_k_before_and_after(start, tmp_path, capsys):
@@ -266,7 +227,6 @@ def test_a_task_is_learned(model):
     [
         ({"group_size": 1}, "group_size=1"),
         ({"temperature": 0.0}, "different answers"),
-        ({"kl_weight": -0.1}, "kl_weight"),
         ({"held_out": 0}, "held_out=0"),
     ],
 )
