@@ -35,7 +35,7 @@ NO_KERNEL = {
     "transfer": ELSEWHERE["transfer"],
 }
 
-EXTENSIONS = ("fft", "linalg")  # modules of tt with functions of ops
+EXTENSIONS = ("linalg",)  # modules of tt with functions of ops
 
 
 def own_ops() -> list[str]:

@@ -35,7 +35,7 @@ argument_checks
 interop display
 methods
 api
-linalg fft utils
+linalg utils
 optim
 nn
 func

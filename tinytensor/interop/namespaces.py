@@ -7,4 +7,4 @@ from __future__ import annotations
 
 from types import ModuleType
 
-namespaces: dict[str, ModuleType] = {}  # "tinytensor", "linalg", "fft"
+namespaces: dict[str, ModuleType] = {}  # "tinytensor", "linalg"

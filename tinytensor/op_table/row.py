@@ -341,10 +341,8 @@ def both(name: str) -> tuple[str, str]:
 
 
 def for_the_cpu(op: type[Op]) -> bool:
-    """Whether an op has NumPy code and no kernel: Fourier transforms, and ops that a library computes on
-    devices (`Op.library`).
-    """
-    return op.library or op.__module__.startswith(("tinytensor.ops.linalg.", "tinytensor.ops.fourier."))
+    """Whether an op has NumPy code and no kernel: a library computes it on devices (`Op.library`)."""
+    return op.library or op.__module__.startswith("tinytensor.ops.linalg.")
 
 
 @contextmanager

@@ -1,1 +1,0 @@
-"""Fourier transforms through NumPy's pocketfft, on the CPU."""
