@@ -512,9 +512,7 @@ def _ours(word: str, names: tuple[str, ...]) -> str | None:
 
 
 def missing(module: str, names: Mapping[str, str], name: str) -> NoReturn:
-    """Raise for a missing attribute of a package (in its `__getattr__`), with the name here if known, or a
-    similar one.
-    """
+    """Raise for a missing attribute of a package: with the name here if known, or a similar one."""
     short = module.replace("tinytensor.interop", "tt").replace("tinytensor", "tt")
     if name in names:
         raise named_otherwise(f"{short}.{name}", names[name])

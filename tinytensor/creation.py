@@ -78,9 +78,7 @@ def _shape(shape: Any, sizes: tuple[Any, ...], what: str) -> tuple[int, ...]:
 
 
 def stored(array: Array, dtype: DType, device: Device, what: str = "") -> Tensor:
-    """Tensor of this dtype with a copy of the values; if `what` (a function) is given, floats must be in
-    range.
-    """
+    """Tensor of this dtype with a copy of the values; with `what` (a function), floats must be in range."""
     if what and dtype.rank == 1 and array.dtype.kind == "f" and array.size:
         check_range([array.min(), array.max()], dtype, what)
     made = from_array(silent().run(_converted, array, dtype), dtype)
@@ -137,9 +135,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
 
 
 def check_range(ends: list[Any], dtype: DType, what: str) -> None:
-    """Raise NumberRangeError if the smallest or largest number is out of range of the dtype, where NumPy
-    would wrap around. For floats the integer part counts.
-    """
+    """NumberRangeError if a number is out of range of the dtype, where NumPy would wrap around."""
     limits = iinfo(dtype)
     for x in ends:
         if isinstance(x, np.generic):
@@ -206,9 +202,7 @@ def _unwrap(data: Any) -> Any:
 
 
 def _default_dtype(array: Array, data: Any) -> DType:
-    """Default dtype of data: arrays and NumPy scalars keep theirs, Python numbers get the default of their
-    kind.
-    """
+    """Dtype of data: arrays keep theirs, Python numbers get the default of their kind."""
     if isinstance(data, (np.ndarray, np.generic)):
         return as_dtype(array.dtype, "tensor")
     return {"b": bool_, "i": int64, "u": int64, "f": float32, "c": complex64}[array.dtype.kind]
@@ -298,9 +292,7 @@ def _needs_copy(what: str) -> ArgumentError:
 
 
 def _shareable(array: Array) -> bool:
-    """Whether a tensor can share the array: native byte order, supported dtype, aligned, whole-element
-    strides.
-    """
+    """Whether a tensor can share it: native byte order, supported dtype, aligned, whole strides."""
     item = array.itemsize
     return (
         array.dtype.kind in "biufc"

@@ -43,9 +43,7 @@ def stream(runtime: Runtime, at: Stream) -> bytes:
 
 
 def moving(at: Stream) -> Callable[[], Stream] | None:
-    """For an op on the CPU whose samples are drawn in the function that this thread captures: a function that
-    returns where those of the next replay begin.
-    """
+    """For an op in a captured function on the CPU: a function that says where its next samples begin."""
     for streams in observers:
         if isinstance(streams, HostStreams) and streams.is_ours and at in streams.draws:
             streams.unread.discard(at)
@@ -59,9 +57,7 @@ def _moved(streams: HostStreams, slot: int, distance: int) -> Stream:
 
 
 class Streams(OfThread):
-    """The generators that one captured graph samples from. A context manager around the capture, which runs
-    nothing: it restores the states of the generators at its end.
-    """
+    """The generators of one captured graph. A context manager around the capture, which restores them."""
 
     __slots__ = ("_before", "_drawn", "_generators", "draws")
 

@@ -83,9 +83,7 @@ class Stream:
         self._runtime.order(self._handle, other._handle)
 
     def join(self) -> None:
-        """Make later work of the thread wait for all work queued so far in this stream, without blocking the
-        host.
-        """
+        """Make later work of the thread wait for all work queued in this stream; the host goes on."""
         self._runtime.order(None, self._handle)
 
     def synchronize(self) -> None:

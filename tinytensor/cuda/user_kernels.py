@@ -178,9 +178,7 @@ def _defaults(left: Sequence[Parameter]) -> tuple[Any, ...]:
 
 
 def _element(kind: str, signature: Signature, template: Sequence[TemplateArgument]) -> tuple[str, bool]:
-    """Element type of a pointer parameter, and whether it is const; "" for bytes of any type, and "no
-    pointer" for other parameters.
-    """
+    """Element type of a pointer, "" for bytes of any type, "no pointer" for others; whether it is const."""
     if not kind.rstrip().endswith("*"):
         return "no pointer", True
     element = kind.rstrip()[:-1].strip()
@@ -274,9 +272,7 @@ def kernel(source: str | Path, name: str | None = None, *template: TemplateArgum
 
 @cache
 def _file_of(text: str, name: str) -> Path:
-    """Write the text to a file with the name of its kernel, so that messages and debuggers can refer to its
-    lines; some digits tell versions of a kernel apart.
-    """
+    """Write the text to a file named after its kernel and version, for messages and debuggers."""
     data = text.encode()
     path = cache_folder("sources") / f"{name}_{hashlib.sha256(data).hexdigest()[:6]}.cu"
     if not path.exists() or path.read_bytes() != data:  # an empty file, after a power failure, is rewritten

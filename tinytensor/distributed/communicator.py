@@ -133,9 +133,7 @@ class Communicator:
         )
 
     def abort(self, code: int) -> None:
-        """Terminate the processes of all ranks immediately, after a rank has reported its failure. If ranks
-        are threads it returns, and the exception of one ends the others.
-        """
+        """Terminate the processes of all ranks at once; for ranks that are threads it returns."""
 
     def share_of_cores(self) -> float:
         """Share of the usable cores that belongs to this rank: 1 if no other rank uses them."""

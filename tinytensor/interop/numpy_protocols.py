@@ -158,9 +158,7 @@ def cumprod(a: Tensor, axis: int | None = None, dtype: Any = None) -> Tensor:
 def _arguments(
     theirs: Callable[..., Any], ours: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[list[Any], dict[str, Any]] | None:
-    """Operands, by position, and options, by name, of the same call here: what has no default in NumPy is an
-    operand. None if there is no such call.
-    """
+    """Operands and options of the same call here (what has no default in NumPy is an operand), or None."""
     signature, known = _signature(theirs), _signature(ours)
     operands: list[Any] = []
     options: dict[str, Any] = {}

@@ -53,11 +53,7 @@ _MAX_SIZE = 2**62  # of the product of all nonzero axes: NumPy's limit in bytes
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One tensor of a weight file.
-
-    Args:
-        array: values; for BF16 the bits as uint16.
-    """
+    """One tensor of a weight file, of dtype F32, BF16, …; for BF16 the array has the bits as uint16."""
 
     dtype: str
     array: Array
@@ -70,11 +66,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class WeightFile:
-    """Contents of a weight file.
-
-    Args:
-        entries: name → tensor, in the order of the data.
-    """
+    """Contents of a weight file: name → tensor in the order of the data, and metadata."""
 
     entries: Mapping[str, Entry]
     metadata: Mapping[str, str] = field(default_factory=dict)

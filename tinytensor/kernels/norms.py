@@ -133,9 +133,7 @@ def backward(
 
 
 def whole_rows(width: int, dtype: DType, *operands: View | None) -> tuple[int, int]:
-    """(vectors, threads) for the kernels of whole rows, template arguments V and TEAM; zeros if rows of the
-    operands do not begin at aligned addresses, or are too long.
-    """
+    """(vectors, threads), V and TEAM of the kernels of whole rows; zeros if rows are unaligned or long."""
     neighbors = 16 // dtype.itemsize
     if not width or width % neighbors or any([v is not None and v.ptr % 16 for v in operands]):
         return 0, 0

@@ -112,9 +112,7 @@ def away_from(point: float, shape: Shape, low: float = -2.0, high: float = 2.0, 
 
 
 def distinct(shape: Shape, step: float = 0.25) -> Input:
-    """Floats without ties, at least `step` apart. More than 256 would not be exact in every dtype: then they
-    are distinct along the last axis alone.
-    """
+    """Floats at least `step` apart; more than 256, which 16 bits lack, along the last axis alone."""
 
     def draw(rng: np.random.Generator, s: Shape, _: str) -> Array:
         n = int(np.prod(s))

@@ -48,9 +48,7 @@ def partial_vjp(
 
 
 def through(plain: Callable[..., Sequence[Tensor | None]]) -> Rule:
-    """The rule by which the tangents of a fused op pass through the ops of its unfused reference,
-    plain(*inputs that it saves, **params).
-    """
+    """The rule by which tangents of a fused op pass through its reference, plain(*saved, **params)."""
 
     def rule(call: Tangents) -> Found:
         op, saved, create = call.node.op, call.saved, grad_enabled()

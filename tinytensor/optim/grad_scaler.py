@@ -63,11 +63,7 @@ class GradScaler:
         return self._scale if self.enabled else 1.0
 
     def unscale_(self, optimizer: Optimizer) -> None:
-        """Divide the optimizer's gradients by the factor, in place: before clipping or inspecting them.
-
-        Raises:
-            GradError: it was already called since the last update.
-        """
+        """Divide the gradients by the factor, in place: before clipping; once between updates."""
         if not self.enabled:
             return
         if self._has_unscaled(optimizer):
@@ -90,11 +86,7 @@ class GradScaler:
         return id(optimizer) in self._unscaled and self._unscaled[id(optimizer)][1] == optimizer.dropped
 
     def step(self, optimizer: Optimizer, scale: tt.Tensor | float | None = None) -> bool:
-        """Unscale the gradients if necessary, and step the optimizer unless one of them overflowed.
-
-        Returns:
-            Whether the step was taken.
-        """
+        """Unscale the gradients if necessary, and step unless one overflowed; returns whether it did."""
         if self.enabled:
             if not self._has_unscaled(optimizer):
                 self.unscale_(optimizer)

@@ -51,11 +51,7 @@ class Joint(Optimizer):
         )
 
     def step(self, scale: tt.Tensor | float | None = None) -> None:
-        """Update every parameter that has a gradient, part by part.
-
-        Raises:
-            ArgumentError: see Optimizer; then no parameter has changed.
-        """
+        """Update every parameter that has a gradient, part by part; on an error, none has changed."""
         self.ready()
         for part in self.parts:
             part.step(scale)

@@ -212,9 +212,7 @@ class Optimizer:
         return {**counts, **zeros}
 
     def rate(self, group: Group, device: tt.Device, dtype: tt.DType) -> Any:
-        """Learning rate: a number, or, on a device and in a captured step, a tensor, so that replays follow
-        changes. The other options are fixed at capture.
-        """
+        """Learning rate: a number, or, in a captured step on a device, a tensor that replays read."""
         if device.type == "cpu" and not tt.is_capturing():
             return group["lr"]
         rate = self._rates.get((id(group), device, dtype))
@@ -348,9 +346,7 @@ def wide(dtype: tt.DType) -> tt.DType:
 
 
 def in_blocks(target: tt.Tensor, *others: tt.Tensor) -> Iterator[tuple[tt.Tensor, ...]]:
-    """Matching flat blocks (views) of tensors of one shape; a single block if they are small or on a device,
-    where cache blocking does not help.
-    """
+    """Matching flat blocks (views) of tensors of one shape; one block if they are small or on a device."""
     tensors = [t.detach() for t in (target, *others)]
     whole = target.size <= BLOCK or target.device.type != "cpu"
     if whole or not target.is_contiguous():  # a flat copy of the target would not be written

@@ -149,9 +149,7 @@ class Runtime(Protocol):
         """
 
     def library(self, what: str) -> AbstractContextManager[None]:
-        """Context manager for NumPy's functions on arrays of `lend`: NumPy calls CuPy's for those of a GPU.
-        DeviceError if a graph is being captured, a library is missing, or has no such function.
-        """
+        """Context manager for NumPy's functions on arrays of `lend`: CuPy's for those of a GPU."""
 
     def lend(
         self,
@@ -167,9 +165,7 @@ class Runtime(Protocol):
     def tensor_map(
         self, ptr: int, dtype: DType, shape: Sequence[int], strides: Sequence[int], box: Sequence[int]
     ) -> bytes:
-        """The tensor map of a tensor, an argument of kernels for compute capability 9.0: see
-        `runtime/cuda/tensor_map.py`.
-        """
+        """The tensor map of a tensor, for compute capability 9.0: see `runtime/cuda/tensor_map.py`."""
 
     def synchronize(self) -> None:
         """Wait for all work."""

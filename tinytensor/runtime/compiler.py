@@ -249,9 +249,7 @@ def _make(recipe: Recipe, compiler: Compiler, target: Path) -> None:
 
 
 def make_libraries(recipes: Sequence[Recipe], part: str) -> list[str]:
-    """Compile the libraries that are not cached, in parallel on all processors, the longest sources first;
-    returns their names. Compile errors are raised later, when the library is loaded.
-    """
+    """Compile what is not cached, in parallel, the longest sources first; returns their names."""
     try:
         compiler = find_compiler(os.environ.get("CXX"))
         missing = [r for r in recipes if not _target(r, compiler, part).exists()]

@@ -234,9 +234,7 @@ def _device_macros(text: str) -> list[str]:
 def _host_parts(
     text: str, device: re.Pattern[str], at: int = 0, members: bool = False
 ) -> Iterator[tuple[int, int]]:
-    """Start and end of each declaration of the host, in the scopes of namespaces; `members`: of a class, from
-    the position behind its brace, where variables and declarations stay.
-    """
+    """Start and end of each declaration of the host, in namespaces; `members`: of a class."""
     start = at
     while match := re.compile(r"[;{}(]").search(text, at):
         c, at = match[0], match.end()

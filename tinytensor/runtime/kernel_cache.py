@@ -170,9 +170,7 @@ def _seal(name: str, data: bytes) -> bytes:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Lock on a file of the cache. Several processes may enter if files cannot be locked or the lock times
-    out, which only duplicates work.
-    """
+    """Lock on a file of the cache. Without one, or after its timeout, work may be done twice."""
     lock = path.with_suffix(".lock")
     with open(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "wb") as file:
         _wait(file.fileno(), path)

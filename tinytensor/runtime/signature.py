@@ -171,9 +171,7 @@ def signature_of(name: str, declared: Mapping[str, Signature], path: Path) -> Si
 
 
 def _read(before: str, text: str, position: int, names: Mapping[str, str]) -> Signature:
-    """Parse one declaration: `before` is the text before `__global__`, the rest starts at `position`; `names`
-    are other names of types.
-    """
+    """Parse one declaration, from `position`, behind the text `before`; `names` are names of types."""
     template: tuple[TemplateParameter, ...] = ()
     if match := re.search(r"\btemplate\s*<", before):
         inside, _ = _enclosed(before, match.end() - 1)
@@ -398,9 +396,7 @@ class Packer:
             self._refuse(args)
 
     def check_sizes(self, sizes: Sequence[int], structs: Sequence[bool] | None = None) -> None:
-        """Raise unless the compiler's sizes of the parameters match the packed sizes, and the same parameters
-        are structs. Stores the sizes of structs.
-        """
+        """Raise unless the compiler's sizes of the parameters match; stores those of structs."""
         is_struct = [kind == STRUCT for kind in self.kinds]
         for i, (kind, size) in enumerate(zip(self.kinds, sizes, strict=True)):
             expected = size if is_struct[i] else struct.calcsize("<" + FORMATS[kind])

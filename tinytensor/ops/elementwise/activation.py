@@ -32,8 +32,6 @@ def relu(x: Tensor) -> Tensor:
 
     y = max(x, 0)
 
-    Memory: saves the result for backward.
-
     >>> tt.relu(tt.tensor([-1.0, 2.0])).tolist()
     [0.0, 2.0]
     """

@@ -275,8 +275,6 @@ def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> T
         The broadcast shape and the promoted dtype; NaN propagates. The gradient goes to x inside the range,
             bounds included, and to a bound where it replaces x.
 
-    Memory: saves x and the bounds for backward.
-
     >>> tt.clip(tt.tensor([-2.0, 0.5, 2.0]), -1.0, 1.0).tolist()
     [-1.0, 0.5, 1.0]
     """

@@ -225,8 +225,6 @@ def where(condition: Tensor, a: Operand, b: Operand) -> Tensor:
         The broadcast shape, the promoted dtype of a and b (for two Python numbers: their default dtype). The
         gradient goes to the selected operand; the other gets 0.
 
-    Memory: saves the condition for backward.
-
     >>> x = tt.tensor([-1.0, 2.0])
     >>> tt.where(x > 0, x, 0.0).tolist()
     [0.0, 2.0]

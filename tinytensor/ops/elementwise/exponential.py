@@ -21,8 +21,6 @@ __all__ += ["logaddexp", "sigmoid", "softplus", "tanh"]
 def exp(x: Tensor) -> Tensor:
     """Exponential, e to the power x.
 
-    Memory: saves the result for backward.
-
     >>> tt.exp(tt.tensor([0.0, 1.0])).tolist()
     [1.0, 2.7182...]
     """
@@ -40,8 +38,6 @@ def expm1(x: Tensor) -> Tensor:
 @elementwise(np.log, "log(x)", dx=lambda g, x: g / x, result="float", flops=1, autocast="wide")
 def log(x: Tensor) -> Tensor:
     """Natural logarithm; -inf at 0, NaN below.
-
-    Memory: saves x for backward.
 
     >>> tt.log(tt.tensor([1.0, 10.0])).tolist()
     [0.0, 2.30258...]
@@ -93,8 +89,6 @@ def log10(x: Tensor) -> Tensor:
 def logaddexp(a: Operand, b: Operand) -> Tensor:
     """log(exp(a) + exp(b)), without intermediate overflow. Equal infinities get half of the gradient each.
 
-    Memory: saves both operands for backward.
-
     >>> tt.logaddexp(tt.tensor([0.0, 1000.0]), tt.tensor([0.0, 1000.0])).tolist()
     [0.693147..., 1000.693...]
     """
@@ -103,8 +97,6 @@ def logaddexp(a: Operand, b: Operand) -> Tensor:
 @elementwise(np.tanh, "tanh(x)", dx=lambda g, y: g * (1.0 - y * y), result="float", flops=1)
 def tanh(x: Tensor) -> Tensor:
     """Hyperbolic tangent, in [-1, 1].
-
-    Memory: saves the result for backward.
 
     >>> tt.tanh(tt.tensor([0.0, 1.0])).tolist()
     [0.0, 0.76159...]
@@ -124,7 +116,6 @@ def sigmoid(x: Tensor) -> Tensor:
 
     y = 1 / (1 + exp(-x))
 
-    Memory: saves the result for backward.
     Accuracy: within 4 units in the last place; 0 below x = -88 in float32, where y would be subnormal.
 
     >>> tt.sigmoid(tt.tensor([0.0, 2.0])).tolist()
@@ -146,7 +137,6 @@ def softplus(x: Tensor) -> Tensor:
 
     y = log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))
 
-    Memory: saves x for backward.
     Differs from: torch.nn.functional.softplus, which has a beta and is linear above a threshold.
 
     >>> tt.softplus(tt.tensor([0.0, 100.0])).tolist()
@@ -212,7 +202,6 @@ def erf(x: Tensor) -> Tensor:
 
     y = 2 / sqrt(pi) * integral of exp(-t²) from 0 to x
 
-    Memory: saves x for backward.
     Accuracy: within 4 units in the last place of float32 and float64.
     Source: Taylor series below 1; from 1 on, interpolation of erfc(x) exp(x²) at the Chebyshev nodes, as in
         Press et al., Numerical Recipes, 3rd edition, section 6.2.2.
@@ -263,7 +252,6 @@ def _erfc(numbers: Array) -> Array:
 def erfc(x: Tensor) -> Tensor:
     """Complementary error function, 1 - erf(x), in [0, 2], accurate also for large x.
 
-    Memory: saves x for backward.
     Accuracy: 5e-15 relative in float64, where y is not subnormal; float32 is computed in float64 on the CPU.
     Source: the Taylor series of erf below 1/2; from there on, interpolation of erfc(x) exp(x²) (x + 2) at the
         Chebyshev nodes, as in Press et al., Numerical Recipes, 3rd edition, section 6.2.2.

@@ -69,9 +69,7 @@ PLACES = {name: place for place, name in enumerate(FUNCTORS)}  # in gelu.cpp and
 
 
 class Gated(Op):
-    """x times a gate; base class. Optionally saves the derivative at each x, so that backward is one
-    multiplication.
-    """
+    """x times a gate; base class. May save the derivative at each x: backward is then one product."""
 
     gate: str
     keeps_slope: bool
@@ -196,9 +194,7 @@ def gated_gradient_by_ops(grad: Tensor, x: Tensor, gate: str) -> Tensor:
 
 
 def gate_array(y: Array, slope: Array | None, x: Array, gate: str) -> None:
-    """y = gate(x), and the derivative at each x, for contiguous arrays; y may be x. In blocks: new memory for
-    large intermediate results takes ten times as long as the arithmetic.
-    """
+    """y = gate(x), and the derivative at each x, in blocks: new memory costs ten times the arithmetic."""
     xs, ys, slopes = x.reshape(-1), y.reshape(-1), None if slope is None else slope.reshape(-1)
     for r in flat_blocks(x.size):
         value, change = _GATES[gate](xs[r])

@@ -109,7 +109,6 @@ def pow(a: Operand, b: Operand) -> Tensor:
     Raises:
         ArgumentError: an integer is raised to a negative integer.
 
-    Memory: saves both operands for backward, and the result if b requires a gradient.
     Accuracy: the exponents 2, 3, 0.5 and -1 use products, roots and reciprocals, which are exact or rounded
         once or twice.
 

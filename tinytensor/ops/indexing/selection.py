@@ -192,9 +192,7 @@ def picked_first(y: Array, at: int, n: int) -> Array:
 
 
 def places_of_samples(call: Samples, at: int, n: int) -> Tensor:
-    """Input `at` of a call, flat indices below n in each sample, as flat indices below the number of samples
-    times n.
-    """
+    """Input `at` of a call, flat indices below n in each sample, as flat indices of all samples."""
     places = lifted(call.given[at], call.level)
     starts = constant(np.arange(call.level.size) * n, int64, places.storage.device)
     return places + reshape(starts, (-1, *(1,) * (len(places.layout.shape) - 1)))

@@ -76,7 +76,6 @@ def det(x: Tensor) -> Tensor:
     Returns:
         shape (...), dtype of x; 1 for N = 0.
 
-    Memory: saves x and the result for backward.
     Accuracy: by LU with partial pivoting, in float64; on a GPU in the dtype of x. A gradient at
         singular matrices is exact, too.
     Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
@@ -134,7 +133,6 @@ def slogdet(x: Tensor) -> SlogdetResult:
     Raises:
         ArgumentError: in backward, a matrix is singular.
 
-    Memory: saves x for backward.
     Accuracy: by LU with partial pivoting, in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
 

@@ -79,7 +79,6 @@ def cholesky(x: Tensor, *, upper: bool = False) -> Tensor:
     Raises:
         ArgumentError: a matrix is not positive definite.
 
-    Memory: saves the result for backward.
     Accuracy: computed in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Murray 2016, arXiv:1602.07527.
 
@@ -157,7 +156,6 @@ def qr(x: Tensor, *, mode: Literal["reduced", "complete"] = "reduced") -> QrResu
         ArgumentError: another mode; in backward, the first K columns are linearly dependent.
         GradError: in backward, mode is "complete" and M > N: the last columns of Q have no derivative.
 
-    Memory: saves both results for backward.
     Accuracy: computed in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Walter, Lehmann, Lamour 2012, "On evaluating higher-order derivatives of
         the QR decomposition"; Seeger et al. 2017, arXiv:1710.08717, have it for LQ.

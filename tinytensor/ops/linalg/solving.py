@@ -83,7 +83,6 @@ def solve(x1: Tensor, x2: Tensor) -> Tensor:
     Raises:
         ArgumentError: a matrix is singular.
 
-    Memory: saves x1 and the result for backward.
     Accuracy: by LU with partial pivoting, in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
 
@@ -132,7 +131,6 @@ def inv(x: Tensor) -> Tensor:
     Raises:
         ArgumentError: a matrix is singular.
 
-    Memory: saves the result for backward.
     Accuracy: computed in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
 
@@ -198,7 +196,6 @@ def pinv(x: Tensor, *, rtol: float | Tensor | None = None) -> Tensor:
     Returns:
         shape (..., N, M), dtype of x. The gradient holds where the rank does not change.
 
-    Memory: saves x and the result for backward.
     Accuracy: by singular values, in float64; on a GPU in the dtype of x.
     Source: the gradient is that of Golub, Pereyra 1973, "The differentiation of pseudo-inverses and nonlinear
         least squares problems whose variables separate".

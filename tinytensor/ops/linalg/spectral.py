@@ -96,7 +96,6 @@ def eigh(x: Tensor) -> EighResult:
             of LAPACK; only results that do not depend on them have a meaningful gradient. It is symmetric;
             eigenvectors of equal eigenvalues contribute 0 for each other.
 
-    Memory: saves the results for backward.
     Accuracy: computed in float64; on a GPU in the dtype of x. The gradient of eigenvectors loses
         digits where eigenvalues are near.
     Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
@@ -232,7 +231,6 @@ def svd(x: Tensor, *, full_matrices: bool = True) -> SvdResult:
             of equal singular values contribute 0 for each other, and what completes U and Vh contributes
             nothing, as in PyTorch.
 
-    Memory: saves the results for backward.
     Accuracy: computed in float64; on a GPU in the dtype of x. The gradient of the vectors loses
         digits where singular values are near each other, or near 0 in a matrix that is not square.
     Source: the gradient is that of Townsend 2016, "Differentiating the singular value decomposition".

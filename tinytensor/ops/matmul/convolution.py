@@ -238,9 +238,7 @@ def conv2d(
 
 
 def _pooled(what: str, x: Tensor, size: Any, stride: Any, padding: Any, fill: float, n: int) -> Tensor:
-    """(..., *image) → (*kernel, ..., *windows), padded with `fill`: a view. The kernel axes come
-    first, so that a reduction over them reads long contiguous runs.
-    """
+    """(..., *image) → (*kernel, ..., *windows), padded with `fill`: a view that reads in long runs."""
     shape = x.layout.shape
     kernel = _numbers(what, "kernel_size", size, n, 1)
     steps = kernel if stride is None else _numbers(what, "stride", stride, n, 1)

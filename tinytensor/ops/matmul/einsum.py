@@ -140,9 +140,7 @@ def _labels(equation: Equation, at: int, shape: Shape) -> Labels:
 
 
 def _named(x: Tensor, labels: Labels, ellipsis: Shape) -> Named:
-    """An operand with unique labels: diagonals taken, broadcast ellipsis axes dropped. Such an axis has one
-    element, and broadcasts in a product with an operand of the full size.
-    """
+    """An operand with unique labels: diagonals taken, broadcast axes of the ellipsis dropped."""
     shape = x.layout.shape
     once = [i for i, a in enumerate(labels) if isinstance(a, int) and shape[i] == 1 and ellipsis[a] != 1]
     if once:
@@ -195,9 +193,7 @@ def _contract(a: Named, b: Named, keep: set[Label]) -> Named:
 
 
 def _matrix(t: Named, batch: list[Label], rows: list[Label], columns: list[Label]) -> tuple[Tensor, bool]:
-    """t as (batch, rows, columns), and whether it is stored transposed: BLAS reads either, so the layout that
-    needs no copy is chosen.
-    """
+    """t as (batch, rows, columns), in the layout of BLAS that needs no copy: whether it is transposed."""
     for transposed in (False, True):
         first, second = (columns, rows) if transposed else (rows, columns)
         x = t.arranged([*batch, *first, *second])

@@ -52,9 +52,7 @@ class Product(NamedTuple):
         )
 
     def packed(self, part: int, parts: int, y_row: int) -> bytes:
-        """`Product` of matmul.cuh as bytes, with `inner` cut into `parts` parts of length `part`, and rows of
-        y that begin every `y_row` elements.
-        """
+        """`Product` of matmul.cuh as bytes: `inner` in `parts` parts, rows of y every `y_row` elements."""
         missing = BATCH_AXES - len(self.batch)
         sizes, zeros = (1,) * missing + self.batch, (0,) * missing
         return PRODUCT.pack(
@@ -218,9 +216,7 @@ def cycles(tile: Tile, p: Product, parts: int, multiprocessors: int) -> float:
 
 
 def _rounds(blocks: int, resident: int, multiprocessors: int) -> float:
-    """Time to run blocks, in times of one block by itself. A multiprocessor that is not full is slower than
-    in proportion: one of two resident blocks runs at 3/4 of the full rate, one of three at 2/3.
-    """
+    """Time to run blocks, in times of one: one of 2 resident blocks runs at 3/4, one of 3 at 2/3."""
     full, left = divmod(blocks, resident * multiprocessors)
     last = -(-left // multiprocessors)  # blocks of the busiest multiprocessor in the last round
     return full * resident + last * 2 * resident / (last + resident)
@@ -290,9 +286,7 @@ def by_warpgroups(p: Product, dtype: DType, parts: int, tile: Tile = HOPPER[0]) 
 
 
 def fits_boxes(p: Product, dtype: DType) -> bool:
-    """Whether TMA can copy the operands: lines begin at multiples of 16 bytes, and there is at most one batch
-    axis.
-    """
+    """Whether TMA can copy the operands: aligned lines, and at most one batch axis."""
     steps = [p.a_row if p.a_inner == 1 else p.a_inner, p.b_column if p.b_inner == 1 else p.b_inner]
     fine = all(step > 0 and step % 8 == 0 for step in steps)
     batch = all(step >= 0 and step % 8 == 0 for step in (*p.a_batch, *p.b_batch))
@@ -302,9 +296,7 @@ def fits_boxes(p: Product, dtype: DType) -> bool:
 def operand_maps(
     runtime: Runtime, p: Product, dtype: DType, columns: int, a: int, b: int
 ) -> tuple[bytes, bytes]:
-    """The tensor maps of the operands at these addresses, (batch, lines, inner) or (batch, inner, lines), for
-    tiles with so many columns.
-    """
+    """Tensor maps of the operands, (batch, lines, inner) or (batch, inner, lines), for such tiles."""
     maps = []
     for ptr, lines, line, step, batch, tile in (
         (a, p.rows, p.a_row, p.a_inner, p.a_batch, 128),
@@ -488,9 +480,7 @@ def start(
     before: View | None = None,
     column_sums: View | None = None,
 ) -> None:
-    """Launch the kernel of a plan, and the kernel that adds up the parts if `inner` is split. Column sums are
-    those of matmul_hopper alone.
-    """
+    """Launch the kernel of a plan, and the one that adds up the parts if `inner` is split."""
     a, b, bias = operands
     choice, runtime = plan.choice, launch.runtime
     in_parts = choice.parts > 1

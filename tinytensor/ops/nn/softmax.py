@@ -190,7 +190,6 @@ def softmax(x: Tensor, axis: int | None = None, *, dtype: Any = None) -> Tensor:
     Raises:
         ArgumentError: there is no axis, of three or more, of which PyTorch does not take the last one.
 
-    Memory: keeps the result, not x, for backward.
     Accuracy: 16-bit floats are computed in float32. Large values do not overflow, since the maximum is
         subtracted.
 
@@ -206,7 +205,6 @@ def log_softmax(x: Tensor, axis: int | None = None, *, dtype: Any = None) -> Ten
 
     log_softmax(x)[i] = x[i] - max(x) - log(sum over j of exp(x[j] - max(x)))
 
-    Memory: keeps the result, not x, for backward.
     Accuracy: 16-bit floats are computed in float32.
 
     >>> tt.log_softmax(tt.tensor([0.0, -1000.0])).tolist()

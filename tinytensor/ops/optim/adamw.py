@@ -51,9 +51,7 @@ HYPER = 10  # hyperparameters of a step, in the order that adamw_hyper documents
 
 @register
 class Adamw(Op):
-    """Step of one parameter. m and v are the running means of the gradient and of its square. If `coupled`,
-    weight decay is added to the gradient.
-    """
+    """Step of one parameter, with the running means m and v; `coupled` adds weight decay to the gradient."""
 
     coupled: bool
 

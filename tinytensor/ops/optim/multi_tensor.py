@@ -231,9 +231,7 @@ def _scale(launch: Launch, members: list[Tensor], factor: View | None) -> None:
 
 
 def cast_all(tensors: Sequence[Tensor], dtype: DType) -> list[Tensor]:
-    """`cast` of many tensors: in one launch if they are contiguous float32 tensors on a device. A single one
-    is cast by the same kernel, so that the first step of a training run loads it for a captured second one.
-    """
+    """`cast` of many tensors, in one launch of one kernel if they are contiguous float32 on a device."""
     device = tensors[0].storage.device
     same = all([x.storage.device is device and x.storage.dtype is float32 for x in tensors])
     if device is cpu or not same or not all([x.layout.is_contiguous for x in tensors]):

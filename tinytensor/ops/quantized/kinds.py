@@ -107,9 +107,7 @@ def _from_nibbles(q: Array, half: int) -> Array:
 
 
 def _fifth_bits(bytes_: Array, count: int) -> Array:
-    """The bits of bytes: (n, 8 * bytes); those of the first byte first, or, if count is 32, bit 0 of 32 bytes
-    first.
-    """
+    """The bits of bytes, (n, 8 * bytes): byte by byte, or, if count is 32, bit 0 of 32 bytes first."""
     bits = np.unpackbits(bytes_, axis=1, bitorder="little").reshape(len(bytes_), -1, 8)
     return (bits.swapaxes(1, 2) if count == 32 else bits).reshape(len(bytes_), -1)
 

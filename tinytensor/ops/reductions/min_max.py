@@ -162,7 +162,6 @@ def max(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     Returns:
         shape of x without the reduced axes, dtype of x. Ties share the gradient evenly.
 
-    Memory: saves x and the result for backward.
     Differs from: torch.max with an axis, which also returns indices (see `argmax`); this is torch.amax.
 
     >>> x = tt.tensor([1.0, 3.0, 3.0], requires_grad=True)
@@ -178,8 +177,6 @@ def min(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
 
     Returns:
         shape of x without the reduced axes, dtype of x. Ties share the gradient evenly.
-
-    Memory: saves x and the result for backward.
 
     >>> tt.tensor([[1, 2], [0, 5]]).min(axis=1).tolist()
     [1, 0]

@@ -219,7 +219,6 @@ def cumulative_prod(
     Args:
         include_initial: prepend a 1, so that the axis is one element longer.
 
-    Memory: saves x and the result for backward.
     Accuracy: the gradient is exact at zeros too: it is a recurrence without division.
 
     >>> tt.cumulative_prod(tt.tensor([1, 2, 3])).tolist()

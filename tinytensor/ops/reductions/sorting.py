@@ -277,8 +277,6 @@ def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> ValuesIndic
         indices: int64, the same shape. Equal values are in the order of their indices; which of the values
             equal to the k-th are returned is not specified.
 
-    Memory: saves the indices for backward.
-
     >>> values, indices = tt.topk(tt.tensor([5, 9, 7]), 2)
     >>> values.tolist(), indices.tolist()
     ([9, 7], [1, 2])

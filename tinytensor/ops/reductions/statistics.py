@@ -225,7 +225,6 @@ def var(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
     Returns:
         shape of x without the reduced axes, dtype of x; nan (or inf) where n is not above correction.
 
-    Memory: saves x for backward.
     Differs from: torch.var, whose correction is 1 by default.
 
     >>> x = tt.tensor([1.0, 3.0])
@@ -246,7 +245,6 @@ def std(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
         shape of x without the reduced axes, dtype of x; nan (or inf) where n is not above correction. The
         gradient is 0 where the result is.
 
-    Memory: saves x and the result for backward.
     Accuracy: the mean is rounded, so equal elements may differ from it by up to the rounding error of one:
         std([1000.1] * 3) is 6e-5 in float32, and its gradient is not 0.
     Differs from: torch.std, whose correction is 1 by default.
@@ -316,8 +314,6 @@ def logsumexp(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tenso
     Returns:
         shape of x without the reduced axes, dtype of x; -inf for an empty axis.
 
-    Memory: saves x for backward.
-
     >>> tt.logsumexp(tt.tensor([1000.0, 1000.0])).item()
     1000.693
     """
@@ -386,8 +382,6 @@ def vector_norm(x: Tensor, axis: AxisLike = None, keepdims: bool = False, ord: f
 
     Returns:
         shape of x without the reduced axes, dtype of x. The gradient of a vector of zeros is 0.
-
-    Memory: saves x and the result for backward.
 
     >>> x = tt.tensor([3.0, -4.0])
     >>> [tt.vector_norm(x, ord=p).item() for p in (2, 1, float("inf"))]

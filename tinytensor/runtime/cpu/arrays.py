@@ -50,9 +50,7 @@ silent = _silent.copy
 
 
 class _Quiet(threading.local):
-    """`quiet.run` as `silent().run`, in half the time: the context of each thread is kept. RuntimeError where
-    the thread is already inside of it.
-    """
+    """`quiet.run` as `silent().run`, in half the time. RuntimeError where the thread is inside of it."""
 
     def __init__(self) -> None:
         self.run = silent().run
@@ -158,9 +156,7 @@ def _scattered(*arrays: Any) -> int:
 
 
 def _order(y: Array, xs: Sequence[Any]) -> tuple[int, ...] | None:
-    """Memory order of the axes, slowest first, in which the fewest operands have a non-contiguous inner axis;
-    None for C order.
-    """
+    """Memory order of the axes in which the fewest operands have a strided inner axis; None for C order."""
     whole = [a for a in (y, *xs) if isinstance(a, np.ndarray) and a.shape == y.shape]
     best, fewest = None, _scattered(*whole)
     for a in whole:
@@ -184,9 +180,7 @@ def blocks(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
 
 
 def _part(number: int, x: Any, ndim: int, at: tuple[Any, ...], dense: bool) -> Any:
-    """A block of an operand broadcast to `ndim` axes; a copy if its inner axis is non-contiguous, or, with
-    `dense`, if it is not C-contiguous.
-    """
+    """A block of an operand broadcast to `ndim` axes; a copy if it is not as contiguous as needed."""
     if not isinstance(x, np.ndarray) or not x.ndim:
         return x
     missing = ndim - x.ndim
@@ -257,9 +251,7 @@ def _narrow(source: Array, out: Array) -> None:
 
 
 def _sticky(numbers: Array) -> Array:
-    """Values rounded to odd in float32: rounding the result to 16 bits then equals rounding once (no double
-    rounding).
-    """
+    """Values rounded to odd in float32, so that rounding to 16 bits equals rounding once."""
     wide = numbers.astype(np.float64)
     if numbers.dtype.kind in "iu" and numbers.itemsize == 8:  # float64 is not exact beyond 2**53, either
         cut = numbers & ~numbers.dtype.type(2047)
@@ -284,9 +276,7 @@ def negated(x: Array, out: Any = None, order: Any = "K") -> Array:
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Uninitialized, 64-byte aligned scratch array of this thread, reused by the next call with the same
-    name.
-    """
+    """Uninitialized, 64-byte aligned array of this thread, reused by the next call with the same name."""
     kept: dict[str, Array] = _local.__dict__
     nbytes = dtype.itemsize
     for size in shape:

@@ -110,9 +110,7 @@ def chained(steps: Sequence[Step], natives: Mapping[int, Native]) -> list[Callab
 
 
 def _takes_operands(call: partial[bool], host: Any) -> bool:
-    """Whether the kernel gets the arrays that `host` got, all of them and no others: a copy, for example of
-    indices in another dtype, would be as old as the first replay.
-    """
+    """Whether the kernel gets the arrays that `host` got and no copies, which would be old."""
     return _arrays(call.args) == _arrays((*host.args, *host.keywords.values()))
 
 

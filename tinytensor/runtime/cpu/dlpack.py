@@ -63,11 +63,7 @@ def lend_bfloat16(capsule: Any) -> Any:
 
 
 class Borrowed:
-    """What NumPy's `from_dlpack` is given instead of an object of another library.
-
-    Attributes:
-        bfloat16: whether the memory that NumPy got as uint16 is bfloat16.
-    """
+    """What NumPy's `from_dlpack` is given instead of an object of another library."""
 
     def __init__(self, lender: Any) -> None:
         self.lender = lender

@@ -252,9 +252,7 @@ def _collapsed(
 
 
 def _nest(shape: tuple[int, ...], lines: Sequence[str], call: str) -> tuple[list[str], str]:
-    """Nested loops around lines, with limits for the outermost, and a call for all its elements, which the
-    threads share if there are many.
-    """
+    """Nested loops around lines, with limits for the outermost, which threads share if there are many."""
     sizes = shape or (1,)
     written: list[str] = []
     for k, n in enumerate(sizes):
@@ -298,9 +296,7 @@ def _key(formula: Formula) -> _Key:
 
 
 def _exact_ones(formulas: Sequence[Formula | None]) -> list[bool]:
-    """Whether each formula has the bits of NumPy's function on this machine: tried once for each op, on all
-    pairs of special values and on random ones.
-    """
+    """Whether each formula has NumPy's bits here: tried once for each op, on special and random values."""
     keys = [None if f is None else _key(f) for f in formulas]
     new = {key: _example(key) for key in keys if key is not None and key not in _exact}
     functions = [_loops([f], 0, f"tt_loops_{i}") for i, f in enumerate(new.values())]

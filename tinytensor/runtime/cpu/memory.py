@@ -200,9 +200,7 @@ class Arena:
 
 
 def _measure_alone() -> int:
-    """Reference count of a block's bytes in `_others_see` if only the Block references them: measured, since
-    it differs between Python versions.
-    """
+    """Reference count in `_others_see` if only the Block references its bytes: differs by version."""
     block = Block()
     block.bytes = np.empty(1, np.uint8)
 
@@ -226,9 +224,7 @@ def out_of_memory(what: str, nbytes: int | None = None) -> AllocationError:
 
 
 def without_memory(what: str, error: Exception, size: int) -> AllocationError | None:
-    """AllocationError for a MemoryError of NumPy on arrays of `size` elements, or for its ValueError for more
-    bytes than the address space; None for any other error.
-    """
+    """AllocationError for NumPy's MemoryError, or its ValueError for too many bytes; else None."""
     if isinstance(error, TinyTensorError) or not (isinstance(error, MemoryError) or size >= 2**63 // 16):
         return None
     return out_of_memory(what)

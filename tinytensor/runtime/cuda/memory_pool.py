@@ -28,9 +28,7 @@ def size_class(nbytes: int) -> int:
 
 
 class Block:
-    """One block of device memory: the `Buffer.owner`. `lent`: another library may still use it, in a stream
-    that is not known here.
-    """
+    """One block of device memory: the `Buffer.owner`. `lent`: another library may still use it."""
 
     __slots__ = ("arena", "lent", "memory", "ptr", "size_class", "stream")
 

@@ -55,9 +55,7 @@ class Staging:
                 self._copy(ptr + start, slot.ptr, part.size, self._api.memcpyHostToDevice, slot, stream)
 
     def send_constant(self, ptr: int, source: Array, stream: Any) -> Any:
-        """Copy host to device in a captured graph, from newly allocated host memory, which the caller must
-        keep.
-        """
+        """Copy host to device in a captured graph, from new host memory, which the caller keeps."""
         if not source.size:
             return None
         memory = self._call(self._cuda.alloc_pinned_memory, source.size)

@@ -176,9 +176,7 @@ class CupyRuntime(StreamWork):
         return self._pool.alloc(nbytes, self._thread.stream.ptr)
 
     def _fresh(self, nbytes: int) -> tuple[int, Any]:
-        """Allocate from CuPy's pool, on the current stream, since it has free lists per stream, too; without
-        pools by cudaMalloc.
-        """
+        """Allocate from CuPy's pool, which has free lists per stream; without pools by cudaMalloc."""
         cuda, api = self.cupy.cuda, self._api
         with self.current():
             try:
@@ -208,9 +206,7 @@ class CupyRuntime(StreamWork):
     # ---- copies
 
     def copy_in(self, ptr: int, source: Array) -> None:
-        """Copy host to device through pinned memory, without synchronization. During capture, the bytes
-        become a constant of the graph.
-        """
+        """Copy host to device through pinned memory, asynchronously; in a capture a constant."""
         flat, stream = source.reshape(-1).view(np.uint8), self._thread.stream
         if self._graph is not None:
             self._graph.arena.constants.append(self._staging.send_constant(ptr, flat, stream))

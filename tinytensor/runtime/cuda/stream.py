@@ -47,9 +47,7 @@ class Event:
 
     @property
     def done(self) -> bool:
-        """Whether all work before the event is done. KernelError if a kernel has failed, which CuPy's own
-        `Event.done` takes for "not yet", for ever.
-        """
+        """Whether all work before it is done. KernelError if a kernel failed, which CuPy takes for "no"."""
         api = self._runtime.cupy.cuda.runtime
         status = self._runtime.call(api.eventQuery, self.handle.ptr)
         if status not in (0, _NOT_READY):
@@ -104,12 +102,7 @@ class StreamWork:
 
     @contextmanager
     def using(self, stream: Any) -> Iterator[None]:
-        """Make another stream current: its work runs after the thread's queued work, whose stream then waits
-        for it.
-
-        Args:
-            stream: a stream of CuPy or, through `__cuda_stream__`, of another library.
-        """
+        """Make another stream current (CuPy's, or any `__cuda_stream__`), between work before and after."""
         if not hasattr(stream, "ptr"):
             stream = self.call(self.cupy.cuda.Stream.from_external, stream)
         self.enter(stream)
