@@ -54,7 +54,10 @@ class Parser(argparse.ArgumentParser):
             helps, group = helps_of(cls), self.add_argument_group()
             self.rules |= rules_of(cls)
             for name, value in to_dict(config).items():
-                how = {"metavar": as_text(value), "help": helps.get(name, "").replace("%", "%%")}
+                how: dict[str, Any] = {
+                    "metavar": as_text(value),
+                    "help": helps.get(name, "").replace("%", "%%"),
+                }
                 group.add_argument(f"--{name}", default=argparse.SUPPRESS, **how)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:

@@ -164,7 +164,8 @@ class Op:
             binds = callable(value) and hasattr(value, "__get__") and not isinstance(value, staticmethod)
             if binds and made and not made.startswith(cls.__qualname__ + "."):
                 setattr(cls, name, staticmethod(value))
-        cls.__new__ = _constructor(cls, kinds) if kinds else _only  # type: ignore[method-assign]
+        make: Any = _constructor(cls, kinds) if kinds else _only
+        cls.__new__ = make  # type: ignore[method-assign]
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{self.name} is a value: make another one with other parameters")

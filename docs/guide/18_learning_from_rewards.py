@@ -241,8 +241,8 @@ assert control["pass_1"] < before["pass_1"] + 0.15
 # rule. Shuffled rewards push the model in random directions, and it forgets what it knew.
 #
 # Two more parts of GRPO are for longer runs: a penalty for the divergence from the model before training
-# keeps what else it can do, and a batch of answers is used for several updates, with a clipped ratio of new to
-# old probability. Here each answer is used once, without a penalty, as in nanochat.
+# keeps what else it can do, and a batch of answers is used for several updates, with a clipped ratio of new
+# to old probability. Here each answer is used once, without a penalty, as in nanochat.
 #
 # The same on real questions: `python -m gpt finetune grpo --task=sorting` (`docs/finetuning.md`).
 #

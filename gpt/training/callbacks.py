@@ -41,7 +41,7 @@ class Health(Callback):
 
     def watches(self, step: int) -> bool:
         """Whether a step is measured."""
-        return step % self.config.health_interval == 0
+        return bool(step % self.config.health_interval == 0)
 
     def after_backward(self) -> None:
         """Take the norms of the gradients, and a copy of the weights."""

@@ -82,7 +82,7 @@ class Pass:
         for edge, grad in self.roots:
             self.give(edge, grad)
         for node in in_order(self.count):
-            back = self.arrived(node)
+            back: Any = self.arrived(node)
             if back is not None:
                 if observers:
                     back = around("backward", node, back, run=partial(self.visit, node, back))
@@ -118,7 +118,8 @@ class Pass:
 
     def arrived(self, node: Node) -> Grads | None:
         """The gradients of a node's outputs, after hooks; None if it has none to pass on."""
-        grads, out = self.grads, None
+        grads = self.grads
+        out: Grads | None = None
         if node.outs is None:
             if (g := grads.pop(node, None)) is not None:
                 out = (g,)

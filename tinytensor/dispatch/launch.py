@@ -334,7 +334,7 @@ def elementwise(
         return known
     if known is None or known.runtime is not runtime:
         layouts = [v.layout if type(v) is View else None for v in operands]
-        known = _plan(runtime, stem, functor, (out.dtype, first, dtype), out.layout, *layouts)
+        known = _plan(runtime, stem, functor, (out.dtype, first, dtype), out.layout, *layouts)  # type: ignore[arg-type]
     _, kernel, grid, form, tail, n = known
     pointers = [v.ptr if type(v) is View else 0 for v in operands]
     numbers = [_ZERO if type(v) is View else v for v in operands]

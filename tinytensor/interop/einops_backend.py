@@ -26,7 +26,7 @@ def offer() -> None:
     if _MODULE in sys.modules:
         _define(sys.modules[_MODULE])
     else:
-        sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]  # importlib.abc takes 10 ms to import
+        sys.meta_path.insert(0, _Finder())  # importlib.abc takes 10 ms to import
 
 
 class _Finder:
@@ -35,7 +35,7 @@ class _Finder:
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if name != _MODULE:
             return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
         spec = find_spec(name)
         if spec is not None and spec.loader is not None:
             run = spec.loader.exec_module
