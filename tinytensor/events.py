@@ -29,7 +29,8 @@ class Observer:
         return run()
 
     def backward(self, node: Any, grads: Any, run: Callable[[], Any]) -> Any:
-        """Around the backward of a node, given the gradients of its outputs; returns those of its inputs.
+        """Around the backward of a node, given the gradients of its outputs, which it releases; returns those
+        of its inputs.
         Around a whole pass if node is None.
         """
         return run()

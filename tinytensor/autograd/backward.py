@@ -24,7 +24,7 @@ from tinytensor.autograd.graph import (
     leads_to,
     node_of,
 )
-from tinytensor.autograd.hooks import Grads, run_tensor_hooks
+from tinytensor.autograd.hooks import run_tensor_hooks
 from tinytensor.autograd.modes import grad_enabled, in_backward
 from tinytensor.errors import GradError
 from tinytensor.events import around, fire, observers
@@ -116,41 +116,39 @@ class Pass:
             else:
                 self.owned.discard(key)
 
-    def arrived(self, node: Node) -> Grads | None:
+    def arrived(self, node: Node) -> list[Any] | None:
         """The gradients of a node's outputs, after hooks; None if it has none to pass on."""
-        grads = self.grads
-        out: Grads | None = None
-        if node.outs is None:
-            if (g := grads.pop(node, None)) is not None:
-                out = (g,)
-        elif any([(node, i) in grads for i in range(len(node.outs))]):
-            out = tuple([grads.pop((node, i), None) for i in range(len(node.outs))])
-        if out is not None and node.extra is not None:
+        keys: list[Any] = [node] if node.outs is None else [(node, i) for i in range(len(node.outs))]
+        out = [self.grads.pop(key, None) for key in keys]
+        if all([g is None for g in out]):
+            return None
+        if node.extra is not None:
             self.shown = True
             out, kept = node.extra.run_before(out)
             self.kept += [(t, self.algebra.clone(g)) for t, g in kept]
-        if self.keys is None or out is None:
+        if self.keys is None:
             return out
-        found = [node] if node.outs is None else [(node, i) for i in range(len(out))]
-        self.found.update({key: g for key, g in zip(found, out, strict=True) if key in self.keys})
+        self.found.update({key: g for key, g in zip(keys, out, strict=True) if key in self.keys})
         return out if node in self.good else None
 
-    def visit(self, node: Node, out: Grads) -> Sequence[Tensor | None]:
-        """Run the node's backward: gradients of its inputs."""
+    def visit(self, node: Node, out: list[Any]) -> Sequence[Tensor | None]:
+        """Run the node's backward: gradients of its inputs. Those of its outputs are released."""
         if self.keys is None:
             needs = tuple([p is not None for p in node.parents])
         else:
             needs = tuple([is_on_the_way(p, self.good, self.keys) for p in node.parents])
-        back: Sequence[Tensor | None] = node.op.backward(out, Saved(node) if node.saved else None, needs)
+        back: Sequence[Tensor | None] = node.op.backward(
+            tuple(out), Saved(node) if node.saved else None, needs
+        )
         if not self.retain and node.saved:
             node.saved = FREED
         if node.extra is not None:
-            back = node.extra.run_after(tuple(back), out)
+            back = node.extra.run_after(tuple(back), tuple(out))
+        out.clear()
         if self.keys is not None:
             back = [g if n else None for g, n in zip(back, needs, strict=True)]
         if node.specs is None:
             return back
-        out = ()
         fit = self.algebra.fit
         return [g if g is None or s is None else fit(g, *s) for g, s in zip(back, node.specs, strict=True)]
 
@@ -167,8 +165,9 @@ class Pass:
     def result(self, wanted: Sequence[Edge]) -> list[Tensor | None]:
         """The requested gradients, in order; None for edges that no gradient reached."""
         assert self.keys is not None
-        for key in self.leaves.keys() & self.keys:
-            self.found[key] = run_tensor_hooks(self.leaves[key]._hooks, self.grads[key])
+        for key, leaf in self.leaves.items():
+            if key in self.keys:
+                self.found[key] = run_tensor_hooks(leaf._hooks, self.grads[key])
         return [self.found.get(key_of(e)) for e in wanted]
 
     def accumulate(self, keys: Sequence[int]) -> None:

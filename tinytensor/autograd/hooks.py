@@ -53,12 +53,13 @@ class Extra:
         self.retained: list[tuple[weakref.ref[Any], int]] = []  # tensors and their output index
         self.trace: str = ""
 
-    def run_before(self, grads: Grads) -> tuple[Grads, list[tuple[Any, Any]]]:
+    def run_before(self, given: list[Any]) -> tuple[list[Any], list[tuple[Any, Any]]]:
         """The gradients of the outputs after the hooks, and (tensor, its gradient) for `retain_grad`."""
+        grads = tuple(given)
         for hook in tuple(self.before):
             grads = replaced_all("register_prehook", grads, hook(grads))
         kept = [(ref(), grads[index]) for ref, index in self.retained]
-        return grads, [(t, g) for t, g in kept if t is not None and g is not None]
+        return list(grads), [(t, g) for t, g in kept if t is not None and g is not None]
 
     def run_after(self, back: Grads, grads: Grads) -> Grads:
         """The gradients of the inputs after the hooks."""
