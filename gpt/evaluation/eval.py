@@ -5,16 +5,15 @@ on each task, beside the chance level and a control with shuffled questions, and
 """
 
 import json
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 import tinytensor as tt
-from gpt.console import Parser, plain
+from gpt.console import Parser
 from gpt.data.prepare import text_of_file
 from gpt.data.token_file import TokenFile, open_split
-from gpt.evaluation.suite import Comparison, Score
+from gpt.evaluation.suite import Comparison, Score, named_errors
 from gpt.evaluation.text_scores import score
 from gpt.models.gpt import GPT
 from gpt.tasks.registry import TASKS
@@ -29,7 +28,7 @@ BITS = "bits per byte"
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt eval RUN…`."""
     args = _parser().parse_args(argv)
-    if args.tasks is None and len(args.runs) == 1 and not args.json and args.out is None:
+    if args.tasks is None and len(args.runs) == 1 and args.out is None:
         model, tokenizer = _model(args.runs[0], args)
         tokens = _tokens(args.runs[0], args.data, tokenizer)
         print(score(model, tokens, tokenizer).table())
@@ -38,13 +37,7 @@ def main(argv: Sequence[str]) -> int:
     if args.out is not None:
         with atomic_write(args.out) as file:
             file.write(json.dumps(found.as_json(), indent=2).encode())
-    if args.json or any(found.scores.values()):
-        print(json.dumps(found.as_json(), indent=2) if args.json else found.table())
-    errors = [error for by_model in found.errors.values() for error in by_model.values()]
-    for error in errors[:-1]:
-        print(f"error: {plain(str(error))}", file=sys.stderr)
-    if errors:
-        raise errors[-1]
+    print(found.table())
     return 0
 
 
@@ -61,8 +54,7 @@ def _parser() -> Parser:
         help=f"names and files by commas: {', '.join(TASKS)}, FILE of HellaSwag, ARC, MMLU or LAMBADA",
     )
     parser.add_argument("--count", type=int, default=200, help="questions of each task; default 200")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--out", metavar="FILE", help="write the JSON object to a file, too")
+    parser.add_argument("--out", metavar="FILE", help="write a JSON object, too")
     parser.add_argument(
         "--data", help="a text file, or a folder with val.bin; default: the run's validation part"
     )
@@ -80,7 +72,7 @@ def _compared(args: Namespace) -> Comparison:
         model, tokenizer = require_tokenizer(_model(run, args), "eval", run)
         found.add_tasks(run, (model, tokenizer), names, args.count)
         if args.data is not None or not names or _validation(run) is not None:
-            with found.scoring(run, BITS):
+            with named_errors(run, BITS):
                 tokens = _tokens(run, args.data, tokenizer)
                 text = score(model, tokens, tokenizer)
                 if text.bits_per_byte is not None:

@@ -148,55 +148,31 @@ class Comparison:
 
     models: list[str] = field(default_factory=list)
     scores: dict[str, dict[str, Score]] = field(default_factory=dict)
-    errors: dict[str, dict[str, TinyTensorError]] = field(default_factory=dict)
 
     def add(self, model: str, name: str, score: Score) -> None:
         """Add the score of a model in a task."""
-        self._add_model(model)
-        self.scores.setdefault(name, {})[model] = score
-
-    def _add_model(self, model: str) -> None:
         if model not in self.models:
             self.models.append(model)
-
-    @contextmanager
-    def scoring(self, model: str, name: str) -> Iterator[None]:
-        """Keep an error of a model in a task: others are still scored."""
-        try:
-            yield
-        except TinyTensorError as error:
-            self._add_model(model)
-            self.scores.setdefault(name, {})  # the order of the rows
-            fix = f"{error.fix}; or leave {model} or {name} out"
-            told = type(error)(f"eval: {model}, {name}: {error.what}", why=error.why, fix=fix)
-            self.errors.setdefault(name, {})[model] = told
+        self.scores.setdefault(name, {})[model] = score
 
     def add_tasks(
         self, model: str, tools: tuple[GPT, Tokenizer], names: Sequence[str], count: int = 200
     ) -> None:
-        """Score a model, given with its tokenizer, in tasks and files: see `score_task`. Tasks that cannot be
-        asked, such as for a character that the tokenizer lacks, become `errors`.
-        """
-        asked = {name: _asked(name, count) for name in names}  # wrong names raise: they are no model's fault
+        """Score a model, given with its tokenizer, in tasks and files: see `score_task`."""
+        asked = {name: _asked(name, count) for name in names}  # wrong names raise before a model answers
         for name, questions in asked.items():
-            with self.scoring(model, name):
+            with named_errors(model, name):
                 self.add(model, name, _scored(*tools, questions, count))
-
-    @property
-    def _rows(self) -> dict[str, dict[str, Score]]:
-        """Rows with a score."""
-        return {name: by_model for name, by_model in self.scores.items() if by_model}
 
     def table(self) -> str:
         """One row for each task, one column for each model."""
         rows = [["right (with shuffled questions)", "questions", "chance", *self.models]]
-        for name, by_model in self._rows.items():
+        for name, by_model in self.scores.items():
             first = next(iter(by_model.values()))
-            failed = self.errors.get(name, {})
-            cells = ["failed" if model in failed else _cell(by_model.get(model)) for model in self.models]
+            cells = [_cell(by_model.get(model)) for model in self.models]
             chance = "" if first.chance is None else f"{first.chance:.1%}"
             rows.append([name, "" if first.chance is None else str(first.count), chance, *cells])
-        if all(_chance(by_model) is None for by_model in self._rows.values()):  # a text, and no tasks
+        if all(_chance(by_model) is None for by_model in self.scores.values()):  # a text, and no tasks
             rows = [["" if row is rows[0] else row[0], *row[3:]] for row in rows]
         lines = [columns(rows, right=(1, 2))]
         if any(row[-len(self.models) :].count("-") for row in rows):
@@ -205,7 +181,7 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """JSON values: name, chance, and for each model value (null if it is not finite), standard error,
-        control and count; and errors.
+        control and count.
         """
         return {
             "version": 1,
@@ -225,14 +201,19 @@ class Comparison:
                         for model, s in by_model.items()
                     },
                 }
-                for name, by_model in self._rows.items()
-            ],
-            "errors": [
-                {"task": name, "model": model, "what": e.what, "why": e.why, "fix": e.fix}
-                for name, by_model in self.errors.items()
-                for model, e in by_model.items()
+                for name, by_model in self.scores.items()
             ],
         }
+
+
+@contextmanager
+def named_errors(model: str, name: str) -> Iterator[None]:
+    """Context that names model and task in an error, such as for a character that the tokenizer lacks."""
+    try:
+        yield
+    except TinyTensorError as error:
+        fix = f"{error.fix}; or leave {model} or {name} out"
+        raise type(error)(f"eval: {model}, {name}: {error.what}", why=error.why, fix=fix) from None
 
 
 def _chance(by_model: Mapping[str, Score]) -> float | None:
