@@ -180,45 +180,29 @@ def _gpt2(name: str) -> Preset:
 
 # --- GPT-3 -----------------------------------------------------------------------------------------------
 # Brown et al. 2020, table 2.1 and appendix B: 300 B tokens, warmup over 375 M, cosine down to a tenth over
-# 260 B, betas 0.9 and 0.95, weight decay 0.1. Two rows of the table cannot be built as printed: 1.3 B has
-# 24 heads for 2048 channels (16 × 128 is meant), 13 B is 5140 wide (40 × 128 = 5120 is meant). The layers
-# have full attention here; the paper alternates them with locally banded ones, which changes no parameter.
+# 260 B, betas 0.9 and 0.95, weight decay 0.1. The layers have full attention here; the paper alternates them
+# with locally banded ones, which changes no parameter.
 
-_GPT3_SIZES = {
-    "gpt3-125m": (12, 12, 768, 6e-4, 256),
-    "gpt3-350m": (24, 16, 1024, 3e-4, 256),
-    "gpt3-760m": (24, 16, 1536, 2.5e-4, 256),
-    "gpt3-1.3b": (24, 16, 2048, 2e-4, 512),
-    "gpt3-2.7b": (32, 32, 2560, 1.6e-4, 512),
-    "gpt3-6.7b": (32, 32, 4096, 1.2e-4, 1024),
-    "gpt3-13b": (40, 40, 5120, 1e-4, 1024),
-    "gpt3": (96, 96, 12288, 6e-5, 1536),
-}
-
-
-def _gpt3(name: str) -> Preset:
-    n_layer, n_head, n_embd, learning_rate, sequences = _GPT3_SIZES[name]
-    tokens_per_step = sequences * 2048
-    return Preset(
-        f"GPT-3 with {name.partition('-')[2].upper() or '175B'} parameters (shape for `plan`)",
-        GPTConfig(50257, block_size=2048, n_layer=n_layer, n_head=n_head, n_embd=n_embd),
-        replace(
-            _OPENWEBTEXT,
-            out_dir=f"runs/{name}",
-            batch_size=1,
-            gradient_accumulation_steps=sequences,
-            max_steps=round(300e9 / tokens_per_step),
-            learning_rate=learning_rate,
-            min_learning_rate=learning_rate / 10,
-            warmup_steps=round(375e6 / tokens_per_step),
-            decay_steps=round(260e9 / tokens_per_step),
-        ),
-    )
-
+_GPT3_STEP = 1536 * 2048  # tokens
+_GPT3 = Preset(
+    "GPT-3 with 175B parameters (shape for `plan`)",
+    GPTConfig(50257, block_size=2048, n_layer=96, n_head=96, n_embd=12288),
+    replace(
+        _OPENWEBTEXT,
+        out_dir="runs/gpt3",
+        batch_size=1,
+        gradient_accumulation_steps=1536,
+        max_steps=round(300e9 / _GPT3_STEP),
+        learning_rate=6e-5,
+        min_learning_rate=6e-6,
+        warmup_steps=round(375e6 / _GPT3_STEP),
+        decay_steps=round(260e9 / _GPT3_STEP),
+    ),
+)
 
 PRESETS: dict[str, Preset] = {
     **_CHAR,
     **{name: _gpt2(name) for name in _GPT2_SIZES},
-    **{name: _gpt3(name) for name in _GPT3_SIZES},
+    "gpt3": _GPT3,
 }
 """All presets by name."""

@@ -1,7 +1,6 @@
 """Cost estimate of a run: parameters, memory, FLOPs, minutes. Builds only small models of the same kind."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -46,7 +45,6 @@ class Plan:
         model: the planned model; its vocab_size must not be 0, see `GPTConfig.with_vocab_size`.
         train: the planned training.
         flops_per_second: speed of matrix products.
-        utilization: share of it that training reaches, in (0, 1].
 
     Memory: a few MB, for GPT-3 too.
     Accuracy: parameters, FLOPs of matrix products and saved activations are exact; scratch memory and
@@ -56,17 +54,11 @@ class Plan:
     model: GPTConfig
     train: TrainConfig
     flops_per_second: float
-    utilization: float = UTILIZATION
 
     def __post_init__(self) -> None:
-        for name, most in (("flops_per_second", math.inf), ("utilization", 1.0)):
-            value = getattr(self, name)
-            if not (0 < value <= most and math.isfinite(value)):
-                raise ArgumentError(
-                    f"plan: {name}={value}",
-                    why=f"it must be above 0{' and at most 1' if most == 1 else ''}",
-                    fix=f"use {name}={'1e11' if most > 1 else UTILIZATION}",
-                )
+        if not 0 < self.flops_per_second < math.inf:
+            what = f"plan: flops_per_second={self.flops_per_second}"
+            raise ArgumentError(what, why="it must be above 0", fix="use flops_per_second=1e11")
         self.parameters  # noqa: B018  a vocab_size of 0 is an error here
 
     # ---- parameters and their bytes -----------------------------------------------------------------------
@@ -168,7 +160,7 @@ class Plan:
     @property
     def minutes(self) -> float:
         """Training time in minutes, without evaluation and samples."""
-        return self.total_flops / (self.flops_per_second * self.utilization) / 60
+        return self.total_flops / (self.flops_per_second * UTILIZATION) / 60
 
     def table(self) -> str:
         """Estimate as text."""
@@ -206,7 +198,7 @@ def main(argv: Sequence[str]) -> int:
     found = plan(model, train, flops_per_second=options.flops)
     print(found.table())
     if options.flops is None:
-        print(_measured(found.flops_per_second))
+        print(f"the time is of this machine: {found.flops_per_second / 1e9:,.1f} GFLOP/s, measured now")
     return 0
 
 
@@ -343,7 +335,7 @@ def _compute_lines(p: Plan) -> list[str]:
         _row("tokens", p.tokens_per_step * t.max_steps),
         _row("FLOPs", f"{p.total_flops:.3e}"),
         _row("FLOP/s of matrix products", f"{p.flops_per_second:.3e}"),
-        _row(f"time at {p.utilization:.0%} of it", _duration(p.minutes)),
+        _row(f"time at {UTILIZATION:.0%} of it", _duration(p.minutes)),
     ]
 
 
@@ -362,13 +354,3 @@ def _duration(minutes: float) -> str:
             return f"{minutes * factor:.1f} {unit}"
     days = minutes / 1440
     return f"{days:,.0f} days" if days < 730 else f"{days / 365.25:,.0f} years"
-
-
-def _measured(speed: float) -> str:
-    """Of which machine the time is: its measured speed, and whether other programs took a part of it."""
-    processors = os.cpu_count() or 1
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    said = f"the time is of this machine: {speed / 1e9:,.1f} GFLOP/s, measured now"
-    if load < processors / 2:
-        return said
-    return f"{said},\nwhile it is busy: load {load:.1f} on {processors} processors; else it takes less"

@@ -29,10 +29,7 @@ def plan_of(name):
 
 
 GPT2 = {"gpt2": 124_439_808, "gpt2-medium": 354_823_168, "gpt2-large": 774_030_080, "gpt2-xl": 1_557_611_200}
-GPT3 = {
-    "gpt3-125m": 125e6, "gpt3-350m": 350e6, "gpt3-760m": 760e6, "gpt3-1.3b": 1.3e9, "gpt3-2.7b": 2.7e9,
-    "gpt3-6.7b": 6.7e9, "gpt3-13b": 13e9, "gpt3": 175e9,
-}  # fmt: skip
+GPT3 = {"gpt3": 175e9}
 
 
 @pytest.mark.parametrize("name", [*GPT2, *GPT3])
@@ -171,31 +168,20 @@ def test_the_speed_is_measured():
     assert 0 < p.minutes < 1e4
 
 
-@pytest.mark.parametrize(("load", "busy"), [(0.4, False), (6.5, True)])
-def test_a_measured_speed_is_told_with_the_load_of_the_machine(load, busy, monkeypatch, capsys):
+def test_a_measured_speed_is_told(monkeypatch, capsys):
     monkeypatch.setattr("gpt.training.plan.product_speed", lambda: 18.6e9)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    monkeypatch.setattr("os.getloadavg", lambda: (load, 1.0, 1.0), raising=False)
     assert main(["--preset=gpt2"]) == 0
     said = capsys.readouterr().out
     assert "18.6 GFLOP/s, measured now" in said
     assert f"{'FLOP/s of matrix products':<38}{'1.860e+10':>22}" in said
-    assert ("it is busy: load 6.5 on 2 processors" in said) == busy
     main(["--preset=gpt2", "--flops=1e12"])
     assert "measured" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("options", "what"),
-    [
-        ({"flops_per_second": 0.0}, "flops_per_second=0.0"),
-        ({"flops_per_second": float("nan")}, "flops_per_second=nan"),
-        ({"flops_per_second": 1e9, "utilization": 1.5}, "utilization=1.5"),
-    ],
-)
-def test_wrong_speeds(options, what):
-    with pytest.raises(ArgumentError, match=what):
-        Plan(SMALL, TrainConfig(), **options)
+@pytest.mark.parametrize("speed", [0.0, float("nan")])
+def test_wrong_speeds(speed):
+    with pytest.raises(ArgumentError, match=f"flops_per_second={speed}"):
+        Plan(SMALL, TrainConfig(), speed)
 
 
 def test_an_open_vocabulary_is_refused():
