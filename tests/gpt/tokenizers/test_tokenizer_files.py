@@ -58,7 +58,6 @@ class TestDamagedFiles:
             (b'{"format": "tinytensor-characters", "alphabet": ["a", 1]}', "list of strings"),
             (b'{"format": "tinytensor-characters", "alphabet": ["a", "a"]}', "twice"),
             (b'{"format": "tinytensor-characters", "alphabet": []}', "no characters"),
-            (b'{"format": "tinytensor-words", "words": ["a b"]}', "not one token"),
             (b'{"model": 3}', "no object 'model'"),
             (b'{"model": {"type": "WordPiece"}}', "WordPiece"),
         ],
