@@ -138,10 +138,7 @@ class Norm(Op):
 
 
 class NormBackward(Op):
-    """With h = (x - mean) * rstd and d = grad * weight, averages over a row:
-    dx = rstd * (d - average(d) - h * average(d * h)), dweight = sum(grad * h), dbias = sum(grad) over rows.
-    Without the mean, h = x * rstd and dx = rstd * (d - h * average(d * h)).
-    """
+    """Base class of the gradients of both norms."""
 
     of: ClassVar[type[Norm]]
 
@@ -194,7 +191,9 @@ class NormBackward(Op):
         norms.backward(launch, self.of.name, *views)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """Double backward of dx, dweight and dbias."""
+        """Double backward of dx = rstd * (d - average(d) - h * average(d * h)), dweight and dbias; without
+        average(d) and dbias that of rms_norm.
+        """
         inputs = (saved.grad, saved.x, saved.weight)
         if not any(needs[1:]):
             return _forward(grads, *inputs[1:], self.of(eps=self.eps, dtype=None)), *(None,) * 4
@@ -211,7 +210,9 @@ class LayerNorm(Norm):
 
 @register
 class LayerNormBackward(NormBackward):
-    """Gradients of LayerNorm."""
+    """With h = (x - mean) * rstd and d = grad * weight, averages over a row:
+    dx = rstd * (d - average(d) - h * average(d * h)), dweight = sum(grad * h), dbias = sum(grad) over rows.
+    """
 
     of, flops = LayerNorm, norm_backward(10.0, 1.5)
 
@@ -225,7 +226,9 @@ class RmsNorm(Norm):
 
 @register
 class RmsNormBackward(NormBackward):
-    """Gradients of RmsNorm."""
+    """With h = x * rstd and d = grad * weight:
+    dx = rstd * (d - h * average(d * h)), dweight = sum(grad * h) over rows.
+    """
 
     of, flops = RmsNorm, norm_backward(8.0, 2.0)
 

@@ -123,7 +123,7 @@ class SoftmaxBackward(Op):
         return apply(self, ddx, y)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """Double backward of dx, through unfused ops."""
+        """Double backward of dx = y * (grad - sum(grad * y)), or of log_softmax's, through unfused ops."""
         if not needs[1]:
             return self.transposed(grads[0], saved.y), None
         return partial_vjp(self.by_ops, (saved.grad, saved.y), grads, needs)
