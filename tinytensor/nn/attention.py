@@ -165,7 +165,6 @@ class MultiheadAttention(Module):
             key_padding_mask: (N, Tk): True, or -inf, for keys that are padding.
             attn_mask: (Tq, Tk) or (N * H, Tq, Tk): True where a query may not attend, or added to the scores.
             average_attn_weights: over the heads: (N, Tq, Tk), not (N, H, Tq, Tk).
-
         """
         if query.ndim == 2:
             padding = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)

@@ -337,7 +337,6 @@ class Module:
             target: a device ("cpu", "cuda", "emulated") or a floating dtype.
             dtype, device: the same by name; m.to("cuda", tt.float16) gives both.
             non_blocking: PyTorch's; changes nothing here.
-
         """
         for one in (target, device, dtype):
             if one is not None:

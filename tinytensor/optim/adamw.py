@@ -70,7 +70,6 @@ class AdamW(Optimizer):
         the step (lr, betas, bias corrections, eps, weight decay) to the parameters' device: 10 values for
         each, always to the same memory. A captured `step` does this before each replay, so that the replay
         uses the current options; if only `apply` is captured, call `advance` before each replay.
-
         """
         self._advance(self._with_gradients())
 

@@ -79,7 +79,6 @@ class Optimizer:
 
         Args:
             group: {"params": tensors, option: value, …}; missing options default to the optimizer's.
-
         """
         if "params" not in group:
             raise tt.ArgumentError(
@@ -159,7 +158,6 @@ class Optimizer:
         Args:
             scale: factor of all gradients, such as the second result of `clip_scale`: a number, or a 0-d
                 tensor on their device, which is not read back. They are multiplied in place.
-
         """
         with tt.no_grad():
             ready = self.ready()
@@ -255,7 +253,6 @@ class Optimizer:
         Args:
             state: state of an optimizer of the same class, with groups of the same sizes in the same order.
                 Tensors are copied; parameter numbers may be strings, as in JSON.
-
         """
         params, groups = self._parameters(), groups_of(self._name, state)
         have, want = [len(g["params"]) for g in groups], [len(g["params"]) for g in self.param_groups]

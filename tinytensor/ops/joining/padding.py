@@ -126,7 +126,6 @@ def pad(x: Tensor, pad_width: Any, mode: str = "constant", constant_values: bool
         mode: the new elements. "constant": one value; "edge": the nearest element; "reflect": mirrored at the
             border element; "symmetric": mirrored behind it; "wrap": from the other end.
         constant_values: the value, a number representable in the dtype of x; for mode "constant" only.
-
     """
     shape = x.layout.shape
     widths = _widths(pad_width, shape)

@@ -207,7 +207,6 @@ def mse_loss(x: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
 
     Args:
         targets: the same shape; may require a gradient, too.
-
     """
     check_reduction("mse_loss", reduction)
     x, targets = inputs_of("wide", x, targets)

@@ -25,7 +25,6 @@ def make(files: dict[Path, str]) -> list[str]:
 
     Args:
         files: .cpp file → text to append.
-
     """
     return make_libraries([_recipe(path, more) for path, more in files.items()], PART)
 

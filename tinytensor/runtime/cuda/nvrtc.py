@@ -261,7 +261,6 @@ def build(path: Path, instances: Iterable[str], target: str) -> Compiled:
     Args:
         instances: names such as softmax_forward<float>; others are not compiled.
         target: "sm_90" for a cubin, "compute_90" for PTX; see `target_for`, whose "a" is appended here, too.
-
     """
     names = sorted(set(instances))
     recipe = _recipe(path)

@@ -46,7 +46,6 @@ def encode(
         swizzle: bytes over which pieces of 16 bytes are exchanged in shared memory, against bank conflicts:
             32, 64, 128, at least a row of the box; or 0.
         promotion: bytes that L2 fetches at once: 64, 128, 256; or 0.
-
     """
     check(ptr, dtype, shape, strides, box, swizzle, promotion)
     rank = len(shape)
