@@ -16,7 +16,6 @@ from tinytensor.dtypes import DType
 from tinytensor.tensor import Tensor
 
 __all__ = [
-    "AnyOp",
     "Direct",
     "Flops",
     "HostCall",
@@ -182,7 +181,6 @@ class Op:
         return None
 
 
-AnyOp = Op | type[Op]  # a class stands for its op if it has no parameters
 MAX_OPS = 16_384
 _ops: dict[Any, Any] = {}  # by class and parameters
 
@@ -248,7 +246,7 @@ def _made(cls: type[Op], key: Any, values: dict[str, Any]) -> Op:
     return _ops.setdefault(key, op)  # type: ignore[no-any-return]  # another thread may have made it
 
 
-def fields_of(op: AnyOp) -> dict[str, Any]:
+def fields_of(op: Op) -> dict[str, Any]:
     """The parameters of an op, by name."""
     return {name: getattr(op, name) for name in op.fields}
 
@@ -331,7 +329,7 @@ def norm_backward(each: float, for_columns: float) -> Flops:
     return flops
 
 
-def flops_of(op: AnyOp | None, outs: Shapes, ins: Shapes) -> float | None:
+def flops_of(op: Op | None, outs: Shapes, ins: Shapes) -> float | None:
     """Floating-point operations of one call of an op.
 
     Args:
@@ -344,7 +342,7 @@ def flops_of(op: AnyOp | None, outs: Shapes, ins: Shapes) -> float | None:
     >>> flops_of(Matmul(ta=False, tb=False), [(2, 5)], [(2, 3), (3, 5)])
     60.0
     """
-    flops = None if op is None else getattr(type(op) if isinstance(op, Op) else op, "flops", None)
+    flops = None if op is None else getattr(type(op), "flops", None)
     if flops is None:
         return None
     return float(flops(op, outs, ins) if callable(flops) else flops * size(outs[0]))

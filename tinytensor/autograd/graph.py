@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from tinytensor.autograd.hooks import Extra, Grads, Removable
 from tinytensor.dtypes import DType
 from tinytensor.layout import Layout
-from tinytensor.op import AnyOp
+from tinytensor.op import Op
 from tinytensor.tensor import Meta, Tensor
 
 __all__ = ["Node"]
@@ -40,7 +40,7 @@ class Node:
 
     __slots__ = ("__weakref__", "extra", "op", "outs", "parents", "result", "saved", "specs")
 
-    op: AnyOp
+    op: Op
     parents: tuple[Edge, ...]
     saved: Any
     specs: Sequence[tuple[tuple[int, ...], DType] | None] | None
@@ -48,9 +48,7 @@ class Node:
     outs: tuple[tuple[tuple[int, ...], DType] | None, ...] | None
     extra: Extra | None
 
-    reframe: ClassVar[
-        Callable[..., AnyOp]
-    ]  # the op of a view of a modified base; view_gradients hands it down
+    reframe: ClassVar[Callable[..., Op]]  # the op of a view of a modified base; view_gradients hands it down
 
     @property
     def name(self) -> str:

@@ -23,7 +23,7 @@ from tinytensor.device import Device, cpu
 from tinytensor.dispatch import cpu as host_work
 from tinytensor.dispatch import launch
 from tinytensor.dispatch.checks import complex_history
-from tinytensor.dispatch.elementwise import AnyElementwise, on_device
+from tinytensor.dispatch.elementwise import Elementwise, on_device
 from tinytensor.dispatch.launch import view_of
 from tinytensor.dispatch.plan import Plan, Result, new_plan
 from tinytensor.dispatch.record import edges_of, record
@@ -31,7 +31,7 @@ from tinytensor.dispatch.watch import watched
 from tinytensor.errors import AllocationError
 from tinytensor.events import fire, observers
 from tinytensor.layout import SMALL
-from tinytensor.op import AnyOp
+from tinytensor.op import Op
 from tinytensor.runtime.cpu.arrays import NUMPY, quiet
 from tinytensor.runtime.cpu.graph import capturing, graphs
 from tinytensor.runtime.cpu.memory import out_of_memory, without_memory
@@ -39,7 +39,7 @@ from tinytensor.storage import Storage
 from tinytensor.tensor import Size, Tensor, arr, empty, meta_of, new, same_memory, small
 
 
-def run_op(op: AnyOp, *xs: Any) -> Any:
+def run_op(op: Op, *xs: Any) -> Any:
     """Run an op: look up the plan → compute → record. Returns its visible output(s)."""
     if (cast := casting()) is not None:
         xs = tuple(cast(op.autocast, xs))
@@ -85,7 +85,7 @@ apply: Callable[..., Tensor] = run_op  # for ops with one visible output
 apply_all: Callable[..., tuple[Tensor, ...]] = run_op  # for ops with several
 
 
-def plan_of(op: AnyOp, xs: Sequence[Any]) -> Plan:
+def plan_of(op: Op, xs: Sequence[Any]) -> Plan:
     """The plan of a call that nothing observes."""
     plan: Any = op.plans
     try:
@@ -96,7 +96,7 @@ def plan_of(op: AnyOp, xs: Sequence[Any]) -> Plan:
     return plan  # type: ignore[no-any-return]
 
 
-def unary(op: AnyElementwise, x: Tensor) -> Tensor:
+def unary(op: Elementwise, x: Tensor) -> Tensor:
     """`apply(op, x)`, written out for a small operand: half the time."""
     try:
         plan = (op.observed if observers else op.plans)[x._meta or meta_of(x)]
@@ -111,7 +111,7 @@ def unary(op: AnyElementwise, x: Tensor) -> Tensor:
     return t
 
 
-def binary(op: AnyElementwise, a: Any, b: Any) -> Tensor:
+def binary(op: Elementwise, a: Any, b: Any) -> Tensor:
     """`apply(op, a, b)`, written out for small operands: half the time. A ufunc that is a Python function
     gets numbers as they are: such ops of numbers use `apply`.
     """
@@ -135,7 +135,7 @@ def binary(op: AnyElementwise, a: Any, b: Any) -> Tensor:
     return t
 
 
-def _record_if_needed(op: AnyOp, xs: tuple[Any, ...], t: Tensor, plan: Plan) -> None:
+def _record_if_needed(op: Op, xs: tuple[Any, ...], t: Tensor, plan: Plan) -> None:
     edges = edges_of(xs)
     if edges is not None:
         record(op, xs, edges, (t,), plan.specs)
@@ -157,7 +157,7 @@ def _direct_result(plan: Plan, array: Any) -> Tensor:
     return t
 
 
-def _execute(op: AnyOp, plan: Plan, xs: Sequence[Any], arrays: list[Any], edges: Any) -> Sequence[Any]:
+def _execute(op: Op, plan: Plan, xs: Sequence[Any], arrays: list[Any], edges: Any) -> Sequence[Any]:
     """Allocate the outputs, compute and record. Returns all outputs, None for those that are not computed."""
     if plan.device is cpu:
         for i, x in enumerate(xs):
@@ -192,7 +192,7 @@ def _execute(op: AnyOp, plan: Plan, xs: Sequence[Any], arrays: list[Any], edges:
     return outs
 
 
-def _output(op: AnyOp, k: int, xs: Sequence[Any], result: Result, device: Device) -> Tensor:
+def _output(op: Op, k: int, xs: Sequence[Any], result: Result, device: Device) -> Tensor:
     """Uninitialized tensor for output k, or one over the memory of an input that nothing else references."""
     spec, layout, meta = result
     if device is cpu and spec.order is None and layout.size <= SMALL:
@@ -211,7 +211,7 @@ def _output(op: AnyOp, k: int, xs: Sequence[Any], result: Result, device: Device
     return t
 
 
-def _choose(op: AnyOp, plan: Plan) -> Callable[..., None]:
+def _choose(op: Op, plan: Plan) -> Callable[..., None]:
     """How the outputs of a call are computed: `Plan.run`."""
     if plan.device is not cpu:
         return _compute_elementwise if plan.compute is not None else _compute_on_device
@@ -228,13 +228,13 @@ def _compute_elementwise(op: Any, plan: Plan, outs: Sequence[Any], xs: Sequence[
     plan.launched = on_device(op, xs, view_of(outs[0]), plan.compute, op.untyped, plan.launched)
 
 
-def _compute_on_device(op: AnyOp, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], _: Any) -> None:
+def _compute_on_device(op: Op, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], _: Any) -> None:
     """By the kernels of the op, or of a library."""
     launch.run(op, plan.device, outs, xs)
 
 
 def _compute_or_capture(
-    op: AnyOp, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], arrays: list[Any]
+    op: Op, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], arrays: list[Any]
 ) -> None:
     """On the CPU, at once or as a step of the graph that this thread captures."""
     if (graph := capturing()) is not None:
@@ -246,7 +246,7 @@ def _compute_or_capture(
         _compute(op, plan, outs, xs, arrays)
 
 
-def _compute_small(op: AnyOp, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], arrays: list[Any]) -> None:
+def _compute_small(op: Op, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], arrays: list[Any]) -> None:
     """On the CPU: operands that the op's code takes as they are stored."""
     if config.debug:
         _compute(op, plan, outs, xs, arrays)
@@ -254,7 +254,7 @@ def _compute_small(op: AnyOp, plan: Plan, outs: Sequence[Any], xs: Sequence[Any]
         host_work.run_plain(op, [None if t is None else arr(t) for t in outs], arrays)
 
 
-def _compute(op: AnyOp, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], arrays: list[Any]) -> None:
+def _compute(op: Op, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], arrays: list[Any]) -> None:
     """On the CPU: any sizes, dtypes and layouts."""
     try:
         host_work.run(op, outs, xs, arrays, plan.compute)
@@ -265,7 +265,7 @@ def _compute(op: AnyOp, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], arra
         raise missing from None
 
 
-def _reused(op: AnyOp, k: int, xs: Sequence[Any], result: Result) -> Tensor | None:
+def _reused(op: Op, k: int, xs: Sequence[Any], result: Result) -> Tensor | None:
     """Tensor over the memory of the input that output k may reuse, if nothing else references that memory."""
     name = op.may_reuse.get(op.outputs[k])
     if name is None:

@@ -17,12 +17,12 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched, Level, Levels, active, batched, innermost
 from tinytensor.dispatch.apply import run_op
-from tinytensor.dispatch.elementwise import is_elementwise
+from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dispatch.views import ViewOp, make_view
 from tinytensor.errors import TransformError
 from tinytensor.generator import Generator, default_generator
 from tinytensor.layout import Layout
-from tinytensor.op import AnyOp, Op, Spec, conditions, fields_of, register
+from tinytensor.op import Op, Spec, conditions, fields_of, register
 from tinytensor.tensor import Tensor, empty
 
 # ---- values ------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class Samples:
 
     __slots__ = ("batched", "given", "level", "op", "xs")
 
-    def __init__(self, level: Level, op: AnyOp, given: Sequence[Any]) -> None:
+    def __init__(self, level: Level, op: Op, given: Sequence[Any]) -> None:
         self.level, self.given = level, given
         self.op: Any = op
         self.batched = [isinstance(x, Batched) and x.level is level for x in given]
@@ -145,11 +145,11 @@ class Batch(Level):
 
     __slots__ = ()
 
-    def call(self, op: AnyOp, xs: Sequence[Any]) -> Any:
+    def call(self, op: Op, xs: Sequence[Any]) -> Any:
         """Run an op whose innermost batched operand is of this level."""
         if op.writes:
             raise not_written(op.name)
-        rule = op.vmap or (broadcasting if is_elementwise(op) else one_by_one)
+        rule = op.vmap or (broadcasting if isinstance(op, Elementwise) else one_by_one)
         outs = rule(Samples(self, op, xs))
         if op.visible == 1:
             return batched(outs, self)

@@ -14,12 +14,12 @@ import numpy as np
 
 from tinytensor.config import config
 from tinytensor.dispatch import copies
-from tinytensor.dispatch.elementwise import arrays_of, is_elementwise
+from tinytensor.dispatch.elementwise import Elementwise, arrays_of
 from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import DType, float16, float32
 from tinytensor.events import observers
 from tinytensor.layout import SMALL
-from tinytensor.op import AnyOp, Direct, HostCall
+from tinytensor.op import Direct, HostCall, Op
 from tinytensor.random_streams import Stream, moving
 from tinytensor.runtime.cpu.arrays import (
     LARGE,
@@ -39,7 +39,7 @@ from tinytensor.tensor import Tensor, arr, wrap
 
 
 def run(
-    op: AnyOp,
+    op: Op,
     outs: Sequence[Any],
     ins: Sequence[Any],
     arrays: list[Any],
@@ -50,7 +50,7 @@ def run(
     `arrays` are the inputs as they are stored; `dtype` is that in which an elementwise op computes.
     """
     scratch: list[Any] = []  # storages of float32 copies: from the pool, whose pages are in memory
-    if dtype is not None and is_elementwise(op):
+    if dtype is not None and isinstance(op, Elementwise):
         arrays = arrays_of(op, ins, dtype)
     elif any([t.storage.dtype.narrow for t in (*outs, *ins) if isinstance(t, Tensor)]):
         if _ran_as_stored(op, outs, ins, arrays):
@@ -81,14 +81,14 @@ def run(
         _narrow_writes(op, ins, arrays)
 
 
-def _run_any(op: AnyOp, places: Sequence[Any], arrays: Sequence[Any]) -> None:
-    if is_elementwise(op):
+def _run_any(op: Op, places: Sequence[Any], arrays: Sequence[Any]) -> None:
+    if isinstance(op, Elementwise):
         fill(op.ufunc, *places, *arrays, host=op.host)
     else:
         run_plain(op, places, arrays)
 
 
-def run_plain(op: AnyOp, places: Sequence[Any], arrays: Sequence[Any]) -> None:
+def run_plain(op: Op, places: Sequence[Any], arrays: Sequence[Any]) -> None:
     """Compute into arrays with the op's C++ kernel, or else with its NumPy code; not for elementwise ops."""
     if observers or config.strict_layout:
         copies.run_as(op.name, _run_plain, op, places, arrays)
@@ -96,7 +96,7 @@ def run_plain(op: AnyOp, places: Sequence[Any], arrays: Sequence[Any]) -> None:
         _run_plain(op, places, arrays)
 
 
-def _run_plain(op: AnyOp, places: Sequence[Any], arrays: Sequence[Any]) -> None:
+def _run_plain(op: Op, places: Sequence[Any], arrays: Sequence[Any]) -> None:
     host = op.host
     if host is not None and config.host_kernels != "off":
         if (call := host(*places, *arrays)) is not None and call():
@@ -110,7 +110,7 @@ def _run_plain(op: AnyOp, places: Sequence[Any], arrays: Sequence[Any]) -> None:
     silent().run(op.cpu, *places, *arrays)
 
 
-def small_kernel(op: AnyOp, shape: tuple[int, ...], kind: np.dtype[Any]) -> Direct:
+def small_kernel(op: Op, shape: tuple[int, ...], kind: np.dtype[Any]) -> Direct:
     """A function of small arrays that computes the only output of an op in a new one."""
 
     def run(*arrays: Any) -> Array:
@@ -154,7 +154,7 @@ def held(x: Any) -> Any:
 
 def note(
     graph: HostGraph,
-    op: AnyOp,
+    op: Op,
     outs: Sequence[Any],
     ins: Sequence[Any],
     dtype: DType | None,
@@ -172,7 +172,7 @@ def note(
 
 
 def _step(
-    op: AnyOp,
+    op: Op,
     outs: Sequence[Any],
     ins: Sequence[Any],
     dtype: DType | None,
@@ -186,7 +186,7 @@ def _step(
     if direct is not None and not (op.raw and op.host is not None):  # moves have equal bits either way
         return Step(lambda: np.copyto(places[0], direct(*stored)))
     arrays, call, formula = stored, None, None
-    if dtype is not None and is_elementwise(op):
+    if dtype is not None and isinstance(op, Elementwise):
         arrays = arrays_of(op, ins, dtype)
         if places[0].size < LARGE:
             call = partial(op.ufunc, *arrays, out=places[0])
@@ -212,13 +212,13 @@ def _step(
     return Step(lambda: _run_any(op, places, arrays), native, call, formula)
 
 
-def _host_as_stored(op: AnyOp, tensors: Sequence[Any]) -> Callable[..., HostCall] | None:
+def _host_as_stored(op: Op, tensors: Sequence[Any]) -> Callable[..., HostCall] | None:
     """`op.host_bf16`; None if there is none, or one of the tensors has numbers of another format."""
     narrow = config.host_kernels != "off" and not any([t.storage.dtype is float16 for t in tensors])
     return op.host_bf16 if narrow else None
 
 
-def _ran_as_stored(op: AnyOp, outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any]) -> bool:
+def _ran_as_stored(op: Op, outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any]) -> bool:
     """Run the C++ kernel for stored bfloat16; False if it does not handle the case."""
     host = _host_as_stored(op, [t for t in (*outs, *ins) if isinstance(t, Tensor)])
     if host is None:
@@ -231,7 +231,7 @@ def _ran_as_stored(op: AnyOp, outs: Sequence[Any], ins: Sequence[Any], arrays: l
     return call is not None and call()
 
 
-def _wide(op: AnyOp, x: Any, scratch: list[Any]) -> Any:
+def _wide(op: Op, x: Any, scratch: list[Any]) -> Any:
     """The array of an operand, or a copy of 16-bit floats in float32."""
     if not isinstance(x, Tensor):
         return x
@@ -249,7 +249,7 @@ def _scratch(shape: tuple[int, ...], kept: list[Any]) -> Array:
     return array
 
 
-def _copied(op: AnyOp, arrays: Sequence[Any]) -> dict[int, Any]:
+def _copied(op: Op, arrays: Sequence[Any]) -> dict[int, Any]:
     """C-contiguous copies of the inputs that the op requires contiguous, with their storages."""
     found: dict[int, Any] = {}
     for i, name in enumerate(op.inputs):
@@ -270,19 +270,19 @@ def _copied(op: AnyOp, arrays: Sequence[Any]) -> dict[int, Any]:
     return found
 
 
-def _check_writes(op: AnyOp, ins: Sequence[Any]) -> None:
+def _check_writes(op: Op, ins: Sequence[Any]) -> None:
     for name, x in zip(op.inputs, ins, strict=False):
         if name in op.writes:
             check_writeable(arr(x), op.name)
 
 
-def _narrow_writes(op: AnyOp, ins: Sequence[Any], arrays: Sequence[Any]) -> None:
+def _narrow_writes(op: Op, ins: Sequence[Any], arrays: Sequence[Any]) -> None:
     for name, x, array in zip(op.inputs, ins, arrays, strict=False):
         if name in op.writes and x.storage.dtype.narrow and not op.raw:
             narrow(array, x.storage.dtype, arr(x))
 
 
-def _poison(op: AnyOp, places: Sequence[Any], arrays: list[Any]) -> None:
+def _poison(op: Op, places: Sequence[Any], arrays: list[Any]) -> None:
     """Debug mode: fill outputs with NaN (or a large integer), so that unwritten elements show, and make
     inputs read-only.
     """

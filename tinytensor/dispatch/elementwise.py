@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import DType, bool_, complex64, complex128, float32, float64, promote
 from tinytensor.errors import DTypeError, NumberRangeError, shown
 from tinytensor.events import observers
-from tinytensor.op import AnyOp, Direct, Op, Spec
+from tinytensor.op import Direct, Op, Spec
 from tinytensor.runtime.cpu.arrays import NUMPY, silent
 from tinytensor.shapes import broadcast_shapes
 from tinytensor.tensor import Tensor, arr
@@ -102,17 +102,9 @@ class Elementwise(Op):
             return None
 
 
-AnyElementwise = Elementwise | type[Elementwise]
-
-
-def is_elementwise(op: AnyOp) -> TypeGuard[Elementwise]:
-    """Whether an op is elementwise."""
-    return isinstance(op, Elementwise) or (isinstance(op, type) and issubclass(op, Elementwise))
-
-
-def op_of(function: Callable[..., Any]) -> type[Elementwise]:
+def op_of(function: Callable[..., Any]) -> Elementwise:
     """The op that a function was declared with: see ops/elementwise/declaration.py."""
-    op: type[Elementwise] = function.op  # type: ignore[attr-defined]
+    op: Elementwise = function.op  # type: ignore[attr-defined]
     return op
 
 
@@ -132,9 +124,7 @@ def reflected(function: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Te
     return operator
 
 
-def checked_operands(
-    op: AnyOp, xs: Sequence[Any]
-) -> tuple[list[Any], list[DType], list[type], tuple[int, ...]]:
+def checked_operands(op: Op, xs: Sequence[Any]) -> tuple[list[Any], list[DType], list[type], tuple[int, ...]]:
     """Operands of an elementwise call: (tensors and scalars, dtypes, scalar types, broadcast shape)."""
     dtypes: list[DType] = []
     kinds: list[type] = []
@@ -158,7 +148,7 @@ def checked_operands(
     return items, dtypes, kinds, common_shape(op, shapes)
 
 
-def common_shape(op: AnyOp, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+def common_shape(op: Op, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """The shape to which the operands broadcast."""
     if not shapes:
         raise DTypeError(
@@ -171,7 +161,7 @@ def common_shape(op: AnyOp, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...
     return shapes[0]
 
 
-def result_dtype(op: AnyElementwise, dtypes: list[DType], kinds: list[type]) -> DType:
+def result_dtype(op: Elementwise, dtypes: list[DType], kinds: list[type]) -> DType:
     """The dtype that the op computes in; DTypeError if the op does not support it."""
     typed = dtypes[op.untyped :] or dtypes
     dtype = promote(*typed, scalars=tuple(kinds))
@@ -186,7 +176,7 @@ def result_dtype(op: AnyElementwise, dtypes: list[DType], kinds: list[type]) -> 
     return dtype
 
 
-def _cast_for(op: AnyElementwise) -> str:
+def _cast_for(op: Elementwise) -> str:
     kinds = {"float": "float32", "complex": "complex64", "int": "int64"}
     return next(name for kind, name in kinds.items() if kind in op.accepts)
 
@@ -213,7 +203,7 @@ def convert(what: str, x: Any, dtype: DType) -> Any:
 
 
 def on_device(
-    op: AnyElementwise,
+    op: Elementwise,
     items: Sequence[Any],
     out: View,
     dtype: DType,
@@ -244,7 +234,7 @@ def on_device(
             raise_reported(launch.runtime)
     first = operands[0].dtype if isinstance(operands[0], View) else dtype
     rest = operands[1].dtype if mixed and isinstance(operands[1], View) else dtype
-    functor = op.__name__ if isinstance(op, type) else type(op).__name__
+    functor = type(op).__name__
     return launching.elementwise(launch.runtime, launch.stem, functor, out, operands, rest, first, known)
 
 
@@ -261,7 +251,7 @@ def _out_of_range(what: str, x: Scalar, dtype: DType) -> Exception:
     )
 
 
-def arrays_of(op: AnyElementwise, xs: Sequence[Any], dtype: DType) -> list[Any]:
+def arrays_of(op: Elementwise, xs: Sequence[Any], dtype: DType) -> list[Any]:
     """The operands as NumPy arrays or scalars of the compute dtype."""
     skip = op.untyped
     return [

@@ -19,12 +19,12 @@ from tinytensor.autograd.backward import FREED, Saved
 from tinytensor.autograd.graph import Algebra, Edge, Node, count_edges, key_of, leads_to
 from tinytensor.autograd.modes import enable_grad, grad_enabled
 from tinytensor.dispatch.apply import run_op
-from tinytensor.dispatch.elementwise import is_elementwise
+from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dispatch.views import ViewOp, make_view
 from tinytensor.dtypes import DType, float32
-from tinytensor.op import AnyOp, Shape
+from tinytensor.op import Op, Shape
 from tinytensor.runtime.cpu.arrays import NUMPY
 from tinytensor.tensor import Meta, Tensor
 
@@ -119,11 +119,11 @@ def _shaped(t: Tensor, shape: Shape, dtype: DType) -> Tensor:
     return t if t.layout.shape == shape else t.expand(shape)
 
 
-def rule_of(op: AnyOp) -> Rule:
+def rule_of(op: Op) -> Rule:
     """The rule of an op."""
     if op.jvp is not None:
         return op.jvp
-    if is_elementwise(op):
+    if isinstance(op, Elementwise):
         return diagonal
     return same_view if isinstance(op, ViewOp) else twice
 

@@ -22,7 +22,7 @@ from tinytensor.dtypes import DType
 from tinytensor.errors import ShapeError
 from tinytensor.events import fire, observers
 from tinytensor.layout import Layout, contiguous
-from tinytensor.op import AnyOp
+from tinytensor.op import Op
 from tinytensor.random_streams import Stream, stream
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.base import Argument, Dim, Kernel, Runtime, TemplateArgument
@@ -246,7 +246,7 @@ def index_type(*views: View) -> str:
 _launches: dict[tuple[Device, str], Launch] = {}
 
 
-def launch_for(op: AnyOp, device: Device) -> Launch:
+def launch_for(op: Op, device: Device) -> Launch:
     """The Launch for the .cu file of the op."""
     key = device, op.__module__
     found = _launches.get(key)
@@ -258,7 +258,7 @@ def launch_for(op: AnyOp, device: Device) -> Launch:
 # ---- any op ------------------------------------------------------------------------------------------------
 
 
-def run(op: AnyOp, device: Device, outs: Sequence[Any], ins: Sequence[Any]) -> None:
+def run(op: Op, device: Device, outs: Sequence[Any], ins: Sequence[Any]) -> None:
     """Compute the outputs (tensors or None) with the op's CUDA kernels."""
     cuda = getattr(op, "cuda", None)
     if cuda is None:

@@ -10,12 +10,12 @@ import numpy as np
 
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch.checks import common_device
-from tinytensor.dispatch.elementwise import NUMBERS, is_elementwise
+from tinytensor.dispatch.elementwise import NUMBERS, Elementwise
 from tinytensor.dispatch.launch import Launched, plan_caches
 from tinytensor.dtypes import DType
 from tinytensor.errors import DTypeError
 from tinytensor.layout import SMALL, Layout, contiguous, ordered, with_aligned_rows
-from tinytensor.op import AnyOp, Direct, Spec
+from tinytensor.op import Direct, Op, Spec
 from tinytensor.random_streams import Stream
 from tinytensor.tensor import Meta, Tensor, interned, meta_of
 
@@ -77,7 +77,7 @@ class Plan:
 
 
 def new_plan(
-    op: AnyOp, xs: Sequence[Any], observed: bool, choose: Callable[[AnyOp, Plan], Callable[..., None]]
+    op: Op, xs: Sequence[Any], observed: bool, choose: Callable[[Op, Plan], Callable[..., None]]
 ) -> tuple[tuple[Any, ...], Plan]:
     """(checked operands, plan) of a call whose plan was not found by `type(x)`; keeps it in its table."""
     global _count
@@ -118,9 +118,9 @@ def forget_plans() -> None:
 plan_caches.append(forget_plans)
 
 
-def _checked(op: AnyOp, x: Any) -> Any:
+def _checked(op: Op, x: Any) -> Any:
     """An operand that is no tensor: None, or, for an elementwise op, a Python number."""
-    if is_elementwise(op):
+    if isinstance(op, Elementwise):
         if isinstance(x, np.generic):
             x = x.item()
         if isinstance(x, NUMBERS):
@@ -137,7 +137,7 @@ def _checked(op: AnyOp, x: Any) -> Any:
     )
 
 
-def _plan(op: AnyOp, xs: Sequence[Any]) -> Plan:
+def _plan(op: Op, xs: Sequence[Any]) -> Plan:
     given: list[Any] = [
         Spec(x.layout.shape, x.storage.dtype) if isinstance(x, Tensor) else None if x is None else type(x)
         for x in xs
@@ -151,7 +151,7 @@ def _plan(op: AnyOp, xs: Sequence[Any]) -> Plan:
     p.recorded = not op.writes and (op.visible > 1 or first is None or first.dtype.is_inexact)
     p.specs = p.compute = p.direct = p.launched = None
     p.complex = any([spec is not None and spec.dtype.kind == "complex" for spec in specs])
-    if is_elementwise(op):
+    if isinstance(op, Elementwise):
         assert first is not None
         p.compute = op.compute_dtype(*given)
         if any([isinstance(x, Spec) and x[:2] != first[:2] for x in given]):

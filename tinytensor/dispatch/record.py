@@ -10,7 +10,7 @@ from tinytensor.autograd.graph import Node, Output
 from tinytensor.errors import GradError
 from tinytensor.events import fire, observers
 from tinytensor.layout import Layout
-from tinytensor.op import AnyOp
+from tinytensor.op import Op
 from tinytensor.tensor import Meta, Tensor, meta_of, new
 
 
@@ -38,7 +38,7 @@ def edges_of(xs: Sequence[Any]) -> tuple[Any, ...] | None:
 
 
 def new_node(
-    op: AnyOp,
+    op: Op,
     parents: tuple[Any, ...],
     result: Meta | Layout | None,
     saved: Any = (),
@@ -82,7 +82,7 @@ def requires(t: Tensor) -> bool:
 
 
 def record(
-    op: AnyOp,
+    op: Op,
     ins: Sequence[Any],
     edges: tuple[Any, ...],
     outs: Sequence[Any],

@@ -9,7 +9,7 @@ from tinytensor.autograd.levels import innermost
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.dispatch.record import edge_of, new_node
 from tinytensor.layout import Layout
-from tinytensor.op import AnyOp, Op, Shape
+from tinytensor.op import Op, Shape
 from tinytensor.tensor import Tensor, new
 
 
@@ -70,7 +70,7 @@ def view(kind: type[ViewOp], x: Tensor, **params: Any) -> Tensor:
     return make_view(x, op.layout(x.layout), op)
 
 
-def make_view(x: Tensor, layout: Layout, op: AnyOp | None, origin: str | None = None) -> Tensor:
+def make_view(x: Tensor, layout: Layout, op: Op | None, origin: str | None = None) -> Tensor:
     """View of x with any layout. `origin` is the reason why it may not be modified in grad mode, if any."""
     if type(x) is not Tensor and (level := innermost((x,))) is not None:
         return level.view(x, layout, op, origin)

@@ -24,7 +24,7 @@ from tinytensor.dispatch.batching import write
 from tinytensor.dispatch.checks import common_device, complex_history
 from tinytensor.dispatch.cpu import do
 from tinytensor.dispatch.elementwise import (
-    AnyElementwise,
+    Elementwise,
     Scalar,
     checked_operands,
     convert,
@@ -110,7 +110,7 @@ def _leaf(what: str, target: str) -> GradError:
     )
 
 
-def inplace(op: AnyElementwise, x: Tensor, *others: Any) -> Tensor:
+def inplace(op: Elementwise, x: Tensor, *others: Any) -> Tensor:
     """x = op(x, *others), in the memory of x; differentiable."""
     xs = (x, *others)
     try:
@@ -153,7 +153,7 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return method
 
 
-def _inplace(op: AnyElementwise, x: Tensor, *others: Any) -> Tensor:
+def _inplace(op: Elementwise, x: Tensor, *others: Any) -> Tensor:
     what = op.name + "_"
     if innermost((x, *others)) is not None:
         return write(partial(_inplace, op), what, x, *others)
@@ -205,7 +205,7 @@ def _inplace(op: AnyElementwise, x: Tensor, *others: Any) -> Tensor:
     return x
 
 
-def _formula(op: AnyElementwise, x: Tensor, items: Sequence[Any]) -> Formula | None:
+def _formula(op: Elementwise, x: Tensor, items: Sequence[Any]) -> Formula | None:
     """x = op(*items) as a formula, if no operand is cast."""
     have = x.storage.dtype
     if have.narrow or any(
@@ -216,7 +216,7 @@ def _formula(op: AnyElementwise, x: Tensor, items: Sequence[Any]) -> Formula | N
     return formula_of(op.formula, op.ufunc, arr(x), arrays, None, op.name)
 
 
-def _compute(op: AnyElementwise, have: DType, x: Tensor, *items: Any) -> None:
+def _compute(op: Elementwise, have: DType, x: Tensor, *items: Any) -> None:
     target, arrays = arr(x), [convert(op.name + "_", item, have) for item in items]
     if observers:
         for item, a in zip(items, arrays, strict=True):

@@ -16,12 +16,12 @@ import numpy as np
 
 from tinytensor import op as op_spec
 from tinytensor.device import Device
-from tinytensor.dispatch.elementwise import is_elementwise
+from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dispatch.transfer import values
 from tinytensor.dispatch.watch import Run
 from tinytensor.dtypes import DType
 from tinytensor.events import Observer
-from tinytensor.op import AnyOp
+from tinytensor.op import Op
 from tinytensor.ops.elementwise.gelu import gate_array
 from tinytensor.ops.matmul.matmul import Linear
 from tinytensor.random_streams import Stream
@@ -49,7 +49,7 @@ class OpRecord:
     ins: Arrays
     outs: Arrays
     dtypes: list[DType | None]
-    kind: AnyOp
+    kind: Op
     spec: Spec | None
     elementwise: bool
 
@@ -65,7 +65,7 @@ class Capture(Observer):
         self._inside = False  # an op: those that it calls belong to it
 
     def op(
-        self, name: str, device: Device, operands: Sequence[Any], op: AnyOp | None, run: Run
+        self, name: str, device: Device, operands: Sequence[Any], op: Op | None, run: Run
     ) -> Sequence[Any]:
         """Run the op and report it."""
         if self._inside or op is None or threading.get_ident() != self._thread:
@@ -98,7 +98,7 @@ def _copied(x: Any) -> Any:
     return np.array(values(x), order="C") if isinstance(x, Tensor) else np.array(x)
 
 
-def _recorded(op: AnyOp, device: Device, ins: Sequence[Any], given: Arrays, results: list[Any]) -> OpRecord:
+def _recorded(op: Op, device: Device, ins: Sequence[Any], given: Arrays, results: list[Any]) -> OpRecord:
     """What an op that ran did; the inputs that it writes count as results."""
     outputs, made = len(results), results[0] if results else None
     results += [x if name in op.writes else None for name, x in zip(op.inputs, ins, strict=False)]
@@ -114,7 +114,7 @@ def _recorded(op: AnyOp, device: Device, ins: Sequence[Any], given: Arrays, resu
         def spec(xs: Arrays) -> Sequence[Array | None]:
             return (np.asarray(np.linalg.norm(np.asarray(xs[0], np.float64))),)
 
-    elif is_elementwise(op):
+    elif isinstance(op, Elementwise):
         operands = [op_spec.Spec(x.shape, x.dtype) if isinstance(x, Tensor) else type(x) for x in ins]
         kind = _kind(op.compute_dtype(*operands))
 
@@ -125,7 +125,7 @@ def _recorded(op: AnyOp, device: Device, ins: Sequence[Any], given: Arrays, resu
     else:
         spec = _of_op(op, outs, outputs, ins)
     dtypes = [None if t is None else t.dtype for t in results]
-    elementwise = op.name == "copy" or is_elementwise(op)
+    elementwise = op.name == "copy" or isinstance(op, Elementwise)
     names = [*op.outputs, *op.inputs]
     return OpRecord(op.name, str(device), names, given, outs, dtypes, op, spec, elementwise)
 
@@ -169,7 +169,7 @@ _OTHERWISE: dict[str, Callable[..., None]] = {
 }
 
 
-def _of_op(op: AnyOp, made: Arrays, outputs: int, xs: Sequence[Any]) -> Spec | None:
+def _of_op(op: Op, made: Arrays, outputs: int, xs: Sequence[Any]) -> Spec | None:
     """NumPy reference of an op on inputs that it may overwrite: returns results, then written inputs. It
     draws the samples that the call with the operands xs drew.
     """

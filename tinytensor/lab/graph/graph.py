@@ -19,7 +19,6 @@ from typing import Any
 from tinytensor.autograd.backward import FREED, Pass
 from tinytensor.autograd.graph import Node, Output, key_of
 from tinytensor.autograd.modes import in_backward
-from tinytensor.dispatch.elementwise import is_elementwise
 from tinytensor.dispatch.record import edge_of
 from tinytensor.errors import DTypeError, GradError
 from tinytensor.lab.graph.placement import Placed, place
@@ -27,7 +26,7 @@ from tinytensor.lab.html import Html, tag
 from tinytensor.lab.memory.ledger import size_of
 from tinytensor.lab.report import Report, Shown, Table
 from tinytensor.lab.svg import px, svg
-from tinytensor.op import AnyOp, registry
+from tinytensor.op import Op, registry
 from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 from tinytensor.tensor import Tensor, is_tensor, wrap
 from tinytensor.transforms.checkpoint import Dropped
@@ -199,7 +198,7 @@ class _Reader:
             where="" if node.extra is None else node.extra.trace,
         )
 
-    def _gradient(self, op: AnyOp) -> str:
+    def _gradient(self, op: Op) -> str:
         """Gradient text of an op, cached: reading source is slow."""
         found = self.texts.get(id(op))
         if found is None:
@@ -381,7 +380,7 @@ def short(x: Tensor) -> str:
 BROADCAST = "Each is summed over the axes along which its input was broadcast."
 
 
-def gradient_text(op: AnyOp) -> str:
+def gradient_text(op: Op) -> str:
     """Formula or source code of the gradients of the inputs of a registered op, or of that of a
     `tt.Function`.
 
@@ -399,10 +398,10 @@ def gradient_text(op: AnyOp) -> str:
         Each is summed over the axes along which its input was broadcast.
     """
     text = _text(op)
-    return f"{text}\n{BROADCAST}" if is_elementwise(op) and len(op.inputs) > 1 else text
+    return f"{text}\n{BROADCAST}" if hasattr(op, "steps") and len(op.inputs) > 1 else text
 
 
-def _text(op: AnyOp) -> str:
+def _text(op: Op) -> str:
     backward = getattr(op, "function", op).backward
     if not (inspect.isfunction(backward) or inspect.ismethod(backward)):  # a callable object
         return "(its source cannot be read)"

@@ -17,7 +17,7 @@ from tinytensor.device import Device, cpu
 from tinytensor.dispatch.watch import Run
 from tinytensor.events import Observer, observing
 from tinytensor.lab.context import Context
-from tinytensor.op import AnyOp, flops_of
+from tinytensor.op import Op, flops_of
 from tinytensor.random_streams import Stream
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.user_lines import Line
@@ -123,7 +123,7 @@ class Recorder(Observer):
             self.overhead += now - entered - call.seconds
 
     def op(
-        self, name: str, device: Device, operands: Sequence[Any], op: AnyOp | None, run: Run
+        self, name: str, device: Device, operands: Sequence[Any], op: Op | None, run: Run
     ) -> Sequence[Any]:
         """Time an op, on a GPU between two events."""
         running = self._here.calls
@@ -170,7 +170,7 @@ def _shape(x: Any) -> tuple[int, ...] | None:
     return x.shape if isinstance(x, Tensor) else ()
 
 
-def _describe(call: Call, outs: Sequence[Any], ins: Sequence[Any], op: AnyOp | None) -> None:
+def _describe(call: Call, outs: Sequence[Any], ins: Sequence[Any], op: Op | None) -> None:
     """Shapes, bytes and FLOPs of an op call."""
     ins = [x for x in ins if not isinstance(x, Stream)]
     everything = [a for x in (*outs, *ins) for a in (x if isinstance(x, list | tuple) else (x,))]

@@ -101,11 +101,11 @@ def elementwise(
         if steps or flat:
             attributes["saves"] = _saves(inputs, steps)
             attributes["backward"] = staticmethod(_backward(inputs, steps))
-        op = type("".join([word.capitalize() for word in name.split("_")]), (Elementwise,), attributes)
-        register(op)
+        kind = type("".join([word.capitalize() for word in name.split("_")]), (Elementwise,), attributes)
+        op: Elementwise = register(kind)
         if c:
             stem = function.__module__.rpartition(".")[2]
-            _functors.setdefault(stem, {})[op.__name__] = _functor(op, c, integer)
+            _functors.setdefault(stem, {})[kind.__name__] = _functor(op, c, integer)
             generated[stem] = partial(_source, function.__module__)
         return _public(function, op)  # type: ignore[return-value]  # with the signature of the function
 
@@ -115,7 +115,7 @@ def elementwise(
 # ---- the function ------------------------------------------------------------------------------------------
 
 
-def _public(function: FunctionType, op: type[Elementwise]) -> FunctionType:
+def _public(function: FunctionType, op: Elementwise) -> FunctionType:
     """A function with the declared name, operands and docstring that runs the op."""
     call = _call(op, unary if len(op.inputs) == 1 else binary if isinstance(op.ufunc, np.ufunc) else apply)
     code = function.__code__
@@ -133,7 +133,7 @@ def _public(function: FunctionType, op: type[Elementwise]) -> FunctionType:
     return public
 
 
-def _call(op: type[Elementwise], run: Callable[..., Tensor]) -> FunctionType:
+def _call(op: Elementwise, run: Callable[..., Tensor]) -> FunctionType:
     """`run` with the op, in the number of operands that it takes."""
     if len(op.inputs) == 1:
         return lambda x: run(op, x)  # type: ignore[return-value]
@@ -142,7 +142,7 @@ def _call(op: type[Elementwise], run: Callable[..., Tensor]) -> FunctionType:
     return lambda *xs: run(op, *xs)  # type: ignore[return-value]
 
 
-def _documented(text: str, op: type[Elementwise]) -> str:
+def _documented(text: str, op: Elementwise) -> str:
     """The docstring with a sentence on the operands and dtypes, which the declaration implies."""
     one, refused = len(op.inputs) == 1, [word for kind, word in _WORDS.items() if kind not in op.accepts]
     args = f"{op.inputs[0]} has any shape" if one else f"{', '.join(op.inputs)} broadcast together"
@@ -262,14 +262,14 @@ def _loop_formula(c: str, inputs: Sequence[str]) -> str:
     return re.sub(r"\b[a-z]\w*\b", lambda m: names.get(m[0], m[0]), c)
 
 
-def _functor(op: type[Elementwise], c: str, integer: str) -> str:
+def _functor(op: Elementwise, c: str, integer: str) -> str:
     result = "bool" if op.result == "bool" else "A"
     operands = ", ".join([f"{'bool' if i < op.untyped else 'A'} {x}" for i, x in enumerate(op.inputs)])
     body = f"return {result}({c});"
     if integer:
         body = f"if constexpr (is_floating<A>) {body}\n        else return {result}({integer});"
     head = f"    template <class A> __device__ {result} operator()({operands}) const {{"
-    return f"struct {op.__name__} {{\n{head}\n        {body}\n    }}\n}};\n"
+    return f"struct {type(op).__name__} {{\n{head}\n        {body}\n    }}\n}};\n"
 
 
 def _source(module: str) -> str:
