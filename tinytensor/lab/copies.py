@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from tinytensor.dispatch import copies
 from tinytensor.errors import ArgumentError
 from tinytensor.events import Observer, observing
-from tinytensor.lab.report import Report, Shown, Table, block
+from tinytensor.lab.report import Report, Shown, Table, block, check_counts
 from tinytensor.runtime.user_lines import user_lines
 
 
@@ -76,10 +76,7 @@ class CopyLog(Shown, Observer):
         """Table of at most `rows` copies, largest first, and the sum of the others; identical copies made by
         one source line share a row.
         """
-        if rows < 1:
-            raise ArgumentError(
-                f"table: rows is {rows}", why="it is a count", fix="for example table(rows=10)"
-            )
+        check_counts("table", rows=rows)
         count = Counter(self.entries)
         largest = sorted(count, key=lambda entry: -count[entry] * entry.nbytes)
         lines: list[tuple[str | int, ...]] = [

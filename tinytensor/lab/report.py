@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from tinytensor.errors import ArgumentError
 from tinytensor.lab.html import Html, Page, frame, page, preformatted, tag
 
 P = ParamSpec("P")
@@ -147,6 +148,13 @@ class Report:
         return page(
             self.title, *self.body(), style=self.style, data=self.data, script=self.script, requests=requests
         )
+
+
+def check_counts(what: str, **counts: int) -> None:
+    """ArgumentError if a count is below 1."""
+    if min(counts.values()) < 1:
+        said = ", ".join([f"{name} is {count}" for name, count in counts.items()])
+        raise ArgumentError(f"{what}: {said}", why="a count is 1 or more", fix=f"for example {what}(rows=10)")
 
 
 class Shown(ABC):

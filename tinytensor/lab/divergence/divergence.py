@@ -27,7 +27,7 @@ from tinytensor.events import observing
 from tinytensor.lab.context import Context
 from tinytensor.lab.divergence.op_capture import Arrays, Capture, OpRecord, rounded
 from tinytensor.lab.divergence.tolerance import STEPS, Difference, compare, move
-from tinytensor.lab.report import Report, Shown, Table
+from tinytensor.lab.report import Report, Shown, Table, check_counts
 from tinytensor.op import flops_of
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.user_lines import opener
@@ -127,10 +127,7 @@ class Divergence(Shown):
 
     def table(self, rows: int = 12) -> Table:
         """Table of the `rows` ops with the largest drift between the runs, in execution order."""
-        if rows < 1:
-            raise ArgumentError(
-                f"table: rows is {rows}", why="it is a count", fix="for example table(rows=10)"
-            )
+        check_counts("table", rows=rows)
         drifted = sorted([s for s in self.runs[1] if s.drift is not None], key=lambda s: -(s.drift or 0.0))
         shown = sorted(drifted[:rows], key=lambda s: s.number)
         lines = [

@@ -9,10 +9,9 @@ from tinytensor.argument_checks import with_argument_errors
 from tinytensor.device import cpu
 from tinytensor.lab.explain import expression
 from tinytensor.lab.explain.aliases import Alias, aliases_of
-from tinytensor.lab.explain.facts import facts, summary
 from tinytensor.lab.explain.picture import explanation_picture
 from tinytensor.lab.explain.steps import FULL, LINE, SMALL, Buffer, LayoutStep, make_step
-from tinytensor.lab.explain.text import buffer_text, elements_text, tree
+from tinytensor.lab.explain.text import buffer_text, elements_text, facts, summary, tree
 from tinytensor.lab.html import Html, skip_link, tag
 from tinytensor.lab.report import OnTerminal, Report, Shown, Table
 from tinytensor.storage import Storage

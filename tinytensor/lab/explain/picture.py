@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinytensor.lab.explain.facts import summary, tip_of_cell, tip_of_element
 from tinytensor.lab.explain.steps import Block, LayoutStep, bracketed
+from tinytensor.lab.explain.text import summary, tip_of_cell, tip_of_element
 from tinytensor.lab.html import Html, tag
 from tinytensor.lab.svg import SCOPE, px, svg
 

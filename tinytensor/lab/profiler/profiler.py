@@ -18,7 +18,7 @@ from tinytensor.lab.html import Html, tag
 from tinytensor.lab.profiler.flame import flame
 from tinytensor.lab.profiler.peaks import Peaks, measure_peaks
 from tinytensor.lab.profiler.recorder import EMULATED, Call, Recorder
-from tinytensor.lab.report import Report, Shown, Table, block
+from tinytensor.lab.report import Report, Shown, Table, block, check_counts
 from tinytensor.runtime.user_lines import opener
 
 WIDEST = 56  # maximum characters of a name in a table
@@ -174,12 +174,7 @@ class Profile(Shown):
             ArgumentError: rows or per is below 1, there is no such grouping, or peaks of an emulator.
             DeviceError: there is no such device.
         """
-        if rows < 1 or per < 1:
-            raise ArgumentError(
-                f"table: rows is {rows}, per is {per}",
-                why="both are counts",
-                fix="for example table(rows=10)",
-            )
+        check_counts("table", rows=rows, per=per)
         device = None if device is None else str(as_device(device, "table"))
         groups = self.groups(by, device)
         of = self.peaks if peaks else {}
