@@ -22,6 +22,7 @@ from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.kernel_files import kernel_files, kernel_path
 from tinytensor.runtime.signature import parse
 
+Output, Patch = pytest.CaptureFixture[str], pytest.MonkeyPatch
 RACE = """
 import sys
 import tinytensor as tt
@@ -60,7 +61,7 @@ def test_exercises_ask_for_gradients() -> None:
     }
 
 
-def said_as_json(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+def said_as_json(capsys: Output, *words: str) -> dict[str, Any]:
     """The one object on the one line that a command prints."""
     main([*words, "--json"])
     (line,) = capsys.readouterr().out.splitlines()
@@ -70,9 +71,7 @@ def said_as_json(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, A
     return said
 
 
-def test_check_as_json_has_the_findings_and_counters_of_the_report(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_check_as_json_has_the_findings_and_counters_of_the_report(capsys: Output, tmp_path: Path) -> None:
     script = tmp_path / "race.py"
     script.write_text("print('a word of the script')\n" + RACE)
     said = said_as_json(capsys, "check", "masking")["reports"]["masking"]
@@ -101,7 +100,7 @@ def axpy(tmp_path: Path) -> str:
     return str(tmp_path / "axpy.cu")
 
 
-def test_check_launches_kernels_of_a_file(capsys: pytest.CaptureFixture[str], axpy: str) -> None:
+def test_check_launches_kernels_of_a_file(capsys: Output, axpy: str) -> None:
     said = said_as_json(
         capsys, "check", axpy, "--launch", "axpy[4, 256](zeros(1000), ones(1000), -2.0, 1000)"
     )
@@ -112,7 +111,7 @@ def test_check_launches_kernels_of_a_file(capsys: pytest.CaptureFixture[str], ax
     assert "y = [-3.0, -3.0, -3.0, -3.0]" in capsys.readouterr().out
 
 
-def test_other_commands_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_commands_as_json(capsys: Output) -> None:
     steps = said_as_json(capsys, "explain", "arange(12).reshape(3, 4).T")["steps"]
     assert [step["made"] for step in steps] == ["new buffer", "view", "view"]
     assert (steps[-1]["shape"], steps[-1]["strides"]) == ([4, 3], [1, 4])
@@ -127,7 +126,7 @@ def test_other_commands_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert (built["compiled"], built["failed"]) == ([], [])
 
 
-def test_an_error_as_json_says_how_to_fix_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_as_json_says_how_to_fix_it(capsys: Output) -> None:
     error = said_as_json(capsys, "check", "sofmax")["error"]
     assert error["type"] == "ArgumentError"
     assert "did you mean softmax?" in error["fix"]
@@ -145,7 +144,7 @@ sys.stdout.write("more " * 20000)
 """
 
 
-def test_what_kernels_and_scripts_print_is_a_field(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_kernels_and_scripts_print_is_a_field(tmp_path: Path, capfd: Output) -> None:
     script = tmp_path / "prints.py"
     script.write_text(PRINTS, encoding="utf-8")
     assert main(["check", "--json", str(script)]) == 0
@@ -183,7 +182,7 @@ def test_check_launches_every_kernel_of_a_file(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", kernel_files(".cu") if FULL else [*EXERCISES][::2])
-def test_check_finds_nothing_in_a_file(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_finds_nothing_in_a_file(file: str, monkeypatch: Patch) -> None:
     """And each call gives the results of the CPU, also in grids of one and two blocks. The larger calls, and
     every second file, run with TINYTENSOR_FULL=1; tests/ops/test_checked_ops.py watches all kernels.
     """
@@ -202,9 +201,7 @@ def test_check_finds_nothing_in_a_file(file: str, monkeypatch: pytest.MonkeyPatc
     assert report.launches
 
 
-def test_check_lets_blocks_take_several_turns(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_lets_blocks_take_several_turns(tmp_path: Path, capsys: Output, monkeypatch: Patch) -> None:
     """The barrier behind the last reads of shared memory is needed by the next turn of a loop alone, which
     comes with more than 33 million lines, or with a limited grid.
     """
@@ -238,9 +235,7 @@ def test_check_lets_blocks_take_several_turns(
         *[(file, [r"reduce\.cuh:\d+ .*shared store"]) for file in ("softmax", "layer_norm", "loss")],
     ],
 )
-def test_check_prints_what_each_line_costs(
-    words: str, patterns: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_prints_what_each_line_costs(words: str, patterns: list[str], capsys: Output) -> None:
     assert main(["check", *words.split()]) == 0
     said = capsys.readouterr().out.rstrip()
     assert not [pattern for pattern in patterns if not re.search(pattern, said, re.MULTILINE)]
@@ -249,7 +244,7 @@ def test_check_prints_what_each_line_costs(
     assert words != "triangle_forward" or all(line.startswith("triangle_forward<") for line in kernels)
 
 
-def test_options_stand_on_either_side_of_a_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_stand_on_either_side_of_a_kernel(capsys: Output) -> None:
     said = []
     for words in (["--dtype", "float16", "masking"], ["masking", "--dtype", "float16"]):
         assert main(["check", *words]) == 0
@@ -258,15 +253,13 @@ def test_options_stand_on_either_side_of_a_kernel(capsys: pytest.CaptureFixture[
     assert "half" in said[0]
 
 
-def test_check_alone_asks_for_a_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_alone_asks_for_a_kernel(capsys: Output) -> None:
     with pytest.raises(SystemExit):
         main(["check"])
     assert "required: kernel\n" in capsys.readouterr().err
 
 
-def test_files_with_tensor_cores_are_checked_with_16_bits(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_with_tensor_cores_are_checked_with_16_bits(capsys: Output, monkeypatch: Patch) -> None:
     if not FULL:
         monkeypatch.setattr(check, "larger_of", lambda file: [])
         monkeypatch.setitem(EXERCISES, "matmul", EXERCISES["matmul"][:1])
@@ -276,9 +269,7 @@ def test_files_with_tensor_cores_are_checked_with_16_bits(
 
 
 @pytest.mark.parametrize(("barrier", "code"), [("", 1), ("__syncthreads();", 0)])
-def test_check_of_a_script(
-    barrier: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_of_a_script(barrier: str, code: int, tmp_path: Path, capsys: Output) -> None:
     script = tmp_path / "my.py"
     script.write_text(RACE, encoding="utf-8")
     before = list(sys.argv)
@@ -287,7 +278,7 @@ def test_check_of_a_script(
     assert sys.argv == before
 
 
-def test_a_script_that_ends_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_script_that_ends_itself(tmp_path: Path, capsys: Output) -> None:
     script = tmp_path / "ends.py"
     script.write_text("import sys\nsys.exit(7)\n", encoding="utf-8")
     assert main(["check", str(script)]) == 7
@@ -348,9 +339,7 @@ WRONG_WORDS = [
 
 
 @pytest.mark.parametrize(("words", "named"), WRONG_WORDS)
-def test_wrong_words_are_explained(
-    words: list[str], named: str, axpy: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_words_are_explained(words: list[str], named: str, axpy: str, capsys: Output) -> None:
     assert main([axpy if word == "FILE" else word for word in words]) == 2
     assert named in capsys.readouterr().err
 
@@ -365,7 +354,7 @@ def test_wrong_words_are_explained(
     ],
 )
 def test_programs_without_a_run_say_why(
-    text: str, code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str, code: int, said: str, tmp_path: Path, capsys: Output
 ) -> None:
     (tmp_path / "k.cu").write_text(text, encoding="utf-8")
     assert main(["run", str(tmp_path / "k.cu")]) == code
@@ -374,9 +363,7 @@ def test_programs_without_a_run_say_why(
     assert bool(said) == bool(told)
 
 
-def test_selftest_compares_with_numpy(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_selftest_compares_with_numpy(monkeypatch: Patch, capsys: Output) -> None:
     chosen = {name: EXERCISES[name] for name in ("masking", "multi_tensor")}
     monkeypatch.setattr(selftest, "EXERCISES", chosen)
     assert main(["selftest", "--device", "emulated"]) == 0
@@ -424,9 +411,7 @@ def test_output_that_cannot_be_written(target: str, encoding: str, code: int, wo
     assert ("No space left" in done.stderr) == (target == "/dev/full")
 
 
-def test_a_file_that_cannot_be_read_without_a_standard_output(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_cannot_be_read_without_a_standard_output(monkeypatch: Patch, capsys: Output) -> None:
     def refused(_: list[str]) -> int:
         raise PermissionError(13, "Permission denied", "script.py")
 
@@ -449,7 +434,7 @@ def judged(folder: Path, body: str, *words: str) -> int:
     return main(["judge", str(path), "--folder", str(folder), *words])
 
 
-def test_a_puzzle_from_its_text_to_its_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_puzzle_from_its_text_to_its_score(tmp_path: Path, capsys: Output) -> None:
     folder = ["--folder", str(tmp_path)]
     assert main(["puzzle", "1", *folder]) == 0
     assert "Compute y = 2 x + 1" in capsys.readouterr().out
@@ -479,9 +464,7 @@ def test_a_puzzle_from_its_text_to_its_score(tmp_path: Path, capsys: pytest.Capt
     assert "blockIdx.x" in capsys.readouterr().out
 
 
-def test_progress_is_where_the_list_reads_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_progress_is_where_the_list_reads_it(tmp_path: Path, monkeypatch: Patch, capsys: Output) -> None:
     monkeypatch.chdir(tmp_path)
     Path("elsewhere").mkdir()
     Path("elsewhere", "mine.cu").write_text(MAP.replace("BODY", RIGHT), encoding="utf-8")
@@ -493,9 +476,7 @@ def test_progress_is_where_the_list_reads_it(
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"puzzles": [1]}', '{"puzzles": {"map": {"solved": true}}}'])
-def test_a_damaged_file_of_progress_is_kept(
-    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_file_of_progress_is_kept(text: str, tmp_path: Path, capsys: Output) -> None:
     path = tmp_path / "progress.json"
     path.write_text(text, encoding="utf-8")
     assert main(["puzzles", "--folder", str(tmp_path)]) == 2
@@ -516,9 +497,7 @@ def test_a_damaged_file_of_progress_is_kept(
     ],
     ids=lambda words: "".join(words[:2]),
 )
-def test_a_page_and_an_object(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_page_and_an_object(words: list[str], tmp_path: Path, monkeypatch: Patch, capsys: Output) -> None:
     monkeypatch.chdir(tmp_path)
     Path("map.cu").write_text(MAP.replace("BODY", RIGHT.replace("+ 1", "+ 2")), encoding="utf-8")
     Path("map.cu.py").write_text("import tinytensor as tt\ntt.ones(4, device='emulated') + 1", "utf-8")
@@ -529,7 +508,7 @@ def test_a_page_and_an_object(
     assert "</html>" in Path("page.html").read_text(encoding="utf-8")
 
 
-def test_the_judge_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_judge_as_json(tmp_path: Path, capsys: Output) -> None:
     code = judged(tmp_path, RIGHT.replace("+ 1", "+ threadIdx.y"), "--puzzle", "1", "--json")
     found = json.loads(capsys.readouterr().out)
     assert (code, found["command"], found["solved"], found["reasons"]) == (1, "judge", False, ["wrong"])
