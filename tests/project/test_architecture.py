@@ -143,8 +143,8 @@ NN_MAY_IMPORT = {
     "tinytensor.optim",
 }
 # Commands start faster, and devices are looked for only when asked for.
-# what loads the lab when it is asked for, and a module whose name is that of a function
-LOOK_UP = {"tinytensor.display", "tinytensor.runtime.checked.report", "tinytensor.lab.memory.storage_events"}
+# what loads the lab when it is asked for
+LOOK_UP = {"tinytensor.display", "tinytensor.runtime.checked.report"}
 LATE_IMPORTS = {
     *("tinytensor.__main__", "tinytensor.runtime", "tinytensor.nn.init"),
     *("tinytensor.utils.data.collate", "tinytensor.utils.data.loader"),

@@ -6,8 +6,7 @@ from tinytensor.lab.explain.explanation import Explanation, explain, explain_exp
 from tinytensor.lab.graph.graph import Graph, GraphNode, SavedTensor, graph
 from tinytensor.lab.kernels.kernel_view import Kernels, kernel, page
 from tinytensor.lab.kernels.launch import KernelLaunch
-from tinytensor.lab.memory.ledger import Ledger, Point, Usage
-from tinytensor.lab.memory.storage_events import memory
+from tinytensor.lab.memory.ledger import Ledger, Point, Usage, memory
 from tinytensor.lab.profiler.peaks import Peaks, measure_peaks
 from tinytensor.lab.profiler.profiler import OpTime, Profile, profile
 from tinytensor.lab.report import Report, Table

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinytensor.autograd.graph import Node
-from tinytensor.device import Device
-from tinytensor.events import Observer
+from tinytensor.device import Device, as_device
+from tinytensor.errors import ArgumentError
+from tinytensor.events import Observer, observers
 from tinytensor.lab.html import Html, tag
-from tinytensor.lab.report import Report, Shown, Table
+from tinytensor.lab.report import Report, Shown, Table, block
 from tinytensor.lab.svg import px, svg
 from tinytensor.nn import Module
 from tinytensor.optim import Optimizer
@@ -361,6 +362,52 @@ class Ledger(Shown, Observer):
     def _usage(self) -> Usage:
         return Usage(dict(self._bytes), self._pooled, self._adopted)
 
+
+@block
+def memory(
+    model: Module | None = None, optimizer: Optimizer | None = None, *, device: Any = "cpu"
+) -> Iterator[Ledger]:
+    """Record the memory use of all tensors on a device while the code inside runs.
+
+    Its total equals that of the pool plus the small results that NumPy allocated, at all times and to the
+    byte. Memory used inside ops (scratch, NumPy temporaries) does not count, nor does memory of other
+    libraries that tensors share.
+
+    Args:
+        model: its parameters and buffers are "parameters"; their `.grad` are "gradients".
+        optimizer: the tensors of its state are "optimizer state"; its parameters count like the model's.
+            Without model and optimizer, leaves that require grad count as parameters once an op records them.
+
+    Example:
+        >>> from tinytensor import lab
+        >>> w = tt.ones(1000, requires_grad=True)
+        >>> with lab.memory() as ledger:
+        ...     y = tt.exp(w * 2.0)
+        >>> ledger.now.by_category["parameters"], ledger.now.by_category["saved for backward"]
+        (4000, 4000)
+    """
+    _check(model, Module)
+    _check(optimizer, Optimizer)
+    ledger = Ledger(as_device(device, "memory"), model, optimizer)
+    observers.insert(0, ledger)  # it reads what nodes saved before a checkpoint drops that
+    try:
+        ledger.look_around()
+        yield ledger
+    finally:
+        observers.remove(ledger)
+        ledger.close()
+
+
+def _check(given: object, kind: type) -> None:
+    if given is not None and not isinstance(given, kind):
+        raise ArgumentError(
+            f"memory: a {type(given).__name__} where a {kind.__name__} is expected",
+            why="its tensors are needed to classify memory",
+            fix='memory(model, optimizer, device="cpu"), each of which may be left out',
+        )
+
+
+# ---- the picture -------------------------------------------------------------------------------------------
 
 COLORS = ("hue1", "hue0", "hue5", "hue2", "hue6", "box")  # classes of `svg.py`, by category
 LEFT, TOP, WIDTH, HEIGHT = 76, 56, 840, 300  # of the plot area
