@@ -101,9 +101,6 @@ def trace_copies() -> Iterator[CopyLog]:
     Newly computed values do not count. `docs/copies.md` lists the kinds and their causes. Copies of all
     threads are logged; when no log is open, the overhead of a copy is one check.
 
-    Returns:
-        A context manager that yields a CopyLog, which fills as the code runs.
-
     Example:
         >>> from tinytensor import lab
         >>> x = tt.zeros(2, 3)

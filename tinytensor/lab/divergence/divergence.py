@@ -253,15 +253,9 @@ def divergence(fn: Callable[[Any], Any], a: Any, b: Any) -> Divergence:
     wrong.
 
     Args:
-        fn: called with a, then with b; creates tensors of any shapes there, computes, and may call backward
-            and step optimizers. Both calls must do the same, for example seed their random numbers.
+        fn: called with a, then with b; creates tensors there, computes, and may call backward and step
+            optimizers. Both calls must do the same, for example seed their random numbers.
         a, b: devices such as "cpu" and "emulated", or dtypes such as tt.float32 and "bfloat16".
-
-    Returns:
-        The comparison; print it, or read `first`.
-
-    Raises:
-        ArgumentError: a and b are the same, or the program computes nothing.
 
     Memory: the results of all ops of the first run.
     Accuracy: an error smaller than the bound is not detected; in sums that is about sqrt(terms) ulps of the

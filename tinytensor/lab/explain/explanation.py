@@ -45,7 +45,7 @@ class Explanation(Shown):
     aliases: tuple[Alias, ...] = ()
 
     def text(self, width: int = 100) -> str:
-        """Text for the terminal; `width`: of the terminal, in characters."""
+        """Text for the terminal of so many characters."""
         return self.report(max(width, 1)).text(max(width, 1))
 
     def svg(self) -> Html:
@@ -72,18 +72,11 @@ class Explanation(Shown):
 
 @with_argument_errors
 def explain(x: Tensor, *, values: bool = True) -> Explanation:
-    """Explain the memory layout of a tensor.
+    """Explain the memory layout of a tensor: print it, or save the result of its `svg()` or `html()`.
 
     Args:
-        x: any shape, dtype and device.
         values: read the displayed elements; from a device, this copies a few hundred values and synchronizes.
             With False, positions are shown in their place.
-
-    Returns:
-        The explanation; print it, or save the result of its `svg()` or `html()`.
-
-    Raises:
-        DTypeError: x is no tensor.
 
     Memory: holds no reference to x or its storage.
 
@@ -98,17 +91,8 @@ def explain(x: Tensor, *, values: bool = True) -> Explanation:
 
 
 def explain_expression(text: str) -> Explanation:
-    """Explain an expression call by call. It is not evaluated as Python: only an allowlist of calls is run.
-
-    Args:
-        text: for example "arange(12).reshape(3, 4).T[1:, ::2]".
-
-    Returns:
-        The explanation, with a step for each call; buffers are aligned to a cache line.
-
-    Raises:
-        ArgumentError: the expression is not supported, too long or too large.
-        TinyTensorError: raised by the calls.
+    """Explain an expression, such as "arange(12).reshape(3, 4).T[1:, ::2]", call by call; buffers are aligned
+    to a cache line. It is not evaluated as Python: only an allowlist of calls is run.
 
     Example:
         >>> from tinytensor import lab

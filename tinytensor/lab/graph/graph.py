@@ -251,20 +251,11 @@ def graph(*outputs: Tensor, names: Mapping[str, Tensor] | None = None, values: b
     checkpoints, views, in-place writes and tensors on devices.
 
     Args:
-        outputs: tensors that require grad.
         names: names of leaves, such as `dict(model.named_parameters())`. As leaves, these tensors exist
             without the graph: their bytes do not count as saved, of a buffer of a model neither.
         values: show values, and the gradients of the only output, of one element. Intermediate values are
             known if a tensor or a node still holds them. The gradients take a backward pass, which changes no
             `.grad`; after `backward()`, only those of the leaves are known.
-
-    Returns:
-        A Graph, which holds no tensors.
-
-    Raises:
-        GradError: an output does not require grad; with values, there are several outputs, or one of several
-            elements.
-        DTypeError: an output is not a tensor.
 
     Example:
         >>> from tinytensor import lab

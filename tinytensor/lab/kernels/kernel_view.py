@@ -192,18 +192,12 @@ def replay_of(report: CheckReport) -> Report:
 
 
 def page(*things: Shown | CheckReport, title: str = "Looking inside") -> Page:
-    """Self-contained HTML page with a tab for each thing.
+    """Self-contained HTML page with a tab for each thing, for `lab.html.write`; in a notebook it is in a
+    frame.
 
     Args:
         things: results of `x.explain()` and of the functions of the lab, and reports of
             `tt.cuda.check(record=True)`; of `lab.kernel` and such reports one, as a replay has one address.
-        title: the heading.
-
-    Returns:
-        A page for `lab.html.write`; in a notebook it is shown in a frame.
-
-    Raises:
-        ArgumentError: there is nothing to show, two replays, or a report without a recording.
 
     Example:
         >>> from tinytensor import lab
@@ -227,25 +221,16 @@ def page(*things: Shown | CheckReport, title: str = "Looking inside") -> Page:
 def kernel(
     op: str | Callable[..., Any], *args: Any, backward: bool = False, blocks: int = 4, **params: Any
 ) -> Kernels:
-    """Run an op once on the emulator under checks and return its kernels.
+    """Run an op once on the emulator under checks and return its kernels, which may depend on the
+    architecture, here that of the emulator (sm_80).
 
     Args:
         op: the name of a public function ("softmax"), any function of tensors, or a user kernel
             `k[grid, block]` of `tt.cuda.kernel`.
-        args: its arguments; tensors of any shapes on any device are copied to `emulated` with their strides.
+        args: its arguments; tensors on any device are copied to `emulated` with their strides.
         backward: include the kernels of the gradient of the summed results with respect to all floating
             arguments.
         blocks: number of blocks of each launch that are counted.
-        params: keyword arguments of the op.
-
-    Returns:
-        The kernels. The kernels that an op launches may depend on the architecture, here that of the emulator
-        (sm_80).
-
-    Raises:
-        ArgumentError: there is no such op, it launches no kernel, it has no gradient although backward is
-            set, or blocks is not a positive integer.
-        KernelError: there is no C++ compiler, or a kernel fails.
 
     Example:
         >>> from tinytensor import lab

@@ -94,12 +94,7 @@ class KernelLaunch(Shown):
         return pieces_of(self.file, self.signature.name, self.template.values(), places)
 
     def ptx(self, architecture: int = ARCHITECTURE) -> str:
-        """PTX of this kernel, compiled by NVRTC for an architecture: compute capability times ten.
-
-        Raises:
-            DeviceError: NVRTC is not installed.
-            KernelError: it does not compile for this architecture.
-        """
+        """PTX of this kernel, compiled by NVRTC for an architecture: compute capability times ten."""
         compiled = self._compiled(f"compute_{architecture}")
         text = compiled.image.decode().rstrip("\0")
         symbol = re.escape(compiled.symbols[self.instance])
@@ -111,14 +106,11 @@ class KernelLaunch(Shown):
         return nvrtc.build(self.file, self.together or [self.instance], target)
 
     def resources(self, architecture: int = ARCHITECTURE) -> Resources:
-        """Registers, shared memory, stack and spills; arguments and errors as for `ptx`."""
+        """Registers, shared memory, stack and spills; architecture as for `ptx`."""
         return self._compiled(f"sm_{architecture}").resources[self.instance]
 
     def occupancy(self, architecture: int = ARCHITECTURE) -> Occupancy:
-        """Occupancy: resident blocks per multiprocessor; arguments and errors as for `ptx`.
-
-        Raises:
-            ArgumentError: the limits of this architecture are not known.
+        """Resident blocks per multiprocessor; architecture as for `ptx`.
 
         Source: NVIDIA's cuda_occupancy.h, through `runtime/cuda/occupancy.py`.
         """

@@ -48,14 +48,8 @@ _known: dict[tuple[str, int], Peaks] = {}
 
 
 def measure_peaks(device: str = "cpu") -> Peaks:
-    """Measure copy and matmul rates of a device; takes about a second, cached per process and thread count.
-
-    Args:
-        device: "cpu" or a GPU.
-
-    Raises:
-        ArgumentError: the device is emulated.
-        DeviceError: the device is not available.
+    """Measure copy and matmul rates of the CPU or a GPU; takes about a second, cached per process and thread
+    count.
 
     Example:
         >>> from tinytensor import lab

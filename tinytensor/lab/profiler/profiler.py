@@ -108,9 +108,6 @@ class Profile(Shown):
                 A backward op counts for the line and module of its forward.
             device: only this device; None for all real ones. Times of `emulated` and `checked` are never
                 combined with others.
-
-        Raises:
-            ArgumentError: there is no such grouping.
         """
         if by not in GROUPS:
             raise ArgumentError(
@@ -162,17 +159,12 @@ class Profile(Shown):
         """Table of the longest ops: time, share, calls, memory traffic and FLOPs.
 
         Args:
-            rows: maximum number of rows.
             per: divisor, the number of steps in the block.
             by: as in `groups`.
             peaks: also show bytes and operations per second as shares of the machine's peaks in a copy and in
                 a matrix product; these are measured now if they were not given, which takes a second.
             device: only this device; None for all real ones. A table of `emulated` or `checked` shows the
                 time of the emulator, which says nothing about a GPU.
-
-        Raises:
-            ArgumentError: rows or per is below 1, there is no such grouping, or peaks of an emulator.
-            DeviceError: there is no such device.
         """
         check_counts("table", rows=rows, per=per)
         device = None if device is None else str(as_device(device, "table"))
@@ -282,9 +274,6 @@ def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
     Args:
         peaks: peak rates by device name, such as {"cpu": lab.Peaks(copy=2e10, matmul=1e11)} in bytes and
             operations per second; default: measured when a table or picture needs them.
-
-    Returns:
-        A context manager that yields a Profile, complete when the block has ended.
 
     Memory: 1 to 2 KB per executed op, for its shapes and lines.
 
