@@ -29,14 +29,8 @@ Tensors = list[tt.Tensor]
 
 @dataclass(frozen=True)
 class Larger:
-    """A call with larger tensors.
-
-    Attributes:
-        name: what it calls.
-        files: the files whose kernels it is for.
-        run: runs it on a device, from the same numbers each time, and returns results and gradients; gets
-            one of `dtypes`, and the device.
-        dtypes: those that `check` runs.
+    """A call with larger tensors, for the kernels of these files. `run` gets one of `dtypes`, which `check`
+    runs, and the device; from the same numbers each time it returns results and gradients.
     """
 
     name: str

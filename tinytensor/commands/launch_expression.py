@@ -36,18 +36,10 @@ class Launch:
 
 
 def parse_launch(source: Path, text: str) -> Launch:
-    """Read the launch of a kernel of a .cu file.
-
-    Args:
-        source: the file.
-        text: `name[grid, block](arguments)`, with bytes of dynamic shared memory as a third number in
-            brackets, and template arguments as in C++ behind the name. An argument is a number, None, or an
-            expression that makes a tensor; the kernel gets the address of its first element, so for a view
-            pass strides, too.
-
-    Raises:
-        ArgumentError: the text is no launch.
-        KernelError: there is no such kernel.
+    """Read the launch of a kernel of a .cu file: `name[grid, block](arguments)`, with bytes of dynamic shared
+    memory as a third number in brackets, and template arguments as in C++ behind the name. An argument is a
+    number, None, or an expression that makes a tensor; the kernel gets the address of its first element, so
+    for a view pass strides, too.
     """
     found = _LAUNCH.fullmatch(text)
     match found and _expression(f"_{found[3]}"):

@@ -140,11 +140,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def server() -> Any:
-    """The server, an `MCPServer` of the package `mcp`, with a tool for each function of TOOLS.
-
-    Raises:
-        MissingLibraryError: the package is not installed.
-    """
+    """The server, an `MCPServer` of the package `mcp`, with a tool for each function of TOOLS."""
     try:
         from mcp.server.mcpserver import MCPServer
     except ImportError:

@@ -20,13 +20,8 @@ from tinytensor.runtime.user_lines import Line, user_lines
 
 
 class Place(NamedTuple):
-    """Call context of an op.
-
-    Attributes:
-        path: enclosing modules, outermost first.
-        lines: user stack lines that led to the op, outermost first.
-        node: in a backward pass, the op whose gradient is computed; "" for gradient accumulation.
-        backward: whether it is in a backward pass.
+    """Call context of an op: the modules and the lines of user code around it, outermost first; whether it is
+    in a backward pass, and which op's gradient it computes there ("" for the accumulation of gradients).
     """
 
     path: tuple[str, ...]

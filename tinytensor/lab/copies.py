@@ -19,14 +19,8 @@ from tinytensor.runtime.user_lines import user_lines
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """One copy.
-
-    Attributes:
-        op: the op that made it.
-        kind: a word of `copies.KINDS`; "layout" is what `tt.config.strict_layout` refuses.
-        nbytes: size of the copy in bytes.
-        why: the reason, with shapes and strides if the layout caused the copy.
-        file, line: source location of the user's call.
+    """One copy, of a kind of `copies.KINDS`, by an op called at a line of user code; `why` has shapes and
+    strides if the layout caused it.
     """
 
     op: str
@@ -44,11 +38,7 @@ class Copied:
 
 @dataclass(repr=False, eq=False)
 class CopyLog(Shown, Observer):
-    """Log of the copies made in a block of code.
-
-    Attributes:
-        entries: copies of all threads, in chronological order.
-    """
+    """Log of the copies made in a block of code, by all threads, in chronological order."""
 
     entries: list[Copied] = field(default_factory=list)
 

@@ -48,11 +48,8 @@ def laid_out(values: Array, dtype: tt.DType, layout: str) -> tt.Tensor:
 
 
 class Arguments:
-    """Tensors and numbers of one run of a program on a case.
-
-    Args:
-        program, problem, case: what runs.
-        layout: of the tensors whose strides the program takes.
+    """Tensors and numbers of one run of a program on a case; `layout`: of the tensors whose strides the
+    program takes.
     """
 
     def __init__(self, program: Program, problem: Problem, case: Case, layout: str) -> None:

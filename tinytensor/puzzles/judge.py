@@ -36,16 +36,12 @@ EMPTY = [-(1 << (52 - bits)) for bits in (52, 23, 10, 7)]
 
 
 def judge(program: Program, problem: Problem, *, seconds: float = SECONDS, record: bool = False) -> Verdict:
-    """Judge a program by what it must compute. Its cost is None if a result is wrong or the checker found a
-    defect.
+    """Judge a program by what it must compute; its cost is None if a result is wrong or the checker found a
+    defect. ArgumentError if parameters, launch lines or dtypes do not fit the problem.
 
     Args:
         seconds: of processor time; a program that takes more is not solved.
         record: record the first run that fails, or the measured one, for a replay.
-
-    Raises:
-        ArgumentError: parameters, launch lines or dtypes do not fit the problem.
-        KernelError: the source does not compile.
     """
     _refuse_other_launches(program, problem)
     dtypes, seed = _dtypes(program, problem), seed_of(program.source)

@@ -36,14 +36,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Case:
-    """One set of inputs.
+    """One set of inputs, and expected results; T stands for `dtype` in a template.
 
     Attributes:
-        dtype: what T stands for in a template.
-        sizes: integers by the names that a kernel may use.
-        numbers: floats by name.
+        sizes, numbers: integers and floats by the names that a kernel may use.
         inputs: values and dtype of each input; an input whose name is an output's is overwritten.
-        outputs: expected values and dtype of each output.
         floor: the least bytes that a solution must move.
     """
 
@@ -65,12 +62,9 @@ class Problem:
     """A puzzle or an op.
 
     Attributes:
-        title: what the judge calls it.
-        outputs, inputs: their names, in order.
         dtypes: what templates are judged in.
         cases: makes the cases of a dtype, with inputs drawn from a seed.
         measured: makes the case whose cost is counted, of the first dtype, likewise.
-        limits: what that may cost.
         needs: words that the kernels must use.
         launches: launch lines that the program must have; None: any.
         tolerance: factor on TOLERANCES.

@@ -61,14 +61,7 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Program:
-    """A parsed file.
-
-    Attributes:
-        path: the file.
-        source: its text.
-        steps: its kernels, in order.
-        scratch: its scratch lines.
-    """
+    """A parsed file: its kernels, in order, and its scratch lines."""
 
     path: Path
     source: str

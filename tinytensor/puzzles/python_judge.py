@@ -26,10 +26,8 @@ STEP, TOLERANCE = 1e-5, 1e-6  # of finite differences in float64
 
 def judge_python(path: Path, p: PythonPuzzle, number: int, *, seconds: float = SECONDS) -> Verdict:
     """Judge the function of a puzzle in a .py file. Findings are "copy", "not allowed", "exception", "no
-    tensor", "wrong shape" and "time limit"; `seconds`: of processor time.
-
-    Raises:
-        ArgumentError: the file has no such function, or a syntax error.
+    tensor", "wrong shape" and "time limit"; `seconds`: of processor time. ArgumentError without such a
+    function.
     """
     verdict = Verdict(f"puzzle {number}, {p.title}", Limits(), counted=False)
     tree = _parsed(path)

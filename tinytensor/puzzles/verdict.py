@@ -40,13 +40,9 @@ MOST = 3  # wrong elements and findings that the text shows
 
 @dataclass(frozen=True)
 class Wrong:
-    """The first wrong element of an output in one run.
-
-    Attributes:
-        case: sizes and dtype; layout: of the tensors whose strides the kernel takes; order: of the threads.
-        output, index: the element; expected, got: what it should be and is.
-        count, size: number of wrong elements, and of all.
-        initialized: whether it holds more than what was in memory before.
+    """The first wrong element of an output in one run, of a case in an order of threads; `layout`: of the
+    tensors whose strides the kernel takes; `count` of `size` elements are wrong; `initialized`: it holds more
+    than what was in memory before.
     """
 
     case: str
@@ -129,14 +125,11 @@ class Verdict:
     """Judgment of one program.
 
     Attributes:
-        title: the puzzle or op.
-        limits: of the cost.
         runs: number of runs that were compared; not those of which the outputs have no elements.
         wrong: the first wrong element of each run that has one.
         findings: defects that the checker found, each once.
         missing: words that the puzzle needs, and the source lacks.
-        cost: of the measured case; None if something before is wrong.
-        report: counters of each line in the measured case.
+        cost: of the measured case, whose counters by line `report` has; None if something before is wrong.
         file, source: name and text of the file, to quote lines.
         counted: whether there is a cost; else the score is 100 or 0.
         recorded: report of the run to replay, if the judge records.

@@ -39,10 +39,8 @@ class Step:
     """One op of one run.
 
     Attributes:
-        number: index in the run, from 0 on.
         side: the run, as the argument passed to the program.
         node: in a backward pass, the op whose gradient is computed.
-        module: enclosing modules, such as GPT/h.0/attn.
         line: file:line of the user's code; for gradients, of the forward op.
         ins, outs: shapes; None for absent arguments.
         worst: largest deviation from its NumPy reference; None if the reference itself ran.
@@ -86,11 +84,9 @@ class Step:
 
 @dataclass
 class Divergence(Shown):
-    """Result of comparing two runs of one program.
+    """Result of comparing two runs of one program, each the ops in execution order.
 
     Attributes:
-        sides: the arguments passed to the program.
-        runs: the ops of each run, in execution order.
         results: largest relative difference of the tensors that the program returned; None if it returned
             none, infinity where the runs returned different shapes.
     """

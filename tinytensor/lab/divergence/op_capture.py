@@ -34,11 +34,10 @@ Spec = Callable[[Arrays], Sequence[Array | None]]
 
 @dataclass(slots=True)
 class OpRecord:
-    """One execution of an op.
+    """One execution of an op, with arrays of its own.
 
     Attributes:
         names, dtypes: of the results, as they are stored.
-        ins, outs: owned arrays; 16-bit floats widened to float32.
         spec: NumPy reference, from inputs to results before the final rounding; None if there is none.
         elementwise: whether each element of a result depends on one element of each input.
     """

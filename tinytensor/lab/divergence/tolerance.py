@@ -27,13 +27,8 @@ NARROW = {"float16": (2.0**-10, 2.0**-24), "bfloat16": (2.0**-7, 2.0**-133)}
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Element of a result with the largest error relative to its bound.
-
-    Attributes:
-        output: name of the result.
-        size: absolute difference of `actual` and `expected`; inf if exactly one is NaN.
-        bound: allowed difference by rounding; 0 for integers.
-        count: number of elements beyond their bounds.
+    """Element of a result with the largest error relative to its bound, which is 0 for integers; `size` is
+    inf if exactly one number is NaN. `count`: number of elements beyond their bounds.
     """
 
     output: str
@@ -64,9 +59,7 @@ def compare(
     """Compare a result with its reference, within the bound that `divergence` describes.
 
     Args:
-        output: name of the result.
         actual, expected: same shape; 16-bit floats widened to float32.
-        dtype: storage dtype of the result.
         terms: number of summands per element.
         moved: results of the op on inputs perturbed by one ulp; called only if needed.
         elementwise: each element depends on one element of each input. Otherwise the change is at least its

@@ -22,14 +22,8 @@ WORK = 100_000  # limit of np.shares_memory for whether two layouts overlap
 
 @dataclass(frozen=True)
 class Alias:
-    """A live tensor on the storage of the explained tensor.
-
-    Attributes:
-        names: global variables that refer to it.
-        layout: its layout.
-        asked: whether it is the explained tensor.
-        meets: whether the two share an element; None if NumPy exceeded its work limit.
-        views: its views.
+    """A live tensor on the storage of the explained tensor, with its global names and its views; `asked`: it
+    is that tensor; `meets`: the two share an element, None if NumPy exceeded its work limit.
     """
 
     names: tuple[str, ...]

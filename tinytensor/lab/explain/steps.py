@@ -33,12 +33,8 @@ FULL, SMALL = Limits(256, 12, 6), Limits(64, 8, 4)
 
 @dataclass(frozen=True)
 class Buffer:
-    """The memory that a layout indexes.
-
-    Attributes:
-        number: 0 for the first buffer; each copy has the next number.
-        size: number of elements.
-        start: bytes from the beginning of a cache line to its first element.
+    """The memory that a layout indexes; each copy has the next number. `start`: bytes from the beginning of a
+    cache line to its first element.
     """
 
     number: int
@@ -79,10 +75,7 @@ class LayoutStep:
     """One layout, and the call that led to it.
 
     Attributes:
-        call: source text, for example ".T".
         made: effect of the call: "new buffer", "view", "copy" or "same tensor"; empty if there was no call.
-        buffer: the memory.
-        layout: layout of the result.
         blocks: the elements shown; None marks omitted ones.
         cells: ranges of buffer positions shown.
         values: values at the positions shown, as text; empty if not read.
@@ -142,14 +135,8 @@ class LayoutStep:
         return f"{bracketed(element.index)}: {total}" + (f" = {element.position}" if element.index else "")
 
     def lines_of_cells(self, most: int) -> list[list[int | None] | int]:
-        """The cells, split into lines.
-
-        Args:
-            most: maximum number of cells per line.
-
-        Returns:
-            For each line its positions, None where there is no cell; for omitted lines, the number of
-            elements in them. A line is a cache line, or a half of one, a quarter, ….
+        """The cells in lines of at most so many: a cache line, or a half of one, a quarter, …. For each line
+        its positions, None where there is no cell; for omitted lines, the number of elements in them.
         """
         item = self.buffer.dtype.itemsize
         width = LINE // item

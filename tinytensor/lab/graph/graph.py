@@ -39,13 +39,8 @@ HEAD = ("", "op", "shape", "saved bytes", "value", "gradient", "inputs")
 
 @dataclass(frozen=True)
 class SavedTensor:
-    """A tensor that a node saved for backward.
-
-    Attributes:
-        name: its name in the op.
-        nbytes: bytes of its storage, which it keeps alive.
-        counted: whether these bytes count at this node: not for leaves, and for a storage that several
-            nodes save only at the first of them in forward order.
+    """A tensor that a node saved for backward, with the bytes of its storage, which it keeps alive. They
+    count at this node unless it is a leaf, or an earlier node in forward order saves the same storage.
     """
 
     name: str
@@ -92,12 +87,7 @@ class GraphNode:
 
 @dataclass(frozen=True)
 class Graph(Shown):
-    """The autograd graph of some tensors.
-
-    Attributes:
-        nodes: nodes in forward order.
-        outputs: node numbers of those tensors.
-    """
+    """The autograd graph of some tensors: nodes in forward order, and the numbers of those of the tensors."""
 
     nodes: tuple[GraphNode, ...]
     outputs: tuple[int, ...]

@@ -21,14 +21,12 @@ STRAIGHT, LEAF = 8.0, 0.25  # weights of routing points and of leaves in the pla
 
 @dataclass(frozen=True)
 class Placed:
-    """Result of the layout.
+    """Result of the layout, in pixels.
 
     Attributes:
-        layer: layer of each node; 0 is the first.
-        center: center of each node, in pixels from the left.
+        layer, center: of each node; layer 0 is the first.
         routes: for each edge the centers in all layers that it passes, including its ends; only the ends for
             edges that are too long.
-        width: width of the widest layer.
     """
 
     layer: tuple[int, ...]

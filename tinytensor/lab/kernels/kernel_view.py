@@ -42,13 +42,7 @@ INTRO = (
 
 @dataclass(repr=False)
 class Kernels(Shown):
-    """All kernels that an op launched, in the order of their first launches; print it, or save its `html()`.
-
-    Attributes:
-        op: name of the op.
-        launches: the kernels.
-        findings: defects that the checked run found.
-    """
+    """All kernels that an op launched, in the order of first launches; print it, or save its `html()`."""
 
     op: str
     launches: list[KernelLaunch]

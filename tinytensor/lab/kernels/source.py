@@ -23,12 +23,7 @@ LONG, NEAR = 30, 6  # lines: longest definition shown in full, and context aroun
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A range of lines of a file.
-
-    Attributes:
-        first: number of the first line, 1-based.
-        what: "kernel", "functor", or "called".
-    """
+    """A range of lines of a file, from `first` on: a "kernel", a "functor", or "called"."""
 
     file: Path
     first: int

@@ -41,12 +41,8 @@ _PARAMETERS, _GRADIENTS, _STATE, _SAVED, _ACTIVATIONS, _OTHER = CATEGORIES
 
 @dataclass(frozen=True)
 class Usage:
-    """Bytes of the storages of a device at one point in time.
-
-    Attributes:
-        by_category: bytes for each of CATEGORIES.
-        pooled: bytes of storages allocated from the pool; on devices, of all.
-        adopted: bytes of small storages allocated by NumPy.
+    """Bytes of the storages of a device at one point in time: by CATEGORIES; allocated from the pool, on
+    devices all; and `adopted`, small ones allocated by NumPy.
     """
 
     by_category: dict[str, int]
@@ -98,11 +94,8 @@ class Ledger(Shown, Observer):
     """Memory use of one device while a block of code runs; created by `memory`.
 
     Attributes:
-        device: the device.
         timeline: a Point for each storage created.
         marks: timeline index and label of each `mark` call.
-        now: current usage; after the block, the usage at its end.
-        peak: usage at the largest total so far.
     """
 
     device: Device

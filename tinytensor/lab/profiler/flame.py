@@ -22,14 +22,8 @@ Frame = tuple[str, str]  # kind ("frame", "op" or "backward") and name
 
 @dataclass
 class Box:
-    """Sum over all calls with the same call path.
-
-    Attributes:
-        kind: "frame" (a module or a line), "op", or "backward": gradients.
-        name: name of the frame.
-        seconds: inclusive time.
-        calls: number of op calls in it.
-        inside: child boxes.
+    """Sum over all calls with the same call path: inclusive time, and calls of ops. Its kind is "frame" (a
+    module or a line), "op", or "backward": gradients.
     """
 
     kind: str

@@ -49,7 +49,6 @@ class OpTime:
     """Aggregated times of one op or another group.
 
     Attributes:
-        name: name of the op; ops that end in `_backward` compute gradients.
         seconds: host time, excluding nested ops.
         nbytes: bytes of its arrays, including results, each once per call.
         flops: None if one of the ops does not say.
@@ -85,10 +84,8 @@ class Profile(Shown):
     """Result of `profile`, complete when the block has ended.
 
     Attributes:
-        calls: all op executions, on all threads.
         seconds: wall time of the block, on the thread that opened it.
         overhead: part of it spent in the profiler itself.
-        thread: the thread that opened it.
         given: peaks passed by the user, by device.
     """
 

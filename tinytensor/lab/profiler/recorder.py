@@ -75,11 +75,8 @@ class _Running(threading.local):
 
 
 class Recorder(Observer):
-    """Collects the calls of all threads while it is open.
-
-    Attributes:
-        calls: finished op executions, in order of completion.
-        overhead: seconds spent in the recorder itself on the thread that opened it.
+    """Collects the calls of all threads while it is open, as they end; `overhead`: seconds spent in the
+    recorder itself on the thread that opened it.
     """
 
     def __init__(self) -> None:
