@@ -11,12 +11,11 @@ from tinytensor.puzzles.python_judge import judge_python
 from tinytensor.puzzles.python_puzzle import PythonPuzzle
 from tinytensor.puzzles.verdict import Verdict
 
-PYTHON = [
-    pytest.param(number, p, id=p.name) for number, p in enumerate(PUZZLES, 1) if isinstance(p, PythonPuzzle)
-]
+PYTHON = {p.name: (number, p) for number, p in enumerate(PUZZLES, 1) if isinstance(p, PythonPuzzle)}
 
 
-def judged(folder: Path, number: int, p: PythonPuzzle, body: str, **more: float) -> Verdict:
+def judged(folder: Path, name: str, body: str, **more: float) -> Verdict:
+    number, p = PYTHON[name]
     start = p.start_text(number)
     path = folder / p.file_name(number)
     path.write_text(start[: start.rindex("    return")] + f"    {body}\n", encoding="utf-8")
@@ -24,13 +23,13 @@ def judged(folder: Path, number: int, p: PythonPuzzle, body: str, **more: float)
 
 
 def test_all_of_them_have_solutions() -> None:
-    assert SOLUTIONS.keys() == {param.values[1].name for param in PYTHON}  # type: ignore[attr-defined]
+    assert SOLUTIONS.keys() == PYTHON.keys()
 
 
-@pytest.mark.parametrize(("number", "p"), PYTHON)
-def test_solutions_pass_and_wrong_ones_do_not(number: int, p: PythonPuzzle, tmp_path: Path) -> None:
-    solution, *wrong = SOLUTIONS[p.name]
-    verdict = judged(tmp_path, number, p, solution)
+@pytest.mark.parametrize("name", PYTHON)
+def test_solutions_pass_and_wrong_ones_do_not(name: str, tmp_path: Path) -> None:
+    (number, p), (solution, *wrong) = PYTHON[name], SOLUTIONS[name]
+    verdict = judged(tmp_path, name, solution)
     assert verdict.solved, str(verdict)
     assert verdict.score == 100
     path = tmp_path / p.file_name(number)
@@ -38,7 +37,7 @@ def test_solutions_pass_and_wrong_ones_do_not(number: int, p: PythonPuzzle, tmp_
     assert not judge_python(path, p, number).solved
     assert len(wrong) == 3
     for body, reason in wrong:
-        verdict = judged(tmp_path, number, p, body)
+        verdict = judged(tmp_path, name, body)
         assert reason in verdict.reasons, f"{body}: {verdict}"
 
 
@@ -55,9 +54,7 @@ def test_solutions_pass_and_wrong_ones_do_not(number: int, p: PythonPuzzle, tmp_
 def test_files_that_do_not_fit(source: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(source, encoding="utf-8")
-    number = next(i for i, p in enumerate(PUZZLES, 1) if p.name == "product_gradient")
-    p = PUZZLES[number - 1]
-    assert isinstance(p, PythonPuzzle)
+    number, p = PYTHON["product_gradient"]
     with pytest.raises(ArgumentError, match=said):
         judge_python(path, p, number)
 
@@ -77,19 +74,12 @@ def test_files_that_do_not_fit(source: str, said: str, tmp_path: Path) -> None:
     ],
 )
 def test_a_function_cannot_cheat(name: str, body: str, reason: str, tmp_path: Path) -> None:
-    number, p = next((i, p) for i, p in enumerate(PUZZLES, 1) if p.name == name)
-    assert isinstance(p, PythonPuzzle)
-    assert reason in judged(tmp_path, number, p, body).reasons
+    assert reason in judged(tmp_path, name, body).reasons
 
 
 def test_several_results_may_be_a_list(tmp_path: Path) -> None:
-    number, p = next((i, p) for i, p in enumerate(PUZZLES, 1) if p.name == "product_gradient")
-    assert isinstance(p, PythonPuzzle)
-    assert judged(tmp_path, number, p, "return [dy * b, dy * a]").solved
+    assert judged(tmp_path, "product_gradient", "return [dy * b, dy * a]").solved
 
 
 def test_a_function_without_end_is_ended(tmp_path: Path) -> None:
-    number = next(i for i, p in enumerate(PUZZLES, 1) if p.name == "exp_gradient")
-    p = PUZZLES[number - 1]
-    assert isinstance(p, PythonPuzzle)
-    assert judged(tmp_path, number, p, "while True: pass", seconds=0.5).reasons == ["time limit"]
+    assert judged(tmp_path, "exp_gradient", "while True: pass", seconds=0.5).reasons == ["time limit"]

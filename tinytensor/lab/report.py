@@ -55,7 +55,7 @@ class Table:
     def _columns(self) -> tuple[list[str], str, list[list[str]]]:
         """Head, alignment and texts of the columns that have any."""
         texts = [[f"{c:,}" if isinstance(c, int) else c for c in row] for row in self.rows]
-        kept = [i for i in range(len(self.head)) if any(row[i] for row in texts) or not texts]
+        kept = [i for i in range(len(self.head)) if any(row[i] for row in texts)] or [*range(len(self.head))]
         align = "".join([self.align[i] for i in kept])
         return [self.head[i] for i in kept], align, [[row[i] for i in kept] for row in texts]
 
