@@ -15,25 +15,17 @@ from collections.abc import Mapping
 
 from tinytensor.files import PathLike, atomic_write
 
-# paper and ink; soft ink and lines; plus and minus of colored numbers; most: the share of color behind text.
-LIGHT = {
-    "paper": "#ffffff",
-    "ink": "#1b1d22",
-    "soft": "#59606d",
-    "line": "#d9dce3",
-    "plus": "#d9570f",
-    "minus": "#2457d6",
-    "most": "60%",
+# Name → color in light and in dark mode.
+_COLORS = {
+    "paper": ("#ffffff", "#15171c"),
+    "ink": ("#1b1d22", "#eceef2"),
+    "soft": ("#59606d", "#a9b1bf"),
+    "line": ("#d9dce3", "#363c48"),
+    "plus": ("#d9570f", "#ff8f57"),  # of colored numbers
+    "minus": ("#2457d6", "#7aa5ff"),
+    "most": ("60%", "40%"),  # the share of color behind text
 }
-DARK = {
-    "paper": "#15171c",
-    "ink": "#eceef2",
-    "soft": "#a9b1bf",
-    "line": "#363c48",
-    "plus": "#ff8f57",
-    "minus": "#7aa5ff",
-    "most": "40%",
-}
+LIGHT, DARK = ({name: colors[mode] for name, colors in _COLORS.items()} for mode in (0, 1))
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MONOSPACE = "ui-monospace,monospace"  # said by each element, as notebooks have another font in a `pre`
