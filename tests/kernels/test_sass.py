@@ -179,7 +179,7 @@ def test_attention_copies_16_bytes_with_at_most_8_instructions(architecture: int
     [
         (80, bfloat16),
         (80, float32),
-        (86, bfloat16),
+        pytest.param(86, bfloat16, marks=pytest.mark.slow),
         pytest.param(86, float32, marks=pytest.mark.slow),
         pytest.param(90, bfloat16, marks=pytest.mark.slow),
         pytest.param(90, float32, marks=pytest.mark.slow),
