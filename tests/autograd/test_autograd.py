@@ -89,8 +89,7 @@ def test_a_decorated_generator_holds_its_mode_between_values_but_not_outside():
 
 
 @pytest.mark.parametrize(
-    ("a_needs", "b_needs", "kept"),
-    [(True, False, {"b"}), (False, True, {"a"}), (True, True, {"a", "b"})],
+    ("a_needs", "b_needs", "kept"), [(True, False, {"b"}), (False, True, {"a"}), (True, True, {"a", "b"})]
 )
 def test_multiply_keeps_an_operand_only_if_the_other_needs_it(a_needs, b_needs, kept):
     a, b = (tt.ones(2, requires_grad=needs) for needs in (a_needs, b_needs))

@@ -149,8 +149,7 @@ def test_integers_meet_16_bit_floats_in_float32(dtype):
         assert chosen == exact.tolist()
         h += i
         np.testing.assert_array_equal(
-            h.astype(tt.float32).cpu().numpy(),
-            tt.tensor(b + a).astype(dtype).astype(tt.float32).numpy(),
+            h.astype(tt.float32).cpu().numpy(), tt.tensor(b + a).astype(dtype).astype(tt.float32).numpy()
         )
     assert (tt.tensor([65534]) + tt.tensor([-65504.0], dtype="float16")).tolist() == [30.0]
 

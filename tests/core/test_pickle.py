@@ -129,12 +129,7 @@ def trained(model: Net, x: tt.Tensor) -> dict[str, tt.Tensor]:
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize(
-    "pool",
-    [
-        *[m for m in multiprocessing.get_all_start_methods() if m == "fork"],
-        "spawn",
-        "threads",
-    ],
+    "pool", [*[m for m in multiprocessing.get_all_start_methods() if m == "fork"], "spawn", "threads"]
 )
 def test_pools_compute_after_threads_have_run(pool: str) -> None:
     """A forked process has none of the threads of its parent, which must not be waited for."""

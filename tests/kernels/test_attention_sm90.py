@@ -308,11 +308,7 @@ MUTANTS = {  # what is replaced, by what, and the first finding
         "",
         "launch failed",  # one arrival too many in a phase of `full`
     ),
-    "keys are given back too early": (
-        KEYS_READ,
-        "give_back();\n        products_wait<0>();\n",
-        REUSED,
-    ),
+    "keys are given back too early": (KEYS_READ, "give_back();\n        products_wait<0>();\n", REUSED),
     "values are given back too early": (
         VALUES_READ,
         "give_back();\n        products_wait<0>();\n    }",

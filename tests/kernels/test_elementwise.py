@@ -45,9 +45,7 @@ BY_BITS = {"comparison", "sign_and_complex", "Heaviside", "Maximum", "Minimum", 
 
 # ---- which functors, for which dtypes ----------------------------------------------------------------------
 
-OTHERS = {
-    "Imag": "the imaginary part is for complex numbers only, which live on the CPU",
-}
+OTHERS = {"Imag": "the imaginary part is for complex numbers only, which live on the CPU"}
 OPS = cast(
     "list[type[Elementwise]]",
     [op for op in registry.values() if issubclass(op, Elementwise) and op.__name__ not in OTHERS],

@@ -9,16 +9,7 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers import op_functions as ops
-from tests.helpers.on_emulated import (
-    DEVICE,
-    RUNTIME,
-    Array,
-    bits_in_all_orders,
-    close,
-    device,
-    host,
-    normal,
-)
+from tests.helpers.on_emulated import DEVICE, RUNTIME, Array, bits_in_all_orders, close, device, host, normal
 
 pytestmark = pytest.mark.usefixtures("nan_memory")
 WIDTHS = [1, 5, 31, 32, 64, 101, 257, 1000, 1024, 1025, 3001, 17_003]  # the last one in several pieces

@@ -215,21 +215,13 @@ MUTANTS = {  # what is replaced, by what, and the first finding
     "bytes are too many": (EXPECT, "expect(full, sizeof(Slabs) + 16)", "deadlock"),
     "no fence": ("products_begin();", "", "product without fence"),
     "no last wait": ("products_wait<0>();", "", "unfinished product"),
-    "an arrival is missing": (
-        "nullptr ? CONSUMERS :",
-        "nullptr ? CONSUMERS + 1 :",
-        "deadlock",
-    ),
+    "an arrival is missing": ("nullptr ? CONSUMERS :", "nullptr ? CONSUMERS + 1 :", "deadlock"),
     "groups of lines are elsewhere": (
         "matrix_at(at + step * 32, 1024, 0)",
         "matrix_at(at + step * 32, 2048, 0)",
         "unfinished copy",
     ),
-    "no barrier behind the initialization": (
-        "    }\n    __syncthreads();",
-        "    }",
-        "shared race",
-    ),
+    "no barrier behind the initialization": ("    }\n    __syncthreads();", "    }", "shared race"),
     "no fence behind the initialization": ("barrier_init_fence();", "", "barrier without fence"),
     "no barrier between gathering and storing": ("__syncwarp();\n#pragma", "\n#pragma", "uninitialized"),
 }

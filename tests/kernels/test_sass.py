@@ -196,10 +196,7 @@ def test_the_loop_of_matrix_products(architecture: int, dtype: DType, tmp_path: 
     """
     tile, orders = tensor_tiles(architecture)[0], [(True, True), (True, False), (False, False)]
     names = [
-        instance(
-            "matmul_tensor_cores",
-            (dtype, dtype, tile.rows, tile.columns, *tile.shape, *order, PLAIN),
-        )
+        instance("matmul_tensor_cores", (dtype, dtype, tile.rows, tile.columns, *tile.shape, *order, PLAIN))
         for order in orders
     ]
     file, target = kernel_path("matmul_mma", ".cu"), f"sm_{architecture}"

@@ -7,16 +7,7 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
 
-from tests.helpers.kernel_calls import (
-    Memory,
-    Operand,
-    computed,
-    emulated,
-    number,
-    pack,
-    stored,
-    types,
-)
+from tests.helpers.kernel_calls import Memory, Operand, computed, emulated, number, pack, stored, types
 from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dtypes import DType, bfloat16, float32, float64, int8, uint8
 from tinytensor.op import registry

@@ -193,10 +193,7 @@ def test_a_draw_takes_the_blocks_that_it_needs(draw, blocks) -> None:
 
 @pytest.mark.parametrize(
     "draw",
-    [
-        *(tt.uniform, partial(tt.normal, 0.0, 1.0), tt.rand, tt.randn),
-        lambda s, **k: tt.randint(0, 9, s, **k),
-    ],
+    [*(tt.uniform, partial(tt.normal, 0.0, 1.0), tt.rand, tt.randn), lambda s, **k: tt.randint(0, 9, s, **k)],
 )
 def test_shapes_as_tuple_list_and_number(draw) -> None:
     expected = bits(draw((6,), generator=tt.Generator(3)))

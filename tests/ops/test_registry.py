@@ -27,13 +27,8 @@ ELSEWHERE = {
     "alias": "a second name for a value, inside the derivatives of fused ops",
     "transfer": "moves between devices: tests/ops/test_on_device.py",
 }
-NO_ROW = {
-    "allclose": "gives a Python bool: tests/ops/test_elementwise.py",
-}
-NO_KERNEL = {
-    "imag": "devices have no complex numbers",
-    "transfer": ELSEWHERE["transfer"],
-}
+NO_ROW = {"allclose": "gives a Python bool: tests/ops/test_elementwise.py"}
+NO_KERNEL = {"imag": "devices have no complex numbers", "transfer": ELSEWHERE["transfer"]}
 
 EXTENSIONS = ("linalg",)  # modules of tt with functions of ops
 

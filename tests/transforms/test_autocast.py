@@ -36,10 +36,7 @@ OURS = {
     "norm": "vector_norm",
 }
 # Not on the lists: other forms of what is on them.
-LIKE_THEM = {
-    "narrow": {"causal_self_attention", "linear_gelu"},
-    "wide": {"logsumexp", "mean", "rms_norm"},
-}
+LIKE_THEM = {"narrow": {"causal_self_attention", "linear_gelu"}, "wide": {"logsumexp", "mean", "rms_norm"}}
 BY_THEMSELVES = {"cross_entropy"}  # wide, but the op reads 16-bit inputs as they are
 
 
