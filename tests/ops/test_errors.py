@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.core.test_errors import INF, A, D, G, Range, S, check_wrong_call, f, leaf
+from tests.core.test_errors import INF, A, D, G, Range, S, V, check_wrong_call, f, leaf
 from tests.helpers import op_functions as ops
 from tinytensor import nn
 
@@ -141,6 +141,24 @@ CALLS = [
     (lambda: tt.linalg.matrix_power(SQUARE, 0.5), D, "matrix_power"),
     (lambda: tt.linalg.inv([[1.0]]), D, "inv: an operand of type list"),
     (lambda: tt.linalg.inv(tt.zeros(2, 2, device="emulated")), A, "inv: matrix of ", " is singular"),
+    (lambda: tt.fft.fft(leaf(4)), G, "it computes with complex numbers"),
+    (lambda: tt.fft.irfft(tt.fft.rfft(leaf(4))), G, "x.detach()"),
+    (lambda: tt.fft.irfft(leaf(4)), G, "irfft: it computes"),
+    (lambda: tt.fft.fft(tt.ones(4, dtype=tt.int64)), D, "dtype int64"),
+    (lambda: tt.fft.fft(tt.ones(4, dtype=tt.bfloat16)), D, "dtype bfloat16"),
+    (lambda: tt.fft.rfft(tt.ones(4, dtype=tt.complex64)), D, "dtype complex64"),
+    (lambda: tt.fft.fft(f(4), n=0), S, "at least one number"),
+    (lambda: tt.fft.irfft(f(1)), S, "at least one number"),
+    (lambda: tt.fft.fft(f(4), axis=1), Range, "axis 1"),
+    (lambda: tt.fft.fftn(f(4), s=(2,), axes=(0, 0)), S, "fftn"),
+    (lambda: tt.fft.fftn(f(4), s=(2, 2), axes=(0,)), S, "2 sizes for 1 axes"),
+    (lambda: tt.fft.fftn(tt.tensor(1.0)), S, "no axes"),
+    (lambda: tt.fft.fft(f(4), norm="both"), A, "norm 'both'"),
+    (lambda: tt.fft.hfft(f(4), norm="both"), A, "hfft: norm"),
+    (lambda: tt.fft.fftfreq(0), A, "positive n"),
+    (lambda: tt.fft.rfftfreq(4, d=0.0), A, "d is 0"),
+    (lambda: tt.fft.fftfreq(4, dtype=tt.int64), D, "dtype int64"),
+    (lambda: tt.fft.fft(f(4).to("emulated")), V, 'x.to("cpu")'),
     # products by an equation
     (lambda: tt.einsum(3, f(2)), D, "einsum: ", "the equation is a int"),
     (lambda: tt.einsum("i,j", f(2)), A, "einsum: ", "2 terms for 1 operands"),
