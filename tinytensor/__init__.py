@@ -34,6 +34,7 @@ vars(_autograd).update(  # tt.autograd.Function is PyTorch's name of tt.Function
 )
 if TYPE_CHECKING:  # type checkers follow the imports, and report a missing name themselves
     from tinytensor import cuda as cuda
+    from tinytensor import fft as fft
     from tinytensor import func as func
     from tinytensor import linalg as linalg
     from tinytensor import nn as nn
@@ -54,7 +55,7 @@ if TYPE_CHECKING:  # type checkers follow the imports, and report a missing name
     from tinytensor.nn.functional import rms_norm as rms_norm
     from tinytensor.nn.functional import scaled_dot_product_attention as scaled_dot_product_attention
 else:  # imported when a program asks for them
-    _MODULES = ("cuda", "func", "linalg", "nn", "optim", "utils")
+    _MODULES = ("cuda", "fft", "func", "linalg", "nn", "optim", "utils")
     _OF_NETWORKS = (
         *("avg_pool1d", "avg_pool2d", "conv1d", "conv2d", "cross_entropy", "embedding", "layer_norm"),
         *("max_pool1d", "max_pool2d", "mse_loss", "nll_loss", "pad", "rms_norm"),

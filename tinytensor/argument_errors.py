@@ -20,6 +20,7 @@ __all__ = [
     "BACKENDS",
     "CUDA",
     "DATA",
+    "FFT",
     "FUNC",
     "FUNCTIONAL",
     "FUNCTIONS",
@@ -186,7 +187,6 @@ FUNCTIONS = {
     "distributions": f"{_NOT_YET}tt.normal, tt.multinomial and tt.bernoulli draw, tt.log_softmax has "
     "log-probabilities",
     "dtype": "tt.DType",
-    "fft": "tt.asarray(np.fft.rfft(x.numpy()))",
     "get_default_dtype": "tt.float32",
     "jit": f"{_NOT_YET}fused ops such as tt.linear_gelu and tt.capture, which replays a step, save calls",
     "jvp": "tt.func.jvp",
@@ -311,6 +311,9 @@ CUDA = {
     "Event": f"{_NOT_YET}tt.cuda.synchronize before a clock of Python is read",
     "amp": _AMP,
     "graph": _CAPTURE,
+}
+FFT = {
+    **{f"{name}2": f"tt.fft.{name}n(x, axes=(-2, -1))" for name in ("fft", "ifft", "rfft", "irfft")},
 }
 FUNC = {
     "grad_and_value": "tt.func.value_and_grad, whose result has the value first",

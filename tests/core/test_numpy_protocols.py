@@ -37,8 +37,9 @@ np.swapaxes(x, 0, 1) | np.flip(x) | np.flip(x, 0) | np.ravel(x) | np.tril(x) | n
 np.searchsorted(x[0], x[1]) | np.astype(x, np.int32) | np.unstack(x) | np.real(x)
 np.linalg.inv(x[:, :2]) | np.linalg.svd(x)[1] | np.linalg.solve(x[:, :2], x[:, 2]) | np.linalg.pinv(x)
 np.diag(x) | np.hypot(x, 2) | np.copysign(x, -1)
-np.linalg.vector_norm(x) | np.linalg.norm(x) | np.linalg.norm(x, axis=1) | np.linalg.norm(x, 2, keepdims=True)
-np.isclose(x, x + 1e-9) | np.einsum("ij,kj", x, x) | np.concat((x, x), 1)
+np.linalg.vector_norm(x) | np.fft.fft(x) | np.fft.rfft(x, axis=0) | np.fft.ifft(x, norm="ortho")
+np.linalg.norm(x) | np.linalg.norm(x, axis=1) | np.linalg.norm(x, 2, keepdims=True)
+np.fft.fftshift(x) | np.isclose(x, x + 1e-9) | np.einsum("ij,kj", x, x) | np.concat((x, x), 1)
 np.take_along_axis(x, np.argsort(x), 1) | np.where(x > 2, x, -x)
 np.cumsum(x) | np.cumprod(x) | np.cumsum(x[0]) | np.cumsum(x, 0, np.float32) | np.cumsum(x > 0)
 """
@@ -93,7 +94,7 @@ def test_the_values_are_those_of_numpy(call: str) -> None:
 FOLLOWING = """
 argmin broadcast_arrays cumulative_prod empty_like imag matrix_transpose ones_like unique_all unique_counts
 unique_inverse unique_values cholesky cross det eigh eigvalsh matrix_norm matrix_power matrix_rank qr slogdet
-svdvals vecdot
+svdvals vecdot fftn hfft ifftn ifftshift ihfft irfft irfftn rfftn
 """
 
 

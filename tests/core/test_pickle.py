@@ -65,7 +65,7 @@ class Net(nn.Module):
         return self.norm(self.drop(self.first(x)))
 
 
-SPACES = ["api", "linalg", "func", "nn", "nn.functional", "nn.utils", "optim", "optim.lr_scheduler"]
+SPACES = ["api", "linalg", "fft", "func", "nn", "nn.functional", "nn.utils", "optim", "optim.lr_scheduler"]
 
 
 @pytest.mark.parametrize("space", [*SPACES, "utils.data", "Tensor"])

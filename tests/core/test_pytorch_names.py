@@ -25,7 +25,7 @@ m = tt.nn.Linear(3, 2)
 TABLES: dict[str, tuple[dict[str, str], Any]] = {
     "x": (errors.METHODS, x), "tt": (errors.FUNCTIONS, tt), "nn": (errors.NN, tt.nn), "m": (errors.MODULE, m),
     "optim": (errors.OPTIM, tt.optim), "autograd": (errors.AUTOGRAD, autograd),
-    "cuda": (errors.CUDA, tt.cuda), "backends": (errors.BACKENDS, tt.backends),
+    "cuda": (errors.CUDA, tt.cuda), "backends": (errors.BACKENDS, tt.backends), "fft": (errors.FFT, tt.fft),
     "func": (errors.FUNC, tt.func), "linalg": (errors.LINALG, tt.linalg),
     "nn.utils": (errors.NN_UTILS, tt.nn.utils), "nn.attention": (errors.NN_ATTENTION, tt.nn.attention),
     "schedulers": (errors.SCHEDULERS, tt.optim.lr_scheduler), "utils": (errors.UTILS, tt.utils),

@@ -30,7 +30,7 @@ ELSEWHERE = {
 NO_ROW = {"allclose": "gives a Python bool: tests/ops/test_elementwise.py"}
 NO_KERNEL = {"imag": "devices have no complex numbers", "transfer": ELSEWHERE["transfer"]}
 
-EXTENSIONS = ("linalg",)  # modules of tt with functions of ops
+EXTENSIONS = ("fft", "linalg")  # modules of tt with functions of ops
 
 
 def own_ops() -> list[str]:

@@ -35,7 +35,7 @@ argument_checks
 interop display
 methods
 api
-linalg utils
+linalg fft utils
 optim
 nn
 func

@@ -7,4 +7,4 @@ from __future__ import annotations
 
 from types import ModuleType
 
-namespaces: dict[str, ModuleType] = {}  # "tinytensor", "linalg"
+namespaces: dict[str, ModuleType] = {}  # "tinytensor", "linalg", "fft"

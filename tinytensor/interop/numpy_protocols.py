@@ -126,7 +126,7 @@ def _table() -> dict[Any, Callable[..., Any]]:
     """NumPy's functions, and those of the same names and meanings here."""
     found: dict[Any, Callable[..., Any]] = {}
     tinytensor = namespaces["tinytensor"]
-    for module, theirs in ((tinytensor, np), (tinytensor.linalg, np.linalg)):
+    for module, theirs in ((tinytensor, np), (tinytensor.linalg, np.linalg), (tinytensor.fft, np.fft)):
         for name in sorted(set(module.__all__) - _OTHERWISE):
             ours, other = getattr(module, name), getattr(theirs, name, None)
             made = getattr(inspect.unwrap(ours), "__module__", "")

@@ -6,7 +6,8 @@ Every module in a folder here lists its own as `ROWS`. Folders and modules have 
 import pkgutil
 from importlib import import_module
 
-from tinytensor import linalg as _linalg  # noqa: F401 - ops of rows, registered on demand
+from tinytensor import fft as _fft  # noqa: F401 - ops of rows, registered on demand
+from tinytensor import linalg as _linalg  # noqa: F401
 from tinytensor.op_table.row import Row
 
 __all__ = ["FAMILIES", "ROWS", "Row"]

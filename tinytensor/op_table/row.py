@@ -339,8 +339,10 @@ def both(name: str) -> tuple[str, str]:
 
 
 def for_the_cpu(op: type[Op]) -> bool:
-    """Whether an op has NumPy code and no kernel: a library computes it on devices (`Op.library`)."""
-    return op.library or op.__module__.startswith("tinytensor.ops.linalg.")
+    """Whether an op has NumPy code and no kernel: Fourier transforms, and ops that a library computes on
+    devices (`Op.library`).
+    """
+    return op.library or op.__module__.startswith(("tinytensor.ops.linalg.", "tinytensor.ops.fourier."))
 
 
 @contextmanager

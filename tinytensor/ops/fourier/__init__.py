@@ -1,0 +1,1 @@
+"""Fourier transforms through NumPy's pocketfft, on the CPU."""
