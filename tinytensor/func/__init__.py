@@ -6,8 +6,8 @@ results are those of `torch.func`. Arguments and results are tensors, or tuples,
 
 from typing import TYPE_CHECKING
 
+from tinytensor.argument_checks import publish as _publish
 from tinytensor.argument_errors import FUNC as _FUNC
-from tinytensor.argument_errors import missing as _missing
 from tinytensor.func.derivatives import grad as grad
 from tinytensor.func.derivatives import hvp as hvp
 from tinytensor.func.derivatives import jvp as jvp
@@ -20,21 +20,5 @@ from tinytensor.func.modules import functional_call as functional_call
 from tinytensor.func.modules import stack_module_state as stack_module_state
 from tinytensor.func.vmap import vmap as vmap
 
-__all__ = [
-    "functional_call",
-    "grad",
-    "hessian",
-    "hvp",
-    "jacfwd",
-    "jacrev",
-    "jvp",
-    "stack_module_state",
-    "value_and_grad",
-    "vjp",
-    "vmap",
-]
-
 if not TYPE_CHECKING:
-
-    def __getattr__(name):  # called only for missing names
-        _missing(__name__, _FUNC, name)
+    _publish(globals(), _FUNC)

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import tinytensor.api as tt
+from tinytensor.argument_checks import publish as _publish
 from tinytensor.argument_errors import NN_ATTENTION as _NN_ATTENTION
-from tinytensor.argument_errors import missing as _missing
 from tinytensor.nn import init
 from tinytensor.nn.linear import Linear
 from tinytensor.nn.module import Module, Parameter, check_share, check_size
@@ -220,6 +220,4 @@ class MultiheadAttention(Module):
 
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name):  # called only for missing names
-        _missing(__name__, _NN_ATTENTION, name)
+    _publish(globals(), _NN_ATTENTION)

@@ -15,7 +15,7 @@ from math import erf, prod, sqrt
 from typing import TYPE_CHECKING, Literal
 
 import tinytensor.api as tt
-from tinytensor.argument_errors import missing as _missing
+from tinytensor.argument_checks import publish as _publish
 
 __all__ = [
     "calculate_gain",
@@ -332,6 +332,4 @@ def xavier_uniform_(tensor: tt.Tensor, gain: float = 1.0, generator: Generator =
 
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name):  # called only for missing names
-        _missing(__name__, {}, name)
+    _publish(globals(), {})
