@@ -54,38 +54,35 @@ class Elementwise(Op):
     refuses: ClassVar[bool] = False
     check: ClassVar[Callable[..., None] | None] = None
 
-    @classmethod
-    def compute_dtype(cls, *operands: Any) -> DType:
+    def compute_dtype(self, *operands: Any) -> DType:
         """The dtype that the op computes in, for operands as `infer` gets them."""
         dtypes = [x.dtype for x in operands if isinstance(x, Spec)]
-        return result_dtype(cls, dtypes, [x for x in operands if not isinstance(x, Spec)])
+        return result_dtype(self, dtypes, [x for x in operands if not isinstance(x, Spec)])
 
-    @classmethod
-    def infer(cls, *operands: Any) -> tuple[Spec]:
+    def infer(self, *operands: Any) -> tuple[Spec]:
         """Shape and dtype of the result; an operand is a Spec, or the type of a Python number."""
-        shape = common_shape(cls, [x.shape for x in operands if isinstance(x, Spec)])
-        dtype = cls.compute_dtype(*operands)
-        if cls.result == "bool":
+        shape = common_shape(self, [x.shape for x in operands if isinstance(x, Spec)])
+        dtype = self.compute_dtype(*operands)
+        if self.result == "bool":
             dtype = bool_
-        elif cls.result == "real":
+        elif self.result == "real":
             dtype = _PARTS.get(dtype, dtype)
         return (Spec(shape, dtype),)
 
-    @classmethod
-    def direct(cls, *operands: Any) -> Direct | None:
+    def direct(self, *operands: Any) -> Direct | None:
         """The ufunc, if the operands have the dtype that it computes in, and it returns the right dtype."""
-        dtype = cls.compute_dtype(*operands)
+        dtype = self.compute_dtype(*operands)
         typed = [x for x in operands if isinstance(x, Spec)]
-        if any([x.dtype is not dtype for x in typed[cls.untyped :]]):
+        if any([x.dtype is not dtype for x in typed[self.untyped :]]):
             return None
         if any(
             [not (isinstance(x, Spec) or x is int or (x is float and dtype.is_floating)) for x in operands]
         ):
             return None
-        wanted = cls.infer(*operands)[0].dtype
+        wanted = self.infer(*operands)[0].dtype
         if len(typed) < len(operands) and wanted is bool_ and not dtype.is_floating:
             return None  # NumPy compares with integers that the dtype does not have
-        ufunc, kind = cls.ufunc, NUMPY[dtype].type
+        ufunc, kind = self.ufunc, NUMPY[dtype].type
         run: Direct = partial(ufunc, out=..., order="C")
         if len(typed) < len(operands) and (wanted is bool_ or not isinstance(ufunc, np.ufunc)):
             # logical ufuncs and Python functions take numbers as they are

@@ -246,7 +246,7 @@ def index_type(*views: View) -> str:
 _launches: dict[tuple[Device, str], Launch] = {}
 
 
-def launch_for(op: Op, device: Device) -> Launch:
+def launch_for(op: Op | type[Op], device: Device) -> Launch:
     """The Launch for the .cu file of the op."""
     key = device, op.__module__
     found = _launches.get(key)

@@ -14,7 +14,7 @@ from tinytensor.runtime.cpu.graph import capturing as host_graph
 Run = Callable[[], Sequence[Any]]  # runs the op; returns its outputs, None for those that are not computed
 
 
-def watched(op: Op | str, device: Device, xs: Sequence[Any], run: Run) -> Sequence[Any]:
+def watched(op: Op | type[Op] | str, device: Device, xs: Sequence[Any], run: Run) -> Sequence[Any]:
     """Run an op, or what has a name alone, as observers see it. The replay of a captured graph is one call,
     named "graph"; a capture, which computes nothing, is none.
     """
