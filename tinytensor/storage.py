@@ -16,6 +16,7 @@ from tinytensor.device import Device, cpu
 from tinytensor.dtypes import DType
 from tinytensor.errors import DeviceError
 from tinytensor.events import fire, observers
+from tinytensor.layout import Layout
 from tinytensor.runtime.base import Buffer, Runtime
 from tinytensor.runtime.cpu.arrays import NUMPY, Array
 from tinytensor.runtime.cpu.graph import capturing, graphs
@@ -36,17 +37,15 @@ class Storage:
         device: device of the buffer.
         version: number of in-place writes; backward raises if the version of a saved tensor has changed.
         last_op: name of the last in-place op (unset before the first).
-        members: storages over slices of this one (arenas only); a write to this one counts for each of them.
     """
 
-    __slots__ = ("__weakref__", "buffer", "device", "dtype", "last_op", "members", "version")
+    __slots__ = ("__weakref__", "buffer", "device", "dtype", "last_op", "version")
 
     buffer: Any  # an Array; a Buffer in a DeviceStorage
     dtype: DType
     device: Device
     version: int
     last_op: str
-    members: tuple[Storage, ...]
 
     @property
     def size(self) -> int:
@@ -64,9 +63,6 @@ class Storage:
         """Count an in-place write, by the op named `why`."""
         self.version += 1
         self.last_op = why
-        for member in getattr(self, "members", ()):
-            member.version += 1
-            member.last_op = why
         if observers:
             fire("written", self)
 
@@ -216,9 +212,10 @@ def wrap_foreign(array: Array, dtype: DType) -> tuple[Storage, tuple[int, ...], 
     return over(flat, dtype), strides, offset
 
 
-def view_buffer(storage: Storage, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Array:
-    """NumPy view of a storage with the given shape, strides and offset (in elements)."""
+def view_buffer(storage: Storage, layout: Layout) -> Array:
+    """NumPy view of a storage through a layout."""
     kind: np.dtype[Any] = NUMPY[storage.dtype]
     item = kind.itemsize
     # np.ndarray checks that the view stays inside the buffer, and is ten times faster than as_strided
-    return np.ndarray(shape, kind, storage.buffer, offset * item, tuple([s * item for s in strides]))
+    steps = None if layout.is_contiguous else tuple([s * item for s in layout.strides])
+    return np.ndarray(layout.shape, kind, storage.buffer, layout.offset * item, steps)

@@ -274,7 +274,7 @@ def arr(t: Tensor) -> Array:
             )
         try:
             if layout.size:
-                array = view_buffer(storage, layout.shape, layout.strides, layout.offset)
+                array = view_buffer(storage, layout)
             else:
                 array = np.empty(layout.shape, NUMPY[storage.dtype])
         except ValueError:
