@@ -10,19 +10,15 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
-from tinytensor.autograd.modes import grad_enabled
-from tinytensor.device import cpu
-from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import together
-from tinytensor.dispatch.forward import Found, Tangents, same_op
+from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import Launch, View
-from tinytensor.dispatch.record import edge_of, record
+from tinytensor.dispatch.views import ViewOp, known_view, viewed
 from tinytensor.dtypes import as_dtype
 from tinytensor.errors import DTypeError
-from tinytensor.events import observers
 from tinytensor.kernels.reduction import launch_reduction
-from tinytensor.layout import SMALL, contiguous
+from tinytensor.layout import Layout
 from tinytensor.op import Direct, Op, Spec, Specs, per_input, register
 from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.reductions.scan import cumulative_prod, total_dtype
@@ -33,11 +29,10 @@ from tinytensor.ops.reductions.summing import (
     reduced_shape,
     small_sum,
 )
-from tinytensor.ops.views.manipulation import cast, expand, flip, permute, reshape, sum_to
+from tinytensor.ops.views.manipulation import cast, flip, permute, reshape, sum_to
 from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.runtime.cpu.graph import graphs
 from tinytensor.shapes import Shape, normalize_axes
-from tinytensor.tensor import Tensor, arr, from_array
+from tinytensor.tensor import Tensor
 
 __all__ = ["mean", "prod", "sum"]
 
@@ -54,46 +49,29 @@ def reduced_axes(x: Tensor, axis: AxisLike, what: str) -> Axes:
     return ALL_AXES[ndim] if axis is None else tuple(sorted(normalize_axes(axis, ndim, what)))
 
 
-def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
-    """Repeat a gradient along the reduced axes: the adjoint of a sum.
-
-    A small result is copied, so that the next ops take the fast path; a large one, or one in a captured step,
-    is a view with stride 0.
-    """
-    kept = reduced_shape(shape, axes, True)
-    layout = contiguous(shape)
-    if layout.size > SMALL or grad.storage.device is not cpu or graphs or type(grad) is not Tensor:
-        return expand(reshape(grad, kept), shape)
-    a = arr(grad)
-    if observers:
-        copies.note("sum", "join", layout.size * a.itemsize, "a small gradient is repeated in memory")
-    y = np.empty(shape, a.dtype)
-    y[...] = a.reshape(kept) if a.ndim else a
-    t = from_array(y, grad.storage.dtype)
-    if grad._requires and grad_enabled():
-        record(Spread(kept=kept, shape=grad.layout.shape), (grad,), (edge_of(grad),), (t,))
-    return t
-
-
-def _spread_tangent(call: Tangents) -> Found:
-    ((shape, _),) = call.outputs()  # type: ignore[misc]  # it is computed
-    return [expand(reshape(call.one, call.op.kept), shape)]
-
-
 @register
-class Spread(Op):
-    """Autograd node of `spread`; never executed."""
+class Spread(ViewOp):
+    """A gradient repeated along the reduced axes, of size 1 in `kept`: the adjoint of a sum."""
 
     kept: Shape
     shape: Shape
 
-    inputs = ("grad",)
-    jvp = _spread_tangent
-    flops = 0.0
+    def layout(self, x: Layout) -> Layout:
+        found = x.reshape(self.kept)
+        assert found is not None, "axes of size 1 are added"
+        return found.expand(self.shape)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dgrad = the sum of the gradient over the axes along which grad was repeated."""
-        return (None if grads[0] is None else reshape(sum_to(grads[0], self.kept), self.shape),)
+        return (None if grads[0] is None else reshape(sum_to(grads[0], self.kept), self.shape_in),)
+
+
+def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
+    """Repeat a gradient along the reduced axes: a view with stride 0."""
+    if (known := known_view(grad, "spread", (shape, axes))) is not None:
+        return known
+    op = Spread(kept=reduced_shape(shape, axes, True), shape=shape, shape_in=grad.layout.shape)
+    return viewed(grad, op, "spread", (shape, axes))
 
 
 # ---- sums --------------------------------------------------------------------------------------------------
