@@ -10,8 +10,9 @@ import numpy as np
 from tinytensor.autograd.levels import Batched
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch import copies
+from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import on_value
-from tinytensor.dispatch.cpu import do
+from tinytensor.dispatch.elementwise import NUMBERS
 from tinytensor.dispatch.transfer import upload
 from tinytensor.dtypes import (
     DType,
@@ -34,8 +35,9 @@ from tinytensor.errors import (
 )
 from tinytensor.events import observers
 from tinytensor.layout import Layout, contiguous
-from tinytensor.ops.inplace import store
+from tinytensor.ops.inplace import copy_
 from tinytensor.ops.views.device_transfer import transfer
+from tinytensor.ops.views.manipulation import Full
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import NUMPY, Array, dtype_of, narrow, silent
 from tinytensor.runtime.cpu.dlpack import Borrowed
@@ -437,11 +439,8 @@ def full(
             why="all elements get the same number",
             fix="tt.broadcast_to(value, shape).clone()",
         )
-    made = empty_of(check_shape(shape, "full"), value.dtype, device=place)
-    if place is cpu:
-        do(np.copyto, arr(made), arr(value))
-    else:
-        store(made, value.item())
+    number = fill_value if isinstance(fill_value, (*NUMBERS, np.generic)) else value.item()
+    made = apply(Full(shape=check_shape(shape, "full"), dtype=value.dtype, device=place), number)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -616,5 +615,5 @@ def eye(
     shape = check_shape((n_rows, n_rows if n_cols is None else n_cols), "eye")
     wanted = float32 if dtype is None else as_dtype(dtype, "eye")
     made = full(shape, 0, dtype=wanted, device=place)
-    store(wrap(None, made.layout.diagonal(as_int(k, "eye", "a diagonal"), 0, 1), made.storage), 1)
+    copy_(wrap(None, made.layout.diagonal(as_int(k, "eye", "a diagonal"), 0, 1), made.storage), 1)
     return made

@@ -37,7 +37,7 @@ class Layout:
     `as_strided` and `validate` check user input.
     """
 
-    __slots__ = ("is_contiguous", "offset", "shape", "size", "strides")
+    __slots__ = ("_overlaps", "is_contiguous", "offset", "shape", "size", "strides")
 
     def __init__(self, shape: Shape, strides: Shape, offset: int) -> None:
         size, dense = 1, True
@@ -50,6 +50,7 @@ class Layout:
         self.offset = offset
         self.size = size
         self.is_contiguous = dense or size == 0
+        self._overlaps: bool | None = None  # not known yet
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Layout):
@@ -101,8 +102,11 @@ class Layout:
         Exact up to 65,536 elements. Above, True may also mean undecided: the strides interleave in a way
         that only enumeration could settle.
         """
-        if self.is_contiguous:
-            return False
+        if self._overlaps is None:
+            self._overlaps = not self.is_contiguous and self._has_overlap()
+        return self._overlaps
+
+    def _has_overlap(self) -> bool:
         axes = sorted((abs(s), n) for n, s in zip(self.shape, self.strides, strict=True) if n > 1)
         reach = 0  # largest flat index that the axes so far can reach from their start
         for stride, length in axes:

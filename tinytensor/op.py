@@ -89,6 +89,9 @@ class Op:
         contiguous: inputs that the CPU code needs C-contiguous (("*",): all); dispatch copies them if not.
         rows: inputs whose last axis must have stride 1; dispatch copies them if not.
         raw: the op moves elements without arithmetic, so 16-bit floats are not widened to float32.
+        numbers: it also takes Python numbers as operands.
+        into: for small operands on the CPU, into(*arrays, out=y) writes the only output to y of any strides,
+            also where operands share its memory; None: `cpu` does. Elementwise ops have their ufunc.
         flops: floating-point operations: a number for each element of the first output, or a method of the
             shapes of outputs and inputs; the end of this file defines what counts.
         autocast: how `tt.autocast` casts the inputs: "narrow" (to 16 bits), "wide" (to float32), None (not at
@@ -129,6 +132,8 @@ class Op:
     contiguous: ClassVar[tuple[str, ...]] = ()
     rows: ClassVar[tuple[str, ...]] = ()
     raw: ClassVar[bool] = False
+    numbers: ClassVar[bool] = False
+    into: ClassVar[Callable[..., object] | None] = None
     library: ClassVar[bool] = False
     dense: ClassVar[tuple[str, ...]] = ()
     flops: ClassVar[float | Flops]
@@ -202,6 +207,8 @@ def _constructor(cls: type[Op], kinds: dict[str, str]) -> Any:
             key.append(f"{name} if 0 != {name} == {name} else repr({name}), {name}.__class__")
         elif re.search("float|complex|Scalar|Any", kind):
             key.append(f"_exact({name})")
+        elif kind in ("DType", "Device", "Shape"):  # equal ones are the same
+            key.append(name)
         else:
             key.append(f"{name}, {name}.__class__")
     given = [f"{name}=cls.{name}" if hasattr(cls, name) else name for name in kinds]

@@ -138,6 +138,12 @@ def test_in_place_ops_write_where_the_tensor_is(name: str, dtype: tt.DType) -> N
                 assert read(root)[1].tolist() == [5.0, 5.0, 5.0]
 
 
+def test_a_wider_result_is_rounded_once() -> None:
+    x, y = np.array([1.0], np.float32), np.array([2**-24 + 2**-50])  # as a float32 y is half a step: a tie
+    ours = tt.tensor(x).add_(tt.tensor(y))
+    assert ours.tolist() == [1 + 2**-23] == (x + y).astype(np.float32).tolist()
+
+
 @pytest.mark.parametrize(
     "call",
     [

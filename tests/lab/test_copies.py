@@ -268,7 +268,7 @@ def test_writes_at_indices(device) -> None:
     y = x * 1
     with lab.trace_copies() as log:
         y[[1, 3]] = w
-    assert ("put", "memory", A.nbytes) in [(e.op, e.kind, e.nbytes) for e in log.entries]
+    assert not log.of("memory"), "only the written elements are moved"
     with lab.trace_copies() as log:
         x[np.array([1, 3])]
     assert {(e.op, e.kind, e.nbytes) for e in log.of("index")} >= {

@@ -341,6 +341,7 @@ def test_a_shared_tensor_cannot_be_written(writes: Any) -> None:
         lambda x: x.fill_(2.0),
         lambda x: x.addcmul_(x * 2, x + 1),
         lambda x: x.copy_(x.flip()),
+        lambda x: (x.__setitem__(x > 0, 0.5), x)[1],
     ],
 )
 def test_methods_in_place(write: Any) -> None:

@@ -4,8 +4,8 @@
 
 Each call has a plan: what depends only on the op, its parameters, and the metadata of the operands (shapes,
 strides, dtypes and device, or the types of Python numbers). A plan is made at the first such call and kept;
-later calls look it up, compute and record. Views (`views.py`) and in-place writes (`ops/inplace.py`) are the
-two other ways in which ops run.
+later calls look it up, compute and record. Views (`views.py`) and writes (`ops/inplace.py`) are the two other
+ways in which ops run.
 """
 
 from __future__ import annotations
@@ -85,15 +85,9 @@ apply: Callable[..., Tensor] = run_op  # for ops with one visible output
 apply_all: Callable[..., tuple[Tensor, ...]] = run_op  # for ops with several
 
 
-def plan_of(op: Op, xs: Sequence[Any]) -> Plan:
-    """The plan of a call that nothing observes."""
-    plan: Any = op.plans
-    try:
-        for x in xs:
-            plan = plan[meta_of(x) if type(x) is Tensor else type(x)]
-    except KeyError:
-        plan = new_plan(op, xs, False, _choose)[1]
-    return plan  # type: ignore[no-any-return]
+def planned(op: Op, xs: Sequence[Any]) -> tuple[tuple[Any, ...], Plan]:
+    """(checked operands, plan) of a call."""
+    return new_plan(op, xs, bool(observers), _choose)
 
 
 def unary(op: Elementwise, x: Tensor) -> Tensor:

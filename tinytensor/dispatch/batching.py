@@ -182,7 +182,7 @@ def _target(what: str, x: Tensor, *others: Any) -> Batched:
     raise not_written(what)
 
 
-def write(function: Callable[..., Any], what: str, x: Tensor, *others: Any) -> Tensor:
+def write_values(function: Callable[..., Any], what: str, x: Tensor, *others: Any) -> Tensor:
     """An in-place function of elements, function(x, *others), on batched operands; returns x."""
     target, ndim = _target(what, x, *others), len(x.layout.shape)
     values = [

@@ -159,14 +159,19 @@ def note(
     ins: Sequence[Any],
     dtype: DType | None,
     direct: Direct | None,
+    target: Tensor | None = None,
 ) -> None:
-    """Record in the graph the work that `run`, or the function `direct`, would do now."""
+    """Record in the graph the work that `run`, or the function `direct`, would do now; `target` is the output
+    if it was there before.
+    """
     _check_writes(op, ins)
     written = [x.storage for name, x in zip(op.inputs, ins, strict=False) if name in op.writes]
-    life = graph.life_of(outs[0].storage) if len(outs) == 1 and op.formula else None
+    if target is not None:
+        written.append(target.storage)
+    life = graph.life_of(outs[0].storage) if len(outs) == 1 and op.formula and not written else None
     step = _step(op, [held(t) for t in outs], [held(x) for x in ins], dtype, direct, life)
     for t in outs:
-        if t is not None:
+        if t is not None and t is not target:
             graph.note_result(t.storage)
     graph.add(step, *written)
 

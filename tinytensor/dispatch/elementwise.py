@@ -47,6 +47,8 @@ class Elementwise(Op):
             values, or launches a kernel that reports them.
     """
 
+    numbers = True
+
     ufunc: ClassVar[Callable[..., Any]]
     result: ClassVar[str] = "same"
     accepts: ClassVar[tuple[str, ...]] = ("bool", "uint", "int", "float", "complex")
@@ -121,30 +123,6 @@ def reflected(function: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Te
     return operator
 
 
-def checked_operands(op: Op, xs: Sequence[Any]) -> tuple[list[Any], list[DType], list[type], tuple[int, ...]]:
-    """Operands of an elementwise call: (tensors and scalars, dtypes, scalar types, broadcast shape)."""
-    dtypes: list[DType] = []
-    kinds: list[type] = []
-    shapes: list[tuple[int, ...]] = []
-    items: list[Any] = []
-    for x in xs:
-        if isinstance(x, Tensor):
-            dtypes.append(x.storage.dtype)
-            shapes.append(x.layout.shape)
-        else:
-            if isinstance(x, np.generic):
-                x = x.item()
-            if not isinstance(x, NUMBERS):
-                raise DTypeError(
-                    f"{op.name}: an operand of type {type(x).__name__}",
-                    why="operands must be tensors or Python numbers",
-                    fix="make it a tensor first: tt.asarray(x)",
-                )
-            kinds.append(type(x))
-        items.append(x)
-    return items, dtypes, kinds, common_shape(op, shapes)
-
-
 def common_shape(op: Op, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """The shape to which the operands broadcast."""
     if not shapes:
@@ -161,7 +139,7 @@ def common_shape(op: Op, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
 def result_dtype(op: Elementwise, dtypes: list[DType], kinds: list[type]) -> DType:
     """The dtype that the op computes in; DTypeError if the op does not support it."""
     typed = dtypes[op.untyped :] or dtypes
-    dtype = promote(*typed, scalars=tuple(kinds))
+    dtype = promote(*typed, scalars=tuple(kinds), what=op.name)
     if op.result == "float" and not dtype.is_inexact:
         dtype = float32
     if dtype.kind not in op.accepts:

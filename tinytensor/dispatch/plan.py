@@ -41,6 +41,7 @@ class Plan:
         compute: the dtype that an elementwise op computes in; None for other ops.
         launched: the kernel and the grid of an elementwise op on a device, once it has run there.
         direct: for small operands, a function of their arrays that returns the result: see `Op.direct`.
+        into: the same into an array: see `Op.into`.
         observed: the call may be seen by a capture or a tool: it is one of `Op.observed`.
         fast: there is `direct`, and nothing sees the call.
         run: computes the outputs: (op, plan, outputs, operands, their arrays); of device or CPU, chosen once.
@@ -54,7 +55,7 @@ class Plan:
     """
 
     __slots__ = (
-        *("complex", "compute", "device", "direct", "dtype", "fast", "launched", "layout", "meta"),
+        *("complex", "compute", "device", "direct", "dtype", "fast", "into", "launched", "layout", "meta"),
         *("observed", "recorded", "results", "run", "single", "small", "specs"),
     )
 
@@ -63,6 +64,7 @@ class Plan:
     compute: DType | None
     launched: Launched | None
     direct: Direct | None
+    into: Callable[..., object] | None
     observed: bool
     fast: bool
     run: Callable[..., None]
@@ -119,8 +121,8 @@ plan_caches.append(forget_plans)
 
 
 def _checked(op: Op, x: Any) -> Any:
-    """An operand that is no tensor: None, or, for an elementwise op, a Python number."""
-    if isinstance(op, Elementwise):
+    """An operand that is no tensor: None, or, for an op of numbers, a Python number."""
+    if op.numbers:
         if isinstance(x, np.generic):
             x = x.item()
         if isinstance(x, NUMBERS):
@@ -149,7 +151,7 @@ def _plan(op: Op, xs: Sequence[Any]) -> Plan:
     p.results = tuple([None if spec is None else _result(spec, p.device) for spec in specs])
     first = specs[0] if specs else None
     p.recorded = not op.writes and (op.visible > 1 or first is None or first.dtype.is_inexact)
-    p.specs = p.compute = p.direct = p.launched = None
+    p.specs = p.compute = p.direct = p.into = p.launched = None
     p.complex = any([spec is not None and spec.dtype.kind == "complex" for spec in specs])
     if isinstance(op, Elementwise):
         assert first is not None
@@ -158,13 +160,19 @@ def _plan(op: Op, xs: Sequence[Any]) -> Plan:
             p.specs = tuple([x[:2] if isinstance(x, Spec) and x[:2] != first[:2] else None for x in given])
     everything = [spec for spec in (*specs, *given) if isinstance(spec, Spec)]
     plain = p.device is cpu and all([prod(s.shape) <= SMALL and not s.dtype.narrow for s in everything])
+    fits = plain and not p.complex
     plain = plain and bool(tensors) and not op.writes
     p.small = plain and p.compute is None
     packed = p.compute is not None or all([x.layout.is_contiguous for x in tensors])
     p.single = plain and len(p.results) == 1 and not p.complex and first is not None and first.order is None
     if p.single:
-        assert first is not None
         p.direct = op.direct(*given) if packed else None
+    if fits and not isinstance(op, Elementwise):
+        p.into = op.into
+    elif isinstance(op, Elementwise) and p.direct is not None:
+        p.into = op.ufunc
+    if p.single or p.into is not None:
+        assert first is not None
         (_, p.layout, p.meta), p.dtype = _result(first, cpu), first.dtype
     return p
 

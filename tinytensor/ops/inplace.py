@@ -1,9 +1,14 @@
-"""In-place elementwise ops and `copy_`, with autograd through views.
+"""Writes: `write` runs an op with its result in the memory of a tensor that is there already.
 
-An in-place op computes the functional op, writes the value into the target's memory and increments its
-version. A tensor that owns its memory then takes over the value's node. For a view, the *base* gets the node
-`Assign(base, value)`, and every other view of it rebuilds its edge from the base the next time the edge is
-read (`dispatch.record.edge_of`).
+    x += y            →  write(Add, "add_", x, x, y)
+    x.copy_(y)        →  write(Copy, "copy_", x, y)
+    x.fill_(1.0)      →  write(Full(…), "copy_", x, 1.0)
+    x[mask] = y       →  write(Where, "setitem", x, mask, y, x)
+    x[indices] = y    →  write(Put(…), "setitem", x, x, y, places)
+
+This is the third way in which ops run, beside `apply` and views: by the same plans, and differentiable. A
+tensor that owns its memory takes the node of the op. For a view, the *base* gets the node `Assign(base,
+value)`, and every other view of it rebuilds its edge from the base when it is next read (`edge_of`).
 """
 
 from __future__ import annotations
@@ -18,46 +23,28 @@ from tinytensor.autograd.backward import follow
 from tinytensor.autograd.levels import Batched, innermost
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
-from tinytensor.dispatch import copies, launch
-from tinytensor.dispatch.apply import apply, plan_of
-from tinytensor.dispatch.batching import write
-from tinytensor.dispatch.checks import common_device, complex_history
-from tinytensor.dispatch.cpu import do
-from tinytensor.dispatch.elementwise import (
-    Elementwise,
-    Scalar,
-    checked_operands,
-    convert,
-    number,
-    on_device,
-    op_of,
-    result_dtype,
-)
-from tinytensor.dispatch.launch import View, view_of
-from tinytensor.dispatch.record import edge_of, edges_of, requires
-from tinytensor.dispatch.transfer import values
+from tinytensor.dispatch import copies
+from tinytensor.dispatch import cpu as host_work
+from tinytensor.dispatch.apply import apply, planned
+from tinytensor.dispatch.batching import write_values
+from tinytensor.dispatch.checks import complex_history
+from tinytensor.dispatch.elementwise import Elementwise, Scalar, on_device, op_of
+from tinytensor.dispatch.launch import view_of
+from tinytensor.dispatch.plan import Plan
+from tinytensor.dispatch.record import edge_of, edges_of, record, requires
 from tinytensor.dispatch.view_gradients import assign_node
 from tinytensor.dispatch.watch import watched
-from tinytensor.dtypes import DType, float32, float64, promote
-from tinytensor.errors import DTypeError, GradError, ShapeError, TinyTensorError, shown
+from tinytensor.dtypes import DType, promote
+from tinytensor.errors import DTypeError, GradError, ShapeError, shown
 from tinytensor.events import observers
+from tinytensor.op import Op
 from tinytensor.ops.views.device_transfer import transfer
-from tinytensor.ops.views.manipulation import cast, copied, copied_by
-from tinytensor.runtime import runtime_of
-from tinytensor.runtime.cpu.arrays import (
-    NUMPY,
-    check_writeable,
-    copy_into,
-    fill,
-    narrow,
-    quiet,
-    silent,
-    widen,
-)
-from tinytensor.runtime.cpu.fused import Formula, formula_of
-from tinytensor.runtime.cpu.graph import graphs
-from tinytensor.shapes import broadcast_shapes
-from tinytensor.tensor import Tensor, arr
+from tinytensor.ops.views.manipulation import casting, copied, expanded, filling
+from tinytensor.runtime.cpu.arrays import check_writeable, quiet
+from tinytensor.runtime.cpu.graph import capturing
+from tinytensor.tensor import Tensor, arr, meta_of
+
+# ---- the target --------------------------------------------------------------------------------------------
 
 
 def has_history(x: Tensor) -> bool:
@@ -110,58 +97,127 @@ def _leaf(what: str, target: str) -> GradError:
     )
 
 
-def inplace(op: Elementwise, x: Tensor, *others: Any) -> Tensor:
-    """x = op(x, *others), in the memory of x; differentiable."""
-    xs = (x, *others)
+# ---- write -------------------------------------------------------------------------------------------------
+
+
+def write(op: Op, what: str, x: Tensor, *xs: Any) -> Tensor:
+    """x = op(*xs), in the memory of x, which may be among the operands; differentiable. Returns x.
+
+    The operands are on the device of x. The op may write its result over an operand that is x itself, and, if
+    it is elementwise, over one of the same memory and strides. Messages call the write `what`.
+    """
+    plan: Any = op.observed if observers else op.plans
+    arrays: list[Any] = []
+    history = x._requires or (x._base is not None and x._base._requires)
     try:
-        plan = plan_of(op, xs)
-        if plan.direct is not None and plan.meta is x._meta and x._base is None and not observers:
-            history = x._requires
-            arrays: list[Any] = []
-            for y in others:
-                if type(y) is Tensor:
-                    history = history or y._requires or y._base is not None
-                    y = y._array
+        for y in xs:
+            if type(y) is Tensor:
+                plan = plan[y._meta or meta_of(y)]
+                arrays.append(y._array)
+                if y._requires or (y._base is not None and y._base._requires):
+                    history = True
+            else:
+                plan = plan[type(y)]
                 arrays.append(y)
-            array = arr(x)
-            if array.flags.writeable and not (history and grad_enabled() and edges_of(xs)):
-                quiet.run(op.ufunc, array, *arrays, out=array)
-                x.storage.bump(op.name + "_")
+    except KeyError:
+        plan = None
+    if plan is None or type(x) is not Tensor:
+        if innermost((x, *xs)) is not None:
+            return write_values(partial(write, op, what), what, x, *xs)
+        xs, plan = planned(op, xs)
+        arrays = [y._array if isinstance(y, Tensor) else y for y in xs]
+        history = any([isinstance(y, Tensor) and has_history(y) for y in (x, *xs)])
+    layout, array = x.layout, x._array
+    small = plan.into is not None and not plan.observed
+    if small and plan.meta is not x._meta:
+        small = plan.layout.shape == layout.shape and plan.dtype is x.storage.dtype and not layout.overlaps()
+    if small and not (history and grad_enabled()):
+        array = arr(x) if array is None else array
+        if array.flags.writeable:
+            try:  # a third of the time
+                quiet.run(plan.into, *arrays, out=array)
+            except (ValueError, OverflowError, TypeError, RuntimeError):
+                pass  # `_write` raises an error that names the op
+            else:
+                x.storage.bump(what)
                 return x
-    except (TinyTensorError, ValueError, OverflowError, TypeError, RuntimeError):
-        pass  # raised again below, with the name of the in-place method
-    return _inplace(op, x, *others)
+    return _write(op, what, x, xs, plan)
 
 
-def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """In-place method of a declared function of one or two operands: writes the result into the first."""
-    op = op_of(function)
-    if len(op.inputs) == 1:
-
-        def method(x: Tensor) -> Tensor:
-            return inplace(op, x)
-
-    else:
-
-        def method(x: Tensor, y: Any) -> Tensor:  # type: ignore[misc]  # the signature that the op needs
-            return inplace(op, x, y)
-
-    method.__name__ = op.name + "_"
-    method.__doc__ = (
-        f"x = {op.name}({'x' if len(op.inputs) == 1 else 'x, y'}), in the memory of x; returns x."
-    )
-    return method
-
-
-def _inplace(op: Elementwise, x: Tensor, *others: Any) -> Tensor:
-    what = op.name + "_"
-    if innermost((x, *others)) is not None:
-        return write(partial(_inplace, op), what, x, *others)
-    needs = grad_enabled() and (
-        has_history(x) or any([isinstance(o, Tensor) and requires(o) for o in others])
-    )
+def _write(op: Op, what: str, x: Tensor, xs: Sequence[Any], plan: Plan) -> Tensor:
+    """`write` of any sizes, dtypes and layouts, also while a tool or a capture observes it."""
+    needs = grad_enabled() and _recorded(x, xs)
     check_target(x, needs, what)
-    items, dtypes, kinds, shape = checked_operands(op, (x, *others))
+    result = plan.results[0]
+    assert result is not None
+    _check_result(what, x, result.spec.shape, plan.compute or result.spec.dtype)
+    kept = {at for at, _ in op.sources} if needs else set()
+    ins = [_apart(op, what, x, y, i in kept) for i, y in enumerate(xs)]
+    refuses = isinstance(op, Elementwise) and op.refuses and plan.device is cpu
+    if refuses or result.spec.dtype is not x.storage.dtype:
+        return copy_(x, apply(op, *ins))  # 200 // 300 in uint8 is not 200 // 44; an error leaves x as it is
+    edges = edges_of(ins) if needs else None
+    base = x if x._base is None else x._base
+    parent = edge_of(base) if needs else None
+    if plan.observed:
+        watched(op, plan.device, ins, partial(_run, op, plan, x, ins))
+    else:
+        _run(op, plan, x, ins)
+    x.storage.bump(what)
+    if needs:
+        before, old = base._edge, x._edge
+        node = None if edges is None else record(op, ins, edges, (x,), plan.specs)
+        if base is not x or not any([y is x for y in xs]):
+            base._edge = assign_node(parent, node, base.layout, x.layout)
+            base._requires = True
+            follow(base, before)
+        if base is not x:
+            x._seen = -1 if node is None else x.storage.version
+        follow(x, old)
+    return x
+
+
+def _recorded(x: Tensor, xs: Sequence[Any]) -> bool:
+    """Whether a write of an op on xs into x belongs in the history of x, in grad mode."""
+    return has_history(x) or any([isinstance(y, Tensor) and requires(y) for y in xs])
+
+
+def _run(op: Op, plan: Plan, x: Tensor, ins: Sequence[Any]) -> Sequence[Any]:
+    """Compute into the memory of x, or record that as a step of the graph that this thread captures."""
+    arrays = [arr(y) if isinstance(y, Tensor) and plan.device is cpu else y for y in ins]
+    if plan.observed and plan.device is cpu and (graph := capturing()) is not None:
+        direct = plan.direct if plan.compute is None else None
+        host_work.note(graph, op, (x,), ins, plan.compute, direct, x)
+    elif isinstance(op, Elementwise) and plan.device is not cpu:  # `plan.run` keeps the grid of its results
+        assert plan.compute is not None
+        on_device(op, ins, view_of(x), plan.compute, op.untyped)
+    else:
+        plan.run(op, plan, (x,), ins, arrays)
+    return (x,)
+
+
+def _apart(op: Op, what: str, x: Tensor, y: Any, kept: bool) -> Any:
+    """The operand; a copy, if backward needs it as it is before the write, or the write would change it while
+    it is read.
+    """
+    if not isinstance(y, Tensor):
+        return y
+    shared = y.storage is x.storage
+    if kept and shared:
+        why = "backward needs the values before the in-place write"
+    elif y is x or (shared and y.layout == x.layout and isinstance(op, Elementwise)):
+        return y
+    elif shared if y.storage.device is not cpu else np.may_share_memory(arr(x), arr(y)):
+        why = "an operand shares memory with the target"
+    else:
+        return y
+    if observers:
+        copies.note(what, "memory", y.layout.size * y.storage.dtype.itemsize, why)
+    return copied(y)
+
+
+def _check_result(what: str, x: Tensor, shape: tuple[int, ...], got: DType) -> None:
+    """Raise if a result does not fit into x: of another shape, or of a higher kind, as float into integer."""
     have = x.storage.dtype
     if shape != x.layout.shape:
         raise ShapeError(
@@ -169,127 +225,6 @@ def _inplace(op: Elementwise, x: Tensor, *others: Any) -> Tensor:
             why="a target that is written in place cannot grow",
             fix="use the out-of-place operator: x = x + y",
         )
-    got = result_dtype(op, dtypes, kinds)
-    _check_kind(what, have, got)
-    device = common_device(what, (x, *others))
-    if not needs and have.rank == got.rank == 1 and got is not have:  # 200 // 300 in uint8 is not 200 // 44
-        store(x, apply(op, x, *others))
-        x.storage.bump(what)
-        return x
-    if not needs:
-
-        def run() -> Sequence[Any]:
-            if device is not cpu:
-                apart = [item if item is x else apart_from(x, item, what) for item in items]
-                on_device(op, apart, view_of(x), have, op.untyped)
-            else:
-                formula = _formula(op, x, items) if graphs else None
-                do(partial(_compute, op, have), x, *items, writes=(x,), formula=formula)
-            return (x,)
-
-        if observers:
-            watched(op, device, items, run)
-        else:
-            run()
-        x.storage.bump(what)
-        return x
-    ins = [x, *others]
-    for at, _ in op.sources:  # copy saved inputs whose memory is overwritten below
-        if at >= 0 and isinstance(t := ins[at], Tensor) and t.storage is x.storage:
-            ins[at] = _copied(what, t, "backward needs the values before the in-place write")
-    value = apply(op, *ins)
-    if value.storage.dtype is not have:
-        value = cast(value, have)
-    store(x, value)
-    rebase(x, value, what)
-    return x
-
-
-def _formula(op: Elementwise, x: Tensor, items: Sequence[Any]) -> Formula | None:
-    """x = op(*items) as a formula, if no operand is cast."""
-    have = x.storage.dtype
-    if have.narrow or any(
-        [isinstance(i, Tensor) and i.storage.dtype is not have for i in items[op.untyped :]]
-    ):
-        return None
-    arrays = [convert(op.name + "_", item, have) for item in items]
-    return formula_of(op.formula, op.ufunc, arr(x), arrays, None, op.name)
-
-
-def _compute(op: Elementwise, have: DType, x: Tensor, *items: Any) -> None:
-    target, arrays = arr(x), [convert(op.name + "_", item, have) for item in items]
-    if observers:
-        for item, a in zip(items, arrays, strict=True):
-            if isinstance(item, Tensor) and item.storage is x.storage and item.layout != x.layout:
-                copies.note(op.name + "_", "memory", a.nbytes, "an operand shares memory with the target")
-    if have.narrow:
-        narrow(np.asarray(silent().run(op.ufunc, *arrays, out=...)), have, target)
-    elif op.refuses or any([_shifted(a, target) for a in arrays]):  # one call: if it raises, x is unchanged
-        silent().run(op.ufunc, *arrays, out=target)  # ufuncs buffer overlapping operands
-    else:
-        fill(op.ufunc, target, *arrays)
-
-
-def _shifted(a: Any, target: Any) -> bool:
-    """Whether an operand may share memory with the target without being the same view."""
-    if not np.ndim(a) or a is target:
-        return False
-    same = a.ctypes.data == target.ctypes.data and (a.shape, a.strides) == (target.shape, target.strides)
-    return not same and np.may_share_memory(a, target)
-
-
-def apart_from(x: Tensor, item: Any, what: str) -> Any:
-    """The operand, or a copy of it if it shares memory with x: a kernel reads and writes concurrently."""
-    if not isinstance(item, Tensor) or item.storage is not x.storage:
-        return item
-    return _copied(what, item, "an operand shares memory with the target")
-
-
-def _copied(what: str, x: Tensor, why: str) -> Tensor:
-    if observers:
-        copies.note(what, "memory", x.layout.size * x.storage.dtype.itemsize, why)
-    return copied(x)
-
-
-def store(x: Tensor, value: Any) -> None:
-    """Write a tensor or number into x, broadcast and cast; does not record or bump the version."""
-    if observers:
-        copied_by(lambda: (_stored(x, value),), x.storage.device, value)
-    else:
-        _stored(x, value)
-
-
-def _stored(x: Tensor, value: Any) -> Tensor:
-    """x, after `store`."""
-    have, device = x.storage.dtype, x.storage.device
-    if device is cpu:
-        do(partial(_store, have), x, value, writes=(x,))
-        return x
-    if isinstance(value, Tensor):
-        if value.storage.device is not device:
-            value = transfer(value, device)
-        source: View | bytes = view_of(apart_from(x, value, "copy_"))
-    else:
-        source = number("copy_", value if not have.narrow else _rounded(value, have), have)
-    launch.write(runtime_of(device), view_of(x), source)
-    return x
-
-
-def _values_of(value: Any, have: DType) -> Any:
-    if isinstance(value, Tensor):
-        return values(value)
-    return convert("copy_", value, float64 if have.narrow else have)  # float64, so that it is rounded once
-
-
-def _rounded(value: Scalar, dtype: DType) -> float:
-    """A number rounded to a 16-bit float dtype."""
-    stored = np.empty((), NUMPY[dtype])
-    narrow(np.asarray(convert("copy_", value, float64)), dtype, stored)
-    return float(widen(stored, dtype))
-
-
-def _check_kind(what: str, have: DType, got: DType) -> None:
-    """Raise DTypeError if the result's kind is higher than the target's, such as float into integer."""
     if got.rank > have.rank:
         raise DTypeError(
             f"{what}: a result of dtype {got} cannot be written into a tensor of dtype {have}",
@@ -298,20 +233,28 @@ def _check_kind(what: str, have: DType, got: DType) -> None:
         )
 
 
-def rebase(x: Tensor, value: Tensor, what: str) -> None:
-    """Give x, and its base, the autograd history of value, which its memory now contains."""
-    x.storage.bump(what)
-    edge, old = edge_of(value), x._edge
-    base = x._base
-    x._edge = edge
-    x._requires = edge is not None
-    if base is not None:
-        before = base._edge
-        base._edge = assign_node(edge_of(base), edge, base.layout, x.layout)
-        base._requires = True
-        x._seen = x.storage.version if edge is not None else -1
-        follow(base, before)
-    follow(x, old)
+# ---- functions ---------------------------------------------------------------------------------------------
+
+
+def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """In-place method of a declared function of one or two operands: writes the result into the first."""
+    op = op_of(function)
+    what = op.name + "_"
+    if len(op.inputs) == 1:
+
+        def method(x: Tensor) -> Tensor:
+            return write(op, what, x, x)
+
+    else:
+
+        def method(x: Tensor, y: Any) -> Tensor:  # type: ignore[misc]  # the signature that the op needs
+            return write(op, what, x, x, y)
+
+    method.__name__ = what
+    method.__doc__ = (
+        f"x = {op.name}({'x' if len(op.inputs) == 1 else 'x, y'}), in the memory of x; returns x."
+    )
+    return method
 
 
 def copy_(x: Tensor, value: Any) -> Tensor:
@@ -330,66 +273,20 @@ def copy_(x: Tensor, value: Any) -> Tensor:
     >>> x.copy_(tt.arange(3)).tolist()
     [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
     """
-    kind = type(value)
-    if (kind is float or kind is int) and _filled(x, value):
-        return x
-    tensor = isinstance(value, Tensor)
-    if (kind is not Tensor or type(x) is not Tensor) and innermost((x, value)) is not None:
-        return write(copy_, "copy_", x, value)
-    needs = x.storage.dtype.is_inexact and grad_enabled()
-    needs = needs and (has_history(x) or (tensor and requires(value)))
-    check_target(x, needs, "copy_")
-    have = x.storage.dtype
-    if tensor:
-        _check_copy(x, value)
-        if _is_same_view(x, value):  # what x[key] += 1 ends with: a write that changes nothing
-            x.storage.bump("copy_")
-            return x
-        if needs and value.storage.device is not x.storage.device:
-            value = transfer(value, x.storage.device)
-        edge = edge_of(value) if needs else None
-    else:
-        edge = None
-        value = _checked_number(x, value)
-    previous = edge_of(x) if needs else None
-    store(x, value)
-    x.storage.bump("copy_")
-    if needs:
-        base = x if x._base is None else x._base
-        parent = previous if base is x else edge_of(base)
-        node = assign_node(parent, edge, base.layout, x.layout)
-        if tensor and (value.layout.shape != x.layout.shape or value.storage.dtype is not have):
-            node.specs = (None, (value.layout.shape, value.storage.dtype))
-        before, base._edge = base._edge, node
-        base._requires = True
-        follow(base, before)
-        if base is not x:
-            x._seen = -1
-    return x
-
-
-def _filled(x: Tensor, value: float) -> bool:
-    """Write a number into float32 memory on the CPU, unrecorded: half the time; False for any other case."""
-    if x.storage.dtype is not float32 or not -1e38 < value < 1e38 or x.layout.overlaps():
-        return False
-    if x.storage.device is not cpu or observers or (grad_enabled() and has_history(x)):
-        return False
-    if type(x) is not Tensor or not (target := arr(x)).flags.writeable:
-        return False
-    target[...] = value
-    x.storage.bump("copy_")
-    return True
-
-
-def _check_copy(x: Tensor, value: Tensor) -> None:
-    shape, target = value.layout.shape, x.layout.shape
-    if shape != target and broadcast_shapes(shape, target, what="copy_") != target:
-        raise ShapeError(
-            f"copy_: a value of shape {shape} does not fit into a target of shape {target}",
-            why="the value may be broadcast, but the target cannot grow",
-            fix=f"index or sum the value so that it broadcasts to {target}",
-        )
-    check_value_dtype(x.storage.dtype, value.storage.dtype, "copy_")
+    have, shape = x.storage.dtype, x.layout.shape
+    if (type(x) is not Tensor or isinstance(value, Batched)) and innermost((x, value)) is not None:
+        return write_values(copy_, "copy_", x, value)
+    if not isinstance(value, Tensor):
+        if _RANKS.get(type(value), 4) > have.rank:
+            value = _checked_number(have, value)
+        return write(filling(x), "copy_", x, value)
+    source = value.storage.dtype
+    check_value_dtype(have, source, "copy_")
+    if value.storage.device is not x.storage.device:
+        value = transfer(value, x.storage.device)
+    if value.layout.shape != shape:
+        value = expanded(value, shape, "copy_")
+    return write(casting(source, have), "copy_", x, value)
 
 
 def check_value_dtype(have: DType, got: DType, what: str) -> None:
@@ -402,14 +299,11 @@ def check_value_dtype(have: DType, got: DType, what: str) -> None:
         )
 
 
-def _is_same_view(x: Tensor, y: Tensor) -> bool:
-    """Whether both read the same elements of the same base, and gradients of both pass to it."""
-    same = x._base is not None and x._base is y._base and x.layout == y.layout
-    return same and not (x._origin or y._origin)
+_RANKS = {bool: 0, int: 1, float: 2, complex: 3}
 
 
-def _checked_number(x: Tensor, value: Any) -> Scalar:
-    dtype = x.storage.dtype
+def _checked_number(dtype: DType, value: Any) -> Scalar:
+    """The value as one of Python's numbers that the dtype has; integers may be written into bool."""
     if isinstance(value, np.generic):
         value = value.item()
     if not isinstance(value, (bool, int, float, complex)):
@@ -418,7 +312,7 @@ def _checked_number(x: Tensor, value: Any) -> Scalar:
             why="only tensors and Python numbers can be written into a tensor",
             fix="make it a tensor first: tt.asarray(value)",
         )
-    rank, kind = next((i, k) for i, k in enumerate((bool, int, float, complex)) if isinstance(value, k))
+    kind, rank = next((kind, rank) for kind, rank in _RANKS.items() if isinstance(value, kind))
     number: Scalar = kind(value)  # also of a subclass, such as a member of an IntEnum
     if rank > dtype.rank and not (rank == 1 and dtype.rank == 0):
         raise DTypeError(
@@ -427,30 +321,3 @@ def _checked_number(x: Tensor, value: Any) -> Scalar:
             fix=f"round it first, or cast the tensor: x.astype(tt.{promote(dtype, scalars=(kind,))})",
         )
     return number
-
-
-def _store(dtype: DType, x: Tensor, value: Any) -> None:
-    """Convert values to the stored dtype and write them; overlapping source and target use a temporary."""
-    target, source = arr(x), _values_of(value, dtype)
-    if np.shape(source) and np.may_share_memory(target, source):
-        if observers:
-            copies.note("copy_", "memory", source.nbytes, "source and target share memory")
-        source = np.array(source)
-    if dtype.narrow:
-        narrow(np.broadcast_to(source, target.shape), dtype, target)
-    else:
-        stored = silent().run(_as_stored, source, dtype)
-        if stored.shape == target.shape:
-            copy_into(target, stored)
-        else:
-            np.copyto(target, stored)
-
-
-def _as_stored(source: Any, dtype: DType) -> Any:
-    """The values cast to the storage dtype."""
-    given, kind = np.asarray(source), NUMPY[dtype]
-    if given.dtype == kind:
-        return given
-    if observers and given.ndim:
-        copies.note("copy_", "dtype", given.size * kind.itemsize, f"{given.dtype} becomes {dtype}")
-    return given.astype(kind)

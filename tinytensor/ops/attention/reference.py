@@ -13,7 +13,7 @@ from tinytensor.dtypes import accumulator, bool_, finfo, int64
 from tinytensor.generator import Generator
 from tinytensor.ops.elementwise.comparison import greater, logical_and, where
 from tinytensor.ops.indexing.masking import tril, triu
-from tinytensor.ops.inplace import store
+from tinytensor.ops.inplace import copy_
 from tinytensor.ops.joining.padding import pad
 from tinytensor.ops.matmul.matmul import product
 from tinytensor.ops.nn.dropout import dropped
@@ -126,16 +126,13 @@ def sum_of_groups(x: Tensor, shared: int) -> Tensor:
 
 def _seen(Tq: int, Tk: int, window: int, device: Device) -> Tensor:
     """Whether each query attends to each key, (Tq, Tk), bool: the last `window` keys, or with 0 all."""
-    seen = empty((Tq, Tk), bool_, device=device)
-    store(seen, True)
-    seen = tril(seen, Tk - Tq)
+    seen = tril(copy_(empty((Tq, Tk), bool_, device=device), True), Tk - Tq)
     return triu(seen, Tk - Tq + 1 - window) if window else seen
 
 
 def _distances(Tq: int, Tk: int, device: Device) -> Tensor:
     """Distance from each query back to each key, (Tq, Tk), aligned at the end."""
-    ones = empty((Tq if Tq > Tk else Tk,), int64, device=device)
-    store(ones, 1)
+    ones = copy_(empty((Tq if Tq > Tk else Tk,), int64, device=device), 1)
     places = cumulative_sum(ones)  # computed on the device, so that it can be captured
     queries = places[Tk - Tq :] if Tq <= Tk else places - (Tq - Tk)
     return reshape(queries, (Tq, 1)) - places[:Tk]

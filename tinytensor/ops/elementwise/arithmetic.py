@@ -7,40 +7,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinytensor.autograd.graph import Algebra
-from tinytensor.device import cpu
 from tinytensor.dispatch import copies
-from tinytensor.dispatch.cpu import do
 from tinytensor.dispatch.elementwise import (
     NUMERIC,
     REAL,
     REAL_NUMERIC,
     Operand,
-    checked_operands,
-    on_device,
     op_of,
-    result_dtype,
 )
-from tinytensor.dispatch.launch import view_of
-from tinytensor.dispatch.watch import watched
 from tinytensor.dtypes import DType, iinfo
 from tinytensor.errors import ArgumentError
 from tinytensor.events import observers
+from tinytensor.op import Spec
 from tinytensor.ops.elementwise.comparison import where
 from tinytensor.ops.elementwise.declaration import elementwise
-from tinytensor.ops.inplace import copy_, inplace
+from tinytensor.ops.inplace import copy_, write
 from tinytensor.ops.views.manipulation import cast, copied, sum_to
-from tinytensor.runtime.cpu.arrays import Array, dividing, fill, narrow, negated, silent, widen
-from tinytensor.runtime.cpu.fused import formula_of
-from tinytensor.runtime.cpu.graph import graphs
+from tinytensor.runtime.cpu.arrays import Array, dividing, fill, negated
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.shapes import Shape
-from tinytensor.tensor import Tensor, arr
+from tinytensor.tensor import Tensor
 
 __all__ = [
     "add",
@@ -253,9 +244,9 @@ def _clip(x: Operand, min: Operand, max: Operand) -> Tensor:
 def _limits(x: Tensor, low: Operand | None, high: Operand | None) -> tuple[Operand, Operand]:
     """Bounds for clip; None becomes the lowest or highest value of the result's dtype."""
     if low is None or high is None:
-        given = [t for t in (x, low, high) if t is not None]
-        _, dtypes, kinds, _ = checked_operands(op_of(_clip), given)
-        dtype = result_dtype(op_of(_clip), dtypes, kinds)
+        given = [t.item() if isinstance(t, np.generic) else t for t in (x, low, high) if t is not None]
+        kinds = [Spec(t.shape, t.dtype) if isinstance(t, Tensor) else type(t) for t in given]
+        dtype = op_of(_clip).compute_dtype(*kinds)
         if dtype.is_floating:
             ends: tuple[Operand, Operand] = -math.inf, math.inf
         else:
@@ -285,39 +276,8 @@ def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> T
 
 
 def add_into(total: Tensor, grad: Tensor) -> None:
-    """total += grad, not recorded and in the dtype of total, which does not overlap itself as grad may."""
-    grad = cast(grad, total.storage.dtype)
-    if observers:
-        watched(op_of(add), total.storage.device, (total, grad), lambda: (_added(total, grad),))
-    else:
-        _added(total, grad)
-    total.storage.bump("gradient accumulation")
-
-
-def _added(total: Tensor, grad: Tensor) -> Tensor:
-    """total, after `add_into`."""
-    dtype = total.storage.dtype
-    if total.storage.device is not cpu:
-        on_device(op_of(add), (total, grad), view_of(total), dtype)
-        return total
-    if graphs:
-        target, added = arr(total), arr(grad)
-        formula = (
-            None
-            if dtype.narrow
-            else formula_of(op_of(add).formula, np.add, target, (target, added), None, "add")
-        )
-        do(partial(_add_arrays, dtype), target, added, writes=(total,), formula=formula)
-    else:
-        _add_arrays(dtype, arr(total), arr(grad))
-    return total
-
-
-def _add_arrays(dtype: DType, target: Array, grad: Array) -> None:
-    if dtype.narrow:
-        narrow(silent().run(np.add, widen(target, dtype), widen(grad, dtype)), dtype, target)
-    else:
-        silent().run(np.add, target, grad, out=target)
+    """total += grad, in the dtype of total; for backward passes that are not recorded."""
+    write(op_of(add), "gradient accumulation", total, total, cast(grad, total.storage.dtype))
 
 
 def add_arrays(y: Array, a: Array, b: Array) -> None:
@@ -348,4 +308,4 @@ def zero_(x: Tensor) -> Tensor:
 
 def clip_(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """x = clip(x, min, max), in the memory of x; returns x."""
-    return inplace(op_of(_clip), x, *_limits(x, min, max))
+    return write(op_of(_clip), "clip_", x, x, *_limits(x, min, max))

@@ -5,15 +5,12 @@ Independent of arithmetic: only `where` is differentiable, and it just routes th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tinytensor.dispatch.elementwise import NUMBERS, REAL, Operand, on_device, op_of
-from tinytensor.dispatch.launch import view_of
+from tinytensor.dispatch.elementwise import NUMBERS, REAL, Operand, op_of
 from tinytensor.dispatch.transfer import values
-from tinytensor.dispatch.watch import watched
 from tinytensor.dtypes import bool_
 from tinytensor.errors import DTypeError
 from tinytensor.ops.elementwise.declaration import elementwise
@@ -215,6 +212,9 @@ def _where(condition: Tensor, a: Operand, b: Operand) -> Tensor:
     """a where the condition is True, else b."""
 
 
+WHERE = op_of(_where)
+
+
 def where(condition: Tensor, a: Operand, b: Operand) -> Tensor:
     """Selection: a where the condition is True, else b.
 
@@ -252,14 +252,3 @@ def _eq(x: Tensor, y: object) -> Any:
 def _ne(x: Tensor, y: object) -> Any:
     """x != y."""
     return not_equal(x, y) if is_tensor(y) or isinstance(y, _COMPARED) else NotImplemented
-
-
-def write_where(x: Tensor, condition: Tensor, value: Any) -> None:
-    """x = where(condition, value, x) on a device, in place; does not record or bump the version."""
-    operands = condition, value, x
-
-    def run() -> Sequence[Any]:
-        on_device(op_of(_where), operands, view_of(x), x.storage.dtype, untyped=1)
-        return (x,)
-
-    watched(op_of(_where), x.storage.device, operands, run)

@@ -24,7 +24,7 @@ import numpy as np
 from tinytensor.dispatch.apply import apply, binary, unary
 from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.op import HostCall, Precision, register
-from tinytensor.ops.inplace import store
+from tinytensor.ops.inplace import copy_
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.runtime.kernel_files import KERNELS, generated
 from tinytensor.tensor import Tensor, empty
@@ -183,9 +183,7 @@ def _as_ufunc(numpy: Callable[..., Any]) -> Callable[..., Any]:
 
 def flat(grad: Tensor) -> Tensor:
     """Zero gradient of a piecewise constant function."""
-    zeros = empty(grad.layout.shape, grad.storage.dtype, device=grad.storage.device)
-    store(zeros, 0)
-    return zeros
+    return copy_(empty(grad.layout.shape, grad.storage.dtype, device=grad.storage.device), 0)
 
 
 def _parameters(step: Callable[..., Any]) -> tuple[str, ...]:

@@ -20,29 +20,15 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import innermost
 from tinytensor.autograd.modes import grad_enabled
-from tinytensor.device import Device, cpu
-from tinytensor.dispatch import copies
+from tinytensor.device import Device
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, lifted, write_each
-from tinytensor.dispatch.checks import common_device
-from tinytensor.dispatch.launch import (
-    BLOCK,
-    Launch,
-    View,
-    blocks_for,
-    dense,
-    index_type,
-    launch_for,
-    view_of,
-    write,
-)
-from tinytensor.dispatch.record import requires
-from tinytensor.dispatch.watch import watched
+from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
+from tinytensor.dispatch.launch import write as write_view
 from tinytensor.dtypes import DType, bool_, int32, int64
-from tinytensor.events import observers
 from tinytensor.kernels.walk import walk
 from tinytensor.op import Op, Spec, Specs, register
-from tinytensor.ops.elementwise.comparison import where, write_where
+from tinytensor.ops.elementwise.comparison import WHERE, where
 from tinytensor.ops.indexing.index_keys import as_index, is_advanced, take_apart
 from tinytensor.ops.indexing.mask_select import compress, true_places
 from tinytensor.ops.indexing.selection import (
@@ -59,15 +45,7 @@ from tinytensor.ops.indexing.selection import (
     selection,
     with_samples,
 )
-from tinytensor.ops.inplace import (
-    apart_from,
-    check_target,
-    check_value_dtype,
-    copy_,
-    has_history,
-    rebase,
-    store,
-)
+from tinytensor.ops.inplace import check_value_dtype, copy_, write
 from tinytensor.ops.views.manipulation import broadcast_to, cast, reshape
 from tinytensor.ops.views.slicing import basic_index, plain_question
 from tinytensor.runtime.cpu.arrays import Array
@@ -108,16 +86,16 @@ class Put(Op):
         return (Spec(x.shape, x.dtype),)
 
     def cpu(self, y: Array, x: Array, value: Array, places: Array) -> None:
-        _note_put(y)
-        np.copyto(y, x)
+        if y is not x:  # else it is written in place
+            np.copyto(y, x)
         shape, at = selection(x.shape, self.axes, places.shape)
         indices = np.unravel_index(places, [x.shape[a] for a in self.axes])
         target = y.transpose(*self.axes, *[i for i in range(y.ndim) if i not in self.axes])
         target[indices] = picked_first(np.broadcast_to(value, shape), at, places.ndim)
 
     def cuda(self, launch: Launch, y: View, x: View, value: View, places: View) -> None:
-        _note_put(y)
-        write(launch.runtime, y, x)
+        if y.ptr != x.ptr:
+            write_view(launch.runtime, y, x)
         _write_at(launch, y, value, places, self.axes)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -132,11 +110,6 @@ class Put(Op):
         behind = len(g.layout.shape) - len(self.axes) - picked_at(self.axes)
         kept = reshape(kept, (*places.layout.shape, *(1,) * behind))
         return dx, where(kept, select(g, places, self.axes), 0.0), None
-
-
-def _note_put(y: Array | View) -> None:
-    if observers:
-        copies.note("", "memory", y.nbytes, "backward may need x as it was before the write")
 
 
 def _kept_each(call: Samples) -> Any:
@@ -174,9 +147,7 @@ class Kept(Op):
 
 
 def _zero(like: Tensor) -> Tensor:
-    zero = empty((), like.storage.dtype, device=like.storage.device)
-    store(zero, 0.0)
-    return zero
+    return copy_(empty((), like.storage.dtype, device=like.storage.device), 0.0)
 
 
 def _last(launch: Launch, places: View, size: int, index: str) -> View:
@@ -187,16 +158,14 @@ def _last(launch: Launch, places: View, size: int, index: str) -> View:
     return last
 
 
-def _write_at(
-    launch: Launch, y: View, value: View, places: View, axes: Axes, *, distinct: bool = False
-) -> None:
+def _write_at(launch: Launch, y: View, value: View, places: View, axes: Axes) -> None:
     """Write value, of y's dtype, into y at contiguous flat indices; the last write wins."""
     shape, at = selection(y.shape, axes, places.shape)
     n = prod(shape)
     if n == 0 or y.size == 0:
         return
     index = index_type(y, value, places)
-    last = None if distinct else _last(launch, places, prod([y.shape[a] for a in axes]), index)
+    last = _last(launch, places, prod([y.shape[a] for a in axes]), index)
     steps = (
         rest_steps(y, axes, places.ndim),
         value.layout.expand(shape).strides,
@@ -263,30 +232,39 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     >>> x.tolist()
     [[0.0, 5.0, 5.0], [0.0, 0.0, 0.0]]
     """
-    if x.storage.device is not cpu and _write_masked(x, key, value):
-        return
     v, indices, mask, axes = _parse(x, key, "index")
-    if not axes:
+    if axes:
+        _set_picked(x, key, value, v, indices, mask, axes)
+    elif type(value) is Tensor and value.layout is v.layout and _is_written(v, value):
+        v.storage.version += 1  # nothing is written, but it counts, as in PyTorch
+    else:
         copy_(v, value)
+
+
+def _is_written(v: Tensor, value: Tensor) -> bool:
+    """Whether v holds the value with its history: x[key] += y ends with x[key] = the result."""
+    return value.storage is v.storage and (
+        not grad_enabled() or (value._base is v._base and not (value._origin or v._origin))
+    )
+
+
+def _set_picked(
+    x: Tensor, key: Any, value: Any, v: Tensor, indices: Sequence[Tensor], mask: Tensor | None, axes: Axes
+) -> None:
+    """x[key] = value for a key with tensors, parsed."""
+    shape, dtype, device = v.layout.shape, x.storage.dtype, x.storage.device
+    behind = len(shape) - axes[-1] - 1
+    alike = not is_tensor(value) or len(value.layout.shape) <= behind  # for each selected element
+    if alike and mask is not None and mask.layout.shape == shape[axes[0] : axes[-1] + 1]:
+        mask = reshape(mask, (*mask.layout.shape, *(1,) * behind)) if behind else mask  # it need not be read
+        write(WHERE, "setitem", v, mask, _as_value(value, dtype, shape, device), v)
         return
     if innermost((v, value, mask, *indices)) is not None:
         write_each(setitem, "setitem", x, key, value)
         return
-    places = places_on(indices, axes, v.layout.shape, "index") if mask is None else true_places(mask)
-    dtype = x.storage.dtype
-    shape = selection(v.layout.shape, axes, places.layout.shape)[0]
-    value = _as_value(value, dtype, shape, x.storage.device)
-    needs = grad_enabled() and (has_history(v) or requires(value))
-    check_target(v, needs, "setitem")
-    if v.storage.device is not cpu and not needs:
-        _write_in_place(v, value, places, axes)
-    else:
-        result = apply(Put(axes=axes), v, value, places)
-        store(v, result)
-        if needs:
-            rebase(v, result, "setitem")
-            return
-    v.storage.bump("setitem")
+    places = places_on(indices, axes, shape, "index") if mask is None else true_places(mask)
+    picked = selection(shape, axes, places.layout.shape)[0]
+    write(Put(axes=axes), "setitem", v, v, _as_value(value, dtype, picked, device), places)
 
 
 def _as_value(value: Any, dtype: DType, shape: Shape, device: Device) -> Tensor:
@@ -294,45 +272,3 @@ def _as_value(value: Any, dtype: DType, shape: Shape, device: Device) -> Tensor:
         value = copy_(empty((), dtype, device=device), value)  # raises if the number does not fit the dtype
     check_value_dtype(dtype, value.storage.dtype, "setitem")
     return broadcast_to(cast(value, dtype), shape)
-
-
-def _write_in_place(v: Tensor, value: Tensor, places: Tensor, axes: Axes) -> None:
-    """Write value into v at flat indices, on a device, without a copy of v; not recorded."""
-    device = common_device("setitem", (v, value, places))
-    value = apart_from(v, value, "setitem")
-
-    def run() -> Sequence[Any]:
-        _write_at(launch_for(Put, device), view_of(v), view_of(value), dense(places), axes)
-        return (v,)
-
-    watched(Put(axes=axes), device, (v, value, places), run)
-
-
-def _write_masked(x: Tensor, key: Any, value: Any) -> bool:
-    """x[mask] = value on a device, without a synchronization to count the selected elements.
-
-    Returns False if it does not apply: the shape of value may depend on their number.
-    """
-    if not is_tensor(key) or key.storage.dtype is not bool_ or not key.layout.shape:
-        return False
-    if innermost((x, key, value)) is not None:
-        return False
-    shape, rest = x.layout.shape, len(x.layout.shape) - len(key.layout.shape)
-    if key.layout.shape != shape[: len(key.layout.shape)]:
-        return False
-    if is_tensor(value) and len(value.layout.shape) > rest:
-        return False
-    value = _as_value(value, x.storage.dtype, shape, x.storage.device)
-    common_device("setitem", (x, key, value))
-    needs = grad_enabled() and (has_history(x) or requires(value))
-    check_target(x, needs, "setitem")
-    mask = reshape(key, (*key.layout.shape, *(1,) * rest))
-    if needs:
-        result = where(mask, value, x)
-        store(x, result)
-        rebase(x, result, "setitem")
-        return True
-    apart = [apart_from(x, t, "setitem") for t in (mask, value)]
-    write_where(x, *apart)
-    x.storage.bump("setitem")
-    return True

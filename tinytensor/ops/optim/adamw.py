@@ -34,10 +34,10 @@ from tinytensor.kernels.rows import flat_blocks, need_tensors, one_block, reshap
 from tinytensor.layout import Layout
 from tinytensor.op import HostCall, Op, Spec, Specs, per_input, register
 from tinytensor.ops.elementwise.power import sqrt, square
-from tinytensor.ops.inplace import store
+from tinytensor.ops.inplace import copy_
 from tinytensor.ops.optim.multi_tensor import CHUNK, addresses, by_dtype, table_of
 from tinytensor.ops.reductions import reduction
-from tinytensor.ops.views.manipulation import cast, copied
+from tinytensor.ops.views.manipulation import cast, copied, detach
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.graph import capturing, graphs
 from tinytensor.runtime.cpu.kernels import HostKernels
@@ -140,9 +140,7 @@ def adamw_hyper(
     row = [lr, beta1, 1.0 - beta1, beta2, 1.0 - beta2, *corrections, eps, weight_decay, number]
     hyper = constant(np.array(list(map(float, row)), np.float32), float32, place)
     if is_tensor(scale):
-        store(
-            wrap(None, Layout((), (), HYPER - 1), hyper.storage), scale
-        )  # stays on its device, without a read-back
+        copy_(wrap(None, Layout((), (), HYPER - 1), hyper.storage), detach(scale))  # not read back
     return hyper
 
 

@@ -21,12 +21,13 @@ from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, on_value, together
+from tinytensor.dispatch.elementwise import Scalar, convert, number
 from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.record import edges_of, record
 from tinytensor.dispatch.views import ViewOp, all_ints, known_view, make_view, view, viewed
 from tinytensor.dispatch.watch import Run, watched
-from tinytensor.dtypes import DType, as_dtype, bfloat16, float32
+from tinytensor.dtypes import DType, as_dtype, bfloat16, float32, float64
 from tinytensor.errors import ShapeError, TinyTensorError
 from tinytensor.events import observers
 from tinytensor.kernels.reduction import launch_reduction
@@ -34,7 +35,17 @@ from tinytensor.layout import Layout
 from tinytensor.op import HostCall, Op, Spec, Specs, per_input, register
 from tinytensor.ops.reductions.summing import add_up
 from tinytensor.ops.views.device_transfer import transfer
-from tinytensor.runtime.cpu.arrays import Array, copy_into, copying, fill, narrow, narrowing, widen, widening
+from tinytensor.runtime.cpu.arrays import (
+    NUMPY,
+    Array,
+    copy_into,
+    copying,
+    fill,
+    narrow,
+    narrowing,
+    widen,
+    widening,
+)
 from tinytensor.shapes import Shape, as_int, is_several, normalize_axes, normalize_axis, resolve_shape
 from tinytensor.tensor import Tensor, same_memory
 
@@ -168,6 +179,41 @@ def _cast(x: Array, out: Array) -> None:
     np.copyto(out, x, casting="unsafe")
 
 
+def _put_number(value: Scalar, out: Array) -> None:
+    out[...] = value
+
+
+@register
+class Full(Op):
+    """A number in every element. It is an operand: other numbers need no other plan."""
+
+    shape: Shape
+    dtype: DType
+    device: Device
+
+    inputs = ("value",)
+    numbers = True
+    raw = True
+    into = _put_number
+    flops = 0.0
+
+    def infer(self, value: type) -> Specs:
+        return (Spec(self.shape, self.dtype),)
+
+    def cpu(self, y: Array, value: Scalar) -> None:
+        if self.dtype.narrow:  # from float64, so that it is rounded once
+            narrow(np.broadcast_to(convert("copy_", value, float64), y.shape), self.dtype, y)
+        else:
+            y[...] = convert("copy_", value, self.dtype)
+
+    def cuda(self, launch: Launch, y: View, value: Scalar) -> None:
+        if self.dtype.narrow:
+            stored = np.empty((), NUMPY[self.dtype])
+            narrow(np.asarray(convert("copy_", value, float64)), self.dtype, stored)
+            value = float(widen(stored, self.dtype))
+        write(launch.runtime, y, number("copy_", value, self.dtype))
+
+
 @register
 class Copy(Op):
     """Copy into new, C-contiguous memory."""
@@ -176,6 +222,7 @@ class Copy(Op):
     vmap = together
     jvp = same_op
     raw = True
+    into = _cast
     flops = 0.0
 
     @staticmethod
@@ -209,6 +256,7 @@ class Cast(Op):
     vmap = together
     jvp = same_op
     raw = True
+    into = _cast
     flops = 0.0
 
     def infer(self, x: Spec) -> Specs:
@@ -250,6 +298,18 @@ def _g(grads: Grads) -> Tensor:
     return g
 
 
+def filling(x: Tensor) -> Op:
+    """The op that makes a tensor like x of a number."""
+    make: Any = Full.__new__  # in half the time of Full(…)
+    op: Op = make(Full, shape=x.layout.shape, dtype=x.storage.dtype, device=x.storage.device)
+    return op
+
+
+def casting(source: DType, dtype: DType) -> Op:
+    """The op that copies a tensor of one dtype into one of another."""
+    return Copy if source is dtype else Cast(dtype=dtype, source=source)  # type: ignore[return-value]
+
+
 def cast(x: Tensor, dtype: DType) -> Tensor:
     """x in another dtype; x itself if it has that dtype."""
     source = x.storage.dtype
@@ -260,11 +320,6 @@ def cast(x: Tensor, dtype: DType) -> Tensor:
     if observers:
         copies.note("cast", "dtype", x.layout.size * dtype.itemsize, f"{source} becomes {dtype}")
     return apply(Cast(dtype=dtype, source=source), x)
-
-
-def copied_by(run: Run, device: Device, value: Any) -> None:
-    """Run what copies a value into a tensor, as watchers see it: by the op."""
-    watched(Copy, device, (value,), run)
 
 
 def cast_by(run: Run, device: Device, tensors: Sequence[Tensor], dtype: DType, source: DType) -> None:
@@ -483,8 +538,12 @@ def broadcast_to(x: Tensor, shape: Any) -> Tensor:
     >>> tt.broadcast_to(tt.tensor([1, 2]), (2, 2)).tolist()
     [[1, 2], [1, 2]]
     """
-    sizes = _as_tuple(shape, "broadcast_to")
-    return view(Expand, x, shape=x.layout.expand(sizes, "broadcast_to").shape)
+    return expanded(x, _as_tuple(shape, "broadcast_to"), "broadcast_to")
+
+
+def expanded(x: Tensor, shape: Shape, what: str) -> Tensor:
+    """`broadcast_to` for the function `what`."""
+    return view(Expand, x, shape=x.layout.expand(shape, what).shape)
 
 
 def _as_tuple(shape: Any, what: str) -> Shape:
