@@ -54,11 +54,8 @@ class Parser(argparse.ArgumentParser):
             helps, group = helps_of(cls), self.add_argument_group()
             self.rules |= rules_of(cls)
             for name, value in to_dict(config).items():
-                how: dict[str, Any] = {
-                    "metavar": as_text(value),
-                    "help": helps.get(name, "").replace("%", "%%"),
-                }
-                group.add_argument(f"--{name}", default=argparse.SUPPRESS, **how)
+                about = helps.get(name, "").replace("%", "%%")
+                group.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=as_text(value), help=about)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Options and positional words; ArgumentError for one that is not known."""

@@ -21,7 +21,7 @@ from gpt.tokenizers.tokenizer import choose
 from gpt.weights.checkpoint import require_kind
 from gpt.weights.gguf_format.reader import GgufFile
 from gpt.weights.hf import HuggingFaceFolder, SafetensorsFile, local_path
-from gpt.weights.run import RunFolder, last_stage, no_such_run, run_of
+from gpt.weights.run import RunFolder, last_stage, run_of
 from gpt.weights.source import Source
 from gpt.weights.weight_tensor import PackedRows
 from tinytensor.errors import ArgumentError
@@ -29,20 +29,16 @@ from tinytensor.files import PathLike
 from tinytensor.nn import Embedding, LinearGelu, Module, Parameter, QuantizedEmbedding, QuantizedLinear, init
 
 
-def open_source(
-    path: PathLike, checkpoint: str | int = "best", *, kind: str | None = None, writable: bool = False
-) -> Source:
+def open_source(path: PathLike, *, kind: str | None = None, writable: bool = False) -> Source:
     """Open what `load` takes: read the config, and map the tensors; no weights are read.
 
     Args:
-        path, checkpoint: see `load`.
+        path: see `load`.
         kind: required class of the model, by name.
         writable: whether arrays are writable (copy-on-write; the files are not changed).
     """
     if (run := run_of(path)) is not None:
-        source: Source = RunFolder(last_stage(Path(path)), run, checkpoint, writable)
-    elif checkpoint != "best":
-        raise no_such_run(str(path), "load")
+        source: Source = RunFolder(last_stage(Path(path)), run, writable)
     else:
         found = Path(path) if os.path.exists(path) else local_path(str(path))
         form = (
@@ -57,27 +53,24 @@ def open_source(
 def load(
     path: PathLike,
     *,
-    checkpoint: str | int = "best",
     kind: type[GPT] = GPT,
     block_size: int = 0,
     dropout: float = 0.0,
     device: tt.Device | str = "cpu",
-    tokenizer: bool = True,
     packed: bool = False,
 ) -> tuple[GPT, Tokenizer | None]:
     """Load a model, in evaluation mode, and its tokenizer, which is None if there is none.
 
     Args:
-        path: a run directory, one of its checkpoints, or a folder of `python -m gpt chatbot` (its last run);
-            a folder with config.json and safetensors (one file, or several with an index); a .safetensors
-            file of ours or next to its config.json; a .gguf file; `smollm2` or another package with weights
-            (`package:NAME`); or a name on the Hugging Face hub such as gpt2.
-        checkpoint: of a run: "best" (the latest if there is none), "latest", or a step.
+        path: a run directory (its best checkpoint, or else the latest), one of its checkpoints `step_N`, or a
+            folder of `python -m gpt chatbot` (its last run); a folder with config.json and safetensors (one
+            file, or several with an index); a .safetensors file of ours or next to its config.json; a .gguf
+            file; `smollm2` or another package with weights (`package:NAME`); or a name on the Hugging Face
+            hub such as gpt2.
         kind: class of the model.
         block_size: a shorter context than the model's; 0: the model's.
         dropout: for further training; that of the file is ignored.
         device: device of the weights.
-        tokenizer: whether to load the tokenizer.
         packed: whether matrices that are quantised in a GGUF file stay so, as nn.QuantizedLinear and
             nn.QuantizedEmbedding: for generation, which reads them faster, and for adapters. Without it all
             weights become float32: smollm2 generates about half as fast.
@@ -101,7 +94,7 @@ def load(
         >>> bool((again.wte.weight == model.wte.weight).all())
         True
     """
-    source = open_source(path, checkpoint, kind=kind.__name__, writable=True)
+    source = open_source(path, kind=kind.__name__, writable=True)
     config = replace(source.config, dropout=dropout, block_size=block_size or source.config.block_size)
     if config.block_size > source.config.block_size:
         raise ArgumentError(
@@ -109,7 +102,7 @@ def load(
             why="it was not trained on longer contexts",
             fix=f"use block_size={source.config.block_size} or less",
         )
-    words = source.tokenizer() if tokenizer else None
+    words = source.tokenizer()
     if words is not None and kind is GPT:  # raises if the tokenizer has more ids than the embedding has rows
         config.with_vocab_size(words.vocab_size)
     weights = _shortened(source.weights(packed=packed), config)

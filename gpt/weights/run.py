@@ -24,11 +24,10 @@ class RunFolder(Source):
 
     naming = OURS
 
-    def __init__(self, path: Path, run: Path, checkpoint: str | int, writable: bool) -> None:
+    def __init__(self, path: Path, run: Path, writable: bool) -> None:
         step = _step_in(path)
         if step is None:
-            latest = checkpoint == "best" and not (run / "best").exists()
-            step = checkpoint_folder(run, "latest" if latest else checkpoint)
+            step = checkpoint_folder(run, "best" if (run / "best").exists() else "latest")
         state = read_state(step)
         self.path, self.folder, self._step = path, run, step
         self.kind = str(state.get("kind", "GPT"))  # absent in imported, fine-tuned and older runs

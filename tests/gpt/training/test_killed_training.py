@@ -14,7 +14,7 @@ import gpt.weights.checkpoint as checkpoint
 from gpt.presets import configs_from
 from gpt.training.command import train
 from gpt.training.run_log import RunLog
-from gpt.weights.checkpoint import list_checkpoints, load_checkpoint
+from gpt.weights.checkpoint import checkpoint_folder, list_checkpoints, load_checkpoint
 from gpt.weights.load import load
 from tests.gpt.weights.test_killed_saves import Killed
 from tests.helpers.source import ROOT
@@ -66,7 +66,8 @@ def start(script, *words):
 
 
 def weights(folder, which="latest"):
-    return {n: p.detach().numpy() for n, p in load(folder, checkpoint=which)[0].state_dict().items()}
+    model, _ = load(checkpoint_folder(folder, which))
+    return {n: p.detach().numpy() for n, p in model.state_dict().items()}
 
 
 @pytest.fixture(scope="module")

@@ -228,7 +228,7 @@ def test_a_run_that_diverges_saves_nothing_of_it(text, tmp_path):
     wild = ("--init_from=resume", "--max_steps=9", "--learning_rate=1e30", "--min_learning_rate=1e30")
     with pytest.raises(tt.ArgumentError, match="diverged"):
         train(*configs(text, first.folder, *wild, "--eval_interval=1"), quiet=True)
-    model, _ = load(first.folder, checkpoint="latest")
+    model, _ = load(first.folder / "step_3")
     assert all(np.isfinite(p.detach().numpy()).all() for p in model.parameters())
     assert (first.folder / "latest").read_text().strip() == "step_3"
 

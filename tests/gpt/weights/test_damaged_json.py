@@ -100,7 +100,7 @@ def test_the_state_of_a_run(words):
         assert run.best_loss is None or run.best_loss < 1e309
 
     assert_explained(state, 2000 if FULL else 25, resume)
-    assert_explained(state, 25, lambda: load(configs[1].out_dir, checkpoint="latest"))
+    assert_explained(state, 25, lambda: load(state.parent))
 
 
 def test_the_configs_of_a_run(words):

@@ -121,7 +121,6 @@ def test_the_tokenizer_comes_along(folder):
     BPETokenizer.train("low lower", 259).save(folder / "tokenizer.json")
     with pytest.raises(ArgumentError, match="too small"):  # 259 ids, 96 rows
         load(folder)
-    assert load(folder, tokenizer=False)[1] is None
     CharTokenizer("abc").save(folder / "tokenizer.json")
     assert repr(load(folder)[1]) == "CharTokenizer(vocab_size=3)"
 
@@ -366,15 +365,14 @@ def test_every_path_to_a_run_leads_to_its_model(folder, tmp_path):
     run = tmp_path / "run"
     write_run(load(folder)[0], None, run)
     for path in (run, run / "step_0", run / "step_0" / "model.safetensors"):
-        for checkpoint in ("best", "latest", 0):
-            np.testing.assert_array_equal(logits(load(path, checkpoint=checkpoint)[0]), logits(load(run)[0]))
+        np.testing.assert_array_equal(logits(load(path)[0]), logits(load(folder)[0]))
     save_single(small(), run / "other.safetensors")  # a file of its own, though it is in the folder of a run
     assert load(run / "other.safetensors")[0].config.n_embd == 4
     (tmp_path / "begun").mkdir()
     shutil.copy(run / "config.json", tmp_path / "begun")  # a run that ended before its first checkpoint
-    for path, checkpoint in ((tmp_path / "none", "best"), (folder, "latest"), (tmp_path / "begun", "best")):
+    for path in (tmp_path / "none", tmp_path / "begun"):
         with pytest.raises(ArgumentError, match=r"load: (there is no run|the run .* has no checkpoint)"):
-            load(path, checkpoint=checkpoint)
+            load(path)
     with pytest.raises(FormatError, match="holds a model of kind GPT, not Encoder"):
         load(run, kind=Encoder)
     weights = bytearray((run / "step_0" / "model.safetensors").read_bytes())
