@@ -243,7 +243,7 @@ assert again.encode(sample) == tokenizer.encode(sample)
 # %% [markdown]
 # [SentencePiece](glossary.md#sentencepiece), which Llama 2, Mistral and T5 use, is the other well-known
 # program. It does not split at spaces first: the space is a character like others, written `▁`.
-# `gpt.load_tokenizer` reads its `.model` files. We train a small one on the story.
+# This library does not read its `.model` files. We train a small one on the story.
 
 # %%
 model = io.BytesIO()
