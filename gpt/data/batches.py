@@ -129,7 +129,7 @@ class Batches(StepBatches):
             windows = (first + np.arange(self.batch_size)) % self.n_windows
         starts = windows * self.stride
         block = self._ids[starts[:, None] + np.arange(self.block_size + 1)]  # (B, T + 1)
-        check_range(block, self._vocab_size, self._name, None)
+        check_range(block, self._vocab_size, self._name)
         return _shifted(block)
 
     def arguments(self) -> dict[str, int | str]:
@@ -178,11 +178,11 @@ def _blocks(
     for first in range(0, whole, batch_size):
         starts = np.arange(first, min(first + batch_size, whole)) * block_size
         block = ids[starts[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
-        check_range(block, limit, name, None)
+        check_range(block, limit, name)
         yield _shifted(block)
     if rest:
         block = ids[whole * block_size :][None, :]  # (1, t + 1)
-        check_range(block, limit, name, None)
+        check_range(block, limit, name)
         yield _shifted(block)
 
 

@@ -1,16 +1,13 @@
-"""Command `python -m gpt data prepare | info`, and the public functions of `gpt.data`.
+"""Command `python -m gpt data prepare`, and the public functions of `gpt.data`.
 
 Independent of models.
 """
 
-import argparse
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
 
 from gpt.console import Parser
 from gpt.data.prepare import prepare, prepare_text, read_texts
-from gpt.data.token_file import open_split
 from gpt.tokenizers.tokenizer import choose
 from tinytensor.errors import ArgumentError
 
@@ -28,9 +25,18 @@ def embedded_shakespeare() -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `python -m gpt data prepare [FILE|FOLDER…] --out FOLDER`, or `… info FOLDER`."""
+    """The command `python -m gpt data prepare [FILE|FOLDER…] --out FOLDER`."""
     args = _parser().parse_args(argv)
-    {"prepare": _prepare, "info": _info}[args.command](args)
+    if args.paths:
+        pattern = args.pattern or "*.txt"
+        tokenizer = choose(args.tokenizer, read_texts(args.paths, pattern))
+        made = prepare(args.paths, tokenizer, args.out, val_fraction=args.val_fraction, pattern=pattern)
+    elif args.pattern:
+        raise ArgumentError("prepare: --pattern", why="it selects files in folders", fix="give a folder")
+    else:
+        text = embedded_shakespeare()
+        made = prepare_text(text, choose(args.tokenizer, text), args.out, val_fraction=args.val_fraction)
+    print(*filter(None, made), sep="\n")
     return 0
 
 
@@ -43,27 +49,4 @@ def _parser() -> Parser:
     make.add_argument("--tokenizer", default="char", help="char, or a saved tokenizer; default: char")
     make.add_argument("--val-fraction", type=float, default=0.1, metavar="F", help="default: 0.1, the end")
     make.add_argument("--pattern", metavar="GLOB", help="which files of folders; default: *.txt")
-    info = commands.add_parser("info", help="check the files of a folder, and print their sizes")
-    info.add_argument("folder", metavar="FOLDER", help="a folder that prepare or nanoGPT made")
     return parser
-
-
-def _prepare(args: argparse.Namespace) -> None:
-    if args.paths:
-        pattern = args.pattern or "*.txt"
-        tokenizer = choose(args.tokenizer, read_texts(args.paths, pattern))
-        made = prepare(args.paths, tokenizer, args.out, val_fraction=args.val_fraction, pattern=pattern)
-    elif args.pattern:
-        raise ArgumentError("prepare: --pattern", why="it selects files in folders", fix="give a folder")
-    else:
-        text = embedded_shakespeare()
-        made = prepare_text(text, choose(args.tokenizer, text), args.out, val_fraction=args.val_fraction)
-    print(*filter(None, made), sep="\n")
-
-
-def _info(args: argparse.Namespace) -> None:
-    splits = ["train", "val"] if (Path(args.folder) / "val.bin").exists() else ["train"]
-    for split in splits:
-        file = open_split(args.folder, split)
-        file.check()
-        print(file)

@@ -78,7 +78,7 @@ class DocumentBatches(StepBatches):
         """Batch of a step, 0, 1, 2, …: inputs and targets, int64 (B, T)."""
         places = [divmod(step * self.batch_size + i, self.n_rows) for i in range(self.batch_size)]
         block = np.stack([self._row(int(self._order(epoch)[place])) for epoch, place in places])  # (B, T + 1)
-        check_range(block, self._vocab_size, "the tokens", None)
+        check_range(block, self._vocab_size, "the tokens")
         return block[:, :-1].copy(), block[:, 1:].copy()
 
     def _order(self, epoch: int) -> Ints:

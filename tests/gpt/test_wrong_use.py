@@ -33,7 +33,6 @@ ROWS = [
     ("data prepare --pattern *.md --out out", "folder"),
     ("data prepare --val-fraction 2 --out out", "val_fraction"),
     ("data prepare --tokenizer missing.json --out out", r"missing\.json"),
-    ("data info out", "data prepare"),
     ("data inf", "invalid choice"),
     ("sample run --prompt=", "at least one token"),
     ("chat run --max_new_tokens=0", "max_new_tokens=0"),
