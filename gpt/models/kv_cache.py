@@ -15,9 +15,6 @@ class KVCache:
     With unlimited positions (RoPE, ALiBi, none) the length of a text is unlimited: when the cache is full,
     tokens outside the attention window are dropped.
 
-    Args:
-        room: minimum number of tokens to keep, also outside the window; with limited positions block_size.
-
     Attributes:
         length: number of tokens so far; at most `config.block_size` if positions are limited.
         step: number of tokens per call that always fit, with unlimited positions.
@@ -30,12 +27,11 @@ class KVCache:
         batch_size: int,
         device: tt.Device | str = "cpu",
         dtype: tt.DType = tt.float32,
-        room: int = 0,
     ) -> None:
         self.config = config
         # moving the keys costs as much as attending to them once, so it is done for many tokens at a time
         more = 0 if config.positions_end else max(config.window // 4, 16)
-        self.room = config.block_size if config.positions_end else max(room, config.window + more)
+        self.room = config.block_size if config.positions_end else config.window + more
         self.step = more + 1
         shape = (batch_size, config.kv_heads, self.room, config.head_size)  # (B, nkv, N, hs)
         self.keys = [tt.zeros(shape, dtype=dtype, device=device) for _ in range(config.n_layer)]
@@ -111,7 +107,7 @@ class KVCache:
     def selected(self, rows: Sequence[int]) -> KVCache:
         """New cache whose row i is a copy of row rows[i]."""
         device = self.keys[0].device
-        other = KVCache(self.config, len(rows), device, self.keys[0].dtype, self.room)
+        other = KVCache(self.config, len(rows), device, self.keys[0].dtype)
         other.length, other._dropped = self.length, self._dropped
         picked, used = tt.tensor(list(rows), device=device), self.length - self._dropped
         with tt.no_grad():
