@@ -2,6 +2,7 @@
 edges, parts, one row, batches, addresses between vectors, dtypes, other orders of threads.
 """
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -115,9 +116,14 @@ def tf32(x: tt.Tensor) -> Array:
     return ((bits + 0x1000) & 0xFFFFE000).view(np.float32).astype(np.float64)
 
 
-@pytest.mark.parametrize("tb", [False, True])
-@pytest.mark.parametrize("ta", [False, True])
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize(
+    ("dtype", "ta", "tb"),
+    [
+        pytest.param(dtype, ta, tb, marks=() if (i + ta + tb) % 2 else pytest.mark.slow)
+        for i, dtype in enumerate(["float16", "bfloat16", "float32"])
+        for ta, tb in product([False, True], repeat=2)
+    ],
+)
 def test_tensor_cores(dtype: str, ta: bool, tb: bool) -> None:
     depth = 64 // tt.ones(1, dtype=dtype).itemsize
     tiles = {"float16": TURING, "bfloat16": TENSOR_CORES[:2], "float32": TENSOR_CORES[1:]}[dtype]
