@@ -38,6 +38,11 @@ def built(text: str, check: bool, more: str) -> tuple[Path, list[Path]]:
     return Path(folder.name) / "program", sources
 
 
+def place(text: str, part: str) -> str:
+    """file:line of the first line of a program that contains a part, as findings name it."""
+    return f"program.cu:{next(i for i, line in enumerate(text.splitlines(), 1) if part in line)}"
+
+
 def ran(text: str, *arguments: str, check: bool = False, more: str = "") -> ProgramRun:
     """Run a program with these arguments."""
     program, sources = built(text, check, more)

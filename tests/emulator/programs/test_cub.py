@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.helpers.programs import needs_compiler, ran
+from tests.helpers.programs import needs_compiler, place, ran
 from tinytensor.emulator.programs.execution import ProgramRun
 
 pytestmark = needs_compiler
@@ -107,7 +107,5 @@ def test_scans(lines: list[list[int]]) -> None:
 def test_shared_memory_that_is_used_again_without_a_barrier_is_found(run: ProgramRun) -> None:
     (finding,) = run.report.findings
     assert (finding.kind, finding.kernel) == ("shared race", "twice")
-    places = {
-        i for i, text in enumerate(PROGRAM.splitlines(), 1) if "storage).Sum(1)" in text or "Sum(2)" in text
-    }
-    assert {finding.place, finding.other.split()[-1]} == {f"program.cu:{i}" for i in places}
+    places = {place(PROGRAM, f"storage).Sum({number})") for number in (1, 2)}
+    assert {finding.place, finding.other.split()[-1]} == places

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.programs import needs_compiler, placed, ran
+from tests.helpers.programs import needs_compiler, place, placed, ran
 
 pytestmark = needs_compiler
 
@@ -69,7 +69,6 @@ int main(int, char** arguments) {
     if (!strcmp(which, "host")) abort();
 }
 """
-LINES = {text.split("//")[0].strip(): i for i, text in enumerate(PROGRAM.splitlines(), 1)}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ def test_a_kernel_that_does_not_end_well(
     run = ran(PROGRAM, which)
     assert (run.output, run.code) == (error + "\n", 0)
     (finding,) = run.report.findings
-    assert (finding.kind, finding.place) == (kind, f"program.cu:{LINES[line]}")
+    assert (finding.kind, finding.place) == (kind, place(PROGRAM, line))
     assert text in finding.text
     assert "in block (" in finding.text
     assert "/" not in finding.text  # names of files without folders

@@ -3,7 +3,7 @@
 import pytest
 
 import tinytensor as tt
-from tests.helpers.programs import needs_compiler, ran
+from tests.helpers.programs import needs_compiler, place, ran
 
 pytestmark = needs_compiler
 
@@ -149,11 +149,10 @@ def test_right_use_has_no_finding(which: str, result: int) -> None:
     ],
 )
 def test_wrong_use_is_found(which: str, kind: str, line: str, text: str) -> None:
-    number = next(i for i, code in enumerate(PROGRAM.splitlines(), 1) if code.endswith(f"// {line}"))
     run = ran(PROGRAM, which, check=True)
     finding, *more = run.report.findings
     assert all(other.kind == kind for other in more)  # no leak, though cudaFree fails after an error
-    assert (finding.kind, finding.place) == (kind, f"program.cu:{number}")
+    assert (finding.kind, finding.place) == (kind, place(PROGRAM, f"// {line}"))
     assert text in finding.text
 
 

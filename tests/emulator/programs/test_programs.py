@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.programs import needs_compiler, placed, ran
+from tests.helpers.programs import needs_compiler, place, placed, ran
 from tinytensor.__main__ import main
 from tinytensor.commands.run import _options, _tell
 from tinytensor.emulator.check.findings import Finding
@@ -214,10 +214,8 @@ def test_a_program_of_many_features() -> None:
     assert run.code == 3
     kinds = [finding.kind for finding in run.report.findings]
     assert kinds == ["launch failed", "out of bounds"]
-    lines = LANGUAGE.splitlines()
-    assert run.report.findings[0].place == f"program.cu:{1 + lines.index('    turn<<<1, 2048>>>(d);')}"
-    fill = next(i for i, line in enumerate(lines, 1) if "void fill" in line)
-    assert run.report.findings[1].place == f"program.cu:{fill}"
+    assert run.report.findings[0].place == place(LANGUAGE, "turn<<<1, 2048>>>(d);")
+    assert run.report.findings[1].place == place(LANGUAGE, "void fill")
     assert ["launched at" in finding.text for finding in run.report.findings] == [False, True]
 
 
@@ -225,8 +223,7 @@ def test_a_program_of_many_features() -> None:
 def test_host_code_that_uses_memory_of_the_device_is_told_where(how: str) -> None:
     run = ran(LANGUAGE, how)
     (finding,) = [f for f in run.report.findings if f.kind == "host access"]
-    line = 1 + next(i for i, text in enumerate(LANGUAGE.splitlines()) if text.endswith(f"// {how}"))
-    assert (run.code, finding.place) == (139, f"program.cu:{line}")
+    assert (run.code, finding.place) == (139, place(LANGUAGE, f"// {how}"))
     assert "cudaMalloc at program.cu:" in finding.text
     assert ("cudaFree" in finding.text) == (how == "frees")
 
@@ -234,13 +231,14 @@ def test_host_code_that_uses_memory_of_the_device_is_told_where(how: str) -> Non
 def test_check_finds_what_a_run_does_not_show() -> None:
     run = ran(DEFECTS, check=True)
     found = [(f.kind, f.place) for f in run.report.findings]
-    line = {text.strip(): f"program.cu:{i}" for i, text in enumerate(DEFECTS.splitlines(), 1)}
-    assert ("shared race", line["y[threadIdx.x] = s[63 - threadIdx.x];"]) in found
-    assert ("CUDA error", line["cudaSetDevice(1);"]) in found
-    assert ("CUDA error", line["same<<<1, 32, 0, stream>>>(y);"]) in found
-    copy = line["if (threadIdx.x <= n) y[threadIdx.x] = x[threadIdx.x];"]
-    assert ("uninitialized global read", copy) in found
-    assert ("out of bounds", copy) in found
+    for kind, line in (
+        ("shared race", "y[threadIdx.x] = s[63 - threadIdx.x];"),
+        ("CUDA error", "cudaSetDevice(1);"),
+        ("CUDA error", "same<<<1, 32, 0, stream>>>(y);"),
+        ("uninitialized global read", "if (threadIdx.x <= n) y[threadIdx.x] = x[threadIdx.x];"),
+        ("out of bounds", "if (threadIdx.x <= n) y[threadIdx.x] = x[threadIdx.x];"),
+    ):
+        assert (kind, place(DEFECTS, line)) in found
     assert any("byte 20 of `y`" in f.text for f in run.report.findings)
     texts = [f.text for f in run.report.findings if f.kernel.startswith("behind")]
     assert "byte 128 of `d`, dynamic shared memory, of which the launch asked for 128 bytes" in texts[0]
@@ -422,11 +420,10 @@ def test_a_plane_is_read_between_its_elements(check: bool) -> None:
 
 
 def test_structs_of_textures_are_stored_under_a_check() -> None:
-    first = next(i for i, line in enumerate(ALIKE.splitlines(), 1) if "which == 0" in line)
     for which in range(3):
         assert not ran(ALIKE, "structs", str(which), "8", check=True, more=MORE).report.findings
         finding = ran(ALIKE, "structs", str(which), "7", check=True, more=MORE).report.findings[0]
-        assert (finding.kind, finding.place) == ("out of bounds", f"program.cu:{first + which}")
+        assert (finding.kind, finding.place) == ("out of bounds", place(ALIKE, f"which == {which}"))
         assert "16-byte write at byte 112" in finding.text
 
 
