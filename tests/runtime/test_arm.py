@@ -13,7 +13,7 @@ from gguf.quants import dequantize
 import tinytensor as tt
 from tests.helpers.source import ROOT
 from tests.ops.test_quantized import KINDS, packed_bytes, theirs
-from tinytensor.emulator.run.kernels import EMULATOR
+from tinytensor.emulator.run.kernels import EMULATOR, FAST, WATCHED
 from tinytensor.runtime.cpu.library import FLAGS, GCC_FLAGS, NATIVE
 from tinytensor.runtime.kernel_files import KERNELS
 
@@ -43,9 +43,9 @@ def test_kernels_compile_without_warnings() -> None:
 
 @pytest.mark.skipif(not CROSS, reason=NONE)
 def test_cores_of_the_emulator_link(tmp_path: Path) -> None:
-    for core, options in (("core", ()), ("checked", ("-DTT_CHECKED",))):
-        library = ("-shared", "-Wl,-z,defs", "-o", str(tmp_path / core))
-        compiled(EMULATOR / f"{core}.cpp", "-O0", *options, *library)
+    for build, options in ((FAST, ()), (WATCHED, ("-DTT_CHECKED",))):
+        library = ("-shared", "-Wl,-z,defs", "-o", str(tmp_path / build.part))
+        compiled(EMULATOR / build.core, f"-I{EMULATOR}", "-O0", *options, *library)
 
 
 def here(kind: str, x: Array, packed: Array) -> tuple[Array, Array]:
