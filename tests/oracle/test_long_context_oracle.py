@@ -9,9 +9,8 @@ import torch
 import transformers
 
 import tinytensor as tt
-from gpt.models.gpt import GPT
 from gpt.weights.load import load
-from gpt.weights.save import save_pretrained
+from tests.oracle.test_weights_oracle import gradients_agree
 
 pytestmark = pytest.mark.oracle
 
@@ -52,10 +51,4 @@ def test_loss_and_gradients(name: str, tmp_path: Path) -> None:
     expected = torch.nn.functional.cross_entropy(logits[0], torch.from_numpy(ids[0, 1:]))
     expected.backward()
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
-    gradients = GPT(ours.config)  # the gradients take the road of weights to their names
-    gradients.load_state_dict({name: p.grad for name, p in ours.named_parameters()})
-    save_pretrained(gradients, tmp_path / "gradients")
-    named = type(theirs).from_pretrained(tmp_path / "gradients").state_dict()
-    for parameter, p in theirs.named_parameters():
-        want = p.grad.numpy()
-        assert np.abs(named[parameter].numpy() - want).max() < 3e-4 * np.abs(want).max(), parameter
+    gradients_agree(ours, theirs, tmp_path / "gradients")

