@@ -82,12 +82,12 @@ class Pass:
         for edge, grad in self.roots:
             self.give(edge, grad)
         for node in in_order(self.count):
-            back: Any = self.arrived(node)
-            if back is not None:
+            out = self.arrived(node)
+            if out is not None:
                 if observers:
-                    back = around("backward", node, back, run=partial(self.visit, node, back))
+                    back = around("backward", node, out, run=partial(self.visit, node, out))
                 else:
-                    back = self.visit(node, back)
+                    back = self.visit(node, out)
                 for p, g in zip(node.parents, back, strict=True):
                     if g is not None and p is not None:
                         self.give(p, g)
@@ -118,6 +118,9 @@ class Pass:
 
     def arrived(self, node: Node) -> list[Any] | None:
         """The gradients of a node's outputs, after hooks; None if it has none to pass on."""
+        if node.outs is None and node.extra is None and self.keys is None:  # the common case
+            g = self.grads.pop(node, None)
+            return None if g is None else [g]
         keys: list[Any] = [node] if node.outs is None else [(node, i) for i in range(len(node.outs))]
         out = [self.grads.pop(key, None) for key in keys]
         if all([g is None for g in out]):
