@@ -152,6 +152,8 @@ def promote(*dtypes: DType, scalars: tuple[type, ...] = (), what: str = "promoti
     Python numbers are weakly typed: they promote bools to integers, integers to floats and so on, to the
     default dtype of that kind, but never widen. Results are cached, since every binary op needs them.
     """
+    if dtypes and not scalars and dtypes.count(dtypes[0]) == len(dtypes):
+        return dtypes[0]
     try:
         return _promoted[dtypes, scalars]
     except KeyError:

@@ -332,18 +332,8 @@ def fetch_all(saved: Saved | None, plan: Sequence[int | None]) -> tuple[Any, ...
 
 def _fetch(node: Node, i: int, where: int | None, name: str) -> Any:
     """The i-th saved value of a node, of input `where` or output `~where`, with its edge reattached."""
-    if node.saved is FREED:
-        raise GradError(
-            f"backward: the graph behind {node.name} was already used",
-            why="backward() frees the saved tensors",
-            fix="pass retain_graph=True to the first backward(), or compute the loss again",
-        )
-    if node.saved is CAPTURED:
-        raise GradError(
-            f"backward: {node.name} ran while a graph was captured",
-            why="each replay of the graph overwrites what the op saved",
-            fix="call backward() in the captured function",
-        )
+    if node.saved is FREED or node.saved is CAPTURED:
+        raise _ended(node)
     while not isinstance(node.saved, list):  # a checkpoint (or one inside it): recompute
         node.saved = node.saved.recompute()
     record = node.saved[i]
@@ -368,6 +358,20 @@ def _fetch(node: Node, i: int, where: int | None, name: str) -> Any:
             fix="clone the tensor before the in-place write, or use the operation that is not in place",
         )
     return attach(record, edge)
+
+
+def _ended(node: Node) -> GradError:
+    if node.saved is FREED:
+        return GradError(
+            f"backward: the graph behind {node.name} was already used",
+            why="backward() frees the saved tensors",
+            fix="pass retain_graph=True to the first backward(), or compute the loss again",
+        )
+    return GradError(
+        f"backward: {node.name} ran while a graph was captured",
+        why="each replay of the graph overwrites what the op saved",
+        fix="call backward() in the captured function",
+    )
 
 
 def end_history(nodes: Sequence[Callable[[], Node | None]]) -> None:

@@ -33,13 +33,15 @@ def start_gradient(output: Tensor, gradient: Tensor | None, what: str) -> Tensor
     if gradient is None:
         if output.layout.size != 1:
             raise GradError(
-                f"{what}: an output of shape {output.shape} needs a gradient to start from",
+                f"{what}: an output of shape {output.layout.shape} needs a gradient to start from",
                 why="the default gradient, 1, is defined only for outputs with one element",
                 fix="reduce it with .sum(), or pass a gradient of the output's shape",
             )
-        return cast(constant(np.ones(output.shape, NUMPY[float32]), float32, output.device), output.dtype)
-    check_gradient(what, gradient, output)
-    return cast(gradient, output.dtype)
+        one = np.ones(output.layout.shape, NUMPY[float32])
+        gradient = constant(one, float32, output.storage.device)
+    else:
+        check_gradient(what, gradient, output)
+    return cast(gradient, output.storage.dtype)
 
 
 def check_gradient(what: str, gradient: Any, x: Tensor) -> None:

@@ -52,7 +52,7 @@ _ones: dict[np.dtype[Any], Array] = {}
 
 def small_sum(x: Spec, axes: Axes, keepdims: bool) -> Direct | None:
     """Sum of a small C-contiguous float array over all axes or the last ones, as a product with ones."""
-    n, ndim = reduced_count(x.shape, axes), x.ndim
+    n, ndim = reduced_count(x.shape, axes), len(x.shape)
     last = axes == ALL_AXES[ndim][ndim - len(axes) :]
     if x.dtype.kind != "float" or not axes or not size_of(x.shape) or not last:
         return None
