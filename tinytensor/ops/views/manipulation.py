@@ -323,7 +323,7 @@ def cast(x: Tensor, dtype: DType) -> Tensor:
 
 
 def cast_by(run: Run, device: Device, tensors: Sequence[Tensor], dtype: DType, source: DType) -> None:
-    """Run what casts several tensors, as watchers see it: by the op."""
+    """Run what casts several tensors, as observers see it: by the op."""
     watched(Cast(dtype=dtype, source=source), device, tensors, run)
 
 
