@@ -52,6 +52,7 @@ _MAINS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 CONTEXT = 256  # tokens: a few exchanges
 ANSWERS = 8 * 48  # tokens of the answers to a question that are rewarded, with the question, about
+MAX_STEPS = "--max_steps="
 SCORES, REPORT = "scores.json", "report.md"  # of the evaluation
 EXPECTED = 0.9  # share of right answers in each task, after tuning and after rewards: see docs/chat.md
 _LEAST = {"vocab_size": 259, "seed": 0}  # of the other numbers 1
@@ -120,12 +121,22 @@ class Stage:
         steps = list_checkpoints(self.result)
         return bool(steps) and steps[-1] >= read_configs(self.result)[1].max_steps
 
+    def fits(self, words: Sequence[str]) -> bool:
+        """Whether these words may be the command: it has no result, or its run ends later than it is."""
+        steps = list_checkpoints(self.result) if self.result is not None else []
+        if not steps and (self.result is None or not self.result.is_file()):
+            return True
+        new = set(words) - set(self.words)
+        longer = all(w.startswith(MAX_STEPS) and int(w.removeprefix(MAX_STEPS)) >= steps[-1] for w in new)
+        return not new or (longer and not self.done)
+
     def run(self) -> int:
         """Run the command, or resume it; returns its exit code."""
         name, *rest = self.words
         if self.result is not None and list_checkpoints(self.result):
-            method = rest[: 1 if name == "finetune" else 0]  # the fields are those of the run
-            rest = [*method, "--init_from=resume", f"--out_dir={self.result}"]
+            kept = rest[: 1 if name == "finetune" else 0]  # the method; other fields are those of the run
+            kept += [word for word in rest if word.startswith(MAX_STEPS)]
+            rest = [*kept, "--init_from=resume", f"--out_dir={self.result}"]
         return _MAINS[name](rest)
 
 
@@ -260,7 +271,7 @@ def _require_text(data: str) -> None:
 
 
 def _configured(given: Mapping[str, Any]) -> ChatbotConfig:
-    """Config of the given options; that of a folder that was begun, in which options stay as they were."""
+    """Config of the given options; in a folder that was begun, its fields are the defaults."""
     folder = given.get("out_dir", ChatbotConfig.out_dir)
     path = Path(folder) / CHATBOT
     if not path.is_file():
@@ -268,16 +279,25 @@ def _configured(given: Mapping[str, Any]) -> ChatbotConfig:
     saved = from_dict(ChatbotConfig, read_json(path, "chatbot").get("config"), source=str(path))
     saved = replace(saved, out_dir=folder)  # it may have been moved
     (config,) = with_changes(given, saved)
-    before = to_dict(saved)
     for name, value in to_dict(config).items():
-        if value != before[name]:
-            raise ArgumentError(
-                f"chatbot: {folder} was begun with {name}={before[name]}",
-                why="its other stages would not fit",
-                fix=f"leave --{name} out, or begin another folder: "
-                f"{command('chatbot', f'--{name}={value}', '--out_dir=NEW')}",
-            )
+        _require_fit(saved, replace(saved, **{name: value}), name)
     return config
+
+
+def _require_fit(saved: ChatbotConfig, config: ChatbotConfig, name: str) -> None:
+    """Check that stages that ran, or were begun, stay as they are with another value of one field."""
+    words = {stage.name: stage.words for stage in stages(config)}
+    for stage in stages(saved):
+        if stage.fits(words.get(stage.name, stage.words)):
+            continue
+        new = [f"--{name}={to_dict(config)[name]}", "--out_dir=NEW"]
+        if stage.words[0] == "finetune":  # what is before it can be kept
+            new.append(f"--init_from={_begin(saved)}")
+        raise ArgumentError(
+            f"chatbot: {stage.name} in {saved.out_dir} was begun with {name}={to_dict(saved)[name]}",
+            why=f"{stage.result} would not fit",
+            fix=f"leave --{name} out, or begin another folder: {command('chatbot', *new)}",
+        )
 
 
 def _seconds(config: ChatbotConfig) -> dict[str, float]:

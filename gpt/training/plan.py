@@ -1,6 +1,7 @@
 """Cost estimate of a run: parameters, memory, FLOPs, minutes. Builds only small models of the same kind."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -198,7 +199,7 @@ def main(argv: Sequence[str]) -> int:
     found = plan(model, train, flops_per_second=options.flops)
     print(found.table())
     if options.flops is None:
-        print(f"the time is of this machine: {found.flops_per_second / 1e9:,.1f} GFLOP/s, measured now")
+        print(_measured(found.flops_per_second))
     return 0
 
 
@@ -354,3 +355,13 @@ def _duration(minutes: float) -> str:
             return f"{minutes * factor:.1f} {unit}"
     days = minutes / 1440
     return f"{days:,.0f} days" if days < 730 else f"{days / 365.25:,.0f} years"
+
+
+def _measured(speed: float) -> str:
+    """Of which machine the time is: its measured speed, and whether other programs took a part of it."""
+    processors = os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    said = f"the time is of this machine: {speed / 1e9:,.1f} GFLOP/s, measured now"
+    if load < processors / 2:
+        return said
+    return f"{said},\nwhile it is busy: load {load:.1f} on {processors} processors; else it takes less"

@@ -115,12 +115,39 @@ def test_stages_killed_halfway_resume_with_equal_bits(whole, text, tmp_path):
         assert all(np.array_equal(mine[name], other[name]) for name in other)
 
 
-@pytest.mark.parametrize("word", ["--depth=2", "--instruct_steps=30", "--task=sorting"])
-def test_options_of_a_folder_that_was_begun_are_fixed(whole, tmp_path, word):
-    shutil.copy(whole[0] / "chatbot.json", tmp_path)
-    with pytest.raises(ArgumentError) as caught:
-        main([word, f"--out_dir={tmp_path}"])
-    assert f"chatbot {word} --out_dir=NEW" in caught.value.fix
+@pytest.mark.parametrize(
+    ("runs", "steps", "word", "refused"),
+    [
+        (RUNS, 22, "--depth=2", "chatbot --depth=2 --out_dir=NEW"),
+        (RUNS, 22, "--instruct_steps=30", "--instruct_steps=30 --out_dir=NEW --init_from={}/base"),
+        (RUNS, 22, "--task=sorting", "--task=sorting --out_dir=NEW --init_from={}/base"),
+        (RUNS[:2], 22, "--grpo_steps=5", ""),
+        (RUNS[:1], 22, "--instruct_steps=5", ""),
+        (RUNS[:2], 90, "--instruct_steps=30", ""),  # begun, at step 22 of 90
+        (RUNS[:2], 90, "--instruct_steps=5", "--instruct_steps=5 --out_dir=NEW --init_from={}/base"),
+    ],
+)
+def test_options_of_stages_that_ran_are_fixed(whole, tmp_path, monkeypatch, runs, steps, word, refused):
+    for name in ("tokenizer.json", *runs):
+        (shutil.copytree if name in RUNS else shutil.copy)(whole[0] / name, tmp_path / name)
+    saved = json.loads((whole[0] / "chatbot.json").read_text())
+    saved["config"]["instruct_steps"] = steps
+    (tmp_path / "chatbot.json").write_text(json.dumps(saved))
+    if "instruct" in runs:
+        path = tmp_path / "instruct" / "config.json"
+        config = json.loads(path.read_text())
+        config["train"]["max_steps"] = steps
+        path.write_text(json.dumps(config))
+    begun = []
+    monkeypatch.setattr(gpt.chatbot, "_MAINS", {"finetune": lambda words: begun.append(words) or 130})
+    if refused:
+        with pytest.raises(ArgumentError) as caught:
+            main([word, f"--out_dir={tmp_path}"])
+        assert refused.format(tmp_path) in caught.value.fix
+        assert not begun
+    else:
+        assert main([word, f"--out_dir={tmp_path}"]) == 130
+        assert f"--max_steps={word.partition('=')[2]}" in begun[0]
 
 
 @pytest.mark.parametrize(

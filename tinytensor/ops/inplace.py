@@ -285,6 +285,12 @@ def copy_(x: Tensor, value: Any) -> Tensor:
     if value.storage.device is not x.storage.device:
         value = transfer(value, x.storage.device)
     if value.layout.shape != shape:
+        if len(value.layout.shape) > len(shape):
+            raise ShapeError(
+                f"copy_: a value of shape {value.layout.shape} does not fit into a target of shape {shape}",
+                why="the value may be broadcast, but the target cannot grow",
+                fix=f"index or sum the value so that it broadcasts to {shape}",
+            )
         value = expanded(value, shape, "copy_")
     return write(casting(source, have), "copy_", x, value)
 

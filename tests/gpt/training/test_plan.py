@@ -168,12 +168,16 @@ def test_the_speed_is_measured():
     assert 0 < p.minutes < 1e4
 
 
-def test_a_measured_speed_is_told(monkeypatch, capsys):
+@pytest.mark.parametrize(("load", "busy"), [(0.4, False), (6.5, True)])
+def test_a_measured_speed_is_told_with_the_load_of_the_machine(load, busy, monkeypatch, capsys):
     monkeypatch.setattr("gpt.training.plan.product_speed", lambda: 18.6e9)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 1.0, 1.0), raising=False)
     assert main(["--preset=gpt2"]) == 0
     said = capsys.readouterr().out
     assert "18.6 GFLOP/s, measured now" in said
     assert f"{'FLOP/s of matrix products':<38}{'1.860e+10':>22}" in said
+    assert ("it is busy: load 6.5 on 2 processors" in said) == busy
     main(["--preset=gpt2", "--flops=1e12"])
     assert "measured" not in capsys.readouterr().out
 
