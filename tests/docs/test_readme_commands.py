@@ -64,7 +64,8 @@ def test_a_command_is_understood(program, words, monkeypatch, tmp_path):
     importlib.import_module(command.module if program == "gpt" else command[0].partition(":")[0])
     monkeypatch.chdir(tmp_path)
     for parser in (argparse.ArgumentParser, Parser):
-        monkeypatch.setattr(parser, "parse_args", stopping(parser.parse_args))
+        for name in ("parse_args", "parse_intermixed_args"):
+            monkeypatch.setattr(parser, name, stopping(getattr(parser, name)))
     if words[-1] == "--help":
         with pytest.raises(SystemExit, match=r"^0$"):
             sys.exit(main.main(words))

@@ -265,4 +265,4 @@ def test_small_operands_broadcast(op: type[Elementwise]) -> None:
         xs = [tt.ones(*shape, dtype=tt.float32 if "float" in op.accepts else tt.int32) for shape in shapes]
         xs[: op.untyped] = [x.astype(tt.bool) for x in xs[: op.untyped]]
         for _ in range(2):  # the second call finds the plan
-            assert arr(apply(op, *xs)).shape == np.broadcast_shapes(*shapes)
+            assert arr(apply(op(), *xs)).shape == np.broadcast_shapes(*shapes)

@@ -30,8 +30,8 @@ dispatch
 kernels
 ops
 creation
-transforms cuda
 argument_checks
+transforms cuda
 interop display
 methods
 api

@@ -149,7 +149,7 @@ _STYLE = (
 :root{color-scheme:light dark}
 body{background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif;
   margin:0 auto;max-width:76rem;padding:1.5rem 1.5rem 7rem}
-h1{font-size:1.5rem;margin:0 0 .5rem}h2{font-size:1.1rem;margin:2rem 0 .25rem}
+h1,h2{overflow-wrap:anywhere}h1{font-size:1.5rem;margin:0 0 .5rem}h2{font-size:1.1rem;margin:2rem 0 .25rem}
 p{margin:.25rem 0 1rem;max-width:48rem}.soft,caption,summary{color:var(--soft)}
 code,pre,td,th{font-family:ui-monospace,monospace}code{overflow-wrap:anywhere}
 .scroll{overflow-x:auto}.maps{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
