@@ -70,7 +70,7 @@ full: lint .venv-oracle/installed ## every test at full size, with PyTorch: hour
 bench: .venv/installed ## time the engine on this machine, beside PyTorch once make oracle has installed it
 	@if [ -e .venv-oracle/installed ]; then p=.venv-oracle; else p=.venv; fi; $$p/bin/python -m benchmarks quick
 
-kernels: .venv/installed ## registers and occupancy of the kernels, docs/kernel_resources.md (no GPU): minutes
+kernels: .venv/installed ## registers and occupancy of the kernels, docs/developers/kernel_resources.md (no GPU): minutes
 	@.venv/bin/python -m tests.helpers.kernel_table --main
 
 kernels-full: export TINYTENSOR_FULL := 1

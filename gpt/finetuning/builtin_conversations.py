@@ -27,7 +27,7 @@ GREETINGS = [
     ("Thank you|Thanks|Thank you!|Thanks!", "You are welcome."),
     ("Goodbye|Bye|Good night|Farewell", "Farewell!"),
 ]  # fmt: skip
-PARTS = {"counting": 1, "arithmetic": 4}  # of eleven of the problems; of other tasks 2: see docs/decisions.md
+PARTS = {"counting": 1, "arithmetic": 4}  # of eleven of the problems; of other tasks 2: see docs/developers/decisions.md
 Exchange = tuple[str, str]  # question and answer
 
 

@@ -519,7 +519,7 @@ def test_the_judge_as_json(tmp_path: Path, capsys: Output) -> None:
     assert not nvrtc.available() or found["nvrtc"].startswith("compiles for sm_80: map has")
     (kernel,) = found["report"]["kernels"]
     assert {line["way"]: line["sectors"] for line in kernel["lines"]} == {"load": 256, "store": 256}
-    documented = (ROOT / "docs" / "json_output.md").read_text(encoding="utf-8")
+    documented = (ROOT / "docs" / "developers" / "json_output.md").read_text(encoding="utf-8")
     keys = (found.keys() | found["cost"].keys()) - {"schema", "command"}
     assert not [key for key in keys if f"`{key}`" not in documented]
     assert judged(tmp_path, "y[0] = nothing;", "--puzzle", "1", "--json") == 2

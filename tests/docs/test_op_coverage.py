@@ -1,4 +1,4 @@
-"""docs/op_coverage.md says what the registry and the op table say."""
+"""docs/developers/op_coverage.md says what the registry and the op table say."""
 
 from tests.helpers.op_coverage import PATH, table
 

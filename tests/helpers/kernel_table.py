@@ -1,7 +1,7 @@
 """Registers and occupancy of all kernels: `python -m tests.helpers.kernel_table [--main]`.
 
 Compiles all kernels for all architectures, and writes the table to docs/build/kernel_resources.md, a summary
-to docs/kernel_resources.md. Needs no GPU. `--main` leaves out 64-bit positions and all dtypes but float32,
+to docs/developers/kernel_resources.md. Needs no GPU. `--main` leaves out 64-bit positions and all dtypes but float32,
 bfloat16 and int64: minutes in place of an hour.
 """
 
@@ -20,7 +20,7 @@ from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.cuda.occupancy import Resources, occupancy
 from tinytensor.runtime.kernel_files import kernel_path
 
-SUMMARY = ROOT / "docs" / "kernel_resources.md"
+SUMMARY = ROOT / "docs" / "developers" / "kernel_resources.md"
 TABLE = ROOT / "docs" / "build" / "kernel_resources.md"
 HEAD = """# Registers and occupancy of the kernels
 

@@ -1,4 +1,4 @@
-"""The table of docs/op_coverage.md, from the registry and the op table; to write it anew:
+"""The table of docs/developers/op_coverage.md, from the registry and the op table; to write it anew:
 python -m tests.helpers.op_coverage
 """
 
@@ -13,7 +13,7 @@ from tinytensor.op import Op, registry
 from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import BOOL, COMPLEX, FLOATS, INTS, for_the_cpu
 
-PATH = ROOT / "docs" / "op_coverage.md"
+PATH = ROOT / "docs" / "developers" / "op_coverage.md"
 HEAD = """# Coverage of ops
 
 Every op of the engine, and what tests try of it. Made from the registry and the op table by

@@ -180,7 +180,7 @@ def _number_of(path: Path) -> int:
 
 
 def verdict_fields(verdict: Verdict) -> dict[str, Any]:
-    """Fields of a judgment, for JSON; `docs/json_output.md` describes them."""
+    """Fields of a judgment, for JSON; `docs/developers/json_output.md` describes them."""
     cost, rates = verdict.cost, ("traffic", "bank_ways", "active_lanes")
     wrong = [asdict(w) | {"expected": number(w.expected), "got": number(w.got)} for w in verdict.wrong]
     return {

@@ -1,7 +1,7 @@
 """`python -m tinytensor mcp`: the commands as tools for coding agents, by the Model Context Protocol.
 
 Each tool runs one command with `--json` in a process of its own: a kernel without end, a crash, or a client
-that cancels the call ends that process and not the server. The objects are those of `docs/json_output.md`,
+that cancels the call ends that process and not the server. The objects are those of `docs/developers/json_output.md`,
 with the `exit_code`.
 """
 

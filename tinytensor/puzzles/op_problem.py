@@ -59,7 +59,7 @@ def problem_of(name: str) -> Problem:
         raise ArgumentError(
             f"judge: there is no op {name!r}",
             why="ops are the rows of tinytensor/op_table",
-            fix=f"did you mean {near[0]}?" if near else "see docs/op_coverage.md",
+            fix=f"did you mean {near[0]}?" if near else "see docs/developers/op_coverage.md",
         )
     row = rows[0]
     if row.random or row.writes or row.main_dtype() in COMPLEX or not row.has_reference:
