@@ -2,7 +2,7 @@
 
 Trains the recipe of a record from several seeds on the embedded Shakespeare, by characters, and prints how
 long that took: of the newest record, of one by its number, or of all. The clock runs while steps are
-computed; reading the text, compiling kernels and evaluation are outside. docs/speedrun.md has the rules and
+computed; reading the text, compiling kernels and evaluation are outside. docs/experiments.md has the rules and
 the table of records.
 """
 
@@ -90,7 +90,7 @@ class SpeedrunConfig:
         if self.record not in ("last", "all", *numbers):
             raise tt.ArgumentError(
                 f"--record={self.record}: no such record",
-                why=f"there are {len(RECORDS)}, see docs/speedrun.md",
+                why=f"there are {len(RECORDS)}, see docs/experiments.md",
                 fix=f"use --record=1 to {len(RECORDS)}, last or all",
             )
         at_least(self, 1, "seeds")

@@ -1,8 +1,8 @@
 """Registers and occupancy of all kernels: `python -m tests.helpers.kernel_table [--main]`.
 
 Compiles all kernels for all architectures, and writes the table to docs/build/kernel_resources.md, a summary
-to docs/developers/kernel_resources.md. Needs no GPU. `--main` leaves out 64-bit positions and all dtypes but float32,
-bfloat16 and int64: minutes in place of an hour.
+to docs/developers/kernel_resources.md. Needs no GPU. `--main` leaves out 64-bit positions and all dtypes but
+float32, bfloat16 and int64: minutes in place of an hour.
 """
 
 from __future__ import annotations

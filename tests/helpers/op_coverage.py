@@ -19,8 +19,8 @@ HEAD = """# Coverage of ops
 Every op of the engine, and what tests try of it. Made from the registry and the op table by
 `python -m tests.helpers.op_coverage`; a test compares this file with them.
 
-- **dtypes, layouts**: of the inputs in `tests/ops/test_op_values.py`. floats: of 16, 32 and 64 bits; ints:
-  signed and unsigned, of 8 to 64 bits. {layouts} layouts: {names}.
+- **dtypes, layouts**: of the inputs in [`test_op_values.py`](../../tests/ops/test_op_values.py).
+  floats: of 16, 32 and 64 bits; ints: signed and unsigned, of 8 to 64 bits. {layouts} layouts: {names}.
 - **backward, twice**: gradients, and gradients of gradients, against central differences; –: there are none.
 - **jvp**: `tt.func.jvp` against central differences, once and nested.
 - **vmap**: how it runs on batched tensors, against a loop over the samples. *broadcast*: its operands do;

@@ -27,7 +27,7 @@ SECTIONS = [
     "Example",
 ]  # then the example
 FENCE = re.compile(r"^```(?P<language>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\((?!https?:|mailto:|#)(?P<target>[^)#\s]+)")
+LINK = re.compile(r"\]\((?!https?:|mailto:)(?P<target>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
 
 # What must not stand anywhere in the repository, and what must not stand in the product.
 FORBIDDEN = {
@@ -184,14 +184,38 @@ def test_commands_in_documents_exist(path: Path) -> None:
     report(problems)
 
 
+def anchors(path: Path) -> set[str]:
+    """Anchors of the headings of a document, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", FENCE.sub("", path.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_in_documents_lead_somewhere(path: Path) -> None:
     text = re.sub("`[^`]*`", "", FENCE.sub("", path.read_text(encoding="utf-8")))
+    problems = []
+    for link in LINK.finditer(text):
+        target = path.parent / link["target"] if link["target"] else path
+        if not target.exists():
+            problems.append(f"{path.name}: {link['target']} does not exist")
+        elif link["anchor"] and target.suffix == ".md" and link["anchor"] not in anchors(target):
+            problems.append(f"{path.name}: {link['target']} has no heading #{link['anchor']}")
+    report(problems)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_documents_name_are_links(path: Path) -> None:
+    """`docs/kernels.md` cannot be clicked: [Kernels](docs/kernels.md) can."""
+    text = re.sub(r"\[[^\]]*\]\([^)]*\)", "", FENCE.sub("", path.read_text(encoding="utf-8")))
+    folders = [ROOT, *(ROOT / name for name in ("tinytensor", "gpt", "tests")), path.parent]
+    names = (
+        re.findall(r"`(?!\.venv)([\w./-]+(?:/[\w.-]+|\.md))`", text) if path.name != "CHANGELOG.md" else []
+    )
     report(
         [
-            f"{path.name}: {link['target']} does not exist"
-            for link in LINK.finditer(text)
-            if not (path.parent / link["target"]).exists()
+            f"{path.name}: `{name}` is no link"
+            for name in dict.fromkeys(names)
+            if any((folder / name).is_file() and (folder / name) != path for folder in folders)
         ]
     )
 
@@ -222,9 +246,9 @@ def test_the_repository_speaks_of_itself_alone() -> None:
 
 
 def test_the_road_through_gpt_is_short() -> None:
-    """The ten files that the README names for a reader have at most 1,700 lines."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("Then take these ten files")[2]
-    names = re.findall(r"`([\w/]+\.py)`", text.partition("\n\n")[0])
-    paths = [next(p for p in (ROOT / "gpt" / n, ROOT / "gpt/models" / n) if p.is_file()) for n in names]
+    """The ten files that the page about GPTs names for a reader have at most 1,700 lines."""
+    document = ROOT / "docs" / "paths" / "gpt.md"
+    text = document.read_text(encoding="utf-8").partition("Ten files of")[2].partition("\n\n")[0]
+    paths = [document.parent / name for name in re.findall(r"\(([\w/.]+\.py)\)", text)]
     assert len(set(paths)) == 10
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths) <= 1700
