@@ -56,8 +56,10 @@ test: lint ## all of check, then all tests and the examples of all docstrings
 docs-test: .venv/installed ## run all lessons of the guide, made small: at most 5 minutes on two cores
 	@TINYTENSOR_DOCS_FAST=1 TINYTENSOR_NUM_THREADS=1 $(ONE_THREAD) .venv/bin/python docs/guide/run.py
 
-docs: .venv/installed .venv-docs/installed ## run all lessons in full and build their pages: docs/build/index.html
-	@$(ONE_THREAD) .venv-docs/bin/python docs/guide/pages.py
+docs: .venv/installed .venv-docs/installed ## run all lessons in full and build the site: docs/build/html/index.html
+	@$(ONE_THREAD) .venv-docs/bin/python docs/guide/puzzle_notebooks.py
+	@$(ONE_THREAD) .venv-docs/bin/python -m sphinx -q -W --keep-going -j auto docs docs/build/html
+	@cp -R docs/guide/lesson.py docs/guide/solutions docs/build/jupyter_execute/guide/  # what the notebooks import
 
 oracle: .venv/installed .venv-oracle/installed ## live comparison with PyTorch and transformers
 	@$(PYTEST_ORACLE) tests/oracle

@@ -48,7 +48,13 @@ EXTRAS = {
         *["torch>=2.6", "transformers>=4.48", "tiktoken>=0.9"],
         *["einops>=0.8", "joblib>=1.4", "ml_dtypes>=0.5", "pandas>=2.2", "pyarrow>=17", MCP],
     ],
-    "docs": ["jupytext>=1.16", "nbclient>=0.10", "nbconvert>=7.16", "ipykernel>=6.29"],
+    "docs": [
+        "sphinx>=8",
+        "myst-nb>=1.3",
+        "jupytext>=1.16",
+        "furo>=2025.7",
+        "sphinx-copybutton>=0.5",
+    ],
 }
 
 setup(
