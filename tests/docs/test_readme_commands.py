@@ -13,7 +13,11 @@ import tinytensor.__main__
 from gpt.console import Parser
 from tests.helpers.source import ROOT
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").glob("paths/*.md")),
+]
 PROGRAMS = {"gpt": gpt.__main__, "tinytensor": tinytensor.__main__}
 FIELDS = ("train", "demo", "ablate", "masked", "translate", "chat", "incontext")  # may stand alone
 

@@ -15,7 +15,8 @@ import pytest
 
 from tests.helpers.source import ROOT, Module, modules, statements
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("gpt/**/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("gpt/**/*.md")])
+DOCUMENTS += [path for name in ("paths", "guide", "developers") for path in ROOT.glob(f"docs/{name}/*.md")]
 SECTIONS = [
     "Args",
     "Returns",
