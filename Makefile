@@ -58,7 +58,7 @@ docs-test: .venv/installed ## run all lessons of the guide, made small: at most 
 
 docs: .venv/installed .venv-docs/installed ## run all lessons in full and build the site: docs/build/html/index.html
 	@$(ONE_THREAD) .venv-docs/bin/python docs/guide/puzzle_notebooks.py
-	@$(ONE_THREAD) .venv-docs/bin/python -m sphinx -q -W --keep-going -j auto docs docs/build/html
+	@$(ONE_THREAD) .venv-docs/bin/sphinx-build -q -W --keep-going -j auto docs docs/build/html
 	@cp -R docs/guide/lesson.py docs/guide/solutions docs/build/jupyter_execute/guide/  # what the notebooks import
 
 oracle: .venv/installed .venv-oracle/installed ## live comparison with PyTorch and transformers
