@@ -2,8 +2,8 @@
 
 Trains the recipe of a record from several seeds on the embedded Shakespeare, by characters, and prints how
 long that took: of the newest record, of one by its number, or of all. The clock runs while steps are
-computed; reading the text, compiling kernels and evaluation are outside. docs/experiments.md has the rules and
-the table of records.
+computed; reading the text, compiling kernels and evaluation are outside. docs/experiments.md has the rules
+and the table of records.
 """
 
 import json

@@ -166,9 +166,9 @@ def test_the_glossary_has_each_term_once_in_order():
         assert len(explained.split()) >= 6, f"{heading} is not explained"
 
 
-def test_lessons_and_glossary_know_the_same_terms():
+def test_the_glossary_has_the_terms_of_the_lessons():
     used = {term["term"] for path in LESSONS for term in TERM.finditer(path.read_text(encoding="utf-8"))}
-    assert used == set(glossary())
+    assert used <= set(glossary())
 
 
 def test_the_first_page_lists_all_lessons():

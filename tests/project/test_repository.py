@@ -207,11 +207,11 @@ def test_links_in_documents_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_that_documents_name_are_links(path: Path) -> None:
     """`docs/kernels.md` cannot be clicked: [Kernels](docs/kernels.md) can."""
+    if path.name == "CHANGELOG.md":  # of files as they were
+        return
     text = re.sub(r"\[[^\]]*\]\([^)]*\)", "", FENCE.sub("", path.read_text(encoding="utf-8")))
     folders = [ROOT, *(ROOT / name for name in ("tinytensor", "gpt", "tests")), path.parent]
-    names = (
-        re.findall(r"`(?!\.venv|docs/build)([\w./-]+(?:/[\w.-]+|\.md))`", text) if path.name != "CHANGELOG.md" else []
-    )
+    names = re.findall(r"`(?!\.venv|docs/build)([\w./-]+(?:/[\w.-]+|\.md))`", text)
     report(
         [
             f"{path.name}: `{name}` is no link"

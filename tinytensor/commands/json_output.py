@@ -1,7 +1,7 @@
 """What the commands tell: text and pages, or with `--json` one object on one line of standard output.
 
-`docs/developers/json_output.md` describes the objects. `SCHEMA` grows when a field is renamed, removed or changes its
-meaning; new fields may be added without a new version.
+`docs/developers/json_output.md` describes the objects. `SCHEMA` grows when a field is renamed, removed or
+changes its meaning; new fields may be added without a new version.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """`python -m tinytensor mcp`: the commands as tools for coding agents, by the Model Context Protocol.
 
 Each tool runs one command with `--json` in a process of its own: a kernel without end, a crash, or a client
-that cancels the call ends that process and not the server. The objects are those of `docs/developers/json_output.md`,
-with the `exit_code`.
+that cancels the call ends that process and not the server. The objects are those of
+`docs/developers/json_output.md`, with the `exit_code`.
 """
 
 from __future__ import annotations
