@@ -75,7 +75,7 @@ def test_it_samples_the_same_tokens(tmp_path):
     (Trainer, "_gradients", "loss / divisor", "loss"),
     (Trainer, "_gradients", "range(parts)", "range(1)"),
     (Trainer, "_gradients", "part * width : (part + 1) * width", ": width"),
-    (Trainer, "_update", "step(run.optimizer, factor)", "step(run.optimizer, None)"),
+    (Trainer, "_update", "step(self.run.optimizer, factor)", "step(self.run.optimizer, None)"),
     (optimizer_setup, "optimizer_of", "config.beta1, config.beta2", "config.beta1, 0.99"),
     (optimizer_setup, "optimizer_of", "config.beta1, config.beta2", "0.9, config.beta2"),
     (optimizer_setup, "optimizer_of", "groups(config.weight_decay)", "groups(0.1)"),
