@@ -31,8 +31,6 @@ from tinytensor.events import around, fire, observers
 from tinytensor.runtime.forks import ACCUMULATION, lock_for_forks
 from tinytensor.tensor import Tensor, wrap
 
-__all__ = ["Node"]
-
 Root = tuple[Edge, "Tensor"]
 FREED: Any = object()
 CAPTURED: Any = object()

@@ -1,4 +1,4 @@
-"""Thread-local grad and autocast state: `no_grad`, `enable_grad`, `inference_mode`, and input casting."""
+"""Grad and autocast state of a thread or task: `no_grad`, `enable_grad`, `inference_mode`; input casting."""
 
 from __future__ import annotations
 

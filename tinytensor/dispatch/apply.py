@@ -1,6 +1,6 @@
 """Op execution: `apply` is the function through which every op runs.
 
-    x + y  →  add(x, y)  →  apply(Add, x, y)  →  np.add, Add's C++ kernel, or its CUDA kernel
+    x + y  →  add(x, y)  →  apply(Add(), x, y)  →  np.add, Add's C++ kernel, or its CUDA kernel
 
 Each call has a plan: what depends only on the op, its parameters, and the metadata of the operands (shapes,
 strides, dtypes and device, or the types of Python numbers). A plan is made at the first such call and kept;

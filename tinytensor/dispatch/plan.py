@@ -47,7 +47,7 @@ class Plan:
         run: computes the outputs: (op, plan, outputs, operands, their arrays); of device or CPU, chosen once.
         layout, meta, dtype: of the result of `direct`.
         single: small operands and one small result on the CPU, for a function such as `direct`.
-        small: small operands and outputs on the CPU, which the op's CPU code takes as they are stored.
+        small: an op that is not elementwise has small operands and outputs on the CPU, for `cpu`.
         recorded: gradients can pass through the first output.
         complex: the result is complex, so that recording it is an error.
         specs: for each input of an elementwise op, the (shape, dtype) to which its gradient is summed and
