@@ -10,6 +10,7 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
+from tinytensor.device import cpu
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.forward import same_op
@@ -17,8 +18,9 @@ from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dispatch.views import ViewOp, known_view, viewed
 from tinytensor.dtypes import as_dtype
 from tinytensor.errors import DTypeError
+from tinytensor.events import observers
 from tinytensor.kernels.reduction import launch_reduction
-from tinytensor.layout import Layout
+from tinytensor.layout import SMALL, Layout, contiguous
 from tinytensor.op import Direct, Op, Spec, Specs, per_input, register
 from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.reductions.scan import cumulative_prod, total_dtype
@@ -31,8 +33,9 @@ from tinytensor.ops.reductions.summing import (
 )
 from tinytensor.ops.views.manipulation import cast, flip, permute, reshape, sum_to
 from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.runtime.cpu.graph import graphs
 from tinytensor.shapes import Shape, normalize_axes
-from tinytensor.tensor import Tensor
+from tinytensor.tensor import Tensor, arr, from_array
 
 __all__ = ["mean", "prod", "sum"]
 
@@ -67,7 +70,13 @@ class Spread(ViewOp):
 
 
 def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
-    """Repeat a gradient along the reduced axes: a view with stride 0."""
+    """Repeat a gradient along the reduced axes: a view with stride 0, or a copy, which is faster if small."""
+    plain = type(grad) is Tensor and not grad._requires and grad.storage.device is cpu
+    if plain and contiguous(shape).size <= SMALL and not (observers or graphs):
+        a = arr(grad)
+        y = np.empty(shape, a.dtype)
+        y[...] = a.reshape(reduced_shape(shape, axes, True)) if a.ndim else a
+        return from_array(y, grad.storage.dtype)
     if (known := known_view(grad, "spread", (shape, axes))) is not None:
         return known
     op = Spread(kept=reduced_shape(shape, axes, True), shape=shape, shape_in=grad.layout.shape)
