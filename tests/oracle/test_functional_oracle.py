@@ -138,7 +138,7 @@ CALLS: list[tuple[str, tuple[Array, ...]]] = [
     ("F.rms_norm(a, (4,), b)", (1e-3 * n(2, 3, 4), n(4))),
     ("F.rms_norm(a, (3, 4), eps=0.1)", (n(2, 3, 4),)),
     ("F.group_norm(a, 2, b, c)", (n(2, 4, 3, 5), n(4), n(4))),
-    ("F.group_norm(a, 2)", (n(2, 4),)),
+    ("F.group_norm(a, 2)", (n(2, 8),)),
     ("F.normalize(a)", (n(2, 3, 4),)),
     ("F.normalize(a, p=1.0, dim=-1)", (n(2, 3, 4),)),
     ("F.normalize(a, dim=0)", (np.zeros(3),)),

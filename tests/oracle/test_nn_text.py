@@ -367,12 +367,6 @@ def test_initial_values_have_the_same_distribution(ours, theirs, shape):
     assert mine.std() == pytest.approx(scale, rel=0.01)
 
 
-@pytest.mark.parametrize(("shape", "groups"), [((6, 2, 3), 3), ((2, 6, 4), 1), ((4, 2, 3, 3), 2)])
-def test_dirac(shape, groups):
-    ours, theirs = nn.init.dirac_(tt.ones(shape), groups), torch.nn.init.dirac_(torch.ones(shape), groups)
-    np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
-
-
 @pytest.mark.parametrize(
     "name", ["linear", "conv1d", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"]
 )
