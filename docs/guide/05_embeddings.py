@@ -139,8 +139,8 @@ print(sentences[:3])
 def learn(text, at_least, **options):
     """Vectors of the words of a text."""
     words, numbers = words_of(text, at_least)
-    model = train(numbers, words.vocab_size, SkipGramConfig(**options))
-    return Embeddings(words.words[1:], model.words.weight.detach().numpy()[1:])
+    model = train(numbers, len(words), SkipGramConfig(**options))
+    return Embeddings(words, model.words.weight.detach().numpy())
 
 
 made_up = learn(
