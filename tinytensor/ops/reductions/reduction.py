@@ -11,6 +11,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.device import cpu
+from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.forward import same_op
@@ -72,8 +73,10 @@ class Spread(ViewOp):
 def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
     """Repeat a gradient along the reduced axes: a view with stride 0, or a copy, which is faster if small."""
     plain = type(grad) is Tensor and not grad._requires and grad.storage.device is cpu
-    if plain and contiguous(shape).size <= SMALL and not (observers or graphs):
+    if plain and (size := contiguous(shape).size) <= SMALL and not graphs:
         a = arr(grad)
+        if observers:
+            copies.note("sum", "join", size * a.itemsize, "a small gradient is repeated in memory")
         y = np.empty(shape, a.dtype)
         y[...] = a.reshape(reduced_shape(shape, axes, True)) if a.ndim else a
         return from_array(y, grad.storage.dtype)
