@@ -95,13 +95,12 @@ class Pass:
 
     def give(self, edge: Edge, grad: Tensor) -> None:
         """Add a contribution to the gradient of an edge: the first sum allocates, later ones do not."""
-        grads = self.grads
-        if type(edge) is Node:
-            key: Any = edge
+        grads, kind = self.grads, type(edge)
+        if kind is Node or kind is Output:
+            key: Any = edge if kind is Node else key_of(edge)
         else:
-            key = key_of(edge)
-            if type(key) is int:
-                self.leaves[key] = edge
+            key = id(edge)
+            self.leaves[key] = edge
         old = grads.get(key)
         if old is None:
             grads[key] = grad

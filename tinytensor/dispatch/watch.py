@@ -16,7 +16,7 @@ Run = Callable[[], Sequence[Any]]  # runs the op; returns its outputs, None for 
 
 def watched(op: Op | type[Op] | str, device: Device, xs: Sequence[Any], run: Run) -> Sequence[Any]:
     """Run an op, or what has a name alone, as observers see it. The replay of a captured graph is one call,
-    named "graph"; a capture, which computes nothing, is none.
+    named "graph"; a capture, which computes nothing, is none. To mypy an op without parameters is a class.
     """
     if not observers or (host_graph() is not None if device is cpu else runtime_of(device).capturing):
         return run()

@@ -226,7 +226,9 @@ def _step(
     coupled: bool,
 ) -> None:
     if device is not cpu:
-        _step_on_device(launch_for(Adamw, device), params, grads, ms, vs, hyper, which, coupled)
+        _step_on_device(
+            launch_for(Adamw(coupled=coupled), device), params, grads, ms, vs, hyper, which, coupled
+        )
         return
     written = (*params, *ms, *vs)
     rows, tensors = np.array(which, np.int64), (hyper, *params, *grads, *ms, *vs)
