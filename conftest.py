@@ -20,7 +20,7 @@ FULL = os.environ.get("TINYTENSOR_FULL") == "1"
 NAMES = pytest.StashKey[re.Pattern[str]]()  # ids of tests of the rows that --op selects
 SECONDS = float(os.environ.get("TINYTENSOR_TEST_SECONDS", 3600 if FULL else 120))
 
-# Helpers hold no tests. Files that need PyTorch are skipped without it; pytest_report_header says so.
+# Helpers have no tests. Files that need PyTorch are skipped without it; pytest_report_header says so.
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 collect_ignore = ["tests/helpers", *([] if HAS_TORCH else ["tests/oracle"])]
 collect_ignore_glob = [] if HAS_TORCH else ["tests/golden/make_*.py"]

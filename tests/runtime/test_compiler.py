@@ -188,7 +188,7 @@ def test_the_folder_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert cache_folder("part") == tmp_path / "home" / ".cache" / "tinytensor" / "part"
 
 
-def test_libraries_that_nobody_uses_go(cache: Path, compiled_core: Path, tmp_path: Path) -> None:
+def test_unused_libraries_are_removed(cache: Path, compiled_core: Path, tmp_path: Path) -> None:
     """The one that was used today stays, and so does the link to it."""
     shutil.copytree(compiled_core, cache, symlinks=True)
     compiled(tmp_path / "scale.cu", SCALE, ("scale", ()))

@@ -124,7 +124,7 @@ def test_replays_of_large_inputs_equal_calls(row: Row) -> None:
 
 
 def test_a_step_that_writes_goes_on() -> None:
-    """Programs of views and writes, in float32 (the short roads, also in grad mode) and in 16 bits."""
+    """Programs of views and writes, in float32 (fast paths, also in grad mode) and in 16 bits."""
     for dtype in ("float32", "float64", "bfloat16", "int64"):
         outcomes = []
         for captured in (False, True):
