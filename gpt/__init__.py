@@ -9,7 +9,7 @@ from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.tokenizers.chat_template import ChatTemplate
 from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.weights.load import load

@@ -21,7 +21,7 @@ from gpt.finetuning.grpo import GrpoConfig, Reinforcing, advantages
 from gpt.models.gpt import GPT
 from gpt.tasks.base import Drawn, VerifiableTask
 from gpt.tasks.registry import TASKS
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.tokenizers.chat_template import IGNORED
 
 exercises = Exercises("18_learning_from_rewards")

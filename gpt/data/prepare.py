@@ -55,7 +55,7 @@ def prepare(
 
     Example:
         >>> import pathlib, tempfile
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
+        >>> from gpt.tokenizers.char import CharTokenizer
         >>> folder = pathlib.Path(tempfile.mkdtemp())
         >>> _ = (folder / "poem.txt").write_text("to be or not to be")
         >>> train, val = prepare(folder, CharTokenizer(" benort"), folder / "tokens")
@@ -76,7 +76,7 @@ def prepare_text(text: str, tokenizer: Tokenizer, out_dir: PathLike, *, val_frac
 
     Example:
         >>> import tempfile
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
+        >>> from gpt.tokenizers.char import CharTokenizer
         >>> train, _ = prepare_text("aabab", CharTokenizer("ab"), tempfile.mkdtemp(), val_fraction=0.2)
         >>> train.ids.tolist()
         [0, 0, 1, 0]

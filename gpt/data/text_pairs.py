@@ -58,7 +58,7 @@ class PairBatches(StepBatches):
     padded with -100. Sources (B, S) end with the mark; `lengths` (B,) are their lengths without padding.
 
     Example:
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
+        >>> from gpt.tokenizers.char import CharTokenizer
         >>> batches = PairBatches([("ab", "b"), ("a", "")], CharTokenizer("|ab"), 0, 2, 8)
         >>> for array in next(batches):
         ...     print(array.tolist())

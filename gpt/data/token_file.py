@@ -102,7 +102,7 @@ def open_split(folder: PathLike, split: str) -> TokenFile:
     Example:
         >>> import tempfile
         >>> from gpt.data.prepare import prepare_text
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
+        >>> from gpt.tokenizers.char import CharTokenizer
         >>> folder = tempfile.mkdtemp()
         >>> _ = prepare_text("to be or not to be", CharTokenizer.train("to be or not to be"), folder)
         >>> len(open_split(folder, "train")), len(open_split(folder, "val"))

@@ -46,7 +46,7 @@ def few_shots(
 
     Example:
         >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
+        >>> from gpt.tokenizers.char import CharTokenizer
         >>> words = CharTokenizer("ab:\n")
         >>> model = GPT(GPTConfig(vocab_size=4, block_size=32, n_layer=1, n_head=1, n_embd=4)).eval()
         >>> shots = few_shots(model, words, ["a:b", "b:a"], "a:", ["b"])

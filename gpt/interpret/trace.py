@@ -22,7 +22,7 @@ from gpt.interpret.activations import ids_of, save_page, view_parser
 from gpt.interpret.heat_map import WIDE, heat_map, scale_of_colors
 from gpt.models.gpt import GPT, Block
 from gpt.tokenizers.base import Tokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.weights.load import load, require_tokenizer
 from tinytensor.lab.html import Html, heat, page, tag, visible
 

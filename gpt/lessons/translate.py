@@ -59,7 +59,7 @@ def translate(model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str])
     end is truncated at the context length.
 
     Example:
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
+        >>> from gpt.tokenizers.char import CharTokenizer
         >>> model = EncoderDecoder(GPTConfig(vocab_size=3, block_size=8, n_layer=1, n_head=1, n_embd=4))
         >>> len(translate(model.eval(), CharTokenizer("ab\n"), ["a", "bb"]))
         2

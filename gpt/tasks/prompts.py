@@ -19,7 +19,7 @@ class Prompts:
         stop_ids: ids that end an answer.
 
     Example:
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
+        >>> from gpt.tokenizers.char import CharTokenizer
         >>> prompts = Prompts(CharTokenizer.train("2+ 2?\nAnswer: 4"))
         >>> prompts.tokenizer.decode(prompts.of("2+2?"))
         '2+2?\nAnswer: '

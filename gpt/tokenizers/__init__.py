@@ -1,1 +1,1 @@
-"""Tokenizers: characters, words, byte-level BPE; files of Hugging Face and tiktoken."""
+"""Tokenizers: characters, byte-level BPE; files of Hugging Face and tiktoken."""

@@ -51,7 +51,7 @@ class ChatTemplate:
         SmolLM2-Instruct.
 
     Example:
-        >>> from gpt.tokenizers.char_and_word import CharTokenizer
+        >>> from gpt.tokenizers.char import CharTokenizer
         >>> words = CharTokenizer.train("user assistant system\nHi?", special_tokens=[BEGIN, END])
         >>> chat = ChatTemplate(words)
         >>> words.decode(chat.prompt([{"role": "user", "content": "Hi"}]))

@@ -12,7 +12,7 @@ from pathlib import Path
 from gpt.console import Parser, progress_bar
 from gpt.tokenizers.base import END_OF_TEXT, Texts, Tokenizer, unusable
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.tokenizers.chat_template import BEGIN, END
 from gpt.tokenizers.hf_json import parse_tokenizer_json, read_gpt2_files
 from gpt.tokenizers.tiktoken_file import is_rank_file

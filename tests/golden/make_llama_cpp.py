@@ -18,7 +18,7 @@ from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.weights.gguf_format.writer import save_gguf
 
 GOLDEN = Path(__file__).parent / "llama_cpp.json"

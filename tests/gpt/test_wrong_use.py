@@ -9,7 +9,7 @@ import pytest
 import tinytensor as tt
 from gpt.__main__ import main
 from gpt.models.gpt import GPT
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.weights.save import write_run
 from tests.gpt.generation.test_generate import CONFIG
 

@@ -8,7 +8,7 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.evaluation.likelihood import log_likelihoods
 from gpt.models.gpt import GPT
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from tests.golden import make_golden
 
 pytestmark = pytest.mark.oracle

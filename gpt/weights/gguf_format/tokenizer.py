@@ -9,7 +9,7 @@ import re
 from gpt.config import GPTConfig
 from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.tokenizers.chat_template import BEGIN, CHATML, END
 from gpt.tokenizers.pretokenize import printable, unprintable
 from gpt.weights.gguf_format.metadata import Entry, Metadata, number, text

@@ -10,7 +10,7 @@ import pytest
 
 from gpt.__main__ import main
 from gpt.data.token_file import TokenFile
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 
 STEPS = ("--max_steps=2", "--warmup_steps=0", "--eval_interval=0", "--log_interval=1", "--batch_size=2")
 MORE = ("--init_from=resume", "--max_steps=3")

@@ -9,7 +9,7 @@ from gpt.config import GPTConfig
 from gpt.evaluation.incontext import ANSWERS, QUERY, TASKS, few_shots, render
 from gpt.generation.generate import generate
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.weights.save import write_run
 from tests.gpt.models.test_variants import model_of
 

@@ -16,7 +16,7 @@ from gpt.evaluation.suite import Comparison, Score, score_task
 from gpt.models.gpt import GPT
 from gpt.tasks.registry import TASKS
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.weights.save import save_single
 from tinytensor.errors import ArgumentError, FormatError
 

@@ -11,7 +11,7 @@ from gpt.finetuning.chat_tokens import with_chat_tokens
 from gpt.models.gpt import GPT
 from gpt.tasks.base import held_out
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.tokenizers.chat_template import BEGIN, END, ChatTemplate
 
 

@@ -20,7 +20,7 @@ from gpt.finetuning.grpo import (
 )
 from gpt.models.gpt import GPT
 from gpt.tasks.base import Drawn, VerifiableTask
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.weights.checkpoint import load_checkpoint
 from gpt.weights.save import save_single
 from tinytensor.errors import ArgumentError

@@ -11,7 +11,7 @@ from gpt.data.examples import LikeLengths, completion, padded, split
 from gpt.finetuning.dpo import DpoConfig, Preferring, completion_log_probs, dpo_loss
 from gpt.finetuning.instruct import Instructing, answer, usable
 from gpt.models.gpt import GPT
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.tokenizers.chat_template import BEGIN, END, IGNORED
 
 TOKENIZER = CharTokenizer("abcdefghijklmnopqrstuvwxyzA: \n", [BEGIN, END])

@@ -16,7 +16,7 @@ from gpt.generation.context import Reader
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.tokenizers.chat_template import BEGIN, END
 from gpt.weights.save import write_run
 from tests.gpt.models.test_variants import model_of

@@ -9,7 +9,7 @@ from gpt.__main__ import main
 from gpt.generation.sampling import Sampler
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.weights.save import write_run
 from tests.gpt.generation.test_generate import CONFIG
 from tinytensor.runtime.compile_reports import is_reported

@@ -10,7 +10,7 @@ from gpt.generation.candidates import choices
 from gpt.interpret.activations import look_inside
 from gpt.interpret.lens import lens_page, logit_lens, render
 from gpt.models.gpt import GPT
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.weights.save import write_run
 from tests.gpt.interpret.test_attention_maps import make_model
 from tests.helpers.pages import TOKENS, OddTokenizer, parse

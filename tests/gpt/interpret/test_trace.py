@@ -11,7 +11,7 @@ from gpt.config import GPTConfig
 from gpt.generation.generate import generate
 from gpt.interpret.trace import render, trace
 from gpt.models.gpt import GPT
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from tests.gpt.models.test_variants import SMALL, VARIANTS, model_of
 
 TEXT = "The cat sat"

@@ -11,7 +11,7 @@ from gpt.config import GPTConfig
 from gpt.lessons.masked import MaskedRun, fill, hide, main, masked_scores
 from gpt.lessons.seq2seq import Encoder
 from gpt.presets import configs_from
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.training.command import train
 from gpt.training.run_log import RunLog
 from gpt.training.train import Trainer

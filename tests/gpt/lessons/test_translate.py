@@ -11,7 +11,7 @@ from gpt.__main__ import main as command_line
 from gpt.data.text_pairs import PairBatches, checksum, pairs_of, toy_pairs
 from gpt.lessons.seq2seq import EncoderDecoder
 from gpt.lessons.translate import _BEGIN, TranslateRun, Translator, main, translate
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.training.command import configs_of, train
 from gpt.training.run_log import RunLog
 from gpt.weights.checkpoint import checkpoint_folder, load_checkpoint

@@ -4,7 +4,7 @@ import pytest
 
 from gpt.tasks.prompts import Prompts
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.tokenizers.chat_template import BEGIN, END
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import tinytensor as tt
 from gpt.__main__ import main
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.tokenizers.chat_template import BEGIN, CHATML, END, IGNORED, ChatTemplate
 from gpt.tokenizers.tokenizer import load
 from gpt.tokenizers.tokenizer_config import write_config

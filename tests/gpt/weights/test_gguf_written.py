@@ -20,7 +20,7 @@ from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.tokenizers.chat_template import CHATML
 from gpt.weights.gguf_format.architecture import architecture_for
 from gpt.weights.gguf_format.metadata import Entry, Metadata

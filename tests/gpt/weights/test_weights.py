@@ -19,7 +19,7 @@ from gpt.fields import to_dict
 from gpt.lessons.seq2seq import Encoder
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.tokenizers.char import CharTokenizer
 from gpt.weights.hf_config import naming_for
 from gpt.weights.load import load, require_tokenizer
 from gpt.weights.save import save_pretrained, save_single, write_run
