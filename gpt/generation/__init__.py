@@ -1,1 +1,1 @@
-"""Text generation: sampling, beam search, chat."""
+"""Text generation: sampling and chat."""
