@@ -5,6 +5,17 @@
 // that the access is instrumented; g++ does not instrument passing a number by value.
 #pragma once
 
+#define TT_OF_FLOATS(T, RESULT, OPERATOR)                   \
+    friend RESULT operator OPERATOR(const T& a, const T& b) { \
+        return float(a) OPERATOR float(b);                  \
+    }
+#define TT_STEP(T, OPERATOR)                                                        \
+    T& operator OPERATOR##OPERATOR() { return *this = float(*this) OPERATOR 1.0f; } \
+    T operator OPERATOR##OPERATOR(int) {                                            \
+        T old = *this;                                                              \
+        OPERATOR##OPERATOR *this;                                                   \
+        return old;                                                                 \
+    }
 // The member has the name of CUDA's headers.
 #define TT_HALF(T, ENCODE, DECODE)                                                 \
     struct alignas(2) T {                                                          \
@@ -20,54 +31,17 @@
         TT_NOSAN T(unsigned long long i) : T((double)i) {}                         \
         operator float() const { return tt_emu::DECODE(__x); }                     \
         explicit operator bool() const { return (__x & 0x7fff) != 0; }             \
-        friend T operator+(const T& a, const T& b) {                               \
-            return float(a) + float(b);                                            \
-        }                                                                          \
-        friend T operator-(const T& a, const T& b) {                               \
-            return float(a) - float(b);                                            \
-        }                                                                          \
-        friend T operator*(const T& a, const T& b) {                               \
-            return float(a) * float(b);                                            \
-        }                                                                          \
-        friend T operator/(const T& a, const T& b) {                               \
-            return float(a) / float(b);                                            \
-        }                                                                          \
+        TT_OF_FLOATS(T, T, +) TT_OF_FLOATS(T, T, -)                                \
+        TT_OF_FLOATS(T, T, *) TT_OF_FLOATS(T, T, /)                                \
         T& operator+=(const T& b) { return *this = *this + b; }                    \
         T& operator-=(const T& b) { return *this = *this - b; }                    \
         T& operator*=(const T& b) { return *this = *this * b; }                    \
         T& operator/=(const T& b) { return *this = *this / b; }                    \
         T operator+() const { return *this; }                                      \
         T operator-() const { return tt_emu::bits<T>((unsigned short)(__x ^ 0x8000)); }\
-        T& operator++() { return *this = float(*this) + 1.0f; }                    \
-        T operator++(int) {                                                        \
-            T old = *this;                                                         \
-            ++*this;                                                               \
-            return old;                                                            \
-        }                                                                          \
-        T& operator--() { return *this = float(*this) - 1.0f; }                    \
-        T operator--(int) {                                                        \
-            T old = *this;                                                         \
-            --*this;                                                               \
-            return old;                                                            \
-        }                                                                          \
-        friend bool operator==(const T& a, const T& b) {                           \
-            return float(a) == float(b);                                           \
-        }                                                                          \
-        friend bool operator!=(const T& a, const T& b) {                           \
-            return float(a) != float(b);                                           \
-        }                                                                          \
-        friend bool operator<(const T& a, const T& b) {                           \
-            return float(a) < float(b);                                           \
-        }                                                                          \
-        friend bool operator>(const T& a, const T& b) {                           \
-            return float(a) > float(b);                                           \
-        }                                                                          \
-        friend bool operator<=(const T& a, const T& b) {                           \
-            return float(a) <= float(b);                                           \
-        }                                                                          \
-        friend bool operator>=(const T& a, const T& b) {                           \
-            return float(a) >= float(b);                                           \
-        }                                                                          \
+        TT_STEP(T, +) TT_STEP(T, -)                                                \
+        TT_OF_FLOATS(T, bool, ==) TT_OF_FLOATS(T, bool, !=) TT_OF_FLOATS(T, bool, <)\
+        TT_OF_FLOATS(T, bool, >) TT_OF_FLOATS(T, bool, <=) TT_OF_FLOATS(T, bool, >=)\
     };                                                                             \
     struct alignas(4) T##_pair {                                                   \
         T x, y;                                                                    \
@@ -77,6 +51,8 @@
 TT_HALF(__half, half_bits, half_value)
 TT_HALF(__nv_bfloat16, bfloat16_bits, bfloat16_value)
 #undef TT_HALF
+#undef TT_OF_FLOATS
+#undef TT_STEP
 
 typedef __half_pair __half2;
 typedef __nv_bfloat16_pair __nv_bfloat162;

@@ -33,45 +33,33 @@ TT_INLINE T sum_error(T a, T b, T s) {
 }
 }  // namespace tt_emu
 
-#define TT_DIRECTED(MODE, WAY)                                                                              \
-    TT_INLINE float __fadd_##MODE(float x, float y) {                                                       \
-        const float s = tt_emu::rounded(x + y);                                                             \
+#define TT_DIRECTED_OF(T, P, FMA, MODE, WAY)                                                                \
+    TT_INLINE T __##P##add_##MODE(T x, T y) {                                                               \
+        const T s = tt_emu::rounded(x + y);                                                                 \
         return tt_emu::directed(WAY, s, tt_emu::sum_error(x, y, s));                                        \
     }                                                                                                       \
-    TT_INLINE float __fsub_##MODE(float x, float y) { return __fadd_##MODE(x, -y); }                        \
-    TT_INLINE float __fmul_##MODE(float x, float y) { return tt_emu::narrowed(WAY, (double)x * y); }        \
-    TT_INLINE float __fdiv_##MODE(float x, float y) {                                                       \
-        const float q = tt_emu::rounded(x / y), rest = fmaf(-q, y, x);                                      \
+    TT_INLINE T __##P##sub_##MODE(T x, T y) { return __##P##add_##MODE(x, -y); }                            \
+    TT_INLINE T __##P##div_##MODE(T x, T y) {                                                               \
+        const T q = tt_emu::rounded(x / y), rest = FMA(-q, y, x);                                           \
         return tt_emu::directed(WAY, q, y < 0 ? -rest : rest);                                              \
     }                                                                                                       \
-    TT_INLINE float __frcp_##MODE(float x) { return __fdiv_##MODE(1.0f, x); }                               \
-    TT_INLINE float __fsqrt_##MODE(float x) {                                                               \
-        const float q = tt_emu::rounded(sqrtf(x));                                                          \
-        return tt_emu::directed(WAY, q, fmaf(-q, q, x));                                                    \
-    }                                                                                                       \
+    TT_INLINE T __##P##rcp_##MODE(T x) { return __##P##div_##MODE(T(1), x); }                               \
+    TT_INLINE T __##P##sqrt_##MODE(T x) {                                                                   \
+        const T q = tt_emu::rounded(sqrt(x));                                                               \
+        return tt_emu::directed(WAY, q, FMA(-q, q, x));                                                     \
+    }
+#define TT_DIRECTED(MODE, WAY)                                                                              \
+    TT_DIRECTED_OF(float, f, fmaf, MODE, WAY) TT_DIRECTED_OF(double, d, fma, MODE, WAY)                     \
+    TT_INLINE float __fmul_##MODE(float x, float y) { return tt_emu::narrowed(WAY, (double)x * y); }        \
     TT_INLINE float __fmaf_##MODE(float x, float y, float z) {                                              \
         const double p = (double)x * y, s = tt_emu::rounded(p + z), e = tt_emu::sum_error(p, (double)z, s); \
         const float f = (float)s;                                                                           \
         const double left = (s - f) + e;                                                                    \
         return f - f != 0 ? f : tt_emu::directed(WAY, f, (float)(left > 0) - (float)(left < 0));            \
     }                                                                                                       \
-    TT_INLINE double __dadd_##MODE(double x, double y) {                                                    \
-        const double s = tt_emu::rounded(x + y);                                                            \
-        return tt_emu::directed(WAY, s, tt_emu::sum_error(x, y, s));                                        \
-    }                                                                                                       \
-    TT_INLINE double __dsub_##MODE(double x, double y) { return __dadd_##MODE(x, -y); }                     \
     TT_INLINE double __dmul_##MODE(double x, double y) {                                                    \
         const double p = tt_emu::rounded(x * y);                                                            \
         return tt_emu::directed(WAY, p, fma(x, y, -p));                                                     \
-    }                                                                                                       \
-    TT_INLINE double __ddiv_##MODE(double x, double y) {                                                    \
-        const double q = tt_emu::rounded(x / y), rest = fma(-q, y, x);                                      \
-        return tt_emu::directed(WAY, q, y < 0 ? -rest : rest);                                              \
-    }                                                                                                       \
-    TT_INLINE double __drcp_##MODE(double x) { return __ddiv_##MODE(1.0, x); }                              \
-    TT_INLINE double __dsqrt_##MODE(double x) {                                                             \
-        const double q = tt_emu::rounded(sqrt(x));                                                          \
-        return tt_emu::directed(WAY, q, fma(-q, q, x));                                                     \
     }                                                                                                       \
     TT_INLINE float __double2float_##MODE(double x) { return tt_emu::narrowed(WAY, x); }                    \
     TT_INLINE float __int2float_##MODE(int x) { return tt_emu::narrowed(WAY, x); }                          \
@@ -79,7 +67,7 @@ TT_INLINE T sum_error(T a, T b, T s) {
 TT_DIRECTED(rz, 'z')
 TT_DIRECTED(ru, 'u') TT_DIRECTED(rd, 'd')
 #undef TT_DIRECTED
-
+#undef TT_DIRECTED_OF
 
 // ---- rarer functions --------------------------------------------------------------------------------------
 
