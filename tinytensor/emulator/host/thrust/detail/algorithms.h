@@ -389,30 +389,21 @@ Index bound(I first, Index n, const T& value, B before) {
     }
     return low;
 }
-struct lower_bound_loop {
+template <class Before>
+struct bound_loop {
     template <class I, class T>
     Moved<0> operator()(I first, I last, const T& value) const {
-        return {bound(first, last - first, value, std::less<>())};
+        return {bound(first, last - first, value, Before())};
     }
     template <class I, class J, class O>
     Moved<4> operator()(I first, I last, J value, J values_end, O to) const {
         const Index m = values_end - value;
-        for (Index i = 0; i < m; i++) to[i] = bound(first, last - first, value[i], std::less<>());
+        for (Index i = 0; i < m; i++) to[i] = bound(first, last - first, value[i], Before());
         return {m};
     }
 };
-struct upper_bound_loop {
-    template <class I, class T>
-    Moved<0> operator()(I first, I last, const T& value) const {
-        return {bound(first, last - first, value, std::less_equal<>())};
-    }
-    template <class I, class J, class O>
-    Moved<4> operator()(I first, I last, J value, J values_end, O to) const {
-        const Index m = values_end - value;
-        for (Index i = 0; i < m; i++) to[i] = bound(first, last - first, value[i], std::less_equal<>());
-        return {m};
-    }
-};
+using lower_bound_loop = bound_loop<std::less<>>;
+using upper_bound_loop = bound_loop<std::less_equal<>>;
 
 }  // namespace detail
 

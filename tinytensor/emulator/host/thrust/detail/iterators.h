@@ -11,39 +11,6 @@ namespace thrust {
 using std::get, std::make_pair, std::make_tuple, std::pair, std::tie, std::tuple, std::tuple_element,
     std::tuple_size;
 
-// Base of all iterators: Derived has `at` (a position) and get(i), the value i places on.
-template <class Derived, class Value, class Reference = Value>
-struct iterator_facade {
-    using value_type = Value;
-    using reference = Reference;
-    using pointer = void;
-    using difference_type = std::ptrdiff_t;
-    using iterator_category = std::random_access_iterator_tag;
-
-    Reference operator*() const { return self().get(0); }
-    Reference operator[](difference_type i) const { return self().get(i); }
-    Derived& operator+=(difference_type n) { return self().at += n, self(); }
-    Derived& operator-=(difference_type n) { return self().at += -n, self(); }
-    Derived& operator++() { return self() += 1; }
-    Derived& operator--() { return self() += -1; }
-    Derived operator++(int) {
-        const Derived before = self();
-        return ++*this, before;
-    }
-    friend Derived operator+(Derived a, difference_type n) { return a += n; }
-    friend Derived operator-(Derived a, difference_type n) { return a += -n; }
-    friend difference_type operator-(const Derived& a, const Derived& b) {
-        return (difference_type)(a.at - b.at);
-    }
-    friend bool operator==(const Derived& a, const Derived& b) { return a.at == b.at; }
-    friend bool operator!=(const Derived& a, const Derived& b) { return !(a.at == b.at); }
-    friend bool operator<(const Derived& a, const Derived& b) { return a - b < 0; }
-
-  private:
-    const Derived& self() const { return *(const Derived*)this; }
-    Derived& self() { return *(Derived*)this; }
-};
-
 template <class I>
 using value_of = typename std::iterator_traits<I>::value_type;
 

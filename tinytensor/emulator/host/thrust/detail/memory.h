@@ -71,44 +71,56 @@ S& operator<<(S& stream, const device_reference<T>& r) {
     return stream << (std::remove_const_t<T>)r, stream;
 }
 
-template <class T>
-class device_ptr {
-  public:
-    using value_type = std::remove_const_t<T>;
-    using reference = device_reference<T>;
-    using pointer = device_ptr;
+// Base of all iterators: Derived has `at` (a position) and get(i), the value i places on.
+template <class Derived, class Value, class Reference = Value>
+struct iterator_facade {
+    using value_type = Value;
+    using reference = Reference;
+    using pointer = void;
     using difference_type = std::ptrdiff_t;
     using iterator_category = std::random_access_iterator_tag;
 
-    device_ptr() = default;
-    device_ptr(std::nullptr_t) {}
-    explicit device_ptr(T* p) : p(p) {}
-    template <class U, class = std::enable_if_t<std::is_convertible_v<U*, T*>>>
-    device_ptr(const device_ptr<U>& other) : p(other.get()) {}
-    T* get() const { return p; }
-    explicit operator bool() const { return p; }
-    reference operator*() const { return reference(p); }
-    reference operator[](difference_type i) const { return reference(p + i); }
-    device_ptr& operator+=(difference_type n) { return p += n, *this; }
-    device_ptr& operator-=(difference_type n) { return p -= n, *this; }
-    device_ptr& operator++() { return ++p, *this; }
-    device_ptr& operator--() { return --p, *this; }
-    device_ptr operator++(int) { return device_ptr(p++); }
-    device_ptr operator--(int) { return device_ptr(p--); }
-    friend device_ptr operator+(device_ptr a, difference_type n) { return device_ptr(a.p + n); }
-    friend device_ptr operator+(difference_type n, device_ptr a) { return device_ptr(a.p + n); }
-    friend device_ptr operator-(device_ptr a, difference_type n) { return device_ptr(a.p - n); }
-    friend difference_type operator-(device_ptr a, device_ptr b) { return a.p - b.p; }
-    friend bool operator==(device_ptr a, device_ptr b) { return a.p == b.p; }
-    friend bool operator!=(device_ptr a, device_ptr b) { return a.p != b.p; }
-    friend bool operator<(device_ptr a, device_ptr b) { return a.p < b.p; }
+    Reference operator*() const { return self().get(0); }
+    Reference operator[](difference_type i) const { return self().get(i); }
+    Derived& operator+=(difference_type n) { return self().at += n, self(); }
+    Derived& operator-=(difference_type n) { return self().at += -n, self(); }
+    Derived& operator++() { return self() += 1; }
+    Derived& operator--() { return self() += -1; }
+    Derived operator++(int) {
+        const Derived before = self();
+        return ++*this, before;
+    }
+    friend Derived operator+(Derived a, difference_type n) { return a += n; }
+    friend Derived operator+(difference_type n, Derived a) { return a += n; }
+    friend Derived operator-(Derived a, difference_type n) { return a += -n; }
+    friend difference_type operator-(const Derived& a, const Derived& b) {
+        return (difference_type)(a.at - b.at);
+    }
+    friend bool operator==(const Derived& a, const Derived& b) { return a.at == b.at; }
+    friend bool operator!=(const Derived& a, const Derived& b) { return !(a.at == b.at); }
+    friend bool operator<(const Derived& a, const Derived& b) { return a - b < 0; }
 
   private:
-    T* p = nullptr;
+    const Derived& self() const { return *(const Derived*)this; }
+    Derived& self() { return *(Derived*)this; }
+};
+
+template <class T>
+struct device_ptr : iterator_facade<device_ptr<T>, std::remove_const_t<T>, device_reference<T>> {
+    using pointer = device_ptr;
+    T* at = nullptr;
+
+    device_ptr() = default;
+    device_ptr(std::nullptr_t) {}
+    explicit device_ptr(T* p) : at(p) {}
+    template <class U, class = std::enable_if_t<std::is_convertible_v<U*, T*>>>
+    device_ptr(const device_ptr<U>& other) : at(other.get()) {}
+    T* get() const { return at; }
+    device_reference<T> get(std::ptrdiff_t i) const { return device_reference<T>(at + i); }
+    explicit operator bool() const { return at; }
 };
 template <>
-class device_ptr<void> {
-  public:
+struct device_ptr<void> {
     device_ptr() = default;
     explicit device_ptr(void* p) : p(p) {}
     template <class T>
@@ -187,12 +199,8 @@ class device_vector {
     device_vector(I first, I last) { take(first, last); }
     device_vector(const device_vector& other) { take(other.begin(), other.end()); }
     device_vector(device_vector&& other) noexcept { swap(other); }
-    template <class U>
-    device_vector(const host_vector<U>& other) { take(other.begin(), other.end()); }
-    template <class U>
-    device_vector(const std::vector<U>& other) { take(other.begin(), other.end()); }
-    template <class U>
-    device_vector(const device_vector<U>& other) { take(other.begin(), other.end()); }
+    template <class V, class = decltype(std::declval<const V&>().begin())>
+    device_vector(const V& other) { take(other.begin(), other.end()); }
     ~device_vector() { cudaFree(start); }
     device_vector& operator=(const device_vector& other) {
         if (this != &other) assign(other.begin(), other.end());
