@@ -20,6 +20,7 @@ static inline cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t) {
 
 TT_HOST cublasStatus_t tt_gemm(cublasHandle_t, const tt_Product&, TT_SITE);
 
+static inline cudaDataType tt_scale_type(cudaDataType compute) { return compute; }
 static inline cudaDataType tt_scale_type(cublasComputeType_t compute) {
     return compute == CUBLAS_COMPUTE_64F || compute == CUBLAS_COMPUTE_64F_PEDANTIC   ? CUDA_R_64F
            : compute == CUBLAS_COMPUTE_16F || compute == CUBLAS_COMPUTE_16F_PEDANTIC ? CUDA_R_16F
@@ -55,36 +56,26 @@ TT_GEMM(D, double, CUDA_R_64F)
 TT_GEMM(H, __half, CUDA_R_16F)
 #undef TT_GEMM
 
+template <class Compute>
 static inline cublasStatus_t cublasGemmStridedBatchedEx(
     cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k, const void* alpha,
     const void* a, cudaDataType a_type, int lda, long long sa, const void* b, cudaDataType b_type, int ldb,
     long long sb, const void* beta, void* c, cudaDataType c_type, int ldc, long long sc, int batch,
-    cublasComputeType_t compute, cublasGemmAlgo_t, TT_SITE) {
+    Compute compute, cublasGemmAlgo_t, TT_SITE) {
     return tt_gemm(h, {ta,     tb,  m,      n,   k,      alpha, a,
                        a_type, lda, sa,     b,   b_type, ldb,   sb,
                        beta,   c,   c_type, ldc, sc,     batch, tt_scale_type(compute),
                        false},
                    file, line);
 }
+template <class Compute>
 static inline cublasStatus_t cublasGemmEx(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb,
                                           int m, int n, int k, const void* alpha, const void* a,
                                           cudaDataType a_type, int lda, const void* b, cudaDataType b_type,
                                           int ldb, const void* beta, void* c, cudaDataType c_type, int ldc,
-                                          cublasComputeType_t compute, cublasGemmAlgo_t, TT_SITE) {
-    return tt_gemm(h, {ta,     tb,  m,      n,   k,      alpha, a,
-                       a_type, lda, 0,      b,   b_type, ldb,   0,
-                       beta,   c,   c_type, ldc, 0,      1,     tt_scale_type(compute),
-                       false},
-                   file, line);
-}
-static inline cublasStatus_t cublasGemmEx(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb,
-                                          int m, int n, int k, const void* alpha, const void* a,
-                                          cudaDataType a_type, int lda, const void* b, cudaDataType b_type,
-                                          int ldb, const void* beta, void* c, cudaDataType c_type, int ldc,
-                                          cudaDataType compute, cublasGemmAlgo_t, TT_SITE) {
-    return tt_gemm(h, {ta,     tb,  m, n,    k, alpha,  a,   a_type, lda, 0,       b,
-                       b_type, ldb, 0, beta, c, c_type, ldc, 0,      1,   compute, false},
-                   file, line);
+                                          Compute compute, cublasGemmAlgo_t way, TT_SITE) {
+    return cublasGemmStridedBatchedEx(h, ta, tb, m, n, k, alpha, a, a_type, lda, 0, b, b_type, ldb, 0, beta,
+                                      c, c_type, ldc, 0, 1, compute, way, file, line);
 }
 
 static inline cublasStatus_t tt_as_status(cudaError_t error) {

@@ -5,6 +5,9 @@
 using tt_program::failed;
 using tt_program::sticky_error;
 
+static cudaError_t no_stream(const char* call, const char* file, int line) {
+    return failed(cudaErrorInvalidResourceHandle, call, file, line, "there is no such stream");
+}
 static cudaError_t no_event(const char* call, const char* file, int line) {
     return failed(cudaErrorInvalidResourceHandle, call, file, line,
                   "there is no such event: it was destroyed, or never created");
@@ -19,8 +22,7 @@ TT_HOST cudaError_t cudaStreamCreateWithPriority(cudaStream_t* s, unsigned flags
 }
 TT_HOST cudaError_t cudaStreamDestroy(cudaStream_t s, TT_SITE) {
     if ((size_t)s <= 4 || !tt_program::is_stream(s))
-        return failed(cudaErrorInvalidResourceHandle, "cudaStreamDestroy", file, line,
-                      "there is no such stream");
+        return no_stream("cudaStreamDestroy", file, line);
     std::lock_guard<std::mutex> guard(tt_program::streams_lock);
     tt_program::streams.erase(s);
     delete s;
@@ -28,8 +30,7 @@ TT_HOST cudaError_t cudaStreamDestroy(cudaStream_t s, TT_SITE) {
 }
 TT_HOST cudaError_t cudaStreamSynchronize(cudaStream_t s, TT_SITE) {
     if (!tt_program::is_stream(s))
-        return failed(cudaErrorInvalidResourceHandle, "cudaStreamSynchronize", file, line,
-                      "there is no such stream");
+        return no_stream("cudaStreamSynchronize", file, line);
     if (const cudaError_t error =
             tt_program::refuse_default_stream(s, "cudaStreamSynchronize", file, line))
         return error;
@@ -42,8 +43,7 @@ TT_HOST cudaError_t cudaStreamSynchronize(cudaStream_t s, TT_SITE) {
 // An event of a capture takes the stream into that capture.
 TT_HOST cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags, TT_SITE) {
     if (!tt_program::is_stream(s))
-        return failed(cudaErrorInvalidResourceHandle, "cudaStreamWaitEvent", file, line,
-                      "there is no such stream");
+        return no_stream("cudaStreamWaitEvent", file, line);
     if (!tt_program::is_event(e)) return no_event("cudaStreamWaitEvent", file, line);
     if (const cudaError_t error = tt_program::refuse_default_stream(s, "cudaStreamWaitEvent", file, line))
         return error;
@@ -94,8 +94,7 @@ TT_HOST cudaError_t cudaEventDestroy(cudaEvent_t e, TT_SITE) {
 TT_HOST cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s, TT_SITE) {
     if (sticky_error) return sticky_error;
     if (!tt_program::is_stream(s))
-        return failed(cudaErrorInvalidResourceHandle, "cudaEventRecord", file, line,
-                      "there is no such stream");
+        return no_stream("cudaEventRecord", file, line);
     if (!tt_program::is_event(e)) return no_event("cudaEventRecord", file, line);
     if (const cudaError_t error = tt_program::refuse_default_stream(s, "cudaEventRecord", file, line))
         return error;
@@ -104,15 +103,16 @@ TT_HOST cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s, TT_SITE) {
     else e->time = tt_emu::now();
     return cudaSuccess;
 }
-TT_HOST cudaError_t cudaEventSynchronize(cudaEvent_t e, TT_SITE) {
-    if (!tt_program::is_event(e)) return no_event("cudaEventSynchronize", file, line);
-    const cudaError_t error = tt_program::refuse_captured(e, "cudaEventSynchronize", file, line);
+static cudaError_t await_event(const char* call, cudaEvent_t e, TT_SITE) {
+    if (!tt_program::is_event(e)) return no_event(call, file, line);
+    const cudaError_t error = tt_program::refuse_captured(e, call, file, line);
     return error ? error : sticky_error;
 }
+TT_HOST cudaError_t cudaEventSynchronize(cudaEvent_t e, TT_SITE) {
+    return await_event("cudaEventSynchronize", e, file, line);
+}
 TT_HOST cudaError_t cudaEventQuery(cudaEvent_t e, TT_SITE) {
-    if (!tt_program::is_event(e)) return no_event("cudaEventQuery", file, line);
-    const cudaError_t error = tt_program::refuse_captured(e, "cudaEventQuery", file, line);
-    return error ? error : sticky_error;
+    return await_event("cudaEventQuery", e, file, line);
 }
 TT_HOST cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end, TT_SITE) {
     if (sticky_error) return sticky_error;
