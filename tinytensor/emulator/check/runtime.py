@@ -22,7 +22,7 @@ import numpy as np
 
 from tinytensor.device import as_device
 from tinytensor.emulator.check.compiler_warnings import uninitialized_variables
-from tinytensor.emulator.check.counts import KernelCount, read_accesses, read_work
+from tinytensor.emulator.check.counts import REFUSED, KernelCount, read_count
 from tinytensor.emulator.check.findings import Finding, Named, read_failure, read_findings
 from tinytensor.emulator.check.recording import read_recording
 from tinytensor.emulator.check.report import CheckReport
@@ -54,7 +54,6 @@ COMPARED = {
     "unsigned int": "u4",
     "long long": "i8",
 }
-REFUSED = 4  # index in the totals: whether a finding ended the launch
 
 
 class CheckedCore(Core):
@@ -63,30 +62,25 @@ class CheckedCore(Core):
     def __init__(self) -> None:
         super().__init__(WATCHED)
         pointer, size, unsigned = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint
-        self.watch = self._function("watch", pointer, size, ctypes.c_int)
-        self.forget = self._function("forget", pointer)
-        self.fill = self._function("fill", pointer, size)
-        self.move = self._function("move", pointer, pointer, size)
-        self.unwritten = self._function("unwritten", pointer, size)
-        self.begin = self._function("begin", pointer, unsigned)
-        self.count_blocks = self._function("count_blocks", unsigned)
-        self.record_blocks = self._function("record_blocks", unsigned)
-        self.explore = self._function("explore", unsigned, ctypes.c_ulonglong)
-        self.replay = self._function("replay", pointer, size)
-        self.switches = self._function("switches", ctypes.c_char_p, size)
-        self.keep_variables = self._function("keep_variables", ctypes.c_int)
-        self._totals = self._function("totals", pointer)
-        self.faulty_code = self._function("faulty_code")
-        self.findings = self._function("findings", ctypes.c_char_p, size)
-        self.lines = self._function("lines", ctypes.c_char_p, size)
-        self.work = self._function("work", ctypes.c_char_p, size)
-        self.record = self._function("record", ctypes.c_char_p, size)
+        self.watch = self.function("watch", pointer, size, ctypes.c_int)
+        self.forget = self.function("forget", pointer)
+        self.fill = self.function("fill", pointer, size)
+        self.move = self.function("move", pointer, pointer, size)
+        self.unwritten = self.function("unwritten", pointer, size)
+        self.begin = self.function("begin", pointer, unsigned)
+        self.count_blocks = self.function("count_blocks", unsigned)
+        self.record_blocks = self.function("record_blocks", unsigned)
+        self.explore = self.function("explore", unsigned, ctypes.c_ulonglong)
+        self.replay = self.function("replay", pointer, size)
+        self.switches = self.function("switches", ctypes.c_char_p, size)
+        self.keep_variables = self.function("keep_variables", ctypes.c_int)
+        self._totals = self.function("totals", pointer)
+        self.faulty_code = self.function("faulty_code")
+        self.findings = self.function("findings", ctypes.c_char_p, size)
+        self.lines = self.function("lines", ctypes.c_char_p, size)
+        self.work = self.function("work", ctypes.c_char_p, size)
+        self.record = self.function("record", ctypes.c_char_p, size)
         self._room = ctypes.create_string_buffer(1 << 16)
-
-    def _function(self, name: str, *types: type) -> Callable[..., int]:
-        function = self.library[f"tt_checked_{name}"]
-        function.argtypes, function.restype = types, ctypes.c_size_t
-        return function
 
     def totals(self) -> list[int]:
         """Totals of the last launch."""
@@ -279,13 +273,8 @@ class CheckedKernel(EmulatedKernel):
     def _counts(self, packed: bytes) -> KernelCount:
         core = self._core
         gx, gy, gz, bx, by, bz, shared, _ = HEADER.unpack_from(packed)
-        count = KernelCount(self.name, (gx, gy, gz), (bx, by, bz), shared, self.library, self)
-        count.times, count.blocks = 1, gx * gy * gz
-        count.counted, cut, count.read_bytes, count.written_bytes, _ = core.totals()
-        count.cut = bool(cut)
-        count.accesses = read_accesses(core.text(core.lines))
-        count.passes, count.products = read_work(core.text(core.work))
-        return count
+        launch = KernelCount(self.name, (gx, gy, gz), (bx, by, bz), shared, self.library, self)
+        return read_count(launch, core.totals(), core.text(core.lines), core.text(core.work))
 
 
 def _caller() -> str:

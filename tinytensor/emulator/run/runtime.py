@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
@@ -62,26 +62,24 @@ class Core:
     """Functions of the emulator's core: the fast one, or the checked one."""
 
     def __init__(self, build: Build = FAST) -> None:
-        self.library = library = core_library(build)
-        names = "emu" if build is FAST else "checked"
-        self.load = library[f"tt_{names}_load"]
-        self.load.restype, self.load.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_char_p]
-        self.parameter = library[f"tt_{names}_parameter"]
-        self.parameter.argtypes = [ctypes.c_void_p, ctypes.c_uint]
-        self.keep_alone = library[f"tt_{names}_keep_alone"]
-        self.keep_alone.argtypes = [ctypes.c_void_p]
-        self.launch = library[f"tt_{names}_launch"]
-        self.launch.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
-        self.report = library[f"tt_{names}_report"]
-        self.report.restype = ctypes.c_char_p
-        self.report_address = library[f"tt_{names}_report_address"]
-        self.report_address.restype = ctypes.c_void_p
-        self.set_order = library[f"tt_{names}_set_order"]
-        self.set_order.argtypes = [ctypes.c_ulonglong]
-        self.set_workers = library[f"tt_{names}_set_workers"]
-        self.set_patience = library[f"tt_{names}_set_patience"]  # seconds that threads may poll in vain
-        self.set_patience.argtypes = [ctypes.c_double]
-        self.set_workers.argtypes = [ctypes.c_uint, ctypes.c_double]
+        self.library = core_library(build)
+        self.prefix = "tt_emu" if build is FAST else "tt_checked"
+        pointer, text, unsigned = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint
+        self.load = self.function("load", text, text, result=pointer)
+        self.parameter = self.function("parameter", pointer, unsigned, result=ctypes.c_int)
+        self.keep_alone = self.function("keep_alone", pointer)
+        self.launch = self.function("launch", pointer, text, ctypes.c_int, result=ctypes.c_int)
+        self.report = self.function("report", result=text)
+        self.report_address = self.function("report_address", result=pointer)
+        self.set_order = self.function("set_order", ctypes.c_ulonglong)
+        self.set_patience = self.function("set_patience", ctypes.c_double)  # s that threads poll in vain
+        self.set_workers = self.function("set_workers", unsigned, ctypes.c_double)
+
+    def function(self, name: str, *types: type, result: type = ctypes.c_size_t) -> Callable[..., Any]:
+        """A function of the core, with the types of its parameters and of what it returns."""
+        function = self.library[f"{self.prefix}_{name}"]
+        function.argtypes, function.restype = types, result
+        return function
 
 
 class EmulatedKernel:
@@ -260,8 +258,7 @@ class EmulatedRuntime:
             self.watcher.written(ptr, source.nbytes)
         if self.graph is not None:  # a constant: the graph keeps a copy
             kept = source.copy()
-            self.memory.keep(ptr)
-            self.graph.add(lambda: ctypes.memmove(ptr, kept.ctypes.data, kept.nbytes))
+            self._do(lambda: ctypes.memmove(ptr, kept.ctypes.data, kept.nbytes), ptr)
             return
         ctypes.memmove(ptr, source.ctypes.data, source.nbytes)
         self.statistics.copy_in_bytes += source.nbytes
@@ -281,23 +278,23 @@ class EmulatedRuntime:
         self.memory.check("copy from", source, nbytes)
         if self.watcher is not None:
             self.watcher.moved(target, source, nbytes)
-        if self.graph is not None:
-            self.memory.keep(target)
-            self.memory.keep(source)
-            self.graph.add(partial(ctypes.memmove, target, source, nbytes))
-            return
-        ctypes.memmove(target, source, nbytes)
+        self._do(partial(ctypes.memmove, target, source, nbytes), target, source)
 
     def memset(self, ptr: int, value: int, nbytes: int) -> None:
         """Fill with a byte value."""
         self.memory.check("memset", ptr, nbytes)
         if self.watcher is not None:
             self.watcher.written(ptr, nbytes)
-        if self.graph is not None:
-            self.memory.keep(ptr)
-            self.graph.add(partial(ctypes.memset, ptr, value, nbytes))
+        self._do(partial(ctypes.memset, ptr, value, nbytes), ptr)
+
+    def _do(self, step: Callable[[], object], *addresses: int) -> None:
+        """Execute a step on this memory, or record it."""
+        if self.graph is None:
+            step()
             return
-        ctypes.memset(ptr, value, nbytes)
+        for address in addresses:
+            self.memory.keep(address)
+        self.graph.add(step)
 
     # ---- kernels
 
