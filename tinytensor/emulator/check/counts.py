@@ -13,6 +13,7 @@ from tinytensor.emulator.check.source_lines import Code, is_own, places_of, reso
 from tinytensor.emulator.run.runtime import EmulatedKernel
 
 AccessKey = tuple[Code, str, str, int]  # code location, then space, way and bytes per lane, as in LineCount
+NUMBERS = ("requests", "lanes", "bytes", "sectors", "wavefronts", "ideal")  # as the core prints them
 TENSOR_KINDS = {"float16": "half", "bfloat16": "half", "tf32": "tf32"}
 
 
@@ -67,12 +68,8 @@ class LineCount:
 
     def add(self, numbers: Sequence[int]) -> None:
         """Add the counters of another address of the same line."""
-        self.requests += numbers[0]
-        self.lanes += numbers[1]
-        self.bytes += numbers[2]
-        self.sectors += numbers[3]
-        self.wavefronts += numbers[4]
-        self.ideal += numbers[5]
+        for name, number in zip(NUMBERS, numbers, strict=True):
+            setattr(self, name, getattr(self, name) + number)
 
 
 @dataclass(slots=True)
@@ -184,15 +181,18 @@ class KernelCount:
         self.read_bytes += other.read_bytes
         self.written_bytes += other.written_bytes
         for key, numbers in other.accesses.items():
-            have = self.accesses.setdefault(key, [0] * len(numbers))
-            for i, number in enumerate(numbers):
-                have[i] += number
+            _add(self.accesses, key, numbers)
         self.passes.update(other.passes)
         self.products.update(other.products)
         if other.recording and (
             not self.recording or (other.recording.findings and not self.recording.findings)
         ):
             self.recording = other.recording
+
+
+def _add(to: dict[AccessKey, list[int]], key: AccessKey, numbers: Sequence[int]) -> None:
+    have = to.get(key)
+    to[key] = list(numbers) if have is None else [a + b for a, b in zip(have, numbers, strict=True)]
 
 
 def lines_of(kernels: Iterable[KernelCount]) -> list[LineCount]:
@@ -234,15 +234,26 @@ def natural(place: str) -> tuple[str, int]:
 
 # ---- parsing the output of the core -----------------------------------------------------------------------
 
+REFUSED = 4  # index in the totals: whether a finding ended the launch
+
+
+def read_count(launch: KernelCount, totals: Sequence[int], accesses: str, work: str) -> KernelCount:
+    """Counters of one launch, whose kernel and configuration are given."""
+    gx, gy, gz = launch.grid
+    launch.times, launch.blocks = 1, gx * gy * gz
+    launch.counted, cut, launch.read_bytes, launch.written_bytes, _ = totals
+    launch.cut = bool(cut)
+    launch.accesses = read_accesses(accesses)
+    launch.passes, launch.products = read_work(work)
+    return launch
+
 
 def read_accesses(text: str) -> dict[AccessKey, list[int]]:
     """Parse the access counters."""
     found: dict[AccessKey, list[int]] = {}
     for row in text.splitlines():
         space, way, size, code, file, line, *numbers = row.split("\t")
-        have = found.setdefault(((code, file, line), space, way, int(size)), [0] * len(numbers))
-        for i, number in enumerate(numbers):
-            have[i] += int(number)
+        _add(found, ((code, file, line), space, way, int(size)), list(map(int, numbers)))
     return found
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tinytensor.emulator.check.counts import KernelCount, read_accesses, read_work
+from tinytensor.emulator.check.counts import REFUSED, KernelCount, read_count
 from tinytensor.emulator.check.findings import Finding, Named, read_failure, read_findings
 from tinytensor.emulator.check.report import CheckReport
 from tinytensor.emulator.check.source_lines import frames, places_of
@@ -22,7 +22,6 @@ from tinytensor.runtime.signature import Signature, parse
 __all__ = ["ProgramRun", "run_program"]
 
 FIELD, RECORD = "\x1f", b"\x1e"
-REFUSED = 4  # index in the totals, as in check/runtime.py
 _ARRAY = re.compile(r" of (?=dynamic shared memory,|an array of type)")
 KINDS = ("cudaMalloc", "cudaMallocManaged", "cudaHostAlloc")
 
@@ -133,15 +132,8 @@ class _Records:
             found = [self._host_access(fields)]
         elif kind == "error" and self.check:
             function, name, file, line, why = fields
-            found = [
-                Finding(
-                    "CUDA error",
-                    function,
-                    _place(file, line),
-                    "",
-                    f"{function} returned {name}" + (f": {why}" if why else ""),
-                )
-            ]
+            what = f"{function} returned {name}" + (f": {why}" if why else "")
+            found = [Finding("CUDA error", function, _place(file, line), "", what)]
         elif kind == "leak":
             size, of, file, line = fields
             what = f"{int(size):,} bytes of {KINDS[int(of)]} were never freed"
@@ -173,11 +165,7 @@ class _Records:
             found.append(read_failure(said, name, place))
         grid, block = (int(gx), int(gy), int(gz)), (int(bx), int(by), int(bz))
         count = KernelCount(name, grid, block, int(shared), self.program)
-        count.times, count.blocks = 1, grid[0] * grid[1] * grid[2]
-        count.counted, cut, count.read_bytes, count.written_bytes, _ = totals
-        count.cut = bool(cut)
-        count.accesses = read_accesses(fields[22])
-        count.passes, count.products = read_work(fields[23])
+        count = read_count(count, totals, fields[22], fields[23])
         return [self._complete(finding, launched) for finding in found], count
 
     def _complete(self, finding: Finding, launched: str) -> Finding:
