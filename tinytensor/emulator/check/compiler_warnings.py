@@ -13,6 +13,7 @@ _WARNING = re.compile(
     r"(?P<file>[^\s:/]+):(?P<line>\d+):\d+: warning: (?P<text>.*) \[-W(?:maybe-|sometimes-)?uninitialized\]"
 )
 _FUNCTION = re.compile(r"In (?:member )?function|inlined from")
+_NUMBER = re.compile(r"true|false|-?\d+")
 
 
 @cache
@@ -32,8 +33,18 @@ def uninitialized_variables(library: Path, kernel: str, kernels: tuple[str, ...]
             functions = [*functions, line] if "inlined from" in line else [line]
         elif match := _WARNING.fullmatch(line):  # of the source: files of the emulator have a folder
             words = set(re.findall(r"\w+", " ".join(functions)))
-            if name in words or not words & set(kernels):
+            other = any(_is_other_instance(kernel, line) for line in functions if name in line)
+            if (name in words and not other) or not words & set(kernels):
                 text = f"{match['text']}, says the compiler"
                 place = f"{match['file']}:{match['line']}"
                 found[Finding("uninitialized variable", kernel, place, "", text, is_warning=True)] = None
     return tuple(found)
+
+
+def _is_other_instance(kernel: str, function: str) -> bool:
+    """Whether the compiler names the kernel with other numbers as template arguments."""
+    arguments = kernel.partition("<")[2].removesuffix(">").split(", ")
+    given = function.partition("[with ")[2].partition("]")[0].split("; ")
+    values = [value.rpartition(" = ")[2] for value in given]
+    pairs = [pair for pair in zip(arguments, values, strict=False) if all(map(_NUMBER.fullmatch, pair))]
+    return any(argument != value for argument, value in pairs)
