@@ -45,28 +45,24 @@ TT_INLINE void products_wait(TT_SITE) {
     tt_emu::Pause pause;
     tt_emu_products_wait(tt_emu::worker, tt_emu::self(), N, TT_HERE);
 }
+TT_INLINE void multiply(float* d, const tt_emu::Matrices& matrices, tt_emu::Site site) {
+    tt_emu::Pause pause;
+    tt_emu_product(tt_emu::worker, tt_emu::self(), d, matrices, site);
+}
 template <class E, bool A_ACROSS, bool B_ACROSS, int D>
 TT_INLINE void m64k16(float (&d)[D], unsigned long long a, unsigned long long b, bool add, TT_SITE) {
     static_assert(D == 96 || D == 128, "b has 192 or 256 columns");
-    tt_emu::Pause pause;
-    const tt_emu::Matrices matrices = {
-        tt_mma::Element<E>::kind, 2 * D, {a, b}, {A_ACROSS, B_ACROSS}, add, nullptr};
-    tt_emu_product(tt_emu::worker, tt_emu::self(), d, matrices, TT_HERE);
+    multiply(d, {tt_mma::kind_of<E>(), 2 * D, {a, b}, {A_ACROSS, B_ACROSS}, add, nullptr}, TT_HERE);
 }
 template <class E, bool B_ACROSS, int C>
 TT_INLINE void m64k16(float (&d)[C][4], unsigned long long a, unsigned long long b, bool add, TT_SITE) {
     static_assert(C == 8 || C == 16, "b has 64 or 128 columns");
-    tt_emu::Pause pause;
-    const tt_emu::Matrices matrices = {
-        tt_mma::Element<E>::kind, 8 * C, {a, b}, {false, B_ACROSS}, add, nullptr};
-    tt_emu_product(tt_emu::worker, tt_emu::self(), d[0], matrices, TT_HERE);
+    multiply(d[0], {tt_mma::kind_of<E>(), 8 * C, {a, b}, {false, B_ACROSS}, add, nullptr}, TT_HERE);
 }
 template <class E, bool B_ACROSS, int C>
 TT_INLINE void m64k16(float (&d)[C][4], const unsigned (&a)[4], unsigned long long b, bool add, TT_SITE) {
     static_assert(C == 8 || C == 16, "b has 64 or 128 columns");
-    tt_emu::Pause pause;
-    const tt_emu::Matrices matrices = {tt_mma::Element<E>::kind, 8 * C, {0, b}, {false, B_ACROSS}, add, a};
-    tt_emu_product(tt_emu::worker, tt_emu::self(), d[0], matrices, TT_HERE);
+    multiply(d[0], {tt_mma::kind_of<E>(), 8 * C, {0, b}, {false, B_ACROSS}, add, a}, TT_HERE);
 }
 
 template <int N>

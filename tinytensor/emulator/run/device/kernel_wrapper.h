@@ -4,20 +4,7 @@
 namespace tt_emu {
 
 template <class T>
-struct IsHalf {
-    static constexpr bool value = false;
-};
-template <>
-struct IsHalf<__half> {
-    static constexpr bool value = true;
-};
-template <>
-struct IsHalf<__nv_bfloat16> {
-    static constexpr bool value = true;
-};
-
-template <class T>
-constexpr bool is_struct = __is_class(T) && !IsHalf<T>::value;
+constexpr bool is_struct = __is_class(T) && !__is_same(T, __half) && !__is_same(T, __nv_bfloat16);
 
 // Runs threads of a block one after another until one of them has waited; see Run of core.h. The arguments
 // are copies whose address is not taken, so stores of the kernel cannot alias them.

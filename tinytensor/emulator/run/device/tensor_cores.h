@@ -13,22 +13,17 @@ TT_INLINE void ldmatrix(unsigned (&registers)[N], const void* row, TT_SITE) {
 }
 
 template <class E>
-struct Element;  // not supported for other types
-template <>
-struct Element<__half> {
-    static constexpr tt_emu::Matrix kind = tt_emu::Matrix::half;
-};
-template <>
-struct Element<__nv_bfloat16> {
-    static constexpr tt_emu::Matrix kind = tt_emu::Matrix::bfloat16;
-};
+constexpr tt_emu::Matrix kind_of() {
+    static_assert(__is_same(E, __half) || __is_same(E, __nv_bfloat16), "not supported for other types");
+    return __is_same(E, __half) ? tt_emu::Matrix::half : tt_emu::Matrix::bfloat16;
+}
 
 // d = a b + c for a 16x16, b 16x8, c and d 16x8; products are added in float.
 template <class E>
 TT_INLINE void m16n8k16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4],
                         TT_SITE) {
     tt_emu::Pause pause;
-    tt_emu_mma(tt_emu::worker, tt_emu::self(), Element<E>::kind, d, a, b, c, TT_HERE);
+    tt_emu_mma(tt_emu::worker, tt_emu::self(), kind_of<E>(), d, a, b, c, TT_HERE);
 }
 
 // d = a b + c for a 16x8, b 8x8, c and d 16x8; a and b are floats of which 10 bits of the fraction are used.
@@ -50,11 +45,6 @@ TT_INLINE void cp_async16(void* shared, const void* global, TT_SITE) {
 TT_INLINE void cp_async16_zfill(void* shared, const void* global, int bytes, TT_SITE) {
     tt_checked_copy(tt_emu::self(), shared, global, 16, bytes < 0 ? 0 : (unsigned)bytes, TT_HERE);
 }
-TT_INLINE void cp_async_commit() { tt_checked_commit(tt_emu::self()); }
-template <int N>
-TT_INLINE void cp_async_wait() {
-    tt_checked_wait(tt_emu::self(), N);
-}
 #else
 // Copies are executed immediately; the hardware completes them before the matching wait.
 TT_INLINE void cp_async16(void* shared, const void* global) { *(uint4*)shared = *(const uint4*)global; }
@@ -63,10 +53,12 @@ TT_INLINE void cp_async16_zfill(void* shared, const void* global, int bytes) {
     __builtin_memcpy(&value, global, (size_t)(bytes < 0 ? 0 : bytes > 16 ? 16 : bytes));
     *(uint4*)shared = value;
 }
-TT_INLINE void cp_async_commit() {}
-template <int N>
-TT_INLINE void cp_async_wait() {}
 #endif
+TT_INLINE void cp_async_commit() { TT_CHECK(tt_checked_commit(tt_emu::self());) }
+template <int N>
+TT_INLINE void cp_async_wait() {
+    TT_CHECK(tt_checked_wait(tt_emu::self(), N);)
+}
 
 }  // namespace tt_mma
 

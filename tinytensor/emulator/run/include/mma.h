@@ -30,36 +30,14 @@ template <>
 struct Stored<precision::tf32> {
     typedef float type;
 };
-template <class Use, int M, int N, int K>
-struct Shape;
-template <int M, int N, int K>
-struct Shape<matrix_a, M, N, K> {
-    static constexpr int rows = M, columns = K;
-};
-template <int M, int N, int K>
-struct Shape<matrix_b, M, N, K> {
-    static constexpr int rows = K, columns = N;
-};
-template <int M, int N, int K>
-struct Shape<accumulator, M, N, K> {
-    static constexpr int rows = M, columns = N;
-};
-template <class L>
-struct Order {
-    static constexpr layout_t value = mem_row_major;
-};
-template <>
-struct Order<col_major> {
-    static constexpr layout_t value = mem_col_major;
-};
 }  // namespace details
 
 template <class Use, int M, int N, int K, class T, class Layout = void>
 struct fragment {
     typedef typename details::Stored<T>::type element_type;
     typedef element_type storage_element_type;
-    static constexpr int rows = details::Shape<Use, M, N, K>::rows;
-    static constexpr int columns = details::Shape<Use, M, N, K>::columns;
+    static constexpr int rows = __is_same(Use, matrix_b) ? K : M;
+    static constexpr int columns = __is_same(Use, matrix_a) ? K : N;
     static constexpr int num_elements = rows * columns / 32, num_storage_elements = num_elements;
     element_type x[num_elements];
 };
@@ -81,7 +59,7 @@ static inline void load_matrix_sync(F& f, const E* at, unsigned step, layout_t l
 }
 template <class Use, int M, int N, int K, class T, class L, class E>
 static inline void load_matrix_sync(fragment<Use, M, N, K, T, L>& f, const E* at, unsigned step, TT_SITE) {
-    load_matrix_sync(f, at, step, details::Order<L>::value, file, line);
+    load_matrix_sync(f, at, step, __is_same(L, col_major) ? mem_col_major : mem_row_major, file, line);
 }
 template <class E, class F>
 static inline void store_matrix_sync(E* at, const F& f, unsigned step, layout_t layout, TT_SITE) {

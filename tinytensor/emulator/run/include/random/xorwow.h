@@ -55,18 +55,20 @@ static inline unsigned curand(curandStateXORWOW* state) {
     const unsigned last = tt_random::step(state->v);
     return last + (state->d += 362437);
 }
-static inline void skipahead(unsigned long long n, curandStateXORWOW* state) {
+namespace tt_random {
+static inline void jump(curandStateXORWOW* state, unsigned long long times, unsigned first) {
     unsigned v[5];
     for (int i = 0; i < 5; i++) v[i] = state->v[i];
-    tt_random::jump(v, n, 0);
+    jump(v, times, first);
     for (int i = 0; i < 5; i++) state->v[i] = v[i];
+}
+}  // namespace tt_random
+static inline void skipahead(unsigned long long n, curandStateXORWOW* state) {
+    tt_random::jump(state, n, 0);
     state->d += 362437u * (unsigned)n;
 }
 static inline void skipahead_sequence(unsigned long long n, curandStateXORWOW* state) {
-    unsigned v[5];
-    for (int i = 0; i < 5; i++) v[i] = state->v[i];
-    tt_random::jump(v, n, 67);
-    for (int i = 0; i < 5; i++) state->v[i] = v[i];
+    tt_random::jump(state, n, 67);
 }
 static inline void curand_init(unsigned long long seed, unsigned long long subsequence,
                                unsigned long long offset, curandStateXORWOW* state) {
