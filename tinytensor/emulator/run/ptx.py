@@ -59,47 +59,35 @@ _FLOAT = r"(?:\.(?:rn|ftz|approx|full|noftz))*"
 _ORDER = r"(?:\.(?:volatile|relaxed|acquire|release|acq_rel|weak|cta|gpu|sys|cluster))*"
 _SPACE = rf"(?P<order>{_ORDER})" + r"(?:\.(?P<space>global|shared|local|const|param)(?:::cta)?)?"
 _HINTS = r"(?:\.(?:nc|ca|cg|cs|lu|cv|wb|wt|L1::\w+|L2::\d+B))*"
+_OPERATORS = {
+    **{"add": "+", "sub": "-", r"mul(?:\.lo)?": "*", "div": "/", "rem": "%"},
+    **{"and": "&", "or": "|", "xor": "^"},
+}
+_FUNCTIONS = {
+    **{"abs": "tt_emu::magnitude", "sqrt": "sqrt", "rsqrt": "rsqrt", "ex2": "exp2", "lg2": "log2"},
+    **{"sin": "sin", "cos": "cos", "tanh": "tanh"},
+}
 # Instruction → value of its first operand; a, b, c are the others as numbers of type T.
 _VALUES = [
-    (rf"add{_FLOAT}{_T}", "a + b"),
-    (rf"sub{_FLOAT}{_T}", "a - b"),
-    (rf"mul(?:\.lo)?{_FLOAT}{_T}", "a * b"),
+    *((rf"{name}{_FLOAT}{_T}", f"a {sign} b") for name, sign in _OPERATORS.items()),
+    *((rf"{name}{_FLOAT}{_T}", f"{function}(a)") for name, function in _FUNCTIONS.items()),
     (rf"mul\.hi{_T}", "tt_emu::high_product(a, b)"),
     (rf"mul\.wide{_T}", "tt_emu::wide(a) * tt_emu::wide(b)"),
     (rf"mad(?:\.lo|\.rn)?{_T}", "a * b + c"),
     (rf"mad\.wide{_T}", "tt_emu::wide(a) * tt_emu::wide(b) + C"),
     (rf"fma{_FLOAT}{_T}", "tt_emu::fused_product(a, b, c)"),
-    (rf"div{_FLOAT}{_T}", "a / b"),
-    (rf"rem{_T}", "a % b"),
     (rf"min{_FLOAT}{_T}", "tt_emu::smaller(a, b)"),
     (rf"max{_FLOAT}{_T}", "tt_emu::larger(a, b)"),
-    (rf"abs{_FLOAT}{_T}", "tt_emu::magnitude(a)"),
     (rf"neg{_FLOAT}{_T}", "-a"),
-    (rf"sqrt{_FLOAT}{_T}", "sqrt(a)"),
-    (rf"rsqrt{_FLOAT}{_T}", "rsqrt(a)"),
     (rf"rcp{_FLOAT}{_T}", "(T)1 / a"),
-    (rf"ex2{_FLOAT}{_T}", "exp2(a)"),
-    (rf"lg2{_FLOAT}{_T}", "log2(a)"),
-    (rf"sin{_FLOAT}{_T}", "sin(a)"),
-    (rf"cos{_FLOAT}{_T}", "cos(a)"),
-    (rf"tanh{_FLOAT}{_T}", "tanh(a)"),
-    (rf"and{_T}", "a & b"),
-    (rf"or{_T}", "a | b"),
-    (rf"xor{_T}", "a ^ b"),
     (r"not\.pred", "!a"),
     (rf"not{_T}", "(T)~a"),
     (rf"shl{_T}", "tt_emu::shifted_left(a, B)"),
     (rf"shr{_T}", "tt_emu::shifted_right(a, B)"),
-    (r"shf\.l\.wrap\.b32", "__funnelshift_l(A, B, C)"),
-    (r"shf\.r\.wrap\.b32", "__funnelshift_r(A, B, C)"),
-    (r"shf\.l\.clamp\.b32", "__funnelshift_lc(A, B, C)"),
-    (r"shf\.r\.clamp\.b32", "__funnelshift_rc(A, B, C)"),
-    (r"popc\.b32", "__popc(A)"),
-    (r"popc\.b64", "__popcll(A)"),
-    (r"clz\.b32", "__clz(A)"),
-    (r"clz\.b64", "__clzll(A)"),
-    (r"brev\.b32", "__brev(A)"),
-    (r"brev\.b64", "__brevll(A)"),
+    *((rf"shf\.{way}\.wrap\.b32", f"__funnelshift_{way}(A, B, C)") for way in "lr"),
+    *((rf"shf\.{way}\.clamp\.b32", f"__funnelshift_{way}c(A, B, C)") for way in "lr"),
+    *((rf"{name}\.b32", f"__{name}(A)") for name in ("popc", "clz", "brev")),
+    *((rf"{name}\.b64", f"__{name}ll(A)") for name in ("popc", "clz", "brev")),
     (r"bfind\.[us]32", "tt_emu::highest_bit(a32)"),
     (rf"bfe{_T}", "tt_emu::bit_field(a, B, C)"),
     (r"bfi\.b32", "tt_emu::with_bit_field(A, B, C, D)"),
@@ -290,7 +278,7 @@ class _Writer:
             lines.append(self.instruction(instruction))
         for i, o in enumerate(self.operands):
             if o.constraint[0] in "=+":
-                lines.append(f"tt_emu::assign({o.expression}, tt_{i});")
+                lines.append(f"tt_emu::set({o.expression}, tt_{i});")
         return f"do {{ {' '.join(line for line in lines if line)} }} while (0)"
 
     def instruction(self, text: str) -> str:

@@ -28,23 +28,15 @@ struct Loaded {  // one kernel of one unit
 };
 
 struct Pool {
-    pthread_mutex_t launching, mutex;  // one launch at a time; guards what follows
-    pthread_cond_t work, idle;
+    pthread_mutex_t launching = PTHREAD_MUTEX_INITIALIZER;  // one launch at a time
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;      // guards what follows
+    pthread_cond_t work = PTHREAD_COND_INITIALIZER, idle = PTHREAD_COND_INITIALIZER;
     Launch* launch;
     uint64_t round;
     unsigned threads, wanted, running;
     pthread_t ids[MOST_WORKERS];
 };
-static Pool pool = {PTHREAD_MUTEX_INITIALIZER,
-                    PTHREAD_MUTEX_INITIALIZER,
-                    PTHREAD_COND_INITIALIZER,
-                    PTHREAD_COND_INITIALIZER,
-                    nullptr,
-                    0,
-                    0,
-                    0,
-                    0,
-                    {}};
+static Pool pool;
 static Worker* workers[MOST_WORKERS];
 
 static Worker* worker_of(unsigned number) {

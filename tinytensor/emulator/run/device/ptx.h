@@ -17,7 +17,7 @@ template <class T, class X>
 TT_INLINE T as(const X& x) {
     if constexpr (__is_same(T, X))
         return x;
-    else if constexpr (is_pointer_type<X>)
+    else if constexpr (is_pointer_type<T> || is_pointer_type<X>)
         return (T)(unsigned long long)x;
     else if constexpr (sizeof(T) == sizeof(X))
         return bits<T>(x);
@@ -31,13 +31,6 @@ TT_INLINE T as(const X& x) {
 template <class R, class V>
 TT_INLINE void set(R& to, const V& value) {
     to = as<R>(value);
-}
-template <class X, class R>
-TT_INLINE void assign(X& to, const R& value) {
-    if constexpr (is_pointer_type<X>)
-        to = (X)(unsigned long long)value;
-    else
-        to = as<X>(value);
 }
 
 // ---- arithmetic -------------------------------------------------------------------------------------------
