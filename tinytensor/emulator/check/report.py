@@ -69,15 +69,17 @@ class CheckReport:
         self.kernels.append(launch)
 
     def __repr__(self) -> str:
-        launches, findings = _number(self.launches, "launch", "es"), _number(len(self.findings), "finding")
-        return f"checked run: {launches}, {findings}; print it for its counters"
+        return f"checked run: {self._numbers}; print it for its counters"
+
+    @property
+    def _numbers(self) -> str:
+        return f"{_number(self.launches, 'launch', 'es')}, {_number(len(self.findings), 'finding')}"
 
     @property
     def summary(self) -> str:
         """Numbers of launches, of findings, and of warnings if there are any."""
-        launches, findings = _number(self.launches, "launch", "es"), _number(len(self.findings), "finding")
         warnings = f", {_number(len(self.warnings), 'warning')}" if self.warnings else ""
-        return f"{launches}, {findings}{warnings}"
+        return f"{self._numbers}{warnings}"
 
     def __str__(self) -> str:
         counted = [kernel for kernel in self.kernels if kernel.counted]

@@ -171,22 +171,15 @@ TT_HOST void tt_note_kernel(const void* kernel, const char* name, tt_program::Bi
     tt_program::known_kernels[kernel] = {name, bind};
 }
 
-namespace tt_program {
-// A launch with copies of its arguments; empty if the address is not that of a kernel.
-static Work bound(const void* kernel, Configuration c, void** arguments) {
-    const auto known = known_kernels.find(kernel);
-    if (known == known_kernels.end()) return nullptr;
-    c.where.name = known->second.name;
-    return known->second.bind(kernel, c, arguments);
-}
-}  // namespace tt_program
-
 TT_HOST cudaError_t tt_launch_by_address(const void* kernel, const tt_program::Configuration& c,
                                          void** arguments) {
-    const Work launch = tt_program::bound(kernel, c, arguments);
-    if (launch) return launch();
-    return tt_program::failed(cudaErrorInvalidDeviceFunction, "cudaLaunchKernel", c.where.file, c.where.line,
-                              "the address of a kernel must be written as (void*)kernel");
+    const auto known = tt_program::known_kernels.find(kernel);
+    if (known == tt_program::known_kernels.end())
+        return tt_program::failed(cudaErrorInvalidDeviceFunction, "cudaLaunchKernel", c.where.file,
+                                  c.where.line, "the address of a kernel must be written as (void*)kernel");
+    tt_program::Configuration named = c;
+    named.where.name = known->second.name;
+    return known->second.bind(kernel, named, arguments)();
 }
 
 TT_HOST void tt_failed_assert(const char* condition, const char* file, int line, const char* function) {
