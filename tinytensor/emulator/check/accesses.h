@@ -120,9 +120,7 @@ static int switch_at(Worker& w, uint64_t block, unsigned self, unsigned step) {
         return -1;
     }
     if (made.count >= MOST_SWITCHES || !w.warps_ready || draw(w) % one_in) return -1;
-    const unsigned warps = (unsigned)__builtin_popcount(w.warps_ready);
-    const unsigned warp = nth_bit(w.warps_ready, (unsigned)(draw(w) % warps)), lanes = w.ready[warp];
-    return (int)(warp * LANES + nth_bit(lanes, (unsigned)(draw(w) % (unsigned)__builtin_popcount(lanes))));
+    return (int)draw_ready(w);
 }
 
 static void explore(Worker& w, const Place& place, uint16_t number) {

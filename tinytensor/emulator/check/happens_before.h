@@ -27,6 +27,10 @@ static const Begun& block_in(uint64_t then) {
     return begun[low];
 }
 
+static void later(uint32_t& clock, uint32_t other) {
+    if (other > clock) clock = other;
+}
+
 // ---- between warps, by barriers that count arrivals (asynchronous_checks.h)
 
 // The latest clock of each thread that happened before what a thread does now.
@@ -41,10 +45,8 @@ static bool was_heard(unsigned me, unsigned thread, uint32_t clock) {
 static void share_heard(unsigned warp, unsigned lanes) {
     for (unsigned t = 0; t < MOST_THREADS; t++) {
         uint32_t latest = 0;
-        for (unsigned left = lanes; left; left &= left - 1) {
-            const uint32_t clock = heard[warp * LANES + lowest(left)][t];
-            if (clock > latest) latest = clock;
-        }
+        for (unsigned left = lanes; left; left &= left - 1)
+            later(latest, heard[warp * LANES + lowest(left)][t]);
         for (unsigned left = lanes; left; left &= left - 1) heard[warp * LANES + lowest(left)][t] = latest;
     }
 }
@@ -65,10 +67,7 @@ static void fence_acquired(unsigned warp, unsigned lanes);
 static void pass_warp_barrier(unsigned warp, unsigned lanes) {
     uint32_t latest[LANES] = {};
     for (unsigned left = lanes; left; left &= left - 1)
-        for (unsigned i = 0; i < LANES; i++) {
-            const uint32_t clock = seen[warp * LANES + lowest(left)][i];
-            if (clock > latest[i]) latest[i] = clock;
-        }
+        for (unsigned i = 0; i < LANES; i++) later(latest[i], seen[warp * LANES + lowest(left)][i]);
     for (unsigned left = lanes; left; left &= left - 1) {
         uint32_t* mine = seen[warp * LANES + lowest(left)];
         memcpy(mine, latest, sizeof latest);
@@ -182,10 +181,6 @@ static bool was_acquired(const Worker& w, const Acquired& a) {
     if (a.phase < phase) return true;  // a barrier of the block
     if (a.thread == me) return a.fence != NO_FENCE || without_fences;
     return a.thread / LANES == me / LANES && seen[me][a.thread % LANES] >= a.clock;
-}
-
-static void later(uint32_t& clock, uint32_t other) {
-    if (other > clock) clock = other;
 }
 
 // What a thread has acquired; polling again and again adds nothing.

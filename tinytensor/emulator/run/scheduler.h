@@ -195,14 +195,19 @@ static unsigned nth_bit(unsigned mask, unsigned n) {
     return lowest(mask);
 }
 
+static unsigned draw_bit(Worker& w, unsigned mask) {
+    return nth_bit(mask, (unsigned)(draw(w) % (unsigned)__builtin_popcount(mask)));
+}
+
+static unsigned draw_ready(Worker& w) {
+    const unsigned warp = draw_bit(w, w.warps_ready);
+    return warp * LANES + draw_bit(w, w.ready[warp]);
+}
+
 static unsigned pick_in_other_order(Worker& w) {
-    if (w.order == 1) {
-        unsigned warp = highest(w.warps_ready);
-        return warp * LANES + highest(w.ready[warp]);
-    }
-    unsigned warp = nth_bit(w.warps_ready, (unsigned)(draw(w) % (unsigned)__builtin_popcount(w.warps_ready)));
-    unsigned lanes = w.ready[warp];
-    return warp * LANES + nth_bit(lanes, (unsigned)(draw(w) % (unsigned)__builtin_popcount(lanes)));
+    if (w.order != 1) return draw_ready(w);
+    const unsigned warp = highest(w.warps_ready);
+    return warp * LANES + highest(w.ready[warp]);
 }
 
 // Number of a ready thread, or -1. In order 0 it is the next ready lane above the running one, or of the next
