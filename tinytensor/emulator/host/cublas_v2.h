@@ -78,25 +78,19 @@ static inline cublasStatus_t cublasGemmEx(cublasHandle_t h, cublasOperation_t ta
                                       c, c_type, ldc, 0, 1, compute, way, file, line);
 }
 
-static inline cublasStatus_t tt_as_status(cudaError_t error) {
-    return error ? CUBLAS_STATUS_MAPPING_ERROR : CUBLAS_STATUS_SUCCESS;
-}
-static inline cublasStatus_t cublasSetMatrix(int rows, int columns, int size, const void* a, int lda,
-                                             void* b, int ldb, TT_SITE) {
-    return tt_as_status(cudaMemcpy2D(b, (size_t)ldb * size, a, (size_t)lda * size, (size_t)rows * size,
-                                     columns, cudaMemcpyHostToDevice, file, line));
-}
-static inline cublasStatus_t cublasGetMatrix(int rows, int columns, int size, const void* a, int lda,
-                                             void* b, int ldb, TT_SITE) {
-    return tt_as_status(cudaMemcpy2D(b, (size_t)ldb * size, a, (size_t)lda * size, (size_t)rows * size,
-                                     columns, cudaMemcpyDeviceToHost, file, line));
-}
-static inline cublasStatus_t cublasSetVector(int n, int size, const void* x, int incx, void* y, int incy,
-                                             TT_SITE) {
-    return cublasSetMatrix(1, n, size, x, incx, y, incy, file, line);
-}
-static inline cublasStatus_t cublasGetVector(int n, int size, const void* x, int incx, void* y, int incy,
-                                             TT_SITE) {
-    return cublasGetMatrix(1, n, size, x, incx, y, incy, file, line);
-}
+#define TT_MOVES(WAY, KIND)                                                                      \
+    static inline cublasStatus_t cublas##WAY##Matrix(int rows, int columns, int size, const void* a, \
+                                                     int lda, void* b, int ldb, TT_SITE) {           \
+        return cudaMemcpy2D(b, (size_t)ldb * size, a, (size_t)lda * size, (size_t)rows * size,       \
+                            columns, KIND, file, line)                                               \
+                   ? CUBLAS_STATUS_MAPPING_ERROR                                                     \
+                   : CUBLAS_STATUS_SUCCESS;                                                          \
+    }                                                                                                \
+    static inline cublasStatus_t cublas##WAY##Vector(int n, int size, const void* x, int incx,       \
+                                                     void* y, int incy, TT_SITE) {                   \
+        return cublas##WAY##Matrix(1, n, size, x, incx, y, incy, file, line);                        \
+    }
+TT_MOVES(Set, cudaMemcpyHostToDevice)
+TT_MOVES(Get, cudaMemcpyDeviceToHost)
+#undef TT_MOVES
 #undef TT_HOST

@@ -2,9 +2,9 @@
 // what the plain code does; accesses of kernels are in accesses.h.
 #pragma once
 
-#define TT_CHANGE_HOST(BITS, T, NAME)                                       \
-    TT_HOST T __tsan_atomic##BITS##_##NAME(volatile T* a, T v, int) {        \
-        return __atomic_##NAME(a, v, 5);                                     \
+#define TT_CHANGE_HOST(BITS, T, NAME)                                 \
+    TT_HOST T __tsan_atomic##BITS##_##NAME(volatile T* a, T v, int) { \
+        return __atomic_##NAME(a, v, 5);                              \
     }
 #define TT_ATOMIC_HOST(BITS, T)                                                                      \
     TT_HOST T __tsan_atomic##BITS##_load(const volatile T* a, int) { return __atomic_load_n(a, 5); } \

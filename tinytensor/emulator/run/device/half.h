@@ -5,9 +5,9 @@
 // that the access is instrumented; g++ does not instrument passing a number by value.
 #pragma once
 
-#define TT_OF_FLOATS(T, RESULT, OPERATOR)                   \
+#define TT_OF_FLOATS(T, RESULT, OPERATOR)                     \
     friend RESULT operator OPERATOR(const T& a, const T& b) { \
-        return float(a) OPERATOR float(b);                  \
+        return float(a) OPERATOR float(b);                    \
     }
 #define TT_STEP(T, OPERATOR)                                                        \
     T& operator OPERATOR##OPERATOR() { return *this = float(*this) OPERATOR 1.0f; } \

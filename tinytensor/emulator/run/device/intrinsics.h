@@ -110,14 +110,12 @@ TT_INLINE long lround(double x) { return (long)llround(x); }
 TT_INLINE long lroundf(float x) { return (long)llroundf(x); }
 TT_INLINE double scalbln(double x, long n) { return ldexp(x, (int)n); }
 #endif
-TT_INLINE int __isnan(double x) { return isnan(x); }
-TT_INLINE int __isnanf(float x) { return isnan(x); }
-TT_INLINE int __isinf(double x) { return isinf(x); }
-TT_INLINE int __isinff(float x) { return isinf(x); }
-TT_INLINE int __finite(double x) { return isfinite(x); }
-TT_INLINE int __finitef(float x) { return isfinite(x); }
-TT_INLINE int __signbit(double x) { return signbit(x); }
-TT_INLINE int __signbitf(float x) { return signbit(x); }
+#define TT_PREDICATE(NAME, TEST)                         \
+    TT_INLINE int __##NAME(double x) { return TEST(x); } \
+    TT_INLINE int __##NAME##f(float x) { return TEST(x); }
+TT_PREDICATE(isnan, isnan) TT_PREDICATE(isinf, isinf)
+TT_PREDICATE(finite, isfinite) TT_PREDICATE(signbit, signbit)
+#undef TT_PREDICATE
 #ifndef TT_PROGRAM
 TT_INLINE long labs(long x) { return x < 0 ? -x : x; }
 TT_INLINE long abs(long x) { return labs(x); }

@@ -215,17 +215,6 @@ struct max_element_loop {
 
 // ---- scans: each element is read before its result is written, so they may be done in place
 
-struct inclusive_scan_loop {
-    template <class I, class O, class F = std::plus<>>
-    Moved<2> operator()(I first, I last, O to, F f = F()) const {
-        const Index n = last - first;
-        if (n == 0) return {0};
-        value_of<I> total = first[0];
-        to[0] = total;
-        for (Index i = 1; i < n; i++) to[i] = total = f(total, first[i]);
-        return {n};
-    }
-};
 struct exclusive_scan_loop {
     template <class I, class O>
     Moved<2> operator()(I first, I last, O to) const { return (*this)(first, last, to, value_of<I>()); }
@@ -250,6 +239,13 @@ struct inclusive_scan_by_key_loop {
             for (; i < n && same(first[i - 1], first[i]); i++) to[i] = total = f(total, values[i]);
         }
         return {n};
+    }
+};
+struct inclusive_scan_loop {
+    template <class I, class O, class F = std::plus<>>
+    Moved<2> operator()(I first, I last, O to, F f = F()) const {
+        const constant_iterator<int> key;
+        return {inclusive_scan_by_key_loop()(key, key + (last - first), first, to, std::equal_to<>(), f).n};
     }
 };
 struct adjacent_difference_loop {
